@@ -1,0 +1,106 @@
+//! What a command ended with, and the exit code that says so.
+//!
+//! The codes are an interface: scripts branch on them. 0 yes, 1 no, 2 trouble, 3 corruption.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// How a command ended, where it ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done, or a hit: exit code 0.
+    Yes,
+    /// A miss, a difference, over the limit: exit code 1.
+    No,
+    /// Another program's exit code, passed on unchanged.
+    Code(u8),
+}
+
+impl Outcome {
+    /// `Yes` where `yes` holds.
+    #[must_use]
+    pub fn from_bool(yes: bool) -> Self {
+        if yes { Self::Yes } else { Self::No }
+    }
+}
+
+/// The diagnostic code that every error for damaged stored bytes carries at its end.
+const CORRUPT: &str = "::corrupt";
+
+/// Turns the result of a command into the process's exit code, and prints the error, if any, to stderr.
+///
+/// A closed pipe is a quiet success: the reader has all that it wanted. An error whose diagnostic code (or
+/// that of an error below it) ends in `::corrupt` exits 3, any other 2.
+#[must_use]
+pub fn finish(result: miette::Result<Outcome>) -> ExitCode {
+    match result {
+        Ok(Outcome::Yes) => ExitCode::SUCCESS,
+        Ok(Outcome::No) => ExitCode::from(1),
+        Ok(Outcome::Code(code)) => ExitCode::from(code),
+        Err(report) if is_broken_pipe(&report) => ExitCode::SUCCESS,
+        Err(report) => {
+            // Nobody is left to tell where stderr is closed too.
+            let _ = writeln!(io::stderr(), "{report:?}");
+            ExitCode::from(if is_corrupt(&report) { 3 } else { 2 })
+        }
+    }
+}
+
+/// Whether the error came from writing to a pipe that its reader has closed.
+#[must_use]
+pub fn is_broken_pipe(report: &miette::Report) -> bool {
+    report.chain().any(has_kind(io::ErrorKind::BrokenPipe))
+}
+
+/// Whether the error is one of stored bytes that do not match their digest.
+#[must_use]
+pub fn is_corrupt(report: &miette::Report) -> bool {
+    let mut next: Option<&dyn miette::Diagnostic> = Some(report.as_ref());
+    while let Some(diagnostic) = next {
+        if diagnostic.code().is_some_and(|code| code.to_string().ends_with(CORRUPT)) {
+            return true;
+        }
+        next = diagnostic.diagnostic_source();
+    }
+    false
+}
+
+fn has_kind(kind: io::ErrorKind) -> impl Fn(&(dyn Error + 'static)) -> bool {
+    move |error| error.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miette::Diagnostic;
+    use thiserror::Error;
+
+    #[derive(Debug, Error, Diagnostic)]
+    #[error("cannot write")]
+    struct Writing(#[source] io::Error);
+
+    #[derive(Debug, Error, Diagnostic)]
+    #[error("damaged")]
+    #[diagnostic(code(storekit::corrupt))]
+    struct Damaged;
+
+    #[derive(Debug, Error, Diagnostic)]
+    #[error("cannot load")]
+    #[diagnostic(code(imgtar::load))]
+    struct Loading(#[source] #[diagnostic_source] Damaged);
+
+    #[test]
+    fn a_closed_pipe_is_found_below_other_errors() {
+        let closed = Writing(io::ErrorKind::BrokenPipe.into());
+        assert!(is_broken_pipe(&closed.into()));
+        assert!(!is_broken_pipe(&Writing(io::ErrorKind::NotFound.into()).into()));
+    }
+
+    #[test]
+    fn corruption_is_found_below_other_errors() {
+        assert!(is_corrupt(&Damaged.into()));
+        assert!(is_corrupt(&Loading(Damaged).into()));
+        assert!(!is_corrupt(&Writing(io::ErrorKind::NotFound.into()).into()));
+    }
+}
