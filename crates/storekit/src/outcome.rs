@@ -88,7 +88,11 @@ mod tests {
     #[derive(Debug, Error, Diagnostic)]
     #[error("cannot load")]
     #[diagnostic(code(imgtar::load))]
-    struct Loading(#[source] #[diagnostic_source] Damaged);
+    struct Loading(
+        #[source]
+        #[diagnostic_source]
+        Damaged,
+    );
 
     #[test]
     fn a_closed_pipe_is_found_below_other_errors() {

@@ -1,0 +1,92 @@
+//! The seam between "which files" and "hash them".
+//!
+//! A [`Lister`] says which paths are inputs: a walk, git's view, a list from stdin. A [`Filter`] hides paths: an engine's
+//! ignore file. Neither reads the content of an input.
+
+use camino::Utf8Path;
+
+use crate::error::HashError;
+use crate::path::RelPath;
+use crate::stat::Stat;
+use crate::warning::Warning;
+
+/// What stands under a path, links not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file; whether it is executable is found when it is read.
+    File,
+    /// A symbolic link, whatever it points to.
+    Symlink,
+    /// A directory. Listed where nothing below it is listed; never under git's rules, which know no empty directories.
+    Dir,
+    /// A FIFO, socket or device.
+    Special,
+}
+
+/// One path that is an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Where it is, below the root.
+    pub path: RelPath,
+    /// What was seen there.
+    pub kind: Kind,
+    /// Its metadata, where the lister had to ask for it anyway.
+    pub stat: Option<Stat>,
+}
+
+/// What a lister found.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The inputs, in any order, each path once.
+    pub entries: Vec<Listed>,
+    /// What could make a key of them lie.
+    pub warnings: Vec<Warning>,
+}
+
+/// Says which paths below a root are inputs.
+pub trait Lister: Sync {
+    /// Lists the inputs below `root`, with up to `threads` threads. A path that cannot be looked at is an error, never a
+    /// gap: a key of part of the files would be a lie.
+    ///
+    /// # Errors
+    /// Where a folder cannot be read, or a file of rules is invalid.
+    fn list(&self, root: &Utf8Path, threads: usize) -> Result<Listing, HashError>;
+}
+
+/// Hides paths that a lister found.
+pub trait Filter: Sync {
+    /// Judges the path itself; the filter takes care of rules that hit one of its parents. `dir` where the path is a
+    /// directory and no link to one.
+    fn judge(&self, path: &[u8], dir: bool) -> Judgement;
+}
+
+/// What a [`Filter`] says about a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It is an input.
+    Keep,
+    /// It is hidden; of a directory, something below may still be kept.
+    Hide,
+    /// It is hidden with everything below it.
+    Prune,
+}
+
+/// The line that decided whether a path is left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The file that the rule stands in, as the user would name it from the context's root.
+    pub file: String,
+    /// Its line, from 1.
+    pub line: usize,
+    /// The pattern as it is written there, lossily decoded.
+    pub pattern: String,
+}
+
+/// What an ignore file says about one path, existing or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the path is left out.
+    pub excluded: bool,
+    /// The rule that decided; `None` where no rule hits the path.
+    pub by: Option<Rule>,
+}
