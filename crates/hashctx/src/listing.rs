@@ -7,7 +7,6 @@ use camino::Utf8Path;
 
 use crate::error::HashError;
 use crate::path::RelPath;
-use crate::stat::Stat;
 use crate::warning::Warning;
 
 /// What stands under a path, links not followed.
@@ -23,15 +22,13 @@ pub enum Kind {
     Special,
 }
 
-/// One path that is an input.
+/// One path that is an input. Kept small: there may be a million. Hashing asks for the metadata itself, in parallel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// Where it is, below the root.
     pub path: RelPath,
     /// What was seen there.
     pub kind: Kind,
-    /// Its metadata, where the lister had to ask for it anyway.
-    pub stat: Option<Stat>,
 }
 
 /// What a lister found.
