@@ -1,7 +1,37 @@
-//! The store on disk: whatever more than one larder tool touches there.
+//! The store on disk: whatever more than one larder tool touches there. FORMAT.md gives every file in it.
 //!
 //! Deliberately absent: engines, registries, networks, archives, terminals, command lines.
 
-pub mod outcome;
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests write what they like"))]
 
+pub mod blobs;
+pub mod digest;
+pub mod entry;
+pub mod error;
+pub mod events;
+pub mod images;
+mod index;
+pub mod key;
+pub mod lock;
+pub mod oci;
+pub mod outcome;
+pub mod reach;
+pub mod replace;
+pub mod settings;
+pub mod size;
+pub mod store;
+pub mod trash;
+
+pub use blobs::{BlobWriter, Blobs, Discarded, Lease, VerifiedReader};
+pub use digest::{Digest, Hasher};
+pub use entry::Entry;
+pub use error::{At, Error, Result};
+pub use events::{Event, Events, Kind};
+pub use images::{Committed, Images, Listed, Overwrite};
+pub use key::Key;
+pub use oci::Descriptor;
 pub use outcome::{Outcome, finish};
+pub use reach::{Reach, Walker};
+pub use size::{Age, ByteSize};
+pub use store::Store;
+pub use trash::{Batch, Trash};

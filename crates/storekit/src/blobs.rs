@@ -1,0 +1,313 @@
+//! The content-addressed blobs: `blobs/sha256/<64 hex digits>`, each written once.
+//!
+//! Whoever writes or reuses a blob holds a [`Lease`] on it until the entry that names it is committed: a shared
+//! flock on the blob's own file. A collector takes a blob only where it gets the exclusive one.
+//!
+//! Source: OCI image-spec v1.1, image-layout.md, "Blobs".
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::digest::{Digest, Hasher};
+use crate::error::{At, Error, Result};
+use crate::lock::{self, PATIENCE};
+use crate::replace::{self, Durability, Staged};
+use crate::trash::Trash;
+
+/// A folder of blobs.
+#[derive(Clone, Debug)]
+pub struct Blobs {
+    folder: Utf8PathBuf,
+    trash: Trash,
+    durability: Durability,
+}
+
+/// A blob that is there and stays there while this lives.
+#[must_use = "a collector may take the blob when this is dropped"]
+#[derive(Debug)]
+pub struct Lease {
+    file: File,
+    digest: Digest,
+    size: u64,
+}
+
+impl Lease {
+    /// The blob's digest.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The blob's size in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The leased blob's file, to read at any offset.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Blobs {
+    pub(crate) fn new(folder: Utf8PathBuf, trash: Trash, durability: Durability) -> Self {
+        Self { folder, trash, durability }
+    }
+
+    /// The folder of the blobs, for messages.
+    #[must_use]
+    pub fn folder(&self) -> &Utf8Path {
+        &self.folder
+    }
+
+    /// Where the blob is, or would be.
+    #[must_use]
+    pub fn path(&self, digest: &Digest) -> Utf8PathBuf {
+        self.folder.join(digest.hex())
+    }
+
+    /// Starts a new blob. Nothing is to be seen under a final name until [`BlobWriter::finish`].
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn create(&self) -> Result<BlobWriter<'_>> {
+        let staged = Staged::new(&self.folder)?;
+        Ok(BlobWriter { blobs: self, staged, hasher: Hasher::new(), size: 0 })
+    }
+
+    /// Stores the bytes as a blob. `Ok` means that it is there now, not that this call wrote it.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn put(&self, bytes: &[u8]) -> Result<Lease> {
+        let digest = Digest::of(bytes);
+        if let Some(lease) = self.lease_sound(&digest)? {
+            return Ok(lease);
+        }
+        let mut writer = self.create()?;
+        writer.write_all(bytes).at("write in", &self.folder)?;
+        writer.finish(Some(&digest))
+    }
+
+    /// Takes a lease on a blob that is there, or that the trash still has. `None`: it must be written anew.
+    /// The bytes are not looked at: see [`Blobs::lease_sound`].
+    ///
+    /// # Errors
+    /// I/O errors; a collector that holds the blob for too long.
+    pub fn lease(&self, digest: &Digest) -> Result<Option<Lease>> {
+        let path = self.path(digest);
+        // Each round, a collector may have moved the blob between two steps: it is in the trash then.
+        loop {
+            let Some(file) = open(&path)? else {
+                if self.trash.restore(&path)? {
+                    continue;
+                }
+                return Ok(None);
+            };
+            lock::wait(&file, FlockOperation::NonBlockingLockShared, PATIENCE, &path)?;
+            if replace::same_file(&file, &path) {
+                let size = file.metadata().at("read", &path)?.len();
+                return Ok(Some(Lease { file, digest: *digest, size }));
+            }
+        }
+    }
+
+    /// Takes a lease on a blob whose bytes match its digest. A damaged one is moved aside, and `None`.
+    ///
+    /// # Errors
+    /// As [`Blobs::lease`].
+    pub fn lease_sound(&self, digest: &Digest) -> Result<Option<Lease>> {
+        let Some(lease) = self.lease(digest)? else { return Ok(None) };
+        match self.verify(digest) {
+            Ok(()) => Ok(Some(lease)),
+            Err(Error::Damaged { .. } | Error::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the blob is there; its bytes are not looked at.
+    #[must_use]
+    pub fn contains(&self, digest: &Digest) -> bool {
+        self.path(digest).is_file()
+    }
+
+    /// The blob's size in bytes, `None` where it is not there.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let path = self.path(digest);
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            metadata => Ok(Some(metadata.at("read", &path)?.len())),
+        }
+    }
+
+    /// Opens the blob for reading, verified at its end: instead of the end of the file comes
+    /// [`Error::Damaged`] (inside the `io::Error`) where the bytes do not match, and the blob is moved aside.
+    /// `None` where it is not there.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn reader(&self, digest: &Digest) -> Result<Option<VerifiedReader>> {
+        let Some(file) = open(&self.path(digest))? else { return Ok(None) };
+        Ok(Some(VerifiedReader { file, blobs: self.clone(), expected: *digest, hasher: Some(Hasher::new()) }))
+    }
+
+    /// Reads a small blob whole and verified.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Damaged`], I/O errors, more than `cap` bytes.
+    pub fn read(&self, digest: &Digest, cap: u64) -> Result<Vec<u8>> {
+        let path = self.path(digest);
+        let missing = || Error::Missing { digest: *digest, path: self.folder.clone() };
+        let bytes = replace::read_capped(&path, cap)?.ok_or_else(missing)?;
+        let found = Digest::of(&bytes);
+        if found == *digest {
+            return Ok(bytes);
+        }
+        self.move_aside(digest)?;
+        Err(Error::Damaged { digest: *digest, found })
+    }
+
+    /// Reads the blob through and compares. A damaged one is moved aside.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Damaged`], I/O errors.
+    pub fn verify(&self, digest: &Digest) -> Result<()> {
+        let missing = || Error::Missing { digest: *digest, path: self.folder.clone() };
+        let mut reader = self.reader(digest)?.ok_or_else(missing)?;
+        let mut buffer = vec![0; 256 << 10];
+        while reader.read(&mut buffer).at("read", &self.path(digest))? > 0 {}
+        Ok(())
+    }
+
+    /// The digests of all blobs that are there, sorted.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn list(&self) -> Result<Vec<Digest>> {
+        Ok(replace::names(&self.folder)?.iter().filter_map(|name| Digest::from_hex(name)).collect())
+    }
+
+    /// Moves a damaged blob out of the way, to where nobody takes it for sound.
+    ///
+    /// # Errors
+    /// I/O errors; a blob that is gone, or a store that cannot be written to, is none.
+    pub fn move_aside(&self, digest: &Digest) -> Result<()> {
+        self.trash.move_aside(&self.path(digest))
+    }
+
+    /// Moves the blob to the trash unless somebody leases it. The caller holds the store exclusively.
+    pub(crate) fn discard(&self, digest: &Digest, batch: &crate::trash::Batch) -> Result<Discarded> {
+        let path = self.path(digest);
+        let Some(file) = open(&path)? else { return Ok(Discarded::Gone) };
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(Discarded::InUse);
+        }
+        Ok(if batch.take(&path)? { Discarded::Moved } else { Discarded::Gone })
+    }
+}
+
+/// What became of a blob that was to be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discarded {
+    /// It is in the trash now.
+    Moved,
+    /// Somebody needs it: it stays.
+    InUse,
+    /// It was not there.
+    Gone,
+}
+
+fn open(path: &Utf8Path) -> Result<Option<File>> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => file.at("read", path).map(Some),
+    }
+}
+
+/// A blob that is being written; dropped unfinished, it leaves nothing.
+#[derive(Debug)]
+pub struct BlobWriter<'a> {
+    blobs: &'a Blobs,
+    staged: Staged,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl BlobWriter<'_> {
+    /// How many bytes were written so far.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Gives the blob its final name, the digest of its bytes. Two writers of the same bytes both succeed.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] where the bytes do not have the announced digest (nothing is stored then); I/O errors.
+    pub fn finish(self, announced: Option<&Digest>) -> Result<Lease> {
+        let found = self.hasher.finish();
+        if let Some(announced) = announced.filter(|announced| **announced != found) {
+            return Err(Error::Mismatch { announced: *announced, found });
+        }
+        // Even where a blob of that name is there: this one is known to be sound.
+        let file = self.staged.publish(&self.blobs.path(&found), self.blobs.durability)?;
+        Ok(Lease { file, digest: found, size: self.size })
+    }
+}
+
+impl Write for BlobWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.staged.file().write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads a blob and verifies it at its end.
+#[derive(Debug)]
+pub struct VerifiedReader {
+    file: File,
+    blobs: Blobs,
+    expected: Digest,
+    hasher: Option<Hasher>,
+}
+
+impl VerifiedReader {
+    /// At the end of the file: compares once, and moves a damaged blob aside.
+    fn check(&mut self) -> io::Result<()> {
+        let Some(hasher) = self.hasher.take() else { return Ok(()) };
+        let found = hasher.finish();
+        if found == self.expected {
+            return Ok(());
+        }
+        self.blobs.move_aside(&self.expected)?;
+        Err(Error::Damaged { digest: self.expected, found }.into())
+    }
+}
+
+impl Read for VerifiedReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        if count > 0 {
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(&buffer[..count]);
+            }
+        } else if !buffer.is_empty() {
+            self.check()?;
+        }
+        Ok(count)
+    }
+}

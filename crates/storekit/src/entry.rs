@@ -1,0 +1,149 @@
+//! What is stored under a key: one small text file in `images/keys/`. See FORMAT.md, "Key files".
+
+use camino::Utf8Path;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::oci::Descriptor;
+use crate::{Digest, oci};
+
+/// The version of the format; a newer one is refused.
+pub const VERSION: u64 = 1;
+/// No key file is larger: 1 MiB.
+pub const CAP: u64 = 1 << 20;
+
+/// An image under its key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The image's manifest or index.
+    pub descriptor: Descriptor,
+    /// The names that a load restores, such as `app:latest`.
+    pub names: Vec<String>,
+    /// How long the build took that this entry saves, in seconds.
+    pub build_seconds: Option<f64>,
+    /// When it was saved.
+    pub saved: Timestamp,
+    /// Whether another OCI tool put it into the layout: nothing in it was verified then.
+    pub adopted: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct File {
+    version: u64,
+    media_type: String,
+    digest: Digest,
+    size: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    names: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    build_seconds: Option<f64>,
+    saved: Timestamp,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    adopted: bool,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u64,
+}
+
+impl Entry {
+    /// An entry without names, saved `now`.
+    #[must_use]
+    pub fn new(descriptor: Descriptor, now: Timestamp) -> Self {
+        Self { descriptor, names: Vec::new(), build_seconds: None, saved: now, adopted: false }
+    }
+
+    /// Reads the text of a key file.
+    ///
+    /// # Errors
+    /// [`Error::Newer`], [`Error::BadFile`]; `path` is for the message only.
+    pub fn parse(bytes: &[u8], path: &Utf8Path) -> Result<Self> {
+        let bad = |reason: String| Error::BadFile { path: path.to_owned(), reason };
+        let text = std::str::from_utf8(bytes).map_err(|error| bad(error.to_string()))?;
+        let Versioned { version } = toml::from_str(text).map_err(|error| bad(error.to_string()))?;
+        if version > VERSION {
+            return Err(Error::Newer { path: path.to_owned(), found: version, known: VERSION });
+        }
+        let file: File = toml::from_str(text).map_err(|error| bad(error.to_string()))?;
+        Ok(Self {
+            descriptor: Descriptor::new(file.media_type, file.digest, file.size),
+            names: file.names,
+            build_seconds: file.build_seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0),
+            saved: file.saved,
+            adopted: file.adopted,
+        })
+    }
+
+    /// The text of the key file.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let file = File {
+            version: VERSION,
+            media_type: self.descriptor.media_type.clone(),
+            digest: self.descriptor.digest,
+            size: self.descriptor.size,
+            names: self.names.clone(),
+            build_seconds: self.build_seconds,
+            saved: self.saved,
+            adopted: self.adopted,
+        };
+        toml::to_string(&file).unwrap_or_default()
+    }
+
+    /// The descriptor for index.json, marked as ours.
+    #[must_use]
+    pub fn listed(&self, key: &crate::Key) -> Descriptor {
+        let mut descriptor = self.descriptor.clone();
+        for name in [oci::KEY_ANNOTATION, oci::REF_NAME] {
+            descriptor.annotations.insert(name.to_owned(), key.to_string());
+        }
+        descriptor
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        let descriptor = Descriptor::new(oci::MANIFEST, Digest::of(b"x"), 7);
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        Entry { names: vec!["app:latest".into()], build_seconds: Some(1.5), ..Entry::new(descriptor, now) }
+    }
+
+    #[track_caller]
+    fn rejected(text: &str) {
+        assert!(Entry::parse(text.as_bytes(), Utf8Path::new("k")).is_err(), "{text} was accepted");
+    }
+
+    #[test]
+    fn an_entry_survives_its_file() {
+        let entry = entry();
+        assert_eq!(Entry::parse(entry.to_text().as_bytes(), Utf8Path::new("k")).unwrap(), entry);
+    }
+
+    #[test]
+    fn the_file_is_as_documented() {
+        assert_eq!(
+            entry().to_text(),
+            "version = 1\n\
+             media-type = \"application/vnd.oci.image.manifest.v1+json\"\n\
+             digest = \"sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881\"\n\
+             size = 7\n\
+             names = [\"app:latest\"]\n\
+             build-seconds = 1.5\n\
+             saved = \"2026-01-02T03:04:05Z\"\n"
+        );
+    }
+
+    #[test]
+    fn a_newer_or_broken_file_is_refused() {
+        rejected(&entry().to_text().replace("version = 1", "version = 2"));
+        rejected(&entry().to_text().replace("sha256:2d", "sha256:/."));
+        rejected("<<<<<<< HEAD\n");
+        rejected("");
+    }
+}

@@ -1,0 +1,201 @@
+//! What can go wrong with a store, each with its path and a remedy.
+
+use std::fmt;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::{Digest, Key};
+
+/// The result of a store's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, Error, Diagnostic)]
+pub enum Error {
+    /// The operating system refused something.
+    #[error("cannot {doing} `{path}`")]
+    #[diagnostic(code(storekit::io), help("{}", io_help(.source, .path)))]
+    Io {
+        /// What was tried, as a verb: `read`, `write`.
+        doing: &'static str,
+        /// On what.
+        path: Utf8PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// There is no store.
+    #[error("`{path}` is not a larder store")]
+    #[diagnostic(
+        code(storekit::not_a_store),
+        help("a store is made by the first save: `imgtar save`, `imgtar import` or `imgtar pack`")
+    )]
+    NotAStore {
+        /// The folder.
+        path: Utf8PathBuf,
+    },
+    /// A folder with something else in it was named as a store.
+    #[error("`{path}` holds something that is not a larder store")]
+    #[diagnostic(
+        code(storekit::foreign_folder),
+        help("name a new or an empty folder with `--store` or LARDER_DIR")
+    )]
+    ForeignFolder {
+        /// The folder.
+        path: Utf8PathBuf,
+    },
+    /// A file of a later format version.
+    #[error("`{path}` has format version {found}, and this program reads versions up to {known}")]
+    #[diagnostic(code(storekit::newer_format), help("update the larder tools, or use another store"))]
+    Newer {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Its version.
+        found: u64,
+        /// The newest version that is known here.
+        known: u64,
+    },
+    /// A lock was not to be had in time.
+    #[error("`{path}` stayed locked by another process for {seconds} s")]
+    #[diagnostic(code(storekit::locked), help("see who holds it with `fuser -v {path}`, then try again"))]
+    Locked {
+        /// The lock file.
+        path: Utf8PathBuf,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// Stored bytes that do not match their digest.
+    #[error("the blob `{digest}` is damaged: its bytes hash to `{found}`")]
+    #[diagnostic(
+        code(storekit::blob::corrupt),
+        help(
+            "it was moved aside, so that saving the image anew mends the store; `imgtar verify` finds what else is damaged"
+        )
+    )]
+    Damaged {
+        /// The digest that names the blob.
+        digest: Digest,
+        /// The digest of what is there.
+        found: Digest,
+    },
+    /// A blob that an entry needs and that is not there.
+    #[error("the blob `{digest}` is missing from `{path}`")]
+    #[diagnostic(
+        code(storekit::missing::corrupt),
+        help("save the image anew to mend the store (with `--force` where another entry says it is whole)")
+    )]
+    Missing {
+        /// The digest that names the blob.
+        digest: Digest,
+        /// The folder where it should be.
+        path: Utf8PathBuf,
+    },
+    /// A stored file that cannot be understood.
+    #[error("`{path}` cannot be understood: {reason}")]
+    #[diagnostic(
+        code(storekit::entry::corrupt),
+        help("remove the file, or save the image anew to replace it")
+    )]
+    BadFile {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A stored document that cannot be understood.
+    #[error("the document `{digest}` cannot be understood: {reason}")]
+    #[diagnostic(
+        code(storekit::document::corrupt),
+        help("remove the image with `imgtar rm`, and save it anew")
+    )]
+    BadDocument {
+        /// The digest that names the document.
+        digest: Digest,
+        /// Why.
+        reason: String,
+    },
+    /// New bytes that do not have the digest that was announced for them.
+    #[error("the bytes hash to `{found}`, not to `{announced}` as announced")]
+    #[diagnostic(code(storekit::mismatch), help("nothing was stored; fetch or make them again"))]
+    Mismatch {
+        /// What was announced.
+        announced: Digest,
+        /// What came.
+        found: Digest,
+    },
+    /// A key that is not stored.
+    #[error("nothing is stored under `{key}`")]
+    #[diagnostic(code(storekit::no_such_key), help("`imgtar ls` lists the keys"))]
+    NoSuchKey {
+        /// The key.
+        key: Key,
+    },
+}
+
+impl Error {
+    /// Wraps an I/O error with its path. A storekit error that travelled inside (from a verifying reader)
+    /// comes out as it went in.
+    pub fn io(doing: &'static str, path: impl Into<Utf8PathBuf>, source: io::Error) -> Self {
+        match source.downcast::<Error>() {
+            Ok(inner) => inner,
+            Err(source) => Self::Io { doing, path: path.into(), source },
+        }
+    }
+
+    /// Whether stored bytes are damaged or missing.
+    #[must_use]
+    pub fn is_corrupt(&self) -> bool {
+        self.code().is_some_and(|code| code.to_string().ends_with("::corrupt"))
+    }
+}
+
+impl From<Error> for io::Error {
+    /// Carries the error through `Read` and `Write`; `Error::io` takes it out again.
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => source,
+            other => io::Error::new(io::ErrorKind::InvalidData, other),
+        }
+    }
+}
+
+/// Adds the path to I/O errors.
+pub trait At<T> {
+    /// Names what was tried and on what.
+    ///
+    /// # Errors
+    /// The error itself, with the path.
+    fn at(self, doing: &'static str, path: &Utf8Path) -> Result<T>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, doing: &'static str, path: &Utf8Path) -> Result<T> {
+        self.map_err(|source| Error::io(doing, path, source))
+    }
+}
+
+impl<T> At<T> for rustix::io::Result<T> {
+    fn at(self, doing: &'static str, path: &Utf8Path) -> Result<T> {
+        self.map_err(|source| Error::io(doing, path, source.into()))
+    }
+}
+
+fn io_help(source: &io::Error, path: &Utf8Path) -> impl fmt::Display {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "the owner or the mode forbids it: see `ls -ld {path}`; `sudo chown -R $(id -u):$(id -g)` on the store takes it over"
+            )
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "the file system is mounted read-only: name another store with `--store` or LARDER_DIR".to_owned()
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "the disk is full: `gcctl run --max-size SIZE` makes room in the store".to_owned()
+        }
+        io::ErrorKind::NotFound => format!("check that `{path}` exists"),
+        _ => format!("see whether `{path}` is what it should be"),
+    }
+}

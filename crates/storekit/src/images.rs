@@ -1,0 +1,372 @@
+//! The images: `images/`, an OCI image layout with one file for each key beside it.
+//!
+//! The key files are the truth; index.json is derived from them, and what another OCI tool adds to it is adopted.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::{CWD, Timespec, Timestamps, utimensat};
+
+use crate::blobs::{Blobs, Discarded, Lease};
+use crate::entry::{self, Entry};
+use crate::error::{At, Error, Result};
+use crate::lock::Exclusive;
+use crate::oci::Descriptor;
+use crate::reach::{Reach, Walker};
+use crate::replace::{self, Durability};
+use crate::store::Store;
+use crate::trash::Batch;
+use crate::{Digest, Key};
+
+/// A use is stamped again only when the last stamp is older than this.
+const STAMP_EVERY: Duration = Duration::from_secs(300);
+
+/// The images of a store.
+#[derive(Clone, Debug)]
+pub struct Images {
+    store: Store,
+}
+
+/// Whether a save may take the place of one that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    /// The first save wins.
+    No,
+    /// The last save wins (`--force`).
+    Yes,
+}
+
+/// What a commit did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// The entry stands now.
+    Saved,
+    /// Another entry stood there, whole; it stands still.
+    AlreadyThere,
+}
+
+/// A key with its entry and its last use.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The key.
+    pub key: Key,
+    /// What is stored under it.
+    pub entry: Entry,
+    /// When it was last used, by our own stamp; never later than now.
+    pub used: SystemTime,
+}
+
+impl Images {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// The folder: an OCI image layout.
+    #[must_use]
+    pub fn folder(&self) -> Utf8PathBuf {
+        self.store.root().join("images")
+    }
+
+    /// The blobs.
+    #[must_use]
+    pub fn blobs(&self) -> Blobs {
+        Blobs::new(self.folder().join("blobs/sha256"), self.store.trash(), Durability::Synced)
+    }
+
+    /// Follows descriptors to the blobs that they need.
+    #[must_use]
+    pub fn walker(&self) -> Walker {
+        Walker::new(self.blobs())
+    }
+
+    /// Makes the folders and `oci-layout` where they are missing. Whoever writes calls it first.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn prepare(&self) -> Result<()> {
+        for name in ["blobs/sha256", "keys", "inputs"] {
+            let folder = self.folder().join(name);
+            fs::create_dir_all(&folder).at("create", &folder)?;
+        }
+        let layout = b"{\"imageLayoutVersion\":\"1.0.0\"}";
+        replace::put_once(&self.folder().join("oci-layout"), layout, Durability::Synced)?;
+        if self.index_path().is_file() { Ok(()) } else { self.sync_index() }
+    }
+
+    pub(crate) fn index_path(&self) -> Utf8PathBuf {
+        self.folder().join("index.json")
+    }
+
+    fn key_path(&self, key: &Key) -> Utf8PathBuf {
+        self.folder().join("keys").join(key.as_str())
+    }
+
+    fn inputs_path(&self, key: &Key) -> Utf8PathBuf {
+        self.folder().join("inputs").join(key.as_str())
+    }
+
+    /// What is stored under the key. What another tool has added to index.json since is adopted first, where
+    /// the store can be written to.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`], [`Error::Newer`], I/O errors.
+    pub fn get(&self, key: &Key) -> Result<Option<Entry>> {
+        match self.read(key)? {
+            None if self.adopt()? => self.read(key),
+            entry => Ok(entry),
+        }
+    }
+
+    fn read(&self, key: &Key) -> Result<Option<Entry>> {
+        let path = self.key_path(key);
+        let bytes = replace::read_capped(&path, entry::CAP)?;
+        bytes.map(|bytes| Entry::parse(&bytes, &path)).transpose()
+    }
+
+    /// What is stored under the key, and whether all its blobs are there. Where some are not, the entry is
+    /// read again: a collector may have taken both.
+    ///
+    /// # Errors
+    /// As [`Images::get`].
+    pub fn find(&self, key: &Key) -> Result<Option<(Entry, Reach)>> {
+        for _ in 0..8 {
+            let Some(entry) = self.get(key)? else { return Ok(None) };
+            let reach = self.walker().reach(&entry.descriptor)?;
+            if reach.is_whole() || self.get(key)?.as_ref() == Some(&entry) {
+                return Ok(Some((entry, reach)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The keys that are there, sorted, readable or not.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn keys(&self) -> Result<Vec<Key>> {
+        let names = replace::names(&self.folder().join("keys"))?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// All entries, sorted by key, another tool's included.
+    ///
+    /// # Errors
+    /// An entry that cannot be read is an error: it is never taken for none.
+    pub fn list(&self) -> Result<Vec<Listed>> {
+        self.adopt()?;
+        self.list_ours()
+    }
+
+    pub(crate) fn list_ours(&self) -> Result<Vec<Listed>> {
+        let mut list = Vec::new();
+        for key in self.keys()? {
+            list.extend(self.listed(key)?);
+        }
+        Ok(list)
+    }
+
+    fn listed(&self, key: Key) -> Result<Option<Listed>> {
+        let Some(entry) = self.read(&key)? else { return Ok(None) };
+        let used = self.last_use(&key)?.unwrap_or_else(SystemTime::now);
+        Ok(Some(Listed { key, entry, used }))
+    }
+
+    /// When the key was last used; a stamp from the future counts as used now. `None`: no such key.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn last_use(&self, key: &Key) -> Result<Option<SystemTime>> {
+        let path = self.key_path(key);
+        match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            modified => modified.at("read", &path).map(|time| Some(time.min(SystemTime::now()))),
+        }
+    }
+
+    /// Stamps the key as used now, unless it was stamped a moment ago. A store that cannot be written to
+    /// stays as it is.
+    pub fn touch(&self, key: &Key) {
+        let path = self.key_path(key);
+        let stamped = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        let fresh = stamped.is_ok_and(|time| time.elapsed().is_ok_and(|age| age < STAMP_EVERY));
+        if !fresh {
+            // A use that is not stamped makes the entry a little older than it is; nothing depends on it.
+            let _ = stamp_now(&path);
+        }
+    }
+
+    /// The manifest of inputs that was saved with the key.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn inputs(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        replace::read_capped(&self.inputs_path(key), 1 << 30)
+    }
+
+    /// Writes the entry, and the manifest of inputs with it. All blobs that it needs are there afterwards, or
+    /// nothing was written.
+    ///
+    /// `leases` keep the blobs that the caller wrote or reuses; what a collector took before is brought back.
+    /// An entry that stands and whose blobs are all sound stays unless `overwrite`; soundness is proved by
+    /// reading them.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] where a blob is neither there nor in the trash; [`Error::BadDocument`];
+    /// [`Error::Locked`]; I/O errors.
+    pub fn commit(
+        &self,
+        key: &Key,
+        entry: &Entry,
+        inputs: Option<&[u8]>,
+        leases: &[Lease],
+        overwrite: Overwrite,
+    ) -> Result<Committed> {
+        self.prepare()?;
+        if overwrite == Overwrite::No && self.stands_sound(key)? {
+            return Ok(Committed::AlreadyThere);
+        }
+        self.write_entry(key, entry, inputs, leases)?;
+        self.sync_index()?;
+        Ok(Committed::Saved)
+    }
+
+    /// Under the shared lock: every blob, then the inputs, then the entry.
+    pub(crate) fn write_entry(
+        &self,
+        key: &Key,
+        entry: &Entry,
+        inputs: Option<&[u8]>,
+        leases: &[Lease],
+    ) -> Result<()> {
+        let lock = self.store.lock_shared()?;
+        self.bring_back(&entry.descriptor, &leases.iter().map(Lease::digest).collect())?;
+        replace::sync_folder(self.blobs().folder(), Durability::Synced)?;
+        match inputs {
+            Some(inputs) => replace::replace(&self.inputs_path(key), inputs, Durability::Synced)?,
+            None => remove(&self.inputs_path(key))?,
+        }
+        replace::replace(&self.key_path(key), entry.to_text().as_bytes(), Durability::Synced)?;
+        drop(lock);
+        Ok(())
+    }
+
+    /// Checks that all blobs below the descriptor are there; those in the trash are brought back.
+    fn bring_back(&self, root: &Descriptor, leased: &BTreeSet<Digest>) -> Result<()> {
+        let blobs = self.blobs();
+        loop {
+            let reach = self.walker().reach(root)?;
+            let Some(digest) = reach.missing.first() else { return Ok(()) };
+            if leased.contains(digest) || blobs.contains(digest) || blobs.lease(digest)?.is_none() {
+                return Err(Error::Missing { digest: *digest, path: blobs.folder().to_owned() });
+            }
+        }
+    }
+
+    /// Whether an entry stands whose blobs are all there and match their digests.
+    fn stands_sound(&self, key: &Key) -> Result<bool> {
+        let found = match self.find(key) {
+            Err(error) if error.is_corrupt() => None,
+            found => found?,
+        };
+        let Some((_, reach)) = found.filter(|(_, reach)| reach.is_whole()) else { return Ok(false) };
+        for digest in reach.present.keys() {
+            match self.blobs().verify(digest) {
+                Err(error) if error.is_corrupt() => return Ok(false),
+                verified => verified?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sets the names that a load restores. `false`: no such key.
+    ///
+    /// # Errors
+    /// As [`Images::get`].
+    pub fn set_names(&self, key: &Key, names: Vec<String>) -> Result<bool> {
+        self.adopt()?;
+        // Alone: two that change names at once would each undo the other's.
+        let lock = self.store.lock_exclusive()?;
+        let Some(entry) = self.read(key)? else { return Ok(false) };
+        let entry = Entry { names, ..entry };
+        replace::replace(&self.key_path(key), entry.to_text().as_bytes(), Durability::Synced)?;
+        drop(lock);
+        self.sync_index().map(|()| true)
+    }
+
+    /// Moves the key's entry to the trash. Its blobs stay until a collection. `false`: no such key.
+    ///
+    /// # Errors
+    /// I/O errors, [`Error::Locked`].
+    pub fn remove(&self, key: &Key, batch: &Batch) -> Result<bool> {
+        let lock = self.store.lock_exclusive()?;
+        let removed = self.discard(&lock, key, batch)?;
+        drop(lock);
+        self.sync_index()?;
+        Ok(removed)
+    }
+
+    /// One step of a collection: moves the key's entry to the trash. The index is derived anew by
+    /// [`Images::sync_index`] when the run is over.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn discard(&self, _lock: &Exclusive, key: &Key, batch: &Batch) -> Result<bool> {
+        batch.take(&self.inputs_path(key))?;
+        batch.take(&self.key_path(key))
+    }
+
+    /// One step of a collection: moves the blob to the trash unless somebody leases it. The caller has read
+    /// the entries under this very lock and found none that needs the blob.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn discard_blob(&self, _lock: &Exclusive, digest: &Digest, batch: &Batch) -> Result<Discarded> {
+        self.blobs().discard(digest, batch)
+    }
+
+    /// Brings back what a collection has removed: blobs first, then the entries. Returns the keys.
+    ///
+    /// # Errors
+    /// I/O errors, [`Error::Locked`].
+    pub fn undo(&self, batch: &Batch) -> Result<Vec<Key>> {
+        let lock = self.store.lock_exclusive()?;
+        let (keys, others): (Vec<_>, Vec<_>) =
+            batch.files()?.into_iter().partition(|path| path.starts_with("images/keys"));
+        for path in others.iter().chain(&keys) {
+            batch.give_back(&self.store.root().join(path))?;
+        }
+        drop(lock);
+        self.sync_index()?;
+        Ok(keys.iter().filter_map(|path| path.file_name()?.parse().ok()).collect())
+    }
+
+    /// What dead writers left unfinished is removed. Returns the bytes that this freed on disk.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn sweep_unfinished(&self) -> Result<u64> {
+        let folders = ["blobs/sha256", "keys", "inputs", ""].map(|name| self.folder().join(name));
+        folders.iter().try_fold(0, |freed, folder| Ok(freed + replace::sweep_unfinished(folder)?))
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+fn stamp_now(path: &Utf8Path) -> rustix::io::Result<()> {
+    let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+    let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+    let times = Timestamps { last_access: omit, last_modification: now };
+    utimensat(CWD, path.as_std_path(), &times, rustix::fs::AtFlags::empty())
+}
+
+fn remove(path: &Utf8Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.at("remove", path),
+    }
+}

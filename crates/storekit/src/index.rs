@@ -1,0 +1,127 @@
+//! index.json, derived from the key files, and the adoption of what other OCI tools wrote into it.
+//!
+//! Our descriptors carry [`oci::KEY_ANNOTATION`]. One without it is another tool's: it becomes an entry of its own under
+//! its reference name where that is a key and still free, else under `sha256-` and its digest. One whose blobs
+//! are not all there yet stays in index.json as it is.
+
+use crate::Key;
+use crate::entry::Entry;
+use crate::error::{At, Error, Result};
+use crate::images::Images;
+use crate::oci::{self, DOCUMENT_CAP, Descriptor, Index};
+use crate::replace::{self, Durability};
+
+impl Images {
+    /// Derives index.json from the key files anew, adopting what is another tool's. One that cannot be
+    /// understood is moved to the trash, so that nothing another tool wrote is lost.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], unreadable key files, I/O errors.
+    pub fn sync_index(&self) -> Result<()> {
+        let lock = self.store().lock_index()?;
+        if let Found::Unreadable = self.read_index()? {
+            self.store().trash().move_aside(&self.index_path())?;
+        }
+        let mut foreign = Vec::new();
+        for descriptor in self.foreign()? {
+            if !self.adopt_one(&descriptor)? {
+                foreign.push(descriptor);
+            }
+        }
+        let ours = self.list_ours()?.into_iter().map(|listed| listed.entry.listed(&listed.key));
+        let index = Index { manifests: ours.chain(foreign).collect(), ..Index::default() };
+        let result = self.write_index(&index);
+        drop(lock);
+        result
+    }
+
+    /// Adopts what another tool has written into index.json, and makes index.json where it is missing or
+    /// damaged. Returns whether there was anything to do, and whether it could be done: in a store that cannot
+    /// be written to nothing is, and that is no error.
+    pub(crate) fn adopt(&self) -> Result<bool> {
+        let settled = match self.read_index()? {
+            Found::Index(_) => self.foreign()?.is_empty(),
+            // A clone that holds key files alone.
+            Found::None => self.keys()?.is_empty(),
+            Found::Unreadable => false,
+        };
+        if settled {
+            return Ok(false);
+        }
+        match self.sync_index() {
+            Err(Error::Io { source, .. }) if is_unwritable(&source) => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
+    /// The descriptors in index.json that are not ours.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn foreign(&self) -> Result<Vec<Descriptor>> {
+        let Found::Index(index) = self.read_index()? else { return Ok(Vec::new()) };
+        Ok(index
+            .manifests
+            .into_iter()
+            .filter(|it| !it.annotations.contains_key(oci::KEY_ANNOTATION))
+            .collect())
+    }
+
+    fn read_index(&self) -> Result<Found> {
+        let Some(bytes) = replace::read_capped(&self.index_path(), DOCUMENT_CAP)? else {
+            return Ok(Found::None);
+        };
+        Ok(serde_json::from_slice(&bytes).map_or(Found::Unreadable, Found::Index))
+    }
+
+    /// Makes an entry of another tool's descriptor. `false`: it is not whole.
+    fn adopt_one(&self, descriptor: &Descriptor) -> Result<bool> {
+        let now = jiff::Timestamp::now();
+        let entry = Entry {
+            adopted: true,
+            names: descriptor.annotations.get("io.containerd.image.name").cloned().into_iter().collect(),
+            ..Entry::new(
+                Descriptor { annotations: std::collections::BTreeMap::new(), ..descriptor.clone() },
+                now,
+            )
+        };
+        let Some(key) = self.free_key(descriptor)? else { return Ok(true) };
+        match self.write_entry(&key, &entry, None, &[]) {
+            Err(Error::Missing { .. } | Error::BadDocument { .. }) => Ok(false),
+            written => written.map(|()| true),
+        }
+    }
+
+    /// The key under which a foreign descriptor is adopted; `None` where its image has one already.
+    fn free_key(&self, descriptor: &Descriptor) -> Result<Option<Key>> {
+        let named = descriptor.annotations.get(oci::REF_NAME).and_then(|name| name.parse().ok());
+        let keys = self.list_ours()?;
+        let fallback = Key::of_digest(&descriptor.digest);
+        for key in named.into_iter().chain([fallback]) {
+            match keys.iter().find(|listed| listed.key == key) {
+                None => return Ok(Some(key)),
+                Some(listed) if listed.entry.descriptor.digest == descriptor.digest => return Ok(None),
+                Some(_) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn write_index(&self, index: &Index) -> Result<()> {
+        let path = self.index_path();
+        let bytes = serde_json::to_vec_pretty(index).map_err(std::io::Error::from).at("write", &path)?;
+        replace::replace(&path, &bytes, Durability::Synced)
+    }
+}
+
+/// What stands under the name index.json.
+enum Found {
+    Index(Index),
+    None,
+    Unreadable,
+}
+
+fn is_unwritable(source: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem, StorageFull};
+    matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem | StorageFull)
+}

@@ -1,0 +1,118 @@
+//! The few fields of OCI documents that a store has to understand. Unknown fields and media types are no error.
+//!
+//! Source: OCI image-spec v1.1: descriptor.md, manifest.md, image-index.md; media types of Docker's schema 2 too.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Digest;
+
+/// No document of a store is larger: 20 MiB.
+pub const DOCUMENT_CAP: u64 = 20 << 20;
+
+/// The media type of an image manifest.
+pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The media type of an image index.
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The media type of an image configuration.
+pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// Docker's image manifest.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Docker's manifest list.
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// The annotation that makes a descriptor in index.json ours; its value is the key.
+pub const KEY_ANNOTATION: &str = "dev.larder.key";
+/// The annotation that other OCI tools read as the name in a layout.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// Points to a blob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// What the blob is.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Where else it could be had; such a blob need not be in the store.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    /// Free annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// All other fields (platform, artifactType, data …), kept as they are.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, serde_json::Value>,
+}
+
+impl Descriptor {
+    /// A descriptor with nothing but the three fields that each has.
+    #[must_use]
+    pub fn new(media_type: impl Into<String>, digest: Digest, size: u64) -> Self {
+        let (urls, annotations, other) = Default::default();
+        Self { media_type: media_type.into(), digest, size, urls, annotations, other }
+    }
+
+    /// Whether it points to an index of manifests.
+    #[must_use]
+    pub fn is_index(&self) -> bool {
+        matches!(self.media_type.as_str(), INDEX | DOCKER_LIST)
+    }
+
+    /// Whether it points to a manifest.
+    #[must_use]
+    pub fn is_manifest(&self) -> bool {
+        matches!(self.media_type.as_str(), MANIFEST | DOCKER_MANIFEST)
+    }
+}
+
+/// What an index or a manifest points to: the fields of both, so that one reader serves.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Links {
+    /// An index's manifests.
+    #[serde(default)]
+    pub manifests: Vec<Descriptor>,
+    /// A manifest's configuration.
+    pub config: Option<Descriptor>,
+    /// A manifest's layers, lowest first.
+    #[serde(default)]
+    pub layers: Vec<Descriptor>,
+    /// An artifact manifest's blobs (a media type that image-spec 1.1 dropped).
+    #[serde(default)]
+    pub blobs: Vec<Descriptor>,
+}
+
+impl Links {
+    /// All descriptors, in document order.
+    pub fn all(self) -> impl Iterator<Item = Descriptor> {
+        self.manifests.into_iter().chain(self.config).chain(self.layers).chain(self.blobs)
+    }
+}
+
+/// The index.json of a layout.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    /// 2.
+    pub schema_version: u32,
+    /// [`INDEX`].
+    #[serde(default = "index_type")]
+    pub media_type: String,
+    /// The images.
+    #[serde(default)]
+    pub manifests: Vec<Descriptor>,
+}
+
+fn index_type() -> String {
+    INDEX.to_owned()
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { schema_version: 2, media_type: index_type(), manifests: Vec::new() }
+    }
+}

@@ -1,0 +1,101 @@
+//! Which blobs an image needs: from a descriptor through indexes and manifests down to layers.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::Digest;
+use crate::blobs::Blobs;
+use crate::error::{Error, Result};
+use crate::oci::{DOCUMENT_CAP, Descriptor, Links};
+
+/// Indexes nest at most this deep; deeper ones are refused.
+const DEPTH: usize = 8;
+
+/// What hangs on a descriptor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// The blobs that are there, with their sizes in bytes; documents were verified, layers not read.
+    pub present: BTreeMap<Digest, u64>,
+    /// The blobs that should be there and are not, or have another size than announced.
+    pub missing: BTreeSet<Digest>,
+}
+
+impl Reach {
+    /// Whether nothing is missing.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// The digests of all blobs, present and missing.
+    pub fn digests(&self) -> impl Iterator<Item = Digest> + '_ {
+        self.present.keys().chain(&self.missing).copied()
+    }
+}
+
+/// Follows descriptors, and remembers the documents that it has read.
+#[derive(Debug)]
+pub struct Walker {
+    blobs: Blobs,
+    read: HashMap<Digest, Arc<Vec<Descriptor>>>,
+}
+
+impl Walker {
+    pub(crate) fn new(blobs: Blobs) -> Self {
+        Self { blobs, read: HashMap::new() }
+    }
+
+    /// All blobs that `root` needs, itself included. A layer with `urls` need not be there.
+    ///
+    /// # Errors
+    /// [`Error::BadDocument`]; I/O errors. A damaged document counts as missing, and is moved aside.
+    pub fn reach(&mut self, root: &Descriptor) -> Result<Reach> {
+        let mut reach = Reach::default();
+        self.visit(root, 0, &mut reach)?;
+        Ok(reach)
+    }
+
+    fn visit(&mut self, descriptor: &Descriptor, depth: usize, reach: &mut Reach) -> Result<()> {
+        let digest = descriptor.digest;
+        if reach.present.contains_key(&digest) || reach.missing.contains(&digest) {
+            return Ok(());
+        }
+        match self.blobs.size(&digest)? {
+            Some(size) if size == descriptor.size => reach.present.insert(digest, size),
+            None if !descriptor.urls.is_empty() => return Ok(()),
+            _ => return reach_missing(reach, digest),
+        };
+        if !descriptor.is_index() && !descriptor.is_manifest() {
+            return Ok(());
+        }
+        if depth == DEPTH {
+            return Err(Error::BadDocument { digest, reason: format!("it nests more than {DEPTH} deep") });
+        }
+        let children = match self.children(digest) {
+            Err(Error::Damaged { .. } | Error::Missing { .. }) => {
+                reach.present.remove(&digest);
+                return reach_missing(reach, digest);
+            }
+            children => children?,
+        };
+        children.iter().try_for_each(|child| self.visit(child, depth + 1, reach))
+    }
+
+    fn children(&mut self, digest: Digest) -> Result<Arc<Vec<Descriptor>>> {
+        if let Some(known) = self.read.get(&digest) {
+            return Ok(Arc::clone(known));
+        }
+        let bytes = self.blobs.read(&digest, DOCUMENT_CAP)?;
+        let links: Links = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::BadDocument { digest, reason: error.to_string() })?;
+        let children = Arc::new(links.all().collect());
+        self.read.insert(digest, Arc::clone(&children));
+        Ok(children)
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the callers return what it returns")]
+fn reach_missing(reach: &mut Reach, digest: Digest) -> Result<()> {
+    reach.missing.insert(digest);
+    Ok(())
+}

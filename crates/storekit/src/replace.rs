@@ -1,0 +1,249 @@
+//! The one way to write a file: a temporary file in the same folder, written, synced, renamed, the folder synced.
+//!
+//! A temporary file is called `.tmp-…` and is locked (shared) while its writer lives, so that a collector can
+//! tell what a dead writer left behind: an exclusive lock on it is free.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::{FlockOperation, flock};
+use tempfile::NamedTempFile;
+
+use crate::error::{At, Result};
+
+/// How the names of unfinished files begin.
+pub const TEMPORARY: &str = ".tmp-";
+
+/// Whether a write is acknowledged before it is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The bytes and the name are on the disk when the call returns.
+    Synced,
+    /// A power cut may lose or damage the file: for what is verified on reading, or derived.
+    Unsynced,
+}
+
+/// Replaces the file, whole or not at all.
+///
+/// # Errors
+/// I/O errors; the old file stands then.
+pub fn replace(path: &Utf8Path, bytes: &[u8], durability: Durability) -> Result<()> {
+    let mut staged = Staged::new(folder(path))?;
+    staged.file().write_all(bytes).at("write", path)?;
+    staged.publish(path, durability).map(drop)
+}
+
+/// Writes the file unless one of that name is there. Returns whether this call wrote it.
+///
+/// # Errors
+/// I/O errors; nothing stands under the name then that did not stand there before.
+pub fn put_once(path: &Utf8Path, bytes: &[u8], durability: Durability) -> Result<bool> {
+    if fs::exists(path).at("look for", path)? {
+        return Ok(false);
+    }
+    let mut staged = Staged::new(folder(path))?;
+    staged.file().write_all(bytes).at("write", path)?;
+    staged.publish_once(path, durability)
+}
+
+fn folder(path: &Utf8Path) -> &Utf8Path {
+    path.parent().filter(|parent| !parent.as_str().is_empty()).unwrap_or(Utf8Path::new("."))
+}
+
+/// A file that is being written and has no name of its own yet. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Staged {
+    temp: NamedTempFile,
+    folder: Utf8PathBuf,
+}
+
+impl Staged {
+    /// A new temporary file in `folder`, locked while it lives.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn new(folder: &Utf8Path) -> Result<Self> {
+        loop {
+            let temp = create(folder).at("write in", folder)?;
+            flock(&temp, FlockOperation::LockShared).at("lock a file in", folder)?;
+            // A collector may have taken it for a dead writer's between the two steps above.
+            if same_file(temp.as_file(), temp.path()) {
+                return Ok(Self { temp, folder: folder.to_owned() });
+            }
+        }
+    }
+
+    /// The file to write to.
+    pub fn file(&mut self) -> &mut File {
+        self.temp.as_file_mut()
+    }
+
+    /// Gives the file its name, in place of any other file of that name. The returned file is still locked.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn publish(self, path: &Utf8Path, durability: Durability) -> Result<File> {
+        self.sync(durability, path)?;
+        let folder = self.folder;
+        let file = self.temp.persist(path).map_err(|error| error.error).at("write", path)?;
+        sync_folder(&folder, durability)?;
+        Ok(file)
+    }
+
+    fn publish_once(self, path: &Utf8Path, durability: Durability) -> Result<bool> {
+        self.sync(durability, path)?;
+        let folder = self.folder;
+        match self.temp.persist_noclobber(path) {
+            Ok(_) => sync_folder(&folder, durability).map(|()| true),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error.error).at("write", path),
+        }
+    }
+
+    fn sync(&self, durability: Durability, path: &Utf8Path) -> Result<()> {
+        match durability {
+            Durability::Synced => self.temp.as_file().sync_data().at("write", path),
+            Durability::Unsynced => Ok(()),
+        }
+    }
+}
+
+fn create(folder: &Utf8Path) -> io::Result<NamedTempFile> {
+    use std::os::unix::fs::PermissionsExt;
+    // The umask takes away what the user wants taken away.
+    let mode = fs::Permissions::from_mode(0o666);
+    tempfile::Builder::new().prefix(TEMPORARY).permissions(mode).tempfile_in(folder)
+}
+
+/// Syncs a folder, so that the names in it are on the disk.
+///
+/// # Errors
+/// I/O errors.
+pub fn sync_folder(folder: &Utf8Path, durability: Durability) -> Result<()> {
+    match durability {
+        Durability::Synced => File::open(folder).and_then(|file| file.sync_all()).at("sync", folder),
+        Durability::Unsynced => Ok(()),
+    }
+}
+
+/// Whether the open file still stands under that name.
+#[must_use]
+pub fn same_file(file: &File, path: impl AsRef<std::path::Path>) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}
+
+/// Removes the unfinished files that dead writers left in `folder`. Returns how many bytes they held.
+///
+/// # Errors
+/// I/O errors; a file that is in use or already gone is none.
+pub fn sweep_unfinished(folder: &Utf8Path) -> Result<u64> {
+    let mut freed = 0;
+    for name in unfinished(folder)? {
+        let path = folder.join(name);
+        let Ok(file) = File::open(&path) else { continue };
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && same_file(&file, &path) {
+            freed += file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
+            fs::remove_file(&path).at("remove", &path)?;
+        }
+    }
+    Ok(freed)
+}
+
+/// The names of unfinished files in `folder`, dead writers' and living ones'.
+fn unfinished(folder: &Utf8Path) -> Result<Vec<String>> {
+    Ok(names(folder)?.into_iter().filter(|name| name.starts_with(TEMPORARY)).collect())
+}
+
+/// The names in a folder, those that are UTF-8 (all of ours are), sorted; none where there is no folder.
+///
+/// # Errors
+/// I/O errors.
+pub fn names(folder: &Utf8Path) -> Result<Vec<String>> {
+    let listing = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listing => listing.at("list", folder)?,
+    };
+    let mut names = Vec::new();
+    for entry in listing {
+        names.extend(entry.at("list", folder)?.file_name().into_string().ok());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Reads a small file whole; `None` where there is none. A file larger than `cap` bytes is an error.
+///
+/// # Errors
+/// I/O errors.
+pub fn read_capped(path: &Utf8Path, cap: u64) -> Result<Option<Vec<u8>>> {
+    use std::io::Read;
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.at("read", path)?,
+    };
+    let mut bytes = Vec::new();
+    file.take(cap + 1).read_to_end(&mut bytes).at("read", path)?;
+    if bytes.len() as u64 > cap {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {cap} bytes")))
+            .at("read", path);
+    }
+    Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn put_once_keeps_the_first() {
+        let (_dir, path) = scratch();
+        let file = path.join("a");
+        assert!(put_once(&file, b"first", Durability::Synced).unwrap());
+        assert!(!put_once(&file, b"second", Durability::Synced).unwrap());
+        assert_eq!(fs::read(&file).unwrap(), b"first");
+        assert_eq!(names(&path).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn replace_leaves_no_other_file() {
+        let (_dir, path) = scratch();
+        let file = path.join("a");
+        replace(&file, b"first", Durability::Synced).unwrap();
+        replace(&file, b"second", Durability::Unsynced).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"second");
+        assert_eq!(names(&path).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn only_dead_writers_files_are_swept() {
+        let (_dir, path) = scratch();
+        let living = Staged::new(&path).unwrap();
+        fs::write(path.join(".tmp-dead"), vec![1; 5000]).unwrap();
+        fs::write(path.join("kept"), b"x").unwrap();
+        assert_eq!(sweep_unfinished(&path).unwrap(), 8192);
+        assert_eq!(names(&path).unwrap().len(), 2);
+        drop(living);
+        assert_eq!(names(&path).unwrap(), ["kept"]);
+    }
+
+    #[test]
+    fn a_file_over_the_cap_is_refused() {
+        let (_dir, path) = scratch();
+        let file = path.join("a");
+        fs::write(&file, b"12345").unwrap();
+        assert_eq!(read_capped(&file, 5).unwrap().unwrap(), b"12345");
+        assert!(read_capped(&file, 4).is_err());
+        assert!(read_capped(&path.join("none"), 4).unwrap().is_none());
+    }
+}

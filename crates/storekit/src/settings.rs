@@ -1,0 +1,258 @@
+//! Settings: flag > `LARDER_*` variable > larder.toml > larder/config.toml in the user's config folder > default.
+//!
+//! The nearest larder.toml upward from the working folder counts. Each tool reads its own table; paths in a
+//! settings file are relative to the folder of that file.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use miette::{Diagnostic, NamedSource, SourceSpan};
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use thiserror::Error;
+use toml::de::DeTable;
+
+use crate::error::Result;
+use crate::replace;
+
+/// The project's settings file.
+pub const PROJECT_FILE: &str = "larder.toml";
+
+/// What a process is started with; the library itself never looks at its own.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// The working folder.
+    pub folder: Utf8PathBuf,
+    /// The environment variables.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// This process's own. Variables that are not UTF-8 are left out.
+    ///
+    /// # Errors
+    /// A working folder that is gone, or not UTF-8.
+    pub fn of_process() -> std::io::Result<Self> {
+        let folder = Utf8PathBuf::try_from(std::env::current_dir()?).map_err(std::io::Error::other)?;
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Ok(Self { folder, variables })
+    }
+
+    /// The variable, unless it is empty.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The user's folder that `variable` names, else the one below the home folder.
+    fn user_folder(&self, variable: &str, below_home: &str) -> Option<Utf8PathBuf> {
+        let absolute = |text: &str| Some(Utf8PathBuf::from(text)).filter(|path| path.is_absolute());
+        self.get(variable).and_then(absolute).or_else(|| Some(absolute(self.get("HOME")?)?.join(below_home)))
+    }
+}
+
+/// A settings file.
+#[derive(Clone, Debug)]
+struct File {
+    path: Utf8PathBuf,
+    text: String,
+}
+
+/// The settings files that count, the one that goes first at the front.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    environment: Environment,
+    files: Vec<File>,
+}
+
+/// A settings file that says something wrong.
+#[derive(Debug, Error, Diagnostic)]
+#[error("`{path}` says something wrong: {message}")]
+#[diagnostic(code(storekit::settings))]
+pub struct BadSettings {
+    path: Utf8PathBuf,
+    message: String,
+    #[source_code]
+    source_code: NamedSource<String>,
+    #[label("here")]
+    span: Option<SourceSpan>,
+}
+
+/// Why settings could not be had.
+#[derive(Debug, Error, Diagnostic)]
+pub enum SettingsError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Read(#[from] crate::Error),
+    /// A file says something wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Bad(#[from] Box<BadSettings>),
+    /// There is no place for the store.
+    #[error("no folder for the store: neither HOME nor XDG_CACHE_HOME is set")]
+    #[diagnostic(code(storekit::no_home), help("name one with `--store DIR` or LARDER_DIR"))]
+    NoHome,
+}
+
+impl Settings {
+    /// Finds and reads the settings files.
+    ///
+    /// # Errors
+    /// Files that cannot be read, or that are not TOML.
+    pub fn load(environment: Environment) -> Result<Self, SettingsError> {
+        let user =
+            environment.user_folder("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("larder/config.toml"));
+        let mut files = Vec::new();
+        for path in find_project_file(&environment.folder).into_iter().chain(user) {
+            files.extend(File::read(path)?);
+        }
+        Ok(Self { environment, files })
+    }
+
+    /// What the process was started with.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// A tool's table: the values of the first file that has them, key by key. The default where no file has
+    /// the table.
+    ///
+    /// # Errors
+    /// A table that does not fit `T`, with the place marked. Each file must be right by itself.
+    pub fn table<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, SettingsError> {
+        let mut merged = toml::Table::new();
+        for file in self.files.iter().rev() {
+            file.table::<T>(name)?;
+            merged.extend(file.table::<toml::Table>(name)?.unwrap_or_default());
+        }
+        match self.files.first().filter(|_| !merged.is_empty()) {
+            None => Ok(T::default()),
+            Some(file) => Ok(merged.try_into().map_err(|error| file.bad(&error))?),
+        }
+    }
+
+    /// The store's folder: `flag`, else `LARDER_DIR`, else `[store] dir`, else `larder` in the user's cache folder.
+    ///
+    /// # Errors
+    /// Wrong settings; no home folder.
+    pub fn store_dir(&self, flag: Option<&Utf8Path>) -> Result<Utf8PathBuf, SettingsError> {
+        if let Some(dir) = flag.map(Utf8Path::as_str).or_else(|| self.environment.get("LARDER_DIR")) {
+            return Ok(self.environment.folder.join(dir));
+        }
+        for file in &self.files {
+            if let Some(dir) = file.store_dir()? {
+                return Ok(dir);
+            }
+        }
+        let cache = self.environment.user_folder("XDG_CACHE_HOME", ".cache").ok_or(SettingsError::NoHome)?;
+        Ok(cache.join("larder"))
+    }
+}
+
+/// The nearest larder.toml in `folder` or above it.
+#[must_use]
+pub fn find_project_file(folder: &Utf8Path) -> Option<Utf8PathBuf> {
+    folder.ancestors().map(|dir| dir.join(PROJECT_FILE)).find(|path| path.is_file())
+}
+
+impl File {
+    fn read(path: Utf8PathBuf) -> Result<Option<Self>, SettingsError> {
+        let Some(bytes) = replace::read_capped(&path, 16 << 20)? else { return Ok(None) };
+        let file = Self { path, text: String::from_utf8_lossy(&bytes).into_owned() };
+        match DeTable::parse(&file.text) {
+            Ok(_) => Ok(Some(file)),
+            Err(error) => Err(file.bad(&error).into()),
+        }
+    }
+
+    fn store_dir(&self) -> Result<Option<Utf8PathBuf>, SettingsError> {
+        #[derive(serde::Deserialize)]
+        struct Store {
+            dir: Option<Utf8PathBuf>,
+        }
+        let dir = self.table::<Store>("store")?.and_then(|store| store.dir);
+        let base = self.path.parent().unwrap_or(Utf8Path::new("/"));
+        Ok(dir.map(|dir| base.join(dir)))
+    }
+
+    /// One table, read from the text itself, so that an error knows its place.
+    fn table<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SettingsError> {
+        let document = DeTable::parse(&self.text).map_err(|error| self.bad(&error))?;
+        let Some(value) = document.into_inner().remove(name) else { return Ok(None) };
+        Ok(Some(T::deserialize(value.into_deserializer()).map_err(|error| self.bad(&error))?))
+    }
+
+    fn bad(&self, error: &toml::de::Error) -> Box<BadSettings> {
+        Box::new(BadSettings {
+            path: self.path.clone(),
+            message: error.message().to_owned(),
+            source_code: NamedSource::new(self.path.as_str(), self.text.clone()),
+            span: error.span().map(Into::into),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+    #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+    struct Table {
+        max_images: Option<u32>,
+        max_age: Option<crate::Age>,
+    }
+
+    fn environment(project: &str, user: &str) -> (tempfile::TempDir, Environment) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+        fs::create_dir_all(path.join("project/deep")).unwrap();
+        fs::create_dir_all(path.join("home/.config/larder")).unwrap();
+        fs::write(path.join("project/larder.toml"), project).unwrap();
+        fs::write(path.join("home/.config/larder/config.toml"), user).unwrap();
+        let variables = [("HOME".to_owned(), path.join("home").into_string())].into();
+        (dir, Environment { folder: path.join("project/deep"), variables })
+    }
+
+    #[test]
+    fn the_nearer_file_wins_value_by_value() {
+        let (_dir, environment) = environment(
+            "[gcctl]\nmax-images = 2\n[other]\nx = 1\n",
+            "[gcctl]\nmax-images = 9\nmax-age = \"1d\"\n",
+        );
+        let settings = Settings::load(environment).unwrap();
+        let table: Table = settings.table("gcctl").unwrap();
+        assert_eq!(table, Table { max_images: Some(2), max_age: Some("1d".parse().unwrap()) });
+        assert_eq!(settings.table::<Table>("none").unwrap(), Table::default());
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_file() {
+        let (_dir, environment) = environment("[gcctl]\nmax-image = 2\n", "");
+        let error = Settings::load(environment).unwrap().table::<Table>("gcctl").unwrap_err();
+        assert!(
+            error.to_string().contains("larder.toml") && error.to_string().contains("max-image"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_store_is_where_the_first_word_says() {
+        let (_dir, mut environment) = environment("[store]\ndir = \"docker-cache\"\n", "");
+        let project = environment.folder.parent().unwrap().to_owned();
+        let dir = |environment: &Environment, flag| {
+            Settings::load(environment.clone()).unwrap().store_dir(flag).unwrap()
+        };
+        assert_eq!(dir(&environment, None), project.join("docker-cache"));
+        environment.variables.insert("LARDER_DIR".into(), "/var/l".into());
+        assert_eq!(dir(&environment, None), "/var/l");
+        assert_eq!(dir(&environment, Some(Utf8Path::new("s"))), project.join("deep/s"));
+        environment.variables.remove("LARDER_DIR");
+        fs::write(project.join("larder.toml"), "").unwrap();
+        assert!(dir(&environment, None).ends_with("home/.cache/larder"));
+    }
+}

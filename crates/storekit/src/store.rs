@@ -1,0 +1,196 @@
+//! A store: one folder, one file system.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::error::{At, Error, Result};
+use crate::events::Events;
+use crate::images::Images;
+use crate::lock::{Exclusive, Locks, PATIENCE, Shared};
+use crate::replace::{self, Durability};
+use crate::trash::Trash;
+
+/// The file that marks a store, and that keeps backups and keys out of it.
+pub const TAG_FILE: &str = "CACHEDIR.TAG";
+/// The line in it that says whose it is.
+pub const TAG_LINE: &str = "# larder store";
+/// The version of the store's layout; a newer one is refused.
+pub const VERSION: u64 = 1;
+
+const SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55";
+const VERSION_LINE: &str = "# format ";
+
+/// A store on disk.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: Utf8PathBuf,
+    locks: Locks,
+}
+
+impl Store {
+    /// Opens a store that is there.
+    ///
+    /// # Errors
+    /// [`Error::NotAStore`], [`Error::Newer`], I/O errors.
+    pub fn open(root: &Utf8Path) -> Result<Self> {
+        let not_a_store = || Error::NotAStore { path: root.to_owned() };
+        let path = root.join(TAG_FILE);
+        let tag = replace::read_capped(&path, 1 << 16)?.ok_or_else(not_a_store)?;
+        let version = version_in(&tag).ok_or_else(not_a_store)?;
+        if version > VERSION {
+            return Err(Error::Newer { path, found: version, known: VERSION });
+        }
+        Ok(Self { root: root.to_owned(), locks: Locks::new(root, PATIENCE) })
+    }
+
+    /// Opens a store, and makes it where there is none.
+    ///
+    /// # Errors
+    /// [`Error::ForeignFolder`] where the folder holds something else; [`Error::Newer`]; I/O errors.
+    pub fn open_or_create(root: &Utf8Path) -> Result<Self> {
+        match Self::open(root) {
+            Err(Error::NotAStore { .. }) => Self::create(root)?,
+            opened => return opened,
+        }
+        Self::open(root)
+    }
+
+    fn create(root: &Utf8Path) -> Result<()> {
+        fs::create_dir_all(root).at("create", root)?;
+        if replace::names(root)?.iter().any(|name| !is_harmless(name)) {
+            return Err(Error::ForeignFolder { path: root.to_owned() });
+        }
+        let tag = format!("{SIGNATURE}\n{TAG_LINE}\n{VERSION_LINE}{VERSION}\n");
+        replace::put_once(&root.join(TAG_FILE), tag.as_bytes(), Durability::Synced).map(drop)
+    }
+
+    /// Waits at most this long for a lock.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.locks = Locks::new(&self.root, patience);
+        self
+    }
+
+    /// The store's folder.
+    #[must_use]
+    pub fn root(&self) -> &Utf8Path {
+        &self.root
+    }
+
+    /// The images.
+    #[must_use]
+    pub fn images(&self) -> Images {
+        Images::new(self.clone())
+    }
+
+    /// What was removed and could be brought back.
+    #[must_use]
+    pub fn trash(&self) -> Trash {
+        Trash::new(&self.root)
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events::new(self.root.join("events"))
+    }
+
+    /// Keeps collectors out, for the moment of a commit.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], I/O errors.
+    pub fn lock_shared(&self) -> Result<Shared> {
+        self.locks.shared()
+    }
+
+    /// Keeps everybody out, for one short step of a collection.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], I/O errors.
+    pub fn lock_exclusive(&self) -> Result<Exclusive> {
+        self.locks.exclusive()
+    }
+
+    pub(crate) fn lock_index(&self) -> Result<Exclusive> {
+        self.locks.index()
+    }
+}
+
+/// Whether `tag` (the text of a CACHEDIR.TAG) marks a larder store.
+#[must_use]
+pub fn is_store_tag(tag: &[u8]) -> bool {
+    tag.split(|byte| *byte == b'\n').any(|line| line.trim_ascii_end() == TAG_LINE.as_bytes())
+}
+
+/// Whether the folder is a larder store, by its CACHEDIR.TAG.
+///
+/// # Errors
+/// I/O errors other than that there is no such file.
+pub fn is_store(folder: &std::path::Path) -> io::Result<bool> {
+    use std::io::Read;
+    let file = match fs::File::open(folder.join(TAG_FILE)) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(false);
+        }
+        file => file?,
+    };
+    let mut tag = Vec::new();
+    file.take(1 << 16).read_to_end(&mut tag)?;
+    Ok(is_store_tag(&tag))
+}
+
+fn version_in(tag: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(tag).ok().filter(|_| is_store_tag(tag))?;
+    text.lines().find_map(|line| line.strip_prefix(VERSION_LINE)?.trim().parse().ok())
+}
+
+/// What a folder may hold that becomes a store: git's own files, and what another process making the same store has begun.
+fn is_harmless(name: &str) -> bool {
+    name.starts_with(".git") || name.starts_with(replace::TEMPORARY) || name == TAG_FILE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch() -> (tempfile::TempDir, Utf8PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn a_store_is_made_once_and_opened_again() {
+        let (_dir, path) = scratch();
+        let root = path.join("deep/store");
+        assert!(matches!(Store::open(&root), Err(Error::NotAStore { .. })));
+        Store::open_or_create(&root).unwrap();
+        Store::open_or_create(&root).unwrap();
+        Store::open(&root).unwrap();
+        assert!(is_store(root.as_std_path()).unwrap());
+    }
+
+    #[test]
+    fn a_folder_with_something_else_is_refused() {
+        let (_dir, path) = scratch();
+        fs::write(path.join("thesis.tex"), "x").unwrap();
+        assert!(matches!(Store::open_or_create(&path), Err(Error::ForeignFolder { .. })));
+    }
+
+    #[test]
+    fn a_newer_store_is_refused() {
+        let (_dir, path) = scratch();
+        fs::write(path.join(TAG_FILE), format!("{SIGNATURE}\n{TAG_LINE}\n{VERSION_LINE}2\n")).unwrap();
+        assert!(matches!(Store::open_or_create(&path), Err(Error::Newer { found: 2, .. })));
+    }
+
+    #[test]
+    fn other_cache_tags_mean_nothing() {
+        assert!(!is_store_tag(b"Signature: 8a477f597d28d172789f06886806bc55\n# by cargo\n"));
+        assert!(!is_store_tag(b"x # larder store\n"));
+        assert!(is_store_tag(b"# larder store\r\n"));
+    }
+}

@@ -1,0 +1,200 @@
+//! The trash: what was removed and could still be brought back.
+//!
+//! `trash/<batch>/<path below the store>`, a batch for each removing run, its name sorting by time; and
+//! `trash/damaged/…` for blobs whose bytes do not match their digest, which nobody brings back.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+
+use crate::error::{At, Result};
+use crate::replace;
+
+const DAMAGED: &str = "damaged";
+
+/// The trash of a store.
+#[derive(Clone, Debug)]
+pub struct Trash {
+    store: Utf8PathBuf,
+}
+
+/// One run's removals.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    trash: Trash,
+    name: String,
+}
+
+impl Trash {
+    pub(crate) fn new(store: &Utf8Path) -> Self {
+        Self { store: store.to_owned() }
+    }
+
+    fn folder(&self) -> Utf8PathBuf {
+        self.store.join("trash")
+    }
+
+    /// Starts a batch. Nothing is written until something is taken into it.
+    #[must_use]
+    pub fn batch(&self, now: Timestamp) -> Batch {
+        let name = format!("{}-{}", now.strftime("%Y%m%dT%H%M%S%.6fZ"), std::process::id());
+        Batch { trash: self.clone(), name }
+    }
+
+    /// The batches, oldest first.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn batches(&self) -> Result<Vec<Batch>> {
+        let names = replace::names(&self.folder())?.into_iter().filter(|name| name != DAMAGED);
+        Ok(names.map(|name| Batch { trash: self.clone(), name }).collect())
+    }
+
+    /// Brings back the file that stood at `path`, from the newest batch that has it. Returns whether one had.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub(crate) fn restore(&self, path: &Utf8Path) -> Result<bool> {
+        for batch in self.batches()?.iter().rev() {
+            if batch.give_back(path)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Moves a damaged file to where nobody takes it for sound. One that is gone already, or that cannot be
+    /// moved because the store is read-only, is no error: whoever reads it finds out again.
+    pub(crate) fn move_aside(&self, path: &Utf8Path) -> Result<()> {
+        let batch = Batch { trash: self.clone(), name: DAMAGED.to_owned() };
+        match batch.take(path) {
+            Err(crate::Error::Io { source, .. })
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                Ok(())
+            }
+            result => result.map(drop),
+        }
+    }
+
+    /// The bytes that the trash holds on disk, damaged blobs included.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn disk_bytes(&self) -> Result<u64> {
+        disk_bytes(&self.folder())
+    }
+
+    /// Empties what was removed longer than `grace` ago. Returns the bytes that this freed on disk.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn empty(&self, grace: Duration, now: SystemTime) -> Result<u64> {
+        let mut freed = 0;
+        for name in replace::names(&self.folder())? {
+            let path = self.folder().join(name);
+            let modified =
+                fs::symlink_metadata(&path).and_then(|metadata| metadata.modified()).at("read", &path)?;
+            if now.duration_since(modified).unwrap_or_default() >= grace {
+                freed += disk_bytes(&path)?;
+                fs::remove_dir_all(&path).at("empty", &path)?;
+            }
+        }
+        Ok(freed)
+    }
+}
+
+impl Batch {
+    /// The batch's name: its time and its process.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn folder(&self) -> Utf8PathBuf {
+        self.trash.folder().join(&self.name)
+    }
+
+    /// Where a file of the store lies in this batch. Files outside the store have no place here.
+    fn place(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
+        path.strip_prefix(&self.trash.store).ok().map(|below| self.folder().join(below))
+    }
+
+    /// Moves a file of the store here. Returns whether it was there.
+    pub(crate) fn take(&self, path: &Utf8Path) -> Result<bool> {
+        let Some(place) = self.place(path) else { return Ok(false) };
+        if let Some(folder) = place.parent() {
+            fs::create_dir_all(folder).at("create", folder)?;
+        }
+        rename(path, &place)
+    }
+
+    /// Moves a file back to where it stood, unless another stands there. Returns whether one stands there now.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub(crate) fn give_back(&self, path: &Utf8Path) -> Result<bool> {
+        let Some(place) = self.place(path) else { return Ok(false) };
+        match rustix::fs::renameat_with(
+            rustix::fs::CWD,
+            place.as_std_path(),
+            rustix::fs::CWD,
+            path.as_std_path(),
+            rustix::fs::RenameFlags::NOREPLACE,
+        ) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(true),
+            Err(rustix::io::Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno).at("bring back", path),
+        }
+    }
+
+    /// The paths, in the store, of the files in this batch, sorted.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn files(&self) -> Result<Vec<Utf8PathBuf>> {
+        let mut files = Vec::new();
+        walk(&self.folder(), &mut |path, _| {
+            files.extend(path.strip_prefix(self.folder()).ok().map(Utf8Path::to_owned));
+        })?;
+        files.sort_unstable();
+        Ok(files)
+    }
+}
+
+/// Renames; `false` where there was nothing to rename.
+fn rename(from: &Utf8Path, to: &Utf8Path) -> Result<bool> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        result => result.at("move away", from).map(|()| true),
+    }
+}
+
+/// The bytes on disk of all files below a folder; 0 where there is none.
+///
+/// # Errors
+/// I/O errors.
+pub fn disk_bytes(folder: &Utf8Path) -> Result<u64> {
+    let mut bytes = 0;
+    walk(folder, &mut |_, metadata| bytes += metadata.blocks() * 512)?;
+    Ok(bytes)
+}
+
+fn walk(folder: &Utf8Path, each: &mut dyn FnMut(&Utf8Path, &fs::Metadata)) -> Result<()> {
+    for name in replace::names(folder)? {
+        let path = folder.join(name);
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Ok(metadata) if metadata.is_dir() => walk(&path, each)?,
+            metadata => each(&path, &metadata.at("read", &path)?),
+        }
+    }
+    Ok(())
+}
