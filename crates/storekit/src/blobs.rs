@@ -257,9 +257,25 @@ impl BlobWriter<'_> {
         if let Some(announced) = announced.filter(|announced| **announced != found) {
             return Err(Error::Mismatch { announced: *announced, found });
         }
-        // Even where a blob of that name is there: this one is known to be sound.
-        let file = self.staged.publish(&self.blobs.path(&found), self.blobs.durability)?;
-        Ok(Lease { file, digest: found, size: self.size })
+        let path = self.blobs.path(&found);
+        let mut staged = self.staged;
+        loop {
+            match staged.publish_new(&path, self.blobs.durability)? {
+                Ok(file) => return Ok(Lease { file, digest: found, size: self.size }),
+                Err(unnamed) => staged = unnamed,
+            }
+            // One that somebody leases stays: a lease is on the file, not on the name.
+            let Some(standing) = open(&path)? else { continue };
+            if flock(&standing, FlockOperation::NonBlockingLockExclusive).is_err() {
+                if let Some(lease) = self.blobs.lease(&found)? {
+                    return Ok(lease);
+                }
+            } else if replace::same_file(&standing, &path) {
+                // Nobody needs it, and it may be damaged: this one is known to be sound.
+                let file = staged.publish(&path, self.blobs.durability)?;
+                return Ok(Lease { file, digest: found, size: self.size });
+            }
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! The key files are the truth; index.json is derived from them, and what another OCI tool adds to it is adopted.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -209,7 +208,8 @@ impl Images {
     /// Writes the entry, and the manifest of inputs with it. All blobs that it needs are there afterwards, or
     /// nothing was written.
     ///
-    /// `leases` keep the blobs that the caller wrote or reuses; what a collector took before is brought back.
+    /// The leases are asked for so that no caller forgets to hold them: until the entry stands, they alone keep
+    /// the blobs. What a collector took before is brought back.
     /// An entry that stands and whose blobs are all sound stays unless `overwrite`; soundness is proved by
     /// reading them.
     ///
@@ -221,28 +221,22 @@ impl Images {
         key: &Key,
         entry: &Entry,
         inputs: Option<&[u8]>,
-        leases: &[Lease],
+        _leases: &[Lease],
         overwrite: Overwrite,
     ) -> Result<Committed> {
         self.prepare()?;
         if overwrite == Overwrite::No && self.stands_sound(key)? {
             return Ok(Committed::AlreadyThere);
         }
-        self.write_entry(key, entry, inputs, leases)?;
+        self.write_entry(key, entry, inputs)?;
         self.sync_index()?;
         Ok(Committed::Saved)
     }
 
     /// Under the shared lock: every blob, then the inputs, then the entry.
-    pub(crate) fn write_entry(
-        &self,
-        key: &Key,
-        entry: &Entry,
-        inputs: Option<&[u8]>,
-        leases: &[Lease],
-    ) -> Result<()> {
+    pub(crate) fn write_entry(&self, key: &Key, entry: &Entry, inputs: Option<&[u8]>) -> Result<()> {
         let lock = self.store.lock_shared()?;
-        self.bring_back(&entry.descriptor, &leases.iter().map(Lease::digest).collect())?;
+        self.bring_back(&entry.descriptor)?;
         replace::sync_folder(self.blobs().folder(), Durability::Synced)?;
         match inputs {
             Some(inputs) => replace::replace(&self.inputs_path(key), inputs, Durability::Synced)?,
@@ -254,12 +248,13 @@ impl Images {
     }
 
     /// Checks that all blobs below the descriptor are there; those in the trash are brought back.
-    fn bring_back(&self, root: &Descriptor, leased: &BTreeSet<Digest>) -> Result<()> {
+    fn bring_back(&self, root: &Descriptor) -> Result<()> {
         let blobs = self.blobs();
         loop {
             let reach = self.walker().reach(root)?;
             let Some(digest) = reach.missing.first() else { return Ok(()) };
-            if leased.contains(digest) || blobs.contains(digest) || blobs.lease(digest)?.is_none() {
+            // One that is there and counts as missing has another size than its descriptor says.
+            if blobs.contains(digest) || blobs.lease(digest)?.is_none() {
                 return Err(Error::Missing { digest: *digest, path: blobs.folder().to_owned() });
             }
         }

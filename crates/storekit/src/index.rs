@@ -86,7 +86,7 @@ impl Images {
             )
         };
         let Some(key) = self.free_key(descriptor)? else { return Ok(true) };
-        match self.write_entry(&key, &entry, None, &[]) {
+        match self.write_entry(&key, &entry, None) {
             Err(Error::Missing { .. } | Error::BadDocument { .. }) => Ok(false),
             written => written.map(|()| true),
         }

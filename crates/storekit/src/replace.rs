@@ -45,7 +45,7 @@ pub fn put_once(path: &Utf8Path, bytes: &[u8], durability: Durability) -> Result
     }
     let mut staged = Staged::new(folder(path))?;
     staged.file().write_all(bytes).at("write", path)?;
-    staged.publish_once(path, durability)
+    Ok(staged.publish_new(path, durability)?.is_ok())
 }
 
 fn folder(path: &Utf8Path) -> &Utf8Path {
@@ -92,12 +92,22 @@ impl Staged {
         Ok(file)
     }
 
-    fn publish_once(self, path: &Utf8Path, durability: Durability) -> Result<bool> {
+    /// Gives the file its name unless another file has it: then it is given back, unfinished still.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn publish_new(
+        self,
+        path: &Utf8Path,
+        durability: Durability,
+    ) -> Result<std::result::Result<File, Self>> {
         self.sync(durability, path)?;
         let folder = self.folder;
         match self.temp.persist_noclobber(path) {
-            Ok(_) => sync_folder(&folder, durability).map(|()| true),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Ok(file) => sync_folder(&folder, durability).map(|()| Ok(file)),
+            Err(taken) if taken.error.kind() == io::ErrorKind::AlreadyExists => {
+                Ok(Err(Self { temp: taken.file, folder }))
+            }
             Err(error) => Err(error.error).at("write", path),
         }
     }

@@ -1,0 +1,441 @@
+//! What DESIGN promises of a store, seen through the library's front door.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests damage files as they like, and may panic"
+)]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::time::{Duration, SystemTime};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+use storekit::oci::{CONFIG, INDEX, MANIFEST};
+use storekit::{Committed, Descriptor, Digest, Discarded, Entry, Error, Key, Lease, Overwrite, Store};
+
+struct Scratch {
+    _dir: tempfile::TempDir,
+    store: Store,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap().join("store");
+        let store = Store::open_or_create(&root).unwrap().with_patience(Duration::from_millis(200));
+        store.images().prepare().unwrap();
+        Self { _dir: dir, store }
+    }
+
+    fn index(&self) -> serde_json::Value {
+        serde_json::from_slice(&fs::read(self.store.images().folder().join("index.json")).unwrap()).unwrap()
+    }
+
+    fn blob(&self, digest: &Digest) -> Utf8PathBuf {
+        self.store.images().blobs().path(digest)
+    }
+}
+
+/// An image of one layer; its blobs are leased.
+fn image(store: &Store, layer: &[u8]) -> (Descriptor, Vec<Lease>) {
+    let blobs = store.images().blobs();
+    let layer = blobs.put(layer).unwrap();
+    let config = blobs.put(b"{}").unwrap();
+    let describe = |media: &str, lease: &Lease| Descriptor::new(media, lease.digest(), lease.size());
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": describe(CONFIG, &config),
+        "layers": [describe("application/vnd.oci.image.layer.v1.tar", &layer)],
+    });
+    let manifest = blobs.put(manifest.to_string().as_bytes()).unwrap();
+    (describe(MANIFEST, &manifest), vec![layer, config, manifest])
+}
+
+fn entry(descriptor: Descriptor) -> Entry {
+    Entry::new(descriptor, Timestamp::now())
+}
+
+fn key(text: &str) -> Key {
+    text.parse().unwrap()
+}
+
+fn save(store: &Store, name: &str, layer: &[u8]) -> (Entry, Committed) {
+    let (descriptor, leases) = image(store, layer);
+    let entry = entry(descriptor);
+    let committed = store.images().commit(&key(name), &entry, None, &leases, Overwrite::No).unwrap();
+    (entry, committed)
+}
+
+#[track_caller]
+fn assert_whole(store: &Store, name: &str) {
+    let (_, reach) = store.images().find(&key(name)).unwrap().expect("the key is there");
+    assert!(reach.is_whole(), "{name} lacks {:?}", reach.missing);
+}
+
+#[test]
+fn a_saved_image_is_found_whole() {
+    let scratch = Scratch::new();
+    let (saved, committed) = save(&scratch.store, "k", b"layer");
+    assert_eq!(committed, Committed::Saved);
+    assert_eq!(scratch.store.images().get(&key("k")).unwrap(), Some(saved));
+    assert_whole(&scratch.store, "k");
+    assert!(scratch.store.images().find(&key("other")).unwrap().is_none());
+}
+
+#[test]
+fn the_first_save_wins_unless_forced() {
+    let scratch = Scratch::new();
+    let (first, _) = save(&scratch.store, "k", b"first");
+    assert_eq!(save(&scratch.store, "k", b"second").1, Committed::AlreadyThere);
+    assert_eq!(scratch.store.images().get(&key("k")).unwrap(), Some(first));
+    let (descriptor, leases) = image(&scratch.store, b"second");
+    let second = entry(descriptor);
+    scratch.store.images().commit(&key("k"), &second, None, &leases, Overwrite::Yes).unwrap();
+    assert_eq!(scratch.store.images().get(&key("k")).unwrap(), Some(second));
+}
+
+#[test]
+fn a_damaged_image_counts_as_unsaved() {
+    let scratch = Scratch::new();
+    save(&scratch.store, "k", b"layer");
+    fs::write(scratch.blob(&Digest::of(b"layer")), b"lAyer").unwrap();
+    assert_eq!(save(&scratch.store, "k", b"second").1, Committed::Saved);
+    assert_whole(&scratch.store, "k");
+}
+
+#[test]
+fn writing_a_damaged_blob_again_mends_it() {
+    let scratch = Scratch::new();
+    save(&scratch.store, "k", b"layer");
+    fs::write(scratch.blob(&Digest::of(b"layer")), b"lAyer").unwrap();
+    let (_, _leases) = image(&scratch.store, b"layer");
+    scratch.store.images().blobs().verify(&Digest::of(b"layer")).unwrap();
+}
+
+#[test]
+fn an_unreadable_key_file_counts_as_unsaved() {
+    let scratch = Scratch::new();
+    save(&scratch.store, "k", b"layer");
+    fs::write(scratch.store.images().folder().join("keys/k"), "<<<<<<< ours\n").unwrap();
+    assert!(scratch.store.images().get(&key("k")).unwrap_err().is_corrupt());
+    assert_eq!(save(&scratch.store, "k", b"layer").1, Committed::Saved);
+    assert_whole(&scratch.store, "k");
+}
+
+#[test]
+fn a_damaged_blob_is_told_and_moved_aside() {
+    let scratch = Scratch::new();
+    save(&scratch.store, "k", b"layer");
+    let digest = Digest::of(b"layer");
+    fs::write(scratch.blob(&digest), b"lAyer").unwrap();
+    let mut read = Vec::new();
+    let blobs = scratch.store.images().blobs();
+    let error = blobs.reader(&digest).unwrap().unwrap().read_to_end(&mut read).unwrap_err();
+    assert!(Error::io("read", "blob", error).is_corrupt());
+    assert!(!blobs.contains(&digest));
+    assert!(matches!(blobs.lease(&digest), Ok(None)), "a damaged blob was brought back");
+    let (_, reach) = scratch.store.images().find(&key("k")).unwrap().unwrap();
+    assert_eq!(reach.missing, [digest].into());
+}
+
+#[test]
+fn a_blob_of_another_size_counts_as_missing() {
+    let scratch = Scratch::new();
+    save(&scratch.store, "k", b"layer");
+    fs::write(scratch.blob(&Digest::of(b"layer")), b"lay").unwrap();
+    let (_, reach) = scratch.store.images().find(&key("k")).unwrap().unwrap();
+    assert!(!reach.is_whole());
+}
+
+#[test]
+fn announced_digests_are_checked_before_a_blob_has_its_name() {
+    let scratch = Scratch::new();
+    let blobs = scratch.store.images().blobs();
+    let mut writer = blobs.create().unwrap();
+    writer.write_all(b"other").unwrap();
+    assert!(matches!(writer.finish(Some(&Digest::of(b"layer"))), Err(Error::Mismatch { .. })));
+    assert!(blobs.list().unwrap().is_empty());
+    assert_eq!(fs::read_dir(blobs.folder()).unwrap().count(), 0, "an unfinished file was left");
+}
+
+#[test]
+fn nothing_half_written_stands_under_a_final_name() {
+    let scratch = Scratch::new();
+    let blobs = scratch.store.images().blobs();
+    let mut writer = blobs.create().unwrap();
+    writer.write_all(b"half").unwrap();
+    assert!(blobs.list().unwrap().is_empty());
+    assert_eq!(scratch.store.images().sweep_unfinished().unwrap(), 0, "a living writer's file was swept");
+    drop(writer.finish(None).unwrap());
+    assert_eq!(blobs.list().unwrap(), [Digest::of(b"half")]);
+}
+
+#[test]
+fn a_leased_blob_is_not_discarded_and_a_discarded_one_comes_back() {
+    let scratch = Scratch::new();
+    let images = scratch.store.images();
+    let blobs = images.blobs();
+    let lease = blobs.put(b"blob").unwrap();
+    let digest = lease.digest();
+    let batch = scratch.store.trash().batch(Timestamp::now());
+    let lock = scratch.store.lock_exclusive().unwrap();
+    assert_eq!(images.discard_blob(&lock, &digest, &batch).unwrap(), Discarded::InUse);
+    drop(lease);
+    assert_eq!(images.discard_blob(&lock, &digest, &batch).unwrap(), Discarded::Moved);
+    assert_eq!(images.discard_blob(&lock, &digest, &batch).unwrap(), Discarded::Gone);
+    drop(lock);
+    assert!(!blobs.contains(&digest));
+    let reused = blobs.lease(&digest).unwrap().expect("the trash still has it");
+    assert_eq!(reused.size(), 4);
+    assert!(blobs.contains(&digest));
+}
+
+#[test]
+fn a_commit_brings_back_what_was_discarded_meanwhile() {
+    let scratch = Scratch::new();
+    let images = scratch.store.images();
+    let (descriptor, leases) = image(&scratch.store, b"layer");
+    drop(leases);
+    let batch = scratch.store.trash().batch(Timestamp::now());
+    let lock = scratch.store.lock_exclusive().unwrap();
+    for digest in images.blobs().list().unwrap() {
+        images.discard_blob(&lock, &digest, &batch).unwrap();
+    }
+    drop(lock);
+    images.commit(&key("k"), &entry(descriptor), None, &[], Overwrite::No).unwrap();
+    assert_whole(&scratch.store, "k");
+}
+
+#[test]
+fn a_commit_without_its_blobs_writes_nothing() {
+    let scratch = Scratch::new();
+    let images = scratch.store.images();
+    let (descriptor, leases) = image(&scratch.store, b"layer");
+    drop(leases);
+    fs::remove_file(scratch.blob(&Digest::of(b"layer"))).unwrap();
+    let error = images.commit(&key("k"), &entry(descriptor), None, &[], Overwrite::No).unwrap_err();
+    assert!(matches!(error, Error::Missing { .. }));
+    assert!(images.keys().unwrap().is_empty());
+}
+
+#[test]
+fn undo_brings_back_entries_with_their_blobs_and_inputs() {
+    let scratch = Scratch::new();
+    let images = scratch.store.images();
+    let (descriptor, leases) = image(&scratch.store, b"layer");
+    images.commit(&key("k"), &entry(descriptor), Some(b"inputs"), &leases, Overwrite::No).unwrap();
+    drop(leases);
+    let batch = scratch.store.trash().batch(Timestamp::now());
+    assert!(images.remove(&key("k"), &batch).unwrap());
+    let lock = scratch.store.lock_exclusive().unwrap();
+    for digest in images.blobs().list().unwrap() {
+        images.discard_blob(&lock, &digest, &batch).unwrap();
+    }
+    drop(lock);
+    assert!(images.list().unwrap().is_empty());
+    assert_eq!(images.undo(&batch).unwrap(), [key("k")]);
+    assert_whole(&scratch.store, "k");
+    assert_eq!(images.inputs(&key("k")).unwrap().unwrap(), b"inputs");
+}
+
+#[test]
+fn the_trash_is_emptied_after_its_grace() {
+    let scratch = Scratch::new();
+    let images = scratch.store.images();
+    save(&scratch.store, "k", b"layer");
+    images.remove(&key("k"), &scratch.store.trash().batch(Timestamp::now())).unwrap();
+    let trash = scratch.store.trash();
+    assert_eq!(trash.disk_bytes().unwrap(), 4096);
+    assert_eq!(trash.empty(Duration::from_secs(60), SystemTime::now()).unwrap(), 0);
+    let later = SystemTime::now() + Duration::from_secs(61);
+    assert_eq!(trash.empty(Duration::from_secs(60), later).unwrap(), 4096);
+    assert!(trash.batches().unwrap().is_empty());
+}
+
+#[test]
+fn the_index_names_each_key_for_other_tools() {
+    let scratch = Scratch::new();
+    let (saved, _) = save(&scratch.store, "k", b"layer");
+    let index = scratch.index();
+    let listed = &index["manifests"][0];
+    assert_eq!(listed["digest"], saved.descriptor.digest.to_string());
+    assert_eq!(listed["annotations"]["dev.larder.key"], "k");
+    assert_eq!(listed["annotations"]["org.opencontainers.image.ref.name"], "k");
+    scratch.store.images().remove(&key("k"), &scratch.store.trash().batch(Timestamp::now())).unwrap();
+    assert_eq!(scratch.index()["manifests"], serde_json::json!([]));
+}
+
+/// Writes index.json as another tool would: what it finds and one descriptor more.
+fn add_foreign(scratch: &Scratch, descriptor: &Descriptor, name: Option<&str>) {
+    let mut index = scratch.index();
+    let mut descriptor = serde_json::to_value(descriptor).unwrap();
+    if let Some(name) = name {
+        descriptor["annotations"] = serde_json::json!({"org.opencontainers.image.ref.name": name});
+    }
+    index["manifests"].as_array_mut().unwrap().push(descriptor);
+    fs::write(scratch.store.images().folder().join("index.json"), index.to_string()).unwrap();
+}
+
+#[test]
+fn another_tools_image_is_adopted_under_its_name() {
+    let scratch = Scratch::new();
+    let (descriptor, _leases) = image(&scratch.store, b"foreign");
+    add_foreign(&scratch, &descriptor, Some("theirs"));
+    let adopted = scratch.store.images().get(&key("theirs")).unwrap().expect("adopted");
+    assert!(adopted.adopted);
+    assert_eq!(adopted.descriptor.digest, descriptor.digest);
+    assert_eq!(scratch.store.images().list().unwrap().len(), 1);
+    assert!(scratch.store.images().foreign().unwrap().is_empty());
+}
+
+#[test]
+fn another_tools_image_takes_no_key_from_ours() {
+    let scratch = Scratch::new();
+    let (ours, _) = save(&scratch.store, "k", b"ours");
+    let (theirs, _leases) = image(&scratch.store, b"theirs");
+    add_foreign(&scratch, &theirs, Some("k"));
+    add_foreign(&scratch, &theirs, None);
+    let keys: Vec<_> = scratch.store.images().list().unwrap().into_iter().map(|listed| listed.key).collect();
+    assert_eq!(keys, [key("k"), Key::of_digest(&theirs.digest)]);
+    assert_eq!(scratch.store.images().get(&key("k")).unwrap(), Some(ours));
+}
+
+#[test]
+fn another_tools_unfinished_image_stays_in_the_index() {
+    let scratch = Scratch::new();
+    let missing = Descriptor::new(MANIFEST, Digest::of(b"not there"), 9);
+    add_foreign(&scratch, &missing, Some("later"));
+    save(&scratch.store, "k", b"layer");
+    assert!(scratch.store.images().get(&key("later")).unwrap().is_none());
+    assert_eq!(scratch.store.images().foreign().unwrap()[0].digest, missing.digest);
+    assert_eq!(scratch.index()["manifests"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_missing_or_broken_index_is_derived_anew() {
+    let scratch = Scratch::new();
+    save(&scratch.store, "k", b"layer");
+    let path = scratch.store.images().folder().join("index.json");
+    let whole = scratch.index();
+    for damage in [None, Some("{\"manifests\": [")] {
+        match damage {
+            None => fs::remove_file(&path).unwrap(),
+            Some(text) => fs::write(&path, text).unwrap(),
+        }
+        assert_eq!(scratch.store.images().list().unwrap().len(), 1);
+        assert_eq!(scratch.index(), whole);
+    }
+    let kept = scratch.store.root().join("trash/damaged/images/index.json");
+    assert_eq!(fs::read_to_string(kept).unwrap(), "{\"manifests\": [");
+}
+
+#[test]
+fn a_bad_key_file_is_an_error_and_never_an_empty_list() {
+    let scratch = Scratch::new();
+    save(&scratch.store, "a", b"layer");
+    fs::write(scratch.store.images().folder().join("keys/b"), "version = 2\n").unwrap();
+    assert!(matches!(scratch.store.images().list(), Err(Error::Newer { found: 2, .. })));
+}
+
+#[test]
+fn nested_indexes_are_followed_and_too_deep_ones_refused() {
+    let scratch = Scratch::new();
+    let blobs = scratch.store.images().blobs();
+    let (mut descriptor, leases) = image(&scratch.store, b"layer");
+    for depth in 1..=9 {
+        let index = serde_json::json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor]});
+        let lease = blobs.put(index.to_string().as_bytes()).unwrap();
+        descriptor = Descriptor::new(INDEX, lease.digest(), lease.size());
+        match scratch.store.images().walker().reach(&descriptor) {
+            Ok(reach) => assert_eq!(reach.present.len(), leases.len() + depth),
+            Err(error) => {
+                assert!(depth > 7 && matches!(error, Error::BadDocument { .. }), "{depth}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_layer_that_lies_elsewhere_need_not_be_there() {
+    let scratch = Scratch::new();
+    let blobs = scratch.store.images().blobs();
+    let config = blobs.put(b"{}").unwrap();
+    let mut layer =
+        Descriptor::new("application/vnd.oci.image.layer.nondistributable.v1.tar", Digest::of(b"far"), 3);
+    layer.urls = vec!["https://example.com/far".into()];
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "config": Descriptor::new(CONFIG, config.digest(), 2), "layers": [layer],
+    });
+    let manifest = blobs.put(manifest.to_string().as_bytes()).unwrap();
+    let root = Descriptor::new(MANIFEST, manifest.digest(), manifest.size());
+    assert!(scratch.store.images().walker().reach(&root).unwrap().is_whole());
+}
+
+#[test]
+fn a_stamp_from_the_future_counts_as_used_now() {
+    let scratch = Scratch::new();
+    save(&scratch.store, "k", b"layer");
+    let path = scratch.store.images().folder().join("keys/k");
+    let future = SystemTime::now() + Duration::from_secs(1_000_000);
+    fs::File::options().append(true).open(&path).unwrap().set_modified(future).unwrap();
+    assert!(scratch.store.images().last_use(&key("k")).unwrap().unwrap() <= SystemTime::now());
+    scratch.store.images().touch(&key("k"));
+    assert!(
+        fs::metadata(&path).unwrap().modified().unwrap() <= SystemTime::now(),
+        "it was not stamped again"
+    );
+}
+
+#[test]
+fn a_use_is_stamped_at_most_every_few_minutes() {
+    let scratch = Scratch::new();
+    save(&scratch.store, "k", b"layer");
+    let images = scratch.store.images();
+    let path = images.folder().join("keys/k");
+    let set = |ago| {
+        let time = SystemTime::now() - Duration::from_secs(ago);
+        fs::File::options().append(true).open(&path).unwrap().set_modified(time).unwrap();
+        images.touch(&key("k"));
+        fs::metadata(&path).unwrap().modified().unwrap().elapsed().unwrap().as_secs()
+    };
+    assert!(set(100) >= 100);
+    assert!(set(1000) < 100);
+}
+
+#[test]
+fn events_are_one_line_each_and_cut_off_ones_are_passed_over() {
+    let scratch = Scratch::new();
+    let events = scratch.store.events();
+    let event = storekit::Event::new(
+        "imgtar",
+        storekit::Kind::Hit,
+        &key("k"),
+        "2026-01-02T03:04:05Z".parse().unwrap(),
+    );
+    events.record(&event).unwrap();
+    events.record(&event).unwrap();
+    let path = scratch.store.root().join("events/2026-01-02.ndjson");
+    let text = fs::read_to_string(&path).unwrap();
+    let line = r#"{"time":"2026-01-02T03:04:05Z","tool":"imgtar","kind":"hit","key":"k"}"#;
+    assert_eq!(text, format!("{line}\n{line}\n"));
+    fs::write(&path, format!("{line}\n{}", &line[..20])).unwrap();
+    assert_eq!(events.read().unwrap(), [event]);
+}
+
+#[test]
+fn a_second_writer_of_a_leased_blob_gets_a_lease_on_the_same_file() {
+    let scratch = Scratch::new();
+    let images = scratch.store.images();
+    let blobs = images.blobs();
+    let first = blobs.put(b"blob").unwrap();
+    let mut writer = blobs.create().unwrap();
+    writer.write_all(b"blob").unwrap();
+    let second = writer.finish(None).unwrap();
+    drop(second);
+    let batch = scratch.store.trash().batch(Timestamp::now());
+    let lock = scratch.store.lock_exclusive().unwrap();
+    assert_eq!(images.discard_blob(&lock, &first.digest(), &batch).unwrap(), Discarded::InUse);
+}
