@@ -1,0 +1,83 @@
+//! Which of docker's two builders will build, and what that means for the key.
+//!
+//! Only asked before a build: a hit costs no question.
+
+use camino::Utf8Path;
+
+use crate::command::Cmd;
+use crate::image::{Image, Source};
+use crate::runner::{RunError, Runner};
+use crate::tools::Tools;
+
+/// How `docker build` is to be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Builder {
+    /// BuildKit, as this client calls it by itself, or as the user has chosen.
+    AsIs,
+    /// BuildKit, in a client older than 23 that must be told.
+    Told,
+    /// The old builder: this client has no other.
+    Old,
+}
+
+impl Builder {
+    /// Asks the client.
+    pub(super) fn probe(tools: &Tools, runner: &Runner) -> Result<Self, RunError> {
+        let (buildx, _) = runner.ask(&tools.docker("buildx").arg("version"))?;
+        if buildx.success() {
+            return Ok(Self::AsIs);
+        }
+        let (_, version) = runner.ask(&tools.docker("--version"))?;
+        Ok(match major(&String::from_utf8_lossy(&version)) {
+            Some(..23) => Self::Told,
+            _ => Self::Old,
+        })
+    }
+
+    /// The start of the build command.
+    pub(super) fn command(self, tools: &Tools) -> Cmd {
+        let cmd = tools.docker("build");
+        match self {
+            Self::Told => cmd.env("DOCKER_BUILDKIT", "1"),
+            Self::AsIs | Self::Old => cmd,
+        }
+    }
+
+    /// Why what this builder makes of the image would not be what the key says, if so.
+    pub(super) fn disagrees(self, image: &Image, root: &Utf8Path) -> Option<String> {
+        let own = image.own_ignore_file().filter(|path| self == Self::Old && root.join(path).is_file())?;
+        Some(format!("this docker client has no BuildKit and does not heed `{own}`"))
+    }
+}
+
+/// A base image that the engine holds under another digest than larder.toml names, if there is one.
+pub(super) fn wrong_base(image: &Image, tools: &Tools, runner: &Runner) -> Result<Option<String>, RunError> {
+    let Source::Build { base, .. } = &image.source else { return Ok(None) };
+    for (name, digest) in base {
+        let inspect =
+            tools.docker("image").args(["inspect", "--format", "{{.Id}} {{.RepoDigests}}"]).arg(name);
+        let (status, data) = runner.ask(&inspect)?;
+        // One that the engine has not got is the registry's to get right.
+        if status.success() && !String::from_utf8_lossy(&data).contains(digest.as_str()) {
+            return Ok(Some(format!("the engine's `{name}` is not the `{digest}` of larder.toml")));
+        }
+    }
+    Ok(None)
+}
+
+/// The first number in `Docker version 20.10.24, build …`.
+fn major(version: &str) -> Option<u32> {
+    version.split(|c: char| !c.is_ascii_digit()).find(|part| !part.is_empty())?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_found() {
+        assert_eq!(major("Docker version 20.10.24+dfsg1, build 297e128\n"), Some(20));
+        assert_eq!(major("Docker version 28.2.2, build e6534b4\n"), Some(28));
+        assert_eq!(major("no such thing\n"), None);
+    }
+}

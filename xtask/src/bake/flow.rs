@@ -1,0 +1,266 @@
+//! One image, from its key to its names.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::report::{Baked, State};
+use super::stock::{Found, Stock};
+use super::why::{Changes, earlier};
+use super::{BakeError, Options};
+use crate::command::Cmd;
+use crate::image::{Ignore, Image};
+use crate::runner::{RunError, Runner, Verbosity, code};
+use crate::tools::Tools;
+
+/// Bakes one image after the other.
+pub(super) struct Baker<'a> {
+    pub(super) options: &'a Options,
+    pub(super) tools: &'a Tools,
+    pub(super) runner: &'a Runner,
+    pub(super) stock: Stock<'a>,
+    pub(super) temp: Utf8PathBuf,
+}
+
+/// What an image is made from, at one moment.
+pub(super) struct Inputs {
+    pub(super) key: String,
+    pub(super) manifest: Utf8PathBuf,
+}
+
+/// The bake of one image, while it runs.
+pub(super) struct Bake<'a> {
+    pub(super) baker: &'a Baker<'a>,
+    pub(super) image: &'a Image,
+    /// Whether what the store has under the key is to be replaced.
+    pub(super) replace: bool,
+    started: Instant,
+    warnings: Vec<String>,
+    changes: Option<Changes>,
+    error: Option<String>,
+}
+
+impl<'a> Baker<'a> {
+    pub(super) fn new(
+        options: &'a Options,
+        tools: &'a Tools,
+        runner: &'a Runner,
+        temp: &Path,
+    ) -> Result<Self, BakeError> {
+        let temp = Utf8PathBuf::from_path_buf(temp.to_owned())
+            .map_err(|_| BakeError::Temp(io::Error::other("its path is not UTF-8")))?;
+        runner.say(&format!("mkdir -p {temp}"));
+        Ok(Self {
+            options,
+            tools,
+            runner,
+            stock: Stock::new(tools, runner, options.store_flag.as_deref()),
+            temp,
+        })
+    }
+
+    /// Brings the image up to date. An error is an interruption; any other failure is in the report.
+    pub(super) fn bake(&self, image: &Image) -> Result<Baked, RunError> {
+        let bake = Bake {
+            baker: self,
+            image,
+            started: Instant::now(),
+            warnings: Vec::new(),
+            changes: None,
+            error: None,
+            replace: self.options.rebuild,
+        };
+        bake.run()
+    }
+}
+
+impl Bake<'_> {
+    fn run(mut self) -> Result<Baked, RunError> {
+        let inputs = match self.inputs("manifest") {
+            Ok(inputs) => inputs,
+            Err(error) => return self.without_key(error),
+        };
+        if self.cached() && !self.baker.options.rebuild && self.look_up(&inputs.key)? {
+            return Ok(self.report(State::Hit, Some(inputs.key), Some("store"), true));
+        }
+        self.explain(&inputs.key)?;
+        if self.baker.options.check {
+            return Ok(self.report(State::Stale, Some(inputs.key), None, false));
+        }
+        self.tell_start();
+        let made = if self.image.is_packed() { self.pack(&inputs) } else { self.build(&inputs) };
+        match made {
+            Ok(saved) => {
+                let from = Some(self.maker());
+                Ok(self.report(State::Built, Some(inputs.key), from, saved))
+            }
+            Err(error) => self.failed(Some(inputs.key), error),
+        }
+    }
+
+    pub(super) fn cached(&self) -> bool {
+        self.image.use_image_cache && !self.baker.options.no_image_cache
+    }
+
+    /// The key of the inputs as they are now, with the manifest that it is the digest of.
+    pub(super) fn inputs(&self, file: &str) -> Result<Inputs, RunError> {
+        let manifest = self.baker.temp.join(file);
+        self.baker.runner.write(&self.hashctx("--manifest"), &manifest)?;
+        let key = digest(&manifest)?;
+        self.baker.runner.say(&format!("b3sum {manifest}  # {key}"));
+        Ok(Inputs { key, manifest })
+    }
+
+    pub(super) fn hashctx(&self, flag: &str) -> Cmd {
+        self.image.describe(self.baker.tools.hashctx().arg(flag))
+    }
+
+    /// Whether the store gives the image.
+    fn look_up(&mut self, key: &str) -> Result<bool, RunError> {
+        let stock = &self.baker.stock;
+        // A check changes nothing, in the engine neither; and a packed image needs no engine.
+        let quick = self.baker.options.check || self.image.is_packed();
+        let found = if quick { stock.has(key)? } else { stock.load(key, self.image)? };
+        let hit = self.judge(found);
+        if hit && self.image.is_packed() && !self.baker.options.check {
+            return self.load_packed(key);
+        }
+        Ok(hit)
+    }
+
+    fn judge(&mut self, found: Found) -> bool {
+        match found {
+            Found::Hit => return true,
+            Found::Miss => {}
+            Found::Damaged => {
+                self.replace = true;
+                self.warn("the stored image is damaged; it is built anew and saved over".to_owned());
+            }
+            Found::Unusable(why) => self.warn(format!("the image cache cannot be used: {why}")),
+        }
+        false
+    }
+
+    /// A packed image is the engine's only where one answers. `false`: what is stored is damaged.
+    pub(super) fn load_packed(&mut self, key: &str) -> Result<bool, RunError> {
+        if !self.engine_answers()? {
+            return Ok(true);
+        }
+        match self.baker.stock.load(key, self.image)? {
+            Found::Unusable(why) => {
+                self.warn(format!("it is stored, but could not be loaded into the engine: {why}"));
+                Ok(true)
+            }
+            found => Ok(self.judge(found)),
+        }
+    }
+
+    pub(super) fn engine_answers(&self) -> Result<bool, RunError> {
+        let ask = self.baker.tools.docker("version").args(["--format", "{{.Server.Version}}"]);
+        match self.baker.runner.ask(&ask) {
+            Ok((status, _)) => Ok(status.success()),
+            Err(error) if error.is_interruption() => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Finds out what changed since the last save.
+    fn explain(&mut self, key: &str) -> Result<(), RunError> {
+        let names = &self.image.tags;
+        let Some(earlier) = self.baker.options.store.as_deref().and_then(|store| earlier(store, names))
+        else {
+            return Ok(());
+        };
+        let old = self.baker.temp.join("earlier");
+        // Nothing changed where the image was damaged, or is built by demand.
+        if earlier.key == key
+            || std::fs::File::create(&old).and_then(|mut file| file.write_all(&earlier.manifest)).is_err()
+        {
+            return Ok(());
+        }
+        let diff = self.image.describe(self.baker.tools.hashctx().arg("--diff").path(&old));
+        match self.baker.runner.capture(&diff) {
+            Ok((status, lines)) if matches!(code(status), Some(0 | 1)) => {
+                self.changes = Some(Changes::parse(&earlier.key, &lines));
+            }
+            Err(error) if error.is_interruption() => return Err(error),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn without_key(mut self, error: RunError) -> Result<Baked, RunError> {
+        // A cache that fails never fails a build; but these two need hashctx for the build itself.
+        let needed = self.image.is_packed() || self.image.ignore == Ignore::All || self.baker.options.check;
+        if error.is_interruption() || needed {
+            return self.failed(None, error);
+        }
+        self.warn(format!("built without the image cache: {error}"));
+        match self.build_only() {
+            Ok(_) => Ok(self.report(State::Built, None, Some("docker"), false)),
+            Err(error) => self.failed(None, error),
+        }
+    }
+
+    fn failed(mut self, key: Option<String>, error: RunError) -> Result<Baked, RunError> {
+        if error.is_interruption() {
+            return Err(error);
+        }
+        let why = with_causes(&error);
+        self.say("error", &why);
+        self.error = Some(why);
+        Ok(self.report(State::Failed, key, None, false))
+    }
+
+    fn report(self, state: State, key: Option<String>, from: Option<&'static str>, saved: bool) -> Baked {
+        Baked {
+            image: self.image.name.clone(),
+            state,
+            key,
+            from,
+            saved,
+            tags: self.image.tags.clone(),
+            changes: self.changes,
+            warnings: self.warnings,
+            error: self.error,
+            seconds: self.started.elapsed().as_secs_f64(),
+        }
+    }
+
+    fn maker(&self) -> &'static str {
+        if self.image.is_packed() { "pack" } else { "docker" }
+    }
+
+    fn tell_start(&self) {
+        if self.baker.runner.verbosity() > Verbosity::Quiet {
+            let why = self.changes.as_ref().map(|changes| format!(", {changes}")).unwrap_or_default();
+            self.say("building", why.trim_start_matches(", "));
+        }
+    }
+
+    pub(super) fn warn(&mut self, warning: String) {
+        self.say("warning", &warning);
+        self.warnings.push(warning);
+    }
+
+    fn say(&self, what: &str, message: &str) {
+        // Nobody is left to tell where stderr is closed.
+        let _ = writeln!(io::stderr(), "{what}: {}: {message}", self.image.name);
+    }
+}
+
+/// The key of a manifest: its BLAKE3 digest, as `b3sum` prints it.
+fn digest(manifest: &Utf8Path) -> Result<String, RunError> {
+    let lost = |source| RunError::Lost { program: format!("the manifest {manifest}"), source };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(manifest).map_err(lost)?).map_err(lost)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// The error with what caused it, on one line.
+fn with_causes(error: &RunError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

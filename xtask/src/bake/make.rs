@@ -1,0 +1,120 @@
+//! Makes one image: by the engine, or by packing a folder; and saves it where that is right.
+//!
+//! Saved is only what its key describes: the inputs are hashed again when the image is made.
+
+use std::time::Instant;
+
+use camino::Utf8Path;
+
+use super::builder::{Builder, wrong_base};
+use super::flow::{Bake, Inputs};
+use super::stock::{Extras, Found, Stock};
+use crate::image::Ignore;
+use crate::runner::RunError;
+
+/// An image that the engine has built.
+pub(super) struct Built {
+    /// Its ID.
+    id: String,
+    seconds: f64,
+    /// Why it is not what its key says, if so.
+    doubt: Option<String>,
+}
+
+impl Bake<'_> {
+    /// Builds with the engine and saves. `false`: built, but not saved.
+    pub(super) fn build(&mut self, inputs: &Inputs) -> Result<bool, RunError> {
+        let built = self.build_only()?;
+        if !self.cached() {
+            return Ok(false);
+        }
+        if let Some(doubt) = built.doubt {
+            self.warn(format!("not saved: {doubt}"));
+            return Ok(false);
+        }
+        if !self.unchanged(inputs)? {
+            return Ok(false);
+        }
+        let extras = self.extras(inputs, built.seconds);
+        let saved = self.baker.stock.save(&inputs.key, &built.id, self.image, &extras);
+        self.or_unsaved(saved)
+    }
+
+    /// Builds with the engine.
+    pub(super) fn build_only(&mut self) -> Result<Built, RunError> {
+        let (tools, runner) = (self.baker.tools, self.baker.runner);
+        let builder = Builder::probe(tools, runner)?;
+        let doubt = match builder.disagrees(self.image, runner.folder()) {
+            Some(doubt) => Some(doubt),
+            None => wrong_base(self.image, tools, runner)?,
+        };
+        // By its ID, not by its name: another build may take the name before this one is saved.
+        let id_file = self.baker.temp.join("id");
+        let cmd = builder.command(tools).arg("--iidfile").path(&id_file);
+        let cmd = if self.baker.options.rebuild { cmd.arg("--no-cache") } else { cmd };
+        let piped = self.image.ignore == Ignore::All;
+        let context = piped.then(|| self.hashctx("--tar"));
+        let started = Instant::now();
+        runner.build(context.as_ref(), &self.image.build(cmd, piped))?;
+        let seconds = started.elapsed().as_secs_f64();
+        let id = std::fs::read_to_string(&id_file);
+        let id = id.map_err(|source| RunError::Lost { program: "docker build".into(), source })?;
+        Ok(Built { id: id.trim().to_owned(), seconds, doubt })
+    }
+
+    /// Packs into the store, and loads into the engine where one answers. `false`: it is in the engine only.
+    pub(super) fn pack(&mut self, inputs: &Inputs) -> Result<bool, RunError> {
+        let tar = self.baker.temp.join("files.tar");
+        let started = Instant::now();
+        self.baker.runner.write(&self.hashctx("--tar"), &tar)?;
+        let extras = self.extras(inputs, started.elapsed().as_secs_f64());
+        if self.cached() && self.unchanged(inputs)? {
+            let saved = self.baker.stock.pack(&inputs.key, &tar, self.image, &extras);
+            if self.or_unsaved(saved)? {
+                return self.load_packed(&inputs.key);
+            }
+        }
+        self.pack_aside(&inputs.key, &tar, &extras).map(|()| false)
+    }
+
+    /// Packs into a store of its own, only to bring the image into the engine.
+    fn pack_aside(&mut self, key: &str, tar: &Utf8Path, extras: &Extras) -> Result<(), RunError> {
+        if !self.engine_answers()? {
+            return Err(RunError::Nowhere);
+        }
+        let aside = self.baker.temp.join("store");
+        let stock = Stock::new(self.baker.tools, self.baker.runner, Some(&aside));
+        stock.pack(key, tar, self.image, extras)?;
+        match stock.load(key, self.image)? {
+            Found::Hit => Ok(()),
+            _ => Err(RunError::Nowhere),
+        }
+    }
+
+    /// Whether the inputs are still those of the key.
+    fn unchanged(&mut self, inputs: &Inputs) -> Result<bool, RunError> {
+        match self.inputs("manifest.after") {
+            Ok(after) if after.key == inputs.key => return Ok(true),
+            Ok(_) => self.warn("not saved: its inputs changed during the build".to_owned()),
+            Err(error) if error.is_interruption() => return Err(error),
+            Err(error) => self.warn(format!("not saved: {error}")),
+        }
+        Ok(false)
+    }
+
+    /// A save that failed is a warning.
+    fn or_unsaved(&mut self, saved: Result<(), RunError>) -> Result<bool, RunError> {
+        match saved {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_interruption() => Err(error),
+            Err(error) => {
+                self.warn(format!("not saved: {error}"));
+                Ok(false)
+            }
+        }
+    }
+
+    fn extras(&self, inputs: &Inputs, seconds: f64) -> Extras {
+        Extras { manifest: inputs.manifest.clone(), seconds, force: self.replace }
+    }
+}

@@ -1,0 +1,139 @@
+//! Brings images up to date: key, then load, else build and save.
+//!
+//! The cache is never needed: whatever goes wrong with the store is a warning, and the image is built all the same.
+
+mod builder;
+mod flow;
+mod make;
+mod report;
+mod stock;
+mod why;
+
+use std::io::Write;
+
+use camino::Utf8PathBuf;
+use miette::Diagnostic;
+use storekit::Outcome;
+use thiserror::Error;
+
+pub use report::{Baked, State};
+pub use why::Changes;
+
+use crate::config::Project;
+use crate::image::Image;
+use crate::runner::{RunError, Runner};
+use crate::tools::Tools;
+
+/// What to bake, and how.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]
+pub struct Options {
+    /// The images' names; none means all.
+    pub names: Vec<String>,
+    /// Build from scratch, whatever the store has, and save over it.
+    pub rebuild: bool,
+    /// Build nothing; say what would be built.
+    pub check: bool,
+    /// Neither ask the store nor save into it.
+    pub no_image_cache: bool,
+    /// Report as NDJSON.
+    pub json: bool,
+    /// Handed on to the tools as `--store`; absolute.
+    pub store_flag: Option<Utf8PathBuf>,
+    /// Where the store is by the settings; none where they name no place.
+    pub store: Option<Utf8PathBuf>,
+}
+
+/// Why nothing was baked at all, or the bake stopped.
+#[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the messages say what each field is")]
+pub enum BakeError {
+    #[error("larder.toml has no image `{name}`")]
+    #[diagnostic(code(xtask::no_image))]
+    NoImage {
+        name: String,
+        #[help]
+        help: String,
+    },
+
+    #[error("cannot make a temporary folder")]
+    #[diagnostic(code(xtask::temp), help("TMPDIR names the folder for temporary files"))]
+    Temp(#[source] std::io::Error),
+
+    #[error("cannot write the report")]
+    #[diagnostic(code(xtask::report))]
+    Report(#[source] std::io::Error),
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Run(#[from] RunError),
+}
+
+/// Bakes the images, one line of the report each as soon as it is done.
+///
+/// `Yes` when all are up to date, `No` when a check found one that is not, code 2 when one could not be built.
+///
+/// # Errors
+/// An unknown name, no place for temporary files, a report that cannot be written, an interruption. An image that
+/// cannot be built is none: the others are baked, and the report says so.
+pub fn bake(
+    project: &Project,
+    options: &Options,
+    tools: &Tools,
+    runner: &Runner,
+    out: &mut impl Write,
+) -> Result<Outcome, BakeError> {
+    let images = chosen(project, &options.names)?;
+    let width = images.iter().map(|image| image.name.chars().count()).max().unwrap_or_default();
+    let temp = tempfile::Builder::new().prefix("bake-").tempdir().map_err(BakeError::Temp)?;
+    let oven = flow::Baker::new(options, tools, runner, temp.path())?;
+    let mut states = Vec::new();
+    for image in images {
+        let baked = oven.bake(image)?;
+        let written = if options.json { report::json(&baked, out) } else { report::text(&baked, width, out) };
+        written.map_err(BakeError::Report)?;
+        states.push(baked.state);
+    }
+    Ok(outcome(&states))
+}
+
+fn outcome(states: &[State]) -> Outcome {
+    if states.contains(&State::Failed) {
+        return Outcome::Code(2);
+    }
+    Outcome::from_bool(!states.contains(&State::Stale))
+}
+
+fn chosen<'a>(project: &'a Project, names: &[String]) -> Result<Vec<&'a Image>, BakeError> {
+    if names.is_empty() {
+        return Ok(project.images.iter().collect());
+    }
+    names.iter().map(|name| named(project, name)).collect()
+}
+
+fn named<'a>(project: &'a Project, name: &str) -> Result<&'a Image, BakeError> {
+    project.images.iter().find(|image| image.name == name).ok_or_else(|| {
+        let known: Vec<_> = project.images.iter().map(|image| format!("`{}`", image.name)).collect();
+        let help =
+            if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+        BakeError::NoImage { name: name.to_owned(), help }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn ends(states: &[State], outcome: Outcome) {
+        assert_eq!(super::outcome(states), outcome);
+    }
+
+    #[test]
+    fn a_failure_outweighs_the_rest() {
+        ends(&[State::Hit, State::Failed, State::Stale], Outcome::Code(2));
+        ends(&[State::Hit, State::Stale], Outcome::No);
+        ends(&[State::Hit, State::Built], Outcome::Yes);
+        ends(&[], Outcome::Yes);
+    }
+}

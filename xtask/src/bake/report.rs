@@ -1,0 +1,144 @@
+//! What a bake says about each image: a line for people, or one JSON object.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::why::Changes;
+
+/// How many changed inputs the text names; the rest is counted.
+const SHOWN: usize = 5;
+
+/// How an image was found, or what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Nothing was built: the store had it.
+    Hit,
+    /// It was built now.
+    Built,
+    /// It would be built, but this was a check.
+    Stale,
+    /// It could not be built.
+    Failed,
+}
+
+impl State {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Built => "built",
+            Self::Stale => "stale",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One line of the report. With `--json` these are the object's fields.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Baked {
+    /// The name in larder.toml.
+    pub image: String,
+    /// What became of it.
+    pub state: State,
+    /// Absent where the inputs could not be hashed.
+    pub key: Option<String>,
+    /// `store`, `docker` or `pack`; absent where there is no image.
+    pub from: Option<&'static str>,
+    /// Whether the store has this image under this key now.
+    pub saved: bool,
+    /// The image's names.
+    pub tags: Vec<String>,
+    /// What changed since the image was last saved, where that is known and it was no hit.
+    pub changes: Option<Changes>,
+    /// What went wrong without being fatal.
+    pub warnings: Vec<String>,
+    /// Why it could not be built.
+    pub error: Option<String>,
+    /// Wall-clock time.
+    pub seconds: f64,
+}
+
+/// Writes the report as one JSON object on one line.
+pub(super) fn json(baked: &Baked, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, baked)?;
+    writeln!(out)?;
+    out.flush()
+}
+
+/// Writes the report as a line of a table, with the names `width` characters wide, and what changed below it.
+pub(super) fn text(baked: &Baked, width: usize, out: &mut impl Write) -> io::Result<()> {
+    let key = baked.key.as_deref().unwrap_or("-");
+    let from = baked.from.unwrap_or("-");
+    let (image, state) = (&baked.image, baked.state.name());
+    writeln!(out, "{image:width$}  {state:6}  {key}  {from:6}  {:>8.2} s{}", baked.seconds, remark(baked))?;
+    if let Some(changes) = &baked.changes {
+        changes.lines.iter().take(SHOWN).try_for_each(|line| writeln!(out, "    {line}"))?;
+        match changes.lines.len().saturating_sub(SHOWN) {
+            0 => {}
+            more => writeln!(out, "    and {more} more")?,
+        }
+    }
+    out.flush()
+}
+
+fn remark(baked: &Baked) -> String {
+    let changed = baked.changes.as_ref().map(|changes| format!("  {changes}"));
+    let unsaved = (baked.state == State::Built && !baked.saved).then(|| "  not saved".to_owned());
+    [changed, unsaved].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn baked(state: State) -> Baked {
+        Baked {
+            image: "app".into(),
+            state,
+            key: Some("c0ffee".into()),
+            from: Some("store"),
+            saved: true,
+            tags: vec!["app:latest".into()],
+            changes: None,
+            warnings: Vec::new(),
+            error: None,
+            seconds: 1.234,
+        }
+    }
+
+    #[track_caller]
+    fn reads(baked: &Baked, expected: &str) {
+        let mut out = Vec::new();
+        text(baked, 5, &mut out).expect("a buffer");
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
+    }
+
+    #[test]
+    fn a_hit_is_one_line() {
+        reads(&baked(State::Hit), "app    hit     c0ffee  store       1.23 s\n");
+    }
+
+    #[test]
+    fn many_changes_are_counted() {
+        let lines = (1..=7).map(|n| format!("changed {n}")).collect();
+        let changes = Some(Changes { since: "feedbeef0123".into(), lines });
+        let built = Baked { changes, saved: false, from: Some("docker"), ..baked(State::Built) };
+        reads(
+            &built,
+            "app    built   c0ffee  docker      1.23 s  7 changes since feedbeef0123  not saved\n    changed 1\n    \
+             changed 2\n    changed 3\n    changed 4\n    changed 5\n    and 2 more\n",
+        );
+    }
+
+    #[test]
+    fn json_is_one_line_with_every_field() {
+        let mut out = Vec::new();
+        json(&baked(State::Hit), &mut out).expect("a buffer");
+        assert_eq!(
+            String::from_utf8(out).expect("UTF-8"),
+            "{\"image\":\"app\",\"state\":\"hit\",\"key\":\"c0ffee\",\"from\":\"store\",\"saved\":true,\
+             \"tags\":[\"app:latest\"],\"changes\":null,\"warnings\":[],\"error\":null,\"seconds\":1.234}\n"
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! What changed since an image was last saved.
+
+use std::fmt;
+
+use camino::Utf8Path;
+use serde::Serialize;
+use storekit::store::Store;
+
+/// The inputs that differ from those of an earlier key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Changes {
+    /// The earlier key.
+    pub since: String,
+    /// One line for each input, as `hashctx --diff` prints it.
+    pub lines: Vec<String>,
+}
+
+/// An earlier key of an image, with the manifest that was saved for it.
+pub(super) struct Earlier {
+    pub(super) key: String,
+    pub(super) manifest: Vec<u8>,
+}
+
+/// The image's last save under one of its names. `None` where there is none, or none to be read: an explanation
+/// is never worth a failure.
+pub(super) fn earlier(store: &Utf8Path, names: &[String]) -> Option<Earlier> {
+    let images = Store::open(store).ok()?.images();
+    let mut saved: Vec<_> = images.list().ok()?;
+    saved.retain(|listed| listed.entry.names.iter().any(|name| names.contains(name)));
+    saved.sort_by_key(|listed| listed.entry.saved);
+    // A key without a manifest was saved by hand.
+    saved.iter().rev().find_map(|listed| {
+        let manifest = images.inputs(&listed.key).ok()??;
+        Some(Earlier { key: listed.key.to_string(), manifest })
+    })
+}
+
+impl Changes {
+    /// Takes the output of `hashctx --diff`.
+    pub(super) fn parse(since: &str, diff: &[u8]) -> Self {
+        let lines = String::from_utf8_lossy(diff).lines().map(str::to_owned).collect();
+        Self { since: since.to_owned(), lines }
+    }
+}
+
+/// `3 changes since 0123456789ab`
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let short = self.since.get(..12).unwrap_or(&self.since);
+        match self.lines.len() {
+            1 => write!(f, "1 change since {short}"),
+            count => write!(f, "{count} changes since {short}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn reads(diff: &str, expected: &str) {
+        assert_eq!(Changes::parse("0123456789abcdef", diff.as_bytes()).to_string(), expected);
+    }
+
+    #[test]
+    fn changes_are_counted_by_line() {
+        reads("changed a\n", "1 change since 0123456789ab");
+        reads("added b\nremoved c\n", "2 changes since 0123456789ab");
+        reads("", "0 changes since 0123456789ab");
+    }
+}

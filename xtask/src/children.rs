@@ -1,0 +1,135 @@
+//! The running children, and what a signal does to them.
+//!
+//! The first SIGINT, SIGTERM or SIGHUP is handed to every child; a second one kills them. No child starts afterwards.
+//! Limit: grandchildren are the children's own business; a terminal's Ctrl-C reaches them all the same.
+
+use std::io;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// The children of this process that it must not outlive.
+#[derive(Clone, Debug, Default)]
+pub struct Children(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    running: Vec<Pid>,
+    signal: Option<i32>,
+}
+
+impl Children {
+    /// A register that listens to the signals of this process from now on.
+    ///
+    /// # Errors
+    /// The operating system's, where the handlers cannot be set.
+    pub fn listening() -> io::Result<Self> {
+        let children = Self::default();
+        let listener = children.clone();
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        thread::Builder::new().name("signals".into()).spawn(move || {
+            signals.forever().for_each(|signal| listener.interrupt(signal));
+        })?;
+        Ok(children)
+    }
+
+    /// The exit code of an interrupted process (130 for Ctrl-C), once a signal came.
+    #[must_use]
+    pub fn interrupted(&self) -> Option<u8> {
+        self.lock().signal.and_then(|signal| u8::try_from(128 + signal).ok())
+    }
+
+    /// Starts the command, unless a signal came before: then `None`.
+    ///
+    /// # Errors
+    /// The operating system's, where the command cannot be started.
+    pub fn spawn(&self, command: &mut Command) -> io::Result<Option<Child>> {
+        // Under the lock, so that no signal falls between start and entry.
+        let mut state = self.lock();
+        if state.signal.is_some() {
+            return Ok(None);
+        }
+        let child = command.spawn()?;
+        state.running.push(Pid::from_child(&child));
+        Ok(Some(child))
+    }
+
+    /// Waits for the child.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
+        let pid = Pid::from_child(child);
+        // The number stays the child's until it is reaped, which happens under the lock: a signal never meets
+        // another process of the same number.
+        while waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+            .is_err_and(|error| error == rustix::io::Errno::INTR)
+        {}
+        let mut state = self.lock();
+        state.running.retain(|other| *other != pid);
+        child.wait()
+    }
+
+    fn interrupt(&self, signal: i32) {
+        let mut state = self.lock();
+        let send = match (state.signal, Signal::from_named_raw(signal)) {
+            (None, Some(first)) => first,
+            _ => Signal::KILL,
+        };
+        state.signal.get_or_insert(signal);
+        for pid in &state.running {
+            // A child that has ended meanwhile is no matter.
+            let _ = kill_process(*pid, send);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::process::ExitStatusExt;
+
+    fn start(children: &Children, script: &str) -> Child {
+        children.spawn(Command::new("sh").args(["-c", script])).expect("sh").expect("not interrupted")
+    }
+
+    #[test]
+    fn a_signal_reaches_the_child_and_no_other_starts() {
+        let children = Children::default();
+        let mut child = start(&children, "exec sleep 600");
+        children.interrupt(SIGINT);
+        assert_eq!(children.wait(&mut child).expect("wait").signal(), Some(SIGINT));
+        assert_eq!(children.interrupted(), Some(130));
+        assert!(children.spawn(&mut Command::new("true")).expect("no trouble").is_none());
+    }
+
+    #[test]
+    fn a_second_signal_kills_a_stubborn_child() {
+        let children = Children::default();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' INT; echo ready; exec sleep 600"]).stdout(std::process::Stdio::piped());
+        let mut child = children.spawn(&mut shell).expect("sh").expect("not interrupted");
+        child.stdout.take().expect("a pipe").read_exact(&mut [0; 6]).expect("ready");
+        children.interrupt(SIGINT);
+        children.interrupt(SIGINT);
+        assert_eq!(children.wait(&mut child).expect("wait").signal(), Some(9));
+    }
+
+    #[test]
+    fn an_ended_child_is_forgotten() {
+        let children = Children::default();
+        let mut child = start(&children, "exit 7");
+        assert_eq!(children.wait(&mut child).expect("wait").code(), Some(7));
+        assert!(children.lock().running.is_empty());
+        assert_eq!(children.interrupted(), None);
+    }
+}

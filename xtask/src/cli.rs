@@ -1,0 +1,232 @@
+//! The command line, and what of the process's environment the library is told.
+
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::builder::styling::Styles;
+use clap::{Parser, Subcommand, ValueEnum};
+use miette::{IntoDiagnostic, WrapErr};
+use storekit::Outcome;
+use storekit::settings::{Environment, Settings};
+use xtask::bake::{self, BakeError};
+use xtask::children::Children;
+use xtask::ci::{self, CiError};
+use xtask::runner::{RunError, Runner, Verbosity};
+use xtask::tools::Tools;
+use xtask::{bench, config, test, workspace};
+
+/// Keeps a project's container images up to date, and checks this repository
+///
+/// Reads the nearest larder.toml from the working folder upward. Exit codes: 0 done or up to date, 1 something
+/// would be built (`bake --check`), 2 trouble, or the code of a step that failed.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, styles = Styles::plain(), max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Subcommand)]
+enum Job {
+    /// Bring images up to date: load each from the store, or build and save it
+    ///
+    /// Prints a line for each image: name, state, key, where it came from, seconds, and what changed since it was
+    /// last saved. States: hit, built, stale (with `--check`), failed. A store that cannot be used is a warning,
+    /// and the image is built all the same.
+    Bake(BakeArgs),
+    /// Check the project: format, lints, tests, documentation, dependency rules, bake, larder.toml's own steps
+    ///
+    /// Stops at the first failure and passes on its code. The steps are those of `[ci] steps` in larder.toml.
+    Ci(TalkArgs),
+    /// Run all tests that this machine has the parts for, and list those that were not run
+    ///
+    /// With `LARDER_REQUIRE_ENGINES=1` a missing part is a failure.
+    Test(TestArgs),
+    /// Measure a tool side by side with its peers
+    Bench(BenchArgs),
+}
+
+#[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]
+struct BakeArgs {
+    /// The images to bake: all of larder.toml where none is named
+    names: Vec<String>,
+    /// Build from scratch, without the engine's layer cache, and save over what is stored
+    #[arg(long)]
+    rebuild: bool,
+    /// Build nothing, and exit 1 if an image would have to be built
+    #[arg(long, conflicts_with = "rebuild")]
+    check: bool,
+    /// Neither ask the store for images nor save into it
+    #[arg(long)]
+    no_image_cache: bool,
+    /// Use no cache of larder's at all
+    #[arg(long)]
+    no_cache: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// The store's folder
+    #[arg(long, value_name = "DIR")]
+    store: Option<Utf8PathBuf>,
+    /// What builds the images
+    #[arg(long, value_enum, default_value_t = EngineArg::Docker)]
+    engine: EngineArg,
+    #[command(flatten)]
+    talk: TalkArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum EngineArg {
+    Docker,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum BenchArg {
+    /// One key for a tree of 40,000 files, against b3sum and tar
+    Hashctx,
+    /// Import of a 1 GB archive, against zstd and openssl
+    Imgtar,
+}
+
+#[derive(clap::Args)]
+struct TalkArgs {
+    /// Print each command before it runs
+    #[arg(short, long, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Print warnings and errors only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(clap::Args)]
+struct TestArgs {
+    /// Handed on to `cargo test`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+#[derive(clap::Args)]
+struct BenchArgs {
+    /// What to measure
+    #[arg(value_enum)]
+    what: BenchArg,
+    /// Print each command before it runs
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+impl TalkArgs {
+    fn verbosity(&self) -> Verbosity {
+        match (self.verbose, self.quiet) {
+            (true, _) => Verbosity::Verbose,
+            (_, true) => Verbosity::Quiet,
+            _ => Verbosity::Normal,
+        }
+    }
+}
+
+/// Does what the command line says.
+pub(crate) fn run(args: Args) -> miette::Result<Outcome> {
+    let process = Process::new()?;
+    let result = match args.job {
+        Job::Bake(args) => process.bake(args),
+        Job::Ci(talk) => process.ci(talk.verbosity()),
+        Job::Test(args) => process.test(&args.args),
+        Job::Bench(args) => process.bench(&args),
+    };
+    result.or_else(|report| interruption(&report).map(Outcome::Code).ok_or(report))
+}
+
+/// The exit code, where the error is that a signal came.
+fn interruption(report: &miette::Report) -> Option<u8> {
+    let run = report.downcast_ref::<RunError>().or_else(|| match report.downcast_ref::<BakeError>() {
+        Some(BakeError::Run(error)) => Some(error),
+        _ => match report.downcast_ref::<CiError>() {
+            Some(CiError::Run(error) | CiError::Bake(BakeError::Run(error))) => Some(error),
+            _ => None,
+        },
+    })?;
+    run.is_interruption().then(|| run.exit_code()).flatten()
+}
+
+/// What the process was started with.
+struct Process {
+    environment: Environment,
+    beside: Utf8PathBuf,
+    children: Children,
+}
+
+impl Process {
+    fn new() -> miette::Result<Self> {
+        let exe = std::env::current_exe().into_diagnostic().wrap_err("cannot find where xtask itself is")?;
+        let exe = Utf8PathBuf::try_from(exe).into_diagnostic()?;
+        let environment =
+            Environment::of_process().into_diagnostic().wrap_err("cannot use the working folder")?;
+        let children = Children::listening().into_diagnostic().wrap_err("cannot listen to signals")?;
+        Ok(Self { environment, beside: exe.parent().unwrap_or(&exe).to_owned(), children })
+    }
+
+    fn bake(&self, args: BakeArgs) -> miette::Result<Outcome> {
+        let EngineArg::Docker = args.engine;
+        let (root, project) = self.project()?;
+        let runner = self.runner(&root, args.talk.verbosity())?;
+        let settings = Settings::load(Environment { folder: root.clone(), ..self.environment.clone() })?;
+        let store_flag = args.store.map(|store| self.environment.folder.join(store));
+        let options = bake::Options {
+            names: args.names,
+            rebuild: args.rebuild,
+            check: args.check,
+            no_image_cache: args.no_image_cache || args.no_cache,
+            json: args.json,
+            store: settings.store_dir(store_flag.as_deref()).ok(),
+            store_flag,
+        };
+        let tools = Tools::find(&self.beside, &root);
+        Ok(bake::bake(&project, &options, &tools, &runner, &mut io::stdout().lock())?)
+    }
+
+    fn ci(&self, verbosity: Verbosity) -> miette::Result<Outcome> {
+        let (root, project) = self.project()?;
+        let runner = self.runner(&root, verbosity)?;
+        let settings = Settings::load(Environment { folder: root.clone(), ..self.environment.clone() })?;
+        let tools = Tools::find(&self.beside, &root);
+        let store = settings.store_dir(None).ok();
+        Ok(ci::ci(&project, store.as_deref(), &tools, &runner, &mut io::stdout())?)
+    }
+
+    fn test(&self, args: &[String]) -> miette::Result<Outcome> {
+        let root = config::find(&self.environment.folder)?;
+        let root = root.parent().unwrap_or(Utf8Path::new("/")).to_owned();
+        let runner = self.runner(&root, Verbosity::Normal)?;
+        Ok(test::test(args, &Tools::find(&self.beside, &root), &runner, &mut io::stdout())?)
+    }
+
+    fn bench(&self, args: &BenchArgs) -> miette::Result<Outcome> {
+        let verbosity = if args.verbose { Verbosity::Verbose } else { Verbosity::Normal };
+        let runner = self.runner(&self.environment.folder, verbosity)?;
+        let what = match args.what {
+            BenchArg::Hashctx => bench::Bench::Hashctx,
+            BenchArg::Imgtar => bench::Bench::Imgtar,
+        };
+        Ok(bench::bench(what, &Tools::find(&self.beside, runner.folder()), &runner, &mut io::stdout())?)
+    }
+
+    /// The project's folder and what its larder.toml says.
+    fn project(&self) -> miette::Result<(Utf8PathBuf, config::Project)> {
+        let file = config::find(&self.environment.folder)?;
+        let root = file.parent().unwrap_or(Utf8Path::new("/")).to_owned();
+        Ok((root, config::load(&file)?))
+    }
+
+    /// A runner for the folder. Run by cargo in larder's own repository, the tools are built first.
+    fn runner(&self, root: &Utf8Path, verbosity: Verbosity) -> Result<Runner, RunError> {
+        if let Some(workspace) =
+            self.environment.get("CARGO_MANIFEST_DIR").and_then(workspace::of_manifest_dir)
+        {
+            let builder = Runner::new(workspace, Verbosity::Quiet, self.children.clone());
+            workspace::build_tools(&builder, !cfg!(debug_assertions))?;
+        }
+        Ok(Runner::new(root.to_owned(), verbosity, self.children.clone()))
+    }
+}

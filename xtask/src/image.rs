@@ -1,0 +1,284 @@
+//! One image of larder.toml, and the commands that hash, build and pack it.
+//!
+//! Pure: the same image always gives the same commands, and whatever changes the image is in the hash command.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+
+use crate::command::Cmd;
+
+/// One `[image.NAME]`, with the defaults filled in. Paths are relative to larder.toml's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The table's name.
+    pub name: String,
+    /// What it is made of.
+    pub source: Source,
+    /// `os/arch[/variant]`; none means this machine's.
+    pub platform: Option<String>,
+    /// The names in the engine and in the store; never empty.
+    pub tags: Vec<String>,
+    /// Which ignore files hide inputs.
+    pub ignore: Ignore,
+    /// What builds it.
+    pub engine: Engine,
+    /// Whether the store is asked and filled.
+    pub use_image_cache: bool,
+}
+
+/// What an image is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A Dockerfile and its context, built by the engine.
+    Build {
+        /// The context's folder.
+        context: Utf8PathBuf,
+        /// Relative to the context.
+        dockerfile: Utf8PathBuf,
+        /// The stage to build; none means the last.
+        target: Option<String>,
+        /// Build arguments.
+        args: BTreeMap<String, String>,
+        /// Digests of base images by the name that the Dockerfile uses.
+        base: BTreeMap<String, String>,
+    },
+    /// A folder, made an image without an engine.
+    Pack(Pack),
+}
+
+/// A folder and the image settings that go with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pack {
+    /// The folder whose files become the image's root.
+    pub dir: Utf8PathBuf,
+    /// The command that the image runs; empty means none.
+    pub entrypoint: Vec<String>,
+    /// Variables that its processes see.
+    pub env: BTreeMap<String, String>,
+    /// The folder that they start in.
+    pub workdir: Option<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Which ignore files hide inputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ignore {
+    /// The engine's own.
+    #[default]
+    Docker,
+    /// The engine's and git's; the engine is handed a tar of exactly the hashed files.
+    All,
+}
+
+/// What builds images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// Docker, by its command line client.
+    #[default]
+    Docker,
+}
+
+impl Ignore {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::All => "all",
+        }
+    }
+}
+
+impl Image {
+    /// Whether it is packed from a folder, without an engine.
+    #[must_use]
+    pub fn is_packed(&self) -> bool {
+        matches!(self.source, Source::Pack(_))
+    }
+
+    /// Completes a `hashctx` command so that its key covers whatever decides about the image's content.
+    #[must_use]
+    pub fn describe(&self, hashctx: Cmd) -> Cmd {
+        match &self.source {
+            Source::Build { context, dockerfile, target, args, base } => {
+                let cmd = hashctx.arg("-f").path(&plain(&context.join(dockerfile)));
+                let cmd = if self.ignore == Ignore::All { cmd.flag("--ignore", "all") } else { cmd };
+                let cmd = optional(cmd, "--target", target.as_deref());
+                let cmd = optional(cmd, "--platform", self.platform.as_deref());
+                let cmd = pairs(cmd, "--build-arg", args);
+                pairs(cmd, "--base", base).path(context)
+            }
+            Source::Pack(pack) => {
+                let cmd = hashctx.flag("--ignore", self.ignore.name());
+                pack.inputs(&self.platform())
+                    .iter()
+                    .fold(cmd, |cmd, input| cmd.flag("--input", input))
+                    .path(&pack.dir)
+            }
+        }
+    }
+
+    /// Completes a `docker build` command; the context comes from standard input where `piped`.
+    ///
+    /// # Panics
+    /// Never: a packed image gives the command back as it was.
+    #[must_use]
+    pub fn build(&self, docker_build: Cmd, piped: bool) -> Cmd {
+        let Source::Build { context, dockerfile, target, args, .. } = &self.source else {
+            return docker_build;
+        };
+        // In a piped context the Dockerfile is named as the context sees it.
+        let file = if piped { plain(dockerfile) } else { plain(&context.join(dockerfile)) };
+        let cmd = optional(docker_build.arg("-f").path(&file), "--target", target.as_deref());
+        let cmd = optional(cmd, "--platform", self.platform.as_deref());
+        let cmd = self.tags.iter().fold(pairs(cmd, "--build-arg", args), |cmd, tag| cmd.flag("-t", tag));
+        if piped { cmd.arg("-") } else { cmd.path(context) }
+    }
+
+    /// Completes an `imgtar pack KEY` command with the image's settings.
+    #[must_use]
+    pub fn pack(&self, imgtar_pack: Cmd) -> Cmd {
+        let Source::Pack(pack) = &self.source else { return imgtar_pack };
+        let cmd = imgtar_pack.flag("--platform", &self.platform());
+        let cmd = pack.entrypoint.iter().fold(cmd, |cmd, word| cmd.flag("--entrypoint", word));
+        let cmd = optional(pairs(cmd, "--env", &pack.env), "--workdir", pack.workdir.as_deref());
+        pairs(cmd, "--label", &pack.labels)
+    }
+
+    /// The ignore file that stands beside the Dockerfile, for that Dockerfile alone.
+    #[must_use]
+    pub fn own_ignore_file(&self) -> Option<Utf8PathBuf> {
+        match &self.source {
+            Source::Build { context, dockerfile, .. } => {
+                Some(format!("{}.dockerignore", plain(&context.join(dockerfile))).into())
+            }
+            Source::Pack(_) => None,
+        }
+    }
+
+    // A pack's platform is always spelt out: two machines of different kinds must not share its key.
+    fn platform(&self) -> String {
+        self.platform.clone().unwrap_or_else(|| format!("linux/{}", architecture()))
+    }
+}
+
+impl Pack {
+    /// The settings as declared inputs, one each, so that a difference names the setting.
+    fn inputs(&self, platform: &str) -> Vec<String> {
+        let mut inputs = vec![format!("pack.platform={platform}")];
+        inputs.extend(
+            self.entrypoint.iter().enumerate().map(|(index, word)| format!("pack.entrypoint.{index}={word}")),
+        );
+        inputs.extend(self.env.iter().map(|(name, value)| format!("pack.env.{name}={value}")));
+        inputs.extend(self.workdir.iter().map(|dir| format!("pack.workdir={dir}")));
+        inputs.extend(self.labels.iter().map(|(name, value)| format!("pack.label.{name}={value}")));
+        inputs
+    }
+}
+
+fn optional(cmd: Cmd, flag: &str, value: Option<&str>) -> Cmd {
+    match value {
+        Some(value) => cmd.flag(flag, value),
+        None => cmd,
+    }
+}
+
+fn pairs(cmd: Cmd, flag: &str, map: &BTreeMap<String, String>) -> Cmd {
+    map.iter().fold(cmd, |cmd, (name, value)| cmd.flag(flag, &format!("{name}={value}")))
+}
+
+/// The path without `./` in front, as one would type it.
+fn plain(path: &Utf8Path) -> Utf8PathBuf {
+    path.strip_prefix(".").unwrap_or(path).to_owned()
+}
+
+/// This machine's architecture by OCI's name.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64le",
+        "loongarch64" => "loong64",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(text: &str) -> Image {
+        crate::config::parse(&format!("[image.app]\n{text}")).expect("a good table").images.remove(0)
+    }
+
+    #[track_caller]
+    fn described(text: &str, line: &str) {
+        assert_eq!(image(text).describe(Cmd::new("hashctx")).to_string(), line);
+    }
+
+    const FULL: &str = r#"
+        context = "srv"
+        dockerfile = "docker/App"
+        target = "run"
+        args = { B = "2", A = "1 2" }
+        platform = "linux/arm64"
+        base = { "debian:12" = "sha256:00" }
+        tags = ["app:1", "app:dev"]
+    "#;
+
+    #[test]
+    fn a_plain_image_is_hashed_as_by_hand() {
+        described("", "hashctx -f Dockerfile .");
+    }
+
+    #[test]
+    fn whatever_decides_about_a_build_is_hashed() {
+        described(
+            FULL,
+            "hashctx -f srv/docker/App --target run --platform linux/arm64 --build-arg 'A=1 2' --build-arg B=2 \
+             --base debian:12=sha256:00 srv",
+        );
+    }
+
+    #[test]
+    fn git_rules_are_hashed_where_asked_for() {
+        described("ignore = \"all\"", "hashctx -f Dockerfile --ignore all .");
+    }
+
+    #[test]
+    fn a_build_is_as_one_would_type_it() {
+        assert_eq!(
+            image(FULL).build(Cmd::new("docker").arg("build"), false).to_string(),
+            "docker build -f srv/docker/App --target run --platform linux/arm64 --build-arg 'A=1 2' \
+             --build-arg B=2 -t app:1 -t app:dev srv"
+        );
+    }
+
+    #[test]
+    fn a_piped_context_names_the_dockerfile_from_within() {
+        let cmd = image(FULL).build(Cmd::new("docker").arg("build"), true).to_string();
+        assert!(cmd.contains("-f docker/App "), "{cmd}");
+        assert!(cmd.ends_with(" -"), "{cmd}");
+    }
+
+    #[test]
+    fn the_settings_of_a_pack_are_hashed_and_packed() {
+        let image = image(
+            "platform = \"linux/amd64\"\npack = { dir = \"dist\", entrypoint = [\"/app\", \"-v\"], \
+             env = { A = \"1\" }, workdir = \"/srv\", labels = { v = \"2\" } }",
+        );
+        assert_eq!(
+            image.describe(Cmd::new("hashctx")).to_string(),
+            "hashctx --ignore docker --input pack.platform=linux/amd64 --input pack.entrypoint.0=/app \
+             --input pack.entrypoint.1=-v --input pack.env.A=1 --input pack.workdir=/srv --input pack.label.v=2 dist"
+        );
+        assert_eq!(
+            image.pack(Cmd::new("imgtar").args(["pack", "K"])).to_string(),
+            "imgtar pack K --platform linux/amd64 --entrypoint /app --entrypoint=-v --env A=1 --workdir /srv \
+             --label v=2"
+        );
+    }
+}

@@ -1,0 +1,329 @@
+//! Runs commands: with their output captured, shown, or piped into one another.
+//!
+//! A command's own messages always reach stderr. Stdout of what is only shown goes to stderr too: ours is for data.
+
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus, Stdio};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::children::Children;
+use crate::command::{Cmd, quoted};
+
+/// How much xtask says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Warnings and errors; the output of a build only when it fails.
+    Quiet,
+    /// What a build prints, too.
+    #[default]
+    Normal,
+    /// Each command, too.
+    Verbose,
+}
+
+/// Why a command did not do its work.
+#[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the messages say what each field is")]
+pub enum RunError {
+    #[error("cannot run `{program}`")]
+    #[diagnostic(code(xtask::cannot_run), help("it is looked for beside xtask itself and on PATH"))]
+    Start { program: String, source: io::Error },
+
+    #[error("cannot follow `{program}`")]
+    #[diagnostic(code(xtask::lost))]
+    Lost { program: String, source: io::Error },
+
+    #[error("`{command}` {how}")]
+    #[diagnostic(code(xtask::failed), help("`-v` prints the command, to be run by hand"))]
+    Failed { command: String, how: String, code: Option<u8> },
+
+    #[error("the image has no place: the store does not take it, and no engine answers")]
+    #[diagnostic(code(xtask::nowhere), help("name another store with `--store DIR`"))]
+    Nowhere,
+
+    #[error("interrupted")]
+    #[diagnostic(code(xtask::interrupted))]
+    Interrupted(u8),
+}
+
+impl RunError {
+    /// The code that the command itself ended with, or that says by which signal it was killed.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<u8> {
+        match self {
+            Self::Failed { code, .. } => *code,
+            Self::Interrupted(code) => Some(*code),
+            Self::Start { .. } | Self::Lost { .. } | Self::Nowhere => None,
+        }
+    }
+
+    /// Whether a signal asked xtask itself to stop.
+    #[must_use]
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Interrupted(_))
+    }
+}
+
+/// Runs commands in one folder.
+#[derive(Clone, Debug)]
+pub struct Runner {
+    folder: Utf8PathBuf,
+    verbosity: Verbosity,
+    children: Children,
+}
+
+impl Runner {
+    /// A runner for the folder; `-v` begins with the line that goes there.
+    #[must_use]
+    pub fn new(folder: Utf8PathBuf, verbosity: Verbosity, children: Children) -> Self {
+        let runner = Self { folder, verbosity, children };
+        runner.say(&format!("cd {}", quoted(runner.folder.as_str())));
+        runner
+    }
+
+    /// The folder that the commands run in.
+    #[must_use]
+    pub fn folder(&self) -> &Utf8Path {
+        &self.folder
+    }
+
+    /// How much to say.
+    #[must_use]
+    pub fn verbosity(&self) -> Verbosity {
+        self.verbosity
+    }
+
+    /// Runs the command; its stdout and how it ended.
+    ///
+    /// # Errors
+    /// Only where it did not run to its end: any exit code is the caller's to judge.
+    pub fn capture(&self, cmd: &Cmd) -> Result<(ExitStatus, Vec<u8>), RunError> {
+        self.say(&cmd.to_string());
+        let mut child = self.start(cmd, Stdio::null(), Stdio::piped(), Stdio::inherit())?;
+        let mut data = Vec::new();
+        let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut data));
+        let status = self.wait(cmd, &mut child)?;
+        read.map_err(lost(cmd))?;
+        Ok((status, data))
+    }
+
+    /// As `capture`, without a word from the command: for questions that may be answered with an error.
+    ///
+    /// # Errors
+    /// As `capture`.
+    pub fn ask(&self, cmd: &Cmd) -> Result<(ExitStatus, Vec<u8>), RunError> {
+        self.say(&cmd.to_string());
+        let mut child = self.start(cmd, Stdio::null(), Stdio::piped(), Stdio::null())?;
+        let mut data = Vec::new();
+        let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut data));
+        let status = self.wait(cmd, &mut child)?;
+        read.map_err(lost(cmd))?;
+        Ok((status, data))
+    }
+
+    /// The stdout of a command that must end with 0.
+    ///
+    /// # Errors
+    /// Where it did not.
+    pub fn output(&self, cmd: &Cmd) -> Result<Vec<u8>, RunError> {
+        let (status, data) = self.capture(cmd)?;
+        succeeded(cmd, status).map(|()| data)
+    }
+
+    /// Runs the command with its output shown on stderr.
+    ///
+    /// # Errors
+    /// Only where it did not run to its end.
+    pub fn show(&self, cmd: &Cmd) -> Result<ExitStatus, RunError> {
+        self.say(&cmd.to_string());
+        let mut child = self.start(cmd, Stdio::null(), ours(cmd)?, Stdio::inherit())?;
+        self.wait(cmd, &mut child)
+    }
+
+    /// Runs the command and hands on each line of its stdout as it comes. What the lines' taker cannot take ends the
+    /// handing on, not the command.
+    ///
+    /// # Errors
+    /// Only where it did not run to its end.
+    pub fn tee(
+        &self,
+        cmd: &Cmd,
+        take: &mut impl FnMut(&str) -> io::Result<()>,
+    ) -> Result<ExitStatus, RunError> {
+        self.say(&cmd.to_string());
+        let mut child = self.start(cmd, Stdio::null(), Stdio::piped(), Stdio::inherit())?;
+        let mut taken = Ok(());
+        for line in child.stdout.take().into_iter().flat_map(|stdout| BufReader::new(stdout).split(b'\n')) {
+            let Ok(line) = line else { break };
+            taken = taken.and_then(|()| take(&String::from_utf8_lossy(&line)));
+        }
+        let status = self.wait(cmd, &mut child)?;
+        taken.map_err(lost(cmd)).map(|()| status)
+    }
+
+    /// Runs a build: what it prints is shown as it comes, or only at a failure where xtask is to be quiet.
+    /// `from`, if given, is piped into it, and both must end with 0.
+    ///
+    /// # Errors
+    /// Where one of the two did not.
+    pub fn build(&self, from: Option<&Cmd>, cmd: &Cmd) -> Result<(), RunError> {
+        match from {
+            None => self.say(&cmd.to_string()),
+            Some(from) => self.say(&format!("{from} | {cmd}")),
+        }
+        let mut log =
+            (self.verbosity == Verbosity::Quiet).then(tempfile::tempfile).transpose().map_err(lost(cmd))?;
+        let result = self.build_into(from, cmd, log.as_ref());
+        if let (Err(_), Some(log)) = (&result, &mut log) {
+            // What cannot be shown is lost; the failure itself is still told.
+            let _ = log.rewind().and_then(|()| io::copy(log, &mut io::stderr()));
+        }
+        result
+    }
+
+    /// Runs the command with its stdout in the file.
+    ///
+    /// # Errors
+    /// Where it did not end with 0.
+    pub fn write(&self, cmd: &Cmd, path: &Utf8Path) -> Result<(), RunError> {
+        self.say(&format!("{cmd} > {}", quoted(path.as_str())));
+        let file = std::fs::File::create(path).map_err(lost(cmd))?;
+        let mut child = self.start(cmd, Stdio::null(), file.into(), Stdio::inherit())?;
+        succeeded(cmd, self.wait(cmd, &mut child)?)
+    }
+
+    fn build_into(&self, from: Option<&Cmd>, cmd: &Cmd, log: Option<&std::fs::File>) -> Result<(), RunError> {
+        let sink = |otherwise: Stdio| match log {
+            Some(file) => file.try_clone().map(Stdio::from).map_err(lost(cmd)),
+            None => Ok(otherwise),
+        };
+        let Some(from) = from else {
+            let mut child = self.start(cmd, Stdio::null(), sink(ours(cmd)?)?, sink(Stdio::inherit())?)?;
+            return succeeded(cmd, self.wait(cmd, &mut child)?);
+        };
+        let mut source = self.start(from, Stdio::null(), Stdio::piped(), Stdio::inherit())?;
+        let pipe = source.stdout.take().map_or_else(Stdio::null, Stdio::from);
+        let started = self.start(cmd, pipe, sink(ours(cmd)?)?, sink(Stdio::inherit())?);
+        let ended = started.and_then(|mut child| self.wait(cmd, &mut child));
+        let source_ended = self.wait(from, &mut source);
+        // The reader's failure comes first: a source whose reader is gone only says that its pipe broke.
+        succeeded(cmd, ended?)?;
+        succeeded(from, source_ended?)
+    }
+
+    fn start(&self, cmd: &Cmd, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Child, RunError> {
+        let mut command = cmd.build(&self.folder);
+        let child = self.children.spawn(command.stdin(stdin).stdout(stdout).stderr(stderr));
+        match child.map_err(|source| RunError::Start { program: cmd.program().to_owned(), source })? {
+            Some(child) => Ok(child),
+            None => Err(self.interruption()),
+        }
+    }
+
+    fn wait(&self, cmd: &Cmd, child: &mut Child) -> Result<ExitStatus, RunError> {
+        let status = self.children.wait(child).map_err(lost(cmd))?;
+        match self.children.interrupted() {
+            Some(code) => Err(RunError::Interrupted(code)),
+            None => Ok(status),
+        }
+    }
+
+    fn interruption(&self) -> RunError {
+        RunError::Interrupted(self.children.interrupted().unwrap_or(130))
+    }
+
+    /// Prints a line of the script that `-v` shows.
+    pub(crate) fn say(&self, line: &str) {
+        if self.verbosity == Verbosity::Verbose {
+            // Nobody is left to tell where stderr is closed.
+            let _ = writeln!(io::stderr(), "+ {line}");
+        }
+    }
+}
+
+/// An error unless the command ended with 0.
+///
+/// # Errors
+/// `Failed`, with the code.
+pub fn succeeded(cmd: &Cmd, status: ExitStatus) -> Result<(), RunError> {
+    if status.success() {
+        return Ok(());
+    }
+    Err(RunError::Failed { command: cmd.short(), how: how(status), code: code(status) })
+}
+
+/// The exit code as a shell gives it: 128 and the signal's number for a killed process.
+#[must_use]
+pub fn code(status: ExitStatus) -> Option<u8> {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal))?;
+    u8::try_from(code).ok()
+}
+
+fn how(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with code {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended without a code".to_owned(),
+    }
+}
+
+fn lost(cmd: &Cmd) -> impl Fn(io::Error) -> RunError + '_ {
+    |source| RunError::Lost { program: cmd.program().to_owned(), source }
+}
+
+/// Our stderr, as another process's stdout.
+fn ours(cmd: &Cmd) -> Result<Stdio, RunError> {
+    io::stderr().as_fd().try_clone_to_owned().map(Stdio::from).map_err(lost(cmd))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runner() -> Runner {
+        Runner::new("/".into(), Verbosity::Quiet, Children::default())
+    }
+
+    fn sh(script: &str) -> Cmd {
+        Cmd::new("sh").args(["-c", script])
+    }
+
+    #[track_caller]
+    fn fails(from: Option<&Cmd>, cmd: &Cmd, message: &str) {
+        let error = runner().build(from, cmd).expect_err("a failure");
+        assert_eq!(error.to_string(), message);
+    }
+
+    #[test]
+    fn any_code_is_the_callers_to_judge() {
+        let (status, data) = runner().capture(&sh("echo data; exit 3")).expect("it ran");
+        assert_eq!((code(status), data.as_slice()), (Some(3), b"data\n".as_slice()));
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        fails(None, &Cmd::new("/none/docker").arg("build"), "cannot run `/none/docker`");
+    }
+
+    #[test]
+    fn either_end_of_a_pipe_can_fail_it() {
+        fails(Some(&sh("exit 4")), &sh("cat >/dev/null"), "`sh` ended with code 4");
+        fails(Some(&sh("echo x")), &sh("cat >/dev/null; exit 5"), "`sh` ended with code 5");
+        fails(Some(&sh("yes")), &sh("exit 6"), "`sh` ended with code 6");
+    }
+
+    #[test]
+    fn a_good_pipe_hands_everything_on() {
+        runner().build(Some(&sh("printf abc")), &sh("[ \"$(cat)\" = abc ]")).expect("the same bytes");
+    }
+
+    #[test]
+    fn a_killed_program_says_by_what() {
+        fails(None, &sh("kill -9 $$"), "`sh` was killed by signal 9");
+    }
+}

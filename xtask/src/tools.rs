@@ -1,0 +1,122 @@
+//! Where the programs are that xtask runs.
+//!
+//! Reads no environment: the folder to look in is the caller's to name.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::command::Cmd;
+
+/// The programs by the path, or the name on PATH, under which they are run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tools {
+    hashctx: String,
+    imgtar: String,
+    gcctl: String,
+    docker: String,
+    cargo: String,
+}
+
+impl Tools {
+    /// The tools that lie in `beside` (xtask's own folder), and the others by name, for PATH to find.
+    ///
+    /// Below `root`, the folder that the commands run in, paths are relative, as one would type them.
+    #[must_use]
+    pub fn find(beside: &Utf8Path, root: &Utf8Path) -> Self {
+        let tool = |name: &str| beside_or_named(&beside.join(name), name, root);
+        Self {
+            hashctx: tool("hashctx"),
+            imgtar: tool("imgtar"),
+            gcctl: tool("gcctl"),
+            docker: "docker".into(),
+            cargo: "cargo".into(),
+        }
+    }
+
+    /// Only programs of `folder`, engine and cargo too: for tests with stand-ins.
+    #[must_use]
+    pub fn all_in(folder: &Utf8Path) -> Self {
+        let tool = |name: &str| folder.join(name).into_string();
+        Self {
+            hashctx: tool("hashctx"),
+            imgtar: tool("imgtar"),
+            gcctl: tool("gcctl"),
+            docker: tool("docker"),
+            cargo: tool("cargo"),
+        }
+    }
+
+    /// A `hashctx` command.
+    #[must_use]
+    pub fn hashctx(&self) -> Cmd {
+        Cmd::new(&self.hashctx)
+    }
+
+    /// An `imgtar` command.
+    #[must_use]
+    pub fn imgtar(&self, job: &str) -> Cmd {
+        Cmd::new(&self.imgtar).arg(job)
+    }
+
+    /// A `gcctl` command.
+    #[must_use]
+    pub fn gcctl(&self, job: &str) -> Cmd {
+        Cmd::new(&self.gcctl).arg(job)
+    }
+
+    /// A `docker` command.
+    #[must_use]
+    pub fn docker(&self, job: &str) -> Cmd {
+        Cmd::new(&self.docker).arg(job)
+    }
+
+    /// A `cargo` command.
+    #[must_use]
+    pub fn cargo(&self, job: &str) -> Cmd {
+        Cmd::new(&self.cargo).arg(job)
+    }
+}
+
+fn beside_or_named(path: &Utf8PathBuf, name: &str, root: &Utf8Path) -> String {
+    if !path.is_file() {
+        return name.to_owned();
+    }
+    match path.strip_prefix(root) {
+        // A bare name would be looked for on PATH.
+        Ok(relative) if relative.as_str().contains('/') => relative.to_string(),
+        Ok(relative) => format!("./{relative}"),
+        Err(_) => path.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn found(files: &[&str], beside: &str, root: &str, expected: &str) {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let base = Utf8Path::from_path(dir.path()).expect("UTF-8");
+        std::fs::create_dir_all(base.join(beside)).expect("dir");
+        for file in files {
+            std::fs::File::create(base.join(file)).expect("file");
+        }
+        let tools = Tools::find(&base.join(beside), &base.join(root));
+        assert_eq!(tools.hashctx().program().replace(base.as_str(), "BASE"), expected);
+    }
+
+    #[test]
+    fn a_tool_beside_xtask_is_preferred() {
+        found(&["bin/hashctx"], "bin", "project", "BASE/bin/hashctx");
+    }
+
+    #[test]
+    fn a_path_below_the_project_is_relative() {
+        found(&["p/target/debug/hashctx"], "p/target/debug", "p", "target/debug/hashctx");
+        found(&["p/hashctx"], "p", "p", "./hashctx");
+    }
+
+    #[test]
+    fn else_the_name_is_left_to_path() {
+        found(&[], "bin", "project", "hashctx");
+    }
+}
