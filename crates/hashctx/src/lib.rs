@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: clap, the terminal, the environment. Callers pass a configuration and a writer.
 
+pub mod dockerignore;
 pub mod error;
 pub mod listing;
 pub mod path;
