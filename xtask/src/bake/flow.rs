@@ -109,7 +109,7 @@ impl Bake<'_> {
         let manifest = self.baker.temp.join(file);
         self.baker.runner.write(&self.hashctx("--manifest"), &manifest)?;
         let key = digest(&manifest)?;
-        self.baker.runner.say(&format!("b3sum {manifest}  # {key}"));
+        self.baker.runner.say(&format!("# its b3sum, the key: {key}"));
         Ok(Inputs { key, manifest })
     }
 
