@@ -182,7 +182,7 @@ impl Process {
             store: settings.store_dir(store_flag.as_deref()).ok(),
             store_flag,
         };
-        let tools = Tools::find(&self.beside, &root);
+        let tools = self.tools(&root);
         Ok(bake::bake(&project, &options, &tools, &runner, &mut io::stdout().lock())?)
     }
 
@@ -190,7 +190,7 @@ impl Process {
         let (root, project) = self.project()?;
         let runner = self.runner(&root, verbosity)?;
         let settings = Settings::load(Environment { folder: root.clone(), ..self.environment.clone() })?;
-        let tools = Tools::find(&self.beside, &root);
+        let tools = self.tools(&root);
         let store = settings.store_dir(None).ok();
         Ok(ci::ci(&project, store.as_deref(), &tools, &runner, &mut io::stdout())?)
     }
@@ -199,7 +199,7 @@ impl Process {
         let root = config::find(&self.environment.folder)?;
         let root = root.parent().unwrap_or(Utf8Path::new("/")).to_owned();
         let runner = self.runner(&root, Verbosity::Normal)?;
-        Ok(test::test(args, &Tools::find(&self.beside, &root), &runner, &mut io::stdout())?)
+        Ok(test::test(args, &self.tools(&root), &runner, &mut io::stdout())?)
     }
 
     fn bench(&self, args: &BenchArgs) -> miette::Result<Outcome> {
@@ -209,7 +209,12 @@ impl Process {
             BenchArg::Hashctx => bench::Bench::Hashctx,
             BenchArg::Imgtar => bench::Bench::Imgtar,
         };
-        Ok(bench::bench(what, &Tools::find(&self.beside, runner.folder()), &runner, &mut io::stdout())?)
+        Ok(bench::bench(what, &self.tools(runner.folder()), &runner, &mut io::stdout())?)
+    }
+
+    /// The tools; `LARDER_DOCKER` names another command for docker, as it does for imgtar.
+    fn tools(&self, root: &Utf8Path) -> Tools {
+        Tools::find(&self.beside, root).with_docker(self.environment.get("LARDER_DOCKER"))
     }
 
     /// The project's folder and what its larder.toml says.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::Deserialize;
 use thiserror::Error;
@@ -211,6 +211,12 @@ fn checked(name: &str, table: Spanned<ImageTable>) -> Result<Image, Fault> {
             "keep `pack`, or `context`, `dockerfile`, `target`, `args` and `base`",
         );
     }
+    if table.ignore == Ignore::All && table.dockerfile.as_deref().is_some_and(leaves) {
+        return fault(
+            format!("image `{name}` has its Dockerfile outside its context"),
+            "with `ignore = \"all\"` the engine is handed a tar of the context: move the Dockerfile into it",
+        );
+    }
     Ok(table.into_image(name, tags))
 }
 
@@ -226,6 +232,11 @@ fn is_reference(text: &str) -> bool {
         && !repository.is_empty()
         && !repository.ends_with([':', '/'])
         && !repository.chars().any(|c| c.is_ascii_uppercase())
+}
+
+/// Whether a path relative to the context leads out of it.
+fn leaves(path: &Utf8Path) -> bool {
+    path.is_absolute() || path.components().any(|part| part == Utf8Component::ParentDir)
 }
 
 impl ImageTable {
@@ -327,6 +338,16 @@ mod tests {
     #[test]
     fn pack_and_dockerfile_exclude_each_other() {
         rejected("[image.app]\ntarget = \"x\"\npack = { dir = \"d\" }\n", "`pack`", "image.app");
+    }
+
+    #[test]
+    fn a_piped_context_holds_its_dockerfile() {
+        rejected(
+            "[image.app]\nignore = \"all\"\ndockerfile = \"../D\"\n",
+            "outside its context",
+            "image.app",
+        );
+        image("[image.app]\ndockerfile = \"../D\"\n");
     }
 
     #[test]

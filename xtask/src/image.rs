@@ -92,6 +92,16 @@ impl Ignore {
     }
 }
 
+impl Engine {
+    /// The engine's name, which is that of its command too.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+        }
+    }
+}
+
 impl Image {
     /// Whether it is packed from a folder, without an engine.
     #[must_use]
@@ -143,7 +153,7 @@ impl Image {
     pub fn pack(&self, imgtar_pack: Cmd) -> Cmd {
         let Source::Pack(pack) = &self.source else { return imgtar_pack };
         let cmd = imgtar_pack.flag("--platform", &self.platform());
-        let cmd = pack.entrypoint.iter().fold(cmd, |cmd, word| cmd.flag("--entrypoint", word));
+        let cmd = optional(cmd, "--entrypoint", words(&pack.entrypoint).as_deref());
         let cmd = optional(pairs(cmd, "--env", &pack.env), "--workdir", pack.workdir.as_deref());
         pairs(cmd, "--label", &pack.labels)
     }
@@ -188,6 +198,15 @@ fn optional(cmd: Cmd, flag: &str, value: Option<&str>) -> Cmd {
 
 fn pairs(cmd: Cmd, flag: &str, map: &BTreeMap<String, String>) -> Cmd {
     map.iter().fold(cmd, |cmd, (name, value)| cmd.flag(flag, &format!("{name}={value}")))
+}
+
+/// One word as it is, several as a JSON list; `None` for none.
+fn words(words: &[String]) -> Option<String> {
+    match words {
+        [] => None,
+        [word] if !word.starts_with('[') => Some(word.clone()),
+        several => Some(serde_json::Value::from(several.to_vec()).to_string()),
+    }
 }
 
 /// The path without `./` in front, as one would type it.
@@ -277,7 +296,7 @@ mod tests {
         );
         assert_eq!(
             image.pack(Cmd::new("imgtar").args(["pack", "K"])).to_string(),
-            "imgtar pack K --platform linux/amd64 --entrypoint /app --entrypoint=-v --env A=1 --workdir /srv \
+            "imgtar pack K --platform linux/amd64 --entrypoint '[\"/app\",\"-v\"]' --env A=1 --workdir /srv \
              --label v=2"
         );
     }

@@ -15,6 +15,9 @@ use crate::tools::Tools;
 /// The variable that names the file for the tests that were not run: a line `NAME<tab>REASON` each.
 pub const NOT_RUN: &str = "LARDER_NOT_RUN";
 
+/// The variable that tells the end-to-end tests where the built tools are.
+pub const TOOLS: &str = "LARDER_TOOLS";
+
 /// Numbers of tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
@@ -37,8 +40,9 @@ pub fn test(
     let record = tempfile::Builder::new().prefix("not-run-").tempfile().map_err(lost)?;
     let path = Utf8Path::from_path(record.path())
         .ok_or_else(|| lost(io::Error::other("a path that is not UTF-8")))?;
-    let cmd =
-        tools.cargo("test").args(["--workspace", "--no-fail-fast"]).args(args).env(NOT_RUN, path.as_str());
+    let cmd = tools.cargo("test").args(["--workspace", "--no-fail-fast"]).args(args);
+    let cmd = cmd.env(NOT_RUN, path.as_str());
+    let cmd = tools.folder(runner.folder()).iter().fold(cmd, |cmd, folder| cmd.env(TOOLS, folder.as_str()));
     let started = Instant::now();
     let mut counts = Counts::default();
     let status = runner.tee(&cmd, &mut |line| {

@@ -32,6 +32,12 @@ impl Tools {
         }
     }
 
+    /// With another command for docker.
+    #[must_use]
+    pub fn with_docker(self, docker: Option<&str>) -> Self {
+        Self { docker: docker.map_or(self.docker, str::to_owned), ..self }
+    }
+
     /// Only programs of `folder`, engine and cargo too: for tests with stand-ins.
     #[must_use]
     pub fn all_in(folder: &Utf8Path) -> Self {
@@ -43,6 +49,14 @@ impl Tools {
             docker: tool("docker"),
             cargo: tool("cargo"),
         }
+    }
+
+    /// The folder that the tools were found in, absolute; none where PATH decides. `root` as for `find`.
+    #[must_use]
+    pub fn folder(&self, root: &Utf8Path) -> Option<Utf8PathBuf> {
+        let found = [&self.hashctx, &self.imgtar, &self.gcctl].map(|tool| Utf8Path::new(tool).parent());
+        let folder = found.first().copied().flatten().filter(|folder| !folder.as_str().is_empty())?;
+        found.iter().all(|other| *other == Some(folder)).then(|| root.join(folder))
     }
 
     /// A `hashctx` command.

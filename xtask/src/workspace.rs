@@ -6,7 +6,7 @@ use crate::command::Cmd;
 use crate::runner::{RunError, Runner, succeeded};
 
 /// The tools' packages.
-pub const TOOLS: [&str; 3] = ["hashctx", "imgtar", "gcctl"];
+const TOOLS: [&str; 3] = ["hashctx", "imgtar", "gcctl"];
 
 /// The workspace, where `dir` (cargo's `CARGO_MANIFEST_DIR`) is this package's folder in it.
 #[must_use]
@@ -16,13 +16,13 @@ pub fn of_manifest_dir(dir: &str) -> Option<Utf8PathBuf> {
     TOOLS.iter().all(|tool| workspace.join("crates").join(tool).is_dir()).then(|| workspace.to_owned())
 }
 
-/// Builds the tools in the profile of xtask itself.
+/// Builds the tools in the profile of xtask itself. The whole workspace's programs, so that cargo chooses the same
+/// features of the dependencies as for the tests, and compiles them once.
 ///
 /// # Errors
 /// Where they do not build.
 pub fn build_tools(runner: &Runner, release: bool) -> Result<(), RunError> {
-    let cmd = Cmd::new("cargo").args(["build", "--quiet"]);
-    let cmd = TOOLS.iter().fold(cmd, |cmd, tool| cmd.args(["-p", tool]));
+    let cmd = Cmd::new("cargo").args(["build", "--quiet", "--workspace", "--bins"]);
     let cmd = if release { cmd.arg("--release") } else { cmd };
     succeeded(&cmd, runner.show(&cmd)?)
 }

@@ -2,8 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests write what they like")]
 
+use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Command, Output, Stdio};
 
 use camino::Utf8PathBuf;
@@ -159,7 +160,7 @@ fn the_help_is_as_reviewed() {
     let mut text = String::new();
     for job in ["", "bake", "ci", "test", "bench"] {
         let args: Vec<_> = [job, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
-        text += &format!("$ cargo xtask {}\n{}\n", args.join(" "), desk.run(&args).1);
+        writeln!(text, "$ cargo xtask {}\n{}", args.join(" "), desk.run(&args).1).expect("a string");
     }
     let snapshot = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help.txt");
     if std::env::var_os("LARDER_BLESS").is_some() {

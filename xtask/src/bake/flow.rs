@@ -78,14 +78,17 @@ impl<'a> Baker<'a> {
 
 impl Bake<'_> {
     fn run(mut self) -> Result<Baked, RunError> {
-        let inputs = match self.inputs("manifest") {
+        let inputs = match self.inputs() {
             Ok(inputs) => inputs,
             Err(error) => return self.without_key(error),
         };
-        if self.cached() && !self.baker.options.rebuild && self.look_up(&inputs.key)? {
-            return Ok(self.report(State::Hit, Some(inputs.key), Some("store"), true));
+        if self.cached()
+            && !self.baker.options.rebuild
+            && let Some(from) = self.look_up(&inputs.key)?
+        {
+            return Ok(self.report(State::Hit, Some(inputs.key), Some(from), true));
         }
-        self.explain(&inputs.key)?;
+        self.explain(&inputs)?;
         if self.baker.options.check {
             return Ok(self.report(State::Stale, Some(inputs.key), None, false));
         }
@@ -105,34 +108,48 @@ impl Bake<'_> {
     }
 
     /// The key of the inputs as they are now, with the manifest that it is the digest of.
-    pub(super) fn inputs(&self, file: &str) -> Result<Inputs, RunError> {
+    pub(super) fn inputs(&self) -> Result<Inputs, RunError> {
+        self.hash(self.hashctx().arg("--manifest"), "manifest")
+    }
+
+    /// The key again, after a build. What hashctx warns of it has said before.
+    pub(super) fn inputs_again(&self) -> Result<Inputs, RunError> {
+        self.hash(self.hashctx().args(["-q", "--manifest"]), "manifest.after")
+    }
+
+    fn hash(&self, hashctx: Cmd, file: &str) -> Result<Inputs, RunError> {
         let manifest = self.baker.temp.join(file);
-        self.baker.runner.write(&self.hashctx("--manifest"), &manifest)?;
+        self.baker.runner.write(&self.image.describe(hashctx), &manifest)?;
         let key = digest(&manifest)?;
         self.baker.runner.say(&format!("# its b3sum, the key: {key}"));
         Ok(Inputs { key, manifest })
     }
 
-    pub(super) fn hashctx(&self, flag: &str) -> Cmd {
-        self.image.describe(self.baker.tools.hashctx().arg(flag))
+    /// A command that writes the tar of the inputs, and their key into `key_file`.
+    pub(super) fn tar(&self, key_file: &Utf8Path) -> Cmd {
+        self.image.describe(self.hashctx().args(["-q", "--tar", "--key-file"]).path(key_file))
     }
 
-    /// Whether the store gives the image.
-    fn look_up(&mut self, key: &str) -> Result<bool, RunError> {
+    fn hashctx(&self) -> Cmd {
+        self.baker.stock.at_store(self.baker.tools.hashctx())
+    }
+
+    /// Where the image was found, if the store gives it.
+    fn look_up(&mut self, key: &str) -> Result<Option<&'static str>, RunError> {
         let stock = &self.baker.stock;
         // A check changes nothing, in the engine neither; and a packed image needs no engine.
         let quick = self.baker.options.check || self.image.is_packed();
         let found = if quick { stock.has(key)? } else { stock.load(key, self.image)? };
         let hit = self.judge(found);
-        if hit && self.image.is_packed() && !self.baker.options.check {
+        if hit.is_some() && self.image.is_packed() && !self.baker.options.check {
             return self.load_packed(key);
         }
         Ok(hit)
     }
 
-    fn judge(&mut self, found: Found) -> bool {
+    fn judge(&mut self, found: Found) -> Option<&'static str> {
         match found {
-            Found::Hit => return true,
+            Found::Hit { present } => return Some(if present { "engine" } else { "store" }),
             Found::Miss => {}
             Found::Damaged => {
                 self.replace = true;
@@ -140,18 +157,18 @@ impl Bake<'_> {
             }
             Found::Unusable(why) => self.warn(format!("the image cache cannot be used: {why}")),
         }
-        false
+        None
     }
 
-    /// A packed image is the engine's only where one answers. `false`: what is stored is damaged.
-    pub(super) fn load_packed(&mut self, key: &str) -> Result<bool, RunError> {
+    /// Loads a packed image into the engine, where one answers. `None`: what is stored is damaged.
+    pub(super) fn load_packed(&mut self, key: &str) -> Result<Option<&'static str>, RunError> {
         if !self.engine_answers()? {
-            return Ok(true);
+            return Ok(Some("store"));
         }
         match self.baker.stock.load(key, self.image)? {
             Found::Unusable(why) => {
                 self.warn(format!("it is stored, but could not be loaded into the engine: {why}"));
-                Ok(true)
+                Ok(Some("store"))
             }
             found => Ok(self.judge(found)),
         }
@@ -167,20 +184,19 @@ impl Bake<'_> {
     }
 
     /// Finds out what changed since the last save.
-    fn explain(&mut self, key: &str) -> Result<(), RunError> {
+    fn explain(&mut self, inputs: &Inputs) -> Result<(), RunError> {
         let names = &self.image.tags;
         let Some(earlier) = self.baker.options.store.as_deref().and_then(|store| earlier(store, names))
         else {
             return Ok(());
         };
         let old = self.baker.temp.join("earlier");
+        let written = std::fs::File::create(&old).and_then(|mut file| file.write_all(&earlier.manifest));
         // Nothing changed where the image was damaged, or is built by demand.
-        if earlier.key == key
-            || std::fs::File::create(&old).and_then(|mut file| file.write_all(&earlier.manifest)).is_err()
-        {
+        if earlier.key == inputs.key || written.is_err() {
             return Ok(());
         }
-        let diff = self.image.describe(self.baker.tools.hashctx().arg("--diff").path(&old));
+        let diff = self.baker.tools.hashctx().arg("--diff").path(&old).path(&inputs.manifest);
         match self.baker.runner.capture(&diff) {
             Ok((status, lines)) if matches!(code(status), Some(0 | 1)) => {
                 self.changes = Some(Changes::parse(&earlier.key, &lines));

@@ -17,6 +17,8 @@ pub(super) struct Built {
     /// Its ID.
     id: String,
     seconds: f64,
+    /// The key of what the engine was handed, where it was handed a tar.
+    key: Option<String>,
     /// Why it is not what its key says, if so.
     doubt: Option<String>,
 }
@@ -32,7 +34,8 @@ impl Bake<'_> {
             self.warn(format!("not saved: {doubt}"));
             return Ok(false);
         }
-        if !self.unchanged(inputs)? {
+        let after = built.key.map_or_else(|| self.inputs_again().map(|after| after.key), Ok);
+        if !self.unchanged(inputs, after)? {
             return Ok(false);
         }
         let extras = self.extras(inputs, built.seconds);
@@ -53,25 +56,26 @@ impl Bake<'_> {
         let cmd = builder.command(tools).arg("--iidfile").path(&id_file);
         let cmd = if self.baker.options.rebuild { cmd.arg("--no-cache") } else { cmd };
         let piped = self.image.ignore == Ignore::All;
-        let context = piped.then(|| self.hashctx("--tar"));
+        let key_file = self.baker.temp.join("key");
+        let context = piped.then(|| self.tar(&key_file));
         let started = Instant::now();
         runner.build(context.as_ref(), &self.image.build(cmd, piped))?;
         let seconds = started.elapsed().as_secs_f64();
-        let id = std::fs::read_to_string(&id_file);
-        let id = id.map_err(|source| RunError::Lost { program: "docker build".into(), source })?;
-        Ok(Built { id: id.trim().to_owned(), seconds, doubt })
+        let key = piped.then(|| word_in(&key_file)).transpose()?;
+        Ok(Built { id: word_in(&id_file)?, seconds, key, doubt })
     }
 
     /// Packs into the store, and loads into the engine where one answers. `false`: it is in the engine only.
     pub(super) fn pack(&mut self, inputs: &Inputs) -> Result<bool, RunError> {
         let tar = self.baker.temp.join("files.tar");
         let started = Instant::now();
-        self.baker.runner.write(&self.hashctx("--tar"), &tar)?;
+        let key_file = self.baker.temp.join("key");
+        self.baker.runner.write(&self.tar(&key_file), &tar)?;
         let extras = self.extras(inputs, started.elapsed().as_secs_f64());
-        if self.cached() && self.unchanged(inputs)? {
+        if self.cached() && self.unchanged(inputs, word_in(&key_file))? {
             let saved = self.baker.stock.pack(&inputs.key, &tar, self.image, &extras);
             if self.or_unsaved(saved)? {
-                return self.load_packed(&inputs.key);
+                return self.load_packed(&inputs.key).map(|from| from.is_some());
             }
         }
         self.pack_aside(&inputs.key, &tar, &extras).map(|()| false)
@@ -86,15 +90,15 @@ impl Bake<'_> {
         let stock = Stock::new(self.baker.tools, self.baker.runner, Some(&aside));
         stock.pack(key, tar, self.image, extras)?;
         match stock.load(key, self.image)? {
-            Found::Hit => Ok(()),
+            Found::Hit { .. } => Ok(()),
             _ => Err(RunError::Nowhere),
         }
     }
 
-    /// Whether the inputs are still those of the key.
-    fn unchanged(&mut self, inputs: &Inputs) -> Result<bool, RunError> {
-        match self.inputs("manifest.after") {
-            Ok(after) if after.key == inputs.key => return Ok(true),
+    /// Whether the image was made from the inputs of the key: `after` is the key of what it was made from.
+    fn unchanged(&mut self, inputs: &Inputs, after: Result<String, RunError>) -> Result<bool, RunError> {
+        match after {
+            Ok(after) if after == inputs.key => return Ok(true),
             Ok(_) => self.warn("not saved: its inputs changed during the build".to_owned()),
             Err(error) if error.is_interruption() => return Err(error),
             Err(error) => self.warn(format!("not saved: {error}")),
@@ -117,4 +121,11 @@ impl Bake<'_> {
     fn extras(&self, inputs: &Inputs, seconds: f64) -> Extras {
         Extras { manifest: inputs.manifest.clone(), seconds, force: self.replace }
     }
+}
+
+/// The one word in a file that another program has written.
+fn word_in(file: &Utf8Path) -> Result<String, RunError> {
+    let text = std::fs::read_to_string(file);
+    let text = text.map_err(|source| RunError::Lost { program: file.to_string(), source })?;
+    Ok(text.trim().to_owned())
 }

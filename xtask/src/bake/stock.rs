@@ -1,10 +1,11 @@
 //! The store, as bake uses it: by `imgtar`, and never relied on.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
 
 use crate::command::Cmd;
 use crate::image::Image;
-use crate::runner::{RunError, Runner, code, succeeded};
+use crate::runner::{RunError, Runner, Verbosity, code, succeeded};
 use crate::tools::Tools;
 
 /// The store's side of a bake.
@@ -17,8 +18,11 @@ pub(super) struct Stock<'a> {
 /// What the store answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// The image is there (and in the engine, where it was to be loaded).
-    Hit,
+    /// The image is there, and in the engine where it was to be loaded.
+    Hit {
+        /// Whether the engine had it before.
+        present: bool,
+    },
     /// Never saved.
     Miss,
     /// Saved, but its bytes are not what they were.
@@ -35,8 +39,8 @@ impl<'a> Stock<'a> {
 
     /// Brings the image into the engine under all its names.
     pub(super) fn load(&self, key: &str, image: &Image) -> Result<Found, RunError> {
-        let cmd = image.tags.iter().fold(self.imgtar("load", key), |cmd, tag| cmd.flag("--tag", tag));
-        self.found(&cmd)
+        let cmd = self.imgtar("load", key).args(["--json", "--engine", image.engine.name()]);
+        self.found(&image.tags.iter().fold(cmd, |cmd, tag| cmd.flag("--tag", tag)))
     }
 
     /// Whether the image is stored.
@@ -46,9 +50,8 @@ impl<'a> Stock<'a> {
 
     /// Saves the engine's image with this ID, and its names.
     pub(super) fn save(&self, key: &str, id: &str, image: &Image, with: &Extras) -> Result<(), RunError> {
-        let cmd = with.on(self.imgtar("save", key).arg(id));
-        self.done(&cmd)?;
-        self.done(&self.imgtar("tag", key).args(&image.tags))
+        let cmd = self.imgtar("save", key).arg(id).args(["--engine", image.engine.name()]);
+        self.done(&with.on(cmd, image))
     }
 
     /// Makes the image of a tar of its files.
@@ -59,20 +62,19 @@ impl<'a> Stock<'a> {
         image: &Image,
         with: &Extras,
     ) -> Result<(), RunError> {
-        self.done(&with.on(image.pack(self.imgtar("pack", key).path(tar))))?;
-        self.done(&self.imgtar("tag", key).args(&image.tags))
+        self.done(&with.on(image.pack(self.imgtar("pack", key).path(tar)), image))
     }
 
     fn found(&self, cmd: &Cmd) -> Result<Found, RunError> {
-        let status = match self.runner.capture(cmd) {
-            Ok((status, _)) => status,
+        let (status, said) = match self.runner.capture(cmd) {
+            Ok(ran) => ran,
             Err(error) if error.is_interruption() => return Err(error),
             Err(error) => return Ok(Found::Unusable(error.to_string())),
         };
         Ok(match (code(status), succeeded(cmd, status)) {
             (Some(1), _) => Found::Miss,
             (Some(3), _) => Found::Damaged,
-            (_, Ok(())) => Found::Hit,
+            (_, Ok(())) => Found::Hit { present: was_present(&said) },
             (_, Err(error)) => Found::Unusable(error.to_string()),
         })
     }
@@ -83,15 +85,29 @@ impl<'a> Stock<'a> {
     }
 
     fn imgtar(&self, job: &str, key: &str) -> Cmd {
-        self.at_store(self.tools.imgtar(job).arg(key))
+        let cmd = self.at_store(self.tools.imgtar(job).arg(key));
+        if self.runner.verbosity() == Verbosity::Verbose { cmd } else { cmd.arg("-q") }
     }
 
-    fn at_store(&self, cmd: Cmd) -> Cmd {
+    /// Names the store's folder, where the user has named one.
+    pub(super) fn at_store(&self, cmd: Cmd) -> Cmd {
         match self.flag {
             Some(store) => cmd.arg("--store").path(store),
             None => cmd,
         }
     }
+}
+
+/// What `imgtar load --json` says of each image, as far as it matters here.
+#[derive(Deserialize)]
+struct Loaded {
+    present: bool,
+}
+
+fn was_present(said: &[u8]) -> bool {
+    let mut lines = said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).peekable();
+    lines.peek().is_some()
+        && lines.all(|line| serde_json::from_slice(line).is_ok_and(|loaded: Loaded| loaded.present))
 }
 
 /// What is saved beside an image.
@@ -105,7 +121,8 @@ pub(super) struct Extras {
 }
 
 impl Extras {
-    fn on(&self, cmd: Cmd) -> Cmd {
+    fn on(&self, cmd: Cmd, image: &Image) -> Cmd {
+        let cmd = image.tags.iter().fold(cmd, |cmd, tag| cmd.flag("--name", tag));
         let cmd = cmd
             .flag("--build-seconds", &format!("{:.3}", self.seconds))
             .arg("--manifest")
@@ -118,23 +135,22 @@ impl Extras {
 mod tests {
     use super::*;
     use crate::children::Children;
-    use crate::runner::Verbosity;
 
     #[track_caller]
-    fn answers(code: &str, expected: &Found) {
+    fn answers(script: &str, expected: &Found) {
         let runner = Runner::new("/".into(), Verbosity::Quiet, Children::default());
         let tools = Tools::all_in(Utf8Path::new("/none"));
         let stock = Stock::new(&tools, &runner, None);
-        let found =
-            stock.found(&Cmd::new("sh").args(["-c", &format!("exit {code}")])).expect("no interruption");
+        let found = stock.found(&Cmd::new("sh").args(["-c", script])).expect("no interruption");
         assert_eq!(found, *expected);
     }
 
     #[test]
     fn the_exit_code_is_the_answer() {
-        answers("0", &Found::Hit);
-        answers("1", &Found::Miss);
-        answers("3", &Found::Damaged);
-        answers("2", &Found::Unusable("`sh` ended with code 2".into()));
+        answers("exit 0", &Found::Hit { present: false });
+        answers("echo '{\"present\":true}'", &Found::Hit { present: true });
+        answers("exit 1", &Found::Miss);
+        answers("exit 3", &Found::Damaged);
+        answers("exit 2", &Found::Unusable("`sh` ended with code 2".into()));
     }
 }
