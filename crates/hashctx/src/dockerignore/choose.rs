@@ -118,7 +118,7 @@ pub fn load(
     let Some((path, bytes)) = choose(candidates(engine, context, dockerfile, named), read)? else {
         return Ok(None);
     };
-    match Patterns::parse(&bytes) {
+    match Patterns::parse_for(engine, &bytes) {
         Ok(patterns) => Ok(Some(Chosen { path, patterns })),
         Err(error) => Err(LoadError::pattern(path, &bytes, error)),
     }

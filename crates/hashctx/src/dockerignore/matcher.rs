@@ -1,11 +1,13 @@
 //! Judges paths by a list of patterns, one by one or along a walk.
 
+use super::choose::Engine;
 use super::error::PatternError;
 use super::parse::{self, Pattern};
 
 /// The patterns of one ignore file.
 #[derive(Debug, Clone, Default)]
 pub struct Patterns {
+    engine: Engine,
     list: Vec<Pattern>,
 }
 
@@ -34,6 +36,8 @@ pub struct Folder {
     met: Vec<u64>,
     /// Number of patterns up to the one that left the folder out; 0 where it is kept.
     excluded_by: usize,
+    /// The engine does not look into it.
+    closed: bool,
 }
 
 impl Folder {
@@ -55,7 +59,16 @@ impl Patterns {
     /// The first line that the reference refuses when it reads the file. Lines that it refuses only when it comes
     /// to use them (`x{3,2}*`) are found by the methods below, as there.
     pub fn parse(file: &[u8]) -> Result<Self, PatternError> {
-        Ok(Self { list: parse::patterns(file)? })
+        Self::parse_for(Engine::BuildKit, file)
+    }
+
+    /// As [`Patterns::parse`], by the rules of an engine, whose walks it then follows: the older builder and Podman
+    /// do not look into a folder that is left out unless an exception begins with its path.
+    ///
+    /// # Errors
+    /// As [`Patterns::parse`].
+    pub fn parse_for(engine: Engine, file: &[u8]) -> Result<Self, PatternError> {
+        Ok(Self { engine, list: parse::patterns(engine, file)? })
     }
 
     /// True when no line says anything.
@@ -88,11 +101,15 @@ impl Patterns {
     /// # Errors
     /// A pattern that had to be used and has no meaning.
     pub fn enter(&self, parent: &Folder, path: &[u8]) -> Result<(Verdict<'_>, Folder), PatternError> {
-        let mut folder = Folder { met: vec![0; self.list.len().div_ceil(64)], excluded_by: 0 };
+        if parent.closed {
+            return Ok((self.closing(parent), parent.clone()));
+        }
+        let mut folder = Folder { met: vec![0; self.list.len().div_ceil(64)], ..Folder::default() };
         let verdict = self.fold(parent, path, |index, verdict| {
             folder.set(index);
             folder.excluded_by = if verdict.excluded { index + 1 } else { 0 };
         })?;
+        folder.closed = verdict.excluded && self.closes(path);
         Ok((verdict, folder))
     }
 
@@ -101,7 +118,7 @@ impl Patterns {
     /// # Errors
     /// A pattern that had to be used and has no meaning.
     pub fn judge(&self, parent: &Folder, path: &[u8]) -> Result<Verdict<'_>, PatternError> {
-        self.fold(parent, path, |_, _| {})
+        if parent.closed { Ok(self.closing(parent)) } else { self.fold(parent, path, |_, _| {}) }
     }
 
     /// Judges a path as a walk from the root that comes to it, existing or not.
@@ -116,16 +133,32 @@ impl Patterns {
         if path.is_empty() || path == b"." { Ok(Verdict::default()) } else { self.judge(&folder, path) }
     }
 
-    /// True when nothing below a folder that is left out can be kept, so that a walk need not enter it. `folder` is
-    /// what [`Patterns::enter`] returned for `path`. False is always safe.
+    /// True when nothing below a folder that is left out is kept, so that a walk need not enter it. `folder` is what
+    /// [`Patterns::enter`] returned for `path`. False is always safe.
     #[must_use]
     pub fn prunable(&self, folder: &Folder, path: &[u8]) -> bool {
-        folder.excluded_by > 0
-            && !self
-                .list
-                .iter()
-                .skip(folder.excluded_by)
-                .any(|later| later.exception && later.form.reaches_below(path))
+        let mut later = self.list.iter().skip(folder.excluded_by);
+        folder.closed
+            || (self.engine != Engine::Podman
+                && folder.excluded_by > 0
+                && !later.any(|later| later.exception && later.form.reaches_below(path)))
+    }
+
+    /// True where the engine itself skips a folder that is left out, whatever its exceptions would match.
+    fn closes(&self, path: &[u8]) -> bool {
+        let begins = |pattern: &Pattern| match self.engine {
+            Engine::BuildKit => true,
+            Engine::DockerLegacy => {
+                [&pattern.cleaned, &b"/"[..]].concat().starts_with(&[path, b"/"].concat())
+            }
+            Engine::Podman => [&pattern.cleaned, &b"/"[..]].concat().starts_with(path),
+        };
+        !self.list.iter().any(|pattern| pattern.exception && begins(pattern))
+    }
+
+    fn closing(&self, folder: &Folder) -> Verdict<'_> {
+        let index = folder.excluded_by.saturating_sub(1);
+        self.list.get(index).map(Pattern::verdict).unwrap_or_default()
     }
 
     fn fold<'a>(
@@ -138,8 +171,9 @@ impl Patterns {
         for (index, pattern) in self.list.iter().enumerate() {
             // The reference asks no pattern that could not change the verdict, and so does not learn of its match:
             // that is where the two ways to judge part.
-            let turns = || pattern.exception == verdict.excluded;
-            if parent.has(index) || (turns() && pattern.meets(path)?) {
+            let turns = || self.engine == Engine::Podman || pattern.exception == verdict.excluded;
+            let inherited = self.engine != Engine::Podman && parent.has(index);
+            if inherited || (turns() && pattern.meets(path)?) {
                 if pattern.exception == verdict.excluded {
                     verdict = pattern.verdict();
                 }

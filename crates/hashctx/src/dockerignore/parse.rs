@@ -1,8 +1,10 @@
 //! Reads an ignore file into patterns, in the two steps of the reference: `ignorefile.ReadAll`, whose result the
-//! engines pass around, and `patternmatcher.New`, which cleans and trims once more.
+//! engines pass around, and `patternmatcher.New`, which cleans and trims once more. Podman has a first step of its
+//! own, `imagebuilder.ParseIgnore`, which does little, and an own variant of the second.
 
 use std::ops::Range;
 
+use super::choose::Engine;
 use super::error::PatternError;
 use super::gopath::{clean, match_syntax, trim_space};
 use super::pattern::{Form, lossy};
@@ -21,6 +23,8 @@ pub(super) struct Pattern {
     pub(super) written: Vec<u8>,
     /// It began with `!`.
     pub(super) exception: bool,
+    /// The pattern as it is matched.
+    pub(super) cleaned: Vec<u8>,
     pub(super) form: Form,
 }
 
@@ -31,29 +35,32 @@ impl Pattern {
 }
 
 /// Reads the lines in order.
-pub(super) fn patterns(file: &[u8]) -> Result<Vec<Pattern>, PatternError> {
+pub(super) fn patterns(engine: Engine, file: &[u8]) -> Result<Vec<Pattern>, PatternError> {
+    let podman = engine == Engine::Podman;
     let mut patterns = Vec::new();
     let mut start = 0;
     for (number, raw) in (1..).zip(file.split(|&byte| byte == b'\n')) {
-        if raw.len() > MAX_LINE {
+        if raw.len() > MAX_LINE && !podman {
             return Err(error(number, start..start + 40, b"", "the line is longer than 65535 bytes"));
         }
-        patterns.extend(line(number, start, raw)?);
+        let bom = number == 1 && !podman && raw.starts_with(BOM);
+        let skip = if bom { BOM.len() } else { 0 };
+        let text = raw.get(skip..).unwrap_or_default();
+        if !text.starts_with(b"#") {
+            patterns.extend(line(podman, number, start + skip, text)?);
+        }
         start += raw.len() + 1;
     }
     Ok(patterns)
 }
 
-fn line(number: usize, start: usize, raw: &[u8]) -> Result<Option<Pattern>, PatternError> {
-    let text = if number == 1 { raw.strip_prefix(b"\xef\xbb\xbf").unwrap_or(raw) } else { raw };
-    let start = start + raw.len() - text.len();
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+fn line(podman: bool, number: usize, start: usize, text: &[u8]) -> Result<Option<Pattern>, PatternError> {
     let written = trim_space(text);
-    if text.starts_with(b"#") || written.is_empty() {
-        return Ok(None);
-    }
     let lead = leading_space(text);
     let span = start + lead..start + lead + written.len();
-    let listed = read_all(written);
+    let listed = if podman { trim_slashes(text).to_vec() } else { read_all(written) };
     let trimmed = trim_space(&listed);
     if trimmed.is_empty() {
         return Ok(None);
@@ -61,15 +68,30 @@ fn line(number: usize, start: usize, raw: &[u8]) -> Result<Option<Pattern>, Patt
     let cleaned = clean(trimmed);
     let (exception, pattern) = match cleaned.strip_prefix(b"!") {
         Some(b"") => return Err(error(number, span, written, "nothing follows its `!`")),
-        Some(rest) => (true, rest),
-        None => (false, cleaned.as_slice()),
+        Some(rest) => (true, if podman { relative(clean(rest)) } else { rest.to_vec() }),
+        None => (false, cleaned),
     };
-    match_syntax(pattern).map_err(|why| error(number, span.clone(), written, why))?;
-    Ok(Some(Pattern { line: number, span, written: written.to_vec(), exception, form: Form::new(pattern) }))
+    match_syntax(&pattern).map_err(|why| error(number, span.clone(), written, why))?;
+    let form = if podman { Form::podman(&pattern) } else { Form::new(&pattern) };
+    Ok(Some(Pattern { line: number, span, written: written.to_vec(), exception, cleaned: pattern, form }))
+}
+
+fn trim_slashes(text: &[u8]) -> &[u8] {
+    let start = text.iter().take_while(|byte| **byte == b'/').count();
+    let rest = text.get(start..).unwrap_or_default();
+    let end = rest.iter().rev().take_while(|byte| **byte == b'/').count();
+    rest.get(..rest.len() - end).unwrap_or_default()
+}
+
+fn relative(path: Vec<u8>) -> Vec<u8> {
+    path.strip_prefix(b"/").map(<[u8]>::to_vec).unwrap_or(path)
 }
 
 /// What `ignorefile.ReadAll` makes of a trimmed line.
 fn read_all(text: &[u8]) -> Vec<u8> {
+    if text.is_empty() {
+        return Vec::new();
+    }
     let (mark, path): (&[u8], _) = match text.strip_prefix(b"!") {
         Some(rest) => (b"!", trim_space(rest)),
         None => (b"", text),

@@ -54,6 +54,21 @@ impl Form {
         }
     }
 
+    /// Podman's matcher (containers/storage) is an older cousin: every pattern is an expression, which matches what
+    /// lies below, too, and `( ) +` reach it unescaped.
+    pub(super) fn podman(pattern: &[u8]) -> Self {
+        let text: Vec<char> = lossy(pattern).chars().collect();
+        let mut scan = Scan { podman: true, ..Scan::default() };
+        let mut rest = text.strip_prefix(&['\u{feff}']).unwrap_or(&text);
+        while !rest.is_empty() {
+            rest = scan.step(rest, false);
+        }
+        if scan.broken {
+            return Self::Broken("it ends in a lone `\\`".to_owned());
+        }
+        Self::expression(&format!("^{}(/.*)?$", scan.expression))
+    }
+
     fn expression(go: &str) -> Self {
         match goregex::translate(go) {
             Ok(translated) => Self::Expression(Expression { translated, compiled: OnceLock::new() }),
@@ -136,6 +151,8 @@ enum Kind {
 struct Scan {
     expression: String,
     kind: Kind,
+    podman: bool,
+    broken: bool,
 }
 
 impl Scan {
@@ -145,8 +162,13 @@ impl Scan {
             ['*', rest @ ..] => self.meta("[^/]*", rest),
             ['?', rest @ ..] => self.meta("[^/]", rest),
             // The reference means to escape `{ | }` here too, and its bit map has no room for them.
+            [plain @ ('+' | '(' | ')'), rest @ ..] if self.podman => self.plain(&[*plain], rest),
             [plain @ ('.' | '+' | '(' | ')' | '$'), rest @ ..] => self.plain(&['\\', *plain], rest),
             ['\\', escaped, rest @ ..] => self.meta(&['\\', *escaped].iter().collect::<String>(), rest),
+            ['\\'] if self.podman => {
+                self.broken = true;
+                &[]
+            }
             [bracket @ ('[' | ']'), rest @ ..] => self.meta(&bracket.to_string(), rest),
             [plain, rest @ ..] => self.plain(&[*plain], rest),
             [] => text,
@@ -157,7 +179,7 @@ impl Scan {
         let rest = text.strip_prefix(&['/']).unwrap_or(text);
         if !rest.is_empty() {
             self.meta("(.*/)?", rest);
-        } else if self.kind == Kind::Exact {
+        } else if self.kind == Kind::Exact && !self.podman {
             self.kind = Kind::Prefix;
         } else {
             self.meta(".*", rest);
