@@ -1,1 +1,34 @@
-//! The library behind `imgtar`.
+//! The library behind `imgtar`: container images in and out of a store that is an OCI image layout.
+//!
+//! - [`archive`], [`catalog`], [`resolve`]: what an image archive holds. Pure but for the layers that a pipe brings.
+//! - [`layer`], [`assemble`], [`import`]: into the store, each layer once.
+//! - [`image`], [`export`], [`verify`], [`show`]: out of the store, verified.
+//! - [`engine`], [`save`], [`load`]: from and to an engine, through its own command.
+//! - [`pack`]: an image from a folder or a tar.
+//!
+//! Deliberately absent: the terminal, the environment, command-line flags; unpacking to disk.
+
+pub mod archive;
+pub mod assemble;
+pub mod catalog;
+pub mod engine;
+pub mod error;
+pub mod export;
+pub mod form;
+pub mod image;
+pub mod import;
+pub mod known;
+pub mod layer;
+pub mod load;
+pub mod name;
+pub mod oci;
+pub mod pack;
+pub mod parallel;
+pub mod path;
+pub mod progress;
+pub mod resolve;
+pub mod save;
+pub mod show;
+pub mod verify;
+
+pub use error::{Error, Result};

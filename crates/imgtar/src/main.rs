@@ -1,6 +1,16 @@
 //! `imgtar`: see `imgtar --help`.
+
+mod bar;
+mod cli;
+mod run;
+mod view;
+
 use std::process::ExitCode;
 
+use clap::Parser;
+
 fn main() -> ExitCode {
-    storekit::finish(Ok(storekit::Outcome::No))
+    let args = cli::Args::parse();
+    run::set_up(&args.common);
+    storekit::finish(run::run(args))
 }

@@ -1,0 +1,265 @@
+//! The flags of `imgtar`: from words to what the library is asked for.
+#![expect(clippy::doc_markdown, reason = "the comments are the manual's text, in which backticks show")]
+
+use camino::Utf8PathBuf;
+use clap::{Parser, Subcommand, ValueEnum};
+use imgtar::oci::Platform;
+use storekit::Key;
+
+/// Keep container images in a store that is an OCI image layout
+///
+/// Images come from archives (`import`), engines (`save`) or folders (`pack`), and go back to archives (`export`)
+/// and engines (`load`). Each stands under a KEY, as `hashctx` prints one: 1 to 128 characters of the grammar of
+/// a tag. A layer is stored once, whatever number of images share it. Image IDs and layer digests never change.
+///
+/// The store is the folder of `--store`, else LARDER_DIR, else `[store] dir` in larder.toml, else `larder` in
+/// your cache folder. Any OCI tool reads it: `skopeo inspect oci:STORE/images:KEY`.
+///
+/// Exit codes: 0 done, or yes; 1 nothing is stored under the key; 2 trouble; 3 stored bytes are damaged or
+/// missing, and nothing was handed on that could pass as complete.
+#[derive(Debug, Parser)]
+#[command(name = "imgtar", version, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// Flags of every command.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Flags of every command")]
+pub(crate) struct Common {
+    /// The store's folder
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) store: Option<Utf8PathBuf>,
+    /// Print one JSON object a line on stdout
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print neither summaries nor progress
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// When to colour messages; NO_COLOR and TERM=dumb are heeded by `auto`
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    pub(crate) color: Color,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Save an image archive under a key
+    ///
+    /// Reads what `docker save`, `podman save` (docker-archive and oci-archive), `skopeo copy` and `imgtar export`
+    /// write: plain, gzip or zstd. An archive with several images or platforms is kept whole. A layer that is
+    /// stored already is only hashed where FILE is a plain tar, so name the file rather than piping it.
+    ///
+    /// The first save under a key wins, unless `--force`; a key whose blobs are missing or damaged counts as
+    /// unsaved. An archive that is cut off, damaged or hostile changes nothing.
+    ///
+    ///     docker save app | imgtar import "$key"
+    #[command(verbatim_doc_comment)]
+    Import {
+        /// What the image is found by
+        key: Key,
+        /// The archive, `-` for stdin
+        #[arg(default_value = "-")]
+        file: Utf8PathBuf,
+        #[command(flatten)]
+        notes: NoteArgs,
+    },
+    /// Write an image archive
+    ///
+    /// The archive is a docker-archive and an OCI layout in one, with plain layers, the whole of it compressed
+    /// with zstd. Docker from 23 on, podman and skopeo load it. Docker before 23 needs `--compress none`.
+    /// Layers are verified while they are written, and the list of images comes last: a stream that breaks off,
+    /// or that meets a damaged layer (exit code 3), loads nowhere.
+    ///
+    ///     imgtar export "$key" --compress none | docker load
+    #[command(verbatim_doc_comment)]
+    Export {
+        /// The image's key
+        key: Key,
+        /// The archive, `-` for stdout
+        #[arg(default_value = "-")]
+        file: Utf8PathBuf,
+        /// How the whole archive is compressed
+        #[arg(long, value_name = "HOW", default_value = "zstd")]
+        compress: Compress,
+        /// Only the images for this platform, such as `linux/arm64`
+        #[arg(long)]
+        platform: Option<Platform>,
+    },
+    /// Save an engine's image under a key
+    ///
+    /// Remembers the image's names for `load`. Where the key stands already, whole and sound, the engine is not
+    /// asked for the image.
+    ///
+    ///     imgtar save "$key" app:latest --build-seconds 93
+    #[command(verbatim_doc_comment)]
+    Save {
+        /// What the image is found by
+        key: Key,
+        /// The image's name or ID in the engine
+        image: String,
+        #[command(flatten)]
+        notes: NoteArgs,
+        #[command(flatten)]
+        engine: EngineArgs,
+    },
+    /// Load an image into an engine, under its names
+    ///
+    /// An image that the engine has is only tagged. Every layer is verified before the engine can take the image:
+    /// with a damaged one the load ends with exit code 3, and the engine is as it was.
+    ///
+    ///     imgtar load "$key" || docker build -t app .
+    #[command(verbatim_doc_comment)]
+    Load {
+        /// The image's key
+        key: Key,
+        /// A name for the image, instead of the stored ones; may be given more than once
+        #[arg(long = "tag", value_name = "NAME")]
+        tags: Vec<String>,
+        /// The image for this platform, where the key holds several; the engine's own by default
+        #[arg(long)]
+        platform: Option<Platform>,
+        #[command(flatten)]
+        engine: EngineArgs,
+    },
+    /// Tell by the exit code whether an image is stored: 0 yes, 1 no, 3 yes but blobs are missing
+    ///
+    /// Looks at documents and sizes, not at the bytes of layers: `verify` does.
+    Has {
+        /// The image's key
+        key: Key,
+    },
+    /// List what is stored
+    ///
+    /// SIZE counts blobs that several keys share under each of them: `gcctl df` tells what is shared.
+    Ls,
+    /// Show an image's platforms, layers, sizes and names
+    Info {
+        /// The image's key
+        key: Key,
+        /// Print the manifest of inputs that was saved with the image, for `hashctx --diff`
+        #[arg(long, conflicts_with = "document")]
+        inputs: bool,
+        /// Print the image's own manifest or index, byte for byte
+        #[arg(long = "manifest")]
+        document: bool,
+    },
+    /// Set the names that `load` restores
+    ///
+    /// Replaces the names that were saved with the image. A name without a tag gets `:latest`.
+    Tag {
+        /// The image's key
+        key: Key,
+        /// Names such as `app:1.2`
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Remove keys; 1 if one was not there
+    ///
+    /// The blobs stay until a collection (`gcctl run`), and `gcctl undo` brings the keys back until then.
+    Rm {
+        /// The images' keys
+        #[arg(required = true)]
+        keys: Vec<Key>,
+    },
+    /// Read images through and compare every blob with its digest, every layer with its diffID
+    ///
+    /// Without a KEY, all images. Damaged blobs are moved aside, so that saving the image anew mends the store.
+    /// Exit code 3 where something is damaged or missing; each such thing is a line on stdout.
+    Verify {
+        /// The images' keys
+        keys: Vec<Key>,
+    },
+    /// Make an image from a folder or a tar, without an engine
+    ///
+    /// A folder becomes one layer: sorted, owned by 0:0, modes 755 and 644, all times SOURCE_DATE_EPOCH (or
+    /// 1980-01-02). The same input gives the same image ID on any machine. A tar becomes the layer as it is.
+    ///
+    ///     hashctx --tar dist | imgtar pack "$key" - --entrypoint /app --name app:latest
+    #[command(verbatim_doc_comment)]
+    Pack {
+        /// What the image is found by
+        key: Key,
+        /// A folder, a tar file, or `-` for a tar on stdin
+        #[arg(value_name = "DIR|FILE")]
+        from: Utf8PathBuf,
+        #[command(flatten)]
+        config: Box<PackArgs>,
+        #[command(flatten)]
+        notes: NoteArgs,
+    },
+}
+
+/// What is noted beside a saved image.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NoteArgs {
+    /// How long the build took, in seconds: what a later load saves
+    #[arg(long, value_name = "N")]
+    pub(crate) build_seconds: Option<f64>,
+    /// hashctx's manifest of the inputs, which explains later misses
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<Utf8PathBuf>,
+    /// Replace what is stored under the key
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// A name to remember, instead of those that came with the image; may be given more than once
+    #[arg(long = "name", value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct EngineArgs {
+    /// Which engine; by default the one whose command is there, docker first
+    #[arg(long)]
+    pub(crate) engine: Option<EngineName>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    Docker,
+    Podman,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compress {
+    Zstd,
+    None,
+}
+
+/// What the config of a packed image says.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PackArgs {
+    /// What is run: one word, or a JSON list; may be given more than once, word by word
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    pub(crate) entrypoint: Vec<String>,
+    /// Its default arguments, given like `--entrypoint`
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    pub(crate) cmd: Vec<String>,
+    /// An environment variable; may be given more than once
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Where the command starts
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// A label; may be given more than once
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// Who runs it
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// For which machine; this one's by default
+    #[arg(long)]
+    pub(crate) platform: Option<Platform>,
+}

@@ -1,0 +1,231 @@
+//! What can go wrong with images, each with a remedy.
+
+use std::io;
+
+use camino::Utf8PathBuf;
+use miette::Diagnostic;
+use storekit::{Digest, Key};
+use thiserror::Error;
+
+/// The result of what is done with images.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, Error, Diagnostic)]
+pub enum Error {
+    /// The store's own errors.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] storekit::Error),
+    /// The archive cannot be read.
+    #[error("cannot read the archive `{name}`")]
+    #[diagnostic(code(imgtar::read), help("see whether it is whole, and a tar (plain, gzip or zstd)"))]
+    Read {
+        /// Its file name, or `-`.
+        name: String,
+        /// The reader's word.
+        source: io::Error,
+    },
+    /// An output cannot be written.
+    #[error("cannot write `{name}`")]
+    #[diagnostic(code(imgtar::write), help("see whether there is room, and whether you may write there"))]
+    Write {
+        /// The file, or `-`.
+        name: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// A file of the user's cannot be read.
+    #[error("cannot read `{path}`")]
+    #[diagnostic(code(imgtar::input), help("check that it exists and that you may read it"))]
+    Input {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// An archive entry that no image tool writes.
+    #[error("the archive's entry `{entry}` is refused: {reason}")]
+    #[diagnostic(
+        code(imgtar::hostile),
+        help("nothing was saved; make the archive anew with `docker save` or a like tool")
+    )]
+    Hostile {
+        /// The entry's name, cleaned.
+        entry: String,
+        /// Why.
+        reason: String,
+    },
+    /// The archive ends too early, or goes on where it should end.
+    #[error("the archive is damaged: {reason}")]
+    #[diagnostic(code(imgtar::damaged_archive), help("nothing was saved; fetch or make it anew"))]
+    Damaged {
+        /// What was seen.
+        reason: String,
+    },
+    /// The archive is no image archive, or lacks parts.
+    #[error("the archive holds no whole image: {reason}")]
+    #[diagnostic(
+        code(imgtar::no_image),
+        help(
+            "it must come from `docker save`, `podman save`, `skopeo copy` or `imgtar export`, and be whole"
+        )
+    )]
+    NoImage {
+        /// What is missing.
+        reason: String,
+    },
+    /// Bytes in an archive that are not what their name or a document announces.
+    #[error("{what} should hash to `{announced}` and hashes to `{found}`")]
+    #[diagnostic(code(imgtar::mismatch), help("nothing was saved; fetch or make the archive anew"))]
+    Mismatch {
+        /// Which bytes.
+        what: String,
+        /// The announced digest.
+        announced: Digest,
+        /// The digest of what is there.
+        found: Digest,
+    },
+    /// A document that cannot be understood.
+    #[error("{what} cannot be understood: {reason}")]
+    #[diagnostic(
+        code(imgtar::bad_document),
+        help("it should follow the OCI image-spec, or Docker's formats")
+    )]
+    BadDocument {
+        /// Which.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// A stored image that contradicts itself.
+    #[error("the stored image `{key}` is damaged: {reason}")]
+    #[diagnostic(code(imgtar::stored::corrupt), help("save it anew, or remove it with `imgtar rm {key}`"))]
+    Corrupt {
+        /// Its key.
+        key: Key,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No such key, where one must be there.
+    #[error("nothing is stored under `{key}`")]
+    #[diagnostic(code(imgtar::no_such_key), help("`imgtar ls` lists the keys"))]
+    NoSuchKey {
+        /// The key.
+        key: Key,
+    },
+    /// Text that is no platform.
+    #[error("`{text}` is not a platform")]
+    #[diagnostic(
+        code(imgtar::bad_platform),
+        help("write os/architecture or os/architecture/variant, such as `linux/arm64`")
+    )]
+    BadPlatform {
+        /// The text.
+        text: String,
+    },
+    /// Text that is no image name.
+    #[error("`{text}` is not an image name: {reason}")]
+    #[diagnostic(code(imgtar::bad_name), help("write NAME or NAME:TAG, such as `app:latest`"))]
+    BadName {
+        /// The text.
+        text: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Several images where one is needed.
+    #[error("`{key}` holds {count} images, which keep their own names")]
+    #[diagnostic(
+        code(imgtar::several_images),
+        help("choose one with `--platform`, or save them under keys of their own")
+    )]
+    Several {
+        /// The key.
+        key: Key,
+        /// How many.
+        count: usize,
+    },
+    /// The key has no image for the platform.
+    #[error("`{key}` holds no image for {wanted}; it has {present}")]
+    #[diagnostic(code(imgtar::no_platform), help("name one of these with `--platform`"))]
+    NoPlatform {
+        /// The key.
+        key: Key,
+        /// What was asked for.
+        wanted: String,
+        /// What is there.
+        present: String,
+    },
+    /// Something in the folder to pack that has no place in an image.
+    #[error("`{path}` cannot be packed: {reason}")]
+    #[diagnostic(
+        code(imgtar::pack),
+        help("remove it, or pack from a tar on stdin: `tar -c … | imgtar pack KEY -`")
+    )]
+    Unpackable {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A flag's value that cannot be used.
+    #[error("{message}")]
+    #[diagnostic(code(imgtar::usage), help("{help}"))]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to write.
+        help: &'static str,
+    },
+    /// The engine's program is not there.
+    #[error("`{program}` cannot be started")]
+    #[diagnostic(code(imgtar::no_engine), help("install {engine}, or name its program with {variable}"))]
+    NoEngine {
+        /// What was tried.
+        program: String,
+        /// The engine.
+        engine: &'static str,
+        /// The variable that names another program.
+        variable: &'static str,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The engine did not do what it was asked for.
+    #[error("`{command}` failed ({status}): {said}")]
+    #[diagnostic(
+        code(imgtar::engine),
+        help("see whether the engine runs (`{program} info`) and has room; then try again")
+    )]
+    Engine {
+        /// The command.
+        command: String,
+        /// The engine's program.
+        program: String,
+        /// How it ended.
+        status: String,
+        /// Its last words.
+        said: String,
+    },
+}
+
+impl Error {
+    /// An error of the archive's reader. An error of the store that travelled inside comes out as itself.
+    #[must_use]
+    pub fn read(name: &str, source: io::Error) -> Self {
+        unwrap_inner(source).unwrap_or_else(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Damaged { reason: format!("`{name}` is cut off") },
+            _ => Self::Read { name: name.to_owned(), source },
+        })
+    }
+
+    /// An error of an output. An error of the store that travelled inside comes out as itself.
+    #[must_use]
+    pub fn write(name: &str, source: io::Error) -> Self {
+        unwrap_inner(source).unwrap_or_else(|source| Self::Write { name: name.to_owned(), source })
+    }
+}
+
+/// Takes an error of ours or of the store (of a verifying reader, say) back out of an I/O error.
+fn unwrap_inner(error: io::Error) -> Result<Error, io::Error> {
+    error.downcast::<storekit::Error>().map(Error::Store).or_else(io::Error::downcast::<Error>)
+}

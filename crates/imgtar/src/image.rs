@@ -1,0 +1,199 @@
+//! A stored image, read back: its documents, verified. Layers are not touched.
+
+use std::collections::BTreeMap;
+
+use storekit::{Blobs, Descriptor, Digest, Entry, Images, Key, Reach};
+
+use crate::error::{Error, Result};
+use crate::form::Form;
+use crate::oci::{self, Config, DOCUMENT_CAP, Index, Manifest, Platform, annotation};
+
+/// What is stored under a key.
+#[derive(Debug)]
+pub struct Stored {
+    /// The key.
+    pub key: Key,
+    /// Its entry.
+    pub entry: Entry,
+    /// The images, each once.
+    pub images: Vec<Image>,
+    /// The index, where there is one.
+    pub index: Option<Index>,
+    /// All blobs, with their sizes.
+    pub blobs: BTreeMap<Digest, u64>,
+}
+
+/// One image.
+#[derive(Debug)]
+pub struct Image {
+    /// What names its manifest.
+    pub descriptor: Descriptor,
+    /// The manifest, understood.
+    pub manifest: Manifest,
+    /// The config's very bytes.
+    pub config: Vec<u8>,
+    /// The config, understood.
+    pub parsed: Config,
+    /// Its names.
+    pub names: Vec<String>,
+}
+
+/// A layer of a stored image.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    /// What names the blob.
+    pub descriptor: &'a Descriptor,
+    /// The digest of its plain bytes.
+    pub diff_id: Digest,
+}
+
+impl Layer<'_> {
+    /// How the blob is compressed, by its media type.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        match self.descriptor.media_type.rsplit(['+', '.']).next() {
+            Some("gzip") => Form::Gzip,
+            Some("zstd") => Form::Zstd,
+            _ => Form::Plain,
+        }
+    }
+
+    /// The number of plain bytes, where the manifest tells it.
+    #[must_use]
+    pub fn plain_size(&self) -> Option<u64> {
+        match self.form() {
+            Form::Plain => Some(self.descriptor.size),
+            _ => self.descriptor.annotations.get(annotation::PLAIN_SIZE)?.parse().ok(),
+        }
+    }
+}
+
+impl Image {
+    /// The image's ID: the digest of its config.
+    #[must_use]
+    pub fn id(&self) -> Digest {
+        self.manifest.config.digest
+    }
+
+    /// The machine that it is for.
+    #[must_use]
+    pub fn platform(&self) -> Platform {
+        self.parsed.platform()
+    }
+
+    /// The layers, from the base upward.
+    pub fn layers(&self) -> impl Iterator<Item = Layer<'_>> {
+        let layers = self.manifest.layers.iter().zip(&self.parsed.rootfs.diff_ids);
+        layers.map(|(descriptor, diff_id)| Layer { descriptor, diff_id: *diff_id })
+    }
+}
+
+impl Stored {
+    /// Reads what is stored under the key. `None` where nothing is.
+    ///
+    /// # Errors
+    /// Blobs that are missing or damaged (the latter are moved aside); documents that contradict each other.
+    pub fn open(images: &Images, key: &Key) -> Result<Option<Self>> {
+        let Some((entry, reach)) = images.find(key)? else { return Ok(None) };
+        let present = whole(reach, &images.blobs())?;
+        let mut stored =
+            Self { key: key.clone(), images: Vec::new(), index: None, blobs: present, entry: entry.clone() };
+        stored.read(&images.blobs(), &entry.descriptor, &entry.names)?;
+        Ok(Some(stored))
+    }
+
+    /// As [`Stored::open`], where there must be something.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchKey`], and as [`Stored::open`].
+    pub fn expect(images: &Images, key: &Key) -> Result<Self> {
+        Self::open(images, key)?.ok_or_else(|| Error::NoSuchKey { key: key.clone() })
+    }
+
+    /// The stored size in bytes, every blob once.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.blobs.values().sum()
+    }
+
+    /// Whether the index is one that imgtar made of several images.
+    #[must_use]
+    pub fn is_several(&self) -> bool {
+        self.index.as_ref().is_some_and(|index| index.annotations.contains_key(annotation::SEVERAL))
+    }
+
+    /// The images for the platform, or all.
+    ///
+    /// # Errors
+    /// [`Error::NoPlatform`].
+    pub fn select(&self, wanted: Option<&Platform>) -> Result<Vec<&Image>> {
+        let Some(wanted) = wanted else { return Ok(self.images.iter().collect()) };
+        let chosen: Vec<_> = self.images.iter().filter(|image| image.platform().serves(wanted)).collect();
+        if chosen.is_empty() {
+            let present: Vec<_> = self.images.iter().map(|image| image.platform().to_string()).collect();
+            let (key, wanted, present) = (self.key.clone(), wanted.to_string(), present.join(", "));
+            return Err(Error::NoPlatform { key, wanted, present });
+        }
+        Ok(chosen)
+    }
+
+    fn read(&mut self, blobs: &Blobs, descriptor: &Descriptor, names: &[String]) -> Result<()> {
+        if !descriptor.is_index() {
+            return self.read_manifest(blobs, descriptor, names);
+        }
+        let bytes = blobs.read(&descriptor.digest, DOCUMENT_CAP)?;
+        let index: Index = oci::parse(&bytes, "").map_err(|error| self.corrupt(&error))?;
+        let several = index.annotations.contains_key(annotation::SEVERAL);
+        for child in &index.manifests {
+            let own: Vec<String> =
+                child.annotations.get(annotation::IMAGE_NAME).cloned().into_iter().collect();
+            self.read(blobs, child, if several { &own } else { names })?;
+        }
+        // Of indexes inside indexes, the outermost counts.
+        self.index = Some(index);
+        Ok(())
+    }
+
+    fn read_manifest(&mut self, blobs: &Blobs, descriptor: &Descriptor, names: &[String]) -> Result<()> {
+        if let Some(image) = self.images.iter_mut().find(|image| image.descriptor.digest == descriptor.digest)
+        {
+            image
+                .names
+                .extend(names.iter().filter(|name| !image.names.contains(name)).cloned().collect::<Vec<_>>());
+            return Ok(());
+        }
+        let bytes = blobs.read(&descriptor.digest, DOCUMENT_CAP)?;
+        let manifest: Manifest = oci::parse(&bytes, "").map_err(|error| self.corrupt(&error))?;
+        if !manifest.is_image() {
+            return Ok(());
+        }
+        let config = blobs.read(&manifest.config.digest, DOCUMENT_CAP)?;
+        let parsed: Config = oci::parse(&config, "").map_err(|error| self.corrupt(&error))?;
+        if parsed.rootfs.diff_ids.len() != manifest.layers.len() {
+            let reason = "its config and its manifest have different numbers of layers".to_owned();
+            return Err(Error::Corrupt { key: self.key.clone(), reason });
+        }
+        let (descriptor, names) = (descriptor.clone(), names.to_vec());
+        self.images.push(Image { descriptor, manifest, config, parsed, names });
+        Ok(())
+    }
+
+    fn corrupt(&self, error: &Error) -> Error {
+        let reason = format!("a document {}", error.to_string().trim_start());
+        Error::Corrupt { key: self.key.clone(), reason }
+    }
+}
+
+/// The blobs, if none is missing.
+fn whole(reach: Reach, blobs: &Blobs) -> Result<BTreeMap<Digest, u64>> {
+    match reach.missing.first() {
+        None => Ok(reach.present),
+        Some(digest) => {
+            // One that is there and has the wrong length is damaged, and is moved aside by this.
+            if blobs.contains(digest) {
+                blobs.verify(digest)?;
+            }
+            Err(storekit::Error::Missing { digest: *digest, path: blobs.folder().to_owned() }.into())
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! From an image archive into the store.
+//!
+//! A pipe is read once: what looks like a layer goes straight into the blob store, and once the archive's own
+//! documents are known, it is decided what it all was. A plain tar in a file is looked through first, so that
+//! layers which are stored already are only hashed.
+//!
+//! Limit: what a pipe brings and no image needs stays as unreferenced blobs until a collection.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+use storekit::{Blobs, Committed, Descriptor, Entry, Event, Key, Kind, Lease, Overwrite, Store};
+
+use crate::archive;
+use crate::assemble::Assembler;
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::form::{self, Form};
+use crate::known::Known;
+use crate::progress::Progress;
+use crate::resolve::{self, Plan};
+
+/// Where an archive comes from.
+pub enum Source {
+    /// Something that can be read once.
+    Stream(Box<dyn Read + Send>),
+    /// A file.
+    File(Utf8PathBuf),
+}
+
+/// What a save notes besides the image.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    /// How long the build took, in seconds.
+    pub build_seconds: Option<f64>,
+    /// hashctx's manifest of the inputs.
+    pub inputs: Option<Vec<u8>>,
+    /// The names to remember; those in the archive where this is `None`.
+    pub names: Option<Vec<String>>,
+    /// Whether what is stored under the key is replaced.
+    pub force: bool,
+}
+
+/// What an import did.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// Whether the key was written now; `false` where an earlier save stands.
+    pub saved: bool,
+    /// What is stored.
+    pub entry: Entry,
+    /// How many layers were written.
+    pub written: usize,
+    /// How many layers were there already.
+    pub reused: usize,
+    /// What an index lists and the archive did not hold.
+    pub absent: Vec<storekit::Descriptor>,
+}
+
+/// Saves an archive's images under a key. The first save under a key wins, unless `force`; a key whose blobs are
+/// not all there and sound counts as unsaved.
+///
+/// # Errors
+/// A hostile, damaged or incomplete archive: nothing stands under the key then. I/O errors.
+pub fn import(
+    store: &Store,
+    key: &Key,
+    source: Source,
+    notes: &Notes,
+    progress: &dyn Progress,
+) -> Result<Imported> {
+    match source {
+        Source::Stream(stream) => import_stream(store, key, (stream, "-"), notes, progress),
+        Source::File(path) => {
+            let (file, plain) = open(&path)?;
+            if plain {
+                return import_file(store, key, (&file, path.as_str()), notes, progress);
+            }
+            import_stream(store, key, (Box::new(file), path.as_str()), notes, progress)
+        }
+    }
+}
+
+type Named<'a, T> = (T, &'a str);
+
+fn import_file(
+    store: &Store,
+    key: &Key,
+    (file, name): Named<'_, &File>,
+    notes: &Notes,
+    progress: &dyn Progress,
+) -> Result<Imported> {
+    let blobs = prepare(store)?;
+    let mut catalog = Catalog::new(&blobs, Some(file), progress);
+    archive::walk_file(file, name, &mut |item, input| catalog.take(item, input))?;
+    save(store, key, &catalog, notes)
+}
+
+fn import_stream(
+    store: &Store,
+    key: &Key,
+    (mut stream, name): Named<'_, Box<dyn Read + Send>>,
+    notes: &Notes,
+    progress: &dyn Progress,
+) -> Result<Imported> {
+    let blobs = prepare(store)?;
+    let failed = |source| Error::read(name, source);
+    let head = form::read_head(&mut stream).map_err(failed)?;
+    check_head(&head, name)?;
+    let stream = Form::of(&head).decoder(io::Cursor::new(head).chain(stream)).map_err(failed)?;
+    let mut catalog = Catalog::new(&blobs, None, progress);
+    archive::walk(stream, name, &mut |item, input| catalog.take(item, input))?;
+    save(store, key, &catalog, notes)
+}
+
+fn prepare(store: &Store) -> Result<Blobs> {
+    store.images().prepare()?;
+    // What a killed writer left is of no use to anybody; what living ones write is locked.
+    store.images().sweep_unfinished()?;
+    Ok(store.images().blobs())
+}
+
+/// Opens an archive file, and tells whether it is plain.
+fn open(path: &Utf8Path) -> Result<(File, bool)> {
+    let failed = |source| Error::Input { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    // A named pipe or a device is read once, like any stream.
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Ok((file, false));
+    }
+    let head = form::read_head(&mut file).map_err(failed)?;
+    file.seek(SeekFrom::Start(0)).map_err(failed)?;
+    check_head(&head, path.as_str())?;
+    Ok((file, Form::of(&head) == Form::Plain))
+}
+
+pub(crate) fn check_head(head: &[u8], name: &str) -> Result<()> {
+    if head.is_empty() {
+        return Err(Error::NoImage { reason: format!("`{name}` is empty") });
+    }
+    if Form::of(head) == Form::Plain
+        && !form::is_tar(head)
+        && head.get(148..156).is_none_or(|sum| !is_octal(sum))
+    {
+        return Err(Error::NoImage { reason: format!("`{name}` is no tar, and neither gzip nor zstd") });
+    }
+    Ok(())
+}
+
+/// Whether this may be the checksum of a tar's header.
+fn is_octal(field: &[u8]) -> bool {
+    field.iter().any(u8::is_ascii_digit) && field.iter().all(|byte| matches!(byte, b'0'..=b'7' | b' ' | 0))
+}
+
+/// Writes what the archive holds, and the key last.
+fn save(store: &Store, key: &Key, catalog: &Catalog<'_>, notes: &Notes) -> Result<Imported> {
+    let plan = resolve::resolve(catalog)?;
+    let known = Known::scan(&store.images())?;
+    let mut assembler = Assembler::new(catalog, &known);
+    let descriptor = assembler.plan(&plan)?;
+    let (written, reused) = (assembler.written, assembler.reused);
+    let names = notes.names.clone().unwrap_or_else(|| all_names(&plan));
+    let entry = Entry {
+        names,
+        build_seconds: notes.build_seconds,
+        ..Entry::new(bare(&descriptor), Timestamp::now())
+    };
+    let (saved, entry) = commit(store, key, entry, notes, &assembler.into_leases())?;
+    Ok(Imported { saved, entry, written, reused, absent: plan.absent })
+}
+
+/// A descriptor without what belongs into an index only.
+fn bare(descriptor: &Descriptor) -> Descriptor {
+    Descriptor::new(descriptor.media_type.clone(), descriptor.digest, descriptor.size)
+}
+
+fn all_names(plan: &Plan) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in plan.roots.iter().flat_map(|root| &root.names) {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// Writes the key. Returns whether it was written, and the entry that stands now.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn commit(
+    store: &Store,
+    key: &Key,
+    entry: Entry,
+    notes: &Notes,
+    leases: &[Lease],
+) -> Result<(bool, Entry)> {
+    let overwrite = if notes.force { Overwrite::Yes } else { Overwrite::No };
+    match store.images().commit(key, &entry, notes.inputs.as_deref(), leases, overwrite)? {
+        Committed::AlreadyThere => Ok((false, store.images().get(key)?.unwrap_or(entry))),
+        Committed::Saved => {
+            let mut event = Event::new("imgtar", Kind::Save, key, Timestamp::now());
+            event.seconds = entry.build_seconds;
+            // A note for statistics: a save that cannot be noted is a save.
+            let _ = store.events().record(&event);
+            Ok((true, entry))
+        }
+    }
+}

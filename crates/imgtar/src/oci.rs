@@ -1,0 +1,290 @@
+//! The OCI documents that images are made of: descriptors, manifests, indexes, configs.
+//!
+//! Reads what is needed and keeps what is not understood. Foreign documents are never written back from these
+//! types where their digest matters: their bytes are kept. Touches no disk.
+//!
+//! Source: OCI image-spec v1.1, descriptor.md, manifest.md, image-index.md, config.md; Docker's image manifest v2.2.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+pub use storekit::oci::{CONFIG, DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_CAP, INDEX, MANIFEST, REF_NAME};
+use storekit::{Descriptor, Digest};
+
+use crate::error::{Error, Result};
+
+/// The media type of a plain layer; `+gzip` or `+zstd` follows where it is compressed.
+pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+/// Docker's image config.
+pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+
+/// Annotations, as written.
+pub mod annotation {
+    /// The image's whole name, which is what engines read.
+    pub const IMAGE_NAME: &str = "io.containerd.image.name";
+    /// What BuildKit writes on the descriptors of manifests that are no images.
+    pub const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+    /// The size of a layer's tar, on the descriptor of its compressed form, where imgtar wrote the manifest.
+    pub const PLAIN_SIZE: &str = "dev.larder.uncompressed-size";
+    /// On an index that imgtar made because an archive held several images.
+    pub const SEVERAL: &str = "dev.larder.several-images";
+}
+
+/// Annotations, sorted by name.
+pub type Annotations = BTreeMap<String, String>;
+
+/// The machine that an image is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Platform {
+    /// As in `GOARCH`.
+    pub architecture: String,
+    /// As in `GOOS`.
+    pub os: String,
+    /// Such as `v7` for arm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+impl Platform {
+    /// The platform of this machine's Linux.
+    #[must_use]
+    pub fn host() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            "powerpc64" => "ppc64le",
+            other => other,
+        };
+        Self::new("linux", architecture, None)
+    }
+
+    /// A platform by its parts.
+    #[must_use]
+    pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Self {
+        Self { architecture: architecture.to_owned(), os: os.to_owned(), variant: variant.map(str::to_owned) }
+    }
+
+    /// The platform that a descriptor in an index announces.
+    #[must_use]
+    pub fn of(descriptor: &Descriptor) -> Option<Self> {
+        serde_json::from_value(descriptor.other.get("platform")?.clone()).ok()
+    }
+
+    /// Whether this is the wanted platform; a variant counts only where one is wanted.
+    #[must_use]
+    pub fn serves(&self, wanted: &Self) -> bool {
+        self.os == wanted.os
+            && self.architecture == wanted.architecture
+            && (wanted.variant.is_none() || self.variant == wanted.variant)
+    }
+}
+
+impl std::fmt::Display for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+    }
+}
+
+impl std::str::FromStr for Platform {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parts: Vec<&str> = text.split('/').collect();
+        match parts[..] {
+            _ if parts.iter().any(|part| part.is_empty()) => {}
+            [os, architecture] => return Ok(Self::new(os, architecture, None)),
+            [os, architecture, variant] => return Ok(Self::new(os, architecture, Some(variant))),
+            _ => {}
+        }
+        Err(Error::BadPlatform { text: text.to_owned() })
+    }
+}
+
+/// An image's manifest, or that of any other artifact.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// Always 2.
+    #[serde(default)]
+    pub schema_version: u32,
+    /// Of the manifest itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// The image's config.
+    pub config: Descriptor,
+    /// From the base upward.
+    pub layers: Vec<Descriptor>,
+    /// Notes by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: Annotations,
+    /// What else it says.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+impl Manifest {
+    /// The manifest of an image.
+    #[must_use]
+    pub fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: Some(MANIFEST.to_owned()),
+            config,
+            layers,
+            annotations: Annotations::new(),
+            rest: Map::new(),
+        }
+    }
+
+    /// Whether this is an image, as opposed to an attestation or some other artifact.
+    #[must_use]
+    pub fn is_image(&self) -> bool {
+        let config = matches!(self.config.media_type.as_str(), CONFIG | DOCKER_CONFIG);
+        // BuildKit's attestations have the config of an image and layers that are none.
+        config && self.layers.iter().all(|layer| !layer.media_type.contains("in-toto"))
+    }
+
+    /// Whether it refers to another manifest by its digest.
+    #[must_use]
+    pub fn has_subject(&self) -> bool {
+        self.rest.contains_key("subject")
+    }
+}
+
+/// An image index: the `index.json` of a layout, or a document of one image for several platforms.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    /// Always 2.
+    #[serde(default)]
+    pub schema_version: u32,
+    /// Of the index itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// What it lists.
+    pub manifests: Vec<Descriptor>,
+    /// Notes by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: Annotations,
+    /// What else it says.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+impl Index {
+    /// An index of these.
+    #[must_use]
+    pub fn new(manifests: Vec<Descriptor>) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: Some(INDEX.to_owned()),
+            manifests,
+            annotations: Annotations::new(),
+            rest: Map::new(),
+        }
+    }
+}
+
+/// What is read of an image's config.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// As in `GOARCH`.
+    #[serde(default)]
+    pub architecture: String,
+    /// As in `GOOS`.
+    #[serde(default)]
+    pub os: String,
+    /// Such as `v7` for arm.
+    #[serde(default)]
+    pub variant: Option<String>,
+    /// When the image was made, RFC 3339.
+    #[serde(default)]
+    pub created: Option<String>,
+    /// The layers.
+    pub rootfs: RootFs,
+}
+
+/// The layers of a config.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RootFs {
+    /// Always `layers`.
+    #[serde(default, rename = "type")]
+    pub kind: String,
+    /// The digests of the layers' tars, from the base upward.
+    #[serde(default)]
+    pub diff_ids: Vec<Digest>,
+}
+
+impl Config {
+    /// The machine that the image is for.
+    #[must_use]
+    pub fn platform(&self) -> Platform {
+        Platform::new(
+            &self.os,
+            &self.architecture,
+            self.variant.as_deref().filter(|variant| !variant.is_empty()),
+        )
+    }
+}
+
+/// Reads a document. `what` names it in the error.
+///
+/// # Errors
+/// [`Error::BadDocument`].
+pub fn parse<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Error::BadDocument { what: what.to_owned(), reason: error.to_string() })
+}
+
+/// Writes a document: compact, fields in a fixed order.
+#[must_use]
+pub fn to_bytes<T: Serialize>(document: &T) -> Vec<u8> {
+    // Strings, numbers and maps with string keys always serialise.
+    serde_json::to_vec(document).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_survive() {
+        let digest = Digest::of(b"x");
+        let text = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"a","digest":"{digest}","size":1,"data":"eA=="}},"layers":[],"subject":{{}},"new":[1]}}"#
+        );
+        let manifest: Manifest = parse(text.as_bytes(), "it").unwrap();
+        assert!(manifest.has_subject());
+        let again: Value = serde_json::from_slice(&to_bytes(&manifest)).unwrap();
+        assert_eq!(again, serde_json::from_str::<Value>(&text).unwrap());
+    }
+
+    #[test]
+    fn platforms_are_read_from_descriptors() {
+        let digest = Digest::of(b"x");
+        let text = format!(
+            r#"{{"mediaType":"a","digest":"{digest}","size":1,"platform":{{"os":"linux","architecture":"arm","os.features":["x"]}}}}"#
+        );
+        let descriptor: Descriptor = parse(text.as_bytes(), "it").unwrap();
+        assert_eq!(Platform::of(&descriptor), Some(Platform::new("linux", "arm", None)));
+    }
+
+    #[test]
+    fn digests_in_documents_are_no_paths() {
+        let text = r#"{"config":{"digest":"sha256:../../x","size":1},"layers":[]}"#;
+        assert!(parse::<Manifest>(text.as_bytes(), "it").is_err());
+    }
+
+    #[test]
+    fn platforms_read_and_print() {
+        for text in ["linux/amd64", "linux/arm/v7"] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
+        }
+        for text in ["", "linux", "linux/", "a/b/c/d"] {
+            assert!(text.parse::<Platform>().is_err(), "{text} was accepted");
+        }
+    }
+}

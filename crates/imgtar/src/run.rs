@@ -1,0 +1,341 @@
+//! What each command does: opens the store, calls the library, prints.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use imgtar::engine::{Engine, Kind};
+use imgtar::export::{self, Options};
+use imgtar::image::Stored;
+use imgtar::import::{self, Notes, Source};
+use imgtar::load::{self, Wanted};
+use imgtar::pack::{self, Input};
+use imgtar::{Error, name, save, show, verify};
+use miette::{IntoDiagnostic, Result};
+use storekit::settings::{Environment, Settings};
+use storekit::{Key, Outcome, Store};
+
+use crate::bar::Bar;
+use crate::cli::{Args, Color, Command, Common, Compress, EngineArgs, EngineName, NoteArgs, PackArgs};
+use crate::view::View;
+
+/// Errors in colour or not; Ctrl-C ends with 130 at any moment, since nothing half-written has a final name.
+pub(crate) fn set_up(common: &Common) {
+    let color = common.color;
+    // Fails only where another hook was set before, and none was.
+    let _ = miette::set_hook(Box::new(move |_| {
+        let options = miette::MietteHandlerOpts::new();
+        Box::new(match color {
+            Color::Auto => options.build(),
+            Color::Always => options.color(true).build(),
+            Color::Never => options.color(false).build(),
+        })
+    }));
+    let now = Arc::new(AtomicBool::new(true));
+    // Without the handler Ctrl-C still ends the program.
+    let _ = signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, now);
+}
+
+pub(crate) fn run(args: Args) -> Result<Outcome> {
+    let settings = Settings::load(Environment::of_process().into_diagnostic()?)?;
+    let common = args.common;
+    let job = Job {
+        root: settings.store_dir(common.store.as_deref())?,
+        settings: &settings,
+        view: View { common: &common },
+    };
+    match args.command {
+        Command::Import { key, file, notes } => job.import(&key, &file, notes),
+        Command::Export { key, file, compress, platform } => {
+            job.export(&key, &file, compress, &Options { platform, names: None })
+        }
+        Command::Save { key, image, notes, engine } => job.save(&key, &image, notes, &engine),
+        Command::Load { key, tags, platform, engine } => {
+            let names = tags.iter().map(|tag| name::complete(tag)).collect::<Result<_, _>>()?;
+            job.load(&key, &Wanted { names, platform }, &engine)
+        }
+        Command::Has { key } => job.has(&key),
+        Command::Ls => job.ls(),
+        Command::Info { key, inputs, document } => match (inputs, document) {
+            (true, _) => job.inputs(&key),
+            (_, true) => job.document(&key),
+            _ => job.info(&key),
+        },
+        Command::Tag { key, names } => job.tag(&key, &names),
+        Command::Rm { keys } => job.rm(&keys),
+        Command::Verify { keys } => job.verify(&keys),
+        Command::Pack { key, from, config, notes } => job.pack(&key, &from, *config, notes),
+    }
+}
+
+/// A failure to write to stdout.
+pub(crate) fn out(result: io::Result<()>) -> Result<()> {
+    Ok(result.map_err(|source| Error::write("-", source))?)
+}
+
+struct Job<'a> {
+    root: Utf8PathBuf,
+    settings: &'a Settings,
+    view: View<'a>,
+}
+
+impl Job<'_> {
+    fn import(&self, key: &Key, file: &Utf8Path, notes: NoteArgs) -> Result<Outcome> {
+        let notes = read_notes(notes)?;
+        let source = if file == "-" { stdin_source()? } else { Source::File(file.to_owned()) };
+        let store = Store::open_or_create(&self.root)?;
+        let imported = import::import(&store, key, source, &notes, &self.bar())?;
+        self.view.imported(&store.images(), key, &imported)?;
+        Ok(Outcome::Yes)
+    }
+
+    fn export(&self, key: &Key, file: &Utf8Path, compress: Compress, options: &Options) -> Result<Outcome> {
+        if file == "-" && io::stdout().is_terminal() {
+            return Err(terminal().into());
+        }
+        let Some(store) = self.open()? else { return Ok(self.miss(key)) };
+        let Some(stored) = Stored::open(&store.images(), key)? else { return Ok(self.miss(key)) };
+        store.images().touch(key);
+        let blobs = store.images().blobs();
+        let write = |to: &mut dyn Write| match compress {
+            Compress::Zstd => export::export_zstd(&blobs, &stored, options, to, &self.bar()),
+            Compress::None => export::export(&blobs, &stored, options, to, &self.bar()),
+        };
+        if file == "-" {
+            // Headers are small: they travel with the layers.
+            let mut out = io::BufWriter::with_capacity(128 << 10, io::stdout().lock());
+            write(&mut out)?;
+            self::out(out.flush())?;
+        } else {
+            write_file(file, write)?;
+        }
+        Ok(Outcome::Yes)
+    }
+
+    fn save(&self, key: &Key, image: &str, notes: NoteArgs, engine: &EngineArgs) -> Result<Outcome> {
+        let notes = read_notes(notes)?;
+        let store = Store::open_or_create(&self.root)?;
+        let imported = save::save(&store, &self.engine(engine), key, image, &notes, &self.bar())?;
+        self.view.imported(&store.images(), key, &imported)?;
+        Ok(Outcome::Yes)
+    }
+
+    fn load(&self, key: &Key, wanted: &Wanted, engine: &EngineArgs) -> Result<Outcome> {
+        let Some(store) = self.open()? else { return Ok(self.miss(key)) };
+        let loaded = load::load(&store, &self.engine(engine), key, wanted, &self.bar())?;
+        let Some(loaded) = loaded else { return Ok(self.miss(key)) };
+        out(self.view.loaded(&loaded))?;
+        Ok(Outcome::Yes)
+    }
+
+    fn has(&self, key: &Key) -> Result<Outcome> {
+        let Some(store) = self.open()? else { return Ok(Outcome::No) };
+        Ok(Outcome::from_bool(Stored::open(&store.images(), key)?.is_some()))
+    }
+
+    fn ls(&self) -> Result<Outcome> {
+        let rows = self.open()?.map(|store| show::list(&store.images())).transpose()?.unwrap_or_default();
+        out(self.view.rows(&rows))?;
+        Ok(Outcome::Yes)
+    }
+
+    fn info(&self, key: &Key) -> Result<Outcome> {
+        let Some(store) = self.open()? else { return Ok(self.miss(key)) };
+        let Some(info) = show::info(&store.images(), key)? else { return Ok(self.miss(key)) };
+        out(self.view.info(&info))?;
+        Ok(Outcome::Yes)
+    }
+
+    fn inputs(&self, key: &Key) -> Result<Outcome> {
+        let Some(store) = self.open()? else { return Ok(self.miss(key)) };
+        let Some(inputs) = store.images().inputs(key)? else {
+            self.view.say(&format!("no manifest of inputs was saved with `{key}`"));
+            return Ok(Outcome::No);
+        };
+        out(io::stdout().lock().write_all(&inputs))?;
+        Ok(Outcome::Yes)
+    }
+
+    fn document(&self, key: &Key) -> Result<Outcome> {
+        let Some(store) = self.open()? else { return Ok(self.miss(key)) };
+        let Some(entry) = store.images().get(key)? else { return Ok(self.miss(key)) };
+        let bytes = store.images().blobs().read(&entry.descriptor.digest, imgtar::oci::DOCUMENT_CAP)?;
+        out(io::stdout().lock().write_all(&bytes))?;
+        Ok(Outcome::Yes)
+    }
+
+    fn tag(&self, key: &Key, names: &[String]) -> Result<Outcome> {
+        let names = names.iter().map(|name| name::complete(name)).collect::<Result<Vec<_>, _>>()?;
+        let Some(store) = self.open()? else { return Ok(self.miss(key)) };
+        let Some(stored) = Stored::open(&store.images(), key)? else { return Ok(self.miss(key)) };
+        if stored.is_several() {
+            return Err(Error::Several { key: key.clone(), count: stored.images.len() }.into());
+        }
+        Ok(if store.images().set_names(key, names)? { Outcome::Yes } else { self.miss(key) })
+    }
+
+    fn rm(&self, keys: &[Key]) -> Result<Outcome> {
+        let Some(store) = self.open()? else { return Ok(Outcome::No) };
+        let batch = store.trash().batch(jiff::Timestamp::now());
+        let mut all = true;
+        for key in keys {
+            if !store.images().remove(key, &batch)? {
+                self.miss(key);
+                all = false;
+            }
+        }
+        Ok(Outcome::from_bool(all))
+    }
+
+    fn verify(&self, keys: &[Key]) -> Result<Outcome> {
+        let store = Store::open(&self.root)?;
+        let report = verify::verify(&store.images(), keys, &self.bar())?;
+        out(self.view.report(&report))?;
+        Ok(if report.problems.is_empty() { Outcome::Yes } else { Outcome::Code(3) })
+    }
+
+    fn pack(&self, key: &Key, from: &Utf8Path, config: PackArgs, notes: NoteArgs) -> Result<Outcome> {
+        let notes = read_notes(notes)?;
+        let config = self.pack_config(config)?;
+        let input = pack_input(from)?;
+        let store = Store::open_or_create(&self.root)?;
+        let packed = pack::pack(&store, key, input, &config, &notes, &self.bar())?;
+        self.view.imported(&store.images(), key, &packed)?;
+        Ok(Outcome::Yes)
+    }
+
+    fn pack_config(&self, args: PackArgs) -> Result<pack::Config> {
+        let words = |texts: &[String]| -> Result<Vec<String>, Error> {
+            Ok(texts.iter().map(|text| pack::words(text)).collect::<Result<Vec<_>, _>>()?.concat())
+        };
+        let mut config = pack::Config {
+            entrypoint: words(&args.entrypoint)?,
+            cmd: words(&args.cmd)?,
+            env: args.env.iter().map(|pair| split(pair).map(|_| pair.clone())).collect::<Result<_, _>>()?,
+            workdir: args.workdir,
+            user: args.user,
+            labels: args.label.iter().map(|pair| split(pair)).collect::<Result<_, _>>()?,
+            ..pack::Config::default()
+        };
+        config.platform = args.platform.unwrap_or(config.platform);
+        if let Some(time) = self.settings.environment().get("SOURCE_DATE_EPOCH") {
+            config.time = time.parse().map_err(|_| Error::Usage {
+                message: format!("SOURCE_DATE_EPOCH is `{time}`"),
+                help: "it is a number of seconds since 1970",
+            })?;
+        }
+        Ok(config)
+    }
+
+    /// The engine that was asked for; else docker, where its command is there, else podman.
+    fn engine(&self, args: &EngineArgs) -> Engine {
+        let kind = match args.engine {
+            Some(EngineName::Docker) => Kind::Docker,
+            None if self.is_there(Kind::Docker) || !self.is_there(Kind::Podman) => Kind::Docker,
+            Some(EngineName::Podman) | None => Kind::Podman,
+        };
+        Engine::new(kind, self.program(kind))
+    }
+
+    fn program(&self, kind: Kind) -> String {
+        self.settings.environment().get(kind.variable()).unwrap_or(kind.name()).to_owned()
+    }
+
+    fn is_there(&self, kind: Kind) -> bool {
+        let program = self.program(kind);
+        let path = self.settings.environment().get("PATH").unwrap_or_default();
+        program.contains('/') || std::env::split_paths(path).any(|folder| folder.join(&program).is_file())
+    }
+
+    /// The store, if there is one: what was never made holds nothing.
+    fn open(&self) -> Result<Option<Store>> {
+        if !self.root.exists() {
+            return Ok(None);
+        }
+        Ok(Some(Store::open(&self.root)?))
+    }
+
+    fn miss(&self, key: &Key) -> Outcome {
+        self.view.say(&format!("nothing is stored under `{key}`"));
+        Outcome::No
+    }
+
+    fn bar(&self) -> Bar {
+        Bar::new(self.view.common.quiet)
+    }
+}
+
+/// A file that stdin was redirected from is read as a file, so that stored layers are only hashed.
+fn stdin_source() -> Result<Source> {
+    if io::stdin().is_terminal() {
+        let message = "no archive comes from a terminal".to_owned();
+        return Err(Error::Usage {
+            message,
+            help: "name a file, or pipe: `docker save app | imgtar import KEY`",
+        }
+        .into());
+    }
+    let mut file = File::from(io::stdin().as_fd().try_clone_to_owned().into_diagnostic()?);
+    let at_start = io::Seek::stream_position(&mut file).is_ok_and(|at| at == 0);
+    if at_start && file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(Source::File("/dev/stdin".into()));
+    }
+    Ok(Source::Stream(Box::new(file)))
+}
+
+fn read_notes(args: NoteArgs) -> Result<Notes> {
+    if args.build_seconds.is_some_and(|seconds| !seconds.is_finite() || seconds < 0.0) {
+        let message = "`--build-seconds` is no time".to_owned();
+        return Err(Error::Usage { message, help: "it is a number of seconds, 0 or more" }.into());
+    }
+    let read = |path: Utf8PathBuf| std::fs::read(&path).map_err(|source| Error::Input { path, source });
+    let names = args.names.iter().map(|name| name::complete(name)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Notes {
+        build_seconds: args.build_seconds,
+        inputs: args.manifest.map(read).transpose()?,
+        names: (!names.is_empty()).then_some(names),
+        force: args.force,
+    })
+}
+
+fn pack_input(from: &Utf8Path) -> Result<Input> {
+    if from == "-" {
+        return Ok(Input::Tar(Box::new(io::stdin()) as Box<dyn Read + Send>));
+    }
+    if from.is_dir() {
+        return Ok(Input::Folder(from.to_owned()));
+    }
+    let file = File::open(from).map_err(|source| Error::Input { path: from.to_owned(), source })?;
+    Ok(Input::Tar(Box::new(file)))
+}
+
+fn split(pair: &str) -> Result<(String, String), Error> {
+    let (name, value) = pair.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
+        Error::Usage { message: format!("`{pair}` has no name or no `=`"), help: "write NAME=VALUE" }
+    })?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn terminal() -> Error {
+    Error::Usage {
+        message: "an archive is not written to a terminal".to_owned(),
+        help: "name a file, or pipe: `imgtar export KEY --compress none | docker load`",
+    }
+}
+
+/// Writes a file that appears under its name when it is whole.
+fn write_file(path: &Utf8Path, write: impl FnOnce(&mut dyn Write) -> imgtar::Result<()>) -> Result<()> {
+    if path.exists() && !path.is_file() {
+        let mut device =
+            File::options().write(true).open(path).map_err(|source| Error::write(path.as_str(), source))?;
+        return Ok(write(&mut device)?);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
+    let mut staged = storekit::replace::Staged::new(folder)?;
+    write(&mut io::BufWriter::with_capacity(128 << 10, staged.file()))?;
+    staged.publish(path, storekit::replace::Durability::Unsynced)?;
+    Ok(())
+}

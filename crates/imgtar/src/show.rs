@@ -1,0 +1,170 @@
+//! What is stored, for people and programs: one record for each key.
+
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use storekit::{Digest, Images, Key};
+
+use crate::error::Result;
+use crate::image::{Image, Stored};
+
+/// A key, as `ls --json` prints it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub struct Row {
+    /// The key.
+    pub key: Key,
+    /// The digest of its manifest or index.
+    pub digest: Digest,
+    /// The image names.
+    pub names: Vec<String>,
+    /// The IDs of its images (config digests), in the order of the index.
+    pub ids: Vec<Digest>,
+    /// Their platforms.
+    pub platforms: Vec<String>,
+    /// The stored bytes, every blob once. Blobs that other keys share are counted here too.
+    pub bytes: u64,
+    /// When it was saved.
+    pub saved: Timestamp,
+    /// When it was last used.
+    pub used: Timestamp,
+    /// How long its build took.
+    pub build_seconds: Option<f64>,
+    /// What is wrong with it, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// A key in every detail, as `info --json` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Info {
+    /// What `ls` says of it.
+    #[serde(flatten)]
+    pub row: Row,
+    /// What the digest names.
+    pub media_type: String,
+    /// Its images.
+    pub images: Vec<ImageInfo>,
+}
+
+/// An image.
+#[derive(Clone, Debug, Serialize)]
+pub struct ImageInfo {
+    /// The image's ID: the digest of its config.
+    pub id: Digest,
+    /// The digest of its manifest.
+    pub manifest: Digest,
+    /// For which machine.
+    pub platform: String,
+    /// When it was made, as its config says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// Its names.
+    pub names: Vec<String>,
+    /// Its layers, from the base upward.
+    pub layers: Vec<LayerInfo>,
+}
+
+/// A layer.
+#[derive(Clone, Debug, Serialize)]
+pub struct LayerInfo {
+    /// The digest of its plain bytes.
+    pub diff_id: Digest,
+    /// The digest of its stored form.
+    pub digest: Digest,
+    /// How it is stored.
+    pub media_type: String,
+    /// Its stored bytes.
+    pub bytes: u64,
+    /// Its plain bytes, where its manifest tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plain_bytes: Option<u64>,
+}
+
+/// All keys, sorted. One that is damaged is listed with what is wrong.
+///
+/// # Errors
+/// Key files that cannot be read; I/O errors.
+pub fn list(images: &Images) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for listed in images.list()? {
+        let (key, entry) = (&listed.key, &listed.entry);
+        let empty = Row {
+            key: key.clone(),
+            digest: entry.descriptor.digest,
+            names: entry.names.clone(),
+            ids: Vec::new(),
+            platforms: Vec::new(),
+            bytes: 0,
+            saved: entry.saved,
+            used: timestamp(listed.used),
+            build_seconds: entry.build_seconds,
+            problem: None,
+        };
+        match Stored::open(images, key) {
+            Ok(Some(stored)) => rows.push(filled(empty, &stored)),
+            Ok(None) => {}
+            Err(error) => rows.push(Row { problem: Some(error.to_string()), ..empty }),
+        }
+    }
+    Ok(rows)
+}
+
+fn filled(row: Row, stored: &Stored) -> Row {
+    Row {
+        ids: stored.images.iter().map(Image::id).collect(),
+        platforms: stored.images.iter().map(|image| image.platform().to_string()).collect(),
+        bytes: stored.size(),
+        ..row
+    }
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// One key in every detail. `None` where nothing is stored under it.
+///
+/// # Errors
+/// Damaged or missing blobs; I/O errors.
+pub fn info(images: &Images, key: &Key) -> Result<Option<Info>> {
+    let Some(stored) = Stored::open(images, key)? else { return Ok(None) };
+    let used = images.last_use(key)?.unwrap_or_else(SystemTime::now);
+    let row = Row {
+        key: key.clone(),
+        digest: stored.entry.descriptor.digest,
+        names: stored.entry.names.clone(),
+        ids: Vec::new(),
+        platforms: Vec::new(),
+        bytes: 0,
+        saved: stored.entry.saved,
+        used: timestamp(used),
+        build_seconds: stored.entry.build_seconds,
+        problem: None,
+    };
+    let media_type = stored.entry.descriptor.media_type.clone();
+    Ok(Some(Info {
+        row: filled(row, &stored),
+        media_type,
+        images: stored.images.iter().map(image_info).collect(),
+    }))
+}
+
+fn image_info(image: &Image) -> ImageInfo {
+    let layer = |layer: crate::image::Layer<'_>| LayerInfo {
+        diff_id: layer.diff_id,
+        digest: layer.descriptor.digest,
+        media_type: layer.descriptor.media_type.clone(),
+        bytes: layer.descriptor.size,
+        plain_bytes: layer.plain_size(),
+    };
+    ImageInfo {
+        id: image.id(),
+        manifest: image.descriptor.digest,
+        platform: image.platform().to_string(),
+        created: image.parsed.created.clone(),
+        names: image.names.clone(),
+        layers: image.layers().map(layer).collect(),
+    }
+}

@@ -1,0 +1,199 @@
+//! What the commands print: tables for people, JSON lines for programs.
+
+use std::io::{self, Write};
+
+use imgtar::image::Stored;
+use imgtar::import::Imported;
+use imgtar::load::Loaded;
+use imgtar::show::{ImageInfo, Info, LayerInfo, Row};
+use imgtar::verify::Report;
+use serde::Serialize;
+use storekit::{ByteSize, Digest, Images, Key};
+
+use crate::cli::Common;
+
+/// Where data and messages go.
+pub(crate) struct View<'a> {
+    pub(crate) common: &'a Common,
+}
+
+/// What `import`, `save` and `pack` print with `--json`.
+#[derive(Serialize)]
+struct SavedLine<'a> {
+    key: &'a Key,
+    /// `false` where an earlier save stands.
+    saved: bool,
+    digest: Digest,
+    media_type: &'a str,
+    ids: Vec<Digest>,
+    names: &'a [String],
+    layers_written: usize,
+    layers_reused: usize,
+}
+
+/// What `verify --json` prints at its end.
+#[derive(Serialize)]
+struct VerifiedLine {
+    images: usize,
+    blobs: usize,
+    problems: usize,
+}
+
+impl View<'_> {
+    /// A message for people. Nobody is left to tell where stderr is closed.
+    pub(crate) fn say(&self, message: &str) {
+        if !self.common.quiet {
+            let _ = writeln!(io::stderr(), "{message}");
+        }
+    }
+
+    pub(crate) fn imported(&self, images: &Images, key: &Key, imported: &Imported) -> miette::Result<()> {
+        for absent in &imported.absent {
+            self.say(&format!(
+                "warning: the archive lists `{}` and does not hold it; it was left out",
+                absent.digest
+            ));
+        }
+        let stored = Stored::expect(images, key)?;
+        let Imported { saved, written, reused, .. } = *imported;
+        let first = stored.images.first().map(|image| image.id().short()).unwrap_or_default();
+        self.say(&if saved {
+            format!("saved {key}: image {first}, {written} new layers, {reused} stored already")
+        } else {
+            format!("{key} is stored already: image {first}")
+        });
+        if self.common.json {
+            let descriptor = &stored.entry.descriptor;
+            crate::run::out(json(&SavedLine {
+                key,
+                saved,
+                digest: descriptor.digest,
+                media_type: &descriptor.media_type,
+                ids: stored.images.iter().map(imgtar::image::Image::id).collect(),
+                names: &stored.entry.names,
+                layers_written: written,
+                layers_reused: reused,
+            }))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn loaded(&self, loaded: &[Loaded]) -> io::Result<()> {
+        for one in loaded {
+            let how = if one.present { "was there" } else { "loaded" };
+            let names = if one.names.is_empty() { "no name".to_owned() } else { one.names.join(" ") };
+            self.say(&format!("{}: image {} {how}, {names}", one.key, one.id.short()));
+            if self.common.json {
+                json(one)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn rows(&self, rows: &[Row]) -> io::Result<()> {
+        if self.common.json {
+            return rows.iter().try_for_each(json);
+        }
+        let mut table =
+            vec![["KEY", "IMAGE", "PLATFORM", "SIZE", "SAVED", "USED", "NAMES"].map(str::to_owned)];
+        table.extend(rows.iter().map(cells));
+        let mut out = io::stdout().lock();
+        out.write_all(aligned(&table).as_bytes())
+    }
+
+    pub(crate) fn info(&self, info: &Info) -> io::Result<()> {
+        if self.common.json {
+            return json(info);
+        }
+        io::stdout().lock().write_all(described(info).as_bytes())
+    }
+
+    pub(crate) fn report(&self, report: &Report) -> io::Result<()> {
+        for problem in &report.problems {
+            if self.common.json {
+                json(problem)?;
+            } else {
+                writeln!(io::stdout(), "{}: {}", problem.key, problem.problem)?;
+            }
+        }
+        let (images, blobs, problems) = (report.images, report.blobs, report.problems.len());
+        if self.common.json {
+            return json(&VerifiedLine { images, blobs, problems });
+        }
+        let found = if problems == 0 { "all sound".to_owned() } else { format!("{problems} problems") };
+        self.say(&format!("{images} images, {blobs} blobs: {found}"));
+        Ok(())
+    }
+}
+
+/// One JSON object on a line of stdout.
+fn json(value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    io::stdout().lock().write_all(&line)
+}
+
+fn cells(row: &Row) -> [String; 7] {
+    let image = match (&row.problem, row.ids.as_slice()) {
+        (Some(_), _) => "damaged".to_owned(),
+        (None, [id]) => id.short(),
+        (None, ids) => format!("{} images", ids.len()),
+    };
+    let mut platforms = row.platforms.clone();
+    platforms.dedup();
+    [
+        row.key.to_string(),
+        image,
+        platforms.join(","),
+        ByteSize(row.bytes).to_string(),
+        row.saved.strftime("%Y-%m-%d %H:%M").to_string(),
+        row.used.strftime("%Y-%m-%d %H:%M").to_string(),
+        row.names.join(" "),
+    ]
+}
+
+fn aligned(table: &[[String; 7]]) -> String {
+    let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..7).map(width).collect();
+    let line = |row: &[String; 7]| {
+        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    table.iter().map(line).collect()
+}
+
+fn described(info: &Info) -> String {
+    let row = &info.row;
+    let mut lines = vec![
+        format!("key       {}", row.key),
+        format!("digest    {}", row.digest),
+        format!("type      {}", info.media_type),
+        format!("size      {}", ByteSize(row.bytes)),
+        format!("saved     {}", row.saved),
+        format!("used      {}", row.used),
+    ];
+    lines.extend(row.build_seconds.map(|seconds| format!("build     {seconds} s")));
+    lines.extend(row.names.iter().map(|name| format!("name      {name}")));
+    for image in &info.images {
+        lines.extend(described_image(image));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn described_image(image: &ImageInfo) -> Vec<String> {
+    let mut lines = vec![
+        String::new(),
+        format!("image     {}", image.id),
+        format!("manifest  {}", image.manifest),
+        format!("platform  {}", image.platform),
+    ];
+    lines.extend(image.created.iter().map(|created| format!("created   {created}")));
+    lines.extend(image.layers.iter().map(described_layer));
+    lines
+}
+
+fn described_layer(layer: &LayerInfo) -> String {
+    let form = layer.media_type.rsplit_once('+').map_or("plain", |(_, form)| form);
+    let plain = layer.plain_bytes.map(|bytes| format!(" of {}", ByteSize(bytes))).unwrap_or_default();
+    format!("layer     {}  {form} {}{plain}", layer.diff_id, ByteSize(layer.bytes))
+}

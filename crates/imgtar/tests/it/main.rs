@@ -1,0 +1,13 @@
+//! `imgtar` as its users meet it: archives, stores, engines.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::disallowed_methods, reason = "tests write files that nobody else reads")]
+
+mod archives;
+mod engines;
+mod forms;
+mod hostile;
+mod manual;
+mod packing;
+mod session;
+mod stored;
+mod tars;

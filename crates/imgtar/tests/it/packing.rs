@@ -1,0 +1,93 @@
+//! Images made without an engine.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use crate::session::Session;
+use crate::tars::{gzip, layer};
+
+fn folder(session: &Session, name: &str) {
+    session.write(&format!("{name}/bin/app"), "#!/bin/sh\n");
+    session.write(&format!("{name}/etc/conf"), "x = 1\n");
+    let path = session.path(name);
+    fs::set_permissions(path.join("bin/app"), fs::Permissions::from_mode(0o711)).unwrap();
+    fs::create_dir(path.join("empty")).unwrap();
+    symlink("../bin/app", path.join("etc/link")).unwrap();
+}
+
+#[test]
+fn the_same_folder_gives_the_same_image_anywhere() {
+    let session = Session::new();
+    folder(&session, "a");
+    folder(&session, "deep/b");
+    fs::set_permissions(session.path("deep/b/etc/conf"), fs::Permissions::from_mode(0o600)).unwrap();
+    let flags =
+        "--entrypoint /bin/app --entrypoint=-v --env A=1 --label v=2 --workdir /srv --platform linux/arm/v7";
+    session.run(&format!("pack a a {flags}")).ok();
+    session.run(&format!("pack b deep/b {flags} --name app")).ok();
+    assert_eq!(session.ids("a"), session.ids("b"));
+    // What the image ID is now it must be for ever: a change of it is a change of the format.
+    assert_eq!(session.ids("a"), ["sha256:8e6e381b6b5dc170b8f45ba298c622c0f9fa5f9feb3b46d39b71def370c9e177"]);
+    session.run("verify").ok();
+    session.write("a/etc/conf", "x = 2\n");
+    session.run(&format!("pack c a {flags}")).ok();
+    assert_ne!(session.ids("c"), session.ids("b"));
+}
+
+#[test]
+fn a_tar_becomes_the_layer_as_it_is() {
+    let session = Session::new();
+    let tar = layer("app", "content");
+    session.feed("pack a -", &tar).ok();
+    session.write("a.tar", &tar);
+    session.run("pack b a.tar").ok();
+    session.write("a.tar.gz", gzip(&tar));
+    session.run("pack c a.tar.gz").ok();
+    assert_eq!(session.ids("a"), session.ids("b"));
+    assert_eq!(session.ids("a"), session.ids("c"));
+    let info = session.run("info a --json").ok().json();
+    assert_eq!(info["images"][0]["layers"][0]["diff_id"], storekit::Digest::of(&tar).to_string());
+}
+
+#[test]
+fn what_is_no_layer_is_refused() {
+    let session = Session::new();
+    session.feed("pack k -", b"").code(2).says("is empty");
+    session.feed("pack k -", &[7; 2000]).code(2).says("no tar");
+    let tar = layer("app", "content");
+    session.feed("pack k -", &tar[..tar.len() - 1024]).code(2).says("cut off");
+    session.run("pack k nowhere").code(2).says("cannot read");
+    session.run("has k").code(1);
+}
+
+#[test]
+fn what_has_no_place_in_an_image_is_refused() {
+    let session = Session::new();
+    folder(&session, "a");
+    let socket = std::os::unix::net::UnixListener::bind(session.path("a/socket")).unwrap();
+    session.run("pack k a").code(2).says("neither a file, a folder nor a symbolic link");
+    drop(socket);
+    session.run("has k").code(1);
+}
+
+#[test]
+fn flags_that_cannot_be_meant_are_refused() {
+    let session = Session::new();
+    folder(&session, "a");
+    session.run("pack k a --env A").code(2).says("NAME=VALUE");
+    session.run("pack k a --platform linux").code(2);
+    session.run("pack k a --entrypoint [1]").code(2).says("list of strings");
+}
+
+#[test]
+fn the_time_is_that_of_source_date_epoch() {
+    let session = Session::new();
+    folder(&session, "a");
+    session.run("pack a a").ok();
+    let created =
+        |key: &str| session.run(&format!("info {key} --json")).ok().json()["images"][0]["created"].clone();
+    assert_eq!(created("a"), "1980-01-02T00:00:00Z");
+    let output = session.command("pack b a").env("SOURCE_DATE_EPOCH", "1700000000").output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(created("b"), "2023-11-14T22:13:20Z");
+}
