@@ -4,6 +4,7 @@
 
 pub mod dockerignore;
 pub mod error;
+pub mod git;
 pub mod listing;
 pub mod path;
 pub mod stat;

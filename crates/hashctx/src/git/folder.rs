@@ -1,0 +1,173 @@
+//! A folder as git sees it: whose rules bear on it, and what git makes of the things in it.
+//!
+//! Going down from a top (of a work tree, or of a folder outside any) is the only way to a folder, so the rule that
+//! nothing below an ignored folder comes back needs no code: whoever walks does not go there.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+
+use super::error::GitError;
+use super::index::{Index, Keep, Oid};
+use super::repo::{Repo, is_absent, is_link, os_path, read_optional};
+use super::rules::{Decision, Rules};
+use super::sparse;
+
+/// The name of git's ignore files.
+const IGNORE_FILE: &str = ".gitignore";
+/// git takes no notice of a larger one.
+const IGNORE_FILE_LIMIT: u64 = 100 << 20;
+
+/// The top of a set of rules: a work tree's, or a folder's outside any repository.
+#[derive(Debug)]
+pub(super) struct Top {
+    /// Absolute, without links.
+    pub(super) path: PathBuf,
+    pub(super) repo: Option<Repo>,
+    /// Empty without a repository.
+    pub(super) index: Index,
+}
+
+/// A folder, and the rules for what is in it.
+#[derive(Clone, Debug)]
+pub(super) struct Folder {
+    pub(super) top: Arc<Top>,
+    /// Relative to the top, ending in `/`; empty for the top itself.
+    pub(super) path: Vec<u8>,
+    rules: Option<Arc<Rules>>,
+}
+
+/// What git makes of a directory.
+#[derive(Debug)]
+pub(super) enum Sub {
+    /// It belongs to the same work tree: a walk goes on in it.
+    Part,
+    /// It is the top of another work tree: a submodule with its commit, or an embedded repository.
+    Other(Option<Repo>, Option<Oid>),
+    /// It is left out, but for what is tracked in it, if anything.
+    Excluded,
+}
+
+impl Top {
+    /// The top that `folder`, absolute and without links, lies under: of its repository, or the folder itself.
+    pub(super) fn around(folder: &Path) -> Result<Arc<Self>, GitError> {
+        match Repo::around(folder)? {
+            Some((path, repo)) => Self::new(path, Some(repo)),
+            None => Self::new(folder.to_owned(), None),
+        }
+    }
+
+    /// The top of a repository, or of a folder without one.
+    pub(super) fn new(path: PathBuf, repo: Option<Repo>) -> Result<Arc<Self>, GitError> {
+        let index = match &repo {
+            Some(repo) => {
+                sparse::expand(Index::read(&repo.git_dir, repo.hash_len, Keep::Paths)?, &path, repo)?
+            }
+            None => Index::default(),
+        };
+        Ok(Arc::new(Self { path, repo, index }))
+    }
+
+    /// The path of something that stands `relative` to the top.
+    pub(super) fn join(&self, relative: &[u8]) -> PathBuf {
+        self.path.join(os_path(relative))
+    }
+}
+
+impl Folder {
+    /// The top as a folder.
+    pub(super) fn top(top: Arc<Top>) -> Result<Self, GitError> {
+        let rules = match &top.repo {
+            Some(repo) => {
+                let path = repo.common_dir.join("info/exclude");
+                let content = read_optional(&path)?.unwrap_or_default();
+                Rules::push(None, path, &[], &content)
+            }
+            None => None,
+        };
+        Self { top, path: Vec::new(), rules }.with_ignore_file()
+    }
+
+    /// The folder of that name in this one.
+    pub(super) fn enter(&self, name: &[u8]) -> Result<Self, GitError> {
+        let path = [&self.path, name, b"/"].concat();
+        Self { top: Arc::clone(&self.top), path, rules: self.rules.clone() }.with_ignore_file()
+    }
+
+    /// The path, relative to the top, of what has that name in this folder.
+    pub(super) fn child(&self, name: &[u8]) -> Vec<u8> {
+        [&self.path, name].concat()
+    }
+
+    /// The rule that decides about what has that name here.
+    pub(super) fn decide(&self, name: &[u8], dir: bool) -> Option<Decision<'_>> {
+        self.rules.as_deref()?.decide(&self.child(name), dir)
+    }
+
+    /// Whether the rules leave out what has that name here. The index is not asked.
+    pub(super) fn excludes(&self, name: &[u8], dir: bool) -> bool {
+        self.decide(name, dir).is_some_and(|decision| !decision.keeps)
+    }
+
+    /// What git makes of the directory of that name.
+    pub(super) fn sub(&self, name: &[u8]) -> Result<Sub, GitError> {
+        let path = self.child(name);
+        if let Some(commit) = self.top.index.gitlink(&path) {
+            return Ok(Sub::Other(Repo::at(&self.top.join(&path))?, Some(commit)));
+        }
+        if self.excludes(name, true) {
+            return Ok(Sub::Excluded);
+        }
+        // What the index holds files of is no repository of its own, whatever stands in it.
+        if self.top.index.has_below(&[&path, &b"/"[..]].concat()) {
+            return Ok(Sub::Part);
+        }
+        match Repo::at(&self.top.join(&path))? {
+            Some(repo) if !self.is_own(&repo) => Ok(Sub::Other(Some(repo), None)),
+            _ => Ok(Sub::Part),
+        }
+    }
+
+    /// Whether a repository found further down is the one that the walk is in, by way of a link.
+    fn is_own(&self, other: &Repo) -> bool {
+        self.top.repo.as_ref().is_some_and(|own| own.git_dir == other.git_dir)
+    }
+
+    fn with_ignore_file(mut self) -> Result<Self, GitError> {
+        let name = self.child(IGNORE_FILE.as_bytes());
+        let path = self.top.join(&name);
+        let content = match read_ignore_file(&path)? {
+            Some(content) => content,
+            None => match (self.top.index.skipped(&name), &self.top.repo) {
+                (Some(oid), Some(repo)) => sparse::blob(repo, oid)?,
+                _ => return Ok(self),
+            },
+        };
+        self.rules = Rules::push(self.rules, path, &self.path, &content);
+        Ok(self)
+    }
+}
+
+/// An ignore file's content: empty for what is neither file nor link, `None` where nothing is there or a link, which git
+/// does not follow.
+fn read_ignore_file(path: &Path) -> Result<Option<Vec<u8>>, GitError> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => content(file).map(Some).map_err(GitError::read(path)),
+        Err(error) if is_absent(&error) || is_link(&error) => Ok(None),
+        Err(error) => Err(GitError::read(path)(error)),
+    }
+}
+
+fn content(mut file: File) -> std::io::Result<Vec<u8>> {
+    let meta = file.metadata()?;
+    let mut content = Vec::new();
+    if meta.is_file() && meta.len() <= IGNORE_FILE_LIMIT {
+        file.read_to_end(&mut content)?;
+    }
+    Ok(content)
+}

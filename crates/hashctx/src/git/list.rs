@@ -1,0 +1,95 @@
+//! The project's files below a folder, as git sees them.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::error::GitError;
+use super::folder::{Folder, Top};
+use super::rules::Decision;
+use super::submodule;
+use super::walk::Walk;
+use super::warning::GitWarning;
+use crate::listing::{Listed, Rule};
+use crate::path::escape;
+
+/// What git sees below a folder.
+#[derive(Debug, Default)]
+pub struct GitListing {
+    /// Files, links, and tracked specials, each once, in no order. Never a directory: git knows no empty ones.
+    pub entries: Vec<Listed>,
+    /// What others may see differently, in a fixed order.
+    pub warnings: Vec<GitWarning>,
+}
+
+/// Where a folder stands in its work tree.
+pub(super) enum Place {
+    Inside(Folder),
+    /// A rule leaves it out, or a folder above it.
+    Excluded(Excluded),
+}
+
+/// A folder that is left out.
+pub(super) struct Excluded {
+    pub(super) top: Arc<Top>,
+    /// Relative to the top, ending in `/`.
+    pub(super) path: Vec<u8>,
+    pub(super) rule: Rule,
+}
+
+/// Lists the files below `root` that git takes for the project's: tracked or not ignored, and on disk.
+///
+/// Links in `root` itself are followed, none below it. The same files come out whatever `threads` is.
+///
+/// # Errors
+/// Where a folder that counts cannot be read, or what git keeps about it is damaged.
+pub fn list(root: &Path, threads: usize) -> Result<GitListing, GitError> {
+    let root = root.canonicalize().map_err(GitError::read(root))?;
+    let top = Top::around(&root)?;
+    let walk = Walk::new(&root);
+    let mut listing = GitListing::default();
+    listing.warnings.extend(submodule::line_ends(".", top.repo.as_ref()));
+    match place(&top, &root)? {
+        Place::Inside(folder) => walk.run(&root, folder, threads),
+        Place::Excluded(Excluded { top, path, rule: Rule { file, pattern, .. } }) => {
+            listing.warnings.push(GitWarning::RootExcluded { file, pattern });
+            walk.run_tracked(&top, &path);
+        }
+    }
+    loop {
+        let mut found = walk.take()?;
+        listing.entries.append(&mut found.entries);
+        listing.warnings.append(&mut found.warnings);
+        if found.later.is_empty() {
+            break;
+        }
+        found.later.into_iter().for_each(|(path, folder)| walk.run(&path, folder, threads));
+    }
+    listing.warnings.sort_by_cached_key(ToString::to_string);
+    Ok(listing)
+}
+
+/// Goes down from the top to `root`, which is the top or lies below it.
+pub(super) fn place(top: &Arc<Top>, root: &Path) -> Result<Place, GitError> {
+    let mut folder = Folder::top(Arc::clone(top))?;
+    let relative = root.strip_prefix(&top.path).unwrap_or(Path::new(""));
+    for name in relative.iter().map(OsStrExt::as_bytes) {
+        if let Some(decision) = folder.decide(name, true).filter(|decision| !decision.keeps) {
+            let path = [relative.as_os_str().as_bytes(), b"/"].concat();
+            let rule = rule(root, &decision);
+            return Ok(Place::Excluded(Excluded { top: Arc::clone(top), path, rule }));
+        }
+        folder = folder.enter(name)?;
+    }
+    Ok(Place::Inside(folder))
+}
+
+/// The rule that decided, its file named from `root`.
+pub(super) fn rule(root: &Path, decision: &Decision<'_>) -> Rule {
+    let shared = root.iter().zip(decision.file).take_while(|(a, b)| a == b).count();
+    let up = root.iter().skip(shared).map(|_| OsStr::new(".."));
+    let file: PathBuf = up.chain(decision.file.iter().skip(shared)).collect();
+    let file = escape(file.as_os_str().as_bytes()).into_owned();
+    Rule { file, line: decision.line, pattern: String::from_utf8_lossy(decision.pattern).into_owned() }
+}
