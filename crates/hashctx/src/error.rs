@@ -6,6 +6,11 @@ use camino::Utf8PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::dockerignore::LoadError;
+use crate::git::GitError;
+use crate::manifest::ManifestError;
+use crate::warning::Warning;
+
 /// Why a key could not be had.
 #[derive(Debug, Error, Diagnostic)]
 pub enum HashError {
@@ -27,6 +32,78 @@ pub enum HashError {
         /// As it was given.
         path: Utf8PathBuf,
     },
+
+    /// A path was gone, or something else, when it was to be read.
+    #[error("`{path}` vanished or changed while the context was read")]
+    #[diagnostic(code(hashctx::vanished), help("run again when nothing writes to the context"))]
+    Vanished {
+        /// The path, escaped where it is not plain text.
+        path: String,
+    },
+
+    /// A FIFO, socket or device.
+    #[error("`{path}` is neither a file nor a folder nor a symbolic link")]
+    #[diagnostic(code(hashctx::special_file), help("remove it, or hide it with an ignore file"))]
+    Special {
+        /// The path, escaped where it is not plain text.
+        path: String,
+    },
+
+    /// A path of a list does not lie in the context.
+    #[error("`{path}` is no path below the context")]
+    #[diagnostic(code(hashctx::outside), help("give paths relative to the context, without `..`"))]
+    Outside {
+        /// The path, escaped where it is not plain text.
+        path: String,
+    },
+
+    /// The folder to hash is a store of larder's.
+    #[error("`{path}` is a larder store, which is never an input")]
+    #[diagnostic(code(hashctx::is_a_store))]
+    IsAStore {
+        /// As it was given.
+        path: Utf8PathBuf,
+    },
+
+    /// The threads could not be started.
+    #[error("cannot start {threads} threads")]
+    #[diagnostic(code(hashctx::threads), help("ask for fewer with `--threads`"))]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// Why.
+        #[source]
+        source: rayon::ThreadPoolBuildError,
+    },
+
+    /// The output could not be written.
+    #[error("cannot write")]
+    #[diagnostic(code(hashctx::write))]
+    Write(#[source] io::Error),
+
+    /// There were warnings, and they were to be errors.
+    #[error("the key could lie, and `--strict` forbids it")]
+    #[diagnostic(code(hashctx::strict))]
+    Strict {
+        /// All of them.
+        #[related]
+        warnings: Vec<Warning>,
+    },
+
+    /// A manifest could not be used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Manifest(#[from] ManifestError),
+
+    /// An engine's ignore file cannot be used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Ignore(#[from] LoadError),
+
+    /// Git's view of the folder could not be had.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Git(#[from] GitError),
 }
 
 impl HashError {

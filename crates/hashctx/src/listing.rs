@@ -3,6 +3,8 @@
 //! A [`Lister`] says which paths are inputs: a walk, git's view, a list from stdin. A [`Filter`] hides paths: an engine's
 //! ignore file. Neither reads the content of an input.
 
+use std::collections::HashSet;
+
 use camino::Utf8Path;
 
 use crate::error::HashError;
@@ -53,8 +55,11 @@ pub trait Lister: Sync {
 /// Hides paths that a lister found.
 pub trait Filter: Sync {
     /// Judges the path itself; the filter takes care of rules that hit one of its parents. `dir` where the path is a
-    /// directory and no link to one.
-    fn judge(&self, path: &[u8], dir: bool) -> Judgement;
+    /// directory and no link to one. A walk asks about a directory before it asks about what is in it.
+    ///
+    /// # Errors
+    /// Where a pattern has no meaning, and that shows only when it is used.
+    fn judge(&self, path: &[u8], dir: bool) -> Result<Judgement, HashError>;
 }
 
 /// What a [`Filter`] says about a path.
@@ -86,4 +91,29 @@ pub struct Verdict {
     pub excluded: bool,
     /// The rule that decided; `None` where no rule hits the path.
     pub by: Option<Rule>,
+}
+
+/// Drops the directories that hold another entry.
+pub fn drop_filled(entries: &mut Vec<Listed>) {
+    let filled = folders(entries);
+    let keep: Vec<bool> = entries
+        .iter()
+        .map(|entry| entry.kind != Kind::Dir || !filled.contains(entry.path.as_bytes()))
+        .collect();
+    let mut keep = keep.into_iter();
+    entries.retain(|_| keep.next().unwrap_or(true));
+}
+
+/// Every folder that an entry lies in, the root not among them.
+#[must_use]
+pub fn folders(entries: &[Listed]) -> HashSet<&[u8]> {
+    let mut folders = HashSet::new();
+    for entry in entries {
+        for parent in entry.path.parents() {
+            if !folders.insert(parent) {
+                break;
+            }
+        }
+    }
+    folders
 }

@@ -1,6 +1,12 @@
 //! `hashctx`: see `hashctx --help`.
+
+mod cli;
+mod run;
+
 use std::process::ExitCode;
 
+use clap::Parser;
+
 fn main() -> ExitCode {
-    storekit::finish(Ok(storekit::Outcome::No))
+    storekit::finish(run::run(&cli::Cli::parse().settle()))
 }

@@ -3,6 +3,7 @@
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::git::GitWarning;
 use crate::path::RelPath;
 
 /// Something that makes a key say less than its user may think. `--strict` turns every one of them into an error.
@@ -19,4 +20,78 @@ pub enum Warning {
         /// The store's folder.
         path: RelPath,
     },
+
+    /// The content of a file is not there, only Git LFS's pointer to it.
+    #[error("`{path}` is a Git LFS pointer, not its content")]
+    #[diagnostic(code(hashctx::lfs_pointer), severity(Warning), help("run `git lfs pull`"))]
+    LfsPointer {
+        /// The pointer.
+        path: RelPath,
+    },
+
+    /// Files that only their owner can read. Engines copy the permissions into the image; the key does not have them.
+    #[error("`{path}`{} cannot be read by others, in an image neither", and_more(*others))]
+    #[diagnostic(code(hashctx::private), severity(Warning), help("run `chmod o+r`, or use `--mode full`"))]
+    Private {
+        /// The first one.
+        path: RelPath,
+        /// How many more there are.
+        others: usize,
+    },
+
+    /// A file was written to while it was read, time and again.
+    #[error("`{path}` changed while it was read")]
+    #[diagnostic(code(hashctx::unsteady), severity(Warning), help("run again when nothing writes to it"))]
+    Unsteady {
+        /// The file.
+        path: RelPath,
+    },
+
+    /// Two names of one folder differ in case only.
+    #[error("`{path}` and `{other}` differ in case only")]
+    #[diagnostic(
+        code(hashctx::case_clash),
+        severity(Warning),
+        help("rename one: some file systems keep only one")
+    )]
+    CaseClash {
+        /// One, escaped where it is not plain text.
+        path: String,
+        /// The other.
+        other: String,
+    },
+
+    /// Something about git's view that others may see differently.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Git(#[from] GitWarning),
+
+    /// A repository's own files are inputs.
+    #[error("`.git` is among the inputs: the key changes with whatever git does there")]
+    #[diagnostic(code(hashctx::repository), severity(Warning), help("add `.git` to .dockerignore"))]
+    Repository,
+
+    /// A tar has a Dockerfile that its key does not cover.
+    #[error("`{path}` is hidden by an ignore file: it is in the tar and not in the key")]
+    #[diagnostic(code(hashctx::dockerfile_not_in_key), severity(Warning), help("name it with `-f {path}`"))]
+    DockerfileNotInKey {
+        /// The Dockerfile.
+        path: RelPath,
+    },
+
+    /// The ignore file in a tar hides files that were hashed; some engines obey it.
+    #[error("`{file}`, which is in the tar, hides `{path}`{} from some engines", and_more(*others))]
+    #[diagnostic(code(hashctx::hidden_in_tar), severity(Warning), help("use `--ignore docker` or `all`"))]
+    HiddenInTar {
+        /// The ignore file.
+        file: RelPath,
+        /// The first file that it hides.
+        path: RelPath,
+        /// How many more there are.
+        others: usize,
+    },
+}
+
+fn and_more(others: usize) -> String {
+    if others == 0 { String::new() } else { format!(" and {others} more") }
 }

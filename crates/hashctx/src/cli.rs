@@ -1,0 +1,363 @@
+//! The command line: flags and their meaning. The help text is the manual.
+
+#![expect(clippy::doc_markdown, reason = "these comments are read at the terminal, as they are")]
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use camino::Utf8PathBuf;
+use clap::{Parser, ValueEnum};
+use hashctx::{Build, Config, ModePolicy, Rules, Selection};
+
+/// Print one key for everything that a container build depends on
+///
+/// The key is 64 hex digits, a valid image tag: the BLAKE3 digest of a manifest that names every
+/// input. Same inputs, same key, whatever the checkout's path, the user, the umask, the files'
+/// times or the number of threads.
+///
+///     hashctx                      the project in this folder: .gitignore and .dockerignore both hide
+///     hashctx -f Dockerfile .      what `docker build -f Dockerfile .` depends on
+///     hashctx --manifest | b3sum   the same key, computed by somebody else
+///     hashctx --diff OLD           why the key is another one than that of a saved manifest
+///
+/// Messages go to stderr, data to stdout. Exit codes: 0 done, or the same; 1 different; 2 trouble,
+/// and no key.
+#[derive(Debug, Parser)]
+#[command(name = "hashctx", version, verbatim_doc_comment, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The folder to hash: the build context
+    #[arg(default_value = ".", hide_default_value = true)]
+    pub(crate) dir: Utf8PathBuf,
+
+    #[command(flatten)]
+    pub(crate) which: Which,
+    #[command(flatten)]
+    pub(crate) build: BuildFlags,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+/// Which files, and what of them.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What enters the key")]
+pub(crate) struct Which {
+    /// Whose ignore files hide files
+    ///
+    /// `all` hides what git or the engine ignores, `git` and `docker` what one of them does, `none` nothing. The default is
+    /// `all`; with `--file` it is `docker`, because an engine reads what git ignores. Who builds with `--file` and `all`
+    /// must build from `hashctx --tar`, so that the engine gets the same files.
+    #[arg(long, value_name = "WHOSE")]
+    pub(crate) ignore: Option<Ignore>,
+
+    /// Hash exactly the paths listed in FILE (`-`: stdin), one a line, or ended by NUL with `-0`
+    ///
+    /// Paths are relative to DIR. No ignore file plays a part.
+    #[arg(long, value_name = "FILE", conflicts_with = "ignore")]
+    pub(crate) files_from: Option<Utf8PathBuf>,
+
+    /// Add a value to the key
+    ///
+    /// Only its digest is in the manifest.
+    #[arg(long = "input", value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) inputs: Vec<(String, String)>,
+
+    /// How much of the files' modes enters the key
+    ///
+    /// `exec`: whether the owner may execute a file, as git keeps it; the same for every umask. `full`: all permission bits,
+    /// those of empty folders too. `none`: nothing.
+    #[arg(long, value_name = "HOW", default_value = "exec")]
+    pub(crate) mode: Mode,
+}
+
+/// A build of a Dockerfile.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "A build with a Dockerfile")]
+pub(crate) struct BuildFlags {
+    /// Hash what a build of this Dockerfile depends on; the path is relative to the working folder
+    #[arg(short = 'f', long, value_name = "DOCKERFILE")]
+    pub(crate) file: Option<Utf8PathBuf>,
+
+    /// The stage to build
+    #[arg(long, value_name = "STAGE", requires = "file")]
+    pub(crate) target: Option<String>,
+
+    /// A build arg; without a value it is taken from the environment
+    ///
+    /// The predefined proxy args are accepted and never enter the key.
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]", requires = "file")]
+    pub(crate) build_args: Vec<String>,
+
+    /// The platform to build for [default: linux on this machine's architecture]
+    #[arg(long, value_name = "OS/ARCH", requires = "file")]
+    pub(crate) platform: Option<String>,
+
+    /// The digest of a base image, under the name that FROM has for it
+    #[arg(long = "base", value_name = "NAME=DIGEST", requires = "file", value_parser = base)]
+    pub(crate) bases: Vec<(String, String)>,
+
+    /// A named context: a folder, or an address such as docker-image://IMAGE
+    #[arg(long = "build-context", value_name = "NAME=PATH", requires = "file", value_parser = pair)]
+    pub(crate) contexts: Vec<(String, String)>,
+}
+
+/// What to print, or to do, instead of printing the key.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What to print instead of the key")]
+#[group(multiple = true)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(crate) struct Output {
+    /// Print the manifest: a line for each input; its BLAKE3 digest is the key
+    #[arg(long, group = "what")]
+    pub(crate) manifest: bool,
+
+    /// Print the paths of the hashed files
+    #[arg(long, group = "what")]
+    pub(crate) list: bool,
+
+    /// Print what changed since the manifest OLD was saved; or in NEW, another one
+    ///
+    /// A line for each: added, removed, changed, mode-changed, renamed, arg-changed, base-changed and so on. Exits 1 if
+    /// anything differs. Where the second value is a folder, it is DIR.
+    #[arg(long, value_names = ["OLD", "NEW"], num_args = 1..=2, group = "what")]
+    pub(crate) diff: Vec<Utf8PathBuf>,
+
+    /// Say of each PATH, existing or not, whether it is left out and which line of which file decided
+    ///
+    /// Paths are relative to DIR, which has to stand before this flag; without one, or as `-`, they
+    /// are read from stdin, one a line, or ended by NUL with `-0`. A `/` at the end says that it is a
+    /// folder. Exits 0 if any is left out, else 1.
+    #[arg(long, value_name = "PATH", num_args = 0.., group = "what")]
+    pub(crate) check_ignore: Option<Vec<OsString>>,
+
+    /// Write a tar of the hashed files and the Dockerfile, for `docker build -`
+    ///
+    /// The tar's bytes depend on the files only: sorted, owner 0, modes as far as they enter the key, every time
+    /// SOURCE_DATE_EPOCH or 1980-01-02. Its files are hashed while they are written: `--key-file` gets their key. Where a
+    /// file changes meanwhile, the tar has no end and no engine takes it. A Dockerfile from outside DIR is called
+    /// `Dockerfile` in the tar, or `.Dockerfile` where that name is taken.
+    #[arg(long, group = "what")]
+    pub(crate) tar: bool,
+
+    /// With `--tar`, write the key to this file; it is never an input itself
+    #[arg(long, value_name = "FILE", requires = "tar")]
+    pub(crate) key_file: Option<Utf8PathBuf>,
+
+    /// Exit 0 if the key is the one in FILE, else 1; FILE itself is never an input
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub(crate) check: Option<Utf8PathBuf>,
+
+    /// Write the key to FILE, for a later `--check`; FILE itself is never an input
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub(crate) write: Option<Utf8PathBuf>,
+
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// End paths with NUL, on output and in `--files-from`
+    #[arg(short = '0', long)]
+    pub(crate) null: bool,
+}
+
+/// How to go about it.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "How to go about it")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(crate) struct Run {
+    /// Take warnings for errors: exit 2 where the key could lie
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    /// Read every file, whatever is remembered of it
+    ///
+    /// Digests of files that have not changed since are remembered in LARDER_DIR/contexts.
+    #[arg(long)]
+    pub(crate) no_stat_cache: bool,
+
+    /// The folder of the store, in place of LARDER_DIR
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: Option<Utf8PathBuf>,
+
+    /// How many threads to use [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(crate) threads: Option<u16>,
+
+    /// Print no warnings
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Print every warning in full, and what was hashed
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+
+    /// Colour messages
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: clap::ColorChoice,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Ignore {
+    All,
+    Git,
+    Docker,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Mode {
+    Exec,
+    Full,
+    None,
+}
+
+impl Cli {
+    /// Where `--diff` was given two values and the second is a folder, that is the folder to hash.
+    pub(crate) fn settle(mut self) -> Self {
+        if let Some(last) = self.output.diff.pop_if(|last| last.is_dir()) {
+            self.dir = last;
+        }
+        self
+    }
+
+    /// What the library is to do, but for the files of `--files-from` and the stat cache.
+    pub(crate) fn config(&self, env: &BTreeMap<String, String>) -> Config {
+        let output = &self.output;
+        Config {
+            root: self.dir.clone(),
+            selection: Selection::Rules(self.rules()),
+            mode: self.which.mode.into(),
+            build: self.build.file.as_ref().map(|file| self.build(file.clone(), env)),
+            inputs: self.which.inputs.clone(),
+            key_file: [&output.key_file, &output.check, &output.write].into_iter().find_map(Clone::clone),
+            strict: self.run.strict,
+            threads: self.threads(),
+            cache: None,
+        }
+    }
+
+    fn rules(&self) -> Rules {
+        match self.which.ignore {
+            Some(Ignore::Git) => Rules::Git,
+            Some(Ignore::None) => Rules::None,
+            Some(Ignore::Docker) => Rules::Docker,
+            None if self.build.file.is_some() => Rules::Docker,
+            Some(Ignore::All) | None => Rules::All,
+        }
+    }
+
+    fn build(&self, dockerfile: Utf8PathBuf, env: &BTreeMap<String, String>) -> Build {
+        let args: BTreeMap<String, String> =
+            self.build.build_args.iter().filter_map(|arg| arg_value(arg, env)).collect();
+        Build {
+            dockerfile,
+            target: self.build.target.clone(),
+            args: args.into_iter().collect(),
+            platform: self.build.platform.as_deref().map_or_else(own_platform, platform),
+            bases: self.build.bases.clone(),
+            contexts: self.build.contexts.clone(),
+        }
+    }
+
+    fn threads(&self) -> usize {
+        let own = || std::thread::available_parallelism().map_or(1, Into::into);
+        self.run.threads.map_or_else(own, usize::from)
+    }
+}
+
+impl From<Mode> for ModePolicy {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Exec => Self::Exec,
+            Mode::Full => Self::Full,
+            Mode::None => Self::None,
+        }
+    }
+}
+
+/// `NAME=VALUE`; or `NAME`, whose value is the environment's. An arg that has no value is none, as for the engines.
+fn arg_value(arg: &str, env: &BTreeMap<String, String>) -> Option<(String, String)> {
+    match arg.split_once('=') {
+        Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+        None => env.get(arg).map(|value| (arg.to_owned(), value.clone())),
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("it has to be `NAME=VALUE`".to_owned()),
+    }
+}
+
+/// `NAME=ALGORITHM:HEX`.
+fn base(text: &str) -> Result<(String, String), String> {
+    // A name may have a `=` nowhere, a digest neither.
+    let (name, digest) = pair(text)?;
+    let is_hex = |hex: &str| hex.len() >= 32 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    match digest.split_once(':') {
+        Some((algorithm, hex)) if is_hex(hex) && algorithm.bytes().all(|b| b.is_ascii_alphanumeric()) => {
+            Ok((name, digest))
+        }
+        _ => Err("the digest has to be `sha256:` and 64 hex digits".to_owned()),
+    }
+}
+
+fn own_platform() -> String {
+    platform(std::env::consts::ARCH)
+}
+
+/// `OS/ARCH[/VARIANT]` as engines normalise it, so that `arm64` and `linux/aarch64` are one platform.
+fn platform(text: &str) -> String {
+    let text = text.to_lowercase();
+    let parts: Vec<&str> = if text.contains('/') { text.split('/').collect() } else { vec!["linux", &text] };
+    let [os, arch, rest @ ..] = parts.as_slice() else { return text };
+    let (arch, implied) = match *arch {
+        "x86_64" | "x86-64" | "amd64" => ("amd64", "v1"),
+        "aarch64" | "arm64" => ("arm64", "v8"),
+        "armhf" => return format!("{os}/arm/v7"),
+        "armel" => return format!("{os}/arm/v6"),
+        "arm" => ("arm", ""),
+        "i386" | "i686" | "x86" => ("386", ""),
+        "powerpc64" if cfg!(target_endian = "little") => ("ppc64le", ""),
+        other => (other, ""),
+    };
+    let variant = rest.iter().filter(|variant| **variant != implied).map(|variant| format!("/{variant}"));
+    format!("{os}/{arch}{}", variant.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[track_caller]
+    fn normal(text: &str, expected: &str) {
+        assert_eq!(platform(text), expected);
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_platform_has_one_spelling() {
+        normal("linux/amd64", "linux/amd64");
+        normal("Linux/x86_64", "linux/amd64");
+        normal("arm64", "linux/arm64");
+        normal("linux/arm64/v8", "linux/arm64");
+        normal("linux/arm/v7", "linux/arm/v7");
+        normal("linux/armhf", "linux/arm/v7");
+        normal("windows/amd64", "windows/amd64");
+    }
+
+    #[test]
+    fn an_arg_without_a_value_is_the_environments() {
+        let env = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
+        assert_eq!(arg_value("A", &env), Some(("A".into(), "1".into())));
+        assert_eq!(arg_value("A=", &env), Some(("A".into(), String::new())));
+        assert_eq!(arg_value("B", &env), None);
+    }
+}

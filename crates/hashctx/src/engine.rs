@@ -1,0 +1,102 @@
+//! An engine's ignore file as a filter of listings.
+//!
+//! Judges as the engines walk: what a folder met, its entries inherit. Which folders may be skipped, the patterns say.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::dockerignore::{Chosen, Engine, Folder, LoadError, PatternError, Patterns, load};
+use crate::error::HashError;
+use crate::listing::{Filter, Judgement, Rule, Verdict};
+
+/// The ignore file that counts for a build.
+pub struct EngineIgnore {
+    file: Utf8PathBuf,
+    patterns: Patterns,
+    /// What the folders that were asked about met, by path.
+    folders: RwLock<HashMap<Box<[u8]>, Arc<Folder>>>,
+}
+
+impl EngineIgnore {
+    /// Finds and reads it; `None` where there is none, or none that says anything.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or has a line that the engine refuses.
+    pub fn load(root: &Utf8Path, dockerfile: Option<&Utf8Path>) -> Result<Option<Self>, HashError> {
+        let chosen = load(Engine::BuildKit, root, dockerfile, None)?;
+        let chosen = chosen.filter(|chosen| !chosen.patterns.is_empty());
+        Ok(chosen.map(|Chosen { path, patterns }| Self { file: path, patterns, folders: RwLock::default() }))
+    }
+
+    /// The ignore file.
+    #[must_use]
+    pub fn file(&self) -> &Utf8Path {
+        &self.file
+    }
+
+    /// What it says about one path, existing or not, as seen by a walk that comes to it. The ignore file is named from
+    /// `root`.
+    ///
+    /// # Errors
+    /// Where a pattern has no meaning, and that shows only when it is used.
+    pub fn verdict(&self, root: &Utf8Path, path: &[u8]) -> Result<Verdict, HashError> {
+        let verdict = self.patterns.judge_from_root(path).map_err(|error| self.failed(error))?;
+        let by = verdict.by.map(|rule| Rule {
+            file: self.file.strip_prefix(root).unwrap_or(&self.file).to_string(),
+            line: rule.line,
+            pattern: String::from_utf8_lossy(rule.pattern).into_owned(),
+        });
+        Ok(Verdict { excluded: verdict.excluded, by })
+    }
+
+    /// What the folder met, asking about those above it first where that was not done yet.
+    fn folder(&self, path: &[u8]) -> Result<Arc<Folder>, PatternError> {
+        if path.is_empty() {
+            return Ok(Arc::default());
+        }
+        let known = self.folders.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        match known {
+            Some(folder) => Ok(folder),
+            None => self.enter(path).map(|(_, folder)| folder),
+        }
+    }
+
+    fn enter(&self, path: &[u8]) -> Result<(bool, Arc<Folder>), PatternError> {
+        let (verdict, folder) = self.patterns.enter(&*self.folder(parent(path))?, path)?;
+        let folder = Arc::new(folder);
+        let mut folders = self.folders.write().unwrap_or_else(PoisonError::into_inner);
+        folders.insert(path.into(), Arc::clone(&folder));
+        Ok((verdict.excluded, folder))
+    }
+
+    fn judged(&self, path: &[u8], dir: bool) -> Result<Judgement, PatternError> {
+        if !dir {
+            let verdict = self.patterns.judge(&*self.folder(parent(path))?, path)?;
+            return Ok(if verdict.excluded { Judgement::Hide } else { Judgement::Keep });
+        }
+        match self.enter(path)? {
+            (false, _) => Ok(Judgement::Keep),
+            (true, folder) if self.patterns.prunable(&folder, path) => Ok(Judgement::Prune),
+            (true, _) => Ok(Judgement::Hide),
+        }
+    }
+
+    fn failed(&self, error: PatternError) -> HashError {
+        match std::fs::read(&self.file) {
+            Ok(bytes) => LoadError::pattern(self.file.clone(), &bytes, error).into(),
+            Err(source) => HashError::Read { path: self.file.to_string(), source },
+        }
+    }
+}
+
+impl Filter for EngineIgnore {
+    fn judge(&self, path: &[u8], dir: bool) -> Result<Judgement, HashError> {
+        self.judged(path, dir).map_err(|error| self.failed(error))
+    }
+}
+
+fn parent(path: &[u8]) -> &[u8] {
+    path.iter().rposition(|&byte| byte == b'/').and_then(|at| path.get(..at)).unwrap_or_default()
+}

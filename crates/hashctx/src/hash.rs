@@ -1,0 +1,217 @@
+//! Turns a listing into entries: looks at every path, reads what has to be read, in parallel.
+//!
+//! The result is sorted and does not depend on the number of threads. Nothing here decides which paths are inputs.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use camino::Utf8Path;
+use rayon::prelude::*;
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+use crate::digest;
+use crate::entry::{Content, Entry, FileMode, ModePolicy};
+use crate::error::HashError;
+use crate::listing::{Kind, Listed};
+use crate::path::RelPath;
+use crate::stat::Stat;
+use crate::stat_cache::{Known, StatCache};
+use crate::warning::Warning;
+
+/// How often a file that changes under the reader is read before its key is called doubtful.
+const ATTEMPTS: usize = 3;
+
+/// Reads the inputs below one root.
+pub struct Reader<'a> {
+    root: OwnedFd,
+    policy: ModePolicy,
+    cache: Option<&'a StatCache>,
+    notes: Mutex<Notes>,
+}
+
+impl<'a> Reader<'a> {
+    /// Opens the root. What the cache knows is not read again.
+    ///
+    /// # Errors
+    /// Where the root is not a folder that can be opened.
+    pub fn open(
+        root: &Utf8Path,
+        policy: ModePolicy,
+        cache: Option<&'a StatCache>,
+    ) -> Result<Self, HashError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(root.as_str(), flags, Mode::empty());
+        let root = fd.map_err(io::Error::from).map_err(HashError::read(root))?;
+        Ok(Self { root, policy, cache, notes: Mutex::default() })
+    }
+
+    /// Hashes all of them, in their order, on the threads of the pool that this is called in.
+    ///
+    /// # Errors
+    /// Where one cannot be read: a key of the others would be a lie.
+    pub fn entries(&self, listed: Vec<Listed>) -> Result<Vec<Entry>, HashError> {
+        listed.into_par_iter().map(|one| self.entry(one)).collect()
+    }
+
+    /// What was worth a warning so far, in a stable order.
+    #[must_use]
+    pub fn take_warnings(&self) -> Vec<Warning> {
+        let mut notes = std::mem::take(&mut *self.notes());
+        notes.warnings.sort_by_cached_key(ToString::to_string);
+        let others = notes.private.saturating_sub(1);
+        notes.warnings.extend(notes.first_private.map(|path| Warning::Private { path, others }));
+        notes.warnings
+    }
+
+    /// Hashes one.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn entry(&self, Listed { path, kind }: Listed) -> Result<Entry, HashError> {
+        let stat = self.stat(&path)?;
+        let content = match stat.kind() {
+            Kind::File => self.file(&path, stat)?,
+            Kind::Symlink => Content::Link { target: self.link(&path)? },
+            Kind::Dir if kind == Kind::Dir => Content::Dir { permissions: self.policy.of_dir(stat.mode) },
+            Kind::Dir => return Err(HashError::Vanished { path: path.to_string() }),
+            Kind::Special => return Err(HashError::Special { path: path.to_string() }),
+        };
+        Ok(Entry { path, content })
+    }
+
+    /// Opens a file for reading, never following a link in its last part and never waiting for a FIFO's writer. Returns
+    /// the metadata of what was opened.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    pub fn open_file(&self, path: &RelPath) -> Result<(File, Stat), HashError> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.root, path.as_bytes(), flags, Mode::empty());
+        let file = File::from(fd.map_err(failed(path))?);
+        let stat = stat_of(&file, path)?;
+        if stat.kind() == Kind::File {
+            Ok((file, stat))
+        } else {
+            Err(HashError::Vanished { path: path.to_string() })
+        }
+    }
+
+    /// As much of a file's mode as enters. Takes note of files that others cannot read.
+    #[must_use]
+    pub fn mode_of(&self, path: &RelPath, stat: &Stat) -> FileMode {
+        if stat.mode & 0o004 == 0 {
+            let mut notes = self.notes();
+            notes.private += 1;
+            if notes.first_private.as_ref().is_none_or(|first| path < first) {
+                notes.first_private = Some(path.clone());
+            }
+        }
+        self.policy.of_file(stat.mode)
+    }
+
+    fn stat(&self, path: &RelPath) -> Result<Stat, HashError> {
+        let stat = rustix::fs::statat(&self.root, path.as_bytes(), AtFlags::SYMLINK_NOFOLLOW);
+        Ok(Stat::from(&stat.map_err(failed(path))?))
+    }
+
+    fn link(&self, path: &RelPath) -> Result<Box<[u8]>, HashError> {
+        let target = rustix::fs::readlinkat(&self.root, path.as_bytes(), Vec::new()).map_err(failed(path))?;
+        Ok(target.into_bytes().into_boxed_slice())
+    }
+
+    fn file(&self, path: &RelPath, stat: Stat) -> Result<Content, HashError> {
+        let mode = self.mode_of(path, &stat);
+        let known = match self.cache.and_then(|cache| cache.get(path, &stat)) {
+            Some(known) => known,
+            None => self.read(path)?,
+        };
+        if known.lfs_pointer {
+            self.notes().warnings.push(Warning::LfsPointer { path: path.clone() });
+        }
+        Ok(Content::File { digest: known.digest, mode })
+    }
+
+    /// Reads the file until it holds still.
+    fn read(&self, path: &RelPath) -> Result<Known, HashError> {
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let (known, before, after) = self.read_once(path)?;
+            if let Some(known) = known
+                && before == after
+            {
+                if let Some(cache) = self.cache {
+                    cache.learn(path, &after, known);
+                }
+                return Ok(known);
+            }
+            last = known;
+        }
+        self.notes().warnings.push(Warning::Unsteady { path: path.clone() });
+        last.ok_or_else(|| HashError::Vanished { path: path.to_string() })
+    }
+
+    /// `None` for a file that was cut short meanwhile.
+    fn read_once(&self, path: &RelPath) -> Result<(Option<Known>, Stat, Stat), HashError> {
+        let (file, before) = self.open_file(path)?;
+        let known = match digest::of_file(&file, before.size) {
+            Ok(digest) => Some(Known { digest, lfs_pointer: is_lfs_pointer(&file, before.size) }),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            Err(error) => return Err(failed(path)(error)),
+        };
+        Ok((known, before, stat_of(&file, path)?))
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was noticed on the way.
+#[derive(Default)]
+struct Notes {
+    warnings: Vec<Warning>,
+    private: usize,
+    first_private: Option<RelPath>,
+}
+
+/// The metadata of an open file; `path` is what errors call it.
+pub(crate) fn stat_of(file: &File, path: &RelPath) -> Result<Stat, HashError> {
+    Ok(Stat::from(&rustix::fs::fstat(file).map_err(failed(path))?))
+}
+
+fn failed<E: Into<io::Error>>(path: &RelPath) -> impl FnOnce(E) -> HashError {
+    move |error| match error.into() {
+        error if error.kind() == io::ErrorKind::NotFound => HashError::Vanished { path: path.to_string() },
+        source => HashError::Read { path: path.to_string(), source },
+    }
+}
+
+/// How a Git LFS pointer begins; the whole file is shorter than 1024 bytes.
+const LFS: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+
+fn is_lfs_pointer(file: &File, size: u64) -> bool {
+    let mut start = [0; LFS.len()];
+    size > LFS.len() as u64 && size < 1024 && file.read_exact_at(&mut start, 0).is_ok() && start == LFS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+
+    #[test]
+    fn a_digest_is_what_b3sum_prints() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let root = Utf8Path::from_path(dir.path()).expect("text");
+        std::fs::write(root.join("a"), "hello\n").expect("written");
+        let reader = Reader::open(root, ModePolicy::Exec, None).expect("opened");
+        let listed = Listed { path: RelPath::new(&b"a"[..]).expect("a path"), kind: Kind::File };
+        let Content::File { digest, .. } = reader.entry(listed).expect("hashed").content else {
+            panic!("a file")
+        };
+        assert_eq!(digest, Digest::of(b"hello\n"));
+    }
+}

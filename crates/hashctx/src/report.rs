@@ -1,0 +1,152 @@
+//! Writes what a context came to: paths, NDJSON. The shapes are in FORMAT.md.
+
+use std::io::{self, Write};
+
+use miette::Diagnostic;
+use serde_json::{Map, Value, json};
+
+use crate::context::Hashed;
+use crate::diff::{Change, Difference};
+use crate::entry::{Content, Entry, FileMode};
+use crate::listing::{Rule, Verdict};
+use crate::manifest::{Declared, Manifest};
+use crate::path::escape;
+use crate::warning::Warning;
+
+/// The paths of the main context: raw and ended by NUL where `nul`, else escaped on a line each.
+///
+/// # Errors
+/// Those of the writer.
+pub fn list(manifest: &Manifest, nul: bool, out: &mut impl Write) -> io::Result<()> {
+    for entry in &manifest.entries {
+        if nul {
+            [entry.path.as_bytes(), b"\0"].iter().try_for_each(|part| out.write_all(part))?;
+        } else {
+            writeln!(out, "{}", entry.path)?;
+        }
+    }
+    Ok(())
+}
+
+/// One object for each file, link and empty folder, those of named contexts too.
+///
+/// # Errors
+/// Those of the writer.
+pub fn list_json(manifest: &Manifest, out: &mut impl Write) -> io::Result<()> {
+    manifest.entries.iter().try_for_each(|one| writeln!(out, "{}", entry(one, None)))?;
+    for named in &manifest.named {
+        named.entries.iter().try_for_each(|one| writeln!(out, "{}", entry(one, Some(&named.name))))?;
+    }
+    Ok(())
+}
+
+/// One object for each line of the manifest but its first.
+///
+/// # Errors
+/// Those of the writer.
+pub fn manifest_json(manifest: &Manifest, out: &mut impl Write) -> io::Result<()> {
+    manifest.declared.iter().try_for_each(|one| writeln!(out, "{}", declared(one)))?;
+    list_json(manifest, out)
+}
+
+/// One object: the key, the number of inputs, what could make it lie.
+///
+/// # Errors
+/// Those of the writer.
+pub fn key_json(hashed: &Hashed, out: &mut impl Write) -> io::Result<()> {
+    let manifest = &hashed.manifest;
+    let inputs =
+        manifest.entries.len() + manifest.named.iter().map(|named| named.entries.len()).sum::<usize>();
+    let warnings: Vec<Value> = hashed.warnings.iter().map(warning).collect();
+    let key = manifest.key().to_string();
+    writeln!(out, "{}", json!({ "key": key, "inputs": inputs, "warnings": warnings }))
+}
+
+/// One difference.
+///
+/// # Errors
+/// Those of the writer.
+pub fn difference_json(difference: &Difference, out: &mut impl Write) -> io::Result<()> {
+    let mut object = Map::new();
+    object.insert("change".into(), difference.change.word().into());
+    let of_a_path = difference.change >= Change::Added;
+    object.insert(if of_a_path { "path" } else { "name" }.into(), difference.name.as_str().into());
+    if of_a_path {
+        object.insert("from".into(), difference.from.as_deref().into());
+        object.insert("context".into(), difference.context.as_deref().into());
+    }
+    writeln!(out, "{}", Value::from(object))
+}
+
+/// One verdict of `--check-ignore`: `excluded` or `included`, the path, and `FILE:LINE:PATTERN` where a line decided,
+/// separated by tabs.
+///
+/// # Errors
+/// Those of the writer.
+pub fn verdict(path: &[u8], verdict: &Verdict, out: &mut impl Write) -> io::Result<()> {
+    let word = if verdict.excluded { "excluded" } else { "included" };
+    write!(out, "{word}\t{}", escape(path))?;
+    match &verdict.by {
+        Some(Rule { file, line, pattern }) => writeln!(out, "\t{file}:{line}:{pattern}"),
+        None => writeln!(out),
+    }
+}
+
+/// The same as one object.
+///
+/// # Errors
+/// Those of the writer.
+pub fn verdict_json(path: &[u8], verdict: &Verdict, out: &mut impl Write) -> io::Result<()> {
+    let by = verdict
+        .by
+        .as_ref()
+        .map(|Rule { file, line, pattern }| json!({ "file": file, "line": line, "pattern": pattern }));
+    writeln!(out, "{}", json!({ "path": escape(path), "excluded": verdict.excluded, "by": by }))
+}
+
+fn warning(warning: &Warning) -> Value {
+    let code = warning.code().map(|code| code.to_string());
+    json!({ "code": code, "message": warning.to_string() })
+}
+
+fn entry(entry: &Entry, context: Option<&str>) -> Value {
+    let mut object = Map::new();
+    object.insert("path".into(), entry.path.to_string().into());
+    object.insert("context".into(), context.into());
+    let (kind, rest) = match &entry.content {
+        Content::File { digest, mode } => ("file", file(&digest.to_string(), *mode)),
+        Content::Link { target } => ("link", vec![("target", escape(target).into_owned().into())]),
+        Content::Dir { permissions } => ("dir", permissions.map(mode).into_iter().collect()),
+    };
+    object.insert("type".into(), kind.into());
+    object.extend(rest.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    object.into()
+}
+
+fn file(digest: &str, file_mode: FileMode) -> Vec<(&'static str, Value)> {
+    let of_mode = match file_mode {
+        FileMode::Bits(bits) => mode(bits),
+        other => ("executable", (other == FileMode::Executable).into()),
+    };
+    vec![("digest", digest.into()), of_mode]
+}
+
+fn mode(bits: u16) -> (&'static str, Value) {
+    ("mode", format!("{bits:04o}").into())
+}
+
+fn declared(declared: &Declared) -> Value {
+    match declared {
+        Declared::Dockerfile(digest) => json!({ "type": "dockerfile", "digest": digest.to_string() }),
+        Declared::Target(name) => json!({ "type": "target", "name": name }),
+        Declared::Platform(name) => json!({ "type": "platform", "name": name }),
+        Declared::Arg(name, digest) => json!({ "type": "arg", "name": name, "digest": digest.to_string() }),
+        Declared::Base(name, digest) => json!({ "type": "base", "name": name, "digest": digest }),
+        Declared::Source(name, digest) => {
+            json!({ "type": "source", "name": name, "digest": digest.to_string() })
+        }
+        Declared::Input(name, digest) => {
+            json!({ "type": "input", "name": name, "digest": digest.to_string() })
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What each flag does: from the command line to the library and back to the streams.
+
+use std::ffi::OsString;
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use camino::Utf8Path;
+use hashctx::check_ignore::CheckIgnore;
+use hashctx::diff::diff;
+use hashctx::{Config, HashError, Hashed, Manifest, Selection, Warning, files_from, manifest, report, tar};
+use miette::{Diagnostic, IntoDiagnostic, miette};
+use storekit::Outcome;
+use storekit::replace::{Durability, replace};
+use storekit::settings::{Environment, Settings};
+
+use crate::cli::{Cli, Output};
+
+pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
+    prepare(cli.run.color)?;
+    let output = &cli.output;
+    match output.diff.as_slice() {
+        [old, new] => return differences(&read_manifest(old)?, &read_manifest(new)?, output),
+        [old] => {
+            let old = read_manifest(old)?;
+            return differences(&old, &hash(cli)?.manifest, output);
+        }
+        _ => {}
+    }
+    if let Some(paths) = &output.check_ignore {
+        return check_ignore(cli, paths);
+    }
+    if output.tar {
+        return write_tar(cli);
+    }
+    let hashed = hash(cli)?;
+    if let Some(file) = &output.check {
+        return check(file, &hashed);
+    }
+    if let Some(file) = &output.write {
+        return write_key(file, &hashed);
+    }
+    print(&hashed, output)?;
+    Ok(Outcome::Yes)
+}
+
+/// Sets up how errors look and how Ctrl-C ends the process: at once, for nothing that it writes is ever half there.
+fn prepare(color: clap::ColorChoice) -> miette::Result<()> {
+    let color = match color {
+        clap::ColorChoice::Auto => None,
+        clap::ColorChoice::Always => Some(true),
+        clap::ColorChoice::Never => Some(false),
+    };
+    miette::set_hook(Box::new(move |_| {
+        let options = miette::MietteHandlerOpts::new().terminal_links(false).width(100);
+        Box::new(color.map_or_else(|| options.clone(), |color| options.clone().color(color)).build())
+    }))?;
+    let always = Arc::new(AtomicBool::new(true));
+    signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, always)
+        .into_diagnostic()?;
+    Ok(())
+}
+
+fn hash(cli: &Cli) -> miette::Result<Hashed> {
+    let hashed = hashctx::hash(&config(cli)?)?;
+    warn(cli, &hashed);
+    Ok(hashed)
+}
+
+fn config(cli: &Cli) -> miette::Result<Config> {
+    let environment = Environment::of_process().into_diagnostic()?;
+    let mut config = cli.config(&environment.variables);
+    if let Some(file) = &cli.which.files_from {
+        let end = if cli.output.null { b'\0' } else { b'\n' };
+        config.selection = Selection::Files(files_from::parse(&read(file)?, end)?);
+    }
+    if !cli.run.no_stat_cache {
+        // Without a home there is no cache, and a key all the same.
+        let settings = Settings::load(environment)?;
+        config.cache = settings.store_dir(cli.run.store.as_deref()).ok().map(|dir| dir.join("contexts"));
+    }
+    Ok(config)
+}
+
+fn print(hashed: &Hashed, output: &Output) -> Result<(), HashError> {
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let manifest = &hashed.manifest;
+    let printed = match (output.manifest, output.list, output.json) {
+        (true, _, true) => report::manifest_json(manifest, &mut out),
+        (true, _, false) => manifest.write(&mut out),
+        (_, true, true) => report::list_json(manifest, &mut out),
+        (_, true, false) => report::list(manifest, output.null, &mut out),
+        (.., true) => report::key_json(hashed, &mut out),
+        _ => writeln!(out, "{}", manifest.key()),
+    };
+    printed.and_then(|()| out.flush()).map_err(HashError::Write)
+}
+
+fn differences(old: &Manifest, new: &Manifest, output: &Output) -> miette::Result<Outcome> {
+    let differences = diff(old, new);
+    let mut out = BufWriter::new(io::stdout().lock());
+    let printed = differences.iter().try_for_each(|difference| {
+        if output.json {
+            return report::difference_json(difference, &mut out);
+        }
+        writeln!(out, "{difference}")
+    });
+    printed.and_then(|()| out.flush()).map_err(HashError::Write)?;
+    Ok(Outcome::from_bool(differences.is_empty()))
+}
+
+fn check_ignore(cli: &Cli, paths: &[OsString]) -> miette::Result<Outcome> {
+    let config = config(cli)?;
+    let checker = CheckIgnore::new(&config)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut any = false;
+    for path in check_paths(paths, cli.output.null)? {
+        let verdict = checker.check(&path)?;
+        any |= verdict.excluded;
+        let print = if cli.output.json { report::verdict_json } else { report::verdict };
+        print(&path, &verdict, &mut out).map_err(HashError::Write)?;
+    }
+    out.flush().map_err(HashError::Write)?;
+    Ok(Outcome::from_bool(any))
+}
+
+fn check_paths(paths: &[OsString], null: bool) -> Result<Vec<Vec<u8>>, HashError> {
+    let from_stdin = paths.len() <= 1 && paths.iter().all(|path| path == "-");
+    if !from_stdin {
+        return Ok(paths.iter().map(|path| path.as_bytes().to_owned()).collect());
+    }
+    let end = if null { b'\0' } else { b'\n' };
+    let list = read(Utf8Path::new("-"))?;
+    Ok(list.split(|&byte| byte == end).filter(|path| !path.is_empty()).map(<[u8]>::to_owned).collect())
+}
+
+fn write_tar(cli: &Cli) -> miette::Result<Outcome> {
+    let stdout = io::stdout();
+    if stdout.is_terminal() {
+        return Err(miette!(
+            help = "send it to an engine: `hashctx --tar | docker build -`",
+            "a tar is not written to a terminal"
+        ));
+    }
+    let mtime = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => {
+            text.parse().map_err(|_| miette!("SOURCE_DATE_EPOCH is `{text}`, not a number of seconds"))?
+        }
+        Err(_) => tar::DEFAULT_MTIME,
+    };
+    let hashed = tar::tar(&config(cli)?, mtime, BufWriter::with_capacity(1 << 18, stdout.lock()))?;
+    warn(cli, &hashed);
+    match &cli.output.key_file {
+        Some(file) => write_key(file, &hashed),
+        None => Ok(Outcome::Yes),
+    }
+}
+
+fn write_key(file: &Utf8Path, hashed: &Hashed) -> miette::Result<Outcome> {
+    replace(file, format!("{}\n", hashed.manifest.key()).as_bytes(), Durability::Synced)?;
+    Ok(Outcome::Yes)
+}
+
+fn check(file: &Utf8Path, hashed: &Hashed) -> miette::Result<Outcome> {
+    let kept = read(file)?;
+    Ok(Outcome::from_bool(kept.trim_ascii() == hashed.manifest.key().to_string().as_bytes()))
+}
+
+fn read_manifest(file: &Utf8Path) -> miette::Result<Manifest> {
+    let text = String::from_utf8_lossy(&read(file)?).into_owned();
+    Ok(manifest::parse(file.as_str(), &text)?)
+}
+
+/// The whole file; `-` is stdin.
+fn read(file: &Utf8Path) -> Result<Vec<u8>, HashError> {
+    let mut bytes = Vec::new();
+    let bytes = match file.as_str() {
+        "-" => io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes),
+        path => std::fs::read(path),
+    };
+    bytes.map_err(HashError::read(file))
+}
+
+/// How many warnings of one kind are printed without `-v`.
+const SOME: usize = 5;
+
+fn warn(cli: &Cli, hashed: &Hashed) {
+    if cli.run.quiet {
+        return;
+    }
+    let mut rest = hashed.warnings.as_slice();
+    while let Some(first) = rest.first() {
+        let alike = rest.iter().take_while(|warning| same_kind(warning, first)).count();
+        let (these, others) = rest.split_at_checked(alike).unwrap_or((rest, &[]));
+        let shown = if cli.run.verbose { alike } else { SOME };
+        these.iter().take(shown).for_each(|warning| say(&described(warning)));
+        if alike > shown {
+            say(&format!("warning: {} more like this: see them with `-v`", alike - shown));
+        }
+        rest = others;
+    }
+    if cli.run.verbose {
+        say(&format!("{} inputs", hashed.manifest.entries.len()));
+    }
+}
+
+fn same_kind(one: &Warning, other: &Warning) -> bool {
+    std::mem::discriminant(one) == std::mem::discriminant(other)
+}
+
+fn described(warning: &Warning) -> String {
+    let help = warning.help().map(|help| format!(" ({help})")).unwrap_or_default();
+    format!("warning: {warning}{help}")
+}
+
+fn say(line: &str) {
+    // Where stderr is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "hashctx: {line}");
+}

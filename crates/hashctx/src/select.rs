@@ -1,0 +1,96 @@
+//! Which files of a folder are inputs: puts the listers and the filters together as a configuration says.
+
+use camino::Utf8Path;
+use rayon::prelude::*;
+
+use crate::config::{Config, Rules, Selection};
+use crate::engine::EngineIgnore;
+use crate::error::HashError;
+use crate::files_from::FilesFrom;
+use crate::git::{self, GitListing};
+use crate::listing::{Filter, Judgement, Kind, Listed, Lister, Listing};
+use crate::path::RelPath;
+use crate::stores;
+use crate::walk::Walk;
+use crate::warning::Warning;
+
+/// Lists the inputs of a folder. `dockerfile` where it is the context of a build's own.
+///
+/// # Errors
+/// Where the folder cannot be read in full, or an ignore file is invalid.
+pub fn list(config: &Config, root: &Utf8Path, dockerfile: Option<&Utf8Path>) -> Result<Listing, HashError> {
+    if !root.is_dir() {
+        return Err(HashError::NotAFolder { path: root.to_owned() });
+    }
+    if stores::is_store(root.as_std_path()) {
+        return Err(HashError::IsAStore { path: root.to_owned() });
+    }
+    let mut listing = match &config.selection {
+        Selection::Files(paths) => FilesFrom { paths }.list(root, config.threads)?,
+        Selection::Rules(rules) => under_rules(*rules, root, dockerfile, config.threads)?,
+    };
+    let found = stores::leave_out(root, &mut listing);
+    listing.warnings.extend(found.into_iter().map(|path| Warning::StoreInContext { path }));
+    listing.warnings.extend(repository(&listing.entries));
+    if let Some(own) = config.key_file.as_deref().and_then(|file| below(root, file)) {
+        listing.entries.retain(|entry| entry.path != own);
+    }
+    Ok(listing)
+}
+
+fn under_rules(
+    rules: Rules,
+    root: &Utf8Path,
+    dockerfile: Option<&Utf8Path>,
+    threads: usize,
+) -> Result<Listing, HashError> {
+    let engines = match rules {
+        Rules::All | Rules::Docker => EngineIgnore::load(root, dockerfile)?,
+        Rules::Git | Rules::None => None,
+    };
+    let filter = engines.as_ref().map(|engines| engines as &dyn Filter);
+    match rules {
+        Rules::Docker | Rules::None => Walk { filter }.list(root, threads),
+        Rules::All | Rules::Git => {
+            let mut listing = gits(root, threads)?;
+            if let Some(filter) = filter {
+                hide(filter, &mut listing.entries)?;
+            }
+            Ok(listing)
+        }
+    }
+}
+
+/// A repository's own files among the inputs: they change with every `git fetch`.
+fn repository(entries: &[Listed]) -> Option<Warning> {
+    let is_in_one =
+        |entry: &&Listed| entry.path.parents().any(|folder| folder == b".git" || folder.ends_with(b"/.git"));
+    entries.par_iter().find_any(is_in_one).map(|_| Warning::Repository)
+}
+
+/// Drops what the filter hides.
+fn hide(filter: &dyn Filter, entries: &mut Vec<Listed>) -> Result<(), HashError> {
+    let mut failed = None;
+    entries.retain(|entry| match filter.judge(entry.path.as_bytes(), entry.kind == Kind::Dir) {
+        Ok(judgement) => judgement == Judgement::Keep,
+        Err(error) => {
+            failed.get_or_insert(error);
+            false
+        }
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+fn gits(root: &Utf8Path, threads: usize) -> Result<Listing, HashError> {
+    let GitListing { entries, warnings } = git::list(root.as_std_path(), threads)?;
+    Ok(Listing { entries, warnings: warnings.into_iter().map(Warning::Git).collect() })
+}
+
+/// Where `file`, which need not exist, lies below the root.
+pub(crate) fn below(root: &Utf8Path, file: &Utf8Path) -> Option<RelPath> {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = file.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
+    let folder = folder.as_std_path().canonicalize().ok()?;
+    let file = folder.join(file.file_name()?);
+    RelPath::new(file.strip_prefix(root.as_std_path().canonicalize().ok()?).ok()?.as_os_str().as_bytes())
+}

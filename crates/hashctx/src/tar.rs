@@ -1,0 +1,185 @@
+//! Writes the hashed files as a tar, and hashes exactly what it writes.
+//!
+//! The bytes of the tar depend on nothing but the inputs and the time given: sorted paths, every folder spelled out, owner 0,
+//! modes as far as they enter the key, GNU headers. The named contexts of a build are hashed and not written.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use tar::{Builder, EntryType, Header};
+
+use crate::config::Config;
+use crate::context::{self, Hashed};
+use crate::entry::{Content, Entry, FileMode, ModePolicy};
+use crate::error::HashError;
+use crate::hash::{Reader, stat_of};
+use crate::listing::{Kind, Listed};
+use crate::path::RelPath;
+
+mod extras;
+
+use extras::Extra;
+
+/// 1980-01-02T00:00:00Z: the first full day that every archive format in use can say.
+pub const DEFAULT_MTIME: u64 = 315_619_200;
+
+/// Writes the tar of a context and returns what was hashed on the way. `mtime` is every entry's time, in seconds.
+///
+/// # Errors
+/// Where an input cannot be read, or changes while it is written. The tar then has no end, so that nobody takes it for
+/// whole. Errors of the writer are kept as they are.
+pub fn tar(config: &Config, mtime: u64, out: impl Write) -> Result<Hashed, HashError> {
+    let mut plan = context::plan(config)?;
+    let reader = Reader::open(&config.root, config.mode, None)?;
+    let open = Cell::new(true);
+    let out = Builder::new(Valve { out, open: &open });
+    let mut archive = Archive { out, folders: HashSet::new(), mtime, policy: config.mode, reader: &reader };
+    let listed = std::mem::take(&mut plan.listed);
+    let extra = extras::dockerfile(config, &plan, &listed)?;
+    plan.warnings.extend(extras::warnings(config, extra.as_ref(), &listed)?);
+    // A builder that is dropped ends the archive; this one must not.
+    let entries = archive.fill(extra.as_ref(), listed).inspect_err(|_| open.set(false))?;
+    extras::check(config, &plan, &entries).inspect_err(|_| open.set(false))?;
+    plan.warnings.extend(reader.take_warnings());
+    let hashed = context::finish(config, plan, entries).inspect_err(|_| open.set(false))?;
+    archive.out.into_inner().and_then(|mut out| out.flush()).map_err(HashError::Write)?;
+    Ok(hashed)
+}
+
+/// Lets nothing through once it is shut.
+struct Valve<'a, W> {
+    out: W,
+    open: &'a Cell<bool>,
+}
+
+impl<W: Write> Write for Valve<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.open.get() { self.out.write(bytes) } else { Err(io::ErrorKind::Other.into()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+struct Archive<'a, W: Write> {
+    out: Builder<W>,
+    /// Those that the tar has already.
+    folders: HashSet<Vec<u8>>,
+    mtime: u64,
+    policy: ModePolicy,
+    reader: &'a Reader<'a>,
+}
+
+impl<W: Write> Archive<'_, W> {
+    fn fill(&mut self, extra: Option<&Extra>, listed: Vec<Listed>) -> Result<Vec<Entry>, HashError> {
+        extra.map(|extra| self.extra(extra)).transpose()?;
+        listed.into_iter().map(|one| self.add(one)).collect()
+    }
+
+    fn extra(&mut self, extra: &Extra) -> Result<(), HashError> {
+        self.parents(&extra.path)?;
+        let mut header = self.header(EntryType::Regular, 0o644);
+        header.set_size(extra.bytes.len() as u64);
+        let written = self.out.append_data(&mut header, extra.path.as_path(), extra.bytes.as_slice());
+        written.map_err(HashError::Write)
+    }
+
+    fn add(&mut self, listed: Listed) -> Result<Entry, HashError> {
+        self.parents(&listed.path)?;
+        if listed.kind == Kind::File {
+            let content = self.file(&listed.path)?;
+            return Ok(Entry { path: listed.path, content });
+        }
+        let entry = self.reader.entry(listed)?;
+        match &entry.content {
+            Content::File { .. } => return Err(HashError::Vanished { path: entry.path.to_string() }),
+            Content::Link { target } => self.link(&entry.path, target)?,
+            Content::Dir { permissions } => {
+                self.folder(entry.path.as_bytes(), permissions.unwrap_or(0o755))?;
+            }
+        }
+        Ok(entry)
+    }
+
+    fn file(&mut self, path: &RelPath) -> Result<Content, HashError> {
+        let (file, before) = self.reader.open_file(path)?;
+        let mode = self.reader.mode_of(path, &before);
+        let mut header = self.header(EntryType::Regular, self.permissions(mode));
+        header.set_size(before.size);
+        let mut tee = Tee { file: (&file).take(before.size), hasher: blake3::Hasher::new(), failed: false };
+        let written = self.out.append_data(&mut header, path.as_path(), &mut tee);
+        let whole = tee.file.limit() == 0;
+        match written {
+            Err(source) if tee.failed => Err(HashError::Read { path: path.to_string(), source }),
+            Err(source) => Err(HashError::Write(source)),
+            Ok(()) if whole && stat_of(&file, path)? == before => {
+                Ok(Content::File { digest: tee.hasher.finalize().into(), mode })
+            }
+            Ok(()) => Err(HashError::Vanished { path: path.to_string() }),
+        }
+    }
+
+    fn link(&mut self, path: &RelPath, target: &[u8]) -> Result<(), HashError> {
+        let mut header = self.header(EntryType::Symlink, 0o777);
+        let target = Path::new(OsStr::from_bytes(target));
+        self.out.append_link(&mut header, path.as_path(), target).map_err(HashError::Write)
+    }
+
+    /// Engines make folders that are not spelled out, but with the time of the day.
+    fn parents(&mut self, path: &RelPath) -> Result<(), HashError> {
+        let mut missing: Vec<&[u8]> =
+            path.parents().take_while(|folder| !self.folders.contains(*folder)).collect();
+        missing.reverse();
+        missing.into_iter().try_for_each(|folder| self.folder(folder, 0o755))
+    }
+
+    fn folder(&mut self, path: &[u8], permissions: u16) -> Result<(), HashError> {
+        self.folders.insert(path.to_owned());
+        let mut header = self.header(EntryType::Directory, permissions);
+        let name = [path, b"/"].concat();
+        let path = Path::new(OsStr::from_bytes(&name));
+        self.out.append_data(&mut header, path, io::empty()).map_err(HashError::Write)
+    }
+
+    /// Where modes do not enter the key, the tar must not depend on them either: better too much may be executed than
+    /// too little.
+    fn permissions(&self, mode: FileMode) -> u16 {
+        match mode {
+            FileMode::Plain if self.policy != ModePolicy::None => 0o644,
+            FileMode::Plain | FileMode::Executable => 0o755,
+            FileMode::Bits(bits) => bits,
+        }
+    }
+
+    fn header(&self, kind: EntryType, permissions: u16) -> Header {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(permissions.into());
+        header.set_mtime(self.mtime);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_size(0);
+        header
+    }
+}
+
+/// Hashes what is read through it.
+struct Tee<'f> {
+    file: io::Take<&'f File>,
+    hasher: blake3::Hasher,
+    failed: bool,
+}
+
+impl Read for Tee<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer).inspect_err(|_| self.failed = true)?;
+        self.hasher.update(buffer.get(..read).unwrap_or_default());
+        Ok(read)
+    }
+}

@@ -1,0 +1,8 @@
+//! hashctx as it is used at the shell.
+
+#![expect(clippy::disallowed_methods, reason = "tests write what they like")]
+
+mod key;
+mod output;
+mod rules;
+mod session;

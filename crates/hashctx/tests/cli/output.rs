@@ -1,0 +1,185 @@
+//! What hashctx prints and writes beside the key.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::session::Session;
+
+fn some() -> Session {
+    Session::new()
+        .file("a", "1")
+        .file("src/b", "2")
+        .link("l", "src/b")
+        .file("Dockerfile", "FROM scratch\nCOPY . /\n")
+}
+
+#[test]
+fn the_manual_is_reviewed() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/help.txt");
+    let session = Session::new();
+    let help = session.ok(&["--help"]);
+    if std::env::var_os("LARDER_BLESS").is_some() {
+        fs::write(&file, &help).expect("written");
+    }
+    assert_eq!(fs::read_to_string(&file).expect("help.txt"), help, "LARDER_BLESS=1 accepts the new text");
+}
+
+#[test]
+fn bad_usage_is_trouble() {
+    let session = some();
+    session.fails(&["--nonsense"]);
+    session.fails(&["--target", "x"]);
+    session.fails(&["--input", "novalue"]);
+    session.fails(&["--manifest", "--list"]);
+    session.fails(&["-f", "Dockerfile", "--base", "x=latest", "."]);
+    session.fails(&["--threads", "0"]);
+}
+
+#[test]
+fn a_difference_is_explained() {
+    let session = some().file("old", "moved").file("gone", "x");
+    let saved = session.root().with_file_name("saved");
+    let saved = saved.to_str().expect("text");
+    session.sh(&format!("hashctx --manifest --input v=1 > {saved}"));
+    assert_eq!(session.ok(&["--input", "v=1", "--diff", saved]), "");
+    session.sh("echo 3 > a; mv old new; chmod +x src/b; rm gone; echo 4 > more");
+    let lines =
+        "input-changed v\nchanged a\nremoved gone\nadded more\nrenamed old -> new\nmode-changed src/b\n";
+    assert_eq!(session.output(&["--input", "v=2", "--diff", saved], 1), lines);
+    assert_eq!(session.output(&["--input", "v=2", "--diff", saved, "."], 1), lines);
+    let other = format!("{saved}2");
+    session.sh(&format!("hashctx --manifest --input v=2 > {other}"));
+    assert_eq!(session.output(&["--diff", saved, &other], 1), lines);
+    let json = session.output(&["--json", "--diff", saved, &other], 1);
+    assert!(json.contains(r#"{"change":"input-changed","name":"v"}"#), "{json}");
+    assert!(json.lines().any(|line| line.contains("renamed") && line.contains(r#""from":"old""#)), "{json}");
+}
+
+#[test]
+fn what_is_no_manifest_is_refused() {
+    let session = some();
+    session.write("m", "nonsense\n");
+    assert!(session.fails(&["--diff", "m"]).contains("not a manifest"));
+    session.write("m", "hashctx manifest 2\n");
+    assert!(session.fails(&["--diff", "m"]).contains("version 2"));
+    session.write("m", "hashctx manifest 1\nfile 12  a\n");
+    assert!(session.fails(&["--diff", "m"]).contains("this line"));
+}
+
+#[test]
+fn values_of_args_appear_nowhere() {
+    let session = some();
+    let args =
+        ["-f", "Dockerfile", "--build-arg", "A=hunter2", "--build-arg", "FROM_ENV", "--input", "x=hunter4"];
+    let manifest = session.ok(&[&args[..], &["--manifest", "."]].concat());
+    assert!(!manifest.contains("hunter") && manifest.contains("arg FROM_ENV "), "{manifest}");
+    let json = session.ok(&[&args[..], &["--manifest", "--json", "."]].concat());
+    assert!(!json.contains("hunter"), "{json}");
+}
+
+#[test]
+fn proxy_args_never_count() {
+    let session = some();
+    let key = session.ok(&["-f", "Dockerfile", "."]);
+    let proxied =
+        ["-f", "Dockerfile", "--build-arg", "HTTP_PROXY=http://x", "--build-arg", "no_proxy=y", "."];
+    assert_eq!(session.ok(&proxied), key);
+}
+
+#[test]
+fn a_key_is_kept_beside_the_sources() {
+    let session = some();
+    session.ok(&["--write", ".key"]);
+    session.ok(&["--check", ".key"]);
+    session.write("a", "other");
+    session.output(&["--check", ".key"], 1);
+    session.fails(&["--check", "missing"]);
+}
+
+#[test]
+fn given_files_are_hashed_and_no_others() {
+    let session = some().file("new\nline", "x").file(".gitignore", "a\n");
+    assert_eq!(session.sh("printf 'a\\n./src/b\\n' | hashctx --files-from - --list"), "a\nsrc/b\n");
+    assert_eq!(
+        session.sh("find . -print0 | hashctx --files-from - -0 --manifest"),
+        session.ok(&["--ignore", "none", "--manifest"])
+    );
+    session.write("list", "../ctx/a\n");
+    assert!(session.fails(&["--files-from", "list"]).contains("no path below"));
+    session.write("list", "missing\n");
+    assert!(session.fails(&["--files-from", "list"]).contains("`missing`"));
+}
+
+#[test]
+fn a_tar_holds_what_was_hashed() {
+    let long = format!("{}/{}", "d".repeat(120), "f".repeat(150));
+    let session = some().file(&long, "x").executable("run", "#!/bin/sh\n").folder("empty");
+    session.write(std::ffi::OsStr::from_bytes(b"\xffodd"), "y");
+    session.write(".dockerignore", "a\n");
+    let script =
+        "hashctx --ignore docker --tar --key-file ../key > ../tar; mkdir ../out; tar -C ../out -xf ../tar;
+        cat ../key; hashctx --ignore docker; hashctx --ignore none ../out";
+    let keys = session.sh(script);
+    let keys: Vec<&str> = keys.lines().collect();
+    assert!(keys.len() == 3 && keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+}
+
+#[test]
+fn a_tar_is_the_same_every_time() {
+    let tars = (0..2).map(|_| {
+        let session = some();
+        session.sh("umask 077; touch src; chmod 640 a");
+        session.sh("hashctx --tar --ignore none -q | b3sum; SOURCE_DATE_EPOCH=1 hashctx --tar --ignore none -q | tar --utc -tvf - a")
+    });
+    let tars: Vec<String> = tars.collect();
+    assert_eq!(tars[0], tars[1]);
+    assert!(tars[0].contains("-rw-r--r-- 0/0") && tars[0].contains("1970-01-01 00:00"), "{}", tars[0]);
+}
+
+#[test]
+fn a_closed_pipe_is_no_trouble() {
+    let session = Session::new();
+    (0..5000).for_each(|n| session.write(format!("file-{n:050}"), ""));
+    for what in ["--manifest", "--list", "--tar"] {
+        let mut child =
+            session.command(&[what]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("hashctx");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("ended");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn ctrl_c_ends_with_130() {
+    let session = Session::new();
+    (0..2000).for_each(|n| session.write(format!("file-{n}"), "x".repeat(1000)));
+    let mut child = session.command(&["--tar"]).stdout(Stdio::piped()).spawn().expect("hashctx");
+    let mut out = child.stdout.take().expect("stdout");
+    out.read_exact(&mut [0; 512]).expect("begun");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("sent");
+    assert_eq!(child.wait().expect("ended").code(), Some(130));
+}
+
+#[test]
+fn a_file_that_changes_under_the_tar_spoils_it() {
+    let session = Session::new().file("a", "x".repeat(1 << 20)).file("z", "before");
+    let mut child =
+        session.command(&["--tar", "--key-file", "../key"]).stdout(Stdio::piped()).spawn().expect("hashctx");
+    let mut out = BufReader::new(child.stdout.take().expect("stdout"));
+    assert!(!out.fill_buf().expect("begun").is_empty());
+    std::thread::sleep(Duration::from_millis(50));
+    // `a` is open and partly written: the pipe is full.
+    let mut file = fs::OpenOptions::new().append(true).open(session.path("a")).expect("opened");
+    file.write_all(b"more").expect("written");
+    let mut tar = Vec::new();
+    out.read_to_end(&mut tar).expect("read");
+    assert_eq!(child.wait().expect("ended").code(), Some(2));
+    assert!(!session.root().with_file_name("key").exists());
+    assert!(!tar.ends_with(&[0; 1024]), "no end of archive");
+}

@@ -1,0 +1,142 @@
+//! Whose ignore files hide what, and who says so.
+
+use crate::session::Session;
+
+fn project() -> Session {
+    let session = Session::new()
+        .file("Dockerfile", "FROM scratch\nCOPY . /\n")
+        .file(".gitignore", "*.o\ndist/\n!keep.o\n")
+        .file(".dockerignore", "docs\n*.log\n!docs/keep\n")
+        .file("main.c", "x")
+        .file("main.o", "x")
+        .file("keep.o", "x")
+        .file("dist/app", "x")
+        .file("docs/a", "x")
+        .file("docs/keep", "x")
+        .file("a.log", "x");
+    session.sh("git init -q .");
+    session
+}
+
+#[track_caller]
+fn lists(args: &[&str], expected: &str) {
+    let list = project().ok(&[args, &["--list"]].concat());
+    let mut names: Vec<&str> =
+        list.lines().filter(|name| !name.starts_with('.') && *name != "Dockerfile").collect();
+    names.dedup();
+    assert_eq!(names.join(" "), expected, "{args:?}");
+}
+
+#[test]
+fn each_rule_hides_its_own() {
+    lists(&[], "docs/keep keep.o main.c");
+    lists(&["--ignore", "all"], "docs/keep keep.o main.c");
+    lists(&["--ignore", "git"], "a.log docs/a docs/keep keep.o main.c");
+    lists(&["--ignore", "docker"], "dist/app docs/keep keep.o main.c main.o");
+    lists(&["--ignore", "none"], "a.log dist/app docs/a docs/keep keep.o main.c main.o");
+    lists(&["--ignore", "all", "-f", "Dockerfile"], "docs/keep keep.o main.c");
+}
+
+#[test]
+fn a_build_sees_what_git_ignores() {
+    let manifest = project().ok(&["--manifest", "-q", "-f", "Dockerfile", "."]);
+    assert!(manifest.contains("dist/app") && !manifest.contains("docs/a\n"), "{manifest}");
+}
+
+#[track_caller]
+fn says(args: &[&str], code: i32, expected: &str) {
+    assert_eq!(project().output(args, code), expected);
+}
+
+#[test]
+fn the_line_that_decided_is_named() {
+    says(&["--check-ignore", "main.o"], 0, "excluded\tmain.o\t.gitignore:1:*.o\n");
+    says(
+        &["--check-ignore", "docs/a", "main.c"],
+        0,
+        "excluded\tdocs/a\t.dockerignore:1:docs\nincluded\tmain.c\n",
+    );
+    says(&["--check-ignore", "./sub/not/there.o"], 0, "excluded\t./sub/not/there.o\t.gitignore:1:*.o\n");
+    says(&["--check-ignore", "keep.o"], 1, "included\tkeep.o\t.gitignore:3:!keep.o\n");
+    says(&["--check-ignore", "docs/keep"], 1, "included\tdocs/keep\t.dockerignore:3:!docs/keep\n");
+    says(&["--check-ignore", "."], 1, "included\t.\n");
+    says(&["--ignore", "docker", "--check-ignore", "main.o"], 1, "included\tmain.o\n");
+    says(
+        &["--json", "--check-ignore", "a.log"],
+        0,
+        "{\"by\":{\"file\":\".dockerignore\",\"line\":2,\"pattern\":\"*.log\"},\"excluded\":true,\"path\":\"a.log\"}\n",
+    );
+}
+
+#[test]
+fn paths_to_check_come_from_stdin_too() {
+    let session = project();
+    let lines = "excluded\tmain.o\t.gitignore:1:*.o\nincluded\tmain.c\n";
+    assert_eq!(session.sh("printf 'main.o\\nmain.c\\n' | hashctx --check-ignore -"), lines);
+    assert_eq!(session.sh("printf 'main.o\\0main.c\\0' | hashctx -0 --check-ignore"), lines);
+    assert_eq!(
+        session.sh("cd docs; hashctx .. --check-ignore main.o"),
+        "excluded\tmain.o\t.gitignore:1:*.o\n"
+    );
+    session.fails(&["--check-ignore", "../elsewhere"]);
+    session.write(".dockerignore", "[a-]\n");
+    session.fails(&["--check-ignore", "x"]);
+}
+
+#[test]
+fn a_store_is_left_out_by_its_tag() {
+    let session = project().file("cache/CACHEDIR.TAG", "Signature: x\n# larder store\n");
+    let said = session.ok(&["--check-ignore", "cache/blobs/x"]);
+    assert_eq!(said, "excluded\tcache/blobs/x\tcache/CACHEDIR.TAG:2:# larder store\n");
+}
+
+#[test]
+fn a_repository_among_the_inputs_is_worth_a_warning() {
+    let session = project();
+    assert!(session.fails(&["--strict", "--ignore", "docker"]).contains("`.git` is among the inputs"));
+    session.ok(&["--strict"]);
+    session.ok(&["--strict", "--ignore", "git"]);
+}
+
+#[test]
+fn a_tar_warns_of_what_its_key_does_not_cover() {
+    let session = project();
+    let tar = |args: &str| session.sh(&format!("hashctx --tar {args} 2>&1 >../tar; tar -tf ../tar"));
+    let said = tar("--ignore git");
+    assert!(said.contains("`.dockerignore`, which is in the tar, hides `a.log` and 1 more"), "{said}");
+    assert!(!tar("").contains("warning"));
+    session.write(".dockerignore", "Dockerfile\n");
+    let said = tar("");
+    assert!(said.contains("`Dockerfile` is hidden") && said.contains("\nDockerfile\n"), "{said}");
+    let said = tar("-f Dockerfile --ignore all .");
+    assert!(!said.contains("warning") && said.contains("Dockerfile\n"), "{said}");
+    session.sh("mkdir ../other; echo FROM scratch > ../other/File");
+    let said = tar("-f ../other/File --ignore all .");
+    assert!(said.starts_with("Dockerfile\n"), "{said}");
+}
+
+#[test]
+fn git_lfs_pointers_are_worth_a_warning() {
+    let session = Session::new();
+    let pointer =
+        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 5\n", "a".repeat(64));
+    session.write("big", pointer);
+    // The second time from the stat cache, once the file has been quiet for long enough.
+    session.sh("touch -d 2020-01-01 big; sleep 2.1; hashctx -q");
+    assert_eq!(std::fs::read_dir(session.store().join("contexts")).expect("caches").count(), 1);
+    assert!(session.fails(&["--strict"]).contains("`big` is a Git LFS pointer"));
+    assert!(session.fails(&["--strict", "--no-stat-cache"]).contains("`big` is a Git LFS pointer"));
+}
+
+#[test]
+fn files_for_their_owner_only_are_worth_a_warning() {
+    let session = Session::new().file("a", "x").file("b", "x");
+    session.sh("chmod 600 a b");
+    assert!(session.fails(&["--strict"]).contains("`a` and 1 more cannot be read by others"));
+}
+
+#[test]
+fn names_that_differ_in_case_only_are_worth_a_warning() {
+    let session = Session::new().file("README", "x").file("readme", "x");
+    assert!(session.fails(&["--strict"]).contains("differ in case only"));
+}
