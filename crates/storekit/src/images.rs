@@ -20,6 +20,8 @@ use crate::store::Store;
 use crate::trash::Batch;
 use crate::{Digest, Key};
 
+/// Where the key files are.
+const KEYS_IN_STORE: &str = "images/keys";
 /// A use is stamped again only when the last stamp is older than this.
 const STAMP_EVERY: Duration = Duration::from_secs(300);
 
@@ -100,7 +102,7 @@ impl Images {
     }
 
     fn key_path(&self, key: &Key) -> Utf8PathBuf {
-        self.folder().join("keys").join(key.as_str())
+        self.store.root().join(KEYS_IN_STORE).join(key.as_str())
     }
 
     fn inputs_path(&self, key: &Key) -> Utf8PathBuf {
@@ -159,30 +161,43 @@ impl Images {
         self.list_ours()
     }
 
-    pub(crate) fn list_ours(&self) -> Result<Vec<Listed>> {
+    /// The entries that have key files, sorted by key; adopts nothing and takes no lock, so that it serves under
+    /// any.
+    ///
+    /// # Errors
+    /// As [`Images::list`].
+    pub fn list_ours(&self) -> Result<Vec<Listed>> {
         let mut list = Vec::new();
         for key in self.keys()? {
-            list.extend(self.listed(key)?);
+            list.extend(self.peek(&key)?);
         }
         Ok(list)
     }
 
-    fn listed(&self, key: Key) -> Result<Option<Listed>> {
-        let Some(entry) = self.read(&key)? else { return Ok(None) };
-        let used = self.last_use(&key)?.unwrap_or_else(SystemTime::now);
-        Ok(Some(Listed { key, entry, used }))
+    /// The entry under the key as it stands; adopts nothing and takes no lock. `None`: no such key.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`], [`Error::Newer`], I/O errors.
+    pub fn peek(&self, key: &Key) -> Result<Option<Listed>> {
+        let Some(entry) = self.read(key)? else { return Ok(None) };
+        let used = self.last_use(key)?.unwrap_or_else(SystemTime::now);
+        Ok(Some(Listed { key: key.clone(), entry, used }))
     }
 
-    /// When the key was last used; a stamp from the future counts as used now. `None`: no such key.
+    /// When the key was last used; a stamp from the future counts as used now, and is stamped again where the
+    /// store can be written to. `None`: no such key.
     ///
     /// # Errors
     /// I/O errors.
     pub fn last_use(&self, key: &Key) -> Result<Option<SystemTime>> {
         let path = self.key_path(key);
-        match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            modified => modified.at("read", &path).map(|time| Some(time.min(SystemTime::now()))),
+        let stamp = stamp(&path)?;
+        if stamp.is_none_or(|time| time <= SystemTime::now()) {
+            return Ok(stamp);
         }
+        // It would count as a new use each time that somebody looks.
+        let _ = stamp_now(&path);
+        Ok(self::stamp(&path)?.map(|time| time.min(SystemTime::now())))
     }
 
     /// Stamps the key as used now, unless it was stamped a moment ago. A store that cannot be written to
@@ -322,20 +337,35 @@ impl Images {
         self.blobs().discard(digest, batch)
     }
 
-    /// Brings back what a collection has removed: blobs first, then the entries. Returns the keys.
+    /// Brings back what a collection has removed: blobs first, then the entries. Returns the keys that stand
+    /// now. An entry whose blobs are not all to be had any more stays in the trash.
     ///
     /// # Errors
     /// I/O errors, [`Error::Locked`].
     pub fn undo(&self, batch: &Batch) -> Result<Vec<Key>> {
         let lock = self.store.lock_exclusive()?;
-        let (keys, others): (Vec<_>, Vec<_>) =
-            batch.files()?.into_iter().partition(|path| path.starts_with("images/keys"));
-        for path in others.iter().chain(&keys) {
+        let (entries, others): (Vec<_>, Vec<_>) =
+            batch.files()?.into_iter().partition(|path| path.starts_with(KEYS_IN_STORE));
+        for path in &others {
             batch.give_back(&self.store.root().join(path))?;
+        }
+        let mut keys = Vec::new();
+        for key in entries.iter().filter_map(|path| path.file_name()?.parse().ok()) {
+            keys.extend(self.undo_entry(&key, batch)?.then_some(key));
         }
         drop(lock);
         self.sync_index()?;
-        Ok(keys.iter().filter_map(|path| path.file_name()?.parse().ok()).collect())
+        Ok(keys)
+    }
+
+    fn undo_entry(&self, key: &Key, batch: &Batch) -> Result<bool> {
+        let path = self.key_path(key);
+        let Some(bytes) = batch.read(&path, entry::CAP)? else { return Ok(false) };
+        let whole = Entry::parse(&bytes, &path).and_then(|entry| self.bring_back(&entry.descriptor));
+        match whole {
+            Err(error) if error.is_corrupt() => Ok(false),
+            whole => whole.and_then(|()| batch.give_back(&path)),
+        }
     }
 
     /// What dead writers left unfinished is removed. Returns the bytes that this freed on disk.
@@ -343,12 +373,31 @@ impl Images {
     /// # Errors
     /// I/O errors.
     pub fn sweep_unfinished(&self) -> Result<u64> {
-        let folders = ["blobs/sha256", "keys", "inputs", ""].map(|name| self.folder().join(name));
-        folders.iter().try_fold(0, |freed, folder| Ok(freed + replace::sweep_unfinished(folder)?))
+        self.sum_folders(replace::sweep_unfinished)
+    }
+
+    /// The bytes on disk that [`Images::sweep_unfinished`] would free.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn abandoned(&self) -> Result<u64> {
+        self.sum_folders(replace::abandoned)
+    }
+
+    fn sum_folders(&self, bytes: impl Fn(&Utf8Path) -> Result<u64>) -> Result<u64> {
+        let folders = ["blobs/sha256", "keys", "inputs", "pins", ""].map(|name| self.folder().join(name));
+        folders.iter().try_fold(0, |sum, folder| Ok(sum + bytes(folder)?))
     }
 
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+}
+
+fn stamp(path: &Utf8Path) -> Result<Option<SystemTime>> {
+    match fs::metadata(path).and_then(|metadata| metadata.modified()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        modified => modified.at("read", path).map(Some),
     }
 }
 

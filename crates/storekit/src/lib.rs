@@ -15,6 +15,7 @@ pub mod key;
 pub mod lock;
 pub mod oci;
 pub mod outcome;
+mod pins;
 pub mod reach;
 pub mod replace;
 pub mod settings;

@@ -67,6 +67,12 @@ impl Descriptor {
     pub fn is_manifest(&self) -> bool {
         matches!(self.media_type.as_str(), MANIFEST | DOCKER_MANIFEST)
     }
+
+    /// Whether it points to what has descriptors itself.
+    #[must_use]
+    pub fn is_document(&self) -> bool {
+        self.is_index() || self.is_manifest()
+    }
 }
 
 /// What an index or a manifest points to: the fields of both, so that one reader serves.

@@ -18,6 +18,8 @@ pub struct Reach {
     pub present: BTreeMap<Digest, u64>,
     /// The blobs that should be there and are not, or have another size than announced.
     pub missing: BTreeSet<Digest>,
+    /// The documents among the missing ones: what hangs on them is not known, so nothing may go on its account.
+    pub unknown: BTreeSet<Digest>,
 }
 
 impl Reach {
@@ -30,6 +32,13 @@ impl Reach {
     /// The digests of all blobs, present and missing.
     pub fn digests(&self) -> impl Iterator<Item = Digest> + '_ {
         self.present.keys().chain(&self.missing).copied()
+    }
+
+    fn lack(&mut self, descriptor: &Descriptor) {
+        self.missing.insert(descriptor.digest);
+        if descriptor.is_document() {
+            self.unknown.insert(descriptor.digest);
+        }
     }
 }
 
@@ -63,9 +72,12 @@ impl Walker {
         match self.blobs.size(&digest)? {
             Some(size) if size == descriptor.size => reach.present.insert(digest, size),
             None if !descriptor.urls.is_empty() => return Ok(()),
-            _ => return reach_missing(reach, digest),
+            _ => {
+                reach.lack(descriptor);
+                return Ok(());
+            }
         };
-        if !descriptor.is_index() && !descriptor.is_manifest() {
+        if !descriptor.is_document() {
             return Ok(());
         }
         if depth == DEPTH {
@@ -74,7 +86,8 @@ impl Walker {
         let children = match self.children(digest) {
             Err(Error::Damaged { .. } | Error::Missing { .. }) => {
                 reach.present.remove(&digest);
-                return reach_missing(reach, digest);
+                reach.lack(descriptor);
+                return Ok(());
             }
             children => children?,
         };
@@ -92,10 +105,4 @@ impl Walker {
         self.read.insert(digest, Arc::clone(&children));
         Ok(children)
     }
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "the callers return what it returns")]
-fn reach_missing(reach: &mut Reach, digest: Digest) -> Result<()> {
-    reach.missing.insert(digest);
-    Ok(())
 }

@@ -147,21 +147,33 @@ pub fn same_file(file: &File, path: impl AsRef<std::path::Path>) -> bool {
     }
 }
 
-/// Removes the unfinished files that dead writers left in `folder`. Returns how many bytes they held.
+/// Removes the unfinished files that dead writers left in `folder`. Returns how many bytes they held on disk.
 ///
 /// # Errors
 /// I/O errors; a file that is in use or already gone is none.
 pub fn sweep_unfinished(folder: &Utf8Path) -> Result<u64> {
-    let mut freed = 0;
+    each_abandoned(folder, |path| fs::remove_file(path).at("remove", path))
+}
+
+/// The bytes on disk that [`sweep_unfinished`] would free.
+///
+/// # Errors
+/// I/O errors.
+pub fn abandoned(folder: &Utf8Path) -> Result<u64> {
+    each_abandoned(folder, |_| Ok(()))
+}
+
+fn each_abandoned(folder: &Utf8Path, each: impl Fn(&Utf8Path) -> Result<()>) -> Result<u64> {
+    let mut bytes = 0;
     for name in unfinished(folder)? {
         let path = folder.join(name);
         let Ok(file) = File::open(&path) else { continue };
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && same_file(&file, &path) {
-            freed += file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
-            fs::remove_file(&path).at("remove", &path)?;
+            bytes += file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
+            each(&path)?;
         }
     }
-    Ok(freed)
+    Ok(bytes)
 }
 
 /// The names of unfinished files in `folder`, dead writers' and living ones'.

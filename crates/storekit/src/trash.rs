@@ -15,6 +15,14 @@ use crate::error::{At, Result};
 use crate::replace;
 
 const DAMAGED: &str = "damaged";
+/// What is being deleted; nobody brings anything back from there.
+const DOOMED: &str = ".doomed-";
+
+/// Whether the trash's folder of this name is being deleted, or was by a run that was killed.
+#[must_use]
+pub fn is_doomed(name: &str) -> bool {
+    name.starts_with(DOOMED)
+}
 
 /// The trash of a store.
 #[derive(Clone, Debug)]
@@ -27,6 +35,7 @@ pub struct Trash {
 pub struct Batch {
     trash: Trash,
     name: String,
+    keeps: bool,
 }
 
 impl Trash {
@@ -41,8 +50,18 @@ impl Trash {
     /// Starts a batch. Nothing is written until something is taken into it.
     #[must_use]
     pub fn batch(&self, now: Timestamp) -> Batch {
-        let name = format!("{}-{}", now.strftime("%Y%m%dT%H%M%S%.6fZ"), std::process::id());
-        Batch { trash: self.clone(), name }
+        self.named(format!("{}-{}", now.strftime("%Y%m%dT%H%M%S%.6fZ"), std::process::id()))
+    }
+
+    /// A batch that keeps nothing: what is taken into it is deleted at once. For a disk so full that nothing
+    /// can be moved, and for limits that leave no room for trash.
+    #[must_use]
+    pub fn shredder(&self) -> Batch {
+        Batch { keeps: false, ..self.named(String::new()) }
+    }
+
+    fn named(&self, name: String) -> Batch {
+        Batch { trash: self.clone(), name, keeps: true }
     }
 
     /// The batches, oldest first.
@@ -50,8 +69,9 @@ impl Trash {
     /// # Errors
     /// I/O errors.
     pub fn batches(&self) -> Result<Vec<Batch>> {
-        let names = replace::names(&self.folder())?.into_iter().filter(|name| name != DAMAGED);
-        Ok(names.map(|name| Batch { trash: self.clone(), name }).collect())
+        let names = replace::names(&self.folder())?.into_iter();
+        let names = names.filter(|name| name != DAMAGED && !is_doomed(name));
+        Ok(names.map(|name| self.named(name)).collect())
     }
 
     /// Brings back the file that stood at `path`, from the newest batch that has it. Returns whether one had.
@@ -70,8 +90,7 @@ impl Trash {
     /// Moves a damaged file to where nobody takes it for sound. One that is gone already, or that cannot be
     /// moved because the store is read-only, is no error: whoever reads it finds out again.
     pub(crate) fn move_aside(&self, path: &Utf8Path) -> Result<()> {
-        let batch = Batch { trash: self.clone(), name: DAMAGED.to_owned() };
-        match batch.take(path) {
+        match self.named(DAMAGED.to_owned()).take(path) {
             Err(crate::Error::Io { source, .. })
                 if matches!(
                     source.kind(),
@@ -97,14 +116,43 @@ impl Trash {
     /// # Errors
     /// I/O errors.
     pub fn empty(&self, grace: Duration, now: SystemTime) -> Result<u64> {
-        let mut freed = 0;
+        let old = |modified| now.duration_since(modified).unwrap_or_default() >= grace;
         for name in replace::names(&self.folder())? {
+            let modified = fs::symlink_metadata(self.folder().join(&name)).and_then(|it| it.modified());
+            // Another collector may have been here in between.
+            if modified.is_ok_and(old) {
+                self.doom(&name)?;
+            }
+        }
+        self.shred()
+    }
+
+    /// Gives one folder of the trash, by its name, to [`Trash::shred`]: from now on nothing comes back from it.
+    /// Returns whether it was there; a name that the trash does not have is none, whatever it looks like.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn doom(&self, name: &str) -> Result<bool> {
+        if is_doomed(name) || !replace::names(&self.folder())?.iter().any(|it| it == name) {
+            return Ok(false);
+        }
+        // What a killed run has doomed may stand there under this name still.
+        let doomed = format!("{DOOMED}{}-{name}", Timestamp::now().as_microsecond());
+        rename(&self.folder().join(name), &self.folder().join(doomed))
+    }
+
+    /// Deletes what was doomed, by a run that was killed too. Returns the bytes that this freed on disk.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn shred(&self) -> Result<u64> {
+        let mut freed = 0;
+        for name in replace::names(&self.folder())?.iter().filter(|name| is_doomed(name)) {
             let path = self.folder().join(name);
-            let modified =
-                fs::symlink_metadata(&path).and_then(|metadata| metadata.modified()).at("read", &path)?;
-            if now.duration_since(modified).unwrap_or_default() >= grace {
-                freed += disk_bytes(&path)?;
-                fs::remove_dir_all(&path).at("empty", &path)?;
+            freed += disk_bytes(&path)?;
+            match fs::remove_dir_all(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.at("empty", &path)?,
             }
         }
         Ok(freed)
@@ -130,6 +178,9 @@ impl Batch {
     /// Moves a file of the store here. Returns whether it was there.
     pub(crate) fn take(&self, path: &Utf8Path) -> Result<bool> {
         let Some(place) = self.place(path) else { return Ok(false) };
+        if !self.keeps {
+            return delete(path);
+        }
         if let Some(folder) = place.parent() {
             fs::create_dir_all(folder).at("create", folder)?;
         }
@@ -155,6 +206,11 @@ impl Batch {
         }
     }
 
+    /// Reads the small file that stood at `path`; `None` where it is not in this batch.
+    pub(crate) fn read(&self, path: &Utf8Path, cap: u64) -> Result<Option<Vec<u8>>> {
+        self.place(path).map_or(Ok(None), |place| replace::read_capped(&place, cap))
+    }
+
     /// The paths, in the store, of the files in this batch, sorted.
     ///
     /// # Errors
@@ -174,6 +230,13 @@ fn rename(from: &Utf8Path, to: &Utf8Path) -> Result<bool> {
     match fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         result => result.at("move away", from).map(|()| true),
+    }
+}
+
+fn delete(path: &Utf8Path) -> Result<bool> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        result => result.at("remove", path).map(|()| true),
     }
 }
 
