@@ -1,1 +1,26 @@
-//! The library behind `gcctl`.
+//! What a store holds, what it costs, what may go.
+//!
+//! A [`survey`] reads the store into a [`snapshot::Snapshot`], [`plan::decide`] chooses from that alone, [`sweep`]
+//! acts and looks at each item again before it does. What cannot be read stops a run; it never counts as empty.
+//!
+//! Deliberately absent: engines, registries, and any blob's content beyond what storekit reads to follow it.
+
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests write what they like"))]
+
+pub mod commands;
+pub mod disk;
+pub mod error;
+pub mod events;
+pub mod limits;
+pub mod plan;
+pub mod plan_file;
+mod roots;
+pub mod show;
+pub mod snapshot;
+pub mod survey;
+pub mod sweep;
+pub mod table;
+
+pub use commands::Console;
+pub use error::{Error, Result};
+pub use limits::Limits;

@@ -1,6 +1,11 @@
 //! `gcctl`: see `gcctl --help`.
+
+mod cli;
+
 use std::process::ExitCode;
 
+use clap::Parser;
+
 fn main() -> ExitCode {
-    storekit::finish(Ok(storekit::Outcome::No))
+    storekit::finish(cli::run(&cli::Cli::parse()))
 }

@@ -1,0 +1,239 @@
+//! The command line, and what of the process's environment the library is told.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::builder::styling::Styles;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gcctl::commands::{self, Console, Wanted};
+use gcctl::{Error, Limits};
+use miette::{IntoDiagnostic, MietteHandlerOpts, WrapErr};
+use signal_hook::consts::SIGINT;
+use storekit::error::At;
+use storekit::settings::{Environment, Settings};
+use storekit::{Age, ByteSize, Key, Outcome, Store};
+
+/// Shows what a store holds and what it costs, and keeps it within its limits
+///
+/// Sizes are bytes on disk, and shared parts count once. An image counts as used when it is saved or loaded.
+///
+/// Exit codes: 0 done, and within the limits; 1 a limit cannot be met, or a key is not there; 2 trouble; 3 the store is
+/// damaged; 130 stopped by Ctrl-C, with the store whole.
+#[derive(Parser)]
+#[command(name = "gcctl", version, styles = Styles::plain(), max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    job: Job,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Common options")]
+struct Common {
+    /// The store's folder [default: `LARDER_DIR`, `[store] dir` in larder.toml, the user's cache folder]
+    #[arg(long, value_name = "DIR", global = true)]
+    store: Option<Utf8PathBuf>,
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print warnings and errors only, beside the data
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// List each blob that goes, too
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Use bold and colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto, global = true)]
+    color: When,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Subcommand)]
+enum Job {
+    /// List the images, the last used first
+    ///
+    /// SIZE is all that an image needs, OWN is what would be free if it alone went, USES is how often it was loaded.
+    Ls,
+    /// Show what the store occupies, by kind
+    ///
+    /// The parts add up to the whole folder exactly, as `du` counts it.
+    Df,
+    /// Print what would go and why, and remove nothing
+    ///
+    /// Exits 0 whatever it finds. With `--json` it prints what `apply` reads.
+    Plan(LimitArgs),
+    /// Remove exactly what a plan names
+    ///
+    /// Each item is looked at again: an image that was used, pinned or saved anew since the plan was made stays, and
+    /// so does a blob that an image needs now or that somebody is using.
+    Apply {
+        /// A plan, as `gcctl plan --json` prints it; `-` is stdin
+        #[arg(default_value = "-")]
+        file: Utf8PathBuf,
+    },
+    /// Remove what is over the limits, and what no image needs
+    ///
+    /// The same as `gcctl plan --json | gcctl apply -`. Images that were not used for long and were not used often go
+    /// first: the time since the last use counts, halved by 1 use, a third of it by 3, a quarter by 7. What goes stays
+    /// in the trash for a while, and counts; a limit of bytes that leaves no room for it empties the trash at once.
+    Run {
+        #[command(flatten)]
+        limits: LimitArgs,
+        /// Print what would go, as `plan` does, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Keep images for ever, whatever the limits say
+    ///
+    /// A pin belongs to the key: it outlives a new save under it.
+    Pin {
+        /// Their keys
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<Key>,
+    },
+    /// Let pinned images go again
+    Unpin {
+        /// Their keys
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<Key>,
+    },
+    /// Remove all images that are not pinned, and what no image needs
+    Clean {
+        /// Print what would go, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Keep removed things for this long; `0s` deletes them at once
+        #[arg(long, value_name = "AGE")]
+        trash_grace: Option<Age>,
+    },
+    /// Bring back what the last run removed, and print the keys
+    ///
+    /// What is brought back counts as used now.
+    Undo,
+}
+
+// Limits; the `LARDER_MAX_IMAGES`, … variables and `[gcctl]` in larder.toml say what no option says.
+#[derive(Args)]
+#[command(
+    next_help_heading = "Limits (else LARDER_MAX_IMAGES …, else `max-images` … of [gcctl] in larder.toml)"
+)]
+struct LimitArgs {
+    /// Keep at most this many images
+    #[arg(long, value_name = "N")]
+    max_images: Option<u64>,
+    /// Occupy at most this many bytes, trash included: 500MB, 10GB, 10GiB
+    ///
+    /// Counts all that `df` shows, but for `other`.
+    #[arg(long, value_name = "SIZE")]
+    max_size: Option<ByteSize>,
+    /// Keep images that were used within this time: 12h, 30d
+    ///
+    /// Pinned images may be older.
+    #[arg(long, value_name = "AGE")]
+    max_age: Option<Age>,
+    /// Leave at least this many bytes free on the file system
+    #[arg(long, value_name = "SIZE")]
+    min_free: Option<ByteSize>,
+    /// Keep removed things for this long [default: 24h]; `0s` deletes them at once
+    #[arg(long, value_name = "AGE")]
+    trash_grace: Option<Age>,
+}
+
+impl LimitArgs {
+    fn limits(&self) -> Limits {
+        let Self { max_images, max_size, max_age, min_free, trash_grace } = *self;
+        Limits { max_images, max_size, max_age, min_free, trash_grace }
+    }
+}
+
+/// Does what the command line says.
+pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
+    let environment =
+        Environment::of_process().into_diagnostic().wrap_err("cannot use the working folder")?;
+    let bold = colour(cli.common.color, &environment);
+    let settings = Settings::load(environment)?;
+    let store = Store::open(&settings.store_dir(cli.common.store.as_deref())?)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut console = Console {
+        out: &mut out,
+        err: &mut io::stderr(),
+        json: cli.common.json,
+        quiet: cli.common.quiet,
+        verbose: cli.common.verbose,
+        bold,
+    };
+    dispatch(&cli.job, &settings, &store, &mut console)
+}
+
+fn dispatch(
+    job: &Job,
+    settings: &Settings,
+    store: &Store,
+    console: &mut Console<'_>,
+) -> miette::Result<Outcome> {
+    let limits = |limits: Limits| Ok::<_, miette::Report>(limits.or(Limits::load(settings)?));
+    Ok(match job {
+        Job::Ls => commands::ls(store, console)?,
+        Job::Df => commands::df(store, console)?,
+        Job::Plan(args) | Job::Run { limits: args, dry_run: true } => {
+            commands::plan(store, Wanted::OverLimits, &limits(args.limits())?, console)?
+        }
+        Job::Run { limits: args, dry_run: false } => {
+            commands::run(store, Wanted::OverLimits, &limits(args.limits())?, &*stop()?, console)?
+        }
+        Job::Clean { dry_run, trash_grace } => {
+            let limits = limits(Limits { trash_grace: *trash_grace, ..Limits::default() })?;
+            if *dry_run {
+                commands::plan(store, Wanted::Everything, &limits, console)?
+            } else {
+                commands::run(store, Wanted::Everything, &limits, &*stop()?, console)?
+            }
+        }
+        Job::Apply { file } => commands::apply(store, &mut *open(file)?, &*stop()?, console)?,
+        Job::Pin { keys } => commands::pin(store, keys, console)?,
+        Job::Unpin { keys } => commands::unpin(store, keys, console)?,
+        Job::Undo => commands::undo(store, console)?,
+    })
+}
+
+fn open(file: &Utf8Path) -> Result<Box<dyn BufRead>, Error> {
+    if file == "-" {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    Ok(Box::new(BufReader::new(File::open(file).at("read", file)?)))
+}
+
+/// A flag that Ctrl-C raises; a second Ctrl-C ends the process there and then.
+fn stop() -> miette::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&stop))
+        .and_then(|_| signal_hook::flag::register(SIGINT, Arc::clone(&stop)))
+        .into_diagnostic()
+        .wrap_err("cannot listen to signals")?;
+    Ok(stop)
+}
+
+/// Whether data on stdout is styled; tells the errors on stderr, too.
+fn colour(when: When, environment: &Environment) -> bool {
+    let plain = environment.get("NO_COLOR").is_some() || environment.get("TERM") == Some("dumb");
+    let colour = match when {
+        When::Auto => !plain && io::stdout().is_terminal(),
+        When::Always => true,
+        When::Never => false,
+    };
+    if when != When::Auto {
+        // Fails only where another hook is set, and then the errors keep their own style.
+        let _ = miette::set_hook(Box::new(move |_| Box::new(MietteHandlerOpts::new().color(colour).build())));
+    }
+    colour
+}

@@ -1,0 +1,322 @@
+//! The commands, as they are called from the command line.
+//!
+//! What changes the store finishes its work before it prints: a closed pipe loses words, not work.
+
+use std::fmt::Display;
+use std::io::{BufRead, Write};
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+use storekit::{Batch, Key, Outcome, Store};
+
+use crate::error::{Error, Result};
+use crate::events::{self, Returns};
+use crate::limits::Limits;
+use crate::plan::{self, Plan, Unmet};
+use crate::snapshot::Snapshot;
+use crate::survey::survey;
+use crate::sweep::{Reason, Swept, sweep};
+use crate::table::{Table, count};
+use crate::{plan_file, show};
+
+/// The exit code of a process that was told to stop.
+const INTERRUPTED: u8 = 130;
+
+/// Where a command's words go.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]
+pub struct Console<'a> {
+    /// Data.
+    pub out: &'a mut dyn Write,
+    /// Messages.
+    pub err: &'a mut dyn Write,
+    /// Whether data is JSON, one object a line.
+    pub json: bool,
+    /// Whether messages that are no warnings are left out.
+    pub quiet: bool,
+    /// Whether details are added.
+    pub verbose: bool,
+    /// Whether tables have bold headings.
+    pub bold: bool,
+}
+
+impl Console<'_> {
+    fn line(&mut self, line: &impl Serialize) -> Result<()> {
+        plan_file::write_line(self.out, line).map_err(Error::output)
+    }
+
+    fn table(&mut self, table: &Table) -> Result<()> {
+        self.out.write_all(table.text(self.bold).as_bytes()).map_err(Error::output)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.out.flush().map_err(Error::output)
+    }
+
+    /// A message. Where stderr is closed nobody wants it.
+    fn say(&mut self, message: impl Display) {
+        if !self.quiet {
+            let _ = writeln!(self.err, "{message}");
+        }
+    }
+
+    fn warn(&mut self, message: impl Display) {
+        let _ = writeln!(self.err, "warning: {message}");
+    }
+}
+
+/// Lists the images.
+///
+/// # Errors
+/// A store that cannot be read, an output that cannot be written.
+pub fn ls(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
+    let snapshot = survey(store, &store.events().read()?)?;
+    let rows = show::rows(&snapshot);
+    if console.json {
+        rows.iter().try_for_each(|row| console.line(row))?;
+    } else if rows.is_empty() {
+        console.say("no images are stored");
+    } else {
+        console.table(&show::list(&rows, snapshot.now))?;
+    }
+    console.flush().map(|()| Outcome::Yes)
+}
+
+/// Prints what the store occupies.
+///
+/// # Errors
+/// A store that cannot be read, an output that cannot be written.
+pub fn df(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
+    let df = show::df(&survey(store, &[])?);
+    if console.json {
+        console.line(&df)?;
+    } else {
+        console.table(&show::df_table(&df))?;
+    }
+    console.flush().map(|()| Outcome::Yes)
+}
+
+/// What is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// What is over the limits.
+    OverLimits,
+    /// All images that are not pinned.
+    Everything,
+}
+
+/// Prints what would go and why.
+///
+/// # Errors
+/// A store that cannot be read, an output that cannot be written.
+pub fn plan(store: &Store, wanted: Wanted, limits: &Limits, console: &mut Console<'_>) -> Result<Outcome> {
+    let (plan, returns) = look(store, wanted, limits)?;
+    if console.json {
+        plan_file::write(&plan, console.out).map_err(Error::output)?;
+    } else if !plan.is_empty() {
+        console.table(&show::going(&plan, &plan.images, console.verbose))?;
+    }
+    console.flush()?;
+    console.say(show::outlook(&plan));
+    warn_of(&plan.unmet, returns, console);
+    Ok(Outcome::Yes)
+}
+
+/// Removes what is wanted.
+///
+/// # Errors
+/// A store that cannot be read or written, an output that cannot be written.
+pub fn run(
+    store: &Store,
+    wanted: Wanted,
+    limits: &Limits,
+    stop: &AtomicBool,
+    console: &mut Console<'_>,
+) -> Result<Outcome> {
+    let (plan, returns) = look(store, wanted, limits)?;
+    carry_out(store, &plan, returns, stop, console)
+}
+
+/// Removes what a plan names.
+///
+/// # Errors
+/// A plan that is none; as [`run`].
+pub fn apply(
+    store: &Store,
+    input: &mut dyn BufRead,
+    stop: &AtomicBool,
+    console: &mut Console<'_>,
+) -> Result<Outcome> {
+    let plan = plan_file::read(input)?;
+    carry_out(store, &plan, Returns::default(), stop, console)
+}
+
+fn look(store: &Store, wanted: Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
+    let events = store.events().read()?;
+    let snapshot: Snapshot = survey(store, &events)?;
+    let returns = events::returns(&events, snapshot.now);
+    Ok(match wanted {
+        Wanted::OverLimits => (plan::decide(&snapshot, limits), returns),
+        Wanted::Everything => (plan::clean(&snapshot, limits), Returns::default()),
+    })
+}
+
+fn carry_out(
+    store: &Store,
+    plan: &Plan,
+    returns: Returns,
+    stop: &AtomicBool,
+    console: &mut Console<'_>,
+) -> Result<Outcome> {
+    let swept = sweep(store, plan, stop)?;
+    let printed = print(plan, &swept, console);
+    console.say(show::result(&swept, &plan.limits));
+    report_kept(&swept, console);
+    warn_of(&swept.unmet, returns, console);
+    if swept.disk_full {
+        console.warn("the disk is full: what went was deleted at once, and cannot be brought back");
+    }
+    if swept.interrupted {
+        console.warn("stopped before the end: the store is whole, and the next run goes on");
+        return Ok(Outcome::Code(INTERRUPTED));
+    }
+    printed.map(|()| Outcome::from_bool(swept.unmet.is_empty()))
+}
+
+fn print(plan: &Plan, swept: &Swept, console: &mut Console<'_>) -> Result<()> {
+    if console.json {
+        show::lines(swept).iter().try_for_each(|line| console.line(line))?;
+    } else if !swept.images.is_empty() {
+        // The rest is in the message.
+        let images = Plan { time: plan.time, limits: plan.limits, ..Plan::default() };
+        console.table(&show::going(&images, &swept.images, false))?;
+    }
+    console.flush()
+}
+
+/// Says for each key, and for the blobs together, why they stayed.
+fn report_kept(swept: &Swept, console: &mut Console<'_>) {
+    let (blobs, keys): (Vec<_>, Vec<_>) = swept.kept.iter().partition(|kept| kept.name.contains(':'));
+    for kept in keys {
+        console.say(format!("kept `{}`: {}", kept.name, show::reason(kept.reason)));
+    }
+    for reason in [Reason::InUse, Reason::Needed] {
+        let number = blobs.iter().filter(|kept| kept.reason == reason).count() as u64;
+        if number > 0 {
+            console.say(format!("kept {}: {}", count(number, "blob"), show::reason(reason)));
+        }
+    }
+}
+
+fn warn_of(unmet: &[Unmet], returns: Returns, console: &mut Console<'_>) {
+    for unmet in unmet {
+        console.warn(show::unmet(unmet));
+    }
+    if returns.thrash() {
+        let Returns { evicted, wanted } = returns;
+        console.warn(format!(
+            "the limits are too tight for what is built: of {evicted} images that were removed in the last 7 days, \
+             {wanted} were wanted again"
+        ));
+    }
+}
+
+/// Pins the keys: they never go.
+///
+/// # Errors
+/// A store that cannot be read or written.
+pub fn pin(store: &Store, keys: &[Key], console: &mut Console<'_>) -> Result<Outcome> {
+    each_key(keys, console, |key| {
+        if store.images().get(key)?.is_none() {
+            return Ok(Err(format!("nothing is stored under `{key}`: `gcctl ls` lists the keys")));
+        }
+        let new = store.images().pin(key)?;
+        Ok(Ok(if new { "pinned" } else { "was pinned already" }))
+    })
+}
+
+/// Takes the pins off.
+///
+/// # Errors
+/// A store that cannot be read or written.
+pub fn unpin(store: &Store, keys: &[Key], console: &mut Console<'_>) -> Result<Outcome> {
+    each_key(keys, console, |key| {
+        let had = store.images().unpin(key)?;
+        Ok(if had { Ok("is no longer pinned") } else { Err(format!("`{key}` was not pinned")) })
+    })
+}
+
+/// Does it for each key; [`Outcome::No`] where one was refused.
+fn each_key(
+    keys: &[Key],
+    console: &mut Console<'_>,
+    each: impl Fn(&Key) -> Result<Result<&'static str, String>>,
+) -> Result<Outcome> {
+    let mut all = true;
+    for key in keys {
+        match each(key)? {
+            Ok(done) => console.say(format!("`{key}` {done}")),
+            Err(refused) => {
+                all = false;
+                console.warn(refused);
+            }
+        }
+    }
+    Ok(Outcome::from_bool(all))
+}
+
+/// A key that was brought back.
+#[derive(Serialize)]
+struct Restored<'a> {
+    key: &'a Key,
+}
+
+/// Brings back what the last run has removed, as far as the trash has it.
+///
+/// # Errors
+/// A store that cannot be read or written, an output that cannot be written.
+pub fn undo(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
+    for batch in store.trash().batches()?.iter().rev() {
+        let before = batch.files()?.len();
+        let keys = if before == 0 { Vec::new() } else { store.images().undo(batch)? };
+        let left = batch.files()?;
+        if left.is_empty() && store.trash().doom(batch.name())? {
+            store.trash().shred()?;
+        }
+        if before > left.len() {
+            return restored(store, batch, &keys, (before - left.len()) as u64, console);
+        }
+    }
+    console.warn("there is nothing to bring back: the trash is empty");
+    Ok(Outcome::No)
+}
+
+fn restored(
+    store: &Store,
+    batch: &Batch,
+    keys: &[Key],
+    files: u64,
+    console: &mut Console<'_>,
+) -> Result<Outcome> {
+    // Who brings an image back wants it: else the next run would remove it again.
+    for key in keys {
+        store.images().touch(key);
+    }
+    for key in keys {
+        if console.json {
+            console.line(&Restored { key })?;
+        } else {
+            writeln!(console.out, "{key}").map_err(Error::output)?;
+        }
+    }
+    console.flush()?;
+    let images = keys.len() as u64;
+    console.say(format!("brought back {}, {} in all", count(images, "image"), count(files, "file")));
+    let lost = batch.files()?.iter().filter(|path| path.starts_with("images/keys")).count() as u64;
+    if lost > 0 {
+        console.warn(format!(
+            "{} could not be brought back: what it needs is gone, or another stands under its key",
+            count(lost, "image")
+        ));
+    }
+    Ok(Outcome::from_bool(lost == 0))
+}

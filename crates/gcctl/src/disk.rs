@@ -1,0 +1,134 @@
+//! What lies in a store's folder, in bytes on disk.
+//!
+//! Counts as `du` does: blocks, not lengths; folders too; a file with several names once; links not followed.
+//! A file that goes while it is looked for does not count.
+
+use std::collections::HashSet;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use camino::Utf8Path;
+use storekit::error::At;
+use storekit::{Digest, Key, Result};
+
+/// What a path below the store's folder is, by its name alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A blob.
+    Blob(Digest),
+    /// A key file, or the inputs of a key.
+    OfKey(Key),
+    /// A file that is not finished.
+    Unfinished,
+    /// Something in the folder of this name in the trash, or that folder.
+    Trash(String),
+    /// Anything else.
+    Other,
+}
+
+impl Place {
+    /// Reads the path, relative to the store's folder.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        let names: Vec<_> = path.iter().map(|name| name.to_str().unwrap_or("\0")).collect();
+        match names[..] {
+            ["images", .., name] if name.starts_with(storekit::replace::TEMPORARY) => Self::Unfinished,
+            ["images", "blobs", "sha256", hex] => Digest::from_hex(hex).map_or(Self::Other, Self::Blob),
+            ["images", "keys" | "inputs", key] => key.parse().map_or(Self::Other, Self::OfKey),
+            ["trash", name, ..] => Self::Trash(name.to_owned()),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Visits everything below a store's folder, itself included, each with its bytes on disk.
+///
+/// # Errors
+/// Folders that cannot be listed, files that cannot be looked at.
+pub fn walk(store: &Utf8Path, each: &mut dyn FnMut(Place, u64, &Metadata)) -> Result<()> {
+    let mut seen = HashSet::new();
+    visit(store, store.as_std_path(), &mut |path, metadata| {
+        let inode = (metadata.dev(), metadata.ino());
+        if metadata.is_dir() || metadata.nlink() == 1 || seen.insert(inode) {
+            let below = path.strip_prefix(store).unwrap_or(path);
+            each(Place::of(below), bytes_of(metadata), metadata);
+        }
+    })
+}
+
+/// The bytes on disk of one file; `None` where it is not there.
+///
+/// # Errors
+/// I/O errors.
+pub fn bytes(path: &Utf8Path) -> Result<Option<u64>> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        metadata => Ok(Some(bytes_of(&metadata.at("read", path)?))),
+    }
+}
+
+/// The bytes that are free for ordinary users on the file system of `folder`.
+///
+/// # Errors
+/// I/O errors.
+pub fn free(folder: &Utf8Path) -> Result<u64> {
+    let system = rustix::fs::statvfs(folder.as_std_path()).at("read the free space of", folder)?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+fn bytes_of(metadata: &Metadata) -> u64 {
+    metadata.blocks() * 512
+}
+
+fn visit(store: &Utf8Path, path: &Path, each: &mut dyn FnMut(&Path, &Metadata)) -> Result<()> {
+    // A path that is not UTF-8 is nothing of ours: the store itself is named then.
+    let shown = Utf8Path::from_path(path).unwrap_or(store);
+    let Some(metadata) = unless_gone(fs::symlink_metadata(path)).at("read", shown)? else { return Ok(()) };
+    each(path, &metadata);
+    if !metadata.is_dir() {
+        return Ok(());
+    }
+    let Some(listing) = unless_gone(fs::read_dir(path)).at("list", shown)? else { return Ok(()) };
+    for entry in listing {
+        let name = entry.at("list", shown)?.file_name();
+        visit(store, &path.join(std::ffi::OsStr::from_bytes(name.as_bytes())), each)?;
+    }
+    Ok(())
+}
+
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, place: &Place) {
+        assert_eq!(Place::of(Path::new(path)), *place, "{path}");
+    }
+
+    #[test]
+    fn each_file_has_one_kind() {
+        let digest = Digest::of(b"x");
+        check(&format!("images/blobs/sha256/{}", digest.hex()), &Place::Blob(digest));
+        check("images/keys/app", &Place::OfKey("app".parse().unwrap()));
+        check("images/inputs/app", &Place::OfKey("app".parse().unwrap()));
+        check("images/blobs/sha256/.tmp-x", &Place::Unfinished);
+        check("images/.tmp-x", &Place::Unfinished);
+        check("trash/b/images/keys/app", &Place::Trash("b".into()));
+        check("trash/b", &Place::Trash("b".into()));
+        for path in
+            ["", "trash", "images", "images/blobs/sha256/x", "images/keys/-", "images/keys/a/b", "events/x"]
+        {
+            check(path, &Place::Other);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What can go wrong with a collection, each with a remedy.
+
+use miette::Diagnostic;
+use storekit::{Digest, Key};
+use thiserror::Error;
+
+/// The result of what `gcctl` does.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, Error, Diagnostic)]
+pub enum Error {
+    /// The store, or a file in it.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] storekit::Error),
+    /// A manifest or an index is missing or damaged, so what hangs on it is not known.
+    #[error(
+        "the document `{digest}` of `{key}` is missing or damaged, so what else the image needs is not known"
+    )]
+    #[diagnostic(
+        code(gcctl::unknown::corrupt),
+        help("nothing is collected meanwhile: save the image anew, or remove it with `imgtar rm {key}`")
+    )]
+    Unknown {
+        /// The key.
+        key: Key,
+        /// What cannot be read.
+        digest: Digest,
+    },
+    /// A plan that is none.
+    #[error("line {line} of the plan cannot be understood: {reason}")]
+    #[diagnostic(
+        code(gcctl::bad_plan),
+        help("nothing was removed; `gcctl plan --json | gcctl apply -` hands on what `apply` reads")
+    )]
+    BadPlan {
+        /// Which line, from 1.
+        line: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A plan without its last line.
+    #[error("the plan is cut off: its last line is missing")]
+    #[diagnostic(code(gcctl::cut_plan), help("nothing was removed; see whether `gcctl plan` failed"))]
+    CutPlan,
+    /// A plan of a later version.
+    #[error("the plan has version {found}, and this program reads versions up to {known}")]
+    #[diagnostic(code(gcctl::newer_plan), help("plan and apply with the same version of gcctl"))]
+    NewerPlan {
+        /// Its version.
+        found: u64,
+        /// The newest version that is known here.
+        known: u64,
+    },
+    /// A key that is not stored.
+    #[error("nothing is stored under `{0}`")]
+    #[diagnostic(code(gcctl::no_such_key), help("`gcctl ls` lists the keys"))]
+    NoSuchKey(Key),
+    /// stdin, stdout or stderr failed.
+    #[error("cannot {doing}")]
+    #[diagnostic(code(gcctl::stream))]
+    Stream {
+        /// What was tried: `read the plan`, `write to stdout`.
+        doing: &'static str,
+        /// The system's word.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn output(source: std::io::Error) -> Self {
+        Self::Stream { doing: "write to stdout", source }
+    }
+}

@@ -1,0 +1,315 @@
+//! A plan as text: one JSON object a line. See FORMAT.md.
+//!
+//! Keys and digests are read as such, and folders of the trash are only ever compared with those that are there: no
+//! path is made from anything else.
+
+use std::io::{self, BufRead, Write};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use storekit::{Age, ByteSize, Digest, Key};
+
+use crate::error::{Error, Result};
+use crate::limits::{Limits, Why};
+use crate::plan::{Emptied, Eviction, Left, Plan, Unmet, Unneeded};
+
+/// The version of the format; a newer one is refused.
+pub const VERSION: u64 = 1;
+
+/// No line is longer: 16 MiB.
+const LINE_CAP: u64 = 16 << 20;
+
+/// A line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+enum Line {
+    Plan { version: u64, time: Timestamp, limits: WrittenLimits },
+    Image { key: Key, digest: Digest, used: Timestamp, uses: u64, why: Why, bytes: u64, blobs: Vec<Digest> },
+    Blob { digest: Digest, bytes: u64 },
+    Unfinished { bytes: u64 },
+    Trash { name: String, bytes: u64, why: Why },
+    End(End),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct End {
+    keep: bool,
+    images: u64,
+    bytes: u64,
+    free: u64,
+    #[serde(default)]
+    unmet: Vec<WrittenUnmet>,
+}
+
+/// Limits in plain numbers: bytes and seconds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct WrittenLimits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_images: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_free: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trash_grace: Option<u64>,
+}
+
+/// A limit that is not met.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrittenUnmet {
+    /// Which.
+    pub why: Why,
+    /// What is left.
+    pub left: u64,
+    /// What it should be.
+    pub limit: u64,
+}
+
+/// Writes the plan.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
+    lines(plan).iter().try_for_each(|line| write_line(out, line))
+}
+
+/// Writes one JSON object and ends the line.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_line(out: &mut dyn Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}
+
+/// Reads a plan whole.
+///
+/// # Errors
+/// [`Error::BadPlan`], [`Error::CutPlan`], [`Error::NewerPlan`], those of `input`.
+pub fn read(input: &mut dyn BufRead) -> Result<Plan> {
+    let mut reader = Reader { input, number: 0 };
+    let first = reader.line()?.ok_or(Error::CutPlan)?;
+    let mut plan = begin(&first).map_err(|reason| reader.bad(reason))??;
+    loop {
+        let text = reader.line()?.ok_or(Error::CutPlan)?;
+        let line = serde_json::from_slice(&text).map_err(|error| reader.bad(error.to_string()))?;
+        if add(&mut plan, line).map_err(|reason| reader.bad(reason.to_owned()))? {
+            break;
+        }
+    }
+    match reader.line()? {
+        None => Ok(plan),
+        Some(_) => Err(reader.bad("it comes after the end".to_owned())),
+    }
+}
+
+struct Reader<'a> {
+    input: &'a mut dyn BufRead,
+    number: usize,
+}
+
+impl Reader<'_> {
+    /// The next line; `None` at the end, and for a line that has no end.
+    fn line(&mut self) -> Result<Option<Vec<u8>>> {
+        use std::io::Read;
+        let mut line = Vec::new();
+        let reading = |source| Error::Stream { doing: "read the plan", source };
+        (&mut *self.input).take(LINE_CAP).read_until(b'\n', &mut line).map_err(reading)?;
+        self.number += 1;
+        if line.len() as u64 == LINE_CAP {
+            return Err(self.bad(format!("it has more than {LINE_CAP} bytes")));
+        }
+        Ok(line.ends_with(b"\n").then_some(line))
+    }
+
+    fn bad(&self, reason: String) -> Error {
+        Error::BadPlan { line: self.number, reason }
+    }
+}
+
+/// Reads the first line. The version comes before all else, so that a newer plan is told from a wrong one.
+fn begin(text: &[u8]) -> Result<Result<Plan>, String> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        kind: String,
+        version: u64,
+    }
+    let first: Versioned = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    if first.kind != "plan" {
+        return Err(format!("a plan begins with a line of kind `plan`, not `{}`", first.kind.escape_debug()));
+    }
+    if first.version > VERSION {
+        return Ok(Err(Error::NewerPlan { found: first.version, known: VERSION }));
+    }
+    match serde_json::from_slice(text).map_err(|error| error.to_string())? {
+        Line::Plan { time, limits, .. } => Ok(Ok(Plan { time, limits: limits.into(), ..Plan::default() })),
+        _ => Err("it is not the first line of a plan".to_owned()),
+    }
+}
+
+/// Adds what a line says. Returns whether it was the last.
+fn add(plan: &mut Plan, line: Line) -> Result<bool, &'static str> {
+    match line {
+        Line::Plan { .. } => return Err("a second plan begins"),
+        Line::Image { key, digest, used, uses, why, bytes, blobs } => {
+            plan.images.push(Eviction { key, digest, used, uses, why, blobs, bytes });
+        }
+        Line::Blob { digest, bytes } => plan.blobs.push(Unneeded { digest, bytes }),
+        Line::Unfinished { bytes } => plan.abandoned = bytes,
+        Line::Trash { name, bytes, why } => plan.trash.push(Emptied { name, bytes, why }),
+        Line::End(end) => {
+            plan.shred = !end.keep;
+            plan.left = Left { images: end.images, bytes: end.bytes, free: end.free };
+            plan.unmet =
+                end.unmet.iter().map(|it| Unmet { why: it.why, left: it.left, limit: it.limit }).collect();
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn lines(plan: &Plan) -> Vec<Line> {
+    let image = |it: &Eviction| Line::Image {
+        key: it.key.clone(),
+        digest: it.digest,
+        used: it.used,
+        uses: it.uses,
+        why: it.why,
+        bytes: it.bytes,
+        blobs: it.blobs.clone(),
+    };
+    let mut lines =
+        vec![Line::Plan { version: VERSION, time: plan.time, limits: WrittenLimits::from(&plan.limits) }];
+    lines.extend(plan.images.iter().map(image));
+    lines.extend(plan.blobs.iter().map(|it| Line::Blob { digest: it.digest, bytes: it.bytes }));
+    lines.extend((plan.abandoned > 0).then_some(Line::Unfinished { bytes: plan.abandoned }));
+    lines.extend(plan.trash.iter().map(|it| Line::Trash {
+        name: it.name.clone(),
+        bytes: it.bytes,
+        why: it.why,
+    }));
+    let Left { images, bytes, free } = plan.left;
+    lines.push(Line::End(End { keep: !plan.shred, images, bytes, free, unmet: written(&plan.unmet) }));
+    lines
+}
+
+/// The unmet limits as they are written.
+#[must_use]
+pub fn written(unmet: &[Unmet]) -> Vec<WrittenUnmet> {
+    unmet.iter().map(|it| WrittenUnmet { why: it.why, left: it.left, limit: it.limit }).collect()
+}
+
+impl From<&Limits> for WrittenLimits {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            max_images: limits.max_images,
+            max_size: limits.max_size.map(|size| size.0),
+            max_age: limits.max_age.map(|age| age.0.as_secs()),
+            min_free: limits.min_free.map(|size| size.0),
+            trash_grace: limits.trash_grace.map(|age| age.0.as_secs()),
+        }
+    }
+}
+
+impl From<WrittenLimits> for Limits {
+    fn from(written: WrittenLimits) -> Self {
+        let age = |seconds| Age(std::time::Duration::from_secs(seconds));
+        Self {
+            max_images: written.max_images,
+            max_size: written.max_size.map(ByteSize),
+            max_age: written.max_age.map(age),
+            min_free: written.min_free.map(ByteSize),
+            trash_grace: written.trash_grace.map(age),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: &str =
+        r#"{"kind":"plan","version":1,"time":"2026-01-02T03:04:05Z","limits":{"max-images":2}}"#;
+    const LAST: &str = r#"{"kind":"end","keep":true,"images":2,"bytes":10,"free":7}"#;
+
+    fn parse(lines: &[&str]) -> Result<Plan> {
+        let text: String = lines.iter().flat_map(|line| [*line, "\n"]).collect();
+        read(&mut text.as_bytes())
+    }
+
+    #[track_caller]
+    fn refused(lines: &[&str], word: &str) {
+        let message = parse(lines).unwrap_err().to_string();
+        assert!(message.contains(word), "{message}");
+    }
+
+    #[test]
+    fn a_plan_survives_its_text() {
+        let digest = Digest::of(b"x");
+        let plan = Plan {
+            time: "2026-01-02T03:04:05Z".parse().unwrap(),
+            limits: Limits { max_images: Some(2), max_age: Some("3d".parse().unwrap()), ..Limits::default() },
+            images: vec![Eviction {
+                key: "k".parse().unwrap(),
+                digest,
+                used: "2026-01-01T03:04:05.123456789Z".parse().unwrap(),
+                uses: 3,
+                why: Why::MaxImages,
+                blobs: vec![digest],
+                bytes: 12,
+            }],
+            blobs: vec![Unneeded { digest, bytes: 5 }],
+            abandoned: 4096,
+            trash: vec![Emptied { name: "b".into(), bytes: 1, why: Why::TrashGrace }],
+            shred: true,
+            left: Left { images: 2, bytes: 10, free: 7 },
+            unmet: vec![Unmet { why: Why::MaxSize, left: 10, limit: 3 }],
+        };
+        let mut text = Vec::new();
+        write(&plan, &mut text).unwrap();
+        assert_eq!(read(&mut &text[..]).unwrap(), plan);
+    }
+
+    #[test]
+    fn the_lines_are_as_documented() {
+        let digest = "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+        let image = format!(
+            r#"{{"kind":"image","key":"k","digest":"{digest}","used":"2026-01-01T00:00:00Z","uses":0,"why":"max-images","bytes":9,"blobs":["{digest}"]}}"#
+        );
+        let blob = format!(r#"{{"kind":"blob","digest":"{digest}","bytes":5}}"#);
+        let unfinished = r#"{"kind":"unfinished","bytes":4096}"#;
+        let trash = r#"{"kind":"trash","name":"20260101T000000.000000Z-1","bytes":5,"why":"trash-grace"}"#;
+        let end = r#"{"kind":"end","keep":true,"images":2,"bytes":10,"free":7,"unmet":[]}"#;
+        let lines = [FIRST, &image, &blob, unfinished, trash, end];
+        let mut text = Vec::new();
+        write(&parse(&lines).unwrap(), &mut text).unwrap();
+        assert_eq!(String::from_utf8(text).unwrap(), lines.map(|line| format!("{line}\n")).concat());
+    }
+
+    #[test]
+    fn what_is_no_plan_is_refused() {
+        refused(&[], "cut off");
+        refused(&[FIRST], "cut off");
+        refused(&["KEY  FREES  LAST USE"], "line 1");
+        refused(&[LAST], "line 1");
+        refused(&[FIRST, FIRST, LAST], "second plan");
+        refused(&[FIRST, LAST, LAST], "line 3");
+        refused(&[&FIRST.replace("\"version\":1", "\"version\":2"), LAST], "version 2");
+        refused(&[FIRST, r#"{"kind":"image","key":"../../etc"}"#, LAST], "not a key");
+        refused(&[FIRST, r#"{"kind":"blob","digest":"sha256:../x","bytes":1}"#, LAST], "not a digest");
+        refused(&[FIRST, r#"{"kind":"blob","digest":"x","bytes":-1}"#, LAST], "line 2");
+        refused(&[FIRST, r#"{"kind":"folder","path":"/"}"#, LAST], "folder");
+        refused(&[FIRST, r#"{"kind":"unfinished","bytes":1,"path":"/"}"#, LAST], "path");
+    }
+
+    #[test]
+    fn a_plan_without_its_last_newline_is_cut_off() {
+        let text = format!("{FIRST}\n{LAST}");
+        assert!(matches!(read(&mut text.as_bytes()), Err(Error::CutPlan)));
+    }
+}

@@ -1,0 +1,131 @@
+//! What is needed at this very moment, read again in each step of a sweep, under its lock.
+//!
+//! Looks at every key file, and reads those that are not the ones that it read last. An entry's blobs follow from its
+//! descriptor alone, so they are followed once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
+
+use camino::Utf8Path;
+use storekit::error::At;
+use storekit::lock::Exclusive;
+use storekit::{Descriptor, Digest, Images, Key, Walker};
+
+use crate::error::Result;
+use crate::survey;
+
+/// What tells one file of a name from the next: a writer replaces the file, a use changes its times.
+type Identity = (u64, u64, i64, i64);
+
+/// A descriptor, by all that decides what it reaches.
+type Root = (String, Digest, u64);
+
+/// Remembers between the steps what it has read.
+pub(crate) struct Roots {
+    images: Images,
+    walker: Walker,
+    entries: BTreeMap<Key, (Identity, Descriptor)>,
+    reached: HashMap<Root, Rc<Vec<Digest>>>,
+    index: Option<Identity>,
+    foreign: BTreeSet<Digest>,
+    needed: HashSet<Digest>,
+    stale: bool,
+}
+
+impl Roots {
+    pub(crate) fn new(images: &Images) -> Self {
+        Self {
+            images: images.clone(),
+            walker: images.walker(),
+            entries: BTreeMap::new(),
+            reached: HashMap::new(),
+            index: None,
+            foreign: BTreeSet::new(),
+            needed: HashSet::new(),
+            stale: true,
+        }
+    }
+
+    /// Reads ahead, without the lock, so that the steps are short. What cannot be read is found out in a step.
+    pub(crate) fn read_ahead(&mut self) {
+        let _ = self.refresh();
+    }
+
+    /// All blobs that something needs now, present or not.
+    pub(crate) fn needed(&mut self, _lock: &Exclusive) -> Result<&HashSet<Digest>> {
+        self.refresh()?;
+        Ok(&self.needed)
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        // Where a step below fails, all is collected anew the next time.
+        let stale = std::mem::replace(&mut self.stale, true);
+        let entries = self.read_entries()?;
+        let index = self.read_index()?;
+        if stale || entries || index {
+            self.needed = self.collect()?;
+        }
+        self.stale = false;
+        Ok(())
+    }
+
+    /// Reads the key files that are not the ones that were read last. Returns whether anything is new.
+    fn read_entries(&mut self) -> Result<bool> {
+        let mut before = std::mem::take(&mut self.entries);
+        let mut new = false;
+        for key in self.images.keys()? {
+            let path = self.images.folder().join("keys").join(key.as_str());
+            let Some(identity) = identity(&path)? else { continue };
+            match before.remove(&key) {
+                Some(known) if known.0 == identity => {
+                    self.entries.insert(key, known);
+                }
+                _ => {
+                    let Some(listed) = self.images.peek(&key)? else { continue };
+                    self.entries.insert(key, (identity, listed.entry.descriptor));
+                    new = true;
+                }
+            }
+        }
+        Ok(new || !before.is_empty())
+    }
+
+    fn read_index(&mut self) -> Result<bool> {
+        let index = identity(&self.images.folder().join("index.json"))?;
+        if index.is_some() && index == self.index {
+            return Ok(false);
+        }
+        self.foreign = survey::foreign(&self.images)?;
+        self.index = index;
+        Ok(true)
+    }
+
+    fn collect(&mut self) -> Result<HashSet<Digest>> {
+        let mut needed: HashSet<_> = self.foreign.iter().copied().collect();
+        for (key, (_, descriptor)) in &self.entries {
+            let name = (descriptor.media_type.clone(), descriptor.digest, descriptor.size);
+            let reached = if let Some(reached) = self.reached.get(&name) {
+                Rc::clone(reached)
+            } else {
+                let reach = self.walker.reach(descriptor)?;
+                survey::known(key, &reach)?;
+                let reached = Rc::new(reach.digests().collect());
+                Rc::clone(self.reached.entry(name).or_insert(reached))
+            };
+            needed.extend(reached.iter());
+        }
+        Ok(needed)
+    }
+}
+
+fn identity(path: &Utf8Path) -> Result<Option<Identity>> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        metadata => {
+            let metadata = metadata.at("read", path)?;
+            Ok(Some((metadata.ino(), metadata.size(), metadata.ctime(), metadata.ctime_nsec())))
+        }
+    }
+}

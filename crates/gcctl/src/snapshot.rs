@@ -1,0 +1,181 @@
+//! What a store holds at one moment, and what follows from that.
+//!
+//! Touches no disk and reads no clock. All sizes are bytes on disk (blocks, not lengths).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use storekit::{Digest, Key};
+
+/// A store at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// When it was taken.
+    pub now: Timestamp,
+    /// The entries, sorted by key.
+    pub images: Vec<Image>,
+    /// The blobs that descriptors of other OCI tools need, beside our entries.
+    pub foreign: BTreeSet<Digest>,
+    /// Every blob that is there, with its bytes.
+    pub blobs: BTreeMap<Digest, u64>,
+    /// Unfinished files of writers, living and dead.
+    pub unfinished: u64,
+    /// The part of `unfinished` that dead writers left behind.
+    pub abandoned: u64,
+    /// The folders of the trash, by name: oldest first.
+    pub trash: Vec<Removed>,
+    /// Everything else in the store's folder, the folders themselves included.
+    pub other: u64,
+    /// What is still free on the file system.
+    pub free: u64,
+}
+
+/// An entry and what it needs.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Its key.
+    pub key: Key,
+    /// The digest of its manifest or index.
+    pub digest: Digest,
+    /// The names that a load restores.
+    pub names: Vec<String>,
+    /// When it was saved.
+    pub saved: Timestamp,
+    /// When it was last used; never later than the snapshot.
+    pub used: Timestamp,
+    /// How often it was loaded.
+    pub uses: u64,
+    /// Whether it may never go.
+    pub pinned: bool,
+    /// Whether a blob that it needs is not there: it cannot be loaded as it is.
+    pub incomplete: bool,
+    /// The blobs that it needs, those that are there, each once.
+    pub blobs: Vec<Digest>,
+    /// The bytes of its own files: its key file and its inputs.
+    pub files: u64,
+}
+
+/// A folder of the trash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// Its name.
+    pub name: String,
+    /// Since when it is there.
+    pub since: Timestamp,
+    /// What it holds.
+    pub bytes: u64,
+}
+
+/// What a store occupies, by kind. The parts add up to the store's folder exactly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// What one image alone needs.
+    pub unique: u64,
+    /// What several images need, or another tool's; counted once.
+    pub shared: u64,
+    /// Blobs that nothing needs.
+    pub unreferenced: u64,
+    /// Files that are being written, or were left unfinished.
+    pub unfinished: u64,
+    /// What was removed and could still be brought back.
+    pub trash: u64,
+    /// Everything else: index, events, contexts, packages, folders.
+    pub other: u64,
+}
+
+impl Usage {
+    /// What collection governs: all but `other`.
+    #[must_use]
+    pub fn governed(&self) -> u64 {
+        self.unique + self.shared + self.unreferenced + self.unfinished + self.trash
+    }
+
+    /// The whole folder.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.governed() + self.other
+    }
+}
+
+impl Snapshot {
+    /// The bytes of a blob; 0 where it is not there.
+    #[must_use]
+    pub fn bytes(&self, digest: &Digest) -> u64 {
+        self.blobs.get(digest).copied().unwrap_or(0)
+    }
+
+    /// What the image occupies with all that it needs, shared or not.
+    #[must_use]
+    pub fn size(&self, image: &Image) -> u64 {
+        image.files + image.blobs.iter().map(|digest| self.bytes(digest)).sum::<u64>()
+    }
+
+    /// What would be freed if this image alone went.
+    #[must_use]
+    pub fn own(&self, image: &Image, holders: &Holders) -> u64 {
+        let alone = image.blobs.iter().filter(|digest| holders.count(digest) == 1);
+        image.files + alone.map(|digest| self.bytes(digest)).sum::<u64>()
+    }
+
+    /// The blobs that nothing needs, sorted.
+    #[must_use]
+    pub fn unreferenced(&self, holders: &Holders) -> Vec<(Digest, u64)> {
+        let idle = self.blobs.iter().filter(|(digest, _)| holders.count(digest) == 0);
+        idle.map(|(digest, bytes)| (*digest, *bytes)).collect()
+    }
+
+    /// What the store occupies, by kind.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let holders = Holders::of(self);
+        let unique = self.images.iter().map(|image| self.own(image, &holders)).sum();
+        let files: u64 = self.images.iter().map(|image| image.files).sum();
+        let unreferenced = self.unreferenced(&holders).iter().map(|(_, bytes)| bytes).sum();
+        let all = self.blobs.values().sum::<u64>() + files;
+        Usage {
+            unique,
+            shared: all - unique - unreferenced,
+            unreferenced,
+            unfinished: self.unfinished,
+            trash: self.trash.iter().map(|removed| removed.bytes).sum(),
+            other: self.other,
+        }
+    }
+}
+
+/// How many roots need each blob.
+#[derive(Clone, Debug, Default)]
+pub struct Holders(HashMap<Digest, usize>);
+
+impl Holders {
+    /// Counts all entries, and the other tools' descriptors as one more.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let mut holders = Self::default();
+        let ours = snapshot.images.iter().flat_map(|image| &image.blobs);
+        for digest in ours.chain(&snapshot.foreign) {
+            *holders.0.entry(*digest).or_default() += 1;
+        }
+        holders
+    }
+
+    /// By how many the blob is needed.
+    #[must_use]
+    pub fn count(&self, digest: &Digest) -> usize {
+        self.0.get(digest).copied().unwrap_or(0)
+    }
+
+    /// Takes an image away. Returns the blobs that nothing needs after that.
+    pub fn release(&mut self, image: &Image) -> Vec<Digest> {
+        let mut idle = Vec::new();
+        for digest in &image.blobs {
+            let Some(count) = self.0.get_mut(digest) else { continue };
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                idle.push(*digest);
+            }
+        }
+        idle
+    }
+}

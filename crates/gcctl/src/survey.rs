@@ -1,0 +1,138 @@
+//! Reads a store into a snapshot.
+//!
+//! Takes no lock: what comes and goes meanwhile is read again. An entry that cannot be read, or a document that is
+//! missing or damaged, is an error.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use storekit::images::Listed;
+use storekit::{Digest, Event, Images, Key, Reach, Store, Walker, trash};
+
+use crate::disk::{self, Place};
+use crate::error::{Error, Result};
+use crate::events;
+use crate::snapshot::{Image, Removed, Snapshot};
+
+/// Reads the whole store. `events` are its own, for the uses.
+///
+/// # Errors
+/// [`Error::Unknown`]; whatever of the store cannot be read.
+pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
+    let images = store.images();
+    // Files first: what an entry needs that came after them is not taken for unreferenced.
+    let found = Found::below(store)?;
+    let entries = entries(&images)?;
+    let uses = events::uses(events);
+    let pins = images.pins()?;
+    let now = Timestamp::now();
+    let image = |(listed, reach): (Listed, Reach)| Image {
+        digest: listed.entry.descriptor.digest,
+        names: listed.entry.names,
+        saved: listed.entry.saved,
+        used: Timestamp::try_from(listed.used).unwrap_or(now).min(now),
+        uses: uses.get(listed.key.as_str()).copied().unwrap_or(0),
+        pinned: pins.contains(&listed.key),
+        incomplete: !reach.is_whole(),
+        // What is not on the list came after it: the entry's next look sees it.
+        blobs: reach.present.into_keys().filter(|digest| found.blobs.contains_key(digest)).collect(),
+        files: found.files.get(&listed.key).copied().unwrap_or(0),
+        key: listed.key,
+    };
+    let images_now: Vec<_> = entries.into_iter().map(image).collect();
+    let counted: u64 = images_now.iter().map(|image| image.files).sum();
+    Ok(Snapshot {
+        now,
+        images: images_now,
+        foreign: foreign(&images)?,
+        unfinished: found.unfinished,
+        abandoned: images.abandoned()?.min(found.unfinished),
+        trash: found.trash.into_values().collect(),
+        // The inputs of a key that has no entry are no image's.
+        other: found.other + found.files.values().sum::<u64>() - counted,
+        blobs: found.blobs,
+        free: disk::free(store.root())?,
+    })
+}
+
+/// The entries with what hangs on them.
+fn entries(images: &Images) -> Result<Vec<(Listed, Reach)>> {
+    let mut walker = images.walker();
+    let mut entries = Vec::new();
+    for listed in images.list()? {
+        entries.extend(settle(images, &mut walker, listed)?);
+    }
+    Ok(entries)
+}
+
+/// Follows an entry. Where something is missing the entry is read again: a collector may have taken both, or a
+/// save may have put another in its place.
+fn settle(images: &Images, walker: &mut Walker, mut listed: Listed) -> Result<Option<(Listed, Reach)>> {
+    loop {
+        let reach = walker.reach(&listed.entry.descriptor)?;
+        if reach.is_whole() {
+            return Ok(Some((listed, reach)));
+        }
+        match images.peek(&listed.key)? {
+            None => return Ok(None),
+            Some(again) if again.entry == listed.entry => {
+                return known(&listed.key, &reach).map(|()| Some((listed, reach)));
+            }
+            Some(again) => listed = again,
+        }
+    }
+}
+
+/// # Errors
+/// [`Error::Unknown`] where a document is missing, so that nobody knows what hangs on it.
+pub(crate) fn known(key: &Key, reach: &Reach) -> Result<()> {
+    match reach.unknown.first() {
+        None => Ok(()),
+        Some(digest) => Err(Error::Unknown { key: key.clone(), digest: *digest }),
+    }
+}
+
+/// What other tools' descriptors need, as far as it is there.
+pub(crate) fn foreign(images: &Images) -> Result<BTreeSet<Digest>> {
+    let mut walker = images.walker();
+    let mut digests = BTreeSet::new();
+    for descriptor in images.foreign()? {
+        digests.extend(walker.reach(&descriptor)?.digests());
+    }
+    Ok(digests)
+}
+
+/// What lies on the disk.
+#[derive(Default)]
+struct Found {
+    blobs: BTreeMap<Digest, u64>,
+    files: HashMap<Key, u64>,
+    unfinished: u64,
+    trash: BTreeMap<String, Removed>,
+    other: u64,
+}
+
+impl Found {
+    fn below(store: &Store) -> Result<Self> {
+        let mut found = Self::default();
+        disk::walk(store.root(), &mut |place, bytes, metadata| match place {
+            Place::Blob(digest) => {
+                found.blobs.insert(digest, bytes);
+            }
+            Place::OfKey(key) => *found.files.entry(key).or_default() += bytes,
+            Place::Unfinished => found.unfinished += bytes,
+            Place::Trash(name) => found.removed(name, bytes, metadata),
+            Place::Other => found.other += bytes,
+        })?;
+        Ok(found)
+    }
+
+    /// The folder of the trash itself comes before what is in it.
+    fn removed(&mut self, name: String, bytes: u64, metadata: &std::fs::Metadata) {
+        // What a killed run was about to delete is older than any grace.
+        let since = metadata.modified().ok().filter(|_| !trash::is_doomed(&name));
+        let since = since.and_then(|time| Timestamp::try_from(time).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let removed = self.trash.entry(name.clone()).or_insert_with(|| Removed { name, since, bytes: 0 });
+        removed.bytes += bytes;
+    }
+}

@@ -1,0 +1,254 @@
+//! Removes what a plan names, and nothing else.
+//!
+//! Works in short steps, each under the store's exclusive lock, and looks at each item again under that lock: an
+//! entry that was saved anew, used or pinned since stays, and a blob goes only where no entry that stands then needs
+//! it. Entries go before blobs, so that a run that is killed leaves whole images and blobs that nothing needs.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use storekit::lock::Exclusive;
+use storekit::{Batch, Digest, Discarded, Event, Images, Kind, Store};
+
+use crate::disk;
+use crate::error::Result;
+use crate::events::TOOL;
+use crate::plan::{Eviction, Left, Plan, Unmet};
+use crate::roots::Roots;
+use crate::survey::survey;
+
+/// How long one step holds the lock; it ends with the item that it is at.
+const STEP: Duration = Duration::from_millis(50);
+
+/// What a sweep did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Swept {
+    /// The images that went, with the bytes that went with each.
+    pub images: Vec<Eviction>,
+    /// What stayed although the plan names it.
+    pub kept: Vec<Kept>,
+    /// How many blobs went.
+    pub blobs: u64,
+    /// The bytes that went out of images/.
+    pub bytes: u64,
+    /// Of these, what lies in the trash now.
+    pub trashed: u64,
+    /// The bytes of the trash that was emptied.
+    pub emptied: u64,
+    /// Whether the disk was too full to move anything.
+    pub disk_full: bool,
+    /// Whether it was told to stop.
+    pub interrupted: bool,
+    /// What is left.
+    pub left: Left,
+    /// The limits that are not met.
+    pub unmet: Vec<Unmet>,
+}
+
+/// Something that stayed although the plan names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its key, or its digest.
+    pub name: String,
+    /// Why it stayed.
+    pub reason: Reason,
+}
+
+/// Why something stayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// It is not there any more.
+    Gone,
+    /// Another image stands under the key.
+    SavedAnew,
+    /// It was used since.
+    Used,
+    /// It was pinned since.
+    Pinned,
+    /// Somebody is writing or reading it.
+    InUse,
+    /// An entry needs it now.
+    Needed,
+}
+
+/// Removes what the plan names. `stop` ends the sweep between two steps.
+///
+/// # Errors
+/// A store that cannot be read or written, a lock that is not to be had. What was done by then stands, and the
+/// store is whole.
+pub fn sweep(store: &Store, plan: &Plan, stop: &AtomicBool) -> Result<Swept> {
+    let mut sweep = Sweep::new(store, plan, stop);
+    let run = sweep.run();
+    // Also for what a failed or stopped run has removed.
+    let index = if sweep.images.folder().is_dir() { sweep.images.sync_index() } else { Ok(()) };
+    sweep.note_evictions();
+    run?;
+    index?;
+    sweep.finish()
+}
+
+struct Sweep<'a> {
+    store: &'a Store,
+    plan: &'a Plan,
+    images: Images,
+    batch: Batch,
+    shred: bool,
+    stop: &'a AtomicBool,
+    roots: Roots,
+    swept: Swept,
+}
+
+impl<'a> Sweep<'a> {
+    fn new(store: &'a Store, plan: &'a Plan, stop: &'a AtomicBool) -> Self {
+        let images = store.images();
+        let roots = Roots::new(&images);
+        let trash = store.trash();
+        let batch = if plan.shred { trash.shredder() } else { trash.batch(Timestamp::now()) };
+        let (shred, swept) = (plan.shred, Swept::default());
+        Self { store, plan, images, batch, shred, stop, roots, swept }
+    }
+
+    fn run(&mut self) -> Result<()> {
+        self.empty_trash()?;
+        if self.plan.abandoned > 0 {
+            let freed = self.images.sweep_unfinished()?;
+            self.count(freed, false);
+        }
+        let plan = self.plan;
+        self.in_steps(plan.images.iter(), Self::evict)?;
+        let of_images = plan.images.iter().flat_map(|image| &image.blobs).map(|digest| (*digest, false));
+        let idle = plan.blobs.iter().map(|blob| (blob.digest, true));
+        self.roots.read_ahead();
+        self.in_steps(of_images.chain(idle), Self::take_blob)
+    }
+
+    /// Before anything moves: a full disk has room then.
+    fn empty_trash(&mut self) -> Result<()> {
+        let trash = self.store.trash();
+        for emptied in &self.plan.trash {
+            if self.stopped() {
+                return Ok(());
+            }
+            trash.doom(&emptied.name)?;
+            self.swept.emptied += trash.shred()?;
+        }
+        Ok(())
+    }
+
+    fn stopped(&mut self) -> bool {
+        self.swept.interrupted |= self.stop.load(Ordering::Relaxed);
+        self.swept.interrupted
+    }
+
+    /// Takes the lock, works for a short while, lets others in, and so on.
+    fn in_steps<T>(
+        &mut self,
+        items: impl Iterator<Item = T>,
+        each: impl Fn(&mut Self, &Exclusive, T) -> Result<()>,
+    ) -> Result<()> {
+        let mut items = items.peekable();
+        while items.peek().is_some() && !self.stopped() {
+            let lock = self.store.lock_exclusive()?;
+            let begun = Instant::now();
+            while let Some(item) = items.next_if(|_| begun.elapsed() < STEP) {
+                each(self, &lock, item)?;
+            }
+            drop(lock);
+        }
+        Ok(())
+    }
+
+    fn evict(&mut self, lock: &Exclusive, image: &Eviction) -> Result<()> {
+        if let Some(reason) = self.reason_to_keep(image)? {
+            self.swept.kept.push(Kept { name: image.key.to_string(), reason });
+            return Ok(());
+        }
+        let files = ["keys", "inputs"].map(|name| self.images.folder().join(name).join(image.key.as_str()));
+        let bytes = disk::bytes(&files[0])?.unwrap_or(0) + disk::bytes(&files[1])?.unwrap_or(0);
+        if self.discarding(|it| it.images.discard(lock, &image.key, &it.batch))? {
+            self.swept.images.push(image.clone());
+            self.count(bytes, true);
+        }
+        Ok(())
+    }
+
+    fn reason_to_keep(&self, image: &Eviction) -> Result<Option<Reason>> {
+        let Some(listed) = self.images.peek(&image.key)? else { return Ok(Some(Reason::Gone)) };
+        let used = Timestamp::try_from(listed.used).unwrap_or(Timestamp::MAX);
+        Ok(if listed.entry.descriptor.digest != image.digest {
+            Some(Reason::SavedAnew)
+        } else if self.images.pins()?.contains(&image.key) {
+            Some(Reason::Pinned)
+        } else if used > image.used {
+            Some(Reason::Used)
+        } else {
+            None
+        })
+    }
+
+    /// `listed`: the plan names the blob by itself, not with an image.
+    fn take_blob(&mut self, lock: &Exclusive, (digest, listed): (Digest, bool)) -> Result<()> {
+        let keep = |it: &mut Self, reason| it.swept.kept.push(Kept { name: digest.to_string(), reason });
+        if self.roots.needed(lock)?.contains(&digest) {
+            if listed {
+                keep(self, Reason::Needed);
+            }
+            return Ok(());
+        }
+        let Some(bytes) = disk::bytes(&self.images.blobs().path(&digest))? else { return Ok(()) };
+        match self.discarding(|it| it.images.discard_blob(lock, &digest, &it.batch))? {
+            Discarded::Moved => {
+                self.swept.blobs += 1;
+                self.count(bytes, true);
+            }
+            Discarded::InUse => keep(self, Reason::InUse),
+            Discarded::Gone => {}
+        }
+        Ok(())
+    }
+
+    /// Does it; where the disk is too full to make a folder in the trash, does it without the trash.
+    fn discarding<T>(&mut self, discard: impl Fn(&Self) -> storekit::Result<T>) -> Result<T> {
+        match discard(self) {
+            Err(error) if is_full(&error) && !self.shred => {
+                self.shred = true;
+                self.swept.disk_full = true;
+                self.batch = self.store.trash().shredder();
+                Ok(discard(self)?)
+            }
+            done => Ok(done?),
+        }
+    }
+
+    fn count(&mut self, bytes: u64, moved: bool) {
+        self.swept.bytes += bytes;
+        if moved && !self.shred {
+            self.swept.trashed += bytes;
+        }
+    }
+
+    fn note_evictions(&self) {
+        for image in &self.swept.images {
+            let event = Event::new(TOOL, Kind::Evict, &image.key, Timestamp::now());
+            // Statistics only: a store that has no room for a line goes without.
+            let _ = self.store.events().record(&Event { bytes: Some(image.bytes), ..event });
+        }
+    }
+
+    /// What is left, as planned; where less was done than planned, as it is found.
+    fn finish(mut self) -> Result<Swept> {
+        let as_planned = self.swept.bytes >= self.plan.bytes() && !self.swept.interrupted;
+        self.swept.left = if as_planned { self.plan.left } else { survey(self.store, &[])?.left() };
+        self.swept.unmet = self.swept.left.unmet(&self.plan.limits);
+        Ok(self.swept)
+    }
+}
+
+fn is_full(error: &storekit::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error, storekit::Error::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+}

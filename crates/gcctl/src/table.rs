@@ -1,0 +1,149 @@
+//! Aligned columns, and sizes and times for people.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+/// A table: columns as wide as their widest cell, two spaces between them, none at the end of a line.
+#[derive(Debug, Default)]
+pub struct Table {
+    headings: Vec<(&'static str, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+/// To which side a column's cells are moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+impl Table {
+    /// A table with these headings.
+    #[must_use]
+    pub fn new(headings: &[(&'static str, Align)]) -> Self {
+        Self { headings: headings.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row; control characters are shown, not sent to the terminal.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().map(|cell| visible(&cell)).collect());
+    }
+
+    /// The text; the headings are bold where `bold`.
+    #[must_use]
+    pub fn text(&self, bold: bool) -> String {
+        let headings: Vec<_> = self.headings.iter().map(|(heading, _)| (*heading).to_owned()).collect();
+        let mut text = match self.line(&headings) {
+            line if bold => format!("\x1b[1m{line}\x1b[0m\n"),
+            line => format!("{line}\n"),
+        };
+        for row in &self.rows {
+            text.push_str(&self.line(row));
+            text.push('\n');
+        }
+        text
+    }
+
+    fn line(&self, cells: &[String]) -> String {
+        let mut line = String::new();
+        for (column, (cell, (_, align))) in cells.iter().zip(&self.headings).enumerate() {
+            let width = self.width(column);
+            // Writing to a string does not fail.
+            let _ = match align {
+                Align::Left => write!(line, "{cell:<width$}  "),
+                Align::Right => write!(line, "{cell:>width$}  "),
+            };
+        }
+        line.truncate(line.trim_end().len());
+        line
+    }
+
+    fn width(&self, column: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(column)).map(String::as_str);
+        let heading = self.headings.get(column).map(|(heading, _)| *heading);
+        cells.chain(heading).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    }
+}
+
+/// The text with its control characters escaped.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            visible.extend(c.escape_default());
+        } else {
+            visible.push(c);
+        }
+    }
+    visible
+}
+
+/// How long ago, in the largest unit of which there are two or more: `now`, `5 min ago`, `3 d ago`.
+#[must_use]
+pub fn ago(time: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(time).as_secs().max(0);
+    let units = [(365 * 86_400, "y"), (86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    match units.into_iter().find(|(unit, _)| seconds >= 2 * unit) {
+        Some((unit, name)) => format!("{} {name} ago", seconds / unit),
+        None => "now".to_owned(),
+    }
+}
+
+/// A span of time as a person would say it: `24 h`, `30 d`.
+#[must_use]
+pub fn span(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3600, "h"), (60, "min")];
+    match units.into_iter().find(|(unit, _)| seconds >= 2 * unit || seconds == *unit) {
+        Some((unit, name)) => format!("{} {name}", seconds / unit),
+        None => format!("{seconds} s"),
+    }
+}
+
+/// `1 image`, `2 images`.
+#[must_use]
+pub fn count(number: u64, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::SignedDuration;
+
+    #[test]
+    fn columns_are_aligned_and_lines_end_clean() {
+        let mut table = Table::new(&[("KEY", Align::Left), ("SIZE", Align::Right), ("NAMES", Align::Left)]);
+        table.row(["a".into(), "1.23MB".into(), "é:latest".into()]);
+        table.row(["long-key".into(), "9B".into(), String::new()]);
+        let text = "KEY         SIZE  NAMES\na         1.23MB  é:latest\nlong-key      9B\n";
+        assert_eq!(table.text(false), text);
+        assert!(table.text(true).starts_with("\x1b[1mKEY         SIZE  NAMES\x1b[0m\n"));
+    }
+
+    #[test]
+    fn a_name_cannot_drive_the_terminal() {
+        assert_eq!(visible("a\x1b[2J\n"), "a\\u{1b}[2J\\n");
+    }
+
+    #[track_caller]
+    fn check(seconds: i64, text: &str) {
+        let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 4000);
+        assert_eq!(ago(now - SignedDuration::from_secs(seconds), now), text);
+    }
+
+    #[test]
+    fn times_are_relative() {
+        check(-5, "now");
+        check(1, "now");
+        check(59, "59 s ago");
+        check(119, "119 s ago");
+        check(120, "2 min ago");
+        check(7200, "2 h ago");
+        check(3 * 86_400 + 5, "3 d ago");
+        check(800 * 86_400, "2 y ago");
+    }
+}

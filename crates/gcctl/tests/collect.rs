@@ -1,0 +1,538 @@
+//! The program over real stores: what it prints, what it removes, several of it at once, killed, on a full disk.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests write what they like, and may panic"
+)]
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
+use storekit::oci::{CONFIG, MANIFEST};
+use storekit::{Descriptor, Digest, Entry, Event, Key, Kind, Lease, Overwrite, Store};
+
+/// A store in a folder of its own.
+struct Scratch {
+    root: Utf8PathBuf,
+    store: Store,
+    _dir: Option<tempfile::TempDir>,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(dir.path().join("store")).unwrap();
+        Self { _dir: Some(dir), ..Self::at(root) }
+    }
+
+    fn at(root: Utf8PathBuf) -> Self {
+        let store = Store::open_or_create(&root).unwrap();
+        Self { root, store, _dir: None }
+    }
+
+    /// Saves an image of these layers, last used so many hours ago.
+    fn save(&self, key: &str, hours: u64, layers: &[&str]) -> &Self {
+        save(&self.store, key, layers);
+        let used = SystemTime::now() - Duration::from_secs(hours * 3600 + 60);
+        let file = fs::File::options().append(true).open(self.root.join("images/keys").join(key)).unwrap();
+        file.set_modified(used).unwrap();
+        self
+    }
+
+    /// Three images that share a base: `c` is the oldest.
+    fn three(&self) -> &Self {
+        for (key, hours) in [("a", 10), ("b", 20), ("c", 30)] {
+            self.save(key, hours, &["base", key]);
+        }
+        self
+    }
+
+    fn command(&self, words: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gcctl"));
+        command.env_clear().current_dir(&self.root).args(["--store", "."]).args(words.split_whitespace());
+        command
+    }
+
+    fn run(&self, words: &str) -> Ran {
+        Ran::of(&self.command(words).output().unwrap())
+    }
+
+    fn feed(&self, words: &str, input: &str) -> Ran {
+        let mut command = self.command(words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        Ran::of(&child.wait_with_output().unwrap())
+    }
+
+    fn keys(&self) -> String {
+        let keys = self.store.images().keys().unwrap();
+        keys.iter().map(Key::as_str).collect::<Vec<_>>().join(" ")
+    }
+
+    fn blobs(&self) -> Vec<Digest> {
+        self.store.images().blobs().list().unwrap()
+    }
+
+    /// Every entry is whole, every blob sound, and index.json names what is there.
+    #[track_caller]
+    fn assert_whole(&self) {
+        let images = self.store.images();
+        for listed in images.list().unwrap() {
+            let reach = images.walker().reach(&listed.entry.descriptor).unwrap();
+            assert!(reach.is_whole(), "{} lacks {:?}", listed.key, reach.missing);
+            reach.digests().for_each(|digest| images.blobs().verify(&digest).unwrap());
+        }
+    }
+}
+
+/// What a command did.
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    #[track_caller]
+    fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
+        self
+    }
+
+    #[track_caller]
+    fn says(self, word: &str) -> Self {
+        assert!(self.err.contains(word), "{}", self.err);
+        self
+    }
+}
+
+fn save(store: &Store, key: &str, layers: &[&str]) {
+    let leases = write(store, layers);
+    let manifest = leases.last().unwrap();
+    let entry = Entry::new(Descriptor::new(MANIFEST, manifest.digest(), manifest.size()), Timestamp::now());
+    store.images().commit(&key.parse().unwrap(), &entry, None, &leases, Overwrite::Yes).unwrap();
+}
+
+/// Writes the blobs of an image, its manifest last, and commits nothing.
+fn write(store: &Store, layers: &[&str]) -> Vec<Lease> {
+    store.images().prepare().unwrap();
+    let blobs = store.images().blobs();
+    let mut leases: Vec<_> = layers.iter().map(|layer| blobs.put(&content(layer)).unwrap()).collect();
+    let describe = |media: &str, lease: &Lease| Descriptor::new(media, lease.digest(), lease.size());
+    let layers: Vec<_> =
+        leases.iter().map(|it| describe("application/vnd.oci.image.layer.v1.tar", it)).collect();
+    let config = blobs.put(b"{}").unwrap();
+    let manifest =
+        serde_json::json!({"schemaVersion": 2, "config": describe(CONFIG, &config), "layers": layers});
+    leases.push(config);
+    leases.push(blobs.put(manifest.to_string().as_bytes()).unwrap());
+    leases
+}
+
+/// 8 KiB for each name.
+fn content(name: &str) -> Vec<u8> {
+    name.bytes().cycle().take(8192).collect()
+}
+
+fn layer(name: &str) -> Digest {
+    Digest::of(&content(name))
+}
+
+#[test]
+fn a_run_leaves_what_the_limit_allows_and_the_base_that_is_shared() {
+    let scratch = Scratch::new();
+    let ran =
+        scratch.three().run("run --max-images 1").exits(0).says("removed 2 images and 4 blobs (32.8kB)");
+    let lines: Vec<_> = ran.out.lines().collect();
+    assert_eq!(lines[0], "WHAT   FREES  LAST USE  USES  WHY");
+    assert_eq!(lines[1], "c     16.4kB  30 h ago     0  over 1 image");
+    assert_eq!(lines[2], "b     16.4kB  20 h ago     0  over 1 image");
+    assert_eq!(scratch.keys(), "a");
+    assert!(scratch.store.images().blobs().contains(&layer("base")));
+    assert!(!scratch.store.images().blobs().contains(&layer("c")));
+    assert_eq!(scratch.store.images().list().unwrap().len(), 1);
+    let index = fs::read_to_string(scratch.root.join("images/index.json")).unwrap();
+    assert_eq!(index.matches("dev.larder.key").count(), 1, "{index}");
+    scratch.assert_whole();
+    let events = scratch.store.events().read().unwrap();
+    assert_eq!(events.iter().filter(|event| event.kind == Kind::Evict).count(), 2);
+}
+
+#[test]
+fn planning_and_applying_equals_running() {
+    let (planned, run) = (Scratch::new(), Scratch::new());
+    let limits = "--max-images 2 --max-age 25h";
+    let plan = planned.three().run(&format!("plan {limits} --json")).exits(0).out;
+    assert_eq!(planned.keys(), "a b c");
+    planned.feed("apply", &plan).exits(0);
+    run.three().run(&format!("run {limits}")).exits(0);
+    assert_eq!(planned.keys(), run.keys());
+    assert_eq!(planned.blobs(), run.blobs());
+    // Twice does no harm.
+    planned.feed("apply -", &plan).exits(0).says("kept `c`: gone already");
+}
+
+#[test]
+fn a_dry_run_removes_nothing() {
+    let scratch = Scratch::new();
+    let ran = scratch.three().run("run --dry-run --max-images 0").exits(0);
+    assert_eq!(ran.out.lines().count(), 4);
+    scratch.run("clean --dry-run").exits(0);
+    assert_eq!(scratch.keys(), "a b c");
+}
+
+#[test]
+fn apply_keeps_what_changed_since_the_plan() {
+    let scratch = Scratch::new();
+    write(&scratch.store, &["idle", "base"]);
+    let plan = scratch.three().save("d", 40, &["d"]).run("plan --max-images 0 --json").exits(0).out;
+    scratch.store.images().touch(&"a".parse().unwrap());
+    scratch.store.images().pin(&"b".parse().unwrap()).unwrap();
+    save(&scratch.store, "c", &["base", "another"]);
+    save(&scratch.store, "new", &["idle"]);
+    let ran = scratch.feed("apply", &plan).exits(1);
+    for line in ["kept `a`: used since", "kept `b`: pinned since", "kept `c`: another image was saved"] {
+        assert!(ran.err.contains(line), "{}", ran.err);
+    }
+    assert_eq!(scratch.keys(), "a b c new");
+    scratch.assert_whole();
+}
+
+#[test]
+fn apply_refuses_what_is_no_plan_and_removes_nothing() {
+    let scratch = Scratch::new();
+    let plan = scratch.three().run("plan --max-images 0 --json").exits(0).out;
+    let cut = plan.rsplit_once("{\"kind\":\"end\"").unwrap().0;
+    scratch.feed("apply", cut).exits(2).says("cut off");
+    scratch.feed("apply", &plan.replace("\"key\":\"a\"", "\"key\":\"../../a\"")).exits(2).says("not a key");
+    scratch.feed("apply", "WHAT  FREES\n").exits(2).says("line 1");
+    scratch.run("apply nowhere").exits(2).says("nowhere");
+    assert_eq!(scratch.keys(), "a b c");
+    let outside = scratch.root.join("../outside");
+    fs::create_dir(&outside).unwrap();
+    let trash = r#"{"kind":"trash","name":"../../outside","bytes":1,"why":"clean"}"#;
+    let (first, last) = (plan.lines().next().unwrap(), plan.lines().last().unwrap());
+    scratch.feed("apply", &format!("{first}\n{trash}\n{last}\n"));
+    assert!(outside.exists());
+}
+
+#[test]
+fn a_pin_keeps_an_image_and_the_limit_is_said_to_be_broken() {
+    let scratch = Scratch::new();
+    scratch.three().run("pin c nothing").exits(1).says("nothing is stored under `nothing`");
+    scratch.run("run --max-images 0 --max-age 1s").exits(1).says("1 image left, over the limit of 0");
+    assert_eq!(scratch.keys(), "c");
+    scratch.run("clean").exits(0);
+    assert_eq!(scratch.keys(), "c");
+    assert!(scratch.run("ls").exits(0).out.contains("(pinned)"));
+    scratch.run("unpin c").exits(0);
+    scratch.run("unpin c").exits(1);
+    scratch.run("run --max-images 0").exits(0);
+    assert_eq!(scratch.keys(), "");
+}
+
+#[test]
+fn what_somebody_is_writing_stays_and_is_said() {
+    let scratch = Scratch::new();
+    scratch.three();
+    let leases = write(&scratch.store, &["new", "base"]);
+    scratch.run("run").exits(0).says("kept 2 blobs: in use");
+    drop(leases);
+    scratch.run("run").exits(0).says("2 blobs");
+    assert!(!scratch.store.images().blobs().contains(&layer("new")));
+}
+
+#[test]
+fn undo_brings_back_the_last_run_and_then_the_one_before() {
+    let scratch = Scratch::new();
+    scratch.three().run("run --max-images 2").exits(0);
+    scratch.run("run --max-images 0").exits(0);
+    assert_eq!(scratch.run("undo").exits(0).out, "a\nb\n");
+    scratch.assert_whole();
+    assert_eq!(scratch.run("undo --json").exits(0).out, "{\"key\":\"c\"}\n");
+    assert_eq!(scratch.keys(), "a b c");
+    scratch.assert_whole();
+    scratch.run("undo").exits(1).says("nothing to bring back");
+    // What was brought back counts as used now.
+    scratch.run("run --max-age 1h").exits(0);
+    assert_eq!(scratch.keys(), "a b c");
+}
+
+#[test]
+fn undo_brings_back_no_image_whose_blobs_are_gone() {
+    let scratch = Scratch::new();
+    scratch.three().run("run --max-images 2").exits(0);
+    let batch = scratch.store.trash().batches().unwrap().remove(0);
+    let blob = format!("trash/{}/images/blobs/sha256/{}", batch.name(), layer("c").hex());
+    fs::remove_file(scratch.root.join(blob)).unwrap();
+    scratch.run("undo").exits(1).says("1 image could not be brought back");
+    assert_eq!(scratch.keys(), "a b");
+    scratch.assert_whole();
+}
+
+#[test]
+fn a_limit_of_bytes_counts_the_trash_and_empties_it() {
+    let scratch = Scratch::new();
+    scratch.three().run("run --max-images 2").exits(0);
+    let df = |name: &str| {
+        let out = scratch.run("df --json").exits(0).out;
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()[name].as_u64().unwrap()
+    };
+    assert!(df("trash") > 16_384);
+    let images = df("unique") + df("shared");
+    scratch.run(&format!("run --max-size {images}")).exits(0).says("emptied");
+    assert_eq!(df("trash"), 0);
+    scratch.run(&format!("run --max-size {}", images - 1)).exits(0).says("removed 1 image");
+    assert_eq!((df("trash"), scratch.keys().as_str()), (0, "a"));
+    scratch.run("undo").exits(1);
+    scratch.assert_whole();
+}
+
+#[test]
+fn the_parts_of_df_add_up_to_what_du_says() {
+    let scratch = Scratch::new();
+    scratch.three().save("d", 1, &["base", "d"]).run("run --max-images 3").exits(0);
+    write(&scratch.store, &["idle"]);
+    fs::write(scratch.root.join("images/blobs/sha256/.tmp-dead"), vec![1; 70_000]).unwrap();
+    fs::hard_link(scratch.root.join("images/oci-layout"), scratch.root.join("again")).unwrap();
+    let df: serde_json::Value = serde_json::from_str(&scratch.run("df --json").exits(0).out).unwrap();
+    let du = Command::new("du").args(["-s", "--block-size=1", scratch.root.as_str()]).output().unwrap();
+    let du: u64 = String::from_utf8(du.stdout).unwrap().split('\t').next().unwrap().parse().unwrap();
+    assert_eq!(df["total"], du);
+    let parts = ["unique", "shared", "unreferenced", "unfinished", "trash", "other"];
+    assert_eq!(parts.iter().map(|part| df[part].as_u64().unwrap()).sum::<u64>(), du);
+    assert!(df["unreferenced"].as_u64().unwrap() >= 8192 && df["unfinished"].as_u64().unwrap() >= 69_632);
+}
+
+#[test]
+fn what_a_dead_writer_left_goes() {
+    let scratch = Scratch::new();
+    scratch.three();
+    let dead = scratch.root.join("images/blobs/sha256/.tmp-dead");
+    fs::write(&dead, vec![1; 70_000]).unwrap();
+    assert!(scratch.run("plan").exits(0).out.contains("unfinished files  73.7kB"));
+    scratch.run("run").exits(0);
+    assert!(!dead.exists());
+}
+
+#[test]
+fn what_cannot_be_read_stops_the_run() {
+    let scratch = Scratch::new();
+    let images = scratch.three().store.images();
+    let manifest = images.peek(&"b".parse().unwrap()).unwrap().unwrap().entry.descriptor.digest;
+    let before = scratch.blobs();
+    fs::write(images.blobs().path(&manifest), "damaged").unwrap();
+    for command in ["run --max-images 1", "df", "plan"] {
+        scratch.run(command).exits(3).says("imgtar rm b");
+    }
+    assert_eq!(scratch.keys(), "a b c");
+    assert!(
+        before.iter().filter(|digest| **digest != manifest).all(|digest| scratch.blobs().contains(digest))
+    );
+    fs::write(scratch.root.join("images/keys/b"), "<<<<<<< HEAD\n").unwrap();
+    scratch.run("run").exits(3).says("images/keys/b");
+}
+
+#[test]
+fn another_tools_image_is_kept() {
+    let scratch = Scratch::new();
+    scratch.three();
+    let leases = write(&scratch.store, &["foreign"]);
+    let manifest = leases.last().unwrap();
+    let descriptor = Descriptor::new(MANIFEST, manifest.digest(), manifest.size());
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": [descriptor]});
+    fs::write(scratch.root.join("images/index.json"), index.to_string()).unwrap();
+    drop(leases);
+    scratch.run("run").exits(0);
+    assert!(scratch.store.images().blobs().contains(&layer("foreign")));
+    assert_eq!(scratch.store.images().keys().unwrap().len(), 4);
+    scratch.assert_whole();
+}
+
+#[test]
+fn a_store_that_is_too_small_is_said_to_be() {
+    let scratch = Scratch::new();
+    for key in ["x", "y", "z"].map(|key| key.parse::<Key>().unwrap()) {
+        let note =
+            |tool, kind| scratch.store.events().record(&Event::new(tool, kind, &key, Timestamp::now()));
+        note("gcctl", Kind::Evict).unwrap();
+        note("imgtar", Kind::Miss).unwrap();
+    }
+    scratch.three().run("run --max-images 3").exits(0).says("3 were wanted again");
+}
+
+#[test]
+fn uses_count_and_are_listed() {
+    let scratch = Scratch::new();
+    scratch.three();
+    let key: Key = "c".parse().unwrap();
+    for _ in 0..7 {
+        scratch.store.events().record(&Event::new("imgtar", Kind::Hit, &key, Timestamp::now())).unwrap();
+    }
+    let out = scratch.run("ls").exits(0).out;
+    assert_eq!(out.lines().next().unwrap(), "KEY    SIZE     OWN  LAST USE  USES  NAMES");
+    assert_eq!(out.lines().last().unwrap(), "c    28.7kB  16.4kB  30 h ago     7");
+    // A quarter of 30 h is less than 20 h.
+    scratch.run("run --max-images 2").exits(0);
+    assert_eq!(scratch.keys(), "a c");
+}
+
+#[test]
+fn a_folder_that_is_no_store_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gcctl"));
+    let ran = Ran::of(&command.env_clear().arg("ls").arg("--store").arg(dir.path()).output().unwrap());
+    ran.exits(2).says("is not a larder store");
+}
+
+#[test]
+fn writers_and_two_collectors_at_once_leave_every_image_whole() {
+    let scratch = Scratch::new();
+    scratch.three();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for limit in ["run --max-images 3 -q", "run --max-images 2 --trash-grace 0s -q"] {
+            let (scratch, over) = (&scratch, &over);
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let code = scratch.run(limit);
+                    assert!(matches!(code.code, Some(0 | 1)), "{:?} {}", code.code, code.err);
+                }
+            });
+        }
+        let writer = |name: &'static str| {
+            let scratch = &scratch;
+            move || {
+                for round in 0..40 {
+                    let (own, reused) = (format!("{name}{round}"), format!("shared{}", round % 4));
+                    save(&scratch.store, &own, &["base", &reused, &own]);
+                }
+            }
+        };
+        let writers = [scope.spawn(writer("v")), scope.spawn(writer("w"))];
+        let done = writers.map(thread::ScopedJoinHandle::join);
+        over.store(true, Ordering::Relaxed);
+        for it in done {
+            it.unwrap();
+        }
+    });
+    scratch.assert_whole();
+    scratch.run("run --max-images 2 --trash-grace 0s").exits(0);
+    assert_eq!(scratch.store.images().keys().unwrap().len(), 2);
+    // Two images: base, config, and for each its own, its manifest and what it reuses.
+    assert!(scratch.blobs().len() <= 8, "{:?}", scratch.blobs());
+    scratch.assert_whole();
+}
+
+#[test]
+fn a_sweep_that_is_killed_leaves_a_whole_store_and_the_next_one_ends_it() {
+    let scratch = Scratch::new();
+    for round in 0..30_u64 {
+        for number in 0..12 {
+            let name = format!("k{number}");
+            scratch.save(&name, 1 + number, &["base", &name, &format!("r{round}-{number}")]);
+        }
+        let mut child = quiet(&mut scratch.command("run --max-images 2 -q"));
+        thread::sleep(Duration::from_micros(500 + round * 900));
+        child.kill().unwrap();
+        let status = child.wait().unwrap();
+        assert!(status.success() || status.signal() == Some(9), "{status}");
+        scratch.assert_whole();
+    }
+    scratch.run("run --max-images 2 --trash-grace 0s").exits(0);
+    assert_eq!(scratch.keys(), "k0 k1");
+    assert_eq!(scratch.blobs().len(), 8);
+    assert!(!fs::read_dir(scratch.root.join("trash")).unwrap().any(|_| true));
+}
+
+#[test]
+fn ctrl_c_ends_a_sweep_between_two_steps() {
+    let scratch = Scratch::new();
+    scratch.three();
+    let plan = scratch.run("plan --max-images 0 --json").exits(0).out;
+    // The sweep waits for the lock, and finds that it was told to stop after its first step.
+    let lock = scratch.store.lock_shared().unwrap();
+    let mut command = scratch.command("apply");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(plan.as_bytes()).unwrap();
+    thread::sleep(Duration::from_millis(300));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    thread::sleep(Duration::from_millis(50));
+    drop(lock);
+    Ran::of(&child.wait_with_output().unwrap()).exits(130).says("stopped before the end");
+    scratch.assert_whole();
+    scratch.run("run --trash-grace 0s").exits(0);
+    assert_eq!(scratch.blobs().len(), if scratch.keys().is_empty() { 0 } else { 8 });
+}
+
+fn quiet(command: &mut Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// A small file system of its own; `None` where this user may not mount one.
+struct Mount(Utf8PathBuf);
+
+impl Mount {
+    fn tmpfs(folder: &Utf8Path) -> Option<Self> {
+        let mount = ["-t", "tmpfs", "-o", "size=2m", "tmpfs", folder.as_str()];
+        let mounted = Command::new("mount").args(mount).stderr(Stdio::null()).status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self(folder.to_owned()))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_no_hindrance() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = Utf8Path::from_path(dir.path()).unwrap();
+    let Some(mount) = Mount::tmpfs(folder) else {
+        eprintln!("not run: a tmpfs cannot be mounted here");
+        return;
+    };
+    let scratch = Scratch::at(mount.0.join("store"));
+    scratch.three();
+    let mut filler = fs::File::create(mount.0.join("filler")).unwrap();
+    while filler.write_all(&[1; 4096]).is_ok() {}
+    assert_eq!(rustix::fs::statvfs(folder.as_std_path()).unwrap().f_bavail, 0);
+    let ran = scratch.run("run --max-images 2 --min-free 10kB").exits(0);
+    assert!(ran.err.contains("removed 1 image"), "{}", ran.err);
+    scratch.assert_whole();
+    assert_eq!(scratch.keys(), "a b");
+}
+
+#[test]
+fn the_manual_is_as_it_was_reviewed() {
+    let scratch = Scratch::new();
+    let mut manual = String::new();
+    for page in ["", "ls ", "df ", "plan ", "apply ", "run ", "pin ", "unpin ", "clean ", "undo "] {
+        let out = scratch.run(&format!("{page}--help")).exits(0).out;
+        manual.extend(["$ gcctl ", page, "--help\n", &out, "\n"]);
+    }
+    let manual: String = manual.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
+    let path = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help.txt");
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::write(&path, &manual).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), manual, "UPDATE_SNAPSHOTS=1 writes it anew");
+}
