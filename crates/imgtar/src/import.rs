@@ -58,6 +58,13 @@ pub struct Imported {
     pub absent: Vec<storekit::Descriptor>,
 }
 
+impl Imported {
+    /// Nothing was written: this stands.
+    pub(crate) fn already(entry: Entry) -> Self {
+        Self { saved: false, entry, written: 0, reused: 0, absent: Vec::new() }
+    }
+}
+
 /// Saves an archive's images under a key. The first save under a key wins, unless `force`; a key whose blobs are
 /// not all there and sound counts as unsaved.
 ///
@@ -70,6 +77,11 @@ pub fn import(
     notes: &Notes,
     progress: &dyn Progress,
 ) -> Result<Imported> {
+    prepare(store)?;
+    if let Some(entry) = standing(store, key, notes)? {
+        drain(source)?;
+        return Ok(Imported::already(entry));
+    }
     match source {
         Source::Stream(stream) => import_stream(store, key, (stream, "-"), notes, progress),
         Source::File(path) => {
@@ -82,6 +94,30 @@ pub fn import(
     }
 }
 
+/// Whoever writes into a pipe is not to fail because its image is stored already.
+fn drain(source: Source) -> Result<()> {
+    match source {
+        Source::Stream(mut stream) => {
+            io::copy(&mut stream, &mut io::sink()).map(drop).map_err(|source| Error::read("-", source))
+        }
+        Source::File(_) => Ok(()),
+    }
+}
+
+/// The entry that stands under the key and is not to be replaced: all its blobs are there and sound. Damaged
+/// ones are moved aside by this, so that they are written anew.
+pub(crate) fn standing(store: &Store, key: &Key, notes: &Notes) -> Result<Option<Entry>> {
+    let images = store.images();
+    // A key file that cannot be read is no reason not to save.
+    if notes.force || images.get(key).ok().flatten().is_none() {
+        return Ok(None);
+    }
+    match crate::verify::verify(&images, std::slice::from_ref(key), &()) {
+        Ok(report) if report.problems.is_empty() => Ok(images.get(key)?),
+        _ => Ok(None),
+    }
+}
+
 type Named<'a, T> = (T, &'a str);
 
 fn import_file(
@@ -91,7 +127,10 @@ fn import_file(
     notes: &Notes,
     progress: &dyn Progress,
 ) -> Result<Imported> {
-    let blobs = prepare(store)?;
+    let blobs = store.images().blobs();
+    if let Ok(metadata) = file.metadata() {
+        progress.expect(metadata.len());
+    }
     let mut catalog = Catalog::new(&blobs, Some(file), progress);
     archive::walk_file(file, name, &mut |item, input| catalog.take(item, input))?;
     save(store, key, &catalog, notes)
@@ -104,7 +143,7 @@ fn import_stream(
     notes: &Notes,
     progress: &dyn Progress,
 ) -> Result<Imported> {
-    let blobs = prepare(store)?;
+    let blobs = store.images().blobs();
     let failed = |source| Error::read(name, source);
     let head = form::read_head(&mut stream).map_err(failed)?;
     check_head(&head, name)?;
@@ -114,7 +153,7 @@ fn import_stream(
     save(store, key, &catalog, notes)
 }
 
-fn prepare(store: &Store) -> Result<Blobs> {
+pub(crate) fn prepare(store: &Store) -> Result<Blobs> {
     store.images().prepare()?;
     // What a killed writer left is of no use to anybody; what living ones write is locked.
     store.images().sweep_unfinished()?;
@@ -156,7 +195,7 @@ fn is_octal(field: &[u8]) -> bool {
 /// Writes what the archive holds, and the key last.
 fn save(store: &Store, key: &Key, catalog: &Catalog<'_>, notes: &Notes) -> Result<Imported> {
     let plan = resolve::resolve(catalog)?;
-    let known = Known::scan(&store.images())?;
+    let known = Known::scan(&store.images(), notes.force)?;
     let mut assembler = Assembler::new(catalog, &known);
     let descriptor = assembler.plan(&plan)?;
     let (written, reused) = (assembler.written, assembler.reused);

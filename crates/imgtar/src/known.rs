@@ -11,15 +11,17 @@ use crate::oci::{self, Config, DOCUMENT_CAP, Index, Manifest};
 #[derive(Debug, Default)]
 pub struct Known {
     layers: HashMap<Digest, Descriptor>,
+    prove: bool,
 }
 
 impl Known {
-    /// Looks through all images. One that cannot be read teaches nothing, and is no error here.
+    /// Looks through all images. One that cannot be read teaches nothing, and is no error here. With `prove`, a
+    /// layer is read through before it is reused; else its presence and its length must do.
     ///
     /// # Errors
     /// Key files that cannot be read.
-    pub fn scan(images: &Images) -> Result<Self> {
-        let mut known = Self::default();
+    pub fn scan(images: &Images, prove: bool) -> Result<Self> {
+        let mut known = Self { prove, ..Self::default() };
         let blobs = images.blobs();
         // What another tool put into the layout was never verified: its diffIDs prove nothing.
         for listed in images.list()?.into_iter().filter(|listed| !listed.entry.adopted) {
@@ -53,7 +55,9 @@ impl Known {
     /// I/O errors of the store.
     pub fn lease(&self, blobs: &Blobs, diff_id: &Digest) -> Result<Option<(Descriptor, Lease)>> {
         let Some(layer) = self.layers.get(diff_id) else { return Ok(None) };
-        let lease = blobs.lease(&layer.digest)?.filter(|lease| lease.size() == layer.size);
+        let lease =
+            if self.prove { blobs.lease_sound(&layer.digest)? } else { blobs.lease(&layer.digest)? };
+        let lease = lease.filter(|lease| lease.size() == layer.size);
         Ok(lease.map(|lease| (layer.clone(), lease)))
     }
 }

@@ -14,10 +14,10 @@ use crate::error::{Error, Result};
 use crate::form::{self, Form};
 use crate::progress::Progress;
 
-/// The level of zstd. Part of the store's FORMAT.md.
-pub const LEVEL: i32 = 3;
+/// The level of zstd; FORMAT.md says why.
+pub const LEVEL: i32 = 2;
 /// The job size of zstd's threads in bytes: with it, the bytes do not depend on the number of threads.
-const JOB: u32 = 4 << 20;
+const JOB: u32 = 2 << 20;
 
 /// How much is read at once, and how many such chunks wait for a thread.
 const CHUNK: usize = 256 << 10;

@@ -87,14 +87,15 @@ pub fn pack(
     notes: &Notes,
     progress: &dyn Progress,
 ) -> Result<Imported> {
-    let images = store.images();
-    images.prepare()?;
-    let blobs = images.blobs();
+    let blobs = import::prepare(store)?;
+    if let Some(entry) = import::standing(store, key, notes)? {
+        return Ok(Imported::already(entry));
+    }
     let stored = match input {
         Input::Folder(folder) => store_folder(&blobs, &folder, config.time, progress)?,
         Input::Tar(tar) => store_tar(&blobs, tar, progress)?,
     };
-    let known = Known::scan(&images)?.lease(&blobs, &stored.diff_id)?;
+    let known = Known::scan(&store.images(), notes.force)?.lease(&blobs, &stored.diff_id)?;
     let (layer, reused) = match &known {
         Some((known, _)) => (assemble::again(known, stored.plain_size), 1),
         None => (assemble::describe(&stored), 0),
@@ -212,8 +213,10 @@ fn store_folder(
         let packing = scope.spawn(move || write_tar(folder, &entries, time, writer));
         let stored = layer::store(blobs, &mut reader, Announced::default(), folder.as_str(), progress);
         drop(reader);
-        packing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        stored
+        // Where the store fails, the packer meets a broken pipe, and knows less of why.
+        let packed = packing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let stored = stored?;
+        packed.map(|()| stored)
     })
 }
 

@@ -237,6 +237,9 @@ impl Job<'_> {
             None if self.is_there(Kind::Docker) || !self.is_there(Kind::Podman) => Kind::Docker,
             Some(EngineName::Podman) | None => Kind::Podman,
         };
+        if self.view.common.verbose {
+            self.view.say(&format!("engine: {}, through `{}`", kind.name(), self.program(kind)));
+        }
         Engine::new(kind, self.program(kind))
     }
 

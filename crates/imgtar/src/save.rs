@@ -20,24 +20,10 @@ pub fn save(
     notes: &Notes,
     progress: &dyn Progress,
 ) -> Result<Imported> {
-    if !notes.force
-        && let Some(entry) = standing(store, key)?
-    {
-        return Ok(Imported { saved: false, entry, written: 0, reused: 0, absent: Vec::new() });
+    import::prepare(store)?;
+    if let Some(entry) = import::standing(store, key, notes)? {
+        return Ok(Imported::already(entry));
     }
     let archive = engine.save(image)?;
     import::import(store, key, Source::Stream(Box::new(archive)), notes, progress)
-}
-
-/// The entry under the key, if all its blobs are there and sound.
-fn standing(store: &Store, key: &Key) -> Result<Option<storekit::Entry>> {
-    let images = store.images();
-    if images.get(key).ok().flatten().is_none() {
-        return Ok(None);
-    }
-    let report = crate::verify::verify(&images, std::slice::from_ref(key), &());
-    match report {
-        Ok(report) if report.problems.is_empty() => Ok(images.get(key)?),
-        _ => Ok(None),
-    }
 }

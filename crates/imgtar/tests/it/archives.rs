@@ -103,6 +103,32 @@ fn a_layer_is_stored_once_in_the_form_that_came_first() {
 }
 
 #[test]
+fn a_docker_archive_with_compressed_layers_survives() {
+    let base = layer("base", "first");
+    let config = config(&[&base]).to_string();
+    let manifest = json!([{ "Config": "c.json", "RepoTags": ["app:1"], "Layers": ["l.tar.gz"] }]);
+    let archive =
+        Tar::default().file("c.json", config).file("l.tar.gz", gzip(&base)).json("manifest.json", &manifest);
+    survives(&archive.end(), &[id(&[&base])]);
+}
+
+#[test]
+fn an_index_with_plain_layers_keeps_them_plain() {
+    let base = layer("base", "first");
+    let config = config(&[&base]).to_string();
+    let manifest = manifest(&[&base], &[("", &base)]).to_string();
+    let index =
+        json!({ "schemaVersion": 2, "manifests": [descriptor(MANIFEST, manifest.as_bytes())] }).to_string();
+    let blobs = [config.as_bytes(), manifest.as_bytes(), &base, index.as_bytes()];
+    let archive = oci(&blobs, &[descriptor(INDEX, index.as_bytes())]).end();
+    survives(&archive, &[id(&[&base])]);
+    let session = Session::new();
+    session.feed("import k", &archive).ok();
+    assert_eq!(session.run("info k --manifest").ok().text(), index);
+    assert!(session.blobs().contains(&Digest::of(&base)));
+}
+
+#[test]
 fn several_images_keep_their_names() {
     let (base, top) = layers();
     let (a, b) = (config(&[&base]).to_string(), config(&[&top]).to_string());

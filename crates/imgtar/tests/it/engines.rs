@@ -150,6 +150,35 @@ fn an_engine_that_stops_midway_is_trouble_and_not_saved() {
 }
 
 #[test]
+fn an_engine_that_stops_reading_is_trouble() {
+    let session = Session::new();
+    session.feed("import k", &docker("app:1", &[&layer("a", &"x".repeat(5_000_000))]).end()).ok();
+    let script = "#!/bin/sh\n[ \"$1\" = load ] && head -c 1000 >/dev/null && echo 'daemon went away' >&2 && exit 1\n\
+                  echo 'No such image' >&2\nexit 1\n";
+    let path = session.write("engine", script);
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let output = session.command("load k").env("LARDER_DOCKER", &path).output().unwrap();
+    Run::of(output).code(2).says("daemon went away");
+}
+
+#[test]
+fn what_skopeo_puts_into_the_store_goes_out_again() {
+    if !available("skopeo --version") {
+        return;
+    }
+    let [base, top] = layers("adopted");
+    let session = Session::new();
+    session.feed("import k", &docker("app:1", &[&base]).end()).ok();
+    let archive = session.write("a.tar", docker("app:2", &[&base, &top]).end());
+    sh(&format!("skopeo copy -q docker-archive:{archive} oci:{}:theirs", session.path("store/images")));
+    session.run("verify").ok();
+    let other = Session::new();
+    other.feed("import k", &session.run("export theirs").ok().stdout).ok();
+    // skopeo writes configs anew, so that the ID is its own.
+    assert_eq!(other.ids("k"), session.ids("theirs"));
+}
+
+#[test]
 fn skopeo_reads_the_store_and_the_archives() {
     if !available("skopeo --version") {
         return;

@@ -63,6 +63,49 @@ fn damage_is_told_from_a_miss_and_mended_by_the_next_save() {
 }
 
 #[test]
+fn damage_that_nobody_has_found_yet_is_mended_by_the_next_save() {
+    for words in ["import k a.tar", "import k a.tar --force"] {
+        let (session, archive) = saved();
+        flip(&layer_file(&session));
+        session.write("a.tar", archive);
+        session.run(words).ok();
+        session.run("verify").ok();
+    }
+}
+
+#[test]
+fn saves_at_once_under_one_key_and_many_all_succeed() {
+    let session = Session::new();
+    let base = layer("base", &"shared ".repeat(50_000));
+    let archives: Vec<_> =
+        (0..4).map(|n| docker("app:1", &[&base, &layer("top", &n.to_string())]).end()).collect();
+    std::thread::scope(|scope| {
+        for (n, archive) in archives.iter().enumerate() {
+            let session = &session;
+            scope.spawn(move || session.feed(&format!("import k{n}"), archive).ok());
+            scope.spawn(move || session.feed("import same", archive).ok());
+        }
+    });
+    session.run("verify").ok();
+    assert_eq!(session.run("ls").ok().text().lines().count(), 6);
+    // The base once, four tops; a config and a manifest for each.
+    assert_eq!(session.blobs().len(), 1 + 4 + 8);
+}
+
+#[test]
+fn ctrl_c_ends_with_130_and_leaves_a_sound_store() {
+    let (session, archive) = saved();
+    let mut child = session.command("import other").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), &archive[..archive.len() / 2]).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    session.run("has other").code(1);
+    session.run("verify").ok();
+}
+
+#[test]
 fn verify_finds_a_flipped_bit_and_names_the_key() {
     let (session, _) = saved();
     flip(&layer_file(&session));
