@@ -11,9 +11,9 @@ use hashctx::check_ignore::CheckIgnore;
 use hashctx::diff::diff;
 use hashctx::{Config, HashError, Hashed, Manifest, Selection, Warning, files_from, manifest, report, tar};
 use miette::{Diagnostic, IntoDiagnostic, miette};
-use storekit::Outcome;
 use storekit::replace::{Durability, replace};
 use storekit::settings::{Environment, Settings};
+use storekit::{Outcome, Store};
 
 use crate::cli::{Cli, Output};
 
@@ -76,9 +76,11 @@ fn config(cli: &Cli) -> miette::Result<Config> {
         config.selection = Selection::Files(files_from::parse(&read(file)?, end)?);
     }
     if !cli.run.no_stat_cache {
-        // Without a home there is no cache, and a key all the same.
+        // Without a home, or where the folder is somebody else's, there is no cache, and a key all the same. The store
+        // is made as one: others would not take a folder that only holds our cache.
         let settings = Settings::load(environment)?;
-        config.cache = settings.store_dir(cli.run.store.as_deref()).ok().map(|dir| dir.join("contexts"));
+        let store = settings.store_dir(cli.run.store.as_deref()).ok();
+        config.cache = store.filter(|dir| Store::open_or_create(dir).is_ok()).map(|dir| dir.join("contexts"));
     }
     Ok(config)
 }
