@@ -84,7 +84,7 @@ pub fn sweep(store: &Store, plan: &Plan, stop: &AtomicBool) -> Result<Swept> {
     let mut sweep = Sweep::new(store, plan, stop);
     let run = sweep.run();
     // Also for what a failed or stopped run has removed.
-    let index = if sweep.images.folder().is_dir() { sweep.images.sync_index() } else { Ok(()) };
+    let index = sweep.derive_index();
     sweep.note_evictions();
     run?;
     index?;
@@ -221,6 +221,24 @@ impl<'a> Sweep<'a> {
                 Ok(discard(self)?)
             }
             done => Ok(done?),
+        }
+    }
+
+    /// Derives the index anew. Where the disk has no room for it, what this run has moved to the trash goes at once: on
+    /// some file systems a full disk takes a move, and no byte more.
+    fn derive_index(&mut self) -> storekit::Result<()> {
+        if !self.images.folder().is_dir() {
+            return Ok(());
+        }
+        match self.images.sync_index() {
+            Err(error) if is_full(&error) && !self.shred => {
+                let trash = self.store.trash();
+                trash.doom(self.batch.name())?;
+                trash.shred()?;
+                (self.swept.disk_full, self.swept.trashed) = (true, 0);
+                self.images.sync_index()
+            }
+            done => done,
         }
     }
 
