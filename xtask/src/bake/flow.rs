@@ -251,8 +251,8 @@ impl Bake<'_> {
 
     fn tell_start(&self) {
         if self.baker.runner.verbosity() > Verbosity::Quiet {
-            let why = self.changes.as_ref().map(|changes| format!(", {changes}")).unwrap_or_default();
-            self.say("building", why.trim_start_matches(", "));
+            let why = self.changes.as_ref().map_or_else(|| "no earlier save".to_owned(), ToString::to_string);
+            self.say("building", &why);
         }
     }
 
