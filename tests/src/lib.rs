@@ -1,1 +1,14 @@
-//! What the end-to-end tests share.
+//! What the end-to-end tests share: a session at the shell, the parts that a machine may lack, engines.
+//!
+//! Nothing here knows how a tool works inside: the tools are run as their users run them.
+
+pub mod daemon;
+pub mod mount;
+pub mod parts;
+pub mod session;
+pub mod tools;
+
+pub use daemon::Daemon;
+pub use mount::Mount;
+pub use parts::{Part, have};
+pub use session::{Ran, Session};

@@ -1,0 +1,90 @@
+//! A docker daemon of a test's own, to be stopped when the test likes.
+//!
+//! It has a network of its own that leads nowhere, and shares nothing with the machine's daemon.
+
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+/// A running dockerd, killed when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    folder: Utf8PathBuf,
+}
+
+impl Daemon {
+    /// Starts one with all its files below the folder, and waits until it answers.
+    ///
+    /// # Panics
+    /// Where it does not answer within a minute.
+    #[must_use]
+    pub fn start(folder: &Utf8Path) -> Self {
+        std::fs::create_dir_all(folder).expect("a folder");
+        let log = File::create(folder.join("log")).expect("a log");
+        let at = |name: &str| folder.join(name).into_string();
+        // In a network name space of its own: a daemon makes and removes the machine's default bridge as it likes.
+        let mut command = Command::new("unshare");
+        command.args(["--net", "dockerd", "--host", &format!("unix://{}", at("sock"))]);
+        command.args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid")]);
+        command.args([
+            "--iptables=false",
+            "--ip6tables=false",
+            "--ip-forward=false",
+            "--shutdown-timeout",
+            "1",
+        ]);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
+            .spawn()
+            .expect("dockerd");
+        let mut daemon = Self { child, folder: folder.to_owned() };
+        daemon.wait_until_it_answers();
+        daemon
+    }
+
+    /// The value of `DOCKER_HOST` for it.
+    #[must_use]
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.folder.join("sock"))
+    }
+
+    /// Stops it now, in the middle of whatever it does.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // The containerd that it started for itself.
+        if let Ok(pid) = std::fs::read_to_string(self.folder.join("exec/containerd/containerd.pid")) {
+            let _ = Command::new("kill").args(["-9", pid.trim()]).stderr(Stdio::null()).status();
+        }
+    }
+
+    fn wait_until_it_answers(&mut self) {
+        let started = Instant::now();
+        let host = self.host();
+        let ask = || Command::new("docker").args(["--host", &host, "version"]).output();
+        while !ask().is_ok_and(|output| output.status.success()) {
+            let gone = self.child.try_wait().is_ok_and(|status| status.is_some());
+            if gone || started.elapsed() > Duration::from_secs(60) {
+                let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+                panic!("dockerd does not answer:\n{log}");
+            }
+            // It tells nobody when it is ready.
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+        // What it mounted must go before the test's folder can.
+        let below = format!("grep -o ' {}/[^ ]*' /proc/mounts | sort -r | xargs -r umount -l", self.folder);
+        let _ = Command::new("sh").args(["-c", &below]).stderr(Stdio::null()).status();
+    }
+}

@@ -1,0 +1,126 @@
+//! The parts that some tests need and some machines lack.
+//!
+//! A test without its parts passes and is listed by `cargo xtask test`; with `LARDER_REQUIRE_ENGINES=1` it fails.
+
+use std::env;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use camino::Utf8PathBuf;
+
+/// Something that a test cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A docker client, and a daemon that answers it.
+    Docker,
+    /// The daemon's program, to be started by the test itself; for root only.
+    Dockerd,
+    /// podman.
+    Podman,
+    /// skopeo.
+    Skopeo,
+    /// b3sum.
+    B3sum,
+    /// git.
+    Git,
+    /// The right to mount a file system.
+    Mount,
+    /// A root file system as a tar, named by `LARDER_TEST_BASE` or made by `.ci/run`.
+    Base,
+}
+
+/// Whether all parts are there. Where one is not, the running test is noted as not run.
+///
+/// ```no_run
+/// # use larder_tests::{Part, have};
+/// if !have(&[Part::Docker, Part::Base]) {
+///     return;
+/// }
+/// ```
+///
+/// # Panics
+/// Where one is not there and `LARDER_REQUIRE_ENGINES` is set.
+#[must_use]
+pub fn have(parts: &[Part]) -> bool {
+    let missing: Vec<_> = parts.iter().filter(|part| !part.is_there()).map(ToString::to_string).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let reason = format!("needs {}", missing.join(", "));
+    assert!(
+        env::var_os("LARDER_REQUIRE_ENGINES").is_none_or(|value| value.is_empty() || value == "0"),
+        "{reason}"
+    );
+    note(&reason);
+    false
+}
+
+/// The tar of a root file system, if there is one.
+#[must_use]
+pub fn base() -> Option<Utf8PathBuf> {
+    if let Ok(path) = env::var("LARDER_TEST_BASE") {
+        return Some(path.into());
+    }
+    let cache =
+        env::var("XDG_CACHE_HOME").or_else(|_| env::var("HOME").map(|home| format!("{home}/.cache"))).ok()?;
+    let folder = Utf8PathBuf::from(cache).join("larder-ci");
+    let mut tars: Vec<_> =
+        folder.read_dir_utf8().ok()?.flatten().map(camino::Utf8DirEntry::into_path).collect();
+    tars.retain(|path| path.extension() == Some("tar"));
+    tars.sort();
+    tars.pop()
+}
+
+impl Part {
+    fn is_there(self) -> bool {
+        match self {
+            Self::Docker => succeeds("docker", &["version"]),
+            Self::Dockerd => is_root() && succeeds("unshare", &["--net", "dockerd", "--version"]),
+            Self::Podman => succeeds("podman", &["--version"]),
+            Self::Skopeo => succeeds("skopeo", &["--version"]),
+            Self::B3sum => succeeds("b3sum", &["--version"]),
+            Self::Git => succeeds("git", &["--version"]),
+            // A mount name space of its own: what is tried leaves no trace.
+            Self::Mount => is_root() && succeeds("unshare", &["-m", "mount", "-t", "tmpfs", "none", "/mnt"]),
+            Self::Base => base().is_some_and(|path| File::open(path).is_ok()),
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Docker => "a docker engine that answers",
+            Self::Dockerd => "`dockerd`, as root",
+            Self::Podman => "`podman`",
+            Self::Skopeo => "`skopeo`",
+            Self::B3sum => "`b3sum`",
+            Self::Git => "`git`",
+            Self::Mount => "the right to mount",
+            Self::Base => "a base image's tar in `LARDER_TEST_BASE`",
+        })
+    }
+}
+
+fn succeeds(program: &str, args: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    let status = command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout == b"0\n")
+}
+
+fn note(reason: &str) {
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "not run: {test}: {reason}");
+    if let Ok(path) = env::var("LARDER_NOT_RUN") {
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        file.and_then(|mut file| file.write_all(format!("{test}\t{reason}\n").as_bytes())).expect("the list");
+    }
+}
