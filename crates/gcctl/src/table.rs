@@ -36,21 +36,21 @@ impl Table {
     #[must_use]
     pub fn text(&self, bold: bool) -> String {
         let headings: Vec<_> = self.headings.iter().map(|(heading, _)| (*heading).to_owned()).collect();
-        let mut text = match self.line(&headings) {
+        let widths: Vec<_> = (0..headings.len()).map(|column| self.width(column)).collect();
+        let mut text = match self.line(&headings, &widths) {
             line if bold => format!("\x1b[1m{line}\x1b[0m\n"),
             line => format!("{line}\n"),
         };
         for row in &self.rows {
-            text.push_str(&self.line(row));
+            text.push_str(&self.line(row, &widths));
             text.push('\n');
         }
         text
     }
 
-    fn line(&self, cells: &[String]) -> String {
+    fn line(&self, cells: &[String], widths: &[usize]) -> String {
         let mut line = String::new();
-        for (column, (cell, (_, align))) in cells.iter().zip(&self.headings).enumerate() {
-            let width = self.width(column);
+        for ((cell, (_, align)), &width) in cells.iter().zip(&self.headings).zip(widths) {
             // Writing to a string does not fail.
             let _ = match align {
                 Align::Left => write!(line, "{cell:<width$}  "),
