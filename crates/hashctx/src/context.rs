@@ -6,13 +6,15 @@ use camino::Utf8Path;
 use rayon::prelude::*;
 
 use crate::clash;
-use crate::config::{Build, Config, PROXY_ARGS};
+use crate::config::{Build, Config, Rules, Selection};
 use crate::digest::Digest;
+use crate::dockerfile::Unknown;
 use crate::entry::Entry;
 use crate::error::HashError;
 use crate::hash::Reader;
 use crate::listing::Listed;
 use crate::manifest::{Declared, Manifest, NamedEntries};
+use crate::precise::{Precise, has_scheme};
 use crate::select;
 use crate::stat_cache::StatCache;
 use crate::warning::Warning;
@@ -24,6 +26,8 @@ pub struct Hashed {
     pub manifest: Manifest,
     /// What makes the key say less than its user may think.
     pub warnings: Vec<Warning>,
+    /// What the build depends on and nobody can know from its Dockerfile and contexts.
+    pub unknowns: Vec<Unknown>,
 }
 
 /// What is to be hashed, before any file of the main context was read.
@@ -34,6 +38,7 @@ pub(crate) struct Plan {
     /// The Dockerfile's bytes, where the key is for a build.
     pub(crate) dockerfile: Option<Vec<u8>>,
     pub(crate) warnings: Vec<Warning>,
+    unknowns: Vec<Unknown>,
     declared: BTreeSet<Declared>,
     named: Vec<NamedEntries>,
 }
@@ -54,15 +59,21 @@ pub fn hash(config: &Config) -> Result<Hashed, HashError> {
 pub(crate) fn plan(config: &Config) -> Result<Plan, HashError> {
     let mut warnings = Vec::new();
     let build = config.build.as_ref();
-    let listed = list(config, &config.root, build.map(|build| build.dockerfile.as_path()), &mut warnings)?;
     let dockerfile = build.map(read_dockerfile).transpose()?;
+    let precise = match (build, &dockerfile) {
+        (Some(build), Some(text)) => Some(Precise::new(build, text)?),
+        _ => None,
+    };
     let mut declared: BTreeSet<Declared> = config.inputs.iter().map(input).collect();
-    let mut named = Vec::new();
-    if let (Some(build), Some(text)) = (build, &dockerfile) {
-        declared.extend(of_build(build, text));
-        named = named_folders(config, build, &mut warnings)?;
+    let (mut named, mut unknowns) = (Vec::new(), Vec::new());
+    if let (Some(build), Some(precise)) = (build, &precise) {
+        declared.extend(precise.declared(build));
+        warnings.extend(precise.warnings(build));
+        unknowns = precise.unknowns(build);
+        named = named_folders(config, build, precise, &mut warnings)?;
     }
-    Ok(Plan { listed, dockerfile, warnings, declared, named })
+    let listed = list(config, &config.root, precise.as_ref().map(|precise| (precise, None)), &mut warnings)?;
+    Ok(Plan { listed, dockerfile, warnings, unknowns, declared, named })
 }
 
 pub(crate) fn finish(config: &Config, plan: Plan, entries: Vec<Entry>) -> Result<Hashed, HashError> {
@@ -70,7 +81,7 @@ pub(crate) fn finish(config: &Config, plan: Plan, entries: Vec<Entry>) -> Result
         return Err(HashError::Strict { warnings: plan.warnings });
     }
     let manifest = Manifest { declared: plan.declared, entries, named: plan.named };
-    Ok(Hashed { manifest, warnings: plan.warnings })
+    Ok(Hashed { manifest, warnings: plan.warnings, unknowns: plan.unknowns })
 }
 
 /// Runs `work` with that many threads for everything that it does in parallel.
@@ -79,15 +90,25 @@ fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T
     Ok(pool.map_err(|source| HashError::Threads { threads, source })?.install(work))
 }
 
-/// The inputs of one folder, sorted.
+/// The inputs of one folder, sorted. For a build, those that it reads of the context of that name.
 fn list(
     config: &Config,
     root: &Utf8Path,
-    dockerfile: Option<&Utf8Path>,
+    build: Option<(&Precise, Option<&str>)>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Vec<Listed>, HashError> {
+    let main = build.is_none_or(|(_, context)| context.is_none());
+    let dockerfile = config.build.as_ref().map(|build| build.dockerfile.as_path()).filter(|_| main);
     let mut listing = select::list(config, root, dockerfile)?;
     warnings.append(&mut listing.warnings);
+    if let (Some((precise, context)), Selection::Rules(rules)) = (build, &config.selection) {
+        listing.entries = precise.narrow(context, root, listing.entries);
+        if matches!(rules, Rules::All | Rules::Git) {
+            let hidden = precise.hidden_by_git(config, context, root, dockerfile, &listing.entries)?;
+            warnings.extend(hidden);
+        }
+    }
+    warnings.extend(select::repository(&listing.entries));
     warnings.extend(clash::find(&listing.entries));
     listing.entries.par_sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(listing.entries)
@@ -111,14 +132,16 @@ fn read(
 fn named_folders(
     config: &Config,
     build: &Build,
+    precise: &Precise,
     warnings: &mut Vec<Warning>,
 ) -> Result<Vec<NamedEntries>, HashError> {
-    let mut folders: Vec<_> = build.contexts.iter().filter(|(_, place)| !has_scheme(place)).collect();
+    let read = |(name, place): &&(String, String)| !has_scheme(place) && precise.reads(name);
+    let mut folders: Vec<_> = build.contexts.iter().filter(read).collect();
     folders.sort_unstable();
     let hashed = folders.into_iter().map(|(name, place)| {
         let place = Utf8Path::new(place);
-        let listed = list(config, place, None, warnings)?;
-        let entries = read(config, place, listed, warnings)?;
+        let listed = list(config, place, Some((precise, Some(name))), warnings)?;
+        let entries = self::read(config, place, listed, warnings)?;
         Ok(NamedEntries { name: name.clone(), entries })
     });
     hashed.collect()
@@ -130,22 +153,4 @@ fn read_dockerfile(build: &Build) -> Result<Vec<u8>, HashError> {
 
 fn input((name, value): &(String, String)) -> Declared {
     Declared::Input(name.clone(), Digest::of(value.as_bytes()))
-}
-
-fn of_build(build: &Build, text: &[u8]) -> Vec<Declared> {
-    let secret = |(name, value): &(String, String)| (name.clone(), Digest::of(value.as_bytes()));
-    let mut declared =
-        vec![Declared::Dockerfile(Digest::of(text)), Declared::Platform(build.platform.clone())];
-    declared.extend(build.target.clone().map(Declared::Target));
-    let args = build.args.iter().filter(|(name, _)| !PROXY_ARGS.contains(&name.as_str()));
-    declared.extend(args.map(secret).map(|(name, digest)| Declared::Arg(name, digest)));
-    declared.extend(build.bases.iter().map(|(name, digest)| Declared::Base(name.clone(), digest.clone())));
-    let sources = build.contexts.iter().filter(|(_, place)| has_scheme(place));
-    declared.extend(sources.map(secret).map(|(name, digest)| Declared::Source(name, digest)));
-    declared
-}
-
-/// Whether a named context is an address and no folder.
-fn has_scheme(place: &str) -> bool {
-    place.contains("://") || place.starts_with("git@")
 }

@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::dockerfile::DockerfileError;
 use crate::dockerignore::LoadError;
 use crate::git::GitError;
 use crate::manifest::ManifestError;
@@ -99,6 +100,11 @@ pub enum HashError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Ignore(#[from] LoadError),
+
+    /// The Dockerfile cannot be used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Dockerfile(#[from] Box<DockerfileError>),
 
     /// Git's view of the folder could not be had.
     #[error(transparent)]

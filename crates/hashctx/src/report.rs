@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::context::Hashed;
 use crate::diff::{Change, Difference};
+use crate::dockerfile::Unknown;
 use crate::entry::{Content, Entry, FileMode};
 use crate::listing::{Rule, Verdict};
 use crate::manifest::{Declared, Manifest};
@@ -58,8 +59,18 @@ pub fn key_json(hashed: &Hashed, out: &mut impl Write) -> io::Result<()> {
     let inputs =
         manifest.entries.len() + manifest.named.iter().map(|named| named.entries.len()).sum::<usize>();
     let warnings: Vec<Value> = hashed.warnings.iter().map(warning).collect();
+    let unknowns: Vec<Value> = hashed.unknowns.iter().map(unknown).collect();
     let key = manifest.key().to_string();
-    writeln!(out, "{}", json!({ "key": key, "inputs": inputs, "warnings": warnings }))
+    writeln!(out, "{}", json!({ "key": key, "inputs": inputs, "warnings": warnings, "unknown": unknowns }))
+}
+
+fn unknown(unknown: &Unknown) -> Value {
+    match unknown {
+        Unknown::Onbuild(image) => json!({ "code": "onbuild", "image": image }),
+        Unknown::MovingTag(image) => json!({ "code": "moving-tag", "image": image }),
+        Unknown::MovingSyntax(image) => json!({ "code": "moving-syntax", "image": image }),
+        Unknown::BaseVariable(line) => json!({ "code": "base-variable", "line": line }),
+    }
 }
 
 /// One difference.

@@ -31,7 +31,6 @@ pub fn list(config: &Config, root: &Utf8Path, dockerfile: Option<&Utf8Path>) -> 
     };
     let found = stores::leave_out(root, &mut listing);
     listing.warnings.extend(found.into_iter().map(|path| Warning::StoreInContext { path }));
-    listing.warnings.extend(repository(&listing.entries));
     if let Some(own) = config.key_file.as_deref().and_then(|file| below(root, file)) {
         listing.entries.retain(|entry| entry.path != own);
     }
@@ -62,7 +61,7 @@ fn under_rules(
 }
 
 /// A repository's own files among the inputs: they change with every `git fetch`.
-fn repository(entries: &[Listed]) -> Option<Warning> {
+pub(crate) fn repository(entries: &[Listed]) -> Option<Warning> {
     let is_in_one =
         |entry: &&Listed| entry.path.parents().any(|folder| folder == b".git" || folder.ends_with(b"/.git"));
     entries.par_iter().find_any(is_in_one).map(|_| Warning::Repository)

@@ -20,6 +20,7 @@ use crate::error::HashError;
 use crate::hash::{Reader, stat_of};
 use crate::listing::{Kind, Listed};
 use crate::path::RelPath;
+use crate::warning::Warning;
 
 mod extras;
 
@@ -35,6 +36,8 @@ pub const DEFAULT_MTIME: u64 = 315_619_200;
 /// whole. Errors of the writer are kept as they are.
 pub fn tar(config: &Config, mtime: u64, out: impl Write) -> Result<Hashed, HashError> {
     let mut plan = context::plan(config)?;
+    // Who builds from the tar reads nothing else.
+    plan.warnings.retain(|warning| !matches!(warning, Warning::HiddenSource { .. }));
     let reader = Reader::open(&config.root, config.mode, None)?;
     let open = Cell::new(true);
     let out = Builder::new(Valve { out, open: &open });

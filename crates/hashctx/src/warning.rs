@@ -71,6 +71,44 @@ pub enum Warning {
     #[diagnostic(code(hashctx::repository), severity(Warning), help("add `.git` to .dockerignore"))]
     Repository,
 
+    /// A base image's name has no digest, and nobody gave one.
+    #[error("`{image}` may be another image tomorrow: its name has no digest")]
+    #[diagnostic(
+        code(hashctx::moving_tag),
+        severity(Warning),
+        help("give its digest: `--base {image}=sha256:…`, or `@sha256:…` in the Dockerfile")
+    )]
+    MovingTag {
+        /// The image, as `FROM` or `--from` has it, variables expanded.
+        image: String,
+    },
+
+    /// A digest was given for an image that the build does not use.
+    #[error("the build does not use `{image}`: its digest is not in the key")]
+    #[diagnostic(
+        code(hashctx::base_unused),
+        severity(Warning),
+        help("give the name that `FROM` has for it, variables expanded")
+    )]
+    BaseUnused {
+        /// The name that was given.
+        image: String,
+    },
+
+    /// The build reads files that git ignores, and git's rules were to count.
+    #[error("the build reads `{path}`{}, which git ignores: the key does not cover it", and_more(*others))]
+    #[diagnostic(
+        code(hashctx::hidden_source),
+        severity(Warning),
+        help("build from `hashctx --tar`, or leave out `--ignore`")
+    )]
+    HiddenSource {
+        /// The first one.
+        path: RelPath,
+        /// How many more there are.
+        others: usize,
+    },
+
     /// A tar has a Dockerfile that its key does not cover.
     #[error("`{path}` is hidden by an ignore file: it is in the tar and not in the key")]
     #[diagnostic(code(hashctx::dockerfile_not_in_key), severity(Warning), help("name it with `-f {path}`"))]

@@ -10,6 +10,7 @@
 
 #![expect(clippy::print_stderr, reason = "a test that is not run says so")]
 
+#[expect(dead_code, reason = "each test of engines uses a part")]
 mod engines;
 
 use std::collections::BTreeSet;

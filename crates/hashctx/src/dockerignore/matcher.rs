@@ -71,6 +71,11 @@ impl Patterns {
         Ok(Self { engine, list: parse::patterns(engine, file)? })
     }
 
+    /// Patterns that come as a list, as `COPY --exclude` has them: no comments, and a leading `/` stays.
+    pub(crate) fn listed(list: &[String]) -> Result<Self, PatternError> {
+        Ok(Self { engine: Engine::BuildKit, list: parse::listed(list)? })
+    }
+
     /// True when no line says anything.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -56,12 +56,31 @@ pub(super) fn patterns(engine: Engine, file: &[u8]) -> Result<Vec<Pattern>, Patt
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
+/// Patterns that come without a file, one a line of their own for errors.
+pub(super) fn listed(list: &[String]) -> Result<Vec<Pattern>, PatternError> {
+    let pattern = |(number, text): (usize, &String)| {
+        finish(false, number, 0..text.len(), text.as_bytes(), text.as_bytes())
+    };
+    (1..).zip(list).filter_map(|numbered| pattern(numbered).transpose()).collect()
+}
+
 fn line(podman: bool, number: usize, start: usize, text: &[u8]) -> Result<Option<Pattern>, PatternError> {
     let written = trim_space(text);
     let lead = leading_space(text);
     let span = start + lead..start + lead + written.len();
     let listed = if podman { trim_slashes(text).to_vec() } else { read_all(written) };
-    let trimmed = trim_space(&listed);
+    finish(podman, number, span, written, &listed)
+}
+
+/// The second step, from what the first one lists.
+fn finish(
+    podman: bool,
+    number: usize,
+    span: Range<usize>,
+    written: &[u8],
+    listed: &[u8],
+) -> Result<Option<Pattern>, PatternError> {
+    let trimmed = trim_space(listed);
     if trimmed.is_empty() {
         return Ok(None);
     }

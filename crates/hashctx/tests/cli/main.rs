@@ -4,5 +4,6 @@
 
 mod key;
 mod output;
+mod precise;
 mod rules;
 mod session;

@@ -73,6 +73,7 @@ fn what_is_no_manifest_is_refused() {
 #[test]
 fn values_of_args_appear_nowhere() {
     let session = some();
+    session.write("Dockerfile", "FROM scratch\nARG A FROM_ENV\n");
     let args =
         ["-f", "Dockerfile", "--build-arg", "A=hunter2", "--build-arg", "FROM_ENV", "--input", "x=hunter4"];
     let manifest = session.ok(&[&args[..], &["--manifest", "."]].concat());

@@ -1,8 +1,9 @@
 //! Real engines for tests: builds a context and lists what came out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -84,6 +85,20 @@ impl Build {
         Ok(names.filter(|name| !name.is_empty() && !of_the_engine(name)).collect())
     }
 
+    /// Builds with a Dockerfile outside of the context. For each path in the image: `file x CONTENT` or `file - CONTENT`
+    /// by its executable bit, `link TARGET`, `folder`.
+    pub(crate) fn image(
+        &self,
+        context: &Path,
+        dockerfile: &Path,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let out = tempfile::tempdir().expect("folder");
+        let output = format!("type=local,dest={}", out.path().display());
+        run(self.command().args(["build", "-q", "-o", &output, "-f"]).arg(dockerfile).arg(context))?;
+        let describe = |path: String| (path.clone(), described(&out.path().join(path)));
+        Ok(entries_of(out.path()).into_iter().map(describe).collect())
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.env("DOCKER_BUILDKIT", self.engine);
@@ -102,6 +117,18 @@ impl Build {
         run(self.command().args(["rm", container.trim()]))?;
         run(self.command().args(["rmi", "--force", image.trim()]))?;
         exported.map(drop)
+    }
+}
+
+fn described(path: &Path) -> String {
+    let meta = path.symlink_metadata().expect("an entry");
+    if meta.is_symlink() {
+        format!("link {}", fs::read_link(path).expect("link").display())
+    } else if meta.is_dir() {
+        "folder".to_owned()
+    } else {
+        let mode = if meta.permissions().mode() & 0o111 == 0 { '-' } else { 'x' };
+        format!("file {mode} {}", fs::read_to_string(path).expect("text"))
     }
 }
 

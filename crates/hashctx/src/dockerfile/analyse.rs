@@ -1,0 +1,221 @@
+//! Walks the stages that the target needs and gathers what counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::{DockerfileError, Fault};
+use super::expand::Env;
+use super::lines::{self, Line};
+use super::reads::{self, Read};
+use super::stages::{Origin, Stage, Stages};
+use super::{Analysis, Base, NamedContext, Request, Source, Unknown, What, platform};
+
+/// Arguments that every build may be given and that never count.
+const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"];
+
+/// Instructions that change an image's configuration and nothing that another stage could copy.
+const CONFIGURATION: [&str; 9] =
+    ["CMD", "ENTRYPOINT", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD", "STOPSIGNAL", "VOLUME"];
+
+/// What `BuildKit` sets where the base image sets none.
+const SCRATCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Says what a build reads and depends on.
+///
+/// # Errors
+/// A Dockerfile that is no Dockerfile, or has no such target.
+pub fn analyse(request: &Request<'_>) -> Result<Analysis, Box<DockerfileError>> {
+    gather(request).map_err(|fault| DockerfileError::new(request.name, request.dockerfile, fault))
+}
+
+fn gather(request: &Request<'_>) -> Result<Analysis, Fault> {
+    let file = lines::split(request.dockerfile)?;
+    let syntax = file.syntax.clone();
+    let escape = file.escape;
+    let stages = Stages::new(file, request)?;
+    let target = stages.target(request.target)?;
+    let needed = needed(&stages, target, request)?;
+    let mut gathered = Gatherer {
+        request,
+        stages: &stages,
+        number: needed.iter().enumerate().map(|(number, index)| (*index, number)).collect(),
+        chain: chain(&stages, target),
+        envs: BTreeMap::new(),
+        out: Analysis::default(),
+    };
+    gathered.top(escape, syntax);
+    for index in &needed {
+        gathered.stage(*index)?;
+    }
+    Ok(gathered.finish())
+}
+
+/// The stages that the target is made of, in the order of the file.
+fn needed(stages: &Stages, target: usize, request: &Request<'_>) -> Result<BTreeSet<usize>, Fault> {
+    let mut needed = BTreeSet::new();
+    let mut todo = vec![target];
+    while let Some(index) = todo.pop() {
+        let Some(stage) = stages.list.get(index).filter(|_| needed.insert(index)) else { continue };
+        let mut origins = vec![stage.origin.clone()];
+        for line in &stage.lines {
+            origins.extend(reads::origins(line, stages, request)?);
+        }
+        todo.extend(origins.iter().filter_map(|origin| match origin {
+            Origin::Stage(index) => Some(*index),
+            _ => None,
+        }));
+    }
+    Ok(needed)
+}
+
+/// The target and the stages that it is built on.
+fn chain(stages: &Stages, target: usize) -> BTreeSet<usize> {
+    let below = |index: &usize| match stages.list.get(*index).map(|stage| &stage.origin) {
+        Some(Origin::Stage(below)) => Some(*below),
+        _ => None,
+    };
+    std::iter::successors(Some(target), below).collect()
+}
+
+struct Gatherer<'a> {
+    request: &'a Request<'a>,
+    stages: &'a Stages,
+    /// From a stage's index in the file to its number among those that are needed.
+    number: BTreeMap<usize, usize>,
+    chain: BTreeSet<usize>,
+    envs: BTreeMap<usize, Env>,
+    out: Analysis,
+}
+
+impl Gatherer<'_> {
+    fn top(&mut self, escape: char, syntax: Option<String>) {
+        if escape != '\\' {
+            self.out.instructions.push(format!("# escape={escape}").into_bytes());
+        }
+        if let Some(syntax) = syntax {
+            self.out.instructions.push(format!("# syntax={syntax}").into_bytes());
+            if !syntax.contains('@') {
+                self.out.unknowns.push(Unknown::MovingSyntax(syntax));
+            }
+        }
+        let acts = |name: &str| name.starts_with("BUILDKIT_") || name == "SOURCE_DATE_EPOCH";
+        let given = self.request.build_args.iter().filter(|(name, _)| acts(name));
+        self.out.args.extend(given.map(|(name, value)| (name.clone(), value.clone())));
+    }
+
+    fn stage(&mut self, index: usize) -> Result<(), Fault> {
+        let Some(stage) = self.stages.list.get(index) else { return Ok(()) };
+        let platform = stage.platform.clone().unwrap_or_else(|| platform::normal(self.request.platform));
+        self.out.stages.push(stage.name.clone().unwrap_or_else(|| index.to_string()));
+        self.start(stage, &platform);
+        let mut env = self.env(&stage.origin);
+        let in_chain = self.chain.contains(&index);
+        for (at, line) in stage.lines.iter().enumerate() {
+            let outside = reads::assign(line, &mut env, self.stages, self.request)?;
+            self.out.args.extend(outside.into_iter().filter(|(name, _)| !is_proxy(name)));
+            self.line(line, &env, at < stage.triggers, in_chain, &platform)?;
+        }
+        self.envs.insert(index, env);
+        Ok(())
+    }
+
+    /// The variables that a stage begins with.
+    fn env(&self, origin: &Origin) -> Env {
+        match origin {
+            Origin::Stage(below) => self.envs.get(below).cloned().unwrap_or_default(),
+            Origin::Scratch => {
+                Env { known: [("PATH".to_owned(), SCRATCH_PATH.to_owned())].into(), open: false }
+            }
+            Origin::Context(name) => Env { open: !self.request.is_folder(name), ..Env::default() },
+            Origin::Image(_) => Env { open: true, ..Env::default() },
+        }
+    }
+
+    fn start(&mut self, stage: &Stage, platform: &str) {
+        let line = line_number(self.request.dockerfile, &stage.from);
+        let origin = self.named(&stage.origin, platform);
+        self.out.instructions.push(format!("FROM {origin}").into_bytes());
+        match &stage.origin {
+            Origin::Image(reference) => self.out.unknowns.push(Unknown::Onbuild(reference.clone())),
+            Origin::Context(name) => self.source(Some(name), line, What::Everything),
+            Origin::Scratch | Origin::Stage(_) => {}
+        }
+    }
+
+    /// An origin in words that do not depend on what else the file has. Notes images and contexts as used.
+    fn named(&mut self, origin: &Origin, platform: &str) -> String {
+        match origin {
+            Origin::Scratch => format!("scratch for {platform}"),
+            Origin::Stage(index) => format!("stage {}", self.number.get(index).copied().unwrap_or_default()),
+            Origin::Context(name) => {
+                if let Some(NamedContext::Other(value)) = self.request.contexts.get(name) {
+                    self.out.remote_contexts.insert(name.clone(), value.clone());
+                }
+                format!("context {name} for {platform}")
+            }
+            Origin::Image(reference) => {
+                let base = Base { reference: reference.clone(), platform: platform.to_owned() };
+                if base.digest().is_none() {
+                    self.out.unknowns.push(Unknown::MovingTag(reference.clone()));
+                }
+                self.out.bases.push(base);
+                format!("image {reference} for {platform}")
+            }
+        }
+    }
+
+    fn line(
+        &mut self,
+        line: &Line,
+        env: &Env,
+        trigger: bool,
+        in_chain: bool,
+        platform: &str,
+    ) -> Result<(), Fault> {
+        if in_chain || !CONFIGURATION.contains(&line.keyword.as_str()) {
+            let mut text = if trigger { b"ONBUILD ".to_vec() } else { Vec::new() };
+            text.extend(&line.text);
+            for origin in reads::origins(line, self.stages, self.request)? {
+                // After a line break that no joined line has.
+                text.extend(format!("\nfrom {}", self.named(&origin, platform)).into_bytes());
+            }
+            self.out.instructions.push(text);
+        }
+        let number = line_number(self.request.dockerfile, line);
+        for Read { from, what, uncertain } in reads::reads(line, env, self.stages, self.request)? {
+            let context = match &from {
+                None => None,
+                Some(Origin::Context(name)) => Some(name),
+                Some(_) => continue,
+            };
+            if uncertain {
+                self.out.unknowns.push(Unknown::BaseVariable(number));
+            }
+            self.source(context, number, if uncertain { What::Everything } else { what });
+        }
+        Ok(())
+    }
+
+    fn source(&mut self, context: Option<&String>, line: usize, what: What) {
+        if context.is_none_or(|name| self.request.is_folder(name)) {
+            self.out.sources.push(Source { context: context.cloned(), line, what });
+        }
+    }
+
+    fn finish(self) -> Analysis {
+        let mut out = self.out;
+        out.bases.sort();
+        out.bases.dedup();
+        out.unknowns.sort();
+        out.unknowns.dedup();
+        out
+    }
+}
+
+fn is_proxy(name: &str) -> bool {
+    PROXIES.contains(&name.to_lowercase().as_str())
+}
+
+fn line_number(file: &[u8], line: &Line) -> usize {
+    let before = file.get(..line.span.start).unwrap_or_default();
+    before.split(|byte| *byte == b'\n').count()
+}

@@ -1,0 +1,232 @@
+//! Picks the inputs that sources name out of a context's listing.
+//!
+//! As `BuildKit` copies: a source's own links are followed inside of the context, links below it are copied as links;
+//! `--exclude` and the pattern of `--parents` are patterns of ignore files, below the source's folder. A file that a
+//! source names itself is never excluded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::tree::{ReadLink, Tree};
+use super::{Source, What, glob};
+use crate::dockerignore::{self, Folder, Patterns};
+use crate::listing::Kind;
+
+/// Picks inputs of one context.
+#[derive(Debug)]
+pub struct Selector<'a> {
+    sources: Vec<&'a Source>,
+}
+
+/// The inputs that were picked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Paths of the listing.
+    pub entries: BTreeSet<Vec<u8>>,
+    /// Folders that are created empty, because everything in them is excluded. The listing does not have them.
+    pub empty_folders: BTreeSet<Vec<u8>>,
+    /// Sources that name nothing: the line of the instruction and the source. Those with wildcards may do so.
+    pub missing: Vec<(usize, String)>,
+}
+
+impl<'a> Selector<'a> {
+    /// For the sources that read the context of this name. None: the main context.
+    #[must_use]
+    pub fn new(sources: &'a [Source], context: Option<&str>) -> Self {
+        Self { sources: sources.iter().filter(|source| source.context.as_deref() == context).collect() }
+    }
+
+    /// True where nothing of the context is read, so that there is no need to list it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+
+    /// True where everything in the context is read.
+    #[must_use]
+    pub fn takes_all(&self) -> bool {
+        self.sources.iter().any(|source| match &source.what {
+            What::Everything => true,
+            What::Bind { path } => normal(path).is_empty(),
+            What::Copy { path, below, exclude } => {
+                normal(path).is_empty() && filter(below.as_deref(), exclude).is_none()
+            }
+        })
+    }
+
+    /// Picks from a listing, in which a folder stands only where it is empty. `read_link` returns the target of a link
+    /// of the listing; None makes it a link to nowhere.
+    pub fn select<'b>(
+        &self,
+        listing: impl IntoIterator<Item = (&'b [u8], Kind)>,
+        mut read_link: impl FnMut(&[u8]) -> Option<Vec<u8>>,
+    ) -> Selection {
+        let tree = Tree::new(listing);
+        let mut pick = Pick {
+            tree: &tree,
+            read_link: &mut read_link,
+            out: Selection::default(),
+            folders: BTreeSet::new(),
+        };
+        for source in &self.sources {
+            let name = pick.source(&source.what);
+            pick.out.missing.extend(name.map(|name| (source.line, name)));
+        }
+        pick.finish()
+    }
+}
+
+struct Pick<'a> {
+    tree: &'a Tree,
+    read_link: &'a mut ReadLink<'a>,
+    out: Selection,
+    /// Folders that are created, whether something in them is or not.
+    folders: BTreeSet<Vec<u8>>,
+}
+
+/// What is taken below a folder.
+struct Filter {
+    include: Option<Patterns>,
+    exclude: Patterns,
+}
+
+impl Pick<'_> {
+    /// Takes what a source names. Returns its name where that is nothing.
+    fn source(&mut self, what: &What) -> Option<String> {
+        match what {
+            What::Everything => {
+                self.take(b"", None);
+                None
+            }
+            What::Bind { path } => {
+                let found = self.follow(&normal(path));
+                self.take_found(found, None).then(|| path.clone())
+            }
+            What::Copy { path, below, exclude } => {
+                let filter = filter(below.as_deref(), exclude);
+                let mut missing = true;
+                for root in self.roots(&normal(path)) {
+                    let found = self.follow(&root);
+                    missing &= self.take_found(found, filter.as_ref());
+                }
+                missing.then(|| path.clone())
+            }
+        }
+    }
+
+    /// The paths that a source with wildcards names; without, the path itself.
+    fn roots(&mut self, path: &[u8]) -> Vec<Vec<u8>> {
+        let text = String::from_utf8_lossy(path).into_owned();
+        let parts: Vec<&str> = text.split('/').collect();
+        let Some(first) = parts.iter().position(|part| glob::is_wild(part)) else {
+            return vec![path.to_vec()];
+        };
+        let (plain, wild) = parts.split_at(first);
+        let Some(base) = self.follow(plain.join("/").as_bytes()) else { return Vec::new() };
+        let pattern = wild.join("/");
+        let skip = if base.is_empty() { 0 } else { base.len() + 1 };
+        let matches = |path: &[u8]| {
+            let below = String::from_utf8_lossy(path.get(skip..).unwrap_or_default());
+            glob::matches(&pattern, &below)
+        };
+        self.tree
+            .below(&base)
+            .map(|(path, _)| path)
+            .filter(|path| matches(path))
+            .map(<[u8]>::to_vec)
+            .collect()
+    }
+
+    fn follow(&mut self, path: &[u8]) -> Option<Vec<u8>> {
+        self.tree.resolve(path, self.read_link, &mut self.out.entries)
+    }
+
+    /// Returns true where there was nothing to take.
+    fn take_found(&mut self, found: Option<Vec<u8>>, filter: Option<&Filter>) -> bool {
+        let Some(root) = found else { return true };
+        self.take(&root, filter);
+        false
+    }
+
+    fn take(&mut self, root: &[u8], filter: Option<&Filter>) {
+        if self.tree.get(root).is_some_and(|node| node.listed) {
+            self.out.entries.insert(root.to_vec());
+        }
+        if let Some(filter) = filter {
+            self.take_filtered(root, filter);
+        } else {
+            let listed = self.tree.below(root).filter(|(_, node)| node.listed);
+            self.out.entries.extend(listed.map(|(path, _)| path.to_vec()));
+        }
+        if !root.is_empty() {
+            self.folders.insert(root.to_vec());
+        }
+    }
+
+    fn take_filtered(&mut self, root: &[u8], filter: &Filter) {
+        let skip = if root.is_empty() { 0 } else { root.len() + 1 };
+        let mut states: BTreeMap<&[u8], (Folder, Folder)> = BTreeMap::new();
+        let start = (Folder::default(), Folder::default());
+        for (path, node) in self.tree.below(root) {
+            let inner = path.get(skip..).unwrap_or_default();
+            let parent = inner.iter().rposition(|byte| *byte == b'/').and_then(|at| inner.get(..at));
+            let state = parent.and_then(|parent| states.get(parent)).unwrap_or(&start);
+            let (taken, next) = filter.judge(state, inner);
+            if taken && node.listed {
+                self.out.entries.insert(path.to_vec());
+            } else if taken && node.kind == Kind::Dir {
+                self.folders.insert(path.to_vec());
+            }
+            if node.kind == Kind::Dir {
+                states.insert(inner, next);
+            }
+        }
+    }
+
+    fn finish(self) -> Selection {
+        let Self { tree, mut out, folders, .. } = self;
+        let holds = |folder: &[u8]| {
+            let prefix = [folder, b"/"].concat();
+            let next = out.entries.range::<Vec<u8>, _>(&prefix..).next();
+            next.is_some_and(|entry| entry.starts_with(&prefix))
+        };
+        let bare = |folder: &Vec<u8>| {
+            tree.get(folder).is_some_and(|node| node.kind == Kind::Dir && !node.listed) && !holds(folder)
+        };
+        out.empty_folders = folders.into_iter().filter(bare).collect();
+        out
+    }
+}
+
+impl Filter {
+    /// Whether a path is taken, and the state for what it holds. A pattern without meaning takes more.
+    fn judge(&self, (include, exclude): &(Folder, Folder), path: &[u8]) -> (bool, (Folder, Folder)) {
+        let (excluded, exclude) = met(&self.exclude, exclude, path, false);
+        let (included, include) = match &self.include {
+            Some(patterns) => met(patterns, include, path, true),
+            None => (true, Folder::default()),
+        };
+        (included && !excluded, (include, exclude))
+    }
+}
+
+fn met(patterns: &Patterns, folder: &Folder, path: &[u8], doubt: bool) -> (bool, Folder) {
+    match patterns.enter(folder, path) {
+        Ok((verdict, folder)) => (verdict.excluded, folder),
+        Err(_) => (doubt, Folder::default()),
+    }
+}
+
+/// None: everything is taken.
+fn filter(below: Option<&str>, exclude: &[String]) -> Option<Filter> {
+    let below = below.map(|below| String::from_utf8_lossy(&normal(below)).into_owned());
+    // Without a pattern that can be read, everything is taken.
+    let include = below.filter(|below| !below.is_empty()).and_then(|below| Patterns::listed(&[below]).ok());
+    let exclude = Patterns::listed(exclude).unwrap_or_default();
+    (include.is_some() || !exclude.is_empty()).then_some(Filter { include, exclude })
+}
+
+/// The path from the context's root, which is empty; `..` does not leave it.
+fn normal(path: &str) -> Vec<u8> {
+    let clean = dockerignore::clean(format!("/{path}").as_bytes());
+    clean.strip_prefix(b"/").unwrap_or_default().to_vec()
+}

@@ -1,0 +1,223 @@
+//! Groups instructions into stages and ties each stage to what it is built on.
+//!
+//! Absent: what the stages read (that is `reads`), and image names' own syntax.
+
+use std::collections::BTreeMap;
+
+use super::error::Fault;
+use super::expand::{self, Env, Word};
+use super::lines::{self, Line, Lines};
+use super::{NamedContext, Request, context_name, platform, words};
+
+/// What a stage starts from, or what `--from` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Nothing.
+    Scratch,
+    /// Another stage, by its index.
+    Stage(usize),
+    /// A context that the caller named.
+    Context(String),
+    /// An image, by its reference.
+    Image(String),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Stage {
+    /// In lower case.
+    pub(super) name: Option<String>,
+    pub(super) from: Line,
+    pub(super) origin: Origin,
+    /// The value of `--platform`, expanded.
+    pub(super) platform: Option<String>,
+    /// Triggers of the stage below, then the stage's own instructions.
+    pub(super) lines: Vec<Line>,
+    /// How many of the lines are triggers.
+    pub(super) triggers: usize,
+}
+
+/// The stages of a file and what is set before the first.
+#[derive(Debug)]
+pub(super) struct Stages {
+    pub(super) list: Vec<Stage>,
+    by_name: BTreeMap<String, usize>,
+    pub(super) globals: Env,
+    pub(super) escape: char,
+}
+
+const KEYWORDS: [&str; 18] = [
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
+impl Stages {
+    pub(super) fn new(file: Lines, request: &Request<'_>) -> Result<Self, Fault> {
+        let Lines { escape, list: lines, .. } = file;
+        if let Some(line) = lines.iter().find(|line| !KEYWORDS.contains(&line.keyword.as_str())) {
+            return Err(Fault::new(&line.span, format!("`{}` is not an instruction", line.keyword)));
+        }
+        let is_from = |line: &Line| line.keyword == "FROM";
+        let first = lines.iter().position(is_from).unwrap_or(lines.len());
+        let (before, after) = lines.split_at(first);
+        let last = after
+            .iter()
+            .rfind(|line| is_from(line))
+            .ok_or_else(|| Fault::new(&(0..0), "it has no `FROM`"))?;
+        let target = request.target.map(ToOwned::to_owned).or_else(|| from(last).ok()?.1);
+        let globals = globals(before, escape, request, target.as_deref().unwrap_or("default"))?;
+        let mut stages = Self { list: Vec::new(), by_name: BTreeMap::new(), globals, escape };
+        for group in after.chunk_by(|_, next| !is_from(next)) {
+            stages.push(group, request)?;
+        }
+        Ok(stages)
+    }
+
+    /// The stage that is asked for: the last where none is.
+    pub(super) fn target(&self, name: Option<&str>) -> Result<usize, Fault> {
+        match name {
+            None => Ok(self.list.len().saturating_sub(1)),
+            Some(name) => self
+                .by_name
+                .get(&name.to_lowercase())
+                .copied()
+                .ok_or_else(|| Fault::new(&(0..0), format!("it has no stage `{name}`"))),
+        }
+    }
+
+    /// What `--from=NAME` names. `numbered` where a number is the index of a stage.
+    pub(super) fn origin(&self, name: &str, numbered: bool, request: &Request<'_>) -> Option<Origin> {
+        if let (true, Ok(index)) = (numbered, name.parse::<usize>()) {
+            return self.list.get(index).map(|_| Origin::Stage(index));
+        }
+        let stage = self.by_name.get(&name.to_lowercase()).map(|index| Origin::Stage(*index));
+        Some(stage.unwrap_or_else(|| external(name, request)))
+    }
+
+    fn push(&mut self, group: &[Line], request: &Request<'_>) -> Result<(), Fault> {
+        let Some((line, body)) = group.split_first() else { return Ok(()) };
+        let fault = |why: String| Fault::new(&line.span, why);
+        let (base, name, platform) = from(line).map_err(fault)?;
+        let global = |word: &str| expand::expand(word, self.escape, &self.globals).map(|word| word.text);
+        let base = global(&base).map_err(fault)?;
+        if base.is_empty() {
+            return Err(fault("the base's name is empty after expansion".to_owned()));
+        }
+        let platform = platform.map(|platform| global(&platform).map_err(fault)).transpose()?;
+        if platform.as_deref() == Some("") {
+            return Err(fault("the platform is empty after expansion".to_owned()));
+        }
+        let replaced = name.as_deref().and_then(|name| context_name(name, request.contexts));
+        // A context in the place of a stage replaces its instructions, too.
+        let (origin, own) = match (replaced, self.by_name.get(&base)) {
+            (Some(context), _) => (Origin::Context(context), &[][..]),
+            (None, Some(stage)) => (Origin::Stage(*stage), body),
+            (None, None) => (external(&base, request), body),
+        };
+        let triggers = self.triggers(&origin);
+        let stage = Stage {
+            name: name.clone(),
+            from: line.clone(),
+            origin,
+            platform: platform.map(|platform| platform::normal(&platform)),
+            triggers: triggers.len(),
+            lines: triggers.into_iter().chain(own.iter().cloned()).collect(),
+        };
+        self.list.push(stage);
+        if let Some(name) = name {
+            self.by_name.insert(name, self.list.len() - 1);
+        }
+        Ok(())
+    }
+
+    /// The `ONBUILD` instructions of the stage below, without that word.
+    fn triggers(&self, origin: &Origin) -> Vec<Line> {
+        let Origin::Stage(index) = origin else { return Vec::new() };
+        let Some(below) = self.list.get(*index) else { return Vec::new() };
+        let onbuild = below.lines.iter().skip(below.triggers).filter(|line| line.keyword == "ONBUILD");
+        onbuild
+            .map(|line| lines::parse(line.text.get(8..).unwrap_or_default(), self.escape, line.span.clone()))
+            .collect()
+    }
+}
+
+fn external(name: &str, request: &Request<'_>) -> Origin {
+    match context_name(name, request.contexts) {
+        _ if name == "scratch" => Origin::Scratch,
+        Some(context) => Origin::Context(context),
+        None => Origin::Image(name.to_owned()),
+    }
+}
+
+type From = (String, Option<String>, Option<String>);
+
+/// Reads `FROM [--platform=P] BASE [AS NAME]`.
+fn from(line: &Line) -> Result<From, String> {
+    let words = words::blank_separated(&line.rest);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let platform = line.flags.iter().find_map(|flag| flag.strip_prefix("--platform=")).map(ToOwned::to_owned);
+    let known = |flag: &String| flag.starts_with("--platform=");
+    if let Some(flag) = line.flags.iter().find(|flag| !known(flag)) {
+        return Err(format!("`FROM` has no flag `{flag}`"));
+    }
+    let (base, name) = match words.as_slice() {
+        [base] => (base, None),
+        [base, word, name] if word.eq_ignore_ascii_case("as") => (base, Some(name.to_lowercase())),
+        _ => return Err("`FROM` takes a base and, with `AS`, a name".to_owned()),
+    };
+    let plain = |name: &String| {
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+        name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(inner)
+    };
+    match name {
+        Some(name) if !plain(&name) => Err(format!("`{name}` is not a name for a stage")),
+        name => Ok(((*base).to_owned(), name, platform)),
+    }
+}
+
+/// The arguments before the first `FROM`, over those that the platform gives.
+fn globals(lines: &[Line], escape: char, request: &Request<'_>, target: &str) -> Result<Env, Fault> {
+    let known = platform::variables(request.platform, request.build_platform, target, request.build_args);
+    let mut env = Env { known, open: false };
+    for line in lines {
+        if line.keyword != "ARG" {
+            return Err(Fault::new(&line.span, format!("`{}` stands before the first `FROM`", line.keyword)));
+        }
+        for word in words::quoted(&line.rest, escape) {
+            let (name, default) = argument(&word, escape, &env).map_err(|why| Fault::new(&line.span, why))?;
+            if let Some(value) = request.build_args.get(&name).cloned().or(default.map(|word| word.text)) {
+                env.known.insert(name, value);
+            }
+        }
+    }
+    Ok(env)
+}
+
+/// Reads `NAME` or `NAME=default`, the default expanded.
+pub(super) fn argument(word: &str, escape: char, env: &Env) -> Result<(String, Option<Word>), String> {
+    let (name, default) = word.split_once('=').map_or((word, None), |(name, default)| (name, Some(default)));
+    let name = expand::expand(name, escape, env)?.text;
+    Ok((name, default.map(|default| expand::expand(default, escape, env)).transpose()?))
+}
+
+impl Request<'_> {
+    /// True for a named context that is a folder on this machine.
+    pub(super) fn is_folder(&self, context: &str) -> bool {
+        self.contexts.get(context) == Some(&NamedContext::Folder)
+    }
+}

@@ -1,0 +1,136 @@
+//! Precise mode: of a build's contexts, only what its Dockerfile reads.
+//!
+//! Ties the pure analysis of `dockerfile` to a configuration, listings and the manifest's lines.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+
+use camino::Utf8Path;
+
+use crate::config::{Build, Config, PROXY_ARGS, Rules, Selection};
+use crate::digest::Digest;
+use crate::dockerfile::{self, Analysis, NamedContext, Request, Selector, Unknown, same_image};
+use crate::error::HashError;
+use crate::listing::{Kind, Listed};
+use crate::manifest::Declared;
+use crate::path::{RelPath, escape};
+use crate::select;
+use crate::warning::Warning;
+
+/// What one build reads.
+#[derive(Debug)]
+pub(crate) struct Precise {
+    analysis: Analysis,
+}
+
+impl Precise {
+    /// Reads the Dockerfile's text.
+    pub(crate) fn new(build: &Build, text: &[u8]) -> Result<Self, HashError> {
+        let build_args = build.args.iter().cloned().collect();
+        let contexts = build.contexts.iter().map(|(name, place)| (name.clone(), context(place))).collect();
+        let request = Request {
+            dockerfile: text,
+            name: build.dockerfile.as_str(),
+            target: build.target.as_deref(),
+            build_args: &build_args,
+            platform: &build.platform,
+            build_platform: std::env::consts::ARCH,
+            contexts: &contexts,
+        };
+        Ok(Self { analysis: dockerfile::analyse(&request)? })
+    }
+
+    /// Whether anything of the named context is read.
+    pub(crate) fn reads(&self, context: &str) -> bool {
+        !Selector::new(&self.analysis.sources, Some(context)).is_empty()
+    }
+
+    /// The inputs that are read, out of a context's listing; and the folders that are read although nothing in them is.
+    pub(crate) fn narrow(&self, context: Option<&str>, root: &Utf8Path, entries: Vec<Listed>) -> Vec<Listed> {
+        let selector = Selector::new(&self.analysis.sources, context);
+        if selector.takes_all() {
+            return entries;
+        }
+        let listing = entries.iter().map(|entry| (entry.path.as_bytes(), entry.kind));
+        let target = |path: &[u8]| {
+            let link = root.as_std_path().join(OsStr::from_bytes(path));
+            Some(std::fs::read_link(link).ok()?.into_os_string().into_vec())
+        };
+        let selection = selector.select(listing, target);
+        let read = |entry: &Listed| selection.entries.contains(entry.path.as_bytes());
+        let folder = |path: Vec<u8>| Some(Listed { path: RelPath::new(path)?, kind: Kind::Dir });
+        let folders: Vec<Listed> = selection.empty_folders.iter().cloned().filter_map(folder).collect();
+        entries.into_iter().filter(read).chain(folders).collect()
+    }
+
+    /// Where git's rules hide, too: what the build reads all the same, unless it is built from a tar of the inputs.
+    pub(crate) fn hidden_by_git(
+        &self,
+        config: &Config,
+        context: Option<&str>,
+        root: &Utf8Path,
+        dockerfile: Option<&Utf8Path>,
+        kept: &[Listed],
+    ) -> Result<Option<Warning>, HashError> {
+        let rules =
+            if config.selection == Selection::Rules(Rules::Git) { Rules::None } else { Rules::Docker };
+        let engines = Config { selection: Selection::Rules(rules), ..config.clone() };
+        let all = self.narrow(context, root, select::list(&engines, root, dockerfile)?.entries);
+        let kept: BTreeSet<&RelPath> = kept.iter().map(|entry| &entry.path).collect();
+        // Git knows no empty folders: their absence is its way and not a rule of the project.
+        let mut hidden =
+            all.into_iter().filter(|entry| entry.kind != Kind::Dir && !kept.contains(&entry.path));
+        let first = hidden.next();
+        Ok(first.map(|entry| Warning::HiddenSource { path: entry.path, others: hidden.count() }))
+    }
+
+    /// The lines of the manifest that stand for no file.
+    pub(crate) fn declared(&self, build: &Build) -> Vec<Declared> {
+        let Analysis { instructions, args, remote_contexts, .. } = &self.analysis;
+        let secret = |(name, value): (&String, &String)| (name.clone(), Digest::of(value.as_bytes()));
+        let text = instructions.iter().flat_map(|line| [escape(line), "\n".into()]).collect::<String>();
+        let mut declared = vec![
+            Declared::Dockerfile(Digest::of(text.as_bytes())),
+            Declared::Platform(build.platform.clone()),
+        ];
+        declared.extend(build.target.clone().map(Declared::Target));
+        let args = args.iter().filter(|(name, _)| !PROXY_ARGS.contains(&name.as_str()));
+        declared.extend(args.map(secret).map(|(name, digest)| Declared::Arg(name, digest)));
+        let bases = build.bases.iter().filter(|(name, _)| self.uses(name));
+        declared.extend(bases.map(|(name, digest)| Declared::Base(name.clone(), digest.clone())));
+        declared
+            .extend(remote_contexts.iter().map(secret).map(|(name, digest)| Declared::Source(name, digest)));
+        declared
+    }
+
+    /// What could make the key lie.
+    pub(crate) fn warnings(&self, build: &Build) -> Vec<Warning> {
+        let moving = self.unknowns(build).into_iter().filter_map(|unknown| match unknown {
+            Unknown::MovingTag(image) => Some(Warning::MovingTag { image }),
+            _ => None,
+        });
+        let unused = build.bases.iter().filter(|(name, _)| !self.uses(name));
+        moving.chain(unused.map(|(image, _)| Warning::BaseUnused { image: image.clone() })).collect()
+    }
+
+    /// What cannot be known, less what the caller knew.
+    pub(crate) fn unknowns(&self, build: &Build) -> Vec<Unknown> {
+        let given = |image: &str| build.bases.iter().any(|(name, _)| same_image(name, image));
+        let open = |unknown: &&Unknown| !matches!(unknown, Unknown::MovingTag(image) if given(image));
+        self.analysis.unknowns.iter().filter(open).cloned().collect()
+    }
+
+    fn uses(&self, image: &str) -> bool {
+        self.analysis.bases.iter().any(|base| same_image(&base.reference, image))
+    }
+}
+
+fn context(place: &str) -> NamedContext {
+    if has_scheme(place) { NamedContext::Other(place.to_owned()) } else { NamedContext::Folder }
+}
+
+/// Whether a named context is an address and no folder.
+pub(crate) fn has_scheme(place: &str) -> bool {
+    place.contains("://") || place.starts_with("git@")
+}

@@ -1,0 +1,131 @@
+//! The key of a build: what its Dockerfile reads, and nothing else.
+
+use crate::session::Session;
+
+const DOCKERFILE: &str = "FROM scratch AS unneeded\nCOPY other /\nFROM scratch\nARG V=1\nCOPY src /src\n";
+
+fn project() -> Session {
+    let session = Session::new().file("Dockerfile", DOCKERFILE).file("src/a", "a").file("src/b.log", "b");
+    session
+        .file("other", "o")
+        .file(".dockerignore", "**/*.tmp\n")
+        .file(".gitignore", "*.log\n")
+        .file("src/t.tmp", "t")
+}
+
+fn key(session: &Session) -> String {
+    session.ok(&["-f", "Dockerfile", "."])
+}
+
+#[track_caller]
+fn keeps(change: impl FnOnce(&Session)) {
+    let session = project();
+    let before = key(&session);
+    change(&session);
+    assert_eq!(key(&session), before);
+}
+
+#[track_caller]
+fn changes(change: impl FnOnce(&Session)) {
+    let session = project();
+    let before = key(&session);
+    change(&session);
+    assert_ne!(key(&session), before);
+}
+
+#[test]
+fn what_the_build_reads_changes_the_key() {
+    changes(|session| session.write("src/a", "x"));
+    changes(|session| session.write("src/new", ""));
+    changes(|session| session.chmod("src/a", 0o755));
+    changes(|session| session.write("src/b.log", "git ignores it and the engine copies it"));
+    changes(|session| session.write("Dockerfile", DOCKERFILE.replace("/src\n", "/there\n")));
+    changes(|session| session.write(".dockerignore", "src/a\n"));
+}
+
+#[test]
+fn what_the_build_does_not_read_keeps_the_key() {
+    keeps(|session| session.write("other", "x"));
+    keeps(|session| session.write("src/t.tmp", "x"));
+    keeps(|session| session.write("new", "x"));
+    keeps(|session| session.write(".dockerignore", "**/*.tmp\nother\n"));
+    keeps(|session| session.write("Dockerfile", DOCKERFILE.replace("COPY other", "# no\nCOPY unheard-of")));
+}
+
+#[test]
+fn the_manifest_has_only_what_is_read() {
+    let session = project();
+    let manifest =
+        session.ok(&["--manifest", "-f", "Dockerfile", "--build-arg", "V=2", "--build-arg", "W=3", "."]);
+    let lines: Vec<_> = manifest.lines().map(|line| line.split(' ').next().unwrap_or_default()).collect();
+    assert_eq!(lines, ["hashctx", "dockerfile", "platform", "arg", "file", "file"], "{manifest}");
+    let listed = session.ok(&["--list", "-f", "Dockerfile", "--target", "unneeded", "."]);
+    assert_eq!(listed, "other\n");
+}
+
+#[test]
+fn the_dockerfile_line_can_be_made_by_hand() {
+    let session = project();
+    let manifest = session.ok(&["--manifest", "-f", "Dockerfile", "--platform", "linux/arm64", "."]);
+    let script = "printf '%s\\n' 'FROM scratch for linux/arm64' 'ARG V=1' 'COPY src /src' | b3sum --no-names";
+    let by_hand = format!("dockerfile {}", session.sh(script));
+    assert!(manifest.contains(&by_hand), "{by_hand}{manifest}");
+}
+
+#[test]
+fn named_contexts_are_read_as_far_as_they_are_copied() {
+    let session = project().file("../lib/x", "x").file("../lib/y", "y");
+    session.write("Dockerfile", "FROM scratch\nCOPY --from=lib x /\n");
+    let flags = [
+        "--manifest",
+        "-f",
+        "Dockerfile",
+        "--build-context",
+        "lib=../lib",
+        "--build-context",
+        "un=../used",
+        ".",
+    ];
+    let manifest = session.ok(&flags);
+    assert!(manifest.contains("\ncontext lib\nfile ") && manifest.ends_with("  x\n"), "{manifest}");
+    assert!(!manifest.contains("un"), "{manifest}");
+}
+
+#[test]
+fn what_cannot_be_known_is_named() {
+    let session = Session::new().file("Dockerfile", "FROM base:1\nCOPY $HOME /\n");
+    let json = session.ok(&["--json", "-f", "Dockerfile", "."]);
+    for named in [
+        "{\"code\":\"onbuild\",\"image\":\"base:1\"}",
+        "{\"code\":\"moving-tag\"",
+        "{\"code\":\"base-variable\",\"line\":2}",
+    ] {
+        assert!(json.contains(named), "{json}");
+    }
+    assert!(session.fails(&["--strict", "-f", "Dockerfile", "."]).contains("`base:1` may be another image"));
+    let base = format!("base:1=sha256:{}", "a".repeat(64));
+    session.ok(&["--strict", "-f", "Dockerfile", "--base", &base, "."]);
+    let other = format!("bose:1=sha256:{}", "a".repeat(64));
+    assert!(
+        session
+            .fails(&["--strict", "-f", "Dockerfile", "--base", &other, "."])
+            .contains("does not use `bose:1`")
+    );
+}
+
+#[test]
+fn a_bad_dockerfile_is_marked() {
+    let session = Session::new().file("Dockerfile", "FROM scratch\n\nCOPY ${x /y\n");
+    let said = session.fails(&["-f", "Dockerfile", "."]);
+    assert!(said.contains("Dockerfile:3: ") && said.contains("COPY ${x /y"), "{said}");
+    assert!(session.fails(&["-f", "Dockerfile", "--target", "nope", "."]).contains("no stage `nope`"));
+}
+
+#[test]
+fn a_source_that_git_hides_is_worth_a_warning() {
+    let session = project();
+    let said = session.fails(&["--strict", "--ignore", "all", "-f", "Dockerfile", "."]);
+    assert!(said.contains("the build reads `src/b.log`, which git ignores"), "{said}");
+    let tar = "hashctx --strict --ignore all -f Dockerfile --tar . | tar -t";
+    assert_eq!(session.sh(tar), "Dockerfile\nsrc/\nsrc/a\n");
+}

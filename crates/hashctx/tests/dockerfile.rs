@@ -1,0 +1,306 @@
+//! What a build reads, from tables of the documented rules: for the syntax that the engines of the property test are
+//! too old for, and for what an image cannot show.
+
+use std::collections::BTreeMap;
+
+use hashctx::Kind;
+use hashctx::dockerfile::{Analysis, NamedContext, Request, Selector, Unknown, analyse};
+
+/// Files of the context; `->` makes a link, a trailing `/` an empty folder.
+const TREE: [&str; 18] = [
+    "a.txt",
+    "b.log",
+    "dir/c.txt",
+    "dir/d.log",
+    "dir/sub/e.txt",
+    "dir/sub/f.log",
+    "empty/",
+    "link -> dir/sub",
+    "src/x/go.mod",
+    "src/x/main.go",
+    "src/y/go.mod",
+    "src/y/main.go",
+    "to-file -> ../a.txt",
+    "up -> /dir",
+    "we ird",
+    "x[1]",
+    "z/only.log",
+    "nowhere -> gone",
+];
+
+struct Case<'a> {
+    dockerfile: String,
+    args: &'a [(&'a str, &'a str)],
+    target: Option<&'a str>,
+    contexts: &'a [(&'a str, Option<&'a str>)],
+}
+
+fn case(dockerfile: &str) -> Case<'static> {
+    Case { dockerfile: dockerfile.to_owned(), args: &[], target: None, contexts: &[] }
+}
+
+impl Case<'_> {
+    fn analysis(&self) -> Result<Analysis, String> {
+        let build_args: BTreeMap<_, _> =
+            self.args.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let context = |value: Option<&str>| {
+            value.map_or(NamedContext::Folder, |value| NamedContext::Other(value.into()))
+        };
+        let contexts =
+            self.contexts.iter().map(|(name, value)| ((*name).to_owned(), context(*value))).collect();
+        let request = Request {
+            dockerfile: self.dockerfile.as_bytes(),
+            name: "Dockerfile",
+            target: self.target,
+            build_args: &build_args,
+            platform: "linux/amd64",
+            build_platform: "linux/amd64",
+            contexts: &contexts,
+        };
+        analyse(&request).map_err(|error| error.to_string())
+    }
+
+    #[track_caller]
+    fn reads(&self, want: &[&str]) {
+        assert_eq!(selected(&self.analysis().expect("a Dockerfile"), None), want, "{}", self.dockerfile);
+    }
+}
+
+fn selected(analysis: &Analysis, context: Option<&str>) -> Vec<String> {
+    let entry = |text: &&'static str| match text.split_once(" -> ") {
+        Some((path, _)) => (path.as_bytes(), Kind::Symlink),
+        None => {
+            (text.trim_end_matches('/').as_bytes(), if text.ends_with('/') { Kind::Dir } else { Kind::File })
+        }
+    };
+    let target = |path: &[u8]| {
+        let text = |text: &&str| {
+            text.split_once(" -> ").filter(|(link, _)| link.as_bytes() == path).map(|(_, to)| to.into())
+        };
+        TREE.iter().find_map(text)
+    };
+    let selection = Selector::new(&analysis.sources, context).select(TREE.iter().map(entry), target);
+    let text = |path: &Vec<u8>| String::from_utf8_lossy(path).into_owned();
+    let folders = selection.empty_folders.iter().map(|path| text(path) + "/");
+    selection.entries.iter().map(text).chain(folders).collect()
+}
+
+/// What `FROM scratch` with this instruction reads.
+#[track_caller]
+fn reads(instruction: &str, want: &[&str]) {
+    case(&format!("FROM scratch\n{instruction}\n")).reads(want);
+}
+
+#[track_caller]
+fn refused(dockerfile: &str) {
+    let analysis = case(dockerfile).analysis();
+    assert!(analysis.is_err(), "{dockerfile}\n{analysis:?}");
+}
+
+/// The two builds are told apart, or are not.
+#[track_caller]
+fn same(one: &str, other: &str, want: bool) {
+    let key =
+        |dockerfile: &str| case(dockerfile).analysis().map(|analysis| (analysis.instructions, analysis.args));
+    assert_eq!(key(one).expect("one") == key(other).expect("other"), want, "{one}\n---\n{other}");
+}
+
+#[test]
+fn plain_sources_are_read() {
+    reads("COPY a.txt /", &["a.txt"]);
+    reads("COPY /a.txt ./b.log ../../we* /", &["a.txt", "b.log", "we ird"]);
+    reads("COPY dir /x", &["dir/c.txt", "dir/d.log", "dir/sub/e.txt", "dir/sub/f.log"]);
+    reads("COPY dir/ /x", &["dir/c.txt", "dir/d.log", "dir/sub/e.txt", "dir/sub/f.log"]);
+    reads("COPY empty /x", &["empty"]);
+    reads("COPY [\"we ird\", \"/\"]", &["we ird"]);
+    reads("ADD a.txt https://example.com/b.log /", &["a.txt"]);
+    reads("COPY x[[]1] /", &["x[1]"]);
+    reads("COPY gone /", &[]);
+    reads("RUN true", &[]);
+}
+
+#[test]
+fn everything_is_read_by_a_dot() {
+    let all = selected(&case("FROM scratch\nCOPY . /").analysis().expect("a Dockerfile"), None);
+    assert_eq!(all.len(), TREE.len());
+    reads("COPY ./dir/../dir/sub/. /", &["dir/sub/e.txt", "dir/sub/f.log"]);
+}
+
+#[test]
+fn wildcards_stop_at_slashes() {
+    reads("COPY *.txt /", &["a.txt"]);
+    reads("COPY dir/*.txt /", &["dir/c.txt"]);
+    reads("COPY */*.log /", &["dir/d.log", "z/only.log"]);
+    reads("COPY d?r/[c-d].* /", &["dir/c.txt", "dir/d.log"]);
+    reads("COPY **/e.txt /", &[]);
+    reads("COPY [^a-y]* /", &["z/only.log"]);
+}
+
+#[test]
+fn links_of_a_source_are_followed() {
+    reads("COPY link /", &["dir/sub/e.txt", "dir/sub/f.log", "link"]);
+    reads("COPY link/e.txt /", &["dir/sub/e.txt", "link"]);
+    reads("COPY link/*.log /", &["dir/sub/f.log", "link"]);
+    reads("COPY to-file /", &["a.txt", "to-file"]);
+    reads("COPY up/c.txt /", &["dir/c.txt", "up"]);
+    reads("COPY to-* /", &["a.txt", "to-file"]);
+    reads("COPY nowhere /", &["nowhere"]);
+}
+
+#[test]
+fn excluded_files_are_not_read() {
+    reads("COPY --exclude=*.log dir /", &["dir/c.txt", "dir/sub/e.txt", "dir/sub/f.log"]);
+    reads("COPY --exclude=**/*.log dir /", &["dir/c.txt", "dir/sub/e.txt"]);
+    reads("COPY --exclude=sub --exclude=*.log dir /", &["dir/c.txt"]);
+    reads("COPY --exclude=sub --exclude=!sub/e.txt dir /", &["dir/c.txt", "dir/d.log", "dir/sub/e.txt"]);
+    reads("COPY --exclude=only.log z /", &["z/"]);
+    reads("COPY --exclude=a.txt a.txt /", &["a.txt"]);
+    reads("ADD --exclude=sub dir /", &["dir/c.txt", "dir/d.log"]);
+    refused("FROM scratch\nCOPY --exclude=[a- . /");
+}
+
+#[test]
+fn parents_take_a_pattern_below_a_pivot() {
+    reads("COPY --parents src/*/go.mod /", &["src/x/go.mod", "src/y/go.mod"]);
+    reads("COPY --parents **/go.mod /", &["src/x/go.mod", "src/y/go.mod"]);
+    reads("COPY --parents src/./x/go.mod /", &["src/x/go.mod"]);
+    reads("COPY --parents src/x /", &["src/x/go.mod", "src/x/main.go"]);
+    reads("COPY --parents s*/./*/main.go /", &["src/x/main.go", "src/y/main.go"]);
+    reads("COPY --parents --exclude=src/y src/*/go.mod /", &["src/x/go.mod"]);
+    reads("COPY --parents=false src/*/go.mod /", &["src/x/go.mod", "src/y/go.mod"]);
+}
+
+#[test]
+fn heredocs_stages_and_images_read_nothing_of_the_context() {
+    reads("COPY <<EOF /x\na.txt\nEOF", &[]);
+    reads("COPY a.txt <<\"EF\" /x/\nb.log\nEF", &["a.txt"]);
+    reads("COPY --from=image a.txt /", &[]);
+    reads("RUN <<EOF\nCOPY . /\nEOF", &[]);
+    case("FROM scratch AS a\nCOPY a.txt /\nFROM scratch\nCOPY --from=a . /").reads(&["a.txt"]);
+    case("FROM scratch AS a\nCOPY a.txt /\nFROM scratch\nCOPY --from=0 . /").reads(&["a.txt"]);
+    case("FROM scratch AS a\nCOPY a.txt /\nFROM scratch\nCOPY b.log /").reads(&["b.log"]);
+}
+
+#[test]
+fn bind_mounts_are_read() {
+    reads("RUN --mount=type=bind,source=dir/sub,target=/x true", &["dir/sub/e.txt", "dir/sub/f.log"]);
+    reads("RUN --mount=src=link,dst=/x true", &["dir/sub/e.txt", "dir/sub/f.log", "link"]);
+    reads("RUN --mount=type=bind,source=*.txt,target=/x true", &[]);
+    reads("RUN --mount=type=cache,target=/x --mount=type=secret,id=a.txt true", &[]);
+    reads("RUN --mount=type=cache,target=/x,source=a.txt true", &[]);
+    reads("ARG t=bind\nRUN --mount=type=$t,source=a.txt,target=/x true", &["a.txt"]);
+    let whole = case("FROM scratch\nRUN --mount=target=/x true").analysis().expect("a Dockerfile");
+    assert_eq!(selected(&whole, None).len(), TREE.len());
+    case("FROM scratch AS a\nCOPY a.txt /\nFROM scratch\nRUN --mount=from=a,target=/x true")
+        .reads(&["a.txt"]);
+}
+
+#[test]
+fn variables_decide_what_is_read() {
+    case("ARG d=dir\nFROM scratch\nARG d\nCOPY $d/sub/e.txt /").reads(&["dir/sub/e.txt"]);
+    case("ARG d=dir\nFROM scratch\nCOPY $d/sub/e.txt /").reads(&[]);
+    case("FROM scratch AS base\nARG f=a\nFROM base\nCOPY ${f}.txt /").reads(&["a.txt"]);
+    case("FROM scratch\nENV f=a x=$f\nCOPY ${x:-b}.log /").reads(&["b.log"]);
+    case("FROM scratch\nENV f a.txt\nCOPY $f \\$f /").reads(&["a.txt"]);
+    case("# escape=`\nFROM scratch\nCOPY a.txt `\n b.log /").reads(&["a.txt", "b.log"]);
+    case("FROM scratch\nARG v=b.log.gz\nCOPY ${v%.*} /").reads(&["b.log"]);
+    case("FROM scratch\nARG TARGETARCH\nCOPY ${TARGETARCH/amd64/a}.txt /").reads(&["a.txt"]);
+    Case { args: &[("f", "b.log")], ..case("FROM scratch\nARG f=a.txt\nCOPY $f /") }.reads(&["b.log"]);
+}
+
+#[test]
+fn a_variable_of_the_base_reads_everything() {
+    let analysis = case("FROM base@sha256:00\nCOPY $HOME/a.txt /").analysis().expect("a Dockerfile");
+    assert_eq!(selected(&analysis, None).len(), TREE.len());
+    assert!(analysis.unknowns.contains(&Unknown::BaseVariable(2)));
+    case("FROM base\nENV HOME=dir\nCOPY $HOME/c.txt /").reads(&["dir/c.txt"]);
+}
+
+#[test]
+fn triggers_of_a_stage_run_in_the_next() {
+    let file = "FROM scratch AS a\nONBUILD COPY a.txt /\nFROM a AS b\nFROM scratch AS c\nCOPY --from=b / /";
+    case(file).reads(&["a.txt"]);
+    Case { target: Some("a"), ..case(file) }.reads(&[]);
+    let analysis = case("FROM img").analysis().expect("a Dockerfile");
+    assert_eq!(analysis.unknowns, [Unknown::Onbuild("img".into()), Unknown::MovingTag("img".into())]);
+}
+
+#[test]
+fn named_contexts_stand_for_images_and_stages() {
+    let file = "FROM alpine:latest AS a\nCOPY a.txt /\nFROM scratch\nCOPY --from=other dir/*.txt /\nCOPY --from=a x /";
+    let replaced = Case { contexts: &[("other", None), ("a", Some("docker-image://b"))], ..case(file) };
+    let analysis = replaced.analysis().expect("a Dockerfile");
+    assert_eq!(selected(&analysis, Some("other")), ["dir/c.txt"]);
+    assert_eq!(selected(&analysis, None), [""; 0]);
+    assert_eq!(analysis.remote_contexts, [("a".to_owned(), "docker-image://b".to_owned())].into());
+    let based = Case { contexts: &[("docker.io/library/alpine", None)], ..case(file) };
+    let analysis = based.analysis().expect("a Dockerfile");
+    assert_eq!(selected(&analysis, Some("docker.io/library/alpine")).len(), TREE.len());
+    assert_eq!(analysis.bases.iter().map(|base| base.reference.as_str()).collect::<Vec<_>>(), ["other"]);
+}
+
+#[test]
+fn only_what_matters_counts() {
+    let one = "FROM scratch\nCOPY a.txt /\n";
+    same(one, "# hi\n\nfrom   scratch\ncopy a.txt \\\n# c\n/", true);
+    same(one, "FROM unneeded AS x\nRUN x\nFROM scratch\nCOPY a.txt /\n", true);
+    same(one, "FROM scratch AS named\nCOPY a.txt /\n", true);
+    same(one, "FROM scratch\nCOPY a.txt /x\n", false);
+    same(one, "FROM scratch\nCMD x\nCOPY a.txt /\n", false);
+    same(one, "# syntax=x\nFROM scratch\nCOPY a.txt /\n", false);
+    let staged = |body: &str, index: u8| format!("{body}FROM scratch\nCOPY --from={index} / /");
+    same(&staged("FROM a\n", 0), &staged("FROM a\nLABEL x=y\n", 0), true);
+    same(&staged("FROM a\nFROM b\n", 0), &staged("FROM a\nFROM b\n", 1), false);
+    same(&staged("FROM a\nFROM b\n", 1), &staged("FROM b\nFROM a\n", 1), false);
+    same("FROM a\nRUN <<E\nx\nE", "FROM a\nRUN <<E\ny\nE", false);
+}
+
+#[test]
+fn arguments_count_where_they_are_declared() {
+    let file = "ARG base=a\nARG unused\nFROM $base AS x\nARG one\nARG two=2\nARG HTTP_PROXY\nFROM scratch\nARG three";
+    let given = [("one", "1"), ("three", "3"), ("unused", "u"), ("undeclared", "n"), ("HTTP_PROXY", "p")];
+    let given: Vec<_> = given.into_iter().chain([("BUILDKIT_INLINE_CACHE", "1")]).collect();
+    let analysis = Case { args: &given, target: Some("x"), ..case(file) }.analysis().expect("a Dockerfile");
+    let args: Vec<_> = analysis.args.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(args, ["BUILDKIT_INLINE_CACHE=1", "one=1"]);
+    assert_eq!(analysis.bases[0].reference, "a");
+}
+
+#[test]
+fn platforms_are_resolved() {
+    let file = "FROM --platform=$BUILDPLATFORM base AS x\nARG TARGETARCH\nFROM --platform=linux/aarch64 base\nCOPY --from=x / /";
+    let analysis = case(file).analysis().expect("a Dockerfile");
+    let platforms: Vec<_> = analysis.bases.iter().map(|base| base.platform.as_str()).collect();
+    assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
+    assert_eq!(analysis.args, [("TARGETARCH".to_owned(), "amd64".to_owned())].into());
+}
+
+#[test]
+fn what_the_engine_refuses_is_refused() {
+    let bad = [
+        "",
+        "FROM",
+        "FROM a b",
+        "RUN x",
+        "FROM a\nNOPE",
+        "FROM $x",
+        "FROM a AS 1x",
+        "FROM a\nCOPY a",
+        "FROM a\nCOPY --from=7 a b",
+        "FROM a\nRUN <<EOF\n",
+        "FROM --nope=x a",
+        "FROM a\nENV x",
+        "FROM scratch\nCOPY ${x?} /",
+        "FROM a\nARG x='",
+    ];
+    for file in bad {
+        refused(file);
+    }
+    assert!(Case { target: Some("nope"), ..case("FROM a") }.analysis().is_err());
+}
+
+#[test]
+fn errors_point_at_the_line() {
+    let error = case("FROM a\n\n# c\nCOPY ${x \\\n b /\nRUN y").analysis().expect_err("refused");
+    assert!(error.starts_with("Dockerfile:4: "), "{error}");
+}
