@@ -97,8 +97,8 @@ fn choose<'a>(stored: &'a Stored, engine: &Engine, wanted: &Wanted) -> Result<Ve
     stored.select(Some(&engine.platform()?))
 }
 
-/// Stamps the use, and notes the build time that it saved.
-fn note(store: &Store, stored: &Stored) {
+/// Stamps the use of an image that was handed on, and notes the build time that this saved.
+pub fn note(store: &Store, stored: &Stored) {
     store.images().touch(&stored.key);
     let mut event = Event::new("imgtar", storekit::Kind::Hit, &stored.key, Timestamp::now());
     event.seconds = stored.entry.build_seconds;

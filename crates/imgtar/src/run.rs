@@ -98,7 +98,6 @@ impl Job<'_> {
         }
         let Some(store) = self.open()? else { return Ok(self.miss(key)) };
         let Some(stored) = Stored::open(&store.images(), key)? else { return Ok(self.miss(key)) };
-        store.images().touch(key);
         let blobs = store.images().blobs();
         let write = |to: &mut dyn Write| match compress {
             Compress::Zstd => export::export_zstd(&blobs, &stored, options, to, &self.bar()),
@@ -112,6 +111,7 @@ impl Job<'_> {
         } else {
             write_file(file, write)?;
         }
+        load::note(&store, &stored);
         Ok(Outcome::Yes)
     }
 

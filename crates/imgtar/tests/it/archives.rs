@@ -157,7 +157,7 @@ fn several_images_keep_their_names() {
 }
 
 /// An index with an image for two platforms and an attestation.
-fn platforms() -> (Vec<u8>, String, [String; 2]) {
+pub(crate) fn platforms() -> (Vec<u8>, String, [String; 2]) {
     let (base, top) = layers();
     let (a, b) = (gzip(&base), gzip(&top));
     let (first, second) =

@@ -94,6 +94,22 @@ fn podman_goes_round() {
 }
 
 #[test]
+fn of_several_platforms_the_engine_gets_its_own() {
+    if !available("docker info") || imgtar::oci::Platform::host().to_string() != "linux/amd64" {
+        return;
+    }
+    let image = Image::new("docker", "platform");
+    let (archive, _, [amd64, arm64]) = crate::archives::platforms();
+    let session = Session::new();
+    session.feed("import k", &archive).ok();
+    session.run(&format!("load k --tag {}", image.0)).ok();
+    assert_eq!(image.id(), amd64);
+    session.run(&format!("load k --platform linux/arm64 --tag {}", image.0)).ok();
+    assert_eq!(image.id(), arm64);
+    sh(&format!("docker rmi -f {amd64} {arm64}"));
+}
+
+#[test]
 fn no_engine_takes_a_damaged_image() {
     if !available("docker info") {
         return;
