@@ -1,7 +1,5 @@
 //! Finds names that differ in case only: a checkout on a file system that folds case keeps one of them.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use rayon::prelude::*;
 
 use crate::listing::{Listed, folders};
@@ -25,19 +23,19 @@ pub fn find(entries: &[Listed]) -> Vec<Warning> {
 
 /// The path, and a number that is equal for paths that clash.
 fn name(path: &[u8]) -> (u64, &[u8]) {
-    let mut hasher = DefaultHasher::new();
     let (folder, name) = split(path);
-    folder.hash(&mut hasher);
-    if name.is_ascii() {
-        for byte in name {
-            hasher.write_u8(byte.to_ascii_lowercase());
-        }
+    let hash = mix(0xcbf2_9ce4_8422_2325, folder.iter().copied());
+    let hash = if name.is_ascii() {
+        mix(hash, name.iter().map(u8::to_ascii_lowercase))
     } else {
-        for byte in lower(name) {
-            hasher.write_u8(byte);
-        }
-    }
-    (hasher.finish(), path)
+        mix(hash, lower(name).into_iter())
+    };
+    (hash, path)
+}
+
+/// FNV-1a: what it takes for equal is compared, so speed is all that counts.
+fn mix(start: u64, bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn folded(path: &[u8]) -> (&[u8], Vec<u8>) {

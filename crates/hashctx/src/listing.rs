@@ -108,11 +108,14 @@ pub fn drop_filled(entries: &mut Vec<Listed>) {
 #[must_use]
 pub fn folders(entries: &[Listed]) -> HashSet<&[u8]> {
     let mut folders = HashSet::new();
+    let mut last: &[u8] = b"";
     for entry in entries {
-        for parent in entry.path.parents() {
-            if !folders.insert(parent) {
-                break;
-            }
+        let innermost = entry.path.parents().next().unwrap_or_default();
+        // Most entries stand beside one of the same folder.
+        if innermost != last {
+            last = innermost;
+            // Where a folder is known, those above it are.
+            let _ = entry.path.parents().take_while(|folder| folders.insert(*folder)).count();
         }
     }
     folders

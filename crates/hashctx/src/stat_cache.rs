@@ -54,7 +54,8 @@ pub struct StatCache {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Record {
-    fingerprint: [u8; 16],
+    /// Read as big-endian, so that it sorts as its bytes do.
+    fingerprint: u128,
     digest: [u8; 32],
     /// Age in its low bits, [`LFS_BIT`] above.
     tag: u8,
@@ -78,7 +79,7 @@ impl StatCache {
     #[must_use]
     pub fn get(&self, path: &RelPath, stat: &Stat) -> Option<Known> {
         let wanted = fingerprint(path, stat);
-        let at = self.records.binary_search_by(|record| record.fingerprint.cmp(&wanted)).ok()?;
+        let at = find(&self.records, wanted)?;
         self.used.get(at)?.store(true, Ordering::Relaxed);
         self.records.get(at).map(Record::known)
     }
@@ -124,7 +125,7 @@ impl Record {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let (fingerprint, rest) = bytes.split_first_chunk()?;
         let (digest, tag) = rest.split_first_chunk()?;
-        Some(Self { fingerprint: *fingerprint, digest: *digest, tag: *tag.first()? })
+        Some(Self { fingerprint: u128::from_be_bytes(*fingerprint), digest: *digest, tag: *tag.first()? })
     }
 }
 
@@ -149,7 +150,7 @@ fn encode(header: &str, records: &[Record]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(header.len() + records.len() * RECORD + 32);
     bytes.extend_from_slice(header.as_bytes());
     for record in records {
-        bytes.extend_from_slice(&record.fingerprint);
+        bytes.extend_from_slice(&record.fingerprint.to_be_bytes());
         bytes.extend_from_slice(&record.digest);
         bytes.push(record.tag);
     }
@@ -158,23 +159,30 @@ fn encode(header: &str, records: &[Record]) -> Vec<u8> {
     bytes
 }
 
-fn fingerprint(path: &RelPath, stat: &Stat) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new();
-    let mut fields = [0; 36];
-    let values = [
+/// Fingerprints are evenly spread, so a wanted one lies close to where its size says. The records are sorted.
+fn find(records: &[Record], wanted: u128) -> Option<usize> {
+    let count = u128::try_from(records.len()).ok()?;
+    let guess = usize::try_from(((wanted >> 64) * count) >> 64).ok()?;
+    let at = if records.get(guess)?.fingerprint < wanted {
+        guess + records.get(guess..)?.iter().position(|record| record.fingerprint >= wanted)?
+    } else {
+        let before = records.get(..guess)?.iter().rev().take_while(|record| record.fingerprint >= wanted);
+        guess - before.count()
+    };
+    (records.get(at)?.fingerprint == wanted).then_some(at)
+}
+
+fn fingerprint(path: &RelPath, stat: &Stat) -> u128 {
+    let fields = [
         &stat.mode.to_le_bytes()[..],
         &stat.size.to_le_bytes(),
         &stat.inode.to_le_bytes(),
         &stat.mtime.to_le_bytes(),
         &stat.ctime.to_le_bytes(),
+        path.as_bytes(),
     ];
-    for (field, byte) in fields.iter_mut().zip(values.into_iter().flatten()) {
-        *field = *byte;
-    }
-    hasher.update(&fields).update(path.as_bytes());
-    let mut fingerprint = [0; 16];
-    hasher.finalize_xof().fill(&mut fingerprint);
-    fingerprint
+    let digest = blake3::hash(&fields.concat());
+    digest.as_bytes().iter().take(16).fold(0, |number, &byte| (number << 8) | u128::from(byte))
 }
 
 fn now() -> i64 {
@@ -258,6 +266,22 @@ mod tests {
         std::fs::write(&file, &sound[..sound.len() / 2]).expect("written");
         folder.learn(&STAT);
         assert_eq!(folder.open().get(&path(), &STAT), Some(known()));
+    }
+
+    #[test]
+    fn every_record_is_found_and_no_other() {
+        let record = |n: u32| fingerprint(&path(), &Stat { size: n.into(), ..STAT });
+        for count in [0, 1, 2, 3, 1000] {
+            let mut all: Vec<u128> = (0..count).map(record).collect();
+            all.sort_unstable();
+            let records: Vec<Record> =
+                all.iter().map(|&fingerprint| Record { fingerprint, digest: [0; 32], tag: 0 }).collect();
+            for (at, fingerprint) in all.iter().enumerate() {
+                assert_eq!(find(&records, *fingerprint), Some(at));
+                assert_eq!(find(&records, fingerprint ^ 1), None);
+            }
+            assert_eq!([0, u128::MAX].map(|none| find(&records, none)), [None, None]);
+        }
     }
 
     #[test]

@@ -39,8 +39,8 @@ pub(super) struct Found {
     error: Option<GitError>,
 }
 
-/// The folders that were entered, by path; in several parts, each with its own lock.
-struct Folders([Mutex<HashMap<PathBuf, Arc<Folder>>>; 16]);
+/// The folders that were entered, by the bytes of their paths, for `Path` compares part by part; in several parts, each with its own lock.
+struct Folders([Mutex<HashMap<Vec<u8>, Arc<Folder>>>; 16]);
 
 impl<'a> Walk<'a> {
     pub(super) fn new(root: &'a Path) -> Self {
@@ -49,7 +49,7 @@ impl<'a> Walk<'a> {
 
     /// Walks everything below `path`, which is the folder `folder`.
     pub(super) fn run(&self, path: &Path, folder: Folder, threads: usize) {
-        self.folders.insert(path.to_owned(), Arc::new(folder));
+        self.folders.insert(path, folder);
         let mut builder = WalkBuilder::new(path);
         builder.standard_filters(false).follow_links(false).threads(threads.max(1));
         builder.build_parallel().visit(&mut Visitors(self));
@@ -74,7 +74,8 @@ impl<'a> Walk<'a> {
 
     /// A path as it is named below the root; `None` for the root.
     fn relative(&self, path: &Path) -> Option<RelPath> {
-        RelPath::new(path.strip_prefix(self.root).ok()?.as_os_str().as_bytes())
+        let below = path.as_os_str().as_bytes().strip_prefix(self.root.as_os_str().as_bytes())?;
+        RelPath::new(below.strip_prefix(b"/").unwrap_or(below))
     }
 }
 
@@ -88,18 +89,19 @@ impl Found {
 }
 
 impl Folders {
-    fn part(&self, path: &Path) -> &Mutex<HashMap<PathBuf, Arc<Folder>>> {
-        let bytes = path.as_os_str().as_bytes();
-        let sum = bytes.iter().fold(0_usize, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    fn part(&self, path: &[u8]) -> &Mutex<HashMap<Vec<u8>, Arc<Folder>>> {
+        let sum = path.iter().fold(0_usize, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         // The remainder is always in bounds.
         &self.0[sum % self.0.len()]
     }
 
-    fn insert(&self, path: PathBuf, folder: Arc<Folder>) {
-        self.part(&path).lock().unwrap_or_else(PoisonError::into_inner).insert(path, folder);
+    fn insert(&self, path: &Path, folder: Folder) {
+        let path = path.as_os_str().as_bytes();
+        let mut part = self.part(path).lock().unwrap_or_else(PoisonError::into_inner);
+        part.insert(path.to_owned(), Arc::new(folder));
     }
 
-    fn get(&self, path: &Path) -> Option<Arc<Folder>> {
+    fn get(&self, path: &[u8]) -> Option<Arc<Folder>> {
         self.part(path).lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
     }
 }
@@ -117,7 +119,7 @@ impl<'w> ParallelVisitorBuilder<'w> for Visitors<'w, '_> {
 struct Visitor<'w, 'a> {
     walk: &'w Walk<'a>,
     /// The folder of the last entry: most often that of the next one too.
-    last: Option<(PathBuf, Arc<Folder>)>,
+    last: Option<(Vec<u8>, Arc<Folder>)>,
     found: Found,
 }
 
@@ -162,7 +164,9 @@ impl<'w, 'a> Visitor<'w, 'a> {
     }
 
     fn folder_of(&mut self, path: &Path) -> Option<Arc<Folder>> {
-        let parent = path.parent()?;
+        let path = path.as_os_str().as_bytes();
+        let slash = path.iter().rposition(|&byte| byte == b'/')?;
+        let parent = path.get(..slash.max(1))?;
         match &self.last {
             Some((last, folder)) if last == parent => Some(Arc::clone(folder)),
             _ => {
@@ -186,7 +190,7 @@ impl<'w, 'a> Visitor<'w, 'a> {
                 return Ok(WalkState::Skip);
             }
         };
-        self.walk.folders.insert(path.to_owned(), Arc::new(entered));
+        self.walk.folders.insert(path, entered);
         Ok(WalkState::Continue)
     }
 

@@ -53,12 +53,13 @@ pub(crate) fn run(git: &Path, folder: &Path, args: &[&str]) -> Vec<u8> {
 pub(crate) fn files(git: &Path, blank: &Path, top: &Path) -> BTreeSet<Vec<u8>> {
     let mut found = BTreeSet::new();
     for path in listed(git, blank, top) {
+        let (gitlink, path) = path;
         let name = path.strip_suffix(b"/").unwrap_or(&path);
         match on_disk(top, name) {
             // A submodule, or an embedded repository; or a folder where a file is tracked.
             Some(meta) if meta.is_dir() => {
                 let folder = top.join(OsStr::from_bytes(name));
-                if path.ends_with(b"/") || is_gitlink(git, top, name) {
+                if path.ends_with(b"/") || gitlink {
                     let below = files(git, blank, &folder);
                     found.extend(below.into_iter().map(|file| [name, b"/", &file].concat()));
                 }
@@ -76,7 +77,8 @@ pub(crate) fn files(git: &Path, blank: &Path, top: &Path) -> BTreeSet<Vec<u8>> {
 pub(crate) fn check(git: &Path, top: &Path, paths: &[Vec<u8>]) -> Vec<[Vec<u8>; 3]> {
     let mut command = command(git, top);
     command.args(["check-ignore", "-v", "-n", "-z", "--no-index", "--stdin"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("git runs");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("git runs");
     let input: Vec<u8> = paths.iter().flat_map(|path| [path, &b"\0"[..]].concat()).collect();
     child.stdin.take().expect("a pipe").write_all(&input).expect("git reads");
     let output = child.wait_with_output().expect("git ends").stdout;
@@ -87,26 +89,22 @@ pub(crate) fn check(git: &Path, top: &Path, paths: &[Vec<u8>]) -> Vec<[Vec<u8>; 
     lines
 }
 
-fn listed(git: &Path, blank: &Path, top: &Path) -> Vec<Vec<u8>> {
+/// What git lists, and whether each is a submodule. A tracked path is `TAG MODE OBJECT STAGE TAB PATH`, another `? PATH`.
+fn listed(git: &Path, blank: &Path, top: &Path) -> Vec<(bool, Vec<u8>)> {
     let output = if top.join(".git/HEAD").is_file() || top.join(".git").is_file() {
-        run(git, top, &["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        run(git, top, &["ls-files", "-z", "-t", "--stage", "--cached", "--others", "--exclude-standard"])
     } else {
         let blank = format!("--git-dir={}", blank.display());
-        run(
-            git,
-            top,
-            &[&blank, "--work-tree=.", "ls-files", "-z", "--others", "--exclude-per-directory=.gitignore"],
-        )
+        let rules = "--exclude-per-directory=.gitignore";
+        run(git, top, &[&blank, "--work-tree=.", "ls-files", "-z", "-t", "--others", rules])
     };
-    output.split(|&byte| byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect()
+    let lines = output.split(|&byte| byte == 0).filter(|line| !line.is_empty());
+    lines.map(|line| (line[2..].starts_with(b"160000 ") && line[0] != b'?', path_of(line))).collect()
 }
 
-fn is_gitlink(git: &Path, top: &Path, name: &[u8]) -> bool {
-    let output = command(git, top)
-        .args(["--literal-pathspecs", "ls-files", "-z", "--stage", "--"])
-        .arg(OsStr::from_bytes(name))
-        .output();
-    output.expect("git runs").stdout.starts_with(b"160000")
+fn path_of(line: &[u8]) -> Vec<u8> {
+    let tab = line.iter().position(|&byte| byte == b'\t').filter(|_| line[0] != b'?');
+    line[tab.map_or(2, |tab| tab + 1)..].to_vec()
 }
 
 /// What stands at a path, unless a link is on the way.
