@@ -37,7 +37,7 @@ impl<'a> CheckIgnore<'a> {
         let git =
             matches!(rules, Rules::All | Rules::Git).then(|| Checker::new(root.as_std_path())).transpose()?;
         let engines = matches!(rules, Rules::All | Rules::Docker);
-        let engine = if engines { EngineIgnore::load(root, dockerfile)? } else { None };
+        let engine = if engines { EngineIgnore::load(config, root, dockerfile)? } else { None };
         Ok(Self { root, git, engine })
     }
 

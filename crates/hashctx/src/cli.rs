@@ -7,6 +7,7 @@ use std::ffi::OsString;
 
 use camino::Utf8PathBuf;
 use clap::{Parser, ValueEnum};
+use hashctx::dockerignore::Engine;
 use hashctx::{Build, Config, ModePolicy, Rules, Selection};
 
 /// Print one key for everything that a container build depends on
@@ -50,6 +51,18 @@ pub(crate) struct Which {
     /// must build from `hashctx --tar`, so that the engine gets the same files.
     #[arg(long, value_name = "WHOSE")]
     pub(crate) ignore: Option<Ignore>,
+
+    /// The engine whose ignore file hides files
+    ///
+    /// They differ in which file it is and in how they read it. `buildkit`: FILE.dockerignore beside the Dockerfile FILE, where
+    /// it is not empty, else .dockerignore. `docker`, the builder before BuildKit: .dockerignore. `podman`, and Buildah:
+    /// FILE.dockerignore, FILE.containerignore, .containerignore, .dockerignore.
+    #[arg(long, value_name = "ENGINE", default_value = "buildkit")]
+    pub(crate) engine: EngineName,
+
+    /// The engine's ignore file, as in `podman build --ignorefile`
+    #[arg(long = "ignorefile", value_name = "FILE")]
+    pub(crate) ignore_file: Option<Utf8PathBuf>,
 
     /// Hash exactly the paths listed in FILE (`-`: stdin), one a line, or ended by NUL with `-0`
     ///
@@ -206,6 +219,13 @@ pub(crate) enum Ignore {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum EngineName {
+    Buildkit,
+    Docker,
+    Podman,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Mode {
     Exec,
     Full,
@@ -227,6 +247,8 @@ impl Cli {
         Config {
             root: self.dir.clone(),
             selection: Selection::Rules(self.rules()),
+            engine: self.which.engine.into(),
+            ignore_file: self.which.ignore_file.clone(),
             mode: self.which.mode.into(),
             build: self.build.file.as_ref().map(|file| self.build(file.clone(), env)),
             inputs: self.which.inputs.clone(),
@@ -263,6 +285,16 @@ impl Cli {
     fn threads(&self) -> usize {
         let own = || std::thread::available_parallelism().map_or(1, Into::into);
         self.run.threads.map_or_else(own, usize::from)
+    }
+}
+
+impl From<EngineName> for Engine {
+    fn from(name: EngineName) -> Self {
+        match name {
+            EngineName::Buildkit => Self::BuildKit,
+            EngineName::Docker => Self::DockerLegacy,
+            EngineName::Podman => Self::Podman,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use camino::Utf8PathBuf;
 
+use crate::dockerignore::Engine;
 use crate::entry::ModePolicy;
 use crate::path::RelPath;
 
@@ -12,6 +13,10 @@ pub struct Config {
     pub root: Utf8PathBuf,
     /// Which of them.
     pub selection: Selection,
+    /// The engine whose ignore file hides files.
+    pub engine: Engine,
+    /// The ignore file in place of the one that the engine would choose.
+    pub ignore_file: Option<Utf8PathBuf>,
     /// Which part of their modes.
     pub mode: ModePolicy,
     /// The build that the key is for, if it is for one.

@@ -7,7 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::dockerignore::{Chosen, Engine, Folder, LoadError, PatternError, Patterns, load};
+use crate::config::Config;
+use crate::dockerignore::{Chosen, Folder, LoadError, PatternError, Patterns, load};
 use crate::error::HashError;
 use crate::listing::{Filter, Judgement, Rule, Verdict};
 
@@ -20,12 +21,18 @@ pub struct EngineIgnore {
 }
 
 impl EngineIgnore {
-    /// Finds and reads it; `None` where there is none, or none that says anything.
+    /// Finds and reads the one for a folder, `dockerfile` where that is the context of a build's own. `None` where there is
+    /// none, or none that says anything.
     ///
     /// # Errors
     /// Where it cannot be read, or has a line that the engine refuses.
-    pub fn load(root: &Utf8Path, dockerfile: Option<&Utf8Path>) -> Result<Option<Self>, HashError> {
-        let chosen = load(Engine::BuildKit, root, dockerfile, None)?;
+    pub fn load(
+        config: &Config,
+        root: &Utf8Path,
+        dockerfile: Option<&Utf8Path>,
+    ) -> Result<Option<Self>, HashError> {
+        let named = config.ignore_file.as_deref().filter(|_| root == config.root);
+        let chosen = load(config.engine, root, dockerfile, named)?;
         let chosen = chosen.filter(|chosen| !chosen.patterns.is_empty());
         Ok(chosen.map(|Chosen { path, patterns }| Self { file: path, patterns, folders: RwLock::default() }))
     }

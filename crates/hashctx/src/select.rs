@@ -27,7 +27,7 @@ pub fn list(config: &Config, root: &Utf8Path, dockerfile: Option<&Utf8Path>) -> 
     }
     let mut listing = match &config.selection {
         Selection::Files(paths) => FilesFrom { paths }.list(root, config.threads)?,
-        Selection::Rules(rules) => under_rules(*rules, root, dockerfile, config.threads)?,
+        Selection::Rules(rules) => under_rules(config, *rules, root, dockerfile)?,
     };
     let found = stores::leave_out(root, &mut listing);
     listing.warnings.extend(found.into_iter().map(|path| Warning::StoreInContext { path }));
@@ -38,20 +38,20 @@ pub fn list(config: &Config, root: &Utf8Path, dockerfile: Option<&Utf8Path>) -> 
 }
 
 fn under_rules(
+    config: &Config,
     rules: Rules,
     root: &Utf8Path,
     dockerfile: Option<&Utf8Path>,
-    threads: usize,
 ) -> Result<Listing, HashError> {
     let engines = match rules {
-        Rules::All | Rules::Docker => EngineIgnore::load(root, dockerfile)?,
+        Rules::All | Rules::Docker => EngineIgnore::load(config, root, dockerfile)?,
         Rules::Git | Rules::None => None,
     };
     let filter = engines.as_ref().map(|engines| engines as &dyn Filter);
     match rules {
-        Rules::Docker | Rules::None => Walk { filter }.list(root, threads),
+        Rules::Docker | Rules::None => Walk { filter }.list(root, config.threads),
         Rules::All | Rules::Git => {
-            let mut listing = gits(root, threads)?;
+            let mut listing = gits(root, config.threads)?;
             if let Some(filter) = filter {
                 hide(filter, &mut listing.entries)?;
             }

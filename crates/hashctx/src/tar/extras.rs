@@ -64,7 +64,7 @@ pub(super) fn warnings(
 /// Some engines read the ignore file of a tar.
 fn hidden_in_tar(config: &Config, listed: &[Listed]) -> Result<Option<Warning>, HashError> {
     let dockerfile = config.build.as_ref().map(|build| build.dockerfile.as_path());
-    let Some(engines) = EngineIgnore::load(&config.root, dockerfile)? else { return Ok(None) };
+    let Some(engines) = EngineIgnore::load(config, &config.root, dockerfile)? else { return Ok(None) };
     let Some(file) = below(&config.root, engines.file()).filter(|file| position(listed, file).is_some())
     else {
         return Ok(None);

@@ -140,3 +140,22 @@ fn names_that_differ_in_case_only_are_worth_a_warning() {
     let session = Session::new().file("README", "x").file("readme", "x");
     assert!(session.fails(&["--strict"]).contains("differ in case only"));
 }
+
+#[test]
+fn each_engine_has_its_own_ignore_file() {
+    let session =
+        Session::new().file("a", "").file("b", "").file("c", "").file("File", "FROM scratch\nCOPY ? /\n");
+    let session =
+        session.file(".dockerignore", "a\n").file(".containerignore", "b\n").file("File.dockerignore", "c\n");
+    let listed = |flags: &str| {
+        session.sh(&format!("hashctx --list {flags} --ignore docker . | grep -x '[abc]' | tr -d '\\n'"))
+    };
+    assert_eq!(listed(""), "bc");
+    assert_eq!(listed("--engine podman"), "ac");
+    assert_eq!(listed("-f File"), "ab");
+    assert_eq!(listed("-f File --engine docker"), "bc");
+    assert_eq!(listed("-f File --engine podman"), "ab");
+    assert_eq!(listed("-f File --engine podman --ignorefile .containerignore"), "ac");
+    session.write(".containerignore", "!x/../a*\na|b\n");
+    assert_eq!(listed("--engine podman"), "c");
+}
