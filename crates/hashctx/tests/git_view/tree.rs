@@ -147,7 +147,8 @@ impl Maker<'_> {
     fn nested(&mut self, path: &[u8]) {
         let root = self.path(path);
         fs::create_dir(&root).expect("a new folder");
-        if self.random.percent(50) {
+        let submodule = self.random.percent(50);
+        if submodule {
             self.track(path, 0o160_000);
         }
         let repository = self.random.percent(75);
@@ -155,8 +156,9 @@ impl Maker<'_> {
             let nested = self.shape.nested && self.random.percent(30);
             write(&root, self.random, Shape { repository, nested, ..self.shape });
         }
-        // Tracked by the outer one all the same: then it is no repository of its own.
-        if self.random.percent(10) {
+        // Tracked by the outer one all the same: then it is no repository of its own. git never tracks both a submodule
+        // and something below it.
+        if self.random.percent(10) && !submodule {
             self.track(&join(path, b"foo"), 0o100_644);
         }
     }
