@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: a session at the shell, the parts that a machine may lack, engines.
 //!
-//! Nothing here knows how a tool works inside: the tools are run as their users run them.
+//! Nothing here knows how a tool works inside: the tools are run as their users run them. Their own tests use this
+//! package for what they lack a part for; it uses none of them.
 
 pub mod daemon;
 pub mod mount;
@@ -10,5 +11,5 @@ pub mod tools;
 
 pub use daemon::Daemon;
 pub use mount::Mount;
-pub use parts::{Part, have};
+pub use parts::{Part, have, not_run};
 pub use session::{Ran, Session};

@@ -49,13 +49,25 @@ pub fn have(parts: &[Part]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    let reason = format!("needs {}", missing.join(", "));
+    not_run(&format!("needs {}", missing.join(", ")));
+    false
+}
+
+/// Notes that the running test was not run, and why. `cargo xtask test` lists it.
+///
+/// # Panics
+/// With `LARDER_REQUIRE_ENGINES=1`: there a missing part is a failure.
+pub fn not_run(reason: &str) {
     assert!(
         env::var_os("LARDER_REQUIRE_ENGINES").is_none_or(|value| value.is_empty() || value == "0"),
         "{reason}"
     );
-    note(&reason);
-    false
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "not run: {test}: {reason}");
+    if let Ok(path) = env::var("LARDER_NOT_RUN") {
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        file.and_then(|mut file| file.write_all(format!("{test}\t{reason}\n").as_bytes())).expect("the list");
+    }
 }
 
 /// The tar of a root file system, if there is one.
@@ -114,13 +126,4 @@ fn succeeds(program: &str, args: &[&str]) -> bool {
 fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output();
     output.is_ok_and(|output| output.stdout == b"0\n")
-}
-
-fn note(reason: &str) {
-    let test = thread::current().name().unwrap_or("a test").to_owned();
-    let _ = writeln!(std::io::stderr(), "not run: {test}: {reason}");
-    if let Ok(path) = env::var("LARDER_NOT_RUN") {
-        let file = OpenOptions::new().append(true).create(true).open(path);
-        file.and_then(|mut file| file.write_all(format!("{test}\t{reason}\n").as_bytes())).expect("the list");
-    }
 }

@@ -281,6 +281,16 @@ impl Ran {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
     }
 
+    /// What it wrote, as one JSON document.
+    ///
+    /// # Panics
+    /// Where it is not.
+    #[must_use]
+    #[track_caller]
+    pub fn json_whole(&self) -> Value {
+        serde_json::from_str(&self.stdout()).unwrap_or_else(|error| panic!("{error} in {self}"))
+    }
+
     /// What it wrote, as NDJSON.
     ///
     /// # Panics

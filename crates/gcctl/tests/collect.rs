@@ -507,7 +507,7 @@ fn a_full_disk_is_no_hindrance() {
     let dir = tempfile::tempdir().unwrap();
     let folder = Utf8Path::from_path(dir.path()).unwrap();
     let Some(mount) = Mount::tmpfs(folder) else {
-        eprintln!("not run: a tmpfs cannot be mounted here");
+        larder_tests::not_run("a tmpfs cannot be mounted here");
         return;
     };
     let scratch = Scratch::at(mount.0.join("store"));

@@ -252,8 +252,8 @@ fn edits(
 fn an_image_changes_with_what_is_selected_and_with_nothing_else() {
     let Some(build) = Build::buildkit() else { return };
     let mut wrong = Vec::new();
-    let images = engines::seeds(40).filter(|seed| check(&build, *seed, &mut wrong)).count();
+    let images = (0..engines::rounds(40)).filter(|seed| check(&build, *seed, &mut wrong)).count();
     eprintln!("{images} were built");
     assert!(wrong.is_empty(), "{} differ\n{}", wrong.len(), wrong.join("\n"));
-    assert!(images > 10 || std::env::var_os("LARDER_ENGINE_SEEDS").is_some(), "only {images} were built");
+    assert!(images > 10, "only {images} were built");
 }
