@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests write what they like")]
 
+mod cache;
 mod key;
 mod output;
 mod precise;
