@@ -1,11 +1,11 @@
 //! Remembers the digests of files that have not changed since they were read.
 //!
 //! An entry is found again only where path, type, mode, size, inode, mtime and ctime all agree: they are hashed to one
-//! fingerprint. It is recorded only where the file had been quiet for [`QUIET`] when it was read, as a change within one
+//! fingerprint. It is recorded only where the file had been quiet for `QUIET` when it was read, as a change within one
 //! tick of the kernel's clock leaves all of them as they were. A cache that is damaged in any bit counts as empty.
 //!
 //! Limits: a program that changes a file through a shared memory mapping may leave its times as they were for a while; a
-//! file server whose clock is behind by more than [`QUIET`] weakens the rule above.
+//! file server whose clock is behind by more than `QUIET` weakens the rule above.
 
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
