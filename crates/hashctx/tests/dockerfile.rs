@@ -209,6 +209,23 @@ fn variables_decide_what_is_read() {
 }
 
 #[test]
+fn names_of_one_line_do_not_see_each_other() {
+    case("FROM scratch\nARG F=a.txt G=$F\nCOPY ${G:-b.log} /").reads(&["b.log"]);
+    case("FROM scratch\nENV F=a.txt G=$F\nCOPY ${G:-b.log} /").reads(&["b.log"]);
+    case("FROM scratch\nARG F=a.txt\nARG G=$F\nCOPY ${G:-b.log} /").reads(&["a.txt"]);
+    case("ARG F=a.txt G=$F\nFROM scratch\nARG G\nCOPY ${G:-b.log} /").reads(&["a.txt"]);
+}
+
+#[test]
+fn doubling_a_value_again_and_again_is_refused() {
+    for keyword in ["ARG", "ENV"] {
+        let line = |n: u32| format!("{keyword} A{n}=$A{0}$A{0}", n - 1);
+        let lines = (1..=40).map(line).collect::<Vec<_>>().join("\n");
+        refused(&format!("FROM scratch\n{keyword} A0=x\n{lines}\nCOPY a.txt /\n"));
+    }
+}
+
+#[test]
 fn a_variable_of_the_base_reads_everything() {
     let analysis = case("FROM base@sha256:00\nCOPY $HOME/a.txt /").analysis().expect("a Dockerfile");
     assert_eq!(selected(&analysis, None).len(), TREE.len());

@@ -53,7 +53,12 @@ struct Lexer<'a> {
     mode: Mode,
     uncertain: bool,
     depth: usize,
+    /// As long as the result may become, in bytes.
+    limit: usize,
 }
+
+/// Longer results are refused, where they are longer than what was written: a few lines could ask for all memory.
+const MAX_LENGTH: usize = 1 << 20;
 
 /// Nested `${…}` deeper than this are refused, where Go's stack would grow on.
 const MAX_DEPTH: usize = 200;
@@ -84,7 +89,16 @@ impl Words {
 
 impl<'a> Lexer<'a> {
     fn new(text: &'a str, escape: char, env: &'a Env, mode: Mode) -> Self {
-        Self { rest: text.chars().peekable(), escape, env, mode, uncertain: false, depth: 0 }
+        let limit = text.len().max(MAX_LENGTH);
+        Self { rest: text.chars().peekable(), escape, env, mode, uncertain: false, depth: 0, limit }
+    }
+
+    fn append(&self, text: &mut String, piece: &str) -> Result<(), String> {
+        if text.len().saturating_add(piece.len()) > self.limit {
+            return Err(glob::too_long());
+        }
+        text.push_str(piece);
+        Ok(())
     }
 
     /// Reads up to `stop`, which is consumed, or to the end.
@@ -101,7 +115,7 @@ impl<'a> Lexer<'a> {
                 return Ok((text, words.finish()));
             }
             let piece = self.piece(next, raw_escapes, &mut words)?;
-            text.push_str(&piece);
+            self.append(&mut text, &piece)?;
         }
         self.depth -= 1;
         match stop {
@@ -168,7 +182,10 @@ impl<'a> Lexer<'a> {
                     self.rest.next();
                     return Ok(self.quote(text, '"'));
                 }
-                Some('$') => text.push_str(&self.dollar()?),
+                Some('$') => {
+                    let value = self.dollar()?;
+                    self.append(&mut text, &value)?;
+                }
                 Some(_) => self.quoted_char(raw_escapes, &mut text),
             }
         }
@@ -279,7 +296,7 @@ impl<'a> Lexer<'a> {
         let (replacement, _) = self.run(Some('}'), true)?;
         match self.get(name) {
             None if self.mode.skip_unset => Ok(format!("${{{name}/{pattern}/{replacement}}}")),
-            value => glob::replace(&value.unwrap_or_default(), &pattern, &replacement, all),
+            value => glob::replace(&value.unwrap_or_default(), &pattern, &replacement, all, self.limit),
         }
     }
 
@@ -385,6 +402,18 @@ mod tests {
             refuses(word);
         }
         refuses(&"${x:-".repeat(100_000));
+    }
+
+    #[test]
+    fn results_have_a_longest() {
+        let known = [("x".to_owned(), "x".repeat(MAX_LENGTH / 2 + 1))].into_iter().collect();
+        let env = Env { known, open: false };
+        for word in ["$x$x", "\"$x$x\"", "${no:-$x$x}", "${x//?/$x}", "${x/x/$x}", "${x//$x/$x$x}"] {
+            let refused = expand(word, '\\', &env).err();
+            assert_eq!(refused, Some(glob::too_long()), "{word}");
+        }
+        assert!(expand("$x", '\\', &env).is_ok());
+        assert!(words(&"x".repeat(2 * MAX_LENGTH), false).is_ok());
     }
 
     #[test]

@@ -53,15 +53,18 @@ fn declare(
     stages: &Stages,
     request: &Request<'_>,
 ) -> Result<Vec<(String, String)>, String> {
-    let mut outside = Vec::new();
+    let (mut outside, mut values) = (Vec::new(), Vec::new());
     for word in words::quoted(&line.rest, stages.escape) {
         let (name, default) = stages::argument(&word, stages.escape, env)?;
         let global = || stages.globals.known.get(&name).filter(|_| default.is_none());
         let given = request.build_args.get(&name).or_else(global).cloned();
         outside.extend(given.clone().map(|value| (name.clone(), value)));
-        if let Some(word) = given.map(|text| Word { text, uncertain: false }).or(default) {
-            put(env, name, word);
-        }
+        let word = given.map(|text| Word { text, uncertain: false }).or(default);
+        values.extend(word.map(|word| (name, word)));
+    }
+    // The names of one line do not see each other.
+    for (name, word) in values {
+        put(env, name, word);
     }
     Ok(outside)
 }

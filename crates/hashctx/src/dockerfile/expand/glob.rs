@@ -17,12 +17,35 @@ pub(super) fn trim_end(text: &str, pattern: &str, longest: bool) -> Result<Strin
 
 /// The text with the first match, or every match, replaced. Replacing every match expands `$1` and its like, which
 /// no pattern can capture, to nothing.
-pub(super) fn replace(text: &str, pattern: &str, replacement: &str, all: bool) -> Result<String, String> {
+pub(super) fn replace(
+    text: &str,
+    pattern: &str,
+    replacement: &str,
+    all: bool,
+    limit: usize,
+) -> Result<String, String> {
     let regex = compile(pattern, true, false)?;
-    if all {
-        return Ok(regex.replace_all(text, replacement).into_owned());
+    let (mut replaced, mut end) = (String::new(), 0);
+    for found in regex.captures_iter(text).take(if all { usize::MAX } else { 1 }) {
+        let range = found.get_match().range();
+        replaced.push_str(text.get(end..range.start).unwrap_or_default());
+        end = range.end;
+        if all {
+            found.expand(replacement, &mut replaced);
+        } else {
+            replaced.push_str(replacement);
+        }
+        if replaced.len() > limit {
+            return Err(too_long());
+        }
     }
-    Ok(regex.replacen(text, 1, regex::NoExpand(replacement)).into_owned())
+    replaced.push_str(text.get(end..).unwrap_or_default());
+    Ok(replaced)
+}
+
+/// Why an expansion is refused whose result outgrows every use.
+pub(super) fn too_long() -> String {
+    "the result of a substitution is too long".to_owned()
 }
 
 /// Reverses a pattern; an escape stays before what it escapes.
