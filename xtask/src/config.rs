@@ -22,6 +22,8 @@ pub struct Project {
     pub images: Vec<Image>,
     /// The steps that `ci` runs after the bake.
     pub steps: Vec<Step>,
+    /// Where there is no image: a table whose name looks like `image`, misspelt.
+    pub misspelt: Option<String>,
 }
 
 /// One of the project's own steps of `ci`.
@@ -116,9 +118,33 @@ pub(crate) fn parse(text: &str) -> Result<Project, Fault> {
         at: error.span(),
         help: "the keys of each table are listed in the README under `larder.toml`",
     })?;
-    let images =
+    let images: Vec<_> =
         file.image.into_iter().map(|(name, table)| checked(&name, table)).collect::<Result<_, _>>()?;
-    Ok(Project { images, steps: file.ci.steps })
+    let misspelt = if images.is_empty() { misspelt(text) } else { None };
+    Ok(Project { images, steps: file.ci.steps, misspelt })
+}
+
+/// The first table that is at most two letters from `image`.
+fn misspelt(text: &str) -> Option<String> {
+    let tables: toml::Table = text.parse().ok()?;
+    tables
+        .into_iter()
+        .map(|(name, _)| name)
+        .find(|name| name != "image" && distance(&name.to_lowercase(), "image") <= 2)
+}
+
+/// How many letters are to be added, removed or replaced to come from one word to the other.
+fn distance(from: &str, to: &str) -> usize {
+    let first = (0..=to.chars().count()).collect::<Vec<_>>();
+    let last = from.chars().enumerate().fold(first, |above, (row, letter)| {
+        let pairs = to.chars().zip(above.iter().zip(above.iter().skip(1)));
+        let next = pairs.scan(row + 1, |left, (other, (corner, up))| {
+            *left = (corner + usize::from(letter != other)).min(up + 1).min(*left + 1);
+            Some(*left)
+        });
+        std::iter::once(row + 1).chain(next).collect()
+    });
+    last.last().copied().unwrap_or_default()
 }
 
 #[derive(Deserialize)]
@@ -321,6 +347,16 @@ mod tests {
     fn tables_of_other_tools_are_left_alone() {
         let text = "[gcctl]\nmax-images = 3\n[pkgcache.apt]\nport = 1\n[store]\ndir = \"cache\"\n";
         assert_eq!(parse(text).expect("a good file"), Project::default());
+    }
+
+    #[test]
+    fn a_table_that_was_meant_for_an_image_is_noticed() {
+        let noticed = |text: &str| parse(text).expect("a good file").misspelt;
+        for name in ["imag", "images", "Image", "iamge"] {
+            assert_eq!(noticed(&format!("[gcctl]\n[{name}.app]\n")).as_deref(), Some(name));
+        }
+        assert_eq!(noticed("[image]\n[imgtar]\n[gcctl]\n"), None);
+        assert_eq!(noticed("[image.app]\n[images]\n"), None);
     }
 
     #[test]

@@ -46,6 +46,13 @@ pub enum RunError {
     #[diagnostic(code(xtask::nowhere), help("name another store with `--store DIR`"))]
     Nowhere,
 
+    #[error("no engine: {0}")]
+    #[diagnostic(
+        code(xtask::no_engine),
+        help("install docker and start its daemon, or name another command for it in `LARDER_DOCKER`")
+    )]
+    NoEngine(String),
+
     #[error("interrupted")]
     #[diagnostic(code(xtask::interrupted))]
     Interrupted(u8),
@@ -58,7 +65,7 @@ impl RunError {
         match self {
             Self::Failed { code, .. } => *code,
             Self::Interrupted(code) => Some(*code),
-            Self::Start { .. } | Self::Lost { .. } | Self::Nowhere => None,
+            Self::Start { .. } | Self::Lost { .. } | Self::Nowhere | Self::NoEngine(_) => None,
         }
     }
 
@@ -124,6 +131,31 @@ impl Runner {
         let status = self.wait(cmd, &mut child)?;
         read.map_err(lost(cmd))?;
         Ok((status, data))
+    }
+
+    /// As `capture`, with what the command says on stderr in `said`, to be shown by `release`; with `-v` it is shown
+    /// at once.
+    ///
+    /// # Errors
+    /// As `capture`.
+    pub(crate) fn hold(&self, cmd: &Cmd, said: &mut Vec<u8>) -> Result<(ExitStatus, Vec<u8>), RunError> {
+        if self.verbosity == Verbosity::Verbose {
+            return self.capture(cmd);
+        }
+        let mut log = tempfile::tempfile().map_err(lost(cmd))?;
+        let stderr = log.try_clone().map_err(lost(cmd))?.into();
+        let mut child = self.start(cmd, Stdio::null(), Stdio::piped(), stderr)?;
+        let mut data = Vec::new();
+        let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut data));
+        let status = self.wait(cmd, &mut child)?;
+        read.and_then(|_| log.rewind()).and_then(|()| log.read_to_end(said)).map_err(lost(cmd))?;
+        Ok((status, data))
+    }
+
+    /// Shows what was held back.
+    pub(crate) fn release(said: &[u8]) {
+        // Nobody is left to tell where stderr is closed.
+        let _ = io::stderr().write_all(said);
     }
 
     /// The stdout of a command that must end with 0.

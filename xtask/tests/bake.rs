@@ -31,7 +31,7 @@ struct Result {
 
 const HASHCTX: &str = "case \" $* \" in
     *' --manifest '*) cat source;;
-    *' --tar '*) cat key-of-$(cat source) >\"$4\"; printf TAR;;
+    *' --tar '*) while [ $1 != --key-file ]; do shift; done; cat key-of-$(cat source) >\"$2\"; printf TAR;;
     esac";
 const IMGTAR: &str = "case $1 in has|load) exit 1;; esac";
 const DOCKER: &str = "case $1 in
@@ -80,6 +80,11 @@ impl Project {
         cat.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("a pipe");
         assert!(cat.wait().expect("sh").success());
         self
+    }
+
+    /// With an engine whose daemon answers.
+    fn answering(self) -> Self {
+        self.tool("docker", &DOCKER.replace("version) exit 1", "version) exit 0"))
     }
 
     fn without(self, name: &str) -> Self {
@@ -150,6 +155,12 @@ impl Result {
     }
 
     #[track_caller]
+    fn because(&self, reason: &str) -> &Self {
+        assert_eq!(self.report[0]["reason"], reason, "{:?}", self.report);
+        self
+    }
+
+    #[track_caller]
     fn silent(&self) -> &Self {
         assert_eq!(self.report[0]["warnings"], serde_json::json!([]));
         self
@@ -191,9 +202,9 @@ fn damage_is_built_through_and_saved_over() {
 
 #[test]
 fn a_store_in_trouble_does_not_keep_an_image_from_being_built() {
-    let result = Project::app().tool("imgtar", "exit 2").bake();
+    let result = Project::app().answering().tool("imgtar", "exit 2").bake();
     result.ended(Outcome::Yes, "built").saved(false).warned("cannot be used").warned("not saved");
-    let result = Project::app().without("imgtar").bake();
+    let result = Project::app().answering().without("imgtar").bake();
     result.ended(Outcome::Yes, "built").saved(false).warned("cannot run");
 }
 
@@ -207,7 +218,7 @@ fn without_hashctx_an_image_is_built_all_the_same() {
 #[test]
 fn a_failed_build_fails_the_bake_after_the_other_images() {
     let project = Project::new("[image.app]\n[image.bad]\ndockerfile = \"Bad\"\n[image.last]\n");
-    let docker = format!("case \"$*\" in *Bad*) exit 1;; esac\n{DOCKER}");
+    let docker = format!("case \"$*\" in *Bad*) exit 1;; version*) exit 0;; esac\n{DOCKER}");
     let result = project.tool("docker", &docker).bake();
     let states: Vec<_> = result.report.iter().map(|line| line["state"].as_str().expect("a state")).collect();
     assert_eq!((result.outcome, states), (Outcome::Code(2), vec!["built", "failed", "built"]));
@@ -219,6 +230,47 @@ fn a_missing_engine_is_named() {
     let result = Project::app().without("docker").bake();
     let error = result.ended(Outcome::Code(2), "failed").report[0]["error"].to_string();
     assert!(error.contains("cannot run") && error.contains("docker"), "{error}");
+}
+
+#[test]
+fn without_an_engine_each_image_fails_with_one_line() {
+    let project = Project::new("[image.app]\n[image.last]\n").without("docker").tool("imgtar", "exit 2");
+    let result = project.bake();
+    let error = format!("no engine: cannot run `{}/bin/docker`", project.root);
+    for line in &result.report {
+        assert_eq!(
+            (&line["state"], &line["error"], &line["warnings"]),
+            (&"failed".into(), &error.as_str().into(), &serde_json::json!([]))
+        );
+    }
+    let result = Project::app().tool("imgtar", "exit 2").bake();
+    let error = result.ended(Outcome::Code(2), "failed").report[0]["error"].to_string();
+    assert!(error.contains("the daemon of") && error.contains("does not answer"), "{error}");
+}
+
+#[test]
+fn the_reason_of_a_build_is_told() {
+    Project::app().bake().because("no earlier save");
+    Project::app().with(|options| options.rebuild = true).bake().because("asked for with `--rebuild`");
+    Project::app().with(|options| options.no_image_cache = true).bake().because("the image cache is off");
+    Project::app().without("hashctx").bake().because("the inputs cannot be hashed");
+    let app = |imgtar: &str| Project::app().answering().tool("imgtar", imgtar).bake();
+    app("[ $1 = load ] && exit 3; true").because("the stored image is damaged");
+    app("[ $1 = load ] && exit 2; true").because("the image cannot be loaded");
+    app("exit 2").because("the store cannot be used");
+}
+
+#[test]
+fn a_check_of_a_damaged_image_promises_nothing() {
+    let project = Project::app().tool("imgtar", "exit 3").with(|options| options.check = true);
+    let result = project.bake();
+    result.ended(Outcome::No, "stale").warned("damaged; it would be built anew");
+}
+
+#[test]
+fn an_image_named_twice_is_baked_once() {
+    let project = Project::app().with(|options| options.names = vec!["app".into(), "app".into()]);
+    assert_eq!(project.bake().report.len(), 1);
 }
 
 #[test]
@@ -247,15 +299,18 @@ fn without_the_image_cache_the_store_is_left_alone() {
 
 #[test]
 fn with_gits_rules_the_engine_is_handed_the_hashed_files() {
+    let hash = "hashctx -q --manifest -f Dockerfile --ignore all .".to_owned();
     let docker = DOCKER.replace("build) ", "build) [ \"$(cat)\" = TAR ] || exit 9; ");
     let result = Project::new("[image.app]\nignore = \"all\"\n").tool("docker", &docker).bake();
     result.ended(Outcome::Yes, "built").saved(true);
     assert!(
-        result.calls.contains(&"hashctx -q --tar --key-file T/key -f Dockerfile --ignore all .".to_owned()),
+        result.calls.contains(&"hashctx --tar --key-file T/key -f Dockerfile --ignore all .".to_owned()),
         "{:?}",
         result.calls
     );
     assert!(result.calls.iter().any(|call| call.starts_with("docker build") && call.ends_with(" -")));
+    // What git hides is no secret input there, and hashctx is not to warn of it.
+    assert_eq!(result.calls.first(), Some(&hash));
 }
 
 #[test]
@@ -276,8 +331,10 @@ fn what_was_there_before_comes_from_the_engine() {
 #[test]
 fn a_context_tar_that_breaks_off_is_no_image() {
     let hashctx = HASHCTX.replace("printf TAR", "printf T; exit 2");
-    let result = Project::new("[image.app]\nignore = \"all\"\n").tool("hashctx", &hashctx).bake();
+    let project = Project::new("[image.app]\nignore = \"all\"\n").answering();
+    let result = project.tool("hashctx", &hashctx).bake();
     result.ended(Outcome::Code(2), "failed").never_called("imgtar save");
+    assert_eq!(result.report[0]["error"], "`hashctx` ended with code 2");
 }
 
 #[test]
@@ -351,10 +408,31 @@ fn the_stores_folder_is_handed_on() {
 #[test]
 fn an_unknown_name_names_the_known_ones() {
     let project = Project::app().with(|options| options.names = vec!["ap".into()]);
+    refused(&project, "larder.toml has no image `ap`", "it has `app`");
+}
+
+#[test]
+fn a_project_without_an_image_is_refused() {
+    refused(
+        &Project::new("[imag.app]\n"),
+        "`larder.toml` names no image",
+        "is `[imag]` meant to be `[image]`?",
+    );
+    for text in ["", "[gcctl]\n[image]\n"] {
+        for check in [false, true] {
+            let project = Project::new(text).with(|options| options.check = check);
+            refused(&project, "`larder.toml` names no image", "write `[image.NAME]`");
+        }
+    }
+}
+
+#[track_caller]
+fn refused(project: &Project, message: &str, help: &str) {
     let config = config::load(&project.root.join("larder.toml")).expect("a good file");
     let runner = Runner::new(project.root.clone(), Verbosity::Quiet, Children::default());
     let tools = Tools::all_in(Utf8Path::new("/none"));
     let error = bake(&config, &project.options, &tools, &runner, &mut Vec::new()).expect_err("no such image");
-    assert_eq!(error.to_string(), "larder.toml has no image `ap`");
-    assert_eq!(miette::Diagnostic::help(&error).expect("help").to_string(), "it has `app`");
+    assert_eq!(error.to_string(), message);
+    let said = miette::Diagnostic::help(&error).expect("help").to_string();
+    assert!(said.contains(help), "help is `{said}`");
 }

@@ -1,10 +1,12 @@
 //! One image, from its key to its names.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use miette::Diagnostic;
 
 use super::report::{Baked, State};
 use super::stock::{Found, Stock};
@@ -22,6 +24,8 @@ pub(super) struct Baker<'a> {
     pub(super) runner: &'a Runner,
     pub(super) stock: Stock<'a>,
     pub(super) temp: Utf8PathBuf,
+    /// What is wrong with the engine, once that is known: it is not asked again.
+    pub(super) no_engine: RefCell<Option<String>>,
 }
 
 /// What an image is made from, at one moment.
@@ -38,6 +42,8 @@ pub(super) struct Bake<'a> {
     pub(super) replace: bool,
     started: Instant,
     warnings: Vec<String>,
+    /// Why an image is built that has been saved before, or that no store was asked for.
+    reason: Option<&'static str>,
     changes: Option<Changes>,
     error: Option<String>,
 }
@@ -58,7 +64,19 @@ impl<'a> Baker<'a> {
             runner,
             stock: Stock::new(tools, runner, options.store_flag.as_deref()),
             temp,
+            no_engine: RefCell::default(),
         })
+    }
+
+    /// An error where the engine is known not to work.
+    pub(super) fn engine(&self) -> Result<(), RunError> {
+        self.no_engine.borrow().clone().map_or(Ok(()), |why| Err(RunError::NoEngine(why)))
+    }
+
+    /// Remembers what is wrong with the engine.
+    pub(super) fn without_engine(&self, why: String) -> RunError {
+        *self.no_engine.borrow_mut() = Some(why.clone());
+        RunError::NoEngine(why)
     }
 
     /// Brings the image up to date. An error is an interruption; any other failure is in the report.
@@ -68,6 +86,7 @@ impl<'a> Baker<'a> {
             image,
             started: Instant::now(),
             warnings: Vec::new(),
+            reason: None,
             changes: None,
             error: None,
             replace: self.options.rebuild,
@@ -82,11 +101,10 @@ impl Bake<'_> {
             Ok(inputs) => inputs,
             Err(error) => return self.without_key(error),
         };
-        if self.cached()
-            && !self.baker.options.rebuild
-            && let Some(from) = self.look_up(&inputs.key)?
-        {
-            return Ok(self.report(State::Hit, Some(inputs.key), Some(from), true));
+        match self.found(&inputs.key) {
+            Ok(Some(from)) => return Ok(self.report(State::Hit, Some(inputs.key), Some(from), true)),
+            Ok(None) => {}
+            Err(error) => return self.failed(Some(inputs.key), error),
         }
         self.explain(&inputs)?;
         if self.baker.options.check {
@@ -103,13 +121,28 @@ impl Bake<'_> {
         }
     }
 
+    /// Where the image was found, unless it is to be built in any case.
+    fn found(&mut self, key: &str) -> Result<Option<&'static str>, RunError> {
+        if self.baker.options.rebuild {
+            self.reason = Some("asked for with `--rebuild`");
+        } else if !self.cached() {
+            self.reason = Some("the image cache is off");
+        } else {
+            return self.look_up(key);
+        }
+        Ok(None)
+    }
+
     pub(super) fn cached(&self) -> bool {
         self.image.use_image_cache && !self.baker.options.no_image_cache
     }
 
     /// The key of the inputs as they are now, with the manifest that it is the digest of.
     pub(super) fn inputs(&self) -> Result<Inputs, RunError> {
-        self.hash(self.hashctx().arg("--manifest"), "manifest")
+        // It would warn of what git hides; but then the build is from `--tar`, which has the word.
+        let hashctx =
+            if self.image.ignore == Ignore::All { self.hashctx().arg("-q") } else { self.hashctx() };
+        self.hash(hashctx.arg("--manifest"), "manifest")
     }
 
     /// The key again, after a build. What hashctx warns of it has said before.
@@ -127,7 +160,9 @@ impl Bake<'_> {
 
     /// A command that writes the tar of the inputs, and their key into `key_file`.
     pub(super) fn tar(&self, key_file: &Utf8Path) -> Cmd {
-        self.image.describe(self.hashctx().args(["-q", "--tar", "--key-file"]).path(key_file))
+        let hashctx =
+            if self.image.ignore == Ignore::All { self.hashctx() } else { self.hashctx().arg("-q") };
+        self.image.describe(hashctx.args(["--tar", "--key-file"]).path(key_file))
     }
 
     fn hashctx(&self) -> Cmd {
@@ -140,24 +175,37 @@ impl Bake<'_> {
         // A check changes nothing, in the engine neither; and a packed image needs no engine.
         let quick = self.baker.options.check || self.image.is_packed();
         let found = if quick { stock.has(key)? } else { stock.load(key, self.image)? };
-        let hit = self.judge(found);
+        let hit = self.judge(found)?;
         if hit.is_some() && self.image.is_packed() && !self.baker.options.check {
             return self.load_packed(key);
         }
         Ok(hit)
     }
 
-    fn judge(&mut self, found: Found) -> Option<&'static str> {
-        match found {
-            Found::Hit { present } => return Some(if present { "engine" } else { "store" }),
-            Found::Miss => {}
+    fn judge(&mut self, found: Found) -> Result<Option<&'static str>, RunError> {
+        let (reason, warning) = match found {
+            Found::Hit { present } => return Ok(Some(if present { "engine" } else { "store" })),
+            Found::Miss => return Ok(None),
+            Found::NoEngine(why) => return Err(self.baker.without_engine(why)),
             Found::Damaged => {
                 self.replace = true;
-                self.warn("the stored image is damaged; it is built anew and saved over".to_owned());
+                let then = if self.baker.options.check {
+                    "would be built anew"
+                } else {
+                    "is built anew and saved over"
+                };
+                ("the stored image is damaged", format!("the stored image is damaged; it {then}"))
             }
-            Found::Unusable(why) => self.warn(format!("the image cache cannot be used: {why}")),
-        }
-        None
+            Found::Unloadable(why) => {
+                ("the image cannot be loaded", format!("the stored image cannot be loaded: {why}"))
+            }
+            Found::Unusable(why) => {
+                ("the store cannot be used", format!("the image cache cannot be used: {why}"))
+            }
+        };
+        self.reason = Some(reason);
+        self.warn(warning);
+        Ok(None)
     }
 
     /// Loads a packed image into the engine, where one answers. `None`: what is stored is damaged.
@@ -166,21 +214,16 @@ impl Bake<'_> {
             return Ok(Some("store"));
         }
         match self.baker.stock.load(key, self.image)? {
-            Found::Unusable(why) => {
+            Found::Unusable(why) | Found::Unloadable(why) | Found::NoEngine(why) => {
                 self.warn(format!("it is stored, but could not be loaded into the engine: {why}"));
                 Ok(Some("store"))
             }
-            found => Ok(self.judge(found)),
+            found => self.judge(found),
         }
     }
 
     pub(super) fn engine_answers(&self) -> Result<bool, RunError> {
-        let ask = self.baker.tools.docker("version").args(["--format", "{{.Server.Version}}"]);
-        match self.baker.runner.ask(&ask) {
-            Ok((status, _)) => Ok(status.success()),
-            Err(error) if error.is_interruption() => Err(error),
-            Err(_) => Ok(false),
-        }
+        self.baker.stock.engine_trouble().map(|trouble| trouble.is_none())
     }
 
     /// Finds out what changed since the last save.
@@ -202,9 +245,20 @@ impl Bake<'_> {
                 self.changes = Some(Changes::parse(&earlier.key, &lines));
             }
             Err(error) if error.is_interruption() => return Err(error),
-            _ => {}
+            _ => self.reason = self.reason.or(Some("its inputs changed")),
         }
         Ok(())
+    }
+
+    /// Why the image is not taken from the store.
+    fn why(&self) -> String {
+        let changes = self.changes.as_ref().map(ToString::to_string);
+        match (self.reason, changes) {
+            (None, None) => "no earlier save".to_owned(),
+            (None, Some(changes)) => changes,
+            (Some(reason), None) => reason.to_owned(),
+            (Some(reason), Some(changes)) => format!("{reason}; {changes}"),
+        }
     }
 
     fn without_key(mut self, error: RunError) -> Result<Baked, RunError> {
@@ -213,6 +267,7 @@ impl Bake<'_> {
         if error.is_interruption() || needed {
             return self.failed(None, error);
         }
+        self.reason = Some("the inputs cannot be hashed");
         self.warn(format!("built without the image cache: {error}"));
         match self.build_only() {
             Ok(_) => Ok(self.report(State::Built, None, Some("docker"), false)),
@@ -226,6 +281,9 @@ impl Bake<'_> {
         }
         let why = with_causes(&error);
         self.say("error", &why);
+        if let Some(help) = error.help() {
+            let _ = writeln!(io::stderr(), "  help: {help}");
+        }
         self.error = Some(why);
         Ok(self.report(State::Failed, key, None, false))
     }
@@ -238,6 +296,7 @@ impl Bake<'_> {
             from,
             saved,
             tags: self.image.tags.clone(),
+            reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
             changes: self.changes,
             warnings: self.warnings,
             error: self.error,
@@ -251,8 +310,7 @@ impl Bake<'_> {
 
     fn tell_start(&self) {
         if self.baker.runner.verbosity() > Verbosity::Quiet {
-            let why = self.changes.as_ref().map_or_else(|| "no earlier save".to_owned(), ToString::to_string);
-            self.say("building", &why);
+            self.say("building", &self.why());
         }
     }
 

@@ -56,6 +56,13 @@ pub enum BakeError {
         help: String,
     },
 
+    #[error("`larder.toml` names no image")]
+    #[diagnostic(code(xtask::no_images))]
+    NoImages {
+        #[help]
+        help: String,
+    },
+
     #[error("cannot make a temporary folder")]
     #[diagnostic(code(xtask::temp), help("TMPDIR names the folder for temporary files"))]
     Temp(#[source] std::io::Error),
@@ -74,7 +81,7 @@ pub enum BakeError {
 /// `Yes` when all are up to date, `No` when a check found one that is not, code 2 when one could not be built.
 ///
 /// # Errors
-/// An unknown name, no place for temporary files, a report that cannot be written, an interruption. An image that
+/// No image at all, an unknown name, no place for temporary files, a report that cannot be written, an interruption. An image that
 /// cannot be built is none: the others are baked, and the report says so.
 pub fn bake(
     project: &Project,
@@ -105,18 +112,32 @@ fn outcome(states: &[State]) -> Outcome {
 }
 
 fn chosen<'a>(project: &'a Project, names: &[String]) -> Result<Vec<&'a Image>, BakeError> {
+    if project.images.is_empty() {
+        return Err(BakeError::NoImages { help: first_image(project.misspelt.as_deref()) });
+    }
     if names.is_empty() {
         return Ok(project.images.iter().collect());
     }
-    names.iter().map(|name| named(project, name)).collect()
+    let mut images: Vec<&Image> = Vec::new();
+    for name in names {
+        let image = named(project, name)?;
+        if !images.contains(&image) {
+            images.push(image);
+        }
+    }
+    Ok(images)
+}
+
+fn first_image(misspelt: Option<&str>) -> String {
+    let write = "write `[image.NAME]`; with `context = \".\"` it builds the Dockerfile beside larder.toml";
+    misspelt
+        .map_or_else(|| write.to_owned(), |table| format!("{write}; is `[{table}]` meant to be `[image]`?"))
 }
 
 fn named<'a>(project: &'a Project, name: &str) -> Result<&'a Image, BakeError> {
     project.images.iter().find(|image| image.name == name).ok_or_else(|| {
         let known: Vec<_> = project.images.iter().map(|image| format!("`{}`", image.name)).collect();
-        let help =
-            if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
-        BakeError::NoImage { name: name.to_owned(), help }
+        BakeError::NoImage { name: name.to_owned(), help: format!("it has {}", known.join(", ")) }
     })
 }
 

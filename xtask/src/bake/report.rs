@@ -49,6 +49,8 @@ pub struct Baked {
     pub saved: bool,
     /// The image's names.
     pub tags: Vec<String>,
+    /// Why it was built, or would be.
+    pub reason: Option<String>,
     /// What changed since the image was last saved, where that is known and it was no hit.
     pub changes: Option<Changes>,
     /// What went wrong without being fatal.
@@ -83,9 +85,9 @@ pub(super) fn text(baked: &Baked, width: usize, out: &mut impl Write) -> io::Res
 }
 
 fn remark(baked: &Baked) -> String {
-    let changed = baked.changes.as_ref().map(|changes| format!("  {changes}"));
+    let reason = baked.reason.as_ref().map(|reason| format!("  {reason}"));
     let unsaved = (baked.state == State::Built && !baked.saved).then(|| "  not saved".to_owned());
-    [changed, unsaved].into_iter().flatten().collect()
+    [reason, unsaved].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -100,6 +102,7 @@ mod tests {
             from: Some("store"),
             saved: true,
             tags: vec!["app:latest".into()],
+            reason: None,
             changes: None,
             warnings: Vec::new(),
             error: None,
@@ -123,7 +126,8 @@ mod tests {
     fn many_changes_are_counted() {
         let lines = (1..=7).map(|n| format!("changed {n}")).collect();
         let changes = Some(Changes { since: "feedbeef0123".into(), lines });
-        let built = Baked { changes, saved: false, from: Some("docker"), ..baked(State::Built) };
+        let reason = Some("7 changes since feedbeef0123".into());
+        let built = Baked { reason, changes, saved: false, from: Some("docker"), ..baked(State::Built) };
         reads(
             &built,
             "app    built   c0ffee  docker      1.23 s  7 changes since feedbeef0123  not saved\n    changed 1\n    \
@@ -138,7 +142,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).expect("UTF-8"),
             "{\"image\":\"app\",\"state\":\"hit\",\"key\":\"c0ffee\",\"from\":\"store\",\"saved\":true,\
-             \"tags\":[\"app:latest\"],\"changes\":null,\"warnings\":[],\"error\":null,\"seconds\":1.234}\n"
+             \"tags\":[\"app:latest\"],\"reason\":null,\"changes\":null,\"warnings\":[],\"error\":null,\"seconds\":1.234}\n"
         );
     }
 }

@@ -1,5 +1,7 @@
 //! The store, as bake uses it: by `imgtar`, and never relied on.
 
+use std::process::ExitStatus;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
@@ -27,8 +29,12 @@ pub(super) enum Found {
     Miss,
     /// Saved, but its bytes are not what they were.
     Damaged,
-    /// The store or the engine cannot be used; why.
+    /// Saved and sound as far as is known, but not to be brought into the engine; why.
+    Unloadable(String),
+    /// The store cannot be used; why.
     Unusable(String),
+    /// The engine cannot be used; why.
+    NoEngine(String),
 }
 
 impl<'a> Stock<'a> {
@@ -40,7 +46,37 @@ impl<'a> Stock<'a> {
     /// Brings the image into the engine under all its names.
     pub(super) fn load(&self, key: &str, image: &Image) -> Result<Found, RunError> {
         let cmd = self.imgtar("load", key).args(["--json", "--engine", image.engine.name()]);
-        self.found(&image.tags.iter().fold(cmd, |cmd, tag| cmd.flag("--tag", tag)))
+        let cmd = image.tags.iter().fold(cmd, |cmd, tag| cmd.flag("--tag", tag));
+        let mut said = Vec::new();
+        match judged(&cmd, self.runner.hold(&cmd, &mut said))? {
+            Found::Unusable(why) => self.blamed(key, why, &said),
+            found => {
+                Runner::release(&said);
+                Ok(found)
+            }
+        }
+    }
+
+    /// Whose fault it is that an image could not be loaded. Of a missing engine, bake tells itself.
+    fn blamed(&self, key: &str, why: String, said: &[u8]) -> Result<Found, RunError> {
+        if let Some(trouble) = self.engine_trouble()? {
+            return Ok(Found::NoEngine(trouble));
+        }
+        Runner::release(said);
+        let stored = judged(&self.imgtar("has", key), self.runner.ask(&self.imgtar("has", key)))?;
+        let stored = matches!(stored, Found::Hit { .. });
+        Ok(if stored { Found::Unloadable(why) } else { Found::Unusable(why) })
+    }
+
+    /// Why the engine cannot be used, if so.
+    pub(super) fn engine_trouble(&self) -> Result<Option<String>, RunError> {
+        let ask = self.tools.docker("version").args(["--format", "{{.Server.Version}}"]);
+        match self.runner.ask(&ask) {
+            Ok((status, _)) if status.success() => Ok(None),
+            Ok(_) => Ok(Some(format!("the daemon of `{}` does not answer", ask.program()))),
+            Err(error) if error.is_interruption() => Err(error),
+            Err(error) => Ok(Some(error.to_string())),
+        }
     }
 
     /// Whether the image is stored.
@@ -66,17 +102,7 @@ impl<'a> Stock<'a> {
     }
 
     fn found(&self, cmd: &Cmd) -> Result<Found, RunError> {
-        let (status, said) = match self.runner.capture(cmd) {
-            Ok(ran) => ran,
-            Err(error) if error.is_interruption() => return Err(error),
-            Err(error) => return Ok(Found::Unusable(error.to_string())),
-        };
-        Ok(match (code(status), succeeded(cmd, status)) {
-            (Some(1), _) => Found::Miss,
-            (Some(3), _) => Found::Damaged,
-            (_, Ok(())) => Found::Hit { present: was_present(&said) },
-            (_, Err(error)) => Found::Unusable(error.to_string()),
-        })
+        judged(cmd, self.runner.capture(cmd))
     }
 
     fn done(&self, cmd: &Cmd) -> Result<(), RunError> {
@@ -96,6 +122,21 @@ impl<'a> Stock<'a> {
             None => cmd,
         }
     }
+}
+
+/// What imgtar's end means.
+fn judged(cmd: &Cmd, ran: Result<(ExitStatus, Vec<u8>), RunError>) -> Result<Found, RunError> {
+    let (status, said) = match ran {
+        Ok(ran) => ran,
+        Err(error) if error.is_interruption() => return Err(error),
+        Err(error) => return Ok(Found::Unusable(error.to_string())),
+    };
+    Ok(match (code(status), succeeded(cmd, status)) {
+        (Some(1), _) => Found::Miss,
+        (Some(3), _) => Found::Damaged,
+        (_, Ok(())) => Found::Hit { present: was_present(&said) },
+        (_, Err(error)) => Found::Unusable(error.to_string()),
+    })
 }
 
 /// What `imgtar load --json` says of each image, as far as it matters here.
