@@ -103,7 +103,7 @@ pub(crate) struct BuildFlags {
     pub(crate) build_args: Vec<String>,
 
     /// The platform to build for [default: linux on this machine's architecture]
-    #[arg(long, value_name = "OS/ARCH", requires = "file")]
+    #[arg(long, value_name = "OS/ARCH", requires = "file", value_parser = os_and_arch)]
     pub(crate) platform: Option<String>,
 
     /// The digest of a base image, under the name that FROM has for it
@@ -333,6 +333,17 @@ fn base(text: &str) -> Result<(String, String), String> {
             Ok((name, digest))
         }
         _ => Err("the digest has to be `sha256:` and 64 hex digits".to_owned()),
+    }
+}
+
+fn os_and_arch(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let plain = |part: &&str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    };
+    match parts.len() {
+        2 | 3 if parts.iter().all(plain) => Ok(text.to_owned()),
+        _ => Err("a platform has the form OS/ARCH[/VARIANT], as in `linux/arm64`".to_owned()),
     }
 }
 

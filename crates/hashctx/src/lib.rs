@@ -22,6 +22,7 @@ pub mod listing;
 pub mod manifest;
 pub mod path;
 mod precise;
+mod regular;
 pub mod report;
 pub mod select;
 pub mod stat;

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use hashctx::check_ignore::CheckIgnore;
 use hashctx::diff::diff;
 use hashctx::{Config, HashError, Hashed, Manifest, Selection, Warning, files_from, manifest, report, tar};
@@ -19,6 +19,7 @@ use crate::cli::{Cli, Output};
 
 pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
     prepare(cli.run.color)?;
+    no_streams(cli)?;
     let output = &cli.output;
     match output.diff.as_slice() {
         [old, new] => return differences(&read_manifest(old)?, &read_manifest(new)?, output),
@@ -43,6 +44,24 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
     }
     print(&hashed, output)?;
     Ok(Outcome::Yes)
+}
+
+/// Refuses `-` where only a file makes sense.
+fn no_streams(cli: &Cli) -> miette::Result<()> {
+    let is_stream = |file: &Option<Utf8PathBuf>| file.as_ref().is_some_and(|file| file == "-");
+    if is_stream(&cli.build.file) {
+        return Err(miette!(
+            help = "write the Dockerfile to a file, and name that with `-f`",
+            "a Dockerfile is not read from stdin"
+        ));
+    }
+    if is_stream(&cli.output.write) || is_stream(&cli.output.key_file) {
+        return Err(miette!(
+            help = "without the flag the key is printed; with `--tar`, name a file",
+            "a key is not written to `-`"
+        ));
+    }
+    Ok(())
 }
 
 /// Sets up how errors look and how Ctrl-C ends the process: at once, for nothing that it writes is ever half there.

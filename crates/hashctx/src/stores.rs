@@ -11,6 +11,7 @@ use camino::Utf8Path;
 
 use crate::listing::{Listed, Listing, folders};
 use crate::path::RelPath;
+use crate::regular;
 
 /// The file that marks a folder.
 pub const TAG: &str = "CACHEDIR.TAG";
@@ -40,7 +41,7 @@ pub fn is_store(folder: &Path) -> bool {
 /// The number of the line, from 1, that makes the folder a store of larder's.
 #[must_use]
 pub fn line(folder: &Path) -> Option<usize> {
-    let file = std::fs::File::open(folder.join(TAG)).ok()?;
+    let file = regular::open(&folder.join(TAG)).ok()?;
     let mut text = Vec::new();
     // The line stands near the top; the rest of whatever this is need not be read.
     file.take(4096).read_to_end(&mut text).ok()?;

@@ -11,6 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::error::LoadError;
 use super::matcher::Patterns;
+use crate::regular;
 
 /// As many links as the kernel's own limits allow, and more.
 const MAX_LINKS: usize = 255;
@@ -34,6 +35,8 @@ pub struct Candidate {
     pub path: Utf8PathBuf,
     /// An empty file there is passed over.
     pub passed_over_when_empty: bool,
+    /// A folder there is passed over.
+    pub passed_over_when_folder: bool,
     /// It has to exist: the user named it.
     pub required: bool,
     /// Links of the file are followed as though this folder were the root of the file system.
@@ -69,10 +72,12 @@ pub fn candidates(
         Engine::BuildKit => {
             let own = beside(".dockerignore").map(|own| Candidate {
                 passed_over_when_empty: true,
+                passed_over_when_folder: true,
                 confined_to: dockerfile.and_then(Utf8Path::parent).map(Utf8Path::to_owned),
                 ..own
             });
-            own.into_iter().chain([within(".dockerignore")]).collect()
+            let shared = Candidate { passed_over_when_folder: true, ..within(".dockerignore") };
+            own.into_iter().chain([shared]).collect()
         }
         Engine::DockerLegacy => vec![Candidate::at(context.join(".dockerignore"))],
         Engine::Podman => {
@@ -126,18 +131,29 @@ pub fn load(
 
 impl Candidate {
     fn at(path: Utf8PathBuf) -> Self {
-        Self { path, passed_over_when_empty: false, required: false, confined_to: None }
+        Self {
+            path,
+            passed_over_when_empty: false,
+            passed_over_when_folder: false,
+            required: false,
+            confined_to: None,
+        }
     }
 }
 
 fn read(candidate: &Candidate) -> io::Result<Option<Vec<u8>>> {
     let bytes = match &candidate.confined_to {
-        Some(root) => confined(root, &candidate.path).and_then(fs::read),
-        None => fs::read(&candidate.path),
+        Some(root) => confined(root, &candidate.path).and_then(|path| regular::read(&path)),
+        // Who names a file may name a pipe.
+        None if candidate.required => fs::read(&candidate.path),
+        None => regular::read(candidate.path.as_std_path()),
     };
     match bytes {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory && candidate.passed_over_when_folder => {
             Ok(None)
         }
         Err(error) => Err(error),

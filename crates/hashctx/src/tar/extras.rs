@@ -8,6 +8,7 @@ use crate::entry::{Content, Entry};
 use crate::error::HashError;
 use crate::listing::{Filter, Judgement, Kind, Listed};
 use crate::path::RelPath;
+use crate::regular;
 use crate::select::below;
 use crate::warning::Warning;
 
@@ -32,7 +33,7 @@ pub(super) fn dockerfile(
             return Ok(None);
         };
         let file = config.root.join("Dockerfile");
-        return match std::fs::read(&file) {
+        return match regular::read(file.as_std_path()) {
             Ok(bytes) => Ok(Some(Extra { path, bytes })),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(HashError::read(&file)(source)),

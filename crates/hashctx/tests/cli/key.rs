@@ -135,6 +135,27 @@ fn what_cannot_be_hashed_is_an_error() {
 }
 
 #[test]
+fn pipes_keep_nobody_waiting() {
+    let session = some();
+    session.write(".dockerignore", "CACHEDIR.TAG\nDockerfile\n");
+    session.sh("mkfifo CACHEDIR.TAG src/CACHEDIR.TAG Dockerfile");
+    assert!(session.fails(&ALL).contains("CACHEDIR.TAG` is neither"));
+    session.sh("rm src/CACHEDIR.TAG");
+    session.ok(&["--ignore", "docker"]);
+    assert!(session.sh("hashctx --tar --ignore docker 2>&1 >/dev/null || true").contains("`./Dockerfile`"));
+    session.sh("rm .dockerignore CACHEDIR.TAG Dockerfile; mkfifo .dockerignore");
+    assert!(session.fails(&["--ignore", "docker"]).contains("it is no regular file"));
+}
+
+#[test]
+fn a_folder_named_as_an_ignore_file_is_none() {
+    let session = some();
+    session.sh("mkdir .dockerignore");
+    session.ok(&["--ignore", "docker"]);
+    session.fails(&["--ignore", "docker", "--engine", "docker"]);
+}
+
+#[test]
 fn what_cannot_be_read_is_an_error() {
     let session = some();
     session.sh("chmod 0 src/b");

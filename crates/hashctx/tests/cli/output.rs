@@ -37,6 +37,15 @@ fn bad_usage_is_trouble() {
     session.fails(&["--manifest", "--list"]);
     session.fails(&["-f", "Dockerfile", "--base", "x=latest", "."]);
     session.fails(&["--threads", "0"]);
+    assert!(session.fails(&["-f", "-", "."]).contains("write the Dockerfile to a file"));
+    session.fails(&["--write", "-"]);
+    assert!(!session.path("-").exists());
+    session.write("Dockerfile", "FROM scratch\n");
+    for platform in ["", "bogus", "linux/", "a/b/c/d", "linux/amd64,linux/arm64"] {
+        let error = session.fails(&["-f", "Dockerfile", "--platform", platform, "."]);
+        assert!(error.contains("OS/ARCH[/VARIANT]"), "{error}");
+    }
+    session.ok(&["-f", "Dockerfile", "--platform", "linux/arm/v7", "."]);
 }
 
 #[test]
