@@ -115,6 +115,7 @@ impl<'a> Assembler<'a> {
         if let Some(digest) = layer.verbatim {
             let found = self.verbatim(&layer.entry, digest)?;
             check(layer, found)?;
+            self.count(self.known.holds(&digest));
             return Ok(Descriptor::new(oci::LAYER, digest, 0));
         }
         if let Some(written) = self.layers.get(&layer.diff_id) {
@@ -135,11 +136,15 @@ impl<'a> Assembler<'a> {
     fn stored_layer(&mut self, layer: &Layer, stored: &Stored) -> Result<Descriptor> {
         if let Some((descriptor, lease)) = self.known.lease(self.catalog.blobs, &layer.diff_id)? {
             self.leases.push(lease);
-            self.reused += 1;
+            self.count(true);
             return Ok(again(&descriptor, stored.plain_size));
         }
-        self.written += 1;
+        self.count(false);
         Ok(describe(stored))
+    }
+
+    fn count(&mut self, reused: bool) {
+        *(if reused { &mut self.reused } else { &mut self.written }) += 1;
     }
 
     fn fresh_layer(&mut self, layer: &Layer) -> Result<Descriptor> {

@@ -24,7 +24,7 @@ impl Known {
         let mut known = Self { prove, ..Self::default() };
         let blobs = images.blobs();
         // What another tool put into the layout was never verified: its diffIDs prove nothing.
-        for listed in images.list()?.into_iter().filter(|listed| !listed.entry.adopted) {
+        for listed in images.list_sound()?.into_iter().filter(|listed| !listed.entry.adopted) {
             known.learn(&blobs, &listed.entry.descriptor, 0);
         }
         Ok(known)
@@ -47,6 +47,12 @@ impl Known {
             }
         }
         Some(())
+    }
+
+    /// Whether a stored image has this very blob as a layer.
+    #[must_use]
+    pub fn holds(&self, digest: &Digest) -> bool {
+        self.layers.values().any(|layer| layer.digest == *digest)
     }
 
     /// The stored form of a layer, with a lease on it; nothing where it is not stored, or not in full length.

@@ -58,7 +58,8 @@ impl View<'_> {
         let Imported { saved, written, reused, .. } = *imported;
         let first = stored.images.first().map(|image| image.id().short()).unwrap_or_default();
         self.say(&if saved {
-            format!("saved {key}: image {first}, {written} new layers, {reused} stored already")
+            let new = count(written, "new layer");
+            format!("saved {key}: image {first}, {new}, {reused} stored already")
         } else {
             format!("{key} is stored already: image {first}")
         });
@@ -120,8 +121,8 @@ impl View<'_> {
         if self.common.json {
             return json(&VerifiedLine { images, blobs, problems });
         }
-        let found = if problems == 0 { "all sound".to_owned() } else { format!("{problems} problems") };
-        self.say(&format!("{images} images, {blobs} blobs: {found}"));
+        let found = if problems == 0 { "all sound".to_owned() } else { count(problems, "problem") };
+        self.say(&format!("{}, {}: {found}", count(images, "image"), count(blobs, "blob")));
         Ok(())
     }
 }
@@ -196,4 +197,9 @@ fn described_layer(layer: &LayerInfo) -> String {
     let form = layer.media_type.rsplit_once('+').map_or("plain", |(_, form)| form);
     let plain = layer.plain_bytes.map(|bytes| format!(" of {}", ByteSize(bytes))).unwrap_or_default();
     format!("layer     {}  {form} {}{plain}", layer.diff_id, ByteSize(layer.bytes))
+}
+
+/// `1 image`, `2 images`.
+fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }

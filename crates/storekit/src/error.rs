@@ -96,7 +96,7 @@ pub enum Error {
     #[error("`{path}` cannot be understood: {reason}")]
     #[diagnostic(
         code(storekit::entry::corrupt),
-        help("remove the file, or save the image anew to replace it")
+        help("`imgtar rm KEY` removes the key, and saving the image anew replaces it")
     )]
     BadFile {
         /// The file.

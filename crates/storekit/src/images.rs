@@ -174,6 +174,22 @@ impl Images {
         Ok(list)
     }
 
+    /// The entries that can be read, sorted by key; adopts nothing and takes no lock. For whoever only looks for
+    /// what is of use: one damaged key file is no reason not to save another image.
+    ///
+    /// # Errors
+    /// [`Error::Newer`], I/O errors.
+    pub fn list_sound(&self) -> Result<Vec<Listed>> {
+        let mut list = Vec::new();
+        for key in self.keys()? {
+            match self.peek(&key) {
+                Err(error) if error.is_corrupt() => {}
+                listed => list.extend(listed?),
+            }
+        }
+        Ok(list)
+    }
+
     /// The entry under the key as it stands; adopts nothing and takes no lock. `None`: no such key.
     ///
     /// # Errors

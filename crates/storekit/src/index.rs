@@ -16,7 +16,7 @@ impl Images {
     /// understood is moved to the trash, so that nothing another tool wrote is lost.
     ///
     /// # Errors
-    /// [`Error::Locked`], unreadable key files, I/O errors.
+    /// [`Error::Locked`], I/O errors. A damaged key file is passed over: its image is not listed.
     pub fn sync_index(&self) -> Result<()> {
         let lock = self.store().lock_index()?;
         if let Found::Unreadable = self.read_index()? {
@@ -28,7 +28,7 @@ impl Images {
                 foreign.push(descriptor);
             }
         }
-        let ours = self.list_ours()?.into_iter().map(|listed| listed.entry.listed(&listed.key));
+        let ours = self.list_sound()?.into_iter().map(|listed| listed.entry.listed(&listed.key));
         let index = Index { manifests: ours.chain(foreign).collect(), ..Index::default() };
         let result = self.write_index(&index);
         drop(lock);
@@ -95,7 +95,7 @@ impl Images {
     /// The key under which a foreign descriptor is adopted; `None` where its image has one already.
     fn free_key(&self, descriptor: &Descriptor) -> Result<Option<Key>> {
         let named = descriptor.annotations.get(oci::REF_NAME).and_then(|name| name.parse().ok());
-        let keys = self.list_ours()?;
+        let keys = self.list_sound()?;
         let fallback = Key::of_digest(&descriptor.digest);
         for key in named.into_iter().chain([fallback]) {
             match keys.iter().find(|listed| listed.key == key) {

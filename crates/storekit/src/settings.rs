@@ -170,6 +170,7 @@ impl File {
 
     fn store_dir(&self) -> Result<Option<Utf8PathBuf>, SettingsError> {
         #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
         struct Store {
             dir: Option<Utf8PathBuf>,
         }
@@ -238,6 +239,13 @@ mod tests {
             error.to_string().contains("larder.toml") && error.to_string().contains("max-image"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn an_unknown_word_about_the_store_is_refused() {
+        let (_dir, environment) = environment("[store]\ndirr = \"x\"\n", "");
+        let error = Settings::load(environment).unwrap().store_dir(None).unwrap_err();
+        assert!(error.to_string().contains("dirr"), "{error}");
     }
 
     #[test]

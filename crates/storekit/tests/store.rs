@@ -439,3 +439,14 @@ fn a_second_writer_of_a_leased_blob_gets_a_lease_on_the_same_file() {
     let lock = scratch.store.lock_exclusive().unwrap();
     assert_eq!(images.discard_blob(&lock, &first.digest(), &batch).unwrap(), Discarded::InUse);
 }
+
+#[test]
+fn a_damaged_key_file_keeps_no_other_image_from_being_saved() {
+    let scratch = Scratch::new();
+    save(&scratch.store, "a", b"layer");
+    fs::write(scratch.store.images().folder().join("keys/a"), "garbage").unwrap();
+    assert_eq!(save(&scratch.store, "b", b"other").1, Committed::Saved);
+    assert_whole(&scratch.store, "b");
+    assert_eq!(scratch.index()["manifests"].as_array().unwrap().len(), 1);
+    assert!(scratch.store.images().list().unwrap_err().is_corrupt(), "who must know all still hears of it");
+}
