@@ -114,10 +114,9 @@ impl<'a> Sweep<'a> {
 
     fn run(&mut self) -> Result<()> {
         self.empty_trash()?;
-        if self.plan.abandoned > 0 {
-            let freed = self.images.sweep_unfinished()?;
-            self.count(freed, false);
-        }
+        // An empty one frees nothing and goes too.
+        let freed = self.images.sweep_unfinished()?;
+        self.count(freed, false);
         let plan = self.plan;
         self.in_steps(plan.images.iter(), Self::evict)?;
         let of_images = plan.images.iter().flat_map(|image| &image.blobs).map(|digest| (*digest, false));

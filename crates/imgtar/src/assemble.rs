@@ -240,14 +240,6 @@ impl Job<'_> {
     }
 }
 
-fn form_of(descriptor: &Descriptor) -> Form {
-    match &descriptor.media_type {
-        name if name.ends_with("zstd") => Form::Zstd,
-        name if name.ends_with("gzip") => Form::Gzip,
-        _ => Form::Plain,
-    }
-}
-
 fn check(layer: &Layer, found: Digest) -> Result<()> {
     if found == layer.diff_id {
         return Ok(());
@@ -264,7 +256,7 @@ pub(crate) fn describe(stored: &Stored) -> Descriptor {
 
 /// The descriptor of a layer that was there already.
 pub(crate) fn again(known: &Descriptor, plain_size: u64) -> Descriptor {
-    plain_named(known, form_of(known), plain_size)
+    plain_named(known, Form::named(&known.media_type), plain_size)
 }
 
 /// The descriptor of a stored layer for a manifest of ours.

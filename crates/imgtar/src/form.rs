@@ -40,6 +40,16 @@ impl Form {
         }
     }
 
+    /// What a layer's media type says.
+    #[must_use]
+    pub fn named(media_type: &str) -> Self {
+        match media_type.rsplit(['+', '.']).next() {
+            Some("gzip") => Self::Gzip,
+            Some("zstd") => Self::Zstd,
+            _ => Self::Plain,
+        }
+    }
+
     /// What follows `…layer.v1.tar` in a layer's media type.
     #[must_use]
     pub fn suffix(self) -> &'static str {

@@ -51,11 +51,13 @@ impl Layer<'_> {
     /// How the blob is compressed, by its media type.
     #[must_use]
     pub fn form(&self) -> Form {
-        match self.descriptor.media_type.rsplit(['+', '.']).next() {
-            Some("gzip") => Form::Gzip,
-            Some("zstd") => Form::Zstd,
-            _ => Form::Plain,
-        }
+        Form::named(&self.descriptor.media_type)
+    }
+
+    /// Whether it cannot be what the config announces: a plain layer has its diffID for a digest.
+    #[must_use]
+    pub fn is_another(&self) -> bool {
+        self.form() == Form::Plain && self.descriptor.digest != self.diff_id
     }
 
     /// The number of plain bytes, where the manifest tells it.
@@ -174,7 +176,12 @@ impl Stored {
             return Err(Error::Corrupt { key: self.key.clone(), reason });
         }
         let (descriptor, names) = (descriptor.clone(), names.to_vec());
-        self.images.push(Image { descriptor, manifest, config, parsed, names });
+        let image = Image { descriptor, manifest, config, parsed, names };
+        if let Some(layer) = image.layers().find(Layer::is_another) {
+            let reason = format!("the layer `{}` is none of its config's", layer.descriptor.digest);
+            return Err(Error::Corrupt { key: self.key.clone(), reason });
+        }
+        self.images.push(image);
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //!
 //! Limit: what a pipe brings and no image needs stays as unreferenced blobs until a collection.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -78,10 +79,13 @@ pub fn import(
     progress: &dyn Progress,
 ) -> Result<Imported> {
     prepare(store)?;
-    if let Some(entry) = standing(store, key, notes)? {
-        drain(source)?;
-        return Ok(Imported::already(entry));
-    }
+    let notes = &match standing(store, key, notes)? {
+        Standing::Stays(entry) => {
+            drain(source)?;
+            return Ok(Imported::already(entry));
+        }
+        Standing::Save(notes) => notes,
+    };
     match source {
         Source::Stream(stream) => import_stream(store, key, (stream, "-"), notes, progress),
         Source::File(path) => {
@@ -104,17 +108,31 @@ fn drain(source: Source) -> Result<()> {
     }
 }
 
-/// The entry that stands under the key and is not to be replaced: all its blobs are there and sound. Damaged
-/// ones are moved aside by this, so that they are written anew.
-pub(crate) fn standing(store: &Store, key: &Key, notes: &Notes) -> Result<Option<Entry>> {
+/// What becomes of a save, by what stands under its key.
+pub(crate) enum Standing<'n> {
+    /// An image that is whole and sound stays.
+    Stays(Entry),
+    /// It goes on, noting this; what stands and is not sound is replaced.
+    Save(Cow<'n, Notes>),
+}
+
+/// Looks at what stands under the key. Damaged blobs are moved aside by this, so that they are written anew.
+pub(crate) fn standing<'n>(store: &Store, key: &Key, notes: &'n Notes) -> Result<Standing<'n>> {
     let images = store.images();
-    // A key file that cannot be read is no reason not to save.
-    if notes.force || images.get(key).ok().flatten().is_none() {
-        return Ok(None);
+    let unsound = || Ok(Standing::Save(Cow::Owned(Notes { force: true, ..notes.clone() })));
+    if notes.force {
+        return Ok(Standing::Save(Cow::Borrowed(notes)));
     }
+    let entry = match images.get(key) {
+        Ok(Some(entry)) => entry,
+        Ok(None) => return Ok(Standing::Save(Cow::Borrowed(notes))),
+        // A key file that cannot be understood is no reason not to save; one of a newer format is.
+        Err(error) if error.is_corrupt() => return unsound(),
+        Err(error) => return Err(error.into()),
+    };
     match crate::verify::verify(&images, std::slice::from_ref(key), &()) {
-        Ok(report) if report.problems.is_empty() => Ok(images.get(key)?),
-        _ => Ok(None),
+        Ok(report) if report.problems.is_empty() => Ok(Standing::Stays(entry)),
+        _ => unsound(),
     }
 }
 

@@ -22,7 +22,7 @@ use storekit::{Descriptor, Entry, Key, Store};
 use crate::assemble;
 use crate::error::{Error, Result};
 use crate::form::{self, Form};
-use crate::import::{self, Imported, Notes};
+use crate::import::{self, Imported, Notes, Standing};
 use crate::known::Known;
 use crate::layer::{self, Announced};
 use crate::oci::{self, Manifest, Platform, RootFs};
@@ -88,9 +88,10 @@ pub fn pack(
     progress: &dyn Progress,
 ) -> Result<Imported> {
     let blobs = import::prepare(store)?;
-    if let Some(entry) = import::standing(store, key, notes)? {
-        return Ok(Imported::already(entry));
-    }
+    let notes = &match import::standing(store, key, notes)? {
+        Standing::Stays(entry) => return Ok(Imported::already(entry)),
+        Standing::Save(notes) => notes,
+    };
     let stored = match input {
         Input::Folder(folder) => store_folder(&blobs, &folder, config.time, progress)?,
         Input::Tar(tar) => store_tar(&blobs, tar, progress)?,

@@ -266,6 +266,9 @@ impl Resolver<'_> {
         same_count(manifest.layers.len(), &parsed, &entry)?;
         // A manifest that something else names by its digest, or whose layers are all kept as they are, stays.
         let keep = nested || manifest.has_subject() || self.all_compressed(manifest)?;
+        if keep {
+            self.check_forms(manifest)?;
+        }
         let layer = |(layer, diff_id): (&Descriptor, &Digest)| Layer {
             entry: blob(&layer.digest),
             diff_id: *diff_id,
@@ -278,19 +281,35 @@ impl Resolver<'_> {
 
     fn all_compressed(&self, manifest: &Manifest) -> Result<bool> {
         for layer in &manifest.layers {
-            let compressed = match self.catalog.find(&blob(&layer.digest))? {
-                // What imgtar compressed itself has another digest than its entry.
-                Some((_, Slot::Stored(stored))) => {
-                    stored.form != Form::Plain && stored.lease.digest() == layer.digest
-                }
-                Some((_, Slot::Place(place))) => place.form != Form::Plain,
-                _ => false,
-            };
-            if !compressed {
+            let found = self.form(layer)?;
+            if found == Form::Plain || found != Form::named(&layer.media_type) {
                 return Ok(false);
             }
         }
         Ok(!manifest.layers.is_empty())
+    }
+
+    /// A manifest that is kept must name its layers' forms rightly: readers go by it.
+    fn check_forms(&self, manifest: &Manifest) -> Result<()> {
+        for layer in &manifest.layers {
+            let (found, named) = (self.form(layer)?, Form::named(&layer.media_type));
+            if found != named && layer.media_type.contains(".tar") {
+                let what = format!("the layer `{}`", layer.digest);
+                let reason = format!("its media type is `{}`, and it is {found:?}", layer.media_type);
+                return Err(Error::BadDocument { what, reason: reason.to_lowercase() });
+            }
+        }
+        Ok(())
+    }
+
+    /// How the layer is compressed in the archive.
+    fn form(&self, layer: &Descriptor) -> Result<Form> {
+        Ok(match self.catalog.find(&blob(&layer.digest))? {
+            // What imgtar compressed itself has another digest than its entry.
+            Some((_, Slot::Stored(stored))) if stored.lease.digest() == layer.digest => stored.form,
+            Some((_, Slot::Place(place))) => place.form,
+            _ => Form::Plain,
+        })
     }
 
     fn branch(&mut self, index: Kept, depth: usize) -> Result<Option<Node>> {

@@ -4,7 +4,7 @@ use storekit::{Key, Store};
 
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::import::{self, Imported, Notes, Source};
+use crate::import::{self, Imported, Notes, Source, Standing};
 use crate::progress::Progress;
 
 /// Saves an engine's image under the key, with its names. An image that stands under the key already, whole and
@@ -21,9 +21,10 @@ pub fn save(
     progress: &dyn Progress,
 ) -> Result<Imported> {
     import::prepare(store)?;
-    if let Some(entry) = import::standing(store, key, notes)? {
-        return Ok(Imported::already(entry));
-    }
+    let notes = &match import::standing(store, key, notes)? {
+        Standing::Stays(entry) => return Ok(Imported::already(entry)),
+        Standing::Save(notes) => notes,
+    };
     let archive = engine.save(image)?;
     import::import(store, key, Source::Stream(Box::new(archive)), notes, progress)
 }

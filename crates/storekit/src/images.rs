@@ -362,7 +362,8 @@ impl Images {
         let lock = self.store.lock_exclusive()?;
         let (entries, others): (Vec<_>, Vec<_>) =
             batch.files()?.into_iter().partition(|path| path.starts_with(KEYS_IN_STORE));
-        for path in &others {
+        // An image's inputs come back with its entry, and never to a newer one.
+        for path in others.iter().filter(|path| !path.starts_with("images/inputs")) {
             batch.give_back(&self.store.root().join(path))?;
         }
         let mut keys = Vec::new();
@@ -377,10 +378,18 @@ impl Images {
     fn undo_entry(&self, key: &Key, batch: &Batch) -> Result<bool> {
         let path = self.key_path(key);
         let Some(bytes) = batch.read(&path, entry::CAP)? else { return Ok(false) };
+        if path.exists() {
+            // What was saved since stays.
+            return Ok(false);
+        }
         let whole = Entry::parse(&bytes, &path).and_then(|entry| self.bring_back(&entry.descriptor));
         match whole {
             Err(error) if error.is_corrupt() => Ok(false),
-            whole => whole.and_then(|()| batch.give_back(&path)),
+            whole => {
+                whole?;
+                batch.give_back(&self.inputs_path(key))?;
+                batch.give_back(&path)
+            }
         }
     }
 

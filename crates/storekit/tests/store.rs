@@ -450,3 +450,17 @@ fn a_damaged_key_file_keeps_no_other_image_from_being_saved() {
     assert_eq!(scratch.index()["manifests"].as_array().unwrap().len(), 1);
     assert!(scratch.store.images().list().unwrap_err().is_corrupt(), "who must know all still hears of it");
 }
+
+#[test]
+fn undo_leaves_what_was_saved_since() {
+    let scratch = Scratch::new();
+    let images = scratch.store.images();
+    let (old, leases) = image(&scratch.store, b"old");
+    images.commit(&key("k"), &entry(old), Some(b"old inputs"), &leases, Overwrite::No).unwrap();
+    let batch = scratch.store.trash().batch(Timestamp::now());
+    images.remove(&key("k"), &batch).unwrap();
+    let (new, _) = save(&scratch.store, "k", b"new");
+    assert!(images.undo(&batch).unwrap().is_empty());
+    assert_eq!(images.get(&key("k")).unwrap(), Some(new));
+    assert_eq!(images.inputs(&key("k")).unwrap(), None);
+}

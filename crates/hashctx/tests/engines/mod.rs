@@ -109,7 +109,8 @@ impl Build {
     }
 
     fn build_and_export(&self, context: &Path, tar: &Path) -> Result<(), String> {
-        let image = run(self.command().args(["build", "-q"]).arg(context))?;
+        // Without the cache each build has an image of its own, which nobody else removes.
+        let image = run(self.command().args(["build", "-q", "--no-cache"]).arg(context))?;
         let container = run(self.command().args(["create", image.trim(), "none"]))?;
         let exported = run(self.command().args(["export", "-o"]).arg(tar).arg(container.trim()));
         run(self.command().args(["rm", container.trim()]))?;

@@ -256,3 +256,58 @@ fn entry(archive: &[u8], name: &str) -> Vec<u8> {
     found.as_mut().unwrap().read_to_end(&mut bytes).unwrap();
     bytes
 }
+
+/// An archive of one layer that comes as gzip and is called something else.
+fn mislabelled(suffix: &str, nested: bool) -> Vec<u8> {
+    let plain = layer("base", "first");
+    let packed = gzip(&plain);
+    let config = config(&[&plain]).to_string();
+    let manifest = manifest(&[&plain], &[(suffix, &packed)]).to_string();
+    let listed = descriptor(MANIFEST, manifest.as_bytes());
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [listed.clone()] }).to_string();
+    let top = if nested { descriptor(INDEX, index.as_bytes()) } else { listed };
+    oci(&[config.as_bytes(), manifest.as_bytes(), &packed, index.as_bytes()], &[top]).end()
+}
+
+#[test]
+fn a_layer_whose_form_is_called_wrongly_harms_no_other_image() {
+    for suffix in ["+zstd", ""] {
+        let session = Session::new();
+        session.feed("import wrong", &mislabelled(suffix, false)).ok();
+        session.feed("import good", &docker("app:1", &[&layer("base", "first")]).end()).ok();
+        session.run("verify").ok();
+        session.run("export good good.tar").ok();
+        session.run("export wrong wrong.tar").ok();
+    }
+}
+
+#[test]
+fn a_nested_manifest_that_calls_a_form_wrongly_is_refused() {
+    for suffix in ["+zstd", ""] {
+        let session = Session::new();
+        session.feed("import wrong", &mislabelled(suffix, true)).code(2).says("gzip");
+        session.run("has wrong").code(1);
+    }
+}
+
+#[test]
+fn a_plain_layer_that_is_not_its_config_s_is_damage() {
+    let session = Session::new();
+    let (mine, other) = (layer("base", "first"), layer("base", "second"));
+    session.feed("import k", &docker("app:1", &[&mine]).end()).ok();
+    let blobs = session.store().images().blobs();
+    let config = config(&[&mine]).to_string();
+    let manifest = manifest(&[&mine], &[("", &other)]).to_string();
+    for bytes in [other.as_slice(), config.as_bytes(), manifest.as_bytes()] {
+        drop(blobs.put(bytes).unwrap());
+    }
+    let path = session.store().images().folder().join("index.json");
+    let mut index: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let mut foreign = descriptor(MANIFEST, manifest.as_bytes());
+    foreign["annotations"] = json!({ "org.opencontainers.image.ref.name": "evil" });
+    index["manifests"].as_array_mut().unwrap().push(foreign);
+    std::fs::write(&path, index.to_string()).unwrap();
+    session.run("verify evil").code(3);
+    session.run("export evil evil.tar").code(3);
+    session.run("verify k").ok();
+}
