@@ -1,16 +1,20 @@
 //! Finds names that differ in case only: a checkout on a file system that folds case keeps one of them.
 
+use std::collections::HashSet;
+use std::hash::BuildHasher;
+
 use rayon::prelude::*;
 
-use crate::listing::{Listed, folders};
+use crate::listing::Listed;
 use crate::path::escape;
 use crate::warning::Warning;
 
-/// One warning for each name that differs from another of its folder in case only.
+/// One warning for each name that differs from another of its folder in case only. `folders` are those that the entries
+/// lie in.
 #[must_use]
-pub fn find(entries: &[Listed]) -> Vec<Warning> {
+pub fn find(entries: &[Listed], folders: &HashSet<&[u8], impl BuildHasher>) -> Vec<Warning> {
     let mut names: Vec<(u64, &[u8])> = entries.par_iter().map(|entry| name(entry.path.as_bytes())).collect();
-    names.par_extend(folders(entries).into_par_iter().map(name));
+    names.par_extend(folders.par_iter().map(|folder| name(folder)));
     names.par_sort_unstable();
     names.dedup();
     let pairs = names.windows(2).filter_map(|pair| match pair {
@@ -58,14 +62,15 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::Kind;
+    use crate::listing::{Kind, folders};
     use crate::path::RelPath;
 
     #[track_caller]
     fn clashes(paths: &[&str], expected: &[&str]) {
         let listed =
             |path: &&str| Listed { path: RelPath::new(path.as_bytes()).expect("a path"), kind: Kind::File };
-        let found = find(&paths.iter().map(listed).collect::<Vec<_>>());
+        let entries: Vec<_> = paths.iter().map(listed).collect();
+        let found = find(&entries, &folders(&entries));
         let mut found: Vec<String> = found.iter().map(ToString::to_string).collect();
         found.sort_unstable();
         assert_eq!(found.len(), expected.len(), "{found:?}");

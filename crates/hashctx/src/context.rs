@@ -12,7 +12,7 @@ use crate::dockerfile::Unknown;
 use crate::entry::Entry;
 use crate::error::HashError;
 use crate::hash::Reader;
-use crate::listing::Listed;
+use crate::listing::{Listed, folders};
 use crate::manifest::{Declared, Manifest, NamedEntries};
 use crate::precise::{Precise, has_scheme};
 use crate::select;
@@ -108,9 +108,10 @@ fn list(
             warnings.extend(hidden);
         }
     }
-    warnings.extend(select::repository(&listing.entries));
-    warnings.extend(clash::find(&listing.entries));
     listing.entries.par_sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    let folders = folders(&listing.entries);
+    warnings.extend(select::repository(&folders));
+    warnings.extend(clash::find(&listing.entries, &folders));
     Ok(listing.entries)
 }
 

@@ -25,7 +25,7 @@ impl Lister for FilesFrom<'_> {
         entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         entries.dedup();
         drop_filled(&mut entries);
-        Ok(Listing { entries, warnings: Vec::new() })
+        Ok(Listing { entries, ..Listing::default() })
     }
 }
 

@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Where one cannot be read: a key of the others would be a lie.
     pub fn entries(&self, listed: Vec<Listed>) -> Result<Vec<Entry>, HashError> {
-        listed.into_par_iter().map(|one| self.entry(one)).collect()
+        listed.into_par_iter().map_init(Near::default, |near, one| self.near(near, one)).collect()
     }
 
     /// What was worth a warning so far, in a stable order.
@@ -70,8 +70,12 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn entry(&self, Listed { path, kind }: Listed) -> Result<Entry, HashError> {
-        let stat = self.stat(&path)?;
+    pub fn entry(&self, listed: Listed) -> Result<Entry, HashError> {
+        self.near(&mut Near::default(), listed)
+    }
+
+    fn near(&self, near: &mut Near, Listed { path, kind }: Listed) -> Result<Entry, HashError> {
+        let stat = self.stat(near, &path)?;
         let content = match stat.kind() {
             Kind::File => self.file(&path, stat)?,
             Kind::Symlink => Content::Link { target: self.link(&path)? },
@@ -112,8 +116,9 @@ impl<'a> Reader<'a> {
         self.policy.of_file(stat.mode)
     }
 
-    fn stat(&self, path: &RelPath) -> Result<Stat, HashError> {
-        let stat = rustix::fs::statat(&self.root, path.as_bytes(), AtFlags::SYMLINK_NOFOLLOW);
+    fn stat(&self, near: &mut Near, path: &RelPath) -> Result<Stat, HashError> {
+        let (folder, name) = near.find(&self.root, path);
+        let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
         Ok(Stat::from(&stat.map_err(failed(path))?))
     }
 
@@ -166,6 +171,31 @@ impl<'a> Reader<'a> {
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The folder of the input before: most often it is that of the next one too, and a name in an open folder is found
+/// sooner than a path.
+#[derive(Default)]
+struct Near {
+    folder: Vec<u8>,
+    open: Option<OwnedFd>,
+}
+
+impl Near {
+    /// An open folder, and what the path is called from there.
+    fn find<'p>(&'p mut self, root: &'p OwnedFd, path: &'p RelPath) -> (&'p OwnedFd, &'p [u8]) {
+        let Some((folder, name)) = path.split() else { return (root, path.as_bytes()) };
+        if self.folder != folder {
+            self.folder.clear();
+            self.folder.extend_from_slice(folder);
+            self.open = None;
+        } else if self.open.is_none() {
+            // The second one in it; what is wrong with a folder shows with the whole path.
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            self.open = rustix::fs::openat(root, folder, flags, Mode::empty()).ok();
+        }
+        self.open.as_ref().map_or((root, path.as_bytes()), |open| (open, name))
     }
 }
 

@@ -40,6 +40,9 @@ pub struct Listing {
     pub entries: Vec<Listed>,
     /// What could make a key of them lie.
     pub warnings: Vec<Warning>,
+    /// Where the lister took note of them: the folders that may have a file CACHEDIR.TAG. No other one below the root that
+    /// holds an entry has.
+    pub tagged: Option<Vec<RelPath>>,
 }
 
 /// Says which paths below a root are inputs.
@@ -110,7 +113,7 @@ pub fn folders(entries: &[Listed]) -> HashSet<&[u8]> {
     let mut folders = HashSet::new();
     let mut last: &[u8] = b"";
     for entry in entries {
-        let innermost = entry.path.parents().next().unwrap_or_default();
+        let innermost = entry.path.split().unwrap_or_default().0;
         // Most entries stand beside one of the same folder.
         if innermost != last {
             last = innermost;

@@ -21,6 +21,18 @@ impl RelPath {
         bytes.split(|&b| b == b'/').all(is_name).then_some(Self(bytes))
     }
 
+    /// The path of what has that name in a folder, `None` for the root; `None` where it is no name.
+    #[must_use]
+    pub fn below(folder: Option<&Self>, name: &[u8]) -> Option<Self> {
+        if !is_name(name) || name.contains(&b'/') {
+            return None;
+        }
+        Some(match folder {
+            Some(Self(folder)) => Self([folder, &b"/"[..], name].concat().into()),
+            None => Self(name.into()),
+        })
+    }
+
     /// The path's bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -31,6 +43,13 @@ impl RelPath {
     #[must_use]
     pub fn as_path(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.0))
+    }
+
+    /// The folder that it is in and its name there; `None` for what is in the root.
+    #[must_use]
+    pub fn split(&self) -> Option<(&[u8], &[u8])> {
+        let slash = self.0.iter().rposition(|&byte| byte == b'/')?;
+        Some((self.0.get(..slash)?, self.0.get(slash + 1..)?))
     }
 
     /// The folders above, innermost first, the root not among them.
@@ -160,6 +179,17 @@ mod tests {
             refused(bytes);
         }
         assert!(RelPath::new(&b"a/..b/.c"[..]).is_some());
+    }
+
+    #[test]
+    fn only_a_name_stands_in_a_folder() {
+        let folder = RelPath::new(&b"a/b"[..]);
+        let below = |name: &[u8]| RelPath::below(folder.as_ref(), name).map(|path| path.as_bytes().to_vec());
+        assert_eq!(below(b"c").as_deref(), Some(&b"a/b/c"[..]));
+        assert_eq!(RelPath::below(None, b"c"), RelPath::new(&b"c"[..]));
+        for name in [&b""[..], b".", b"..", b"c/d", b"c\0"] {
+            assert_eq!(below(name), None);
+        }
     }
 
     #[test]

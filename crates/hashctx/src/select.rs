@@ -1,7 +1,8 @@
 //! Which files of a folder are inputs: puts the listers and the filters together as a configuration says.
 
+use std::collections::HashSet;
+
 use camino::Utf8Path;
-use rayon::prelude::*;
 
 use crate::config::{Config, Rules, Selection};
 use crate::engine::EngineIgnore;
@@ -60,11 +61,10 @@ fn under_rules(
     }
 }
 
-/// A repository's own files among the inputs: they change with every `git fetch`.
-pub(crate) fn repository(entries: &[Listed]) -> Option<Warning> {
-    let is_in_one =
-        |entry: &&Listed| entry.path.parents().any(|folder| folder == b".git" || folder.ends_with(b"/.git"));
-    entries.par_iter().find_any(is_in_one).map(|_| Warning::Repository)
+/// A repository's own files among the inputs, which lie in these folders: they change with every `git fetch`.
+pub(crate) fn repository(folders: &HashSet<&[u8]>) -> Option<Warning> {
+    let of_one = |folder: &&[u8]| *folder == b".git" || folder.ends_with(b"/.git");
+    folders.iter().any(of_one).then_some(Warning::Repository)
 }
 
 /// Drops what the filter hides.
@@ -81,8 +81,9 @@ fn hide(filter: &dyn Filter, entries: &mut Vec<Listed>) -> Result<(), HashError>
 }
 
 fn gits(root: &Utf8Path, threads: usize) -> Result<Listing, HashError> {
-    let GitListing { entries, warnings } = git::list(root.as_std_path(), threads)?;
-    Ok(Listing { entries, warnings: warnings.into_iter().map(Warning::Git).collect() })
+    let GitListing { entries, warnings, tagged } = git::list(root.as_std_path(), threads)?;
+    let warnings = warnings.into_iter().map(Warning::Git).collect();
+    Ok(Listing { entries, warnings, tagged: Some(tagged) })
 }
 
 /// Where `file`, which need not exist, lies below the root.

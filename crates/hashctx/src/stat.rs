@@ -23,12 +23,7 @@ impl Stat {
     /// What stands there.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        match FileType::from_raw_mode(self.mode as RawMode) {
-            FileType::RegularFile => Kind::File,
-            FileType::Symlink => Kind::Symlink,
-            FileType::Directory => Kind::Dir,
-            _ => Kind::Special,
-        }
+        FileType::from_raw_mode(self.mode as RawMode).into()
     }
 
     /// Whether its owner may execute it: what git tracks, and what an image needs.
@@ -41,6 +36,17 @@ impl Stat {
     #[must_use]
     pub fn permissions(&self) -> u32 {
         self.mode & 0o7777
+    }
+}
+
+impl From<FileType> for Kind {
+    fn from(kind: FileType) -> Self {
+        match kind {
+            FileType::RegularFile => Self::File,
+            FileType::Symlink => Self::Symlink,
+            FileType::Directory => Self::Dir,
+            _ => Self::Special,
+        }
     }
 }
 

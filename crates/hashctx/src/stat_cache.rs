@@ -159,10 +159,19 @@ fn encode(header: &str, records: &[Record]) -> Vec<u8> {
     bytes
 }
 
-/// Fingerprints are evenly spread, so a wanted one lies close to where its size says. The records are sorted.
+/// Fingerprints are evenly spread, so a wanted one lies close to where its size says, and closer still to where its
+/// distance from the one found there says. The records are sorted.
 fn find(records: &[Record], wanted: u128) -> Option<usize> {
     let count = u128::try_from(records.len()).ok()?;
-    let guess = usize::try_from(((wanted >> 64) * count) >> 64).ok()?;
+    let share = |span: u128| usize::try_from(((span >> 64) * count) >> 64).ok();
+    let mut guess = share(wanted)?;
+    for _ in 0..2 {
+        let here = records.get(guess)?.fingerprint;
+        guess = match wanted.checked_sub(here) {
+            Some(ahead) => (guess + share(ahead)?).min(records.len() - 1),
+            None => guess.saturating_sub(share(here - wanted)?),
+        };
+    }
     let at = if records.get(guess)?.fingerprint < wanted {
         guess + records.get(guess..)?.iter().position(|record| record.fingerprint >= wanted)?
     } else {

@@ -3,6 +3,7 @@
 //! A store is a folder with a file CACHEDIR.TAG that has the line `# larder store`. Other cache tags mean nothing here: a
 //! folder that other tools call a cache may well be copied into an image.
 
+use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -20,11 +21,11 @@ pub const LINE: &[u8] = b"# larder store";
 
 /// Drops what lies in a store, and returns the stores, sorted. `root` itself is not looked at.
 pub fn leave_out(root: &Utf8Path, listing: &mut Listing) -> Vec<RelPath> {
-    let mut stores: Vec<RelPath> = folders(&listing.entries)
-        .into_iter()
-        .filter(|folder| is_store(&root.as_std_path().join(Path::new(std::ffi::OsStr::from_bytes(folder)))))
-        .filter_map(RelPath::new)
-        .collect();
+    let is_store = |folder: &&[u8]| is_store(&root.as_std_path().join(Path::new(OsStr::from_bytes(folder))));
+    let mut stores: Vec<RelPath> = match &listing.tagged {
+        Some(tagged) if !tagged.iter().any(|folder| is_store(&folder.as_bytes())) => Vec::new(),
+        _ => folders(&listing.entries).into_iter().filter(is_store).filter_map(RelPath::new).collect(),
+    };
     stores.sort_unstable();
     if !stores.is_empty() {
         listing.entries.retain(|entry| !stores.iter().any(|store| is_in(entry, store)));

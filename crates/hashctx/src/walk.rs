@@ -31,7 +31,7 @@ impl Lister for Walk<'_> {
         });
         let mut entries = done.into_inner().unwrap_or_else(PoisonError::into_inner)?;
         drop_filled(&mut entries);
-        Ok(Listing { entries, warnings: Vec::new() })
+        Ok(Listing { entries, ..Listing::default() })
     }
 }
 

@@ -18,7 +18,7 @@ use super::rules::{Decision, Rules};
 use super::sparse;
 
 /// The name of git's ignore files.
-const IGNORE_FILE: &str = ".gitignore";
+pub(super) const IGNORE_FILE: &str = ".gitignore";
 /// git takes no notice of a larger one.
 const IGNORE_FILE_LIMIT: u64 = 100 << 20;
 
@@ -89,13 +89,41 @@ impl Folder {
             }
             None => None,
         };
-        Self { top, path: Vec::new(), rules }.with_ignore_file()
+        Self { top, path: Vec::new(), rules }.with_ignore_file(true)
     }
 
     /// The folder of that name in this one.
     pub(super) fn enter(&self, name: &[u8]) -> Result<Self, GitError> {
+        self.part(name).with_ignore_file(true)
+    }
+
+    /// The folder of that name in this one, its own ignore file not yet looked at.
+    pub(super) fn part(&self, name: &[u8]) -> Self {
         let path = [&self.path, name, b"/"].concat();
-        Self { top: Arc::clone(&self.top), path, rules: self.rules.clone() }.with_ignore_file()
+        Self { top: Arc::clone(&self.top), path, rules: self.rules.clone() }
+    }
+
+    /// The same with its ignore file's rules. `there` is false where it is known not to be on disk.
+    pub(super) fn with_ignore_file(mut self, there: bool) -> Result<Self, GitError> {
+        let name = self.child(IGNORE_FILE.as_bytes());
+        let path = self.top.join(&name);
+        let content = match there.then(|| read_ignore_file(&path)).transpose()?.flatten() {
+            Some(content) => content,
+            None => match (self.top.index.skipped(&name), &self.top.repo) {
+                (Some(oid), Some(repo)) => sparse::blob(repo, oid)?,
+                _ => return Ok(self),
+            },
+        };
+        self.rules = Rules::push(self.rules, path, &self.path, &content);
+        Ok(self)
+    }
+
+    /// Where it is.
+    pub(super) fn absolute(&self) -> PathBuf {
+        match self.path.strip_suffix(b"/") {
+            Some(path) => self.top.join(path),
+            None => self.top.path.clone(),
+        }
     }
 
     /// The path, relative to the top, of what has that name in this folder.
@@ -105,7 +133,8 @@ impl Folder {
 
     /// The rule that decides about what has that name here.
     pub(super) fn decide(&self, name: &[u8], dir: bool) -> Option<Decision<'_>> {
-        self.rules.as_deref()?.decide(&self.child(name), dir)
+        let rules = self.rules.as_deref()?;
+        rules.decide(&self.child(name), dir)
     }
 
     /// Whether the rules leave out what has that name here. The index is not asked.
@@ -135,20 +164,6 @@ impl Folder {
     /// Whether a repository found further down is the one that the walk is in, by way of a link.
     fn is_own(&self, other: &Repo) -> bool {
         self.top.repo.as_ref().is_some_and(|own| own.git_dir == other.git_dir)
-    }
-
-    fn with_ignore_file(mut self) -> Result<Self, GitError> {
-        let name = self.child(IGNORE_FILE.as_bytes());
-        let path = self.top.join(&name);
-        let content = match read_ignore_file(&path)? {
-            Some(content) => content,
-            None => match (self.top.index.skipped(&name), &self.top.repo) {
-                (Some(oid), Some(repo)) => sparse::blob(repo, oid)?,
-                _ => return Ok(self),
-            },
-        };
-        self.rules = Rules::push(self.rules, path, &self.path, &content);
-        Ok(self)
     }
 }
 

@@ -12,15 +12,17 @@ use super::submodule;
 use super::walk::Walk;
 use super::warning::GitWarning;
 use crate::listing::{Listed, Rule};
-use crate::path::escape;
+use crate::path::{RelPath, escape};
 
 /// What git sees below a folder.
 #[derive(Debug, Default)]
 pub struct GitListing {
-    /// Files, links, and tracked specials, each once, in no order. Never a directory: git knows no empty ones.
+    /// Files, links, and tracked specials, each once, most of them in order. Never a directory: git knows no empty ones.
     pub entries: Vec<Listed>,
     /// What others may see differently, in a fixed order.
     pub warnings: Vec<GitWarning>,
+    /// The folders, but for the root itself, that may have a file CACHEDIR.TAG; no other one with an entry in it has.
+    pub tagged: Vec<RelPath>,
 }
 
 /// Where a folder stands in its work tree.
@@ -46,12 +48,21 @@ pub(super) struct Excluded {
 /// Where a folder that counts cannot be read, or what git keeps about it is damaged.
 pub fn list(root: &Path, threads: usize) -> Result<GitListing, GitError> {
     let root = root.canonicalize().map_err(GitError::read(root))?;
-    let top = Top::around(&root)?;
-    let walk = Walk::new(&root);
+    if rayon::current_num_threads() == threads {
+        return list_here(&root);
+    }
+    // Where a pool cannot be had, the threads that there are do as well.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build();
+    pool.map_or_else(|_| list_here(&root), |pool| pool.install(|| list_here(&root)))
+}
+
+fn list_here(root: &Path) -> Result<GitListing, GitError> {
+    let top = Top::around(root)?;
+    let walk = Walk::new(root);
     let mut listing = GitListing::default();
     listing.warnings.extend(submodule::line_ends(".", top.repo.as_ref()));
-    match place(&top, &root)? {
-        Place::Inside(folder) => walk.run(&root, folder, threads),
+    match place(&top, root)? {
+        Place::Inside(folder) => walk.run(root, folder),
         Place::Excluded(Excluded { top, path, rule: Rule { file, pattern, .. } }) => {
             listing.warnings.push(GitWarning::RootExcluded { file, pattern });
             walk.run_tracked(&top, &path);
@@ -59,12 +70,13 @@ pub fn list(root: &Path, threads: usize) -> Result<GitListing, GitError> {
     }
     loop {
         let mut found = walk.take()?;
-        listing.entries.append(&mut found.entries);
+        listing.entries.extend(found.runs.into_iter().flatten());
         listing.warnings.append(&mut found.warnings);
+        listing.tagged.append(&mut found.tagged);
         if found.later.is_empty() {
             break;
         }
-        found.later.into_iter().for_each(|(path, folder)| walk.run(&path, folder, threads));
+        found.later.into_iter().for_each(|(path, folder)| walk.run(&path, folder));
     }
     listing.warnings.sort_by_cached_key(ToString::to_string);
     Ok(listing)

@@ -14,6 +14,7 @@ mod folder;
 mod index;
 mod lfs;
 mod list;
+mod names;
 mod objects;
 mod pattern;
 mod repo;

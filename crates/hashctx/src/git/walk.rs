@@ -1,75 +1,96 @@
 //! The walk through a work tree, by several threads.
 //!
-//! `ignore` walks with all its own rules off; each directory is judged here before anything in it is seen. What is tracked
-//! below an ignored directory is taken from the index, without a walk.
+//! Each directory is judged before anything in it is seen, and no file is looked at: a listing says what it is. What is
+//! tracked below an ignored directory is taken from the index, without a walk.
 
-use std::collections::HashMap;
 use std::fs::FileType;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ignore::{DirEntry, ParallelVisitor, ParallelVisitorBuilder, WalkBuilder, WalkState};
+use rayon::Scope;
 
 use super::error::GitError;
-use super::folder::{Folder, Sub, Top};
+use super::folder::{Folder, IGNORE_FILE, Sub, Top};
 use super::index::EntryKind;
-use super::repo::{is_absent, lstat};
+use super::names::{Name, Names};
+use super::repo::{Repo, is_absent, lstat};
 use super::submodule;
 use super::warning::GitWarning;
 use crate::listing::{Kind, Listed};
 use crate::path::RelPath;
+use crate::stores::TAG;
 
 /// What all threads of a walk share.
 pub(super) struct Walk<'a> {
     /// The context, absolute and without links.
     root: &'a Path,
-    folders: Folders,
     found: Mutex<Found>,
 }
 
-/// What a thread, or all of them, came upon.
+/// What was come upon, in one folder or in all.
 #[derive(Default)]
 pub(super) struct Found {
-    pub(super) entries: Vec<Listed>,
+    /// Files, in runs: each in order, and none of another run between its first and its last.
+    pub(super) runs: Vec<Vec<Listed>>,
     pub(super) warnings: Vec<GitWarning>,
+    /// Folders that may have a cache's tag.
+    pub(super) tagged: Vec<RelPath>,
     /// Tops of work trees below ignored directories, still to be walked.
     pub(super) later: Vec<(PathBuf, Folder)>,
     error: Option<GitError>,
 }
 
-/// The folders that were entered, by the bytes of their paths, for `Path` compares part by part; in several parts, each with its own lock.
-struct Folders([Mutex<HashMap<Vec<u8>, Arc<Folder>>>; 16]);
+/// A folder to be read.
+struct Step {
+    folder: Folder,
+    /// Below the root; `None` for the root.
+    path: Option<RelPath>,
+    /// Whether its own ignore file was read.
+    ruled: bool,
+}
 
 impl<'a> Walk<'a> {
     pub(super) fn new(root: &'a Path) -> Self {
-        Self { root, folders: Folders(Default::default()), found: Mutex::default() }
+        Self { root, found: Mutex::default() }
     }
 
-    /// Walks everything below `path`, which is the folder `folder`.
-    pub(super) fn run(&self, path: &Path, folder: Folder, threads: usize) {
-        self.folders.insert(path, folder);
-        let mut builder = WalkBuilder::new(path);
-        builder.standard_filters(false).follow_links(false).threads(threads.max(1));
-        builder.build_parallel().visit(&mut Visitors(self));
+    /// Walks everything below `path`, which is the folder `folder`, on the threads of the pool that this is called in.
+    pub(super) fn run(&self, path: &Path, folder: Folder) {
+        let first = Step { folder, path: self.relative(path), ruled: true };
+        rayon::scope(|scope| self.step(scope, first));
     }
 
     /// Lists what is tracked below a folder that is itself left out.
     pub(super) fn run_tracked(&self, top: &Arc<Top>, folder: &[u8]) {
-        let mut visitor = Visitor::new(self);
-        if let Err(error) = visitor.tracked_below(top, folder) {
-            visitor.found.error = Some(error);
-        }
+        self.visit(|visitor| visitor.tracked_below(top, folder));
     }
 
-    /// What was found since the last call.
+    /// What was found since the last call, its runs in order.
     pub(super) fn take(&self) -> Result<Found, GitError> {
         let mut found = std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
+        found.runs.sort_unstable_by(|a, b| first(a).cmp(&first(b)));
         match found.error.take() {
             Some(error) => Err(error),
             None => Ok(found),
         }
+    }
+
+    fn step<'s>(&'s self, scope: &Scope<'s>, step: Step) {
+        for next in self.visit(|visitor| visitor.folder(step)).unwrap_or_default() {
+            scope.spawn(|scope| self.step(scope, next));
+        }
+    }
+
+    /// Adds what one visit finds.
+    fn visit<T>(&self, work: impl FnOnce(&mut Visitor<'_>) -> Result<T, GitError>) -> Option<T> {
+        let mut visitor = Visitor { walk: self, found: Found::default(), run: Vec::new() };
+        let result = work(&mut visitor);
+        visitor.end_run();
+        let mut found = visitor.found;
+        let result = result.map_err(|error| found.error = Some(error)).ok();
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).add(found);
+        result
     }
 
     /// A path as it is named below the root; `None` for the root.
@@ -81,125 +102,92 @@ impl<'a> Walk<'a> {
 
 impl Found {
     fn add(&mut self, mut other: Self) {
-        self.entries.append(&mut other.entries);
+        self.runs.append(&mut other.runs);
         self.warnings.append(&mut other.warnings);
+        self.tagged.append(&mut other.tagged);
         self.later.append(&mut other.later);
         self.error = self.error.take().or(other.error);
     }
 }
 
-impl Folders {
-    fn part(&self, path: &[u8]) -> &Mutex<HashMap<Vec<u8>, Arc<Folder>>> {
-        let sum = path.iter().fold(0_usize, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-        // The remainder is always in bounds.
-        &self.0[sum % self.0.len()]
-    }
-
-    fn insert(&self, path: &Path, folder: Folder) {
-        let path = path.as_os_str().as_bytes();
-        let mut part = self.part(path).lock().unwrap_or_else(PoisonError::into_inner);
-        part.insert(path.to_owned(), Arc::new(folder));
-    }
-
-    fn get(&self, path: &[u8]) -> Option<Arc<Folder>> {
-        self.part(path).lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
-    }
-}
-
-/// Makes a visitor for each thread.
-struct Visitors<'w, 'a>(&'w Walk<'a>);
-
-impl<'w> ParallelVisitorBuilder<'w> for Visitors<'w, '_> {
-    fn build(&mut self) -> Box<dyn ParallelVisitor + 'w> {
-        Box::new(Visitor::new(self.0))
-    }
-}
-
-/// One thread's part of the walk.
-struct Visitor<'w, 'a> {
-    walk: &'w Walk<'a>,
-    /// The folder of the last entry: most often that of the next one too.
-    last: Option<(Vec<u8>, Arc<Folder>)>,
+/// Looks at one folder.
+struct Visitor<'w> {
+    walk: &'w Walk<'w>,
     found: Found,
+    /// Files since the last directory.
+    run: Vec<Listed>,
 }
 
-impl Drop for Visitor<'_, '_> {
-    fn drop(&mut self) {
-        let found = std::mem::take(&mut self.found);
-        self.walk.found.lock().unwrap_or_else(PoisonError::into_inner).add(found);
-    }
-}
-
-impl ParallelVisitor for Visitor<'_, '_> {
-    fn visit(&mut self, entry: Result<DirEntry, ignore::Error>) -> WalkState {
-        let state = match entry {
-            Ok(entry) if entry.depth() == 0 => Ok(WalkState::Continue),
-            Ok(entry) => self.entry(&entry),
-            Err(error) => self.failed(error),
-        };
-        state.unwrap_or_else(|error| {
-            self.found.error = Some(error);
-            WalkState::Quit
-        })
-    }
-}
-
-impl<'w, 'a> Visitor<'w, 'a> {
-    fn new(walk: &'w Walk<'a>) -> Self {
-        Self { walk, last: None, found: Found::default() }
-    }
-
-    fn entry(&mut self, entry: &DirEntry) -> Result<WalkState, GitError> {
-        let name = entry.file_name().as_bytes();
+impl Visitor<'_> {
+    /// Lists the files of a folder, and returns the folders in it to go on with.
+    fn folder(&mut self, Step { folder, path, ruled }: Step) -> Result<Vec<Step>, GitError> {
+        let Some(names) = self.names(&folder.absolute())? else { return Ok(Vec::new()) };
+        let names = names.sorted();
+        let has = |wanted: &str| names.iter().any(|name| name.bytes() == wanted.as_bytes());
+        if has(TAG) {
+            self.found.tagged.extend(path.clone());
+        }
+        let folder = if ruled { folder } else { folder.with_ignore_file(has(IGNORE_FILE))? };
+        let mut next = Vec::new();
         // Whatever it is, and in every folder.
-        if name == b".git" {
-            return Ok(WalkState::Skip);
-        }
-        let Some(folder) = self.folder_of(entry.path()) else { return Ok(WalkState::Skip) };
-        match entry.file_type() {
-            Some(kind) if kind.is_dir() => self.directory(&folder, entry.path(), name),
-            Some(kind) => Ok(self.file(&folder, entry.path(), name, kind)),
-            None => Ok(WalkState::Skip),
-        }
-    }
-
-    fn folder_of(&mut self, path: &Path) -> Option<Arc<Folder>> {
-        let path = path.as_os_str().as_bytes();
-        let slash = path.iter().rposition(|&byte| byte == b'/')?;
-        let parent = path.get(..slash.max(1))?;
-        match &self.last {
-            Some((last, folder)) if last == parent => Some(Arc::clone(folder)),
-            _ => {
-                let folder = self.walk.folders.get(parent)?;
-                self.last = Some((parent.to_owned(), Arc::clone(&folder)));
-                Some(folder)
+        for name in names.into_iter().filter(|name| name.bytes() != b".git") {
+            if name.kind == Kind::Dir {
+                self.end_run();
+                next.extend(self.directory(&folder, path.as_ref(), name.bytes())?);
+            } else {
+                self.file(&folder, path.as_ref(), name);
             }
         }
+        Ok(next)
     }
 
-    fn directory(&mut self, folder: &Folder, path: &Path, name: &[u8]) -> Result<WalkState, GitError> {
-        let entered = match folder.sub(name)? {
-            Sub::Part => folder.enter(name)?,
+    /// `None` for a folder that is gone meanwhile.
+    fn names(&self, folder: &Path) -> Result<Option<Names>, GitError> {
+        match Names::read(folder) {
+            Ok(names) => Ok(Some(names)),
+            Err(error) if is_absent(&error) && folder != self.walk.root => Ok(None),
+            Err(error) => Err(GitError::read(folder)(error)),
+        }
+    }
+
+    fn directory(
+        &mut self,
+        folder: &Folder,
+        parent: Option<&RelPath>,
+        name: &[u8],
+    ) -> Result<Option<Step>, GitError> {
+        let path = RelPath::below(parent, name);
+        match folder.sub(name)? {
+            Sub::Part => Ok(Some(Step { folder: folder.part(name), path, ruled: false })),
             Sub::Other(repo, commit) => {
-                let relative = self.walk.relative(path);
-                self.found.warnings.extend(submodule::warnings(path, relative, repo.as_ref(), commit)?);
-                Folder::top(Top::new(path.to_owned(), repo)?)?
+                let absolute = folder.top.join(&folder.child(name));
+                let warnings = submodule::warnings(&absolute, path.clone(), repo.as_ref(), commit)?;
+                self.found.warnings.extend(warnings);
+                Ok(Some(Step { folder: Folder::top(Top::new(absolute, repo)?)?, path, ruled: true }))
             }
             Sub::Excluded => {
                 self.tracked_below(&folder.top, &[&folder.child(name), &b"/"[..]].concat())?;
-                return Ok(WalkState::Skip);
+                self.end_run();
+                Ok(None)
             }
-        };
-        self.walk.folders.insert(path, entered);
-        Ok(WalkState::Continue)
+        }
     }
 
-    fn file(&mut self, folder: &Folder, path: &Path, name: &[u8], kind: FileType) -> WalkState {
-        let wanted = kind.is_file() || kind.is_symlink();
-        if (wanted && !folder.excludes(name, false)) || folder.top.index.contains(&folder.child(name)) {
-            self.list(path, kind);
+    fn file(&mut self, folder: &Folder, parent: Option<&RelPath>, name: Name<'_>) {
+        let wanted = matches!(name.kind, Kind::File | Kind::Symlink);
+        let name_bytes = name.bytes();
+        if (wanted && !folder.excludes(name_bytes, false))
+            || folder.top.index.contains(&folder.child(name_bytes))
+        {
+            let path = RelPath::below(parent, name_bytes);
+            self.run.extend(path.map(|path| Listed { path, kind: name.kind }));
         }
-        WalkState::Continue
+    }
+
+    fn end_run(&mut self) {
+        if !self.run.is_empty() {
+            self.found.runs.push(std::mem::take(&mut self.run));
+        }
     }
 
     fn list(&mut self, path: &Path, kind: FileType) {
@@ -209,7 +197,7 @@ impl<'w, 'a> Visitor<'w, 'a> {
             kind if kind.is_dir() => return,
             _ => Kind::Special,
         };
-        self.found.entries.extend(self.walk.relative(path).map(|path| Listed { path, kind }));
+        self.run.extend(self.walk.relative(path).map(|path| Listed { path, kind }));
     }
 
     /// Lists what is tracked below a folder that is not walked. Nothing is found by way of a link.
@@ -220,6 +208,7 @@ impl<'w, 'a> Visitor<'w, 'a> {
             let Some(parent) = path.parent() else { continue };
             if real.as_ref().is_none_or(|(last, _)| *last != *parent) {
                 real = Some((parent.to_owned(), is_real_folder(&top.path, parent)?));
+                self.not_listed(parent);
             }
             if !real.as_ref().is_some_and(|(_, real)| *real) {
                 continue;
@@ -234,7 +223,7 @@ impl<'w, 'a> Visitor<'w, 'a> {
     }
 
     fn later_submodule(&mut self, top: &Top, relative: &[u8], path: PathBuf) -> Result<(), GitError> {
-        let repo = super::repo::Repo::at(&path)?;
+        let repo = Repo::at(&path)?;
         let name = self.walk.relative(&path);
         let commit = top.index.gitlink(relative);
         self.found.warnings.extend(submodule::warnings(&path, name, repo.as_ref(), commit)?);
@@ -243,22 +232,16 @@ impl<'w, 'a> Visitor<'w, 'a> {
         Ok(())
     }
 
-    fn failed(&self, error: ignore::Error) -> Result<WalkState, GitError> {
-        let path = path_of(&error).unwrap_or(self.walk.root).to_owned();
-        let error = error.into_io_error().unwrap_or_else(|| io::Error::other("the walk failed"));
-        if is_absent(&error) && path != self.walk.root {
-            return Ok(WalkState::Continue);
-        }
-        Err(GitError::Read { path, source: error })
+    /// Takes note of a folder that is not read, and of those above it: there may be a tag in any of them.
+    fn not_listed(&mut self, folder: &Path) {
+        let Some(folder) = self.walk.relative(folder) else { return };
+        self.found.tagged.extend(folder.parents().filter_map(RelPath::new));
+        self.found.tagged.push(folder);
     }
 }
 
-fn path_of(error: &ignore::Error) -> Option<&Path> {
-    match error {
-        ignore::Error::WithPath { path, .. } => Some(path),
-        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => path_of(err),
-        _ => None,
-    }
+fn first(run: &[Listed]) -> Option<&RelPath> {
+    run.first().map(|listed| &listed.path)
 }
 
 /// Whether a path below `top` is a directory, without any link on the way.
