@@ -18,7 +18,7 @@ mod matcher;
 mod parse;
 mod pattern;
 
-pub use choose::{Candidate, Chosen, Engine, candidates, choose, load};
+pub use choose::{Candidate, Chosen, Engine, Found, candidates, choose, load};
 pub use error::{BadLine, LoadError, PatternError};
 pub(crate) use gopath::{clean, trim_space};
 pub use matcher::{Folder, Patterns, Rule, Verdict};

@@ -11,11 +11,13 @@ use crate::config::Config;
 use crate::dockerignore::{Chosen, Folder, LoadError, PatternError, Patterns, load};
 use crate::error::HashError;
 use crate::listing::{Filter, Judgement, Rule, Verdict};
+use crate::warning::Warning;
 
 /// The ignore file that counts for a build.
 pub struct EngineIgnore {
     file: Utf8PathBuf,
     patterns: Patterns,
+    instead_of: Option<Utf8PathBuf>,
     /// What the folders that were asked about met, by path.
     folders: RwLock<HashMap<Box<[u8]>, Arc<Folder>>>,
 }
@@ -34,13 +36,24 @@ impl EngineIgnore {
         let named = config.ignore_file.as_deref().filter(|_| root == config.root);
         let chosen = load(config.engine, root, dockerfile, named)?;
         let chosen = chosen.filter(|chosen| !chosen.patterns.is_empty());
-        Ok(chosen.map(|Chosen { path, patterns }| Self { file: path, patterns, folders: RwLock::default() }))
+        Ok(chosen.map(|Chosen { path, patterns, instead_of }| Self {
+            file: path,
+            patterns,
+            instead_of,
+            folders: RwLock::default(),
+        }))
     }
 
     /// The ignore file.
     #[must_use]
     pub fn file(&self) -> &Utf8Path {
         &self.file
+    }
+
+    /// Where not every release of the engine takes this file.
+    #[must_use]
+    pub fn warning(&self) -> Option<Warning> {
+        self.instead_of.clone().map(|file| Warning::EmptyIgnoreFile { file })
     }
 
     /// What it says about one path, existing or not, as seen by a walk that comes to it. The ignore file is named from

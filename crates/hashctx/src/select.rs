@@ -49,16 +49,18 @@ fn under_rules(
         Rules::Git | Rules::None => None,
     };
     let filter = engines.as_ref().map(|engines| engines as &dyn Filter);
-    match rules {
-        Rules::Docker | Rules::None => Walk { filter }.list(root, config.threads),
+    let mut listing = match rules {
+        Rules::Docker | Rules::None => Walk { filter }.list(root, config.threads)?,
         Rules::All | Rules::Git => {
             let mut listing = gits(root, config.threads)?;
             if let Some(filter) = filter {
                 hide(filter, &mut listing.entries)?;
             }
-            Ok(listing)
+            listing
         }
-    }
+    };
+    listing.warnings.extend(engines.as_ref().and_then(EngineIgnore::warning));
+    Ok(listing)
 }
 
 /// A repository's own files among the inputs, which lie in these folders: they change with every `git fetch`.

@@ -1,5 +1,6 @@
 //! Where a key could lie: what is worth saying although the key could be had.
 
+use camino::Utf8PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
@@ -109,11 +110,31 @@ pub enum Warning {
         others: usize,
     },
 
+    /// The Dockerfile's own ignore file is empty, and the context's says something.
+    #[error("an empty `{file}`: engines differ on whether `.dockerignore` counts then")]
+    #[diagnostic(code(hashctx::empty_ignore_file), severity(Warning), help("remove it, or fill it"))]
+    EmptyIgnoreFile {
+        /// The empty file.
+        file: Utf8PathBuf,
+    },
+
     /// A tar has a Dockerfile that its key does not cover.
     #[error("`{path}` is hidden by an ignore file: it is in the tar and not in the key")]
     #[diagnostic(code(hashctx::dockerfile_not_in_key), severity(Warning), help("name it with `-f {path}`"))]
     DockerfileNotInKey {
         /// The Dockerfile.
+        path: RelPath,
+    },
+
+    /// A tar has a Dockerfile that the build copies, and that is no input.
+    #[error("the build copies `{path}`: the Dockerfile is in the tar and not in the key")]
+    #[diagnostic(
+        code(hashctx::dockerfile_copied),
+        severity(Warning),
+        help("keep it in the context, where no ignore file hides it, or copy less than everything")
+    )]
+    DockerfileCopied {
+        /// Its place in the tar.
         path: RelPath,
     },
 

@@ -50,7 +50,12 @@ pub struct Chosen {
     pub path: Utf8PathBuf,
     /// What it says.
     pub patterns: Patterns,
+    /// An empty file of the Dockerfile's own, in whose place this one counts. Some releases of the engine take that one.
+    pub instead_of: Option<Utf8PathBuf>,
 }
+
+/// An ignore file as it was found: its path, its bytes and [`Chosen::instead_of`].
+pub type Found = (Utf8PathBuf, Vec<u8>, Option<Utf8PathBuf>);
 
 /// The places to look at, the first one that is there wins. `dockerfile` is the path of the Dockerfile where the
 /// build has one; `named` is the file that the user asked for (`podman build --ignorefile`).
@@ -94,15 +99,18 @@ pub fn candidates(
 pub fn choose(
     candidates: Vec<Candidate>,
     mut read: impl FnMut(&Candidate) -> io::Result<Option<Vec<u8>>>,
-) -> Result<Option<(Utf8PathBuf, Vec<u8>)>, LoadError> {
+) -> Result<Option<Found>, LoadError> {
+    let mut empty = None;
     for candidate in candidates {
         let found = match read(&candidate) {
             Ok(None) if candidate.required => Err(io::Error::from(io::ErrorKind::NotFound)),
             found => found,
         };
         match found {
-            Ok(Some(bytes)) if bytes.is_empty() && candidate.passed_over_when_empty => {}
-            Ok(Some(bytes)) => return Ok(Some((candidate.path, bytes))),
+            Ok(Some(bytes)) if bytes.is_empty() && candidate.passed_over_when_empty => {
+                empty = Some(candidate.path);
+            }
+            Ok(Some(bytes)) => return Ok(Some((candidate.path, bytes, empty))),
             Ok(None) => {}
             Err(source) => return Err(LoadError::Read { path: candidate.path, source }),
         }
@@ -120,11 +128,12 @@ pub fn load(
     dockerfile: Option<&Utf8Path>,
     named: Option<&Utf8Path>,
 ) -> Result<Option<Chosen>, LoadError> {
-    let Some((path, bytes)) = choose(candidates(engine, context, dockerfile, named), read)? else {
+    let Some((path, bytes, instead_of)) = choose(candidates(engine, context, dockerfile, named), read)?
+    else {
         return Ok(None);
     };
     match Patterns::parse_for(engine, &bytes) {
-        Ok(patterns) => Ok(Some(Chosen { path, patterns })),
+        Ok(patterns) => Ok(Some(Chosen { path, patterns, instead_of })),
         Err(error) => Err(LoadError::pattern(path, &bytes, error)),
     }
 }
@@ -204,7 +213,7 @@ mod tests {
             let found = files.iter().find(|(path, _)| place.path == *path);
             Ok(found.map(|(_, text)| text.as_bytes().to_vec()))
         };
-        let found = choose(places, read).unwrap().map(|(path, _)| path.into_string());
+        let found = choose(places, read).unwrap().map(|(path, ..)| path.into_string());
         assert_eq!(found.as_deref(), want);
     }
 

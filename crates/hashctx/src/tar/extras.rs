@@ -1,6 +1,6 @@
 //! The Dockerfile's place in the tar, and what may go wrong between a tar and an engine.
 
-use crate::config::{Config, Rules, Selection};
+use crate::config::{Build, Config, Rules, Selection};
 use crate::context::Plan;
 use crate::digest::Digest;
 use crate::engine::EngineIgnore;
@@ -8,6 +8,7 @@ use crate::entry::{Content, Entry};
 use crate::error::HashError;
 use crate::listing::{Filter, Judgement, Kind, Listed};
 use crate::path::RelPath;
+use crate::precise::Precise;
 use crate::regular;
 use crate::select::below;
 use crate::warning::Warning;
@@ -53,13 +54,25 @@ pub(super) fn warnings(
     listed: &[Listed],
 ) -> Result<Vec<Warning>, HashError> {
     let mut warnings = Vec::new();
-    if let (None, Some(extra)) = (&config.build, extra) {
-        warnings.push(Warning::DockerfileNotInKey { path: extra.path.clone() });
+    match (&config.build, extra) {
+        (None, Some(extra)) => warnings.push(Warning::DockerfileNotInKey { path: extra.path.clone() }),
+        (Some(build), Some(extra)) if copies(config, build, extra, listed)? => {
+            warnings.push(Warning::DockerfileCopied { path: extra.path.clone() });
+        }
+        _ => {}
     }
     if !matches!(config.selection, Selection::Rules(Rules::All | Rules::Docker)) {
         warnings.extend(hidden_in_tar(config, listed)?);
     }
     Ok(warnings)
+}
+
+/// Whether the build reads the extra file as one of its sources, when it is given the tar.
+fn copies(config: &Config, build: &Build, extra: &Extra, listed: &[Listed]) -> Result<bool, HashError> {
+    let own = Listed { path: extra.path.clone(), kind: Kind::File };
+    let all = listed.iter().cloned().chain([own]).collect();
+    let read = Precise::new(build, &extra.bytes)?.narrow(None, &config.root, all);
+    Ok(read.iter().any(|one| one.path == extra.path))
 }
 
 /// Some engines read the ignore file of a tar.

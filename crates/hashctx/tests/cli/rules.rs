@@ -109,10 +109,15 @@ fn a_tar_warns_of_what_its_key_does_not_cover() {
     let said = tar("");
     assert!(said.contains("`Dockerfile` is hidden") && said.contains("\nDockerfile\n"), "{said}");
     let said = tar("-f Dockerfile --ignore all .");
-    assert!(!said.contains("warning") && said.contains("Dockerfile\n"), "{said}");
+    assert!(said.contains("the build copies `Dockerfile`") && said.contains("\nDockerfile\n"), "{said}");
     session.sh("mkdir ../other; echo FROM scratch > ../other/File");
     let said = tar("-f ../other/File --ignore all .");
     assert!(said.starts_with("Dockerfile\n"), "{said}");
+    session.sh("echo COPY . / >> ../other/File");
+    let said = tar("-f ../other/File --ignore all .");
+    assert!(said.contains("the build copies `Dockerfile`: the Dockerfile is in the tar"), "{said}");
+    let strict = session.sh("hashctx --strict --tar -f Dockerfile --ignore all . 2>&1 >../tar || echo $?");
+    assert!(strict.contains("dockerfile_copied") && strict.ends_with("2\n"), "{strict}");
 }
 
 #[test]
@@ -156,6 +161,10 @@ fn each_engine_has_its_own_ignore_file() {
     assert_eq!(listed("-f File --engine docker"), "bc");
     assert_eq!(listed("-f File --engine podman"), "ab");
     assert_eq!(listed("-f File --engine podman --ignorefile .containerignore"), "ac");
+    session.ok(&["--strict", "-f", "File", "."]);
+    session.write("File.dockerignore", "");
+    let error = session.fails(&["--strict", "-f", "File", "."]);
+    assert!(error.contains("an empty `File.dockerignore`: engines differ"), "{error}");
     session.write(".containerignore", "!x/../a*\na|b\n");
     assert_eq!(listed("--engine podman"), "c");
 }
