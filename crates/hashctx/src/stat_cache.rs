@@ -7,6 +7,7 @@
 //! Limits: a program that changes a file through a shared memory mapping may leave its times as they were for a while; a
 //! file server whose clock is behind by more than `QUIET` weakens the rule above.
 
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -18,6 +19,7 @@ use storekit::replace::{Durability, replace};
 
 use crate::digest::Digest;
 use crate::path::{RelPath, escape};
+use crate::regular;
 use crate::stat::Stat;
 
 /// Nanoseconds that a file must not have been touched for.
@@ -28,6 +30,9 @@ const MAX_AGE: u8 = 16;
 
 /// The first line; the second is the context's root.
 const MAGIC: &str = "larder stat cache 1\n";
+
+/// No more are kept, and a cache that could hold more is none.
+const MAX_RECORDS: usize = 10_000_000;
 
 const LFS_BIT: u8 = 0x80;
 const RECORD: usize = 16 + 32 + 1;
@@ -69,7 +74,7 @@ impl StatCache {
         let root = absolute.as_os_str().as_bytes();
         let file = folder.join(Digest::of(root).to_string());
         let header = format!("{MAGIC}{}\n", escape(root));
-        let records = std::fs::read(&file).ok().and_then(|bytes| parse(&bytes, header.as_bytes()));
+        let records = read(&file, header.as_bytes()).ok().flatten();
         let records = records.unwrap_or_default();
         let used = records.iter().map(|_| AtomicBool::new(false)).collect();
         Self { file, header, opened: now(), records, used, learnt: Mutex::default() }
@@ -107,6 +112,7 @@ impl StatCache {
         let mut records: Vec<Record> = old.chain(learnt).collect();
         records.sort_unstable();
         records.dedup_by_key(|record| record.fingerprint);
+        records.truncate(MAX_RECORDS);
         write(&self.file, &self.header, &records)
     }
 }
@@ -127,6 +133,21 @@ impl Record {
         let (digest, tag) = rest.split_first_chunk()?;
         Some(Self { fingerprint: u128::from_be_bytes(*fingerprint), digest: *digest, tag: *tag.first()? })
     }
+}
+
+/// Reads no more than the start of what is no cache of this root, and never waits for a FIFO.
+fn read(file: &Utf8Path, header: &[u8]) -> io::Result<Option<Vec<Record>>> {
+    let mut open = regular::open(file.as_std_path())?;
+    let size = open.metadata()?.len();
+    let mut bytes = vec![0; header.len()];
+    open.read_exact(&mut bytes)?;
+    let rest = usize::try_from(size).unwrap_or(usize::MAX).saturating_sub(header.len());
+    if bytes != header || rest > MAX_RECORDS * RECORD + 32 {
+        return Ok(None);
+    }
+    bytes.reserve_exact(rest);
+    open.take(rest as u64).read_to_end(&mut bytes)?;
+    Ok(parse(&bytes, header))
 }
 
 /// `None` for a cache of another version or root, or a damaged one.
@@ -273,6 +294,22 @@ mod tests {
             assert_eq!(folder.open().records, [], "byte {at}");
         }
         std::fs::write(&file, &sound[..sound.len() / 2]).expect("written");
+        folder.learn(&STAT);
+        assert_eq!(folder.open().get(&path(), &STAT), Some(known()));
+    }
+
+    #[test]
+    fn what_is_no_cache_is_neither_waited_for_nor_read_whole() {
+        let folder = Folder::new();
+        folder.learn(&STAT);
+        let file = folder.open().file;
+        let huge = std::fs::OpenOptions::new().write(true).open(&file).expect("opened");
+        huge.set_len(1 << 40).expect("a sparse file");
+        assert_eq!(folder.open().records, []);
+        std::fs::remove_file(&file).expect("removed");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, file.as_std_path(), rustix::fs::FileType::Fifo, mode, 0)
+            .expect("a FIFO");
         folder.learn(&STAT);
         assert_eq!(folder.open().get(&path(), &STAT), Some(known()));
     }
