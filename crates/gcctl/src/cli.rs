@@ -162,7 +162,7 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
         Environment::of_process().into_diagnostic().wrap_err("cannot use the working folder")?;
     let bold = colour(cli.common.color, &environment);
     let settings = Settings::load(environment)?;
-    let store = Store::open(&settings.store_dir(cli.common.store.as_deref())?)?;
+    let store = Store::open_or_empty(&settings.store_dir(cli.common.store.as_deref())?)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut console = Console {
         out: &mut out,

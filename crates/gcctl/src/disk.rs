@@ -70,11 +70,13 @@ pub fn bytes(path: &Utf8Path) -> Result<Option<u64>> {
     }
 }
 
-/// The bytes that are free for ordinary users on the file system of `folder`.
+/// The bytes that are free for ordinary users on the file system of `folder`, or of where it would be made.
 ///
 /// # Errors
 /// I/O errors.
 pub fn free(folder: &Utf8Path) -> Result<u64> {
+    let absolute = camino::absolute_utf8(folder).at("find", folder)?;
+    let folder = absolute.ancestors().find(|above| above.exists()).unwrap_or(folder);
     let system = rustix::fs::statvfs(folder.as_std_path()).at("read the free space of", folder)?;
     Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }

@@ -188,7 +188,9 @@ impl<'a> Choice<'a> {
             holders,
             images: Vec::new(),
             blobs: unneeded.map(|(digest, bytes)| Unneeded { digest, bytes }).collect(),
-            live: usage.governed().saturating_sub(usage.trash + usage.unreferenced + snapshot.abandoned),
+            live: usage
+                .governed()
+                .saturating_sub(usage.trash + usage.damaged + usage.unreferenced + snapshot.abandoned),
             allowed: allowed(limits, usage.governed(), snapshot.free),
         }
     }

@@ -32,6 +32,7 @@ pub(crate) struct Roots {
     foreign: BTreeSet<Digest>,
     needed: HashSet<Digest>,
     stale: bool,
+    of_this_step: bool,
 }
 
 impl Roots {
@@ -45,6 +46,7 @@ impl Roots {
             foreign: BTreeSet::new(),
             needed: HashSet::new(),
             stale: true,
+            of_this_step: false,
         }
     }
 
@@ -53,9 +55,17 @@ impl Roots {
         let _ = self.refresh();
     }
 
-    /// All blobs that something needs now, present or not.
+    /// What was read before the lock was taken is looked at again.
+    pub(crate) fn begin_step(&mut self) {
+        self.of_this_step = false;
+    }
+
+    /// All blobs that something needs, present or not. Looks once in each step: nobody writes an entry under its lock.
     pub(crate) fn needed(&mut self, _lock: &Exclusive) -> Result<&HashSet<Digest>> {
-        self.refresh()?;
+        if !self.of_this_step {
+            self.refresh()?;
+            self.of_this_step = true;
+        }
         Ok(&self.needed)
     }
 

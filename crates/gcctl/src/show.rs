@@ -109,6 +109,7 @@ pub fn df_table(df: &Df) -> Table {
         ("unreferenced", usage.unreferenced, "what no image needs: goes with the next run"),
         ("unfinished", usage.unfinished, "what is being written, or was left unfinished"),
         ("trash", usage.trash, "what was removed and could be brought back"),
+        ("damaged", usage.damaged, "what was set aside: its bytes are not what they should be"),
         ("other", usage.other, "all else: events, index, contexts, packages, folders"),
         ("total", df.total, "the whole folder"),
     ] {
@@ -173,8 +174,8 @@ pub fn outlook(plan: &Plan) -> String {
     let mut parts = Vec::new();
     if plan.bytes() > 0 {
         let blobs = plan.images.iter().map(|image| image.blobs.len()).sum::<usize>() + plan.blobs.len();
-        let fate = if plan.shred { "deleted at once" } else { "into the trash" };
-        parts.push(format!("{} would go {fate}", amount(plan.images.len(), blobs as u64, plan.bytes())));
+        let fate = if plan.shred { "be deleted at once" } else { "go into the trash" };
+        parts.push(format!("{} would {fate}", amount(plan.images.len(), blobs as u64, plan.bytes())));
     }
     if !plan.trash.is_empty() {
         let emptied = plan.trash.iter().fold(0, |sum: u64, it| sum.saturating_add(it.bytes));

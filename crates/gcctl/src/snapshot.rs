@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{Digest, Key};
+use storekit::{Digest, Key, trash};
 
 /// A store at one moment.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +80,8 @@ pub struct Usage {
     pub unfinished: u64,
     /// What was removed and could still be brought back.
     pub trash: u64,
+    /// What was set aside because its bytes are not what they should be; goes as the trash does.
+    pub damaged: u64,
     /// Everything else: index, events, contexts, packages, folders.
     pub other: u64,
 }
@@ -88,7 +90,7 @@ impl Usage {
     /// What collection governs: all but `other`.
     #[must_use]
     pub fn governed(&self) -> u64 {
-        self.unique + self.shared + self.unreferenced + self.unfinished + self.trash
+        self.unique + self.shared + self.unreferenced + self.unfinished + self.trash + self.damaged
     }
 
     /// The whole folder.
@@ -125,6 +127,11 @@ impl Snapshot {
         idle.map(|(digest, bytes)| (*digest, *bytes)).collect()
     }
 
+    fn trash_bytes(&self, damaged: bool) -> u64 {
+        let removed = self.trash.iter().filter(|removed| trash::is_damaged(&removed.name) == damaged);
+        removed.map(|removed| removed.bytes).sum()
+    }
+
     /// What the store occupies, by kind.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -138,7 +145,8 @@ impl Snapshot {
             shared: all - unique - unreferenced,
             unreferenced,
             unfinished: self.unfinished,
-            trash: self.trash.iter().map(|removed| removed.bytes).sum(),
+            trash: self.trash_bytes(false),
+            damaged: self.trash_bytes(true),
             other: self.other,
         }
     }

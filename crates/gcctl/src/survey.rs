@@ -41,15 +41,16 @@ pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
     };
     let images_now: Vec<_> = entries.into_iter().map(image).collect();
     let counted: u64 = images_now.iter().map(|image| image.files).sum();
+    let ownerless = found.files.values().sum::<u64>() - counted;
     Ok(Snapshot {
         now,
         images: images_now,
         foreign: foreign(&images)?,
-        unfinished: found.unfinished,
-        abandoned: images.abandoned()?.min(found.unfinished),
+        // The inputs of a key that has no entry are what a writer left that died before the entry.
+        unfinished: found.unfinished + ownerless,
+        abandoned: images.abandoned()?.min(found.unfinished + ownerless),
         trash: found.trash.into_values().collect(),
-        // The inputs of a key that has no entry are no image's.
-        other: found.other + found.files.values().sum::<u64>() - counted,
+        other: found.other,
         blobs: found.blobs,
         free: disk::free(store.root())?,
     })
@@ -121,6 +122,10 @@ impl Found {
             }
             Place::OfKey(key) => *found.files.entry(key).or_default() += bytes,
             Place::Unfinished => found.unfinished += bytes,
+            Place::Trash(name) if metadata.is_dir() => {
+                found.removed(name, 0, metadata);
+                found.other += bytes;
+            }
             Place::Trash(name) => found.removed(name, bytes, metadata),
             Place::Other => found.other += bytes,
         })?;

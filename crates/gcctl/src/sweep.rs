@@ -152,6 +152,7 @@ impl<'a> Sweep<'a> {
         let mut items = items.peekable();
         while items.peek().is_some() && !self.stopped() {
             let lock = self.store.lock_exclusive()?;
+            self.roots.begin_step();
             let begun = Instant::now();
             while let Some(item) = items.next_if(|_| begun.elapsed() < STEP) {
                 each(self, &lock, item)?;

@@ -2,8 +2,10 @@
 //!
 //! The key files are the truth; index.json is derived from them, and what another OCI tool adds to it is adopted.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -398,7 +400,26 @@ impl Images {
     /// # Errors
     /// I/O errors.
     pub fn sweep_unfinished(&self) -> Result<u64> {
-        self.sum_folders(replace::sweep_unfinished)
+        let freed = self.sum_folders(replace::sweep_unfinished)?;
+        if self.ownerless()?.is_empty() {
+            return Ok(freed);
+        }
+        // A writer writes the inputs before the entry, and holds the lock for both.
+        let lock = self.store.lock_exclusive()?;
+        let ownerless = self.ownerless()?;
+        let bytes = sum_files(&ownerless)?;
+        ownerless.iter().try_for_each(|path| remove(path))?;
+        drop(lock);
+        Ok(freed + bytes)
+    }
+
+    /// The inputs of keys that have no entry: a writer died between the two.
+    fn ownerless(&self) -> Result<Vec<Utf8PathBuf>> {
+        // Inputs first: what is written meanwhile has its inputs before its entry.
+        let inputs = replace::names(&self.folder().join("inputs"))?;
+        let owners: HashSet<Key> = self.keys()?.into_iter().collect();
+        let inputs = inputs.iter().filter_map(|name| name.parse::<Key>().ok());
+        Ok(inputs.filter(|key| !owners.contains(key)).map(|key| self.inputs_path(&key)).collect())
     }
 
     /// The bytes on disk that [`Images::sweep_unfinished`] would free.
@@ -406,7 +427,7 @@ impl Images {
     /// # Errors
     /// I/O errors.
     pub fn abandoned(&self) -> Result<u64> {
-        self.sum_folders(replace::abandoned)
+        Ok(self.sum_folders(replace::abandoned)? + sum_files(&self.ownerless()?)?)
     }
 
     fn sum_folders(&self, bytes: impl Fn(&Utf8Path) -> Result<u64>) -> Result<u64> {
@@ -431,6 +452,14 @@ fn stamp_now(path: &Utf8Path) -> rustix::io::Result<()> {
     let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
     let times = Timestamps { last_access: omit, last_modification: now };
     utimensat(CWD, path.as_std_path(), &times, rustix::fs::AtFlags::empty())
+}
+
+/// The bytes on disk of those that are there.
+fn sum_files(paths: &[Utf8PathBuf]) -> Result<u64> {
+    paths.iter().try_fold(0, |sum, path| match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(sum),
+        metadata => Ok(sum + metadata.at("read", path)?.blocks() * 512),
+    })
 }
 
 fn remove(path: &Utf8Path) -> Result<()> {

@@ -43,7 +43,25 @@ impl Store {
         if version > VERSION {
             return Err(Error::Newer { path, found: version, known: VERSION });
         }
-        Ok(Self { root: root.to_owned(), locks: Locks::new(root, PATIENCE) })
+        Ok(Self::at(root))
+    }
+
+    fn at(root: &Utf8Path) -> Self {
+        Self { root: root.to_owned(), locks: Locks::new(root, PATIENCE) }
+    }
+
+    /// Opens a store to look into. A folder that is not there, or holds nothing yet, reads as an empty store; nothing
+    /// is made.
+    ///
+    /// # Errors
+    /// As [`Store::open`], where the folder holds something.
+    pub fn open_or_empty(root: &Utf8Path) -> Result<Self> {
+        match Self::open(root) {
+            Err(Error::NotAStore { .. }) if replace::names(root)?.iter().all(|name| is_harmless(name)) => {
+                Ok(Self::at(root))
+            }
+            opened => opened,
+        }
     }
 
     /// Opens a store, and makes it where there is none.

@@ -17,11 +17,19 @@ use crate::replace;
 const DAMAGED: &str = "damaged";
 /// What is being deleted; nobody brings anything back from there.
 const DOOMED: &str = ".doomed-";
+/// How often a move into the trash is tried while others empty it.
+const AGAIN: usize = 16;
 
 /// Whether the trash's folder of this name is being deleted, or was by a run that was killed.
 #[must_use]
 pub fn is_doomed(name: &str) -> bool {
     name.starts_with(DOOMED)
+}
+
+/// Whether the trash's folder of this name holds what nobody brings back, for its bytes are not what they should be.
+#[must_use]
+pub fn is_damaged(name: &str) -> bool {
+    name == DAMAGED
 }
 
 /// The trash of a store.
@@ -181,10 +189,21 @@ impl Batch {
         if !self.keeps {
             return delete(path);
         }
-        if let Some(folder) = place.parent() {
-            fs::create_dir_all(folder).at("create", folder)?;
+        let Some(folder) = place.parent() else { return Ok(false) };
+        // Another run may empty the trash between making the folder and moving into it.
+        for _ in 0..AGAIN {
+            match fs::create_dir_all(folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                made => made.at("create", folder)?,
+            }
+            if rename(path, &place)? {
+                return Ok(true);
+            }
+            if !path.exists() {
+                return Ok(false);
+            }
         }
-        rename(path, &place)
+        Err(io::Error::from(io::ErrorKind::NotFound)).at("create", folder)
     }
 
     /// Moves a file back to where it stood, unless another stands there. Returns whether one stands there now.
