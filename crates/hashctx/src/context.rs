@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::dockerfile::Unknown;
 use crate::entry::Entry;
 use crate::error::HashError;
+use crate::extra::{self, Extra};
 use crate::hash::Reader;
 use crate::listing::{Listed, folders};
 use crate::manifest::{Declared, Manifest, NamedEntries};
@@ -37,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) listed: Vec<Listed>,
     /// The Dockerfile's bytes, where the key is for a build.
     pub(crate) dockerfile: Option<Vec<u8>>,
+    /// What a tar of the inputs needs beside them, where the engine is to be given one.
+    pub(crate) extra: Option<Extra>,
     pub(crate) warnings: Vec<Warning>,
     unknowns: Vec<Unknown>,
     declared: BTreeSet<Declared>,
@@ -49,14 +52,15 @@ pub(crate) struct Plan {
 /// Where any input cannot be read: there is no key of a part. Where warnings are to be errors, those.
 pub fn hash(config: &Config) -> Result<Hashed, HashError> {
     in_pool(config.threads, || {
-        let mut plan = plan(config)?;
+        let mut plan = plan(config, false)?;
         let listed = std::mem::take(&mut plan.listed);
         let entries = read(config, &config.root, listed, &mut plan.warnings)?;
         finish(config, plan, entries)
     })?
 }
 
-pub(crate) fn plan(config: &Config) -> Result<Plan, HashError> {
+/// `tar` where the inputs are to be written as one.
+pub(crate) fn plan(config: &Config, tar: bool) -> Result<Plan, HashError> {
     let mut warnings = Vec::new();
     let build = config.build.as_ref();
     let dockerfile = build.map(read_dockerfile).transpose()?;
@@ -73,12 +77,22 @@ pub(crate) fn plan(config: &Config) -> Result<Plan, HashError> {
         named = named_folders(config, build, precise, &mut warnings)?;
     }
     let listed = list(config, &config.root, precise.as_ref().map(|precise| (precise, None)), &mut warnings)?;
-    Ok(Plan { listed, dockerfile, warnings, unknowns, declared, named })
+    let extra = match (build, &dockerfile, &precise) {
+        _ if !tar && !extra::from_a_tar(config) => None,
+        (Some(build), Some(bytes), Some(precise)) => {
+            Extra::of_build(config, (&build.dockerfile, bytes), precise, &listed)
+        }
+        _ => Extra::of_folder(config, &listed)?,
+    };
+    Ok(Plan { listed, dockerfile, extra, warnings, unknowns, declared, named })
 }
 
-pub(crate) fn finish(config: &Config, plan: Plan, entries: Vec<Entry>) -> Result<Hashed, HashError> {
+pub(crate) fn finish(config: &Config, plan: Plan, mut entries: Vec<Entry>) -> Result<Hashed, HashError> {
     if config.strict && !plan.warnings.is_empty() {
         return Err(HashError::Strict { warnings: plan.warnings });
+    }
+    if let Some(extra) = plan.extra {
+        extra.join(config, &mut entries);
     }
     let manifest = Manifest { declared: plan.declared, entries, named: plan.named };
     Ok(Hashed { manifest, warnings: plan.warnings, unknowns: plan.unknowns })

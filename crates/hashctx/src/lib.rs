@@ -15,6 +15,7 @@ pub mod dockerignore;
 pub mod engine;
 pub mod entry;
 pub mod error;
+mod extra;
 pub mod files_from;
 pub mod git;
 pub mod hash;

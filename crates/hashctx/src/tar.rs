@@ -17,14 +17,13 @@ use crate::config::Config;
 use crate::context::{self, Hashed};
 use crate::entry::{Content, Entry, FileMode, ModePolicy};
 use crate::error::HashError;
+use crate::extra::{self, Extra};
 use crate::hash::{Reader, stat_of};
 use crate::listing::{Kind, Listed};
 use crate::path::RelPath;
 use crate::warning::Warning;
 
-mod extras;
-
-use extras::Extra;
+mod sound;
 
 /// 1980-01-02T00:00:00Z: the first full day that every archive format in use can say.
 pub const DEFAULT_MTIME: u64 = 315_619_200;
@@ -35,7 +34,7 @@ pub const DEFAULT_MTIME: u64 = 315_619_200;
 /// Where an input cannot be read, or changes while it is written. The tar then has no end, so that nobody takes it for
 /// whole. Errors of the writer are kept as they are.
 pub fn tar(config: &Config, mtime: u64, out: impl Write) -> Result<Hashed, HashError> {
-    let mut plan = context::plan(config)?;
+    let mut plan = context::plan(config, true)?;
     // Who builds from the tar reads nothing else.
     plan.warnings.retain(|warning| !matches!(warning, Warning::HiddenSource { .. }));
     let reader = Reader::open(&config.root, config.mode, None)?;
@@ -43,11 +42,11 @@ pub fn tar(config: &Config, mtime: u64, out: impl Write) -> Result<Hashed, HashE
     let out = Builder::new(Valve { out, open: &open });
     let mut archive = Archive { out, folders: HashSet::new(), mtime, policy: config.mode, reader: &reader };
     let listed = std::mem::take(&mut plan.listed);
-    let extra = extras::dockerfile(config, &plan, &listed)?;
-    plan.warnings.extend(extras::warnings(config, extra.as_ref(), &listed)?);
+    plan.warnings.extend(plan.extra.as_ref().and_then(|extra| extra.warning(config)));
+    plan.warnings.extend(sound::hidden(config, &listed)?);
     // A builder that is dropped ends the archive; this one must not.
-    let entries = archive.fill(extra.as_ref(), listed).inspect_err(|_| open.set(false))?;
-    extras::check(config, &plan, &entries).inspect_err(|_| open.set(false))?;
+    let entries = archive.fill(plan.extra.as_ref(), listed).inspect_err(|_| open.set(false))?;
+    sound::check(config, &plan, &entries).inspect_err(|_| open.set(false))?;
     plan.warnings.extend(reader.take_warnings());
     let hashed = context::finish(config, plan, entries).inspect_err(|_| open.set(false))?;
     archive.out.into_inner().and_then(|mut out| out.flush()).map_err(HashError::Write)?;
@@ -87,7 +86,7 @@ impl<W: Write> Archive<'_, W> {
 
     fn extra(&mut self, extra: &Extra) -> Result<(), HashError> {
         self.parents(&extra.path)?;
-        let mut header = self.header(EntryType::Regular, 0o644);
+        let mut header = self.header(EntryType::Regular, extra::MODE);
         header.set_size(extra.bytes.len() as u64);
         let written = self.out.append_data(&mut header, extra.path.as_path(), extra.bytes.as_slice());
         written.map_err(HashError::Write)

@@ -118,22 +118,16 @@ pub enum Warning {
         file: Utf8PathBuf,
     },
 
-    /// A tar has a Dockerfile that its key does not cover.
-    #[error("`{path}` is hidden by an ignore file: it is in the tar and not in the key")]
-    #[diagnostic(code(hashctx::dockerfile_not_in_key), severity(Warning), help("name it with `-f {path}`"))]
-    DockerfileNotInKey {
-        /// The Dockerfile.
-        path: RelPath,
-    },
-
-    /// A tar has a Dockerfile that the build copies, and that is no input.
-    #[error("the build copies `{path}`: the Dockerfile is in the tar and not in the key")]
+    /// A tar has a Dockerfile that is no input of the folder: its key covers one file more.
+    #[error("`{path}` is an input of the tar only: without `--tar` the key is another one")]
     #[diagnostic(
-        code(hashctx::dockerfile_copied),
+        code(hashctx::dockerfile_in_tar),
         severity(Warning),
-        help("keep it in the context, where no ignore file hides it, or copy less than everything")
+        help(
+            "no engine hides it in a tar: keep it in the folder, hidden by no ignore file, or take the tar's key"
+        )
     )]
-    DockerfileCopied {
+    DockerfileInTar {
         /// Its place in the tar.
         path: RelPath,
     },
