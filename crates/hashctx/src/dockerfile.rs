@@ -18,18 +18,21 @@
 //! instruction), `ONBUILD` of a base image (named in [`Analysis::unknowns`]), Windows.
 
 mod analyse;
+mod env;
 mod error;
 mod expand;
 mod glob;
 mod lines;
 mod platform;
 mod reads;
+mod remote;
 mod select;
 mod stages;
 mod tree;
 mod words;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use analyse::analyse;
 pub use error::DockerfileError;
@@ -122,7 +125,7 @@ pub enum What {
         /// With `--parents`: the pattern of what is taken below the path.
         below: Option<String>,
         /// The patterns of `--exclude`.
-        exclude: Vec<String>,
+        exclude: Arc<[String]>,
     },
     /// The source of a bind mount.
     Bind {
@@ -140,8 +143,14 @@ pub enum Unknown {
     MovingTag(String),
     /// The frontend's name has no digest.
     MovingSyntax(String),
-    /// A variable of the base image decides what the instruction of this line reads.
+    /// A variable that the base image may set, or that releases of the engine set to different values, decides what the
+    /// instruction of this line reads.
     BaseVariable(usize),
+    /// The `ADD` of this line fetches what its address does not pin, by a checksum or a whole commit. The source is as it is
+    /// written, for variables may be secret.
+    MovingSource(usize, String),
+    /// What stands behind the named context of this name has no digest and no whole commit.
+    MovingContext(String),
 }
 
 /// The context of this name, however the reference to it is written.

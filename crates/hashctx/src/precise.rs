@@ -108,6 +108,8 @@ impl Precise {
     pub(crate) fn warnings(&self, build: &Build) -> Vec<Warning> {
         let moving = self.unknowns(build).into_iter().filter_map(|unknown| match unknown {
             Unknown::MovingTag(image) => Some(Warning::MovingTag { image }),
+            Unknown::MovingSource(line, from) => Some(Warning::MovingSource { line, from }),
+            Unknown::MovingContext(name) => Some(Warning::MovingContext { name }),
             _ => None,
         });
         let unused = build.bases.iter().filter(|(name, _)| !self.uses(name));

@@ -70,6 +70,10 @@ fn unknown(unknown: &Unknown) -> Value {
         Unknown::MovingTag(image) => json!({ "code": "moving-tag", "image": image }),
         Unknown::MovingSyntax(image) => json!({ "code": "moving-syntax", "image": image }),
         Unknown::BaseVariable(line) => json!({ "code": "base-variable", "line": line }),
+        Unknown::MovingSource(line, source) => {
+            json!({ "code": "moving-source", "line": line, "source": source })
+        }
+        Unknown::MovingContext(name) => json!({ "code": "moving-context", "context": name }),
     }
 }
 

@@ -84,6 +84,34 @@ pub enum Warning {
         image: String,
     },
 
+    /// An `ADD` fetches something that its address does not pin.
+    #[error("line {line} fetches `{from}`, which may be another thing tomorrow")]
+    #[diagnostic(
+        code(hashctx::moving_source),
+        severity(Warning),
+        help("give a file's `--checksum`, a repository's whole commit")
+    )]
+    MovingSource {
+        /// The line of the Dockerfile, from 1.
+        line: usize,
+        /// The address as it is written there.
+        from: String,
+    },
+
+    /// A named context is an address that does not pin what it names.
+    #[error(
+        "the context `{name}` may be another thing tomorrow: its address has no digest and no whole commit"
+    )]
+    #[diagnostic(
+        code(hashctx::moving_context),
+        severity(Warning),
+        help("give an image's digest, a repository's whole commit")
+    )]
+    MovingContext {
+        /// The context's name.
+        name: String,
+    },
+
     /// A digest was given for an image that the build does not use.
     #[error("the build does not use `{image}`: its digest is not in the key")]
     #[diagnostic(

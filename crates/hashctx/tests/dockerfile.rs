@@ -209,11 +209,100 @@ fn variables_decide_what_is_read() {
 }
 
 #[test]
-fn names_of_one_line_do_not_see_each_other() {
-    case("FROM scratch\nARG F=a.txt G=$F\nCOPY ${G:-b.log} /").reads(&["b.log"]);
+fn names_of_one_env_do_not_see_each_other() {
     case("FROM scratch\nENV F=a.txt G=$F\nCOPY ${G:-b.log} /").reads(&["b.log"]);
     case("FROM scratch\nARG F=a.txt\nARG G=$F\nCOPY ${G:-b.log} /").reads(&["a.txt"]);
     case("ARG F=a.txt G=$F\nFROM scratch\nARG G\nCOPY ${G:-b.log} /").reads(&["a.txt"]);
+}
+
+#[test]
+fn what_releases_of_the_engine_read_differently_reads_everything() {
+    // The names of one ARG see those before them, or they do not.
+    for line in ["ARG F=a.txt G=$F", "ARG F=a.txt F=b.log G=${F%.*}", "ARG N=F\nARG $N=a.txt\nARG G=$F"] {
+        let analysis = case(&format!("FROM scratch\n{line}\nCOPY ${{G:-b.log}} /")).analysis();
+        let analysis = analysis.expect("a Dockerfile");
+        assert_eq!(selected(&analysis, None).len(), TREE.len(), "{line}");
+        assert!(matches!(analysis.unknowns.as_slice(), [Unknown::BaseVariable(_)]), "{line}");
+    }
+    case("FROM scratch\nARG F=a.txt G=b.log\nCOPY $G /").reads(&["b.log"]);
+    case("FROM scratch\nARG F=a\nARG F=a G=$F.txt\nCOPY $G /").reads(&["a.txt"]);
+    case("FROM scratch\nARG x=a.txt\nCOPY --exclude=$x *.txt dir /").reads(&[
+        "a.txt",
+        "dir/c.txt",
+        "dir/d.log",
+        "dir/sub/e.txt",
+        "dir/sub/f.log",
+    ]);
+}
+
+#[test]
+fn what_is_fetched_is_named_where_it_can_change() {
+    let unknowns = |add: &str, args: &[(&str, &str)]| {
+        let file = format!("FROM scratch\nARG U\n{add}");
+        Case { args, ..case(&file) }.analysis().expect("a Dockerfile").unknowns
+    };
+    let moving = |source: &str| vec![Unknown::MovingSource(3, source.to_owned())];
+    assert_eq!(unknowns("ADD https://x/y a.txt /", &[]), moving("https://x/y"));
+    assert_eq!(unknowns("ADD [\"https://x/y.git#v1\", \"/\"]", &[]), moving("https://x/y.git#v1"));
+    assert_eq!(unknowns("ADD $U /", &[("U", "git@secret:x")]), moving("$U"));
+    assert_eq!(unknowns("ADD --checksum=sha256:00 https://x/y /", &[]), []);
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    assert_eq!(unknowns(&format!("ADD https://x/y.git#{commit} /"), &[]), []);
+    assert_eq!(unknowns(&format!("ADD --checksum={commit} git@x:y /"), &[]), []);
+    assert_eq!(unknowns("ADD a.txt /", &[]), []);
+    assert_eq!(unknowns("COPY a.txt /", &[]), []);
+}
+
+#[test]
+fn named_contexts_are_named_where_they_can_change() {
+    let file = "FROM a\nCOPY --from=b / /\nRUN --mount=from=c,target=/x true\nFROM unused";
+    let digest = format!("docker-image://x@sha256:{}", "0".repeat(64));
+    let contexts =
+        [("a", Some("docker-image://x:1")), ("b", Some("https://x/y")), ("c", Some(digest.as_str()))];
+    let case =
+        Case { contexts: &contexts, target: Some("0"), ..case(&file.replace("FROM a", "FROM a AS t")) };
+    let analysis = Case { target: Some("t"), ..case }.analysis().expect("a Dockerfile");
+    let named = |name: &str| Unknown::MovingContext(name.to_owned());
+    assert_eq!(analysis.unknowns, [Unknown::Onbuild("a".to_owned()), named("a"), named("b")]);
+}
+
+/// Nanoseconds that this thread has run: other work on the machine does not count.
+fn spent() -> u64 {
+    let times = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    times.split(' ').next().and_then(|time| time.parse().ok()).expect("a number")
+}
+
+#[test]
+fn long_files_take_time_in_proportion() {
+    let lines = |count: usize| {
+        let file = format!("FROM scratch\n{}", "COPY a.txt /\n".repeat(count));
+        let stage = |n: usize| format!("FROM s{} AS s{n}\nENV V{n}=x\nCOPY a.txt /\n", n - 1);
+        let chain = (1..=count / 4).map(stage).collect::<String>();
+        let began = spent();
+        case(&file).reads(&["a.txt"]);
+        case(&format!("FROM scratch AS s0\n{chain}")).reads(&["a.txt"]);
+        spent() - began
+    };
+    lines(1000);
+    let (few, many) = (lines(2000), lines(40_000));
+    assert!(many < few * 60, "20 times as many lines took {} times as long", many / few);
+}
+
+fn many(line: fn(usize) -> String) -> String {
+    (0..1000).map(line).collect()
+}
+
+#[test]
+fn many_large_values_are_refused() {
+    let twice = |n: u32| format!("ARG A{n}=$A{0}$A{0}\n", n - 1);
+    let large = format!("ARG A0=x\n{}", (1..=20).map(twice).collect::<String>());
+    let more = many(|n| format!("ARG B{n}=$A20\n"));
+    refused(&format!("FROM scratch\n{large}{more}"));
+    refused(&format!("FROM scratch\n{large}{}", "COPY $A20 /\n".repeat(1000)));
+    let stages = many(|n| format!("FROM a AS b{n}\n"));
+    let copies = many(|n| format!("COPY --from=b{n} / /\n"));
+    refused(&format!("FROM scratch AS a\n{large}{stages}FROM scratch\n{copies}"));
+    assert!(case(&format!("FROM scratch\n{large}")).analysis().is_ok());
 }
 
 #[test]
@@ -307,6 +396,15 @@ fn what_the_engine_refuses_is_refused() {
         "FROM a\nRUN <<EOF\n",
         "FROM --nope=x a",
         "FROM a\nENV x",
+        "FROM a\nARG",
+        "FROM a\nARG =x",
+        "FROM a\nARG --x",
+        "FROM a\nONBUILD",
+        "FROM a\nONBUILD ONBUILD RUN x",
+        "FROM a\nONBUILD from b",
+        "FROM a\nWORKDIR",
+        "FROM a\nLABEL",
+        "FROM a\nARG\nFROM b",
         "FROM scratch\nCOPY ${x?} /",
         "FROM a\nARG x='",
     ];

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::env::Env;
 use super::error::{DockerfileError, Fault};
-use super::expand::Env;
 use super::lines::{self, Line};
 use super::reads::{self, Read};
 use super::stages::{Origin, Stage, Stages};
-use super::{Analysis, Base, NamedContext, Request, Source, Unknown, What, platform};
+use super::{Analysis, Base, NamedContext, Request, Source, Unknown, What, platform, remote};
 
 /// Arguments that every build may be given and that never count.
 const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"];
@@ -37,6 +37,7 @@ fn gather(request: &Request<'_>) -> Result<Analysis, Fault> {
     let mut gathered = Gatherer {
         request,
         stages: &stages,
+        built_on: built_on(&stages, &needed),
         number: needed.iter().enumerate().map(|(number, index)| (*index, number)).collect(),
         chain: chain(&stages, target),
         envs: BTreeMap::new(),
@@ -76,9 +77,22 @@ fn chain(stages: &Stages, target: usize) -> BTreeSet<usize> {
     std::iter::successors(Some(target), below).collect()
 }
 
+/// How many needed stages are built on each stage.
+fn built_on(stages: &Stages, needed: &BTreeSet<usize>) -> BTreeMap<usize, usize> {
+    let mut count = BTreeMap::new();
+    for stage in needed.iter().filter_map(|index| stages.list.get(*index)) {
+        if let Origin::Stage(below) = stage.origin {
+            *count.entry(below).or_default() += 1;
+        }
+    }
+    count
+}
+
 struct Gatherer<'a> {
     request: &'a Request<'a>,
     stages: &'a Stages,
+    /// How many stages have yet to take the variables of a stage.
+    built_on: BTreeMap<usize, usize>,
     /// From a stage's index in the file to its number among those that are needed.
     number: BTreeMap<usize, usize>,
     chain: BTreeSet<usize>,
@@ -107,36 +121,57 @@ impl Gatherer<'_> {
         let platform = stage.platform.clone().unwrap_or_else(|| platform::normal(self.request.platform));
         self.out.stages.push(stage.name.clone().unwrap_or_else(|| index.to_string()));
         self.start(stage, &platform);
-        let mut env = self.env(&stage.origin);
+        let fault = |why| Fault::new(&stage.from.span, why);
+        let mut env = self.env(&stage.origin).map_err(fault)?;
         let in_chain = self.chain.contains(&index);
         for (at, line) in stage.lines.iter().enumerate() {
             let outside = reads::assign(line, &mut env, self.stages, self.request)?;
             self.out.args.extend(outside.into_iter().filter(|(name, _)| !is_proxy(name)));
             self.line(line, &env, at < stage.triggers, in_chain, &platform)?;
         }
-        self.envs.insert(index, env);
+        if self.built_on.contains_key(&index) {
+            self.envs.insert(index, env);
+        }
         Ok(())
     }
 
     /// The variables that a stage begins with.
-    fn env(&self, origin: &Origin) -> Env {
+    fn env(&mut self, origin: &Origin) -> Result<Env, String> {
+        let spent = &self.stages.spent;
         match origin {
-            Origin::Stage(below) => self.envs.get(below).cloned().unwrap_or_default(),
-            Origin::Scratch => {
-                Env { known: [("PATH".to_owned(), SCRATCH_PATH.to_owned())].into(), open: false }
-            }
-            Origin::Context(name) => Env { open: !self.request.is_folder(name), ..Env::default() },
-            Origin::Image(_) => Env { open: true, ..Env::default() },
+            Origin::Stage(below) => self.env_of(*below),
+            Origin::Scratch => Ok(Env::closed([("PATH".to_owned(), SCRATCH_PATH.to_owned())].into(), spent)),
+            Origin::Context(name) => Ok(Env::empty(!self.request.is_folder(name), spent)),
+            Origin::Image(_) => Ok(Env::empty(true, spent)),
         }
     }
 
+    /// The last stage that is built on another one takes that one's variables as they are.
+    fn env_of(&mut self, below: usize) -> Result<Env, String> {
+        let left = self.built_on.get_mut(&below).map_or(0, |left| {
+            *left = left.saturating_sub(1);
+            *left
+        });
+        let env = if left == 0 {
+            self.envs.remove(&below)
+        } else {
+            self.envs.get(&below).map(Env::handed_on).transpose()?
+        };
+        Ok(env.unwrap_or_else(|| Env::empty(true, &self.stages.spent)))
+    }
+
     fn start(&mut self, stage: &Stage, platform: &str) {
-        let line = line_number(self.request.dockerfile, &stage.from);
+        let line = stage.from.number;
         let origin = self.named(&stage.origin, platform);
         self.out.instructions.push(format!("FROM {origin}").into_bytes());
         match &stage.origin {
             Origin::Image(reference) => self.out.unknowns.push(Unknown::Onbuild(reference.clone())),
-            Origin::Context(name) => self.source(Some(name), line, What::Everything),
+            Origin::Context(name) => {
+                self.source(Some(name), line, What::Everything);
+                if self.request.contexts.get(name).is_some_and(remote::is_image) {
+                    self.out.unknowns.push(Unknown::Onbuild(name.clone()));
+                }
+            }
             Origin::Scratch | Origin::Stage(_) => {}
         }
     }
@@ -149,6 +184,9 @@ impl Gatherer<'_> {
             Origin::Context(name) => {
                 if let Some(NamedContext::Other(value)) = self.request.contexts.get(name) {
                     self.out.remote_contexts.insert(name.clone(), value.clone());
+                }
+                if self.request.contexts.get(name).is_some_and(remote::moves) {
+                    self.out.unknowns.push(Unknown::MovingContext(name.clone()));
                 }
                 format!("context {name} for {platform}")
             }
@@ -180,7 +218,10 @@ impl Gatherer<'_> {
             }
             self.out.instructions.push(text);
         }
-        let number = line_number(self.request.dockerfile, line);
+        let number = line.number;
+        let moving = reads::moving(line, env, self.stages.escape);
+        let moving = moving.map_err(|why| Fault::new(&line.span, why))?;
+        self.out.unknowns.extend(moving.into_iter().map(|source| Unknown::MovingSource(number, source)));
         for Read { from, what, uncertain } in reads::reads(line, env, self.stages, self.request)? {
             let context = match &from {
                 None => None,
@@ -213,9 +254,4 @@ impl Gatherer<'_> {
 
 fn is_proxy(name: &str) -> bool {
     PROXIES.contains(&name.to_lowercase().as_str())
-}
-
-fn line_number(file: &[u8], line: &Line) -> usize {
-    let before = file.get(..line.span.start).unwrap_or_default();
-    before.split(|byte| *byte == b'\n').count()
 }

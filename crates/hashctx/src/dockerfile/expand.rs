@@ -7,15 +7,7 @@
 
 mod glob;
 
-use std::collections::BTreeMap;
-
-/// The variables that a word may name.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Env {
-    pub(super) known: BTreeMap<String, String>,
-    /// More variables may be set, by a base image that nobody has looked at.
-    pub(super) open: bool,
-}
+use super::env::Env;
 
 /// A word after expansion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +21,7 @@ pub(super) struct Word {
 pub(super) fn expand(word: &str, escape: char, env: &Env) -> Result<Word, String> {
     let mut lexer = Lexer::new(word, escape, env, Mode::default());
     let (text, _) = lexer.run(None, false)?;
+    env.spent.add(text.len())?;
     Ok(Word { text, uncertain: lexer.uncertain })
 }
 
@@ -228,7 +221,7 @@ impl<'a> Lexer<'a> {
         self.rest.next();
         if self.rest.next_if_eq(&'{').is_none() {
             let name = self.name();
-            return Ok(match self.get(&name) {
+            return Ok(match self.get(&name)? {
                 _ if name.is_empty() => "$".to_owned(),
                 None if self.mode.skip_unset => format!("${name}"),
                 value => value.unwrap_or_default(),
@@ -239,7 +232,7 @@ impl<'a> Lexer<'a> {
         }
         let name = self.name();
         match self.rest.next() {
-            Some('}') => match self.get(&name) {
+            Some('}') => match self.get(&name)? {
                 None if self.mode.skip_unset => Ok(format!("${{{name}}}")),
                 value => Ok(value.unwrap_or_default()),
             },
@@ -257,7 +250,7 @@ impl<'a> Lexer<'a> {
 
     fn conditional(&mut self, name: &str, operator: char, null_is_unset: bool) -> Result<String, String> {
         let (word, _) = self.run(Some('}'), false)?;
-        let value = self.get(name);
+        let value = self.get(name)?;
         if value.is_none() && self.mode.skip_unset {
             let colon = if null_is_unset { ":" } else { "" };
             return Ok(format!("${{{name}{colon}{operator}{word}}}"));
@@ -267,7 +260,7 @@ impl<'a> Lexer<'a> {
             ('+', None) => Ok(String::new()),
             ('+', Some(_)) | ('-', None) => Ok(word),
             (_, Some(value)) => Ok(value),
-            (_, None) if self.env.open => Ok(String::new()),
+            (_, None) if self.env.is_doubtful(name) => Ok(String::new()),
             (_, None) if word.is_empty() => Err(format!("`{name}` has to be set")),
             (_, None) => Err(format!("{name}: {word}")),
         }
@@ -275,7 +268,7 @@ impl<'a> Lexer<'a> {
 
     fn trimmed(&mut self, name: &str, end: char) -> Result<String, String> {
         let (word, _) = self.run(Some('}'), true)?;
-        let Some(value) = self.get(name) else {
+        let Some(value) = self.get(name)? else {
             let kept = format!("${{{name}{end}{word}}}");
             return Ok(if self.mode.skip_unset { kept } else { String::new() });
         };
@@ -294,7 +287,7 @@ impl<'a> Lexer<'a> {
         let all = self.rest.next_if_eq(&'/').is_some();
         let (pattern, _) = self.run(Some('/'), true)?;
         let (replacement, _) = self.run(Some('}'), true)?;
-        match self.get(name) {
+        match self.get(name)? {
             None if self.mode.skip_unset => Ok(format!("${{{name}/{pattern}/{replacement}}}")),
             value => glob::replace(&value.unwrap_or_default(), &pattern, &replacement, all, self.limit),
         }
@@ -319,10 +312,11 @@ impl<'a> Lexer<'a> {
         name
     }
 
-    fn get(&mut self, name: &str) -> Option<String> {
-        let value = self.env.known.get(name).cloned();
-        self.uncertain |= value.is_none() && self.env.open && !name.is_empty();
-        value
+    fn get(&mut self, name: &str) -> Result<Option<String>, String> {
+        self.uncertain |= self.env.is_doubtful(name) && !name.is_empty();
+        let value = self.env.value(name);
+        self.env.spent.add(value.map_or(0, str::len))?;
+        Ok(value.map(ToOwned::to_owned))
     }
 }
 
@@ -332,13 +326,14 @@ fn unsupported(operator: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::env::Spent;
     use super::*;
 
     #[track_caller]
     fn expands(word: &str, want: &str) {
         let known = [("x", "abcabc"), ("e", ""), ("p", "a/b/c.tar.gz"), ("d", "1.2")];
         let known = known.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let env = Env { known, open: false };
+        let env = Env::closed(known, &Spent::default());
         assert_eq!(expand(word, '\\', &env).map(|word| word.text).as_deref(), Ok(want), "{word}");
     }
 
@@ -407,7 +402,7 @@ mod tests {
     #[test]
     fn results_have_a_longest() {
         let known = [("x".to_owned(), "x".repeat(MAX_LENGTH / 2 + 1))].into_iter().collect();
-        let env = Env { known, open: false };
+        let env = Env::closed(known, &Spent::default());
         for word in ["$x$x", "\"$x$x\"", "${no:-$x$x}", "${x//?/$x}", "${x/x/$x}", "${x//$x/$x$x}"] {
             let refused = expand(word, '\\', &env).err();
             assert_eq!(refused, Some(glob::too_long()), "{word}");
@@ -418,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_variable_that_only_the_base_may_set_is_uncertain() {
-        let env = Env { open: true, ..Env::default() };
+        let env = Env::empty(true, &Spent::default());
         assert!(expand("a/$HOME", '\\', &env).is_ok_and(|word| word.uncertain));
         assert!(expand("a/'$HOME'", '\\', &env).is_ok_and(|word| !word.uncertain));
     }

@@ -37,15 +37,17 @@ pub(super) struct Line {
     pub(super) text: Vec<u8>,
     /// Where the file has it.
     pub(super) span: Range<usize>,
+    /// Its first line there, from 1.
+    pub(super) number: usize,
 }
 
 /// Splits the file.
 pub(super) fn split(file: &[u8]) -> Result<Lines, Fault> {
-    let mut reader = Reader { file, at: if file.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 } };
+    let mut reader = Reader::new(file);
     let (escape, syntax) = directives(file)?;
     let mut list = Vec::new();
-    while let Some((bytes, span)) = reader.logical(escape)? {
-        let mut line = parse(&bytes, escape, span);
+    while let Some((bytes, span, number)) = reader.logical(escape)? {
+        let mut line = parse(&bytes, escape, span, number);
         reader.heredocs(&mut line)?;
         list.push(line);
     }
@@ -57,7 +59,7 @@ pub(super) fn split(file: &[u8]) -> Result<Lines, Fault> {
 }
 
 /// Reads one instruction from its joined line.
-pub(super) fn parse(bytes: &[u8], escape: char, span: Range<usize>) -> Line {
+pub(super) fn parse(bytes: &[u8], escape: char, span: Range<usize>, number: usize) -> Line {
     let bytes = trim(bytes);
     let blank = |byte: &u8| matches!(byte, b'\t' | 0x0b | 0x0c | b'\r' | b' ');
     let end = bytes.iter().position(blank).unwrap_or(bytes.len());
@@ -68,13 +70,13 @@ pub(super) fn parse(bytes: &[u8], escape: char, span: Range<usize>) -> Line {
     let (flags, rest) = words::flags(arguments, escape);
     let rest = String::from_utf8_lossy(trim(rest)).into_owned();
     let text = [keyword.as_bytes(), b" ", arguments].concat();
-    Line { keyword, flags, rest, text: trim(&text).to_vec(), span }
+    Line { keyword, flags, rest, text: trim(&text).to_vec(), span, number }
 }
 
 /// The escape character and the syntax that the comments at the very top set.
 fn directives(file: &[u8]) -> Result<(char, Option<String>), Fault> {
     let (mut escape, mut syntax, mut check) = (None, None, None);
-    let mut reader = Reader { file, at: if file.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 } };
+    let mut reader = Reader::new(file);
     while let Some((line, span)) = reader.physical()? {
         let Some((name, value)) = directive(line) else { break };
         let slot = match name.as_str() {
@@ -106,12 +108,21 @@ fn directive(line: &[u8]) -> Option<(String, String)> {
 /// Bytes, and where the file has them.
 type Spanned<T> = (T, Range<usize>);
 
+/// A joined line, where the file has it, and the number of its first line.
+type Joined = (Vec<u8>, Range<usize>, usize);
+
 struct Reader<'a> {
     file: &'a [u8],
     at: usize,
+    /// Lines that were read.
+    lines: usize,
 }
 
 impl<'a> Reader<'a> {
+    fn new(file: &'a [u8]) -> Self {
+        Self { file, at: if file.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 }, lines: 0 }
+    }
+
     /// The next line of the file with its end.
     fn physical(&mut self) -> Result<Option<Spanned<&'a [u8]>>, Fault> {
         let rest = self.file.get(self.at..).unwrap_or_default();
@@ -124,12 +135,14 @@ impl<'a> Reader<'a> {
             return Err(Fault::new(&(self.at..self.at + 40), "the line is longer than 65535 bytes"));
         }
         self.at = span.end;
+        self.lines += 1;
         Ok(Some((rest.get(..length).unwrap_or_default(), span)))
     }
 
     /// The next instruction, continuations joined.
-    fn logical(&mut self, escape: char) -> Result<Option<Spanned<Vec<u8>>>, Fault> {
+    fn logical(&mut self, escape: char) -> Result<Option<Joined>, Fault> {
         while let Some((line, first)) = self.physical()? {
+            let number = self.lines;
             if is_comment(line) {
                 continue;
             }
@@ -147,7 +160,7 @@ impl<'a> Reader<'a> {
                 joined.extend(next);
                 more = again;
             }
-            return Ok(Some((joined, first.start..end)));
+            return Ok(Some((joined, first.start..end, number)));
         }
         Ok(None)
     }

@@ -1,9 +1,13 @@
 //! Follows one stage's instructions: its variables, and what it reads from contexts, stages and images.
 
+use std::sync::Arc;
+
+use super::env::Env;
 use super::error::Fault;
-use super::expand::{self, Env, Word};
+use super::expand::{self, Word};
 use super::lines::{self, Line};
-use super::stages::{self, Origin, Stages};
+use super::remote::{self, Address};
+use super::stages::{Origin, Stages};
 use super::{Request, What, words};
 use crate::dockerignore::Patterns;
 
@@ -53,20 +57,45 @@ fn declare(
     stages: &Stages,
     request: &Request<'_>,
 ) -> Result<Vec<(String, String)>, String> {
-    let (mut outside, mut values) = (Vec::new(), Vec::new());
-    for word in words::quoted(&line.rest, stages.escape) {
-        let (name, default) = stages::argument(&word, stages.escape, env)?;
-        let global = || stages.globals.known.get(&name).filter(|_| default.is_none());
-        let given = request.build_args.get(&name).or_else(global).cloned();
-        outside.extend(given.clone().map(|value| (name.clone(), value)));
-        let word = given.map(|text| Word { text, uncertain: false }).or(default);
-        values.extend(word.map(|word| (name, word)));
-    }
-    // The names of one line do not see each other.
-    for (name, word) in values {
-        put(env, name, word);
+    let mut outside = Vec::new();
+    // Releases before 2022 do not let the names of one line see each other.
+    let words = words::quoted(&line.rest, stages.escape);
+    let apart = words.len() > 1 && line.rest.contains('$');
+    let before = if apart { Some(env.handed_on()?) } else { None };
+    for word in words {
+        let (name, default) =
+            word.split_once('=').map_or((word.as_str(), None), |(name, text)| (name, Some(text)));
+        // Those releases expand the name too.
+        let expanded = expand::expand(name, stages.escape, env)?;
+        if expanded.uncertain || expanded.text != name {
+            let given = request.build_args.get(&expanded.text).cloned();
+            outside.extend(given.map(|value| (expanded.text.clone(), value)));
+            env.set_name(expanded, doubt());
+        }
+        let global = || stages.globals.value(name).filter(|_| default.is_none());
+        let given = request.build_args.get(name).map(String::as_str).or_else(global).map(ToOwned::to_owned);
+        outside.extend(given.clone().map(|value| (name.to_owned(), value)));
+        let value = match (given, default) {
+            (Some(text), _) => Word { text, uncertain: false },
+            (None, Some(default)) => expand_in_both(default, stages.escape, env, before.as_ref())?,
+            (None, None) => continue,
+        };
+        env.set(name.to_owned(), value);
     }
     Ok(outside)
+}
+
+fn doubt() -> Word {
+    Word { text: String::new(), uncertain: true }
+}
+
+/// The expansion, doubtful where the variables as they were before the line make another one.
+fn expand_in_both(word: &str, escape: char, env: &Env, before: Option<&Env>) -> Result<Word, String> {
+    let mut value = expand::expand(word, escape, env)?;
+    if let Some(before) = before {
+        value.uncertain |= expand::expand(word, escape, before).ok().as_ref() != Some(&value);
+    }
+    Ok(value)
 }
 
 fn set(line: &Line, env: &mut Env, escape: char) -> Result<(), String> {
@@ -74,21 +103,12 @@ fn set(line: &Line, env: &mut Env, escape: char) -> Result<(), String> {
     let mut values = Vec::new();
     for (name, value) in pairs {
         let value = expand::expand(&value, escape, env)?;
-        values.push((expand::expand(&name, escape, env)?.text, value));
+        values.push((expand::expand(&name, escape, env)?, value));
     }
     for (name, value) in values {
-        put(env, name, value);
+        env.set_name(name, value);
     }
     Ok(())
-}
-
-/// A value that only the base image knows makes its name as unknown.
-fn put(env: &mut Env, name: String, value: Word) {
-    if value.uncertain {
-        env.known.remove(&name);
-    } else {
-        env.known.insert(name, value.text);
-    }
 }
 
 /// What an instruction reads with these variables.
@@ -115,37 +135,53 @@ fn copies(line: &Line, env: &Env, escape: char, from: Option<&Origin>) -> Result
         return Err(format!("`{}` takes at least a source and a destination", line.keyword));
     }
     let parents = matches!(flag(line, "parents"), Some(value) if value.is_empty() || value == "true");
-    let mut exclude = Vec::new();
-    let mut uncertain = false;
-    for pattern in line.flags.iter().filter_map(|flag| flag.strip_prefix("--exclude=")) {
-        let pattern = expand::expand(pattern, escape, env)?;
-        uncertain |= pattern.uncertain;
-        exclude.push(pattern.text);
-    }
+    // Variables in these patterns stay as they are written.
+    let exclude = line.flags.iter().filter_map(|flag| flag.strip_prefix("--exclude=")).map(ToOwned::to_owned);
+    let exclude: Arc<[String]> = exclude.collect();
     Patterns::listed(&exclude).map_err(|error| format!("`--exclude={}`: {}", error.pattern, error.why))?;
     let mut reads = Vec::new();
     for source in sources.iter().filter(|source| json || lines::heredoc_word(source).is_none()) {
         let source = expand::expand(source, escape, env)?;
-        if !(line.keyword == "ADD" && is_remote(&source.text)) {
-            let uncertain = uncertain || source.uncertain;
+        if line.keyword == "COPY" || is_read(&source.text) {
+            let uncertain = source.uncertain;
             reads.push(Read { from: from.cloned(), what: copied(&source, parents, &exclude), uncertain });
         }
     }
     Ok(reads)
 }
 
-/// A source with a scheme is fetched. Doubtful ones (`git@host:x`) are looked for in the context, too.
-fn is_remote(source: &str) -> bool {
-    ["http://", "https://", "git://", "ssh://"].iter().any(|scheme| source.starts_with(scheme))
+/// A source of `ADD` with a scheme is fetched. Doubtful ones (`git@host:x`) are looked for in the context, too.
+fn is_read(source: &str) -> bool {
+    remote::address(source) == Address::Path || !source.contains("://")
 }
 
-fn copied(source: &Word, parents: bool, exclude: &[String]) -> What {
+/// What an `ADD` fetches and can be another thing tomorrow, as it is written.
+pub(super) fn moving(line: &Line, env: &Env, escape: char) -> Result<Vec<String>, String> {
+    if line.keyword != "ADD" {
+        return Ok(Vec::new());
+    }
+    let checksum = expand::expand(flag(line, "checksum").unwrap_or_default(), escape, env)?.text;
+    let mut moving = Vec::new();
+    let mut sources = words::list(&line.rest);
+    sources.pop();
+    for source in sources {
+        let fixed = match remote::address(&expand::expand(&source, escape, env)?.text) {
+            Address::Path => true,
+            Address::File => !checksum.is_empty(),
+            Address::Repository { pinned } => pinned || remote::is_commit(&checksum),
+        };
+        moving.extend(Some(source).filter(|_| !fixed));
+    }
+    Ok(moving)
+}
+
+fn copied(source: &Word, parents: bool, exclude: &Arc<[String]>) -> What {
     let (base, below) = match source.text.split_once("/./") {
         Some((base, below)) if parents => (base, Some(below.to_owned())),
         None if parents => ("", Some(source.text.clone())),
         _ => (source.text.as_str(), None),
     };
-    What::Copy { path: base.to_owned(), below, exclude: exclude.to_vec() }
+    What::Copy { path: base.to_owned(), below, exclude: Arc::clone(exclude) }
 }
 
 fn mounted(line: &Line, env: &Env, stages: &Stages, request: &Request<'_>) -> Result<Vec<Read>, String> {

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use super::env::{Env, Spent};
 use super::error::Fault;
-use super::expand::{self, Env, Word};
+use super::expand::{self, Word};
 use super::lines::{self, Line, Lines};
 use super::{NamedContext, Request, context_name, platform, words};
 
@@ -43,6 +44,7 @@ pub(super) struct Stages {
     by_name: BTreeMap<String, usize>,
     pub(super) globals: Env,
     pub(super) escape: char,
+    pub(super) spent: Spent,
 }
 
 const KEYWORDS: [&str; 18] = [
@@ -69,8 +71,8 @@ const KEYWORDS: [&str; 18] = [
 impl Stages {
     pub(super) fn new(file: Lines, request: &Request<'_>) -> Result<Self, Fault> {
         let Lines { escape, list: lines, .. } = file;
-        if let Some(line) = lines.iter().find(|line| !KEYWORDS.contains(&line.keyword.as_str())) {
-            return Err(Fault::new(&line.span, format!("`{}` is not an instruction", line.keyword)));
+        for line in &lines {
+            well_formed(line, escape).map_err(|why| Fault::new(&line.span, why))?;
         }
         let is_from = |line: &Line| line.keyword == "FROM";
         let first = lines.iter().position(is_from).unwrap_or(lines.len());
@@ -81,7 +83,8 @@ impl Stages {
             .ok_or_else(|| Fault::new(&(0..0), "it has no `FROM`"))?;
         let target = request.target.map(ToOwned::to_owned).or_else(|| from(last).ok()?.1);
         let globals = globals(before, escape, request, target.as_deref().unwrap_or("default"))?;
-        let mut stages = Self { list: Vec::new(), by_name: BTreeMap::new(), globals, escape };
+        let spent = globals.spent.clone();
+        let mut stages = Self { list: Vec::new(), by_name: BTreeMap::new(), globals, escape, spent };
         for group in after.chunk_by(|_, next| !is_from(next)) {
             stages.push(group, request)?;
         }
@@ -129,7 +132,7 @@ impl Stages {
             (None, Some(stage)) => (Origin::Stage(*stage), body),
             (None, None) => (external(&base, request), body),
         };
-        let triggers = self.triggers(&origin);
+        let triggers = self.triggers(&origin).map_err(fault)?;
         let stage = Stage {
             name: name.clone(),
             from: line.clone(),
@@ -146,14 +149,39 @@ impl Stages {
     }
 
     /// The `ONBUILD` instructions of the stage below, without that word.
-    fn triggers(&self, origin: &Origin) -> Vec<Line> {
-        let Origin::Stage(index) = origin else { return Vec::new() };
-        let Some(below) = self.list.get(*index) else { return Vec::new() };
+    fn triggers(&self, origin: &Origin) -> Result<Vec<Line>, String> {
+        let Origin::Stage(index) = origin else { return Ok(Vec::new()) };
+        let Some(below) = self.list.get(*index) else { return Ok(Vec::new()) };
         let onbuild = below.lines.iter().skip(below.triggers).filter(|line| line.keyword == "ONBUILD");
-        onbuild
-            .map(|line| lines::parse(line.text.get(8..).unwrap_or_default(), self.escape, line.span.clone()))
-            .collect()
+        let trigger = |line: &Line| {
+            self.spent.add(line.text.len() * 2)?;
+            let text = line.text.get(8..).unwrap_or_default();
+            Ok(lines::parse(text, self.escape, line.span.clone(), line.number))
+        };
+        onbuild.map(trigger).collect()
     }
+}
+
+/// Instructions that mean something without an argument.
+const BARE: [&str; 3] = ["CMD", "ENTRYPOINT", "RUN"];
+
+/// What is refused in any stage, needed or not.
+fn well_formed(line: &Line, escape: char) -> Result<(), String> {
+    let keyword = line.keyword.as_str();
+    if !KEYWORDS.contains(&keyword) {
+        return Err(format!("`{keyword}` is not an instruction"));
+    }
+    if line.rest.is_empty() && !BARE.contains(&keyword) {
+        return Err(format!("`{keyword}` takes at least one argument"));
+    }
+    if keyword == "ARG" && words::quoted(&line.rest, escape).iter().any(|word| word.starts_with('=')) {
+        return Err("`ARG` takes a name before the `=`".to_owned());
+    }
+    let trigger = line.rest.split_whitespace().next().unwrap_or_default().to_uppercase();
+    if keyword == "ONBUILD" && ["FROM", "MAINTAINER", "ONBUILD"].contains(&trigger.as_str()) {
+        return Err(format!("`{trigger}` is no trigger"));
+    }
+    Ok(())
 }
 
 fn external(name: &str, request: &Request<'_>) -> Origin {
@@ -193,26 +221,25 @@ fn from(line: &Line) -> Result<From, String> {
 /// The arguments before the first `FROM`, over those that the platform gives.
 fn globals(lines: &[Line], escape: char, request: &Request<'_>, target: &str) -> Result<Env, Fault> {
     let known = platform::variables(request.platform, request.build_platform, target, request.build_args);
-    let mut env = Env { known, open: false };
+    let mut env = Env::closed(known, &Spent::default());
     for line in lines {
         if line.keyword != "ARG" {
             return Err(Fault::new(&line.span, format!("`{}` stands before the first `FROM`", line.keyword)));
         }
         for word in words::quoted(&line.rest, escape) {
-            let (name, default) = argument(&word, escape, &env).map_err(|why| Fault::new(&line.span, why))?;
-            if let Some(value) = request.build_args.get(&name).cloned().or(default.map(|word| word.text)) {
-                env.known.insert(name, value);
-            }
+            let fault = |why: String| Fault::new(&line.span, why);
+            let (name, default) =
+                word.split_once('=').map_or((word.as_str(), None), |(name, text)| (name, Some(text)));
+            let name = expand::expand(name, escape, &env).map_err(fault)?.text;
+            let value = match (request.build_args.get(&name), default) {
+                (Some(given), _) => given.clone(),
+                (None, Some(default)) => expand::expand(default, escape, &env).map_err(fault)?.text,
+                (None, None) => continue,
+            };
+            env.set(name, Word { text: value, uncertain: false });
         }
     }
     Ok(env)
-}
-
-/// Reads `NAME` or `NAME=default`, the default expanded.
-pub(super) fn argument(word: &str, escape: char, env: &Env) -> Result<(String, Option<Word>), String> {
-    let (name, default) = word.split_once('=').map_or((word, None), |(name, default)| (name, Some(default)));
-    let name = expand::expand(name, escape, env)?.text;
-    Ok((name, default.map(|default| expand::expand(default, escape, env)).transpose()?))
 }
 
 impl Request<'_> {

@@ -114,6 +114,20 @@ fn what_cannot_be_known_is_named() {
 }
 
 #[test]
+fn what_is_fetched_and_can_change_is_named() {
+    let session = Session::new().file("Dockerfile", "FROM scratch\nARG U\nADD $U /\nCOPY --from=c / /\n");
+    let flags =
+        ["-f", "Dockerfile", "--build-arg", "U=https://hunter2@x/y", "--build-context", "c=https://x/z"];
+    let json = session.ok(&[&flags[..], &["--json", "."]].concat());
+    let unknown = "\"unknown\":[{\"code\":\"moving-source\",\"line\":3,\"source\":\"$U\"},\
+                   {\"code\":\"moving-context\",\"context\":\"c\"}]";
+    assert!(json.contains(unknown) && !json.contains("hunter"), "{json}");
+    let said = session.fails(&[&flags[..], &["--strict", "."]].concat());
+    assert!(said.contains("line 3 fetches `$U`") && said.contains("context `c`"), "{said}");
+    assert!(!said.contains("hunter"), "{said}");
+}
+
+#[test]
 fn a_bad_dockerfile_is_marked() {
     let session = Session::new().file("Dockerfile", "FROM scratch\n\nCOPY ${x /y\n");
     let said = session.fails(&["-f", "Dockerfile", "."]);

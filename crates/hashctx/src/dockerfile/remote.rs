@@ -1,0 +1,136 @@
+//! Addresses: what `ADD` and named contexts fetch, and whether that can change under the same address.
+//!
+//! Absent: any request. An address that can be read in two ways counts as one that can change.
+
+use super::NamedContext;
+
+/// What a source of `ADD` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Address {
+    /// A path in the context.
+    Path,
+    /// A file behind a URL: nothing in it says which content.
+    File,
+    /// A repository.
+    Repository {
+        /// Whether the address has a whole commit.
+        pinned: bool,
+    },
+}
+
+/// Reads the source of an `ADD`.
+pub(super) fn address(source: &str) -> Address {
+    let scheme = source.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let repository = || Address::Repository { pinned: has_commit(source) };
+    match scheme.as_deref() {
+        Some("git" | "ssh") => repository(),
+        Some("http" | "https") if path_of(source).strip_suffix(".git").is_some() => repository(),
+        // Only in lower case; else it is a path.
+        Some("http" | "https") if source.starts_with("http") => Address::File,
+        None if is_scp_style(source) => repository(),
+        _ => Address::Path,
+    }
+}
+
+/// Whether what the context names can be another thing tomorrow.
+pub(super) fn moves(context: &NamedContext) -> bool {
+    let NamedContext::Other(address) = context else { return false };
+    match address.split_once("://") {
+        Some(("docker-image", "scratch")) => false,
+        Some(("docker-image" | "oci-layout", reference)) => !has_digest(reference),
+        _ => self::address(address) != Address::Repository { pinned: true },
+    }
+}
+
+/// Whether an image stands behind the context, which may have triggers.
+pub(super) fn is_image(context: &NamedContext) -> bool {
+    matches!(context, NamedContext::Other(address)
+        if address.starts_with("docker-image://") || address.starts_with("oci-layout://"))
+}
+
+/// True for a whole commit, SHA-1 or SHA-256.
+pub(super) fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn has_digest(reference: &str) -> bool {
+    let digest = reference.rsplit_once('@').and_then(|(_, digest)| digest.split_once(':'));
+    digest.is_some_and(|(_, hex)| hex.len() >= 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// The address without fragment and query.
+fn path_of(address: &str) -> &str {
+    address.split(['#', '?']).next().unwrap_or_default()
+}
+
+/// `#COMMIT[:FOLDER]`, `?commit=…`, `?checksum=…`, `?ref=…`.
+fn has_commit(address: &str) -> bool {
+    let (before, fragment) = address.split_once('#').unwrap_or((address, ""));
+    let query = before.split_once('?').map_or("", |(_, query)| query);
+    let field = |field: &str| match field.split_once('=') {
+        Some(("commit" | "checksum" | "ref", value)) => is_commit(value),
+        _ => false,
+    };
+    is_commit(fragment.split(':').next().unwrap_or_default()) || query.split('&').any(field)
+}
+
+/// `user@host:path`.
+fn is_scp_style(source: &str) -> bool {
+    let plain = |text: &str, more: &[char]| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(&c))
+    };
+    source.split_once('@').is_some_and(|(user, rest)| {
+        let host = rest.split_once(':').map_or("", |(host, _)| host);
+        plain(user, &['-', '_']) && plain(host, &['-', '.'])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    #[track_caller]
+    fn is(source: &str, want: Address) {
+        assert_eq!(address(source), want, "{source}");
+    }
+
+    #[track_caller]
+    fn context_moves(address: &str, want: bool) {
+        assert_eq!(moves(&NamedContext::Other(address.to_owned())), want, "{address}");
+    }
+
+    #[test]
+    fn sources_are_paths_files_and_repositories() {
+        let repository = |pinned| Address::Repository { pinned };
+        for path in ["a", "./a@b:c/d.git", "ftp://x/y", "a@b", "a b@c:d", "github.com/x/y", "HTTP://x/y"] {
+            is(path, Address::Path);
+        }
+        for file in ["http://x/y", "https://x/y.gitx", "https://x/y?z=a.git"] {
+            is(file, Address::File);
+        }
+        for moving in ["git://x/y", "ssh://x/y", "https://x/y.git", "HTTPS://x/y.git#v1", "git@x:y.git"] {
+            is(moving, repository(false));
+        }
+        is("https://x/y.git#0123456", repository(false));
+        for end in ["#", "?commit=", "?submodules=0&checksum=", "?ref="] {
+            is(&format!("https://x/y.git{end}{COMMIT}"), repository(true));
+        }
+        is(&format!("git@x:y#{COMMIT}:sub"), repository(true));
+    }
+
+    #[test]
+    fn contexts_move_without_a_digest_or_a_commit() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for address in
+            ["docker-image://a:1", "oci-layout://dir:tag", "https://x/y", "https://x/y.git#main", "git@x:y"]
+        {
+            context_moves(address, true);
+        }
+        context_moves(&format!("docker-image://a:1@{digest}"), false);
+        context_moves(&format!("oci-layout://dir@{digest}"), false);
+        context_moves(&format!("https://x/y.git#{COMMIT}"), false);
+        context_moves("docker-image://scratch", false);
+    }
+}
