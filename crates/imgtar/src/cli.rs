@@ -117,8 +117,9 @@ pub(crate) enum Command {
     },
     /// Load an image into an engine, under its names
     ///
-    /// An image that the engine has is only tagged. Every layer is verified before the engine can take the image:
-    /// with a damaged one the load ends with exit code 3, and the engine is as it was.
+    /// Moves the layers that the engine lacks, and nothing where it has the image: then it only tags. Every layer that
+    /// goes over is verified before the engine can take the image: with a damaged one the load ends with exit code 3,
+    /// and the engine is as it was. A layer that the engine has is not read.
     ///
     ///     imgtar load "$key" || docker build -t app .
     #[command(verbatim_doc_comment)]

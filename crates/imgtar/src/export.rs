@@ -19,8 +19,10 @@ use crate::error::{Error, Result};
 use crate::form::Form;
 use crate::image::{Image, Layer, Stored};
 use crate::layer;
+use crate::name as image_name;
 use crate::oci::{self, Index, Manifest, Platform};
 use crate::progress::Progress;
+use crate::tarball::Tar;
 
 const CHUNK: usize = 256 << 10;
 const QUEUE: usize = 16;
@@ -58,18 +60,71 @@ pub fn export(
     content.write(blobs, out, progress)
 }
 
-/// Writes an archive of these images, with plain layers, not compressed. `names` go before the stored ones.
+/// How an archive for one engine looks where it lacks layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// A docker-archive that has no entries for them.
+    NoEntries,
+    /// A docker-archive with empty entries for them.
+    EmptyEntries,
+    /// An OCI layout without their blobs.
+    NoBlobs,
+}
+
+/// Writes an archive of one image under these names, with plain layers, not compressed. The layers that it is to be
+/// without are not read. Returns how many bytes of layers are in it.
 ///
 /// # Errors
 /// As [`export`].
-pub fn export_images(
+pub fn export_image(
     blobs: &Blobs,
-    images: &[&Image],
-    names: Option<&[String]>,
+    image: &Image,
+    names: &[String],
+    without: Option<(&BTreeSet<Digest>, Left)>,
     out: &mut dyn Write,
     progress: &dyn Progress,
-) -> Result<()> {
-    Content::plain(blobs, images, names)?.write(blobs, out, progress)
+) -> Result<u64> {
+    let content = match without {
+        None => Content::plain(blobs, &[image], Some(names))?,
+        Some((layers, Left::NoBlobs)) => {
+            let mut content = Content::plain(blobs, &[image], Some(names))?;
+            content.parts.retain(|part| !layers.iter().any(|layer| name(layer) == part.name));
+            content
+        }
+        Some((layers, left)) => Content::docker(blobs, image, names, layers, left == Left::EmptyEntries)?,
+    };
+    content.write(blobs, out, progress)?;
+    Ok(content.parts.iter().map(|part| part.size).sum())
+}
+
+/// The folder of the layers that [`question`] announces and does not hold.
+pub const ASKED: &str = "imgtar-asks";
+
+/// Writes a docker-archive of one image without any layer. The names of the entries that it announces for them tell
+/// their positions: what an engine misses first, it names.
+///
+/// # Errors
+/// I/O errors.
+pub fn question(image: &Image, names: &[String], out: &mut dyn Write) -> Result<()> {
+    let mut saved = Saved::new(image, names, std::iter::empty());
+    saved.layers = (0..image.manifest.layers.len()).map(|position| format!("{ASKED}/{position}")).collect();
+    let mut tar = Tar { out };
+    tar.file(&saved.config, &image.config)?;
+    tar.file("manifest.json", &oci::to_bytes(&[saved]))?;
+    tar.end()
+}
+
+/// The manifest that names this image in an archive of ours, where the sizes of its plain layers are known without
+/// reading them.
+#[must_use]
+pub fn plain_manifest(image: &Image) -> Option<Vec<u8>> {
+    let layer = |layer: Layer<'_>| Some(Descriptor::new(oci::LAYER, layer.diff_id, layer.plain_size()?));
+    Some(manifest_of(image, image.layers().map(layer).collect::<Option<_>>()?))
+}
+
+fn manifest_of(image: &Image, layers: Vec<Descriptor>) -> Vec<u8> {
+    let config = Descriptor::new(oci::CONFIG, image.id(), image.config.len() as u64);
+    oci::to_bytes(&Manifest::new(config, layers))
 }
 
 /// Writes the archive compressed with zstd as a whole.
@@ -93,7 +148,8 @@ pub fn export_zstd(
 struct Content {
     parts: Vec<Part>,
     documents: Vec<(String, Vec<u8>)>,
-    index: Vec<u8>,
+    /// The index.json of an OCI layout; nothing in a mere docker-archive.
+    index: Option<Vec<u8>>,
     manifest: Vec<u8>,
 }
 
@@ -131,8 +187,7 @@ impl Content {
             }
             let names = names.unwrap_or(&image.names);
             saved.push(Saved::new(image, names, layers.iter().map(|layer| layer.digest)));
-            let config = Descriptor::new(oci::CONFIG, image.id(), image.config.len() as u64);
-            let manifest = oci::to_bytes(&Manifest::new(config, layers));
+            let manifest = manifest_of(image, layers);
             let descriptor = Descriptor::new(oci::MANIFEST, Digest::of(&manifest), manifest.len() as u64);
             listed.extend(listed_as(&descriptor, names));
             for bytes in [image.config.clone(), manifest] {
@@ -145,9 +200,32 @@ impl Content {
         Ok(Self {
             parts,
             documents,
-            index: oci::to_bytes(&Index::new(listed)),
+            index: Some(oci::to_bytes(&Index::new(listed))),
             manifest: oci::to_bytes(&saved),
         })
+    }
+
+    /// One image as a docker-archive without these layers, or with empty entries for them.
+    fn docker(
+        blobs: &Blobs,
+        image: &Image,
+        names: &[String],
+        without: &BTreeSet<Digest>,
+        empty: bool,
+    ) -> Result<Self> {
+        let (mut parts, mut seen) = (Vec::new(), BTreeSet::new());
+        let mut documents = vec![(name(&image.id()), image.config.clone())];
+        for layer in image.layers().filter(|layer| seen.insert(layer.diff_id)) {
+            let name = name(&layer.diff_id);
+            if without.contains(&layer.diff_id) {
+                documents.extend(empty.then(|| (name, Vec::new())));
+                continue;
+            }
+            let size = plain_size(blobs, &layer)?;
+            parts.push(Part { name, size, digest: layer.descriptor.digest, form: layer.form() });
+        }
+        let manifest = oci::to_bytes(&[Saved::new(image, names, image.layers().map(|layer| layer.diff_id))]);
+        Ok(Self { parts, documents, index: None, manifest })
     }
 
     /// Everything as it is stored, under an index.json that lists the one index.
@@ -159,30 +237,35 @@ impl Content {
             form: Form::Plain,
         };
         let parts = stored.blobs.iter().map(part).collect();
-        let listed = listed_as(&stored.entry.descriptor, &stored.entry.names);
+        let (names, _) = image_name::sorted_out(&stored.entry.names);
+        let listed = listed_as(&stored.entry.descriptor, &names);
         let mut saved = Vec::new();
-        let mut names = stored.entry.names.as_slice();
+        let mut names = names.as_slice();
         let host = Platform::host();
         let named_image = stored.images.iter().position(|image| image.platform().serves(&host)).unwrap_or(0);
         for (at, image) in stored.images.iter().enumerate() {
             let own = if at == named_image { std::mem::take(&mut names) } else { &[] };
             saved.push(Saved::new(image, own, image.layers().map(|layer| layer.descriptor.digest)));
         }
-        let (index, manifest) = (oci::to_bytes(&Index::new(listed)), oci::to_bytes(&saved));
+        let (index, manifest) = (Some(oci::to_bytes(&Index::new(listed))), oci::to_bytes(&saved));
         Self { parts, documents: Vec::new(), index, manifest }
     }
 
     fn write(&self, blobs: &Blobs, out: &mut dyn Write, progress: &dyn Progress) -> Result<()> {
         progress.expect(self.parts.iter().map(|part| part.size).sum());
         let mut tar = Tar { out };
-        tar.file("oci-layout", b"{\"imageLayoutVersion\":\"1.0.0\"}")?;
+        if self.index.is_some() {
+            tar.file("oci-layout", b"{\"imageLayoutVersion\":\"1.0.0\"}")?;
+        }
         tar.folder("blobs/")?;
         tar.folder("blobs/sha256/")?;
         for (name, bytes) in &self.documents {
             tar.file(name, bytes)?;
         }
         self.write_parts(blobs, &mut tar, progress)?;
-        tar.file("index.json", &self.index)?;
+        if let Some(index) = &self.index {
+            tar.file("index.json", index)?;
+        }
         tar.file("manifest.json", &self.manifest)?;
         tar.end()
     }
@@ -298,57 +381,13 @@ fn name(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-/// Descriptors for an index.json: one for each name, with the tag where other tools look for it.
+/// Descriptors for an index.json: one for each name, whole as containerd needs it, with the tag where other tools look
+/// for it.
 fn listed_as(descriptor: &Descriptor, names: &[String]) -> Vec<Descriptor> {
-    let mut listed = named(descriptor, names);
+    let mut listed = named(descriptor, &names.iter().map(|name| image_name::whole(name)).collect::<Vec<_>>());
     for (descriptor, name) in listed.iter_mut().zip(names) {
         let tag = name.rsplit_once(':').map(|(_, tag)| tag).filter(|tag| !tag.contains('/'));
         descriptor.annotations.insert(oci::REF_NAME.to_owned(), tag.unwrap_or("latest").to_owned());
     }
     listed
-}
-
-/// Writes a tar with nothing in it that could differ: no times, no owners.
-struct Tar<'a> {
-    out: &'a mut dyn Write,
-}
-
-impl Tar<'_> {
-    fn header(&mut self, name: &str, size: u64, kind: tar::EntryType) -> Result<()> {
-        let failed = |source| Error::write("-", source);
-        let mut header = tar::Header::new_gnu();
-        header.set_path(name).map_err(failed)?;
-        header.set_size(size);
-        header.set_entry_type(kind);
-        header.set_mode(if kind.is_dir() { 0o755 } else { 0o644 });
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_cksum();
-        self.out.write_all(header.as_bytes()).map_err(failed)
-    }
-
-    fn folder(&mut self, name: &str) -> Result<()> {
-        self.header(name, 0, tar::EntryType::Directory)
-    }
-
-    fn file(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
-        let size = bytes.len() as u64;
-        self.header(name, size, tar::EntryType::Regular)?;
-        self.out.write_all(bytes).map_err(|source| Error::write("-", source))?;
-        self.pad(size)
-    }
-
-    fn pad(&mut self, size: u64) -> Result<()> {
-        let zeros = [0; 512];
-        let rest = usize::try_from(size.next_multiple_of(512) - size).unwrap_or(0);
-        self.out.write_all(&zeros[..rest]).map_err(|source| Error::write("-", source))
-    }
-
-    fn end(self) -> Result<()> {
-        self.out
-            .write_all(&[0; 1024])
-            .and_then(|()| self.out.flush())
-            .map_err(|source| Error::write("-", source))
-    }
 }

@@ -6,6 +6,7 @@ use storekit::{Blobs, Descriptor, Digest, Entry, Images, Key, Reach};
 
 use crate::error::{Error, Result};
 use crate::form::Form;
+use crate::name;
 use crate::oci::{self, Config, DOCUMENT_CAP, Index, Manifest, Platform, annotation};
 
 /// What is stored under a key.
@@ -34,8 +35,10 @@ pub struct Image {
     pub config: Vec<u8>,
     /// The config, understood.
     pub parsed: Config,
-    /// Its names.
+    /// Its names, those that engines take.
     pub names: Vec<String>,
+    /// Names that another tool gave it and that no engine takes.
+    pub bad_names: Vec<String>,
 }
 
 /// A layer of a stored image.
@@ -159,9 +162,9 @@ impl Stored {
     fn read_manifest(&mut self, blobs: &Blobs, descriptor: &Descriptor, names: &[String]) -> Result<()> {
         if let Some(image) = self.images.iter_mut().find(|image| image.descriptor.digest == descriptor.digest)
         {
-            image
-                .names
-                .extend(names.iter().filter(|name| !image.names.contains(name)).cloned().collect::<Vec<_>>());
+            let (good, bad) = name::sorted_out(&[image.names.as_slice(), names].concat());
+            image.names = good;
+            image.bad_names.extend(bad);
             return Ok(());
         }
         let bytes = blobs.read(&descriptor.digest, DOCUMENT_CAP)?;
@@ -175,8 +178,8 @@ impl Stored {
             let reason = "its config and its manifest have different numbers of layers".to_owned();
             return Err(Error::Corrupt { key: self.key.clone(), reason });
         }
-        let (descriptor, names) = (descriptor.clone(), names.to_vec());
-        let image = Image { descriptor, manifest, config, parsed, names };
+        let (names, bad_names) = name::sorted_out(names);
+        let image = Image { descriptor: descriptor.clone(), manifest, config, parsed, names, bad_names };
         if let Some(layer) = image.layers().find(Layer::is_another) {
             let reason = format!("the layer `{}` is none of its config's", layer.descriptor.digest);
             return Err(Error::Corrupt { key: self.key.clone(), reason });

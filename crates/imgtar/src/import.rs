@@ -57,12 +57,14 @@ pub struct Imported {
     pub reused: usize,
     /// What an index lists and the archive did not hold.
     pub absent: Vec<storekit::Descriptor>,
+    /// Names in the archive that no engine takes: they were left out.
+    pub bad_names: Vec<String>,
 }
 
 impl Imported {
     /// Nothing was written: this stands.
     pub(crate) fn already(entry: Entry) -> Self {
-        Self { saved: false, entry, written: 0, reused: 0, absent: Vec::new() }
+        Self { saved: false, entry, written: 0, reused: 0, absent: Vec::new(), bad_names: Vec::new() }
     }
 }
 
@@ -224,7 +226,7 @@ fn save(store: &Store, key: &Key, catalog: &Catalog<'_>, notes: &Notes) -> Resul
         ..Entry::new(bare(&descriptor), Timestamp::now())
     };
     let (saved, entry) = commit(store, key, entry, notes, &assembler.into_leases())?;
-    Ok(Imported { saved, entry, written, reused, absent: plan.absent })
+    Ok(Imported { saved, entry, written, reused, absent: plan.absent, bad_names: plan.bad_names })
 }
 
 /// A descriptor without what belongs into an index only.

@@ -3,7 +3,7 @@
 //! - [`archive`], [`catalog`], [`resolve`]: what an image archive holds. Pure but for the layers that a pipe brings.
 //! - [`layer`], [`assemble`], [`import`]: into the store, each layer once.
 //! - [`image`], [`export`], [`verify`], [`show`]: out of the store, verified.
-//! - [`engine`], [`save`], [`load`]: from and to an engine, through its own command.
+//! - [`engine`], [`save`], [`load`], [`thin`]: from and to an engine, through its own command, what it lacks.
 //! - [`pack`]: an image from a folder or a tar.
 //!
 //! Deliberately absent: the terminal, the environment, command-line flags; unpacking to disk.
@@ -29,6 +29,8 @@ pub mod progress;
 pub mod resolve;
 pub mod save;
 pub mod show;
+mod tarball;
+pub mod thin;
 pub mod verify;
 
 pub use error::{Error, Result};

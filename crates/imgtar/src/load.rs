@@ -1,18 +1,20 @@
 //! From the store into an engine.
 //!
-//! An image that the engine has is only tagged. Any other is sent whole, its layers verified on the way; the
+//! An image that the engine has is only tagged. Of any other the engine is sent what it lacks, verified on the way; the
 //! archive's `manifest.json` comes last, so that no engine takes one that breaks off.
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{Digest, Event, Key, Store};
+use storekit::{Digest, Event, Images, Key, Store};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Seen};
 use crate::error::{Error, Result};
 use crate::export;
 use crate::image::{Image, Stored};
+use crate::name;
 use crate::oci::Platform;
 use crate::progress::Progress;
+use crate::thin::{self, Sent};
 
 /// What is loaded, and under which names.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,15 @@ pub struct Loaded {
     pub names: Vec<String>,
     /// Whether the engine had it, and it was only tagged.
     pub present: bool,
+    /// How many layers the engine was sent.
+    pub layers_sent: usize,
+    /// How many it had.
+    pub layers_skipped: usize,
+    /// How many bytes of layers it was sent, plain.
+    pub bytes_sent: u64,
+    /// Stored names that no engine takes: they were left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bad_names: Vec<String>,
 }
 
 /// Loads what is stored under the key. `None` where nothing is.
@@ -52,29 +63,75 @@ pub fn load(
     if !wanted.names.is_empty() && images.len() > 1 {
         return Err(Error::Several { key: key.clone(), count: images.len() });
     }
-    let mut loaded = Vec::new();
-    let mut absent = Vec::new();
-    for image in &images {
-        let names = if wanted.names.is_empty() { image.names.clone() } else { wanted.names.clone() };
-        let present = engine.has(&image.id())?;
-        if !present {
-            absent.push(*image);
-        }
-        loaded.push(Loaded { key: key.clone(), id: image.id(), names, present });
-    }
-    if !absent.is_empty() {
-        let names = (!wanted.names.is_empty()).then_some(wanted.names.as_slice());
-        let mut loading = engine.load()?;
-        match export::export_images(&store.images().blobs(), &absent, names, &mut loading, progress) {
-            Ok(()) => loading.finish()?,
-            Err(error) => return Err(loading.fail(error)),
-        }
-    }
-    for Loaded { id, names, .. } in loaded.iter().filter(|loaded| loaded.present) {
-        names.iter().try_for_each(|name| engine.tag(id, name))?;
-    }
+    let jobs: Vec<_> = images.iter().map(|image| Job::new(engine, image, wanted)).collect();
+    let seen = engine.look(&jobs.iter().flat_map(Job::asked).collect::<Vec<_>>())?;
+    let run = |job: &Job<'_>| job.run(&store.images(), engine, key, &seen, progress);
+    let loaded = jobs.iter().map(run).collect::<Result<_>>()?;
     note(store, &stored);
     Ok(Some(loaded))
+}
+
+/// One image that is to be in the engine.
+struct Job<'a> {
+    image: &'a Image,
+    /// As the engine writes them.
+    names: Vec<String>,
+    /// Whether they are the stored ones.
+    own_names: bool,
+    /// What it may have for an ID in the engine.
+    ids: Vec<Digest>,
+}
+
+impl<'a> Job<'a> {
+    fn new(engine: &Engine, image: &'a Image, wanted: &Wanted) -> Self {
+        let own_names = wanted.names.is_empty();
+        let names = if own_names { &image.names } else { &wanted.names };
+        let names = names.iter().map(|name| engine.own_name(name)).collect();
+        // Docker with containerd calls images by the digests of their manifests: of the stored one, or of an archive's.
+        let plain = export::plain_manifest(image).map(|bytes| Digest::of(&bytes));
+        let ids = [image.id(), image.descriptor.digest].into_iter().chain(plain).collect();
+        Self { image, names, own_names, ids }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.ids.iter().map(Digest::to_string).chain(self.names.iter().cloned()).collect()
+    }
+
+    fn run(
+        &self,
+        images: &Images,
+        engine: &Engine,
+        key: &Key,
+        seen: &[Seen],
+        progress: &dyn Progress,
+    ) -> Result<Loaded> {
+        let present = seen.iter().find(|seen| self.ids.iter().any(|id| seen.is(id)));
+        let sent = match present {
+            Some(present) => self.tag(engine, present)?,
+            None => thin::send(images, engine, self.image, &self.names, seen, progress)?,
+        };
+        Ok(Loaded {
+            key: key.clone(),
+            id: self.image.id(),
+            names: self.names.clone(),
+            present: present.is_some(),
+            layers_sent: sent.layers,
+            layers_skipped: sent.skipped,
+            bytes_sent: sent.bytes,
+            bad_names: self.bad_names(),
+        })
+    }
+
+    fn bad_names(&self) -> Vec<String> {
+        if self.own_names { self.image.bad_names.clone() } else { Vec::new() }
+    }
+
+    fn tag(&self, engine: &Engine, present: &Seen) -> Result<Sent> {
+        let has =
+            |wanted: &str| present.names.iter().any(|own| name::familiar(own) == name::familiar(wanted));
+        self.names.iter().filter(|name| !has(name)).try_for_each(|name| engine.tag(&present.id, name))?;
+        Ok(Sent { skipped: self.image.manifest.layers.len(), ..Sent::default() })
+    }
 }
 
 fn opened(store: &Store, key: &Key) -> Result<Option<Stored>> {

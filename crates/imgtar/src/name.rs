@@ -33,6 +33,43 @@ pub fn complete(text: &str) -> Result<String> {
     Ok(format!("{path}:{tag}"))
 }
 
+/// Sorts names from outside into those that engines take, each with its tag, and the rest.
+#[must_use]
+pub fn sorted_out(names: &[String]) -> (Vec<String>, Vec<String>) {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for name in names {
+        match complete(name) {
+            Ok(name) if !good.contains(&name) => good.push(name),
+            Ok(_) => {}
+            Err(_) => bad.push(name.clone()),
+        }
+    }
+    (good, bad)
+}
+
+/// The name as docker shows it.
+#[must_use]
+pub fn familiar(name: &str) -> &str {
+    let short = name.strip_prefix("docker.io/").unwrap_or(name);
+    short.strip_prefix("library/").filter(|rest| !rest.contains('/')).unwrap_or(short)
+}
+
+/// The name with its registry, as containerd knows it: docker's own is understood where there is none.
+#[must_use]
+pub fn whole(name: &str) -> String {
+    match has_registry(name) {
+        true => name.to_owned(),
+        false if name.contains('/') => format!("docker.io/{name}"),
+        false => format!("docker.io/library/{name}"),
+    }
+}
+
+/// Whether the name says which registry it is of.
+#[must_use]
+pub fn has_registry(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(first, _)| is_host(first))
+}
+
 fn is_host(part: &str) -> bool {
     let host = part.split_once(':').map_or(part, |(host, _)| host);
     let label = |label: &str| {
@@ -41,11 +78,11 @@ fn is_host(part: &str) -> bool {
     (part.contains(['.', ':']) || part == "localhost") && host.split('.').all(label)
 }
 
+/// Words of letters and digits, with `.`, `_`, `__` or any number of `-` between.
 fn is_component(part: &str) -> bool {
-    let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let ends = |byte: Option<&u8>| byte.is_some_and(|byte| word(*byte));
-    let bytes = part.as_bytes();
-    ends(bytes.first()) && ends(bytes.last()) && bytes.iter().all(|byte| word(*byte) || b"._-".contains(byte))
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let between = |gap: &str| matches!(gap, "." | "_" | "__") || gap.bytes().all(|byte| byte == b'-');
+    part.starts_with(word) && part.ends_with(word) && part.split(word).all(between)
 }
 
 #[cfg(test)]
@@ -64,15 +101,44 @@ mod tests {
             ("app:1", "app:1"),
             ("localhost:5000/a/b", "localhost:5000/a/b:latest"),
             ("Registry.example/a_b/c-d:V1", "Registry.example/a_b/c-d:V1"),
+            ("a__b/c---d.e", "a__b/c---d.e:latest"),
         ] {
             assert_eq!(complete(text).unwrap(), whole);
         }
     }
 
     #[test]
+    fn names_have_a_short_and_a_whole_form() {
+        for (short, whole) in [
+            ("app:1", "docker.io/library/app:1"),
+            ("team/app:1", "docker.io/team/app:1"),
+            ("localhost/app:1", "localhost/app:1"),
+            ("registry:5000/a/b:1", "registry:5000/a/b:1"),
+        ] {
+            assert_eq!((super::whole(short).as_str(), familiar(whole)), (whole, short));
+        }
+    }
+
+    #[test]
     fn what_no_engine_takes_is_refused() {
         let long = "a".repeat(300);
-        for text in ["", ":", "App", "a//b", "a b", "-a", "a:", "a:b c", "a@sha256:00", "../a", "/a", &long] {
+        for text in [
+            "",
+            ":",
+            "App",
+            "a//b",
+            "a b",
+            "-a",
+            "a:",
+            "a:b c",
+            "a@sha256:00",
+            "../a",
+            "/a",
+            "a..b",
+            "a._b",
+            "--help",
+            &long,
+        ] {
             refused(text);
         }
     }

@@ -113,7 +113,7 @@ pub fn pack(
     let leases: Vec<_> =
         [stored.lease, config_lease, manifest].into_iter().chain(known.map(|(_, lease)| lease)).collect();
     let (saved, entry) = import::commit(store, key, entry, notes, &leases)?;
-    Ok(Imported { saved, entry, written: 1 - reused, reused, absent: Vec::new() })
+    Ok(Imported { saved, entry, written: 1 - reused, reused, absent: Vec::new(), bad_names: Vec::new() })
 }
 
 impl Config {

@@ -12,6 +12,7 @@ use storekit::{Descriptor, Digest};
 use crate::catalog::{Catalog, Slot};
 use crate::error::{Error, Result};
 use crate::form::Form;
+use crate::name::{self, familiar};
 use crate::oci::{self, Config, Index, Manifest};
 
 /// Indexes may stand in indexes this deep.
@@ -24,6 +25,8 @@ pub struct Plan {
     pub roots: Vec<Root>,
     /// What an index lists and the archive does not hold.
     pub absent: Vec<Descriptor>,
+    /// Names that no engine takes.
+    pub bad_names: Vec<String>,
 }
 
 /// Something that an archive's index lists.
@@ -123,9 +126,14 @@ pub fn resolve(catalog: &Catalog<'_>) -> Result<Plan> {
     };
     let mut plan = match catalog.document("index.json")? {
         Some(bytes) => Resolver { catalog, absent: Vec::new() }.layout(&bytes)?,
-        None => Plan { roots: archive(catalog, &saved)?, absent: Vec::new() },
+        None => Plan { roots: archive(catalog, &saved)?, ..Plan::default() },
     };
     add_names(&mut plan.roots, &saved);
+    for root in &mut plan.roots {
+        let (good, bad) = name::sorted_out(&root.names);
+        root.names = good;
+        plan.bad_names.extend(bad);
+    }
     match (plan.roots.is_empty(), plan.absent.first()) {
         (false, _) => Ok(plan),
         (true, Some(absent)) => Err(Error::NoImage { reason: format!("`{}` is missing", absent.digest) }),
@@ -141,7 +149,7 @@ fn add_names(roots: &mut [Root], saved: &[Saved]) {
         let hex = config.trim_end_matches(".json").rsplit('/').next().unwrap_or_default();
         let Some(digest) = Digest::from_hex(hex) else { continue };
         for root in roots.iter_mut().filter(|root| root.node.has_config(&digest)) {
-            add_new(&mut root.names, repo_tags.iter().flatten().map(|name| familiar(name)));
+            add_new(&mut root.names, repo_tags.iter().flatten().map(|name| familiar(name).to_owned()));
         }
     }
 }
@@ -158,7 +166,7 @@ fn add_new(names: &mut Vec<String>, new: impl Iterator<Item = String>) {
 fn archive(catalog: &Catalog<'_>, saved: &[Saved]) -> Result<Vec<Root>> {
     let mut roots: Vec<Root> = Vec::new();
     for image in saved {
-        let names = image.repo_tags.iter().flatten().map(|name| familiar(name)).collect();
+        let names = image.repo_tags.iter().flatten().map(|name| familiar(name).to_owned()).collect();
         roots.push(Root { node: Node::Image(archived(catalog, image)?), names });
     }
     Ok(roots)
@@ -229,7 +237,11 @@ impl Resolver<'_> {
                 roots.push((descriptor.digest, Root { node, names }));
             }
         }
-        Ok(Plan { roots: roots.into_iter().map(|(_, root)| root).collect(), absent: self.absent })
+        Ok(Plan {
+            roots: roots.into_iter().map(|(_, root)| root).collect(),
+            absent: self.absent,
+            ..Plan::default()
+        })
     }
 
     /// What the descriptor names; nothing where parts of it are not in the archive.
@@ -355,17 +367,11 @@ fn blob(digest: &Digest) -> String {
 fn names(descriptor: &Descriptor) -> Vec<String> {
     let mut names = Vec::new();
     if let Some(name) = descriptor.annotations.get(oci::annotation::IMAGE_NAME) {
-        names.push(familiar(name));
+        names.push(familiar(name).to_owned());
     } else if let Some(name) =
         descriptor.annotations.get(oci::REF_NAME).filter(|name| name.contains([':', '/']))
     {
-        names.push(familiar(name));
+        names.push(familiar(name).to_owned());
     }
     names
-}
-
-/// The name as docker shows it.
-fn familiar(name: &str) -> String {
-    let short = name.strip_prefix("docker.io/").unwrap_or(name);
-    short.strip_prefix("library/").filter(|rest| !rest.contains('/')).unwrap_or(short).to_owned()
 }

@@ -3,7 +3,7 @@
 use storekit::{Key, Store};
 
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::import::{self, Imported, Notes, Source, Standing};
 use crate::progress::Progress;
 
@@ -20,6 +20,13 @@ pub fn save(
     notes: &Notes,
     progress: &dyn Progress,
 ) -> Result<Imported> {
+    if image.is_empty() || image.starts_with('-') {
+        let message = format!("`{image}` is no image");
+        return Err(Error::Usage {
+            message,
+            help: "write its name or ID in the engine, such as `app:latest`",
+        });
+    }
     import::prepare(store)?;
     let notes = &match import::standing(store, key, notes)? {
         Standing::Stays(entry) => return Ok(Imported::already(entry)),

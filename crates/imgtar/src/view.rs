@@ -54,6 +54,7 @@ impl View<'_> {
                 absent.digest
             ));
         }
+        self.refused(&imported.bad_names);
         let stored = Stored::expect(images, key)?;
         let Imported { saved, written, reused, .. } = *imported;
         let first = stored.images.first().map(|image| image.id().short()).unwrap_or_default();
@@ -81,14 +82,22 @@ impl View<'_> {
 
     pub(crate) fn loaded(&self, loaded: &[Loaded]) -> io::Result<()> {
         for one in loaded {
-            let how = if one.present { "was there" } else { "loaded" };
+            let how = how_loaded(one);
             let names = if one.names.is_empty() { "no name".to_owned() } else { one.names.join(" ") };
             self.say(&format!("{}: image {} {how}, {names}", one.key, one.id.short()));
+            self.refused(&one.bad_names);
             if self.common.json {
                 json(one)?;
             }
         }
         Ok(())
+    }
+
+    fn refused(&self, names: &[String]) {
+        for name in names {
+            let name: String = name.escape_debug().take(100).collect();
+            self.say(&format!("warning: the name `{name}` is none that engines take; it was left out"));
+        }
     }
 
     pub(crate) fn rows(&self, rows: &[Row]) -> io::Result<()> {
@@ -125,6 +134,15 @@ impl View<'_> {
         self.say(&format!("{}, {}: {found}", count(images, "image"), count(blobs, "blob")));
         Ok(())
     }
+}
+
+/// What an engine had and what it was sent.
+fn how_loaded(one: &Loaded) -> String {
+    if one.present {
+        return "was there".to_owned();
+    }
+    let sent = format!("{} sent ({})", count(one.layers_sent, "layer"), ByteSize(one.bytes_sent));
+    format!("loaded, {sent}, {} were there", one.layers_skipped)
 }
 
 /// One JSON object on a line of stdout.

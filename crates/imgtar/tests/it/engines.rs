@@ -88,6 +88,278 @@ fn podman_goes_round() {
     goes_round("podman");
 }
 
+/// A program that does what the script says, with the real engine as `$ENGINE`. Each call is a line of `calls`.
+fn wrapped(session: &Session, engine: &str, script: &str) -> String {
+    let path =
+        session.write("wrapped", format!("#!/bin/sh\nENGINE={engine}\necho \"$*\" >>calls\n{script}\n"));
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    path.into_string()
+}
+
+/// Runs with that engine. Returns the calls.
+#[track_caller]
+fn with(session: &Session, program: &str, engine: &str, words: &str) -> (Run, Vec<String>) {
+    let variable = format!("LARDER_{}", engine.to_uppercase());
+    let words = format!("{words} --engine {engine}");
+    let output = session.command(&words).env(variable, program).output().unwrap();
+    let calls = std::fs::read_to_string(session.path("calls")).unwrap_or_default();
+    let _ = std::fs::remove_file(session.path("calls"));
+    (Run::of(output), calls.lines().map(str::to_owned).collect())
+}
+
+/// How many layers a load sent, and how many it skipped.
+#[track_caller]
+fn moved(session: &Session, words: &str) -> (u64, u64) {
+    let line = session.run(&format!("{words} --json")).ok().json();
+    (line["layers_sent"].as_u64().unwrap(), line["layers_skipped"].as_u64().unwrap())
+}
+
+/// An engine with a base gets what is above it, and the image is whole there.
+fn gets_what_it_lacks(engine: &'static str) {
+    if !available(&format!("{engine} info")) {
+        return;
+    }
+    let [first, second, config_only] = ["first", "second", "third"].map(|test| Image::new(engine, test));
+    let [base, middle] = layers(&format!("thin {engine}"));
+    let (top, again) = (layer("top", "of the second"), layer("top", "once more"));
+    let session = Session::new();
+    session.feed("import first", &docker(&first.0, &[&base, &middle]).end()).ok();
+    session.feed("import second", &docker(&second.0, &[&base, &middle, &top, &again]).end()).ok();
+    session.feed("import third", &docker(&config_only.0, &[&base, &middle, &top]).end()).ok();
+    assert_eq!(moved(&session, &format!("load first --engine {engine}")), (2, 0));
+    let sent = moved(&session, &format!("load second --engine {engine}"));
+    assert_eq!(sent, (2, 2));
+    assert_eq!(moved(&session, &format!("load third --engine {engine}")), (0, 3));
+    for (image, key) in [(&first, "first"), (&second, "second"), (&config_only, "third")] {
+        session.run(&format!("save again-{key} {} --engine {engine}", image.0)).ok();
+        assert_eq!(session.ids(&format!("again-{key}")), session.ids(key));
+        assert_eq!(image.id(), session.ids(key)[0]);
+    }
+    session.run("verify").ok();
+}
+
+#[test]
+fn docker_gets_what_it_lacks() {
+    gets_what_it_lacks("docker");
+}
+
+#[test]
+fn podman_gets_what_it_lacks() {
+    gets_what_it_lacks("podman");
+}
+
+/// An image that is there costs one question, and a new name one command more.
+fn is_asked_once(engine: &'static str) {
+    if !available(&format!("{engine} info")) {
+        return;
+    }
+    let (image, other) = (Image::new(engine, "once"), Image::new(engine, "once-more"));
+    let session = Session::new();
+    let [base, top] = layers(&format!("once {engine}"));
+    session.feed("import k", &docker(&image.0, &[&base, &top]).end()).ok();
+    session.run(&format!("load k --engine {engine}")).ok();
+    let program = wrapped(&session, engine, "exec $ENGINE \"$@\"");
+    let (run, calls) = with(&session, &program, engine, "load k");
+    run.ok().says("was there");
+    assert_eq!(calls.len(), 1, "{calls:?}");
+    let (run, calls) = with(&session, &program, engine, &format!("load k --tag {}", other.0));
+    run.ok().says("was there");
+    assert_eq!(calls.len(), 2, "{calls:?}");
+    assert_eq!(other.id(), image.id());
+}
+
+#[test]
+fn docker_is_asked_once_for_what_it_has() {
+    is_asked_once("docker");
+}
+
+#[test]
+fn podman_is_asked_once_for_what_it_has() {
+    is_asked_once("podman");
+}
+
+/// An engine whose base goes away at the wrong moment: it is handed the archive by a script that stands in for
+/// `load`. The first attempts that leave something out fail; the whole archive goes in.
+#[test]
+fn a_load_that_was_too_thin_is_made_whole() {
+    if !available("docker info") {
+        return;
+    }
+    let image = Image::new("docker", "too-thin");
+    let [base, top] = layers("too thin");
+    let session = Session::new();
+    session.feed("import k", &docker(&image.0, &[&base, &top]).end()).ok();
+    let script = "[ \"$1\" = load ] || exec $ENGINE \"$@\"\ncat >archive\n\
+                  if tar -xOf archive manifest.json | grep -q imgtar-asks; then\n\
+                  echo 'open /tmp/docker-import-1/imgtar-asks/1: no such file or directory' >&2; exit 1\nfi\n\
+                  exec $ENGINE load <archive";
+    let program = wrapped(&session, "docker", script);
+    let (run, calls) = with(&session, &program, "docker", "load k --json");
+    let line = run.ok().json();
+    assert_eq!((&line["layers_sent"], &line["layers_skipped"]), (&2.into(), &0.into()));
+    assert_eq!(calls.iter().filter(|call| *call == "load").count(), 3, "{calls:?}");
+    assert_eq!(image.id(), id(&[&base, &top]));
+}
+
+/// What docker with containerd answers, and what it is sent: an OCI layout without the blobs of an image of ours, and
+/// nothing like the archive without layers that it would take for whole.
+#[test]
+fn docker_with_containerd_gets_an_image_layout() {
+    let session = Session::new();
+    let [base, top] = layers("containerd");
+    session.feed("import first", &docker("first:1", &[&base]).end()).ok();
+    session.feed("import second", &docker("second:1", &[&base, &top]).end()).ok();
+    let script = "case \"$1 $2\" in\n\
+                  'image inspect') echo 'Error: No such image: x' >&2; exit 1;;\n\
+                  'info --format') echo '[\"overlayfs\",[[\"driver-type\",\"io.containerd.snapshotter.v1\"]]]';;\n\
+                  'image ls') cat ids 2>/dev/null; exit 0;;\n'load '*) cat >loaded.tar;;\nesac";
+    let program = wrapped(&session, "docker", script);
+    let entries = |words: &str| {
+        with(&session, &program, "docker", words).0.ok();
+        let list = sh(&format!("tar -tf {}", session.path("loaded.tar")));
+        list.lines()
+            .filter_map(|line| line.strip_prefix("blobs/sha256/"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let digest = |bytes: &[u8]| storekit::Digest::of(bytes).hex();
+    let first = entries("load first");
+    assert!(first.contains(&digest(&base)), "{first:?}");
+    let index = sh(&format!("tar -xOf {} index.json", session.path("loaded.tar")));
+    let index: serde_json::Value = serde_json::from_str(&index).unwrap();
+    // An image of the same layers that is not the archive's own may have them in another form.
+    session.write("ids", format!("sha256:{}\n", digest(b"other")));
+    let second = entries("load second");
+    assert!(second.contains(&digest(&base)) && second.contains(&digest(&top)), "{second:?}");
+    session.write("ids", format!("{}\n", index["manifests"][0]["digest"].as_str().unwrap()));
+    let second = entries("load second");
+    assert!(!second.contains(&digest(&base)) && second.contains(&digest(&top)), "{second:?}");
+    assert!(
+        sh(&format!("tar -tvf {}", session.path("loaded.tar")))
+            .lines()
+            .all(|line| { line.ends_with('/') || line.split_whitespace().nth(2) != Some("0") })
+    );
+}
+
+/// A containerd of a test's own, killed when dropped.
+struct Containerd(std::process::Child, String);
+
+impl Containerd {
+    fn start(session: &Session) -> Self {
+        let socket = session.path("containerd.sock").into_string();
+        let config = format!(
+            "version = 2\nroot = \"{}\"\nstate = \"{}\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+             [grpc]\naddress = \"{socket}\"\n",
+            session.path("containerd"),
+            session.path("containerd-state"),
+        );
+        let config = session.write("containerd.toml", config);
+        let log = std::fs::File::create(session.path("containerd.log")).unwrap();
+        let mut command = Command::new("containerd");
+        let child =
+            command.args(["--config", config.as_str()]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let started = Self(child, socket);
+        for _ in 0..200 {
+            if Command::new("ctr").args(["-a", &started.1, "version"]).output().unwrap().status.success() {
+                return started;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!(
+            "containerd does not answer: {}",
+            std::fs::read_to_string(session.path("containerd.log")).unwrap()
+        );
+    }
+
+    fn ctr(&self, words: &str) -> std::process::Output {
+        Command::new("ctr")
+            .args(["-a", &self.1, "-n", "moby"])
+            .args(words.split_whitespace())
+            .output()
+            .unwrap()
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What the engine above stands in for: containerd takes a layout without the blobs that it has, and gives the whole
+/// image back; of one without blobs that it has not, it makes a broken image, which is why none is ever sent.
+#[test]
+fn containerd_completes_an_image_layout_with_the_blobs_that_it_has() {
+    if !available("ctr --version") || !available("containerd --version") {
+        return;
+    }
+    let session = Session::new();
+    let [base, top] = layers("ctr");
+    session.feed("import first", &docker("docker.io/library/first:1", &[&base]).end()).ok();
+    session.feed("import second", &docker("docker.io/library/second:1", &[&base, &top]).end()).ok();
+    let script = "case \"$1 $2\" in\n\
+                  'image inspect') echo 'Error: No such image: x' >&2; exit 1;;\n\
+                  'info --format') echo '[\"overlayfs\",[[\"driver-type\",\"io.containerd.snapshotter.v1\"]]]';;\n\
+                  'image ls') ctr -a containerd.sock -n moby image ls | awk 'NR>1 { print $3 }';;\n\
+                  'load '*) cat >loaded.tar && ctr -a containerd.sock -n moby image import --no-unpack loaded.tar;;\nesac";
+    let program = wrapped(&session, "docker", script);
+    let containerd = Containerd::start(&session);
+    with(&session, &program, "docker", "load first").0.ok();
+    let (run, _) = with(&session, &program, "docker", "load second --json");
+    let line = run.ok().json();
+    assert_eq!((&line["layers_sent"], &line["layers_skipped"]), (&1.into(), &1.into()));
+    let whole = containerd.ctr("image check");
+    let whole = String::from_utf8_lossy(&whole.stdout).into_owned();
+    assert_eq!(whole.matches("complete").count(), 2, "{whole}");
+    let file = session.path("again.tar");
+    assert!(containerd.ctr(&format!("image export {file} docker.io/library/second:1")).status.success());
+    session.run("import again again.tar").ok();
+    assert_eq!(session.ids("again"), session.ids("second"));
+}
+
+/// What is not sent is not read: the engine's own layer makes the image.
+#[test]
+fn damage_in_a_layer_that_the_engine_has_does_no_harm() {
+    if !available("docker info") {
+        return;
+    }
+    let (first, second) = (Image::new("docker", "has-base"), Image::new("docker", "has-base-too"));
+    let [base, top] = layers("has base");
+    let session = Session::new();
+    session.feed("import first", &docker(&first.0, &[&base]).end()).ok();
+    session.feed("import second", &docker(&second.0, &[&base, &top]).end()).ok();
+    session.run("load first").ok();
+    damage(&session, "first", 0);
+    assert_eq!(moved(&session, "load second"), (1, 1));
+    assert_eq!(second.id(), id(&[&base, &top]));
+    session.run("verify").code(3);
+}
+
+#[test]
+fn what_is_no_name_reaches_no_engine() {
+    if !available("docker info") {
+        return;
+    }
+    let image = Image::new("docker", "names");
+    let session = Session::new();
+    let [base, _] = layers("names");
+    let names = format!("[\"{}\",\"--help\",\"-f\",\"a b\",\"UP/er\"]", image.0);
+    let config = config(&[&base]).to_string();
+    let hex = storekit::Digest::of(config.as_bytes()).hex();
+    let manifest = format!(r#"[{{"Config":"{hex}.json","RepoTags":{names},"Layers":["layer.tar"]}}]"#);
+    let archive = crate::tars::Tar::default()
+        .file(&format!("{hex}.json"), config)
+        .file("layer.tar", &base)
+        .file("manifest.json", manifest)
+        .end();
+    session.feed("import k", &archive).ok().says("the name `--help` is none that engines take");
+    let line = session.run("load k --json").ok().json();
+    assert_eq!(line["names"], serde_json::json!([image.0]));
+    session.run("save other -- --help").code(2).says("`--help` is no image");
+    session.run("has other").code(1);
+}
+
 #[test]
 fn of_several_platforms_the_engine_gets_its_own() {
     if !available("docker info") || imgtar::oci::Platform::host().to_string() != "linux/amd64" {
@@ -104,6 +376,18 @@ fn of_several_platforms_the_engine_gets_its_own() {
     sh(&format!("docker rmi -f {amd64} {arm64}"));
 }
 
+/// Flips a bit of the image's layer at this position.
+fn damage(session: &Session, key: &str, layer: usize) {
+    let info = session.run(&format!("info {key} --json")).ok().json();
+    let digest: storekit::Digest =
+        info["images"][0]["layers"][layer]["digest"].as_str().unwrap().parse().unwrap();
+    let path = session.store().images().blobs().path(&digest);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
 #[test]
 fn no_engine_takes_a_damaged_image() {
     if !available("docker info") {
@@ -113,14 +397,7 @@ fn no_engine_takes_a_damaged_image() {
     let [base, top] = layers("damaged");
     let session = Session::new();
     session.feed("import k", &docker(&image.0, &[&base, &top]).end()).ok();
-    let info = session.run("info k --json").ok().json();
-    let digest: storekit::Digest =
-        info["images"][0]["layers"][1]["digest"].as_str().unwrap().parse().unwrap();
-    let path = session.store().images().blobs().path(&digest);
-    let mut bytes = std::fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(path, bytes).unwrap();
+    damage(&session, "k", 1);
     session.run("load k").code(3).says("damaged");
     let found = Command::new("docker").args(["image", "inspect", &image.0]).output().unwrap();
     assert!(!found.status.success(), "the engine took it");
