@@ -66,7 +66,7 @@ pub(crate) struct Which {
 
     /// Hash exactly the paths listed in FILE (`-`: stdin), one a line, or ended by NUL with `-0`
     ///
-    /// Paths are relative to DIR. No ignore file plays a part.
+    /// Paths are relative to DIR, and none leads through a symbolic link. No ignore file plays a part.
     #[arg(long, value_name = "FILE", conflicts_with = "ignore")]
     pub(crate) files_from: Option<Utf8PathBuf>,
 

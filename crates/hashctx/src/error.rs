@@ -58,6 +58,19 @@ pub enum HashError {
         path: String,
     },
 
+    /// A path of a list leads through a symbolic link.
+    #[error("`{path}` lies beyond the symbolic link `{link}`")]
+    #[diagnostic(
+        code(hashctx::beyond_link),
+        help("list the link itself, and the files where they really are")
+    )]
+    BeyondLink {
+        /// The path, escaped where it is not plain text.
+        path: String,
+        /// The link.
+        link: String,
+    },
+
     /// The folder to hash is a store of larder's.
     #[error("`{path}` is a larder store, which is never an input")]
     #[diagnostic(code(hashctx::is_a_store))]

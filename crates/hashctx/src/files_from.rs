@@ -1,15 +1,19 @@
 //! Lists exactly the paths that it is given.
 //!
 //! No ignore file plays a part. A directory counts where nothing in it is listed, so that `find . -print0` and
-//! `git ls-files -z` both say what they mean.
+//! `git ls-files -z` both say what they mean. A path that leads through a symbolic link is refused, as git refuses it: no
+//! tree that is copied has it, and it may lie outside of the context.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 
 use camino::Utf8Path;
 use rustix::fs::{AtFlags, CWD};
 
 use crate::error::HashError;
-use crate::listing::{Listed, Lister, Listing, drop_filled};
+use crate::listing::{Kind, Listed, Lister, Listing, drop_filled};
 use crate::path::{RelPath, escape};
 use crate::stat::Stat;
 
@@ -21,12 +25,37 @@ pub struct FilesFrom<'a> {
 
 impl Lister for FilesFrom<'_> {
     fn list(&self, root: &Utf8Path, _threads: usize) -> Result<Listing, HashError> {
-        let mut entries = self.paths.iter().map(|path| listed(root, path)).collect::<Result<Vec<_>, _>>()?;
+        let mut folders = HashSet::new();
+        let listed = |path| {
+            through_folders(root, path, &mut folders)?;
+            listed(root, path)
+        };
+        let mut entries = self.paths.iter().map(listed).collect::<Result<Vec<_>, _>>()?;
         entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         entries.dedup();
         drop_filled(&mut entries);
         Ok(Listing { entries, ..Listing::default() })
     }
+}
+
+/// Checks the folders above a path that are not among `known`, the outermost first.
+fn through_folders<'p>(
+    root: &Utf8Path,
+    path: &'p RelPath,
+    known: &mut HashSet<&'p [u8]>,
+) -> Result<(), HashError> {
+    let mut folders: Vec<&[u8]> = path.parents().take_while(|folder| !known.contains(folder)).collect();
+    while let Some(folder) = folders.pop() {
+        let full = root.as_std_path().join(OsStr::from_bytes(folder));
+        let stat = rustix::fs::statat(CWD, &full, AtFlags::SYMLINK_NOFOLLOW);
+        let stat = stat.map_err(io::Error::from).map_err(HashError::read(path))?;
+        if Stat::from(&stat).kind() == Kind::Symlink {
+            let link = escape(folder).into_owned();
+            return Err(HashError::BeyondLink { path: path.to_string(), link });
+        }
+        known.insert(folder);
+    }
+    Ok(())
 }
 
 fn listed(root: &Utf8Path, path: &RelPath) -> Result<Listed, HashError> {

@@ -125,6 +125,18 @@ fn given_files_are_hashed_and_no_others() {
 }
 
 #[test]
+fn a_listed_path_beyond_a_link_is_refused() {
+    let session = some().file("../outside/secret", "x").link("out", "../outside").link("in", "src");
+    session.sh("ln -s out far");
+    for path in ["out/secret", "far/secret", "in/b"] {
+        session.write("list", format!("a\n{path}\n"));
+        let said = session.fails(&["--files-from", "list"]);
+        assert!(said.contains(&format!("`{path}` lies beyond the symbolic link")), "{said}");
+    }
+    assert_eq!(session.sh("printf 'out\nsrc/b\nin\n' | hashctx --files-from - --list"), "in\nout\nsrc/b\n");
+}
+
+#[test]
 fn a_tar_holds_what_was_hashed() {
     let long = format!("{}/{}", "d".repeat(120), "f".repeat(150));
     let session = some().file(&long, "x").executable("run", "#!/bin/sh\n").folder("empty");
