@@ -43,11 +43,16 @@ pub enum HashError {
     },
 
     /// A FIFO, socket or device.
-    #[error("`{path}` is neither a file nor a folder nor a symbolic link")]
-    #[diagnostic(code(hashctx::special_file), help("remove it, or hide it with an ignore file"))]
+    #[error("`{path}` is a {what}")]
+    #[diagnostic(
+        code(hashctx::special_file),
+        help("remove it, or hide it with an ignore file: no two engines copy it in the same way")
+    )]
     Special {
         /// The path, escaped where it is not plain text.
         path: String,
+        /// Which of them.
+        what: &'static str,
     },
 
     /// A path of a list does not lie in the context.

@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
             Kind::Symlink => Content::Link { target: self.link(&path)? },
             Kind::Dir if kind == Kind::Dir => Content::Dir { permissions: self.policy.of_dir(stat.mode) },
             Kind::Dir => return Err(HashError::Vanished { path: path.to_string() }),
-            Kind::Special => return Err(HashError::Special { path: path.to_string() }),
+            Kind::Special => return Err(HashError::Special { path: path.to_string(), what: stat.special() }),
         };
         Ok(Entry { path, content })
     }

@@ -26,6 +26,17 @@ impl Stat {
         FileType::from_raw_mode(self.mode as RawMode).into()
     }
 
+    /// What it is called where it is neither file nor folder nor link.
+    #[must_use]
+    pub fn special(&self) -> &'static str {
+        match FileType::from_raw_mode(self.mode as RawMode) {
+            FileType::Fifo => "FIFO",
+            FileType::Socket => "socket",
+            FileType::CharacterDevice | FileType::BlockDevice => "device",
+            _ => "file of no known kind",
+        }
+    }
+
     /// Whether its owner may execute it: what git tracks, and what an image needs.
     #[must_use]
     pub fn is_executable(&self) -> bool {

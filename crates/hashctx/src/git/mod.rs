@@ -5,7 +5,7 @@
 //! .gitignore files from the folder itself downward count.
 //!
 //! Deliberately absent, because it differs between machines: the user's global ignore file, `.ignore` files, and
-//! `core.ignoreCase` (names are compared as bytes).
+//! `core.ignoreCase` (names are compared as bytes): git sets it by itself, after the file system that it was cloned to.
 
 mod check;
 mod config;
