@@ -134,7 +134,8 @@ impl<'a> Assembler<'a> {
 
     /// A layer that a pipe brought: it is written already, but an older form goes first.
     fn stored_layer(&mut self, layer: &Layer, stored: &Stored) -> Result<Descriptor> {
-        if let Some((descriptor, lease)) = self.known.lease(self.catalog.blobs, &layer.diff_id)? {
+        let older = self.known.older(self.catalog.blobs, &layer.diff_id, &stored.lease.digest())?;
+        if let Some((descriptor, lease)) = older {
             self.leases.push(lease);
             self.count(true);
             return Ok(again(&descriptor, stored.plain_size));
@@ -178,7 +179,8 @@ impl<'a> Assembler<'a> {
     fn store(&self, entry: &str, verbatim: Option<Digest>) -> Result<Stored> {
         let Catalog { blobs, progress, .. } = *self.catalog;
         let digest = verbatim.or(self.catalog.announced(entry)?);
-        let announced = |size| Announced { digest, size: Some(size), verbatim: verbatim.is_some() };
+        let announced =
+            |size| Announced { digest, size: Some(size), verbatim: verbatim.is_some(), tar: false };
         match self.slot(entry)? {
             Slot::Document(bytes) => {
                 layer::store(blobs, &mut bytes.as_slice(), announced(bytes.len() as u64), entry, &())
@@ -212,11 +214,23 @@ impl<'a> Assembler<'a> {
                 jobs.push(Job { layer, place: *place, descriptor, lease });
             }
         }
+        // Both the bytes that came and those that are stored are read, by all processors at once.
+        let mut reads: Vec<_> =
+            jobs.iter().flat_map(|job| [Reading::Given(job), Reading::Stored(job)]).collect();
         // The largest first, so that none is left to one processor at the end.
-        jobs.sort_by_key(|job| job.place.size);
-        let done = crate::parallel::map(&jobs, |job| job.run(self.catalog))?;
-        for (job, descriptor) in jobs.into_iter().zip(done) {
-            self.layers.insert(job.layer.diff_id, descriptor);
+        reads.sort_by_key(Reading::size);
+        let found = crate::parallel::map(&reads, |read| read.run(self.catalog, self.known))?;
+        let damaged: Vec<_> = reads
+            .iter()
+            .zip(&found)
+            .filter(|(_, plain)| plain.is_none())
+            .map(|(read, _)| read.digest())
+            .collect();
+        let given = reads.iter().zip(&found).filter_map(|(read, found)| read.given().zip(*found));
+        let sizes: HashMap<Digest, u64> = given.collect();
+        for job in jobs.into_iter().filter(|job| !damaged.contains(&job.descriptor.digest)) {
+            let size = sizes.get(&job.layer.diff_id).copied().unwrap_or(job.place.size);
+            self.layers.insert(job.layer.diff_id, again(&job.descriptor, size));
             self.leases.push(job.lease);
             self.reused += 1;
         }
@@ -224,6 +238,7 @@ impl<'a> Assembler<'a> {
     }
 }
 
+/// A layer of a file that is stored already.
 struct Job<'p> {
     layer: &'p Layer,
     place: Place,
@@ -231,12 +246,48 @@ struct Job<'p> {
     lease: Lease,
 }
 
-impl Job<'_> {
-    fn run(&self, catalog: &Catalog<'_>) -> Result<Descriptor> {
-        let entry = &self.layer.entry;
-        let (found, size) = layer::hash(&mut catalog.window(self.place), entry, catalog.progress)?;
-        check(self.layer, found)?;
-        Ok(again(&self.descriptor, size))
+/// One of the two things to be read before a stored layer is reused.
+enum Reading<'j> {
+    /// The layer as it came: it must be what the config announces.
+    Given(&'j Job<'j>),
+    /// The layer as it is stored.
+    Stored(&'j Job<'j>),
+}
+
+impl Reading<'_> {
+    fn size(&self) -> u64 {
+        match self {
+            Self::Given(job) => job.place.size,
+            Self::Stored(job) => job.lease.size(),
+        }
+    }
+
+    fn digest(&self) -> Digest {
+        match self {
+            Self::Given(job) | Self::Stored(job) => job.descriptor.digest,
+        }
+    }
+
+    fn given(&self) -> Option<Digest> {
+        match self {
+            Self::Given(job) => Some(job.layer.diff_id),
+            Self::Stored(_) => None,
+        }
+    }
+
+    /// The number of bytes; `None` where the stored ones are damaged.
+    fn run(&self, catalog: &Catalog<'_>, known: &Known) -> Result<Option<u64>> {
+        match self {
+            Self::Given(Job { layer, place, .. }) => {
+                let (found, size) = layer::hash(&mut catalog.window(*place), &layer.entry, catalog.progress)?;
+                check(layer, found)?;
+                Ok(Some(size))
+            }
+            Self::Stored(job) => {
+                let sound = known.is_sound(catalog.blobs, &job.descriptor.digest)?;
+                Ok(sound.then(|| job.lease.size()))
+            }
+        }
     }
 }
 

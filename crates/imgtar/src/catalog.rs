@@ -101,7 +101,7 @@ impl<'a> Catalog<'a> {
             check(&head, digest, name)?;
             return Ok(Slot::Document(head));
         }
-        let announced = Announced { digest, size: Some(size), verbatim: false };
+        let announced = Announced { digest, size: Some(size), ..Announced::default() };
         let mut input = io::Cursor::new(head).chain(input);
         layer::store(self.blobs, &mut input, announced, name, self.progress).map(Slot::Stored)
     }
@@ -119,6 +119,22 @@ impl<'a> Catalog<'a> {
             }
         }
         Err(Error::Hostile { entry: name.to_owned(), reason: "its links lead round in a circle".to_owned() })
+    }
+
+    /// How many bytes the entry has as it came. `None` where there is no such entry.
+    ///
+    /// # Errors
+    /// As [`Catalog::find`].
+    pub fn size(&self, name: &str) -> Result<Option<u64>> {
+        let Some((own, slot)) = self.find(name)? else { return Ok(None) };
+        Ok(match slot {
+            Slot::Document(bytes) => Some(bytes.len() as u64),
+            Slot::Place(place) => Some(place.size),
+            // What imgtar compressed itself was plain before.
+            Slot::Stored(stored) if named(own) == Some(stored.lease.digest()) => Some(stored.lease.size()),
+            Slot::Stored(stored) => Some(stored.plain_size),
+            Slot::Link(_) => None,
+        })
     }
 
     /// The digest that the entry's own name announces for its bytes.

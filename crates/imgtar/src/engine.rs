@@ -159,8 +159,7 @@ impl Engine {
         let seen: Vec<Seen> =
             String::from_utf8_lossy(&output.stdout).lines().filter_map(Seen::parse).collect();
         let said = telling(&output.stderr);
-        let unknown = ["no such image", "image not known", "no such object", "unable to find"];
-        if !output.status.success() && !unknown.iter().any(|phrase| said.to_lowercase().contains(phrase)) {
+        if !output.status.success() && !is_unknown(&said) {
             return Err(self.failed(&arguments, &output.status.to_string(), &said));
         }
         if output.status.success() && seen.is_empty() {
@@ -263,13 +262,24 @@ impl Engine {
     fn failed(&self, arguments: &[&str], status: &str, said: &str) -> Error {
         let command = format!("{} {}", self.program, arguments.join(" "));
         let said = if said.is_empty() { "it said nothing" } else { said };
-        Error::Engine {
-            command,
-            program: self.program.clone(),
-            status: status.to_owned(),
-            said: said.to_owned(),
-        }
+        Error::Engine { command, help: self.remedy(said), status: status.to_owned(), said: said.to_owned() }
     }
+
+    fn remedy(&self, said: &str) -> String {
+        let program = &self.program;
+        if is_unknown(said) {
+            return format!("`{program} images` lists what it has");
+        }
+        format!("see whether the engine runs (`{program} info`) and has room; then try again")
+    }
+}
+
+/// Whether an engine says that it has no such image.
+fn is_unknown(said: &str) -> bool {
+    let said = said.to_lowercase();
+    ["no such image", "image not known", "no such object", "unable to find", "reference does not exist"]
+        .iter()
+        .any(|phrase| said.contains(phrase))
 }
 
 #[cfg(test)]

@@ -156,11 +156,11 @@ pub enum Error {
         /// What is there.
         present: String,
     },
-    /// Something in the folder to pack that has no place in an image.
+    /// Something that cannot be packed, or has no place in an image.
     #[error("`{path}` cannot be packed: {reason}")]
     #[diagnostic(
         code(imgtar::pack),
-        help("remove it, or pack from a tar on stdin: `tar -c … | imgtar pack KEY -`")
+        help("name a folder, or a tar that is whole: `tar -c … | imgtar pack KEY -`; nothing was saved")
     )]
     Unpackable {
         /// The file.
@@ -192,15 +192,12 @@ pub enum Error {
     },
     /// The engine did not do what it was asked for.
     #[error("`{command}` failed ({status}): {said}")]
-    #[diagnostic(
-        code(imgtar::engine),
-        help("see whether the engine runs (`{program} info`) and has room; then try again")
-    )]
+    #[diagnostic(code(imgtar::engine), help("{help}"))]
     Engine {
         /// The command.
         command: String,
-        /// The engine's program.
-        program: String,
+        /// What to try.
+        help: String,
         /// How it ended.
         status: String,
         /// Its last words.

@@ -69,7 +69,7 @@ impl Form {
         let counted = BufReader::with_capacity(128 << 10, Counted { input, taken: Arc::clone(&taken) });
         let plain: Box<dyn Read + Send + 'a> = match self {
             Self::Plain => return Ok(Box::new(counted)),
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(counted)),
+            Self::Gzip => Box::new(Gzip(flate2::bufread::MultiGzDecoder::new(counted))),
             Self::Zstd => {
                 let mut decoder = zstd::Decoder::with_buffer(counted)?;
                 decoder.window_log_max(WINDOW_LOG)?;
@@ -101,6 +101,20 @@ pub fn read_head(input: &mut dyn Read) -> io::Result<Vec<u8>> {
     let mut head = Vec::with_capacity(HEAD);
     input.take(HEAD as u64).read_to_end(&mut head)?;
     Ok(head)
+}
+
+/// Says more of what is wrong than the decoder does.
+struct Gzip<R>(R);
+
+impl<R: Read> Read for Gzip<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+                io::Error::new(error.kind(), format!("its gzip is damaged, or something follows it: {error}"))
+            }
+            _ => error,
+        })
+    }
 }
 
 struct Counted<R> {

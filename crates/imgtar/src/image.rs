@@ -121,6 +121,12 @@ impl Stored {
         self.blobs.values().sum()
     }
 
+    /// The IDs of the images, in the order of the index.
+    #[must_use]
+    pub fn ids(&self) -> Vec<Digest> {
+        self.images.iter().map(Image::id).collect()
+    }
+
     /// Whether the index is one that imgtar made of several images.
     #[must_use]
     pub fn is_several(&self) -> bool {

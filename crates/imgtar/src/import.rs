@@ -7,18 +7,22 @@
 //! Limit: what a pipe brings and no image needs stays as unreferenced blobs until a collection.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
-use storekit::{Blobs, Committed, Descriptor, Entry, Event, Key, Kind, Lease, Overwrite, Store};
+use storekit::{
+    Blobs, Committed, Descriptor, Digest, Entry, Event, Images, Key, Kind, Lease, Overwrite, Store,
+};
 
 use crate::archive;
 use crate::assemble::Assembler;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::form::{self, Form};
+use crate::image::Stored;
 use crate::known::Known;
 use crate::progress::Progress;
 use crate::resolve::{self, Plan};
@@ -51,6 +55,8 @@ pub struct Imported {
     pub saved: bool,
     /// What is stored.
     pub entry: Entry,
+    /// The IDs of its images, as far as they could be read.
+    pub ids: Vec<Digest>,
     /// How many layers were written.
     pub written: usize,
     /// How many layers were there already.
@@ -63,8 +69,10 @@ pub struct Imported {
 
 impl Imported {
     /// Nothing was written: this stands.
-    pub(crate) fn already(entry: Entry) -> Self {
-        Self { saved: false, entry, written: 0, reused: 0, absent: Vec::new(), bad_names: Vec::new() }
+    pub(crate) fn already(images: &Images, key: &Key, entry: Entry) -> Self {
+        // It may be gone again: then it was stored all the same.
+        let ids = Stored::open(images, key).ok().flatten().map_or_else(Vec::new, |stored| stored.ids());
+        Self { saved: false, entry, ids, written: 0, reused: 0, absent: Vec::new(), bad_names: Vec::new() }
     }
 }
 
@@ -81,21 +89,18 @@ pub fn import(
     progress: &dyn Progress,
 ) -> Result<Imported> {
     prepare(store)?;
-    let notes = &match standing(store, key, notes)? {
-        Standing::Stays(entry) => {
-            drain(source)?;
-            return Ok(Imported::already(entry));
-        }
-        Standing::Save(notes) => notes,
+    let ready = match standing(store, key, notes)? {
+        Standing::Stays(imported) => return drain(source).map(|()| imported),
+        Standing::Save(ready) => ready,
     };
     match source {
-        Source::Stream(stream) => import_stream(store, key, (stream, "-"), notes, progress),
+        Source::Stream(stream) => import_stream(store, key, (stream, "-"), ready, progress),
         Source::File(path) => {
             let (file, plain) = open(&path)?;
             if plain {
-                return import_file(store, key, (&file, path.as_str()), notes, progress);
+                return import_file(store, key, (&file, path.as_str()), ready, progress);
             }
-            import_stream(store, key, (Box::new(file), path.as_str()), notes, progress)
+            import_stream(store, key, (Box::new(file), path.as_str()), ready, progress)
         }
     }
 }
@@ -113,28 +118,41 @@ fn drain(source: Source) -> Result<()> {
 /// What becomes of a save, by what stands under its key.
 pub(crate) enum Standing<'n> {
     /// An image that is whole and sound stays.
-    Stays(Entry),
-    /// It goes on, noting this; what stands and is not sound is replaced.
-    Save(Cow<'n, Notes>),
+    Stays(Imported),
+    /// It goes on.
+    Save(Ready<'n>),
 }
 
-/// Looks at what stands under the key. Damaged blobs are moved aside by this, so that they are written anew.
+/// A save that goes on.
+pub(crate) struct Ready<'n> {
+    /// What it notes; what stands and is not sound is replaced.
+    pub(crate) notes: Cow<'n, Notes>,
+    /// The blobs that were read through on the way, and are sound.
+    pub(crate) sound: BTreeSet<Digest>,
+}
+
+/// Looks at what stands under the key, and reads it through: the one time that a save does. Damaged blobs are moved
+/// aside by this, so that they are written anew.
 pub(crate) fn standing<'n>(store: &Store, key: &Key, notes: &'n Notes) -> Result<Standing<'n>> {
     let images = store.images();
-    let unsound = || Ok(Standing::Save(Cow::Owned(Notes { force: true, ..notes.clone() })));
+    let save = |notes, sound| Ok(Standing::Save(Ready { notes, sound }));
+    let unsound = |sound| save(Cow::Owned(Notes { force: true, ..notes.clone() }), sound);
     if notes.force {
-        return Ok(Standing::Save(Cow::Borrowed(notes)));
+        return save(Cow::Borrowed(notes), BTreeSet::new());
     }
     let entry = match images.get(key) {
         Ok(Some(entry)) => entry,
-        Ok(None) => return Ok(Standing::Save(Cow::Borrowed(notes))),
+        Ok(None) => return save(Cow::Borrowed(notes), BTreeSet::new()),
         // A key file that cannot be understood is no reason not to save; one of a newer format is.
-        Err(error) if error.is_corrupt() => return unsound(),
+        Err(error) if error.is_corrupt() => return unsound(BTreeSet::new()),
         Err(error) => return Err(error.into()),
     };
     match crate::verify::verify(&images, std::slice::from_ref(key), &()) {
-        Ok(report) if report.problems.is_empty() => Ok(Standing::Stays(entry)),
-        _ => unsound(),
+        Ok(report) if report.problems.is_empty() => {
+            Ok(Standing::Stays(Imported::already(&images, key, entry)))
+        }
+        Ok(report) => unsound(report.sound),
+        Err(_) => unsound(BTreeSet::new()),
     }
 }
 
@@ -144,7 +162,7 @@ fn import_file(
     store: &Store,
     key: &Key,
     (file, name): Named<'_, &File>,
-    notes: &Notes,
+    ready: Ready<'_>,
     progress: &dyn Progress,
 ) -> Result<Imported> {
     let blobs = store.images().blobs();
@@ -153,14 +171,14 @@ fn import_file(
     }
     let mut catalog = Catalog::new(&blobs, Some(file), progress);
     archive::walk_file(file, name, &mut |item, input| catalog.take(item, input))?;
-    save(store, key, &catalog, notes)
+    save(store, key, &catalog, ready)
 }
 
-fn import_stream(
+pub(crate) fn import_stream(
     store: &Store,
     key: &Key,
     (mut stream, name): Named<'_, Box<dyn Read + Send>>,
-    notes: &Notes,
+    ready: Ready<'_>,
     progress: &dyn Progress,
 ) -> Result<Imported> {
     let blobs = store.images().blobs();
@@ -170,7 +188,7 @@ fn import_stream(
     let stream = Form::of(&head).decoder(io::Cursor::new(head).chain(stream)).map_err(failed)?;
     let mut catalog = Catalog::new(&blobs, None, progress);
     archive::walk(stream, name, &mut |item, input| catalog.take(item, input))?;
-    save(store, key, &catalog, notes)
+    save(store, key, &catalog, ready)
 }
 
 pub(crate) fn prepare(store: &Store) -> Result<Blobs> {
@@ -213,9 +231,10 @@ fn is_octal(field: &[u8]) -> bool {
 }
 
 /// Writes what the archive holds, and the key last.
-fn save(store: &Store, key: &Key, catalog: &Catalog<'_>, notes: &Notes) -> Result<Imported> {
+fn save(store: &Store, key: &Key, catalog: &Catalog<'_>, ready: Ready<'_>) -> Result<Imported> {
+    let Ready { notes, sound } = ready;
     let plan = resolve::resolve(catalog)?;
-    let known = Known::scan(&store.images(), notes.force)?;
+    let known = Known::scan(&store.images(), sound)?;
     let mut assembler = Assembler::new(catalog, &known);
     let descriptor = assembler.plan(&plan)?;
     let (written, reused) = (assembler.written, assembler.reused);
@@ -225,8 +244,14 @@ fn save(store: &Store, key: &Key, catalog: &Catalog<'_>, notes: &Notes) -> Resul
         build_seconds: notes.build_seconds,
         ..Entry::new(bare(&descriptor), Timestamp::now())
     };
-    let (saved, entry) = commit(store, key, entry, notes, &assembler.into_leases())?;
-    Ok(Imported { saved, entry, written, reused, absent: plan.absent, bad_names: plan.bad_names })
+    let (saved, entry) = commit(store, key, entry, &notes, &assembler.into_leases())?;
+    if !saved {
+        return Ok(Imported::already(&store.images(), key, entry));
+    }
+    let images = plan.roots.iter().flat_map(|root| root.node.images());
+    let ids = images.map(|image| Digest::of(&image.config)).collect();
+    let Plan { absent, bad_names, .. } = plan;
+    Ok(Imported { saved, entry, ids, written, reused, absent, bad_names })
 }
 
 /// A descriptor without what belongs into an index only.

@@ -1,6 +1,6 @@
 //! Which layers the store has already, by diffID: the form that came first serves every later image.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use storekit::{Blobs, Descriptor, Digest, Images, Lease};
 
@@ -11,17 +11,17 @@ use crate::oci::{self, Config, DOCUMENT_CAP, Index, Manifest};
 #[derive(Debug, Default)]
 pub struct Known {
     layers: HashMap<Digest, Descriptor>,
-    prove: bool,
+    sound: BTreeSet<Digest>,
 }
 
 impl Known {
-    /// Looks through all images. One that cannot be read teaches nothing, and is no error here. With `prove`, a
-    /// layer is read through before it is reused; else its presence and its length must do.
+    /// Looks through all images. One that cannot be read teaches nothing, and is no error here. The blobs that are
+    /// `sound` were read through a moment ago.
     ///
     /// # Errors
     /// Key files that cannot be read.
-    pub fn scan(images: &Images, prove: bool) -> Result<Self> {
-        let mut known = Self { prove, ..Self::default() };
+    pub fn scan(images: &Images, sound: BTreeSet<Digest>) -> Result<Self> {
+        let mut known = Self { sound, ..Self::default() };
         let blobs = images.blobs();
         // What another tool put into the layout was never verified: its diffIDs prove nothing.
         for listed in images.list_sound()?.into_iter().filter(|listed| !listed.entry.adopted) {
@@ -55,15 +55,44 @@ impl Known {
         self.layers.values().any(|layer| layer.digest == *digest)
     }
 
-    /// The stored form of a layer, with a lease on it; nothing where it is not stored, or not in full length.
+    /// The stored form of a layer, with a lease on it; nothing where it is not stored, or not in full length. Its bytes
+    /// are not looked at: ask [`Known::is_sound`] before it is reused.
     ///
     /// # Errors
     /// I/O errors of the store.
     pub fn lease(&self, blobs: &Blobs, diff_id: &Digest) -> Result<Option<(Descriptor, Lease)>> {
         let Some(layer) = self.layers.get(diff_id) else { return Ok(None) };
-        let lease =
-            if self.prove { blobs.lease_sound(&layer.digest)? } else { blobs.lease(&layer.digest)? };
-        let lease = lease.filter(|lease| lease.size() == layer.size);
+        let lease = blobs.lease(&layer.digest)?.filter(|lease| lease.size() == layer.size);
         Ok(lease.map(|lease| (layer.clone(), lease)))
+    }
+
+    /// Whether the blob's bytes match its digest. A damaged one is moved aside.
+    ///
+    /// # Errors
+    /// I/O errors of the store.
+    pub fn is_sound(&self, blobs: &Blobs, digest: &Digest) -> Result<bool> {
+        if self.sound.contains(digest) {
+            return Ok(true);
+        }
+        match blobs.verify(digest) {
+            Err(error) if error.is_corrupt() => Ok(false),
+            verified => Ok(verified.map(|()| true)?),
+        }
+    }
+
+    /// The stored form of a layer that was just written as `written`, if there is an older one, and that sound.
+    ///
+    /// # Errors
+    /// I/O errors of the store.
+    pub fn older(
+        &self,
+        blobs: &Blobs,
+        diff_id: &Digest,
+        written: &Digest,
+    ) -> Result<Option<(Descriptor, Lease)>> {
+        let Some((layer, lease)) = self.lease(blobs, diff_id)? else { return Ok(None) };
+        // What was just written under the same name is sound.
+        let sound = layer.digest == *written || self.is_sound(blobs, &layer.digest)?;
+        Ok(sound.then_some((layer, lease)))
     }
 }

@@ -13,6 +13,7 @@ use storekit::{BlobWriter, Blobs, Digest, Hasher, Lease};
 use crate::error::{Error, Result};
 use crate::form::{self, Form};
 use crate::progress::Progress;
+use crate::whole::Whole;
 
 /// The level of zstd; FORMAT.md says why.
 pub const LEVEL: i32 = 2;
@@ -47,6 +48,8 @@ pub struct Announced {
     pub size: Option<u64>,
     /// Whether a manifest needs the very bytes, so that a plain layer stays plain.
     pub verbatim: bool,
+    /// Whether its plain bytes must be a tar, whole: nothing else vouches for it.
+    pub tar: bool,
 }
 
 /// Reads one layer into the store. `what` names it in errors.
@@ -64,7 +67,7 @@ pub fn store(
     let head = form::read_head(input).map_err(|source| Error::read(what, source))?;
     let form = Form::of(&head);
     let compress = form == Form::Plain && !announced.verbatim && form::is_tar(&head);
-    let plan = Plan { form, compress, size: announced.size };
+    let plan = Plan { form, compress, size: announced.size, tar: announced.tar };
     let mut input = io::Cursor::new(head).chain(input);
     let made = plan.run(blobs, &mut input, what, progress)?;
     made.publish(announced.digest, what)
@@ -99,6 +102,7 @@ struct Plan {
     form: Form,
     compress: bool,
     size: Option<u64>,
+    tar: bool,
 }
 
 struct Made<'a> {
@@ -134,7 +138,7 @@ impl Plan {
 
     fn hash(&self, chunks: Receiver<Chunk>) -> io::Result<(Digest, u64)> {
         let mut plain = self.form.decoder(Chunks::new(chunks))?;
-        hash_plain(&mut plain, &())
+        if self.tar { hash_plain(&mut Whole::new(plain), &()) } else { hash_plain(&mut plain, &()) }
     }
 
     fn write<'a>(&self, blobs: &'a Blobs, chunks: Receiver<Chunk>) -> Result<BlobWriter<'a>> {

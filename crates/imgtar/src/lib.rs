@@ -32,5 +32,6 @@ pub mod show;
 mod tarball;
 pub mod thin;
 pub mod verify;
+mod whole;
 
 pub use error::{Error, Result};

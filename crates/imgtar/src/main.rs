@@ -11,6 +11,6 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let args = cli::Args::parse();
-    run::set_up(&args.common);
-    storekit::finish(run::run(args))
+    let signals = run::set_up(&args.common);
+    storekit::finish(run::run(args, &signals))
 }

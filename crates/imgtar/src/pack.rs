@@ -21,8 +21,8 @@ use storekit::{Descriptor, Entry, Key, Store};
 
 use crate::assemble;
 use crate::error::{Error, Result};
-use crate::form::{self, Form};
-use crate::import::{self, Imported, Notes, Standing};
+use crate::form;
+use crate::import::{self, Imported, Notes, Ready, Standing};
 use crate::known::Known;
 use crate::layer::{self, Announced};
 use crate::oci::{self, Manifest, Platform, RootFs};
@@ -35,8 +35,8 @@ pub const EPOCH: i64 = 315_619_200;
 pub enum Input {
     /// A folder's content.
     Folder(Utf8PathBuf),
-    /// A tar, plain or compressed.
-    Tar(Box<dyn Read + Send>),
+    /// A tar, plain or compressed, and its file's name, or `-`.
+    Tar(Utf8PathBuf, Box<dyn Read + Send>),
 }
 
 /// What the image's config says.
@@ -88,22 +88,24 @@ pub fn pack(
     progress: &dyn Progress,
 ) -> Result<Imported> {
     let blobs = import::prepare(store)?;
-    let notes = &match import::standing(store, key, notes)? {
-        Standing::Stays(entry) => return Ok(Imported::already(entry)),
-        Standing::Save(notes) => notes,
+    let Ready { notes, sound } = match import::standing(store, key, notes)? {
+        Standing::Stays(imported) => return Ok(imported),
+        Standing::Save(ready) => ready,
     };
     let stored = match input {
         Input::Folder(folder) => store_folder(&blobs, &folder, config.time, progress)?,
-        Input::Tar(tar) => store_tar(&blobs, tar, progress)?,
+        Input::Tar(name, tar) => store_tar(&blobs, name.as_str(), tar, progress)?,
     };
-    let known = Known::scan(&store.images(), notes.force)?.lease(&blobs, &stored.diff_id)?;
+    let known =
+        Known::scan(&store.images(), sound)?.older(&blobs, &stored.diff_id, &stored.lease.digest())?;
     let (layer, reused) = match &known {
         Some((known, _)) => (assemble::again(known, stored.plain_size), 1),
         None => (assemble::describe(&stored), 0),
     };
     let bytes = config.to_bytes(stored.diff_id)?;
     let config_lease = blobs.put(&bytes)?;
-    let config = Descriptor::new(oci::CONFIG, config_lease.digest(), config_lease.size());
+    let id = config_lease.digest();
+    let config = Descriptor::new(oci::CONFIG, id, config_lease.size());
     let manifest = blobs.put(&oci::to_bytes(&Manifest::new(config, vec![layer])))?;
     let entry = Entry {
         names: notes.names.clone().unwrap_or_default(),
@@ -112,8 +114,19 @@ pub fn pack(
     };
     let leases: Vec<_> =
         [stored.lease, config_lease, manifest].into_iter().chain(known.map(|(_, lease)| lease)).collect();
-    let (saved, entry) = import::commit(store, key, entry, notes, &leases)?;
-    Ok(Imported { saved, entry, written: 1 - reused, reused, absent: Vec::new(), bad_names: Vec::new() })
+    let (saved, entry) = import::commit(store, key, entry, &notes, &leases)?;
+    if !saved {
+        return Ok(Imported::already(&store.images(), key, entry));
+    }
+    Ok(Imported {
+        saved,
+        entry,
+        ids: vec![id],
+        written: 1 - reused,
+        reused,
+        absent: Vec::new(),
+        bad_names: Vec::new(),
+    })
 }
 
 impl Config {
@@ -168,36 +181,21 @@ impl Config {
 /// Takes the tar as it is, if it is one and whole.
 fn store_tar(
     blobs: &storekit::Blobs,
+    name: &str,
     mut tar: Box<dyn Read + Send>,
     progress: &dyn Progress,
 ) -> Result<layer::Stored> {
-    let head = form::read_head(&mut tar).map_err(|source| Error::read("-", source))?;
-    import::check_head(&head, "-")?;
-    let plain = Form::of(&head) == Form::Plain;
-    let mut tail = Tail { input: io::Cursor::new(head).chain(tar), zeros: 0, size: 0 };
-    let stored = layer::store(blobs, &mut tail, Announced::default(), "-", progress)?;
-    // What is compressed has an end of its own.
-    if plain && (tail.zeros < 1024 || !tail.size.is_multiple_of(512)) {
-        return Err(Error::Damaged { reason: "it has no end mark: it was cut off".to_owned() });
+    let head = form::read_head(&mut tar).map_err(|source| Error::read(name, source))?;
+    if head.is_empty() {
+        return Err(Error::Unpackable { path: name.into(), reason: "it is empty".to_owned() });
     }
-    Ok(stored)
-}
-
-/// Counts the zeros at the end of what is read: a tar ends with two blocks of them.
-struct Tail<R> {
-    input: R,
-    zeros: u64,
-    size: u64,
-}
-
-impl<R: Read> Read for Tail<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.input.read(buffer)?;
-        let zeros = buffer[..count].iter().rev().take_while(|byte| **byte == 0).count();
-        self.zeros = if zeros == count { self.zeros + zeros as u64 } else { zeros as u64 };
-        self.size += count as u64;
-        Ok(count)
-    }
+    let announced = Announced { tar: true, ..Announced::default() };
+    layer::store(blobs, &mut io::Cursor::new(head).chain(tar), announced, name, progress).map_err(|error| {
+        match error {
+            Error::Damaged { reason } => Error::Unpackable { path: name.into(), reason },
+            error => error,
+        }
+    })
 }
 
 /// Makes the layer's tar in a thread of its own, while it is hashed and compressed.

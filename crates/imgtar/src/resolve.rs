@@ -137,10 +137,17 @@ pub fn resolve(catalog: &Catalog<'_>) -> Result<Plan> {
     match (plan.roots.is_empty(), plan.absent.first()) {
         (false, _) => Ok(plan),
         (true, Some(absent)) => Err(Error::NoImage { reason: format!("`{}` is missing", absent.digest) }),
-        (true, None) => {
-            Err(Error::NoImage { reason: "it has no index.json and no manifest.json".to_owned() })
-        }
+        (true, None) => Err(Error::NoImage { reason: nothing_in(catalog)?.to_owned() }),
     }
+}
+
+/// Why an archive in which nothing is missing has no image.
+fn nothing_in(catalog: &Catalog<'_>) -> Result<&'static str> {
+    Ok(match (catalog.find("index.json")?, catalog.find("manifest.json")?) {
+        (Some(_), _) => "its index.json lists none",
+        (None, Some(_)) => "its manifest.json lists none",
+        (None, None) => "it has no index.json and no manifest.json",
+    })
 }
 
 /// Names that only `manifest.json` has go to the images with the same configs.
@@ -251,23 +258,38 @@ impl Resolver<'_> {
             self.absent.push(descriptor.clone());
             return Ok(None);
         };
+        self.check_size(descriptor)?;
         let kept = Kept { descriptor: descriptor.clone(), bytes: bytes.into_owned() };
         if descriptor.is_index() {
             return self.branch(kept, depth);
         }
         let manifest: Manifest = oci::parse(&kept.bytes, &format!("the manifest `{}`", descriptor.digest))?;
         let blobs = std::iter::once(&manifest.config).chain(&manifest.layers);
-        let blobs: Vec<_> = blobs.map(|blob_| (blob(&blob_.digest), blob_.digest)).collect();
-        for (entry, digest) in &blobs {
-            if self.catalog.find(entry)?.is_none() {
-                self.absent.push(Descriptor::new("", *digest, 0));
+        let blobs: Vec<_> = blobs.cloned().collect();
+        for descriptor in &blobs {
+            if self.catalog.find(&blob(&descriptor.digest))?.is_none() {
+                self.absent.push(Descriptor::new("", descriptor.digest, 0));
                 return Ok(None);
             }
         }
+        blobs.iter().try_for_each(|descriptor| self.check_size(descriptor))?;
+        let blobs: Vec<_> = blobs.iter().map(|named| (blob(&named.digest), named.digest)).collect();
         if manifest.is_image() {
             return self.image(kept, &manifest, depth > 0).map(|image| Some(Node::Image(image)));
         }
         Ok(Some(Node::Artifact(Artifact { manifest: kept, blobs })))
+    }
+
+    /// Readers allocate and stop by the sizes that documents announce.
+    fn check_size(&self, descriptor: &Descriptor) -> Result<()> {
+        let Descriptor { digest, size, .. } = descriptor;
+        match self.catalog.size(&blob(digest))? {
+            Some(found) if found != *size => {
+                let reason = format!("a document announces {size} bytes of it, and it has {found}");
+                Err(Error::BadDocument { what: format!("`{digest}`"), reason })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn image(&self, kept: Kept, manifest: &Manifest, nested: bool) -> Result<Image> {

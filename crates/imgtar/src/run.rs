@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgtar::engine::{Engine, Kind};
@@ -22,8 +22,16 @@ use crate::bar::Bar;
 use crate::cli::{Args, Color, Command, Common, Compress, EngineArgs, EngineName, NoteArgs, PackArgs};
 use crate::view::View;
 
-/// Errors in colour or not; Ctrl-C ends with 130 at any moment, since nothing half-written has a final name.
-pub(crate) fn set_up(common: &Common) {
+/// What a signal does.
+pub(crate) struct Signals {
+    /// Whether it ends the program where it stands.
+    at_once: Arc<AtomicBool>,
+    /// The exit code that a signal asked for, or 0.
+    asked: Arc<AtomicUsize>,
+}
+
+/// Errors in colour or not; a signal ends with 130 or 143 at any moment, since nothing half-written has a final name.
+pub(crate) fn set_up(common: &Common) -> Signals {
     let color = common.color;
     // Fails only where another hook was set before, and none was.
     let _ = miette::set_hook(Box::new(move |_| {
@@ -34,18 +42,24 @@ pub(crate) fn set_up(common: &Common) {
             Color::Never => options.color(false).build(),
         })
     }));
-    let now = Arc::new(AtomicBool::new(true));
-    // Without the handler Ctrl-C still ends the program.
-    let _ = signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, now);
+    let signals = Signals { at_once: Arc::new(AtomicBool::new(true)), asked: Arc::new(AtomicUsize::new(0)) };
+    for (signal, code) in [(signal_hook::consts::SIGINT, 130_u8), (signal_hook::consts::SIGTERM, 143)] {
+        let Signals { at_once, asked } = &signals;
+        // Without the handlers a signal still ends the program.
+        let _ = signal_hook::flag::register_conditional_shutdown(signal, code.into(), Arc::clone(at_once));
+        let _ = signal_hook::flag::register_usize(signal, Arc::clone(asked), code.into());
+    }
+    signals
 }
 
-pub(crate) fn run(args: Args) -> Result<Outcome> {
+pub(crate) fn run(args: Args, signals: &Signals) -> Result<Outcome> {
     let settings = Settings::load(Environment::of_process().into_diagnostic()?)?;
     let common = args.common;
     let job = Job {
         root: settings.store_dir(common.store.as_deref())?,
         settings: &settings,
         view: View { common: &common },
+        signals,
     };
     match args.command {
         Command::Import { key, file, notes } => job.import(&key, &file, notes),
@@ -80,6 +94,7 @@ struct Job<'a> {
     root: Utf8PathBuf,
     settings: &'a Settings,
     view: View<'a>,
+    signals: &'a Signals,
 }
 
 impl Job<'_> {
@@ -88,7 +103,7 @@ impl Job<'_> {
         let source = if file == "-" { stdin_source()? } else { Source::File(file.to_owned()) };
         let store = Store::open_or_create(&self.root)?;
         let imported = import::import(&store, key, source, &notes, &self.bar())?;
-        self.view.imported(&store.images(), key, &imported)?;
+        self.view.imported(key, &imported)?;
         Ok(Outcome::Yes)
     }
 
@@ -109,7 +124,10 @@ impl Job<'_> {
             write(&mut out)?;
             self::out(out.flush())?;
         } else {
-            write_file(file, write)?;
+            let ended = write_file(file, self.signals, write)?;
+            if ended != Outcome::Yes {
+                return Ok(ended);
+            }
         }
         load::note(&store, &stored);
         Ok(Outcome::Yes)
@@ -119,7 +137,7 @@ impl Job<'_> {
         let notes = read_notes(notes)?;
         let store = Store::open_or_create(&self.root)?;
         let imported = save::save(&store, &self.engine(engine), key, image, &notes, &self.bar())?;
-        self.view.imported(&store.images(), key, &imported)?;
+        self.view.imported(key, &imported)?;
         Ok(Outcome::Yes)
     }
 
@@ -203,7 +221,7 @@ impl Job<'_> {
         let input = pack_input(from)?;
         let store = Store::open_or_create(&self.root)?;
         let packed = pack::pack(&store, key, input, &config, &notes, &self.bar())?;
-        self.view.imported(&store.images(), key, &packed)?;
+        self.view.imported(key, &packed)?;
         Ok(Outcome::Yes)
     }
 
@@ -306,13 +324,13 @@ fn read_notes(args: NoteArgs) -> Result<Notes> {
 
 fn pack_input(from: &Utf8Path) -> Result<Input> {
     if from == "-" {
-        return Ok(Input::Tar(Box::new(io::stdin()) as Box<dyn Read + Send>));
+        return Ok(Input::Tar("-".into(), Box::new(io::stdin()) as Box<dyn Read + Send>));
     }
     if from.is_dir() {
         return Ok(Input::Folder(from.to_owned()));
     }
     let file = File::open(from).map_err(|source| Error::Input { path: from.to_owned(), source })?;
-    Ok(Input::Tar(Box::new(file)))
+    Ok(Input::Tar(from.to_owned(), Box::new(file)))
 }
 
 fn split(pair: &str) -> Result<(String, String), Error> {
@@ -329,16 +347,46 @@ fn terminal() -> Error {
     }
 }
 
-/// Writes a file that appears under its name when it is whole.
-fn write_file(path: &Utf8Path, write: impl FnOnce(&mut dyn Write) -> imgtar::Result<()>) -> Result<()> {
+/// Writes a file that appears under its name when it is whole. A signal ends this, and leaves nothing behind.
+fn write_file(
+    path: &Utf8Path,
+    signals: &Signals,
+    write: impl FnOnce(&mut dyn Write) -> imgtar::Result<()>,
+) -> Result<Outcome> {
     if path.exists() && !path.is_file() {
         let mut device =
             File::options().write(true).open(path).map_err(|source| Error::write(path.as_str(), source))?;
-        return Ok(write(&mut device)?);
+        return Ok(write(&mut device).map(|()| Outcome::Yes)?);
     }
     let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
+    signals.at_once.store(false, Ordering::SeqCst);
     let mut staged = storekit::replace::Staged::new(folder)?;
-    write(&mut io::BufWriter::with_capacity(128 << 10, staged.file()))?;
+    let stoppable = Stoppable { to: staged.file(), asked: &signals.asked };
+    let written = write(&mut io::BufWriter::with_capacity(128 << 10, stoppable));
+    if let Ok(code @ 1..) = u8::try_from(signals.asked.load(Ordering::SeqCst)) {
+        return Ok(Outcome::Code(code));
+    }
+    written?;
     staged.publish(path, storekit::replace::Durability::Unsynced)?;
-    Ok(())
+    signals.at_once.store(true, Ordering::SeqCst);
+    Ok(Outcome::Yes)
+}
+
+/// Writes until a signal asks for the end.
+struct Stoppable<'a, W> {
+    to: W,
+    asked: &'a AtomicUsize,
+}
+
+impl<W: Write> Write for Stoppable<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.asked.load(Ordering::SeqCst) != 0 {
+            return Err(io::Error::other("a signal ended it"));
+        }
+        self.to.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
 }

@@ -4,7 +4,7 @@ use storekit::{Key, Store};
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::import::{self, Imported, Notes, Source, Standing};
+use crate::import::{self, Imported, Notes, Standing};
 use crate::progress::Progress;
 
 /// Saves an engine's image under the key, with its names. An image that stands under the key already, whole and
@@ -28,10 +28,10 @@ pub fn save(
         });
     }
     import::prepare(store)?;
-    let notes = &match import::standing(store, key, notes)? {
-        Standing::Stays(entry) => return Ok(Imported::already(entry)),
-        Standing::Save(notes) => notes,
+    let ready = match import::standing(store, key, notes)? {
+        Standing::Stays(imported) => return Ok(imported),
+        Standing::Save(ready) => ready,
     };
     let archive = engine.save(image)?;
-    import::import(store, key, Source::Stream(Box::new(archive)), notes, progress)
+    import::import_stream(store, key, (Box::new(archive), "-"), ready, progress)
 }

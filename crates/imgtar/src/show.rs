@@ -113,7 +113,7 @@ pub fn list(images: &Images) -> Result<Vec<Row>> {
 
 fn filled(row: Row, stored: &Stored) -> Row {
     Row {
-        ids: stored.images.iter().map(Image::id).collect(),
+        ids: stored.ids(),
         platforms: stored.images.iter().map(|image| image.platform().to_string()).collect(),
         bytes: stored.size(),
         ..row

@@ -1,6 +1,6 @@
 //! Reads stored images through: every blob against its digest, every layer against its diffID.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use storekit::{Blobs, Digest, Images, Key};
@@ -32,6 +32,8 @@ pub struct Report {
     pub blobs: usize,
     /// What is wrong, by key.
     pub problems: Vec<Problem>,
+    /// The blobs that are as they should be.
+    pub sound: BTreeSet<Digest>,
 }
 
 /// Reads the images of these keys through; of all keys where none is given. Damaged blobs are moved aside, so
@@ -54,7 +56,10 @@ pub fn verify(images: &Images, keys: &[Key], progress: &dyn Progress) -> Result<
     }
     report.blobs = jobs.len();
     progress.expect(jobs.values().map(|job| job.size).sum());
+    let read: Vec<_> = jobs.keys().copied().collect();
     report.problems.extend(run(&images.blobs(), jobs.into_values().collect(), progress)?);
+    let damaged: BTreeSet<_> = report.problems.iter().filter_map(|problem| problem.digest).collect();
+    report.sound = read.into_iter().filter(|digest| !damaged.contains(digest)).collect();
     report.problems.sort_by(|a, b| (&a.key, a.digest).cmp(&(&b.key, b.digest)));
     Ok(report)
 }

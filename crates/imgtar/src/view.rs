@@ -2,13 +2,12 @@
 
 use std::io::{self, Write};
 
-use imgtar::image::Stored;
 use imgtar::import::Imported;
 use imgtar::load::Loaded;
 use imgtar::show::{ImageInfo, Info, LayerInfo, Row};
 use imgtar::verify::Report;
 use serde::Serialize;
-use storekit::{ByteSize, Digest, Images, Key};
+use storekit::{ByteSize, Digest, Key};
 
 use crate::cli::Common;
 
@@ -25,7 +24,7 @@ struct SavedLine<'a> {
     saved: bool,
     digest: Digest,
     media_type: &'a str,
-    ids: Vec<Digest>,
+    ids: &'a [Digest],
     names: &'a [String],
     layers_written: usize,
     layers_reused: usize,
@@ -47,7 +46,7 @@ impl View<'_> {
         }
     }
 
-    pub(crate) fn imported(&self, images: &Images, key: &Key, imported: &Imported) -> miette::Result<()> {
+    pub(crate) fn imported(&self, key: &Key, imported: &Imported) -> miette::Result<()> {
         for absent in &imported.absent {
             self.say(&format!(
                 "warning: the archive lists `{}` and does not hold it; it was left out",
@@ -55,24 +54,23 @@ impl View<'_> {
             ));
         }
         self.refused(&imported.bad_names);
-        let stored = Stored::expect(images, key)?;
         let Imported { saved, written, reused, .. } = *imported;
-        let first = stored.images.first().map(|image| image.id().short()).unwrap_or_default();
+        let first = imported.ids.first().map(Digest::short).unwrap_or_default();
         self.say(&if saved {
             let new = count(written, "new layer");
             format!("saved {key}: image {first}, {new}, {reused} stored already")
         } else {
-            format!("{key} is stored already: image {first}")
+            format!("{key} is stored already: image {first}; it stays (`--force` would replace it)")
         });
         if self.common.json {
-            let descriptor = &stored.entry.descriptor;
+            let descriptor = &imported.entry.descriptor;
             crate::run::out(json(&SavedLine {
                 key,
                 saved,
                 digest: descriptor.digest,
                 media_type: &descriptor.media_type,
-                ids: stored.images.iter().map(imgtar::image::Image::id).collect(),
-                names: &stored.entry.names,
+                ids: &imported.ids,
+                names: &imported.entry.names,
                 layers_written: written,
                 layers_reused: reused,
             }))?;

@@ -415,8 +415,21 @@ fn a_missing_image_or_engine_is_trouble() {
         session
             .run("save l no-such-image-anywhere:1")
             .code(2)
-            .says("`docker save no-such-image-anywhere:1` failed");
+            .says("`docker save no-such-image-anywhere:1` failed")
+            .says("`docker images` lists what it has");
         session.run("has l").code(1);
+    }
+}
+
+#[test]
+fn a_program_that_is_no_engine_is_named() {
+    let session = Session::new();
+    session.feed("import k", &docker("app:1", &[&layer("a", "b")]).end()).ok();
+    for (words, says) in
+        [("load k", "its answer is none of docker's"), ("save l app:1", "it wrote no archive")]
+    {
+        let output = session.command(words).env("LARDER_DOCKER", "/bin/true").output().unwrap();
+        Run::of(output).code(2).says(says);
     }
 }
 

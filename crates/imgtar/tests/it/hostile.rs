@@ -63,6 +63,40 @@ fn devices_pipes_and_sparse_files() {
 }
 
 #[test]
+fn sizes_that_are_not_those_of_the_blobs() {
+    let plain = base();
+    let packed = gzip(&plain);
+    for wrong in ["config", "layers"] {
+        let mut document = manifest(&[&plain], &[("+gzip", &packed)]);
+        let place = if wrong == "config" { &mut document["config"] } else { &mut document["layers"][0] };
+        place["size"] = json!(7);
+        let document = document.to_string();
+        let config = config(&[&plain]).to_string();
+        let listed = [descriptor("application/vnd.oci.image.manifest.v1+json", document.as_bytes())];
+        let archive = oci(&[document.as_bytes(), config.as_bytes(), &packed], &listed).end();
+        refused(&archive, "a document announces 7 bytes");
+    }
+    let document = manifest(&[&plain], &[("+gzip", &packed)]).to_string();
+    let config = config(&[&plain]).to_string();
+    let mut listed = descriptor("application/vnd.oci.image.manifest.v1+json", document.as_bytes());
+    listed["size"] = json!(7);
+    let archive = oci(&[document.as_bytes(), config.as_bytes(), &packed], &[listed]).end();
+    refused(&archive, "a document announces 7 bytes");
+}
+
+#[test]
+fn lists_without_an_image() {
+    refused(&oci(&[], &[]).end(), "its index.json lists none");
+    refused(&Tar::default().json("manifest.json", &json!([])).end(), "its manifest.json lists none");
+    refused(&Tar::default().file("x", "x").end(), "no index.json and no manifest.json");
+}
+
+#[test]
+fn bytes_after_a_gzip() {
+    refused(&[gzip(&sound().end()), b"more than a header".to_vec()].concat(), "something follows");
+}
+
+#[test]
 fn a_name_that_is_there_twice() {
     refused(&sound().json("manifest.json", &json!([])).end(), "twice");
 }
@@ -119,7 +153,8 @@ fn bytes_that_are_not_what_their_name_says() {
     {
         let manifest = manifest(&[&plain], &[(suffix, announced)]).to_string();
         let tar = oci(&[config.as_bytes(), manifest.as_bytes()], &listed(&manifest));
-        refused(&tar.file(&blob(announced), found).end(), "hashes to");
+        // In a file the size is seen before the bytes are.
+        refused(&tar.file(&blob(announced), found).end(), "");
     }
     let (a, b) = (base(), layer("base", "secon"));
     // A layer in the place of another.

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use crate::session::Session;
-use crate::tars::{gzip, layer};
+use crate::tars::{gzip, layer, zstd};
 
 fn folder(session: &Session, name: &str) {
     session.write(&format!("{name}/bin/app"), "#!/bin/sh\n");
@@ -56,6 +56,14 @@ fn what_is_no_layer_is_refused() {
     session.feed("pack k -", &[7; 2000]).code(2).says("no tar");
     let tar = layer("app", "content");
     session.feed("pack k -", &tar[..tar.len() - 1024]).code(2).says("cut off");
+    for form in [gzip, zstd] {
+        session.feed("pack k -", &form(&tar[..tar.len() - 1024])).code(2).says("cut off");
+        session.feed("pack k -", &form(b"no tar at all")).code(2).says("cannot be packed");
+        let packed = form(&tar);
+        session.feed("pack k -", &packed[..packed.len() - 3]).code(2).says("cut off");
+    }
+    session.write("text", "hello\n".repeat(200));
+    session.run("pack k text").code(2).says("`text` cannot be packed").says("name a folder, or a tar");
     session.run("pack k nowhere").code(2).says("cannot read");
     session.run("has k").code(1);
 }

@@ -73,6 +73,41 @@ fn damage_that_nobody_has_found_yet_is_mended_by_the_next_save() {
     }
 }
 
+/// What stands under another key is read before it is reused, through a pipe and from a file.
+#[test]
+fn a_damaged_layer_of_another_key_is_not_reused() {
+    for from_file in [false, true] {
+        let (session, archive) = saved();
+        flip(&layer_file(&session));
+        if from_file {
+            session.write("a.tar", archive);
+            session.run("import other a.tar").ok().says("1 new layer, 1 stored already");
+        } else {
+            session.feed("import other", &archive).ok();
+        }
+        session.run("verify").ok();
+        session.run("export other").ok();
+    }
+}
+
+#[test]
+fn an_export_that_is_stopped_leaves_no_file() {
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let session = Session::new();
+        session.write("d/zeros", vec![0; 200 << 20]);
+        session.run("pack k d").ok();
+        fs::create_dir(session.path("out")).unwrap();
+        let mut export = session.command("export k out/image.tar --compress none").spawn().unwrap();
+        while fs::read_dir(session.path("out")).unwrap().next().is_none() {
+            std::thread::yield_now();
+        }
+        let pid = export.id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert_eq!(export.wait().unwrap().code(), Some(code));
+        assert_eq!(fs::read_dir(session.path("out")).unwrap().count(), 0);
+    }
+}
+
 #[test]
 fn saves_at_once_under_one_key_and_many_all_succeed() {
     let session = Session::new();
