@@ -13,7 +13,7 @@ use crate::entry::Entry;
 use crate::error::HashError;
 use crate::extra::{self, Extra};
 use crate::hash::Reader;
-use crate::listing::{Listed, folders};
+use crate::listing::{Listed, sorted_folders};
 use crate::manifest::{Declared, Manifest, NamedEntries};
 use crate::precise::{Precise, has_scheme};
 use crate::select;
@@ -52,15 +52,16 @@ pub(crate) struct Plan {
 /// Where any input cannot be read: there is no key of a part. Where warnings are to be errors, those.
 pub fn hash(config: &Config) -> Result<Hashed, HashError> {
     in_pool(config.threads, || {
-        let mut plan = plan(config, false)?;
+        let cache = cache(config, &config.root);
+        let mut plan = plan(config, false, cache.as_ref())?;
         let listed = std::mem::take(&mut plan.listed);
-        let entries = read(config, &config.root, listed, &mut plan.warnings)?;
+        let entries = read(config, &config.root, cache, listed, &mut plan.warnings)?;
         finish(config, plan, entries)
     })?
 }
 
-/// `tar` where the inputs are to be written as one.
-pub(crate) fn plan(config: &Config, tar: bool) -> Result<Plan, HashError> {
+/// `tar` where the inputs are to be written as one; `cache` where they are looked up in it.
+pub(crate) fn plan(config: &Config, tar: bool, cache: Option<&StatCache>) -> Result<Plan, HashError> {
     let mut warnings = Vec::new();
     let build = config.build.as_ref();
     let dockerfile = build.map(read_dockerfile).transpose()?;
@@ -76,7 +77,10 @@ pub(crate) fn plan(config: &Config, tar: bool) -> Result<Plan, HashError> {
         unknowns = precise.unknowns(build);
         named = named_folders(config, build, precise, &mut warnings)?;
     }
-    let listed = list(config, &config.root, precise.as_ref().map(|precise| (precise, None)), &mut warnings)?;
+    // What is not read is not looked up.
+    let cache = cache.filter(|_| precise.as_ref().is_none_or(|precise| precise.takes_all(None)));
+    let narrow = precise.as_ref().map(|precise| (precise, None));
+    let listed = list(config, &config.root, narrow, cache, &mut warnings)?;
     let extra = match (build, &dockerfile, &precise) {
         _ if !tar && !extra::from_a_tar(config) => None,
         (Some(build), Some(bytes), Some(precise)) => {
@@ -100,6 +104,9 @@ pub(crate) fn finish(config: &Config, plan: Plan, mut entries: Vec<Entry>) -> Re
 
 /// Runs `work` with that many threads for everything that it does in parallel.
 fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> Result<T, HashError> {
+    if rayon::current_num_threads() == threads {
+        return Ok(work());
+    }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     Ok(pool.map_err(|source| HashError::Threads { threads, source })?.install(work))
 }
@@ -109,11 +116,12 @@ fn list(
     config: &Config,
     root: &Utf8Path,
     build: Option<(&Precise, Option<&str>)>,
+    cache: Option<&StatCache>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Vec<Listed>, HashError> {
     let main = build.is_none_or(|(_, context)| context.is_none());
     let dockerfile = config.build.as_ref().map(|build| build.dockerfile.as_path()).filter(|_| main);
-    let mut listing = select::list(config, root, dockerfile)?;
+    let mut listing = select::list(config, root, dockerfile, cache)?;
     warnings.append(&mut listing.warnings);
     if let (Some((precise, context)), Selection::Rules(rules)) = (build, &config.selection) {
         listing.entries = precise.narrow(context, root, listing.entries);
@@ -122,8 +130,11 @@ fn list(
             warnings.extend(hidden);
         }
     }
-    listing.entries.par_sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    let folders = folders(&listing.entries);
+    let sorted = |pair: &[Listed]| matches!(pair, [one, next] if one.path <= next.path);
+    if !listing.entries.par_windows(2).all(sorted) {
+        listing.entries.par_sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    }
+    let folders = sorted_folders(&listing.entries);
     warnings.extend(select::repository(&folders));
     warnings.extend(clash::find(&listing.entries, &folders));
     Ok(listing.entries)
@@ -132,16 +143,20 @@ fn list(
 fn read(
     config: &Config,
     root: &Utf8Path,
+    cache: Option<StatCache>,
     listed: Vec<Listed>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Vec<Entry>, HashError> {
-    let cache = config.cache.as_deref().map(|folder| StatCache::open(folder, root));
     let reader = Reader::open(root, config.mode, cache.as_ref())?;
     let entries = reader.entries(listed)?;
     warnings.extend(reader.take_warnings());
     // A cache that cannot be written costs time, not the key.
-    let _ = cache.map(StatCache::save);
+    let _ = cache.map(|cache| cache.save(&entries));
     Ok(entries)
+}
+
+fn cache(config: &Config, root: &Utf8Path) -> Option<StatCache> {
+    config.cache.as_deref().map(|folder| StatCache::open(folder, root))
 }
 
 fn named_folders(
@@ -155,8 +170,8 @@ fn named_folders(
     folders.sort_unstable();
     let hashed = folders.into_iter().map(|(name, place)| {
         let place = Utf8Path::new(place);
-        let listed = list(config, place, Some((precise, Some(name))), warnings)?;
-        let entries = self::read(config, place, listed, warnings)?;
+        let listed = list(config, place, Some((precise, Some(name))), None, warnings)?;
+        let entries = self::read(config, place, cache(config, place), listed, warnings)?;
         Ok(NamedEntries { name: name.clone(), entries })
     });
     hashed.collect()

@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::config::Config;
 use crate::dockerignore::{Chosen, Folder, LoadError, PatternError, Patterns, load};
 use crate::error::HashError;
-use crate::listing::{Filter, Judgement, Rule, Verdict};
+use crate::listing::{Filter, Judgement, Kind, Listed, Rule, Verdict};
 use crate::warning::Warning;
 
 /// The ignore file that counts for a build.
@@ -103,6 +103,18 @@ impl EngineIgnore {
         }
     }
 
+    fn keeps_one(&self, near: &mut Near, entry: &Listed) -> Result<bool, PatternError> {
+        let path = entry.path.as_bytes();
+        if entry.kind == Kind::Dir {
+            return Ok(self.judged(path, true)? == Judgement::Keep);
+        }
+        let folder = parent(path);
+        if *near.path != *folder {
+            *near = Near { path: folder.into(), met: self.folder(folder)? };
+        }
+        Ok(!self.patterns.judge(&near.met, path)?.excluded)
+    }
+
     fn failed(&self, error: PatternError) -> HashError {
         match std::fs::read(&self.file) {
             Ok(bytes) => LoadError::pattern(self.file.clone(), &bytes, error).into(),
@@ -115,6 +127,19 @@ impl Filter for EngineIgnore {
     fn judge(&self, path: &[u8], dir: bool) -> Result<Judgement, HashError> {
         self.judged(path, dir).map_err(|error| self.failed(error))
     }
+
+    fn keeps(&self, entries: &[Listed]) -> Result<Vec<bool>, HashError> {
+        let mut near = Near::default();
+        let keeps = |entry: &Listed| self.keeps_one(&mut near, entry);
+        entries.iter().map(keeps).collect::<Result<_, _>>().map_err(|error| self.failed(error))
+    }
+}
+
+/// A folder and what it met.
+#[derive(Default)]
+struct Near {
+    path: Box<[u8]>,
+    met: Arc<Folder>,
 }
 
 fn parent(path: &[u8]) -> &[u8] {

@@ -43,7 +43,7 @@ impl Extra {
             Some(path) => Some(path).filter(free),
             None => standard().into_iter().find(free),
         }?;
-        let own = Listed { path: path.clone(), kind: Kind::File };
+        let own = Listed::new(path.clone(), Kind::File);
         let all = listed.iter().cloned().chain([own]).collect();
         let is_input = precise.narrow(None, &config.root, all).iter().any(|one| one.path == path);
         Some(Self { path, bytes: bytes.to_vec(), is_input })

@@ -62,7 +62,7 @@ fn listed(root: &Utf8Path, path: &RelPath) -> Result<Listed, HashError> {
     let full = root.as_std_path().join(path.as_path());
     let stat = rustix::fs::statat(CWD, &full, AtFlags::SYMLINK_NOFOLLOW);
     let stat = stat.map_err(io::Error::from).map_err(HashError::read(path))?;
-    Ok(Listed { path: path.clone(), kind: Stat::from(&stat).kind() })
+    Ok(Listed::new(path.clone(), Stat::from(&stat).kind()))
 }
 
 /// Reads a list of paths, each ended by `end`; a leading `./` is dropped, as `find` writes it, and so is the root itself.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use camino::Utf8Path;
 use rayon::prelude::*;
@@ -18,7 +18,7 @@ use crate::error::HashError;
 use crate::listing::{Kind, Listed};
 use crate::path::RelPath;
 use crate::stat::Stat;
-use crate::stat_cache::{Known, StatCache};
+use crate::stat_cache::{Known, Seen, StatCache};
 use crate::warning::Warning;
 
 /// How often a file that changes under the reader is read before its key is called doubtful.
@@ -53,7 +53,21 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Where one cannot be read: a key of the others would be a lie.
     pub fn entries(&self, listed: Vec<Listed>) -> Result<Vec<Entry>, HashError> {
-        listed.into_par_iter().map_init(Near::default, |near, one| self.near(near, one)).collect()
+        let failed = OnceLock::new();
+        let mut entries = Vec::new();
+        // Written in place: a list of results would stand in memory twice.
+        let hashed = listed.into_par_iter().enumerate().map_init(Near::default, |near, (input, one)| {
+            let content = match failed.get() {
+                None => self.content(near, input, &one).unwrap_or_else(|error| {
+                    let _ = failed.set(error);
+                    NOTHING
+                }),
+                Some(_) => NOTHING,
+            };
+            Entry { path: one.path, content }
+        });
+        hashed.collect_into_vec(&mut entries);
+        failed.into_inner().map_or(Ok(entries), Err)
     }
 
     /// What was worth a warning so far, in a stable order.
@@ -71,19 +85,32 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Where it cannot be read.
     pub fn entry(&self, listed: Listed) -> Result<Entry, HashError> {
-        self.near(&mut Near::default(), listed)
+        let content = self.content(&mut Near::default(), 0, &listed)?;
+        Ok(Entry { path: listed.path, content })
     }
 
-    fn near(&self, near: &mut Near, Listed { path, kind }: Listed) -> Result<Entry, HashError> {
-        let stat = self.stat(near, &path)?;
-        let content = match stat.kind() {
-            Kind::File => self.file(&path, stat)?,
-            Kind::Symlink => Content::Link { target: self.link(&path)? },
-            Kind::Dir if kind == Kind::Dir => Content::Dir { permissions: self.policy.of_dir(stat.mode) },
-            Kind::Dir => return Err(HashError::Vanished { path: path.to_string() }),
-            Kind::Special => return Err(HashError::Special { path: path.to_string(), what: stat.special() }),
-        };
-        Ok(Entry { path, content })
+    /// `input` is the path's place among the inputs.
+    fn content(&self, near: &mut Near, input: usize, listed: &Listed) -> Result<Content, HashError> {
+        let Listed { path, kind, seen } = listed;
+        if let Some(content) = seen.and_then(|seen| self.known(path, seen)) {
+            return Ok(content);
+        }
+        let stat = self.stat(near, path)?;
+        match stat.kind() {
+            Kind::File => self.file(near, input, path, &stat),
+            Kind::Symlink => Ok(Content::Link { target: self.link(path)? }),
+            Kind::Dir if *kind == Kind::Dir => {
+                Ok(Content::Dir { permissions: self.policy.of_dir(stat.mode) })
+            }
+            Kind::Dir => Err(HashError::Vanished { path: path.to_string() }),
+            Kind::Special => Err(HashError::Special { path: path.to_string(), what: stat.special() }),
+        }
+    }
+
+    /// What the cache knows of a file.
+    fn known(&self, path: &RelPath, seen: Seen) -> Option<Content> {
+        let known = self.cache?.known(seen)?;
+        Some(self.described(path, seen.mode.get(), known))
     }
 
     /// Opens a file for reading, never following a link in its last part and never waiting for a FIFO's writer. Returns
@@ -105,15 +132,15 @@ impl<'a> Reader<'a> {
 
     /// As much of a file's mode as enters. Takes note of files that others cannot read.
     #[must_use]
-    pub fn mode_of(&self, path: &RelPath, stat: &Stat) -> FileMode {
-        if stat.mode & 0o004 == 0 {
+    pub fn mode_of(&self, path: &RelPath, mode: u32) -> FileMode {
+        if mode & 0o004 == 0 {
             let mut notes = self.notes();
             notes.private += 1;
             if notes.first_private.as_ref().is_none_or(|first| path < first) {
                 notes.first_private = Some(path.clone());
             }
         }
-        self.policy.of_file(stat.mode)
+        self.policy.of_file(mode)
     }
 
     fn stat(&self, near: &mut Near, path: &RelPath) -> Result<Stat, HashError> {
@@ -127,20 +154,24 @@ impl<'a> Reader<'a> {
         Ok(target.into_bytes().into_boxed_slice())
     }
 
-    fn file(&self, path: &RelPath, stat: Stat) -> Result<Content, HashError> {
-        let mode = self.mode_of(path, &stat);
-        let known = match self.cache.and_then(|cache| cache.get(path, &stat)) {
-            Some(known) => known,
-            None => self.read(path)?,
-        };
+    fn file(&self, near: &mut Near, input: usize, path: &RelPath, stat: &Stat) -> Result<Content, HashError> {
+        let look = |cache: &StatCache| cache.look(&mut near.record, path.as_bytes(), || Some(*stat));
+        if let Some(content) = self.cache.and_then(look).and_then(|seen| self.known(path, seen)) {
+            return Ok(content);
+        }
+        let known = self.read(input, path)?;
+        Ok(self.described(path, stat.mode, known))
+    }
+
+    fn described(&self, path: &RelPath, mode: u32, known: Known) -> Content {
         if known.lfs_pointer {
             self.notes().warnings.push(Warning::LfsPointer { path: path.clone() });
         }
-        Ok(Content::File { digest: known.digest, mode })
+        Content::File { digest: known.digest, mode: self.mode_of(path, mode) }
     }
 
     /// Reads the file until it holds still.
-    fn read(&self, path: &RelPath) -> Result<Known, HashError> {
+    fn read(&self, input: usize, path: &RelPath) -> Result<Known, HashError> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
             let (known, before, after) = self.read_once(path)?;
@@ -148,7 +179,7 @@ impl<'a> Reader<'a> {
                 && before == after
             {
                 if let Some(cache) = self.cache {
-                    cache.learn(path, &after, known);
+                    cache.learn(input, &after, known);
                 }
                 return Ok(known);
             }
@@ -174,12 +205,17 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The folder of the input before: most often it is that of the next one too, and a name in an open folder is found
-/// sooner than a path.
+/// Stands for what failed, in a list that nobody will see.
+const NOTHING: Content = Content::Dir { permissions: None };
+
+/// Where the input before was found: most often the next one is near.
 #[derive(Default)]
 struct Near {
+    /// Its folder: a name in an open folder is found sooner than a path.
     folder: Vec<u8>,
     open: Option<OwnedFd>,
+    /// Its place in the stat cache.
+    record: usize,
 }
 
 impl Near {
@@ -238,7 +274,7 @@ mod tests {
         let root = Utf8Path::from_path(dir.path()).expect("text");
         std::fs::write(root.join("a"), "hello\n").expect("written");
         let reader = Reader::open(root, ModePolicy::Exec, None).expect("opened");
-        let listed = Listed { path: RelPath::new(&b"a"[..]).expect("a path"), kind: Kind::File };
+        let listed = Listed::new(RelPath::new(&b"a"[..]).expect("a path"), Kind::File);
         let Content::File { digest, .. } = reader.entry(listed).expect("hashed").content else {
             panic!("a file")
         };

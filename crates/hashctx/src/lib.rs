@@ -25,6 +25,7 @@ pub mod path;
 mod precise;
 mod regular;
 pub mod report;
+mod seek;
 pub mod select;
 pub mod stat;
 pub mod stat_cache;

@@ -9,6 +9,7 @@ use camino::Utf8Path;
 
 use crate::error::HashError;
 use crate::path::RelPath;
+use crate::stat_cache::Seen;
 use crate::warning::Warning;
 
 /// What stands under a path, links not followed.
@@ -31,6 +32,16 @@ pub struct Listed {
     pub path: RelPath,
     /// What was seen there.
     pub kind: Kind,
+    /// Which file the stat cache knows it for, where the lister looked it up already.
+    pub seen: Option<Seen>,
+}
+
+impl Listed {
+    /// A path that was not looked up.
+    #[must_use]
+    pub fn new(path: RelPath, kind: Kind) -> Self {
+        Self { path, kind, seen: None }
+    }
 }
 
 /// What a lister found.
@@ -63,6 +74,15 @@ pub trait Filter: Sync {
     /// # Errors
     /// Where a pattern has no meaning, and that shows only when it is used.
     fn judge(&self, path: &[u8], dir: bool) -> Result<Judgement, HashError>;
+
+    /// Whether each of these is kept: the same as one by one, and sooner where neighbours lie in one folder.
+    ///
+    /// # Errors
+    /// As [`judge`](Self::judge).
+    fn keeps(&self, entries: &[Listed]) -> Result<Vec<bool>, HashError> {
+        let judge = |entry: &Listed| self.judge(entry.path.as_bytes(), entry.kind == Kind::Dir);
+        entries.iter().map(|entry| judge(entry).map(|judgement| judgement == Judgement::Keep)).collect()
+    }
 }
 
 /// What a [`Filter`] says about a path.
@@ -120,6 +140,21 @@ pub fn folders(entries: &[Listed]) -> HashSet<&[u8]> {
             // Where a folder is known, those above it are.
             let _ = entry.path.parents().take_while(|folder| folders.insert(*folder)).count();
         }
+    }
+    folders
+}
+
+/// The same of entries that are sorted, each folder once.
+#[must_use]
+pub fn sorted_folders(entries: &[Listed]) -> Vec<&[u8]> {
+    let mut folders = Vec::new();
+    let mut last: &[u8] = b"";
+    for entry in entries {
+        let path = entry.path.as_bytes();
+        // All that lies in one folder stands together.
+        let is_new = |folder: &&[u8]| !(last.starts_with(folder) && last.get(folder.len()) == Some(&b'/'));
+        folders.extend(entry.path.parents().take_while(is_new));
+        last = path;
     }
     folders
 }

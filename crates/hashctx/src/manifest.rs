@@ -71,10 +71,8 @@ impl Manifest {
     #[must_use]
     pub fn key(&self) -> Key {
         let mut hasher = blake3::Hasher::new();
-        let mut buffered = io::BufWriter::with_capacity(1 << 17, &mut hasher);
         // A hasher takes whatever it is given.
-        let _ = self.write(&mut buffered).and_then(|()| io::Write::flush(&mut buffered));
-        drop(buffered);
+        let _ = write::hash(self, &mut hasher);
         hasher.finalize().into()
     }
 }

@@ -46,6 +46,11 @@ impl Precise {
         !Selector::new(&self.analysis.sources, Some(context)).is_empty()
     }
 
+    /// Whether everything in a context is read.
+    pub(crate) fn takes_all(&self, context: Option<&str>) -> bool {
+        Selector::new(&self.analysis.sources, context).takes_all()
+    }
+
     /// The inputs that are read, out of a context's listing; and the folders that are read although nothing in them is.
     pub(crate) fn narrow(&self, context: Option<&str>, root: &Utf8Path, entries: Vec<Listed>) -> Vec<Listed> {
         let selector = Selector::new(&self.analysis.sources, context);
@@ -59,7 +64,7 @@ impl Precise {
         };
         let selection = selector.select(listing, target);
         let read = |entry: &Listed| selection.entries.contains(entry.path.as_bytes());
-        let folder = |path: Vec<u8>| Some(Listed { path: RelPath::new(path)?, kind: Kind::Dir });
+        let folder = |path: Vec<u8>| Some(Listed::new(RelPath::new(path)?, Kind::Dir));
         let folders: Vec<Listed> = selection.empty_folders.iter().cloned().filter_map(folder).collect();
         entries.into_iter().filter(read).chain(folders).collect()
     }
@@ -76,7 +81,7 @@ impl Precise {
         let rules =
             if config.selection == Selection::Rules(Rules::Git) { Rules::None } else { Rules::Docker };
         let engines = Config { selection: Selection::Rules(rules), ..config.clone() };
-        let all = self.narrow(context, root, select::list(&engines, root, dockerfile)?.entries);
+        let all = self.narrow(context, root, select::list(&engines, root, dockerfile, None)?.entries);
         let kept: BTreeSet<&RelPath> = kept.iter().map(|entry| &entry.path).collect();
         // Git knows no empty folders: their absence is its way and not a rule of the project.
         let mut hidden =

@@ -43,6 +43,8 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
         return write_key(file, &hashed);
     }
     print(&hashed, output)?;
+    // The process is about to end: to free a million paths one by one would only take time.
+    std::mem::forget(hashed);
     Ok(Outcome::Yes)
 }
 
@@ -90,6 +92,7 @@ fn hash(cli: &Cli) -> miette::Result<Hashed> {
 fn config(cli: &Cli) -> miette::Result<Config> {
     let environment = Environment::of_process().into_diagnostic()?;
     let mut config = cli.config(&environment.variables);
+    start_threads(config.threads)?;
     if let Some(file) = &cli.which.files_from {
         let end = if cli.output.null { b'\0' } else { b'\n' };
         config.selection = Selection::Files(files_from::parse(&read(file)?, end)?);
@@ -102,6 +105,12 @@ fn config(cli: &Cli) -> miette::Result<Config> {
         config.cache = store.filter(|dir| Store::open_or_create(dir).is_ok()).map(|dir| dir.join("contexts"));
     }
     Ok(config)
+}
+
+/// This thread is one of those that work, where it would else wait for them.
+fn start_threads(threads: usize) -> Result<(), HashError> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
+    pool.build_global().map_err(|source| HashError::Threads { threads, source })
 }
 
 fn print(hashed: &Hashed, output: &Output) -> Result<(), HashError> {

@@ -1,25 +1,34 @@
 //! Which files of a folder are inputs: puts the listers and the filters together as a configuration says.
 
-use std::collections::HashSet;
-
 use camino::Utf8Path;
+use rayon::prelude::*;
 
 use crate::config::{Config, Rules, Selection};
 use crate::engine::EngineIgnore;
 use crate::error::HashError;
 use crate::files_from::FilesFrom;
 use crate::git::{self, GitListing};
-use crate::listing::{Filter, Judgement, Kind, Listed, Lister, Listing};
+use crate::listing::{Filter, Listed, Lister, Listing};
 use crate::path::RelPath;
+use crate::stat_cache::StatCache;
 use crate::stores;
 use crate::walk::Walk;
 use crate::warning::Warning;
 
-/// Lists the inputs of a folder. `dockerfile` where it is the context of a build's own.
+/// Entries that one thread judges at a time.
+const CHUNK: usize = 1024;
+
+/// Lists the inputs of a folder. `dockerfile` where it is the context of a build's own; `cache` where they may be looked up
+/// on the way.
 ///
 /// # Errors
 /// Where the folder cannot be read in full, or an ignore file is invalid.
-pub fn list(config: &Config, root: &Utf8Path, dockerfile: Option<&Utf8Path>) -> Result<Listing, HashError> {
+pub fn list(
+    config: &Config,
+    root: &Utf8Path,
+    dockerfile: Option<&Utf8Path>,
+    cache: Option<&StatCache>,
+) -> Result<Listing, HashError> {
     if !root.is_dir() {
         return Err(HashError::NotAFolder { path: root.to_owned() });
     }
@@ -28,7 +37,7 @@ pub fn list(config: &Config, root: &Utf8Path, dockerfile: Option<&Utf8Path>) -> 
     }
     let mut listing = match &config.selection {
         Selection::Files(paths) => FilesFrom { paths }.list(root, config.threads)?,
-        Selection::Rules(rules) => under_rules(config, *rules, root, dockerfile)?,
+        Selection::Rules(rules) => under_rules(config, *rules, root, dockerfile, cache)?,
     };
     let found = stores::leave_out(root, &mut listing);
     listing.warnings.extend(found.into_iter().map(|path| Warning::StoreInContext { path }));
@@ -43,6 +52,7 @@ fn under_rules(
     rules: Rules,
     root: &Utf8Path,
     dockerfile: Option<&Utf8Path>,
+    cache: Option<&StatCache>,
 ) -> Result<Listing, HashError> {
     let engines = match rules {
         Rules::All | Rules::Docker => EngineIgnore::load(config, root, dockerfile)?,
@@ -52,7 +62,7 @@ fn under_rules(
     let mut listing = match rules {
         Rules::Docker | Rules::None => Walk { filter }.list(root, config.threads)?,
         Rules::All | Rules::Git => {
-            let mut listing = gits(root, config.threads)?;
+            let mut listing = gits(root, config.threads, cache)?;
             if let Some(filter) = filter {
                 hide(filter, &mut listing.entries)?;
             }
@@ -64,26 +74,22 @@ fn under_rules(
 }
 
 /// A repository's own files among the inputs, which lie in these folders: they change with every `git fetch`.
-pub(crate) fn repository(folders: &HashSet<&[u8]>) -> Option<Warning> {
+pub(crate) fn repository(folders: &[&[u8]]) -> Option<Warning> {
     let of_one = |folder: &&[u8]| *folder == b".git" || folder.ends_with(b"/.git");
     folders.iter().any(of_one).then_some(Warning::Repository)
 }
 
 /// Drops what the filter hides.
 fn hide(filter: &dyn Filter, entries: &mut Vec<Listed>) -> Result<(), HashError> {
-    let mut failed = None;
-    entries.retain(|entry| match filter.judge(entry.path.as_bytes(), entry.kind == Kind::Dir) {
-        Ok(judgement) => judgement == Judgement::Keep,
-        Err(error) => {
-            failed.get_or_insert(error);
-            false
-        }
-    });
-    failed.map_or(Ok(()), Err)
+    let kept: Vec<_> = entries.par_chunks(CHUNK).map(|some| filter.keeps(some)).collect();
+    let kept: Vec<Vec<bool>> = kept.into_iter().collect::<Result<_, _>>()?;
+    let mut kept = kept.into_iter().flatten();
+    entries.retain(|_| kept.next().unwrap_or(true));
+    Ok(())
 }
 
-fn gits(root: &Utf8Path, threads: usize) -> Result<Listing, HashError> {
-    let GitListing { entries, warnings, tagged } = git::list(root.as_std_path(), threads)?;
+fn gits(root: &Utf8Path, threads: usize, cache: Option<&StatCache>) -> Result<Listing, HashError> {
+    let GitListing { entries, warnings, tagged } = git::list_and_look(root.as_std_path(), threads, cache)?;
     let warnings = warnings.into_iter().map(Warning::Git).collect();
     Ok(Listing { entries, warnings, tagged: Some(tagged) })
 }

@@ -34,7 +34,7 @@ pub const DEFAULT_MTIME: u64 = 315_619_200;
 /// Where an input cannot be read, or changes while it is written. The tar then has no end, so that nobody takes it for
 /// whole. Errors of the writer are kept as they are.
 pub fn tar(config: &Config, mtime: u64, out: impl Write) -> Result<Hashed, HashError> {
-    let mut plan = context::plan(config, true)?;
+    let mut plan = context::plan(config, true, None)?;
     // Who builds from the tar reads nothing else.
     plan.warnings.retain(|warning| !matches!(warning, Warning::HiddenSource { .. }));
     let reader = Reader::open(&config.root, config.mode, None)?;
@@ -111,7 +111,7 @@ impl<W: Write> Archive<'_, W> {
 
     fn file(&mut self, path: &RelPath) -> Result<Content, HashError> {
         let (file, before) = self.reader.open_file(path)?;
-        let mode = self.reader.mode_of(path, &before);
+        let mode = self.reader.mode_of(path, before.mode);
         let mut header = self.header(EntryType::Regular, self.permissions(mode));
         header.set_size(before.size);
         let mut tee = Tee { file: (&file).take(before.size), hasher: blake3::Hasher::new(), failed: false };

@@ -68,7 +68,7 @@ impl Batch<'_> {
         let kind = kind_of(entry);
         let judge = |filter: &dyn Filter| filter.judge(below, kind == Kind::Dir);
         match self.walk.filter.map_or(Ok(Judgement::Keep), judge)? {
-            Judgement::Keep => Ok((Some(Listed { path: checked(below)?, kind }), WalkState::Continue)),
+            Judgement::Keep => Ok((Some(Listed::new(checked(below)?, kind)), WalkState::Continue)),
             Judgement::Hide => Ok((None, WalkState::Continue)),
             Judgement::Prune => Ok((None, WalkState::Skip)),
         }

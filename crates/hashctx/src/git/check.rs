@@ -64,7 +64,7 @@ impl Checker {
             if parts.peek().is_none() || !is_dir {
                 return Ok(self.last(&folder, name, is_dir));
             }
-            folder = match folder.sub(name)? {
+            folder = match folder.sub(name, &mut 0)? {
                 Sub::Part => folder.enter(name)?,
                 Sub::Other(repo, _) => Folder::top(Top::new(folder.top.join(&here), repo)?)?,
                 Sub::Excluded => return Ok(self.excluded(&folder, name, parts)),

@@ -105,6 +105,9 @@ impl Folder {
 
     /// The same with its ignore file's rules. `there` is false where it is known not to be on disk.
     pub(super) fn with_ignore_file(mut self, there: bool) -> Result<Self, GitError> {
+        if !there && !self.top.index.any_skipped() {
+            return Ok(self);
+        }
         let name = self.child(IGNORE_FILE.as_bytes());
         let path = self.top.join(&name);
         let content = match there.then(|| read_ignore_file(&path)).transpose()?.flatten() {
@@ -118,14 +121,6 @@ impl Folder {
         Ok(self)
     }
 
-    /// Where it is.
-    pub(super) fn absolute(&self) -> PathBuf {
-        match self.path.strip_suffix(b"/") {
-            Some(path) => self.top.join(path),
-            None => self.top.path.clone(),
-        }
-    }
-
     /// The path, relative to the top, of what has that name in this folder.
     pub(super) fn child(&self, name: &[u8]) -> Vec<u8> {
         [&self.path, name].concat()
@@ -133,26 +128,31 @@ impl Folder {
 
     /// The rule that decides about what has that name here.
     pub(super) fn decide(&self, name: &[u8], dir: bool) -> Option<Decision<'_>> {
-        let rules = self.rules.as_deref()?;
-        rules.decide(&self.child(name), dir)
+        self.decide_path(&self.child(name), dir)
     }
 
-    /// Whether the rules leave out what has that name here. The index is not asked.
-    pub(super) fn excludes(&self, name: &[u8], dir: bool) -> bool {
-        self.decide(name, dir).is_some_and(|decision| !decision.keeps)
+    fn decide_path(&self, path: &[u8], dir: bool) -> Option<Decision<'_>> {
+        self.rules.as_deref()?.decide(path, dir)
     }
 
-    /// What git makes of the directory of that name.
-    pub(super) fn sub(&self, name: &[u8]) -> Result<Sub, GitError> {
+    /// Whether the rules leave out something in this folder, given by its path relative to the top. The index is not asked.
+    pub(super) fn excludes(&self, path: &[u8], dir: bool) -> bool {
+        self.decide_path(path, dir).is_some_and(|decision| !decision.keeps)
+    }
+
+    /// What git makes of the directory of that name. `near` is where another folder was found in the index, 0 for none,
+    /// and becomes where what is in this one stands.
+    pub(super) fn sub(&self, name: &[u8], near: &mut usize) -> Result<Sub, GitError> {
         let path = self.child(name);
-        if let Some(commit) = self.top.index.gitlink(&path) {
+        let index = &self.top.index;
+        if let Some(commit) = index.gitlink_near(near, &path) {
             return Ok(Sub::Other(Repo::at(&self.top.join(&path))?, Some(commit)));
         }
-        if self.excludes(name, true) {
+        if self.excludes(&path, true) {
             return Ok(Sub::Excluded);
         }
         // What the index holds files of is no repository of its own, whatever stands in it.
-        if self.top.index.has_below(&[&path, &b"/"[..]].concat()) {
+        if index.has_below_near(near, &[&path, &b"/"[..]].concat()) {
             return Ok(Sub::Part);
         }
         match Repo::at(&self.top.join(&path))? {

@@ -13,6 +13,7 @@ use super::walk::Walk;
 use super::warning::GitWarning;
 use crate::listing::{Listed, Rule};
 use crate::path::{RelPath, escape};
+use crate::stat_cache::StatCache;
 
 /// What git sees below a folder.
 #[derive(Debug, Default)]
@@ -47,18 +48,28 @@ pub(super) struct Excluded {
 /// # Errors
 /// Where a folder that counts cannot be read, or what git keeps about it is damaged.
 pub fn list(root: &Path, threads: usize) -> Result<GitListing, GitError> {
+    list_and_look(root, threads, None)
+}
+
+/// The same, each file being looked up in the cache of that root while its folder is open.
+///
+/// # Errors
+/// As [`list`].
+pub fn list_and_look(root: &Path, threads: usize, cache: Option<&StatCache>) -> Result<GitListing, GitError> {
     let root = root.canonicalize().map_err(GitError::read(root))?;
     if rayon::current_num_threads() == threads {
-        return list_here(&root);
+        return list_here(&root, cache);
     }
     // Where a pool cannot be had, the threads that there are do as well.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build();
-    pool.map_or_else(|_| list_here(&root), |pool| pool.install(|| list_here(&root)))
+    pool.map_or_else(|_| list_here(&root, cache), |pool| pool.install(|| list_here(&root, cache)))
 }
 
-fn list_here(root: &Path) -> Result<GitListing, GitError> {
-    let top = Top::around(root)?;
-    let walk = Walk::new(root);
+fn list_here(root: &Path, cache: Option<&StatCache>) -> Result<GitListing, GitError> {
+    // Two large files to be read, git's index and the cache.
+    let (top, cache) = rayon::join(|| Top::around(root), || cache.filter(|cache| !cache.is_empty()));
+    let top = top?;
+    let walk = Walk::new(root, cache)?;
     let mut listing = GitListing::default();
     listing.warnings.extend(submodule::line_ends(".", top.repo.as_ref()));
     match place(&top, root)? {

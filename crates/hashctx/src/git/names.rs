@@ -6,10 +6,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, RawDirEntry};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RawDirEntry};
 use rustix::io::Errno;
 
 use crate::listing::Kind;
+use crate::stat::Stat;
 
 /// What one call to the system fills: some 800 names of middling length.
 const BUFFER: usize = 1 << 15;
@@ -20,6 +21,7 @@ pub(super) struct Names {
     bytes: Vec<u8>,
     /// Where each ends, and what it is.
     ends: Vec<(usize, Kind)>,
+    folder: OwnedFd,
 }
 
 /// One of them.
@@ -31,17 +33,32 @@ pub(super) struct Name<'n> {
 }
 
 impl Names {
-    /// Reads a folder; a link to one is none.
-    pub(super) fn read(folder: &Path) -> io::Result<Self> {
+    /// Reads a folder, named from an open one; a link to one is none.
+    pub(super) fn read(root: BorrowedFd<'_>, folder: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder: OwnedFd = rustix::fs::openat(CWD, folder, flags, Mode::empty())?;
-        let mut names = Self { bytes: Vec::new(), ends: Vec::new() };
+        let folder: OwnedFd = rustix::fs::openat(root, folder, flags, Mode::empty())?;
+        let (mut bytes, mut ends) = (Vec::with_capacity(1 << 10), Vec::with_capacity(1 << 5));
         let mut buffer = Vec::with_capacity(BUFFER);
         let mut entries = RawDir::new(&folder, buffer.spare_capacity_mut());
         while let Some(entry) = entries.next() {
-            names.add(folder.as_fd(), &entry?)?;
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            if let Some(kind) = kind(folder.as_fd(), &entry)? {
+                bytes.extend_from_slice(name);
+                bytes.extend((kind == Kind::Dir).then_some(b'/'));
+                ends.push((bytes.len(), kind));
+            }
         }
-        Ok(names)
+        Ok(Self { bytes, ends, folder })
+    }
+
+    /// The metadata of what has that name in the folder now, if anything; of a link, its own.
+    pub(super) fn stat(&self, name: &[u8]) -> Option<Stat> {
+        let stat = rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some(Stat::from(&stat))
     }
 
     /// All but `.` and `..`, sorted.
@@ -55,19 +72,6 @@ impl Names {
         let mut names: Vec<_> = names.collect();
         names.sort_unstable_by_key(|name| name.key);
         names
-    }
-
-    fn add(&mut self, folder: BorrowedFd<'_>, entry: &RawDirEntry<'_>) -> io::Result<()> {
-        let name = entry.file_name().to_bytes();
-        if matches!(name, b"." | b"..") {
-            return Ok(());
-        }
-        if let Some(kind) = kind(folder, entry)? {
-            self.bytes.extend_from_slice(name);
-            self.bytes.extend((kind == Kind::Dir).then_some(b'/'));
-            self.ends.push((self.bytes.len(), kind));
-        }
-        Ok(())
     }
 }
 

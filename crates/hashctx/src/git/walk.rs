@@ -1,14 +1,17 @@
 //! The walk through a work tree, by several threads.
 //!
-//! Each directory is judged before anything in it is seen, and no file is looked at: a listing says what it is. What is
-//! tracked below an ignored directory is taken from the index, without a walk.
+//! Each directory is judged before anything in it is seen. A listing says what a file is; it is looked at only to look it
+//! up in the stat cache, while its folder is open. What is tracked below an ignored directory is taken from the index, without a walk.
 
 use std::fs::FileType;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::Scope;
+use rustix::fs::{Mode, OFlags};
 
 use super::error::GitError;
 use super::folder::{Folder, IGNORE_FILE, Sub, Top};
@@ -19,12 +22,19 @@ use super::submodule;
 use super::warning::GitWarning;
 use crate::listing::{Kind, Listed};
 use crate::path::RelPath;
+use crate::stat_cache::StatCache;
 use crate::stores::TAG;
+
+/// Room made for files of one folder.
+const RUN: usize = 32;
 
 /// What all threads of a walk share.
 pub(super) struct Walk<'a> {
     /// The context, absolute and without links.
     root: &'a Path,
+    open: OwnedFd,
+    /// Where each file is looked up.
+    cache: Option<&'a StatCache>,
     found: Mutex<Found>,
 }
 
@@ -48,16 +58,26 @@ struct Step {
     path: Option<RelPath>,
     /// Whether its own ignore file was read.
     ruled: bool,
+    near: Near,
+}
+
+/// Where what is in a folder stands in sorted lists, about.
+#[derive(Clone, Copy, Default)]
+struct Near {
+    index: usize,
+    cache: usize,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(root: &'a Path) -> Self {
-        Self { root, found: Mutex::default() }
+    pub(super) fn new(root: &'a Path, cache: Option<&'a StatCache>) -> Result<Self, GitError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = rustix::fs::open(root, flags, Mode::empty()).map_err(io::Error::from);
+        Ok(Self { root, open: open.map_err(GitError::read(root))?, cache, found: Mutex::default() })
     }
 
     /// Walks everything below `path`, which is the folder `folder`, on the threads of the pool that this is called in.
     pub(super) fn run(&self, path: &Path, folder: Folder) {
-        let first = Step { folder, path: self.relative(path), ruled: true };
+        let first = Step { folder, path: self.relative(path), ruled: true, near: Near::default() };
         rayon::scope(|scope| self.step(scope, first));
     }
 
@@ -110,6 +130,17 @@ impl Found {
     }
 }
 
+/// The folder that is looked at.
+struct Here<'n> {
+    folder: Folder,
+    /// Below the root; `None` for the root.
+    path: Option<RelPath>,
+    open: &'n Names,
+    near: Near,
+    /// What stands in it, relative to the top.
+    child: Vec<u8>,
+}
+
 /// Looks at one folder.
 struct Visitor<'w> {
     walk: &'w Walk<'w>,
@@ -120,50 +151,63 @@ struct Visitor<'w> {
 
 impl Visitor<'_> {
     /// Lists the files of a folder, and returns the folders in it to go on with.
-    fn folder(&mut self, Step { folder, path, ruled }: Step) -> Result<Vec<Step>, GitError> {
-        let Some(names) = self.names(&folder.absolute())? else { return Ok(Vec::new()) };
-        let names = names.sorted();
+    fn folder(&mut self, Step { folder, path, ruled, near }: Step) -> Result<Vec<Step>, GitError> {
+        let Some(open) = self.names(path.as_ref())? else { return Ok(Vec::new()) };
+        let names = open.sorted();
         let has = |wanted: &str| names.iter().any(|name| name.bytes() == wanted.as_bytes());
         if has(TAG) {
             self.found.tagged.extend(path.clone());
         }
         let folder = if ruled { folder } else { folder.with_ignore_file(has(IGNORE_FILE))? };
+        let child = folder.path.clone();
+        let mut here = Here { folder, path, open: &open, near, child };
         let mut next = Vec::new();
         // Whatever it is, and in every folder.
-        for name in names.into_iter().filter(|name| name.bytes() != b".git") {
+        for name in names.iter().filter(|name| name.bytes() != b".git") {
             if name.kind == Kind::Dir {
                 self.end_run();
-                next.extend(self.directory(&folder, path.as_ref(), name.bytes())?);
+                next.extend(self.directory(&mut here, *name)?);
             } else {
-                self.file(&folder, path.as_ref(), name);
+                if self.run.is_empty() {
+                    self.run.reserve(names.len().min(RUN));
+                }
+                self.file(&mut here, *name);
             }
         }
         Ok(next)
     }
 
     /// `None` for a folder that is gone meanwhile.
-    fn names(&self, folder: &Path) -> Result<Option<Names>, GitError> {
-        match Names::read(folder) {
+    fn names(&self, folder: Option<&RelPath>) -> Result<Option<Names>, GitError> {
+        let path = folder.map_or(Path::new("."), RelPath::as_path);
+        match Names::read(self.walk.open.as_fd(), path) {
             Ok(names) => Ok(Some(names)),
-            Err(error) if is_absent(&error) && folder != self.walk.root => Ok(None),
-            Err(error) => Err(GitError::read(folder)(error)),
+            Err(error) if is_absent(&error) && folder.is_some() => Ok(None),
+            Err(error) => {
+                let absolute =
+                    folder.map_or_else(|| self.walk.root.to_owned(), |_| self.walk.root.join(path));
+                Err(GitError::read(&absolute)(error))
+            }
         }
     }
 
-    fn directory(
-        &mut self,
-        folder: &Folder,
-        parent: Option<&RelPath>,
-        name: &[u8],
-    ) -> Result<Option<Step>, GitError> {
-        let path = RelPath::below(parent, name);
-        match folder.sub(name)? {
-            Sub::Part => Ok(Some(Step { folder: folder.part(name), path, ruled: false })),
+    fn directory(&mut self, here: &mut Here<'_>, name: Name<'_>) -> Result<Option<Step>, GitError> {
+        let path = RelPath::below(here.path.as_ref(), name.bytes());
+        let Here { folder, near, .. } = here;
+        let sub = folder.sub(name.bytes(), &mut near.index)?;
+        if let (Some(cache), Some(path)) = (self.walk.cache, &path) {
+            near.cache = cache.seek(near.cache, &[path.as_bytes(), b"/"].concat());
+        }
+        let near = *near;
+        let name = name.bytes();
+        match sub {
+            Sub::Part => Ok(Some(Step { folder: folder.part(name), path, ruled: false, near })),
             Sub::Other(repo, commit) => {
                 let absolute = folder.top.join(&folder.child(name));
                 let warnings = submodule::warnings(&absolute, path.clone(), repo.as_ref(), commit)?;
                 self.found.warnings.extend(warnings);
-                Ok(Some(Step { folder: Folder::top(Top::new(absolute, repo)?)?, path, ruled: true }))
+                let near = Near { index: 0, ..near };
+                Ok(Some(Step { folder: Folder::top(Top::new(absolute, repo)?)?, path, ruled: true, near }))
             }
             Sub::Excluded => {
                 self.tracked_below(&folder.top, &[&folder.child(name), &b"/"[..]].concat())?;
@@ -173,15 +217,20 @@ impl Visitor<'_> {
         }
     }
 
-    fn file(&mut self, folder: &Folder, parent: Option<&RelPath>, name: Name<'_>) {
-        let wanted = matches!(name.kind, Kind::File | Kind::Symlink);
-        let name_bytes = name.bytes();
-        if (wanted && !folder.excludes(name_bytes, false))
-            || folder.top.index.contains(&folder.child(name_bytes))
-        {
-            let path = RelPath::below(parent, name_bytes);
-            self.run.extend(path.map(|path| Listed { path, kind: name.kind }));
+    fn file(&mut self, here: &mut Here<'_>, name: Name<'_>) {
+        let Here { folder, path: parent, open, near, child } = here;
+        child.truncate(folder.path.len());
+        child.extend_from_slice(name.bytes());
+        let wanted = matches!(name.kind, Kind::File | Kind::Symlink) && !folder.excludes(child, false);
+        if !wanted && !folder.top.index.contains(child) {
+            return;
         }
+        let Some(path) = RelPath::below(parent.as_ref(), name.bytes()) else { return };
+        let cache = self.walk.cache.filter(|_| name.kind == Kind::File);
+        let look =
+            |cache: &StatCache| cache.look(&mut near.cache, path.as_bytes(), || open.stat(name.bytes()));
+        let seen = cache.and_then(look);
+        self.run.push(Listed { path, kind: name.kind, seen });
     }
 
     fn end_run(&mut self) {
@@ -197,7 +246,7 @@ impl Visitor<'_> {
             kind if kind.is_dir() => return,
             _ => Kind::Special,
         };
-        self.run.extend(self.walk.relative(path).map(|path| Listed { path, kind }));
+        self.run.extend(self.walk.relative(path).map(|path| Listed::new(path, kind)));
     }
 
     /// Lists what is tracked below a folder that is not walked. Nothing is found by way of a link.

@@ -11,8 +11,11 @@ mod split;
 use std::collections::HashMap;
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use super::error::GitError;
 use super::repo::read_optional;
+use crate::seek::seek;
 
 /// The index of a work tree, or that of a folder without one: empty.
 #[derive(Debug, Default)]
@@ -23,6 +26,8 @@ pub(super) struct Index {
     objects: HashMap<usize, Oid>,
     /// One for each entry, where they were wanted.
     pub(super) stats: Vec<Recorded>,
+    /// Whether any entry is left out of the work tree on purpose.
+    any_skipped: bool,
     /// The tree that the entries make up, where git noted it.
     pub(super) tree: Option<Oid>,
 }
@@ -96,10 +101,21 @@ impl Index {
 
     /// The commit of the submodule at a path, if it is one.
     pub(super) fn gitlink(&self, path: &[u8]) -> Option<Oid> {
-        let at = self.find(path)?;
+        self.gitlink_near(&mut 0, path)
+    }
+
+    /// The same, sought from where another path was found, and found again from there.
+    pub(super) fn gitlink_near(&self, near: &mut usize, path: &[u8]) -> Option<Oid> {
+        *near = self.seek(*near, path);
+        let at = *near;
         let same = (at..self.entries.len()).take_while(|&at| self.name(at) == path);
         same.filter(|&at| self.entries.get(at).is_some_and(|entry| entry.kind == EntryKind::Gitlink))
             .find_map(|at| self.objects.get(&at).copied())
+    }
+
+    /// Whether there is any tracked file that git does not want in the work tree.
+    pub(super) fn any_skipped(&self) -> bool {
+        self.any_skipped
     }
 
     /// The object of a tracked file that git does not want in the work tree.
@@ -111,13 +127,19 @@ impl Index {
 
     /// Whether something below a folder is tracked; `folder` ends in `/`, or is empty for the top.
     pub(super) fn has_below(&self, folder: &[u8]) -> bool {
-        self.name(self.lower(folder)).starts_with(folder) && !self.entries.is_empty()
+        self.has_below_near(&mut 0, folder)
+    }
+
+    /// The same, sought from where another path was found, and found again from there.
+    pub(super) fn has_below_near(&self, near: &mut usize, folder: &[u8]) -> bool {
+        *near = self.seek(*near, folder);
+        self.name(*near).starts_with(folder) && !self.entries.is_empty()
     }
 
     /// The tracked paths below a folder, each once, in order, with what they are.
     pub(super) fn below<'a>(&'a self, folder: &'a [u8]) -> impl Iterator<Item = (&'a [u8], EntryKind)> {
         let mut before = None;
-        let paths = self.entries.iter().enumerate().skip(self.lower(folder));
+        let paths = self.entries.iter().enumerate().skip(self.seek(0, folder));
         let paths = paths.map(|(at, entry)| (self.name(at), entry.kind));
         paths
             .take_while(move |(path, _)| path.starts_with(folder))
@@ -178,8 +200,8 @@ impl Index {
 
     /// Whether every name is a path, and each comes after the one before it.
     fn is_sound(&self) -> bool {
-        (0..self.entries.len()).all(|at| self.is_path(at))
-            && (1..self.entries.len()).all(|at| self.key(at - 1) < self.key(at))
+        let follows = |at: usize| at == 0 || self.key(at - 1) < self.key(at);
+        (0..self.entries.len()).into_par_iter().all(|at| self.is_path(at) && follows(at))
     }
 
     fn key(&self, at: usize) -> (&[u8], u8) {
@@ -202,6 +224,7 @@ impl Index {
             self.objects.insert(self.entries.len(), *oid);
         }
         self.stats.extend(from.stats.get(at));
+        self.any_skipped |= entry.skip_worktree;
         self.entries.push(Entry { start: self.names.len(), len, ..*entry });
         self.names.extend_from_slice(name);
     }
@@ -211,14 +234,13 @@ impl Index {
         self.names.get(entry.start..entry.start + entry.len as usize).unwrap_or_default()
     }
 
-    fn lower(&self, path: &[u8]) -> usize {
-        self.entries.partition_point(|entry| {
-            self.names.get(entry.start..entry.start + entry.len as usize).is_some_and(|name| name < path)
-        })
+    /// The first entry whose path does not come before `path`, sought from another one on.
+    fn seek(&self, from: usize, path: &[u8]) -> usize {
+        seek(from, self.entries.len(), |at| self.name(at) < path)
     }
 
     fn find(&self, path: &[u8]) -> Option<usize> {
-        let at = self.lower(path);
+        let at = self.seek(0, path);
         (!path.is_empty() && self.name(at) == path).then_some(at)
     }
 }

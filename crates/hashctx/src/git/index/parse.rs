@@ -178,6 +178,7 @@ impl Reader {
         if self.keep == Keep::Stats {
             index.stats.push(recorded);
         }
+        index.any_skipped |= skip_worktree;
         index.entries.push(Entry { start: index.names.len(), len, kind, stage, skip_worktree });
         index.names.extend_from_slice(&self.name);
         Ok(())

@@ -1,0 +1,159 @@
+//! Puts what was learnt to what was known, and writes it: a million records never stand in memory a second time.
+
+use std::io::{self, BufWriter, Write};
+
+use camino::Utf8Path;
+use storekit::error::At;
+use storekit::replace::{Durability, Staged};
+
+use super::records::{CHECK, LFS_BIT, RECORD, Records, encode};
+use super::{Learnt, MAX_BYTES};
+use crate::entry::{Content, Entry};
+
+/// Records that this many writes of the cache found no use for are dropped.
+const MAX_AGE: u8 = 16;
+
+/// The next state of a cache.
+pub(super) struct Update<'a> {
+    old: &'a Records,
+    entries: &'a [Entry],
+    /// Sorted by input.
+    learnt: Vec<Learnt>,
+    rows: Vec<Row>,
+}
+
+/// Where a record comes from.
+#[derive(Clone, Copy)]
+enum Row {
+    /// An old record, and its last byte.
+    Old(u32, u8),
+    /// A file that was learnt.
+    New(u32),
+}
+
+impl<'a> Update<'a> {
+    /// The entries are sorted by path.
+    pub(super) fn new(old: &'a Records, entries: &'a [Entry], mut learnt: Vec<Learnt>) -> Self {
+        learnt.sort_unstable_by_key(|learnt| learnt.input);
+        let mut update = Self { old, entries, learnt, rows: Vec::new() };
+        update.merge();
+        update
+    }
+
+    fn merge(&mut self) {
+        let (mut at, mut new) = (0, 0);
+        for (input, entry) in self.entries.iter().enumerate() {
+            let path = entry.path.as_bytes();
+            let next = self.old.seek(at, path);
+            self.unused(at..next);
+            let known = self.old.path(next) == path;
+            at = next + usize::from(known);
+            if self.learnt.get(new).is_some_and(|learnt| learnt.input == input) {
+                self.rows.extend(u32::try_from(new).map(Row::New));
+                new += 1;
+            } else if known {
+                let tag = self.old.tag(next).unwrap_or(0);
+                self.rows.extend(u32::try_from(next).map(|next| Row::Old(next, tag & LFS_BIT)));
+            }
+        }
+        self.unused(at..self.old.len());
+    }
+
+    /// Keeps old records of what is no input this time, unless they are too old.
+    fn unused(&mut self, range: std::ops::Range<usize>) {
+        let aged = range.filter_map(|at| {
+            let tag = self.old.tag(at)?;
+            let young = (tag & !LFS_BIT) + 1 < MAX_AGE;
+            young.then(|| u32::try_from(at).ok().map(|at| Row::Old(at, tag + 1)))?
+        });
+        self.rows.extend(aged);
+    }
+
+    /// Not synced to disk: a cache that a crash has cut short counts as empty.
+    pub(super) fn write(mut self, file: &Utf8Path, header: &str) -> storekit::Result<()> {
+        self.limit(header.len());
+        let folder = file.parent().unwrap_or(file);
+        std::fs::create_dir_all(folder).at("create", folder)?;
+        let mut staged = Staged::new(folder)?;
+        self.encode(header, staged.file()).at("write", file)?;
+        staged.publish(file, Durability::Unsynced).map(drop)
+    }
+
+    /// Drops the last records where there are too many.
+    fn limit(&mut self, header: usize) {
+        let mut room = MAX_BYTES.saturating_sub(header + 8 + CHECK);
+        let mut fits = |row: Row| {
+            let rest = room.checked_sub(RECORD + self.path(row).len());
+            rest.inspect(|rest| room = *rest).is_some()
+        };
+        let count = self.rows.iter().take_while(|row| fits(**row)).count();
+        self.rows.truncate(count);
+    }
+
+    fn encode(&self, header: &str, file: impl Write) -> io::Result<()> {
+        let mut out = BufWriter::with_capacity(1 << 17, Hashing { file, hasher: blake3::Hasher::new() });
+        out.write_all(header.as_bytes())?;
+        out.write_all(&(self.rows.len() as u64).to_le_bytes())?;
+        let mut end = 0;
+        for row in &self.rows {
+            end += self.path(*row).len();
+            let end = u32::try_from(end).map_err(io::Error::other)?;
+            out.write_all(&end.to_le_bytes())?;
+            self.record(*row, &mut out)?;
+        }
+        self.rows.iter().try_for_each(|row| out.write_all(self.path(*row)))?;
+        out.flush()?;
+        let Hashing { mut file, hasher } = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.write_all(hasher.finalize().as_bytes())
+    }
+
+    fn record(&self, row: Row, out: &mut impl Write) -> io::Result<()> {
+        match row {
+            Row::Old(at, tag) => {
+                out.write_all(self.old.middle(at as usize))?;
+                out.write_all(&[tag])
+            }
+            Row::New(new) => {
+                let Some((learnt, entry)) = self.fresh(new) else {
+                    return Err(io::ErrorKind::NotFound.into());
+                };
+                let Content::File { digest, .. } = &entry.content else {
+                    return Err(io::ErrorKind::InvalidInput.into());
+                };
+                out.write_all(&encode(&learnt.stat))?;
+                out.write_all(digest.as_bytes())?;
+                out.write_all(&[if learnt.lfs_pointer { LFS_BIT } else { 0 }])
+            }
+        }
+    }
+
+    fn path(&self, row: Row) -> &[u8] {
+        match row {
+            Row::Old(at, _) => self.old.path(at as usize),
+            Row::New(new) => self.fresh(new).map_or(&[], |(_, entry)| entry.path.as_bytes()),
+        }
+    }
+
+    fn fresh(&self, new: u32) -> Option<(&Learnt, &Entry)> {
+        let learnt = self.learnt.get(new as usize)?;
+        Some((learnt, self.entries.get(learnt.input)?))
+    }
+}
+
+/// Hashes what it writes.
+struct Hashing<W> {
+    file: W,
+    hasher: blake3::Hasher,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hasher.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
