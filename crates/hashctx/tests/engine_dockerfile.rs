@@ -1,8 +1,9 @@
-//! Precise mode against the real engine: random Dockerfiles and contexts, built by `BuildKit`.
+//! Precise mode against the real engine: random Dockerfiles and contexts, built by `BuildKit` and keyed by `hashctx -f`.
 //!
-//! Each file of a context has its own content, so the image tells which files were read. Changing the content or the
-//! executable bit of a selected file has to change the image of a build that copies it; changing any other must not.
-//! Needs docker; see `engine_ignore`.
+//! Each file of a context has its own content, so the image tells which files were read. The key says which files it
+//! covers: those that change it when they are edited. Editing all others must keep the image; editing a covered one has to
+//! change it, unless a later copy hides the file. Needs docker; see `engine_ignore`. With `LARDER_BUILDKIT` the Dockerfiles
+//! have heredocs, `--parents`, `--exclude` and substitutions by patterns too, which docker's `BuildKit` may be too old for.
 
 #![expect(clippy::print_stderr, reason = "a test that is not run says so")]
 
@@ -13,11 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use engines::{Build, Random, entries_of};
-use hashctx::Kind;
-use hashctx::dockerfile::{Analysis, Request, Selector, analyse};
 
 const NAMES: [&str; 10] = ["a", "b", "ab", "lib", "src", "x.txt", "y.txt", "z.log", "a b", ".env"];
 
@@ -78,6 +78,9 @@ fn copies(random: &mut Random, paths: &[String]) -> String {
     let copy = |random: &mut Random| {
         let number = random.below(1000);
         let word = if random.below(5) == 0 { "ADD" } else { "COPY" };
+        if is_new() && random.below(2) == 0 {
+            return new_copy(random, paths, word, number);
+        }
         match random.below(7) {
             0 => format!("{word} [\"{}\", \"/j{number}/\"]\n", source(random, paths)),
             1 => format!(
@@ -91,6 +94,36 @@ fn copies(random: &mut Random, paths: &[String]) -> String {
         }
     };
     (0..=random.below(2)).map(|_| copy(random)).collect()
+}
+
+/// Whether the engine knows what docker's `BuildKit` of 2020 does not.
+fn is_new() -> bool {
+    std::env::var_os("LARDER_BUILDKIT").is_some()
+}
+
+fn new_copy(random: &mut Random, paths: &[String], word: &str, number: usize) -> String {
+    let patterns =
+        ["*", "**", "*.txt", "**/*.txt", "a", "!a", "s*", "**/a", "!**/*.log", "src/*", "*/b", "${v}", "$g"];
+    let excludes = |random: &mut Random| -> String {
+        (0..random.below(3)).map(|_| format!("--exclude={} ", pick(random, &patterns))).collect()
+    };
+    let variables =
+        ["${p#*/}", "${p##*/}", "${p%/*}", "${p%%/*}", "${p/src/lib}", "${p//a/b}", "${p%.txt}.txt"];
+    match random.below(6) {
+        0 => format!("ARG p={}\n{word} {} /v{number}/\n", source(random, paths), pick(random, &variables)),
+        1 => format!(
+            "{word} <<EOF <<-\"E2\" {} /h{number}/\n. $g ${{v#a}}\nEOF\n\tCOPY . /\n\tE2\n",
+            source(random, paths)
+        ),
+        2 => format!("COPY --parents {}{} /p{number}/\n", excludes(random), source(random, paths)),
+        3 => format!(
+            "COPY --parents {}{}/./{} /q{number}/\n",
+            excludes(random),
+            source(random, paths),
+            pick(random, &patterns[..5])
+        ),
+        _ => format!("{word} {}{} /x{number}/\n", excludes(random), source(random, paths)),
+    }
 }
 
 /// Up to three stages; the last takes from the others or is built on them.
@@ -107,54 +140,6 @@ fn dockerfile(random: &mut Random, paths: &[String]) -> String {
     file
 }
 
-struct Selected {
-    paths: BTreeSet<String>,
-    missing: bool,
-}
-
-fn select(file: &str, root: &Path) -> Selected {
-    let analysis = analysed(file);
-    let listing: Vec<(String, Kind)> =
-        entries_of(root).into_iter().filter_map(|path| listed(root, path)).collect();
-    let entries = listing.iter().map(|(path, kind)| (path.as_bytes(), *kind));
-    let target = |path: &[u8]| {
-        let path = root.join(str::from_utf8(path).expect("text"));
-        Some(fs::read_link(path).ok()?.into_os_string().into_encoded_bytes())
-    };
-    let selection = Selector::new(&analysis.sources, None).select(entries, target);
-    let text = |path: &Vec<u8>| String::from_utf8(path.clone()).expect("text");
-    let wild = |source: &String| source.contains(['*', '?', '[']);
-    Selected {
-        paths: selection.entries.iter().map(text).collect(),
-        missing: selection.missing.iter().any(|(_, source)| !wild(source)),
-    }
-}
-
-fn listed(root: &Path, path: String) -> Option<(String, Kind)> {
-    let meta = root.join(&path).symlink_metadata().expect("an entry");
-    let kind = match () {
-        () if meta.is_symlink() => Kind::Symlink,
-        () if !meta.is_dir() => Kind::File,
-        () if fs::read_dir(root.join(&path)).expect("folder").next().is_none() => Kind::Dir,
-        () => return None,
-    };
-    Some((path, kind))
-}
-
-fn analysed(file: &str) -> Analysis {
-    let none = BTreeMap::new();
-    let request = Request {
-        dockerfile: file.as_bytes(),
-        name: "Dockerfile",
-        target: None,
-        build_args: &none,
-        platform: "linux/amd64",
-        build_platform: "linux/amd64",
-        contexts: &BTreeMap::new(),
-    };
-    analyse(&request).expect("a Dockerfile")
-}
-
 /// The image as a map from a file's path in it to its executable bit and content, links and folders included.
 type Image = BTreeMap<String, String>;
 
@@ -163,88 +148,156 @@ fn read_files(image: &Image) -> BTreeSet<String> {
     image.values().filter_map(|value| value.strip_prefix("file ")?.get(2..)).map(ToOwned::to_owned).collect()
 }
 
+/// One context and the Dockerfile beside it.
+struct Scene {
+    dir: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new(random: &mut Random) -> Self {
+        let scene = Self { dir: tempfile::tempdir().expect("folder") };
+        context(random, &scene.root());
+        let paths: Vec<String> = entries_of(&scene.root()).into_iter().collect();
+        engines::write(&scene.dockerfile(), &dockerfile(random, &paths));
+        scene
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("ctx")
+    }
+
+    fn dockerfile(&self) -> PathBuf {
+        self.dir.path().join("Dockerfile")
+    }
+
+    /// What `hashctx -f` prints; its stat cache is in use.
+    fn key(&self) -> Result<String, String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hashctx"));
+        command.arg("-q").arg("-f").arg(self.dockerfile()).arg(self.root());
+        let output = command.env("LARDER_DIR", self.dir.path().join("store")).output().expect("hashctx");
+        if output.status.success() {
+            Ok(String::from_utf8(output.stdout).expect("a key"))
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
+    fn image(&self, build: &Build) -> Result<Image, String> {
+        build.image(&self.root(), &self.dockerfile())
+    }
+
+    /// The files, links aside.
+    fn files(&self) -> Vec<String> {
+        let is_file =
+            |path: &String| self.root().join(path).symlink_metadata().is_ok_and(|meta| meta.is_file());
+        entries_of(&self.root()).into_iter().filter(is_file).collect()
+    }
+
+    /// Another content of the same length.
+    fn edit(&self, path: &str) {
+        let text = fs::read_to_string(self.root().join(path)).expect("text");
+        engines::write(&self.root().join(path), &text.chars().rev().chain(['!']).skip(1).collect::<String>());
+    }
+
+    fn flip(&self, path: &str) {
+        let full = self.root().join(path);
+        let mode = full.metadata().expect("file").permissions().mode();
+        fs::set_permissions(&full, fs::Permissions::from_mode(mode ^ 0o111)).expect("mode");
+    }
+
+    /// Whether editing the file changes the key, and making it executable or not does. The file is as it was after that.
+    fn covers(&self, path: &str, key: &str) -> (bool, bool) {
+        let full = self.root().join(path);
+        let before = fs::read_to_string(&full).expect("text");
+        self.edit(path);
+        let content = self.key().as_deref() != Ok(key);
+        engines::write(&full, &before);
+        self.flip(path);
+        let mode = self.key().as_deref() != Ok(key);
+        self.flip(path);
+        (content, mode)
+    }
+}
+
+/// Wildcards in a folder that is not there, links to nowhere: the engine refuses, and there is no image.
+const REFUSALS: [&str; 8] = [
+    "not found",
+    "no such file",
+    "failed to compute cache key",
+    "failed to calculate checksum",
+    "not a directory",
+    "too many links",
+    "cannot copy to non-directory",
+    "cannot replace to directory",
+];
+
 fn check(build: &Build, seed: u64, wrong: &mut Vec<String>) -> bool {
     let mut random = Random(seed);
-    let temp = tempfile::tempdir().expect("folder");
-    let root = temp.path().join("ctx");
-    context(&mut random, &root);
-    let paths: Vec<String> = entries_of(&root).into_iter().collect();
-    let file = dockerfile(&mut random, &paths);
-    let named = temp.path().join("Dockerfile");
-    engines::write(&named, &file);
-    let selected = select(&file, &root);
-    let mut fail = |what: String| {
-        wrong.push(format!("seed {seed}: {what}\n{file}\n{:?}\n{:?}", entries_of(&root), selected.paths));
-    };
-    let image = match build.image(&root, &named) {
+    let scene = Scene::new(&mut random);
+    let text = fs::read_to_string(scene.dockerfile()).expect("text");
+    let tree = entries_of(&scene.root());
+    let mut fail = |what: String| wrong.push(format!("seed {seed}: {what}\n{text}\n{tree:?}"));
+    let image = match scene.image(build) {
         Ok(image) => image,
-        Err(error) if selected.missing => {
-            eprintln!("seed {seed}: {error}");
-            return false;
-        }
+        Err(error) if REFUSALS.iter().any(|text| error.contains(text)) => return false,
         Err(error) => {
-            // Wildcards in a folder that is not there, links to nowhere: the engine refuses, and there is no image.
-            let expected = [
-                "not found",
-                "no such file",
-                "failed to compute cache key",
-                "not a directory",
-                "too many links",
-                "cannot copy to non-directory",
-                "cannot replace to directory",
-            ];
-            if !expected.iter().any(|text| error.contains(text)) {
-                fail(error);
-            }
+            fail(error);
             return false;
         }
     };
-    for path in read_files(&image).difference(&selected.paths).cloned().collect::<Vec<_>>() {
-        fail(format!("`{path}` is in the image and not selected"));
+    match scene.key() {
+        Ok(key) => compare(build, &scene, &image, &key, &mut random, &mut fail),
+        Err(error) => fail(error),
     }
-    edits(build, &root, &named, &image, &selected, &mut random, &mut fail);
     true
 }
 
-/// Changes one file that is selected and all that are not, content and mode, and builds again.
-fn edits(
+fn compare(
     build: &Build,
-    root: &Path,
-    named: &Path,
+    scene: &Scene,
     image: &Image,
-    selected: &Selected,
+    key: &str,
     random: &mut Random,
     fail: &mut dyn FnMut(String),
 ) {
-    let files: Vec<String> = entries_of(root)
-        .into_iter()
-        .filter(|path| root.join(path).symlink_metadata().is_ok_and(|meta| meta.is_file()))
-        .collect();
-    let (read, unread): (Vec<_>, Vec<_>) = files.into_iter().partition(|path| selected.paths.contains(path));
-    for path in &unread {
-        engines::write(&root.join(path), "changed");
-        fs::set_permissions(root.join(path), fs::Permissions::from_mode(0o755)).expect("mode");
+    let (mut covered, mut others) = (Vec::new(), Vec::new());
+    for path in scene.files() {
+        match scene.covers(&path, key) {
+            (true, true) => covered.push(path),
+            (false, false) => others.push(path),
+            one => fail(format!("content and mode of `{path}` count differently: {one:?}")),
+        }
     }
-    match build.image(root, named) {
+    let read = read_files(image);
+    for path in others.iter().filter(|path| read.contains(*path)) {
+        fail(format!("`{path}` is in the image and not in the key"));
+    }
+    if scene.key().as_deref() != Ok(key) {
+        fail("the same files have another key".to_owned());
+    }
+    for path in &others {
+        scene.edit(path);
+        scene.flip(path);
+    }
+    match scene.image(build) {
         Ok(after) if after == *image => {}
-        after => fail(format!("changing what is not selected changed the image: {after:?}")),
+        after => fail(format!("editing what is not in the key changed the image: {after:?}")),
     }
-    if read.is_empty() {
+    if covered.is_empty() {
         return;
     }
-    let path = &read[random.below(read.len())];
-    let full = root.join(path);
-    let executable = full.metadata().expect("file").permissions().mode() & 0o111 != 0;
+    let path = &covered[random.below(covered.len())];
     if random.below(2) == 0 {
-        engines::write(&full, "changed");
+        scene.edit(path)
     } else {
-        fs::set_permissions(&full, fs::Permissions::from_mode(if executable { 0o644 } else { 0o755 }))
-            .expect("mode");
+        scene.flip(path)
     }
     // A later copy may hide the file in the image; then the engine read it in vain.
-    let hidden = !read_files(image).contains(path);
-    if build.image(root, named).is_ok_and(|after| after == *image) && !hidden {
-        fail(format!("changing `{path}` did not change the image"));
+    if read.contains(path) && scene.image(build).is_ok_and(|after| after == *image) {
+        fail(format!("editing `{path}`, which is in the key, did not change the image"));
+    }
+    for path in covered.iter().filter(|path| !read.contains(*path)) {
+        eprintln!("`{path}` is in the key and hidden in the image, or never read");
     }
 }
 

@@ -40,8 +40,11 @@ pub(crate) struct Build {
 }
 
 impl Build {
+    /// `LARDER_BUILDKIT` names a program that is called as `docker build` is: for a `BuildKit` newer than docker's.
     pub(crate) fn buildkit() -> Option<Self> {
-        Self::found("BuildKit through docker", "1", &["/usr/bin/docker", "docker"], Self::docker_output)
+        let named = std::env::var("LARDER_BUILDKIT").ok();
+        let programs = named.as_deref().map_or(vec!["/usr/bin/docker", "docker"], |named| vec![named]);
+        Self::found("BuildKit through docker", "1", &programs, Self::docker_output)
     }
 
     pub(crate) fn legacy() -> Option<Self> {
