@@ -105,7 +105,7 @@ fn new_copy(random: &mut Random, paths: &[String], word: &str, number: usize) ->
     let patterns =
         ["*", "**", "*.txt", "**/*.txt", "a", "!a", "s*", "**/a", "!**/*.log", "src/*", "*/b", "${v}", "$g"];
     let excludes = |random: &mut Random| -> String {
-        (0..random.below(3)).map(|_| format!("--exclude={} ", pick(random, &patterns))).collect()
+        (0..random.below(3)).flat_map(|_| ["--exclude=", pick(random, &patterns), " "]).collect()
     };
     let variables =
         ["${p#*/}", "${p##*/}", "${p%/*}", "${p%%/*}", "${p/src/lib}", "${p//a/b}", "${p%.txt}.txt"];
@@ -288,9 +288,9 @@ fn compare(
     }
     let path = &covered[random.below(covered.len())];
     if random.below(2) == 0 {
-        scene.edit(path)
+        scene.edit(path);
     } else {
-        scene.flip(path)
+        scene.flip(path);
     }
     // A later copy may hide the file in the image; then the engine read it in vain.
     if read.contains(path) && scene.image(build).is_ok_and(|after| after == *image) {
