@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::path;
 
 /// The most that the headers of one entry may take, extensions included.
-const HEADERS: u64 = 1 << 20;
+pub(crate) const HEADERS: u64 = 1 << 20;
 /// The most entries that an archive may have. The largest images have a few hundred.
 const ENTRIES: usize = 100_000;
 
@@ -75,10 +75,10 @@ fn each<R: Read>(
 ) -> Result<u64> {
     let mut end = 0;
     for _ in 0..ENTRIES {
-        state.budget.set(HEADERS);
+        state.limit(HEADERS);
         let Some(entry) = entries.next() else { return Ok(end) };
         let mut entry = entry.map_err(|source| headers_failed(name, source))?;
-        state.budget.set(u64::MAX);
+        state.free();
         end = entry.raw_file_position() + entry.size().next_multiple_of(512);
         let size = entry.size();
         if let Some(item) = item(&entry)? {
@@ -134,7 +134,7 @@ fn finish(mut rest: impl Read, state: &State, end: u64, name: &str) -> Result<()
     if state.at.get() <= end {
         return damaged("it has no end mark: it was cut off");
     }
-    state.budget.set(u64::MAX);
+    state.free();
     let mut buffer = vec![0; 64 << 10];
     loop {
         let count = rest.read(&mut buffer).map_err(|source| Error::read(name, source))?;
@@ -148,22 +148,38 @@ fn finish(mut rest: impl Read, state: &State, end: u64, name: &str) -> Result<()
 
 /// What is known of the reading while `tar` holds the reader.
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     at: Cell<u64>,
     budget: Cell<u64>,
     seeks: Cell<bool>,
 }
 
+impl State {
+    /// From here on so many bytes may be read.
+    pub(crate) fn limit(&self, bytes: u64) {
+        self.budget.set(bytes);
+    }
+
+    /// From here on any number of bytes may be read.
+    pub(crate) fn free(&self) {
+        self.budget.set(u64::MAX);
+    }
+}
+
 /// Counts, and keeps headers from filling the memory.
-struct Guard<R> {
+pub(crate) struct Guard<R> {
     input: R,
     state: Rc<State>,
 }
 
 impl<R> Guard<R> {
-    fn new(input: R) -> (Self, Rc<State>) {
+    pub(crate) fn new(input: R) -> (Self, Rc<State>) {
         let state = Rc::new(State::default());
         (Self { input, state: Rc::clone(&state) }, state)
+    }
+
+    pub(crate) fn into_inner(self) -> R {
+        self.input
     }
 }
 

@@ -135,6 +135,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         engine: EngineArgs,
     },
+    /// Take files out of an image, without an engine
+    Extract(crate::extracting::ExtractArgs),
     /// Tell by the exit code whether an image is stored: 0 yes, 1 no, 3 yes but blobs are missing
     ///
     /// Looks at documents and sizes, not at the bytes of layers: `verify` does.

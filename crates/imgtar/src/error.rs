@@ -168,6 +168,31 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// An entry of a stored layer that no image tool writes.
+    #[error("the layer's entry `{entry}` is refused: {reason}")]
+    #[diagnostic(code(imgtar::layer), help("nothing was extracted; build the image anew"))]
+    Member {
+        /// The entry's name, cleaned.
+        entry: String,
+        /// Why.
+        reason: String,
+    },
+    /// Two things that would get one name, or something that stands where another kind of thing is to go.
+    #[error("`{path}` cannot be extracted: {reason}")]
+    #[diagnostic(code(imgtar::clash), help("nothing was extracted; extract into an empty folder"))]
+    Clash {
+        /// The name, below the folder.
+        path: String,
+        /// What is in the way.
+        reason: &'static str,
+    },
+    /// What is stored is no container image.
+    #[error("`{key}` holds no container image")]
+    #[diagnostic(code(imgtar::no_container_image), help("`imgtar info {key}` tells what it holds"))]
+    NotAnImage {
+        /// The key.
+        key: Key,
+    },
     /// A flag's value that cannot be used.
     #[error("{message}")]
     #[diagnostic(code(imgtar::usage), help("{help}"))]

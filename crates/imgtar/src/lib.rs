@@ -3,10 +3,11 @@
 //! - [`archive`], [`catalog`], [`resolve`]: what an image archive holds. Pure but for the layers that a pipe brings.
 //! - [`layer`], [`assemble`], [`import`]: into the store, each layer once.
 //! - [`image`], [`export`], [`verify`], [`show`]: out of the store, verified.
+//! - [`extract`]: files out of an image.
 //! - [`engine`], [`save`], [`load`], [`thin`]: from and to an engine, through its own command, what it lacks.
 //! - [`pack`]: an image from a folder or a tar.
 //!
-//! Deliberately absent: the terminal, the environment, command-line flags; unpacking to disk.
+//! Deliberately absent: the terminal, the environment, command-line flags; unpacking to disk, but for what is extracted.
 
 pub mod archive;
 pub mod assemble;
@@ -14,6 +15,7 @@ pub mod catalog;
 pub mod engine;
 pub mod error;
 pub mod export;
+pub mod extract;
 pub mod form;
 pub mod image;
 pub mod import;

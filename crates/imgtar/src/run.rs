@@ -71,6 +71,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<Outcome> {
             let names = tags.iter().map(|tag| name::complete(tag)).collect::<Result<_, _>>()?;
             job.load(&key, &Wanted { names, platform }, &engine)
         }
+        Command::Extract(args) => job.extract(&args),
         Command::Has { key } => job.has(&key),
         Command::Ls => job.ls(),
         Command::Info { key, inputs, document } => match (inputs, document) {
@@ -90,10 +91,10 @@ pub(crate) fn out(result: io::Result<()>) -> Result<()> {
     Ok(result.map_err(|source| Error::write("-", source))?)
 }
 
-struct Job<'a> {
-    root: Utf8PathBuf,
-    settings: &'a Settings,
-    view: View<'a>,
+pub(crate) struct Job<'a> {
+    pub(crate) root: Utf8PathBuf,
+    pub(crate) settings: &'a Settings,
+    pub(crate) view: View<'a>,
     signals: &'a Signals,
 }
 
@@ -272,19 +273,19 @@ impl Job<'_> {
     }
 
     /// The store, if there is one: what was never made holds nothing.
-    fn open(&self) -> Result<Option<Store>> {
+    pub(crate) fn open(&self) -> Result<Option<Store>> {
         if !self.root.exists() {
             return Ok(None);
         }
         Ok(Some(Store::open(&self.root)?))
     }
 
-    fn miss(&self, key: &Key) -> Outcome {
+    pub(crate) fn miss(&self, key: &Key) -> Outcome {
         self.view.say(&format!("nothing is stored under `{key}`"));
         Outcome::No
     }
 
-    fn bar(&self) -> Bar {
+    pub(crate) fn bar(&self) -> Bar {
         Bar::new(self.view.common.quiet)
     }
 }
@@ -340,7 +341,7 @@ fn split(pair: &str) -> Result<(String, String), Error> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-fn terminal() -> Error {
+pub(crate) fn terminal() -> Error {
     Error::Usage {
         message: "an archive is not written to a terminal".to_owned(),
         help: "name a file, or pipe: `imgtar export KEY --compress none | docker load`",

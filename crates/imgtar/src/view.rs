@@ -144,7 +144,7 @@ fn how_loaded(one: &Loaded) -> String {
 }
 
 /// One JSON object on a line of stdout.
-fn json(value: &impl Serialize) -> io::Result<()> {
+pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
     io::stdout().lock().write_all(&line)
@@ -216,6 +216,6 @@ fn described_layer(layer: &LayerInfo) -> String {
 }
 
 /// `1 image`, `2 images`.
-fn count(number: usize, thing: &str) -> String {
+pub(crate) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }

@@ -4,6 +4,7 @@
 
 mod archives;
 mod engines;
+mod extracting;
 mod forms;
 mod hostile;
 mod manual;

@@ -5,8 +5,10 @@ use std::fs;
 
 use crate::session::Session;
 
-const COMMANDS: [&str; 13] =
-    ["", "import", "export", "save", "load", "has", "ls", "info", "tag", "rm", "verify", "pack", "help"];
+const COMMANDS: [&str; 14] = [
+    "", "import", "export", "save", "load", "extract", "has", "ls", "info", "tag", "rm", "verify", "pack",
+    "help",
+];
 
 #[test]
 fn the_manual_is_as_reviewed() {

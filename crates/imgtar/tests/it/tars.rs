@@ -46,7 +46,7 @@ impl Tar {
     pub(crate) fn pax(self, field: &str, value: &str) -> Self {
         let rest = format!(" {field}={value}\n");
         let mut length = rest.len() + 2;
-        if length.to_string().len() > 2 {
+        while rest.len() + length.to_string().len() != length {
             length += 1;
         }
         self.entry(b"pax", EntryType::XHeader, b"", format!("{length}{rest}").as_bytes())

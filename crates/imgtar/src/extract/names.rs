@@ -1,0 +1,285 @@
+//! Names inside a layer, and the patterns that choose among them. All are bytes, relative to the image's root,
+//! without a slash at either end; the root itself is the empty name.
+//!
+//! Touches no disk. A pattern's `..` is refused: what it would mean depends on links that only the image knows.
+
+/// Why a name is refused.
+pub(crate) type Reason = &'static str;
+
+/// No longer name is taken: the kernel takes 4095 bytes.
+const LONGEST: usize = 4000;
+/// No deeper one either: whoever removes such a tree would need a stack and open files for every level.
+const DEEPEST: usize = 256;
+
+/// Brings an entry's name into one form.
+///
+/// # Errors
+/// Names that are absolute, climb out, hold a NUL, or are longer or deeper than any that is meant.
+pub(crate) fn clean(name: &[u8]) -> Result<Vec<u8>, Reason> {
+    if name.starts_with(b"/") && parts(name).next().is_some() {
+        return Err("it is absolute");
+    }
+    clean_target(name)
+}
+
+/// The same for what a hard link names: an absolute one means the image's root.
+///
+/// # Errors
+/// As [`clean`].
+pub(crate) fn clean_target(name: &[u8]) -> Result<Vec<u8>, Reason> {
+    if name.contains(&0) {
+        return Err("it holds a NUL");
+    }
+    if name.len() > LONGEST {
+        return Err("it is longer than 4000 bytes");
+    }
+    if parts(name).any(|part| part == b"..") {
+        return Err("it climbs out of the image");
+    }
+    if parts(name).count() > DEEPEST {
+        return Err("it is nested more than 256 deep");
+    }
+    Ok(parts(name).collect::<Vec<_>>().join(&b'/'))
+}
+
+/// Where a symbolic link in `folder` leads, as in a `chroot`: never above the root. `None`: nowhere that has a name.
+pub(crate) fn follow(folder: &[u8], target: &[u8]) -> Option<Vec<u8>> {
+    let mut at: Vec<&[u8]> = if target.starts_with(b"/") { Vec::new() } else { parts(folder).collect() };
+    for part in parts(target) {
+        if part == b".." {
+            at.pop();
+        } else {
+            at.push(part);
+        }
+    }
+    let name = at.join(&b'/');
+    (name.len() <= LONGEST && !name.contains(&0)).then_some(name)
+}
+
+/// The parts of a name between slashes; `.` is none.
+pub(crate) fn parts(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    name.split(|byte| *byte == b'/').filter(|part| !matches!(part, [] | [b'.']))
+}
+
+/// The folders above a clean name, from the root down; not the name itself.
+pub(crate) fn above(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &name[..at]);
+    (!name.is_empty()).then_some(&name[..0]).into_iter().chain(slashes)
+}
+
+/// `folder/name`, where either may be the root.
+pub(crate) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    match (folder, name) {
+        ([], name) => name.to_vec(),
+        (folder, []) => folder.to_vec(),
+        _ => [folder, b"/", name].concat(),
+    }
+}
+
+/// What is left of a clean name below a folder; empty for the folder itself, `None` where it is not below.
+pub(crate) fn below<'n>(folder: &[u8], name: &'n [u8]) -> Option<&'n [u8]> {
+    match name.strip_prefix(folder)? {
+        [] => Some(b""),
+        rest if folder.is_empty() => Some(rest),
+        [b'/', rest @ ..] => Some(rest),
+        _ => None,
+    }
+}
+
+/// The folder and the last part of a clean name.
+pub(crate) fn split(name: &[u8]) -> (&[u8], &[u8]) {
+    match name.iter().rposition(|byte| *byte == b'/') {
+        Some(at) => (&name[..at], &name[at + 1..]),
+        None => (b"", name),
+    }
+}
+
+/// What was asked for: a name, or a pattern with `*` and `?` in some of its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// As it was written, for messages.
+    pub text: String,
+    /// The name before the first part with a wildcard.
+    pub(crate) literal: Vec<u8>,
+    /// The parts from there on.
+    pub(crate) globs: Vec<Glob>,
+    /// Whether a link at the very end is followed: the pattern ends with a slash.
+    pub(crate) follow: bool,
+}
+
+impl Pattern {
+    /// Reads a pattern. `*` and `?` match within one part, a `\` takes a wildcard's meaning away; a slash at the end follows
+    /// a link there; a slash at the start changes nothing.
+    ///
+    /// # Errors
+    /// Patterns with `..` or NUL, and those longer than any name.
+    pub fn parse(text: &[u8]) -> Result<Self, &'static str> {
+        let whole = clean_target(text)?;
+        let all: Vec<&[u8]> = parts(&whole).collect();
+        let wild = all.iter().position(|part| Glob::new(part).is_wild()).unwrap_or(all.len());
+        let (literal, globs) = all.split_at(wild);
+        let literal: Vec<Vec<u8>> = literal.iter().map(|part| Glob::new(part).name()).collect();
+        Ok(Self {
+            text: String::from_utf8_lossy(text).into_owned(),
+            literal: literal.join(&b'/'),
+            globs: globs.iter().map(|part| Glob::new(part)).collect(),
+            follow: text.ends_with(b"/") || text.ends_with(b"/."),
+        })
+    }
+
+    /// How a clean name stands to this pattern.
+    pub(crate) fn place(&self, name: &[u8]) -> Place {
+        let Some(rest) = below(&self.literal, name) else {
+            return if below(name, &self.literal).is_some() { Place::Above } else { Place::Outside };
+        };
+        let mut rest = parts(rest);
+        for glob in &self.globs {
+            match rest.next() {
+                None => return Place::Above,
+                Some(part) if glob.matches(part) => {}
+                Some(_) => return Place::Outside,
+            }
+        }
+        Place::Inside
+    }
+}
+
+/// Where a name stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It has nothing to do with the pattern.
+    Outside,
+    /// Something that is chosen may lie below it.
+    Above,
+    /// It is chosen, or lies below something that is.
+    Inside,
+}
+
+/// One part of a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Glob(Vec<Token>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    Byte(u8),
+    One,
+    Any,
+}
+
+impl Glob {
+    fn new(part: &[u8]) -> Self {
+        let mut tokens = Vec::new();
+        let mut bytes = part.iter();
+        while let Some(byte) = bytes.next() {
+            tokens.push(match byte {
+                b'*' => Token::Any,
+                b'?' => Token::One,
+                b'\\' => Token::Byte(*bytes.next().unwrap_or(&b'\\')),
+                byte => Token::Byte(*byte),
+            });
+        }
+        // `a**b` is `a*b`; one star never has to try what another has tried.
+        tokens.dedup_by(|a, b| *a == Token::Any && *b == Token::Any);
+        Self(tokens)
+    }
+
+    fn is_wild(&self) -> bool {
+        self.0.iter().any(|token| !matches!(token, Token::Byte(_)))
+    }
+
+    fn name(&self) -> Vec<u8> {
+        let byte = |token: &Token| if let Token::Byte(byte) = token { Some(*byte) } else { None };
+        self.0.iter().filter_map(byte).collect()
+    }
+
+    /// Matches in at most `name × pattern` steps.
+    fn matches(&self, name: &[u8]) -> bool {
+        let (mut at, mut token, mut star) = (0, 0, None);
+        while at < name.len() {
+            match self.0.get(token) {
+                Some(Token::Any) => {
+                    star = Some((at, token));
+                    token += 1;
+                }
+                Some(Token::One) => (at, token) = (at + 1, token + 1),
+                Some(Token::Byte(byte)) if *byte == name[at] => (at, token) = (at + 1, token + 1),
+                _ => match star {
+                    Some((from, any)) => {
+                        star = Some((from + 1, any));
+                        (at, token) = (from + 1, any + 1);
+                    }
+                    None => return false,
+                },
+            }
+        }
+        self.0[token..].iter().all(|token| *token == Token::Any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn stands(pattern: &str, name: &str, place: Place) {
+        let parsed = Pattern::parse(pattern.as_bytes()).unwrap();
+        assert_eq!(parsed.place(name.as_bytes()), place, "{pattern} {name}");
+    }
+
+    #[test]
+    fn names_come_in_one_form_or_are_refused() {
+        assert_eq!(clean(b"./a//b/").unwrap(), b"a/b");
+        for root in [&b"/"[..], b"./", b"", b"//."] {
+            assert_eq!(clean(root).unwrap(), b"");
+        }
+        for name in [&b"/etc/passwd"[..], b"..", b"a/../b", b"a\0b"] {
+            assert!(clean(name).is_err());
+        }
+        assert!(clean(&[b'a'; 5000]).is_err());
+        assert!(clean("a/".repeat(257).as_bytes()).is_err());
+        assert_eq!(clean_target(b"/etc/x").unwrap(), b"etc/x");
+    }
+
+    #[test]
+    fn links_never_lead_above_the_root() {
+        assert_eq!(follow(b"", b"usr/bin").unwrap(), b"usr/bin");
+        assert_eq!(follow(b"a/b", b"../../../../etc").unwrap(), b"etc");
+        assert_eq!(follow(b"a/b", b"/x/./y").unwrap(), b"x/y");
+        assert_eq!(follow(b"a/b", b"..").unwrap(), b"a");
+    }
+
+    #[test]
+    fn folders_above_are_listed_from_the_root() {
+        let list = |name: &'static [u8]| above(name).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(list(b"a/b/c"), [&b""[..], b"a", b"a/b"]);
+        assert_eq!(list(b"a"), [b""]);
+        assert!(list(b"").is_empty());
+    }
+
+    #[test]
+    fn patterns_choose_names_and_what_is_below() {
+        stands("/app", "app", Place::Inside);
+        stands("/app", "app/x/y", Place::Inside);
+        stands("/app", "apple", Place::Outside);
+        stands("/app/x", "app", Place::Above);
+        stands("/", "anything", Place::Inside);
+        stands("dist/*.whl", "dist", Place::Above);
+        stands("dist/*.whl", "dist/a.whl", Place::Inside);
+        stands("dist/*.whl", "dist/.whl", Place::Inside);
+        stands("dist/*.whl", "dist/a.whl/x", Place::Inside);
+        stands("dist/*.whl", "dist/sub/a.whl", Place::Outside);
+        stands("*/bin/?x", "usr/bin", Place::Above);
+        stands("*/bin/?x", "usr/bin/ax", Place::Inside);
+        stands(r"a\*b", "a*b", Place::Inside);
+        stands(r"a\*b", "axb", Place::Outside);
+        stands("a**b*c", "aXbYbZc", Place::Inside);
+        stands("a**b*c", "aXbYbZ", Place::Outside);
+    }
+
+    #[test]
+    fn a_slash_at_the_end_follows() {
+        assert!(Pattern::parse(b"/bin/").unwrap().follow);
+        assert!(!Pattern::parse(b"/bin").unwrap().follow);
+        assert!(Pattern::parse(b"a/../b").is_err());
+    }
+}
