@@ -1,10 +1,14 @@
 //! The flags of `imgtar`: from words to what the library is asked for.
 #![expect(clippy::doc_markdown, reason = "the comments are the manual's text, in which backticks show")]
 
+mod serve;
+
 use camino::Utf8PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use imgtar::oci::Platform;
 use storekit::Key;
+
+pub(crate) use self::serve::{ServeArgs, serve};
 
 /// Keep container images in a store that is an OCI image layout
 ///
@@ -185,6 +189,20 @@ pub(crate) enum Command {
         /// The images' keys
         keys: Vec<Key>,
     },
+    /// Serve the store as an OCI registry, on loopback
+    ///
+    /// docker, podman, skopeo, containerd and BuildKit (`--cache-to type=registry`) pull from it and push to it. An image
+    /// that was saved with the name app:1 is `127.0.0.1:5000/app:1`, any other is `127.0.0.1:5000/larder/keys:KEY`. What is
+    /// pushed as team/app:1 stands under the key team._app..1 with that name, what is pushed as larder/keys:KEY under KEY.
+    /// Engines that cannot read zstd layers are offered plain ones.
+    ///
+    /// The address is printed when the server answers. It ends with SIGTERM (exit code 0) or Ctrl-C (130), and lets
+    /// the requests that are being answered come to an end. There is no TLS: put a proxy before it where other machines
+    /// are to reach it, or trust the network.
+    ///
+    ///     imgtar serve & docker pull 127.0.0.1:5000/app:1
+    #[command(verbatim_doc_comment)]
+    Serve(ServeArgs),
     /// Make an image from a folder or a tar, without an engine
     ///
     /// A folder becomes one layer: sorted, owned by 0:0, modes 755 and 644, all times SOURCE_DATE_EPOCH (or

@@ -202,6 +202,18 @@ pub enum Error {
         /// What to write.
         help: &'static str,
     },
+    /// An address that cannot be had.
+    #[error("cannot listen on `{address}`")]
+    #[diagnostic(
+        code(imgtar::listen),
+        help("see what holds it (`ss -ltnp`), or let any free port be taken: `--listen 127.0.0.1:0`")
+    )]
+    Listen {
+        /// The address.
+        address: String,
+        /// The system's word.
+        source: io::Error,
+    },
     /// The engine's program is not there.
     #[error("`{program}` cannot be started")]
     #[diagnostic(code(imgtar::no_engine), help("install {engine}, or name its program with {variable}"))]

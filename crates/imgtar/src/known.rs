@@ -34,7 +34,7 @@ impl Known {
         let bytes = blobs.read(&descriptor.digest, DOCUMENT_CAP).ok()?;
         if descriptor.is_index() && depth < 4 {
             let index: Index = oci::parse(&bytes, "").ok()?;
-            for child in &index.manifests {
+            for child in index.manifests.iter().filter(|child| child.is_document()) {
                 self.learn(blobs, child, depth + 1);
             }
             return Some(());

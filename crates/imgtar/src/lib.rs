@@ -5,6 +5,7 @@
 //! - [`image`], [`export`], [`verify`], [`show`]: out of the store, verified.
 //! - [`extract`]: files out of an image.
 //! - [`engine`], [`save`], [`load`], [`thin`]: from and to an engine, through its own command, what it lacks.
+//! - [`serve`]: the store as a registry.
 //! - [`pack`]: an image from a folder or a tar.
 //!
 //! Deliberately absent: the terminal, the environment, command-line flags; unpacking to disk, but for what is extracted.
@@ -30,6 +31,7 @@ pub mod path;
 pub mod progress;
 pub mod resolve;
 pub mod save;
+pub mod serve;
 pub mod show;
 mod tarball;
 pub mod thin;

@@ -30,6 +30,14 @@ pub mod annotation {
     pub const PLAIN_SIZE: &str = "dev.larder.uncompressed-size";
     /// On an index that imgtar made because an archive held several images.
     pub const SEVERAL: &str = "dev.larder.several-images";
+    /// The text of the manifest that was pushed, where its plain layers are stored compressed and so another manifest is.
+    pub const PUSHED: &str = "dev.larder.pushed";
+    /// The media type of that manifest.
+    pub const PUSHED_TYPE: &str = "dev.larder.pushed-type";
+
+    pub(crate) fn is_of_pushed(name: &str) -> bool {
+        matches!(name, PUSHED | PUSHED_TYPE)
+    }
 }
 
 /// Annotations, sorted by name.
@@ -203,7 +211,8 @@ pub struct Config {
     /// When the image was made, RFC 3339.
     #[serde(default)]
     pub created: Option<String>,
-    /// The layers.
+    /// The layers; none where an artifact borrows the type of an image's config.
+    #[serde(default)]
     pub rootfs: RootFs,
 }
 

@@ -25,9 +25,9 @@ use crate::view::View;
 /// What a signal does.
 pub(crate) struct Signals {
     /// Whether it ends the program where it stands.
-    at_once: Arc<AtomicBool>,
+    pub(crate) at_once: Arc<AtomicBool>,
     /// The exit code that a signal asked for, or 0.
-    asked: Arc<AtomicUsize>,
+    pub(crate) asked: Arc<AtomicUsize>,
 }
 
 /// Errors in colour or not; a signal ends with 130 or 143 at any moment, since nothing half-written has a final name.
@@ -82,6 +82,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<Outcome> {
         Command::Tag { key, names } => job.tag(&key, &names),
         Command::Rm { keys } => job.rm(&keys),
         Command::Verify { keys } => job.verify(&keys),
+        Command::Serve(args) => crate::cli::serve(&job.root, &settings, &common, &args, signals),
         Command::Pack { key, from, config, notes } => job.pack(&key, &from, *config, notes),
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! Source: OCI image-spec v1.1, image-layout.md, "Blobs".
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 
@@ -76,8 +77,20 @@ impl Blobs {
     /// # Errors
     /// I/O errors.
     pub fn create(&self) -> Result<BlobWriter<'_>> {
+        self.begin(Cow::Borrowed(self))
+    }
+
+    /// As [`Blobs::create`], for a writer that outlives this value.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn create_owned(&self) -> Result<BlobWriter<'static>> {
+        self.begin(Cow::Owned(self.clone()))
+    }
+
+    fn begin<'a>(&self, blobs: Cow<'a, Self>) -> Result<BlobWriter<'a>> {
         let staged = Staged::new(&self.folder)?;
-        Ok(BlobWriter { blobs: self, staged, hasher: Hasher::new(), size: 0 })
+        Ok(BlobWriter { blobs, staged, hasher: Hasher::new(), size: 0 })
     }
 
     /// Stores the bytes as a blob. `Ok` means that it is there now, not that this call wrote it.
@@ -235,7 +248,7 @@ fn open(path: &Utf8Path) -> Result<Option<File>> {
 /// A blob that is being written; dropped unfinished, it leaves nothing.
 #[derive(Debug)]
 pub struct BlobWriter<'a> {
-    blobs: &'a Blobs,
+    blobs: Cow<'a, Blobs>,
     staged: Staged,
     hasher: Hasher,
     size: u64,

@@ -9,6 +9,8 @@ mod forms;
 mod hostile;
 mod manual;
 mod packing;
+mod registry;
+mod serving;
 mod session;
 mod stored;
 mod tars;

@@ -5,9 +5,9 @@ use std::fs;
 
 use crate::session::Session;
 
-const COMMANDS: [&str; 14] = [
-    "", "import", "export", "save", "load", "extract", "has", "ls", "info", "tag", "rm", "verify", "pack",
-    "help",
+const COMMANDS: [&str; 15] = [
+    "", "import", "export", "save", "load", "extract", "has", "ls", "info", "tag", "rm", "verify", "serve",
+    "pack", "help",
 ];
 
 #[test]

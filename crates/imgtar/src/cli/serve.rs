@@ -1,0 +1,125 @@
+//! `imgtar serve`: its flags, its signals, its messages.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use camino::Utf8PathBuf;
+use imgtar::Error;
+use imgtar::serve::{Config, Listener, Server};
+use miette::Result;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use serde_json::json;
+use storekit::settings::Settings;
+use storekit::{Outcome, Store};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::Common;
+use crate::run::Signals;
+
+/// Where a token may stand.
+const TOKEN: &str = "LARDER_SERVE_TOKEN";
+
+/// Flags of `serve`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen; port 0 takes any that is free
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
+    listen: SocketAddr,
+    /// Listen on an address that other machines reach; a token is needed then
+    #[arg(long)]
+    allow_remote: bool,
+    /// What clients must send as a password or a bearer's token, in a file; else in LARDER_SERVE_TOKEN
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<Utf8PathBuf>,
+}
+
+/// Serves until SIGTERM (0) or Ctrl-C (130).
+pub(crate) fn serve(
+    root: &camino::Utf8Path,
+    settings: &Settings,
+    common: &Common,
+    args: &ServeArgs,
+    signals: &Signals,
+) -> Result<Outcome> {
+    let store = Store::open_or_create(root)?;
+    let files = raise_files();
+    let config = Config {
+        allow_remote: args.allow_remote,
+        token: token(settings, args)?,
+        // What is left is for connections, uploads and the store's own work.
+        leases: usize::try_from(files / 2).unwrap_or(512).clamp(64, 4096),
+        listener: Arc::new(Log { requests: common.verbose }),
+        ..Config::new(args.listen)
+    };
+    let server = Server::bind(&store, &config)?;
+    // From now on a signal lets what is being answered come to its end.
+    signals.at_once.store(false, Ordering::SeqCst);
+    crate::run::out(announce(server.address(), common.json))?;
+    server.run(signalled(signals))?;
+    let interrupted = signals.asked.load(Ordering::SeqCst) == 130;
+    Ok(if interrupted { Outcome::Code(130) } else { Outcome::Yes })
+}
+
+/// The one line on stdout: from then on the server answers.
+fn announce(address: SocketAddr, as_json: bool) -> io::Result<()> {
+    let url = format!("http://{address}");
+    let line = if as_json { json!({ "url": url, "address": address.to_string() }).to_string() } else { url };
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Waits for a signal to end. A second one ends the process at once.
+async fn signalled(signals: &Signals) {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        signals.at_once.store(true, Ordering::SeqCst);
+        return std::future::pending().await;
+    };
+    // One may have come before anybody waited.
+    if signals.asked.load(Ordering::SeqCst) == 0 {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    signals.at_once.store(true, Ordering::SeqCst);
+}
+
+fn token(settings: &Settings, args: &ServeArgs) -> Result<Option<String>, Error> {
+    let Some(path) = &args.token_file else {
+        return Ok(settings.environment().get(TOKEN).map(|token| token.trim().to_owned()));
+    };
+    let path = settings.environment().folder.join(path);
+    let text = std::fs::read_to_string(&path).map_err(|source| Error::Input { path, source })?;
+    Ok(Some(text.trim().to_owned()))
+}
+
+/// Lets the process have as many files open as it may. Returns how many that is.
+fn raise_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // Where it stays low, fewer blobs are kept for clients.
+    let _ = setrlimit(Resource::Nofile, raised);
+    getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)
+}
+
+/// Messages on stderr. Nobody is left to tell where that is closed.
+struct Log {
+    requests: bool,
+}
+
+impl Listener for Log {
+    fn trouble(&self, message: &str) {
+        let _ = writeln!(io::stderr(), "{message}");
+    }
+
+    fn request(&self, line: &str) {
+        if self.requests {
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The manifests that clients get who cannot read zstd: the same image with its layers plain.
+//!
+//! Such a manifest is not stored. It is made from the stored one each time, always the same, and what it names is
+//! unpacked while it is sent. Which digests were made of which documents is remembered, and found again by making
+//! those of all documents, so that a client may ask for one after the server has been started anew.
+//!
+//! Limit: an image that imgtar did not compress has to be read through once to know the sizes of its layers; until
+//! that is done again after a restart, the digest of its plain manifest is unknown.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use storekit::{Blobs, Descriptor, Digest};
+
+use crate::error::Result;
+use crate::form::Form;
+use crate::oci::{self, DOCKER_MANIFEST, DOCUMENT_CAP, Index, Manifest, annotation};
+use crate::serve::doc::Doc;
+use crate::serve::facts::Facts;
+use crate::serve::stock::Stock;
+
+/// Docker's media type of a plain layer.
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+
+/// Which images are offered with plain layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Which {
+    /// Those that imgtar compressed: whoever made the image did not choose zstd.
+    Ours,
+    /// All that have zstd layers.
+    All,
+}
+
+/// Whether layers may be read through to know their sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// No: what is not known stays so.
+    None,
+    /// Yes.
+    Read,
+}
+
+/// A document that is not stored.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    /// What names it.
+    pub(crate) descriptor: Descriptor,
+    /// Its bytes.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Makes offers, and remembers of which documents.
+#[derive(Debug)]
+pub(crate) struct Offers {
+    blobs: Blobs,
+    facts: Arc<Facts>,
+    made: Mutex<Made>,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    /// The digest of each offer that was made; `None` where none is needed.
+    by_doc: HashMap<(Digest, Which), Option<Digest>>,
+    sources: HashMap<Digest, (Digest, Which)>,
+}
+
+impl Offers {
+    pub(crate) fn new(blobs: Blobs, facts: Arc<Facts>) -> Self {
+        Self { blobs, facts, made: Mutex::default() }
+    }
+
+    fn made(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The document with plain layers. `None` where it needs none, or where a size is not known and `effort` says that
+    /// this is as well.
+    ///
+    /// # Errors
+    /// Stored blobs that are missing, damaged or do not unpack.
+    pub(crate) fn of(&self, stock: &Stock, doc: &Doc, which: Which, effort: Effort) -> Result<Option<Offer>> {
+        let digest = doc.descriptor.digest;
+        if self.made().by_doc.get(&(digest, which)) == Some(&None) {
+            return Ok(None);
+        }
+        let offer = if doc.descriptor.is_index() {
+            self.index(stock, doc, which, effort)?
+        } else {
+            self.manifest(doc, which, effort)?
+        };
+        let mut made = self.made();
+        match &offer {
+            Some(offer) => {
+                made.by_doc.insert((digest, which), Some(offer.descriptor.digest));
+                made.sources.insert(offer.descriptor.digest, (digest, which));
+            }
+            None if effort == Effort::Read && !doc.descriptor.is_index() => {
+                made.by_doc.insert((digest, which), None);
+            }
+            None => {}
+        }
+        Ok(offer)
+    }
+
+    /// The offer of this digest.
+    ///
+    /// # Errors
+    /// As [`Offers::of`].
+    pub(crate) fn find(&self, stock: &Stock, digest: &Digest) -> Result<Option<Offer>> {
+        if let Some(offer) = self.again(stock, digest)? {
+            return Ok(Some(offer));
+        }
+        for doc in stock.docs() {
+            for which in [Which::Ours, Which::All] {
+                if self.made().by_doc.contains_key(&(doc.descriptor.digest, which)) {
+                    continue;
+                }
+                // One image that is damaged is no reason not to find another's.
+                if let Ok(Some(offer)) = self.of(stock, doc, which, Effort::None)
+                    && offer.descriptor.digest == *digest
+                {
+                    return Ok(Some(offer));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn again(&self, stock: &Stock, digest: &Digest) -> Result<Option<Offer>> {
+        let Some((source, which)) = self.made().sources.get(digest).copied() else { return Ok(None) };
+        let Some(doc) = stock.doc(&source) else { return Ok(None) };
+        let offer = self.of(stock, doc, which, Effort::Read)?;
+        Ok(offer.filter(|offer| offer.descriptor.digest == *digest))
+    }
+
+    /// The document that the offer of this digest was made of.
+    pub(crate) fn source(&self, digest: &Digest) -> Option<Digest> {
+        self.made().sources.get(digest).map(|(source, _)| *source)
+    }
+
+    fn manifest(&self, doc: &Doc, which: Which, effort: Effort) -> Result<Option<Offer>> {
+        if doc.pushed.is_some() || !doc.has_zstd(which == Which::Ours) {
+            return Ok(None);
+        }
+        let bytes = self.blobs.read(&doc.descriptor.digest, DOCUMENT_CAP)?;
+        let mut manifest: Manifest = oci::parse(&bytes, "a stored manifest")?;
+        let docker = doc.descriptor.media_type == DOCKER_MANIFEST;
+        for (layer, (stored, diff_id)) in manifest.layers.iter_mut().zip(&doc.layers) {
+            if Form::named(&stored.media_type) != Form::Zstd {
+                continue;
+            }
+            let Some(size) = self.plain_size(stored, effort)? else { return Ok(None) };
+            if docker { DOCKER_LAYER } else { oci::LAYER }.clone_into(&mut layer.media_type);
+            (layer.digest, layer.size) = (*diff_id, size);
+            layer.annotations.remove(annotation::PLAIN_SIZE);
+        }
+        Ok(Some(offer(&doc.descriptor.media_type, oci::to_bytes(&manifest))))
+    }
+
+    fn plain_size(&self, stored: &Descriptor, effort: Effort) -> Result<Option<u64>> {
+        let noted = stored.annotations.get(annotation::PLAIN_SIZE).and_then(|size| size.parse().ok());
+        if noted.is_some() {
+            return Ok(noted);
+        }
+        match effort {
+            Effort::Read => Ok(Some(self.facts.plain(&stored.digest)?.size)),
+            Effort::None => Ok(self.facts.known_plain(&stored.digest).map(|plain| plain.size)),
+        }
+    }
+
+    fn index(&self, stock: &Stock, doc: &Doc, which: Which, effort: Effort) -> Result<Option<Offer>> {
+        let bytes = self.blobs.read(&doc.descriptor.digest, DOCUMENT_CAP)?;
+        let mut index: Index = oci::parse(&bytes, "a stored index")?;
+        let mut changed = false;
+        for child in &mut index.manifests {
+            let Some(below) =
+                stock.doc(&child.digest).filter(|below| below.descriptor.digest == child.digest)
+            else {
+                continue;
+            };
+            if let Some(offer) = self.of(stock, below, which, effort)? {
+                (child.digest, child.size) = (offer.descriptor.digest, offer.descriptor.size);
+                changed = true;
+            }
+        }
+        Ok(changed.then(|| offer(&doc.descriptor.media_type, oci::to_bytes(&index))))
+    }
+}
+
+fn offer(media_type: &str, bytes: Vec<u8>) -> Offer {
+    Offer { descriptor: Descriptor::new(media_type, Digest::of(&bytes), bytes.len() as u64), bytes }
+}
