@@ -68,6 +68,87 @@ fn the_loop_closes_on_a_real_image() {
     session.run("imgtar verify").ok();
 }
 
+/// Podman with storage of its own, so that nothing is left behind.
+const PODMAN: &str = "#!/bin/sh\nexec podman --root \"$TMPDIR/podman\" --runroot \"$TMPDIR/run\" --storage-driver vfs \"$@\"\n";
+
+/// A session whose podman is that, with an image of one file.
+fn with_podman(settings: &str) -> Session {
+    let session = Session::new().file("Dockerfile", "FROM scratch\nCOPY . /src\n").file("file", "one");
+    session.write("../bin/podman", PODMAN);
+    session.run("chmod +x ../bin/podman").ok();
+    session.write("larder.toml", format!("[image.app]\n{settings}"));
+    let podman = session.aside("bin/podman").into_string();
+    session.env("LARDER_PODMAN", &podman)
+}
+
+#[test]
+fn the_loop_closes_with_podman() {
+    if !have(&[Part::Podman]) {
+        return;
+    }
+    for settings in ["engine = \"podman\"\n", "engine = \"podman\"\nignore = \"all\"\n"] {
+        let session = with_podman(settings);
+        session.write(".containerignore", "noise\nlarder.toml\n");
+        let id = || {
+            let ran = session.run("../bin/podman image inspect --format '{{.Id}}' localhost/app:latest");
+            (ran.code() == 0).then(|| ran.stdout())
+        };
+        let first = bakes(&session, "built");
+        assert_eq!(first["from"], "podman");
+        let built = id().expect("an image");
+        session.run("../bin/podman rmi -f app").ok();
+        assert_eq!(id(), None);
+        let hit = bakes(&session, "hit");
+        assert_eq!((&hit["key"], &hit["from"], id()), (&first["key"], &"store".into(), Some(built.clone())));
+        assert_eq!(bakes(&session, "hit")["from"], "engine");
+        session.write("noise", "hidden from podman");
+        assert_eq!(bakes(&session, "hit")["key"], first["key"]);
+        session.write("file", "two");
+        assert_ne!(bakes(&session, "built")["key"], first["key"]);
+        assert_ne!(id(), Some(built));
+        session.run("imgtar verify").ok();
+    }
+}
+
+#[test]
+fn the_engine_that_answers_builds() {
+    if !have(&[Part::Podman]) {
+        return;
+    }
+    let session = with_podman("").env("LARDER_DOCKER", "/bin/false");
+    assert_eq!(bakes(&session, "built")["from"], "podman");
+    session.run("xtask bake --engine docker --json").ends(2).says("no engine");
+}
+
+#[test]
+fn two_bakes_of_one_key_build_it_once() {
+    if !have(&[Part::Docker]) {
+        return;
+    }
+    let mut session = Session::new().file("file", "one");
+    let app = session.image("app");
+    session.write("Dockerfile", session.from("scratch") + "COPY file /\n");
+    session.write("larder.toml", format!("[image.app]\ntags = [\"{app}\"]\n"));
+    session.write(
+        "../bin/docker",
+        "#!/bin/sh\n[ \"$1\" = build ] && { echo built >>../builds; sleep 1; }\nPATH=${PATH#*:} exec docker \"$@\"\n",
+    );
+    session.run("chmod +x ../bin/docker").ok();
+    let bakes: Vec<_> =
+        (0..3).map(|_| session.start("PATH=$PWD/../bin:$PATH exec xtask bake --json")).collect();
+    let mut states: Vec<String> = Vec::new();
+    for bake in bakes {
+        let output = bake.wait_with_output().expect("xtask");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let line: Value = serde_json::from_slice(&output.stdout).expect("a report");
+        states.push(line["state"].as_str().expect("a state").to_owned());
+    }
+    states.sort();
+    assert_eq!(states, ["built", "hit", "hit"]);
+    assert_eq!(session.run("cat ../builds").stdout(), "built\n");
+    assert_eq!(session.run("ls -A ../store | grep bake").stdout(), "");
+}
+
 #[test]
 fn with_gits_rules_what_git_hides_is_neither_hashed_nor_in_a_layer() {
     if !have(&[Part::Docker, Part::Base, Part::Git]) {

@@ -10,7 +10,7 @@ use larder_tests::{Daemon, Mount, Part, Session, have};
 fn project(session: &mut Session, size: usize) -> String {
     let app = session.image("app");
     session.write("Dockerfile", session.from("scratch") + "COPY data /\n");
-    session.write("larder.toml", format!("[image.app]\ntags = [\"{app}\"]\n"));
+    session.write("larder.toml", format!("[image.app]\nengine = \"docker\"\ntags = [\"{app}\"]\n"));
     session.run(&format!("head -c {size}M /dev/urandom >data")).ok();
     app
 }

@@ -11,6 +11,7 @@ use storekit::settings::{Environment, Settings};
 use xtask::bake::{self, BakeError};
 use xtask::children::Children;
 use xtask::ci::{self, CiError};
+use xtask::image::Engine;
 use xtask::runner::{RunError, Runner, Verbosity};
 use xtask::tools::Tools;
 use xtask::{bench, config, test, workspace};
@@ -69,9 +70,9 @@ struct BakeArgs {
     /// The store's folder
     #[arg(long, value_name = "DIR")]
     store: Option<Utf8PathBuf>,
-    /// What builds the images
-    #[arg(long, value_enum, default_value_t = EngineArg::Docker)]
-    engine: EngineArg,
+    /// What builds the images, whatever larder.toml says; where neither names it, docker if it answers, else podman
+    #[arg(long, value_enum)]
+    engine: Option<EngineArg>,
     #[command(flatten)]
     talk: TalkArgs,
 }
@@ -79,6 +80,16 @@ struct BakeArgs {
 #[derive(Clone, Copy, ValueEnum)]
 enum EngineArg {
     Docker,
+    Podman,
+}
+
+impl EngineArg {
+    fn engine(self) -> Engine {
+        match self {
+            Self::Docker => Engine::Docker,
+            Self::Podman => Engine::Podman,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -150,6 +161,9 @@ fn interruption(report: &miette::Report) -> Option<u8> {
     run.is_interruption().then(|| run.exit_code()).flatten()
 }
 
+/// The engines, each with the variable that names another command for it.
+const ENGINES: [(Engine, &str); 2] = [(Engine::Docker, "LARDER_DOCKER"), (Engine::Podman, "LARDER_PODMAN")];
+
 /// What the process was started with.
 struct Process {
     environment: Environment,
@@ -168,7 +182,6 @@ impl Process {
     }
 
     fn bake(&self, args: BakeArgs) -> miette::Result<Outcome> {
-        let EngineArg::Docker = args.engine;
         let (root, project) = self.project()?;
         let runner = self.runner(&root, args.talk.verbosity())?;
         let settings = Settings::load(Environment { folder: root.clone(), ..self.environment.clone() })?;
@@ -179,6 +192,8 @@ impl Process {
             check: args.check,
             no_image_cache: args.no_image_cache || args.no_cache,
             json: args.json,
+            engine: args.engine.map(EngineArg::engine),
+            engines: self.engines(),
             store: settings.store_dir(store_flag.as_deref()).ok(),
             store_flag,
         };
@@ -212,9 +227,26 @@ impl Process {
         Ok(bench::bench(what, &self.tools(runner.folder()), &runner, &mut io::stdout())?)
     }
 
-    /// The tools; `LARDER_DOCKER` names another command for docker, as it does for imgtar.
+    /// The tools; `LARDER_DOCKER` and `LARDER_PODMAN` name other commands for engines, as they do for imgtar.
     fn tools(&self, root: &Utf8Path) -> Tools {
-        Tools::find(&self.beside, root).with_docker(self.environment.get("LARDER_DOCKER"))
+        ENGINES.iter().fold(Tools::find(&self.beside, root), |tools, (engine, variable)| {
+            tools.with_engine(*engine, self.environment.get(variable))
+        })
+    }
+
+    /// The engines to choose from: those that a variable names a command for, else those whose commands are on PATH.
+    fn engines(&self) -> Vec<Engine> {
+        let path = self.environment.get("PATH").unwrap_or_default();
+        let is_named = |(_, variable): &&(Engine, &str)| self.environment.get(variable).is_some();
+        let is_there = |(engine, _): &&(Engine, &str)| {
+            std::env::split_paths(path).any(|folder| folder.join(engine.name()).is_file())
+        };
+        let named: Vec<_> = ENGINES.iter().filter(is_named).map(|(engine, _)| *engine).collect();
+        if named.is_empty() {
+            ENGINES.iter().filter(is_there).map(|(engine, _)| *engine).collect()
+        } else {
+            named
+        }
     }
 
     /// The project's folder and what its larder.toml says.

@@ -186,8 +186,7 @@ struct ImageTable {
     tags: Option<Vec<String>>,
     #[serde(default)]
     ignore: Ignore,
-    #[serde(default)]
-    engine: Engine,
+    engine: Option<Engine>,
     #[serde(default = "yes")]
     use_image_cache: bool,
     pack: Option<PackTable>,
@@ -331,7 +330,7 @@ mod tests {
         assert_eq!((context.as_str(), dockerfile.as_str()), (".", "Dockerfile"));
         assert_eq!(image.tags, ["app:latest"]);
         assert!(image.use_image_cache);
-        assert_eq!((image.ignore, image.engine), (Ignore::Docker, Engine::Docker));
+        assert_eq!((image.ignore, image.engine), (Ignore::Docker, None));
     }
 
     #[test]

@@ -22,8 +22,8 @@ pub struct Image {
     pub tags: Vec<String>,
     /// Which ignore files hide inputs.
     pub ignore: Ignore,
-    /// What builds it.
-    pub engine: Engine,
+    /// What builds it; none means the engine that answers.
+    pub engine: Option<Engine>,
     /// Whether the store is asked and filled.
     pub use_image_cache: bool,
 }
@@ -81,6 +81,8 @@ pub enum Engine {
     /// Docker, by its command line client.
     #[default]
     Docker,
+    /// Podman.
+    Podman,
 }
 
 impl Ignore {
@@ -98,11 +100,18 @@ impl Engine {
     pub fn name(self) -> &'static str {
         match self {
             Self::Docker => "docker",
+            Self::Podman => "podman",
         }
     }
 }
 
 impl Image {
+    /// What builds it, once that is settled.
+    #[must_use]
+    pub fn builder(&self) -> Engine {
+        self.engine.unwrap_or_default()
+    }
+
     /// Whether it is packed from a folder, without an engine.
     #[must_use]
     pub fn is_packed(&self) -> bool {
@@ -115,6 +124,8 @@ impl Image {
         match &self.source {
             Source::Build { context, dockerfile, target, args, base } => {
                 let cmd = hashctx.arg("-f").path(&plain(&context.join(dockerfile)));
+                // Other ignore files, read by other rules.
+                let cmd = if self.builder() == Engine::Podman { cmd.flag("--engine", "podman") } else { cmd };
                 let cmd = if self.ignore == Ignore::All { cmd.flag("--ignore", "all") } else { cmd };
                 let cmd = optional(cmd, "--target", target.as_deref());
                 let cmd = optional(cmd, "--platform", self.platform.as_deref());
@@ -251,6 +262,12 @@ mod tests {
     #[test]
     fn a_plain_image_is_hashed_as_by_hand() {
         described("", "hashctx -f Dockerfile .");
+    }
+
+    #[test]
+    fn podman_has_ignore_rules_of_its_own() {
+        described("engine = \"podman\"", "hashctx -f Dockerfile --engine podman .");
+        described("engine = \"docker\"", "hashctx -f Dockerfile .");
     }
 
     #[test]

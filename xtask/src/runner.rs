@@ -49,7 +49,9 @@ pub enum RunError {
     #[error("no engine: {0}")]
     #[diagnostic(
         code(xtask::no_engine),
-        help("install docker and start its daemon, or name another command for it in `LARDER_DOCKER`")
+        help(
+            "install docker and start its daemon, or podman; `LARDER_DOCKER` and `LARDER_PODMAN` name other commands"
+        )
     )]
     NoEngine(String),
 
@@ -103,6 +105,14 @@ impl Runner {
     #[must_use]
     pub fn verbosity(&self) -> Verbosity {
         self.verbosity
+    }
+
+    /// An error once a signal has asked xtask to stop.
+    ///
+    /// # Errors
+    /// [`RunError::Interrupted`].
+    pub fn uninterrupted(&self) -> Result<(), RunError> {
+        self.children.interrupted().map_or(Ok(()), |code| Err(RunError::Interrupted(code)))
     }
 
     /// Runs the command; its stdout and how it ended.

@@ -5,6 +5,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::command::Cmd;
+use crate::image::Engine;
 
 /// The programs by the path, or the name on PATH, under which they are run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,7 @@ pub struct Tools {
     imgtar: String,
     gcctl: String,
     docker: String,
+    podman: String,
     cargo: String,
 }
 
@@ -28,14 +30,22 @@ impl Tools {
             imgtar: tool("imgtar"),
             gcctl: tool("gcctl"),
             docker: "docker".into(),
+            podman: "podman".into(),
             cargo: "cargo".into(),
         }
     }
 
-    /// With another command for docker.
+    /// With another command for an engine.
     #[must_use]
-    pub fn with_docker(self, docker: Option<&str>) -> Self {
-        Self { docker: docker.map_or(self.docker, str::to_owned), ..self }
+    pub fn with_engine(mut self, engine: Engine, program: Option<&str>) -> Self {
+        if let Some(program) = program {
+            let own = match engine {
+                Engine::Docker => &mut self.docker,
+                Engine::Podman => &mut self.podman,
+            };
+            program.clone_into(own);
+        }
+        self
     }
 
     /// Only programs of `folder`, engine and cargo too: for tests with stand-ins.
@@ -47,6 +57,7 @@ impl Tools {
             imgtar: tool("imgtar"),
             gcctl: tool("gcctl"),
             docker: tool("docker"),
+            podman: tool("podman"),
             cargo: tool("cargo"),
         }
     }
@@ -77,10 +88,14 @@ impl Tools {
         Cmd::new(&self.gcctl).arg(job)
     }
 
-    /// A `docker` command.
+    /// A command of `docker` or of `podman`.
     #[must_use]
-    pub fn docker(&self, job: &str) -> Cmd {
-        Cmd::new(&self.docker).arg(job)
+    pub fn engine(&self, engine: Engine, job: &str) -> Cmd {
+        Cmd::new(match engine {
+            Engine::Docker => &self.docker,
+            Engine::Podman => &self.podman,
+        })
+        .arg(job)
     }
 
     /// A `cargo` command.

@@ -48,7 +48,12 @@ impl Desk {
         command.args(args).current_dir(self.root.join("project/deep/down")).env_remove("CARGO_MANIFEST_DIR");
         // The stand-in for docker is found on PATH, the tools beside xtask.
         let path = format!("{}:{}", self.root.join("bin"), std::env::var("PATH").expect("PATH"));
-        command.env("PATH", path).env("LARDER_DIR", self.root.join("store")).env("NO_COLOR", "1");
+        command
+            .env("PATH", path)
+            .env("LARDER_DOCKER", "docker")
+            .env_remove("LARDER_PODMAN")
+            .env("LARDER_DIR", self.root.join("store"))
+            .env("NO_COLOR", "1");
         command
     }
 

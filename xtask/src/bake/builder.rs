@@ -1,11 +1,11 @@
-//! Which of docker's two builders will build, and what that means for the key.
+//! Which builder will build, docker's two or podman's, and what that means for the key.
 //!
 //! Only asked before a build: a hit costs no question.
 
 use camino::Utf8Path;
 
 use crate::command::Cmd;
-use crate::image::{Image, Source};
+use crate::image::{Engine, Image, Source};
 use crate::runner::{RunError, Runner};
 use crate::tools::Tools;
 
@@ -18,16 +18,21 @@ pub(super) enum Builder {
     Told,
     /// The old builder: this client has no other.
     Old,
+    /// Podman's own.
+    Podman,
 }
 
 impl Builder {
-    /// Asks the client.
-    pub(super) fn probe(tools: &Tools, runner: &Runner) -> Result<Self, RunError> {
-        let (buildx, _) = runner.ask(&tools.docker("buildx").arg("version"))?;
+    /// Asks the client, if it is docker's.
+    pub(super) fn probe(engine: Engine, tools: &Tools, runner: &Runner) -> Result<Self, RunError> {
+        if engine == Engine::Podman {
+            return Ok(Self::Podman);
+        }
+        let (buildx, _) = runner.ask(&tools.engine(engine, "buildx").arg("version"))?;
         if buildx.success() {
             return Ok(Self::AsIs);
         }
-        let (_, version) = runner.ask(&tools.docker("--version"))?;
+        let (_, version) = runner.ask(&tools.engine(engine, "--version"))?;
         Ok(match major(&String::from_utf8_lossy(&version)) {
             Some(..23) => Self::Told,
             _ => Self::Old,
@@ -36,10 +41,10 @@ impl Builder {
 
     /// The start of the build command.
     pub(super) fn command(self, tools: &Tools) -> Cmd {
-        let cmd = tools.docker("build");
         match self {
-            Self::Told => cmd.env("DOCKER_BUILDKIT", "1"),
-            Self::AsIs | Self::Old => cmd,
+            Self::Told => tools.engine(Engine::Docker, "build").env("DOCKER_BUILDKIT", "1"),
+            Self::AsIs | Self::Old => tools.engine(Engine::Docker, "build"),
+            Self::Podman => tools.engine(Engine::Podman, "build"),
         }
     }
 
@@ -54,8 +59,10 @@ impl Builder {
 pub(super) fn wrong_base(image: &Image, tools: &Tools, runner: &Runner) -> Result<Option<String>, RunError> {
     let Source::Build { base, .. } = &image.source else { return Ok(None) };
     for (name, digest) in base {
-        let inspect =
-            tools.docker("image").args(["inspect", "--format", "{{.Id}} {{.RepoDigests}}"]).arg(name);
+        let inspect = tools
+            .engine(image.builder(), "image")
+            .args(["inspect", "--format", "{{.Id}} {{.RepoDigests}}"])
+            .arg(name);
         let (status, data) = runner.ask(&inspect)?;
         // One that the engine has not got is the registry's to get right.
         if status.success() && !String::from_utf8_lossy(&data).contains(digest.as_str()) {

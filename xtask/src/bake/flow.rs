@@ -7,9 +7,11 @@ use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
+use storekit::store::Store;
 
 use super::report::{Baked, State};
 use super::stock::{Found, Stock};
+use super::turn::Turn;
 use super::why::{Changes, earlier};
 use super::{BakeError, Options};
 use crate::command::Cmd;
@@ -101,11 +103,18 @@ impl Bake<'_> {
             Ok(inputs) => inputs,
             Err(error) => return self.without_key(error),
         };
-        match self.found(&inputs.key) {
-            Ok(Some(from)) => return Ok(self.report(State::Hit, Some(inputs.key), Some(from), true)),
-            Ok(None) => {}
+        let turn = match self.found_or_turn(&inputs.key) {
+            Ok(Ok(from)) => return Ok(self.report(State::Hit, Some(inputs.key), Some(from), true)),
+            Ok(Err(turn)) => turn,
             Err(error) => return self.failed(Some(inputs.key), error),
-        }
+        };
+        let baked = self.renew(inputs);
+        drop(turn);
+        baked
+    }
+
+    /// Makes the image, unless this is a check.
+    fn renew(mut self, inputs: Inputs) -> Result<Baked, RunError> {
         self.explain(&inputs)?;
         if self.baker.options.check {
             return Ok(self.report(State::Stale, Some(inputs.key), None, false));
@@ -119,6 +128,36 @@ impl Bake<'_> {
             }
             Err(error) => self.failed(Some(inputs.key), error),
         }
+    }
+
+    /// Where the image was found, else the right to build it, for which another bake of the key may have to be waited for.
+    fn found_or_turn(&mut self, key: &str) -> Result<Result<&'static str, Option<Turn>>, RunError> {
+        if let Some(from) = self.found(key)? {
+            return Ok(Ok(from));
+        }
+        if self.baker.options.check || !self.cached() {
+            return Ok(Err(None));
+        }
+        let missed = self.reason.is_none();
+        let store = self.baker.options.store.as_deref();
+        let name = &self.image.name;
+        let turn = Turn::take(store, key, self.baker.runner, || {
+            let _ = writeln!(io::stderr(), "waiting: {name}: another bake makes the same");
+        })?;
+        // It may have been saved between the question and the turn, too.
+        if (turn.waited || (missed && self.stands(key)))
+            && let Some(from) = self.found(key)?
+        {
+            return Ok(Ok(from));
+        }
+        Ok(Err(Some(turn)))
+    }
+
+    fn stands(&self, key: &str) -> bool {
+        let store = self.baker.options.store.as_deref().and_then(|store| Store::open(store).ok());
+        store
+            .zip(key.parse().ok())
+            .is_some_and(|(store, key)| matches!(store.images().peek(&key), Ok(Some(_))))
     }
 
     /// Where the image was found, unless it is to be built in any case.
@@ -223,7 +262,7 @@ impl Bake<'_> {
     }
 
     pub(super) fn engine_answers(&self) -> Result<bool, RunError> {
-        self.baker.stock.engine_trouble().map(|trouble| trouble.is_none())
+        self.baker.stock.engine_trouble(self.image.builder()).map(|trouble| trouble.is_none())
     }
 
     /// Finds out what changed since the last save.
@@ -270,7 +309,10 @@ impl Bake<'_> {
         self.reason = Some("the inputs cannot be hashed");
         self.warn(format!("built without the image cache: {error}"));
         match self.build_only() {
-            Ok(_) => Ok(self.report(State::Built, None, Some("docker"), false)),
+            Ok(_) => Ok({
+                let from = Some(self.maker());
+                self.report(State::Built, None, from, false)
+            }),
             Err(error) => self.failed(None, error),
         }
     }
@@ -305,7 +347,7 @@ impl Bake<'_> {
     }
 
     fn maker(&self) -> &'static str {
-        if self.image.is_packed() { "pack" } else { "docker" }
+        if self.image.is_packed() { "pack" } else { self.image.builder().name() }
     }
 
     fn tell_start(&self) {

@@ -47,16 +47,18 @@ impl Bake<'_> {
     pub(super) fn build_only(&mut self) -> Result<Built, RunError> {
         self.baker.engine()?;
         match self.build_now() {
-            Err(error) if !error.is_interruption() => {
-                Err(self.baker.stock.engine_trouble()?.map_or(error, |why| self.baker.without_engine(why)))
-            }
+            Err(error) if !error.is_interruption() => Err(self
+                .baker
+                .stock
+                .engine_trouble(self.image.builder())?
+                .map_or(error, |why| self.baker.without_engine(why))),
             built => built,
         }
     }
 
     fn build_now(&self) -> Result<Built, RunError> {
         let (tools, runner) = (self.baker.tools, self.baker.runner);
-        let builder = Builder::probe(tools, runner)?;
+        let builder = Builder::probe(self.image.builder(), tools, runner)?;
         let doubt = match builder.disagrees(self.image, runner.folder()) {
             Some(doubt) => Some(doubt),
             None => wrong_base(self.image, tools, runner)?,

@@ -7,6 +7,7 @@ mod flow;
 mod make;
 mod report;
 mod stock;
+mod turn;
 mod why;
 
 use std::io::Write;
@@ -20,7 +21,7 @@ pub use report::{Baked, State};
 pub use why::Changes;
 
 use crate::config::Project;
-use crate::image::Image;
+use crate::image::{Engine, Image};
 use crate::runner::{RunError, Runner};
 use crate::tools::Tools;
 
@@ -38,6 +39,10 @@ pub struct Options {
     pub no_image_cache: bool,
     /// Report as NDJSON.
     pub json: bool,
+    /// What builds, whatever larder.toml says.
+    pub engine: Option<Engine>,
+    /// The engines whose commands are there; where nobody names one, the first that answers builds.
+    pub engines: Vec<Engine>,
     /// Handed on to the tools as `--store`; absolute.
     pub store_flag: Option<Utf8PathBuf>,
     /// Where the store is by the settings; none where they name no place.
@@ -95,13 +100,31 @@ pub fn bake(
     let temp = tempfile::Builder::new().prefix("bake-").tempdir().map_err(BakeError::Temp)?;
     let oven = flow::Baker::new(options, tools, runner, temp.path())?;
     let mut states = Vec::new();
+    let mut default = None;
     for image in images {
-        let baked = oven.bake(image)?;
+        let engine = options.engine.or(image.engine);
+        let engine = match engine.or(default) {
+            Some(engine) => engine,
+            None => *default.insert(answering(&options.engines, tools, runner)?),
+        };
+        let baked = oven.bake(&Image { engine: Some(engine), ..image.clone() })?;
         let written = if options.json { report::json(&baked, out) } else { report::text(&baked, width, out) };
         written.map_err(BakeError::Report)?;
         states.push(baked.state);
     }
     Ok(outcome(&states))
+}
+
+/// The first engine that answers. One alone is not asked: whatever it is asked for will show.
+fn answering(engines: &[Engine], tools: &Tools, runner: &Runner) -> Result<Engine, RunError> {
+    if let [_, .., last] = engines {
+        for engine in engines {
+            if stock::trouble(*engine, tools, runner)?.is_none() || engine == last {
+                return Ok(*engine);
+            }
+        }
+    }
+    Ok(engines.first().copied().unwrap_or_default())
 }
 
 fn outcome(states: &[State]) -> Outcome {

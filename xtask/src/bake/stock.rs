@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use crate::command::Cmd;
-use crate::image::Image;
+use crate::image::{Engine, Image};
 use crate::runner::{RunError, Runner, Verbosity, code, succeeded};
 use crate::tools::Tools;
 
@@ -45,11 +45,11 @@ impl<'a> Stock<'a> {
 
     /// Brings the image into the engine under all its names.
     pub(super) fn load(&self, key: &str, image: &Image) -> Result<Found, RunError> {
-        let cmd = self.imgtar("load", key).args(["--json", "--engine", image.engine.name()]);
+        let cmd = self.imgtar("load", key).args(["--json", "--engine", image.builder().name()]);
         let cmd = image.tags.iter().fold(cmd, |cmd, tag| cmd.flag("--tag", tag));
         let mut said = Vec::new();
         match judged(&cmd, self.runner.hold(&cmd, &mut said))? {
-            Found::Unusable(why) => self.blamed(key, why, &said),
+            Found::Unusable(why) => self.blamed(key, image, why, &said),
             found => {
                 Runner::release(&said);
                 Ok(found)
@@ -58,8 +58,8 @@ impl<'a> Stock<'a> {
     }
 
     /// Whose fault it is that an image could not be loaded. Of a missing engine, bake tells itself.
-    fn blamed(&self, key: &str, why: String, said: &[u8]) -> Result<Found, RunError> {
-        if let Some(trouble) = self.engine_trouble()? {
+    fn blamed(&self, key: &str, image: &Image, why: String, said: &[u8]) -> Result<Found, RunError> {
+        if let Some(trouble) = self.engine_trouble(image.builder())? {
             return Ok(Found::NoEngine(trouble));
         }
         Runner::release(said);
@@ -69,14 +69,8 @@ impl<'a> Stock<'a> {
     }
 
     /// Why the engine cannot be used, if so.
-    pub(super) fn engine_trouble(&self) -> Result<Option<String>, RunError> {
-        let ask = self.tools.docker("version").args(["--format", "{{.Server.Version}}"]);
-        match self.runner.ask(&ask) {
-            Ok((status, _)) if status.success() => Ok(None),
-            Ok(_) => Ok(Some(format!("the daemon of `{}` does not answer", ask.program()))),
-            Err(error) if error.is_interruption() => Err(error),
-            Err(error) => Ok(Some(error.to_string())),
-        }
+    pub(super) fn engine_trouble(&self, engine: Engine) -> Result<Option<String>, RunError> {
+        trouble(engine, self.tools, self.runner)
     }
 
     /// Whether the image is stored.
@@ -86,7 +80,7 @@ impl<'a> Stock<'a> {
 
     /// Saves the engine's image with this ID, and its names.
     pub(super) fn save(&self, key: &str, id: &str, image: &Image, with: &Extras) -> Result<(), RunError> {
-        let cmd = self.imgtar("save", key).arg(id).args(["--engine", image.engine.name()]);
+        let cmd = self.imgtar("save", key).arg(id).args(["--engine", image.builder().name()]);
         self.done(&with.on(cmd, image))
     }
 
@@ -121,6 +115,21 @@ impl<'a> Stock<'a> {
             Some(store) => cmd.arg("--store").path(store),
             None => cmd,
         }
+    }
+}
+
+/// Why the engine cannot be used, if so. Podman has no daemon: there its command is asked.
+pub(super) fn trouble(engine: Engine, tools: &Tools, runner: &Runner) -> Result<Option<String>, RunError> {
+    let (format, whose) = match engine {
+        Engine::Docker => ("{{.Server.Version}}", "the daemon of "),
+        Engine::Podman => ("{{.Client.Version}}", ""),
+    };
+    let ask = tools.engine(engine, "version").args(["--format", format]);
+    match runner.ask(&ask) {
+        Ok((status, _)) if status.success() => Ok(None),
+        Ok(_) => Ok(Some(format!("{whose}`{}` does not answer", ask.program()))),
+        Err(error) if error.is_interruption() => Err(error),
+        Err(error) => Ok(Some(error.to_string())),
     }
 }
 
