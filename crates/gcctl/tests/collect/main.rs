@@ -9,148 +9,18 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
-use storekit::oci::{CONFIG, MANIFEST};
-use storekit::{Descriptor, Digest, Entry, Event, Key, Kind, Lease, Overwrite, Store};
+use storekit::oci::MANIFEST;
+use storekit::{Descriptor, Event, Key, Kind};
 
-/// A store in a folder of its own.
-struct Scratch {
-    root: Utf8PathBuf,
-    store: Store,
-    _dir: Option<tempfile::TempDir>,
-}
-
-impl Scratch {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Utf8PathBuf::from_path_buf(dir.path().join("store")).unwrap();
-        Self { _dir: Some(dir), ..Self::at(root) }
-    }
-
-    fn at(root: Utf8PathBuf) -> Self {
-        let store = Store::open_or_create(&root).unwrap();
-        Self { root, store, _dir: None }
-    }
-
-    /// Saves an image of these layers, last used so many hours ago.
-    fn save(&self, key: &str, hours: u64, layers: &[&str]) -> &Self {
-        save(&self.store, key, layers);
-        let used = SystemTime::now() - Duration::from_secs(hours * 3600 + 60);
-        let file = fs::File::options().append(true).open(self.root.join("images/keys").join(key)).unwrap();
-        file.set_modified(used).unwrap();
-        self
-    }
-
-    /// Three images that share a base: `c` is the oldest.
-    fn three(&self) -> &Self {
-        for (key, hours) in [("a", 10), ("b", 20), ("c", 30)] {
-            self.save(key, hours, &["base", key]);
-        }
-        self
-    }
-
-    fn command(&self, words: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gcctl"));
-        command.env_clear().current_dir(&self.root).args(["--store", "."]).args(words.split_whitespace());
-        command
-    }
-
-    fn run(&self, words: &str) -> Ran {
-        Ran::of(&self.command(words).output().unwrap())
-    }
-
-    fn feed(&self, words: &str, input: &str) -> Ran {
-        let mut command = self.command(words);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        Ran::of(&child.wait_with_output().unwrap())
-    }
-
-    fn keys(&self) -> String {
-        let keys = self.store.images().keys().unwrap();
-        keys.iter().map(Key::as_str).collect::<Vec<_>>().join(" ")
-    }
-
-    fn blobs(&self) -> Vec<Digest> {
-        self.store.images().blobs().list().unwrap()
-    }
-
-    /// Every entry is whole, every blob sound, and index.json names what is there.
-    #[track_caller]
-    fn assert_whole(&self) {
-        let images = self.store.images();
-        for listed in images.list().unwrap() {
-            let reach = images.walker().reach(&listed.entry.descriptor).unwrap();
-            assert!(reach.is_whole(), "{} lacks {:?}", listed.key, reach.missing);
-            reach.digests().for_each(|digest| images.blobs().verify(&digest).unwrap());
-        }
-    }
-}
-
-/// What a command did.
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
-    }
-
-    #[track_caller]
-    fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
-        self
-    }
-
-    #[track_caller]
-    fn says(self, word: &str) -> Self {
-        assert!(self.err.contains(word), "{}", self.err);
-        self
-    }
-}
-
-fn save(store: &Store, key: &str, layers: &[&str]) {
-    let leases = write(store, layers);
-    let manifest = leases.last().unwrap();
-    let entry = Entry::new(Descriptor::new(MANIFEST, manifest.digest(), manifest.size()), Timestamp::now());
-    store.images().commit(&key.parse().unwrap(), &entry, None, &leases, Overwrite::Yes).unwrap();
-}
-
-/// Writes the blobs of an image, its manifest last, and commits nothing.
-fn write(store: &Store, layers: &[&str]) -> Vec<Lease> {
-    store.images().prepare().unwrap();
-    let blobs = store.images().blobs();
-    let mut leases: Vec<_> = layers.iter().map(|layer| blobs.put(&content(layer)).unwrap()).collect();
-    let describe = |media: &str, lease: &Lease| Descriptor::new(media, lease.digest(), lease.size());
-    let layers: Vec<_> =
-        leases.iter().map(|it| describe("application/vnd.oci.image.layer.v1.tar", it)).collect();
-    let config = blobs.put(b"{}").unwrap();
-    let manifest =
-        serde_json::json!({"schemaVersion": 2, "config": describe(CONFIG, &config), "layers": layers});
-    leases.push(config);
-    leases.push(blobs.put(manifest.to_string().as_bytes()).unwrap());
-    leases
-}
-
-/// 8 KiB for each name.
-fn content(name: &str) -> Vec<u8> {
-    name.bytes().cycle().take(8192).collect()
-}
-
-fn layer(name: &str) -> Digest {
-    Digest::of(&content(name))
-}
+mod scratch;
+use scratch::{Ran, Scratch, layer, save, write};
 
 #[test]
 fn a_run_leaves_what_the_limit_allows_and_the_base_that_is_shared() {
