@@ -13,6 +13,9 @@ use crate::entry::{Content, Entry};
 /// Records that this many writes of the cache found no use for are dropped.
 const MAX_AGE: u8 = 16;
 
+/// No path is longer than the system calls take.
+const LONGEST: usize = 4096;
+
 /// The next state of a cache.
 pub(super) struct Update<'a> {
     old: &'a Records,
@@ -44,9 +47,13 @@ impl<'a> Update<'a> {
         let (mut at, mut new) = (0, 0);
         for (input, entry) in self.entries.iter().enumerate() {
             let path = entry.path.as_bytes();
-            let next = self.old.seek(at, path);
-            self.unused(at..next);
-            let known = self.old.path(next) == path;
+            let mut known = self.old.path(at) == path;
+            let mut next = at;
+            if !known {
+                next = self.old.seek(at, path);
+                self.unused(at..next);
+                known = self.old.path(next) == path;
+            }
             at = next + usize::from(known);
             if self.learnt.get(new).is_some_and(|learnt| learnt.input == input) {
                 self.rows.extend(u32::try_from(new).map(Row::New));
@@ -81,6 +88,9 @@ impl<'a> Update<'a> {
 
     /// Drops the last records where there are too many.
     fn limit(&mut self, header: usize) {
+        if self.rows.len() < MAX_BYTES / (RECORD + LONGEST) {
+            return;
+        }
         let mut room = MAX_BYTES.saturating_sub(header + 8 + CHECK);
         let mut fits = |row: Row| {
             let rest = room.checked_sub(RECORD + self.path(row).len());
