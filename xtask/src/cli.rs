@@ -44,6 +44,11 @@ enum Job {
     /// With `LARDER_REQUIRE_ENGINES=1` a missing part is a failure.
     Test(TestArgs),
     /// Measure a tool side by side with its peers
+    ///
+    /// Makes its own input in the folder for temporary files (`TMPDIR`), and removes it. Prints a table for each
+    /// comparison: median time, fastest and slowest, what share of each peer's time the tool takes, and the limit. Exits 1
+    /// where a limit is missed: run it while the machine does nothing else. For a quick look: `--files 2000 --large 64
+    /// --rounds 5`; for a large tree: `--files 1000000 --size 200 --large 64`.
     Bench(BenchArgs),
 }
 
@@ -94,7 +99,7 @@ impl EngineArg {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum BenchArg {
-    /// One key for a tree of 40,000 files, against b3sum and tar
+    /// One key for a tree of files, against git, b3sum and tar
     Hashctx,
     /// Import of a 1 GB archive, against zstd and openssl
     Imgtar,
@@ -122,6 +127,18 @@ struct BenchArgs {
     /// What to measure
     #[arg(value_enum)]
     what: BenchArg,
+    /// Files in the tree that hashctx is measured on
+    #[arg(long, value_name = "N", default_value_t = 42_000, value_parser = clap::value_parser!(u32).range(1..))]
+    files: u32,
+    /// Their mean size
+    #[arg(long, value_name = "BYTES", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(..=1 << 30))]
+    size: u32,
+    /// The size of the one large file
+    #[arg(long, value_name = "MIB", default_value_t = 4096)]
+    large: u32,
+    /// Rounds of hashctx's shortest race; longer ones have fewer
+    #[arg(long, value_name = "N", default_value_t = 21, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
     /// Print each command before it runs
     #[arg(short, long)]
     verbose: bool,
@@ -219,12 +236,33 @@ impl Process {
 
     fn bench(&self, args: &BenchArgs) -> miette::Result<Outcome> {
         let verbosity = if args.verbose { Verbosity::Verbose } else { Verbosity::Normal };
-        let runner = self.runner(&self.environment.folder, verbosity)?;
-        let what = match args.what {
-            BenchArg::Hashctx => bench::Bench::Hashctx,
-            BenchArg::Imgtar => bench::Bench::Imgtar,
+        let (what, tool) = match args.what {
+            BenchArg::Hashctx => (bench::Bench::Hashctx, "hashctx"),
+            BenchArg::Imgtar => (bench::Bench::Imgtar, "imgtar"),
         };
-        Ok(bench::bench(what, &self.tools(runner.folder()), &runner, &mut io::stdout())?)
+        let tools = self.release_tools(tool)?;
+        let runner = Runner::new(self.environment.folder.clone(), verbosity, self.children.clone());
+        let size = bench::Size {
+            files: args.files,
+            bytes: args.size as usize,
+            large: args.large.into(),
+            rounds: args.rounds.into(),
+        };
+        Ok(bench::bench(what, &size, &tools, &runner, &mut io::stdout())?)
+    }
+
+    /// The tools as their users have them: in larder's own repository, the one that is asked for is built for release first.
+    fn release_tools(&self, tool: &str) -> Result<Tools, RunError> {
+        let folder = &self.environment.folder;
+        let Some(workspace) = self.workspace() else { return Ok(Tools::find(&self.beside, folder)) };
+        let builder = Runner::new(workspace, Verbosity::Quiet, self.children.clone());
+        workspace::build_for_release(&builder, tool)?;
+        Ok(Tools::find(&self.beside.with_file_name("release"), folder))
+    }
+
+    /// Larder's own repository, where cargo runs this in it.
+    fn workspace(&self) -> Option<Utf8PathBuf> {
+        self.environment.get("CARGO_MANIFEST_DIR").and_then(workspace::of_manifest_dir)
     }
 
     /// The tools; `LARDER_DOCKER` and `LARDER_PODMAN` name other commands for engines, as they do for imgtar.
@@ -258,9 +296,7 @@ impl Process {
 
     /// A runner for the folder. Run by cargo in larder's own repository, the tools are built first.
     fn runner(&self, root: &Utf8Path, verbosity: Verbosity) -> Result<Runner, RunError> {
-        if let Some(workspace) =
-            self.environment.get("CARGO_MANIFEST_DIR").and_then(workspace::of_manifest_dir)
-        {
+        if let Some(workspace) = self.workspace() {
             let builder = Runner::new(workspace, Verbosity::Quiet, self.children.clone());
             workspace::build_tools(&builder, !cfg!(debug_assertions))?;
         }

@@ -54,6 +54,14 @@ impl Cmd {
         self
     }
 
+    /// The same command, started by another one that takes it as its last arguments.
+    #[must_use]
+    pub fn under(self, starter: Self) -> Self {
+        let mut env = self.env;
+        env.extend(starter.env.iter().cloned());
+        Self { env, ..starter.arg(self.program).args(self.args) }
+    }
+
     /// The program's path, or its name where PATH decides.
     #[must_use]
     pub fn program(&self) -> &str {
@@ -133,6 +141,12 @@ mod tests {
     fn variables_come_first() {
         let cmd = Cmd::new("printenv").arg("GREETING").env("GREETING", "good day");
         reads(&cmd, "GREETING='good day' printenv GREETING");
+    }
+
+    #[test]
+    fn a_command_can_be_started_by_another() {
+        let cmd = Cmd::new("printf").arg("a b").env("x", "1").under(Cmd::new("nice").args(["-n", "0"]));
+        reads(&cmd, "x=1 nice -n 0 printf 'a b'");
     }
 
     #[test]

@@ -27,6 +27,15 @@ pub fn build_tools(runner: &Runner, release: bool) -> Result<(), RunError> {
     succeeded(&cmd, runner.show(&cmd)?)
 }
 
+/// Builds one tool as its users have it.
+///
+/// # Errors
+/// Where it does not build.
+pub fn build_for_release(runner: &Runner, tool: &str) -> Result<(), RunError> {
+    let cmd = Cmd::new("cargo").args(["build", "--quiet", "--release", "--package", tool]);
+    succeeded(&cmd, runner.show(&cmd)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,24 +1,41 @@
 //! Files to measure on: half of each is noise, half repeats, so that they compress about as programs do.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use camino::Utf8Path;
 
-/// Files in one folder.
-const PER_FOLDER: u32 = 200;
+/// Files in one folder, and folders in one above it: about what source trees have.
+const PER_FOLDER: u32 = 16;
+const FOLDERS: u32 = 64;
 
-/// Writes `files` files of `size` bytes below `root`. The same numbers always give the same bytes.
-pub(super) fn tree(root: &Utf8Path, files: u32, size: usize) -> io::Result<()> {
+/// Sizes, in quarters of the mean.
+const QUARTERS: [usize; 4] = [1, 2, 4, 9];
+
+/// Writes `files` files of `mean` bytes, some smaller and some larger, below `root`. The same numbers always give the same
+/// bytes.
+pub(super) fn tree(root: &Utf8Path, files: u32, mean: usize) -> io::Result<()> {
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
-    for number in 0..files {
-        let folder = root.join(format!("d{:03}", number / PER_FOLDER));
-        fs::create_dir_all(&folder)?;
+    for (number, quarters) in (0..files).zip(QUARTERS.iter().cycle()) {
+        let inner = number / PER_FOLDER;
+        let folder = root.join(format!("d{:03}/s{:02}", inner / FOLDERS, inner % FOLDERS));
+        if number % PER_FOLDER == 0 {
+            fs::create_dir_all(&folder)?;
+        }
+        let size = mean * quarters / 4;
         let mut content = noise.take(size / 2);
         content.resize(size, b'.');
-        File::create(folder.join(format!("f{number:06}")))?.write_all(&content)?;
+        File::create(folder.join(format!("f{number:07}")))?.write_all(&content)?;
     }
     Ok(())
+}
+
+/// Writes one file of that many mebibytes.
+pub(super) fn large(file: &Utf8Path, mebibytes: u64) -> io::Result<()> {
+    let block = Noise(1).take(1 << 20);
+    let mut out = BufWriter::new(File::create(file)?);
+    (0..mebibytes).try_for_each(|_| out.write_all(&block))?;
+    out.flush()
 }
 
 /// xorshift64: fast, and nothing that a compressor finds a pattern in.
@@ -46,10 +63,18 @@ mod tests {
     fn a_tree_has_the_size_that_was_asked_for() {
         let dir = tempfile::tempdir().expect("temp dir");
         let root = Utf8Path::from_path(dir.path()).expect("UTF-8");
-        tree(root, 201, 100).expect("a tree");
-        let sizes =
-            ["d000/f000000", "d001/f000200"].map(|file| fs::metadata(root.join(file)).expect("a file").len());
-        assert_eq!(sizes, [100, 100]);
-        assert!(!root.join("d001/f000201").exists());
+        tree(root, 20, 100).expect("a tree");
+        let files = ["d000/s00/f0000000", "d000/s00/f0000001", "d000/s00/f0000002", "d000/s01/f0000019"];
+        let sizes = files.map(|file| fs::metadata(root.join(file)).expect("a file").len());
+        assert_eq!(sizes, [25, 50, 100, 225]);
+        assert!(!root.join("d000/s01/f0000020").exists());
+    }
+
+    #[test]
+    fn a_large_file_is_whole() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let file = Utf8Path::from_path(dir.path()).expect("UTF-8").join("f");
+        large(&file, 3).expect("a file");
+        assert_eq!(fs::metadata(&file).expect("a file").len(), 3 << 20);
     }
 }

@@ -3,36 +3,79 @@
 use std::fmt;
 use std::time::Duration;
 
-/// The contenders with their times; ratios refer to the first.
-pub(super) struct Table(Vec<(&'static str, Vec<Duration>)>);
+/// The contenders with their times, the tool that is measured first; what is said of the others is how it compares with
+/// them.
+pub(super) struct Table {
+    rows: Vec<Row>,
+    /// The most memory that the tool had, in megabytes, where that could be measured; and how much it may have.
+    pub(super) peak: Option<(u64, Option<u64>)>,
+}
+
+struct Row {
+    name: &'static str,
+    /// What share of this one's time the tool may take.
+    limit: Option<f64>,
+    times: Vec<Duration>,
+}
 
 impl Table {
-    pub(super) fn new(names: impl Iterator<Item = &'static str>) -> Self {
-        Self(names.map(|name| (name, Vec::new())).collect())
+    pub(super) fn new(contenders: impl Iterator<Item = (&'static str, Option<f64>)>) -> Self {
+        let rows = contenders.map(|(name, limit)| Row { name, limit, times: Vec::new() });
+        Self { rows: rows.collect(), peak: None }
     }
 
     pub(super) fn add(&mut self, index: usize, time: Duration) {
-        if let Some((_, times)) = self.0.get_mut(index) {
-            times.push(time);
+        if let Some(row) = self.rows.get_mut(index) {
+            row.times.push(time);
+        }
+    }
+
+    /// Whether the tool kept within every limit that could be measured.
+    pub(super) fn is_within(&self) -> bool {
+        let over = |row: &Row| self.share(row).zip(row.limit).is_some_and(|(share, limit)| share > limit);
+        !self.rows.iter().any(over) && !matches!(self.peak, Some((peak, Some(limit))) if peak > limit)
+    }
+
+    /// The tool's median time by that of another.
+    fn share(&self, row: &Row) -> Option<f64> {
+        Some(median(&self.rows.first()?.times)? / median(&row.times)?)
+    }
+
+    fn row(&self, at: usize, row: &Row, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
+        write!(f, "  {:width$}", row.name)?;
+        let Some(own) = median(&row.times) else {
+            return writeln!(f, "  not measured: not installed, or it failed");
+        };
+        let min = row.times.iter().min().map_or(0.0, Duration::as_secs_f64);
+        let max = row.times.iter().max().map_or(0.0, Duration::as_secs_f64);
+        write!(f, "  {own:8.3} s  ({min:.3} to {max:.3})")?;
+        match (at, self.peak, self.share(row)) {
+            (0, Some((peak, limit)), _) => {
+                write!(f, "  at most {peak} MB of memory")?;
+                verdict(limit.map(|limit| (format!("{limit} MB"), peak <= limit)), f)
+            }
+            (1.., _, Some(share)) => {
+                write!(f, "  {} takes {share:.2} of it", self.rows.first().map_or("", |row| row.name))?;
+                verdict(row.limit.map(|limit| (format!("{limit:.2}"), share <= limit)), f)
+            }
+            _ => writeln!(f),
         }
     }
 }
 
-/// Name, median, fastest and slowest in seconds, and by how much the median is longer than the first one's.
+/// A line for each: name, median, fastest and slowest in seconds, what share of it the tool takes, and the limit.
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-        let first = self.0.first().and_then(|(_, times)| median(times));
-        for (name, times) in &self.0 {
-            let (Some(own), Some(first)) = (median(times), first) else {
-                writeln!(f, "  {name:width$}  not measured: not installed, or it failed")?;
-                continue;
-            };
-            let min = times.iter().min().map_or(0.0, Duration::as_secs_f64);
-            let max = times.iter().max().map_or(0.0, Duration::as_secs_f64);
-            writeln!(f, "  {name:width$}  {own:8.3} s  ({min:.3} to {max:.3})  x {:.2}", own / first)?;
-        }
-        Ok(())
+        self.rows.iter().enumerate().try_for_each(|(at, row)| self.row(at, row, f))
+    }
+}
+
+fn verdict(limit: Option<(String, bool)>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match limit {
+        Some((limit, true)) => writeln!(f, ", limit {limit}: ok"),
+        Some((limit, false)) => writeln!(f, ", limit {limit}: MISSED"),
+        None => writeln!(f),
     }
 }
 
@@ -46,17 +89,37 @@ fn median(times: &[Duration]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn ratios_refer_to_the_first() {
-        let mut table = Table::new(["ours", "theirs", "absent"].into_iter());
+    fn table(limit: f64) -> Table {
+        let mut table =
+            Table::new([("ours", None), ("theirs", Some(limit)), ("absent", Some(1.0))].into_iter());
         for seconds in [1, 3, 2] {
             table.add(0, Duration::from_secs(seconds));
         }
         table.add(1, Duration::from_secs(5));
+        table
+    }
+
+    #[test]
+    fn the_tool_is_compared_with_each() {
+        let mut table = table(0.4);
+        table.peak = Some((12, Some(300)));
         assert_eq!(
             table.to_string(),
-            "  ours       2.000 s  (1.000 to 3.000)  x 1.00\n  theirs     5.000 s  (5.000 to 5.000)  x 2.50\n  absent  \
-             not measured: not installed, or it failed\n"
+            "  ours       2.000 s  (1.000 to 3.000)  at most 12 MB of memory, limit 300 MB: ok\n  \
+             theirs     5.000 s  (5.000 to 5.000)  ours takes 0.40 of it, limit 0.40: ok\n  \
+             absent  not measured: not installed, or it failed\n"
         );
+        assert!(table.is_within());
+    }
+
+    #[test]
+    fn a_missed_limit_is_said() {
+        let mut slow = table(0.39);
+        assert!(slow.to_string().contains("ours takes 0.40 of it, limit 0.39: MISSED"));
+        assert!(!slow.is_within());
+        slow = table(1.0);
+        assert!(slow.is_within());
+        slow.peak = Some((301, Some(300)));
+        assert!(!slow.is_within());
     }
 }
