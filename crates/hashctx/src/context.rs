@@ -1,6 +1,8 @@
 //! From a configuration to a manifest: list, leave out, hash, declare.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
 
 use camino::Utf8Path;
 use rayon::prelude::*;
@@ -19,6 +21,9 @@ use crate::precise::{Precise, has_scheme};
 use crate::select;
 use crate::stat_cache::StatCache;
 use crate::warning::Warning;
+
+/// No Dockerfile is larger: `BuildKit` hands one on in a message of at most that many bytes.
+const MAX_DOCKERFILE: u64 = 16 << 20;
 
 /// What a context came to.
 #[derive(Debug)]
@@ -177,8 +182,17 @@ fn named_folders(
     hashed.collect()
 }
 
+/// A pipe will do; what has no end will not.
 fn read_dockerfile(build: &Build) -> Result<Vec<u8>, HashError> {
-    std::fs::read(&build.dockerfile).map_err(HashError::read(&build.dockerfile))
+    let path = &build.dockerfile;
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_DOCKERFILE + 1).read_to_end(&mut text));
+    match read.map_err(HashError::read(path))? {
+        size if size as u64 > MAX_DOCKERFILE => {
+            Err(HashError::TooLarge { path: path.to_string(), mib: MAX_DOCKERFILE >> 20 })
+        }
+        _ => Ok(text),
+    }
 }
 
 fn input((name, value): &(String, String)) -> Declared {

@@ -55,6 +55,16 @@ pub enum HashError {
         what: &'static str,
     },
 
+    /// A Dockerfile has no end, or none in sight.
+    #[error("`{path}` is larger than {mib} MiB")]
+    #[diagnostic(code(hashctx::too_large), help("name a Dockerfile with `-f`"))]
+    TooLarge {
+        /// The path.
+        path: String,
+        /// As much as is read.
+        mib: u64,
+    },
+
     /// A path of a list does not lie in the context.
     #[error("`{path}` is no path below the context")]
     #[diagnostic(code(hashctx::outside), help("give paths relative to the context, without `..`"))]

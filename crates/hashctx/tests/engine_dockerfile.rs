@@ -226,7 +226,7 @@ const REFUSALS: [&str; 8] = [
     "failed to compute cache key",
     "failed to calculate checksum",
     "not a directory",
-    "too many links",
+    "too many",
     "cannot copy to non-directory",
     "cannot replace to directory",
 ];

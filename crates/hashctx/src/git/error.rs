@@ -11,7 +11,7 @@ use thiserror::Error;
 pub enum GitError {
     /// A path could not be looked at. A listing with a gap would be a lie, so this ends it.
     #[error("cannot read `{}`", path.display())]
-    #[diagnostic(code(hashctx::git::read), help("make it readable, or hide it with an ignore file"))]
+    #[diagnostic(code(hashctx::git::read), help("make it readable, or hide it with .gitignore"))]
     Read {
         /// The path.
         path: PathBuf,

@@ -128,6 +128,13 @@ fn what_is_fetched_and_can_change_is_named() {
 }
 
 #[test]
+fn a_dockerfile_without_an_end_is_refused() {
+    let session = project();
+    assert!(session.fails(&["-f", "/dev/zero", "."]).contains("`/dev/zero` is larger than 16 MiB"));
+    assert_eq!(session.sh("hashctx -q -f <(cat Dockerfile) ."), key(&session));
+}
+
+#[test]
 fn a_bad_dockerfile_is_marked() {
     let session = Session::new().file("Dockerfile", "FROM scratch\n\nCOPY ${x /y\n");
     let said = session.fails(&["-f", "Dockerfile", "."]);
