@@ -272,13 +272,15 @@ impl Cli {
     fn build(&self, dockerfile: Utf8PathBuf, env: &BTreeMap<String, String>) -> Build {
         let args: BTreeMap<String, String> =
             self.build.build_args.iter().filter_map(|arg| arg_value(arg, env)).collect();
+        // Of two of one name the last counts, as for the engines.
+        let contexts: BTreeMap<String, String> = self.build.contexts.iter().cloned().collect();
         Build {
             dockerfile,
             target: self.build.target.clone(),
             args: args.into_iter().collect(),
             platform: self.build.platform.as_deref().map_or_else(own_platform, platform),
             bases: self.build.bases.clone(),
-            contexts: self.build.contexts.clone(),
+            contexts: contexts.into_iter().collect(),
         }
     }
 

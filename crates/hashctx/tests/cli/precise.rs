@@ -128,6 +128,18 @@ fn what_is_fetched_and_can_change_is_named() {
 }
 
 #[test]
+fn of_two_contexts_of_one_name_the_last_counts() {
+    let session = project().file("../one/x", "1").file("../two/x", "2");
+    session.write("Dockerfile", "FROM scratch\nCOPY --from=lib x /\n");
+    let key = |contexts: &[&str]| {
+        let flags = contexts.iter().flat_map(|context| ["--build-context", context]);
+        session.ok(&["-f", "Dockerfile"].into_iter().chain(flags).chain(["."]).collect::<Vec<_>>())
+    };
+    assert_eq!(key(&["lib=../one", "lib=../two"]), key(&["lib=../two"]));
+    assert_ne!(key(&["lib=../two", "lib=../one"]), key(&["lib=../two"]));
+}
+
+#[test]
 fn a_dockerfile_without_an_end_is_refused() {
     let session = project();
     assert!(session.fails(&["-f", "/dev/zero", "."]).contains("`/dev/zero` is larger than 16 MiB"));
