@@ -60,7 +60,7 @@ pub(crate) enum Color {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Save an image archive under a key
+    /// Save an image archive, or a disk image, under a key
     ///
     /// Reads what `docker save`, `podman save` (docker-archive and oci-archive), `skopeo copy` and `imgtar export`
     /// write: plain, gzip or zstd. An archive with several images or platforms is kept whole. A layer that is
@@ -69,35 +69,44 @@ pub(crate) enum Command {
     /// The first save under a key wins, unless `--force`; a key whose blobs are missing or damaged counts as
     /// unsaved. An archive that is cut off, damaged or hostile changes nothing.
     ///
+    /// A disk image is stored in chunks of 4 MiB, those of zeros left out, and shares with other disks what they have
+    /// in the same places. A qcow2 is known by its first bytes, a raw disk by the end of its name, `.raw` or `.img`, or by
+    /// `--type raw`.
+    ///
     ///     docker save app | imgtar import "$key"
     #[command(verbatim_doc_comment)]
     Import {
         /// What the image is found by
         key: Key,
-        /// The archive, `-` for stdin
+        /// The archive or the disk, `-` for stdin
         #[arg(default_value = "-")]
         file: Utf8PathBuf,
+        /// What FILE is; told by its first bytes and its name by default
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<crate::disks::FileType>,
         #[command(flatten)]
         notes: NoteArgs,
     },
-    /// Write an image archive
+    /// Write an image archive, or a disk image
     ///
     /// The archive is a docker-archive and an OCI layout in one, with plain layers, the whole of it compressed
     /// with zstd. Docker from 23 on, podman and skopeo load it. Docker before 23 needs `--compress none`.
     /// Layers are verified while they are written, and the list of images comes last: a stream that breaks off,
     /// or that meets a damaged layer (exit code 3), loads nowhere.
     ///
+    /// A disk image comes out byte for byte, not compressed: with holes for its zeros where FILE is a file.
+    ///
     ///     imgtar export "$key" --compress none | docker load
     #[command(verbatim_doc_comment)]
     Export {
         /// The image's key
         key: Key,
-        /// The archive, `-` for stdout
+        /// The archive or the disk, `-` for stdout
         #[arg(default_value = "-")]
         file: Utf8PathBuf,
-        /// How the whole archive is compressed
-        #[arg(long, value_name = "HOW", default_value = "zstd")]
-        compress: Compress,
+        /// How the whole is compressed: an archive with zstd by default, a disk not at all
+        #[arg(long, value_name = "HOW")]
+        compress: Option<Compress>,
         /// Only the images for this platform, such as `linux/arm64`
         #[arg(long)]
         platform: Option<Platform>,

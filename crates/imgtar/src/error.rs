@@ -68,7 +68,7 @@ pub enum Error {
     #[diagnostic(
         code(imgtar::no_image),
         help(
-            "it must come from `docker save`, `podman save`, `skopeo copy` or `imgtar export`, and be whole"
+            "it must come from `docker save`, `podman save`, `skopeo copy` or `imgtar export`, and be whole; a raw disk is stored with `--type raw`"
         )
     )]
     NoImage {
@@ -192,6 +192,25 @@ pub enum Error {
     NotAnImage {
         /// The key.
         key: Key,
+    },
+    /// A file that is not the disk image that it is said to be.
+    #[error("the file is no qcow2 disk image: {reason}")]
+    #[diagnostic(
+        code(imgtar::bad_disk),
+        help("nothing was saved; `--type raw` stores any bytes as they are")
+    )]
+    BadDisk {
+        /// Why.
+        reason: &'static str,
+    },
+    /// A disk that a later version has stored.
+    #[error("`{key}` holds a disk of the kind `{kind}`, which this program does not know")]
+    #[diagnostic(code(imgtar::newer_disk), help("update imgtar"))]
+    NewerDisk {
+        /// Its key.
+        key: Key,
+        /// What it is.
+        kind: String,
     },
     /// A flag's value that cannot be used.
     #[error("{message}")]

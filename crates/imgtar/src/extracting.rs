@@ -15,7 +15,7 @@ use serde::Serialize;
 use storekit::replace::{Durability, Staged};
 use storekit::{ByteSize, Key, Outcome, Store};
 
-use crate::run::{Job, terminal};
+use crate::run::{Job, Signals, terminal};
 use crate::view::{count, json};
 
 /// Take files out of an image, without an engine
@@ -142,7 +142,7 @@ impl Job<'_> {
     ) -> Result<Report> {
         let blobs = store.images().blobs();
         let (json, verbose) = (self.view.common.json, self.view.common.verbose);
-        let mut told = Told { sink, json, verbose };
+        let mut told = Told { sink, json, verbose, signals: self.signals };
         Ok(extract::extract(&blobs, stored, options, &mut told, &self.bar())?)
     }
 
@@ -198,11 +198,25 @@ struct Told<'s> {
     sink: &'s mut dyn Sink,
     json: bool,
     verbose: bool,
+    signals: &'s Signals,
+}
+
+/// Reads until a signal asks for the end.
+struct Stoppable<'a> {
+    from: &'a mut dyn Read,
+    signals: &'a Signals,
+}
+
+impl Read for Stoppable<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.signals.check()?;
+        self.from.read(buffer)
+    }
 }
 
 impl Sink for Told<'_> {
     fn put(&mut self, item: &Item<'_>, data: &mut dyn Read) -> imgtar::Result<Taken> {
-        let taken = self.sink.put(item, data)?;
+        let taken = self.sink.put(item, &mut Stoppable { from: data, signals: self.signals })?;
         let path = String::from_utf8_lossy(item.name);
         if self.json && taken == Taken::Yes {
             let (kind, bytes) = match item.what {
@@ -219,5 +233,9 @@ impl Sink for Told<'_> {
             let _ = writeln!(io::stderr(), "{}", path.escape_debug());
         }
         Ok(taken)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        self.signals.check()
     }
 }

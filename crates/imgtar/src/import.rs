@@ -106,7 +106,7 @@ pub fn import(
 }
 
 /// Whoever writes into a pipe is not to fail because its image is stored already.
-fn drain(source: Source) -> Result<()> {
+pub(crate) fn drain(source: Source) -> Result<()> {
     match source {
         Source::Stream(mut stream) => {
             io::copy(&mut stream, &mut io::sink()).map(drop).map_err(|source| Error::read("-", source))

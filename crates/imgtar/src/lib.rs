@@ -3,6 +3,7 @@
 //! - [`archive`], [`catalog`], [`resolve`]: what an image archive holds. Pure but for the layers that a pipe brings.
 //! - [`layer`], [`assemble`], [`import`]: into the store, each layer once.
 //! - [`image`], [`export`], [`verify`], [`show`]: out of the store, verified.
+//! - [`disk`]: disk images, in and out.
 //! - [`extract`]: files out of an image.
 //! - [`engine`], [`save`], [`load`], [`thin`]: from and to an engine, through its own command, what it lacks.
 //! - [`serve`]: the store as a registry.
@@ -13,6 +14,7 @@
 pub mod archive;
 pub mod assemble;
 pub mod catalog;
+pub mod disk;
 pub mod engine;
 pub mod error;
 pub mod export;

@@ -59,6 +59,9 @@ pub fn load(
     progress: &dyn Progress,
 ) -> Result<Option<Vec<Loaded>>> {
     let Some(stored) = opened(store, key)? else { return Ok(None) };
+    if stored.images.is_empty() {
+        return Err(Error::NotAnImage { key: key.clone() });
+    }
     let images = choose(&stored, engine, wanted)?;
     if !wanted.names.is_empty() && images.len() > 1 {
         return Err(Error::Several { key: key.clone(), count: images.len() });

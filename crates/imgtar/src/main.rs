@@ -2,6 +2,7 @@
 
 mod bar;
 mod cli;
+mod disks;
 mod extracting;
 mod run;
 mod view;

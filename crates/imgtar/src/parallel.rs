@@ -12,7 +12,19 @@ pub fn map<T: Sync, R: Send, E: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    map_by(usize::MAX, items, work)
+}
+
+/// The same with so many threads at most.
+///
+/// # Errors
+/// As [`map`].
+pub fn map_by<T: Sync, R: Send, E: Send>(
+    most: usize,
+    items: &[T],
+    work: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(items.len()).min(most);
     let left = AtomicUsize::new(items.len());
     let done = Mutex::new((Vec::new(), None));
     let step = || {

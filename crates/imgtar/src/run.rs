@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use imgtar::disk::Disk;
 use imgtar::engine::{Engine, Kind};
 use imgtar::export::{self, Options};
 use imgtar::image::Stored;
@@ -20,6 +21,7 @@ use storekit::{Key, Outcome, Store};
 
 use crate::bar::Bar;
 use crate::cli::{Args, Color, Command, Common, Compress, EngineArgs, EngineName, NoteArgs, PackArgs};
+use crate::disks::{self, FileType};
 use crate::view::View;
 
 /// What a signal does.
@@ -28,6 +30,27 @@ pub(crate) struct Signals {
     pub(crate) at_once: Arc<AtomicBool>,
     /// The exit code that a signal asked for, or 0.
     pub(crate) asked: Arc<AtomicUsize>,
+}
+
+impl Signals {
+    /// An error where a signal asked for the end.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        match self.asked.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            _ => Err(io::Error::new(io::ErrorKind::Interrupted, "a signal ended it")),
+        }
+    }
+
+    /// Does work that has to clean up behind itself: a signal is heeded when it is over, or where it looks for one.
+    pub(crate) fn held(&self, work: impl FnOnce(&AtomicUsize) -> Result<Outcome>) -> Result<Outcome> {
+        self.at_once.store(false, Ordering::SeqCst);
+        let done = work(&self.asked);
+        if let Ok(code @ 1..) = u8::try_from(self.asked.load(Ordering::SeqCst)) {
+            return Ok(Outcome::Code(code));
+        }
+        self.at_once.store(true, Ordering::SeqCst);
+        done
+    }
 }
 
 /// Errors in colour or not; a signal ends with 130 or 143 at any moment, since nothing half-written has a final name.
@@ -62,7 +85,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<Outcome> {
         signals,
     };
     match args.command {
-        Command::Import { key, file, notes } => job.import(&key, &file, notes),
+        Command::Import { key, file, kind, notes } => job.import(&key, &file, kind, notes),
         Command::Export { key, file, compress, platform } => {
             job.export(&key, &file, compress, &Options { platform, names: None })
         }
@@ -96,27 +119,46 @@ pub(crate) struct Job<'a> {
     pub(crate) root: Utf8PathBuf,
     pub(crate) settings: &'a Settings,
     pub(crate) view: View<'a>,
-    signals: &'a Signals,
+    pub(crate) signals: &'a Signals,
 }
 
 impl Job<'_> {
-    fn import(&self, key: &Key, file: &Utf8Path, notes: NoteArgs) -> Result<Outcome> {
+    fn import(&self, key: &Key, file: &Utf8Path, kind: Option<FileType>, notes: NoteArgs) -> Result<Outcome> {
         let notes = read_notes(notes)?;
         let source = if file == "-" { stdin_source()? } else { Source::File(file.to_owned()) };
+        let (source, disk) = disks::kind(source, file, kind)?;
+        if let Some(format) = disk {
+            return self.import_disk(key, source, format, &notes);
+        }
         let store = Store::open_or_create(&self.root)?;
         let imported = import::import(&store, key, source, &notes, &self.bar())?;
         self.view.imported(key, &imported)?;
         Ok(Outcome::Yes)
     }
 
-    fn export(&self, key: &Key, file: &Utf8Path, compress: Compress, options: &Options) -> Result<Outcome> {
+    fn export(
+        &self,
+        key: &Key,
+        file: &Utf8Path,
+        compress: Option<Compress>,
+        options: &Options,
+    ) -> Result<Outcome> {
         if file == "-" && io::stdout().is_terminal() {
             return Err(terminal().into());
         }
         let Some(store) = self.open()? else { return Ok(self.miss(key)) };
         let Some(stored) = Stored::open(&store.images(), key)? else { return Ok(self.miss(key)) };
         let blobs = store.images().blobs();
-        let write = |to: &mut dyn Write| match compress {
+        if stored.images.is_empty()
+            && let Some(disk) = Disk::read(&blobs, key, &stored.entry.descriptor)?
+        {
+            let ended = self.export_disk((&blobs, key, &disk), file, compress)?;
+            if ended == Outcome::Yes {
+                load::note(&store, &stored);
+            }
+            return Ok(ended);
+        }
+        let write = |to: &mut dyn Write| match compress.unwrap_or(Compress::Zstd) {
             Compress::Zstd => export::export_zstd(&blobs, &stored, options, to, &self.bar()),
             Compress::None => export::export(&blobs, &stored, options, to, &self.bar()),
         };
@@ -350,7 +392,7 @@ pub(crate) fn terminal() -> Error {
 }
 
 /// Writes a file that appears under its name when it is whole. A signal ends this, and leaves nothing behind.
-fn write_file(
+pub(crate) fn write_file(
     path: &Utf8Path,
     signals: &Signals,
     write: impl FnOnce(&mut dyn Write) -> imgtar::Result<()>,

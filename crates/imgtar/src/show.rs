@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use storekit::{Digest, Images, Key};
 
+use crate::disk::Disk;
 use crate::error::Result;
 use crate::image::{Image, Stored};
 
@@ -31,9 +32,25 @@ pub struct Row {
     pub used: Timestamp,
     /// How long its build took.
     pub build_seconds: Option<f64>,
+    /// The disk, where it is one and no container image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskInfo>,
     /// What is wrong with it, if anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// A disk image.
+#[derive(Clone, Debug, Serialize)]
+pub struct DiskInfo {
+    /// `raw` or `qcow2`.
+    pub format: &'static str,
+    /// The size of the disk that a machine sees, in bytes.
+    pub virtual_bytes: u64,
+    /// The size of the file, holes included, in bytes.
+    pub file_bytes: u64,
+    /// In how many chunks it is stored; those of zeros are not.
+    pub chunks: usize,
 }
 
 /// A key in every detail, as `info --json` prints it.
@@ -100,24 +117,40 @@ pub fn list(images: &Images) -> Result<Vec<Row>> {
             saved: entry.saved,
             used: timestamp(listed.used),
             build_seconds: entry.build_seconds,
+            disk: None,
             problem: None,
         };
-        match Stored::open(images, key) {
-            Ok(Some(stored)) => rows.push(filled(empty, &stored)),
-            Ok(None) => {}
+        let filled = Stored::open(images, key)
+            .and_then(|stored| stored.map(|stored| filled(empty.clone(), images, &stored)).transpose());
+        match filled {
+            Ok(row) => rows.extend(row),
             Err(error) => rows.push(Row { problem: Some(error.to_string()), ..empty }),
         }
     }
     Ok(rows)
 }
 
-fn filled(row: Row, stored: &Stored) -> Row {
-    Row {
+fn filled(row: Row, images: &Images, stored: &Stored) -> Result<Row> {
+    Ok(Row {
         ids: stored.ids(),
         platforms: stored.images.iter().map(|image| image.platform().to_string()).collect(),
         bytes: stored.size(),
+        disk: disk(images, stored)?,
         ..row
+    })
+}
+
+fn disk(images: &Images, stored: &Stored) -> Result<Option<DiskInfo>> {
+    if !stored.images.is_empty() {
+        return Ok(None);
     }
+    let disk = Disk::read(&images.blobs(), &stored.key, &stored.entry.descriptor)?;
+    Ok(disk.map(|disk| DiskInfo {
+        format: disk.format.name(),
+        virtual_bytes: disk.virtual_size,
+        file_bytes: disk.size,
+        chunks: disk.chunks.len(),
+    }))
 }
 
 fn timestamp(time: SystemTime) -> Timestamp {
@@ -141,11 +174,12 @@ pub fn info(images: &Images, key: &Key) -> Result<Option<Info>> {
         saved: stored.entry.saved,
         used: timestamp(used),
         build_seconds: stored.entry.build_seconds,
+        disk: None,
         problem: None,
     };
     let media_type = stored.entry.descriptor.media_type.clone();
     Ok(Some(Info {
-        row: filled(row, &stored),
+        row: filled(row, images, &stored)?,
         media_type,
         images: stored.images.iter().map(image_info).collect(),
     }))

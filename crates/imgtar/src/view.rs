@@ -151,10 +151,11 @@ pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
 }
 
 fn cells(row: &Row) -> [String; 7] {
-    let image = match (&row.problem, row.ids.as_slice()) {
-        (Some(_), _) => "damaged".to_owned(),
-        (None, [id]) => id.short(),
-        (None, ids) => format!("{} images", ids.len()),
+    let image = match (&row.problem, &row.disk, row.ids.as_slice()) {
+        (Some(_), ..) => "damaged".to_owned(),
+        (None, Some(disk), _) => format!("{} disk", disk.format),
+        (None, None, [id]) => id.short(),
+        (None, None, ids) => format!("{} images", ids.len()),
     };
     let mut platforms = row.platforms.clone();
     platforms.dedup();
@@ -189,6 +190,10 @@ fn described(info: &Info) -> String {
         format!("saved     {}", row.saved),
         format!("used      {}", row.used),
     ];
+    if let Some(disk) = &row.disk {
+        lines.push(format!("disk      {}, {}", disk.format, ByteSize(disk.virtual_bytes)));
+        lines.push(format!("file      {}, {} chunks stored", ByteSize(disk.file_bytes), disk.chunks));
+    }
     lines.extend(row.build_seconds.map(|seconds| format!("build     {seconds} s")));
     lines.extend(row.names.iter().map(|name| format!("name      {name}")));
     for image in &info.images {

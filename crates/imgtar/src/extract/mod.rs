@@ -166,6 +166,7 @@ impl Job<'_> {
         unions: &mut [&mut Union],
         next: &mut Next,
     ) -> Result<()> {
+        self.sink.check().map_err(|error| Error::write("-", error))?;
         let mut names = Vec::new();
         for union in unions {
             let verdict = union.take(&member.name, &member.kind)?;

@@ -1,6 +1,6 @@
 //! Where extracted files go.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 
 use super::member::{Meta, shown};
 use crate::error::{Error, Result};
@@ -47,6 +47,14 @@ pub trait Sink {
     /// # Errors
     /// I/O errors; a folder and something else of one name.
     fn put(&mut self, item: &Item<'_>, data: &mut dyn Read) -> Result<Taken>;
+
+    /// Fails where the work is to stop; asked at every entry, wanted or not.
+    ///
+    /// # Errors
+    /// As it likes.
+    fn check(&self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What was extracted.
@@ -71,7 +79,10 @@ pub(crate) fn copy(item: &Item<'_>, data: &mut dyn Read, out: &mut dyn Write, pl
     let mut buffer = vec![0; usize::try_from(left).unwrap_or(usize::MAX).clamp(1, 128 << 10)];
     while left > 0 {
         let room = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        let count = data.read(&mut buffer[..room]).map_err(|error| cut(error.to_string()))?;
+        let count = data.read(&mut buffer[..room]).map_err(|error| match error.kind() {
+            ErrorKind::Interrupted => Error::write(place, error),
+            _ => cut(error.to_string()),
+        })?;
         if count == 0 {
             return Err(cut("it is cut off".to_owned()));
         }

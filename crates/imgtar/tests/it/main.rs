@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests write files that nobody else reads")]
 
 mod archives;
+mod disks;
 mod engines;
 mod extracting;
 mod forms;

@@ -1,0 +1,205 @@
+//! Disk images on the command line: which files are one, where they go, and what is said of it.
+
+use std::fs::File;
+use std::io::{self, Cursor, IsTerminal, Read, Write};
+use std::sync::atomic::Ordering;
+
+use camino::Utf8Path;
+use clap::ValueEnum;
+use imgtar::disk::{self, Disk, Format, MAGIC, Saved};
+use imgtar::form::{self, Form};
+use imgtar::import::{Notes, Source};
+use imgtar::{Error, layer};
+use miette::Result;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::Serialize;
+use storekit::replace::{Durability, Staged};
+use storekit::{Blobs, ByteSize, Digest, Key, Outcome, Store};
+
+use crate::cli::Compress;
+use crate::run::{Job, terminal, write_file};
+use crate::view::{count, json};
+
+/// What a file to import is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FileType {
+    /// An image archive
+    Archive,
+    /// A disk, byte for byte
+    Raw,
+    /// A disk in QEMU's format
+    Qcow2,
+}
+
+/// What `import --json` prints for a disk.
+#[derive(Serialize)]
+struct SavedDiskLine<'a> {
+    key: &'a Key,
+    /// `false` where an earlier save stands.
+    saved: bool,
+    digest: Digest,
+    media_type: &'a str,
+    format: Option<&'static str>,
+    virtual_bytes: Option<u64>,
+    file_bytes: Option<u64>,
+    chunks_written: usize,
+    chunks_reused: usize,
+}
+
+/// Which kind of disk is to be imported; none where it is an archive. A file is asked for its first bytes, and then for the
+/// end of its name: raw disks have no mark of their own. Gives the source back, whole.
+pub(crate) fn kind(
+    source: Source,
+    name: &Utf8Path,
+    told: Option<FileType>,
+) -> Result<(Source, Option<Format>)> {
+    match told {
+        Some(FileType::Archive) => return Ok((source, None)),
+        Some(FileType::Raw) => return Ok((source, Some(Format::Raw))),
+        Some(FileType::Qcow2) => return Ok((source, Some(Format::Qcow2))),
+        None => {}
+    }
+    let (head, source) = peek(source)?;
+    let named_raw = matches!(name.extension(), Some("raw" | "img"));
+    let is_archive = Form::of(&head) != Form::Plain || head.get(257..262) == Some(b"ustar");
+    match (head.starts_with(MAGIC), named_raw, is_archive) {
+        (true, ..) => Ok((source, Some(Format::Qcow2))),
+        (false, true, false) => Ok((source, Some(Format::Raw))),
+        (false, true, true) => Err(Error::Usage {
+            message: format!("`{name}` is called like a raw disk and begins like an archive"),
+            help: "say which with `--type raw` or `--type archive`",
+        }
+        .into()),
+        (false, false, _) => Ok((source, None)),
+    }
+}
+
+fn peek(source: Source) -> Result<(Vec<u8>, Source)> {
+    match source {
+        Source::Stream(mut stream) => {
+            let head = form::read_head(&mut stream).map_err(|source| Error::read("-", source))?;
+            Ok((head.clone(), Source::Stream(Box::new(Cursor::new(head).chain(stream)))))
+        }
+        Source::File(path) => {
+            let failed = |source| Error::Input { path: path.clone(), source };
+            let mut file = File::open(&path).map_err(failed)?;
+            if file.metadata().map_err(failed)?.is_file() {
+                let head = form::read_head(&mut file).map_err(failed)?;
+                return Ok((head, Source::File(path)));
+            }
+            // A named pipe gives its first bytes once.
+            peek(Source::Stream(Box::new(file)))
+        }
+    }
+}
+
+impl Job<'_> {
+    pub(crate) fn import_disk(
+        &self,
+        key: &Key,
+        source: Source,
+        format: Format,
+        notes: &Notes,
+    ) -> Result<Outcome> {
+        allow_many_files();
+        let store = Store::open_or_create(&self.root)?;
+        let saved = disk::import(&store, key, source, format, notes, &self.bar())?;
+        self.disk_saved(key, &saved)?;
+        Ok(Outcome::Yes)
+    }
+
+    fn disk_saved(&self, key: &Key, saved: &Saved) -> Result<()> {
+        if let Some(header) = &saved.header {
+            if let Some(backing) = &header.backing {
+                let backing = backing.escape_debug();
+                self.view.say(&format!(
+                    "warning: the disk is complete only with `{backing}`, which is not stored"
+                ));
+            }
+            if header.external {
+                self.view.say("warning: the disk's bytes are in another file, which is not stored");
+            }
+        }
+        let what = saved.disk.as_ref().map_or_else(
+            || "image".to_owned(),
+            |disk| format!("{} disk of {}", disk.format.name(), ByteSize(disk.virtual_size)),
+        );
+        let Saved { written, reused, .. } = *saved;
+        self.view.say(&if saved.saved {
+            format!("saved {key}: {what}, {}, {reused} stored already", count(written, "new chunk"))
+        } else {
+            format!("{key} is stored already: {what}; it stays (`--force` would replace it)")
+        });
+        if self.view.common.json {
+            let descriptor = &saved.entry.descriptor;
+            let disk = saved.disk.as_ref();
+            crate::run::out(json(&SavedDiskLine {
+                key,
+                saved: saved.saved,
+                digest: descriptor.digest,
+                media_type: &descriptor.media_type,
+                format: disk.map(|disk| disk.format.name()),
+                virtual_bytes: disk.map(|disk| disk.virtual_size),
+                file_bytes: disk.map(|disk| disk.size),
+                chunks_written: written,
+                chunks_reused: reused,
+            }))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a disk's file: with its holes where it is a file, all bytes where it is a pipe or a device.
+    pub(crate) fn export_disk(
+        &self,
+        (blobs, key, disk): (&Blobs, &Key, &Disk),
+        file: &Utf8Path,
+        compress: Option<Compress>,
+    ) -> Result<Outcome> {
+        let bar = self.bar();
+        let stream = |out: &mut dyn Write| match compress {
+            Some(Compress::Zstd) => packed(out, |out| disk::to_stream(blobs, key, disk, out, &bar)),
+            Some(Compress::None) | None => disk::to_stream(blobs, key, disk, out, &bar),
+        };
+        if file == "-" {
+            if io::stdout().is_terminal() {
+                return Err(terminal().into());
+            }
+            stream(&mut io::stdout().lock())?;
+            return Ok(Outcome::Yes);
+        }
+        if file.exists() && !file.is_file() {
+            let device = File::options().write(true).open(file);
+            stream(&mut device.map_err(|source| Error::write(file.as_str(), source))?)?;
+            return Ok(Outcome::Yes);
+        }
+        if compress == Some(Compress::Zstd) {
+            return write_file(file, self.signals, stream);
+        }
+        let folder = file.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
+        self.signals.held(|asked| {
+            let mut staged = Staged::new(folder)?;
+            let stop = || asked.load(Ordering::SeqCst) != 0;
+            disk::to_file(blobs, key, disk, (staged.file(), file.as_str()), &stop, &bar)?;
+            staged.publish(file, Durability::Unsynced)?;
+            Ok(Outcome::Yes)
+        })
+    }
+}
+
+/// One zstd stream, which has no end where `write` fails.
+fn packed(
+    out: &mut dyn Write,
+    write: impl FnOnce(&mut dyn Write) -> imgtar::Result<()>,
+) -> imgtar::Result<()> {
+    let failed = |source| Error::write("-", source);
+    let mut encoder = layer::encoder(out, None).map_err(failed)?;
+    write(&mut encoder)?;
+    encoder.finish().and_then(Write::flush).map_err(failed)
+}
+
+/// Every chunk that is being saved is held open: a large disk has more of them than a process may open by default.
+fn allow_many_files() {
+    let most = getrlimit(Resource::Nofile).maximum;
+    // Without it fewer are held, and the commit brings back what a collection takes meanwhile.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
+}
