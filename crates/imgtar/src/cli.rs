@@ -1,20 +1,22 @@
 //! The flags of `imgtar`: from words to what the library is asked for.
 #![expect(clippy::doc_markdown, reason = "the comments are the manual's text, in which backticks show")]
 
+pub(crate) mod remote;
 mod serve;
 
 use camino::Utf8PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use imgtar::oci::Platform;
+use imgtar::reference::Reference;
 use storekit::Key;
 
 pub(crate) use self::serve::{ServeArgs, serve};
 
 /// Keep container images in a store that is an OCI image layout
 ///
-/// Images come from archives (`import`), engines (`save`) or folders (`pack`), and go back to archives (`export`)
-/// and engines (`load`). Each stands under a KEY, as `hashctx` prints one: 1 to 128 characters of the grammar of
-/// a tag. A layer is stored once, whatever number of images share it. Image IDs and layer digests never change.
+/// Images come from archives (`import`), engines (`save`), registries (`pull`) or folders (`pack`), and go back to
+/// archives (`export`), engines (`load`) and registries (`push`). Each stands under a KEY, as `hashctx` prints one:
+/// 1 to 128 characters of the grammar of a tag. A layer is stored once, whatever number of images share it. Image IDs and layer digests never change.
 ///
 /// The store is the folder of `--store`, else LARDER_DIR, else `[store] dir` in larder.toml, else `larder` in
 /// your cache folder. Any OCI tool reads it: `skopeo inspect oci:STORE/images:KEY`.
@@ -152,11 +154,48 @@ pub(crate) enum Command {
     Extract(crate::extracting::ExtractArgs),
     /// Tell by the exit code whether an image is stored: 0 yes, 1 no, 3 yes but blobs are missing
     ///
-    /// Looks at documents and sizes, not at the bytes of layers: `verify` does.
+    /// Looks at documents and sizes, not at the bytes of layers: `verify` does. With `--remote`, registries are asked
+    /// whether they have the images: 0 all of them, 1 not all.
     Has {
         /// The image's key
-        key: Key,
+        #[arg(required_unless_present = "remote")]
+        key: Option<Key>,
+        /// Ask registries for these images
+        #[arg(long, value_name = "REF", num_args = 1.., conflicts_with = "key")]
+        remote: Vec<Reference>,
+        #[command(flatten)]
+        registry: remote::RegistryArgs,
     },
+    /// Push an image to a registry
+    ///
+    /// Only what the registry lacks moves; what another of its repositories has, by `--from` or as seen before, it is
+    /// told to take from there. With `keep` the image has the digest there that it has here. Other forms are made on
+    /// the way out: manifests are written anew then, image IDs and layers' contents stay.
+    ///
+    /// Credentials come from where `docker login` and `podman login` keep them; HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE
+    /// and SSL_CERT_DIR are heeded. Cut connections and busy registries are tried again.
+    ///
+    ///     imgtar push "$key" registry.example/team/app:1 --compress gzip
+    #[command(verbatim_doc_comment)]
+    Push(remote::PushArgs),
+    /// Pull an image from a registry
+    ///
+    /// Only what the store lacks moves. Every platform of an image, its attestations, and whatever else its index
+    /// names come with it, byte for byte; every byte is verified. A pull that broke off, in whatever way, goes on
+    /// the next time where it was. The first save under a key wins, unless `--force`: with `--key` the registry is
+    /// not even asked then. Exit code 1: there is no such image.
+    ///
+    ///     imgtar pull registry.example/team/app:1 --key "$key" && imgtar load "$key"
+    #[command(verbatim_doc_comment)]
+    Pull(remote::PullArgs),
+    /// Print the digest that a reference stands for; 1 if there is none
+    ///
+    /// The registry is asked, without reading the image. With `--engine`, the engine tells which digest it knows the
+    /// image by in that registry; for an image that came from none, that is the image's ID.
+    ///
+    ///     hashctx -f Dockerfile . --base debian:12="$(imgtar resolve debian:12)"
+    #[command(verbatim_doc_comment)]
+    Resolve(remote::ResolveArgs),
     /// List what is stored
     ///
     /// SIZE counts blobs that several keys share under each of them: `gcctl df` tells what is shared.

@@ -2,6 +2,7 @@
 //!
 //! Limit: what an engine's command can do with a pipe; the daemon's own interfaces are not spoken.
 
+mod digests;
 mod process;
 
 use std::io;
@@ -13,6 +14,7 @@ use storekit::Digest;
 use crate::error::{Error, Result};
 use crate::name;
 use crate::oci::Platform;
+pub use digests::Digests;
 pub use process::{Loading, Saving};
 use process::{Running, collect, telling};
 

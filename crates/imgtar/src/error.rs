@@ -17,6 +17,22 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] storekit::Error),
+    /// A registry's errors.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Registry(#[from] crate::registry::Error),
+    /// Text that is no reference to an image.
+    #[error("`{text}` is not a reference to an image: {reason}")]
+    #[diagnostic(
+        code(imgtar::bad_reference),
+        help("write NAME, HOST/NAME:TAG or HOST/NAME@sha256:…, such as `registry.example/team/app:1`")
+    )]
+    BadReference {
+        /// The text.
+        text: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// The archive cannot be read.
     #[error("cannot read the archive `{name}`")]
     #[diagnostic(code(imgtar::read), help("see whether it is whole, and a tar (plain, gzip or zstd)"))]
@@ -279,6 +295,6 @@ impl Error {
 }
 
 /// Takes an error of ours or of the store (of a verifying reader, say) back out of an I/O error.
-fn unwrap_inner(error: io::Error) -> Result<Error, io::Error> {
+pub(crate) fn unwrap_inner(error: io::Error) -> Result<Error, io::Error> {
     error.downcast::<storekit::Error>().map(Error::Store).or_else(io::Error::downcast::<Error>)
 }

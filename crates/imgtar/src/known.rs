@@ -49,6 +49,12 @@ impl Known {
         Some(())
     }
 
+    /// Whether a stored image, verified when it came, has this blob for this diffID.
+    #[must_use]
+    pub fn proves(&self, diff_id: &Digest, digest: &Digest) -> bool {
+        self.layers.get(diff_id).is_some_and(|layer| layer.digest == *digest)
+    }
+
     /// Whether a stored image has this very blob as a layer.
     #[must_use]
     pub fn holds(&self, digest: &Digest) -> bool {

@@ -7,6 +7,7 @@
 //! - [`extract`]: files out of an image.
 //! - [`engine`], [`save`], [`load`], [`thin`]: from and to an engine, through its own command, what it lacks.
 //! - [`serve`]: the store as a registry.
+//! - [`reference`], [`registry`]: to and from any OCI registry.
 //! - [`pack`]: an image from a folder or a tar.
 //!
 //! Deliberately absent: the terminal, the environment, command-line flags; unpacking to disk, but for what is extracted.
@@ -31,6 +32,8 @@ pub mod pack;
 pub mod parallel;
 pub mod path;
 pub mod progress;
+pub mod reference;
+pub mod registry;
 pub mod resolve;
 pub mod save;
 pub mod serve;

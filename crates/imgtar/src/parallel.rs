@@ -24,7 +24,19 @@ pub fn map_by<T: Sync, R: Send, E: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(items.len()).min(most);
+    map_with(thread::available_parallelism().map_or(1, usize::from).min(most), items, work)
+}
+
+/// The same with so many threads, whatever number of processors there is: for work that waits for others.
+///
+/// # Errors
+/// As [`map`].
+pub fn map_with<T: Sync, R: Send, E: Send>(
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let threads = threads.clamp(1, 64).min(items.len());
     let left = AtomicUsize::new(items.len());
     let done = Mutex::new((Vec::new(), None));
     let step = || {

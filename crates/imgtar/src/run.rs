@@ -1,5 +1,7 @@
 //! What each command does: opens the store, calls the library, prints.
 
+mod remote;
+
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
@@ -95,7 +97,11 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<Outcome> {
             job.load(&key, &Wanted { names, platform }, &engine)
         }
         Command::Extract(args) => job.extract(&args),
-        Command::Has { key } => job.has(&key),
+        Command::Has { key: Some(key), .. } => job.has(&key),
+        Command::Has { key: None, remote, registry } => job.has_remote(&remote, &registry),
+        Command::Push(args) => job.push(&args),
+        Command::Pull(args) => job.pull(args),
+        Command::Resolve(args) => job.resolve(&args),
         Command::Ls => job.ls(),
         Command::Info { key, inputs, document } => match (inputs, document) {
             (true, _) => job.inputs(&key),

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{FlockOperation, flock};
@@ -91,6 +91,30 @@ impl Blobs {
     fn begin<'a>(&self, blobs: Cow<'a, Self>) -> Result<BlobWriter<'a>> {
         let staged = Staged::new(&self.folder)?;
         Ok(BlobWriter { blobs, staged, hasher: Hasher::new(), size: 0 })
+    }
+
+    /// Goes on with a blob of this digest where an earlier writer broke off, or starts it. Dropped unfinished, it is
+    /// kept for the next one, until a collection. Where a living writer has it, this is a new blob as of
+    /// [`Blobs::create`].
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn resume(&self, digest: &Digest) -> Result<BlobWriter<'_>> {
+        let Some(mut staged) = Staged::resume(&self.folder, &format!("partial-{}", digest.hex()))? else {
+            return self.create();
+        };
+        let (mut hasher, mut size) = (Hasher::new(), 0);
+        let mut buffer = vec![0; 256 << 10];
+        staged.file().rewind().at("read in", &self.folder)?;
+        loop {
+            match staged.file().read(&mut buffer).at("read in", &self.folder)? {
+                0 => return Ok(BlobWriter { blobs: Cow::Borrowed(self), staged, hasher, size }),
+                count => {
+                    hasher.update(&buffer[..count]);
+                    size += count as u64;
+                }
+            }
+        }
     }
 
     /// Stores the bytes as a blob. `Ok` means that it is there now, not that this call wrote it.
@@ -261,6 +285,17 @@ impl BlobWriter<'_> {
         self.size
     }
 
+    /// Forgets all that was written.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn restart(&mut self) -> Result<()> {
+        let file = self.staged.file();
+        file.set_len(0).and_then(|()| file.rewind()).at("write in", &self.blobs.folder)?;
+        (self.hasher, self.size) = (Hasher::new(), 0);
+        Ok(())
+    }
+
     /// Gives the blob its final name, the digest of its bytes. Two writers of the same bytes both succeed.
     ///
     /// # Errors
@@ -268,10 +303,13 @@ impl BlobWriter<'_> {
     pub fn finish(self, announced: Option<&Digest>) -> Result<Lease> {
         let found = self.hasher.finish();
         if let Some(announced) = announced.filter(|announced| **announced != found) {
+            // What does not match is of no use to a later writer either.
+            self.staged.discard();
             return Err(Error::Mismatch { announced: *announced, found });
         }
         let path = self.blobs.path(&found);
         let mut staged = self.staged;
+        staged.share()?;
         loop {
             match staged.publish_new(&path, self.blobs.durability)? {
                 Ok(file) => return Ok(Lease { file, digest: found, size: self.size }),

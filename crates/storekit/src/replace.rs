@@ -4,12 +4,12 @@
 //! tell what a dead writer left behind: an exclusive lock on it is free.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{FlockOperation, flock};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
 use crate::error::{At, Result};
 
@@ -52,7 +52,8 @@ fn folder(path: &Utf8Path) -> &Utf8Path {
     path.parent().filter(|parent| !parent.as_str().is_empty()).unwrap_or(Utf8Path::new("."))
 }
 
-/// A file that is being written and has no name of its own yet. Dropped, it is gone.
+/// A file that is being written and has no name of its own yet. Dropped, it is gone, unless it was made to be
+/// taken up again ([`Staged::resume`]).
 #[derive(Debug)]
 pub struct Staged {
     temp: NamedTempFile,
@@ -73,6 +74,41 @@ impl Staged {
                 return Ok(Self { temp, folder: folder.to_owned() });
             }
         }
+    }
+
+    /// A temporary file that outlives its writer, to be taken up by another: `.tmp-NAME`, at its end. It is locked
+    /// exclusively, so that one writer at a time has it. `None` where a living one does.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn resume(folder: &Utf8Path, name: &str) -> Result<Option<Self>> {
+        let path = folder.join(format!("{TEMPORARY}{name}"));
+        loop {
+            let options = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+            let mut file = options.at("write", &path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+                locked => locked.at("lock", &path)?,
+            }
+            // A collector may have taken it for a dead writer's between the two steps above.
+            if same_file(&file, &path) {
+                file.seek(SeekFrom::End(0)).at("read", &path)?;
+                let kept = TempPath::try_from_path(&path).at("write", &path)?;
+                let mut temp = NamedTempFile::from_parts(file, kept);
+                temp.disable_cleanup(true);
+                return Ok(Some(Self { temp, folder: folder.to_owned() }));
+            }
+        }
+    }
+
+    /// Others may lock it (shared) from now on, as one that is about to get its name.
+    pub(crate) fn share(&self) -> Result<()> {
+        flock(&self.temp, FlockOperation::LockShared).at("lock a file in", &self.folder)
+    }
+
+    /// Removes it, also where it would outlive its writer.
+    pub fn discard(mut self) {
+        self.temp.disable_cleanup(false);
     }
 
     /// The file to write to.

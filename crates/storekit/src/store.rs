@@ -70,10 +70,14 @@ impl Store {
     /// [`Error::ForeignFolder`] where the folder holds something else; [`Error::Newer`]; I/O errors.
     pub fn open_or_create(root: &Utf8Path) -> Result<Self> {
         match Self::open(root) {
-            Err(Error::NotAStore { .. }) => Self::create(root)?,
+            Err(Error::NotAStore { .. }) => {}
             opened => return opened,
         }
-        Self::open(root)
+        match Self::create(root) {
+            // Another process made it between the two looks.
+            Err(Error::ForeignFolder { path }) => Self::open(root).map_err(|_| Error::ForeignFolder { path }),
+            created => created.and_then(|()| Self::open(root)),
+        }
     }
 
     fn create(root: &Utf8Path) -> Result<()> {

@@ -464,3 +464,50 @@ fn undo_leaves_what_was_saved_since() {
     assert_eq!(images.get(&key("k")).unwrap(), Some(new));
     assert_eq!(images.inputs(&key("k")).unwrap(), None);
 }
+
+#[test]
+fn a_blob_is_taken_up_where_its_writer_left_it() {
+    let scratch = Scratch::new();
+    let blobs = scratch.store.images().blobs();
+    let digest = Digest::of(b"first second");
+    blobs.resume(&digest).unwrap().write_all(b"first ").unwrap();
+    let mut writer = blobs.resume(&digest).unwrap();
+    assert_eq!(writer.size(), 6);
+    // While it is written, nobody else has it, and no collection takes it.
+    assert_eq!(blobs.resume(&digest).unwrap().size(), 0);
+    assert_eq!(scratch.store.images().sweep_unfinished().unwrap(), 0);
+    writer.write_all(b"second").unwrap();
+    let lease = writer.finish(Some(&digest)).unwrap();
+    assert_eq!((lease.digest(), lease.size()), (digest, 12));
+    // Others can lease what has its name now.
+    assert!(blobs.lease_sound(&digest).unwrap().is_some());
+    assert_eq!(blobs.list().unwrap(), [digest]);
+    assert_eq!(scratch.store.images().abandoned().unwrap(), 0);
+}
+
+#[test]
+fn what_was_left_and_does_not_match_is_gone() {
+    let scratch = Scratch::new();
+    let blobs = scratch.store.images().blobs();
+    let digest = Digest::of(b"right");
+    let mut writer = blobs.resume(&digest).unwrap();
+    writer.write_all(b"wrong").unwrap();
+    assert!(matches!(writer.finish(Some(&digest)), Err(Error::Mismatch { .. })));
+    let mut writer = blobs.resume(&digest).unwrap();
+    assert_eq!(writer.size(), 0);
+    writer.write_all(b"wrong, and longer").unwrap();
+    writer.restart().unwrap();
+    writer.write_all(b"right").unwrap();
+    assert_eq!(writer.finish(Some(&digest)).unwrap().size(), 5);
+    assert_eq!(blobs.read(&digest, 99).unwrap(), b"right");
+}
+
+#[test]
+fn a_collection_removes_what_was_left() {
+    let scratch = Scratch::new();
+    let blobs = scratch.store.images().blobs();
+    let digest = Digest::of(b"right");
+    blobs.resume(&digest).unwrap().write_all(b"ri").unwrap();
+    assert!(scratch.store.images().sweep_unfinished().unwrap() > 0);
+    assert_eq!(blobs.resume(&digest).unwrap().size(), 0);
+}

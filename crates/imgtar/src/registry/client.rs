@@ -1,0 +1,443 @@
+//! One repository of one registry: manifests and blobs, looked for, read and written.
+//!
+//! Every answer is untrusted: documents have a cap and must hash to what was asked for, a media type must be the one
+//! that the document has, redirects are few, never lead out of TLS, and take no credentials to another host.
+//!
+//! Source: OCI distribution-spec v1.1.
+
+use std::time::Duration;
+
+use storekit::oci::{DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_CAP, INDEX, MANIFEST};
+use storekit::{Descriptor, Digest};
+use ureq::http::Method;
+
+use super::Config;
+use super::auth::{Auth, Scope};
+use super::error::{Error, tame};
+use super::retry::{Failure, Patience, retrying};
+use super::transport::{Answer, Body, Request, Transport};
+use super::url::{Origin, Url};
+use crate::error::Result;
+use crate::reference::{DOCKER_HUB, Reference};
+
+/// Where docker.io is asked: its name is no server's.
+const HUB_HOST: &str = "registry-1.docker.io";
+const REDIRECTS: usize = 5;
+/// How long this machine's own registry may take to show whether it speaks TLS.
+const PROBE: Duration = Duration::from_secs(10);
+/// What Docker's registries once served instead of manifests.
+const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1";
+
+/// Speaks with one repository.
+pub struct Client {
+    transport: Transport,
+    auth: Auth,
+    base: Origin,
+    plain_http: bool,
+    registry: String,
+    repository: String,
+    scope: Scope,
+    pub(crate) patience: Patience,
+}
+
+/// A manifest or an index, its very bytes.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// What it is.
+    pub descriptor: Descriptor,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What is meant to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To read only.
+    Pull,
+    /// To write too.
+    Push,
+}
+
+impl Client {
+    /// A client for the reference's repository. A registry on this machine is asked whether it speaks TLS.
+    ///
+    /// # Errors
+    /// A registry on this machine that does not answer.
+    pub fn new(config: &Config, reference: &Reference, purpose: Purpose) -> Result<Self> {
+        let (registry, repository) = (reference.registry().to_owned(), reference.repository().to_owned());
+        let transport = Transport::new(&config.roots, &config.proxies, config.patience);
+        let host = if registry == DOCKER_HUB { HUB_HOST } else { &registry };
+        let base = base(config, &transport, host)?;
+        let found = config.credentials.find(&registry, &repository);
+        let auth = Auth::new(&registry, base.clone(), found, &config.realms);
+        let scope = match purpose {
+            Purpose::Pull => Scope::pull(&repository),
+            Purpose::Push => Scope::push(&repository),
+        };
+        let (plain_http, patience) = (config.plain_http, config.patience);
+        Ok(Self { transport, auth, base, plain_http, registry, repository, scope, patience })
+    }
+
+    /// The registry, as it is named in references.
+    #[must_use]
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The repository.
+    #[must_use]
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// The digest that a tag or a digest stands for, without reading the document where the registry tells it.
+    /// `None` where there is none.
+    ///
+    /// # Errors
+    /// No connection; a registry that says no or lies.
+    pub fn resolve(&self, target: &str) -> Result<Option<Digest>> {
+        let announced = retrying(self.patience, || {
+            let answer = self.call(self.request(Method::HEAD, "manifests", target, None), &self.scope)?;
+            match answer.status {
+                200 => Ok(Some(announced(&answer))),
+                404 => Ok(None),
+                // A registry that answers to no HEAD is asked for the document.
+                405 | 501 => Ok(Some(None)),
+                _ => Err(self.refusal(answer, "HEAD", target)),
+            }
+        })?;
+        match announced {
+            None => Ok(None),
+            Some(Some(digest)) => {
+                let wanted = target.parse::<Digest>().ok();
+                match wanted.filter(|wanted| *wanted != digest) {
+                    None => Ok(Some(digest)),
+                    Some(wanted) => {
+                        Err(self.untrue(format!("asked for `{wanted}` it has `{digest}`")).into())
+                    }
+                }
+            }
+            Some(None) => Ok(self.manifest(target, None)?.map(|document| document.descriptor.digest)),
+        }
+    }
+
+    /// The manifest or index of a tag or a digest. `expected`: the descriptor that named it, if one did.
+    ///
+    /// # Errors
+    /// As [`Client::resolve`]; a document of more than 20 MiB, or that is not what was asked for.
+    pub fn manifest(&self, target: &str, expected: Option<&Descriptor>) -> Result<Option<Document>> {
+        let media_type = expected.map(|descriptor| descriptor.media_type.as_str());
+        let found = retrying(self.patience, || {
+            let answer =
+                self.call(self.request(Method::GET, "manifests", target, media_type), &self.scope)?;
+            match answer.status {
+                200 => {}
+                404 => return Ok(None),
+                _ => return Err(self.refusal(answer, "GET", target)),
+            }
+            let announced = announced(&answer);
+            let named = answer.header("content-type").map(bare_type);
+            let bytes = answer.read(DOCUMENT_CAP)?;
+            let bytes = bytes.ok_or_else(|| self.untrue(format!("`{target}` is larger than 20 MiB")))?;
+            Ok(Some((announced, named, bytes)))
+        })?;
+        let Some((announced, named, bytes)) = found else { return Ok(None) };
+        let digest = Digest::of(&bytes);
+        let wanted = target.parse().ok().or(announced);
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != digest) {
+            return Err(self.untrue(format!("it calls `{wanted}` what hashes to `{digest}`")).into());
+        }
+        let media_type = self.media_type(target, named.as_deref(), &bytes)?;
+        let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
+        if let Some(expected) = expected {
+            self.check(expected, &descriptor)?;
+        }
+        Ok(Some(Document { descriptor, bytes }))
+    }
+
+    /// What the document says that it is, which must be what its header says; by what it holds where neither does.
+    fn media_type(&self, target: &str, named: Option<&str>, bytes: &[u8]) -> Result<String> {
+        let bad = |reason: String| self.untrue(format!("its manifest `{target}` {reason}"));
+        let document: serde_json::Value =
+            serde_json::from_slice(bytes).map_err(|error| bad(format!("cannot be understood: {error}")))?;
+        let has = |name: &str| document.get(name).is_some();
+        if has("manifests") && (has("config") || has("layers")) {
+            return Err(bad("is a manifest and an index at once".to_owned()).into());
+        }
+        let own = document.get("mediaType").and_then(|own| own.as_str());
+        let told = named.filter(|named| {
+            !matches!(*named, "application/json" | "application/octet-stream" | "text/plain")
+        });
+        if let Some((own, told)) = own.zip(told).filter(|(own, told)| own != told) {
+            return Err(bad(format!("is a `{}`, and is called a `{}`", tame(own), tame(told))).into());
+        }
+        let holds = if has("manifests") { INDEX } else { MANIFEST };
+        let media_type = own.or(told).unwrap_or(holds);
+        if media_type.starts_with(SCHEMA_1)
+            || document.get("schemaVersion").is_some_and(|version| *version == 1)
+        {
+            let reason =
+                "it is of Docker's first image format, which has no digests of its layers".to_owned();
+            return Err(Error::Unfit { reference: self.name(target), reason }.into());
+        }
+        let fits = match media_type {
+            INDEX | DOCKER_LIST => has("manifests"),
+            MANIFEST | DOCKER_MANIFEST => has("config") && has("layers"),
+            _ => true,
+        };
+        if !fits {
+            return Err(bad(format!("is called a `{}` and is none", tame(media_type))).into());
+        }
+        Ok(media_type.to_owned())
+    }
+
+    fn check(&self, expected: &Descriptor, found: &Descriptor) -> Result<()> {
+        if expected.size != found.size {
+            let (digest, announced, size) = (&found.digest, expected.size, found.size);
+            return Err(self
+                .untrue(format!("`{digest}` should have {announced} bytes and has {size}"))
+                .into());
+        }
+        if expected.media_type != found.media_type {
+            let (a, b) = (tame(&expected.media_type), tame(&found.media_type));
+            return Err(self.untrue(format!("`{}` should be a `{a}` and is a `{b}`", found.digest)).into());
+        }
+        Ok(())
+    }
+
+    /// Whether the repository has the blob, in full length.
+    ///
+    /// # Errors
+    /// As [`Client::resolve`].
+    pub fn has_blob(&self, blob: &Descriptor) -> Result<bool> {
+        let target = blob.digest.to_string();
+        retrying(self.patience, || {
+            let answer = self.call(self.request(Method::HEAD, "blobs", &target, None), &self.scope)?;
+            match answer.status {
+                200 => Ok(answer.length().is_none_or(|length| length == blob.size)),
+                404 | 405 | 501 => Ok(false),
+                _ => Err(self.refusal(answer, "HEAD", &target)),
+            }
+        })
+    }
+
+    /// A config's bytes, in memory.
+    pub(crate) fn config_bytes(&self, config: &Descriptor) -> Result<Vec<u8>> {
+        let target = config.digest.to_string();
+        if config.size > DOCUMENT_CAP {
+            return Err(self.untrue(format!("the config `{target}` is larger than 20 MiB")).into());
+        }
+        let bytes = retrying(self.patience, || {
+            let answer = self.call(self.request(Method::GET, "blobs", &target, None), &self.scope)?;
+            match answer.status {
+                200 => answer.read(config.size),
+                _ => Err(self.refusal(answer, "GET", &target)),
+            }
+        })?;
+        let sound =
+            bytes.filter(|bytes| Digest::of(bytes) == config.digest && bytes.len() as u64 == config.size);
+        Ok(sound.ok_or_else(|| self.untrue(format!("what it sends as `{target}` is something else")))?)
+    }
+
+    /// A config, understood.
+    pub(crate) fn config(&self, config: &Descriptor) -> Result<crate::oci::Config> {
+        let odd =
+            |error| self.untrue(format!("the config `{}` cannot be understood: {error}", config.digest));
+        Ok(serde_json::from_slice(&self.config_bytes(config)?).map_err(odd)?)
+    }
+
+    /// Stores a manifest or an index, under a tag or its digest.
+    ///
+    /// # Errors
+    /// As [`Client::resolve`]; a registry that has got something else.
+    pub fn put_manifest(&self, target: &str, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
+        retrying(self.patience, || {
+            let mut request = self.request(Method::PUT, "manifests", target, None);
+            request = request.with("content-type", descriptor.media_type.clone());
+            (request.body, request.settles) = (Body::Bytes(bytes), true);
+            let answer = self.call(request, &self.scope)?;
+            match answer.status {
+                200..300 => {}
+                // A registry that is just moving a blob of somebody else's push does not see it for a moment.
+                400 | 404 => return Err(Failure::Absent(self.refusal(answer, "PUT", target).into_error())),
+                _ => return Err(self.refusal(answer, "PUT", target)),
+            }
+            match announced(&answer).filter(|got| *got != descriptor.digest) {
+                Some(got) => {
+                    Err(self.untrue(format!("sent `{}`, it took `{got}`", descriptor.digest)).into())
+                }
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Sends a request, with what the registry asks for to know who asks; a body is sent again. Follows the
+    /// redirects of reading requests. Any answer but a challenge comes back.
+    pub(crate) fn call(&self, request: Request<'_>, scope: &Scope) -> Result<Answer, Failure> {
+        let Request { method, url, headers, mut body, settles } = request;
+        for round in 0.. {
+            let body = match &mut body {
+                Body::None => Body::None,
+                Body::Bytes(bytes) => Body::Bytes(bytes),
+                Body::Stream { from, length } => Body::Stream { from: &mut **from, length: *length },
+            };
+            let once = matches!(body, Body::Stream { .. });
+            if once {
+                self.auth.renew(&self.transport, scope)?;
+            }
+            let used = self.auth.header(scope).filter(|_| *url.origin() == self.base);
+            let request =
+                Request { method: method.clone(), url: url.clone(), headers: headers.clone(), body, settles };
+            let answer = self.follow(request, used.as_deref())?;
+            if answer.status != 401 || answer.url.origin() != &self.base || round == 2 {
+                return Ok(answer);
+            }
+            if !self.auth.answer(&self.transport, &answer, scope, used.as_deref())? {
+                return Ok(answer);
+            }
+            if once {
+                let reason = "it asked anew who sends".to_owned();
+                return Err(Failure::passing(Error::Unreachable { url: url.to_string(), reason }));
+            }
+        }
+        Err(self.untrue("it asks for ever who asks".to_owned()).into())
+    }
+
+    fn follow(&self, request: Request<'_>, authorization: Option<&str>) -> Result<Answer, Failure> {
+        let Request { method, mut url, headers, mut body, settles } = request;
+        let reads = matches!(method, Method::GET | Method::HEAD);
+        for _ in 0..=REDIRECTS {
+            self.check_url(&url)?;
+            let mut headers = headers.clone();
+            // Nobody but the registry itself is shown who asks.
+            if *url.origin() == self.base {
+                headers.extend(authorization.map(|value| ("authorization", value.to_owned())));
+            }
+            let body = std::mem::replace(&mut body, Body::None);
+            let answer =
+                self.transport.send(Request { method: method.clone(), url, headers, body, settles })?;
+            if !reads || !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
+                return Ok(answer);
+            }
+            let next = answer.header("location").and_then(|location| answer.url.join(location));
+            url = next.ok_or_else(|| self.untrue("it redirects to no place".to_owned()))?;
+            if answer.url.origin().tls && !url.origin().tls {
+                return Err(Error::Insecure { url: url.to_string() }.into());
+            }
+        }
+        Err(self.untrue(format!("it redirects more than {REDIRECTS} times")).into())
+    }
+
+    fn check_url(&self, url: &Url) -> Result<(), Error> {
+        let origin = url.origin();
+        let open = self.plain_http && origin.host == self.base.host;
+        if origin.tls || origin.is_loopback() || open {
+            return Ok(());
+        }
+        Err(Error::Insecure { url: format!("http://{}", origin.authority()) })
+    }
+
+    /// A request for something in the repository.
+    pub(crate) fn request<'a>(
+        &self,
+        method: Method,
+        kind: &str,
+        target: &str,
+        accept: Option<&str>,
+    ) -> Request<'a> {
+        let path = format!("/v2/{}/{kind}/{target}", self.repository);
+        let request = Request::new(method, Url::new(self.base.clone(), path));
+        if kind != "manifests" {
+            return request;
+        }
+        let mut types = [MANIFEST, INDEX, DOCKER_MANIFEST, DOCKER_LIST].map(str::to_owned).to_vec();
+        types.extend(accept.filter(|accept| is_type(accept)).map(str::to_owned));
+        types.push("*/*;q=0.1".to_owned());
+        request.with("accept", types.join(", "))
+    }
+
+    pub(crate) fn url(&self, path: &str) -> Url {
+        Url::new(self.base.clone(), format!("/v2/{}/{path}", self.repository))
+    }
+
+    /// What an answer that was not to come fails of.
+    pub(crate) fn refusal(&self, answer: Answer, method: &str, target: &str) -> Failure {
+        let pushes = self.scope == Scope::push(&self.repository);
+        if matches!(answer.status, 401 | 403) && answer.url.origin() == &self.base {
+            let verb = if pushes { "push to" } else { "pull from" };
+            let doing = format!("{verb} `{}`", self.repository);
+            let (registry, said) = (self.registry.clone(), answer.said());
+            return Error::Denied { registry, doing, said, help: self.auth.help_after() }.into();
+        }
+        answer.failure(&format!("{method} {}", self.name(target)))
+    }
+
+    pub(crate) fn untrue(&self, reason: String) -> Error {
+        Error::Untrue { registry: self.registry.clone(), reason }
+    }
+
+    pub(crate) fn name(&self, target: &str) -> String {
+        let mark = if target.parse::<Digest>().is_ok() { '@' } else { ':' };
+        format!("{}/{}{mark}{target}", self.registry, self.repository)
+    }
+}
+
+/// Where the registry is to be asked, and how.
+fn base(config: &Config, transport: &Transport, host: &str) -> Result<Origin> {
+    let origin = |tls| {
+        let error = || Error::Unreachable { url: host.to_owned(), reason: "it is no host".to_owned() };
+        Origin::parse(host, tls).ok_or_else(error)
+    };
+    if config.plain_http {
+        return Ok(origin(false)?);
+    }
+    let plain = origin(false)?;
+    if !plain.is_loopback() || !speaks_plainly(transport, &plain, config.patience)? {
+        return Ok(origin(true)?);
+    }
+    Ok(plain)
+}
+
+/// Whether a registry on this machine speaks plain HTTP. One with TLS answers a plain request with 400 or a cut.
+fn speaks_plainly(transport: &Transport, origin: &Origin, patience: Patience) -> Result<bool> {
+    let hasty = transport.hasty(PROBE.min(patience.stall));
+    let request = || Request::new(Method::GET, Url::new(origin.clone(), "/v2/".to_owned()));
+    let mut asked = 0;
+    loop {
+        asked += 1;
+        match hasty.send(request()) {
+            Ok(answer) => return Ok(answer.status != 400),
+            Err(_) if asked < 2 => std::thread::sleep(Duration::from_millis(50)),
+            // Whatever it is, asking it with TLS will say why not.
+            Err(_) => return Ok(!speaks_tls(&hasty, origin)),
+        }
+    }
+}
+
+fn speaks_tls(transport: &Transport, origin: &Origin) -> bool {
+    let tls = Origin { tls: true, ..origin.clone() };
+    match transport.send(Request::new(Method::GET, Url::new(tls, "/v2/".to_owned()))) {
+        Ok(_) => true,
+        // A certificate that is not trusted is still one.
+        Err(failure) => matches!(failure, Failure::Final(_)),
+    }
+}
+
+/// The digest that the answer announces, where it is one of ours.
+fn announced(answer: &Answer) -> Option<Digest> {
+    answer.header("docker-content-digest")?.trim().parse().ok()
+}
+
+/// A media type without its parameters.
+fn bare_type(header: &str) -> String {
+    header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Whether text can stand in an `Accept` header as a media type.
+fn is_type(text: &str) -> bool {
+    text.len() < 200 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/.+-_!#$&^".contains(&byte))
+}

@@ -1,0 +1,165 @@
+//! A blob from a registry into the store: goes on where an earlier try, or an earlier run, broke off, and gets its
+//! name only when all its bytes hash to it.
+//!
+//! Source: OCI distribution-spec v1.1, "Pulling blobs"; RFC 9110, 14 (ranges). The digest is what a range is
+//! checked against: no other validator is needed.
+
+use std::io::{self, Read, Write};
+
+use storekit::{BlobWriter, Blobs, Descriptor, Lease};
+use ureq::http::Method;
+
+use super::client::Client;
+use super::retry::{Failure, Tries};
+use super::transport::{Answer, cut};
+use crate::error::Result;
+use crate::progress::Progress;
+
+const CHUNK: usize = 128 << 10;
+
+/// Fetches the blob. Returns it and the number of bytes that moved; `None` where the repository has not got it.
+///
+/// # Errors
+/// As [`Client::resolve`]; bytes that are not the blob's; I/O errors. What came and may be right is kept then.
+pub(crate) fn fetch(
+    client: &Client,
+    blobs: &Blobs,
+    blob: &Descriptor,
+    progress: &dyn Progress,
+) -> Result<Option<(Lease, u64)>> {
+    let mut download = Download { client, blob, progress, moved: 0 };
+    let kept = download.run(blobs)?;
+    match kept {
+        Kept::Done(lease) => Ok(Some((lease, download.moved))),
+        Kept::NotThere => Ok(None),
+        // What an earlier run left was not the blob's: all of it again, once.
+        Kept::Doubtful => match download.run(blobs)? {
+            Kept::Done(lease) => Ok(Some((lease, download.moved))),
+            Kept::NotThere => Ok(None),
+            Kept::Doubtful => Err(download.not_it().into()),
+        },
+    }
+}
+
+enum Kept {
+    Done(Lease),
+    NotThere,
+    /// The bytes do not match, and not all came from the registry now.
+    Doubtful,
+}
+
+struct Download<'a> {
+    client: &'a Client,
+    blob: &'a Descriptor,
+    progress: &'a dyn Progress,
+    moved: u64,
+}
+
+impl Download<'_> {
+    fn run(&mut self, blobs: &Blobs) -> Result<Kept> {
+        let mut writer = blobs.resume(&self.blob.digest)?;
+        let found = writer.size();
+        let before = self.moved;
+        self.progress.add(found.min(self.blob.size));
+        let mut tries = Tries::new(self.client.patience);
+        loop {
+            match self.fill(&mut writer) {
+                Ok(true) => break,
+                Ok(false) => return Ok(Kept::NotThere),
+                Err(failure) => {
+                    tries.reached(writer.size());
+                    tries.again(failure)?;
+                }
+            }
+        }
+        match writer.finish(Some(&self.blob.digest)) {
+            Ok(lease) => Ok(Kept::Done(lease)),
+            Err(storekit::Error::Mismatch { .. }) if self.moved - before < self.blob.size => {
+                Ok(Kept::Doubtful)
+            }
+            Err(storekit::Error::Mismatch { .. }) => Err(self.not_it().into()),
+            // Another process has finished the very file, or a collector has taken it.
+            Err(storekit::Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(blobs.lease_sound(&self.blob.digest)?.map_or(Kept::Doubtful, Kept::Done))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn not_it(&self) -> super::Error {
+        self.client.untrue(format!("what it sends as `{}` is something else", self.blob.digest))
+    }
+
+    /// Reads on to the end of the blob. `false`: the registry has not got it.
+    fn fill(&mut self, writer: &mut BlobWriter<'_>) -> Result<bool, Failure> {
+        if writer.size() > self.blob.size {
+            writer.restart()?;
+        }
+        let have = writer.size();
+        if have == self.blob.size {
+            return Ok(true);
+        }
+        let target = self.blob.digest.to_string();
+        let mut request = self.client.request(Method::GET, "blobs", &target, None);
+        if have > 0 {
+            request = request.with("range", format!("bytes={have}-"));
+        }
+        let answer = self.client.call(request, self.client.scope())?;
+        match answer.status {
+            200 if have > 0 => writer.restart()?,
+            200 => {}
+            206 if starts_at(&answer) == Some(have) => {}
+            // It has other bytes than those that are here.
+            206 | 416 => {
+                writer.restart()?;
+                return Err(Failure::passing(
+                    self.client.untrue(format!("it sends another part of `{target}`")),
+                ));
+            }
+            404 => return Ok(false),
+            _ => return Err(self.client.refusal(answer, "GET", &target)),
+        }
+        self.copy(answer, writer).map(|()| true)
+    }
+
+    fn copy(&mut self, answer: Answer, writer: &mut BlobWriter<'_>) -> Result<(), Failure> {
+        let (digest, size) = (self.blob.digest, self.blob.size);
+        let mut left = size - writer.size();
+        let encoded = answer.header("content-encoding").is_some_and(|encoding| encoding != "identity");
+        if encoded || answer.length().is_some_and(|length| length != left) {
+            return Err(self
+                .client
+                .untrue(format!("`{digest}` should have {size} bytes and has not"))
+                .into());
+        }
+        let url = answer.url.to_string();
+        let mut reader = answer.into_reader();
+        let mut buffer = vec![0; CHUNK];
+        while left > 0 {
+            let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let count = reader.read(&mut buffer[..wanted]).map_err(|error| cut(&url, &error))?;
+            if count == 0 {
+                return Err(cut(
+                    &url,
+                    &io::Error::other(format!("it broke off {left} bytes before the end")),
+                ));
+            }
+            writer.write_all(&buffer[..count]).map_err(|error| crate::Error::write("the store", error))?;
+            (left, self.moved) = (left - count as u64, self.moved + count as u64);
+            self.progress.add(count as u64);
+        }
+        match reader.read(&mut buffer) {
+            Ok(1..) => {
+                Err(self.client.untrue(format!("`{digest}` should have {size} bytes and has more")).into())
+            }
+            // All is here: how the connection ends is of no interest.
+            Ok(0) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Where the part begins that the answer holds.
+fn starts_at(answer: &Answer) -> Option<u64> {
+    let range = answer.header("content-range")?.trim().strip_prefix("bytes")?.trim_start();
+    range.split_once('-')?.0.parse().ok()
+}

@@ -1,0 +1,125 @@
+//! Images in registries: what only one side has moves, whatever registry it is.
+//!
+//! - [`Client`]: one repository of one registry. [`push()`], [`pull()`]: a whole image.
+//! - `auth`, [`credentials`], [`challenge`]: who asks. `transport`: one request. [`retry`]: how often.
+//!
+//! Deliberately absent: the environment, the terminal; HTTP/2, client certificates, images of Docker's first format,
+//! layers from anywhere but the registry.
+
+mod auth;
+pub mod challenge;
+mod client;
+pub mod credentials;
+mod download;
+mod error;
+mod helper;
+mod memory;
+mod proxy;
+pub mod pull;
+pub mod push;
+mod recode;
+pub mod retry;
+mod transport;
+mod upload;
+mod url;
+
+pub use client::{Client, Document, Purpose};
+pub use credentials::Credentials;
+pub use error::Error;
+pub use proxy::Proxies;
+pub use pull::{Pulled, pull};
+pub use push::{Pushed, push};
+pub use retry::Patience;
+
+use serde::Serialize;
+use storekit::Digest;
+
+use crate::error::Result;
+use crate::reference::Reference;
+
+/// How registries are spoken with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The certificates that are trusted, DER.
+    pub roots: Vec<Vec<u8>>,
+    /// Where proxies stand.
+    pub proxies: Proxies,
+    /// Where credentials are.
+    pub credentials: Credentials,
+    /// Hosts (`auth.example`, `auth.example:8443`) that hand out tokens and may see a registry's password.
+    pub realms: Vec<String>,
+    /// Whether the registry is spoken with in the clear. This machine's own may be without this.
+    pub plain_http: bool,
+    /// How many blobs move at once; 0 counts as 1.
+    pub parallel: usize,
+    /// How long it is waited.
+    pub patience: Patience,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            roots: Vec::new(),
+            proxies: Proxies::default(),
+            credentials: Credentials::default(),
+            realms: Vec::new(),
+            plain_http: false,
+            parallel: 4,
+            patience: Patience::default(),
+        }
+    }
+}
+
+/// What moved, and what had not to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Bytes that went over the network, without documents.
+    pub moved_bytes: u64,
+    /// The blobs that they belong to.
+    pub moved_blobs: u64,
+    /// Bytes of blobs that were there already, or of which the registry had them elsewhere.
+    pub skipped_bytes: u64,
+    /// These blobs.
+    pub skipped_blobs: u64,
+    /// Those among them that the registry took from another repository of its own.
+    pub mounted_blobs: u64,
+}
+
+impl Tally {
+    fn moved(bytes: u64) -> Self {
+        Self { moved_bytes: bytes, moved_blobs: 1, ..Self::default() }
+    }
+
+    fn skipped(bytes: u64) -> Self {
+        Self { skipped_bytes: bytes, skipped_blobs: 1, ..Self::default() }
+    }
+
+    fn mounted(bytes: u64) -> Self {
+        Self { mounted_blobs: 1, ..Self::skipped(bytes) }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.moved_bytes += other.moved_bytes;
+        self.moved_blobs += other.moved_blobs;
+        self.skipped_bytes += other.skipped_bytes;
+        self.skipped_blobs += other.skipped_blobs;
+        self.mounted_blobs += other.mounted_blobs;
+    }
+}
+
+/// The digest that the reference stands for in its registry: of the image for the platform, where one is named.
+/// `None` where there is no such image.
+///
+/// # Errors
+/// As [`Client::resolve`]; [`Error::NoPlatform`].
+pub fn resolve(
+    config: &Config,
+    reference: &Reference,
+    platform: Option<&crate::oci::Platform>,
+) -> Result<Option<Digest>> {
+    let client = Client::new(config, reference, Purpose::Pull)?;
+    let Some(platform) = platform else { return client.resolve(&reference.target()) };
+    let Some(root) = client.manifest(&reference.target(), None)? else { return Ok(None) };
+    let chosen = pull::choose(&client, reference, &root, platform)?;
+    Ok(Some(chosen.unwrap_or(root.descriptor).digest))
+}

@@ -1,0 +1,266 @@
+//! One request, one answer: the only place that knows the HTTP library.
+//!
+//! Follows no redirect, sends no credentials of its own accord, unpacks nothing. Every wait has a bound.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ureq::config::Config as AgentConfig;
+use ureq::http::{HeaderMap, Method};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Proxy, SendBody};
+
+use super::error::{Error, tame};
+use super::proxy::Proxies;
+use super::retry::{self, Failure, Patience, SLOWEST};
+use super::url::Url;
+use crate::error::Result;
+
+/// No answer's head is larger.
+const HEAD: usize = 64 << 10;
+/// So much is read of the body of an answer that says no.
+const SAID: u64 = 8 << 10;
+const AGENT: &str = concat!("imgtar/", env!("CARGO_PKG_VERSION"));
+
+/// A request.
+pub(crate) struct Request<'a> {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Body<'a>,
+    /// Whether the answer may take as long as the registry needs to read an upload again.
+    pub(crate) settles: bool,
+}
+
+/// A request's body.
+pub(crate) enum Body<'a> {
+    None,
+    Bytes(&'a [u8]),
+    Stream { from: &'a mut dyn Read, length: Option<u64> },
+}
+
+impl Request<'_> {
+    pub(crate) fn new(method: Method, url: Url) -> Self {
+        Self { method, url, headers: Vec::new(), body: Body::None, settles: false }
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// An answer, its body not read yet.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// Where it came from.
+    pub(crate) url: Url,
+    headers: HeaderMap,
+    body: ureq::Body,
+    stall: Duration,
+}
+
+impl Answer {
+    /// A header, where it is there and is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// All headers of the name that are text.
+    pub(crate) fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// The announced number of bytes.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.header("content-length")?.trim().parse().ok()
+    }
+
+    /// The body. It must go on: one that stands still, or nearly does, is an error.
+    pub(crate) fn into_reader(self) -> impl Read + Send {
+        let from = self.body.into_with_config().limit(u64::MAX).reader();
+        Paced { from, stall: self.stall, waited: Duration::ZERO, came: 0 }
+    }
+
+    /// The body, if it has no more bytes than the cap.
+    pub(crate) fn read(self, cap: u64) -> Result<Option<Vec<u8>>, Failure> {
+        let url = self.url.to_string();
+        let mut bytes = Vec::new();
+        let read = self.into_reader().take(cap + 1).read_to_end(&mut bytes);
+        read.map_err(|error| cut(&url, &error))?;
+        Ok((bytes.len() as u64 <= cap).then_some(bytes))
+    }
+
+    /// What an answer that says no says, for a message.
+    pub(crate) fn said(self) -> String {
+        let mut bytes = Vec::new();
+        // Half a message is better than none.
+        let _ = self.into_reader().take(SAID).read_to_end(&mut bytes);
+        tame(&own_words(&bytes).unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// The failure that an unexpected answer is.
+    pub(crate) fn failure(self, asked: &str) -> Failure {
+        let status = self.status;
+        let after = self.header("retry-after").and_then(|text| retry::retry_after(text, SystemTime::now()));
+        let error = Error::Refused { asked: asked.to_owned(), status, said: self.said() }.into();
+        match status {
+            408 | 429 | 500 | 502..=504 | 506..=599 => Failure::Passing { error, after },
+            _ => Failure::Final(error),
+        }
+    }
+}
+
+/// The words in the error body that registries are to send.
+fn own_words(body: &[u8]) -> Option<String> {
+    let document: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let first = document.get("errors")?.get(0)?;
+    let words =
+        ["code", "message"].map(|name| first.get(name).and_then(|word| word.as_str()).unwrap_or_default());
+    Some(words.join(" "))
+}
+
+/// A connection that broke off.
+pub(crate) fn cut(url: &str, error: &io::Error) -> Failure {
+    Failure::passing(Error::Unreachable { url: url.to_owned(), reason: tame(&error.to_string()) })
+}
+
+/// Makes connections and keeps them.
+pub(crate) struct Transport {
+    agent: Agent,
+    config: AgentConfig,
+    proxies: Proxies,
+    patience: Patience,
+}
+
+impl Transport {
+    /// `roots`: the certificates that are trusted, DER.
+    pub(crate) fn new(roots: &[Vec<u8>], proxies: &Proxies, patience: Patience) -> Self {
+        let roots: Vec<_> = roots.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::Specific(Arc::new(roots)))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        let config = Agent::config_builder()
+            .tls_config(tls)
+            .proxy(None)
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_response_header_size(HEAD)
+            .user_agent(AGENT)
+            .accept("")
+            .accept_encoding("identity")
+            .timeout_resolve(Some(patience.connect))
+            .timeout_connect(Some(patience.connect))
+            .timeout_send_request(Some(patience.stall))
+            .timeout_recv_response(Some(patience.stall))
+            .timeout_per_read(Some(patience.stall))
+            .timeout_per_write(Some(patience.stall))
+            .max_idle_connections_per_host(16)
+            .build();
+        let agent = Agent::new_with_config(config.clone());
+        Self { agent, config, proxies: proxies.clone(), patience }
+    }
+
+    /// Sends it. An answer of whatever status is one; where there is none, that may be passing.
+    pub(crate) fn send(&self, request: Request<'_>) -> Result<Answer, Failure> {
+        let Request { method, url, headers, body, settles } = request;
+        let text = url.to_string();
+        let proxy = self.proxies.serve(url.origin()).map(proxy).transpose()?;
+        let mut builder = ureq::http::Request::builder().method(method).uri(&text);
+        for (name, value) in headers {
+            builder = builder.header(name, value);
+        }
+        if let Body::Stream { length: Some(length), .. } = &body {
+            builder = builder.header("content-length", length.to_string());
+        }
+        let answer = match body {
+            Body::None => self.run(builder.body(()), proxy, settles),
+            Body::Bytes(bytes) => self.run(builder.body(bytes), proxy, settles),
+            Body::Stream { from, .. } => self.run(builder.body(SendBody::from_reader(from)), proxy, settles),
+        };
+        let (parts, body) = answer.map_err(|error| failure(&text, error))?.into_parts();
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            url,
+            headers: parts.headers,
+            body,
+            stall: self.patience.stall,
+        })
+    }
+
+    fn run(
+        &self,
+        request: Result<ureq::http::Request<impl ureq::AsSendBody>, ureq::http::Error>,
+        proxy: Option<Proxy>,
+        settles: bool,
+    ) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
+        let answer = if settles { self.patience.settle } else { self.patience.stall };
+        let configured = self.agent.configure_request(request?).proxy(proxy);
+        let configured = configured.timeout_recv_response(Some(answer)).timeout_per_read(Some(answer));
+        self.agent.run(configured.build())
+    }
+
+    /// One like this that has no open connections and gives up on silence after so long.
+    pub(crate) fn hasty(&self, stall: Duration) -> Self {
+        let patience =
+            Patience { stall, settle: stall, connect: self.patience.connect.min(stall), ..self.patience };
+        let agent = Agent::new_with_config(self.config.clone());
+        Self { agent, config: self.config.clone(), proxies: self.proxies.clone(), patience }
+    }
+}
+
+fn proxy(text: &str) -> Result<Proxy, Failure> {
+    let shown = || text.rsplit('@').next().unwrap_or_default().to_owned();
+    Proxy::new(text).map_err(|_| Failure::from(Error::Proxy { proxy: shown() }))
+}
+
+/// What a request that got no answer failed of. An error of ours that came up from its body is itself.
+fn failure(url: &str, error: ureq::Error) -> Failure {
+    let unreachable = |reason: String| Error::Unreachable { url: url.to_owned(), reason: tame(&reason) };
+    match error {
+        ureq::Error::Io(error) => match crate::error::unwrap_inner(error) {
+            Ok(own) => Failure::Final(own),
+            Err(error) if is_absent(error.kind()) => Failure::Absent(unreachable(error.to_string()).into()),
+            Err(error) => cut(url, &error),
+        },
+        ureq::Error::Timeout(which) => Failure::passing(unreachable(format!("it stood still ({which:?})"))),
+        ureq::Error::Rustls(rustls::Error::InvalidCertificate(why)) => {
+            Failure::Final(unreachable(format!("its certificate is not trusted: {why:?}")).into())
+        }
+        error @ (ureq::Error::HostNotFound
+        | ureq::Error::LargeResponseHeader(..)
+        | ureq::Error::BadUri(_)) => Failure::Final(unreachable(error.to_string()).into()),
+        error => Failure::passing(unreachable(error.to_string())),
+    }
+}
+
+fn is_absent(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    matches!(kind, ConnectionRefused | HostUnreachable | NetworkUnreachable)
+}
+
+/// Reads on only while enough comes. Time that the reader takes for itself does not count.
+struct Paced<R> {
+    from: R,
+    stall: Duration,
+    waited: Duration,
+    came: u64,
+}
+
+impl<R: Read> Read for Paced<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let asked = Instant::now();
+        let count = self.from.read(buffer)?;
+        self.came += count as u64;
+        self.waited += asked.elapsed();
+        if self.waited > self.stall {
+            if self.came < SLOWEST && count > 0 {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "next to nothing comes"));
+            }
+            (self.waited, self.came) = (Duration::ZERO, 0);
+        }
+        Ok(count)
+    }
+}

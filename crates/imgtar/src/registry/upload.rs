@@ -1,0 +1,227 @@
+//! A blob from the store into a registry: not at all where it is there, by a word where another repository of the
+//! registry has it, else its bytes, from where an earlier try broke off if the registry remembers.
+//!
+//! A stored blob is verified while it is sent, and its last bytes leave only where all match.
+//!
+//! Source: OCI distribution-spec v1.1, "Pushing blobs".
+
+use std::io::{self, Read};
+
+use storekit::{Blobs, Descriptor, Digest, VerifiedReader};
+use ureq::http::Method;
+
+use super::auth::Scope;
+use super::client::Client;
+use super::retry::{Failure, Tries};
+use super::transport::{Answer, Body, Request};
+use super::url::Url;
+use super::{Error, Tally};
+use crate::error::Result;
+use crate::progress::Progress;
+
+/// Blobs up to this size are sent in one request; of larger ones the registry is asked where to go on after a cut.
+const WHOLE: u64 = 1 << 20;
+
+/// Sends the blob, if it is not there. `from`: repositories of the registry that may have it.
+///
+/// # Errors
+/// As [`Client::resolve`]; a stored blob that is damaged.
+pub(crate) fn send(
+    client: &Client,
+    blobs: &Blobs,
+    blob: &Descriptor,
+    from: &[String],
+    progress: &dyn Progress,
+) -> Result<Tally> {
+    if client.has_blob(blob)? {
+        progress.add(blob.size);
+        return Ok(Tally::skipped(blob.size));
+    }
+    let mut upload = Upload { client, blobs, blob, progress, opened: None, begun: None, reached: 0 };
+    if upload.mount(from) {
+        progress.add(blob.size);
+        return Ok(Tally::mounted(blob.size));
+    }
+    let mut tries = Tries::new(client.patience);
+    loop {
+        match upload.attempt() {
+            Ok(()) => return Ok(Tally::moved(blob.size)),
+            Err(failure) => {
+                tries.reached(upload.reached);
+                tries.again(failure)?;
+            }
+        }
+        // The answer may have been lost, and nothing else.
+        if client.has_blob(blob)? {
+            return Ok(Tally::moved(blob.size));
+        }
+    }
+}
+
+struct Upload<'a> {
+    client: &'a Client,
+    blobs: &'a Blobs,
+    blob: &'a Descriptor,
+    progress: &'a dyn Progress,
+    /// A place that was opened for nothing yet.
+    opened: Option<Url>,
+    /// Where bytes were sent to, before the connection was cut.
+    begun: Option<Url>,
+    /// How many bytes it has told to have.
+    reached: u64,
+}
+
+impl Upload<'_> {
+    /// Asks the registry to take the blob from one of its other repositories.
+    fn mount(&mut self, from: &[String]) -> bool {
+        for other in from.iter().filter(|other| *other != self.client.repository()) {
+            let scope = self.client.scope().clone().and_pull(other);
+            let mount = format!("blobs/uploads/?mount={}&from={other}", self.blob.digest);
+            // A registry that says no, in whatever way, is sent the bytes.
+            match open(self.client, &mount, &scope) {
+                Ok(None) => return true,
+                Ok(place) => self.opened = place,
+                Err(_) => {}
+            }
+        }
+        false
+    }
+
+    fn attempt(&mut self) -> Result<(), Failure> {
+        let again = self.begun.take().map(|place| self.resume(&place)).transpose()?.flatten();
+        let (place, at) = match (again, self.opened.take()) {
+            (Some(found), _) => found,
+            (None, Some(opened)) => (opened, 0),
+            (None, None) => (begin(self.client)?, 0),
+        };
+        if at == 0 && self.blob.size <= WHOLE {
+            let mut body = self.body(0)?;
+            return finish(self.client, &place, &self.blob.digest, Some((&mut body, self.blob.size)));
+        }
+        self.reached = at;
+        self.begun = Some(place.clone());
+        let place = if at < self.blob.size { self.patch(&place, at)? } else { place };
+        self.begun = Some(place.clone());
+        finish(self.client, &place, &self.blob.digest, None)
+    }
+
+    /// Where the registry goes on, if it knows.
+    fn resume(&self, place: &Url) -> Result<Option<(Url, u64)>, Failure> {
+        let answer = self.client.call(Request::new(Method::GET, place.clone()), self.client.scope())?;
+        if !(200..300).contains(&answer.status) {
+            return Ok(None);
+        }
+        let at = answer.header("range").map_or(Some(0), end_of);
+        let next = answer.header("location").and_then(|location| place.join(location));
+        let next = next.unwrap_or_else(|| place.clone());
+        Ok(at.filter(|at| *at <= self.blob.size).map(|at| (next, at)))
+    }
+
+    fn patch(&self, place: &Url, at: u64) -> Result<Url, Failure> {
+        let mut body = self.body(at)?;
+        let mut request = Request::new(Method::PATCH, place.clone());
+        request = request.with("content-type", "application/octet-stream");
+        if at > 0 {
+            request = request.with("content-range", format!("{at}-{}", self.blob.size - 1));
+        }
+        request.body = Body::Stream { from: &mut body, length: Some(self.blob.size - at) };
+        let answer = self.client.call(request, self.client.scope())?;
+        next_place(self.client, answer, place)
+    }
+
+    fn body(&self, at: u64) -> Result<Outgoing<'_>, Failure> {
+        let missing =
+            || storekit::Error::Missing { digest: self.blob.digest, path: self.blobs.folder().to_owned() };
+        let mut from = self.blobs.reader(&self.blob.digest)?.ok_or_else(missing)?;
+        // All of it is hashed, also what is not sent again.
+        io::copy(&mut (&mut from).take(at), &mut io::sink())
+            .map_err(|error| crate::Error::read("the store", error))?;
+        Ok(Outgoing { from, left: self.blob.size - at, progress: self.progress })
+    }
+}
+
+/// Asks for a place to send bytes to.
+pub(crate) fn begin(client: &Client) -> Result<Url, Failure> {
+    let place = open(client, "blobs/uploads/", client.scope())?;
+    place.ok_or_else(|| client.untrue("it has what it was not told of".to_owned()).into())
+}
+
+/// Opens a place; nothing where the registry has mounted what was asked for.
+fn open(client: &Client, path: &str, scope: &Scope) -> Result<Option<Url>, Failure> {
+    let url = client.url(path);
+    let mut request = Request::new(Method::POST, url.clone());
+    request.body = Body::Bytes(b"");
+    let answer = client.call(request, scope)?;
+    match answer.status {
+        201 => Ok(None),
+        _ => next_place(client, answer, &url).map(Some),
+    }
+}
+
+/// Where the registry wants to go on.
+pub(crate) fn next_place(client: &Client, answer: Answer, from: &Url) -> Result<Url, Failure> {
+    if !(200..300).contains(&answer.status) {
+        return Err(client.refusal(answer, "upload to", "latest"));
+    }
+    let next = answer.header("location").and_then(|location| from.join(location));
+    let next = next.ok_or_else(|| client.untrue("it names no place to send a blob to".to_owned()))?;
+    if from.origin().tls && !next.origin().tls {
+        return Err(Error::Insecure { url: next.to_string() }.into());
+    }
+    Ok(next)
+}
+
+/// Ends an upload: with its bytes, or after them.
+pub(crate) fn finish(
+    client: &Client,
+    place: &Url,
+    digest: &Digest,
+    body: Option<(&mut dyn Read, u64)>,
+) -> Result<(), Failure> {
+    let mut request = Request::new(Method::PUT, place.with(&format!("digest={digest}")));
+    request = request.with("content-type", "application/octet-stream");
+    request.settles = true;
+    request.body = match body {
+        Some((from, length)) => Body::Stream { from, length: Some(length) },
+        None => Body::Bytes(b""),
+    };
+    let answer = client.call(request, client.scope())?;
+    if (200..300).contains(&answer.status) {
+        return Ok(());
+    }
+    Err(client.refusal(answer, "upload of", &digest.to_string()))
+}
+
+/// The number of bytes before the end of `0-N`.
+fn end_of(range: &str) -> Option<u64> {
+    let (_, last) = range.trim().trim_start_matches("bytes=").split_once('-')?;
+    // Nothing yet is `0-0` for some, which counts one byte too many: those are sent all of it.
+    last.trim().parse::<u64>().ok().map(|last| if last == 0 { 0 } else { last + 1 })
+}
+
+/// A blob on its way out. Its last bytes are held back until all are proved.
+struct Outgoing<'a> {
+    from: VerifiedReader,
+    left: u64,
+    progress: &'a dyn Progress,
+}
+
+impl Read for Outgoing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let count = self.from.read(&mut buffer[..wanted])?;
+        self.left -= count as u64;
+        if count == 0 || self.left == 0 {
+            // The reader compares at its end; one of another length than announced is damaged too.
+            let more = if count == 0 { 1 } else { self.from.read(&mut [0])? };
+            if more > 0 {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the stored blob has another length"));
+            }
+        }
+        self.progress.add(count as u64);
+        Ok(count)
+    }
+}
