@@ -117,6 +117,11 @@ impl Blobs {
         }
     }
 
+    /// Goes on with a blob that was begun elsewhere: `size` bytes are in the file, and the hasher has seen them.
+    pub(crate) fn writer(&self, staged: Staged, hasher: Hasher, size: u64) -> BlobWriter<'_> {
+        BlobWriter { blobs: Cow::Borrowed(self), staged, hasher, size }
+    }
+
     /// Stores the bytes as a blob. `Ok` means that it is there now, not that this call wrote it.
     ///
     /// # Errors

@@ -30,7 +30,9 @@ pub enum Error {
     #[error("`{path}` is not a larder store")]
     #[diagnostic(
         code(storekit::not_a_store),
-        help("a store is made by the first save: `imgtar save`, `imgtar import` or `imgtar pack`")
+        help(
+            "a store is made by the first save: `imgtar save`, `imgtar import` or `imgtar pack`, or by `pkgcache serve`"
+        )
     )]
     NotAStore {
         /// The folder.
@@ -99,6 +101,18 @@ pub enum Error {
         help("`imgtar rm KEY` removes the key, and saving the image anew replaces it")
     )]
     BadFile {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// An entry of a package download that cannot be understood.
+    #[error("`{path}` cannot be understood: {reason}")]
+    #[diagnostic(
+        code(storekit::package::corrupt),
+        help("delete the file: what it named is fetched again when it is asked for")
+    )]
+    BadPackage {
         /// The file.
         path: Utf8PathBuf,
         /// Why.

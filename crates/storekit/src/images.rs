@@ -25,7 +25,7 @@ use crate::{Digest, Key};
 /// Where the key files are.
 const KEYS_IN_STORE: &str = "images/keys";
 /// A use is stamped again only when the last stamp is older than this.
-const STAMP_EVERY: Duration = Duration::from_secs(300);
+pub(crate) const STAMP_EVERY: Duration = Duration::from_secs(300);
 
 /// The images of a store.
 #[derive(Clone, Debug)]
@@ -447,7 +447,7 @@ fn stamp(path: &Utf8Path) -> Result<Option<SystemTime>> {
     }
 }
 
-fn stamp_now(path: &Utf8Path) -> rustix::io::Result<()> {
+pub(crate) fn stamp_now(path: &Utf8Path) -> rustix::io::Result<()> {
     let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
     let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
     let times = Timestamps { last_access: omit, last_modification: now };

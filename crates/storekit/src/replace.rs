@@ -111,6 +111,12 @@ impl Staged {
         self.temp.disable_cleanup(false);
     }
 
+    /// Where the file is as long as it has no name of its own.
+    #[must_use]
+    pub fn path(&self) -> &std::path::Path {
+        self.temp.path()
+    }
+
     /// The file to write to.
     pub fn file(&mut self) -> &mut File {
         self.temp.as_file_mut()

@@ -10,6 +10,7 @@ use crate::error::{At, Error, Result};
 use crate::events::Events;
 use crate::images::Images;
 use crate::lock::{Exclusive, Locks, PATIENCE, Shared};
+use crate::packages::Packages;
 use crate::replace::{self, Durability};
 use crate::trash::Trash;
 
@@ -106,6 +107,12 @@ impl Store {
     #[must_use]
     pub fn images(&self) -> Images {
         Images::new(self.clone())
+    }
+
+    /// The package downloads.
+    #[must_use]
+    pub fn packages(&self) -> Packages {
+        Packages::new(self.clone())
     }
 
     /// What was removed and could be brought back.

@@ -1,0 +1,140 @@
+//! A response's head with all that the rules need to know of it, and its form in an entry file.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use jiff::Timestamp;
+use storekit::{Digest, StoredResponse};
+
+use crate::rules::age::{self, Times};
+use crate::rules::policy::Policy;
+use crate::rules::{freshness, merge, vary};
+
+/// The head of a response that is stored, or being stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Its status code.
+    pub status: StatusCode,
+    /// Its fields, those that are kept.
+    pub headers: HeaderMap,
+    /// What it says about caching.
+    pub policy: Policy,
+    /// When it was asked for and when it came.
+    pub times: Times,
+    /// For how many seconds it is fresh, from its beginning.
+    pub lifetime: i64,
+    /// The names of the request headers that selected it.
+    pub vary: Vec<String>,
+    /// What they were.
+    pub selecting: BTreeMap<String, String>,
+}
+
+impl Answer {
+    /// A response that just came, as it is stored. `request` is what was asked.
+    #[must_use]
+    pub fn new(status: StatusCode, headers: &HeaderMap, request: &HeaderMap, times: Times) -> Self {
+        let policy = Policy::of(headers);
+        let mut headers = merge::stored_fields(headers, &policy);
+        if !headers.contains_key(http::header::DATE) {
+            // Who receives a response without one, adds it (RFC 9110, 6.6.1).
+            headers.extend(field("date", &crate::rules::date::format(times.received)));
+        }
+        let vary = vary::names(&headers).unwrap_or_default();
+        let selecting = vary::selecting(&vary, request);
+        Self { vary, selecting, ..Self::read(status, headers, times) }
+    }
+
+    fn read(status: StatusCode, headers: HeaderMap, times: Times) -> Self {
+        let policy = Policy::of(&headers);
+        let lifetime = freshness::lifetime(status, &headers, &policy, times).unwrap_or(0);
+        Self { status, headers, policy, times, lifetime, vary: Vec::new(), selecting: BTreeMap::new() }
+    }
+
+    /// The same, after the server said that it still holds.
+    #[must_use]
+    pub fn freshened(&self, update: &HeaderMap, times: Times) -> Self {
+        let headers = merge::freshened(&self.headers, update);
+        let (vary, selecting) = (self.vary.clone(), self.selecting.clone());
+        Self { vary, selecting, ..Self::read(self.status, headers, times) }
+    }
+
+    /// From an entry file. `None` where a field is none that HTTP has.
+    #[must_use]
+    pub fn from_stored(stored: &StoredResponse) -> Option<Self> {
+        let status = StatusCode::from_u16(stored.status).ok()?;
+        let mut headers = HeaderMap::with_capacity(stored.headers.len());
+        for (name, value) in &stored.headers {
+            let (name, value) = field(name, value)?;
+            headers.append(name, value);
+        }
+        let times = Times { requested: stored.requested.as_second(), received: stored.received.as_second() };
+        let (vary, selecting) = (stored.vary.clone(), stored.selecting.clone());
+        Some(Self { vary, selecting, ..Self::read(status, headers, times) })
+    }
+
+    /// For an entry file.
+    #[must_use]
+    pub fn to_stored(&self, digest: Digest, size: u64, announced: Option<Digest>) -> StoredResponse {
+        let text = |value: &HeaderValue| value.as_bytes().iter().copied().map(char::from).collect();
+        let second = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
+        StoredResponse {
+            status: self.status.as_u16(),
+            digest,
+            size,
+            part: None,
+            announced,
+            requested: second(self.times.requested),
+            received: second(self.times.received),
+            headers: self.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+            vary: self.vary.clone(),
+            selecting: self.selecting.clone(),
+        }
+    }
+
+    /// How old it is.
+    #[must_use]
+    pub fn age(&self, now: i64) -> i64 {
+        age::current(&self.headers, self.times, now)
+    }
+
+    /// Whether it answers this request, as far as `Vary` goes.
+    #[must_use]
+    pub fn answers(&self, request: &HeaderMap) -> bool {
+        vary::matches(&self.vary, &self.selecting, request, &self.headers)
+    }
+}
+
+/// A field from the characters that stand for its bytes.
+fn field(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
+    let bytes: Option<Vec<u8>> = value.chars().map(|c| u8::try_from(c).ok()).collect();
+    Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(&bytes?).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::tests::headers;
+
+    #[test]
+    fn an_answer_survives_its_file() {
+        let response = headers("etag: \"ü\"\nvary: foo\ncache-control: max-age=5, no-cache=\"a\"\na: 1");
+        let times = Times { requested: 784_111_776, received: 784_111_777 };
+        let answer = Answer::new(StatusCode::OK, &response, &headers("foo: 1"), times);
+        assert!(!answer.headers.contains_key("a") && answer.lifetime == 5);
+        assert_eq!(answer.headers["date"], "Sun, 06 Nov 1994 08:49:37 GMT");
+        let stored = answer.to_stored(Digest::of(b"x"), 1, None);
+        assert_eq!(Answer::from_stored(&stored).unwrap(), answer);
+        assert!(answer.answers(&headers("foo: 1")) && !answer.answers(&headers("foo: 2")));
+    }
+
+    #[test]
+    fn a_field_that_http_does_not_have_makes_no_answer() {
+        let times = Times { requested: 0, received: 0 };
+        let answer = Answer::new(StatusCode::OK, &headers("a: 1"), &HeaderMap::new(), times);
+        for (name, value) in [("a b", "1"), ("a", "x\ny"), ("a", "\u{100}")] {
+            let mut stored = answer.to_stored(Digest::of(b"x"), 1, None);
+            stored.headers.push((name.to_owned(), value.to_owned()));
+            assert_eq!(Answer::from_stored(&stored), None, "{name}: {value}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The bodies of responses: bytes at hand, pieces of a stored or a growing file, or what an upstream sends.
+//!
+//! A body that cannot be given whole ends in an error, which closes the connection: no client takes it for complete.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::future::Future;
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tokio::sync::watch;
+
+use crate::meter::Meter;
+
+/// What is read from a file at once, at most.
+const READ: u64 = 128 << 10;
+
+/// How far a growing file has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that are in the file.
+    pub written: u64,
+    /// Whether more will come.
+    pub end: End,
+}
+
+/// Whether a growing file is at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum End {
+    /// More may come.
+    #[default]
+    Growing,
+    /// It is whole.
+    Whole,
+    /// It will never be.
+    Broken,
+}
+
+/// A file to read from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    file: Arc<File>,
+    growth: Option<watch::Receiver<Progress>>,
+    /// Whether the last byte at hand is kept until all is there and found right.
+    hold_back: bool,
+}
+
+impl Source {
+    /// A file that is whole.
+    #[must_use]
+    pub fn whole(file: Arc<File>) -> Self {
+        Self { file, growth: None, hold_back: false }
+    }
+
+    /// A file that grows.
+    #[must_use]
+    pub fn growing(file: Arc<File>, growth: watch::Receiver<Progress>, hold_back: bool) -> Self {
+        Self { file, growth: Some(growth), hold_back }
+    }
+
+    /// Waits until there is something at `position`, and reads it. `None` at the end of the file.
+    async fn read(&mut self, position: u64, last: u64) -> io::Result<Option<Bytes>> {
+        let Some(growth) = &mut self.growth else { return self.cut(position, last).map(Some) };
+        let visible = loop {
+            let Progress { written, end } = *growth.borrow_and_update();
+            let visible = match end {
+                End::Broken => {
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the upstream broke off"));
+                }
+                End::Whole if position >= written => return Ok(None),
+                End::Whole => written,
+                End::Growing => written.saturating_sub(u64::from(self.hold_back)),
+            };
+            if position < visible {
+                break visible.min(last);
+            }
+            growth.changed().await.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+        };
+        self.cut(position, visible).map(Some)
+    }
+
+    fn cut(&self, position: u64, end: u64) -> io::Result<Bytes> {
+        read_at(&self.file, position, end.saturating_sub(position).min(READ))
+    }
+}
+
+/// Reads between 1 and `most` bytes.
+fn read_at(file: &File, position: u64, most: u64) -> io::Result<Bytes> {
+    let mut buffer = Vec::with_capacity(usize::try_from(most).unwrap_or(0));
+    let count = rustix::io::pread(file, rustix::buffer::spare_capacity(&mut buffer), position)?;
+    if count == 0 {
+        // Somebody has cut it.
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Bytes::from(buffer))
+}
+
+/// A piece of a body.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// These bytes.
+    Bytes(Bytes),
+    /// These of the file. An end behind that of the file means: up to there.
+    Of(Range<u64>),
+}
+
+type Reading = Pin<Box<dyn Future<Output = (Source, io::Result<Option<Bytes>>)> + Send>>;
+
+enum Kind {
+    Empty,
+    Pieces { source: Option<Source>, pieces: VecDeque<Piece>, left: Option<u64>, reading: Option<Reading> },
+    Incoming(Incoming),
+}
+
+/// A response's body.
+pub struct Body {
+    kind: Kind,
+    meter: Option<Meter>,
+}
+
+impl Body {
+    /// None.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { kind: Kind::Empty, meter: None }
+    }
+
+    /// A text.
+    #[must_use]
+    pub fn text(text: impl Into<Bytes>) -> Self {
+        let bytes = text.into();
+        let left = Some(bytes.len() as u64);
+        let pieces = VecDeque::from([Piece::Bytes(bytes)]);
+        Self { kind: Kind::Pieces { source: None, pieces, left, reading: None }, meter: None }
+    }
+
+    /// What an upstream sends.
+    #[must_use]
+    pub fn incoming(incoming: Incoming) -> Self {
+        Self { kind: Kind::Incoming(incoming), meter: None }
+    }
+
+    /// Pieces of a file; `size` is their sum where it is known.
+    #[must_use]
+    pub fn pieces(source: Source, pieces: impl Into<VecDeque<Piece>>, size: Option<u64>) -> Self {
+        let kind = Kind::Pieces { source: Some(source), pieces: pieces.into(), left: size, reading: None };
+        Self { kind, meter: None }
+    }
+
+    /// Counts what is sent, and notes the end.
+    #[must_use]
+    pub fn metered(mut self, meter: Meter) -> Self {
+        self.meter = Some(meter);
+        self
+    }
+}
+
+/// The next bytes of the pieces.
+fn poll_pieces(
+    cx: &mut Context<'_>,
+    source: &mut Option<Source>,
+    pieces: &mut VecDeque<Piece>,
+    reading: &mut Option<Reading>,
+) -> Poll<Option<io::Result<Bytes>>> {
+    loop {
+        if let Some(future) = reading {
+            let (back, result) = ready!(future.as_mut().poll(cx));
+            *reading = None;
+            *source = Some(back);
+            match (result, pieces.front_mut()) {
+                (Err(error), _) => return Poll::Ready(Some(Err(error))),
+                (Ok(Some(bytes)), Some(Piece::Of(range))) => {
+                    range.start += bytes.len() as u64;
+                    return Poll::Ready(Some(Ok(bytes)));
+                }
+                // The end of a file whose size was not known.
+                (Ok(_), _) => drop(pieces.pop_front()),
+            }
+        }
+        match pieces.front().cloned() {
+            None => return Poll::Ready(None),
+            Some(Piece::Bytes(bytes)) => {
+                pieces.pop_front();
+                return Poll::Ready(Some(Ok(bytes)));
+            }
+            Some(Piece::Of(range)) if range.is_empty() => drop(pieces.pop_front()),
+            Some(Piece::Of(range)) => {
+                let Some(mut taken) = source.take() else { return Poll::Ready(None) };
+                if taken.growth.is_none() {
+                    let bytes = taken.cut(range.start, range.end);
+                    *source = Some(taken);
+                    if let (Ok(bytes), Some(Piece::Of(range))) = (&bytes, pieces.front_mut()) {
+                        range.start += bytes.len() as u64;
+                    }
+                    return Poll::Ready(Some(bytes));
+                }
+                *reading = Some(Box::pin(async move {
+                    let result = taken.read(range.start, range.end).await;
+                    (taken, result)
+                }));
+            }
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = &mut *self;
+        let frame = match &mut this.kind {
+            Kind::Empty => None,
+            Kind::Pieces { source, pieces, left, reading } => {
+                match ready!(poll_pieces(cx, source, pieces, reading)) {
+                    Some(Ok(bytes)) => {
+                        *left = left.map(|left| left.saturating_sub(bytes.len() as u64));
+                        Some(Ok(Frame::data(bytes)))
+                    }
+                    Some(Err(error)) => Some(Err(error)),
+                    None => None,
+                }
+            }
+            Kind::Incoming(incoming) => {
+                ready!(Pin::new(incoming).poll_frame(cx)).map(|frame| frame.map_err(io::Error::other))
+            }
+        };
+        let at_end = this.is_end_stream();
+        if let Some(meter) = &mut this.meter {
+            meter.see(frame.as_ref());
+            // Nobody asks again at the end of a body whose size is known.
+            if at_end {
+                meter.set_whole();
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Empty => true,
+            Kind::Pieces { pieces, reading, .. } => {
+                let nothing = |piece: &Piece| matches!(piece, Piece::Of(range) if range.is_empty());
+                reading.is_none() && pieces.iter().all(nothing)
+            }
+            Kind::Incoming(incoming) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Pieces { left: Some(left), .. } => SizeHint::with_exact(*left),
+            Kind::Pieces { left: None, .. } => SizeHint::default(),
+            Kind::Incoming(incoming) => incoming.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The cache as a whole: its parts, and what every request needs of them.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderValue, Uri};
+use storekit::{Digest, PackageKey, Store};
+
+use crate::access::AccessLog;
+use crate::classify::{Class, Classify};
+use crate::config::Config;
+use crate::error::Result;
+use crate::flight::Flights;
+use crate::meter::Counts;
+use crate::shelf::Shelf;
+use crate::target::Target;
+use crate::upstream::{Route, Upstreams};
+
+/// Everything that requests share.
+#[derive(Debug)]
+pub struct Cache {
+    config: RwLock<Arc<Config>>,
+    /// The store.
+    pub store: Store,
+    /// What is stored.
+    pub shelf: Shelf,
+    /// What is being fetched.
+    pub flights: Flights,
+    /// Connections to upstreams.
+    pub upstreams: Upstreams,
+    /// What is counted.
+    pub counts: Arc<Counts>,
+    /// Where each request is noted.
+    pub access: Option<AccessLog>,
+    /// What URLs are.
+    pub classify: Box<dyn Classify>,
+    /// The name of this process in `Via`, by which it knows itself.
+    pub via: HeaderValue,
+}
+
+/// The seconds since 1970.
+#[must_use]
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+impl Cache {
+    /// On a store that is there.
+    ///
+    /// # Errors
+    /// Folders that cannot be made; an access log that cannot be opened.
+    pub fn new(config: Config, store: Store, classify: Box<dyn Classify>, secret: &str) -> Result<Self> {
+        store.packages().prepare()?;
+        let access = config.access_log.as_deref().map(AccessLog::open).transpose()?;
+        let name = format!("1.1 pkgcache-{}", secret.get(..8).unwrap_or(secret));
+        Ok(Self {
+            shelf: Shelf::new(store.packages()),
+            store,
+            flights: Flights::default(),
+            upstreams: Upstreams::default(),
+            counts: Arc::default(),
+            access,
+            classify,
+            via: HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("1.1 pkgcache")),
+            config: RwLock::new(Arc::new(config)),
+        })
+    }
+
+    /// What is set now.
+    #[must_use]
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sets something else from now on.
+    pub fn reconfigure(&self, config: Config) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// The key of a URL for a request with these headers.
+    #[must_use]
+    pub fn key(&self, target: &Target, class: &Class, request: &HeaderMap) -> PackageKey {
+        let credentials = request.get(http::header::AUTHORIZATION).filter(|_| target.keep_private);
+        let scope = credentials.map(|value| Digest::of(value.as_bytes()));
+        PackageKey::new(&class.ecosystem, &target.source, target.url.to_string(), scope)
+    }
+
+    /// The key of another URL of the same server.
+    #[must_use]
+    pub fn key_beside(&self, key: &PackageKey, url: &Uri) -> PackageKey {
+        PackageKey { url: url.to_string(), ..key.clone() }
+    }
+
+    /// The way to the upstream.
+    #[must_use]
+    pub fn route(&self, config: &Config, private: bool) -> Route {
+        Route { private, parent: config.parent.clone(), limits: config.limits }
+    }
+}

@@ -1,0 +1,102 @@
+//! What can go wrong, each with a remedy.
+
+use std::io;
+
+use camino::Utf8PathBuf;
+use miette::Diagnostic;
+use storekit::Digest;
+use thiserror::Error;
+
+/// The result of the library's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, Error, Diagnostic)]
+pub enum Error {
+    /// The store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] storekit::Error),
+    /// The address to listen on cannot be had.
+    #[error("cannot listen on `{address}`")]
+    #[diagnostic(
+        code(pkgcache::listen),
+        help("choose another port with `--listen`; `ss -ltnp` shows who has it")
+    )]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// Listening for other machines was not asked for in full.
+    #[error("`{address}` can be reached from other machines")]
+    #[diagnostic(
+        code(pkgcache::exposed),
+        help("say `--allow-remote`, and who may come: `--client NETWORK` or `--token-file FILE`")
+    )]
+    Exposed {
+        /// The address.
+        address: std::net::SocketAddr,
+    },
+    /// A file of the configuration cannot be used.
+    #[error("cannot use `{path}`: {reason}")]
+    #[diagnostic(code(pkgcache::file), help("check the file, or name another"))]
+    File {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A setting that makes no sense.
+    #[error("{text:?} is no upstream: {reason}")]
+    #[diagnostic(code(pkgcache::not_an_upstream), help("write `NAME=URL`, or `/=URL` for the root"))]
+    NotAnUpstream {
+        /// What was written.
+        text: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The system refused something that the server cannot do without.
+    #[error("cannot {doing}")]
+    #[diagnostic(
+        code(pkgcache::system),
+        help("see whether the process is short of memory, threads or files")
+    )]
+    System {
+        /// What was tried.
+        doing: &'static str,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// Writing what was asked for failed.
+    #[error("cannot write the output")]
+    #[diagnostic(code(pkgcache::output))]
+    Output(#[source] io::Error),
+    /// Stored bodies that do not match their digests.
+    #[error("{count} of {all} stored responses are damaged")]
+    #[diagnostic(
+        code(pkgcache::verify::corrupt),
+        help("damaged bodies were moved aside; they are fetched again when they are asked for")
+    )]
+    Damaged {
+        /// How many.
+        count: u64,
+        /// Of how many.
+        all: u64,
+    },
+    /// A body that is not what it was announced as.
+    #[error("`{url}` was announced as `{announced}` and came as `{found}`")]
+    #[diagnostic(
+        code(pkgcache::mismatch),
+        help("nothing was stored; see whether the upstream or its index is at fault")
+    )]
+    Mismatch {
+        /// From where.
+        url: String,
+        /// What was announced.
+        announced: Digest,
+        /// What came.
+        found: Digest,
+    },
+}

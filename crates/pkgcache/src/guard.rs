@@ -1,0 +1,280 @@
+//! A client's connection as the HTTP parser sees it: only bytes that [`Framer`] has passed, and interim responses in
+//! between.
+//!
+//! A request that is refused reaches the parser as a request for a target that no client can name, so that the refusal
+//! is answered in its turn, behind the answers to the requests before it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::net::TcpStream;
+
+use crate::head::{Advance, Framer, HeadLimits, Refusal};
+
+/// What is read from the socket at once, at most.
+const READ: usize = 16 << 10;
+/// How long, and for how many bytes, a refused client is listened to.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
+const LINGER_BYTES: usize = 1 << 20;
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct Guard {
+    wire: Arc<Wire>,
+    framer: Framer,
+    inbox: BytesMut,
+    /// How many bytes of the inbox may be read.
+    passed: usize,
+    refused: bool,
+    secret: Arc<str>,
+    lingering: Option<Lingering>,
+}
+
+/// A refused client's last words, which are read so that it gets ours: a connection that is closed with bytes unread
+/// is reset.
+#[derive(Debug)]
+struct Lingering {
+    until: Pin<Box<tokio::time::Sleep>>,
+    left: usize,
+}
+
+/// The part of a connection that others than the parser may use.
+#[derive(Debug)]
+pub struct Wire {
+    stream: TcpStream,
+    /// Whether bytes of a response may be under way that only the parser knows of.
+    writing: AtomicBool,
+    /// What must be written before all else.
+    pending: Mutex<Vec<u8>>,
+}
+
+impl Guard {
+    /// `secret` is part of the target under which refusals reach the parser.
+    #[must_use]
+    pub fn new(stream: TcpStream, limits: HeadLimits, secret: Arc<str>) -> Self {
+        let wire = Wire { stream, writing: AtomicBool::new(false), pending: Mutex::default() };
+        Self {
+            wire: Arc::new(wire),
+            framer: Framer::new(limits),
+            inbox: BytesMut::new(),
+            passed: 0,
+            refused: false,
+            secret,
+            lingering: None,
+        }
+    }
+
+    /// The part that others may use.
+    #[must_use]
+    pub fn wire(&self) -> Arc<Wire> {
+        Arc::clone(&self.wire)
+    }
+
+    /// Lets as much of the inbox pass as can.
+    fn advance(&mut self) -> io::Result<()> {
+        while !self.refused {
+            let in_head = self.framer.is_in_head();
+            match self.framer.advance(self.inbox.get(self.passed..).unwrap_or_default()) {
+                Ok(Advance::Pass(count)) => self.passed += count,
+                Ok(Advance::More) => return Ok(()),
+                Err(refusal) => self.refuse(refusal, in_head)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, refusal: Refusal, in_head: bool) -> io::Result<()> {
+        self.refused = true;
+        if !in_head {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, refusal.reason));
+        }
+        self.inbox.truncate(self.passed);
+        self.inbox.extend_from_slice(request_for(&self.secret, refusal).as_bytes());
+        self.passed = self.inbox.len();
+        Ok(())
+    }
+
+    /// Hands on what has passed. Returns whether there was any.
+    fn hand_on(&mut self, buf: &mut ReadBufCursor<'_>) -> bool {
+        let count = self.passed.min(buf.remaining());
+        if count == 0 {
+            return false;
+        }
+        buf.put_slice(&self.inbox.split_to(count));
+        self.passed -= count;
+        if self.inbox.is_empty() {
+            // An idle connection holds no memory here.
+            self.inbox = BytesMut::new();
+        }
+        true
+    }
+}
+
+/// The request that stands for a refused one.
+fn request_for(secret: &str, refusal: Refusal) -> String {
+    let reason = refusal.reason.replace(' ', "+");
+    format!("GET /{secret}/{}/{reason} HTTP/1.1\r\nhost: -\r\nconnection: close\r\n\r\n", refusal.status)
+}
+
+/// Status code and reason, if the path is that of a refusal.
+#[must_use]
+pub fn refusal_in(path: &str, secret: &str) -> Option<(u16, String)> {
+    let (status, reason) =
+        path.strip_prefix('/')?.strip_prefix(secret)?.strip_prefix('/')?.split_once('/')?;
+    Some((status.parse().ok()?, reason.replace('+', " ")))
+}
+
+impl Read for Guard {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if this.hand_on(&mut buf) || buf.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if this.refused {
+                // An end here would take the answer away; the answer itself ends the connection.
+                return Poll::Pending;
+            }
+            ready!(this.wire.stream.poll_read_ready(cx))?;
+            this.inbox.reserve(READ.min(buf.remaining().max(1024)));
+            match this.wire.stream.try_read_buf(&mut this.inbox) {
+                Ok(0) if this.inbox.is_empty() => return Poll::Ready(Ok(())),
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => this.advance()?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if this.inbox.is_empty() {
+                        this.inbox = BytesMut::new();
+                    }
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl Wire {
+    /// Sends an interim response, unless one that is not interim may be under way: then it is left out.
+    pub fn interim(&self, bytes: &[u8]) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.writing.load(Ordering::Acquire) {
+            return;
+        }
+        let sent = if pending.is_empty() { self.stream.try_write(bytes).unwrap_or(0) } else { 0 };
+        pending.extend_from_slice(bytes.get(sent..).unwrap_or_default());
+    }
+
+    /// Whether bytes of a response may be under way.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        self.writing.load(Ordering::Acquire)
+    }
+
+    fn poll_pending(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            if pending.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            match self.stream.try_write(&pending) {
+                Ok(count) => drop(pending.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.stream.poll_write_ready(cx))?;
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    fn poll_with(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.writing.store(true, Ordering::Release);
+        ready!(self.poll_pending(cx))?;
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match write(&self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+}
+
+impl Write for Guard {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.wire.poll_with(cx, |stream| stream.try_write(buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.wire.poll_with(cx, |stream| stream.try_write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.wire.poll_pending(cx))?;
+        self.wire.writing.store(false, Ordering::Release);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.lingering.is_none() {
+            rustix::net::shutdown(&this.wire.stream, rustix::net::Shutdown::Write)?;
+        }
+        if !this.refused {
+            return Poll::Ready(Ok(()));
+        }
+        let until = || Box::pin(tokio::time::sleep(LINGER));
+        let lingering =
+            this.lingering.get_or_insert_with(|| Lingering { until: until(), left: LINGER_BYTES });
+        lingering.poll(cx, &this.wire.stream)
+    }
+}
+
+impl Lingering {
+    fn poll(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<io::Result<()>> {
+        let mut scrap = [0; 4096];
+        while self.left > 0 && self.until.as_mut().poll(cx).is_pending() {
+            ready!(stream.poll_read_ready(cx))?;
+            match stream.try_read(&mut scrap) {
+                Ok(0) => break,
+                Ok(count) => self.left = self.left.saturating_sub(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_known_by_its_secret() {
+        let refusal = Refusal { status: 431, reason: "too many fields" };
+        let request = request_for("s3cret", refusal);
+        let path = request.split(' ').nth(1).unwrap();
+        assert_eq!(refusal_in(path, "s3cret"), Some((431, "too many fields".to_owned())));
+        assert_eq!(refusal_in(path, "other"), None);
+    }
+}

@@ -1,0 +1,317 @@
+//! The server: connections of clients in, requests to the right place, and a quiet end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioTimer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use crate::access::AccessLog;
+use crate::body::Body;
+use crate::cache::Cache;
+use crate::error::{Error, Result};
+use crate::guard::{Guard, Wire, refusal_in};
+use crate::handle::{Handled, Lookup};
+use crate::meter::{self, Line, Meter, add};
+use crate::reply::own;
+use crate::rules::cache_status::{CACHE_STATUS, Forward};
+use crate::rules::hop;
+use crate::target::{NoTarget, target};
+use crate::{log, tunnel};
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Server {
+    cache: Arc<Cache>,
+    listener: TcpListener,
+    secret: Arc<str>,
+    stop: watch::Sender<bool>,
+}
+
+/// Ends a server from elsewhere.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Sender<bool>);
+
+impl Stop {
+    /// No new connections; what is under way is ended in peace.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Server {
+    /// Listens where the configuration says. `secret` is known to this process alone.
+    ///
+    /// # Errors
+    /// [`Error::Listen`]; [`Error::Exposed`] where others could come and nobody is named.
+    pub async fn bind(cache: Arc<Cache>, secret: &str) -> Result<Self> {
+        let config = cache.config();
+        let address = config.listen;
+        let open = config.clients.networks.is_empty() && config.clients.token.is_none();
+        if !address.ip().is_loopback() && open {
+            return Err(Error::Exposed { address });
+        }
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+        Ok(Self { cache, listener, secret: secret.into(), stop: watch::Sender::new(false) })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.listener.local_addr().map_err(|source| Error::System { doing: "name the socket", source })
+    }
+
+    /// What ends it.
+    #[must_use]
+    pub fn stopper(&self) -> Stop {
+        Stop(self.stop.clone())
+    }
+
+    /// Serves until it is stopped, and then until what was under way is done or the time for that is over.
+    pub async fn run(self) {
+        let seats = self.cache.config().limits.connections;
+        let free = Arc::new(Semaphore::new(seats));
+        let mut stopped = self.stop.subscribe();
+        loop {
+            let seat = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => break,
+                seat = Arc::clone(&free).acquire_owned() => seat,
+            };
+            let accepted = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let connection = self.connection(stream, peer);
+                    tokio::spawn(async move {
+                        connection.await;
+                        drop(seat);
+                    });
+                }
+                Err(error) => {
+                    log::warning(&format!("no connection could be taken: {error}"));
+                    // Most likely there are no more file descriptors: somebody has to go first.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        drop(self.listener);
+        let patience = self.cache.config().limits.drain;
+        let all = u32::try_from(seats).unwrap_or(u32::MAX);
+        if tokio::time::timeout(patience, free.acquire_many(all)).await.is_err() {
+            log::warning("some connections had to be cut off");
+        }
+    }
+
+    fn connection(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send + use<> {
+        let (cache, secret, mut stopped) =
+            (Arc::clone(&self.cache), Arc::clone(&self.secret), self.stop.subscribe());
+        async move {
+            let config = cache.config();
+            if !config.clients.knows(peer.ip()) && config.clients.token.is_none() {
+                add(&cache.counts.refused, 1);
+                return;
+            }
+            let _ = stream.set_nodelay(true);
+            let guard = Guard::new(stream, config.limits.head, Arc::clone(&secret));
+            let client = Arc::new(Client {
+                cache: Arc::clone(&cache),
+                wire: guard.wire(),
+                peer,
+                secret,
+                busy: Arc::default(),
+            });
+            let watched = Arc::clone(&client);
+            add(&cache.counts.connections, 1);
+            let mut builder = http1::Builder::new();
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(config.limits.head_time)
+                .max_headers(config.limits.head.fields + 1)
+                .max_buf_size(config.limits.head.head.max(8 << 10) + (64 << 10))
+                .half_close(false);
+            let service = service_fn(move |request| {
+                let client = Arc::clone(&client);
+                async move { Ok::<_, Infallible>(client.answer(request).await) }
+            });
+            let mut connection = pin!(builder.serve_connection(guard, service).with_upgrades());
+            let ended = tokio::select! {
+                ended = connection.as_mut() => Some(ended),
+                _ = stopped.wait_for(|stop| *stop) => None,
+            };
+            if ended.is_none() {
+                connection.as_mut().graceful_shutdown();
+                // One on which no request has begun would wait for it.
+                while !watched.is_idle() {
+                    let pause = tokio::time::sleep(Duration::from_millis(20));
+                    tokio::select! {
+                        _ = connection.as_mut() => break,
+                        () = pause => {}
+                    }
+                }
+            }
+            cache.counts.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One client's connection.
+#[derive(Debug)]
+struct Client {
+    cache: Arc<Cache>,
+    wire: Arc<Wire>,
+    peer: SocketAddr,
+    secret: Arc<str>,
+    /// Held by every request under way.
+    busy: Arc<()>,
+}
+
+impl Client {
+    /// Whether nothing is under way.
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.busy) == 1 && !self.wire.is_writing()
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let busy = Arc::clone(&self.busy);
+        let line = self.cache.access.as_ref().map(|log| self.line(log, &request));
+        let (mut response, result) = self.dispatch(request).await;
+        let line = line.map(|mut line| {
+            line.status = response.status().as_u16();
+            line.result = result;
+            line.cache =
+                response.headers().get(CACHE_STATUS).and_then(|it| it.to_str().ok()).map(str::to_owned);
+            line
+        });
+        let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, busy);
+        if hyper::body::Body::is_end_stream(response.body()) {
+            meter.set_whole();
+        }
+        let body = std::mem::replace(response.body_mut(), Body::empty());
+        *response.body_mut() = body.metered(meter);
+        response
+    }
+
+    fn line(&self, log: &AccessLog, request: &Request<Incoming>) -> Box<Line> {
+        Box::new(Line {
+            time: jiff::Timestamp::now(),
+            client: Some(self.peer.ip().to_canonical()),
+            method: request.method().to_string(),
+            url: request.uri().to_string(),
+            status: 0,
+            result: meter::Result::Own,
+            cache: None,
+            bytes: 0,
+            seconds: 0.0,
+            whole: false,
+            ends: (log.clone(), Instant::now()),
+        })
+    }
+
+    async fn dispatch(&self, mut request: Request<Incoming>) -> (Response<Body>, meter::Result) {
+        if let Some((status, reason)) = refusal_in(request.uri().path(), &self.secret) {
+            return self.refuse(status, &reason);
+        }
+        let config = self.cache.config();
+        if !config.clients.knows(self.peer.ip()) && !tunnel::has_token(&config.clients, request.headers_mut())
+        {
+            return self.refuse(407, "a token is needed");
+        }
+        if self.is_looping(&request) {
+            return self.refuse(508, "the request has come back to where it was sent from");
+        }
+        match *request.method() {
+            Method::CONNECT => tunnel::connect(&self.cache, &config, request).await,
+            Method::TRACE => self.refuse(405, "TRACE is not answered"),
+            _ => match self.own(&request) {
+                Some(response) => (response, meter::Result::Own),
+                None => self.proxy(config, request).await,
+            },
+        }
+    }
+
+    fn refuse(&self, status: u16, reason: &str) -> (Response<Body>, meter::Result) {
+        add(&self.cache.counts.refused, 1);
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        let mut response = own(status, reason, None);
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            let challenge = http::HeaderValue::from_static("Basic realm=\"pkgcache\"");
+            response.headers_mut().insert(http::header::PROXY_AUTHENTICATE, challenge);
+        }
+        response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+        (response, meter::Result::Error)
+    }
+
+    fn is_looping(&self, request: &Request<Incoming>) -> bool {
+        let own = self.cache.via.as_bytes();
+        let mut lines = request.headers().get_all(http::header::VIA).iter();
+        lines.any(|line| line.as_bytes().windows(own.len()).any(|part| part == own))
+    }
+
+    /// What this program says of itself.
+    fn own(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
+        let asked =
+            matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().authority().is_none();
+        match request.uri().path() {
+            "/healthz" if asked => Some(own(StatusCode::OK, "ok", None)),
+            "/metrics" if asked => {
+                let mut response = own(StatusCode::OK, self.cache.counts.to_text().trim_end(), None);
+                let kind = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+                Some(response)
+            }
+            _ => None,
+        }
+    }
+
+    async fn proxy(
+        &self,
+        config: Arc<crate::config::Config>,
+        request: Request<Incoming>,
+    ) -> (Response<Body>, meter::Result) {
+        let target = match target(&config, request.uri()) {
+            Ok(target) => target,
+            Err(NoTarget::Malformed(why)) => return self.refuse(400, why),
+            Err(NoTarget::Forbidden(why)) => return self.refuse(403, &why),
+            Err(NoTarget::Unknown) => {
+                return (own(StatusCode::NOT_FOUND, "nothing is mounted there", None), meter::Result::Error);
+            }
+        };
+        let (parts, body) = request.into_parts();
+        let mut headers = parts.headers;
+        hop::strip(&mut headers);
+        let class = self.cache.classify.classify(&target.source, &target.url);
+        let key = self.cache.key(&target, &class, &headers);
+        let newest = parts.version == http::Version::HTTP_11;
+        let wire = newest.then(|| Arc::clone(&self.wire));
+        let lookup = Lookup { method: parts.method, headers, target, class, key, config, wire };
+        let bodiless = hyper::body::Body::is_end_stream(&body);
+        let handled = match lookup.method {
+            Method::GET | Method::HEAD if bodiless => lookup.handle(&self.cache).await,
+            _ if lookup.config.offline => {
+                let text = "the proxy is offline";
+                return (own(StatusCode::GATEWAY_TIMEOUT, text, None), meter::Result::Error);
+            }
+            _ => Handled::Forward(Forward::Method),
+        };
+        match handled {
+            Handled::Answered(response, result) => (*response, result),
+            Handled::Forward(why) => lookup.forward(&self.cache, body, why).await,
+        }
+    }
+}

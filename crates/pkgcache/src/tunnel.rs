@@ -1,0 +1,121 @@
+//! CONNECT: a tunnel to an allowed host, through which bytes pass unseen. And tokens, which let strangers in.
+
+use std::sync::Arc;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use storekit::Digest;
+
+use crate::body::Body;
+use crate::cache::Cache;
+use crate::config::{Clients, Config};
+use crate::meter;
+use crate::reply::own;
+
+/// Opens the tunnel.
+pub(crate) async fn connect(
+    cache: &Arc<Cache>,
+    config: &Config,
+    request: Request<Incoming>,
+) -> (Response<Body>, meter::Result) {
+    let (response, result) = opened(cache, config, request).await;
+    let mut response = response;
+    if result == meter::Result::Error {
+        // What follows on this connection was meant for the tunnel.
+        response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    (response, result)
+}
+
+async fn opened(
+    cache: &Arc<Cache>,
+    config: &Config,
+    request: Request<Incoming>,
+) -> (Response<Body>, meter::Result) {
+    let refuse = |status, text: &str| (own(status, text, None), meter::Result::Error);
+    let Some((host, port)) = request.uri().host().zip(request.uri().port_u16()) else {
+        return refuse(StatusCode::BAD_REQUEST, "CONNECT needs a host and a port");
+    };
+    if !config.forward.tunnels.allow(host, port) {
+        return refuse(StatusCode::FORBIDDEN, &format!("no tunnel to `{host}:{port}` is allowed"));
+    }
+    if config.offline {
+        return refuse(StatusCode::GATEWAY_TIMEOUT, "the proxy is offline");
+    }
+    let private = config.allow_private || config.forward.tunnels.name_address(host, port);
+    let mut stream = match cache.upstreams.tunnel(host, port, &cache.route(config, private)).await {
+        Ok(stream) => stream,
+        Err(error) => return (crate::forward::refused(&error), meter::Result::Error),
+    };
+    let idle = config.limits.idle;
+    tokio::spawn(async move {
+        if let Ok(client) = hyper::upgrade::on(request).await {
+            let mut client = TokioIo::new(client);
+            // Either side's end, or an error, ends it; so does a day.
+            let copy = tokio::io::copy_bidirectional(&mut client, &mut stream);
+            let _ = tokio::time::timeout(idle * 288, copy).await;
+        }
+    });
+    (Response::new(Body::empty()), meter::Result::Tunnel)
+}
+
+/// Whether the request brings the token, as `Proxy-Authorization` or as the password of `Authorization`. It is taken
+/// off: it is not meant for the upstream.
+pub(crate) fn has_token(clients: &Clients, headers: &mut HeaderMap) -> bool {
+    let Some(token) = clients.token else { return false };
+    [PROXY_AUTHORIZATION, AUTHORIZATION].into_iter().any(|name| {
+        let brought = headers.get(&name).and_then(secret);
+        // Digests are compared, so that the time it takes says nothing about the token.
+        let right = brought.is_some_and(|secret| Digest::of(&secret) == token);
+        if right {
+            headers.remove(name);
+        }
+        right
+    })
+}
+
+/// The secret part of `Bearer SECRET` or `Basic base64(user:SECRET)`.
+fn secret(value: &HeaderValue) -> Option<Vec<u8>> {
+    let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
+    match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => Some(rest.trim().as_bytes().to_vec()),
+        "basic" => {
+            let plain = BASE64_STANDARD.decode(rest.trim()).ok()?;
+            let colon = plain.iter().position(|byte| *byte == b':')?;
+            plain.get(colon + 1..).map(<[u8]>::to_vec)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::tests::headers;
+
+    #[test]
+    fn the_token_comes_in_three_ways_and_goes_no_further() {
+        let clients = Clients { networks: Vec::new(), token: Some(Digest::of(b"s3cret")) };
+        for line in [
+            "proxy-authorization: Bearer s3cret",
+            "proxy-authorization: basic eDpzM2NyZXQ=",
+            "authorization: Basic eDpzM2NyZXQ=",
+        ] {
+            let mut found = headers(line);
+            assert!(has_token(&clients, &mut found) && found.is_empty(), "{line}");
+        }
+        for line in [
+            "authorization: Bearer wrong",
+            "authorization: Basic eDp3cm9uZw==",
+            "authorization: Basic %",
+            "a: b",
+        ] {
+            let mut found = headers(line);
+            assert!(!has_token(&clients, &mut found) && !found.is_empty(), "{line}");
+        }
+        assert!(!has_token(&Clients::default(), &mut headers("authorization: Bearer s3cret")));
+    }
+}

@@ -1,0 +1,411 @@
+//! Connections to upstreams: made with checked addresses, kept for the next request, left alone for a while where
+//! nobody answers.
+//!
+//! HTTP/1.1, or HTTP/2 where TLS agrees on it. An idempotent request that an old connection lost is sent once more on
+//! a new one; no other is.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderValue};
+use http::{Request, Response, Uri, Version};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::config::Limits;
+use crate::guard::Wire;
+use crate::hosts::{self, Reach};
+use crate::tls;
+
+/// A request's body: none, or what a client sends.
+pub type Outgoing = Either<Full<Bytes>, Incoming>;
+
+/// Connections that are kept for an upstream while nobody uses them.
+const MOST_IDLE: usize = 16;
+/// They are closed after this time.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// A server, as far as connections are concerned.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Origin {
+    secure: bool,
+    host: String,
+    port: u16,
+}
+
+/// How an upstream is reached.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Whether private addresses will do.
+    pub private: bool,
+    /// Through this proxy.
+    pub parent: Option<Uri>,
+    /// The limits of time.
+    pub limits: Limits,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum SendError {
+    /// The address is not one that may be asked.
+    #[error("the address of `{0}` is not one that may be asked")]
+    Forbidden(String),
+    /// It cannot be reached.
+    #[error("`{0}` cannot be reached: {1}")]
+    Unreachable(String, String),
+    /// It could not be reached a moment ago.
+    #[error("`{0}` could not be reached a moment ago")]
+    Resting(String),
+    /// It was reached and gave no answer.
+    #[error("`{0}` gave no answer: {1}")]
+    NoAnswer(String, String),
+}
+
+/// An upstream that could not be reached.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    until: Instant,
+    pause: Duration,
+}
+
+/// A connection that waits for a request.
+#[derive(Debug)]
+struct Idle {
+    sender: http1::SendRequest<Outgoing>,
+    since: Instant,
+}
+
+/// All connections to upstreams.
+#[derive(Debug, Default)]
+pub struct Upstreams {
+    idle: Arc<Mutex<HashMap<Origin, Vec<Idle>>>>,
+    shared: Mutex<HashMap<Origin, http2::SendRequest<Outgoing>>>,
+    troubles: Mutex<HashMap<Origin, Trouble>>,
+    tls: OnceLock<Arc<rustls::ClientConfig>>,
+}
+
+/// What a connection speaks.
+enum Sender {
+    One(http1::SendRequest<Outgoing>),
+    Two(http2::SendRequest<Outgoing>),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Origin {
+    fn of(uri: &Uri) -> Self {
+        let secure = uri.scheme_str() == Some("https");
+        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+        Self { secure, host, port: uri.port_u16().unwrap_or(if secure { 443 } else { 80 }) }
+    }
+
+    fn name(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+impl Upstreams {
+    /// Sends the request, whose URI is absolute, and waits for the head of the answer. Interim answers go to `wire`.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send(
+        &self,
+        request: Request<Outgoing>,
+        route: &Route,
+        wire: Option<Arc<Wire>>,
+    ) -> Result<Response<Incoming>, SendError> {
+        let origin = Origin::of(request.uri());
+        let (parts, body) = request.into_parts();
+        let is_bare = matches!(&body, Either::Left(_));
+        if is_bare && let Some(sender) = self.kept(&origin) {
+            let again = Request::from_parts(parts.clone(), Either::Left(Full::default()));
+            match self.exchange(sender, &origin, again, route, wire.clone()).await {
+                // The other side may have closed it meanwhile; a new one tells.
+                Err(SendError::NoAnswer(..)) => {}
+                answer => return answer,
+            }
+        }
+        let sender = self.connect(&origin, route).await?;
+        self.exchange(sender, &origin, Request::from_parts(parts, body), route, wire).await
+    }
+
+    /// Opens a connection for a tunnel.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn tunnel(&self, host: &str, port: u16, route: &Route) -> Result<TcpStream, SendError> {
+        let origin = Origin { secure: true, host: host.to_ascii_lowercase(), port };
+        self.reach(&origin, route).await
+    }
+
+    async fn exchange(
+        &self,
+        sender: Sender,
+        origin: &Origin,
+        mut request: Request<Outgoing>,
+        route: &Route,
+        wire: Option<Arc<Wire>>,
+    ) -> Result<Response<Incoming>, SendError> {
+        if let Some(wire) = wire {
+            hyper::ext::on_informational(&mut request, move |interim| {
+                wire.interim(&interim_text(interim.status().as_u16(), interim.headers()));
+            });
+        }
+        let is_bare = matches!(request.body(), Either::Left(_));
+        let answer = async {
+            match sender {
+                Sender::One(mut sender) => {
+                    let plain_parent = route.parent.is_some() && !origin.secure;
+                    let answer = sender.send_request(for_one(request, plain_parent)).await;
+                    self.keep(origin.clone(), sender);
+                    answer
+                }
+                Sender::Two(mut sender) => sender.send_request(for_two(request)).await,
+            }
+        };
+        // Who sends a long body is not hurried.
+        let patience = if is_bare { route.limits.answer } else { Duration::from_secs(86_400) };
+        let no_answer = |why: String| SendError::NoAnswer(origin.name(), why);
+        match timeout(patience, answer).await {
+            Err(_) => Err(no_answer(format!("nothing within {} s", patience.as_secs()))),
+            Ok(Err(error)) => Err(no_answer(with_cause(&error))),
+            Ok(Ok(answer)) => Ok(answer),
+        }
+    }
+
+    /// A connection that is open already.
+    fn kept(&self, origin: &Origin) -> Option<Sender> {
+        if let Some(sender) = lock(&self.shared).get(origin).filter(|sender| sender.is_ready()) {
+            return Some(Sender::Two(sender.clone()));
+        }
+        let mut idle = lock(&self.idle);
+        let list = idle.get_mut(origin)?;
+        while let Some(candidate) = list.pop() {
+            if candidate.sender.is_ready() && candidate.since.elapsed() < IDLE {
+                return Some(Sender::One(candidate.sender));
+            }
+        }
+        None
+    }
+
+    /// Keeps the connection once its answer has been read.
+    fn keep(&self, origin: Origin, mut sender: http1::SendRequest<Outgoing>) {
+        let idle = Arc::clone(&self.idle);
+        tokio::spawn(async move {
+            if sender.ready().await.is_ok() {
+                let mut idle = lock(&idle);
+                idle.retain(|_, list| {
+                    list.retain(|it| !it.sender.is_closed() && it.since.elapsed() < IDLE);
+                    !list.is_empty()
+                });
+                let list = idle.entry(origin).or_default();
+                if list.len() < MOST_IDLE {
+                    list.push(Idle { sender, since: Instant::now() });
+                }
+            }
+        });
+    }
+
+    async fn connect(&self, origin: &Origin, route: &Route) -> Result<Sender, SendError> {
+        let failed = |why: String| SendError::Unreachable(origin.name(), why);
+        let stream = self.reach(origin, route).await?;
+        if !origin.secure {
+            return handshake_one(stream).await.map_err(|error| failed(error.to_string()));
+        }
+        let config = self.tls.get_or_init(tls::client_config);
+        let secured = timeout(route.limits.connect, tls::connect(Arc::clone(config), &origin.host, stream));
+        let stream = secured
+            .await
+            .map_err(|_| failed("no TLS within the time".to_owned()))?
+            .map_err(|error| self.note_failure(origin, route, failed(error.to_string())))?;
+        if !tls::speaks_two(&stream) {
+            return handshake_one(stream).await.map_err(|error| failed(error.to_string()));
+        }
+        let sender = handshake_two(stream).await.map_err(|error| failed(error.to_string()))?;
+        lock(&self.shared).insert(origin.clone(), sender.clone());
+        Ok(Sender::Two(sender))
+    }
+
+    /// Opens a connection, through the parent where there is one.
+    async fn reach(&self, origin: &Origin, route: &Route) -> Result<TcpStream, SendError> {
+        self.check_rest(origin)?;
+        let opened = match &route.parent {
+            None => open(&origin.host, origin.port, route.private, &route.limits).await,
+            Some(parent) => through(parent, origin, &route.limits).await,
+        };
+        match opened {
+            Ok(stream) => {
+                lock(&self.troubles).remove(origin);
+                Ok(stream)
+            }
+            Err(error @ SendError::Forbidden(_)) => Err(error),
+            Err(error) => Err(self.note_failure(origin, route, error)),
+        }
+    }
+
+    fn check_rest(&self, origin: &Origin) -> Result<(), SendError> {
+        let resting = lock(&self.troubles).get(origin).is_some_and(|trouble| trouble.until > Instant::now());
+        if resting { Err(SendError::Resting(origin.name())) } else { Ok(()) }
+    }
+
+    /// Each failure doubles the time for which the upstream is left alone.
+    fn note_failure(&self, origin: &Origin, route: &Route, error: SendError) -> SendError {
+        let mut troubles = lock(&self.troubles);
+        let least = route.limits.back_off;
+        let pause = troubles.get(origin).map_or(least, |trouble| (trouble.pause * 2).min(least * 60));
+        if troubles.len() > 10_000 {
+            troubles.retain(|_, trouble| trouble.until > Instant::now());
+        }
+        troubles.insert(origin.clone(), Trouble { until: Instant::now() + pause, pause });
+        error
+    }
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// The request as HTTP/1.1 wants it: path alone and `Host`.
+fn for_one(request: Request<Outgoing>, absolute: bool) -> Request<Outgoing> {
+    let (mut parts, body) = request.into_parts();
+    if let Some(host) = host_field(&parts.uri) {
+        parts.headers.insert(HOST, host);
+    }
+    if !absolute {
+        let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        parts.uri = path.parse().unwrap_or_default();
+    }
+    parts.version = Version::HTTP_11;
+    Request::from_parts(parts, body)
+}
+
+fn host_field(uri: &Uri) -> Option<HeaderValue> {
+    let authority = uri.authority()?.as_str();
+    HeaderValue::from_str(authority.rsplit_once('@').map_or(authority, |(_, host)| host)).ok()
+}
+
+fn for_two(mut request: Request<Outgoing>) -> Request<Outgoing> {
+    request.headers_mut().remove(HOST);
+    *request.version_mut() = Version::HTTP_2;
+    request
+}
+
+/// An interim response as it goes over the wire.
+fn interim_text(status: u16, headers: &http::HeaderMap) -> Vec<u8> {
+    let mut headers = headers.clone();
+    crate::rules::hop::strip(&mut headers);
+    let reason = http::StatusCode::from_u16(status).ok().and_then(|it| it.canonical_reason());
+    let mut text = format!("HTTP/1.1 {status} {}\r\n", reason.unwrap_or_default()).into_bytes();
+    for (name, value) in &headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            text.extend_from_slice(part);
+        }
+    }
+    text.extend_from_slice(b"\r\n");
+    text
+}
+
+async fn open(host: &str, port: u16, private: bool, limits: &Limits) -> Result<TcpStream, SendError> {
+    let name = format!("{host}:{port}");
+    let failed = |why: String| SendError::Unreachable(name.clone(), why);
+    let attempt = async {
+        let host = host.trim_matches(['[', ']']);
+        let found: Vec<SocketAddr> =
+            tokio::net::lookup_host((host, port)).await.map_err(|error| failed(error.to_string()))?.collect();
+        let allowed = |address: &&SocketAddr| match hosts::reach(address.ip()) {
+            Reach::Public => true,
+            Reach::Private => private,
+            Reach::Never => false,
+        };
+        let mut last = if found.is_empty() {
+            failed("no address".to_owned())
+        } else {
+            SendError::Forbidden(name.clone())
+        };
+        for address in found.iter().filter(allowed) {
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Err(error) => last = failed(error.to_string()),
+            }
+        }
+        Err(last)
+    };
+    timeout(limits.connect, attempt)
+        .await
+        .unwrap_or_else(|_| Err(failed(format!("no connection within {} s", limits.connect.as_secs()))))
+}
+
+/// Through the parent proxy: as it is for plain upstreams, in a tunnel for those with TLS.
+async fn through(parent: &Uri, origin: &Origin, limits: &Limits) -> Result<TcpStream, SendError> {
+    let host = parent.host().unwrap_or_default();
+    let mut stream = open(host, parent.port_u16().unwrap_or(80), true, limits).await?;
+    if !origin.secure {
+        return Ok(stream);
+    }
+    let name = origin.name();
+    let asked = timeout(limits.connect, ask_tunnel(&mut stream, &name)).await;
+    match asked {
+        Ok(Ok(true)) => Ok(stream),
+        Ok(Ok(false)) => Err(SendError::Unreachable(name, "the parent proxy refuses".to_owned())),
+        Ok(Err(error)) => Err(SendError::Unreachable(name, error.to_string())),
+        Err(_) => Err(SendError::Unreachable(name, "the parent proxy does not answer".to_owned())),
+    }
+}
+
+async fn ask_tunnel(stream: &mut TcpStream, name: &str) -> std::io::Result<bool> {
+    stream.write_all(format!("CONNECT {name} HTTP/1.1\r\nHost: {name}\r\n\r\n").as_bytes()).await?;
+    let mut head = Vec::new();
+    // Byte by byte: what follows the head belongs to the tunnel.
+    while !head.ends_with(b"\r\n\r\n") && head.len() < 16 << 10 {
+        head.push(stream.read_u8().await?);
+    }
+    Ok(head.starts_with(b"HTTP/1.1 200") || head.starts_with(b"HTTP/1.0 200"))
+}
+
+async fn handshake_one<S>(stream: S) -> hyper::Result<Sender>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(256 << 10);
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move {
+        // An error reaches whoever waits for the answer.
+        let _ = connection.await;
+    });
+    Ok(Sender::One(sender))
+}
+
+async fn handshake_two<S>(stream: S) -> hyper::Result<http2::SendRequest<Outgoing>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(4 << 20).initial_connection_window_size(16 << 20);
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok(sender)
+}

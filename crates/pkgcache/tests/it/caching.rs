@@ -1,0 +1,190 @@
+//! What is answered from the store, and what is not.
+
+use std::io::Write;
+
+use crate::support::{Origin, Proxy, answer};
+
+const FRESH: &str = "cache-control: max-age=3600\netag: \"v1\"";
+
+#[test]
+fn the_second_answer_comes_from_the_store() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = Proxy::of(&origin);
+    proxy.get("/a").is(200, "pkgcache; fwd=uri-miss; stored", "body");
+    proxy.settled("/a");
+    let hit = proxy.get("/a");
+    hit.is(200, "pkgcache; hit; ttl=", "body");
+    assert!(hit.header("age").is_some() && hit.header("etag") == Some("\"v1\""));
+    assert_eq!(hit.header("content-length"), Some("4"));
+    assert_eq!(origin.seen().len(), 1);
+}
+
+#[test]
+fn a_stale_answer_is_asked_about() {
+    let origin = Origin::new(|seen, stream| {
+        let known = seen.header("if-none-match") == Some("\"v1\"");
+        let (status, body) = if known { (304, "") } else { (200, "body") };
+        drop(stream.write_all(&answer(status, "cache-control: no-cache\netag: \"v1\"", body.as_bytes())));
+    });
+    let proxy = Proxy::of(&origin);
+    proxy.get("/a").is(200, "fwd=uri-miss", "body");
+    proxy.settled_later("/a");
+    proxy.get("/a").is(200, "fwd=stale; fwd-status=304", "body");
+    assert_eq!(origin.seen().len(), 2);
+}
+
+impl Proxy {
+    /// Waits until the entry of the path stands, though it may not be handed on without asking.
+    fn settled_later(&self, path: &str) {
+        for _ in 0..500 {
+            let mut found = false;
+            let each = &mut |it: storekit::FoundPackage| {
+                found |= it.entry.is_ok_and(|entry| entry.key.url.ends_with(path));
+                Ok::<_, storekit::Error>(())
+            };
+            self.packages().each(each).unwrap();
+            if found {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("{path} was not stored");
+    }
+}
+
+#[test]
+fn a_304_that_speaks_of_something_else_is_not_believed() {
+    let origin = Origin::new(|seen, stream| {
+        let (status, tag, body) = match seen.before {
+            0 => (200, "v1", "one"),
+            1 => (304, "v2", ""),
+            _ => (200, "v2", "two"),
+        };
+        drop(stream.write_all(&answer(
+            status,
+            &format!("cache-control: no-cache\netag: \"{tag}\""),
+            body.as_bytes(),
+        )));
+    });
+    let proxy = Proxy::of(&origin);
+    proxy.get("/a").is(200, "", "one");
+    proxy.settled_later("/a");
+    proxy.get("/a").is(200, "", "two");
+    let conditions: Vec<_> =
+        origin.seen().iter().map(|it| it.header("if-none-match").map(str::to_owned)).collect();
+    assert_eq!(conditions, [None, Some("\"v1\"".to_owned()), None]);
+}
+
+#[test]
+fn answers_to_credentials_are_not_shared() {
+    let origin = Origin::new(|seen, stream| {
+        let body = seen.header("authorization").unwrap_or("nobody").to_owned();
+        drop(stream.write_all(&answer(200, "cache-control: max-age=60", body.as_bytes())));
+    });
+    let proxy = Proxy::of(&origin);
+    proxy.ask("GET", "/a", "authorization: one").is(200, "", "one");
+    proxy.ask("GET", "/a", "authorization: two").is(200, "", "two");
+    proxy.get("/a").is(200, "", "nobody");
+}
+
+#[test]
+fn private_answers_are_kept_for_the_same_credentials_where_that_is_set() {
+    let origin = Origin::new(|seen, stream| {
+        let body = seen.header("authorization").unwrap_or("nobody").to_owned();
+        drop(stream.write_all(&answer(200, "cache-control: private, max-age=60", body.as_bytes())));
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let settings =
+        format!("[pkgcache.upstream]\nr = {{ url = \"{}\", keep-private = true }}\n", origin.url());
+    std::fs::write(dir.path().join("larder.toml"), settings).unwrap();
+    let proxy = Proxy::in_folder(dir, &[]);
+    for _ in 0..2 {
+        proxy.ask("GET", "/r/a", "authorization: one").is(200, "", "one");
+        proxy.ask("GET", "/r/a", "authorization: two").is(200, "", "two");
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    proxy.get("/r/a").is(200, "", "nobody");
+    let credentials: Vec<_> =
+        origin.seen().iter().map(|it| it.header("authorization").map(str::to_owned)).collect();
+    assert_eq!(credentials, [Some("one".to_owned()), Some("two".to_owned()), None]);
+}
+
+#[test]
+fn a_change_on_the_server_makes_what_is_stored_doubtful() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = Proxy::of(&origin);
+    proxy.get("/a");
+    proxy.settled("/a");
+    proxy.ask("DELETE", "/a", "").is(200, "fwd=method", "body");
+    proxy.get("/a").is(200, "fwd=uri-miss", "body");
+    assert_eq!(
+        origin.seen().iter().map(|it| it.method.as_str()).collect::<Vec<_>>(),
+        ["GET", "DELETE", "GET"]
+    );
+}
+
+#[test]
+fn ranges_are_cut_from_what_is_stored() {
+    let origin = Origin::fixed(FRESH, "0123456789");
+    let proxy = Proxy::of(&origin);
+    proxy.get("/a");
+    proxy.settled("/a");
+    proxy.ask("GET", "/a", "range: bytes=2-4").is(206, "hit", "234");
+    proxy.ask("GET", "/a", "range: bytes=-3").is(206, "hit", "789");
+    proxy.ask("GET", "/a", "range: bytes=10-").is(416, "hit", "");
+    let parts = proxy.ask("GET", "/a", "range: bytes=0-0,9-9");
+    assert!(parts.text().contains("bytes 9-9/10\r\n\r\n9\r\n"), "{parts:?}");
+    assert_eq!(origin.seen().len(), 1);
+}
+
+#[test]
+fn a_range_of_what_is_not_stored_is_asked_for_as_it_is() {
+    let origin = Origin::new(|seen, stream| {
+        assert_eq!(seen.header("range"), Some("bytes=2-4"));
+        drop(stream.write_all(&answer(206, "content-range: bytes 2-4/10", b"234")));
+    });
+    Proxy::of(&origin).ask("GET", "/a", "range: bytes=2-4").is(206, "fwd=uri-miss", "234");
+}
+
+#[test]
+fn the_forward_mode_stores_too() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = Proxy::with(&["--allow", &origin.address.to_string()]);
+    let url = format!("{}/a", origin.url());
+    proxy.get(&url).is(200, "stored", "body");
+    proxy.settled(&url);
+    proxy.get(&url).is(200, "hit", "body");
+    assert_eq!(origin.seen()[0].path, "/a");
+}
+
+#[test]
+fn redirects_are_passed_on_or_followed_as_it_is_set() {
+    let end = Origin::fixed(FRESH, "body");
+    let target = end.url();
+    let start = Origin::new(move |_, stream| {
+        drop(stream.write_all(&answer(302, &format!("location: {target}/b"), b"")));
+    });
+    assert_eq!(Proxy::of(&start).get("/a").status, 302);
+    let follows = |more: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let upstream = format!(
+            "[pkgcache.upstream]\n\"/\" = {{ url = \"{}\", follow-redirects = true }}\n",
+            start.url()
+        );
+        std::fs::write(dir.path().join("larder.toml"), format!("[pkgcache]\n{more}\n{upstream}")).unwrap();
+        Proxy::in_folder(dir, &[])
+    };
+    let proxy = follows(&format!("allow = [\"{}\"]\nallow-private = true", end.address));
+    let followed = proxy.ask("GET", "/a", "authorization: secret\ncookie: secret");
+    followed.is(200, "", "body");
+    let seen = end.seen();
+    assert_eq!(
+        (seen[0].path.as_str(), seen[0].header("authorization"), seen[0].header("cookie")),
+        ("/b", None, None)
+    );
+    assert_eq!(start.seen()[1].header("authorization"), Some("secret"));
+    // Each hop is checked: its host has to be allowed, and its address public.
+    assert_eq!(follows("").get("/a").status, 403);
+    assert_eq!(follows("allow = [\"*\"]").get("/a").status, 403);
+    assert_eq!(end.seen().len(), 1);
+}

@@ -1,0 +1,124 @@
+//! `ls`, `info`, `verify`, and the server as a process: signals, settings, logs.
+
+use std::fs;
+use std::time::Duration;
+
+use storekit::Digest;
+
+use crate::support::{Origin, Proxy};
+
+const FRESH: &str = "cache-control: max-age=3600\netag: \"v1\"";
+
+fn stored(origin: &Origin) -> Proxy {
+    let proxy = Proxy::of(origin);
+    proxy.get("/a");
+    proxy.settled("/a");
+    proxy
+}
+
+fn json(bytes: &[u8]) -> Vec<serde_json::Value> {
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn what_is_stored_is_listed() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = stored(&origin);
+    let url = format!("{}/a", origin.url());
+    let rows = json(&proxy.command(&["ls", "--json"]).stdout);
+    assert_eq!((rows.len(), &rows[0]["url"], &rows[0]["size"]), (1, &url.clone().into(), &4.into()));
+    assert_eq!(rows[0]["ecosystem"], "generic");
+    assert_eq!(proxy.command(&["ls", "no such"]).status.code(), Some(1));
+    let info = proxy.command(&["info", &url]);
+    let text = String::from_utf8(info.stdout).unwrap();
+    assert!(text.contains(&Digest::of(b"body").to_string()) && text.contains("etag: \"v1\""), "{text}");
+    assert_eq!(proxy.command(&["info", "http://other/"]).status.code(), Some(1));
+}
+
+#[test]
+fn verify_names_what_is_damaged() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = stored(&origin);
+    let sound = proxy.command(&["verify"]);
+    assert_eq!(sound.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&sound.stdout), "1 responses, 1 bodies: all sound\n");
+    fs::write(proxy.packages().blobs().path(&Digest::of(b"body")), "bOdy").unwrap();
+    let damaged = proxy.command(&["verify", "--json"]);
+    assert_eq!(damaged.status.code(), Some(3));
+    assert_eq!(json(&damaged.stdout)[0]["url"], format!("{}/a", origin.url()));
+    assert_eq!(proxy.command(&["verify"]).status.code(), Some(3), "it is missing now");
+}
+
+#[test]
+fn sigterm_ends_what_is_under_way_and_then_the_process() {
+    let origin = Origin::new(|_, stream| {
+        std::thread::sleep(Duration::from_millis(500));
+        let answer = crate::support::answer(200, FRESH, b"body");
+        let _ = std::io::Write::write_all(stream, &answer);
+    });
+    let mut proxy = Proxy::of(&origin);
+    let mut stream = proxy.connect();
+    std::io::Write::write_all(&mut stream, b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let idle = proxy.connect();
+    std::thread::sleep(Duration::from_millis(200));
+    proxy.signal("TERM");
+    crate::support::read_answer(&mut stream).is(200, "", "body");
+    assert_eq!(proxy.wait(), Some(0));
+    drop(idle);
+}
+
+#[test]
+fn sigint_exits_130() {
+    let mut proxy = Proxy::of(&Origin::fixed(FRESH, "body"));
+    proxy.signal("INT");
+    assert_eq!(proxy.wait(), Some(130));
+}
+
+#[test]
+fn sighup_reads_the_settings_again() {
+    let (one, two) = (Origin::fixed("", "one"), Origin::fixed("", "two"));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("larder.toml");
+    let settings = |origin: &Origin| format!("[pkgcache.upstream]\na = \"{}\"\n", origin.url());
+    fs::write(&file, settings(&one)).unwrap();
+    let proxy = Proxy::in_folder(dir, &[]);
+    assert_eq!(proxy.get("/a/x").text(), "one");
+    fs::write(&file, "[pkgcache]\nlisten = 5\n").unwrap();
+    proxy.signal("HUP");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(proxy.get("/a/x").text(), "one", "what makes no sense changed something");
+    fs::write(&file, settings(&two)).unwrap();
+    proxy.signal("HUP");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(proxy.get("/a/y").text(), "two");
+}
+
+#[test]
+fn each_request_is_noted() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = Proxy::with(&["--upstream", &format!("/={}", origin.url()), "--access-log", "access.ndjson"]);
+    proxy.get("/a");
+    proxy.settled("/a");
+    proxy.get("/a");
+    std::thread::sleep(Duration::from_millis(200));
+    let lines = json(&fs::read(proxy.store().join("access.ndjson")).unwrap());
+    let (first, last) = (&lines[0], lines.last().unwrap());
+    assert_eq!(
+        (&first["result"], &first["bytes"], &first["whole"]),
+        (&"miss".into(), &4.into(), &true.into())
+    );
+    assert_eq!(
+        (&last["result"], &last["status"], &last["method"]),
+        (&"hit".into(), &200.into(), &"GET".into())
+    );
+}
+
+#[test]
+fn the_process_says_how_it_is() {
+    let proxy = stored(&Origin::fixed(FRESH, "body"));
+    assert_eq!(proxy.get("/healthz").text(), "ok\n");
+    let metrics = proxy.get("/metrics");
+    assert!(metrics.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    assert!(metrics.text().contains("pkgcache_requests_total{result=\"miss\"} 1\n"), "{}", metrics.text());
+}

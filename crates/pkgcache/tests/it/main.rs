@@ -1,0 +1,11 @@
+//! The built proxy between clients and origin servers of these tests' own, which delay, cut, lie, change and count.
+
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests write what they like")]
+
+mod caching;
+mod commands;
+mod manual;
+mod safety;
+mod storage;
+mod streaming;
+mod support;

@@ -1,0 +1,203 @@
+//! What is refused, on raw sockets.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use crate::support::{Origin, Proxy, program, read_answer};
+
+const FRESH: &str = "cache-control: max-age=3600";
+
+#[track_caller]
+fn refused(proxy: &Proxy, bytes: &str, status: u16) {
+    let answer = proxy.raw(bytes.as_bytes());
+    assert_eq!(answer.status, status, "{bytes:?}: {answer:?}");
+    assert_eq!(answer.header("connection"), Some("close"), "{bytes:?}");
+}
+
+#[test]
+fn smuggled_requests_reach_nobody() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = Proxy::of(&origin);
+    let inner = "GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n";
+    for (head, body) in [
+        ("Content-Length: 4\r\nTransfer-Encoding: chunked", "0\r\n\r\n"),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 4", "0\r\n\r\n"),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", "0\r\n\r\n"),
+        ("Transfer-Encoding : chunked", "0\r\n\r\n"),
+        ("X: y\r\n Transfer-Encoding: chunked", "0\r\n\r\n"),
+        ("Content-Length: 0\r\nContent-Length: 5", ""),
+        ("Content-Length: 0,5", ""),
+        ("Content-Length: -1", ""),
+        ("X: y\rZ: w", ""),
+        ("X: y\0", ""),
+        ("X: y\nContent-Length: 33", ""),
+    ] {
+        let bytes = format!("POST /a HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n{body}{inner}");
+        let answer = proxy.raw(bytes.as_bytes());
+        assert!(matches!(answer.status, 400 | 501), "{head:?}: {answer:?}");
+    }
+    refused(&proxy, &format!("GET /a HTTP/1.1\nHost: x\n\n{inner}"), 400);
+    refused(&proxy, &format!("GET /a HTTP/1.1\r\n\r\n{inner}"), 400);
+    refused(&proxy, &format!("GET /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n{inner}"), 400);
+    assert!(origin.seen().is_empty(), "{:?}", origin.seen());
+}
+
+#[test]
+fn chunk_tricks_end_the_connection() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = Proxy::of(&origin);
+    for chunks in [
+        "5;a=b\r\nabcde\r\n0\r\n\r\n",
+        "5\nabcde\n0\n\n",
+        "5\r\nabcdeX\r\n0\r\n\r\n",
+        "0\r\nX: y\r\n\r\n",
+        "zz\r\n",
+    ] {
+        let head = "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let answer = proxy.raw(format!("{head}{chunks}GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        assert!(answer.status == 0 || answer.status >= 400, "{chunks:?}: {answer:?}");
+    }
+    assert!(origin.seen().iter().all(|seen| seen.path != "/hidden"));
+}
+
+#[test]
+fn a_refusal_waits_its_turn() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = Proxy::of(&origin);
+    let mut stream = proxy.connect();
+    stream.write_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\nHost: x\n\n").unwrap();
+    read_answer(&mut stream.try_clone().unwrap()).is(200, "", "body");
+    let mut rest = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut stream, &mut rest);
+    assert!(origin.seen().len() == 1);
+}
+
+#[test]
+fn huge_heads_are_refused() {
+    let proxy = Proxy::of(&Origin::fixed(FRESH, "body"));
+    refused(&proxy, &format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(40_000)), 431);
+    refused(&proxy, &format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "a: b\r\n".repeat(200)), 431);
+    refused(&proxy, &format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(40_000)), 431);
+}
+
+#[test]
+fn path_tricks_are_refused() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = Proxy::with(&["--upstream", &format!("a={}/base", origin.url())]);
+    for path in
+        ["/a/../x", "/a/%2e%2e/x", "/a/..%2fx", "/a/x%00", "/a/x%0d%0aX:%20y", "/a/x%5cy", "/a/%zz", "/a/./x"]
+    {
+        refused(&proxy, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"), 400);
+    }
+    assert_eq!(proxy.get("/b/x").status, 404);
+    assert!(origin.seen().is_empty());
+}
+
+#[test]
+fn it_is_no_open_proxy() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = Proxy::with(&["--allow", "allowed.invalid"]);
+    refused(&proxy, &format!("GET {}/a HTTP/1.1\r\nHost: x\r\n\r\n", origin.url()), 403);
+    refused(&proxy, "GET http://user:pw@allowed.invalid/ HTTP/1.1\r\nHost: x\r\n\r\n", 400);
+    refused(&proxy, &format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address), 403);
+    refused(&proxy, "CONNECT allowed.invalid HTTP/1.1\r\nHost: x\r\n\r\n", 400);
+    refused(&proxy, "TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", 405);
+    assert!(origin.seen().is_empty());
+}
+
+#[test]
+fn names_do_not_lead_to_private_addresses() {
+    let origin = Origin::fixed(FRESH, "body");
+    // No address to us, and this machine to the system that looks it up.
+    let host = format!("127.1:{}", origin.address.port());
+    let closed = Proxy::with(&["--allow", &host, "--upstream", &format!("m=http://{host}")]);
+    assert_eq!(closed.get("/m/a").status, 403);
+    assert_eq!(closed.get(&format!("http://{host}/a")).status, 403);
+    assert!(origin.seen().is_empty());
+    let open = Proxy::with(&["--allow-private", "--upstream", &format!("m=http://{host}")]);
+    assert_eq!(open.get("/m/a").status, 200);
+}
+
+#[test]
+fn the_machines_own_secrets_are_never_asked_for() {
+    let proxy = Proxy::with(&["--allow-private", "--allow", "*", "--upstream", "m=http://169.254.169.254"]);
+    for url in [
+        "/m/latest",
+        "http://169.254.169.254/latest",
+        "http://[fd00:ec2::254]/",
+        "http://[::ffff:169.254.169.254]/",
+        "http://0.0.0.0/",
+    ] {
+        assert_eq!(proxy.get(url).status, 403, "{url}");
+    }
+}
+
+#[test]
+fn a_tunnel_goes_to_allowed_hosts_alone() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut bytes = [0; 4];
+        std::io::Read::read_exact(&mut stream, &mut bytes).unwrap();
+        stream.write_all(&bytes.map(|byte| byte.to_ascii_uppercase())).unwrap();
+    });
+    let proxy = Proxy::with(&["--tunnel", &address.to_string()]);
+    let mut stream = proxy.connect();
+    write!(stream, "CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&head));
+    stream.write_all(b"ping").unwrap();
+    let mut bytes = [0; 4];
+    std::io::Read::read_exact(&mut stream, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"PING");
+}
+
+#[test]
+fn other_machines_are_let_in_only_where_it_is_said_who() {
+    let dir = tempfile::tempdir().unwrap();
+    let serve = |args: &[&str]| {
+        let mut command = program();
+        command.current_dir(dir.path()).args(["serve", "--store", "s", "--listen", "0.0.0.0:0"]).args(args);
+        command.output().unwrap()
+    };
+    for args in [&[][..], &["--client", "10.0.0.0/8"], &["--allow-remote"]] {
+        let output = serve(args);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && text.contains("other machines"), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn a_slow_head_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("larder.toml"), "[pkgcache]\nhead-time = \"1s\"\n").unwrap();
+    let proxy = Proxy::in_folder(dir, &[]);
+    let mut stream = proxy.connect();
+    let started = Instant::now();
+    stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    for _ in 0..30 {
+        std::thread::sleep(Duration::from_millis(100));
+        if stream.write_all(b"a: b\r\n").is_err() {
+            break;
+        }
+    }
+    let answer = read_answer(&mut stream);
+    assert!(answer.status == 0 || answer.status == 408, "{answer:?}");
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_request_that_came_back_is_not_sent_round_again() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = Proxy::of(&origin);
+    proxy.get("/a");
+    let via = origin.seen()[0].header("via").unwrap().to_owned();
+    assert_eq!(proxy.ask("GET", "/b", &format!("via: {via}")).status, 508);
+}

@@ -1,0 +1,163 @@
+//! What is on the disk: found again by the next process, never handed on where it is damaged, and served alone where
+//! there is no upstream.
+
+use std::fs;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use storekit::Digest;
+
+use crate::support::{Origin, Proxy, answer};
+
+const FRESH: &str = "cache-control: max-age=3600";
+
+fn stored(origin: &Origin) -> Proxy {
+    let proxy = Proxy::of(origin);
+    proxy.get("/a").is(200, "stored", "body");
+    proxy.settled("/a");
+    proxy
+}
+
+fn blob(proxy: &Proxy) -> camino::Utf8PathBuf {
+    proxy.packages().blobs().path(&Digest::of(b"body"))
+}
+
+#[test]
+fn the_next_process_finds_it() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = stored(&origin).again(&["--upstream", &format!("/={}", origin.url())]);
+    proxy.get("/a").is(200, "hit", "body");
+    assert_eq!(origin.seen().len(), 1);
+}
+
+#[test]
+fn the_same_bytes_are_stored_once() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = stored(&origin);
+    proxy.get("/b");
+    proxy.settled("/b");
+    assert_eq!(proxy.packages().blobs().list().unwrap(), [Digest::of(b"body")]);
+}
+
+#[test]
+fn a_damaged_body_is_fetched_anew() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = stored(&origin);
+    fs::write(blob(&proxy), "bOdy").unwrap();
+    proxy.get("/a").is(200, "fwd=uri-miss; stored", "body");
+    proxy.settled("/a");
+    proxy.get("/a").is(200, "hit", "body");
+    assert!(proxy.get("/metrics").text().contains("pkgcache_damaged_total 1\n"));
+    let proxy = proxy.again(&["--upstream", &format!("/={}", origin.url())]);
+    fs::write(blob(&proxy), "bod").unwrap();
+    proxy.get("/a").is(200, "fwd=uri-miss; stored", "body");
+}
+
+#[test]
+fn a_damaged_body_is_an_error_where_nobody_can_be_asked() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = stored(&origin).again(&["--offline", "--upstream", &format!("/={}", origin.url())]);
+    fs::write(blob(&proxy), "bOdy").unwrap();
+    assert_eq!(proxy.get("/a").status, 504);
+    assert_eq!(origin.seen().len(), 1);
+}
+
+#[test]
+fn a_body_that_is_gone_is_fetched_anew() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = stored(&origin).again(&["--upstream", &format!("/={}", origin.url())]);
+    fs::remove_file(blob(&proxy)).unwrap();
+    proxy.get("/a").is(200, "fwd=uri-miss; stored", "body");
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_is_replaced() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = stored(&origin);
+    let mut path = None;
+    let mut note = |it: storekit::FoundPackage| {
+        path = Some(it.path);
+        Ok::<_, storekit::Error>(())
+    };
+    proxy.packages().each(&mut note).unwrap();
+    fs::write(path.unwrap(), "<<<<").unwrap();
+    proxy.get("/a").is(200, "fwd=uri-miss; stored", "body");
+    proxy.settled("/a");
+}
+
+#[test]
+fn offline_serves_what_is_stored_and_says_so() {
+    let origin = Origin::fixed("cache-control: max-age=0", "body");
+    let proxy = Proxy::of(&origin);
+    proxy.get("/a").is(200, "stored", "body");
+    std::thread::sleep(Duration::from_millis(300));
+    let proxy = proxy.again(&["--offline", "--upstream", &format!("/={}", origin.url())]);
+    proxy.get("/a").is(200, "detail=offline", "body");
+    let started = Instant::now();
+    let none = proxy.get("/b");
+    assert_eq!(none.status, 504);
+    assert!(none.text().contains("offline") && started.elapsed() < Duration::from_secs(1));
+    assert_eq!(origin.seen().len(), 1);
+}
+
+#[test]
+fn an_upstream_that_is_gone_is_stood_in_for() {
+    let origin = Origin::fixed("cache-control: max-age=0", "body");
+    let proxy = Proxy::of(&origin);
+    proxy.get("/a").is(200, "stored", "body");
+    std::thread::sleep(Duration::from_millis(300));
+    // A port where nobody listens any more: the same store, the same URLs.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = proxy.again(&["--upstream", &format!("/=http://{gone}")]);
+    assert_eq!(proxy.get("/a").status, 504);
+    let started = Instant::now();
+    for _ in 0..50 {
+        assert_eq!(proxy.get("/b").status, 504);
+    }
+    assert!(started.elapsed() < Duration::from_secs(3), "it was asked each time");
+}
+
+#[test]
+fn a_server_that_fails_is_stood_in_for() {
+    let origin = Origin::new(|seen, stream| {
+        let fresh = "cache-control: max-age=0, stale-if-error=60";
+        if seen.before == 0 {
+            drop(stream.write_all(&answer(200, fresh, b"body")));
+        } else if seen.before == 1 {
+            drop(stream.write_all(&answer(503, "", b"down")));
+        }
+    });
+    let proxy = Proxy::of(&origin);
+    proxy.get("/a").is(200, "stored", "body");
+    std::thread::sleep(Duration::from_millis(300));
+    proxy.get("/a").is(200, "detail=upstream-failed", "body");
+    proxy.get("/a").is(200, "detail=upstream-failed", "body");
+    assert!(origin.seen().len() >= 3);
+}
+
+#[test]
+fn a_store_that_cannot_be_written_to_lets_the_answer_through() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = Proxy::of(&origin);
+    let blobs = proxy.packages().blobs().folder().to_owned();
+    fs::remove_dir(&blobs).unwrap();
+    fs::write(&blobs, "in the way").unwrap();
+    proxy.get("/a").is(200, "fwd=uri-miss", "body");
+    assert!(proxy.get("/metrics").text().contains("pkgcache_unstored_total 1\n"));
+}
+
+#[test]
+fn it_is_ready_at_once_however_much_is_stored() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = stored(&origin);
+    let entries = proxy.packages().entries();
+    for number in 0..20_000 {
+        let folder = entries.join(format!("generic/many/{:02x}", number % 256));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{number:064x}.toml")), "version = 1\n").unwrap();
+    }
+    let started = Instant::now();
+    let proxy = proxy.again(&["--upstream", &format!("/={}", origin.url())]);
+    proxy.get("/a").is(200, "hit", "body");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
