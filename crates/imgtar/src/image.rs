@@ -51,9 +51,13 @@ pub struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    /// How the blob is compressed, by its media type.
+    /// How the blob is compressed, by its media type; one that has the diffID for a digest is plain, whatever is said:
+    /// docker calls every layer gzip.
     #[must_use]
     pub fn form(&self) -> Form {
+        if self.descriptor.digest == self.diff_id {
+            return Form::Plain;
+        }
         Form::named(&self.descriptor.media_type)
     }
 

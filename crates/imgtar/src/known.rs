@@ -42,7 +42,11 @@ impl Known {
         let manifest: Manifest = oci::parse(&bytes, "").ok().filter(Manifest::is_image)?;
         let config: Config = oci::parse(&blobs.read(&manifest.config.digest, DOCUMENT_CAP).ok()?, "").ok()?;
         if config.rootfs.diff_ids.len() == manifest.layers.len() {
-            for (diff_id, layer) in config.rootfs.diff_ids.into_iter().zip(manifest.layers) {
+            for (diff_id, mut layer) in config.rootfs.diff_ids.into_iter().zip(manifest.layers) {
+                if layer.digest == diff_id {
+                    // It is plain, whatever is said: docker calls every layer gzip.
+                    oci::LAYER.clone_into(&mut layer.media_type);
+                }
                 self.layers.entry(diff_id).or_insert(layer);
             }
         }

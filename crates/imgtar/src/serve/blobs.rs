@@ -128,7 +128,7 @@ fn body(app: &Arc<App>, digest: &Digest, found: Found, part: Part) -> Body {
 }
 
 /// Reads the plain bytes of a stored layer.
-fn unpacked(app: &App, stored: &Digest) -> io::Result<Box<dyn io::Read + Send>> {
+pub(crate) fn unpacked(app: &App, stored: &Digest) -> io::Result<Box<dyn io::Read + Send>> {
     let gone = || io::Error::new(io::ErrorKind::NotFound, format!("the layer `{stored}` is gone"));
     let (mut file, _) = app.facts.open(stored).map_err(io::Error::other)?.ok_or_else(gone)?;
     let head = form::read_head(&mut file)?;

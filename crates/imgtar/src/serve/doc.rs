@@ -88,13 +88,17 @@ impl Doc {
     /// Whether some of its layers are compressed with zstd; with `ours`, by imgtar, which then has noted their size.
     pub(crate) fn has_zstd(&self, ours: bool) -> bool {
         let by_us = |layer: &Descriptor| layer.annotations.contains_key(annotation::PLAIN_SIZE);
-        let mut zstd = self.layers.iter().filter(|(layer, _)| Form::named(&layer.media_type) == Form::Zstd);
-        zstd.any(|(layer, _)| !ours || by_us(layer))
+        self.layers.iter().any(|layer| is_zstd(layer) && (!ours || by_us(&layer.0)))
     }
 }
 
+/// Whether a layer is compressed with zstd.
+pub(crate) fn is_zstd((stored, diff_id): &(Descriptor, Digest)) -> bool {
+    stored.digest != *diff_id && Form::named(&stored.media_type) == Form::Zstd
+}
+
 /// The layers of an image with their diffIDs. `None`: it is no image, or one that is told apart otherwise.
-pub(crate) fn layers(blobs: &Blobs, manifest: &[u8]) -> Option<Vec<(Descriptor, Digest)>> {
+fn layers(blobs: &Blobs, manifest: &[u8]) -> Option<Vec<(Descriptor, Digest)>> {
     let manifest: Manifest = oci::parse(manifest, "").ok().filter(Manifest::is_image)?;
     let config: Config = oci::parse(&blobs.read(&manifest.config.digest, DOCUMENT_CAP).ok()?, "").ok()?;
     let diff_ids = config.rootfs.diff_ids;

@@ -97,13 +97,6 @@ impl Facts {
         held(&self.known).insert(*digest, Fact { identity, plain: Some(plain) });
     }
 
-    /// In which form the blob is, by its first bytes; `None` where it is not there.
-    pub(crate) fn form(&self, digest: &Digest) -> Result<Option<Form>> {
-        let Some((mut file, _)) = self.open(digest)? else { return Ok(None) };
-        let head = form::read_head(&mut file).at("read", &self.blobs.path(digest))?;
-        Ok(Some(Form::of(&head)))
-    }
-
     /// The size of a blob whose bytes match its digest; they are read where that is not known. `None` where the blob
     /// is not there, or was damaged, and is moved aside now.
     pub(crate) fn prove(&self, digest: &Digest) -> Result<Option<u64>> {

@@ -16,10 +16,11 @@ use crate::serve::agent::{self, Zstd};
 use crate::serve::answer::{self, Body};
 use crate::serve::app::App;
 use crate::serve::doc::Doc;
+use crate::serve::document::Document;
 use crate::serve::fault::{Fault, Result};
 use crate::serve::names::{self, Repository};
 use crate::serve::offers::{Effort, Offer, Which};
-use crate::serve::push::{self, Document};
+use crate::serve::push;
 use crate::serve::route::{Query, Reference};
 use crate::serve::stock::Stock;
 
@@ -88,7 +89,11 @@ fn by_tag(app: &App, stock: &Stock, wanted: &Wanted, tag: &Key) -> Result<(Offer
     Ok((offer, Some(tagged.key.clone())))
 }
 
-fn by_digest(app: &App, stock: &Stock, digest: &Digest) -> Result<Offer> {
+/// The document of this digest: a stored one, one that was pushed and another stored for it, or an offer.
+///
+/// # Errors
+/// [`Fault::manifest_unknown`].
+pub(crate) fn by_digest(app: &App, stock: &Stock, digest: &Digest) -> Result<Offer> {
     if let Some(doc) = stock.doc(digest) {
         let doc = Arc::clone(doc);
         app.grace.renew(&doc.descriptor.digest);

@@ -1,8 +1,8 @@
 //! The store as an OCI distribution registry: pull and push for docker, podman, skopeo, containerd and BuildKit.
 //!
-//! - [`route`](self), `range`, `agent`, `names`, `guard`: what a request says; pure.
+//! - `route`, `range`, `agent`, `names`, `guard`: what a request says; pure.
 //! - `stock`, `doc`: what the store holds, as a registry sees it. `facts`: what was proved of its blobs.
-//! - `blobs`, `stream`, `uploads`: blobs out and in. `manifests`, `push`, `offers`: manifests out and in. `lists`.
+//! - `blobs`, `stream`, `uploads`: blobs out and in. `manifests`, `document`, `push`, `offers`: manifests out and in. `lists`.
 //! - `connection`, `patient`, `dispatch`: HTTP itself, on hyper.
 //!
 //! Deliberately absent: TLS (a proxy's job), users, repositories as anything but names of images, digests other than
@@ -17,6 +17,7 @@ mod blobs;
 mod connection;
 mod dispatch;
 mod doc;
+mod document;
 mod facts;
 mod fault;
 mod grace;

@@ -13,9 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use storekit::{Blobs, Descriptor, Digest};
 
 use crate::error::Result;
-use crate::form::Form;
 use crate::oci::{self, DOCKER_MANIFEST, DOCUMENT_CAP, Index, Manifest, annotation};
-use crate::serve::doc::Doc;
+use crate::serve::doc::{self, Doc};
 use crate::serve::facts::Facts;
 use crate::serve::stock::Stock;
 
@@ -86,7 +85,7 @@ impl Offers {
         let offer = if doc.descriptor.is_index() {
             self.index(stock, doc, which, effort)?
         } else {
-            self.manifest(doc, which, effort)?
+            self.manifest(stock, doc, which, effort)?
         };
         let mut made = self.made();
         match &offer {
@@ -138,18 +137,17 @@ impl Offers {
         self.made().sources.get(digest).map(|(source, _)| *source)
     }
 
-    fn manifest(&self, doc: &Doc, which: Which, effort: Effort) -> Result<Option<Offer>> {
+    fn manifest(&self, stock: &Stock, doc: &Doc, which: Which, effort: Effort) -> Result<Option<Offer>> {
         if doc.pushed.is_some() || !doc.has_zstd(which == Which::Ours) {
             return Ok(None);
         }
         let bytes = self.blobs.read(&doc.descriptor.digest, DOCUMENT_CAP)?;
         let mut manifest: Manifest = oci::parse(&bytes, "a stored manifest")?;
+        let trusted = stock.is_trusted(&doc.descriptor.digest);
         let docker = doc.descriptor.media_type == DOCKER_MANIFEST;
-        for (layer, (stored, diff_id)) in manifest.layers.iter_mut().zip(&doc.layers) {
-            if Form::named(&stored.media_type) != Form::Zstd {
-                continue;
-            }
-            let Some(size) = self.plain_size(stored, effort)? else { return Ok(None) };
+        let both = manifest.layers.iter_mut().zip(&doc.layers);
+        for (layer, (stored, diff_id)) in both.filter(|(_, layer)| doc::is_zstd(layer)) {
+            let Some(size) = self.plain_size((stored, diff_id), trusted, effort)? else { return Ok(None) };
             if docker { DOCKER_LAYER } else { oci::LAYER }.clone_into(&mut layer.media_type);
             (layer.digest, layer.size) = (*diff_id, size);
             layer.annotations.remove(annotation::PLAIN_SIZE);
@@ -157,15 +155,22 @@ impl Offers {
         Ok(Some(offer(&doc.descriptor.media_type, oci::to_bytes(&manifest))))
     }
 
-    fn plain_size(&self, stored: &Descriptor, effort: Effort) -> Result<Option<u64>> {
-        let noted = stored.annotations.get(annotation::PLAIN_SIZE).and_then(|size| size.parse().ok());
-        if noted.is_some() {
-            return Ok(noted);
+    /// The size of a layer's plain bytes. `None`: it is not known, or the layer is not what its config says.
+    fn plain_size(
+        &self,
+        (stored, diff_id): (&Descriptor, &Digest),
+        trusted: bool,
+        effort: Effort,
+    ) -> Result<Option<u64>> {
+        let noted = stored.annotations.get(annotation::PLAIN_SIZE).filter(|_| trusted);
+        if let Some(size) = noted.and_then(|size| size.parse().ok()) {
+            return Ok(Some(size));
         }
-        match effort {
-            Effort::Read => Ok(Some(self.facts.plain(&stored.digest)?.size)),
-            Effort::None => Ok(self.facts.known_plain(&stored.digest).map(|plain| plain.size)),
-        }
+        let plain = match effort {
+            Effort::Read => Some(self.facts.plain(&stored.digest)?),
+            Effort::None => self.facts.known_plain(&stored.digest),
+        };
+        Ok(plain.filter(|plain| plain.diff_id == *diff_id).map(|plain| plain.size))
     }
 
     fn index(&self, stock: &Stock, doc: &Doc, which: Which, effort: Effort) -> Result<Option<Offer>> {

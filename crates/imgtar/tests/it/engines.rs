@@ -9,7 +9,7 @@ use crate::tars::{config, docker, id, layer};
 
 /// Whether the test can run: `probe` must succeed.
 #[track_caller]
-fn available(probe: &str) -> bool {
+pub(crate) fn available(probe: &str) -> bool {
     let mut words = probe.split_whitespace();
     let ran = Command::new(words.next().unwrap()).args(words).stdin(Stdio::null()).output();
     let there = ran.is_ok_and(|output| output.status.success());
@@ -21,7 +21,7 @@ fn available(probe: &str) -> bool {
 
 /// Runs a command line, and returns its output.
 #[track_caller]
-fn sh(line: &str) -> String {
+pub(crate) fn sh(line: &str) -> String {
     let output = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -52,7 +52,7 @@ impl Drop for Image {
 }
 
 /// Layers that no other test has, so that no engine knows them.
-fn layers(test: &str) -> [Vec<u8>; 2] {
+pub(crate) fn layers(test: &str) -> [Vec<u8>; 2] {
     let mark = format!("{test} {} {:?}", std::process::id(), std::time::SystemTime::now());
     [layer("base", &mark), layer("top", &format!("top of {mark}"))]
 }

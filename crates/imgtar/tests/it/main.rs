@@ -14,6 +14,7 @@ mod registries;
 mod registry;
 mod remotes;
 mod serving;
+mod serving_engines;
 mod session;
 mod stored;
 mod tars;

@@ -18,6 +18,8 @@ pub(crate) struct Registry {
     pub(crate) child: Child,
     pub(crate) address: String,
     token: Option<String>,
+    /// How long an answer is waited for.
+    pub(crate) patience: Duration,
 }
 
 /// An answer.
@@ -43,7 +45,7 @@ impl Session {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("http://").unwrap_or_else(|| panic!("{line}")).to_owned();
-        Registry { child, address, token: None }
+        Registry { child, address, token: None, patience: Duration::from_secs(20) }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -60,7 +62,7 @@ impl Registry {
     /// Sends bytes, ends the sending side, and returns whatever comes.
     pub(crate) fn raw(&self, request: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(self.patience)).unwrap();
         // It may refuse before it has read everything.
         let _ = stream.write_all(request);
         let mut answer = Vec::new();
