@@ -1,19 +1,18 @@
-//! One repository of one registry: manifests and blobs, looked for, read and written.
+//! One repository of one registry: what it has, and what it is sent. Its documents are read in `document`.
 //!
-//! Every answer is untrusted: documents have a cap and must hash to what was asked for, a media type must be the one
-//! that the document has, redirects are few, never lead out of TLS, and take no credentials to another host.
+//! Every answer is untrusted: redirects are few, never lead out of TLS, and take no credentials to another host.
 //!
 //! Source: OCI distribution-spec v1.1.
 
 use std::time::Duration;
 
-use storekit::oci::{DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_CAP, INDEX, MANIFEST};
+use storekit::oci::{DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST};
 use storekit::{Descriptor, Digest};
 use ureq::http::Method;
 
 use super::Config;
 use super::auth::{Auth, Scope};
-use super::error::{Error, tame};
+use super::error::Error;
 use super::retry::{Failure, Patience, retrying};
 use super::transport::{Answer, Body, Request, Transport};
 use super::url::{Origin, Url};
@@ -25,8 +24,6 @@ const HUB_HOST: &str = "registry-1.docker.io";
 const REDIRECTS: usize = 5;
 /// How long this machine's own registry may take to show whether it speaks TLS.
 const PROBE: Duration = Duration::from_secs(10);
-/// What Docker's registries once served instead of manifests.
-const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1";
 
 /// Speaks with one repository.
 pub struct Client {
@@ -38,15 +35,6 @@ pub struct Client {
     repository: String,
     scope: Scope,
     pub(crate) patience: Patience,
-}
-
-/// A manifest or an index, its very bytes.
-#[derive(Clone, Debug)]
-pub struct Document {
-    /// What it is.
-    pub descriptor: Descriptor,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
 }
 
 /// What is meant to be done.
@@ -125,90 +113,6 @@ impl Client {
         }
     }
 
-    /// The manifest or index of a tag or a digest. `expected`: the descriptor that named it, if one did.
-    ///
-    /// # Errors
-    /// As [`Client::resolve`]; a document of more than 20 MiB, or that is not what was asked for.
-    pub fn manifest(&self, target: &str, expected: Option<&Descriptor>) -> Result<Option<Document>> {
-        let media_type = expected.map(|descriptor| descriptor.media_type.as_str());
-        let found = retrying(self.patience, || {
-            let answer =
-                self.call(self.request(Method::GET, "manifests", target, media_type), &self.scope)?;
-            match answer.status {
-                200 => {}
-                404 => return Ok(None),
-                _ => return Err(self.refusal(answer, "GET", target)),
-            }
-            let announced = announced(&answer);
-            let named = answer.header("content-type").map(bare_type);
-            let bytes = answer.read(DOCUMENT_CAP)?;
-            let bytes = bytes.ok_or_else(|| self.untrue(format!("`{target}` is larger than 20 MiB")))?;
-            Ok(Some((announced, named, bytes)))
-        })?;
-        let Some((announced, named, bytes)) = found else { return Ok(None) };
-        let digest = Digest::of(&bytes);
-        let wanted = target.parse().ok().or(announced);
-        if let Some(wanted) = wanted.filter(|wanted| *wanted != digest) {
-            return Err(self.untrue(format!("it calls `{wanted}` what hashes to `{digest}`")).into());
-        }
-        let media_type = self.media_type(target, named.as_deref(), &bytes)?;
-        let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
-        if let Some(expected) = expected {
-            self.check(expected, &descriptor)?;
-        }
-        Ok(Some(Document { descriptor, bytes }))
-    }
-
-    /// What the document says that it is, which must be what its header says; by what it holds where neither does.
-    fn media_type(&self, target: &str, named: Option<&str>, bytes: &[u8]) -> Result<String> {
-        let bad = |reason: String| self.untrue(format!("its manifest `{target}` {reason}"));
-        let document: serde_json::Value =
-            serde_json::from_slice(bytes).map_err(|error| bad(format!("cannot be understood: {error}")))?;
-        let has = |name: &str| document.get(name).is_some();
-        if has("manifests") && (has("config") || has("layers")) {
-            return Err(bad("is a manifest and an index at once".to_owned()).into());
-        }
-        let own = document.get("mediaType").and_then(|own| own.as_str());
-        let told = named.filter(|named| {
-            !matches!(*named, "application/json" | "application/octet-stream" | "text/plain")
-        });
-        if let Some((own, told)) = own.zip(told).filter(|(own, told)| own != told) {
-            return Err(bad(format!("is a `{}`, and is called a `{}`", tame(own), tame(told))).into());
-        }
-        let holds = if has("manifests") { INDEX } else { MANIFEST };
-        let media_type = own.or(told).unwrap_or(holds);
-        if media_type.starts_with(SCHEMA_1)
-            || document.get("schemaVersion").is_some_and(|version| *version == 1)
-        {
-            let reason =
-                "it is of Docker's first image format, which has no digests of its layers".to_owned();
-            return Err(Error::Unfit { reference: self.name(target), reason }.into());
-        }
-        let fits = match media_type {
-            INDEX | DOCKER_LIST => has("manifests"),
-            MANIFEST | DOCKER_MANIFEST => has("config") && has("layers"),
-            _ => true,
-        };
-        if !fits {
-            return Err(bad(format!("is called a `{}` and is none", tame(media_type))).into());
-        }
-        Ok(media_type.to_owned())
-    }
-
-    fn check(&self, expected: &Descriptor, found: &Descriptor) -> Result<()> {
-        if expected.size != found.size {
-            let (digest, announced, size) = (&found.digest, expected.size, found.size);
-            return Err(self
-                .untrue(format!("`{digest}` should have {announced} bytes and has {size}"))
-                .into());
-        }
-        if expected.media_type != found.media_type {
-            let (a, b) = (tame(&expected.media_type), tame(&found.media_type));
-            return Err(self.untrue(format!("`{}` should be a `{a}` and is a `{b}`", found.digest)).into());
-        }
-        Ok(())
-    }
-
     /// Whether the repository has the blob, in full length.
     ///
     /// # Errors
@@ -223,31 +127,6 @@ impl Client {
                 _ => Err(self.refusal(answer, "HEAD", &target)),
             }
         })
-    }
-
-    /// A config's bytes, in memory.
-    pub(crate) fn config_bytes(&self, config: &Descriptor) -> Result<Vec<u8>> {
-        let target = config.digest.to_string();
-        if config.size > DOCUMENT_CAP {
-            return Err(self.untrue(format!("the config `{target}` is larger than 20 MiB")).into());
-        }
-        let bytes = retrying(self.patience, || {
-            let answer = self.call(self.request(Method::GET, "blobs", &target, None), &self.scope)?;
-            match answer.status {
-                200 => answer.read(config.size),
-                _ => Err(self.refusal(answer, "GET", &target)),
-            }
-        })?;
-        let sound =
-            bytes.filter(|bytes| Digest::of(bytes) == config.digest && bytes.len() as u64 == config.size);
-        Ok(sound.ok_or_else(|| self.untrue(format!("what it sends as `{target}` is something else")))?)
-    }
-
-    /// A config, understood.
-    pub(crate) fn config(&self, config: &Descriptor) -> Result<crate::oci::Config> {
-        let odd =
-            |error| self.untrue(format!("the config `{}` cannot be understood: {error}", config.digest));
-        Ok(serde_json::from_slice(&self.config_bytes(config)?).map_err(odd)?)
     }
 
     /// Stores a manifest or an index, under a tag or its digest.
@@ -428,16 +307,11 @@ fn speaks_tls(transport: &Transport, origin: &Origin) -> bool {
 }
 
 /// The digest that the answer announces, where it is one of ours.
-fn announced(answer: &Answer) -> Option<Digest> {
+pub(super) fn announced(answer: &Answer) -> Option<Digest> {
     answer.header("docker-content-digest")?.trim().parse().ok()
 }
 
-/// A media type without its parameters.
-fn bare_type(header: &str) -> String {
-    header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-/// Whether text can stand in an `Accept` header as a media type.
-fn is_type(text: &str) -> bool {
+/// Whether text can be a media type.
+pub(super) fn is_type(text: &str) -> bool {
     text.len() < 200 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/.+-_!#$&^".contains(&byte))
 }

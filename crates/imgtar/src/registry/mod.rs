@@ -10,6 +10,7 @@ mod auth;
 pub mod challenge;
 mod client;
 pub mod credentials;
+mod document;
 mod download;
 mod error;
 mod helper;
@@ -23,8 +24,9 @@ mod transport;
 mod upload;
 mod url;
 
-pub use client::{Client, Document, Purpose};
+pub use client::{Client, Purpose};
 pub use credentials::Credentials;
+pub use document::Document;
 pub use error::Error;
 pub use proxy::Proxies;
 pub use pull::{Pulled, pull};

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, HashSet};
 use jiff::Timestamp;
 use storekit::{Blobs, Descriptor, Digest, Entry, Key, Lease, Store};
 
-use super::client::{Client, Document, Purpose};
+use super::client::{Client, Purpose};
+use super::document::Document;
+use super::error::tame;
 use super::memory::Memory;
 use super::{Config, Error, Tally, download};
 use crate::error::Result;
@@ -127,7 +129,8 @@ pub(crate) fn choose(
 ) -> Result<Option<Descriptor>> {
     let nothing = |present: Vec<String>| {
         let (reference, wanted) = (reference.to_string(), wanted.to_string());
-        let present = if present.is_empty() { "none that is named".to_owned() } else { present.join(", ") };
+        let present =
+            if present.is_empty() { "none that is named".to_owned() } else { tame(&present.join(", ")) };
         Error::NoPlatform { reference, wanted, present }
     };
     if root.descriptor.is_index() {
@@ -293,7 +296,9 @@ impl Pull<'_> {
     fn fetch(&self, threads: usize) -> Result<Vec<Fetched>> {
         let mut parts: Vec<_> = self.parts.blobs.values().collect();
         parts.sort_by_key(|part| part.descriptor.size);
-        self.progress.expect(parts.iter().map(|part| part.descriptor.size).sum());
+        // What they announce is not known to be true, nor to make a sum.
+        let sizes = parts.iter().map(|part| part.descriptor.size);
+        self.progress.expect(sizes.fold(0, u64::saturating_add));
         parallel::map_with(threads, &parts, |part| self.fetch_one(part))
     }
 
@@ -350,7 +355,7 @@ impl Pull<'_> {
         let (found, named) = (Form::of(&head), Form::named(&descriptor.media_type));
         let unfit = |reason| Error::Unfit { reference: self.reference.to_string(), reason };
         if found != named && descriptor.media_type.contains(".tar") {
-            let media_type = super::error::tame(&descriptor.media_type);
+            let media_type = tame(&descriptor.media_type);
             return Err(unfit(format!("the layer `{digest}` is called `{media_type}` and is none")).into());
         }
         let whole = std::io::Read::chain(std::io::Cursor::new(head), reader);

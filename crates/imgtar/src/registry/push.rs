@@ -11,7 +11,8 @@ use serde::Serialize;
 use storekit::oci::Links;
 use storekit::{Blobs, Descriptor, Digest, Key, Store};
 
-use super::client::{Client, Document, Purpose};
+use super::client::{Client, Purpose};
+use super::document::Document;
 use super::memory::{Made, Memory};
 use super::{Config, Error, Tally, recode, upload};
 use crate::error::Result;

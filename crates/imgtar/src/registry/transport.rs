@@ -222,17 +222,28 @@ fn failure(url: &str, error: ureq::Error) -> Failure {
     match error {
         ureq::Error::Io(error) => match crate::error::unwrap_inner(error) {
             Ok(own) => Failure::Final(own),
+            Err(error) if tls(&error).is_some() => {
+                Failure::Final(unreachable(tls(&error).unwrap_or_default()).into())
+            }
             Err(error) if is_absent(error.kind()) => Failure::Absent(unreachable(error.to_string()).into()),
             Err(error) => cut(url, &error),
         },
         ureq::Error::Timeout(which) => Failure::passing(unreachable(format!("it stood still ({which:?})"))),
-        ureq::Error::Rustls(rustls::Error::InvalidCertificate(why)) => {
-            Failure::Final(unreachable(format!("its certificate is not trusted: {why:?}")).into())
-        }
         error @ (ureq::Error::HostNotFound
         | ureq::Error::LargeResponseHeader(..)
         | ureq::Error::BadUri(_)) => Failure::Final(unreachable(error.to_string()).into()),
         error => Failure::passing(unreachable(error.to_string())),
+    }
+}
+
+/// What is wrong with the TLS of the other side, where that is what failed.
+fn tls(error: &io::Error) -> Option<String> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(why) => Some(format!("its certificate is not trusted: {why:?}")),
+        rustls::Error::InvalidMessage(_) => {
+            Some("it does not speak TLS; `--plain-http` speaks with it in the clear".to_owned())
+        }
+        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use camino::Utf8PathBuf;
+use imgtar::Error;
 use imgtar::engine::{Engine, Kind};
 use imgtar::image::Stored;
 use imgtar::reference::Reference;
@@ -46,10 +47,7 @@ impl Job<'_> {
     pub(super) fn push(&self, args: &PushArgs) -> Result<Outcome> {
         let Some(store) = self.open()? else { return Ok(self.miss(&args.key)) };
         let options = Options { form: args.compress.form(), from: args.from.clone() };
-        for from in &options.from {
-            // It becomes a part of a URL.
-            format!("host.invalid/{from}").parse::<Reference>()?;
-        }
+        options.from.iter().try_for_each(|from| repository(from))?;
         let config = self.registries(&args.registry);
         let pushed = registry::push(&store, &config, &args.key, &args.reference, &options, &self.bar())?;
         let Some(pushed) = pushed else { return Ok(self.miss(&args.key)) };
@@ -166,6 +164,16 @@ impl Job<'_> {
             ..Config::default()
         }
     }
+}
+
+/// A repository's name becomes a part of a URL.
+fn repository(name: &str) -> Result<(), Error> {
+    let reference = format!("registry.invalid/{name}").parse::<Reference>();
+    if reference.is_ok_and(|reference| reference.repository() == name) {
+        return Ok(());
+    }
+    let message = format!("`--from {name}` names no repository");
+    Err(Error::Usage { message, help: "write it without registry and tag, such as `team/app`" })
 }
 
 fn told(tally: &Tally) -> String {

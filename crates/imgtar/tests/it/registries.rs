@@ -188,6 +188,7 @@ fn a_blob_that_another_repository_has_does_not_move() {
     let told = other.run(&format!("push k {}/three:1 --from two --json", registry.host)).ok().json();
     assert_eq!((number(&told, "moved_blobs"), number(&told, "mounted_blobs")), (0, 3), "{told}");
     other.run(&format!("push k {}/four:1 --from ../x", registry.host)).code(2);
+    other.run(&format!("push k {}/four:1 --from two:1", registry.host)).code(2).says("names no repository");
 }
 
 #[test]
@@ -209,7 +210,8 @@ fn a_registry_with_tls_and_a_password() {
     session.write("scoped.json", format!(r#"{{"auths":{{"{host}/team":{{"auth":"{good}"}}}}}}"#));
     session.write("broken.json", "{");
 
-    session.run(&format!("push k {there}")).code(2).says("certificate");
+    session.run(&format!("push k {there}")).code(2).says("its certificate is not trusted");
+    session.run(&format!("has --remote {there} --plain-http")).code(2);
     run(&format!("push k {there}"), "none.json").code(2).says("docker login");
     let refused = run(&format!("push k {there}"), "bad.json").code(2).says("does not let you push");
     assert!(!refused.stderr.contains("wrong"), "{}", refused.stderr);
@@ -250,6 +252,25 @@ fn docker_pulls_what_was_pushed_with_gzip() {
     assert_eq!(found, id(&[&layers[0], &layers[1]]));
     assert_eq!(resolved, told);
     session.run("resolve no-such-image-anywhere:1 --engine docker").code(1);
+}
+
+#[test]
+fn imgtars_own_registry_takes_and_gives_the_same() {
+    let (session, there, other) = (Session::new(), Session::new(), Session::new());
+    let (id, registry) = (saved(&session), there.serve(""));
+    let name = format!("{}/team/app:1", registry.address);
+    session.run(&format!("push k {name}")).ok();
+    session.run(&format!("push k {name} --json")).ok().says("0B in 0 blobs moved");
+    other.run(&format!("pull {name} --key k")).ok();
+    assert_eq!((other.ids("k"), digest(&other, "k")), (vec![id], digest(&session, "k")));
+    let (archive, index, _) = crate::archives::platforms();
+    session.feed("import several", &archive).ok();
+    session.run(&format!("push several {}/app:all", registry.address)).ok();
+    other.run(&format!("pull {}/app:all --key all", registry.address)).ok();
+    assert_eq!(other.run("info all --manifest").ok().text(), index);
+    session.run(&format!("push several {}/app:zstd --compress zstd", registry.address)).ok();
+    other.run("verify").ok();
+    there.run("verify").ok();
 }
 
 #[test]

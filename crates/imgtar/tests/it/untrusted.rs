@@ -305,6 +305,47 @@ fn documents_that_lie_are_refused() {
 }
 
 #[test]
+fn sizes_beyond_all_sums_are_refused() {
+    let (one, two) = (layer("a", "b"), layer("c", "d"));
+    let mut document = manifest(&[&one, &two], &[("", &one), ("", &two)]);
+    for at in 0..2 {
+        document["layers"][at]["size"] = json!(u64::MAX);
+    }
+    let fake = Fake::start(|_| None);
+    fake.image("other", &[&one, &two]);
+    fake.manifest("1", MANIFEST, &document);
+    refused(&Session::new(), &fake, "and has not");
+}
+
+#[test]
+fn one_blob_in_two_sizes_is_refused() {
+    let plain = layer("a", "b");
+    let mut document = manifest(&[&plain, &plain], &[("", &plain), ("", &plain)]);
+    document["layers"][1]["size"] = json!(1);
+    let fake = Fake::start(|_| None);
+    fake.blob(config(&[&plain, &plain]).to_string().as_bytes());
+    fake.blob(&plain);
+    fake.manifest("1", MANIFEST, &document);
+    refused(&Session::new(), &fake, "in two ways");
+}
+
+#[test]
+fn a_strangers_words_reach_no_terminal() {
+    let evil = "\u{1b}]0;evil\u{7}\u{1b}[31m";
+    let listed = json!({ "mediaType": MANIFEST, "digest": Digest::of(b"x"), "size": 1,
+        "platform": { "os": evil, "architecture": evil } });
+    let fake = Fake::start(|_| None);
+    fake.manifest("1", INDEX, &json!({ "schemaVersion": 2, "manifests": [listed] }));
+    fake.manifest("2", MANIFEST, &json!({ "schemaVersion": 2, "config": evil, "layers": [] }));
+    fake.manifest("3", "application/x", &json!({ "mediaType": evil, "layers": [] }));
+    let session = Session::new();
+    for words in ["app:1 --platform linux/amd64", "app:1", "app:2", "app:3"] {
+        let run = session.run(&format!("pull {}/{words}", fake.host)).code(2);
+        assert!(!run.stderr.contains('\x1b') && !run.stderr.contains('\x07'), "{:?}", run.stderr);
+    }
+}
+
+#[test]
 fn a_manifest_by_digest_must_hash_to_it() {
     let fake = Fake::start(|asked| {
         let lie = Reply::new(200)
