@@ -6,10 +6,12 @@
 pub mod daemon;
 pub mod mount;
 pub mod parts;
+pub mod server;
 pub mod session;
 pub mod tools;
 
 pub use daemon::Daemon;
 pub use mount::Mount;
 pub use parts::{Part, have, not_run};
+pub use server::Server;
 pub use session::{Ran, Session};

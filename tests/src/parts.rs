@@ -28,6 +28,14 @@ pub enum Part {
     Git,
     /// The right to mount a file system.
     Mount,
+    /// node, of a version that has a fetch of its own.
+    Node,
+    /// The public suite of tests for HTTP caches, with the package `undici` beside it.
+    CacheTests,
+    /// Prometheus' own parser for Python.
+    Prometheus,
+    /// curl.
+    Curl,
     /// A root file system as a tar, named by `LARDER_TEST_BASE` or made by `.ci/run`.
     Base,
 }
@@ -70,15 +78,30 @@ pub fn not_run(reason: &str) {
     }
 }
 
+/// The folders with editions of the public suite of tests for HTTP caches: a checkout of its repository, named by
+/// `LARDER_CACHE_TESTS`, and the package that `.ci/run` installs.
+#[must_use]
+pub fn cache_tests() -> Vec<Utf8PathBuf> {
+    let checkout = env::var("LARDER_CACHE_TESTS").ok().map(Utf8PathBuf::from);
+    let package = cache().map(|folder| folder.join("node/node_modules/http-cache-tests"));
+    let is_there = |folder: &Utf8PathBuf| folder.join("tests/index.mjs").is_file();
+    checkout.into_iter().chain(package).filter(is_there).collect()
+}
+
+/// Where `.ci/run` keeps what it made or fetched.
+fn cache() -> Option<Utf8PathBuf> {
+    let home = || env::var("HOME").map(|home| format!("{home}/.cache"));
+    let cache = env::var("XDG_CACHE_HOME").or_else(|_| home()).ok()?;
+    Some(Utf8PathBuf::from(cache).join("larder-ci"))
+}
+
 /// The tar of a root file system, if there is one.
 #[must_use]
 pub fn base() -> Option<Utf8PathBuf> {
     if let Ok(path) = env::var("LARDER_TEST_BASE") {
         return Some(path.into());
     }
-    let cache =
-        env::var("XDG_CACHE_HOME").or_else(|_| env::var("HOME").map(|home| format!("{home}/.cache"))).ok()?;
-    let folder = Utf8PathBuf::from(cache).join("larder-ci");
+    let folder = cache()?;
     let mut tars: Vec<_> =
         folder.read_dir_utf8().ok()?.flatten().map(camino::Utf8DirEntry::into_path).collect();
     tars.retain(|path| path.extension() == Some("tar"));
@@ -97,6 +120,10 @@ impl Part {
             Self::Git => succeeds("git", &["--version"]),
             // A mount name space of its own: what is tried leaves no trace.
             Self::Mount => is_root() && succeeds("unshare", &["-m", "mount", "-t", "tmpfs", "none", "/mnt"]),
+            Self::Node => succeeds("node", &["-e", "fetch.name"]),
+            Self::Prometheus => succeeds("python3", &["-c", "import prometheus_client.parser"]),
+            Self::Curl => succeeds("curl", &["--version"]),
+            Self::CacheTests => !cache_tests().is_empty(),
             Self::Base => base().is_some_and(|path| File::open(path).is_ok()),
         }
     }
@@ -112,6 +139,10 @@ impl fmt::Display for Part {
             Self::B3sum => "`b3sum`",
             Self::Git => "`git`",
             Self::Mount => "the right to mount",
+            Self::Node => "`node` 18 or newer",
+            Self::Prometheus => "the Python package `prometheus_client`",
+            Self::Curl => "`curl`",
+            Self::CacheTests => "the npm package `http-cache-tests`, as `.ci/run` installs it",
             Self::Base => "a base image's tar in `LARDER_TEST_BASE`",
         })
     }

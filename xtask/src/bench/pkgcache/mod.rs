@@ -1,0 +1,159 @@
+//! pkgcache against nginx's `proxy_cache` and a Python index cache: hits, misses, memory, idle connections, readiness.
+//!
+//! All on one machine over the loopback, the load generator too: the ratios say how much a server does with what is left.
+//! Nothing here measures a network or a disk.
+
+mod client;
+mod crowd;
+mod figures;
+mod servers;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use camino::Utf8Path;
+use storekit::Outcome;
+
+use super::{inputs, lost, machine, say};
+use crate::command::Cmd;
+use crate::runner::{RunError, Runner};
+use crate::tools::Tools;
+use client::{Client, median};
+use figures::{Figure, Figures, Limit};
+use servers::{Server, Servers};
+
+/// Rounds of each race; each contender has its turn in each.
+const ROUNDS: usize = 3;
+/// Unlike downloads whose first byte is waited for.
+const DOWNLOADS: usize = 300;
+/// Megabytes that the server may have, whatever it serves.
+const MEMORY: f64 = 30.0;
+
+/// The files of the origin, and their sizes in KiB.
+const FILES: [(&str, u64); 3] =
+    [("bench-1.0-py3-none-any.whl", 10), ("medium", 1 << 10), ("large", 64 << 10)];
+const SMALL: &str = FILES[0].0;
+const LARGE: &str = FILES[2].0;
+
+/// Measures, and prints the figures. `No` where a limit was missed.
+pub(super) fn bench(
+    tools: &Tools,
+    runner: &Runner,
+    folder: &Utf8Path,
+    out: &mut impl Write,
+) -> Result<Outcome, RunError> {
+    writeln!(out, "{}\n", machine(runner)).map_err(lost)?;
+    say("writing the origin's files and starting the servers");
+    files(folder).map_err(lost)?;
+    let servers = Servers::start(tools, runner, folder)?;
+    let mut within = true;
+    let mut show = |figures: Figures| {
+        within &= figures.is_within();
+        writeln!(out, "{figures}").and_then(|()| out.flush()).map_err(lost)
+    };
+    for (file, kibibytes) in FILES {
+        show(hits(runner, &servers, file, kibibytes)?)?;
+    }
+    show(first_bytes(&servers).map_err(lost)?)?;
+    for (place, limit) in [("limited/", Some(0.95)), ("", None)] {
+        show(throughput(&servers, place, limit).map_err(lost)?)?;
+    }
+    show(memory(&servers))?;
+    drop(servers);
+    show(crowd::idle(tools, runner, folder)?)?;
+    show(crowd::ready(tools, runner, folder)?)?;
+    Ok(Outcome::from_bool(within))
+}
+
+/// What the origin has.
+fn files(folder: &Utf8Path) -> io::Result<()> {
+    let root = folder.join("origin");
+    let index = root.join("simple/bench");
+    std::fs::create_dir_all(&index)?;
+    let link = format!("<!DOCTYPE html><html><body><a href=\"/{SMALL}\">{SMALL}</a></body></html>\n");
+    std::fs::File::create(index.join("index.html"))?.write_all(link.as_bytes())?;
+    FILES.iter().try_for_each(|(file, kibibytes)| inputs::file(&root.join(file), kibibytes << 10))
+}
+
+/// One file again and again, over 16 connections.
+fn hits(runner: &Runner, servers: &Servers, file: &str, kibibytes: u64) -> Result<Figures, RunError> {
+    let small = file == SMALL;
+    let unit = if small { "requests/s" } else { "MB/s" };
+    let title = format!("hits, {kibibytes} KiB, wrk -t1 -c16");
+    let contenders: Vec<&Server> = servers.caches().filter(|server| small || !server.is_index).collect();
+    let mut figures = Figures::new(title, unit);
+    let mut rates = vec![Vec::new(); contenders.len()];
+    for _ in 0..ROUNDS {
+        for (server, rates) in contenders.iter().zip(&mut rates) {
+            let url = format!("{}{}", server.url(), server.path(file));
+            let (_, text) = runner.ask(&Cmd::new("wrk").args(["-t1", "-c16", "-d3s"]).arg(url))?;
+            let told = client::wrk(&String::from_utf8_lossy(&text));
+            rates.extend(told.map(|(requests, bytes)| if small { requests } else { bytes / 1e6 }));
+        }
+    }
+    for (server, rates) in contenders.iter().zip(rates) {
+        let limit = match (server.is_index, small) {
+            (true, _) => 10.0,
+            (false, true) => 1.0,
+            (false, false) => 0.8,
+        };
+        figures.add(Figure::new(server.name, rates).limit(Limit::AtLeast(limit)));
+    }
+    Ok(figures)
+}
+
+/// How long the first byte of what is not stored takes.
+fn first_bytes(servers: &Servers) -> io::Result<Figures> {
+    let mut figures = Figures::new(format!("first byte of {DOWNLOADS} misses, 10 KiB"), "ms");
+    let contenders = [&servers.pkgcache, &servers.origin];
+    let mut clients = contenders.map(|server| Client::connect(server.authority()));
+    let mut times = [Vec::new(), Vec::new()];
+    for number in 0..DOWNLOADS {
+        for (client, times) in clients.iter_mut().zip(&mut times) {
+            let client = client.as_mut().map_err(|error| io::Error::other(error.to_string()))?;
+            times.push(client.get(&format!("/{SMALL}?{number}"))?.first.as_secs_f64() * 1e3);
+        }
+    }
+    let added = median(&times[0]).zip(median(&times[1])).map(|(through, direct)| through - direct);
+    let [through, direct] = times;
+    figures.add(Figure::new("pkgcache", through));
+    figures.add(Figure::new("directly", direct));
+    figures.add(Figure::new("added", added.into_iter().collect()).limit(Limit::AtMost(1.0)));
+    Ok(figures)
+}
+
+/// How fast one download of what is not stored is.
+fn throughput(servers: &Servers, place: &str, limit: Option<f64>) -> io::Result<Figures> {
+    let link = if place.is_empty() { "as fast as it goes" } else { "over a link of 1 Gbit/s" };
+    let mut figures = Figures::new(format!("misses, 64 MiB, {link}"), "MB/s");
+    let contenders = [&servers.pkgcache, &servers.origin];
+    let mut rates = [Vec::new(), Vec::new()];
+    for number in 0..ROUNDS {
+        for (server, rates) in contenders.iter().zip(&mut rates) {
+            let got = Client::connect(server.authority())?.get(&format!("/{place}{LARGE}?{number}"))?;
+            rates.push(megabytes(got.bytes) / got.whole.max(Duration::from_nanos(1)).as_secs_f64());
+        }
+    }
+    let [through, direct] = rates;
+    figures.add(Figure::new("pkgcache", through));
+    let direct = Figure::new("directly", direct);
+    figures.add(match limit {
+        Some(limit) => direct.limit(Limit::AtLeast(limit)),
+        None => direct,
+    });
+    Ok(figures)
+}
+
+/// The most that the server ever had, after all that.
+fn memory(servers: &Servers) -> Figures {
+    let mut figures = Figures::new("most memory, after all the above".to_owned(), "MB");
+    let peak = servers.pkgcache.memory("VmHWM:").map(megabytes);
+    figures.add(Figure::new("pkgcache", peak.into_iter().collect()).limit(Limit::AtMost(MEMORY)));
+    figures
+}
+
+/// Bytes as megabytes.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
