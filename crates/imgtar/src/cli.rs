@@ -150,12 +150,16 @@ pub(crate) enum Command {
         #[command(flatten)]
         engine: EngineArgs,
     },
+    /// Make a store; with `--lfs` one that is kept in a git repository
+    Init(crate::initing::InitArgs),
     /// Take files out of an image, without an engine
     Extract(crate::extracting::ExtractArgs),
     /// Tell by the exit code whether an image is stored: 0 yes, 1 no, 3 yes but blobs are missing
     ///
     /// Looks at documents and sizes, not at the bytes of layers: `verify` does. With `--remote`, registries are asked
     /// whether they have the images: 0 all of them, 1 not all.
+    /// In a repository whose blobs Git LFS has not fetched, every command that needs them ends with 2 and names the
+    /// command that fetches them.
     Has {
         /// The image's key
         #[arg(required_unless_present = "remote")]

@@ -228,6 +228,22 @@ pub enum Error {
         /// What it is.
         kind: String,
     },
+    /// A store that is to be kept in a repository lies in none.
+    #[error("`{path}` is in no git repository")]
+    #[diagnostic(code(imgtar::no_repository), help("name a folder in one, or make one with `git init`"))]
+    NoRepository {
+        /// The store's folder.
+        path: Utf8PathBuf,
+    },
+    /// A store that is to be kept in a repository is ignored by it.
+    #[error("git ignores `{path}`, because of `{rule}`")]
+    #[diagnostic(code(imgtar::ignored), help("take that line out, or name another folder"))]
+    Ignored {
+        /// The store's folder.
+        path: Utf8PathBuf,
+        /// The file, the line, and the pattern.
+        rule: String,
+    },
     /// A flag's value that cannot be used.
     #[error("{message}")]
     #[diagnostic(code(imgtar::usage), help("{help}"))]

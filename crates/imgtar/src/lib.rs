@@ -8,6 +8,7 @@
 //! - [`engine`], [`save`], [`load`], [`thin`]: from and to an engine, through its own command, what it lacks.
 //! - [`serve`]: the store as a registry.
 //! - [`reference`], [`registry`]: to and from any OCI registry.
+//! - [`repository`]: a store that git keeps.
 //! - [`pack`]: an image from a folder or a tar.
 //!
 //! Deliberately absent: the terminal, the environment, command-line flags; unpacking to disk, but for what is extracted.
@@ -34,6 +35,7 @@ pub mod path;
 pub mod progress;
 pub mod reference;
 pub mod registry;
+pub mod repository;
 pub mod resolve;
 pub mod save;
 pub mod serve;

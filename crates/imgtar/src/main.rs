@@ -4,6 +4,7 @@ mod bar;
 mod cli;
 mod disks;
 mod extracting;
+mod initing;
 mod run;
 mod view;
 

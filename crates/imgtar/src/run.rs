@@ -97,6 +97,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<Outcome> {
             job.load(&key, &Wanted { names, platform }, &engine)
         }
         Command::Extract(args) => job.extract(&args),
+        Command::Init(args) => job.init(args),
         Command::Has { key: Some(key), .. } => job.has(&key),
         Command::Has { key: None, remote, registry } => job.has_remote(&remote, &registry),
         Command::Push(args) => job.push(&args),

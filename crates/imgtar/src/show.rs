@@ -7,7 +7,7 @@ use serde::Serialize;
 use storekit::{Digest, Images, Key};
 
 use crate::disk::Disk;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::{Image, Stored};
 
 /// A key, as `ls --json` prints it.
@@ -38,6 +38,9 @@ pub struct Row {
     /// What is wrong with it, if anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Whether that is only that Git LFS has not fetched its blobs.
+    #[serde(skip)]
+    pub not_fetched: bool,
 }
 
 /// A disk image.
@@ -119,12 +122,16 @@ pub fn list(images: &Images) -> Result<Vec<Row>> {
             build_seconds: entry.build_seconds,
             disk: None,
             problem: None,
+            not_fetched: false,
         };
         let filled = Stored::open(images, key)
             .and_then(|stored| stored.map(|stored| filled(empty.clone(), images, &stored)).transpose());
         match filled {
             Ok(row) => rows.extend(row),
-            Err(error) => rows.push(Row { problem: Some(error.to_string()), ..empty }),
+            Err(error) => {
+                let not_fetched = matches!(error, Error::Store(storekit::Error::NotFetched { .. }));
+                rows.push(Row { problem: Some(error.to_string()), not_fetched, ..empty });
+            }
         }
     }
     Ok(rows)
@@ -176,6 +183,7 @@ pub fn info(images: &Images, key: &Key) -> Result<Option<Info>> {
         build_seconds: stored.entry.build_seconds,
         disk: None,
         problem: None,
+        not_fetched: false,
     };
     let media_type = stored.entry.descriptor.media_type.clone();
     Ok(Some(Info {

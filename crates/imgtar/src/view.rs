@@ -152,6 +152,7 @@ pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
 
 fn cells(row: &Row) -> [String; 7] {
     let image = match (&row.problem, &row.disk, row.ids.as_slice()) {
+        (Some(_), ..) if row.not_fetched => "not fetched".to_owned(),
         (Some(_), ..) => "damaged".to_owned(),
         (None, Some(disk), _) => format!("{} disk", disk.format),
         (None, None, [id]) => id.short(),

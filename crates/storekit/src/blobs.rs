@@ -14,6 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{At, Error, Result};
+use crate::lfs;
 use crate::lock::{self, PATIENCE};
 use crate::replace::{self, Durability, Staged};
 use crate::trash::Trash;
@@ -167,7 +168,8 @@ impl Blobs {
         let Some(lease) = self.lease(digest)? else { return Ok(None) };
         match self.verify(digest) {
             Ok(()) => Ok(Some(lease)),
-            Err(Error::Damaged { .. } | Error::Missing { .. }) => Ok(None),
+            // The pointer of Git LFS gives way to the blob itself.
+            Err(Error::Damaged { .. } | Error::Missing { .. } | Error::NotFetched { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -213,8 +215,7 @@ impl Blobs {
         if found == *digest {
             return Ok(bytes);
         }
-        self.move_aside(digest)?;
-        Err(Error::Damaged { digest: *digest, found })
+        Err(self.unsound(digest, found)?)
     }
 
     /// Reads the blob through and compares. A damaged one is moved aside.
@@ -237,12 +238,30 @@ impl Blobs {
         Ok(replace::names(&self.folder)?.iter().filter_map(|name| Digest::from_hex(name)).collect())
     }
 
-    /// Moves a damaged blob out of the way, to where nobody takes it for sound.
+    /// Moves a damaged blob out of the way, to where nobody takes it for sound. The pointer of Git LFS stays: it says
+    /// where the blob can be had.
     ///
     /// # Errors
     /// I/O errors; a blob that is gone, or a store that cannot be written to, is none.
     pub fn move_aside(&self, digest: &Digest) -> Result<()> {
+        if self.is_pointer(digest) {
+            return Ok(());
+        }
         self.trash.move_aside(&self.path(digest))
+    }
+
+    /// What is wrong with a blob whose bytes hash to `found`. A damaged one is moved aside.
+    fn unsound(&self, digest: &Digest, found: Digest) -> Result<Error> {
+        if self.is_pointer(digest) {
+            return Ok(Error::NotFetched { digest: *digest, command: lfs::fetch_command(&self.folder) });
+        }
+        self.move_aside(digest)?;
+        Ok(Error::Damaged { digest: *digest, found })
+    }
+
+    fn is_pointer(&self, digest: &Digest) -> bool {
+        let bytes = replace::read_capped(&self.path(digest), lfs::POINTER_CAP as u64);
+        bytes.is_ok_and(|bytes| bytes.is_some_and(|bytes| lfs::is_pointer(&bytes, digest)))
     }
 
     /// Moves the blob to the trash unless somebody leases it. The caller holds the store exclusively.
@@ -365,8 +384,7 @@ impl VerifiedReader {
         if found == self.expected {
             return Ok(());
         }
-        self.blobs.move_aside(&self.expected)?;
-        Err(Error::Damaged { digest: self.expected, found }.into())
+        Err(self.blobs.unsound(&self.expected, found)?.into())
     }
 }
 

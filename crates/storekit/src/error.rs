@@ -82,6 +82,15 @@ pub enum Error {
         /// The digest of what is there.
         found: Digest,
     },
+    /// A blob of a store in a repository whose content Git LFS has not fetched yet. That is no damage.
+    #[error("the blob `{digest}` was not fetched: Git LFS's pointer stands in its place")]
+    #[diagnostic(code(storekit::lfs::not_fetched), help("`{command}` in the repository fetches it"))]
+    NotFetched {
+        /// The digest that names the blob.
+        digest: Digest,
+        /// What fetches it.
+        command: String,
+    },
     /// A blob that an entry needs and that is not there.
     #[error("the blob `{digest}` is missing from `{path}`")]
     #[diagnostic(

@@ -12,6 +12,7 @@ pub mod events;
 pub mod images;
 mod index;
 pub mod key;
+pub mod lfs;
 pub mod lock;
 pub mod oci;
 pub mod outcome;

@@ -84,7 +84,7 @@ impl Walker {
             return Err(Error::BadDocument { digest, reason: format!("it nests more than {DEPTH} deep") });
         }
         let children = match self.children(digest) {
-            Err(Error::Damaged { .. } | Error::Missing { .. }) => {
+            Err(Error::Damaged { .. } | Error::Missing { .. } | Error::NotFetched { .. }) => {
                 reach.present.remove(&digest);
                 reach.lack(descriptor);
                 return Ok(());

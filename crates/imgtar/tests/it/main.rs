@@ -13,6 +13,7 @@ mod packing;
 mod registries;
 mod registry;
 mod remotes;
+mod repository;
 mod serving;
 mod serving_engines;
 mod session;

@@ -5,9 +5,9 @@ use std::fs;
 
 use crate::session::Session;
 
-const COMMANDS: [&str; 18] = [
-    "", "import", "export", "save", "load", "extract", "has", "ls", "info", "tag", "rm", "verify", "serve",
-    "pack", "push", "pull", "resolve", "help",
+const COMMANDS: [&str; 19] = [
+    "", "import", "export", "save", "load", "init", "extract", "has", "ls", "info", "tag", "rm", "verify",
+    "serve", "pack", "push", "pull", "resolve", "help",
 ];
 
 #[test]
