@@ -11,11 +11,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use crate::flight::Growing;
 use crate::meter::Meter;
+use crate::spill::Rest;
 
 /// What is read from a file at once, at most.
 const READ: u64 = 128 << 10;
@@ -35,6 +37,8 @@ pub enum End {
     /// More may come.
     #[default]
     Growing,
+    /// The file is at its end, and the rest comes past it.
+    Spilling,
     /// It is whole.
     Whole,
     /// It will never be.
@@ -42,10 +46,13 @@ pub enum End {
 }
 
 /// A file to read from.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Source {
     file: Arc<File>,
     growth: Option<watch::Receiver<Progress>>,
+    rest: Option<mpsc::Receiver<Rest>>,
+    /// Bytes that came past the file, and where they begin in the body.
+    past: (u64, Bytes),
     /// Whether the last byte at hand is kept until all is there and found right.
     hold_back: bool,
 }
@@ -54,13 +61,19 @@ impl Source {
     /// A file that is whole.
     #[must_use]
     pub fn whole(file: Arc<File>) -> Self {
-        Self { file, growth: None, hold_back: false }
+        Self { file, growth: None, rest: None, past: (0, Bytes::new()), hold_back: false }
     }
 
-    /// A file that grows.
+    /// A file that grows. `None` where its beginning cannot be had any more.
     #[must_use]
-    pub fn growing(file: Arc<File>, growth: watch::Receiver<Progress>, hold_back: bool) -> Self {
-        Self { file, growth: Some(growth), hold_back }
+    pub fn growing(growing: &Growing) -> Option<Self> {
+        let rest = growing.readers.attach()?;
+        Some(Self {
+            growth: Some(growing.progress.clone()),
+            rest: Some(rest),
+            hold_back: growing.announced.is_some(),
+            ..Self::whole(Arc::clone(&growing.file))
+        })
     }
 
     /// Waits until there is something at `position`, and reads it. `None` at the end of the file.
@@ -73,7 +86,8 @@ impl Source {
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the upstream broke off"));
                 }
                 End::Whole if position >= written => return Ok(None),
-                End::Whole => written,
+                End::Spilling if position >= written => return self.read_past(written, position, last).await,
+                End::Whole | End::Spilling => written,
                 End::Growing => written.saturating_sub(u64::from(self.hold_back)),
             };
             if position < visible {
@@ -82,6 +96,30 @@ impl Source {
             growth.changed().await.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
         };
         self.cut(position, visible).map(Some)
+    }
+
+    /// Reads what comes past the end of the file, which is at `written`.
+    async fn read_past(&mut self, written: u64, position: u64, last: u64) -> io::Result<Option<Bytes>> {
+        let broken = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let (start, bytes) = &mut self.past;
+        *start = written.max(*start);
+        loop {
+            let skip =
+                usize::try_from(position.checked_sub(*start).ok_or_else(broken)?).unwrap_or(usize::MAX);
+            if skip < bytes.len() {
+                let wanted = usize::try_from(last - position).unwrap_or(usize::MAX);
+                bytes.advance(skip);
+                let taken = bytes.split_to(wanted.min(bytes.len()));
+                *start = position + taken.len() as u64;
+                return Ok(Some(taken));
+            }
+            *start += bytes.len() as u64;
+            *bytes = match self.rest.as_mut().ok_or_else(broken)?.recv().await {
+                Some(Rest::Bytes(bytes)) => bytes,
+                Some(Rest::End) => return Ok(None),
+                None => return Err(broken()),
+            };
+        }
     }
 
     fn cut(&self, position: u64, end: u64) -> io::Result<Bytes> {

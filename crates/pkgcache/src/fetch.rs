@@ -1,28 +1,21 @@
 //! Asks an upstream for a URL and stores the answer, beside whoever waits for it.
 //!
-//! An answer that breaks off is taken up where it ended, if the upstream promises (by a strong tag) that the rest
-//! belongs to the same bytes. What cannot be completed, or is not what it was announced as, is not stored.
+//! What comes as a body is [`crate::download`]'s.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, ETAG, HeaderValue, IF_RANGE, LOCATION, RANGE, VIA,
-};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LOCATION, VIA};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Either, Full};
+use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
-use storekit::{BodyWriter, Digest, Lease, PackageEntry, PackageKey};
-use tokio::sync::watch;
+use storekit::{Lease, PackageEntry, PackageKey};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
 use crate::answer::Answer;
-use crate::body::{End, Progress};
 use crate::cache::{self, Cache};
 use crate::classify::Class;
-use crate::flight::{Flight, Growing, Stage, Trouble};
+use crate::download::Download;
+use crate::flight::{Flight, Stage, Trouble};
 use crate::guard::Wire;
 use crate::log;
 use crate::meter::add;
@@ -30,15 +23,12 @@ use crate::rules::age::Times;
 use crate::rules::conditional;
 use crate::rules::invalidate::{is_same_origin, resolve};
 use crate::rules::policy::Policy;
-use crate::rules::range::parse_content_range;
 use crate::rules::reuse::{self, Failure};
 use crate::rules::storable::{self, Sharing};
 use crate::shelf::Shelved;
 use crate::target::Target;
 use crate::upstream::{Outgoing, Route, SendError};
 
-/// A broken answer is taken up so many times in a row without a byte.
-const RESUMES: u32 = 3;
 /// A redirect is followed so many times.
 const HOPS: usize = 10;
 
@@ -97,7 +87,11 @@ async fn answer(cache: &Cache, ask: &Ask) -> Result<Response<Incoming>, SendErro
 }
 
 /// Sends the request, and follows redirects where that is set.
-async fn follow(cache: &Cache, ask: &Ask, conditions: &HeaderMap) -> Result<Response<Incoming>, SendError> {
+pub(crate) async fn follow(
+    cache: &Cache,
+    ask: &Ask,
+    conditions: &HeaderMap,
+) -> Result<Response<Incoming>, SendError> {
     let mut headers = ask.headers.clone();
     headers.extend(conditions.clone());
     let mut url = ask.target.url.clone();
@@ -198,7 +192,7 @@ async fn settle(
     }
 }
 
-fn unstored(cache: &Cache, ask: &Ask, error: &dyn std::fmt::Display) {
+pub(crate) fn unstored(cache: &Cache, ask: &Ask, error: &dyn std::fmt::Display) {
     add(&cache.counts.unstored, 1);
     log::warning(&format!("{} could not be stored: {error}", ask.target.url));
 }
@@ -216,7 +210,7 @@ async fn refresh(cache: &Arc<Cache>, ask: &Ask, stored: &Shelved, answer: Answer
     commit(cache, ask, Vec::new(), change).await;
 }
 
-async fn commit(
+pub(crate) async fn commit(
     cache: &Arc<Cache>,
     ask: &Ask,
     leases: Vec<Lease>,
@@ -235,175 +229,6 @@ async fn commit(
         Ok(Ok(())) => {}
         Ok(Err(error)) => unstored(cache, ask, &error),
         Err(error) => unstored(cache, ask, &error),
-    }
-}
-
-/// An answer on its way into the store.
-struct Download<'a> {
-    cache: &'a Arc<Cache>,
-    flight: &'a Arc<Flight>,
-    ask: &'a Ask,
-    growing: Arc<Growing>,
-    progress: watch::Sender<Progress>,
-    writer: BodyWriter,
-    tag: Option<HeaderValue>,
-}
-
-/// Why a body did not come to its end.
-enum Broken {
-    /// The upstream broke off; it may be taken up.
-    Upstream(String),
-    /// The disk.
-    Disk(crate::error::Error),
-    /// More than was announced, or than is allowed.
-    TooLarge,
-}
-
-impl<'a> Download<'a> {
-    fn new(
-        cache: &'a Arc<Cache>,
-        flight: &'a Arc<Flight>,
-        ask: &'a Ask,
-        response: &Response<Incoming>,
-        times: Times,
-        writer: BodyWriter,
-    ) -> Self {
-        let (progress, receiver) = watch::channel(Progress::default());
-        let growing = Arc::new(Growing {
-            answer: Answer::new(response.status(), response.headers(), &ask.headers, times),
-            total: response.body().size_hint().exact(),
-            announced: ask.class.announced,
-            file: writer.file(),
-            progress: receiver,
-        });
-        let tag = conditional::strong_tag(response.headers()).cloned();
-        Self { cache, flight, ask, growing, progress, writer, tag }
-    }
-
-    async fn run(mut self, body: Incoming) {
-        self.flight.reach(Stage::Growing(Arc::clone(&self.growing)));
-        match self.receive(body).await {
-            Ok(()) => self.finish().await,
-            Err(Broken::Upstream(why)) => self.give_up(&why),
-            Err(Broken::Disk(error)) => self.give_up(&error.to_string()),
-            Err(Broken::TooLarge) => self.give_up("it is larger than announced or allowed"),
-        }
-    }
-
-    fn give_up(&self, why: &str) {
-        log::warning(&format!("{} was not stored: {why}", self.ask.target.url));
-        self.end(End::Broken);
-    }
-
-    fn end(&self, end: End) {
-        self.progress.send_replace(Progress { written: self.writer.size(), end });
-    }
-
-    /// The whole body, taken up where it breaks off.
-    async fn receive(&mut self, mut body: Incoming) -> Result<(), Broken> {
-        let mut fruitless = 0;
-        loop {
-            let before = self.writer.size();
-            match self.read(&mut body).await {
-                Err(Broken::Upstream(why)) => {
-                    fruitless = if self.writer.size() > before { 1 } else { fruitless + 1 };
-                    body = self.resume(why, fruitless).await?;
-                }
-                done => return done,
-            }
-        }
-    }
-
-    async fn read(&mut self, body: &mut Incoming) -> Result<(), Broken> {
-        loop {
-            let patience = self.ask.route.limits.answer;
-            let frame = timeout(patience, body.frame()).await;
-            let frame =
-                frame.map_err(|_| Broken::Upstream(format!("nothing came for {} s", patience.as_secs())))?;
-            match frame {
-                None => break,
-                Some(Err(error)) => return Err(Broken::Upstream(error.to_string())),
-                Some(Ok(frame)) => self.take(frame.data_ref())?,
-            }
-        }
-        let short = self.growing.total.is_some_and(|total| self.writer.size() < total);
-        if short { Err(Broken::Upstream("the body ended too soon".to_owned())) } else { Ok(()) }
-    }
-
-    fn take(&mut self, data: Option<&Bytes>) -> Result<(), Broken> {
-        let Some(data) = data else { return Ok(()) };
-        let size = self.writer.size() + data.len() as u64;
-        if size > self.growing.total.unwrap_or(self.ask.route.limits.object) {
-            return Err(Broken::TooLarge);
-        }
-        self.writer.write(data).map_err(|error| Broken::Disk(error.into()))?;
-        add(&self.cache.counts.fetched_bytes, data.len() as u64);
-        self.end(End::Growing);
-        Ok(())
-    }
-
-    /// Asks for the rest, if it is sure to be the rest of the same.
-    async fn resume(&self, why: String, fruitless: u32) -> Result<Incoming, Broken> {
-        let (Some(tag), Some(total)) = (&self.tag, self.growing.total) else {
-            return Err(Broken::Upstream(why));
-        };
-        let from = self.writer.size();
-        if fruitless > RESUMES || from == 0 {
-            return Err(Broken::Upstream(why));
-        }
-        tokio::time::sleep(Duration::from_millis(50 * u64::from(fruitless))).await;
-        let mut conditions = HeaderMap::new();
-        conditions.insert(IF_RANGE, tag.clone());
-        conditions.extend(HeaderValue::from_str(&format!("bytes={from}-")).ok().map(|range| (RANGE, range)));
-        let response = follow(self.cache, self.ask, &conditions).await;
-        let response = response.map_err(|error| Broken::Upstream(format!("{why}; then {error}")))?;
-        let part =
-            response.headers().get(CONTENT_RANGE).and_then(|value| parse_content_range(value.to_str().ok()?));
-        let same = response.status() == StatusCode::PARTIAL_CONTENT
-            && response.headers().get(ETAG) == Some(tag)
-            && part == Some((from..total, total));
-        if same {
-            Ok(response.into_body())
-        } else {
-            Err(Broken::Upstream(format!("{why}; the rest was not to be had")))
-        }
-    }
-
-    async fn finish(self) {
-        if let Some(announced) = self.growing.announced {
-            let found = self.writer.digest();
-            if found != announced {
-                return self.mismatch(announced, found);
-            }
-        }
-        // Every byte is there and right: nobody has to wait for the store.
-        self.end(End::Whole);
-        if self.flight.is_doubted() {
-            return;
-        }
-        let Self { cache, ask, growing, writer, .. } = self;
-        let announced = growing.announced;
-        let named = spawn_blocking(move || writer.finish(announced.as_ref())).await;
-        let lease = match named {
-            Ok(Ok(lease)) => lease,
-            Ok(Err(error)) => return unstored(cache, ask, &error),
-            Err(error) => return unstored(cache, ask, &error),
-        };
-        let stored = growing.answer.to_stored(lease.digest(), lease.size(), announced);
-        let change = move |entry: &mut PackageEntry| {
-            let same =
-                |it: &storekit::StoredResponse| it.selecting == stored.selecting && it.vary == stored.vary;
-            entry.responses.retain(|it| !stored.vary.is_empty() && !same(it));
-            entry.responses.insert(0, stored);
-        };
-        commit(cache, ask, vec![lease], change).await;
-    }
-
-    fn mismatch(&self, announced: Digest, found: Digest) {
-        add(&self.cache.counts.mismatches, 1);
-        let url = self.ask.target.url.to_string();
-        let error = crate::error::Error::Mismatch { url, announced, found };
-        self.give_up(&error.to_string());
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::answer::Answer;
 use crate::body::Progress;
 use crate::rules::reuse::Failure;
+use crate::spill::Readers;
 
 /// How far a fetch has come.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub struct Growing {
     pub file: Arc<File>,
     /// How far it has come.
     pub progress: watch::Receiver<Progress>,
+    /// Who reads along.
+    pub readers: Readers,
 }
 
 /// Why there is no usable answer.

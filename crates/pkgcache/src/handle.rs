@@ -250,8 +250,7 @@ impl Lookup {
             let end = progress.wait_for(|progress| progress.end != End::Growing).await;
             size = end.ok().filter(|progress| progress.end == End::Whole).map(|progress| progress.written);
         }
-        let hold_back = growing.announced.is_some();
-        let source = Source::growing(Arc::clone(&growing.file), growing.progress.clone(), hold_back);
+        let Some(source) = Source::growing(growing) else { return self.forward_or_504(why) };
         let status = CacheStatus { stored: leads, collapsed: !leads, ..CacheStatus::forwarded(why) };
         let age = (!leads).then(|| growing.answer.age(cache::now()));
         let response = reply(&self.question(), &growing.answer, source, size, age, &status);

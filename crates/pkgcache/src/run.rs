@@ -11,6 +11,7 @@ use crate::classify::Generic;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::log;
+use crate::minutes::Minutes;
 use crate::serve::Server;
 
 /// Serves until SIGTERM (`Yes`) or SIGINT (exit code 130); SIGHUP asks `reload` for another configuration. The URL is
@@ -36,10 +37,15 @@ pub fn serve(
         writeln!(out, "http://{address}").and_then(|()| out.flush()).map_err(Error::Output)?;
         let stop = server.stopper();
         let running = tokio::spawn(server.run());
-        let outcome = signals.until_stopped(&cache, reload).await;
+        let mut minutes = Minutes::new(&cache);
+        let outcome = tokio::select! {
+            outcome = signals.until_stopped(&cache, reload) => outcome,
+            () = minutes.run() => Outcome::Yes,
+        };
         stop.stop();
         // A task that panicked has ended, too.
         let _ = running.await;
+        drop(minutes);
         Ok(outcome)
     });
     runtime.shutdown_background();

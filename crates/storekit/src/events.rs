@@ -30,6 +30,9 @@ pub struct Event {
     /// How many seconds it saved or took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
+    /// How often it happened in the minute up to `time`, where the events are many; once where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
 }
 
 /// Kinds of events.
@@ -42,6 +45,8 @@ pub enum Kind {
     Miss,
     /// An image was saved; `seconds` is how long its build took.
     Save,
+    /// An upstream was asked; `bytes` is what it sent.
+    Fetch,
     /// An entry was removed by a collection; `bytes` is what only it held.
     Evict,
     /// Damaged bytes were found.
@@ -62,7 +67,15 @@ impl Event {
             key: Some(key.to_string()),
             bytes: None,
             seconds: None,
+            count: None,
         }
+    }
+
+    /// So many of a kind in one minute, with so many bytes.
+    #[must_use]
+    pub fn counted(tool: &str, kind: Kind, count: u64, bytes: u64, now: Timestamp) -> Self {
+        let (count, bytes) = (Some(count), Some(bytes));
+        Self { time: now, tool: tool.to_owned(), kind, key: None, bytes, seconds: None, count }
     }
 }
 
@@ -82,8 +95,35 @@ impl Events {
     /// # Errors
     /// I/O errors; callers may well go on.
     pub fn record(&self, event: &Event) -> Result<()> {
+        self.append(event, &event.time.strftime("%Y-%m-%d.ndjson").to_string())
+    }
+
+    /// Appends a count by the minute, to a file of the tool's own: they are many, and kept for a shorter time.
+    ///
+    /// # Errors
+    /// I/O errors; callers may well go on.
+    pub fn record_count(&self, event: &Event) -> Result<()> {
+        self.append(event, &format!("{}.{}.ndjson", event.time.strftime("%Y-%m-%d"), event.tool))
+    }
+
+    /// Removes the tool's files of counts that are of days before `first`.
+    ///
+    /// # Errors
+    /// I/O errors; callers may well go on.
+    pub fn forget_counts(&self, tool: &str, first: Timestamp) -> Result<()> {
+        let (end, first) = (format!(".{tool}.ndjson"), first.strftime("%Y-%m-%d").to_string());
+        for name in replace::names(&self.folder)? {
+            if name.strip_suffix(&end).is_some_and(|day| day < first.as_str()) {
+                let path = self.folder.join(name);
+                fs::remove_file(&path).at("remove", &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&self, event: &Event, name: &str) -> Result<()> {
         fs::create_dir_all(&self.folder).at("create", &self.folder)?;
-        let path = self.folder.join(event.time.strftime("%Y-%m-%d.ndjson").to_string());
+        let path = self.folder.join(name);
         let mut line = serde_json::to_vec(event).map_err(std::io::Error::from).at("write", &path)?;
         line.push(b'\n');
         let mut file = OpenOptions::new().create(true).append(true).open(&path).at("open", &path)?;
@@ -104,5 +144,25 @@ impl Events {
             );
         }
         Ok(events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_forgotten_after_their_time_and_events_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let events = Events::new(Utf8PathBuf::from_path_buf(dir.path().join("events")).unwrap());
+        let day = |day: &str| format!("2026-01-{day}T03:04:05Z").parse::<Timestamp>().unwrap();
+        let key: crate::Key = "k".parse().unwrap();
+        events.record(&Event::new("imgtar", Kind::Hit, &key, day("01"))).unwrap();
+        for date in ["01", "02", "03"] {
+            events.record_count(&Event::counted("pkgcache", Kind::Fetch, 7, 100, day(date))).unwrap();
+        }
+        events.forget_counts("pkgcache", day("02")).unwrap();
+        let left: Vec<_> = events.read().unwrap().iter().map(|it| (it.kind, it.count)).collect();
+        assert_eq!(left, [(Kind::Hit, None), (Kind::Fetch, Some(7)), (Kind::Fetch, Some(7))]);
     }
 }

@@ -221,6 +221,12 @@ impl BodyWriter {
         Ok(())
     }
 
+    /// Gives the body up; what was hashed so far can be gone on with.
+    #[must_use]
+    pub fn abandon(self) -> Hasher {
+        self.hasher
+    }
+
     /// The digest of what was written so far.
     #[must_use]
     pub fn digest(&self) -> Digest {

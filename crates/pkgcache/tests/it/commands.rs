@@ -122,3 +122,16 @@ fn the_process_says_how_it_is() {
     assert!(metrics.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
     assert!(metrics.text().contains("pkgcache_requests_total{result=\"miss\"} 1\n"), "{}", metrics.text());
 }
+
+#[test]
+fn the_counts_are_written_down() {
+    let mut proxy = stored(&Origin::fixed(FRESH, "body"));
+    proxy.get("/a");
+    proxy.signal("TERM");
+    assert_eq!(proxy.wait(), Some(0));
+    let store = storekit::Store::open(&proxy.store().join("store")).unwrap();
+    let events = store.events().read().unwrap();
+    let count = |kind| events.iter().find(|event| event.kind == kind).and_then(|event| event.count);
+    assert_eq!((count(storekit::Kind::Miss), count(storekit::Kind::Fetch)), (Some(1), Some(1)), "{events:?}");
+    assert!(count(storekit::Kind::Hit).unwrap() >= 1);
+}

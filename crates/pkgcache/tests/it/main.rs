@@ -4,6 +4,8 @@
 
 mod caching;
 mod commands;
+mod crash;
+mod integrity;
 mod manual;
 mod safety;
 mod storage;

@@ -161,3 +161,27 @@ fn it_is_ready_at_once_however_much_is_stored() {
     proxy.get("/a").is(200, "hit", "body");
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
+
+#[test]
+fn a_full_disk_lets_the_download_through() {
+    if !larder_tests::have(&[larder_tests::Part::Mount]) {
+        return;
+    }
+    let body: Vec<u8> = (0..12_u32 << 20).map(|number| u8::try_from(number % 251).unwrap()).collect();
+    let whole = answer(200, FRESH, &body);
+    let origin = Origin::new(move |seen, stream| {
+        let small = answer(200, FRESH, b"body");
+        drop(stream.write_all(if seen.path == "/large" { &whole } else { &small }));
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let disk =
+        larder_tests::Mount::new(camino::Utf8Path::from_path(&dir.path().join("store")).unwrap(), "4m");
+    let proxy = Proxy::in_folder(dir, &["--upstream", &format!("/={}", origin.url())]);
+    let large = proxy.get("/large");
+    assert!(large.whole && large.status == 200 && large.body == body, "{} bytes came", large.body.len());
+    assert!(proxy.get("/metrics").text().contains("pkgcache_unstored_total 1\n"));
+    // What is small finds room again.
+    proxy.get("/small").is(200, "stored", "body");
+    proxy.settled("/small");
+    drop((proxy, disk));
+}

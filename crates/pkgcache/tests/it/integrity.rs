@@ -1,0 +1,105 @@
+//! Bodies that an index has announced: the proxy inside this process, with a classifier that names a digest.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use http::Uri;
+use pkgcache::cache::Cache;
+use pkgcache::classify::{Class, Classify};
+use pkgcache::config::{Config, Upstream};
+use pkgcache::serve::Server;
+use storekit::{Digest, Store};
+use tokio::runtime::Runtime;
+
+use crate::support::{Answer, Origin, read_answer};
+
+#[derive(Debug)]
+struct Announcing(Digest);
+
+impl Classify for Announcing {
+    fn classify(&self, _source: &str, _url: &Uri) -> Class {
+        let name = Some("tool".to_owned());
+        Class { ecosystem: "test".to_owned(), name, announced: Some(self.0), ..Class::default() }
+    }
+}
+
+struct Proxy {
+    cache: Arc<Cache>,
+    address: SocketAddr,
+    _runtime: Runtime,
+    _dir: tempfile::TempDir,
+}
+
+impl Proxy {
+    fn new(origin: &Origin, announced: &[u8]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(camino::Utf8Path::from_path(dir.path()).unwrap()).unwrap();
+        let upstream = Upstream {
+            name: String::new(),
+            url: origin.url().parse().unwrap(),
+            follow_redirects: false,
+            keep_private: false,
+        };
+        let config = Config { upstreams: vec![upstream], ..Config::default() };
+        let classify = Box::new(Announcing(Digest::of(announced)));
+        let cache = Arc::new(Cache::new(config, store, classify, "0123456789").unwrap());
+        let runtime = Runtime::new().unwrap();
+        let server = runtime.block_on(Server::bind(Arc::clone(&cache), "0123456789")).unwrap();
+        let address = server.address().unwrap();
+        runtime.spawn(server.run());
+        Self { cache, address, _runtime: runtime, _dir: dir }
+    }
+
+    fn get(&self) -> Answer {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.write_all(b"GET /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        read_answer(&mut stream)
+    }
+
+    fn entries(&self) -> Vec<storekit::PackageEntry> {
+        let mut entries = Vec::new();
+        let mut note = |found: storekit::FoundPackage| {
+            entries.extend(found.entry);
+            Ok::<_, storekit::Error>(())
+        };
+        self.cache.store.packages().each(&mut note).unwrap();
+        entries
+    }
+}
+
+#[test]
+fn what_was_announced_is_stored_with_its_digest() {
+    let origin = Origin::fixed("cache-control: max-age=60", "body");
+    let proxy = Proxy::new(&origin, b"body");
+    proxy.get().is(200, "stored", "body");
+    while proxy.entries().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let entry = &proxy.entries()[0];
+    assert_eq!((entry.key.ecosystem.as_str(), entry.name.as_deref()), ("test", Some("tool")));
+    assert_eq!(entry.responses[0].announced, Some(Digest::of(b"body")));
+    proxy.get().is(200, "hit", "body");
+}
+
+#[test]
+fn what_is_not_what_was_announced_is_cut_before_its_last_byte_and_forgotten() {
+    let body = "0123456789".repeat(50_000);
+    for headers in ["cache-control: max-age=60", "cache-control: max-age=60\ntransfer-encoding: chunked"] {
+        let chunked = format!(
+            "HTTP/1.1 200 X\r\n{}\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+            headers.replace('\n', "\r\n"),
+            body.len()
+        );
+        let sized = crate::support::answer(200, headers, body.as_bytes());
+        let bytes = if headers.contains("chunked") { chunked.into_bytes() } else { sized };
+        let origin = Origin::new(move |_, stream| drop(stream.write_all(&bytes)));
+        let proxy = Proxy::new(&origin, b"something else");
+        let cut = proxy.get();
+        assert!(!cut.whole && cut.body.len() < body.len(), "{} bytes came", cut.body.len());
+        assert!(
+            proxy.entries().is_empty() && proxy.cache.store.packages().blobs().list().unwrap().is_empty()
+        );
+        assert!(proxy.cache.counts.to_text().contains("pkgcache_mismatches_total 1\n"));
+    }
+}
