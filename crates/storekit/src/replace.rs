@@ -77,7 +77,7 @@ impl Staged {
     }
 
     /// A temporary file that outlives its writer, to be taken up by another: `.tmp-NAME`, at its end. It is locked
-    /// exclusively, so that one writer at a time has it. `None` where a living one does.
+    /// exclusively, so that one writer at a time has it. `None` where a living one does, or where it is another user's.
     ///
     /// # Errors
     /// I/O errors.
@@ -85,7 +85,10 @@ impl Staged {
         let path = folder.join(format!("{TEMPORARY}{name}"));
         loop {
             let options = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-            let mut file = options.at("write", &path)?;
+            let mut file = match options {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+                options => options.at("write", &path)?,
+            };
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
                 locked => locked.at("lock", &path)?,

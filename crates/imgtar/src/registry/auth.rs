@@ -85,7 +85,8 @@ impl Auth {
     /// `realms`: hosts, with a port or not, that may see the registry's password.
     pub(crate) fn new(registry: &str, origin: Origin, found: Found, realms: &[String]) -> Self {
         let own = (registry == DOCKER_HUB).then(|| HUB_REALM.to_owned());
-        let trusted = realms.iter().chain(&own).filter_map(|realm| Origin::parse(realm, true)).collect();
+        let trusted =
+            realms.iter().chain(&own).filter_map(|realm| Origin::parse(host(realm), true)).collect();
         let Found { credential, trouble } = found;
         let registry = registry.to_owned();
         Self { registry, origin, credential, trouble, trusted, state: Mutex::default() }
@@ -266,6 +267,12 @@ impl TokenRequest<'_> {
     }
 }
 
+/// The host of a realm, which may be written as the URL that a registry names.
+fn host(realm: &str) -> &str {
+    let rest = realm.split_once("://").map_or(realm, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or_default()
+}
+
 /// Whether a scope has all that another has: the same resource, and its actions.
 fn covers(own: &str, other: &str) -> bool {
     match (own.rsplit_once(':'), other.rsplit_once(':')) {
@@ -304,6 +311,13 @@ mod tests {
             ("aws", false),
         ] {
             assert_eq!(covers(wide, other), yes, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_realm_is_a_host_or_a_url() {
+        for text in ["auth.example:8443", "https://auth.example:8443/jwt/auth", "auth.example:8443/"] {
+            assert_eq!(host(text), "auth.example:8443");
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::io::{self, Read, Write};
 
+use camino::Utf8Path;
 use storekit::{BlobWriter, Blobs, Descriptor, Lease};
 use ureq::http::Method;
 
@@ -27,7 +28,7 @@ pub(crate) fn fetch(
     blob: &Descriptor,
     progress: &dyn Progress,
 ) -> Result<Option<(Lease, u64)>> {
-    let mut download = Download { client, blob, progress, moved: 0 };
+    let mut download = Download { client, blob, folder: blobs.folder(), progress, moved: 0 };
     let kept = download.run(blobs)?;
     match kept {
         Kept::Done(lease) => Ok(Some((lease, download.moved))),
@@ -51,6 +52,8 @@ enum Kept {
 struct Download<'a> {
     client: &'a Client,
     blob: &'a Descriptor,
+    /// Where it is written, for messages.
+    folder: &'a Utf8Path,
     progress: &'a dyn Progress,
     moved: u64,
 }
@@ -144,7 +147,8 @@ impl Download<'_> {
                     &io::Error::other(format!("it broke off {left} bytes before the end")),
                 ));
             }
-            writer.write_all(&buffer[..count]).map_err(|error| crate::Error::write("the store", error))?;
+            let failed = |error| storekit::Error::io("write in", self.folder, error);
+            writer.write_all(&buffer[..count]).map_err(failed)?;
             (left, self.moved) = (left - count as u64, self.moved + count as u64);
             self.progress.add(count as u64);
         }

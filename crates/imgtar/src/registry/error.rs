@@ -26,7 +26,7 @@ pub enum Error {
     #[error("the registry answered {status} to {asked}: {said}")]
     #[diagnostic(
         code(imgtar::registry::refused),
-        help("see whether the registry is sound, has room, and allows this; `-v` says more")
+        help("see whether the registry is sound, has room, and allows this")
     )]
     Refused {
         /// The method and what was asked for.

@@ -4,6 +4,7 @@
 
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ use super::error::{Error, tame};
 
 /// A helper may ask its user something; it may not wait for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long its output may go on after it has ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 const CAP: u64 = 64 << 10;
 /// The user's name where the secret is an identity token.
 const IDENTITY: &str = "<token>";
@@ -85,9 +88,12 @@ fn start(command: &mut Command) -> io::Result<Child> {
 /// Tells it the server, and waits until it has answered and ended.
 fn finish(mut child: Child, server: &str) -> io::Result<(bool, Vec<u8>)> {
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-    let reading = thread::spawn(move || {
+    let (tell, told) = channel();
+    thread::spawn(move || {
         let mut said = Vec::new();
-        stdout.map(|stdout| stdout.take(CAP).read_to_end(&mut said)).transpose().map(|_| said)
+        let read = stdout.map(|stdout| stdout.take(CAP).read_to_end(&mut said)).transpose();
+        // Nobody waits for it any more where this fails.
+        let _ = tell.send(read.map(|_| said));
     });
     if let Some(mut stdin) = stdin {
         // One that needs no input may have closed it.
@@ -96,7 +102,9 @@ fn finish(mut child: Child, server: &str) -> io::Result<(bool, Vec<u8>)> {
     let started = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            let said = reading.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
+            // What it has started itself may keep its output open.
+            let late = |_| io::Error::new(io::ErrorKind::TimedOut, "its output has no end");
+            let said = told.recv_timeout(LAST_WORDS).map_err(late)??;
             return Ok((status.success(), said));
         }
         if started.elapsed() > PATIENCE {

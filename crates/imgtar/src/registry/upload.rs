@@ -7,6 +7,7 @@
 
 use std::io::{self, Read};
 
+use camino::Utf8PathBuf;
 use storekit::{Blobs, Descriptor, Digest, VerifiedReader};
 use ureq::http::Method;
 
@@ -130,13 +131,14 @@ impl Upload<'_> {
     }
 
     fn body(&self, at: u64) -> Result<Outgoing<'_>, Failure> {
+        let path = self.blobs.path(&self.blob.digest);
         let missing =
             || storekit::Error::Missing { digest: self.blob.digest, path: self.blobs.folder().to_owned() };
         let mut from = self.blobs.reader(&self.blob.digest)?.ok_or_else(missing)?;
         // All of it is hashed, also what is not sent again.
         io::copy(&mut (&mut from).take(at), &mut io::sink())
-            .map_err(|error| crate::Error::read("the store", error))?;
-        Ok(Outgoing { from, left: self.blob.size - at, progress: self.progress })
+            .map_err(|error| storekit::Error::io("read", path.clone(), error))?;
+        Ok(Outgoing { from, path, left: self.blob.size - at, progress: self.progress })
     }
 }
 
@@ -202,6 +204,7 @@ fn end_of(range: &str) -> Option<u64> {
 /// A blob on its way out. Its last bytes are held back until all are proved.
 struct Outgoing<'a> {
     from: VerifiedReader,
+    path: Utf8PathBuf,
     left: u64,
     progress: &'a dyn Progress,
 }
@@ -212,13 +215,15 @@ impl Read for Outgoing<'_> {
         if wanted == 0 {
             return Ok(0);
         }
-        let count = self.from.read(&mut buffer[..wanted])?;
+        // An error of the disk is none of the connection's.
+        let failed = |error| io::Error::from(storekit::Error::io("read", self.path.clone(), error));
+        let count = self.from.read(&mut buffer[..wanted]).map_err(failed)?;
         self.left -= count as u64;
         if count == 0 || self.left == 0 {
             // The reader compares at its end; one of another length than announced is damaged too.
-            let more = if count == 0 { 1 } else { self.from.read(&mut [0])? };
+            let more = if count == 0 { 1 } else { self.from.read(&mut [0]).map_err(failed)? };
             if more > 0 {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the stored blob has another length"));
+                return Err(failed(io::Error::other("it has another length than announced")));
             }
         }
         self.progress.add(count as u64);
