@@ -310,6 +310,12 @@ pub(crate) fn again(known: &Descriptor, plain_size: u64) -> Descriptor {
     plain_named(known, Form::named(&known.media_type), plain_size)
 }
 
+/// The same where the number of its plain bytes is not known.
+pub(crate) fn unsized_again(known: &Descriptor) -> Descriptor {
+    let media_type = format!("{}{}", oci::LAYER, Form::named(&known.media_type).suffix());
+    Descriptor::new(media_type, known.digest, known.size)
+}
+
 /// The descriptor of a stored layer for a manifest of ours.
 fn plain_named(stored: &Descriptor, form: Form, plain_size: u64) -> Descriptor {
     let media_type = format!("{}{}", oci::LAYER, form.suffix());

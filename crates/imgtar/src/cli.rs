@@ -118,6 +118,9 @@ pub(crate) enum Command {
     /// Remembers the image's names for `load`. Where the key stands already, whole and sound, the engine is not
     /// asked for the image.
     ///
+    /// Where the store has layers of the image, docker pushes it to a registry of the save's own, on 127.0.0.1, and
+    /// sends only what is new; else, and wherever that would take longer, it writes an archive. `-v` says which and why.
+    ///
     ///     imgtar save "$key" app:latest --build-seconds 93
     #[command(verbatim_doc_comment)]
     Save {
@@ -129,6 +132,10 @@ pub(crate) enum Command {
         notes: NoteArgs,
         #[command(flatten)]
         engine: EngineArgs,
+        /// How the image comes: `push`, `archive`, or whichever is faster. A push that is asked for goes on where docker
+        /// compresses and sends layers that the store has; it knows them from then on
+        #[arg(long, value_name = "HOW", default_value = "auto")]
+        by: By,
     },
     /// Load an image into an engine, under its names
     ///
@@ -303,6 +310,13 @@ pub(crate) struct EngineArgs {
 pub(crate) enum EngineName {
     Docker,
     Podman,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    Auto,
+    Push,
+    Archive,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -90,6 +90,21 @@ pub struct Seen {
     pub layers: Vec<Digest>,
 }
 
+/// An image that is to be saved.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Held {
+    /// How large its layers are, in bytes, about.
+    pub size: u64,
+    /// Its ID.
+    pub id: String,
+    /// Its names.
+    #[serde(deserialize_with = "or_none")]
+    pub names: Vec<String>,
+    /// Its layers, from the base upward.
+    #[serde(deserialize_with = "or_none")]
+    pub layers: Vec<Digest>,
+}
+
 impl Seen {
     const FORMAT: &str = "\"{{.Id}}\",{{json .RepoTags}},{{json .RootFS.Layers}}";
 
@@ -180,6 +195,15 @@ impl Engine {
         Ok(said.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
     }
 
+    /// The IDs of the images of this name, whatever their tags.
+    ///
+    /// # Errors
+    /// No engine; an engine that refuses.
+    pub fn ids_named(&self, name: &str) -> Result<Vec<String>> {
+        let said = self.ask(&["image", "ls", "--quiet", "--no-trunc", name])?;
+        Ok(said.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
+    }
+
     /// How the engine keeps images, which decides what it may be sent. Where it does not say, it is sent everything.
     ///
     /// # Errors
@@ -208,6 +232,46 @@ impl Engine {
     /// No engine; an engine that refuses.
     pub fn tag(&self, id: &str, name: &str) -> Result<()> {
         self.ask(&["tag", id, name]).map(drop)
+    }
+
+    /// Takes a name away from an image.
+    ///
+    /// # Errors
+    /// No engine; an engine that refuses.
+    pub fn untag(&self, name: &str) -> Result<()> {
+        self.ask(&["rmi", "--no-prune", name]).map(drop)
+    }
+
+    /// The image, if the engine has it.
+    ///
+    /// # Errors
+    /// No engine; an engine that cannot be asked.
+    pub fn hold(&self, image: &str) -> Result<Option<Held>> {
+        let format = "[{{.Size}},\"{{.Id}}\",{{json .RepoTags}},{{json .RootFS.Layers}}]";
+        let output = self.output(&["image", "inspect", "--format", format, image])?;
+        Ok(serde_json::from_slice(&output.stdout).ok())
+    }
+
+    /// Whether the daemon runs on this machine, behind a socket.
+    ///
+    /// # Errors
+    /// No engine.
+    pub fn is_local(&self) -> Result<bool> {
+        let output = self.output(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"])?;
+        Ok(output.status.success() && output.stdout.starts_with(b"unix://"))
+    }
+
+    /// Pushes an image for as long as `go_on` says so.
+    ///
+    /// # Errors
+    /// No engine; an engine that refuses, or was stopped.
+    pub(crate) fn push(&self, name: &str, go_on: &dyn Fn() -> bool) -> Result<()> {
+        let mut child = self.spawn(&["push", name], Stdio::null(), Stdio::piped())?;
+        let out = child.0.stdout.take().map(collect);
+        let ended = child.end_while(go_on).map_err(|source| self.not_there(source))?;
+        drop(out);
+        let Some((status, said)) = ended else { return Ok(()) };
+        Err(self.failed(&["push", name], &status, &said))
     }
 
     /// Starts to read an image as an archive. The end of the reader is the engine's success.

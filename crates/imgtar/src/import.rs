@@ -65,6 +65,8 @@ pub struct Imported {
     pub absent: Vec<storekit::Descriptor>,
     /// Names in the archive that no engine takes: they were left out.
     pub bad_names: Vec<String>,
+    /// How an engine gave it, where it was one: by a push, or why not so.
+    pub way: Option<String>,
 }
 
 impl Imported {
@@ -72,7 +74,16 @@ impl Imported {
     pub(crate) fn already(images: &Images, key: &Key, entry: Entry) -> Self {
         // It may be gone again: then it was stored all the same.
         let ids = Stored::open(images, key).ok().flatten().map_or_else(Vec::new, |stored| stored.ids());
-        Self { saved: false, entry, ids, written: 0, reused: 0, absent: Vec::new(), bad_names: Vec::new() }
+        Self {
+            saved: false,
+            entry,
+            ids,
+            written: 0,
+            reused: 0,
+            absent: Vec::new(),
+            bad_names: Vec::new(),
+            way: None,
+        }
     }
 }
 
@@ -90,7 +101,7 @@ pub fn import(
 ) -> Result<Imported> {
     prepare(store)?;
     let ready = match standing(store, key, notes)? {
-        Standing::Stays(imported) => return drain(source).map(|()| imported),
+        Standing::Stays(imported) => return drain(source).map(|()| *imported),
         Standing::Save(ready) => ready,
     };
     match source {
@@ -118,7 +129,7 @@ pub(crate) fn drain(source: Source) -> Result<()> {
 /// What becomes of a save, by what stands under its key.
 pub(crate) enum Standing<'n> {
     /// An image that is whole and sound stays.
-    Stays(Imported),
+    Stays(Box<Imported>),
     /// It goes on.
     Save(Ready<'n>),
 }
@@ -149,7 +160,7 @@ pub(crate) fn standing<'n>(store: &Store, key: &Key, notes: &'n Notes) -> Result
     };
     match crate::verify::verify(&images, std::slice::from_ref(key), &()) {
         Ok(report) if report.problems.is_empty() => {
-            Ok(Standing::Stays(Imported::already(&images, key, entry)))
+            Ok(Standing::Stays(Box::new(Imported::already(&images, key, entry))))
         }
         Ok(report) => unsound(report.sound),
         Err(_) => unsound(BTreeSet::new()),
@@ -234,7 +245,7 @@ fn is_octal(field: &[u8]) -> bool {
 fn save(store: &Store, key: &Key, catalog: &Catalog<'_>, ready: Ready<'_>) -> Result<Imported> {
     let Ready { notes, sound } = ready;
     let plan = resolve::resolve(catalog)?;
-    let known = Known::scan(&store.images(), sound)?;
+    let known = Known::scan(store, &sound)?;
     let mut assembler = Assembler::new(catalog, &known);
     let descriptor = assembler.plan(&plan)?;
     let (written, reused) = (assembler.written, assembler.reused);
@@ -244,14 +255,16 @@ fn save(store: &Store, key: &Key, catalog: &Catalog<'_>, ready: Ready<'_>) -> Re
         build_seconds: notes.build_seconds,
         ..Entry::new(bare(&descriptor), Timestamp::now())
     };
-    let (saved, entry) = commit(store, key, entry, &notes, &assembler.into_leases())?;
+    let leases = assembler.into_leases();
+    let (saved, entry) = commit(store, key, entry, &notes, &leases)?;
+    known.remember(catalog.blobs, &leases);
     if !saved {
         return Ok(Imported::already(&store.images(), key, entry));
     }
     let images = plan.roots.iter().flat_map(|root| root.node.images());
     let ids = images.map(|image| Digest::of(&image.config)).collect();
     let Plan { absent, bad_names, .. } = plan;
-    Ok(Imported { saved, entry, ids, written, reused, absent, bad_names })
+    Ok(Imported { saved, entry, ids, written, reused, absent, bad_names, way: None })
 }
 
 /// A descriptor without what belongs into an index only.

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use storekit::{Blobs, Descriptor, Digest, Images, Lease};
+use storekit::{Blobs, Descriptor, Digest, Lease, Store};
 
 use crate::error::Result;
 use crate::oci::{self, Config, DOCUMENT_CAP, Index, Manifest};
+use crate::proved::Proved;
 
 /// The stored layers by their diffIDs.
 #[derive(Debug, Default)]
 pub struct Known {
     layers: HashMap<Digest, Descriptor>,
-    sound: BTreeSet<Digest>,
+    proved: Proved,
 }
 
 impl Known {
@@ -20,9 +21,13 @@ impl Known {
     ///
     /// # Errors
     /// Key files that cannot be read.
-    pub fn scan(images: &Images, sound: BTreeSet<Digest>) -> Result<Self> {
-        let mut known = Self { sound, ..Self::default() };
+    pub fn scan(store: &Store, sound: &BTreeSet<Digest>) -> Result<Self> {
+        let images = store.images();
+        let mut known = Self { proved: Proved::read(store), ..Self::default() };
         let blobs = images.blobs();
+        for digest in sound {
+            known.proved.note(&blobs, digest);
+        }
         // What another tool put into the layout was never verified: its diffIDs prove nothing.
         for listed in images.list_sound()?.into_iter().filter(|listed| !listed.entry.adopted) {
             known.learn(&blobs, &listed.entry.descriptor, 0);
@@ -81,13 +86,23 @@ impl Known {
     /// # Errors
     /// I/O errors of the store.
     pub fn is_sound(&self, blobs: &Blobs, digest: &Digest) -> Result<bool> {
-        if self.sound.contains(digest) {
+        if self.proved.holds(blobs, digest) {
             return Ok(true);
         }
         match blobs.verify(digest) {
-            Err(error) if error.is_corrupt() => Ok(false),
-            verified => Ok(verified.map(|()| true)?),
+            Err(error) if error.is_corrupt() => return Ok(false),
+            verified => verified?,
         }
+        self.proved.note(blobs, digest);
+        Ok(true)
+    }
+
+    /// Remembers what was read through or written, so that it need not be read again. The leases keep it as it is.
+    pub fn remember(&self, blobs: &Blobs, written: &[Lease]) {
+        for lease in written {
+            self.proved.note(blobs, &lease.digest());
+        }
+        self.proved.keep(blobs);
     }
 
     /// The stored form of a layer that was just written as `written`, if there is an older one, and that sound.

@@ -33,6 +33,7 @@ pub mod pack;
 pub mod parallel;
 pub mod path;
 pub mod progress;
+mod proved;
 pub mod reference;
 pub mod registry;
 pub mod repository;
@@ -43,6 +44,7 @@ pub mod show;
 mod tarball;
 pub mod thin;
 pub mod verify;
+mod warm;
 mod whole;
 
 pub use error::{Error, Result};

@@ -89,15 +89,14 @@ pub fn pack(
 ) -> Result<Imported> {
     let blobs = import::prepare(store)?;
     let Ready { notes, sound } = match import::standing(store, key, notes)? {
-        Standing::Stays(imported) => return Ok(imported),
+        Standing::Stays(imported) => return Ok(*imported),
         Standing::Save(ready) => ready,
     };
     let stored = match input {
         Input::Folder(folder) => store_folder(&blobs, &folder, config.time, progress)?,
         Input::Tar(name, tar) => store_tar(&blobs, name.as_str(), tar, progress)?,
     };
-    let known =
-        Known::scan(&store.images(), sound)?.older(&blobs, &stored.diff_id, &stored.lease.digest())?;
+    let known = Known::scan(store, &sound)?.older(&blobs, &stored.diff_id, &stored.lease.digest())?;
     let (layer, reused) = match &known {
         Some((known, _)) => (assemble::again(known, stored.plain_size), 1),
         None => (assemble::describe(&stored), 0),
@@ -126,6 +125,7 @@ pub fn pack(
         reused,
         absent: Vec::new(),
         bad_names: Vec::new(),
+        way: None,
     })
 }
 

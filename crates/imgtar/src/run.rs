@@ -22,7 +22,7 @@ use storekit::settings::{Environment, Settings};
 use storekit::{Key, Outcome, Store};
 
 use crate::bar::Bar;
-use crate::cli::{Args, Color, Command, Common, Compress, EngineArgs, EngineName, NoteArgs, PackArgs};
+use crate::cli::{Args, By, Color, Command, Common, Compress, EngineArgs, EngineName, NoteArgs, PackArgs};
 use crate::disks::{self, FileType};
 use crate::view::View;
 
@@ -91,7 +91,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<Outcome> {
         Command::Export { key, file, compress, platform } => {
             job.export(&key, &file, compress, &Options { platform, names: None })
         }
-        Command::Save { key, image, notes, engine } => job.save(&key, &image, notes, &engine),
+        Command::Save { key, image, notes, engine, by } => job.save(&key, &image, notes, &engine, by),
         Command::Load { key, tags, platform, engine } => {
             let names = tags.iter().map(|tag| name::complete(tag)).collect::<Result<_, _>>()?;
             job.load(&key, &Wanted { names, platform }, &engine)
@@ -184,10 +184,16 @@ impl Job<'_> {
         Ok(Outcome::Yes)
     }
 
-    fn save(&self, key: &Key, image: &str, notes: NoteArgs, engine: &EngineArgs) -> Result<Outcome> {
+    fn save(&self, key: &Key, image: &str, notes: NoteArgs, engine: &EngineArgs, by: By) -> Result<Outcome> {
         let notes = read_notes(notes)?;
+        let way = match by {
+            By::Auto => save::Way::Fastest,
+            By::Push => save::Way::Teach,
+            By::Archive => save::Way::Archive,
+        };
+        let options = save::Options { way };
         let store = Store::open_or_create(&self.root)?;
-        let imported = save::save(&store, &self.engine(engine), key, image, &notes, &self.bar())?;
+        let imported = save::save(&store, &self.engine(engine), key, image, &notes, &options, &self.bar())?;
         self.view.imported(key, &imported)?;
         Ok(Outcome::Yes)
     }

@@ -6,6 +6,26 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::import::{self, Imported, Notes, Standing};
 use crate::progress::Progress;
+use crate::warm;
+
+/// How an image is to come out of the engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// By a push where that is faster, else as an archive.
+    #[default]
+    Fastest,
+    /// As an archive.
+    Archive,
+    /// By a push, however long it takes: docker knows the layers from then on.
+    Teach,
+}
+
+/// How a save goes about it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// How the image is to come.
+    pub way: Way,
+}
 
 /// Saves an engine's image under the key, with its names. An image that stands under the key already, whole and
 /// sound, stays (unless `force`), and the engine is not asked for it.
@@ -18,6 +38,7 @@ pub fn save(
     key: &Key,
     image: &str,
     notes: &Notes,
+    options: &Options,
     progress: &dyn Progress,
 ) -> Result<Imported> {
     if image.is_empty() || image.starts_with('-') {
@@ -29,9 +50,17 @@ pub fn save(
     }
     import::prepare(store)?;
     let ready = match import::standing(store, key, notes)? {
-        Standing::Stays(imported) => return Ok(imported),
+        Standing::Stays(imported) => return Ok(*imported),
         Standing::Save(ready) => ready,
     };
+    let (why, ready) = match options.way {
+        Way::Archive => ("it was asked for".to_owned(), ready),
+        _ => match warm::save(store, engine, key, image, ready, options.way == Way::Teach, progress)? {
+            Ok(imported) => return Ok(imported),
+            Err(other) => other,
+        },
+    };
     let archive = engine.save(image)?;
-    import::import_stream(store, key, (Box::new(archive), "-"), ready, progress)
+    let imported = import::import_stream(store, key, (Box::new(archive), "-"), ready, progress)?;
+    Ok(Imported { way: Some(format!("archive, since {why}")), ..imported })
 }

@@ -127,7 +127,8 @@ impl Sender<'_> {
         relatives.retain(|(shared, ..)| *shared > named);
         relatives.sort_by_key(|(shared, used, _)| Reverse((*shared, *used)));
         let asked: Vec<_> = relatives.into_iter().map(|(.., id)| id).take(RELATIVES).collect();
-        let there = self.engine.look(&asked)?;
+        // A hint: where it fails, docker is asked in another way.
+        let there = self.engine.look(&asked).unwrap_or_default();
         Ok(there.iter().map(|seen| self.shared(&seen.layers)).max().unwrap_or(0).max(named))
     }
 
@@ -211,7 +212,9 @@ impl Sender<'_> {
             .retain(|id| !seen.iter().any(|seen| *id == seen.id || id.ends_with(&format!(":{}", seen.id))));
         if !self.diff_ids().all(|layer| known.contains(&layer)) {
             let some: Vec<_> = strangers.into_iter().take(STRANGERS).collect();
-            known.extend(self.engine.look(&some)?.into_iter().flat_map(|seen| seen.layers));
+            // A hint: an image that somebody removes meanwhile is no trouble.
+            let there = self.engine.look(&some).unwrap_or_default();
+            known.extend(there.into_iter().flat_map(|seen| seen.layers));
         }
         Ok(self.own(&known))
     }

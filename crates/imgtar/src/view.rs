@@ -28,6 +28,9 @@ struct SavedLine<'a> {
     names: &'a [String],
     layers_written: usize,
     layers_reused: usize,
+    /// How an engine gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    way: Option<&'a str>,
 }
 
 /// What `verify --json` prints at its end.
@@ -62,6 +65,9 @@ impl View<'_> {
         } else {
             format!("{key} is stored already: image {first}; it stays (`--force` would replace it)")
         });
+        if let Some(way) = imported.way.as_ref().filter(|_| self.common.verbose) {
+            self.say(&format!("by {way}"));
+        }
         if self.common.json {
             let descriptor = &imported.entry.descriptor;
             crate::run::out(json(&SavedLine {
@@ -73,6 +79,7 @@ impl View<'_> {
                 names: &imported.entry.names,
                 layers_written: written,
                 layers_reused: reused,
+                way: imported.way.as_deref(),
             }))?;
         }
         Ok(())

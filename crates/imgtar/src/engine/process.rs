@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use super::Engine;
 use crate::error::{Error, Result};
@@ -57,6 +58,20 @@ impl Running {
         let status = self.0.wait()?;
         let said = self.1.take().map(Words::text).unwrap_or_default();
         Ok((!status.success()).then(|| (status.to_string(), said)))
+    }
+}
+
+impl Running {
+    /// As [`Running::end`]; kills it once `go_on` says no.
+    pub(super) fn end_while(&mut self, go_on: &dyn Fn() -> bool) -> io::Result<Option<(String, String)>> {
+        while self.0.try_wait()?.is_none() {
+            if !go_on() {
+                // Fails where it has ended meanwhile.
+                let _ = self.0.kill();
+            }
+            thread::sleep(Duration::from_millis(3));
+        }
+        self.end()
     }
 }
 

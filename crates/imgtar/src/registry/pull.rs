@@ -69,7 +69,7 @@ pub fn pull(
     if let Some(key) = &wanted.key
         && let Standing::Stays(imported) = import::standing(store, key, &wanted.notes)?
     {
-        return Ok(Some(Pulled { key: key.clone(), imported, tally: Tally::default() }));
+        return Ok(Some(Pulled { key: key.clone(), imported: *imported, tally: Tally::default() }));
     }
     let client = Client::new(config, reference, Purpose::Pull)?;
     let Some(mut root) = client.manifest(&reference.target(), None)? else { return Ok(None) };
@@ -80,11 +80,13 @@ pub fn pull(
     }
     let key = wanted.key.clone().unwrap_or_else(|| Key::of_digest(&root.descriptor.digest));
     let Ready { notes, sound } = match import::standing(store, &key, &wanted.notes)? {
-        Standing::Stays(imported) => return Ok(Some(Pulled { key, imported, tally: Tally::default() })),
+        Standing::Stays(imported) => {
+            return Ok(Some(Pulled { key, imported: *imported, tally: Tally::default() }));
+        }
         Standing::Save(ready) => ready,
     };
     let blobs = store.images().blobs();
-    let known = Known::scan(&store.images(), sound)?;
+    let known = Known::scan(store, &sound)?;
     let mut pull = Pull { client, reference, blobs: &blobs, known, progress, parts: Parts::default() };
     pull.visit(&root, 0)?;
     let fetched = pull.fetch(config.parallel)?;

@@ -1,0 +1,312 @@
+//! Saves an image of which the store has layers: docker pushes it to a registry that lives as long as the push.
+//!
+//! `docker save` puts all layers together anew, whatever the store has. A push asks first for each layer whose digest docker
+//! knows, from any registry that it once pulled it from or pushed it to, and leaves it out where it is there. Here, each that
+//! is asked for is there. What docker knows no digest of it compresses and sends.
+//!
+//! Only for docker's own store and a daemon of this machine; wherever this does not work, `docker save` does.
+
+mod http;
+mod sink;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::thread;
+
+use jiff::Timestamp;
+use storekit::{Blobs, Descriptor, Digest, Entry, Key, Lease, Store};
+
+use crate::assemble;
+use crate::engine::{Engine, Held, Kind, Storage};
+use crate::error::{Error, Result};
+use crate::import::{self, Imported, Ready};
+use crate::known::Known;
+use crate::name;
+use crate::oci::{self, Config, Manifest, annotation};
+use crate::progress::Progress;
+use sink::{Sink, Taken};
+
+/// What docker compresses in a second, and what `docker save` moves in one, in bytes; what a push and a save cost at least,
+/// in milliseconds. Measured; only their ratios matter, and those are much the same on other machines.
+const PUSH_RATE: u64 = 35_000_000;
+const SAVE_RATE: u64 = 160_000_000;
+const PUSH_LEAST: u64 = 400;
+const SAVE_LEAST: u64 = 250;
+/// Docker may send so many bytes, compressed, of layers that the store has: small ones are soon learnt.
+const SLACK: u64 = 8 << 20;
+
+/// Why an image is saved with `docker save`, where it is.
+pub(crate) type Why = String;
+
+/// How a push ended.
+enum Pushed {
+    /// What it brought.
+    Whole(Taken),
+    /// Docker sends layers that the store has: it knows no digest of them.
+    Untaught,
+    /// It failed; docker's word.
+    Failed(String),
+}
+
+/// One save.
+struct Warm<'a> {
+    store: &'a Store,
+    engine: &'a Engine,
+    held: Held,
+    blobs: Blobs,
+    /// The layers that the store has, sound and leased.
+    have: BTreeMap<Digest, (Descriptor, Lease)>,
+    teach: bool,
+    progress: &'a dyn Progress,
+}
+
+/// Saves with a push, if that is the faster way and works.
+///
+/// # Errors
+/// Those of the store. What goes wrong with the engine is a reason to save the other way.
+pub(crate) fn save<'n>(
+    store: &Store,
+    engine: &Engine,
+    key: &Key,
+    image: &str,
+    ready: Ready<'n>,
+    teach: bool,
+    progress: &dyn Progress,
+) -> Result<Result<Imported, (Why, Ready<'n>)>> {
+    let held = match eligible(engine, image)? {
+        Ok(held) => held,
+        Err(why) => return Ok(Err((why, ready))),
+    };
+    let blobs = store.images().blobs();
+    let known = Known::scan(store, &ready.sound)?;
+    let have = layers_of(&known, &blobs, &held)?;
+    let warm = Warm { store, engine, held, blobs, have, teach, progress };
+    if let Some(why) = warm.slower() {
+        return Ok(Err((why, ready)));
+    }
+    let taken = match warm.push()? {
+        Ok(taken) => taken,
+        Err(why) => return Ok(Err((why, ready))),
+    };
+    warm.commit(key, image, &ready, &known, taken).map(|done| done.map_err(|why| (why, ready)))
+}
+
+/// The image, where docker can push it here, and where that takes nothing away from it.
+fn eligible(engine: &Engine, image: &str) -> Result<Result<Held, Why>> {
+    let no = |why: &str| Ok(Err(why.to_owned()));
+    if engine.kind() != Kind::Docker {
+        return no("only docker pushes");
+    }
+    let (storage, local) = thread::scope(|scope| {
+        let storage = scope.spawn(|| engine.storage());
+        let local = engine.is_local();
+        (storage.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), local)
+    });
+    if !local? {
+        return no("docker runs elsewhere");
+    }
+    if storage? != Storage::Layers {
+        return no("docker keeps images with containerd");
+    }
+    let Some(held) = engine.hold(image)? else { return no("docker has no such image") };
+    // A name without a tag stands for all tags.
+    if is_bare(image) && engine.ids_named(image)?.iter().any(|id| *id != held.id) {
+        return no("several images have that name");
+    }
+    // Its last name goes when the push is over, and an image without a name goes with it.
+    if held.names.is_empty() {
+        return no("the image has no name");
+    }
+    Ok(Ok(held))
+}
+
+/// Whether it is a name without a tag, and not an ID.
+fn is_bare(image: &str) -> bool {
+    let is_id = image.trim_start_matches("sha256:").bytes().all(|byte| byte.is_ascii_hexdigit());
+    !is_id && name::complete(image).is_ok_and(|whole| whole != image)
+}
+
+/// The image's layers that the store has.
+fn layers_of(known: &Known, blobs: &Blobs, held: &Held) -> Result<BTreeMap<Digest, (Descriptor, Lease)>> {
+    let mut have = BTreeMap::new();
+    for diff_id in &held.layers {
+        if have.contains_key(diff_id) {
+            continue;
+        }
+        if let Some((layer, lease)) = known.lease(blobs, diff_id)?
+            && known.is_sound(blobs, &layer.digest)?
+        {
+            have.insert(*diff_id, (layer, lease));
+        }
+    }
+    Ok(have)
+}
+
+fn plain_size(layer: &Descriptor) -> Option<u64> {
+    layer.annotations.get(annotation::PLAIN_SIZE)?.parse().ok()
+}
+
+impl Warm<'_> {
+    /// Why `docker save` is likely the faster way, if it is.
+    fn slower(&self) -> Option<Why> {
+        if self.have.is_empty() {
+            return Some("the store has none of its layers".to_owned());
+        }
+        let new = self.lacking();
+        let push = PUSH_LEAST + new / (PUSH_RATE / 1000);
+        let save = SAVE_LEAST + self.held.size / (SAVE_RATE / 1000);
+        (push >= save && !self.teach)
+            .then(|| format!("a push of {} would take longer", storekit::ByteSize(new)))
+    }
+
+    /// How many bytes the store has not, about.
+    fn lacking(&self) -> u64 {
+        let stored: u64 = self.have.values().filter_map(|(layer, _)| plain_size(layer)).sum();
+        self.held.size.saturating_sub(stored)
+    }
+
+    /// Pushes, and pushes again without the digests that stand for layers which the store has not.
+    fn push(&self) -> Result<Result<Taken, Why>> {
+        // The config is never there: it is what tells which layers these are.
+        let mut refused: BTreeSet<_> = self.id().into_iter().collect();
+        for _ in 0..2 {
+            let taken = match self.push_once(refused.clone())? {
+                Pushed::Whole(taken) => taken,
+                Pushed::Untaught => {
+                    let why = "docker knows no digest of layers that the store has; `--by push` tells it";
+                    return Ok(Err(why.to_owned()));
+                }
+                Pushed::Failed(said) => return Ok(Err(format!("the push failed: {said}"))),
+            };
+            let wanting = self.wanting(&taken);
+            if wanting.is_empty() {
+                return Ok(Ok(taken));
+            }
+            refused.extend(wanting);
+        }
+        Ok(Err("docker did not send what is missing".to_owned()))
+    }
+
+    fn id(&self) -> Option<Digest> {
+        Digest::from_hex(self.held.id.trim_start_matches("sha256:"))
+    }
+
+    /// The digests that the engine was told are there and that stand for layers which are not.
+    fn wanting(&self, taken: &Taken) -> BTreeSet<Digest> {
+        let layers = taken.manifest.as_ref().and_then(|bytes| oci::parse::<Manifest>(bytes, "").ok());
+        let layers = layers.map(|manifest| manifest.layers).unwrap_or_default();
+        let pairs = layers.iter().zip(&self.held.layers);
+        let absent = pairs.filter(|(layer, diff_id)| {
+            !self.have.contains_key(diff_id) && !taken.blobs.contains_key(&layer.digest)
+        });
+        absent.map(|(layer, _)| layer.digest).collect()
+    }
+
+    fn push_once(&self, refused: BTreeSet<Digest>) -> Result<Pushed> {
+        let most = if self.teach { u64::MAX } else { self.lacking() + SLACK };
+        let sink = Sink::new(&self.blobs, self.progress, refused, most);
+        let Some(listener) = self.listen() else { return Ok(Pushed::Failed("no port is free".to_owned())) };
+        let pushed = sink.during(&listener, |address| self.push_to(address, &sink));
+        let ended = pushed.map_err(|source| Error::Listen { address: "127.0.0.1".to_owned(), source })?;
+        Ok(match ended {
+            _ if sink.is_too_much() => Pushed::Untaught,
+            Ok(()) => Pushed::Whole(sink.into_taken()),
+            Err(Error::Engine { said, .. }) => Pushed::Failed(said),
+            Err(error) => return Err(error),
+        })
+    }
+
+    /// The same port for the same store, where it is free: docker notes for each layer where it is.
+    fn listen(&self) -> Option<TcpListener> {
+        let digest = Digest::of(self.store.root().as_str().as_bytes()).hex();
+        let spread = u16::from_str_radix(digest.get(..3)?, 16).ok()?;
+        let at = |port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).ok();
+        (0..4).find_map(|next| at(49_152 + spread + next * 4096 / 2)).or_else(|| at(0))
+    }
+
+    fn push_to(&self, address: SocketAddr, sink: &Sink<'_>) -> Result<()> {
+        let tag = Digest::of(self.held.id.as_bytes()).short();
+        let name = format!("{address}/larder/save:{tag}");
+        self.engine.tag(&self.held.id, &name)?;
+        let pushed = self.engine.push(&name, &|| !sink.is_too_much());
+        // A name that stays does no harm, and the next save takes it away.
+        let _ = self.engine.untag(&name);
+        pushed
+    }
+
+    /// Writes the image as it would have come from an archive, if it is the one that was asked for.
+    fn commit(
+        &self,
+        key: &Key,
+        image: &str,
+        ready: &Ready<'_>,
+        known: &Known,
+        mut taken: Taken,
+    ) -> Result<Result<Imported, Why>> {
+        let other = || Ok(Err("what came is not the image".to_owned()));
+        let Some(id) = self.id() else { return other() };
+        let manifest = taken.manifest.take().and_then(|bytes| oci::parse::<Manifest>(&bytes, "").ok());
+        let (Some(manifest), Some(config)) = (manifest, taken.blobs.remove(&id)) else { return other() };
+        let bytes = self.blobs.read(&id, oci::DOCUMENT_CAP)?;
+        let parsed: Config = oci::parse(&bytes, "the config")?;
+        if parsed.rootfs.diff_ids != self.held.layers || manifest.layers.len() != self.held.layers.len() {
+            return other();
+        }
+        let mut layers = Vec::new();
+        let (mut written, mut leases) = (BTreeSet::new(), vec![config.lease]);
+        for (diff_id, pushed) in parsed.rootfs.diff_ids.iter().zip(&manifest.layers) {
+            layers.push(match (self.have.get(diff_id), taken.blobs.get(&pushed.digest)) {
+                (Some((layer, _)), _) => reused(layer),
+                (None, Some(stored)) if stored.diff_id == *diff_id => {
+                    written.insert(*diff_id);
+                    assemble::describe(stored)
+                }
+                (None, _) => return other(),
+            });
+        }
+        let (reused, written) = (layers.len() - written.len(), written.len());
+        let config = Descriptor::new(oci::CONFIG, id, bytes.len() as u64);
+        let manifest = self.blobs.put(&oci::to_bytes(&Manifest::new(config, layers)))?;
+        let names = ready.notes.names.clone().unwrap_or_else(|| self.names(image));
+        let descriptor = Descriptor::new(oci::MANIFEST, manifest.digest(), manifest.size());
+        let build_seconds = ready.notes.build_seconds;
+        let entry = Entry { names, build_seconds, ..Entry::new(descriptor, Timestamp::now()) };
+        leases.push(manifest);
+        leases.extend(taken.blobs.into_values().map(|stored| stored.lease));
+        let (saved, entry) = import::commit(self.store, key, entry, &ready.notes, &leases)?;
+        known.remember(&self.blobs, &leases);
+        if !saved {
+            return Ok(Ok(Imported::already(&self.store.images(), key, entry)));
+        }
+        let ids = vec![id];
+        let (absent, bad_names) = (Vec::new(), Vec::new());
+        Ok(Ok(Imported {
+            saved,
+            entry,
+            ids,
+            written,
+            reused,
+            absent,
+            bad_names,
+            way: Some("push".to_owned()),
+        }))
+    }
+
+    /// As in an archive of it: the names that were asked for, none where that was an ID.
+    fn names(&self, image: &str) -> Vec<String> {
+        let wanted = name::familiar(image);
+        let is_own = |name: &&String| match name::familiar(name).strip_prefix(wanted) {
+            Some(rest) => rest.is_empty() || (is_bare(image) && rest.starts_with(':')),
+            None => false,
+        };
+        self.held.names.iter().filter(is_own).cloned().collect()
+    }
+}
+
+/// The descriptor of a stored layer in a manifest of ours.
+fn reused(layer: &Descriptor) -> Descriptor {
+    match plain_size(layer) {
+        Some(size) => assemble::again(layer, size),
+        None => assemble::unsized_again(layer),
+    }
+}
