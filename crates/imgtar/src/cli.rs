@@ -255,6 +255,9 @@ pub(crate) enum Command {
     /// pushed as team/app:1 stands under the key team._app..1 with that name, what is pushed as larder/keys:KEY under KEY.
     /// Engines that cannot read zstd layers are offered plain ones.
     ///
+    /// Whoever can connect can push, and what is pushed to larder/keys:KEY is what `imgtar load KEY` loads: where other
+    /// users of this machine are not to, give a token (`docker login -u any`, the token is the password) or `--read-only`.
+    ///
     /// The address is printed when the server answers. It ends with SIGTERM (exit code 0) or Ctrl-C (130), and lets
     /// the requests that are being answered come to an end. There is no TLS: put a proxy before it where other machines
     /// are to reach it, or trust the network.

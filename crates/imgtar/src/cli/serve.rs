@@ -30,6 +30,9 @@ pub(crate) struct ServeArgs {
     /// Listen on an address that other machines reach; a token is needed then
     #[arg(long)]
     allow_remote: bool,
+    /// Take no pushes, and remove nothing
+    #[arg(long)]
+    read_only: bool,
     /// What clients must send as a password or a bearer's token, in a file; else in LARDER_SERVE_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<Utf8PathBuf>,
@@ -47,6 +50,7 @@ pub(crate) fn serve(
     let files = raise_files();
     let config = Config {
         allow_remote: args.allow_remote,
+        read_only: args.read_only,
         token: token(settings, args)?,
         // What is left is for connections, uploads and the store's own work.
         leases: usize::try_from(files / 2).unwrap_or(512).clamp(64, 4096),

@@ -26,6 +26,7 @@ pub(crate) struct App {
     pub(crate) grace: Grace,
     pub(crate) uploads: Uploads,
     pub(crate) guard: Guard,
+    pub(crate) read_only: bool,
     listener: Arc<dyn Listener>,
     prove: bool,
 }
@@ -42,6 +43,7 @@ impl App {
             grace: Grace::new(config.leases),
             uploads: Uploads::new(blobs.clone()),
             guard: Guard::new(config),
+            read_only: config.read_only,
             listener: Arc::clone(&config.listener),
             prove: config.prove,
             store,

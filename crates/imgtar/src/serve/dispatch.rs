@@ -41,6 +41,9 @@ async fn handle(app: &Arc<App>, request: Request<Incoming>) -> Result<Response<B
     let (method, headers) = (parts.method, parts.headers);
     let is_head = method == Method::HEAD;
     let reads = is_head || method == Method::GET;
+    if app.read_only && !reads {
+        return Err(Fault::method("GET, HEAD"));
+    }
     match route {
         Route::Base if reads => Ok(answer::json(http::StatusCode::OK, &json!({}))),
         Route::Catalog if reads => app.blocking(move |app| lists::catalog(app, &query)).await,

@@ -9,6 +9,9 @@ use storekit::{Descriptor, Digest};
 use crate::oci::{self, DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST, Manifest};
 use crate::serve::fault::{Fault, Result};
 
+/// No document names more: an image has at most some hundred layers.
+const MOST: usize = 10_000;
+
 /// A manifest as it came.
 pub(crate) struct Document {
     /// What it is.
@@ -44,6 +47,10 @@ impl Document {
             return Err(Fault::manifest_invalid("its fields are not those of its media type"));
         }
         let links: Links = serde_json::from_slice(&bytes).map_err(invalid)?;
+        let children: Vec<_> = links.all().collect();
+        if children.len() > MOST {
+            return Err(Fault::manifest_invalid(format!("it names more than {MOST} things")));
+        }
         let subject = match fields.get("subject") {
             None | Some(Value::Null) => None,
             Some(subject) => {
@@ -51,7 +58,7 @@ impl Document {
                 Some(subject.digest)
             }
         };
-        Ok(Self { media_type, digest: Digest::of(&bytes), bytes, children: links.all().collect(), subject })
+        Ok(Self { media_type, digest: Digest::of(&bytes), bytes, children, subject })
     }
 
     /// What names it.

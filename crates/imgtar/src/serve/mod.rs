@@ -69,6 +69,8 @@ pub struct Config {
     pub allow_remote: bool,
     /// What clients must send, as a bearer's token or as a password.
     pub token: Option<String>,
+    /// Whether nothing may be pushed or removed.
+    pub read_only: bool,
     /// Whether a blob is read through before a client is told that it is there. Without, its length must do; what is
     /// sent is verified either way.
     pub prove: bool,
@@ -88,6 +90,7 @@ impl Config {
             listen,
             allow_remote: false,
             token: None,
+            read_only: false,
             prove: true,
             connections: 128,
             leases: 512,

@@ -78,27 +78,7 @@ impl Offers {
     /// # Errors
     /// Stored blobs that are missing, damaged or do not unpack.
     pub(crate) fn of(&self, stock: &Stock, doc: &Doc, which: Which, effort: Effort) -> Result<Option<Offer>> {
-        let digest = doc.descriptor.digest;
-        if self.made().by_doc.get(&(digest, which)) == Some(&None) {
-            return Ok(None);
-        }
-        let offer = if doc.descriptor.is_index() {
-            self.index(stock, doc, which, effort)?
-        } else {
-            self.manifest(stock, doc, which, effort)?
-        };
-        let mut made = self.made();
-        match &offer {
-            Some(offer) => {
-                made.by_doc.insert((digest, which), Some(offer.descriptor.digest));
-                made.sources.insert(offer.descriptor.digest, (digest, which));
-            }
-            None if effort == Effort::Read && !doc.descriptor.is_index() => {
-                made.by_doc.insert((digest, which), None);
-            }
-            None => {}
-        }
-        Ok(offer)
+        Making { offers: self, stock, which, effort, done: HashMap::new() }.make(doc)
     }
 
     /// The offer of this digest.
@@ -136,18 +116,51 @@ impl Offers {
     pub(crate) fn source(&self, digest: &Digest) -> Option<Digest> {
         self.made().sources.get(digest).map(|(source, _)| *source)
     }
+}
 
-    fn manifest(&self, stock: &Stock, doc: &Doc, which: Which, effort: Effort) -> Result<Option<Offer>> {
-        if doc.pushed.is_some() || !doc.has_zstd(which == Which::Ours) {
+/// One offer in the making, and what was made for it: an index may name one document again and again.
+struct Making<'a> {
+    offers: &'a Offers,
+    stock: &'a Stock,
+    which: Which,
+    effort: Effort,
+    done: HashMap<Digest, Option<Descriptor>>,
+}
+
+impl Making<'_> {
+    fn make(&mut self, doc: &Doc) -> Result<Option<Offer>> {
+        let slot = (doc.descriptor.digest, self.which);
+        if self.offers.made().by_doc.get(&slot) == Some(&None) {
             return Ok(None);
         }
-        let bytes = self.blobs.read(&doc.descriptor.digest, DOCUMENT_CAP)?;
+        let is_index = doc.descriptor.is_index();
+        let offer = if is_index { self.index(doc)? } else { self.manifest(doc)? };
+        let mut made = self.offers.made();
+        match &offer {
+            Some(offer) => {
+                made.by_doc.insert(slot, Some(offer.descriptor.digest));
+                made.sources.insert(offer.descriptor.digest, slot);
+            }
+            // Of an index, a child may come later.
+            None if self.effort == Effort::Read && !is_index => {
+                made.by_doc.insert(slot, None);
+            }
+            None => {}
+        }
+        Ok(offer)
+    }
+
+    fn manifest(&self, doc: &Doc) -> Result<Option<Offer>> {
+        if doc.pushed.is_some() || !doc.has_zstd(self.which == Which::Ours) {
+            return Ok(None);
+        }
+        let bytes = self.offers.blobs.read(&doc.descriptor.digest, DOCUMENT_CAP)?;
         let mut manifest: Manifest = oci::parse(&bytes, "a stored manifest")?;
-        let trusted = stock.is_trusted(&doc.descriptor.digest);
+        let trusted = self.stock.is_trusted(&doc.descriptor.digest);
         let docker = doc.descriptor.media_type == DOCKER_MANIFEST;
         let both = manifest.layers.iter_mut().zip(&doc.layers);
         for (layer, (stored, diff_id)) in both.filter(|(_, layer)| doc::is_zstd(layer)) {
-            let Some(size) = self.plain_size((stored, diff_id), trusted, effort)? else { return Ok(None) };
+            let Some(size) = self.plain_size((stored, diff_id), trusted)? else { return Ok(None) };
             if docker { DOCKER_LAYER } else { oci::LAYER }.clone_into(&mut layer.media_type);
             (layer.digest, layer.size) = (*diff_id, size);
             layer.annotations.remove(annotation::PLAIN_SIZE);
@@ -156,39 +169,44 @@ impl Offers {
     }
 
     /// The size of a layer's plain bytes. `None`: it is not known, or the layer is not what its config says.
-    fn plain_size(
-        &self,
-        (stored, diff_id): (&Descriptor, &Digest),
-        trusted: bool,
-        effort: Effort,
-    ) -> Result<Option<u64>> {
+    fn plain_size(&self, (stored, diff_id): (&Descriptor, &Digest), trusted: bool) -> Result<Option<u64>> {
         let noted = stored.annotations.get(annotation::PLAIN_SIZE).filter(|_| trusted);
         if let Some(size) = noted.and_then(|size| size.parse().ok()) {
             return Ok(Some(size));
         }
-        let plain = match effort {
-            Effort::Read => Some(self.facts.plain(&stored.digest)?),
-            Effort::None => self.facts.known_plain(&stored.digest),
+        let plain = match self.effort {
+            Effort::Read => Some(self.offers.facts.plain(&stored.digest)?),
+            Effort::None => self.offers.facts.known_plain(&stored.digest),
         };
         Ok(plain.filter(|plain| plain.diff_id == *diff_id).map(|plain| plain.size))
     }
 
-    fn index(&self, stock: &Stock, doc: &Doc, which: Which, effort: Effort) -> Result<Option<Offer>> {
-        let bytes = self.blobs.read(&doc.descriptor.digest, DOCUMENT_CAP)?;
+    fn index(&mut self, doc: &Doc) -> Result<Option<Offer>> {
+        let bytes = self.offers.blobs.read(&doc.descriptor.digest, DOCUMENT_CAP)?;
         let mut index: Index = oci::parse(&bytes, "a stored index")?;
         let mut changed = false;
         for child in &mut index.manifests {
-            let Some(below) =
-                stock.doc(&child.digest).filter(|below| below.descriptor.digest == child.digest)
-            else {
-                continue;
-            };
-            if let Some(offer) = self.of(stock, below, which, effort)? {
-                (child.digest, child.size) = (offer.descriptor.digest, offer.descriptor.size);
+            if let Some(offer) = self.child(&child.digest)? {
+                (child.digest, child.size) = (offer.digest, offer.size);
                 changed = true;
             }
         }
         Ok(changed.then(|| offer(&doc.descriptor.media_type, oci::to_bytes(&index))))
+    }
+
+    fn child(&mut self, digest: &Digest) -> Result<Option<Descriptor>> {
+        if let Some(done) = self.done.get(digest) {
+            return Ok(done.clone());
+        }
+        let stock = self.stock;
+        // One that was pushed, and another stored for it, has no zstd layers.
+        let below = stock.doc(digest).filter(|below| below.descriptor.digest == *digest);
+        let made = match below {
+            Some(below) => self.make(below)?.map(|offer| offer.descriptor),
+            None => None,
+        };
+        self.done.insert(*digest, made.clone());
+        Ok(made)
     }
 }
 

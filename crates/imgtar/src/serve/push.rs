@@ -6,7 +6,7 @@
 //!
 //! Source: OCI distribution-spec v1.1, "Pushing manifests".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -50,7 +50,14 @@ pub(crate) fn push(
     {
         return Err(Fault::digest_invalid(format!("the manifest hashes to `{}`", document.digest)));
     }
-    let mut push = Push { app, stock: app.stocks.now()?, leases: Vec::new(), instead: BTreeMap::new() };
+    let mut push = Push {
+        app,
+        stock: app.stocks.now()?,
+        leases: Vec::new(),
+        found: HashSet::new(),
+        instead: BTreeMap::new(),
+        said: HashMap::new(),
+    };
     let image = document.image();
     for child in &document.children {
         let is_layer = image.as_ref().is_some_and(|image| image.config.digest != child.digest);
@@ -71,12 +78,16 @@ struct Push<'a> {
     app: &'a App,
     stock: Arc<Stock>,
     leases: Vec<Lease>,
+    /// What was found already, in this very form or any: a hostile document names one thing again and again.
+    found: HashSet<(Digest, Bytes, u64)>,
     /// The stored forms of layers that are named by their plain ones.
     instead: BTreeMap<Digest, Descriptor>,
+    /// Documents that were checked, and whether they are as they say.
+    said: HashMap<Digest, bool>,
 }
 
 /// Which form of a blob serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Bytes {
     /// A compressed layer serves for its plain form.
     Any,
@@ -88,6 +99,9 @@ impl Push<'_> {
     /// Sees that what the document names is there, whole and sound, and keeps it there.
     fn find(&mut self, child: &Descriptor, bytes: Bytes, depth: usize) -> Result<()> {
         let (app, digest) = (self.app, &child.digest);
+        if !self.found.insert((*digest, bytes, child.size)) {
+            return Ok(());
+        }
         if app.blobs.contains(digest)
             && let Some(lease) = app.blobs.lease(digest)?
             && let Some(size) = app.sound(digest)?
@@ -151,19 +165,29 @@ impl Push<'_> {
     /// Whether each layer of the image, or of those that an index names, is what its config says. The specification has
     /// no registry look into layers, so that one which is not is no reason to refuse the image; but no other image is
     /// ever built on its word.
-    fn is_as_said(&self, descriptor: &Descriptor, bytes: &[u8], depth: usize) -> Result<bool> {
+    fn is_as_said(&mut self, descriptor: &Descriptor, bytes: &[u8], depth: usize) -> Result<bool> {
         if depth > DEPTH {
             return Err(Fault::manifest_invalid("it nests too deep"));
         }
-        if self.stock.is_trusted(&descriptor.digest) {
-            return Ok(true);
+        let digest = descriptor.digest;
+        if let Some(said) = self.said.get(&digest) {
+            return Ok(*said);
         }
+        let said = self.stock.is_trusted(&digest) || self.looks_as_said(descriptor, bytes, depth)?;
+        self.said.insert(digest, said);
+        Ok(said)
+    }
+
+    fn looks_as_said(&mut self, descriptor: &Descriptor, bytes: &[u8], depth: usize) -> Result<bool> {
         if descriptor.is_manifest() {
             return self.are_layers_as_said(bytes);
         }
         let links: Links =
             serde_json::from_slice(bytes).map_err(|error| Fault::manifest_invalid(error.to_string()))?;
         for child in links.manifests.iter().filter(|child| child.is_document()) {
+            if self.said.get(&child.digest) == Some(&true) {
+                continue;
+            }
             let bytes = self.app.blobs.read(&child.digest, oci::DOCUMENT_CAP)?;
             if !self.is_as_said(child, &bytes, depth + 1)? {
                 return Ok(false);

@@ -600,6 +600,44 @@ fn a_token_is_asked_for_and_no_web_page_is_answered() {
 }
 
 #[test]
+fn a_registry_that_is_only_read_takes_nothing() {
+    let session = Session::new();
+    compressed(&session, "app:1");
+    let registry = session.serve("--read-only");
+    registry.get("/v2/app/manifests/1").is(200);
+    registry.delete("/v2/app/manifests/1").fails(405, "UNSUPPORTED");
+    registry.request("POST", "/v2/app/blobs/uploads/", &[], b"").fails(405, "UNSUPPORTED");
+    registry.put("app", "2", MANIFEST, &json!({})).fails(405, "UNSUPPORTED");
+}
+
+#[test]
+fn an_index_that_names_itself_over_and_over_takes_no_time() {
+    let session = Session::new();
+    let registry = session.serve("");
+    let base = layer("a", "b");
+    let mut below = registry.push("app:1", &[&base], &[("+zstd", &zstd(&base))]).to_string();
+    let mut kind = MANIFEST;
+    for depth in 0..6 {
+        let listed = vec![descriptor(kind, below.as_bytes()); 400];
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": listed });
+        if depth == 5 {
+            registry.put("app", "2", INDEX, &index).is(201);
+        }
+        (below, kind) = (index.to_string(), INDEX);
+        registry.upload("app", below.as_bytes());
+    }
+    let begun = std::time::Instant::now();
+    for agent in ["docker/20.10.1", "skopeo/1"] {
+        registry.request("HEAD", "/v2/app/manifests/2", &[("User-Agent", agent)], b"").is(200);
+    }
+    registry.get(&format!("/v2/app/manifests/{}", digest(b"none"))).fails(404, "MANIFEST_UNKNOWN");
+    assert!(begun.elapsed().as_secs() < 10);
+    let listed = vec![descriptor(MANIFEST, b"x"); 10_001];
+    let index = json!({ "schemaVersion": 2, "manifests": listed });
+    registry.put("app", "3", INDEX, &index).fails(400, "MANIFEST_INVALID");
+}
+
+#[test]
 fn other_machines_reach_it_only_with_leave_and_a_token() {
     let session = Session::new();
     let refused = |words: &str| {
