@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use storekit::{Blobs, Digest, Images, Key};
 
+use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::form::Form;
 use crate::image::Stored;
@@ -47,7 +48,12 @@ pub fn verify(images: &Images, keys: &[Key], progress: &dyn Progress) -> Result<
     let mut jobs: BTreeMap<Digest, Job> = BTreeMap::new();
     for key in &all {
         match Stored::open(images, key) {
-            Ok(Some(stored)) => add_jobs(&mut jobs, &stored),
+            Ok(Some(stored)) => {
+                add_jobs(&mut jobs, &stored);
+                if let Err(error) = disk(images, &stored) {
+                    report.problems.push(documents_problem(key, error)?);
+                }
+            }
             Ok(None) if keys.is_empty() => continue,
             Ok(None) => return Err(Error::NoSuchKey { key: key.clone() }),
             Err(error) => report.problems.push(documents_problem(key, error)?),
@@ -62,6 +68,17 @@ pub fn verify(images: &Images, keys: &[Key], progress: &dyn Progress) -> Result<
     report.sound = read.into_iter().filter(|digest| !damaged.contains(digest)).collect();
     report.problems.sort_by(|a, b| (&a.key, a.digest).cmp(&(&b.key, b.digest)));
     Ok(report)
+}
+
+/// Whether the manifest of a disk says what it can mean. One of a later version is not judged.
+fn disk(images: &Images, stored: &Stored) -> Result<()> {
+    if !stored.images.is_empty() {
+        return Ok(());
+    }
+    match Disk::read(&images.blobs(), &stored.key, &stored.entry.descriptor) {
+        Err(Error::NewerDisk { .. }) => Ok(()),
+        disk => disk.map(drop),
+    }
 }
 
 /// A blob to be read.

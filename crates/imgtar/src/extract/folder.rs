@@ -128,47 +128,69 @@ impl Folder {
         let place = self.path.join(shown(item.name)).into_string();
         let mask = self.mask;
         let (folder, name) = names::split(item.name);
-        let parent = self.parent(folder).map_err(|errno| made(item.name, &place, errno))?;
         let failed = |errno| made(item.name, &place, errno);
-        if item.what == What::Folder {
-            return match mkdirat(parent, os(name), Mode::from_raw_mode(0o777)) {
-                Ok(()) => Ok(Taken::Yes),
-                Err(Errno::EXIST) if kind(parent, name) == Ok(Some(FileType::Directory)) => Ok(Taken::Yes),
-                Err(errno) => Err(failed(errno)),
-            };
-        }
-        match unlinkat(parent, os(name), AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(failed(errno)),
+        let parent = self.parent(folder).map_err(failed)?;
+        if item.what != What::Folder {
+            free(parent, name).map_err(failed)?;
         }
         match item.what {
-            What::File(_) => {
-                let flags =
-                    OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let file = openat(parent, os(name), flags, Mode::from_raw_mode(0o600)).map_err(failed)?;
-                let mut file = File::from(file);
-                copy(item, data, &mut file, &place)?;
-                futimens(&file, &times(item.meta)).map_err(failed)?;
-                fchmod(&file, Mode::from_raw_mode(item.meta.mode() & mask)).map_err(failed)?;
-            }
-            What::Symlink(target) => {
-                symlinkat(os(target), parent, os(name)).map_err(failed)?;
-                let flags = AtFlags::SYMLINK_NOFOLLOW;
-                utimensat(parent, os(name), &times(item.meta), flags).map_err(failed)?;
-            }
+            What::File(_) => write_file(parent, item, data, mask, &place)?,
+            What::Folder => make_folder(parent, name).map_err(failed)?,
+            What::Symlink(target) => make_link(parent, name, target, item.meta).map_err(failed)?,
             What::Link(to) => {
-                let (folder, first) = names::split(to);
-                let from = beneath::open(self.staging.as_fd(), folder).map_err(failed)?;
-                let parent = self.last.as_ref().map(|(_, open)| open).ok_or(Errno::NOENT).map_err(failed)?;
-                return match linkat(from, os(first), parent, os(name), AtFlags::empty()) {
-                    Err(Errno::NOENT) => Ok(Taken::Skipped("it is a link to what was left out")),
-                    linked => linked.map(|()| Taken::Yes).map_err(failed),
-                };
+                // Opening another folder would drop this one.
+                let parent = beneath::open(parent.as_fd(), b"").map_err(failed)?;
+                return self.link(&parent, name, to).map_err(failed);
             }
-            What::Folder | What::Device => {}
+            What::Device => {}
         }
         Ok(Taken::Yes)
     }
+
+    fn link(&self, parent: &OwnedFd, name: &[u8], to: &[u8]) -> Result<Taken, Errno> {
+        let (folder, first) = names::split(to);
+        let from = beneath::open(self.staging.as_fd(), folder)?;
+        match linkat(from, os(first), parent, os(name), AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(Taken::Skipped("it is a link to what was left out")),
+            linked => linked.map(|()| Taken::Yes),
+        }
+    }
+}
+
+/// Removes what has the name, unless it is a folder.
+fn free(parent: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    match unlinkat(parent, os(name), AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        freed => freed,
+    }
+}
+
+fn write_file(
+    parent: &OwnedFd,
+    item: &Item<'_>,
+    data: &mut dyn Read,
+    mask: RawMode,
+    place: &str,
+) -> Result<()> {
+    let failed = |errno| made(item.name, place, errno);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let name = os(names::split(item.name).1);
+    let mut file = File::from(openat(parent, name, flags, Mode::from_raw_mode(0o600)).map_err(failed)?);
+    copy(item, data, &mut file, place)?;
+    futimens(&file, &times(item.meta)).map_err(failed)?;
+    fchmod(&file, Mode::from_raw_mode(item.meta.mode() & mask)).map_err(failed)
+}
+
+fn make_folder(parent: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+    match mkdirat(parent, os(name), Mode::from_raw_mode(0o777)) {
+        Err(Errno::EXIST) if kind(parent, name) == Ok(Some(FileType::Directory)) => Ok(()),
+        made => made,
+    }
+}
+
+fn make_link(parent: &OwnedFd, name: &[u8], target: &[u8], meta: &Meta) -> Result<(), Errno> {
+    symlinkat(os(target), parent, os(name))?;
+    utimensat(parent, os(name), &times(meta), AtFlags::SYMLINK_NOFOLLOW)
 }
 
 impl Sink for Folder {

@@ -219,6 +219,7 @@ fn manifests_that_lie_are_refused() {
         session.run("export k out").code(3);
         assert!(!session.path("out").exists());
         session.run("info k").code(3);
+        session.run("verify k").code(3);
         session.run("ls").ok();
     };
     refused(&|it| it["layers"][0]["annotations"][offset] = json!("1"));
