@@ -5,6 +5,9 @@
 //! config announces. Layers of `urls` are asked for in the registry only.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 
 use jiff::Timestamp;
 use storekit::{Blobs, Descriptor, Digest, Entry, Key, Lease, Store};
@@ -309,12 +312,12 @@ impl Pull<'_> {
         let (digest, size) = (descriptor.digest, descriptor.size);
         if let Some(lease) = self.stored(descriptor)? {
             self.progress.add(size);
-            self.check(part)?;
+            self.check(part, &lease)?;
             return Ok(Fetched { digest, lease: Some(lease), tally: Tally::skipped(size) });
         }
         match download::fetch(&self.client, self.blobs, descriptor, self.progress)? {
             Some((lease, moved)) => {
-                self.check(part)?;
+                self.check(part, &lease)?;
                 Ok(Fetched { digest, lease: Some(lease), tally: Tally::moved(moved) })
             }
             None if !descriptor.urls.is_empty() => {
@@ -344,14 +347,14 @@ impl Pull<'_> {
     }
 
     /// A layer must be what its image says, or a later image that has it would be another one.
-    fn check(&self, part: &Part) -> Result<()> {
+    /// Its bytes were compared with its digest a moment ago.
+    fn check(&self, part: &Part, lease: &Lease) -> Result<()> {
         let Part { descriptor, layer_of } = part;
         if layer_of.iter().all(|diff_id| self.known.proves(diff_id, &descriptor.digest)) {
             return Ok(());
         }
         let digest = descriptor.digest;
-        let missing = || storekit::Error::Missing { digest, path: self.blobs.folder().to_owned() };
-        let mut reader = self.blobs.reader(&digest)?.ok_or_else(missing)?;
+        let mut reader = Bytes { file: lease.file(), at: 0 };
         let failed = |error| crate::export::unreadable(self.blobs, &digest, error);
         let head = form::read_head(&mut reader).map_err(failed)?;
         let (found, named) = (Form::of(&head), Form::named(&descriptor.media_type));
@@ -360,7 +363,7 @@ impl Pull<'_> {
             let media_type = tame(&descriptor.media_type);
             return Err(unfit(format!("the layer `{digest}` is called `{media_type}` and is none")).into());
         }
-        let whole = std::io::Read::chain(std::io::Cursor::new(head), reader);
+        let whole = io::Cursor::new(head).chain(reader);
         let plain = named.decoder(whole).and_then(|mut plain| crate::layer::hash_plain(&mut plain, &()));
         let (plain, _) = plain.map_err(|error| match failed(error) {
             error @ crate::Error::Store(_) => error,
@@ -373,5 +376,19 @@ impl Pull<'_> {
             .into()),
             None => Ok(()),
         }
+    }
+}
+
+/// Reads a file from its start, whatever its own position is.
+struct Bytes<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for Bytes<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
     }
 }
