@@ -103,6 +103,8 @@ enum BenchArg {
     Hashctx,
     /// Import of a 1 GB archive, against zstd and openssl
     Imgtar,
+    /// Hits, misses, memory and readiness, against nginx and proxpi (`gunicorn` on PATH), asked by `wrk`
+    Pkgcache,
 }
 
 #[derive(clap::Args)]
@@ -239,6 +241,7 @@ impl Process {
         let (what, tool) = match args.what {
             BenchArg::Hashctx => (bench::Bench::Hashctx, "hashctx"),
             BenchArg::Imgtar => (bench::Bench::Imgtar, "imgtar"),
+            BenchArg::Pkgcache => (bench::Bench::Pkgcache, "pkgcache"),
         };
         let tools = self.release_tools(tool)?;
         let runner = Runner::new(self.environment.folder.clone(), verbosity, self.children.clone());

@@ -2,6 +2,7 @@
 //!
 //! Runs the larder tools as processes and links none of them. Reads no environment and no command line: `main` does.
 
+pub mod background;
 pub mod bake;
 pub mod bench;
 pub mod children;

@@ -11,6 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::background::Background;
 use crate::children::Children;
 use crate::command::{Cmd, quoted};
 
@@ -256,6 +257,18 @@ impl Runner {
         // The reader's failure comes first: a source whose reader is gone only says that its pipe broke.
         succeeded(cmd, ended?)?;
         succeeded(from, source_ended?)
+    }
+
+    /// Starts a command that runs on beside us, with all it says in the file `log`.
+    ///
+    /// # Errors
+    /// Where it could not be started.
+    pub fn background(&self, cmd: &Cmd, log: &Utf8Path) -> Result<Background, RunError> {
+        self.say(&format!("{cmd} &"));
+        let file = std::fs::File::create(log).and_then(|file| Ok((file.try_clone()?, file)));
+        let (stdout, stderr) = file.map_err(lost(cmd))?;
+        let child = self.start(cmd, Stdio::null(), stdout.into(), stderr.into())?;
+        Ok(Background::new(child, self.children.clone()))
     }
 
     fn start(&self, cmd: &Cmd, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Child, RunError> {

@@ -13,6 +13,7 @@ pub struct Tools {
     hashctx: String,
     imgtar: String,
     gcctl: String,
+    pkgcache: String,
     docker: String,
     podman: String,
     cargo: String,
@@ -29,6 +30,7 @@ impl Tools {
             hashctx: tool("hashctx"),
             imgtar: tool("imgtar"),
             gcctl: tool("gcctl"),
+            pkgcache: tool("pkgcache"),
             docker: "docker".into(),
             podman: "podman".into(),
             cargo: "cargo".into(),
@@ -56,6 +58,7 @@ impl Tools {
             hashctx: tool("hashctx"),
             imgtar: tool("imgtar"),
             gcctl: tool("gcctl"),
+            pkgcache: tool("pkgcache"),
             docker: tool("docker"),
             podman: tool("podman"),
             cargo: tool("cargo"),
@@ -86,6 +89,12 @@ impl Tools {
     #[must_use]
     pub fn gcctl(&self, job: &str) -> Cmd {
         Cmd::new(&self.gcctl).arg(job)
+    }
+
+    /// A `pkgcache` command.
+    #[must_use]
+    pub fn pkgcache(&self, job: &str) -> Cmd {
+        Cmd::new(&self.pkgcache).arg(job)
     }
 
     /// A command of `docker` or of `podman`.

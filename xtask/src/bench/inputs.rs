@@ -31,10 +31,21 @@ pub(super) fn tree(root: &Utf8Path, files: u32, mean: usize) -> io::Result<()> {
 }
 
 /// Writes one file of that many mebibytes.
-pub(super) fn large(file: &Utf8Path, mebibytes: u64) -> io::Result<()> {
-    let block = Noise(1).take(1 << 20);
+pub(super) fn large(path: &Utf8Path, mebibytes: u64) -> io::Result<()> {
+    file(path, mebibytes << 20)
+}
+
+/// Writes one file of that many bytes.
+pub(super) fn file(file: &Utf8Path, bytes: u64) -> io::Result<()> {
     let mut out = BufWriter::new(File::create(file)?);
-    (0..mebibytes).try_for_each(|_| out.write_all(&block))?;
+    let block = Noise(1).take(1 << 20);
+    let mut left = bytes;
+    while left > 0 {
+        let part =
+            block.get(..usize::try_from(left).unwrap_or(usize::MAX).min(block.len())).unwrap_or_default();
+        out.write_all(part)?;
+        left -= part.len() as u64;
+    }
     out.flush()
 }
 

@@ -5,6 +5,7 @@
 
 mod hashctx;
 mod inputs;
+mod pkgcache;
 mod table;
 
 use std::fmt;
@@ -26,6 +27,8 @@ pub enum Bench {
     Hashctx,
     /// Importing an image archive of 1 GB.
     Imgtar,
+    /// Serving what is stored and what is not.
+    Pkgcache,
 }
 
 /// How much to measure on, and how often.
@@ -77,6 +80,8 @@ pub fn bench(
     let races = match what {
         Bench::Hashctx => hashctx::races(tools, runner, &folder, size)?,
         Bench::Imgtar => imgtar(tools, &folder, runner)?,
+        // Rates, not times.
+        Bench::Pkgcache => return pkgcache::bench(tools, runner, &folder, out),
     };
     writeln!(out, "{}\n", machine(runner)).map_err(lost)?;
     let mut within = true;

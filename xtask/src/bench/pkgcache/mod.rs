@@ -82,11 +82,15 @@ fn hits(runner: &Runner, servers: &Servers, file: &str, kibibytes: u64) -> Resul
     let title = format!("hits, {kibibytes} KiB, wrk -t1 -c16");
     let contenders: Vec<&Server> = servers.caches().filter(|server| small || !server.is_index).collect();
     let mut figures = Figures::new(title, unit);
+    for server in &contenders {
+        Client::connect(server.authority()).and_then(|mut it| it.get(&server.path(file))).map_err(lost)?;
+    }
     let mut rates = vec![Vec::new(); contenders.len()];
     for _ in 0..ROUNDS {
         for (server, rates) in contenders.iter().zip(&mut rates) {
             let url = format!("{}{}", server.url(), server.path(file));
-            let (_, text) = runner.ask(&Cmd::new("wrk").args(["-t1", "-c16", "-d3s"]).arg(url))?;
+            let wrk = Cmd::new("wrk").args(["-t1", "-c16", "-d3s", "--timeout", "30s"]).arg(url);
+            let (_, text) = runner.ask(&wrk)?;
             let told = client::wrk(&String::from_utf8_lossy(&text));
             rates.extend(told.map(|(requests, bytes)| if small { requests } else { bytes / 1e6 }));
         }
