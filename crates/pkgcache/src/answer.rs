@@ -137,4 +137,13 @@ mod tests {
             assert_eq!(Answer::from_stored(&stored), None, "{name}: {value}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_entry_file_makes_it_panic(text in "(version = 1\n)?(\\[\\[response\\]\\]\n)?\\PC{0,80}") {
+            if let Ok(entry) = storekit::PackageEntry::parse(text.as_bytes(), camino::Utf8Path::new("x")) {
+                let _ = entry.responses.iter().map(Answer::from_stored).count();
+            }
+        }
+    }
 }

@@ -19,8 +19,8 @@ use crate::flight::Growing;
 use crate::meter::Meter;
 use crate::spill::Rest;
 
-/// What is read from a file at once, at most.
-const READ: u64 = 128 << 10;
+/// What is read from a file at once, at most: below the size from which the allocator maps fresh pages for each buffer.
+const READ: u64 = 64 << 10;
 
 /// How far a growing file has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -49,6 +49,8 @@ pub struct Wire {
     stream: TcpStream,
     /// Whether bytes of a response may be under way that only the parser knows of.
     writing: AtomicBool,
+    /// Whether all that came belongs to requests that the parser has.
+    between: AtomicBool,
     /// What must be written before all else.
     pending: Mutex<Vec<u8>>,
 }
@@ -57,7 +59,12 @@ impl Guard {
     /// `secret` is part of the target under which refusals reach the parser.
     #[must_use]
     pub fn new(stream: TcpStream, limits: HeadLimits, secret: Arc<str>) -> Self {
-        let wire = Wire { stream, writing: AtomicBool::new(false), pending: Mutex::default() };
+        let wire = Wire {
+            stream,
+            writing: AtomicBool::new(false),
+            between: AtomicBool::new(true),
+            pending: Mutex::default(),
+        };
         Self {
             wire: Arc::new(wire),
             framer: Framer::new(limits),
@@ -73,6 +80,24 @@ impl Guard {
     #[must_use]
     pub fn wire(&self) -> Arc<Wire> {
         Arc::clone(&self.wire)
+    }
+
+    /// Whether there are bytes at hand.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// The connection, with what the parser has read of it and not used.
+    #[must_use]
+    pub fn taken_back(mut self, unused: &[u8]) -> Self {
+        if !unused.is_empty() {
+            let mut inbox = BytesMut::from(unused);
+            inbox.extend_from_slice(&self.inbox);
+            self.inbox = inbox;
+            self.passed += unused.len();
+        }
+        self
     }
 
     /// Lets as much of the inbox pass as can.
@@ -144,6 +169,8 @@ impl Read for Guard {
                 // An end here would take the answer away; the answer itself ends the connection.
                 return Poll::Pending;
             }
+            let between = this.inbox.is_empty() && this.framer.is_between_requests();
+            this.wire.between.store(between, Ordering::Release);
             ready!(this.wire.stream.poll_read_ready(cx))?;
             this.inbox.reserve(READ.min(buf.remaining().max(1024)));
             match this.wire.stream.try_read_buf(&mut this.inbox) {
@@ -170,6 +197,17 @@ impl Wire {
         }
         let sent = if pending.is_empty() { self.stream.try_write(bytes).unwrap_or(0) } else { 0 };
         pending.extend_from_slice(bytes.get(sent..).unwrap_or_default());
+    }
+
+    /// Waits until bytes come, or the end.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.stream.readable().await
+    }
+
+    /// Whether no part of a request is with the guard.
+    #[must_use]
+    pub fn is_between_requests(&self) -> bool {
+        self.between.load(Ordering::Acquire)
     }
 
     /// Whether bytes of a response may be under way.

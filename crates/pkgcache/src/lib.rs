@@ -13,6 +13,7 @@ pub mod cache;
 pub mod classify;
 pub mod commands;
 pub mod config;
+mod connection;
 mod download;
 pub mod error;
 mod fetch;

@@ -1,17 +1,12 @@
 //! The server: connections of clients in, requests to the right place, and a quiet end.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
@@ -26,7 +21,7 @@ use crate::reply::own;
 use crate::rules::cache_status::{CACHE_STATUS, Forward};
 use crate::rules::hop;
 use crate::target::{NoTarget, target};
-use crate::{log, tunnel};
+use crate::{connection, log, tunnel};
 
 /// A server that listens.
 #[derive(Debug)]
@@ -119,7 +114,7 @@ impl Server {
     }
 
     fn connection(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send + use<> {
-        let (cache, secret, mut stopped) =
+        let (cache, secret, stopped) =
             (Arc::clone(&self.cache), Arc::clone(&self.secret), self.stop.subscribe());
         async move {
             let config = cache.config();
@@ -129,42 +124,10 @@ impl Server {
             }
             let _ = stream.set_nodelay(true);
             let guard = Guard::new(stream, config.limits.head, Arc::clone(&secret));
-            let client = Arc::new(Client {
-                cache: Arc::clone(&cache),
-                wire: guard.wire(),
-                peer,
-                secret,
-                busy: Arc::default(),
-            });
-            let watched = Arc::clone(&client);
+            let wire = guard.wire();
+            let client = Client { cache: Arc::clone(&cache), wire, peer, secret, busy: Arc::default() };
             add(&cache.counts.connections, 1);
-            let mut builder = http1::Builder::new();
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(config.limits.head_time)
-                .max_headers(config.limits.head.fields + 1)
-                .max_buf_size(config.limits.head.head.max(8 << 10) + (64 << 10))
-                .half_close(false);
-            let service = service_fn(move |request| {
-                let client = Arc::clone(&client);
-                async move { Ok::<_, Infallible>(client.answer(request).await) }
-            });
-            let mut connection = pin!(builder.serve_connection(guard, service).with_upgrades());
-            let ended = tokio::select! {
-                ended = connection.as_mut() => Some(ended),
-                _ = stopped.wait_for(|stop| *stop) => None,
-            };
-            if ended.is_none() {
-                connection.as_mut().graceful_shutdown();
-                // One on which no request has begun would wait for it.
-                while !watched.is_idle() {
-                    let pause = tokio::time::sleep(Duration::from_millis(20));
-                    tokio::select! {
-                        _ = connection.as_mut() => break,
-                        () = pause => {}
-                    }
-                }
-            }
+            connection::run(Arc::new(client), guard, config.limits, stopped).await;
             cache.counts.connections.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -172,7 +135,7 @@ impl Server {
 
 /// One client's connection.
 #[derive(Debug)]
-struct Client {
+pub(crate) struct Client {
     cache: Arc<Cache>,
     wire: Arc<Wire>,
     peer: SocketAddr,
@@ -183,11 +146,17 @@ struct Client {
 
 impl Client {
     /// Whether nothing is under way.
-    fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         Arc::strong_count(&self.busy) == 1 && !self.wire.is_writing()
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Whether nothing is under way, and nothing of a next request has come.
+    pub(crate) fn is_between_requests(&self) -> bool {
+        self.is_idle() && self.wire.is_between_requests()
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let busy = Arc::clone(&self.busy);
         let line = self.cache.access.as_ref().map(|log| self.line(log, &request));
         let (mut response, result) = self.dispatch(request).await;

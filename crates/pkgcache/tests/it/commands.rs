@@ -135,3 +135,19 @@ fn the_counts_are_written_down() {
     assert_eq!((count(storekit::Kind::Miss), count(storekit::Kind::Fetch)), (Some(1), Some(1)), "{events:?}");
     assert!(count(storekit::Kind::Hit).unwrap() >= 1);
 }
+
+#[test]
+fn a_connection_is_served_again_after_a_rest() {
+    let proxy = stored(&Origin::fixed(FRESH, "body"));
+    let mut stream = proxy.connect();
+    for pause in [0, 3000, 100, 3000] {
+        std::thread::sleep(Duration::from_millis(pause));
+        std::io::Write::write_all(&mut stream, b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        crate::support::read_answer(&mut stream).is(200, "hit", "body");
+    }
+    // A head that pauses in the middle stays with whom it began.
+    std::io::Write::write_all(&mut stream, b"GET /a HTTP/1.1\r\nho").unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    std::io::Write::write_all(&mut stream, b"st: x\r\n\r\n").unwrap();
+    crate::support::read_answer(&mut stream).is(200, "hit", "body");
+}
