@@ -7,7 +7,7 @@
 //! - [`extract`]: files out of an image.
 //! - [`engine`], [`save`], [`load`], [`thin`]: from and to an engine, through its own command, what it lacks.
 //! - [`serve`]: the store as a registry.
-//! - [`reference`], [`registry`]: to and from any OCI registry.
+//! - [`mod@reference`], [`registry`]: to and from any OCI registry.
 //! - [`repository`]: a store that git keeps.
 //! - [`pack`]: an image from a folder or a tar.
 //!
