@@ -252,6 +252,8 @@ impl Content {
     }
 
     fn write(&self, blobs: &Blobs, out: &mut dyn Write, progress: &dyn Progress) -> Result<()> {
+        // All are opened before the first byte is written: what a collector takes later is still read to its end.
+        let readers = self.parts.iter().map(|part| open(blobs, &part.digest)).collect::<Result<Vec<_>>>()?;
         progress.expect(self.parts.iter().map(|part| part.size).sum());
         let mut tar = Tar { out };
         if self.index.is_some() {
@@ -262,7 +264,7 @@ impl Content {
         for (name, bytes) in &self.documents {
             tar.file(name, bytes)?;
         }
-        self.write_parts(blobs, &mut tar, progress)?;
+        self.write_parts(blobs, readers, &mut tar, progress)?;
         if let Some(index) = &self.index {
             tar.file("index.json", index)?;
         }
@@ -271,9 +273,13 @@ impl Content {
     }
 
     /// Reads, verifies and decompresses in a thread of its own.
-    fn write_parts(&self, blobs: &Blobs, tar: &mut Tar<'_>, progress: &dyn Progress) -> Result<()> {
-        // All are opened before the first is read: what a collector takes later is still read to its end.
-        let readers = self.parts.iter().map(|part| open(blobs, &part.digest)).collect::<Result<Vec<_>>>()?;
+    fn write_parts(
+        &self,
+        blobs: &Blobs,
+        readers: Vec<VerifiedReader>,
+        tar: &mut Tar<'_>,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         thread::scope(|scope| {
             let (send, chunks) = sync_channel(QUEUE);
             scope.spawn(move || self.read_parts(blobs, readers, &send));

@@ -103,12 +103,24 @@ impl Stored {
     /// # Errors
     /// Blobs that are missing or damaged (the latter are moved aside); documents that contradict each other.
     pub fn open(images: &Images, key: &Key) -> Result<Option<Self>> {
-        let Some((entry, reach)) = images.find(key)? else { return Ok(None) };
+        let mut tries = 0..8;
+        loop {
+            let Some((entry, reach)) = images.find(key)? else { return Ok(None) };
+            match Self::read_all(images, key, &entry, reach) {
+                // A collector may have taken both, and another save may stand there now.
+                Err(Error::Store(storekit::Error::Missing { .. }))
+                    if tries.next().is_some() && images.get(key)?.as_ref() != Some(&entry) => {}
+                read => return read.map(Some),
+            }
+        }
+    }
+
+    fn read_all(images: &Images, key: &Key, entry: &Entry, reach: Reach) -> Result<Self> {
         let present = whole(reach, &images.blobs())?;
         let mut stored =
             Self { key: key.clone(), images: Vec::new(), index: None, blobs: present, entry: entry.clone() };
         stored.read(&images.blobs(), &entry.descriptor, &entry.names)?;
-        Ok(Some(stored))
+        Ok(stored)
     }
 
     /// As [`Stored::open`], where there must be something.

@@ -89,12 +89,14 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<Outcome> {
     match args.command {
         Command::Import { key, file, kind, notes } => job.import(&key, &file, kind, notes),
         Command::Export { key, file, compress, platform } => {
-            job.export(&key, &file, compress, &Options { platform, names: None })
+            let options = Options { platform, names: None };
+            job.while_it_changes(&key, || job.export(&key, &file, compress, &options))
         }
         Command::Save { key, image, notes, engine, by } => job.save(&key, &image, notes, &engine, by),
         Command::Load { key, tags, platform, engine } => {
             let names = tags.iter().map(|tag| name::complete(tag)).collect::<Result<_, _>>()?;
-            job.load(&key, &Wanted { names, platform }, &engine)
+            let wanted = Wanted { names, platform };
+            job.while_it_changes(&key, || job.load(&key, &wanted, &engine))
         }
         Command::Extract(args) => job.extract(&args),
         Command::Init(args) => job.init(args),
@@ -141,6 +143,28 @@ impl Job<'_> {
         let imported = import::import(&store, key, source, &notes, &self.bar())?;
         self.view.imported(key, &imported)?;
         Ok(Outcome::Yes)
+    }
+
+    /// Does it again where a blob was gone when it was needed, and the key is whole or gone: a collector took the
+    /// one image, and another save may have put the next.
+    fn while_it_changes(&self, key: &Key, mut work: impl FnMut() -> Result<Outcome>) -> Result<Outcome> {
+        let is_missing = |report: &miette::Report| {
+            matches!(report.downcast_ref(), Some(Error::Store(storekit::Error::Missing { .. })))
+        };
+        for _ in 0..8 {
+            match work() {
+                Err(report) if is_missing(&report) => {
+                    let found = self.open()?.map(|store| store.images().find(key)).transpose()?.flatten();
+                    match found {
+                        None => return Ok(self.miss(key)),
+                        Some((_, reach)) if reach.is_whole() => {}
+                        Some(_) => return Err(report),
+                    }
+                }
+                done => return done,
+            }
+        }
+        work()
     }
 
     fn export(
