@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -61,9 +61,15 @@ pub(super) fn ready(tools: &Tools, runner: &Runner, folder: &Utf8Path) -> Result
     let upstream = origin(runner, folder)?;
     let server = pkgcache(tools, runner, &own, &upstream.url())?;
     Client::connect(server.authority()).and_then(|mut it| it.get(&format!("/{SMALL}"))).map_err(lost)?;
+    let entries = own.join("store/packages/entries/generic/127.0.0.1");
+    // It is written after the answer.
+    let started = Instant::now();
+    while !entries.is_dir() && started.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     drop(server);
     say("writing a million entries");
-    fill(&own.join("store/packages/entries/generic/127.0.0.1")).map_err(lost)?;
+    fill(&entries).map_err(lost)?;
     let mut times = Vec::new();
     for _ in 0..5 {
         let started = Instant::now();
