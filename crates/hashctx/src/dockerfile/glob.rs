@@ -1,24 +1,24 @@
 //! Go's `filepath.Match`: the wildcards of COPY and ADD.
 //!
-//! `*` and `?` stop at `/`, `[…]` does not. Absent: `**`, which is `*`.
+//! `*` and `?` stop at `/`, `[…]` does not. Each byte that is no UTF-8 is one character. Absent: `**`, which is `*`.
 
-/// True where the path, as text, matches. A malformed pattern matches nothing.
-pub(super) fn matches(pattern: &str, path: &str) -> bool {
+/// True where the path matches. A malformed pattern matches nothing.
+pub(super) fn matches(pattern: &str, path: &[u8]) -> bool {
     let Some(tokens) = tokens(pattern) else { return false };
-    let path: Vec<char> = path.chars().collect();
     let (mut index, mut at) = (0, 0);
-    // Where to go on after a mismatch: behind the last star, which then takes one character more.
+    // Where to go on after a mismatch: behind the last star, which then takes one byte more.
     let mut star = None;
     loop {
-        match (tokens.get(index), path.get(at)) {
-            (None, None) => return true,
-            (Some(Token::Star), _) => {
+        let rest = path.get(at..).unwrap_or_default();
+        match tokens.get(index) {
+            None if rest.is_empty() => return true,
+            Some(Token::Star) => {
                 index += 1;
                 star = Some((index, at));
             }
-            (Some(one), Some(next)) if one.takes(*next) => (index, at) = (index + 1, at + 1),
+            Some(one) if let Some(length) = one.takes(rest) => (index, at) = (index + 1, at + length),
             _ => match star {
-                Some((behind, taken)) if path.get(taken).is_some_and(|next| *next != '/') => {
+                Some((behind, taken)) if path.get(taken).is_some_and(|next| *next != b'/') => {
                     star = Some((behind, taken + 1));
                     (index, at) = (behind, taken + 1);
                 }
@@ -49,16 +49,26 @@ enum Token {
 }
 
 impl Token {
-    fn takes(&self, next: char) -> bool {
-        match self {
+    /// How many bytes of the text it takes.
+    fn takes(&self, rest: &[u8]) -> Option<usize> {
+        let (next, length) = first(rest)?;
+        let taken = match self {
             Self::Star => false,
             Self::Any => next != '/',
             Self::Char(own) => *own == next,
             Self::Class { negated, ranges } => {
                 ranges.iter().any(|(low, high)| (*low..=*high).contains(&next)) != *negated
             }
-        }
+        };
+        taken.then_some(length)
     }
+}
+
+/// The first character of a text, and its length.
+fn first(text: &[u8]) -> Option<(char, usize)> {
+    let chunk = text.get(..text.len().min(4)).unwrap_or_default().utf8_chunks().next()?;
+    let valid = chunk.valid().chars().next().map(|next| (next, next.len_utf8()));
+    Some(valid.unwrap_or((char::REPLACEMENT_CHARACTER, 1)))
 }
 
 fn tokens(pattern: &str) -> Option<Vec<Token>> {
@@ -121,7 +131,7 @@ mod tests {
             ("**", "abc"),
         ];
         for (pattern, path) in hits {
-            assert!(matches(pattern, path), "{pattern} misses {path}");
+            assert!(matches(pattern, path.as_bytes()), "{pattern} misses {path}");
         }
         let misses = [
             ("a*", "ab/c"),
@@ -143,7 +153,7 @@ mod tests {
             ("", "a"),
         ];
         for (pattern, path) in misses {
-            assert!(!matches(pattern, path), "{pattern} hits {path}");
+            assert!(!matches(pattern, path.as_bytes()), "{pattern} hits {path}");
         }
     }
 }

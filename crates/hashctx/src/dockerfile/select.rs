@@ -1,6 +1,7 @@
 //! Picks the inputs that sources name out of a context's listing.
 //!
-//! As `BuildKit` copies: a source's own links are followed inside of the context, links below it are copied as links;
+//! As `BuildKit` copies: a source's own links are followed inside of the context, links below it are copied as links
+//! (where the older builder follows `..` in a link to another place, that one is read too);
 //! `--exclude` and the pattern of `--parents` are patterns of ignore files, below the source's folder. A file that a
 //! source names itself is never excluded.
 
@@ -99,14 +100,14 @@ impl Pick<'_> {
             }
             What::Bind { path } => {
                 let found = self.follow(&normal(path));
-                self.take_found(found, None).then(|| path.clone())
+                self.take_found(&found, None).then(|| path.clone())
             }
             What::Copy { path, below, exclude } => {
                 let filter = filter(below.as_deref(), exclude);
                 let mut missing = true;
                 for root in self.roots(&normal(path)) {
                     let found = self.follow(&root);
-                    missing &= self.take_found(found, filter.as_ref());
+                    missing &= self.take_found(&found, filter.as_ref());
                 }
                 missing.then(|| path.clone())
             }
@@ -121,30 +122,27 @@ impl Pick<'_> {
             return vec![path.to_vec()];
         };
         let (plain, wild) = parts.split_at(first);
-        let Some(base) = self.follow(plain.join("/").as_bytes()) else { return Vec::new() };
         let pattern = wild.join("/");
-        let skip = if base.is_empty() { 0 } else { base.len() + 1 };
-        let matches = |path: &[u8]| {
-            let below = String::from_utf8_lossy(path.get(skip..).unwrap_or_default());
-            glob::matches(&pattern, &below)
-        };
-        self.tree
-            .below(&base)
-            .map(|(path, _)| path)
-            .filter(|path| matches(path))
-            .map(<[u8]>::to_vec)
-            .collect()
+        let mut found = Vec::new();
+        for base in self.follow(plain.join("/").as_bytes()) {
+            let skip = if base.is_empty() { 0 } else { base.len() + 1 };
+            let below = self.tree.below(&base).map(|(path, _)| path);
+            let hits = below.filter(|path| glob::matches(&pattern, path.get(skip..).unwrap_or_default()));
+            found.extend(hits.map(<[u8]>::to_vec));
+        }
+        found
     }
 
-    fn follow(&mut self, path: &[u8]) -> Option<Vec<u8>> {
+    fn follow(&mut self, path: &[u8]) -> Vec<Vec<u8>> {
         self.tree.resolve(path, self.read_link, &mut self.out.entries)
     }
 
     /// Returns true where there was nothing to take.
-    fn take_found(&mut self, found: Option<Vec<u8>>, filter: Option<&Filter>) -> bool {
-        let Some(root) = found else { return true };
-        self.take(&root, filter);
-        false
+    fn take_found(&mut self, found: &[Vec<u8>], filter: Option<&Filter>) -> bool {
+        for root in found {
+            self.take(root, filter);
+        }
+        found.is_empty()
     }
 
     fn take(&mut self, root: &[u8], filter: Option<&Filter>) {
@@ -229,4 +227,57 @@ fn filter(below: Option<&str>, exclude: &[String]) -> Option<Filter> {
 fn normal(path: &str) -> Vec<u8> {
     let clean = dockerignore::clean(format!("/{path}").as_bytes());
     clean.strip_prefix(b"/").unwrap_or_default().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// A link inside of a folder's folder, and links through it.
+    const TREE: [(&[u8], Kind); 9] = [
+        (b"\xe2\x82", Kind::File),
+        (b"\xe2\x82b", Kind::File),
+        (b"b/c/y", Kind::File),
+        (b"b/x", Kind::File),
+        (b"b/x-m", Kind::Symlink),
+        (b"d/x", Kind::File),
+        (b"l", Kind::Symlink),
+        (b"m", Kind::Symlink),
+        (b"x", Kind::File),
+    ];
+
+    fn target(link: &[u8]) -> Option<Vec<u8>> {
+        let links: [(&[u8], &[u8]); 3] = [(b"l", b"b/c"), (b"m", b"l/../x"), (b"b/x-m", b"/l/../d")];
+        links.iter().find(|(name, _)| *name == link).map(|(_, to)| to.to_vec())
+    }
+
+    fn names(what: What, want: &[&[u8]]) {
+        let sources = [Source { context: None, line: 1, what }];
+        let selection = Selector::new(&sources, None).select(TREE, target);
+        assert_eq!(selection.entries, want.iter().map(|path| path.to_vec()).collect(), "{sources:?}");
+    }
+
+    #[track_caller]
+    fn copies(path: &str, want: &[&[u8]]) {
+        names(What::Copy { path: path.to_owned(), below: None, exclude: Arc::default() }, want);
+    }
+
+    #[test]
+    fn a_target_with_dots_behind_a_link_is_read_both_ways() {
+        let both: [&[u8]; 4] = [b"b/x", b"l", b"m", b"x"];
+        copies("m", &both);
+        copies("m*", &both);
+        names(What::Bind { path: "m".to_owned() }, &both);
+        copies("b/x-m/x", &[b"b/x-m", b"d/x", b"l"]);
+        copies("b/x-m/*", &[b"b/x-m", b"d/x", b"l"]);
+    }
+
+    #[test]
+    fn each_byte_that_is_no_text_is_one_character() {
+        copies("??", &[b"\xe2\x82"]);
+        copies("???", &[b"\xe2\x82b"]);
+        copies("?b", &[]);
+    }
 }

@@ -59,10 +59,26 @@ impl Tree {
     }
 
     /// Where a path leads when every link in it is followed, the context being the root of the file system. The links
-    /// on the way are added to `links`. None: nowhere.
+    /// on the way are added to `links`. Engines read a target with `..` in two ways: both places, where they differ.
     pub(super) fn resolve(
         &self,
         path: &[u8],
+        read_link: &mut ReadLink<'_>,
+        links: &mut BTreeSet<Vec<u8>>,
+    ) -> Vec<Vec<u8>> {
+        let mut places = Vec::new();
+        for dots in [Dots::OfText, Dots::OfFolders] {
+            let place = self.walk(path, dots, read_link, links);
+            places.extend(place.filter(|place| !places.contains(place)));
+        }
+        places
+    }
+
+    /// None: nowhere.
+    fn walk(
+        &self,
+        path: &[u8],
+        dots: Dots,
         read_link: &mut ReadLink<'_>,
         links: &mut BTreeSet<Vec<u8>>,
     ) -> Option<Vec<u8>> {
@@ -89,10 +105,36 @@ impl Tree {
             if target.starts_with(b"/") {
                 at.clear();
             }
-            todo.extend(parts(&target));
+            match dots {
+                Dots::OfText => todo.extend(cleaned(std::mem::take(&mut at), &target)),
+                Dots::OfFolders => todo.extend(parts(&target)),
+            }
         }
         Some(at.join(&b'/'))
     }
+}
+
+/// What `..` in a link's target leaves.
+#[derive(Clone, Copy)]
+enum Dots {
+    /// The part that is written before it, even where that is a link: `BuildKit` and Podman.
+    OfText,
+    /// The folder that this part leads to: the older builder, and the file system itself.
+    OfFolders,
+}
+
+/// The parts of a target in a folder, without `..`, the first one last.
+fn cleaned(folder: Vec<Vec<u8>>, target: &[u8]) -> Vec<Vec<u8>> {
+    let mut clean = folder;
+    for part in parts(target).into_iter().rev() {
+        if part == b".." {
+            clean.pop();
+        } else {
+            clean.push(part);
+        }
+    }
+    clean.reverse();
+    clean
 }
 
 /// The parts of a path, the first one last.
