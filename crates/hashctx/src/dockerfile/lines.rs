@@ -92,7 +92,23 @@ fn directives(file: &[u8]) -> Result<(char, Option<String>), Fault> {
             return Err(Fault::new(&span, "the escape character has to be `\\` or a backtick"));
         }
     }
-    Ok((if escape.as_deref() == Some("`") { '`' } else { '\\' }, syntax))
+    Ok((if escape.as_deref() == Some("`") { '`' } else { '\\' }, syntax.or_else(|| below_shebang(file))))
+}
+
+/// The syntax that is set behind a first line `#!…`: `BuildKit` looks for it there too, and for nothing else.
+fn below_shebang(file: &[u8]) -> Option<String> {
+    let mut reader = Reader::new(file);
+    let (first, _) = reader.physical().ok()??;
+    if !first.starts_with(b"#!") {
+        return None;
+    }
+    while let Some((line, _)) = reader.physical().ok()? {
+        let (name, value) = directive(line)?;
+        if name == "syntax" {
+            return Some(value);
+        }
+    }
+    None
 }
 
 /// Reads `# name = value`.
@@ -296,6 +312,17 @@ mod tests {
         texts("RUN [\"<<EOF\"]\nRUN b", &["RUN [\"<<EOF\"]", "RUN b"]);
         texts("RUN it's <<EOF\nRUN b", &["RUN it's <<EOF", "RUN b"]);
         refused("RUN <<EOF\na\n");
+    }
+
+    #[test]
+    fn a_syntax_may_stand_below_a_shebang() {
+        let top = |file: &str| split(file.as_bytes()).map(|lines| (lines.escape, lines.syntax)).unwrap();
+        assert_eq!(top("#!/x\n# syntax=a\nFROM b"), ('\\', Some("a".to_owned())));
+        assert_eq!(top("\u{feff}#!/x\r\n# syntax=a\nFROM b"), ('\\', Some("a".to_owned())));
+        assert_eq!(top("#!/x\n# escape=`\n# syntax=a\nFROM b"), ('\\', Some("a".to_owned())));
+        assert_eq!(top("#!/x\n\n# syntax=a\nFROM b"), ('\\', None));
+        assert_eq!(top("# syntax=a\n#!/x\n# escape=`\nFROM b"), ('\\', Some("a".to_owned())));
+        assert_eq!(top("# x\n#!/x\n# syntax=a\nFROM b"), ('\\', None));
     }
 
     #[test]
