@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use camino::Utf8Path;
 
-use crate::config::{Build, Config, PROXY_ARGS, Rules, Selection};
+use crate::config::{Build, Config, Rules, Selection};
 use crate::digest::Digest;
 use crate::dockerfile::{self, Analysis, NamedContext, Request, Selector, Unknown, same_image};
 use crate::error::HashError;
@@ -100,8 +100,7 @@ impl Precise {
             Declared::Platform(build.platform.clone()),
         ];
         declared.extend(build.target.clone().map(Declared::Target));
-        let args = args.iter().filter(|(name, _)| !PROXY_ARGS.contains(&name.as_str()));
-        declared.extend(args.map(secret).map(|(name, digest)| Declared::Arg(name, digest)));
+        declared.extend(args.iter().map(secret).map(|(name, digest)| Declared::Arg(name, digest)));
         let bases = build.bases.iter().filter(|(name, _)| self.uses(name));
         declared.extend(bases.map(|(name, digest)| Declared::Base(name.clone(), digest.clone())));
         declared

@@ -373,6 +373,19 @@ fn arguments_count_where_they_are_declared() {
 }
 
 #[test]
+fn only_the_exact_names_of_proxies_do_not_count() {
+    let args = |name: &str| {
+        let file = format!("FROM scratch\nARG {name}\nENV x=${name}");
+        let analysis = Case { args: &[(name, "1")], ..case(&file) }.analysis().expect("a Dockerfile");
+        analysis.args.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(args("Http_Proxy"), ["Http_Proxy"]);
+    assert_eq!(args("no_PROXY"), ["no_PROXY"]);
+    assert_eq!(args("NO_PROXY"), [""; 0]);
+    assert_eq!(args("all_proxy"), [""; 0]);
+}
+
+#[test]
 fn platforms_are_resolved() {
     let file = "FROM --platform=$BUILDPLATFORM base AS x\nARG TARGETARCH\nFROM --platform=linux/aarch64 base\nCOPY --from=x / /";
     let analysis = case(file).analysis().expect("a Dockerfile");
@@ -418,4 +431,11 @@ fn what_the_engine_refuses_is_refused() {
 fn errors_point_at_the_line() {
     let error = case("FROM a\n\n# c\nCOPY ${x \\\n b /\nRUN y").analysis().expect_err("refused");
     assert!(error.starts_with("Dockerfile:4: "), "{error}");
+}
+
+#[test]
+fn errors_show_no_values() {
+    let file = "FROM scratch\nARG TOK\nCOPY ${NOPE:?$TOK-${TOK:-none}!} /x";
+    let error = Case { args: &[("TOK", "s3cret")], ..case(file) }.analysis().expect_err("refused");
+    assert_eq!(error, "Dockerfile:3: NOPE: $TOK-${TOK:-none}!");
 }

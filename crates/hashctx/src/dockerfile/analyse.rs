@@ -8,9 +8,7 @@ use super::lines::{self, Line};
 use super::reads::{self, Read};
 use super::stages::{Origin, Stage, Stages};
 use super::{Analysis, Base, NamedContext, Request, Source, Unknown, What, platform, remote};
-
-/// Arguments that every build may be given and that never count.
-const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"];
+use crate::config::PROXY_ARGS;
 
 /// Instructions that change an image's configuration and nothing that another stage could copy.
 const CONFIGURATION: [&str; 9] =
@@ -253,5 +251,5 @@ impl Gatherer<'_> {
 }
 
 fn is_proxy(name: &str) -> bool {
-    PROXIES.contains(&name.to_lowercase().as_str())
+    PROXY_ARGS.contains(&name)
 }

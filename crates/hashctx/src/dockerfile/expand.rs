@@ -7,6 +7,9 @@
 
 mod glob;
 
+use std::iter::Peekable;
+use std::str::Chars;
+
 use super::env::Env;
 
 /// A word after expansion.
@@ -40,7 +43,7 @@ struct Mode {
 }
 
 struct Lexer<'a> {
-    rest: std::iter::Peekable<std::str::Chars<'a>>,
+    rest: Peekable<Chars<'a>>,
     escape: char,
     env: &'a Env,
     mode: Mode,
@@ -249,6 +252,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn conditional(&mut self, name: &str, operator: char, null_is_unset: bool) -> Result<String, String> {
+        let before = self.rest.clone();
         let (word, _) = self.run(Some('}'), false)?;
         let value = self.get(name)?;
         if value.is_none() && self.mode.skip_unset {
@@ -262,8 +266,15 @@ impl<'a> Lexer<'a> {
             (_, Some(value)) => Ok(value),
             (_, None) if self.env.is_doubtful(name) => Ok(String::new()),
             (_, None) if word.is_empty() => Err(format!("`{name}` has to be set")),
-            (_, None) => Err(format!("{name}: {word}")),
+            // As it is written: the value of a variable may be a secret.
+            (_, None) => Err(format!("{name}: {}", self.read_since(before))),
         }
+    }
+
+    /// What was read between there and the last character.
+    fn read_since(&self, before: Peekable<Chars<'a>>) -> String {
+        let length = before.clone().count().saturating_sub(self.rest.clone().count() + 1);
+        before.take(length).collect()
     }
 
     fn trimmed(&mut self, name: &str, end: char) -> Result<String, String> {
