@@ -29,6 +29,9 @@ impl<'a> CheckIgnore<'a> {
     /// Where one cannot be read, or is invalid.
     pub fn new(config: &'a Config) -> Result<Self, HashError> {
         let root = config.root.as_path();
+        if !root.is_dir() {
+            return Err(HashError::NotAFolder { path: root.to_owned() });
+        }
         let rules = match config.selection {
             Selection::Rules(rules) => rules,
             Selection::Files(_) => Rules::None,

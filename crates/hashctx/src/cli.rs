@@ -158,7 +158,9 @@ pub(crate) struct Output {
     #[arg(long, value_name = "FILE", requires = "tar")]
     pub(crate) key_file: Option<Utf8PathBuf>,
 
-    /// Exit 0 if the key is the one in FILE, else 1; FILE itself is never an input
+    /// Exit 0 if the key is the one in FILE, 1 if it is another, 2 if there is no FILE; FILE itself is never an input
+    ///
+    /// It is one for a run without this flag, unless it lies outside DIR or an ignore file hides it.
     #[arg(long, value_name = "FILE", group = "what")]
     pub(crate) check: Option<Utf8PathBuf>,
 

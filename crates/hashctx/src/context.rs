@@ -19,7 +19,7 @@ use crate::listing::{Listed, sorted_folders};
 use crate::manifest::{Declared, Manifest, NamedEntries};
 use crate::precise::{Precise, has_scheme};
 use crate::select;
-use crate::stat_cache::StatCache;
+use crate::stat_cache::{self, StatCache};
 use crate::warning::Warning;
 
 /// No Dockerfile is larger: `BuildKit` hands one on in a message of at most that many bytes.
@@ -161,7 +161,8 @@ fn read(
 }
 
 fn cache(config: &Config, root: &Utf8Path) -> Option<StatCache> {
-    config.cache.as_deref().map(|folder| StatCache::open(folder, root))
+    let folder = config.cache.as_deref().filter(|_| stat_cache::serves(root))?;
+    Some(StatCache::open(folder, root))
 }
 
 fn named_folders(

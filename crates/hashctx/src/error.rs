@@ -28,7 +28,12 @@ pub enum HashError {
 
     /// The folder to hash is not one.
     #[error("`{path}` is not a folder")]
-    #[diagnostic(code(hashctx::not_a_folder), help("give the folder that holds the build context"))]
+    #[diagnostic(
+        code(hashctx::not_a_folder),
+        help(
+            "give the folder that holds the build context; the PATHs of `--check-ignore` follow it at once"
+        )
+    )]
     NotAFolder {
         /// As it was given.
         path: Utf8PathBuf,

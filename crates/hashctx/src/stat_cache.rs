@@ -71,6 +71,17 @@ struct Learnt {
     lfs_pointer: bool,
 }
 
+/// The file systems whose images carry the times that their maker gave them: two images may agree in all that a record
+/// holds and differ in content. squashfs, EROFS, ISO 9660, cramfs, romfs.
+const IMAGES: [u32; 5] = [0x7371_7368, 0xe0f5_e1e2, 0x9660, 0x28cd_3d45, 0x7275];
+
+/// Whether a change of a file changes what a record holds of it, on the file system that `root` lies on.
+#[must_use]
+pub fn serves(root: &Utf8Path) -> bool {
+    rustix::fs::statfs(root.as_std_path())
+        .is_ok_and(|system| !u32::try_from(system.f_type).is_ok_and(|magic| IMAGES.contains(&magic)))
+}
+
 impl StatCache {
     /// The cache that stands for `root` in `folder`; one that is missing or damaged is empty. It is read when it is first
     /// asked.
@@ -176,6 +187,13 @@ mod tests {
 
     const STAT: Stat = Stat { mode: 0o100_644, size: 3, inode: 7, mtime: 10, ctime: 20 };
     const PATH: &str = "a/b";
+
+    #[test]
+    fn a_file_system_that_can_be_written_to_is_served() {
+        let folder = Folder::new();
+        let folder = Utf8Path::from_path(folder.0.path()).expect("text");
+        assert!(serves(folder) && !serves(&folder.join("gone")));
+    }
 
     struct Folder(tempfile::TempDir);
 

@@ -61,6 +61,8 @@ fn the_line_that_decided_is_named() {
     says(&["--check-ignore", "docs/keep"], 1, "included\tdocs/keep\t.dockerignore:3:!docs/keep\n");
     says(&["--check-ignore", "."], 1, "included\t.\n");
     says(&["--ignore", "docker", "--check-ignore", "main.o"], 1, "included\tmain.o\n");
+    // After another flag a PATH is taken for DIR: nobody waits for stdin then, and nobody is told that nothing is hidden.
+    says(&["--check-ignore", "--json", "main.o"], 2, "");
     says(
         &["--json", "--check-ignore", "a.log"],
         0,
