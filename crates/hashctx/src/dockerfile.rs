@@ -151,6 +151,9 @@ pub enum Unknown {
     MovingSource(usize, String),
     /// What stands behind the named context of this name has no digest and no whole commit.
     MovingContext(String),
+    /// The instruction of this line uses a predefined proxy argument of this name, which has a value: it shapes the image
+    /// and is in no key.
+    ProxyArg(usize, String),
 }
 
 /// The context of this name, however the reference to it is written.

@@ -114,6 +114,7 @@ impl Precise {
             Unknown::MovingTag(image) => Some(Warning::MovingTag { image }),
             Unknown::MovingSource(line, from) => Some(Warning::MovingSource { line, from }),
             Unknown::MovingContext(name) => Some(Warning::MovingContext { name }),
+            Unknown::ProxyArg(line, name) => Some(Warning::ProxyArg { line, name }),
             _ => None,
         });
         let unused = build.bases.iter().filter(|(name, _)| !self.uses(name));

@@ -74,6 +74,7 @@ fn unknown(unknown: &Unknown) -> Value {
             json!({ "code": "moving-source", "line": line, "source": source })
         }
         Unknown::MovingContext(name) => json!({ "code": "moving-context", "context": name }),
+        Unknown::ProxyArg(line, name) => json!({ "code": "proxy-arg", "line": line, "arg": name }),
     }
 }
 

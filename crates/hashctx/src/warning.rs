@@ -112,6 +112,20 @@ pub enum Warning {
         name: String,
     },
 
+    /// The value of a predefined proxy argument, which no key has, gets into the image.
+    #[error("line {line} uses the proxy argument `{name}`, whose value is not in the key")]
+    #[diagnostic(
+        code(hashctx::proxy_arg),
+        severity(Warning),
+        help("leave it to the engine, which sets it for every `RUN`, or give the value another name")
+    )]
+    ProxyArg {
+        /// The line of the Dockerfile, from 1.
+        line: usize,
+        /// The argument's name.
+        name: String,
+    },
+
     /// A digest was given for an image that the build does not use.
     #[error("the build does not use `{image}`: its digest is not in the key")]
     #[diagnostic(

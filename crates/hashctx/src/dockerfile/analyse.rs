@@ -14,6 +14,9 @@ use crate::config::PROXY_ARGS;
 const CONFIGURATION: [&str; 9] =
     ["CMD", "ENTRYPOINT", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD", "STOPSIGNAL", "VOLUME"];
 
+/// Other instructions in which variables are expanded. Of `RUN` only the flags are.
+const EXPANDED: [&str; 6] = ["ADD", "ARG", "COPY", "ENV", "USER", "WORKDIR"];
+
 /// What `BuildKit` sets where the base image sets none.
 const SCRATCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -123,6 +126,9 @@ impl Gatherer<'_> {
         let mut env = self.env(&stage.origin).map_err(fault)?;
         let in_chain = self.chain.contains(&index);
         for (at, line) in stage.lines.iter().enumerate() {
+            if in_chain || !CONFIGURATION.contains(&line.keyword.as_str()) {
+                self.proxies(line, &env);
+            }
             let outside = reads::assign(line, &mut env, self.stages, self.request)?;
             self.out.args.extend(outside.into_iter().filter(|(name, _)| !is_proxy(name)));
             self.line(line, &env, at < stage.triggers, in_chain, &platform)?;
@@ -131,6 +137,27 @@ impl Gatherer<'_> {
             self.envs.insert(index, env);
         }
         Ok(())
+    }
+
+    /// Notes the proxy arguments that the line uses. Quotes are not looked at: rather one too many.
+    fn proxies(&mut self, line: &Line, env: &Env) {
+        let keyword = line.keyword.as_str();
+        let text = match keyword {
+            "RUN" => line.flags.join(" "),
+            "EXPOSE" | "LABEL" | "STOPSIGNAL" | "VOLUME" => line.rest.clone(),
+            _ if EXPANDED.contains(&keyword) => String::from_utf8_lossy(&line.text).into_owned(),
+            _ => String::new(),
+        };
+        if !text.contains('$') {
+            return;
+        }
+        let outside = |name: &str| {
+            let given = self.request.build_args.get(name).map(String::as_str);
+            given.or_else(|| self.stages.globals.value(name))
+        };
+        let is_given = |name: &str| outside(name).is_some() && outside(name) == env.value(name);
+        let used = PROXY_ARGS.iter().filter(|name| is_given(name) && names(&text, name));
+        self.out.unknowns.extend(used.map(|name| Unknown::ProxyArg(line.number, (*name).to_owned())));
     }
 
     /// The variables that a stage begins with.
@@ -248,6 +275,14 @@ impl Gatherer<'_> {
         out.unknowns.dedup();
         out
     }
+}
+
+/// Whether `$NAME` or `${NAME` stands in the text.
+fn names(text: &str, name: &str) -> bool {
+    text.split('$').skip(1).any(|after| {
+        let behind = after.strip_prefix('{').unwrap_or(after).strip_prefix(name);
+        behind.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+    })
 }
 
 fn is_proxy(name: &str) -> bool {

@@ -162,3 +162,29 @@ fn a_source_that_git_hides_is_worth_a_warning() {
     let tar = "hashctx --strict --ignore all -f Dockerfile --tar . | tar -t";
     assert_eq!(session.sh(tar), "Dockerfile\nsrc/\nsrc/a\n");
 }
+
+#[test]
+fn a_proxy_that_shapes_the_image_is_named() {
+    let unknown = |lines: &str| {
+        let session = Session::new().file("Dockerfile", format!("FROM scratch\nARG HTTP_PROXY\n{lines}\n"));
+        let flags = ["--json", "-f", "Dockerfile", "--build-arg", "HTTP_PROXY=hunter2", "."];
+        let json = session.ok(&flags);
+        assert!(!json.contains("hunter"), "{json}");
+        assert_eq!(json.contains("hashctx::proxy_arg"), json.contains("proxy-arg"), "{json}");
+        let (unknown, _) = json.split_once(",\"warnings\"").expect("warnings");
+        unknown.split_once("\"unknown\":").expect("unknowns").1.to_owned()
+    };
+    let named = "[{\"arg\":\"HTTP_PROXY\",\"code\":\"proxy-arg\",\"line\":3}]";
+    for line in
+        ["ENV x=$HTTP_PROXY", "LABEL x=a${HTTP_PROXY:-b}", "ARG x=$HTTP_PROXY", "WORKDIR /${x:-$HTTP_PROXY}"]
+    {
+        assert_eq!(unknown(line), named, "{line}");
+    }
+    for line in ["RUN echo $HTTP_PROXY", "ENV x=$HTTP_PROXY_", "ENV x=$http_proxy", "ENV HTTP_PROXY=x"] {
+        assert_eq!(unknown(line), "[]", "{line}");
+    }
+    let session = Session::new().file("Dockerfile", "FROM scratch\nARG no_proxy\nENV x=$no_proxy\n");
+    session.ok(&["--strict", "-f", "Dockerfile", "."]);
+    let said = session.fails(&["--strict", "-f", "Dockerfile", "--build-arg", "no_proxy=x", "."]);
+    assert!(said.contains("line 3 uses the proxy argument `no_proxy`"), "{said}");
+}
