@@ -93,6 +93,10 @@ pub(crate) fn plan(config: &Config, tar: bool, cache: Option<&StatCache>) -> Res
         }
         _ => Extra::of_folder(config, &listed)?,
     };
+    // What the tar has beside its inputs may be the source that the folder lacks.
+    if extra.as_ref().is_some_and(Extra::is_input) {
+        warnings.retain(|warning| !matches!(warning, Warning::MissingSource { .. }));
+    }
     Ok(Plan { listed, dockerfile, extra, warnings, unknowns, declared, named })
 }
 
@@ -138,6 +142,9 @@ fn list(
     let sorted = |pair: &[Listed]| matches!(pair, [one, next] if one.path <= next.path);
     if !listing.entries.par_windows(2).all(sorted) {
         listing.entries.par_sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    }
+    if let (Some((precise, context)), Selection::Rules(rules)) = (build, &config.selection) {
+        warnings.extend(precise.missing(*rules, context, root, &listing.entries));
     }
     let folders = sorted_folders(&listing.entries);
     warnings.extend(select::repository(&folders));

@@ -62,6 +62,11 @@ impl Extra {
         }
     }
 
+    /// Whether the build reads it as a source.
+    pub(crate) fn is_input(&self) -> bool {
+        self.is_input
+    }
+
     /// Puts it among the inputs, if it is one. They are sorted.
     pub(crate) fn join(self, config: &Config, entries: &mut Vec<Entry>) {
         if !self.is_input {

@@ -57,16 +57,33 @@ impl Precise {
         if selector.takes_all() {
             return entries;
         }
-        let listing = entries.iter().map(|entry| (entry.path.as_bytes(), entry.kind));
-        let target = |path: &[u8]| {
-            let link = root.as_std_path().join(OsStr::from_bytes(path));
-            Some(std::fs::read_link(link).ok()?.into_os_string().into_vec())
-        };
-        let selection = selector.select(listing, target);
+        let selection = selected(&selector, root, &entries);
         let read = |entry: &Listed| selection.entries.contains(entry.path.as_bytes());
         let folder = |path: Vec<u8>| Some(Listed::new(RelPath::new(path)?, Kind::Dir));
         let folders: Vec<Listed> = selection.empty_folders.iter().cloned().filter_map(folder).collect();
         entries.into_iter().filter(read).chain(folders).collect()
+    }
+
+    /// The sources that are nowhere among the inputs that are read, which are sorted. Git's rules may hide them: there, those
+    /// that are nowhere in the folder.
+    pub(crate) fn missing(
+        &self,
+        rules: Rules,
+        context: Option<&str>,
+        root: &Utf8Path,
+        read: &[Listed],
+    ) -> Vec<Warning> {
+        let selector = Selector::new(&self.analysis.sources, context);
+        if !selector.may_miss(|path| holds(read, path)) {
+            return Vec::new();
+        }
+        let may_hide = matches!(rules, Rules::All | Rules::Git);
+        let exists =
+            |path: &[u8]| root.as_std_path().join(OsStr::from_bytes(path)).symlink_metadata().is_ok();
+        let missing = selected(&selector, root, read).missing;
+        let missing = missing.into_iter().filter(|(_, path)| !(may_hide && exists(path)));
+        let lines: BTreeSet<usize> = missing.map(|(line, _)| line).collect();
+        lines.into_iter().map(|line| Warning::MissingSource { line }).collect()
     }
 
     /// Where git's rules hide, too: what the build reads all the same, unless it is built from a tar of the inputs.
@@ -131,6 +148,24 @@ impl Precise {
     fn uses(&self, image: &str) -> bool {
         self.analysis.bases.iter().any(|base| same_image(&base.reference, image))
     }
+}
+
+fn selected(selector: &Selector<'_>, root: &Utf8Path, entries: &[Listed]) -> dockerfile::Selection {
+    let listing = entries.iter().map(|entry| (entry.path.as_bytes(), entry.kind));
+    let target = |path: &[u8]| {
+        let link = root.as_std_path().join(OsStr::from_bytes(path));
+        Some(std::fs::read_link(link).ok()?.into_os_string().into_vec())
+    };
+    selector.select(listing, target)
+}
+
+/// Whether something other than a link stands at the path, or below it. The list is sorted.
+fn holds(listed: &[Listed], path: &[u8]) -> bool {
+    let from = |path: &[u8]| listed.get(listed.partition_point(|one| one.path.as_bytes() < path));
+    let below = [path, b"/"].concat();
+    path.is_empty()
+        || from(path).is_some_and(|one| one.path.as_bytes() == path && one.kind != Kind::Symlink)
+        || from(&below).is_some_and(|one| one.path.as_bytes().starts_with(&below))
 }
 
 fn context(place: &str) -> NamedContext {

@@ -112,6 +112,18 @@ pub enum Warning {
         name: String,
     },
 
+    /// An instruction names a source that is not there.
+    #[error("line {line} names a source that is nowhere in the context: the engine refuses it")]
+    #[diagnostic(
+        code(hashctx::missing_source),
+        severity(Warning),
+        help("correct it, or see with `--check-ignore` what hides it")
+    )]
+    MissingSource {
+        /// The line of the Dockerfile, from 1.
+        line: usize,
+    },
+
     /// The value of a predefined proxy argument, which no key has, gets into the image.
     #[error("line {line} uses the proxy argument `{name}`, whose value is not in the key")]
     #[diagnostic(

@@ -28,6 +28,11 @@ pub(super) fn matches(pattern: &str, path: &[u8]) -> bool {
     }
 }
 
+/// False for a malformed pattern.
+pub(super) fn is_well_formed(pattern: &str) -> bool {
+    tokens(pattern).is_some()
+}
+
 /// True where `*`, `?` or `[` stands unescaped.
 pub(super) fn is_wild(text: &str) -> bool {
     let mut rest = text.chars();

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::remote::{self, Address};
 use super::tree::{ReadLink, Tree};
 use super::{Source, What, glob};
 use crate::dockerignore::{self, Folder, Patterns};
@@ -25,8 +26,9 @@ pub struct Selection {
     pub entries: BTreeSet<Vec<u8>>,
     /// Folders that are created empty, because everything in them is excluded. The listing does not have them.
     pub empty_folders: BTreeSet<Vec<u8>>,
-    /// Sources that name nothing: the line of the instruction and the source. Those with wildcards may do so.
-    pub missing: Vec<(usize, String)>,
+    /// Sources that name nothing, which the engine refuses: the line of the instruction, and the path from the context's
+    /// root, variables expanded. Of those with wildcards only the malformed ones.
+    pub missing: Vec<(usize, Vec<u8>)>,
 }
 
 impl<'a> Selector<'a> {
@@ -54,6 +56,12 @@ impl<'a> Selector<'a> {
         })
     }
 
+    /// True where some source names nothing unless a link leads to it. `holds` says whether something stands at a path.
+    #[must_use]
+    pub fn may_miss(&self, holds: impl Fn(&[u8]) -> bool) -> bool {
+        self.sources.iter().filter_map(|source| named(&source.what)).any(|path| !holds(&path))
+    }
+
     /// Picks from a listing, in which a folder stands only where it is empty. `read_link` returns the target of a link
     /// of the listing; None makes it a link to nowhere.
     pub fn select<'b>(
@@ -69,8 +77,9 @@ impl<'a> Selector<'a> {
             folders: BTreeSet::new(),
         };
         for source in &self.sources {
-            let name = pick.source(&source.what);
-            pick.out.missing.extend(name.map(|name| (source.line, name)));
+            let found = pick.source(&source.what);
+            let path = named(&source.what).filter(|_| !found);
+            pick.out.missing.extend(path.map(|path| (source.line, path)));
         }
         pick.finish()
     }
@@ -91,25 +100,25 @@ struct Filter {
 }
 
 impl Pick<'_> {
-    /// Takes what a source names. Returns its name where that is nothing.
-    fn source(&mut self, what: &What) -> Option<String> {
+    /// Takes what a source names. Returns whether that is anything.
+    fn source(&mut self, what: &What) -> bool {
         match what {
             What::Everything => {
                 self.take(b"", None);
-                None
+                true
             }
             What::Bind { path } => {
                 let found = self.follow(&normal(path));
-                self.take_found(&found, None).then(|| path.clone())
+                self.take_found(&found, None)
             }
             What::Copy { path, below, exclude } => {
                 let filter = filter(below.as_deref(), exclude);
-                let mut missing = true;
+                let mut any = false;
                 for root in self.roots(&normal(path)) {
                     let found = self.follow(&root);
-                    missing &= self.take_found(&found, filter.as_ref());
+                    any |= self.take_found(&found, filter.as_ref());
                 }
-                missing.then(|| path.clone())
+                any
             }
         }
     }
@@ -137,12 +146,12 @@ impl Pick<'_> {
         self.tree.resolve(path, self.read_link, &mut self.out.entries)
     }
 
-    /// Returns true where there was nothing to take.
+    /// Returns whether there was anything to take.
     fn take_found(&mut self, found: &[Vec<u8>], filter: Option<&Filter>) -> bool {
         for root in found {
             self.take(root, filter);
         }
-        found.is_empty()
+        !found.is_empty()
     }
 
     fn take(&mut self, root: &[u8], filter: Option<&Filter>) {
@@ -221,6 +230,19 @@ fn filter(below: Option<&str>, exclude: &[String]) -> Option<Filter> {
     let include = below.filter(|below| !below.is_empty()).and_then(|below| Patterns::listed(&[below]).ok());
     let exclude = Patterns::listed(exclude).unwrap_or_default();
     (include.is_some() || !exclude.is_empty()).then_some(Filter { include, exclude })
+}
+
+/// The path of a source that has to be there. Those that an `ADD` may fetch need not.
+fn named(what: &What) -> Option<Vec<u8>> {
+    let path = match what {
+        What::Everything => return None,
+        What::Bind { path } => return Some(normal(path)),
+        What::Copy { path, .. } => normal(path),
+    };
+    let text = String::from_utf8_lossy(&path);
+    let optional = text.split('/').any(glob::is_wild) && glob::is_well_formed(&text);
+    let fetched = matches!(what, What::Copy { path, .. } if remote::address(path) != Address::Path);
+    (!optional && !fetched).then_some(path)
 }
 
 /// The path from the context's root, which is empty; `..` does not leave it.

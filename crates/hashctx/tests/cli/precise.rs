@@ -188,3 +188,41 @@ fn a_proxy_that_shapes_the_image_is_named() {
     let said = session.fails(&["--strict", "-f", "Dockerfile", "--build-arg", "no_proxy=x", "."]);
     assert!(said.contains("line 3 uses the proxy argument `no_proxy`"), "{said}");
 }
+
+#[track_caller]
+fn misses(instructions: &str, want: &[usize]) {
+    let session = project().folder("empty").link("l", "src").link("dangling", "gone");
+    session.write("Dockerfile", format!("FROM scratch\nARG TOK\n{instructions}\n"));
+    for rules in ["docker", "none", "all", "git"] {
+        let flags = ["--json", "--ignore", rules, "-f", "Dockerfile", "--build-arg", "TOK=hunter2", "."];
+        let json = session.ok(&flags);
+        assert!(!json.contains("hunter"), "{json}");
+        let lines = json.split("line ").skip(1).map(|rest| rest.split(' ').next().unwrap_or_default());
+        let lines: Vec<usize> = lines.filter_map(|line| line.parse().ok()).collect();
+        assert_eq!(lines, want, "{rules}: {instructions}\n{json}");
+        let code = if want.is_empty() { 0 } else { 2 };
+        let strict = session.command(&flags[3..]).args(["--strict", "--ignore", "docker"]).output();
+        assert_eq!(strict.expect("hashctx").status.code(), Some(code), "{instructions}");
+    }
+}
+
+#[test]
+fn a_source_that_is_nowhere_is_worth_a_warning() {
+    misses("COPY nosuch /", &[3]);
+    misses("COPY src other /\nADD src/a src/nosuch /\nCOPY $TOK /", &[4, 5]);
+    misses("COPY . /\nCOPY nosuch /", &[4]);
+    misses("COPY [a- /", &[3]);
+    misses("COPY . /\nCOPY [a- /", &[4]);
+    misses("RUN --mount=source=nosuch,target=/x true", &[3]);
+    misses("COPY src/a src/./b.log l l/a empty *.nosuch [x] ../other /", &[]);
+    misses("COPY . /\nCOPY src/a src l l/a empty *.nosuch /", &[]);
+    misses("COPY --from=image@sha256:00 nosuch /\nCOPY <<a /x\na", &[]);
+}
+
+#[test]
+fn the_dockerfile_of_a_tar_is_not_missing() {
+    let session = project().file(".dockerignore", "Dockerfile\n");
+    session.write("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    assert!(session.ok(&["--json", "-f", "Dockerfile", "."]).contains("hashctx::missing_source"));
+    session.sh("hashctx --tar -f Dockerfile . 2>said >tar; ! grep nowhere said");
+}
