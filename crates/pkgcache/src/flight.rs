@@ -1,6 +1,6 @@
 //! A fetch that several requests may wait for: one for each key, whoever asks.
 //!
-//! This module holds the meeting point alone; [`crate::fetch`] does the work.
+//! This module holds the meeting point alone; `fetch` does the work.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::Response;
 use hyper::body::Incoming;
 use storekit::Digest;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::answer::Answer;
 use crate::body::Progress;
@@ -70,7 +70,7 @@ pub struct Flight {
 
 /// All fetches under way.
 #[derive(Debug, Default)]
-pub struct Flights(Mutex<HashMap<Digest, Arc<Flight>>>);
+pub struct Flights(Mutex<HashMap<Digest, Arc<Flight>>>, Notify);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -153,6 +153,19 @@ impl Flights {
         let mut flights = lock(&self.0);
         if flights.get(key).is_some_and(|standing| Arc::ptr_eq(standing, flight)) {
             flights.remove(key);
+        }
+        drop(flights);
+        self.1.notify_waiters();
+    }
+
+    /// Waits until none is under way: what was fetched to its end is stored then.
+    pub async fn landed(&self) {
+        loop {
+            let left = self.1.notified();
+            if self.count() == 0 {
+                return;
+            }
+            left.await;
         }
     }
 

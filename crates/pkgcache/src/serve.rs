@@ -9,6 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout_at;
 
 use crate::access::AccessLog;
 use crate::body::Body;
@@ -108,8 +109,12 @@ impl Server {
         drop(self.listener);
         let patience = self.cache.config().limits.drain;
         let all = u32::try_from(seats).unwrap_or(u32::MAX);
-        if tokio::time::timeout(patience, free.acquire_many(all)).await.is_err() {
+        let deadline = tokio::time::Instant::now() + patience;
+        if timeout_at(deadline, free.acquire_many(all)).await.is_err() {
             log::warning("some connections had to be cut off");
+        }
+        if timeout_at(deadline, self.cache.flights.landed()).await.is_err() {
+            log::warning("some downloads had to be cut off: they are not stored");
         }
     }
 

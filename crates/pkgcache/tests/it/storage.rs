@@ -31,6 +31,26 @@ fn the_next_process_finds_it() {
 }
 
 #[test]
+fn what_was_fetched_when_it_is_told_to_end_is_stored() {
+    // The answer ends before its entry is written; with many, one would be caught between the two.
+    let origin = Origin::fixed(FRESH, "body");
+    let mut proxy = Proxy::of(&origin);
+    for round in 0..10 {
+        let paths: Vec<_> = (0..8).map(|at| format!("/{round}/{at}")).collect();
+        for path in &paths {
+            proxy.get(path).is(200, "stored", "body");
+        }
+        proxy.signal("TERM");
+        assert_eq!(proxy.wait(), Some(0));
+        proxy = proxy.again(&["--offline", "--upstream", &format!("/={}", origin.url())]);
+        for path in &paths {
+            proxy.get(path).is(200, "hit", "body");
+        }
+        proxy = proxy.again(&["--upstream", &format!("/={}", origin.url())]);
+    }
+}
+
+#[test]
 fn the_same_bytes_are_stored_once() {
     let origin = Origin::fixed(FRESH, "body");
     let proxy = stored(&origin);
