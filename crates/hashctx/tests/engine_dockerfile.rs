@@ -29,9 +29,10 @@ fn path(random: &mut Random) -> String {
     (0..=random.below(3)).map(|_| pick(random, &NAMES)).collect::<Vec<_>>().join("/")
 }
 
-/// Files whose content is their path, some executable, some links, some empty folders.
+/// Files whose content is their path, some executable, some empty folders, some links, to `..` behind another one too.
 fn context(random: &mut Random, root: &Path) {
     fs::create_dir_all(root).expect("folder");
+    let mut links: Vec<String> = Vec::new();
     for _ in 0..random.below(14) + 6 {
         let path = path(random);
         let full = root.join(&path);
@@ -43,8 +44,12 @@ fn context(random: &mut Random, root: &Path) {
         {
             continue;
         }
-        match random.below(8) {
+        match random.below(9) {
             0 => drop(symlink(self::path(random), &full)),
+            8 if !links.is_empty() => {
+                let behind = format!("/{}/../{}", links[random.below(links.len())], pick(random, &NAMES));
+                drop(symlink(behind, &full));
+            }
             1 => drop(symlink(pick(random, &["..", ".", "/", "../src", "a/../b", "/lib"]), &full)),
             2 => drop(fs::create_dir(&full)),
             _ => {
@@ -52,6 +57,9 @@ fn context(random: &mut Random, root: &Path) {
                 let mode = if random.below(4) == 0 { 0o755 } else { 0o644 };
                 fs::set_permissions(&full, fs::Permissions::from_mode(mode)).expect("mode");
             }
+        }
+        if full.is_symlink() {
+            links.push(path);
         }
     }
 }
