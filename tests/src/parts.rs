@@ -36,6 +36,12 @@ pub enum Part {
     Prometheus,
     /// curl.
     Curl,
+    /// nginx, to be started by the test itself.
+    Nginx,
+    /// openssl, for certificates.
+    Openssl,
+    /// strace, and the right to trace a process of one's own.
+    Strace,
     /// A root file system as a tar, named by `LARDER_TEST_BASE` or made by `.ci/run`.
     Base,
 }
@@ -123,6 +129,9 @@ impl Part {
             Self::Node => succeeds("node", &["-e", "fetch.name"]),
             Self::Prometheus => succeeds("python3", &["-c", "import prometheus_client.parser"]),
             Self::Curl => succeeds("curl", &["--version"]),
+            Self::Nginx => succeeds("nginx", &["-v"]),
+            Self::Openssl => succeeds("openssl", &["version"]),
+            Self::Strace => succeeds("strace", &["-o", "/dev/null", "true"]),
             Self::CacheTests => !cache_tests().is_empty(),
             Self::Base => base().is_some_and(|path| File::open(path).is_ok()),
         }
@@ -142,6 +151,9 @@ impl fmt::Display for Part {
             Self::Node => "`node` 18 or newer",
             Self::Prometheus => "the Python package `prometheus_client`",
             Self::Curl => "`curl`",
+            Self::Nginx => "`nginx`",
+            Self::Openssl => "`openssl`",
+            Self::Strace => "`strace`, with the right to trace",
             Self::CacheTests => "the npm package `http-cache-tests`, as `.ci/run` installs it",
             Self::Base => "a base image's tar in `LARDER_TEST_BASE`",
         })

@@ -95,6 +95,6 @@ impl Cache {
     /// The way to the upstream.
     #[must_use]
     pub fn route(&self, config: &Config, private: bool) -> Route {
-        Route { private, parent: config.parent.clone(), limits: config.limits }
+        Route { private, parent: config.parent.clone(), via: vec![self.via.clone()], limits: config.limits }
     }
 }

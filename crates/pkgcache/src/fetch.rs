@@ -67,7 +67,7 @@ fn trouble(error: &SendError) -> Trouble {
     let status = match error {
         SendError::Forbidden(_) => 403,
         SendError::NoAnswer(..) => 502,
-        SendError::Unreachable(..) | SendError::Resting(_) => 504,
+        SendError::Unreachable(..) | SendError::Resting(..) => 504,
     };
     Trouble { failure: Failure::Unreachable, status, message: error.to_string() }
 }

@@ -106,7 +106,7 @@ pub(crate) fn refused(error: &SendError) -> Response<Body> {
     let status = match error {
         SendError::Forbidden(_) => StatusCode::FORBIDDEN,
         SendError::NoAnswer(..) => StatusCode::BAD_GATEWAY,
-        SendError::Unreachable(..) | SendError::Resting(_) => StatusCode::GATEWAY_TIMEOUT,
+        SendError::Unreachable(..) | SendError::Resting(..) => StatusCode::GATEWAY_TIMEOUT,
     };
     let cache = CacheStatus { detail: Some("upstream-failed"), ..CacheStatus::default() };
     own(status, error.to_string(), Some(&cache))

@@ -4,16 +4,22 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::log;
 
 /// The configuration, with whatever roots can be read: without any, no upstream is trusted.
 #[must_use]
 pub(crate) fn client_config() -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        log::warning(&format!("certificates of authorities cannot be read: {error}"));
+    }
+    roots.add_parsable_certificates(found.certs);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = versions.unwrap_or_else(|_| ClientConfig::builder());
@@ -32,7 +38,20 @@ pub(crate) async fn connect(
     stream: TcpStream,
 ) -> io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(io::Error::other)?;
-    TlsConnector::from(config).connect(name, stream).await
+    TlsConnector::from(config).connect(name, stream).await.map_err(explained)
+}
+
+/// Says what can be done about an authority that nobody here knows.
+fn explained(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    // One that bears the name of a known one and has another key is no better.
+    let unknown = CertificateError::UnknownIssuer;
+    let unknown = [unknown, CertificateError::BadSignature].map(rustls::Error::InvalidCertificate);
+    if inner.is_some_and(|inner| unknown.contains(inner)) {
+        let hint = "its authority is neither among the system's nor in the file that `SSL_CERT_FILE` names";
+        return io::Error::other(format!("{error}: {hint}"));
+    }
+    error
 }
 
 /// Whether both sides have agreed on HTTP/2.

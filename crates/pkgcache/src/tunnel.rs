@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION, VIA};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -46,7 +46,10 @@ async fn opened(
         return refuse(StatusCode::GATEWAY_TIMEOUT, "the proxy is offline");
     }
     let private = config.allow_private || config.forward.tunnels.name_address(host, port);
-    let mut stream = match cache.upstreams.tunnel(host, port, &cache.route(config, private)).await {
+    let mut route = cache.route(config, private);
+    // Who sees its own name here knows that the request has come back.
+    route.via.splice(..0, request.headers().get_all(VIA).iter().cloned());
+    let mut stream = match cache.upstreams.tunnel(host, port, &route).await {
         Ok(stream) => stream,
         Err(error) => return (crate::forward::refused(&error), meter::Result::Error),
     };

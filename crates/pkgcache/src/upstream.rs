@@ -40,6 +40,8 @@ struct Origin {
     secure: bool,
     host: String,
     port: u16,
+    /// The proxy on the way: with another one, it is another connection.
+    parent: Option<Uri>,
 }
 
 /// How an upstream is reached.
@@ -49,6 +51,8 @@ pub struct Route {
     pub private: bool,
     /// Through this proxy.
     pub parent: Option<Uri>,
+    /// The names in `Via` of those who ask, for a tunnel through the parent.
+    pub via: Vec<HeaderValue>,
     /// The limits of time.
     pub limits: Limits,
 }
@@ -63,18 +67,19 @@ pub enum SendError {
     #[error("`{0}` cannot be reached: {1}")]
     Unreachable(String, String),
     /// It could not be reached a moment ago.
-    #[error("`{0}` could not be reached a moment ago")]
-    Resting(String),
+    #[error("`{0}` could not be reached a moment ago: {1}")]
+    Resting(String, String),
     /// It was reached and gave no answer.
     #[error("`{0}` gave no answer: {1}")]
     NoAnswer(String, String),
 }
 
 /// An upstream that could not be reached.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Trouble {
     until: Instant,
     pause: Duration,
+    why: String,
 }
 
 /// A connection that waits for a request.
@@ -104,10 +109,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Origin {
-    fn of(uri: &Uri) -> Self {
+    fn of(uri: &Uri, route: &Route) -> Self {
         let secure = uri.scheme_str() == Some("https");
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-        Self { secure, host, port: uri.port_u16().unwrap_or(if secure { 443 } else { 80 }) }
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        Self { secure, host, port, parent: route.parent.clone() }
     }
 
     fn name(&self) -> String {
@@ -126,10 +132,10 @@ impl Upstreams {
         route: &Route,
         wire: Option<Arc<Wire>>,
     ) -> Result<Response<Incoming>, SendError> {
-        let origin = Origin::of(request.uri());
+        let origin = Origin::of(request.uri(), route);
         let (parts, body) = request.into_parts();
-        let is_bare = matches!(&body, Either::Left(_));
-        if is_bare && let Some(sender) = self.kept(&origin) {
+        let repeatable = matches!(&body, Either::Left(_)) && parts.method.is_idempotent();
+        if repeatable && let Some(sender) = self.kept(&origin) {
             let again = Request::from_parts(parts.clone(), Either::Left(Full::default()));
             match self.exchange(sender, &origin, again, route, wire.clone()).await {
                 // The other side may have closed it meanwhile; a new one tells.
@@ -146,8 +152,9 @@ impl Upstreams {
     /// # Errors
     /// [`SendError`].
     pub async fn tunnel(&self, host: &str, port: u16, route: &Route) -> Result<TcpStream, SendError> {
-        let origin = Origin { secure: true, host: host.to_ascii_lowercase(), port };
-        self.reach(&origin, route).await
+        let (host, parent) = (host.to_ascii_lowercase(), route.parent.clone());
+        let origin = Origin { secure: true, host, port, parent };
+        self.attempt(&origin, route, Box::pin(reach(&origin, route))).await
     }
 
     async fn exchange(
@@ -219,57 +226,70 @@ impl Upstreams {
     }
 
     async fn connect(&self, origin: &Origin, route: &Route) -> Result<Sender, SendError> {
-        let failed = |why: String| SendError::Unreachable(origin.name(), why);
-        let stream = self.reach(origin, route).await?;
-        if !origin.secure {
-            return handshake_one(stream).await.map_err(|error| failed(error.to_string()));
+        // Kept off the stack of every request that needs no new connection.
+        let opened = Box::pin(self.open(origin, route));
+        let sender = self.attempt(origin, route, opened).await?;
+        if let Sender::Two(sender) = &sender {
+            lock(&self.shared).insert(origin.clone(), sender.clone());
         }
-        let config = self.tls.get_or_init(tls::client_config);
-        let secured = timeout(route.limits.connect, tls::connect(Arc::clone(config), &origin.host, stream));
-        let stream = secured
-            .await
-            .map_err(|_| failed("no TLS within the time".to_owned()))?
-            .map_err(|error| self.note_failure(origin, route, failed(error.to_string())))?;
-        if !tls::speaks_two(&stream) {
-            return handshake_one(stream).await.map_err(|error| failed(error.to_string()));
-        }
-        let sender = handshake_two(stream).await.map_err(|error| failed(error.to_string()))?;
-        lock(&self.shared).insert(origin.clone(), sender.clone());
-        Ok(Sender::Two(sender))
+        Ok(sender)
     }
 
-    /// Opens a connection, through the parent where there is one.
-    async fn reach(&self, origin: &Origin, route: &Route) -> Result<TcpStream, SendError> {
-        self.check_rest(origin)?;
-        let opened = match &route.parent {
-            None => open(&origin.host, origin.port, route.private, &route.limits).await,
-            Some(parent) => through(parent, origin, &route.limits).await,
+    /// Opens a connection that requests can be sent on.
+    async fn open(&self, origin: &Origin, route: &Route) -> Result<Sender, SendError> {
+        let failed = |why: String| SendError::Unreachable(origin.name(), why);
+        let stream = reach(origin, route).await?;
+        let opened = if origin.secure {
+            let config = Arc::clone(self.tls.get_or_init(tls::client_config));
+            let secured = timeout(route.limits.connect, tls::connect(config, &origin.host, stream)).await;
+            let secured = secured.map_err(|_| failed("no TLS within the time".to_owned()))?;
+            let stream = secured.map_err(|error| failed(error.to_string()))?;
+            if tls::speaks_two(&stream) { handshake_two(stream).await } else { handshake_one(stream).await }
+        } else {
+            handshake_one(stream).await
         };
-        match opened {
-            Ok(stream) => {
+        opened.map_err(|error| failed(with_cause(&error)))
+    }
+
+    /// Does it unless the upstream rests, and notes how it went.
+    async fn attempt<T>(
+        &self,
+        origin: &Origin,
+        route: &Route,
+        attempt: impl Future<Output = Result<T, SendError>>,
+    ) -> Result<T, SendError> {
+        self.check_rest(origin)?;
+        match attempt.await {
+            Ok(done) => {
                 lock(&self.troubles).remove(origin);
-                Ok(stream)
+                Ok(done)
             }
-            Err(error @ SendError::Forbidden(_)) => Err(error),
-            Err(error) => Err(self.note_failure(origin, route, error)),
+            Err(SendError::Unreachable(name, why)) => {
+                self.note_failure(origin, route, &why);
+                Err(SendError::Unreachable(name, why))
+            }
+            Err(error) => Err(error),
         }
     }
 
     fn check_rest(&self, origin: &Origin) -> Result<(), SendError> {
-        let resting = lock(&self.troubles).get(origin).is_some_and(|trouble| trouble.until > Instant::now());
-        if resting { Err(SendError::Resting(origin.name())) } else { Ok(()) }
+        let troubles = lock(&self.troubles);
+        let Some(trouble) = troubles.get(origin).filter(|trouble| trouble.until > Instant::now()) else {
+            return Ok(());
+        };
+        Err(SendError::Resting(origin.name(), trouble.why.clone()))
     }
 
     /// Each failure doubles the time for which the upstream is left alone.
-    fn note_failure(&self, origin: &Origin, route: &Route, error: SendError) -> SendError {
+    fn note_failure(&self, origin: &Origin, route: &Route, why: &str) {
         let mut troubles = lock(&self.troubles);
         let least = route.limits.back_off;
         let pause = troubles.get(origin).map_or(least, |trouble| (trouble.pause * 2).min(least * 60));
         if troubles.len() > 10_000 {
             troubles.retain(|_, trouble| trouble.until > Instant::now());
         }
-        troubles.insert(origin.clone(), Trouble { until: Instant::now() + pause, pause });
-        error
+        let trouble = Trouble { until: Instant::now() + pause, pause, why: why.to_owned() };
+        troubles.insert(origin.clone(), trouble);
     }
 }
 
@@ -323,6 +343,37 @@ fn interim_text(status: u16, headers: &http::HeaderMap) -> Vec<u8> {
     text
 }
 
+/// Opens a connection, through the parent where there is one.
+async fn reach(origin: &Origin, route: &Route) -> Result<TcpStream, SendError> {
+    let Some(parent) = &route.parent else {
+        return open(&origin.host, origin.port, route.private, &route.limits).await;
+    };
+    if leads_astray(origin, route.private).await {
+        return Err(SendError::Forbidden(origin.name()));
+    }
+    through(parent, origin, route).await
+}
+
+/// Whether the host is an address, in any notation, that may not be asked. A name is left to the parent, who looks it
+/// up; here it may be unknown.
+async fn leads_astray(origin: &Origin, private: bool) -> bool {
+    let host = origin.host.trim_matches(['[', ']']);
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    if !host.contains(':') && !last.starts_with(|c: char| c.is_ascii_digit()) {
+        return false;
+    }
+    let found = tokio::net::lookup_host((host, origin.port)).await;
+    found.is_ok_and(|mut found| found.any(|address| !may_ask(address, private)))
+}
+
+fn may_ask(address: SocketAddr, private: bool) -> bool {
+    match hosts::reach(address.ip()) {
+        Reach::Public => true,
+        Reach::Private => private,
+        Reach::Never => false,
+    }
+}
+
 async fn open(host: &str, port: u16, private: bool, limits: &Limits) -> Result<TcpStream, SendError> {
     let name = format!("{host}:{port}");
     let failed = |why: String| SendError::Unreachable(name.clone(), why);
@@ -330,17 +381,12 @@ async fn open(host: &str, port: u16, private: bool, limits: &Limits) -> Result<T
         let host = host.trim_matches(['[', ']']);
         let found: Vec<SocketAddr> =
             tokio::net::lookup_host((host, port)).await.map_err(|error| failed(error.to_string()))?.collect();
-        let allowed = |address: &&SocketAddr| match hosts::reach(address.ip()) {
-            Reach::Public => true,
-            Reach::Private => private,
-            Reach::Never => false,
-        };
         let mut last = if found.is_empty() {
             failed("no address".to_owned())
         } else {
             SendError::Forbidden(name.clone())
         };
-        for address in found.iter().filter(allowed) {
+        for address in found.iter().filter(|address| may_ask(**address, private)) {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
                     let _ = stream.set_nodelay(true);
@@ -357,30 +403,45 @@ async fn open(host: &str, port: u16, private: bool, limits: &Limits) -> Result<T
 }
 
 /// Through the parent proxy: as it is for plain upstreams, in a tunnel for those with TLS.
-async fn through(parent: &Uri, origin: &Origin, limits: &Limits) -> Result<TcpStream, SendError> {
-    let host = parent.host().unwrap_or_default();
-    let mut stream = open(host, parent.port_u16().unwrap_or(80), true, limits).await?;
+async fn through(parent: &Uri, origin: &Origin, route: &Route) -> Result<TcpStream, SendError> {
+    let limits = &route.limits;
+    let failed = |why: String| SendError::Unreachable(origin.name(), format!("the parent proxy {why}"));
+    let opened = open(parent.host().unwrap_or_default(), parent.port_u16().unwrap_or(80), true, limits).await;
+    let mut stream = opened.map_err(|error| match error {
+        SendError::Unreachable(name, why) => failed(format!("`{name}`: {why}")),
+        error => error,
+    })?;
     if !origin.secure {
         return Ok(stream);
     }
-    let name = origin.name();
-    let asked = timeout(limits.connect, ask_tunnel(&mut stream, &name)).await;
-    match asked {
-        Ok(Ok(true)) => Ok(stream),
-        Ok(Ok(false)) => Err(SendError::Unreachable(name, "the parent proxy refuses".to_owned())),
-        Ok(Err(error)) => Err(SendError::Unreachable(name, error.to_string())),
-        Err(_) => Err(SendError::Unreachable(name, "the parent proxy does not answer".to_owned())),
+    match timeout(limits.connect, ask_tunnel(&mut stream, &origin.name(), &route.via)).await {
+        Ok(Ok(status)) if status.starts_with('2') => Ok(stream),
+        Ok(Ok(status)) => Err(failed(format!("opens no tunnel: {status}"))),
+        Ok(Err(error)) => Err(failed(format!("opens no tunnel: {error}"))),
+        Err(_) => Err(failed("does not answer".to_owned())),
     }
 }
 
-async fn ask_tunnel(stream: &mut TcpStream, name: &str) -> std::io::Result<bool> {
-    stream.write_all(format!("CONNECT {name} HTTP/1.1\r\nHost: {name}\r\n\r\n").as_bytes()).await?;
+/// Asks for a tunnel. Returns the status code and the reason.
+async fn ask_tunnel(stream: &mut TcpStream, name: &str, via: &[HeaderValue]) -> std::io::Result<String> {
+    let mut head = format!("CONNECT {name} HTTP/1.1\r\nHost: {name}\r\n").into_bytes();
+    for value in via {
+        head.extend([b"Via: ", value.as_bytes(), b"\r\n"].concat());
+    }
+    head.extend(b"\r\n");
+    stream.write_all(&head).await?;
     let mut head = Vec::new();
     // Byte by byte: what follows the head belongs to the tunnel.
-    while !head.ends_with(b"\r\n\r\n") && head.len() < 16 << 10 {
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() > 16 << 10 {
+            return Err(std::io::Error::other("its answer is too long"));
+        }
         head.push(stream.read_u8().await?);
     }
-    Ok(head.starts_with(b"HTTP/1.1 200") || head.starts_with(b"HTTP/1.0 200"))
+    let text = String::from_utf8_lossy(&head);
+    let line = text.lines().next().unwrap_or_default();
+    let status = line.strip_prefix("HTTP/1.1 ").or_else(|| line.strip_prefix("HTTP/1.0 "));
+    status.map(str::to_owned).ok_or_else(|| std::io::Error::other("its answer is no HTTP"))
 }
 
 async fn handshake_one<S>(stream: S) -> hyper::Result<Sender>
@@ -397,7 +458,7 @@ where
     Ok(Sender::One(sender))
 }
 
-async fn handshake_two<S>(stream: S) -> hyper::Result<http2::SendRequest<Outgoing>>
+async fn handshake_two<S>(stream: S) -> hyper::Result<Sender>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -407,5 +468,5 @@ where
     tokio::spawn(async move {
         let _ = connection.await;
     });
-    Ok(sender)
+    Ok(Sender::Two(sender))
 }

@@ -126,7 +126,12 @@ impl Proxy {
     }
 
     pub(crate) fn with(args: &[&str]) -> Self {
-        Self::on(Arc::new(tempfile::tempdir().unwrap()), args)
+        Self::trusting(None, args)
+    }
+
+    /// With these authorities' certificates and no others.
+    pub(crate) fn trusting(authorities: Option<&Utf8Path>, args: &[&str]) -> Self {
+        Self::run(Arc::new(tempfile::tempdir().unwrap()), authorities, args)
     }
 
     /// In a folder with settings.
@@ -135,7 +140,14 @@ impl Proxy {
     }
 
     fn on(dir: Arc<TempDir>, args: &[&str]) -> Self {
+        Self::run(dir, None, args)
+    }
+
+    fn run(dir: Arc<TempDir>, authorities: Option<&Utf8Path>, args: &[&str]) -> Self {
         let mut command = program();
+        if let Some(path) = authorities {
+            command.env_remove("SSL_CERT_DIR").env("SSL_CERT_FILE", path);
+        }
         command.current_dir(dir.path()).args(["serve", "--listen", "127.0.0.1:0", "--store"]);
         command.arg(dir.path().join("store")).args(args);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -177,6 +189,16 @@ impl Proxy {
     pub(crate) fn command(&self, args: &[&str]) -> Output {
         let store = self.store().join("store");
         program().current_dir(self.dir.path()).args(args).args(["--store", store.as_str()]).output().unwrap()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The lines of `pkgcache ls`.
+    pub(crate) fn listed(&self) -> usize {
+        let output = self.command(&["ls"]);
+        std::str::from_utf8(&output.stdout).unwrap().lines().count()
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -243,9 +265,10 @@ impl Answer {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    /// What this cache said that it did.
+    /// What this cache said that it did: the last to speak, after its parents.
     pub(crate) fn cache(&self) -> &str {
-        self.header("cache-status").unwrap_or_default()
+        let mut lines = self.headers.iter().rev();
+        lines.find(|(name, _)| name == "cache-status").map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
     #[track_caller]
