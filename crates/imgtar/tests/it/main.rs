@@ -3,6 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "tests write files that nobody else reads")]
 
 mod archives;
+mod containerd;
+mod credentials;
 mod disks;
 mod engines;
 mod extracting;
@@ -16,6 +18,7 @@ mod remotes;
 mod repository;
 mod serving;
 mod serving_engines;
+mod serving_forms;
 mod session;
 mod stored;
 mod tars;
