@@ -144,7 +144,19 @@ impl Proxy {
     }
 
     fn run(dir: Arc<TempDir>, authorities: Option<&Utf8Path>, args: &[&str]) -> Self {
-        let mut command = program();
+        Self::begin(program(), dir, authorities, args)
+    }
+
+    /// Another process on the same store, whose system calls are written down.
+    pub(crate) fn traced(mut self, trace: &Utf8Path, args: &[&str]) -> Self {
+        self.kill();
+        let mut command = Command::new("strace");
+        command.args(["-D", "-f", "-qq", "-e", "trace=%file,getdents,getdents64,read", "-o", trace.as_str()]);
+        command.arg(program().get_program());
+        Self::begin(command, Arc::clone(&self.dir), None, args)
+    }
+
+    fn begin(mut command: Command, dir: Arc<TempDir>, authorities: Option<&Utf8Path>, args: &[&str]) -> Self {
         if let Some(path) = authorities {
             command.env_remove("SSL_CERT_DIR").env("SSL_CERT_FILE", path);
         }
@@ -199,6 +211,16 @@ impl Proxy {
     pub(crate) fn listed(&self) -> usize {
         let output = self.command(&["ls"]);
         std::str::from_utf8(&output.stdout).unwrap().lines().count()
+    }
+
+    /// Waits until so many URLs are stored, fresh or not.
+    #[track_caller]
+    pub(crate) fn kept(&self, count: usize) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.listed() < count {
+            assert!(Instant::now() < deadline, "{count} were not stored");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
