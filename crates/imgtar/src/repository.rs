@@ -96,15 +96,22 @@ fn write_lines(path: &Utf8Path, lines: &str) -> Result<bool> {
 /// The text with our lines: where ours were, else at the end, for there they count.
 fn with_lines(before: &[u8], lines: &str) -> Vec<u8> {
     let ours = format!("{BEGIN}\n{lines}{END}\n");
-    let old = find(before, BEGIN).and_then(|start| {
-        let end = start + find(before.get(start..)?, END)? + END.len();
-        Some((start, if before.get(end) == Some(&b'\n') { end + 1 } else { end }))
-    });
-    if let Some((start, end)) = old {
+    if let Some((start, end)) = our_lines(before) {
         return [&before[..start], ours.as_bytes(), &before[end..]].concat();
     }
     let gap: &[u8] = if before.is_empty() || before.ends_with(b"\n") { b"" } else { b"\n" };
     [before, gap, ours.as_bytes()].concat()
+}
+
+/// Where our lines stand: from the last beginning before an end, for a beginning without one is not ours to judge.
+fn our_lines(text: &[u8]) -> Option<(usize, usize)> {
+    let mut start = find(text, BEGIN)?;
+    let end = start + find(text.get(start..)?, END)?;
+    while let Some(next) = text.get(start + BEGIN.len()..end).and_then(|between| find(between, BEGIN)) {
+        start += BEGIN.len() + next;
+    }
+    let after = end + END.len();
+    Some((start, if text.get(after) == Some(&b'\n') { after + 1 } else { after }))
 }
 
 /// Where a line stands in a text.
