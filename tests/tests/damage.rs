@@ -32,22 +32,22 @@ fn is_noticed(blob: usize, damage: fn(&Utf8Path)) {
     if !have(&[Part::Docker]) {
         return;
     }
-    // BuildKit keeps the layer in its cache, and an engine that has a layer is not sent it.
-    let mut session = Session::new().env("DOCKER_BUILDKIT", "0");
+    let mut session = Session::new();
     session.write("Dockerfile", session.from("scratch") + "COPY data /\n");
     let app = session.image("app");
     session.write("larder.toml", format!("[image.app]\ntags = [\"{app}\"]\n"));
-    // The other tests' images have other layers, for the same reason.
+    // The other tests' images have other layers.
     session.write("data", [app.as_bytes(), &noise(1 << 20)].concat());
     let key = session.run("xtask bake --json").ok().json()[0]["key"].as_str().expect("a key").to_owned();
     let id = session.image_id(&app).expect("an image");
     session.run(&format!("docker rmi -f {app}")).ok();
     damage(&session.blobs()[blob]);
 
-    session.run(&format!("imgtar load {key} --tag {app}")).ends(3);
-    assert_eq!(session.image_id(&app), None, "no engine takes a damaged image");
+    // All of it is read here; a load reads what the engine lacks, and BuildKit's cache may keep the layer there.
     session.run(&format!("imgtar export {key} --compress none ../tmp/out")).ends(3);
     session.run(&format!("docker load -i ../tmp/out && docker image inspect {id}")).fails();
+    session.run(&format!("imgtar load {key} --tag {app}")).ends(3);
+    assert_eq!(session.image_id(&app), None, "no engine takes a damaged image");
 
     let ran = session.run("xtask bake --json").ok().says("damaged");
     let line = &ran.json()[0];
