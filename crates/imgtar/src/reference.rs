@@ -111,14 +111,20 @@ impl FromStr for Reference {
 /// The registry and the path in it, as docker understands a name.
 fn split(path: &str) -> (String, String) {
     let (registry, rest) = match path.split_once('/') {
-        Some((first, rest)) if names_a_registry(first) => (first, rest),
-        _ => (DOCKER_HUB, path),
+        Some((first, rest)) if names_a_registry(first) => (host(first), rest),
+        _ => (DOCKER_HUB.to_owned(), path),
     };
-    let registry = if registry == "index.docker.io" { DOCKER_HUB } else { registry };
-    if registry == DOCKER_HUB && !rest.contains('/') {
-        return (registry.to_owned(), format!("library/{rest}"));
+    let official = registry == DOCKER_HUB && !rest.contains('/');
+    (registry, if official { format!("library/{rest}") } else { rest.to_owned() })
+}
+
+/// A registry's name in lower case. Of `HOST/app`, docker takes the capitals alone for the sign of a registry: they stay.
+fn host(registry: &str) -> String {
+    match registry.to_ascii_lowercase() {
+        lower if lower == "index.docker.io" => DOCKER_HUB.to_owned(),
+        lower if names_a_registry(&lower) => lower,
+        _ => registry.to_owned(),
     }
-    (registry.to_ascii_lowercase(), rest.to_owned())
 }
 
 fn names_a_registry(first: &str) -> bool {
@@ -196,6 +202,7 @@ mod tests {
         reads("team/app", "docker.io/team/app:latest");
         reads("docker.io/app", "docker.io/library/app:latest");
         reads("index.docker.io/app:1", "docker.io/library/app:1");
+        reads("Docker.IO/app", "docker.io/library/app:latest");
         reads("localhost1/app", "docker.io/localhost1/app:latest");
     }
 
@@ -206,6 +213,8 @@ mod tests {
         reads("127.0.0.1:5000/a", "127.0.0.1:5000/a:latest");
         reads("[::1]:5000/a", "[::1]:5000/a:latest");
         reads("Registry.Example/a_b/c--d__e.f:V1", "registry.example/a_b/c--d__e.f:V1");
+        reads("HOST/app", "HOST/app:latest");
+        reads("LocalHost/app", "localhost/app:latest");
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::remotes::{PASSWORD, Real, available, sh};
+use crate::engines::{available, sh};
+use crate::remotes::{PASSWORD, Real};
 use crate::session::{Run, Session};
 use crate::tars::{docker, gzip, id, layer, manifest, oci};
 
@@ -78,7 +79,7 @@ fn what_is_pushed_is_pulled_byte_for_byte() {
 fn skopeo_reads_what_was_pushed() {
     let session = Session::new();
     let Some(registry) = Real::start(&session) else { return };
-    if !available("skopeo") {
+    if !available("skopeo --version") {
         return;
     }
     let id = saved(&session);
@@ -122,7 +123,7 @@ fn skopeo_reads_what_was_pushed() {
 fn what_skopeo_pushes_is_pulled() {
     let session = Session::new();
     let Some(registry) = Real::start(&session) else { return };
-    if !available("skopeo") {
+    if !available("skopeo --version") {
         return;
     }
     let [base, top] = two_layers();

@@ -12,27 +12,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use storekit::Digest;
 
+use crate::engines::{available, sh};
 use crate::session::Session;
-
-/// Whether a program is there; where it is not, the test is noted as not run.
-#[track_caller]
-pub(crate) fn available(program: &str) -> bool {
-    let version = if program == "openssl" { "version" } else { "--version" };
-    let there = Command::new(program).arg(version).stdin(Stdio::null()).output();
-    let there = there.is_ok_and(|output| output.status.success());
-    if !there {
-        larder_tests::not_run(&format!("`{program}` is not there"));
-    }
-    there
-}
-
-/// Runs a command line, and returns its output.
-#[track_caller]
-pub(crate) fn sh(line: &str) -> String {
-    let output = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
 
 /// A running docker-registry, killed when dropped.
 pub(crate) struct Real {
@@ -54,7 +35,7 @@ impl Real {
     /// One with TLS, of an authority in `ca.pem`, and a password.
     #[track_caller]
     pub(crate) fn start_guarded(session: &Session) -> Option<Self> {
-        if !available("openssl") {
+        if !available("openssl version") {
             return None;
         }
         let at = |name: &str| session.path(name);
@@ -75,7 +56,7 @@ impl Real {
 
     #[track_caller]
     fn start_with(session: &Session, tls: &str, auth: &str) -> Option<Self> {
-        if !available("docker-registry") {
+        if !available("docker-registry --version") {
             return None;
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
