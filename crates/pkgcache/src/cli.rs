@@ -57,10 +57,12 @@ enum Job {
     /// SIGHUP makes it read its settings again (all but the address).
     ///
     /// Each option but `--store` can stand in the table `[pkgcache]` of larder.toml: `listen`, `allow`, `tunnel`,
-    /// `allow-private`, `parent`, `offline`, `allow-remote`, `clients`, `token-file`, `max-object`, `max-connections`,
-    /// `head-time`, `answer-time`, `access-log`, `keep-events`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or
-    /// `NAME = { url = "URL", follow-redirects = true, keep-private = true }`. Variables: `LARDER_PKGCACHE_LISTEN`,
-    /// `_UPSTREAM`, `_ALLOW`, `_TUNNEL` (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`, `_TOKEN_FILE`.
+    /// `allow-private`, `parent`, `offline`, `allow-remote`, `clients`, `token-file`, `max-object`, `access-log`; upstreams
+    /// as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME = { url = "URL", follow-redirects = true, keep-private = true }`.
+    /// Only there: `max-connections` (16384), `head-time` (a request's head has to come within 20s), `idle-time` (a
+    /// connection on which the client lets nothing move is closed, 300s), `answer-time` (an upstream has to say something
+    /// within 60s), `keep-events` (30d). Variables: `LARDER_PKGCACHE_LISTEN`, `_UPSTREAM`, `_ALLOW`, `_TUNNEL` (words),
+    /// `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`, `_TOKEN_FILE`.
     Serve(Box<ServeArgs>),
     /// List the stored URLs
     Ls {
@@ -114,7 +116,7 @@ struct ServeArgs {
     /// Let in whoever brings the token in this file's first line, as a password or a bearer token
     #[arg(long, value_name = "FILE")]
     token_file: Option<Utf8PathBuf>,
-    /// Pass larger bodies on without storing them
+    /// Pass larger bodies on without storing them [default: 64GiB]
     #[arg(long, value_name = "SIZE")]
     max_object: Option<ByteSize>,
     /// Write a JSON object for each request to this file; `-` is stdout

@@ -77,7 +77,7 @@ pub struct Limits {
     pub connections: usize,
     /// A client's head has to come within this time.
     pub head_time: Duration,
-    /// A connection that nothing moves on for so long is closed.
+    /// A connection on which the client lets nothing move for so long is closed.
     pub idle: Duration,
     /// A connection to an upstream has to stand within this time.
     pub connect: Duration,

@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::body::Body;
 use crate::config::Limits;
-use crate::guard::Guard;
+use crate::guard::{Guard, Watch};
 use crate::serve::Client;
 
 /// A connection waits by itself when nothing was under way for about so long.
@@ -62,6 +62,8 @@ async fn serve(
         let client = Arc::clone(&serving);
         Box::pin(async move { Ok(client.answer(request).await) })
     });
+    let wire = guard.wire();
+    let mut watch = Watch::new(&wire);
     let mut connection = builder(limits).serve_connection(guard, service).with_upgrades();
     loop {
         tokio::select! {
@@ -69,6 +71,11 @@ async fn serve(
             _ = &mut connection => return None,
             _ = stopped.wait_for(|stop| *stop) => break,
             () = sleep(PARK) => {}
+        }
+        if watch.is_given_up(&wire, limits.idle) {
+            // What it did not take is not kept for it.
+            wire.reset_when_closed(true);
+            return None;
         }
         if client.is_between_requests() {
             return connection.into_parts().map(|parts| parts.io.taken_back(&parts.read_buf));

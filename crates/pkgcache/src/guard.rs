@@ -6,9 +6,10 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -19,7 +20,7 @@ use crate::head::{Advance, Framer, HeadLimits, Refusal};
 /// What is read from the socket at once, at most.
 const READ: usize = 16 << 10;
 /// How long, and for how many bytes, a refused client is listened to.
-const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 
 /// A client's connection.
@@ -51,6 +52,13 @@ pub struct Wire {
     writing: AtomicBool,
     /// Whether all that came belongs to requests that the parser has.
     between: AtomicBool,
+    /// How many bytes have moved, in both directions.
+    moved: AtomicU64,
+    /// Whether the client is waited for: to send the rest of a body, to take what is sent.
+    sends: AtomicBool,
+    takes: AtomicBool,
+    /// Whether an end of the connection would be taken for that of the answer.
+    unsized_answer: AtomicBool,
     /// What must be written before all else.
     pending: Mutex<Vec<u8>>,
 }
@@ -63,6 +71,10 @@ impl Guard {
             stream,
             writing: AtomicBool::new(false),
             between: AtomicBool::new(true),
+            moved: AtomicU64::new(0),
+            sends: AtomicBool::new(false),
+            takes: AtomicBool::new(false),
+            unsized_answer: AtomicBool::new(false),
             pending: Mutex::default(),
         };
         Self {
@@ -171,12 +183,17 @@ impl Read for Guard {
             }
             let between = this.inbox.is_empty() && this.framer.is_between_requests();
             this.wire.between.store(between, Ordering::Release);
+            this.wire.sends.store(!this.framer.is_in_head(), Ordering::Relaxed);
             ready!(this.wire.stream.poll_read_ready(cx))?;
             this.inbox.reserve(READ.min(buf.remaining().max(1024)));
             match this.wire.stream.try_read_buf(&mut this.inbox) {
                 Ok(0) if this.inbox.is_empty() => return Poll::Ready(Ok(())),
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-                Ok(_) => this.advance()?,
+                Ok(count) => {
+                    this.wire.sends.store(false, Ordering::Relaxed);
+                    this.wire.note(count);
+                    this.advance()?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if this.inbox.is_empty() {
                         this.inbox = BytesMut::new();
@@ -238,14 +255,47 @@ impl Wire {
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         self.writing.store(true, Ordering::Release);
+        self.takes.store(true, Ordering::Relaxed);
         ready!(self.poll_pending(cx))?;
         loop {
             ready!(self.stream.poll_write_ready(cx))?;
             match write(&self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+                result => {
+                    self.takes.store(false, Ordering::Relaxed);
+                    self.note(*result.as_ref().unwrap_or(&0));
+                    return Poll::Ready(result);
+                }
             }
         }
+    }
+
+    fn note(&self, count: usize) {
+        self.moved.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// How many bytes have moved, in both directions.
+    #[must_use]
+    pub fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is the client that has to do something.
+    fn awaits_client(&self) -> bool {
+        self.sends.load(Ordering::Relaxed) || self.takes.load(Ordering::Relaxed)
+    }
+
+    /// Says that the answer ends where the connection does. However this process ends before that, the connection is
+    /// then reset, so that nobody takes the answer for complete.
+    pub(crate) fn end_marks_the_answer(&self) {
+        self.unsized_answer.store(true, Ordering::Relaxed);
+        self.reset_when_closed(true);
+    }
+
+    /// Whether closing the connection throws away what was not sent.
+    pub(crate) fn reset_when_closed(&self, reset: bool) {
+        // Fails only for a connection that is broken already.
+        let _ = rustix::net::sockopt::set_socket_linger(&self.stream, reset.then_some(Duration::ZERO));
     }
 }
 
@@ -274,6 +324,9 @@ impl Write for Guard {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.wire.unsized_answer.swap(false, Ordering::Relaxed) {
+            this.wire.reset_when_closed(false);
+        }
         if this.lingering.is_none() {
             rustix::net::shutdown(&this.wire.stream, rustix::net::Shutdown::Write)?;
         }
@@ -284,6 +337,32 @@ impl Write for Guard {
         let lingering =
             this.lingering.get_or_insert_with(|| Lingering { until: until(), left: LINGER_BYTES });
         lingering.poll(cx, &this.wire.stream)
+    }
+}
+
+/// Watches whether a connection moves.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    moved: u64,
+    since: Instant,
+}
+
+impl Watch {
+    pub(crate) fn new(wire: &Wire) -> Self {
+        Self { moved: wire.moved(), since: Instant::now() }
+    }
+
+    /// For how long nothing has moved.
+    pub(crate) fn still_for(&mut self, wire: &Wire) -> Duration {
+        if wire.moved() != self.moved {
+            *self = Self::new(wire);
+        }
+        self.since.elapsed()
+    }
+
+    /// Whether the client was waited for so long in vain.
+    pub(crate) fn is_given_up(&mut self, wire: &Wire, idle: Duration) -> bool {
+        self.still_for(wire) >= idle && wire.awaits_client()
     }
 }
 

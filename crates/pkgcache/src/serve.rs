@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout_at;
 
 use crate::access::AccessLog;
@@ -17,7 +17,7 @@ use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::guard::{Guard, Wire, refusal_in};
 use crate::handle::{Handled, Lookup};
-use crate::meter::{self, Line, Meter, add};
+use crate::meter::{self, Counts, Line, Meter, add};
 use crate::reply::own;
 use crate::rules::cache_status::{CACHE_STATUS, Forward};
 use crate::rules::hop;
@@ -93,11 +93,7 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let connection = self.connection(stream, peer);
-                    tokio::spawn(async move {
-                        connection.await;
-                        drop(seat);
-                    });
+                    tokio::spawn(self.connection(stream, peer, seat.ok()));
                 }
                 Err(error) => {
                     log::warning(&format!("no connection could be taken: {error}"));
@@ -118,7 +114,12 @@ impl Server {
         }
     }
 
-    fn connection(&self, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send + use<> {
+    fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        seat: Option<OwnedSemaphorePermit>,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let (cache, secret, stopped) =
             (Arc::clone(&self.cache), Arc::clone(&self.secret), self.stop.subscribe());
         async move {
@@ -130,11 +131,25 @@ impl Server {
             let _ = stream.set_nodelay(true);
             let guard = Guard::new(stream, config.limits.head, Arc::clone(&secret));
             let wire = guard.wire();
-            let client = Client { cache: Arc::clone(&cache), wire, peer, secret, busy: Arc::default() };
             add(&cache.counts.connections, 1);
+            let seat = Arc::new(Seat { counts: Arc::clone(&cache.counts), _permit: seat });
+            let (busy, stops) = (Arc::default(), stopped.clone());
+            let client = Client { cache, wire, peer, secret, busy, seat, stops };
             connection::run(Arc::new(client), guard, config.limits, stopped).await;
-            cache.counts.connections.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+/// A connection's place among those that there may be.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    counts: Arc<Counts>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.counts.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -147,6 +162,9 @@ pub(crate) struct Client {
     secret: Arc<str>,
     /// Held by every request under way.
     busy: Arc<()>,
+    seat: Arc<Seat>,
+    /// Says when the server is to end.
+    stops: watch::Receiver<bool>,
 }
 
 impl Client {
@@ -164,6 +182,7 @@ impl Client {
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let busy = Arc::clone(&self.busy);
         let line = self.cache.access.as_ref().map(|log| self.line(log, &request));
+        let old = request.version() == http::Version::HTTP_10;
         let (mut response, result) = self.dispatch(request).await;
         let line = line.map(|mut line| {
             line.status = response.status().as_u16();
@@ -175,6 +194,8 @@ impl Client {
         let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, busy);
         if hyper::body::Body::is_end_stream(response.body()) {
             meter.set_whole();
+        } else if old && hyper::body::Body::size_hint(response.body()).exact().is_none() {
+            self.wire.end_marks_the_answer();
         }
         let body = std::mem::replace(response.body_mut(), Body::empty());
         *response.body_mut() = body.metered(meter);
@@ -204,13 +225,15 @@ impl Client {
         let config = self.cache.config();
         if !config.clients.knows(self.peer.ip()) && !tunnel::has_token(&config.clients, request.headers_mut())
         {
-            return self.refuse(407, "a token is needed");
+            // Who asks for a path takes this for the server itself.
+            let as_proxy = *request.method() == Method::CONNECT || request.uri().authority().is_some();
+            return self.refuse(if as_proxy { 407 } else { 401 }, "a token is needed");
         }
         if self.is_looping(&request) {
             return self.refuse(508, "the request has come back to where it was sent from");
         }
         match *request.method() {
-            Method::CONNECT => tunnel::connect(&self.cache, &config, request).await,
+            Method::CONNECT => tunnel::connect(&self.cache, &config, request, self.end()).await,
             Method::TRACE => self.refuse(405, "TRACE is not answered"),
             _ => match self.own(&request) {
                 Some(response) => (response, meter::Result::Own),
@@ -219,14 +242,22 @@ impl Client {
         }
     }
 
+    /// What a tunnel has to know of its client's side.
+    fn end(&self) -> tunnel::End {
+        tunnel::End { wire: Arc::clone(&self.wire), _seat: Arc::clone(&self.seat), stops: self.stops.clone() }
+    }
+
     fn refuse(&self, status: u16, reason: &str) -> (Response<Body>, meter::Result) {
         add(&self.cache.counts.refused, 1);
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
         let mut response = own(status, reason, None);
-        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-            let challenge = http::HeaderValue::from_static("Basic realm=\"pkgcache\"");
-            response.headers_mut().insert(http::header::PROXY_AUTHENTICATE, challenge);
-        }
+        let challenge = match status {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Some(http::header::PROXY_AUTHENTICATE),
+            StatusCode::UNAUTHORIZED => Some(http::header::WWW_AUTHENTICATE),
+            _ => None,
+        };
+        let basic = http::HeaderValue::from_static("Basic realm=\"pkgcache\"");
+        response.headers_mut().extend(challenge.map(|name| (name, basic)));
         response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
         (response, meter::Result::Error)
     }

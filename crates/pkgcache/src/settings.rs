@@ -46,6 +46,8 @@ pub struct Options {
     pub max_connections: Option<usize>,
     /// A client's head has to come within this time.
     pub head_time: Option<Age>,
+    /// A connection on which the client lets nothing move for so long is closed.
+    pub idle_time: Option<Age>,
     /// An upstream has to say something within this time.
     pub answer_time: Option<Age>,
     /// A file for the access log.
@@ -140,6 +142,7 @@ impl Options {
             max_object: self.max_object.or(other.max_object),
             max_connections: self.max_connections.or(other.max_connections),
             head_time: self.head_time.or(other.head_time),
+            idle_time: self.idle_time.or(other.idle_time),
             answer_time: self.answer_time.or(other.answer_time),
             access_log: self.access_log.or(other.access_log),
             keep_events: self.keep_events.or(other.keep_events),
@@ -155,6 +158,7 @@ impl Options {
         let limits = Limits {
             object: self.max_object.map_or(defaults.limits.object, |size| size.0),
             head_time: self.head_time.map_or(defaults.limits.head_time, |age| age.0),
+            idle: self.idle_time.map_or(defaults.limits.idle, |age| age.0),
             answer: self.answer_time.map_or(defaults.limits.answer, |age| age.0),
             connections: self.max_connections.unwrap_or(defaults.limits.connections).max(1),
             ..defaults.limits

@@ -1,6 +1,7 @@
 //! CONNECT: a tunnel to an allowed host, through which bytes pass unseen. And tokens, which let strangers in.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION, VIA};
@@ -8,20 +9,40 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use storekit::Digest;
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::body::Body;
 use crate::cache::Cache;
 use crate::config::{Clients, Config};
+use crate::guard::{Watch, Wire};
 use crate::meter;
 use crate::reply::own;
+use crate::serve::Seat;
+
+/// How often a tunnel is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The client's end of a tunnel.
+#[derive(Debug)]
+pub(crate) struct End {
+    /// Its connection.
+    pub(crate) wire: Arc<Wire>,
+    /// Its place, which the tunnel keeps.
+    pub(crate) _seat: Arc<Seat>,
+    /// Says when the server is to end.
+    pub(crate) stops: watch::Receiver<bool>,
+}
 
 /// Opens the tunnel.
 pub(crate) async fn connect(
     cache: &Arc<Cache>,
     config: &Config,
     request: Request<Incoming>,
+    end: End,
 ) -> (Response<Body>, meter::Result) {
-    let (response, result) = opened(cache, config, request).await;
+    let (response, result) = opened(cache, config, request, end).await;
     let mut response = response;
     if result == meter::Result::Error {
         // What follows on this connection was meant for the tunnel.
@@ -34,6 +55,7 @@ async fn opened(
     cache: &Arc<Cache>,
     config: &Config,
     request: Request<Incoming>,
+    end: End,
 ) -> (Response<Body>, meter::Result) {
     let refuse = |status, text: &str| (own(status, text, None), meter::Result::Error);
     let Some((host, port)) = request.uri().host().zip(request.uri().port_u16()) else {
@@ -56,13 +78,33 @@ async fn opened(
     let idle = config.limits.idle;
     tokio::spawn(async move {
         if let Ok(client) = hyper::upgrade::on(request).await {
-            let mut client = TokioIo::new(client);
-            // Either side's end, or an error, ends it; so does a day.
-            let copy = tokio::io::copy_bidirectional(&mut client, &mut stream);
-            let _ = tokio::time::timeout(idle * 288, copy).await;
+            carry(&mut TokioIo::new(client), &mut stream, end, idle).await;
         }
     });
     (Response::new(Body::empty()), meter::Result::Tunnel)
+}
+
+/// Carries bytes until both sides have ended, one fails, or nothing has moved for so long; where the server is to end,
+/// until nothing moves.
+async fn carry(
+    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    server: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    mut end: End,
+    idle: Duration,
+) {
+    let mut copy = Box::pin(copy_bidirectional(client, server));
+    let mut watch = Watch::new(&end.wire);
+    loop {
+        let stopping = *end.stops.borrow_and_update();
+        tokio::select! {
+            _ = &mut copy => return,
+            Ok(()) = end.stops.changed() => {}
+            () = sleep(TICK) => {}
+        }
+        if watch.still_for(&end.wire) >= if stopping { TICK } else { idle } {
+            return;
+        }
+    }
 }
 
 /// Whether the request brings the token, as `Proxy-Authorization` or as the password of `Authorization`. It is taken

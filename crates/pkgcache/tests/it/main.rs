@@ -9,6 +9,7 @@ mod integrity;
 mod manual;
 mod nginx;
 mod parents;
+mod patience;
 mod safety;
 mod servers;
 mod storage;

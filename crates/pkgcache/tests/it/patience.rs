@@ -1,0 +1,166 @@
+//! Clients that let nothing move, and what is left of a connection that ends too early.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::support::{Origin, Proxy, answer};
+
+/// More than the buffers of two sockets take.
+const LARGE: usize = 32 << 20;
+
+fn proxy(settings: &str, args: &[&str]) -> Proxy {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("larder.toml"), format!("[pkgcache]\n{settings}\n")).unwrap();
+    Proxy::in_folder(dir, args)
+}
+
+/// Waits until this and no other client is connected.
+#[track_caller]
+fn is_alone(proxy: &Proxy) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !proxy.get("/metrics").text().contains("\npkgcache_connections 1\n") {
+        assert!(Instant::now() < deadline, "somebody is connected still");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_not_waited_for() {
+    let whole = answer(200, "cache-control: max-age=60", &vec![b'x'; LARGE]);
+    let origin = Origin::new(move |_, stream| drop(stream.write_all(&whole)));
+    let proxy = proxy("idle-time = \"1s\"", &["--upstream", &format!("/={}", origin.url())]);
+    let mut slow = proxy.connect();
+    slow.write_all(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    proxy.settled("/a");
+    is_alone(&proxy);
+    // What it did not take is not kept for it.
+    let error = slow.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_client_that_does_not_send_its_body_is_not_waited_for() {
+    let origin = Origin::fixed("", "body");
+    let proxy = proxy("idle-time = \"1s\"", &["--upstream", &format!("/={}", origin.url())]);
+    for rest in ["content-length: 10\r\n\r\nhalf", "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"] {
+        let mut slow = proxy.connect();
+        slow.write_all(format!("POST /a HTTP/1.1\r\nhost: x\r\n{rest}").as_bytes()).unwrap();
+        is_alone(&proxy);
+    }
+}
+
+/// An echo at the other end of tunnels.
+fn echo() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
+        }
+    });
+    address
+}
+
+/// A tunnel through which something has gone already.
+fn tunnel(proxy: &Proxy, to: std::net::SocketAddr) -> TcpStream {
+    let mut stream = proxy.connect();
+    write!(stream, "CONNECT {to} HTTP/1.1\r\nhost: {to}\r\n\r\nping").unwrap();
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\nping") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        text.push(byte[0]);
+    }
+    stream
+}
+
+#[test]
+fn a_tunnel_counts_as_a_connection_and_ends_when_nothing_moves() {
+    let echo = echo();
+    let proxy = proxy("max-connections = 2\nidle-time = \"2s\"", &["--tunnel", &echo.to_string()]);
+    let mut first = tunnel(&proxy, echo);
+    let second = tunnel(&proxy, echo);
+    let mut third = proxy.connect();
+    third.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    third.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert_eq!(third.read(&mut [0; 16]).unwrap_err().kind(), ErrorKind::WouldBlock, "there was no place");
+    drop(second);
+    third.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert!(third.read(&mut [0; 16]).unwrap() > 0);
+    drop(third);
+    assert_eq!(first.read_to_end(&mut Vec::new()).unwrap(), 0);
+}
+
+#[test]
+fn a_tunnel_that_moves_is_waited_for_and_one_that_rests_is_not() {
+    let echo = echo();
+    let mut proxy = proxy("", &["--tunnel", &echo.to_string()]);
+    let resting = tunnel(&proxy, echo);
+    proxy.signal("TERM");
+    assert_eq!(proxy.wait(), Some(0));
+    drop(resting);
+    let mut proxy = proxy.again(&["--tunnel", &echo.to_string()]);
+    let mut moving = tunnel(&proxy, echo);
+    proxy.signal("TERM");
+    for _ in 0..15 {
+        moving.write_all(b"pong").unwrap();
+        moving.read_exact(&mut [0; 4]).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(moving.read_to_end(&mut Vec::new()).unwrap(), 0);
+    assert_eq!(proxy.wait(), Some(0));
+}
+
+/// An origin that sends `whole`, in chunks, and its end when it is told to. Where it is told not to, it breaks off.
+fn chunked(cache: &'static str) -> (Origin, mpsc::Sender<bool>) {
+    let (go, wait) = mpsc::channel();
+    let wait = std::sync::Mutex::new(wait);
+    let origin = Origin::new(move |_, stream| {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n";
+        let _ = stream.write_all(format!("{head}cache-control: {cache}\r\n\r\n5\r\nwhole\r\n").as_bytes());
+        if wait.lock().unwrap().recv() == Ok(true) {
+            let _ = stream.write_all(b"0\r\n\r\n");
+        }
+    });
+    (origin, go)
+}
+
+/// Asks in the way in which the end of the connection is the end of the answer.
+fn ask_old(proxy: &Proxy) -> TcpStream {
+    let mut stream = proxy.connect();
+    stream.write_all(b"GET /a HTTP/1.0\r\n\r\n").unwrap();
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\nwhole") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        text.push(byte[0]);
+    }
+    stream
+}
+
+#[test]
+fn an_end_of_the_connection_is_no_end_of_an_answer_that_broke_off() {
+    for cache in ["max-age=60", "no-store"] {
+        let (origin, go) = chunked(cache);
+        let proxy = Proxy::of(&origin);
+        let mut client = ask_old(&proxy);
+        go.send(false).unwrap();
+        let error = client.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{cache}");
+        let mut client = ask_old(&proxy);
+        go.send(true).unwrap();
+        assert_eq!(client.read_to_end(&mut Vec::new()).unwrap(), 0, "{cache}");
+    }
+}
+
+#[test]
+fn nor_is_the_end_of_the_process() {
+    let (origin, _go) = chunked("max-age=60");
+    let mut proxy = Proxy::of(&origin);
+    let mut client = ask_old(&proxy);
+    proxy.kill();
+    let error = client.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
