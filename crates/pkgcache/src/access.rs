@@ -6,6 +6,7 @@ use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::{self, SyncSender, TryRecvError};
 use std::thread;
+use std::time::Duration;
 
 use camino::Utf8Path;
 
@@ -14,10 +15,19 @@ use crate::meter::Line;
 
 /// Lines that wait to be written.
 const WAITING: usize = 10_000;
+/// At the end, the lines are waited for no longer than this.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where lines go.
 #[derive(Clone, Debug)]
-pub struct AccessLog(SyncSender<Vec<u8>>);
+pub struct AccessLog(SyncSender<Message>);
+
+#[derive(Debug)]
+enum Message {
+    Line(Vec<u8>),
+    /// All that came before is written; whoever waits is told.
+    Flush(SyncSender<()>),
+}
 
 impl AccessLog {
     /// Appends to the file; `-` is stdout.
@@ -41,22 +51,37 @@ impl AccessLog {
     pub fn write(&self, line: &Line) {
         if let Ok(mut text) = serde_json::to_vec(line) {
             text.push(b'\n');
-            let _ = self.0.try_send(text);
+            let _ = self.0.try_send(Message::Line(text));
+        }
+    }
+
+    /// Waits until the lines that came before are written.
+    pub fn flush(&self) {
+        let (sender, flushed) = mpsc::sync_channel(1);
+        if self.0.send(Message::Flush(sender)).is_ok() {
+            let _ = flushed.recv_timeout(PATIENCE);
         }
     }
 }
 
 /// Writes until nobody can send any more; flushes whenever there is nothing to do.
-fn write(lines: &mpsc::Receiver<Vec<u8>>, out: Box<dyn Write + Send>) {
+fn write(lines: &mpsc::Receiver<Message>, out: Box<dyn Write + Send>) {
     let mut out = BufWriter::new(out);
     loop {
-        let line = match lines.try_recv() {
-            Ok(line) => Ok(line),
+        let message = match lines.try_recv() {
+            Ok(message) => Ok(message),
             Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) => out.flush().map_or(Err(mpsc::RecvError), |()| lines.recv()),
         };
-        let Ok(line) = line else { return };
-        if out.write_all(&line).is_err() {
+        let written = match message {
+            Err(mpsc::RecvError) => return,
+            Ok(Message::Line(line)) => out.write_all(&line),
+            Ok(Message::Flush(done)) => out.flush().map(|()| {
+                // Who has lost patience is not told.
+                let _ = done.try_send(());
+            }),
+        };
+        if written.is_err() {
             return;
         }
     }

@@ -10,10 +10,12 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Sleep, sleep};
 
 use crate::flight::Growing;
 use crate::meter::Meter;
@@ -152,7 +154,15 @@ type Reading = Pin<Box<dyn Future<Output = (Source, io::Result<Option<Bytes>>)> 
 enum Kind {
     Empty,
     Pieces { source: Option<Source>, pieces: VecDeque<Piece>, left: Option<u64>, reading: Option<Reading> },
-    Incoming(Incoming),
+    Incoming(Passing),
+}
+
+/// What an upstream sends, as it comes.
+struct Passing {
+    incoming: Incoming,
+    /// How long the upstream may say nothing.
+    patience: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
 }
 
 /// A response's body.
@@ -177,10 +187,10 @@ impl Body {
         Self { kind: Kind::Pieces { source: None, pieces, left, reading: None }, meter: None }
     }
 
-    /// What an upstream sends.
+    /// What an upstream sends; it breaks off where the upstream says nothing for so long.
     #[must_use]
-    pub fn incoming(incoming: Incoming) -> Self {
-        Self { kind: Kind::Incoming(incoming), meter: None }
+    pub fn incoming(incoming: Incoming, patience: Duration) -> Self {
+        Self { kind: Kind::Incoming(Passing { incoming, patience, waiting: None }), meter: None }
     }
 
     /// Pieces of a file; `size` is their sum where it is known.
@@ -246,6 +256,19 @@ fn poll_pieces(
     }
 }
 
+impl Passing {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
+            self.waiting = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)));
+        }
+        let patience = self.patience;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(waiting.as_mut().poll(cx));
+        Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::TimedOut, "the upstream says nothing"))))
+    }
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = io::Error;
@@ -264,9 +287,7 @@ impl HttpBody for Body {
                     None => None,
                 }
             }
-            Kind::Incoming(incoming) => {
-                ready!(Pin::new(incoming).poll_frame(cx)).map(|frame| frame.map_err(io::Error::other))
-            }
+            Kind::Incoming(passing) => ready!(passing.poll_frame(cx)),
         };
         let at_end = this.is_end_stream();
         if let Some(meter) = &mut this.meter {
@@ -286,7 +307,7 @@ impl HttpBody for Body {
                 let nothing = |piece: &Piece| matches!(piece, Piece::Of(range) if range.is_empty());
                 reading.is_none() && pieces.iter().all(nothing)
             }
-            Kind::Incoming(incoming) => incoming.is_end_stream(),
+            Kind::Incoming(passing) => passing.incoming.is_end_stream(),
         }
     }
 
@@ -295,7 +316,7 @@ impl HttpBody for Body {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Pieces { left: Some(left), .. } => SizeHint::with_exact(*left),
             Kind::Pieces { left: None, .. } => SizeHint::default(),
-            Kind::Incoming(incoming) => incoming.size_hint(),
+            Kind::Incoming(passing) => passing.incoming.size_hint(),
         }
     }
 }

@@ -31,7 +31,7 @@ pub struct Cache {
     /// What is counted.
     pub counts: Arc<Counts>,
     /// Where each request is noted.
-    pub access: Option<AccessLog>,
+    access: RwLock<Option<AccessLog>>,
     /// What URLs are.
     pub classify: Box<dyn Classify>,
     /// The name of this process in `Via`, by which it knows itself.
@@ -60,7 +60,7 @@ impl Cache {
             flights: Flights::default(),
             upstreams: Upstreams::default(),
             counts: Arc::default(),
-            access,
+            access: RwLock::new(access),
             classify,
             via: HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("1.1 pkgcache")),
             config: RwLock::new(Arc::new(config)),
@@ -73,9 +73,21 @@ impl Cache {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sets something else from now on.
-    pub fn reconfigure(&self, config: Config) {
+    /// Where each request is noted, if anywhere.
+    #[must_use]
+    pub fn access(&self) -> Option<AccessLog> {
+        self.access.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets something else from now on. The access log is opened anew, so that one that was moved away can go.
+    ///
+    /// # Errors
+    /// An access log that cannot be opened; nothing is changed then.
+    pub fn reconfigure(&self, config: Config) -> Result<()> {
+        let access = config.access_log.as_deref().map(AccessLog::open).transpose()?;
+        *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        Ok(())
     }
 
     /// The key of a URL for a request with these headers.

@@ -54,15 +54,17 @@ enum Job {
     /// As a reverse proxy for the mounted upstreams (`http://127.0.0.1:3144/NAME/…`), and as a forward proxy
     /// (`http_proxy=http://127.0.0.1:3144`) for the allowed hosts. Prints its URL when it answers. `/healthz` says `ok`,
     /// `/metrics` has the counts in the text form of Prometheus. SIGTERM ends it when all that is under way is done;
-    /// SIGHUP makes it read its settings again (all but the address).
+    /// SIGHUP makes it read its settings again (all but the address and the number of connections) and open its access log
+    /// anew.
     ///
     /// Each option but `--store` can stand in the table `[pkgcache]` of larder.toml: `listen`, `allow`, `tunnel`,
     /// `allow-private`, `parent`, `offline`, `allow-remote`, `clients`, `token-file`, `max-object`, `access-log`; upstreams
     /// as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME = { url = "URL", follow-redirects = true, keep-private = true }`.
-    /// Only there: `max-connections` (16384), `head-time` (a request's head has to come within 20s), `idle-time` (a
-    /// connection on which the client lets nothing move is closed, 300s), `answer-time` (an upstream has to say something
-    /// within 60s), `keep-events` (30d). Variables: `LARDER_PKGCACHE_LISTEN`, `_UPSTREAM`, `_ALLOW`, `_TUNNEL` (words),
-    /// `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`, `_TOKEN_FILE`.
+    /// Only there: `max-connections` (16384, and no more than three quarters of the files that may be open), `head-time` (a
+    /// request's head has to come within 20s), `idle-time` (a connection on which the client lets nothing move is closed,
+    /// 300s), `answer-time` (an upstream has to say something within 60s), `keep-events` (the counts in events/, 30d).
+    /// Variables: `LARDER_PKGCACHE_LISTEN`, `_UPSTREAM`, `_ALLOW`, `_TUNNEL` (words), `_PARENT`, `_OFFLINE`,
+    /// `_ALLOW_PRIVATE`, `_TOKEN_FILE`.
     Serve(Box<ServeArgs>),
     /// List the stored URLs
     Ls {

@@ -2,7 +2,7 @@
 //!
 //! One that breaks off is taken up where it ended, if the upstream promises (by a strong tag) that the rest belongs to
 //! the same bytes. What cannot be completed, or is not what it was announced as, is not stored. Where the disk is full,
-//! those who read along get the rest all the same.
+//! or more comes than is to be stored, those who read along get the rest all the same.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use hyper::body::{Body as _, Incoming};
 use storekit::{BodyWriter, Digest, PackageEntry};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::answer::Answer;
 use crate::body::{End, Progress};
@@ -30,8 +30,10 @@ use crate::rules::conditional;
 use crate::rules::range::parse_content_range;
 use crate::spill::{Readers, Spill};
 
-/// A broken answer is taken up so many times in a row without a byte.
-const RESUMES: u32 = 3;
+/// A broken answer is asked for again so many times in a row without a byte, after pauses that double: some six seconds
+/// for an upstream that starts again.
+const RESUMES: u32 = 7;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// An answer on its way into the store.
 pub(crate) struct Download<'a> {
@@ -58,9 +60,9 @@ enum Sink {
 enum Broken {
     /// The upstream broke off; it may be taken up.
     Upstream(String),
-    /// The disk is full, and nobody reads along.
+    /// It is not stored, and nobody reads along.
     Deserted,
-    /// More than was announced, or than is allowed.
+    /// More than was announced.
     TooLarge,
 }
 
@@ -93,7 +95,7 @@ impl<'a> Download<'a> {
             Ok(()) => self.finish().await,
             Err(Broken::Upstream(why)) => self.give_up(&why),
             Err(Broken::Deserted) => {}
-            Err(Broken::TooLarge) => self.give_up("it is larger than announced or allowed"),
+            Err(Broken::TooLarge) => self.give_up("it is larger than announced"),
         }
     }
 
@@ -113,8 +115,10 @@ impl<'a> Download<'a> {
             let before = self.sink.size();
             match self.read(&mut body).await {
                 Err(Broken::Upstream(why)) => {
-                    fruitless = if self.sink.size() > before { 1 } else { fruitless + 1 };
-                    body = self.resume(why, fruitless).await?;
+                    if self.sink.size() > before {
+                        fruitless = 0;
+                    }
+                    body = self.resume(why, &mut fruitless).await?;
                 }
                 done => return done,
             }
@@ -140,8 +144,11 @@ impl<'a> Download<'a> {
     async fn take(&mut self, data: Option<Bytes>) -> Result<(), Broken> {
         let Some(data) = data else { return Ok(()) };
         let size = self.sink.size() + data.len() as u64;
-        if size > self.growing.total.unwrap_or(self.ask.route.limits.object) {
+        if self.growing.total.is_some_and(|total| size > total) {
             return Err(Broken::TooLarge);
+        }
+        if size > self.ask.route.limits.object && matches!(self.sink, Sink::File(_)) {
+            self.spill();
         }
         add(&self.cache.counts.fetched_bytes, data.len() as u64);
         if let Sink::File(writer) = &mut self.sink {
@@ -150,16 +157,18 @@ impl<'a> Download<'a> {
                     self.end(End::Growing);
                     return Ok(());
                 }
-                Err(error) => self.spill(&error),
+                Err(error) => {
+                    unstored(self.cache, self.ask, &error);
+                    self.spill();
+                }
             }
         }
         let Sink::Spill(spill) = &mut self.sink else { return Err(Broken::Deserted) };
         if spill.push(data).await { Ok(()) } else { Err(Broken::Deserted) }
     }
 
-    /// The disk is full: from now on the bytes go to those who read along, and nowhere else.
-    fn spill(&mut self, error: &storekit::Error) {
-        unstored(self.cache, self.ask, error);
+    /// From now on the bytes go to those who read along, and nowhere else.
+    fn spill(&mut self) {
         let size = self.sink.size();
         let sink = std::mem::replace(&mut self.sink, Sink::Nothing(size));
         let Sink::File(writer) = sink else { return };
@@ -169,20 +178,30 @@ impl<'a> Download<'a> {
     }
 
     /// Asks for the rest, if it is sure to be the rest of the same.
-    async fn resume(&self, why: String, fruitless: u32) -> Result<Incoming, Broken> {
+    async fn resume(&self, why: String, fruitless: &mut u32) -> Result<Incoming, Broken> {
         let (Some(tag), Some(total)) = (&self.tag, self.growing.total) else {
             return Err(Broken::Upstream(why));
         };
         let from = self.sink.size();
-        if fruitless > RESUMES || from == 0 {
-            return Err(Broken::Upstream(why));
-        }
-        tokio::time::sleep(Duration::from_millis(50 * u64::from(fruitless))).await;
         let mut conditions = HeaderMap::new();
         conditions.insert(IF_RANGE, tag.clone());
         conditions.extend(HeaderValue::from_str(&format!("bytes={from}-")).ok().map(|range| (RANGE, range)));
-        let response = follow(self.cache, self.ask, &conditions).await;
-        let response = response.map_err(|error| Broken::Upstream(format!("{why}; then {error}")))?;
+        let mut then = String::new();
+        let response = loop {
+            if *fruitless >= RESUMES {
+                return Err(Broken::Upstream(why + &then));
+            }
+            sleep(FIRST_PAUSE * 2_u32.pow(*fruitless)).await;
+            *fruitless += 1;
+            match follow(self.cache, self.ask, &conditions).await {
+                Ok(response) if response.status().is_server_error() => {
+                    then = format!("; then it answered {}", response.status());
+                }
+                Ok(response) => break response,
+                Err(error) if error.may_pass() => then = format!("; then {error}"),
+                Err(error) => return Err(Broken::Upstream(format!("{why}; then {error}"))),
+            }
+        };
         let part =
             response.headers().get(CONTENT_RANGE).and_then(|value| parse_content_range(value.to_str().ok()?));
         let same = response.status() == StatusCode::PARTIAL_CONTENT

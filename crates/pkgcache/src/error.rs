@@ -57,6 +57,15 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
+    /// A proxy through which nobody can be reached.
+    #[error("{text:?} is no parent proxy: {reason}")]
+    #[diagnostic(code(pkgcache::not_a_parent), help("write its URL, such as `http://proxy.example:3128`"))]
+    NotAParent {
+        /// What was written.
+        text: String,
+        /// Why.
+        reason: &'static str,
+    },
     /// The system refused something that the server cannot do without.
     #[error("cannot {doing}")]
     #[diagnostic(

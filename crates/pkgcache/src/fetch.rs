@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, LOCATION, VIA};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LENGTH, HeaderName, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, USER_AGENT, VIA,
+};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
@@ -31,6 +34,33 @@ use crate::upstream::{Outgoing, Route, SendError};
 
 /// A redirect is followed so many times.
 const HOPS: usize = 10;
+/// What a server that another one names is told of the client's request.
+const HARMLESS: [HeaderName; 9] = [
+    ACCEPT,
+    ACCEPT_ENCODING,
+    ACCEPT_LANGUAGE,
+    CACHE_CONTROL,
+    IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+    IF_RANGE,
+    RANGE,
+    USER_AGENT,
+];
+/// Fields by which some servers let others say what was asked for, or how. An answer that depends on them would be
+/// given to those who did not send them.
+const UNKEYED: [&str; 11] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-host",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+];
 
 /// What is to be fetched.
 #[derive(Debug)]
@@ -63,7 +93,7 @@ pub(crate) async fn fetch(cache: Arc<Cache>, flight: Arc<Flight>, ask: Ask) {
     }
 }
 
-fn trouble(error: &SendError) -> Trouble {
+pub(crate) fn trouble(error: &SendError) -> Trouble {
     let status = match error {
         SendError::Forbidden(_) => 403,
         SendError::NoAnswer(..) => 502,
@@ -99,13 +129,17 @@ pub(crate) async fn follow(
         let response = send(cache, ask, &url, &headers).await?;
         let Some(next) = redirect(cache, ask, &url, &response)? else { return Ok(response) };
         if !is_same_origin(&url, &next) {
-            // They were meant for one server alone.
-            headers.remove(AUTHORIZATION);
-            headers.remove(COOKIE);
+            leave_harmless(&mut headers);
         }
         url = next;
     }
     Err(SendError::NoAnswer(ask.target.url.to_string(), "too many redirects".to_owned()))
+}
+
+/// Takes off whatever may have been meant for one server alone: not only credentials that have a name of their own.
+fn leave_harmless(headers: &mut HeaderMap) {
+    let harmless = HARMLESS.iter().filter_map(|name| headers.get(name).map(|value| (name, value.clone())));
+    *headers = harmless.map(|(name, value)| (name.clone(), value)).collect();
 }
 
 /// Where the answer redirects to, if that is to be followed.
@@ -232,7 +266,8 @@ pub(crate) async fn commit(
     }
 }
 
-/// The header fields of a request as they are sent on: those of the connection, and conditions, taken off.
+/// The header fields of a request as they are sent on for all: those of the connection, conditions, and [`UNKEYED`] ones
+/// taken off.
 #[must_use]
 pub(crate) fn asking(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
@@ -241,5 +276,13 @@ pub(crate) fn asking(headers: &HeaderMap) -> HeaderMap {
     for name in [http::header::HOST, CONTENT_LENGTH, http::header::EXPECT] {
         headers.remove(name);
     }
+    leave_unkeyed(&mut headers);
     headers
+}
+
+/// Takes off what is not for one to say where an answer may change what all get.
+pub(crate) fn leave_unkeyed(headers: &mut HeaderMap) {
+    for name in UNKEYED {
+        headers.remove(name);
+    }
 }

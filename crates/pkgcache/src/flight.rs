@@ -65,6 +65,8 @@ pub struct Trouble {
 pub struct Flight {
     stage: watch::Sender<Stage>,
     private: Mutex<Option<Response<Incoming>>>,
+    /// The key of what is fetched, whoever asks.
+    shared: Digest,
     doubted: AtomicBool,
 }
 
@@ -77,18 +79,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Flight {
-    fn new() -> Arc<Self> {
+    fn new(shared: Digest) -> Arc<Self> {
         Arc::new(Self {
+            shared,
             stage: watch::Sender::new(Stage::Asking),
             private: Mutex::default(),
             doubted: AtomicBool::new(false),
         })
-    }
-
-    /// A fetch that nobody else joins.
-    #[must_use]
-    pub fn alone() -> Arc<Self> {
-        Self::new()
     }
 
     /// Waits until more is known than that the upstream was asked.
@@ -129,14 +126,15 @@ impl Flight {
 }
 
 impl Flights {
-    /// The fetch under this key, and whether it is to be started by the caller.
+    /// The fetch under this key, and whether it is to be started by the caller. `shared` is the key of what is fetched,
+    /// whoever asks for it.
     #[must_use]
-    pub fn join(&self, key: Digest) -> (Arc<Flight>, bool) {
+    pub fn join(&self, key: Digest, shared: Digest) -> (Arc<Flight>, bool) {
         let mut flights = lock(&self.0);
         if let Some(flight) = flights.get(&key) {
             (Arc::clone(flight), false)
         } else {
-            let flight = Flight::new();
+            let flight = Flight::new(shared);
             flights.insert(key, Arc::clone(&flight));
             (flight, true)
         }
@@ -169,11 +167,13 @@ impl Flights {
         }
     }
 
-    /// What was fetched under this key is not to be stored, and nobody joins it any more.
-    pub fn doubt(&self, key: &Digest) {
-        if let Some(flight) = lock(&self.0).remove(key) {
-            flight.doubted.store(true, Ordering::Release);
-        }
+    /// What is being fetched for this, with whatever credentials, is not to be stored, and nobody joins it any more.
+    pub fn doubt(&self, shared: &Digest) {
+        lock(&self.0).retain(|_, flight| {
+            let doubted = flight.shared == *shared;
+            flight.doubted.fetch_or(doubted, Ordering::AcqRel);
+            !doubted
+        });
     }
 
     /// The fetch, started: when this is dropped it is over, even if it came to nothing.
@@ -216,14 +216,14 @@ mod tests {
     #[test]
     fn all_who_ask_meet_in_one_fetch() {
         let flights = Flights::default();
-        let key = Digest::of(b"k");
-        let (first, leads) = flights.join(key);
+        let (key, shared) = (Digest::of(b"k"), Digest::of(b"s"));
+        let (first, leads) = flights.join(key, shared);
         assert!(leads);
-        let (second, leads) = flights.join(key);
+        let (second, leads) = flights.join(key, shared);
         assert!(!leads && Arc::ptr_eq(&first, &second));
-        flights.doubt(&key);
+        flights.doubt(&shared);
         assert!(first.is_doubted() && flights.count() == 0);
-        let (third, leads) = flights.join(key);
+        let (third, leads) = flights.join(key, shared);
         assert!(leads && !third.is_doubted());
         flights.leave(&key, &first);
         assert_eq!(flights.count(), 1, "another fetch was ended");

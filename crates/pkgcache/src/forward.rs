@@ -6,11 +6,13 @@ use http::header::{HOST, VIA};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
+use storekit::PackageKey;
 
 use crate::answer::Answer;
 use crate::body::Body;
 use crate::cache::{self, Cache};
-use crate::handle::Lookup;
+use crate::fetch::{leave_unkeyed, trouble};
+use crate::handle::{Handled, Lookup};
 use crate::meter::{self, add};
 use crate::reply::own;
 use crate::rules::age::Times;
@@ -32,6 +34,9 @@ impl Lookup {
         *request.uri_mut() = self.target.url.clone();
         *request.headers_mut() = self.headers.clone();
         request.headers_mut().remove(HOST);
+        if self.method == Method::HEAD {
+            leave_unkeyed(request.headers_mut());
+        }
         request.headers_mut().append(VIA, cache.via.clone());
         let route = cache.route(&self.config, self.target.private);
         let requested = cache::now();
@@ -40,13 +45,45 @@ impl Lookup {
             Ok(response) => {
                 let times = Times { requested, received: cache::now() };
                 self.learn(cache, response.status(), response.headers(), times);
-                (passed_on(cache, response, why), meter::Result::Pass)
+                (self.passed_on(cache, response, why), meter::Result::Pass)
             }
             Err(error) => {
                 add(&cache.counts.failures, 1);
-                (refused(&error), meter::Result::Error)
+                self.stood_in_for(cache, &error, why).await
             }
         }
+    }
+
+    /// What is stored answers a HEAD that nobody else answers.
+    async fn stood_in_for(
+        &self,
+        cache: &Arc<Cache>,
+        error: &SendError,
+        why: Forward,
+    ) -> (Response<Body>, meter::Result) {
+        let asks = self.method == Method::HEAD && why == Forward::Stale;
+        let known = asks.then(|| cache.shelf.find(&self.key)).flatten();
+        let found = known.as_deref().and_then(|known| known.select(&self.headers));
+        match self.failed(cache, &trouble(error), found).await {
+            Handled::Answered(response, result) => (*response, result),
+            Handled::Forward(_) => (refused(error), meter::Result::Error),
+        }
+    }
+
+    /// An upstream's answer as the client gets it.
+    pub(crate) fn passed_on(
+        &self,
+        cache: &Cache,
+        response: Response<Incoming>,
+        why: Forward,
+    ) -> Response<Body> {
+        let (parts, body) = response.into_parts();
+        let body = Body::incoming(body, self.config.limits.answer);
+        let mut response = Response::from_parts(parts, body);
+        hop::strip(response.headers_mut());
+        response.headers_mut().append(VIA, cache.via.clone());
+        CacheStatus::forwarded(why).add_to(response.headers_mut());
+        response
     }
 
     /// What the answer says about what is stored.
@@ -56,8 +93,10 @@ impl Lookup {
         }
         for url in invalidate::doubtful(&self.method, &self.target.url, status, headers) {
             let key = cache.key_beside(&self.key, &url);
-            cache.flights.doubt(&key.digest());
+            let shared = PackageKey { scope: None, ..key.clone() };
+            cache.flights.doubt(&shared.digest());
             cache.shelf.forget(&key);
+            cache.shelf.forget(&shared);
         }
     }
 
@@ -88,16 +127,6 @@ impl Lookup {
             crate::log::warning(&format!("the entry of {} cannot be changed: {error}", self.target.url));
         }
     }
-}
-
-/// An upstream's answer as the client gets it.
-pub(crate) fn passed_on(cache: &Cache, response: Response<Incoming>, why: Forward) -> Response<Body> {
-    let (parts, body) = response.into_parts();
-    let mut response = Response::from_parts(parts, Body::incoming(body));
-    hop::strip(response.headers_mut());
-    response.headers_mut().append(VIA, cache.via.clone());
-    CacheStatus::forwarded(why).add_to(response.headers_mut());
-    response
 }
 
 /// The answer where there is none.

@@ -16,7 +16,6 @@ use crate::classify::Class;
 use crate::config::Config;
 use crate::fetch::{self, Ask};
 use crate::flight::{Flight, Growing, Stage, Trouble};
-use crate::forward::passed_on;
 use crate::guard::Wire;
 use crate::log;
 use crate::meter::{self, add};
@@ -185,7 +184,8 @@ impl Lookup {
     /// Starts a fetch unless there is one.
     fn fetch(&self, cache: &Arc<Cache>, stored: Option<Shelved>) -> Boarding {
         let key = self.flight_key();
-        let (flight, leads) = cache.flights.join(key);
+        let shared = PackageKey { scope: None, ..self.key.clone() };
+        let (flight, leads) = cache.flights.join(key, shared.digest());
         let early = flight.is_asking();
         if leads {
             let (work, meeting, ask) = (Arc::clone(cache), Arc::clone(&flight), self.ask(cache, stored));
@@ -225,7 +225,7 @@ impl Lookup {
             Stage::Validated if early => self.validated(cache, leads, why).await,
             Stage::Failed(trouble) => self.failed(cache, &trouble, stored).await,
             Stage::Passing => match flight.take().filter(|_| leads) {
-                Some(response) => (passed_on(cache, response, why), meter::Result::Pass).into(),
+                Some(response) => (self.passed_on(cache, response, why), meter::Result::Pass).into(),
                 None => self.forward_or_504(why),
             },
             Stage::Growing(_) | Stage::Validated | Stage::Asking => self.forward_or_504(why),
@@ -273,10 +273,19 @@ impl Lookup {
         }
     }
 
-    async fn failed(&self, cache: &Arc<Cache>, trouble: &Trouble, stored: Option<&Shelved>) -> Handled {
+    /// What is stored stands in for an upstream that failed, where it may; else the failure is told.
+    pub(crate) async fn failed(
+        &self,
+        cache: &Arc<Cache>,
+        trouble: &Trouble,
+        stored: Option<&Shelved>,
+    ) -> Handled {
         if let Some(found) = stored.filter(|found| may_stand_in(&found.answer, trouble.failure))
             && let Some(handled) = self.serve(cache, found, Served::stale("upstream-failed")).await
         {
+            if let Some(known) = cache.shelf.find(&self.key) {
+                cache.shelf.touch(&self.key, &known, cache::now());
+            }
             return handled;
         }
         let status = StatusCode::from_u16(trouble.status).unwrap_or(StatusCode::BAD_GATEWAY);

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use storekit::{Outcome, Store};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -20,12 +21,13 @@ use crate::serve::Server;
 /// # Errors
 /// What keeps it from listening.
 pub fn serve(
-    config: Config,
+    mut config: Config,
     store: Store,
     reload: impl Fn() -> miette::Result<Config>,
     out: &mut impl Write,
 ) -> Result<Outcome> {
     let system = |doing| move |source| Error::System { doing, source };
+    config.limits.connections = seats(config.limits.connections, open_files());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(32).build();
     let runtime = runtime.map_err(system("start the threads"))?;
     let secret = secret().map_err(system("read random bytes"))?;
@@ -46,6 +48,9 @@ pub fn serve(
         // A task that panicked has ended, too.
         let _ = running.await;
         drop(minutes);
+        if let Some(access) = cache.access() {
+            access.flush();
+        }
         Ok(outcome)
     });
     runtime.shutdown_background();
@@ -75,13 +80,28 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return Outcome::Yes,
                 _ = self.interrupt.recv() => return Outcome::Code(130),
-                _ = self.hangup.recv() => match reload() {
-                    Ok(config) => cache.reconfigure(config),
-                    Err(error) => log::warning(&format!("the old configuration stays: {error}")),
-                },
+                _ = self.hangup.recv() => {
+                    let changed = reload().and_then(|config| Ok(cache.reconfigure(config)?));
+                    if let Err(error) = changed {
+                        log::warning(&format!("the old configuration stays: {error}"));
+                    }
+                }
             }
         }
     }
+}
+
+/// Lets the process have as many open files as it may, and says how many that is.
+fn open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let now = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    now.unwrap_or(u64::MAX)
+}
+
+/// How many clients may be connected: where files are few, a quarter of them is left for what they ask for.
+fn seats(wanted: usize, files: u64) -> usize {
+    wanted.min(usize::try_from(files - files / 4).unwrap_or(usize::MAX)).max(1)
 }
 
 /// 128 random bits in hex.

@@ -181,7 +181,7 @@ impl Client {
     /// Answers a request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let busy = Arc::clone(&self.busy);
-        let line = self.cache.access.as_ref().map(|log| self.line(log, &request));
+        let line = self.cache.access().map(|log| self.line(log, &request));
         let old = request.version() == http::Version::HTTP_10;
         let (mut response, result) = self.dispatch(request).await;
         let line = line.map(|mut line| {
@@ -202,7 +202,7 @@ impl Client {
         response
     }
 
-    fn line(&self, log: &AccessLog, request: &Request<Incoming>) -> Box<Line> {
+    fn line(&self, log: AccessLog, request: &Request<Incoming>) -> Box<Line> {
         Box::new(Line {
             time: jiff::Timestamp::now(),
             client: Some(self.peer.ip().to_canonical()),
@@ -214,7 +214,7 @@ impl Client {
             bytes: 0,
             seconds: 0.0,
             whole: false,
-            ends: (log.clone(), Instant::now()),
+            ends: (log, Instant::now()),
         })
     }
 

@@ -214,7 +214,7 @@ fn hosts(texts: Option<&[String]>) -> miette::Result<Hosts> {
 }
 
 fn parent(text: &str) -> Result<Uri, Error> {
-    let wrong = |reason| Error::NotAnUpstream { text: text.to_owned(), reason };
+    let wrong = |reason| Error::NotAParent { text: text.to_owned(), reason };
     let uri: Uri = text.parse().map_err(|_| wrong("it is no URL"))?;
     if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
         return Err(wrong("a parent proxy has a URL with `http://` and a host"));
@@ -286,8 +286,8 @@ mod tests {
         refused(|it| it.listen = Some("0.0.0.0:3144".into()), "other machines");
         refused(|it| it.allow = Some(vec!["a b".into()]), "not a host");
         refused(|it| it.clients = Some(vec!["10.0.0.0/99".into()]), "not a network");
-        refused(|it| it.parent = Some("socks5://x".into()), "no upstream");
-        refused(|it| it.parent = Some("http://user:pw@x".into()), "no upstream");
+        refused(|it| it.parent = Some("socks5://x".into()), "no parent proxy");
+        refused(|it| it.parent = Some("http://user:pw@x".into()), "no parent proxy");
         refused(|it| it.mount(["x=ftp://a/"]).unwrap(), "no upstream");
         refused(|it| it.mount(["a/b=http://a/"]).unwrap(), "no upstream");
         refused(|it| it.mount(["x=http://user:pw@a/"]).unwrap(), "no upstream");

@@ -74,6 +74,14 @@ pub enum SendError {
     NoAnswer(String, String),
 }
 
+impl SendError {
+    /// Whether it may be otherwise in a moment.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        !matches!(self, Self::Forbidden(_))
+    }
+}
+
 /// An upstream that could not be reached.
 #[derive(Clone, Debug)]
 struct Trouble {

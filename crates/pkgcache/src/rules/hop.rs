@@ -2,7 +2,8 @@
 
 use http::HeaderMap;
 use http::header::{
-    CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 
 use super::{joined, members};
@@ -12,6 +13,10 @@ pub fn strip(headers: &mut HeaderMap) {
     let named = joined(headers, CONNECTION).unwrap_or_default();
     for name in members(&named) {
         headers.remove(name);
+    }
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // Whoever sent both meant the coding (RFC 9112, 6.3).
+        headers.remove(CONTENT_LENGTH);
     }
     for name in [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE]
     {
@@ -32,6 +37,9 @@ mod tests {
         let mut found = headers(
             "connection: a, B\na: 1\nb: 2\nc: 3\nte: x\nkeep-alive: 1\nupgrade: h2c\nconnection: ü, c d",
         );
+        strip(&mut found);
+        assert_eq!(found, headers("c: 3"));
+        let mut found = headers("content-length: 3\ntransfer-encoding: chunked\nc: 3");
         strip(&mut found);
         assert_eq!(found, headers("c: 3"));
     }

@@ -115,6 +115,34 @@ fn each_request_is_noted() {
 }
 
 #[test]
+fn the_access_log_can_be_moved_away_and_is_whole_at_the_end() {
+    let origin = Origin::fixed(FRESH, "body");
+    let mut proxy =
+        Proxy::with(&["--upstream", &format!("/={}", origin.url()), "--access-log", "access.ndjson"]);
+    let (log, old) = (proxy.store().join("access.ndjson"), proxy.store().join("old.ndjson"));
+    let ask = |proxy: &Proxy, count: usize| {
+        let mut stream = proxy.connect();
+        for _ in 0..count {
+            std::io::Write::write_all(&mut stream, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+            crate::support::read_answer(&mut stream).is(200, "", "ok\n");
+        }
+    };
+    ask(&proxy, 3);
+    fs::rename(&log, &old).unwrap();
+    proxy.signal("HUP");
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while !log.exists() {
+        assert!(std::time::Instant::now() < deadline, "it was not opened anew");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    ask(&proxy, 500);
+    proxy.signal("TERM");
+    assert_eq!(proxy.wait(), Some(0));
+    let lines = |path| json(&fs::read(path).unwrap()).len();
+    assert_eq!((lines(&old), lines(&log)), (3, 500));
+}
+
+#[test]
 fn the_process_says_how_it_is() {
     let proxy = stored(&Origin::fixed(FRESH, "body"));
     assert_eq!(proxy.get("/healthz").text(), "ok\n");

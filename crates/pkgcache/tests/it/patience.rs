@@ -51,6 +51,44 @@ fn a_client_that_does_not_send_its_body_is_not_waited_for() {
     }
 }
 
+#[test]
+fn an_upstream_that_stops_in_the_middle_is_not_waited_for() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let origin = Origin::new(move |_, stream| {
+        let _ =
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncache-control: no-store\r\ncontent-length: 8\r\n\r\nhalf");
+        let _ = wait.lock().unwrap().recv();
+    });
+    let proxy = proxy("answer-time = \"1s\"", &["--upstream", &format!("/={}", origin.url())]);
+    let mut client = proxy.connect();
+    client.write_all(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut text = String::new();
+    client
+        .read_to_string(&mut text)
+        .expect("the end of the connection, before this client's own patience ends");
+    assert!(text.ends_with("\r\n\r\nhalf"), "{text}");
+    drop(go);
+}
+
+#[test]
+fn idle_clients_leave_files_for_the_others() {
+    let origin = Origin::fixed("cache-control: max-age=60", "body");
+    let upstream = format!("/={}", origin.url());
+    // The first limit can be raised, the second cannot.
+    for limit in ["-Sn 80", "-n 80"] {
+        let proxy = Proxy::limited(limit, &["--upstream", &upstream]);
+        let clients: Vec<_> = (0..90).map(|_| proxy.connect()).collect();
+        for (mut client, path) in clients.iter().zip(["/a", "/a", "/b"]) {
+            write!(client, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+            let answer = crate::support::read_answer(&mut client.try_clone().unwrap());
+            assert!(answer.text() == "body" && !answer.cache().is_empty(), "{limit}: {answer:?}");
+        }
+        drop(clients);
+        assert!(proxy.get("/metrics").text().contains("\npkgcache_unstored_total 0\n"));
+    }
+}
+
 /// An echo at the other end of tunnels.
 fn echo() -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -138,6 +138,45 @@ fn an_upstream_that_is_gone_is_stood_in_for() {
 }
 
 #[test]
+fn every_question_is_answered_for_an_upstream_that_is_gone() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream = format!("/=http://{}", listener.local_addr().unwrap());
+    let proxy = Proxy::with(&["--upstream", &upstream]);
+    let client = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = std::io::Read::read(&mut stream, &mut [0; 1024]);
+        stream.write_all(&answer(200, "cache-control: max-age=0", b"body")).unwrap();
+    });
+    proxy.get("/a").is(200, "stored", "body");
+    client.join().unwrap();
+    proxy.kept(1);
+    proxy.get("/a").is(200, "detail=upstream-failed", "body");
+    let head = proxy.ask("HEAD", "/a", "");
+    assert_eq!((head.status, head.header("content-length")), (200, Some("4")));
+    assert!(head.cache().contains("detail=upstream-failed"));
+    proxy.ask("GET", "/a", "range: bytes=1-2").is(206, "detail=upstream-failed", "od");
+    assert_eq!(proxy.ask("HEAD", "/b", "").status, 504);
+}
+
+#[test]
+fn what_is_too_large_to_be_stored_is_handed_on() {
+    let body = "0123456789".repeat(300_000);
+    let sized = answer(200, FRESH, body.as_bytes());
+    let chunks = format!("HTTP/1.1 200 X\r\n{FRESH}\r\ntransfer-encoding: chunked\r\n\r\n");
+    let chunks = format!("{chunks}{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let origin = Origin::new(move |seen, stream| {
+        drop(stream.write_all(if seen.path == "/sized" { &sized } else { chunks.as_bytes() }));
+    });
+    let proxy = Proxy::with(&["--max-object", "1MB", "--upstream", &format!("/={}", origin.url())]);
+    for path in ["/sized", "/chunks"] {
+        for _ in 0..2 {
+            proxy.get(path).is(200, "fwd=uri-miss", &body);
+        }
+    }
+    assert_eq!(proxy.listed(), 0);
+}
+
+#[test]
 fn a_server_that_fails_is_stood_in_for() {
     let origin = Origin::new(|seen, stream| {
         let fresh = "cache-control: max-age=0, stale-if-error=60";

@@ -165,6 +165,28 @@ fn without_a_strong_tag_a_broken_answer_stays_broken() {
 }
 
 #[test]
+fn an_upstream_that_starts_again_is_waited_for() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let whole = answer(200, "cache-control: max-age=60\netag: \"v1\"", b"0123456789");
+    let rest = answer(206, "etag: \"v1\"\ncontent-range: bytes 4-9/10", b"456789");
+    let upstream = thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let _ = stream.read(&mut [0; 1024]);
+        stream.write_all(&whole[..whole.len() - 6]).unwrap();
+        drop((stream, listener));
+        // Longer than it takes to be refused.
+        thread::sleep(Duration::from_millis(800));
+        let mut stream = std::net::TcpListener::bind(address).unwrap().accept().unwrap().0;
+        let _ = stream.read(&mut [0; 1024]);
+        stream.write_all(&rest).unwrap();
+    });
+    let proxy = Proxy::with(&["--upstream", &format!("/=http://{address}")]);
+    proxy.get("/a").is(200, "stored", "0123456789");
+    upstream.join().unwrap();
+}
+
+#[test]
 fn a_chunked_answer_that_breaks_off_is_not_stored() {
     let origin = Origin::new(|seen, stream| {
         let end = if seen.before == 0 { "" } else { "0\r\n\r\n" };
@@ -192,11 +214,17 @@ fn the_first_byte_does_not_wait_for_the_last() {
 
 #[test]
 fn nobody_joins_a_fetch_that_a_change_has_overtaken() {
+    for credentials in ["", "authorization: x"] {
+        nobody_joins(credentials);
+    }
+}
+
+fn nobody_joins(credentials: &str) {
     let (go, wait) = mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
     let origin = Origin::new(move |seen, stream| {
         let body = if seen.before == 0 { "old" } else { "new" };
-        let whole = answer(200, "cache-control: max-age=60", body.as_bytes());
+        let whole = answer(200, "cache-control: max-age=60, public", body.as_bytes());
         let (first, rest) = whole.split_at(whole.len() - 1);
         let _ = stream.write_all(first);
         if seen.method == "GET" && seen.before == 0 {
@@ -205,7 +233,7 @@ fn nobody_joins_a_fetch_that_a_change_has_overtaken() {
         let _ = stream.write_all(rest);
     });
     let proxy = Proxy::of(&origin);
-    let mut first = ask(&proxy, "/a", "");
+    let mut first = ask(&proxy, "/a", &credentials.replace(": x", ": x\r\n"));
     read_until(&mut first, "ol");
     assert_eq!(proxy.ask("PUT", "/a", "").status, 200);
     proxy.get("/a").is(200, "fwd=uri-miss; stored", "new");

@@ -156,6 +156,13 @@ impl Proxy {
         Self::begin(command, Arc::clone(&self.dir), None, args)
     }
 
+    /// Under a limit of the shell's `ulimit`.
+    pub(crate) fn limited(limit: &str, args: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\"")]).arg(program().get_program());
+        Self::begin(command, Arc::new(tempfile::tempdir().unwrap()), None, args)
+    }
+
     fn begin(mut command: Command, dir: Arc<TempDir>, authorities: Option<&Utf8Path>, args: &[&str]) -> Self {
         if let Some(path) = authorities {
             command.env_remove("SSL_CERT_DIR").env("SSL_CERT_FILE", path);
