@@ -60,6 +60,10 @@ impl<'a> Assembler<'a> {
         match node {
             Node::Image(image) => self.image(image),
             Node::Artifact(artifact) => self.artifact(artifact),
+            Node::Blob(entry, digest) => {
+                self.verbatim(entry, *digest)?;
+                Ok(Descriptor::new("", *digest, 0))
+            }
             Node::Index(branch) => self.branch(branch),
         }
     }

@@ -1,6 +1,6 @@
 //! A stored image, read back: its documents, verified. Layers are not touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use storekit::{Blobs, Descriptor, Digest, Entry, Images, Key, Reach};
 
@@ -119,7 +119,7 @@ impl Stored {
         let present = whole(reach, &images.blobs())?;
         let mut stored =
             Self { key: key.clone(), images: Vec::new(), index: None, blobs: present, entry: entry.clone() };
-        stored.read(&images.blobs(), &entry.descriptor, &entry.names)?;
+        stored.read(&images.blobs(), &entry.descriptor, &entry.names, &mut HashSet::new())?;
         Ok(stored)
     }
 
@@ -164,9 +164,20 @@ impl Stored {
         Ok(chosen)
     }
 
-    fn read(&mut self, blobs: &Blobs, descriptor: &Descriptor, names: &[String]) -> Result<()> {
+    /// Reads a document and what is below it. `seen` holds the indexes that were read: one that is named over and over is
+    /// read once.
+    fn read(
+        &mut self,
+        blobs: &Blobs,
+        descriptor: &Descriptor,
+        names: &[String],
+        seen: &mut HashSet<Digest>,
+    ) -> Result<()> {
         if !descriptor.is_index() {
             return self.read_manifest(blobs, descriptor, names);
+        }
+        if !seen.insert(descriptor.digest) {
+            return Ok(());
         }
         let bytes = blobs.read(&descriptor.digest, DOCUMENT_CAP)?;
         let index: Index = oci::parse(&bytes, "").map_err(|error| self.corrupt(&error))?;
@@ -175,7 +186,7 @@ impl Stored {
         for child in index.manifests.iter().filter(|child| child.is_document()) {
             let own: Vec<String> =
                 child.annotations.get(annotation::IMAGE_NAME).cloned().into_iter().collect();
-            self.read(blobs, child, if several { &own } else { names })?;
+            self.read(blobs, child, if several { &own } else { names }, seen)?;
         }
         // Of indexes inside indexes, the outermost counts.
         self.index = Some(index);

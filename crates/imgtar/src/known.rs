@@ -1,6 +1,6 @@
 //! Which layers the store has already, by diffID: the form that came first serves every later image.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use storekit::{Blobs, Descriptor, Digest, Lease, Store};
 
@@ -29,18 +29,29 @@ impl Known {
             known.proved.note(&blobs, digest);
         }
         // What another tool put into the layout was never verified: its diffIDs prove nothing.
+        let mut seen = HashSet::new();
         for listed in images.list_sound()?.into_iter().filter(|listed| !listed.entry.adopted) {
-            known.learn(&blobs, &listed.entry.descriptor, 0);
+            known.learn(&blobs, &listed.entry.descriptor, 0, &mut seen);
         }
         Ok(known)
     }
 
-    fn learn(&mut self, blobs: &Blobs, descriptor: &Descriptor, depth: usize) -> Option<()> {
+    /// Learns from a document and those below it, from each once.
+    fn learn(
+        &mut self,
+        blobs: &Blobs,
+        descriptor: &Descriptor,
+        depth: usize,
+        seen: &mut HashSet<Digest>,
+    ) -> Option<()> {
+        if !seen.insert(descriptor.digest) {
+            return None;
+        }
         let bytes = blobs.read(&descriptor.digest, DOCUMENT_CAP).ok()?;
         if descriptor.is_index() && depth < 4 {
             let index: Index = oci::parse(&bytes, "").ok()?;
             for child in index.manifests.iter().filter(|child| child.is_document()) {
-                self.learn(blobs, child, depth + 1);
+                self.learn(blobs, child, depth + 1, seen);
             }
             return Some(());
         }

@@ -6,17 +6,18 @@
 //! Source: OCI image-spec v1.1, image-layout.md; Docker's image spec v1.2, "Combined Image JSON + Filesystem
 //! Changeset Format".
 
+mod layout;
+
 use serde::Deserialize;
 use storekit::{Descriptor, Digest};
 
-use crate::catalog::{Catalog, Slot};
+use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::form::Form;
 use crate::name::{self, familiar};
-use crate::oci::{self, Config, Index, Manifest};
+use crate::oci::{self, Config};
 
-/// Indexes may stand in indexes this deep.
-const DEPTH: usize = 4;
+/// The most names that an archive may list.
+const NAMES: usize = 10_000;
 
 /// What is in an archive.
 #[derive(Debug, Default)]
@@ -45,6 +46,9 @@ pub enum Node {
     Image(Image),
     /// A manifest that is no image, such as an attestation.
     Artifact(Artifact),
+    /// What an index lists and is no document, such as the layers in an index of BuildKit's cache: the entry and the
+    /// digest of its very bytes.
+    Blob(String, Digest),
     /// An image for several platforms.
     Index(Branch),
 }
@@ -124,8 +128,9 @@ pub fn resolve(catalog: &Catalog<'_>) -> Result<Plan> {
         Some(bytes) => oci::parse::<Vec<Saved>>(&bytes, "`manifest.json`")?,
         None => Vec::new(),
     };
+    at_most_names(saved.iter().flat_map(|image| &image.repo_tags).map(Vec::len).sum(), "`manifest.json`")?;
     let mut plan = match catalog.document("index.json")? {
-        Some(bytes) => Resolver { catalog, absent: Vec::new() }.layout(&bytes)?,
+        Some(bytes) => layout::read(catalog, &bytes)?,
         None => Plan { roots: archive(catalog, &saved)?, ..Plan::default() },
     };
     add_names(&mut plan.roots, &saved);
@@ -159,6 +164,15 @@ fn add_names(roots: &mut [Root], saved: &[Saved]) {
             add_new(&mut root.names, repo_tags.iter().flatten().map(|name| familiar(name).to_owned()));
         }
     }
+}
+
+/// Each name is compared with each other one.
+fn at_most_names(count: usize, what: &str) -> Result<()> {
+    if count <= NAMES {
+        return Ok(());
+    }
+    let reason = format!("it has {count} names, and {NAMES} are the most that are read");
+    Err(Error::BadDocument { what: what.to_owned(), reason })
 }
 
 fn add_new(names: &mut Vec<String>, new: impl Iterator<Item = String>) {
@@ -226,146 +240,11 @@ fn absent(catalog: &Catalog<'_>, entries: &[String]) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// Follows an OCI layout.
-struct Resolver<'a> {
-    catalog: &'a Catalog<'a>,
-    absent: Vec<Descriptor>,
-}
-
-impl Resolver<'_> {
-    fn layout(mut self, bytes: &[u8]) -> Result<Plan> {
-        let index: Index = oci::parse(bytes, "`index.json`")?;
-        let mut roots: Vec<(Digest, Root)> = Vec::new();
-        for descriptor in &index.manifests {
-            let names = names(descriptor);
-            if let Some((_, root)) = roots.iter_mut().find(|(digest, _)| *digest == descriptor.digest) {
-                add_new(&mut root.names, names.into_iter());
-            } else if let Some(node) = self.node(descriptor, 0)? {
-                roots.push((descriptor.digest, Root { node, names }));
-            }
-        }
-        Ok(Plan {
-            roots: roots.into_iter().map(|(_, root)| root).collect(),
-            absent: self.absent,
-            ..Plan::default()
-        })
-    }
-
-    /// What the descriptor names; nothing where parts of it are not in the archive.
-    fn node(&mut self, descriptor: &Descriptor, depth: usize) -> Result<Option<Node>> {
-        let entry = blob(&descriptor.digest);
-        let Some(bytes) = self.catalog.document(&entry)? else {
-            self.absent.push(descriptor.clone());
-            return Ok(None);
-        };
-        self.check_size(descriptor)?;
-        let kept = Kept { descriptor: descriptor.clone(), bytes: bytes.into_owned() };
-        if descriptor.is_index() {
-            return self.branch(kept, depth);
-        }
-        let manifest: Manifest = oci::parse(&kept.bytes, &format!("the manifest `{}`", descriptor.digest))?;
-        let blobs = std::iter::once(&manifest.config).chain(&manifest.layers);
-        let blobs: Vec<_> = blobs.cloned().collect();
-        for descriptor in &blobs {
-            if self.catalog.find(&blob(&descriptor.digest))?.is_none() {
-                self.absent.push(Descriptor::new("", descriptor.digest, 0));
-                return Ok(None);
-            }
-        }
-        blobs.iter().try_for_each(|descriptor| self.check_size(descriptor))?;
-        let blobs: Vec<_> = blobs.iter().map(|named| (blob(&named.digest), named.digest)).collect();
-        if manifest.is_image() {
-            return self.image(kept, &manifest, depth > 0).map(|image| Some(Node::Image(image)));
-        }
-        Ok(Some(Node::Artifact(Artifact { manifest: kept, blobs })))
-    }
-
-    /// Readers allocate and stop by the sizes that documents announce.
-    fn check_size(&self, descriptor: &Descriptor) -> Result<()> {
-        let Descriptor { digest, size, .. } = descriptor;
-        match self.catalog.size(&blob(digest))? {
-            Some(found) if found != *size => {
-                let reason = format!("a document announces {size} bytes of it, and it has {found}");
-                Err(Error::BadDocument { what: format!("`{digest}`"), reason })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn image(&self, kept: Kept, manifest: &Manifest, nested: bool) -> Result<Image> {
-        let entry = blob(&manifest.config.digest);
-        let missing = || Error::NoImage { reason: format!("the entry `{entry}` is missing") };
-        let config = self.catalog.document(&entry)?.ok_or_else(missing)?.into_owned();
-        let parsed: Config = oci::parse(&config, &format!("the config `{entry}`"))?;
-        same_count(manifest.layers.len(), &parsed, &entry)?;
-        // A manifest that something else names by its digest, or whose layers are all kept as they are, stays.
-        let keep = nested || manifest.has_subject() || self.all_compressed(manifest)?;
-        if keep {
-            self.check_forms(manifest)?;
-        }
-        let layer = |(layer, diff_id): (&Descriptor, &Digest)| Layer {
-            entry: blob(&layer.digest),
-            diff_id: *diff_id,
-            verbatim: keep.then_some(layer.digest),
-        };
-        let layers = manifest.layers.iter().zip(&parsed.rootfs.diff_ids).map(layer).collect();
-        let annotations = manifest.annotations.clone();
-        Ok(Image { config, parsed, layers, manifest: keep.then_some(kept), annotations })
-    }
-
-    fn all_compressed(&self, manifest: &Manifest) -> Result<bool> {
-        for layer in &manifest.layers {
-            let found = self.form(layer)?;
-            if found == Form::Plain || found != Form::named(&layer.media_type) {
-                return Ok(false);
-            }
-        }
-        Ok(!manifest.layers.is_empty())
-    }
-
-    /// A manifest that is kept must name its layers' forms rightly: readers go by it.
-    fn check_forms(&self, manifest: &Manifest) -> Result<()> {
-        for layer in &manifest.layers {
-            let (found, named) = (self.form(layer)?, Form::named(&layer.media_type));
-            if found != named && layer.media_type.contains(".tar") {
-                let what = format!("the layer `{}`", layer.digest);
-                let reason = format!("its media type is `{}`, and it is {found:?}", layer.media_type);
-                return Err(Error::BadDocument { what, reason: reason.to_lowercase() });
-            }
-        }
-        Ok(())
-    }
-
-    /// How the layer is compressed in the archive.
-    fn form(&self, layer: &Descriptor) -> Result<Form> {
-        Ok(match self.catalog.find(&blob(&layer.digest))? {
-            // What imgtar compressed itself has another digest than its entry.
-            Some((_, Slot::Stored(stored))) if stored.lease.digest() == layer.digest => stored.form,
-            Some((_, Slot::Place(place))) => place.form,
-            _ => Form::Plain,
-        })
-    }
-
-    fn branch(&mut self, index: Kept, depth: usize) -> Result<Option<Node>> {
-        let what = format!("the index `{}`", index.descriptor.digest);
-        if depth == DEPTH {
-            return Err(Error::BadDocument { what, reason: "indexes stand in it too deep".to_owned() });
-        }
-        let parsed: Index = oci::parse(&index.bytes, &what)?;
-        let mut nodes = Vec::new();
-        for descriptor in &parsed.manifests {
-            nodes.extend(self.node(descriptor, depth + 1)?.map(|node| (descriptor.clone(), node)));
-        }
-        let whole = nodes.len() == parsed.manifests.len();
-        Ok((!nodes.is_empty()).then_some(Node::Index(Branch { index, nodes, whole })))
-    }
-}
-
 impl Node {
     fn has_config(&self, digest: &Digest) -> bool {
         match self {
             Self::Image(image) => Digest::of(&image.config) == *digest,
-            Self::Artifact(_) => false,
+            Self::Artifact(_) | Self::Blob(..) => false,
             Self::Index(branch) => branch.nodes.iter().any(|(_, node)| node.has_config(digest)),
         }
     }
@@ -375,25 +254,8 @@ impl Node {
     pub fn images(&self) -> Vec<&Image> {
         match self {
             Self::Image(image) => vec![image],
-            Self::Artifact(_) => Vec::new(),
+            Self::Artifact(_) | Self::Blob(..) => Vec::new(),
             Self::Index(branch) => branch.nodes.iter().flat_map(|(_, node)| node.images()).collect(),
         }
     }
-}
-
-fn blob(digest: &Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
-}
-
-/// The names on an `index.json`'s descriptor. A mere tag is none.
-fn names(descriptor: &Descriptor) -> Vec<String> {
-    let mut names = Vec::new();
-    if let Some(name) = descriptor.annotations.get(oci::annotation::IMAGE_NAME) {
-        names.push(familiar(name).to_owned());
-    } else if let Some(name) =
-        descriptor.annotations.get(oci::REF_NAME).filter(|name| name.contains([':', '/']))
-    {
-        names.push(familiar(name).to_owned());
-    }
-    names
 }

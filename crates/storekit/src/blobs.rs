@@ -101,7 +101,8 @@ impl Blobs {
     /// # Errors
     /// I/O errors.
     pub fn resume(&self, digest: &Digest) -> Result<BlobWriter<'_>> {
-        let Some(mut staged) = Staged::resume(&self.folder, &format!("partial-{}", digest.hex()))? else {
+        let path = self.folder.join(format!("{}{}", replace::PARTIAL, digest.hex()));
+        let Some(mut staged) = Staged::resume(&path)? else {
             return self.create();
         };
         let (mut hasher, mut size) = (Hasher::new(), 0);

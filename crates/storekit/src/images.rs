@@ -125,8 +125,23 @@ impl Images {
 
     fn read(&self, key: &Key) -> Result<Option<Entry>> {
         let path = self.key_path(key);
-        let bytes = replace::read_capped(&path, entry::CAP)?;
-        bytes.map(|bytes| Entry::parse(&bytes, &path)).transpose()
+        match replace::read_capped(&path, entry::CAP) {
+            // No writer of ours makes such a file: it is one that cannot be understood.
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::FileTooLarge => {
+                Err(Error::BadFile { path, reason: source.to_string() })
+            }
+            bytes => bytes?.map(|bytes| Entry::parse(&bytes, &path)).transpose(),
+        }
+    }
+
+    /// The text of a key file that can be read again.
+    fn key_text(&self, key: &Key, entry: &Entry) -> Result<String> {
+        let text = entry.to_text();
+        if text.len() as u64 > entry::CAP {
+            let reason = format!("its names and its type would take more than {} bytes", entry::CAP);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason)).at("write", &self.key_path(key));
+        }
+        Ok(text)
     }
 
     /// What is stored under the key, and whether all its blobs are there. Where some are not, the entry is
@@ -268,6 +283,7 @@ impl Images {
 
     /// Under the shared lock: every blob, then the inputs, then the entry.
     pub(crate) fn write_entry(&self, key: &Key, entry: &Entry, inputs: Option<&[u8]>) -> Result<()> {
+        let text = self.key_text(key, entry)?;
         let lock = self.store.lock_shared()?;
         self.bring_back(&entry.descriptor)?;
         replace::sync_folder(self.blobs().folder(), Durability::Synced)?;
@@ -275,7 +291,7 @@ impl Images {
             Some(inputs) => replace::replace(&self.inputs_path(key), inputs, Durability::Synced)?,
             None => remove(&self.inputs_path(key))?,
         }
-        replace::replace(&self.key_path(key), entry.to_text().as_bytes(), Durability::Synced)?;
+        replace::replace(&self.key_path(key), text.as_bytes(), Durability::Synced)?;
         drop(lock);
         Ok(())
     }
@@ -318,8 +334,8 @@ impl Images {
         // Alone: two that change names at once would each undo the other's.
         let lock = self.store.lock_exclusive()?;
         let Some(entry) = self.read(key)? else { return Ok(false) };
-        let entry = Entry { names, ..entry };
-        replace::replace(&self.key_path(key), entry.to_text().as_bytes(), Durability::Synced)?;
+        let text = self.key_text(key, &Entry { names, ..entry })?;
+        replace::replace(&self.key_path(key), text.as_bytes(), Durability::Synced)?;
         drop(lock);
         self.sync_index().map(|()| true)
     }
@@ -401,6 +417,7 @@ impl Images {
     /// I/O errors.
     pub fn sweep_unfinished(&self) -> Result<u64> {
         let freed = self.sum_folders(replace::sweep_unfinished)?;
+        self.sweep_beside()?;
         if self.ownerless()?.is_empty() {
             return Ok(freed);
         }
@@ -411,6 +428,22 @@ impl Images {
         ownerless.iter().try_for_each(|path| remove(path))?;
         drop(lock);
         Ok(freed + bytes)
+    }
+
+    /// What dead writers left is removed, but for blobs that a later writer may go on with ([`Blobs::resume`]).
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn sweep_spent(&self) -> Result<()> {
+        self.sum_folders(replace::sweep_spent)?;
+        self.sweep_beside()
+    }
+
+    /// The marks and hints that lie beside the images: small ones, which count as nothing unfinished.
+    fn sweep_beside(&self) -> Result<()> {
+        let root = self.store.root();
+        let folders = [root.to_owned(), root.join("remotes"), root.join("contexts")];
+        folders.iter().try_for_each(|folder| replace::sweep_unfinished(folder).map(drop))
     }
 
     /// The inputs of keys that have no entry: a writer died between the two.

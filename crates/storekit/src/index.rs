@@ -88,6 +88,8 @@ impl Images {
         let Some(key) = self.free_key(descriptor)? else { return Ok(true) };
         match self.write_entry(&key, &entry, None) {
             Err(Error::Missing { .. } | Error::BadDocument { .. }) => Ok(false),
+            // What is said of it has no room in a key file.
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::FileTooLarge => Ok(false),
             written => written.map(|()| true),
         }
     }

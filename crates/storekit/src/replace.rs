@@ -15,6 +15,8 @@ use crate::error::{At, Result};
 
 /// How the names of unfinished files begin.
 pub const TEMPORARY: &str = ".tmp-";
+/// How the names of those begin that a later writer may take up.
+pub(crate) const PARTIAL: &str = ".tmp-partial-";
 
 /// Whether a write is acknowledged before it is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,30 +78,29 @@ impl Staged {
         }
     }
 
-    /// A temporary file that outlives its writer, to be taken up by another: `.tmp-NAME`, at its end. It is locked
-    /// exclusively, so that one writer at a time has it. `None` where a living one does, or where it is another user's.
+    /// A temporary file that outlives its writer, to be taken up by another; it is at its end. It is locked exclusively,
+    /// so that one writer at a time has it. `None` where a living one does, or where it is another user's.
     ///
     /// # Errors
     /// I/O errors.
-    pub fn resume(folder: &Utf8Path, name: &str) -> Result<Option<Self>> {
-        let path = folder.join(format!("{TEMPORARY}{name}"));
+    pub(crate) fn resume(path: &Utf8Path) -> Result<Option<Self>> {
         loop {
-            let options = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+            let options = File::options().read(true).write(true).create(true).truncate(false).open(path);
             let mut file = match options {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
-                options => options.at("write", &path)?,
+                options => options.at("write", path)?,
             };
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-                locked => locked.at("lock", &path)?,
+                locked => locked.at("lock", path)?,
             }
             // A collector may have taken it for a dead writer's between the two steps above.
-            if same_file(&file, &path) {
-                file.seek(SeekFrom::End(0)).at("read", &path)?;
-                let kept = TempPath::try_from_path(&path).at("write", &path)?;
+            if same_file(&file, path) {
+                file.seek(SeekFrom::End(0)).at("read", path)?;
+                let kept = TempPath::try_from_path(path).at("write", path)?;
                 let mut temp = NamedTempFile::from_parts(file, kept);
                 temp.disable_cleanup(true);
-                return Ok(Some(Self { temp, folder: folder.to_owned() }));
+                return Ok(Some(Self { temp, folder: folder(path).to_owned() }));
             }
         }
     }
@@ -197,7 +198,16 @@ pub fn same_file(file: &File, path: impl AsRef<std::path::Path>) -> bool {
 /// # Errors
 /// I/O errors; a file that is in use or already gone is none.
 pub fn sweep_unfinished(folder: &Utf8Path) -> Result<u64> {
-    each_abandoned(folder, |path| fs::remove_file(path).at("remove", path))
+    each_abandoned(folder, |_| true, |path| fs::remove_file(path).at("remove", path))
+}
+
+/// The same, but for what a later writer may take up.
+///
+/// # Errors
+/// I/O errors.
+pub fn sweep_spent(folder: &Utf8Path) -> Result<u64> {
+    let spent = |name: &str| !name.starts_with(PARTIAL);
+    each_abandoned(folder, spent, |path| fs::remove_file(path).at("remove", path))
 }
 
 /// The bytes on disk that [`sweep_unfinished`] would free.
@@ -205,12 +215,16 @@ pub fn sweep_unfinished(folder: &Utf8Path) -> Result<u64> {
 /// # Errors
 /// I/O errors.
 pub fn abandoned(folder: &Utf8Path) -> Result<u64> {
-    each_abandoned(folder, |_| Ok(()))
+    each_abandoned(folder, |_| true, |_| Ok(()))
 }
 
-fn each_abandoned(folder: &Utf8Path, each: impl Fn(&Utf8Path) -> Result<()>) -> Result<u64> {
+fn each_abandoned(
+    folder: &Utf8Path,
+    wanted: impl Fn(&str) -> bool,
+    each: impl Fn(&Utf8Path) -> Result<()>,
+) -> Result<u64> {
     let mut bytes = 0;
-    for name in unfinished(folder)? {
+    for name in unfinished(folder)?.into_iter().filter(|name| wanted(name)) {
         let path = folder.join(name);
         let Ok(file) = File::open(&path) else { continue };
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && same_file(&file, &path) {
@@ -298,7 +312,10 @@ mod tests {
         let living = Staged::new(&path).unwrap();
         fs::write(path.join(".tmp-dead"), vec![1; 5000]).unwrap();
         fs::write(path.join("kept"), b"x").unwrap();
-        assert_eq!(sweep_unfinished(&path).unwrap(), 8192);
+        fs::write(path.join(".tmp-partial-00"), b"x").unwrap();
+        assert_eq!(sweep_spent(&path).unwrap(), 8192);
+        assert_eq!(names(&path).unwrap().len(), 3);
+        assert_eq!(sweep_unfinished(&path).unwrap(), 4096);
         assert_eq!(names(&path).unwrap().len(), 2);
         drop(living);
         assert_eq!(names(&path).unwrap(), ["kept"]);

@@ -441,6 +441,36 @@ fn a_second_writer_of_a_leased_blob_gets_a_lease_on_the_same_file() {
 }
 
 #[test]
+fn no_key_file_is_written_that_cannot_be_read_again() {
+    let scratch = Scratch::new();
+    let images = scratch.store.images();
+    let many: Vec<String> = (0..60_000).map(|n| format!("registry.example/app:{n}")).collect();
+    let (descriptor, leases) = image(&scratch.store, b"layer");
+    let entry = Entry { names: many.clone(), ..entry(descriptor.clone()) };
+    let refused = images.commit(&key("k"), &entry, None, &leases, Overwrite::Yes).unwrap_err();
+    assert!(matches!(&refused, Error::Io { .. }), "{refused}");
+    assert!(images.get(&key("k")).unwrap().is_none());
+    save(&scratch.store, "other", b"other");
+    images.set_names(&key("other"), many).unwrap_err();
+    assert_whole(&scratch.store, "other");
+    // Nor does another tool's word make one.
+    let long = Descriptor { media_type: "x".repeat(2 << 20), ..descriptor };
+    add_foreign(&scratch, &long, Some("long"));
+    assert_eq!(images.list().unwrap().len(), 1);
+}
+
+#[test]
+fn a_key_file_of_any_length_keeps_no_other_image_from_being_saved() {
+    let scratch = Scratch::new();
+    save(&scratch.store, "long", b"one");
+    let path = scratch.store.root().join("images/keys/long");
+    fs::write(&path, [fs::read(&path).unwrap(), b"#".repeat(2 << 20)].concat()).unwrap();
+    assert!(scratch.store.images().get(&key("long")).unwrap_err().is_corrupt());
+    save(&scratch.store, "other", b"two");
+    assert_eq!(scratch.store.images().list_sound().unwrap().len(), 1);
+}
+
+#[test]
 fn a_damaged_key_file_keeps_no_other_image_from_being_saved() {
     let scratch = Scratch::new();
     save(&scratch.store, "a", b"layer");

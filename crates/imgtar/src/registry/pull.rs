@@ -69,6 +69,7 @@ pub fn pull(
     progress: &dyn Progress,
 ) -> Result<Option<Pulled>> {
     store.images().prepare()?;
+    store.images().sweep_spent()?;
     if let Some(key) = &wanted.key
         && let Standing::Stays(imported) = import::standing(store, key, &wanted.notes)?
     {

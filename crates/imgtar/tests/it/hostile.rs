@@ -8,7 +8,7 @@ use crate::tars::{Tar, blob, config, descriptor, docker, gzip, id, layer, manife
 
 /// Refused through a pipe and as a file alike, with these words; nothing stands under the key.
 #[track_caller]
-fn refused(archive: &[u8], says: &str) {
+pub(crate) fn refused(archive: &[u8], says: &str) {
     let session = Session::new();
     session.feed("import k", archive).code(2).says(says);
     session.write("a.tar", archive);
