@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
+use storekit::printable;
 
 /// A table: columns as wide as their widest cell, two spaces between them, none at the end of a line.
 #[derive(Debug, Default)]
@@ -29,7 +30,7 @@ impl Table {
 
     /// Adds a row; control characters are shown, not sent to the terminal.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().map(|cell| visible(&cell)).collect());
+        self.rows.push(cells.into_iter().map(|cell| printable(&cell).into_owned()).collect());
     }
 
     /// The text; the headings are bold where `bold`.
@@ -66,20 +67,6 @@ impl Table {
         let heading = self.headings.get(column).map(|(heading, _)| *heading);
         cells.chain(heading).map(|cell| cell.chars().count()).max().unwrap_or(0)
     }
-}
-
-/// The text with its control characters escaped.
-#[must_use]
-pub fn visible(text: &str) -> String {
-    let mut visible = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            visible.extend(c.escape_default());
-        } else {
-            visible.push(c);
-        }
-    }
-    visible
 }
 
 /// How long ago, in the largest unit of which there are two or more: `now`, `5 min ago`, `3 d ago`.
@@ -126,7 +113,9 @@ mod tests {
 
     #[test]
     fn a_name_cannot_drive_the_terminal() {
-        assert_eq!(visible("a\x1b[2J\n"), "a\\u{1b}[2J\\n");
+        let mut table = Table::new(&[("NAME", Align::Left)]);
+        table.row(["a\x1b[2J\n".to_owned()]);
+        assert_eq!(table.text(false), "NAME\na\\u{1b}[2J\\n\n");
     }
 
     #[track_caller]

@@ -7,7 +7,7 @@ use imgtar::load::Loaded;
 use imgtar::show::{ImageInfo, Info, LayerInfo, Row};
 use imgtar::verify::Report;
 use serde::Serialize;
-use storekit::{ByteSize, Digest, Key};
+use storekit::{ByteSize, Digest, Key, printable};
 
 use crate::cli::Common;
 
@@ -128,7 +128,7 @@ impl View<'_> {
             if self.common.json {
                 json(problem)?;
             } else {
-                writeln!(io::stdout(), "{}: {}", problem.key, problem.problem)?;
+                writeln!(io::stdout(), "{}: {}", problem.key, printable(&problem.problem))?;
             }
         }
         let (images, blobs, problems) = (report.images, report.blobs, report.problems.len());
@@ -176,6 +176,7 @@ fn cells(row: &Row) -> [String; 7] {
         row.used.strftime("%Y-%m-%d %H:%M").to_string(),
         row.names.join(" "),
     ]
+    .map(|cell| printable(&cell).into_owned())
 }
 
 fn aligned(table: &[[String; 7]]) -> String {
@@ -207,6 +208,7 @@ fn described(info: &Info) -> String {
     for image in &info.images {
         lines.extend(described_image(image));
     }
+    let lines: Vec<_> = lines.iter().map(|line| printable(line)).collect();
     lines.join("\n") + "\n"
 }
 

@@ -6,6 +6,8 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::printable::printable_lines;
+
 /// How a command ended, where it ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -41,7 +43,7 @@ pub fn finish(result: miette::Result<Outcome>) -> ExitCode {
         Err(report) if is_broken_pipe(&report) => ExitCode::SUCCESS,
         Err(report) => {
             // Nobody is left to tell where stderr is closed too.
-            let _ = writeln!(io::stderr(), "{report:?}");
+            let _ = writeln!(io::stderr(), "{}", printable_lines(&format!("{report:?}")));
             ExitCode::from(if is_corrupt(&report) { 3 } else { 2 })
         }
     }

@@ -93,8 +93,13 @@ pub(crate) fn read(blobs: &Blobs, key: &Key, root: &Descriptor) -> Result<Option
         let index: Index = oci::parse(&root_bytes, "").map_err(understood)?;
         let Some(kind) = kind(&index.rest) else { return Ok(None) };
         for part in &index.manifests {
-            let part: Manifest = oci::parse(&document(part)?, "").map_err(understood)?;
+            let (part, before): (Manifest, _) =
+                (oci::parse(&document(part)?, "").map_err(understood)?, chunks.len());
             add_chunks(&mut chunks, &part).map_err(corrupt)?;
+            // One that is named twice has its chunks twice, which is no order; without any, it could go on for ever.
+            if chunks.len() == before {
+                return Err(corrupt("one of its parts has no chunk"));
+            }
         }
         (kind, index.annotations)
     } else {

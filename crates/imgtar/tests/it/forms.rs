@@ -2,8 +2,10 @@
 
 use std::process::Stdio;
 
-use crate::session::Session;
-use crate::tars::{docker, layer};
+use serde_json::json;
+
+use crate::session::{Run, Session};
+use crate::tars::{Tar, config, docker, layer};
 
 fn saved() -> Session {
     let session = Session::new();
@@ -37,4 +39,42 @@ fn lists_are_for_people_or_for_programs() {
     assert_eq!(line["key"], "k");
     assert_eq!(line["platforms"][0], "linux/amd64");
     assert!(session.run("info k").ok().text().contains("name      app:1"));
+}
+
+/// What a stranger wrote into an image moves no cursor and sets no title.
+#[test]
+fn a_strangers_words_reach_no_terminal() {
+    let evil = "\u{1b}]0;evil\u{7}\u{9b}2J";
+    let plain = layer("a", "b");
+    let mut config = config(&[&plain]);
+    for field in ["os", "architecture", "variant", "created"] {
+        config[field] = json!(evil);
+    }
+    let list = json!([{ "Config": "c.json", "RepoTags": [evil], "Layers": ["l"] }]);
+    let archive = Tar::default().json("c.json", &config).file("l", &plain).json("manifest.json", &list).end();
+    let session = Session::new();
+    let quiet = |run: Run| {
+        let said = run.text() + &run.stderr;
+        assert!(!said.contains(['\u{1b}', '\u{7}', '\u{9b}']), "{said:?}");
+    };
+    quiet(session.feed("import k", &archive).ok());
+    for words in
+        ["ls", "info k", "export k out.tar --platform x/y", "extract k /a -C out --platform x/y", "verify"]
+    {
+        quiet(session.run(words));
+    }
+    config["rootfs"]["diff_ids"][0] = json!(evil);
+    for entry in [evil, "c.json"] {
+        let list = json!([{ "Config": entry, "Layers": ["l"] }]);
+        let archive =
+            Tar::default().json(entry, &config).file("l", &plain).json("manifest.json", &list).end();
+        quiet(session.feed("import other", &archive).code(2));
+    }
+    // A key file of a store that somebody else made.
+    let path = session.path("store/images/keys/k");
+    let text = std::fs::read_to_string(&path).unwrap();
+    session.write("store/images/keys/k", text.replace("names = []", "names = [\"\\u001b[31m\"]"));
+    quiet(session.run("ls").ok());
+    session.write("store/images/keys/k", text.replace("digest = \"", "digest = \"\\u001b[31m"));
+    quiet(session.run("info k").code(3));
 }

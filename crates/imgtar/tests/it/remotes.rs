@@ -145,6 +145,7 @@ impl Reply {
 
 type Handler = dyn Fn(&Asked) -> Option<Reply> + Send + Sync;
 type Stop = dyn Fn(&Asked) -> Option<usize> + Send + Sync;
+type Change = dyn Fn(&Asked, Reply) -> Reply + Send + Sync;
 
 /// A registry of a test's own: it serves what it holds, takes what is pushed, and does what the handler wants instead.
 pub(crate) struct Fake {
@@ -154,6 +155,8 @@ pub(crate) struct Fake {
 
 struct State {
     handler: Box<Handler>,
+    /// What becomes of its own answers.
+    change: Box<Change>,
     /// After how many bytes of a request's body the connection is cut.
     stop: Box<Stop>,
     log: Mutex<Vec<Asked>>,
@@ -171,11 +174,21 @@ impl Fake {
         handler: impl Fn(&Asked) -> Option<Reply> + Send + Sync + 'static,
         stop: impl Fn(&Asked) -> Option<usize> + Send + Sync + 'static,
     ) -> Self {
+        Self::start_with(Box::new(handler), Box::new(stop), Box::new(|_, reply| reply))
+    }
+
+    /// One whose answers come changed.
+    pub(crate) fn start_changing(change: impl Fn(&Asked, Reply) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_with(Box::new(|_| None), Box::new(|_| None), Box::new(change))
+    }
+
+    fn start_with(handler: Box<Handler>, stop: Box<Stop>, change: Box<Change>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let state = Arc::new(State {
-            handler: Box::new(handler),
-            stop: Box::new(stop),
+            handler,
+            change,
+            stop,
             log: Mutex::default(),
             blobs: Mutex::default(),
             manifests: Mutex::default(),
@@ -251,7 +264,7 @@ impl State {
             } else if probe {
                 Reply::new(200)
             } else {
-                (self.handler)(&asked).unwrap_or_else(|| self.answer(&asked))
+                (self.handler)(&asked).unwrap_or_else(|| (self.change)(&asked, self.answer(&asked)))
             };
             if send(stream, &asked, &reply).is_none() {
                 return;

@@ -376,29 +376,13 @@ fn no_collector_takes_what_a_push_is_about_to_name() {
     assert_eq!(collect(), [storekit::Discarded::Moved; 2]);
 }
 
-/// A small generator, so that a failure can be run again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % bound.max(1)
-    }
-
-    fn of<'a, T: ?Sized>(&mut self, items: &[&'a T]) -> &'a T {
-        items[self.below(items.len())]
-    }
-}
-
 #[test]
 fn no_request_makes_it_fail() {
     let session = Session::new();
     let (_, stored) = compressed(&session, "app:1");
     let mut registry = session.serve("");
-    let seed = std::env::var("LARDER_FUZZ_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
-    let rounds =
-        std::env::var("LARDER_FUZZ_ROUNDS").ok().and_then(|count| count.parse().ok()).unwrap_or(1000);
-    let mut random = Random(seed);
+    let (seed, rounds) = crate::dice::run(1000);
+    let mut random = crate::dice::Dice::seeded(seed);
     let base = layer("a", "b");
     let (blob, place) = (registry.upload("app", &base).to_string(), registry.begin("app"));
     registry.upload("app", config(&[&base]).to_string().as_bytes());
