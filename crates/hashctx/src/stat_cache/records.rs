@@ -3,6 +3,7 @@
 //! They are never taken apart: a look-up reads the few bytes that it compares.
 
 use super::Known;
+use crate::digest::Digest;
 use crate::seek::seek;
 use crate::stat::Stat;
 
@@ -40,6 +41,11 @@ impl Records {
             return None;
         }
         Some(Self { bytes, count, start, paths })
+    }
+
+    /// The digest of everything before it, which tells these records from all others.
+    pub(super) fn check(&self) -> Digest {
+        self.bytes.last_chunk::<CHECK>().copied().unwrap_or_default().into()
     }
 
     pub(super) fn len(&self) -> usize {

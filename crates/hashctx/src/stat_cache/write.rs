@@ -6,9 +6,11 @@ use camino::Utf8Path;
 use storekit::error::At;
 use storekit::replace::{Durability, Staged};
 
-use super::records::{CHECK, LFS_BIT, RECORD, Records, encode};
+use super::layers::Layers;
+use super::records::{CHECK, LFS_BIT, RECORD, encode};
 use super::{Learnt, MAX_BYTES};
 use crate::entry::{Content, Entry};
+use crate::seek::seek;
 
 /// Records that this many writes of the cache found no use for are dropped.
 const MAX_AGE: u8 = 16;
@@ -16,9 +18,9 @@ const MAX_AGE: u8 = 16;
 /// No path is longer than the system calls take.
 const LONGEST: usize = 4096;
 
-/// The next state of a cache.
+/// The next state of a file of the cache.
 pub(super) struct Update<'a> {
-    old: &'a Records,
+    old: &'a Layers,
     entries: &'a [Entry],
     /// Sorted by input.
     learnt: Vec<Learnt>,
@@ -35,45 +37,69 @@ enum Row {
 }
 
 impl<'a> Update<'a> {
-    /// The entries are sorted by path.
-    pub(super) fn new(old: &'a Records, entries: &'a [Entry], mut learnt: Vec<Learnt>) -> Self {
-        learnt.sort_unstable_by_key(|learnt| learnt.input);
-        let mut update = Self { old, entries, learnt, rows: Vec::new() };
-        update.merge();
+    /// Everything: what was known and what was learnt. The entries are sorted by path.
+    pub(super) fn whole(old: &'a Layers, entries: &'a [Entry], learnt: Vec<Learnt>) -> Self {
+        let mut update = Self::new(old, entries, learnt);
+        update.merge(&old.newest());
         update
     }
 
-    fn merge(&mut self) {
+    /// What was learnt since the base was written, before and now.
+    pub(super) fn recent(old: &'a Layers, entries: &'a [Entry], learnt: Vec<Learnt>) -> Self {
+        let mut update = Self::new(old, entries, learnt);
+        let mut before = old.recent().peekable();
+        for new in 0..update.learnt.len() {
+            let Ok(row) = u32::try_from(new).map(Row::New) else { break };
+            while let Some(at) = before.next_if(|&at| old.path(at) < update.path(row)) {
+                update.keep(at, old.tag(at).unwrap_or(0));
+            }
+            let _ = before.next_if(|&at| old.path(at) == update.path(row));
+            update.rows.push(row);
+        }
+        before.for_each(|at| update.keep(at, old.tag(at).unwrap_or(0)));
+        update
+    }
+
+    fn new(old: &'a Layers, entries: &'a [Entry], mut learnt: Vec<Learnt>) -> Self {
+        learnt.sort_unstable_by_key(|learnt| learnt.input);
+        Self { old, entries, learnt, rows: Vec::new() }
+    }
+
+    /// `old` names what was known, sorted by path.
+    fn merge(&mut self, old: &[usize]) {
+        let layers = self.old;
+        let path = |at: usize| old.get(at).map_or(&[][..], |&at| layers.path(at));
         let (mut at, mut new) = (0, 0);
         for (input, entry) in self.entries.iter().enumerate() {
-            let path = entry.path.as_bytes();
-            let mut known = self.old.path(at) == path;
+            let wanted = entry.path.as_bytes();
+            let mut known = path(at) == wanted;
             let mut next = at;
             if !known {
-                next = self.old.seek(at, path);
-                self.unused(at..next);
-                known = self.old.path(next) == path;
+                next = seek(at, old.len(), |at| path(at) < wanted);
+                old.get(at..next).into_iter().flatten().for_each(|&at| self.unused(at));
+                known = path(next) == wanted;
             }
             at = next + usize::from(known);
             if self.learnt.get(new).is_some_and(|learnt| learnt.input == input) {
                 self.rows.extend(u32::try_from(new).map(Row::New));
                 new += 1;
-            } else if known {
-                let tag = self.old.tag(next).unwrap_or(0);
-                self.rows.extend(u32::try_from(next).map(|next| Row::Old(next, tag & LFS_BIT)));
+            } else if let (true, Some(&old)) = (known, old.get(next)) {
+                self.keep(old, self.old.tag(old).unwrap_or(0) & LFS_BIT);
             }
         }
-        self.unused(at..self.old.len());
+        old.get(at..).into_iter().flatten().for_each(|&at| self.unused(at));
     }
 
-    /// Keeps old records of what is no input this time, unless they are too old.
-    fn unused(&mut self, range: std::ops::Range<usize>) {
-        let aged = range.filter_map(|at| {
-            let tag = self.old.tag(at)?;
-            let young = (tag & !LFS_BIT) + 1 < MAX_AGE;
-            young.then(|| u32::try_from(at).ok().map(|at| Row::Old(at, tag + 1)))?
-        });
-        self.rows.extend(aged);
+    /// Keeps an old record of what is no input this time, unless it is too old.
+    fn unused(&mut self, at: usize) {
+        let tag = self.old.tag(at).unwrap_or(u8::MAX);
+        if (tag & !LFS_BIT) + 1 < MAX_AGE {
+            self.keep(at, tag + 1);
+        }
+    }
+
+    fn keep(&mut self, at: usize, tag: u8) {
+        self.rows.extend(u32::try_from(at).map(|at| Row::Old(at, tag)));
     }
 
     /// Not synced to disk: a cache that a crash has cut short counts as empty.

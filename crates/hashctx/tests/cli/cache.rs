@@ -60,6 +60,27 @@ fn a_rewrite_right_after_the_key_is_seen() {
 }
 
 #[test]
+fn a_file_that_changes_again_and_again_is_read_each_time() {
+    let session = remembered(200);
+    for n in 0..2 {
+        fs::write(session.path("7/f7"), format!("{n:08}")).expect("written");
+        let mtime = session.path("7/f7").metadata().and_then(|metadata| metadata.modified()).expect("a time");
+        std::thread::sleep(Duration::from_millis(2100));
+        no_stale_key(&session);
+        let caches = fs::read_dir(session.store().join("contexts")).expect("caches");
+        assert_eq!(caches.count(), 2, "the base, and what was learnt since");
+        fs::write(session.path("7/f7"), format!("{n:07}x")).expect("written");
+        let times = FileTimes::new().set_modified(mtime);
+        File::options()
+            .write(true)
+            .open(session.path("7/f7"))
+            .and_then(|file| file.set_times(times))
+            .expect("set");
+        no_stale_key(&session);
+    }
+}
+
+#[test]
 fn several_processes_share_one_cache() {
     let session = remembered(200);
     let key = session.ok::<&str>(&[]);
