@@ -74,9 +74,7 @@ pub(crate) enum Command {
     /// A disk image is stored in chunks of 4 MiB, those of zeros left out, and shares with other disks what they have
     /// in the same places. A qcow2 is known by its first bytes, a raw disk by the end of its name, `.raw` or `.img`, or by
     /// `--type raw`.
-    ///
-    ///     docker save app | imgtar import "$key"
-    #[command(verbatim_doc_comment)]
+    #[command(after_long_help = "Example:\n    docker save app | imgtar import \"$key\"")]
     Import {
         /// What the image is found by
         key: Key,
@@ -97,9 +95,7 @@ pub(crate) enum Command {
     /// or that meets a damaged layer (exit code 3), loads nowhere.
     ///
     /// A disk image comes out byte for byte, not compressed: with holes for its zeros where FILE is a file.
-    ///
-    ///     imgtar export "$key" --compress none | docker load
-    #[command(verbatim_doc_comment)]
+    #[command(after_long_help = "Example:\n    imgtar export \"$key\" --compress none | docker load")]
     Export {
         /// The image's key
         key: Key,
@@ -118,11 +114,9 @@ pub(crate) enum Command {
     /// Remembers the image's names for `load`. Where the key stands already, whole and sound, the engine is not
     /// asked for the image.
     ///
-    /// Where the store has layers of the image, docker pushes it to a registry of the save's own, on 127.0.0.1, and
+    /// Where the store has layers of the image, the engine pushes it to a registry of the save's own, on 127.0.0.1, and
     /// sends only what is new; else, and wherever that would take longer, it writes an archive. `-v` says which and why.
-    ///
-    ///     imgtar save "$key" app:latest --build-seconds 93
-    #[command(verbatim_doc_comment)]
+    #[command(after_long_help = "Example:\n    imgtar save \"$key\" app:latest --build-seconds 93")]
     Save {
         /// What the image is found by
         key: Key,
@@ -142,9 +136,7 @@ pub(crate) enum Command {
     /// Moves the layers that the engine lacks, and nothing where it has the image: then it only tags. Every layer that
     /// goes over is verified before the engine can take the image: with a damaged one the load ends with exit code 3,
     /// and the engine is as it was. A layer that the engine has is not read.
-    ///
-    ///     imgtar load "$key" || docker build -t app .
-    #[command(verbatim_doc_comment)]
+    #[command(after_long_help = "Example:\n    imgtar load \"$key\" || docker build -t app .")]
     Load {
         /// The image's key
         key: Key,
@@ -157,9 +149,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         engine: EngineArgs,
     },
-    /// Make a store; with `--lfs` one that is kept in a git repository
     Init(crate::initing::InitArgs),
-    /// Take files out of an image, without an engine
     Extract(crate::extracting::ExtractArgs),
     /// Tell by the exit code whether an image is stored: 0 yes, 1 no, 3 yes but blobs are missing
     ///
@@ -185,9 +175,9 @@ pub(crate) enum Command {
     ///
     /// Credentials come from where `docker login` and `podman login` keep them; HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE
     /// and SSL_CERT_DIR are heeded. Cut connections and busy registries are tried again.
-    ///
-    ///     imgtar push "$key" registry.example/team/app:1 --compress gzip
-    #[command(verbatim_doc_comment)]
+    #[command(
+        after_long_help = "Example:\n    imgtar push \"$key\" registry.example/team/app:1 --compress gzip"
+    )]
     Push(remote::PushArgs),
     /// Pull an image from a registry
     ///
@@ -195,17 +185,17 @@ pub(crate) enum Command {
     /// names come with it, byte for byte; every byte is verified. A pull that broke off, in whatever way, goes on
     /// the next time where it was. The first save under a key wins, unless `--force`: with `--key` the registry is
     /// not even asked then. Exit code 1: there is no such image.
-    ///
-    ///     imgtar pull registry.example/team/app:1 --key "$key" && imgtar load "$key"
-    #[command(verbatim_doc_comment)]
+    #[command(
+        after_long_help = "Example:\n    imgtar pull registry.example/team/app:1 --key \"$key\" && imgtar load \"$key\""
+    )]
     Pull(remote::PullArgs),
     /// Print the digest that a reference stands for; 1 if there is none
     ///
     /// The registry is asked, without reading the image. With `--engine`, the engine tells which digest it knows the
     /// image by in that registry; for an image that came from none, that is the image's ID.
-    ///
-    ///     hashctx -f Dockerfile . --base debian:12="$(imgtar resolve debian:12)"
-    #[command(verbatim_doc_comment)]
+    #[command(
+        after_long_help = "Example:\n    hashctx -f Dockerfile . --base debian:12=\"$(imgtar resolve debian:12)\""
+    )]
     Resolve(remote::ResolveArgs),
     /// List what is stored
     ///
@@ -253,7 +243,8 @@ pub(crate) enum Command {
     /// docker, podman, skopeo, containerd and BuildKit (`--cache-to type=registry`) pull from it and push to it. An image
     /// that was saved with the name app:1 is `127.0.0.1:5000/app:1`, any other is `127.0.0.1:5000/larder/keys:KEY`. What is
     /// pushed as team/app:1 stands under the key team._app..1 with that name, what is pushed as larder/keys:KEY under KEY.
-    /// Engines that cannot read zstd layers are offered plain ones.
+    /// Engines that cannot read zstd layers are offered plain ones. skopeo reads them, but puts none into docker's own formats
+    /// (`docker-daemon:`, `docker-archive:`): `imgtar load` and `imgtar export` do.
     ///
     /// Whoever can connect can push, and what is pushed to larder/keys:KEY is what `imgtar load KEY` loads: where other
     /// users of this machine are not to, give a token (`docker login -u any`, the token is the password) or `--read-only`.
@@ -261,17 +252,15 @@ pub(crate) enum Command {
     /// The address is printed when the server answers. It ends with SIGTERM (exit code 0) or Ctrl-C (130), and lets
     /// the requests that are being answered come to an end. There is no TLS: put a proxy before it where other machines
     /// are to reach it, or trust the network.
-    ///
-    ///     imgtar serve & docker pull 127.0.0.1:5000/app:1
-    #[command(verbatim_doc_comment)]
+    #[command(after_long_help = "Example:\n    imgtar serve & docker pull 127.0.0.1:5000/app:1")]
     Serve(ServeArgs),
     /// Make an image from a folder or a tar, without an engine
     ///
     /// A folder becomes one layer: sorted, owned by 0:0, modes 755 and 644, all times SOURCE_DATE_EPOCH (or
     /// 1980-01-02). The same input gives the same image ID on any machine. A tar becomes the layer as it is.
-    ///
-    ///     hashctx --tar dist | imgtar pack "$key" - --entrypoint /app --name app:latest
-    #[command(verbatim_doc_comment)]
+    #[command(
+        after_long_help = "Example:\n    hashctx --tar dist | imgtar pack \"$key\" - --entrypoint /app --name app:latest"
+    )]
     Pack {
         /// What the image is found by
         key: Key,
@@ -304,7 +293,7 @@ pub(crate) struct NoteArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct EngineArgs {
-    /// Which engine; by default the one whose command is there, docker first
+    /// Which engine; by default docker if it answers, else podman
     #[arg(long)]
     pub(crate) engine: Option<EngineName>,
 }

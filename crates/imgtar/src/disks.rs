@@ -70,6 +70,10 @@ pub(crate) fn kind(
             help: "say which with `--type raw` or `--type archive`",
         }
         .into()),
+        // An archive without anything in it, or a disk whose first sector is empty.
+        (false, false, false) if head.iter().all(|byte| *byte == 0) && !head.is_empty() => {
+            Err(Error::NoImage { reason: format!("`{name}` begins with nothing but zeros") }.into())
+        }
         (false, false, _) => Ok((source, None)),
     }
 }

@@ -4,6 +4,7 @@
 
 mod digests;
 mod process;
+mod push;
 
 use std::io;
 use std::process::{Command, Output, Stdio};
@@ -17,6 +18,7 @@ use crate::oci::Platform;
 pub use digests::Digests;
 pub use process::{Loading, Saving};
 use process::{Running, collect, telling};
+pub(crate) use push::Held;
 
 /// Which engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,21 +92,6 @@ pub struct Seen {
     pub layers: Vec<Digest>,
 }
 
-/// An image that is to be saved.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Held {
-    /// How large its layers are, in bytes, about.
-    pub size: u64,
-    /// Its ID.
-    pub id: String,
-    /// Its names.
-    #[serde(deserialize_with = "or_none")]
-    pub names: Vec<String>,
-    /// Its layers, from the base upward.
-    #[serde(deserialize_with = "or_none")]
-    pub layers: Vec<Digest>,
-}
-
 impl Seen {
     const FORMAT: &str = "\"{{.Id}}\",{{json .RepoTags}},{{json .RootFS.Layers}}";
 
@@ -162,6 +149,16 @@ impl Engine {
         Ok(said.trim().parse().unwrap_or_else(|_| Platform::host()))
     }
 
+    /// Whether it answers at all: a command may be there without its daemon.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        let server = match self.kind {
+            Kind::Docker => "{{.Server.Version}}",
+            Kind::Podman => "{{.Client.Version}}",
+        };
+        self.ask(&["version", "--format", server]).is_ok()
+    }
+
     /// Those of these images, by ID or by name, that the engine has.
     ///
     /// # Errors
@@ -195,15 +192,6 @@ impl Engine {
         Ok(said.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
     }
 
-    /// The IDs of the images of this name, whatever their tags.
-    ///
-    /// # Errors
-    /// No engine; an engine that refuses.
-    pub fn ids_named(&self, name: &str) -> Result<Vec<String>> {
-        let said = self.ask(&["image", "ls", "--quiet", "--no-trunc", name])?;
-        Ok(said.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
-    }
-
     /// How the engine keeps images, which decides what it may be sent. Where it does not say, it is sent everything.
     ///
     /// # Errors
@@ -232,46 +220,6 @@ impl Engine {
     /// No engine; an engine that refuses.
     pub fn tag(&self, id: &str, name: &str) -> Result<()> {
         self.ask(&["tag", id, name]).map(drop)
-    }
-
-    /// Takes a name away from an image.
-    ///
-    /// # Errors
-    /// No engine; an engine that refuses.
-    pub fn untag(&self, name: &str) -> Result<()> {
-        self.ask(&["rmi", "--no-prune", name]).map(drop)
-    }
-
-    /// The image, if the engine has it.
-    ///
-    /// # Errors
-    /// No engine; an engine that cannot be asked.
-    pub fn hold(&self, image: &str) -> Result<Option<Held>> {
-        let format = "[{{.Size}},\"{{.Id}}\",{{json .RepoTags}},{{json .RootFS.Layers}}]";
-        let output = self.output(&["image", "inspect", "--format", format, image])?;
-        Ok(serde_json::from_slice(&output.stdout).ok())
-    }
-
-    /// Whether the daemon runs on this machine, behind a socket.
-    ///
-    /// # Errors
-    /// No engine.
-    pub fn is_local(&self) -> Result<bool> {
-        let output = self.output(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"])?;
-        Ok(output.status.success() && output.stdout.starts_with(b"unix://"))
-    }
-
-    /// Pushes an image for as long as `go_on` says so.
-    ///
-    /// # Errors
-    /// No engine; an engine that refuses, or was stopped.
-    pub(crate) fn push(&self, name: &str, go_on: &dyn Fn() -> bool) -> Result<()> {
-        let mut child = self.spawn(&["push", name], Stdio::null(), Stdio::piped())?;
-        let out = child.0.stdout.take().map(collect);
-        let ended = child.end_while(go_on).map_err(|source| self.not_there(source))?;
-        drop(out);
-        let Some((status, said)) = ended else { return Ok(()) };
-        Err(self.failed(&["push", name], &status, &said))
     }
 
     /// Starts to read an image as an archive. The end of the reader is the engine's success.
@@ -326,15 +274,28 @@ impl Engine {
     }
 
     fn failed(&self, arguments: &[&str], status: &str, said: &str) -> Error {
-        let command = format!("{} {}", self.program, arguments.join(" "));
+        let command = self.command(arguments);
         let said = if said.is_empty() { "it said nothing" } else { said };
         Error::Engine { command, help: self.remedy(said), status: status.to_owned(), said: said.to_owned() }
+    }
+
+    /// The command as it is shown: of a long one, how it begins.
+    fn command(&self, arguments: &[&str]) -> String {
+        let whole = format!("{} {}", self.program, arguments.join(" "));
+        if whole.chars().count() <= 100 {
+            return whole;
+        }
+        let begin = arguments.iter().take_while(|word| !word.starts_with('-')).copied();
+        format!("{} {} …", self.program, begin.collect::<Vec<_>>().join(" "))
     }
 
     fn remedy(&self, said: &str) -> String {
         let program = &self.program;
         if is_unknown(said) {
             return format!("`{program} images` lists what it has");
+        }
+        if said.to_lowercase().contains("permission denied") {
+            return format!("you may not use this engine: see what `{program} info` says");
         }
         format!("see whether the engine runs (`{program} info`) and has room; then try again")
     }

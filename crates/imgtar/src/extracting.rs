@@ -22,7 +22,7 @@ use crate::view::{count, json};
 ///
 /// Reads the layers from the top down and no deeper than needed, verifies all that it reads, and puts each file below
 /// DIR, or into a tar, under the PATH that was asked for. A folder comes with all that is in it. `*` and `?` stand for any
-/// characters but a slash, a `\` before them for themselves. Links are followed on the way to PATH, inside the image; one at
+/// characters but a slash, `**` for any number of folders, a `\` before them for themselves. Links are followed on the way to PATH, inside the image; one at
 /// the end is taken as a link, unless PATH ends with a slash.
 ///
 /// In DIR, a file takes the place of another, and what stands there as another kind of thing is an error. Nothing is written
@@ -31,11 +31,10 @@ use crate::view::{count, json};
 ///
 /// Nothing is written where a layer is damaged (exit code 3), or where one of the PATHs is not in the image (exit code 1). A
 /// tar on stdout ends in the middle of an entry then.
-///
-///     imgtar extract "$key" '/src/dist/*.whl' --strip-components 1 -C .
-///     imgtar extract "$key" /etc -o - | tar -t
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    after_long_help = "Examples:\n    imgtar extract \"$key\" '/src/dist/*.whl' --strip-components 1 -C .\n    imgtar extract \"$key\" /etc -o - | tar -t"
+)]
 pub(crate) struct ExtractArgs {
     /// The image's key
     key: Key,

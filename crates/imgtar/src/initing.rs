@@ -16,12 +16,10 @@ use crate::view::json;
 /// inputs into git, and what is derived or local (index.json, trash, events, caches, locks) into neither. For that,
 /// .gitattributes and .gitignore are written in DIR, and `git lfs install --local` is run. Lines of yours in these files stay;
 /// done again, it changes nothing. hashctx leaves a store out of every key.
-///
-///     imgtar init --lfs docker-cache
-///     printf '[store]\ndir = "docker-cache"\n' >> larder.toml
-///     git add docker-cache larder.toml
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    after_long_help = "Examples:\n    imgtar init --lfs docker-cache\n    printf '[store]\\ndir = \"docker-cache\"\\n' >> larder.toml\n    git add docker-cache larder.toml"
+)]
 pub(crate) struct InitArgs {
     /// The store's folder; by default that of `--store`, LARDER_DIR or larder.toml
     dir: Option<Utf8PathBuf>,

@@ -64,13 +64,40 @@ pub fn store(
     what: &str,
     progress: &dyn Progress,
 ) -> Result<Stored> {
+    make(blobs, input, announced, what, progress)?.publish(announced.digest, what)
+}
+
+/// As [`store`], but for a layer that is `known` by its diffID: that one is read through, and not stored. `None` then.
+///
+/// # Errors
+/// As [`store`].
+pub fn store_new(
+    blobs: &Blobs,
+    input: &mut dyn Read,
+    announced: Announced,
+    what: &str,
+    progress: &dyn Progress,
+    known: &dyn Fn(&Digest) -> bool,
+) -> Result<Option<Stored>> {
+    let made = make(blobs, input, announced, what, progress)?;
+    if known(&made.diff_id) {
+        return Ok(None);
+    }
+    made.publish(announced.digest, what).map(Some)
+}
+
+fn make<'a>(
+    blobs: &'a Blobs,
+    input: &mut dyn Read,
+    announced: Announced,
+    what: &str,
+    progress: &dyn Progress,
+) -> Result<Made<'a>> {
     let head = form::read_head(input).map_err(|source| Error::read(what, source))?;
     let form = Form::of(&head);
     let compress = form == Form::Plain && !announced.verbatim && form::is_tar(&head);
     let plan = Plan { form, compress, size: announced.size, tar: announced.tar };
-    let mut input = io::Cursor::new(head).chain(input);
-    let made = plan.run(blobs, &mut input, what, progress)?;
-    made.publish(announced.digest, what)
+    plan.run(blobs, &mut io::Cursor::new(head).chain(input), what, progress)
 }
 
 /// Only hashes one layer: the digest and the size of its plain bytes.

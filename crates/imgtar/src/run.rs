@@ -1,5 +1,6 @@
 //! What each command does: opens the store, calls the library, prints.
 
+mod engines;
 mod remote;
 
 use std::fs::File;
@@ -10,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgtar::disk::Disk;
-use imgtar::engine::{Engine, Kind};
 use imgtar::export::{self, Options};
 use imgtar::image::Stored;
 use imgtar::import::{self, Notes, Source};
@@ -22,7 +22,7 @@ use storekit::settings::{Environment, Settings};
 use storekit::{Key, Outcome, Store};
 
 use crate::bar::Bar;
-use crate::cli::{Args, By, Color, Command, Common, Compress, EngineArgs, EngineName, NoteArgs, PackArgs};
+use crate::cli::{Args, By, Color, Command, Common, Compress, EngineArgs, NoteArgs, PackArgs};
 use crate::disks::{self, FileType};
 use crate::view::View;
 
@@ -47,11 +47,33 @@ impl Signals {
     pub(crate) fn held(&self, work: impl FnOnce(&AtomicUsize) -> Result<Outcome>) -> Result<Outcome> {
         self.at_once.store(false, Ordering::SeqCst);
         let done = work(&self.asked);
-        if let Ok(code @ 1..) = u8::try_from(self.asked.load(Ordering::SeqCst)) {
-            return Ok(Outcome::Code(code));
+        if let Some(ended) = self.ended() {
+            return Ok(ended);
         }
         self.at_once.store(true, Ordering::SeqCst);
         done
+    }
+
+    /// How the program ends, where a signal asked for that.
+    fn ended(&self) -> Option<Outcome> {
+        match u8::try_from(self.asked.load(Ordering::SeqCst)) {
+            Ok(code @ 1..) => Some(Outcome::Code(code)),
+            _ => None,
+        }
+    }
+}
+
+impl save::Halt for Signals {
+    fn hold(&self) {
+        self.at_once.store(false, Ordering::SeqCst);
+    }
+
+    fn release(&self) {
+        self.at_once.store(true, Ordering::SeqCst);
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst) != 0
     }
 }
 
@@ -60,7 +82,8 @@ pub(crate) fn set_up(common: &Common) -> Signals {
     let color = common.color;
     // Fails only where another hook was set before, and none was.
     let _ = miette::set_hook(Box::new(move |_| {
-        let options = miette::MietteHandlerOpts::new();
+        // Paths and commands are to be copied, so no line is broken.
+        let options = miette::MietteHandlerOpts::new().wrap_lines(false);
         Box::new(match color {
             Color::Auto => options.build(),
             Color::Always => options.color(true).build(),
@@ -215,17 +238,21 @@ impl Job<'_> {
             By::Push => save::Way::Teach,
             By::Archive => save::Way::Archive,
         };
-        let options = save::Options { way };
+        let options = save::Options { way, halt: self.signals };
         let store = Store::open_or_create(&self.root)?;
-        let imported = save::save(&store, &self.engine(engine), key, image, &notes, &options, &self.bar())?;
-        self.view.imported(key, &imported)?;
+        let save = |engine: &_| save::save(&store, engine, key, image, &notes, &options, &self.bar());
+        let saved = self.with_engine(engine, save);
+        if let Some(ended) = self.signals.ended() {
+            return Ok(ended);
+        }
+        self.view.imported(key, &saved?)?;
         Ok(Outcome::Yes)
     }
 
     fn load(&self, key: &Key, wanted: &Wanted, engine: &EngineArgs) -> Result<Outcome> {
         let Some(store) = self.open()? else { return Ok(self.miss(key)) };
-        let loaded = load::load(&store, &self.engine(engine), key, wanted, &self.bar())?;
-        let Some(loaded) = loaded else { return Ok(self.miss(key)) };
+        let load = |engine: &_| load::load(&store, engine, key, wanted, &self.bar());
+        let Some(loaded) = self.with_engine(engine, load)? else { return Ok(self.miss(key)) };
         out(self.view.loaded(&loaded))?;
         Ok(Outcome::Yes)
     }
@@ -327,29 +354,6 @@ impl Job<'_> {
             })?;
         }
         Ok(config)
-    }
-
-    /// The engine that was asked for; else docker, where its command is there, else podman.
-    fn engine(&self, args: &EngineArgs) -> Engine {
-        let kind = match args.engine {
-            Some(EngineName::Docker) => Kind::Docker,
-            None if self.is_there(Kind::Docker) || !self.is_there(Kind::Podman) => Kind::Docker,
-            Some(EngineName::Podman) | None => Kind::Podman,
-        };
-        if self.view.common.verbose {
-            self.view.say(&format!("engine: {}, through `{}`", kind.name(), self.program(kind)));
-        }
-        Engine::new(kind, self.program(kind))
-    }
-
-    fn program(&self, kind: Kind) -> String {
-        self.settings.environment().get(kind.variable()).unwrap_or(kind.name()).to_owned()
-    }
-
-    fn is_there(&self, kind: Kind) -> bool {
-        let program = self.program(kind);
-        let path = self.settings.environment().get("PATH").unwrap_or_default();
-        program.contains('/') || std::env::split_paths(path).any(|folder| folder.join(&program).is_file())
     }
 
     /// The store, if there is one: what was never made holds nothing.

@@ -20,11 +20,34 @@ pub enum Way {
     Teach,
 }
 
+/// Who may ask a save to end early.
+pub trait Halt: Sync {
+    /// From now on it is only asked, and not ended where it stands: there is something to be put right first.
+    fn hold(&self);
+    /// From now on it may be ended where it stands.
+    fn release(&self);
+    /// Whether it is asked to end.
+    fn is_asked(&self) -> bool;
+}
+
+/// Nobody.
+impl Halt for () {
+    fn hold(&self) {}
+
+    fn release(&self) {}
+
+    fn is_asked(&self) -> bool {
+        false
+    }
+}
+
 /// How a save goes about it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
     /// How the image is to come.
     pub way: Way,
+    /// Who may ask it to end early.
+    pub halt: &'a dyn Halt,
 }
 
 /// Saves an engine's image under the key, with its names. An image that stands under the key already, whole and
@@ -38,7 +61,7 @@ pub fn save(
     key: &Key,
     image: &str,
     notes: &Notes,
-    options: &Options,
+    options: &Options<'_>,
     progress: &dyn Progress,
 ) -> Result<Imported> {
     if image.is_empty() || image.starts_with('-') {
@@ -55,7 +78,7 @@ pub fn save(
     };
     let (why, ready) = match options.way {
         Way::Archive => ("it was asked for".to_owned(), ready),
-        _ => match warm::save(store, engine, key, image, ready, options.way == Way::Teach, progress)? {
+        _ => match warm::save(store, engine, key, image, ready, options, progress)? {
             Ok(imported) => return Ok(imported),
             Err(other) => other,
         },

@@ -147,7 +147,8 @@ fn how_loaded(one: &Loaded) -> String {
         return "was there".to_owned();
     }
     let sent = format!("{} sent ({})", count(one.layers_sent, "layer"), ByteSize(one.bytes_sent));
-    format!("loaded, {sent}, {} were there", one.layers_skipped)
+    let there = if one.layers_skipped == 1 { "was" } else { "were" };
+    format!("loaded, {sent}, {} {there} there", one.layers_skipped)
 }
 
 /// One JSON object on a line of stdout.
@@ -201,7 +202,11 @@ fn described(info: &Info) -> String {
     ];
     if let Some(disk) = &row.disk {
         lines.push(format!("disk      {}, {}", disk.format, ByteSize(disk.virtual_bytes)));
-        lines.push(format!("file      {}, {} chunks stored", ByteSize(disk.file_bytes), disk.chunks));
+        lines.push(format!(
+            "file      {}, {} stored",
+            ByteSize(disk.file_bytes),
+            count(disk.chunks, "chunk")
+        ));
     }
     lines.extend(row.build_seconds.map(|seconds| format!("build     {seconds} s")));
     lines.extend(row.names.iter().map(|name| format!("name      {name}")));

@@ -3,6 +3,8 @@
 //!
 //! Touches no disk. A pattern's `..` is refused: what it would mean depends on links that only the image knows.
 
+use std::collections::BTreeSet;
+
 /// Why a name is refused.
 pub(crate) type Reason = &'static str;
 
@@ -94,7 +96,7 @@ pub(crate) fn split(name: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// What was asked for: a name, or a pattern with `*` and `?` in some of its parts.
+/// What was asked for: a name, or a pattern with `*` and `?` in some of its parts, or `**` for some of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     /// As it was written, for messages.
@@ -108,12 +110,18 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern. `*` and `?` match within one part, a `\` takes a wildcard's meaning away; a slash at the end follows
-    /// a link there; a slash at the start changes nothing.
+    /// Reads a pattern. `*` and `?` match within one part, a part `**` matches any number of them, a `\` takes a wildcard's
+    /// meaning away; a slash at the end follows a link there; a slash at the start changes nothing.
     ///
     /// # Errors
-    /// Patterns with `..` or NUL, and those longer than any name.
+    /// Empty patterns, those with `..` or NUL, and those longer than any name.
     pub fn parse(text: &[u8]) -> Result<Self, &'static str> {
+        if text.is_empty() {
+            return Err("it is empty (`/` is everything)");
+        }
+        if parts(text).any(|part| part == b"..") {
+            return Err("it has a `..` in it");
+        }
         let whole = clean_target(text)?;
         let all: Vec<&[u8]> = parts(&whole).collect();
         let wild = all.iter().position(|part| Glob::new(part).is_wild()).unwrap_or(all.len());
@@ -132,15 +140,30 @@ impl Pattern {
         let Some(rest) = below(&self.literal, name) else {
             return if below(name, &self.literal).is_some() { Place::Above } else { Place::Outside };
         };
-        let mut rest = parts(rest);
-        for glob in &self.globs {
-            match rest.next() {
-                None => return Place::Above,
-                Some(part) if glob.matches(part) => {}
-                Some(_) => return Place::Outside,
+        let mut open = BTreeSet::new();
+        self.open(0, &mut open);
+        for part in parts(rest) {
+            if open.contains(&self.globs.len()) {
+                return Place::Inside;
+            }
+            let before = std::mem::take(&mut open);
+            for at in before.into_iter().filter(|at| self.globs[*at].matches(part)) {
+                self.open(if self.globs[at].is_deep() { at } else { at + 1 }, &mut open);
             }
         }
-        Place::Inside
+        if open.contains(&self.globs.len()) {
+            Place::Inside
+        } else if open.is_empty() {
+            Place::Outside
+        } else {
+            Place::Above
+        }
+    }
+
+    /// The parts of the pattern that the next part of a name may match, from this one on: a `**` may match none.
+    fn open(&self, at: usize, open: &mut BTreeSet<usize>) {
+        let deep = self.globs[at..].iter().take_while(|glob| glob.is_deep()).count();
+        open.extend(at..=at + deep);
     }
 }
 
@@ -155,9 +178,12 @@ pub(crate) enum Place {
     Inside,
 }
 
-/// One part of a pattern.
+/// One part of a pattern, or a `**`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Glob(Vec<Token>);
+pub(crate) struct Glob {
+    tokens: Vec<Token>,
+    deep: bool,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
@@ -180,23 +206,28 @@ impl Glob {
         }
         // `a**b` is `a*b`; one star never has to try what another has tried.
         tokens.dedup_by(|a, b| *a == Token::Any && *b == Token::Any);
-        Self(tokens)
+        Self { tokens, deep: part == b"**" }
+    }
+
+    /// Whether it matches any number of parts.
+    fn is_deep(&self) -> bool {
+        self.deep
     }
 
     fn is_wild(&self) -> bool {
-        self.0.iter().any(|token| !matches!(token, Token::Byte(_)))
+        self.tokens.iter().any(|token| !matches!(token, Token::Byte(_)))
     }
 
     fn name(&self) -> Vec<u8> {
         let byte = |token: &Token| if let Token::Byte(byte) = token { Some(*byte) } else { None };
-        self.0.iter().filter_map(byte).collect()
+        self.tokens.iter().filter_map(byte).collect()
     }
 
     /// Matches in at most `name × pattern` steps.
     fn matches(&self, name: &[u8]) -> bool {
         let (mut at, mut token, mut star) = (0, 0, None);
         while at < name.len() {
-            match self.0.get(token) {
+            match self.tokens.get(token) {
                 Some(Token::Any) => {
                     star = Some((at, token));
                     token += 1;
@@ -212,7 +243,7 @@ impl Glob {
                 },
             }
         }
-        self.0[token..].iter().all(|token| *token == Token::Any)
+        self.tokens[token..].iter().all(|token| *token == Token::Any)
     }
 }
 
@@ -277,9 +308,25 @@ mod tests {
     }
 
     #[test]
+    fn two_stars_stand_for_any_number_of_folders() {
+        stands("**/*.whl", "a.whl", Place::Inside);
+        stands("**/*.whl", "x/y/a.whl/z", Place::Inside);
+        stands("**/*.whl", "x/y", Place::Above);
+        stands("src/**/bin", "src", Place::Above);
+        stands("src/**/bin", "src/bin", Place::Inside);
+        stands("src/**/bin", "src/a/b/bin", Place::Inside);
+        stands("src/**/bin", "lib/bin", Place::Outside);
+        stands("a/**", "a", Place::Inside);
+        stands("**/a/**/b", "a/x/a/b", Place::Inside);
+        stands(r"\*\*/a", "x/a", Place::Outside);
+        // Many of them take no longer.
+        stands(&"**/a/".repeat(100), &"a/".repeat(99), Place::Above);
+    }
+
+    #[test]
     fn a_slash_at_the_end_follows() {
         assert!(Pattern::parse(b"/bin/").unwrap().follow);
         assert!(!Pattern::parse(b"/bin").unwrap().follow);
-        assert!(Pattern::parse(b"a/../b").is_err());
+        assert!(Pattern::parse(b"a/../b").is_err() && Pattern::parse(b"").is_err());
     }
 }

@@ -115,10 +115,13 @@ impl Server {
     pub fn bind(store: &Store, config: &Config) -> Result<Self> {
         let guarded = config.allow_remote && config.token.is_some();
         if !config.listen.ip().is_loopback() && !guarded {
-            return Err(Error::Usage {
-                message: format!("`{}` can be reached from other machines", config.listen),
-                help: "listen on 127.0.0.1, or give `--allow-remote` and a token",
-            });
+            let help = if config.allow_remote {
+                "give a token too: `--token-file FILE`, or LARDER_SERVE_TOKEN"
+            } else {
+                "listen on 127.0.0.1, or give `--allow-remote` and a token"
+            };
+            let message = format!("`{}` can be reached from other machines", config.listen);
+            return Err(Error::Usage { message, help });
         }
         if config.token.as_ref().is_some_and(|token| token.trim().len() < 8) {
             return Err(Error::Usage {

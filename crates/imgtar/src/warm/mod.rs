@@ -1,17 +1,20 @@
-//! Saves an image of which the store has layers: docker pushes it to a registry that lives as long as the push.
+//! Saves an image of which the store has layers: the engine pushes it to a registry that lives as long as the push.
 //!
-//! `docker save` puts all layers together anew, whatever the store has. A push asks first for each layer whose digest docker
-//! knows, from any registry that it once pulled it from or pushed it to, and leaves it out where it is there. Here, each that
-//! is asked for is there. What docker knows no digest of it compresses and sends.
+//! `save` of either engine puts all layers together anew, whatever the store has. A push asks first for each layer whose
+//! digest the engine knows, and leaves it out where it is there. Here, each that is asked for is there, unless it is one by
+//! its diffID that the store lacks. Podman asks for every layer by its diffID. Docker knows the digests of registries that it
+//! once pulled a layer from or pushed it to; what it knows no digest of it compresses and sends.
 //!
-//! Only for docker's own store and a daemon of this machine; wherever this does not work, `docker save` does.
+//! Only for podman and docker's own store, and an engine of this machine; wherever this does not work, `save` does.
 
 mod http;
+mod place;
 mod sink;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::thread;
+use std::io;
+use std::net::SocketAddr;
+use std::thread::{self, ScopedJoinHandle};
 
 use jiff::Timestamp;
 use storekit::{Blobs, Descriptor, Digest, Entry, Key, Lease, Store};
@@ -24,27 +27,33 @@ use crate::known::Known;
 use crate::name;
 use crate::oci::{self, Config, Manifest, annotation};
 use crate::progress::Progress;
+use crate::save::{Options, Way};
 use sink::{Sink, Taken};
 
-/// What docker compresses in a second, and what `docker save` moves in one, in bytes; what a push and a save cost at least,
+/// What an engine compresses in a second, and what its `save` moves in one, in bytes; what a push and a save cost at least,
 /// in milliseconds. Measured; only their ratios matter, and those are much the same on other machines.
-const PUSH_RATE: u64 = 35_000_000;
-const SAVE_RATE: u64 = 160_000_000;
-const PUSH_LEAST: u64 = 400;
-const SAVE_LEAST: u64 = 250;
-/// Docker may send so many bytes, compressed, of layers that the store has: small ones are soon learnt.
+struct Pace {
+    push: u64,
+    save: u64,
+    push_least: u64,
+    save_least: u64,
+}
+
+const DOCKER: Pace = Pace { push: 35_000_000, save: 160_000_000, push_least: 400, save_least: 250 };
+const PODMAN: Pace = Pace { push: 60_000_000, save: 135_000_000, push_least: 120, save_least: 100 };
+/// An engine may send so many bytes, compressed, of layers that the store has: small ones are soon learnt.
 const SLACK: u64 = 8 << 20;
 
-/// Why an image is saved with `docker save`, where it is.
+/// Why an image is saved as an archive, where it is.
 pub(crate) type Why = String;
 
 /// How a push ended.
 enum Pushed {
     /// What it brought.
     Whole(Taken),
-    /// Docker sends layers that the store has: it knows no digest of them.
+    /// The engine sends layers that the store has: it knows no digest of them.
     Untaught,
-    /// It failed; docker's word.
+    /// It failed; the engine's word.
     Failed(String),
 }
 
@@ -56,7 +65,7 @@ struct Warm<'a> {
     blobs: Blobs,
     /// The layers that the store has, sound and leased.
     have: BTreeMap<Digest, (Descriptor, Lease)>,
-    teach: bool,
+    options: &'a Options<'a>,
     progress: &'a dyn Progress,
 }
 
@@ -70,17 +79,17 @@ pub(crate) fn save<'n>(
     key: &Key,
     image: &str,
     ready: Ready<'n>,
-    teach: bool,
+    options: &Options<'_>,
     progress: &dyn Progress,
 ) -> Result<Result<Imported, (Why, Ready<'n>)>> {
-    let held = match eligible(engine, image)? {
+    let held = match eligible(store, engine, image)? {
         Ok(held) => held,
         Err(why) => return Ok(Err((why, ready))),
     };
     let blobs = store.images().blobs();
     let known = Known::scan(store, &ready.sound)?;
     let have = layers_of(&known, &blobs, &held)?;
-    let warm = Warm { store, engine, held, blobs, have, teach, progress };
+    let warm = Warm { store, engine, held, blobs, have, options, progress };
     if let Some(why) = warm.slower() {
         return Ok(Err((why, ready)));
     }
@@ -91,33 +100,41 @@ pub(crate) fn save<'n>(
     warm.commit(key, image, &ready, &known, taken).map(|done| done.map_err(|why| (why, ready)))
 }
 
-/// The image, where docker can push it here, and where that takes nothing away from it.
-fn eligible(engine: &Engine, image: &str) -> Result<Result<Held, Why>> {
-    let no = |why: &str| Ok(Err(why.to_owned()));
-    if engine.kind() != Kind::Docker {
-        return no("only docker pushes");
-    }
-    let (storage, local) = thread::scope(|scope| {
+/// The image, where the engine can push it here, and where that takes nothing away from it.
+fn eligible(store: &Store, engine: &Engine, image: &str) -> Result<Result<Held, Why>> {
+    let no = |why: &str| Ok(Err(format!("{} {why}", engine.kind().name())));
+    let (storage, local, cleaned) = thread::scope(|scope| {
         let storage = scope.spawn(|| engine.storage());
-        let local = engine.is_local();
-        (storage.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), local)
+        let cleaned = scope.spawn(|| match engine.kind() {
+            Kind::Docker => place::clean(engine, store.root()),
+            Kind::Podman => Ok(()),
+        });
+        (join(storage), engine.is_local(), join(cleaned))
     });
     if !local? {
-        return no("docker runs elsewhere");
+        return no("runs elsewhere");
     }
-    if storage? != Storage::Layers {
-        return no("docker keeps images with containerd");
+    if !matches!(storage?, Storage::Layers | Storage::Podman) {
+        return no("keeps images with containerd");
     }
-    let Some(held) = engine.hold(image)? else { return no("docker has no such image") };
+    cleaned?;
+    let Some(held) = engine.hold(image)? else { return no("has no such image") };
+    if engine.kind() == Kind::Podman {
+        return Ok(Ok(held));
+    }
     // A name without a tag stands for all tags.
     if is_bare(image) && engine.ids_named(image)?.iter().any(|id| *id != held.id) {
-        return no("several images have that name");
+        return no("has several images of that name");
     }
     // Its last name goes when the push is over, and an image without a name goes with it.
     if held.names.is_empty() {
-        return no("the image has no name");
+        return no("has no name for the image");
     }
     Ok(Ok(held))
+}
+
+fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
+    handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Whether it is a name without a tag, and not an ID.
@@ -147,16 +164,21 @@ fn plain_size(layer: &Descriptor) -> Option<u64> {
 }
 
 impl Warm<'_> {
-    /// Why `docker save` is likely the faster way, if it is.
+    /// Why an archive is likely the faster way, if it is.
     fn slower(&self) -> Option<Why> {
         if self.have.is_empty() {
             return Some("the store has none of its layers".to_owned());
         }
         let new = self.lacking();
-        let push = PUSH_LEAST + new / (PUSH_RATE / 1000);
-        let save = SAVE_LEAST + self.held.size / (SAVE_RATE / 1000);
-        (push >= save && !self.teach)
+        let pace = if self.engine.kind() == Kind::Docker { DOCKER } else { PODMAN };
+        let push = pace.push_least + new / (pace.push / 1000);
+        let save = pace.save_least + self.held.size / (pace.save / 1000);
+        (push >= save && !self.teach())
             .then(|| format!("a push of {} would take longer", storekit::ByteSize(new)))
+    }
+
+    fn teach(&self) -> bool {
+        self.options.way == Way::Teach
     }
 
     /// How many bytes the store has not, about.
@@ -169,12 +191,14 @@ impl Warm<'_> {
     fn push(&self) -> Result<Result<Taken, Why>> {
         // The config is never there: it is what tells which layers these are.
         let mut refused: BTreeSet<_> = self.id().into_iter().collect();
+        refused.extend(self.held.layers.iter().filter(|diff_id| !self.have.contains_key(diff_id)));
         for _ in 0..2 {
             let taken = match self.push_once(refused.clone())? {
                 Pushed::Whole(taken) => taken,
                 Pushed::Untaught => {
-                    let why = "docker knows no digest of layers that the store has; `--by push` tells it";
-                    return Ok(Err(why.to_owned()));
+                    let engine = self.engine.kind().name();
+                    let why = "knows no digest of layers that the store has; `--by push` tells it";
+                    return Ok(Err(format!("{engine} {why}")));
                 }
                 Pushed::Failed(said) => return Ok(Err(format!("the push failed: {said}"))),
             };
@@ -184,7 +208,7 @@ impl Warm<'_> {
             }
             refused.extend(wanting);
         }
-        Ok(Err("docker did not send what is missing".to_owned()))
+        Ok(Err(format!("{} did not send what is missing", self.engine.kind().name())))
     }
 
     fn id(&self) -> Option<Digest> {
@@ -203,35 +227,30 @@ impl Warm<'_> {
     }
 
     fn push_once(&self, refused: BTreeSet<Digest>) -> Result<Pushed> {
-        let most = if self.teach { u64::MAX } else { self.lacking() + SLACK };
-        let sink = Sink::new(&self.blobs, self.progress, refused, most);
-        let Some(listener) = self.listen() else { return Ok(Pushed::Failed("no port is free".to_owned())) };
-        let pushed = sink.during(&listener, |address| self.push_to(address, &sink));
+        let most = if self.teach() { u64::MAX } else { self.lacking() + SLACK };
+        let known = self.have.keys().copied().collect();
+        let sink = Sink::new(&self.blobs, self.progress, refused, known, most);
+        let Some(listener) = place::take(self.store.root()) else {
+            return Ok(Pushed::Failed("no port is free".to_owned()));
+        };
+        let halt = self.options.halt;
+        let go_on = || !sink.is_too_much() && !halt.is_asked();
+        let push = |address: SocketAddr| {
+            // The name that the image has in the meantime goes, whatever happens.
+            halt.hold();
+            let pushed = self.engine.push(&self.held.id, &place::name(address.port()), &go_on);
+            halt.release();
+            pushed
+        };
+        let pushed = sink.during(&listener, push);
         let ended = pushed.map_err(|source| Error::Listen { address: "127.0.0.1".to_owned(), source })?;
         Ok(match ended {
+            _ if halt.is_asked() => return Err(Error::read("-", io::ErrorKind::Interrupted.into())),
             _ if sink.is_too_much() => Pushed::Untaught,
             Ok(()) => Pushed::Whole(sink.into_taken()),
             Err(Error::Engine { said, .. }) => Pushed::Failed(said),
             Err(error) => return Err(error),
         })
-    }
-
-    /// The same port for the same store, where it is free: docker notes for each layer where it is.
-    fn listen(&self) -> Option<TcpListener> {
-        let digest = Digest::of(self.store.root().as_str().as_bytes()).hex();
-        let spread = u16::from_str_radix(digest.get(..3)?, 16).ok()?;
-        let at = |port| TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).ok();
-        (0..4).find_map(|next| at(49_152 + spread + next * 4096 / 2)).or_else(|| at(0))
-    }
-
-    fn push_to(&self, address: SocketAddr, sink: &Sink<'_>) -> Result<()> {
-        let tag = Digest::of(self.held.id.as_bytes()).short();
-        let name = format!("{address}/larder/save:{tag}");
-        self.engine.tag(&self.held.id, &name)?;
-        let pushed = self.engine.push(&name, &|| !sink.is_too_much());
-        // A name that stays does no harm, and the next save takes it away.
-        let _ = self.engine.untag(&name);
-        pushed
     }
 
     /// Writes the image as it would have come from an archive, if it is the one that was asked for.
@@ -294,6 +313,9 @@ impl Warm<'_> {
 
     /// As in an archive of it: the names that were asked for, none where that was an ID.
     fn names(&self, image: &str) -> Vec<String> {
+        if self.engine.kind() == Kind::Podman {
+            return podmans(&self.held.names, image).into_iter().collect();
+        }
         let wanted = name::familiar(image);
         let is_own = |name: &&String| match name::familiar(name).strip_prefix(wanted) {
             Some(rest) => rest.is_empty() || (is_bare(image) && rest.starts_with(':')),
@@ -301,6 +323,14 @@ impl Warm<'_> {
         };
         self.held.names.iter().filter(is_own).cloned().collect()
     }
+}
+
+/// The one of an image's names that podman takes this for: the very same, its own, or that of any registry.
+fn podmans(names: &[String], image: &str) -> Option<String> {
+    let wanted = name::complete(image).ok()?;
+    let own = format!("localhost/{wanted}");
+    let exact = names.iter().find(|name| **name == wanted || **name == own);
+    exact.or_else(|| names.iter().find(|name| name.ends_with(&format!("/{wanted}")))).cloned()
 }
 
 /// The descriptor of a stored layer in a manifest of ours.

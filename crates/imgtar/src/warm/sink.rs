@@ -30,6 +30,8 @@ pub(crate) struct Sink<'a> {
     progress: &'a dyn Progress,
     /// The digests that are not there whatever the engine hopes.
     refused: BTreeSet<Digest>,
+    /// The layers, by their diffIDs, that are not kept where the engine sends them all the same.
+    known: BTreeSet<Digest>,
     /// So many bytes may be sent; with more, the engine does not know what it was thought to know.
     most: u64,
     sent: AtomicU64,
@@ -45,10 +47,18 @@ pub(crate) struct Taken {
     pub(crate) manifest: Option<Vec<u8>>,
     /// The blobs that were sent.
     pub(crate) blobs: BTreeMap<Digest, Stored>,
-    /// The digests that the engine was told are there.
-    pub(crate) claimed: BTreeSet<Digest>,
     /// What has come of uploads that are not finished, by their numbers.
-    uploads: BTreeMap<usize, Option<Stored>>,
+    uploads: BTreeMap<usize, Upload>,
+}
+
+/// What has come of an upload.
+enum Upload {
+    /// Nothing so far.
+    Begun,
+    /// A layer that is stored already.
+    Known,
+    /// A blob.
+    New(Stored),
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -60,12 +70,14 @@ impl<'a> Sink<'a> {
         blobs: &'a Blobs,
         progress: &'a dyn Progress,
         refused: BTreeSet<Digest>,
+        known: BTreeSet<Digest>,
         most: u64,
     ) -> Self {
         Self {
             blobs,
             progress,
             refused,
+            known,
             most,
             sent: AtomicU64::new(0),
             done: AtomicBool::new(false),
@@ -145,15 +157,12 @@ impl<'a> Sink<'a> {
     fn head(&self, connection: &mut Connection, digest: &str) -> io::Result<()> {
         let Ok(digest) = digest.parse::<Digest>() else { return connection.answer("404 Not Found", &[], 0) };
         let size = {
-            let mut taken = held(&self.taken);
+            let taken = held(&self.taken);
             match taken.blobs.get(&digest) {
                 Some(stored) => Some(stored.lease.size()),
                 None if self.refused.contains(&digest) => None,
-                None => {
-                    taken.claimed.insert(digest);
-                    // The engine notes it in a manifest that is not kept.
-                    Some(1)
-                }
+                // The engine notes it in a manifest that is not kept.
+                None => Some(1),
             }
         };
         match size {
@@ -168,7 +177,7 @@ impl<'a> Sink<'a> {
         let number = {
             let mut taken = held(&self.taken);
             let number = taken.uploads.keys().next_back().map_or(0, |last| last + 1);
-            taken.uploads.insert(number, None);
+            taken.uploads.insert(number, Upload::Begun);
             number
         };
         let place = format!("{}/{number}", path.trim_end_matches('/'));
@@ -178,32 +187,32 @@ impl<'a> Sink<'a> {
     }
 
     fn patch(&self, connection: &mut Connection, request: &Request, number: &str) -> io::Result<()> {
-        let stored = self.store(&mut connection.body(request))?;
-        let last = stored.lease.size().saturating_sub(1);
-        self.keep(number, stored)?;
-        let range = format!("0-{last}");
+        let (upload, size) = self.store(&mut connection.body(request))?;
+        self.keep(number, upload)?;
+        let range = format!("0-{}", size.saturating_sub(1));
         let fields = [("Location", request.path.as_str()), ("Docker-Upload-UUID", number), ("Range", &range)];
         connection.answer("202 Accepted", &fields, 0)
     }
 
-    /// Reads a blob into the store, whatever it is.
-    fn store(&self, body: &mut dyn Read) -> io::Result<Stored> {
-        let mut body = Counted { body, sent: &self.sent };
-        let stored = layer::store(
+    /// Reads a blob into the store, whatever it is, but for a layer that is there. Tells how many bytes came, too.
+    fn store(&self, body: &mut dyn Read) -> io::Result<(Upload, u64)> {
+        let mut body = Counted { body, sent: &self.sent, count: 0 };
+        let stored = layer::store_new(
             self.blobs,
             &mut body,
             Announced { verbatim: true, ..Announced::default() },
             "the upload",
             self.progress,
+            &|diff_id| self.known.contains(diff_id),
         );
-        stored.map_err(io::Error::other)
+        Ok((stored.map_err(io::Error::other)?.map_or(Upload::Known, Upload::New), body.count))
     }
 
-    fn keep(&self, number: &str, stored: Stored) -> io::Result<()> {
+    fn keep(&self, number: &str, upload: Upload) -> io::Result<()> {
         let mut taken = held(&self.taken);
         let slot = number.parse().ok().and_then(|number: usize| taken.uploads.get_mut(&number));
         match slot {
-            Some(slot) if slot.is_none() => *slot = Some(stored),
+            Some(slot @ Upload::Begun) => *slot = upload,
             // One that comes in several pieces is none of an engine's.
             _ => return Err(io::Error::other("no such upload, or its second piece")),
         }
@@ -216,18 +225,19 @@ impl<'a> Sink<'a> {
         let mut first = [0];
         let mut body = connection.body(request);
         if body.read(&mut first)? > 0 {
-            let stored = self.store(&mut io::Cursor::new(first).chain(body))?;
-            self.keep(number, stored)?;
+            let (upload, _) = self.store(&mut io::Cursor::new(first).chain(body))?;
+            self.keep(number, upload)?;
         }
         let stored = {
             let mut taken = held(&self.taken);
-            let stored =
-                number.parse().ok().and_then(|number: usize| taken.uploads.remove(&number)).flatten();
-            match (stored, announced) {
-                (Some(stored), Some(announced)) if stored.lease.digest() == announced => {
+            let upload = number.parse().ok().and_then(|number: usize| taken.uploads.remove(&number));
+            match (upload, announced) {
+                (Some(Upload::New(stored)), Some(announced)) if stored.lease.digest() == announced => {
                     taken.blobs.insert(announced, stored);
                     Some(announced.to_string())
                 }
+                // Its content is the layer's; its form is of no use here.
+                (Some(Upload::Known), Some(announced)) => Some(announced.to_string()),
                 _ => None,
             }
         };
@@ -257,12 +267,14 @@ impl<'a> Sink<'a> {
 struct Counted<'a> {
     body: &'a mut dyn Read,
     sent: &'a AtomicU64,
+    count: u64,
 }
 
 impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.body.read(buffer)?;
         self.sent.fetch_add(count as u64, Ordering::SeqCst);
+        self.count += count as u64;
         Ok(count)
     }
 }

@@ -28,18 +28,18 @@ pub(crate) fn sh(line: &str) -> String {
 }
 
 /// Removes an image when the test ends, however it ends.
-struct Image(String, &'static str);
+pub(crate) struct Image(pub(crate) String, &'static str);
 
 impl Image {
-    fn new(engine: &'static str, test: &str) -> Self {
+    pub(crate) fn new(engine: &'static str, test: &str) -> Self {
         Self(format!("imgtar-test-{test}-{}:1", std::process::id()), engine)
     }
 
-    fn remove(&self) {
+    pub(crate) fn remove(&self) {
         let _ = Command::new(self.1).args(["rmi", "-f", &self.0]).output();
     }
 
-    fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         let id = sh(&format!("{} image inspect --format '{{{{.Id}}}}' {}", self.1, self.0));
         format!("sha256:{}", id.trim_start_matches("sha256:"))
     }
@@ -243,109 +243,6 @@ fn what_is_no_name_reaches_no_engine() {
     session.run("has other").code(1);
 }
 
-/// How a save went, and what it moved: the way, layers written, layers reused.
-#[track_caller]
-fn came(run: Run) -> (String, u64, u64) {
-    let line = run.ok().json();
-    let number = |name: &str| line[name].as_u64().unwrap();
-    (line["way"].as_str().unwrap().to_owned(), number("layers_written"), number("layers_reused"))
-}
-
-/// Two images with one base, the first of them stored, both in the engine; a store that has the first.
-fn base_is_stored(test: &'static str) -> Option<(Session, [Image; 2], [String; 2])> {
-    if !available("docker info") {
-        return None;
-    }
-    let images = [test.to_owned(), format!("{test}-other")].map(|name| Image::new("docker", &name));
-    let [base, top] = layers(test);
-    let other = layer("other", test);
-    let elsewhere = Session::new();
-    let session = Session::new();
-    let first = docker(&images[0].0, &[&base, &top]).end();
-    elsewhere.feed("import first", &first).ok();
-    session.feed("import first", &first).ok();
-    elsewhere.feed("import second", &docker(&images[1].0, &[&base, &other]).end()).ok();
-    elsewhere.run("load first --engine docker").ok();
-    elsewhere.run("load second --engine docker").ok();
-    let ids = [id(&[&base, &top]), id(&[&base, &other])];
-    Some((session, images, ids))
-}
-
-#[test]
-fn docker_pushes_what_the_store_has_not() {
-    let Some((session, [first, second], [_, id])) = base_is_stored("pushed") else { return };
-    let save = |key: &str, image: &str| came(session.run(&format!("save {key} {image} --by push --json")));
-    assert_eq!(save("again", &first.0), ("push".to_owned(), 0, 2));
-    assert_eq!(save("second", &second.0), ("push".to_owned(), 1, 1));
-    assert_eq!(session.ids("second"), [id.as_str()]);
-    let info = session.run("info second --json").ok().json();
-    assert_eq!(info["names"], serde_json::json!([second.0]));
-    // By its ID, as bake does: no name comes with it.
-    assert_eq!(save("by-id", &id), ("push".to_owned(), 0, 2));
-    assert_eq!(session.run("info by-id --json").ok().json()["names"], serde_json::json!([]));
-    session.run("verify").ok();
-    // Nothing of it is left in the engine.
-    let names = sh(&format!("docker image inspect --format '{{{{.RepoTags}}}}{{{{.RepoDigests}}}}' {id}"));
-    assert_eq!(names, format!("[{}][]", second.0));
-    second.remove();
-    session.run("load second --engine docker").ok();
-    assert_eq!(second.id(), id);
-}
-
-/// Whatever goes wrong with a push, the image comes as an archive.
-#[test]
-fn what_cannot_be_pushed_comes_as_an_archive() {
-    let Some((session, [_, second], [_, id])) = base_is_stored("not-pushed") else { return };
-    let scripts = [
-        ("[ $1 = push ] && { echo 'no route' >&2; exit 1; }", "no route"),
-        ("[ $1 = context ] && { echo tcp://elsewhere:2375; exit 0; }", "docker runs elsewhere"),
-        (
-            "[ $1 = info ] && { echo '[\"overlayfs\",[[\"driver-type\",\"io.containerd.snapshotter.v1\"]]]'; exit 0; }",
-            "containerd",
-        ),
-        // Somebody else's push, or one of another image.
-        (
-            "[ $1 = push ] && { curl -s -X PUT -d '{}' http://${2%%/*}/v2/x/manifests/y; exit 0; }",
-            "not the image",
-        ),
-        ("[ $1 = push ] && { curl -s http://${2%%/*}/v2/; exit 0; }", "not the image"),
-    ];
-    for (number, (script, why)) in scripts.into_iter().enumerate() {
-        let program = wrapped(&session, "docker", &format!("{script}\nexec $ENGINE \"$@\""));
-        let words = format!("save k{number} {} --by push --json", second.0);
-        let (way, ..) = came(with(&session, &program, "docker", &words).0);
-        assert!(way.starts_with("archive") && way.contains(why), "{way} is not for `{why}`");
-        assert_eq!(session.ids(&format!("k{number}")), [id.as_str()]);
-    }
-    session.run("verify").ok();
-}
-
-/// A layer whose digest docker knows from elsewhere, and that the store has not, is sent after all.
-#[test]
-fn what_docker_only_names_is_asked_for_again() {
-    let Some((session, [first, second], [_, id])) = base_is_stored("named") else { return };
-    came(session.run(&format!("save second {} --by push --json", second.0)));
-    let fresh = Session::new();
-    // It has the first image's top, which docker has never pushed; the base it knows by digest now.
-    fresh.run(&format!("save first {} --by archive", first.0)).ok();
-    fresh.run("export first first.tar --compress none").ok();
-    let only_top = Session::new();
-    let info = fresh.run("info first --json").ok().json();
-    let layer: storekit::Digest =
-        info["images"][0]["layers"][1]["diff_id"].as_str().unwrap().parse().unwrap();
-    sh(&format!("tar -C {} -xf {} blobs/sha256/{}", only_top.path(""), fresh.path("first.tar"), layer.hex()));
-    only_top.run(&format!("pack top blobs/sha256/{}", layer.hex())).ok();
-    let (way, written, reused) = came(only_top.run(&format!("save second {} --by push --json", second.0)));
-    assert!(
-        way.starts_with("archive, since the store has none") || (way.as_str(), written) == ("push", 2),
-        "{way} {reused}"
-    );
-    assert_eq!(only_top.ids("second"), [id.as_str()]);
-    let (way, written, reused) = came(only_top.run(&format!("save first {} --by push --json", first.0)));
-    assert_eq!((way.as_str(), written, reused), ("push", 0, 2));
-    only_top.run("verify").ok();
-}
-
 #[test]
 fn of_several_platforms_the_engine_gets_its_own() {
     if !available("docker info") || imgtar::oci::Platform::host().to_string() != "linux/amd64" {
@@ -417,6 +314,31 @@ fn a_program_that_is_no_engine_is_named() {
         let output = session.command(words).env("LARDER_DOCKER", "/bin/true").output().unwrap();
         Run::of(output).code(2).says(says);
     }
+}
+
+/// Docker's command is there, its daemon is not.
+#[test]
+fn where_docker_does_not_answer_podman_is_taken() {
+    if !available("podman info") {
+        return;
+    }
+    let image = Image::new("podman", "answers");
+    let [base, top] = layers("answers");
+    let session = Session::new();
+    session.feed("import k", &docker(&image.0, &[&base, &top]).end()).ok();
+    let docker =
+        session.write("bin/docker", "#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n");
+    std::fs::set_permissions(&docker, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", session.path("bin"), std::env::var("PATH").unwrap());
+    let run = |words: &str| {
+        Run::of(session.command(words).env("PATH", &path).env_remove("LARDER_DOCKER").output().unwrap())
+    };
+    run("load k").ok().says("docker does not answer").says("loaded");
+    assert_eq!(image.id(), id(&[&base, &top]));
+    run(&format!("save again {}", image.0)).ok();
+    assert_eq!(session.ids("again"), session.ids("k"));
+    // Who asks for docker gets docker's word.
+    run("load k --engine docker").code(2).says("Cannot connect to the Docker daemon");
 }
 
 #[test]

@@ -78,3 +78,12 @@ fn a_strangers_words_reach_no_terminal() {
     session.write("store/images/keys/k", text.replace("digest = \"", "digest = \"\\u001b[31m"));
     quiet(session.run("info k").code(3));
 }
+
+/// A path or a command in a message is there to be copied.
+#[test]
+fn no_line_of_a_message_is_broken() {
+    let session = Session::new();
+    let path = session.path(&format!("{}/nothing", ["a-folder"; 20].join("/")));
+    let said = session.run(&format!("import k {path}")).code(2).stderr;
+    assert!(said.lines().any(|line| line.contains(path.as_str())), "{said}");
+}

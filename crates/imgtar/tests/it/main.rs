@@ -19,6 +19,7 @@ mod registries;
 mod registry;
 mod remotes;
 mod repository;
+mod saving;
 mod serving;
 mod serving_engines;
 mod serving_forms;

@@ -227,7 +227,7 @@ fn other_machines_reach_it_only_with_leave_and_a_token() {
         session.run(&format!("serve --listen {words}")).code(2).says("can be reached from other machines")
     };
     refused("0.0.0.0:0");
-    refused("0.0.0.0:0 --allow-remote");
+    refused("0.0.0.0:0 --allow-remote").says("give a token too");
     session.write("token", "short");
     session.run("serve --listen 127.0.0.1:0 --token-file token").code(2).says("too short");
     session.run("serve --listen 127.0.0.1:0 --token-file none").code(2).says("cannot read");
