@@ -217,14 +217,15 @@ impl Pull<'_> {
         if self.parts.seen.len() > DOCUMENTS || self.parts.bytes > TOGETHER || depth > DEPTH {
             return Err(self.client.untrue(format!("`{}` has no end of documents", self.reference)).into());
         }
+        if !descriptor.is_document() {
+            // Nobody knows what hangs on it: kept alone, it would pass for the whole image.
+            let reason = format!("it is a `{}`, no manifest and no index", tame(&descriptor.media_type));
+            return Err(Error::Unfit { reference: self.reference.to_string(), reason }.into());
+        }
         self.parts.leases.push(self.blobs.put(&document.bytes)?);
         if descriptor.is_index() {
             let index: Index = read(&self.client, document)?;
             return index.manifests.iter().try_for_each(|child| self.child(child, depth));
-        }
-        if !descriptor.is_manifest() {
-            // Of a type that is not known, it is kept as it is.
-            return Ok(());
         }
         let manifest: Manifest = read(&self.client, document)?;
         if !manifest.is_image() {
