@@ -290,7 +290,10 @@ fn documents_that_lie_are_refused() {
             "first image format",
         ),
         (Reply::new(200).with("Content-Type", INDEX).body(listing.to_string()), "of which"),
-        (Reply::new(200).with("Content-Type", "text/html").body(good.to_string()), "no manifest and no index"),
+        (
+            Reply::new(200).with("Content-Type", "text/html").body(good.to_string()),
+            "no manifest and no index",
+        ),
         (Reply::new(200).with("Content-Type", MANIFEST).body("[".repeat(1 << 20)), "cannot be understood"),
         (
             Reply::new(200).with("Content-Type", MANIFEST).body(" ".repeat((20 << 20) + 1)),
