@@ -242,10 +242,14 @@ impl<'a> Download<'a> {
         let change = move |entry: &mut PackageEntry| {
             let same =
                 |it: &storekit::StoredResponse| it.selecting == stored.selecting && it.vary == stored.vary;
+            if entry.responses.iter().any(|it| same(it) && it.received > stored.received) {
+                // Somebody with other credentials asked later, and got it sooner.
+                return;
+            }
             entry.responses.retain(|it| !stored.vary.is_empty() && !same(it));
             entry.responses.insert(0, stored);
         };
-        commit(cache, ask, vec![lease], change).await;
+        commit(cache, flight, ask, vec![lease], change).await;
     }
 }
 

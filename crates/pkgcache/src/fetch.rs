@@ -11,7 +11,7 @@ use http::header::{
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
-use storekit::{Lease, PackageEntry, PackageKey};
+use storekit::{Lease, PackageEntry, PackageKey, StoredResponse};
 use tokio::task::spawn_blocking;
 
 use crate::answer::Answer;
@@ -28,6 +28,7 @@ use crate::rules::invalidate::{is_same_origin, resolve};
 use crate::rules::policy::Policy;
 use crate::rules::reuse::{self, Failure};
 use crate::rules::storable::{self, Sharing};
+use crate::rules::vary;
 use crate::shelf::Shelved;
 use crate::target::Target;
 use crate::upstream::{Outgoing, Route, SendError};
@@ -79,6 +80,13 @@ pub(crate) struct Ask {
     pub(crate) route: Route,
     /// Where interim answers go.
     pub(crate) wire: Option<Arc<Wire>>,
+}
+
+impl Ask {
+    /// Who may be given the answer again.
+    fn sharing(&self) -> Sharing {
+        if self.key.scope.is_some() { Sharing::SameCredentials } else { Sharing::Shared }
+    }
 }
 
 /// Does the whole fetch; whoever waits for `flight` is told.
@@ -195,9 +203,8 @@ async fn settle(
     if status == StatusCode::NOT_MODIFIED
         && let Some(stored) = &ask.stored
     {
-        let answer = stored.answer.freshened(response.headers(), times);
-        refresh(cache, ask, stored, answer).await;
-        return flight.reach(Stage::Validated);
+        refresh(cache, flight, ask, stored, (response.headers(), times)).await;
+        return flight.reach(Stage::Validated(stored.stored.digest));
     }
     if let (500 | 502 | 503 | 504, Some(stored)) = (status.as_u16(), &ask.stored) {
         let age = stored.answer.age(times.received);
@@ -207,8 +214,7 @@ async fn settle(
             return flight.reach(Stage::Failed(Arc::new(trouble)));
         }
     }
-    let sharing = if ask.key.scope.is_some() { Sharing::SameCredentials } else { Sharing::Shared };
-    let policy = Policy::of(response.headers());
+    let (policy, sharing) = (Policy::of(response.headers()), ask.sharing());
     let total = response.body().size_hint().exact();
     let storable = storable::is_storable(&ask.headers, status, response.headers(), &policy, sharing)
         && total.is_none_or(|total| total <= ask.route.limits.object);
@@ -231,28 +237,56 @@ pub(crate) fn unstored(cache: &Cache, ask: &Ask, error: &dyn std::fmt::Display) 
     log::warning(&format!("{} could not be stored: {error}", ask.target.url));
 }
 
-/// Writes the head of a stored response anew.
-async fn refresh(cache: &Arc<Cache>, ask: &Ask, stored: &Shelved, answer: Answer) {
-    let old = Arc::clone(&stored.stored);
-    let new = answer.to_stored(old.digest, old.size, old.announced);
-    let new = storekit::StoredResponse { part: old.part, ..new };
-    let is_it = move |it: &storekit::StoredResponse| it.digest == old.digest && it.selecting == old.selecting;
+/// Writes the head of a stored response anew, as it stands by now: others may have written it meanwhile.
+async fn refresh(
+    cache: &Arc<Cache>,
+    flight: &Arc<Flight>,
+    ask: &Ask,
+    stored: &Shelved,
+    (update, times): (&HeaderMap, Times),
+) {
+    let (old, update, sharing) = (Arc::clone(&stored.stored), update.clone(), ask.sharing());
     let change = move |entry: &mut PackageEntry| {
-        entry.responses.retain(|it| !is_it(it));
-        entry.responses.insert(0, new);
+        let is_it = |it: &StoredResponse| it.digest == old.digest && it.selecting == old.selecting;
+        let Some(place) = entry.responses.iter().position(is_it) else { return };
+        let standing = entry.responses.remove(place);
+        entry.responses.splice(0..0, freshened(&standing, &update, times, sharing));
     };
-    commit(cache, ask, Vec::new(), change).await;
+    commit(cache, flight, ask, Vec::new(), change).await;
 }
 
+/// The stored response with what a 304 says; `None` where that makes it one that may not be stored, or that depends on
+/// fields of a request that nobody knows any more.
+fn freshened(
+    standing: &StoredResponse,
+    update: &HeaderMap,
+    times: Times,
+    sharing: Sharing,
+) -> Option<StoredResponse> {
+    let answer = Answer::from_stored(standing)?.freshened(update, times);
+    let varies_as_before = vary::names(&answer.headers).is_some_and(|names| names == answer.vary);
+    let (status, headers) = (answer.status, &answer.headers);
+    let storable = storable::is_storable(&HeaderMap::new(), status, headers, &answer.policy, sharing);
+    let new = answer.to_stored(standing.digest, standing.size, standing.announced);
+    (varies_as_before && storable).then_some(StoredResponse { part: standing.part, ..new })
+}
+
+/// Changes the entry, unless something has changed on the server since it was asked.
 pub(crate) async fn commit(
     cache: &Arc<Cache>,
+    flight: &Arc<Flight>,
     ask: &Ask,
     leases: Vec<Lease>,
     change: impl FnOnce(&mut PackageEntry) + Send + 'static,
 ) {
     let (work, key, class) = (Arc::clone(cache), ask.key.clone(), ask.class.clone());
+    let flight = Arc::clone(flight);
     let written = spawn_blocking(move || {
         work.shelf.change(&key, &leases, |entry| {
+            // Whoever doubts it forgets the entry after that, if it stands by then.
+            if flight.is_doubted() {
+                return;
+            }
             entry.name = class.name;
             entry.package_version = class.version;
             entry.architecture = class.architecture;
@@ -284,5 +318,46 @@ pub(crate) fn asking(headers: &HeaderMap) -> HeaderMap {
 pub(crate) fn leave_unkeyed(headers: &mut HeaderMap) {
     for name in UNKEYED {
         headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::Generic;
+    use crate::config::Config;
+    use storekit::Store;
+
+    #[test]
+    fn what_was_doubted_last_of_all_is_not_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(camino::Utf8Path::from_path(dir.path()).unwrap()).unwrap();
+        let cache = Arc::new(Cache::new(Config::default(), store, Box::new(Generic), "0123456789").unwrap());
+        let url = Uri::from_static("http://a/b");
+        let key = PackageKey::new("generic", "a", url.to_string(), None);
+        let source = "a".to_owned();
+        let target = Target { source, url, private: false, follow_redirects: false, keep_private: false };
+        let (stored, wire) = (None, None);
+        let route = cache.route(&cache.config(), false);
+        let (headers, class) = (HeaderMap::new(), Class::default());
+        let ask = Ask { key: key.clone(), class, target, headers, stored, route, wire };
+        let times = Times { requested: 0, received: 0 };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for doubted in [false, true] {
+            let mut writer = cache.shelf.begin().unwrap();
+            writer.write(b"body").unwrap();
+            let lease = writer.finish(None).unwrap();
+            let answer = Answer::new(StatusCode::OK, &HeaderMap::new(), &HeaderMap::new(), times);
+            let response = answer.to_stored(lease.digest(), lease.size(), None);
+            let (flight, _) = cache.flights.join(key.digest(), key.digest());
+            if doubted {
+                cache.flights.doubt(&key.digest());
+                cache.shelf.forget(&key);
+            }
+            let change = |entry: &mut PackageEntry| entry.responses.push(response);
+            runtime.block_on(commit(&cache, &flight, &ask, vec![lease], change));
+            let found = cache.shelf.find(&key).map(|known| known.responses.len());
+            assert_eq!(found, (!doubted).then_some(1));
+        }
     }
 }

@@ -24,8 +24,8 @@ pub enum Stage {
     Asking,
     /// The answer is being stored.
     Growing(Arc<Growing>),
-    /// What is stored still holds.
-    Validated,
+    /// The stored response with this body still holds.
+    Validated(Digest),
     /// The answer is for the one who asked first.
     Passing,
     /// There is no usable answer.

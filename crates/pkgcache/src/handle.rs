@@ -222,13 +222,13 @@ impl Lookup {
             Stage::Growing(growing) if self.may_have(&growing.answer, early) => {
                 self.growing_reply(&growing, leads, why).await
             }
-            Stage::Validated if early => self.validated(cache, leads, why).await,
+            Stage::Validated(digest) if early => self.validated(cache, digest, leads, why).await,
             Stage::Failed(trouble) => self.failed(cache, &trouble, stored).await,
             Stage::Passing => match flight.take().filter(|_| leads) {
                 Some(response) => (self.passed_on(cache, response, why), meter::Result::Pass).into(),
                 None => self.forward_or_504(why),
             },
-            Stage::Growing(_) | Stage::Validated | Stage::Asking => self.forward_or_504(why),
+            Stage::Growing(_) | Stage::Validated(_) | Stage::Asking => self.forward_or_504(why),
         }
     }
 
@@ -258,8 +258,9 @@ impl Lookup {
         (response, result).into()
     }
 
-    /// What is stored still holds: it is handed on, however old it says it is.
-    async fn validated(&self, cache: &Arc<Cache>, leads: bool, why: Forward) -> Handled {
+    /// What is stored still holds: it is handed on, however old it says it is. Another request may have asked about
+    /// another response than answers this one.
+    async fn validated(&self, cache: &Arc<Cache>, digest: Digest, leads: bool, why: Forward) -> Handled {
         let served = Served {
             result: meter::Result::Revalidated,
             collapsed: !leads,
@@ -268,8 +269,10 @@ impl Lookup {
         };
         let known = cache.shelf.find(&self.key);
         match known.as_deref().and_then(|known: &Known| known.select(&self.headers)) {
-            Some(found) => self.serve(cache, found, served).await.unwrap_or(Handled::Forward(why)),
-            None => self.forward_or_504(why),
+            Some(found) if found.stored.digest == digest => {
+                self.serve(cache, found, served).await.unwrap_or(Handled::Forward(why))
+            }
+            _ => self.forward_or_504(why),
         }
     }
 
@@ -287,6 +290,10 @@ impl Lookup {
                 cache.shelf.touch(&self.key, &known, cache::now());
             }
             return handled;
+        }
+        if trouble.failure == Failure::Error {
+            // That answer was not kept; whoever cannot do without it asks for one.
+            return Handled::Forward(Forward::Stale);
         }
         let status = StatusCode::from_u16(trouble.status).unwrap_or(StatusCode::BAD_GATEWAY);
         let cache_status = CacheStatus { detail: Some("upstream-failed"), ..CacheStatus::default() };

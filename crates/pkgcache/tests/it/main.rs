@@ -7,6 +7,7 @@ mod commands;
 mod crash;
 mod integrity;
 mod manual;
+mod meeting;
 mod nginx;
 mod parents;
 mod patience;
