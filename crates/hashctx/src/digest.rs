@@ -1,7 +1,7 @@
 //! BLAKE3 digests of files, as `b3sum` prints them.
 //!
-//! Large files are hashed by subtrees, each thread reading its own part: no mapping of the file, so that a file cut short
-//! meanwhile is an error and not a signal.
+//! Large files are hashed by subtrees, each thread taking its own part: the largest are looked at where the kernel has
+//! them, all others are read.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,6 +13,8 @@ use std::str::FromStr;
 use blake3::hazmat::{
     ChainingValue, HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
 };
+
+use crate::mapped;
 
 /// A BLAKE3 digest.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +78,13 @@ impl FromStr for Digest {
 /// there; large enough for the widest SIMD.
 const LEAF: u64 = 1 << 18;
 
+/// What one thread maps and hashes at a time: enough to be worth two calls to the kernel, and little enough to keep all
+/// threads busy to the end.
+const LARGEST: u64 = 1 << 24;
+
+/// What is smaller than this is read.
+const SMALLEST: u64 = 1 << 22;
+
 /// The digest of `size` bytes from the file's start.
 ///
 /// # Errors
@@ -90,10 +99,15 @@ pub fn of_file(file: &File, size: u64) -> io::Result<Digest> {
 }
 
 fn subtree(file: &File, offset: u64, size: u64) -> io::Result<ChainingValue> {
+    let hash =
+        |bytes: &[u8]| blake3::Hasher::new().set_input_offset(offset).update(bytes).finalize_non_root();
     if size <= LEAF {
-        let hash =
-            |bytes: &[u8]| blake3::Hasher::new().set_input_offset(offset).update(bytes).finalize_non_root();
         return with_bytes(file, offset, size, hash);
+    }
+    if (SMALLEST..=LARGEST).contains(&size)
+        && let Some(value) = mapped::look(file, offset, usize::try_from(size).unwrap_or(0), hash)
+    {
+        return Ok(value);
     }
     let left = left_subtree_len(size);
     let (left, right) =
@@ -142,12 +156,16 @@ mod tests {
         for size in [0, 1, 1024, 1025, leaf - 1, leaf, leaf + 1, 2 * leaf, 3 * leaf + 1025, 5 * leaf - 1] {
             agrees_with_the_plain_hash(size);
         }
+        let [smallest, largest] = [SMALLEST, LARGEST].map(|size| usize::try_from(size).expect("small"));
+        for size in [2 * smallest, 2 * smallest + 1, 2 * largest, 2 * largest + smallest + leaf + 1] {
+            agrees_with_the_plain_hash(size);
+        }
     }
 
     #[test]
     fn a_file_cut_short_is_an_error() {
         let file = tempfile::tempfile().expect("a temp file");
-        for size in [1, 3 * LEAF] {
+        for size in [1, 3 * LEAF, 3 * LARGEST] {
             assert_eq!(of_file(&file, size).expect_err("short").kind(), io::ErrorKind::UnexpectedEof);
         }
     }

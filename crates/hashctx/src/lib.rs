@@ -21,6 +21,7 @@ pub mod git;
 pub mod hash;
 pub mod listing;
 pub mod manifest;
+mod mapped;
 pub mod path;
 mod precise;
 mod regular;
