@@ -9,7 +9,7 @@
 //!   gets (`CMD`, `LABEL`, …). Stages are numbered among those that are needed, so that neither an unneeded stage nor
 //!   its position counts. Bases, platforms and `--from` are resolved; a stage's name does not count by itself.
 //! - **Arguments**: those that a needed stage declares, with their value where it comes from the caller, the global
-//!   scope or the platform; and those that act without being declared (`BUILDKIT_…`, `SOURCE_DATE_EPOCH`). The
+//!   scope or the platform; those of the caller that decide about its `FROM`; and those that act without being declared (`BUILDKIT_…`, `SOURCE_DATE_EPOCH`). The
 //!   predefined proxy arguments never.
 //! - **Doubt reads more**: where a variable that only the base image knows decides what is copied, everything in that
 //!   context counts, and [`Unknown`] says so.
@@ -71,7 +71,7 @@ pub enum NamedContext {
 pub struct Analysis {
     /// The instructions that matter, each as the bytes that identify it.
     pub instructions: Vec<Vec<u8>>,
-    /// The arguments that are used, with their values. The values may be secrets: only digests may be shown.
+    /// The arguments that are used, in stages or by their `FROM`, with their values. The values may be secrets: only digests may be shown.
     pub args: BTreeMap<String, String>,
     /// The names of the stages that the target needs, in the order of the file; a number where a stage has none.
     pub stages: Vec<String>,
@@ -83,6 +83,8 @@ pub struct Analysis {
     pub sources: Vec<Source>,
     /// What could change the build and cannot be known here.
     pub unknowns: Vec<Unknown>,
+    /// Of images whose names are made of build arguments, as `FROM` writes them: the values may be secrets.
+    pub written: BTreeMap<String, String>,
 }
 
 /// An image that a build starts from or copies from.

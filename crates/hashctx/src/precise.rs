@@ -142,7 +142,17 @@ impl Precise {
     pub(crate) fn unknowns(&self, build: &Build) -> Vec<Unknown> {
         let given = |image: &str| build.bases.iter().any(|(name, _)| same_image(name, image));
         let open = |unknown: &&Unknown| !matches!(unknown, Unknown::MovingTag(image) if given(image));
-        self.analysis.unknowns.iter().filter(open).cloned().collect()
+        self.analysis.unknowns.iter().filter(open).cloned().map(|unknown| self.shown(unknown)).collect()
+    }
+
+    /// The same without the values of build args.
+    fn shown(&self, unknown: Unknown) -> Unknown {
+        let written = |image: String| self.analysis.written.get(&image).cloned().unwrap_or(image);
+        match unknown {
+            Unknown::Onbuild(image) => Unknown::Onbuild(written(image)),
+            Unknown::MovingTag(image) => Unknown::MovingTag(written(image)),
+            other => other,
+        }
     }
 
     fn uses(&self, image: &str) -> bool {

@@ -77,10 +77,10 @@ pub enum Warning {
     #[diagnostic(
         code(hashctx::moving_tag),
         severity(Warning),
-        help("give its digest: `--base {image}=sha256:…`, or `@sha256:…` in the Dockerfile")
+        help("give its digest: `--base {}=sha256:…`, or `@sha256:…` in the Dockerfile", expanded(image))
     )]
     MovingTag {
-        /// The image, as `FROM` or `--from` has it, variables expanded.
+        /// The image, as `FROM` or `--from` has it, variables expanded but where build args decide.
         image: String,
     },
 
@@ -197,6 +197,11 @@ pub enum Warning {
         /// How many more there are.
         others: usize,
     },
+}
+
+/// The name that `--base` takes.
+fn expanded(image: &str) -> &str {
+    if image.contains('$') { "NAME-AS-EXPANDED" } else { image }
 }
 
 fn and_more(others: usize) -> String {

@@ -167,6 +167,7 @@ fn parents_take_a_pattern_below_a_pivot() {
     reads("COPY --parents src/x /", &["src/x/go.mod", "src/x/main.go"]);
     reads("COPY --parents s*/./*/main.go /", &["src/x/main.go", "src/y/main.go"]);
     reads("COPY --parents --exclude=src/y src/*/go.mod /", &["src/x/go.mod"]);
+    reads("COPY --parents=TRUE **/go.mod /", &["src/x/go.mod", "src/y/go.mod"]);
     reads("COPY --parents=false src/*/go.mod /", &["src/x/go.mod", "src/y/go.mod"]);
 }
 
@@ -185,6 +186,7 @@ fn heredocs_stages_and_images_read_nothing_of_the_context() {
 fn bind_mounts_are_read() {
     reads("RUN --mount=type=bind,source=dir/sub,target=/x true", &["dir/sub/e.txt", "dir/sub/f.log"]);
     reads("RUN --mount=src=link,dst=/x true", &["dir/sub/e.txt", "dir/sub/f.log", "link"]);
+    reads("RUN --mount=TYPE=BIND,source=a.txt,target=/x true", &["a.txt"]);
     reads("RUN --mount=type=bind,source=*.txt,target=/x true", &[]);
     reads("RUN --mount=type=cache,target=/x --mount=type=secret,id=a.txt true", &[]);
     reads("RUN --mount=type=cache,target=/x,source=a.txt true", &[]);
@@ -438,4 +440,10 @@ fn errors_show_no_values() {
     let file = "FROM scratch\nARG TOK\nCOPY ${NOPE:?$TOK-${TOK:-none}!} /x";
     let error = Case { args: &[("TOK", "s3cret")], ..case(file) }.analysis().expect_err("refused");
     assert_eq!(error, "Dockerfile:3: NOPE: $TOK-${TOK:-none}!");
+    for copy in ["COPY ${TOK#$TOK} /", "COPY ${TOK%%$TOK} /", "COPY ${TOK/$TOK/x} /", "COPY ${TOK//$TOK/x} /"]
+    {
+        let file = format!("FROM scratch\nARG TOK\n{copy}");
+        let error = Case { args: &[("TOK", "s3\\cret")], ..case(&file) }.analysis().expect_err("refused");
+        assert!(error.contains("an escape that means nothing") && !error.contains("cret"), "{error}");
+    }
 }

@@ -187,6 +187,12 @@ impl Gatherer<'_> {
 
     fn start(&mut self, stage: &Stage, platform: &str) {
         let line = stage.from.number;
+        let given = |name: &&String| !is_proxy(name);
+        let value = |name: &String| Some((name.clone(), self.request.build_args.get(name)?.clone()));
+        self.out.args.extend(stage.args.iter().filter(given).filter_map(value));
+        if let (Origin::Image(reference), false) = (&stage.origin, stage.args.is_empty()) {
+            self.out.written.insert(reference.clone(), stage.base.clone());
+        }
         let origin = self.named(&stage.origin, platform);
         self.out.instructions.push(format!("FROM {origin}").into_bytes());
         match &stage.origin {

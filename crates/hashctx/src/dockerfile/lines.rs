@@ -79,11 +79,12 @@ fn directives(file: &[u8]) -> Result<(char, Option<String>), Fault> {
     let mut reader = Reader::new(file);
     while let Some((line, span)) = reader.physical()? {
         let Some((name, value)) = directive(line) else { break };
+        // What is no directive is a comment, and behind a comment there are none.
         let slot = match name.as_str() {
             "escape" => &mut escape,
             "syntax" => &mut syntax,
             "check" => &mut check,
-            _ => continue,
+            _ => break,
         };
         if slot.replace(value).is_some() {
             return Err(Fault::new(&span, format!("the directive `{name}` stands twice")));
@@ -103,9 +104,10 @@ fn below_shebang(file: &[u8]) -> Option<String> {
         return None;
     }
     while let Some((line, _)) = reader.physical().ok()? {
-        let (name, value) = directive(line)?;
-        if name == "syntax" {
-            return Some(value);
+        match directive(line)? {
+            (name, value) if name == "syntax" => return Some(value),
+            (name, _) if matches!(name.as_str(), "escape" | "check") => {}
+            _ => return None,
         }
     }
     None
@@ -301,6 +303,8 @@ mod tests {
         texts("\u{feff}FROM a", &["FROM a"]);
         texts("#escape=`\nRUN a`\nb\\\nFROM c", &["RUN ab\\", "FROM c"]);
         texts("# x\n#escape=`\nRUN a\\\nb", &["RUN ab"]);
+        texts("# x=y\n#escape=`\nRUN a\\\nb", &["RUN ab"]);
+        texts("# check=y\n#escape=`\nRUN a`\nb", &["RUN ab"]);
     }
 
     #[test]
@@ -323,6 +327,7 @@ mod tests {
         assert_eq!(top("#!/x\n\n# syntax=a\nFROM b"), ('\\', None));
         assert_eq!(top("# syntax=a\n#!/x\n# escape=`\nFROM b"), ('\\', Some("a".to_owned())));
         assert_eq!(top("# x\n#!/x\n# syntax=a\nFROM b"), ('\\', None));
+        assert_eq!(top("#!/x\n# x=y\n# syntax=a\nFROM b"), ('\\', None));
     }
 
     #[test]

@@ -134,7 +134,8 @@ fn copies(line: &Line, env: &Env, escape: char, from: Option<&Origin>) -> Result
     if sources.pop().is_none() || sources.is_empty() {
         return Err(format!("`{}` takes at least a source and a destination", line.keyword));
     }
-    let parents = matches!(flag(line, "parents"), Some(value) if value.is_empty() || value == "true");
+    let parents =
+        flag(line, "parents").is_some_and(|value| value.is_empty() || value.eq_ignore_ascii_case("true"));
     // Variables in these patterns stay as they are written.
     let exclude = line.flags.iter().filter_map(|flag| flag.strip_prefix("--exclude=")).map(ToOwned::to_owned);
     let exclude: Arc<[String]> = exclude.collect();
@@ -191,7 +192,8 @@ fn mounted(line: &Line, env: &Env, stages: &Stages, request: &Request<'_>) -> Re
         let (kind, source) = (value("type")?, value("source")?);
         let from = mount.get("from").filter(|from| !from.is_empty());
         let from = from.and_then(|from| stages.origin(from, false, request));
-        let binds = kind.text.is_empty() || kind.text == "bind" || (kind.text == "cache" && from.is_some());
+        let kind_is = |name: &str| kind.text.eq_ignore_ascii_case(name);
+        let binds = kind_is("") || kind_is("bind") || (kind_is("cache") && from.is_some());
         if binds || kind.uncertain {
             let uncertain = kind.uncertain || source.uncertain;
             reads.push(Read { from, what: What::Bind { path: source.text }, uncertain });

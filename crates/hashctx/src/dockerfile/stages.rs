@@ -28,9 +28,13 @@ pub(super) struct Stage {
     /// In lower case.
     pub(super) name: Option<String>,
     pub(super) from: Line,
+    /// What it is built on, as it is written.
+    pub(super) base: String,
     pub(super) origin: Origin,
     /// The value of `--platform`, expanded.
     pub(super) platform: Option<String>,
+    /// The build arguments that decide about what `FROM` names.
+    pub(super) args: Vec<String>,
     /// Triggers of the stage below, then the stage's own instructions.
     pub(super) lines: Vec<Line>,
     /// How many of the lines are triggers.
@@ -43,6 +47,8 @@ pub(super) struct Stages {
     pub(super) list: Vec<Stage>,
     by_name: BTreeMap<String, usize>,
     pub(super) globals: Env,
+    /// For each build argument: its name, and the global scope without it.
+    without: Vec<(String, Option<Env>)>,
     pub(super) escape: char,
     pub(super) spent: Spent,
 }
@@ -82,9 +88,11 @@ impl Stages {
             .rfind(|line| is_from(line))
             .ok_or_else(|| Fault::new(&(0..0), "it has no `FROM`"))?;
         let target = request.target.map(ToOwned::to_owned).or_else(|| from(last).ok()?.1);
-        let globals = globals(before, escape, request, target.as_deref().unwrap_or("default"))?;
-        let spent = globals.spent.clone();
-        let mut stages = Self { list: Vec::new(), by_name: BTreeMap::new(), globals, escape, spent };
+        let target = target.as_deref().unwrap_or("default");
+        let spent = Spent::default();
+        let globals = globals(before, escape, request, target, &spent)?;
+        let without = without(before, escape, request, target);
+        let mut stages = Self { list: Vec::new(), by_name: BTreeMap::new(), globals, without, escape, spent };
         for group in after.chunk_by(|_, next| !is_from(next)) {
             stages.push(group, request)?;
         }
@@ -115,9 +123,10 @@ impl Stages {
     fn push(&mut self, group: &[Line], request: &Request<'_>) -> Result<(), Fault> {
         let Some((line, body)) = group.split_first() else { return Ok(()) };
         let fault = |why: String| Fault::new(&line.span, why);
-        let (base, name, platform) = from(line).map_err(fault)?;
+        let (written, name, platform) = from(line).map_err(fault)?;
+        let args = self.deciding(&[&written, platform.as_deref().unwrap_or_default()]);
         let global = |word: &str| expand::expand(word, self.escape, &self.globals).map(|word| word.text);
-        let base = global(&base).map_err(fault)?;
+        let base = global(&written).map_err(fault)?;
         if base.is_empty() {
             return Err(fault("the base's name is empty after expansion".to_owned()));
         }
@@ -136,8 +145,10 @@ impl Stages {
         let stage = Stage {
             name: name.clone(),
             from: line.clone(),
+            base: written,
             origin,
             platform: platform.map(|platform| platform::normal(&platform)),
+            args,
             triggers: triggers.len(),
             lines: triggers.into_iter().chain(own.iter().cloned()).collect(),
         };
@@ -146,6 +157,16 @@ impl Stages {
             self.by_name.insert(name, self.list.len() - 1);
         }
         Ok(())
+    }
+
+    /// The build arguments without which a word of `FROM` would be another one.
+    fn deciding(&self, words: &[&str]) -> Vec<String> {
+        let text = |word: &str, env: &Env| expand::expand(word, self.escape, env).ok().map(|word| word.text);
+        let differs = |env: &Option<Env>| {
+            let one = |word: &&str| env.as_ref().and_then(|env| text(word, env)) != text(word, &self.globals);
+            words.iter().filter(|word| word.contains('$')).any(one)
+        };
+        self.without.iter().filter(|(_, env)| differs(env)).map(|(name, _)| name.clone()).collect()
     }
 
     /// The `ONBUILD` instructions of the stage below, without that word.
@@ -218,10 +239,28 @@ fn from(line: &Line) -> Result<From, String> {
     }
 }
 
+/// The global scope without each of the build arguments in turn. None where there is none without it.
+fn without(lines: &[Line], escape: char, request: &Request<'_>, target: &str) -> Vec<(String, Option<Env>)> {
+    let spent = Spent::default();
+    let one = |name: &String| {
+        let mut build_args = request.build_args.clone();
+        build_args.remove(name);
+        let request = Request { build_args: &build_args, ..*request };
+        (name.clone(), globals(lines, escape, &request, target, &spent).ok())
+    };
+    request.build_args.keys().map(one).collect()
+}
+
 /// The arguments before the first `FROM`, over those that the platform gives.
-fn globals(lines: &[Line], escape: char, request: &Request<'_>, target: &str) -> Result<Env, Fault> {
+fn globals(
+    lines: &[Line],
+    escape: char,
+    request: &Request<'_>,
+    target: &str,
+    spent: &Spent,
+) -> Result<Env, Fault> {
     let known = platform::variables(request.platform, request.build_platform, target, request.build_args);
-    let mut env = Env::closed(known, &Spent::default());
+    let mut env = Env::closed(known, spent);
     for line in lines {
         if line.keyword != "ARG" {
             return Err(Fault::new(&line.span, format!("`{}` stands before the first `FROM`", line.keyword)));

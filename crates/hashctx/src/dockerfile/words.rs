@@ -1,5 +1,8 @@
 //! The four ways in which an instruction's arguments are cut into words.
 
+/// What parts words; other white space of Unicode does not.
+const BLANKS: [char; 5] = ['\t', '\u{b}', '\u{c}', '\r', ' '];
+
 /// The leading `--flags` of an instruction, and what follows them.
 ///
 /// `BuildKit` reads flags byte by byte, so each byte of a character that is not ASCII becomes a character of its own
@@ -50,8 +53,7 @@ pub(super) fn list(text: &str) -> Vec<String> {
 
 /// Words between white space, quotes and all.
 pub(super) fn blank_separated(text: &str) -> Vec<String> {
-    let blank = |c: char| matches!(c, '\t' | '\u{b}' | '\u{c}' | '\r' | ' ');
-    text.split(blank).filter(|word| !word.is_empty()).map(ToOwned::to_owned).collect()
+    text.split(BLANKS).filter(|word| !word.is_empty()).map(ToOwned::to_owned).collect()
 }
 
 /// Words between white space that is not quoted or escaped. Quotes and escapes stay.
@@ -86,8 +88,8 @@ pub(super) fn pairs(text: &str, escape: char) -> Option<Vec<(String, String)>> {
             |word: &String| word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
         return words.iter().map(pair).collect();
     }
-    let (name, value) = text.split_once([' ', '\t', '\r', '\u{b}', '\u{c}'])?;
-    Some(vec![(name.to_owned(), value.trim_start().to_owned())])
+    let (name, value) = text.split_once(BLANKS)?;
+    Some(vec![(name.to_owned(), value.trim_start_matches(BLANKS).to_owned())])
 }
 
 /// The fields of `--mount=a=b,"c=d,e"`, read as one line of CSV.
@@ -138,6 +140,7 @@ mod tests {
             [pair("a", "1"), pair("b", "\"x y\""), pair("c", "d\\ e")]
         );
         assert_eq!(pairs("a  b=1 c", '\\').unwrap(), [pair("a", "b=1 c")]);
+        assert_eq!(pairs("a \u{a0}b", '\\').unwrap(), [pair("a", "\u{a0}b")]);
         assert_eq!(pairs("a=1 b", '\\'), None);
         assert_eq!(pairs("a", '\\'), None);
     }

@@ -91,6 +91,35 @@ fn values_of_args_appear_nowhere() {
     assert!(!json.contains("hunter"), "{json}");
 }
 
+/// Whatever an arg decides, it is named and its value is not shown.
+#[test]
+fn values_of_args_that_name_an_image_appear_nowhere() {
+    let session = Session::new();
+    let saved = session.root().with_file_name("saved");
+    let saved = saved.to_str().expect("text");
+    let file = "ARG A=x\nARG B=$A\nARG P=$BUILDPLATFORM\nFROM --platform=$P reg/$B:1 AS b\nFROM scratch\nCOPY --from=b / /\n";
+    session.write("Dockerfile", file);
+    let flags = |value| ["-f", "Dockerfile", "--build-arg", value, "--build-arg", "U=1", "."];
+    for what in ["--json", "--manifest", "-v", "--strict"] {
+        let output = session.command(&[&[what][..], &flags("A=hunter2")].concat()).output().expect("hashctx");
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
+        assert!(!said.contains("hunter") && (what == "--manifest" || said.contains("reg/$B:1")), "{said}");
+    }
+    session.sh(&format!("hashctx -q {} --manifest > {saved}", flags("A=hunter2").join(" ")));
+    let differs = |value, lines| {
+        assert_eq!(session.output(&[&["-q", "--diff", saved][..], &flags(value)].concat(), 1), lines);
+    };
+    differs("A=hunter3", "dockerfile-changed\narg-changed A\n");
+    differs("A=x", "dockerfile-changed\narg-changed A\n");
+    assert_eq!(
+        session.ok(&flags("A=x")),
+        session.ok(&["-f", "Dockerfile", "."]),
+        "what is the default does not count"
+    );
+    let base = format!("reg/hunter2:1=sha256:{}", "a".repeat(64));
+    session.ok(&[&["--strict", "--base", &base][..], &flags("A=hunter2")].concat());
+}
+
 #[test]
 fn proxy_args_never_count() {
     let session = some();

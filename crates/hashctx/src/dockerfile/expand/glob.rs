@@ -59,6 +59,7 @@ fn reversed(pattern: &str) -> String {
     parts.into_iter().rev().collect()
 }
 
+/// Errors do not show the pattern: what a variable is in it may be a secret.
 fn compile(pattern: &str, longest: bool, at_start: bool) -> Result<Regex, String> {
     let mut regex = String::from(if at_start { "^" } else { "" });
     let mut rest = pattern.chars().peekable();
@@ -70,10 +71,14 @@ fn compile(pattern: &str, longest: bool, at_start: bool) -> Result<Regex, String
             '\\' if matches!(rest.peek(), Some('}' | '/')) => {}
             '\\' => match rest.next() {
                 Some(escaped @ ('*' | '?' | '\\')) => regex.push_str(&regex::escape(&escaped.to_string())),
-                _ => return Err(format!("`{pattern}` has an escape that means nothing in a pattern")),
+                _ => {
+                    return Err(
+                        "the pattern of a substitution has an escape that means nothing there".to_owned()
+                    );
+                }
             },
             plain => regex.push_str(&regex::escape(&plain.to_string())),
         }
     }
-    Regex::new(&regex).map_err(|_| format!("`{pattern}` is too large a pattern"))
+    Regex::new(&regex).map_err(|_| "the pattern of a substitution is too large".to_owned())
 }
