@@ -22,7 +22,8 @@ pub struct Checker {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// Whether it is left out, and by which rule; the rule may also be one that keeps it (`!`). Of a tracked path no rule
-    /// is named: none counts. What is called `.git`, and all below it, is left out by no rule.
+    /// is named: none counts. What is called `.git`, and all below it, is left out by no rule, and so is what lies in a
+    /// repository in the place of a tracked file.
     pub verdict: Verdict,
     /// Whether the index holds it, or something below it.
     pub tracked: bool,
@@ -89,7 +90,7 @@ impl Checker {
         let path = rest.fold(folder.child(name), |path, part| [&path, &b"/"[..], part].concat());
         match folder.decide(name, true) {
             Some(decision) => left_out(&folder.top, &path, rule(&self.root, &decision)),
-            None => judged(Verdict::default(), false),
+            None => judged(Verdict { excluded: true, by: None }, false),
         }
     }
 }

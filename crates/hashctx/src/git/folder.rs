@@ -48,7 +48,7 @@ pub(super) enum Sub {
     Part,
     /// It is the top of another work tree: a submodule with its commit, or an embedded repository.
     Other(Option<Repo>, Option<Oid>),
-    /// It is left out, but for what is tracked in it, if anything.
+    /// It is left out, by a rule or as a repository in the place of a tracked file, but for what is tracked in it, if anything.
     Excluded,
 }
 
@@ -156,6 +156,8 @@ impl Folder {
             return Ok(Sub::Part);
         }
         match Repo::at(&self.top.join(&path))? {
+            // A tracked file's name stands for the file, so that git never lists a repository there.
+            Some(_) if index.contains(&path) => Ok(Sub::Excluded),
             Some(repo) if !self.is_own(&repo) => Ok(Sub::Other(Some(repo), None)),
             _ => Ok(Sub::Part),
         }

@@ -310,6 +310,20 @@ fn with_submodule(git: &Path) -> Scene {
     scene
 }
 
+/// The index says that there is a file, and git believes it.
+#[test]
+fn a_repository_in_the_place_of_a_tracked_file_is_not_entered() {
+    with_each_git(|git| {
+        let scene = busy(git, &[]);
+        fs::remove_file(scene.path("repo/a.txt")).expect("a file");
+        scene.file("repo/a.txt/new", "");
+        scene.lists("repo", &[".gitignore", "a.txt/new", "kept.log", "out/deep/kept", "sub/b", "sub/new"]);
+        scene.git("repo/a.txt", &["init", "-q"]);
+        scene.lists("repo", &[".gitignore", "kept.log", "out/deep/kept", "sub/b", "sub/new"]);
+        assert_eq!(scene.excluded("repo", "a.txt/new"), (true, None));
+    });
+}
+
 #[test]
 fn submodules_are_entered_under_their_own_rules() {
     with_each_git(|git| {
