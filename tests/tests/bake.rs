@@ -38,6 +38,22 @@ fn project(session: &mut Session, settings: &str) -> String {
 }
 
 #[test]
+fn a_report_says_what_could_make_the_key_lie() {
+    let session = Session::new();
+    session.write("Dockerfile", "FROM nowhere:1\nCOPY gone* x /\n");
+    session.write(".gitignore", "x\n");
+    session.write("x", "x");
+    for (ignore, wanted) in [("docker", 2), ("all", 1)] {
+        session.write("larder.toml", format!("[image.app]\nengine = \"docker\"\nignore = \"{ignore}\"\n"));
+        session.run("chmod 600 x").ok();
+        let line = report(&session.run("xtask bake --check --json").ends(1));
+        let said = line["key_warnings"].as_array().expect("a list");
+        assert_eq!(said.len(), wanted, "{line}");
+        assert!(line.to_string().contains("`nowhere:1` may be another image tomorrow"), "{line}");
+    }
+}
+
+#[test]
 fn the_loop_closes_on_a_real_image() {
     if !have(&[Part::Docker, Part::Base]) {
         return;

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::config::Config;
-use crate::dockerignore::{Chosen, Folder, LoadError, PatternError, Patterns, load};
+use crate::dockerignore::{Chosen, Engine, Folder, LoadError, PatternError, Patterns, load};
 use crate::error::HashError;
 use crate::listing::{Filter, Judgement, Kind, Listed, Rule, Verdict};
 use crate::warning::Warning;
@@ -24,7 +24,7 @@ pub struct EngineIgnore {
 
 impl EngineIgnore {
     /// Finds and reads the one for a folder, `dockerfile` where that is the context of a build's own. `None` where there is
-    /// none, or none that says anything.
+    /// none, or none that says anything; Podman reads none in named contexts.
     ///
     /// # Errors
     /// Where it cannot be read, or has a line that the engine refuses.
@@ -33,6 +33,10 @@ impl EngineIgnore {
         root: &Utf8Path,
         dockerfile: Option<&Utf8Path>,
     ) -> Result<Option<Self>, HashError> {
+        let is_named_context = config.build.is_some() && dockerfile.is_none();
+        if is_named_context && config.engine == Engine::Podman {
+            return Ok(None);
+        }
         let named = config.ignore_file.as_deref().filter(|_| root == config.root);
         let chosen = load(config.engine, root, dockerfile, named)?;
         let chosen = chosen.filter(|chosen| !chosen.patterns.is_empty());

@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
 use storekit::store::Store;
 
+use super::doubts;
 use super::report::{Baked, State};
 use super::stock::{Found, Stock};
 use super::turn::Turn;
@@ -44,6 +45,8 @@ pub(super) struct Bake<'a> {
     pub(super) replace: bool,
     started: Instant,
     warnings: Vec<String>,
+    /// What hashctx warns of, where the report is to have it.
+    key_warnings: Vec<String>,
     /// Why an image is built that has been saved before, or that no store was asked for.
     reason: Option<&'static str>,
     changes: Option<Changes>,
@@ -88,6 +91,7 @@ impl<'a> Baker<'a> {
             image,
             started: Instant::now(),
             warnings: Vec::new(),
+            key_warnings: Vec::new(),
             reason: None,
             changes: None,
             error: None,
@@ -103,6 +107,7 @@ impl Bake<'_> {
             Ok(inputs) => inputs,
             Err(error) => return self.without_key(error),
         };
+        self.note_doubts()?;
         let turn = match self.found_or_turn(&inputs.key) {
             Ok(Ok(from)) => return Ok(self.report(State::Hit, Some(inputs.key), Some(from), true)),
             Ok(Err(turn)) => turn,
@@ -182,6 +187,16 @@ impl Bake<'_> {
         let hashctx =
             if self.image.ignore == Ignore::All { self.hashctx().arg("-q") } else { self.hashctx() };
         self.hash(hashctx.arg("--manifest"), "manifest")
+    }
+
+    /// Puts into a report in JSON what hashctx has warned of on stderr.
+    fn note_doubts(&mut self) -> Result<(), RunError> {
+        if self.baker.options.json {
+            let hashctx = self.image.describe(self.hashctx().args(["-q", "--json"]));
+            let (_, json) = self.baker.runner.ask(&hashctx)?;
+            self.key_warnings.extend(doubts::parse(&json, self.image.ignore == Ignore::All));
+        }
+        Ok(())
     }
 
     /// The key again, after a build. What hashctx warns of it has said before.
@@ -341,6 +356,7 @@ impl Bake<'_> {
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
             changes: self.changes,
             warnings: self.warnings,
+            key_warnings: self.key_warnings,
             error: self.error,
             seconds: self.started.elapsed().as_secs_f64(),
         }

@@ -3,6 +3,7 @@
 //! The cache is never needed: whatever goes wrong with the store is a warning, and the image is built all the same.
 
 mod builder;
+mod doubts;
 mod flow;
 mod make;
 mod report;

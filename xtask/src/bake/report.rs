@@ -55,6 +55,8 @@ pub struct Baked {
     pub changes: Option<Changes>,
     /// What went wrong without being fatal.
     pub warnings: Vec<String>,
+    /// What could make the key lie; found out for `--json` alone.
+    pub key_warnings: Vec<String>,
     /// Why it could not be built.
     pub error: Option<String>,
     /// Wall-clock time.
@@ -105,6 +107,7 @@ mod tests {
             reason: None,
             changes: None,
             warnings: Vec::new(),
+            key_warnings: Vec::new(),
             error: None,
             seconds: 1.234,
         }
@@ -142,7 +145,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).expect("UTF-8"),
             "{\"image\":\"app\",\"state\":\"hit\",\"key\":\"c0ffee\",\"from\":\"store\",\"saved\":true,\
-             \"tags\":[\"app:latest\"],\"reason\":null,\"changes\":null,\"warnings\":[],\"error\":null,\"seconds\":1.234}\n"
+             \"tags\":[\"app:latest\"],\"reason\":null,\"changes\":null,\"warnings\":[],\"key_warnings\":[],\"error\":null,\"seconds\":1.234}\n"
         );
     }
 }

@@ -92,6 +92,28 @@ fn named_contexts_are_read_as_far_as_they_are_copied() {
 }
 
 #[test]
+fn a_named_context_has_an_ignore_file_for_buildkit_and_none_for_podman() {
+    let session = project().file("../lib/x", "x").file("../lib/y", "y").file("../lib/.dockerignore", "x\n");
+    session.write("Dockerfile", "FROM scratch\nCOPY --from=lib x y /\n");
+    let reads = |engine| {
+        let flags = [
+            "--manifest",
+            "-q",
+            "-f",
+            "Dockerfile",
+            "--build-context",
+            "lib=../lib",
+            "--engine",
+            engine,
+            ".",
+        ];
+        let manifest = session.ok(&flags);
+        manifest.lines().filter_map(|line| Some(line.split_once("  ")?.1.to_owned())).collect::<String>()
+    };
+    assert_eq!((reads("buildkit"), reads("podman")), ("y".to_owned(), "xy".to_owned()));
+}
+
+#[test]
 fn what_cannot_be_known_is_named() {
     let session = Session::new().file("Dockerfile", "FROM base:1\nCOPY $HOME /\n");
     let json = session.ok(&["--json", "-f", "Dockerfile", "."]);
