@@ -371,6 +371,9 @@ fn arguments_count_where_they_are_declared() {
     let analysis = Case { args: &given, target: Some("x"), ..case(file) }.analysis().expect("a Dockerfile");
     let args: Vec<_> = analysis.args.iter().map(|(name, value)| format!("{name}={value}")).collect();
     assert_eq!(args, ["BUILDKIT_INLINE_CACHE=1", "one=1"]);
+    let epoch = |value| format!("ARG SOURCE_DATE_EPOCH{value}\nFROM scratch\nCOPY a.txt /");
+    same(&epoch("=1"), &epoch("=2"), false);
+    same(&epoch(""), "FROM scratch\nCOPY a.txt /", true);
     assert_eq!(analysis.bases[0].reference, "a");
 }
 

@@ -17,6 +17,9 @@ const CONFIGURATION: [&str; 9] =
 /// Other instructions in which variables are expanded. Of `RUN` only the flags are.
 const EXPANDED: [&str; 6] = ["ADD", "ARG", "COPY", "ENV", "USER", "WORKDIR"];
 
+/// The argument that sets the image's times, declared or not.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// What `BuildKit` sets where the base image sets none.
 const SCRATCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -112,7 +115,10 @@ impl Gatherer<'_> {
                 self.out.unknowns.push(Unknown::MovingSyntax(syntax));
             }
         }
-        let acts = |name: &str| name.starts_with("BUILDKIT_") || name == "SOURCE_DATE_EPOCH";
+        let acts = |name: &str| name.starts_with("BUILDKIT_") || name == EPOCH;
+        // In the global scope its default acts, too.
+        let epoch = self.stages.globals.value(EPOCH).filter(|value| !value.is_empty());
+        self.out.args.extend(epoch.map(|value| (EPOCH.to_owned(), value.to_owned())));
         let given = self.request.build_args.iter().filter(|(name, _)| acts(name));
         self.out.args.extend(given.map(|(name, value)| (name.clone(), value.clone())));
     }
