@@ -195,7 +195,7 @@ fn read_dockerfile(build: &Build) -> Result<Vec<u8>, HashError> {
     let path = &build.dockerfile;
     let mut text = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_DOCKERFILE + 1).read_to_end(&mut text));
-    match read.map_err(HashError::read(path))? {
+    match read.map_err(HashError::named(path, "name the Dockerfile as seen from the working folder"))? {
         size if size as u64 > MAX_DOCKERFILE => {
             Err(HashError::TooLarge { path: path.to_string(), mib: MAX_DOCKERFILE >> 20 })
         }

@@ -9,6 +9,7 @@ use std::fmt;
 use crate::digest::Digest;
 use crate::entry::{Content, Entry, FileMode};
 use crate::manifest::{Declared, Manifest};
+use crate::path::escape;
 
 /// One way in which a manifest differs from an older one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +109,7 @@ fn declared(old: &BTreeSet<Declared>, new: &BTreeSet<Declared>) -> Vec<Differenc
     let changed: BTreeSet<(Change, &str)> = old.symmetric_difference(new).map(subject).collect();
     let difference = |(change, name): (Change, &str)| Difference {
         change,
-        name: name.to_owned(),
+        name: escape(name.as_bytes()).into_owned(),
         context: None,
         from: None,
     };

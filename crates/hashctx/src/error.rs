@@ -2,7 +2,7 @@
 
 use std::io;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
@@ -21,6 +21,19 @@ pub enum HashError {
     Read {
         /// The path, escaped where it is not plain text.
         path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+
+    /// A file that the caller named could not be read.
+    #[error("cannot read `{path}`")]
+    #[diagnostic(code(hashctx::read), help("{help}"))]
+    Named {
+        /// As it was given.
+        path: Utf8PathBuf,
+        /// What to do about it.
+        help: &'static str,
         /// Why.
         #[source]
         source: io::Error,
@@ -146,7 +159,12 @@ pub enum HashError {
 }
 
 impl HashError {
-    /// An I/O error on a path, for `map_err`.
+    /// An I/O error on a file that was named, for `map_err`.
+    pub fn named(path: &Utf8Path, help: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Named { path: path.to_owned(), help, source }
+    }
+
+    /// An I/O error on an input, for `map_err`.
     pub fn read(path: impl ToString) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Read { path: path.to_string(), source }
     }

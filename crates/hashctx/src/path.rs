@@ -72,6 +72,14 @@ impl fmt::Debug for RelPath {
     }
 }
 
+/// Foreign text for a terminal, lossily decoded: characters that could steer one are replaced, but newlines and tabs.
+#[must_use]
+pub fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    text.replace(steers, "\u{fffd}")
+}
+
 /// Bytes as text on one line, as FORMAT.md says: `\\`, `\n`, `\r`, `\t`, and `\xhh` for every other control byte and
 /// every byte that is not part of valid UTF-8; all else stands for itself.
 #[must_use]

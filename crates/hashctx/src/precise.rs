@@ -14,7 +14,7 @@ use crate::dockerfile::{self, Analysis, NamedContext, Request, Selector, Unknown
 use crate::error::HashError;
 use crate::listing::{Kind, Listed};
 use crate::manifest::Declared;
-use crate::path::{RelPath, escape};
+use crate::path::{RelPath, escape, printable};
 use crate::select;
 use crate::warning::Warning;
 
@@ -127,9 +127,10 @@ impl Precise {
 
     /// What could make the key lie.
     pub(crate) fn warnings(&self, build: &Build) -> Vec<Warning> {
+        let shown = |text: String| printable(text.as_bytes());
         let moving = self.unknowns(build).into_iter().filter_map(|unknown| match unknown {
-            Unknown::MovingTag(image) => Some(Warning::MovingTag { image }),
-            Unknown::MovingSource(line, from) => Some(Warning::MovingSource { line, from }),
+            Unknown::MovingTag(image) => Some(Warning::MovingTag { image: shown(image) }),
+            Unknown::MovingSource(line, from) => Some(Warning::MovingSource { line, from: shown(from) }),
             Unknown::MovingContext(name) => Some(Warning::MovingContext { name }),
             Unknown::ProxyArg(line, name) => Some(Warning::ProxyArg { line, name }),
             _ => None,

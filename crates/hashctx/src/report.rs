@@ -11,7 +11,7 @@ use crate::dockerfile::Unknown;
 use crate::entry::{Content, Entry, FileMode};
 use crate::listing::{Rule, Verdict};
 use crate::manifest::{Declared, Manifest};
-use crate::path::escape;
+use crate::path::{escape, printable};
 use crate::warning::Warning;
 
 /// The paths of the main context: raw and ended by NUL where `nul`, else escaped on a line each.
@@ -103,7 +103,9 @@ pub fn verdict(path: &[u8], verdict: &Verdict, out: &mut impl Write) -> io::Resu
     let word = if verdict.excluded { "excluded" } else { "included" };
     write!(out, "{word}\t{}", escape(path))?;
     match &verdict.by {
-        Some(Rule { file, line, pattern }) => writeln!(out, "\t{file}:{line}:{pattern}"),
+        Some(Rule { file, line, pattern }) => {
+            writeln!(out, "\t{file}:{line}:{}", printable(pattern.as_bytes()))
+        }
         None => writeln!(out),
     }
 }

@@ -9,8 +9,9 @@ use std::sync::atomic::AtomicBool;
 use camino::{Utf8Path, Utf8PathBuf};
 use hashctx::check_ignore::CheckIgnore;
 use hashctx::diff::diff;
+use hashctx::path::printable;
 use hashctx::{Config, HashError, Hashed, Manifest, Selection, Warning, files_from, manifest, report, tar};
-use miette::{Diagnostic, IntoDiagnostic, miette};
+use miette::{Diagnostic, IntoDiagnostic, WrapErr, miette};
 use storekit::replace::{Durability, replace};
 use storekit::settings::{Environment, Settings};
 use storekit::{Outcome, Store};
@@ -90,12 +91,13 @@ fn hash(cli: &Cli) -> miette::Result<Hashed> {
 }
 
 fn config(cli: &Cli) -> miette::Result<Config> {
-    let environment = Environment::of_process().into_diagnostic()?;
+    let environment =
+        Environment::of_process().into_diagnostic().wrap_err("cannot tell the working folder")?;
     let mut config = cli.config(&environment.variables);
     start_threads(config.threads)?;
     if let Some(file) = &cli.which.files_from {
         let end = if cli.output.null { b'\0' } else { b'\n' };
-        config.selection = Selection::Files(files_from::parse(&read(file)?, end)?);
+        config.selection = Selection::Files(files_from::parse(&read(file, NAMED)?, end)?);
     }
     if !cli.run.no_stat_cache {
         // Without a home, or where the folder is somebody else's, there is no cache, and a key all the same. The store
@@ -161,7 +163,7 @@ fn check_paths(paths: &[OsString], null: bool) -> Result<Vec<Vec<u8>>, HashError
         return Ok(paths.iter().map(|path| path.as_bytes().to_owned()).collect());
     }
     let end = if null { b'\0' } else { b'\n' };
-    let list = read(Utf8Path::new("-"))?;
+    let list = read(Utf8Path::new("-"), NAMED)?;
     Ok(list.split(|&byte| byte == end).filter(|path| !path.is_empty()).map(<[u8]>::to_owned).collect())
 }
 
@@ -193,23 +195,27 @@ fn write_key(file: &Utf8Path, hashed: &Hashed) -> miette::Result<Outcome> {
 }
 
 fn check(file: &Utf8Path, hashed: &Hashed) -> miette::Result<Outcome> {
-    let kept = read(file)?;
+    let kept = read(file, "write it first, with `--write`")?;
     Ok(Outcome::from_bool(kept.trim_ascii() == hashed.manifest.key().to_string().as_bytes()))
 }
 
 fn read_manifest(file: &Utf8Path) -> miette::Result<Manifest> {
-    let text = String::from_utf8_lossy(&read(file)?).into_owned();
+    let text =
+        String::from_utf8_lossy(&read(file, "save one first: `hashctx --manifest > FILE`")?).into_owned();
     Ok(manifest::parse(file.as_str(), &text)?)
 }
 
+/// What to do where a list of paths cannot be read.
+const NAMED: &str = "name a file that can be read, or `-` for stdin";
+
 /// The whole file; `-` is stdin.
-fn read(file: &Utf8Path) -> Result<Vec<u8>, HashError> {
+fn read(file: &Utf8Path, help: &'static str) -> Result<Vec<u8>, HashError> {
     let mut bytes = Vec::new();
     let bytes = match file.as_str() {
         "-" => io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes),
         path => std::fs::read(path),
     };
-    bytes.map_err(HashError::read(file))
+    bytes.map_err(HashError::named(file, help))
 }
 
 /// How many warnings of one kind are printed without `-v`.
@@ -246,5 +252,5 @@ fn described(warning: &Warning) -> String {
 
 fn say(line: &str) {
     // Where stderr is closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "hashctx: {line}");
+    let _ = writeln!(io::stderr(), "hashctx: {}", printable(line.as_bytes()));
 }

@@ -313,8 +313,9 @@ fn compare(
 fn an_image_changes_with_what_is_selected_and_with_nothing_else() {
     let Some(build) = Build::buildkit() else { return };
     let mut wrong = Vec::new();
-    let images = (0..engines::rounds(40)).filter(|seed| check(&build, *seed, &mut wrong)).count();
+    let rounds = engines::rounds(40);
+    let images = (0..rounds).filter(|seed| check(&build, *seed, &mut wrong)).count();
     eprintln!("{images} were built");
     assert!(wrong.is_empty(), "{} differ\n{}", wrong.len(), wrong.join("\n"));
-    assert!(images > 10, "only {images} were built");
+    assert!(images as u64 * 4 > rounds, "only {images} of {rounds} were built");
 }

@@ -5,6 +5,8 @@ use std::ops::Range;
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use thiserror::Error;
 
+use crate::path::printable;
+
 /// A fault, before it is tied to the file's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -44,8 +46,8 @@ impl DockerfileError {
     pub(super) fn new(name: &str, bytes: &[u8], fault: Fault) -> Box<Self> {
         let Fault { span, why } = fault;
         // Stray bytes grow when they are replaced: measure the marked text after that.
-        let shown =
-            |range: Range<usize>| String::from_utf8_lossy(bytes.get(range).unwrap_or_default()).into_owned();
+        let shown = |range: Range<usize>| printable(bytes.get(range).unwrap_or_default());
+        let why = printable(why.as_bytes());
         let before = shown(0..span.start);
         let line = before.matches('\n').count() + 1;
         let span = (before.len(), shown(span).trim_end().len()).into();

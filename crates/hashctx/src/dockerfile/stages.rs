@@ -107,8 +107,23 @@ impl Stages {
                 .by_name
                 .get(&name.to_lowercase())
                 .copied()
-                .ok_or_else(|| Fault::new(&(0..0), format!("it has no stage `{name}`"))),
+                .ok_or_else(|| Fault::new(&(0..0), self.without_stage(name))),
         }
+    }
+
+    fn without_stage(&self, name: &str) -> String {
+        let named: Vec<String> = self
+            .list
+            .iter()
+            .filter_map(|stage| Some(format!("`{}`", stage.name.as_ref()?)))
+            .take(9)
+            .collect();
+        let known = if named.is_empty() {
+            "none has a name".to_owned()
+        } else {
+            format!("there are {}", named.join(", "))
+        };
+        format!("it has no stage `{name}`: {known}")
     }
 
     /// What `--from=NAME` names. `numbered` where a number is the index of a stage.

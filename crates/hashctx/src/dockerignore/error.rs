@@ -7,6 +7,8 @@ use camino::Utf8PathBuf;
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use thiserror::Error;
 
+use crate::path::printable;
+
 /// A line that the reference refuses, too.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("line {line}: `{pattern}` is not a pattern: {why}")]
@@ -70,8 +72,8 @@ impl LoadError {
     pub fn pattern(path: Utf8PathBuf, bytes: &[u8], error: PatternError) -> Self {
         let PatternError { line, span, pattern, why } = error;
         // Stray bytes grow when they are replaced: measure the marked text after that.
-        let shown =
-            |range: Range<usize>| String::from_utf8_lossy(bytes.get(range).unwrap_or_default()).into_owned();
+        let shown = |range: Range<usize>| printable(bytes.get(range).unwrap_or_default());
+        let [pattern, why] = [pattern, why].map(|text| printable(text.as_bytes()));
         let span = (shown(0..span.start).len(), shown(span).len()).into();
         let text = NamedSource::new(path.as_str(), shown(0..bytes.len()));
         Self::Pattern(Box::new(BadLine { path, line, pattern, why, text, span }))

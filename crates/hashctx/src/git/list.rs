@@ -12,7 +12,7 @@ use super::submodule;
 use super::walk::Walk;
 use super::warning::GitWarning;
 use crate::listing::{Listed, Rule};
-use crate::path::{RelPath, escape};
+use crate::path::{RelPath, escape, printable};
 use crate::stat_cache::StatCache;
 
 /// What git sees below a folder.
@@ -75,6 +75,7 @@ fn list_here(root: &Path, cache: Option<&StatCache>) -> Result<GitListing, GitEr
     match place(&top, root)? {
         Place::Inside(folder) => walk.run(root, folder),
         Place::Excluded(Excluded { top, path, rule: Rule { file, pattern, .. } }) => {
+            let pattern = printable(pattern.as_bytes());
             listing.warnings.push(GitWarning::RootExcluded { file, pattern });
             walk.run_tracked(&top, &path);
         }

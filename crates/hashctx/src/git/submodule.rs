@@ -17,7 +17,7 @@ use super::index::{EntryKind, Index, Keep, Oid, Recorded};
 use super::repo::{Repo, lstat, os_path};
 use super::sparse;
 use super::warning::GitWarning;
-use crate::path::RelPath;
+use crate::path::{RelPath, printable};
 
 /// What is worth saying about the work tree at `path`, which is called `name` below the context. `commit` is the recorded
 /// one of a submodule; an embedded repository has none.
@@ -46,6 +46,7 @@ fn drift(path: &Path, name: RelPath, repo: &Repo, commit: Oid) -> Result<Option<
     let recorded = commit.to_string();
     match repo.head()? {
         Some(found) if found != recorded => {
+            let found = printable(found.as_bytes());
             Ok(Some(GitWarning::MovedSubmodule { path: name, recorded, found }))
         }
         Some(_) => {

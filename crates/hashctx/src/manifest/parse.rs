@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::{Declared, Manifest, NamedEntries, VERSION, write};
 use crate::digest::Digest;
 use crate::entry::{Content, Entry, FileMode};
-use crate::path::{RelPath, unescape};
+use crate::path::{RelPath, printable, unescape};
 
 /// Why a text is no manifest that this version reads.
 #[derive(Debug, Error, Diagnostic)]
@@ -57,12 +57,19 @@ pub fn parse(name: &str, text: &str) -> Result<Manifest, ManifestError> {
             .strip_suffix('\n')
             .and_then(|line| (number == 0).then_some(()).or_else(|| manifest.take(line)));
         if read.is_none() {
-            let span = SourceSpan::from((at, line.trim_end_matches('\n').len()));
-            return Err(ManifestError::Line { text: NamedSource::new(name, text.to_owned()), at: span });
+            return Err(bad_line(name, text, at, line));
         }
         at += line.len();
     }
     Ok(manifest)
+}
+
+/// `line` stands in `text` behind so many bytes.
+fn bad_line(name: &str, text: &str, before: usize, line: &str) -> ManifestError {
+    let shown = |text: &str| printable(text.as_bytes());
+    let before = shown(text.get(..before).unwrap_or_default()).len();
+    let at = SourceSpan::from((before, shown(line).trim_end_matches('\n').len()));
+    ManifestError::Line { text: NamedSource::new(name, shown(text)), at }
 }
 
 fn check_version(name: &str, text: &str) -> Result<(), ManifestError> {
@@ -72,7 +79,7 @@ fn check_version(name: &str, text: &str) -> Result<(), ManifestError> {
         return Err(ManifestError::NotAManifest { name });
     };
     if found != VERSION.to_string() {
-        return Err(ManifestError::Newer { name, found: found.to_owned() });
+        return Err(ManifestError::Newer { name, found: printable(found.as_bytes()) });
     }
     Ok(())
 }

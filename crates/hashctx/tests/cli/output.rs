@@ -79,6 +79,35 @@ fn what_is_no_manifest_is_refused() {
     assert!(session.fails(&["--diff", "m"]).contains("this line"));
 }
 
+/// Whatever a file says, it says it to the reader and not to the terminal.
+#[test]
+fn no_file_steers_the_terminal() {
+    let session = some();
+    let steers = |said: &str| said.contains(|c: char| c.is_control() && c != '\n' && c != '\t');
+    let said = |args: &[&str]| {
+        let output = session.command(args).output().expect("hashctx");
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
+        assert!(!steers(&said), "{said:?}");
+        said
+    };
+    session.write(".dockerignore", "a\r\n[\x1b[31m\r\n");
+    assert!(said(&[]).contains("`[\u{fffd}[31m` is not a pattern"));
+    session.write(".dockerignore", "*\x1b*\n");
+    said(&["--check-ignore", "x\x1b"]);
+    session.write("Dockerfile", "FROM a\r\n\x1b[31mRUN\x07 x\r\n");
+    assert!(said(&["-f", "Dockerfile", "."]).contains("Dockerfile:2: "));
+    session.write("Dockerfile", "FROM a\x1b[31m\nADD https://x\x1b /\n");
+    said(&["-f", "Dockerfile", "."]);
+    said(&["--strict", "-f", "Dockerfile", "."]);
+    session.write("m", "hashctx manifest 1\nnonsense\x1b[31m\n");
+    assert!(said(&["--diff", "m"]).contains("nonsense\u{fffd}[31m"));
+    session.write("m", "hashctx manifest 2\x1b[31m\n");
+    said(&["--diff", "m"]);
+    session.write(".dockerignore", "");
+    session.sh("hashctx --manifest --input $'x\\x1b=1' > ../with");
+    assert!(said(&["--diff", "../with"]).contains("input-changed x\\x1b\n"));
+}
+
 #[test]
 fn values_of_args_appear_nowhere() {
     let session = some();
@@ -136,7 +165,9 @@ fn a_key_is_kept_beside_the_sources() {
     session.ok(&["--check", ".key"]);
     session.write("a", "other");
     session.output(&["--check", ".key"], 1);
-    session.fails(&["--check", "missing"]);
+    assert!(session.fails(&["--check", "missing"]).contains("write it first"));
+    assert!(session.fails(&["--diff", "missing"]).contains("save one first"));
+    assert!(session.fails(&["-f", "missing", "."]).contains("name the Dockerfile"));
 }
 
 #[test]

@@ -173,7 +173,11 @@ fn a_bad_dockerfile_is_marked() {
     let session = Session::new().file("Dockerfile", "FROM scratch\n\nCOPY ${x /y\n");
     let said = session.fails(&["-f", "Dockerfile", "."]);
     assert!(said.contains("Dockerfile:3: ") && said.contains("COPY ${x /y"), "{said}");
-    assert!(session.fails(&["-f", "Dockerfile", "--target", "nope", "."]).contains("no stage `nope`"));
+    assert!(
+        session
+            .fails(&["-f", "Dockerfile", "--target", "nope", "."])
+            .contains("no stage `nope`: none has a name")
+    );
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! Whose ignore files hide what, and who says so.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::session::Session;
 
 fn project() -> Session {
@@ -171,6 +175,30 @@ fn files_for_their_owner_only_are_worth_a_warning() {
     let session = Session::new().file("a", "x").file("b", "x");
     session.sh("chmod 600 a b");
     assert!(session.fails(&["--strict"]).contains("`a` and 1 more cannot be read by others"));
+}
+
+/// Somebody writes to it from before the first reading until after the last.
+#[test]
+fn a_file_that_never_holds_still_is_worth_a_warning() {
+    let session = Session::new().file("f", "x");
+    let file = File::options().write(true).open(session.path("f")).expect("a file");
+    file.set_len(64 << 20).expect("a long file");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                file.write_all_at(b"y", 0).expect("written");
+            }
+        });
+        let read = || session.command(&["--strict", "--no-stat-cache", "--threads", "1"]).output();
+        let output = read();
+        done.store(true, Ordering::Relaxed);
+        let output = output.expect("hashctx");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("`f` changed while it was read"), "{said}");
+        assert_eq!((output.status.code(), output.stdout), (Some(2), Vec::new()));
+    });
+    session.ok(&["--strict"]);
 }
 
 #[test]
