@@ -2,7 +2,7 @@
 
 use std::process::Child;
 
-use larder_tests::Session;
+use larder_tests::{Part, Session, have};
 
 /// A session with archives `../0.tar` to `../7.tar` of different images.
 fn archives() -> Session {
@@ -42,4 +42,42 @@ fn savers_loaders_removers_and_collectors_share_one_store() {
     let info = session.run("imgtar info kept --json").ok().json_whole();
     assert_eq!(info["names"], serde_json::json!(["mine:4"]));
     session.run("gcctl run -q --max-images 3 && imgtar verify && imgtar has kept").ok();
+}
+
+/// Images that share a base come out of docker by whichever way each save takes, several at once.
+#[test]
+fn savers_of_a_real_engine_share_one_store() {
+    if !have(&[Part::Docker]) {
+        return;
+    }
+    let mut session = Session::new();
+    let base = session.image("base");
+    session.write("base/Dockerfile", session.from("scratch") + "COPY f /base\n");
+    let build = |folder: &str, image: &str| format!("docker build -q -t {image}:1 {folder}");
+    session.run(&format!("head -c 4M /dev/urandom >base/f && {}", build("base", &base))).ok();
+    let images: Vec<_> = (0..4).map(|n| session.image(&format!("app{n}"))).collect();
+    for (n, image) in images.iter().enumerate() {
+        session.write(&format!("d{n}/Dockerfile"), format!("FROM {base}:1\nCOPY f /app\n"));
+        session.run(&format!("head -c 200K /dev/urandom >d{n}/f && {}", build(&format!("d{n}"), image))).ok();
+    }
+    session.run(&format!("imgtar save -q kept {}:1 && gcctl pin kept", images[0])).ok();
+    let save = "for round in 1 2 3; do imgtar save -q KEY IMAGE:1 || exit; \
+                imgtar load -q KEY; [ $? -le 1 ] || exit 9; done";
+    let savers =
+        (0..8).map(|n: usize| save.replace("KEY", &format!("key{n}")).replace("IMAGE", &images[n % 4]));
+    let remove =
+        "for round in 1 2 3 4; do for n in 1 6; do imgtar rm -q key$n; [ $? -le 1 ] || exit 9; done; done";
+    let collect = "for round in 1 2 3 4 5 6; do gcctl run -q --max-images 2; [ $? -le 1 ] || exit 9; done";
+    let others = [remove, collect, collect].map(str::to_owned);
+    let all: Vec<_> = savers.chain(others).map(|script| session.start(&script)).collect();
+    all.into_iter().for_each(ends_well);
+    session.run("imgtar verify && imgtar has kept && gcctl run -q --max-images 2 && imgtar verify").ok();
+    // Each is the engine's very image still.
+    for image in &images {
+        let id = session.image_id(&format!("{image}:1")).expect("an image");
+        session.run(&format!("imgtar save -q again {image}:1 --force")).ok();
+        assert_eq!(session.run("imgtar info again --json").ok().json_whole()["ids"][0], id);
+    }
+    let left = session.run("find ../store -name '.tmp-*'").ok();
+    assert_eq!(left.stdout(), "", "{left}");
 }

@@ -1,5 +1,6 @@
 //! Archives that no image tool writes: refused, and nothing stands in the store afterwards.
 
+use imgtar::import::{Notes, Source, import};
 use serde_json::json;
 use tar::EntryType;
 
@@ -112,6 +113,38 @@ fn archives_that_are_cut_off() {
     refused(&packed[..packed.len() - 5], "cut off");
     let packed = gzip(&whole);
     refused(&packed[..packed.len() - 5], "cut off");
+}
+
+/// Whatever the form, and wherever the end: around each block, and at odd places between.
+#[test]
+fn archives_that_are_cut_off_anywhere() {
+    let plain = base();
+    let packed = zstd(&plain);
+    let document = manifest(&[&plain], &[("+zstd", &packed)]).to_string();
+    let config = config(&[&plain]).to_string();
+    let listed = [descriptor("application/vnd.oci.image.manifest.v1+json", document.as_bytes())];
+    let layout = oci(&[document.as_bytes(), config.as_bytes(), &packed], &listed).end();
+    let whole = sound().end();
+    let session = Session::new();
+    let store = crate::untrusted::store(&session);
+    let key = "k".parse().unwrap();
+    for archive in [gzip(&whole), zstd(&whole), layout, whole] {
+        let plain_tar = archive.len() % 512 == 0;
+        let cuts =
+            (0..archive.len()).filter(|at| at % 37 == 0 || (plain_tar && matches!(at % 512, 0 | 1 | 511)));
+        for at in cuts {
+            let file = session.write("a.tar", &archive[..at]);
+            let stream = Box::new(std::io::Cursor::new(archive[..at].to_vec()));
+            for source in [Source::Stream(stream), Source::File(file)] {
+                // Of the two blocks of zeros at the end, one is enough.
+                let is_whole = plain_tar && at >= archive.len() - 512;
+                let imported = import(&store, &key, source, &Notes { force: true, ..Notes::default() }, &());
+                assert_eq!(imported.is_ok(), is_whole, "{at} of {} bytes", archive.len());
+            }
+        }
+        let _ = store.images().remove(&key, &store.trash().shredder());
+    }
+    session.run("verify").ok();
 }
 
 #[test]
