@@ -178,8 +178,8 @@ pub fn verify(packages: &storekit::Packages, console: &mut Console<'_>) -> Resul
             }
             Ok(entry) => {
                 all += entry.responses.len() as u64;
-                let digests = entry.responses.iter().map(|response| response.digest);
-                digests.filter_map(|digest| fault(&mut known, &blobs, &entry.key.url, digest)).collect()
+                let responses = entry.responses.iter();
+                responses.filter_map(|stored| fault(&mut known, &blobs, &entry.key.url, stored)).collect()
             }
         };
         count += faults.len() as u64;
@@ -190,20 +190,34 @@ pub fn verify(packages: &storekit::Packages, console: &mut Console<'_>) -> Resul
         return Err(Error::Damaged { count, all });
     }
     if !console.quiet && !console.json {
-        writeln!(console.out, "{all} responses, {} bodies: all sound", known.len()).map_err(Error::Output)?;
+        let (responses, bodies) = (counted(all, "response", "responses"), known.len() as u64);
+        let bodies = counted(bodies, "body", "bodies");
+        writeln!(console.out, "{responses}, {bodies}: all sound").map_err(Error::Output)?;
     }
     Ok(Outcome::Yes)
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn fault(
     known: &mut HashMap<Digest, Option<String>>,
     blobs: &storekit::Blobs,
     url: &str,
-    digest: Digest,
+    stored: &StoredResponse,
 ) -> Option<Fault> {
+    let digest = stored.digest;
     let problem =
         known.entry(digest).or_insert_with(|| blobs.verify(&digest).err().map(|error| error.to_string()));
-    problem.clone().map(|problem| Fault { url: url.to_owned(), digest: Some(digest), problem })
+    let problem = problem.clone().or_else(|| wrong_size(blobs, stored));
+    problem.map(|problem| Fault { url: url.to_owned(), digest: Some(digest), problem })
+}
+
+fn wrong_size(blobs: &storekit::Blobs, stored: &StoredResponse) -> Option<String> {
+    let size = std::fs::metadata(blobs.path(&stored.digest)).ok()?.len();
+    let problem = || format!("the body has {size} bytes, and its entry says {}", stored.size);
+    (size != stored.size).then(problem)
 }
 
 fn print_fault(fault: &Fault, console: &mut Console<'_>) -> std::io::Result<()> {

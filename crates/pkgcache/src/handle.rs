@@ -3,6 +3,7 @@
 //! The order of things is RFC 9111's: find what matches, see whether it may be handed on, else ask the upstream, once
 //! for all who ask the same.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, RANGE};
@@ -303,8 +304,9 @@ impl Lookup {
     /// Hands on what is stored; `None` where its body is not there or not sound.
     async fn serve(&self, cache: &Arc<Cache>, found: &Shelved, served: Served) -> Option<Handled> {
         let file = match cache.shelf.body(&found.stored.digest).await {
-            Ok(shelf::Body::Sound(file)) => file,
-            Ok(shelf::Body::Gone) => return self.lost(cache, found),
+            Ok(shelf::Body::Sound(file)) if has_size(&file, found.stored.size) => file,
+            // An entry that says another size is not what was written, whatever else it says.
+            Ok(shelf::Body::Sound(_) | shelf::Body::Gone) => return self.lost(cache, found),
             Ok(shelf::Body::Damaged(digest)) => {
                 add(&cache.counts.damaged, 1);
                 log::warning(&format!(
@@ -344,6 +346,10 @@ impl Lookup {
         }
         None
     }
+}
+
+fn has_size(file: &File, size: u64) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.len() == size)
 }
 
 fn may_stand_in(answer: &Answer, failure: Failure) -> bool {

@@ -169,14 +169,16 @@ fn reach_v4(address: Ipv4Addr) -> Reach {
 fn reach_v6(address: Ipv6Addr) -> Reach {
     /// Where one cloud answers questions about its machines.
     const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    let [first, second, ..] = address.segments();
+    let [first, second, third, ..] = address.segments();
     match first {
         _ if address.is_unspecified() || address.is_multicast() || address == METADATA => Reach::Never,
         0xfe80..=0xfebf => Reach::Never,
         _ if address.is_loopback() => Reach::Private,
         0xfc00..=0xfdff | 0xfec0..=0xfeff => Reach::Private,
         // These carry an address of version 4 inside.
-        0x64 if second == 0xff9b => embedded(address.to_bits()),
+        0x64 if second == 0xff9b && third == 0 => embedded(address.to_bits()),
+        // A network's own translation: where the address is in it, only that network knows.
+        0x64 if second == 0xff9b => Reach::Private,
         0x2002 => embedded(address.to_bits() >> 80),
         0 => embedded(address.to_bits()),
         0x2001 if second == 0xdb8 || second < 0x200 => Reach::Private,
@@ -234,6 +236,7 @@ mod tests {
             ("169.254.169.254", Reach::Never),
             ("::ffff:169.254.169.254", Reach::Never),
             ("64:ff9b::a9fe:a9fe", Reach::Never),
+            ("64:ff9b:1:808:8:800::", Reach::Private),
             ("2002:a9fe:a9fe::", Reach::Never),
             ("fe80::1", Reach::Never),
             ("fd00:ec2::254", Reach::Never),

@@ -154,7 +154,8 @@ impl Shelf {
         let Some(file) = self.open(digest)? else { return Ok(Body::Gone) };
         let before = Identity::of(&file.metadata().at("read", &self.packages.blobs().path(digest))?);
         let (file, found) = hashed(file).await;
-        if found? != *digest {
+        let found = found.at("read", &self.packages.blobs().path(digest))?;
+        if found != *digest {
             lock(&self.files).remove(digest);
             self.packages.blobs().move_aside(digest)?;
             return Ok(Body::Damaged(*digest));
@@ -244,7 +245,7 @@ impl Known {
 }
 
 /// Reads the file through, beside everything else.
-async fn hashed(file: File) -> (Arc<File>, Result<Digest>) {
+async fn hashed(file: File) -> (Arc<File>, std::io::Result<Digest>) {
     let file = Arc::new(file);
     let work = Arc::clone(&file);
     let hash = move || -> std::io::Result<Digest> {
@@ -262,5 +263,5 @@ async fn hashed(file: File) -> (Arc<File>, Result<Digest>) {
         Ok(found) => found,
         Err(error) => Err(std::io::Error::other(error)),
     };
-    (file, Ok(found.at("read", camino::Utf8Path::new("a stored body")).map_err(Into::into)).and_then(|it| it))
+    (file, found)
 }

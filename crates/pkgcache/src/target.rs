@@ -105,7 +105,9 @@ fn check_path(path: &str) -> Result<(), NoTarget> {
         return Err(NoTarget::Malformed("a path with a control character or a backslash"));
     }
     let mut segments = plain.split(|byte| *byte == b'/');
-    if segments.any(|segment| segment == b".." || segment == b".") {
+    // Some servers take what is behind a semicolon for no part of the name.
+    let name = |segment: &[u8]| segment.split(|byte| *byte == b';').next().map(<[u8]>::to_vec);
+    if segments.any(|segment| matches!(name(segment).as_deref(), Some(b".." | b"."))) {
         return Err(NoTarget::Malformed("a path with `.` or `..`"));
     }
     Ok(())
@@ -193,6 +195,8 @@ mod tests {
             "/a/%zz",
             "/a/%2",
             "/a/..%2fx",
+            "/a/..;/x",
+            "/a/%2e%2e;y=z/x",
         ] {
             refused(path);
         }

@@ -61,6 +61,9 @@ async fn opened(
     let Some((host, port)) = request.uri().host().zip(request.uri().port_u16()) else {
         return refuse(StatusCode::BAD_REQUEST, "CONNECT needs a host and a port");
     };
+    if request.uri().authority().is_some_and(|it| it.as_str().contains('@')) {
+        return refuse(StatusCode::BAD_REQUEST, "credentials in a CONNECT");
+    }
     if !config.forward.tunnels.allow(host, port) {
         return refuse(StatusCode::FORBIDDEN, &format!("no tunnel to `{host}:{port}` is allowed"));
     }

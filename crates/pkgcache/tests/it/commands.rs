@@ -42,7 +42,7 @@ fn verify_names_what_is_damaged() {
     let proxy = stored(&origin);
     let sound = proxy.command(&["verify"]);
     assert_eq!(sound.status.code(), Some(0));
-    assert_eq!(String::from_utf8_lossy(&sound.stdout), "1 responses, 1 bodies: all sound\n");
+    assert_eq!(String::from_utf8_lossy(&sound.stdout), "1 response, 1 body: all sound\n");
     fs::write(proxy.packages().blobs().path(&Digest::of(b"body")), "bOdy").unwrap();
     let damaged = proxy.command(&["verify", "--json"]);
     assert_eq!(damaged.status.code(), Some(3));

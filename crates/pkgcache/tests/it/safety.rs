@@ -102,6 +102,7 @@ fn it_is_no_open_proxy() {
     refused(&proxy, "GET http://user:pw@allowed.invalid/ HTTP/1.1\r\nHost: x\r\n\r\n", 400);
     refused(&proxy, &format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address), 403);
     refused(&proxy, "CONNECT allowed.invalid HTTP/1.1\r\nHost: x\r\n\r\n", 400);
+    refused(&proxy, "CONNECT allowed.invalid@127.0.0.1:443 HTTP/1.1\r\nHost: x\r\n\r\n", 400);
     refused(&proxy, "TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", 405);
     assert!(origin.seen().is_empty());
 }
@@ -117,6 +118,30 @@ fn names_do_not_lead_to_private_addresses() {
     assert!(origin.seen().is_empty());
     let open = Proxy::with(&["--allow-private", "--upstream", &format!("m=http://{host}")]);
     assert_eq!(open.get("/m/a").status, 200);
+}
+
+#[test]
+fn no_way_of_writing_this_machine_leads_to_it() {
+    let origin = Origin::fixed(FRESH, "secret");
+    let port = origin.address.port();
+    let proxy = Proxy::with(&["--allow", &format!("*:{port}"), "--tunnel", &format!("*:{port}")]);
+    let (hosts, mapped) =
+        (["127.0.0.1", "0x7f000001", "0x7f.1", "2130706433", "017700000001"], "[::ffff:7f00:1]");
+    for host in hosts.into_iter().chain([
+        "127.1",
+        "LOCALHOST",
+        "[::1]",
+        mapped,
+        "0.0.0.0",
+        "0",
+        "[::]",
+        "[::127.0.0.1]",
+    ]) {
+        assert_eq!(proxy.get(&format!("http://{host}:{port}/a")).status, 403, "{host}");
+        let tunnel = format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(proxy.raw(tunnel.as_bytes()).status, 403, "{host}");
+    }
+    assert!(origin.seen().is_empty());
 }
 
 #[test]

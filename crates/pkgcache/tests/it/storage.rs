@@ -106,6 +106,24 @@ fn an_entry_that_cannot_be_read_is_replaced() {
 }
 
 #[test]
+fn an_entry_that_says_another_size_is_not_believed() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = stored(&origin);
+    let mut path = None;
+    let mut note = |it: storekit::FoundPackage| {
+        path = Some(it.path);
+        Ok::<_, storekit::Error>(())
+    };
+    proxy.packages().each(&mut note).unwrap();
+    let path = path.unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("size = 4\n"), "{text}");
+    fs::write(&path, text.replace("size = 4\n", "size = 2\n")).unwrap();
+    assert_eq!(proxy.command(&["verify"]).status.code(), Some(3));
+    proxy.get("/a").is(200, "stored", "body");
+}
+
+#[test]
 fn offline_serves_what_is_stored_and_says_so() {
     let origin = Origin::fixed("cache-control: max-age=0", "body");
     let proxy = Proxy::of(&origin);
