@@ -239,7 +239,10 @@ fn failure(url: &str, error: ureq::Error) -> Failure {
 /// What is wrong with the TLS of the other side, where that is what failed.
 fn tls(error: &io::Error) -> Option<String> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidCertificate(why) => Some(format!("its certificate is not trusted: {why:?}")),
+        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => Some(
+            "its certificate is not trusted: none of this machine's authorities has signed it".to_owned(),
+        ),
+        rustls::Error::InvalidCertificate(why) => Some(format!("its certificate is not trusted: {why}")),
         rustls::Error::InvalidMessage(_) => {
             Some("it does not speak TLS; `--plain-http` speaks with it in the clear".to_owned())
         }

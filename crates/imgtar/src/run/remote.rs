@@ -100,7 +100,13 @@ impl Job<'_> {
             Some(engine) => self.resolve_in(engine, &args.reference, &reference)?,
             None => registry::resolve(&self.registries(&args.registry), &reference, args.platform.as_ref())?,
         };
-        let Some(digest) = digest else { return Ok(self.no_image(&reference)) };
+        let Some(digest) = digest else {
+            if args.engine.is_some() {
+                self.view.say(&format!("the engine has no image `{}`", args.reference));
+                return Ok(Outcome::No);
+            }
+            return Ok(self.no_image(&reference));
+        };
         out(if self.view.common.json {
             view::json(&ResolvedLine { reference: &reference, digest: Some(digest) })
         } else {

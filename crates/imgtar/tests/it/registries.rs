@@ -211,7 +211,7 @@ fn a_registry_with_tls_and_a_password() {
     session.write("scoped.json", format!(r#"{{"auths":{{"{host}/team":{{"auth":"{good}"}}}}}}"#));
     session.write("broken.json", "{");
 
-    session.run(&format!("push k {there}")).code(2).says("its certificate is not trusted");
+    session.run(&format!("push k {there}")).code(2).says("none of this machine's authorities has signed it");
     session.run(&format!("has --remote {there} --plain-http")).code(2);
     run(&format!("push k {there}"), "none.json").code(2).says("docker login");
     let refused = run(&format!("push k {there}"), "bad.json").code(2).says("does not let you push");
@@ -252,7 +252,10 @@ fn docker_pulls_what_was_pushed_with_gzip() {
     sh(&format!("docker rmi -f {there}"));
     assert_eq!(found, id(&[&layers[0], &layers[1]]));
     assert_eq!(resolved, told);
-    session.run("resolve no-such-image-anywhere:1 --engine docker").code(1);
+    session
+        .run("resolve no-such-image-anywhere:1 --engine docker")
+        .code(1)
+        .says("the engine has no image `no-such-image-anywhere:1`");
 }
 
 #[test]

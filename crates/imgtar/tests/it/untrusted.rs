@@ -208,8 +208,12 @@ fn a_busy_registry_is_asked_again_when_it_says() {
         let busy = first(3);
         let fake = Fake::start(move |_| busy().then(|| Reply::new(status).with("Retry-After", after)));
         fake.image("1", &[&layer("a", "b")]);
-        let session = Session::new();
-        pull(&session, &fake).unwrap().unwrap();
+        let longest = Duration::from_millis(200);
+        let patience = Patience { longest, ..quick().patience };
+        let (session, started) = (Session::new(), Instant::now());
+        pull_with(&session, &fake, &Config { patience, ..quick() }).unwrap().unwrap();
+        // Its own pauses would be 35 ms at most in all.
+        assert!(after != "1" || started.elapsed() >= longest * 3, "{:?}", started.elapsed());
     }
 }
 
