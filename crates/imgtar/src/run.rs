@@ -17,7 +17,7 @@ use imgtar::import::{self, Notes, Source};
 use imgtar::load::{self, Wanted};
 use imgtar::pack::{self, Input};
 use imgtar::{Error, name, save, show, verify};
-use miette::{IntoDiagnostic, Result};
+use miette::{IntoDiagnostic, Result, WrapErr};
 use storekit::settings::{Environment, Settings};
 use storekit::{Key, Outcome, Store};
 
@@ -163,7 +163,12 @@ impl Job<'_> {
             return self.import_disk(key, source, format, &notes);
         }
         let store = Store::open_or_create(&self.root)?;
-        let imported = import::import(&store, key, source, &notes, &self.bar())?;
+        let imported = import::import(&store, key, source, &notes, &self.bar());
+        // What is wrong inside does not say in which of the user's files.
+        let imported = match file.as_str() {
+            "-" => imported?,
+            file => imported.wrap_err_with(|| format!("cannot import `{file}`"))?,
+        };
         self.view.imported(key, &imported)?;
         Ok(Outcome::Yes)
     }

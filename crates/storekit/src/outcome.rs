@@ -107,6 +107,7 @@ mod tests {
     fn corruption_is_found_below_other_errors() {
         assert!(is_corrupt(&Damaged.into()));
         assert!(is_corrupt(&Loading(Damaged).into()));
+        assert!(is_corrupt(&miette::Report::from(Loading(Damaged)).wrap_err("cannot import `x`")));
         assert!(!is_corrupt(&Writing(io::ErrorKind::NotFound.into()).into()));
     }
 }

@@ -13,7 +13,7 @@ pub(crate) fn refused(archive: &[u8], says: &str) {
     let session = Session::new();
     session.feed("import k", archive).code(2).says(says);
     session.write("a.tar", archive);
-    session.run("import k a.tar").code(2).says(says);
+    session.run("import k a.tar").code(2).says("cannot import `a.tar`").says(says);
     session.run("has k").code(1);
     // Blobs may be there, but only sound ones.
     for digest in session.blobs() {
