@@ -101,7 +101,7 @@ impl EngineArg {
 enum BenchArg {
     /// One key for a tree of files, against git, b3sum and tar
     Hashctx,
-    /// Import of a 1 GB archive, against zstd and openssl
+    /// Import, load and save of a 1 GB image, its memory and its size, against zstd, skopeo and docker
     Imgtar,
     /// Hits, misses, memory and readiness, against nginx and proxpi (`gunicorn` on PATH), asked by `wrk`
     Pkgcache,
@@ -257,10 +257,10 @@ impl Process {
     /// The tools as their users have them: in larder's own repository, the one that is asked for is built for release first.
     fn release_tools(&self, tool: &str) -> Result<Tools, RunError> {
         let folder = &self.environment.folder;
-        let Some(workspace) = self.workspace() else { return Ok(Tools::find(&self.beside, folder)) };
+        let Some(workspace) = self.workspace() else { return Ok(self.tools(folder)) };
         let builder = Runner::new(workspace, Verbosity::Quiet, self.children.clone());
         workspace::build_for_release(&builder, tool)?;
-        Ok(Tools::find(&self.beside.with_file_name("release"), folder))
+        Ok(self.with_engines(Tools::find(&self.beside.with_file_name("release"), folder)))
     }
 
     /// Larder's own repository, where cargo runs this in it.
@@ -268,9 +268,13 @@ impl Process {
         self.environment.get("CARGO_MANIFEST_DIR").and_then(workspace::of_manifest_dir)
     }
 
-    /// The tools; `LARDER_DOCKER` and `LARDER_PODMAN` name other commands for engines, as they do for imgtar.
     fn tools(&self, root: &Utf8Path) -> Tools {
-        ENGINES.iter().fold(Tools::find(&self.beside, root), |tools, (engine, variable)| {
+        self.with_engines(Tools::find(&self.beside, root))
+    }
+
+    /// `LARDER_DOCKER` and `LARDER_PODMAN` name other commands for engines, as they do for imgtar.
+    fn with_engines(&self, tools: Tools) -> Tools {
+        ENGINES.iter().fold(tools, |tools, (engine, variable)| {
             tools.with_engine(*engine, self.environment.get(variable))
         })
     }

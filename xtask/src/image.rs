@@ -226,7 +226,7 @@ fn plain(path: &Utf8Path) -> Utf8PathBuf {
 }
 
 /// This machine's architecture by OCI's name.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

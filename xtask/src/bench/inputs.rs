@@ -15,16 +15,28 @@ const QUARTERS: [usize; 4] = [1, 2, 4, 9];
 /// Writes `files` files of `mean` bytes, some smaller and some larger, below `root`. The same numbers always give the same
 /// bytes.
 pub(super) fn tree(root: &Utf8Path, files: u32, mean: usize) -> io::Result<()> {
-    let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+    let mut noise = Noise::default();
+    tree_of(root, files, mean, |_, size| {
+        let mut content = noise.take(size / 2);
+        content.resize(size, b'.');
+        content
+    })
+}
+
+/// The same with other content: `content` is told the number of the file and its size.
+pub(super) fn tree_of(
+    root: &Utf8Path,
+    files: u32,
+    mean: usize,
+    mut content: impl FnMut(u32, usize) -> Vec<u8>,
+) -> io::Result<()> {
     for (number, quarters) in (0..files).zip(QUARTERS.iter().cycle()) {
         let inner = number / PER_FOLDER;
         let folder = root.join(format!("d{:03}/s{:02}", inner / FOLDERS, inner % FOLDERS));
         if number % PER_FOLDER == 0 {
             fs::create_dir_all(&folder)?;
         }
-        let size = mean * quarters / 4;
-        let mut content = noise.take(size / 2);
-        content.resize(size, b'.');
+        let content = content(number, mean * quarters / 4);
         File::create(folder.join(format!("f{number:07}")))?.write_all(&content)?;
     }
     Ok(())
@@ -50,16 +62,28 @@ pub(super) fn file(file: &Utf8Path, bytes: u64) -> io::Result<()> {
 }
 
 /// xorshift64: fast, and nothing that a compressor finds a pattern in.
-struct Noise(u64);
+pub(super) struct Noise(u64);
+
+impl Default for Noise {
+    fn default() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+}
 
 impl Noise {
-    fn take(&mut self, size: usize) -> Vec<u8> {
+    /// The next number.
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// So many bytes.
+    pub(super) fn take(&mut self, size: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(size + 8);
         while bytes.len() < size {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            bytes.extend_from_slice(&self.0.to_le_bytes());
+            bytes.extend_from_slice(&self.next().to_le_bytes());
         }
         bytes.truncate(size);
         bytes

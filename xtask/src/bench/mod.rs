@@ -3,7 +3,9 @@
 //! Prints each contender's median time, its spread, and what share of it the tool takes. Absolute times never carry to
 //! another machine; the shares mostly do.
 
+mod figures;
 mod hashctx;
+mod imgtar;
 mod inputs;
 mod pkgcache;
 mod table;
@@ -18,14 +20,14 @@ use storekit::Outcome;
 use crate::command::Cmd;
 use crate::runner::{RunError, Runner, succeeded};
 use crate::tools::Tools;
-use table::Table;
+use table::{Limit, Table};
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bench {
     /// Hashing a tree.
     Hashctx,
-    /// Importing an image archive of 1 GB.
+    /// Moving an image of 1 GB between archives, the store and Docker.
     Imgtar,
     /// Serving what is stored and what is not.
     Pkgcache,
@@ -50,8 +52,7 @@ struct Contender {
     /// Run before each round, untimed.
     before: Option<Cmd>,
     cmd: Cmd,
-    /// What share of its time the tool may take.
-    limit: Option<f64>,
+    limit: Option<Limit>,
 }
 
 /// What is compared with what: the first contender is the tool.
@@ -77,22 +78,36 @@ pub fn bench(
     let temp = tempfile::Builder::new().prefix("bench-").tempdir().map_err(lost)?;
     let folder = Utf8PathBuf::from_path_buf(temp.path().to_owned());
     let folder = folder.map_err(|_| lost(io::Error::other("a path that is not UTF-8")))?;
-    let races = match what {
-        Bench::Hashctx => hashctx::races(tools, runner, &folder, size)?,
-        Bench::Imgtar => imgtar(tools, &folder, runner)?,
+    match what {
+        Bench::Hashctx => show(&hashctx::races(tools, runner, &folder, size)?, &folder, runner, out),
+        Bench::Imgtar => imgtar::bench(tools, runner, &folder, out),
         // Rates, not times.
-        Bench::Pkgcache => return pkgcache::bench(tools, runner, &folder, out),
-    };
+        Bench::Pkgcache => pkgcache::bench(tools, runner, &folder, out),
+    }
+}
+
+/// Runs all races, and prints the table of each.
+fn show(
+    races: &[Race],
+    folder: &Utf8Path,
+    runner: &Runner,
+    out: &mut impl Write,
+) -> Result<Outcome, RunError> {
     writeln!(out, "{}\n", machine(runner)).map_err(lost)?;
     let mut within = true;
     for race in races {
-        // Who waits sees what is going on.
-        writeln!(out, "{}", race.title).and_then(|()| out.flush()).map_err(lost)?;
-        let table = run(&race, &folder, runner)?;
-        within &= table.is_within();
-        writeln!(out, "{table}").and_then(|()| out.flush()).map_err(lost)?;
+        within &= shown(race, folder, runner, out)?;
     }
     Ok(Outcome::from_bool(within))
+}
+
+/// Runs one race, and prints its table. Returns whether it kept to its limits.
+fn shown(race: &Race, folder: &Utf8Path, runner: &Runner, out: &mut impl Write) -> Result<bool, RunError> {
+    // Who waits sees what is going on.
+    writeln!(out, "{}", race.title).and_then(|()| out.flush()).map_err(lost)?;
+    let table = run(race, folder, runner)?;
+    writeln!(out, "{table}").and_then(|()| out.flush()).map_err(lost)?;
+    Ok(table.is_within())
 }
 
 fn lost(source: io::Error) -> RunError {
@@ -124,7 +139,8 @@ fn run(race: &Race, folder: &Utf8Path, runner: &Runner) -> Result<Table, RunErro
                 Ok(time) if round > 0 => table.add(index, time),
                 // The tool itself must run; and a signal ends it all.
                 Err(error) if index == 0 || error.is_interruption() => return Err(error),
-                Ok(_) | Err(_) => {}
+                Err(error) => table.fail(index, error),
+                Ok(_) => {}
             }
         }
     }
@@ -144,16 +160,34 @@ fn timed(contender: &Contender, runner: &Runner) -> Result<Duration, RunError> {
 
 /// The most memory that a command has, in megabytes; `None` without GNU time.
 fn peak(contender: &Contender, folder: &Utf8Path, runner: &Runner) -> Result<Option<u64>, RunError> {
+    Ok(usage(contender, folder, runner)?.map(|usage| usage.memory.div_ceil(1_000_000)))
+}
+
+/// What a command took, with the commands that it ran itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Usage {
+    /// The most memory of one of them, in bytes.
+    memory: u64,
+    /// What they wrote to disks in all, in bytes: also to files that are gone again, but none to pipes or to memory.
+    written: u64,
+}
+
+/// Runs the contender once more, untimed. `None` without GNU time.
+fn usage(contender: &Contender, folder: &Utf8Path, runner: &Runner) -> Result<Option<Usage>, RunError> {
     contender.prepare(runner)?;
-    let file = folder.join("peak");
-    let time = Cmd::new("time").args(["-f", "%M", "-o"]).path(&file);
+    let file = folder.join("usage");
+    let time = Cmd::new("time").args(["-f", "%M %O", "-o"]).path(&file);
     match runner.ask(&contender.cmd.clone().under(time)) {
         Err(error) if error.is_interruption() => Err(error),
-        _ => {
-            let kibibytes =
-                std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u64>().ok());
-            Ok(kibibytes.map(|kibibytes| (kibibytes * 1024).div_ceil(1_000_000)))
-        }
+        _ => Ok(std::fs::read_to_string(&file).ok().and_then(|text| Usage::told(&text))),
+    }
+}
+
+impl Usage {
+    /// Understands kibibytes and blocks of half a kibibyte. Before them stands how the command ended, where it failed.
+    fn told(text: &str) -> Option<Self> {
+        let [memory, written] = text.trim().split(' ').collect::<Vec<_>>().try_into().ok()?;
+        Some(Self { memory: memory.parse::<u64>().ok()? << 10, written: written.parse::<u64>().ok()? << 9 })
     }
 }
 
@@ -167,7 +201,11 @@ impl Contender {
     }
 
     fn limit(self, share: f64) -> Self {
-        Self { limit: Some(share), ..self }
+        Self { limit: Some(Limit::Share(share)), ..self }
+    }
+
+    fn within(self, time: Duration) -> Self {
+        Self { limit: Some(Limit::Time(time)), ..self }
     }
 
     fn prepare(&self, runner: &Runner) -> Result<(), RunError> {
@@ -192,33 +230,14 @@ impl fmt::Display for Bytes {
     }
 }
 
-fn imgtar(tools: &Tools, folder: &Utf8Path, runner: &Runner) -> Result<Vec<Race>, RunError> {
-    let (tree, archive) = (folder.join("tree"), folder.join("image.tar"));
-    inputs::tree(&tree, 8_000, 125_000).map_err(lost)?;
-    let (made, store) = (folder.join("made"), folder.join("store"));
-    let at = |cmd: Cmd, store: &Utf8Path| cmd.arg("--store").path(store);
-    let pack = at(tools.imgtar("pack").arg("bench").path(&tree), &made);
-    let export = at(tools.imgtar("export").arg("bench").path(&archive).args(["--compress", "none"]), &made);
-    for cmd in [pack, export] {
-        runner.output(&cmd)?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_gnu_time_says_is_understood() {
+        assert_eq!(Usage::told("2048 10\n"), Some(Usage { memory: 2 << 20, written: 5120 }));
+        assert_eq!(Usage::told("Command exited with non-zero status 1\n2048 10\n"), None);
+        assert_eq!(Usage::told(""), None);
     }
-    let import = |key: &str| at(tools.imgtar("import").arg(key).path(&archive), &store);
-    let wipe = |path: &Utf8Path| Cmd::new("rm").args(["-rf"]).path(path);
-    let copy = folder.join("image.tar.zst");
-    let cold = vec![
-        Contender::new("imgtar import", import("cold")).before(wipe(&store)),
-        Contender::new("zstd -T0 -3, sync", sh(format!("zstd -q -T0 -3 {archive} -o {copy} && sync {copy}")))
-            .before(wipe(&copy)),
-    ];
-    let again = vec![
-        Contender::new("imgtar import again", import("again"))
-            .before(sh(format!("rm -f {store}/images/keys/again; true"))),
-        Contender::new("openssl dgst -sha256", Cmd::new("openssl").args(["dgst", "-sha256"]).path(&archive)),
-    ];
-    let race =
-        |title: &str, contenders| Race { title: title.to_owned(), rounds: 3, memory: None, contenders };
-    Ok(vec![
-        race("import of a 1 GB docker-archive, cold", cold),
-        race("the same archive under another key", again),
-    ])
 }

@@ -3,6 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
+/// What a contender is held to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Limit {
+    /// The tool takes at most this share of this one's time.
+    Share(f64),
+    /// It takes at most this long itself.
+    Time(Duration),
+}
+
 /// The contenders with their times, the tool that is measured first; what is said of the others is how it compares with
 /// them.
 pub(super) struct Table {
@@ -13,14 +22,15 @@ pub(super) struct Table {
 
 struct Row {
     name: &'static str,
-    /// What share of this one's time the tool may take.
-    limit: Option<f64>,
+    limit: Option<Limit>,
     times: Vec<Duration>,
+    /// Why it was not measured, where it was not.
+    failed: Option<String>,
 }
 
 impl Table {
-    pub(super) fn new(contenders: impl Iterator<Item = (&'static str, Option<f64>)>) -> Self {
-        let rows = contenders.map(|(name, limit)| Row { name, limit, times: Vec::new() });
+    pub(super) fn new(contenders: impl Iterator<Item = (&'static str, Option<Limit>)>) -> Self {
+        let rows = contenders.map(|(name, limit)| Row { name, limit, times: Vec::new(), failed: None });
         Self { rows: rows.collect(), peak: None }
     }
 
@@ -30,10 +40,28 @@ impl Table {
         }
     }
 
-    /// Whether the tool kept within every limit that could be measured.
+    /// Notes that one could not be measured. The first reason stays.
+    pub(super) fn fail(&mut self, index: usize, reason: impl fmt::Display) {
+        if let Some(row) = self.rows.get_mut(index) {
+            row.failed.get_or_insert_with(|| reason.to_string());
+        }
+    }
+
+    /// Whether every limit that could be measured is kept.
     pub(super) fn is_within(&self) -> bool {
-        let over = |row: &Row| self.share(row).zip(row.limit).is_some_and(|(share, limit)| share > limit);
+        let over = |row| self.verdict(row).is_some_and(|(_, kept)| !kept);
         !self.rows.iter().any(over) && !matches!(self.peak, Some((peak, Some(limit))) if peak > limit)
+    }
+
+    /// The limit in words, and whether it is kept.
+    fn verdict(&self, row: &Row) -> Option<(String, bool)> {
+        match row.limit? {
+            Limit::Share(limit) => Some((format!("{limit:.2}"), self.share(row)? <= limit)),
+            Limit::Time(limit) => {
+                let limit = limit.as_secs_f64();
+                Some((format!("{limit:.3} s"), median(&row.times)? <= limit))
+            }
+        }
     }
 
     /// The tool's median time by that of another.
@@ -45,22 +73,20 @@ impl Table {
         let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
         write!(f, "  {:width$}", row.name)?;
         let Some(own) = median(&row.times) else {
-            return writeln!(f, "  not measured: not installed, or it failed");
+            return writeln!(f, "  not measured: {}", row.failed.as_deref().unwrap_or("it was not run"));
         };
         let min = row.times.iter().min().map_or(0.0, Duration::as_secs_f64);
         let max = row.times.iter().max().map_or(0.0, Duration::as_secs_f64);
         write!(f, "  {own:8.3} s  ({min:.3} to {max:.3})")?;
-        match (at, self.peak, self.share(row)) {
-            (0, Some((peak, limit)), _) => {
-                write!(f, "  at most {peak} MB of memory")?;
-                verdict(limit.map(|limit| (format!("{limit} MB"), peak <= limit)), f)
-            }
-            (1.., _, Some(share)) => {
-                write!(f, "  {} takes {share:.2} of it", self.rows.first().map_or("", |row| row.name))?;
-                verdict(row.limit.map(|limit| (format!("{limit:.2}"), share <= limit)), f)
-            }
-            _ => writeln!(f),
+        if let Some(share) = self.share(row).filter(|_| at > 0) {
+            write!(f, "  {} takes {share:.2} of it", self.rows.first().map_or("", |row| row.name))?;
         }
+        write_verdict(self.verdict(row), f)?;
+        if let Some((peak, limit)) = self.peak.filter(|_| at == 0) {
+            write!(f, "  at most {peak} MB of memory")?;
+            write_verdict(limit.map(|limit| (format!("{limit} MB"), peak <= limit)), f)?;
+        }
+        writeln!(f)
     }
 }
 
@@ -71,11 +97,11 @@ impl fmt::Display for Table {
     }
 }
 
-fn verdict(limit: Option<(String, bool)>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_verdict(limit: Option<(String, bool)>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match limit {
-        Some((limit, true)) => writeln!(f, ", limit {limit}: ok"),
-        Some((limit, false)) => writeln!(f, ", limit {limit}: MISSED"),
-        None => writeln!(f),
+        Some((limit, true)) => write!(f, ", limit {limit}: ok"),
+        Some((limit, false)) => write!(f, ", limit {limit}: MISSED"),
+        None => Ok(()),
     }
 }
 
@@ -90,8 +116,10 @@ mod tests {
     use super::*;
 
     fn table(limit: f64) -> Table {
-        let mut table =
-            Table::new([("ours", None), ("theirs", Some(limit)), ("absent", Some(1.0))].into_iter());
+        let mut table = Table::new(
+            [("ours", None), ("theirs", Some(Limit::Share(limit))), ("absent", Some(Limit::Share(1.0)))]
+                .into_iter(),
+        );
         for seconds in [1, 3, 2] {
             table.add(0, Duration::from_secs(seconds));
         }
@@ -103,11 +131,13 @@ mod tests {
     fn the_tool_is_compared_with_each() {
         let mut table = table(0.4);
         table.peak = Some((12, Some(300)));
+        table.fail(2, "cannot run `absent`");
+        table.fail(2, "another reason");
         assert_eq!(
             table.to_string(),
             "  ours       2.000 s  (1.000 to 3.000)  at most 12 MB of memory, limit 300 MB: ok\n  \
              theirs     5.000 s  (5.000 to 5.000)  ours takes 0.40 of it, limit 0.40: ok\n  \
-             absent  not measured: not installed, or it failed\n"
+             absent  not measured: cannot run `absent`\n"
         );
         assert!(table.is_within());
     }
@@ -121,5 +151,17 @@ mod tests {
         assert!(slow.is_within());
         slow.peak = Some((301, Some(300)));
         assert!(!slow.is_within());
+    }
+
+    #[test]
+    fn the_tool_may_have_a_time_of_its_own() {
+        let own = |limit| {
+            let mut table =
+                Table::new([("ours", Some(Limit::Time(Duration::from_millis(limit))))].into_iter());
+            table.add(0, Duration::from_millis(150));
+            table
+        };
+        assert!(own(150).is_within() && !own(149).is_within());
+        assert!(own(149).to_string().ends_with("  (0.150 to 0.150), limit 0.149 s: MISSED\n"));
     }
 }

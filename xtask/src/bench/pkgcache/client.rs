@@ -91,13 +91,6 @@ fn bytes(text: &str) -> Option<f64> {
     Some(number.parse::<f64>().ok()? * factor)
 }
 
-/// The middle one.
-pub(super) fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,11 +101,5 @@ mod tests {
         assert_eq!(wrk(text), Some((31028.5, 1536.0)));
         assert_eq!(wrk(&format!("{text}  Non-2xx or 3xx responses: 4\n")), None);
         assert_eq!(wrk(""), None);
-    }
-
-    #[test]
-    fn a_middle_is_taken() {
-        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(&[]), None);
     }
 }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use camino::Utf8Path;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::super::figures::{Figure, Figures, Limit, megabytes};
 use super::super::{lost, say};
+use super::SMALL;
 use super::client::Client;
-use super::figures::{Figure, Figures, Limit};
 use super::servers::{origin, pkgcache};
-use super::{SMALL, megabytes};
 use crate::runner::{RunError, Runner};
 use crate::tools::Tools;
 

@@ -5,7 +5,6 @@
 
 mod client;
 mod crowd;
-mod figures;
 mod servers;
 
 use std::io::{self, Write};
@@ -14,12 +13,12 @@ use std::time::Duration;
 use camino::Utf8Path;
 use storekit::Outcome;
 
+use super::figures::{Figure, Figures, Limit, median, megabytes};
 use super::{inputs, lost, machine, say};
 use crate::command::Cmd;
 use crate::runner::{RunError, Runner};
 use crate::tools::Tools;
-use client::{Client, median};
-use figures::{Figure, Figures, Limit};
+use client::Client;
 use servers::{Server, Servers};
 
 /// Rounds of each race; each contender has its turn in each.
@@ -154,10 +153,4 @@ fn memory(servers: &Servers) -> Figures {
     let peak = servers.pkgcache.memory("VmHWM:").map(megabytes);
     figures.add(Figure::new("pkgcache", peak.into_iter().collect()).limit(Limit::AtMost(MEMORY)));
     figures
-}
-
-/// Bytes as megabytes.
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }

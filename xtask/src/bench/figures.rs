@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::client::median;
-
 /// What a figure is held to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Limit {
@@ -68,6 +66,19 @@ impl Figures {
     }
 }
 
+/// The value in the middle.
+pub(super) fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied()
+}
+
+/// Bytes as megabytes.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub(super) fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
@@ -111,5 +122,11 @@ mod tests {
         figures.add(Figure::new("memory", vec![30.5]).limit(Limit::AtMost(30.0)));
         assert!(!figures.is_within());
         assert!(figures.to_string().ends_with("memory       30.50 requests/s, limit 30.00: MISSED\n"));
+    }
+
+    #[test]
+    fn the_median_is_the_one_in_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[]), None);
     }
 }
