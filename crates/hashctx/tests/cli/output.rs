@@ -220,6 +220,8 @@ fn a_tar_is_the_same_every_time() {
     let tars: Vec<String> = tars.collect();
     assert_eq!(tars[0], tars[1]);
     assert!(tars[0].contains("-rw-r--r-- 0/0") && tars[0].contains("1970-01-01 00:00"), "{}", tars[0]);
+    let times = some().sh("hashctx --tar | tar --utc -tvf -");
+    assert!(times.lines().all(|line| line.contains(" 1980-01-02 00:00 ")), "{times}");
 }
 
 #[test]

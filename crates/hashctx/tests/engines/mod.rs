@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// A small generator with a fixed sequence a seed.
 pub(crate) struct Random(pub(crate) u64);
@@ -76,7 +76,7 @@ impl Build {
         None
     }
 
-    /// Builds the context with its Dockerfile and lists the image's files and folders.
+    /// Builds the context, a folder or a tar, with its Dockerfile and lists the image's files and folders.
     pub(crate) fn entries(&self, context: &Path) -> Result<BTreeSet<String>, String> {
         let out = tempfile::tempdir().expect("folder");
         let tar = out.path().join("out.tar");
@@ -110,18 +110,26 @@ impl Build {
 
     fn docker_output(&self, context: &Path, tar: &Path) -> Result<(), String> {
         let output = format!("type=tar,dest={}", tar.display());
-        run(self.command().args(["build", "-q", "-o", &output]).arg(context)).map(drop)
+        run(fed(self.command().args(["build", "-q", "-o", &output]), context)).map(drop)
     }
 
     fn build_and_export(&self, context: &Path, tar: &Path) -> Result<(), String> {
         // Without the cache each build has an image of its own, which nobody else removes.
-        let image = run(self.command().args(["build", "-q", "--no-cache"]).arg(context))?;
+        let image = run(fed(self.command().args(["build", "-q", "--no-cache"]), context))?;
         let container = run(self.command().args(["create", image.trim(), "none"]))?;
         let exported = run(self.command().args(["export", "-o"]).arg(tar).arg(container.trim()));
         run(self.command().args(["rm", container.trim()]))?;
         run(self.command().args(["rmi", "--force", image.trim()]))?;
         exported.map(drop)
     }
+}
+
+/// The command with a folder as its last argument, or with a tar on its stdin.
+fn fed<'c>(command: &'c mut Command, context: &Path) -> &'c mut Command {
+    if context.is_dir() {
+        return command.arg(context);
+    }
+    command.arg("-").stdin(fs::File::open(context).expect("a tar"))
 }
 
 fn described(path: &Path) -> String {
@@ -150,7 +158,7 @@ pub(crate) fn entries_of(root: &Path) -> BTreeSet<String> {
 }
 
 fn run(command: &mut Command) -> Result<String, String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     if output.status.success() {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     } else {

@@ -1,0 +1,77 @@
+//! What was hashed is what is built: `hashctx --tar` into each real engine. See `engine_ignore` for what it needs.
+
+#[expect(dead_code, reason = "each test of engines uses a part")]
+mod engines;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use engines::Build;
+
+fn context(root: &Path) {
+    fs::create_dir_all(root.join("src/empty")).expect("folders");
+    for (name, text) in [
+        ("Dockerfile", "FROM scratch\nCOPY . /\n"),
+        (".dockerignore", "hidden\nsrc/*.log\n!src/keep.log\n"),
+        ("hidden", ""),
+        ("src/a b", "1"),
+        ("src/x.log", ""),
+        ("src/keep.log", "2"),
+        ("run", "#!/bin/sh\n"),
+    ] {
+        engines::write(&root.join(name), text);
+    }
+    fs::set_permissions(root.join("run"), fs::Permissions::from_mode(0o755)).expect("mode");
+    symlink("src/a b", root.join("link")).expect("a link");
+}
+
+/// What hashctx prints, into a file.
+fn hashctx(root: &Path, flags: &[&str], out: &Path) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hashctx"));
+    command.args(flags).arg(root).env("LARDER_DIR", root.with_file_name("store"));
+    let out = fs::File::create(out).expect("a file");
+    assert!(command.stdin(Stdio::null()).stdout(out).status().expect("hashctx").success());
+}
+
+/// The files of the list, and the folders that they lie in.
+fn with_folders(list: &str) -> BTreeSet<String> {
+    let parts = |path: &str| -> Vec<String> {
+        path.match_indices('/')
+            .map(|(at, _)| at)
+            .chain([path.len()])
+            .map(|at| path[..at].to_owned())
+            .collect()
+    };
+    list.lines().flat_map(parts).collect()
+}
+
+fn builds(build: Option<Build>, engine: &str) {
+    let Some(build) = build else { return };
+    let temp = tempfile::tempdir().expect("folder");
+    let path = |name: &str| temp.path().join(name);
+    context(&path("ctx"));
+    let rules = ["-q", "--ignore", "docker", "--engine", engine];
+    hashctx(&path("ctx"), &[&rules[..], &["--tar"]].concat(), &path("tar"));
+    hashctx(&path("ctx"), &[&rules[..], &["--list"]].concat(), &path("list"));
+    let listed = with_folders(&fs::read_to_string(path("list")).expect("a list"));
+    assert!(listed.contains("src/keep.log") && !listed.contains("src/x.log"), "{listed:?}");
+    assert_eq!(build.entries(&path("tar")).expect("an image"), listed);
+}
+
+#[test]
+fn buildkit_builds_what_was_hashed() {
+    builds(Build::buildkit(), "buildkit");
+}
+
+#[test]
+fn the_older_builder_builds_what_was_hashed() {
+    builds(Build::legacy(), "docker");
+}
+
+#[test]
+fn podman_builds_what_was_hashed() {
+    builds(Build::podman(), "podman");
+}
