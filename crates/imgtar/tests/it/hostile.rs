@@ -13,7 +13,7 @@ pub(crate) fn refused(archive: &[u8], says: &str) {
     let session = Session::new();
     session.feed("import k", archive).code(2).says(says);
     session.write("a.tar", archive);
-    session.run("import k a.tar").code(2).says("cannot import `a.tar`").says(says);
+    session.run("import k a.tar").code(2).says(says);
     session.run("has k").code(1);
     // Blobs may be there, but only sound ones.
     for digest in session.blobs() {
@@ -27,6 +27,15 @@ fn base() -> Vec<u8> {
 
 fn sound() -> Tar {
     docker("app:1", &[&base()])
+}
+
+#[test]
+fn the_file_is_named_that_is_refused() {
+    let session = Session::new();
+    session.write("one.tar", sound().cut());
+    session.run("import k one.tar").code(2).says("cannot import `one.tar`").says("cut off");
+    session.write("two.tar", layer("a", "b"));
+    session.run("import k two.tar").code(2).says("cannot import `two.tar`").says("no index.json");
 }
 
 #[test]
