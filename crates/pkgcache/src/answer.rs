@@ -138,7 +138,51 @@ mod tests {
         }
     }
 
+    /// An entry file with two responses.
+    fn entry_file() -> Vec<u8> {
+        let key = storekit::PackageKey::new("generic", "a", "http://a/b".to_owned(), None);
+        let mut entry = storekit::PackageEntry::new(key);
+        let times = Times { requested: 784_111_776, received: 784_111_777 };
+        for foo in ["1", "2"] {
+            let response = headers("etag: \"ü\"\nvary: foo\ncache-control: max-age=5");
+            let answer = Answer::new(StatusCode::OK, &response, &headers(&format!("foo: {foo}")), times);
+            entry.responses.push(answer.to_stored(Digest::of(foo.as_bytes()), 1, None));
+        }
+        entry.to_text().into_bytes()
+    }
+
+    fn read(text: &[u8]) -> Option<Vec<Answer>> {
+        let entry = storekit::PackageEntry::parse(text, camino::Utf8Path::new("x")).ok()?;
+        Some(entry.responses.iter().filter_map(Answer::from_stored).collect())
+    }
+
+    #[test]
+    fn an_entry_file_is_read_as_it_was_written() {
+        assert_eq!(read(&entry_file()).map(|answers| answers.len()), Some(2));
+    }
+
     proptest::proptest! {
+        #[test]
+        fn no_damage_to_an_entry_file_makes_it_panic(
+            damage in proptest::collection::vec((0_usize..2000, 0_usize..4, proptest::num::u8::ANY), 1..5),
+        ) {
+            let mut text = entry_file();
+            for (place, kind, byte) in damage {
+                let Some(place) = place.checked_rem(text.len()) else { break };
+                match kind {
+                    0 => text[place] = byte,
+                    1 => text.insert(place, byte),
+                    2 => drop(text.drain(place..(place + usize::from(byte)).min(text.len()))),
+                    _ => text.truncate(place + 1),
+                }
+            }
+            for answer in read(&text).unwrap_or_default() {
+                // Whatever it says now, it can be written, and means the same then.
+                let again = Answer::from_stored(&answer.to_stored(Digest::of(b"x"), 1, None));
+                proptest::prop_assert_eq!(again, Some(answer));
+            }
+        }
+
         #[test]
         fn no_entry_file_makes_it_panic(text in "(version = 1\n)?(\\[\\[response\\]\\]\n)?\\PC{0,80}") {
             if let Ok(entry) = storekit::PackageEntry::parse(text.as_bytes(), camino::Utf8Path::new("x")) {

@@ -1,4 +1,7 @@
 //! Requests that are passed on as they are, and what their answers change in the store.
+//!
+//! Limit: what is stored for other credentials than those of an unsafe request stays until it is stale, for the store
+//! is not searched for it. It is only there where `keep-private` is set.
 
 use std::sync::Arc;
 

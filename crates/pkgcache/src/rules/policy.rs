@@ -158,6 +158,18 @@ mod tests {
         check("cdn-cache-control: max-age=60\ncache-control: no-store", &fresh);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_lifetime_is_never_negative_nor_endless(
+            text in "((max-age|s-maxage|stale-if-error|no-cache|private|x)(=\"?[0-9a-z-]{0,25}\"?)?[, ]{0,3}){0,6}",
+            name in "(cache-control|cdn-cache-control)",
+        ) {
+            let policy = Policy::of(&headers(&format!("{name}: {text}")));
+            let lifetimes = [policy.max_age, policy.s_maxage, policy.stale_if_error];
+            proptest::prop_assert!(lifetimes.into_iter().flatten().all(|it| (0..=FOR_EVER).contains(&it)));
+        }
+    }
+
     #[test]
     fn a_malformed_targeted_field_does_not_count() {
         let no_store = Policy { no_store: true, ..Policy::default() };
