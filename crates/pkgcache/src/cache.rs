@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::flight::Flights;
 use crate::meter::Counts;
+use crate::places::Places;
 use crate::shelf::Shelf;
 use crate::target::Target;
 use crate::upstream::{Route, Upstreams};
@@ -24,6 +25,8 @@ pub struct Cache {
     pub store: Store,
     /// What is stored.
     pub shelf: Shelf,
+    /// Where what was asked for lately is stored.
+    pub(crate) places: Places,
     /// What is being fetched.
     pub flights: Flights,
     /// Connections to upstreams.
@@ -57,6 +60,7 @@ impl Cache {
         Ok(Self {
             shelf: Shelf::new(store.packages()),
             store,
+            places: Places::default(),
             flights: Flights::default(),
             upstreams: Upstreams::default(),
             counts: Arc::default(),

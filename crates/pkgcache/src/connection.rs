@@ -1,11 +1,13 @@
 //! One client's connection, from its beginning to its end.
 //!
-//! The parser holds some twenty kilobytes for each. So a connection on which nothing is under way is taken out of its
-//! hands after a moment, and waits by itself until bytes come.
+//! The parser holds some twenty kilobytes for each. So it has a connection only while a request is under way that the
+//! short way ([`crate::quick`]) cannot answer.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -14,15 +16,16 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::body::Body;
 use crate::config::Limits;
 use crate::guard::{Guard, Watch};
+use crate::quick;
 use crate::serve::Client;
 
-/// A connection waits by itself when nothing was under way for about so long.
-const PARK: Duration = Duration::from_secs(2);
+/// How often it is looked whether the client lets anything move.
+const LOOK: Duration = Duration::from_secs(2);
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
@@ -33,24 +36,17 @@ pub(crate) async fn run(
     limits: Limits,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut parked = Some(guard);
-    while let Some(guard) = parked {
-        let wire = guard.wire();
-        let moved =
-            async { guard.has_input() || matches!(timeout(limits.idle, wire.readable()).await, Ok(Ok(()))) };
-        let moved = tokio::select! {
-            biased;
-            _ = stopped.wait_for(|stop| *stop) => false,
-            moved = moved => moved,
-        };
-        if !moved {
+    let mut waiting = Some(guard);
+    while let Some(mut guard) = waiting {
+        if !guard.has_input() && !quick::run(&client, &mut guard, limits.idle, &mut stopped).await {
             return;
         }
-        parked = Box::pin(serve(&client, guard, limits, &mut stopped)).await;
+        waiting = Box::pin(serve(&client, guard, limits, &mut stopped)).await;
     }
 }
 
-/// Serves while something is under way. Returns the connection when nothing is any more, and `None` at its end.
+/// Serves while something is under way. Returns the connection when nothing is any more, and `None` at its end; one
+/// on which a request had a body stays until then.
 async fn serve(
     client: &Arc<Client>,
     guard: Guard,
@@ -66,19 +62,31 @@ async fn serve(
     let mut watch = Watch::new(&wire);
     let mut connection = builder(limits).serve_connection(guard, service).with_upgrades();
     loop {
+        let served = poll_fn(|cx| {
+            // What follows from the end of an answer may be left for the next look, such as the end of the connection.
+            for _ in 0..2 {
+                if Pin::new(&mut connection).poll(cx).is_ready() {
+                    return Poll::Ready(false);
+                }
+                if !client.is_between_requests() {
+                    return Poll::Pending;
+                }
+            }
+            Poll::Ready(true)
+        });
         tokio::select! {
             biased;
-            _ = &mut connection => return None,
+            goes_on = served => {
+                let parts = if goes_on { connection.into_parts() } else { None };
+                return parts.map(|parts| parts.io.taken_back(&parts.read_buf));
+            }
             _ = stopped.wait_for(|stop| *stop) => break,
-            () = sleep(PARK) => {}
+            () = sleep(LOOK) => {}
         }
         if watch.is_given_up(&wire, limits.idle) {
             // What it did not take is not kept for it.
             wire.reset_when_closed(true);
             return None;
-        }
-        if client.is_between_requests() {
-            return connection.into_parts().map(|parts| parts.io.taken_back(&parts.read_buf));
         }
     }
     Pin::new(&mut connection).graceful_shutdown();

@@ -13,7 +13,7 @@ use storekit::Digest;
 use tokio::sync::{Notify, watch};
 
 use crate::answer::Answer;
-use crate::body::Progress;
+use crate::body::{End, Progress};
 use crate::rules::reuse::Failure;
 use crate::spill::Readers;
 
@@ -101,6 +101,12 @@ impl Flight {
         matches!(*self.stage.borrow(), Stage::Asking)
     }
 
+    /// Whether it broke off, though whoever does the work may not have left yet.
+    fn is_broken(&self) -> bool {
+        let broken = |growing: &Growing| growing.progress.borrow().end == End::Broken;
+        matches!(&*self.stage.borrow(), Stage::Growing(growing) if broken(growing))
+    }
+
     /// Says how far it has come.
     pub fn reach(&self, stage: Stage) {
         self.stage.send_replace(stage);
@@ -126,12 +132,12 @@ impl Flight {
 }
 
 impl Flights {
-    /// The fetch under this key, and whether it is to be started by the caller. `shared` is the key of what is fetched,
-    /// whoever asks for it.
+    /// The fetch under this key, and whether it is to be started by the caller: there was none, or it broke off.
+    /// `shared` is the key of what is fetched, whoever asks for it.
     #[must_use]
     pub fn join(&self, key: Digest, shared: Digest) -> (Arc<Flight>, bool) {
         let mut flights = lock(&self.0);
-        if let Some(flight) = flights.get(&key) {
+        if let Some(flight) = flights.get(&key).filter(|flight| !flight.is_broken()) {
             (Arc::clone(flight), false)
         } else {
             let flight = Flight::new(shared);
@@ -143,7 +149,7 @@ impl Flights {
     /// The fetch under this key, if there is one.
     #[must_use]
     pub fn find(&self, key: &Digest) -> Option<Arc<Flight>> {
-        lock(&self.0).get(key).cloned()
+        lock(&self.0).get(key).filter(|flight| !flight.is_broken()).cloned()
     }
 
     /// The fetch is over.

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use hyper::rt::{Read, ReadBufCursor, Write};
+use rustix::net::{RecvFlags, SendFlags};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::head::{Advance, Framer, HeadLimits, Refusal};
@@ -34,6 +36,15 @@ pub struct Guard {
     refused: bool,
     secret: Arc<str>,
     lingering: Option<Lingering>,
+}
+
+/// What bytes from a client are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// So many are a request's head, and nothing else belongs to that request.
+    Bodiless(usize),
+    /// Something else. So many have passed.
+    Other(usize),
 }
 
 /// A refused client's last words, which are read so that it gets ours: a connection that is closed with bytes unread
@@ -59,6 +70,9 @@ pub struct Wire {
     takes: AtomicBool,
     /// Whether an end of the connection would be taken for that of the answer.
     unsized_answer: AtomicBool,
+    /// Whether the connection stays with the parser: a request had a body, of which it may have a part, or it has begun
+    /// to end the connection.
+    parsers: AtomicBool,
     /// What must be written before all else.
     pending: Mutex<Vec<u8>>,
 }
@@ -75,6 +89,7 @@ impl Guard {
             sends: AtomicBool::new(false),
             takes: AtomicBool::new(false),
             unsized_answer: AtomicBool::new(false),
+            parsers: AtomicBool::new(false),
             pending: Mutex::default(),
         };
         Self {
@@ -112,12 +127,40 @@ impl Guard {
         self
     }
 
+    /// Looks at bytes that nobody else has seen, where a request begins.
+    pub(crate) fn step(&mut self, bytes: &[u8]) -> Step {
+        match self.framer.advance(bytes) {
+            Ok(Advance::Pass(count)) if self.framer.is_between_requests() => Step::Bodiless(count),
+            Ok(Advance::Pass(count)) => {
+                self.wire.parsers.store(true, Ordering::Release);
+                Step::Other(count)
+            }
+            // Who looks again sees the same.
+            Ok(Advance::More) | Err(_) => Step::Other(0),
+        }
+    }
+
+    /// Keeps the bytes for the parser. So many of them have passed.
+    ///
+    /// # Errors
+    /// Where the rest must not be sent, and there is no request that could be refused.
+    pub(crate) fn keep(&mut self, bytes: &[u8], passed: usize) -> io::Result<()> {
+        self.inbox.extend_from_slice(bytes);
+        self.passed = passed;
+        self.advance()
+    }
+
     /// Lets as much of the inbox pass as can.
     fn advance(&mut self) -> io::Result<()> {
         while !self.refused {
             let in_head = self.framer.is_in_head();
             match self.framer.advance(self.inbox.get(self.passed..).unwrap_or_default()) {
-                Ok(Advance::Pass(count)) => self.passed += count,
+                Ok(Advance::Pass(count)) => {
+                    self.passed += count;
+                    if !self.framer.is_in_head() {
+                        self.wire.parsers.store(true, Ordering::Release);
+                    }
+                }
                 Ok(Advance::More) => return Ok(()),
                 Err(refusal) => self.refuse(refusal, in_head)?,
             }
@@ -170,9 +213,18 @@ impl Read for Guard {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
+        buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
+        let read = self.poll_passed(cx, buf);
+        let between = self.inbox.is_empty() && self.framer.is_between_requests() && !self.refused;
+        self.wire.between.store(between, Ordering::Release);
+        read
+    }
+}
+
+impl Guard {
+    fn poll_passed(&mut self, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let this = self;
         loop {
             if this.hand_on(&mut buf) || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
@@ -181,8 +233,6 @@ impl Read for Guard {
                 // An end here would take the answer away; the answer itself ends the connection.
                 return Poll::Pending;
             }
-            let between = this.inbox.is_empty() && this.framer.is_between_requests();
-            this.wire.between.store(between, Ordering::Release);
             this.wire.sends.store(!this.framer.is_in_head(), Ordering::Relaxed);
             ready!(this.wire.stream.poll_read_ready(cx))?;
             this.inbox.reserve(READ.min(buf.remaining().max(1024)));
@@ -217,14 +267,44 @@ impl Wire {
     }
 
     /// Waits until bytes come, or the end.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.stream.readable().await
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_read_ready(cx)
     }
 
-    /// Whether no part of a request is with the guard.
+    /// Waits until bytes can be sent.
+    pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_write_ready(cx)
+    }
+
+    /// Reads what is there.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut received = None;
+        let result = self.stream.try_io(Interest::READABLE, || {
+            let (count, _) = rustix::net::recv(&self.stream, &mut *buffer, RecvFlags::empty())?;
+            received = Some(count);
+            // Less than was asked for: the next call would say that there is no more.
+            if count > 0 && count < buffer.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
+        });
+        received.map_or(result, Ok)
+    }
+
+    /// Sends what the socket takes.
+    pub(crate) fn send(&self, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
+        self.write_with(|stream| Ok(rustix::net::send(stream, bytes, flags)?))
+    }
+
+    /// Writes with a call that sends what the socket takes.
+    pub(crate) fn write_with(
+        &self,
+        write: impl FnOnce(&TcpStream) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        self.stream.try_io(Interest::WRITABLE, || write(&self.stream))
+    }
+
+    /// Whether no part of a request is with the guard, nor can the parser have one that is not answered.
     #[must_use]
     pub fn is_between_requests(&self) -> bool {
-        self.between.load(Ordering::Acquire)
+        self.between.load(Ordering::Acquire) && !self.parsers.load(Ordering::Acquire)
     }
 
     /// Whether bytes of a response may be under way.
@@ -327,6 +407,8 @@ impl Write for Guard {
         if this.wire.unsized_answer.swap(false, Ordering::Relaxed) {
             this.wire.reset_when_closed(false);
         }
+        // It is the parser's to the end.
+        this.wire.parsers.store(true, Ordering::Release);
         if this.lingering.is_none() {
             rustix::net::shutdown(&this.wire.stream, rustix::net::Shutdown::Write)?;
         }

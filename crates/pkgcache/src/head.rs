@@ -190,8 +190,10 @@ impl Head {
     }
 
     fn request_line(line: &[u8]) -> Result<Self, Refusal> {
-        let parts: Vec<_> = line.split(|byte| *byte == b' ').collect();
-        let [method, target, version] = parts.as_slice() else {
+        let mut words = line.split(|byte| *byte == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
             return Err(bad("a request line that is not three words"));
         };
         if method.is_empty() || !method.iter().copied().all(is_token) {
@@ -200,7 +202,7 @@ impl Head {
         if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
             return Err(bad("a target with bytes that no URL has"));
         }
-        let old = match *version {
+        let old = match version {
             b"HTTP/1.1" => false,
             b"HTTP/1.0" => true,
             version if version.starts_with(b"HTTP/") => {
@@ -208,7 +210,7 @@ impl Head {
             }
             _ => return Err(bad("a request line without a version")),
         };
-        Ok(Self { connect: *method == b"CONNECT", old, ..Self::default() })
+        Ok(Self { connect: method == b"CONNECT", old, ..Self::default() })
     }
 
     fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
@@ -224,7 +226,11 @@ impl Head {
         if !value.iter().all(|byte| matches!(byte, b'\t' | 0x20..=0x7e | 0x80..=0xff)) {
             return Err(bad("a field value with control characters"));
         }
-        self.framing(&name.to_ascii_lowercase(), value.trim_ascii())
+        // No other name is so long as one of those that say something about framing.
+        match name.len() {
+            4 | 14 | 17 => self.framing(&name.to_ascii_lowercase(), value.trim_ascii()),
+            _ => Ok(()),
+        }
     }
 
     fn framing(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {

@@ -69,6 +69,8 @@ pub struct Counts {
     pub connections: AtomicU64,
     /// Connections that were refused.
     pub refused: AtomicU64,
+    /// Requests that were answered without the parser.
+    pub quick: AtomicU64,
 }
 
 /// One more.
@@ -122,6 +124,7 @@ impl Counts {
             ("mismatches_total", "counter", "Bodies unlike their announced digest.", &self.mismatches),
             ("unstored_total", "counter", "Bodies that could not be stored.", &self.unstored),
             ("refused_total", "counter", "Connections and requests that were refused.", &self.refused),
+            ("quick_total", "counter", "Hits that took the short way.", &self.quick),
             ("connections", "gauge", "Connections of clients now.", &self.connections),
         ];
         for (name, kind, help, counter) in single {
@@ -191,6 +194,11 @@ impl Meter {
             Some(Ok(frame)) => self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
             Some(Err(_)) => {}
         }
+    }
+
+    /// So many bytes of the body were sent.
+    pub fn count(&mut self, bytes: u64) {
+        self.bytes += bytes;
     }
 
     /// There is no body whose end could be seen.

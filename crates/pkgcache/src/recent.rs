@@ -1,5 +1,6 @@
 //! What was used lately, within a bound: two generations, the older of which goes when the younger is full.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -11,7 +12,7 @@ pub(crate) struct Recent<K, V> {
     most: usize,
 }
 
-impl<K: Eq + Hash + Clone, V: Clone> Recent<K, V> {
+impl<K: Eq + Hash, V: Clone> Recent<K, V> {
     /// Holds between `most` and twice as many.
     #[must_use]
     pub(crate) fn new(most: usize) -> Self {
@@ -19,12 +20,16 @@ impl<K: Eq + Hash + Clone, V: Clone> Recent<K, V> {
     }
 
     /// What is known under the key. It counts as used.
-    pub(crate) fn get(&mut self, key: &K) -> Option<V> {
+    pub(crate) fn get<Q>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         if let Some(value) = self.young.get(key) {
             return Some(value.clone());
         }
-        let value = self.old.remove(key)?;
-        self.insert(key.clone(), value.clone());
+        let (key, value) = self.old.remove_entry(key)?;
+        self.insert(key, value.clone());
         Some(value)
     }
 

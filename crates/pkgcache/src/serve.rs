@@ -5,24 +5,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout_at;
 
-use crate::access::AccessLog;
 use crate::body::Body;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::guard::{Guard, Wire, refusal_in};
 use crate::handle::{Handled, Lookup};
 use crate::meter::{self, Counts, Line, Meter, add};
+use crate::plain::Plain;
+use crate::quick::Answer;
 use crate::reply::own;
 use crate::rules::cache_status::{CACHE_STATUS, Forward};
 use crate::rules::hop;
 use crate::target::{NoTarget, target};
-use crate::{connection, log, tunnel};
+use crate::{connection, hit, log, tunnel};
 
 /// A server that listens.
 #[derive(Debug)]
@@ -153,6 +154,14 @@ impl Drop for Seat {
     }
 }
 
+const HEALTH: &str = "/healthz";
+const METRICS: &str = "/metrics";
+
+/// Whether this is asked of the program itself.
+pub(crate) fn is_own(url: &Uri) -> bool {
+    url.authority().is_none() && matches!(url.path(), HEALTH | METRICS)
+}
+
 /// One client's connection.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -181,7 +190,7 @@ impl Client {
     /// Answers a request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let busy = Arc::clone(&self.busy);
-        let line = self.cache.access().map(|log| self.line(log, &request));
+        let line = self.line(request.method(), request.uri());
         let old = request.version() == http::Version::HTTP_10;
         let (mut response, result) = self.dispatch(request).await;
         let line = line.map(|mut line| {
@@ -202,12 +211,35 @@ impl Client {
         response
     }
 
-    fn line(&self, log: AccessLog, request: &Request<Incoming>) -> Box<Line> {
-        Box::new(Line {
+    /// Answers a request on the short way, if that leads there.
+    pub(crate) fn quick(&self, plain: &Plain<'_>) -> Option<Answer> {
+        let config = self.cache.config();
+        if !config.clients.knows(self.peer.ip()) {
+            return None;
+        }
+        let hit = hit::find(&self.cache, &config, plain)?;
+        let method = if plain.head_only { Method::HEAD } else { Method::GET };
+        let line = self.line(&method, &hit.place.url).map(|mut line| {
+            line.status = 200;
+            line.result = meter::Result::Hit;
+            line.cache = Some(hit.head.status.to_string());
+            line
+        });
+        let meter =
+            Meter::new(Arc::clone(&self.cache.counts), meter::Result::Hit, line, Arc::clone(&self.busy));
+        add(&self.cache.counts.quick, 1);
+        let end = if plain.head_only { 0 } else { hit.size };
+        Some(Answer { head: hit.head.bytes.clone(), file: hit.file, at: 0, end, meter })
+    }
+
+    /// The line of the access log, if there is one.
+    fn line(&self, method: &Method, url: &Uri) -> Option<Box<Line>> {
+        let log = self.cache.access()?;
+        let line = Line {
             time: jiff::Timestamp::now(),
             client: Some(self.peer.ip().to_canonical()),
-            method: request.method().to_string(),
-            url: request.uri().to_string(),
+            method: method.to_string(),
+            url: url.to_string(),
             status: 0,
             result: meter::Result::Own,
             cache: None,
@@ -215,7 +247,8 @@ impl Client {
             seconds: 0.0,
             whole: false,
             ends: (log, Instant::now()),
-        })
+        };
+        Some(Box::new(line))
     }
 
     async fn dispatch(&self, mut request: Request<Incoming>) -> (Response<Body>, meter::Result) {
@@ -270,18 +303,16 @@ impl Client {
 
     /// What this program says of itself.
     fn own(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
-        let asked =
-            matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().authority().is_none();
-        match request.uri().path() {
-            "/healthz" if asked => Some(own(StatusCode::OK, "ok", None)),
-            "/metrics" if asked => {
-                let mut response = own(StatusCode::OK, self.cache.counts.to_text().trim_end(), None);
-                let kind = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-                response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
-                Some(response)
-            }
-            _ => None,
+        if !(matches!(*request.method(), Method::GET | Method::HEAD) && is_own(request.uri())) {
+            return None;
         }
+        if request.uri().path() == HEALTH {
+            return Some(own(StatusCode::OK, "ok", None));
+        }
+        let mut response = own(StatusCode::OK, self.cache.counts.to_text().trim_end(), None);
+        let kind = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+        Some(response)
     }
 
     async fn proxy(

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use camino::Utf8PathBuf;
 use http::HeaderMap;
 use storekit::error::At;
 use storekit::{BodyWriter, Digest, Hasher, Lease, PackageEntry, PackageKey, Packages, StoredResponse};
@@ -17,6 +18,7 @@ use tokio::task::spawn_blocking;
 
 use crate::answer::Answer;
 use crate::error::Result;
+use crate::hit::Head;
 use crate::recent::Recent;
 
 /// Entries that are kept in memory.
@@ -37,6 +39,15 @@ struct Identity {
     changed: (i64, i64),
 }
 
+/// Where what belongs to a key is stored.
+#[derive(Debug)]
+pub struct Spot {
+    /// The key.
+    pub key: PackageKey,
+    digest: Digest,
+    path: Utf8PathBuf,
+}
+
 /// What is stored under a key.
 #[derive(Debug)]
 pub struct Known {
@@ -44,6 +55,8 @@ pub struct Known {
     stamped: AtomicI64,
     /// The responses, the newest first.
     pub responses: Vec<Shelved>,
+    /// The head of the answer that each gave last.
+    heads: Vec<Mutex<Option<Arc<Head>>>>,
 }
 
 /// One stored response.
@@ -107,22 +120,33 @@ impl Shelf {
         }
     }
 
+    /// Where what belongs to the key is stored.
+    #[must_use]
+    pub fn spot(&self, key: PackageKey) -> Spot {
+        Spot { digest: key.digest(), path: self.packages.path(&key), key }
+    }
+
     /// What is stored under the key. An entry that cannot be read counts as none.
     #[must_use]
     pub fn find(&self, key: &PackageKey) -> Option<Arc<Known>> {
-        let digest = key.digest();
-        let Ok(metadata) = fs::metadata(self.packages.path(key)) else {
-            lock(&self.entries).remove(&digest);
+        self.find_at(&self.spot(key.clone()))
+    }
+
+    /// What is stored there.
+    #[must_use]
+    pub fn find_at(&self, spot: &Spot) -> Option<Arc<Known>> {
+        let Ok(metadata) = fs::metadata(&spot.path) else {
+            lock(&self.entries).remove(&spot.digest);
             return None;
         };
         let identity = Identity::of(&metadata);
-        if let Some(known) = lock(&self.entries).get(&digest).filter(|known| known.identity == identity) {
+        if let Some(known) = lock(&self.entries).get(&spot.digest).filter(|known| known.identity == identity)
+        {
             return Some(known);
         }
-        let entry = self.packages.get(key).ok()??;
-        let responses = entry.responses.into_iter().filter_map(Shelved::new).collect();
-        let known = Arc::new(Known { identity, stamped: AtomicI64::new(metadata.mtime()), responses });
-        lock(&self.entries).insert(digest, Arc::clone(&known));
+        let entry = self.packages.get(&spot.key).ok()??;
+        let known = Arc::new(Known::new(identity, metadata.mtime(), entry));
+        lock(&self.entries).insert(spot.digest, Arc::clone(&known));
         Some(known)
     }
 
@@ -163,6 +187,13 @@ impl Shelf {
         lock(&self.sound).insert(*digest, before);
         lock(&self.files).insert(*digest, Arc::clone(&file));
         Ok(Body::Sound(file))
+    }
+
+    /// The body, if it is known to be sound and of that size, and need not be hashed to tell.
+    #[must_use]
+    pub fn sound(&self, digest: &Digest, size: u64) -> Option<Arc<File>> {
+        let has_size = lock(&self.sound).get(digest).is_some_and(|identity| identity.size == size);
+        self.sound_now(digest).ok().flatten().filter(|_| has_size)
     }
 
     /// The body, if it is open and sound, or can be opened and is known to be.
@@ -237,6 +268,23 @@ impl Shelved {
 }
 
 impl Known {
+    fn new(identity: Identity, stamped: i64, entry: PackageEntry) -> Self {
+        let responses: Vec<_> = entry.responses.into_iter().filter_map(Shelved::new).collect();
+        let heads = responses.iter().map(|_| Mutex::default()).collect();
+        Self { identity, stamped: AtomicI64::new(stamped), responses, heads }
+    }
+
+    /// Whether it depends on the request which of the responses answers it.
+    #[must_use]
+    pub fn varies(&self) -> bool {
+        self.responses.iter().any(|it| !it.answer.vary.is_empty())
+    }
+
+    /// The newest response that answers the request, and the head of the answer that it gave last.
+    pub(crate) fn select_with(&self, request: &HeaderMap) -> Option<(&Shelved, &Mutex<Option<Arc<Head>>>)> {
+        self.responses.iter().zip(&self.heads).find(|(it, _)| it.answer.answers(request))
+    }
+
     /// The newest response that answers the request.
     #[must_use]
     pub fn select(&self, request: &HeaderMap) -> Option<&Shelved> {

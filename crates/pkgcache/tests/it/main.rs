@@ -11,6 +11,7 @@ mod meeting;
 mod nginx;
 mod parents;
 mod patience;
+mod quick;
 mod safety;
 mod servers;
 mod storage;

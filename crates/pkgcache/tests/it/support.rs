@@ -235,10 +235,10 @@ impl Proxy {
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str, headers: &str) -> Answer {
+        // Where there is no body, the end of the connection says so.
+        let end = if method == "HEAD" { "connection: close\r\n" } else { "" };
         let lines = lines(headers);
-        self.raw(
-            format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{lines}\r\n").as_bytes(),
-        )
+        self.raw(format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{end}{lines}\r\n").as_bytes())
     }
 
     /// Sends these bytes, and reads the answer to its end.
@@ -327,6 +327,7 @@ pub(crate) fn read_answer(stream: &mut TcpStream) -> Answer {
     let length = get("content-length").and_then(|value| value.parse().ok());
     let (body, whole) = match length {
         Some(length) => exactly(&mut reader, length),
+        None if matches!(status, 204 | 304) => (Vec::new(), true),
         None if get("transfer-encoding").is_some() => chunks(&mut reader),
         None => {
             let mut body = Vec::new();
