@@ -80,7 +80,7 @@ impl Storage {
 }
 
 /// An image that an engine has.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Seen {
     /// What the engine calls it: its config's digest; with containerd its manifest's, or its index's.
     pub id: String,
@@ -90,10 +90,19 @@ pub struct Seen {
     /// Its layers, from the base upward.
     #[serde(deserialize_with = "or_none")]
     pub layers: Vec<Digest>,
+    /// What keeps its layers, where the engine was asked and says so.
+    #[serde(default)]
+    driver: serde_json::Value,
 }
 
 impl Seen {
-    const FORMAT: &str = "\"{{.Id}}\",{{json .RepoTags}},{{json .RootFS.Layers}}";
+    /// What an engine is asked of each image.
+    fn format(kind: Kind) -> &'static str {
+        match kind {
+            Kind::Docker => "\"{{.Id}}\",{{json .RepoTags}},{{json .RootFS.Layers}},{{json .GraphDriver}}",
+            Kind::Podman => "\"{{.Id}}\",{{json .RepoTags}},{{json .RootFS.Layers}}",
+        }
+    }
 
     /// Understands a line of that format; podman takes none that starts with a bracket.
     fn parse(line: &str) -> Option<Self> {
@@ -104,6 +113,13 @@ impl Seen {
     #[must_use]
     pub fn is(&self, digest: &Digest) -> bool {
         is_digest(&self.id, digest)
+    }
+
+    /// Whether the image is certainly in Docker's own store. No snapshotter of containerd's is called overlay2, and none
+    /// tells its folders.
+    #[must_use]
+    pub fn is_in_layers(&self) -> bool {
+        self.driver["Name"] == "overlay2" && self.driver["Data"]["UpperDir"].is_string()
     }
 }
 
@@ -167,7 +183,7 @@ impl Engine {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let mut arguments = vec!["image", "inspect", "--format", Seen::FORMAT];
+        let mut arguments = vec!["image", "inspect", "--format", Seen::format(self.kind)];
         arguments.extend(wanted.iter().map(String::as_str));
         let output = self.output(&arguments)?;
         let seen: Vec<Seen> =
@@ -348,6 +364,21 @@ mod tests {
         }
         let empty = Seen::parse(r#""sha256:00",[],null"#).unwrap();
         assert!(!empty.is(&digest) && empty.layers.is_empty());
+    }
+
+    #[test]
+    fn an_image_tells_that_it_is_in_dockers_own_store() {
+        let is_in_layers = |driver: &str| {
+            let seen = Seen::parse(&format!(r#""sha256:00",[],[]{driver}"#));
+            seen.is_some_and(|seen| seen.is_in_layers())
+        };
+        let folders = r#"{"MergedDir":"/v/1/merged","UpperDir":"/v/1/diff","WorkDir":"/v/1/work"}"#;
+        assert!(is_in_layers(&format!(r#",{{"Data":{folders},"Name":"overlay2"}}"#)));
+        for other in
+            ["", ",null", r#",{"Data":null,"Name":"overlayfs"}"#, r#",{"Data":null,"Name":"overlay2"}"#]
+        {
+            assert!(!is_in_layers(other), "{other}");
+        }
     }
 
     #[test]

@@ -67,7 +67,8 @@ pub fn load(
         return Err(Error::Several { key: key.clone(), count: images.len() });
     }
     let jobs: Vec<_> = images.iter().map(|image| Job::new(engine, image, wanted)).collect();
-    let seen = engine.look(&jobs.iter().flat_map(Job::asked).collect::<Vec<_>>())?;
+    let asked = jobs.iter().flat_map(|job| job.asked(&store.images(), engine));
+    let seen = engine.look(&asked.collect::<Vec<_>>())?;
     let run = |job: &Job<'_>| job.run(&store.images(), engine, key, &seen, progress);
     let loaded = jobs.iter().map(run).collect::<Result<_>>()?;
     note(store, &stored);
@@ -96,8 +97,10 @@ impl<'a> Job<'a> {
         Self { image, names, own_names, ids }
     }
 
-    fn asked(&self) -> Vec<String> {
-        self.ids.iter().map(Digest::to_string).chain(self.names.iter().cloned()).collect()
+    /// What the engine is asked for, all at once: a second question costs as much as the first.
+    fn asked(&self, images: &Images, engine: &Engine) -> Vec<String> {
+        let own = self.ids.iter().map(Digest::to_string).chain(self.names.iter().cloned());
+        own.chain(thin::relatives(images, engine, self.image)).collect()
     }
 
     fn run(

@@ -12,11 +12,10 @@
 //! Where an engine refuses what is left of an image, it is sent the whole. What is left out is not read, so damage in it
 //! is not noticed here: the engine's own layers make the image.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::thread;
+use std::time::SystemTime;
 
-use storekit::{Digest, Images};
+use storekit::{Digest, Images, Key};
 
 use crate::engine::{Engine, Kind, Seen, Storage, is_digest};
 use crate::error::{Error, Result};
@@ -28,6 +27,9 @@ use crate::progress::Progress;
 const STRANGERS: usize = 16;
 /// Docker is asked about this many of the stored images that share layers with the one to be sent.
 const RELATIVES: usize = 8;
+/// They are looked for among this many, those that were used last: the whole of a large store takes longer to read than
+/// Docker to answer.
+const RECENT: usize = 64;
 /// More plain bytes than this are not sent on what is seen alone: a question may save some of them.
 const SMALL: u64 = 16 << 20;
 
@@ -55,17 +57,49 @@ pub fn send(
     progress: &dyn Progress,
 ) -> Result<Sent> {
     let sender = Sender { images, engine, image, names, progress };
-    let (storage, likely) = thread::scope(|scope| {
-        let storage = scope.spawn(|| engine.storage());
-        let likely = if engine.kind() == Kind::Docker { sender.likely(seen) } else { Ok(0) };
-        (storage.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), likely)
-    });
-    match storage? {
-        Storage::Layers => sender.by_chain(likely?),
+    let is_told = seen.iter().any(Seen::is_in_layers);
+    let storage = if is_told { Storage::Layers } else { engine.storage()? };
+    match storage {
+        Storage::Layers => sender.by_chain(sender.likely(seen)),
         Storage::Content => sender.without(&sender.content()?, Left::NoBlobs),
         Storage::Podman => sender.without(&sender.described(seen)?, Left::EmptyEntries),
         Storage::Unknown => sender.whole(),
     }
+}
+
+/// The IDs of stored images that share layers with this one, for Docker to say which it has; the most promising first.
+/// What cannot be read teaches nothing.
+#[must_use]
+pub fn relatives(images: &Images, engine: &Engine, image: &Image) -> Vec<String> {
+    if engine.kind() != Kind::Docker {
+        return Vec::new();
+    }
+    let own = &image.parsed.rootfs.diff_ids;
+    let mut relatives = Vec::new();
+    for (used, key) in recent(images) {
+        let Ok(Some(stored)) = Stored::open(images, &key) else { continue };
+        for other in stored.images.iter().filter(|other| other.id() != image.id()) {
+            relatives.push((shared(own, &other.parsed.rootfs.diff_ids), used, other.id().to_string()));
+        }
+    }
+    relatives.retain(|(shared, ..)| *shared > 0);
+    relatives.sort_unstable();
+    relatives.dedup_by(|one, other| one.2 == other.2);
+    relatives.into_iter().rev().map(|(.., id)| id).take(RELATIVES).collect()
+}
+
+/// The keys that were used last.
+fn recent(images: &Images) -> Vec<(SystemTime, Key)> {
+    let used = |key: Key| images.last_use(&key).ok().flatten().map(|used| (used, key));
+    let mut keys: Vec<_> = images.keys().unwrap_or_default().into_iter().filter_map(used).collect();
+    keys.sort_unstable_by(|one, other| other.cmp(one));
+    keys.truncate(RECENT);
+    keys
+}
+
+/// How many layers from the base upward are the same.
+fn shared(layers: &[Digest], others: &[Digest]) -> usize {
+    layers.iter().zip(others).take_while(|(own, other)| own == other).count()
 }
 
 /// One image on its way.
@@ -111,30 +145,9 @@ impl Sender<'_> {
     }
 
     /// How many layers from the base upward Docker has, as far as can be seen.
-    fn likely(&self, seen: &[Seen]) -> Result<usize> {
-        let named = seen.iter().map(|seen| self.shared(&seen.layers)).max().unwrap_or(0);
-        let mut relatives: Vec<_> = Vec::new();
-        for listed in self.images.list_sound()? {
-            let Ok(Some(stored)) = Stored::open(self.images, &listed.key) else { continue };
-            for image in stored.images.iter().filter(|image| image.id() != self.image.id()) {
-                relatives.push((
-                    self.shared(&image.parsed.rootfs.diff_ids),
-                    listed.used,
-                    image.id().to_string(),
-                ));
-            }
-        }
-        relatives.retain(|(shared, ..)| *shared > named);
-        relatives.sort_by_key(|(shared, used, _)| Reverse((*shared, *used)));
-        let asked: Vec<_> = relatives.into_iter().map(|(.., id)| id).take(RELATIVES).collect();
-        // A hint: where it fails, docker is asked in another way.
-        let there = self.engine.look(&asked).unwrap_or_default();
-        Ok(there.iter().map(|seen| self.shared(&seen.layers)).max().unwrap_or(0).max(named))
-    }
-
-    /// How many layers from the base upward are the same.
-    fn shared(&self, layers: &[Digest]) -> usize {
-        self.diff_ids().zip(layers).take_while(|(own, other)| own == *other).count()
+    fn likely(&self, seen: &[Seen]) -> usize {
+        let own = &self.image.parsed.rootfs.diff_ids;
+        seen.iter().map(|seen| shared(own, &seen.layers)).max().unwrap_or(0)
     }
 
     fn is_small(&self, first: usize) -> bool {
