@@ -194,8 +194,10 @@ impl Drop for Session {
     fn drop(&mut self) {
         let names = self.images.iter().map(|name| format!("docker images -q {name};"));
         let list: String = names.collect();
+        // An image goes in the second round where one on top of it went in the first.
         let script = format!(
-            "{{ {list} docker images -q --filter label={}={}; }} | sort -u | xargs -r docker rmi -f",
+            "for round in 1 2; do \
+             {{ {list} docker images -q --filter label={}={}; }} | sort -u | xargs -r docker rmi -f; done",
             Self::LABEL,
             self.id
         );
