@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Origin, Proxy, answer, read_answer};
+use crate::support::{Origin, Proxy, answer};
 
 /// An origin that sends half of `0123456789`, waits for a word, then sends the rest.
 fn halting() -> (Origin, mpsc::Sender<()>) {
