@@ -35,7 +35,9 @@ impl Place {
     pub fn of(path: &Path) -> Self {
         let names: Vec<_> = path.iter().map(|name| name.to_str().unwrap_or("\0")).collect();
         match names[..] {
-            ["images", .., name] if name.starts_with(storekit::replace::TEMPORARY) => Self::Unfinished,
+            ["images" | "packages", .., name] if name.starts_with(storekit::replace::TEMPORARY) => {
+                Self::Unfinished
+            }
             ["images", "blobs", "sha256", hex] => Digest::from_hex(hex).map_or(Self::Other, Self::Blob),
             ["images", "keys" | "inputs", key] => key.parse().map_or(Self::Other, Self::OfKey),
             ["trash", name, ..] => Self::Trash(name.to_owned()),
@@ -125,6 +127,7 @@ mod tests {
         check("images/inputs/app", &Place::OfKey("app".parse().unwrap()));
         check("images/blobs/sha256/.tmp-x", &Place::Unfinished);
         check("images/.tmp-x", &Place::Unfinished);
+        check("packages/blobs/sha256/.tmp-x", &Place::Unfinished);
         check("trash/b/images/keys/app", &Place::Trash("b".into()));
         check("trash/b", &Place::Trash("b".into()));
         for path in

@@ -42,13 +42,14 @@ pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
     let images_now: Vec<_> = entries.into_iter().map(image).collect();
     let counted: u64 = images_now.iter().map(|image| image.files).sum();
     let ownerless = found.files.values().sum::<u64>() - counted;
+    let abandoned = images.abandoned()? + store.packages().abandoned()?;
     Ok(Snapshot {
         now,
         images: images_now,
         foreign: foreign(&images)?,
         // The inputs of a key that has no entry are what a writer left that died before the entry.
         unfinished: found.unfinished + ownerless,
-        abandoned: images.abandoned()?.min(found.unfinished + ownerless),
+        abandoned: abandoned.min(found.unfinished + ownerless),
         trash: found.trash.into_values().collect(),
         other: found.other,
         blobs: found.blobs,

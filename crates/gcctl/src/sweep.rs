@@ -32,7 +32,7 @@ pub struct Swept {
     pub kept: Vec<Kept>,
     /// How many blobs went.
     pub blobs: u64,
-    /// The bytes that went out of images/.
+    /// The bytes that went out of images/, and what was unfinished in packages/.
     pub bytes: u64,
     /// Of these, what lies in the trash now.
     pub trashed: u64,
@@ -115,7 +115,7 @@ impl<'a> Sweep<'a> {
     fn run(&mut self) -> Result<()> {
         self.empty_trash()?;
         // An empty one frees nothing and goes too.
-        let freed = self.images.sweep_unfinished()?;
+        let freed = self.images.sweep_unfinished()? + self.store.packages().sweep_unfinished()?;
         self.count(freed, false);
         let plan = self.plan;
         self.in_steps(plan.images.iter(), Self::evict)?;

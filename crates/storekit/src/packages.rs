@@ -1,6 +1,6 @@
 //! The package downloads: `packages/`, bodies by their digest and one entry file for each cached URL.
 //!
-//! Nothing here is synced to disk: a reader verifies what it hands on. Nothing scans the folder but [`Packages::each`].
+//! Nothing here is synced to disk: a reader verifies what it hands on. Nothing scans the folder but [`Packages::each`] and the sweep.
 //!
 //! Limit: two processes that change one entry at the same time do not wait for each other. The last one's stands; a
 //! response that is lost so is fetched again.
@@ -69,6 +69,22 @@ impl Packages {
             fs::create_dir_all(&folder).at("create", &folder)?;
         }
         Ok(())
+    }
+
+    /// The bodies that dead writers left unfinished are removed. Returns the bytes that this freed on disk.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn sweep_unfinished(&self) -> Result<u64> {
+        replace::sweep_unfinished(self.blobs().folder())
+    }
+
+    /// The bytes on disk that [`Packages::sweep_unfinished`] would free.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn abandoned(&self) -> Result<u64> {
+        replace::abandoned(self.blobs().folder())
     }
 
     /// Where the key's entry is, or would be.

@@ -190,13 +190,18 @@ fn the_parts_of_df_add_up_to_what_du_says() {
 
 #[test]
 fn what_a_dead_writer_left_goes() {
-    let scratch = Scratch::new();
-    scratch.three();
-    let dead = scratch.root.join("images/blobs/sha256/.tmp-dead");
-    fs::write(&dead, vec![1; 70_000]).unwrap();
-    assert!(scratch.run("plan").exits(0).out.contains("unfinished files  73.7kB"));
-    scratch.run("run").exits(0);
-    assert!(!dead.exists());
+    for folder in ["images/blobs/sha256", "packages/blobs/sha256"] {
+        let scratch = Scratch::new();
+        scratch.three();
+        fs::create_dir_all(scratch.root.join(folder)).unwrap();
+        let [dead, body] = [".tmp-dead", "body"].map(|name| scratch.root.join(folder).join(name));
+        for path in [&dead, &body] {
+            fs::write(path, vec![1; 70_000]).unwrap();
+        }
+        assert!(scratch.run("plan").exits(0).out.contains("unfinished files  73.7kB"));
+        scratch.run("run").exits(0);
+        assert!(!dead.exists() && body.exists());
+    }
 }
 
 #[test]
