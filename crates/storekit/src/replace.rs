@@ -55,7 +55,7 @@ fn folder(path: &Utf8Path) -> &Utf8Path {
 }
 
 /// A file that is being written and has no name of its own yet. Dropped, it is gone, unless it was made to be
-/// taken up again ([`Staged::resume`]).
+/// taken up again (`Staged::resume`).
 #[derive(Debug)]
 pub struct Staged {
     temp: NamedTempFile,
