@@ -10,13 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE};
 use http::{HeaderMap, Response, StatusCode};
-use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use storekit::{BodyWriter, Digest, PackageEntry};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use crate::ahead::Ahead;
 use crate::answer::Answer;
 use crate::body::{End, Progress};
 use crate::cache::Cache;
@@ -109,8 +109,8 @@ impl<'a> Download<'a> {
     }
 
     /// The whole body, taken up where it breaks off.
-    async fn receive(&mut self, mut body: Incoming) -> Result<(), Broken> {
-        let mut fruitless = 0;
+    async fn receive(&mut self, body: Incoming) -> Result<(), Broken> {
+        let (mut body, mut fruitless) = (Ahead::new(body), 0);
         loop {
             let before = self.sink.size();
             match self.read(&mut body).await {
@@ -118,31 +118,29 @@ impl<'a> Download<'a> {
                     if self.sink.size() > before {
                         fruitless = 0;
                     }
-                    body = self.resume(why, &mut fruitless).await?;
+                    body = Ahead::new(self.resume(why, &mut fruitless).await?);
                 }
                 done => return done,
             }
         }
     }
 
-    async fn read(&mut self, body: &mut Incoming) -> Result<(), Broken> {
+    async fn read(&mut self, body: &mut Ahead) -> Result<(), Broken> {
         loop {
             let patience = self.ask.route.limits.answer;
-            let frame = timeout(patience, body.frame()).await;
-            let frame =
-                frame.map_err(|_| Broken::Upstream(format!("nothing came for {} s", patience.as_secs())))?;
-            match frame {
+            let next = timeout(patience, body.next()).await;
+            let next =
+                next.map_err(|_| Broken::Upstream(format!("nothing came for {} s", patience.as_secs())))?;
+            match next.map_err(Broken::Upstream)? {
                 None => break,
-                Some(Err(error)) => return Err(Broken::Upstream(error.to_string())),
-                Some(Ok(frame)) => self.take(frame.into_data().ok()).await?,
+                Some(data) => self.take(data).await?,
             }
         }
         let short = self.growing.total.is_some_and(|total| self.sink.size() < total);
         if short { Err(Broken::Upstream("the body ended too soon".to_owned())) } else { Ok(()) }
     }
 
-    async fn take(&mut self, data: Option<Bytes>) -> Result<(), Broken> {
-        let Some(data) = data else { return Ok(()) };
+    async fn take(&mut self, data: Bytes) -> Result<(), Broken> {
         let size = self.sink.size() + data.len() as u64;
         if self.growing.total.is_some_and(|total| size > total) {
             return Err(Broken::TooLarge);

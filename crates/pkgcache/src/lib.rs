@@ -7,6 +7,7 @@
 )]
 
 pub mod access;
+mod ahead;
 pub mod answer;
 pub mod body;
 pub mod cache;
