@@ -90,17 +90,23 @@ fn a_body_that_is_gone_is_fetched_anew() {
     proxy.get("/a").is(200, "fwd=uri-miss; stored", "body");
 }
 
-#[test]
-fn an_entry_that_cannot_be_read_is_replaced() {
-    let origin = Origin::fixed(FRESH, "body");
-    let proxy = stored(&origin);
+/// The file of the entry that was stored.
+#[track_caller]
+fn entry(proxy: &Proxy) -> camino::Utf8PathBuf {
     let mut path = None;
     let mut note = |it: storekit::FoundPackage| {
         path = Some(it.path);
         Ok::<_, storekit::Error>(())
     };
     proxy.packages().each(&mut note).unwrap();
-    fs::write(path.unwrap(), "<<<<").unwrap();
+    path.unwrap()
+}
+
+#[test]
+fn an_entry_that_cannot_be_read_is_replaced() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = stored(&origin);
+    fs::write(entry(&proxy), "<<<<").unwrap();
     proxy.get("/a").is(200, "fwd=uri-miss; stored", "body");
     proxy.settled("/a");
 }
@@ -109,13 +115,7 @@ fn an_entry_that_cannot_be_read_is_replaced() {
 fn an_entry_that_says_another_size_is_not_believed() {
     let origin = Origin::fixed(FRESH, "body");
     let proxy = stored(&origin);
-    let mut path = None;
-    let mut note = |it: storekit::FoundPackage| {
-        path = Some(it.path);
-        Ok::<_, storekit::Error>(())
-    };
-    proxy.packages().each(&mut note).unwrap();
-    let path = path.unwrap();
+    let path = entry(&proxy);
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains("size = 4\n"), "{text}");
     fs::write(&path, text.replace("size = 4\n", "size = 2\n")).unwrap();

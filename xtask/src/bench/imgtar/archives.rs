@@ -5,7 +5,7 @@ use camino::Utf8PathBuf;
 use super::super::figures::{Figure, Figures, Limit, megabytes};
 use super::super::{Contender, Race, lost, sh};
 use super::cost::{Job, stored};
-use super::{Place, ROUNDS};
+use super::{Place, race};
 use crate::command::{Cmd, quoted};
 use crate::runner::RunError;
 
@@ -25,12 +25,6 @@ impl<'a> Imports<'a> {
     }
 
     pub(super) fn races(&self) -> Vec<Race> {
-        let race = |title: &str, contenders| Race {
-            title: title.to_owned(),
-            rounds: ROUNDS,
-            memory: None,
-            contenders,
-        };
         vec![
             race("import of a docker-archive of 1 GB into an empty store", self.cold()),
             race("import of the same archive under another key", self.again()),

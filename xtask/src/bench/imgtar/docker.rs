@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::super::{Contender, Race, lost, say, sh};
 use super::archives::wipe;
 use super::cost::Job;
-use super::{Place, ROUNDS};
+use super::{Place, race};
 use crate::command::{Cmd, quoted};
 use crate::image::Engine;
 use crate::runner::{RunError, Runner, succeeded};
@@ -75,12 +75,6 @@ impl<'a> Docker<'a> {
     }
 
     pub(super) fn races(&self) -> Vec<Race> {
-        let race = |title: &str, contenders| Race {
-            title: title.to_owned(),
-            rounds: ROUNDS,
-            memory: None,
-            contenders,
-        };
         vec![
             race("save of a new image whose base Docker has from the store", self.save_upon_base()),
             race("load, Docker has the base, and the store has it too", self.load_upon_base()),

@@ -14,7 +14,7 @@ use std::io::Write;
 use camino::{Utf8Path, Utf8PathBuf};
 use storekit::Outcome;
 
-use super::{lost, machine, shown};
+use super::{Contender, Race, lost, machine, shown};
 use crate::command::Cmd;
 use crate::runner::{RunError, Runner, succeeded};
 use crate::tools::Tools;
@@ -54,6 +54,10 @@ pub(super) fn bench(
         Err(reason) => writeln!(out, "load and save\n  not measured: {reason}").map_err(lost)?,
     }
     Ok(Outcome::from_bool(within))
+}
+
+fn race(title: &str, contenders: Vec<Contender>) -> Race {
+    Race { title: title.to_owned(), rounds: ROUNDS, memory: None, contenders }
 }
 
 impl Place<'_> {
