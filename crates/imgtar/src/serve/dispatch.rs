@@ -36,7 +36,7 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Result<
 async fn handle(app: &Arc<App>, request: Request<Incoming>) -> Result<Response<Body>> {
     let (parts, body) = request.into_parts();
     app.guard.check(&parts.headers, parts.uri.authority().map(http::uri::Authority::as_str))?;
-    let route = Route::parse(parts.uri.path())?;
+    let route = Route::parse(parts.uri.path(), &parts.method)?;
     let query = Query::parse(parts.uri.query())?;
     let (method, headers) = (parts.method, parts.headers);
     let is_head = method == Method::HEAD;

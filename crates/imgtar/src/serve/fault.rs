@@ -44,7 +44,7 @@ impl Fault {
 
     pub(crate) fn blob_unknown(digest: &impl ToString) -> Self {
         let fault = Self::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "the blob is not stored");
-        fault.detail(json!({ "digest": digest.to_string() }))
+        fault.detail(json!({ "digest": shown(&digest.to_string()) }))
     }
 
     pub(crate) fn manifest_unknown(message: impl Into<String>) -> Self {

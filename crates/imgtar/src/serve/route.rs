@@ -7,6 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use http::Method;
 use storekit::{Digest, Key};
 
 use crate::serve::fault::{Fault, Result};
@@ -66,11 +67,12 @@ impl fmt::Display for UploadId {
 }
 
 impl Route {
-    /// Takes a path apart.
+    /// Takes a path apart. Under what can be no tag or digest of the store nothing is found; only who pushes to it is
+    /// told what is wrong with it.
     ///
     /// # Errors
     /// Paths that are none of the API's; names, tags and digests that are none.
-    pub(crate) fn parse(path: &str) -> Result<Self> {
+    pub(crate) fn parse(path: &str, method: &Method) -> Result<Self> {
         let path = decode(path, false).ok_or_else(Fault::not_found)?;
         if path == "/v2" || path == "/v2/" {
             return Ok(Self::Base);
@@ -83,11 +85,13 @@ impl Route {
         match &rest.rsplitn(4, '/').collect::<Vec<_>>()[..] {
             ["list", "tags", ..] => Ok(Self::Tags(name(rest, 2)?)),
             [digest, "referrers", ..] => name(rest, 2).and(self::digest(digest)).map(Self::Referrers),
-            [reference, "manifests", ..] => Ok(Self::Manifest(name(rest, 2)?, self::reference(reference)?)),
+            [reference, "manifests", ..] => {
+                Ok(Self::Manifest(name(rest, 2)?, self::reference(reference, method)?))
+            }
             ["uploads", "blobs", ..] => Ok(Self::Uploads(name(rest, 2)?)),
             ["", "uploads", "blobs", ..] => Ok(Self::Uploads(name(rest, 3)?)),
             [id, "uploads", "blobs", ..] => Ok(Self::Upload(name(rest, 3)?, id.parse()?)),
-            [digest, "blobs", ..] => Ok(Self::Blob(name(rest, 2)?, self::digest(digest)?)),
+            [digest, "blobs", ..] => Ok(Self::Blob(name(rest, 2)?, stored(digest)?)),
             _ => Err(Fault::not_found()),
         }
     }
@@ -104,11 +108,19 @@ pub(crate) fn digest(text: &str) -> Result<Digest> {
     text.parse().map_err(|_| Fault::digest_invalid("a digest is `sha256:` and 64 lower-case hex digits"))
 }
 
-fn reference(text: &str) -> Result<Reference> {
-    if text.contains(':') {
-        return digest(text).map(Reference::Digest);
-    }
-    text.parse().map(Reference::Tag).map_err(|_| Fault::tag_invalid(text))
+/// The digest of a blob that is asked for. One of another algorithm is none that the store has.
+fn stored(text: &str) -> Result<Digest> {
+    text.parse().map_err(|_| Fault::blob_unknown(&text))
+}
+
+fn reference(text: &str, method: &Method) -> Result<Reference> {
+    let reference = if text.contains(':') {
+        digest(text).map(Reference::Digest)
+    } else {
+        text.parse().map(Reference::Tag).map_err(|_| Fault::tag_invalid(text))
+    };
+    let unknown = || Fault::manifest_unknown("nothing is stored under what is neither a tag nor a digest");
+    reference.map_err(|fault| if method == Method::PUT { fault } else { unknown() })
 }
 
 /// The fields of a query.
@@ -176,12 +188,12 @@ mod tests {
 
     #[track_caller]
     fn is(path: &str, expected: &Route) {
-        assert_eq!(Route::parse(path).unwrap(), *expected);
+        assert_eq!(Route::parse(path, &Method::GET).unwrap(), *expected);
     }
 
     #[track_caller]
     fn refused(path: &str) {
-        assert!(Route::parse(path).is_err(), "{path} was accepted");
+        assert!(Route::parse(path, &Method::PUT).is_err(), "{path} was accepted");
     }
 
     #[test]

@@ -61,7 +61,24 @@ fn a_blob_goes_in_and_out_whole_and_in_parts() {
     let none = format!("/v2/a/blobs/{}", self::digest(b"none"));
     registry.get(&none).fails(404, "BLOB_UNKNOWN");
     registry.head(&none).is(404);
-    registry.get("/v2/a/blobs/sha256:xyz").fails(400, "DIGEST_INVALID");
+    for other in ["sha256:xyz", &format!("sha512:{}", "0".repeat(128))] {
+        registry.get(&format!("/v2/a/blobs/{other}")).fails(404, "BLOB_UNKNOWN");
+        registry.head(&format!("/v2/a/blobs/{other}")).is(404);
+        registry.delete(&format!("/v2/a/blobs/{other}")).fails(404, "BLOB_UNKNOWN");
+    }
+}
+
+#[test]
+fn under_what_is_no_tag_nothing_is_found() {
+    let session = Session::new();
+    let registry = session.serve("");
+    for other in [".INVALID_MANIFEST_NAME", "sha256:xyz", "sha512:00"] {
+        let path = format!("/v2/a/manifests/{other}");
+        registry.get(&path).fails(404, "MANIFEST_UNKNOWN");
+        registry.head(&path).is(404);
+        registry.delete(&path).fails(404, "MANIFEST_UNKNOWN");
+        registry.request("PUT", &path, &[("Content-Type", MANIFEST)], b"{}").is(400);
+    }
 }
 
 #[test]
