@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use storekit::images::Listed;
-use storekit::{Digest, Event, Images, Key, Reach, Store, Walker, trash};
+use storekit::{Digest, Event, Images, Key, Listed, Reach, Store, Walker, trash};
 
 use crate::disk::{self, Place};
 use crate::error::{Error, Result};

@@ -5,13 +5,15 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use storekit::{Blobs, Descriptor, Digest, Lease, Store};
 
 use crate::error::Result;
-use crate::oci::{self, Config, DOCUMENT_CAP, Index, Manifest};
+use crate::learnt::{Learnt, Taught};
+use crate::oci::{self, Config, DOCUMENT_CAP, Index, Manifest, annotation};
 use crate::proved::Proved;
 
 /// The stored layers by their diffIDs.
 #[derive(Debug, Default)]
 pub struct Known {
-    layers: HashMap<Digest, Descriptor>,
+    learnt: Learnt,
+    layers: HashMap<Digest, usize>,
     proved: Proved,
 }
 
@@ -23,7 +25,8 @@ impl Known {
     /// Key files that cannot be read.
     pub fn scan(store: &Store, sound: &BTreeSet<Digest>) -> Result<Self> {
         let images = store.images();
-        let mut known = Self { proved: Proved::read(store), ..Self::default() };
+        let (learnt, proved) = (Learnt::read(store), Proved::read(store));
+        let mut known = Self { learnt, proved, layers: HashMap::new() };
         let blobs = images.blobs();
         for digest in sound {
             known.proved.note(&blobs, digest);
@@ -31,54 +34,46 @@ impl Known {
         // What another tool put into the layout was never verified: its diffIDs prove nothing.
         let mut seen = HashSet::new();
         for listed in images.list_sound()?.into_iter().filter(|listed| !listed.entry.adopted) {
-            known.learn(&blobs, &listed.entry.descriptor, 0, &mut seen);
+            if seen.insert(listed.entry.descriptor.digest) {
+                known.learn(&blobs, &listed.entry.descriptor);
+            }
         }
+        known.learnt.keep(store, &seen);
         Ok(known)
     }
 
-    /// Learns from a document and those below it, from each once.
-    fn learn(
-        &mut self,
-        blobs: &Blobs,
-        descriptor: &Descriptor,
-        depth: usize,
-        seen: &mut HashSet<Digest>,
-    ) -> Option<()> {
-        if !seen.insert(descriptor.digest) {
-            return None;
-        }
-        let bytes = blobs.read(&descriptor.digest, DOCUMENT_CAP).ok()?;
-        if descriptor.is_index() && depth < 4 {
-            let index: Index = oci::parse(&bytes, "").ok()?;
-            for child in index.manifests.iter().filter(|child| child.is_document()) {
-                self.learn(blobs, child, depth + 1, seen);
+    fn learn(&mut self, blobs: &Blobs, root: &Descriptor) {
+        let numbers = if let Some(numbers) = self.learnt.below(&root.digest) {
+            numbers.to_vec()
+        } else {
+            let mut layers = Vec::new();
+            // Half of it is learnt as well, but not for good.
+            match read(blobs, root, 0, &mut HashSet::new(), &mut layers) {
+                Some(()) => self.learnt.teach(root.digest, layers),
+                None => layers.into_iter().map(|layer| self.learnt.number(layer)).collect(),
             }
-            return Some(());
-        }
-        let manifest: Manifest = oci::parse(&bytes, "").ok().filter(Manifest::is_image)?;
-        let config: Config = oci::parse(&blobs.read(&manifest.config.digest, DOCUMENT_CAP).ok()?, "").ok()?;
-        if config.rootfs.diff_ids.len() == manifest.layers.len() {
-            for (diff_id, mut layer) in config.rootfs.diff_ids.into_iter().zip(manifest.layers) {
-                if layer.digest == diff_id {
-                    // It is plain, whatever is said: docker calls every layer gzip.
-                    oci::LAYER.clone_into(&mut layer.media_type);
-                }
-                self.layers.entry(diff_id).or_insert(layer);
+        };
+        for number in numbers {
+            if let Some((diff_id, _)) = self.learnt.layer(number) {
+                self.layers.entry(*diff_id).or_insert(number);
             }
         }
-        Some(())
+    }
+
+    fn layer(&self, diff_id: &Digest) -> Option<&Descriptor> {
+        self.learnt.layer(*self.layers.get(diff_id)?).map(|(_, layer)| layer)
     }
 
     /// Whether a stored image, verified when it came, has this blob for this diffID.
     #[must_use]
     pub fn proves(&self, diff_id: &Digest, digest: &Digest) -> bool {
-        self.layers.get(diff_id).is_some_and(|layer| layer.digest == *digest)
+        self.layer(diff_id).is_some_and(|layer| layer.digest == *digest)
     }
 
     /// Whether a stored image has this very blob as a layer.
     #[must_use]
     pub fn holds(&self, digest: &Digest) -> bool {
-        self.layers.values().any(|layer| layer.digest == *digest)
+        self.layers.keys().any(|diff_id| self.proves(diff_id, digest))
     }
 
     /// The stored form of a layer, with a lease on it; nothing where it is not stored, or not in full length. Its bytes
@@ -87,7 +82,7 @@ impl Known {
     /// # Errors
     /// I/O errors of the store.
     pub fn lease(&self, blobs: &Blobs, diff_id: &Digest) -> Result<Option<(Descriptor, Lease)>> {
-        let Some(layer) = self.layers.get(diff_id) else { return Ok(None) };
+        let Some(layer) = self.layer(diff_id) else { return Ok(None) };
         let lease = blobs.lease(&layer.digest)?.filter(|lease| lease.size() == layer.size);
         Ok(lease.map(|lease| (layer.clone(), lease)))
     }
@@ -131,4 +126,42 @@ impl Known {
         let sound = layer.digest == *written || self.is_sound(blobs, &layer.digest)?;
         Ok(sound.then_some((layer, lease)))
     }
+}
+
+/// Reads the layers below a document, from each document once. `None` where not all of it could be read.
+fn read(
+    blobs: &Blobs,
+    descriptor: &Descriptor,
+    depth: usize,
+    seen: &mut HashSet<Digest>,
+    layers: &mut Vec<Taught>,
+) -> Option<()> {
+    if !seen.insert(descriptor.digest) {
+        return Some(());
+    }
+    let bytes = blobs.read(&descriptor.digest, DOCUMENT_CAP).ok()?;
+    if descriptor.is_index() && depth < 4 {
+        let index: Index = oci::parse(&bytes, "").ok()?;
+        let children = index.manifests.iter().filter(|child| child.is_document());
+        let read = children.filter(|child| read(blobs, child, depth + 1, seen, layers).is_none());
+        return (read.count() == 0).then_some(());
+    }
+    let manifest: Manifest = oci::parse(&bytes, "").ok()?;
+    if !manifest.is_image() {
+        return Some(());
+    }
+    let config: Config = oci::parse(&blobs.read(&manifest.config.digest, DOCUMENT_CAP).ok()?, "").ok()?;
+    if config.rootfs.diff_ids.len() == manifest.layers.len() {
+        layers.extend(config.rootfs.diff_ids.into_iter().zip(manifest.layers).map(taught));
+    }
+    Some(())
+}
+
+/// A layer with what is asked of it later.
+fn taught((diff_id, layer): Taught) -> Taught {
+    // A plain one is that, whatever is said: docker calls every layer gzip.
+    let media_type = if layer.digest == diff_id { oci::LAYER } else { &layer.media_type };
+    let mut slim = Descriptor::new(media_type, layer.digest, layer.size);
+    slim.annotations.extend(layer.annotations.into_iter().filter(|(name, _)| name == annotation::PLAIN_SIZE));
+    (diff_id, slim)
 }

@@ -26,6 +26,7 @@ pub mod image;
 pub mod import;
 pub mod known;
 pub mod layer;
+mod learnt;
 pub mod load;
 pub mod name;
 pub mod oci;

@@ -3,6 +3,7 @@
 mod engines;
 mod remote;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
@@ -312,14 +313,12 @@ impl Job<'_> {
     fn rm(&self, keys: &[Key]) -> Result<Outcome> {
         let Some(store) = self.open()? else { return Ok(Outcome::No) };
         let batch = store.trash().batch(jiff::Timestamp::now());
-        let mut all = true;
-        for key in keys {
-            if !store.images().remove(key, &batch)? {
-                self.miss(key);
-                all = false;
-            }
+        let removed: HashSet<_> = store.images().remove(keys, &batch)?.into_iter().collect();
+        let absent: Vec<_> = keys.iter().filter(|key| !removed.contains(key)).collect();
+        for key in &absent {
+            self.miss(key);
         }
-        Ok(Outcome::from_bool(all))
+        Ok(Outcome::from_bool(absent.is_empty()))
     }
 
     fn verify(&self, keys: &[Key]) -> Result<Outcome> {

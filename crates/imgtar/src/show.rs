@@ -4,11 +4,12 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{Digest, Images, Key};
+use storekit::{Digest, Images, Key, Listed};
 
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::image::{Image, Stored};
+use crate::parallel;
 
 /// A key, as `ls --json` prints it.
 #[derive(Clone, Debug, Serialize)]
@@ -107,34 +108,32 @@ pub struct LayerInfo {
 /// # Errors
 /// Key files that cannot be read; I/O errors.
 pub fn list(images: &Images) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for listed in images.list()? {
-        let (key, entry) = (&listed.key, &listed.entry);
-        let empty = Row {
-            key: key.clone(),
-            digest: entry.descriptor.digest,
-            names: entry.names.clone(),
-            ids: Vec::new(),
-            platforms: Vec::new(),
-            bytes: 0,
-            saved: entry.saved,
-            used: timestamp(listed.used),
-            build_seconds: entry.build_seconds,
-            disk: None,
-            problem: None,
-            not_fetched: false,
-        };
-        let filled = Stored::open(images, key)
-            .and_then(|stored| stored.map(|stored| filled(empty.clone(), images, &stored)).transpose());
-        match filled {
-            Ok(row) => rows.extend(row),
-            Err(error) => {
-                let not_fetched = matches!(error, Error::Store(storekit::Error::NotFetched { .. }));
-                rows.push(Row { problem: Some(error.to_string()), not_fetched, ..empty });
-            }
-        }
-    }
-    Ok(rows)
+    let rows = parallel::map(&images.list()?, |listed| Ok::<_, Error>(row(images, listed)))?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// `None` where the key is gone meanwhile.
+fn row(images: &Images, Listed { key, entry, used }: &Listed) -> Option<Row> {
+    let empty = Row {
+        key: key.clone(),
+        digest: entry.descriptor.digest,
+        names: entry.names.clone(),
+        ids: Vec::new(),
+        platforms: Vec::new(),
+        bytes: 0,
+        saved: entry.saved,
+        used: timestamp(*used),
+        build_seconds: entry.build_seconds,
+        disk: None,
+        problem: None,
+        not_fetched: false,
+    };
+    let filled = Stored::open(images, key)
+        .and_then(|stored| stored.map(|stored| filled(empty.clone(), images, &stored)).transpose());
+    filled.unwrap_or_else(|error| {
+        let not_fetched = matches!(error, Error::Store(storekit::Error::NotFetched { .. }));
+        Some(Row { problem: Some(error.to_string()), not_fetched, ..empty })
+    })
 }
 
 fn filled(row: Row, images: &Images, stored: &Stored) -> Result<Row> {

@@ -63,11 +63,16 @@ impl Entry {
     pub fn parse(bytes: &[u8], path: &Utf8Path) -> Result<Self> {
         let bad = |reason: String| Error::BadFile { path: path.to_owned(), reason };
         let text = std::str::from_utf8(bytes).map_err(|error| bad(error.to_string()))?;
-        let Versioned { version } = toml::from_str(text).map_err(|error| bad(error.message().to_owned()))?;
-        if version > VERSION {
-            return Err(Error::Newer { path: path.to_owned(), found: version, known: VERSION });
+        let file: Result<File, _> = toml::from_str(text).map_err(|error| bad(error.message().to_owned()));
+        // Of what is wrong with a file, that it is a newer one comes first.
+        let version = match &file {
+            Ok(file) => Some(file.version),
+            Err(_) => toml::from_str(text).ok().map(|Versioned { version }| version),
+        };
+        if let Some(found) = version.filter(|version| *version > VERSION) {
+            return Err(Error::Newer { path: path.to_owned(), found, known: VERSION });
         }
-        let file: File = toml::from_str(text).map_err(|error| bad(error.message().to_owned()))?;
+        let file = file?;
         Ok(Self {
             descriptor: Descriptor::new(file.media_type, file.digest, file.size),
             names: file.names,

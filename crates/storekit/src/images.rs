@@ -51,17 +51,6 @@ pub enum Committed {
     AlreadyThere,
 }
 
-/// A key with its entry and its last use.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// The key.
-    pub key: Key,
-    /// What is stored under it.
-    pub entry: Entry,
-    /// When it was last used, by our own stamp; never later than now.
-    pub used: SystemTime,
-}
-
 impl Images {
     pub(crate) fn new(store: Store) -> Self {
         Self { store }
@@ -103,7 +92,7 @@ impl Images {
         self.folder().join("index.json")
     }
 
-    fn key_path(&self, key: &Key) -> Utf8PathBuf {
+    pub(crate) fn key_path(&self, key: &Key) -> Utf8PathBuf {
         self.store.root().join(KEYS_IN_STORE).join(key.as_str())
     }
 
@@ -123,7 +112,7 @@ impl Images {
         }
     }
 
-    fn read(&self, key: &Key) -> Result<Option<Entry>> {
+    pub(crate) fn read(&self, key: &Key) -> Result<Option<Entry>> {
         let path = self.key_path(key);
         match replace::read_capped(&path, entry::CAP) {
             // No writer of ours makes such a file: it is one that cannot be understood.
@@ -158,63 +147,6 @@ impl Images {
             }
         }
         Ok(None)
-    }
-
-    /// The keys that are there, sorted, readable or not.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub fn keys(&self) -> Result<Vec<Key>> {
-        let names = replace::names(&self.folder().join("keys"))?;
-        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
-    }
-
-    /// All entries, sorted by key, another tool's included.
-    ///
-    /// # Errors
-    /// An entry that cannot be read is an error: it is never taken for none.
-    pub fn list(&self) -> Result<Vec<Listed>> {
-        self.adopt()?;
-        self.list_ours()
-    }
-
-    /// The entries that have key files, sorted by key; adopts nothing and takes no lock, so that it serves under
-    /// any.
-    ///
-    /// # Errors
-    /// As [`Images::list`].
-    pub fn list_ours(&self) -> Result<Vec<Listed>> {
-        let mut list = Vec::new();
-        for key in self.keys()? {
-            list.extend(self.peek(&key)?);
-        }
-        Ok(list)
-    }
-
-    /// The entries that can be read, sorted by key; adopts nothing and takes no lock. For whoever only looks for
-    /// what is of use: one damaged key file is no reason not to save another image.
-    ///
-    /// # Errors
-    /// [`Error::Newer`], I/O errors.
-    pub fn list_sound(&self) -> Result<Vec<Listed>> {
-        let mut list = Vec::new();
-        for key in self.keys()? {
-            match self.peek(&key) {
-                Err(error) if error.is_corrupt() => {}
-                listed => list.extend(listed?),
-            }
-        }
-        Ok(list)
-    }
-
-    /// The entry under the key as it stands; adopts nothing and takes no lock. `None`: no such key.
-    ///
-    /// # Errors
-    /// [`Error::BadFile`], [`Error::Newer`], I/O errors.
-    pub fn peek(&self, key: &Key) -> Result<Option<Listed>> {
-        let Some(entry) = self.read(key)? else { return Ok(None) };
-        let used = self.last_use(key)?.unwrap_or_else(SystemTime::now);
-        Ok(Some(Listed { key: key.clone(), entry, used }))
     }
 
     /// When the key was last used; a stamp from the future counts as used now, and is stamped again where the
@@ -340,16 +272,19 @@ impl Images {
         self.sync_index().map(|()| true)
     }
 
-    /// Moves the key's entry to the trash. Its blobs stay until a collection. `false`: no such key.
+    /// Moves the keys' entries to the trash. Their blobs stay until a collection. Returns those keys that were there.
     ///
     /// # Errors
-    /// I/O errors, [`Error::Locked`].
-    pub fn remove(&self, key: &Key, batch: &Batch) -> Result<bool> {
-        let lock = self.store.lock_exclusive()?;
-        let removed = self.discard(&lock, key, batch)?;
-        drop(lock);
+    /// I/O errors, [`Error::Locked`]: the keys before have gone then.
+    pub fn remove(&self, keys: &[Key], batch: &Batch) -> Result<Vec<Key>> {
+        let mut gone = Vec::new();
+        let removed = keys.iter().try_for_each(|key| -> Result<()> {
+            let lock = self.store.lock_exclusive()?;
+            gone.extend(self.discard(&lock, key, batch)?.then(|| key.clone()));
+            Ok(())
+        });
         self.sync_index()?;
-        Ok(removed)
+        removed.map(|()| gone)
     }
 
     /// One step of a collection: moves the key's entry to the trash. The index is derived anew by

@@ -6,10 +6,10 @@
 
 use crate::Key;
 use crate::entry::Entry;
-use crate::error::{At, Error, Result};
+use crate::error::{Error, Result};
 use crate::images::Images;
-use crate::oci::{self, DOCUMENT_CAP, Descriptor, Index};
-use crate::replace::{self, Durability};
+use crate::index_file::Found;
+use crate::oci::{self, Descriptor};
 
 impl Images {
     /// Derives index.json from the key files anew, adopting what is another tool's. One that cannot be
@@ -19,18 +19,21 @@ impl Images {
     /// [`Error::Locked`], I/O errors. A damaged key file is passed over: its image is not listed.
     pub fn sync_index(&self) -> Result<()> {
         let lock = self.store().lock_index()?;
-        if let Found::Unreadable = self.read_index()? {
-            self.store().trash().move_aside(&self.index_path())?;
-        }
+        let found = match self.read_index()? {
+            Found::Index(foreign) => foreign,
+            Found::None => Vec::new(),
+            Found::Unreadable => {
+                self.store().trash().move_aside(&self.index_path())?;
+                Vec::new()
+            }
+        };
         let mut foreign = Vec::new();
-        for descriptor in self.foreign()? {
+        for descriptor in found {
             if !self.adopt_one(&descriptor)? {
                 foreign.push(descriptor);
             }
         }
-        let ours = self.list_sound()?.into_iter().map(|listed| listed.entry.listed(&listed.key));
-        let index = Index { manifests: ours.chain(foreign).collect(), ..Index::default() };
-        let result = self.write_index(&index);
+        let result = self.write_index(&self.list_sound()?, &foreign);
         drop(lock);
         result
     }
@@ -40,7 +43,7 @@ impl Images {
     /// be written to nothing is, and that is no error.
     pub(crate) fn adopt(&self) -> Result<bool> {
         let settled = match self.read_index()? {
-            Found::Index(_) => self.foreign()?.is_empty(),
+            Found::Index(foreign) => foreign.is_empty(),
             // A clone that holds key files alone.
             Found::None => self.keys()?.is_empty(),
             Found::Unreadable => false,
@@ -59,19 +62,8 @@ impl Images {
     /// # Errors
     /// I/O errors.
     pub fn foreign(&self) -> Result<Vec<Descriptor>> {
-        let Found::Index(index) = self.read_index()? else { return Ok(Vec::new()) };
-        Ok(index
-            .manifests
-            .into_iter()
-            .filter(|it| !it.annotations.contains_key(oci::KEY_ANNOTATION))
-            .collect())
-    }
-
-    fn read_index(&self) -> Result<Found> {
-        let Some(bytes) = replace::read_capped(&self.index_path(), DOCUMENT_CAP)? else {
-            return Ok(Found::None);
-        };
-        Ok(serde_json::from_slice(&bytes).map_or(Found::Unreadable, Found::Index))
+        let Found::Index(foreign) = self.read_index()? else { return Ok(Vec::new()) };
+        Ok(foreign)
     }
 
     /// Makes an entry of another tool's descriptor. `false`: it is not whole.
@@ -97,30 +89,19 @@ impl Images {
     /// The key under which a foreign descriptor is adopted; `None` where its image has one already.
     fn free_key(&self, descriptor: &Descriptor) -> Result<Option<Key>> {
         let named = descriptor.annotations.get(oci::REF_NAME).and_then(|name| name.parse().ok());
-        let keys = self.list_sound()?;
         let fallback = Key::of_digest(&descriptor.digest);
         for key in named.into_iter().chain([fallback]) {
-            match keys.iter().find(|listed| listed.key == key) {
-                None => return Ok(Some(key)),
-                Some(listed) if listed.entry.descriptor.digest == descriptor.digest => return Ok(None),
-                Some(_) => {}
+            match self.peek(&key) {
+                Err(error) if error.is_corrupt() => return Ok(Some(key)),
+                standing => match standing? {
+                    None => return Ok(Some(key)),
+                    Some(listed) if listed.entry.descriptor.digest == descriptor.digest => return Ok(None),
+                    Some(_) => {}
+                },
             }
         }
         Ok(None)
     }
-
-    fn write_index(&self, index: &Index) -> Result<()> {
-        let path = self.index_path();
-        let bytes = serde_json::to_vec_pretty(index).map_err(std::io::Error::from).at("write", &path)?;
-        replace::replace(&path, &bytes, Durability::Synced)
-    }
-}
-
-/// What stands under the name index.json.
-enum Found {
-    Index(Index),
-    None,
-    Unreadable,
 }
 
 fn is_unwritable(source: &std::io::Error) -> bool {

@@ -98,27 +98,3 @@ impl Links {
         self.manifests.into_iter().chain(self.config).chain(self.layers).chain(self.blobs)
     }
 }
-
-/// The index.json of a layout.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Index {
-    /// 2.
-    pub schema_version: u32,
-    /// [`INDEX`].
-    #[serde(default = "index_type")]
-    pub media_type: String,
-    /// The images.
-    #[serde(default)]
-    pub manifests: Vec<Descriptor>,
-}
-
-fn index_type() -> String {
-    INDEX.to_owned()
-}
-
-impl Default for Index {
-    fn default() -> Self {
-        Self { schema_version: 2, media_type: index_type(), manifests: Vec::new() }
-    }
-}

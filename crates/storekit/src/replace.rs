@@ -267,7 +267,9 @@ pub fn read_capped(path: &Utf8Path, cap: u64) -> Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.at("read", path)?,
     };
-    let mut bytes = Vec::new();
+    // With room for all of it and a little more, a file is read in one piece, and once more for its end.
+    let length = file.metadata().at("read", path)?.len().min(cap).saturating_add(64);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     file.take(cap + 1).read_to_end(&mut bytes).at("read", path)?;
     if bytes.len() as u64 > cap {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {cap} bytes")))

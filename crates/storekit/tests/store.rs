@@ -229,7 +229,7 @@ fn undo_brings_back_entries_with_their_blobs_and_inputs() {
     images.commit(&key("k"), &entry(descriptor), Some(b"inputs"), &leases, Overwrite::No).unwrap();
     drop(leases);
     let batch = scratch.store.trash().batch(Timestamp::now());
-    assert!(images.remove(&key("k"), &batch).unwrap());
+    assert_eq!(images.remove(&[key("k"), key("never")], &batch).unwrap(), [key("k")]);
     let lock = scratch.store.lock_exclusive().unwrap();
     for digest in images.blobs().list().unwrap() {
         images.discard_blob(&lock, &digest, &batch).unwrap();
@@ -246,7 +246,7 @@ fn the_trash_is_emptied_after_its_grace() {
     let scratch = Scratch::new();
     let images = scratch.store.images();
     save(&scratch.store, "k", b"layer");
-    images.remove(&key("k"), &scratch.store.trash().batch(Timestamp::now())).unwrap();
+    images.remove(&[key("k")], &scratch.store.trash().batch(Timestamp::now())).unwrap();
     let trash = scratch.store.trash();
     assert_eq!(trash.disk_bytes().unwrap(), 4096);
     assert_eq!(trash.empty(Duration::from_secs(60), SystemTime::now()).unwrap(), 0);
@@ -264,7 +264,7 @@ fn the_index_names_each_key_for_other_tools() {
     assert_eq!(listed["digest"], saved.descriptor.digest.to_string());
     assert_eq!(listed["annotations"]["dev.larder.key"], "k");
     assert_eq!(listed["annotations"]["org.opencontainers.image.ref.name"], "k");
-    scratch.store.images().remove(&key("k"), &scratch.store.trash().batch(Timestamp::now())).unwrap();
+    scratch.store.images().remove(&[key("k")], &scratch.store.trash().batch(Timestamp::now())).unwrap();
     assert_eq!(scratch.index()["manifests"], serde_json::json!([]));
 }
 
@@ -330,6 +330,67 @@ fn a_missing_or_broken_index_is_derived_anew() {
     }
     let kept = scratch.store.root().join("trash/damaged/images/index.json");
     assert_eq!(fs::read_to_string(kept).unwrap(), "{\"manifests\": [");
+}
+
+/// Key files that together ask for an index.json of more than 20 MiB, as some 40000 short ones do.
+fn crowd(scratch: &Scratch) {
+    let blob = scratch.store.images().blobs().put(b"x").unwrap();
+    let text = entry(Descriptor::new("x/".to_owned() + &"y".repeat(1 << 19), blob.digest(), 1)).to_text();
+    for number in 0..48 {
+        fs::write(scratch.store.images().folder().join(format!("keys/crowd-{number}")), &text).unwrap();
+    }
+    scratch.store.images().sync_index().unwrap();
+    let length = fs::metadata(scratch.store.images().folder().join("index.json")).unwrap().len();
+    assert!(length > storekit::oci::DOCUMENT_CAP, "{length} bytes");
+}
+
+#[test]
+fn an_index_of_any_number_of_keys_stops_nobody() {
+    let scratch = Scratch::new();
+    crowd(&scratch);
+    // Known for ours by its note; and read, where the note is gone.
+    for note in [true, false] {
+        if !note {
+            fs::remove_file(scratch.store.root().join(".indexed")).unwrap();
+        }
+        assert!(scratch.store.images().get(&key("never")).unwrap().is_none());
+        assert_eq!(scratch.store.images().list().unwrap().len(), 48);
+    }
+    save(&scratch.store, "k", b"layer");
+    let (descriptor, _leases) = image(&scratch.store, b"foreign");
+    add_foreign(&scratch, &descriptor, Some("theirs"));
+    assert!(scratch.store.images().get(&key("theirs")).unwrap().expect("adopted").adopted);
+    assert_eq!(scratch.index()["manifests"].as_array().unwrap().len(), 50);
+    assert!(!scratch.store.root().join("trash").exists());
+}
+
+#[test]
+fn an_index_that_another_tool_has_blown_up_is_derived_anew() {
+    let scratch = Scratch::new();
+    save(&scratch.store, "k", b"layer");
+    let whole = scratch.index();
+    let path = scratch.store.images().folder().join("index.json");
+    fs::write(&path, serde_json::json!({"schemaVersion": 2, "junk": "x".repeat(21 << 20)}).to_string())
+        .unwrap();
+    assert_eq!(scratch.store.images().list().unwrap().len(), 1);
+    assert_eq!(scratch.index(), whole);
+    assert!(scratch.store.root().join("trash/damaged/images/index.json").is_file());
+}
+
+#[test]
+fn an_index_that_is_not_the_noted_one_is_read() {
+    let scratch = Scratch::new();
+    save(&scratch.store, "k", b"layer");
+    let note = scratch.store.root().join(".indexed");
+    assert!(!fs::read(&note).unwrap().is_empty());
+    let (descriptor, _leases) = image(&scratch.store, b"foreign");
+    add_foreign(&scratch, &descriptor, Some("theirs"));
+    assert!(scratch.store.images().get(&key("theirs")).unwrap().is_some());
+    // What is another tool's still is looked at each time.
+    add_foreign(&scratch, &Descriptor::new(MANIFEST, Digest::of(b"not there"), 9), Some("later"));
+    save(&scratch.store, "l", b"another");
+    assert_eq!(fs::read(&note).unwrap(), b"");
+    assert_eq!(scratch.store.images().foreign().unwrap().len(), 1);
 }
 
 #[test]
@@ -488,7 +549,7 @@ fn undo_leaves_what_was_saved_since() {
     let (old, leases) = image(&scratch.store, b"old");
     images.commit(&key("k"), &entry(old), Some(b"old inputs"), &leases, Overwrite::No).unwrap();
     let batch = scratch.store.trash().batch(Timestamp::now());
-    images.remove(&key("k"), &batch).unwrap();
+    images.remove(&[key("k")], &batch).unwrap();
     let (new, _) = save(&scratch.store, "k", b"new");
     assert!(images.undo(&batch).unwrap().is_empty());
     assert_eq!(images.get(&key("k")).unwrap(), Some(new));

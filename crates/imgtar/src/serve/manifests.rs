@@ -220,7 +220,7 @@ fn delete_tag(app: &App, stock: &Stock, repository: &Repository, tag: &Key) -> R
         let (gone, left): (Vec<_>, Vec<_>) = listed.entry.names.iter().cloned().partition(is_served);
         // An entry that was saved under a key of its own only loses the name.
         if listed.key == own && (left.is_empty() || repository.is_keys()) {
-            app.images.remove(&listed.key, &batch)?;
+            app.images.remove(std::slice::from_ref(&listed.key), &batch)?;
         } else if !gone.is_empty() {
             app.images.set_names(&listed.key, left)?;
         }
@@ -237,9 +237,9 @@ fn delete_digest(app: &App, stock: &Stock, digest: &Digest) -> Result<()> {
         return Err(Fault::needed("an index names it: delete that first"));
     }
     let batch = app.store.trash().batch(Timestamp::now());
-    for listed in stock.entries.iter().filter(|listed| listed.entry.descriptor.digest == stored) {
-        app.images.remove(&listed.key, &batch)?;
-    }
+    let named = stock.entries.iter().filter(|listed| listed.entry.descriptor.digest == stored);
+    let keys: Vec<_> = named.map(|listed| listed.key.clone()).collect();
+    app.images.remove(&keys, &batch)?;
     app.grace.let_go(&stored);
     Ok(())
 }

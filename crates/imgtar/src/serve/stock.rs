@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use camino::Utf8Path;
-use storekit::images::Listed;
-use storekit::{Blobs, Descriptor, Digest, Images, Key};
+use storekit::{Blobs, Descriptor, Digest, Images, Key, Listed};
 
 use crate::oci::annotation;
 use crate::serve::doc::Doc;

@@ -13,6 +13,7 @@ mod extracting;
 mod forms;
 mod hostile;
 mod manual;
+mod many;
 mod mutated;
 mod packing;
 mod registries;

@@ -275,7 +275,7 @@ fn answers_of_a_registry_that_are_nearly_right_do_no_harm() {
         });
         host.lock().unwrap().clone_from(&fake.host);
         fake.image("1", &[&plain, &dice.tar()]);
-        let _ = store.images().remove(&key("k"), &store.trash().shredder());
+        let _ = store.images().remove(&[key("k")], &store.trash().shredder());
         let pulled = pull_with(session, &fake, &impatient());
         assert_eq!(
             matches!(pulled, Ok(Some(_))),
