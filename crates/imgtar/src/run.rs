@@ -19,6 +19,7 @@ use imgtar::load::{self, Wanted};
 use imgtar::pack::{self, Input};
 use imgtar::{Error, name, save, show, verify};
 use miette::{IntoDiagnostic, Result, WrapErr};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use storekit::settings::{Environment, Settings};
 use storekit::{Key, Outcome, Store};
 
@@ -78,8 +79,16 @@ impl save::Halt for Signals {
     }
 }
 
+/// Lets the process have as many files open as it may: each blob that a save needs is one until its key stands.
+fn raise_files() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // Where it stays low, an import of very many blobs says so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
 /// Errors in colour or not; a signal ends with 130 or 143 at any moment, since nothing half-written has a final name.
 pub(crate) fn set_up(common: &Common) -> Signals {
+    raise_files();
     let color = common.color;
     // Fails only where another hook was set before, and none was.
     let _ = miette::set_hook(Box::new(move |_| {

@@ -205,8 +205,19 @@ impl<T> At<T> for rustix::io::Result<T> {
     }
 }
 
+/// Whether the process has too many open files. The word of the system may be wrapped.
+fn is_out_of_files(error: &io::Error) -> bool {
+    let wrapped = || std::error::Error::source(error)?.downcast_ref::<io::Error>();
+    let number = error.raw_os_error().or_else(|| wrapped()?.raw_os_error());
+    number == Some(rustix::io::Errno::MFILE.raw_os_error())
+}
+
 fn io_help(source: &io::Error, path: &Utf8Path) -> impl fmt::Display {
     match source.kind() {
+        _ if is_out_of_files(source) => {
+            "it has as many files open as it may, one for each blob that it needs: `ulimit -n 65536` allows more, or `--ulimit nofile=65536` for a container"
+                .to_owned()
+        }
         io::ErrorKind::PermissionDenied => {
             format!(
                 "the owner or the mode forbids it: see `ls -ld {path}`; `sudo chown -R $(id -u):$(id -g)` on the store takes it over"

@@ -9,7 +9,7 @@ use camino::Utf8PathBuf;
 use imgtar::Error;
 use imgtar::serve::{Config, Listener, Server};
 use miette::Result;
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 use storekit::settings::Settings;
 use storekit::{Outcome, Store};
@@ -47,7 +47,7 @@ pub(crate) fn serve(
     signals: &Signals,
 ) -> Result<Outcome> {
     let store = Store::open_or_create(root)?;
-    let files = raise_files();
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
     let config = Config {
         allow_remote: args.allow_remote,
         read_only: args.read_only,
@@ -100,15 +100,6 @@ fn token(settings: &Settings, args: &ServeArgs) -> Result<Option<String>, Error>
     let path = settings.environment().folder.join(path);
     let text = std::fs::read_to_string(&path).map_err(|source| Error::Input { path, source })?;
     Ok(Some(text.trim().to_owned()))
-}
-
-/// Lets the process have as many files open as it may. Returns how many that is.
-fn raise_files() -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    // Where it stays low, fewer blobs are kept for clients.
-    let _ = setrlimit(Resource::Nofile, raised);
-    getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)
 }
 
 /// Messages on stderr. Nobody is left to tell where that is closed.

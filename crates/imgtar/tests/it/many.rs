@@ -1,11 +1,13 @@
-//! A store with more keys than anybody looks at one by one.
+//! More keys, and more blobs, than anybody looks at one by one.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
+use serde_json::json;
 use storekit::Digest;
 
-use crate::session::Session;
-use crate::tars::{config, docker, layer, manifest};
+use crate::session::{Run, Session};
+use crate::tars::{config, descriptor, docker, layer, manifest, oci};
 
 /// Puts images into the store that have one layer in common, without an import of each.
 fn crowd(session: &Session, base: &[u8]) -> Vec<Digest> {
@@ -71,4 +73,42 @@ fn all_of_many_keys_are_listed_and_removed() {
     assert_eq!(session.run("ls --json").ok().text(), "");
     let index = fs::read_to_string(session.store().images().folder().join("index.json")).unwrap();
     assert!(!index.contains("dev.larder.key"), "{index}");
+}
+
+/// An archive whose index names so many images, each of three blobs of its own.
+fn index_of(count: usize) -> Vec<u8> {
+    let mut blobs = Vec::new();
+    let mut listed = Vec::new();
+    for number in 0..count {
+        let own = layer("own", &number.to_string());
+        let manifest = manifest(&[&own], &[("", &own)]).to_string().into_bytes();
+        listed.push(descriptor(storekit::oci::MANIFEST, &manifest));
+        blobs.extend([config(&[&own]).to_string().into_bytes(), own, manifest]);
+    }
+    let index = json!({ "schemaVersion": 2, "manifests": listed }).to_string().into_bytes();
+    let root = descriptor(storekit::oci::INDEX, &index);
+    blobs.push(index);
+    oci(&blobs.iter().map(Vec::as_slice).collect::<Vec<_>>(), &[root]).end()
+}
+
+/// Runs with a limit of the shell's `ulimit` on open files.
+fn limited(session: &Session, limit: &str, words: &str) -> Run {
+    let imgtar = session.command(words);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\"")]).arg(imgtar.get_program());
+    shell.args(imgtar.get_args()).current_dir(session.path(""));
+    shell.envs(imgtar.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Run::of(shell.stdin(Stdio::null()).output().unwrap())
+}
+
+#[test]
+fn an_import_may_have_more_blobs_than_open_files_are_usual() {
+    let session = Session::new();
+    session.write("many.tar", index_of(120));
+    // A soft limit is only what is usual.
+    limited(&session, "-Sn 100", "import k many.tar").ok();
+    assert_eq!(session.ids("k").len(), 120);
+    limited(&session, "-n 100", "import l many.tar --force").code(2).says("`ulimit -n 65536` allows more");
+    session.run("has l").code(1);
+    session.run("verify").ok();
 }
