@@ -191,6 +191,54 @@ mod tests {
         assert_eq!(write(&disk(4096)).len(), 1);
     }
 
+    /// Reads documents back, the last of which names the others.
+    fn read_back(documents: &[(&str, Vec<u8>)]) -> Result<Option<Disk>> {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = camino::Utf8Path::from_path(dir.path()).unwrap().join("store");
+        let store = storekit::Store::open_or_create(&folder).unwrap();
+        store.images().prepare().unwrap();
+        let blobs = store.images().blobs();
+        for (_, bytes) in documents {
+            drop(blobs.put(bytes).unwrap());
+        }
+        let (media_type, bytes) = documents.last().unwrap();
+        let root = Descriptor::new(*media_type, Digest::of(bytes), bytes.len() as u64);
+        read(&blobs, &"k".parse().unwrap(), &root)
+    }
+
+    #[test]
+    fn a_disk_of_several_manifests_is_read_as_it_was_written() {
+        let disk = disk(10_000);
+        assert_eq!(read_back(&write(&disk)).unwrap(), Some(disk));
+    }
+
+    #[test]
+    fn parts_that_say_nothing_or_the_same_again_are_refused() {
+        let disk = disk(10);
+        let bytes = |chunks: &[Chunk]| oci::to_bytes(&manifest(&disk, chunks));
+        let (low, high, none) = (bytes(&disk.chunks[..6]), bytes(&disk.chunks[6..]), bytes(&[]));
+        let overlapping = bytes(&disk.chunks[5..]);
+        let of = |parts: &[&Vec<u8>]| {
+            let listed =
+                parts.iter().map(|part| Descriptor::new(oci::MANIFEST, Digest::of(part), part.len() as u64));
+            let mut index = Index::new(listed.collect());
+            index.annotations = annotations(&disk);
+            index.rest.insert("artifactType".to_owned(), artifact_type(disk.format));
+            let documents = parts.iter().map(|part| (oci::MANIFEST, (*part).clone()));
+            read_back(&documents.chain([(oci::INDEX, oci::to_bytes(&index))]).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[&low, &high]).unwrap().as_ref(), Some(&disk));
+        let refused = |parts: &[&Vec<u8>], why: &str| {
+            let error = of(parts).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        };
+        refused(&[&low, &none, &high], "one of its parts has no chunk");
+        refused(&[&none; 2000], "one of its parts has no chunk");
+        for parts in [&[&low, &low][..], &[&high, &low], &[&low, &overlapping], &[&low, &high, &low]] {
+            refused(parts, "two of its chunks have one place, or they are in no order");
+        }
+    }
+
     #[test]
     fn chunks_come_in_order_and_once() {
         let disk = disk(3);
