@@ -160,10 +160,12 @@ fn read(
     warnings: &mut Vec<Warning>,
 ) -> Result<Vec<Entry>, HashError> {
     let reader = Reader::open(root, config.mode, cache.as_ref())?;
-    let entries = reader.entries(listed)?;
+    let (entries, lessons) = reader.entries(listed)?;
     warnings.extend(reader.take_warnings());
     // A cache that cannot be written costs time, not the key.
-    let _ = cache.map(|cache| cache.save(&entries));
+    let _ = cache.map(|cache| cache.save(&entries, &lessons));
+    // There may be a million: they go while the key is made.
+    rayon::spawn(move || drop(lessons));
     Ok(entries)
 }
 

@@ -120,7 +120,12 @@ thread_local! {
 }
 
 /// Calls `hash` with the bytes at `offset`; `size` is at most [`LEAF`].
-fn with_bytes<T>(file: &File, offset: u64, size: u64, hash: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+pub(crate) fn with_bytes<T>(
+    file: &File,
+    offset: u64,
+    size: u64,
+    hash: impl FnOnce(&[u8]) -> T,
+) -> io::Result<T> {
     let size = usize::try_from(size).map_err(io::Error::other)?;
     BUFFER.with_borrow_mut(|buffer| {
         if buffer.len() < size {

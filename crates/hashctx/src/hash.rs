@@ -5,20 +5,20 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use camino::Utf8Path;
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 
-use crate::digest;
+use crate::digest::{self, Digest};
 use crate::entry::{Content, Entry, FileMode, ModePolicy};
 use crate::error::HashError;
 use crate::listing::{Kind, Listed};
 use crate::path::RelPath;
 use crate::stat::Stat;
-use crate::stat_cache::{Known, Seen, StatCache};
+use crate::stat_cache::{Known, Lesson, Seen, StatCache};
 use crate::warning::Warning;
 
 /// How often a file that changes under the reader is read before its key is called doubtful.
@@ -48,26 +48,27 @@ impl<'a> Reader<'a> {
         Ok(Self { root, policy, cache, notes: Mutex::default() })
     }
 
-    /// Hashes all of them, in their order, on the threads of the pool that this is called in.
+    /// Hashes all of them, in their order, on the threads of the pool that this is called in. Beside each stands what the
+    /// cache may learn from it.
     ///
     /// # Errors
     /// Where one cannot be read: a key of the others would be a lie.
-    pub fn entries(&self, listed: Vec<Listed>) -> Result<Vec<Entry>, HashError> {
+    pub fn entries(&self, listed: Vec<Listed>) -> Result<(Vec<Entry>, Vec<Lesson>), HashError> {
         let failed = OnceLock::new();
-        let mut entries = Vec::new();
+        let (mut entries, mut lessons) = (Vec::new(), Vec::new());
         // Written in place: a list of results would stand in memory twice.
-        let hashed = listed.into_par_iter().enumerate().map_init(Near::default, |near, (input, one)| {
-            let content = match failed.get() {
-                None => self.content(near, input, &one).unwrap_or_else(|error| {
+        let hashed = listed.into_par_iter().map_init(Near::default, |near, one| {
+            let (content, lesson) = match failed.get() {
+                None => self.content(near, &one).unwrap_or_else(|error| {
                     let _ = failed.set(error);
-                    NOTHING
+                    (NOTHING, None)
                 }),
-                Some(_) => NOTHING,
+                Some(_) => (NOTHING, None),
             };
-            Entry { path: one.path, content }
+            (Entry { path: one.path, content }, lesson)
         });
-        hashed.collect_into_vec(&mut entries);
-        failed.into_inner().map_or(Ok(entries), Err)
+        hashed.unzip_into_vecs(&mut entries, &mut lessons);
+        failed.into_inner().map_or(Ok((entries, lessons)), Err)
     }
 
     /// What was worth a warning so far, in a stable order.
@@ -85,26 +86,45 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Where it cannot be read.
     pub fn entry(&self, listed: Listed) -> Result<Entry, HashError> {
-        let content = self.content(&mut Near::default(), 0, &listed)?;
+        let (content, _) = self.content(&mut Near::default(), &listed)?;
         Ok(Entry { path: listed.path, content })
     }
 
-    /// `input` is the path's place among the inputs.
-    fn content(&self, near: &mut Near, input: usize, listed: &Listed) -> Result<Content, HashError> {
+    fn content(&self, near: &mut Near, listed: &Listed) -> Result<(Content, Lesson), HashError> {
         let Listed { path, kind, seen } = listed;
-        if let Some(content) = seen.and_then(|seen| self.known(path, seen)) {
-            return Ok(content);
+        let known = seen.and_then(|seen| self.known(path, seen));
+        if let Some(content) = known.or_else(|| self.remembered(near, listed)) {
+            return Ok((content, None));
+        }
+        // What a listing calls a file is opened without a look at it before: what was opened is looked at.
+        if *kind == Kind::File {
+            match self.file(near, path) {
+                // No file any more: what stands there now may count as well.
+                Err(HashError::Vanished { .. }) => {}
+                read => return read,
+            }
         }
         let stat = self.stat(near, path)?;
-        match stat.kind() {
-            Kind::File => self.file(near, input, path, &stat),
-            Kind::Symlink => Ok(Content::Link { target: self.link(path)? }),
-            Kind::Dir if *kind == Kind::Dir => {
-                Ok(Content::Dir { permissions: self.policy.of_dir(stat.mode) })
+        let content = match stat.kind() {
+            Kind::File => return self.file(near, path),
+            Kind::Symlink => Content::Link { target: self.link(path)? },
+            Kind::Dir if *kind == Kind::Dir => Content::Dir { permissions: self.policy.of_dir(stat.mode) },
+            Kind::Dir => return Err(HashError::Vanished { path: path.to_string() }),
+            Kind::Special => {
+                return Err(HashError::Special { path: path.to_string(), what: stat.special() });
             }
-            Kind::Dir => Err(HashError::Vanished { path: path.to_string() }),
-            Kind::Special => Err(HashError::Special { path: path.to_string(), what: stat.special() }),
-        }
+        };
+        Ok((content, None))
+    }
+
+    /// What the cache knows of the file that stands there now, if it has a record of the path.
+    fn remembered(&self, near: &mut Near, listed: &Listed) -> Option<Content> {
+        let cache = self.cache.filter(|_| listed.kind == Kind::File)?;
+        let mut record = near.record;
+        let stat = || self.stat(near, &listed.path).ok();
+        let seen = cache.look(&mut record, listed.path.as_bytes(), stat);
+        near.record = record;
+        self.known(&listed.path, seen?)
     }
 
     /// What the cache knows of a file.
@@ -119,15 +139,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Where it cannot be opened.
     pub fn open_file(&self, path: &RelPath) -> Result<(File, Stat), HashError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.root, path.as_bytes(), flags, Mode::empty());
-        let file = File::from(fd.map_err(failed(path))?);
-        let stat = stat_of(&file, path)?;
-        if stat.kind() == Kind::File {
-            Ok((file, stat))
-        } else {
-            Err(HashError::Vanished { path: path.to_string() })
-        }
+        open_file(&self.root, path.as_bytes(), path)
     }
 
     /// As much of a file's mode as enters. Takes note of files that others cannot read.
@@ -154,13 +166,10 @@ impl<'a> Reader<'a> {
         Ok(target.into_bytes().into_boxed_slice())
     }
 
-    fn file(&self, near: &mut Near, input: usize, path: &RelPath, stat: &Stat) -> Result<Content, HashError> {
-        let look = |cache: &StatCache| cache.look(&mut near.record, path.as_bytes(), || Some(*stat));
-        if let Some(content) = self.cache.and_then(look).and_then(|seen| self.known(path, seen)) {
-            return Ok(content);
-        }
-        let known = self.read(input, path)?;
-        Ok(self.described(path, stat.mode, known))
+    fn file(&self, near: &mut Near, path: &RelPath) -> Result<(Content, Lesson), HashError> {
+        let (known, stat, steady) = self.read(near, path)?;
+        let lesson = self.cache.filter(|_| steady).and_then(|cache| cache.lesson(&stat, known));
+        Ok((self.described(path, stat.mode, known), lesson))
     }
 
     fn described(&self, path: &RelPath, mode: u32, known: Known) -> Content {
@@ -170,30 +179,26 @@ impl<'a> Reader<'a> {
         Content::File { digest: known.digest, mode: self.mode_of(path, mode) }
     }
 
-    /// Reads the file until it holds still.
-    fn read(&self, input: usize, path: &RelPath) -> Result<Known, HashError> {
+    /// Reads the file until it holds still, and says whether it did.
+    fn read(&self, near: &mut Near, path: &RelPath) -> Result<(Known, Stat, bool), HashError> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            let (known, before, after) = self.read_once(path)?;
-            if let Some(known) = known
-                && before == after
-            {
-                if let Some(cache) = self.cache {
-                    cache.learn(input, &after, known);
-                }
-                return Ok(known);
+            let (known, before, after) = self.read_once(near, path)?;
+            match known {
+                Some(known) if before == after => return Ok((known, after, true)),
+                known => last = known.map(|known| (known, after, false)),
             }
-            last = known;
         }
         self.notes().warnings.push(Warning::Unsteady { path: path.clone() });
         last.ok_or_else(|| HashError::Vanished { path: path.to_string() })
     }
 
     /// `None` for a file that was cut short meanwhile.
-    fn read_once(&self, path: &RelPath) -> Result<(Option<Known>, Stat, Stat), HashError> {
-        let (file, before) = self.open_file(path)?;
-        let known = match digest::of_file(&file, before.size) {
-            Ok(digest) => Some(Known { digest, lfs_pointer: is_lfs_pointer(&file, before.size) }),
+    fn read_once(&self, near: &mut Near, path: &RelPath) -> Result<(Option<Known>, Stat, Stat), HashError> {
+        let (folder, name) = near.find(&self.root, path);
+        let (file, before) = open_file(folder, name, path)?;
+        let known = match known(&file, before.size) {
+            Ok(known) => Some(known),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
             Err(error) => return Err(failed(path)(error)),
         };
@@ -243,6 +248,20 @@ struct Notes {
     first_private: Option<RelPath>,
 }
 
+/// Opens what has that name in a folder; `path` is what errors call it.
+fn open_file(folder: &OwnedFd, name: &[u8], path: &RelPath) -> Result<(File, Stat), HashError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let vanished = || HashError::Vanished { path: path.to_string() };
+    let file = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        // A link, or a socket.
+        Err(Errno::LOOP | Errno::NXIO) => return Err(vanished()),
+        Err(error) => return Err(failed(path)(error)),
+    };
+    let stat = stat_of(&file, path)?;
+    if stat.kind() == Kind::File { Ok((file, stat)) } else { Err(vanished()) }
+}
+
 /// The metadata of an open file; `path` is what errors call it.
 pub(crate) fn stat_of(file: &File, path: &RelPath) -> Result<Stat, HashError> {
     Ok(Stat::from(&rustix::fs::fstat(file).map_err(failed(path))?))
@@ -255,18 +274,26 @@ fn failed<E: Into<io::Error>>(path: &RelPath) -> impl FnOnce(E) -> HashError {
     }
 }
 
-/// How a Git LFS pointer begins; the whole file is shorter than 1024 bytes.
+/// How a Git LFS pointer begins.
 const LFS: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 
-fn is_lfs_pointer(file: &File, size: u64) -> bool {
-    let mut start = [0; LFS.len()];
-    size > LFS.len() as u64 && size < 1024 && file.read_exact_at(&mut start, 0).is_ok() && start == LFS
+/// The whole of one is shorter.
+const LFS_LIMIT: u64 = 1024;
+
+/// What there is to know of the file's first `size` bytes.
+fn known(file: &File, size: u64) -> io::Result<Known> {
+    if size >= LFS_LIMIT {
+        return Ok(Known { digest: digest::of_file(file, size)?, lfs_pointer: false });
+    }
+    digest::with_bytes(file, 0, size, |bytes| {
+        let lfs_pointer = bytes.strip_prefix(LFS).is_some_and(|rest| !rest.is_empty());
+        Known { digest: Digest::of(bytes), lfs_pointer }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
 
     #[test]
     fn a_digest_is_what_b3sum_prints() {
@@ -279,5 +306,31 @@ mod tests {
             panic!("a file")
         };
         assert_eq!(digest, Digest::of(b"hello\n"));
+    }
+
+    /// What a reader makes of `a`, which stood there as a file when it was listed.
+    fn listed_as_a_file(put: impl FnOnce(&Utf8Path)) -> Result<Content, HashError> {
+        let dir = tempfile::tempdir().expect("a folder");
+        let root = Utf8Path::from_path(dir.path()).expect("text");
+        put(&root.join("a"));
+        let reader = Reader::open(root, ModePolicy::Exec, None).expect("opened");
+        let path = RelPath::new(&b"a"[..]).expect("a path");
+        reader.entry(Listed::new(path, Kind::File)).map(|entry| entry.content)
+    }
+
+    #[test]
+    fn what_took_a_files_place_counts_as_what_it_is() {
+        let link = listed_as_a_file(|path| std::os::unix::fs::symlink("b", path).expect("a link"));
+        assert_eq!(link.expect("hashed"), Content::Link { target: b"b"[..].into() });
+        let socket = listed_as_a_file(|path| drop(std::os::unix::net::UnixListener::bind(path)));
+        assert!(matches!(socket, Err(HashError::Special { what: "socket", .. })), "{socket:?}");
+        let fifo = |path: &Utf8Path| {
+            let (kind, mode) = (rustix::fs::FileType::Fifo, Mode::RUSR);
+            rustix::fs::mknodat(rustix::fs::CWD, path.as_std_path(), kind, mode, 0).expect("a FIFO");
+        };
+        assert!(matches!(listed_as_a_file(fifo), Err(HashError::Special { what: "FIFO", .. })));
+        let folder = listed_as_a_file(|path| std::fs::create_dir(path).expect("a folder"));
+        assert!(matches!(folder, Err(HashError::Vanished { .. })), "{folder:?}");
+        assert!(matches!(listed_as_a_file(|_| ()), Err(HashError::Vanished { .. })));
     }
 }

@@ -13,7 +13,7 @@ mod write;
 
 use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use camino::Utf8Path;
@@ -23,6 +23,7 @@ use crate::entry::Entry;
 use crate::path::escape;
 use crate::stat::Stat;
 use layers::{Files, Layers};
+use records::{STAT, encode};
 use write::Update;
 
 /// Nanoseconds that a file must not have been touched for.
@@ -55,15 +56,15 @@ pub struct StatCache {
     files: Files,
     opened: i64,
     layers: OnceLock<Layers>,
-    learnt: Mutex<Vec<Learnt>>,
 }
 
-/// A file that was read.
-#[derive(Debug)]
-struct Learnt {
-    /// Its place among the inputs.
-    input: usize,
-    stat: Stat,
+/// What one of the inputs taught. In most runs that is nothing, so it takes no room.
+pub type Lesson = Option<Box<Learnt>>;
+
+/// What a record will hold of a file that was read, beside its path and digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Learnt {
+    stat: [u8; STAT],
     lfs_pointer: bool,
 }
 
@@ -86,7 +87,7 @@ impl StatCache {
         let absolute = root.as_std_path().canonicalize().unwrap_or_else(|_| root.into());
         let root = absolute.as_os_str().as_bytes();
         let files = Files::new(folder.join(Digest::of(root).to_string()), escape(root).to_string());
-        Self { files, opened: now(), layers: OnceLock::new(), learnt: Mutex::default() }
+        Self { files, opened: now(), layers: OnceLock::new() }
     }
 
     /// Whether nothing is known.
@@ -119,34 +120,31 @@ impl StatCache {
         self.layers().known(seen.record as usize)
     }
 
-    /// Remembers a file that was read after the cache was opened, unless it was touched too recently. `input` is its place
-    /// among the inputs.
-    pub fn learn(&self, input: usize, stat: &Stat, known: Known) {
-        if stat.mtime.max(stat.ctime) > self.opened.saturating_sub(QUIET) {
-            return;
-        }
-        let learnt = Learnt { input, stat: *stat, lfs_pointer: known.lfs_pointer };
-        self.learnt.lock().unwrap_or_else(PoisonError::into_inner).push(learnt);
+    /// What is to be remembered of a file that was read after the cache was opened: nothing if it was touched too recently.
+    #[must_use]
+    pub fn lesson(&self, stat: &Stat, known: Known) -> Lesson {
+        let quiet = stat.mtime.max(stat.ctime) <= self.opened.saturating_sub(QUIET);
+        quiet.then(|| Box::new(Learnt { stat: encode(stat), lfs_pointer: known.lfs_pointer }))
     }
 
-    /// Writes the cache back if anything was learnt; `entries` are all inputs, sorted by path. The last of several writers
-    /// wins; each leaves whole files.
+    /// Writes the cache back if anything was learnt. `entries` are all inputs, sorted by path, and beside each stands what
+    /// it taught. The last of several writers wins; each leaves whole files.
     ///
     /// # Errors
     /// Where it cannot be written; nothing is lost but time.
-    pub fn save(self, entries: &[Entry]) -> storekit::Result<()> {
+    pub fn save(self, entries: &[Entry], lessons: &[Lesson]) -> storekit::Result<()> {
         self.layers();
-        let learnt = self.learnt.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if learnt.is_empty() {
+        let learnt = lessons.iter().flatten().count();
+        if learnt == 0 {
             return Ok(());
         }
         let layers = self.layers.into_inner().unwrap_or_default();
         let files = self.files;
-        if layers.may_stay(learnt.len()) {
-            let update = Update::recent(&layers, entries, learnt);
+        if layers.may_stay(learnt) {
+            let update = Update::recent(&layers, entries, lessons);
             return update.write(&files.recent, &files.recent_header(&layers));
         }
-        Update::whole(&layers, entries, learnt).write(&files.base, &files.base_header())?;
+        Update::whole(&layers, entries, lessons).write(&files.base, &files.base_header())?;
         // It stood beside the base before; whoever comes too late for that one would find it of no use.
         let _ = std::fs::remove_file(&files.recent);
         Ok(())

@@ -82,7 +82,8 @@ fn list_here(root: &Path, cache: Option<&StatCache>) -> Result<GitListing, GitEr
     }
     loop {
         let mut found = walk.take()?;
-        listing.entries.extend(found.runs.into_iter().flatten());
+        listing.entries.reserve(found.runs.iter().map(Vec::len).sum());
+        found.runs.iter_mut().for_each(|run| listing.entries.append(run));
         listing.warnings.append(&mut found.warnings);
         listing.tagged.append(&mut found.tagged);
         if found.later.is_empty() {

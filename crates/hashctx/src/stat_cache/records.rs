@@ -13,7 +13,8 @@ pub(super) const RECORD: usize = END + STAT + 32 + 1;
 pub(super) const CHECK: usize = 32;
 const END: usize = 4;
 const COUNT: usize = 8;
-const STAT: usize = 36;
+/// Bytes of a file's metadata.
+pub(super) const STAT: usize = 36;
 
 /// In a record's last byte, beside its age.
 pub(super) const LFS_BIT: u8 = 0x80;

@@ -1,5 +1,7 @@
 //! What is believed, what is not, and what is written where.
 
+use std::ops::Range;
+
 use super::*;
 use crate::entry::{Content, FileMode};
 use crate::path::RelPath;
@@ -30,9 +32,7 @@ impl Folder {
     }
 
     fn learn_all(&self, paths: &[&str], stat: &Stat) {
-        let cache = self.open();
-        (0..paths.len()).for_each(|input| cache.learn(input, stat, known()));
-        cache.save(&paths.iter().map(|path| entry(path)).collect::<Vec<_>>()).expect("saved");
+        save(self.open(), paths, 0..paths.len(), stat);
     }
 
     fn get(&self, path: &str, stat: &Stat) -> Option<Known> {
@@ -44,6 +44,14 @@ impl Folder {
 fn entry(path: &str) -> Entry {
     let content = Content::File { digest: known().digest, mode: FileMode::Plain };
     Entry { path: RelPath::new(path.as_bytes()).expect("a path"), content }
+}
+
+/// Saves a cache that learnt from some of the inputs.
+fn save(cache: StatCache, paths: &[&str], from: Range<usize>, stat: &Stat) {
+    let entries: Vec<_> = paths.iter().map(|path| entry(path)).collect();
+    let lesson = |input| cache.lesson(stat, known()).filter(|_| from.contains(&input));
+    let lessons: Vec<_> = (0..paths.len()).map(lesson).collect();
+    cache.save(&entries, &lessons).expect("saved");
 }
 
 fn known() -> Known {
@@ -148,8 +156,7 @@ fn what_is_an_input_still_is_not_forgotten() {
     for size in 100..120 {
         let cache = folder.open();
         assert!(!cache.is_empty());
-        cache.learn(1, &Stat { size, ..STAT }, known());
-        cache.save(&["a", "b", "c"].map(entry)).expect("saved");
+        save(cache, &["a", "b", "c"], 1..2, &Stat { size, ..STAT });
     }
     assert_eq!(folder.open().layers().newest().len(), 3);
     assert_eq!(folder.get("c", &STAT), Some(known()));
@@ -165,8 +172,8 @@ fn relearn(folder: &Folder, path: &str, stat: &Stat) -> Vec<u8> {
     let (paths, cache) = (many(), folder.open());
     let input = paths.iter().position(|one| one == path).expect("one of them");
     let base = std::fs::read(&cache.files.base).expect("read");
-    cache.learn(input, stat, known());
-    cache.save(&paths.iter().map(|path| entry(path)).collect::<Vec<_>>()).expect("saved");
+    let paths: Vec<_> = paths.iter().map(String::as_str).collect();
+    save(cache, &paths, input..input + 1, stat);
     base
 }
 
@@ -211,8 +218,7 @@ fn a_new_path_is_found_beside_the_rest() {
     let folder = of_many();
     let cache = folder.open();
     assert!(!cache.is_empty());
-    cache.learn(1, &STAT, known());
-    cache.save(&["f00", "f000", "f01"].map(entry)).expect("saved");
+    save(cache, &["f00", "f000", "f01"], 1..2, &STAT);
     for path in ["f00", "f000", "f01", "f99"] {
         assert_eq!(folder.get(path, &STAT), Some(known()), "{path}");
     }

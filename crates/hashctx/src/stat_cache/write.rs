@@ -1,19 +1,22 @@
 //! Puts what was learnt to what was known, and writes it: a million records never stand in memory a second time.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
 use camino::Utf8Path;
 use storekit::error::At;
 use storekit::replace::{Durability, Staged};
 
 use super::layers::Layers;
-use super::records::{CHECK, LFS_BIT, RECORD, encode};
-use super::{Learnt, MAX_BYTES};
+use super::records::{CHECK, LFS_BIT, RECORD};
+use super::{Learnt, Lesson, MAX_BYTES};
 use crate::entry::{Content, Entry};
 use crate::seek::seek;
 
 /// Records that this many writes of the cache found no use for are dropped.
 const MAX_AGE: u8 = 16;
+
+/// Rows that are put together before they are written.
+const PART: usize = 1 << 12;
 
 /// No path is longer than the system calls take.
 const LONGEST: usize = 4096;
@@ -22,8 +25,8 @@ const LONGEST: usize = 4096;
 pub(super) struct Update<'a> {
     old: &'a Layers,
     entries: &'a [Entry],
-    /// Sorted by input.
-    learnt: Vec<Learnt>,
+    /// Beside each entry what it taught.
+    lessons: &'a [Lesson],
     rows: Vec<Row>,
 }
 
@@ -32,24 +35,24 @@ pub(super) struct Update<'a> {
 enum Row {
     /// An old record, and its last byte.
     Old(u32, u8),
-    /// A file that was learnt.
+    /// What that input taught.
     New(u32),
 }
 
 impl<'a> Update<'a> {
     /// Everything: what was known and what was learnt. The entries are sorted by path.
-    pub(super) fn whole(old: &'a Layers, entries: &'a [Entry], learnt: Vec<Learnt>) -> Self {
-        let mut update = Self::new(old, entries, learnt);
+    pub(super) fn whole(old: &'a Layers, entries: &'a [Entry], lessons: &'a [Lesson]) -> Self {
+        let mut update = Self::new(old, entries, lessons);
         update.merge(&old.newest());
         update
     }
 
     /// What was learnt since the base was written, before and now.
-    pub(super) fn recent(old: &'a Layers, entries: &'a [Entry], learnt: Vec<Learnt>) -> Self {
-        let mut update = Self::new(old, entries, learnt);
+    pub(super) fn recent(old: &'a Layers, entries: &'a [Entry], lessons: &'a [Lesson]) -> Self {
+        let mut update = Self::new(old, entries, lessons);
         let mut before = old.recent().peekable();
-        for new in 0..update.learnt.len() {
-            let Ok(row) = u32::try_from(new).map(Row::New) else { break };
+        for (input, _) in lessons.iter().enumerate().filter(|(_, lesson)| lesson.is_some()) {
+            let Ok(row) = u32::try_from(input).map(Row::New) else { break };
             while let Some(at) = before.next_if(|&at| old.path(at) < update.path(row)) {
                 update.keep(at, old.tag(at).unwrap_or(0));
             }
@@ -60,16 +63,15 @@ impl<'a> Update<'a> {
         update
     }
 
-    fn new(old: &'a Layers, entries: &'a [Entry], mut learnt: Vec<Learnt>) -> Self {
-        learnt.sort_unstable_by_key(|learnt| learnt.input);
-        Self { old, entries, learnt, rows: Vec::new() }
+    fn new(old: &'a Layers, entries: &'a [Entry], lessons: &'a [Lesson]) -> Self {
+        Self { old, entries, lessons, rows: Vec::new() }
     }
 
     /// `old` names what was known, sorted by path.
     fn merge(&mut self, old: &[usize]) {
         let layers = self.old;
         let path = |at: usize| old.get(at).map_or(&[][..], |&at| layers.path(at));
-        let (mut at, mut new) = (0, 0);
+        let mut at = 0;
         for (input, entry) in self.entries.iter().enumerate() {
             let wanted = entry.path.as_bytes();
             let mut known = path(at) == wanted;
@@ -80,9 +82,8 @@ impl<'a> Update<'a> {
                 known = path(next) == wanted;
             }
             at = next + usize::from(known);
-            if self.learnt.get(new).is_some_and(|learnt| learnt.input == input) {
-                self.rows.extend(u32::try_from(new).map(Row::New));
-                new += 1;
+            if self.lessons.get(input).is_some_and(Option::is_some) {
+                self.rows.extend(u32::try_from(input).map(Row::New));
             } else if let (true, Some(&old)) = (known, old.get(next)) {
                 self.keep(old, self.old.tag(old).unwrap_or(0) & LFS_BIT);
             }
@@ -126,21 +127,35 @@ impl<'a> Update<'a> {
         self.rows.truncate(count);
     }
 
-    fn encode(&self, header: &str, file: impl Write) -> io::Result<()> {
-        let mut out = BufWriter::with_capacity(1 << 17, Hashing { file, hasher: blake3::Hasher::new() });
+    fn encode(&self, header: &str, file: impl Write + Send) -> io::Result<()> {
+        let mut out = Hashing { file, hasher: blake3::Hasher::new() };
         out.write_all(header.as_bytes())?;
         out.write_all(&(self.rows.len() as u64).to_le_bytes())?;
         let mut end = 0;
-        for row in &self.rows {
-            end += self.path(*row).len();
-            let end = u32::try_from(end).map_err(io::Error::other)?;
-            out.write_all(&end.to_le_bytes())?;
-            self.record(*row, &mut out)?;
+        self.in_parts(&mut out, |row, part| {
+            end += self.path(row).len();
+            part.extend_from_slice(&u32::try_from(end).map_err(io::Error::other)?.to_le_bytes());
+            self.record(row, part)
+        })?;
+        self.in_parts(&mut out, |row, part| part.write_all(self.path(row)))?;
+        out.file.write_all(out.hasher.finalize().as_bytes())
+    }
+
+    /// Writes something of each row: one thread puts the next part together while another one writes the last.
+    fn in_parts(
+        &self,
+        out: &mut (impl Write + Send),
+        mut put: impl FnMut(Row, &mut Vec<u8>) -> io::Result<()> + Send,
+    ) -> io::Result<()> {
+        let (mut last, mut next) = (Vec::new(), Vec::new());
+        for rows in self.rows.chunks(PART) {
+            next.clear();
+            let (made, written) =
+                rayon::join(|| rows.iter().try_for_each(|row| put(*row, &mut next)), || out.write_all(&last));
+            made.and(written)?;
+            std::mem::swap(&mut last, &mut next);
         }
-        self.rows.iter().try_for_each(|row| out.write_all(self.path(*row)))?;
-        out.flush()?;
-        let Hashing { mut file, hasher } = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.write_all(hasher.finalize().as_bytes())
+        out.write_all(&last)
     }
 
     fn record(&self, row: Row, out: &mut impl Write) -> io::Result<()> {
@@ -156,7 +171,7 @@ impl<'a> Update<'a> {
                 let Content::File { digest, .. } = &entry.content else {
                     return Err(io::ErrorKind::InvalidInput.into());
                 };
-                out.write_all(&encode(&learnt.stat))?;
+                out.write_all(&learnt.stat)?;
                 out.write_all(digest.as_bytes())?;
                 out.write_all(&[if learnt.lfs_pointer { LFS_BIT } else { 0 }])
             }
@@ -170,9 +185,9 @@ impl<'a> Update<'a> {
         }
     }
 
-    fn fresh(&self, new: u32) -> Option<(&Learnt, &Entry)> {
-        let learnt = self.learnt.get(new as usize)?;
-        Some((learnt, self.entries.get(learnt.input)?))
+    fn fresh(&self, input: u32) -> Option<(&Learnt, &Entry)> {
+        let input = input as usize;
+        Some((self.lessons.get(input)?.as_deref()?, self.entries.get(input)?))
     }
 }
 
