@@ -140,7 +140,7 @@ fn install(repository: &Utf8Path) -> Vec<String> {
     }
     // It writes the filter into the repository's own settings, and the hook that uploads with a push.
     match git(repository, &["lfs", "install", "--local"]) {
-        Ok(ran) if ran.status.success() => Vec::new(),
+        Ok(ran) if ran.status.success() => no_filter(repository).into_iter().collect(),
         ran => {
             let said = ran.map_or_else(
                 |error| error.to_string(),
@@ -149,6 +149,29 @@ fn install(repository: &Utf8Path) -> Vec<String> {
             vec![format!("`git lfs install --local` failed: {said}")]
         }
     }
+}
+
+/// What is to be done before the blobs of a store are added, where the store is set up for Git LFS, and git is not: so it is
+/// in a clone where nobody has run `git lfs install`. Git says nothing there, and keeps the blobs themselves.
+#[must_use]
+pub fn unfiltered(store: &Utf8Path) -> Option<String> {
+    let attributes = replace::read_capped(&store.join(".gitattributes"), 1 << 20).ok()??;
+    our_lines(&attributes)?;
+    no_filter(&lfs::repository(store)?)
+}
+
+/// The same for a repository; nothing where git does not know of it, or is not there.
+fn no_filter(repository: &Utf8Path) -> Option<String> {
+    let said = |words: &[&str]| git(repository, words).ok().filter(|ran| ran.status.success());
+    let filter = said(&["config", "--get", "filter.lfs.clean"]);
+    if filter.is_some_and(|filter| !filter.stdout.trim_ascii().is_empty()) {
+        return None;
+    }
+    said(&["rev-parse", "--git-dir"])?;
+    Some(format!(
+        "git knows no filter of Git LFS here, and would keep the store's blobs themselves: run `git lfs install --local` in \
+         `{repository}` before you add them"
+    ))
 }
 
 fn git(repository: &Utf8Path, words: &[&str]) -> std::io::Result<Output> {

@@ -17,7 +17,7 @@ use imgtar::image::Stored;
 use imgtar::import::{self, Notes, Source};
 use imgtar::load::{self, Wanted};
 use imgtar::pack::{self, Input};
-use imgtar::{Error, name, save, show, verify};
+use imgtar::{Error, name, repository, save, show, verify};
 use miette::{IntoDiagnostic, Result, WrapErr};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use storekit::settings::{Environment, Settings};
@@ -119,37 +119,15 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<Outcome> {
         view: View { common: &common },
         signals,
     };
-    match args.command {
-        Command::Import { key, file, kind, notes } => job.import(&key, &file, kind, notes),
-        Command::Export { key, file, compress, platform } => {
-            let options = Options { platform, names: None };
-            job.while_it_changes(&key, || job.export(&key, &file, compress, &options))
-        }
-        Command::Save { key, image, notes, engine, by } => job.save(&key, &image, notes, &engine, by),
-        Command::Load { key, tags, platform, engine } => {
-            let names = tags.iter().map(|tag| name::complete(tag)).collect::<Result<_, _>>()?;
-            let wanted = Wanted { names, platform };
-            job.while_it_changes(&key, || job.load(&key, &wanted, &engine))
-        }
-        Command::Extract(args) => job.extract(&args),
-        Command::Init(args) => job.init(args),
-        Command::Has { key: Some(key), .. } => job.has(&key),
-        Command::Has { key: None, remote, registry } => job.has_remote(&remote, &registry),
-        Command::Push(args) => job.push(&args),
-        Command::Pull(args) => job.pull(args),
-        Command::Resolve(args) => job.resolve(&args),
-        Command::Ls => job.ls(),
-        Command::Info { key, inputs, document } => match (inputs, document) {
-            (true, _) => job.inputs(&key),
-            (_, true) => job.document(&key),
-            _ => job.info(&key),
-        },
-        Command::Tag { key, names } => job.tag(&key, &names),
-        Command::Rm { keys } => job.rm(&keys),
-        Command::Verify { keys } => job.verify(&keys),
-        Command::Serve(args) => crate::cli::serve(&job.root, &settings, &common, &args, signals),
-        Command::Pack { key, from, config, notes } => job.pack(&key, &from, *config, notes),
+    let saves = matches!(
+        args.command,
+        Command::Import { .. } | Command::Save { .. } | Command::Pull(_) | Command::Pack { .. }
+    );
+    let outcome = job.run(args.command, &common)?;
+    if saves && let Some(warning) = repository::unfiltered(&job.root) {
+        job.view.say(&format!("warning: {warning}"));
     }
+    Ok(outcome)
 }
 
 /// A failure to write to stdout.
@@ -165,6 +143,40 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
+    fn run(&self, command: Command, common: &Common) -> Result<Outcome> {
+        match command {
+            Command::Import { key, file, kind, notes } => self.import(&key, &file, kind, notes),
+            Command::Export { key, file, compress, platform } => {
+                let options = Options { platform, names: None };
+                self.while_it_changes(&key, || self.export(&key, &file, compress, &options))
+            }
+            Command::Save { key, image, notes, engine, by } => self.save(&key, &image, notes, &engine, by),
+            Command::Load { key, tags, platform, engine } => {
+                let names = tags.iter().map(|tag| name::complete(tag)).collect::<Result<_, _>>()?;
+                let wanted = Wanted { names, platform };
+                self.while_it_changes(&key, || self.load(&key, &wanted, &engine))
+            }
+            Command::Extract(args) => self.extract(&args),
+            Command::Init(args) => self.init(args),
+            Command::Has { key: Some(key), .. } => self.has(&key),
+            Command::Has { key: None, remote, registry } => self.has_remote(&remote, &registry),
+            Command::Push(args) => self.push(&args),
+            Command::Pull(args) => self.pull(args),
+            Command::Resolve(args) => self.resolve(&args),
+            Command::Ls => self.ls(),
+            Command::Info { key, inputs, document } => match (inputs, document) {
+                (true, _) => self.inputs(&key),
+                (_, true) => self.document(&key),
+                _ => self.info(&key),
+            },
+            Command::Tag { key, names } => self.tag(&key, &names),
+            Command::Rm { keys } => self.rm(&keys),
+            Command::Verify { keys } => self.verify(&keys),
+            Command::Serve(args) => crate::cli::serve(&self.root, self.settings, common, &args, self.signals),
+            Command::Pack { key, from, config, notes } => self.pack(&key, &from, *config, notes),
+        }
+    }
+
     fn import(&self, key: &Key, file: &Utf8Path, kind: Option<FileType>, notes: NoteArgs) -> Result<Outcome> {
         let notes = read_notes(notes)?;
         let source = if file == "-" { stdin_source()? } else { Source::File(file.to_owned()) };

@@ -89,6 +89,36 @@ fn without_git_lfs_it_says_what_to_install() {
         .says("git is not installed");
 }
 
+/// As on a machine where `git lfs install` was never run: Debian's package sets up all users.
+const BARE: &str = "GIT_CONFIG_NOSYSTEM=1 HOME=/nonexistent XDG_CONFIG_HOME=/nonexistent";
+
+#[test]
+fn a_save_into_a_clone_without_the_filter_says_how_to_get_it() {
+    if !have_lfs() {
+        return;
+    }
+    let session = repository();
+    session.run("imgtar init --lfs cache && git add -A && git commit -qm start").ok();
+    session.run(&format!("{BARE} git clone -q . ../clone")).ok();
+    let in_clone = |line: &str| session.run(&format!("cd ../clone && export {BARE} && {line}"));
+    let warned =
+        in_clone("imgtar import one ../one.tar").ok().says("would keep the store's blobs themselves");
+    assert!(warned.stderr().contains("`git lfs install --local`"), "{warned}");
+    let quiet = |line: &str| {
+        let ran = in_clone(line).ok();
+        assert!(!ran.stderr().contains("warning"), "{ran}");
+    };
+    quiet("imgtar has one && imgtar ls");
+    quiet("imgtar import one ../one.tar --store ../elsewhere");
+    quiet("git lfs install --local && imgtar import two ../two.tar");
+    // Setting it up anew is as good.
+    quiet(
+        "git config --local --remove-section filter.lfs && imgtar init --lfs cache && imgtar import one ../one.tar",
+    );
+    in_clone("git add -A && git -c user.name=t -c user.email=t@localhost commit -qm all").ok();
+    assert_eq!(in_clone("git lfs ls-files").ok().stdout().lines().count(), 7);
+}
+
 #[test]
 fn a_second_version_adds_what_is_new() {
     if !have_lfs() {
