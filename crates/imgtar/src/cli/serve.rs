@@ -1,7 +1,7 @@
 //! `imgtar serve`: its flags, its signals, its messages.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -24,9 +24,12 @@ const TOKEN: &str = "LARDER_SERVE_TOKEN";
 /// Flags of `serve`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
-    /// Where to listen; port 0 takes any that is free
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
-    listen: SocketAddr,
+    /// Where to listen, such as `localhost:5000`; port 0 takes any that is free
+    ///
+    /// Of a name's addresses, the first that this machine has is taken, IPv4 before IPv6; without `--allow-remote`, all of
+    /// them must be loopback.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
+    listen: String,
     /// Listen on an address that other machines reach; a token is needed then
     #[arg(long)]
     allow_remote: bool,
@@ -46,6 +49,7 @@ pub(crate) fn serve(
     args: &ServeArgs,
     signals: &Signals,
 ) -> Result<Outcome> {
+    let listen = addresses(&args.listen)?;
     let store = Store::open_or_create(root)?;
     let files = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
     let config = Config {
@@ -55,7 +59,7 @@ pub(crate) fn serve(
         // What is left is for connections, uploads and the store's own work.
         leases: usize::try_from(files / 2).unwrap_or(512).clamp(64, 4096),
         listener: Arc::new(Log { requests: common.verbose }),
-        ..Config::new(args.listen)
+        ..Config::new(listen)
     };
     let server = Server::bind(&store, &config)?;
     // From now on a signal lets what is being answered come to its end.
@@ -64,6 +68,20 @@ pub(crate) fn serve(
     server.run(signalled(signals))?;
     let interrupted = signals.asked.load(Ordering::SeqCst) == 130;
     Ok(if interrupted { Outcome::Code(130) } else { Outcome::Yes })
+}
+
+/// The addresses of a host, those of IPv4 first: engines take them for this machine more readily.
+fn addresses(listen: &str) -> Result<Vec<SocketAddr>, Error> {
+    let unknown = |why: &dyn std::fmt::Display| Error::Usage {
+        message: format!("`{listen}` is nowhere to listen: {why}"),
+        help: "write an address or a name of this machine, and a port: `localhost:5000`, `127.0.0.1:0`, `[::1]:5000`",
+    };
+    let mut found: Vec<_> = listen.to_socket_addrs().map_err(|error| unknown(&error))?.collect();
+    if found.is_empty() {
+        return Err(unknown(&"the name has no address"));
+    }
+    found.sort_by_key(SocketAddr::is_ipv6);
+    Ok(found)
 }
 
 /// The one line on stdout: from then on the server answers.

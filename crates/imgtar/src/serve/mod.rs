@@ -34,6 +34,7 @@ mod stock;
 mod stream;
 mod uploads;
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -63,8 +64,8 @@ impl Listener for () {
 /// How a registry is served.
 #[derive(Clone)]
 pub struct Config {
-    /// Where. Port 0 takes any that is free.
-    pub listen: SocketAddr,
+    /// Where: the first of these addresses that this machine has. Port 0 takes any that is free.
+    pub listen: Vec<SocketAddr>,
     /// Whether an address other than loopback is meant. It needs a token.
     pub allow_remote: bool,
     /// What clients must send, as a bearer's token or as a password.
@@ -83,9 +84,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// A registry on an address, as careful as can be.
+    /// A registry on one of these addresses, as careful as can be.
     #[must_use]
-    pub fn new(listen: SocketAddr) -> Self {
+    pub fn new(listen: Vec<SocketAddr>) -> Self {
         Self {
             listen,
             allow_remote: false,
@@ -111,16 +112,17 @@ impl Server {
     /// Takes the address. Clients can connect from now on, and wait until [`Server::run`].
     ///
     /// # Errors
-    /// An address that is not loopback, without leave or token; one that cannot be had; I/O errors of the store.
+    /// An address that is not loopback, without leave or token; one that is taken, or none that this machine has; I/O errors of the store.
     pub fn bind(store: &Store, config: &Config) -> Result<Self> {
         let guarded = config.allow_remote && config.token.is_some();
-        if !config.listen.ip().is_loopback() && !guarded {
+        let reached = config.listen.iter().find(|address| !address.ip().is_loopback());
+        if let Some(reached) = reached.filter(|_| !guarded) {
             let help = if config.allow_remote {
                 "give a token too: `--token-file FILE`, or LARDER_SERVE_TOKEN"
             } else {
                 "listen on 127.0.0.1, or give `--allow-remote` and a token"
             };
-            let message = format!("`{}` can be reached from other machines", config.listen);
+            let message = format!("`{reached}` can be reached from other machines");
             return Err(Error::Usage { message, help });
         }
         if config.token.as_ref().is_some_and(|token| token.trim().len() < 8) {
@@ -132,8 +134,9 @@ impl Server {
         store.images().prepare()?;
         // What a killed server left of its uploads is of no use to anybody; what living ones write is locked.
         store.images().sweep_unfinished()?;
-        let taken = |source| Error::Listen { address: config.listen.to_string(), source };
-        let listener = TcpListener::bind(config.listen).map_err(taken)?;
+        let addresses: Vec<_> = config.listen.iter().map(SocketAddr::to_string).collect();
+        let taken = |source| Error::Listen { address: addresses.join("` or `"), source };
+        let listener = listen(&config.listen).map_err(taken)?;
         listener.set_nonblocking(true).map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
         let app = Arc::new(App::new(store.clone(), config));
@@ -190,6 +193,21 @@ impl Server {
     }
 }
 
+/// Listens on the first address that this machine has. Where another process is on it, the next is none to take: a client
+/// that goes by the name may reach either.
+fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
+    let no_family = Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+    let mut failed = io::ErrorKind::AddrNotAvailable.into();
+    for address in addresses {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => failed = error,
+            Err(error) if error.raw_os_error() == no_family => failed = error,
+            bound => return bound,
+        }
+    }
+    Err(failed)
+}
+
 /// A registry on a thread of its own.
 #[must_use = "the registry ends when this is dropped"]
 pub struct Running {
@@ -211,5 +229,38 @@ impl Drop for Running {
         // It may have ended by itself.
         let _ = self.stop.take().map(|stop| stop.send(()));
         let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(listen: &[&str], token: Option<&str>) -> Result<SocketAddr> {
+        let dir = tempfile::tempdir().unwrap();
+        let root = camino::Utf8Path::from_path(dir.path()).unwrap().join("store");
+        let listen = listen.iter().map(|address| address.parse().unwrap()).collect();
+        let token = token.map(str::to_owned);
+        let config = Config { allow_remote: token.is_some(), token, ..Config::new(listen) };
+        Server::bind(&Store::open_or_create(&root).unwrap(), &config).map(|server| server.address())
+    }
+
+    #[test]
+    fn the_first_address_that_the_machine_has_is_taken() {
+        let found = bind(&["192.0.2.1:0", "127.0.0.1:0"], Some("a-long-secret")).unwrap();
+        assert!(found.ip().is_loopback());
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = taken.local_addr().unwrap().to_string();
+        let error = bind(&[&taken, "127.0.0.1:0"], None).unwrap_err().to_string();
+        assert_eq!(error, format!("cannot listen on `{taken}` or `127.0.0.1:0`"));
+        assert!(bind(&[], None).is_err());
+    }
+
+    #[test]
+    fn none_of_its_addresses_may_be_reached_without_a_token() {
+        for listen in [&["127.0.0.1:0", "192.0.2.1:0"][..], &["192.0.2.1:0", "[::1]:0"], &["[::]:0"]] {
+            let error = bind(listen, None).unwrap_err().to_string();
+            assert!(error.contains("can be reached from other machines"), "{error}");
+        }
     }
 }

@@ -231,7 +231,6 @@ fn other_machines_reach_it_only_with_leave_and_a_token() {
     session.write("token", "short");
     session.run("serve --listen 127.0.0.1:0 --token-file token").code(2).says("too short");
     session.run("serve --listen 127.0.0.1:0 --token-file none").code(2).says("cannot read");
-    session.run("serve --listen nowhere").code(2);
     // An address that no machine has: with leave and a token it is tried.
     let mut command = session.command("serve --listen 192.0.2.1:0 --allow-remote");
     let output = command.env("LARDER_SERVE_TOKEN", "a-long-secret").output().unwrap();
@@ -239,6 +238,20 @@ fn other_machines_reach_it_only_with_leave_and_a_token() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot listen on"), "{output:?}");
     let taken = session.serve("");
     session.run(&format!("serve --listen {}", taken.address)).code(2).says("cannot listen on");
+}
+
+#[test]
+fn it_listens_where_a_name_leads() {
+    let session = Session::new();
+    let registry = session.started(&mut session.command("serve --listen localhost:0"));
+    let address: std::net::SocketAddr = registry.address.parse().unwrap();
+    assert!(address.ip().is_loopback() && address.port() != 0);
+    let host = format!("localhost:{}", address.port());
+    assert_eq!(registry.request("GET", "/v2/", &[("Host", &host)], b"").status, 200);
+    for nowhere in ["nowhere", "localhost", ":5000", "5000", "localhost:99999", "no-such-host.invalid:5000"] {
+        session.run(&format!("serve --listen {nowhere} --store other")).code(2).says("`localhost:5000`");
+    }
+    assert!(!session.path("other").exists());
 }
 
 #[test]
