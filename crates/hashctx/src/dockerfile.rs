@@ -145,8 +145,8 @@ pub enum Unknown {
     MovingTag(String),
     /// The frontend's name has no digest.
     MovingSyntax(String),
-    /// A variable that the base image may set, or that releases of the engine set to different values, decides what the
-    /// instruction of this line reads.
+    /// A variable that the base image may set, or that engines or their releases set to different values, decides what
+    /// the instruction of this line reads.
     BaseVariable(usize),
     /// The `ADD` of this line fetches what its address does not pin, by a checksum or a whole commit. The source is as it is
     /// written, for variables may be secret.

@@ -177,6 +177,9 @@ fn heredocs_stages_and_images_read_nothing_of_the_context() {
     reads("COPY a.txt <<\"EF\" /x/\nb.log\nEF", &["a.txt"]);
     reads("COPY --from=image a.txt /", &[]);
     reads("RUN <<EOF\nCOPY . /\nEOF", &[]);
+    for word in ["${x:0:3}", "${x: -3}", "${x:=y}", "${x?}"] {
+        reads(&format!("RUN echo {word} <<EOF\nCOPY . /\nEOF\nCOPY a.txt /"), &["a.txt"]);
+    }
     case("FROM scratch AS a\nCOPY a.txt /\nFROM scratch\nCOPY --from=a . /").reads(&["a.txt"]);
     case("FROM scratch AS a\nCOPY a.txt /\nFROM scratch\nCOPY --from=0 . /").reads(&["a.txt"]);
     case("FROM scratch AS a\nCOPY a.txt /\nFROM scratch\nCOPY b.log /").reads(&["b.log"]);
@@ -208,6 +211,39 @@ fn variables_decide_what_is_read() {
     case("FROM scratch\nARG v=b.log.gz\nCOPY ${v%.*} /").reads(&["b.log"]);
     case("FROM scratch\nARG TARGETARCH\nCOPY ${TARGETARCH/amd64/a}.txt /").reads(&["a.txt"]);
     Case { args: &[("f", "b.log")], ..case("FROM scratch\nARG f=a.txt\nCOPY $f /") }.reads(&["b.log"]);
+}
+
+#[test]
+fn a_stage_begins_with_what_the_image_below_has() {
+    // An ARG hides an ENV in its own stage only.
+    let below = "FROM scratch AS base\nENV f=a.txt\nARG f=b.log\n";
+    case(&format!("{below}FROM base\nCOPY $f /")).reads(&["a.txt"]);
+    case(&format!("{below}FROM base AS next\nFROM next\nCOPY $f /")).reads(&["a.txt"]);
+    case(&format!("{below}ENV f=we*\nFROM base\nCOPY $f /")).reads(&["we ird"]);
+    case(&format!("{below}ONBUILD COPY $f /\nFROM base\n")).reads(&["a.txt"]);
+    case("FROM scratch AS base\nARG PATH=a.txt\nFROM base\nCOPY $PATH /").reads(&[]);
+    case("FROM scratch AS base\nARG f=a.txt\nARG f=b.log\nFROM base\nCOPY $f /").reads(&["b.log"]);
+    let two = format!("{below}FROM base AS one\nCOPY $f /\nFROM base AS two\nCOPY --from=one / /\nCOPY $f /");
+    case(&two).reads(&["a.txt"]);
+}
+
+#[test]
+fn an_argument_that_the_image_may_have_too_reads_everything() {
+    let doubtful = |dockerfile: &str, line: usize| {
+        let analysis = case(dockerfile).analysis().expect("a Dockerfile");
+        assert_eq!(selected(&analysis, None).len(), TREE.len(), "{dockerfile}");
+        assert!(analysis.unknowns.contains(&Unknown::BaseVariable(line)), "{dockerfile}");
+    };
+    doubtful("FROM img AS base\nARG f=a.txt\nFROM base\nCOPY $f /", 4);
+    doubtful("FROM img AS base\nARG f=a.txt\nFROM base\nARG f\nCOPY $f /", 5);
+    // BuildKit takes the argument, other engines what ENV says.
+    doubtful("FROM scratch\nENV f=a.txt\nARG f=b.log\nCOPY $f /", 4);
+    doubtful("FROM scratch\nENV f=a.txt\nARG f=a.txt\nARG f=b.log\nCOPY $f /", 5);
+    doubtful("FROM scratch AS base\nENV f=a.txt\nFROM base\nARG f=b.log\nCOPY $f /", 5);
+    case("FROM img AS base\nARG f=a.txt\nCOPY $f /").reads(&["a.txt"]);
+    case("FROM img AS base\nARG f=a.txt\nENV f=$f\nFROM base\nCOPY $f /").reads(&["a.txt"]);
+    case("FROM img AS base\nARG f=a.txt\nFROM base\nARG f=b.log\nCOPY $f /").reads(&["b.log"]);
+    case("FROM scratch\nENV f=a.txt\nARG f=a.txt\nCOPY $f /").reads(&["a.txt"]);
 }
 
 #[test]

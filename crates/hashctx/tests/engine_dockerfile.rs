@@ -68,7 +68,7 @@ fn context(random: &mut Random, root: &Path) {
 fn source(random: &mut Random, paths: &[String]) -> String {
     let existing = |random: &mut Random| paths[random.below(paths.len())].clone();
     let wild = ["*", "*.txt", "?", "[a-l]*", "a*", "*/*", "s*/*.txt"];
-    let text = match random.below(12) {
+    let text = match random.below(13) {
         0 => ".".to_owned(),
         1 | 2 => pick(random, &wild).to_owned(),
         3 => format!("{}/*", existing(random)),
@@ -77,6 +77,7 @@ fn source(random: &mut Random, paths: &[String]) -> String {
         6 => format!("../{}", existing(random)),
         7 => format!("{}/../{}", existing(random), existing(random)),
         8 => path(random),
+        9 => "${w:-lib}*".to_owned(),
         _ => existing(random),
     };
     text.replace(' ', "?")
@@ -89,7 +90,7 @@ fn copies(random: &mut Random, paths: &[String]) -> String {
         if is_new() && random.below(2) == 0 {
             return new_copy(random, paths, word, number);
         }
-        match random.below(7) {
+        match random.below(9) {
             0 => format!("{word} [\"{}\", \"/j{number}/\"]\n", source(random, paths)),
             1 => format!(
                 "{word} {} \\\n  # comment\n {} /k{number}/\n",
@@ -98,6 +99,9 @@ fn copies(random: &mut Random, paths: &[String]) -> String {
             ),
             2 => "ENV e=\n".to_owned(),
             3 => "ARG v\n".to_owned(),
+            // What a later stage begins with: one of the two.
+            4 => format!("ENV w={}\n", pick(random, &NAMES[..5])),
+            5 => format!("ARG w={}\n", pick(random, &NAMES[..5])),
             _ => format!("{word} {} /n{number}/\n", source(random, paths)),
         }
     };

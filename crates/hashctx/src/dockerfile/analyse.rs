@@ -177,7 +177,7 @@ impl Gatherer<'_> {
         }
     }
 
-    /// The last stage that is built on another one takes that one's variables as they are.
+    /// The last stage that is built on another one takes that one's variables, without a copy of them.
     fn env_of(&mut self, below: usize) -> Result<Env, String> {
         let left = self.built_on.get_mut(&below).map_or(0, |left| {
             *left = left.saturating_sub(1);
@@ -188,7 +188,7 @@ impl Gatherer<'_> {
         } else {
             self.envs.get(&below).map(Env::handed_on).transpose()?
         };
-        Ok(env.unwrap_or_else(|| Env::empty(true, &self.stages.spent)))
+        Ok(env.map_or_else(|| Env::empty(true, &self.stages.spent), Env::inherited))
     }
 
     fn start(&mut self, stage: &Stage, platform: &str) {

@@ -240,7 +240,7 @@ impl<'a> Lexer<'a> {
                 value => Ok(value.unwrap_or_default()),
             },
             Some(':') => match self.rest.next() {
-                Some(operator @ ('+' | '-' | '?')) => self.conditional(&name, operator, true),
+                Some(operator) if !matches!(operator, '#' | '%') => self.conditional(&name, operator, true),
                 other => Err(unsupported(&format!(":{}", other.map_or(String::new(), String::from)))),
             },
             Some(operator @ ('+' | '-' | '?')) => self.conditional(&name, operator, false),
@@ -251,6 +251,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Where what is not set stays, so does what only a shell understands (`${x:0:3}`).
     fn conditional(&mut self, name: &str, operator: char, null_is_unset: bool) -> Result<String, String> {
         let before = self.rest.clone();
         let (word, _) = self.run(Some('}'), false)?;
@@ -261,6 +262,7 @@ impl<'a> Lexer<'a> {
         }
         let value = value.filter(|value| !(null_is_unset && value.is_empty()));
         match (operator, value) {
+            (other, _) if !matches!(other, '+' | '-' | '?') => Err(unsupported(&format!(":{other}"))),
             ('+', None) => Ok(String::new()),
             ('+', Some(_)) | ('-', None) => Ok(word),
             (_, Some(value)) => Ok(value),

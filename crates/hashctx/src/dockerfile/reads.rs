@@ -75,11 +75,12 @@ fn declare(
         let global = || stages.globals.value(name).filter(|_| default.is_none());
         let given = request.build_args.get(name).map(String::as_str).or_else(global).map(ToOwned::to_owned);
         outside.extend(given.clone().map(|value| (name.to_owned(), value)));
-        let value = match (given, default) {
+        let mut value = match (given, default) {
             (Some(text), _) => Word { text, uncertain: false },
             (None, Some(default)) => expand_in_both(default, stages.escape, env, before.as_ref())?,
             (None, None) => continue,
         };
+        value.uncertain |= env.contradicts(name, &value.text);
         env.set(name.to_owned(), value);
     }
     Ok(outside)
@@ -106,7 +107,7 @@ fn set(line: &Line, env: &mut Env, escape: char) -> Result<(), String> {
         values.push((expand::expand(&name, escape, env)?, value));
     }
     for (name, value) in values {
-        env.set_name(name, value);
+        env.set_in_image(name, value);
     }
     Ok(())
 }
