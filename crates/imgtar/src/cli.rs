@@ -12,11 +12,15 @@ use storekit::Key;
 
 pub(crate) use self::serve::{ServeArgs, serve};
 
+const EXAMPLE: &str = "Example:
+    key=$(hashctx -f Dockerfile .)
+    imgtar load \"$key\" || { docker build -t app . && imgtar save \"$key\" app; }";
+
 /// Keep container images in a store that is an OCI image layout
 ///
 /// Images come from archives (`import`), engines (`save`), registries (`pull`) or folders (`pack`), and go back to
 /// archives (`export`), engines (`load`) and registries (`push`). Each stands under a KEY, as `hashctx` prints one:
-/// 1 to 128 characters of the grammar of a tag. A layer is stored once, whatever number of images share it. Image IDs and layer digests never change.
+/// 1 to 128 letters, digits, `_`, `.` and `-`. A layer is stored once, whatever number of images share it. Image IDs and layer digests never change.
 ///
 /// The store is the folder of `--store`, else LARDER_DIR, else `[store] dir` in larder.toml, else `larder` in
 /// your cache folder. Any OCI tool reads it: `skopeo inspect oci:STORE/images:KEY`.
@@ -24,7 +28,7 @@ pub(crate) use self::serve::{ServeArgs, serve};
 /// Exit codes: 0 done, or yes; 1 nothing is stored under the key; 2 trouble; 3 stored bytes are damaged or
 /// missing, and nothing was handed on that could pass as complete.
 #[derive(Debug, Parser)]
-#[command(name = "imgtar", version, max_term_width = 100)]
+#[command(name = "imgtar", version, max_term_width = 100, after_long_help = EXAMPLE)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -189,7 +193,7 @@ pub(crate) enum Command {
         after_long_help = "Example:\n    imgtar pull registry.example/team/app:1 --key \"$key\" && imgtar load \"$key\""
     )]
     Pull(remote::PullArgs),
-    /// Print the digest that a reference stands for; 1 if there is none
+    /// Print the digest that a reference stands for; exit code 1 if there is none
     ///
     /// The registry is asked, without reading the image. With `--engine`, the engine tells which digest it knows the
     /// image by in that registry; for an image that came from none, that is the image's ID.
@@ -222,7 +226,7 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
-    /// Remove keys; 1 if one was not there
+    /// Remove keys; exit code 1 if one was not there
     ///
     /// The blobs stay until a collection (`gcctl run`), and `gcctl undo` brings the keys back until then.
     Rm {

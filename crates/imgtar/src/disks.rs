@@ -11,7 +11,6 @@ use imgtar::form::{self, Form};
 use imgtar::import::{Notes, Source};
 use imgtar::{Error, layer};
 use miette::Result;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use storekit::replace::{Durability, Staged};
 use storekit::{Blobs, ByteSize, Digest, Key, Outcome, Store};
@@ -87,7 +86,14 @@ fn peek(source: Source) -> Result<(Vec<u8>, Source)> {
         Source::File(path) => {
             let failed = |source| Error::Input { path: path.clone(), source };
             let mut file = File::open(&path).map_err(failed)?;
-            if file.metadata().map_err(failed)?.is_file() {
+            let metadata = file.metadata().map_err(failed)?;
+            if metadata.is_dir() {
+                let message = format!("`{path}` is a folder");
+                return Err(
+                    Error::Usage { message, help: "`imgtar pack KEY DIR` makes an image of one" }.into()
+                );
+            }
+            if metadata.is_file() {
                 let head = form::read_head(&mut file).map_err(failed)?;
                 return Ok((head, Source::File(path)));
             }
@@ -105,7 +111,6 @@ impl Job<'_> {
         format: Format,
         notes: &Notes,
     ) -> Result<Outcome> {
-        allow_many_files();
         let store = Store::open_or_create(&self.root)?;
         let saved = disk::import(&store, key, source, format, notes, &self.bar())?;
         self.disk_saved(key, &saved)?;
@@ -199,11 +204,4 @@ fn packed(
     let mut encoder = layer::encoder(out, None).map_err(failed)?;
     write(&mut encoder)?;
     encoder.finish().and_then(Write::flush).map_err(failed)
-}
-
-/// Every chunk that is being saved is held open: a large disk has more of them than a process may open by default.
-fn allow_many_files() {
-    let most = getrlimit(Resource::Nofile).maximum;
-    // Without it fewer are held, and the commit brings back what a collection takes meanwhile.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
 }

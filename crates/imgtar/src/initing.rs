@@ -15,7 +15,8 @@ use crate::view::json;
 /// Any save makes its store by itself. With `--lfs`, the store lies in a git repository: its blobs go to Git LFS, its keys and
 /// inputs into git, and what is derived or local (index.json, trash, events, caches, locks) into neither. For that,
 /// .gitattributes and .gitignore are written in DIR, and `git lfs install --local` is run. Lines of yours in these files stay;
-/// done again, it changes nothing. hashctx leaves a store out of every key.
+/// done again, it changes nothing. In a clone, `git lfs install --local` is
+/// enough, where nobody has run `git lfs install` on the machine. hashctx leaves a store out of every key.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n    imgtar init --lfs docker-cache\n    printf '[store]\\ndir = \"docker-cache\"\\n' >> larder.toml\n    git add docker-cache larder.toml"

@@ -464,10 +464,15 @@ pub(crate) fn write_file(
     signals: &Signals,
     write: impl FnOnce(&mut dyn Write) -> imgtar::Result<()>,
 ) -> Result<Outcome> {
+    // The library knows what it writes to by no name.
+    let named = |error| match error {
+        Error::Write { source, .. } => Error::write(path.as_str(), source),
+        other => other,
+    };
     if path.exists() && !path.is_file() {
         let mut device =
             File::options().write(true).open(path).map_err(|source| Error::write(path.as_str(), source))?;
-        return Ok(write(&mut device).map(|()| Outcome::Yes)?);
+        return Ok(write(&mut device).map(|()| Outcome::Yes).map_err(named)?);
     }
     let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
     signals.at_once.store(false, Ordering::SeqCst);
@@ -477,7 +482,7 @@ pub(crate) fn write_file(
     if let Ok(code @ 1..) = u8::try_from(signals.asked.load(Ordering::SeqCst)) {
         return Ok(Outcome::Code(code));
     }
-    written?;
+    written.map_err(named)?;
     staged.publish(path, storekit::replace::Durability::Unsynced)?;
     signals.at_once.store(true, Ordering::SeqCst);
     Ok(Outcome::Yes)

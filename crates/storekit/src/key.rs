@@ -17,11 +17,10 @@ pub struct Key(String);
 
 /// Text that is not a key.
 #[derive(Clone, Debug, Error, miette::Diagnostic)]
-#[error("{text:?} is not a key")]
-#[diagnostic(
-    code(storekit::not_a_key),
-    help("a key has 1 to 128 letters, digits, `_`, `.` and `-`, and starts with none of the last two")
+#[error(
+    "{text:?} is not a key: it has 1 to 128 letters, digits, `_`, `.` and `-`, and begins with none of the last two"
 )]
+#[diagnostic(code(storekit::not_a_key))]
 pub struct NotAKey {
     text: String,
 }

@@ -219,8 +219,17 @@ fn notes_are_kept() {
 fn keys_are_no_paths() {
     let session = Session::new();
     for key in ["../x", ".hidden", "a/b"] {
-        session.run(&format!("import {key}")).code(2);
+        session.run(&format!("import {key}")).code(2).says("it has 1 to 128 letters, digits");
     }
+}
+
+#[test]
+fn trouble_names_the_file() {
+    let (session, _) = saved();
+    session.run("export k /dev/full").code(2).says("cannot write `/dev/full`");
+    session.write("folder/file", "x");
+    session.run("import l folder").code(2).says("`folder` is a folder").says("imgtar pack");
+    session.run("export k folder").code(2).says("folder");
 }
 
 #[test]
