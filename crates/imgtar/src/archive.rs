@@ -107,6 +107,10 @@ fn item<R: Read>(entry: &Entry<'_, R>) -> Result<Option<Item>> {
         reason: reason.to_owned(),
     };
     let name = path::normalize(&raw).map_err(hostile)?;
+    if has_no_bytes(entry.header().entry_type()) && entry.size() > 0 {
+        // The library passes over so many bytes, and engines over none.
+        return Err(hostile("it is no file, and has a size"));
+    }
     let kind = match entry.header().entry_type() {
         EntryType::Regular | EntryType::Continuous => {
             Kind::File { size: entry.size(), offset: entry.raw_file_position() }
@@ -125,6 +129,13 @@ fn item<R: Read>(entry: &Entry<'_, R>) -> Result<Option<Item>> {
         _ => return Err(hostile("it is of an unknown kind")),
     };
     Ok(Some(Item { name, kind }))
+}
+
+/// Whether no bytes follow the header, whatever size it gives: so do GNU tar and the engines read links, for some writers give
+/// them the size of the file.
+pub(crate) fn has_no_bytes(kind: EntryType) -> bool {
+    use EntryType::{Block, Char, Directory, Fifo, Link, Symlink};
+    matches!(kind, Link | Symlink | Char | Block | Directory | Fifo)
 }
 
 /// Checks the end of the archive, and reads a pipe to its end.
@@ -152,12 +163,18 @@ pub(crate) struct State {
     at: Cell<u64>,
     budget: Cell<u64>,
     seeks: Cell<bool>,
+    invented: Cell<u64>,
 }
 
 impl State {
     /// From here on so many bytes may be read.
     pub(crate) fn limit(&self, bytes: u64) {
         self.budget.set(bytes);
+    }
+
+    /// The next so many bytes that are read are zeros of nobody's.
+    pub(crate) fn invent(&self, bytes: u64) {
+        self.invented.set(bytes);
     }
 
     /// From here on any number of bytes may be read.
@@ -185,8 +202,14 @@ impl<R> Guard<R> {
 
 impl<R: Read> Read for Guard<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let State { at, budget, invented, .. } = &*self.state;
+        if invented.get() > 0 {
+            let count = buffer.len().min(usize::try_from(invented.get()).unwrap_or(usize::MAX));
+            buffer[..count].fill(0);
+            invented.set(invented.get() - count as u64);
+            return Ok(count);
+        }
         let count = self.input.read(buffer)?;
-        let State { at, budget, .. } = &*self.state;
         at.set(at.get() + count as u64);
         let left = budget.get().checked_sub(count as u64);
         budget.set(left.ok_or_else(|| io::Error::other("an entry's headers are larger than 1 MiB"))?);

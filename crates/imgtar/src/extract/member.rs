@@ -7,13 +7,16 @@ use storekit::{Blobs, Digest, Hasher, Key};
 use tar::{Archive, Entry, EntryType, Header};
 
 use super::names;
-use crate::archive::{Guard, HEADERS};
+use crate::archive::{Guard, HEADERS, has_no_bytes};
 use crate::error::{Error, Result};
 use crate::export::unreadable;
 use crate::form::Form;
 use crate::image::Layer;
 use crate::layer::{self, Chunks};
 use crate::progress::Progress;
+
+/// Zeros take time, too.
+const MOST_INVENTED: u64 = 64 << 30;
 
 /// An entry of a layer.
 #[derive(Debug)]
@@ -143,12 +146,25 @@ fn each<R: Read>(
         let Some(entry) = entries.next() else { return Ok(()) };
         let mut entry = entry.map_err(failed)?;
         state.free();
+        if has_no_bytes(entry.header().entry_type()) {
+            invent(&entry, state)?;
+        }
         if let Some(member) = member(&mut entry)? {
             visit(member, &mut entry)?;
         }
         // What the next step passes over would count as headers.
         io::copy(&mut entry, &mut io::sink()).map_err(failed)?;
     }
+}
+
+/// The library takes the size of a link for bytes that follow: it is given zeros instead of what is there.
+fn invent<R: Read>(entry: &Entry<'_, R>, state: &crate::archive::State) -> Result<()> {
+    if entry.size() > MOST_INVENTED {
+        let reason = "it is no file, and has a size of more than 64 GiB".to_owned();
+        return Err(Error::Member { entry: shown(&entry.path_bytes()), reason });
+    }
+    state.invent(entry.size().next_multiple_of(512));
+    Ok(())
 }
 
 /// What the entry is; nothing for headers that concern the whole archive and for kinds that nobody knows.

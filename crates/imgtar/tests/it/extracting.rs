@@ -131,6 +131,40 @@ fn links_in_a_circle_lead_nowhere() {
     }
 }
 
+/// An entry without bytes whose header gives it a size all the same.
+fn sized(tar: Tar, name: &str, kind: EntryType, size: u64) -> Tar {
+    let mut header = tar::Header::new_gnu();
+    header.set_path(name).unwrap();
+    header.set_entry_type(kind);
+    header.set_link_name("a").unwrap();
+    header.set_mode(0o755);
+    header.set_size(size);
+    header.set_cksum();
+    tar.bytes(header.as_bytes())
+}
+
+/// Go's writers take over the size of the file that is linked; engines and GNU tar pass over no bytes.
+#[test]
+fn the_size_of_what_has_no_bytes_hides_no_entry() {
+    let tar = Tar::default().file("a", "first");
+    let tar = sized(sized(tar, "hard", EntryType::Link, 5), "soft", EntryType::Symlink, 5000);
+    let tar = sized(tar, "folder/", EntryType::Directory, 512).pax("size", "700");
+    let layer = sized(tar, "more", EntryType::Link, 0).file("b", "second").end();
+    let session = image(&[layer]);
+    session.run("extract k / -C out").ok().says("extracted 5 files and 1 folder");
+    for (name, text) in
+        [("a", "first"), ("hard", "first"), ("soft", "first"), ("more", "first"), ("b", "second")]
+    {
+        assert_eq!(fs::read_to_string(session.path("out").join(name)).unwrap(), text);
+    }
+    let tar = session.run("extract k / -o -").ok().stdout;
+    let mut tar = tar::Archive::new(&tar[..]);
+    let names = tar.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
+    assert_eq!(names.collect::<Vec<_>>(), ["a", "hard", "soft", "folder/", "more", "b"]);
+    let absurd = image(&[sized(Tar::default().file("a", "1"), "b", EntryType::Link, 1 << 40).end()]);
+    absurd.run("extract k a -C out").code(2).says("it is no file, and has a size");
+}
+
 #[test]
 fn hard_links_are_found_in_their_layer_and_below() {
     let first = Tar::default().file("a", "one").file("b", "two");

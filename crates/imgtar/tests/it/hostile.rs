@@ -51,6 +51,7 @@ fn links_that_leave_the_archive() {
     for target in ["/etc/passwd", "../../x"] {
         refused(&sound().link("a/layer.tar", target).end(), "is refused");
     }
+    refused(&sound().entry(b"a", EntryType::Link, b"b", b"x").end(), "it is no file, and has a size");
     refused(&sound().entry(b"a", EntryType::Link, b"/etc/passwd", b"").end(), "is refused");
 }
 
