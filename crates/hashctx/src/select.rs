@@ -62,7 +62,7 @@ fn under_rules(
     let mut listing = match rules {
         Rules::Docker | Rules::None => Walk { filter }.list(root, config.threads)?,
         Rules::All | Rules::Git => {
-            let mut listing = gits(root, config.threads, cache)?;
+            let mut listing = gits(root, config.threads, cache, filter)?;
             if let Some(filter) = filter {
                 hide(filter, &mut listing.entries)?;
             }
@@ -88,8 +88,14 @@ fn hide(filter: &dyn Filter, entries: &mut Vec<Listed>) -> Result<(), HashError>
     Ok(())
 }
 
-fn gits(root: &Utf8Path, threads: usize, cache: Option<&StatCache>) -> Result<Listing, HashError> {
-    let GitListing { entries, warnings, tagged } = git::list_and_look(root.as_std_path(), threads, cache)?;
+fn gits(
+    root: &Utf8Path,
+    threads: usize,
+    cache: Option<&StatCache>,
+    filter: Option<&dyn Filter>,
+) -> Result<Listing, HashError> {
+    let GitListing { entries, warnings, tagged } =
+        git::list_and_look(root.as_std_path(), threads, cache, filter)?;
     let warnings = warnings.into_iter().map(Warning::Git).collect();
     Ok(Listing { entries, warnings, tagged: Some(tagged) })
 }

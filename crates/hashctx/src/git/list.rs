@@ -11,7 +11,7 @@ use super::rules::Decision;
 use super::submodule;
 use super::walk::Walk;
 use super::warning::GitWarning;
-use crate::listing::{Listed, Rule};
+use crate::listing::{Filter, Listed, Rule};
 use crate::path::{RelPath, escape, printable};
 use crate::stat_cache::StatCache;
 
@@ -48,28 +48,39 @@ pub(super) struct Excluded {
 /// # Errors
 /// Where a folder that counts cannot be read, or what git keeps about it is damaged.
 pub fn list(root: &Path, threads: usize) -> Result<GitListing, GitError> {
-    list_and_look(root, threads, None)
+    list_and_look(root, threads, None, None)
 }
 
-/// The same, each file being looked up in the cache of that root while its folder is open.
+/// The same, each file being looked up in the cache of that root while its folder is open, and no folder being entered that
+/// the filter prunes. What else it hides is listed.
 ///
 /// # Errors
 /// As [`list`].
-pub fn list_and_look(root: &Path, threads: usize, cache: Option<&StatCache>) -> Result<GitListing, GitError> {
+pub fn list_and_look(
+    root: &Path,
+    threads: usize,
+    cache: Option<&StatCache>,
+    filter: Option<&dyn Filter>,
+) -> Result<GitListing, GitError> {
     let root = root.canonicalize().map_err(GitError::read(root))?;
     if rayon::current_num_threads() == threads {
-        return list_here(&root, cache);
+        return list_here(&root, cache, filter);
     }
     // Where a pool cannot be had, the threads that there are do as well.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build();
-    pool.map_or_else(|_| list_here(&root, cache), |pool| pool.install(|| list_here(&root, cache)))
+    let list = || list_here(&root, cache, filter);
+    pool.map_or_else(|_| list(), |pool| pool.install(list))
 }
 
-fn list_here(root: &Path, cache: Option<&StatCache>) -> Result<GitListing, GitError> {
+fn list_here(
+    root: &Path,
+    cache: Option<&StatCache>,
+    filter: Option<&dyn Filter>,
+) -> Result<GitListing, GitError> {
     // Two large files to be read, git's index and the cache.
     let (top, cache) = rayon::join(|| Top::around(root), || cache.filter(|cache| !cache.is_empty()));
     let top = top?;
-    let walk = Walk::new(root, cache)?;
+    let walk = Walk::new(root, cache, filter)?;
     let mut listing = GitListing::default();
     listing.warnings.extend(submodule::line_ends(".", top.repo.as_ref()));
     match place(&top, root)? {

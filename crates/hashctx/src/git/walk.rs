@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::Scope;
+use rayon::slice::ParallelSliceMut;
 use rustix::fs::{Mode, OFlags};
 
 use super::error::GitError;
@@ -20,7 +21,7 @@ use super::names::{Name, Names};
 use super::repo::{Repo, is_absent, lstat};
 use super::submodule;
 use super::warning::GitWarning;
-use crate::listing::{Kind, Listed};
+use crate::listing::{Filter, Judgement, Kind, Listed};
 use crate::path::RelPath;
 use crate::stat_cache::StatCache;
 use crate::stores::TAG;
@@ -35,6 +36,8 @@ pub(super) struct Walk<'a> {
     open: OwnedFd,
     /// Where each file is looked up.
     cache: Option<&'a StatCache>,
+    /// Says which folders are not entered.
+    filter: Option<&'a dyn Filter>,
     found: Mutex<Found>,
 }
 
@@ -69,10 +72,14 @@ struct Near {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(root: &'a Path, cache: Option<&'a StatCache>) -> Result<Self, GitError> {
+    pub(super) fn new(
+        root: &'a Path,
+        cache: Option<&'a StatCache>,
+        filter: Option<&'a dyn Filter>,
+    ) -> Result<Self, GitError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = rustix::fs::open(root, flags, Mode::empty()).map_err(io::Error::from);
-        Ok(Self { root, open: open.map_err(GitError::read(root))?, cache, found: Mutex::default() })
+        Ok(Self { root, open: open.map_err(GitError::read(root))?, cache, filter, found: Mutex::default() })
     }
 
     /// Walks everything below `path`, which is the folder `folder`, on the threads of the pool that this is called in.
@@ -89,7 +96,7 @@ impl<'a> Walk<'a> {
     /// What was found since the last call, its runs in order.
     pub(super) fn take(&self) -> Result<Found, GitError> {
         let mut found = std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
-        found.runs.sort_unstable_by(|a, b| first(a).cmp(&first(b)));
+        found.runs.par_sort_unstable_by(|a, b| first(a).cmp(&first(b)));
         match found.error.take() {
             Some(error) => Err(error),
             None => Ok(found),
@@ -111,6 +118,12 @@ impl<'a> Walk<'a> {
         let result = result.map_err(|error| found.error = Some(error)).ok();
         self.found.lock().unwrap_or_else(PoisonError::into_inner).add(found);
         result
+    }
+
+    /// Whether nothing in a folder can be an input. In doubt something can: who judges what is in it sees what is wrong.
+    fn prunes(&self, folder: &RelPath) -> bool {
+        let judge = |filter: &dyn Filter| filter.judge(folder.as_bytes(), true).ok();
+        self.filter.and_then(judge) == Some(Judgement::Prune)
     }
 
     /// A path as it is named below the root; `None` for the root.
@@ -193,6 +206,9 @@ impl Visitor<'_> {
 
     fn directory(&mut self, here: &mut Here<'_>, name: Name<'_>) -> Result<Option<Step>, GitError> {
         let path = RelPath::below(here.path.as_ref(), name.bytes());
+        if path.as_ref().is_some_and(|path| self.walk.prunes(path)) {
+            return Ok(None);
+        }
         let Here { folder, near, .. } = here;
         let sub = folder.sub(name.bytes(), &mut near.index)?;
         if let (Some(cache), Some(path)) = (self.walk.cache, &path) {

@@ -15,8 +15,8 @@ use crate::seek::seek;
 /// Records that this many writes of the cache found no use for are dropped.
 const MAX_AGE: u8 = 16;
 
-/// Rows that are put together before they are written.
-const PART: usize = 1 << 12;
+/// Rows that are put together before they are written: enough to be worth waking another thread for.
+const PART: usize = 1 << 15;
 
 /// No path is longer than the system calls take.
 const LONGEST: usize = 4096;

@@ -1,5 +1,6 @@
 //! Whose ignore files hide what, and who says so.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -228,4 +229,47 @@ fn each_engine_has_its_own_ignore_file() {
     assert!(error.contains("an empty `File.dockerignore`: engines differ"), "{error}");
     session.write(".containerignore", "!x/../a*\na|b\n");
     assert_eq!(listed("--engine podman"), "c");
+}
+
+#[test]
+fn a_folder_that_the_engine_never_enters_is_not_entered() {
+    let session = Session::new().file("a", "x").file(".dockerignore", "hidden\n");
+    session.sh("git init -q .");
+    let without = session.ok::<&str>(&[]);
+    session.write("hidden/f", "x");
+    session.sh("git init -q hidden/r; echo no index >hidden/r/.git/index; chmod 0 hidden");
+    assert_eq!(session.ok::<&str>(&["--strict"]), without);
+    session.sh("chmod 755 hidden");
+    session.fails(&["--ignore", "git"]);
+    session.write(".dockerignore", "hidden\n!hidden/f\n");
+    assert!(session.ok(&["--list"]).lines().any(|line| line == "hidden/f"));
+    session.write(".dockerignore", "hidden\n!hidden/r/f\n");
+    session.fails::<&str>(&[]);
+}
+
+#[test]
+fn both_rules_together_hide_what_either_hides() {
+    let files = "a a.log docs/a docs/keep docs/sub/x dist/app dist/kept src/docs/y src/z.log x/x/x";
+    let session = files.split(' ').fold(Session::new(), |session, file| session.file(file, "x"));
+    let session = session.file(".gitignore", "dist/\n*.log\n");
+    session.sh("git init -q .; git add -f dist/kept src/z.log");
+    for rules in [
+        "docs\n",
+        "docs\n!docs/keep\n",
+        "*\n!docs/sub/x\n",
+        "**/docs\n!src\n",
+        "docs\n!**/x\n",
+        "dist\nsrc/\n!x\n",
+        "x/*\n!x/x/x\n",
+    ] {
+        session.write(".dockerignore", rules);
+        for engine in ["buildkit", "docker", "podman"] {
+            let listed = |ignore: &str| {
+                let list = session.ok(&["-q", "--list", "--engine", engine, "--ignore", ignore]);
+                list.lines().map(str::to_owned).collect::<BTreeSet<_>>()
+            };
+            let either = &listed("git") & &listed("docker");
+            assert_eq!(listed("all"), either, "{rules:?} for {engine}");
+        }
+    }
 }
