@@ -6,7 +6,7 @@
 //!
 //! Source: OCI distribution-spec v1.1, "Pushing manifests".
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -264,10 +264,13 @@ impl Push<'_> {
         self.tidy(&key, &stored.descriptor())
     }
 
-    /// Removes the entries of documents that were pushed by their digests and that the new one names.
+    /// Removes the entries of documents that were pushed by their digests and that the new one names, in the form in which
+    /// they were stored then.
     fn tidy(&self, new: &Key, root: &Descriptor) -> Result<()> {
         let images = &self.app.images;
-        let digests: Vec<_> = images.walker().reach(root)?.present.into_keys().collect();
+        let named = images.walker().reach(root)?.present.into_keys();
+        let forms = |digest| [Some(digest), self.stock.doc(&digest).map(|doc| doc.descriptor.digest)];
+        let digests: BTreeSet<Digest> = named.flat_map(forms).flatten().collect();
         let is_spare = |key: &Key| -> Result<bool> {
             let spare = images.peek(key)?.filter(|listed| {
                 let Entry { names, build_seconds, .. } = &listed.entry;

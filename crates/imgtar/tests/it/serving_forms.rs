@@ -350,6 +350,29 @@ fn buildkits_cache_lands_in_the_store() {
 }
 
 #[test]
+fn what_was_pushed_by_its_digest_goes_with_the_index_though_it_was_stored_in_another_form() {
+    let session = Session::new();
+    let (base, _) = compressed(&session, "app:1");
+    let registry = session.serve("");
+    let config = config(&[&base]).to_string();
+    registry.upload("app", config.as_bytes());
+    // As BuildKit pushes an image without compression, with its attestations: by its digest, and then the index.
+    let layer = descriptor("application/vnd.oci.image.layer.v1.tar", &base);
+    let config = descriptor("application/vnd.oci.image.config.v1+json", config.as_bytes());
+    let image = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer] });
+    let named = descriptor(MANIFEST, image.to_string().as_bytes());
+    let keys = || session.run("ls --json").ok().text().lines().count();
+    assert_eq!(keys(), 1);
+    registry.put("app", named["digest"].as_str().unwrap(), MANIFEST, &image).is(201);
+    assert_eq!(keys(), 2);
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [named] });
+    registry.put("app", "2", INDEX, &index).is(201);
+    assert_eq!(keys(), 2, "the entry under the digest is still there");
+    session.run("has app..2").ok();
+    session.run("verify").ok();
+}
+
+#[test]
 fn what_is_no_image_gets_the_form_that_it_names() {
     let session = Session::new();
     let (base, _) = compressed(&session, "app:1");
