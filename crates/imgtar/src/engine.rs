@@ -1,24 +1,30 @@
-//! Docker and podman, through their own commands, so that contexts, hosts and credentials are the user's.
+//! Docker and podman: through their own commands, so that contexts, hosts and credentials are the user's; or docker's
+//! daemon itself, where it is behind a unix socket of this machine.
 //!
-//! Limit: what an engine's command can do with a pipe; the daemon's own interfaces are not spoken.
+//! Errors name the command that does the same, whichever way it was.
 
+mod daemon;
 mod digests;
 mod process;
 mod push;
+mod seen;
+mod transfer;
 
 use std::io;
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
-use serde::Deserialize;
-use storekit::Digest;
+use camino::Utf8PathBuf;
 
 use crate::error::{Error, Result};
 use crate::name;
 use crate::oci::Platform;
+use daemon::{Daemon, Refusal};
 pub use digests::Digests;
-pub use process::{Loading, Saving};
 use process::{Running, collect, telling};
-pub(crate) use push::Held;
+pub use seen::Seen;
+pub(crate) use seen::is_digest;
+pub use transfer::{Loading, Saving};
 
 /// Which engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +72,13 @@ impl Storage {
     /// Understands what `docker info` says of its driver.
     fn told(answer: &[u8]) -> Self {
         type Pairs = Option<Vec<Vec<String>>>;
-        let Ok((driver, status)) = serde_json::from_slice::<(String, Pairs)>(answer) else {
-            return Self::Unknown;
-        };
-        let status = status.unwrap_or_default();
+        match serde_json::from_slice::<(String, Pairs)>(answer) {
+            Ok((driver, status)) => Self::of(&driver, &status.unwrap_or_default()),
+            Err(_) => Self::Unknown,
+        }
+    }
+
+    fn of(driver: &str, status: &[Vec<String>]) -> Self {
         let kind = status.iter().find(|pair| pair.first().is_some_and(|name| name == "driver-type"));
         match kind.and_then(|pair| pair.get(1)).map(String::as_str) {
             Some(kind) if kind.starts_with("io.containerd.snapshotter.") => Self::Content,
@@ -79,71 +88,31 @@ impl Storage {
     }
 }
 
-/// An image that an engine has.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Seen {
-    /// What the engine calls it: its config's digest; with containerd its manifest's, or its index's.
-    pub id: String,
-    /// Its names.
-    #[serde(deserialize_with = "or_none")]
-    pub names: Vec<String>,
-    /// Its layers, from the base upward.
-    #[serde(deserialize_with = "or_none")]
-    pub layers: Vec<Digest>,
-    /// What keeps its layers, where the engine was asked and says so.
-    #[serde(default)]
-    driver: serde_json::Value,
-}
-
-impl Seen {
-    /// What an engine is asked of each image.
-    fn format(kind: Kind) -> &'static str {
-        match kind {
-            Kind::Docker => "\"{{.Id}}\",{{json .RepoTags}},{{json .RootFS.Layers}},{{json .GraphDriver}}",
-            Kind::Podman => "\"{{.Id}}\",{{json .RepoTags}},{{json .RootFS.Layers}}",
-        }
-    }
-
-    /// Understands a line of that format; podman takes none that starts with a bracket.
-    fn parse(line: &str) -> Option<Self> {
-        serde_json::from_str(&format!("[{line}]")).ok()
-    }
-
-    /// Whether its ID is this digest: podman leaves out the algorithm.
-    #[must_use]
-    pub fn is(&self, digest: &Digest) -> bool {
-        is_digest(&self.id, digest)
-    }
-
-    /// Whether the image is certainly in Docker's own store. No snapshotter of containerd's is called overlay2, and none
-    /// tells its folders.
-    #[must_use]
-    pub fn is_in_layers(&self) -> bool {
-        self.driver["Name"] == "overlay2" && self.driver["Data"]["UpperDir"].is_string()
-    }
-}
-
-/// Whether an engine's ID is this digest.
-pub(crate) fn is_digest(id: &str, digest: &Digest) -> bool {
-    id.trim_start_matches("sha256:") == digest.hex()
-}
-
-fn or_none<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
-    Option::deserialize(from).map(Option::unwrap_or_default)
-}
-
-/// An engine and its command.
+/// An engine.
 #[derive(Clone, Debug)]
 pub struct Engine {
     kind: Kind,
     program: String,
+    socket: Option<Utf8PathBuf>,
+    daemon: OnceLock<Option<Daemon>>,
 }
 
 impl Engine {
     /// An engine behind this command.
     #[must_use]
     pub fn new(kind: Kind, program: String) -> Self {
-        Self { kind, program }
+        Self { kind, program, socket: None, daemon: OnceLock::new() }
+    }
+
+    /// As [`Engine::new`], for a docker whose daemon may be asked itself, behind this socket. Where it does not answer
+    /// there, its command is asked.
+    #[must_use]
+    pub fn with_socket(kind: Kind, program: String, socket: Option<Utf8PathBuf>) -> Self {
+        Self { socket, ..Self::new(kind, program) }
+    }
+
+    fn daemon(&self) -> Option<&Daemon> {
+        self.daemon.get_or_init(|| self.socket.as_deref().and_then(Daemon::at)).as_ref()
     }
 
     /// Which engine it is.
@@ -161,7 +130,10 @@ impl Engine {
             Kind::Docker => ["version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"],
             Kind::Podman => ["info", "--format", "{{.Host.OS}}/{{.Host.Arch}}"],
         };
-        let said = self.ask(&format)?;
+        let said = match self.daemon() {
+            Some(daemon) => daemon.platform().map_err(|no| self.refused(&format, &no))?,
+            None => self.ask(&format)?,
+        };
         Ok(said.trim().parse().unwrap_or_else(|_| Platform::host()))
     }
 
@@ -172,7 +144,7 @@ impl Engine {
             Kind::Docker => "{{.Server.Version}}",
             Kind::Podman => "{{.Client.Version}}",
         };
-        self.ask(&["version", "--format", server]).is_ok()
+        self.daemon().is_some() || self.ask(&["version", "--format", server]).is_ok()
     }
 
     /// Those of these images, by ID or by name, that the engine has.
@@ -183,7 +155,11 @@ impl Engine {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let mut arguments = vec!["image", "inspect", "--format", Seen::format(self.kind)];
+        if let Some(daemon) = self.daemon() {
+            return daemon.look(wanted).map_err(|no| self.refused(&["image", "inspect", &wanted[0]], &no));
+        }
+        let format = Seen::format(self.kind);
+        let mut arguments = vec!["image", "inspect", "--format", &format];
         arguments.extend(wanted.iter().map(String::as_str));
         let output = self.output(&arguments)?;
         let seen: Vec<Seen> =
@@ -199,12 +175,36 @@ impl Engine {
         Ok(seen)
     }
 
+    /// The image, if the engine has it.
+    ///
+    /// # Errors
+    /// No engine; an engine that cannot be asked.
+    pub(crate) fn hold(&self, image: &str) -> Result<Option<Seen>> {
+        Ok(self.look(&[image.to_owned()])?.pop())
+    }
+
     /// The IDs of all images, without a look at any.
     ///
     /// # Errors
     /// No engine; an engine that refuses.
     pub fn ids(&self) -> Result<Vec<String>> {
-        let said = self.ask(&["image", "ls", "--all", "--quiet", "--no-trunc"])?;
+        self.list(&["image", "ls", "--all", "--quiet", "--no-trunc"], None)
+    }
+
+    /// The IDs of the images of this name, whatever their tags.
+    ///
+    /// # Errors
+    /// No engine; an engine that refuses.
+    pub(crate) fn ids_named(&self, name: &str) -> Result<Vec<String>> {
+        self.list(&["image", "ls", "--quiet", "--no-trunc", name], Some(name))
+    }
+
+    fn list(&self, arguments: &[&str], name: Option<&str>) -> Result<Vec<String>> {
+        if let Some(daemon) = self.daemon() {
+            return daemon.ids(name).map_err(|no| self.refused(arguments, &no));
+        }
+        // Podman fails where somebody removes an image while it lists them.
+        let said = self.ask(arguments).or_else(|_| self.ask(arguments))?;
         Ok(said.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
     }
 
@@ -215,6 +215,9 @@ impl Engine {
     pub fn storage(&self) -> Result<Storage> {
         if self.kind == Kind::Podman {
             return Ok(Storage::Podman);
+        }
+        if let Some(daemon) = self.daemon() {
+            return daemon.storage().map_err(|no| self.refused(&["info"], &no));
         }
         let output = self.output(&["info", "--format", "[{{json .Driver}},{{json .DriverStatus}}]"])?;
         Ok(if output.status.success() { Storage::told(&output.stdout) } else { Storage::Unknown })
@@ -235,7 +238,11 @@ impl Engine {
     /// # Errors
     /// No engine; an engine that refuses.
     pub fn tag(&self, id: &str, name: &str) -> Result<()> {
-        self.ask(&["tag", id, name]).map(drop)
+        let arguments = ["tag", id, name];
+        match self.daemon() {
+            Some(daemon) => daemon.tag(id, name).map_err(|no| self.refused(&arguments, &no)),
+            None => self.ask(&arguments).map(drop),
+        }
     }
 
     /// Starts to read an image as an archive. The end of the reader is the engine's success.
@@ -247,9 +254,13 @@ impl Engine {
             Kind::Docker => &["save", image],
             Kind::Podman => &["save", "--format", "docker-archive", image],
         };
+        if let Some(daemon) = self.daemon() {
+            let archive = daemon.save(image).map_err(|no| self.refused(arguments, &no))?;
+            return Ok(Saving::sent(self.clone(), arguments, archive));
+        }
         let mut child = self.spawn(arguments, Stdio::null(), Stdio::piped())?;
         let out = child.0.stdout.take();
-        Ok(Saving::new(self.clone(), arguments.join(" "), out, child))
+        Ok(Saving::written(self.clone(), arguments, out, child))
     }
 
     /// Starts to load an archive.
@@ -257,10 +268,14 @@ impl Engine {
     /// # Errors
     /// No engine.
     pub fn load(&self) -> Result<Loading> {
+        if let Some(daemon) = self.daemon() {
+            let upload = daemon.load().map_err(|no| self.refused(&["load"], &no))?;
+            return Ok(Loading::sent(self.clone(), upload));
+        }
         let mut child = self.spawn(&["load"], Stdio::piped(), Stdio::piped())?;
         let input = child.0.stdin.take();
         let out = child.0.stdout.take().map(collect);
-        Ok(Loading::new(self.clone(), input, out, child))
+        Ok(Loading::read(self.clone(), input, out, child))
     }
 
     fn ask(&self, arguments: &[&str]) -> Result<String> {
@@ -287,6 +302,10 @@ impl Engine {
     fn not_there(&self, source: io::Error) -> Error {
         let (engine, variable) = (self.kind.name(), self.kind.variable());
         Error::NoEngine { program: self.program.clone(), engine, variable, source }
+    }
+
+    fn refused(&self, arguments: &[&str], refusal: &Refusal) -> Error {
+        self.failed(arguments, &refusal.status, &refusal.said)
     }
 
     fn failed(&self, arguments: &[&str], status: &str, said: &str) -> Error {
@@ -350,34 +369,6 @@ mod tests {
     fn an_answer_in_doubt_is_none() {
         for answer in ["", "null", r#"["",null]"#, r#"["x",[["driver-type","something new"]]]"#, "[1,2]"] {
             tells(answer, Storage::Unknown);
-        }
-    }
-
-    #[test]
-    fn images_are_understood_as_each_engine_describes_them() {
-        let digest = Digest::of(b"x");
-        let docker = format!(r#""{digest}",["a:1"],["{digest}"]"#);
-        let podman = format!(r#""{}",null,["{digest}"]"#, digest.hex());
-        for answer in [docker, podman] {
-            let seen = Seen::parse(&answer).unwrap();
-            assert!(seen.is(&digest) && seen.layers == [digest], "{answer}");
-        }
-        let empty = Seen::parse(r#""sha256:00",[],null"#).unwrap();
-        assert!(!empty.is(&digest) && empty.layers.is_empty());
-    }
-
-    #[test]
-    fn an_image_tells_that_it_is_in_dockers_own_store() {
-        let is_in_layers = |driver: &str| {
-            let seen = Seen::parse(&format!(r#""sha256:00",[],[]{driver}"#));
-            seen.is_some_and(|seen| seen.is_in_layers())
-        };
-        let folders = r#"{"MergedDir":"/v/1/merged","UpperDir":"/v/1/diff","WorkDir":"/v/1/work"}"#;
-        assert!(is_in_layers(&format!(r#",{{"Data":{folders},"Name":"overlay2"}}"#)));
-        for other in
-            ["", ",null", r#",{"Data":null,"Name":"overlayfs"}"#, r#",{"Data":null,"Name":"overlay2"}"#]
-        {
-            assert!(!is_in_layers(other), "{other}");
         }
     }
 

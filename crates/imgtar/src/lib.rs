@@ -5,7 +5,7 @@
 //! - [`image`], [`export`], [`verify`], [`show`]: out of the store, verified.
 //! - [`disk`]: disk images, in and out.
 //! - [`extract`]: files out of an image.
-//! - [`engine`], [`save`], [`load`], [`thin`]: from and to an engine, through its own command, what it lacks.
+//! - [`engine`], [`save`], [`load`], [`thin`]: from and to an engine, what it lacks.
 //! - [`serve`]: the store as a registry.
 //! - [`mod@reference`], [`registry`]: to and from any OCI registry.
 //! - [`repository`]: a store that git keeps.
@@ -22,6 +22,7 @@ pub mod error;
 pub mod export;
 pub mod extract;
 pub mod form;
+mod http1;
 pub mod image;
 pub mod import;
 pub mod known;

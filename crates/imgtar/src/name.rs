@@ -13,11 +13,8 @@ pub fn complete(text: &str) -> Result<String> {
     if text.contains('@') {
         return Err(bad("a name for a stored image has no digest"));
     }
-    let (path, tag) = match text.rsplit_once(':') {
-        // The colon of a registry's port is none before a tag.
-        Some((path, tag)) if !tag.contains('/') => (path, tag),
-        _ => (text, "latest"),
-    };
+    let (path, tag) = split(text);
+    let tag = tag.unwrap_or("latest");
     if tag.parse::<storekit::Key>().is_err() {
         return Err(bad("its tag has characters that no tag may have"));
     }
@@ -31,6 +28,16 @@ pub fn complete(text: &str) -> Result<String> {
         ));
     }
     Ok(format!("{path}:{tag}"))
+}
+
+/// The name without its tag, and the tag.
+#[must_use]
+pub fn split(name: &str) -> (&str, Option<&str>) {
+    match name.rsplit_once(':') {
+        // The colon of a registry's port is none before a tag.
+        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+        _ => (name, None),
+    }
 }
 
 /// Sorts names from outside into those that engines take, each with its tag, and the rest.

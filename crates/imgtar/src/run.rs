@@ -1,5 +1,6 @@
 //! What each command does: opens the store, calls the library, prints.
 
+mod docker;
 mod engines;
 mod remote;
 

@@ -147,7 +147,7 @@ impl Sender<'_> {
     /// How many layers from the base upward Docker has, as far as can be seen.
     fn likely(&self, seen: &[Seen]) -> usize {
         let own = &self.image.parsed.rootfs.diff_ids;
-        seen.iter().map(|seen| shared(own, &seen.layers)).max().unwrap_or(0)
+        seen.iter().map(|seen| shared(own, seen.layers())).max().unwrap_or(0)
     }
 
     fn is_small(&self, first: usize) -> bool {
@@ -217,7 +217,7 @@ impl Sender<'_> {
     /// The layers of the images that the engine describes.
     fn described(&self, seen: &[Seen]) -> Result<BTreeSet<Digest>> {
         let ids = self.engine.ids()?;
-        let mut known: BTreeSet<_> = seen.iter().flat_map(|seen| seen.layers.clone()).collect();
+        let mut known: BTreeSet<_> = seen.iter().flat_map(|seen| seen.layers().to_vec()).collect();
         let mut strangers: BTreeSet<String> = ids.iter().cloned().collect();
         let stored = self.stored_layers(&|image| ids.iter().any(|id| is_digest(id, &image.id())))?;
         known.extend(stored);
@@ -227,7 +227,7 @@ impl Sender<'_> {
             let some: Vec<_> = strangers.into_iter().take(STRANGERS).collect();
             // A hint: an image that somebody removes meanwhile is no trouble.
             let there = self.engine.look(&some).unwrap_or_default();
-            known.extend(there.into_iter().flat_map(|seen| seen.layers));
+            known.extend(there.iter().flat_map(|seen| seen.layers().to_vec()));
         }
         Ok(self.own(&known))
     }

@@ -2,8 +2,7 @@
 
 use storekit::Digest;
 
-use super::process::telling;
-use super::{Engine, is_unknown};
+use super::Engine;
 use crate::error::Result;
 use crate::reference::Reference;
 
@@ -22,38 +21,9 @@ impl Engine {
     /// # Errors
     /// No engine; an engine that cannot be asked.
     pub fn digests(&self, name: &str) -> Result<Option<Digests>> {
-        let arguments = ["image", "inspect", "--format", "{{.Id}} {{json .RepoDigests}}", name];
-        let output = self.output(&arguments)?;
-        let (status, said) = (output.status.to_string(), telling(&output.stderr));
-        if !output.status.success() {
-            return if is_unknown(&said) { Ok(None) } else { Err(self.failed(&arguments, &status, &said)) };
-        }
-        let found = parse(&String::from_utf8_lossy(&output.stdout));
-        found.map(Some).ok_or_else(|| self.failed(&arguments, &status, "it names no image ID"))
-    }
-}
-
-/// Podman leaves out the ID's algorithm.
-fn parse(text: &str) -> Option<Digests> {
-    let (id, names) = text.trim().split_once(' ')?;
-    let id = Digest::from_hex(id.trim_start_matches("sha256:"))?;
-    let names: Option<Vec<String>> = serde_json::from_str(names).ok()?;
-    let remote = names.unwrap_or_default().iter().filter_map(|name| name.parse().ok()).collect();
-    Some(Digests { id, remote })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_of_both_engines_are_understood() {
-        let id = Digest::of(b"x");
-        for start in [id.to_string(), id.hex()] {
-            let found = parse(&format!("{start} [\"a.example/b@{id}\",\"<none>@<none>\"]\n")).unwrap();
-            assert_eq!((found.id, found.remote[0].repository(), found.remote.len()), (id, "b", 1));
-            assert!(parse(&format!("{start} null")).unwrap().remote.is_empty());
-        }
-        assert!(parse("").is_none() && parse("sha256:00 []").is_none());
+        let Some(seen) = self.hold(name)? else { return Ok(None) };
+        let unnamed = || self.failed(&["image", "inspect", name], "exit status: 0", "it names no image ID");
+        let id = seen.digest().ok_or_else(unnamed)?;
+        Ok(Some(Digests { id, remote: seen.references().collect() }))
     }
 }

@@ -1,62 +1,20 @@
-//! What a save by a push asks of an engine: which image it holds, whether it runs here, and the push itself.
+//! What a save by a push asks of an engine: whether it runs here, and the push itself.
 
 use std::process::Stdio;
 
-use serde::Deserialize;
-use storekit::Digest;
-
 use super::process::collect;
-use super::{Engine, Kind, or_none};
+use super::{Engine, Kind};
 use crate::error::Result;
 
-/// An image that is to be saved.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Held {
-    /// How large its layers are, in bytes, about.
-    pub(crate) size: u64,
-    /// Its ID.
-    pub(crate) id: String,
-    /// Its names.
-    #[serde(deserialize_with = "or_none")]
-    pub(crate) names: Vec<String>,
-    /// Its layers, from the base upward.
-    #[serde(deserialize_with = "or_none")]
-    pub(crate) layers: Vec<Digest>,
-}
-
-impl Held {
-    const FORMAT: &str = "{{.Size}},\"{{.Id}}\",{{json .RepoTags}},{{json .RootFS.Layers}}";
-
-    /// Understands a line of that format; podman takes none that starts with a bracket.
-    fn parse(line: &str) -> Option<Self> {
-        serde_json::from_str(&format!("[{}]", line.trim())).ok()
-    }
-}
-
 impl Engine {
-    /// The image, if the engine has it.
-    ///
-    /// # Errors
-    /// No engine.
-    pub(crate) fn hold(&self, image: &str) -> Result<Option<Held>> {
-        let output = self.output(&["image", "inspect", "--format", Held::FORMAT, image])?;
-        Ok(Held::parse(&String::from_utf8_lossy(&output.stdout)))
-    }
-
-    /// The IDs of the images of this name, whatever their tags.
-    ///
-    /// # Errors
-    /// No engine; an engine that refuses.
-    pub(crate) fn ids_named(&self, name: &str) -> Result<Vec<String>> {
-        let said = self.ask(&["image", "ls", "--quiet", "--no-trunc", name])?;
-        Ok(said.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
-    }
-
     /// Whether it runs on this machine: docker's daemon behind a socket, podman as no client of another.
     ///
     /// # Errors
     /// No engine.
     pub(crate) fn is_local(&self) -> Result<bool> {
+        if self.daemon().is_some() {
+            return Ok(true);
+        }
         let output = match self.kind {
             Kind::Docker => self.output(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"])?,
             // `podman info` says it too, and takes ten times as long.
@@ -87,7 +45,11 @@ impl Engine {
     /// # Errors
     /// No engine; an engine that refuses.
     pub(crate) fn untag(&self, name: &str) -> Result<()> {
-        self.ask(&["rmi", "--no-prune", name]).map(drop)
+        let arguments = ["rmi", "--no-prune", name];
+        if let Some(daemon) = self.daemon() {
+            return daemon.untag(name).map_err(|no| self.refused(&arguments, &no));
+        }
+        self.ask(&arguments).map(drop)
     }
 
     fn run_while(&self, arguments: &[&str], go_on: &dyn Fn() -> bool) -> Result<()> {
@@ -97,25 +59,5 @@ impl Engine {
         drop(out);
         let Some((status, said)) = ended else { return Ok(()) };
         Err(self.failed(arguments, &status, &said))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn images_are_understood_as_each_engine_describes_them() {
-        let digest = Digest::of(b"x");
-        let docker = format!("7,\"{digest}\",[\"a:1\"],[\"{digest}\"]\n");
-        let podman = format!("7,\"{}\",null,[\"{digest}\"]\n", digest.hex());
-        for answer in [docker, podman] {
-            let held = Held::parse(&answer).unwrap();
-            assert!(
-                held.size == 7 && held.layers == [digest] && held.id.ends_with(&digest.hex()),
-                "{answer}"
-            );
-        }
-        assert!(Held::parse("").is_none());
     }
 }

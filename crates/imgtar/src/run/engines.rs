@@ -1,8 +1,9 @@
 //! Which engine a command works with.
 
+use camino::Utf8PathBuf;
 use imgtar::engine::{Engine, Kind};
 
-use super::Job;
+use super::{Job, docker};
 use crate::cli::{EngineArgs, EngineName};
 
 impl Job<'_> {
@@ -33,12 +34,29 @@ impl Job<'_> {
             Some(EngineName::Podman) | None => Kind::Podman,
         };
         if self.view.common.verbose {
-            self.view.say(&format!("engine: {}, through `{}`", kind.name(), self.program(kind)));
+            let through = match self.socket(kind) {
+                Some(socket) => format!("`{socket}`, or else `{}`", self.program(kind)),
+                None => format!("`{}`", self.program(kind)),
+            };
+            self.view.say(&format!("engine: {}, through {through}", kind.name()));
         }
-        Engine::new(kind, self.program(kind))
+        self.engine_of(kind)
     }
 
-    pub(super) fn program(&self, kind: Kind) -> String {
+    pub(super) fn engine_of(&self, kind: Kind) -> Engine {
+        Engine::with_socket(kind, self.program(kind), self.socket(kind))
+    }
+
+    /// The socket of the docker that its command would ask, where that is one of this machine and the command is the
+    /// usual one.
+    fn socket(&self, kind: Kind) -> Option<Utf8PathBuf> {
+        if kind != Kind::Docker || self.is_named(kind) {
+            return None;
+        }
+        docker::socket(self.settings.environment())
+    }
+
+    fn program(&self, kind: Kind) -> String {
         self.settings.environment().get(kind.variable()).unwrap_or(kind.name()).to_owned()
     }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use camino::Utf8PathBuf;
 use imgtar::Error;
-use imgtar::engine::{Engine, Kind};
+use imgtar::engine::Kind;
 use imgtar::image::Stored;
 use imgtar::reference::Reference;
 use imgtar::registry::pull::Wanted;
@@ -121,7 +121,7 @@ impl Job<'_> {
             EngineName::Docker => Kind::Docker,
             EngineName::Podman => Kind::Podman,
         };
-        let Some(known) = Engine::new(kind, self.program(kind)).digests(name)? else { return Ok(None) };
+        let Some(known) = self.engine_of(kind).digests(name)? else { return Ok(None) };
         let of_it = |known: &&Reference| {
             (known.registry(), known.repository()) == (reference.registry(), reference.repository())
         };

@@ -7,13 +7,14 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use storekit::Digest;
 
+use crate::http1::escaped;
 use crate::oci::INDEX;
 use crate::serve::answer::{self, Body};
 use crate::serve::app::App;
 use crate::serve::doc::Doc;
 use crate::serve::fault::{Fault, Result};
 use crate::serve::names::Repository;
-use crate::serve::route::{self, Query};
+use crate::serve::route::Query;
 
 const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
 
@@ -66,7 +67,7 @@ impl<'a> Page<'a> {
         let (Some(last), Some(wanted), false) = (self.items.last(), self.wanted, self.is_last) else {
             return response;
         };
-        let next = format!("<{path}?n={wanted}&last={}>; rel=\"next\"", route::encode(last));
+        let next = format!("<{path}?n={wanted}&last={}>; rel=\"next\"", escaped(last, "/"));
         answer::with(response, header::LINK, &next)
     }
 }
@@ -98,8 +99,8 @@ pub(crate) fn referrers(app: &App, path: &str, subject: &Digest, query: &Query) 
     }
     if let (true, Some(next)) = (size > REFERRERS_CAP, next) {
         let filter =
-            wanted.map(|wanted| format!("&artifactType={}", route::encode(wanted))).unwrap_or_default();
-        let next = route::encode(&next.to_string());
+            wanted.map(|wanted| format!("&artifactType={}", escaped(wanted, "/"))).unwrap_or_default();
+        let next = escaped(&next.to_string(), "/");
         response =
             answer::with(response, header::LINK, &format!("<{path}?last={next}{filter}>; rel=\"next\""));
     }

@@ -173,13 +173,6 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16)?.try_into().ok()
 }
 
-/// Encodes what may not stand in a query as it is.
-pub(crate) fn encode(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
-    let one = |byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    text.bytes().map(one).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,6 +244,5 @@ mod tests {
         assert_eq!((query.get("x"), query.get("y"), query.get("z")), (Some(""), Some("a b"), None));
         assert_eq!(query.all("n").collect::<Vec<_>>(), ["1", "2"]);
         assert!(Query::parse(Some("a=%ff")).is_err());
-        assert_eq!(encode("a/b:c d"), "a/b%3Ac%20d");
     }
 }

@@ -1,15 +1,13 @@
-//! As much of HTTP/1.1 as an engine's push needs: requests with a body in one piece or in chunks, one after the other.
+//! The server of an engine's push: requests with a body in one piece or in chunks, one after the other.
 //!
-//! Deliberately absent: everything else. A request that is not understood ends its connection.
-//!
-//! Source: RFC 9112.
+//! A request that is not understood ends its connection.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-/// The most that a request's head may take.
-const HEAD: u64 = 64 << 10;
+use crate::http1::{self, Body, Framing, bad};
+
 /// How long a client may be silent.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,17 +28,6 @@ pub(crate) struct Request {
     framing: Framing,
 }
 
-/// Where a body ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    Length(u64),
-    Chunked,
-}
-
-fn bad(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
 impl Connection {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
@@ -56,13 +43,8 @@ impl Connection {
     }
 
     /// The request's body.
-    pub(crate) fn body(&mut self, request: &Request) -> Body<'_> {
-        let left = match request.framing {
-            Framing::Length(length) => length,
-            Framing::Chunked => 0,
-        };
-        let chunked = request.framing == Framing::Chunked;
-        Body { input: &mut self.input, left, chunked, first: true, done: !chunked && left == 0 }
+    pub(crate) fn body(&mut self, request: &Request) -> Body<&mut BufReader<TcpStream>> {
+        Body::new(&mut self.input, request.framing)
     }
 
     /// Answers with no body. `length` is what a HEAD says of one.
@@ -89,8 +71,8 @@ fn read_head(input: &mut impl BufRead) -> io::Result<Option<Request>> {
     if input.fill_buf()?.first().is_some_and(|byte| !byte.is_ascii_uppercase()) {
         return Err(bad("no HTTP"));
     }
-    let mut head = input.take(HEAD);
-    let Some(line) = read_line(&mut head)? else { return Ok(None) };
+    let mut head = input.take(http1::HEAD);
+    let Some(line) = http1::read_line(&mut head)? else { return Ok(None) };
     let mut words = line.split(' ');
     let (Some(method), Some(target), Some("HTTP/1.1"), None) =
         (words.next(), words.next(), words.next(), words.next())
@@ -98,86 +80,9 @@ fn read_head(input: &mut impl BufRead) -> io::Result<Option<Request>> {
         return Err(bad("no request line"));
     };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut request = Request {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        query: query.to_owned(),
-        framing: Framing::Length(0),
-    };
-    loop {
-        let line = read_line(&mut head)?.ok_or_else(|| bad("the head breaks off"))?;
-        if line.is_empty() {
-            return Ok(Some(request));
-        }
-        let (name, value) = line.split_once(':').ok_or_else(|| bad("a field without a colon"))?;
-        match name.to_ascii_lowercase().as_str() {
-            "transfer-encoding" if value.trim().eq_ignore_ascii_case("chunked") => {
-                request.framing = Framing::Chunked;
-            }
-            "transfer-encoding" => return Err(bad("an unknown transfer encoding")),
-            "content-length" if request.framing == Framing::Length(0) => {
-                request.framing = Framing::Length(value.trim().parse().map_err(|_| bad("a bad length"))?);
-            }
-            "content-length" => return Err(bad("a body with two ends")),
-            _ => {}
-        }
-    }
-}
-
-/// A line without its end. `None` at the end of all.
-fn read_line(input: &mut impl BufRead) -> io::Result<Option<String>> {
-    let mut line = Vec::new();
-    if input.read_until(b'\n', &mut line)? == 0 {
-        return Ok(None);
-    }
-    let line = line.strip_suffix(b"\r\n").ok_or_else(|| bad("a line without an end"))?;
-    String::from_utf8(line.to_vec()).map(Some).map_err(|_| bad("a line that is not UTF-8"))
-}
-
-/// A request's body.
-pub(crate) struct Body<'a> {
-    input: &'a mut BufReader<TcpStream>,
-    left: u64,
-    chunked: bool,
-    first: bool,
-    done: bool,
-}
-
-impl Body<'_> {
-    /// Reads the size of the next chunk, and what ends the last.
-    fn next_chunk(&mut self) -> io::Result<()> {
-        let mut head = (&mut *self.input).take(1024);
-        let mut line = || read_line(&mut head)?.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof));
-        if !std::mem::take(&mut self.first) && !line()?.is_empty() {
-            return Err(bad("a chunk is longer than it says"));
-        }
-        let size = line()?;
-        let size = size.split(';').next().unwrap_or_default().trim();
-        self.left = u64::from_str_radix(size, 16).map_err(|_| bad("a chunk without a size"))?;
-        if self.left == 0 {
-            while !line()?.is_empty() {}
-            self.done = true;
-        }
-        Ok(())
-    }
-}
-
-impl Read for Body<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 && self.chunked && !self.done {
-            self.next_chunk()?;
-        }
-        if self.done || self.left == 0 || buffer.is_empty() {
-            return Ok(0);
-        }
-        let wanted = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let count = self.input.read(&mut buffer[..wanted])?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        self.left -= count as u64;
-        Ok(count)
-    }
+    let (method, path, query) = (method.to_owned(), path.to_owned(), query.to_owned());
+    let framing = http1::read_fields(&mut head, |_, _| {})?.unwrap_or(Framing::Length(0));
+    Ok(Some(Request { method, path, query, framing }))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use storekit::{Blobs, Descriptor, Digest, Entry, Key, Lease, Store};
 
 use crate::assemble;
-use crate::engine::{Engine, Held, Kind, Storage};
+use crate::engine::{Engine, Kind, Seen, Storage};
 use crate::error::{Error, Result};
 use crate::import::{self, Imported, Ready};
 use crate::known::Known;
@@ -61,7 +61,7 @@ enum Pushed {
 struct Warm<'a> {
     store: &'a Store,
     engine: &'a Engine,
-    held: Held,
+    held: Seen,
     blobs: Blobs,
     /// The layers that the store has, sound and leased.
     have: BTreeMap<Digest, (Descriptor, Lease)>,
@@ -101,7 +101,7 @@ pub(crate) fn save<'n>(
 }
 
 /// The image, where the engine can push it here, and where that takes nothing away from it.
-fn eligible(store: &Store, engine: &Engine, image: &str) -> Result<Result<Held, Why>> {
+fn eligible(store: &Store, engine: &Engine, image: &str) -> Result<Result<Seen, Why>> {
     let no = |why: &str| Ok(Err(format!("{} {why}", engine.kind().name())));
     let (storage, local, cleaned) = thread::scope(|scope| {
         let storage = scope.spawn(|| engine.storage());
@@ -118,7 +118,11 @@ fn eligible(store: &Store, engine: &Engine, image: &str) -> Result<Result<Held, 
         return no("keeps images with containerd");
     }
     cleaned?;
-    let Some(held) = engine.hold(image)? else { return no("has no such image") };
+    let held = match engine.hold(image) {
+        Ok(Some(held)) => held,
+        Ok(None) | Err(Error::Engine { .. }) => return no("has no such image"),
+        Err(error) => return Err(error),
+    };
     if engine.kind() == Kind::Podman {
         return Ok(Ok(held));
     }
@@ -144,9 +148,9 @@ fn is_bare(image: &str) -> bool {
 }
 
 /// The image's layers that the store has.
-fn layers_of(known: &Known, blobs: &Blobs, held: &Held) -> Result<BTreeMap<Digest, (Descriptor, Lease)>> {
+fn layers_of(known: &Known, blobs: &Blobs, held: &Seen) -> Result<BTreeMap<Digest, (Descriptor, Lease)>> {
     let mut have = BTreeMap::new();
-    for diff_id in &held.layers {
+    for diff_id in held.layers() {
         if have.contains_key(diff_id) {
             continue;
         }
@@ -191,7 +195,7 @@ impl Warm<'_> {
     fn push(&self) -> Result<Result<Taken, Why>> {
         // The config is never there: it is what tells which layers these are.
         let mut refused: BTreeSet<_> = self.id().into_iter().collect();
-        refused.extend(self.held.layers.iter().filter(|diff_id| !self.have.contains_key(diff_id)));
+        refused.extend(self.held.layers().iter().filter(|diff_id| !self.have.contains_key(diff_id)));
         for _ in 0..2 {
             let taken = match self.push_once(refused.clone())? {
                 Pushed::Whole(taken) => taken,
@@ -212,14 +216,14 @@ impl Warm<'_> {
     }
 
     fn id(&self) -> Option<Digest> {
-        Digest::from_hex(self.held.id.trim_start_matches("sha256:"))
+        self.held.digest()
     }
 
     /// The digests that the engine was told are there and that stand for layers which are not.
     fn wanting(&self, taken: &Taken) -> BTreeSet<Digest> {
         let layers = taken.manifest.as_ref().and_then(|bytes| oci::parse::<Manifest>(bytes, "").ok());
         let layers = layers.map(|manifest| manifest.layers).unwrap_or_default();
-        let pairs = layers.iter().zip(&self.held.layers);
+        let pairs = layers.iter().zip(self.held.layers());
         let absent = pairs.filter(|(layer, diff_id)| {
             !self.have.contains_key(diff_id) && !taken.blobs.contains_key(&layer.digest)
         });
@@ -268,7 +272,7 @@ impl Warm<'_> {
         let (Some(manifest), Some(config)) = (manifest, taken.blobs.remove(&id)) else { return other() };
         let bytes = self.blobs.read(&id, oci::DOCUMENT_CAP)?;
         let parsed: Config = oci::parse(&bytes, "the config")?;
-        if parsed.rootfs.diff_ids != self.held.layers || manifest.layers.len() != self.held.layers.len() {
+        if parsed.rootfs.diff_ids != self.held.layers() || manifest.layers.len() != self.held.layers().len() {
             return other();
         }
         let mut layers = Vec::new();

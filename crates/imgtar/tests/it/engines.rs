@@ -331,7 +331,9 @@ fn where_docker_does_not_answer_podman_is_taken() {
     std::fs::set_permissions(&docker, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", session.path("bin"), std::env::var("PATH").unwrap());
     let run = |words: &str| {
-        Run::of(session.command(words).env("PATH", &path).env_remove("LARDER_DOCKER").output().unwrap())
+        let mut command = session.command(words);
+        command.env("PATH", &path).env("DOCKER_HOST", "unix:///nowhere.sock").env_remove("LARDER_DOCKER");
+        Run::of(command.output().unwrap())
     };
     run("load k").ok().says("docker does not answer").says("loaded");
     assert_eq!(image.id(), id(&[&base, &top]));

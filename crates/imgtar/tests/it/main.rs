@@ -6,6 +6,7 @@ mod archives;
 mod bombs;
 mod containerd;
 mod credentials;
+mod daemons;
 mod dice;
 mod disks;
 mod engines;

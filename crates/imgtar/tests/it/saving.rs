@@ -149,13 +149,19 @@ fn names_of(id: &str) -> String {
     sh(&format!("docker image inspect --format '{{{{join .RepoTags \" \"}}}}' {id}"))
 }
 
+/// How many names docker has the image under for a push.
+fn pushed_names(id: &str) -> usize {
+    names_of(id).matches("larder/save").count()
+}
+
 /// A save whose push stands still, under way: docker has the image under one name more.
 fn standing_still(session: &Session, image: &str, id: &str) -> std::process::Child {
     let script = "[ $1 = push ] || exec $ENGINE \"$@\"\nwhile kill -0 $PPID; do sleep 0.05; done 2>/dev/null";
     let program = wrapped(session, "docker", script);
+    let before = pushed_names(id);
     let mut command = session.command(&format!("save k {image} --by push --engine docker"));
     let child = command.env("LARDER_DOCKER", program).stdin(Stdio::null()).spawn().unwrap();
-    while !names_of(id).contains("larder/save") {
+    while pushed_names(id) <= before {
         std::thread::yield_now();
     }
     child
@@ -185,7 +191,7 @@ fn what_a_killed_push_left_goes_with_the_next_save() {
     let mut other = standing_still(&session, &second.0, &id);
     // While its push is under way, nobody takes its name away.
     session.run(&format!("save meanwhile {}", first.0)).ok();
-    assert_eq!(names_of(&id).matches("larder/save").count(), 2, "{}", names_of(&id));
+    assert_eq!(pushed_names(&id), 2, "{}", names_of(&id));
     signal(&child, "-KILL");
     signal(&other, "-KILL");
     child.wait().unwrap();
