@@ -56,7 +56,7 @@ impl Images {
     /// what is of use: one damaged key file is no reason not to save another image.
     ///
     /// # Errors
-    /// [`Error::Newer`], I/O errors.
+    /// [`crate::Error::Newer`], I/O errors.
     pub fn list_sound(&self) -> Result<Vec<Listed>> {
         read_each(&self.keys()?, |key| match self.peek(key) {
             Err(error) if error.is_corrupt() => Ok(None),
@@ -67,7 +67,7 @@ impl Images {
     /// The entry under the key as it stands; adopts nothing and takes no lock. `None`: no such key.
     ///
     /// # Errors
-    /// [`Error::BadFile`], [`Error::Newer`], I/O errors.
+    /// [`crate::Error::BadFile`], [`crate::Error::Newer`], I/O errors.
     pub fn peek(&self, key: &Key) -> Result<Option<Listed>> {
         let Some(entry) = self.read(key)? else { return Ok(None) };
         let used = self.last_use(key)?.unwrap_or_else(SystemTime::now);

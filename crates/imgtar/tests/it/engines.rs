@@ -121,7 +121,7 @@ fn gets_what_it_lacks(engine: &'static str) {
     }
     let [first, second, config_only] = ["first", "second", "third"].map(|test| Image::new(engine, test));
     let [base, middle] = layers(&format!("thin {engine}"));
-    let (top, again) = (layer("top", "of the second"), layer("top", "once more"));
+    let [top, again] = layers(&format!("above {engine}"));
     let session = Session::new();
     session.feed("import first", &docker(&first.0, &[&base, &middle]).end()).ok();
     session.feed("import second", &docker(&second.0, &[&base, &middle, &top, &again]).end()).ok();
