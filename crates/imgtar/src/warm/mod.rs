@@ -141,10 +141,10 @@ fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
     handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Whether it is a name without a tag, and not an ID.
+/// Whether it may be a name without a tag. A short ID looks like one, and a name such as `facade` like an ID: docker takes
+/// what is a name for that.
 fn is_bare(image: &str) -> bool {
-    let is_id = image.trim_start_matches("sha256:").bytes().all(|byte| byte.is_ascii_hexdigit());
-    !is_id && name::complete(image).is_ok_and(|whole| whole != image)
+    name::complete(image).is_ok_and(|whole| whole != image)
 }
 
 /// The image's layers that the store has.

@@ -32,7 +32,12 @@ pub(crate) struct Image(pub(crate) String, &'static str);
 
 impl Image {
     pub(crate) fn new(engine: &'static str, test: &str) -> Self {
-        Self(format!("imgtar-test-{test}-{}:1", std::process::id()), engine)
+        Self::named(engine, &format!("imgtar-test-{test}-{}:1", std::process::id()))
+    }
+
+    /// One of this very name.
+    pub(crate) fn named(engine: &'static str, name: &str) -> Self {
+        Self(name.to_owned(), engine)
     }
 
     pub(crate) fn remove(&self) {

@@ -85,6 +85,27 @@ fn what_cannot_be_pushed_comes_as_an_archive() {
     session.run("verify").ok();
 }
 
+/// A name may look like a short ID. It brings its names either way, and stands for all its tags.
+#[test]
+fn a_name_that_looks_like_an_id_is_a_name() {
+    let Some((session, [first, second], [_, id])) = base_is_stored("docker", "hex") else { return };
+    let name = format!("facade{:x}", std::process::id());
+    let tags =
+        [Image::named("docker", &format!("{name}:latest")), Image::named("docker", &format!("{name}:old"))];
+    sh(&format!("docker tag {} {}", second.0, tags[0].0));
+    for by in ["push", "archive"] {
+        let saved = session.run(&format!("save {by} {name} --by {by} --engine docker --json")).ok().json();
+        assert!(saved["way"].as_str().unwrap().starts_with(by), "{saved}");
+        let info = session.run(&format!("info {by} --json")).ok().json();
+        assert_eq!(info["names"], serde_json::json!([tags[0].0]));
+        assert_eq!(session.ids(by), [id.as_str()]);
+    }
+    sh(&format!("docker tag {} {}", first.0, tags[1].0));
+    let (way, ..) = came(session.run(&format!("save both {name} --by push --engine docker --json")));
+    assert!(way.contains("several images of that name"), "{way}");
+    assert_eq!(session.ids("both").len(), 2);
+}
+
 /// A layer whose digest docker knows from elsewhere, and that the store has not, is sent after all.
 #[test]
 fn what_docker_only_names_is_asked_for_again() {
