@@ -253,6 +253,8 @@ impl Warm<'_> {
             _ if sink.is_too_much() => Pushed::Untaught,
             Ok(()) => Pushed::Whole(sink.into_taken()),
             Err(Error::Engine { said, .. }) => Pushed::Failed(said),
+            // A daemon is there without its command, which alone pushes.
+            Err(error @ Error::NoEngine { .. }) => Pushed::Failed(error.to_string()),
             Err(error) => return Err(error),
         })
     }

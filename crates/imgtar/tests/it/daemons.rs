@@ -101,6 +101,33 @@ fn the_daemon_of_this_machine_is_asked_itself() {
     run(&session, "save none no-such-image-anywhere:1").code(2).says("`docker images` lists what it has");
 }
 
+/// Only a push needs the command: where there is none, the image comes as an archive.
+#[test]
+fn a_daemon_without_its_command_gives_an_archive() {
+    if !available("docker info") {
+        return;
+    }
+    let session = Session::new();
+    let image = Image::new("docker", "alone");
+    let [base, top] = layers("alone");
+    session.feed("import base", &docker("base:1", &[&base]).end()).ok();
+    let elsewhere = Session::new();
+    elsewhere.feed("import k", &docker(&image.0, &[&base, &top]).end()).ok();
+    let alone = |session: &Session, words: &str| {
+        let mut command = session.command(&format!("{words} --engine docker"));
+        let host = "unix:///var/run/docker.sock";
+        command.env("PATH", session.path("")).env("DOCKER_HOST", host).env_remove("LARDER_DOCKER");
+        Run::of(command.output().unwrap())
+    };
+    alone(&elsewhere, "load k").ok().says("2 layers sent");
+    alone(&session, &format!("save k {} --by push -v", image.0))
+        .ok()
+        .says("by archive, since the push failed");
+    assert_eq!(session.ids("k"), [id(&[&base, &top])]);
+    let names = sh(&format!("docker image inspect --format '{{{{.RepoTags}}}}' {}", image.0));
+    assert_eq!(names, format!("[{}]", image.0));
+}
+
 #[test]
 fn what_stands_in_for_docker_is_asked_by_its_command() {
     let session = stored("app:1");
