@@ -112,15 +112,17 @@ impl<'a> Job<'a> {
         progress: &dyn Progress,
     ) -> Result<Loaded> {
         let present = seen.iter().find(|seen| self.ids.iter().any(|id| seen.is(id)));
-        let sent = match present {
-            Some(present) => self.tag(engine, present)?,
+        let tagged = present.map(|present| self.tag(engine, present)).transpose()?.flatten();
+        let present = tagged.is_some();
+        let sent = match tagged {
+            Some(sent) => sent,
             None => thin::send(images, engine, self.image, &self.names, seen, progress)?,
         };
         Ok(Loaded {
             key: key.clone(),
             id: self.image.id(),
             names: self.names.clone(),
-            present: present.is_some(),
+            present,
             layers_sent: sent.layers,
             layers_skipped: sent.skipped,
             bytes_sent: sent.bytes,
@@ -132,11 +134,17 @@ impl<'a> Job<'a> {
         if self.own_names { self.image.bad_names.clone() } else { Vec::new() }
     }
 
-    fn tag(&self, engine: &Engine, present: &Seen) -> Result<Sent> {
+    /// Gives the engine's image its names. `None` where somebody removed it meanwhile.
+    fn tag(&self, engine: &Engine, present: &Seen) -> Result<Option<Sent>> {
         let has =
             |wanted: &str| present.names.iter().any(|own| name::familiar(own) == name::familiar(wanted));
-        self.names.iter().filter(|name| !has(name)).try_for_each(|name| engine.tag(&present.id, name))?;
-        Ok(Sent { skipped: self.image.manifest.layers.len(), ..Sent::default() })
+        let mut lacking = self.names.iter().filter(|name| !has(name));
+        match lacking.try_for_each(|name| engine.tag(&present.id, name)) {
+            Err(Error::Engine { .. }) if engine.hold(&present.id)?.is_none() => Ok(None),
+            tagged => {
+                tagged.map(|()| Some(Sent { skipped: self.image.manifest.layers.len(), ..Sent::default() }))
+            }
+        }
     }
 }
 

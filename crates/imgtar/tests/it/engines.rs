@@ -173,6 +173,35 @@ fn is_asked_once(engine: &'static str) {
     assert_eq!(other.id(), image.id());
 }
 
+/// What the engine had when it was asked, and what somebody removes then, is sent.
+fn is_sent_what_goes_meanwhile(engine: &'static str) {
+    if !available(&format!("{engine} info")) {
+        return;
+    }
+    let image = Image::new(engine, "meanwhile");
+    let session = Session::new();
+    let [base, top] = layers("meanwhile");
+    session.feed("import k", &docker(&image.0, &[&base, &top]).end()).ok();
+    session.run(&format!("load k --engine {engine}")).ok();
+    let other = Image::named(engine, &image.0.replace(":1", ":2"));
+    let script = format!("[ $1 = tag ] && $ENGINE rmi -f {} >/dev/null\nexec $ENGINE \"$@\"", image.0);
+    let program = wrapped(&session, engine, &script);
+    let (run, calls) = with(&session, &program, engine, &format!("load k --tag {}", other.0));
+    run.ok().says("2 layers sent");
+    assert!(calls.iter().any(|call| call.starts_with("tag ")), "{calls:?}");
+    assert_eq!(other.id(), id(&[&base, &top]));
+}
+
+#[test]
+fn docker_is_sent_what_goes_meanwhile() {
+    is_sent_what_goes_meanwhile("docker");
+}
+
+#[test]
+fn podman_is_sent_what_goes_meanwhile() {
+    is_sent_what_goes_meanwhile("podman");
+}
+
 #[test]
 fn docker_is_asked_once_for_what_it_has() {
     is_asked_once("docker");
