@@ -202,7 +202,7 @@ impl Answer {
         if (200..300).contains(&self.status) {
             return Ok(self);
         }
-        let status = self.line.clone();
+        let status = telling(self.line.as_bytes());
         Err(Refusal { status, said: message(&self.read_what_comes().0).unwrap_or_default() })
     }
 

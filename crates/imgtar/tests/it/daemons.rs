@@ -129,6 +129,15 @@ fn a_daemon_without_its_command_gives_an_archive() {
 }
 
 #[test]
+fn what_a_daemon_says_reaches_the_terminal_without_control_characters() {
+    let session = stored("app:1");
+    let said = "HTTP/1.1 500 \u{1b}[31mno\u{7}\r\n\r\n{\"message\":\"\\u001b[31mwhy\"}";
+    play(&session, empty_but("/v1.41/images/", move |stream| drop(stream.write_all(said.as_bytes()))));
+    let run = run(&session, "load k").code(2).says("(500 [31mno): [31mwhy");
+    assert!(!run.stderr.contains(['\u{1b}', '\u{7}']), "{}", run.stderr);
+}
+
+#[test]
 fn what_stands_in_for_docker_is_asked_by_its_command() {
     let session = stored("app:1");
     play(&session, |_, stream| {
