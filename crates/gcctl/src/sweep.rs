@@ -257,9 +257,10 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// What is left, as planned; where less was done than planned, as it is found.
+    /// What is left, as planned; where less was done than planned, or nothing is in the trash, as it is found.
     fn finish(mut self) -> Result<Swept> {
-        let as_planned = self.swept.bytes >= self.plan.bytes() && !self.swept.interrupted;
+        let is_whole = self.swept.bytes >= self.plan.bytes() && !self.swept.interrupted;
+        let as_planned = is_whole && !self.swept.disk_full;
         self.swept.left = if as_planned { self.plan.left } else { survey(self.store, &[])?.left() };
         self.swept.unmet = self.swept.left.unmet(&self.plan.limits);
         Ok(self.swept)

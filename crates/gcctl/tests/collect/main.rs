@@ -444,21 +444,25 @@ impl Drop for Mount {
 
 #[test]
 fn a_full_disk_is_no_hindrance() {
-    let dir = tempfile::tempdir().unwrap();
-    let folder = Utf8Path::from_path(dir.path()).unwrap();
-    let Some(mount) = Mount::tmpfs(folder) else {
-        larder_tests::not_run("a tmpfs cannot be mounted here");
-        return;
-    };
-    let scratch = Scratch::at(mount.0.join("store"));
-    scratch.three();
-    let mut filler = fs::File::create(mount.0.join("filler")).unwrap();
-    while filler.write_all(&[1; 4096]).is_ok() {}
-    assert_eq!(rustix::fs::statvfs(folder.as_std_path()).unwrap().f_bavail, 0);
-    let ran = scratch.run("run --max-images 2 --min-free 10kB").exits(0);
-    assert!(ran.err.contains("removed 1 image"), "{}", ran.err);
-    scratch.assert_whole();
-    assert_eq!(scratch.keys(), "a b");
+    let left = |said: &str| said.split_once("left: ").unwrap().1.lines().next().unwrap().to_owned();
+    for limits in ["--max-images 2 --min-free 10kB", "--max-images 2"] {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Utf8Path::from_path(dir.path()).unwrap();
+        let Some(mount) = Mount::tmpfs(folder) else {
+            larder_tests::not_run("a tmpfs cannot be mounted here");
+            return;
+        };
+        let scratch = Scratch::at(mount.0.join("store"));
+        scratch.three();
+        let mut filler = fs::File::create(mount.0.join("filler")).unwrap();
+        while filler.write_all(&[1; 4096]).is_ok() {}
+        assert_eq!(rustix::fs::statvfs(folder.as_std_path()).unwrap().f_bavail, 0);
+        let ran = scratch.run(&format!("run {limits}")).exits(0);
+        assert!(ran.err.contains("removed 1 image"), "{}", ran.err);
+        scratch.assert_whole();
+        assert_eq!(scratch.keys(), "a b");
+        assert_eq!(left(&ran.err), left(&scratch.run("plan --max-images 2").exits(0).err), "{limits}");
+    }
 }
 
 #[test]
