@@ -137,6 +137,38 @@ fn what_a_daemon_says_reaches_the_terminal_without_control_characters() {
     assert!(!run.stderr.contains(['\u{1b}', '\u{7}']), "{}", run.stderr);
 }
 
+/// A daemon may allow some requests only.
+#[test]
+fn a_daemon_that_does_not_tell_how_it_keeps_images_is_worked_with() {
+    let session = stored("app:1");
+    let archive = docker("app:1", &[&layer("a", &"x".repeat(5_000_000))]).end();
+    play(&session, move |request, stream| {
+        let said = match request.split(' ').nth(1).unwrap_or_default() {
+            "/_ping" => PING.to_owned(),
+            "/v1.41/info" => "HTTP/1.1 403 Forbidden\r\n\r\nnot here".to_owned(),
+            path if path.starts_with("/v1.41/images/get") => {
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", archive.len());
+                return drop(stream.write_all(&[head.as_bytes(), &archive].concat()));
+            }
+            path if path.starts_with("/v1.41/images/load") => {
+                let mut body = Vec::new();
+                let mut buffer = [0; 8192];
+                while !body.ends_with(b"\r\n0\r\n\r\n") {
+                    let count = stream.read(&mut buffer).unwrap();
+                    assert!(count > 0, "the archive breaks off");
+                    body.extend_from_slice(&buffer[..count]);
+                }
+                format!("{JSON}{{\"stream\":\"Loaded image: app:1\\n\"}}")
+            }
+            _ => "HTTP/1.1 404 Not Found\r\n\r\n{\"message\":\"No such image: x\"}".to_owned(),
+        };
+        let _ = stream.write_all(said.as_bytes());
+    });
+    run(&session, "load k").ok().says("1 layer sent");
+    run(&session, "save other app:1").ok();
+    assert_eq!(session.ids("other"), session.ids("k"));
+}
+
 #[test]
 fn what_stands_in_for_docker_is_asked_by_its_command() {
     let session = stored("app:1");
