@@ -57,7 +57,8 @@ pub fn sorted_out(names: &[String]) -> (Vec<String>, Vec<String>) {
 /// The name as docker shows it.
 #[must_use]
 pub fn familiar(name: &str) -> &str {
-    let short = name.strip_prefix("docker.io/").unwrap_or(name);
+    let hub = name.strip_prefix("docker.io/").or_else(|| name.strip_prefix("index.docker.io/"));
+    let short = hub.unwrap_or(name);
     short.strip_prefix("library/").filter(|rest| !rest.contains('/')).unwrap_or(short)
 }
 
@@ -124,6 +125,7 @@ mod tests {
         ] {
             assert_eq!((super::whole(short).as_str(), familiar(whole)), (whole, short));
         }
+        assert_eq!(familiar("index.docker.io/library/app:1"), "app:1");
     }
 
     #[test]

@@ -43,6 +43,8 @@ fn docker_pushes_what_the_store_has_not() {
     assert_eq!(session.ids("second"), [id.as_str()]);
     let info = session.run("info second --json").ok().json();
     assert_eq!(info["names"], serde_json::json!([second.0]));
+    assert_eq!(save("hub", &format!("index.docker.io/library/{}", second.0)), ("push".to_owned(), 0, 2));
+    assert_eq!(session.run("info hub --json").ok().json()["names"], serde_json::json!([second.0]));
     // By its ID, as bake does: no name comes with it.
     assert_eq!(save("by-id", &id), ("push".to_owned(), 0, 2));
     assert_eq!(session.run("info by-id --json").ok().json()["names"], serde_json::json!([]));
