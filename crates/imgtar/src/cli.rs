@@ -124,7 +124,7 @@ pub(crate) enum Command {
     Save {
         /// What the image is found by
         key: Key,
-        /// The image's name or ID in the engine
+        /// The image's name or ID in the engine; docker takes a name without a tag for the images of all its tags
         image: String,
         #[command(flatten)]
         notes: NoteArgs,

@@ -35,7 +35,16 @@ impl Scratch {
         let used = SystemTime::now() - Duration::from_secs(hours * 3600 + 60);
         let file = fs::File::options().append(true).open(self.root.join("images/keys").join(key)).unwrap();
         file.set_modified(used).unwrap();
+        self.wait_for_leases();
         self
+    }
+
+    /// Waits until no blob is leased: a process that another test is just starting has the leases of this one too, until it
+    /// runs.
+    fn wait_for_leases(&self) {
+        for blob in fs::read_dir(self.root.join("images/blobs/sha256")).unwrap() {
+            fs::File::open(blob.unwrap().path()).unwrap().lock().unwrap();
+        }
     }
 
     /// Three images that share a base: `c` is the oldest.

@@ -17,8 +17,10 @@ use super::{Seen, Storage};
 use crate::http1::{self, Body, Chunked, Framing, bad, escaped};
 use crate::name;
 
-/// No answer but an archive is longer.
+/// No answer but an archive is longer: docker says a thousand bytes of an image.
 const CAP: u64 = 256 << 20;
+/// So much is read of a refusal.
+const SAID: u64 = 64 << 10;
 
 /// A daemon that answers.
 #[derive(Clone, Debug)]
@@ -203,7 +205,8 @@ impl Answer {
             return Ok(self);
         }
         let status = telling(self.line.as_bytes());
-        Err(Refusal { status, said: message(&self.read_what_comes().0).unwrap_or_default() })
+        let (said, _) = self.read_what_comes(SAID);
+        Err(Refusal { status, said: message(&said).unwrap_or_default() })
     }
 
     /// Waits until it is done.
@@ -212,16 +215,16 @@ impl Answer {
     }
 
     fn read(self) -> Told<Vec<u8>> {
-        let (bytes, ended) = self.read_what_comes();
+        let (bytes, ended) = self.read_what_comes(CAP);
         ended?;
         Ok(bytes)
     }
 
-    /// What comes of the body, and how it ended.
-    fn read_what_comes(self) -> (Vec<u8>, io::Result<()>) {
+    /// What comes of the body, a little more than the cap at most, and how it ended.
+    fn read_what_comes(self, cap: u64) -> (Vec<u8>, io::Result<()>) {
         let mut bytes = Vec::new();
-        let ended = self.body.take(CAP + 1).read_to_end(&mut bytes).map(drop);
-        let is_long = bytes.len() as u64 > CAP;
+        let ended = self.body.take(cap + 1).read_to_end(&mut bytes).map(drop);
+        let is_long = bytes.len() as u64 > cap;
         (bytes, if is_long { Err(bad("its answer is too long")) } else { ended })
     }
 }
@@ -259,7 +262,7 @@ impl Upload {
         let answer = Answer::read_from(self.input)?;
         // A load mostly fails after the head of its answer has gone out, and says so in the body. A daemon that reads no
         // more may reset the connection after its word.
-        let (body, ended) = answer.sound()?.read_what_comes();
+        let (body, ended) = answer.sound()?.read_what_comes(CAP);
         match message(&body) {
             Some(said) => Err(Refusal { status: "it stopped".to_owned(), said }),
             None => Ok(ended?),
