@@ -25,14 +25,20 @@ use crate::warning::Warning;
 
 mod sound;
 
+/// What a tar is made of.
+const BLOCK: usize = 512;
+
+/// No header, nor the end. Engines take a tar that stops where a header may stand.
+const SPOILED: [u8; BLOCK] = [0xff; BLOCK];
+
 /// 1980-01-02T00:00:00Z: the first full day that every archive format in use can say.
 pub const DEFAULT_MTIME: u64 = 315_619_200;
 
 /// Writes the tar of a context and returns what was hashed on the way. `mtime` is every entry's time, in seconds.
 ///
 /// # Errors
-/// Where an input cannot be read, or changes while it is written. The tar then has no end, so that nobody takes it for
-/// whole. Errors of the writer are kept as they are.
+/// Where an input cannot be read, or changes while it is written. The tar then ends in what is no tar, so that nobody takes
+/// it for whole. Errors of the writer are kept as they are.
 pub fn tar(config: &Config, mtime: u64, out: impl Write) -> Result<Hashed, HashError> {
     let mut plan = context::plan(config, true, None)?;
     // Who builds from the tar reads nothing else.
@@ -40,15 +46,23 @@ pub fn tar(config: &Config, mtime: u64, out: impl Write) -> Result<Hashed, HashE
     let reader = Reader::open(&config.root, config.mode, None)?;
     let open = Cell::new(true);
     let out = Builder::new(Valve { out, open: &open });
-    let mut archive = Archive { out, folders: HashSet::new(), mtime, policy: config.mode, reader: &reader };
+    let folders = HashSet::new();
+    let mut archive = Archive { out, folders, mtime, policy: config.mode, reader: &reader, short: false };
     let listed = std::mem::take(&mut plan.listed);
     plan.warnings.extend(plan.extra.as_ref().and_then(|extra| extra.warning(config)));
     plan.warnings.extend(sound::hidden(config, &listed)?);
-    // A builder that is dropped ends the archive; this one must not.
-    let entries = archive.fill(plan.extra.as_ref(), listed).inspect_err(|_| open.set(false))?;
-    sound::check(config, &plan, &entries).inspect_err(|_| open.set(false))?;
-    plan.warnings.extend(reader.take_warnings());
-    let hashed = context::finish(config, plan, entries).inspect_err(|_| open.set(false))?;
+    let written = archive.fill(plan.extra.as_ref(), listed).and_then(|entries| {
+        sound::check(config, &plan, &entries)?;
+        plan.warnings.extend(reader.take_warnings());
+        context::finish(config, plan, entries)
+    });
+    let hashed = written.inspect_err(|error| {
+        if !matches!(error, HashError::Write(_)) {
+            archive.spoil();
+        }
+        // A builder that is dropped ends the archive; this one must not.
+        open.set(false);
+    })?;
     archive.out.into_inner().and_then(|mut out| out.flush()).map_err(HashError::Write)?;
     Ok(hashed)
 }
@@ -76,12 +90,24 @@ struct Archive<'a, W: Write> {
     mtime: u64,
     policy: ModePolicy,
     reader: &'a Reader<'a>,
+    /// The tar stops in the middle of a file.
+    short: bool,
 }
 
 impl<W: Write> Archive<'_, W> {
     fn fill(&mut self, extra: Option<&Extra>, listed: Vec<Listed>) -> Result<Vec<Entry>, HashError> {
         extra.map(|extra| self.extra(extra)).transpose()?;
         listed.into_iter().map(|one| self.add(one)).collect()
+    }
+
+    /// Sees to it that no engine takes what was written for a tar. A file that is cut short does it alone: what follows would
+    /// be taken for its rest.
+    fn spoil(&mut self) {
+        if !self.short {
+            let out = self.out.get_mut();
+            // An error of its own is what makes it worthless.
+            let _ = out.write_all(&SPOILED).and_then(|()| out.flush());
+        }
     }
 
     fn extra(&mut self, extra: &Extra) -> Result<(), HashError> {
@@ -116,11 +142,14 @@ impl<W: Write> Archive<'_, W> {
         header.set_size(before.size);
         let mut tee = Tee { file: (&file).take(before.size), hasher: blake3::Hasher::new(), failed: false };
         let written = self.out.append_data(&mut header, path.as_path(), &mut tee);
-        let whole = tee.file.limit() == 0;
+        let missing = tee.file.limit();
+        // What was read is filled up to a whole block.
+        let read = before.size.saturating_sub(missing);
+        self.short = tee.failed || read.next_multiple_of(BLOCK as u64) < before.size;
         match written {
             Err(source) if tee.failed => Err(HashError::Read { path: path.to_string(), source }),
             Err(source) => Err(HashError::Write(source)),
-            Ok(()) if whole && stat_of(&file, path)? == before => {
+            Ok(()) if missing == 0 && stat_of(&file, path)? == before => {
                 Ok(Content::File { digest: tee.hasher.finalize().into(), mode })
             }
             Ok(()) => Err(HashError::Vanished { path: path.to_string() }),

@@ -36,6 +36,17 @@ fn hashctx(root: &Path, flags: &[&str], out: &Path) {
     assert!(command.stdin(Stdio::null()).stdout(out).status().expect("hashctx").success());
 }
 
+/// Writes the tar of a context with a FIFO, which stops it where an entry could begin.
+fn spoiled(root: &Path, flags: &[&str], out: &Path) {
+    let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, root.join("src/m"), kind, mode, 0).expect("a FIFO");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hashctx"));
+    command.args(flags).arg(root).env("LARDER_DIR", root.with_file_name("store"));
+    let out = fs::File::create(out).expect("a file");
+    let status = command.stdin(Stdio::null()).stdout(out).stderr(Stdio::null()).status().expect("hashctx");
+    assert_eq!(status.code(), Some(2));
+}
+
 /// The files of the list, and the folders that they lie in.
 fn with_folders(list: &str) -> BTreeSet<String> {
     let parts = |path: &str| -> Vec<String> {
@@ -59,6 +70,8 @@ fn builds(build: Option<Build>, engine: &str) {
     let listed = with_folders(&fs::read_to_string(path("list")).expect("a list"));
     assert!(listed.contains("src/keep.log") && !listed.contains("src/x.log"), "{listed:?}");
     assert_eq!(build.entries(&path("tar")).expect("an image"), listed);
+    spoiled(&path("ctx"), &[&rules[..], &["--tar"]].concat(), &path("part"));
+    build.entries(&path("part")).expect_err("no image of a part of the files");
 }
 
 #[test]

@@ -265,5 +265,23 @@ fn a_file_that_changes_under_the_tar_spoils_it() {
     out.read_to_end(&mut tar).expect("read");
     assert_eq!(child.wait().expect("ended").code(), Some(2));
     assert!(!session.root().with_file_name("key").exists());
-    assert!(!tar.ends_with(&[0; 1024]), "no end of archive");
+    assert!(tar.ends_with(&[0xff; 512]), "no header, and no end");
+}
+
+#[test]
+fn a_file_that_shrinks_under_the_tar_spoils_it() {
+    for (length, left) in [(1 << 20, 1 << 19), ((1 << 20) + 9, 1 << 20)] {
+        let session = Session::new().file("a", "x".repeat(length)).file("z", "before");
+        let mut child = session.command(&["--tar"]).stdout(Stdio::piped()).spawn().expect("hashctx");
+        let mut out = BufReader::new(child.stdout.take().expect("stdout"));
+        assert!(!out.fill_buf().expect("begun").is_empty());
+        std::thread::sleep(Duration::from_millis(50));
+        let file = fs::OpenOptions::new().write(true).open(session.path("a")).expect("opened");
+        file.set_len(left).expect("cut");
+        let mut tar = Vec::new();
+        out.read_to_end(&mut tar).expect("read");
+        assert_eq!(child.wait().expect("ended").code(), Some(2));
+        // The header of `a`, and less than it says.
+        assert_eq!(tar.len() as u64, 512 + left);
+    }
 }
