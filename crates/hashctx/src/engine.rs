@@ -3,7 +3,7 @@
 //! Judges as the engines walk: what a folder met, its entries inherit. Which folders may be skipped, the patterns say.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::dockerignore::{Chosen, Engine, Folder, LoadError, PatternError, Patterns, load};
 use crate::error::HashError;
 use crate::listing::{Filter, Judgement, Kind, Listed, Rule, Verdict};
+use crate::path::RelPath;
 use crate::warning::Warning;
 
 /// The ignore file that counts for a build.
@@ -20,6 +21,8 @@ pub struct EngineIgnore {
     instead_of: Option<Utf8PathBuf>,
     /// What the folders that were asked about met, by path.
     folders: RwLock<HashMap<Box<[u8]>, Arc<Folder>>>,
+    /// The first path that is hidden and that older releases send.
+    sent: Mutex<Option<RelPath>>,
 }
 
 impl EngineIgnore {
@@ -45,6 +48,7 @@ impl EngineIgnore {
             patterns,
             instead_of,
             folders: RwLock::default(),
+            sent: Mutex::default(),
         }))
     }
 
@@ -54,10 +58,11 @@ impl EngineIgnore {
         &self.file
     }
 
-    /// Where not every release of the engine takes this file.
-    #[must_use]
-    pub fn warning(&self) -> Option<Warning> {
-        self.instead_of.clone().map(|file| Warning::EmptyIgnoreFile { file })
+    /// Where not every release of the engine takes this file, or hides what was hidden so far.
+    pub fn warnings(&self) -> impl Iterator<Item = Warning> {
+        let empty = self.instead_of.clone().map(|file| Warning::EmptyIgnoreFile { file });
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        empty.into_iter().chain(sent.map(|path| Warning::SentByOlder { path }))
     }
 
     /// What it says about one path, existing or not, as seen by a walk that comes to it. The ignore file is named from
@@ -97,12 +102,15 @@ impl EngineIgnore {
 
     fn judged(&self, path: &[u8], dir: bool) -> Result<Judgement, PatternError> {
         if !dir {
-            let verdict = self.patterns.judge(&*self.folder(parent(path))?, path)?;
-            return Ok(if verdict.excluded { Judgement::Hide } else { Judgement::Keep });
+            let hides = self.hides(&*self.folder(parent(path))?, path)?;
+            return Ok(if hides { Judgement::Hide } else { Judgement::Keep });
         }
         match self.enter(path)? {
             (false, _) => Ok(Judgement::Keep),
-            (true, folder) if self.patterns.prunable(&folder, path) => Ok(Judgement::Prune),
+            (true, folder) if self.patterns.prunable(&folder, path) => {
+                self.note(path);
+                Ok(Judgement::Prune)
+            }
             (true, _) => Ok(Judgement::Hide),
         }
     }
@@ -116,7 +124,27 @@ impl EngineIgnore {
         if *near.path != *folder {
             *near = Near { path: folder.into(), met: self.folder(folder)? };
         }
-        Ok(!self.patterns.judge(&near.met, path)?.excluded)
+        Ok(!self.hides(&near.met, path)?)
+    }
+
+    /// Whether an entry that holds nothing is hidden, in a folder that met this.
+    fn hides(&self, folder: &Folder, path: &[u8]) -> Result<bool, PatternError> {
+        let excluded = self.patterns.judge(folder, path)?.excluded;
+        if excluded {
+            self.note(path);
+        }
+        Ok(excluded)
+    }
+
+    /// Takes note of what is hidden, if older releases send it.
+    fn note(&self, path: &[u8]) {
+        if !self.patterns.may_part() || self.patterns.matches(path).map_or(true, |older| older.excluded) {
+            return;
+        }
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if sent.as_ref().is_none_or(|first| path < first.as_bytes()) {
+            *sent = RelPath::new(path);
+        }
     }
 
     fn failed(&self, error: PatternError) -> HashError {

@@ -69,7 +69,7 @@ fn under_rules(
             listing
         }
     };
-    listing.warnings.extend(engines.as_ref().and_then(EngineIgnore::warning));
+    listing.warnings.extend(engines.iter().flat_map(EngineIgnore::warnings));
     Ok(listing)
 }
 

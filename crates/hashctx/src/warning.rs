@@ -172,6 +172,22 @@ pub enum Warning {
         file: Utf8PathBuf,
     },
 
+    /// An exception of the ignore file names a folder above what an earlier line hides. Releases of docker part there.
+    #[error(
+        "`{path}` is hidden, but docker 20.10 and older send it: a later exception names a folder above it"
+    )]
+    #[diagnostic(
+        code(hashctx::sent_by_older),
+        severity(Warning),
+        help(
+            "to send it, let the exception name the path itself (`!folder/**`); to hide it, put its line after the exception"
+        )
+    )]
+    SentByOlder {
+        /// The first one.
+        path: RelPath,
+    },
+
     /// A tar has a Dockerfile that is no input of the folder: its key covers one file more.
     #[error("`{path}` is an input of the tar only: without `--tar` the key is another one")]
     #[diagnostic(

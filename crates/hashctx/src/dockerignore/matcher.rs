@@ -82,6 +82,13 @@ impl Patterns {
         self.list.is_empty()
     }
 
+    /// Whether docker's releases may part on a path: those up to 20.10 judge each by itself ([`Patterns::matches`]), newer
+    /// ones as they walk, and only an exception makes a difference.
+    #[must_use]
+    pub fn may_part(&self) -> bool {
+        self.engine != Engine::Podman && self.list.iter().any(|pattern| pattern.exception)
+    }
+
     /// Judges one path by itself (`MatchesOrParentMatches`): a pattern that matches a parent matches the path. The
     /// context itself (empty, or `.`) is never left out.
     ///

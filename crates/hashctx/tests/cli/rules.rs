@@ -231,6 +231,28 @@ fn each_engine_has_its_own_ignore_file() {
     assert_eq!(listed("--engine podman"), "c");
 }
 
+/// Releases of docker part where an exception names a folder above what is hidden: docker 20.10 sends it.
+#[test]
+fn what_older_engines_send_is_worth_a_warning() {
+    let session = Session::new().file("logs/a.log", "a").file("logs/b", "b").file("z/deep/c", "c");
+    let session = session.file("Dockerfile", "FROM scratch\nCOPY . /\n");
+    session.sh("git init -q . && git add logs");
+    for (ignore, path) in [("**/*.log\n!logs\n", "logs/a.log"), ("z/deep\n!z\n", "z/deep")] {
+        session.write(".dockerignore", format!(".git\n{ignore}"));
+        for flags in [&["."][..], &["--ignore", "docker", "."], &["-f", "Dockerfile", "."]] {
+            let error = session.fails(&[&["--strict"], flags].concat());
+            assert!(error.contains(&format!("`{path}` is hidden, but docker 20.10")), "{error}");
+            assert!(session.ok(&[&["--json"], flags].concat()).contains("hashctx::sent_by_older"));
+        }
+        session.ok(&["--strict", "--ignore", "docker", "--engine", "podman", "."]);
+    }
+    for ignore in ["**/*.log\n!logs/**\n", "!logs\n**/*.log\n", "*\n!logs\n", "z\n!z/deep\n", "z\n!logs\n"] {
+        session.write(".dockerignore", format!(".git\n{ignore}"));
+        session.ok(&["--strict", "-f", "Dockerfile", "."]);
+        session.ok(&["--strict", "."]);
+    }
+}
+
 #[test]
 fn a_folder_that_the_engine_never_enters_is_not_entered() {
     let session = Session::new().file("a", "x").file(".dockerignore", "hidden\n");
