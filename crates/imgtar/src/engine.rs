@@ -203,8 +203,11 @@ impl Engine {
         if let Some(daemon) = self.daemon() {
             return daemon.ids(name).map_err(|no| self.refused(arguments, &no));
         }
-        // Podman fails where somebody removes an image while it lists them.
-        let said = self.ask(arguments).or_else(|_| self.ask(arguments))?;
+        let said = match self.ask(arguments) {
+            // Podman fails where somebody removes an image while it lists them.
+            Err(Error::Engine { .. }) if self.kind == Kind::Podman => self.ask(arguments)?,
+            said => said?,
+        };
         Ok(said.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
     }
 
