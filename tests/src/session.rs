@@ -135,6 +135,24 @@ impl Session {
         Ran { line: line.to_owned(), output }
     }
 
+    /// Runs the line with `sh` in the working folder, with a stdout whose reader has gone.
+    ///
+    /// # Panics
+    /// Where `sh` cannot be run.
+    #[must_use]
+    pub fn run_unread(&self, line: &str) -> Ran {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let child = self
+            .command(line)
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("sh");
+        Ran { line: line.to_owned(), output: child.wait_with_output().expect("sh") }
+    }
+
     /// Starts the line with `sh` in the working folder, with pipes for its input and output.
     ///
     /// # Panics

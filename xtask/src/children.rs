@@ -1,6 +1,6 @@
 //! The running children, and what a signal does to them.
 //!
-//! The first SIGINT, SIGTERM or SIGHUP is handed to every child; a second one kills them. No child starts afterwards.
+//! The first SIGINT, SIGTERM or SIGHUP (unless that is ignored, as under `nohup`) is handed to every child; a second one kills them. No child starts afterwards.
 //! Limit: grandchildren are the children's own business; a terminal's Ctrl-C reaches them all the same.
 
 use std::io;
@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// The children of this process that it must not outlive.
@@ -30,7 +29,7 @@ impl Children {
     pub fn listening() -> io::Result<Self> {
         let children = Self::default();
         let listener = children.clone();
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let mut signals = Signals::new(toolkit::signals::heeded())?;
         thread::Builder::new().name("signals".into()).spawn(move || {
             signals.forever().for_each(|signal| listener.interrupt(signal));
         })?;
@@ -95,6 +94,7 @@ impl Children {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use signal_hook::consts::SIGINT;
     use std::io::Read;
     use std::os::unix::process::ExitStatusExt;
 

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use camino::Utf8Path;
 use miette::Diagnostic;
-use storekit::Outcome;
 use thiserror::Error;
+use toolkit::Outcome;
 
 use crate::bake::{self, BakeError};
 use crate::command::Cmd;

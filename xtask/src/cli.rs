@@ -1,13 +1,10 @@
 //! The command line, and what of the process's environment the library is told.
 
-use std::io;
-
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand, ValueEnum};
 use miette::{IntoDiagnostic, WrapErr};
-use storekit::Outcome;
-use storekit::settings::{Environment, Settings};
+use toolkit::{Environment, Outcome, Output, Settings};
 use xtask::bake::{self, BakeError};
 use xtask::children::Children;
 use xtask::ci::{self, CiError};
@@ -203,7 +200,7 @@ impl Process {
     fn bake(&self, args: BakeArgs) -> miette::Result<Outcome> {
         let (root, project) = self.project()?;
         let runner = self.runner(&root, args.talk.verbosity())?;
-        let settings = Settings::load(Environment { folder: root.clone(), ..self.environment.clone() })?;
+        let settings = Settings::load(Environment { folder: root.clone(), ..self.environment.clone() });
         let store_flag = args.store.map(|store| self.environment.folder.join(store));
         let options = bake::Options {
             names: args.names,
@@ -217,23 +214,23 @@ impl Process {
             store_flag,
         };
         let tools = self.tools(&root);
-        Ok(bake::bake(&project, &options, &tools, &runner, &mut io::stdout().lock())?)
+        Ok(bake::bake(&project, &options, &tools, &runner, &mut Output::report())?)
     }
 
     fn ci(&self, verbosity: Verbosity) -> miette::Result<Outcome> {
         let (root, project) = self.project()?;
         let runner = self.runner(&root, verbosity)?;
-        let settings = Settings::load(Environment { folder: root.clone(), ..self.environment.clone() })?;
+        let settings = Settings::load(Environment { folder: root.clone(), ..self.environment.clone() });
         let tools = self.tools(&root);
         let store = settings.store_dir(None).ok();
-        Ok(ci::ci(&project, store.as_deref(), &tools, &runner, &mut io::stdout())?)
+        Ok(ci::ci(&project, store.as_deref(), &tools, &runner, &mut Output::report())?)
     }
 
     fn test(&self, args: &[String]) -> miette::Result<Outcome> {
         let root = config::find(&self.environment.folder)?;
         let root = root.parent().unwrap_or(Utf8Path::new("/")).to_owned();
         let runner = self.runner(&root, Verbosity::Normal)?;
-        Ok(test::test(args, &self.tools(&root), &runner, &mut io::stdout())?)
+        Ok(test::test(args, &self.tools(&root), &runner, &mut Output::report())?)
     }
 
     fn bench(&self, args: &BenchArgs) -> miette::Result<Outcome> {
@@ -251,7 +248,7 @@ impl Process {
             large: args.large.into(),
             rounds: args.rounds.into(),
         };
-        Ok(bench::bench(what, &size, &tools, &runner, &mut io::stdout())?)
+        Ok(bench::bench(what, &size, &tools, &runner, &mut Output::report())?)
     }
 
     /// The tools as their users have them: in larder's own repository, the one that is asked for is built for release first.

@@ -5,7 +5,10 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser;
+use toolkit::{Color, Signals};
 
 fn main() -> ExitCode {
-    storekit::finish(cli::run(cli::Args::parse()))
+    let args = cli::Args::parse();
+    // It listens for itself: a signal is handed to its children.
+    toolkit::run(&Signals::deaf("xtask"), Color::Auto, |_| cli::run(args))
 }

@@ -1,7 +1,7 @@
 //! Which package may depend on which, as cargo itself sees it.
 //!
-//! The tools are tied by formats alone: each may use `storekit`, none another tool. `storekit` stays free of engines,
-//! registries, networks, archives, terminals and command lines.
+//! The tools are tied by formats alone: each may use `storekit` and `toolkit`, none another tool; `toolkit` may use
+//! `storekit`. `storekit` stays free of engines, registries, networks, archives, terminals and command lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,10 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use miette::Diagnostic;
 use thiserror::Error;
 
-/// The one library that tools share.
+/// The store, which all share.
 const SHARED: &str = "storekit";
+/// The edge of every tool. It uses the store and no other member.
+const EDGE: &str = "toolkit";
 /// What their tests share. It uses no other member.
 const TESTS: &str = "larder-tests";
 /// What would bring an engine, a registry, a network, an archive, a terminal or a command line into `storekit`.
@@ -99,14 +101,22 @@ fn breaches(members: &BTreeSet<String>, graph: &Graph) -> Vec<String> {
     let mut broken = Vec::new();
     for member in members {
         let own = graph.get(member).into_iter().flatten().filter(|dep| members.contains(*dep));
-        let allowed = |dep: &str| dep == SHARED || dep == TESTS;
-        let wrong = own.filter(|dep| [SHARED, TESTS].contains(&member.as_str()) || !allowed(dep));
+        let wrong = own.filter(|dep| !may_use(member, dep));
         broken.extend(wrong.map(|dep| format!("`{member}` depends on `{dep}`")));
     }
     let below = closure(SHARED, graph);
     let foreign = FOREIGN.iter().filter(|name| below.contains(**name));
     broken.extend(foreign.map(|name| format!("`{SHARED}` brings in `{name}`")));
     broken
+}
+
+/// Whether one member of the workspace may use another.
+fn may_use(member: &str, dep: &str) -> bool {
+    match member {
+        SHARED | TESTS => false,
+        EDGE => dep == SHARED,
+        _ => [SHARED, EDGE, TESTS].contains(&dep),
+    }
 }
 
 /// All that `start` links, directly or not; what is below `FEATURED` is not looked at.
@@ -127,7 +137,7 @@ mod tests {
 
     #[track_caller]
     fn finds(links: &[(&str, &[&str])], expected: &[&str]) {
-        let members = ["storekit", "hashctx", "imgtar", "xtask"].map(str::to_owned).into();
+        let members = ["storekit", "toolkit", "hashctx", "imgtar", "xtask"].map(str::to_owned).into();
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let graph = links.iter().map(|(name, deps)| ((*name).to_owned(), set(deps))).collect();
         assert_eq!(breaches(&members, &graph), expected);
@@ -142,6 +152,13 @@ mod tests {
     #[test]
     fn a_tool_may_use_the_shared_library() {
         finds(&[("hashctx", &["storekit", "tar"]), ("imgtar", &["storekit"]), ("xtask", &["storekit"])], &[]);
+    }
+
+    #[test]
+    fn a_tool_and_its_edge_run_one_way() {
+        finds(&[("hashctx", &["toolkit"]), ("toolkit", &["storekit", "clap"])], &[]);
+        finds(&[("storekit", &["toolkit"])], &["`storekit` depends on `toolkit`"]);
+        finds(&[("toolkit", &["imgtar"])], &["`toolkit` depends on `imgtar`"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use camino::Utf8Path;
-use storekit::Outcome;
+use toolkit::Outcome;
 
 use crate::runner::{RunError, Runner, code};
 use crate::tools::Tools;

@@ -7,8 +7,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use storekit::Outcome;
 use tempfile::TempDir;
+use toolkit::Outcome;
 use xtask::bake::{Options, bake};
 use xtask::children::Children;
 use xtask::config;

@@ -1,61 +1,30 @@
 //! The command line, and what of the process's environment the library is told.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use gcctl::commands::{self, Console, Wanted};
 use gcctl::{Error, Limits};
-use miette::{IntoDiagnostic, MietteHandlerOpts, WrapErr};
-use signal_hook::consts::SIGINT;
 use storekit::error::At;
-use storekit::settings::{Environment, Settings};
-use storekit::{Age, ByteSize, Key, Outcome, Store};
+use storekit::{Age, ByteSize, Key, Store};
+use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 /// Shows what a store holds and what it costs, and keeps it within its limits
 ///
 /// Sizes are bytes on disk, and shared parts count once. An image counts as used when it is saved or loaded.
 ///
 /// Exit codes: 0 done, and within the limits; 1 a limit cannot be met, or a key is not there; 2 trouble; 3 the store is
-/// damaged; 130 stopped by Ctrl-C, with the store whole.
+/// damaged; 129, 130, 143 stopped by HUP, INT, TERM, with the store whole.
 #[derive(Parser)]
 #[command(name = "gcctl", version, styles = Styles::plain(), max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     job: Job,
     #[command(flatten)]
-    common: Common,
-}
-
-#[derive(Args)]
-#[command(next_help_heading = "Common options")]
-struct Common {
-    /// The store's folder [default: `LARDER_DIR`, `[store] dir` in larder.toml, the user's cache folder]
-    #[arg(long, value_name = "DIR", global = true)]
-    store: Option<Utf8PathBuf>,
-    /// Print one JSON object a line
-    #[arg(long, global = true)]
-    json: bool,
-    /// Print warnings and errors only, beside the data
-    #[arg(short, long, global = true)]
-    quiet: bool,
-    /// List each blob that goes, too
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
-    verbose: bool,
-    /// Use bold and colours
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto, global = true)]
-    color: When,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum When {
-    Auto,
-    Always,
-    Never,
+    pub(crate) common: Common,
 }
 
 #[derive(Subcommand)]
@@ -157,28 +126,41 @@ impl LimitArgs {
 }
 
 /// Does what the command line says.
-pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
-    let environment =
-        Environment::of_process().into_diagnostic().wrap_err("cannot use the working folder")?;
-    let bold = colour(cli.common.color, &environment);
-    let settings = Settings::load(environment)?;
-    let store = Store::open_or_empty(&settings.store_dir(cli.common.store.as_deref())?)?;
-    let mut out = BufWriter::new(io::stdout().lock());
+pub(crate) fn run(cli: &Cli, signals: &Signals) -> miette::Result<Outcome> {
+    let common = &cli.common;
+    let settings = Settings::of_process("gcctl", common)?;
+    let store =
+        Store::open_or_empty(&settings.store_dir(common.store.as_deref())?)?.with_stop(signals.stop());
+    let mut out = BufWriter::new(cli.job.output());
     let mut console = Console {
         out: &mut out,
         err: &mut io::stderr(),
-        json: cli.common.json,
-        quiet: cli.common.quiet,
-        verbose: cli.common.verbose,
-        bold,
+        json: common.json,
+        quiet: common.quiet,
+        verbose: common.verbose,
+        bold: common.color.is_wanted(io::stdout().is_terminal()),
     };
-    dispatch(&cli.job, &settings, &store, &mut console)
+    let outcome = dispatch(&cli.job, &settings, &store, signals, &mut console)?;
+    // What a change or a verdict prints was flushed before; a listing's reader may go at the very end.
+    out.flush().at("write", Utf8Path::new("stdout"))?;
+    Ok(outcome)
+}
+
+impl Job {
+    /// Whether a reader that goes ends the command.
+    fn output(&self) -> Output {
+        match self {
+            Self::Ls | Self::Df | Self::Plan(_) => Output::listing(),
+            _ => Output::report(),
+        }
+    }
 }
 
 fn dispatch(
     job: &Job,
     settings: &Settings,
     store: &Store,
+    signals: &Signals,
     console: &mut Console<'_>,
 ) -> miette::Result<Outcome> {
     let limits = |limits: Limits| Ok::<_, miette::Report>(limits.or(Limits::load(settings)?));
@@ -189,17 +171,22 @@ fn dispatch(
             commands::plan(store, Wanted::OverLimits, &limits(args.limits())?, console)?
         }
         Job::Run { limits: args, dry_run: false } => {
-            commands::run(store, Wanted::OverLimits, &limits(args.limits())?, &*stop()?, console)?
+            let limits = limits(args.limits())?;
+            signals.held(|| commands::run(store, Wanted::OverLimits, &limits, &signals.stop(), console))?
         }
         Job::Clean { dry_run, trash_grace } => {
             let limits = limits(Limits { trash_grace: *trash_grace, ..Limits::default() })?;
             if *dry_run {
                 commands::plan(store, Wanted::Everything, &limits, console)?
             } else {
-                commands::run(store, Wanted::Everything, &limits, &*stop()?, console)?
+                signals
+                    .held(|| commands::run(store, Wanted::Everything, &limits, &signals.stop(), console))?
             }
         }
-        Job::Apply { file } => commands::apply(store, &mut *open(file)?, &*stop()?, console)?,
+        Job::Apply { file } => {
+            let plan = commands::read_plan(&mut *open(file)?)?;
+            signals.held(|| commands::apply(store, &plan, &signals.stop(), console))?
+        }
         Job::Pin { keys } => commands::pin(store, keys, console)?,
         Job::Unpin { keys } => commands::unpin(store, keys, console)?,
         Job::Undo => commands::undo(store, console)?,
@@ -211,29 +198,4 @@ fn open(file: &Utf8Path) -> Result<Box<dyn BufRead>, Error> {
         return Ok(Box::new(io::stdin().lock()));
     }
     Ok(Box::new(BufReader::new(File::open(file).at("read", file)?)))
-}
-
-/// A flag that Ctrl-C raises; a second Ctrl-C ends the process there and then.
-fn stop() -> miette::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&stop))
-        .and_then(|_| signal_hook::flag::register(SIGINT, Arc::clone(&stop)))
-        .into_diagnostic()
-        .wrap_err("cannot listen to signals")?;
-    Ok(stop)
-}
-
-/// Whether data on stdout is styled; tells the errors on stderr, too.
-fn colour(when: When, environment: &Environment) -> bool {
-    let plain = environment.get("NO_COLOR").is_some() || environment.get("TERM") == Some("dumb");
-    let colour = match when {
-        When::Auto => !plain && io::stdout().is_terminal(),
-        When::Always => true,
-        When::Never => false,
-    };
-    if when != When::Auto {
-        // Fails only where another hook is set, and then the errors keep their own style.
-        let _ = miette::set_hook(Box::new(move |_| Box::new(MietteHandlerOpts::new().color(colour).build())));
-    }
-    colour
 }

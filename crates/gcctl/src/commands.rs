@@ -7,7 +7,8 @@ use std::io::{BufRead, Write};
 use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
-use storekit::{Batch, Key, Outcome, Store};
+use storekit::{Batch, Key, Store};
+use toolkit::Outcome;
 
 use crate::error::{Error, Result};
 use crate::events::{self, Returns};
@@ -18,9 +19,6 @@ use crate::survey::survey;
 use crate::sweep::{Reason, Swept, sweep};
 use crate::table::{Table, count};
 use crate::{plan_file, show};
-
-/// The exit code of a process that was told to stop.
-const INTERRUPTED: u8 = 130;
 
 /// Where a command's words go.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]
@@ -136,18 +134,20 @@ pub fn run(
     carry_out(store, &plan, returns, stop, console)
 }
 
+/// Reads a plan.
+///
+/// # Errors
+/// A plan that cannot be understood.
+pub fn read_plan(input: &mut dyn BufRead) -> Result<Plan> {
+    plan_file::read(input)
+}
+
 /// Removes what a plan names.
 ///
 /// # Errors
-/// A plan that is none; as [`run`].
-pub fn apply(
-    store: &Store,
-    input: &mut dyn BufRead,
-    stop: &AtomicBool,
-    console: &mut Console<'_>,
-) -> Result<Outcome> {
-    let plan = plan_file::read(input)?;
-    carry_out(store, &plan, Returns::default(), stop, console)
+/// As [`run`].
+pub fn apply(store: &Store, plan: &Plan, stop: &AtomicBool, console: &mut Console<'_>) -> Result<Outcome> {
+    carry_out(store, plan, Returns::default(), stop, console)
 }
 
 fn look(store: &Store, wanted: Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
@@ -177,7 +177,7 @@ fn carry_out(
     }
     if swept.interrupted {
         console.warn("stopped before the end: the store is whole, and the next run goes on");
-        return Ok(Outcome::Code(INTERRUPTED));
+        return printed.map(|()| Outcome::No);
     }
     printed.map(|()| Outcome::from_bool(swept.unmet.is_empty()))
 }

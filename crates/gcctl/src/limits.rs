@@ -4,9 +4,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use storekit::settings::{Settings, SettingsError};
 use storekit::{Age, ByteSize};
 use thiserror::Error;
+use toolkit::settings::{Settings, SettingsError};
 
 /// How long removed things stay in the trash, unless another time is said.
 pub const TRASH_GRACE: Age = Age(Duration::from_secs(24 * 3600));
@@ -111,14 +111,14 @@ pub enum Why {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use storekit::settings::Environment;
+    use toolkit::settings::Environment;
 
     fn load(toml: &str, variables: &[(&str, &str)]) -> Result<Limits, LimitsError> {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("larder.toml"), toml).unwrap();
         let folder = camino::Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
         let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        Limits::load(&Settings::load(Environment { folder, variables }).unwrap())
+        Limits::load(&Settings::load(Environment { folder, variables }))
     }
 
     #[test]

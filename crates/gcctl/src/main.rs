@@ -5,7 +5,9 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser;
+use toolkit::Signals;
 
 fn main() -> ExitCode {
-    storekit::finish(cli::run(&cli::Cli::parse()))
+    let cli = cli::Cli::parse();
+    toolkit::run(&Signals::listen("gcctl"), cli.common.color, |signals| cli::run(&cli, signals))
 }

@@ -9,6 +9,7 @@ use camino::Utf8PathBuf;
 use clap::{Parser, ValueEnum};
 use hashctx::dockerignore::Engine;
 use hashctx::{Build, Config, ModePolicy, Rules, Selection};
+use toolkit::Common;
 
 /// Print one key for everything that a container build depends on
 ///
@@ -38,6 +39,8 @@ pub(crate) struct Cli {
     pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) run: Run,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 /// Which files, and what of them.
@@ -168,10 +171,6 @@ pub(crate) struct Output {
     #[arg(long, value_name = "FILE", group = "what")]
     pub(crate) write: Option<Utf8PathBuf>,
 
-    /// Print JSON, one object a line
-    #[arg(long)]
-    pub(crate) json: bool,
-
     /// End paths with NUL, on output and in `--files-from`
     #[arg(short = '0', long)]
     pub(crate) null: bool,
@@ -180,7 +179,6 @@ pub(crate) struct Output {
 /// How to go about it.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How to go about it")]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Run {
     /// Take warnings for errors: exit 2 where the key could lie
     #[arg(long)]
@@ -188,29 +186,13 @@ pub(crate) struct Run {
 
     /// Read every file, whatever is remembered of it
     ///
-    /// Digests of files that have not changed since are remembered in LARDER_DIR/contexts.
+    /// Digests of files that have not changed since are remembered in the store, in contexts/.
     #[arg(long)]
     pub(crate) no_stat_cache: bool,
-
-    /// The folder of the store, in place of LARDER_DIR
-    #[arg(long, value_name = "DIR")]
-    pub(crate) store: Option<Utf8PathBuf>,
 
     /// How many threads to use [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub(crate) threads: Option<u16>,
-
-    /// Print no warnings
-    #[arg(short, long, conflicts_with = "verbose")]
-    pub(crate) quiet: bool,
-
-    /// Print every warning in full, and what was hashed
-    #[arg(short, long)]
-    pub(crate) verbose: bool,
-
-    /// Colour messages
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
-    pub(crate) color: clap::ColorChoice,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -6,7 +6,9 @@ mod run;
 use std::process::ExitCode;
 
 use clap::Parser;
+use toolkit::Signals;
 
 fn main() -> ExitCode {
-    storekit::finish(run::run(&cli::Cli::parse().settle()))
+    let cli = cli::Cli::parse().settle();
+    toolkit::run(&Signals::listen("hashctx"), cli.common.color, |_| run::run(&cli))
 }

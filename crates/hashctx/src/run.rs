@@ -3,8 +3,6 @@
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use hashctx::check_ignore::CheckIgnore;
@@ -12,21 +10,20 @@ use hashctx::diff::diff;
 use hashctx::path::printable;
 use hashctx::{Config, HashError, Hashed, Manifest, Selection, Warning, files_from, manifest, report, tar};
 use miette::{Diagnostic, IntoDiagnostic, WrapErr, miette};
+use storekit::Store;
 use storekit::replace::{Durability, replace};
-use storekit::settings::{Environment, Settings};
-use storekit::{Outcome, Store};
+use toolkit::{Environment, Outcome, Output, Settings};
 
-use crate::cli::{Cli, Output};
+use crate::cli::Cli;
 
 pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
-    prepare(cli.run.color)?;
     no_streams(cli)?;
     let output = &cli.output;
     match output.diff.as_slice() {
-        [old, new] => return differences(&read_manifest(old)?, &read_manifest(new)?, output),
+        [old, new] => return differences(&read_manifest(old)?, &read_manifest(new)?, cli),
         [old] => {
             let old = read_manifest(old)?;
-            return differences(&old, &hash(cli)?.manifest, output);
+            return differences(&old, &hash(cli)?.manifest, cli);
         }
         _ => {}
     }
@@ -43,7 +40,7 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
     if let Some(file) = &output.write {
         return write_key(file, &hashed);
     }
-    print(&hashed, output)?;
+    print(&hashed, cli)?;
     // The process is about to end: to free a million paths one by one would only take time.
     std::mem::forget(hashed);
     Ok(Outcome::Yes)
@@ -67,23 +64,6 @@ fn no_streams(cli: &Cli) -> miette::Result<()> {
     Ok(())
 }
 
-/// Sets up how errors look and how Ctrl-C ends the process: at once, for nothing that it writes is ever half there.
-fn prepare(color: clap::ColorChoice) -> miette::Result<()> {
-    let color = match color {
-        clap::ColorChoice::Auto => None,
-        clap::ColorChoice::Always => Some(true),
-        clap::ColorChoice::Never => Some(false),
-    };
-    miette::set_hook(Box::new(move |_| {
-        let options = miette::MietteHandlerOpts::new().terminal_links(false).width(100);
-        Box::new(color.map_or_else(|| options.clone(), |color| options.clone().color(color)).build())
-    }))?;
-    let always = Arc::new(AtomicBool::new(true));
-    signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, 130, always)
-        .into_diagnostic()?;
-    Ok(())
-}
-
 fn hash(cli: &Cli) -> miette::Result<Hashed> {
     let hashed = hashctx::hash(&config(cli)?)?;
     warn(cli, &hashed);
@@ -100,13 +80,18 @@ fn config(cli: &Cli) -> miette::Result<Config> {
         config.selection = Selection::Files(files_from::parse(&read(file, NAMED)?, end)?);
     }
     if !cli.run.no_stat_cache {
-        // Without a home, or where the folder is somebody else's, there is no cache, and a key all the same. The store
-        // is made as one: others would not take a folder that only holds our cache.
-        let settings = Settings::load(environment)?;
-        let store = settings.store_dir(cli.run.store.as_deref()).ok();
-        config.cache = store.filter(|dir| Store::open_or_create(dir).is_ok()).map(|dir| dir.join("contexts"));
+        config.cache = stat_cache(cli, environment);
     }
     Ok(config)
+}
+
+/// Where the stat cache is. Without a home, with settings that cannot be used, or where the folder is somebody else's, there
+/// is none, and a key all the same. The store is made as one: others would not take a folder that only holds our cache.
+fn stat_cache(cli: &Cli, environment: Environment) -> Option<Utf8PathBuf> {
+    let settings = Settings::load(environment);
+    settings.warn_of_problems("hashctx", &cli.common);
+    let store = settings.store_dir(cli.common.store.as_deref()).ok();
+    store.filter(|dir| Store::open_or_create(dir).is_ok()).map(|dir| dir.join("contexts"))
 }
 
 /// This thread is one of those that work, where it would else wait for them.
@@ -115,10 +100,10 @@ fn start_threads(threads: usize) -> Result<(), HashError> {
     pool.build_global().map_err(|source| HashError::Threads { threads, source })
 }
 
-fn print(hashed: &Hashed, output: &Output) -> Result<(), HashError> {
-    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    let manifest = &hashed.manifest;
-    let printed = match (output.manifest, output.list, output.json) {
+fn print(hashed: &Hashed, cli: &Cli) -> Result<(), HashError> {
+    let mut out = BufWriter::with_capacity(1 << 16, Output::listing());
+    let (manifest, output) = (&hashed.manifest, &cli.output);
+    let printed = match (output.manifest, output.list, cli.common.json) {
         (true, _, true) => report::manifest_json(manifest, &mut out),
         (true, _, false) => manifest.write(&mut out),
         (_, true, true) => report::list_json(manifest, &mut out),
@@ -129,11 +114,11 @@ fn print(hashed: &Hashed, output: &Output) -> Result<(), HashError> {
     printed.and_then(|()| out.flush()).map_err(HashError::Write)
 }
 
-fn differences(old: &Manifest, new: &Manifest, output: &Output) -> miette::Result<Outcome> {
+fn differences(old: &Manifest, new: &Manifest, cli: &Cli) -> miette::Result<Outcome> {
     let differences = diff(old, new);
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(Output::report());
     let printed = differences.iter().try_for_each(|difference| {
-        if output.json {
+        if cli.common.json {
             return report::difference_json(difference, &mut out);
         }
         writeln!(out, "{difference}")
@@ -145,12 +130,12 @@ fn differences(old: &Manifest, new: &Manifest, output: &Output) -> miette::Resul
 fn check_ignore(cli: &Cli, paths: &[OsString]) -> miette::Result<Outcome> {
     let config = config(cli)?;
     let checker = CheckIgnore::new(&config)?;
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(Output::report());
     let mut any = false;
     for path in check_paths(paths, cli.output.null)? {
         let verdict = checker.check(&path)?;
         any |= verdict.excluded;
-        let print = if cli.output.json { report::verdict_json } else { report::verdict };
+        let print = if cli.common.json { report::verdict_json } else { report::verdict };
         print(&path, &verdict, &mut out).map_err(HashError::Write)?;
     }
     out.flush().map_err(HashError::Write)?;
@@ -168,8 +153,7 @@ fn check_paths(paths: &[OsString], null: bool) -> Result<Vec<Vec<u8>>, HashError
 }
 
 fn write_tar(cli: &Cli) -> miette::Result<Outcome> {
-    let stdout = io::stdout();
-    if stdout.is_terminal() {
+    if io::stdout().is_terminal() {
         return Err(miette!(
             help = "send it to an engine: `hashctx --tar | docker build -`",
             "a tar is not written to a terminal"
@@ -181,7 +165,9 @@ fn write_tar(cli: &Cli) -> miette::Result<Outcome> {
         }
         Err(_) => tar::DEFAULT_MTIME,
     };
-    let hashed = tar::tar(&config(cli)?, mtime, BufWriter::with_capacity(1 << 18, stdout.lock()))?;
+    // The key of a tar that is not read to its end is written all the same.
+    let out = if cli.output.key_file.is_some() { Output::report() } else { Output::listing() };
+    let hashed = tar::tar(&config(cli)?, mtime, BufWriter::with_capacity(1 << 18, out))?;
     warn(cli, &hashed);
     match &cli.output.key_file {
         Some(file) => write_key(file, &hashed),
@@ -222,21 +208,21 @@ fn read(file: &Utf8Path, help: &'static str) -> Result<Vec<u8>, HashError> {
 const SOME: usize = 5;
 
 fn warn(cli: &Cli, hashed: &Hashed) {
-    if cli.run.quiet {
+    if cli.common.quiet {
         return;
     }
     let mut rest = hashed.warnings.as_slice();
     while let Some(first) = rest.first() {
         let alike = rest.iter().take_while(|warning| same_kind(warning, first)).count();
         let (these, others) = rest.split_at_checked(alike).unwrap_or((rest, &[]));
-        let shown = if cli.run.verbose { alike } else { SOME };
+        let shown = if cli.common.verbose { alike } else { SOME };
         these.iter().take(shown).for_each(|warning| say(&described(warning)));
         if alike > shown {
             say(&format!("warning: {} more like this: see them with `-v`", alike - shown));
         }
         rest = others;
     }
-    if cli.run.verbose {
+    if cli.common.verbose {
         say(&format!("{} inputs", hashed.manifest.entries.len()));
     }
 }

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use imgtar::oci::Platform;
 use imgtar::reference::Reference;
 use storekit::Key;
+use toolkit::Common;
 
 pub(crate) use self::serve::{ServeArgs, serve};
 
@@ -34,34 +35,6 @@ pub(crate) struct Args {
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) common: Common,
-}
-
-/// Flags of every command.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Flags of every command")]
-pub(crate) struct Common {
-    /// The store's folder
-    #[arg(long, value_name = "DIR", global = true)]
-    pub(crate) store: Option<Utf8PathBuf>,
-    /// Print one JSON object a line on stdout
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-    /// Print neither summaries nor progress
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub(crate) quiet: bool,
-    /// Say more
-    #[arg(short, long, global = true)]
-    pub(crate) verbose: bool,
-    /// When to colour messages; NO_COLOR and TERM=dumb are heeded by `auto`
-    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
-    pub(crate) color: Color,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Color {
-    Auto,
-    Always,
-    Never,
 }
 
 #[derive(Debug, Subcommand)]
@@ -253,7 +226,7 @@ pub(crate) enum Command {
     /// Whoever can connect can push, and what is pushed to larder/keys:KEY is what `imgtar load KEY` loads: where other
     /// users of this machine are not to, give a token (`docker login -u any`, the token is the password) or `--read-only`.
     ///
-    /// The address is printed when the server answers. It ends with SIGTERM (exit code 0) or Ctrl-C (130), and lets
+    /// The address is printed when the server answers. It ends with SIGTERM (exit code 0), Ctrl-C (130) or SIGHUP (129), and lets
     /// the requests that are being answered come to an end. There is no TLS: put a proxy before it where other machines
     /// are to reach it, or trust the network.
     #[command(after_long_help = "Example:\n    imgtar serve & docker pull 127.0.0.1:5000/app:1")]

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Cursor, IsTerminal, Read, Write};
-use std::sync::atomic::Ordering;
 
 use camino::Utf8Path;
 use clap::ValueEnum;
@@ -13,11 +12,12 @@ use imgtar::{Error, layer};
 use miette::Result;
 use serde::Serialize;
 use storekit::replace::{Durability, Staged};
-use storekit::{Blobs, ByteSize, Digest, Key, Outcome, Store};
+use storekit::{Blobs, ByteSize, Digest, Key, Store};
+use toolkit::output::count;
+use toolkit::{Outcome, Output};
 
 use crate::cli::Compress;
 use crate::run::{Job, terminal, write_file};
-use crate::view::{count, json};
 
 /// What a file to import is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -142,7 +142,7 @@ impl Job<'_> {
         if self.view.common.json {
             let descriptor = &saved.entry.descriptor;
             let disk = saved.disk.as_ref();
-            crate::run::out(json(&SavedDiskLine {
+            crate::run::out(Output::report().json(&SavedDiskLine {
                 key,
                 saved: saved.saved,
                 digest: descriptor.digest,
@@ -173,7 +173,7 @@ impl Job<'_> {
             if io::stdout().is_terminal() {
                 return Err(terminal().into());
             }
-            stream(&mut io::stdout().lock())?;
+            stream(&mut Output::listing())?;
             return Ok(Outcome::Yes);
         }
         if file.exists() && !file.is_file() {
@@ -182,16 +182,13 @@ impl Job<'_> {
             return Ok(Outcome::Yes);
         }
         if compress == Some(Compress::Zstd) {
-            return write_file(file, self.signals, stream);
+            return write_file(file, stream);
         }
         let folder = file.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
-        self.signals.held(|asked| {
-            let mut staged = Staged::new(folder)?;
-            let stop = || asked.load(Ordering::SeqCst) != 0;
-            disk::to_file(blobs, key, disk, (staged.file(), file.as_str()), &stop, &bar)?;
-            staged.publish(file, Durability::Unsynced)?;
-            Ok(Outcome::Yes)
-        })
+        let mut staged = Staged::new(folder)?;
+        disk::to_file(blobs, key, disk, (staged.file(), file.as_str()), &bar)?;
+        staged.publish(file, Durability::Unsynced)?;
+        Ok(Outcome::Yes)
     }
 }
 

@@ -13,10 +13,11 @@ use imgtar::oci::Platform;
 use miette::Result;
 use serde::Serialize;
 use storekit::replace::{Durability, Staged};
-use storekit::{ByteSize, Key, Outcome, Store};
+use storekit::{ByteSize, Key, Store};
+use toolkit::output::count;
+use toolkit::{Outcome, Output, Signals};
 
-use crate::run::{Job, Signals, terminal};
-use crate::view::{count, json};
+use crate::run::{Job, terminal};
 
 /// Take files out of an image, without an engine
 ///
@@ -88,15 +89,19 @@ impl Job<'_> {
         }
         let Some(store) = self.open()? else { return Ok(self.miss(&args.key)) };
         let Some(stored) = Stored::open(&store.images(), &args.key)? else { return Ok(self.miss(&args.key)) };
-        let report = match (&args.to.directory, &args.to.output) {
-            (Some(folder), _) => {
-                self.to_folder(&store, &stored, &options, (folder, args.preserve_permissions))
-            }
-            (None, Some(file)) => self.to_tar(&store, &stored, &options, file),
-            (None, None) => Ok(Report::default()),
-        }?;
-        store.images().touch(&args.key);
-        Ok(self.extracted(&report))
+        let taken = |report: Report| {
+            store.images().touch(&args.key);
+            self.extracted(&report)
+        };
+        match (&args.to.directory, &args.to.output) {
+            // The hidden folder that it is written into must not stay behind.
+            (Some(folder), _) => self.signals.held(|| {
+                let exact = args.preserve_permissions;
+                self.to_folder(&store, &stored, &options, (folder, exact)).map(taken)
+            }),
+            (None, Some(file)) => self.to_tar(&store, &stored, &options, file).map(taken),
+            (None, None) => Ok(taken(Report::default())),
+        }
     }
 
     fn to_folder(
@@ -125,7 +130,7 @@ impl Job<'_> {
             Ok(report.absent.is_empty())
         };
         if file == "-" {
-            write(&mut io::stdout().lock())?;
+            write(&mut Output::listing())?;
         } else {
             write_where(file, write)?;
         }
@@ -225,7 +230,8 @@ impl Sink for Told<'_> {
                 What::Link(_) => ("link", None),
                 What::Device => ("device", None),
             };
-            json(&TakenLine { path: path.into_owned(), kind, bytes })
+            Output::report()
+                .json(&TakenLine { path: path.into_owned(), kind, bytes })
                 .map_err(|error| Error::write("-", error))?;
         } else if self.verbose && taken == Taken::Yes {
             // Nobody is left to tell where stderr is closed.

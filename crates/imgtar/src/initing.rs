@@ -5,10 +5,10 @@ use camino::Utf8PathBuf;
 use imgtar::repository;
 use miette::Result;
 use serde::Serialize;
-use storekit::{Outcome, Store};
+use storekit::Store;
+use toolkit::{Outcome, Output};
 
 use crate::run::Job;
-use crate::view::json;
 
 /// Make a store; with `--lfs` one that is kept in a git repository
 ///
@@ -56,7 +56,7 @@ impl Job<'_> {
         let lfs = if args.lfs { ", set up for Git LFS" } else { "" };
         self.view.say(&format!("`{}` is a store{lfs}", line.store));
         if self.view.common.json {
-            crate::run::out(json(&line))?;
+            crate::run::out(Output::report().json(&line))?;
         }
         Ok(Outcome::Yes)
     }

@@ -11,9 +11,10 @@ mod view;
 use std::process::ExitCode;
 
 use clap::Parser;
+use toolkit::Signals;
 
 fn main() -> ExitCode {
     let args = cli::Args::parse();
-    let signals = run::set_up(&args.common);
-    storekit::finish(run::run(args, &signals))
+    toolkit::limits::raise_open_files();
+    toolkit::run(&Signals::listen("imgtar"), args.common.color, |signals| run::run(args, signals))
 }

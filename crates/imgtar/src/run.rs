@@ -8,8 +8,6 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgtar::disk::Disk;
@@ -20,100 +18,34 @@ use imgtar::load::{self, Wanted};
 use imgtar::pack::{self, Input};
 use imgtar::{Error, name, repository, save, show, verify};
 use miette::{IntoDiagnostic, Result, WrapErr};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use storekit::settings::{Environment, Settings};
-use storekit::{Key, Outcome, Store};
+use storekit::{Key, Store};
+use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 use crate::bar::Bar;
-use crate::cli::{Args, By, Color, Command, Common, Compress, EngineArgs, NoteArgs, PackArgs};
+use crate::cli::{Args, By, Command, Compress, EngineArgs, NoteArgs, PackArgs};
 use crate::disks::{self, FileType};
 use crate::view::View;
 
-/// What a signal does.
-pub(crate) struct Signals {
-    /// Whether it ends the program where it stands.
-    pub(crate) at_once: Arc<AtomicBool>,
-    /// The exit code that a signal asked for, or 0.
-    pub(crate) asked: Arc<AtomicUsize>,
-}
+/// Whether a signal asks a save to end.
+struct Halt<'a>(&'a Signals);
 
-impl Signals {
-    /// An error where a signal asked for the end.
-    pub(crate) fn check(&self) -> io::Result<()> {
-        match self.asked.load(Ordering::SeqCst) {
-            0 => Ok(()),
-            _ => Err(io::Error::new(io::ErrorKind::Interrupted, "a signal ended it")),
-        }
-    }
-
-    /// Does work that has to clean up behind itself: a signal is heeded when it is over, or where it looks for one.
-    pub(crate) fn held(&self, work: impl FnOnce(&AtomicUsize) -> Result<Outcome>) -> Result<Outcome> {
-        self.at_once.store(false, Ordering::SeqCst);
-        let done = work(&self.asked);
-        if let Some(ended) = self.ended() {
-            return Ok(ended);
-        }
-        self.at_once.store(true, Ordering::SeqCst);
-        done
-    }
-
-    /// How the program ends, where a signal asked for that.
-    fn ended(&self) -> Option<Outcome> {
-        match u8::try_from(self.asked.load(Ordering::SeqCst)) {
-            Ok(code @ 1..) => Some(Outcome::Code(code)),
-            _ => None,
-        }
-    }
-}
-
-impl save::Halt for Signals {
+impl save::Halt for Halt<'_> {
     fn hold(&self) {
-        self.at_once.store(false, Ordering::SeqCst);
+        self.0.hold();
     }
 
     fn release(&self) {
-        self.at_once.store(true, Ordering::SeqCst);
+        self.0.release();
     }
 
     fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::SeqCst) != 0
+        self.0.is_asked()
     }
-}
-
-/// Lets the process have as many files open as it may: each blob that a save needs is one until its key stands.
-fn raise_files() {
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    // Where it stays low, an import of very many blobs says so.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-}
-
-/// Errors in colour or not; a signal ends with 130 or 143 at any moment, since nothing half-written has a final name.
-pub(crate) fn set_up(common: &Common) -> Signals {
-    raise_files();
-    let color = common.color;
-    // Fails only where another hook was set before, and none was.
-    let _ = miette::set_hook(Box::new(move |_| {
-        // Paths and commands are to be copied, so no line is broken.
-        let options = miette::MietteHandlerOpts::new().wrap_lines(false);
-        Box::new(match color {
-            Color::Auto => options.build(),
-            Color::Always => options.color(true).build(),
-            Color::Never => options.color(false).build(),
-        })
-    }));
-    let signals = Signals { at_once: Arc::new(AtomicBool::new(true)), asked: Arc::new(AtomicUsize::new(0)) };
-    for (signal, code) in [(signal_hook::consts::SIGINT, 130_u8), (signal_hook::consts::SIGTERM, 143)] {
-        let Signals { at_once, asked } = &signals;
-        // Without the handlers a signal still ends the program.
-        let _ = signal_hook::flag::register_conditional_shutdown(signal, code.into(), Arc::clone(at_once));
-        let _ = signal_hook::flag::register_usize(signal, Arc::clone(asked), code.into());
-    }
-    signals
 }
 
 pub(crate) fn run(args: Args, signals: &Signals) -> Result<Outcome> {
-    let settings = Settings::load(Environment::of_process().into_diagnostic()?)?;
     let common = args.common;
+    let settings = Settings::of_process("imgtar", &common)?;
     let job = Job {
         root: settings.store_dir(common.store.as_deref())?,
         settings: &settings,
@@ -247,11 +179,11 @@ impl Job<'_> {
         };
         if file == "-" {
             // Headers are small: they travel with the layers.
-            let mut out = io::BufWriter::with_capacity(128 << 10, io::stdout().lock());
+            let mut out = io::BufWriter::with_capacity(128 << 10, Output::listing());
             write(&mut out)?;
             self::out(out.flush())?;
         } else {
-            let ended = write_file(file, self.signals, write)?;
+            let ended = write_file(file, write)?;
             if ended != Outcome::Yes {
                 return Ok(ended);
             }
@@ -267,7 +199,7 @@ impl Job<'_> {
             By::Push => save::Way::Teach,
             By::Archive => save::Way::Archive,
         };
-        let options = save::Options { way, halt: self.signals };
+        let options = save::Options { way, halt: &Halt(self.signals) };
         let store = Store::open_or_create(&self.root)?;
         let save = |engine: &_| save::save(&store, engine, key, image, &notes, &options, &self.bar());
         let saved = self.with_engine(engine, save);
@@ -310,7 +242,7 @@ impl Job<'_> {
             self.view.say(&format!("no manifest of inputs was saved with `{key}`"));
             return Ok(Outcome::No);
         };
-        out(io::stdout().lock().write_all(&inputs))?;
+        out(Output::listing().write_all(&inputs))?;
         Ok(Outcome::Yes)
     }
 
@@ -318,7 +250,7 @@ impl Job<'_> {
         let Some(store) = self.open()? else { return Ok(self.miss(key)) };
         let Some(entry) = store.images().get(key)? else { return Ok(self.miss(key)) };
         let bytes = store.images().blobs().read(&entry.descriptor.digest, imgtar::oci::DOCUMENT_CAP)?;
-        out(io::stdout().lock().write_all(&bytes))?;
+        out(Output::listing().write_all(&bytes))?;
         Ok(Outcome::Yes)
     }
 
@@ -459,10 +391,9 @@ pub(crate) fn terminal() -> Error {
     }
 }
 
-/// Writes a file that appears under its name when it is whole. A signal ends this, and leaves nothing behind.
+/// Writes a file that appears under its name when it is whole.
 pub(crate) fn write_file(
     path: &Utf8Path,
-    signals: &Signals,
     write: impl FnOnce(&mut dyn Write) -> imgtar::Result<()>,
 ) -> Result<Outcome> {
     // The library knows what it writes to by no name.
@@ -476,34 +407,8 @@ pub(crate) fn write_file(
         return Ok(write(&mut device).map(|()| Outcome::Yes).map_err(named)?);
     }
     let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
-    signals.at_once.store(false, Ordering::SeqCst);
     let mut staged = storekit::replace::Staged::new(folder)?;
-    let stoppable = Stoppable { to: staged.file(), asked: &signals.asked };
-    let written = write(&mut io::BufWriter::with_capacity(128 << 10, stoppable));
-    if let Ok(code @ 1..) = u8::try_from(signals.asked.load(Ordering::SeqCst)) {
-        return Ok(Outcome::Code(code));
-    }
-    written.map_err(named)?;
+    write(&mut io::BufWriter::with_capacity(128 << 10, staged.file())).map_err(named)?;
     staged.publish(path, storekit::replace::Durability::Unsynced)?;
-    signals.at_once.store(true, Ordering::SeqCst);
     Ok(Outcome::Yes)
-}
-
-/// Writes until a signal asks for the end.
-struct Stoppable<'a, W> {
-    to: W,
-    asked: &'a AtomicUsize,
-}
-
-impl<W: Write> Write for Stoppable<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.asked.load(Ordering::SeqCst) != 0 {
-            return Err(io::Error::other("a signal ended it"));
-        }
-        self.to.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
-    }
 }

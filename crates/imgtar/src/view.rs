@@ -8,8 +8,8 @@ use imgtar::show::{ImageInfo, Info, LayerInfo, Row};
 use imgtar::verify::Report;
 use serde::Serialize;
 use storekit::{ByteSize, Digest, Key, printable};
-
-use crate::cli::Common;
+use toolkit::output::count;
+use toolkit::{Common, Output};
 
 /// Where data and messages go.
 pub(crate) struct View<'a> {
@@ -70,7 +70,7 @@ impl View<'_> {
         }
         if self.common.json {
             let descriptor = &imported.entry.descriptor;
-            crate::run::out(json(&SavedLine {
+            crate::run::out(Output::report().json(&SavedLine {
                 key,
                 saved,
                 digest: descriptor.digest,
@@ -92,7 +92,7 @@ impl View<'_> {
             self.say(&format!("{}: image {} {how}, {names}", one.key, one.id.short()));
             self.refused(&one.bad_names);
             if self.common.json {
-                json(one)?;
+                Output::report().json(one)?;
             }
         }
         Ok(())
@@ -107,33 +107,34 @@ impl View<'_> {
 
     pub(crate) fn rows(&self, rows: &[Row]) -> io::Result<()> {
         if self.common.json {
-            return rows.iter().try_for_each(json);
+            let mut out = Output::listing();
+            return rows.iter().try_for_each(|row| out.json(row));
         }
         let mut table =
             vec![["KEY", "IMAGE", "PLATFORM", "SIZE", "SAVED", "USED", "NAMES"].map(str::to_owned)];
         table.extend(rows.iter().map(cells));
-        let mut out = io::stdout().lock();
-        out.write_all(aligned(&table).as_bytes())
+        Output::listing().write_all(aligned(&table).as_bytes())
     }
 
     pub(crate) fn info(&self, info: &Info) -> io::Result<()> {
         if self.common.json {
-            return json(info);
+            return Output::listing().json(info);
         }
-        io::stdout().lock().write_all(described(info).as_bytes())
+        Output::listing().write_all(described(info).as_bytes())
     }
 
     pub(crate) fn report(&self, report: &Report) -> io::Result<()> {
+        let mut out = Output::report();
         for problem in &report.problems {
             if self.common.json {
-                json(problem)?;
+                out.json(problem)?;
             } else {
-                writeln!(io::stdout(), "{}: {}", problem.key, printable(&problem.problem))?;
+                writeln!(out, "{}: {}", problem.key, printable(&problem.problem))?;
             }
         }
         let (images, blobs, problems) = (report.images, report.blobs, report.problems.len());
         if self.common.json {
-            return json(&VerifiedLine { images, blobs, problems });
+            return out.json(&VerifiedLine { images, blobs, problems });
         }
         let found = if problems == 0 { "all sound".to_owned() } else { count(problems, "problem") };
         self.say(&format!("{}, {}: {found}", count(images, "image"), count(blobs, "blob")));
@@ -149,13 +150,6 @@ fn how_loaded(one: &Loaded) -> String {
     let sent = format!("{} sent ({})", count(one.layers_sent, "layer"), ByteSize(one.bytes_sent));
     let there = if one.layers_skipped == 1 { "was" } else { "were" };
     format!("loaded, {sent}, {} {there} there", one.layers_skipped)
-}
-
-/// One JSON object on a line of stdout.
-pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    io::stdout().lock().write_all(&line)
 }
 
 fn cells(row: &Row) -> [String; 7] {
@@ -233,9 +227,4 @@ fn described_layer(layer: &LayerInfo) -> String {
     let form = layer.media_type.rsplit_once('+').map_or("plain", |(_, form)| form);
     let plain = layer.plain_bytes.map(|bytes| format!(" of {}", ByteSize(bytes))).unwrap_or_default();
     format!("layer     {}  {form} {}{plain}", layer.diff_id, ByteSize(layer.bytes))
-}
-
-/// `1 image`, `2 images`.
-pub(crate) fn count(number: usize, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }

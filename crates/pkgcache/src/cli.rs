@@ -1,15 +1,14 @@
 //! The command line, and what of the process's environment the library is told.
 
-use std::io::{self, BufWriter, IsTerminal};
+use std::io::{self, BufWriter};
 
 use camino::Utf8PathBuf;
 use clap::builder::styling::Styles;
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use miette::{IntoDiagnostic, MietteHandlerOpts, WrapErr};
+use clap::{Args, Parser, Subcommand};
 use pkgcache::commands::{self, Console};
 use pkgcache::settings::Options;
-use storekit::settings::{Environment, Settings};
-use storekit::{ByteSize, Outcome, Store};
+use storekit::{ByteSize, Store};
+use toolkit::{Common, Outcome, Output, Settings};
 
 /// Keeps what package clients download, and hands it on as HTTP's rules say
 ///
@@ -20,31 +19,21 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     job: Job,
     #[command(flatten)]
-    common: Common,
+    pub(crate) common: Common,
 }
 
-#[derive(Args)]
-#[command(next_help_heading = "Common options")]
-struct Common {
-    /// The store's folder [default: `LARDER_DIR`, `[store] dir` in larder.toml, the user's cache folder]
-    #[arg(long, value_name = "DIR", global = true)]
-    store: Option<Utf8PathBuf>,
-    /// Print one JSON object a line
-    #[arg(long, global = true)]
-    json: bool,
-    /// Print warnings and errors only, beside the data
-    #[arg(short, long, global = true)]
-    quiet: bool,
-    /// Use bold and colours
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto, global = true)]
-    color: When,
-}
+impl Cli {
+    pub(crate) fn is_server(&self) -> bool {
+        matches!(self.job, Job::Serve(_))
+    }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum When {
-    Auto,
-    Always,
-    Never,
+    /// Whether a reader that goes ends the command.
+    fn output(&self) -> Output {
+        match self.job {
+            Job::Ls { .. } | Job::Info { .. } => Output::listing(),
+            Job::Serve(_) | Job::Verify => Output::report(),
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -150,19 +139,17 @@ impl ServeArgs {
 
 /// Does what the command line says.
 pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
-    let environment =
-        Environment::of_process().into_diagnostic().wrap_err("cannot use the working folder")?;
-    colour(cli.common.color, &environment);
-    let settings = Settings::load(environment.clone())?;
+    let settings = Settings::of_process("pkgcache", &cli.common)?;
+    let environment = settings.environment().clone();
     let store = settings.store_dir(cli.common.store.as_deref())?;
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(cli.output());
     let mut console =
         Console { out: &mut out, err: &mut io::stderr(), json: cli.common.json, quiet: cli.common.quiet };
     Ok(match &cli.job {
         Job::Serve(args) => {
             let folder = environment.folder.clone();
             let load = || {
-                let settings = Settings::load(environment.clone())?;
+                let settings = Settings::load(environment.clone());
                 args.options()?.or(Options::load(&settings)?).config(&folder)
             };
             pkgcache::run::serve(load()?, Store::open_or_create(&store)?, load, &mut console.out)?
@@ -171,18 +158,4 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
         Job::Info { url } => commands::info(&Store::open(&store)?.packages(), url, &mut console)?,
         Job::Verify => commands::verify(&Store::open(&store)?.packages(), &mut console)?,
     })
-}
-
-/// How errors on stderr look.
-fn colour(when: When, environment: &Environment) {
-    let plain = environment.get("NO_COLOR").is_some() || environment.get("TERM") == Some("dumb");
-    let colour = match when {
-        When::Auto => !plain && io::stderr().is_terminal(),
-        When::Always => true,
-        When::Never => false,
-    };
-    if when != When::Auto {
-        // Fails only where another hook is set, and then the errors keep their own style.
-        let _ = miette::set_hook(Box::new(move |_| Box::new(MietteHandlerOpts::new().color(colour).build())));
-    }
 }

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{ByteSize, Digest, FoundPackage, Outcome, PackageEntry, StoredResponse};
+use storekit::{ByteSize, Digest, FoundPackage, PackageEntry, StoredResponse};
+use toolkit::Outcome;
 
 use crate::answer::Answer;
 use crate::cache;

@@ -5,7 +5,11 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser;
+use toolkit::Signals;
 
 fn main() -> ExitCode {
-    storekit::finish(cli::run(&cli::Cli::parse()))
+    let cli = cli::Cli::parse();
+    // A server listens for itself: it reads its settings anew on HUP.
+    let signals = if cli.is_server() { Signals::deaf("pkgcache") } else { Signals::listen("pkgcache") };
+    toolkit::run(&signals, cli.common.color, |_| cli::run(&cli))
 }

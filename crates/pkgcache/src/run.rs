@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use storekit::{Outcome, Store};
+use storekit::Store;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use toolkit::Outcome;
 
 use crate::cache::Cache;
 use crate::classify::Generic;

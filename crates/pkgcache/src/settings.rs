@@ -9,8 +9,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use http::Uri;
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 use serde::Deserialize;
-use storekit::settings::Settings;
 use storekit::{Age, ByteSize, Digest};
+use toolkit::settings::Settings;
 
 use crate::config::{Clients, Config, Forward, Limits, Upstream};
 use crate::error::Error;

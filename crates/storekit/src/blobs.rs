@@ -16,7 +16,7 @@ use rustix::fs::{Advice, FlockOperation, fadvise, flock};
 use crate::digest::{Digest, Hasher};
 use crate::error::{At, Error, Result};
 use crate::lfs;
-use crate::lock::{self, PATIENCE};
+use crate::lock::{self, Patience};
 use crate::replace::{self, Durability, Staged};
 use crate::trash::Trash;
 
@@ -154,7 +154,7 @@ impl Blobs {
                 }
                 return Ok(None);
             };
-            lock::wait(&file, FlockOperation::NonBlockingLockShared, PATIENCE, &path)?;
+            lock::wait(&file, FlockOperation::NonBlockingLockShared, &Patience::default(), &path)?;
             if replace::same_file(&file, &path) {
                 let size = file.metadata().at("read", &path)?.len();
                 return Ok(Some(Lease { file, digest: *digest, size }));

@@ -7,6 +7,8 @@
 //! Limit: on a network file system the locks are as good as its flock.
 
 use std::fs::{File, OpenOptions};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,12 +35,37 @@ pub struct Exclusive(#[expect(dead_code, reason = "held for its lock")] File);
 #[derive(Clone, Debug)]
 pub(crate) struct Locks {
     root: camino::Utf8PathBuf,
-    patience: Duration,
+    patience: Patience,
+}
+
+/// When a wait for a lock ends without it.
+#[derive(Clone, Debug)]
+pub(crate) struct Patience {
+    /// After this time.
+    pub(crate) limit: Duration,
+    /// Where this is raised.
+    pub(crate) stop: Option<Arc<AtomicBool>>,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { limit: PATIENCE, stop: None }
+    }
+}
+
+impl Patience {
+    fn is_over(&self, begun: Instant) -> bool {
+        begun.elapsed() >= self.limit || self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::SeqCst))
+    }
 }
 
 impl Locks {
-    pub(crate) fn new(root: &Utf8Path, patience: Duration) -> Self {
+    pub(crate) fn new(root: &Utf8Path, patience: Patience) -> Self {
         Self { root: root.to_owned(), patience }
+    }
+
+    pub(crate) fn patience(&mut self) -> &mut Patience {
+        &mut self.patience
     }
 
     /// Waits until nobody removes.
@@ -65,7 +92,7 @@ impl Locks {
     fn take(&self, name: &str, operation: FlockOperation) -> Result<File> {
         let path = self.root.join(name);
         let file = OpenOptions::new().create(true).append(true).open(&path).at("open", &path)?;
-        wait(&file, operation, self.patience, &path)?;
+        wait(&file, operation, &self.patience, &path)?;
         Ok(file)
     }
 }
@@ -74,21 +101,21 @@ impl Locks {
 pub(crate) fn wait(
     file: &File,
     operation: FlockOperation,
-    patience: Duration,
+    patience: &Patience,
     path: &Utf8Path,
 ) -> Result<()> {
-    let deadline = Instant::now() + patience;
+    let begun = Instant::now();
     let mut pause = Duration::from_micros(200);
     loop {
         match flock(file, operation) {
             Ok(()) => return Ok(()),
             Err(Errno::INTR) => {}
-            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
+            Err(Errno::WOULDBLOCK) if !patience.is_over(begun) => {
                 thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(20));
             }
             Err(Errno::WOULDBLOCK) => {
-                return Err(Error::Locked { path: path.to_owned(), seconds: patience.as_secs() });
+                return Err(Error::Locked { path: path.to_owned(), seconds: begun.elapsed().as_secs() });
             }
             Err(errno) => return Err(errno).at("lock", path),
         }
@@ -98,10 +125,10 @@ pub(crate) fn wait(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, Ordering};
 
-    fn locks(patience: Duration) -> (tempfile::TempDir, Locks) {
+    fn locks(limit: Duration) -> (tempfile::TempDir, Locks) {
         let dir = tempfile::tempdir().unwrap();
+        let patience = Patience { limit, ..Patience::default() };
         let locks = Locks::new(Utf8Path::from_path(dir.path()).unwrap(), patience);
         (dir, locks)
     }
@@ -117,6 +144,20 @@ mod tests {
         assert!(matches!(locks.shared(), Err(Error::Locked { .. })));
         drop(held);
         locks.shared().map(drop).unwrap();
+    }
+
+    #[test]
+    fn a_wait_ends_where_it_is_stopped() {
+        let (_dir, mut locks) = locks(Duration::from_secs(600));
+        let held = locks.shared().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        locks.patience().stop = Some(Arc::clone(&stop));
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| locks.exclusive());
+            stop.store(true, Ordering::SeqCst);
+            assert!(matches!(waiting.join().unwrap(), Err(Error::Locked { .. })));
+        });
+        drop(held);
     }
 
     #[test]

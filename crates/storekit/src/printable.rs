@@ -11,7 +11,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 }
 
 /// The same for a text of several lines that may be in colour: ends of lines, tabs and colours stay.
-pub(crate) fn printable_lines(text: &str) -> String {
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
     without(text, true)
 }
 

@@ -1,11 +1,15 @@
 //! The one way to write a file: a temporary file in the same folder, written, synced, renamed, the folder synced.
 //!
 //! A temporary file is called `.tmp-…` and is locked (shared) while its writer lives, so that a collector can
-//! tell what a dead writer left behind: an exclusive lock on it is free.
+//! tell what a dead writer left behind: an exclusive lock on it is free. A process that ends before its writers have,
+//! removes its own: [`remove_unfinished_at_exit`].
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{FlockOperation, flock};
@@ -60,6 +64,36 @@ fn folder(path: &Utf8Path) -> &Utf8Path {
 pub struct Staged {
     temp: NamedTempFile,
     folder: Utf8PathBuf,
+    /// Not for one that is to be taken up again.
+    unfinished: Option<Unfinished>,
+}
+
+/// The temporary files of this process.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn unfinished_files() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes the temporary files of this process, which is about to end: whatever would begin another waits for ever.
+/// What a later writer may take up stays.
+pub fn remove_unfinished_at_exit() {
+    let files = unfinished_files();
+    for path in &*files {
+        // What cannot be removed is swept as a dead writer's.
+        let _ = fs::remove_file(path);
+    }
+    std::mem::forget(files);
+}
+
+/// A place among the temporary files of this process.
+#[derive(Debug)]
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        unfinished_files().remove(&self.0);
+    }
 }
 
 impl Staged {
@@ -69,11 +103,11 @@ impl Staged {
     /// I/O errors.
     pub fn new(folder: &Utf8Path) -> Result<Self> {
         loop {
-            let temp = create(folder).at("write in", folder)?;
+            let (temp, unfinished) = begin(folder).at("write in", folder)?;
             flock(&temp, FlockOperation::LockShared).at("lock a file in", folder)?;
             // A collector may have taken it for a dead writer's between the two steps above.
             if same_file(temp.as_file(), temp.path()) {
-                return Ok(Self { temp, folder: folder.to_owned() });
+                return Ok(Self { temp, folder: folder.to_owned(), unfinished: Some(unfinished) });
             }
         }
     }
@@ -100,7 +134,7 @@ impl Staged {
                 let kept = TempPath::try_from_path(path).at("write", path)?;
                 let mut temp = NamedTempFile::from_parts(file, kept);
                 temp.disable_cleanup(true);
-                return Ok(Some(Self { temp, folder: folder(path).to_owned() }));
+                return Ok(Some(Self { temp, folder: folder(path).to_owned(), unfinished: None }));
             }
         }
     }
@@ -148,11 +182,11 @@ impl Staged {
         durability: Durability,
     ) -> Result<std::result::Result<File, Self>> {
         self.sync(durability, path)?;
-        let folder = self.folder;
-        match self.temp.persist_noclobber(path) {
+        let Self { temp, folder, unfinished } = self;
+        match temp.persist_noclobber(path) {
             Ok(file) => sync_folder(&folder, durability).map(|()| Ok(file)),
             Err(taken) if taken.error.kind() == io::ErrorKind::AlreadyExists => {
-                Ok(Err(Self { temp: taken.file, folder }))
+                Ok(Err(Self { temp: taken.file, folder, unfinished }))
             }
             Err(error) => Err(error.error).at("write", path),
         }
@@ -166,11 +200,16 @@ impl Staged {
     }
 }
 
-fn create(folder: &Utf8Path) -> io::Result<NamedTempFile> {
+/// Makes a temporary file and notes it, in one step as `remove_unfinished_at_exit` sees it.
+fn begin(folder: &Utf8Path) -> io::Result<(NamedTempFile, Unfinished)> {
     use std::os::unix::fs::PermissionsExt;
+    let mut files = unfinished_files();
     // The umask takes away what the user wants taken away.
     let mode = fs::Permissions::from_mode(0o666);
-    tempfile::Builder::new().prefix(TEMPORARY).permissions(mode).tempfile_in(folder)
+    let temp = tempfile::Builder::new().prefix(TEMPORARY).permissions(mode).tempfile_in(folder)?;
+    files.insert(temp.path().to_owned());
+    let unfinished = Unfinished(temp.path().to_owned());
+    Ok((temp, unfinished))
 }
 
 /// Syncs a folder, so that the names in it are on the disk.

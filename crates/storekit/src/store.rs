@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -9,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::error::{At, Error, Result};
 use crate::events::Events;
 use crate::images::Images;
-use crate::lock::{Exclusive, Locks, PATIENCE, Shared};
+use crate::lock::{Exclusive, Locks, Patience, Shared};
 use crate::packages::Packages;
 use crate::replace::{self, Durability};
 use crate::trash::Trash;
@@ -48,7 +50,7 @@ impl Store {
     }
 
     fn at(root: &Utf8Path) -> Self {
-        Self { root: root.to_owned(), locks: Locks::new(root, PATIENCE) }
+        Self { root: root.to_owned(), locks: Locks::new(root, Patience::default()) }
     }
 
     /// Opens a store to look into. A folder that is not there, or holds nothing yet, reads as an empty store; nothing
@@ -92,8 +94,15 @@ impl Store {
 
     /// Waits at most this long for a lock.
     #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.locks = Locks::new(&self.root, patience);
+    pub fn with_patience(mut self, limit: Duration) -> Self {
+        self.locks.patience().limit = limit;
+        self
+    }
+
+    /// Waits for no lock any more once `stop` is raised: [`Error::Locked`].
+    #[must_use]
+    pub fn with_stop(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.locks.patience().stop = Some(stop);
         self
     }
 

@@ -15,8 +15,8 @@ use std::io::Write;
 
 use camino::Utf8PathBuf;
 use miette::Diagnostic;
-use storekit::Outcome;
 use thiserror::Error;
+use toolkit::Outcome;
 
 pub use report::{Baked, State};
 pub use why::Changes;

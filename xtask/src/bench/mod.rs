@@ -15,7 +15,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use storekit::Outcome;
+use toolkit::Outcome;
 
 use crate::command::Cmd;
 use crate::runner::{RunError, Runner, succeeded};

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use camino::Utf8PathBuf;
 use imgtar::Error;
@@ -11,15 +10,14 @@ use imgtar::serve::{Config, Listener, Server};
 use miette::Result;
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
-use storekit::settings::Settings;
-use storekit::{Outcome, Store};
-use tokio::signal::unix::{SignalKind, signal};
-
-use crate::cli::Common;
-use crate::run::Signals;
+use storekit::Store;
+use tokio::sync::oneshot;
+use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 /// Where a token may stand.
 const TOKEN: &str = "LARDER_SERVE_TOKEN";
+/// The exit code for SIGTERM, which ends a server as its user wants it.
+const TERMINATED: u8 = 143;
 
 /// Flags of `serve`.
 #[derive(Debug, clap::Args)]
@@ -41,7 +39,7 @@ pub(crate) struct ServeArgs {
     token_file: Option<Utf8PathBuf>,
 }
 
-/// Serves until SIGTERM (0) or Ctrl-C (130).
+/// Serves until SIGTERM (0), Ctrl-C (130) or SIGHUP (129); a second signal ends it at once.
 pub(crate) fn serve(
     root: &camino::Utf8Path,
     settings: &Settings,
@@ -63,11 +61,18 @@ pub(crate) fn serve(
     };
     let server = Server::bind(&store, &config)?;
     // From now on a signal lets what is being answered come to its end.
-    signals.at_once.store(false, Ordering::SeqCst);
+    signals.hold();
     crate::run::out(announce(server.address(), common.json))?;
-    server.run(signalled(signals))?;
-    let interrupted = signals.asked.load(Ordering::SeqCst) == 130;
-    Ok(if interrupted { Outcome::Code(130) } else { Outcome::Yes })
+    let (asked, asking) = oneshot::channel();
+    // It has nobody to tell where the server has ended by itself.
+    signals.on_asked(move |_| asked.send(()).unwrap_or_default());
+    server.run(async {
+        let _ = asking.await;
+    })?;
+    if signals.ended() == Some(Outcome::Code(TERMINATED)) {
+        signals.answered();
+    }
+    Ok(Outcome::Yes)
 }
 
 /// The addresses of a host, those of IPv4 first: engines take them for this machine more readily.
@@ -88,27 +93,9 @@ fn addresses(listen: &str) -> Result<Vec<SocketAddr>, Error> {
 fn announce(address: SocketAddr, as_json: bool) -> io::Result<()> {
     let url = format!("http://{address}");
     let line = if as_json { json!({ "url": url, "address": address.to_string() }).to_string() } else { url };
-    let mut out = io::stdout().lock();
+    let mut out = Output::report();
     writeln!(out, "{line}")?;
     out.flush()
-}
-
-/// Waits for a signal to end. A second one ends the process at once.
-async fn signalled(signals: &Signals) {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        signals.at_once.store(true, Ordering::SeqCst);
-        return std::future::pending().await;
-    };
-    // One may have come before anybody waited.
-    if signals.asked.load(Ordering::SeqCst) == 0 {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    }
-    signals.at_once.store(true, Ordering::SeqCst);
 }
 
 fn token(settings: &Settings, args: &ServeArgs) -> Result<Option<String>, Error> {

@@ -18,8 +18,7 @@ use crate::progress::Progress;
 const BLOCK: usize = 4096;
 const WORKERS: usize = 4;
 
-/// Writes the disk into an empty file. Zeros become holes where the file system has them. Ends between two chunks where
-/// `stop` says so.
+/// Writes the disk into an empty file. Zeros become holes where the file system has them.
 ///
 /// # Errors
 /// Damaged or missing chunks (the former are moved aside); I/O errors. `name` is that of the file, for messages.
@@ -28,16 +27,12 @@ pub fn to_file(
     key: &Key,
     disk: &Disk,
     (file, name): (&File, &str),
-    stop: &(dyn Fn() -> bool + Sync),
     progress: &dyn Progress,
 ) -> Result<()> {
     let failed = |source| Error::write(name, source);
     progress.expect(disk.size);
     file.set_len(disk.size).map_err(failed)?;
     parallel::map_by(WORKERS, &disk.chunks, |chunk| {
-        if stop() {
-            return Err(failed(io::ErrorKind::Interrupted.into()));
-        }
         let bytes = unpacked(blobs, key, disk, chunk)?;
         write_blocks(file, &bytes, chunk.offset).map_err(failed)?;
         progress.add(bytes.len() as u64);

@@ -4,7 +4,7 @@ use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
-use storekit::settings::Environment;
+use toolkit::settings::Environment;
 
 /// Where it listens if nothing says otherwise.
 const USUAL: &str = "/var/run/docker.sock";

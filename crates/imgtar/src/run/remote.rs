@@ -1,6 +1,6 @@
 //! `push`, `pull`, `resolve` and `has --remote`: the environment's word on registries, and what is printed.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use camino::Utf8PathBuf;
 use imgtar::Error;
@@ -12,13 +12,13 @@ use imgtar::registry::push::Options;
 use imgtar::registry::{self, Config, Credentials, Proxies, Pulled, Pushed, Tally};
 use miette::Result;
 use serde::Serialize;
-use storekit::settings::Environment;
-use storekit::{ByteSize, Digest, Key, Outcome, Store};
+use storekit::{ByteSize, Digest, Key, Store};
+use toolkit::settings::Environment;
+use toolkit::{Outcome, Output};
 
 use super::{Job, out, read_notes};
 use crate::cli::EngineName;
 use crate::cli::remote::{PullArgs, PushArgs, RegistryArgs, ResolveArgs};
-use crate::view;
 
 /// What `pull --json` prints.
 #[derive(Serialize)]
@@ -54,7 +54,7 @@ impl Job<'_> {
         let Pushed { reference, digest, tally, .. } = &pushed;
         self.view.say(&format!("pushed {reference}: {digest}, {}", told(tally)));
         if self.view.common.json {
-            out(view::json(&pushed))?;
+            out(Output::report().json(&pushed))?;
         }
         Ok(Outcome::Yes)
     }
@@ -80,7 +80,7 @@ impl Job<'_> {
             format!("{key} is stored already: {digest}")
         });
         if self.view.common.json {
-            out(view::json(&PulledLine {
+            out(Output::report().json(&PulledLine {
                 reference,
                 key,
                 saved: imported.saved,
@@ -108,9 +108,9 @@ impl Job<'_> {
             return Ok(self.no_image(&reference));
         };
         out(if self.view.common.json {
-            view::json(&ResolvedLine { reference: &reference, digest: Some(digest) })
+            Output::listing().json(&ResolvedLine { reference: &reference, digest: Some(digest) })
         } else {
-            writeln!(io::stdout(), "{digest}")
+            writeln!(Output::listing(), "{digest}")
         })?;
         Ok(Outcome::Yes)
     }
@@ -138,7 +138,7 @@ impl Job<'_> {
         for reference in references {
             let digest = registry::resolve(&config, reference, None)?;
             if self.view.common.json {
-                out(view::json(&ResolvedLine { reference, digest }))?;
+                out(Output::report().json(&ResolvedLine { reference, digest }))?;
             }
             if digest.is_none() {
                 self.no_image(reference);

@@ -155,7 +155,7 @@ fn documents_in_a_store_that_are_nearly_right_do_no_harm() {
                 Disk::read(&blobs, &key("k"), &images.get(&key("k")).unwrap().unwrap().descriptor)
             {
                 let out = std::fs::File::create(session.path("out.raw")).unwrap();
-                let _ = to_file(&blobs, &key("k"), &disk, (&out, "out.raw"), &|| false, &());
+                let _ = to_file(&blobs, &key("k"), &disk, (&out, "out.raw"), &());
             }
         }
         hurt_files(dice, store, sound);

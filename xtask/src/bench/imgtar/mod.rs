@@ -12,7 +12,7 @@ mod image;
 use std::io::Write;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use storekit::Outcome;
+use toolkit::Outcome;
 
 use super::{Contender, Race, lost, machine, shown};
 use crate::command::Cmd;

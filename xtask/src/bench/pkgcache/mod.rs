@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use camino::Utf8Path;
-use storekit::Outcome;
+use toolkit::Outcome;
 
 use super::figures::{Figure, Figures, Limit, median, megabytes};
 use super::{inputs, lost, machine, say};

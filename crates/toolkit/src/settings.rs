@@ -4,15 +4,16 @@
 //! settings file are relative to the folder of that file.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use miette::{Diagnostic, NamedSource, SourceSpan};
+use miette::{Diagnostic, IntoDiagnostic, NamedSource, SourceSpan, WrapErr};
 use serde::de::{DeserializeOwned, IntoDeserializer};
+use storekit::replace;
 use thiserror::Error;
 use toml::de::DeTable;
 
-use crate::error::Result;
-use crate::replace;
+use crate::Common;
 
 /// The project's settings file.
 pub const PROJECT_FILE: &str = "larder.toml";
@@ -31,8 +32,8 @@ impl Environment {
     ///
     /// # Errors
     /// A working folder that is gone, or not UTF-8.
-    pub fn of_process() -> std::io::Result<Self> {
-        let folder = Utf8PathBuf::try_from(std::env::current_dir()?).map_err(std::io::Error::other)?;
+    pub fn of_process() -> io::Result<Self> {
+        let folder = Utf8PathBuf::try_from(std::env::current_dir()?).map_err(io::Error::other)?;
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
@@ -52,11 +53,29 @@ impl Environment {
     }
 }
 
-/// A settings file.
+/// A settings file that is there.
 #[derive(Clone, Debug)]
-struct File {
+enum File {
+    Read(Text),
+    /// It is not TOML.
+    Bad(Box<BadSettings>),
+    /// The system refused to read it.
+    Unread(Unread),
+}
+
+/// A settings file that was read.
+#[derive(Clone, Debug)]
+struct Text {
     path: Utf8PathBuf,
     text: String,
+}
+
+/// Why a file was not read, to be said as often as the file is asked for.
+#[derive(Clone, Debug)]
+struct Unread {
+    path: Utf8PathBuf,
+    kind: io::ErrorKind,
+    code: Option<i32>,
 }
 
 /// The settings files that count, the one that goes first at the front.
@@ -67,9 +86,9 @@ pub struct Settings {
 }
 
 /// A settings file that says something wrong.
-#[derive(Debug, Error, Diagnostic)]
+#[derive(Clone, Debug, Error, Diagnostic)]
 #[error("`{path}` says something wrong: {message}")]
-#[diagnostic(code(storekit::settings))]
+#[diagnostic(code(toolkit::settings))]
 pub struct BadSettings {
     path: Utf8PathBuf,
     message: String,
@@ -85,30 +104,57 @@ pub enum SettingsError {
     /// A file cannot be read.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Read(#[from] crate::Error),
+    Read(#[from] storekit::Error),
     /// A file says something wrong.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Bad(#[from] Box<BadSettings>),
     /// There is no place for the store.
     #[error("no folder for the store: neither HOME nor XDG_CACHE_HOME is set")]
-    #[diagnostic(code(storekit::no_home), help("name one with `--store DIR` or LARDER_DIR"))]
+    #[diagnostic(code(toolkit::no_home), help("name one with `--store DIR` or LARDER_DIR"))]
     NoHome,
 }
 
 impl Settings {
-    /// Finds and reads the settings files.
-    ///
-    /// # Errors
-    /// Files that cannot be read, or that are not TOML.
-    pub fn load(environment: Environment) -> Result<Self, SettingsError> {
+    /// Finds and reads the settings files. One that cannot be read, or that is not TOML, is an error when it is asked for
+    /// something that no option, variable or nearer file says.
+    #[must_use]
+    pub fn load(environment: Environment) -> Self {
         let user =
             environment.user_folder("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("larder/config.toml"));
-        let mut files = Vec::new();
-        for path in find_project_file(&environment.folder).into_iter().chain(user) {
-            files.extend(File::read(path)?);
+        let paths = find_project_file(&environment.folder).into_iter().chain(user);
+        let files = paths.filter_map(File::read).collect();
+        Self { environment, files }
+    }
+
+    /// This process's own settings. Where an option or a variable says where the store is, files that cannot be used are
+    /// a warning.
+    ///
+    /// # Errors
+    /// A working folder that is gone, or not UTF-8.
+    pub fn of_process(tool: &str, common: &Common) -> miette::Result<Self> {
+        let environment =
+            Environment::of_process().into_diagnostic().wrap_err("cannot use the working folder")?;
+        let settings = Self::load(environment);
+        if common.store.is_some() || settings.environment.get("LARDER_DIR").is_some() {
+            settings.warn_of_problems(tool, common);
         }
-        Ok(Self { environment, files })
+        Ok(settings)
+    }
+
+    /// Warns of the files that cannot be used, unless the command is to be quiet.
+    pub fn warn_of_problems(&self, tool: &str, common: &Common) {
+        for problem in self.problems().filter(|_| !common.quiet) {
+            let why =
+                std::error::Error::source(&problem).map(|source| format!(": {source}")).unwrap_or_default();
+            // Where stderr is closed there is nobody to tell.
+            let _ = writeln!(io::stderr(), "{tool}: warning: {problem}{why}; the file is passed over");
+        }
+    }
+
+    /// What is wrong with the files that cannot be used at all.
+    fn problems(&self) -> impl Iterator<Item = SettingsError> {
+        self.files.iter().filter_map(|file| file.text().err())
     }
 
     /// What the process was started with.
@@ -125,12 +171,16 @@ impl Settings {
     pub fn table<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, SettingsError> {
         let mut merged = toml::Table::new();
         for file in self.files.iter().rev() {
+            let file = file.text()?;
             file.table::<T>(name)?;
             merged.extend(file.table::<toml::Table>(name)?.unwrap_or_default());
         }
         match self.files.first().filter(|_| !merged.is_empty()) {
             None => Ok(T::default()),
-            Some(file) => Ok(merged.try_into().map_err(|error| file.bad(&error))?),
+            Some(file) => {
+                let file = file.text()?;
+                Ok(merged.try_into().map_err(|error| file.bad(&error))?)
+            }
         }
     }
 
@@ -143,7 +193,7 @@ impl Settings {
             return Ok(self.environment.folder.join(dir));
         }
         for file in &self.files {
-            if let Some(dir) = file.store_dir()? {
+            if let Some(dir) = file.text()?.store_dir()? {
                 return Ok(dir);
             }
         }
@@ -159,15 +209,42 @@ pub fn find_project_file(folder: &Utf8Path) -> Option<Utf8PathBuf> {
 }
 
 impl File {
-    fn read(path: Utf8PathBuf) -> Result<Option<Self>, SettingsError> {
-        let Some(bytes) = replace::read_capped(&path, 16 << 20)? else { return Ok(None) };
-        let file = Self { path, text: String::from_utf8_lossy(&bytes).into_owned() };
-        match DeTable::parse(&file.text) {
-            Ok(_) => Ok(Some(file)),
-            Err(error) => Err(file.bad(&error).into()),
-        }
+    /// `None` where there is none.
+    fn read(path: Utf8PathBuf) -> Option<Self> {
+        let bytes = match replace::read_capped(&path, 16 << 20) {
+            Ok(bytes) => bytes?,
+            Err(error) => return Some(Self::Unread(Unread::new(path, &error))),
+        };
+        let file = Text { path, text: String::from_utf8_lossy(&bytes).into_owned() };
+        Some(match DeTable::parse(&file.text) {
+            Ok(_) => Self::Read(file),
+            Err(error) => Self::Bad(file.bad(&error)),
+        })
     }
 
+    fn text(&self) -> Result<&Text, SettingsError> {
+        match self {
+            Self::Read(text) => Ok(text),
+            Self::Bad(bad) => Err(bad.clone().into()),
+            Self::Unread(unread) => Err(unread.error().into()),
+        }
+    }
+}
+
+impl Unread {
+    fn new(path: Utf8PathBuf, error: &storekit::Error) -> Self {
+        let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+        let kind = source.map_or(io::ErrorKind::Other, io::Error::kind);
+        Self { path, kind, code: source.and_then(io::Error::raw_os_error) }
+    }
+
+    fn error(&self) -> storekit::Error {
+        let source = self.code.map_or_else(|| self.kind.into(), io::Error::from_raw_os_error);
+        storekit::Error::io("read", self.path.clone(), source)
+    }
+}
+
+impl Text {
     fn store_dir(&self) -> Result<Option<Utf8PathBuf>, SettingsError> {
         #[derive(serde::Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -205,7 +282,7 @@ mod tests {
     #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
     struct Table {
         max_images: Option<u32>,
-        max_age: Option<crate::Age>,
+        max_age: Option<storekit::Age>,
     }
 
     fn environment(project: &str, user: &str) -> (tempfile::TempDir, Environment) {
@@ -225,7 +302,7 @@ mod tests {
             "[gcctl]\nmax-images = 2\n[other]\nx = 1\n",
             "[gcctl]\nmax-images = 9\nmax-age = \"1d\"\n",
         );
-        let settings = Settings::load(environment).unwrap();
+        let settings = Settings::load(environment);
         let table: Table = settings.table("gcctl").unwrap();
         assert_eq!(table, Table { max_images: Some(2), max_age: Some("1d".parse().unwrap()) });
         assert_eq!(settings.table::<Table>("none").unwrap(), Table::default());
@@ -234,7 +311,7 @@ mod tests {
     #[test]
     fn a_wrong_value_names_its_file() {
         let (_dir, environment) = environment("[gcctl]\nmax-image = 2\n", "");
-        let error = Settings::load(environment).unwrap().table::<Table>("gcctl").unwrap_err();
+        let error = Settings::load(environment).table::<Table>("gcctl").unwrap_err();
         assert!(
             error.to_string().contains("larder.toml") && error.to_string().contains("max-image"),
             "{error}"
@@ -244,17 +321,33 @@ mod tests {
     #[test]
     fn an_unknown_word_about_the_store_is_refused() {
         let (_dir, environment) = environment("[store]\ndirr = \"x\"\n", "");
-        let error = Settings::load(environment).unwrap().store_dir(None).unwrap_err();
+        let error = Settings::load(environment).store_dir(None).unwrap_err();
         assert!(error.to_string().contains("dirr"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_counts_only_where_it_is_asked() {
+        let (_dir, mut environment) = environment("[store]\ndir = \"s\"\n", "");
+        let user = environment.folder.parent().unwrap().with_file_name("home/.config/larder/config.toml");
+        fs::remove_file(&user).unwrap();
+        fs::create_dir(&user).unwrap();
+        let settings = Settings::load(environment.clone());
+        assert!(settings.problems().count() == 1 && settings.table::<Table>("gcctl").is_err());
+        assert!(settings.store_dir(None).unwrap().ends_with("project/s"), "the nearer file says it");
+        fs::write(environment.folder.parent().unwrap().join("larder.toml"), "[store").unwrap();
+        assert_eq!(Settings::load(environment.clone()).problems().count(), 2);
+        assert!(Settings::load(environment.clone()).store_dir(None).is_err());
+        assert!(Settings::load(environment.clone()).store_dir(Some(Utf8Path::new("/s"))).is_ok());
+        environment.variables.insert("LARDER_DIR".into(), "/var/l".into());
+        assert_eq!(Settings::load(environment).store_dir(None).unwrap(), "/var/l");
     }
 
     #[test]
     fn the_store_is_where_the_first_word_says() {
         let (_dir, mut environment) = environment("[store]\ndir = \"docker-cache\"\n", "");
         let project = environment.folder.parent().unwrap().to_owned();
-        let dir = |environment: &Environment, flag| {
-            Settings::load(environment.clone()).unwrap().store_dir(flag).unwrap()
-        };
+        let dir =
+            |environment: &Environment, flag| Settings::load(environment.clone()).store_dir(flag).unwrap();
         assert_eq!(dir(&environment, None), project.join("docker-cache"));
         environment.variables.insert("LARDER_DIR".into(), "/var/l".into());
         assert_eq!(dir(&environment, None), "/var/l");
