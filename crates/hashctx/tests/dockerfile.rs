@@ -465,6 +465,23 @@ fn each_engine_sets_the_platform_args_that_it_knows() {
 }
 
 #[test]
+fn a_variable_that_some_releases_empty_reads_everything() {
+    let copy = "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH/x /\n";
+    let reads_all = |file: &str, engine: Engine| {
+        let analysis = Case { engine, ..case(file) }.analysis().expect("a Dockerfile");
+        assert_eq!(analysis.args, [("TARGETARCH".to_owned(), "amd64".to_owned())].into());
+        analysis.sources.iter().any(|source| source.what == What::Everything)
+    };
+    assert!(reads_all(&format!("ARG TARGETARCH\n{copy}"), Engine::BuildKit));
+    assert!(!reads_all(&format!("ARG TARGETARCH\n{copy}"), Engine::Podman));
+    assert!(!reads_all(&format!("ARG TARGETOS\n{copy}"), Engine::BuildKit));
+    assert!(!reads_all(copy, Engine::BuildKit));
+    let given = Case { args: &[("TARGETARCH", "a")], ..case(&format!("ARG TARGETARCH\n{copy}")) };
+    let sources = given.analysis().expect("a Dockerfile").sources;
+    assert!(sources.iter().all(|source| source.what != What::Everything));
+}
+
+#[test]
 fn the_classic_builder_knows_no_build_platform() {
     let file = "FROM --platform=$BUILDPLATFORM scratch";
     let error = Case { engine: Engine::DockerLegacy, ..case(file) }.analysis().expect_err("refused");

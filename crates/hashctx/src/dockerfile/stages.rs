@@ -2,7 +2,7 @@
 //!
 //! Absent: what the stages read (that is `reads`), and image names' own syntax.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use storekit::Platform;
 
@@ -52,6 +52,9 @@ pub(super) struct Stages {
     pub(super) globals: Env,
     /// For each build argument: its name, and the global scope without it.
     without: Vec<(String, Option<Env>)>,
+    /// The engine's own variables that an `ARG` without a value names before the first `FROM`: `BuildKit` of 2020 empties
+    /// them, later releases do not.
+    pub(super) emptied: BTreeSet<String>,
     pub(super) escape: char,
     pub(super) spent: Spent,
 }
@@ -95,7 +98,9 @@ impl Stages {
         let spent = Spent::default();
         let globals = globals(before, escape, request, target, &spent)?;
         let without = without(before, escape, request, target);
-        let mut stages = Self { list: Vec::new(), by_name: BTreeMap::new(), globals, without, escape, spent };
+        let emptied = emptied(before, escape, request);
+        let (list, by_name) = Default::default();
+        let mut stages = Self { list, by_name, globals, without, emptied, escape, spent };
         for group in after.chunk_by(|_, next| !is_from(next)) {
             stages.push(group, request)?;
         }
@@ -281,6 +286,14 @@ fn without(lines: &[Line], escape: char, request: &Request<'_>, target: &str) ->
         (name.clone(), globals(lines, escape, &request, target, &spent).ok())
     };
     request.build_args.keys().map(one).collect()
+}
+
+/// Those of the engine's own variables that an `ARG` without a value names.
+fn emptied(lines: &[Line], escape: char, request: &Request<'_>) -> BTreeSet<String> {
+    let own = platform::variables(request, "");
+    let words = lines.iter().flat_map(|line| words::quoted(&line.rest, escape));
+    let is_open = |name: &String| own.contains_key(name) && !request.build_args.contains_key(name);
+    words.filter(|name| request.engine == Engine::BuildKit && is_open(name)).collect()
 }
 
 /// The arguments before the first `FROM`, over those that the platform gives.
