@@ -30,7 +30,7 @@ impl Precise {
     /// Reads the Dockerfile's text, as the engine does.
     pub(crate) fn new(build: &Build, engine: Engine, text: &[u8]) -> Result<Self, HashError> {
         // What podman reads is what the preprocessor of its machine makes of this file and those that it includes.
-        if engine == Engine::Podman && build.dockerfile.as_str().ends_with(".in") {
+        if engine == Engine::Podman && build.dockerfile.as_str().as_bytes().ends_with(b".in") {
             return Err(HashError::Preprocessed { path: build.dockerfile.clone() });
         }
         let build_args = build.args.iter().cloned().collect();

@@ -74,7 +74,7 @@ pub(super) fn everything(request: &Request<'_>, frontend: &Frontend, read: Optio
         }
     }
     out.bases.retain(|base| !is_path(&base.reference));
-    out.unknowns.retain(|unknown| is_open(unknown));
+    out.unknowns.retain(is_open);
     out.unknowns.extend(frontend.unknowns());
     out.unknowns.sort();
     out.unknowns.dedup();

@@ -99,8 +99,8 @@ impl Stages {
         let globals = globals(before, escape, request, target, &spent)?;
         let without = without(before, escape, request, target);
         let emptied = emptied(before, escape, request);
-        let (list, by_name) = Default::default();
-        let mut stages = Self { list, by_name, globals, without, emptied, escape, spent };
+        let by_name = BTreeMap::new();
+        let mut stages = Self { list: Vec::new(), by_name, globals, without, emptied, escape, spent };
         for group in after.chunk_by(|_, next| !is_from(next)) {
             stages.push(group, request)?;
         }
