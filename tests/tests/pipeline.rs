@@ -4,11 +4,12 @@ use larder_tests::{Part, Session, have};
 
 /// What the README says to put into a script.
 const SCRIPT: &str = r#"
-key=$(hashctx -f Dockerfile .) || exit
+hash() { hashctx -f Dockerfile --platform linux/amd64 .; }
+key=$(hash) || exit
 imgtar load "$key" || {
     echo building
-    docker build -q -t "$APP" . || exit
-    [ "$(hashctx -f Dockerfile .)" = "$key" ] && imgtar save "$key" "$APP"
+    docker build --platform linux/amd64 -q -t "$APP" . || exit
+    [ "$(hash)" = "$key" ] && imgtar save "$key" "$APP"
 }
 gcctl run
 "#;
@@ -32,6 +33,21 @@ fn the_pipeline_builds_once_and_then_loads() {
     assert_eq!(builds(false), id, "the name and the ID come back");
     session.write("file", "two");
     assert_ne!(builds(true), id);
+}
+
+#[test]
+fn the_platform_that_is_hashed_is_built_whatever_the_engines_default_is() {
+    if !have(&[Part::Docker]) {
+        return;
+    }
+    let mut session = Session::new().file("file", "one");
+    session.write("Dockerfile", "FROM scratch\nARG TARGETARCH\nENV ARCH=$TARGETARCH\nCOPY file /\n");
+    let app = session.image("app");
+    let session = session.env("APP", &app).env("DOCKER_BUILDKIT", "1");
+    let session = session.env("DOCKER_DEFAULT_PLATFORM", "linux/s390x");
+    session.run(SCRIPT).ok();
+    let built = session.run("docker inspect -f '{{.Architecture}} {{.Config.Env}}' $APP").ok().stdout();
+    assert!(built.starts_with("amd64 ") && built.contains("ARCH=amd64"), "{built}");
 }
 
 #[test]

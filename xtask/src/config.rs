@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use miette::{Diagnostic, NamedSource, SourceSpan};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use storekit::Platform;
 use thiserror::Error;
 use toml::Spanned;
 
@@ -180,7 +182,8 @@ struct ImageTable {
     target: Option<String>,
     #[serde(default)]
     args: BTreeMap<String, String>,
-    platform: Option<String>,
+    #[serde(default, deserialize_with = "platform")]
+    platform: Option<Platform>,
     #[serde(default)]
     base: BTreeMap<String, String>,
     tags: Option<Vec<String>>,
@@ -210,6 +213,11 @@ struct PackTable {
 enum Words {
     One(String),
     Many(Vec<String>),
+}
+
+fn platform<'de, D: Deserializer<'de>>(written: D) -> Result<Option<Platform>, D::Error> {
+    let text = String::deserialize(written)?;
+    text.parse().map(Some).map_err(D::Error::custom)
 }
 
 fn yes() -> bool {
@@ -368,6 +376,17 @@ mod tests {
     fn a_value_of_the_wrong_kind_is_marked() {
         rejected("[image.app]\nignore = \"git\"\n", "unknown variant `git`", "git");
         rejected("[image.app]\nengine = \"rkt\"\n", "unknown variant `rkt`", "rkt");
+    }
+
+    #[test]
+    fn what_is_not_a_platform_is_refused_when_it_is_read() {
+        rejected(
+            "[image.app]\nplatform = \"amd64\"\n",
+            "write the whole of it, such as `linux/amd64`",
+            "amd64",
+        );
+        rejected("[image.app]\nplatform = \"linux/i686\"\n", "write `linux/386`", "i686");
+        rejected("[image.app]\nplatform = \"\"\n", "it is empty", "\"\"");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
+use storekit::Platform;
 
 use crate::command::Cmd;
 
@@ -16,8 +17,8 @@ pub struct Image {
     pub name: String,
     /// What it is made of.
     pub source: Source,
-    /// `os/arch[/variant]`; none means this machine's.
-    pub platform: Option<String>,
+    /// None means this machine's.
+    pub platform: Option<Platform>,
     /// The names in the engine and in the store; never empty.
     pub tags: Vec<String>,
     /// Which ignore files hide inputs.
@@ -128,13 +129,14 @@ impl Image {
                 let cmd = if self.builder() == Engine::Podman { cmd.flag("--engine", "podman") } else { cmd };
                 let cmd = if self.ignore == Ignore::All { cmd.flag("--ignore", "all") } else { cmd };
                 let cmd = optional(cmd, "--target", target.as_deref());
-                let cmd = optional(cmd, "--platform", self.platform.as_deref());
+                let cmd =
+                    optional(cmd, "--platform", self.platform.as_ref().map(Platform::to_string).as_deref());
                 let cmd = pairs(cmd, "--build-arg", args);
                 pairs(cmd, "--base", base).path(context)
             }
             Source::Pack(pack) => {
                 let cmd = hashctx.flag("--ignore", self.ignore.name());
-                pack.inputs(&self.platform())
+                pack.inputs(&self.platform().to_string())
                     .iter()
                     .fold(cmd, |cmd, input| cmd.flag("--input", input))
                     .path(&pack.dir)
@@ -154,7 +156,7 @@ impl Image {
         // In a piped context the Dockerfile is named as the context sees it.
         let file = if piped { plain(dockerfile) } else { plain(&context.join(dockerfile)) };
         let cmd = optional(docker_build.arg("-f").path(&file), "--target", target.as_deref());
-        let cmd = optional(cmd, "--platform", self.platform.as_deref());
+        let cmd = optional(cmd, "--platform", self.platform.as_ref().map(Platform::to_string).as_deref());
         let cmd = self.tags.iter().fold(pairs(cmd, "--build-arg", args), |cmd, tag| cmd.flag("-t", tag));
         if piped { cmd.arg("-") } else { cmd.path(context) }
     }
@@ -163,7 +165,7 @@ impl Image {
     #[must_use]
     pub fn pack(&self, imgtar_pack: Cmd) -> Cmd {
         let Source::Pack(pack) = &self.source else { return imgtar_pack };
-        let cmd = imgtar_pack.flag("--platform", &self.platform());
+        let cmd = imgtar_pack.flag("--platform", &self.platform().to_string());
         let cmd = optional(cmd, "--entrypoint", words(&pack.entrypoint).as_deref());
         let cmd = optional(pairs(cmd, "--env", &pack.env), "--workdir", pack.workdir.as_deref());
         pairs(cmd, "--label", &pack.labels)
@@ -181,8 +183,8 @@ impl Image {
     }
 
     // A pack's platform is always spelt out: two machines of different kinds must not share its key.
-    fn platform(&self) -> String {
-        self.platform.clone().unwrap_or_else(|| format!("linux/{}", architecture()))
+    fn platform(&self) -> Platform {
+        self.platform.clone().unwrap_or_default()
     }
 }
 
@@ -223,17 +225,6 @@ fn words(words: &[String]) -> Option<String> {
 /// The path without `./` in front, as one would type it.
 fn plain(path: &Utf8Path) -> Utf8PathBuf {
     path.strip_prefix(".").unwrap_or(path).to_owned()
-}
-
-/// This machine's architecture by OCI's name.
-pub(crate) fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "powerpc64" => "ppc64le",
-        "loongarch64" => "loong64",
-        other => other,
-    }
 }
 
 #[cfg(test)]
@@ -277,6 +268,19 @@ mod tests {
             "hashctx -f srv/docker/App --target run --platform linux/arm64 --build-arg 'A=1 2' --build-arg B=2 \
              --base debian:12=sha256:00 srv",
         );
+    }
+
+    #[test]
+    fn a_platform_is_hashed_and_built_by_one_name() {
+        for platform in ["linux/aarch64", "linux/arm64/v8", "Linux/ARM64"] {
+            let image = image(&format!("platform = \"{platform}\""));
+            described(
+                &format!("platform = \"{platform}\""),
+                "hashctx -f Dockerfile --platform linux/arm64 .",
+            );
+            let built = image.build(Cmd::new("docker").arg("build"), false).to_string();
+            assert!(built.contains(" --platform linux/arm64 "), "{built}");
+        }
     }
 
     #[test]

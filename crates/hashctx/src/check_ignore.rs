@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use camino::Utf8Path;
+use storekit::store::{TAG_FILE, TAG_LINE, store_line};
 
 use crate::config::{Config, Rules, Selection};
 use crate::engine::EngineIgnore;
@@ -13,7 +14,6 @@ use crate::error::HashError;
 use crate::git::Checker;
 use crate::listing::{Rule, Verdict};
 use crate::path::{RelPath, escape};
-use crate::stores;
 
 /// Answers for the paths of one context.
 pub struct CheckIgnore<'a> {
@@ -87,11 +87,11 @@ impl<'a> CheckIgnore<'a> {
     /// A store of larder's is left out by its own tag.
     fn store(&self, path: &RelPath) -> Option<Verdict> {
         let mut folders = path.parents().chain([path.as_bytes()]);
-        let store =
-            folders.find(|folder| stores::is_store(&self.root.as_std_path().join(as_path(folder))))?;
-        let file = format!("{}/{}", escape(store), stores::TAG);
-        let line = stores::line(&self.root.as_std_path().join(as_path(store)))?;
-        let by = Rule { file, line, pattern: String::from_utf8_lossy(stores::LINE).into_owned() };
+        let marked =
+            |folder| Some((folder, store_line(&self.root.as_std_path().join(as_path(folder))).ok()??));
+        let (store, line) = folders.find_map(marked)?;
+        let file = format!("{}/{TAG_FILE}", escape(store));
+        let by = Rule { file, line, pattern: TAG_LINE.to_owned() };
         Some(Verdict { excluded: true, by: Some(by) })
     }
 }

@@ -1,6 +1,7 @@
 //! What a key is to be made of.
 
 use camino::Utf8PathBuf;
+use storekit::Platform;
 
 use crate::dockerignore::Engine;
 use crate::entry::ModePolicy;
@@ -64,8 +65,8 @@ pub struct Build {
     pub target: Option<String>,
     /// Build args and their values.
     pub args: Vec<(String, String)>,
-    /// The platform to build for, `linux/amd64`.
-    pub platform: String,
+    /// The platform to build for.
+    pub platform: Platform,
     /// Digests of base images, by the name that `FROM` has for them.
     pub bases: Vec<(String, String)>,
     /// Named contexts: folders, or addresses with a scheme.

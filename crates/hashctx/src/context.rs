@@ -71,7 +71,7 @@ pub(crate) fn plan(config: &Config, tar: bool, cache: Option<&StatCache>) -> Res
     let build = config.build.as_ref();
     let dockerfile = build.map(read_dockerfile).transpose()?;
     let precise = match (build, &dockerfile) {
-        (Some(build), Some(text)) => Some(Precise::new(build, text)?),
+        (Some(build), Some(text)) => Some(Precise::new(build, config.engine, text)?),
         _ => None,
     };
     let mut declared: BTreeSet<Declared> = config.inputs.iter().map(input).collect();

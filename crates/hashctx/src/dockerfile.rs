@@ -14,13 +14,17 @@
 //! - **Doubt reads more**: where a variable that only the base image knows decides what is copied, everything in that
 //!   context counts, and [`Unknown`] says so.
 //!
-//! Reference: `BuildKit`'s dockerfile2llb of 2026. Absent: a frontend other than that (`# syntax=` counts as an
-//! instruction), `ONBUILD` of a base image (named in [`Analysis::unknowns`]), Windows.
+//! - **A foreign frontend** (`# syntax=`) reads what it likes: the whole file, all arguments and everything in all
+//!   contexts count, and [`Unknown`] says so.
+//!
+//! Reference: `BuildKit`'s dockerfile2llb of 2026. Absent: `ONBUILD` of a base image (named in
+//! [`Analysis::unknowns`]), Windows.
 
 mod analyse;
 mod env;
 mod error;
 mod expand;
+mod frontend;
 mod glob;
 mod lines;
 mod platform;
@@ -34,6 +38,9 @@ mod words;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use storekit::Platform;
+
+use crate::dockerignore::Engine;
 pub use analyse::analyse;
 pub use error::DockerfileError;
 pub use select::{Selection, Selector};
@@ -49,10 +56,12 @@ pub struct Request<'a> {
     pub target: Option<&'a str>,
     /// The build arguments.
     pub build_args: &'a BTreeMap<String, String>,
-    /// The platform to build for, as `linux/amd64`.
-    pub platform: &'a str,
+    /// What builds it.
+    pub engine: Engine,
+    /// The platform to build for.
+    pub platform: &'a Platform,
     /// The platform of the machine that builds.
-    pub build_platform: &'a str,
+    pub build_platform: &'a Platform,
     /// The named contexts (`--build-context`).
     pub contexts: &'a BTreeMap<String, NamedContext>,
 }
@@ -93,7 +102,7 @@ pub struct Base {
     /// The reference, variables expanded.
     pub reference: String,
     /// The platform that it is pulled for.
-    pub platform: String,
+    pub platform: Platform,
 }
 
 impl Base {
@@ -145,6 +154,8 @@ pub enum Unknown {
     MovingTag(String),
     /// The frontend's name has no digest.
     MovingSyntax(String),
+    /// The frontend is not docker's own: what it reads, and how, only it knows.
+    ForeignFrontend(String),
     /// A variable that the base image may set, or that engines or their releases set to different values, decides what
     /// the instruction of this line reads.
     BaseVariable(usize),

@@ -152,6 +152,17 @@ pub enum HashError {
     #[diagnostic(transparent)]
     Dockerfile(#[from] Box<DockerfileError>),
 
+    /// The engine runs the C preprocessor over the Dockerfile.
+    #[error("podman runs the C preprocessor over `{path}`: what it includes cannot be told from the file")]
+    #[diagnostic(
+        code(hashctx::preprocessed),
+        help("preprocess it before both, and name the result: `cpp -E -P -traditional -undef -iquote DIR {path} {}`", .path.as_str().trim_end_matches(".in"))
+    )]
+    Preprocessed {
+        /// The Dockerfile.
+        path: Utf8PathBuf,
+    },
+
     /// Git's view of the folder could not be had.
     #[error(transparent)]
     #[diagnostic(transparent)]

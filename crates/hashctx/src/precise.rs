@@ -7,10 +7,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use camino::Utf8Path;
+use storekit::Platform;
 
 use crate::config::{Build, Config, Rules, Selection};
 use crate::digest::Digest;
 use crate::dockerfile::{self, Analysis, NamedContext, Request, Selector, Unknown, same_image};
+use crate::dockerignore::Engine;
 use crate::error::HashError;
 use crate::listing::{Kind, Listed};
 use crate::manifest::Declared;
@@ -25,8 +27,12 @@ pub(crate) struct Precise {
 }
 
 impl Precise {
-    /// Reads the Dockerfile's text.
-    pub(crate) fn new(build: &Build, text: &[u8]) -> Result<Self, HashError> {
+    /// Reads the Dockerfile's text, as the engine does.
+    pub(crate) fn new(build: &Build, engine: Engine, text: &[u8]) -> Result<Self, HashError> {
+        // What podman reads is what the preprocessor of its machine makes of this file and those that it includes.
+        if engine == Engine::Podman && build.dockerfile.as_str().as_bytes().ends_with(b".in") {
+            return Err(HashError::Preprocessed { path: build.dockerfile.clone() });
+        }
         let build_args = build.args.iter().cloned().collect();
         let contexts = build.contexts.iter().map(|(name, place)| (name.clone(), context(place))).collect();
         let request = Request {
@@ -34,8 +40,9 @@ impl Precise {
             name: build.dockerfile.as_str(),
             target: build.target.as_deref(),
             build_args: &build_args,
+            engine,
             platform: &build.platform,
-            build_platform: std::env::consts::ARCH,
+            build_platform: &Platform::host(),
             contexts: &contexts,
         };
         Ok(Self { analysis: dockerfile::analyse(&request)? })
@@ -114,7 +121,7 @@ impl Precise {
         let text = instructions.iter().flat_map(|line| [escape(line), "\n".into()]).collect::<String>();
         let mut declared = vec![
             Declared::Dockerfile(Digest::of(text.as_bytes())),
-            Declared::Platform(build.platform.clone()),
+            Declared::Platform(build.platform.to_string()),
         ];
         declared.extend(build.target.clone().map(Declared::Target));
         declared.extend(args.iter().map(secret).map(|(name, digest)| Declared::Arg(name, digest)));
@@ -156,7 +163,12 @@ impl Precise {
         }
     }
 
+    /// Whether the image is one of the build's. Nobody knows those of a foreign frontend: any may be.
     fn uses(&self, image: &str) -> bool {
+        let is_foreign = |unknown: &Unknown| matches!(unknown, Unknown::ForeignFrontend(_));
+        if self.analysis.unknowns.iter().any(is_foreign) {
+            return true;
+        }
         self.analysis.bases.iter().any(|base| same_image(&base.reference, image))
     }
 }

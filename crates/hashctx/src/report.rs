@@ -69,6 +69,7 @@ fn unknown(unknown: &Unknown) -> Value {
         Unknown::Onbuild(image) => json!({ "code": "onbuild", "image": image }),
         Unknown::MovingTag(image) => json!({ "code": "moving-tag", "image": image }),
         Unknown::MovingSyntax(image) => json!({ "code": "moving-syntax", "image": image }),
+        Unknown::ForeignFrontend(image) => json!({ "code": "foreign-frontend", "image": image }),
         Unknown::BaseVariable(line) => json!({ "code": "base-variable", "line": line }),
         Unknown::MovingSource(line, source) => {
             json!({ "code": "moving-source", "line": line, "source": source })

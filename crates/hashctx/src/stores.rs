@@ -1,23 +1,17 @@
 //! Leaves larder's own stores out of every key.
 //!
-//! A store is a folder with a file CACHEDIR.TAG that has the line `# larder store`. Other cache tags mean nothing here: a
-//! folder that other tools call a cache may well be copied into an image.
+//! What a store is, storekit says. Other cache tags mean nothing here: a folder that other tools call a cache may well be
+//! copied into an image.
 
 use std::ffi::OsStr;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use camino::Utf8Path;
+use storekit::store;
 
 use crate::listing::{Listed, Listing, folders};
 use crate::path::RelPath;
-use crate::regular;
-
-/// The file that marks a folder.
-pub const TAG: &str = "CACHEDIR.TAG";
-/// The line that marks it as a store of larder's.
-pub const LINE: &[u8] = b"# larder store";
 
 /// Drops what lies in a store, and returns the stores, sorted. `root` itself is not looked at.
 pub fn leave_out(root: &Utf8Path, listing: &mut Listing) -> Vec<RelPath> {
@@ -33,20 +27,10 @@ pub fn leave_out(root: &Utf8Path, listing: &mut Listing) -> Vec<RelPath> {
     stores
 }
 
-/// Whether the folder is a store of larder's.
+/// Whether the folder is a store of larder's. One whose tag cannot be read is not: reading it as an input will say why.
 #[must_use]
 pub fn is_store(folder: &Path) -> bool {
-    line(folder).is_some()
-}
-
-/// The number of the line, from 1, that makes the folder a store of larder's.
-#[must_use]
-pub fn line(folder: &Path) -> Option<usize> {
-    let file = regular::open(&folder.join(TAG)).ok()?;
-    let mut text = Vec::new();
-    // The line stands near the top; the rest of whatever this is need not be read.
-    file.take(4096).read_to_end(&mut text).ok()?;
-    text.split(|&byte| byte == b'\n').position(|line| line == LINE).map(|at| at + 1)
+    store::is_store(folder).unwrap_or(false)
 }
 
 fn is_in(entry: &Listed, store: &RelPath) -> bool {

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use hashctx::Kind;
-use hashctx::dockerfile::{Analysis, NamedContext, Request, Selector, Unknown, analyse};
+use hashctx::dockerfile::{Analysis, NamedContext, Request, Selector, Unknown, What, analyse};
+use hashctx::dockerignore::Engine;
 
 /// Files of the context; `->` makes a link, a trailing `/` an empty folder.
 const TREE: [&str; 18] = [
@@ -33,10 +34,17 @@ struct Case<'a> {
     args: &'a [(&'a str, &'a str)],
     target: Option<&'a str>,
     contexts: &'a [(&'a str, Option<&'a str>)],
+    engine: Engine,
 }
 
 fn case(dockerfile: &str) -> Case<'static> {
-    Case { dockerfile: dockerfile.to_owned(), args: &[], target: None, contexts: &[] }
+    Case {
+        dockerfile: dockerfile.to_owned(),
+        args: &[],
+        target: None,
+        contexts: &[],
+        engine: Engine::BuildKit,
+    }
 }
 
 impl Case<'_> {
@@ -48,13 +56,15 @@ impl Case<'_> {
         };
         let contexts =
             self.contexts.iter().map(|(name, value)| ((*name).to_owned(), context(*value))).collect();
+        let platform = "linux/amd64".parse().expect("a platform");
         let request = Request {
             dockerfile: self.dockerfile.as_bytes(),
             name: "Dockerfile",
             target: self.target,
             build_args: &build_args,
-            platform: "linux/amd64",
-            build_platform: "linux/amd64",
+            engine: self.engine,
+            platform: &platform,
+            build_platform: &platform,
             contexts: &contexts,
         };
         analyse(&request).map_err(|error| error.to_string())
@@ -430,9 +440,142 @@ fn only_the_exact_names_of_proxies_do_not_count() {
 fn platforms_are_resolved() {
     let file = "FROM --platform=$BUILDPLATFORM base AS x\nARG TARGETARCH\nFROM --platform=linux/aarch64 base\nCOPY --from=x / /";
     let analysis = case(file).analysis().expect("a Dockerfile");
-    let platforms: Vec<_> = analysis.bases.iter().map(|base| base.platform.as_str()).collect();
+    let platforms: Vec<_> = analysis.bases.iter().map(|base| base.platform.to_string()).collect();
     assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
     assert_eq!(analysis.args, [("TARGETARCH".to_owned(), "amd64".to_owned())].into());
+}
+
+#[test]
+fn each_engine_sets_the_platform_args_that_it_knows() {
+    let file = "FROM scratch\nARG TARGETARCH\nARG BUILDPLATFORM\nARG TARGETSTAGE\nCOPY $TARGETARCH /\n";
+    let read = |engine: Engine| {
+        let analysis = Case { engine, ..case(file) }.analysis().expect("a Dockerfile");
+        let args: Vec<_> = analysis.args.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        (args.join(" "), analysis.sources.into_iter().map(|source| source.what).collect::<Vec<_>>())
+    };
+    let copied = |path: &str| vec![What::Copy { path: path.into(), below: None, exclude: [].into() }];
+    assert_eq!(
+        read(Engine::BuildKit),
+        ("BUILDPLATFORM=linux/amd64 TARGETARCH=amd64 TARGETSTAGE=default".into(), copied("amd64"))
+    );
+    assert_eq!(read(Engine::Podman), ("BUILDPLATFORM=linux/amd64 TARGETARCH=amd64".into(), copied("amd64")));
+    assert_eq!(read(Engine::DockerLegacy), (String::new(), copied("")));
+    let given = Case { engine: Engine::DockerLegacy, args: &[("TARGETARCH", "x")], ..case(file) };
+    assert_eq!(given.analysis().expect("a Dockerfile").args, [("TARGETARCH".into(), "x".into())].into());
+}
+
+#[test]
+fn a_variable_that_some_releases_empty_reads_everything() {
+    let copy = "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH/x /\n";
+    let reads_all = |file: &str, engine: Engine| {
+        let analysis = Case { engine, ..case(file) }.analysis().expect("a Dockerfile");
+        assert_eq!(analysis.args, [("TARGETARCH".to_owned(), "amd64".to_owned())].into());
+        analysis.sources.iter().any(|source| source.what == What::Everything)
+    };
+    assert!(reads_all(&format!("ARG TARGETARCH\n{copy}"), Engine::BuildKit));
+    assert!(!reads_all(&format!("ARG TARGETARCH\n{copy}"), Engine::Podman));
+    assert!(!reads_all(&format!("ARG TARGETOS\n{copy}"), Engine::BuildKit));
+    assert!(!reads_all(copy, Engine::BuildKit));
+    let given = Case { args: &[("TARGETARCH", "a")], ..case(&format!("ARG TARGETARCH\n{copy}")) };
+    let sources = given.analysis().expect("a Dockerfile").sources;
+    assert!(sources.iter().all(|source| source.what != What::Everything));
+}
+
+#[test]
+fn the_classic_builder_knows_no_build_platform() {
+    let file = "FROM --platform=$BUILDPLATFORM scratch";
+    let error = Case { engine: Engine::DockerLegacy, ..case(file) }.analysis().expect_err("refused");
+    assert!(error.contains("`$BUILDPLATFORM` is empty: only BuildKit and Podman"), "{error}");
+    Case { engine: Engine::Podman, ..case(file) }.analysis().expect("a Dockerfile");
+}
+
+#[test]
+fn what_names_no_platform_is_refused_as_it_is_written() {
+    for written in ["linux/a b", "linux/amd64,linux/arm64", "a/b/c/d", "linux//", "*"] {
+        let quoted = format!("FROM --platform=\"{written}\" scratch");
+        refused(&quoted);
+        let file = "ARG P\nFROM --platform=$P scratch";
+        let error = Case { args: &[("P", written)], ..case(file) }.analysis().expect_err("refused");
+        assert_eq!(error, "Dockerfile:2: `$P` does not name a platform");
+    }
+    for written in ["arm64", "linux", "windows(10.0.17763)/amd64", "linux/made-up"] {
+        case(&format!("FROM --platform={written} scratch")).analysis().expect("a Dockerfile");
+    }
+}
+
+/// What a build with this frontend reads of the context, and what of it cannot be known.
+fn foreign(case: &Case<'_>) -> (usize, Vec<Unknown>) {
+    let analysis = case.analysis().expect("no fault of the file's");
+    (selected(&analysis, None).len(), analysis.unknowns)
+}
+
+#[test]
+fn a_foreign_frontend_reads_what_it_likes() {
+    let it = || Unknown::ForeignFrontend("some/frontend:1".into());
+    let moving = || Unknown::MovingSyntax("some/frontend:1".into());
+    for file in [
+        "FROM ./base.dockerfile\nCOPY a.txt /\n",
+        "FROM scratch\nINCLUDE common\nCOPY a.txt /\n",
+        "apiVersion: v1\nrun: [x]\n",
+        "ARG\nFROM\n",
+        "",
+    ] {
+        let file = format!("# syntax=some/frontend:1 words\n{file}");
+        assert_eq!(foreign(&case(&file)), (TREE.len(), vec![moving(), it()]), "{file}");
+        let target = Case { target: Some("nope"), ..case(&file) };
+        assert_eq!(foreign(&target), (TREE.len(), vec![moving(), it()]), "{file}");
+        for engine in [Engine::DockerLegacy, Engine::Podman] {
+            let analysis = Case { engine, ..case(&file) }.analysis();
+            let unknowns = analysis.map(|analysis| analysis.unknowns).unwrap_or_default();
+            assert!(!unknowns.contains(&it()) && !unknowns.contains(&moving()), "{file}");
+        }
+    }
+    let pinned = "# syntax=some/frontend@sha256:00\nFROM debian\nINCLUDE x\n";
+    assert_eq!(
+        foreign(&case(pinned)).1,
+        [
+            Unknown::Onbuild("debian".into()),
+            Unknown::MovingTag("debian".into()),
+            Unknown::ForeignFrontend("some/frontend@sha256:00".into())
+        ]
+    );
+}
+
+#[test]
+fn a_foreign_frontend_has_the_whole_of_file_args_and_contexts() {
+    let file = "# syntax=some/frontend\nFROM scratch\n";
+    let args = &[("A", "1"), ("HTTP_PROXY", "p")];
+    let contexts = &[("lib", None), ("img", Some("docker-image://b"))];
+    let analysis = Case { args, contexts, ..case(file) }.analysis().expect("a Dockerfile");
+    assert_eq!(analysis.args, [("A".to_owned(), "1".to_owned())].into());
+    assert_eq!(selected(&analysis, Some("lib")).len(), TREE.len());
+    assert_eq!(analysis.remote_contexts, [("img".to_owned(), "docker-image://b".to_owned())].into());
+    assert!(analysis.unknowns.contains(&Unknown::MovingContext("img".into())));
+    same(file, "# syntax=some/frontend\n# words\nFROM scratch\n", false);
+}
+
+#[test]
+fn a_build_arg_names_the_frontend_before_the_file_does() {
+    let args = &[("BUILDKIT_SYNTAX", "other/secret:1 words")];
+    let shown = || "$BUILDKIT_SYNTAX".to_owned();
+    for file in ["FROM scratch\nNOPE\n", "# syntax=docker/dockerfile:1\nFROM scratch\n"] {
+        let unknowns = vec![Unknown::MovingSyntax(shown()), Unknown::ForeignFrontend(shown())];
+        assert_eq!(foreign(&Case { args, ..case(file) }), (TREE.len(), unknowns));
+    }
+    let args = &[("BUILDKIT_SYNTAX", "docker/dockerfile@sha256:00")];
+    assert_eq!(foreign(&Case { args, ..case("# syntax=some/frontend\nFROM scratch\n") }), (0, vec![]));
+}
+
+#[test]
+fn dockers_own_frontends_are_followed() {
+    for image in ["docker/dockerfile:1", "docker/dockerfile:1.7-labs", "docker/dockerfile@sha256:00"] {
+        let file = format!("# syntax={image}\nFROM scratch\nCOPY a.txt /\n");
+        case(&file).reads(&["a.txt"]);
+        let unknowns = case(&file).analysis().expect("a Dockerfile").unknowns;
+        let moves = (!image.contains('@')).then(|| Unknown::MovingSyntax(image.to_owned()));
+        assert_eq!(unknowns, Vec::from_iter(moves), "{image}");
+        refused(&format!("{file}NOPE\n"));
+    }
 }
 
 #[test]

@@ -7,7 +7,6 @@
 
 #![expect(clippy::print_stderr, reason = "a test that is not run says so")]
 
-#[expect(dead_code, reason = "each test of engines uses a part")]
 mod engines;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,6 +105,30 @@ fn copies(random: &mut Random, paths: &[String]) -> String {
         }
     };
     (0..=random.below(2)).map(|_| copy(random)).collect()
+}
+
+/// What a stage that declares TARGETARCH reads depends on the engine: the classic builder sets none.
+#[test]
+fn each_engine_reads_the_platform_args_that_it_sets() {
+    let arch = storekit::Platform::host().architecture().to_owned();
+    let context = tempfile::tempdir().expect("folder");
+    let dockerfile = context.path().join("Dockerfile");
+    engines::write(&dockerfile, "FROM scratch\nARG TARGETARCH\nCOPY f$TARGETARCH /\n");
+    engines::write(&context.path().join("f"), "x");
+    engines::write(&context.path().join(format!("f{arch}")), "y");
+    let engines = [("buildkit", Build::buildkit()), ("docker", Build::legacy()), ("podman", Build::podman())];
+    for (name, build) in engines.into_iter().filter_map(|(name, build)| Some((name, build?))) {
+        let mut hashctx = Command::new(env!("CARGO_BIN_EXE_hashctx"));
+        hashctx.args(["--no-stat-cache", "--list", "--engine", name, "-f"]).arg(&dockerfile);
+        let listed = hashctx.arg(context.path()).output().expect("hashctx").stdout;
+        let copied = build.entries(context.path()).expect("an image");
+        assert_eq!(
+            copied.into_iter().collect::<Vec<_>>().join("\n") + "\n",
+            String::from_utf8_lossy(&listed)
+        );
+        let own = if name == "docker" { "" } else { &arch };
+        assert_eq!(String::from_utf8_lossy(&listed), format!("f{own}\n"), "{name}");
+    }
 }
 
 /// Whether the engine knows what docker's `BuildKit` of 2020 does not.

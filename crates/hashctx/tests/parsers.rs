@@ -52,7 +52,7 @@ const IGNORE: [&str; 40] = [
     "{1000}",
 ];
 
-const DOCKERFILE: [&str; 62] = [
+const DOCKERFILE: [&str; 63] = [
     "FROM ",
     "FROM scratch\n",
     "AS ",
@@ -106,6 +106,7 @@ const DOCKERFILE: [&str; 62] = [
     "type=bind,",
     "source=",
     "--platform=",
+    "# syntax=x\n",
     "[\"",
     "\"]",
     ",",
@@ -150,17 +151,21 @@ proptest! {
         body in made_of(&DOCKERFILE, 40),
         whole in any::<bool>(),
         target in proptest::option::of("[ab]"),
+        engine in 0_usize..3,
     ) {
         let file = if whole { body } else { [b"FROM scratch AS a\n", &body[..]].concat() };
         let build_args = BTreeMap::from([("x".to_owned(), "a/*".to_owned())]);
         let contexts = BTreeMap::new();
+        let platform = "linux/amd64".parse().expect("a platform");
+        let engine = [Engine::BuildKit, Engine::DockerLegacy, Engine::Podman][engine];
         let request = Request {
             dockerfile: &file,
             name: "Dockerfile",
             target: target.as_deref(),
             build_args: &build_args,
-            platform: "linux/amd64",
-            build_platform: "linux/arm64",
+            engine,
+            platform: &platform,
+            build_platform: &platform,
             contexts: &contexts,
         };
         match analyse(&request) {

@@ -134,7 +134,7 @@ impl Engine {
             Some(daemon) => daemon.platform().map_err(|no| self.refused(&format, &no))?,
             None => self.ask(&format)?,
         };
-        Ok(said.trim().parse().unwrap_or_else(|_| Platform::host()))
+        Ok(Platform::of_engine(said.trim()).unwrap_or_default())
     }
 
     /// Whether it answers at all: a command may be there without its daemon.

@@ -130,16 +130,6 @@ pub enum Error {
         /// The key.
         key: Key,
     },
-    /// Text that is no platform.
-    #[error("`{text}` is not a platform")]
-    #[diagnostic(
-        code(imgtar::bad_platform),
-        help("write os/architecture or os/architecture/variant, such as `linux/arm64`")
-    )]
-    BadPlatform {
-        /// The text.
-        text: String,
-    },
     /// Text that is no image name.
     #[error("`{text}` is not an image name: {reason}")]
     #[diagnostic(code(imgtar::bad_name), help("write NAME or NAME:TAG, such as `app:latest`"))]

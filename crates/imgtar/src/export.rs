@@ -242,7 +242,9 @@ impl Content {
         let mut saved = Vec::new();
         let mut names = names.as_slice();
         let host = Platform::host();
-        let named_image = stored.images.iter().position(|image| image.platform().serves(&host)).unwrap_or(0);
+        let own =
+            Platform::nearest(&host, stored.images.iter().enumerate(), |(_, image)| Some(image.platform()));
+        let named_image = own.first().map_or(0, |(at, _)| *at);
         for (at, image) in stored.images.iter().enumerate() {
             let own = if at == named_image { std::mem::take(&mut names) } else { &[] };
             saved.push(Saved::new(image, own, image.layers().map(|layer| layer.descriptor.digest)));

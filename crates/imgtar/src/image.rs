@@ -149,13 +149,13 @@ impl Stored {
         self.index.as_ref().is_some_and(|index| index.annotations.contains_key(annotation::SEVERAL))
     }
 
-    /// The images for the platform, or all.
+    /// The images for the platform, else those that come nearest to it; or all.
     ///
     /// # Errors
     /// [`Error::NoPlatform`].
     pub fn select(&self, wanted: Option<&Platform>) -> Result<Vec<&Image>> {
         let Some(wanted) = wanted else { return Ok(self.images.iter().collect()) };
-        let chosen: Vec<_> = self.images.iter().filter(|image| image.platform().serves(wanted)).collect();
+        let chosen = Platform::nearest(wanted, &self.images, |image| Some(image.platform()));
         if chosen.is_empty() {
             let present: Vec<_> = self.images.iter().map(|image| image.platform().to_string()).collect();
             let (key, wanted, present) = (self.key.clone(), wanted.to_string(), present.join(", "));

@@ -136,17 +136,17 @@ impl Config {
             help: "SOURCE_DATE_EPOCH is a number of seconds since 1970",
         })?;
         let created = created.to_string();
-        let Platform { architecture, os, variant } = &self.platform;
+        let platform = &self.platform;
         let mut document = json!({
-            "architecture": architecture,
+            "architecture": platform.architecture(),
             "config": self.run_config(),
             "created": created,
             "history": [{ "created": created, "created_by": "imgtar pack" }],
-            "os": os,
+            "os": platform.os(),
             "rootfs": RootFs { kind: "layers".to_owned(), diff_ids: vec![diff_id] },
         });
-        if let (Some(variant), Some(fields)) = (variant, document.as_object_mut()) {
-            fields.insert("variant".to_owned(), Value::from(variant.as_str()));
+        if let (Some(variant), Some(fields)) = (platform.variant(), document.as_object_mut()) {
+            fields.insert("variant".to_owned(), Value::from(variant));
         }
         Ok(oci::to_bytes(&document))
     }

@@ -1,12 +1,15 @@
 //! A store: one folder, one file system.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::OFlags;
 
 use crate::error::{At, Error, Result};
 use crate::events::Events;
@@ -25,6 +28,8 @@ pub const VERSION: u64 = 1;
 
 const SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55";
 const VERSION_LINE: &str = "# format ";
+/// Bytes of a CACHEDIR.TAG that are looked at.
+const TAG_CAP: u64 = 1 << 16;
 
 /// A store on disk.
 #[derive(Clone, Debug)]
@@ -41,7 +46,7 @@ impl Store {
     pub fn open(root: &Utf8Path) -> Result<Self> {
         let not_a_store = || Error::NotAStore { path: root.to_owned() };
         let path = root.join(TAG_FILE);
-        let tag = replace::read_capped(&path, 1 << 16)?.ok_or_else(not_a_store)?;
+        let tag = replace::read_capped(&path, TAG_CAP)?.ok_or_else(not_a_store)?;
         let version = version_in(&tag).ok_or_else(not_a_store)?;
         if version > VERSION {
             return Err(Error::Newer { path, found: version, known: VERSION });
@@ -160,24 +165,45 @@ impl Store {
 /// Whether `tag` (the text of a CACHEDIR.TAG) marks a larder store.
 #[must_use]
 pub fn is_store_tag(tag: &[u8]) -> bool {
-    tag.split(|byte| *byte == b'\n').any(|line| line.trim_ascii_end() == TAG_LINE.as_bytes())
+    tag_line(tag).is_some()
+}
+
+/// The number of the line, from 1, by which `tag` (the text of a CACHEDIR.TAG) marks a larder store. Blanks at its
+/// end do not count, nor a carriage return: git and editors may have changed the line ends.
+#[must_use]
+pub fn tag_line(tag: &[u8]) -> Option<usize> {
+    let is_it = |line: &[u8]| line.trim_ascii_end() == TAG_LINE.as_bytes();
+    tag.split(|byte| *byte == b'\n').position(is_it).map(|at| at + 1)
 }
 
 /// Whether the folder is a larder store, by its CACHEDIR.TAG.
 ///
 /// # Errors
+/// As [`store_line`].
+pub fn is_store(folder: &Path) -> io::Result<bool> {
+    store_line(folder).map(|line| line.is_some())
+}
+
+/// The number of the line, from 1, of the folder's CACHEDIR.TAG that makes it a larder store. What is no regular file
+/// marks nothing, and is never waited for.
+///
+/// # Errors
 /// I/O errors other than that there is no such file.
-pub fn is_store(folder: &std::path::Path) -> io::Result<bool> {
-    use std::io::Read;
-    let file = match fs::File::open(folder.join(TAG_FILE)) {
+pub fn store_line(folder: &Path) -> io::Result<Option<usize>> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let file = match options.open(folder.join(TAG_FILE)) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(false);
+            return Ok(None);
         }
         file => file?,
     };
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
     let mut tag = Vec::new();
-    file.take(1 << 16).read_to_end(&mut tag)?;
-    Ok(is_store_tag(&tag))
+    file.take(TAG_CAP).read_to_end(&mut tag)?;
+    Ok(tag_line(&tag))
 }
 
 fn version_in(tag: &[u8]) -> Option<u64> {
@@ -219,6 +245,24 @@ mod tests {
     }
 
     #[test]
+    fn a_store_with_other_line_ends_is_the_same_store() {
+        let (_dir, path) = scratch();
+        Store::open_or_create(&path).unwrap();
+        let tag = fs::read_to_string(path.join(TAG_FILE)).unwrap();
+        fs::write(path.join(TAG_FILE), tag.replace('\n', "\r\n")).unwrap();
+        Store::open(&path).unwrap();
+        assert_eq!(store_line(path.as_std_path()).unwrap(), Some(2));
+    }
+
+    #[test]
+    fn a_tag_that_is_no_file_marks_nothing() {
+        let (_dir, path) = scratch();
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, path.join(TAG_FILE).as_str(), fifo, 0o600.into(), 0).unwrap();
+        assert!(!is_store(path.as_std_path()).unwrap());
+    }
+
+    #[test]
     fn a_newer_store_is_refused() {
         let (_dir, path) = scratch();
         fs::write(path.join(TAG_FILE), format!("{SIGNATURE}\n{TAG_LINE}\n{VERSION_LINE}2\n")).unwrap();
@@ -229,6 +273,8 @@ mod tests {
     fn other_cache_tags_mean_nothing() {
         assert!(!is_store_tag(b"Signature: 8a477f597d28d172789f06886806bc55\n# by cargo\n"));
         assert!(!is_store_tag(b"x # larder store\n"));
-        assert!(is_store_tag(b"# larder store\r\n"));
+        assert_eq!(tag_line(b"Signature: x\r\n# larder store\r\n# format 1\r\n"), Some(2));
+        assert_eq!(tag_line(b"# larder store \t"), Some(1));
+        assert_eq!(tag_line(b" # larder store\n"), None);
     }
 }

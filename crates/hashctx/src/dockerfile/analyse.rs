@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use storekit::Platform;
+
 use super::env::Env;
 use super::error::{DockerfileError, Fault};
+use super::frontend::{self, Frontend};
 use super::lines::{self, Line};
 use super::reads::{self, Read};
-use super::stages::{Origin, Stage, Stages};
-use super::{Analysis, Base, NamedContext, Request, Source, Unknown, What, platform, remote};
+use super::stages::{Origin, Stage, Stages, is_instruction};
+use super::{Analysis, Base, NamedContext, Request, Source, Unknown, What, remote};
 use crate::config::PROXY_ARGS;
 
 /// Instructions that change an image's configuration and nothing that another stage could copy.
@@ -28,11 +31,28 @@ const SCRATCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// # Errors
 /// A Dockerfile that is no Dockerfile, or has no such target.
 pub fn analyse(request: &Request<'_>) -> Result<Analysis, Box<DockerfileError>> {
-    gather(request).map_err(|fault| DockerfileError::new(request.name, request.dockerfile, fault))
+    let frontend = Frontend::of(request);
+    if let Some(foreign) = frontend.as_ref().filter(|frontend| !frontend.is_dockers) {
+        return Ok(frontend::everything(request, foreign, read_as_dockers(request)));
+    }
+    let mut analysis = gather(request, &|_| true)
+        .map_err(|fault| DockerfileError::new(request.name, request.dockerfile, fault))?;
+    analysis.unknowns.extend(frontend.iter().flat_map(Frontend::unknowns));
+    analysis.unknowns.sort();
+    Ok(analysis)
 }
 
-fn gather(request: &Request<'_>) -> Result<Analysis, Fault> {
-    let file = lines::split(request.dockerfile)?;
+/// The file read as docker's own frontend would, without what it does not know. `None` where that is no Dockerfile.
+fn read_as_dockers(request: &Request<'_>) -> Option<Analysis> {
+    let any_target = Request { target: None, ..*request };
+    let tries = [request, &any_target].into_iter();
+    tries.flat_map(|request| gather(request, &|line| is_instruction(&line.keyword))).next()
+}
+
+/// Reads the lines that are `wanted`.
+fn gather(request: &Request<'_>, wanted: &dyn Fn(&Line) -> bool) -> Result<Analysis, Fault> {
+    let mut file = lines::split(request.dockerfile)?;
+    file.list.retain(wanted);
     let syntax = file.syntax.clone();
     let escape = file.escape;
     let stages = Stages::new(file, request)?;
@@ -111,9 +131,6 @@ impl Gatherer<'_> {
         }
         if let Some(syntax) = syntax {
             self.out.instructions.push(format!("# syntax={syntax}").into_bytes());
-            if !syntax.contains('@') {
-                self.out.unknowns.push(Unknown::MovingSyntax(syntax));
-            }
         }
         let acts = |name: &str| name.starts_with("BUILDKIT_") || name == EPOCH;
         // In the global scope its default acts, too.
@@ -125,7 +142,7 @@ impl Gatherer<'_> {
 
     fn stage(&mut self, index: usize) -> Result<(), Fault> {
         let Some(stage) = self.stages.list.get(index) else { return Ok(()) };
-        let platform = stage.platform.clone().unwrap_or_else(|| platform::normal(self.request.platform));
+        let platform = stage.platform.clone().unwrap_or_else(|| self.request.platform.clone());
         self.out.stages.push(stage.name.clone().unwrap_or_else(|| index.to_string()));
         self.start(stage, &platform);
         let fault = |why| Fault::new(&stage.from.span, why);
@@ -191,7 +208,7 @@ impl Gatherer<'_> {
         Ok(env.map_or_else(|| Env::empty(true, &self.stages.spent), Env::inherited))
     }
 
-    fn start(&mut self, stage: &Stage, platform: &str) {
+    fn start(&mut self, stage: &Stage, platform: &Platform) {
         let line = stage.from.number;
         let given = |name: &&String| !is_proxy(name);
         let value = |name: &String| Some((name.clone(), self.request.build_args.get(name)?.clone()));
@@ -214,7 +231,7 @@ impl Gatherer<'_> {
     }
 
     /// An origin in words that do not depend on what else the file has. Notes images and contexts as used.
-    fn named(&mut self, origin: &Origin, platform: &str) -> String {
+    fn named(&mut self, origin: &Origin, platform: &Platform) -> String {
         match origin {
             Origin::Scratch => format!("scratch for {platform}"),
             Origin::Stage(index) => format!("stage {}", self.number.get(index).copied().unwrap_or_default()),
@@ -228,7 +245,7 @@ impl Gatherer<'_> {
                 format!("context {name} for {platform}")
             }
             Origin::Image(reference) => {
-                let base = Base { reference: reference.clone(), platform: platform.to_owned() };
+                let base = Base { reference: reference.clone(), platform: platform.clone() };
                 if base.digest().is_none() {
                     self.out.unknowns.push(Unknown::MovingTag(reference.clone()));
                 }
@@ -244,7 +261,7 @@ impl Gatherer<'_> {
         env: &Env,
         trigger: bool,
         in_chain: bool,
-        platform: &str,
+        platform: &Platform,
     ) -> Result<(), Fault> {
         if in_chain || !CONFIGURATION.contains(&line.keyword.as_str()) {
             let mut text = if trigger { b"ONBUILD ".to_vec() } else { Vec::new() };

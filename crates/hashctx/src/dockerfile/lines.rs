@@ -78,7 +78,7 @@ fn directives(file: &[u8]) -> Result<(char, Option<String>), Fault> {
     let (mut escape, mut syntax, mut check) = (None, None, None);
     let mut reader = Reader::new(file);
     while let Some((line, span)) = reader.physical()? {
-        let Some((name, value)) = directive(line) else { break };
+        let Some((name, value)) = directive(line, "#") else { break };
         // What is no directive is a comment, and behind a comment there are none.
         let slot = match name.as_str() {
             "escape" => &mut escape,
@@ -96,15 +96,33 @@ fn directives(file: &[u8]) -> Result<(char, Option<String>), Fault> {
     Ok((if escape.as_deref() == Some("`") { '`' } else { '\\' }, syntax.or_else(|| below_shebang(file))))
 }
 
+/// The syntax that the file sets, in whatever language it is written: in a comment at the top, which may begin with
+/// `//`, or in the field `syntax` of JSON. What is wrong elsewhere in the file is not looked at.
+pub(super) fn syntax(file: &[u8]) -> Option<String> {
+    let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
+    let of_comments = ["#", "//"].iter().find_map(|comment| top_syntax(file, comment));
+    of_comments.or_else(|| {
+        let json: serde_json::Value = serde_json::from_slice(below_first(file).unwrap_or(file)).ok()?;
+        Some(json.get("syntax")?.as_str()?.to_owned())
+    })
+}
+
 /// The syntax that is set behind a first line `#!…`: `BuildKit` looks for it there too, and for nothing else.
 fn below_shebang(file: &[u8]) -> Option<String> {
+    top_syntax(below_first(file)?, "#")
+}
+
+/// The file without a first line `#!…`. `None` where there is none.
+fn below_first(file: &[u8]) -> Option<&[u8]> {
     let mut reader = Reader::new(file);
-    let (first, _) = reader.physical().ok()??;
-    if !first.starts_with(b"#!") {
-        return None;
-    }
+    let (first, span) = reader.physical().ok()??;
+    first.starts_with(b"#!").then(|| file.get(span.end..)).flatten()
+}
+
+fn top_syntax(file: &[u8], comment: &str) -> Option<String> {
+    let mut reader = Reader::new(below_first(file).unwrap_or(file));
     while let Some((line, _)) = reader.physical().ok()? {
-        match directive(line)? {
+        match directive(line, comment)? {
             (name, value) if name == "syntax" => return Some(value),
             (name, _) if matches!(name.as_str(), "escape" | "check") => {}
             _ => return None,
@@ -113,10 +131,10 @@ fn below_shebang(file: &[u8]) -> Option<String> {
     None
 }
 
-/// Reads `# name = value`.
-fn directive(line: &[u8]) -> Option<(String, String)> {
+/// Reads `# name = value`, or that behind another sign of a comment.
+fn directive(line: &[u8], comment: &str) -> Option<(String, String)> {
     let text = str::from_utf8(trim(line)).ok()?;
-    let (name, value) = text.strip_prefix('#')?.split_once('=')?;
+    let (name, value) = text.strip_prefix(comment)?.split_once('=')?;
     let (name, value) = (name.trim(), value.trim());
     let plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.chars().all(|c| c.is_ascii_alphanumeric());
@@ -328,6 +346,19 @@ mod tests {
         assert_eq!(top("# syntax=a\n#!/x\n# escape=`\nFROM b"), ('\\', Some("a".to_owned())));
         assert_eq!(top("# x\n#!/x\n# syntax=a\nFROM b"), ('\\', None));
         assert_eq!(top("#!/x\n# x=y\n# syntax=a\nFROM b"), ('\\', None));
+    }
+
+    #[test]
+    fn the_syntax_of_other_languages_is_found() {
+        let found = |file: &str| syntax(file.as_bytes());
+        assert_eq!(found("# syntax=a b\nx: y"), Some("a b".to_owned()));
+        assert_eq!(found("# escape=^\n# syntax=a\nx"), Some("a".to_owned()));
+        assert_eq!(found("#!/x\n// syntax = a\n"), Some("a".to_owned()));
+        assert_eq!(found("\u{feff}{\"syntax\": \"a\", \"x\": 1}"), Some("a".to_owned()));
+        assert_eq!(found("{\"syntax\": \"a\", \"x\": 1}"), Some("a".to_owned()));
+        for file in ["", "FROM a\n# syntax=b", "{\"syntax\": 1}", "[]", "// x\n// syntax=a"] {
+            assert_eq!(found(file), None, "{file}");
+        }
     }
 
     #[test]

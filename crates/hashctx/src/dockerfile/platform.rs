@@ -1,81 +1,41 @@
-//! Platforms as build arguments name them.
+//! The variables by which engines tell a build its platforms.
 
 use std::collections::BTreeMap;
 
-/// The variables that `BuildKit` sets in the global scope for two platforms and a target. A build argument of the same
-/// name takes precedence.
-pub(super) fn variables(
-    target_platform: &str,
-    build_platform: &str,
-    stage: &str,
-    build_args: &BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
+use storekit::Platform;
+
+use super::Request;
+use crate::dockerignore::Engine;
+
+/// The variables that the engine sets in the global scope, `stage` being the one that is built. A build argument of the
+/// same name takes precedence.
+///
+/// Builders before `BuildKit` set none, Podman those of both platforms, `BuildKit` the stage's name too.
+pub(super) fn variables(request: &Request<'_>, stage: &str) -> BTreeMap<String, String> {
     let mut variables = BTreeMap::new();
-    for (prefix, platform) in [("TARGET", target_platform), ("BUILD", build_platform)] {
-        let [os, arch, variant] = parts(platform);
-        let mut set = |name: &str, value: String| variables.insert(format!("{prefix}{name}"), value);
-        set("PLATFORM", normal(platform));
-        set("OS", os);
-        set("OSVERSION", String::new());
-        set("ARCH", arch);
-        set("VARIANT", variant);
+    if request.engine != Engine::DockerLegacy {
+        variables.extend(of_one("TARGET", request.platform));
+        variables.extend(of_one("BUILD", request.build_platform));
     }
-    variables.insert("TARGETSTAGE".to_owned(), stage.to_owned());
+    if request.engine == Engine::BuildKit {
+        variables.insert("TARGETOSVERSION".to_owned(), String::new());
+        variables.insert("BUILDOSVERSION".to_owned(), String::new());
+        variables.insert("TARGETSTAGE".to_owned(), stage.to_owned());
+    }
     for (name, value) in &mut variables {
-        if let Some(given) = build_args.get(name) {
+        if let Some(given) = request.build_args.get(name) {
             given.clone_into(value);
         }
     }
     variables
 }
 
-/// `linux/arm64` for `linux/aarch64`, `linux/arm64/v8` and their like.
-pub(super) fn normal(platform: &str) -> String {
-    let parts = parts(platform);
-    parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("/")
-}
-
-fn parts(platform: &str) -> [String; 3] {
-    let lower = platform.to_lowercase();
-    let mut fields = lower.split('/');
-    let (os, arch, variant) = match (fields.next(), fields.next(), fields.next()) {
-        (Some(arch), None, _) => ("linux", arch, ""),
-        (os, arch, variant) => {
-            (os.unwrap_or_default(), arch.unwrap_or_default(), variant.unwrap_or_default())
-        }
-    };
-    let (arch, variant) = match (arch, variant) {
-        ("x86_64" | "x86-64" | "amd64", "v1" | "") => ("amd64", ""),
-        ("x86_64" | "x86-64", variant) => ("amd64", variant),
-        ("i386", _) => ("386", ""),
-        ("aarch64" | "arm64", "8" | "v8" | "") => ("arm64", ""),
-        ("aarch64", variant) => ("arm64", variant),
-        ("armhf", _) | ("arm", "" | "7") => ("arm", "v7"),
-        ("armel", _) | ("arm", "6") => ("arm", "v6"),
-        other => other,
-    };
-    [if os == "macos" { "darwin" } else { os }, arch, variant].map(ToOwned::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_platform_has_one_name() {
-        let table = [
-            ("linux/amd64", "linux/amd64"),
-            ("linux/x86_64", "linux/amd64"),
-            ("linux/arm64/v8", "linux/arm64"),
-            ("linux/arm", "linux/arm/v7"),
-            ("arm64", "linux/arm64"),
-            ("Linux/ARM/v6", "linux/arm/v6"),
-            ("linux/amd64/v3", "linux/amd64/v3"),
-            ("linux/386", "linux/386"),
-            ("windows/amd64", "windows/amd64"),
-        ];
-        for (platform, want) in table {
-            assert_eq!(normal(platform), want);
-        }
-    }
+fn of_one(prefix: &str, platform: &Platform) -> [(String, String); 4] {
+    let variable = |name: &str, value: String| (format!("{prefix}{name}"), value);
+    [
+        variable("PLATFORM", platform.to_string()),
+        variable("OS", platform.os().to_owned()),
+        variable("ARCH", platform.architecture().to_owned()),
+        variable("VARIANT", platform.variant().unwrap_or_default().to_owned()),
+    ]
 }

@@ -81,6 +81,7 @@ fn declare(
             (None, None) => continue,
         };
         value.uncertain |= env.contradicts(name, &value.text);
+        value.uncertain |= default.is_none() && stages.emptied.contains(name);
         env.set(name.to_owned(), value);
     }
     Ok(outside)

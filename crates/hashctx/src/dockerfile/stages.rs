@@ -2,13 +2,16 @@
 //!
 //! Absent: what the stages read (that is `reads`), and image names' own syntax.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use storekit::Platform;
 
 use super::env::{Env, Spent};
 use super::error::Fault;
 use super::expand::{self, Word};
 use super::lines::{self, Line, Lines};
 use super::{NamedContext, Request, context_name, platform, words};
+use crate::dockerignore::Engine;
 
 /// What a stage starts from, or what `--from` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub(super) struct Stage {
     pub(super) base: String,
     pub(super) origin: Origin,
     /// The value of `--platform`, expanded.
-    pub(super) platform: Option<String>,
+    pub(super) platform: Option<Platform>,
     /// The build arguments that decide about what `FROM` names.
     pub(super) args: Vec<String>,
     /// Triggers of the stage below, then the stage's own instructions.
@@ -49,6 +52,9 @@ pub(super) struct Stages {
     pub(super) globals: Env,
     /// For each build argument: its name, and the global scope without it.
     without: Vec<(String, Option<Env>)>,
+    /// The engine's own variables that an `ARG` without a value names before the first `FROM`: `BuildKit` of 2020 empties
+    /// them, later releases do not.
+    pub(super) emptied: BTreeSet<String>,
     pub(super) escape: char,
     pub(super) spent: Spent,
 }
@@ -92,7 +98,9 @@ impl Stages {
         let spent = Spent::default();
         let globals = globals(before, escape, request, target, &spent)?;
         let without = without(before, escape, request, target);
-        let mut stages = Self { list: Vec::new(), by_name: BTreeMap::new(), globals, without, escape, spent };
+        let emptied = emptied(before, escape, request);
+        let by_name = BTreeMap::new();
+        let mut stages = Self { list: Vec::new(), by_name, globals, without, emptied, escape, spent };
         for group in after.chunk_by(|_, next| !is_from(next)) {
             stages.push(group, request)?;
         }
@@ -145,10 +153,8 @@ impl Stages {
         if base.is_empty() {
             return Err(fault("the base's name is empty after expansion".to_owned()));
         }
-        let platform = platform.map(|platform| global(&platform).map_err(fault)).transpose()?;
-        if platform.as_deref() == Some("") {
-            return Err(fault("the platform is empty after expansion".to_owned()));
-        }
+        let named = |text: String| named_platform(&text, &global(&text)?, request.engine);
+        let platform = platform.map(|text| named(text).map_err(fault)).transpose()?;
         let replaced = name.as_deref().and_then(|name| context_name(name, request.contexts));
         // A context in the place of a stage replaces its instructions, too.
         let (origin, own) = match (replaced, self.by_name.get(&base)) {
@@ -162,7 +168,7 @@ impl Stages {
             from: line.clone(),
             base: written,
             origin,
-            platform: platform.map(|platform| platform::normal(&platform)),
+            platform,
             args,
             triggers: triggers.len(),
             lines: triggers.into_iter().chain(own.iter().cloned()).collect(),
@@ -198,13 +204,18 @@ impl Stages {
     }
 }
 
+/// Whether the keyword, in upper case, is one of an instruction.
+pub(super) fn is_instruction(keyword: &str) -> bool {
+    KEYWORDS.contains(&keyword)
+}
+
 /// Instructions that mean something without an argument.
 const BARE: [&str; 3] = ["CMD", "ENTRYPOINT", "RUN"];
 
 /// What is refused in any stage, needed or not.
 fn well_formed(line: &Line, escape: char) -> Result<(), String> {
     let keyword = line.keyword.as_str();
-    if !KEYWORDS.contains(&keyword) {
+    if !is_instruction(keyword) {
         return Err(format!("`{keyword}` is not an instruction"));
     }
     if line.rest.is_empty() && !BARE.contains(&keyword) {
@@ -254,6 +265,17 @@ fn from(line: &Line) -> Result<From, String> {
     }
 }
 
+/// The platform that `--platform` names, as it is written and after expansion, which may be secret.
+fn named_platform(written: &str, text: &str, engine: Engine) -> Result<Platform, String> {
+    match (text, engine) {
+        ("", Engine::DockerLegacy) => {
+            Err(format!("`{written}` is empty: only BuildKit and Podman set platform args"))
+        }
+        ("", _) => Err("the platform is empty after expansion".to_owned()),
+        _ => Platform::of_engine(text).map_err(|_| format!("`{written}` does not name a platform")),
+    }
+}
+
 /// The global scope without each of the build arguments in turn. None where there is none without it.
 fn without(lines: &[Line], escape: char, request: &Request<'_>, target: &str) -> Vec<(String, Option<Env>)> {
     let spent = Spent::default();
@@ -266,6 +288,14 @@ fn without(lines: &[Line], escape: char, request: &Request<'_>, target: &str) ->
     request.build_args.keys().map(one).collect()
 }
 
+/// Those of the engine's own variables that an `ARG` without a value names.
+fn emptied(lines: &[Line], escape: char, request: &Request<'_>) -> BTreeSet<String> {
+    let own = platform::variables(request, "");
+    let words = lines.iter().flat_map(|line| words::quoted(&line.rest, escape));
+    let is_open = |name: &String| own.contains_key(name) && !request.build_args.contains_key(name);
+    words.filter(|name| request.engine == Engine::BuildKit && is_open(name)).collect()
+}
+
 /// The arguments before the first `FROM`, over those that the platform gives.
 fn globals(
     lines: &[Line],
@@ -274,7 +304,7 @@ fn globals(
     target: &str,
     spent: &Spent,
 ) -> Result<Env, Fault> {
-    let known = platform::variables(request.platform, request.build_platform, target, request.build_args);
+    let known = platform::variables(request, target);
     let mut env = Env::closed(known, spent);
     for line in lines {
         if line.keyword != "ARG" {

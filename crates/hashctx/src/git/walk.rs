@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::Scope;
 use rayon::slice::ParallelSliceMut;
 use rustix::fs::{Mode, OFlags};
+use storekit::store::TAG_FILE;
 
 use super::error::GitError;
 use super::folder::{Folder, IGNORE_FILE, Sub, Top};
@@ -24,7 +25,6 @@ use super::warning::GitWarning;
 use crate::listing::{Filter, Judgement, Kind, Listed};
 use crate::path::RelPath;
 use crate::stat_cache::StatCache;
-use crate::stores::TAG;
 
 /// Room made for files of one folder.
 const RUN: usize = 32;
@@ -168,7 +168,7 @@ impl Visitor<'_> {
         let Some(open) = self.names(path.as_ref())? else { return Ok(Vec::new()) };
         let names = open.sorted();
         let has = |wanted: &str| names.iter().any(|name| name.bytes() == wanted.as_bytes());
-        if has(TAG) {
+        if has(TAG_FILE) {
             self.found.tagged.extend(path.clone());
         }
         let folder = if ruled { folder } else { folder.with_ignore_file(has(IGNORE_FILE))? };

@@ -1,5 +1,7 @@
 //! The key of a build: what its Dockerfile reads, and nothing else.
 
+use std::collections::BTreeSet;
+
 use crate::session::Session;
 
 const DOCKERFILE: &str = "FROM scratch AS unneeded\nCOPY other /\nFROM scratch\nARG V=1\nCOPY src /src\n";
@@ -70,6 +72,68 @@ fn the_dockerfile_line_can_be_made_by_hand() {
     let script = "printf '%s\\n' 'FROM scratch for linux/arm64' 'ARG V=1' 'COPY src /src' | b3sum --no-names";
     let by_hand = format!("dockerfile {}", session.sh(script));
     assert!(manifest.contains(&by_hand), "{by_hand}{manifest}");
+}
+
+#[test]
+fn a_platform_has_one_key_however_it_is_spelt() {
+    let session = project();
+    session.write("Dockerfile", "FROM scratch\nARG TARGETPLATFORM\nARG TARGETVARIANT\nCOPY src /src\n");
+    let key = |platform: &str, engine: &str| {
+        session.ok(&["-f", "Dockerfile", "--platform", platform, "--engine", engine, "."])
+    };
+    for same in [
+        &["linux/amd64", "linux/x86_64", "linux/x86-64", "linux/amd64/v1", "Linux/AMD64"][..],
+        &["linux/arm64", "linux/arm64/v8", "linux/aarch64", "linux/arm64/8"],
+        &["linux/arm/v7", "linux/arm", "linux/armhf", "linux/arm/7"],
+        &["linux/arm/v6", "linux/armel"],
+        &["linux/386", "linux/i386"],
+    ] {
+        for engine in ["buildkit", "docker", "podman"] {
+            let keys: BTreeSet<_> = same.iter().map(|platform| key(platform, engine)).collect();
+            assert_eq!(keys.len(), 1, "{same:?}");
+        }
+        let manifest = session.ok(&["--manifest", "-f", "Dockerfile", "--platform", same[1], "."]);
+        assert!(manifest.contains(&format!("\nplatform {}\n", same[0])), "{manifest}");
+    }
+    assert_ne!(key("linux/arm/v7", "buildkit"), key("linux/arm/v6", "buildkit"));
+}
+
+#[test]
+fn what_podman_preprocesses_is_refused_with_the_reason() {
+    let session = Session::new().file("Containerfile.in", "#include \"common\"\nFROM scratch\n");
+    let error = session.fails(&["-f", "Containerfile.in", "--engine", "podman", "."]);
+    assert!(error.contains("podman runs the C preprocessor over `Containerfile.in`"), "{error}");
+    assert!(error.contains("preprocess it before both"), "{error}");
+    session.fails(&["--tar", "-f", "Containerfile.in", "--engine", "podman", "."]);
+    for engine in ["buildkit", "docker"] {
+        session.ok(&["-f", "Containerfile.in", "--engine", engine, "."]);
+    }
+    session.sh("mv Containerfile.in Containerfile.IN");
+    session.ok(&["-f", "Containerfile.IN", "--engine", "podman", "."]);
+}
+
+#[test]
+fn a_foreign_frontend_is_named_and_everything_counts() {
+    let session = project();
+    session.write("Dockerfile", "# syntax=devthefuture/dockerfile-x\nFROM ./base.dockerfile\nINCLUDE x\n");
+    let base = "debian=sha256:0000000000000000000000000000000000000000000000000000000000000000";
+    let flags = ["--json", "--strict", "-f", "Dockerfile", "--base", base, "."];
+    let json = session.ok(&flags);
+    let image = r#""image":"devthefuture/dockerfile-x""#;
+    for code in ["moving-syntax", "foreign-frontend"] {
+        assert!(json.contains(&format!(r#"{{"code":"{code}",{image}}}"#)), "{json}");
+    }
+    assert!(!json.contains("base.dockerfile"), "{json}");
+    session.write("base.dockerfile", "FROM scratch\n");
+    let with_base = session.ok(&flags);
+    assert_ne!(with_base, json);
+    session.write("Dockerfile", "# syntax=devthefuture/dockerfile-x\nFROM ./base.dockerfile\nINCLUDE y\n");
+    assert_ne!(session.ok(&flags), with_base);
+    session.write("Dockerfile", "FROM scratch\nINCLUDE x\n");
+    let by_arg = ["--json", "-f", "Dockerfile", "--build-arg", "BUILDKIT_SYNTAX=some/secret", "."];
+    let json = session.ok(&by_arg);
+    assert!(json.contains("$BUILDKIT_SYNTAX") && !json.contains("secret"), "{json}");
+    assert!(session.fails(&["-f", "Dockerfile", "."]).contains("`INCLUDE` is not an instruction"));
 }
 
 #[test]

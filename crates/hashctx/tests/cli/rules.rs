@@ -98,6 +98,39 @@ fn a_store_is_left_out_by_its_tag() {
 }
 
 #[test]
+fn a_store_is_a_store_whatever_ends_its_lines() {
+    let session = Session::new().file("Dockerfile", "FROM scratch\nCOPY . /\n").file("f", "x");
+    session.sh("git init -q . && git add -A");
+    let views: [&[&str]; 7] = [
+        &["--list"],
+        &["--list", "--ignore", "git"],
+        &["--list", "--ignore", "docker"],
+        &["--list", "--ignore", "none"],
+        &["--manifest", "-f", "Dockerfile", "."],
+        &["--manifest", "-f", "Dockerfile", "--ignore", "all", "."],
+        &["--tar"],
+    ];
+    let seen = |flags: &&[&str]| session.ok(&[&["-q"], *flags].concat());
+    let without: Vec<_> = views.iter().map(seen).collect();
+    let signature = "Signature: 8a477f597d28d172789f06886806bc55";
+    for end in ["\n", "\r\n", " \r\n", "\t\n"] {
+        session.write("cache/images/blob", "x");
+        session.write("cache/CACHEDIR.TAG", format!("{signature}{end}# larder store{end}# format 1{end}"));
+        for (flags, without) in views.iter().zip(&without) {
+            assert_eq!(seen(flags), *without, "{flags:?} with {end:?}");
+        }
+        let said = session.ok(&["--check-ignore", "cache/images/blob"]);
+        assert_eq!(said, "excluded\tcache/images/blob\tcache/CACHEDIR.TAG:2:# larder store\n");
+        let listed =
+            session.sh("find . -path ./.git -prune -o -type f -print | hashctx -q --list --files-from -");
+        assert_eq!(listed, "Dockerfile\nf\n");
+        assert!(session.fails(&["cache"]).contains("is a larder store"));
+    }
+    session.write("cache/CACHEDIR.TAG", format!("{signature}\r\n #larder store\r\n"));
+    assert!(session.ok(&["--list"]).contains("cache/images/blob"));
+}
+
+#[test]
 fn a_repository_among_the_inputs_is_worth_a_warning() {
     let session = project();
     assert!(session.fails(&["--strict", "--ignore", "docker"]).contains("`.git` is among the inputs"));

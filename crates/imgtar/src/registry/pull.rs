@@ -141,11 +141,9 @@ pub(crate) fn choose(
     };
     if root.descriptor.is_index() {
         let index: Index = read(client, root)?;
-        let named = |child: &&Descriptor| {
-            child.is_manifest() && Platform::of(child).is_some_and(|own| own.serves(wanted))
-        };
-        if let Some(chosen) = index.manifests.iter().find(named) {
-            return Ok(Some(chosen.clone()));
+        let manifests = index.manifests.iter().filter(|child| child.is_manifest());
+        if let Some(chosen) = Platform::nearest(wanted, manifests, |child| Platform::of(child)).first() {
+            return Ok(Some((*chosen).clone()));
         }
         let present = index.manifests.iter().filter_map(Platform::of).map(|own| own.to_string());
         return Err(nothing(present.filter(|own| own != "unknown/unknown").take(20).collect()).into());
@@ -156,7 +154,7 @@ pub(crate) fn choose(
         return Err(nothing(Vec::new()).into());
     }
     let own = client.config(config)?.platform();
-    if own.serves(wanted) { Ok(None) } else { Err(nothing(vec![own.to_string()]).into()) }
+    if own.matches(wanted) { Ok(None) } else { Err(nothing(vec![own.to_string()]).into()) }
 }
 
 fn document(client: &Client, reference: &Reference, descriptor: &Descriptor) -> Result<Document> {

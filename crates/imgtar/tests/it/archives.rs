@@ -211,6 +211,44 @@ fn one_platform_can_be_exported() {
     assert_eq!(other.ids("k"), ids[1..]);
 }
 
+/// An archive with one image, whose config has these words for its machine.
+fn of_machine(architecture: &str, variant: Option<&str>) -> Vec<u8> {
+    let (base, _) = layers();
+    let mut config = config(&[&base]);
+    config["architecture"] = json!(architecture);
+    config["variant"] = json!(variant);
+    let config = config.to_string();
+    let manifest =
+        json!({ "schemaVersion": 2, "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &base)],
+        "config": descriptor("application/vnd.oci.image.config.v1+json", config.as_bytes()) })
+        .to_string();
+    let listed = [descriptor(MANIFEST, manifest.as_bytes())];
+    oci(&[config.as_bytes(), manifest.as_bytes(), &base], &listed).end()
+}
+
+#[test]
+fn an_image_is_found_by_any_spelling_of_its_platform() {
+    for (architecture, variant, names) in [
+        ("aarch64", None, ["linux/arm64", "linux/arm64/v8", "linux/aarch64"]),
+        ("arm64", Some("v8"), ["linux/arm64", "linux/arm64/v8", "linux/aarch64"]),
+        ("arm64", Some(""), ["linux/arm64", "linux/arm64/v8", "linux/aarch64"]),
+        ("x86_64", None, ["linux/amd64", "linux/amd64/v1", "linux/x86_64"]),
+        ("arm", None, ["linux/arm/v7", "linux/arm", "linux/armhf"]),
+        ("arm", Some("v6"), ["linux/arm/v6", "linux/arm/v7", "linux/arm"]),
+        ("i386", None, ["linux/386", "linux/i386", "linux/386"]),
+    ] {
+        let session = Session::new();
+        session.feed("import k", &of_machine(architecture, variant)).ok();
+        for name in names {
+            let exported = session.run(&format!("export k --platform {name}")).ok().stdout;
+            let other = Session::new();
+            other.feed("import k", &exported).ok();
+            assert_eq!(other.ids("k"), session.ids("k"), "{name}");
+        }
+        assert_eq!(session.run("ls --json").ok().json()["platforms"], json!([names[0]]));
+    }
+}
+
 #[test]
 fn what_an_index_lists_and_the_archive_lacks_is_left_out_with_a_warning() {
     let (base, _) = layers();

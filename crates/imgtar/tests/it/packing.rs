@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use serde_json::Value;
+
 use crate::session::Session;
 use crate::tars::{gzip, layer, zstd};
 
@@ -32,6 +34,34 @@ fn the_same_folder_gives_the_same_image_anywhere() {
     session.write("a/etc/conf", "x = 2\n");
     session.run(&format!("pack c a {flags}")).ok();
     assert_ne!(session.ids("c"), session.ids("b"));
+}
+
+#[test]
+fn a_platform_makes_one_image_however_it_is_spelt() {
+    let session = Session::new();
+    folder(&session, "a");
+    for (same, fields) in [
+        (["linux/arm64", "linux/arm64/v8", "linux/aarch64"], ["arm64", "null"]),
+        (["linux/amd64", "linux/x86_64", "Linux/AMD64/v1"], ["amd64", "null"]),
+        (["linux/arm/v7", "linux/arm", "linux/armhf"], ["arm", "\"v7\""]),
+        (["linux/386", "linux/i386", "linux/I386"], ["386", "null"]),
+    ] {
+        let ids = same.map(|platform| {
+            session.run("rm k");
+            session.run(&format!("pack k a --platform {platform}")).ok();
+            session.ids("k").remove(0)
+        });
+        assert!(ids.iter().all(|id| *id == ids[0]), "{same:?}");
+        let config = session.store().images().blobs().path(&ids[0].parse().unwrap());
+        let config: Value = serde_json::from_slice(&fs::read(config).unwrap()).unwrap();
+        assert_eq!(config["architecture"], fields[0]);
+        assert_eq!(config["variant"].to_string(), fields[1]);
+        for platform in same {
+            session.run(&format!("export k --platform {platform}")).ok();
+            session.run(&format!("extract k bin/app --platform {platform} -C out")).ok();
+        }
+        session.run("export k --platform linux/s390x").code(2).says(&format!("it has {}", same[0]));
+    }
 }
 
 #[test]
@@ -83,7 +113,9 @@ fn flags_that_cannot_be_meant_are_refused() {
     let session = Session::new();
     folder(&session, "a");
     session.run("pack k a --env A").code(2).says("NAME=VALUE");
-    session.run("pack k a --platform linux").code(2);
+    session.run("pack k a --platform linux").code(2).says("its architecture is missing");
+    session.run("pack k a --platform amd64").code(2).says("write the whole of it, such as `linux/amd64`");
+    session.run("pack k a --platform linux/i686").code(2).says("write `linux/386`");
     session.run("pack k a --entrypoint [1]").code(2).says("list of strings");
 }
 

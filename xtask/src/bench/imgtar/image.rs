@@ -13,8 +13,8 @@ use super::super::inputs::tree_of;
 use super::super::{lost, say};
 use super::content::Content;
 use crate::command::Cmd;
-use crate::image::architecture;
 use crate::runner::{RunError, Runner};
+use storekit::Platform;
 
 /// Files of each layer of the base.
 const BASE: [(&str, u32); 3] = [("base0", 9_600), ("base1", 4_800), ("base2", 1_600)];
@@ -92,7 +92,7 @@ impl Maker<'_> {
         let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id).collect();
         let files: Vec<_> = layers.iter().map(|layer| layer.file.as_str()).collect();
         let config = serde_json::json!({
-            "architecture": architecture(), "os": "linux", "config": { "Cmd": ["/none"] },
+            "architecture": Platform::host().architecture(), "os": "linux", "config": { "Cmd": ["/none"] },
             "rootfs": { "type": "layers", "diff_ids": diff_ids },
         });
         let manifest = serde_json::json!([{
