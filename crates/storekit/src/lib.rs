@@ -43,6 +43,6 @@ pub use packages::{BodyWriter, FoundPackage, Packages};
 pub use packages_entry::{PackageEntry, PackageKey, Part, StoredResponse};
 pub use printable::printable;
 pub use reach::{Reach, Walker};
-pub use size::{Age, ByteSize};
+pub use size::{Age, ByteSize, WrittenSize};
 pub use store::Store;
 pub use trash::{Batch, Trash};
