@@ -6,13 +6,16 @@ use std::fmt::Display;
 use std::io::{BufRead, Write};
 use std::sync::atomic::AtomicBool;
 
+use camino::Utf8Path;
+use jiff::Timestamp;
 use serde::Serialize;
 use storekit::{Batch, Key, Outcome, Store};
 
 use crate::error::{Error, Result};
 use crate::events::{self, Returns};
 use crate::limits::Limits;
-use crate::plan::{self, Plan, Unmet};
+use crate::plan::{self, Objection, Plan, Unmet};
+use crate::show::Held;
 use crate::snapshot::Snapshot;
 use crate::survey::survey;
 use crate::sweep::{Reason, Swept, sweep};
@@ -53,7 +56,7 @@ impl Console<'_> {
     }
 
     /// A message. Where stderr is closed nobody wants it.
-    fn say(&mut self, message: impl Display) {
+    pub fn say(&mut self, message: impl Display) {
         if !self.quiet {
             let _ = writeln!(self.err, "{message}");
         }
@@ -62,6 +65,24 @@ impl Console<'_> {
     fn warn(&mut self, message: impl Display) {
         let _ = writeln!(self.err, "warning: {message}");
     }
+}
+
+/// Opens the store to work on. A folder that `--store` names must have one; else, where none is yet, it reads as empty,
+/// and that is said.
+///
+/// # Errors
+/// [`Error::NoStore`], those of [`Store::open_or_empty`].
+pub fn open(folder: &Utf8Path, named: bool, console: &mut Console<'_>) -> Result<Store> {
+    match Store::open(folder) {
+        Err(storekit::Error::NotAStore { .. }) => {}
+        opened => return Ok(opened?),
+    }
+    let empty = Store::open_or_empty(folder)?;
+    if named {
+        return Err(Error::NoStore { path: folder.to_owned() });
+    }
+    console.say(format!("there is no store at `{folder}` yet"));
+    Ok(empty)
 }
 
 /// Lists the images.
@@ -110,6 +131,7 @@ pub enum Wanted {
 /// A store that cannot be read, an output that cannot be written.
 pub fn plan(store: &Store, wanted: Wanted, limits: &Limits, console: &mut Console<'_>) -> Result<Outcome> {
     let (plan, returns) = look(store, wanted, limits)?;
+    say_no_limit(wanted, limits, console);
     if console.json {
         plan_file::write(&plan, console.out).map_err(Error::output)?;
     } else if !plan.is_empty() {
@@ -117,8 +139,19 @@ pub fn plan(store: &Store, wanted: Wanted, limits: &Limits, console: &mut Consol
     }
     console.flush()?;
     console.say(show::outlook(&plan));
-    warn_of(&plan.unmet, returns, console);
+    if let Some(objection) = plan.objection() {
+        console.warn(format!("{}: `--force` is needed", refusal(&objection)));
+    }
+    warn_of(&plan.unmet, &Held { rest: plan.rest, ..Held::default() }, returns, console);
     Ok(Outcome::Yes)
+}
+
+fn say_no_limit(wanted: Wanted, limits: &Limits, console: &mut Console<'_>) {
+    if wanted == Wanted::OverLimits && limits.is_none() {
+        console.say(
+            "no limit is set: only what no image needs goes (`--max-size 20GB` sets one, or [gcctl] in larder.toml)",
+        );
+    }
 }
 
 /// Removes what is wanted.
@@ -129,25 +162,38 @@ pub fn run(
     store: &Store,
     wanted: Wanted,
     limits: &Limits,
+    force: Force,
     stop: &AtomicBool,
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
     let (plan, returns) = look(store, wanted, limits)?;
-    carry_out(store, &plan, returns, stop, console)
+    say_no_limit(wanted, limits, console);
+    let since = plan.time;
+    carry_out(store, &plan, since, returns, force, stop, console)
 }
 
-/// Removes what a plan names.
+/// Whether a plan is carried out that would delete most images for good, or whose limit may lack its unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// It is refused.
+    No,
+    /// It is carried out (`--force`).
+    Yes,
+}
+
+/// Removes what a plan names. What is left, and whether the limits hold, is found out afterwards.
 ///
 /// # Errors
-/// A plan that is none; as [`run`].
+/// A text that is not a plan; as [`run`].
 pub fn apply(
     store: &Store,
     input: &mut dyn BufRead,
+    force: Force,
     stop: &AtomicBool,
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
     let plan = plan_file::read(input)?;
-    carry_out(store, &plan, Returns::default(), stop, console)
+    carry_out(store, &plan, Timestamp::now(), Returns::default(), force, stop, console)
 }
 
 fn look(store: &Store, wanted: Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
@@ -163,15 +209,27 @@ fn look(store: &Store, wanted: Wanted, limits: &Limits) -> Result<(Plan, Returns
 fn carry_out(
     store: &Store,
     plan: &Plan,
+    since: Timestamp,
     returns: Returns,
+    force: Force,
     stop: &AtomicBool,
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
-    let swept = sweep(store, plan, stop)?;
+    if let Some(objection) = plan.objection().filter(|_| force == Force::No) {
+        // Nobody is left to tell where stderr is closed.
+        let lost = show::going(plan, &plan.images, console.verbose).text(console.bold);
+        let _ = console.err.write_all(lost.as_bytes());
+        return Err(refusal(&objection));
+    }
+    if let Some(lost) = show::for_good(plan) {
+        console.say(lost);
+    }
+    let swept = sweep(store, plan, since, stop)?;
     let printed = print(plan, &swept, console);
     console.say(show::result(&swept, &plan.limits));
     report_kept(&swept, console);
-    warn_of(&swept.unmet, returns, console);
+    let in_use = swept.kept.iter().filter(|kept| kept.reason == Reason::InUse).count() as u64;
+    warn_of(&swept.unmet, &Held { rest: swept.rest, in_use, more: swept.more }, returns, console);
     if swept.disk_full {
         console.warn("the disk is full: what went was deleted at once, and cannot be brought back");
     }
@@ -180,6 +238,14 @@ fn carry_out(
         return Ok(Outcome::Code(INTERRUPTED));
     }
     printed.map(|()| Outcome::from_bool(swept.unmet.is_empty()))
+}
+
+fn refusal(objection: &Objection) -> Error {
+    let (limit, lost) = (objection.why.name(), show::lost(objection));
+    match objection.bare {
+        Some(size) => Error::NoUnit { limit, size, lost },
+        None => Error::TooMuch { limit, lost },
+    }
 }
 
 fn print(plan: &Plan, swept: &Swept, console: &mut Console<'_>) -> Result<()> {
@@ -207,9 +273,9 @@ fn report_kept(swept: &Swept, console: &mut Console<'_>) {
     }
 }
 
-fn warn_of(unmet: &[Unmet], returns: Returns, console: &mut Console<'_>) {
+fn warn_of(unmet: &[Unmet], held: &Held, returns: Returns, console: &mut Console<'_>) {
     for unmet in unmet {
-        console.warn(show::unmet(unmet));
+        console.warn(show::unmet(unmet, held));
     }
     if returns.thrash() {
         let Returns { evicted, wanted } = returns;
@@ -310,7 +376,12 @@ fn restored(
     }
     console.flush()?;
     let images = keys.len() as u64;
-    console.say(format!("brought back {}, {} in all", count(images, "image"), count(files, "file")));
+    console.say(format!(
+        "brought back {} ({} in all) from trash/{}",
+        count(images, "image"),
+        count(files, "file"),
+        batch.name()
+    ));
     let lost = batch.files()?.iter().filter(|path| path.starts_with("images/keys")).count() as u64;
     if lost > 0 {
         console.warn(format!(
