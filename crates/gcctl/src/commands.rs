@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use camino::Utf8Path;
 use jiff::Timestamp;
 use serde::Serialize;
+use storekit::error::At;
 use storekit::{Batch, Key, Outcome, Store};
 
 use crate::error::{Error, Result};
@@ -78,6 +79,10 @@ pub fn open(folder: &Utf8Path, named: bool, console: &mut Console<'_>) -> Result
         opened => return Ok(opened?),
     }
     let empty = Store::open_or_empty(folder)?;
+    if folder.is_symlink() {
+        // One that leads nowhere is not a store that is not made yet.
+        std::fs::metadata(folder).at("follow the link", folder)?;
+    }
     if named {
         return Err(Error::NoStore { path: folder.to_owned() });
     }
@@ -351,10 +356,15 @@ pub fn undo(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
         if before > left.len() {
             return restored(store, batch, &keys, (before - left.len()) as u64, console);
         }
+        if before > 0 {
+            console.warn(format!("nothing of trash/{} can be brought back: {LOST}", batch.name()));
+        }
     }
-    console.warn("there is nothing to bring back: the trash is empty");
+    console.warn("there is nothing to bring back");
     Ok(Outcome::No)
 }
+
+const LOST: &str = "what it needs is gone, or another stands under its key";
 
 fn restored(
     store: &Store,
@@ -375,19 +385,24 @@ fn restored(
         }
     }
     console.flush()?;
-    let images = keys.len() as u64;
-    console.say(format!(
-        "brought back {} ({} in all) from trash/{}",
-        count(images, "image"),
-        count(files, "file"),
-        batch.name()
-    ));
+    let back = show::entries(keys.len() as u64, referrers(store, keys)?);
+    let back = if back.is_empty() { String::new() } else { format!(" {back} in") };
+    console.say(format!("brought back{back} {} from trash/{}", count(files, "file"), batch.name()));
     let lost = batch.files()?.iter().filter(|path| path.starts_with("images/keys")).count() as u64;
     if lost > 0 {
-        console.warn(format!(
-            "{} could not be brought back: what it needs is gone, or another stands under its key",
-            count(lost, "image")
-        ));
+        console.warn(format!("{} could not be brought back: {LOST}", count(lost, "image")));
     }
     Ok(Outcome::from_bool(lost == 0))
+}
+
+/// How many of the keys refer to an image.
+fn referrers(store: &Store, keys: &[Key]) -> Result<u64> {
+    let mut walker = store.images().walker();
+    let mut referrers = 0;
+    for key in keys {
+        let Some(listed) = store.images().peek(key)? else { continue };
+        let reach = walker.reach(&listed.entry.descriptor)?;
+        referrers += u64::from(storekit::referrers::subject(key, &listed.entry, &reach).is_some());
+    }
+    Ok(referrers)
 }

@@ -29,7 +29,7 @@ pub enum Error {
     },
     /// A limit without a unit.
     #[error(
-        "`{limit}` is {size}, written without a unit: was one forgotten? As it stands it would delete {lost} for good"
+        "`{limit}` is {size}, written without a unit: was one forgotten? It would delete {lost} for good"
     )]
     #[diagnostic(
         code(gcctl::no_unit),

@@ -253,10 +253,19 @@ fn what_goes(plan: &Plan) -> String {
 fn amount(images: &[Eviction], blobs: u64, bytes: u64) -> String {
     let referrers = images.iter().filter(|image| image.subject.is_some()).count() as u64;
     let images = images.len() as u64 - referrers;
-    let parts = [(images, "image"), (referrers, "referrer"), (blobs, "blob")];
-    let parts: Vec<_> =
-        parts.into_iter().filter(|(number, _)| *number > 0).map(|(number, one)| count(number, one)).collect();
-    format!("{} ({})", listed(&parts, "and"), ByteSize(bytes))
+    let parts = counted(&[(images, "image"), (referrers, "referrer"), (blobs, "blob")]);
+    format!("{parts} ({})", ByteSize(bytes))
+}
+
+/// `2 images and 1 referrer`, of so many entries; empty for none.
+#[must_use]
+pub fn entries(all: u64, referrers: u64) -> String {
+    counted(&[(all.saturating_sub(referrers), "image"), (referrers, "referrer")])
+}
+
+fn counted(parts: &[(u64, &str)]) -> String {
+    let some = parts.iter().filter(|(number, _)| *number > 0);
+    listed(&some.map(|(number, one)| count(*number, one)).collect::<Vec<_>>(), "and")
 }
 
 /// `a, b and c`.

@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn tags_of_cosign_refer_to_their_digest() {
-        let (image, hex) = (digest("a"), digest("a").hex().to_string());
+        let (image, hex) = (digest("a"), digest("a").hex());
         for end in [".sig", ".att", ".sbom", ""] {
             refers(
                 &format!("app..sha256-{hex}{end}"),

@@ -80,6 +80,9 @@ fn a_link_that_leads_nowhere_is_not_an_empty_store() {
     for words in ["ls", "df", "run --max-images 1"] {
         scratch.run(words).exits(2).says("cannot follow the link");
     }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gcctl"));
+    command.env_clear().env("LARDER_DIR", scratch.root.join("images")).arg("ls");
+    Ran::of(&command.output().unwrap()).exits(2).says("cannot follow the link");
 }
 
 #[test]

@@ -19,7 +19,8 @@ fn signatures_do_not_count_and_go_with_their_image() {
     let ran = scratch.run("run --max-images 2").exits(0).says("removed 1 image, 2 referrers and 6 blobs");
     assert_eq!(ran.out.matches("its image goes").count(), 2, "{}", ran.out);
     assert_eq!(scratch.keys(), "a b sa sb");
-    assert_eq!(scratch.run("undo").exits(0).out, "c\nsc\ntc\n");
+    let ran = scratch.run("undo").exits(0).says("brought back 1 image and 2 referrers in 9 files");
+    assert_eq!(ran.out, "c\nsc\ntc\n");
     scratch.assert_whole();
     scratch.run("run --max-images 0").exits(0).says("removed 3 images, 4 referrers and");
     assert_eq!((scratch.keys().as_str(), scratch.blobs().len()), ("", 0));

@@ -57,11 +57,24 @@ fn undo_brings_back_the_last_run_although_the_clock_was_set_back() {
     let trash = scratch.root.join("trash");
     fs::rename(trash.join(batch.name()), trash.join("20990101T000000.000000Z-1")).unwrap();
     scratch.run("run --max-images 1").exits(0);
-    let ran =
-        scratch.run("undo").exits(0).says("brought back 1 image (3 files in all) from trash/20990101T000000");
+    let ran = scratch.run("undo").exits(0).says("brought back 1 image in 3 files from trash/20990101T000000");
     assert_eq!(ran.out, "b\n");
     assert_eq!(scratch.run("undo").exits(0).out, "c\n");
     scratch.assert_whole();
+}
+
+#[test]
+fn undo_says_which_run_it_cannot_bring_back() {
+    let scratch = Scratch::new();
+    scratch.three().run("run --max-images 2").exits(0);
+    scratch.run("run --max-images 1").exits(0);
+    // `b` is there again, all of it.
+    scratch.save("b", 20, &["base", "b"]);
+    let last = scratch.store.trash().batches().unwrap().pop().unwrap();
+    let said = format!("nothing of trash/{} can be brought back", last.name());
+    assert_eq!(scratch.run("undo").exits(0).says(&said).out, "c\n");
+    let ran = scratch.run("undo").exits(1).says(&said);
+    assert!(!ran.err.contains("empty"), "{}", ran.err);
 }
 
 #[test]
