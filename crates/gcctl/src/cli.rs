@@ -6,10 +6,10 @@ use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand};
-use gcctl::commands::{self, Console, Wanted};
+use gcctl::commands::{self, Console, Force, Wanted};
 use gcctl::{Error, Limits};
 use storekit::error::At;
-use storekit::{Age, ByteSize, Key, Store};
+use storekit::{Age, Key, Store, WrittenSize};
 use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 /// Shows what a store holds and what it costs, and keeps it within its limits
@@ -49,6 +49,8 @@ enum Job {
         /// A plan, as `gcctl plan --json` prints it; `-` is stdin
         #[arg(default_value = "-")]
         file: Utf8PathBuf,
+        #[command(flatten)]
+        force: ForceArg,
     },
     /// Remove what is over the limits, and what no image needs
     ///
@@ -61,6 +63,8 @@ enum Job {
         /// Print what would go, as `plan` does, and remove nothing
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        force: ForceArg,
     },
     /// Keep images for ever, whatever the limits say
     ///
@@ -98,24 +102,44 @@ enum Job {
 )]
 struct LimitArgs {
     /// Keep at most this many images
-    #[arg(long, value_name = "N")]
+    ///
+    /// What refers to an image (a signature, an attestation, an SBOM) goes with it and does not count.
+    #[arg(long, value_name = "N", value_parser = gcctl::limits::count)]
     max_images: Option<u64>,
     /// Occupy at most this many bytes, trash included: 500MB, 10GB, 10GiB
     ///
     /// Counts all that `df` shows, but for `other`.
     #[arg(long, value_name = "SIZE")]
-    max_size: Option<ByteSize>,
+    max_size: Option<WrittenSize>,
     /// Keep images that were used within this time: 12h, 30d
     ///
     /// Pinned images may be older.
     #[arg(long, value_name = "AGE")]
     max_age: Option<Age>,
-    /// Leave at least this many bytes free on the file system
+    /// Leave at least this many bytes free on the file system of the images
+    ///
+    /// Where that cannot be had, the newest image of each name stays all the same; so with `--max-size`.
     #[arg(long, value_name = "SIZE")]
-    min_free: Option<ByteSize>,
+    min_free: Option<WrittenSize>,
     /// Keep removed things for this long [default: 24h]; `0s` deletes them at once
     #[arg(long, value_name = "AGE")]
     trash_grace: Option<Age>,
+}
+
+#[derive(Args)]
+struct ForceArg {
+    /// Delete also all images, or more than half of them, for good, if a limit of bytes asks for that
+    ///
+    /// Without it, such a limit is refused with exit code 2, and what would be lost is listed. So is a limit below 1 MB
+    /// without a unit: `--max-size 10` is ten bytes.
+    #[arg(long)]
+    force: bool,
+}
+
+impl ForceArg {
+    fn get(&self) -> Force {
+        if self.force { Force::Yes } else { Force::No }
+    }
 }
 
 impl LimitArgs {
@@ -129,8 +153,7 @@ impl LimitArgs {
 pub(crate) fn run(cli: &Cli, signals: &Signals) -> miette::Result<Outcome> {
     let common = &cli.common;
     let settings = Settings::of_process("gcctl", common)?;
-    let store =
-        Store::open_or_empty(&settings.store_dir(common.store.as_deref())?)?.with_stop(signals.stop());
+    let folder = settings.store_dir(common.store.as_deref())?;
     let mut out = BufWriter::new(cli.job.output());
     let mut console = Console {
         out: &mut out,
@@ -140,6 +163,7 @@ pub(crate) fn run(cli: &Cli, signals: &Signals) -> miette::Result<Outcome> {
         verbose: common.verbose,
         bold: common.color.is_wanted(io::stdout().is_terminal()),
     };
+    let store = commands::open(&folder, common.store.is_some(), &mut console)?.with_stop(signals.stop());
     let outcome = dispatch(&cli.job, &settings, &store, signals, &mut console)?;
     // What a change or a verdict prints was flushed before; a listing's reader may go at the very end.
     out.flush().at("write", Utf8Path::new("stdout"))?;
@@ -167,25 +191,29 @@ fn dispatch(
     Ok(match job {
         Job::Ls => commands::ls(store, console)?,
         Job::Df => commands::df(store, console)?,
-        Job::Plan(args) | Job::Run { limits: args, dry_run: true } => {
+        Job::Plan(args) | Job::Run { limits: args, dry_run: true, .. } => {
             commands::plan(store, Wanted::OverLimits, &limits(args.limits())?, console)?
         }
-        Job::Run { limits: args, dry_run: false } => {
+        Job::Run { limits: args, dry_run: false, force } => {
             let limits = limits(args.limits())?;
-            signals.held(|| commands::run(store, Wanted::OverLimits, &limits, &signals.stop(), console))?
+            let (wanted, stop) = (Wanted::OverLimits, signals.stop());
+            signals.held(|| commands::run(store, wanted, &limits, force.get(), &stop, console))?
         }
         Job::Clean { dry_run, trash_grace } => {
             let limits = limits(Limits { trash_grace: *trash_grace, ..Limits::default() })?;
             if *dry_run {
                 commands::plan(store, Wanted::Everything, &limits, console)?
             } else {
-                signals
-                    .held(|| commands::run(store, Wanted::Everything, &limits, &signals.stop(), console))?
+                let (wanted, stop) = (Wanted::Everything, signals.stop());
+                signals.held(|| commands::run(store, wanted, &limits, Force::Yes, &stop, console))?
             }
         }
-        Job::Apply { file } => {
+        Job::Apply { file, force } => {
+            if file == "-" && io::stdin().is_terminal() {
+                console.say("waiting for a plan on stdin: `gcctl plan --json | gcctl apply` hands one on");
+            }
             let plan = commands::read_plan(&mut *open(file)?)?;
-            signals.held(|| commands::apply(store, &plan, &signals.stop(), console))?
+            signals.held(|| commands::apply(store, &plan, force.get(), &signals.stop(), console))?
         }
         Job::Pin { keys } => commands::pin(store, keys, console)?,
         Job::Unpin { keys } => commands::unpin(store, keys, console)?,

@@ -6,14 +6,18 @@ use std::fmt::Display;
 use std::io::{BufRead, Write};
 use std::sync::atomic::AtomicBool;
 
+use camino::Utf8Path;
+use jiff::Timestamp;
 use serde::Serialize;
+use storekit::error::At;
 use storekit::{Batch, Key, Store};
 use toolkit::Outcome;
 
 use crate::error::{Error, Result};
 use crate::events::{self, Returns};
 use crate::limits::Limits;
-use crate::plan::{self, Plan, Unmet};
+use crate::plan::{self, Objection, Plan, Unmet};
+use crate::show::Held;
 use crate::snapshot::Snapshot;
 use crate::survey::survey;
 use crate::sweep::{Reason, Swept, sweep};
@@ -51,7 +55,7 @@ impl Console<'_> {
     }
 
     /// A message. Where stderr is closed nobody wants it.
-    fn say(&mut self, message: impl Display) {
+    pub fn say(&mut self, message: impl Display) {
         if !self.quiet {
             let _ = writeln!(self.err, "{message}");
         }
@@ -60,6 +64,28 @@ impl Console<'_> {
     fn warn(&mut self, message: impl Display) {
         let _ = writeln!(self.err, "warning: {message}");
     }
+}
+
+/// Opens the store to work on. A folder that `--store` names must have one; else, where none is yet, it reads as empty,
+/// and that is said.
+///
+/// # Errors
+/// [`Error::NoStore`], those of [`Store::open_or_empty`].
+pub fn open(folder: &Utf8Path, named: bool, console: &mut Console<'_>) -> Result<Store> {
+    match Store::open(folder) {
+        Err(storekit::Error::NotAStore { .. }) => {}
+        opened => return Ok(opened?),
+    }
+    let empty = Store::open_or_empty(folder)?;
+    if folder.is_symlink() {
+        // One that leads nowhere is not a store that is not made yet.
+        std::fs::metadata(folder).at("follow the link", folder)?;
+    }
+    if named {
+        return Err(Error::NoStore { path: folder.to_owned() });
+    }
+    console.say(format!("there is no store at `{folder}` yet"));
+    Ok(empty)
 }
 
 /// Lists the images.
@@ -108,6 +134,7 @@ pub enum Wanted {
 /// A store that cannot be read, an output that cannot be written.
 pub fn plan(store: &Store, wanted: Wanted, limits: &Limits, console: &mut Console<'_>) -> Result<Outcome> {
     let (plan, returns) = look(store, wanted, limits)?;
+    say_no_limit(wanted, limits, console);
     if console.json {
         plan_file::write(&plan, console.out).map_err(Error::output)?;
     } else if !plan.is_empty() {
@@ -115,8 +142,19 @@ pub fn plan(store: &Store, wanted: Wanted, limits: &Limits, console: &mut Consol
     }
     console.flush()?;
     console.say(show::outlook(&plan));
-    warn_of(&plan.unmet, returns, console);
+    if let Some(objection) = plan.objection() {
+        console.warn(format!("{}: `--force` is needed", refusal(&objection)));
+    }
+    warn_of(&plan.unmet, &Held { rest: plan.rest, ..Held::default() }, returns, console);
     Ok(Outcome::Yes)
+}
+
+fn say_no_limit(wanted: Wanted, limits: &Limits, console: &mut Console<'_>) {
+    if wanted == Wanted::OverLimits && limits.is_none() {
+        console.say(
+            "no limit is set: only what no image needs goes (`--max-size 20GB` sets one, or [gcctl] in larder.toml)",
+        );
+    }
 }
 
 /// Removes what is wanted.
@@ -127,27 +165,45 @@ pub fn run(
     store: &Store,
     wanted: Wanted,
     limits: &Limits,
+    force: Force,
     stop: &AtomicBool,
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
     let (plan, returns) = look(store, wanted, limits)?;
-    carry_out(store, &plan, returns, stop, console)
+    say_no_limit(wanted, limits, console);
+    let since = plan.time;
+    carry_out(store, &plan, since, returns, force, stop, console)
+}
+
+/// Whether a plan is carried out that would delete most images for good, or whose limit may lack its unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// It is refused.
+    No,
+    /// It is carried out (`--force`).
+    Yes,
 }
 
 /// Reads a plan.
 ///
 /// # Errors
-/// A plan that cannot be understood.
+/// A text that is not a plan.
 pub fn read_plan(input: &mut dyn BufRead) -> Result<Plan> {
     plan_file::read(input)
 }
 
-/// Removes what a plan names.
+/// Removes what a plan names. What is left, and whether the limits hold, is found out afterwards.
 ///
 /// # Errors
 /// As [`run`].
-pub fn apply(store: &Store, plan: &Plan, stop: &AtomicBool, console: &mut Console<'_>) -> Result<Outcome> {
-    carry_out(store, plan, Returns::default(), stop, console)
+pub fn apply(
+    store: &Store,
+    plan: &Plan,
+    force: Force,
+    stop: &AtomicBool,
+    console: &mut Console<'_>,
+) -> Result<Outcome> {
+    carry_out(store, plan, Timestamp::now(), Returns::default(), force, stop, console)
 }
 
 fn look(store: &Store, wanted: Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
@@ -163,15 +219,27 @@ fn look(store: &Store, wanted: Wanted, limits: &Limits) -> Result<(Plan, Returns
 fn carry_out(
     store: &Store,
     plan: &Plan,
+    since: Timestamp,
     returns: Returns,
+    force: Force,
     stop: &AtomicBool,
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
-    let swept = sweep(store, plan, stop)?;
+    if let Some(objection) = plan.objection().filter(|_| force == Force::No) {
+        // Nobody is left to tell where stderr is closed.
+        let lost = show::going(plan, &plan.images, console.verbose).text(console.bold);
+        let _ = console.err.write_all(lost.as_bytes());
+        return Err(refusal(&objection));
+    }
+    if let Some(lost) = show::for_good(plan) {
+        console.say(lost);
+    }
+    let swept = sweep(store, plan, since, stop)?;
     let printed = print(plan, &swept, console);
     console.say(show::result(&swept, &plan.limits));
     report_kept(&swept, console);
-    warn_of(&swept.unmet, returns, console);
+    let in_use = swept.kept.iter().filter(|kept| kept.reason == Reason::InUse).count() as u64;
+    warn_of(&swept.unmet, &Held { rest: swept.rest, in_use, more: swept.more }, returns, console);
     if swept.disk_full {
         console.warn("the disk is full: what went was deleted at once, and cannot be brought back");
     }
@@ -180,6 +248,14 @@ fn carry_out(
         return printed.map(|()| Outcome::No);
     }
     printed.map(|()| Outcome::from_bool(swept.unmet.is_empty()))
+}
+
+fn refusal(objection: &Objection) -> Error {
+    let (limit, lost) = (objection.why.name(), show::lost(objection));
+    match objection.bare {
+        Some(size) => Error::NoUnit { limit, size, lost },
+        None => Error::TooMuch { limit, lost },
+    }
 }
 
 fn print(plan: &Plan, swept: &Swept, console: &mut Console<'_>) -> Result<()> {
@@ -207,9 +283,9 @@ fn report_kept(swept: &Swept, console: &mut Console<'_>) {
     }
 }
 
-fn warn_of(unmet: &[Unmet], returns: Returns, console: &mut Console<'_>) {
+fn warn_of(unmet: &[Unmet], held: &Held, returns: Returns, console: &mut Console<'_>) {
     for unmet in unmet {
-        console.warn(show::unmet(unmet));
+        console.warn(show::unmet(unmet, held));
     }
     if returns.thrash() {
         let Returns { evicted, wanted } = returns;
@@ -285,10 +361,15 @@ pub fn undo(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
         if before > left.len() {
             return restored(store, batch, &keys, (before - left.len()) as u64, console);
         }
+        if before > 0 {
+            console.warn(format!("nothing of trash/{} can be brought back: {LOST}", batch.name()));
+        }
     }
-    console.warn("there is nothing to bring back: the trash is empty");
+    console.warn("there is nothing to bring back");
     Ok(Outcome::No)
 }
+
+const LOST: &str = "what it needs is gone, or another stands under its key";
 
 fn restored(
     store: &Store,
@@ -309,14 +390,24 @@ fn restored(
         }
     }
     console.flush()?;
-    let images = keys.len() as u64;
-    console.say(format!("brought back {}, {} in all", count(images, "image"), count(files, "file")));
+    let back = show::entries(keys.len() as u64, referrers(store, keys)?);
+    let back = if back.is_empty() { String::new() } else { format!(" {back} in") };
+    console.say(format!("brought back{back} {} from trash/{}", count(files, "file"), batch.name()));
     let lost = batch.files()?.iter().filter(|path| path.starts_with("images/keys")).count() as u64;
     if lost > 0 {
-        console.warn(format!(
-            "{} could not be brought back: what it needs is gone, or another stands under its key",
-            count(lost, "image")
-        ));
+        console.warn(format!("{} could not be brought back: {LOST}", count(lost, "image")));
     }
     Ok(Outcome::from_bool(lost == 0))
+}
+
+/// How many of the keys refer to an image.
+fn referrers(store: &Store, keys: &[Key]) -> Result<u64> {
+    let mut walker = store.images().walker();
+    let mut referrers = 0;
+    for key in keys {
+        let Some(listed) = store.images().peek(key)? else { continue };
+        let reach = walker.reach(&listed.entry.descriptor)?;
+        referrers += u64::from(storekit::referrers::subject(key, &listed.entry, &reach).is_some());
+    }
+    Ok(referrers)
 }

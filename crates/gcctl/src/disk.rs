@@ -1,7 +1,8 @@
 //! What lies in a store's folder, in bytes on disk.
 //!
-//! Counts as `du` does: blocks, not lengths; folders too; a file with several names once; links not followed.
-//! A file that goes while it is looked for does not count.
+//! Counts as `du` does: blocks, not lengths; folders too; a file with several names once. The store's folder and those
+//! in it may be links, and what is behind them counts; no other link is followed. A file that goes while it is looked
+//! for does not count.
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
@@ -54,11 +55,46 @@ pub fn walk(store: &Utf8Path, each: &mut dyn FnMut(Place, u64, &Metadata)) -> Re
     let mut seen = HashSet::new();
     visit(store, store.as_std_path(), &mut |path, metadata| {
         let inode = (metadata.dev(), metadata.ino());
-        if metadata.is_dir() || metadata.nlink() == 1 || seen.insert(inode) {
+        let is_new = metadata.nlink() == 1 || seen.insert(inode);
+        if is_new {
             let below = path.strip_prefix(store).unwrap_or(path);
             each(Place::of(below), bytes_of(metadata), metadata);
         }
+        is_new
     })
+}
+
+/// The folders of a store that may be links, by their names below it.
+const FOLDERS: [&str; 15] = [
+    "",
+    "images",
+    "images/blobs",
+    "images/blobs/sha256",
+    "images/keys",
+    "images/inputs",
+    "images/pins",
+    "packages",
+    "packages/blobs",
+    "packages/blobs/sha256",
+    "packages/entries",
+    "trash",
+    "events",
+    "contexts",
+    "remotes",
+];
+
+/// What stands there: behind the link, where it is one of the store's folders. A link that leads nowhere is an error,
+/// for what is behind it would count as gone. `None`: it is not there.
+fn look(store: &Utf8Path, path: &Path) -> Result<Option<Metadata>> {
+    // A path that is not UTF-8 is nothing of ours: the store itself is named then.
+    let shown = Utf8Path::from_path(path).unwrap_or(store);
+    let found = unless_gone(fs::symlink_metadata(path)).at("read", shown)?;
+    let below = path.strip_prefix(store).unwrap_or(path);
+    let leads = found.as_ref().is_some_and(Metadata::is_symlink);
+    if leads && FOLDERS.iter().any(|folder| below == Path::new(folder)) {
+        return fs::metadata(path).at("follow the link", shown).map(Some);
+    }
+    Ok(found)
 }
 
 /// The bytes on disk of one file; `None` where it is not there.
@@ -87,12 +123,11 @@ fn bytes_of(metadata: &Metadata) -> u64 {
     metadata.blocks() * 512
 }
 
-fn visit(store: &Utf8Path, path: &Path, each: &mut dyn FnMut(&Path, &Metadata)) -> Result<()> {
-    // A path that is not UTF-8 is nothing of ours: the store itself is named then.
+/// `each` says whether to go on into a folder.
+fn visit(store: &Utf8Path, path: &Path, each: &mut dyn FnMut(&Path, &Metadata) -> bool) -> Result<()> {
     let shown = Utf8Path::from_path(path).unwrap_or(store);
-    let Some(metadata) = unless_gone(fs::symlink_metadata(path)).at("read", shown)? else { return Ok(()) };
-    each(path, &metadata);
-    if !metadata.is_dir() {
+    let Some(metadata) = look(store, path)? else { return Ok(()) };
+    if !each(path, &metadata) || !metadata.is_dir() {
         return Ok(());
     }
     let Some(listing) = unless_gone(fs::read_dir(path)).at("list", shown)? else { return Ok(()) };

@@ -1,7 +1,8 @@
 //! What can go wrong with a collection, each with a remedy.
 
+use camino::Utf8PathBuf;
 use miette::Diagnostic;
-use storekit::{Digest, Key};
+use storekit::{ByteSize, Digest, Key};
 use thiserror::Error;
 
 /// The result of what `gcctl` does.
@@ -14,6 +15,50 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] storekit::Error),
+    /// `--store` names a folder without a store.
+    #[error("there is no store at `{path}`")]
+    #[diagnostic(
+        code(gcctl::no_store),
+        help(
+            "see whether `--store` names the right folder; a store is made by the first save, such as `imgtar save`"
+        )
+    )]
+    NoStore {
+        /// The folder.
+        path: Utf8PathBuf,
+    },
+    /// A limit without a unit.
+    #[error(
+        "`{limit}` is {size}, written without a unit: was one forgotten? It would delete {lost} for good"
+    )]
+    #[diagnostic(
+        code(gcctl::no_unit),
+        help(
+            "nothing was removed; write a unit, such as `10GB`, or `{size}` if that is meant; `--force` takes it as it stands"
+        )
+    )]
+    NoUnit {
+        /// The limit's name.
+        limit: &'static str,
+        /// What was written.
+        size: ByteSize,
+        /// What would be lost for good.
+        lost: String,
+    },
+    /// A limit of bytes that would take most of what is stored.
+    #[error("`{limit}` would delete {lost} for good")]
+    #[diagnostic(
+        code(gcctl::too_much),
+        help(
+            "nothing was removed; `--force` deletes them; `gcctl pin KEY` keeps an image whatever the limits are; `gcctl plan` with the same limits shows what would go"
+        )
+    )]
+    TooMuch {
+        /// The limit's name.
+        limit: &'static str,
+        /// What would be lost for good.
+        lost: String,
+    },
     /// A manifest or an index is missing or damaged, so what hangs on it is not known.
     #[error(
         "the document `{digest}` of `{key}` is missing or damaged, so what else the image needs is not known"

@@ -1,28 +1,39 @@
 //! The limits of a store: flag > `LARDER_*` variable > `[gcctl]` of a settings file > none.
 
+use std::fmt::{self, Display};
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use storekit::{Age, ByteSize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use storekit::{Age, ByteSize, WrittenSize};
 use thiserror::Error;
 use toolkit::settings::{Settings, SettingsError};
 
 /// How long removed things stay in the trash, unless another time is said.
 pub const TRASH_GRACE: Age = Age(Duration::from_secs(24 * 3600));
 
+/// A limit of bytes without a unit that is smaller than this may be one whose unit was forgotten: 1 MB.
+const SMALL: ByteSize = ByteSize(1_000_000);
+
 /// What a store may hold. What is `None` has no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "limits, such as `max-size = \"20GB\"`"
+)]
 pub struct Limits {
-    /// How many images.
+    /// How many images. What refers to an image (a signature, an SBOM) does not count.
+    #[serde(deserialize_with = "written_count")]
     pub max_images: Option<u64>,
     /// How many bytes on disk: images, what nothing needs, unfinished files and trash.
-    pub max_size: Option<ByteSize>,
+    pub max_size: Option<WrittenSize>,
     /// How long an image may stay unused.
     pub max_age: Option<Age>,
     /// How many bytes stay free on the file system.
-    pub min_free: Option<ByteSize>,
+    pub min_free: Option<WrittenSize>,
     /// How long removed things could be brought back; [`TRASH_GRACE`] where nothing is said.
     pub trash_grace: Option<Age>,
 }
@@ -52,11 +63,11 @@ impl Limits {
     /// Wrong values in either.
     pub fn load(settings: &Settings) -> Result<Self, LimitsError> {
         let variables = Self {
-            max_images: variable(settings, "LARDER_MAX_IMAGES")?,
-            max_size: variable(settings, "LARDER_MAX_SIZE")?,
-            max_age: variable(settings, "LARDER_MAX_AGE")?,
-            min_free: variable(settings, "LARDER_MIN_FREE")?,
-            trash_grace: variable(settings, "LARDER_TRASH_GRACE")?,
+            max_images: variable(settings, "LARDER_MAX_IMAGES", count)?,
+            max_size: variable(settings, "LARDER_MAX_SIZE", str::parse)?,
+            max_age: variable(settings, "LARDER_MAX_AGE", str::parse)?,
+            min_free: variable(settings, "LARDER_MIN_FREE", str::parse)?,
+            trash_grace: variable(settings, "LARDER_TRASH_GRACE", str::parse)?,
         };
         Ok(variables.or(settings.table("gcctl")?))
     }
@@ -78,16 +89,63 @@ impl Limits {
     pub fn grace(&self) -> Duration {
         self.trash_grace.unwrap_or(TRASH_GRACE).0
     }
+
+    /// Whether no limit is set; how long the trash is kept is none.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        Self { trash_grace: None, ..*self } == Self::default()
+    }
+
+    /// The limit of bytes that looks as if its unit was forgotten. `min-free = 0` asks for nothing, and is meant so.
+    #[must_use]
+    pub fn without_unit(&self) -> Option<(Why, ByteSize)> {
+        let free = self.min_free.filter(|free| free.size.0 > 0);
+        let limits = [(Why::MaxSize, self.max_size), (Why::MinFree, free)];
+        let mut bare =
+            limits.into_iter().filter_map(|(why, limit)| Some((why, limit.filter(|it| it.bare)?.size)));
+        bare.find(|(_, size)| *size < SMALL)
+    }
 }
 
-fn variable<T: FromStr<Err: std::fmt::Display>>(
+fn variable<T, E: Display>(
     settings: &Settings,
     name: &'static str,
+    parse: impl Fn(&str) -> Result<T, E>,
 ) -> Result<Option<T>, LimitsError> {
     let text = settings.environment().get(name);
-    text.map(str::parse)
-        .transpose()
-        .map_err(|error: T::Err| LimitsError::Variable { name, reason: error.to_string() })
+    text.map(parse).transpose().map_err(|error| LimitsError::Variable { name, reason: error.to_string() })
+}
+
+/// Text that is not a number of images.
+#[derive(Clone, Debug, Error)]
+#[error("{0:?} is not a number of images: write a whole number, 0 or more")]
+pub struct NotACount(String);
+
+/// Reads a number of images.
+///
+/// # Errors
+/// [`NotACount`].
+pub fn count(text: &str) -> Result<u64, NotACount> {
+    u64::from_str(text.trim()).map_err(|_| NotACount(text.to_owned()))
+}
+
+/// A number of images in a settings file.
+fn written_count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    struct Count;
+
+    impl Visitor<'_> for Count {
+        type Value = u64;
+
+        fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            to.write_str("a number of images: write a whole number, 0 or more")
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
+            count(&number.to_string()).map_err(E::custom)
+        }
+    }
+
+    from.deserialize_any(Count).map(Some)
 }
 
 /// Which limit a thing goes for.
@@ -106,6 +164,24 @@ pub enum Why {
     TrashGrace,
     /// All is to go.
     Clean,
+    /// The image that it refers to goes.
+    Subject,
+}
+
+impl Why {
+    /// As it is written in JSON and, for a limit, as the option.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxAge => "max-age",
+            Self::MaxImages => "max-images",
+            Self::MaxSize => "max-size",
+            Self::MinFree => "min-free",
+            Self::TrashGrace => "trash-grace",
+            Self::Clean => "clean",
+            Self::Subject => "subject",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -127,9 +203,9 @@ mod tests {
         let limits = load(toml, &[("LARDER_MAX_IMAGES", "2"), ("LARDER_TRASH_GRACE", "1h")]).unwrap();
         let expected = Limits {
             max_images: Some(2),
-            max_size: Some(ByteSize(1_000_000_000)),
+            max_size: Some("1GB".parse().unwrap()),
             max_age: Some("30d".parse().unwrap()),
-            min_free: Some(ByteSize(1000)),
+            min_free: Some(WrittenSize { size: ByteSize(1000), bare: true }),
             trash_grace: Some("1h".parse().unwrap()),
         };
         assert_eq!(limits, expected);
@@ -140,12 +216,38 @@ mod tests {
     fn wrong(toml: &str, variables: &[(&str, &str)], word: &str) {
         let message = load(toml, variables).unwrap_err().to_string();
         assert!(message.contains(word), "{message}");
+        for rust in ["untagged", "variant", "struct ", "u64", "invalid digit"] {
+            assert!(!message.contains(rust), "{message}");
+        }
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         wrong("[gcctl]\nmax-pictures = 1\n", &[], "max-pictures");
         wrong("[gcctl]\nmax-images = -1\n", &[], "larder.toml");
+        wrong("[gcctl]\nmax-images = -1\n", &[], "\"-1\" is not a number of images");
+        wrong("[gcctl]\nmax-images = \"3\"\n", &[], "expected a number of images");
+        wrong("[gcctl]\nmax-size = true\n", &[], "expected a size");
+        wrong("[gcctl]\nmin-free = \"1ZB\"\n", &[], "\"1ZB\" is not a size");
+        wrong("[gcctl]\nmax-age = 30\n", &[], "\"30\" is not an age");
+        wrong("gcctl = 3\n", &[], "expected limits");
         wrong("", &[("LARDER_MAX_SIZE", "many")], "LARDER_MAX_SIZE");
+        wrong("", &[("LARDER_MAX_IMAGES", "1.5")], "\"1.5\" is not a number of images");
+    }
+
+    #[track_caller]
+    fn unit(toml: &str, forgotten: Option<Why>) {
+        let found = load(&format!("[gcctl]\n{toml}\n"), &[]).unwrap().without_unit();
+        assert_eq!(found.map(|(why, _)| why), forgotten, "{toml}");
+    }
+
+    #[test]
+    fn a_small_limit_without_a_unit_is_doubtful() {
+        unit("max-size = 10", Some(Why::MaxSize));
+        unit("max-size = \"10\"", Some(Why::MaxSize));
+        unit("min-free = 10", Some(Why::MinFree));
+        unit("max-size = \"10B\"", None);
+        unit("max-size = 1000000", None);
+        unit("min-free = 0", None);
     }
 }

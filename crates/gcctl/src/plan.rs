@@ -1,13 +1,16 @@
 //! Chooses what goes.
 //!
 //! Touches no disk and reads no clock: all that counts is in the snapshot. A pinned image never goes; the age limit
-//! passes it over, and where pins alone exceed a count or a size, that limit is reported as not to be met.
+//! passes it over, and where pins alone exceed a count or a size, that limit is reported as not to be met. A limit of
+//! bytes that cannot be met takes no image that is the newest of a name: that would help nobody. What refers to an image
+//! goes with it.
 
 use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{Digest, Key};
+use storekit::{ByteSize, Digest, Key, Referrers};
 
 use crate::limits::{Limits, Why};
 use crate::snapshot::{Holders, Image, Snapshot};
@@ -33,9 +36,41 @@ pub struct Plan {
     pub left: Left,
     /// The limits that cannot be met.
     pub unmet: Vec<Unmet>,
+    /// What keeps the rest. Not a part of a written plan.
+    pub rest: Rest,
 }
 
-/// An image that goes.
+/// What is left, and why no more of it goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rest {
+    /// How many images are left.
+    pub images: u64,
+    /// Of these, the pinned ones, and those with a pinned referrer.
+    pub pinned: u64,
+    /// Of these, the ones that stay because they are the newest of a name.
+    pub newest: u64,
+    /// The bytes that are being written.
+    pub writing: u64,
+    /// The bytes of all that collection governs.
+    pub bytes: u64,
+}
+
+/// Why a plan is not carried out unless somebody insists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Objection {
+    /// The limit.
+    pub why: Why,
+    /// The limit as written, where its unit may have been forgotten.
+    pub bare: Option<ByteSize>,
+    /// How many images would be lost for good.
+    pub lost: u64,
+    /// Of how many.
+    pub of: u64,
+    /// The bytes that would be lost for good.
+    pub bytes: u64,
+}
+
+/// An image that goes, or what refers to one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Eviction {
     /// Its key.
@@ -48,6 +83,8 @@ pub struct Eviction {
     pub uses: u64,
     /// For which limit.
     pub why: Why,
+    /// What it refers to, where it goes for that reason.
+    pub subject: Option<Digest>,
     /// The blobs that go with it: those that no image needs that stays.
     pub blobs: Vec<Digest>,
     /// The bytes of these, and of its own files.
@@ -111,11 +148,40 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// How many images go, without what refers to them.
+    #[must_use]
+    pub fn going(&self) -> u64 {
+        self.images.iter().filter(|image| image.subject.is_none()).count() as u64
+    }
+
+    /// Why the plan asks for somebody to insist: a limit of bytes whose unit may have been forgotten, or one that would
+    /// delete all images or more than half of them for good. A count, an age and `clean` say what they want.
+    #[must_use]
+    pub fn objection(&self) -> Option<Objection> {
+        let for_bytes = |why| matches!(why, Why::MaxSize | Why::MinFree);
+        // A limit of bytes deletes what goes for another, too; a grace of 0 says that all is deleted.
+        let all = self.shred && !self.limits.grace().is_zero();
+        let lost: Vec<_> = self.images.iter().filter(|image| all || for_bytes(image.why)).collect();
+        let count = lost.iter().filter(|image| image.subject.is_none()).count() as u64;
+        let of = self.left.images.saturating_add(self.going());
+        let bytes = lost.iter().fold(0, |sum: u64, image| sum.saturating_add(image.bytes));
+        let objection = |why, bare| Objection { why, bare, lost: count, of, bytes };
+        if let Some((why, size)) = self.limits.without_unit() {
+            return Some(objection(why, Some(size)));
+        }
+        let why = lost.iter().map(|image| image.why).find(|why| for_bytes(*why));
+        let why = why.unwrap_or(if self.limits.max_size.is_some() { Why::MaxSize } else { Why::MinFree });
+        (count * 2 > of).then(|| objection(why, None))
+    }
+}
+
 impl Snapshot {
     /// What there is, before anything goes.
     #[must_use]
     pub fn left(&self) -> Left {
-        Left { images: self.images.len() as u64, bytes: self.usage().governed(), free: self.free }
+        let images = self.count(&self.referrers());
+        Left { images, bytes: self.usage().governed(), free: self.free }
     }
 }
 
@@ -127,8 +193,8 @@ impl Left {
             limit.filter(|limit| is_over(&left, limit)).map(|limit| Unmet { why, left, limit })
         };
         let images = unmet(Why::MaxImages, self.images, limits.max_images, u64::gt);
-        let size = unmet(Why::MaxSize, self.bytes, limits.max_size.map(|size| size.0), u64::gt);
-        let free = unmet(Why::MinFree, self.free, limits.min_free.map(|size| size.0), u64::lt);
+        let size = unmet(Why::MaxSize, self.bytes, limits.max_size.map(|limit| limit.size.0), u64::gt);
+        let free = unmet(Why::MinFree, self.free, limits.min_free.map(|limit| limit.size.0), u64::lt);
         images.into_iter().chain(size).chain(free).collect()
     }
 }
@@ -162,18 +228,32 @@ pub fn staleness(image: &Image, now: Timestamp) -> f64 {
     idle / (1.0 + uses.ln_1p() / std::f64::consts::LN_2)
 }
 
-/// A plan that is being made.
+/// A plan that is being made. Images go by their place in the snapshot.
+#[derive(Clone)]
 struct Choice<'a> {
     snapshot: &'a Snapshot,
     limits: &'a Limits,
     /// The images that may go, the first at the end.
-    candidates: Vec<&'a Image>,
+    candidates: Vec<usize>,
     holders: Holders,
+    referrers: Referrers,
+    gone: HashSet<usize>,
     images: Vec<Eviction>,
     blobs: Vec<Unneeded>,
     /// What stays outside the trash so far.
     live: u64,
-    allowed: Option<(u64, Why)>,
+    /// The loosest first.
+    bounds: Vec<Bound>,
+    rest: Rest,
+}
+
+/// How many bytes may be there.
+#[derive(Clone, Copy)]
+struct Bound {
+    bytes: u64,
+    why: Why,
+    /// Whether it could be met at all if the store were empty.
+    is_possible: bool,
 }
 
 impl<'a> Choice<'a> {
@@ -181,17 +261,28 @@ impl<'a> Choice<'a> {
         let holders = Holders::of(snapshot);
         let unneeded = snapshot.unreferenced(&holders).into_iter();
         let usage = snapshot.usage();
+        let referrers = snapshot.referrers();
+        let images = snapshot.count(&referrers);
+        let candidates = candidates(snapshot, &referrers);
         Self {
             snapshot,
             limits,
-            candidates: candidates(snapshot),
+            rest: Rest {
+                images,
+                pinned: images.saturating_sub(candidates.len() as u64),
+                writing: snapshot.unfinished.saturating_sub(snapshot.abandoned),
+                ..Rest::default()
+            },
+            candidates,
             holders,
+            referrers,
+            gone: HashSet::new(),
             images: Vec::new(),
             blobs: unneeded.map(|(digest, bytes)| Unneeded { digest, bytes }).collect(),
             live: usage
                 .governed()
                 .saturating_sub(usage.trash + usage.damaged + usage.unreferenced + snapshot.abandoned),
-            allowed: allowed(limits, usage.governed(), snapshot.free),
+            bounds: bounds(limits, usage.governed(), snapshot.free),
         }
     }
 
@@ -199,7 +290,9 @@ impl<'a> Choice<'a> {
         let Some(age) = self.limits.max_age else { return };
         let now = self.snapshot.now;
         let old = |image: &Image| now.duration_since(image.used).unsigned_abs() > age.0 && image.used < now;
-        let (gone, kept) = std::mem::take(&mut self.candidates).into_iter().partition(|image| old(image));
+        let (gone, kept) = std::mem::take(&mut self.candidates)
+            .into_iter()
+            .partition(|entry| old(&self.snapshot.images[*entry]));
         self.candidates = gone;
         self.evict_while(Why::MaxAge, |_| true);
         self.candidates = kept;
@@ -207,39 +300,84 @@ impl<'a> Choice<'a> {
 
     fn by_count(&mut self) {
         let Some(limit) = self.limits.max_images else { return };
-        self.evict_while(Why::MaxImages, |choice| choice.stay() > limit);
+        self.evict_while(Why::MaxImages, |choice| choice.rest.images > limit);
     }
 
     fn by_size(&mut self) {
-        let Some((allowed, why)) = self.allowed else { return };
-        self.evict_while(why, |choice| choice.live > allowed);
+        for bound in self.bounds.clone() {
+            if self.live > bound.bytes && !self.can_meet(bound) {
+                self.keep_the_newest();
+            }
+            self.evict_while(bound.why, |choice| choice.live > bound.bytes);
+        }
     }
 
-    fn stay(&self) -> u64 {
-        (self.snapshot.images.len() - self.images.len()) as u64
+    fn can_meet(&self, bound: Bound) -> bool {
+        let mut trial = self.clone();
+        trial.evict_while(bound.why, |_| true);
+        bound.is_possible && trial.live <= bound.bytes
+    }
+
+    /// From now on, no image goes that is the newest of a name, or that has none.
+    fn keep_the_newest(&mut self) {
+        let newest = self.newest();
+        let before = self.candidates.len();
+        self.candidates.retain(|entry| !newest.contains(entry));
+        self.rest.newest += (before - self.candidates.len()) as u64;
+    }
+
+    /// Of those that stay so far, the last saved of each name, and all without a name.
+    fn newest(&self) -> HashSet<usize> {
+        let images = &self.snapshot.images;
+        let stay = || (0..images.len()).filter(|entry| !self.gone.contains(entry));
+        let mut newest: HashMap<&str, usize> = HashMap::new();
+        for entry in stay() {
+            for name in &images[entry].names {
+                let last = newest.entry(name).or_insert(entry);
+                let rank = |entry: usize| (images[entry].saved, images[entry].used);
+                if rank(entry) > rank(*last) {
+                    *last = entry;
+                }
+            }
+        }
+        let nameless = stay().filter(|entry| images[*entry].names.is_empty());
+        nameless.chain(newest.into_values()).collect()
     }
 
     fn evict_while(&mut self, why: Why, over: impl Fn(&Self) -> bool) {
         while over(self) {
-            let Some(image) = self.candidates.pop() else { return };
-            let blobs = self.holders.release(image);
-            let bytes = image.files + blobs.iter().map(|digest| self.snapshot.bytes(digest)).sum::<u64>();
-            self.live = self.live.saturating_sub(bytes);
-            self.images.push(Eviction {
-                key: image.key.clone(),
-                digest: image.digest,
-                used: image.used,
-                uses: image.uses,
-                why,
-                blobs,
-                bytes,
-            });
+            let Some(entry) = self.candidates.pop() else { return };
+            self.rest.images -= 1;
+            self.remove(entry, why);
+            for referrer in self.referrers.release(entry) {
+                self.remove(referrer, Why::Subject);
+            }
         }
+    }
+
+    fn remove(&mut self, entry: usize, why: Why) {
+        let image = &self.snapshot.images[entry];
+        let blobs = self.holders.release(image);
+        let bytes = image.files + blobs.iter().map(|digest| self.snapshot.bytes(digest)).sum::<u64>();
+        self.live = self.live.saturating_sub(bytes);
+        self.gone.insert(entry);
+        self.images.push(Eviction {
+            key: image.key.clone(),
+            digest: image.digest,
+            used: image.used,
+            uses: image.uses,
+            why,
+            subject: image.subject.filter(|_| why == Why::Subject),
+            blobs,
+            bytes,
+        });
     }
 
     /// Settles the trash: what is over its grace goes, then, oldest first, what a byte limit leaves no room for.
     fn plan(self) -> Plan {
-        let (now, grace, stay) = (self.snapshot.now, self.limits.grace(), self.stay());
+        let (now, grace) = (self.snapshot.now, self.limits.grace());
+        let strictest = self.bounds.last().copied();
+        let is_over = |bytes| strictest.filter(|bound| bytes > bound.bytes);
         let mut plan = Plan {
             time: now,
             limits: *self.limits,
@@ -254,38 +392,50 @@ impl<'a> Choice<'a> {
         plan.left.bytes = before - plan.abandoned;
         for removed in &self.snapshot.trash {
             let old = now.duration_since(removed.since).unsigned_abs() >= grace && removed.since <= now;
-            let over = self.allowed.filter(|(allowed, _)| plan.left.bytes > *allowed);
-            let Some(why) = old.then_some(Why::TrashGrace).or(over.map(|(_, why)| why)) else { continue };
+            let over = is_over(plan.left.bytes).map(|bound| bound.why);
+            let Some(why) = old.then_some(Why::TrashGrace).or(over) else { continue };
             plan.left.bytes -= removed.bytes;
             plan.trash.push(Emptied { name: removed.name.clone(), bytes: removed.bytes, why });
         }
-        if grace.is_zero() || self.allowed.is_some_and(|(allowed, _)| plan.left.bytes > allowed) {
+        if grace.is_zero() || is_over(plan.left.bytes).is_some() {
             plan.shred = true;
             plan.left.bytes -= moved;
         }
-        plan.left.images = stay;
+        plan.left.images = self.rest.images;
         plan.left.free = self.snapshot.free.saturating_add(before - plan.left.bytes);
         plan.unmet = plan.left.unmet(self.limits);
+        plan.rest = Rest { bytes: plan.left.bytes, ..self.rest };
         plan
     }
 }
 
-/// The images that may go, the stalest at the end.
-fn candidates(snapshot: &Snapshot) -> Vec<&Image> {
-    let mut images: Vec<_> = snapshot.images.iter().filter(|image| !image.pinned).collect();
-    let stale = |image: &Image| staleness(image, snapshot.now);
-    images.sort_by(|a, b| {
-        stale(a)
-            .total_cmp(&stale(b))
-            .then_with(|| (Reverse(a.saved), Reverse(&a.key)).cmp(&(Reverse(b.saved), Reverse(&b.key))))
-    });
+/// The images that may go, the stalest at the end: none that is pinned, or has a pinned referrer, and nothing that goes
+/// with another.
+fn candidates(snapshot: &Snapshot, referrers: &Referrers) -> Vec<usize> {
+    let all = &snapshot.images;
+    let is_pinned = |entry: usize| {
+        all[entry].pinned || referrers.below(entry).into_iter().any(|referrer| all[referrer].pinned)
+    };
+    let may_go = |entry: &usize| !referrers.is_attached(*entry) && !is_pinned(*entry);
+    let mut images: Vec<_> = (0..all.len()).filter(may_go).collect();
+    let stale = |entry: usize| staleness(&all[entry], snapshot.now);
+    let rank = |entry: usize| (Reverse(all[entry].saved), Reverse(&all[entry].key));
+    images.sort_by(|a, b| stale(*a).total_cmp(&stale(*b)).then_with(|| rank(*a).cmp(&rank(*b))));
     images
 }
 
-/// How many bytes may be there, and which limit says so: the stricter one.
-fn allowed(limits: &Limits, governed: u64, free: u64) -> Option<(u64, Why)> {
-    let size = limits.max_size.map(|size| (size.0, Why::MaxSize));
-    let lacking = limits.min_free.map(|min| min.0.saturating_sub(free)).filter(|lacking| *lacking > 0);
-    let free = lacking.map(|lacking| (governed.saturating_sub(lacking), Why::MinFree));
-    size.into_iter().chain(free).min_by_key(|(bytes, _)| *bytes)
+/// How many bytes may be there by each limit, the loosest first.
+fn bounds(limits: &Limits, governed: u64, free: u64) -> Vec<Bound> {
+    let size =
+        limits.max_size.map(|limit| Bound { bytes: limit.size.0, why: Why::MaxSize, is_possible: true });
+    let lacking =
+        limits.min_free.map(|limit| limit.size.0.saturating_sub(free)).filter(|lacking| *lacking > 0);
+    let free = lacking.map(|lacking| Bound {
+        bytes: governed.saturating_sub(lacking),
+        why: Why::MinFree,
+        is_possible: lacking <= governed,
+    });
+    let mut bounds: Vec<_> = size.into_iter().chain(free).collect();
+    bounds.sort_by_key(|bound| Reverse(bound.bytes));
+    bounds
 }

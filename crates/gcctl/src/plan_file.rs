@@ -7,7 +7,7 @@ use std::io::{self, BufRead, Write};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use storekit::{Age, ByteSize, Digest, Key};
+use storekit::{Age, ByteSize, Digest, Key, WrittenSize};
 
 use crate::error::{Error, Result};
 use crate::limits::{Limits, Why};
@@ -23,11 +23,34 @@ const LINE_CAP: u64 = 16 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 enum Line {
-    Plan { version: u64, time: Timestamp, limits: WrittenLimits },
-    Image { key: Key, digest: Digest, used: Timestamp, uses: u64, why: Why, bytes: u64, blobs: Vec<Digest> },
-    Blob { digest: Digest, bytes: u64 },
-    Unfinished { bytes: u64 },
-    Trash { name: String, bytes: u64, why: Why },
+    Plan {
+        version: u64,
+        time: Timestamp,
+        limits: WrittenLimits,
+    },
+    Image {
+        key: Key,
+        digest: Digest,
+        used: Timestamp,
+        uses: u64,
+        why: Why,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<Digest>,
+        bytes: u64,
+        blobs: Vec<Digest>,
+    },
+    Blob {
+        digest: Digest,
+        bytes: u64,
+    },
+    Unfinished {
+        bytes: u64,
+    },
+    Trash {
+        name: String,
+        bytes: u64,
+        why: Why,
+    },
     End(End),
 }
 
@@ -97,7 +120,7 @@ pub fn read(input: &mut dyn BufRead) -> Result<Plan> {
     let mut plan = begin(&first).map_err(|reason| reader.bad(reason))??;
     loop {
         let text = reader.line()?.ok_or(Error::CutPlan)?;
-        let line = serde_json::from_slice(&text).map_err(|error| reader.bad(error.to_string()))?;
+        let line = serde_json::from_slice(&text).map_err(|error| reader.bad(in_words(&error)))?;
         if add(&mut plan, line).map_err(|reason| reader.bad(reason.to_owned()))? {
             break;
         }
@@ -139,25 +162,36 @@ fn begin(text: &[u8]) -> Result<Result<Plan>, String> {
         kind: String,
         version: u64,
     }
-    let first: Versioned = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let first: Versioned = serde_json::from_slice(text).map_err(|error| in_words(&error))?;
     if first.kind != "plan" {
         return Err(format!("a plan begins with a line of kind `plan`, not `{}`", first.kind.escape_debug()));
     }
     if first.version > VERSION {
         return Ok(Err(Error::NewerPlan { found: first.version, known: VERSION }));
     }
-    match serde_json::from_slice(text).map_err(|error| error.to_string())? {
+    match serde_json::from_slice(text).map_err(|error| in_words(&error))? {
         Line::Plan { time, limits, .. } => Ok(Ok(Plan { time, limits: limits.into(), ..Plan::default() })),
         _ => Err("it is not the first line of a plan".to_owned()),
     }
+}
+
+/// The error without its place, which counts a line as a whole text; and no word of Rust's where the line is not even an
+/// object.
+fn in_words(error: &serde_json::Error) -> String {
+    if error.is_syntax() || error.is_eof() {
+        return "it is not a JSON object".to_owned();
+    }
+    let text = error.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    text[..end].replace("variant", "word").replace("struct ", "the fields of ").replace("u64", "a number")
 }
 
 /// Adds what a line says. Returns whether it was the last.
 fn add(plan: &mut Plan, line: Line) -> Result<bool, &'static str> {
     match line {
         Line::Plan { .. } => return Err("a second plan begins"),
-        Line::Image { key, digest, used, uses, why, bytes, blobs } => {
-            plan.images.push(Eviction { key, digest, used, uses, why, blobs, bytes });
+        Line::Image { key, digest, used, uses, why, subject, bytes, blobs } => {
+            plan.images.push(Eviction { key, digest, used, uses, why, subject, blobs, bytes });
         }
         Line::Blob { digest, bytes } => plan.blobs.push(Unneeded { digest, bytes }),
         Line::Unfinished { bytes } => plan.abandoned = bytes,
@@ -180,6 +214,7 @@ fn lines(plan: &Plan) -> Vec<Line> {
         used: it.used,
         uses: it.uses,
         why: it.why,
+        subject: it.subject,
         bytes: it.bytes,
         blobs: it.blobs.clone(),
     };
@@ -208,9 +243,9 @@ impl From<&Limits> for WrittenLimits {
     fn from(limits: &Limits) -> Self {
         Self {
             max_images: limits.max_images,
-            max_size: limits.max_size.map(|size| size.0),
+            max_size: limits.max_size.map(|limit| limit.size.0),
             max_age: limits.max_age.map(|age| age.0.as_secs()),
-            min_free: limits.min_free.map(|size| size.0),
+            min_free: limits.min_free.map(|limit| limit.size.0),
             trash_grace: limits.trash_grace.map(|age| age.0.as_secs()),
         }
     }
@@ -219,11 +254,13 @@ impl From<&Limits> for WrittenLimits {
 impl From<WrittenLimits> for Limits {
     fn from(written: WrittenLimits) -> Self {
         let age = |seconds| Age(std::time::Duration::from_secs(seconds));
+        // How it was written is not known here.
+        let size = |bytes| WrittenSize { size: ByteSize(bytes), bare: false };
         Self {
             max_images: written.max_images,
-            max_size: written.max_size.map(ByteSize),
+            max_size: written.max_size.map(size),
             max_age: written.max_age.map(age),
-            min_free: written.min_free.map(ByteSize),
+            min_free: written.min_free.map(size),
             trash_grace: written.trash_grace.map(age),
         }
     }
@@ -259,7 +296,8 @@ mod tests {
                 digest,
                 used: "2026-01-01T03:04:05.123456789Z".parse().unwrap(),
                 uses: 3,
-                why: Why::MaxImages,
+                why: Why::Subject,
+                subject: Some(digest),
                 blobs: vec![digest],
                 bytes: 12,
             }],
@@ -269,6 +307,7 @@ mod tests {
             shred: true,
             left: Left { images: 2, bytes: 10, free: 7 },
             unmet: vec![Unmet { why: Why::MaxSize, left: 10, limit: 3 }],
+            rest: crate::plan::Rest::default(),
         };
         let mut text = Vec::new();
         write(&plan, &mut text).unwrap();

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{ByteSize, Digest, Key};
+use storekit::{ByteSize, Digest, Key, Referrers, WrittenSize};
 
 use crate::limits::{Limits, Why};
-use crate::plan::{Eviction, Left, Plan, Unmet};
+use crate::plan::{Eviction, Left, Objection, Plan, Rest, Unmet};
 use crate::plan_file::{self, WrittenUnmet};
 use crate::snapshot::{Holders, Image, Snapshot, Usage};
 use crate::sweep::{Kept, Reason, Swept};
@@ -27,18 +27,39 @@ pub struct Row<'a> {
     pinned: bool,
     /// Whether something that it needs is not there.
     incomplete: bool,
+    /// What it refers to: the digest of the image that it signs or describes, stored or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Digest>,
+    /// The key of an image that it lives and dies with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<&'a Key>,
 }
 
 /// The images, the last used first.
 #[must_use]
 pub fn rows(snapshot: &Snapshot) -> Vec<Row<'_>> {
     let holders = Holders::of(snapshot);
-    let mut rows: Vec<_> = snapshot.images.iter().map(|image| row(snapshot, image, &holders)).collect();
+    let owners = owners(snapshot, &snapshot.referrers());
+    let images = snapshot.images.iter().zip(owners);
+    let mut rows: Vec<_> = images.map(|(image, of)| row(snapshot, image, of, &holders)).collect();
     rows.sort_by(|a, b| b.used.cmp(&a.used).then_with(|| a.key.cmp(b.key)));
     rows
 }
 
-fn row<'a>(snapshot: &Snapshot, image: &'a Image, holders: &Holders) -> Row<'a> {
+/// For each entry, an image that it lives and dies with.
+fn owners<'a>(snapshot: &'a Snapshot, referrers: &Referrers) -> Vec<Option<&'a Key>> {
+    let mut owners = vec![None; snapshot.images.len()];
+    for (entry, image) in
+        snapshot.images.iter().enumerate().filter(|(entry, _)| !referrers.is_attached(*entry))
+    {
+        for referrer in referrers.below(entry) {
+            owners[referrer].get_or_insert(&image.key);
+        }
+    }
+    owners
+}
+
+fn row<'a>(snapshot: &Snapshot, image: &'a Image, of: Option<&'a Key>, holders: &Holders) -> Row<'a> {
     Row {
         key: &image.key,
         digest: image.digest,
@@ -50,6 +71,8 @@ fn row<'a>(snapshot: &Snapshot, image: &'a Image, holders: &Holders) -> Row<'a> 
         uses: image.uses,
         pinned: image.pinned,
         incomplete: image.incomplete,
+        subject: image.subject,
+        of,
     }
 }
 
@@ -68,7 +91,9 @@ pub fn list(rows: &[Row<'_>], now: Timestamp) -> Table {
     for row in rows {
         let marks = [(row.pinned, "(pinned)"), (row.incomplete, "(incomplete)")];
         let marks = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark);
-        let names: Vec<_> = row.names.iter().map(String::as_str).chain(marks).collect();
+        let of = row.of.map(|key| format!("(goes with {key})"));
+        let names = row.names.iter().map(String::as_str).filter(|name| !name.is_empty());
+        let names: Vec<_> = names.chain(marks).chain(of.as_deref()).collect();
         table.row([
             row.key.to_string(),
             size(row.size),
@@ -88,14 +113,18 @@ pub struct Df {
     usage: Usage,
     total: u64,
     free: u64,
-    images: usize,
+    images: u64,
+    /// What refers to these images, and lives and dies with them.
+    referrers: u64,
 }
 
 /// The numbers of `df`.
 #[must_use]
 pub fn df(snapshot: &Snapshot) -> Df {
     let usage = snapshot.usage();
-    Df { usage, total: usage.total(), free: snapshot.free, images: snapshot.images.len() }
+    let images = snapshot.count(&snapshot.referrers());
+    let referrers = snapshot.images.len() as u64 - images;
+    Df { usage, total: usage.total(), free: snapshot.free, images, referrers }
 }
 
 /// The table of `df`.
@@ -157,7 +186,7 @@ const UNNEEDED: &str = "no image needs it";
 /// Why something goes.
 #[must_use]
 pub fn why(why: Why, limits: &Limits) -> String {
-    let bytes = |limit: Option<ByteSize>| limit.unwrap_or_default();
+    let bytes = |limit: Option<WrittenSize>| limit.unwrap_or_default().size;
     match why {
         Why::MaxAge => format!("unused for over {}", span(limits.max_age.unwrap_or_default().0.as_secs())),
         Why::MaxImages => format!("over {}", count(limits.max_images.unwrap_or_default(), "image")),
@@ -165,6 +194,7 @@ pub fn why(why: Why, limits: &Limits) -> String {
         Why::MinFree => format!("under {} free", bytes(limits.min_free)),
         Why::TrashGrace => format!("removed over {} ago", span(limits.grace().as_secs())),
         Why::Clean => "clean".to_owned(),
+        Why::Subject => "its image goes".to_owned(),
     }
 }
 
@@ -172,10 +202,13 @@ pub fn why(why: Why, limits: &Limits) -> String {
 #[must_use]
 pub fn outlook(plan: &Plan) -> String {
     let mut parts = Vec::new();
-    if plan.bytes() > 0 {
-        let blobs = plan.images.iter().map(|image| image.blobs.len()).sum::<usize>() + plan.blobs.len();
+    let moved = plan.bytes().saturating_sub(plan.abandoned);
+    if moved > 0 {
         let fate = if plan.shred { "be deleted at once" } else { "go into the trash" };
-        parts.push(format!("{} would {fate}", amount(plan.images.len(), blobs as u64, plan.bytes())));
+        parts.push(format!("{} would {fate}", what_goes(plan)));
+    }
+    if plan.abandoned > 0 {
+        parts.push(format!("{} of unfinished files would be deleted", ByteSize(plan.abandoned)));
     }
     if !plan.trash.is_empty() {
         let emptied = plan.trash.iter().fold(0, |sum: u64, it| sum.saturating_add(it.bytes));
@@ -194,8 +227,12 @@ pub fn result(swept: &Swept, limits: &Limits) -> String {
     if swept.emptied > 0 {
         parts.push(format!("emptied {} of trash", ByteSize(swept.emptied)));
     }
-    if swept.bytes > 0 {
-        parts.push(format!("removed {}", amount(swept.images.len(), swept.blobs, swept.bytes)));
+    if swept.unfinished > 0 {
+        parts.push(format!("deleted {} of unfinished files", ByteSize(swept.unfinished)));
+    }
+    let moved = swept.bytes.saturating_sub(swept.unfinished);
+    if moved > 0 {
+        parts.push(format!("removed {}", amount(&swept.images, swept.blobs, moved)));
     }
     if swept.trashed > 0 {
         let grace = span(limits.grace().as_secs());
@@ -207,25 +244,120 @@ pub fn result(swept: &Swept, limits: &Limits) -> String {
     format!("{}; {}", parts.join(", "), left(&swept.left))
 }
 
-fn amount(images: usize, blobs: u64, bytes: u64) -> String {
-    format!("{} and {} ({})", count(images as u64, "image"), count(blobs, "blob"), ByteSize(bytes))
+fn what_goes(plan: &Plan) -> String {
+    let blobs = plan.images.iter().map(|image| image.blobs.len()).sum::<usize>() + plan.blobs.len();
+    amount(&plan.images, blobs as u64, plan.bytes().saturating_sub(plan.abandoned))
+}
+
+/// `1 image, 2 referrers and 3 blobs (16.4kB)`: what there is none of is left out.
+fn amount(images: &[Eviction], blobs: u64, bytes: u64) -> String {
+    let referrers = images.iter().filter(|image| image.subject.is_some()).count() as u64;
+    let images = images.len() as u64 - referrers;
+    let parts = counted(&[(images, "image"), (referrers, "referrer"), (blobs, "blob")]);
+    format!("{parts} ({})", ByteSize(bytes))
+}
+
+/// `2 images and 1 referrer`, of so many entries; empty for none.
+#[must_use]
+pub fn entries(all: u64, referrers: u64) -> String {
+    counted(&[(all.saturating_sub(referrers), "image"), (referrers, "referrer")])
+}
+
+fn counted(parts: &[(u64, &str)]) -> String {
+    let some = parts.iter().filter(|(number, _)| *number > 0);
+    listed(&some.map(|(number, one)| count(*number, one)).collect::<Vec<_>>(), "and")
+}
+
+/// `a, b and c`.
+fn listed(parts: &[String], and: &str) -> String {
+    match parts {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} {and} {last}", first.join(", ")),
+    }
+}
+
+/// What cannot be undone once it is done, in one line; `None` where all of it can.
+#[must_use]
+pub fn for_good(plan: &Plan) -> Option<String> {
+    let early = plan.trash.iter().filter(|it| it.why != Why::TrashGrace);
+    let early = early.fold(0, |sum: u64, it| sum.saturating_add(it.bytes));
+    let mut parts = Vec::new();
+    if plan.shred && plan.bytes() > plan.abandoned {
+        parts.push(what_goes(plan));
+    }
+    if early > 0 {
+        parts.push(format!("{} of trash", ByteSize(early)));
+    }
+    let reason =
+        if plan.limits.grace().is_zero() { "the trash keeps nothing" } else { "a limit of bytes needs it" };
+    (!parts.is_empty()).then(|| format!("deleting {} for good: {reason}", listed(&parts, "and")))
+}
+
+/// What a plan that needs `--force` would lose.
+#[must_use]
+pub fn lost(objection: &Objection) -> String {
+    let Objection { lost, of, bytes, .. } = *objection;
+    if lost == 0 {
+        return "no image".to_owned();
+    }
+    let all = if lost == of { "all of them, " } else { "" };
+    format!("{lost} of {} ({all}{})", count(of, "image"), ByteSize(bytes))
 }
 
 fn left(left: &Left) -> String {
     format!("left: {}, {} with trash", count(left.images, "image"), ByteSize(left.bytes))
 }
 
+/// Why no more goes for a limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Held {
+    /// What is left.
+    pub rest: Rest,
+    /// How many blobs stayed because somebody writes or reads them.
+    pub in_use: u64,
+    /// How many images the limits would take now.
+    pub more: u64,
+}
+
+impl Held {
+    /// What is true of it, in words; empty where nothing is known.
+    fn reasons(&self, why: Why) -> String {
+        let Rest { images, pinned, newest, writing, bytes } = self.rest;
+        let of_bytes = matches!(why, Why::MaxSize | Why::MinFree);
+        let is_are = |number| if number == 1 { "is" } else { "are" };
+        let mut parts = Vec::new();
+        let mut add = |number: u64, text: String| parts.extend((number > 0).then_some(text));
+        add(pinned, format!("{} {} pinned", count(pinned, "image"), is_are(pinned)));
+        if of_bytes {
+            let which =
+                if newest == 1 { "is the newest of its name" } else { "are the newest of their names" };
+            add(newest, format!("{} {which}", count(newest, "image")));
+            add(self.in_use, format!("{} {} in use", count(self.in_use, "blob"), is_are(self.in_use)));
+            add(writing, format!("{} is being written", ByteSize(writing)));
+            add(u64::from(images == 0), "no image is left".to_owned());
+        }
+        add(self.more, format!("{} came or changed since the plan was made", count(self.more, "image")));
+        if why == Why::MinFree {
+            parts.push(format!("the whole store is {}", ByteSize(bytes)));
+        }
+        listed(&parts, "and")
+    }
+}
+
 /// A limit that is not met, in one line.
 #[must_use]
-pub fn unmet(unmet: &Unmet) -> String {
+pub fn unmet(unmet: &Unmet, held: &Held) -> String {
     let Unmet { why, left, limit } = *unmet;
-    let held = "the rest is pinned or in use";
-    match why {
-        Why::MaxImages => format!("{} left, over the limit of {limit}: {held}", count(left, "image")),
-        Why::MinFree => {
-            format!("only {} free, under the limit of {}: {held}", ByteSize(left), ByteSize(limit))
-        }
-        _ => format!("{} left, over the limit of {}: {held}", ByteSize(left), ByteSize(limit)),
+    let what = match why {
+        Why::MaxImages => format!("{} left, over the limit of {limit}", count(left, "image")),
+        Why::MinFree => format!("only {} free, under the limit of {}", ByteSize(left), ByteSize(limit)),
+        Why::MaxAge => format!("an image is unused for {}, over the limit of {}", span(left), span(limit)),
+        _ => format!("{} left, over the limit of {}", ByteSize(left), ByteSize(limit)),
+    };
+    match held.reasons(why) {
+        reasons if reasons.is_empty() => what,
+        reasons => format!("{what}: {reasons}"),
     }
 }
 
@@ -239,6 +371,7 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::Pinned => "pinned since",
         Reason::InUse => "in use",
         Reason::Needed => "needed by an image now",
+        Reason::SubjectStays => "the image that it refers to stays",
     }
 }
 
@@ -267,7 +400,9 @@ pub enum Line<'a> {
     /// The last line.
     End {
         /// How many images went.
-        images: usize,
+        images: u64,
+        /// How many went because the image went that they refer to.
+        referrers: u64,
         /// How many blobs went.
         blobs: u64,
         /// The bytes that went out of images/.
@@ -295,7 +430,9 @@ pub fn lines(swept: &Swept) -> Vec<Line<'_>> {
     let kept = swept.kept.iter().map(|Kept { name, reason }| Line::Kept { name, reason: *reason });
     let Swept { blobs, bytes, trashed, emptied, left, .. } = *swept;
     let unmet = plan_file::written(&swept.unmet);
-    let end = Line::End { images: swept.images.len(), blobs, bytes, trashed, emptied, left, unmet };
+    let referrers = swept.images.iter().filter(|image| image.subject.is_some()).count() as u64;
+    let went = swept.images.len() as u64 - referrers;
+    let end = Line::End { images: went, referrers, blobs, bytes, trashed, emptied, left, unmet };
     images.chain(kept).chain([end]).collect()
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{Digest, Key, trash};
+use storekit::{Digest, Key, Referrers, trash};
 
 /// A store at one moment.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +48,8 @@ pub struct Image {
     pub uses: u64,
     /// Whether it may never go.
     pub pinned: bool,
+    /// What it refers to: the image that it signs or describes.
+    pub subject: Option<Digest>,
     /// Whether a blob that it needs is not there: it cannot be loaded as it is.
     pub incomplete: bool,
     /// The blobs that it needs, those that are there, each once.
@@ -118,6 +120,19 @@ impl Snapshot {
     pub fn own(&self, image: &Image, holders: &Holders) -> u64 {
         let alone = image.blobs.iter().filter(|digest| holders.count(digest) == 1);
         image.files + alone.map(|digest| self.bytes(digest)).sum::<u64>()
+    }
+
+    /// Which entries refer to which. One that refers to an image that is there lives and dies with that, and does
+    /// not count as an image; one whose image is not there stands for itself.
+    #[must_use]
+    pub fn referrers(&self) -> Referrers {
+        Referrers::new(self.images.iter().map(|image| (image.blobs.iter().copied(), image.subject)))
+    }
+
+    /// How many images there are, without what refers to them.
+    #[must_use]
+    pub fn count(&self, referrers: &Referrers) -> u64 {
+        (0..self.images.len()).filter(|entry| !referrers.is_attached(*entry)).count() as u64
     }
 
     /// The blobs that nothing needs, sorted.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use storekit::{Digest, Event, Images, Key, Listed, Reach, Store, Walker, trash};
+use storekit::{Digest, Event, Images, Key, Listed, Reach, Store, Walker, referrers, trash};
 
 use crate::disk::{self, Place};
 use crate::error::{Error, Result};
@@ -27,11 +27,12 @@ pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
     let now = Timestamp::now();
     let image = |(listed, reach): (Listed, Reach)| Image {
         digest: listed.entry.descriptor.digest,
-        names: listed.entry.names,
+        names: listed.entry.names.clone(),
         saved: listed.entry.saved,
         used: Timestamp::try_from(listed.used).unwrap_or(now).min(now),
         uses: uses.get(listed.key.as_str()).copied().unwrap_or(0),
         pinned: pins.contains(&listed.key),
+        subject: referrers::subject(&listed.key, &listed.entry, &reach),
         incomplete: !reach.is_whole(),
         // What is not on the list came after it: the entry's next look sees it.
         blobs: reach.present.into_keys().filter(|digest| found.blobs.contains_key(digest)).collect(),
@@ -52,7 +53,7 @@ pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
         trash: found.trash.into_values().collect(),
         other: found.other,
         blobs: found.blobs,
-        free: disk::free(store.root())?,
+        free: disk::free(images.blobs().folder())?,
     })
 }
 

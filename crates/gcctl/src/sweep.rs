@@ -4,6 +4,7 @@
 //! entry that was saved anew, used or pinned since stays, and a blob goes only where no entry that stands then needs
 //! it. Entries go before blobs, so that a run that is killed leaves whole images and blobs that nothing needs.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,8 +17,10 @@ use storekit::{Batch, Digest, Discarded, Event, Images, Kind, Store};
 use crate::disk;
 use crate::error::Result;
 use crate::events::TOOL;
-use crate::plan::{Eviction, Left, Plan, Unmet};
+use crate::limits::Why;
+use crate::plan::{self, Eviction, Left, Plan, Rest, Unmet};
 use crate::roots::Roots;
+use crate::snapshot::Snapshot;
 use crate::survey::survey;
 
 /// How long one step holds the lock; it ends with the item that it is at.
@@ -26,7 +29,7 @@ const STEP: Duration = Duration::from_millis(50);
 /// What a sweep did.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Swept {
-    /// The images that went, with the bytes that went with each.
+    /// The images that went and what referred to them, with the bytes that went with each.
     pub images: Vec<Eviction>,
     /// What stayed although the plan names it.
     pub kept: Vec<Kept>,
@@ -34,6 +37,8 @@ pub struct Swept {
     pub blobs: u64,
     /// The bytes that went out of images/, and what was unfinished in packages/.
     pub bytes: u64,
+    /// Of these, what dead writers had left unfinished: deleted at once.
+    pub unfinished: u64,
     /// Of these, what lies in the trash now.
     pub trashed: u64,
     /// The bytes of the trash that was emptied.
@@ -46,6 +51,10 @@ pub struct Swept {
     pub left: Left,
     /// The limits that are not met.
     pub unmet: Vec<Unmet>,
+    /// What keeps the rest.
+    pub rest: Rest,
+    /// How many images the limits would take now: they came, or changed, since the plan was made.
+    pub more: u64,
 }
 
 /// Something that stayed although the plan names it.
@@ -73,22 +82,25 @@ pub enum Reason {
     InUse,
     /// An entry needs it now.
     Needed,
+    /// The image that it refers to stays.
+    SubjectStays,
 }
 
-/// Removes what the plan names. `stop` ends the sweep between two steps.
+/// Removes what the plan names. `stop` ends the sweep between two steps. Ages are judged as of `since`.
 ///
 /// # Errors
-/// A store that cannot be read or written, a lock that is not to be had. What was done by then stands, and the
-/// store is whole.
-pub fn sweep(store: &Store, plan: &Plan, stop: &AtomicBool) -> Result<Swept> {
+/// A store that cannot be read or written, a lock that is not to be had; parts of the store that cannot be moved to the
+/// trash, before anything is removed. What was done by then stands, and the store is whole.
+pub fn sweep(store: &Store, plan: &Plan, since: Timestamp, stop: &AtomicBool) -> Result<Swept> {
     let mut sweep = Sweep::new(store, plan, stop);
+    sweep.check_the_trash()?;
     let run = sweep.run();
     // Also for what a failed or stopped run has removed.
     let index = sweep.derive_index();
     sweep.note_evictions();
     run?;
     index?;
-    sweep.finish()
+    sweep.finish(since)
 }
 
 struct Sweep<'a> {
@@ -112,13 +124,29 @@ impl<'a> Sweep<'a> {
         Self { store, plan, images, batch, shred, stop, roots, swept }
     }
 
+    /// Whether what goes can be moved to the trash, as far as it is not deleted at once.
+    fn check_the_trash(&self) -> Result<()> {
+        if self.shred || (self.plan.images.is_empty() && self.plan.blobs.is_empty()) {
+            return Ok(());
+        }
+        for name in ["blobs/sha256", "keys", "inputs"] {
+            self.store.trash().can_take(&self.images.folder().join(name))?;
+        }
+        Ok(())
+    }
+
     fn run(&mut self) -> Result<()> {
         self.empty_trash()?;
         // An empty one frees nothing and goes too.
         let freed = self.images.sweep_unfinished()? + self.store.packages().sweep_unfinished()?;
         self.count(freed, false);
+        self.swept.unfinished = freed;
         let plan = self.plan;
-        self.in_steps(plan.images.iter(), Self::evict)?;
+        let (images, referrers): (Vec<_>, Vec<_>) = plan.images.iter().partition(|it| it.subject.is_none());
+        self.in_steps(images.into_iter(), Self::evict)?;
+        for wave in waves(referrers) {
+            self.in_steps(wave.into_iter(), Self::evict_referrer)?;
+        }
         let of_images = plan.images.iter().flat_map(|image| &image.blobs).map(|digest| (*digest, false));
         let idle = plan.blobs.iter().map(|blob| (blob.digest, true));
         self.roots.read_ahead();
@@ -174,6 +202,17 @@ impl<'a> Sweep<'a> {
             self.count(bytes, true);
         }
         Ok(())
+    }
+
+    /// A referrer goes only where what it refers to has gone, in a step before this one.
+    fn evict_referrer(&mut self, lock: &Exclusive, image: &Eviction) -> Result<()> {
+        let needed = self.roots.needed(lock)?;
+        if image.subject.is_some_and(|subject| needed.contains(&subject)) {
+            let name = image.key.to_string();
+            self.swept.kept.push(Kept { name, reason: Reason::SubjectStays });
+            return Ok(());
+        }
+        self.evict(lock, image)
     }
 
     fn reason_to_keep(&self, image: &Eviction) -> Result<Option<Reason>> {
@@ -257,14 +296,39 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// What is left, as planned; where less was done than planned, or nothing is in the trash, as it is found.
-    fn finish(mut self) -> Result<Swept> {
-        let is_whole = self.swept.bytes >= self.plan.bytes() && !self.swept.interrupted;
-        let as_planned = is_whole && !self.swept.disk_full;
-        self.swept.left = if as_planned { self.plan.left } else { survey(self.store, &[])?.left() };
+    /// What is left is what is found: others may have saved and used images since the plan was made.
+    fn finish(mut self, since: Timestamp) -> Result<Swept> {
+        let snapshot = Snapshot { now: since, ..survey(self.store, &[])? };
+        let again = plan::decide(&snapshot, &self.plan.limits);
+        self.swept.left = snapshot.left();
         self.swept.unmet = self.swept.left.unmet(&self.plan.limits);
+        self.swept.unmet.extend(overdue(&again));
+        self.swept.more = again.going();
+        self.swept.rest = Rest { images: self.swept.left.images, bytes: self.swept.left.bytes, ..again.rest };
         Ok(self.swept)
     }
+}
+
+/// That an image is older than the limit of age, by the one that is unused for longest.
+fn overdue(plan: &Plan) -> Option<Unmet> {
+    let limit = plan.limits.max_age?.0.as_secs();
+    let old = plan.images.iter().filter(|image| image.why == Why::MaxAge);
+    let oldest = old.map(|image| plan.time.duration_since(image.used).unsigned_abs().as_secs()).max()?;
+    Some(Unmet { why: Why::MaxAge, left: oldest, limit })
+}
+
+/// Those that refer to images first, then those that refer to the ones before.
+fn waves(mut rest: Vec<&Eviction>) -> Vec<Vec<&Eviction>> {
+    let mut waves = Vec::new();
+    while !rest.is_empty() {
+        let digests: HashSet<Digest> = rest.iter().map(|image| image.digest).collect();
+        let waits = |image: &&Eviction| image.subject.is_some_and(|subject| digests.contains(&subject));
+        let (later, now): (Vec<_>, Vec<_>) = rest.into_iter().partition(waits);
+        // In a circle, nothing comes first.
+        rest = if now.is_empty() { Vec::new() } else { later.clone() };
+        waves.push(if now.is_empty() { later } else { now });
+    }
+    waves
 }
 
 fn is_full(error: &storekit::Error) -> bool {

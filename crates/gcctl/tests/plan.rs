@@ -33,21 +33,30 @@ fn blob(text: &str) -> (Digest, u64) {
     (digest(name), bytes.parse().unwrap())
 }
 
-/// `"a 48 3 base:100 a1:10"`: the key, idle hours, uses, blobs. A `!` after the key pins it.
+/// `"a 48 3 base:100 a1:10"`: the key, idle hours, uses, blobs. A `!` after the key pins it; `@app:1` is a name,
+/// `>a` says that it refers to the blob `a`.
 fn image(text: &str) -> (Image, Vec<(Digest, u64)>) {
     let mut words = text.split(' ');
     let key = words.next().unwrap();
     let used = hours(words.next().unwrap().parse().unwrap());
     let uses = words.next().unwrap().parse().unwrap();
-    let blobs: Vec<_> = words.map(blob).collect();
+    let (mut names, mut subject, mut blobs) = (Vec::new(), None, Vec::new());
+    for word in words {
+        match word.split_at(1) {
+            ("@", name) => names.push(name.to_owned()),
+            (">", referred) => subject = Some(digest(referred)),
+            _ => blobs.push(blob(word)),
+        }
+    }
     let image = Image {
         key: key.trim_end_matches('!').parse().unwrap(),
         digest: digest(key),
-        names: Vec::new(),
+        names,
         saved: hours(5000),
         used,
         uses,
         pinned: key.ends_with('!'),
+        subject,
         incomplete: false,
         blobs: blobs.iter().map(|(digest, _)| *digest).collect(),
         files: 1,
@@ -149,7 +158,103 @@ fn the_free_space_takes_what_is_lacking() {
     check(&THREE, "free=1031", "c", &[]);
     check(&THREE, "free=1032", "c b", &[]);
     check(&THREE, "free=1163", "c b a", &[]);
-    check(&THREE, "free=1164", "c b a", &[Why::MinFree]);
+}
+
+const NAMED: [&str; 5] = [
+    "new 10 0 @app:1 base:100 a1:10",
+    "old 20 0 @app:1 base:100 b1:20",
+    "both 5 0 @app:1 @app:2 base:100 d1:10",
+    "tool 30 0 @tool:1 base:100 c1:30",
+    "bare 40 0 base:100 e1:5",
+];
+
+#[test]
+fn a_limit_that_cannot_be_met_takes_only_what_is_not_the_newest_of_a_name() {
+    // Everything is 175 and five key files.
+    check(&NAMED, "free=1180", "bare tool old new both", &[]);
+    check(&NAMED, "free=1181", "old new", &[Why::MinFree]);
+    check(&NAMED, "free=18EB", "old new", &[Why::MinFree]);
+    check(&["a! 1 0 x:100", "b 2 0 @b:1 x:100 b1:5"], "size=50", "", &[Why::MaxSize]);
+    check(&["a! 1 0 @b:1 x:100", "b 2 0 @b:1 x:100 b1:5"], "size=50", "b", &[Why::MaxSize]);
+    check(&THREE, "free=1164", "", &[Why::MinFree]);
+}
+
+#[test]
+fn a_limit_that_can_be_met_is_met_beside_one_that_cannot() {
+    check(&NAMED, "size=170 free=18EB", "bare tool old new", &[Why::MinFree]);
+    check(&NAMED, "images=3 free=18EB", "bare tool old new", &[Why::MinFree]);
+}
+
+#[test]
+fn what_keeps_the_rest_is_told_apart() {
+    let images = ["a! 1 0 x:100", "b 2 0 @b:1 x:100 b1:5", "c 3 0 @b:1 x:100 c1:5"];
+    let plan = plan::decide(&store(&images), &limits("free=18EB"));
+    assert_eq!((plan.rest.images, plan.rest.pinned, plan.rest.newest), (2, 1, 1));
+    assert_eq!((plan.rest.writing, plan.rest.bytes), (0, plan.left.bytes));
+}
+
+#[track_caller]
+fn objection(images: &[&str], limit: &str, lost: Option<(u64, u64)>) {
+    let found = plan::decide(&store(images), &limits(limit)).objection();
+    assert_eq!(found.map(|it| (it.lost, it.of)), lost, "{limit}");
+}
+
+#[test]
+fn a_limit_of_bytes_that_takes_most_is_objected_to() {
+    objection(&THREE, "size=162B", None);
+    objection(&THREE, "size=131B", Some((2, 3)));
+    objection(&THREE, "size=110B", Some((3, 3)));
+    objection(&THREE, "free=1163B", Some((3, 3)));
+    objection(&["a 1 0 x:1", "b 2 0 x:1 y:1"], "size=2B", None);
+    // What goes for another limit is deleted at once, too, where bytes leave no room in the trash.
+    objection(&THREE, "images=1 size=150B", Some((2, 3)));
+    objection(&THREE, "images=1", None);
+    objection(&THREE, "images=0 age=1s grace=0s", None);
+    objection(&THREE, "images=1 size=162B grace=0s", None);
+}
+
+#[test]
+fn a_small_limit_without_a_unit_is_objected_to_whatever_it_takes() {
+    objection(&THREE, "size=10", Some((3, 3)));
+    objection(&THREE, "size=163", Some((0, 3)));
+    objection(&[], "free=10", Some((0, 0)));
+    objection(&THREE, "free=0", None);
+    objection(&THREE, "size=1000000", None);
+}
+
+const SIGNED: [&str; 6] = [
+    "a 10 0 base:100 a1:10",
+    "sa 90 0 >a1 sa1:5",
+    "tsa 99 0 >sa1 t1:5",
+    "c 30 0 base:100 c1:10",
+    "sc 1 0 >c1 sc1:5",
+    "alone 50 0 >gone l1:5",
+];
+
+#[test]
+fn what_refers_to_an_image_lives_and_dies_with_it() {
+    check(&SIGNED, "images=3", "", &[]);
+    check(&SIGNED, "images=2", "alone", &[]);
+    check(&SIGNED, "images=1", "alone c sc", &[]);
+    check(&SIGNED, "images=0", "alone c sc a sa tsa", &[]);
+    check(&SIGNED, "age=20h", "alone c sc", &[]);
+    let plan = plan::decide(&store(&SIGNED), &limits("images=0"));
+    assert_eq!((plan.going(), plan.left.images), (3, 0));
+    let reasons: Vec<_> = plan.images.iter().map(|it| (it.why, it.subject)).collect();
+    assert_eq!(reasons[2], (Why::Subject, Some(digest("c1"))));
+    assert_eq!(reasons[0], (Why::MaxImages, None));
+}
+
+#[test]
+fn a_pinned_referrer_keeps_its_image() {
+    check(&["a 10 0 a1:10", "s 9 0 >a1 s1:5", "t! 9 0 >s1 t1:5"], "images=0", "", &[Why::MaxImages]);
+}
+
+#[test]
+fn a_referrer_stays_with_the_last_entry_that_holds_its_image() {
+    let images = ["a 10 0 a1:10", "b 20 0 a1:10 b1:5", "s 99 0 >a1 s1:5"];
+    check(&images, "images=1", "b", &[]);
+    check(&images, "images=0", "b a s", &[]);
 }
 
 #[test]
@@ -165,7 +270,7 @@ fn a_pin_never_goes_and_the_limit_that_it_breaks_is_named() {
     let pinned = ["a! 30 0 base:100 a1:10", "b! 20 0 base:100 b1:20", "c 10 0 base:100 c1:30"];
     check(&pinned, "images=2", "c", &[]);
     check(&pinned, "images=1", "c", &[Why::MaxImages]);
-    check(&pinned, "size=50", "c", &[Why::MaxSize]);
+    check(&pinned, "size=50", "", &[Why::MaxSize]);
     check(&pinned, "age=1h", "c", &[]);
 }
 

@@ -48,6 +48,20 @@ pub enum Error {
         /// The folder.
         path: Utf8PathBuf,
     },
+    /// A part of the store lies where nothing of it can be moved into the trash.
+    #[error("`{path}` lies on another file system than the store's trash, `{trash}`")]
+    #[diagnostic(
+        code(storekit::other_file_system),
+        help(
+            "nothing can be moved between the two: make `{trash}` a link to a folder beside the real `{path}`, keep the whole store there, or delete at once with `--trash-grace 0s`"
+        )
+    )]
+    OtherFileSystem {
+        /// What was to be removed, or the folder of it.
+        path: Utf8PathBuf,
+        /// The trash's folder.
+        trash: Utf8PathBuf,
+    },
     /// A file of a later format version.
     #[error("`{path}` has format version {found}, and this program reads versions up to {known}")]
     #[diagnostic(code(storekit::newer_format), help("update the larder tools, or use another store"))]

@@ -90,9 +90,17 @@ pub struct Links {
     /// An artifact manifest's blobs (a media type that image-spec 1.1 dropped).
     #[serde(default)]
     pub blobs: Vec<Descriptor>,
+    /// What the document refers to: the image that it signs or describes. It is not needed, and not judged here.
+    pub subject: Option<serde_json::Value>,
 }
 
 impl Links {
+    /// The digest of what the document refers to.
+    #[must_use]
+    pub fn subject(&self) -> Option<Digest> {
+        self.subject.as_ref()?.get("digest")?.as_str()?.parse().ok()
+    }
+
     /// All descriptors, in document order.
     pub fn all(self) -> impl Iterator<Item = Descriptor> {
         self.manifests.into_iter().chain(self.config).chain(self.layers).chain(self.blobs)

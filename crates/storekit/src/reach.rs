@@ -20,6 +20,8 @@ pub struct Reach {
     pub missing: BTreeSet<Digest>,
     /// The documents among the missing ones: what hangs on them is not known, so nothing may go on its account.
     pub unknown: BTreeSet<Digest>,
+    /// What the descriptor's own document refers to by its `subject`; not among what it needs.
+    pub subject: Option<Digest>,
 }
 
 impl Reach {
@@ -46,7 +48,14 @@ impl Reach {
 #[derive(Debug)]
 pub struct Walker {
     blobs: Blobs,
-    read: HashMap<Digest, Arc<Vec<Descriptor>>>,
+    read: HashMap<Digest, Arc<Read>>,
+}
+
+/// What a document says.
+#[derive(Debug)]
+struct Read {
+    children: Vec<Descriptor>,
+    subject: Option<Digest>,
 }
 
 impl Walker {
@@ -83,26 +92,29 @@ impl Walker {
         if depth == DEPTH {
             return Err(Error::BadDocument { digest, reason: format!("it nests more than {DEPTH} deep") });
         }
-        let children = match self.children(digest) {
+        let read = match self.read(digest) {
             Err(Error::Damaged { .. } | Error::Missing { .. } | Error::NotFetched { .. }) => {
                 reach.present.remove(&digest);
                 reach.lack(descriptor);
                 return Ok(());
             }
-            children => children?,
+            read => read?,
         };
-        children.iter().try_for_each(|child| self.visit(child, depth + 1, reach))
+        if depth == 0 {
+            reach.subject = read.subject;
+        }
+        read.children.iter().try_for_each(|child| self.visit(child, depth + 1, reach))
     }
 
-    fn children(&mut self, digest: Digest) -> Result<Arc<Vec<Descriptor>>> {
+    fn read(&mut self, digest: Digest) -> Result<Arc<Read>> {
         if let Some(known) = self.read.get(&digest) {
             return Ok(Arc::clone(known));
         }
         let bytes = self.blobs.read(&digest, DOCUMENT_CAP)?;
         let links: Links = serde_json::from_slice(&bytes)
             .map_err(|error| Error::BadDocument { digest, reason: error.to_string() })?;
-        let children = Arc::new(links.all().collect());
-        self.read.insert(digest, Arc::clone(&children));
-        Ok(children)
+        let read = Arc::new(Read { subject: links.subject(), children: links.all().collect() });
+        self.read.insert(digest, Arc::clone(&read));
+        Ok(read)
     }
 }

@@ -1,48 +1,73 @@
 //! Sizes and ages as people write them.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
-/// A number of bytes; written `512`, `10kB`, `10MB`, `10GB`, `10TB` (powers of 1000) or `10KiB`, `10MiB`,
-/// `10GiB`, `10TiB` (powers of 1024). A fraction is allowed: `1.5GiB`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "u64")]
+/// A number of bytes; written `512`, `10kB`, `10MB`, `10GB`, `10TB`, `10PB`, `10EB` (powers of 1000) or `10KiB`,
+/// `10MiB`, `10GiB`, `10TiB`, `10PiB`, `10EiB` (powers of 1024). A fraction is allowed: `1.5GiB`. In a settings
+/// file, a bare number is bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "u64")]
 pub struct ByteSize(pub u64);
 
-/// A span of time; written `90s`, `15m`, `12h`, `30d` or `2w`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+/// A span of time; written `90s`, `15m` (or `15min`), `12h`, `30d`, `2w` or `1y` (365 days).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Age(pub Duration);
 
-/// Text that is neither a size nor an age.
+/// A size as it was written: a limit without a unit may be one whose unit was forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WrittenSize {
+    /// The size.
+    pub size: ByteSize,
+    /// Whether it was written without a unit.
+    pub bare: bool,
+}
+
+impl FromStr for WrittenSize {
+    type Err = NotAQuantity;
+
+    fn from_str(text: &str) -> Result<Self, NotAQuantity> {
+        Ok(Self { size: text.parse()?, bare: !text.contains(|c: char| c.is_ascii_alphabetic()) })
+    }
+}
+
+/// Text that is neither a size nor an age. Its message says how one is written.
 #[derive(Clone, Debug, Error, miette::Diagnostic)]
 #[error("{text:?} is not {what}")]
-#[diagnostic(code(storekit::not_a_quantity), help("{help}"))]
+#[diagnostic(code(storekit::not_a_quantity))]
 pub struct NotAQuantity {
     text: String,
     what: &'static str,
-    help: &'static str,
 }
 
-const SIZES: [(&str, u64); 11] = [
+const SIZE: &str = "a size: write it like `500MB`, `10GB` (powers of 1000) or `10GiB` (powers of 1024)";
+const AGE: &str = "an age: write it like `90s`, `15m`, `12h`, `30d` or `2w`";
+
+const SIZES: [(&str, u64); 14] = [
     ("", 1),
     ("b", 1),
     ("kb", 1000),
     ("mb", 1000_u64.pow(2)),
     ("gb", 1000_u64.pow(3)),
     ("tb", 1000_u64.pow(4)),
+    ("pb", 1000_u64.pow(5)),
+    ("eb", 1000_u64.pow(6)),
     ("kib", 1 << 10),
     ("mib", 1 << 20),
     ("gib", 1 << 30),
     ("tib", 1 << 40),
     ("pib", 1 << 50),
+    ("eib", 1 << 60),
 ];
 
-const AGES: [(&str, u64); 5] = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400), ("w", 604_800)];
+const AGES: [(&str, u64); 7] =
+    [("s", 1), ("m", 60), ("min", 60), ("h", 3600), ("d", 86_400), ("w", 604_800), ("y", 365 * 86_400)];
 
 /// Splits the number from the unit and multiplies; `None` for an unknown unit, no number, or too large a value.
 fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -68,11 +93,7 @@ impl FromStr for ByteSize {
     type Err = NotAQuantity;
 
     fn from_str(text: &str) -> Result<Self, NotAQuantity> {
-        quantity(text, &SIZES).map(Self).ok_or_else(|| NotAQuantity {
-            text: text.to_owned(),
-            what: "a size",
-            help: "write it like `500MB`, `10GB` (powers of 1000) or `10GiB` (powers of 1024)",
-        })
+        quantity(text, &SIZES).map(Self).ok_or_else(|| NotAQuantity { text: text.to_owned(), what: SIZE })
     }
 }
 
@@ -80,11 +101,9 @@ impl FromStr for Age {
     type Err = NotAQuantity;
 
     fn from_str(text: &str) -> Result<Self, NotAQuantity> {
-        quantity(text, &AGES).map(|seconds| Self(Duration::from_secs(seconds))).ok_or_else(|| NotAQuantity {
-            text: text.to_owned(),
-            what: "an age",
-            help: "write it like `90s`, `15m`, `12h`, `30d` or `2w`",
-        })
+        let seconds = quantity(text, &AGES);
+        let age = seconds.map(|seconds| Self(Duration::from_secs(seconds)));
+        age.ok_or_else(|| NotAQuantity { text: text.to_owned(), what: AGE })
     }
 }
 
@@ -111,36 +130,50 @@ fn in_units(bytes: u64, units: &[&str]) -> String {
     format!("{value:.digits$}{}", unit.unwrap_or(&"EB"))
 }
 
-/// A quantity in a settings file: a bare number of bytes or text.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Written {
-    Number(u64),
-    Text(String),
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Written(SIZE, PhantomData))
+    }
 }
 
-impl TryFrom<Written> for ByteSize {
-    type Error = NotAQuantity;
+impl<'de> Deserialize<'de> for WrittenSize {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Written(SIZE, PhantomData))
+    }
+}
 
-    fn try_from(written: Written) -> Result<Self, NotAQuantity> {
-        match written {
-            Written::Number(bytes) => Ok(Self(bytes)),
-            Written::Text(text) => text.parse(),
-        }
+impl<'de> Deserialize<'de> for Age {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Written(AGE, PhantomData))
+    }
+}
+
+/// A quantity in a settings file: text, or a number that is read as its digits are. Its errors are those of the text.
+struct Written<T>(&'static str, PhantomData<T>);
+
+impl<T: FromStr<Err = NotAQuantity>> Visitor<'_> for Written<T> {
+    type Value = T;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(self.0)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
     }
 }
 
 impl From<ByteSize> for u64 {
     fn from(size: ByteSize) -> Self {
         size.0
-    }
-}
-
-impl TryFrom<String> for Age {
-    type Error = NotAQuantity;
-
-    fn try_from(text: String) -> Result<Self, NotAQuantity> {
-        text.parse()
     }
 }
 
@@ -168,7 +201,35 @@ mod tests {
     #[test]
     fn ages_are_read() {
         assert_eq!("30d".parse::<Age>().unwrap().0, Duration::from_secs(30 * 86_400));
+        assert_eq!("5 min".parse::<Age>().unwrap(), "5m".parse().unwrap());
         assert!("30".parse::<Age>().is_err());
+    }
+
+    #[test]
+    fn every_unit_that_is_printed_is_read() {
+        for power in 0..=18 {
+            let size = ByteSize(10_u64.pow(power));
+            assert_eq!(size.to_string().parse::<ByteSize>().unwrap(), size, "{size}");
+        }
+        size("1PB", Some(10_u64.pow(15)));
+        size("2EiB", Some(2 << 60));
+    }
+
+    #[track_caller]
+    fn wrong<T: serde::de::DeserializeOwned + fmt::Debug>(value: &str, message: &str) {
+        let error =
+            toml::from_str::<std::collections::BTreeMap<String, T>>(&format!("x = {value}")).unwrap_err();
+        assert!(error.message().starts_with(message), "{}", error.message());
+        assert!(error.message().contains(": write it like `"), "{}", error.message());
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_settings_file_is_said_in_words() {
+        wrong::<ByteSize>("\"many\"", "\"many\" is not a size");
+        wrong::<ByteSize>("-1", "\"-1\" is not a size");
+        wrong::<ByteSize>("true", "invalid type: boolean `true`, expected a size");
+        wrong::<Age>("30", "\"30\" is not an age");
+        wrong::<Age>("[]", "invalid type: sequence, expected an age");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The trash: what was removed and could still be brought back.
 //!
-//! `trash/<batch>/<path below the store>`, a batch for each removing run, its name sorting by time; and
+//! `trash/<batch>/<path below the store>`, a batch for each removing run, the last one's name sorting last; and
 //! `trash/damaged/…` for blobs whose bytes do not match their digest, which nobody brings back.
 
 use std::fs;
@@ -9,12 +9,14 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::error::{At, Result};
+use crate::error::{At, Error, Result};
 use crate::replace;
 
 const DAMAGED: &str = "damaged";
+/// The time in a batch's name.
+const TIME: &str = "%Y%m%dT%H%M%S%.6fZ";
 /// What is being deleted; nobody brings anything back from there.
 const DOOMED: &str = ".doomed-";
 /// How often a move into the trash is tried while others empty it.
@@ -55,10 +57,32 @@ impl Trash {
         self.store.join("trash")
     }
 
-    /// Starts a batch. Nothing is written until something is taken into it.
+    /// Starts a batch. Nothing is written until something is taken into it. Its name sorts after those that are
+    /// there, also where the clock was set back since.
     #[must_use]
     pub fn batch(&self, now: Timestamp) -> Batch {
-        self.named(format!("{}-{}", now.strftime("%Y%m%dT%H%M%S%.6fZ"), std::process::id()))
+        // A trash that cannot be listed takes nothing either, and says so then.
+        let last = self.batches().unwrap_or_default().iter().filter_map(Batch::time).max();
+        let next = last.and_then(|last| last.checked_add(SignedDuration::from_micros(1)).ok());
+        let time = next.map_or(now, |next| now.max(next));
+        self.named(format!("{}-{}", time.strftime(TIME), std::process::id()))
+    }
+
+    /// Whether what stands in `folder` can be moved here.
+    ///
+    /// # Errors
+    /// [`Error::OtherFileSystem`], I/O errors.
+    pub fn can_take(&self, folder: &Utf8Path) -> Result<()> {
+        let Some(theirs) = device(folder)? else { return Ok(()) };
+        let ours = match device(&self.folder())? {
+            None => device(&self.store)?,
+            ours => ours,
+        };
+        if ours.is_none_or(|ours| ours == theirs) { Ok(()) } else { Err(self.refusal(folder)) }
+    }
+
+    fn refusal(&self, path: &Utf8Path) -> Error {
+        Error::OtherFileSystem { path: path.to_owned(), trash: self.folder() }
     }
 
     /// A batch that keeps nothing: what is taken into it is deleted at once. For a disk so full that nothing
@@ -96,10 +120,12 @@ impl Trash {
     }
 
     /// Moves a damaged file to where nobody takes it for sound. One that is gone already, or that cannot be
-    /// moved because the store is read-only, is no error: whoever reads it finds out again.
+    /// moved because the store is read-only, or the trash on another file system, is no error: whoever reads it
+    /// finds out again.
     pub(crate) fn move_aside(&self, path: &Utf8Path) -> Result<()> {
         match self.named(DAMAGED.to_owned()).take(path) {
-            Err(crate::Error::Io { source, .. })
+            Err(Error::OtherFileSystem { .. }) => Ok(()),
+            Err(Error::Io { source, .. })
                 if matches!(
                     source.kind(),
                     io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied
@@ -146,7 +172,11 @@ impl Trash {
         }
         // What a killed run has doomed may stand there under this name still.
         let doomed = format!("{DOOMED}{}-{name}", Timestamp::now().as_microsecond());
-        rename(&self.folder().join(name), &self.folder().join(doomed))
+        let (from, to) = (self.folder().join(name), self.folder().join(doomed));
+        match fs::rename(&from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            renamed => renamed.at("move away", &from).map(|()| true),
+        }
     }
 
     /// Deletes what was doomed, by a run that was killed too. Returns the bytes that this freed on disk.
@@ -174,6 +204,13 @@ impl Batch {
         &self.name
     }
 
+    /// The time in the name: that of the run, or a little after the run before where the clock was behind it.
+    fn time(&self) -> Option<Timestamp> {
+        let (time, _process) = self.name.rsplit_once('-')?;
+        let time = jiff::civil::DateTime::strptime(TIME, time).ok()?;
+        Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    }
+
     fn folder(&self) -> Utf8PathBuf {
         self.trash.folder().join(&self.name)
     }
@@ -196,11 +233,17 @@ impl Batch {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 made => made.at("create", folder)?,
             }
-            if rename(path, &place)? {
-                return Ok(true);
-            }
-            if !path.exists() {
-                return Ok(false);
+            match fs::rename(path, &place) {
+                Ok(()) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                    return Err(self.trash.refusal(path));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if !path.exists() {
+                        return Ok(false);
+                    }
+                }
+                failed => failed.at("move away", path)?,
             }
         }
         Err(io::Error::from(io::ErrorKind::NotFound)).at("create", folder)
@@ -209,7 +252,7 @@ impl Batch {
     /// Moves a file back to where it stood, unless another stands there. Returns whether one stands there now.
     ///
     /// # Errors
-    /// I/O errors.
+    /// [`Error::OtherFileSystem`], I/O errors.
     pub(crate) fn give_back(&self, path: &Utf8Path) -> Result<bool> {
         let Some(place) = self.place(path) else { return Ok(false) };
         match rustix::fs::renameat_with(
@@ -221,6 +264,7 @@ impl Batch {
         ) {
             Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(true),
             Err(rustix::io::Errno::NOENT) => Ok(false),
+            Err(rustix::io::Errno::XDEV) => Err(self.trash.refusal(path)),
             Err(errno) => Err(errno).at("bring back", path),
         }
     }
@@ -244,11 +288,11 @@ impl Batch {
     }
 }
 
-/// Renames; `false` where there was nothing to rename.
-fn rename(from: &Utf8Path, to: &Utf8Path) -> Result<bool> {
-    match fs::rename(from, to) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        result => result.at("move away", from).map(|()| true),
+/// The file system that a folder lies on, behind links; `None` where it is not there.
+fn device(folder: &Utf8Path) -> Result<Option<u64>> {
+    match fs::metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        metadata => Ok(Some(metadata.at("read", folder)?.dev())),
     }
 }
 
@@ -279,4 +323,50 @@ fn walk(folder: &Utf8Path, each: &mut dyn FnMut(&Utf8Path, &fs::Metadata)) -> Re
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trash() -> (tempfile::TempDir, Trash) {
+        let dir = tempfile::tempdir().unwrap();
+        let trash = Trash::new(Utf8Path::from_path(dir.path()).unwrap());
+        (dir, trash)
+    }
+
+    #[test]
+    fn the_last_batch_sorts_last_although_the_clock_was_set_back() {
+        let (_dir, trash) = trash();
+        let late: Timestamp = "2099-01-01T00:00:00Z".parse().unwrap();
+        let early: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut names = Vec::new();
+        for now in [late, early, early, late] {
+            let batch = trash.batch(now);
+            fs::create_dir_all(batch.folder()).unwrap();
+            names.push(batch.name().to_owned());
+        }
+        let sorted: Vec<_> = trash.batches().unwrap().iter().map(|batch| batch.name().to_owned()).collect();
+        assert_eq!(sorted, names);
+        assert!(names[3].starts_with("20990101T000000.000003Z-"), "{names:?}");
+        // What is no batch of ours does not count.
+        fs::create_dir_all(trash.folder().join("zzz-1")).unwrap();
+        assert!(trash.batch(early).name().starts_with("20990101T000000.000004Z-"));
+    }
+
+    #[test]
+    fn a_batch_is_named_by_its_time() {
+        let (_dir, trash) = trash();
+        let batch = trash.batch("2026-01-02T03:04:05.6Z".parse().unwrap());
+        assert_eq!(batch.name(), format!("20260102T030405.600000Z-{}", std::process::id()));
+    }
+
+    #[test]
+    fn what_lies_on_another_file_system_cannot_be_taken() {
+        let (_dir, trash) = trash();
+        trash.can_take(&trash.store).unwrap();
+        trash.can_take(Utf8Path::new("/nowhere")).unwrap();
+        let refused = trash.can_take(Utf8Path::new("/proc")).unwrap_err();
+        assert!(matches!(refused, Error::OtherFileSystem { .. }), "{refused}");
+    }
 }

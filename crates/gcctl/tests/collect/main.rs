@@ -19,7 +19,11 @@ use jiff::Timestamp;
 use storekit::oci::MANIFEST;
 use storekit::{Descriptor, Event, Key, Kind};
 
+mod links;
 mod scratch;
+mod signed;
+mod strict;
+mod words;
 use scratch::{Ran, Scratch, layer, save, write};
 
 #[test]
@@ -166,9 +170,9 @@ fn a_limit_of_bytes_counts_the_trash_and_empties_it() {
     };
     assert!(df("trash") >= 12_288);
     let images = df("unique") + df("shared");
-    scratch.run(&format!("run --max-size {images}")).exits(0).says("emptied");
+    scratch.run(&format!("run --max-size {images}B")).exits(0).says("emptied");
     assert_eq!(df("trash"), 0);
-    scratch.run(&format!("run --max-size {}", images - 1)).exits(0).says("removed 1 image");
+    scratch.run(&format!("run --max-size {}B", images - 1)).exits(0).says("removed 1 image");
     assert_eq!((df("trash"), scratch.keys().as_str()), (0, "a"));
     scratch.run("undo").exits(1);
     scratch.assert_whole();
@@ -264,8 +268,10 @@ fn where_no_store_is_yet_there_is_nothing_to_do() {
         (".", "run", 0),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gcctl"));
-        command.env_clear().current_dir(dir.path()).args(["--store", store]).args(words.split(' '));
-        Ran::of(&command.output().unwrap()).exits(code);
+        command.env_clear().current_dir(dir.path()).env("LARDER_DIR", store).args(words.split(' '));
+        Ran::of(&command.output().unwrap()).exits(code).says("there is no store at `");
+        command.args(["--store", store]);
+        Ran::of(&command.output().unwrap()).exits(2).says("there is no store at `");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{words} made something");
     }
 }
@@ -428,10 +434,10 @@ fn quiet(command: &mut Command) -> Child {
 }
 
 /// A small file system of its own; `None` where this user may not mount one.
-struct Mount(Utf8PathBuf);
+pub(crate) struct Mount(pub(crate) Utf8PathBuf);
 
 impl Mount {
-    fn tmpfs(folder: &Utf8Path) -> Option<Self> {
+    pub(crate) fn tmpfs(folder: &Utf8Path) -> Option<Self> {
         let mount = ["-t", "tmpfs", "-o", "size=2m", "tmpfs", folder.as_str()];
         let mounted = Command::new("mount").args(mount).stderr(Stdio::null()).status();
         mounted.is_ok_and(|status| status.success()).then(|| Self(folder.to_owned()))

@@ -32,11 +32,42 @@ impl Scratch {
     /// Saves an image of these layers, last used so many hours ago.
     pub(crate) fn save(&self, key: &str, hours: u64, layers: &[&str]) -> &Self {
         save(&self.store, key, layers);
+        self.wait_for_leases();
+        self.age(key, hours)
+    }
+
+    /// Makes the key last used so many hours ago.
+    pub(crate) fn age(&self, key: &str, hours: u64) -> &Self {
         let used = SystemTime::now() - Duration::from_secs(hours * 3600 + 60);
         let file = fs::File::options().append(true).open(self.root.join("images/keys").join(key)).unwrap();
         file.set_modified(used).unwrap();
+        self
+    }
+
+    /// Gives the key's image names.
+    pub(crate) fn name(&self, key: &str, names: &[&str]) -> &Self {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        // A new key file would count as used now.
+        let path = self.root.join("images/keys").join(key);
+        let used = fs::metadata(&path).unwrap().modified().unwrap();
+        assert!(self.store.images().set_names(&key.parse().unwrap(), names).unwrap());
+        fs::File::options().append(true).open(path).unwrap().set_modified(used).unwrap();
+        self
+    }
+
+    /// Saves what refers to the image of another key.
+    pub(crate) fn refer(&self, key: &str, to: &str) -> &Self {
+        let listed = self.store.images().peek(&to.parse().unwrap()).unwrap().unwrap();
+        let leases = write_referring(&self.store, &[key], Some(&listed.entry.descriptor));
+        commit(&self.store, key, &leases);
+        drop(leases);
         self.wait_for_leases();
         self
+    }
+
+    /// The digest of the key's manifest.
+    pub(crate) fn digest(&self, key: &str) -> Digest {
+        self.store.images().peek(&key.parse().unwrap()).unwrap().unwrap().entry.descriptor.digest
     }
 
     /// Waits until no blob is leased: a process that another test is just starting has the leases of this one too, until it
@@ -121,14 +152,21 @@ impl Ran {
 }
 
 pub(crate) fn save(store: &Store, key: &str, layers: &[&str]) {
-    let leases = write(store, layers);
+    commit(store, key, &write(store, layers));
+}
+
+fn commit(store: &Store, key: &str, leases: &[Lease]) {
     let manifest = leases.last().unwrap();
     let entry = Entry::new(Descriptor::new(MANIFEST, manifest.digest(), manifest.size()), Timestamp::now());
-    store.images().commit(&key.parse().unwrap(), &entry, None, &leases, Overwrite::Yes).unwrap();
+    store.images().commit(&key.parse().unwrap(), &entry, None, leases, Overwrite::Yes).unwrap();
 }
 
 /// Writes the blobs of an image, its manifest last, and commits nothing.
 pub(crate) fn write(store: &Store, layers: &[&str]) -> Vec<Lease> {
+    write_referring(store, layers, None)
+}
+
+fn write_referring(store: &Store, layers: &[&str], subject: Option<&Descriptor>) -> Vec<Lease> {
     store.images().prepare().unwrap();
     let blobs = store.images().blobs();
     let mut leases: Vec<_> = layers.iter().map(|layer| blobs.put(&content(layer)).unwrap()).collect();
@@ -136,8 +174,11 @@ pub(crate) fn write(store: &Store, layers: &[&str]) -> Vec<Lease> {
     let layers: Vec<_> =
         leases.iter().map(|it| describe("application/vnd.oci.image.layer.v1.tar", it)).collect();
     let config = blobs.put(b"{}").unwrap();
-    let manifest =
+    let mut manifest =
         serde_json::json!({"schemaVersion": 2, "config": describe(CONFIG, &config), "layers": layers});
+    if let Some(subject) = subject {
+        manifest["subject"] = serde_json::to_value(subject).unwrap();
+    }
     leases.push(config);
     leases.push(blobs.put(manifest.to_string().as_bytes()).unwrap());
     leases

@@ -311,6 +311,28 @@ fn a_layer_that_lies_elsewhere_need_not_be_there() {
 }
 
 #[test]
+fn what_a_document_refers_to_is_told_and_is_not_needed() {
+    let scratch = Scratch::new();
+    let blobs = scratch.store.images().blobs();
+    let config = blobs.put(b"{}").unwrap();
+    let subject = Descriptor::new(MANIFEST, Digest::of(b"image"), 9);
+    let reach = |subject: serde_json::Value| {
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "config": Descriptor::new(CONFIG, config.digest(), 2), "layers": [], "subject": subject,
+        });
+        let manifest = blobs.put(manifest.to_string().as_bytes()).unwrap();
+        let root = Descriptor::new(MANIFEST, manifest.digest(), manifest.size());
+        let reach = scratch.store.images().walker().reach(&root).unwrap();
+        assert!(reach.is_whole());
+        reach.subject
+    };
+    assert_eq!(reach(serde_json::to_value(&subject).unwrap()), Some(subject.digest));
+    for nonsense in [serde_json::json!(null), serde_json::json!({}), serde_json::json!("x")] {
+        assert_eq!(reach(nonsense), None);
+    }
+}
+
+#[test]
 fn a_stamp_from_the_future_counts_as_used_now() {
     let scratch = Scratch::new();
     save(&scratch.store, "k", b"layer");

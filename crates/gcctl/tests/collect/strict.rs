@@ -1,0 +1,110 @@
+//! Limits that cannot be met, or that would take most of what is stored.
+
+use crate::scratch::{Scratch, save};
+
+/// `c` and `b` are older images of the name that `a` has; `d` is the only one of its name.
+fn named() -> Scratch {
+    let scratch = Scratch::new();
+    scratch.three().save("d", 99, &["base", "d"]);
+    for key in ["c", "b", "a"] {
+        scratch.name(key, &["app:latest"]);
+    }
+    scratch.name("d", &["tool:1"]);
+    scratch
+}
+
+fn bytes_of_images(scratch: &Scratch) -> u64 {
+    let df: serde_json::Value = serde_json::from_str(&scratch.run("df --json").exits(0).out).unwrap();
+    df["unique"].as_u64().unwrap() + df["shared"].as_u64().unwrap()
+}
+
+#[test]
+fn free_space_that_cannot_be_had_takes_no_image_that_is_the_newest_of_a_name() {
+    let scratch = named();
+    let ran = scratch.run("run --min-free 8EB").exits(1);
+    assert!(
+        ran.err.contains("2 images are the newest of their names and the whole store is "),
+        "{}",
+        ran.err
+    );
+    assert!(!ran.err.contains("pinned") && !ran.err.contains("in use"), "{}", ran.err);
+    assert_eq!(scratch.keys().len(), 3, "{}", scratch.keys());
+    assert!(scratch.keys().contains('d'), "{}", scratch.keys());
+    scratch.assert_whole();
+    // Again does no harm.
+    scratch.run("run --min-free 8EB").exits(1).says("nothing to remove");
+}
+
+#[test]
+fn a_forgotten_unit_is_asked_about() {
+    let scratch = named();
+    for limit in ["--max-size 10", "--min-free 10", "--max-size 999999"] {
+        let ran = scratch.run(&format!("run {limit}")).exits(2).says("gcctl::no_unit");
+        assert_eq!((scratch.keys().as_str(), ran.out.as_str()), ("a b c d", ""));
+    }
+    let ran = scratch.run("run --max-size 10").exits(2);
+    for key in ["d     16.4kB", "c     16.4kB", "b     16.4kB", "a     28.7kB", "4 of 4 images"] {
+        assert!(ran.err.contains(key), "{}", ran.err);
+    }
+    scratch.run("plan --max-size 10").exits(0).says("`--force` is needed");
+    scratch.run("run --max-size 1MB").exits(0);
+    scratch
+        .run("run --max-size 10 --force")
+        .exits(0)
+        .says("deleting 4 images and 10 blobs (77.8kB) for good");
+    assert_eq!(scratch.keys(), "");
+}
+
+#[test]
+fn a_limit_of_bytes_that_takes_more_than_half_wants_force() {
+    let scratch = named();
+    let limits = format!("--max-size {}B", bytes_of_images(&scratch) - 40_000);
+    scratch.run(&format!("run {limits}")).exits(2).says("would delete 3 of 4 images (49.2kB) for good");
+    assert_eq!(scratch.keys(), "a b c d");
+    let plan = scratch.run(&format!("plan --json {limits}")).exits(0).says("`--force` is needed").out;
+    scratch.feed("apply", &plan).exits(2).says("gcctl::too_much");
+    assert_eq!(scratch.keys(), "a b c d");
+    scratch.feed("apply --force", &plan).exits(0).says("deleting 3 images and 6 blobs (49.2kB) for good");
+    assert_eq!(scratch.keys(), "a");
+    scratch.run("undo").exits(1);
+}
+
+#[test]
+fn counts_and_ages_and_clean_say_what_they_want() {
+    let scratch = named();
+    scratch.run("run --max-images 1").exits(0);
+    scratch.run("undo").exits(0);
+    scratch.run("run --max-images 0").exits(0);
+    scratch.run("undo").exits(0);
+    let ran = scratch.run("clean").exits(0);
+    assert!(!ran.err.contains("for good"), "{}", ran.err);
+    scratch.run("undo").exits(0);
+    scratch.run("clean --trash-grace 0s").exits(0).says("for good: the trash keeps nothing");
+}
+
+#[test]
+fn applying_reports_what_is_there_afterwards() {
+    let scratch = Scratch::new();
+    let plan = scratch.three().run("plan --json --max-images 2").exits(0).out;
+    for key in ["d", "e", "f", "g"] {
+        save(&scratch.store, key, &["base", key]);
+    }
+    let ran = scratch.feed("apply", &plan).exits(1).says("left: 6 images");
+    assert!(ran.err.contains("6 images left, over the limit of 2: 4 images came or changed"), "{}", ran.err);
+    let df = bytes_of_images(&scratch);
+    let plan = scratch.run("plan --json --max-images 6").exits(0).out;
+    let swept = scratch.feed("apply --json", &plan).exits(0).out;
+    let end: serde_json::Value = serde_json::from_str(swept.lines().last().unwrap()).unwrap();
+    assert_eq!(end["left"]["images"], 6);
+    assert!(end["left"]["bytes"].as_u64().unwrap() >= df);
+}
+
+#[test]
+fn applying_a_plan_tells_that_an_age_does_not_hold_now() {
+    let scratch = Scratch::new();
+    let plan = scratch.three().run("plan --json --max-age 25h").exits(0).out;
+    scratch.save("d", 40, &["d"]);
+    scratch.feed("apply", &plan).exits(1).says("an image is unused for 40 h, over the limit of 25 h");
+    assert_eq!(scratch.keys(), "a b d");
+    scratch.run("run --max-age 25h").exits(0);
+}
