@@ -137,6 +137,9 @@ pub(crate) enum Command {
     },
     /// Load an image into an engine, under its names
     ///
+    /// A stored name without a registry is docker.io's, also in podman; one of `--tag` is the engine's own, which podman
+    /// keeps as `localhost/NAME`.
+    ///
     /// Moves the layers that the engine lacks, and nothing where it has the image: then it only tags. Every layer that
     /// goes over is verified before the engine can take the image: with a damaged one the load ends with exit code 3,
     /// and the engine is as it was. A layer that the engine has is not read.

@@ -236,6 +236,16 @@ impl Engine {
         }
     }
 
+    /// A stored name as the engine has to be given it. The store has names in docker's short form, in which one without a
+    /// registry is docker.io's; podman understands none of that, and would make it one of `localhost/`.
+    #[must_use]
+    pub fn stored_name(&self, name: &str) -> String {
+        match self.kind {
+            Kind::Podman => name::whole(name),
+            Kind::Docker => name.to_owned(),
+        }
+    }
+
     /// Gives an image a name.
     ///
     /// # Errors
@@ -381,5 +391,20 @@ mod tests {
         assert_eq!(own(Kind::Podman, "app:1"), "localhost/app:1");
         assert_eq!(own(Kind::Podman, "docker.io/library/app:1"), "docker.io/library/app:1");
         assert_eq!(own(Kind::Docker, "app:1"), "app:1");
+    }
+
+    #[test]
+    fn podman_is_given_stored_names_in_full() {
+        let stored = |kind, name| Engine::new(kind, String::new()).stored_name(name);
+        for (name, whole) in [
+            ("app:1", "docker.io/library/app:1"),
+            ("team/app:1", "docker.io/team/app:1"),
+            ("docker.io/app:1", "docker.io/library/app:1"),
+            ("localhost/app:1", "localhost/app:1"),
+            ("registry.example:5000/app:1", "registry.example:5000/app:1"),
+        ] {
+            assert_eq!(stored(Kind::Podman, name), whole);
+            assert_eq!(stored(Kind::Docker, name), name);
+        }
     }
 }
