@@ -342,6 +342,11 @@ impl Engine {
         if is_unknown(said) {
             return format!("`{program} images` lists what it has");
         }
+        if is_bad_name(said) {
+            return format!(
+                "write an image's name or ID, such as `app:latest`; `{program} images` lists what it has"
+            );
+        }
         if said.to_lowercase().contains("permission denied") {
             return format!("you may not use this engine: see what `{program} info` says");
         }
@@ -357,9 +362,51 @@ fn is_unknown(said: &str) -> bool {
         .any(|phrase| said.contains(phrase))
 }
 
+/// Whether an engine says that what it was given cannot be an image's name.
+fn is_bad_name(said: &str) -> bool {
+    let said = said.to_lowercase();
+    let phrases = [
+        "invalid reference format",
+        "repository name must",
+        "invalid tag format",
+        "invalid checksum digest",
+        "unsupported digest algorithm",
+        "parsing reference",
+        "parsing normalized reference",
+        "is not a valid repository/tag",
+    ];
+    phrases.iter().any(|phrase| said.contains(phrase))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[track_caller]
+    fn advises(said: &str, advice: &str) {
+        let help = Engine::new(Kind::Docker, "docker".to_owned()).remedy(said);
+        assert!(help.contains(advice), "{said}: {help}");
+    }
+
+    /// Words of real engines: docker 20.10 and 29, podman 4.3.
+    #[test]
+    fn the_help_is_about_what_the_engine_says() {
+        for said in [
+            "invalid reference format",
+            "invalid reference format: repository name must be lowercase",
+            "Error response from daemon: invalid reference format: repository name must be lowercase",
+            "Error: inspecting object: invalid reference format",
+            "invalid checksum digest length",
+            "invalid tag format",
+        ] {
+            advises(said, "write an image's name or ID");
+        }
+        advises("No such image: app:1", "lists what it has");
+        advises("Error: no-such:1: image not known", "lists what it has");
+        advises("dial unix /var/run/docker.sock: connect: permission denied", "may not use this engine");
+        advises("write /var/lib/x: no space left on device", "has room");
+        advises("Cannot connect to the Docker daemon", "see whether the engine runs");
+    }
 
     #[track_caller]
     fn tells(answer: &str, expected: Storage) {

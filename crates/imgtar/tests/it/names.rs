@@ -130,3 +130,21 @@ fn names_that_are_given_for_podman_are_podmans() {
     image.remove();
     assert_eq!(loaded(&session, "named").0, [image.0.as_str()]);
 }
+
+/// Of an image's name that is none, an engine says so; that it may be down is no help.
+#[test]
+fn a_name_that_is_none_gets_the_help_for_names() {
+    for engine in ["docker", "podman"] {
+        if !available(&format!("{engine} info")) {
+            continue;
+        }
+        let session = Session::new();
+        for name in ["App", "a:b:c", "a@sha256:00"] {
+            session
+                .run(&format!("save k {name} --engine {engine}"))
+                .code(2)
+                .says("write an image's name or ID")
+                .says(&format!("`{engine} images`"));
+        }
+    }
+}
