@@ -116,7 +116,7 @@ pub(crate) enum Command {
     /// Save an engine's image under a key
     ///
     /// Remembers the image's names for `load`. Where the key stands already, whole and sound, the engine is not
-    /// asked for the image.
+    /// asked for the image. With `--manifest`, an image for another platform than the key's is refused.
     ///
     /// Where the store has layers of the image, the engine pushes it to a registry of the save's own, on 127.0.0.1, and
     /// sends only what is new; else, and wherever that would take longer, it writes an archive. `-v` says which and why.

@@ -18,6 +18,7 @@ mod many;
 mod mutated;
 mod names;
 mod packing;
+mod platforms;
 mod registries;
 mod registry;
 mod remotes;
