@@ -180,8 +180,9 @@ pub(crate) enum Command {
     /// told to take from there. With `keep` the image has the digest there that it has here. Other forms are made on
     /// the way out: manifests are written anew then, image IDs and layers' contents stay.
     ///
-    /// Credentials come from where `docker login` and `podman login` keep them; HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE
-    /// and SSL_CERT_DIR are heeded. Cut connections and busy registries are tried again.
+    /// Credentials come from where `docker login` and `podman login` keep them; HTTPS_PROXY, ALL_PROXY (`http`, `https`,
+    /// `socks5`, and `socks5h`, which looks up the names), NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR are heeded. Cut
+    /// connections and busy registries are tried again.
     #[command(
         after_long_help = "Example:\n    imgtar push \"$key\" registry.example/team/app:1 --compress gzip"
     )]

@@ -13,7 +13,7 @@ pub enum Error {
     #[diagnostic(
         code(imgtar::registry::unreachable),
         help(
-            "see whether the name is right and the registry up; HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are heeded"
+            "see whether the name is right and the registry up; HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE are heeded"
         )
     )]
     Unreachable {
@@ -105,15 +105,21 @@ pub enum Error {
         /// What is there.
         present: String,
     },
-    /// A proxy's URL that is none.
-    #[error("the proxy `{proxy}` cannot be used")]
+    /// A proxy that cannot be used.
+    #[error("the proxy `{proxy}` of {variable} cannot be used: {reason}")]
     #[diagnostic(
         code(imgtar::registry::proxy),
-        help("write `http://HOST:PORT` into HTTPS_PROXY, or unset it")
+        help(
+            "write `http://HOST:PORT`, `https://HOST:PORT`, `socks5://HOST:PORT` or `socks5h://HOST:PORT` (the proxy looks up names) into {variable}, or unset it"
+        )
     )]
     Proxy {
         /// Without user and password.
         proxy: String,
+        /// What names it.
+        variable: String,
+        /// Why.
+        reason: &'static str,
     },
     /// A push to a digest.
     #[error("`{reference}` names a digest, and what is pushed gets the digest that it has")]

@@ -28,7 +28,7 @@ pub use client::{Client, Purpose};
 pub use credentials::Credentials;
 pub use document::Document;
 pub use error::Error;
-pub use proxy::Proxies;
+pub use proxy::{Named, Proxies};
 pub use pull::{Pulled, pull};
 pub use push::{Pushed, push};
 pub use retry::Patience;

@@ -19,6 +19,7 @@ mod mutated;
 mod names;
 mod packing;
 mod platforms;
+mod proxies;
 mod registries;
 mod registry;
 mod remotes;
