@@ -192,7 +192,7 @@ pub(crate) enum Command {
     /// Only what the store lacks moves. Every platform of an image, its attestations, and whatever else its index
     /// names come with it, byte for byte; every byte is verified. A pull that broke off, in whatever way, goes on
     /// the next time where it was. The first save under a key wins, unless `--force`: with `--key` the registry is
-    /// not even asked then. Exit code 1: there is no such image.
+    /// not even asked then. A REF with a digest leaves no name, also where it has a tag. Exit code 1: there is no such image.
     #[command(
         after_long_help = "Example:\n    imgtar pull registry.example/team/app:1 --key \"$key\" && imgtar load \"$key\""
     )]

@@ -15,6 +15,7 @@ mod download;
 mod error;
 mod helper;
 mod memory;
+mod pieces;
 mod proxy;
 pub mod pull;
 pub mod push;

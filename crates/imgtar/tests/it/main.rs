@@ -20,6 +20,7 @@ mod names;
 mod packing;
 mod platforms;
 mod proxies;
+mod refusals;
 mod registries;
 mod registry;
 mod remotes;
