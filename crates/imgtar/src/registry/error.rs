@@ -121,6 +121,38 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
+    /// An image with a layer that is to be had elsewhere, refused.
+    #[error(
+        "`{registry}` refuses the image, whose layer `{digest}` is not sent but to be had elsewhere (`{url}`): {said}"
+    )]
+    #[diagnostic(
+        code(imgtar::registry::foreign),
+        help("`--foreign` sends such layers too, where their makers allow it")
+    )]
+    Foreign {
+        /// The registry.
+        registry: String,
+        /// The layer.
+        digest: Digest,
+        /// Where it is to be had.
+        url: String,
+        /// The registry's own words.
+        said: String,
+    },
+    /// A layer that is to be had elsewhere, and is to be sent and not stored.
+    #[error(
+        "the layer `{digest}` is not stored: the image came without it, since it is to be had elsewhere (`{url}`)"
+    )]
+    #[diagnostic(
+        code(imgtar::registry::foreign_absent),
+        help("import or pull the image from where it has the layer, or push without `--foreign`")
+    )]
+    ForeignAbsent {
+        /// The layer.
+        digest: Digest,
+        /// Where it is to be had.
+        url: String,
+    },
     /// A push to a digest.
     #[error("`{reference}` names a digest, and what is pushed gets the digest that it has")]
     #[diagnostic(code(imgtar::registry::push_to_digest), help("name a tag"))]

@@ -46,13 +46,16 @@ struct ResolvedLine<'a> {
 impl Job<'_> {
     pub(super) fn push(&self, args: &PushArgs) -> Result<Outcome> {
         let Some(store) = self.open()? else { return Ok(self.miss(&args.key)) };
-        let options = Options { form: args.compress.form(), from: args.from.clone() };
+        let options = Options { form: args.compress.form(), from: args.from.clone(), foreign: args.foreign };
         options.from.iter().try_for_each(|from| repository(from))?;
         let config = self.registries(&args.registry);
         let pushed = registry::push(&store, &config, &args.key, &args.reference, &options, &self.bar())?;
         let Some(pushed) = pushed else { return Ok(self.miss(&args.key)) };
-        let Pushed { reference, digest, tally, .. } = &pushed;
+        let Pushed { reference, digest, tally, foreign_made_own, .. } = &pushed;
         self.view.say(&format!("pushed {reference}: {digest}, {}", told(tally)));
+        if *foreign_made_own {
+            self.view.say("the registry names no other places for layers: it got them as its own, and the digest is another");
+        }
         if self.view.common.json {
             out(view::json(&pushed))?;
         }

@@ -11,6 +11,7 @@ mod dice;
 mod disks;
 mod engines;
 mod extracting;
+mod foreign;
 mod forms;
 mod hostile;
 mod manual;
