@@ -236,8 +236,9 @@ impl Engine {
         }
     }
 
-    /// A stored name as the engine has to be given it. The store has names in docker's short form, in which one without a
-    /// registry is docker.io's; podman understands none of that, and would make it one of `localhost/`.
+    /// A stored name as the engine has to be given it. The store has names in docker's short form,
+    /// in which one without a registry is docker.io's; podman understands none of that, and would
+    /// make it one of `localhost/`.
     #[must_use]
     pub fn stored_name(&self, name: &str) -> String {
         match self.kind {

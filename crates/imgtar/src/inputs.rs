@@ -1,6 +1,7 @@
 //! What hashctx's manifest of the inputs says of the image that a key stands for: its platform.
 //!
-//! Reads no other line of the manifest, and compares nothing but images: what is no image has no platform.
+//! Reads no other line of the manifest, and compares nothing but images: what is no image has no
+//! platform.
 //!
 //! Source: hashctx's FORMAT.md, "The manifest, version 1".
 
@@ -12,7 +13,8 @@ use crate::oci::{self, Config, DOCUMENT_CAP, Index, Manifest, Platform};
 /// Indexes stand in indexes at most this deep.
 const DEPTH: usize = 4;
 
-/// An image whose key is for another platform is not to be saved: every later load would be a wrong hit.
+/// An image whose key is for another platform is not to be saved: every later load would be a wrong
+/// hit.
 ///
 /// # Errors
 /// [`Error::OtherPlatform`] where the inputs name a platform, and what the descriptor leads to has images, but none for
@@ -43,7 +45,8 @@ fn platform(inputs: &[u8]) -> Option<String> {
     lines.find_map(|line| line.strip_prefix("platform ")).map(str::to_owned)
 }
 
-/// The platforms of all images below the descriptor. What an index lists and is not there counts for nothing.
+/// The platforms of all images below the descriptor. What an index lists and is not there counts
+/// for nothing.
 fn collect(blobs: &Blobs, descriptor: &Descriptor, depth: usize, to: &mut Vec<Platform>) -> Result<()> {
     if depth > DEPTH || !descriptor.is_document() || !blobs.contains(&descriptor.digest) {
         return Ok(());
@@ -64,8 +67,8 @@ fn collect(blobs: &Blobs, descriptor: &Descriptor, depth: usize, to: &mut Vec<Pl
     Ok(())
 }
 
-/// Whether an image of this platform is one for that of the key, whichever way either is written. An image that tells no
-/// variant serves each of its architecture's.
+/// Whether an image of this platform is one for that of the key, whichever way either is written.
+/// An image that tells no variant serves each of its architecture's.
 fn is_same(image: &Platform, wanted: &str) -> bool {
     let Ok(wanted) = wanted.parse::<Platform>() else { return true };
     let ((image, of_image), (wanted, of_wanted)) = (normal(image), normal(&wanted));

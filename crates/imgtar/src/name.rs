@@ -62,7 +62,8 @@ pub fn familiar(name: &str) -> &str {
     short.strip_prefix("library/").filter(|rest| !rest.contains('/')).unwrap_or(short)
 }
 
-/// The name with its registry, as containerd and podman know it: docker's own is understood where there is none.
+/// The name with its registry, as containerd and podman know it: docker's own is understood where
+/// there is none.
 #[must_use]
 pub fn whole(name: &str) -> String {
     let short = familiar(name);

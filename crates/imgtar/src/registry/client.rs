@@ -13,7 +13,7 @@ use ureq::http::Method;
 use super::Config;
 use super::auth::{Auth, Scope};
 use super::error::Error;
-use super::pieces::Pieces;
+use super::pieces::{Pieces, is_refusal};
 use super::retry::{Failure, Patience, retrying};
 use super::transport::{Answer, Body, Request, Transport};
 use super::url::{Origin, Url};
@@ -102,7 +102,8 @@ impl Client {
             }
             match self.refusal(answer, "HEAD", target) {
                 passing @ Failure::Passing { .. } => Err(passing),
-                // Some registries say no to every HEAD, and not in one way: what a GET brings decides.
+                // Some registries say no to every HEAD, and not in one way: what a GET brings
+                // decides.
                 _ => Ok(None),
             }
         })?;
@@ -115,7 +116,7 @@ impl Client {
         }
     }
 
-    /// Whether the repository has the blob, in full length.
+    /// Whether the repository has the blob, in full length; not, where the registry does not tell.
     ///
     /// # Errors
     /// As [`Client::resolve`].
@@ -125,8 +126,11 @@ impl Client {
             let answer = self.call(self.request(Method::HEAD, "blobs", &target, None), &self.scope)?;
             match answer.status {
                 200 => Ok(answer.length().is_none_or(|length| length == blob.size)),
-                404 | 405 | 501 => Ok(false),
-                _ => Err(self.refusal(answer, "HEAD", &target)),
+                _ => match self.refusal(answer, "HEAD", &target) {
+                    // What becomes of an upload decides.
+                    failure if is_refusal(&failure) => Ok(false),
+                    failure => Err(failure),
+                },
             }
         })
     }
@@ -146,7 +150,8 @@ impl Client {
                 200..300 => {}
                 // A registry that is just moving a blob of somebody else's push does not see it for a moment.
                 400 | 404 => return Err(Failure::Absent(self.refusal(answer, "PUT", target).into_error())),
-                // What docker-registry says of addresses that it does not allow: that will hardly pass.
+                // What docker-registry says of addresses that it does not allow: that will hardly
+                // pass.
                 500 if has_urls => {
                     return Err(Failure::Absent(self.refusal(answer, "PUT", target).into_error()));
                 }

@@ -10,7 +10,8 @@ use super::error::Error;
 use super::retry::Failure;
 use super::transport::Answer;
 
-/// The sizes of pieces, one tried after the other. Proxies before registries seldom take less than the last.
+/// The sizes of pieces, one tried after the other. Proxies before registries seldom take less than
+/// the last.
 const SIZES: [u64; 2] = [16 << 20, 1 << 20];
 
 /// What is known of a registry.
@@ -35,7 +36,8 @@ impl Pieces {
         }
     }
 
-    /// After a refusal of pieces of this size (`None`: of a whole blob): whether smaller ones are left to be tried.
+    /// After a refusal of pieces of this size (`None`: of a whole blob): whether smaller ones are
+    /// left to be tried.
     pub(crate) fn go_down(&self, used: Option<u64>) -> bool {
         let least = self.least.load(Ordering::Relaxed);
         let used = used.unwrap_or(u64::MAX);

@@ -1,7 +1,8 @@
-//! Whether a proxy stands between here and a host: what `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+//! Whether a proxy stands between here and a host: what `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`
+//! and `NO_PROXY` say.
 //!
-//! This machine is never asked for through a proxy. Deliberately absent: SOCKS 4, which knows neither passwords nor
-//! IPv6.
+//! This machine is never asked for through a proxy. Deliberately absent: SOCKS 4, which knows
+//! neither passwords nor IPv6.
 //!
 //! Source: curl's manual, "Proxies", whose schemes these are.
 

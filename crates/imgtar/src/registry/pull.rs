@@ -39,8 +39,9 @@ pub struct Wanted {
     pub key: Option<Key>,
     /// The one image of an index that is wanted, instead of all.
     pub platform: Option<Platform>,
-    /// What is noted with it. Its name is the reference's own, unless this names others; a reference with a digest gives
-    /// none, as with docker: where the tag points to by now, nobody has looked.
+    /// What is noted with it. Its name is the reference's own, unless this names others; a
+    /// reference with a digest gives none, as with docker: where the tag points to by now, nobody
+    /// has looked.
     pub notes: Notes,
 }
 

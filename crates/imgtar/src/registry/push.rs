@@ -3,7 +3,8 @@
 //! Kept as it is, byte for byte, unless layers are to have another form: then the manifests that name them, and the
 //! indexes above, are written anew; configs and diffIDs stay. What is no layer of an image stays as it is.
 //!
-//! Layers that are to be had elsewhere (`urls`) are not sent, unless that is asked for: their makers may not allow it.
+//! Layers that are to be had elsewhere (`urls`) are not sent, unless that is asked for: their
+//! makers may not allow it.
 //!
 //! Limit: an attestation in an index that is written anew speaks of the manifest as it was stored.
 
@@ -40,8 +41,8 @@ pub struct Options {
     pub form: Option<Form>,
     /// Other repositories of the registry that may hold some of the blobs.
     pub from: Vec<String>,
-    /// Whether layers that are to be had elsewhere are sent too. A registry that refuses to name other places gets them
-    /// as its own, in manifests that are written anew.
+    /// Whether layers that are to be had elsewhere are sent too. A registry that refuses to name
+    /// other places gets them as its own, in manifests that are written anew.
     pub foreign: bool,
 }
 
@@ -242,7 +243,8 @@ impl Push<'_> {
         Ok(())
     }
 
-    /// After a refusal: sends documents that name no other places, if the registry has all of the layers.
+    /// After a refusal: sends documents that name no other places, if the registry has all of the
+    /// layers.
     fn send_without_urls(
         &mut self,
         documents: &[Document],
@@ -349,7 +351,8 @@ fn rewritten(
     Ok(written)
 }
 
-/// The manifest with its foreign layers as the registry's own. OCI's mark stays, for it may stand alone; Docker's may not.
+/// The manifest with its foreign layers as the registry's own. OCI's mark stays, for it may stand
+/// alone; Docker's may not.
 fn own_manifest(document: &Document) -> Result<Option<Document>> {
     let mut manifest: Manifest = oci::parse(&document.bytes, "a manifest")?;
     if !manifest.layers.iter().any(is_foreign) {

@@ -1,6 +1,6 @@
-//! A blob from the store into a registry: not at all where it is there, by a word where another repository of the
-//! registry has it, else its bytes, from where an earlier try broke off if the registry remembers; in pieces where it
-//! refuses the whole.
+//! A blob from the store into a registry: not at all where it is there, by a word where another
+//! repository of the registry has it, else its bytes, from where an earlier try broke off if the
+//! registry remembers; in pieces where it refuses the whole.
 //!
 //! A stored blob is verified while it is sent, and its last bytes leave only where all match.
 //!
@@ -187,7 +187,8 @@ fn open(client: &Client, path: &str, scope: &Scope) -> Result<Option<Url>, Failu
     }
 }
 
-/// Sends so many bytes, which stand at this place of the blob. Returns where the registry wants to go on.
+/// Sends so many bytes, which stand at this place of the blob. Returns where the registry wants to
+/// go on.
 pub(crate) fn patch(
     client: &Client,
     place: &Url,

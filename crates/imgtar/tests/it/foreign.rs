@@ -1,4 +1,5 @@
-//! Layers that are to be had elsewhere (`urls`), as those of Windows, and layers that are not for everybody to hand on.
+//! Layers that are to be had elsewhere (`urls`), as those of Windows, and layers that are not for
+//! everybody to hand on.
 
 use serde_json::{Value, json};
 use storekit::Digest;
@@ -12,7 +13,8 @@ const DOCKERS: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const URL: &str = "https://elsewhere.example/layer";
 
-/// An image whose base has this media type, and is to be had elsewhere unless `own`. Returns the base's digest.
+/// An image whose base has this media type, and is to be had elsewhere unless `own`. Returns the
+/// base's digest.
 fn saved(session: &Session, media_type: &str, own: bool) -> String {
     let (base, top) = (layer("base", "not for everybody"), layer("top", "for everybody"));
     let (packed, top_packed) = (gzip(&base), gzip(&top));

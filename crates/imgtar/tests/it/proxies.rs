@@ -1,4 +1,5 @@
-//! Proxies between here and registries: what the environment names is used, or refused with its name.
+//! Proxies between here and registries: what the environment names is used, or refused with its
+//! name.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -50,6 +50,23 @@ fn what_a_get_brings_counts_for_more_than_what_a_head_says() {
 }
 
 #[test]
+fn where_no_head_tells_of_blobs_they_are_sent() {
+    for status in [400, 405, 501] {
+        let fake = Fake::start_changing(
+            move |asked, reply| {
+                if asked.is("HEAD", "/blobs/") { Reply::new(status) } else { reply }
+            },
+        );
+        let session = saved();
+        session.run(&format!("push k {}/app:1", fake.host)).ok();
+        assert!(has_all(&session, &fake), "{status}");
+    }
+    // No right to ask is no right to send.
+    let fake = Fake::start(|asked| asked.is("HEAD", "/blobs/").then(|| Reply::new(403)));
+    saved().run(&format!("push k {}/app:1", fake.host)).code(2).says("does not let you push");
+}
+
+#[test]
 fn where_a_whole_body_is_refused_pieces_are_sent() {
     for status in [400, 404, 405, 411, 413, 415, 501] {
         let fake = Fake::start(move |asked| {
@@ -157,7 +174,8 @@ fn docker_registry_and_our_own_take_pieces() {
     }
 }
 
-/// As with docker: a name with a digest leaves no name, for nobody has asked what the tag stands for.
+/// As with docker: a name with a digest leaves no name, for nobody has asked what the tag stands
+/// for.
 #[test]
 fn a_pull_by_digest_leaves_no_tag() {
     let fake = Fake::start(|_| None);
