@@ -110,6 +110,9 @@ pub(crate) enum Command {
     },
     /// Load an image into an engine, under its names
     ///
+    /// A stored name without a registry is docker.io's, also in podman; one of `--tag` is the
+    /// engine's own, which podman keeps as `localhost/NAME`.
+    ///
     /// Moves the layers that the engine lacks, and nothing where it has the image: then it only tags. Every layer that
     /// goes over is verified before the engine can take the image: with a damaged one the load ends with exit code 3,
     /// and the engine is as it was. A layer that the engine has is not read.
@@ -150,18 +153,21 @@ pub(crate) enum Command {
     /// told to take from there. With `keep` the image has the digest there that it has here. Other forms are made on
     /// the way out: manifests are written anew then, image IDs and layers' contents stay.
     ///
-    /// Credentials come from where `docker login` and `podman login` keep them; HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE
-    /// and SSL_CERT_DIR are heeded. Cut connections and busy registries are tried again.
+    /// Credentials come from where `docker login` and `podman login` keep them; HTTPS_PROXY,
+    /// ALL_PROXY (`http`, `https`, `socks5`, and `socks5h`, which looks up the names), NO_PROXY,
+    /// SSL_CERT_FILE and SSL_CERT_DIR are heeded. Cut connections and busy registries are tried
+    /// again.
     #[command(
         after_long_help = "Example:\n    imgtar push \"$key\" registry.example/team/app:1 --compress gzip"
     )]
     Push(remote::PushArgs),
     /// Pull an image from a registry
     ///
-    /// Only what the store lacks moves. Every platform of an image, its attestations, and whatever else its index
-    /// names come with it, byte for byte; every byte is verified. A pull that broke off, in whatever way, goes on
-    /// the next time where it was. The first save under a key wins, unless `--force`: with `--key` the registry is
-    /// not even asked then. Exit code 1: there is no such image.
+    /// Only what the store lacks moves. Every platform of an image, its attestations, and whatever
+    /// else its index names come with it, byte for byte; every byte is verified. A pull that broke
+    /// off, in whatever way, goes on the next time where it was. The first save under a key wins,
+    /// unless `--force`: with `--key` the registry is not even asked then. A REF with a digest
+    /// leaves no name, also where it has a tag. Exit code 1: there is no such image.
     #[command(
         after_long_help = "Example:\n    imgtar pull registry.example/team/app:1 --key \"$key\" && imgtar load \"$key\""
     )]
@@ -257,7 +263,8 @@ pub(crate) struct NoteArgs {
     /// How long the build took, in seconds: what a later load saves
     #[arg(long, value_name = "N")]
     pub(crate) build_seconds: Option<f64>,
-    /// hashctx's manifest of the inputs, which explains later misses
+    /// hashctx's manifest of the inputs, which explains later misses; an image for another platform
+    /// is refused
     #[arg(long, value_name = "FILE")]
     pub(crate) manifest: Option<Utf8PathBuf>,
     /// Replace what is stored under the key

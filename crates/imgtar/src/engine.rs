@@ -236,6 +236,17 @@ impl Engine {
         }
     }
 
+    /// A stored name as the engine has to be given it. The store has names in docker's short form,
+    /// in which one without a registry is docker.io's; podman understands none of that, and would
+    /// make it one of `localhost/`.
+    #[must_use]
+    pub fn stored_name(&self, name: &str) -> String {
+        match self.kind {
+            Kind::Podman => name::whole(name),
+            Kind::Docker => name.to_owned(),
+        }
+    }
+
     /// Gives an image a name.
     ///
     /// # Errors
@@ -332,6 +343,11 @@ impl Engine {
         if is_unknown(said) {
             return format!("`{program} images` lists what it has");
         }
+        if is_bad_name(said) {
+            return format!(
+                "write an image's name or ID, such as `app:latest`; `{program} images` lists what it has"
+            );
+        }
         if said.to_lowercase().contains("permission denied") {
             return format!("you may not use this engine: see what `{program} info` says");
         }
@@ -347,9 +363,51 @@ fn is_unknown(said: &str) -> bool {
         .any(|phrase| said.contains(phrase))
 }
 
+/// Whether an engine says that what it was given cannot be an image's name.
+fn is_bad_name(said: &str) -> bool {
+    let said = said.to_lowercase();
+    let phrases = [
+        "invalid reference format",
+        "repository name must",
+        "invalid tag format",
+        "invalid checksum digest",
+        "unsupported digest algorithm",
+        "parsing reference",
+        "parsing normalized reference",
+        "is not a valid repository/tag",
+    ];
+    phrases.iter().any(|phrase| said.contains(phrase))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[track_caller]
+    fn advises(said: &str, advice: &str) {
+        let help = Engine::new(Kind::Docker, "docker".to_owned()).remedy(said);
+        assert!(help.contains(advice), "{said}: {help}");
+    }
+
+    /// Words of real engines: docker 20.10 and 29, podman 4.3.
+    #[test]
+    fn the_help_is_about_what_the_engine_says() {
+        for said in [
+            "invalid reference format",
+            "invalid reference format: repository name must be lowercase",
+            "Error response from daemon: invalid reference format: repository name must be lowercase",
+            "Error: inspecting object: invalid reference format",
+            "invalid checksum digest length",
+            "invalid tag format",
+        ] {
+            advises(said, "write an image's name or ID");
+        }
+        advises("No such image: app:1", "lists what it has");
+        advises("Error: no-such:1: image not known", "lists what it has");
+        advises("dial unix /var/run/docker.sock: connect: permission denied", "may not use this engine");
+        advises("write /var/lib/x: no space left on device", "has room");
+        advises("Cannot connect to the Docker daemon", "see whether the engine runs");
+    }
 
     #[track_caller]
     fn tells(answer: &str, expected: Storage) {
@@ -381,5 +439,20 @@ mod tests {
         assert_eq!(own(Kind::Podman, "app:1"), "localhost/app:1");
         assert_eq!(own(Kind::Podman, "docker.io/library/app:1"), "docker.io/library/app:1");
         assert_eq!(own(Kind::Docker, "app:1"), "app:1");
+    }
+
+    #[test]
+    fn podman_is_given_stored_names_in_full() {
+        let stored = |kind, name| Engine::new(kind, String::new()).stored_name(name);
+        for (name, whole) in [
+            ("app:1", "docker.io/library/app:1"),
+            ("team/app:1", "docker.io/team/app:1"),
+            ("docker.io/app:1", "docker.io/library/app:1"),
+            ("localhost/app:1", "localhost/app:1"),
+            ("registry.example:5000/app:1", "registry.example:5000/app:1"),
+        ] {
+            assert_eq!(stored(Kind::Podman, name), whole);
+            assert_eq!(stored(Kind::Docker, name), name);
+        }
     }
 }

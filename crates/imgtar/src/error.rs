@@ -162,6 +162,22 @@ pub enum Error {
         /// What is there.
         present: String,
     },
+    /// An image that is not for the platform of its key.
+    #[error("the image is for {present}, and the key `{key}` is for {wanted}")]
+    #[diagnostic(
+        code(imgtar::other_platform),
+        help(
+            "nothing was saved under the key; build for its platform (`docker build --platform {wanted} …`), or hash for the platform that is built (`hashctx --platform`)"
+        )
+    )]
+    OtherPlatform {
+        /// The key.
+        key: Key,
+        /// The platform in the manifest of its inputs.
+        wanted: String,
+        /// The platforms of the image.
+        present: String,
+    },
     /// Something that cannot be packed, or has no place in an image.
     #[error("`{path}` cannot be packed: {reason}")]
     #[diagnostic(

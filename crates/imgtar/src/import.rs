@@ -285,7 +285,7 @@ fn all_names(plan: &Plan) -> Vec<String> {
 /// Writes the key. Returns whether it was written, and the entry that stands now.
 ///
 /// # Errors
-/// Those of the store.
+/// An image for another platform than that of the inputs; those of the store.
 pub(crate) fn commit(
     store: &Store,
     key: &Key,
@@ -293,6 +293,7 @@ pub(crate) fn commit(
     notes: &Notes,
     leases: &[Lease],
 ) -> Result<(bool, Entry)> {
+    crate::inputs::check_platform(&store.images().blobs(), key, notes.inputs.as_deref(), &entry.descriptor)?;
     let overwrite = if notes.force { Overwrite::Yes } else { Overwrite::No };
     match store.images().commit(key, &entry, notes.inputs.as_deref(), leases, overwrite)? {
         Committed::AlreadyThere => Ok((false, store.images().get(key)?.unwrap_or(entry))),

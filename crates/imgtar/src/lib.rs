@@ -25,6 +25,7 @@ pub mod form;
 mod http1;
 pub mod image;
 pub mod import;
+mod inputs;
 pub mod known;
 pub mod layer;
 mod learnt;

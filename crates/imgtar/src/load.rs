@@ -89,8 +89,11 @@ struct Job<'a> {
 impl<'a> Job<'a> {
     fn new(engine: &Engine, image: &'a Image, wanted: &Wanted) -> Self {
         let own_names = wanted.names.is_empty();
-        let names = if own_names { &image.names } else { &wanted.names };
-        let names = names.iter().map(|name| engine.own_name(name)).collect();
+        let names = if own_names {
+            image.names.iter().map(|name| engine.stored_name(name)).collect()
+        } else {
+            wanted.names.iter().map(|name| engine.own_name(name)).collect()
+        };
         // Docker with containerd calls images by the digests of their manifests: of the stored one, or of an archive's.
         let plain = export::plain_manifest(image).map(|bytes| Digest::of(&bytes));
         let ids = [image.id(), image.descriptor.digest].into_iter().chain(plain).collect();

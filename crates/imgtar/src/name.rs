@@ -62,13 +62,15 @@ pub fn familiar(name: &str) -> &str {
     short.strip_prefix("library/").filter(|rest| !rest.contains('/')).unwrap_or(short)
 }
 
-/// The name with its registry, as containerd knows it: docker's own is understood where there is none.
+/// The name with its registry, as containerd and podman know it: docker's own is understood where
+/// there is none.
 #[must_use]
 pub fn whole(name: &str) -> String {
-    match has_registry(name) {
-        true => name.to_owned(),
-        false if name.contains('/') => format!("docker.io/{name}"),
-        false => format!("docker.io/library/{name}"),
+    let short = familiar(name);
+    match has_registry(short) {
+        true => short.to_owned(),
+        false if short.contains('/') => format!("docker.io/{short}"),
+        false => format!("docker.io/library/{short}"),
     }
 }
 
@@ -126,6 +128,9 @@ mod tests {
             assert_eq!((super::whole(short).as_str(), familiar(whole)), (whole, short));
         }
         assert_eq!(familiar("index.docker.io/library/app:1"), "app:1");
+        for text in ["docker.io/app:1", "index.docker.io/library/app:1"] {
+            assert_eq!(super::whole(text), "docker.io/library/app:1");
+        }
     }
 
     #[test]

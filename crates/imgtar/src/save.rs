@@ -50,8 +50,9 @@ pub struct Options<'a> {
     pub halt: &'a dyn Halt,
 }
 
-/// Saves an engine's image under the key, with its names. An image that stands under the key already, whole and
-/// sound, stays (unless `force`), and the engine is not asked for it.
+/// Saves an engine's image under the key, with its names; those of the notes are completed as the
+/// engine would. An image that stands under the key already, whole and sound, stays (unless
+/// `force`), and the engine is not asked for it.
 ///
 /// # Errors
 /// An engine that is not there or refuses: nothing stands under the key then. As [`import::import`].
@@ -72,6 +73,8 @@ pub fn save(
         });
     }
     import::prepare(store)?;
+    let names = notes.names.as_ref().map(|names| names.iter().map(|name| engine.own_name(name)).collect());
+    let notes = &Notes { names, ..notes.clone() };
     let ready = match import::standing(store, key, notes)? {
         Standing::Stays(imported) => return Ok(*imported),
         Standing::Save(ready) => ready,

@@ -21,6 +21,11 @@ pub(crate) struct PushArgs {
     /// Another repository of the registry that has some of the layers; may be given more than once
     #[arg(long, value_name = "NAME")]
     pub(crate) from: Vec<String>,
+    /// Send layers too that are to be had elsewhere (`urls`, as those of Windows), where their
+    /// makers allow it. A registry that refuses such addresses gets them as its own, and the image
+    /// another digest
+    #[arg(long)]
+    pub(crate) foreign: bool,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
 }

@@ -13,6 +13,7 @@ use ureq::http::Method;
 use super::Config;
 use super::auth::{Auth, Scope};
 use super::error::Error;
+use super::pieces::{Pieces, is_refusal};
 use super::retry::{Failure, Patience, retrying};
 use super::transport::{Answer, Body, Request, Transport};
 use super::url::{Origin, Url};
@@ -34,6 +35,7 @@ pub struct Client {
     registry: String,
     repository: String,
     scope: Scope,
+    pieces: Pieces,
     pub(crate) patience: Patience,
 }
 
@@ -63,7 +65,8 @@ impl Client {
             Purpose::Push => Scope::push(&repository),
         };
         let (plain_http, patience) = (config.plain_http, config.patience);
-        Ok(Self { transport, auth, base, plain_http, registry, repository, scope, patience })
+        let pieces = Pieces::default();
+        Ok(Self { transport, auth, base, plain_http, registry, repository, scope, pieces, patience })
     }
 
     /// The registry, as it is named in references.
@@ -82,6 +85,10 @@ impl Client {
         &self.scope
     }
 
+    pub(crate) fn pieces(&self) -> &Pieces {
+        &self.pieces
+    }
+
     /// The digest that a tag or a digest stands for, without reading the document where the registry tells it.
     /// `None` where there is none.
     ///
@@ -90,30 +97,26 @@ impl Client {
     pub fn resolve(&self, target: &str) -> Result<Option<Digest>> {
         let announced = retrying(self.patience, || {
             let answer = self.call(self.request(Method::HEAD, "manifests", target, None), &self.scope)?;
-            match answer.status {
-                200 => Ok(Some(announced(&answer))),
-                404 => Ok(None),
-                // A registry that answers to no HEAD is asked for the document.
-                405 | 501 => Ok(Some(None)),
-                _ => Err(self.refusal(answer, "HEAD", target)),
+            if answer.status == 200 {
+                return Ok(announced(&answer));
+            }
+            match self.refusal(answer, "HEAD", target) {
+                passing @ Failure::Passing { .. } => Err(passing),
+                // Some registries say no to every HEAD, and not in one way: what a GET brings
+                // decides.
+                _ => Ok(None),
             }
         })?;
-        match announced {
-            None => Ok(None),
-            Some(Some(digest)) => {
-                let wanted = target.parse::<Digest>().ok();
-                match wanted.filter(|wanted| *wanted != digest) {
-                    None => Ok(Some(digest)),
-                    Some(wanted) => {
-                        Err(self.untrue(format!("asked for `{wanted}` it has `{digest}`")).into())
-                    }
-                }
-            }
-            Some(None) => Ok(self.manifest(target, None)?.map(|document| document.descriptor.digest)),
+        let Some(digest) = announced else {
+            return Ok(self.manifest(target, None)?.map(|document| document.descriptor.digest));
+        };
+        match target.parse::<Digest>().ok().filter(|wanted| *wanted != digest) {
+            None => Ok(Some(digest)),
+            Some(wanted) => Err(self.untrue(format!("asked for `{wanted}` it has `{digest}`")).into()),
         }
     }
 
-    /// Whether the repository has the blob, in full length.
+    /// Whether the repository has the blob, in full length; not, where the registry does not tell.
     ///
     /// # Errors
     /// As [`Client::resolve`].
@@ -123,8 +126,11 @@ impl Client {
             let answer = self.call(self.request(Method::HEAD, "blobs", &target, None), &self.scope)?;
             match answer.status {
                 200 => Ok(answer.length().is_none_or(|length| length == blob.size)),
-                404 | 405 | 501 => Ok(false),
-                _ => Err(self.refusal(answer, "HEAD", &target)),
+                _ => match self.refusal(answer, "HEAD", &target) {
+                    // What becomes of an upload decides.
+                    failure if is_refusal(&failure) => Ok(false),
+                    failure => Err(failure),
+                },
             }
         })
     }
@@ -134,6 +140,7 @@ impl Client {
     /// # Errors
     /// As [`Client::resolve`]; a registry that has got something else.
     pub fn put_manifest(&self, target: &str, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
+        let has_urls = bytes.windows(6).any(|part| part == b"\"urls\"");
         retrying(self.patience, || {
             let mut request = self.request(Method::PUT, "manifests", target, None);
             request = request.with("content-type", descriptor.media_type.clone());
@@ -143,6 +150,11 @@ impl Client {
                 200..300 => {}
                 // A registry that is just moving a blob of somebody else's push does not see it for a moment.
                 400 | 404 => return Err(Failure::Absent(self.refusal(answer, "PUT", target).into_error())),
+                // What docker-registry says of addresses that it does not allow: that will hardly
+                // pass.
+                500 if has_urls => {
+                    return Err(Failure::Absent(self.refusal(answer, "PUT", target).into_error()));
+                }
                 _ => return Err(self.refusal(answer, "PUT", target)),
             }
             match announced(&answer).filter(|got| *got != descriptor.digest) {

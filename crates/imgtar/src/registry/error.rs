@@ -13,7 +13,7 @@ pub enum Error {
     #[diagnostic(
         code(imgtar::registry::unreachable),
         help(
-            "see whether the name is right and the registry up; HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are heeded"
+            "see whether the name is right and the registry up; HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE are heeded"
         )
     )]
     Unreachable {
@@ -105,15 +105,53 @@ pub enum Error {
         /// What is there.
         present: String,
     },
-    /// A proxy's URL that is none.
-    #[error("the proxy `{proxy}` cannot be used")]
+    /// A proxy that cannot be used.
+    #[error("the proxy `{proxy}` of {variable} cannot be used: {reason}")]
     #[diagnostic(
         code(imgtar::registry::proxy),
-        help("write `http://HOST:PORT` into HTTPS_PROXY, or unset it")
+        help(
+            "write `http://HOST:PORT`, `https://HOST:PORT`, `socks5://HOST:PORT` or `socks5h://HOST:PORT` (the proxy looks up names) into {variable}, or unset it"
+        )
     )]
     Proxy {
         /// Without user and password.
         proxy: String,
+        /// What names it.
+        variable: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// An image with a layer that is to be had elsewhere, refused.
+    #[error(
+        "`{registry}` refuses the image, whose layer `{digest}` is not sent but to be had elsewhere (`{url}`): {said}"
+    )]
+    #[diagnostic(
+        code(imgtar::registry::foreign),
+        help("`--foreign` sends such layers too, where their makers allow it")
+    )]
+    Foreign {
+        /// The registry.
+        registry: String,
+        /// The layer.
+        digest: Digest,
+        /// Where it is to be had.
+        url: String,
+        /// The registry's own words.
+        said: String,
+    },
+    /// A layer that is to be had elsewhere, and is to be sent and not stored.
+    #[error(
+        "the layer `{digest}` is not stored: the image came without it, since it is to be had elsewhere (`{url}`)"
+    )]
+    #[diagnostic(
+        code(imgtar::registry::foreign_absent),
+        help("import or pull the image from where it has the layer, or push without `--foreign`")
+    )]
+    ForeignAbsent {
+        /// The layer.
+        digest: Digest,
+        /// Where it is to be had.
+        url: String,
     },
     /// A push to a digest.
     #[error("`{reference}` names a digest, and what is pushed gets the digest that it has")]

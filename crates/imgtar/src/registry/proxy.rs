@@ -1,28 +1,94 @@
-//! Whether a proxy stands between here and a host: what `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say.
+//! Whether a proxy stands between here and a host: what `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`
+//! and `NO_PROXY` say.
 //!
-//! This machine is never asked for through a proxy.
+//! This machine is never asked for through a proxy. Deliberately absent: SOCKS 4, which knows
+//! neither passwords nor IPv6.
+//!
+//! Source: curl's manual, "Proxies", whose schemes these are.
 
 use std::net::IpAddr;
 
+use ureq::{Proxy, ProxyProtocol};
+
+use super::error::Error;
 use super::url::Origin;
 
 /// What the environment says of proxies; empty where it says nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     /// For `https`.
-    pub https: Option<String>,
+    pub https: Option<Named>,
     /// For `http`.
-    pub http: Option<String>,
+    pub http: Option<Named>,
     /// The hosts that are reached without one: names (of domains too), addresses, networks, `*`; with commas.
     pub none: String,
 }
 
+/// A proxy, and what names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The variable.
+    pub variable: String,
+    /// What it says: `[SCHEME://][USER:PASSWORD@]HOST[:PORT]`.
+    pub url: String,
+}
+
 impl Proxies {
     /// The proxy for this host, if one is to be used.
-    pub(crate) fn serve(&self, origin: &Origin) -> Option<&str> {
+    pub(crate) fn serve(&self, origin: &Origin) -> Option<&Named> {
         let proxy = if origin.tls { &self.https } else { &self.http };
         let direct = origin.is_loopback() || self.none.split(',').any(|entry| covers(entry.trim(), origin));
-        proxy.as_deref().filter(|proxy| !direct && !proxy.is_empty())
+        proxy.as_ref().filter(|proxy| !direct && !proxy.url.is_empty())
+    }
+}
+
+impl Named {
+    /// The proxy, as the HTTP library takes it.
+    ///
+    /// # Errors
+    /// [`Error::Proxy`], without user and password.
+    pub(crate) fn parse(&self) -> Result<Proxy, Error> {
+        let proxy = Proxy::new(self.url.trim()).map_err(|_| self.refused("it is not a proxy's address"))?;
+        match proxy.protocol() {
+            ProxyProtocol::Http | ProxyProtocol::Https | ProxyProtocol::Socks5 | ProxyProtocol::Socks5h => {}
+            _ => return Err(self.refused("of the SOCKS versions, only 5 is supported")),
+        }
+        if proxy.host().is_empty() {
+            return Err(self.refused("it names no host"));
+        }
+        // The library takes the scheme's own port for one that it cannot read.
+        if !has_sound_port(&proxy) {
+            return Err(self.refused("its port is not a number from 1 to 65535"));
+        }
+        Ok(proxy)
+    }
+
+    /// What the message of a connection that failed adds.
+    pub(crate) fn told(&self) -> String {
+        format!(" (through the proxy `{}` of {})", self.shown(), self.variable)
+    }
+
+    /// Without user and password.
+    fn shown(&self) -> String {
+        let address = self.url.rsplit('@').next().unwrap_or_default();
+        address.chars().filter(|char| !char.is_control()).take(300).collect()
+    }
+
+    fn refused(&self, reason: &'static str) -> Error {
+        Error::Proxy { proxy: self.shown(), variable: self.variable.clone(), reason }
+    }
+}
+
+/// Whether the proxy has no port, or one that can be.
+fn has_sound_port(proxy: &Proxy) -> bool {
+    let authority = proxy.uri().authority().map_or("", |authority| authority.as_str());
+    let address = authority.rsplit('@').next().unwrap_or_default();
+    match address.strip_prefix(proxy.host()).unwrap_or_default() {
+        "" | ":" => true,
+        port => {
+            port[1..].bytes().all(|byte| byte.is_ascii_digit())
+                && port[1..].parse::<u16>().is_ok_and(|port| port > 0)
+        }
     }
 }
 
@@ -64,9 +130,56 @@ fn within(network: IpAddr, host: IpAddr, bits: u32) -> bool {
 mod tests {
     use super::*;
 
+    fn named(url: &str) -> Named {
+        Named { variable: "ALL_PROXY".to_owned(), url: url.to_owned() }
+    }
+
+    #[test]
+    fn proxies_are_http_and_socks_5() {
+        for url in [
+            "http://proxy:1",
+            "https://proxy",
+            "proxy:3128",
+            "user:a%40b@proxy:3128",
+            "socks5://127.0.0.1:1080",
+            "socks5h://user:word@proxy",
+            "SOCKS5://[::1]:1080",
+            "socks://proxy",
+            " http://proxy:1 ",
+        ] {
+            assert!(named(url).parse().is_ok(), "{url} was refused");
+        }
+        for url in [
+            "socks4://proxy:1",
+            "socks4a://proxy:1",
+            "ftp://proxy:1",
+            "http://",
+            "http://:3128",
+            ":3128",
+            "/proxy",
+            "proxy:port",
+            "proxy:+1",
+            "proxy:0",
+            "user:word@",
+            "pro xy",
+            "socks5://user:%ff@proxy",
+            "http://proxy:99999999",
+            "\u{e9}",
+        ] {
+            let error = named(url).parse().map(drop).unwrap_err().to_string();
+            assert!(error.contains("ALL_PROXY"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_proxys_password_is_in_no_message() {
+        let error = named("socks4://user:word@proxy:1").parse().map(drop).unwrap_err().to_string();
+        assert!(error.contains("`proxy:1` of ALL_PROXY") && !error.contains("word"), "{error}");
+    }
+
     #[track_caller]
     fn check(none: &str, host: &str, direct: bool) {
-        let proxies = Proxies { https: Some("http://proxy:1".to_owned()), http: None, none: none.to_owned() };
+        let proxies = Proxies { https: Some(named("http://proxy:1")), http: None, none: none.to_owned() };
         let origin = Origin::parse(host, true).unwrap();
         assert_eq!(proxies.serve(&origin).is_none(), direct, "`{none}` and `{host}`");
     }
@@ -94,7 +207,7 @@ mod tests {
     fn this_machine_needs_none() {
         check("", "localhost:5000", true);
         check("", "127.0.0.1:5000", true);
-        let proxies = Proxies { https: Some("http://proxy:1".to_owned()), ..Proxies::default() };
+        let proxies = Proxies { https: Some(named("http://proxy:1")), ..Proxies::default() };
         assert!(proxies.serve(&Origin::parse("a.example", false).unwrap()).is_none());
     }
 }

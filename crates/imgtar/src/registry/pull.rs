@@ -39,7 +39,9 @@ pub struct Wanted {
     pub key: Option<Key>,
     /// The one image of an index that is wanted, instead of all.
     pub platform: Option<Platform>,
-    /// What is noted with it. Its name is the reference's own, without a digest, unless this names others.
+    /// What is noted with it. Its name is the reference's own, unless this names others; a
+    /// reference with a digest gives none, as with docker: where the tag points to by now, nobody
+    /// has looked.
     pub notes: Notes,
 }
 
@@ -99,7 +101,7 @@ pub fn pull(
     let leases: Vec<Lease> =
         pull.parts.leases.into_iter().chain(fetched.into_iter().filter_map(|one| one.lease)).collect();
     let entry = Entry {
-        names: notes.names.clone().unwrap_or_else(|| reference.familiar().into_iter().collect()),
+        names: notes.names.clone().unwrap_or_else(|| tagged(reference)),
         build_seconds: notes.build_seconds,
         // What was not all verified teaches nothing about layers.
         adopted: partial,
@@ -109,6 +111,11 @@ pub fn pull(
     let (written, reused) = (count(tally.moved_blobs), count(tally.skipped_blobs));
     let imported = Imported { saved, written, reused, ..Imported::already(&store.images(), &key, entry) };
     Ok(Some(Pulled { key, imported, tally }))
+}
+
+/// The name that a pulled image has by itself.
+fn tagged(reference: &Reference) -> Vec<String> {
+    reference.familiar().filter(|_| reference.digest().is_none()).into_iter().collect()
 }
 
 fn count(blobs: u64) -> usize {

@@ -3,6 +3,9 @@
 //! Kept as it is, byte for byte, unless layers are to have another form: then the manifests that name them, and the
 //! indexes above, are written anew; configs and diffIDs stay. What is no layer of an image stays as it is.
 //!
+//! Layers that are to be had elsewhere (`urls`) are not sent, unless that is asked for: their
+//! makers may not allow it.
+//!
 //! Limit: an attestation in an index that is written anew speaks of the manifest as it was stored.
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,6 +16,7 @@ use storekit::{Blobs, Descriptor, Digest, Key, Store};
 
 use super::client::{Client, Purpose};
 use super::document::Document;
+use super::error::tame;
 use super::memory::{Made, Memory};
 use super::{Config, Error, Tally, recode, upload};
 use crate::error::Result;
@@ -26,6 +30,9 @@ use crate::reference::Reference;
 /// What BuildKit calls the manifest that an attestation is about.
 const ATTESTED: &str = "vnd.docker.reference.digest";
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+/// Layers that are not to be handed on by everybody, in Docker's words and in OCI's.
+const DOCKER_FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
+const NONDISTRIBUTABLE: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
 
 /// How an image is pushed.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +41,9 @@ pub struct Options {
     pub form: Option<Form>,
     /// Other repositories of the registry that may hold some of the blobs.
     pub from: Vec<String>,
+    /// Whether layers that are to be had elsewhere are sent too. A registry that refuses to name
+    /// other places gets them as its own, in manifests that are written anew.
+    pub foreign: bool,
 }
 
 /// What a push did.
@@ -47,6 +57,9 @@ pub struct Pushed {
     pub digest: Digest,
     /// What that is.
     pub media_type: String,
+    /// Whether the registry took layers that are to be had elsewhere only as its own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub foreign_made_own: bool,
     /// What moved.
     #[serde(flatten)]
     pub tally: Tally,
@@ -55,7 +68,8 @@ pub struct Pushed {
 /// Pushes what is stored under the key. `None` where nothing is.
 ///
 /// # Errors
-/// Damaged or missing blobs (no tag points to the image then); a registry that says no; as [`Client::resolve`].
+/// Damaged or missing blobs (no tag points to the image then); a registry that says no; as [`Client::resolve`];
+/// [`Error::Foreign`], [`Error::ForeignAbsent`].
 pub fn push(
     store: &Store,
     config: &Config,
@@ -70,31 +84,43 @@ pub fn push(
     let images = store.images();
     let Some(stored) = Stored::open(&images, key)? else { return Ok(None) };
     let blobs = images.blobs();
-    let tree = Tree::read(&blobs, &stored)?;
+    let tree = Tree::read(&blobs, &stored)?.with_foreign(options.foreign, &stored);
     let client = Client::new(config, reference, Purpose::Push)?;
     let memory = Memory::load(store.root(), client.registry());
-    let mut push = Push { client, blobs, options, progress, memory, tally: Tally::default() };
+    let (tally, foreign_made_own) = (Tally::default(), false);
+    let mut push = Push { client, blobs, options, progress, memory, tally, foreign_made_own };
     let root = push.run(&tree, &reference.target(), config.parallel)?;
-    let Push { memory, tally, .. } = push;
+    let Push { memory, tally, foreign_made_own, .. } = push;
     memory.save();
     crate::load::note(store, &stored);
     let (reference, key, digest) = (reference.clone(), key.clone(), root.digest);
-    Ok(Some(Pushed { reference, key, digest, media_type: root.media_type, tally }))
+    Ok(Some(Pushed { reference, key, digest, media_type: root.media_type, foreign_made_own, tally }))
 }
 
 /// All that an image is made of.
 struct Tree {
     /// Those that others name go before them; the root is the last.
     documents: Vec<Document>,
-    /// What is no document.
+    /// What is no document, and is sent.
     blobs: BTreeMap<Digest, Descriptor>,
+    /// Layers that are to be had elsewhere, stored or not.
+    foreign: BTreeMap<Digest, Descriptor>,
 }
 
 impl Tree {
     fn read(blobs: &Blobs, stored: &Stored) -> Result<Self> {
-        let mut tree = Self { documents: Vec::new(), blobs: BTreeMap::new() };
+        let mut tree = Self { documents: Vec::new(), blobs: BTreeMap::new(), foreign: BTreeMap::new() };
         tree.visit(blobs, &stored.entry.descriptor, &stored.blobs)?;
+        // What one manifest says must be there, must be.
+        tree.foreign.retain(|digest, _| !tree.blobs.contains_key(digest));
         Ok(tree)
+    }
+
+    /// Takes those of the foreign layers that are stored for what is sent, if they are to be.
+    fn with_foreign(mut self, sent: bool, stored: &Stored) -> Self {
+        let held = self.foreign.iter().filter(|(digest, _)| sent && stored.blobs.contains_key(*digest));
+        self.blobs.extend(held.map(|(digest, layer)| (*digest, layer.clone())));
+        self
     }
 
     fn visit(
@@ -103,7 +129,11 @@ impl Tree {
         descriptor: &Descriptor,
         present: &BTreeMap<Digest, u64>,
     ) -> Result<()> {
-        // What has `urls` need not be there, and is not sent.
+        if is_foreign(descriptor) {
+            self.foreign.insert(descriptor.digest, descriptor.clone());
+            return Ok(());
+        }
+        // What has `urls` need not be there.
         if !present.contains_key(&descriptor.digest) {
             return Ok(());
         }
@@ -139,6 +169,16 @@ impl Tree {
     }
 }
 
+/// Whether the layer is marked as one that is not to be handed on by everybody.
+fn is_marked(layer: &Descriptor) -> bool {
+    layer.media_type.contains(".nondistributable.") || layer.media_type.contains(".foreign.")
+}
+
+/// Whether the layer is marked so, and to be had elsewhere.
+fn is_foreign(layer: &Descriptor) -> bool {
+    is_marked(layer) && !layer.urls.is_empty()
+}
+
 /// Whether the layer is a tar in another form.
 fn changes(layer: &Descriptor, form: Form) -> bool {
     layer.media_type.contains(".tar") && Form::named(&layer.media_type) != form
@@ -151,6 +191,7 @@ struct Push<'a> {
     progress: &'a dyn Progress,
     memory: Memory,
     tally: Tally,
+    foreign_made_own: bool,
 }
 
 /// What becomes of one blob.
@@ -164,7 +205,9 @@ impl Push<'_> {
     fn run(&mut self, tree: &Tree, tag: &str, threads: usize) -> Result<Descriptor> {
         let form = self.options.form;
         let unlike = form.map(|form| tree.layers_unlike(form)).transpose()?.unwrap_or_default();
-        let as_is = tree.root().filter(|_| unlike.is_empty());
+        // Where a tag leads to an image, the layers that need not be there may be missing.
+        let is_wanting = self.options.foreign && !tree.foreign.is_empty();
+        let as_is = tree.root().filter(|_| unlike.is_empty() && !is_wanting);
         let there = match as_is {
             Some(root) => self.client.resolve(tag)? == Some(root.digest),
             None => false,
@@ -173,11 +216,48 @@ impl Push<'_> {
             self.skip(tree);
             return Ok(root.clone());
         }
+        self.check_foreign(tree)?;
         let sent = self.send_blobs(tree, &unlike, threads)?;
         let made = sent.iter().filter_map(|sent| sent.became.clone());
         let made: HashMap<Digest, Made> = made.map(|made| (made.from, made)).collect();
-        let documents = rewritten(tree, form, &made)?;
-        self.send_documents(&documents, tag)
+        let documents = match form.filter(|_| !made.is_empty()) {
+            Some(form) => rewritten(&tree.documents, |document| new_manifest(document, form, &made))?,
+            None => tree.documents.clone(),
+        };
+        match (self.send_documents(&documents, tag), tree.foreign.values().next()) {
+            (Err(crate::Error::Registry(Error::Refused { status: 400..=500, said, .. })), Some(layer)) => {
+                self.send_without_urls(&documents, tag, layer, said)
+            }
+            (sent, _) => sent,
+        }
+    }
+
+    /// What is to be sent and is not stored, the registry must have.
+    fn check_foreign(&self, tree: &Tree) -> Result<()> {
+        let absent = tree.foreign.values().filter(|layer| !tree.blobs.contains_key(&layer.digest));
+        for layer in absent.filter(|_| self.options.foreign) {
+            if !self.client.has_blob(layer)? {
+                return Err(Error::ForeignAbsent { digest: layer.digest, url: place_of(layer) }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// After a refusal: sends documents that name no other places, if the registry has all of the
+    /// layers.
+    fn send_without_urls(
+        &mut self,
+        documents: &[Document],
+        tag: &str,
+        layer: &Descriptor,
+        said: String,
+    ) -> Result<Descriptor> {
+        if self.options.foreign {
+            self.foreign_made_own = true;
+            return self.send_documents(&rewritten(documents, own_manifest)?, tag);
+        }
+        let registry = self.client.registry().to_owned();
+        Err(Error::Foreign { registry, digest: layer.digest, url: place_of(layer), said }.into())
     }
 
     fn skip(&mut self, tree: &Tree) {
@@ -248,23 +328,43 @@ impl Push<'_> {
     }
 }
 
-/// The documents as they name what the registry has.
-fn rewritten(tree: &Tree, form: Option<Form>, made: &HashMap<Digest, Made>) -> Result<Vec<Document>> {
-    let Some(form) = form.filter(|_| !made.is_empty()) else { return Ok(tree.documents.clone()) };
-    let mut documents = Vec::new();
+/// Where a layer is to be had.
+fn place_of(layer: &Descriptor) -> String {
+    tame(layer.urls.first().map_or("", String::as_str))
+}
+
+/// The documents with these manifests written anew, and the indexes above them.
+fn rewritten(
+    documents: &[Document],
+    manifest: impl Fn(&Document) -> Result<Option<Document>>,
+) -> Result<Vec<Document>> {
+    let mut written = Vec::new();
     let mut moved: HashMap<Digest, Descriptor> = HashMap::new();
-    for document in &tree.documents {
-        let new = if document.descriptor.is_index() {
-            new_index(document, &moved)?
-        } else {
-            new_manifest(document, form, made)?
-        };
+    for document in documents {
+        let new =
+            if document.descriptor.is_index() { new_index(document, &moved)? } else { manifest(document)? };
         if let Some(new) = &new {
             moved.insert(document.descriptor.digest, new.descriptor.clone());
         }
-        documents.push(new.unwrap_or_else(|| document.clone()));
+        written.push(new.unwrap_or_else(|| document.clone()));
     }
-    Ok(documents)
+    Ok(written)
+}
+
+/// The manifest with its foreign layers as the registry's own. OCI's mark stays, for it may stand
+/// alone; Docker's may not.
+fn own_manifest(document: &Document) -> Result<Option<Document>> {
+    let mut manifest: Manifest = oci::parse(&document.bytes, "a manifest")?;
+    if !manifest.layers.iter().any(is_foreign) {
+        return Ok(None);
+    }
+    for layer in manifest.layers.iter_mut().filter(|layer| is_foreign(layer)) {
+        layer.urls.clear();
+        if let Some(form) = layer.media_type.strip_prefix(DOCKER_FOREIGN) {
+            layer.media_type = format!("{DOCKER_LAYER}{form}");
+        }
+    }
+    Ok(Some(document_of(document.descriptor.media_type.clone(), oci::to_bytes(&manifest))))
 }
 
 fn new_manifest(document: &Document, form: Form, made: &HashMap<Digest, Made>) -> Result<Option<Document>> {
@@ -279,9 +379,11 @@ fn new_manifest(document: &Document, form: Form, made: &HashMap<Digest, Made>) -
     for layer in &mut manifest.layers {
         if let Some(made) = made.get(&layer.digest).filter(|_| changes(layer, form)) {
             (layer.digest, layer.size) = (made.digest, made.size);
-            layer.media_type = layer_type(docker, form);
-        } else if !docker && layer.media_type.contains(".tar") && layer.urls.is_empty() {
-            layer.media_type = layer_type(false, Form::named(&layer.media_type));
+            // What is to be had elsewhere has the old form.
+            layer.urls.clear();
+            layer.media_type = layer_type(docker, is_marked(layer), form);
+        } else if !docker && layer.media_type.contains(".tar") {
+            layer.media_type = layer_type(false, is_marked(layer), Form::named(&layer.media_type));
         }
     }
     if !docker {
@@ -292,11 +394,15 @@ fn new_manifest(document: &Document, form: Form, made: &HashMap<Digest, Made>) -
     Ok(Some(document_of(media_type, oci::to_bytes(&manifest))))
 }
 
-fn layer_type(docker: bool, form: Form) -> String {
-    match (docker, form) {
-        (true, Form::Gzip) => format!("{DOCKER_LAYER}.gzip"),
-        (true, _) => DOCKER_LAYER.to_owned(),
-        (false, form) => format!("{}{}", oci::LAYER, form.suffix()),
+/// The type of a layer in Docker's words or OCI's, marked or not.
+fn layer_type(docker: bool, marked: bool, form: Form) -> String {
+    match (docker, marked) {
+        (true, marked) => {
+            let base = if marked { DOCKER_FOREIGN } else { DOCKER_LAYER };
+            format!("{base}{}", if form == Form::Gzip { ".gzip" } else { "" })
+        }
+        (false, true) => format!("{NONDISTRIBUTABLE}{}", form.suffix()),
+        (false, false) => format!("{}{}", oci::LAYER, form.suffix()),
     }
 }
 

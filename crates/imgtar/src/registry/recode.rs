@@ -9,13 +9,18 @@ use storekit::{Blobs, Descriptor, Digest, Hasher};
 use ureq::http::Method;
 
 use super::client::Client;
+use super::pieces::is_refusal;
 use super::retry::{Failure, retrying};
 use super::transport::{Body, Request};
 use super::upload;
+use super::url::Url;
 use crate::error::{Error, Result};
 use crate::form::Form;
 use crate::layer::{self, ToChunks};
 use crate::progress::Progress;
+
+/// No larger piece of a layer is held in memory.
+const IN_MEMORY: u64 = 64 << 20;
 
 /// Sends the layer in this form. Returns the digest and the size that it has there.
 ///
@@ -28,7 +33,15 @@ pub(crate) fn send(
     form: Form,
     progress: &dyn Progress,
 ) -> Result<(Digest, u64)> {
-    retrying(client.patience, || attempt(client, blobs, stored, form, progress))
+    retrying(client.patience, || {
+        loop {
+            let (place, pieces) = (upload::begin(client)?, client.pieces().size());
+            match attempt(client, blobs, stored, form, (&place, pieces), progress) {
+                Err(failure) if is_refusal(&failure) && client.pieces().go_down(pieces) => {}
+                done => return done,
+            }
+        }
+    })
 }
 
 fn attempt(
@@ -36,19 +49,19 @@ fn attempt(
     blobs: &Blobs,
     stored: &Descriptor,
     form: Form,
+    (place, pieces): (&Url, Option<u64>),
     progress: &dyn Progress,
 ) -> Result<(Digest, u64), Failure> {
-    let place = upload::begin(client)?;
     let (to, mut from) = layer::pipe();
-    let (made, answer) = thread::scope(|scope| {
+    let (made, next) = thread::scope(|scope| {
         let packing = scope.spawn(|| pack(blobs, stored, form, to, progress));
-        let mut request = Request::new(Method::PATCH, place.clone());
-        request = request.with("content-type", "application/octet-stream");
-        request.body = Body::Stream { from: &mut from, length: None };
-        let answer = client.call(request, client.scope());
+        let next = match pieces {
+            None => stream(client, place, &mut from),
+            Some(size) => in_pieces(client, place, size, &mut from),
+        };
         // The thread that packs is not to wait for a reader that has gone.
         drop(from);
-        (packing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), answer)
+        (packing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), next)
     });
     let made = match made {
         Err(Error::Write { .. }) => {
@@ -57,13 +70,41 @@ fn attempt(
         made => made.map_err(Failure::Final),
     };
     // Where the registry broke off, that is why the packing did.
-    let place = match (&made, answer) {
+    let next = match (&made, next) {
         (Err(Failure::Final(_)), _) => return made,
-        (_, answer) => upload::next_place(client, answer?, &place)?,
+        (_, next) => next?,
     };
     let (digest, size) = made?;
-    upload::finish(client, &place, &digest, None)?;
+    upload::finish(client, &next, &digest, None)?;
     Ok((digest, size))
+}
+
+/// Sends all at once, however long it becomes.
+fn stream(client: &Client, place: &Url, from: &mut dyn Read) -> Result<Url, Failure> {
+    let mut request = Request::new(Method::PATCH, place.clone());
+    request = request.with("content-type", "application/octet-stream");
+    request.body = Body::Stream { from, length: None };
+    let answer = client.call(request, client.scope())?;
+    upload::next_place(client, answer, place)
+}
+
+/// Sends it piece by piece: each is in memory, since its length goes before it.
+fn in_pieces(client: &Client, place: &Url, size: u64, from: &mut dyn Read) -> Result<Url, Failure> {
+    if size > IN_MEMORY {
+        return Err(client.untrue(format!("it wants {size} bytes of a blob at once")).into());
+    }
+    let (mut next, mut at) = (place.clone(), 0);
+    loop {
+        let mut piece = Vec::new();
+        let read = (&mut *from).take(size).read_to_end(&mut piece);
+        read.map_err(|source| Failure::Final(Error::read("-", source)))?;
+        if piece.is_empty() {
+            return Ok(next);
+        }
+        let length = piece.len() as u64;
+        next = upload::patch(client, &next, &mut piece.as_slice(), (at, length), true)?;
+        at += length;
+    }
 }
 
 /// Reads the stored layer, verified, and writes it in the other form.

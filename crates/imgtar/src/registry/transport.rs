@@ -12,7 +12,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Proxy, SendBody};
 
 use super::error::{Error, tame};
-use super::proxy::Proxies;
+use super::proxy::{Named, Proxies};
 use super::retry::{self, Failure, Patience, SLOWEST};
 use super::url::Url;
 use crate::error::Result;
@@ -167,7 +167,8 @@ impl Transport {
     pub(crate) fn send(&self, request: Request<'_>) -> Result<Answer, Failure> {
         let Request { method, url, headers, body, settles } = request;
         let text = url.to_string();
-        let proxy = self.proxies.serve(url.origin()).map(proxy).transpose()?;
+        let named = self.proxies.serve(url.origin());
+        let proxy = named.map(Named::parse).transpose()?;
         let mut builder = ureq::http::Request::builder().method(method).uri(&text);
         for (name, value) in headers {
             builder = builder.header(name, value);
@@ -180,7 +181,7 @@ impl Transport {
             Body::Bytes(bytes) => self.run(builder.body(bytes), proxy, settles),
             Body::Stream { from, .. } => self.run(builder.body(SendBody::from_reader(from)), proxy, settles),
         };
-        let (parts, body) = answer.map_err(|error| failure(&text, error))?.into_parts();
+        let (parts, body) = answer.map_err(|error| failure(&text, named, error))?.into_parts();
         Ok(Answer {
             status: parts.status.as_u16(),
             url,
@@ -211,22 +212,23 @@ impl Transport {
     }
 }
 
-fn proxy(text: &str) -> Result<Proxy, Failure> {
-    let shown = || text.rsplit('@').next().unwrap_or_default().to_owned();
-    Proxy::new(text).map_err(|_| Failure::from(Error::Proxy { proxy: shown() }))
-}
-
 /// What a request that got no answer failed of. An error of ours that came up from its body is itself.
-fn failure(url: &str, error: ureq::Error) -> Failure {
-    let unreachable = |reason: String| Error::Unreachable { url: url.to_owned(), reason: tame(&reason) };
+fn failure(url: &str, proxy: Option<&Named>, error: ureq::Error) -> Failure {
+    let through = proxy.map(Named::told).unwrap_or_default();
+    let unreachable =
+        |reason: String| Error::Unreachable { url: url.to_owned(), reason: tame(&(reason + &through)) };
     match error {
         ureq::Error::Io(error) => match crate::error::unwrap_inner(error) {
             Ok(own) => Failure::Final(own),
             Err(error) if tls(&error).is_some() => {
                 Failure::Final(unreachable(tls(&error).unwrap_or_default()).into())
             }
+            // Such as a proxy's word on a password.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Failure::Final(unreachable(error.to_string()).into())
+            }
             Err(error) if is_absent(error.kind()) => Failure::Absent(unreachable(error.to_string()).into()),
-            Err(error) => cut(url, &error),
+            Err(error) => Failure::passing(unreachable(error.to_string())),
         },
         ureq::Error::Timeout(which) => Failure::passing(unreachable(format!("it stood still ({which:?})"))),
         error @ (ureq::Error::HostNotFound

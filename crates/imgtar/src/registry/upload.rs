@@ -1,5 +1,6 @@
-//! A blob from the store into a registry: not at all where it is there, by a word where another repository of the
-//! registry has it, else its bytes, from where an earlier try broke off if the registry remembers.
+//! A blob from the store into a registry: not at all where it is there, by a word where another
+//! repository of the registry has it, else its bytes, from where an earlier try broke off if the
+//! registry remembers; in pieces where it refuses the whole.
 //!
 //! A stored blob is verified while it is sent, and its last bytes leave only where all match.
 //!
@@ -13,6 +14,7 @@ use ureq::http::Method;
 
 use super::auth::Scope;
 use super::client::Client;
+use super::pieces::is_refusal;
 use super::retry::{Failure, Tries};
 use super::transport::{Answer, Body, Request};
 use super::url::Url;
@@ -72,7 +74,7 @@ struct Upload<'a> {
     reached: u64,
 }
 
-impl Upload<'_> {
+impl<'a> Upload<'a> {
     /// Asks the registry to take the blob from one of its other repositories.
     fn mount(&mut self, from: &[String]) -> bool {
         for other in from.iter().filter(|other| *other != self.client.repository()) {
@@ -88,22 +90,58 @@ impl Upload<'_> {
         false
     }
 
+    /// Sends it to a place, or to another one in smaller pieces where it is refused.
     fn attempt(&mut self) -> Result<(), Failure> {
+        loop {
+            let (place, at) = self.place()?;
+            let pieces = self.client.pieces().size();
+            match self.send_to(place, at, pieces) {
+                Err(failure) if is_refusal(&failure) && self.client.pieces().go_down(pieces) => {
+                    self.begun = None;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Where to send it, and from which byte on.
+    fn place(&mut self) -> Result<(Url, u64), Failure> {
         let again = self.begun.take().map(|place| self.resume(&place)).transpose()?.flatten();
-        let (place, at) = match (again, self.opened.take()) {
+        Ok(match (again, self.opened.take()) {
             (Some(found), _) => found,
             (None, Some(opened)) => (opened, 0),
             (None, None) => (begin(self.client)?, 0),
-        };
-        if at == 0 && self.blob.size <= WHOLE {
+        })
+    }
+
+    fn send_to(&mut self, place: Url, at: u64, pieces: Option<u64>) -> Result<(), Failure> {
+        if at == 0 && self.blob.size <= WHOLE && pieces.is_none() {
             let mut body = self.body(0)?;
             return finish(self.client, &place, &self.blob.digest, Some((&mut body, self.blob.size)));
         }
         self.reached = at;
         self.begun = Some(place.clone());
-        let place = if at < self.blob.size { self.patch(&place, at)? } else { place };
-        self.begun = Some(place.clone());
+        let place = self.send_from(place, at, pieces)?;
         finish(self.client, &place, &self.blob.digest, None)
+    }
+
+    /// Sends what follows this byte. Returns where the upload is ended.
+    fn send_from(&mut self, mut place: Url, mut at: u64, pieces: Option<u64>) -> Result<Url, Failure> {
+        if at == self.blob.size {
+            return Ok(place);
+        }
+        let mut body = self.body(at)?;
+        while at < self.blob.size {
+            let left = self.blob.size - at;
+            let length = pieces.map_or(left, |size| size.min(left));
+            // Not every registry understands this where it is not needed.
+            let is_part = at > 0 || pieces.is_some();
+            place = patch(self.client, &place, &mut (&mut body).take(length), (at, length), is_part)?;
+            at += length;
+            self.reached = at;
+            self.begun = Some(place.clone());
+        }
+        Ok(place)
     }
 
     /// Where the registry goes on, if it knows.
@@ -118,19 +156,7 @@ impl Upload<'_> {
         Ok(at.filter(|at| *at <= self.blob.size).map(|at| (next, at)))
     }
 
-    fn patch(&self, place: &Url, at: u64) -> Result<Url, Failure> {
-        let mut body = self.body(at)?;
-        let mut request = Request::new(Method::PATCH, place.clone());
-        request = request.with("content-type", "application/octet-stream");
-        if at > 0 {
-            request = request.with("content-range", format!("{at}-{}", self.blob.size - 1));
-        }
-        request.body = Body::Stream { from: &mut body, length: Some(self.blob.size - at) };
-        let answer = self.client.call(request, self.client.scope())?;
-        next_place(self.client, answer, place)
-    }
-
-    fn body(&self, at: u64) -> Result<Outgoing<'_>, Failure> {
+    fn body(&self, at: u64) -> Result<Outgoing<'a>, Failure> {
         let path = self.blobs.path(&self.blob.digest);
         let missing =
             || storekit::Error::Missing { digest: self.blob.digest, path: self.blobs.folder().to_owned() };
@@ -154,10 +180,30 @@ fn open(client: &Client, path: &str, scope: &Scope) -> Result<Option<Url>, Failu
     let mut request = Request::new(Method::POST, url.clone());
     request.body = Body::Bytes(b"");
     let answer = client.call(request, scope)?;
+    client.pieces().heed(&answer);
     match answer.status {
         201 => Ok(None),
         _ => next_place(client, answer, &url).map(Some),
     }
+}
+
+/// Sends so many bytes, which stand at this place of the blob. Returns where the registry wants to
+/// go on.
+pub(crate) fn patch(
+    client: &Client,
+    place: &Url,
+    from: &mut dyn Read,
+    (at, length): (u64, u64),
+    is_part: bool,
+) -> Result<Url, Failure> {
+    let mut request = Request::new(Method::PATCH, place.clone());
+    request = request.with("content-type", "application/octet-stream");
+    if is_part {
+        request = request.with("content-range", format!("{at}-{}", (at + length).saturating_sub(1)));
+    }
+    request.body = Body::Stream { from, length: Some(length) };
+    let answer = client.call(request, client.scope())?;
+    next_place(client, answer, place)
 }
 
 /// Where the registry wants to go on.

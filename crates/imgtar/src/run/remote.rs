@@ -9,7 +9,7 @@ use imgtar::image::Stored;
 use imgtar::reference::Reference;
 use imgtar::registry::pull::Wanted;
 use imgtar::registry::push::Options;
-use imgtar::registry::{self, Config, Credentials, Proxies, Pulled, Pushed, Tally};
+use imgtar::registry::{self, Config, Credentials, Named, Proxies, Pulled, Pushed, Tally};
 use miette::Result;
 use serde::Serialize;
 use storekit::{ByteSize, Digest, Key, Store};
@@ -46,13 +46,16 @@ struct ResolvedLine<'a> {
 impl Job<'_> {
     pub(super) fn push(&self, args: &PushArgs) -> Result<Outcome> {
         let Some(store) = self.open()? else { return Ok(self.miss(&args.key)) };
-        let options = Options { form: args.compress.form(), from: args.from.clone() };
+        let options = Options { form: args.compress.form(), from: args.from.clone(), foreign: args.foreign };
         options.from.iter().try_for_each(|from| repository(from))?;
         let config = self.registries(&args.registry);
         let pushed = registry::push(&store, &config, &args.key, &args.reference, &options, &self.bar())?;
         let Some(pushed) = pushed else { return Ok(self.miss(&args.key)) };
-        let Pushed { reference, digest, tally, .. } = &pushed;
+        let Pushed { reference, digest, tally, foreign_made_own, .. } = &pushed;
         self.view.say(&format!("pushed {reference}: {digest}, {}", told(tally)));
+        if *foreign_made_own {
+            self.view.say("the registry names no other places for layers: it got them as its own, and the digest is another");
+        }
         if self.view.common.json {
             out(Output::report().json(&pushed))?;
         }
@@ -213,12 +216,17 @@ fn auth_files(environment: &Environment) -> Vec<Utf8PathBuf> {
 
 /// In lower case they go first, as with curl. `HTTP_PROXY` in upper case is what a CGI script's client says.
 fn proxies(environment: &Environment) -> Proxies {
-    let first = |names: &[&str]| names.iter().find_map(|name| environment.get(name)).map(str::to_owned);
+    let first = |names: &[&str]| {
+        let named = |name: &&str| {
+            Some(Named { variable: (*name).to_owned(), url: environment.get(name)?.to_owned() })
+        };
+        names.iter().find_map(named)
+    };
     Proxies {
         https: first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
         http: first(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
             .filter(|_| environment.get("REQUEST_METHOD").is_none()),
-        none: first(&["no_proxy", "NO_PROXY"]).unwrap_or_default(),
+        none: first(&["no_proxy", "NO_PROXY"]).map(|none| none.url).unwrap_or_default(),
     }
 }
 
@@ -255,8 +263,10 @@ mod tests {
         let both =
             [("https_proxy", "low"), ("HTTPS_PROXY", "high"), ("NO_PROXY", "a,b"), ("ALL_PROXY", "all")];
         let proxies = proxies(&environment(&both));
-        assert_eq!(proxies.https.as_deref(), Some("low"));
-        assert_eq!(proxies.http.as_deref(), Some("all"));
+        let told =
+            |proxy: &Option<Named>| proxy.clone().map(|Named { variable, url }| (variable, url)).unwrap();
+        assert_eq!(told(&proxies.https), ("https_proxy".to_owned(), "low".to_owned()));
+        assert_eq!(told(&proxies.http), ("ALL_PROXY".to_owned(), "all".to_owned()));
         assert_eq!(proxies.none, "a,b");
     }
 }

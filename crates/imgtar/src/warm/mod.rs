@@ -320,7 +320,10 @@ impl Warm<'_> {
     /// As in an archive of it: the names that were asked for, none where that was an ID.
     fn names(&self, image: &str) -> Vec<String> {
         if self.engine.kind() == Kind::Podman {
-            return podmans(&self.held.names, image).into_iter().collect();
+            return podmans(&self.held.names, image)
+                .map(|name| name::familiar(&name).to_owned())
+                .into_iter()
+                .collect();
         }
         let wanted = name::familiar(image);
         let is_own = |name: &&String| match name::familiar(name).strip_prefix(wanted) {

@@ -182,6 +182,15 @@ impl Fake {
         Self::start_with(Box::new(|_| None), Box::new(|_| None), Box::new(change))
     }
 
+    /// One that passes on what this answers nothing to, to a registry that speaks plain HTTP.
+    pub(crate) fn start_passing(
+        target: &str,
+        handler: impl Fn(&Asked) -> Option<Reply> + Send + Sync + 'static,
+    ) -> Self {
+        let target = target.to_owned();
+        Self::start(move |asked| handler(asked).or_else(|| passed(asked, &target)))
+    }
+
     fn start_with(handler: Box<Handler>, stop: Box<Stop>, change: Box<Change>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = listener.local_addr().unwrap().to_string();
@@ -366,6 +375,36 @@ impl State {
             }
         }
     }
+}
+
+/// What another registry answers to the same question.
+fn passed(asked: &Asked, target: &str) -> Option<Reply> {
+    let mut stream = TcpStream::connect(target).ok()?;
+    let mut head = format!("{} {} HTTP/1.1\r\nConnection: close\r\n", asked.method, asked.path);
+    let own =
+        |name: &&String| !matches!(name.as_str(), "connection" | "content-length" | "transfer-encoding");
+    for name in asked.headers.keys().filter(own) {
+        write!(head, "{name}: {}\r\n", asked.headers[name]).unwrap();
+    }
+    write!(head, "content-length: {}\r\n\r\n", asked.body.len()).unwrap();
+    stream.write_all(&[head.as_bytes(), &asked.body].concat()).ok()?;
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).ok()?;
+    let mut reply = Reply::new(line.split(' ').nth(1)?.parse().ok()?);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let Some((name, value)) = line.trim().split_once(':') else { break };
+        let name = name.to_ascii_lowercase();
+        let is_heads_length = asked.method == "HEAD" && name == "content-length";
+        if is_heads_length || !matches!(name.as_str(), "connection" | "content-length" | "transfer-encoding")
+        {
+            reply = reply.with(&name, value.trim());
+        }
+    }
+    reader.read_to_end(&mut reply.body).ok()?;
+    Some(reply)
 }
 
 fn chunks(reader: &mut impl BufRead) -> Option<Vec<u8>> {

@@ -143,14 +143,14 @@ fn podman_pushes_what_the_store_has_not() {
     assert_eq!(save(&format!("second {}", second.0)), ("push".to_owned(), 1, 1));
     assert_eq!(session.ids("second"), [id.as_str()]);
     let names = |key: &str| session.run(&format!("info {key} --json")).ok().json()["names"].clone();
-    assert_eq!(names("second"), serde_json::json!([format!("localhost/{}", second.0)]));
+    assert_eq!(names("second"), serde_json::json!([second.0]));
     // A fresh store has the first only; by its ID no name comes with an image.
     assert_eq!(save(&format!("by-id {id}")), ("push".to_owned(), 0, 2));
     assert_eq!(names("by-id"), serde_json::json!([]));
     let verified = session.run("verify --json").ok().json();
     assert_eq!(verified["blobs"], session.blobs().len());
     let known = sh(&format!("podman image inspect --format '{{{{.RepoTags}}}}' {id}"));
-    assert_eq!(known, format!("[localhost/{}]", second.0));
+    assert_eq!(known, format!("[docker.io/library/{}]", second.0));
     second.remove();
     session.run("load second --engine podman").ok();
     assert_eq!(second.id(), id);
