@@ -160,9 +160,9 @@ pub(crate) struct Output {
     ///
     /// The tar's bytes depend on the files only: sorted, owner 0, modes as far as they enter the key, every time
     /// SOURCE_DATE_EPOCH or 1980-01-02. Its files are hashed while they are written: `--key-file` gets their key. Where a
-    /// file changes meanwhile, the tar is spoiled, and no engine takes it; with `--allow-changing` only where it is cut short. A Dockerfile from outside DIR is called
-    /// `Dockerfile` in the tar, or `.Dockerfile` where that name is taken. No engine hides it there: where the build copies it, and
-    /// without `--file` always, the tar's key covers it too.
+    /// file changes meanwhile, the tar is spoiled, and no engine takes it; with `--allow-changing` only where it is cut
+    /// short. A Dockerfile from outside DIR is called `Dockerfile` in the tar, or `.Dockerfile` where that name is taken.
+    /// No engine hides it there: where the build copies it, and without `--file` always, the tar's key covers it too.
     #[arg(long, group = "what")]
     pub(crate) tar: bool,
 
