@@ -32,6 +32,10 @@ pub(crate) struct Cli {
     #[arg(default_value = ".", hide_default_value = true)]
     pub(crate) dir: Utf8PathBuf,
 
+    /// What follows `--`: PATHs of `--check-ignore`, else DIR
+    #[arg(last = true, hide = true)]
+    pub(crate) rest: Vec<OsString>,
+
     #[command(flatten)]
     pub(crate) which: Which,
     #[command(flatten)]
@@ -60,9 +64,9 @@ pub(crate) struct Which {
     ///
     /// They differ in which ignore file it is and in how they read it. `buildkit`: FILE.dockerignore beside the Dockerfile FILE, where
     /// it is not empty, else .dockerignore. `docker`, the builder before BuildKit: .dockerignore. `podman`, and Buildah:
-    /// FILE.dockerignore, FILE.containerignore, .containerignore, .dockerignore. Of the Dockerfile's own, only `buildkit` knows
-    /// frontends (`# syntax=`), and `docker` sets no TARGETARCH and its like; a Dockerfile whose name ends in `.in`, which podman
-    /// preprocesses, is refused for `podman`.
+    /// FILE.dockerignore, FILE.containerignore, .containerignore, .dockerignore. Of a socket `buildkit` makes an empty file, and
+    /// the others leave it out. Of the Dockerfile's own, only `buildkit` knows frontends (`# syntax=`), and `docker` sets no
+    /// TARGETARCH and its like; a Dockerfile whose name ends in `.in`, which podman preprocesses, is refused for `podman`.
     #[arg(long, value_name = "ENGINE", default_value = "buildkit")]
     pub(crate) engine: EngineName,
 
@@ -72,9 +76,15 @@ pub(crate) struct Which {
 
     /// Hash exactly the paths listed in FILE (`-`: stdin), one a line, or ended by NUL with `-0`
     ///
-    /// Paths are relative to DIR, and none leads through a symbolic link. No ignore file plays a part.
+    /// Paths are relative to DIR, and none leads through a symbolic link. No ignore file plays a part. A folder counts as such
+    /// where it is empty; of a repository in the list (a submodule) what git takes for its files; any other folder of which
+    /// the list names no file is refused.
     #[arg(long, value_name = "FILE", conflicts_with = "ignore")]
     pub(crate) files_from: Option<Utf8PathBuf>,
+
+    /// Hash nothing where the list of `--files-from` names no path; without it, that is trouble
+    #[arg(long, requires = "files_from")]
+    pub(crate) allow_empty: bool,
 
     /// Add a value to the key
     ///
@@ -85,7 +95,7 @@ pub(crate) struct Which {
     /// How much of the files' modes enters the key
     ///
     /// `exec`: whether the owner may execute a file, as git keeps it; the same for every umask. `full`: all permission bits,
-    /// those of empty folders too. `none`: nothing.
+    /// those of folders too. `none`: nothing.
     #[arg(long, value_name = "HOW", default_value = "exec")]
     pub(crate) mode: Mode,
 }
@@ -134,7 +144,7 @@ pub(crate) struct Output {
     #[arg(long, group = "what")]
     pub(crate) manifest: bool,
 
-    /// Print the paths of the hashed files
+    /// Print the paths of the hashed files, links and empty folders
     #[arg(long, group = "what")]
     pub(crate) list: bool,
 
@@ -148,8 +158,9 @@ pub(crate) struct Output {
     /// Say of each PATH, existing or not, whether it is left out and which line of which file decided
     ///
     /// Paths are relative to DIR, which has to stand before this flag; without one, or as `-`, they
-    /// are read from stdin, one a line, or ended by NUL with `-0`. A `/` at the end says that it is a
-    /// folder. Exits 0 if any is left out, else 1.
+    /// are read from stdin, one a line, or ended by NUL with `-0`. Those that begin with a dash follow `--`.
+    /// A `/` at the end says that it is a folder. With `--file`, the lines of the Dockerfile that read it are
+    /// named too, or it is `unread`: no input, as what is left out. Exits 0 if any is left out, else 1.
     #[arg(long, value_name = "PATH", num_args = 0.., group = "what")]
     pub(crate) check_ignore: Option<Vec<OsString>>,
 
@@ -157,9 +168,9 @@ pub(crate) struct Output {
     ///
     /// The tar's bytes depend on the files only: sorted, owner 0, modes as far as they enter the key, every time
     /// SOURCE_DATE_EPOCH or 1980-01-02. Its files are hashed while they are written: `--key-file` gets their key. Where a
-    /// file changes meanwhile, the tar is spoiled, and no engine takes it. A Dockerfile from outside DIR is called
-    /// `Dockerfile` in the tar, or `.Dockerfile` where that name is taken. No engine hides it there: where the build copies it, and
-    /// without `--file` always, the tar's key covers it too.
+    /// file changes meanwhile, the tar is spoiled, and no engine takes it; with `--allow-changing` only where it is cut
+    /// short. A Dockerfile from outside DIR is called `Dockerfile` in the tar, or `.Dockerfile` where that name is taken.
+    /// No engine hides it there: where the build copies it, and without `--file` always, the tar's key covers it too.
     #[arg(long, group = "what")]
     pub(crate) tar: bool,
 
@@ -189,6 +200,10 @@ pub(crate) struct Run {
     /// Take warnings for errors: exit 2 where the key could lie
     #[arg(long)]
     pub(crate) strict: bool,
+
+    /// Take a file that changes while it is read as it was read, with a warning; without it, that is trouble
+    #[arg(long)]
+    pub(crate) allow_changing: bool,
 
     /// Read every file, whatever is remembered of it
     ///
@@ -224,8 +239,19 @@ pub(crate) enum Mode {
 }
 
 impl Cli {
-    /// Where `--diff` was given two values and the second is a folder, that is the folder to hash.
+    /// Where `--diff` was given two values and the second is a folder, that is the folder to hash. What follows `--` belongs
+    /// to `--check-ignore`, or is the folder to hash.
     pub(crate) fn settle(mut self) -> Self {
+        match (&mut self.output.check_ignore, self.rest.as_slice()) {
+            (Some(paths), _) => paths.append(&mut self.rest),
+            (None, [dir]) if self.dir == "." => {
+                if let Some(dir) = dir.to_str() {
+                    self.dir = dir.into();
+                    self.rest.clear();
+                }
+            }
+            _ => {}
+        }
         if let Some(last) = self.output.diff.pop_if(|last| last.is_dir()) {
             self.dir = last;
         }
@@ -245,6 +271,7 @@ impl Cli {
             inputs: self.which.inputs.clone(),
             key_file: [&output.key_file, &output.check, &output.write].into_iter().find_map(Clone::clone),
             strict: self.run.strict,
+            allow_changing: self.run.allow_changing,
             threads: self.threads(),
             cache: None,
         }

@@ -28,6 +28,8 @@ pub struct Config {
     pub key_file: Option<Utf8PathBuf>,
     /// Whether a warning is an error.
     pub strict: bool,
+    /// Whether a file that changes while it is read is worth a warning only.
+    pub allow_changing: bool,
     /// Threads to use, at least 1. The key does not depend on it.
     pub threads: usize,
     /// The folder of the stat caches; `None` reads every file.

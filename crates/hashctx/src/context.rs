@@ -11,12 +11,13 @@ use crate::clash;
 use crate::config::{Build, Config, Rules, Selection};
 use crate::digest::Digest;
 use crate::dockerfile::Unknown;
-use crate::entry::Entry;
+use crate::entry::{Entry, ModePolicy};
 use crate::error::HashError;
 use crate::extra::{self, Extra};
 use crate::hash::Reader;
-use crate::listing::{Listed, sorted_folders};
+use crate::listing::{Kind, Listed, sorted_folders};
 use crate::manifest::{Declared, Manifest, NamedEntries};
+use crate::path::RelPath;
 use crate::precise::{Precise, has_scheme};
 use crate::select;
 use crate::stat_cache::{self, StatCache};
@@ -147,9 +148,20 @@ fn list(
         warnings.extend(precise.missing(*rules, context, root, &listing.entries));
     }
     let folders = sorted_folders(&listing.entries);
-    warnings.extend(select::repository(&folders));
+    warnings.extend(select::repository(root, &folders));
     warnings.extend(clash::find(&listing.entries, &folders));
+    let filled = filled(config.mode, &folders);
+    if !filled.is_empty() {
+        listing.entries.extend(filled);
+        listing.entries.par_sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    }
     Ok(listing.entries)
+}
+
+/// The folders that are inputs although something lies in them: their modes enter with all others.
+fn filled(mode: ModePolicy, folders: &[&[u8]]) -> Vec<Listed> {
+    let folder = |path: &&[u8]| Some(Listed::new(RelPath::new(*path)?, Kind::Dir));
+    if mode == ModePolicy::Full { folders.iter().filter_map(folder).collect() } else { Vec::new() }
 }
 
 fn read(
@@ -159,7 +171,7 @@ fn read(
     listed: Vec<Listed>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Vec<Entry>, HashError> {
-    let reader = Reader::open(root, config.mode, cache.as_ref())?;
+    let reader = Reader::open(root, config.mode, cache.as_ref())?.allow_changing(config.allow_changing);
     let (entries, lessons) = reader.entries(listed)?;
     warnings.extend(reader.take_warnings());
     // A cache that cannot be written costs time, not the key.
@@ -193,7 +205,7 @@ fn named_folders(
 }
 
 /// A pipe will do; what has no end will not.
-fn read_dockerfile(build: &Build) -> Result<Vec<u8>, HashError> {
+pub(crate) fn read_dockerfile(build: &Build) -> Result<Vec<u8>, HashError> {
     let path = &build.dockerfile;
     let mut text = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_DOCKERFILE + 1).read_to_end(&mut text));

@@ -80,6 +80,18 @@ impl EngineIgnore {
         Ok(Verdict { excluded: verdict.excluded, by })
     }
 
+    /// The warning that older releases send a path that is hidden, as the verdict says, if they do.
+    #[must_use]
+    pub fn sent_by_older(&self, verdict: &Verdict, path: &RelPath) -> Option<Warning> {
+        let sent = verdict.excluded && self.is_sent_by_older(path.as_bytes());
+        sent.then(|| Warning::SentByOlder { path: path.clone() })
+    }
+
+    /// Whether older releases send a path that is hidden.
+    fn is_sent_by_older(&self, path: &[u8]) -> bool {
+        self.patterns.may_part() && self.patterns.matches(path).is_ok_and(|older| !older.excluded)
+    }
+
     /// What the folder met, asking about those above it first where that was not done yet.
     fn folder(&self, path: &[u8]) -> Result<Arc<Folder>, PatternError> {
         if path.is_empty() {
@@ -138,7 +150,7 @@ impl EngineIgnore {
 
     /// Takes note of what is hidden, if older releases send it.
     fn note(&self, path: &[u8]) {
-        if !self.patterns.may_part() || self.patterns.matches(path).map_or(true, |older| older.excluded) {
+        if !self.is_sent_by_older(path) {
             return;
         }
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);

@@ -27,7 +27,7 @@ pub enum Content {
         /// What it points to, as it stands in the link.
         target: Box<[u8]>,
     },
-    /// A directory with no input in it.
+    /// A directory with no input in it, or one whose permission bits enter.
     Dir {
         /// Its permission bits, where they enter.
         permissions: Option<u16>,
@@ -51,7 +51,7 @@ pub enum ModePolicy {
     /// Whether the owner may execute a file: what git keeps, and the same for every umask.
     #[default]
     Exec,
-    /// All permission bits, of files and of empty directories.
+    /// All permission bits, of files and of directories: of empty ones, and of those that an input lies in.
     Full,
     /// Nothing.
     None,

@@ -39,17 +39,14 @@ pub enum HashError {
         source: io::Error,
     },
 
-    /// The folder to hash is not one.
-    #[error("`{path}` is not a folder")]
-    #[diagnostic(
-        code(hashctx::not_a_folder),
-        help(
-            "give the folder that holds the build context; the PATHs of `--check-ignore` follow it at once"
-        )
-    )]
+    /// The folder to hash is not one, or not there.
+    #[error("`{path}` {}", if path.symlink_metadata().is_ok() { "is not a folder" } else { "does not exist" })]
+    #[diagnostic(code(hashctx::not_a_folder), help("{help}"))]
     NotAFolder {
         /// As it was given.
         path: Utf8PathBuf,
+        /// What to do about it.
+        help: &'static str,
     },
 
     /// A path was gone, or something else, when it was to be read.
@@ -60,7 +57,20 @@ pub enum HashError {
         path: String,
     },
 
-    /// A FIFO, socket or device.
+    /// A file was written to while it was read, time and again.
+    #[error("`{path}` changed while it was read")]
+    #[diagnostic(
+        code(hashctx::changing),
+        help(
+            "run again when nothing writes to it, or hide it with an ignore file; `--allow-changing` takes what was read"
+        )
+    )]
+    Changing {
+        /// The path, escaped where it is not plain text.
+        path: String,
+    },
+
+    /// A FIFO, or a device; or a socket that took a file's place.
     #[error("`{path}` is a {what}")]
     #[diagnostic(
         code(hashctx::special_file),
@@ -87,6 +97,46 @@ pub enum HashError {
     #[error("`{path}` is no path below the context")]
     #[diagnostic(code(hashctx::outside), help("give paths relative to the context, without `..`"))]
     Outside {
+        /// The path, escaped where it is not plain text.
+        path: String,
+    },
+
+    /// A list of paths names none.
+    #[error("the list in `{list}` names no path")]
+    #[diagnostic(
+        code(hashctx::empty_list),
+        help(
+            "see whether what wrote the list failed; where there may be no file at all, say `--allow-empty`"
+        )
+    )]
+    EmptyList {
+        /// As it was given.
+        list: Utf8PathBuf,
+    },
+
+    /// A path of a list is not there.
+    #[error("`{path}` is in the list, but cannot be read")]
+    #[diagnostic(
+        code(hashctx::listed),
+        help(
+            "list what is there, relative to the folder that is hashed; `git ls-files` names deleted files too"
+        )
+    )]
+    Listed {
+        /// The path, escaped where it is not plain text.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+
+    /// A folder of a list holds what the list does not name.
+    #[error("`{path}` is a folder, and the list names nothing of what is in it")]
+    #[diagnostic(
+        code(hashctx::listed_folder),
+        help("list the files in it, or take the folder off the list: its name alone says nothing of them")
+    )]
+    ListedFolder {
         /// The path, escaped where it is not plain text.
         path: String,
     },
@@ -173,6 +223,11 @@ impl HashError {
     /// An I/O error on a file that was named, for `map_err`.
     pub fn named(path: &Utf8Path, help: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Named { path: path.to_owned(), help, source }
+    }
+
+    /// An I/O error on a path of a list, for `map_err`.
+    pub fn listed(path: impl ToString) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Listed { path: path.to_string(), source }
     }
 
     /// An I/O error on an input, for `map_err`.

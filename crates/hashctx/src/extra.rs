@@ -19,6 +19,9 @@ use crate::warning::Warning;
 /// Permissions that the file has in the tar, whatever it has on disk.
 pub(crate) const MODE: u16 = 0o644;
 
+/// Those of a folder in the tar that is no input.
+pub(crate) const FOLDER_MODE: u16 = 0o755;
+
 /// A file that is in the tar although no rule makes it an input.
 #[derive(Debug)]
 pub(crate) struct Extra {
@@ -72,9 +75,17 @@ impl Extra {
         if !self.is_input {
             return;
         }
-        // A folder with something in it is not one that stands for itself.
-        let above = |entry: &Entry| self.path.parents().any(|folder| folder == entry.path.as_bytes());
-        entries.retain(|entry| !above(entry));
+        let permissions = config.mode.of_dir(FOLDER_MODE.into());
+        for folder in self.path.parents().filter_map(RelPath::new) {
+            match (permissions, entries.binary_search_by(|entry| entry.path.cmp(&folder))) {
+                // A folder with something in it stands for its mode only.
+                (None, Ok(at)) => drop(entries.remove(at)),
+                (Some(_), Err(at)) => {
+                    entries.insert(at, Entry { path: folder, content: Content::Dir { permissions } });
+                }
+                _ => {}
+            }
+        }
         let at = entries.partition_point(|entry| entry.path < self.path);
         let content =
             Content::File { digest: Digest::of(&self.bytes), mode: config.mode.of_file(MODE.into()) };

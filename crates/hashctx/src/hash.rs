@@ -21,13 +21,14 @@ use crate::stat::Stat;
 use crate::stat_cache::{Known, Lesson, Seen, StatCache};
 use crate::warning::Warning;
 
-/// How often a file that changes under the reader is read before its key is called doubtful.
+/// How often a file that changes under the reader is read before it is given up.
 const ATTEMPTS: usize = 3;
 
 /// Reads the inputs below one root.
 pub struct Reader<'a> {
     root: OwnedFd,
     policy: ModePolicy,
+    allow_changing: bool,
     cache: Option<&'a StatCache>,
     notes: Mutex<Notes>,
 }
@@ -45,7 +46,13 @@ impl<'a> Reader<'a> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(root.as_str(), flags, Mode::empty());
         let root = fd.map_err(io::Error::from).map_err(HashError::read(root))?;
-        Ok(Self { root, policy, cache, notes: Mutex::default() })
+        Ok(Self { root, policy, allow_changing: false, cache, notes: Mutex::default() })
+    }
+
+    /// Whether a file that changes while it is read is worth a warning only. Where nobody says so, it is an error.
+    #[must_use]
+    pub fn allow_changing(self, allow_changing: bool) -> Self {
+        Self { allow_changing, ..self }
     }
 
     /// Hashes all of them, in their order, on the threads of the pool that this is called in. Beside each stands what the
@@ -110,7 +117,11 @@ impl<'a> Reader<'a> {
             Kind::Symlink => Content::Link { target: self.link(path)? },
             Kind::Dir if *kind == Kind::Dir => Content::Dir { permissions: self.policy.of_dir(stat.mode) },
             Kind::Dir => return Err(HashError::Vanished { path: path.to_string() }),
-            Kind::Special => {
+            // The engines that take one at all make an empty file of it.
+            Kind::Socket if *kind == Kind::Socket => {
+                Content::File { digest: Digest::of(b""), mode: self.mode_of(path, stat.mode) }
+            }
+            Kind::Socket | Kind::Special => {
                 return Err(HashError::Special { path: path.to_string(), what: stat.special() });
             }
         };
@@ -179,7 +190,7 @@ impl<'a> Reader<'a> {
         Content::File { digest: known.digest, mode: self.mode_of(path, mode) }
     }
 
-    /// Reads the file until it holds still, and says whether it did.
+    /// Reads the file until it holds still, and says whether it did. One that never does is an error, unless that is allowed.
     fn read(&self, near: &mut Near, path: &RelPath) -> Result<(Known, Stat, bool), HashError> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
@@ -189,8 +200,22 @@ impl<'a> Reader<'a> {
                 known => last = known.map(|known| (known, after, false)),
             }
         }
+        match last {
+            Some(last) => self.unsteady(path).map(|()| last),
+            None => Err(HashError::Changing { path: path.to_string() }),
+        }
+    }
+
+    /// Takes note of a file that changed while it was read.
+    ///
+    /// # Errors
+    /// Unless that is allowed.
+    pub(crate) fn unsteady(&self, path: &RelPath) -> Result<(), HashError> {
+        if !self.allow_changing {
+            return Err(HashError::Changing { path: path.to_string() });
+        }
         self.notes().warnings.push(Warning::Unsteady { path: path.clone() });
-        last.ok_or_else(|| HashError::Vanished { path: path.to_string() })
+        Ok(())
     }
 
     /// `None` for a file that was cut short meanwhile.

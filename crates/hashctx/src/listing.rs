@@ -21,7 +21,9 @@ pub enum Kind {
     Symlink,
     /// A directory. Listed where nothing below it is listed; never under git's rules, which know no empty directories.
     Dir,
-    /// A FIFO, socket or device.
+    /// A socket.
+    Socket,
+    /// A FIFO or a device.
     Special,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Ties the pure analysis of `dockerfile` to a configuration, listings and the manifest's lines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
@@ -69,6 +69,23 @@ impl Precise {
         let folder = |path: Vec<u8>| Some(Listed::new(RelPath::new(path)?, Kind::Dir));
         let folders: Vec<Listed> = selection.empty_folders.iter().cloned().filter_map(folder).collect();
         entries.into_iter().filter(read).chain(folders).collect()
+    }
+
+    /// For each line whose instruction reads the main context, what it reads of a listing, and the folders that it reads
+    /// although nothing in them is.
+    pub(crate) fn read_by_line(
+        &self,
+        root: &Utf8Path,
+        entries: &[Listed],
+    ) -> Vec<(usize, BTreeSet<Vec<u8>>)> {
+        let mut by_line = BTreeMap::<usize, BTreeSet<Vec<u8>>>::new();
+        for source in self.analysis.sources.iter().filter(|source| source.context.is_none()) {
+            let selector = Selector::new(std::slice::from_ref(source), None);
+            let selection = selected(&selector, root, entries);
+            let read = by_line.entry(source.line).or_default();
+            read.extend(selection.entries.into_iter().chain(selection.empty_folders));
+        }
+        by_line.into_iter().collect()
     }
 
     /// The sources that are nowhere among the inputs that are read, which are sorted. Git's rules may hide them: there, those

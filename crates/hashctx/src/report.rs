@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use miette::Diagnostic;
 use serde_json::{Map, Value, json};
 
+use crate::check_ignore::{Answer, Readers};
 use crate::context::Hashed;
 use crate::diff::{Change, Difference};
 use crate::dockerfile::Unknown;
 use crate::entry::{Content, Entry, FileMode};
-use crate::listing::{Rule, Verdict};
+use crate::listing::Rule;
 use crate::manifest::{Declared, Manifest};
 use crate::path::{escape, printable};
 use crate::warning::Warning;
@@ -95,32 +96,54 @@ pub fn difference_json(difference: &Difference, out: &mut impl Write) -> io::Res
     writeln!(out, "{}", Value::from(object))
 }
 
-/// One verdict of `--check-ignore`: `excluded` or `included`, the path, and `FILE:LINE:PATTERN` where a line decided,
-/// separated by tabs.
+/// One answer of `--check-ignore`: `excluded`, `included` or, of a build, `unread`; the path; `FILE:LINE:PATTERN` where a
+/// line decided; of a build, `DOCKERFILE:LINE` for each instruction that reads it. Separated by tabs.
 ///
 /// # Errors
 /// Those of the writer.
-pub fn verdict(path: &[u8], verdict: &Verdict, out: &mut impl Write) -> io::Result<()> {
-    let word = if verdict.excluded { "excluded" } else { "included" };
-    write!(out, "{word}\t{}", escape(path))?;
-    match &verdict.by {
-        Some(Rule { file, line, pattern }) => {
-            writeln!(out, "\t{file}:{line}:{}", printable(pattern.as_bytes()))
-        }
-        None => writeln!(out),
+pub fn answer(path: &[u8], answer: &Answer, out: &mut impl Write) -> io::Result<()> {
+    let word = match answer.verdict.excluded {
+        true => "excluded",
+        false if answer.is_out() => "unread",
+        false => "included",
+    };
+    let rule =
+        |Rule { file, line, pattern }: &Rule| format!("{file}:{line}:{}", printable(pattern.as_bytes()));
+    let mut fields = vec![word.to_owned(), escape(path).into_owned()];
+    fields.extend(answer.verdict.by.as_ref().map(rule));
+    let readers: Vec<String> = answer.readers.iter().flat_map(places).collect();
+    if !readers.is_empty() && answer.verdict.by.is_none() {
+        fields.push(String::new());
     }
+    fields.extend(readers);
+    writeln!(out, "{}", fields.join("\t"))
+}
+
+/// Where a path is read.
+fn places(readers: &Readers) -> Vec<String> {
+    let file = escape(readers.dockerfile.as_str().as_bytes());
+    let itself = readers.is_dockerfile.then(|| file.clone().into_owned());
+    itself.into_iter().chain(readers.lines.iter().map(|line| format!("{file}:{line}"))).collect()
 }
 
 /// The same as one object.
 ///
 /// # Errors
 /// Those of the writer.
-pub fn verdict_json(path: &[u8], verdict: &Verdict, out: &mut impl Write) -> io::Result<()> {
-    let by = verdict
+pub fn answer_json(path: &[u8], answer: &Answer, out: &mut impl Write) -> io::Result<()> {
+    let by = answer
+        .verdict
         .by
         .as_ref()
         .map(|Rule { file, line, pattern }| json!({ "file": file, "line": line, "pattern": pattern }));
-    writeln!(out, "{}", json!({ "path": escape(path), "excluded": verdict.excluded, "by": by }))
+    let mut object = json!({ "path": escape(path), "excluded": answer.verdict.excluded, "by": by });
+    if let Some(readers) = &answer.readers {
+        object["read_by"] = places(readers).into();
+    }
+    if !answer.warnings.is_empty() {
+        object["warnings"] = answer.warnings.iter().map(warning).collect();
+    }
+    writeln!(out, "{object}")
 }
 
 fn warning(warning: &Warning) -> Value {

@@ -17,6 +17,7 @@ use toolkit::{Environment, Outcome, Output, Settings};
 use crate::cli::Cli;
 
 pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
+    no_rest(cli)?;
     no_streams(cli)?;
     let output = &cli.output;
     match output.diff.as_slice() {
@@ -44,6 +45,18 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
     // The process is about to end: to free a million paths one by one would only take time.
     std::mem::forget(hashed);
     Ok(Outcome::Yes)
+}
+
+/// Refuses what would follow `--` and has no meaning there.
+fn no_rest(cli: &Cli) -> miette::Result<()> {
+    match cli.rest.as_slice() {
+        [] => Ok(()),
+        [first, ..] => Err(miette!(
+            help = "name one folder; PATHs stand after `--check-ignore`",
+            "`{}` is one argument too many",
+            printable(first.as_bytes())
+        )),
+    }
 }
 
 /// Refuses `-` where only a file makes sense.
@@ -77,7 +90,11 @@ fn config(cli: &Cli) -> miette::Result<Config> {
     start_threads(config.threads)?;
     if let Some(file) = &cli.which.files_from {
         let end = if cli.output.null { b'\0' } else { b'\n' };
-        config.selection = Selection::Files(files_from::parse(&read(file, NAMED)?, end)?);
+        let paths = files_from::parse(&read(file, NAMED)?, end)?;
+        if paths.is_empty() && !cli.which.allow_empty {
+            return Err(HashError::EmptyList { list: file.clone() }.into());
+        }
+        config.selection = Selection::Files(paths);
     }
     if !cli.run.no_stat_cache {
         config.cache = stat_cache(cli, environment);
@@ -131,14 +148,16 @@ fn check_ignore(cli: &Cli, paths: &[OsString]) -> miette::Result<Outcome> {
     let config = config(cli)?;
     let checker = CheckIgnore::new(&config)?;
     let mut out = BufWriter::new(Output::report());
-    let mut any = false;
+    let (mut any, mut warnings) = (false, Vec::new());
     for path in check_paths(paths, cli.output.null)? {
-        let verdict = checker.check(&path)?;
-        any |= verdict.excluded;
-        let print = if cli.common.json { report::verdict_json } else { report::verdict };
-        print(&path, &verdict, &mut out).map_err(HashError::Write)?;
+        let answer = checker.check(&path)?;
+        any |= answer.is_out();
+        let print = if cli.common.json { report::answer_json } else { report::answer };
+        print(&path, &answer, &mut out).map_err(HashError::Write)?;
+        warnings.extend(answer.warnings);
     }
     out.flush().map_err(HashError::Write)?;
+    warn_of(cli, &warnings);
     Ok(Outcome::from_bool(any))
 }
 
@@ -208,10 +227,17 @@ fn read(file: &Utf8Path, help: &'static str) -> Result<Vec<u8>, HashError> {
 const SOME: usize = 5;
 
 fn warn(cli: &Cli, hashed: &Hashed) {
+    warn_of(cli, &hashed.warnings);
+    if cli.common.verbose {
+        say(&format!("{} inputs", hashed.manifest.entries.len()));
+    }
+}
+
+/// Those of one kind stand together.
+fn warn_of(cli: &Cli, mut rest: &[Warning]) {
     if cli.common.quiet {
         return;
     }
-    let mut rest = hashed.warnings.as_slice();
     while let Some(first) = rest.first() {
         let alike = rest.iter().take_while(|warning| same_kind(warning, first)).count();
         let (these, others) = rest.split_at_checked(alike).unwrap_or((rest, &[]));
@@ -221,9 +247,6 @@ fn warn(cli: &Cli, hashed: &Hashed) {
             say(&format!("warning: {} more like this: see them with `-v`", alike - shown));
         }
         rest = others;
-    }
-    if cli.common.verbose {
-        say(&format!("{} inputs", hashed.manifest.entries.len()));
     }
 }
 

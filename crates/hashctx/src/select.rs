@@ -8,7 +8,7 @@ use crate::engine::EngineIgnore;
 use crate::error::HashError;
 use crate::files_from::FilesFrom;
 use crate::git::{self, GitListing};
-use crate::listing::{Filter, Listed, Lister, Listing};
+use crate::listing::{Filter, Kind, Listed, Lister, Listing};
 use crate::path::RelPath;
 use crate::stat_cache::StatCache;
 use crate::stores;
@@ -30,7 +30,8 @@ pub fn list(
     cache: Option<&StatCache>,
 ) -> Result<Listing, HashError> {
     if !root.is_dir() {
-        return Err(HashError::NotAFolder { path: root.to_owned() });
+        let help = "give the folder that holds the build context";
+        return Err(HashError::NotAFolder { path: root.to_owned(), help });
     }
     if stores::is_store(root.as_std_path()) {
         return Err(HashError::IsAStore { path: root.to_owned() });
@@ -41,6 +42,9 @@ pub fn list(
     };
     let found = stores::leave_out(root, &mut listing);
     listing.warnings.extend(found.into_iter().map(|path| Warning::StoreInContext { path }));
+    if !config.engine.sends_sockets() {
+        listing.entries.retain(|entry| entry.kind != Kind::Socket);
+    }
     if let Some(own) = config.key_file.as_deref().and_then(|file| below(root, file)) {
         listing.entries.retain(|entry| entry.path != own);
     }
@@ -60,7 +64,9 @@ fn under_rules(
     };
     let filter = engines.as_ref().map(|engines| engines as &dyn Filter);
     let mut listing = match rules {
-        Rules::Docker | Rules::None => Walk { filter }.list(root, config.threads)?,
+        Rules::Docker | Rules::None => {
+            Walk { filter, no_sockets: !config.engine.sends_sockets() }.list(root, config.threads)?
+        }
         Rules::All | Rules::Git => {
             let mut listing = gits(root, config.threads, cache, filter)?;
             if let Some(filter) = filter {
@@ -74,9 +80,11 @@ fn under_rules(
 }
 
 /// A repository's own files among the inputs, which lie in these folders: they change with every `git fetch`.
-pub(crate) fn repository(folders: &[&[u8]]) -> Option<Warning> {
-    let of_one = |folder: &&[u8]| *folder == b".git" || folder.ends_with(b"/.git");
-    folders.iter().any(of_one).then_some(Warning::Repository)
+pub(crate) fn repository(root: &Utf8Path, folders: &[&[u8]]) -> Option<Warning> {
+    let plain = |folder: &&&[u8]| **folder == b".git" || folder.ends_with(b"/.git");
+    let own = git::own_folder(root.as_std_path()).filter(|own| folders.contains(&own.as_bytes()));
+    let path = own.or_else(|| folders.iter().find(plain).and_then(|folder| RelPath::new(*folder)));
+    path.map(|path| Warning::Repository { path })
 }
 
 /// Drops what the filter hides.

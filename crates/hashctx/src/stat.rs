@@ -56,6 +56,7 @@ impl From<FileType> for Kind {
             FileType::RegularFile => Self::File,
             FileType::Symlink => Self::Symlink,
             FileType::Directory => Self::Dir,
+            FileType::Socket => Self::Socket,
             _ => Self::Special,
         }
     }

@@ -37,13 +37,14 @@ pub const DEFAULT_MTIME: u64 = 315_619_200;
 /// Writes the tar of a context and returns what was hashed on the way. `mtime` is every entry's time, in seconds.
 ///
 /// # Errors
-/// Where an input cannot be read, or changes while it is written. The tar then ends in what is no tar, so that nobody takes
+/// Where an input cannot be read, or changes while it is written (it may, if the configuration allows that, as long as it is
+/// not cut short). The tar then ends in what is no tar, so that nobody takes
 /// it for whole. Errors of the writer are kept as they are.
 pub fn tar(config: &Config, mtime: u64, out: impl Write) -> Result<Hashed, HashError> {
     let mut plan = context::plan(config, true, None)?;
     // Who builds from the tar reads nothing else.
     plan.warnings.retain(|warning| !matches!(warning, Warning::HiddenSource { .. }));
-    let reader = Reader::open(&config.root, config.mode, None)?;
+    let reader = Reader::open(&config.root, config.mode, None)?.allow_changing(config.allow_changing);
     let open = Cell::new(true);
     let out = Builder::new(Valve { out, open: &open });
     let folders = HashSet::new();
@@ -124,12 +125,14 @@ impl<W: Write> Archive<'_, W> {
             let content = self.file(&listed.path)?;
             return Ok(Entry { path: listed.path, content });
         }
+        let kind = listed.kind;
         let entry = self.reader.entry(listed)?;
         match &entry.content {
+            Content::File { mode, .. } if kind == Kind::Socket => self.empty(&entry.path, *mode)?,
             Content::File { .. } => return Err(HashError::Vanished { path: entry.path.to_string() }),
             Content::Link { target } => self.link(&entry.path, target)?,
             Content::Dir { permissions } => {
-                self.folder(entry.path.as_bytes(), permissions.unwrap_or(0o755))?;
+                self.folder(entry.path.as_bytes(), permissions.unwrap_or(extra::FOLDER_MODE))?;
             }
         }
         Ok(entry)
@@ -149,11 +152,21 @@ impl<W: Write> Archive<'_, W> {
         match written {
             Err(source) if tee.failed => Err(HashError::Read { path: path.to_string(), source }),
             Err(source) => Err(HashError::Write(source)),
-            Ok(()) if missing == 0 && stat_of(&file, path)? == before => {
+            Ok(()) if missing > 0 => Err(HashError::Changing { path: path.to_string() }),
+            Ok(()) => {
+                if stat_of(&file, path)? != before {
+                    self.reader.unsteady(path)?;
+                }
+                // What was hashed is what is in the tar, whatever the file has become.
                 Ok(Content::File { digest: tee.hasher.finalize().into(), mode })
             }
-            Ok(()) => Err(HashError::Vanished { path: path.to_string() }),
         }
+    }
+
+    /// What the engines make of a socket.
+    fn empty(&mut self, path: &RelPath, mode: FileMode) -> Result<(), HashError> {
+        let mut header = self.header(EntryType::Regular, self.permissions(mode));
+        self.out.append_data(&mut header, path.as_path(), io::empty()).map_err(HashError::Write)
     }
 
     fn link(&mut self, path: &RelPath, target: &[u8]) -> Result<(), HashError> {
@@ -167,7 +180,7 @@ impl<W: Write> Archive<'_, W> {
         let mut missing: Vec<&[u8]> =
             path.parents().take_while(|folder| !self.folders.contains(*folder)).collect();
         missing.reverse();
-        missing.into_iter().try_for_each(|folder| self.folder(folder, 0o755))
+        missing.into_iter().try_for_each(|folder| self.folder(folder, extra::FOLDER_MODE))
     }
 
     fn folder(&mut self, path: &[u8], permissions: u16) -> Result<(), HashError> {

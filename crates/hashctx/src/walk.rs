@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -20,6 +21,8 @@ use crate::path::{RelPath, escape};
 pub struct Walk<'a> {
     /// Hides paths; `None` hides nothing.
     pub filter: Option<&'a dyn Filter>,
+    /// Whether sockets are left out, so that a folder with nothing else in it counts as empty.
+    pub no_sockets: bool,
 }
 
 impl Lister for Walk<'_> {
@@ -68,6 +71,9 @@ impl Batch<'_> {
         let kind = kind_of(entry);
         let judge = |filter: &dyn Filter| filter.judge(below, kind == Kind::Dir);
         match self.walk.filter.map_or(Ok(Judgement::Keep), judge)? {
+            Judgement::Keep if self.walk.no_sockets && kind == Kind::Socket => {
+                Ok((None, WalkState::Continue))
+            }
             Judgement::Keep => Ok((Some(Listed::new(checked(below)?, kind)), WalkState::Continue)),
             Judgement::Hide => Ok((None, WalkState::Continue)),
             Judgement::Prune => Ok((None, WalkState::Skip)),
@@ -104,6 +110,7 @@ fn kind_of(entry: &DirEntry) -> Kind {
         Some(kind) if kind.is_file() => Kind::File,
         Some(kind) if kind.is_dir() => Kind::Dir,
         Some(kind) if kind.is_symlink() => Kind::Symlink,
+        Some(kind) if kind.is_socket() => Kind::Socket,
         _ => Kind::Special,
     }
 }

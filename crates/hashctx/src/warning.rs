@@ -68,9 +68,12 @@ pub enum Warning {
     Git(#[from] GitWarning),
 
     /// A repository's own files are inputs.
-    #[error("`.git` is among the inputs: the key changes with whatever git does there")]
-    #[diagnostic(code(hashctx::repository), severity(Warning), help("add `.git` to .dockerignore"))]
-    Repository,
+    #[error("`{path}` is among the inputs: the key changes with whatever git does there")]
+    #[diagnostic(code(hashctx::repository), severity(Warning), help("add `{path}` to .dockerignore"))]
+    Repository {
+        /// The repository's folder.
+        path: RelPath,
+    },
 
     /// A base image's name has no digest, and nobody gave one.
     #[error("`{image}` may be another image tomorrow: its name has no digest")]
@@ -186,6 +189,18 @@ pub enum Warning {
     SentByOlder {
         /// The first one.
         path: RelPath,
+    },
+
+    /// A socket, a FIFO or a device: what becomes of it no ignore file says.
+    #[error("`{path}` is a {what}: {why}")]
+    #[diagnostic(code(hashctx::special_file), severity(Warning))]
+    UnlikeAFile {
+        /// Where it is.
+        path: RelPath,
+        /// Which of them.
+        what: &'static str,
+        /// What becomes of it.
+        why: &'static str,
     },
 
     /// A tar has a Dockerfile that is no input of the folder: its key covers one file more.

@@ -1,4 +1,4 @@
-//! What was hashed is what is built: `hashctx --tar` into each real engine. See `engine_ignore` for what it needs.
+//! What was hashed is what is built, from the folder and from `hashctx --tar`, by each real engine. See `engine_ignore` for what it needs.
 
 #[expect(dead_code, reason = "each test of engines uses a part")]
 mod engines;
@@ -6,6 +6,7 @@ mod engines;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -15,7 +16,7 @@ fn context(root: &Path) {
     fs::create_dir_all(root.join("src/empty")).expect("folders");
     for (name, text) in [
         ("Dockerfile", "FROM scratch\nCOPY . /\n"),
-        (".dockerignore", "hidden\nsrc/*.log\n!src/keep.log\n"),
+        (".dockerignore", "hidden\nsrc/*.log\n!src/keep.log\n*/left.txt\n"),
         ("hidden", ""),
         ("src/a b", "1"),
         ("src/x.log", ""),
@@ -26,6 +27,12 @@ fn context(root: &Path) {
     }
     fs::set_permissions(root.join("run"), fs::Permissions::from_mode(0o755)).expect("mode");
     symlink("src/a b", root.join("link")).expect("a link");
+    // Folders that hold nothing but what is hidden, and what not every engine sends.
+    for name in ["bare", "sockets"] {
+        fs::create_dir(root.join(name)).expect("a folder");
+    }
+    engines::write(&root.join("bare/left.txt"), "");
+    drop(UnixListener::bind(root.join("sockets/s")).expect("a socket"));
 }
 
 /// What hashctx prints, into a file.
@@ -69,6 +76,9 @@ fn builds(build: Option<Build>, engine: &str) {
     hashctx(&path("ctx"), &[&rules[..], &["--list"]].concat(), &path("list"));
     let listed = with_folders(&fs::read_to_string(path("list")).expect("a list"));
     assert!(listed.contains("src/keep.log") && !listed.contains("src/x.log"), "{listed:?}");
+    assert!(listed.contains("bare") && listed.contains("sockets"), "{listed:?}");
+    assert_eq!(listed.contains("sockets/s"), engine == "buildkit", "{listed:?}");
+    assert_eq!(build.entries(&path("ctx")).expect("an image"), listed);
     assert_eq!(build.entries(&path("tar")).expect("an image"), listed);
     spoiled(&path("ctx"), &[&rules[..], &["--tar"]].concat(), &path("part"));
     build.entries(&path("part")).expect_err("no image of a part of the files");

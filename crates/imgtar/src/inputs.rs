@@ -62,37 +62,16 @@ fn collect(blobs: &Blobs, descriptor: &Descriptor, depth: usize, to: &mut Vec<Pl
         let config: Config =
             oci::parse(&blobs.read(&digest, DOCUMENT_CAP)?, &format!("the config `{digest}`"))?;
         // A config that says nothing of a machine contradicts no key.
-        to.extend(Some(config.platform()).filter(|platform| !platform.architecture.is_empty()));
+        to.extend(Some(config.platform()).filter(|platform| !platform.architecture().is_empty()));
     }
     Ok(())
 }
 
 /// Whether an image of this platform is one for that of the key, whichever way either is written.
-/// An image that tells no variant serves each of its architecture's.
+/// One that needs a later variant than the key names is not.
 fn is_same(image: &Platform, wanted: &str) -> bool {
     let Ok(wanted) = wanted.parse::<Platform>() else { return true };
-    let ((image, of_image), (wanted, of_wanted)) = (normal(image), normal(&wanted));
-    image == wanted && (of_image.is_empty() || of_image == of_wanted)
-}
-
-/// System and architecture, and the variant, as containerd's `platforms.Normalize` writes them.
-fn normal(platform: &Platform) -> ((String, String), String) {
-    let lower = |text: &str| text.to_ascii_lowercase();
-    let (architecture, variant) =
-        (lower(&platform.architecture), lower(platform.variant.as_deref().unwrap_or_default()));
-    let (architecture, variant) = match (architecture.as_str(), variant.as_str()) {
-        ("i386" | "386", _) => ("386", ""),
-        ("x86_64" | "x86-64" | "amd64", "" | "v1") => ("amd64", ""),
-        ("x86_64" | "x86-64", other) => ("amd64", other),
-        ("aarch64" | "arm64", "" | "8" | "v8") => ("arm64", ""),
-        ("aarch64", other) => ("arm64", other),
-        ("armhf", _) | ("arm", "" | "7") => ("arm", "v7"),
-        ("armel", _) | ("arm", "6") => ("arm", "v6"),
-        ("arm", "5") => ("arm", "v5"),
-        ("arm", "8") => ("arm", "v8"),
-        (architecture, variant) => (architecture, variant),
-    };
-    ((lower(&platform.os), architecture.to_owned()), variant.to_owned())
+    image.matches(&wanted) && (wanted.variant().is_some() || image.variant().is_none())
 }
 
 #[cfg(test)]

@@ -10,36 +10,40 @@ use crate::path::printable;
 /// A fault, before it is tied to the file's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// The bytes to mark.
-    pub(super) span: Range<usize>,
+    /// The bytes to mark; `None` where the text is good, and what was asked of it is not.
+    pub(super) span: Option<Range<usize>>,
     /// What is wrong, fit to follow a colon.
     pub(super) why: String,
 }
 
 impl Fault {
     pub(super) fn new(span: &Range<usize>, why: impl Into<String>) -> Self {
-        Self { span: span.clone(), why: why.into() }
+        Self { span: Some(span.clone()), why: why.into() }
+    }
+
+    /// What was asked for is not there.
+    pub(super) fn asked(why: impl Into<String>) -> Self {
+        Self { span: None, why: why.into() }
     }
 }
 
-/// A Dockerfile that `BuildKit` would refuse, too.
+/// A Dockerfile, or a wish for one of its stages, that `BuildKit` would refuse, too.
 #[derive(Debug, Error, Diagnostic)]
-#[error("{name}:{line}: {why}")]
-#[diagnostic(
-    code(hashctx::bad_dockerfile),
-    help("the engine refuses this Dockerfile too: correct the marked text")
-)]
+#[error("{place}: {why}")]
+#[diagnostic(code(hashctx::bad_dockerfile), help("{help}"))]
 pub struct DockerfileError {
     /// The Dockerfile, as the caller named it.
     pub name: String,
-    /// Line, from 1.
+    /// Line, from 1; 0 where it is about none.
     pub line: usize,
     /// The reason.
     pub why: String,
+    place: String,
+    help: &'static str,
     #[source_code]
     text: NamedSource<String>,
     #[label("{why}")]
-    span: SourceSpan,
+    span: Option<SourceSpan>,
 }
 
 impl DockerfileError {
@@ -47,11 +51,16 @@ impl DockerfileError {
         let Fault { span, why } = fault;
         // Stray bytes grow when they are replaced: measure the marked text after that.
         let shown = |range: Range<usize>| printable(bytes.get(range).unwrap_or_default());
-        let why = printable(why.as_bytes());
+        let (name, why) = (name.to_owned(), printable(why.as_bytes()));
+        let text = NamedSource::new(&name, shown(0..bytes.len()));
+        let Some(span) = span else {
+            let (place, help) = (name.clone(), "give `--target` the name of one of its stages");
+            return Box::new(Self { name, line: 0, why, place, help, text, span: None });
+        };
         let before = shown(0..span.start);
         let line = before.matches('\n').count() + 1;
-        let span = (before.len(), shown(span).trim_end().len()).into();
-        let text = NamedSource::new(name, shown(0..bytes.len()));
-        Box::new(Self { name: name.to_owned(), line, why, text, span })
+        let (place, span) = (format!("{name}:{line}"), (before.len(), shown(span).trim_end().len()).into());
+        let help = "the engine refuses this Dockerfile too: correct the marked text";
+        Box::new(Self { name, line, why, place, help, text, span: Some(span) })
     }
 }

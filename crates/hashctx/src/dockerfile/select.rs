@@ -78,7 +78,7 @@ impl<'a> Selector<'a> {
         };
         for source in &self.sources {
             let found = pick.source(&source.what);
-            let path = named(&source.what).filter(|_| !found);
+            let path = named(&source.what).filter(|path| !found || !pick.has_below(&source.what, path));
             pick.out.missing.extend(path.map(|path| (source.line, path)));
         }
         pick.finish()
@@ -121,6 +121,15 @@ impl Pick<'_> {
                 any
             }
         }
+    }
+
+    /// Of a source of `--parents`, whether what it names is there: the folder that it is looked for in says nothing of that.
+    fn has_below(&mut self, what: &What, path: &[u8]) -> bool {
+        if !matches!(what, What::Copy { below: Some(_), .. }) {
+            return true;
+        }
+        // No link on the way becomes an input by this question.
+        !self.tree.resolve(path, self.read_link, &mut BTreeSet::new()).is_empty()
     }
 
     /// The paths that a source with wildcards names; without, the path itself.
@@ -237,12 +246,17 @@ fn named(what: &What) -> Option<Vec<u8>> {
     let path = match what {
         What::Everything => return None,
         What::Bind { path } => return Some(normal(path)),
-        What::Copy { path, .. } => normal(path),
+        What::Copy { path, below, .. } => normal(&whole(path, below.as_deref())),
     };
     let text = String::from_utf8_lossy(&path);
     let optional = text.split('/').any(glob::is_wild) && glob::is_well_formed(&text);
     let fetched = matches!(what, What::Copy { path, .. } if remote::address(path) != Address::Path);
     (!optional && !fetched).then_some(path)
+}
+
+/// The source as it is written; with `--parents` it may stand in two parts.
+fn whole(path: &str, below: Option<&str>) -> String {
+    below.map_or_else(|| path.to_owned(), |below| format!("{path}/{below}"))
 }
 
 /// The path from the context's root, which is empty; `..` does not leave it.

@@ -115,7 +115,7 @@ impl Stages {
                 .by_name
                 .get(&name.to_lowercase())
                 .copied()
-                .ok_or_else(|| Fault::new(&(0..0), self.without_stage(name))),
+                .ok_or_else(|| Fault::asked(self.without_stage(name))),
         }
     }
 

@@ -28,6 +28,14 @@ pub enum Engine {
     Podman,
 }
 
+impl Engine {
+    /// Whether it makes an empty file of a socket. The others leave sockets out.
+    #[must_use]
+    pub fn sends_sockets(self) -> bool {
+        self == Self::BuildKit
+    }
+}
+
 /// A place where an ignore file may lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {

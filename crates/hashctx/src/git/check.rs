@@ -56,6 +56,12 @@ impl Checker {
         }
     }
 
+    /// Whether the index holds a path, so that it counts whatever stands there. In doubt it does.
+    #[must_use]
+    pub fn tracks(&self, path: &RelPath) -> bool {
+        self.check(path, false).map_or(true, |check| check.tracked)
+    }
+
     fn descend(&self, mut folder: Folder, path: &RelPath, dir: bool) -> Result<Check, GitError> {
         let mut parts = path.as_bytes().split(|&byte| byte == b'/').peekable();
         while let Some(name) = parts.next() {
@@ -77,7 +83,8 @@ impl Checker {
     /// Judges what is not gone through.
     fn last(&self, folder: &Folder, name: &[u8], dir: bool) -> Check {
         let decision = folder.decide(name, dir);
-        let excluded = decision.is_some_and(|decision| !decision.keeps);
+        let excluded =
+            decision.is_some_and(|decision| !decision.keeps) || folder.top.is_own(&folder.child(name));
         let by = decision.map(|decision| rule(&self.root, &decision));
         if is_tracked(&folder.top, &folder.child(name)) {
             return judged(Verdict::default(), true);

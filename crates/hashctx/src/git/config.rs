@@ -12,6 +12,8 @@ pub(super) struct Config {
     pub(super) ref_storage: Option<String>,
     /// Whether git writes CRLF into the work tree where the repository holds LF: `core.autocrlf` or `core.eol`.
     pub(super) writes_crlf: bool,
+    /// `core.bare`: there is no work tree beside the repository.
+    pub(super) bare: bool,
 }
 
 impl Config {
@@ -33,6 +35,7 @@ impl Config {
             match (section.as_str(), key.as_str()) {
                 ("extensions", "objectformat") => config.object_format = Some(value),
                 ("extensions", "refstorage") => config.ref_storage = Some(value),
+                ("core", "bare") => config.bare = matches!(value.as_str(), "true" | "yes" | "on" | "1"),
                 ("core", "autocrlf") => autocrlf = Some(value),
                 ("core", "eol") => eol = Some(value),
                 _ => {}

@@ -16,6 +16,7 @@ use super::index::{Index, Keep, Oid};
 use super::repo::{Repo, is_absent, is_link, os_path, read_optional};
 use super::rules::{Decision, Rules};
 use super::sparse;
+use crate::path::RelPath;
 
 /// The name of git's ignore files.
 pub(super) const IGNORE_FILE: &str = ".gitignore";
@@ -30,6 +31,8 @@ pub(super) struct Top {
     pub(super) repo: Option<Repo>,
     /// Empty without a repository.
     pub(super) index: Index,
+    /// Where the repository itself lies in the work tree, if it is not `.git`.
+    own: Option<RelPath>,
 }
 
 /// A folder, and the rules for what is in it.
@@ -48,7 +51,8 @@ pub(super) enum Sub {
     Part,
     /// It is the top of another work tree: a submodule with its commit, or an embedded repository.
     Other(Option<Repo>, Option<Oid>),
-    /// It is left out, by a rule or as a repository in the place of a tracked file, but for what is tracked in it, if anything.
+    /// It is left out, by a rule, as the repository itself, or as another in the place of a tracked file, but for what is
+    /// tracked in it, if anything.
     Excluded,
 }
 
@@ -69,7 +73,13 @@ impl Top {
             }
             None => Index::default(),
         };
-        Ok(Arc::new(Self { path, repo, index }))
+        let own = repo.as_ref().and_then(|repo| repo.own_folder(&path));
+        Ok(Arc::new(Self { path, repo, index, own }))
+    }
+
+    /// Whether the repository itself lies at a path relative to the top.
+    pub(super) fn is_own(&self, relative: &[u8]) -> bool {
+        self.own.as_ref().is_some_and(|own| own.as_bytes() == relative)
     }
 
     /// The path of something that stands `relative` to the top.
@@ -148,7 +158,7 @@ impl Folder {
         if let Some(commit) = index.gitlink_near(near, &path) {
             return Ok(Sub::Other(Repo::at(&self.top.join(&path))?, Some(commit)));
         }
-        if self.excludes(&path, true) {
+        if self.top.is_own(&path) || self.excludes(&path, true) {
             return Ok(Sub::Excluded);
         }
         // What the index holds files of is no repository of its own, whatever stands in it.

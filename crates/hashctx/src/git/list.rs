@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::error::GitError;
 use super::folder::{Folder, Top};
+use super::repo::Repo;
 use super::rules::Decision;
 use super::submodule;
 use super::walk::Walk;
@@ -72,6 +73,13 @@ pub fn list_and_look(
     pool.map_or_else(|_| list(), |pool| pool.install(list))
 }
 
+/// The folder in a work tree's top, if `root` is one, that holds the repository itself and is not called `.git`.
+#[must_use]
+pub fn own_folder(root: &Path) -> Option<RelPath> {
+    let root = root.canonicalize().ok()?;
+    Repo::at(&root).ok().flatten()?.own_folder(&root)
+}
+
 fn list_here(
     root: &Path,
     cache: Option<&StatCache>,
@@ -83,6 +91,7 @@ fn list_here(
     let walk = Walk::new(root, cache, filter)?;
     let mut listing = GitListing::default();
     listing.warnings.extend(submodule::line_ends(".", top.repo.as_ref()));
+    listing.warnings.extend(top.repo.as_ref().filter(|repo| repo.config.bare).map(|_| GitWarning::Bare));
     match place(&top, root)? {
         Place::Inside(folder) => walk.run(root, folder),
         Place::Excluded(Excluded { top, path, rule: Rule { file, pattern, .. } }) => {

@@ -28,5 +28,5 @@ mod wild;
 pub use check::{Check, Checker};
 pub use error::GitError;
 pub use lfs::is_lfs_pointer;
-pub use list::{GitListing, list, list_and_look};
+pub use list::{GitListing, list, list_and_look, own_folder};
 pub use warning::GitWarning;

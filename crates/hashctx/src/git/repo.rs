@@ -15,6 +15,7 @@ use rustix::fs::Access;
 
 use super::config::Config;
 use super::error::GitError;
+use crate::path::RelPath;
 
 /// Length that git itself reads of a `.git` file at most.
 const LINK_LIMIT: u64 = 1 << 20;
@@ -64,6 +65,13 @@ impl Repo {
             DotGit::Repo(repo) => Ok(Some(repo)),
             DotGit::None | DotGit::Broken => Ok(None),
         }
+    }
+
+    /// The folder below a work tree's top, relative to it, that holds the repository itself where that is not `.git`: a
+    /// `.git` file leads there.
+    pub(super) fn own_folder(&self, top: &Path) -> Option<RelPath> {
+        let below = |dir: &PathBuf| RelPath::new(dir.strip_prefix(top).ok()?.as_os_str().as_bytes());
+        [&self.common_dir, &self.git_dir].into_iter().find_map(below).filter(|own| own.as_bytes() != b".git")
     }
 
     /// The commit that is checked out, in hexadecimal; `None` before the first one, or where refs are kept in a way
@@ -151,7 +159,12 @@ fn found(git_dir: PathBuf) -> Result<DotGit, GitError> {
     let git_dir = plain(git_dir);
     let common_dir = plain(common_dir(&git_dir)?);
     let path = common_dir.join("config");
-    let config = read_optional(&path)?.map(|bytes| Config::parse(&bytes)).unwrap_or_default();
+    let parsed = |path: &Path| -> Result<Config, GitError> {
+        Ok(read_optional(path)?.map(|bytes| Config::parse(&bytes)).unwrap_or_default())
+    };
+    let mut config = parsed(&path)?;
+    // A linked work tree is one, whatever the repository says of itself; with sparse checkouts it says so in a file of its own.
+    config.bare = git_dir == common_dir && (config.bare || parsed(&common_dir.join("config.worktree"))?.bare);
     let hash_len = match config.object_format.as_deref() {
         None | Some("sha1") => 20,
         Some("sha256") => 32,

@@ -7,6 +7,7 @@ use std::fs::FileType;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -260,6 +261,7 @@ impl Visitor<'_> {
             kind if kind.is_file() => Kind::File,
             kind if kind.is_symlink() => Kind::Symlink,
             kind if kind.is_dir() => return,
+            kind if kind.is_socket() => Kind::Socket,
             _ => Kind::Special,
         };
         self.run.extend(self.walk.relative(path).map(|path| Listed::new(path, kind)));

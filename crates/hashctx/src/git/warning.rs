@@ -3,7 +3,7 @@
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::path::RelPath;
+use crate::path::{RelPath, unescape};
 
 /// Something about git's view that others may see differently.
 #[derive(Clone, Debug, Error, Diagnostic, PartialEq, Eq)]
@@ -62,6 +62,17 @@ pub enum GitWarning {
         path: String,
     },
 
+    /// The context's `.git` file leads to a bare repository, as it does beside a set of work trees.
+    #[error("git sees no work tree here: the repository is bare")]
+    #[diagnostic(
+        code(hashctx::git::bare),
+        severity(Warning),
+        help(
+            "hash one of its work trees, or use `--ignore docker` where git's rules are not meant to apply"
+        )
+    )]
+    Bare,
+
     /// A rule of the repository around the context leaves the whole context out.
     #[error("the whole folder is left out by `{pattern}` in `{file}`: only tracked files of it count")]
     #[diagnostic(
@@ -75,4 +86,18 @@ pub enum GitWarning {
         /// The pattern.
         pattern: String,
     },
+}
+
+impl GitWarning {
+    /// The folder below the context that it is about; `None` for the context itself.
+    #[must_use]
+    pub fn path(&self) -> Option<RelPath> {
+        match self {
+            Self::MissingSubmodule { path }
+            | Self::MovedSubmodule { path, .. }
+            | Self::DirtySubmodule { path, .. } => Some(path.clone()),
+            Self::LineEnds { path } => RelPath::new(unescape(path)?),
+            Self::Bare | Self::RootExcluded { .. } => None,
+        }
+    }
 }

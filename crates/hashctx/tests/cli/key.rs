@@ -75,6 +75,30 @@ fn modes_count_as_asked() {
     key_changes(&["--mode", "full", "--ignore", "none"], |s| s.chmod("empty", 0o700), true);
 }
 
+/// `chmod` of a folder changes the image that is copied from it.
+#[test]
+fn modes_of_folders_count_as_asked() {
+    for rules in ["none", "docker", "git", "all"] {
+        let flags = ["--ignore", rules, "--mode", "full"];
+        key_changes(&flags, |s| s.chmod("src", 0o711), true);
+        key_changes(&flags, |s| s.chmod("", 0o711), false);
+        key_changes(&flags[..2], |s| s.chmod("src", 0o711), false);
+    }
+    let session = some().file("a-b/c", "").file("Dockerfile", "FROM scratch\nCOPY src /src\n");
+    session.sh("chmod 710 src; chmod 755 a-b; chmod 644 src/b");
+    let manifest =
+        |args: &str| session.sh(&format!("hashctx --manifest --mode full {args} | cut -d' ' -f1,3-"));
+    let listed = manifest("--ignore none");
+    assert!(listed.contains("\nfile:0644  a\ndir:0755\nfile:0644  a-b/c\ndir:"), "{listed}");
+    assert!(manifest("-q -f Dockerfile .").ends_with("\ndir:0710\nfile:0644  src/b\n"));
+    let key = session.sh("hashctx -q --mode full --ignore none --tar --key-file ../key | tar -C .. --one-top-level=out -xpf -; cat ../key");
+    assert_eq!(session.sh("hashctx -q --mode full --ignore none ../out"), key);
+    assert_eq!(session.ok(&["-q", "--mode", "full", "--ignore", "none"]), key);
+    session.sh("hashctx -q --mode full --ignore none --manifest > ../saved; chmod 700 src");
+    let changed = session.output(&["--mode", "full", "--ignore", "none", "--diff", "../saved"], 1);
+    assert_eq!(changed, "mode-changed src\n");
+}
+
 #[test]
 fn the_environment_does_not_count() {
     let session = some().file("\u{e9}", "").file("Z", "");
@@ -123,15 +147,37 @@ fn a_path_longer_than_the_system_takes_is_an_error() {
 #[test]
 fn what_cannot_be_hashed_is_an_error() {
     let session = some();
-    let _socket = UnixListener::bind(session.path("socket")).expect("a socket");
-    let error = session.fails(&ALL);
-    assert!(error.contains("`socket` is a socket"), "{error}");
-    fs::remove_file(session.path("socket")).expect("removed");
     session.sh("mkfifo src/fifo");
     let error = session.fails(&ALL);
     assert!(error.contains("`src/fifo` is a FIFO"), "{error}");
     session.write(".dockerignore", "src/fifo");
     session.ok(&["--ignore", "docker"]);
+}
+
+/// `BuildKit` makes an empty file of a socket, the other engines leave it out.
+#[test]
+fn a_socket_is_what_the_engine_makes_of_it() {
+    let session = some().folder("run");
+    let _socket = UnixListener::bind(session.path("run/socket")).expect("a socket");
+    session.chmod("run/socket", 0o755);
+    let manifest = |args: &str| session.sh(&format!("hashctx -q --manifest {args}"));
+    let empty = "exec af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262  run/socket\n";
+    assert!(manifest("--ignore none").contains(empty));
+    assert!(manifest("--ignore none --mode full").contains(&empty.replace("exec", "file:0755")));
+    for engine in ["docker", "podman"] {
+        let manifest = manifest(&format!("--ignore none --engine {engine}"));
+        assert!(!manifest.contains("socket") && manifest.contains("dir run\n"), "{manifest}");
+    }
+    assert!(!manifest("--ignore git").contains("run"), "git knows no sockets");
+    let tar =
+        |args: &str| session.sh(&format!("hashctx --ignore none --tar {args} | tar -tvf - | grep run/"));
+    let (with, without) = (tar(""), tar("--engine podman"));
+    assert!(with.contains("-rwxr-xr-x 0/0               0 "), "{with}");
+    assert!(without.contains("run/") && !without.contains("socket"), "{without}");
+    let listed = |engine: &str| {
+        session.sh(&format!("echo run/socket | hashctx --files-from - --list --engine {engine}"))
+    };
+    assert_eq!((listed("buildkit").as_str(), listed("docker").as_str()), ("run/socket\n", ""));
 }
 
 #[test]
@@ -168,8 +214,9 @@ fn what_cannot_be_read_is_an_error() {
         session.sh("chmod 755 src");
     }
     let error = session.fails(&["nowhere"]);
-    assert!(error.contains("`nowhere` is not a folder"), "{error}");
-    session.fails(&["a"]);
+    assert!(error.contains("`nowhere` does not exist") && !error.contains("--check-ignore"), "{error}");
+    assert!(session.fails(&["a"]).contains("`a` is not a folder"));
+    assert!(session.fails(&["nowhere", "--check-ignore", "a"]).contains("before `--check-ignore`"));
     session.fails(&["-f", "nowhere", "."]);
 }
 

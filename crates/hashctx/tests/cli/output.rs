@@ -181,7 +181,65 @@ fn given_files_are_hashed_and_no_others() {
     session.write("list", "../ctx/a\n");
     assert!(session.fails(&["--files-from", "list"]).contains("no path below"));
     session.write("list", "missing\n");
-    assert!(session.fails(&["--files-from", "list"]).contains("`missing`"));
+    let error = session.fails(&["--files-from", "list"]);
+    assert!(error.contains("`missing` is in the list") && !error.contains("ignore file"), "{error}");
+}
+
+/// It would be one key for every project whose list could not be had.
+#[test]
+fn an_empty_list_is_refused() {
+    let session = some();
+    for list in ["", "\n\n", ".\n", "./\n"] {
+        session.write("list", list);
+        assert!(session.fails(&["--files-from", "list"]).contains("the list in `list` names no path"));
+        assert!(session.fails(&["--files-from", "list", "--tar"]).contains("--allow-"));
+    }
+    assert_eq!(session.ok(&["--files-from", "list", "--allow-empty", "--manifest"]), "hashctx manifest 1\n");
+    session.fails(&["--allow-empty"]);
+}
+
+#[test]
+fn a_listed_folder_stands_for_nothing_that_is_in_it() {
+    let session = some().folder("empty").file("deep/er/f", "");
+    for folder in ["src", "deep", "deep/er/"] {
+        session.write("list", format!("a\n{folder}\n"));
+        assert!(
+            session.fails(&["--files-from", "list"]).contains("names nothing of what is in it"),
+            "{folder}"
+        );
+    }
+    session.write("list", "src\nsrc/b\nempty\ndeep\ndeep/er/f\n");
+    assert_eq!(session.ok(&["--files-from", "list", "--list"]), "deep/er/f\nempty\nsrc/b\n");
+    session.write("store/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# larder store\n");
+    session.write("list", "a\nstore\n");
+    assert_eq!(session.ok(&["-q", "--files-from", "list", "--list"]), "a\n");
+}
+
+/// `git ls-files` names a submodule and nothing in it: it counts as git's own view has it.
+#[test]
+fn a_listed_repository_counts_with_gits_files_of_it() {
+    let session =
+        some().file("sub/f", "1").file("sub/f.log", "1").file("sub/.gitignore", "*.log\n").file("x/y", "");
+    let identity = "export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a";
+    session.sh(&format!(
+        "{identity}; git init -q sub; git -C sub add .; git -C sub commit -q -m first
+        git init -q .; git add . 2>/dev/null; git init -q x"
+    ));
+    let listed =
+        |list: &str, what: &str| session.sh(&format!("{list} | hashctx -q -0 --files-from - {what}"));
+    assert_eq!(listed("git ls-files -z", "--manifest"), session.ok(&["-q", "--manifest", "--ignore", "git"]));
+    let key = listed("git ls-files -z", "");
+    session.write("sub/f.log", "2");
+    assert_eq!(listed("git ls-files -z", ""), key);
+    session.write("sub/f", "2");
+    assert_ne!(listed("git ls-files -z", ""), key);
+    let dirty = session.sh("git ls-files -z | hashctx --strict -0 --files-from - 2>&1 || true");
+    assert!(dirty.contains("the submodule `sub` has changes"), "{dirty}");
+    assert_eq!(listed("printf 'a\\0x/'", "--list"), "a\nx/y\n".replace("a\n", "a\0").replace('\n', "\0"));
+    session.write(".gitignore", "/ignored/\n");
+    session.sh("git init -q ignored; touch ignored/f");
+    let error = session.sh("echo ignored | hashctx --files-from - 2>&1 || true");
+    assert!(error.contains("names nothing of what is in it"), "{error}");
 }
 
 #[test]
@@ -266,6 +324,23 @@ fn a_file_that_changes_under_the_tar_spoils_it() {
     assert_eq!(child.wait().expect("ended").code(), Some(2));
     assert!(!session.root().with_file_name("key").exists());
     assert!(tar.ends_with(&[0xff; 512]), "no header, and no end");
+}
+
+/// What is in the tar is what was hashed, whatever the file has become.
+#[test]
+fn a_file_that_may_change_under_the_tar_is_hashed_as_it_was_written() {
+    let session = Session::new().file("a", "x".repeat(1 << 20));
+    let args = ["--tar", "--allow-changing", "--key-file", "../key"];
+    let mut child =
+        session.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("hashctx");
+    let mut out = BufReader::new(child.stdout.take().expect("stdout"));
+    assert!(!out.fill_buf().expect("begun").is_empty());
+    let mut file = fs::OpenOptions::new().append(true).open(session.path("a")).expect("opened");
+    file.write_all(b"more").expect("written");
+    out.read_to_end(&mut Vec::new()).expect("read");
+    assert_eq!(child.wait_with_output().expect("ended").status.code(), Some(0));
+    session.write("a", "x".repeat(1 << 20));
+    assert_eq!(session.sh("hashctx; cat ../key").lines().collect::<std::collections::BTreeSet<_>>().len(), 1);
 }
 
 #[test]

@@ -237,11 +237,18 @@ fn a_bad_dockerfile_is_marked() {
     let session = Session::new().file("Dockerfile", "FROM scratch\n\nCOPY ${x /y\n");
     let said = session.fails(&["-f", "Dockerfile", "."]);
     assert!(said.contains("Dockerfile:3: ") && said.contains("COPY ${x /y"), "{said}");
-    assert!(
-        session
-            .fails(&["-f", "Dockerfile", "--target", "nope", "."])
-            .contains("no stage `nope`: none has a name")
-    );
+}
+
+/// The Dockerfile is as good as it was.
+#[test]
+fn a_bad_target_is_not_the_dockerfiles_fault() {
+    let session = Session::new().file("Dockerfile", "FROM scratch AS one\nFROM scratch AS two\n");
+    let said = session.fails(&["-f", "Dockerfile", "--target", "nope", "."]);
+    assert!(said.contains("Dockerfile: it has no stage `nope`: there are `one`, `two`"), "{said}");
+    assert!(said.contains("give `--target`") && !said.contains("FROM") && !said.contains(":1"), "{said}");
+    session.write("Dockerfile", "FROM scratch\n");
+    let said = session.fails(&["-f", "Dockerfile", "--target", "nope", "."]);
+    assert!(said.contains("no stage `nope`: none has a name"), "{said}");
 }
 
 #[test]
@@ -304,6 +311,10 @@ fn a_source_that_is_nowhere_is_worth_a_warning() {
     misses("COPY [a- /", &[3]);
     misses("COPY . /\nCOPY [a- /", &[4]);
     misses("RUN --mount=source=nosuch,target=/x true", &[3]);
+    misses("COPY --parents nosuch /", &[3]);
+    misses("COPY --parents src/./nosuch src/a /", &[3]);
+    misses("COPY --parents nosuch/./a /\nCOPY --parents src /", &[3]);
+    misses("COPY --parents src/a src/./a ./src l src/no* s*/./nosuch /", &[]);
     misses("COPY src/a src/./b.log l l/a empty *.nosuch [x] ../other /", &[]);
     misses("COPY . /\nCOPY src/a src l l/a empty *.nosuch /", &[]);
     misses("COPY --from=image@sha256:00 nosuch /\nCOPY <<a /x\na", &[]);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::session::Session;
@@ -76,6 +77,84 @@ fn the_line_that_decided_is_named() {
 }
 
 #[test]
+fn paths_that_begin_with_a_dash_follow_two() {
+    let session = project().file("-dash.log", "").file("-dir/a", "");
+    assert_eq!(
+        session.ok(&["--check-ignore", "--", "-dash.log"]),
+        "excluded\t-dash.log\t.dockerignore:2:*.log\n"
+    );
+    let both = "included\tmain.c\nexcluded\t-dash.log\t.dockerignore:2:*.log\n";
+    assert_eq!(session.ok(&[".", "--check-ignore", "main.c", "--", "-dash.log"]), both);
+    assert_eq!(session.ok(&["--list", "--", "-dir"]), "a\n");
+    assert!(session.fails(&["--list", "--", "-dir", "b"]).contains("one argument too many"));
+    assert!(session.fails(&["docs", "--", "-dir"]).contains("`-dir` is one argument too many"));
+}
+
+/// What the key's warning says, the answer says.
+#[test]
+fn a_checked_path_that_older_engines_send_is_worth_a_warning() {
+    let session = Session::new().file("a b/x/bar/y", "").file("z", "").file(".dockerignore", "**bar/\n!*/\n");
+    let said = |args: &str| session.sh(&format!("hashctx --ignore docker {args} 2>&1"));
+    let both = said("--check-ignore 'a b/x/bar/y' z");
+    let lines = "excluded\ta b/x/bar/y\t.dockerignore:1:**bar/\nincluded\tz\nhashctx: warning: `a b/x/bar/y` is hidden, but docker 20.10";
+    assert!(both.starts_with(lines) && both.lines().count() == 3, "{both}");
+    assert!(said("--json --check-ignore 'a b/x/bar/y'").contains("hashctx::sent_by_older"));
+    assert!(!said("--engine podman --check-ignore 'a b/x/bar/y' || true").contains("warning"));
+    assert_eq!(said("-q --check-ignore 'a b/x/bar/y'").lines().count(), 1);
+}
+
+#[test]
+fn a_checked_path_that_is_no_file_is_told_what_becomes_of_it() {
+    let session = project();
+    session.sh("mkfifo fifo docs/fifo");
+    let _socket = UnixListener::bind(session.path("socket")).expect("a socket");
+    let said = |args: &str| session.sh(&format!("hashctx {args} 2>&1 || true"));
+    assert!(
+        said("--check-ignore fifo")
+            .starts_with("excluded\tfifo\nhashctx: warning: `fifo` is a FIFO: git takes no notice")
+    );
+    let docker = said("--ignore docker --check-ignore fifo");
+    assert!(
+        docker.starts_with("included\tfifo\nhashctx: warning: `fifo` is a FIFO: as long as nothing hides it"),
+        "{docker}"
+    );
+    assert_eq!(
+        said("--ignore docker --check-ignore docs/fifo"),
+        "excluded\tdocs/fifo\t.dockerignore:1:docs\n"
+    );
+    assert_eq!(said("--ignore docker --check-ignore socket"), "included\tsocket\n");
+    let podman = said("--ignore docker --engine podman --check-ignore socket");
+    assert!(
+        podman.starts_with("excluded\tsocket\n") && podman.contains("the engine leaves it out"),
+        "{podman}"
+    );
+}
+
+#[test]
+fn the_instructions_that_read_a_path_are_named() {
+    let session = project();
+    let file = "FROM scratch AS a\nCOPY main.c docs /x/\nFROM a\nCOPY \\\n  main.c /y\nRUN --mount=type=bind,source=dist,target=/d x\n";
+    session.write("Dockerfile", file);
+    let said = |path: &str, code| session.output(&["-f", "Dockerfile", ".", "--check-ignore", path], code);
+    assert_eq!(said("main.c", 1), "included\tmain.c\t\tDockerfile:2\tDockerfile:4\n");
+    assert_eq!(said("docs/keep", 1), "included\tdocs/keep\t.dockerignore:3:!docs/keep\tDockerfile:2\n");
+    assert_eq!(said("docs/a", 0), "excluded\tdocs/a\t.dockerignore:1:docs\n");
+    assert_eq!(said("dist", 1), "included\tdist\t\tDockerfile:6\n");
+    assert_eq!(said("dist/not-there", 1), "included\tdist/not-there\t\tDockerfile:6\n");
+    assert_eq!(said("keep.o", 0), "unread\tkeep.o\n");
+    assert_eq!(said("not-there", 0), "unread\tnot-there\n");
+    assert_eq!(said("Dockerfile", 1), "included\tDockerfile\t\tDockerfile\n");
+    let json = session.ok(&["--json", "-f", "Dockerfile", ".", "--check-ignore", "main.c", "keep.o"]);
+    let read = r#"{"by":null,"excluded":false,"path":"main.c","read_by":["Dockerfile:2","Dockerfile:4"]}"#;
+    assert_eq!(json, format!("{read}\n{}\n", r#"{"by":null,"excluded":false,"path":"keep.o","read_by":[]}"#));
+    session.write("list", "main.c\n");
+    assert_eq!(
+        session.ok(&["--files-from", "list", "--check-ignore", "main.o", "main.c"]),
+        "excluded\tmain.o\nincluded\tmain.c\n"
+    );
+}
+
+#[test]
 fn paths_to_check_come_from_stdin_too() {
     let session = project();
     let lines = "excluded\tmain.o\t.gitignore:1:*.o\nincluded\tmain.c\n";
@@ -136,6 +215,29 @@ fn a_repository_among_the_inputs_is_worth_a_warning() {
     assert!(session.fails(&["--strict", "--ignore", "docker"]).contains("`.git` is among the inputs"));
     session.ok(&["--strict"]);
     session.ok(&["--strict", "--ignore", "git"]);
+}
+
+/// A bare repository beside the work trees that are made from it: git refuses its root, and its own files are none of anybody's.
+#[test]
+fn a_bare_repository_is_no_input_of_its_root() {
+    let session = Session::new().file("top", "x").file(".git", "gitdir: ./.bare\n");
+    session.sh(
+        "git init -q --bare .bare; export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a
+        tree=$(git -C .bare hash-object -t tree -w /dev/null); commit=$(git -C .bare commit-tree $tree -m first)
+        git -C .bare worktree add -q ../main $commit; echo x > main/a",
+    );
+    assert_eq!(session.ok(&["-q", "--list"]), "main/a\ntop\n");
+    assert!(session.fails(&["--strict"]).contains("git sees no work tree here"));
+    assert_eq!(
+        session.ok(&["--check-ignore", ".bare", ".bare/HEAD"]),
+        "excluded\t.bare\nexcluded\t.bare/HEAD\n"
+    );
+    assert!(session.fails(&["--strict", "--ignore", "docker"]).contains("`.bare` is among the inputs"));
+    session.write(".dockerignore", ".bare\n");
+    session.ok(&["--strict", "--ignore", "docker"]);
+    assert_eq!(session.ok(&["--strict", "--list", "main"]), "a\n");
+    session.sh("git -C .bare config --unset core.bare");
+    assert_eq!(session.ok(&["--strict", "--list", "--ignore", "git"]), ".dockerignore\nmain/a\ntop\n");
 }
 
 #[test]
@@ -213,7 +315,7 @@ fn files_for_their_owner_only_are_worth_a_warning() {
 
 /// Somebody writes to it from before the first reading until after the last.
 #[test]
-fn a_file_that_never_holds_still_is_worth_a_warning() {
+fn a_file_that_never_holds_still_is_an_error_unless_it_may_change() {
     let session = Session::new().file("f", "x");
     let file = File::options().write(true).open(session.path("f")).expect("a file");
     file.set_len(64 << 20).expect("a long file");
@@ -224,13 +326,22 @@ fn a_file_that_never_holds_still_is_worth_a_warning() {
                 file.write_all_at(b"y", 0).expect("written");
             }
         });
-        let read = || session.command(&["--strict", "--no-stat-cache", "--threads", "1"]).output();
-        let output = read();
+        let read = |flags: &[&str]| {
+            let output = session.command(&[&["--no-stat-cache", "--threads", "1"], flags].concat()).output();
+            let output = output.expect("hashctx");
+            (output.status.code(), output.stdout.len(), String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        let kinds = [&[][..], &["--allow-changing"], &["--allow-changing", "--strict"]];
+        let outputs = kinds.map(read);
+        let tars = [&["--tar"][..], &["--tar", "--allow-changing"]].map(read);
         done.store(true, Ordering::Relaxed);
-        let output = output.expect("hashctx");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("`f` changed while it was read"), "{said}");
-        assert_eq!((output.status.code(), output.stdout), (Some(2), Vec::new()));
+        let said = |(_, _, said): &(_, _, String)| said.contains("`f` changed while it was read");
+        assert!(outputs.iter().chain(&tars).all(said), "{outputs:?} {tars:?}");
+        assert_eq!(
+            outputs.map(|(code, length, _)| (code, length)),
+            [(Some(2), 0), (Some(0), 65), (Some(2), 0)]
+        );
+        assert_eq!(tars.map(|(code, ..)| code), [Some(2), Some(0)]);
     });
     session.ok(&["--strict"]);
 }
