@@ -10,7 +10,7 @@ use camino::Utf8Path;
 
 use crate::config::{Build, Config, Rules, Selection};
 use crate::digest::Digest;
-use crate::dockerfile::{self, Analysis, NamedContext, Request, Selector, Unknown, same_image};
+use crate::dockerfile::{self, Analysis, Base, NamedContext, Request, Selector, Unknown, same_image};
 use crate::error::HashError;
 use crate::listing::{Kind, Listed};
 use crate::manifest::Declared;
@@ -39,6 +39,11 @@ impl Precise {
             contexts: &contexts,
         };
         Ok(Self { analysis: dockerfile::analyse(&request)? })
+    }
+
+    /// The images that it starts from or copies from, each once.
+    pub(crate) fn images(&self) -> &[Base] {
+        &self.analysis.bases
     }
 
     /// Whether anything of the named context is read.
