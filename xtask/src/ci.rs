@@ -16,6 +16,7 @@ use crate::runner::{RunError, Runner, code};
 use crate::test;
 use crate::times::Times;
 use crate::tools::Tools;
+use crate::while_read::WhileRead;
 
 /// Why the checks could not be made. A check that fails is no error: its code is passed on.
 #[derive(Debug, Error, Diagnostic)]
@@ -57,6 +58,7 @@ pub fn ci(
     runner: &Runner,
     out: &mut impl Write,
 ) -> Result<Outcome, CiError> {
+    let out = &mut WhileRead::new(out);
     let mut times = Times::default();
     let mut outcome = Outcome::Yes;
     for (name, check) in checks(project, tools, runner.folder().join("Cargo.toml").is_file()) {
@@ -83,8 +85,7 @@ fn checks<'a>(project: &'a Project, tools: &Tools, cargo: bool) -> Vec<(&'a str,
         checks.push(("doc", Check::Cargo(doc.env("RUSTDOCFLAGS", "-D warnings"))));
         checks.push(("rules", Check::Rules));
     }
-    // A misspelt table is the bake's to tell.
-    if !project.images.is_empty() || project.misspelt.is_some() {
+    if !project.images.is_empty() {
         checks.push(("bake", Check::Bake));
     }
     checks.extend(project.steps.iter().map(|step| (step.name.as_str(), Check::Step(&step.run))));

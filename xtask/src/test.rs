@@ -11,6 +11,7 @@ use storekit::Outcome;
 
 use crate::runner::{RunError, Runner, code};
 use crate::tools::Tools;
+use crate::while_read::WhileRead;
 
 /// The variable that names the file for the tests that were not run: a line `NAME<tab>REASON` each.
 pub const NOT_RUN: &str = "LARDER_NOT_RUN";
@@ -36,6 +37,7 @@ pub fn test(
     runner: &Runner,
     out: &mut impl Write,
 ) -> Result<Outcome, RunError> {
+    let out = &mut WhileRead::new(out);
     let lost = |source| RunError::Lost { program: "cargo test".into(), source };
     let record = tempfile::Builder::new().prefix("not-run-").tempfile().map_err(lost)?;
     let path = Utf8Path::from_path(record.path())

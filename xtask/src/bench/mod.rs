@@ -20,6 +20,7 @@ use storekit::Outcome;
 use crate::command::Cmd;
 use crate::runner::{RunError, Runner, succeeded};
 use crate::tools::Tools;
+use crate::while_read::WhileRead;
 use table::{Limit, Table};
 
 /// What can be measured.
@@ -75,6 +76,7 @@ pub fn bench(
     runner: &Runner,
     out: &mut impl Write,
 ) -> Result<Outcome, RunError> {
+    let out = &mut WhileRead::new(out);
     let temp = tempfile::Builder::new().prefix("bench-").tempdir().map_err(lost)?;
     let folder = Utf8PathBuf::from_path_buf(temp.path().to_owned());
     let folder = folder.map_err(|_| lost(io::Error::other("a path that is not UTF-8")))?;

@@ -13,7 +13,7 @@ use super::super::inputs::tree_of;
 use super::super::{lost, say};
 use super::content::Content;
 use crate::command::Cmd;
-use crate::image::architecture;
+use crate::platform::architecture;
 use crate::runner::{RunError, Runner};
 
 /// Files of each layer of the base.
