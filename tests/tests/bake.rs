@@ -84,8 +84,8 @@ fn the_loop_closes_on_a_real_image() {
     session.run("imgtar verify").ok();
 }
 
-/// A project of `app`, which is named before what it is built from: `base` by FROM, `tools` by COPY --from. Their names in
-/// the engine.
+/// A project of `app`, which is named before what it is built from: `base` by FROM, `tools` by COPY
+/// --from. Their names in the engine.
 fn family(session: &mut Session) -> [String; 3] {
     let [app, base, tools] = ["app", "base", "tools"].map(|name| session.image(name));
     let scratch = session.from("scratch");
@@ -147,25 +147,25 @@ fn an_image_follows_what_it_is_built_from() {
 
     for (file, path, name) in [("base/file", "/base", "base"), ("tools/file", "/tool", "tools")] {
         session.write(file, "two");
-        let state = |image: &'static str, new: &'static str| (image, if image == name { new } else { "hit" });
-        let stale = bakes_all(
+        let only = |image: &'static str, new: &'static str| (image, if image == name { new } else { "hit" });
+        let checked = bakes_all(
             &session,
             "xtask bake --json --check app",
-            &[state("base", "stale"), state("tools", "stale"), ("app", "stale")],
+            &[only("base", "stale"), only("tools", "stale"), ("app", "stale")],
         );
         let because = |report: &Value, reason: &str| {
             let said = report["reason"].as_str().expect("a reason");
             assert!(said.starts_with(reason) && said.contains(" since "), "{said}");
         };
-        because(&stale[2], &format!("its base `{name}` would be rebuilt; "));
+        because(&checked[2], &format!("its base `{name}` would be rebuilt; "));
         let built = bakes_all(
             &session,
             "xtask bake --json app",
-            &[state("base", "built"), state("tools", "built"), ("app", "built")],
+            &[only("base", "built"), only("tools", "built"), ("app", "built")],
         );
         because(&built[2], &format!("its base `{name}` was rebuilt; "));
         assert!(built[2]["changes"]["lines"].to_string().contains("base-changed "), "{built:?}");
-        assert_eq!(stale[2]["key"], built[2]["key"]);
+        assert_eq!(checked[2]["key"], built[2]["key"]);
         assert_eq!(inside(&session, &app, path), "two");
         session.write(file, if name == "base" { "base 1" } else { "tool 1" });
         bakes_all(&session, ALL, &[("base", "hit"), ("tools", "hit"), ("app", "hit")]);

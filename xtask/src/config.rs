@@ -1,7 +1,8 @@
 //! larder.toml: the images of a project, read and checked.
 //!
-//! `parse` sees text only; `load` finds and reads the file. Tables of other tools are known by their names and not
-//! looked into. What a value would only be refused for later, by hashctx or an engine, is refused here, where it stands.
+//! `parse` sees text only; `load` finds and reads the file. Tables of other tools are known by
+//! their names and not looked into. What a value would only be refused for later, by hashctx or an
+//! engine, is refused here, where it stands.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -129,7 +130,8 @@ pub(crate) fn parse(text: &str) -> Result<Project, Fault> {
 }
 
 fn misread(error: &toml::de::Error) -> Fault {
-    // toml's own message has a second line where it names the table; one line is enough beside the mark.
+    // toml's own message has a second line where it names the table; one line is enough beside the
+    // mark.
     let message = error.message().lines().next().unwrap_or_default().to_owned();
     let help = nearest_expected(&message).map_or_else(
         || "the keys of each table are listed in the README under `larder.toml`".to_owned(),

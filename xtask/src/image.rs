@@ -119,8 +119,9 @@ impl Image {
         matches!(self.source, Source::Pack(_))
     }
 
-    /// Completes a `hashctx` command so that its key covers whatever decides about the image's content. `bases` are the
-    /// digests, keys or IDs of images that the build uses, beside those of larder.toml.
+    /// Completes a `hashctx` command so that its key covers whatever decides about the image's
+    /// content. `bases` are the digests, keys or IDs of images that the build uses, beside those of
+    /// larder.toml.
     #[must_use]
     pub fn describe(&self, hashctx: Cmd, bases: &BTreeMap<String, String>) -> Cmd {
         match &self.source {
@@ -142,7 +143,8 @@ impl Image {
         }
     }
 
-    /// Completes a `hashctx --images` command, which says what images the build uses. `None` where no engine builds it.
+    /// Completes a `hashctx --images` command, which says what images the build uses. `None` where
+    /// no engine builds it.
     #[must_use]
     pub fn images(&self, hashctx: Cmd) -> Option<Cmd> {
         (!self.is_packed()).then(|| self.hashed_build(hashctx))
@@ -158,8 +160,9 @@ impl Image {
 
     /// Completes a `docker build` command; the context comes from standard input where `piped`.
     ///
-    /// The platform is always named: engines have a default of their own (`DOCKER_DEFAULT_PLATFORM`, another machine's).
-    /// A packed image gives the command back as it was.
+    /// The platform is always named: engines have a default of their own
+    /// (`DOCKER_DEFAULT_PLATFORM`, another machine's). A packed image gives the command back as it
+    /// was.
     #[must_use]
     pub fn build(&self, docker_build: Cmd, piped: bool) -> Cmd {
         let Source::Build { context, dockerfile, target, args, .. } = &self.source else {
@@ -183,7 +186,8 @@ impl Image {
         pairs(cmd, "--label", &pack.labels)
     }
 
-    /// What of its settings looks like a variable of the shell's and is none: larder.toml is read as it stands.
+    /// What of its settings looks like a variable of the shell's and is none: larder.toml is read
+    /// as it stands.
     #[must_use]
     pub fn literals(&self) -> Vec<String> {
         let in_map = |table: &str, map: &BTreeMap<String, String>| {
@@ -198,8 +202,8 @@ impl Image {
         }
     }
 
-    /// The platform that it is hashed and built for. It is always spelt out: two machines of different kinds must not
-    /// share a key.
+    /// The platform that it is hashed and built for. It is always spelt out: two machines of
+    /// different kinds must not share a key.
     #[must_use]
     pub fn platform(&self) -> String {
         self.platform.clone().unwrap_or_else(|| format!("linux/{}", architecture()))

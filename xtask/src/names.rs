@@ -7,7 +7,8 @@ use crate::image::Engine;
 /// The longest name, without its tag, that engines take.
 const LONGEST: usize = 255;
 
-/// Whether engines take the text as a name with an optional tag, by the grammar that docker and podman share.
+/// Whether engines take the text as a name with an optional tag, by the grammar that docker and
+/// podman share.
 pub(crate) fn is_name(text: &str) -> bool {
     let (name, tag) = split(text);
     let (host, path) = host_and_path(name);
@@ -37,7 +38,8 @@ pub(crate) fn sought(name: &str, engine: Engine) -> Vec<String> {
     names
 }
 
-/// A form that two names share where any engine may take them for one: podman knows `app` as `localhost/app`.
+/// A form that two names share where any engine may take them for one: podman knows `app` as
+/// `localhost/app`.
 pub(crate) fn any_engines(name: &str) -> String {
     full(name.strip_prefix("localhost/").unwrap_or(name))
 }

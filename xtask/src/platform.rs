@@ -1,6 +1,7 @@
 //! Platforms, `OS/ARCH[/VARIANT]`, in one spelling for each.
 
-/// The platform as engines normalise it: `linux/arm64` for `linux/aarch64` and `Linux/arm64/v8`. `None` for what is not a platform.
+/// The platform as engines normalise it: `linux/arm64` for `linux/aarch64` and `Linux/arm64/v8`.
+/// `None` for what is not a platform.
 pub(crate) fn normal(text: &str) -> Option<String> {
     let lower = text.to_lowercase();
     let parts: Vec<&str> = lower.split('/').collect();

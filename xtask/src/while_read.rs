@@ -1,8 +1,10 @@
-//! A report whose reader may leave: `bake | head -1` does its whole work, and ends as that deserves.
+//! A report whose reader may leave: `bake | head -1` does its whole work, and ends as that
+//! deserves.
 
 use std::io::{self, ErrorKind, Write};
 
-/// Hands on what is written, until nobody reads it any more; what comes then is dropped without an error.
+/// Hands on what is written, until nobody reads it any more; what comes then is dropped without an
+/// error.
 #[derive(Debug)]
 pub(crate) struct WhileRead<W> {
     out: W,

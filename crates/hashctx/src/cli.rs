@@ -108,7 +108,8 @@ pub(crate) struct BuildFlags {
 
     /// The digest of an image that the build uses, under the name that FROM or `--from` has for it
     ///
-    /// `ALGORITHM:HEX`: of a registry's image the digest there, of a local one its ID, or whatever else it changes with.
+    /// `ALGORITHM:HEX`: of a registry's image the digest there, of a local one its ID, or whatever
+    /// else it changes with.
     #[arg(long = "base", value_name = "NAME=DIGEST", requires = "file", value_parser = base)]
     pub(crate) bases: Vec<(String, String)>,
 
@@ -148,7 +149,8 @@ pub(crate) struct Output {
 
     /// Print the images that the build starts from or copies from, and hash nothing
     ///
-    /// Each once, variables expanded, those of the stages that are needed. With `--json` the platform of each, too.
+    /// Each once, variables expanded, those of the stages that are needed. With `--json` the
+    /// platform of each, too.
     #[arg(long, group = "what", requires = "file")]
     pub(crate) images: bool,
 

@@ -65,7 +65,8 @@ pub fn hash(config: &Config) -> Result<Hashed, HashError> {
     })?
 }
 
-/// The images that a build starts from or copies from, each once. Of all its files only the Dockerfile is read.
+/// The images that a build starts from or copies from, each once. Of all its files only the
+/// Dockerfile is read.
 ///
 /// # Errors
 /// A Dockerfile that cannot be read or understood.

@@ -1,7 +1,9 @@
-//! What an image is built from: by what its key knows that, and whether it is still the same after the build.
+//! What an image is built from: by what its key knows that, and whether it is still the same after
+//! the build.
 //!
-//! An image of larder.toml is known by its own key, any other that only the engine has by its ID. One of a registry's is
-//! known by the digest that larder.toml or the Dockerfile names, and else by nothing: hashctx warns of that.
+//! An image of larder.toml is known by its own key, any other that only the engine has by its ID.
+//! One of a registry's is known by the digest that larder.toml or the Dockerfile names, and else by
+//! nothing: hashctx warns of that.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,8 +29,8 @@ impl Bake<'_> {
         self.baked_bases().find(|base| matches!(base.state, State::Built | State::Stale))
     }
 
-    /// An image that it is built from, and that was saved after what is stored under the key: what is stored has the one
-    /// before in it.
+    /// An image that it is built from, and that was saved after what is stored under the key: what
+    /// is stored has the one before in it.
     pub(super) fn outlived(&self, key: &str) -> Option<&Baked> {
         let store = Store::open(self.baker.options.store.as_deref()?).ok()?;
         let saved = |key: &str| Some(store.images().peek(&key.parse().ok()?).ok()??.entry.saved);
@@ -65,14 +67,15 @@ impl Bake<'_> {
         Ok(known)
     }
 
-    /// The engine's IDs of the images of larder.toml that it is built from, in the order of their names.
+    /// The engine's IDs of the images of larder.toml that it is built from, in the order of their
+    /// names.
     pub(super) fn below(&self) -> Result<Vec<Option<String>>, RunError> {
         let names: Vec<_> = self.planned.bases.keys().map(String::as_str).collect();
         Ok(self.inspect(&names)?.iter().map(|image| image.as_ref().map(Inspected::id)).collect())
     }
 
-    /// After a build: why the images that it was built from may be others than those of the key, if so. `below` is what the
-    /// engine had before it.
+    /// After a build: why the images that it was built from may be others than those of the key, if
+    /// so. `below` is what the engine had before it.
     pub(super) fn doubtful_bases(&mut self, below: &[Option<String>]) -> Result<Option<String>, RunError> {
         let uses = uses(self.image, self.baker.tools, self.baker.runner).ok();
         if uses != self.planned.uses || self.known_bases()? != self.bases || self.below()? != below {
@@ -106,8 +109,8 @@ impl Bake<'_> {
         self.planned.bases.values().filter_map(|name| self.baker.done(name))
     }
 
-    /// The key by which an image of larder.toml is known to those above it: that of what the engine has now. Where that was
-    /// not saved, it may be something else.
+    /// The key by which an image of larder.toml is known to those above it: that of what the engine
+    /// has now. Where that was not saved, it may be something else.
     fn key_of(base: &Baked) -> Option<&str> {
         base.key.as_deref().filter(|_| base.by_key)
     }

@@ -35,8 +35,8 @@ impl Builder {
         })
     }
 
-    /// The start of the build command. Clients older than 23 must be told to take `BuildKit`, and so must any where the
-    /// user's own variable says otherwise: by its rules the key is made.
+    /// The start of the build command. Clients older than 23 must be told to take `BuildKit`, and
+    /// so must any where the user's own variable says otherwise: by its rules the key is made.
     pub(super) fn command(self, tools: &Tools) -> Cmd {
         match self {
             Self::BuildKit => tools.engine(Engine::Docker, "build").env("DOCKER_BUILDKIT", "1"),

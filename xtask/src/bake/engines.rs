@@ -24,7 +24,8 @@ impl<'a> Engines<'a> {
         Self { options, tools, runner, default: None }
     }
 
-    /// What builds the image: the engine that the command line names, or larder.toml, or the first that answers.
+    /// What builds the image: the engine that the command line names, or larder.toml, or the first
+    /// that answers.
     pub(super) fn of(&mut self, image: &Image) -> Result<Engine, RunError> {
         match self.options.engine.or(image.engine).or(self.default) {
             Some(engine) => Ok(engine),
@@ -45,7 +46,8 @@ impl<'a> Engines<'a> {
         Ok(engine)
     }
 
-    /// Tells where the project's last bake used another engine: the images of that one are not in this.
+    /// Tells where the project's last bake used another engine: the images of that one are not in
+    /// this.
     fn compare_with_last(&self, engine: Engine) {
         let last = self.note().and_then(|note| std::fs::read_to_string(note).ok());
         let others = [Engine::Docker, Engine::Podman].into_iter().filter(|other| *other != engine);
@@ -69,7 +71,8 @@ impl<'a> Engines<'a> {
         let _ = replace(&note, engine.name().as_bytes(), Durability::Unsynced);
     }
 
-    /// The file that has the engine of the project's last bake. It is this machine's: git ignores it in a store of Git LFS's.
+    /// The file that has the engine of the project's last bake. It is this machine's: git ignores
+    /// it in a store of Git LFS's.
     fn note(&self) -> Option<Utf8PathBuf> {
         let store = self.options.store.as_deref().filter(|store| Store::open(store).is_ok())?;
         Some(store.join(format!(".last-engine-{}", short_hash(self.runner.folder()))))

@@ -47,7 +47,8 @@ pub(super) struct Bake<'a> {
     pub(super) baker: &'a Baker<'a>,
     pub(super) planned: &'a Planned,
     pub(super) image: &'a Image,
-    /// By what the key knows the images that it is built from, as far as larder.toml names no digest.
+    /// By what the key knows the images that it is built from, as far as larder.toml names no
+    /// digest.
     pub(super) bases: BTreeMap<String, String>,
     /// Whether an engine has a packed image, too.
     loaded: bool,

@@ -7,7 +7,8 @@ use crate::runner::{RunError, Runner};
 use crate::tools::Tools;
 use crate::{names, platform};
 
-/// As much of `image inspect` as matters here. Some engines leave out what is empty, some write null.
+/// As much of `image inspect` as matters here. Some engines leave out what is empty, some write
+/// null.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Inspected {
@@ -48,22 +49,27 @@ impl Inspected {
         if self.id.contains(':') { self.id.clone() } else { format!("sha256:{}", self.id) }
     }
 
-    /// Whether no registry is known to have the image that stands under `name`. In doubt it is local: then its ID is in the key.
+    /// Whether no registry is known to have the image that stands under `name`. In doubt it is
+    /// local: then its ID is in the key.
     ///
-    /// Limit: podman gives each image a digest, so that one which was built there under the name of a registry's counts as
-    /// the registry's.
+    /// Limit: podman gives each image a digest, so that one which was built there under the name of
+    /// a registry's counts as the registry's.
     pub(super) fn is_local(&self, name: &str, engine: Engine) -> bool {
-        match engine {
-            // Where docker keeps images with containerd, each has a digest, which is its ID as well.
-            Engine::Docker => self.digests().all(|digest| digest.ends_with(&self.id())),
-            Engine::Podman => {
-                let own = names::sought(name, engine).into_iter().find(|name| self.has_tag(name));
-                own.is_some_and(|name| name.starts_with("localhost/"))
-            }
-        }
+        // Podman may stand behind docker's command.
+        self.is_under_localhost(name)
+            // Where docker keeps images with containerd, each has a digest, which is its ID as
+            // well.
+            || engine == Engine::Docker && self.digests().all(|digest| digest.ends_with(&self.id()))
     }
 
-    /// Why the image is not for the platform of its key, if so. Where the engine names no variant, none is compared.
+    /// Whether podman would take the image under `localhost/` for `name`.
+    fn is_under_localhost(&self, name: &str) -> bool {
+        let own = names::sought(name, Engine::Podman).into_iter().find(|name| self.has_tag(name));
+        own.is_some_and(|name| name.starts_with("localhost/"))
+    }
+
+    /// Why the image is not for the platform of its key, if so. Where the engine names no variant,
+    /// none is compared.
     pub(super) fn other_platform(&self, key: &str) -> Option<String> {
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
         let [os, arch, variant] = [&self.os, &self.architecture, &self.variant].map(part);
@@ -88,7 +94,8 @@ impl Inspected {
     }
 }
 
-/// The first two parts, normalised: `linux/arm/v7` for `linux/arm/v6`, as for an image that says `arm` alone.
+/// The first two parts, normalised: `linux/arm/v7` for `linux/arm/v6`, as for an image that says
+/// `arm` alone.
 fn without_variant(key: &str) -> String {
     let parts: Vec<_> = key.split('/').take(2).collect();
     platform::normal(&parts.join("/")).unwrap_or_default()
@@ -114,6 +121,10 @@ mod tests {
         docker(r#"{"Id":"sha256:00","RepoDigests":null}"#, true);
         docker(r#"{"Id":"sha256:00","RepoDigests":["base@sha256:01"]}"#, false);
         docker(r#"{"Id":"sha256:00","RepoDigests":["base@sha256:00"]}"#, true);
+        docker(
+            r#"{"Id":"00","RepoTags":["localhost/base:latest"],"RepoDigests":["localhost/base@sha256:01"]}"#,
+            true,
+        );
     }
 
     #[test]

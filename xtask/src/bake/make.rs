@@ -49,7 +49,8 @@ impl Bake<'_> {
         self.or_unsaved(saved)
     }
 
-    /// Builds with the engine, from `inputs` where they are known. Whether there is one is asked only after a failure.
+    /// Builds with the engine, from `inputs` where they are known. Whether there is one is asked
+    /// only after a failure.
     pub(super) fn build_only(&mut self, inputs: Option<&Inputs>) -> Result<Built, RunError> {
         self.baker.engine()?;
         match self.build_now(inputs) {
@@ -88,7 +89,8 @@ impl Bake<'_> {
         Ok(Built { id, seconds, key, doubt })
     }
 
-    /// Why the builder before `BuildKit` would not make what the key says, if so: it reads some things by other rules.
+    /// Why the builder before `BuildKit` would not make what the key says, if so: it reads some
+    /// things by other rules.
     fn old_builder_disagrees(
         &self,
         builder: Builder,
@@ -101,7 +103,8 @@ impl Bake<'_> {
         Ok(differs.then(|| why.to_owned()))
     }
 
-    /// Why the image is not for the platform of its key, if so: not every builder obeys `--platform`.
+    /// Why the image is not for the platform of its key, if so: not every builder obeys
+    /// `--platform`.
     fn other_platform(&self, id: &str) -> Result<Option<String>, RunError> {
         let found =
             inspect(&[id], self.image.builder(), self.baker.tools, self.baker.runner)?.pop().flatten();

@@ -1,4 +1,5 @@
-//! Brings images up to date: key, then load, else build and save. An image comes after those that it is built from.
+//! Brings images up to date: key, then load, else build and save. An image comes after those that
+//! it is built from.
 //!
 //! The cache is never needed: whatever goes wrong with the store is a warning, and the image is built all the same.
 
@@ -96,15 +97,16 @@ pub enum BakeError {
     Run(#[from] RunError),
 }
 
-/// Bakes the images and those that they are built from, one line of the report each as soon as it is done.
+/// Bakes the images and those that they are built from, one line of the report each as soon as it
+/// is done.
 ///
-/// `Yes` when all are up to date, `No` when a check found one that is not, code 2 when one could not be built. A reader that
-/// leaves while images are baked changes nothing about that.
+/// `Yes` when all are up to date, `No` when a check found one that is not, code 2 when one could
+/// not be built. A reader that leaves while images are baked changes nothing about that.
 ///
 /// # Errors
-/// No image at all, an unknown name, images that are built from one another, no place for temporary files, an interruption;
-/// after all work, a report that could not be written. An image that cannot be built is none: the others are baked, and the
-/// report says so.
+/// No image at all, an unknown name, images that are built from one another, no place for temporary
+/// files, an interruption; after all work, a report that could not be written. An image that cannot
+/// be built is none: the others are baked, and the report says so.
 pub fn bake(
     project: &Project,
     options: &Options,

@@ -1,7 +1,8 @@
 //! Which images are baked, and in which order: what an image is built from comes before it.
 //!
-//! That is asked of hashctx, which reads Dockerfiles. An image is found by any of its tags, as its engine would find it.
-//! Limit: an image of another engine's is no base: that engine would not find it either.
+//! That is asked of hashctx, which reads Dockerfiles. An image is found by any of its tags, as its
+//! engine would find it. Limit: an image of another engine's is no base: that engine would not find
+//! it either.
 
 use std::collections::BTreeMap;
 use std::process::ExitStatus;
@@ -23,13 +24,15 @@ pub(super) struct Planned {
     pub(super) image: Image,
     /// Whether it was asked for, and not only what stands on it.
     pub(super) asked: bool,
-    /// The images that its build starts from or copies from, as its Dockerfile has them. `None`: that cannot be known.
+    /// The images that its build starts from or copies from, as its Dockerfile has them. `None`:
+    /// that cannot be known.
     pub(super) uses: Option<Vec<String>>,
     /// Those of them that larder.toml has, each with its name there.
     pub(super) bases: BTreeMap<String, String>,
 }
 
-/// The images to bake, bases first; and the engines, of which the default is found now if any image needs it.
+/// The images to bake, bases first; and the engines, of which the default is found now if any image
+/// needs it.
 ///
 /// # Errors
 /// A cycle, an unknown name, an interruption.
@@ -117,7 +120,8 @@ struct Used {
     image: String,
 }
 
-/// The images that a build starts from or copies from, as its Dockerfile has them. What hashctx says against it is shown.
+/// The images that a build starts from or copies from, as its Dockerfile has them. What hashctx
+/// says against it is shown.
 pub(super) fn uses(image: &Image, tools: &Tools, runner: &Runner) -> Result<Vec<String>, RunError> {
     asked(image, tools, |cmd| runner.capture(cmd))
 }

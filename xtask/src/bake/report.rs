@@ -43,13 +43,16 @@ pub struct Baked {
     pub state: State,
     /// Absent where the inputs could not be hashed.
     pub key: Option<String>,
-    /// `engine` or `store` where it was found, `docker`, `podman` or `pack` where it was made; absent where there is no image.
+    /// `engine` or `store` where it was found, `docker`, `podman` or `pack` where it was made;
+    /// absent where there is no image.
     pub from: Option<&'static str>,
-    /// The engine that it is for, also where it was found; absent where a packed image is in the store alone.
+    /// The engine that it is for, also where it was found; absent where a packed image is in the
+    /// store alone.
     pub engine: Option<&'static str>,
     /// Whether the store has this image under this key now.
     pub saved: bool,
-    /// Whether what is built from it may know it by its key: what was built and not saved may be something else.
+    /// Whether what is built from it may know it by its key: what was built and not saved may be
+    /// something else.
     #[serde(skip)]
     pub by_key: bool,
     /// The image's names.
