@@ -84,6 +84,246 @@ fn the_loop_closes_on_a_real_image() {
     session.run("imgtar verify").ok();
 }
 
+/// A project of `app`, which is named before what it is built from: `base` by FROM, `tools` by COPY
+/// --from. Their names in the engine.
+fn family(session: &mut Session) -> [String; 3] {
+    let [app, base, tools] = ["app", "base", "tools"].map(|name| session.image(name));
+    let scratch = session.from("scratch");
+    session.write("base/Dockerfile", format!("{scratch}COPY file /base\n"));
+    session.write("tools/Dockerfile", format!("{scratch}COPY file /tool\n"));
+    let app_file = format!(
+        "ARG BASE=nowhere\nARG TAG=1\nFROM $BASE:$TAG AS run\nCOPY --from={tools} /tool /tool\n\
+         FROM nowhere:2 AS unneeded\n"
+    );
+    session.write("app/Dockerfile", app_file);
+    session.write("base/file", "base 1");
+    session.write("tools/file", "tool 1");
+    session.write(
+        "larder.toml",
+        format!(
+            "[image.app]\ncontext = \"app\"\ntarget = \"run\"\nargs = {{ BASE = \"docker.io/library/{base}\" }}\n\
+             tags = [\"{app}\"]\n[image.base]\ncontext = \"base\"\ntags = [\"x/{base}\", \"{base}:1\"]\n\
+             [image.tools]\ncontext = \"tools\"\ntags = [\"{tools}\"]\n"
+        ),
+    );
+    [app, base, tools]
+}
+
+/// Bakes; the images must be found or built as it says, in that order. Returns the report.
+#[track_caller]
+fn bakes_all(session: &Session, line: &str, states: &[(&str, &str)]) -> Vec<Value> {
+    let ran = session.run(line);
+    let lines = ran.json();
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let baked: Vec<_> = lines.iter().map(|line| (text(&line["image"]), text(&line["state"]))).collect();
+    let wanted: Vec<_> =
+        states.iter().map(|(name, state)| ((*name).to_owned(), (*state).to_owned())).collect();
+    assert_eq!(baked, wanted, "{ran}");
+    lines
+}
+
+/// What a file of an image says.
+fn inside(session: &Session, image: &str, path: &str) -> String {
+    let id = session.run(&format!("docker create {image} none")).ok().stdout();
+    let file = session.run(&format!("docker cp {0}:{path} - | tar -xO", id.trim())).ok().stdout();
+    session.run(&format!("docker rm {id}")).ok();
+    file
+}
+
+const ALL: &str = "xtask bake --json";
+
+#[test]
+fn an_image_follows_what_it_is_built_from() {
+    if !have(&[Part::Docker]) {
+        return;
+    }
+    let mut session = Session::new();
+    let [app, base, tools] = family(&mut session);
+    // A fresh machine: what is named first is built from what comes later.
+    let first = bakes_all(&session, ALL, &[("base", "built"), ("tools", "built"), ("app", "built")]);
+    assert_eq!(first[2]["reason"], "no earlier save");
+    let id = session.image_id(&app);
+    bakes_all(&session, ALL, &[("base", "hit"), ("tools", "hit"), ("app", "hit")]);
+
+    for (file, path, name) in [("base/file", "/base", "base"), ("tools/file", "/tool", "tools")] {
+        session.write(file, "two");
+        let only = |image: &'static str, new: &'static str| (image, if image == name { new } else { "hit" });
+        let checked = bakes_all(
+            &session,
+            "xtask bake --json --check app",
+            &[only("base", "stale"), only("tools", "stale"), ("app", "stale")],
+        );
+        let because = |report: &Value, reason: &str| {
+            let said = report["reason"].as_str().expect("a reason");
+            assert!(said.starts_with(reason) && said.contains(" since "), "{said}");
+        };
+        because(&checked[2], &format!("its base `{name}` would be rebuilt; "));
+        let built = bakes_all(
+            &session,
+            "xtask bake --json app",
+            &[only("base", "built"), only("tools", "built"), ("app", "built")],
+        );
+        because(&built[2], &format!("its base `{name}` was rebuilt; "));
+        assert!(built[2]["changes"]["lines"].to_string().contains("base-changed "), "{built:?}");
+        assert_eq!(checked[2]["key"], built[2]["key"]);
+        assert_eq!(inside(&session, &app, path), "two");
+        session.write(file, if name == "base" { "base 1" } else { "tool 1" });
+        bakes_all(&session, ALL, &[("base", "hit"), ("tools", "hit"), ("app", "hit")]);
+        assert_eq!(session.image_id(&app), id);
+    }
+
+    // What is loaded for one image alone has what that is built from.
+    session.run(&format!("docker rmi -f {app} x/{base} {base}:1 {tools}")).ok();
+    bakes_all(&session, "xtask bake --json app", &[("base", "hit"), ("tools", "hit"), ("app", "hit")]);
+    assert_eq!(session.image_id(&app), id);
+    session.run(&format!("docker rmi -f x/{base}")).ok();
+}
+
+#[test]
+fn an_image_is_built_anew_where_its_base_was_from_the_same_inputs() {
+    if !have(&[Part::Docker]) {
+        return;
+    }
+    let mut session = Session::new();
+    let [_, base, _] = family(&mut session);
+    bakes_all(&session, ALL, &[("base", "built"), ("tools", "built"), ("app", "built")]);
+    bakes_all(&session, "xtask bake --json --rebuild base", &[("base", "built")]);
+    let check = bakes_all(
+        &session,
+        "xtask bake --json --check",
+        &[("base", "hit"), ("tools", "hit"), ("app", "stale")],
+    );
+    assert_eq!(check[2]["reason"], "its base `base` was rebuilt");
+    let built = bakes_all(&session, ALL, &[("base", "hit"), ("tools", "hit"), ("app", "built")]);
+    assert_eq!((&built[2]["reason"], &built[2]["saved"]), (&check[2]["reason"], &true.into()));
+    bakes_all(&session, ALL, &[("base", "hit"), ("tools", "hit"), ("app", "hit")]);
+    session.run(&format!("docker rmi -f x/{base}")).ok();
+}
+
+#[test]
+fn an_image_may_be_built_from_a_packed_one() {
+    if !have(&[Part::Docker]) {
+        return;
+    }
+    let mut session = Session::new().file("dist/file", "one");
+    let [app, files] = ["app", "files"].map(|name| session.image(name));
+    session.write("Dockerfile", format!("FROM {files}\nLABEL x=y\n"));
+    session.write(
+        "larder.toml",
+        format!(
+            "[image.app]\ntags = [\"{app}\"]\n[image.files]\ntags = [\"{files}\"]\npack = {{ dir = \"dist\", {} }}\n",
+            session.labels()
+        ),
+    );
+    bakes_all(&session, ALL, &[("files", "built"), ("app", "built")]);
+    session.write("dist/file", "two");
+    bakes_all(&session, ALL, &[("files", "built"), ("app", "built")]);
+    // An image needs a command for a container to be made of it; `docker create` is given one.
+    assert_eq!(inside(&session, &app, "/file"), "two");
+    bakes_all(&session, ALL, &[("files", "hit"), ("app", "hit")]);
+}
+
+#[test]
+fn an_image_of_the_engines_alone_is_an_input() {
+    if !have(&[Part::Docker]) {
+        return;
+    }
+    let mut session = Session::new().file("file", "one");
+    let [app, local] = ["app", "local"].map(|name| session.image(name));
+    session.write("Local", session.from("scratch") + "COPY file /\n");
+    session.write("Dockerfile", format!("FROM {local}\n") + "LABEL x=y\n");
+    session.write(".dockerignore", "file\n");
+    session.write("Local.dockerignore", "");
+    session.write("larder.toml", format!("[image.app]\ntags = [\"{app}\"]\n"));
+    let build = format!(
+        "mkdir -p ../local && cp file Local ../local && docker build -q -f ../local/Local -t {local} ../local"
+    );
+    session.run(&build).ok();
+    let first = bakes(&session, "built");
+    assert_eq!(first["key_warnings"], Value::from(Vec::<Value>::new()), "its ID is in the key");
+    bakes(&session, "hit");
+    session.write("file", "two");
+    session.run(&build).ok();
+    session.run("xtask bake --check").ends(1);
+    let second = bakes(&session, "built");
+    assert_eq!(second["changes"]["lines"][0], format!("base-changed {local}"));
+    assert_eq!(inside(&session, &app, "/file"), "two");
+    session.write("file", "one");
+    session.run(&build).ok();
+    assert_eq!(bakes(&session, "hit")["key"], first["key"]);
+}
+
+#[test]
+fn images_that_are_built_from_one_another_are_named() {
+    let session = Session::new()
+        .file("larder.toml", "[image.a]\ndockerfile = \"A\"\n[image.b]\ndockerfile = \"B\"\n[image.c]\n");
+    let session = session
+        .file("A", "FROM scratch\nCOPY --from=b / /\n")
+        .file("B", "FROM a:latest\n")
+        .file("Dockerfile", "FROM scratch\n");
+    session
+        .run("xtask bake --engine docker --check")
+        .ends(2)
+        .says("images are built from one another: `a` from `b` from `a`");
+    session.run("xtask bake --engine docker --check c").ends(1);
+}
+
+/// A stand-in for docker that is the real one, but for what it does first.
+fn with_docker(session: &Session, first: &str) {
+    session.write("../bin/docker", format!("#!/bin/sh\n{first}\nPATH=${{PATH#*:}} exec docker \"$@\"\n"));
+    session.run("chmod +x ../bin/docker").ok();
+}
+
+#[test]
+fn the_platform_of_the_key_is_built_whatever_the_users_default() {
+    if !have(&[Part::Docker]) {
+        return;
+    }
+    let mut session = Session::new().file("file", "one").env("DOCKER_DEFAULT_PLATFORM", "linux/s390x");
+    let app = session.image("app");
+    session.write("Dockerfile", session.from("scratch") + "COPY file /\n");
+    session.write("larder.toml", format!("[image.app]\ntags = [\"{app}\"]\n"));
+    bakes(&session, "built");
+    let arch =
+        session.run(&format!("docker image inspect --format '{{{{.Architecture}}}}' {app}")).ok().stdout();
+    assert_ne!(arch.trim(), "s390x");
+    bakes(&session, "hit");
+    session.write("larder.toml", format!("[image.app]\ntags = [\"{app}\"]\nplatform = \"linux/aarch64\"\n"));
+    bakes(&session, "built");
+    let arch =
+        session.run(&format!("docker image inspect --format '{{{{.Architecture}}}}' {app}")).ok().stdout();
+    assert_eq!(arch.trim(), "arm64");
+
+    // An engine that builds for another one all the same.
+    session.write("file", "two");
+    with_docker(
+        &session,
+        "[ \"$1\" = build ] && { shift; set -- build --platform linux/s390x \"$@\"; while [ \"$i\" != $# ]; do i=$((i + 1)); word=$1; shift; [ \"$word\" = linux/arm64 ] && word=linux/s390x; set -- \"$@\" \"$word\"; done; }",
+    );
+    let ran = session.run("PATH=$PWD/../bin:$PATH xtask bake --json").ok().says("its key says linux/arm64");
+    assert_eq!((&report(&ran)["state"], &report(&ran)["saved"]), (&"built".into(), &false.into()), "{ran}");
+    assert_eq!(session.run("imgtar ls --json").ok().json().len(), 2);
+}
+
+#[test]
+fn a_reader_that_leaves_takes_no_verdict_along() {
+    let session = Session::new().file("dist/a", "a").file(
+        "larder.toml",
+        "[image.a]\npack = { dir = \"dist\" }\n[image.bad]\npack = { dir = \"none\" }\n[image.c]\npack = { dir = \"dist\", workdir = \"/\" }\n",
+    );
+    let session = session.env("LARDER_DOCKER", "/nonexistent/docker");
+    let code = |bake: &str, reader: &str| {
+        session.run(&format!("{{ {bake}; echo $? >../code; }} | {reader}")).ok();
+        session.run("cat ../code").stdout()
+    };
+    assert_eq!(code("xtask bake --check", "head -1"), "2\n");
+    assert_eq!(code("xtask bake", "true"), "2\n");
+    assert_eq!(session.run("imgtar ls --json").ok().json().len(), 2, "the rest was baked all the same");
+    session.write("dist/a", "b");
+    assert_eq!(code("xtask bake --check a c", "true"), "1\n");
+    assert_eq!(code("xtask bake a c", "true"), "0\n");
+}
+
 /// Podman with storage of its own, so that nothing is left behind.
 const PODMAN: &str = "#!/bin/sh\nexec podman --root \"$TMPDIR/podman\" --runroot \"$TMPDIR/run\" --storage-driver vfs \"$@\"\n";
 
@@ -132,8 +372,51 @@ fn the_engine_that_answers_builds() {
         return;
     }
     let session = with_podman("").env("LARDER_DOCKER", "/bin/false");
-    assert_eq!(bakes(&session, "built")["from"], "podman");
+    let told = "does not answer: podman is used in its place";
+    assert_eq!(report(&session.run(ALL).ok().says(told))["from"], "podman");
+    assert!(!session.run(ALL).ok().stderr().contains("note:"));
+    let ran = session.run(ALL).ok().says(told);
+    assert_eq!((&report(&ran)["state"], &report(&ran)["engine"]), (&"hit".into(), &"podman".into()));
+    assert!(session.run("xtask bake").ok().stdout().ends_with("  for podman\n"));
     session.run("xtask bake --engine docker --json").ends(2).says("no engine");
+    // Docker answers again: what podman has is not in it.
+    session.run("printf '#!/bin/sh\\n[ $1 = version ]' >../bin/docker && chmod +x ../bin/docker").ok();
+    let session = session.env("LARDER_DOCKER", "../bin/docker");
+    session
+        .run("xtask bake --check")
+        .ok()
+        .says("note: docker is used; the last bake of this project used podman");
+    assert!(!session.run("xtask bake --engine podman").ok().stderr().contains("note"));
+}
+
+#[test]
+fn podman_finds_its_bases_under_localhost() {
+    if !have(&[Part::Podman]) {
+        return;
+    }
+    let session =
+        with_podman("engine = \"podman\"\n[image.base]\nengine = \"podman\"\ndockerfile = \"Base\"\n");
+    session.write("Base", "FROM scratch\nCOPY file /\n");
+    for name in ["base", "localhost/base:latest"] {
+        session.write("Dockerfile", format!("FROM {name}\nLABEL x={name}\n"));
+        session.write("file", name);
+        bakes_all(&session, ALL, &[("base", "built"), ("app", "built")]);
+        bakes_all(&session, ALL, &[("base", "hit"), ("app", "hit")]);
+        session.write("file", format!("{name} 2"));
+        let built = bakes_all(&session, ALL, &[("base", "built"), ("app", "built")]);
+        assert!(built[1]["reason"].as_str().expect("a reason").starts_with("its base `base` was rebuilt"));
+        session.run("../bin/podman rmi -af").ok();
+        bakes_all(&session, "xtask bake --json app", &[("base", "hit"), ("app", "hit")]);
+    }
+    // One that larder.toml does not have is known by its ID.
+    session.write("larder.toml", "[image.app]\nengine = \"podman\"\n");
+    session.write("Dockerfile", "FROM mine\nLABEL x=y\n");
+    session.run("../bin/podman build -q -f Base -t mine .").ok();
+    bakes(&session, "built");
+    bakes(&session, "hit");
+    session.write("file", "another");
+    session.run("../bin/podman build -q -f Base -t mine .").ok();
+    assert_eq!(bakes(&session, "built")["changes"]["lines"][0], "base-changed mine");
 }
 
 #[test]

@@ -83,8 +83,7 @@ fn checks<'a>(project: &'a Project, tools: &Tools, cargo: bool) -> Vec<(&'a str,
         checks.push(("doc", Check::Cargo(doc.env("RUSTDOCFLAGS", "-D warnings"))));
         checks.push(("rules", Check::Rules));
     }
-    // A misspelt table is the bake's to tell.
-    if !project.images.is_empty() || project.misspelt.is_some() {
+    if !project.images.is_empty() {
         checks.push(("bake", Check::Bake));
     }
     checks.extend(project.steps.iter().map(|step| (step.name.as_str(), Check::Step(&step.run))));

@@ -28,9 +28,11 @@ pub(crate) struct Args {
 enum Job {
     /// Bring images up to date: load each from the store, or build and save it
     ///
-    /// Prints a line for each image: name, state, key, where it came from, seconds, and what changed since it was
-    /// last saved. States: hit, built, stale (with `--check`), failed. A store that cannot be used is a warning,
-    /// and the image is built all the same.
+    /// What an image is built from comes before it, and with it where larder.toml has that, too.
+    /// Prints a line for each image: name, state, key, where it came from, seconds, the engine that
+    /// a hit is for, and what changed since it was last saved. States: hit, built, stale (with
+    /// `--check`), failed. A store that cannot be used is a warning, and the image is built all the
+    /// same.
     Bake(BakeArgs),
     /// Check the project: format, lints, tests, documentation, dependency rules, bake, larder.toml's own steps
     ///
@@ -54,7 +56,8 @@ enum Job {
 struct BakeArgs {
     /// The images to bake: all of larder.toml where none is named
     names: Vec<String>,
-    /// Build from scratch, without the engine's layer cache, and save over what is stored
+    /// Build from scratch, without the engine's layer cache, and save over what is stored; not what
+    /// named images are built from
     #[arg(long)]
     rebuild: bool,
     /// Build nothing, and exit 1 if an image would have to be built

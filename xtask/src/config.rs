@@ -1,8 +1,11 @@
 //! larder.toml: the images of a project, read and checked.
 //!
-//! `parse` sees text only; `load` finds and reads the file. Tables of other tools are not looked at.
+//! `parse` sees text only; `load` finds and reads the file. Tables of other tools are known by
+//! their names and not looked into. What a value would only be refused for later, by hashctx or an
+//! engine, is refused here, where it stands.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use miette::{Diagnostic, NamedSource, SourceSpan};
@@ -11,8 +14,10 @@ use serde::{Deserialize, Deserializer};
 use storekit::Platform;
 use thiserror::Error;
 use toml::Spanned;
+use toml::de::DeTable;
 
 use crate::image::{Engine, Ignore, Image, Pack, Source};
+use crate::names;
 
 /// The file's name.
 pub const FILE: &str = "larder.toml";
@@ -24,8 +29,6 @@ pub struct Project {
     pub images: Vec<Image>,
     /// The steps that `ci` runs after the bake.
     pub steps: Vec<Step>,
-    /// Where there is no image: a table whose name looks like `image`, misspelt.
-    pub misspelt: Option<String>,
 }
 
 /// One of the project's own steps of `ci`.
@@ -96,43 +99,79 @@ pub fn load(path: &Utf8Path) -> Result<Project, ConfigError> {
 #[derive(Debug)]
 pub(crate) struct Fault {
     message: String,
-    at: Option<std::ops::Range<usize>>,
-    help: &'static str,
+    at: Option<Range<usize>>,
+    help: String,
 }
 
 impl Fault {
+    fn new(message: impl Into<String>, at: Range<usize>, help: impl Into<String>) -> Self {
+        Self { message: message.into(), at: Some(at), help: help.into() }
+    }
+
     fn in_file(self, path: &Utf8Path, text: String) -> ConfigError {
         ConfigError::Invalid(Box::new(Invalid {
             path: path.to_owned(),
             message: self.message,
             at: self.at.map(SourceSpan::from),
             text: NamedSource::new(FILE, text),
-            help: self.help.to_owned(),
+            help: self.help,
         }))
     }
 }
 
+/// The tables of larder.toml, those of other tools too. One that begins with `x-` is its user's.
+const TABLES: [&str; 5] = ["ci", "gcctl", "image", "pkgcache", "store"];
+
 /// Reads the text of a larder.toml.
 pub(crate) fn parse(text: &str) -> Result<Project, Fault> {
-    let file: File = toml::from_str(text).map_err(|error| Fault {
-        // toml's own message has a second line where it names the table; one line is enough beside the mark.
-        message: error.message().lines().next().unwrap_or_default().to_owned(),
-        at: error.span(),
-        help: "the keys of each table are listed in the README under `larder.toml`",
-    })?;
-    let images: Vec<_> =
-        file.image.into_iter().map(|(name, table)| checked(&name, table)).collect::<Result<_, _>>()?;
-    let misspelt = if images.is_empty() { misspelt(text) } else { None };
-    Ok(Project { images, steps: file.ci.steps, misspelt })
+    known_tables(text)?;
+    let file: File = toml::from_str(text).map_err(|error| misread(&error))?;
+    one_owner_each(&file.image)?;
+    let images = file.image.into_iter().map(|(name, table)| checked(&name, table));
+    Ok(Project { images: images.collect::<Result<_, _>>()?, steps: file.ci.steps })
 }
 
-/// The first table that is at most two letters from `image`.
-fn misspelt(text: &str) -> Option<String> {
-    let tables: toml::Table = text.parse().ok()?;
-    tables
-        .into_iter()
-        .map(|(name, _)| name)
-        .find(|name| name != "image" && distance(&name.to_lowercase(), "image") <= 2)
+fn misread(error: &toml::de::Error) -> Fault {
+    // toml's own message has a second line where it names the table; one line is enough beside the
+    // mark.
+    let message = error.message().lines().next().unwrap_or_default().to_owned();
+    let help = nearest_expected(&message).map_or_else(
+        || "the keys of each table are listed in the README under `larder.toml`".to_owned(),
+        |name| format!("is `{name}` meant?"),
+    );
+    Fault { message, at: error.span(), help }
+}
+
+/// Refuses a table that no tool knows: a misspelt one would silently mean nothing.
+fn known_tables(text: &str) -> Result<(), Fault> {
+    let Ok(tables) = DeTable::parse(text) else { return Ok(()) };
+    for name in tables.get_ref().keys() {
+        let word = name.get_ref().as_ref();
+        if TABLES.contains(&word) || word.starts_with("x-") {
+            continue;
+        }
+        let meant = nearest(word, TABLES).map(|table| format!("is `[{table}]` meant? "));
+        let known = "there are `[image.NAME]`, `[store]`, `[ci]`, `[gcctl]` and `[pkgcache]`; a name that begins with \
+                     `x-` is yours";
+        let help = format!("{}{known}", meant.unwrap_or_default());
+        return Err(Fault::new(format!("no tool knows the table `{word}`"), name.span(), help));
+    }
+    Ok(())
+}
+
+/// Of ``unknown field `x`, expected one of `a`, `b` ``: what is nearest to x.
+fn nearest_expected(message: &str) -> Option<String> {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = quoted.next().filter(|_| message.starts_with("unknown "))?;
+    nearest(unknown, quoted).map(ToOwned::to_owned)
+}
+
+/// The word that is at most two letters, and about half of its own, from the other.
+fn nearest<'a>(to: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let to = to.to_lowercase();
+    let far = |word: &str| distance(&to, word);
+    let best = words.into_iter().min_by_key(|word| far(word))?;
+    (far(best) <= 2 && far(best) * 2 <= best.len() + 1).then_some(best)
 }
 
 /// How many letters are to be added, removed or replaced to come from one word to the other.
@@ -177,16 +216,16 @@ struct CiTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct ImageTable {
-    context: Option<Utf8PathBuf>,
-    dockerfile: Option<Utf8PathBuf>,
-    target: Option<String>,
+    context: Option<Spanned<Utf8PathBuf>>,
+    dockerfile: Option<Spanned<Utf8PathBuf>>,
+    target: Option<Spanned<String>>,
     #[serde(default)]
-    args: BTreeMap<String, String>,
+    args: Pairs,
     #[serde(default, deserialize_with = "platform")]
     platform: Option<Platform>,
     #[serde(default)]
-    base: BTreeMap<String, String>,
-    tags: Option<Vec<String>>,
+    base: Pairs,
+    tags: Option<Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
     ignore: Ignore,
     engine: Option<Engine>,
@@ -198,14 +237,17 @@ struct ImageTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PackTable {
-    dir: Utf8PathBuf,
+    dir: Spanned<Utf8PathBuf>,
     entrypoint: Option<Words>,
     #[serde(default)]
-    env: BTreeMap<String, String>,
+    env: Pairs,
     workdir: Option<String>,
     #[serde(default)]
-    labels: BTreeMap<String, String>,
+    labels: Pairs,
 }
+
+/// Names and values, each with its place.
+type Pairs = BTreeMap<Spanned<String>, Spanned<String>>;
 
 /// One word, or several.
 #[derive(Deserialize)]
@@ -225,51 +267,98 @@ fn yes() -> bool {
 }
 
 fn checked(name: &str, table: Spanned<ImageTable>) -> Result<Image, Fault> {
-    let at = Some(table.span());
+    let at = table.span();
     let table = table.into_inner();
-    let fault = |message: String, help| Err(Fault { message, at: at.clone(), help });
-    let tags = table.tags.clone().unwrap_or_else(|| vec![format!("{name}:latest")]);
-    if let Some(bad) = tags.iter().find(|tag| !is_reference(tag)) {
-        return fault(
-            format!("`{bad}` is no image name"),
-            "image names are lower case, as in `team/app:1.2`; `tags = […]` names the image otherwise than its table",
-        );
-    }
-    if tags.is_empty() {
-        return fault(format!("image `{name}` has no tag"), "leave `tags` out for NAME:latest");
-    }
+    table.check_values()?;
     if table.pack.is_some() && table.builds() {
-        return fault(
+        return Err(Fault::new(
             format!("image `{name}` has `pack` and settings of a Dockerfile build"),
+            at,
             "keep `pack`, or `context`, `dockerfile`, `target`, `args` and `base`",
-        );
+        ));
     }
-    if table.ignore == Ignore::All && table.dockerfile.as_deref().is_some_and(leaves) {
-        return fault(
+    if let Some(file) = table.dockerfile.as_ref().filter(|file| leaves(file.get_ref()))
+        && table.ignore == Ignore::All
+    {
+        return Err(Fault::new(
             format!("image `{name}` has its Dockerfile outside its context"),
+            file.span(),
             "with `ignore = \"all\"` the engine is handed a tar of the context: move the Dockerfile into it",
-        );
+        ));
     }
+    let tags = table.tags(name, at)?;
     Ok(table.into_image(name, tags))
 }
 
-/// Whether an engine and the store can take `text` as a name with an optional tag. The engine is stricter still.
-fn is_reference(text: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
-    let repository = match text.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') && !tag.is_empty() => name,
-        _ => text,
-    };
-    text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && text.chars().all(good)
-        && !repository.is_empty()
-        && !repository.ends_with([':', '/'])
-        && !repository.chars().any(|c| c.is_ascii_uppercase())
+/// Refuses two images that have one name: each bake of one would take it from the other.
+fn one_owner_each(images: &BTreeMap<String, Spanned<ImageTable>>) -> Result<(), Fault> {
+    let mut owners = BTreeMap::new();
+    for (image, table) in images {
+        for tag in table.get_ref().tags(image, table.span())? {
+            let (tag, at) = (tag.get_ref(), tag.span());
+            let owner = *owners.entry(names::any_engines(tag)).or_insert(image);
+            if owner != image {
+                return Err(Fault::new(
+                    format!("images `{owner}` and `{image}` have one name, `{tag}`"),
+                    at,
+                    "give each its own in `tags`: a build of one takes the name from the other",
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether a path relative to the context leads out of it.
 fn leaves(path: &Utf8Path) -> bool {
     path.is_absolute() || path.components().any(|part| part == Utf8Component::ParentDir)
+}
+
+/// Refuses what is not a path of this machine's: an empty one, an address, the standard input.
+fn is_path(what: &str, path: &Spanned<Utf8PathBuf>, help: &str) -> Result<(), Fault> {
+    let text = path.get_ref().as_str();
+    let why = match text {
+        "" => "is empty",
+        "-" => "is the standard input",
+        _ if text.contains("://") || text.starts_with("git@") => "is an address",
+        _ if text.contains('\0') => "has a NUL",
+        _ => return Ok(()),
+    };
+    Err(Fault::new(format!("`{what}` {why}"), path.span(), help))
+}
+
+/// Refuses names that no variable, build argument or label can have.
+fn are_names(what: &str, pairs: &Pairs) -> Result<(), Fault> {
+    let bad = |name: &&Spanned<String>| name.get_ref().is_empty() || name.get_ref().contains(['=', '\0']);
+    pairs.keys().find(bad).map_or(Ok(()), |name| {
+        let message = format!("`{}` cannot be a name in `{what}`", name.get_ref());
+        Err(Fault::new(message, name.span(), "a name has at least one letter, and no `=`"))
+    })
+}
+
+/// Refuses a digest by which no image can be known.
+fn is_base((name, digest): (&Spanned<String>, &Spanned<String>)) -> Result<(), Fault> {
+    if !names::is_name(name.get_ref()) {
+        let help = "write it as `FROM` does, without a digest: `\"debian:12\" = \"sha256:…\"`";
+        return Err(Fault::new(format!("`{}` is not a valid image name", name.get_ref()), name.span(), help));
+    }
+    let digits = match digest.get_ref().split_once(':') {
+        Some(("sha256", digits)) if digits.len() == 64 => digits,
+        Some(("sha512", digits)) if digits.len() == 128 => digits,
+        _ => "not hex",
+    };
+    if digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        format!("`{}` is not a digest", digest.get_ref()),
+        digest.span(),
+        format!("write `sha256:` and 64 hex digits; `imgtar resolve {}` prints them", name.get_ref()),
+    ))
+}
+
+fn plain(pairs: Pairs) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|(name, value)| (name.into_inner(), value.into_inner())).collect()
 }
 
 impl ImageTable {
@@ -281,22 +370,70 @@ impl ImageTable {
             || !self.base.is_empty()
     }
 
-    fn into_image(self, name: &str, tags: Vec<String>) -> Image {
+    /// Refuses values that only hashctx or an engine would refuse, at each bake anew.
+    fn check_values(&self) -> Result<(), Fault> {
+        if let Some(context) = &self.context {
+            is_path("context", context, "name a folder, relative to larder.toml; `.` is its own")?;
+        }
+        if let Some(file) = &self.dockerfile {
+            is_path(
+                "dockerfile",
+                file,
+                "name a file, relative to the context; left out, it is `Dockerfile`",
+            )?;
+        }
+        if let Some(pack) = &self.pack {
+            is_path("dir", &pack.dir, "name the folder whose files become the image")?;
+            are_names("pack.env", &pack.env)?;
+            are_names("pack.labels", &pack.labels)?;
+        }
+        if let Some(target) = self.target.as_ref().filter(|target| target.get_ref().trim().is_empty()) {
+            return Err(Fault::new("`target` is empty", target.span(), "left out, the last stage is built"));
+        }
+        are_names("args", &self.args)?;
+        self.base.iter().try_for_each(is_base)
+    }
+
+    /// The image's names, each with its place. `at` is the table's.
+    fn tags(&self, image: &str, at: Range<usize>) -> Result<Vec<Spanned<String>>, Fault> {
+        let tags = match &self.tags {
+            Some(tags) => tags.get_ref().clone(),
+            None => vec![Spanned::new(at.clone(), format!("{image}:latest"))],
+        };
+        if tags.is_empty() {
+            let at = self.tags.as_ref().map_or(at, Spanned::span);
+            return Err(Fault::new(
+                format!("image `{image}` has no tag"),
+                at,
+                "leave `tags` out for NAME:latest",
+            ));
+        }
+        match tags.iter().find(|tag| !names::is_name(tag.get_ref())) {
+            Some(bad) => Err(Fault::new(
+                format!("`{}` is not a valid image name", bad.get_ref()),
+                bad.span(),
+                "image names are lower case, as in `team/app:1.2`; `tags = […]` names the image otherwise than its table",
+            )),
+            None => Ok(tags),
+        }
+    }
+
+    fn into_image(self, name: &str, tags: Vec<Spanned<String>>) -> Image {
         let source = match self.pack {
             Some(pack) => Source::Pack(pack.into_pack()),
             None => Source::Build {
-                context: self.context.unwrap_or_else(|| ".".into()),
-                dockerfile: self.dockerfile.unwrap_or_else(|| "Dockerfile".into()),
-                target: self.target,
-                args: self.args,
-                base: self.base,
+                context: self.context.map_or_else(|| ".".into(), Spanned::into_inner),
+                dockerfile: self.dockerfile.map_or_else(|| "Dockerfile".into(), Spanned::into_inner),
+                target: self.target.map(Spanned::into_inner),
+                args: plain(self.args),
+                base: plain(self.base),
             },
         };
         Image {
             name: name.to_owned(),
             source,
             platform: self.platform,
-            tags,
+            tags: tags.into_iter().map(Spanned::into_inner).collect(),
             ignore: self.ignore,
             engine: self.engine,
             use_image_cache: self.use_image_cache,
@@ -311,7 +448,13 @@ impl PackTable {
             Some(Words::One(word)) => vec![word],
             Some(Words::Many(words)) => words,
         };
-        Pack { dir: self.dir, entrypoint, env: self.env, workdir: self.workdir, labels: self.labels }
+        Pack {
+            dir: self.dir.into_inner(),
+            entrypoint,
+            env: plain(self.env),
+            workdir: self.workdir,
+            labels: plain(self.labels),
+        }
     }
 }
 
@@ -357,19 +500,73 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_was_meant_for_an_image_is_noticed() {
-        let noticed = |text: &str| parse(text).expect("a good file").misspelt;
-        for name in ["imag", "images", "Image", "iamge"] {
-            assert_eq!(noticed(&format!("[gcctl]\n[{name}.app]\n")).as_deref(), Some(name));
+    fn a_table_that_no_tool_knows_is_refused_with_the_nearest() {
+        let help = |text: &str| parse(text).expect_err("a bad file").help;
+        for (name, meant) in [
+            ("imag", "image"),
+            ("images", "image"),
+            ("Image", "image"),
+            ("gctl", "gcctl"),
+            ("pkgcach", "pkgcache"),
+        ] {
+            let text = format!("[image.app]\n[{name}.app]\n");
+            rejected(&text, &format!("no tool knows the table `{name}`"), name);
+            assert!(help(&text).starts_with(&format!("is `[{meant}]` meant?")), "{}", help(&text));
         }
-        assert_eq!(noticed("[image]\n[imgtar]\n[gcctl]\n"), None);
-        assert_eq!(noticed("[image.app]\n[images]\n"), None);
+        rejected("[tier.team]\n", "no tool knows the table `tier`", "tier");
+        rejected("[store]\n[profle.pr]\n", "`profle`", "profle");
+        rejected("engine = \"docker\"\n", "`engine`", "engine");
+        parse("[x-mine]\nanything = 1\n").expect("a good file");
     }
 
     #[test]
-    fn a_misspelt_key_is_marked() {
+    fn a_misspelt_key_is_marked_and_the_nearest_named() {
         rejected("[image.app]\ncontxt = \"x\"\n", "unknown field `contxt`", "contxt");
         rejected("[store]\nfolder = \"x\"\n", "unknown field `folder`", "folder");
+        let help = |text: &str| parse(text).expect_err("a bad file").help;
+        assert_eq!(help("[image.app]\ncontxt = \"x\"\n"), "is `context` meant?");
+        assert_eq!(help("[image.app]\npack = { dri = \"x\" }\n"), "is `dir` meant?");
+        assert_eq!(help("[image.app]\nengine = \"dokcer\"\n"), "is `docker` meant?");
+        assert!(help("[image.app]\ncolour = \"x\"\n").contains("README"));
+    }
+
+    /// Each of these was built at every bake, past the cache.
+    #[test]
+    fn what_only_hashctx_would_refuse_is_refused_when_read() {
+        let bad = |line: &str, message: &str, marked: &str| {
+            rejected(&format!("[image.app]\n{line}\n[image.other]\n"), message, marked);
+        };
+        bad("platform = \"amd64\"", "`amd64` is not a platform", "amd64");
+        bad("dockerfile = \"\"", "`dockerfile` is empty", "\"\"");
+        bad("dockerfile = \"-\"", "`dockerfile` is the standard input", "-");
+        bad("context = \"\"", "`context` is empty", "\"\"");
+        bad("context = \"https://example/x.git\"", "`context` is an address", "https");
+        bad("target = \" \"", "`target` is empty", " ");
+        bad("args = { \"\" = \"1\" }", "cannot be a name in `args`", "\"\"");
+        bad("args = { \"A=B\" = \"1\" }", "cannot be a name in `args`", "A=B");
+        bad("pack = { dir = \"\" }", "`dir` is empty", "\"\"");
+        bad("pack = { dir = \"d\", env = { \"\" = \"1\" } }", "cannot be a name in `pack.env`", "\"\"");
+        for digest in ["sha256:01", "", "debian", &format!("sha256:{}", "G".repeat(64)), &"0".repeat(64)] {
+            bad(&format!("base = {{ \"debian:12\" = {digest:?} }}"), "is not a digest", digest);
+        }
+        let zeros = "0".repeat(64);
+        bad(&format!("base = {{ \"Debian\" = \"sha256:{zeros}\" }}"), "not a valid image name", "Debian");
+        image(&format!("[image.app]\nbase = {{ \"debian:12\" = \"sha256:{zeros}\" }}\n"));
+    }
+
+    #[test]
+    fn a_platform_is_read_in_any_spelling() {
+        assert_eq!(image("[image.app]\nplatform = \"linux/x86_64\"\n").platform().to_string(), "linux/amd64");
+    }
+
+    #[test]
+    fn two_images_never_have_one_name() {
+        for tag in ["app", "app:latest", "docker.io/library/app:latest", "localhost/app"] {
+            let text = format!("[image.app]\n[image.other]\ntags = [\"x\", \"{tag}\"]\n");
+            rejected(&text, "images `app` and `other` have one name", tag);
+        }
+        parse("[image.app]\ntags = [\"app\", \"app:latest\"]\n[image.b]\ntags = [\"app:b\"]\n")
+            .expect("a good file");
     }
 
     #[test]
@@ -396,26 +593,16 @@ mod tests {
 
     #[test]
     fn a_piped_context_holds_its_dockerfile() {
-        rejected(
-            "[image.app]\nignore = \"all\"\ndockerfile = \"../D\"\n",
-            "outside its context",
-            "image.app",
-        );
+        rejected("[image.app]\nignore = \"all\"\ndockerfile = \"../D\"\n", "outside its context", "../D");
         image("[image.app]\ndockerfile = \"../D\"\n");
     }
 
     #[test]
     fn a_tag_that_could_be_a_flag_is_refused() {
-        for tag in ["-x", "", "a b", "App", "a:", "a/:b"] {
-            rejected(&format!("[image.app]\ntags = [{tag:?}]\n"), "is no image name", "image.app");
+        for tag in ["-x", "", "a b", "App", "a:", "a/:b", "app@sha256:0", "a..b"] {
+            rejected(&format!("[image.app]\ntags = [\"a\", {tag:?}]\n"), "is not a valid image name", tag);
         }
-        rejected("[image.App]\n", "is no image name", "image.App");
-    }
-
-    #[test]
-    fn names_that_engines_know_are_taken() {
-        for tag in ["app", "app:1.0-Beta", "host:5000/team/app", "host:5000/team/app:v1"] {
-            assert!(is_reference(tag), "{tag} was refused");
-        }
+        rejected("[image.App]\n", "is not a valid image name", "image.App");
+        rejected("[image.app]\ntags = []\n", "has no tag", "[]");
     }
 }

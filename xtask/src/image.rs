@@ -119,20 +119,16 @@ impl Image {
         matches!(self.source, Source::Pack(_))
     }
 
-    /// Completes a `hashctx` command so that its key covers whatever decides about the image's content.
+    /// Completes a `hashctx` command so that its key covers whatever decides about the image's
+    /// content. `bases` are the digests, keys or IDs of images that the build uses, beside those of
+    /// larder.toml.
     #[must_use]
-    pub fn describe(&self, hashctx: Cmd) -> Cmd {
+    pub fn describe(&self, hashctx: Cmd, bases: &BTreeMap<String, String>) -> Cmd {
         match &self.source {
-            Source::Build { context, dockerfile, target, args, base } => {
-                let cmd = hashctx.arg("-f").path(&plain(&context.join(dockerfile)));
-                // Other ignore files, read by other rules.
-                let cmd = if self.builder() == Engine::Podman { cmd.flag("--engine", "podman") } else { cmd };
+            Source::Build { context, base, .. } => {
+                let cmd = self.hashed_build(hashctx);
                 let cmd = if self.ignore == Ignore::All { cmd.flag("--ignore", "all") } else { cmd };
-                let cmd = optional(cmd, "--target", target.as_deref());
-                let cmd =
-                    optional(cmd, "--platform", self.platform.as_ref().map(Platform::to_string).as_deref());
-                let cmd = pairs(cmd, "--build-arg", args);
-                pairs(cmd, "--base", base).path(context)
+                pairs(pairs(cmd, "--base", base), "--base", bases).path(context)
             }
             Source::Pack(pack) => {
                 let cmd = hashctx.flag("--ignore", self.ignore.name());
@@ -144,10 +140,28 @@ impl Image {
         }
     }
 
+    /// Completes a `hashctx --images` command, which says what images the build uses. `None` where
+    /// no engine builds it.
+    #[must_use]
+    pub fn images(&self, hashctx: Cmd) -> Option<Cmd> {
+        (!self.is_packed()).then(|| self.hashed_build(hashctx))
+    }
+
+    /// What of a build both of hashctx's questions have.
+    fn hashed_build(&self, hashctx: Cmd) -> Cmd {
+        let Source::Build { context, dockerfile, target, args, .. } = &self.source else { return hashctx };
+        let cmd = hashctx.arg("-f").path(&plain(&context.join(dockerfile)));
+        let cmd = optional(cmd, "--target", target.as_deref());
+        let cmd = pairs(cmd.flag("--platform", &self.platform().to_string()), "--build-arg", args);
+        // Other ignore files, read by other rules; other args that are set by themselves.
+        if self.builder() == Engine::Podman { cmd.flag("--engine", "podman") } else { cmd }
+    }
+
     /// Completes a `docker build` command; the context comes from standard input where `piped`.
     ///
-    /// # Panics
-    /// Never: a packed image gives the command back as it was.
+    /// The platform is always named: engines have a default of their own
+    /// (`DOCKER_DEFAULT_PLATFORM`, another machine's). A packed image gives the command back as it
+    /// was.
     #[must_use]
     pub fn build(&self, docker_build: Cmd, piped: bool) -> Cmd {
         let Source::Build { context, dockerfile, target, args, .. } = &self.source else {
@@ -156,7 +170,7 @@ impl Image {
         // In a piped context the Dockerfile is named as the context sees it.
         let file = if piped { plain(dockerfile) } else { plain(&context.join(dockerfile)) };
         let cmd = optional(docker_build.arg("-f").path(&file), "--target", target.as_deref());
-        let cmd = optional(cmd, "--platform", self.platform.as_ref().map(Platform::to_string).as_deref());
+        let cmd = cmd.flag("--platform", &self.platform().to_string());
         let cmd = self.tags.iter().fold(pairs(cmd, "--build-arg", args), |cmd, tag| cmd.flag("-t", tag));
         if piped { cmd.arg("-") } else { cmd.path(context) }
     }
@@ -171,21 +185,34 @@ impl Image {
         pairs(cmd, "--label", &pack.labels)
     }
 
-    /// The ignore file that stands beside the Dockerfile, for that Dockerfile alone.
+    /// What of its settings looks like a variable of the shell's and is none: larder.toml is read
+    /// as it stands.
     #[must_use]
-    pub fn own_ignore_file(&self) -> Option<Utf8PathBuf> {
+    pub fn literals(&self) -> Vec<String> {
+        let in_map = |table: &str, map: &BTreeMap<String, String>| {
+            let odd = map.iter().filter(|(_, value)| names_a_variable(value));
+            odd.map(|(name, value)| format!("`{table}.{name}` is the text `{value}`")).collect::<Vec<_>>()
+        };
         match &self.source {
-            Source::Build { context, dockerfile, .. } => {
-                Some(format!("{}.dockerignore", plain(&context.join(dockerfile))).into())
+            Source::Build { args, .. } => in_map("args", args),
+            Source::Pack(pack) => {
+                [in_map("pack.env", &pack.env), in_map("pack.labels", &pack.labels)].concat()
             }
-            Source::Pack(_) => None,
         }
     }
 
-    // A pack's platform is always spelt out: two machines of different kinds must not share its key.
-    fn platform(&self) -> Platform {
+    /// The platform that it is hashed and built for. It is always spelt out: two machines of
+    /// different kinds must not share a key.
+    #[must_use]
+    pub fn platform(&self) -> Platform {
         self.platform.clone().unwrap_or_default()
     }
+}
+
+/// Whether `${NAME}` or `$NAME` stands in the text.
+fn names_a_variable(text: &str) -> bool {
+    let starts = |name: &str| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    text.split('$').skip(1).any(|after| starts(after.strip_prefix('{').unwrap_or(after)))
 }
 
 impl Pack {
@@ -235,9 +262,11 @@ mod tests {
         crate::config::parse(&format!("[image.app]\n{text}")).expect("a good table").images.remove(0)
     }
 
+    /// `P` in the line is this machine's platform.
     #[track_caller]
     fn described(text: &str, line: &str) {
-        assert_eq!(image(text).describe(Cmd::new("hashctx")).to_string(), line);
+        let line = line.replace("--platform P", &format!("--platform {}", Platform::host()));
+        assert_eq!(image(text).describe(Cmd::new("hashctx"), &BTreeMap::new()).to_string(), line);
     }
 
     const FULL: &str = r#"
@@ -245,28 +274,32 @@ mod tests {
         dockerfile = "docker/App"
         target = "run"
         args = { B = "2", A = "1 2" }
-        platform = "linux/arm64"
-        base = { "debian:12" = "sha256:00" }
+        platform = "linux/aarch64"
+        base = { "debian:12" = "sha256:0000000000000000000000000000000000000000000000000000000000000000" }
         tags = ["app:1", "app:dev"]
     "#;
 
     #[test]
     fn a_plain_image_is_hashed_as_by_hand() {
-        described("", "hashctx -f Dockerfile .");
+        described("", "hashctx -f Dockerfile --platform P .");
     }
 
     #[test]
     fn podman_has_ignore_rules_of_its_own() {
-        described("engine = \"podman\"", "hashctx -f Dockerfile --engine podman .");
-        described("engine = \"docker\"", "hashctx -f Dockerfile .");
+        described("engine = \"podman\"", "hashctx -f Dockerfile --platform P --engine podman .");
+        described("engine = \"docker\"", "hashctx -f Dockerfile --platform P .");
     }
 
     #[test]
     fn whatever_decides_about_a_build_is_hashed() {
-        described(
-            FULL,
-            "hashctx -f srv/docker/App --target run --platform linux/arm64 --build-arg 'A=1 2' --build-arg B=2 \
-             --base debian:12=sha256:00 srv",
+        let bases = [("app:1".to_owned(), "larder:c0".to_owned())].into();
+        let zeros = "0".repeat(64);
+        assert_eq!(
+            image(FULL).describe(Cmd::new("hashctx"), &bases).to_string(),
+            format!(
+                "hashctx -f srv/docker/App --target run --platform linux/arm64 --build-arg 'A=1 2' --build-arg B=2 \
+                 --base debian:12=sha256:{zeros} --base app:1=larder:c0 srv"
+            )
         );
     }
 
@@ -284,8 +317,28 @@ mod tests {
     }
 
     #[test]
+    fn the_images_of_a_build_are_asked_for_as_it_is_hashed() {
+        assert_eq!(
+            image(FULL).images(Cmd::new("hashctx")).expect("a build").to_string(),
+            "hashctx -f srv/docker/App --target run --platform linux/arm64 --build-arg 'A=1 2' --build-arg B=2"
+        );
+        assert_eq!(image("pack = { dir = \"d\" }").images(Cmd::new("hashctx")), None);
+    }
+
+    #[test]
+    fn what_looks_like_a_variable_is_told() {
+        let told = |text: &str| image(text).literals();
+        assert_eq!(told("args = { A = \"${SHA}\", B = \"a$5\", C = \"x-$Y\" }").len(), 2);
+        assert_eq!(
+            told("pack = { dir = \"d\", env = { P = \"${P}:/x\" } }"),
+            ["`pack.env.P` is the text `${P}:/x`"]
+        );
+        assert_eq!(told("args = { A = \"$\", B = \"1\" }"), [""; 0]);
+    }
+
+    #[test]
     fn git_rules_are_hashed_where_asked_for() {
-        described("ignore = \"all\"", "hashctx -f Dockerfile --ignore all .");
+        described("ignore = \"all\"", "hashctx -f Dockerfile --platform P --ignore all .");
     }
 
     #[test]
@@ -311,7 +364,7 @@ mod tests {
              env = { A = \"1\" }, workdir = \"/srv\", labels = { v = \"2\" } }",
         );
         assert_eq!(
-            image.describe(Cmd::new("hashctx")).to_string(),
+            image.describe(Cmd::new("hashctx"), &BTreeMap::new()).to_string(),
             "hashctx --ignore docker --input pack.platform=linux/amd64 --input pack.entrypoint.0=/app \
              --input pack.entrypoint.1=-v --input pack.env.A=1 --input pack.workdir=/srv --input pack.label.v=2 dist"
         );

@@ -10,6 +10,7 @@ pub mod ci;
 pub mod command;
 pub mod config;
 pub mod image;
+mod names;
 pub mod rules;
 pub mod runner;
 pub mod test;

@@ -47,6 +47,13 @@ pub enum RunError {
     #[diagnostic(code(xtask::nowhere), help("name another store with `--store DIR`"))]
     Nowhere,
 
+    #[error("`{base}`, which it is built from, could not be baked")]
+    #[diagnostic(
+        code(xtask::below),
+        help("see its own error: an image on top of the old one would be saved as one on the new")
+    )]
+    Below { base: String },
+
     #[error("no engine: {0}")]
     #[diagnostic(
         code(xtask::no_engine),
@@ -68,7 +75,11 @@ impl RunError {
         match self {
             Self::Failed { code, .. } => *code,
             Self::Interrupted(code) => Some(*code),
-            Self::Start { .. } | Self::Lost { .. } | Self::Nowhere | Self::NoEngine(_) => None,
+            Self::Start { .. }
+            | Self::Lost { .. }
+            | Self::Nowhere
+            | Self::Below { .. }
+            | Self::NoEngine(_) => None,
         }
     }
 

@@ -125,7 +125,10 @@ pub(crate) struct BuildFlags {
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", requires = "file")]
     pub(crate) platform: Option<Platform>,
 
-    /// The digest of a base image, under the name that FROM has for it
+    /// The digest of an image that the build uses, under the name that FROM or `--from` has for it
+    ///
+    /// `ALGORITHM:HEX`: of a registry's image the digest there, of a local one its ID, or whatever
+    /// else it changes with.
     #[arg(long = "base", value_name = "NAME=DIGEST", requires = "file", value_parser = base)]
     pub(crate) bases: Vec<(String, String)>,
 
@@ -163,6 +166,13 @@ pub(crate) struct Output {
     /// named too, or it is `unread`: no input, as what is left out. Exits 0 if any is left out, else 1.
     #[arg(long, value_name = "PATH", num_args = 0.., group = "what")]
     pub(crate) check_ignore: Option<Vec<OsString>>,
+
+    /// Print the images that the build starts from or copies from, and hash nothing
+    ///
+    /// Each once, variables expanded, those of the stages that are needed. With `--json` the
+    /// platform of each, too.
+    #[arg(long, group = "what", requires = "file")]
+    pub(crate) images: bool,
 
     /// Write a tar of the hashed files and the Dockerfile, for `docker build -`
     ///

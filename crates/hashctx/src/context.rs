@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::clash;
 use crate::config::{Build, Config, Rules, Selection};
 use crate::digest::Digest;
-use crate::dockerfile::Unknown;
+use crate::dockerfile::{Base, Unknown};
 use crate::entry::{Entry, ModePolicy};
 use crate::error::HashError;
 use crate::extra::{self, Extra};
@@ -64,6 +64,16 @@ pub fn hash(config: &Config) -> Result<Hashed, HashError> {
         let entries = read(config, &config.root, cache, listed, &mut plan.warnings)?;
         finish(config, plan, entries)
     })?
+}
+
+/// The images that a build starts from or copies from, each once. Of all its files only the
+/// Dockerfile is read.
+///
+/// # Errors
+/// A Dockerfile that cannot be read or understood.
+pub fn images(config: &Config) -> Result<Vec<Base>, HashError> {
+    let Some(build) = &config.build else { return Ok(Vec::new()) };
+    Ok(Precise::new(build, config.engine, &read_dockerfile(build)?)?.images().to_vec())
 }
 
 /// `tar` where the inputs are to be written as one; `cache` where they are looked up in it.

@@ -36,7 +36,7 @@ pub mod walk;
 pub mod warning;
 
 pub use config::{Build, Config, Rules, Selection};
-pub use context::{Hashed, hash};
+pub use context::{Hashed, hash, images};
 pub use digest::Digest;
 pub use entry::{Content, Entry, FileMode, ModePolicy};
 pub use error::HashError;

@@ -11,7 +11,7 @@ use storekit::Platform;
 
 use crate::config::{Build, Config, Rules, Selection};
 use crate::digest::Digest;
-use crate::dockerfile::{self, Analysis, NamedContext, Request, Selector, Unknown, same_image};
+use crate::dockerfile::{self, Analysis, Base, NamedContext, Request, Selector, Unknown, same_image};
 use crate::dockerignore::Engine;
 use crate::error::HashError;
 use crate::listing::{Kind, Listed};
@@ -46,6 +46,11 @@ impl Precise {
             contexts: &contexts,
         };
         Ok(Self { analysis: dockerfile::analyse(&request)? })
+    }
+
+    /// The images that it starts from or copies from, each once.
+    pub(crate) fn images(&self) -> &[Base] {
+        &self.analysis.bases
     }
 
     /// Whether anything of the named context is read.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::check_ignore::{Answer, Readers};
 use crate::context::Hashed;
 use crate::diff::{Change, Difference};
-use crate::dockerfile::Unknown;
+use crate::dockerfile::{Base, Unknown};
 use crate::entry::{Content, Entry, FileMode};
 use crate::listing::Rule;
 use crate::manifest::{Declared, Manifest};
@@ -63,6 +63,23 @@ pub fn key_json(hashed: &Hashed, out: &mut impl Write) -> io::Result<()> {
     let unknowns: Vec<Value> = hashed.unknowns.iter().map(unknown).collect();
     let key = manifest.key().to_string();
     writeln!(out, "{}", json!({ "key": key, "inputs": inputs, "warnings": warnings, "unknown": unknowns }))
+}
+
+/// The references of images, a line each, escaped as names in a manifest are.
+///
+/// # Errors
+/// Those of the writer.
+pub fn images(images: &[Base], out: &mut impl Write) -> io::Result<()> {
+    images.iter().try_for_each(|image| writeln!(out, "{}", escape(image.reference.as_bytes())))
+}
+
+/// The same as one object each, with the platform that the image is pulled for.
+///
+/// # Errors
+/// Those of the writer.
+pub fn images_json(images: &[Base], out: &mut impl Write) -> io::Result<()> {
+    let object = |image: &Base| json!({ "image": image.reference, "platform": image.platform });
+    images.iter().try_for_each(|image| writeln!(out, "{}", object(image)))
 }
 
 fn unknown(unknown: &Unknown) -> Value {

@@ -34,6 +34,9 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
     if output.tar {
         return write_tar(cli);
     }
+    if output.images {
+        return images(cli);
+    }
     let hashed = hash(cli)?;
     if let Some(file) = &output.check {
         return check(file, &hashed);
@@ -129,6 +132,17 @@ fn print(hashed: &Hashed, cli: &Cli) -> Result<(), HashError> {
         _ => writeln!(out, "{}", manifest.key()),
     };
     printed.and_then(|()| out.flush()).map_err(HashError::Write)
+}
+
+/// Neither a store nor a stat cache is looked for: one file is read.
+fn images(cli: &Cli) -> miette::Result<Outcome> {
+    let variables =
+        Environment::of_process().into_diagnostic().wrap_err("cannot tell the working folder")?.variables;
+    let images = hashctx::images(&cli.config(&variables))?;
+    let mut out = BufWriter::new(Output::listing());
+    let print = if cli.common.json { report::images_json } else { report::images };
+    print(&images, &mut out).and_then(|()| out.flush()).map_err(HashError::Write)?;
+    Ok(Outcome::Yes)
 }
 
 fn differences(old: &Manifest, new: &Manifest, cli: &Cli) -> miette::Result<Outcome> {

@@ -169,6 +169,15 @@ impl Platform {
         self.distance(wanted).is_some()
     }
 
+    /// Whether an image whose config says this is one for this very platform, in whichever spelling.
+    /// One that names no variant is for each of its architecture's.
+    #[must_use]
+    pub fn is_of_image(&self, os: &str, architecture: &str, variant: &str) -> bool {
+        let own = Self::new(os, architecture, Some(variant));
+        let is_same_machine = (&own.os, &own.architecture) == (&self.os, &self.architecture);
+        is_same_machine && (variant.is_empty() || own == *self)
+    }
+
     /// The items whose platform comes nearest to the wanted one: those for that very platform before those
     /// that [match](Self::matches) otherwise.
     pub fn nearest<T>(
@@ -340,6 +349,24 @@ mod tests {
     fn refused(text: &str, reason: &str, help: &str) {
         let error = text.parse::<Platform>().unwrap_err().to_string();
         assert!(error.contains(reason) && error.contains(help), "{error}");
+    }
+
+    #[track_caller]
+    fn of_image(wanted: &str, [os, architecture, variant]: [&str; 3], expected: bool) {
+        let wanted: Platform = wanted.parse().unwrap();
+        assert_eq!(wanted.is_of_image(os, architecture, variant), expected, "{os}/{architecture}/{variant}");
+    }
+
+    #[test]
+    fn an_image_is_for_the_platform_that_its_config_names() {
+        of_image("linux/amd64", ["linux", "x86_64", ""], true);
+        of_image("linux/arm64", ["Linux", "aarch64", "v8"], true);
+        of_image("linux/arm/v6", ["linux", "arm", ""], true);
+        of_image("linux/arm/v7", ["linux", "arm", "v6"], false);
+        of_image("linux/amd64/v3", ["linux", "amd64", ""], true);
+        of_image("linux/amd64", ["linux", "amd64", "v3"], false);
+        of_image("linux/amd64", ["linux", "arm64", ""], false);
+        of_image("linux/amd64", ["windows", "amd64", ""], false);
     }
 
     #[test]

@@ -41,6 +41,12 @@ impl Output {
 }
 
 impl<W: Write> Output<W> {
+    /// As [`Output::report`], to another writer.
+    #[must_use]
+    pub fn report_to(to: W) -> Self {
+        Self::new(to, Unread::GoesOn)
+    }
+
     fn new(to: W, unread: Unread) -> Self {
         Self { to, unread, is_unread: false }
     }

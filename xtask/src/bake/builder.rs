@@ -2,21 +2,17 @@
 //!
 //! Only asked before a build: a hit costs no question.
 
-use camino::Utf8Path;
-
 use crate::command::Cmd;
 use crate::image::{Engine, Image, Source};
 use crate::runner::{RunError, Runner};
 use crate::tools::Tools;
 
-/// How `docker build` is to be called.
+/// How an image is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Builder {
-    /// BuildKit, as this client calls it by itself, or as the user has chosen.
-    AsIs,
-    /// BuildKit, in a client older than 23 that must be told.
-    Told,
-    /// The old builder: this client has no other.
+    /// `BuildKit`.
+    BuildKit,
+    /// The builder before it: this docker client has no other.
     Old,
     /// Podman's own.
     Podman,
@@ -30,28 +26,23 @@ impl Builder {
         }
         let (buildx, _) = runner.ask(&tools.engine(engine, "buildx").arg("version"))?;
         if buildx.success() {
-            return Ok(Self::AsIs);
+            return Ok(Self::BuildKit);
         }
         let (_, version) = runner.ask(&tools.engine(engine, "--version"))?;
         Ok(match major(&String::from_utf8_lossy(&version)) {
-            Some(..23) => Self::Told,
+            Some(..23) => Self::BuildKit,
             _ => Self::Old,
         })
     }
 
-    /// The start of the build command.
+    /// The start of the build command. Clients older than 23 must be told to take `BuildKit`, and
+    /// so must any where the user's own variable says otherwise: by its rules the key is made.
     pub(super) fn command(self, tools: &Tools) -> Cmd {
         match self {
-            Self::Told => tools.engine(Engine::Docker, "build").env("DOCKER_BUILDKIT", "1"),
-            Self::AsIs | Self::Old => tools.engine(Engine::Docker, "build"),
+            Self::BuildKit => tools.engine(Engine::Docker, "build").env("DOCKER_BUILDKIT", "1"),
+            Self::Old => tools.engine(Engine::Docker, "build"),
             Self::Podman => tools.engine(Engine::Podman, "build"),
         }
-    }
-
-    /// Why what this builder makes of the image would not be what the key says, if so.
-    pub(super) fn disagrees(self, image: &Image, root: &Utf8Path) -> Option<String> {
-        let own = image.own_ignore_file().filter(|path| self == Self::Old && root.join(path).is_file())?;
-        Some(format!("this docker client has no BuildKit and does not heed `{own}`"))
     }
 }
 

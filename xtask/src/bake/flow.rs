@@ -1,6 +1,7 @@
 //! One image, from its key to its names.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
@@ -9,7 +10,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
 use storekit::store::Store;
 
+use super::below::rebuilt;
 use super::doubts;
+use super::plan::Planned;
 use super::report::{Baked, State};
 use super::stock::{Found, Stock};
 use super::turn::Turn;
@@ -29,6 +32,8 @@ pub(super) struct Baker<'a> {
     pub(super) temp: Utf8PathBuf,
     /// What is wrong with the engine, once that is known: it is not asked again.
     pub(super) no_engine: RefCell<Option<String>>,
+    /// What was baked so far: whatever comes next may be built from it.
+    pub(super) done: Vec<Baked>,
 }
 
 /// What an image is made from, at one moment.
@@ -40,7 +45,13 @@ pub(super) struct Inputs {
 /// The bake of one image, while it runs.
 pub(super) struct Bake<'a> {
     pub(super) baker: &'a Baker<'a>,
+    pub(super) planned: &'a Planned,
     pub(super) image: &'a Image,
+    /// By what the key knows the images that it is built from, as far as larder.toml names no
+    /// digest.
+    pub(super) bases: BTreeMap<String, String>,
+    /// Whether an engine has a packed image, too.
+    loaded: bool,
     /// Whether what the store has under the key is to be replaced.
     pub(super) replace: bool,
     started: Instant,
@@ -48,7 +59,7 @@ pub(super) struct Bake<'a> {
     /// What hashctx warns of, where the report is to have it.
     key_warnings: Vec<String>,
     /// Why an image is built that has been saved before, or that no store was asked for.
-    reason: Option<&'static str>,
+    reason: Option<String>,
     changes: Option<Changes>,
     error: Option<String>,
 }
@@ -70,6 +81,7 @@ impl<'a> Baker<'a> {
             stock: Stock::new(tools, runner, options.store_flag.as_deref()),
             temp,
             no_engine: RefCell::default(),
+            done: Vec::new(),
         })
     }
 
@@ -85,24 +97,38 @@ impl<'a> Baker<'a> {
     }
 
     /// Brings the image up to date. An error is an interruption; any other failure is in the report.
-    pub(super) fn bake(&self, image: &Image) -> Result<Baked, RunError> {
+    pub(super) fn bake(&self, planned: &Planned) -> Result<Baked, RunError> {
         let bake = Bake {
             baker: self,
-            image,
+            planned,
+            image: &planned.image,
+            bases: BTreeMap::new(),
+            loaded: false,
             started: Instant::now(),
             warnings: Vec::new(),
             key_warnings: Vec::new(),
             reason: None,
             changes: None,
             error: None,
-            replace: self.options.rebuild,
+            replace: self.options.rebuild && planned.asked,
         };
         bake.run()
+    }
+
+    /// What became of an image of larder.toml in this bake.
+    pub(super) fn done(&self, name: &str) -> Option<&Baked> {
+        self.done.iter().find(|baked| baked.image == name)
     }
 }
 
 impl Bake<'_> {
     fn run(mut self) -> Result<Baked, RunError> {
+        if let Some(base) = self.failed_base() {
+            return self.failed(None, RunError::Below { base });
+        }
+        for literal in self.image.literals() {
+            self.warn(format!("{literal}: larder.toml puts no variables in"));
+        }
         let inputs = match self.inputs() {
             Ok(inputs) => inputs,
             Err(error) => return self.without_key(error),
@@ -167,10 +193,13 @@ impl Bake<'_> {
 
     /// Where the image was found, unless it is to be built in any case.
     fn found(&mut self, key: &str) -> Result<Option<&'static str>, RunError> {
-        if self.baker.options.rebuild {
-            self.reason = Some("asked for with `--rebuild`");
+        if self.baker.options.rebuild && self.planned.asked {
+            self.reason = Some("asked for with `--rebuild`".to_owned());
         } else if !self.cached() {
-            self.reason = Some("the image cache is off");
+            self.reason = Some("the image cache is off".to_owned());
+        } else if let Some(base) = self.outlived(key) {
+            self.reason = Some(rebuilt(base));
+            self.replace = true;
         } else {
             return self.look_up(key);
         }
@@ -182,7 +211,8 @@ impl Bake<'_> {
     }
 
     /// The key of the inputs as they are now, with the manifest that it is the digest of.
-    pub(super) fn inputs(&self) -> Result<Inputs, RunError> {
+    fn inputs(&mut self) -> Result<Inputs, RunError> {
+        self.bases = self.known_bases()?;
         // It would warn of what git hides; but then the build is from `--tar`, which has the word.
         let hashctx =
             if self.image.ignore == Ignore::All { self.hashctx().arg("-q") } else { self.hashctx() };
@@ -192,7 +222,7 @@ impl Bake<'_> {
     /// Puts into a report in JSON what hashctx has warned of on stderr.
     fn note_doubts(&mut self) -> Result<(), RunError> {
         if self.baker.options.json {
-            let hashctx = self.image.describe(self.hashctx().args(["-q", "--json"]));
+            let hashctx = self.describe(self.hashctx().args(["-q", "--json"]));
             let (_, json) = self.baker.runner.ask(&hashctx)?;
             self.key_warnings.extend(doubts::parse(&json, self.image.ignore == Ignore::All));
         }
@@ -206,7 +236,7 @@ impl Bake<'_> {
 
     fn hash(&self, hashctx: Cmd, file: &str) -> Result<Inputs, RunError> {
         let manifest = self.baker.temp.join(file);
-        self.baker.runner.write(&self.image.describe(hashctx), &manifest)?;
+        self.baker.runner.write(&self.describe(hashctx), &manifest)?;
         let key = digest(&manifest)?;
         self.baker.runner.say(&format!("# its b3sum, the key: {key}"));
         Ok(Inputs { key, manifest })
@@ -216,7 +246,17 @@ impl Bake<'_> {
     pub(super) fn tar(&self, key_file: &Utf8Path) -> Cmd {
         let hashctx =
             if self.image.ignore == Ignore::All { self.hashctx() } else { self.hashctx().arg("-q") };
-        self.image.describe(hashctx.args(["--tar", "--key-file"]).path(key_file))
+        self.describe(hashctx.args(["--tar", "--key-file"]).path(key_file))
+    }
+
+    /// The key that the inputs would have for docker's builder before `BuildKit`.
+    pub(super) fn key_for_old_builder(&self) -> Result<String, RunError> {
+        let cmd = self.hashctx().args(["-q", "--manifest", "--engine", "docker"]);
+        self.hash(cmd, "manifest.old").map(|inputs| inputs.key)
+    }
+
+    fn describe(&self, hashctx: Cmd) -> Cmd {
+        self.image.describe(hashctx, &self.bases)
     }
 
     fn hashctx(&self) -> Cmd {
@@ -257,7 +297,7 @@ impl Bake<'_> {
                 ("the store cannot be used", format!("the image cache cannot be used: {why}"))
             }
         };
-        self.reason = Some(reason);
+        self.reason = Some(reason.to_owned());
         self.warn(warning);
         Ok(None)
     }
@@ -272,7 +312,10 @@ impl Bake<'_> {
                 self.warn(format!("it is stored, but could not be loaded into the engine: {why}"));
                 Ok(Some("store"))
             }
-            found => self.judge(found),
+            found => {
+                self.loaded = matches!(found, Found::Hit { .. });
+                self.judge(found)
+            }
         }
     }
 
@@ -297,9 +340,10 @@ impl Bake<'_> {
         match self.baker.runner.capture(&diff) {
             Ok((status, lines)) if matches!(code(status), Some(0 | 1)) => {
                 self.changes = Some(Changes::parse(&earlier.key, &lines));
+                self.reason = self.reason.take().or_else(|| self.changed_base().map(rebuilt));
             }
             Err(error) if error.is_interruption() => return Err(error),
-            _ => self.reason = self.reason.or(Some("its inputs changed")),
+            _ => self.reason = self.reason.take().or(Some("its inputs changed".to_owned())),
         }
         Ok(())
     }
@@ -307,10 +351,10 @@ impl Bake<'_> {
     /// Why the image is not taken from the store.
     fn why(&self) -> String {
         let changes = self.changes.as_ref().map(ToString::to_string);
-        match (self.reason, changes) {
+        match (&self.reason, changes) {
             (None, None) => "no earlier save".to_owned(),
             (None, Some(changes)) => changes,
-            (Some(reason), None) => reason.to_owned(),
+            (Some(reason), None) => reason.clone(),
             (Some(reason), Some(changes)) => format!("{reason}; {changes}"),
         }
     }
@@ -321,9 +365,9 @@ impl Bake<'_> {
         if error.is_interruption() || needed {
             return self.failed(None, error);
         }
-        self.reason = Some("the inputs cannot be hashed");
+        self.reason = Some("the inputs cannot be hashed".to_owned());
         self.warn(format!("built without the image cache: {error}"));
-        match self.build_only() {
+        match self.build_only(None) {
             Ok(_) => Ok({
                 let from = Some(self.maker());
                 self.report(State::Built, None, from, false)
@@ -346,12 +390,16 @@ impl Bake<'_> {
     }
 
     fn report(self, state: State, key: Option<String>, from: Option<&'static str>, saved: bool) -> Baked {
+        let options = self.baker.options;
+        let to_save = state == State::Stale && self.image.use_image_cache;
         Baked {
             image: self.image.name.clone(),
             state,
             key,
             from,
+            engine: (self.loaded || !self.image.is_packed()).then(|| self.image.builder().name()),
             saved,
+            by_key: saved || to_save || options.no_image_cache,
             tags: self.image.tags.clone(),
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
             changes: self.changes,

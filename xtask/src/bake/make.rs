@@ -8,6 +8,7 @@ use camino::Utf8Path;
 
 use super::builder::{Builder, wrong_base};
 use super::flow::{Bake, Inputs};
+use super::inspect::inspect;
 use super::stock::{Extras, Found, Stock};
 use crate::image::Ignore;
 use crate::runner::RunError;
@@ -26,11 +27,16 @@ pub(super) struct Built {
 impl Bake<'_> {
     /// Builds with the engine and saves. `false`: built, but not saved.
     pub(super) fn build(&mut self, inputs: &Inputs) -> Result<bool, RunError> {
-        let built = self.build_only()?;
+        let below = if self.cached() { self.below()? } else { Vec::new() };
+        let built = self.build_only(Some(inputs))?;
         if !self.cached() {
             return Ok(false);
         }
-        if let Some(doubt) = built.doubt {
+        let doubt = match built.doubt {
+            Some(doubt) => Some(doubt),
+            None => self.doubtful_bases(&below)?,
+        };
+        if let Some(doubt) = doubt {
             self.warn(format!("not saved: {doubt}"));
             return Ok(false);
         }
@@ -43,10 +49,11 @@ impl Bake<'_> {
         self.or_unsaved(saved)
     }
 
-    /// Builds with the engine. Whether there is one is asked only after a failure.
-    pub(super) fn build_only(&mut self) -> Result<Built, RunError> {
+    /// Builds with the engine, from `inputs` where they are known. Whether there is one is asked
+    /// only after a failure.
+    pub(super) fn build_only(&mut self, inputs: Option<&Inputs>) -> Result<Built, RunError> {
         self.baker.engine()?;
-        match self.build_now() {
+        match self.build_now(inputs) {
             Err(error) if !error.is_interruption() => Err(self
                 .baker
                 .stock
@@ -56,10 +63,10 @@ impl Bake<'_> {
         }
     }
 
-    fn build_now(&self) -> Result<Built, RunError> {
+    fn build_now(&self, inputs: Option<&Inputs>) -> Result<Built, RunError> {
         let (tools, runner) = (self.baker.tools, self.baker.runner);
         let builder = Builder::probe(self.image.builder(), tools, runner)?;
-        let doubt = match builder.disagrees(self.image, runner.folder()) {
+        let doubt = match self.old_builder_disagrees(builder, inputs)? {
             Some(doubt) => Some(doubt),
             None => wrong_base(self.image, tools, runner)?,
         };
@@ -74,7 +81,37 @@ impl Bake<'_> {
         runner.build(context.as_ref(), &self.image.build(cmd, piped))?;
         let seconds = started.elapsed().as_secs_f64();
         let key = piped.then(|| word_in(&key_file)).transpose()?;
-        Ok(Built { id: word_in(&id_file)?, seconds, key, doubt })
+        let id = word_in(&id_file)?;
+        let doubt = match doubt {
+            Some(doubt) => Some(doubt),
+            None => self.other_platform(&id)?,
+        };
+        Ok(Built { id, seconds, key, doubt })
+    }
+
+    /// Why the builder before `BuildKit` would not make what the key says, if so: it reads some
+    /// things by other rules.
+    fn old_builder_disagrees(
+        &self,
+        builder: Builder,
+        inputs: Option<&Inputs>,
+    ) -> Result<Option<String>, RunError> {
+        let Some(inputs) = inputs.filter(|_| builder == Builder::Old) else { return Ok(None) };
+        let differs = self.key_for_old_builder()? != inputs.key;
+        let why =
+            "this docker client has no BuildKit, and the builder before it reads other inputs than the key's";
+        Ok(differs.then(|| why.to_owned()))
+    }
+
+    /// Why the image is not for the platform of its key, if so: not every builder obeys
+    /// `--platform`.
+    fn other_platform(&self, id: &str) -> Result<Option<String>, RunError> {
+        let found =
+            inspect(&[id], self.image.builder(), self.baker.tools, self.baker.runner)?.pop().flatten();
+        Ok(match found {
+            Some(image) => image.other_platform(&self.image.platform()),
+            None => Some("the engine does not say for which platform it was built".to_owned()),
+        })
     }
 
     /// Packs into the store, and loads into the engine where one answers. `false`: it is in the engine only.

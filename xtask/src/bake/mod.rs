@@ -1,11 +1,16 @@
-//! Brings images up to date: key, then load, else build and save.
+//! Brings images up to date: key, then load, else build and save. An image comes after those that
+//! it is built from.
 //!
 //! The cache is never needed: whatever goes wrong with the store is a warning, and the image is built all the same.
 
+mod below;
 mod builder;
 mod doubts;
+mod engines;
 mod flow;
+mod inspect;
 mod make;
+mod plan;
 mod report;
 mod stock;
 mod turn;
@@ -63,11 +68,20 @@ pub enum BakeError {
     },
 
     #[error("`larder.toml` names no image")]
-    #[diagnostic(code(xtask::no_images))]
-    NoImages {
-        #[help]
-        help: String,
-    },
+    #[diagnostic(
+        code(xtask::no_images),
+        help("write `[image.NAME]`; with `context = \".\"` it builds the Dockerfile beside larder.toml")
+    )]
+    NoImages,
+
+    #[error("images are built from one another: {path}")]
+    #[diagnostic(
+        code(xtask::cycle),
+        help(
+            "each `FROM`, or `--from`, names the next one by one of its `tags`: give one of them another name"
+        )
+    )]
+    Cycle { path: String },
 
     #[error("cannot make a temporary folder")]
     #[diagnostic(code(xtask::temp), help("TMPDIR names the folder for temporary files"))]
@@ -82,13 +96,16 @@ pub enum BakeError {
     Run(#[from] RunError),
 }
 
-/// Bakes the images, one line of the report each as soon as it is done.
+/// Bakes the images and those that they are built from, one line of the report each as soon as it
+/// is done.
 ///
-/// `Yes` when all are up to date, `No` when a check found one that is not, code 2 when one could not be built.
+/// `Yes` when all are up to date, `No` when a check found one that is not, code 2 when one could
+/// not be built. A reader that leaves while images are baked changes nothing about that.
 ///
 /// # Errors
-/// No image at all, an unknown name, no place for temporary files, a report that cannot be written, an interruption. An image that
-/// cannot be built is none: the others are baked, and the report says so.
+/// No image at all, an unknown name, images that are built from one another, no place for temporary
+/// files, an interruption; after all work, a report that could not be written. An image that cannot
+/// be built is none: the others are baked, and the report says so.
 pub fn bake(
     project: &Project,
     options: &Options,
@@ -96,36 +113,19 @@ pub fn bake(
     runner: &Runner,
     out: &mut impl Write,
 ) -> Result<Outcome, BakeError> {
-    let images = chosen(project, &options.names)?;
-    let width = images.iter().map(|image| image.name.chars().count()).max().unwrap_or_default();
     let temp = tempfile::Builder::new().prefix("bake-").tempdir().map_err(BakeError::Temp)?;
-    let oven = flow::Baker::new(options, tools, runner, temp.path())?;
-    let mut states = Vec::new();
-    let mut default = None;
-    for image in images {
-        let engine = options.engine.or(image.engine);
-        let engine = match engine.or(default) {
-            Some(engine) => engine,
-            None => *default.insert(answering(&options.engines, tools, runner)?),
-        };
-        let baked = oven.bake(&Image { engine: Some(engine), ..image.clone() })?;
-        let written = if options.json { report::json(&baked, out) } else { report::text(&baked, width, out) };
-        written.map_err(BakeError::Report)?;
-        states.push(baked.state);
+    let mut oven = flow::Baker::new(options, tools, runner, temp.path())?;
+    let (planned, engines) = plan::plan(project, options, tools, runner)?;
+    let width = planned.iter().map(|planned| planned.image.name.chars().count()).max().unwrap_or_default();
+    let mut written = Ok(());
+    for image in &planned {
+        let baked = oven.bake(image)?;
+        written = written.and_then(|()| report::write(&baked, options.json, width, out));
+        oven.done.push(baked);
     }
-    Ok(outcome(&states))
-}
-
-/// The first engine that answers. One alone is not asked: whatever it is asked for will show.
-fn answering(engines: &[Engine], tools: &Tools, runner: &Runner) -> Result<Engine, RunError> {
-    if let [_, .., last] = engines {
-        for engine in engines {
-            if stock::trouble(*engine, tools, runner)?.is_none() || engine == last {
-                return Ok(*engine);
-            }
-        }
-    }
-    Ok(engines.first().copied().unwrap_or_default())
+    engines.remember();
+    written.map_err(BakeError::Report)?;
+    Ok(outcome(&oven.done.iter().map(|baked| baked.state).collect::<Vec<_>>()))
 }
 
 fn outcome(states: &[State]) -> Outcome {
@@ -137,7 +137,7 @@ fn outcome(states: &[State]) -> Outcome {
 
 fn chosen<'a>(project: &'a Project, names: &[String]) -> Result<Vec<&'a Image>, BakeError> {
     if project.images.is_empty() {
-        return Err(BakeError::NoImages { help: first_image(project.misspelt.as_deref()) });
+        return Err(BakeError::NoImages);
     }
     if names.is_empty() {
         return Ok(project.images.iter().collect());
@@ -150,12 +150,6 @@ fn chosen<'a>(project: &'a Project, names: &[String]) -> Result<Vec<&'a Image>, 
         }
     }
     Ok(images)
-}
-
-fn first_image(misspelt: Option<&str>) -> String {
-    let write = "write `[image.NAME]`; with `context = \".\"` it builds the Dockerfile beside larder.toml";
-    misspelt
-        .map_or_else(|| write.to_owned(), |table| format!("{write}; is `[{table}]` meant to be `[image]`?"))
 }
 
 fn named<'a>(project: &'a Project, name: &str) -> Result<&'a Image, BakeError> {

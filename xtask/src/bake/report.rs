@@ -43,10 +43,18 @@ pub struct Baked {
     pub state: State,
     /// Absent where the inputs could not be hashed.
     pub key: Option<String>,
-    /// `store`, `docker` or `pack`; absent where there is no image.
+    /// `engine` or `store` where it was found, `docker`, `podman` or `pack` where it was made;
+    /// absent where there is no image.
     pub from: Option<&'static str>,
+    /// The engine that it is for, also where it was found; absent where a packed image is in the
+    /// store alone.
+    pub engine: Option<&'static str>,
     /// Whether the store has this image under this key now.
     pub saved: bool,
+    /// Whether what is built from it may know it by its key: what was built and not saved may be
+    /// something else.
+    #[serde(skip)]
+    pub by_key: bool,
     /// The image's names.
     pub tags: Vec<String>,
     /// Why it was built, or would be.
@@ -63,15 +71,20 @@ pub struct Baked {
     pub seconds: f64,
 }
 
+/// Writes the report, as JSON or as a line for people with the names `width` characters wide.
+pub(super) fn write(baked: &Baked, as_json: bool, width: usize, out: &mut impl Write) -> io::Result<()> {
+    if as_json { json(baked, out) } else { text(baked, width, out) }
+}
+
 /// Writes the report as one JSON object on one line.
-pub(super) fn json(baked: &Baked, out: &mut impl Write) -> io::Result<()> {
+fn json(baked: &Baked, out: &mut impl Write) -> io::Result<()> {
     serde_json::to_writer(&mut *out, baked)?;
     writeln!(out)?;
     out.flush()
 }
 
 /// Writes the report as a line of a table, with the names `width` characters wide, and what changed below it.
-pub(super) fn text(baked: &Baked, width: usize, out: &mut impl Write) -> io::Result<()> {
+fn text(baked: &Baked, width: usize, out: &mut impl Write) -> io::Result<()> {
     let key = baked.key.as_deref().unwrap_or("-");
     let from = baked.from.unwrap_or("-");
     let (image, state) = (&baked.image, baked.state.name());
@@ -87,9 +100,11 @@ pub(super) fn text(baked: &Baked, width: usize, out: &mut impl Write) -> io::Res
 }
 
 fn remark(baked: &Baked) -> String {
+    // Of a build, `from` says it.
+    let engine = baked.engine.filter(|_| baked.state == State::Hit).map(|engine| format!("  for {engine}"));
     let reason = baked.reason.as_ref().map(|reason| format!("  {reason}"));
     let unsaved = (baked.state == State::Built && !baked.saved).then(|| "  not saved".to_owned());
-    [reason, unsaved].into_iter().flatten().collect()
+    [engine, reason, unsaved].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -102,7 +117,9 @@ mod tests {
             state,
             key: Some("c0ffee".into()),
             from: Some("store"),
+            engine: Some("podman"),
             saved: true,
+            by_key: true,
             tags: vec!["app:latest".into()],
             reason: None,
             changes: None,
@@ -122,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_hit_is_one_line() {
-        reads(&baked(State::Hit), "app    hit     c0ffee  store       1.23 s\n");
+        reads(&baked(State::Hit), "app    hit     c0ffee  store       1.23 s  for podman\n");
     }
 
     #[test]
@@ -144,7 +161,7 @@ mod tests {
         json(&baked(State::Hit), &mut out).expect("a buffer");
         assert_eq!(
             String::from_utf8(out).expect("UTF-8"),
-            "{\"image\":\"app\",\"state\":\"hit\",\"key\":\"c0ffee\",\"from\":\"store\",\"saved\":true,\
+            "{\"image\":\"app\",\"state\":\"hit\",\"key\":\"c0ffee\",\"from\":\"store\",\"engine\":\"podman\",\"saved\":true,\
              \"tags\":[\"app:latest\"],\"reason\":null,\"changes\":null,\"warnings\":[],\"key_warnings\":[],\"error\":null,\"seconds\":1.234}\n"
         );
     }

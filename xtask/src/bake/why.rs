@@ -6,6 +6,8 @@ use camino::Utf8Path;
 use serde::Serialize;
 use storekit::store::Store;
 
+use crate::names;
+
 /// The inputs that differ from those of an earlier key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Changes {
@@ -23,25 +25,17 @@ pub(super) struct Earlier {
 
 /// The image's last save under one of its names. `None` where there is none, or none to be read: an explanation
 /// is never worth a failure.
-pub(super) fn earlier(store: &Utf8Path, names: &[String]) -> Option<Earlier> {
+pub(super) fn earlier(store: &Utf8Path, tags: &[String]) -> Option<Earlier> {
     let images = Store::open(store).ok()?.images();
     let mut saved: Vec<_> = images.list().ok()?;
-    let names: Vec<_> = names.iter().map(|name| with_tag(name)).collect();
-    saved.retain(|listed| listed.entry.names.iter().any(|name| names.contains(&with_tag(name))));
+    let wanted: Vec<_> = tags.iter().map(|name| names::full(name)).collect();
+    saved.retain(|listed| listed.entry.names.iter().any(|name| wanted.contains(&names::full(name))));
     saved.sort_by_key(|listed| listed.entry.saved);
     // A key without a manifest was saved by hand.
     saved.iter().rev().find_map(|listed| {
         let manifest = images.inputs(&listed.key).ok()??;
         Some(Earlier { key: listed.key.to_string(), manifest })
     })
-}
-
-/// The name with the tag that engines add where there is none.
-fn with_tag(name: &str) -> String {
-    match name.rsplit_once(':') {
-        Some((_, tag)) if !tag.contains('/') => name.to_owned(),
-        _ => format!("{name}:latest"),
-    }
 }
 
 impl Changes {
@@ -70,12 +64,6 @@ mod tests {
     #[track_caller]
     fn reads(diff: &str, expected: &str) {
         assert_eq!(Changes::parse("0123456789abcdef", diff.as_bytes()).to_string(), expected);
-    }
-
-    #[test]
-    fn a_name_without_a_tag_is_the_latest() {
-        let named = ["app", "app:1", "host:5000/app", "host:5000/app:1"].map(with_tag);
-        assert_eq!(named, ["app:latest", "app:1", "host:5000/app:latest", "host:5000/app:1"]);
     }
 
     #[test]

@@ -327,3 +327,25 @@ fn the_dockerfile_of_a_tar_is_not_missing() {
     assert!(session.ok(&["--json", "-f", "Dockerfile", "."]).contains("hashctx::missing_source"));
     session.sh("hashctx --tar -f Dockerfile . 2>said >tar; ! grep nowhere said");
 }
+
+#[test]
+fn the_images_of_a_build_are_told_by_its_dockerfile_alone() {
+    let text = "ARG BASE=none\nFROM other:1 AS unneeded\nFROM --platform=linux/arm64 tools AS t\nFROM scratch AS s\n\
+                FROM $BASE\nCOPY --from=t /a /a\nCOPY --from=team/x:2 /a /\nCOPY --from=s /b /b\n\
+                RUN --mount=type=bind,from=mounted,target=/m true\n";
+    let session = Session::new().file("Dockerfile", text);
+    let args =
+        ["-f", "Dockerfile", "--build-arg", "BASE=base@sha256:00", "--platform", "linux/amd64", "--images"];
+    assert_eq!(session.ok(&args), "base@sha256:00\nmounted\nteam/x:2\ntools\n");
+    let json = session.ok(&[args.as_slice(), &["--json"]].concat());
+    assert_eq!(json.lines().last(), Some(r#"{"image":"tools","platform":"linux/arm64"}"#));
+    assert!(!session.store().exists());
+}
+
+#[test]
+fn a_base_may_be_known_by_the_key_of_another_build() {
+    let session = Session::new().file("Dockerfile", "FROM base\n");
+    let base = format!("base=larder:{}", "0".repeat(64));
+    let manifest = session.ok(&["-f", "Dockerfile", "--base", &base, "--manifest", "."]);
+    assert!(manifest.contains(&format!("\nbase base larder:{}\n", "0".repeat(64))), "{manifest}");
+}

@@ -1,0 +1,139 @@
+//! What an image is built from: by what its key knows that, and whether it is still the same after
+//! the build.
+//!
+//! An image of larder.toml is known by its own key, any other that only the engine has by its ID.
+//! One of a registry's is known by the digest that larder.toml or the Dockerfile names, and else by
+//! nothing: hashctx warns of that.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use storekit::store::Store;
+
+use super::flow::Bake;
+use super::inspect::{Inspected, inspect};
+use super::plan::uses;
+use super::report::{Baked, State};
+use crate::image::Source;
+use crate::names;
+use crate::runner::RunError;
+
+impl Bake<'_> {
+    /// An image that it is built from, and that could not be baked.
+    pub(super) fn failed_base(&self) -> Option<String> {
+        self.baked_bases().find(|base| base.state == State::Failed).map(|base| base.image.clone())
+    }
+
+    /// An image that it is built from, and that was, or would be, built in this bake.
+    pub(super) fn changed_base(&self) -> Option<&Baked> {
+        self.baked_bases().find(|base| matches!(base.state, State::Built | State::Stale))
+    }
+
+    /// An image that it is built from, and that was saved after what is stored under the key: what
+    /// is stored has the one before in it.
+    pub(super) fn outlived(&self, key: &str) -> Option<&Baked> {
+        let store = Store::open(self.baker.options.store.as_deref()?).ok()?;
+        let saved = |key: &str| Some(store.images().peek(&key.parse().ok()?).ok()??.entry.saved);
+        let own = saved(key)?;
+        let is_later = |base: &&Baked| {
+            let key = Self::key_of(base);
+            key.is_some()
+                && (base.state == State::Stale || key.and_then(saved).is_some_and(|saved| saved > own))
+        };
+        self.baked_bases().find(is_later)
+    }
+
+    /// By what the key knows each image that it is built from.
+    pub(super) fn known_bases(&mut self) -> Result<BTreeMap<String, String>, RunError> {
+        let Some(uses) = &self.planned.uses else { return Err(self.without_uses()) };
+        let mut known = BTreeMap::new();
+        let mut open = Vec::new();
+        for name in uses.iter().filter(|name| self.is_open(name)) {
+            match self.base(name).and_then(Self::key_of) {
+                Some(key) => drop(known.insert(name.clone(), format!("larder:{key}"))),
+                None => open.push(name.as_str()),
+            }
+        }
+        let found = self.inspect(&open)?;
+        let nothing = found.iter().all(Option::is_none) && !open.is_empty();
+        for (name, image) in open.into_iter().zip(found) {
+            let of_project = self.planned.bases.contains_key(name);
+            let own = image.filter(|image| of_project || image.is_local(name, self.image.builder()));
+            known.extend(own.map(|image| (name.to_owned(), image.id())));
+        }
+        if nothing {
+            self.warn_without_engine()?;
+        }
+        Ok(known)
+    }
+
+    /// The engine's IDs of the images of larder.toml that it is built from, in the order of their
+    /// names.
+    pub(super) fn below(&self) -> Result<Vec<Option<String>>, RunError> {
+        let names: Vec<_> = self.planned.bases.keys().map(String::as_str).collect();
+        Ok(self.inspect(&names)?.iter().map(|image| image.as_ref().map(Inspected::id)).collect())
+    }
+
+    /// After a build: why the images that it was built from may be others than those of the key, if
+    /// so. `below` is what the engine had before it.
+    pub(super) fn doubtful_bases(&mut self, below: &[Option<String>]) -> Result<Option<String>, RunError> {
+        let uses = uses(self.image, self.baker.tools, self.baker.runner).ok();
+        if uses != self.planned.uses || self.known_bases()? != self.bases || self.below()? != below {
+            return Ok(Some("the images that it is built from changed during the build".to_owned()));
+        }
+        let unclear = uses.iter().flatten().filter(|name| self.is_open(name)).find(|name| {
+            name.contains('$') || (self.planned.bases.contains_key(*name) && !self.bases.contains_key(*name))
+        });
+        Ok(unclear.map(|name| format!("which image `{name}` is, that it is built from, is not known")))
+    }
+
+    /// Why hashctx does not say what the image is built from. It is asked again, now aloud.
+    fn without_uses(&self) -> RunError {
+        let moved = || io::Error::other("it says another thing each time");
+        let lost = || RunError::Lost { program: "hashctx".to_owned(), source: moved() };
+        uses(self.image, self.baker.tools, self.baker.runner).err().unwrap_or_else(lost)
+    }
+
+    /// Whether neither the name nor larder.toml has a digest.
+    fn is_open(&self, name: &str) -> bool {
+        let Source::Build { base, .. } = &self.image.source else { return false };
+        let is_given = base.keys().any(|given| names::full(given) == names::full(name));
+        !name.contains('@') && (!is_given || self.planned.bases.contains_key(name))
+    }
+
+    fn base(&self, reference: &str) -> Option<&Baked> {
+        self.baker.done(self.planned.bases.get(reference)?)
+    }
+
+    fn baked_bases(&self) -> impl Iterator<Item = &Baked> {
+        self.planned.bases.values().filter_map(|name| self.baker.done(name))
+    }
+
+    /// The key by which an image of larder.toml is known to those above it: that of what the engine
+    /// has now. Where that was not saved, it may be something else.
+    fn key_of(base: &Baked) -> Option<&str> {
+        base.key.as_deref().filter(|_| base.by_key)
+    }
+
+    fn inspect(&self, names: &[&str]) -> Result<Vec<Option<Inspected>>, RunError> {
+        inspect(names, self.image.builder(), self.baker.tools, self.baker.runner)
+    }
+
+    /// A check goes on without an engine; then it cannot tell what the engine has.
+    fn warn_without_engine(&mut self) -> Result<(), RunError> {
+        if self.baker.options.check
+            && let Some(why) = self.baker.stock.engine_trouble(self.image.builder())?
+        {
+            self.warn(format!(
+                "{why}: whether it is built from images that only the engine has is not known"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Why an image is built anew whose base was.
+pub(super) fn rebuilt(base: &Baked) -> String {
+    let was = if base.state == State::Stale { "would be" } else { "was" };
+    format!("its base `{}` {was} rebuilt", base.image)
+}

@@ -1,0 +1,152 @@
+//! What an engine says of images that it has: their IDs, their platforms, whether they are its own.
+
+use serde::Deserialize;
+use storekit::Platform;
+
+use crate::image::Engine;
+use crate::names;
+use crate::runner::{RunError, Runner};
+use crate::tools::Tools;
+
+/// As much of `image inspect` as matters here. Some engines leave out what is empty, some write
+/// null.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Inspected {
+    id: String,
+    repo_tags: Option<Vec<String>>,
+    repo_digests: Option<Vec<String>>,
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+}
+
+/// What the engine has under each of the names, in their order.
+pub(super) fn inspect(
+    names: &[&str],
+    engine: Engine,
+    tools: &Tools,
+    runner: &Runner,
+) -> Result<Vec<Option<Inspected>>, RunError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (_, json) = runner.ask(&tools.engine(engine, "image").arg("inspect").args(names.iter().copied()))?;
+    let found: Vec<Inspected> = serde_json::from_slice(&json).unwrap_or_default();
+    match (found.len(), names) {
+        (0, _) => Ok(vec![None; names.len()]),
+        (count, _) if count == names.len() => Ok(found.into_iter().map(Some).collect()),
+        // The engine passes over those that it lacks and does not say which.
+        _ => {
+            let one = |name: &&str| Ok(inspect(&[*name], engine, tools, runner)?.pop().flatten());
+            names.iter().map(one).collect()
+        }
+    }
+}
+
+impl Inspected {
+    /// The image's ID, with its algorithm; podman leaves that out.
+    pub(super) fn id(&self) -> String {
+        if self.id.contains(':') { self.id.clone() } else { format!("sha256:{}", self.id) }
+    }
+
+    /// Whether no registry is known to have the image that stands under `name`. In doubt it is
+    /// local: then its ID is in the key.
+    ///
+    /// Limit: podman gives each image a digest, so that one which was built there under the name of
+    /// a registry's counts as the registry's.
+    pub(super) fn is_local(&self, name: &str, engine: Engine) -> bool {
+        // Podman may stand behind docker's command.
+        self.is_under_localhost(name)
+            // Where docker keeps images with containerd, each has a digest, which is its ID as
+            // well.
+            || engine == Engine::Docker && self.digests().all(|digest| digest.ends_with(&self.id()))
+    }
+
+    /// Whether podman would take the image under `localhost/` for `name`.
+    fn is_under_localhost(&self, name: &str) -> bool {
+        let own = names::sought(name, Engine::Podman).into_iter().find(|name| self.has_tag(name));
+        own.is_some_and(|name| name.starts_with("localhost/"))
+    }
+
+    /// Why the image is not for the platform of its key, if so. Where the engine names no variant,
+    /// none is compared.
+    pub(super) fn other_platform(&self, key: &Platform) -> Option<String> {
+        let [os, arch, variant] =
+            [&self.os, &self.architecture, &self.variant].map(|part| part.as_deref().unwrap_or_default());
+        let own = Platform::new(os, arch, Some(variant));
+        (!key.is_of_image(os, arch, variant)).then(|| {
+            format!(
+                "the engine built it for {own}, and its key says {key}; `platform = \"{own}\"` in larder.toml asks for \
+                 what was built"
+            )
+        })
+    }
+
+    fn digests(&self) -> impl Iterator<Item = &String> {
+        self.repo_digests.iter().flatten()
+    }
+
+    fn has_tag(&self, name: &str) -> bool {
+        self.repo_tags.iter().flatten().any(|tag| tag == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inspected(json: &str) -> Inspected {
+        serde_json::from_str(json).expect("an image")
+    }
+
+    #[track_caller]
+    fn local(engine: Engine, name: &str, json: &str, expected: bool) {
+        assert_eq!(inspected(json).is_local(name, engine), expected, "{name} in {json}");
+    }
+
+    #[test]
+    fn an_image_without_a_registrys_digest_is_local() {
+        let docker = |json, expected| local(Engine::Docker, "base", json, expected);
+        docker(r#"{"Id":"sha256:00","RepoTags":["base:latest"],"RepoDigests":[]}"#, true);
+        docker(r#"{"Id":"sha256:00","RepoDigests":null}"#, true);
+        docker(r#"{"Id":"sha256:00","RepoDigests":["base@sha256:01"]}"#, false);
+        docker(r#"{"Id":"sha256:00","RepoDigests":["base@sha256:00"]}"#, true);
+        docker(
+            r#"{"Id":"00","RepoTags":["localhost/base:latest"],"RepoDigests":["localhost/base@sha256:01"]}"#,
+            true,
+        );
+    }
+
+    #[test]
+    fn what_podman_has_under_localhost_is_local() {
+        let podman = |name, tag: &str, expected| {
+            let json = format!(r#"{{"Id":"00","RepoTags":["x:1","{tag}"],"RepoDigests":["a@sha256:01"]}}"#);
+            local(Engine::Podman, name, &json, expected);
+        };
+        podman("base", "localhost/base:latest", true);
+        podman("localhost/base", "localhost/base:latest", true);
+        podman("debian:12", "docker.io/library/debian:12", false);
+        podman("docker.io/library/base", "localhost/base:latest", false);
+    }
+
+    #[track_caller]
+    fn platform(json: &str, key: &str, agrees: bool) {
+        let key = key.parse().expect("a platform");
+        assert_eq!(inspected(json).other_platform(&key).is_none(), agrees, "{json} for {key}");
+    }
+
+    #[test]
+    fn the_platform_is_compared_in_any_spelling() {
+        let amd = r#"{"Id":"0","Os":"linux","Architecture":"amd64"}"#;
+        platform(amd, "linux/amd64", true);
+        platform(amd, "linux/arm64", false);
+        platform(r#"{"Id":"0","Os":"linux","Architecture":"aarch64","Variant":"v8"}"#, "linux/arm64", true);
+        let v6 = r#"{"Id":"0","Os":"linux","Architecture":"arm","Variant":"v6"}"#;
+        platform(v6, "linux/arm/v6", true);
+        platform(v6, "linux/arm/v7", false);
+        platform(r#"{"Id":"0","Os":"linux","Architecture":"arm"}"#, "linux/arm/v6", true);
+        platform(amd, "linux/amd64/v3", true);
+        platform(r#"{"Id":"0"}"#, "linux/amd64", false);
+    }
+}

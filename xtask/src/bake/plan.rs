@@ -1,0 +1,145 @@
+//! Which images are baked, and in which order: what an image is built from comes before it.
+//!
+//! That is asked of hashctx, which reads Dockerfiles. An image is found by any of its tags, as its
+//! engine would find it. Limit: an image of another engine's is no base: that engine would not find
+//! it either.
+
+use std::collections::BTreeMap;
+use std::process::ExitStatus;
+
+use serde::Deserialize;
+
+use super::engines::Engines;
+use super::{BakeError, Options, chosen};
+use crate::command::Cmd;
+use crate::config::Project;
+use crate::image::{Engine, Image};
+use crate::names;
+use crate::runner::{RunError, Runner, succeeded};
+use crate::tools::Tools;
+
+/// An image to bake.
+pub(super) struct Planned {
+    /// With its engine settled.
+    pub(super) image: Image,
+    /// Whether it was asked for, and not only what stands on it.
+    pub(super) asked: bool,
+    /// The images that its build starts from or copies from, as its Dockerfile has them. `None`:
+    /// that cannot be known.
+    pub(super) uses: Option<Vec<String>>,
+    /// Those of them that larder.toml has, each with its name there.
+    pub(super) bases: BTreeMap<String, String>,
+}
+
+/// The images to bake, bases first; and the engines, of which the default is found now if any image
+/// needs it.
+///
+/// # Errors
+/// A cycle, an unknown name, an interruption.
+pub(super) fn plan<'a>(
+    project: &Project,
+    options: &'a Options,
+    tools: &'a Tools,
+    runner: &'a Runner,
+) -> Result<(Vec<Planned>, Engines<'a>), BakeError> {
+    let asked = chosen(project, &options.names)?;
+    let engines = Engines::new(options, tools, runner);
+    let mut planner = Planner { project, engines, tools, runner, path: Vec::new(), planned: Vec::new() };
+    for image in &asked {
+        planner.visit(image)?;
+    }
+    let Planner { mut planned, engines, .. } = planner;
+    for one in &mut planned {
+        one.asked = asked.iter().any(|image| image.name == one.image.name);
+    }
+    Ok((planned, engines))
+}
+
+struct Planner<'p, 'a> {
+    project: &'p Project,
+    engines: Engines<'a>,
+    tools: &'a Tools,
+    runner: &'a Runner,
+    /// The images that stand on the one that is looked at.
+    path: Vec<String>,
+    planned: Vec<Planned>,
+}
+
+impl Planner<'_, '_> {
+    fn visit(&mut self, image: &Image) -> Result<(), BakeError> {
+        if self.planned.iter().any(|planned| planned.image.name == image.name) {
+            return Ok(());
+        }
+        if let Some(start) = self.path.iter().position(|name| *name == image.name) {
+            return Err(cycle(self.path.get(start..).unwrap_or_default()));
+        }
+        self.path.push(image.name.clone());
+        let image = Image { engine: Some(self.engines.of(image)?), ..image.clone() };
+        // What is wrong is told when it is the image's turn.
+        let uses = match asked(&image, self.tools, |cmd| self.runner.ask(cmd)) {
+            Err(error) if error.is_interruption() => return Err(error.into()),
+            uses => uses.ok(),
+        };
+        let bases = self.bases(uses.as_deref().unwrap_or_default(), image.builder())?;
+        let project = self.project;
+        for base in project.images.iter().filter(|other| bases.values().any(|base| *base == other.name)) {
+            self.visit(base)?;
+        }
+        self.path.pop();
+        self.planned.push(Planned { image, asked: false, uses, bases });
+        Ok(())
+    }
+
+    /// Of the references, those that name an image of larder.toml, with its name there.
+    fn bases(&mut self, references: &[String], engine: Engine) -> Result<BTreeMap<String, String>, RunError> {
+        let project = self.project;
+        let mut owners = BTreeMap::new();
+        for image in &project.images {
+            if self.engines.of(image)? == engine {
+                owners.extend(image.tags.iter().map(|tag| (names::given(tag, engine), &image.name)));
+            }
+        }
+        let owner = |reference: &String| {
+            let full =
+                names::sought(reference, engine).into_iter().find_map(|name| owners.get(&name).copied());
+            Some((reference.clone(), full?.clone()))
+        };
+        Ok(references.iter().filter(|reference| !reference.contains('@')).filter_map(owner).collect())
+    }
+}
+
+fn cycle(path: &[String]) -> BakeError {
+    let mut names: Vec<_> = path.iter().map(|name| format!("`{name}`")).collect();
+    names.extend(names.first().cloned());
+    BakeError::Cycle { path: names.join(" from ") }
+}
+
+/// One line of `hashctx --images --json`.
+#[derive(Deserialize)]
+struct Used {
+    image: String,
+}
+
+/// The images that a build starts from or copies from, as its Dockerfile has them. What hashctx
+/// says against it is shown.
+pub(super) fn uses(image: &Image, tools: &Tools, runner: &Runner) -> Result<Vec<String>, RunError> {
+    asked(image, tools, |cmd| runner.capture(cmd))
+}
+
+fn asked(
+    image: &Image,
+    tools: &Tools,
+    ask: impl FnOnce(&Cmd) -> Result<(ExitStatus, Vec<u8>), RunError>,
+) -> Result<Vec<String>, RunError> {
+    let Some(cmd) = image.images(tools.hashctx().args(["--images", "--json"])) else { return Ok(Vec::new()) };
+    let (status, json) = ask(&cmd)?;
+    succeeded(&cmd, status)?;
+    let used = serde_json::Deserializer::from_slice(&json).into_iter::<Used>();
+    let mut used: Vec<String> = used
+        .map(|used| used.map(|used| used.image))
+        .collect::<Result<_, _>>()
+        .map_err(|error| RunError::Lost { program: cmd.program().to_owned(), source: error.into() })?;
+    used.sort();
+    used.dedup();
+    Ok(used)
+}
