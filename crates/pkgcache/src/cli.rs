@@ -107,6 +107,7 @@ enum Job {
 }
 
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 struct ServeArgs {
     /// Where to listen [default: 127.0.0.1:3144]
     #[arg(long, value_name = "ADDRESS:PORT")]

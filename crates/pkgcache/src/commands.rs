@@ -274,7 +274,8 @@ fn take_out(
     }
 }
 
-fn counted(count: u64, one: &str, many: &str) -> String {
+/// So many of these, in words.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

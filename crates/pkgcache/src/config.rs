@@ -12,6 +12,7 @@ use crate::hosts::{Hosts, Network};
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,

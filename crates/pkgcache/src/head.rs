@@ -241,7 +241,7 @@ impl Head {
             b"host" => self.hosts += 1,
             b"content-length" if self.length.is_some() => return Err(bad("more than one Content-Length")),
             b"content-length" => {
-                self.length = Some(length(value).ok_or(bad("Content-Length is not a number"))?)
+                self.length = Some(length(value).ok_or(bad("Content-Length is not a number"))?);
             }
             b"transfer-encoding" if self.chunked => return Err(bad("more than one Transfer-Encoding")),
             b"transfer-encoding" if value.eq_ignore_ascii_case(b"chunked") => self.chunked = true,

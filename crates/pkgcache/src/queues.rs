@@ -46,8 +46,8 @@ fn read() -> Queued {
 /// The inode and the queue of a line; the first one, with the names of the columns, has neither.
 fn socket(line: &str) -> Option<(u64, u64)> {
     let mut columns = line.split_ascii_whitespace();
-    let queues = columns.nth(4)?;
-    let queued = u64::from_str_radix(queues.split_once(':')?.0, 16).ok()?;
+    let (sent, _) = columns.nth(4)?.split_once(':')?;
+    let queued = u64::from_str_radix(sent, 16).ok()?;
     Some((columns.nth(4)?.parse().ok()?, queued))
 }
 

@@ -14,6 +14,7 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::body::Body;
 use crate::cache::Cache;
+use crate::commands::counted;
 use crate::error::{Error, Result};
 use crate::guard::{Draining, Guard, Refused, Wire, stands_in};
 use crate::handle::{Handled, Lookup};
@@ -137,37 +138,43 @@ impl Server {
 async fn drain(cache: &Cache, free: &Semaphore, seats: usize) {
     let limits = cache.config().limits;
     let deadline = tokio::time::Instant::now() + limits.drain_moving.max(limits.drain);
-    let all = u32::try_from(seats).unwrap_or(u32::MAX);
-    let mut gone = pin!(free.acquire_many(all));
-    let all_gone = match timeout(SOON, &mut gone).await {
-        Ok(_) => true,
-        Err(_) => {
-            let left = get(&cache.counts.connections);
-            log::note(&format!("waiting for {left} connections; a second signal ends at once"));
-            timeout_at(deadline, gone).await.is_ok()
-        }
-    };
-    let stored = downloads_end(cache, deadline).await;
-    let cut = get(&cache.counts.cut) + if all_gone { 0 } else { get(&cache.counts.connections) };
+    let connections = connections_end(cache, free, seats, deadline);
+    let (all_gone, ()) = tokio::join!(connections, downloads_end(cache, deadline));
+    let left = if all_gone { 0 } else { get(&cache.counts.connections) };
+    let cut = left + get(&cache.counts.cut);
     if cut > 0 {
-        log::warning(&format!("{cut} connections were cut off"));
+        log::warning(&format!("cut off: {}", counted(cut, "connection", "connections")));
     }
-    if !stored {
+    if timeout(SOON, cache.flights.landed()).await.is_err() {
         log::warning("some downloads were cut off: they are not stored");
     }
 }
 
-/// Waits for the downloads, as long as anything comes. Returns whether all came to their end.
-async fn downloads_end(cache: &Cache, deadline: tokio::time::Instant) -> bool {
+/// Waits until no client is connected. Returns whether that came in time.
+async fn connections_end(
+    cache: &Cache,
+    free: &Semaphore,
+    seats: usize,
+    deadline: tokio::time::Instant,
+) -> bool {
+    let mut gone = pin!(free.acquire_many(u32::try_from(seats).unwrap_or(u32::MAX)));
+    if timeout(SOON, &mut gone).await.is_ok() {
+        return true;
+    }
+    let left = counted(get(&cache.counts.connections), "connection", "connections");
+    log::note(&format!("waiting for {left}; a second signal ends at once"));
+    timeout_at(deadline, gone).await.is_ok()
+}
+
+/// Waits for the downloads, as long as anything comes.
+async fn downloads_end(cache: &Cache, deadline: tokio::time::Instant) {
     let patience = cache.config().limits.drain;
     loop {
         let before = get(&cache.counts.fetched_bytes);
         let look = deadline.min(tokio::time::Instant::now() + patience);
-        if timeout_at(look, cache.flights.landed()).await.is_ok() {
-            return true;
-        }
-        if look == deadline || get(&cache.counts.fetched_bytes) == before {
-            return false;
+        let landed = timeout_at(look, cache.flights.landed()).await.is_ok();
+        if landed || look == deadline || get(&cache.counts.fetched_bytes) == before {
+            return;
         }
     }
 }

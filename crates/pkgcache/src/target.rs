@@ -9,6 +9,7 @@ use crate::hosts::is_address;
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Target {
     /// The name of the upstream, or the host of the forward mode.
     pub source: String,

@@ -327,7 +327,7 @@ fn a_failure_that_does_not_say_how_long_it_holds_leaves_the_success_that_is_stor
 
 #[test]
 fn an_answer_may_have_hundreds_of_fields() {
-    let fields: String = (0..300).map(|count| format!("x-{count}: y\n")).collect();
+    let fields = (0..300).map(|count| format!("x-{count}: y\n")).collect::<Vec<_>>().concat();
     let origin = Origin::fixed(&format!("{FRESH}\n{fields}"), "body");
     let proxy = Proxy::of(&origin);
     proxy.get("/a").is(200, "stored", "body");

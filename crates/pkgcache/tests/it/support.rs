@@ -310,7 +310,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.kill();
         if thread::panicking() {
-            eprintln!("{}", self.said());
+            let _ = writeln!(std::io::stderr(), "{}", self.said());
         }
     }
 }

@@ -25,7 +25,7 @@ fn secure() -> Option<(Nginx, Authority)> {
     let fresh = "add_header Cache-Control max-age=3600;";
     let here = format!("{} {fresh}", authority.lines("here"));
     let slow = format!("{here} limit_rate_after 256k; limit_rate 2m;");
-    let many: String = (0..300).map(|count| format!("add_header x-{count} y;")).collect();
+    let many = (0..300).map(|count| format!("add_header x-{count} y;")).collect::<Vec<_>>().concat();
     let here = format!("{here} location /many/ {{ alias www/; {many} }}");
     let other = format!("{} {fresh}", authority.lines("elsewhere"));
     let nginx = Nginx::new(&[("ssl", &here), ("ssl http2", &here), ("ssl http2", &slow), ("ssl", &other)]);
