@@ -540,7 +540,7 @@ mod tests {
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut stream, _) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
-        while stream.write(&[0; 65536]).is_ok() {}
+        while stream.write(&[0; 8192]).is_ok() {}
         let wire = Guard::new(TcpStream::from_std(stream).unwrap(), HeadLimits { head: 1, fields: 1 }).wire();
         let is_over = |draining: &mut Draining| draining.is_over(&wire, &Queues::default(), Duration::ZERO);
         let mut draining = Draining::new(&wire, &Queues::default());

@@ -72,7 +72,7 @@ mod tests {
         let (mut server, _) = listener.accept().unwrap();
         server.set_nonblocking(true).unwrap();
         let mut sent = 0;
-        while let Ok(count) = server.write(&[0; 65536]) {
+        while let Ok(count) = server.write(&[0; 8192]) {
             sent += count;
         }
         let full = Queues::default().of(&server).unwrap();
