@@ -21,8 +21,10 @@ pub struct Answer {
     pub policy: Policy,
     /// When it was asked for and when it came.
     pub times: Times,
-    /// For how many seconds it is fresh, from its beginning.
-    pub lifetime: i64,
+    /// For how many seconds it is fresh, from its beginning, by what it says itself.
+    pub explicit: Option<i64>,
+    /// The same by a guess, where one may be made.
+    pub guess: Option<i64>,
     /// The names of the request headers that selected it.
     pub vary: Vec<String>,
     /// What they were.
@@ -46,8 +48,10 @@ impl Answer {
 
     fn read(status: StatusCode, headers: HeaderMap, times: Times) -> Self {
         let policy = Policy::of(&headers);
-        let lifetime = freshness::lifetime(status, &headers, &policy, times).unwrap_or(0);
-        Self { status, headers, policy, times, lifetime, vary: Vec::new(), selecting: BTreeMap::new() }
+        let explicit = freshness::explicit(&headers, &policy, times);
+        let guess = freshness::guess(status, &headers, &policy, times);
+        let (vary, selecting) = (Vec::new(), BTreeMap::new());
+        Self { status, headers, policy, times, explicit, guess, vary, selecting }
     }
 
     /// The same, after the server said that it still holds.
@@ -91,6 +95,13 @@ impl Answer {
         }
     }
 
+    /// For how many seconds it is fresh, from its beginning. A guess counts only where `heuristic`
+    /// says so.
+    #[must_use]
+    pub fn lifetime(&self, heuristic: bool) -> i64 {
+        self.explicit.or(self.guess.filter(|_| heuristic)).unwrap_or(0)
+    }
+
     /// How old it is.
     #[must_use]
     pub fn age(&self, now: i64) -> i64 {
@@ -120,7 +131,7 @@ mod tests {
         let response = headers("etag: \"ü\"\nvary: foo\ncache-control: max-age=5, no-cache=\"a\"\na: 1");
         let times = Times { requested: 784_111_776, received: 784_111_777 };
         let answer = Answer::new(StatusCode::OK, &response, &headers("foo: 1"), times);
-        assert!(!answer.headers.contains_key("a") && answer.lifetime == 5);
+        assert!(!answer.headers.contains_key("a") && answer.lifetime(false) == 5);
         assert_eq!(answer.headers["date"], "Sun, 06 Nov 1994 08:49:37 GMT");
         let stored = answer.to_stored(Digest::of(b"x"), 1, None);
         assert_eq!(Answer::from_stored(&stored).unwrap(), answer);

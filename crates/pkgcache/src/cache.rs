@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::flight::Flights;
 use crate::meter::Counts;
 use crate::places::Places;
+use crate::queues::Queues;
 use crate::shelf::Shelf;
 use crate::target::Target;
 use crate::upstream::{Route, Upstreams};
@@ -31,6 +32,8 @@ pub struct Cache {
     pub flights: Flights,
     /// Connections to upstreams.
     pub upstreams: Upstreams,
+    /// What clients have not taken yet.
+    pub(crate) queues: Queues,
     /// What is counted.
     pub counts: Arc<Counts>,
     /// Where each request is noted.
@@ -63,6 +66,7 @@ impl Cache {
             places: Places::default(),
             flights: Flights::default(),
             upstreams: Upstreams::default(),
+            queues: Queues::default(),
             counts: Arc::default(),
             access: RwLock::new(access),
             classify,
@@ -83,15 +87,23 @@ impl Cache {
         self.access.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sets something else from now on. The access log is opened anew, so that one that was moved away can go.
+    /// Sets something else from now on. The access log is opened anew, so that one that was moved
+    /// away can go. Returns the settings that are another and hold only for a process that begins.
     ///
     /// # Errors
     /// An access log that cannot be opened; nothing is changed then.
-    pub fn reconfigure(&self, config: Config) -> Result<()> {
+    pub fn reconfigure(&self, mut config: Config) -> Result<Vec<&'static str>> {
+        let old = self.config();
+        let fixed = [
+            ("listen", config.listen != old.listen),
+            ("max-connections", config.limits.connections != old.limits.connections),
+        ];
+        config.listen = old.listen;
+        config.limits.connections = old.limits.connections;
         let access = config.access_log.as_deref().map(AccessLog::open).transpose()?;
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-        Ok(())
+        Ok(fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect())
     }
 
     /// The key of a URL for a request with these headers.

@@ -20,6 +20,9 @@ pub struct Class {
     pub architecture: Option<String>,
     /// The digest that an index announced for the body.
     pub announced: Option<Digest>,
+    /// Whether it is an artifact: a file that is published once and not changed. Where its answer
+    /// names no lifetime, one may be guessed.
+    pub artifact: bool,
 }
 
 /// Tells what URLs are.

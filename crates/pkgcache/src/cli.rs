@@ -1,18 +1,20 @@
 //! The command line, and what of the process's environment the library is told.
 
+use std::cell::RefCell;
 use std::io::{self, BufWriter};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand};
 use pkgcache::commands::{self, Console};
 use pkgcache::settings::Options;
-use storekit::{ByteSize, Store};
+use storekit::{Age, ByteSize, Store};
 use toolkit::{Common, Outcome, Output, Settings};
 
 /// Keeps what package clients download, and hands it on as HTTP's rules say
 ///
-/// Exit codes: 0 done; 1 nothing is stored there; 2 trouble; 3 stored bytes are damaged; 130 stopped by Ctrl-C.
+/// Exit codes: 0 done; 1 nothing is stored there; 2 trouble; 3 stored bytes are damaged; 130
+/// stopped by Ctrl-C; 143 stopped by a second SIGTERM.
 #[derive(Parser)]
 #[command(name = "pkgcache", version, styles = Styles::plain(), max_term_width = 100)]
 pub(crate) struct Cli {
@@ -42,18 +44,39 @@ enum Job {
     ///
     /// As a reverse proxy for the mounted upstreams (`http://127.0.0.1:3144/NAME/…`), and as a forward proxy
     /// (`http_proxy=http://127.0.0.1:3144`) for the allowed hosts. Prints its URL when it answers. `/healthz` says `ok`,
-    /// `/metrics` has the counts in the text form of Prometheus. SIGTERM ends it when all that is under way is done;
-    /// SIGHUP makes it read its settings again (all but the address and the number of connections) and open its access log
-    /// anew.
+    /// `/metrics` has the counts in the text form of Prometheus.
     ///
-    /// Each option but `--store` can stand in the table `[pkgcache]` of larder.toml: `listen`, `allow`, `tunnel`,
-    /// `allow-private`, `parent`, `offline`, `allow-remote`, `clients`, `token-file`, `max-object`, `access-log`; upstreams
-    /// as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME = { url = "URL", follow-redirects = true, keep-private = true }`.
-    /// Only there: `max-connections` (16384, and no more than three quarters of the files that may be open), `head-time` (a
-    /// request's head has to come within 20s), `idle-time` (a connection on which the client lets nothing move is closed,
-    /// 300s), `answer-time` (an upstream has to say something within 60s), `keep-events` (the counts in events/, 30d).
-    /// Variables: `LARDER_PKGCACHE_LISTEN`, `_UPSTREAM`, `_ALLOW`, `_TUNNEL` (words), `_PARENT`, `_OFFLINE`,
-    /// `_ALLOW_PRIVATE`, `_TOKEN_FILE`.
+    /// SIGTERM (and Ctrl-C) ends it: no new connections are taken, those that wait for a request
+    /// are closed, and the others end with their answers. One on which nothing moves for
+    /// `drain-time` (8s) is cut off, one that still moves after 5 minutes too; a second signal ends
+    /// all at once. Exit code 0 (Ctrl-C: 130; a second SIGTERM: 143). SIGHUP makes it read its
+    /// settings again and open its access log anew; a new `listen` or `max-connections` holds only
+    /// after a restart, and where a settings file is gone, the old settings stay.
+    ///
+    /// How long an answer is fresh, it says itself. Where it does not, the upstream is asked each
+    /// time whether it still holds, for it may be an index that has changed; `heuristic-freshness`
+    /// guesses a tenth of the answer's age instead, a day at most.
+    ///
+    /// A `Location` that leads to a mounted upstream is rewritten to the path below its mount; any
+    /// other is an absolute URL that leads past the cache. `follow-redirects` follows redirects of
+    /// GET and HEAD here instead, to the same server and to those in `allow`; other methods never.
+    ///
+    /// What is stored, and the access log, can be read by this user alone; with a umask that lets
+    /// the group write (002, 007), by the group too. Folders and files that are there already keep
+    /// their modes. Cookies go to the client whose request was answered and are not stored, without
+    /// `keep-cookies`.
+    ///
+    /// Each option but `--store` can stand in the table `[pkgcache]` of larder.toml: `listen`,
+    /// `allow`, `tunnel`, `allow-private`, `parent`, `offline`, `allow-remote`, `clients`,
+    /// `token-file`, `max-object`, `heuristic-freshness`, `keep-cookies`, `drain-time`,
+    /// `access-log`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME = { url =
+    /// "URL", follow-redirects = true, keep-private = true, heuristic-freshness = true }`. Only
+    /// there: `max-connections` (16384, and no more than three quarters of the files that may be
+    /// open), `head-time` (a request's head has to come within 20s), `idle-time` (a connection on
+    /// which the client lets nothing move is closed, 300s), `answer-time` (an upstream has to say
+    /// something within 60s, from the end of the request's body on), `keep-events` (the counts in
+    /// events/, 30d). Variables: `LARDER_PKGCACHE_LISTEN`, `_UPSTREAM`, `_ALLOW`, `_TUNNEL`
+    /// (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`, `_TOKEN_FILE`.
     Serve(Box<ServeArgs>),
     /// List the stored URLs
     Ls {
@@ -68,11 +91,12 @@ enum Job {
     },
     /// Read every stored body and compare it with its digest
     ///
-    /// Names what is damaged, moves it aside, and exits 3.
+    /// Names what is damaged, takes it out of the store, and exits 3; after that, all is sound.
     Verify,
 }
 
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 struct ServeArgs {
     /// Where to listen [default: 127.0.0.1:3144]
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -98,6 +122,12 @@ struct ServeArgs {
     /// Serve what is stored, however old, and ask nobody
     #[arg(long)]
     offline: bool,
+    /// Guess how long an answer is fresh that does not say so
+    #[arg(long)]
+    heuristic_freshness: bool,
+    /// Store the cookies of an answer, and hand them to all who get it
+    #[arg(long)]
+    keep_cookies: bool,
     /// Listen on an address that other machines can reach
     #[arg(long)]
     allow_remote: bool,
@@ -110,6 +140,9 @@ struct ServeArgs {
     /// Pass larger bodies on without storing them [default: 64GiB]
     #[arg(long, value_name = "SIZE")]
     max_object: Option<ByteSize>,
+    /// At the end, cut connections off on which nothing moves for so long [default: 8s]
+    #[arg(long, value_name = "AGE")]
+    drain_time: Option<Age>,
     /// Write a JSON object for each request to this file; `-` is stdout
     #[arg(long, value_name = "FILE")]
     access_log: Option<Utf8PathBuf>,
@@ -125,10 +158,13 @@ impl ServeArgs {
             allow_private: set(self.allow_private),
             parent: self.parent.clone(),
             offline: set(self.offline),
+            heuristic_freshness: set(self.heuristic_freshness),
+            keep_cookies: set(self.keep_cookies),
             allow_remote: set(self.allow_remote),
             clients: self.clients.clone(),
             token_file: self.token_file.clone(),
             max_object: self.max_object,
+            drain_time: self.drain_time,
             access_log: self.access_log.clone(),
             ..Options::default()
         };
@@ -148,8 +184,11 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
     Ok(match &cli.job {
         Job::Serve(args) => {
             let folder = environment.folder.clone();
+            let known = RefCell::new(Vec::new());
             let load = || {
+                still_there(&known.borrow())?;
                 let settings = Settings::load(environment.clone());
+                *known.borrow_mut() = settings.files().map(Utf8Path::to_owned).collect();
                 args.options()?.or(Options::load(&settings)?).config(&folder)
             };
             pkgcache::run::serve(load()?, Store::open_or_create(&store)?, load, &mut console.out)?
@@ -158,4 +197,16 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
         Job::Info { url } => commands::info(&Store::open(&store)?.packages(), url, &mut console)?,
         Job::Verify => commands::verify(&Store::open(&store)?.packages(), &mut console)?,
     })
+}
+
+/// Refuses to go on without a settings file that was read before: it is more likely being replaced
+/// than given up.
+fn still_there(files: &[Utf8PathBuf]) -> miette::Result<()> {
+    match files.iter().find(|path| !path.is_file()) {
+        Some(path) => Err(miette::miette!(
+            help = "put it back; an empty file, or a restart, drops what it said",
+            "`{path}` is gone"
+        )),
+        None => Ok(()),
+    }
 }

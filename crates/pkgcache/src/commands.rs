@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::time::SystemTime;
 
+use camino::Utf8Path;
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{ByteSize, Digest, FoundPackage, PackageEntry, StoredResponse};
+use storekit::error::At;
+use storekit::{ByteSize, Digest, FoundPackage, PackageEntry, StoredResponse, printable};
 use toolkit::Outcome;
 
 use crate::answer::Answer;
 use crate::cache;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, explained};
 
 /// Where a command writes, and in which form.
 pub struct Console<'a> {
@@ -51,7 +53,7 @@ struct Detail<'a> {
     digest: Digest,
     size: u64,
     received: Timestamp,
-    /// Seconds for which it is fresh still; negative where it is stale.
+    /// Seconds for which it is fresh still, by what it says itself; negative where it is stale.
     ttl: Option<i64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     vary: &'a [String],
@@ -75,7 +77,7 @@ impl<'a> Row<'a> {
 
     fn print(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let used = self.used.strftime("%Y-%m-%d %H:%M");
-        writeln!(out, "{:>8}  {used}  {}", ByteSize(self.size), self.url)
+        writeln!(out, "{:>8}  {used}  {}", ByteSize(self.size), printable(self.url))
     }
 }
 
@@ -87,7 +89,7 @@ impl<'a> Detail<'a> {
             digest: stored.digest,
             size: stored.size,
             received: stored.received,
-            ttl: answer.map(|answer| answer.lifetime - answer.age(cache::now())),
+            ttl: answer.map(|answer| answer.lifetime(false) - answer.age(cache::now())),
             vary: &stored.vary,
             headers: &stored.headers,
         }
@@ -100,13 +102,23 @@ impl<'a> Detail<'a> {
             None => "unreadable".to_owned(),
         };
         writeln!(out, "  {} {} {} {freshness}", self.status, self.digest, ByteSize(self.size))?;
-        self.headers.iter().try_for_each(|(name, value)| writeln!(out, "    {name}: {value}"))
+        let mut fields = self.headers.iter().map(|(name, value)| (printable(name), printable(value)));
+        fields.try_for_each(|(name, value)| writeln!(out, "    {name}: {value}"))
     }
 }
 
+/// Control characters stand in JSON's strings alone, and there escaped: a terminal obeys those
+/// behind U+007F as well.
 fn json(out: &mut dyn Write, row: &impl Serialize) -> std::io::Result<()> {
-    serde_json::to_writer(&mut *out, row)?;
-    out.write_all(b"\n")
+    let escaped = |text: String, c: char| {
+        if c.is_control() {
+            text + &format!("\\u{:04x}", u32::from(c))
+        } else {
+            text + c.encode_utf8(&mut [0; 4])
+        }
+    };
+    let text = serde_json::to_string(row)?.chars().fold(String::new(), escaped);
+    writeln!(out, "{text}")
 }
 
 /// Lists the stored URLs that have `part` in them. `No` where there are none.
@@ -145,7 +157,7 @@ fn show(
                 printed.map_err(Error::Output)?;
             }
             Ok(_) => {}
-            Err(error) => writeln!(console.err, "warning: {error}").map_err(Error::Output)?,
+            Err(error) => warn(console, &error.into())?,
         }
         Ok::<_, Error>(())
     })?;
@@ -163,42 +175,108 @@ struct Fault {
     problem: String,
 }
 
-/// Reads every stored body through. What is damaged is named, and moved aside.
+/// Reads every stored body through. What is damaged is named and taken out of the store, so that it
+/// is fetched anew.
 ///
 /// # Errors
-/// [`Error::Damaged`], after all were read; I/O errors.
+/// [`Error::Damaged`], after all were read; else the first body or entry that could not be read, with
+/// a warning for each. That damage cannot be taken out is a warning.
 pub fn verify(packages: &storekit::Packages, console: &mut Console<'_>) -> Result<Outcome> {
     let blobs = packages.blobs();
     let mut known: HashMap<Digest, Option<String>> = HashMap::new();
-    let (mut all, mut count) = (0, 0);
+    let (mut all, mut count, mut unread) = (0, 0, None);
     packages.each(&mut |found: FoundPackage| {
-        let faults = match found.entry {
-            Err(error) => {
-                all += 1;
-                vec![Fault { url: found.path.to_string(), digest: None, problem: error.to_string() }]
+        let checked = found.entry.map_err(Error::from).and_then(|entry| {
+            let bad = faults(&mut known, &blobs, &entry)?;
+            let mended = take_out(packages, &entry, &bad, found.used);
+            let faults: Vec<_> = bad.into_iter().map(|(_, fault)| fault).collect();
+            Ok((entry.responses.len() as u64, faults, mended))
+        });
+        let (responses, faults, mended) = match checked {
+            Ok(checked) => checked,
+            Err(Error::Store(error)) if error.is_corrupt() => {
+                (1, vec![unreadable(&found.path, &error)], remove(&found.path))
             }
-            Ok(entry) => {
-                all += entry.responses.len() as u64;
-                let responses = entry.responses.iter();
-                responses.filter_map(|stored| fault(&mut known, &blobs, &entry.key.url, stored)).collect()
+            // Another release's, or not to be had now: not damaged.
+            Err(error) => {
+                warn(console, &error)?;
+                unread.get_or_insert(error);
+                return Ok(());
             }
         };
-        count += faults.len() as u64;
-        faults.iter().try_for_each(|fault| print_fault(fault, console)).map_err(Error::Output)
+        (all, count) = (all + responses, count + faults.len() as u64);
+        faults.iter().try_for_each(|fault| print_fault(fault, console)).map_err(Error::Output)?;
+        mended.or_else(|error| warn(console, &error))
     })?;
     console.out.flush().map_err(Error::Output)?;
-    if count > 0 {
-        return Err(Error::Damaged { count, all });
+    match unread {
+        _ if count > 0 => Err(Error::Damaged { count, all }),
+        Some(error) => Err(error),
+        None => sound(all, known.len() as u64, console),
     }
+}
+
+fn sound(responses: u64, bodies: u64, console: &mut Console<'_>) -> Result<Outcome> {
     if !console.quiet && !console.json {
-        let (responses, bodies) = (counted(all, "response", "responses"), known.len() as u64);
+        let responses = counted(responses, "response", "responses");
         let bodies = counted(bodies, "body", "bodies");
         writeln!(console.out, "{responses}, {bodies}: all sound").map_err(Error::Output)?;
     }
     Ok(Outcome::Yes)
 }
 
-fn counted(count: u64, one: &str, many: &str) -> String {
+fn warn(console: &mut Console<'_>, error: &Error) -> Result<()> {
+    writeln!(console.err, "warning: {}", printable(&explained(error))).map_err(Error::Output)
+}
+
+fn unreadable(path: &Utf8Path, error: &storekit::Error) -> Fault {
+    Fault { url: path.to_string(), digest: None, problem: error.to_string() }
+}
+
+fn remove(path: &Utf8Path) -> Result<()> {
+    Ok(std::fs::remove_file(path).at("remove", path)?)
+}
+
+/// The responses that are not sound, with what is wrong.
+fn faults(
+    known: &mut HashMap<Digest, Option<String>>,
+    blobs: &storekit::Blobs,
+    entry: &PackageEntry,
+) -> Result<Vec<(StoredResponse, Fault)>> {
+    let mut faults = Vec::new();
+    for stored in &entry.responses {
+        if let Some(fault) = fault(known, blobs, &entry.key.url, stored)? {
+            faults.push((stored.clone(), fault));
+        }
+    }
+    Ok(faults)
+}
+
+/// Takes the responses out of the entry as it stands by now. That is no use of it: it stays as old
+/// as it was.
+fn take_out(
+    packages: &storekit::Packages,
+    entry: &PackageEntry,
+    bad: &[(StoredResponse, Fault)],
+    used: SystemTime,
+) -> Result<()> {
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let Some(mut standing) = packages.get(&entry.key)? else { return Ok(()) };
+    standing.responses.retain(|it| !bad.iter().any(|(stored, _)| stored == it));
+    packages.put(&standing, &[])?;
+    let path = packages.path(&entry.key);
+    match std::fs::File::options().append(true).open(&path) {
+        Ok(file) => Ok(file.set_modified(used).at("stamp", &path)?),
+        // Nothing was left in it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(storekit::Error::io("stamp", path, error).into()),
+    }
+}
+
+/// So many of these, in words.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
@@ -207,12 +285,22 @@ fn fault(
     blobs: &storekit::Blobs,
     url: &str,
     stored: &StoredResponse,
-) -> Option<Fault> {
+) -> Result<Option<Fault>> {
     let digest = stored.digest;
-    let problem =
-        known.entry(digest).or_insert_with(|| blobs.verify(&digest).err().map(|error| error.to_string()));
-    let problem = problem.clone().or_else(|| wrong_size(blobs, stored));
-    problem.map(|problem| Fault { url: url.to_owned(), digest: Some(digest), problem })
+    let problem = match known.get(&digest) {
+        Some(problem) => problem.clone(),
+        None => known.entry(digest).or_insert(damage(blobs, &digest)?).clone(),
+    };
+    let problem = problem.or_else(|| wrong_size(blobs, stored));
+    Ok(problem.map(|problem| Fault { url: url.to_owned(), digest: Some(digest), problem }))
+}
+
+/// What is wrong with the body. One that cannot be read is not damaged.
+fn damage(blobs: &storekit::Blobs, digest: &Digest) -> Result<Option<String>> {
+    match blobs.verify(digest) {
+        Err(error) if error.is_corrupt() => Ok(Some(error.to_string())),
+        verified => Ok(verified.map(|()| None)?),
+    }
 }
 
 fn wrong_size(blobs: &storekit::Blobs, stored: &StoredResponse) -> Option<String> {
@@ -225,5 +313,5 @@ fn print_fault(fault: &Fault, console: &mut Console<'_>) -> std::io::Result<()> 
     if console.json {
         return json(console.out, fault);
     }
-    writeln!(console.out, "{}: {}", fault.url, fault.problem)
+    writeln!(console.out, "{}: {}", printable(&fault.url), printable(&fault.problem))
 }

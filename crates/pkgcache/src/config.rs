@@ -12,6 +12,7 @@ use crate::hosts::{Hosts, Network};
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
@@ -25,6 +26,10 @@ pub struct Config {
     pub parent: Option<Uri>,
     /// Never ask an upstream.
     pub offline: bool,
+    /// Whether the forward mode guesses a lifetime for answers that name none.
+    pub heuristic_freshness: bool,
+    /// Whether the cookies of an answer are stored, and handed to all who get it.
+    pub keep_cookies: bool,
     /// Who may connect from another machine.
     pub clients: Clients,
     /// How much of what.
@@ -36,7 +41,7 @@ pub struct Config {
 }
 
 /// A mounted upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Upstream {
     /// The first segment of the paths below which it is mounted; empty at the root.
     pub name: String,
@@ -46,6 +51,8 @@ pub struct Upstream {
     pub follow_redirects: bool,
     /// Whether answers to requests with credentials are kept for whoever brings the same.
     pub keep_private: bool,
+    /// Whether a lifetime is guessed for answers that name none.
+    pub heuristic_freshness: bool,
 }
 
 /// What the forward mode may reach.
@@ -83,8 +90,10 @@ pub struct Limits {
     pub connect: Duration,
     /// An upstream has to say something within this time.
     pub answer: Duration,
-    /// How long a drain waits for what is under way.
+    /// A drain ends what moves nothing for so long.
     pub drain: Duration,
+    /// A drain ends what is under way still after so long, though it moves.
+    pub drain_moving: Duration,
     /// An upstream that cannot be reached is left alone for so long, at first; at most 60 times that.
     pub back_off: Duration,
 }
@@ -99,7 +108,8 @@ impl Default for Limits {
             idle: Duration::from_secs(300),
             connect: Duration::from_secs(10),
             answer: Duration::from_secs(60),
-            drain: Duration::from_secs(30),
+            drain: Duration::from_secs(8),
+            drain_moving: Duration::from_secs(300),
             back_off: Duration::from_secs(1),
         }
     }
@@ -114,6 +124,8 @@ impl Default for Config {
             allow_private: false,
             parent: None,
             offline: false,
+            heuristic_freshness: false,
+            keep_cookies: false,
             clients: Clients::default(),
             limits: Limits::default(),
             access_log: None,
@@ -156,8 +168,7 @@ mod tests {
         let upstream = |name: &str| Upstream {
             name: name.to_owned(),
             url: Uri::from_static("http://a/"),
-            follow_redirects: false,
-            keep_private: false,
+            ..Upstream::default()
         };
         let config =
             Config { upstreams: vec![upstream(""), upstream("one"), upstream("on")], ..Config::default() };

@@ -38,7 +38,7 @@ pub(crate) async fn run(
 ) {
     let mut waiting = Some(guard);
     while let Some(mut guard) = waiting {
-        if !guard.has_input() && !quick::run(&client, &mut guard, limits.idle, &mut stopped).await {
+        if !guard.has_input() && !quick::run(&client, &mut guard, limits, &mut stopped).await {
             return;
         }
         waiting = Box::pin(serve(&client, guard, limits, &mut stopped)).await;
@@ -90,11 +90,16 @@ async fn serve(
         }
     }
     Pin::new(&mut connection).graceful_shutdown();
+    let mut draining = client.draining();
     // One on which no request has begun would wait for it.
     while !client.is_idle() {
         tokio::select! {
             _ = &mut connection => break,
             () = sleep(Duration::from_millis(20)) => {}
+        }
+        if client.is_drained(&mut draining) {
+            wire.reset_when_closed(true);
+            return None;
         }
     }
     None

@@ -20,13 +20,14 @@ use crate::ahead::Ahead;
 use crate::answer::Answer;
 use crate::body::{End, Progress};
 use crate::cache::Cache;
-use crate::error::Error;
+use crate::error::{Error, explained};
 use crate::fetch::{Ask, commit, follow, unstored};
 use crate::flight::{Flight, Growing, Stage};
 use crate::log;
 use crate::meter::add;
 use crate::rules::age::Times;
 use crate::rules::conditional;
+use crate::rules::merge::take_cookies;
 use crate::rules::range::parse_content_range;
 use crate::spill::{Readers, Spill};
 
@@ -76,13 +77,19 @@ impl<'a> Download<'a> {
         writer: BodyWriter,
     ) -> Self {
         let (progress, receiver) = watch::channel(Progress::default());
+        let mut headers = response.headers().clone();
+        let mut cookies = HeaderMap::new();
+        if !ask.target.keep_cookies {
+            cookies = take_cookies(&mut headers);
+        }
         let growing = Arc::new(Growing {
-            answer: Answer::new(response.status(), response.headers(), &ask.headers, times),
+            answer: Answer::new(response.status(), &headers, &ask.headers, times),
             total: response.body().size_hint().exact(),
             announced: ask.class.announced,
             file: writer.file(),
             progress: receiver,
             readers: Readers::default(),
+            cookies,
         });
         let tag = conditional::strong_tag(response.headers()).cloned();
         Self { cache, flight, ask, growing, progress, sink: Sink::File(writer), tag }
@@ -156,7 +163,7 @@ impl<'a> Download<'a> {
                     return Ok(());
                 }
                 Err(error) => {
-                    unstored(self.cache, self.ask, &error);
+                    unstored(self.cache, self.ask, explained(&error));
                     self.spill();
                 }
             }
@@ -233,8 +240,8 @@ impl<'a> Download<'a> {
         let named = spawn_blocking(move || writer.finish(announced.as_ref())).await;
         let lease = match named {
             Ok(Ok(lease)) => lease,
-            Ok(Err(error)) => return unstored(cache, ask, &error),
-            Err(error) => return unstored(cache, ask, &error),
+            Ok(Err(error)) => return unstored(cache, ask, explained(&error)),
+            Err(error) => return unstored(cache, ask, error),
         };
         let stored = growing.answer.to_stored(lease.digest(), lease.size(), announced);
         let change = move |entry: &mut PackageEntry| {

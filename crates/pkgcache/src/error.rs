@@ -10,6 +10,20 @@ use thiserror::Error;
 /// The result of the library's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The error and all that caused it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// The same, with what can be done about it.
+pub(crate) fn explained(error: &impl Diagnostic) -> String {
+    match error.help() {
+        Some(help) => format!("{}; {help}", chain(error)),
+        None => chain(error),
+    }
+}
+
 /// What went wrong.
 #[derive(Debug, Error, Diagnostic)]
 pub enum Error {
@@ -49,7 +63,7 @@ pub enum Error {
         reason: String,
     },
     /// A setting that makes no sense.
-    #[error("{text:?} is no upstream: {reason}")]
+    #[error("invalid upstream {text:?}: {reason}")]
     #[diagnostic(code(pkgcache::not_an_upstream), help("write `NAME=URL`, or `/=URL` for the root"))]
     NotAnUpstream {
         /// What was written.
@@ -58,7 +72,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// A proxy through which nobody can be reached.
-    #[error("{text:?} is no parent proxy: {reason}")]
+    #[error("invalid parent proxy {text:?}: {reason}")]
     #[diagnostic(code(pkgcache::not_a_parent), help("write its URL, such as `http://proxy.example:3128`"))]
     NotAParent {
         /// What was written.
@@ -86,7 +100,7 @@ pub enum Error {
     #[error("{count} of {all} stored responses are damaged")]
     #[diagnostic(
         code(pkgcache::verify::corrupt),
-        help("damaged bodies were moved aside; they are fetched again when they are asked for")
+        help("they were taken out of the store; each is fetched again when it is asked for")
     )]
     Damaged {
         /// How many.

@@ -4,12 +4,8 @@
 
 use std::sync::Arc;
 
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LENGTH, HeaderName, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, LOCATION, RANGE, USER_AGENT, VIA,
-};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{Either, Full};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use storekit::{Lease, PackageEntry, PackageKey, StoredResponse};
 use tokio::task::spawn_blocking;
@@ -18,35 +14,23 @@ use crate::answer::Answer;
 use crate::cache::{self, Cache};
 use crate::classify::Class;
 use crate::download::Download;
+use crate::error::explained;
 use crate::flight::{Flight, Stage, Trouble};
 use crate::guard::Wire;
 use crate::log;
 use crate::meter::add;
+use crate::redirect::Trip;
 use crate::rules::age::Times;
-use crate::rules::conditional;
-use crate::rules::invalidate::{is_same_origin, resolve};
+use crate::rules::merge::take_cookies;
 use crate::rules::policy::Policy;
 use crate::rules::reuse::{self, Failure};
 use crate::rules::storable::{self, Sharing};
 use crate::rules::vary;
+use crate::rules::{conditional, freshness};
 use crate::shelf::Shelved;
 use crate::target::Target;
-use crate::upstream::{Outgoing, Route, SendError};
+use crate::upstream::{Route, SendError};
 
-/// A redirect is followed so many times.
-const HOPS: usize = 10;
-/// What a server that another one names is told of the client's request.
-const HARMLESS: [HeaderName; 9] = [
-    ACCEPT,
-    ACCEPT_ENCODING,
-    ACCEPT_LANGUAGE,
-    CACHE_CONTROL,
-    IF_MODIFIED_SINCE,
-    IF_NONE_MATCH,
-    IF_RANGE,
-    RANGE,
-    USER_AGENT,
-];
 /// Fields by which some servers let others say what was asked for, or how. An answer that depends on them would be
 /// given to those who did not send them.
 const UNKEYED: [&str; 11] = [
@@ -87,6 +71,22 @@ impl Ask {
     fn sharing(&self) -> Sharing {
         if self.key.scope.is_some() { Sharing::SameCredentials } else { Sharing::Shared }
     }
+
+    /// Whether what is stored may stand in for an answer that came now.
+    fn may_stand_in(&self, stored: &Answer, now: i64) -> bool {
+        let lifetime = stored.lifetime(self.target.heuristic);
+        reuse::may_stand_in(&stored.policy, lifetime, stored.age(now), Failure::Error)
+    }
+
+    /// Whether the answer to a question about a stored success is a failure that does not say for
+    /// how long it holds. In its place the success would be lost to the time for which it may stand
+    /// in for a server that fails.
+    fn is_outlived(&self, status: StatusCode, headers: &HeaderMap, times: Times) -> bool {
+        let lasts = freshness::explicit(headers, &Policy::of(headers), times).unwrap_or(0) > 0;
+        let failure = status.is_client_error() || status.is_server_error();
+        let stands = |it: &Answer| it.status.is_success() && self.may_stand_in(it, times.received);
+        failure && !lasts && self.stored.as_ref().is_some_and(|it| stands(&it.answer))
+    }
 }
 
 /// Does the whole fetch; whoever waits for `flight` is told.
@@ -102,11 +102,7 @@ pub(crate) async fn fetch(cache: Arc<Cache>, flight: Arc<Flight>, ask: Ask) {
 }
 
 pub(crate) fn trouble(error: &SendError) -> Trouble {
-    let status = match error {
-        SendError::Forbidden(_) => 403,
-        SendError::NoAnswer(..) => 502,
-        SendError::Unreachable(..) | SendError::Resting(..) => 504,
-    };
+    let status = error.status().as_u16();
     Trouble { failure: Failure::Unreachable, status, message: error.to_string() }
 }
 
@@ -124,7 +120,7 @@ async fn answer(cache: &Cache, ask: &Ask) -> Result<Response<Incoming>, SendErro
     Ok(response)
 }
 
-/// Sends the request, and follows redirects where that is set.
+/// Sends the request with these conditions, and follows redirects where that is set.
 pub(crate) async fn follow(
     cache: &Cache,
     ask: &Ask,
@@ -132,64 +128,8 @@ pub(crate) async fn follow(
 ) -> Result<Response<Incoming>, SendError> {
     let mut headers = ask.headers.clone();
     headers.extend(conditions.clone());
-    let mut url = ask.target.url.clone();
-    for _ in 0..HOPS {
-        let response = send(cache, ask, &url, &headers).await?;
-        let Some(next) = redirect(cache, ask, &url, &response)? else { return Ok(response) };
-        if !is_same_origin(&url, &next) {
-            leave_harmless(&mut headers);
-        }
-        url = next;
-    }
-    Err(SendError::NoAnswer(ask.target.url.to_string(), "too many redirects".to_owned()))
-}
-
-/// Takes off whatever may have been meant for one server alone: not only credentials that have a name of their own.
-fn leave_harmless(headers: &mut HeaderMap) {
-    let harmless = HARMLESS.iter().filter_map(|name| headers.get(name).map(|value| (name, value.clone())));
-    *headers = harmless.map(|(name, value)| (name.clone(), value)).collect();
-}
-
-/// Where the answer redirects to, if that is to be followed.
-fn redirect(
-    cache: &Cache,
-    ask: &Ask,
-    url: &Uri,
-    response: &Response<Incoming>,
-) -> Result<Option<Uri>, SendError> {
-    let follows =
-        ask.target.follow_redirects && matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-    let named = response.headers().get(LOCATION).filter(|_| follows);
-    let Some(next) = named.and_then(|value| resolve(url, value.to_str().ok()?)) else { return Ok(None) };
-    let secure = next.scheme_str() == Some("https");
-    let host = next.host().unwrap_or_default();
-    let port = next.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let known = matches!(next.scheme_str(), Some("http" | "https"));
-    let downgrade = url.scheme_str() == Some("https") && !secure;
-    if is_same_origin(url, &next) || (known && !downgrade && cache.config().forward.hosts.allow(host, port)) {
-        return Ok(Some(next));
-    }
-    Err(SendError::Forbidden(format!("{host}:{port}")))
-}
-
-async fn send(
-    cache: &Cache,
-    ask: &Ask,
-    url: &Uri,
-    headers: &HeaderMap,
-) -> Result<Response<Incoming>, SendError> {
-    let mut request: Request<Outgoing> = Request::new(Either::Left(Full::default()));
-    *request.method_mut() = Method::GET;
-    *request.uri_mut() = url.clone();
-    *request.headers_mut() = headers.clone();
-    request.headers_mut().append(VIA, cache.via.clone());
-    // Private addresses are fine for the server that was named, not for one that it names.
-    let private = ask.route.private && (is_same_origin(url, &ask.target.url) || cache.config().allow_private);
-    let route = Route { private, ..ask.route.clone() };
-    add(&cache.counts.fetches, 1);
-    let response = cache.upstreams.send(request, &route, ask.wire.clone()).await;
-    add(&cache.counts.failures, u64::from(response.is_err()));
-    response
+    let (method, target, route, wire) = (&Method::GET, &ask.target, &ask.route, ask.wire.clone());
+    Trip { cache, method, target, route, wire }.follow(headers).await
 }
 
 async fn settle(
@@ -206,17 +146,17 @@ async fn settle(
         refresh(cache, flight, ask, stored, (response.headers(), times)).await;
         return flight.reach(Stage::Validated(stored.stored.digest));
     }
-    if let (500 | 502 | 503 | 504, Some(stored)) = (status.as_u16(), &ask.stored) {
-        let age = stored.answer.age(times.received);
-        if reuse::may_stand_in(&stored.answer.policy, stored.answer.lifetime, age, Failure::Error) {
-            let message = format!("the upstream answered {status}");
-            let trouble = Trouble { failure: Failure::Error, status: status.as_u16(), message };
-            return flight.reach(Stage::Failed(Arc::new(trouble)));
-        }
+    if let (500 | 502 | 503 | 504, Some(stored)) = (status.as_u16(), &ask.stored)
+        && ask.may_stand_in(&stored.answer, times.received)
+    {
+        let message = format!("the upstream answered {status}");
+        let trouble = Trouble { failure: Failure::Error, status: status.as_u16(), message };
+        return flight.reach(Stage::Failed(Arc::new(trouble)));
     }
     let (policy, sharing) = (Policy::of(response.headers()), ask.sharing());
     let total = response.body().size_hint().exact();
     let storable = storable::is_storable(&ask.headers, status, response.headers(), &policy, sharing)
+        && !ask.is_outlived(status, response.headers(), times)
         && total.is_none_or(|total| total <= ask.route.limits.object);
     if !storable {
         return flight.pass(response);
@@ -226,15 +166,15 @@ async fn settle(
             Download::new(cache, flight, ask, &response, times, writer).run(response.into_body()).await;
         }
         Err(error) => {
-            unstored(cache, ask, &error);
+            unstored(cache, ask, explained(&error));
             flight.pass(response);
         }
     }
 }
 
-pub(crate) fn unstored(cache: &Cache, ask: &Ask, error: &dyn std::fmt::Display) {
+pub(crate) fn unstored(cache: &Cache, ask: &Ask, why: impl std::fmt::Display) {
     add(&cache.counts.unstored, 1);
-    log::warning(&format!("{} could not be stored: {error}", ask.target.url));
+    log::warning(&format!("{} could not be stored: {why}", ask.target.url));
 }
 
 /// Writes the head of a stored response anew, as it stands by now: others may have written it meanwhile.
@@ -245,7 +185,10 @@ async fn refresh(
     stored: &Shelved,
     (update, times): (&HeaderMap, Times),
 ) {
-    let (old, update, sharing) = (Arc::clone(&stored.stored), update.clone(), ask.sharing());
+    let (old, mut update, sharing) = (Arc::clone(&stored.stored), update.clone(), ask.sharing());
+    if !ask.target.keep_cookies {
+        take_cookies(&mut update);
+    }
     let change = move |entry: &mut PackageEntry| {
         let is_it = |it: &StoredResponse| it.digest == old.digest && it.selecting == old.selecting;
         let Some(place) = entry.responses.iter().position(is_it) else { return };
@@ -295,8 +238,8 @@ pub(crate) async fn commit(
     });
     match written.await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => unstored(cache, ask, &error),
-        Err(error) => unstored(cache, ask, &error),
+        Ok(Err(error)) => unstored(cache, ask, explained(&error)),
+        Err(error) => unstored(cache, ask, error),
     }
 }
 
@@ -326,6 +269,7 @@ mod tests {
     use super::*;
     use crate::classify::Generic;
     use crate::config::Config;
+    use http::Uri;
     use storekit::Store;
 
     #[test]
@@ -336,7 +280,7 @@ mod tests {
         let url = Uri::from_static("http://a/b");
         let key = PackageKey::new("generic", "a", url.to_string(), None);
         let source = "a".to_owned();
-        let target = Target { source, url, private: false, follow_redirects: false, keep_private: false };
+        let target = Target { source, url, ..Target::default() };
         let (stored, wire) = (None, None);
         let route = cache.route(&cache.config(), false);
         let (headers, class) = (HeaderMap::new(), Class::default());

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::Response;
+use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 use storekit::Digest;
 use tokio::sync::{Notify, watch};
@@ -47,6 +47,8 @@ pub struct Growing {
     pub progress: watch::Receiver<Progress>,
     /// Who reads along.
     pub readers: Readers,
+    /// The cookies of the answer, for the client that it was fetched for.
+    pub cookies: HeaderMap,
 }
 
 /// Why there is no usable answer.

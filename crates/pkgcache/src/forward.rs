@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use http::header::{HOST, VIA};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
 use storekit::PackageKey;
@@ -17,11 +17,14 @@ use crate::cache::{self, Cache};
 use crate::fetch::{leave_unkeyed, trouble};
 use crate::handle::{Handled, Lookup};
 use crate::meter::{self, add};
+use crate::redirect::Trip;
 use crate::reply::own;
 use crate::rules::age::Times;
 use crate::rules::cache_status::{CacheStatus, Forward};
+use crate::rules::merge::take_cookies;
 use crate::rules::{hop, invalidate};
-use crate::upstream::SendError;
+use crate::upload::Upload;
+use crate::upstream::{Route, SendError};
 
 impl Lookup {
     /// Sends the request on, with its body, and hands the answer on as it comes.
@@ -31,30 +34,49 @@ impl Lookup {
         body: Incoming,
         why: Forward,
     ) -> (Response<Body>, meter::Result) {
-        let outgoing = if body.is_end_stream() { Either::Left(Full::default()) } else { Either::Right(body) };
-        let mut request = Request::new(outgoing);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.target.url.clone();
-        *request.headers_mut() = self.headers.clone();
-        request.headers_mut().remove(HOST);
+        let mut headers = self.headers.clone();
+        headers.remove(HOST);
         if self.method == Method::HEAD {
-            leave_unkeyed(request.headers_mut());
+            leave_unkeyed(&mut headers);
         }
-        request.headers_mut().append(VIA, cache.via.clone());
         let route = cache.route(&self.config, self.target.private);
         let requested = cache::now();
-        add(&cache.counts.fetches, 1);
-        match cache.upstreams.send(request, &route, self.wire.clone()).await {
+        let answer = if body.is_end_stream() && matches!(self.method, Method::GET | Method::HEAD) {
+            let (method, target, wire) = (&self.method, &self.target, self.wire.clone());
+            Trip { cache, method, target, route: &route, wire }.follow(headers).await
+        } else {
+            self.send(cache, headers, body, &route).await
+        };
+        match answer {
             Ok(response) => {
                 let times = Times { requested, received: cache::now() };
                 self.learn(cache, response.status(), response.headers(), times);
                 (self.passed_on(cache, response, why), meter::Result::Pass)
             }
-            Err(error) => {
-                add(&cache.counts.failures, 1);
-                self.stood_in_for(cache, &error, why).await
-            }
+            Err(error) => self.stood_in_for(cache, &error, why).await,
         }
+    }
+
+    /// Sends the request to the server that it names: what may change something there goes no
+    /// further.
+    async fn send(
+        &self,
+        cache: &Cache,
+        headers: HeaderMap,
+        body: Incoming,
+        route: &Route,
+    ) -> Result<Response<Incoming>, SendError> {
+        let bodiless = body.is_end_stream();
+        let body = if bodiless { Either::Left(Full::default()) } else { Either::Right(Upload::new(body)) };
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.target.url.clone();
+        *request.headers_mut() = headers;
+        request.headers_mut().append(VIA, cache.via.clone());
+        add(&cache.counts.fetches, 1);
+        let answer = cache.upstreams.send(request, route, self.wire.clone()).await;
+        add(&cache.counts.failures, u64::from(answer.is_err()));
+        answer
     }
 
     /// What is stored answers a HEAD that nobody else answers.
@@ -90,7 +112,7 @@ impl Lookup {
     }
 
     /// What the answer says about what is stored.
-    fn learn(&self, cache: &Arc<Cache>, status: StatusCode, headers: &http::HeaderMap, times: Times) {
+    fn learn(&self, cache: &Arc<Cache>, status: StatusCode, headers: &HeaderMap, times: Times) {
         if self.method == Method::HEAD && status == StatusCode::OK {
             self.learn_from_head(cache, headers, times);
         }
@@ -104,7 +126,7 @@ impl Lookup {
     }
 
     /// Source: RFC 9111, 4.3.5.
-    fn learn_from_head(&self, cache: &Arc<Cache>, headers: &http::HeaderMap, times: Times) {
+    fn learn_from_head(&self, cache: &Arc<Cache>, headers: &HeaderMap, times: Times) {
         let Some(known) = cache.shelf.find(&self.key) else { return };
         let Some(found) = known.select(&self.headers).filter(|found| found.answer.status == StatusCode::OK)
         else {
@@ -117,7 +139,11 @@ impl Lookup {
         let holds = same(http::header::ETAG)
             && same(http::header::LAST_MODIFIED)
             && size.is_none_or(|size: u64| size == found.stored.size);
-        let answer: Answer = found.answer.freshened(headers, times);
+        let mut update = headers.clone();
+        if !self.target.keep_cookies {
+            take_cookies(&mut update);
+        }
+        let answer: Answer = found.answer.freshened(&update, times);
         let new = answer.to_stored(found.stored.digest, found.stored.size, found.stored.announced);
         let old = found.stored.clone();
         let changed = cache.shelf.change(&self.key, &[], |entry| {
@@ -127,7 +153,8 @@ impl Lookup {
             }
         });
         if let Err(error) = changed {
-            crate::log::warning(&format!("the entry of {} cannot be changed: {error}", self.target.url));
+            let why = crate::error::explained(&error);
+            crate::log::warning(&format!("the entry of {} cannot be changed: {why}", self.target.url));
         }
     }
 }
@@ -135,11 +162,6 @@ impl Lookup {
 /// The answer where there is none.
 #[must_use]
 pub(crate) fn refused(error: &SendError) -> Response<Body> {
-    let status = match error {
-        SendError::Forbidden(_) => StatusCode::FORBIDDEN,
-        SendError::NoAnswer(..) => StatusCode::BAD_GATEWAY,
-        SendError::Unreachable(..) | SendError::Resting(..) => StatusCode::GATEWAY_TIMEOUT,
-    };
     let cache = CacheStatus { detail: Some("upstream-failed"), ..CacheStatus::default() };
-    own(status, error.to_string(), Some(&cache))
+    own(error.status(), error.to_string(), Some(&cache))
 }

@@ -1,8 +1,8 @@
 //! A client's connection as the HTTP parser sees it: only bytes that [`Framer`] has passed, and interim responses in
 //! between.
 //!
-//! A request that is refused reaches the parser as a request for a target that no client can name, so that the refusal
-//! is answered in its turn, behind the answers to the requests before it.
+//! A request that is refused reaches the parser as a request for a host that no client can name, so
+//! that the refusal is answered in its turn, behind the answers to the requests before it.
 
 use std::io;
 use std::pin::Pin;
@@ -12,18 +12,23 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use http::HeaderMap;
+use http::header::HOST;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::head::{Advance, Framer, HeadLimits, Refusal};
+use crate::queues::Queues;
 
 /// What is read from the socket at once, at most.
 const READ: usize = 16 << 10;
 /// How long, and for how many bytes, a refused client is listened to.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
+/// So many bytes are kept of a refused request's first line.
+const LINE: usize = 1024;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -34,7 +39,6 @@ pub struct Guard {
     /// How many bytes of the inbox may be read.
     passed: usize,
     refused: bool,
-    secret: Arc<str>,
     lingering: Option<Lingering>,
 }
 
@@ -75,12 +79,14 @@ pub struct Wire {
     parsers: AtomicBool,
     /// What must be written before all else.
     pending: Mutex<Vec<u8>>,
+    /// The request for which another stands, the last one of the connection.
+    refused: Mutex<Option<Refused>>,
 }
 
 impl Guard {
-    /// `secret` is part of the target under which refusals reach the parser.
+    /// With these limits.
     #[must_use]
-    pub fn new(stream: TcpStream, limits: HeadLimits, secret: Arc<str>) -> Self {
+    pub fn new(stream: TcpStream, limits: HeadLimits) -> Self {
         let wire = Wire {
             stream,
             writing: AtomicBool::new(false),
@@ -91,6 +97,7 @@ impl Guard {
             unsized_answer: AtomicBool::new(false),
             parsers: AtomicBool::new(false),
             pending: Mutex::default(),
+            refused: Mutex::default(),
         };
         Self {
             wire: Arc::new(wire),
@@ -98,7 +105,6 @@ impl Guard {
             inbox: BytesMut::new(),
             passed: 0,
             refused: false,
-            secret,
             lingering: None,
         }
     }
@@ -173,8 +179,10 @@ impl Guard {
         if !in_head {
             return Err(io::Error::new(io::ErrorKind::InvalidData, refusal.reason));
         }
+        let refused = Refused::new(refusal, self.inbox.get(self.passed..).unwrap_or_default());
+        *self.wire.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
         self.inbox.truncate(self.passed);
-        self.inbox.extend_from_slice(request_for(&self.secret, refusal).as_bytes());
+        self.inbox.extend_from_slice(STAND_IN);
         self.passed = self.inbox.len();
         Ok(())
     }
@@ -195,18 +203,35 @@ impl Guard {
     }
 }
 
-/// The request that stands for a refused one.
-fn request_for(secret: &str, refusal: Refusal) -> String {
-    let reason = refusal.reason.replace(' ', "+");
-    format!("GET /{secret}/{}/{reason} HTTP/1.1\r\nhost: -\r\nconnection: close\r\n\r\n", refusal.status)
+/// The request that stands for a refused one. Its host is one that no client can name: [`Framer`]
+/// refuses it.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: @\r\nconnection: close\r\n\r\n";
+
+/// Whether these are the fields of the request that stands for a refused one.
+#[must_use]
+pub fn stands_in(headers: &HeaderMap) -> bool {
+    headers.get(HOST).is_some_and(|host| host.as_bytes() == b"@")
 }
 
-/// Status code and reason, if the path is that of a refusal.
-#[must_use]
-pub fn refusal_in(path: &str, secret: &str) -> Option<(u16, String)> {
-    let (status, reason) =
-        path.strip_prefix('/')?.strip_prefix(secret)?.strip_prefix('/')?.split_once('/')?;
-    Some((status.parse().ok()?, reason.replace('+', " ")))
+/// A request that was refused before it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub refusal: Refusal,
+    /// Its first line, or the beginning of that, as bytes that show: others are escaped.
+    pub line: String,
+}
+
+impl Refused {
+    fn new(refusal: Refusal, head: &[u8]) -> Self {
+        let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let shown = line.get(..LINE).map_or_else(
+            || line.escape_ascii().to_string(),
+            |beginning| format!("{}\u{2026}", beginning.escape_ascii()),
+        );
+        Self { refusal, line: shown }
+    }
 }
 
 impl Read for Guard {
@@ -305,6 +330,12 @@ impl Wire {
     #[must_use]
     pub fn is_between_requests(&self) -> bool {
         self.between.load(Ordering::Acquire) && !self.parsers.load(Ordering::Acquire)
+    }
+
+    /// The request that was refused before it was read.
+    #[must_use]
+    pub fn refused(&self) -> Option<Refused> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether bytes of a response may be under way.
@@ -448,6 +479,32 @@ impl Watch {
     }
 }
 
+/// Watches a connection from the moment when the server is to end.
+#[derive(Debug)]
+pub(crate) struct Draining {
+    watch: Watch,
+    queued: Option<u64>,
+}
+
+impl Draining {
+    pub(crate) fn new(wire: &Wire, queues: &Queues) -> Self {
+        Self { watch: Watch::new(wire), queued: queues.of(&wire.stream) }
+    }
+
+    /// Whether nothing has moved for so long: neither here nor on the way to the client.
+    pub(crate) fn is_over(&mut self, wire: &Wire, queues: &Queues, patience: Duration) -> bool {
+        if self.watch.still_for(wire) < patience {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.queued, queues.of(&wire.stream));
+        let moved = before != self.queued;
+        if moved {
+            self.watch = Watch::new(wire);
+        }
+        !moved
+    }
+}
+
 impl Lingering {
     fn poll(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<io::Result<()>> {
         let mut scrap = [0; 4096];
@@ -469,11 +526,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_known_by_its_secret() {
-        let refusal = Refusal { status: 431, reason: "too many fields" };
-        let request = request_for("s3cret", refusal);
-        let path = request.split(' ').nth(1).unwrap();
-        assert_eq!(refusal_in(path, "s3cret"), Some((431, "too many fields".to_owned())));
-        assert_eq!(refusal_in(path, "other"), None);
+    fn nobody_can_ask_for_what_stands_for_a_refused_request() {
+        let mut framer = Framer::new(HeadLimits { head: 1000, fields: 5 });
+        assert!(framer.advance(STAND_IN).is_err());
+    }
+
+    #[test]
+    fn a_client_that_takes_a_little_moves() {
+        use std::io::{Read, Write};
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _entered = runtime.enter();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        while stream.write(&[0; 8192]).is_ok() {}
+        let wire = Guard::new(TcpStream::from_std(stream).unwrap(), HeadLimits { head: 1, fields: 1 }).wire();
+        let is_over = |draining: &mut Draining| draining.is_over(&wire, &Queues::default(), Duration::ZERO);
+        let mut draining = Draining::new(&wire, &Queues::default());
+        // What was on its way may have come meanwhile.
+        while !(0..20).all(|_| is_over(&mut draining)) {}
+        let mut taken = vec![0; 1 << 20];
+        while is_over(&mut draining) {
+            client.read_exact(&mut taken).unwrap();
+        }
+        assert_eq!(wire.moved(), 0, "nothing was written here");
+    }
+
+    #[test]
+    fn the_first_line_is_kept_as_bytes_that_show() {
+        let refusal = Refusal { status: 400, reason: "x" };
+        let line = |head: &[u8]| Refused::new(refusal, head).line;
+        assert_eq!(line(b"GET /a\x1b[2J\xc2\x9b HTTP/1.1\r\nHost: b\r\n"), r"GET /a\x1b[2J\xc2\x9b HTTP/1.1");
+        assert_eq!(line(&[b'a'; 2 * LINE]), format!("{}\u{2026}", "a".repeat(LINE)));
     }
 }

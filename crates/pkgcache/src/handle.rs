@@ -15,6 +15,7 @@ use crate::body::{Body, End, Source};
 use crate::cache::{self, Cache};
 use crate::classify::Class;
 use crate::config::Config;
+use crate::error::explained;
 use crate::fetch::{self, Ask};
 use crate::flight::{Flight, Growing, Stage, Trouble};
 use crate::guard::Wire;
@@ -22,10 +23,15 @@ use crate::log;
 use crate::meter::{self, add};
 use crate::reply::{Question, own, reply};
 use crate::rules::cache_status::{CacheStatus, Forward};
+use crate::rules::merge::take_cookies;
 use crate::rules::request::{self, Wishes};
 use crate::rules::reuse::{self, Failure, Reuse};
+use crate::rules::vary;
 use crate::shelf::{self, Known, Shelved};
 use crate::target::Target;
+
+/// The fields by which upstreams choose between several forms of an answer.
+const NEGOTIATING: [&str; 3] = ["accept", "accept-encoding", "accept-language"];
 
 /// A request for something that may be stored.
 #[derive(Clone, Debug)]
@@ -102,8 +108,8 @@ impl Lookup {
             let why = if known.is_some() { Forward::VaryMiss } else { Forward::UriMiss };
             return self.miss(cache, &wishes, why).await;
         };
-        let age = found.answer.age(cache::now());
-        let decision = reuse::decide(&found.answer.policy, &wishes, found.answer.lifetime, age);
+        let (age, lifetime) = (found.answer.age(cache::now()), self.lifetime(&found.answer));
+        let decision = reuse::decide(&found.answer.policy, &wishes, lifetime, age);
         let served = match decision {
             Reuse::Fresh => Some(Served::HIT),
             Reuse::Stale => Some(Served::stale("max-stale")),
@@ -116,7 +122,7 @@ impl Lookup {
             Reuse::AskFirst => None,
         };
         let Some(served) = served else {
-            return self.ask_first(cache, found, age >= found.answer.lifetime).await;
+            return self.ask_first(cache, found, age >= lifetime).await;
         };
         if let Some(known) = &known {
             cache.shelf.touch(&self.key, known, cache::now());
@@ -125,6 +131,11 @@ impl Lookup {
             Some(handled) => handled,
             None => self.miss(cache, &wishes, Forward::UriMiss).await,
         }
+    }
+
+    /// For how long the answer is fresh here.
+    fn lifetime(&self, answer: &Answer) -> i64 {
+        answer.lifetime(self.target.heuristic)
     }
 
     fn gateway_timeout(&self, text: &str) -> Handled {
@@ -173,13 +184,17 @@ impl Lookup {
         self.await_flight(cache, boarding, why, Some(found)).await
     }
 
-    /// Fetches with different credentials do not meet.
+    /// Fetches with different credentials do not meet, nor do those that ask for different forms of
+    /// the same: not every upstream that chooses by a field says so in `Vary`.
     fn flight_key(&self) -> Digest {
-        let key = self.key.digest();
-        match self.headers.get(AUTHORIZATION) {
-            None => key,
-            Some(value) => Digest::of(&[key.hex().as_bytes(), b" ", value.as_bytes()].concat()),
+        let mut parts = self.key.digest().hex().as_bytes().to_vec();
+        for (name, value) in vary::selecting(&NEGOTIATING.map(str::to_owned), &self.headers) {
+            parts.extend(format!("\n{name}: {value}").bytes());
         }
+        if let Some(value) = self.headers.get(AUTHORIZATION) {
+            parts.extend([b"\n", value.as_bytes()].concat());
+        }
+        Digest::of(&parts)
     }
 
     /// Starts a fetch unless there is one.
@@ -238,7 +253,8 @@ impl Lookup {
     fn may_have(&self, answer: &Answer, early: bool) -> bool {
         let wishes = Wishes::of(&self.headers);
         let reusable = || {
-            reuse::decide(&answer.policy, &wishes, answer.lifetime, answer.age(cache::now())) == Reuse::Fresh
+            let (lifetime, age) = (self.lifetime(answer), answer.age(cache::now()));
+            reuse::decide(&answer.policy, &wishes, lifetime, age) == Reuse::Fresh
         };
         answer.answers(&self.headers) && (early || reusable())
     }
@@ -254,7 +270,10 @@ impl Lookup {
         let Some(source) = Source::growing(growing) else { return self.forward_or_504(why) };
         let status = CacheStatus { stored: leads, collapsed: !leads, ..CacheStatus::forwarded(why) };
         let age = (!leads).then(|| growing.answer.age(cache::now()));
-        let response = reply(&self.question(), &growing.answer, source, size, age, &status);
+        let mut response = reply(&self.question(), &growing.answer, source, size, age, &status);
+        if leads {
+            response.headers_mut().extend(growing.cookies.clone());
+        }
         let result = if leads { meter::Result::Miss } else { meter::Result::Collapsed };
         (response, result).into()
     }
@@ -284,7 +303,7 @@ impl Lookup {
         trouble: &Trouble,
         stored: Option<&Shelved>,
     ) -> Handled {
-        if let Some(found) = stored.filter(|found| may_stand_in(&found.answer, trouble.failure))
+        if let Some(found) = stored.filter(|found| self.may_stand_in(&found.answer, trouble.failure))
             && let Some(handled) = self.serve(cache, found, Served::stale("upstream-failed")).await
         {
             if let Some(known) = cache.shelf.find(&self.key) {
@@ -316,7 +335,8 @@ impl Lookup {
                 return self.lost(cache, found);
             }
             Err(error) => {
-                log::warning(&format!("the stored body of {} cannot be read: {error}", self.target.url));
+                let why = explained(&error);
+                log::warning(&format!("the stored body of {} cannot be read: {why}", self.target.url));
                 return None;
             }
         };
@@ -326,13 +346,16 @@ impl Lookup {
             hit: served.forward.is_none(),
             forward: served.forward.map(|(why, _)| why),
             forward_status: served.forward.and_then(|(_, status)| status),
-            ttl: Some(answer.lifetime - age),
+            ttl: Some(self.lifetime(answer) - age),
             collapsed: served.collapsed,
             detail: served.detail,
             ..CacheStatus::default()
         };
-        let response =
-            reply(&self.question(), answer, Source::whole(file), Some(found.stored.size), Some(age), &status);
+        let size = Some(found.stored.size);
+        let mut response = reply(&self.question(), answer, Source::whole(file), size, Some(age), &status);
+        if !self.target.keep_cookies {
+            take_cookies(response.headers_mut());
+        }
         Some((response, served.result).into())
     }
 
@@ -342,16 +365,17 @@ impl Lookup {
         let change =
             cache.shelf.change(&self.key, &[], |entry| entry.responses.retain(|it| it.digest != digest));
         if let Err(error) = change {
-            log::warning(&format!("the entry of {} cannot be changed: {error}", self.target.url));
+            let why = explained(&error);
+            log::warning(&format!("the entry of {} cannot be changed: {why}", self.target.url));
         }
         None
+    }
+
+    fn may_stand_in(&self, answer: &Answer, failure: Failure) -> bool {
+        reuse::may_stand_in(&answer.policy, self.lifetime(answer), answer.age(cache::now()), failure)
     }
 }
 
 fn has_size(file: &File, size: u64) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.len() == size)
-}
-
-fn may_stand_in(answer: &Answer, failure: Failure) -> bool {
-    reuse::may_stand_in(&answer.policy, answer.lifetime, answer.age(cache::now()), failure)
 }

@@ -6,6 +6,8 @@
 //!
 //! Source: RFC 9112, 2 to 7 and 11.2.
 
+use std::net::Ipv6Addr;
+
 use crate::rules::directives::is_token;
 
 /// What is allowed to be how large.
@@ -194,13 +196,13 @@ impl Head {
         let (Some(method), Some(target), Some(version), None) =
             (words.next(), words.next(), words.next(), words.next())
         else {
-            return Err(bad("a request line that is not three words"));
+            return Err(bad("the request line is not three words"));
         };
         if method.is_empty() || !method.iter().copied().all(is_token) {
-            return Err(bad("a method that is no token"));
+            return Err(bad("the method is not a token"));
         }
         if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
-            return Err(bad("a target with bytes that no URL has"));
+            return Err(bad("the target has bytes that are not valid in a URL"));
         }
         let old = match version {
             b"HTTP/1.1" => false,
@@ -208,7 +210,7 @@ impl Head {
             version if version.starts_with(b"HTTP/") => {
                 return Err(Refusal { status: 505, reason: "another version of HTTP" });
             }
-            _ => return Err(bad("a request line without a version")),
+            _ => return Err(bad("the request line has no version")),
         };
         Ok(Self { connect: method == b"CONNECT", old, ..Self::default() })
     }
@@ -220,7 +222,7 @@ impl Head {
             return Err(bad("a folded line"));
         }
         if name.is_empty() || !name.iter().copied().all(is_token) {
-            return Err(bad("a field name that is no token"));
+            return Err(bad("a field name is not a token"));
         }
         let value = value.get(1..).unwrap_or_default();
         if !value.iter().all(|byte| matches!(byte, b'\t' | 0x20..=0x7e | 0x80..=0xff)) {
@@ -235,13 +237,16 @@ impl Head {
 
     fn framing(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         match name {
+            b"host" if !is_host(value) => return Err(bad("the Host field is not a valid host")),
             b"host" => self.hosts += 1,
-            b"content-length" if self.length.is_some() => return Err(bad("two lengths")),
-            b"content-length" => self.length = Some(length(value).ok_or(bad("a length that is no number"))?),
-            b"transfer-encoding" if self.chunked => return Err(bad("two transfer encodings")),
+            b"content-length" if self.length.is_some() => return Err(bad("more than one Content-Length")),
+            b"content-length" => {
+                self.length = Some(length(value).ok_or(bad("Content-Length is not a number"))?);
+            }
+            b"transfer-encoding" if self.chunked => return Err(bad("more than one Transfer-Encoding")),
             b"transfer-encoding" if value.eq_ignore_ascii_case(b"chunked") => self.chunked = true,
             b"transfer-encoding" => {
-                return Err(Refusal { status: 501, reason: "a transfer encoding that is not `chunked`" });
+                return Err(Refusal { status: 501, reason: "a Transfer-Encoding other than `chunked`" });
             }
             _ => {}
         }
@@ -250,11 +255,11 @@ impl Head {
 
     fn place(&self) -> Result<Place, Refusal> {
         if self.hosts > 1 || (self.hosts == 0 && !self.old) {
-            return Err(bad("not exactly one host"));
+            return Err(bad("exactly one Host field is required"));
         }
         match (self.length, self.chunked) {
-            (Some(_), true) => Err(bad("a length beside a transfer encoding")),
-            (_, true) if self.old => Err(bad("a transfer encoding in HTTP/1.0")),
+            (Some(_), true) => Err(bad("conflicting body lengths: Content-Length and Transfer-Encoding")),
+            (_, true) if self.old => Err(bad("a Transfer-Encoding in HTTP/1.0")),
             (length, chunked) if self.connect => {
                 let bare = !chunked && length.unwrap_or(0) == 0;
                 bare.then_some(Place::Opaque).ok_or(bad("a body in a CONNECT"))
@@ -263,6 +268,37 @@ impl Head {
             (None | Some(0), false) => Ok(Place::Head),
             (Some(length), false) => Ok(Place::Body(length)),
         }
+    }
+}
+
+/// Whether this is `uri-host [ ":" port ]`, RFC 9110, 7.2; an empty one stands for a target without
+/// a host.
+fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value.strip_prefix(b"[") {
+        Some(rest) => {
+            let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+            let (address, port) = rest.split_at(end);
+            let text = std::str::from_utf8(address).ok();
+            if text.and_then(|text| text.parse::<Ipv6Addr>().ok()).is_none() {
+                return false;
+            }
+            (&b""[..], port.get(1..).unwrap_or_default())
+        }
+        None => value.split_at(value.iter().position(|byte| *byte == b':').unwrap_or(value.len())),
+    };
+    let is_port = |port: &[u8]| port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    is_reg_name(host) && (port.is_empty() || port.strip_prefix(b":").is_some_and(is_port))
+}
+
+/// Whether this is a name or an address of version 4, RFC 3986, 3.2.2.
+fn is_reg_name(mut name: &[u8]) -> bool {
+    loop {
+        name = match name {
+            [] => return true,
+            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest,
+            [byte, rest @ ..] if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte) => rest,
+            _ => return false,
+        };
     }
 }
 
@@ -378,6 +414,40 @@ mod tests {
         }
         refused("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400);
         refused("CONNECT a:1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", 400);
+    }
+
+    #[test]
+    fn a_host_is_a_host() {
+        for host in ["", "a", "A.b:80", "a:", "127.0.0.1:8000", "[::1]", "[::1]:80", "a_b", "x%2f", "127.1"] {
+            passes(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        }
+        for host in [
+            "a b",
+            "a\tb",
+            "user@a",
+            "user:pw@a",
+            "@",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "a:b",
+            "a:80:80",
+            "a:123456",
+            "a,b c",
+            "[::1",
+            "[a]",
+            "[::1]a",
+            "[::1]80",
+            "http://a",
+            "<a>",
+            "\u{fc}",
+            "x%2",
+            "\"a\"",
+        ] {
+            refused(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), 400);
+            refused(&format!("GET http://a/ HTTP/1.0\r\nHost: {host}\r\n\r\n"), 400);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, DATE, TRAILER, TRANSFER_ENCODING};
+use http::header::{CONNECTION, DATE, LOCATION, SET_COOKIE, TRAILER, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 
 use crate::body::{Body, Source};
@@ -42,6 +42,8 @@ pub(crate) struct Hit {
 pub(crate) struct Head {
     /// The second.
     at: i64,
+    /// Whether its lifetime may be a guess.
+    heuristic: bool,
     /// What `Cache-Status` says in it.
     pub(crate) status: CacheStatus,
     /// As it goes over the wire.
@@ -58,9 +60,9 @@ pub(crate) fn find(cache: &Cache, config: &Arc<Config>, plain: &Plain<'_>) -> Op
     let file = cache.shelf.sound(&found.stored.digest, found.stored.size)?;
     let now = cache::now();
     let mut written = written.lock().ok()?;
-    let head = match written.as_ref().filter(|head| head.at == now) {
+    let head = match written.as_ref().filter(|head| head.at == now && head.heuristic == place.heuristic) {
         Some(head) => Arc::clone(head),
-        None => Arc::clone(written.insert(Arc::new(head(found, &file, now)?))),
+        None => Arc::clone(written.insert(Arc::new(head(found, &file, now, place.heuristic)?))),
     };
     drop(written);
     cache.shelf.touch(&place.spot.key, &known, now);
@@ -76,25 +78,28 @@ fn place(cache: &Cache, config: &Arc<Config>, text: &str) -> Option<Arc<Place>> 
     let target = target(config, &url).ok()?;
     let class = cache.classify.classify(&target.source, &target.url);
     let spot = cache.shelf.spot(cache.key(&target, &class, &HeaderMap::new()));
-    Some(Arc::new(Place { config: Arc::clone(config), url, spot }))
+    let heuristic = target.heuristic || class.artifact;
+    Some(Arc::new(Place { config: Arc::clone(config), url, heuristic, spot }))
 }
 
 /// The head of the answer, if it is fresh and hyper would write it as it is.
-fn head(found: &Shelved, file: &Arc<File>, now: i64) -> Option<Head> {
+fn head(found: &Shelved, file: &Arc<File>, now: i64, heuristic: bool) -> Option<Head> {
     let (answer, size) = (&found.answer, found.stored.size);
-    let age = answer.age(now);
-    let fresh = reuse::decide(&answer.policy, &Wishes::default(), answer.lifetime, age) == Reuse::Fresh;
-    let changed =
-        [CONNECTION, TRAILER, TRANSFER_ENCODING].iter().any(|name| answer.headers.contains_key(name));
+    let (age, lifetime) = (answer.age(now), answer.lifetime(heuristic));
+    let fresh = reuse::decide(&answer.policy, &Wishes::default(), lifetime, age) == Reuse::Fresh;
+    // What is made of a cookie or a redirect depends on the settings.
+    let changed = [CONNECTION, LOCATION, SET_COOKIE, TRAILER, TRANSFER_ENCODING]
+        .iter()
+        .any(|name| answer.headers.contains_key(name));
     let as_it_is =
         answer.status == StatusCode::OK && size > 0 && answer.headers.contains_key(DATE) && !changed;
     if !(fresh && as_it_is) {
         return None;
     }
-    let status = CacheStatus::hit(answer.lifetime - age);
+    let status = CacheStatus::hit(lifetime - age);
     let question = Question { method: &Method::GET, headers: &HeaderMap::new() };
     let response = reply(&question, answer, Source::whole(Arc::clone(file)), Some(size), Some(age), &status);
-    Some(Head { at: now, status, bytes: written(&response) })
+    Some(Head { at: now, heuristic, status, bytes: written(&response) })
 }
 
 /// The head as hyper writes it.

@@ -71,6 +71,8 @@ pub struct Counts {
     pub refused: AtomicU64,
     /// Requests that were answered without the parser.
     pub quick: AtomicU64,
+    /// Connections that a drain ended because nothing moved on them.
+    pub cut: AtomicU64,
 }
 
 /// One more.
@@ -107,7 +109,12 @@ impl Counts {
         for (result, name) in RESULTS {
             let _ = writeln!(text, "pkgcache_requests_total{{result=\"{name}\"}} {}", self.of(result).0);
         }
-        family(&mut text, "sent_bytes_total", "counter", "Bytes of bodies sent to clients.");
+        family(
+            &mut text,
+            "sent_bytes_total",
+            "counter",
+            "Bytes of bodies, and through tunnels, sent to clients.",
+        );
         for (result, name) in RESULTS {
             let _ = writeln!(text, "pkgcache_sent_bytes_total{{result=\"{name}\"}} {}", self.of(result).1);
         }
@@ -162,6 +169,9 @@ pub struct Line {
     pub method: String,
     /// The URL that was meant.
     pub url: String,
+    /// The request's first line as it came, escaped, where it was refused before it was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
     /// The answer's status code.
     pub status: u16,
     /// How it was answered.
@@ -169,8 +179,11 @@ pub struct Line {
     /// What `Cache-Status` said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,
-    /// Bytes of the body that were sent.
+    /// Bytes of the body that were sent; of a tunnel, all that went to the client.
     pub bytes: u64,
+    /// Bytes that came from the client through a tunnel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received: Option<u64>,
     /// From the request's head to the end of the answer.
     pub seconds: f64,
     /// Whether the answer was sent to its end.
@@ -178,6 +191,16 @@ pub struct Line {
     /// Where the line goes, and since when the time runs.
     #[serde(skip)]
     pub ends: (AccessLog, Instant),
+}
+
+impl Line {
+    /// Shows the first line of a request that was refused before it was read.
+    pub(crate) fn show(&mut self, line: &str) {
+        let mut words = line.split(' ').map(str::to_owned);
+        self.method = words.next().unwrap_or_default();
+        self.url = words.next().unwrap_or_default();
+        self.request = Some(line.to_owned());
+    }
 }
 
 impl Meter {
@@ -199,6 +222,13 @@ impl Meter {
     /// So many bytes of the body were sent.
     pub fn count(&mut self, bytes: u64) {
         self.bytes += bytes;
+    }
+
+    /// So many bytes came from the client.
+    pub fn receive(&mut self, bytes: u64) {
+        if let Some(line) = &mut self.line {
+            line.received = Some(bytes);
+        }
     }
 
     /// There is no body whose end could be seen.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use storekit::events::{Event, Kind};
 
 use crate::cache::Cache;
+use crate::error::explained;
 use crate::log;
 use crate::meter::{Counts, Result, get};
 
@@ -74,7 +75,8 @@ impl<'a> Minutes<'a> {
         let written = sums.since(&self.before, now).iter().try_for_each(|event| events.record_count(event));
         let first = now.checked_sub(self.cache.config().keep_events).unwrap_or(now);
         if let Err(error) = written.and_then(|()| events.forget_counts(TOOL, first)) {
-            log::warning(&format!("the counts could not be written down: {error}"));
+            let why = explained(&error);
+            log::warning(&format!("the counts could not be written down: {why}"));
         }
         self.before = sums;
     }

@@ -23,6 +23,8 @@ pub(crate) struct Place {
     pub(crate) config: Arc<Config>,
     /// The target.
     pub(crate) url: Uri,
+    /// Whether a lifetime is guessed for an answer that names none.
+    pub(crate) heuristic: bool,
     /// Where the answer is stored.
     pub(crate) spot: Spot,
 }

@@ -18,8 +18,9 @@ use rustix::fs::sendfile;
 use rustix::net::SendFlags;
 use tokio::sync::watch;
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
+use crate::config::Limits;
 use crate::guard::{Guard, Step, Wire};
 use crate::meter::Meter;
 use crate::plain::Plain;
@@ -29,6 +30,8 @@ use crate::serve::Client;
 const READ: usize = 16 << 10;
 /// A body up to this size goes out with its head in one piece: one system call less, and a copy more.
 const TOGETHER: u64 = 64 << 10;
+/// How often it is looked whether a client takes anything while the server ends.
+const LOOK: Duration = Duration::from_millis(250);
 /// What is sent at once, at most, so that other connections have their turn.
 const TURN: u64 = 1 << 20;
 
@@ -71,9 +74,10 @@ pub(crate) struct Answer {
 pub(crate) async fn run(
     client: &Client,
     guard: &mut Guard,
-    idle: Duration,
+    limits: Limits,
     stopped: &mut watch::Receiver<bool>,
 ) -> bool {
+    let (idle, stops) = (limits.idle, stopped.clone());
     let wire = guard.wire();
     let mut used = Instant::now();
     let mut stop = pin!(stopped.wait_for(|stop| *stop));
@@ -102,7 +106,7 @@ pub(crate) async fn run(
             Round::Done => consume_budget().await,
             Round::Ordinary => return true,
             Round::Over => return false,
-            Round::Sending(answer) => match send(&wire, answer, idle).await {
+            Round::Sending(answer) => match send(client, &wire, answer, idle, stops.clone()).await {
                 Ok(()) if guard.has_input() => return true,
                 Ok(()) => {}
                 Err(_) => {
@@ -149,19 +153,52 @@ fn ordinary(guard: &mut Guard, rest: &[u8], passed: usize) -> Round {
 }
 
 /// Sends the rest of an answer.
-async fn send(wire: &Wire, mut answer: Answer, idle: Duration) -> io::Result<()> {
+async fn send(
+    client: &Client,
+    wire: &Wire,
+    mut answer: Answer,
+    idle: Duration,
+    mut stops: watch::Receiver<bool>,
+) -> io::Result<()> {
     loop {
         match answer.go_on(wire) {
             Ok(true) => break,
             Ok(false) => consume_budget().await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                timeout(idle, poll_fn(|cx| wire.poll_writable(cx))).await??;
+                writable(client, wire, idle, &mut stops).await?;
             }
             Err(error) => return Err(error),
         }
     }
     answer.meter.set_whole();
     Ok(())
+}
+
+/// Waits until the socket takes more, or the client was waited for so long in vain.
+async fn writable(
+    client: &Client,
+    wire: &Wire,
+    idle: Duration,
+    stops: &mut watch::Receiver<bool>,
+) -> io::Result<()> {
+    let until = Instant::now() + idle;
+    let mut draining = None;
+    loop {
+        if *stops.borrow_and_update() {
+            draining.get_or_insert_with(|| client.draining());
+        }
+        let look = if draining.is_some() { Instant::now() + LOOK } else { until };
+        tokio::select! {
+            biased;
+            ready = poll_fn(|cx| wire.poll_writable(cx)) => return ready,
+            Ok(()) = stops.changed() => {}
+            () = sleep_until(look) => {}
+        }
+        let drained = draining.as_mut().is_some_and(|draining| client.is_drained(draining));
+        if drained || Instant::now() >= until {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
 }
 
 impl Answer {

@@ -2,8 +2,10 @@
 
 use std::io::{Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use storekit::Store;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use toolkit::Outcome;
@@ -11,13 +13,14 @@ use toolkit::Outcome;
 use crate::cache::Cache;
 use crate::classify::Generic;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::log;
 use crate::minutes::Minutes;
 use crate::serve::Server;
 
-/// Serves until SIGTERM (`Yes`) or SIGINT (exit code 130); SIGHUP asks `reload` for another configuration. The URL is
-/// written to `out` as soon as it answers.
+/// Serves until SIGTERM (`Yes`) or SIGINT (exit code 130), and then until what is under way is
+/// done; a second one of them ends that at once (143 or 130). SIGHUP asks `reload` for another
+/// configuration. The URL is written to `out` as soon as it answers.
 ///
 /// # Errors
 /// What keeps it from listening.
@@ -27,6 +30,7 @@ pub fn serve(
     reload: impl Fn() -> miette::Result<Config>,
     out: &mut impl Write,
 ) -> Result<Outcome> {
+    keep_to_ourselves();
     let system = |doing| move |source| Error::System { doing, source };
     config.limits.connections = seats(config.limits.connections, open_files());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(32).build();
@@ -34,8 +38,8 @@ pub fn serve(
     let secret = secret().map_err(system("read random bytes"))?;
     let cache = Arc::new(Cache::new(config, store, Box::new(Generic), &secret)?);
     let outcome = runtime.block_on(async {
-        let signals = Signals::listen()?;
-        let server = Server::bind(Arc::clone(&cache), &secret).await?;
+        let mut signals = Signals::listen()?;
+        let server = Server::bind(Arc::clone(&cache)).await?;
         let address = server.address()?;
         writeln!(out, "http://{address}").and_then(|()| out.flush()).map_err(Error::Output)?;
         let stop = server.stopper();
@@ -46,16 +50,33 @@ pub fn serve(
             () = minutes.run() => Outcome::Yes,
         };
         stop.stop();
-        // A task that panicked has ended, too.
-        let _ = running.await;
+        let outcome = tokio::select! {
+            // A task that panicked has ended, too.
+            _ = running => outcome,
+            at_once = signals.again() => at_once,
+        };
         drop(minutes);
         if let Some(access) = cache.access() {
             access.flush();
         }
         Ok(outcome)
     });
-    runtime.shutdown_background();
+    // Lets tasks that were cut off take away their unfinished files.
+    runtime.shutdown_timeout(LAST);
     outcome
+}
+
+/// So long the threads have at the very end.
+const LAST: Duration = Duration::from_secs(1);
+
+/// From now on no file of this process is for other users: bodies may be private, URLs may have
+/// secrets in them. A umask that lets the group write says that the group shares the store; then
+/// the group may go on.
+fn keep_to_ourselves() {
+    let old = umask(Mode::RWXG | Mode::RWXO);
+    if !old.contains(Mode::WGRP) {
+        umask(old | Mode::RWXO);
+    }
 }
 
 /// What the process is told from outside.
@@ -76,18 +97,43 @@ impl Signals {
         })
     }
 
-    async fn until_stopped(mut self, cache: &Cache, reload: impl Fn() -> miette::Result<Config>) -> Outcome {
+    async fn until_stopped(&mut self, cache: &Cache, reload: impl Fn() -> miette::Result<Config>) -> Outcome {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return Outcome::Yes,
                 _ = self.interrupt.recv() => return Outcome::Code(130),
-                _ = self.hangup.recv() => {
-                    let changed = reload().and_then(|config| Ok(cache.reconfigure(config)?));
-                    if let Err(error) = changed {
-                        log::warning(&format!("the old configuration stays: {error}"));
-                    }
-                }
+                _ = self.hangup.recv() => hang_up(cache, reload()),
             }
+        }
+    }
+
+    /// Waits for a second signal.
+    async fn again(&mut self) -> Outcome {
+        let code = tokio::select! {
+            _ = self.terminate.recv() => 143,
+            _ = self.interrupt.recv() => 130,
+        };
+        log::note("ended at once: what was under way was cut off");
+        Outcome::Code(code)
+    }
+}
+
+/// Takes up the settings as they are now, or says why the old ones stay.
+fn hang_up(cache: &Cache, loaded: miette::Result<Config>) {
+    let clamped = loaded.map(|mut config| {
+        config.limits.connections = seats(config.limits.connections, open_files());
+        config
+    });
+    match clamped.and_then(|config| Ok(cache.reconfigure(config)?)) {
+        Ok(fixed) => {
+            for name in fixed {
+                log::warning(&format!("the new `{name}` holds only after a restart"));
+            }
+            log::note("the settings were read again");
+        }
+        Err(error) => {
+            let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
+            log::warning(&format!("the old settings stay: {}{help}", chain(error.as_ref())));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The server: connections of clients in, requests to the right place, and a quiet end.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,28 +10,28 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use crate::body::Body;
 use crate::cache::Cache;
+use crate::commands::counted;
 use crate::error::{Error, Result};
-use crate::guard::{Guard, Wire, refusal_in};
+use crate::guard::{Draining, Guard, Refused, Wire, stands_in};
 use crate::handle::{Handled, Lookup};
-use crate::meter::{self, Counts, Line, Meter, add};
+use crate::meter::{self, Counts, Line, Meter, add, get};
 use crate::plain::Plain;
 use crate::quick::Answer;
 use crate::reply::own;
 use crate::rules::cache_status::{CACHE_STATUS, Forward};
 use crate::rules::hop;
 use crate::target::{NoTarget, target};
-use crate::{connection, hit, log, tunnel};
+use crate::{connection, hit, location, log, tunnel};
 
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
     cache: Arc<Cache>,
     listener: TcpListener,
-    secret: Arc<str>,
     stop: watch::Sender<bool>,
 }
 
@@ -46,11 +47,11 @@ impl Stop {
 }
 
 impl Server {
-    /// Listens where the configuration says. `secret` is known to this process alone.
+    /// Listens where the configuration says.
     ///
     /// # Errors
     /// [`Error::Listen`]; [`Error::Exposed`] where others could come and nobody is named.
-    pub async fn bind(cache: Arc<Cache>, secret: &str) -> Result<Self> {
+    pub async fn bind(cache: Arc<Cache>) -> Result<Self> {
         let config = cache.config();
         let address = config.listen;
         let open = config.clients.networks.is_empty() && config.clients.token.is_none();
@@ -59,7 +60,7 @@ impl Server {
         }
         let listener =
             TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-        Ok(Self { cache, listener, secret: secret.into(), stop: watch::Sender::new(false) })
+        Ok(Self { cache, listener, stop: watch::Sender::new(false) })
     }
 
     /// Where it listens.
@@ -104,15 +105,7 @@ impl Server {
             }
         }
         drop(self.listener);
-        let patience = self.cache.config().limits.drain;
-        let all = u32::try_from(seats).unwrap_or(u32::MAX);
-        let deadline = tokio::time::Instant::now() + patience;
-        if timeout_at(deadline, free.acquire_many(all)).await.is_err() {
-            log::warning("some connections had to be cut off");
-        }
-        if timeout_at(deadline, self.cache.flights.landed()).await.is_err() {
-            log::warning("some downloads had to be cut off: they are not stored");
-        }
+        drain(&self.cache, &free, seats).await;
     }
 
     fn connection(
@@ -121,8 +114,7 @@ impl Server {
         peer: SocketAddr,
         seat: Option<OwnedSemaphorePermit>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (cache, secret, stopped) =
-            (Arc::clone(&self.cache), Arc::clone(&self.secret), self.stop.subscribe());
+        let (cache, stopped) = (Arc::clone(&self.cache), self.stop.subscribe());
         async move {
             let config = cache.config();
             if !config.clients.knows(peer.ip()) && config.clients.token.is_none() {
@@ -130,13 +122,59 @@ impl Server {
                 return;
             }
             let _ = stream.set_nodelay(true);
-            let guard = Guard::new(stream, config.limits.head, Arc::clone(&secret));
+            let guard = Guard::new(stream, config.limits.head);
             let wire = guard.wire();
             add(&cache.counts.connections, 1);
             let seat = Arc::new(Seat { counts: Arc::clone(&cache.counts), _permit: seat });
             let (busy, stops) = (Arc::default(), stopped.clone());
-            let client = Client { cache, wire, peer, secret, busy, seat, stops };
+            let client = Client { cache, wire, peer, busy, seat, stops };
             connection::run(Arc::new(client), guard, config.limits, stopped).await;
+        }
+    }
+}
+
+/// Waits for what is under way. Each connection ends itself when nothing has moved on it for
+/// `drain-time`; what moves all the time is left behind when the longer time is over.
+async fn drain(cache: &Cache, free: &Semaphore, seats: usize) {
+    let limits = cache.config().limits;
+    let deadline = tokio::time::Instant::now() + limits.drain_moving.max(limits.drain);
+    let connections = connections_end(cache, free, seats, deadline);
+    let (all_gone, ()) = tokio::join!(connections, downloads_end(cache, deadline));
+    let left = if all_gone { 0 } else { get(&cache.counts.connections) };
+    let cut = left + get(&cache.counts.cut);
+    if cut > 0 {
+        log::warning(&format!("cut off: {}", counted(cut, "connection", "connections")));
+    }
+    if timeout(SOON, cache.flights.landed()).await.is_err() {
+        log::warning("some downloads were cut off: they are not stored");
+    }
+}
+
+/// Waits until no client is connected. Returns whether that came in time.
+async fn connections_end(
+    cache: &Cache,
+    free: &Semaphore,
+    seats: usize,
+    deadline: tokio::time::Instant,
+) -> bool {
+    let mut gone = pin!(free.acquire_many(u32::try_from(seats).unwrap_or(u32::MAX)));
+    if timeout(SOON, &mut gone).await.is_ok() {
+        return true;
+    }
+    let left = counted(get(&cache.counts.connections), "connection", "connections");
+    log::note(&format!("waiting for {left}; a second signal ends at once"));
+    timeout_at(deadline, gone).await.is_ok()
+}
+
+/// Waits for the downloads, as long as anything comes.
+async fn downloads_end(cache: &Cache, deadline: tokio::time::Instant) {
+    let patience = cache.config().limits.drain;
+    loop {
+        let before = get(&cache.counts.fetched_bytes);
+        let look = deadline.min(tokio::time::Instant::now() + patience);
+        let landed = timeout_at(look, cache.flights.landed()).await.is_ok();
+        if landed || look == deadline || get(&cache.counts.fetched_bytes) == before {
+            return;
         }
     }
 }
@@ -154,6 +192,8 @@ impl Drop for Seat {
     }
 }
 
+/// A drain that takes no longer than this says nothing.
+const SOON: Duration = Duration::from_secs(1);
 const HEALTH: &str = "/healthz";
 const METRICS: &str = "/metrics";
 
@@ -162,13 +202,18 @@ pub(crate) fn is_own(url: &Uri) -> bool {
     url.authority().is_none() && matches!(url.path(), HEALTH | METRICS)
 }
 
+/// What this cache itself says of the answer: the last to speak, after those nearer to the server.
+fn own_status(headers: &http::HeaderMap) -> Option<String> {
+    let last = headers.get_all(CACHE_STATUS).iter().next_back()?;
+    last.to_str().ok().map(str::to_owned)
+}
+
 /// One client's connection.
 #[derive(Debug)]
 pub(crate) struct Client {
     cache: Arc<Cache>,
     wire: Arc<Wire>,
     peer: SocketAddr,
-    secret: Arc<str>,
     /// Held by every request under way.
     busy: Arc<()>,
     seat: Arc<Seat>,
@@ -187,20 +232,44 @@ impl Client {
         self.is_idle() && self.wire.is_between_requests()
     }
 
+    /// Watches the connection from now on, when the server is to end.
+    pub(crate) fn draining(&self) -> Draining {
+        Draining::new(&self.wire, &self.cache.queues)
+    }
+
+    /// Whether nothing has moved for so long that the connection is to end. It is counted then.
+    pub(crate) fn is_drained(&self, draining: &mut Draining) -> bool {
+        let patience = self.cache.config().limits.drain;
+        let over = draining.is_over(&self.wire, &self.cache.queues, patience);
+        add(&self.cache.counts.cut, u64::from(over));
+        over
+    }
+
     /// Answers a request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let busy = Arc::clone(&self.busy);
-        let line = self.line(request.method(), request.uri());
+        let refused = stands_in(request.headers()).then(|| self.wire.refused()).flatten();
+        let mut line = self.line(request.method(), request.uri());
         let old = request.version() == http::Version::HTTP_10;
-        let (mut response, result) = self.dispatch(request).await;
+        let (slot, refused) = (tunnel::Slot::default(), refused.as_ref());
+        let (mut response, result) = match refused {
+            Some(Refused { refusal, .. }) => self.refuse(refusal.status, refusal.reason),
+            None => self.dispatch(request, &slot).await,
+        };
+        if let (Some(line), Some(refused)) = (&mut line, refused) {
+            line.show(&refused.line);
+        }
         let line = line.map(|mut line| {
             line.status = response.status().as_u16();
             line.result = result;
-            line.cache =
-                response.headers().get(CACHE_STATUS).and_then(|it| it.to_str().ok()).map(str::to_owned);
+            line.cache = own_status(response.headers());
             line
         });
         let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, busy);
+        if result == meter::Result::Tunnel {
+            slot.put(meter);
+            return response;
+        }
         if hyper::body::Body::is_end_stream(response.body()) {
             meter.set_whole();
         } else if old && hyper::body::Body::size_hint(response.body()).exact().is_none() {
@@ -240,10 +309,12 @@ impl Client {
             client: Some(self.peer.ip().to_canonical()),
             method: method.to_string(),
             url: url.to_string(),
+            request: None,
             status: 0,
             result: meter::Result::Own,
             cache: None,
             bytes: 0,
+            received: None,
             seconds: 0.0,
             whole: false,
             ends: (log, Instant::now()),
@@ -251,10 +322,11 @@ impl Client {
         Some(Box::new(line))
     }
 
-    async fn dispatch(&self, mut request: Request<Incoming>) -> (Response<Body>, meter::Result) {
-        if let Some((status, reason)) = refusal_in(request.uri().path(), &self.secret) {
-            return self.refuse(status, &reason);
-        }
+    async fn dispatch(
+        &self,
+        mut request: Request<Incoming>,
+        slot: &tunnel::Slot,
+    ) -> (Response<Body>, meter::Result) {
         let config = self.cache.config();
         if !config.clients.knows(self.peer.ip()) && !tunnel::has_token(&config.clients, request.headers_mut())
         {
@@ -266,7 +338,7 @@ impl Client {
             return self.refuse(508, "the request has come back to where it was sent from");
         }
         match *request.method() {
-            Method::CONNECT => tunnel::connect(&self.cache, &config, request, self.end()).await,
+            Method::CONNECT => tunnel::connect(&self.cache, &config, request, self.end(slot)).await,
             Method::TRACE => self.refuse(405, "TRACE is not answered"),
             _ => match self.own(&request) {
                 Some(response) => (response, meter::Result::Own),
@@ -276,8 +348,13 @@ impl Client {
     }
 
     /// What a tunnel has to know of its client's side.
-    fn end(&self) -> tunnel::End {
-        tunnel::End { wire: Arc::clone(&self.wire), _seat: Arc::clone(&self.seat), stops: self.stops.clone() }
+    fn end(&self, slot: &tunnel::Slot) -> tunnel::End {
+        tunnel::End {
+            wire: Arc::clone(&self.wire),
+            _seat: Arc::clone(&self.seat),
+            stops: self.stops.clone(),
+            meter: slot.clone(),
+        }
     }
 
     fn refuse(&self, status: u16, reason: &str) -> (Response<Body>, meter::Result) {
@@ -320,7 +397,7 @@ impl Client {
         config: Arc<crate::config::Config>,
         request: Request<Incoming>,
     ) -> (Response<Body>, meter::Result) {
-        let target = match target(&config, request.uri()) {
+        let mut target = match target(&config, request.uri()) {
             Ok(target) => target,
             Err(NoTarget::Malformed(why)) => return self.refuse(400, why),
             Err(NoTarget::Forbidden(why)) => return self.refuse(403, &why),
@@ -332,6 +409,7 @@ impl Client {
         let mut headers = parts.headers;
         hop::strip(&mut headers);
         let class = self.cache.classify.classify(&target.source, &target.url);
+        target.heuristic |= class.artifact;
         let key = self.cache.key(&target, &class, &headers);
         let newest = parts.version == http::Version::HTTP_11;
         let wire = newest.then(|| Arc::clone(&self.wire));
@@ -345,9 +423,11 @@ impl Client {
             }
             _ => Handled::Forward(Forward::Method),
         };
-        match handled {
+        let (mut response, result) = match handled {
             Handled::Answered(response, result) => (*response, result),
             Handled::Forward(why) => lookup.forward(&self.cache, body, why).await,
-        }
+        };
+        location::rewrite(&lookup.config, &lookup.target, response.headers_mut());
+        (response, result)
     }
 }

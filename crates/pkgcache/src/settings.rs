@@ -34,6 +34,10 @@ pub struct Options {
     pub parent: Option<String>,
     /// Never ask an upstream.
     pub offline: Option<bool>,
+    /// Whether a lifetime is guessed for answers that name none.
+    pub heuristic_freshness: Option<bool>,
+    /// Whether the cookies of an answer are stored, and handed to all who get it.
+    pub keep_cookies: Option<bool>,
     /// Whether other machines may connect.
     pub allow_remote: Option<bool>,
     /// Networks from which they may.
@@ -50,6 +54,8 @@ pub struct Options {
     pub idle_time: Option<Age>,
     /// An upstream has to say something within this time.
     pub answer_time: Option<Age>,
+    /// A drain ends what moves nothing for so long.
+    pub drain_time: Option<Age>,
     /// A file for the access log.
     pub access_log: Option<Utf8PathBuf>,
     /// For how long the counts by the minute are kept.
@@ -67,7 +73,7 @@ pub enum Mount {
 }
 
 /// An upstream's table.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct MountTable {
     /// Where it is.
@@ -78,6 +84,8 @@ pub struct MountTable {
     /// Whether answers to credentials are kept for whoever brings the same.
     #[serde(default)]
     pub keep_private: bool,
+    /// Whether a lifetime is guessed for answers that name none.
+    pub heuristic_freshness: Option<bool>,
 }
 
 /// The port where nothing else is said.
@@ -136,6 +144,8 @@ impl Options {
             allow_private: self.allow_private.or(other.allow_private),
             parent: self.parent.or(other.parent),
             offline: self.offline.or(other.offline),
+            heuristic_freshness: self.heuristic_freshness.or(other.heuristic_freshness),
+            keep_cookies: self.keep_cookies.or(other.keep_cookies),
             allow_remote: self.allow_remote.or(other.allow_remote),
             clients: self.clients.or(other.clients),
             token_file: self.token_file.or(other.token_file),
@@ -144,6 +154,7 @@ impl Options {
             head_time: self.head_time.or(other.head_time),
             idle_time: self.idle_time.or(other.idle_time),
             answer_time: self.answer_time.or(other.answer_time),
+            drain_time: self.drain_time.or(other.drain_time),
             access_log: self.access_log.or(other.access_log),
             keep_events: self.keep_events.or(other.keep_events),
         }
@@ -160,15 +171,17 @@ impl Options {
             head_time: self.head_time.map_or(defaults.limits.head_time, |age| age.0),
             idle: self.idle_time.map_or(defaults.limits.idle, |age| age.0),
             answer: self.answer_time.map_or(defaults.limits.answer, |age| age.0),
+            drain: self.drain_time.map_or(defaults.limits.drain, |age| age.0),
             connections: self.max_connections.unwrap_or(defaults.limits.connections).max(1),
             ..defaults.limits
         };
+        let guesses = self.heuristic_freshness.unwrap_or(false);
         let config = Config {
             listen: listen(self.listen.as_deref().unwrap_or(LISTEN))?,
             upstreams: self
                 .upstream
                 .iter()
-                .map(|(name, mount)| upstream(name, mount))
+                .map(|(name, mount)| upstream(name, mount, guesses))
                 .collect::<Result<_, _>>()?,
             forward: Forward {
                 hosts: hosts(self.allow.as_deref())?,
@@ -177,6 +190,8 @@ impl Options {
             allow_private: self.allow_private.unwrap_or(false),
             parent: self.parent.as_deref().map(parent).transpose()?,
             offline: self.offline.unwrap_or(false),
+            heuristic_freshness: guesses,
+            keep_cookies: self.keep_cookies.unwrap_or(false),
             clients: Clients {
                 networks: all(self.clients.as_deref())?,
                 token: self.token_file.as_ref().map(|path| token(&folder.join(path))).transpose()?,
@@ -196,9 +211,9 @@ impl Options {
 }
 
 fn listen(text: &str) -> miette::Result<SocketAddr> {
-    text.parse()
-        .into_diagnostic()
-        .wrap_err_with(|| format!("{text:?} is no address with a port, such as `{LISTEN}`"))
+    text.parse().into_diagnostic().wrap_err_with(|| {
+        format!("cannot listen on {text:?}: write an address with a port, such as `{LISTEN}`")
+    })
 }
 
 fn all<T>(texts: Option<&[String]>) -> miette::Result<Vec<T>>
@@ -215,7 +230,7 @@ fn hosts(texts: Option<&[String]>) -> miette::Result<Hosts> {
 
 fn parent(text: &str) -> Result<Uri, Error> {
     let wrong = |reason| Error::NotAParent { text: text.to_owned(), reason };
-    let uri: Uri = text.parse().map_err(|_| wrong("it is no URL"))?;
+    let uri: Uri = text.parse().map_err(|_| wrong("not a valid URL"))?;
     if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
         return Err(wrong("a parent proxy has a URL with `http://` and a host"));
     }
@@ -225,9 +240,9 @@ fn parent(text: &str) -> Result<Uri, Error> {
     Ok(uri)
 }
 
-fn upstream(name: &str, mount: &Mount) -> Result<Upstream, Error> {
+fn upstream(name: &str, mount: &Mount, guesses: bool) -> Result<Upstream, Error> {
     let table = match mount {
-        Mount::Url(url) => MountTable { url: url.clone(), follow_redirects: false, keep_private: false },
+        Mount::Url(url) => MountTable { url: url.clone(), ..MountTable::default() },
         Mount::Table(table) => table.clone(),
     };
     let wrong = |reason| Error::NotAnUpstream { text: format!("{name}={}", table.url), reason };
@@ -235,7 +250,7 @@ fn upstream(name: &str, mount: &Mount) -> Result<Upstream, Error> {
     if name != "/" && (name.is_empty() || !name.chars().all(good) || name.starts_with('.')) {
         return Err(wrong("a name has letters, digits, `-`, `_` and `.`"));
     }
-    let url: Uri = table.url.parse().map_err(|_| wrong("it is no URL"))?;
+    let url: Uri = table.url.parse().map_err(|_| wrong("not a valid URL"))?;
     if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none_or(str::is_empty) {
         return Err(wrong("a URL begins with `http://` or `https://` and a host"));
     }
@@ -247,6 +262,7 @@ fn upstream(name: &str, mount: &Mount) -> Result<Upstream, Error> {
         url,
         follow_redirects: table.follow_redirects,
         keep_private: table.keep_private,
+        heuristic_freshness: table.heuristic_freshness.unwrap_or(guesses),
     })
 }
 
@@ -282,17 +298,33 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        refused(|it| it.listen = Some("3144".into()), "no address");
+        refused(|it| it.listen = Some("3144".into()), "cannot listen");
         refused(|it| it.listen = Some("0.0.0.0:3144".into()), "other machines");
         refused(|it| it.allow = Some(vec!["a b".into()]), "not a host");
         refused(|it| it.clients = Some(vec!["10.0.0.0/99".into()]), "not a network");
-        refused(|it| it.parent = Some("socks5://x".into()), "no parent proxy");
-        refused(|it| it.parent = Some("http://user:pw@x".into()), "no parent proxy");
-        refused(|it| it.mount(["x=ftp://a/"]).unwrap(), "no upstream");
-        refused(|it| it.mount(["a/b=http://a/"]).unwrap(), "no upstream");
-        refused(|it| it.mount(["x=http://user:pw@a/"]).unwrap(), "no upstream");
+        refused(|it| it.parent = Some("socks5://x".into()), "invalid parent proxy");
+        refused(|it| it.parent = Some("http://user:pw@x".into()), "invalid parent proxy");
+        refused(|it| it.mount(["x=ftp://a/"]).unwrap(), "invalid upstream");
+        refused(|it| it.mount(["a/b=http://a/"]).unwrap(), "invalid upstream");
+        refused(|it| it.mount(["x=http://user:pw@a/"]).unwrap(), "invalid upstream");
         refused(|it| it.token_file = Some("/nonexistent".into()), "/nonexistent");
         assert!(Options::default().mount(["x"]).is_err());
+    }
+
+    #[test]
+    fn a_lifetime_is_guessed_only_where_that_is_said() {
+        let guesses = |all: Option<bool>, own: Option<bool>| {
+            let table =
+                MountTable { url: "http://a/".into(), heuristic_freshness: own, ..MountTable::default() };
+            let upstream = [("a".to_owned(), Mount::Table(table))].into();
+            let options = Options { heuristic_freshness: all, upstream, ..Options::default() };
+            let config = options.config(Utf8Path::new("/")).unwrap();
+            (config.heuristic_freshness, config.upstreams[0].heuristic_freshness)
+        };
+        assert_eq!(guesses(None, None), (false, false));
+        assert_eq!(guesses(None, Some(true)), (false, true));
+        assert_eq!(guesses(Some(true), None), (true, true));
+        assert_eq!(guesses(Some(true), Some(false)), (true, false));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use crate::config::{Config, Upstream};
 use crate::hosts::is_address;
 
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Target {
     /// The name of the upstream, or the host of the forward mode.
     pub source: String,
@@ -20,6 +21,13 @@ pub struct Target {
     pub follow_redirects: bool,
     /// Whether answers to credentials are kept for whoever brings the same.
     pub keep_private: bool,
+    /// Whether a lifetime is guessed for answers that name none.
+    pub heuristic: bool,
+    /// Whether cookies are stored, for all.
+    pub keep_cookies: bool,
+    /// The name of the mount below which it was asked for; empty at the root, `None` in the forward
+    /// mode.
+    pub mount: Option<String>,
 }
 
 /// Why a request is not passed on.
@@ -59,8 +67,9 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
         source: if port == 80 { host.to_owned() } else { format!("{host}:{port}") },
         url: normal(uri).ok_or(NoTarget::Malformed("the URL has no form that could be asked for"))?,
         private: config.allow_private || config.forward.hosts.name_address(host, port),
-        follow_redirects: false,
-        keep_private: false,
+        heuristic: config.heuristic_freshness,
+        keep_cookies: config.keep_cookies,
+        ..Target::default()
     })
 }
 
@@ -76,6 +85,9 @@ fn reverse(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
         private: config.allow_private || is_address(host),
         follow_redirects: upstream.follow_redirects,
         keep_private: upstream.keep_private,
+        heuristic: upstream.heuristic_freshness,
+        keep_cookies: config.keep_cookies,
+        mount: Some(upstream.name.clone()),
     })
 }
 
@@ -88,7 +100,7 @@ fn below(upstream: &Upstream, rest: &str) -> Option<Uri> {
 }
 
 /// The URL with its host in lower case and without a port that goes without saying, so that it has one key.
-fn normal(uri: &Uri) -> Option<Uri> {
+pub(crate) fn normal(uri: &Uri) -> Option<Uri> {
     let scheme = uri.scheme_str()?.to_ascii_lowercase();
     let host = uri.host()?.to_ascii_lowercase();
     let usual = if scheme == "https" { 443 } else { 80 };
@@ -132,8 +144,7 @@ mod tests {
         let upstream = |name: &str, url: &'static str| Upstream {
             name: name.to_owned(),
             url: Uri::from_static(url),
-            follow_redirects: false,
-            keep_private: false,
+            ..Upstream::default()
         };
         let mut config = Config {
             upstreams: vec![

@@ -41,17 +41,28 @@ pub(crate) async fn connect(
     TlsConnector::from(config).connect(name, stream).await.map_err(explained)
 }
 
-/// Says what can be done about an authority that nobody here knows.
+/// Says what can be done about a certificate that is not trusted.
 fn explained(error: io::Error) -> io::Error {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    // One that bears the name of a known one and has another key is no better.
-    let unknown = CertificateError::UnknownIssuer;
-    let unknown = [unknown, CertificateError::BadSignature].map(rustls::Error::InvalidCertificate);
-    if inner.is_some_and(|inner| unknown.contains(inner)) {
-        let hint = "its authority is neither among the system's nor in the file that `SSL_CERT_FILE` names";
-        return io::Error::other(format!("{error}: {hint}"));
+    match error.get_ref().and_then(|inner| inner.downcast_ref()).and_then(hint) {
+        Some(hint) => io::Error::other(format!("{error}: {hint}")),
+        None => error,
     }
-    error
+}
+
+fn hint(error: &rustls::Error) -> Option<&'static str> {
+    let rustls::Error::InvalidCertificate(error) = error else { return None };
+    match error {
+        // One that bears the name of a known one and has another key is no better.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            Some("its authority is neither among the system's nor in the file that `SSL_CERT_FILE` names")
+        }
+        CertificateError::Other(error) if error.to_string().contains("CaUsedAsEndEntity") => Some(
+            "the server shows a self-signed certificate that says of itself that it is an authority's; make one for the \
+             server with `basicConstraints = CA:false` (`openssl req -x509 -addext basicConstraints=CA:false`), and name \
+             the file with it in `SSL_CERT_FILE`",
+        ),
+        _ => None,
+    }
 }
 
 /// Whether both sides have agreed on HTTP/2.

@@ -1,6 +1,9 @@
 //! CONNECT: a tunnel to an allowed host, through which bytes pass unseen. And tokens, which let strangers in.
 
-use std::sync::Arc;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -9,15 +12,15 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use storekit::Digest;
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::body::Body;
 use crate::cache::Cache;
 use crate::config::{Clients, Config};
-use crate::guard::{Watch, Wire};
-use crate::meter;
+use crate::guard::{Draining, Watch, Wire};
+use crate::meter::{self, Meter, add};
 use crate::reply::own;
 use crate::serve::Seat;
 
@@ -33,6 +36,58 @@ pub(crate) struct End {
     pub(crate) _seat: Arc<Seat>,
     /// Says when the server is to end.
     pub(crate) stops: watch::Receiver<bool>,
+    /// Where what counts the tunnel is put as soon as the answer is made.
+    pub(crate) meter: Slot,
+}
+
+/// A place for what counts a tunnel, which goes on after its request was answered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slot(Arc<Mutex<Option<Meter>>>);
+
+impl Slot {
+    pub(crate) fn put(&self, meter: Meter) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(meter);
+    }
+
+    fn take(&self) -> Option<Meter> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The client's stream, and how many bytes went each way.
+struct Counted<T> {
+    stream: T,
+    received: u64,
+    sent: u64,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.received += (buf.filled().len() - before) as u64;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.sent += count as u64;
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 /// Opens the tunnel.
@@ -78,34 +133,56 @@ async fn opened(
         Ok(stream) => stream,
         Err(error) => return (crate::forward::refused(&error), meter::Result::Error),
     };
-    let idle = config.limits.idle;
+    let cache = Arc::clone(cache);
     tokio::spawn(async move {
         if let Ok(client) = hyper::upgrade::on(request).await {
-            carry(&mut TokioIo::new(client), &mut stream, end, idle).await;
+            let mut client = Counted { stream: TokioIo::new(client), received: 0, sent: 0 };
+            let meter = end.meter.take();
+            let whole = carry(&cache, &mut client, &mut stream, end).await;
+            note(meter, &client, whole);
         }
     });
     (Response::new(Body::empty()), meter::Result::Tunnel)
 }
 
-/// Carries bytes until both sides have ended, one fails, or nothing has moved for so long; where the server is to end,
-/// until nothing moves.
+/// Notes what went through, in the counts and in the access log.
+fn note<T>(meter: Option<Meter>, client: &Counted<T>, whole: bool) {
+    let Some(mut meter) = meter else { return };
+    meter.count(client.sent);
+    meter.receive(client.received);
+    if whole {
+        meter.set_whole();
+    }
+}
+
+/// Carries bytes until both sides have ended, one fails, or nothing has moved for so long. Returns
+/// whether both ended.
 async fn carry(
+    cache: &Cache,
     client: &mut (impl AsyncRead + AsyncWrite + Unpin),
     server: &mut (impl AsyncRead + AsyncWrite + Unpin),
     mut end: End,
-    idle: Duration,
-) {
+) -> bool {
     let mut copy = Box::pin(copy_bidirectional(client, server));
     let mut watch = Watch::new(&end.wire);
+    let mut draining = None;
     loop {
-        let stopping = *end.stops.borrow_and_update();
+        if *end.stops.borrow_and_update() {
+            draining.get_or_insert_with(|| Draining::new(&end.wire, &cache.queues));
+        }
         tokio::select! {
-            _ = &mut copy => return,
+            copied = &mut copy => return copied.is_ok(),
             Ok(()) = end.stops.changed() => {}
             () = sleep(TICK) => {}
         }
-        if watch.still_for(&end.wire) >= if stopping { TICK } else { idle } {
-            return;
+        let limits = cache.config().limits;
+        let over = match &mut draining {
+            Some(draining) => draining.is_over(&end.wire, &cache.queues, limits.drain),
+            None => watch.still_for(&end.wire) >= limits.idle,
+        };
+        if over {
+            add(&cache.counts.cut, u64::from(draining.is_some()));
+            return false;
         }
     }
 }

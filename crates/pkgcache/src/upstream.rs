@@ -11,23 +11,32 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
-use http::{Request, Response, Uri, Version};
+use http::{Request, Response, StatusCode, Uri, Version};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use storekit::printable;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config::Limits;
+use crate::error::chain;
 use crate::guard::Wire;
 use crate::hosts::{self, Reach};
 use crate::tls;
+use crate::upload::{self, Upload};
 
 /// A request's body: none, or what a client sends.
-pub type Outgoing = Either<Full<Bytes>, Incoming>;
+pub type Outgoing = Either<Full<Bytes>, Upload>;
+
+/// So many fields may an answer have. Their bytes are limited by the buffer, or by HTTP/2's own
+/// limit.
+const FIELDS: usize = 500;
+/// What a head may take, in bytes.
+const HEAD: u32 = 256 << 10;
 
 /// Connections that are kept for an upstream while nobody uses them.
 const MOST_IDLE: usize = 16;
@@ -72,13 +81,33 @@ pub enum SendError {
     /// It was reached and gave no answer.
     #[error("`{0}` gave no answer: {1}")]
     NoAnswer(String, String),
+    /// The connection ended before an answer came, so that the request may not have been read at
+    /// all.
+    #[error("`{0}` gave no answer: {1}")]
+    Lost(String, String),
+    /// It was reached and said nothing within the time.
+    #[error("`{0}` gave no answer within {1} s")]
+    TooSlow(String, u64),
+    /// It redirects to a server that may not be asked.
+    #[error("the redirect to `{0}` is not followed: {1}")]
+    Redirect(String, &'static str),
 }
 
 impl SendError {
     /// Whether it may be otherwise in a moment.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        !matches!(self, Self::Forbidden(_))
+        !matches!(self, Self::Forbidden(_) | Self::Redirect(..))
+    }
+
+    /// The status code that tells a client.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Forbidden(_) | Self::Redirect(..) => StatusCode::FORBIDDEN,
+            Self::NoAnswer(..) | Self::Lost(..) => StatusCode::BAD_GATEWAY,
+            Self::Unreachable(..) | Self::Resting(..) | Self::TooSlow(..) => StatusCode::GATEWAY_TIMEOUT,
+        }
     }
 }
 
@@ -146,8 +175,9 @@ impl Upstreams {
         if repeatable && let Some(sender) = self.kept(&origin) {
             let again = Request::from_parts(parts.clone(), Either::Left(Full::default()));
             match self.exchange(sender, &origin, again, route, wire.clone()).await {
-                // The other side may have closed it meanwhile; a new one tells.
-                Err(SendError::NoAnswer(..)) => {}
+                // The other side may have closed it meanwhile; a new one tells. One that is slow is
+                // not asked twice.
+                Err(SendError::Lost(..)) => {}
                 answer => return answer,
             }
         }
@@ -178,7 +208,10 @@ impl Upstreams {
                 wire.interim(&interim_text(interim.status().as_u16(), interim.headers()));
             });
         }
-        let is_bare = matches!(request.body(), Either::Left(_));
+        let turns = match request.body() {
+            Either::Left(_) => None,
+            Either::Right(upload) => Some(upload.turns()),
+        };
         let answer = async {
             match sender {
                 Sender::One(mut sender) => {
@@ -190,13 +223,12 @@ impl Upstreams {
                 Sender::Two(mut sender) => sender.send_request(for_two(request)).await,
             }
         };
-        // Who sends a long body is not hurried.
-        let patience = if is_bare { route.limits.answer } else { Duration::from_secs(86_400) };
-        let no_answer = |why: String| SendError::NoAnswer(origin.name(), why);
-        match timeout(patience, answer).await {
-            Err(_) => Err(no_answer(format!("nothing within {} s", patience.as_secs()))),
-            Ok(Err(error)) => Err(no_answer(with_cause(&error))),
-            Ok(Ok(answer)) => Ok(answer),
+        let patience = route.limits.answer;
+        match upload::within(patience, turns, answer).await {
+            None => Err(SendError::TooSlow(origin.name(), patience.as_secs())),
+            Some(Err(error)) if is_lost(&error) => Err(SendError::Lost(origin.name(), chain(&error))),
+            Some(Err(error)) => Err(SendError::NoAnswer(origin.name(), chain(&error))),
+            Some(Ok(answer)) => Ok(answer),
         }
     }
 
@@ -256,7 +288,7 @@ impl Upstreams {
         } else {
             handshake_one(stream).await
         };
-        opened.map_err(|error| failed(with_cause(&error)))
+        opened.map_err(|error| failed(chain(&error)))
     }
 
     /// Does it unless the upstream rests, and notes how it went.
@@ -301,14 +333,9 @@ impl Upstreams {
     }
 }
 
-fn with_cause(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
+/// Whether the connection ended, as one that was kept may have before the request came.
+fn is_lost(error: &hyper::Error) -> bool {
+    !(error.is_parse() || error.is_timeout() || error.is_user())
 }
 
 /// The request as HTTP/1.1 wants it: path alone and `Host`.
@@ -447,9 +474,9 @@ async fn ask_tunnel(stream: &mut TcpStream, name: &str, via: &[HeaderValue]) -> 
         head.push(stream.read_u8().await?);
     }
     let text = String::from_utf8_lossy(&head);
-    let line = text.lines().next().unwrap_or_default();
+    let line = printable(text.lines().next().unwrap_or_default()).into_owned();
     let status = line.strip_prefix("HTTP/1.1 ").or_else(|| line.strip_prefix("HTTP/1.0 "));
-    status.map(str::to_owned).ok_or_else(|| std::io::Error::other("its answer is no HTTP"))
+    status.map(str::to_owned).ok_or_else(|| std::io::Error::other("its answer is not HTTP"))
 }
 
 async fn handshake_one<S>(stream: S) -> hyper::Result<Sender>
@@ -457,7 +484,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(256 << 10);
+    builder.max_buf_size(HEAD as usize).max_headers(FIELDS);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         // An error reaches whoever waits for the answer.
@@ -472,6 +499,7 @@ where
 {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.initial_stream_window_size(4 << 20).initial_connection_window_size(16 << 20);
+    builder.max_header_list_size(HEAD);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         let _ = connection.await;

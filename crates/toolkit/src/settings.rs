@@ -142,6 +142,11 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The settings files that are there, the one that goes first at the front.
+    pub fn files(&self) -> impl Iterator<Item = &Utf8Path> {
+        self.files.iter().map(File::path)
+    }
+
     /// Warns of the files that cannot be used, unless the command is to be quiet.
     pub fn warn_of_problems(&self, tool: &str, common: &Common) {
         for problem in self.problems().filter(|_| !common.quiet) {
@@ -220,6 +225,14 @@ impl File {
             Ok(_) => Self::Read(file),
             Err(error) => Self::Bad(file.bad(&error)),
         })
+    }
+
+    fn path(&self) -> &Utf8Path {
+        match self {
+            Self::Read(text) => &text.path,
+            Self::Bad(bad) => &bad.path,
+            Self::Unread(unread) => &unread.path,
+        }
     }
 
     fn text(&self) -> Result<&Text, SettingsError> {

@@ -87,7 +87,7 @@ pub(crate) fn run(edition: &Edition, mode: Mode, expected: &Expected) -> Run {
     let folder = format!("'{}'", edition.folder);
     let origin = Server::new(session.start(&node(&format!("origin {folder}"))));
     let cache = format!(
-        "exec pkgcache serve --listen 127.0.0.1:0 --upstream /={} --allow {}",
+        "exec pkgcache serve --listen 127.0.0.1:0 --heuristic-freshness --keep-cookies --upstream /={} --allow {}",
         origin.url(),
         origin.authority()
     );

@@ -10,13 +10,7 @@ use super::policy::Policy;
 /// A guess never lasts longer than this: a day.
 const LONGEST_GUESS: i64 = 86_400;
 
-/// How many seconds it is fresh, `None` where neither it says so nor a guess is allowed.
-#[must_use]
-pub fn lifetime(status: StatusCode, headers: &HeaderMap, policy: &Policy, times: Times) -> Option<i64> {
-    explicit(headers, policy, times).or_else(|| guess(status, headers, policy, times))
-}
-
-/// What it says itself.
+/// For how many seconds it is fresh by what it says itself.
 #[must_use]
 pub fn explicit(headers: &HeaderMap, policy: &Policy, times: Times) -> Option<i64> {
     policy.lifetime().or_else(|| {
@@ -28,8 +22,10 @@ pub fn explicit(headers: &HeaderMap, policy: &Policy, times: Times) -> Option<i6
     })
 }
 
-/// A tenth of the time since it was last modified.
-fn guess(status: StatusCode, headers: &HeaderMap, policy: &Policy, times: Times) -> Option<i64> {
+/// A guess where it says nothing: a tenth of the time since it was last modified. An index that
+/// lists what there is changes without a warning, so the caller decides whether to guess at all.
+#[must_use]
+pub fn guess(status: StatusCode, headers: &HeaderMap, policy: &Policy, times: Times) -> Option<i64> {
     if !(is_guessable(status) || policy.public) {
         return None;
     }
@@ -55,7 +51,9 @@ mod tests {
     fn check(status: u16, text: &str, expected: Option<i64>) {
         let headers = headers(&format!("{DATE}{text}"));
         let status = StatusCode::from_u16(status).unwrap();
-        assert_eq!(lifetime(status, &headers, &Policy::of(&headers), TIMES), expected, "{text}");
+        let policy = Policy::of(&headers);
+        let found = explicit(&headers, &policy, TIMES).or_else(|| guess(status, &headers, &policy, TIMES));
+        assert_eq!(found, expected, "{text}");
     }
 
     #[test]

@@ -43,12 +43,15 @@ pub fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
         format!("{scheme}://{authority}{}", path_of(base, reference))
     };
     let target: Uri = target.parse().ok()?;
-    target.authority().is_some().then_some(target)
+    (target.scheme().is_some() && target.authority().is_some()).then_some(target)
 }
 
+/// Whether the reference names a scheme: RFC 3986, 3.1.
 fn has_scheme(reference: &str) -> bool {
-    reference.split_once("://").is_some_and(|(scheme, _)| {
-        !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    let first = reference.split(['/', '?']).next().unwrap_or_default();
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    first.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(inner)
     })
 }
 
@@ -109,7 +112,11 @@ mod tests {
         resolves("", "http://a/b/c?d");
         resolves("//e/f", "http://e/f");
         resolves("https://e/f", "https://e/f");
-        assert_eq!(resolve(&"http://a/".parse().unwrap(), "http://"), None);
+        resolves("./x:y", "http://a/b/x:y");
+        resolves("1:x", "http://a/b/1:x");
+        for elsewhere in ["http://", "mailto:x", "urn:a:b"] {
+            assert_eq!(resolve(&"http://a/".parse().unwrap(), elsewhere), None, "{elsewhere}");
+        }
     }
 
     #[test]

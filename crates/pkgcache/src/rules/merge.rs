@@ -1,7 +1,7 @@
 //! Stored header fields after the server said that the response still holds. Source: RFC 9111, 3.2 and 4.3.4.
 
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, SET_COOKIE};
 
 use super::hop;
 use super::policy::Policy;
@@ -38,6 +38,21 @@ pub fn stored_fields(headers: &HeaderMap, policy: &Policy) -> HeaderMap {
     stored
 }
 
+/// Takes off the cookies, and returns them: they are meant for the client whose request was
+/// answered, and for nobody after it. RFC 9111, 7.3, lets a cache hand them to all.
+pub fn take_cookies(headers: &mut HeaderMap) -> HeaderMap {
+    let mut taken = HeaderMap::new();
+    for name in [SET_COOKIE, HeaderName::from_static("set-cookie2")] {
+        if let http::header::Entry::Occupied(entry) = headers.entry(&name) {
+            let (_, values) = entry.remove_entry_mult();
+            for value in values {
+                taken.append(&name, value);
+            }
+        }
+    }
+    taken
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +64,13 @@ mod tests {
         let update = headers("b: 4\nb: 5\ncontent-length: 0\nconnection: c\nc: 1\ncontent-encoding: br");
         let expected = headers("a: 1\ncontent-length: 5\ncontent-encoding: gzip\nb: 4\nb: 5");
         assert_eq!(freshened(&stored, &update), expected);
+    }
+
+    #[test]
+    fn cookies_are_taken_off() {
+        let cookies = "set-cookie: a=b\nset-cookie: c=d\nset-cookie2: e=f";
+        let mut response = headers(&format!("{cookies}\nx: y"));
+        assert_eq!((take_cookies(&mut response), response), (headers(cookies), headers("x: y")));
     }
 
     #[test]

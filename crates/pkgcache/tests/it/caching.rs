@@ -204,8 +204,134 @@ fn redirects_are_passed_on_or_followed_as_it_is_set() {
     assert_eq!(seen[0].header("accept"), Some("text/x"));
     let told = &start.seen()[1];
     assert!(["authorization", "cookie", "x-token"].iter().all(|name| told.header(name) == Some("secret")));
+    // So it is for HEAD, and for a part; what may change something on the server stays there.
+    let head = proxy.ask("HEAD", "/h", secrets);
+    assert_eq!((head.status, head.header("content-length")), (200, Some("4")));
+    proxy.ask("GET", "/r", "range: bytes=1-2").is(200, "fwd=uri-miss", "body");
+    assert!(!end.seen()[1].headers.values().any(|value| value == "secret"), "{:?}", end.seen());
+    assert_eq!(proxy.ask("POST", "/p", "content-length: 0").status, 302);
+    // An address that is named may be asked, as in a request.
+    let named = follows(&format!("allow = [\"{}\"]", end.address));
+    named.get("/n").is(200, "", "body");
+    let reached = end.seen().len();
     // Each hop is checked: its host has to be allowed, and its address public.
     assert_eq!(follows("").get("/a").status, 403);
     assert_eq!(follows("allow = [\"*\"]").get("/a").status, 403);
-    assert_eq!(end.seen().len(), 1);
+    assert_eq!(end.seen().len(), reached);
+}
+
+/// An origin whose answer to each request is another, last modified long ago.
+fn changing(headers: &'static str) -> Origin {
+    Origin::new(move |seen, stream| {
+        let body = format!("answer {}", seen.before);
+        drop(stream.write_all(&answer(200, headers, body.as_bytes())));
+    })
+}
+
+#[test]
+fn a_lifetime_is_guessed_only_where_that_is_set() {
+    let origin = changing("last-modified: Sun, 06 Nov 1994 08:49:37 GMT");
+    let mount = format!("m={}", origin.url());
+    let proxy = Proxy::with(&["--upstream", &mount, "--allow", &origin.address.to_string()]);
+    for path in ["/m/@v/list".to_owned(), format!("{}/list", origin.url())] {
+        proxy.get(&path).is(200, "stored", "answer 0");
+        proxy.get(&path).is(200, "fwd=", "answer 1");
+    }
+    proxy.kept(2);
+    let proxy = proxy.again(&["--upstream", &mount, "--heuristic-freshness"]);
+    // Which of the two stands does not matter: it is not asked about.
+    let hit = proxy.get("/m/@v/list");
+    assert!(hit.cache().contains("hit; ttl=") && origin.seen().len() == 4, "{hit:?}");
+}
+
+#[test]
+fn a_cookie_goes_to_the_client_that_asked_and_to_nobody_after_it() {
+    let headers = "cache-control: max-age=60\nset-cookie: a=b\nset-cookie: c=d";
+    let origin = Origin::fixed(headers, "body");
+    let upstream = format!("/={}", origin.url());
+    let proxy = Proxy::of(&origin);
+    let cookies = |answer: &crate::support::Answer| {
+        answer.headers.iter().filter(|(name, _)| name == "set-cookie").count()
+    };
+    assert_eq!(cookies(proxy.get("/a").is(200, "stored", "body")), 2);
+    proxy.settled("/a");
+    assert_eq!(cookies(proxy.get("/a").is(200, "hit", "body")), 0);
+    let info = proxy.command(&["info", &format!("{}/a", origin.url())]);
+    assert!(!String::from_utf8_lossy(&info.stdout).contains("set-cookie"), "{info:?}");
+    // The rules of HTTP allow to hand it to all.
+    let proxy = proxy.again(&["--upstream", &upstream, "--keep-cookies"]);
+    proxy.get("/b");
+    proxy.settled("/b");
+    assert_eq!(cookies(proxy.get("/b").is(200, "hit", "body")), 2);
+    // What was stored then is not handed on any more.
+    let proxy = proxy.again(&["--upstream", &upstream]);
+    assert_eq!(cookies(proxy.get("/b").is(200, "hit", "body")), 0);
+}
+
+#[test]
+fn a_location_in_a_mount_leads_back_through_the_mount() {
+    let origin = Origin::new(|seen, stream| {
+        let host = seen.header("host").unwrap().to_owned();
+        let location = match seen.path.as_str() {
+            "/base/relative" => "there".to_owned(),
+            "/base/absolute" => format!("http://{host}/base/there"),
+            "/base/outside" => "/elsewhere".to_owned(),
+            _ => "http://other.example/".to_owned(),
+        };
+        let fields = format!("cache-control: max-age=60\nlocation: {location}");
+        drop(stream.write_all(&answer(301, &fields, b"")));
+    });
+    let proxy = Proxy::with(&["--upstream", &format!("m={}/base", origin.url())]);
+    let outside = format!("{}/elsewhere", origin.url());
+    for (path, expected) in [
+        ("/m/relative", "/m/there"),
+        ("/m/absolute", "/m/there"),
+        ("/m/outside", outside.as_str()),
+        ("/m/other", "http://other.example/"),
+    ] {
+        for method in ["GET", "HEAD", "POST"] {
+            let answer = proxy.ask(method, path, "content-length: 0");
+            assert_eq!((answer.status, answer.header("location")), (301, Some(expected)), "{method} {path}");
+        }
+        proxy.get(path);
+        proxy.settled(path);
+        let stored = proxy.get(path);
+        assert!(stored.cache().contains("hit") && stored.header("location") == Some(expected), "{stored:?}");
+    }
+}
+
+#[test]
+fn a_failure_that_does_not_say_how_long_it_holds_leaves_the_success_that_is_stored() {
+    for (fields, stays) in [("etag: \"none\"", true), ("cache-control: max-age=60\netag: \"none\"", false)] {
+        let origin = Origin::new(move |seen, stream| {
+            let stored = "cache-control: max-age=0, stale-if-error=60\netag: \"v1\"";
+            let answer = match seen.before {
+                0 => answer(200, stored, b"body"),
+                1 => answer(404, fields, b"none"),
+                _ => answer(503, "", b"down"),
+            };
+            drop(stream.write_all(&answer));
+        });
+        let proxy = Proxy::of(&origin);
+        proxy.get("/a").is(200, "stored", "body");
+        proxy.kept(1);
+        proxy.get("/a").is(404, "fwd=stale", "none");
+        if stays {
+            proxy.get("/a").is(200, "detail=upstream-failed", "body");
+        } else {
+            proxy.settled("/a");
+            proxy.get("/a").is(404, "hit", "none");
+        }
+    }
+}
+
+#[test]
+fn an_answer_may_have_hundreds_of_fields() {
+    let fields = (0..300).map(|count| format!("x-{count}: y\n")).collect::<Vec<_>>().concat();
+    let origin = Origin::fixed(&format!("{FRESH}\n{fields}"), "body");
+    let proxy = Proxy::of(&origin);
+    proxy.get("/a").is(200, "stored", "body");
+    proxy.settled("/a");
+    let hit = proxy.get("/a");
+    assert_eq!(hit.is(200, "hit", "body").header("x-299"), Some("y"));
 }

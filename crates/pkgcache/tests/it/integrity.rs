@@ -35,17 +35,13 @@ impl Proxy {
     fn new(origin: &Origin, announced: &[u8]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open_or_create(camino::Utf8Path::from_path(dir.path()).unwrap()).unwrap();
-        let upstream = Upstream {
-            name: String::new(),
-            url: origin.url().parse().unwrap(),
-            follow_redirects: false,
-            keep_private: false,
-        };
+        let upstream =
+            Upstream { name: String::new(), url: origin.url().parse().unwrap(), ..Upstream::default() };
         let config = Config { upstreams: vec![upstream], ..Config::default() };
         let classify = Box::new(Announcing(Digest::of(announced)));
         let cache = Arc::new(Cache::new(config, store, classify, "0123456789").unwrap());
         let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(Server::bind(Arc::clone(&cache), "0123456789")).unwrap();
+        let server = runtime.block_on(Server::bind(Arc::clone(&cache))).unwrap();
         let address = server.address().unwrap();
         runtime.spawn(server.run());
         Self { cache, address, _runtime: runtime, _dir: dir }

@@ -126,3 +126,23 @@ fn what_a_304_forbids_to_store_is_stored_no_longer() {
         assert_eq!(proxy.listed(), 0, "{fields}");
     }
 }
+
+#[test]
+fn two_forms_of_one_answer_are_fetched_apart_though_no_field_says_so() {
+    for field in ["accept", "accept-language", "accept-encoding"] {
+        let (origin, waits, go) = holding(move |seen| {
+            answer(200, "cache-control: max-age=60", seen.header(field).unwrap_or("none").as_bytes())
+        });
+        let proxy = Proxy::of(&origin);
+        let mut first = ask(&proxy, &format!("{field}: one\r\nhold: 1"));
+        waits.recv().unwrap();
+        proxy.ask("GET", "/a", &format!("{field}: two")).is(200, "fwd=uri-miss", "two");
+        // The order of a list of languages or codings means nothing, so both are one.
+        let mut same = ask(&proxy, &format!("{field}: one\r\ncache-control: no-cache"));
+        meets(&proxy);
+        go.send(()).unwrap();
+        read_answer(&mut first).is(200, "fwd=uri-miss", "one");
+        read_answer(&mut same).is(200, "collapsed", "one");
+        assert_eq!(origin.seen().len(), 2, "{field}");
+    }
+}

@@ -50,8 +50,10 @@ fn a_file_is_asked_about_and_fetched_when_it_changed() {
 }
 
 #[test]
-fn an_old_file_is_fresh_for_a_while_and_a_new_one_is_asked_about() {
+fn where_lifetimes_are_guessed_an_old_file_is_fresh_for_a_while_and_a_new_one_is_asked_about() {
     let Some((nginx, proxy)) = nginx() else { return };
+    let upstream = format!("/=http://127.0.0.1:{}", nginx.port(0));
+    let proxy = proxy.again(&["--upstream", &upstream, "--heuristic-freshness"]);
     nginx.write("old", b"old");
     date(&nginx, "old", Duration::from_secs(100 * 86_400));
     for (path, count) in [("/old", 1), ("/a", 2)] {
@@ -129,7 +131,7 @@ fn redirects_are_passed_on_or_followed() {
     let Some((nginx, proxy)) = nginx() else { return };
     let url = format!("http://127.0.0.1:{}", nginx.port(0));
     let moved = proxy.get("/moved");
-    assert_eq!((moved.status, moved.header("location")), (301, Some(format!("{url}/fresh/a").as_str())));
+    assert_eq!((moved.status, moved.header("location")), (301, Some("/fresh/a")));
     let dir = tempfile::tempdir().unwrap();
     let settings = format!("[pkgcache.upstream]\nf = {{ url = \"{url}\", follow-redirects = true }}\n");
     std::fs::write(dir.path().join("larder.toml"), settings).unwrap();

@@ -24,8 +24,11 @@ impl Late {
 
     fn set(&self, settings: &str) {
         fs::write(self.0.store().join("larder.toml"), format!("[pkgcache]\n{settings}")).unwrap();
+        let before = self.0.said().matches("read again").count();
         self.0.signal("HUP");
-        std::thread::sleep(Duration::from_millis(300));
+        while self.0.said().matches("read again").count() == before {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

@@ -77,7 +77,7 @@ fn idle_clients_leave_files_for_the_others() {
     let upstream = format!("/={}", origin.url());
     // The first limit can be raised, the second cannot.
     for limit in ["-Sn 80", "-n 80"] {
-        let proxy = Proxy::limited(limit, &["--upstream", &upstream]);
+        let proxy = Proxy::under(&format!("ulimit {limit}"), &["--upstream", &upstream]);
         let clients: Vec<_> = (0..90).map(|_| proxy.connect()).collect();
         for (mut client, path) in clients.iter().zip(["/a", "/a", "/b"]) {
             write!(client, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
@@ -134,7 +134,7 @@ fn a_tunnel_counts_as_a_connection_and_ends_when_nothing_moves() {
 #[test]
 fn a_tunnel_that_moves_is_waited_for_and_one_that_rests_is_not() {
     let echo = echo();
-    let mut proxy = proxy("", &["--tunnel", &echo.to_string()]);
+    let mut proxy = proxy("drain-time = \"1s\"", &["--tunnel", &echo.to_string()]);
     let resting = tunnel(&proxy, echo);
     proxy.signal("TERM");
     assert_eq!(proxy.wait(), Some(0));
@@ -201,4 +201,136 @@ fn nor_is_the_end_of_the_process() {
     proxy.kill();
     let error = client.read_to_end(&mut Vec::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn an_upstream_that_has_a_whole_body_is_waited_for_no_longer_than_any() {
+    let (_go, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let origin = Origin::new(move |_, _| {
+        let _ = wait.lock().unwrap().recv();
+    });
+    let proxy = proxy("answer-time = \"1s\"", &["--upstream", &format!("/={}", origin.url())]);
+    for body in ["content-length: 4\r\n\r\nbody", "transfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"]
+    {
+        let answer = proxy.raw(format!("POST /a HTTP/1.1\r\nhost: x\r\n{body}").as_bytes());
+        assert!(answer.status == 504 && answer.text().contains("no answer within 1 s"), "{answer:?}");
+    }
+}
+
+#[test]
+fn an_upstream_that_is_slow_on_a_kept_connection_is_asked_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (told, asked) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let told = told.clone();
+            std::thread::spawn(move || {
+                let (mut stream, mut head) = (stream, Vec::new());
+                let mut byte = [0];
+                while stream.read(&mut byte).is_ok_and(|count| count > 0) {
+                    head.push(byte[0]);
+                    if !head.ends_with(b"\r\n\r\n") {
+                        continue;
+                    }
+                    let line = String::from_utf8_lossy(&head).lines().next().unwrap().to_owned();
+                    head.clear();
+                    if line.contains("/fast") {
+                        let fields = "cache-control: no-store\r\ncontent-length: 0";
+                        write!(stream, "HTTP/1.1 200 OK\r\n{fields}\r\n\r\n").unwrap();
+                    }
+                    told.send(line).unwrap();
+                }
+            });
+        }
+    });
+    let proxy = proxy("answer-time = \"1s\"", &["--upstream", &format!("/={url}")]);
+    assert_eq!(proxy.get("/fast").status, 200);
+    assert_eq!(proxy.get("/slow").status, 504);
+    let asked: Vec<String> = asked.try_iter().collect();
+    assert_eq!(asked, ["GET /fast HTTP/1.1", "GET /slow HTTP/1.1"]);
+}
+
+/// A proxy that has a large body, and a client that has begun to take it.
+fn taking(size: usize, drain: &str) -> (Proxy, TcpStream) {
+    let whole = answer(200, "cache-control: max-age=60", &vec![b'x'; size]);
+    let origin = Origin::new(move |_, stream| drop(stream.write_all(&whole)));
+    let settings = format!("drain-time = \"{drain}\"");
+    let proxy = proxy(&settings, &["--upstream", &format!("/={}", origin.url())]);
+    proxy.get("/a");
+    proxy.settled("/a");
+    let mut client = proxy.connect();
+    client.write_all(b"GET /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    client.read_exact(&mut [0; 4096]).unwrap();
+    (proxy, client)
+}
+
+#[test]
+fn a_client_that_takes_nothing_holds_up_no_end() {
+    // By the parser's way, and by the short one.
+    for head in ["connection: close\r\n", ""] {
+        let (mut proxy, _client) = taking(LARGE, "1s");
+        let mut other = proxy.connect();
+        write!(other, "GET /a HTTP/1.1\r\nhost: x\r\n{head}\r\n").unwrap();
+        other.read_exact(&mut [0; 4096]).unwrap();
+        let started = Instant::now();
+        proxy.signal("TERM");
+        assert_eq!(proxy.wait(), Some(0));
+        assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+        assert!(proxy.said().contains("cut off: 2 connections"), "{}", proxy.said());
+    }
+}
+
+#[test]
+fn a_client_that_reads_slowly_and_steadily_is_waited_for() {
+    const SIZE: usize = 14 << 20;
+    let (mut proxy, mut client) = taking(SIZE, "3s");
+    proxy.signal("TERM");
+    let (mut taken, mut piece) = (4096, vec![0; 64 << 10]);
+    loop {
+        let count = client.read(&mut piece).expect("no reset");
+        taken += count;
+        if count == 0 {
+            break;
+        }
+        // What the kernel has all of is not held up any more.
+        if !proxy.has_ended() {
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+    assert!(taken > SIZE, "{taken}");
+    assert_eq!(proxy.wait(), Some(0));
+    assert!(!proxy.said().contains("cut off"), "{}", proxy.said());
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    for (first, second, code) in [("TERM", "TERM", 143), ("INT", "INT", 130), ("TERM", "INT", 130)] {
+        let (mut proxy, mut client) = taking(LARGE, "1h");
+        proxy.signal(first);
+        proxy.says("waiting for 1 connection; a second signal ends at once");
+        proxy.signal(second);
+        assert_eq!(proxy.wait(), Some(code));
+        let mut rest = Vec::new();
+        let whole = client.read_to_end(&mut rest).is_ok() && rest.len() >= LARGE - 4096;
+        assert!(!whole, "it was sent to its end");
+    }
+}
+
+#[test]
+fn a_tunnel_is_counted_with_what_went_through_it() {
+    let echo = echo();
+    let proxy = proxy("", &["--tunnel", &echo.to_string(), "--access-log", "access.ndjson"]);
+    let mut stream = tunnel(&proxy, echo);
+    std::thread::sleep(Duration::from_millis(50));
+    stream.write_all(b"more").unwrap();
+    stream.read_exact(&mut [0; 4]).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
+    let line = &proxy.logged(1)[0];
+    let found = (&line["result"], &line["bytes"], &line["received"], &line["whole"]);
+    assert_eq!(found, (&"tunnel".into(), &8.into(), &8.into(), &true.into()));
+    assert!(line["seconds"].as_f64().unwrap() >= 0.05, "{line}");
+    assert!(proxy.get("/metrics").text().contains("sent_bytes_total{result=\"tunnel\"} 8\n"));
 }

@@ -226,3 +226,35 @@ fn a_request_that_came_back_is_not_sent_round_again() {
     let via = origin.seen()[0].header("via").unwrap().to_owned();
     assert_eq!(proxy.ask("GET", "/b", &format!("via: {via}")).status, 508);
 }
+
+#[test]
+fn a_host_that_is_not_one_is_refused() {
+    let origin = Origin::fixed(FRESH, "body");
+    let proxy = Proxy::with(&["--upstream", &format!("/={}", origin.url()), "--allow", "*"]);
+    for host in ["a b", "user@a", "user:pw@a", "a/b", "@", "a:b", "[::1"] {
+        refused(&proxy, &format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n"), 400);
+        refused(&proxy, &format!("GET http://a/ HTTP/1.1\r\nHost: {host}\r\n\r\n"), 400);
+    }
+    assert!(origin.seen().is_empty());
+}
+
+#[test]
+fn a_request_that_was_refused_is_logged_as_it_came() {
+    let proxy = Proxy::with(&["--access-log", "access.ndjson"]);
+    let long = "x".repeat(40_000);
+    let lines =
+        ["GET /a\u{1b}[2J\u{9b} HTTP/1.1", "GET /b HTTP/1.1", "GET  /c", &format!("GET /{long} HTTP/1.1")];
+    for line in lines {
+        proxy.raw(format!("{line}\r\nHost: user@x\r\n\r\n").as_bytes());
+    }
+    let logged = proxy.logged(lines.len());
+    let shown: Vec<_> = logged.iter().map(|line| line["request"].as_str().unwrap()).collect();
+    assert_eq!(shown[..3], [r"GET /a\x1b[2J\xc2\x9b HTTP/1.1", "GET /b HTTP/1.1", "GET  /c"]);
+    assert!(shown[3].starts_with("GET /xxx") && shown[3].len() < 2000, "{}", shown[3].len());
+    let statuses: Vec<_> = logged.iter().map(|line| line["status"].as_u64().unwrap()).collect();
+    assert_eq!(statuses, [400, 400, 400, 431]);
+    assert_eq!((&logged[1]["method"], &logged[1]["url"]), (&"GET".into(), &"/b".into()));
+    // No line shows another path than the client's own.
+    let urls: Vec<_> = logged.iter().map(|line| line["url"].as_str().unwrap()).collect();
+    assert_eq!(urls[..3], [r"/a\x1b[2J\xc2\x9b", "/b", ""]);
+}

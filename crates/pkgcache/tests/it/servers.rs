@@ -112,13 +112,17 @@ pub(crate) struct Authority {
 const EXTENSIONS: &str = "[req]\ndistinguished_name = dn\n[dn]\n\
     [ca]\nbasicConstraints = critical, CA:true\nkeyUsage = critical, keyCertSign\n\
     [here]\nbasicConstraints = CA:false\nsubjectAltName = DNS:localhost, IP:127.0.0.1\n\
+    [own]\nbasicConstraints = CA:true\nsubjectAltName = DNS:localhost\n\
+    [alone]\nbasicConstraints = CA:false\nsubjectAltName = DNS:localhost\n\
     [elsewhere]\nbasicConstraints = CA:false\nsubjectAltName = DNS:elsewhere.example\n";
 
 impl Authority {
     pub(crate) fn new() -> Self {
         let authority = Self { dir: tempfile::tempdir().unwrap() };
         fs::write(authority.dir.path().join("openssl.cnf"), EXTENSIONS).unwrap();
-        authority.make("ca", &[]);
+        for name in ["ca", "own", "alone"] {
+            authority.make(name, &[]);
+        }
         for name in ["here", "elsewhere"] {
             authority.make(name, &["-CA", "ca.pem", "-CAkey", "ca.key"]);
         }
@@ -135,7 +139,7 @@ impl Authority {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// The file that `SSL_CERT_FILE` can name.
+    /// Its folder.
     pub(crate) fn file(&self) -> &Utf8Path {
         Utf8Path::from_path(self.dir.path()).unwrap()
     }

@@ -221,6 +221,10 @@ fn a_store_that_cannot_be_written_to_lets_the_answer_through() {
     fs::write(&blobs, "in the way").unwrap();
     proxy.get("/a").is(200, "fwd=uri-miss", "body");
     assert!(proxy.get("/metrics").text().contains("pkgcache_unstored_total 1\n"));
+    // With the path, the reason, and what can be done.
+    proxy.says(&format!("could not be stored: cannot write in `{blobs}`: "));
+    proxy.says("Not a directory (os error 20)");
+    proxy.says("; see whether `");
 }
 
 /// The system calls on folders, and all on files, until the first stored answer is served, with so many entries.

@@ -1,6 +1,7 @@
 //! Origins, proxies and clients, as small as they can be: bytes on sockets.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
@@ -156,10 +157,10 @@ impl Proxy {
         Self::begin(command, Arc::clone(&self.dir), None, args)
     }
 
-    /// Under a limit of the shell's `ulimit`.
-    pub(crate) fn limited(limit: &str, args: &[&str]) -> Self {
+    /// Under what a command of the shell's sets, such as `ulimit`.
+    pub(crate) fn under(setting: &str, args: &[&str]) -> Self {
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\"")]).arg(program().get_program());
+        command.args(["-c", &format!("{setting}; exec \"$0\" \"$@\"")]).arg(program().get_program());
         Self::begin(command, Arc::new(tempfile::tempdir().unwrap()), None, args)
     }
 
@@ -169,7 +170,8 @@ impl Proxy {
         }
         command.current_dir(dir.path()).args(["serve", "--listen", "127.0.0.1:0", "--store"]);
         command.arg(dir.path().join("store")).args(args);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let said = File::options().create(true).append(true).open(dir.path().join("stderr")).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(said).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("http://").expect("an URL").parse().unwrap();
@@ -190,6 +192,41 @@ impl Proxy {
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(sent.unwrap().success());
+    }
+
+    /// What it and those before it on this store have said on stderr.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.store().join("stderr")).unwrap()
+    }
+
+    /// Waits until it has said this.
+    #[track_caller]
+    pub(crate) fn says(&self, text: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.said().contains(text) {
+            assert!(Instant::now() < deadline, "{text:?} was not said: {}", self.said());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The lines of the access log in `access.ndjson`, as soon as there are so many.
+    #[track_caller]
+    pub(crate) fn logged(&self, count: usize) -> Vec<serde_json::Value> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let text = std::fs::read_to_string(self.store().join("access.ndjson")).unwrap_or_default();
+            let lines: Vec<_> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            if lines.len() >= count {
+                return lines;
+            }
+            assert!(Instant::now() < deadline, "{text}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     pub(crate) fn wait(&mut self) -> Option<i32> {
@@ -272,6 +309,9 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.kill();
+        if thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "{}", self.said());
+        }
     }
 }
 

@@ -25,6 +25,8 @@ fn secure() -> Option<(Nginx, Authority)> {
     let fresh = "add_header Cache-Control max-age=3600;";
     let here = format!("{} {fresh}", authority.lines("here"));
     let slow = format!("{here} limit_rate_after 256k; limit_rate 2m;");
+    let many = (0..300).map(|count| format!("add_header x-{count} y;")).collect::<Vec<_>>().concat();
+    let here = format!("{here} location /many/ {{ alias www/; {many} }}");
     let other = format!("{} {fresh}", authority.lines("elsewhere"));
     let nginx = Nginx::new(&[("ssl", &here), ("ssl http2", &here), ("ssl http2", &slow), ("ssl", &other)]);
     nginx.write("a", b"body");
@@ -60,6 +62,30 @@ fn an_authority_of_ones_own_is_trusted_where_it_is_named() {
         assert_eq!(nginx.requests("/a").last().unwrap().0, protocol);
     }
     nginx.was_asked("/a", &["HTTP/1.1 200", "HTTP/2.0 200"]);
+}
+
+#[test]
+fn an_answer_may_have_hundreds_of_fields() {
+    let Some((nginx, authority)) = secure() else { return };
+    for server in [ONE, TWO] {
+        let answer = proxy(&nginx, server, &authority.certificates()).get("/many/a");
+        assert_eq!(answer.is(200, "stored", "body").header("x-299"), Some("y"));
+    }
+}
+
+#[test]
+fn a_server_that_shows_an_authoritys_own_certificate_is_explained() {
+    if !have(&[Part::Nginx, Part::Openssl]) {
+        return;
+    }
+    let authority = Authority::new();
+    let nginx = Nginx::new(&[("ssl", &authority.lines("own")), ("ssl", &authority.lines("alone"))]);
+    nginx.write("a", b"body");
+    let ask = |server, name| proxy(&nginx, server, &authority.file().join(name)).get("/a");
+    let own = ask(0, "own.pem");
+    assert!(own.status == 504 && own.text().contains("`openssl req -x509 -addext basic"), "{own:?}");
+    // What the help leads to.
+    ask(1, "alone.pem").is(200, "fwd=uri-miss", "body");
 }
 
 #[test]
