@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use storekit::oci::null_is_empty;
 pub use storekit::oci::{CONFIG, DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_CAP, INDEX, MANIFEST, REF_NAME};
 use storekit::{Descriptor, Digest};
 
@@ -124,9 +125,10 @@ pub struct Manifest {
     /// The image's config.
     pub config: Descriptor,
     /// From the base upward.
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub layers: Vec<Descriptor>,
     /// Notes by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: Annotations,
     /// What else it says.
     #[serde(flatten)]
@@ -158,7 +160,7 @@ impl Manifest {
     /// Whether it refers to another manifest by its digest.
     #[must_use]
     pub fn has_subject(&self) -> bool {
-        self.rest.contains_key("subject")
+        self.rest.get("subject").is_some_and(|subject| !subject.is_null())
     }
 }
 
@@ -173,9 +175,10 @@ pub struct Index {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
     /// What it lists.
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub manifests: Vec<Descriptor>,
     /// Notes by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: Annotations,
     /// What else it says.
     #[serde(flatten)]
@@ -212,7 +215,7 @@ pub struct Config {
     #[serde(default)]
     pub created: Option<String>,
     /// The layers; none where an artifact borrows the type of an image's config.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub rootfs: RootFs,
 }
 
@@ -223,7 +226,7 @@ pub struct RootFs {
     #[serde(default, rename = "type")]
     pub kind: String,
     /// The digests of the layers' tars, from the base upward.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub diff_ids: Vec<Digest>,
 }
 
@@ -269,6 +272,21 @@ mod tests {
         assert!(manifest.has_subject());
         let again: Value = serde_json::from_slice(&to_bytes(&manifest)).unwrap();
         assert_eq!(again, serde_json::from_str::<Value>(&text).unwrap());
+    }
+
+    #[test]
+    fn null_is_an_empty_list_or_map() {
+        let digest = Digest::of(b"x");
+        let config = format!(r#"{{"mediaType":"a","digest":"{digest}","size":1}}"#);
+        let text = format!(r#"{{"config":{config},"layers":null,"annotations":null,"subject":null}}"#);
+        let manifest: Manifest = parse(text.as_bytes(), "it").unwrap();
+        assert!(manifest.layers.is_empty() && !manifest.has_subject());
+        assert!(
+            parse::<Index>(br#"{"manifests":null,"annotations":null}"#, "it").unwrap().manifests.is_empty()
+        );
+        for text in [r#"{"rootfs":null}"#, r#"{"rootfs":{"type":"layers","diff_ids":null}}"#] {
+            assert!(parse::<Config>(text.as_bytes(), "it").unwrap().rootfs.diff_ids.is_empty());
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Finds the images in an archive's entries. Decides; writes nothing.
 //!
 //! An `index.json` (OCI layout, Docker from 25 on) goes before a `manifest.json` (docker-archive), which then
-//! only adds names.
+//! only adds names. One that lists nothing, as that of Docker's `save` of an ID, leaves the images to it.
 //!
 //! Source: OCI image-spec v1.1, image-layout.md; Docker's image spec v1.2, "Combined Image JSON + Filesystem
 //! Changeset Format".
@@ -125,14 +125,17 @@ struct Saved {
 /// [`Error::NoImage`] where there is none, or none whole; documents that cannot be understood.
 pub fn resolve(catalog: &Catalog<'_>) -> Result<Plan> {
     let saved = match catalog.document("manifest.json")? {
-        Some(bytes) => oci::parse::<Vec<Saved>>(&bytes, "`manifest.json`")?,
+        Some(bytes) => oci::parse::<Option<Vec<Saved>>>(&bytes, "`manifest.json`")?.unwrap_or_default(),
         None => Vec::new(),
     };
     at_most_names(saved.iter().flat_map(|image| &image.repo_tags).map(Vec::len).sum(), "`manifest.json`")?;
     let mut plan = match catalog.document("index.json")? {
         Some(bytes) => layout::read(catalog, &bytes)?,
-        None => Plan { roots: archive(catalog, &saved)?, ..Plan::default() },
+        None => Plan::default(),
     };
+    if plan.roots.is_empty() && plan.absent.is_empty() {
+        plan.roots = archive(catalog, &saved)?;
+    }
     add_names(&mut plan.roots, &saved);
     for root in &mut plan.roots {
         let (good, bad) = name::sorted_out(&root.names);

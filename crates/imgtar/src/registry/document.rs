@@ -66,7 +66,10 @@ impl Client {
         let document: serde_json::Value =
             serde_json::from_slice(bytes).map_err(|error| bad(format!("cannot be understood: {error}")))?;
         let has = |name: &str| document.get(name).is_some();
-        if has("manifests") && (has("config") || has("layers")) {
+        // Go writes `null` for an empty list: beside the fields of the other kind it says nothing.
+        let says = |name: &str| document.get(name).is_some_and(|value| !value.is_null());
+        let is_manifest = says("config") || says("layers");
+        if says("manifests") && is_manifest {
             return Err(bad("is a manifest and an index at once".to_owned()).into());
         }
         let own = document.get("mediaType").and_then(|own| own.as_str());
@@ -76,7 +79,7 @@ impl Client {
         if let Some((own, told)) = own.zip(told).filter(|(own, told)| own != told) {
             return Err(bad(format!("is a `{}`, and is called a `{}`", tame(own), tame(told))).into());
         }
-        let holds = if has("manifests") { INDEX } else { MANIFEST };
+        let holds = if has("manifests") && !is_manifest { INDEX } else { MANIFEST };
         let media_type = own.or(told).unwrap_or(holds);
         if media_type.starts_with(SCHEMA_1)
             || document.get("schemaVersion").is_some_and(|version| *version == 1)
