@@ -4,7 +4,7 @@
 //! documents are known, it is decided what it all was. A plain tar in a file is looked through first, so that
 //! layers which are stored already are only hashed.
 //!
-//! Limit: what a pipe brings and no image needs stays as unreferenced blobs until a collection.
+//! What a pipe brings and no image needs leaves nothing behind: a blob gets its name when a manifest needs it.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

@@ -164,7 +164,7 @@ impl Resolver<'_> {
     fn form(&self, layer: &Descriptor) -> Result<Form> {
         Ok(match self.catalog.find(&blob(&layer.digest))? {
             // What imgtar compressed itself has another digest than its entry.
-            Some((_, Slot::Stored(stored))) if stored.lease.digest() == layer.digest => stored.form,
+            Some((_, Slot::Brought(brought))) if brought.shape.digest == layer.digest => brought.shape.form,
             Some((_, Slot::Place(place))) => place.form,
             _ => Form::Plain,
         })

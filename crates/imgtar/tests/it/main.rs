@@ -16,6 +16,7 @@ mod hostile;
 mod manual;
 mod many;
 mod mutated;
+mod orphans;
 mod packing;
 mod registries;
 mod registry;
