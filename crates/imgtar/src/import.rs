@@ -65,6 +65,8 @@ pub struct Imported {
     pub absent: Vec<storekit::Descriptor>,
     /// Names in the archive that no engine takes: they were left out.
     pub bad_names: Vec<String>,
+    /// Configs in the archive that are named by another digest than theirs: the names, the digests.
+    pub misnamed: Vec<(String, Digest)>,
     /// How an engine gave it, where it was one: by a push, or why not so.
     pub way: Option<String>,
 }
@@ -74,14 +76,20 @@ impl Imported {
     pub(crate) fn already(images: &Images, key: &Key, entry: Entry) -> Self {
         // It may be gone again: then it was stored all the same.
         let ids = Stored::open(images, key).ok().flatten().map_or_else(Vec::new, |stored| stored.ids());
+        Self { saved: false, ids, ..Self::new(entry) }
+    }
+
+    /// This was saved.
+    pub(crate) fn new(entry: Entry) -> Self {
         Self {
-            saved: false,
+            saved: true,
             entry,
-            ids,
+            ids: Vec::new(),
             written: 0,
             reused: 0,
             absent: Vec::new(),
             bad_names: Vec::new(),
+            misnamed: Vec::new(),
             way: None,
         }
     }
@@ -263,8 +271,8 @@ fn save(store: &Store, key: &Key, catalog: &Catalog<'_>, ready: Ready<'_>) -> Re
     }
     let images = plan.roots.iter().flat_map(|root| root.node.images());
     let ids = images.map(|image| Digest::of(&image.config)).collect();
-    let Plan { absent, bad_names, .. } = plan;
-    Ok(Imported { saved, entry, ids, written, reused, absent, bad_names, way: None })
+    let Plan { absent, bad_names, misnamed, .. } = plan;
+    Ok(Imported { ids, written, reused, absent, bad_names, misnamed, ..Imported::new(entry) })
 }
 
 /// A descriptor without what belongs into an index only.

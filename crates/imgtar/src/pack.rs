@@ -120,16 +120,7 @@ pub fn pack(
     if !saved {
         return Ok(Imported::already(&store.images(), key, entry));
     }
-    Ok(Imported {
-        saved,
-        entry,
-        ids: vec![id],
-        written: 1 - reused,
-        reused,
-        absent: Vec::new(),
-        bad_names: Vec::new(),
-        way: None,
-    })
+    Ok(Imported { ids: vec![id], written: 1 - reused, reused, ..Imported::new(entry) })
 }
 
 impl Config {

@@ -8,6 +8,8 @@
 
 mod layout;
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 use storekit::{Descriptor, Digest};
 
@@ -18,6 +20,8 @@ use crate::oci::{self, Config};
 
 /// The most names that an archive may list.
 const NAMES: usize = 10_000;
+/// The most bytes that the configs of a docker-archive may have together: each image of it has one, however many share it.
+const CONFIGS: usize = 64 << 20;
 
 /// What is in an archive.
 #[derive(Debug, Default)]
@@ -28,6 +32,8 @@ pub struct Plan {
     pub absent: Vec<Descriptor>,
     /// Names that no engine takes.
     pub bad_names: Vec<String>,
+    /// Configs whose entries are named by another digest than theirs: the entries' names, the digests.
+    pub misnamed: Vec<(String, Digest)>,
 }
 
 /// Something that an archive's index lists.
@@ -133,10 +139,11 @@ pub fn resolve(catalog: &Catalog<'_>) -> Result<Plan> {
         Some(bytes) => layout::read(catalog, &bytes)?,
         None => Plan::default(),
     };
-    if plan.roots.is_empty() && plan.absent.is_empty() {
-        plan.roots = archive(catalog, &saved)?;
+    if plan.roots.is_empty() {
+        (plan.roots, plan.misnamed) = archive(catalog, &saved)?;
+    } else {
+        add_names(catalog, &mut plan.roots, &saved)?;
     }
-    add_names(&mut plan.roots, &saved);
     for root in &mut plan.roots {
         let (good, bad) = name::sorted_out(&root.names);
         root.names = good;
@@ -159,14 +166,20 @@ fn nothing_in(catalog: &Catalog<'_>) -> Result<&'static str> {
 }
 
 /// Names that only `manifest.json` has go to the images with the same configs.
-fn add_names(roots: &mut [Root], saved: &[Saved]) {
-    for Saved { config, repo_tags, .. } in saved {
-        let hex = config.trim_end_matches(".json").rsplit('/').next().unwrap_or_default();
-        let Some(digest) = Digest::from_hex(hex) else { continue };
-        for root in roots.iter_mut().filter(|root| root.node.has_config(&digest)) {
+fn add_names(catalog: &Catalog<'_>, roots: &mut [Root], saved: &[Saved]) -> Result<()> {
+    let mut digests = HashMap::new();
+    for Saved { config, repo_tags, .. } in saved.iter().filter(|saved| saved.repo_tags.is_some()) {
+        // What the entry is called need not be its digest.
+        if !digests.contains_key(config) {
+            let bytes = catalog.document(&entry_name(config)?)?;
+            digests.insert(config, bytes.map(|bytes| Digest::of(&bytes)));
+        }
+        let Some(Some(digest)) = digests.get(config) else { continue };
+        for root in roots.iter_mut().filter(|root| root.node.has_config(digest)) {
             add_new(&mut root.names, repo_tags.iter().flatten().map(|name| familiar(name).to_owned()));
         }
     }
+    Ok(())
 }
 
 /// Each name is compared with each other one.
@@ -186,14 +199,30 @@ fn add_new(names: &mut Vec<String>, new: impl Iterator<Item = String>) {
     }
 }
 
-/// The images of a `manifest.json`.
-fn archive(catalog: &Catalog<'_>, saved: &[Saved]) -> Result<Vec<Root>> {
-    let mut roots: Vec<Root> = Vec::new();
-    for image in saved {
-        let names = image.repo_tags.iter().flatten().map(|name| familiar(name).to_owned()).collect();
-        roots.push(Root { node: Node::Image(archived(catalog, image)?), names });
+/// The images of a `manifest.json`, and the configs that are named by another digest than theirs.
+fn archive(catalog: &Catalog<'_>, saved: &[Saved]) -> Result<(Vec<Root>, Vec<(String, Digest)>)> {
+    let (mut roots, mut misnamed, mut bytes): (Vec<Root>, Vec<_>, usize) = (Vec::new(), Vec::new(), 0);
+    for one in saved {
+        let image = archived(catalog, one)?;
+        bytes += image.config.len();
+        if bytes > CONFIGS {
+            let reason = "the configs of its images have more than 64 MiB together".to_owned();
+            return Err(Error::BadDocument { what: "`manifest.json`".to_owned(), reason });
+        }
+        misnamed.extend(other_digest(&one.config, &image.config).map(|found| (one.config.clone(), found)));
+        let names = one.repo_tags.iter().flatten().map(|name| familiar(name).to_owned()).collect();
+        roots.push(Root { node: Node::Image(image), names });
     }
-    Ok(roots)
+    misnamed.dedup();
+    Ok((roots, misnamed))
+}
+
+/// The digest of the config's bytes, where the name of its entry is another digest. Docker's and podman's readers do not look at
+/// that name either: the image's ID is the digest of the bytes.
+fn other_digest(name: &str, config: &[u8]) -> Option<Digest> {
+    let announced = Digest::from_hex(name.trim_end_matches(".json").rsplit('/').next()?)?;
+    let found = Digest::of(config);
+    (announced != found).then_some(found)
 }
 
 fn archived(catalog: &Catalog<'_>, saved: &Saved) -> Result<Image> {
@@ -201,12 +230,6 @@ fn archived(catalog: &Catalog<'_>, saved: &Saved) -> Result<Image> {
         |name: &str| Error::NoImage { reason: format!("the entry `{}` is missing", name.escape_debug()) };
     let name = entry_name(&saved.config)?;
     let config = catalog.document(&name)?.ok_or_else(|| missing(&name))?.into_owned();
-    if let Some(announced) = name.strip_suffix(".json").and_then(Digest::from_hex) {
-        let found = Digest::of(&config);
-        if announced != found {
-            return Err(Error::Mismatch { what: format!("the entry `{name}`"), announced, found });
-        }
-    }
     let parsed: Config = oci::parse(&config, &format!("`{name}`"))?;
     let entries = saved.layers.iter().flatten().map(|layer| entry_name(layer)).collect::<Result<Vec<_>>>()?;
     same_count(entries.len(), &parsed, &name)?;

@@ -57,6 +57,12 @@ impl View<'_> {
             ));
         }
         self.refused(&imported.bad_names);
+        for (name, digest) in &imported.misnamed {
+            let name = printable(name);
+            self.say(&format!(
+                "warning: the config `{name}` is not named by its digest; its image is `{digest}`"
+            ));
+        }
         let Imported { saved, written, reused, .. } = *imported;
         let first = imported.ids.first().map(Digest::short).unwrap_or_default();
         self.say(&if saved {

@@ -311,18 +311,8 @@ impl Warm<'_> {
         if !saved {
             return Ok(Ok(Imported::already(&self.store.images(), key, entry)));
         }
-        let ids = vec![id];
-        let (absent, bad_names) = (Vec::new(), Vec::new());
-        Ok(Ok(Imported {
-            saved,
-            entry,
-            ids,
-            written,
-            reused,
-            absent,
-            bad_names,
-            way: Some("push".to_owned()),
-        }))
+        let way = Some("push".to_owned());
+        Ok(Ok(Imported { ids: vec![id], written, reused, way, ..Imported::new(entry) }))
     }
 
     /// As in an archive of it: the names that were asked for, none where that was an ID.

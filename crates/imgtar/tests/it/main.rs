@@ -13,6 +13,7 @@ mod engines;
 mod extracting;
 mod forms;
 mod hostile;
+mod loose;
 mod manual;
 mod many;
 mod mutated;
