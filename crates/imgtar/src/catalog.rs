@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, PoisonError};
 
-use storekit::{Blobs, Digest, Lease};
+use storekit::{Blobs, ByteSize, Digest, Lease};
 
 use crate::archive::{Item, Kind};
 use crate::error::{Error, Result};
@@ -236,7 +236,10 @@ fn named(name: &str) -> Option<Digest> {
 }
 
 fn too_large(name: &str) -> Error {
-    Error::BadDocument { what: format!("`{name}`"), reason: "it is larger than 20 MiB".to_owned() }
+    Error::BadDocument {
+        what: format!("`{name}`"),
+        reason: format!("it is larger than {}", ByteSize(DOCUMENT_CAP)),
+    }
 }
 
 fn check(bytes: &[u8], announced: Option<Digest>, name: &str) -> Result<()> {

@@ -75,9 +75,9 @@ pub(crate) enum Command {
     /// The first save under a key wins, unless `--force`; a key whose blobs are missing or damaged counts as
     /// unsaved. An archive that is cut off, damaged or hostile changes nothing.
     ///
-    /// A disk image is stored in chunks of 4 MiB, those of zeros left out, and shares with other disks what they have
+    /// A disk image is stored in chunks of about 4MB, those of zeros left out, and shares with other disks what they have
     /// in the same places. A qcow2 is known by its first bytes, a raw disk by the end of its name, `.raw` or `.img`, or by
-    /// `--type raw`.
+    /// `--type raw`. One in gzip or zstd, such as `disk.raw.gz`, is decompressed.
     #[command(after_long_help = "Example:\n    docker save app | imgtar import \"$key\"")]
     Import {
         /// What the image is found by

@@ -204,7 +204,14 @@ pub(crate) fn import_stream(
     let failed = |source| Error::read(name, source);
     let head = form::read_head(&mut stream).map_err(failed)?;
     check_head(&head, name)?;
-    let stream = Form::of(&head).decoder(io::Cursor::new(head).chain(stream)).map_err(failed)?;
+    let form = Form::of(&head);
+    let mut stream = form.decoder(io::Cursor::new(head).chain(stream)).map_err(failed)?;
+    let head = form::read_head(&mut stream).map_err(failed)?;
+    if form != Form::Plain && !may_be_tar(&head) {
+        let reason = format!("`{name}` is compressed, and not a tar inside");
+        return Err(Error::NoImage { reason });
+    }
+    let stream = io::Cursor::new(head).chain(stream);
     let mut catalog = Catalog::new(&blobs, None, progress);
     archive::walk(stream, name, &mut |item, input| catalog.take(item, input))?;
     save(store, key, &catalog, ready)
@@ -235,13 +242,17 @@ pub(crate) fn check_head(head: &[u8], name: &str) -> Result<()> {
     if head.is_empty() {
         return Err(Error::NoImage { reason: format!("`{name}` is empty") });
     }
-    if Form::of(head) == Form::Plain
-        && !form::is_tar(head)
-        && head.get(148..156).is_none_or(|sum| !is_octal(sum))
-    {
+    if let Some(form) = form::unread(head) {
+        return Err(Error::compressed(name, form, "imgtar import KEY -"));
+    }
+    if Form::of(head) == Form::Plain && !may_be_tar(head) {
         return Err(Error::NoImage { reason: format!("`{name}` is no tar, and neither gzip nor zstd") });
     }
     Ok(())
+}
+
+fn may_be_tar(head: &[u8]) -> bool {
+    form::is_tar(head) || head.get(148..156).is_some_and(is_octal)
 }
 
 /// Whether this may be the checksum of a tar's header.

@@ -183,6 +183,9 @@ fn read_tar(
     if head.is_empty() {
         return Err(Error::Unpackable { path: name.into(), reason: "it is empty".to_owned() });
     }
+    if let Some(form) = form::unread(&head) {
+        return Err(Error::compressed(name, form, "imgtar pack KEY -"));
+    }
     let announced = Announced { tar: true, ..Announced::default() };
     layer::read(blobs, &mut io::Cursor::new(head).chain(tar), announced, name, progress).map_err(|error| {
         match error {

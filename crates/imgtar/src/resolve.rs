@@ -21,7 +21,7 @@ use crate::oci::{self, Config};
 /// The most names that an archive may list.
 const NAMES: usize = 10_000;
 /// The most bytes that the configs of a docker-archive may have together: each image of it has one, however many share it.
-const CONFIGS: usize = 64 << 20;
+const CONFIGS: u64 = 64 << 20;
 
 /// What is in an archive.
 #[derive(Debug, Default)]
@@ -201,12 +201,13 @@ fn add_new(names: &mut Vec<String>, new: impl Iterator<Item = String>) {
 
 /// The images of a `manifest.json`, and the configs that are named by another digest than theirs.
 fn archive(catalog: &Catalog<'_>, saved: &[Saved]) -> Result<(Vec<Root>, Vec<(String, Digest)>)> {
-    let (mut roots, mut misnamed, mut bytes): (Vec<Root>, Vec<_>, usize) = (Vec::new(), Vec::new(), 0);
+    let (mut roots, mut misnamed, mut bytes): (Vec<Root>, Vec<_>, u64) = (Vec::new(), Vec::new(), 0);
     for one in saved {
         let image = archived(catalog, one)?;
-        bytes += image.config.len();
+        bytes += image.config.len() as u64;
         if bytes > CONFIGS {
-            let reason = "the configs of its images have more than 64 MiB together".to_owned();
+            let most = storekit::ByteSize(CONFIGS);
+            let reason = format!("the configs of its images have more than {most} together");
             return Err(Error::BadDocument { what: "`manifest.json`".to_owned(), reason });
         }
         misnamed.extend(other_digest(&one.config, &image.config).map(|found| (one.config.clone(), found)));

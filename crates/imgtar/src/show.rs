@@ -55,6 +55,12 @@ pub struct DiskInfo {
     pub file_bytes: u64,
     /// In how many chunks it is stored; those of zeros are not.
     pub chunks: usize,
+    /// The file that has what is not in this one, which is not stored; only told by [`info`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backing_file: Option<String>,
+    /// The file with the disk's bytes, which is not stored: empty where its name is not known; only told by [`info`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_file: Option<String>,
 }
 
 /// A key in every detail, as `info --json` prints it.
@@ -156,6 +162,8 @@ fn disk(images: &Images, stored: &Stored) -> Result<Option<DiskInfo>> {
         virtual_bytes: disk.virtual_size,
         file_bytes: disk.size,
         chunks: disk.chunks.len(),
+        backing_file: None,
+        data_file: None,
     }))
 }
 
@@ -185,11 +193,22 @@ pub fn info(images: &Images, key: &Key) -> Result<Option<Info>> {
         not_fetched: false,
     };
     let media_type = stored.entry.descriptor.media_type.clone();
-    Ok(Some(Info {
-        row: filled(row, images, &stored)?,
-        media_type,
-        images: stored.images.iter().map(image_info).collect(),
-    }))
+    let mut row = filled(row, images, &stored)?;
+    if let Some(disk) = &mut row.disk {
+        add_files(disk, images, &stored)?;
+    }
+    Ok(Some(Info { row, media_type, images: stored.images.iter().map(image_info).collect() }))
+}
+
+/// The files that a disk needs beside its own: the header of a qcow2 names them.
+fn add_files(info: &mut DiskInfo, images: &Images, stored: &Stored) -> Result<()> {
+    let blobs = images.blobs();
+    let Some(disk) = Disk::read(&blobs, &stored.key, &stored.entry.descriptor)? else { return Ok(()) };
+    if let Some(header) = disk.header(&blobs, &stored.key)? {
+        info.backing_file = header.backing;
+        info.data_file = header.external.then(|| header.data_file.unwrap_or_default());
+    }
+    Ok(())
 }
 
 fn image_info(image: &Image) -> ImageInfo {

@@ -213,6 +213,11 @@ fn described(info: &Info) -> String {
             ByteSize(disk.file_bytes),
             count(disk.chunks, "chunk")
         ));
+        lines.extend(disk.backing_file.iter().map(|file| format!("backing   {file} (not stored)")));
+        lines.extend(disk.data_file.iter().map(|file| {
+            let file = if file.is_empty() { "another file" } else { file };
+            format!("data      in {file} (not stored)")
+        }));
     }
     lines.extend(row.build_seconds.map(|seconds| format!("build     {seconds} s")));
     lines.extend(row.names.iter().map(|name| format!("name      {name}")));

@@ -5,7 +5,7 @@
 //! Source: OCI distribution-spec v1.1, "Pulling manifests"; image-spec v1.1, manifest.md, image-index.md.
 
 use storekit::oci::{DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_CAP, INDEX, MANIFEST};
-use storekit::{Descriptor, Digest};
+use storekit::{ByteSize, Descriptor, Digest};
 use ureq::http::Method;
 
 use super::client::{Client, announced, is_type};
@@ -43,7 +43,9 @@ impl Client {
             let announced = announced(&answer);
             let named = answer.header("content-type").map(bare_type);
             let bytes = answer.read(DOCUMENT_CAP)?;
-            let bytes = bytes.ok_or_else(|| self.untrue(format!("`{target}` is larger than 20 MiB")))?;
+            let bytes = bytes.ok_or_else(|| {
+                self.untrue(format!("`{target}` is larger than {}", ByteSize(DOCUMENT_CAP)))
+            })?;
             Ok(Some((announced, named, bytes)))
         })?;
         let Some((announced, named, bytes)) = found else { return Ok(None) };
@@ -117,7 +119,9 @@ impl Client {
     pub(crate) fn config_bytes(&self, config: &Descriptor) -> Result<Vec<u8>> {
         let target = config.digest.to_string();
         if config.size > DOCUMENT_CAP {
-            return Err(self.untrue(format!("the config `{target}` is larger than 20 MiB")).into());
+            return Err(self
+                .untrue(format!("the config `{target}` is larger than {}", ByteSize(DOCUMENT_CAP)))
+                .into());
         }
         let bytes = retrying(self.patience, || {
             let answer = self.call(self.request(Method::GET, "blobs", &target, None), self.scope())?;

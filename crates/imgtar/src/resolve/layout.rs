@@ -98,7 +98,8 @@ impl Resolver<'_> {
         self.documents += 1;
         self.bytes += bytes.len() as u64;
         if self.documents > DOCUMENTS || self.bytes > TOGETHER {
-            let reason = format!("it names more than {DOCUMENTS} documents, or 64 MiB of them");
+            let most = storekit::ByteSize(TOGETHER);
+            let reason = format!("it names more than {DOCUMENTS} documents, or {most} of them");
             return Err(Error::BadDocument { what: "`index.json`".to_owned(), reason });
         }
         Ok(Some(bytes.into_owned()))

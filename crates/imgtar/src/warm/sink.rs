@@ -252,7 +252,7 @@ impl<'a> Sink<'a> {
         let mut bytes = Vec::new();
         connection.body(request).take(DOCUMENT_CAP + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > DOCUMENT_CAP {
-            return Err(io::Error::other("a manifest of more than 20 MiB"));
+            return Err(io::Error::other("a manifest that is too large"));
         }
         let digest = Digest::of(&bytes).to_string();
         held(&self.taken).manifest = Some(bytes);
