@@ -26,6 +26,7 @@ use crate::image::Stored;
 use crate::known::Known;
 use crate::progress::Progress;
 use crate::resolve::{self, Plan};
+use crate::show::{self, ArtifactInfo};
 
 /// Where an archive comes from.
 pub enum Source {
@@ -67,6 +68,8 @@ pub struct Imported {
     pub bad_names: Vec<String>,
     /// Configs in the archive that are named by another digest than theirs: the names, the digests.
     pub misnamed: Vec<(String, Digest)>,
+    /// What is no image in it.
+    pub artifacts: Vec<ArtifactInfo>,
     /// How an engine gave it, where it was one: by a push, or why not so.
     pub way: Option<String>,
 }
@@ -75,8 +78,10 @@ impl Imported {
     /// Nothing was written: this stands.
     pub(crate) fn already(images: &Images, key: &Key, entry: Entry) -> Self {
         // It may be gone again: then it was stored all the same.
-        let ids = Stored::open(images, key).ok().flatten().map_or_else(Vec::new, |stored| stored.ids());
-        Self { saved: false, ids, ..Self::new(entry) }
+        let stored = Stored::open(images, key).ok().flatten();
+        let ids = stored.as_ref().map_or_else(Vec::new, Stored::ids);
+        let artifacts = stored.as_ref().map_or_else(Vec::new, show::artifacts);
+        Self { saved: false, ids, artifacts, ..Self::new(entry) }
     }
 
     /// This was saved.
@@ -90,6 +95,7 @@ impl Imported {
             absent: Vec::new(),
             bad_names: Vec::new(),
             misnamed: Vec::new(),
+            artifacts: Vec::new(),
             way: None,
         }
     }
@@ -282,8 +288,11 @@ fn save(store: &Store, key: &Key, catalog: &Catalog<'_>, ready: Ready<'_>) -> Re
     }
     let images = plan.roots.iter().flat_map(|root| root.node.images());
     let ids = images.map(|image| Digest::of(&image.config)).collect();
+    let has_artifacts = plan.roots.iter().any(|root| root.node.has_artifact());
+    let stored = if has_artifacts { Stored::open(&store.images(), key)? } else { None };
+    let artifacts = stored.as_ref().map_or_else(Vec::new, show::artifacts);
     let Plan { absent, bad_names, misnamed, .. } = plan;
-    Ok(Imported { ids, written, reused, absent, bad_names, misnamed, ..Imported::new(entry) })
+    Ok(Imported { ids, written, reused, absent, bad_names, misnamed, artifacts, ..Imported::new(entry) })
 }
 
 /// A descriptor without what belongs into an index only.

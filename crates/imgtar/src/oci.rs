@@ -21,8 +21,13 @@ pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// Docker's image config.
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
+/// What stands where an artifact has no config, or no layer: the two bytes `{}`.
+pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
 /// Annotations, as written.
 pub mod annotation {
+    /// The name of an artifact's file.
+    pub const TITLE: &str = "org.opencontainers.image.title";
     /// The image's whole name, which is what engines read.
     pub const IMAGE_NAME: &str = "io.containerd.image.name";
     /// What BuildKit writes on the descriptors of manifests that are no images.
@@ -149,12 +154,25 @@ impl Manifest {
         }
     }
 
-    /// Whether this is an image, as opposed to an attestation or some other artifact.
+    /// Whether this is an image, as opposed to an attestation or some other artifact. Some of those have the config of an
+    /// image, such as `BuildKit`'s attestations and cosign's signatures, and layers that are not an image's.
     #[must_use]
     pub fn is_image(&self) -> bool {
         let config = matches!(self.config.media_type.as_str(), CONFIG | DOCKER_CONFIG);
-        // BuildKit's attestations have the config of an image and layers that are none.
-        config && self.layers.iter().all(|layer| !layer.media_type.contains("in-toto"))
+        config && self.layers.iter().all(|layer| is_layer(&layer.media_type))
+    }
+
+    /// What kind of artifact it is: by its own word, else by its config's type.
+    #[must_use]
+    pub fn artifact_type(&self) -> &str {
+        let own = self.rest.get("artifactType").and_then(Value::as_str);
+        own.filter(|own| !own.is_empty()).unwrap_or(&self.config.media_type)
+    }
+
+    /// Whether it says more than the manifest of an image that is written anew would, so that its bytes are kept.
+    #[must_use]
+    pub fn is_special(&self) -> bool {
+        self.has_subject() || self.rest.get("artifactType").is_some_and(|own| !own.is_null())
     }
 
     /// Whether it refers to another manifest by its digest.
@@ -228,6 +246,13 @@ pub struct RootFs {
     /// The digests of the layers' tars, from the base upward.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub diff_ids: Vec<Digest>,
+}
+
+/// Whether a descriptor of this type is that of an image's layer.
+fn is_layer(media_type: &str) -> bool {
+    ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."]
+        .iter()
+        .any(|start| media_type.starts_with(start))
 }
 
 impl Config {

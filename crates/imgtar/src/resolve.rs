@@ -276,6 +276,16 @@ impl Node {
         }
     }
 
+    /// Whether something below is no image.
+    #[must_use]
+    pub fn has_artifact(&self) -> bool {
+        match self {
+            Self::Image(_) | Self::Blob(..) => false,
+            Self::Artifact(_) => true,
+            Self::Index(branch) => branch.nodes.iter().any(|(_, node)| node.has_artifact()),
+        }
+    }
+
     /// All images below, in order.
     #[must_use]
     pub fn images(&self) -> Vec<&Image> {

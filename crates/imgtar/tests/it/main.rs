@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests write files that nobody else reads")]
 
 mod archives;
+mod artifacts;
 mod bombs;
 mod containerd;
 mod credentials;
