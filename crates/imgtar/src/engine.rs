@@ -332,11 +332,22 @@ impl Engine {
         if is_unknown(said) {
             return format!("`{program} images` lists what it has");
         }
+        if is_bad_name(said) {
+            return "write NAME, NAME:TAG or an ID; names are in lower case, such as `app:latest`".to_owned();
+        }
         if said.to_lowercase().contains("permission denied") {
             return format!("you may not use this engine: see what `{program} info` says");
         }
         format!("see whether the engine runs (`{program} info`) and has room; then try again")
     }
+}
+
+/// Whether an engine says that what it was given is not the name of an image.
+fn is_bad_name(said: &str) -> bool {
+    let said = said.to_lowercase();
+    ["invalid reference format", "must be lowercase", "invalid tag format", "invalid repository name"]
+        .iter()
+        .any(|phrase| said.contains(phrase))
 }
 
 /// Whether an engine says that it has no such image.
@@ -373,6 +384,20 @@ mod tests {
         for answer in ["", "null", r#"["",null]"#, r#"["x",[["driver-type","something new"]]]"#, "[1,2]"] {
             tells(answer, Storage::Unknown);
         }
+    }
+
+    /// What docker 20.10 and podman 4.3 say.
+    #[test]
+    fn a_bad_name_is_not_blamed_on_the_engine() {
+        let engine = Engine::new(Kind::Docker, "docker".to_owned());
+        for said in [
+            "invalid reference format",
+            "invalid reference format: repository name must be lowercase",
+            "Error: parsing reference \"A B\": invalid reference format",
+        ] {
+            assert!(engine.remedy(said).starts_with("write NAME"), "{said}");
+        }
+        assert!(engine.remedy("write: no space left on device").contains("has room"));
     }
 
     #[test]
