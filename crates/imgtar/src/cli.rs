@@ -23,7 +23,7 @@ const EXAMPLE: &str = "Example:
 /// 1 to 128 letters, digits, `_`, `.` and `-`. A layer is stored once, whatever number of images share it. Image IDs and layer digests never change.
 ///
 /// The store is the folder of `--store`, else LARDER_DIR, else `[store] dir` in larder.toml, else `larder` in
-/// your cache folder. Any OCI tool reads it: `skopeo inspect oci:STORE/images:KEY`.
+/// your cache folder. OCI tools read it: `skopeo inspect oci:STORE/images:KEY`.
 ///
 /// Exit codes: 0 done, or yes; 1 nothing is stored under the key; 2 trouble; 3 stored bytes are damaged or
 /// missing, and nothing was handed on that could pass as complete.
@@ -97,6 +97,10 @@ pub(crate) enum Command {
     /// with zstd. Docker from 23 on, podman and skopeo load it. Docker before 23 needs `--compress none`.
     /// Layers are verified while they are written, and the list of images comes last: a stream that breaks off,
     /// or that meets a damaged layer (exit code 3), loads nowhere.
+    ///
+    /// What is no image (a chart, a signature), an index for several platforms, and an image that something in the store refers to
+    /// keep every byte and so their digests: they come as they are stored, the signatures and SBOMs with the image. With
+    /// `--platform`, only the images come, with plain layers.
     ///
     /// A disk image comes out byte for byte, not compressed: with holes for its zeros where FILE is a file.
     #[command(after_long_help = "Example:\n    imgtar export \"$key\" --compress none | docker load")]
@@ -205,7 +209,7 @@ pub(crate) enum Command {
     ///
     /// SIZE counts blobs that several keys share under each of them: `gcctl df` tells what is shared.
     Ls,
-    /// Show an image's platforms, layers, sizes and names
+    /// Show an image's platforms, layers, sizes and names, an artifact's type and files
     Info {
         /// The image's key
         key: Key,
