@@ -27,7 +27,7 @@ pub enum Slot {
     /// A small JSON document.
     Document(Vec<u8>),
     /// A blob that a pipe brought.
-    Brought(Brought),
+    Brought(Box<Brought>),
     /// Bytes of the archive file.
     Place(Place),
     /// Another name.
@@ -143,7 +143,7 @@ impl<'a> Catalog<'a> {
         let announced = Announced { digest, size: Some(size), ..Announced::default() };
         let mut input = io::Cursor::new(head).chain(input);
         let made = layer::read(self.blobs, &mut input, announced, name, self.progress)?;
-        Ok(Slot::Brought(Brought::new(made)))
+        Ok(Slot::Brought(Box::new(Brought::new(made))))
     }
 
     /// The slot that a name leads to, with its own name.
@@ -171,8 +171,8 @@ impl<'a> Catalog<'a> {
             Slot::Document(bytes) => Some(bytes.len() as u64),
             Slot::Place(place) => Some(place.size),
             // What imgtar compressed itself was plain before.
-            Slot::Brought(Brought { shape, .. }) if named(own) == Some(shape.digest) => Some(shape.size),
-            Slot::Brought(Brought { shape, .. }) => Some(shape.plain_size),
+            Slot::Brought(brought) if named(own) == Some(brought.shape.digest) => Some(brought.shape.size),
+            Slot::Brought(brought) => Some(brought.shape.plain_size),
             Slot::Link(_) => None,
         })
     }

@@ -266,13 +266,12 @@ fn roots(stored: &Stored, names: Option<&[String]>) -> Vec<(Descriptor, Vec<Stri
     let mut roots: Vec<(Descriptor, Vec<String>)> = Vec::new();
     for child in &index.manifests {
         let own = child.annotations.get(oci::annotation::IMAGE_NAME).cloned();
-        match roots.iter_mut().find(|(known, _)| known.digest == child.digest) {
-            Some((_, known)) => known.extend(own),
-            None => {
-                let mut bare = child.clone();
-                bare.annotations.remove(oci::annotation::IMAGE_NAME);
-                roots.push((bare, own.into_iter().collect()));
-            }
+        if let Some((_, known)) = roots.iter_mut().find(|(known, _)| known.digest == child.digest) {
+            known.extend(own);
+        } else {
+            let mut bare = child.clone();
+            bare.annotations.remove(oci::annotation::IMAGE_NAME);
+            roots.push((bare, own.into_iter().collect()));
         }
     }
     roots.into_iter().map(|(descriptor, own)| (descriptor, names(&own))).collect()

@@ -98,12 +98,12 @@ pub fn pack(
     };
     let (shape, known) = (made.shape, Known::scan(store, &sound)?);
     // Where the layer is stored in another form, this one leaves nothing behind.
-    let (layer, lease, reused) = match known.other(&blobs, &shape.diff_id, &shape.digest)? {
-        Some((other, lease)) => (assemble::again(&other, shape.plain_size), lease, 1),
-        None => {
-            let reused = usize::from(known.has(&blobs, &shape.diff_id, &shape));
-            (assemble::describe(&shape), made.publish()?.lease, reused)
-        }
+    let other = known.other(&blobs, &shape.diff_id, &shape.digest)?;
+    let (layer, lease, reused) = if let Some((other, lease)) = other {
+        (assemble::again(&other, shape.plain_size), lease, 1)
+    } else {
+        let reused = usize::from(known.has(&blobs, &shape.diff_id, &shape));
+        (assemble::describe(&shape), made.publish()?.lease, reused)
     };
     let bytes = config.to_bytes(shape.diff_id)?;
     let config_lease = blobs.put(&bytes)?;

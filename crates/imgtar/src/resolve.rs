@@ -23,6 +23,9 @@ const NAMES: usize = 10_000;
 /// The most bytes that the configs of a docker-archive may have together: each image of it has one, however many share it.
 const CONFIGS: u64 = 64 << 20;
 
+/// Names of entries, with the digests of their bytes.
+pub type Misnamed = Vec<(String, Digest)>;
+
 /// What is in an archive.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -33,7 +36,7 @@ pub struct Plan {
     /// Names that no engine takes.
     pub bad_names: Vec<String>,
     /// Configs whose entries are named by another digest than theirs: the entries' names, the digests.
-    pub misnamed: Vec<(String, Digest)>,
+    pub misnamed: Misnamed,
 }
 
 /// Something that an archive's index lists.
@@ -200,7 +203,7 @@ fn add_new(names: &mut Vec<String>, new: impl Iterator<Item = String>) {
 }
 
 /// The images of a `manifest.json`, and the configs that are named by another digest than theirs.
-fn archive(catalog: &Catalog<'_>, saved: &[Saved]) -> Result<(Vec<Root>, Vec<(String, Digest)>)> {
+fn archive(catalog: &Catalog<'_>, saved: &[Saved]) -> Result<(Vec<Root>, Misnamed)> {
     let (mut roots, mut misnamed, mut bytes): (Vec<Root>, Vec<_>, u64) = (Vec::new(), Vec::new(), 0);
     for one in saved {
         let image = archived(catalog, one)?;

@@ -1,6 +1,6 @@
 //! Tells the formats of disks by their first bytes, those that are not stored too.
 //!
-//! Source: QEMU, docs/interop and block/; VMware's "Virtual Disk Format 5.0"; Microsoft's [MS-VHDX] and "Virtual Hard Disk Image
+//! Source: QEMU, docs/interop and block/; `VMware`'s "Virtual Disk Format 5.0"; Microsoft's [MS-VHDX] and "Virtual Hard Disk Image
 //! Format Specification".
 
 /// The first bytes of a qcow2 file.

@@ -59,7 +59,7 @@ enum Upload {
     /// A layer that is stored already.
     Known,
     /// A blob.
-    New(Made),
+    New(Box<Made>),
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -202,7 +202,7 @@ impl<'a> Sink<'a> {
         let made = layer::read(self.blobs, &mut body, announced, "the upload", self.progress);
         let made = made.map_err(io::Error::other)?;
         let is_known = self.known.contains(&made.shape.diff_id);
-        Ok((if is_known { Upload::Known } else { Upload::New(made) }, body.count))
+        Ok((if is_known { Upload::Known } else { Upload::New(Box::new(made)) }, body.count))
     }
 
     fn keep(&self, number: &str, upload: Upload) -> io::Result<()> {
@@ -230,7 +230,7 @@ impl<'a> Sink<'a> {
             let upload = number.parse().ok().and_then(|number: usize| taken.uploads.remove(&number));
             match (upload, announced) {
                 (Some(Upload::New(made)), Some(announced)) if made.shape.digest == announced => {
-                    taken.blobs.insert(announced, made);
+                    taken.blobs.insert(announced, *made);
                     Some(announced.to_string())
                 }
                 // Its content is the layer's; its form is of no use here.
