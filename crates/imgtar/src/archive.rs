@@ -183,6 +183,10 @@ impl State {
     }
 }
 
+fn too_long() -> io::Error {
+    io::Error::other(format!("an entry's headers are larger than {}", storekit::ByteSize(HEADERS)))
+}
+
 /// Counts, and keeps headers from filling the memory.
 pub(crate) struct Guard<R> {
     input: R,
@@ -212,7 +216,7 @@ impl<R: Read> Read for Guard<R> {
         let count = self.input.read(buffer)?;
         at.set(at.get() + count as u64);
         let left = budget.get().checked_sub(count as u64);
-        budget.set(left.ok_or_else(|| io::Error::other("an entry's headers are larger than 1 MiB"))?);
+        budget.set(left.ok_or_else(too_long)?);
         Ok(count)
     }
 }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use storekit::{Descriptor, Digest, Lease};
 
-use crate::catalog::{Catalog, Place, Slot};
+use crate::catalog::{Brought, Catalog, Place, Slot};
 use crate::error::{Error, Result};
 use crate::form::Form;
 use crate::known::Known;
-use crate::layer::{self, Announced, Stored};
+use crate::layer::{self, Announced, Shape, Stored};
 use crate::oci::{self, Index, Manifest, annotation};
 use crate::resolve::{Artifact, Branch, Image, Layer, Node, Plan};
 
@@ -126,9 +126,9 @@ impl<'a> Assembler<'a> {
             return Ok(written.clone());
         }
         let descriptor = match self.slot(&layer.entry)? {
-            Slot::Stored(stored) => {
-                check(layer, stored.diff_id)?;
-                self.stored_layer(layer, stored)?
+            Slot::Brought(brought) => {
+                check(layer, brought.shape.diff_id)?;
+                self.brought_layer(layer, brought)?
             }
             _ => self.fresh_layer(layer)?,
         };
@@ -136,16 +136,19 @@ impl<'a> Assembler<'a> {
         Ok(descriptor)
     }
 
-    /// A layer that a pipe brought: it is written already, but an older form goes first.
-    fn stored_layer(&mut self, layer: &Layer, stored: &Stored) -> Result<Descriptor> {
-        let older = self.known.older(self.catalog.blobs, &layer.diff_id, &stored.lease.digest())?;
-        if let Some((descriptor, lease)) = older {
+    /// A layer that a pipe brought: it needs no place in the store where it has one in an older form.
+    fn brought_layer(&mut self, layer: &Layer, brought: &Brought) -> Result<Descriptor> {
+        let Brought { shape, .. } = brought;
+        if let Some((descriptor, lease)) =
+            self.known.other(self.catalog.blobs, &layer.diff_id, &shape.digest)?
+        {
             self.leases.push(lease);
             self.count(true);
-            return Ok(again(&descriptor, stored.plain_size));
+            return Ok(again(&descriptor, shape.plain_size));
         }
-        self.count(false);
-        Ok(describe(stored))
+        self.count(self.known.has(self.catalog.blobs, &layer.diff_id, shape));
+        self.leases.extend(brought.publish()?);
+        Ok(describe(shape))
     }
 
     fn count(&mut self, reused: bool) {
@@ -154,8 +157,8 @@ impl<'a> Assembler<'a> {
 
     fn fresh_layer(&mut self, layer: &Layer) -> Result<Descriptor> {
         let stored = self.store(&layer.entry, None)?;
-        check(layer, stored.diff_id)?;
-        let descriptor = describe(&stored);
+        check(layer, stored.shape.diff_id)?;
+        let descriptor = describe(&stored.shape);
         self.leases.push(stored.lease);
         self.written += 1;
         Ok(descriptor)
@@ -163,15 +166,15 @@ impl<'a> Assembler<'a> {
 
     /// A blob with its very bytes. Returns the digest of its plain bytes.
     fn verbatim(&mut self, entry: &str, digest: Digest) -> Result<Digest> {
-        if let Slot::Stored(stored) = self.slot(entry)?
-            && stored.lease.digest() == digest
+        if let Slot::Brought(brought) = self.slot(entry)?
+            && brought.shape.digest == digest
         {
-            return Ok(stored.diff_id);
+            self.leases.extend(brought.publish()?);
+            return Ok(brought.shape.diff_id);
         }
         let stored = self.store(entry, Some(digest))?;
-        let diff_id = stored.diff_id;
         self.leases.push(stored.lease);
-        Ok(diff_id)
+        Ok(stored.shape.diff_id)
     }
 
     fn slot(&self, entry: &str) -> Result<&'a Slot> {
@@ -193,12 +196,11 @@ impl<'a> Assembler<'a> {
                 layer::store(blobs, &mut self.catalog.window(*place), announced(place.size), entry, progress)
             }
             // It came through a pipe and was compressed, and a manifest needs it as it came.
-            Slot::Stored(stored) => {
-                let digest = stored.lease.digest();
-                let missing = || storekit::Error::Missing { digest, path: blobs.folder().to_owned() };
-                let reader = blobs.reader(&digest)?.ok_or_else(missing)?;
-                let mut plain = stored.form.decoder(reader).map_err(|source| Error::read(entry, source))?;
-                layer::store(blobs, &mut plain, announced(stored.plain_size), entry, &())
+            Slot::Brought(brought) => {
+                let Shape { form, plain_size, .. } = brought.shape;
+                let packed = brought.open(blobs)?;
+                let mut plain = form.decoder(packed).map_err(|source| Error::read(entry, source))?;
+                layer::store(blobs, &mut plain, announced(plain_size), entry, &())
             }
             Slot::Link(_) => Err(Error::NoImage { reason: format!("the entry `{entry}` is missing") }),
         }
@@ -303,10 +305,9 @@ fn check(layer: &Layer, found: Digest) -> Result<()> {
     Err(Error::Mismatch { what, announced: layer.diff_id, found })
 }
 
-/// The descriptor of a layer that was just written.
-pub(crate) fn describe(stored: &Stored) -> Descriptor {
-    let descriptor = Descriptor::new("", stored.lease.digest(), stored.lease.size());
-    plain_named(&descriptor, stored.form, stored.plain_size)
+/// The descriptor of a layer that is written now.
+pub(crate) fn describe(shape: &Shape) -> Descriptor {
+    plain_named(&Descriptor::new("", shape.digest, shape.size), shape.form, shape.plain_size)
 }
 
 /// The descriptor of a layer that was there already.

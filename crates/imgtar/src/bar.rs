@@ -24,8 +24,11 @@ impl Bar {
     fn show(&self) {
         if self.visible && self.drawn.is_hidden() && self.started.elapsed() > SILENCE {
             let known = self.drawn.length().is_some();
-            let template =
-                if known { "{wide_bar} {bytes}/{total_bytes} {eta}" } else { "{bytes} {bytes_per_sec}" };
+            let template = if known {
+                "{wide_bar} {decimal_bytes}/{decimal_total_bytes} {eta}"
+            } else {
+                "{decimal_bytes} {decimal_bytes_per_sec}"
+            };
             let style =
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             self.drawn.set_style(style);

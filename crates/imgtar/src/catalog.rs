@@ -1,17 +1,18 @@
-//! What an archive holds, by name: documents in memory, layers in the store or at their place in the file.
+//! What an archive holds, by name: documents in memory, layers on their way into the store or at their place in the file.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, PoisonError};
 
-use storekit::{Blobs, Digest};
+use storekit::{Blobs, ByteSize, Digest, Lease};
 
 use crate::archive::{Item, Kind};
 use crate::error::{Error, Result};
 use crate::form::{self, Form};
-use crate::layer::{self, Announced, Stored};
+use crate::layer::{self, Announced, Made, Shape};
 use crate::oci::DOCUMENT_CAP;
 use crate::progress::Progress;
 
@@ -25,12 +26,50 @@ const HOPS: usize = 16;
 pub enum Slot {
     /// A small JSON document.
     Document(Vec<u8>),
-    /// A blob that is in the store.
-    Stored(Stored),
+    /// A blob that a pipe brought.
+    Brought(Box<Brought>),
     /// Bytes of the archive file.
     Place(Place),
     /// Another name.
     Link(String),
+}
+
+/// A blob that a pipe brought. It gets its name in the store when an image needs it, and leaves nothing behind where none
+/// does: an archive may bring a layer that is stored in another form.
+#[derive(Debug)]
+pub struct Brought {
+    /// What it is.
+    pub shape: Shape,
+    /// The blob, as long as it has no name.
+    made: Mutex<Option<Made>>,
+}
+
+impl Brought {
+    fn new(made: Made) -> Self {
+        Self { shape: made.shape, made: Mutex::new(Some(made)) }
+    }
+
+    /// Gives the blob its name. `None` where an earlier call did, and has the lease.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn publish(&self) -> Result<Option<Lease>> {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(made.map(Made::publish).transpose()?.map(|stored| stored.lease))
+    }
+
+    /// Its stored bytes, whether it has a name or not.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn open(&self, blobs: &Blobs) -> Result<Box<dyn Read + Send>> {
+        if let Some(made) = &*self.made.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Box::new(made.open()?));
+        }
+        let digest = self.shape.digest;
+        let missing = || storekit::Error::Missing { digest, path: blobs.folder().to_owned() };
+        Ok(Box::new(blobs.reader(&digest)?.ok_or_else(missing)?))
+    }
 }
 
 /// Where bytes are in the archive file, and how they look.
@@ -103,7 +142,8 @@ impl<'a> Catalog<'a> {
         }
         let announced = Announced { digest, size: Some(size), ..Announced::default() };
         let mut input = io::Cursor::new(head).chain(input);
-        layer::store(self.blobs, &mut input, announced, name, self.progress).map(Slot::Stored)
+        let made = layer::read(self.blobs, &mut input, announced, name, self.progress)?;
+        Ok(Slot::Brought(Box::new(Brought::new(made))))
     }
 
     /// The slot that a name leads to, with its own name.
@@ -131,8 +171,8 @@ impl<'a> Catalog<'a> {
             Slot::Document(bytes) => Some(bytes.len() as u64),
             Slot::Place(place) => Some(place.size),
             // What imgtar compressed itself was plain before.
-            Slot::Stored(stored) if named(own) == Some(stored.lease.digest()) => Some(stored.lease.size()),
-            Slot::Stored(stored) => Some(stored.plain_size),
+            Slot::Brought(brought) if named(own) == Some(brought.shape.digest) => Some(brought.shape.size),
+            Slot::Brought(brought) => Some(brought.shape.plain_size),
             Slot::Link(_) => None,
         })
     }
@@ -153,7 +193,7 @@ impl<'a> Catalog<'a> {
         let Some((own, slot)) = self.find(name)? else { return Ok(None) };
         let bytes = match slot {
             Slot::Document(bytes) => Cow::Borrowed(bytes.as_slice()),
-            Slot::Stored(stored) => Cow::Owned(self.read_stored(stored, name)?),
+            Slot::Brought(brought) => Cow::Owned(self.read_brought(brought, name)?),
             Slot::Place(place) => {
                 let bytes = self.read_place(*place, name)?;
                 check(&bytes, named(own), own)?;
@@ -164,11 +204,14 @@ impl<'a> Catalog<'a> {
         Ok(Some(bytes))
     }
 
-    fn read_stored(&self, stored: &Stored, name: &str) -> Result<Vec<u8>> {
-        if stored.plain_size > DOCUMENT_CAP {
+    fn read_brought(&self, brought: &Brought, name: &str) -> Result<Vec<u8>> {
+        if brought.shape.plain_size.max(brought.shape.size) > DOCUMENT_CAP {
             return Err(too_large(name));
         }
-        Ok(self.blobs.read(&stored.lease.digest(), DOCUMENT_CAP)?)
+        let mut bytes = Vec::new();
+        let read = brought.open(self.blobs)?.read_to_end(&mut bytes);
+        read.map_err(|source| Error::read(name, source))?;
+        Ok(bytes)
     }
 
     fn read_place(&self, place: Place, name: &str) -> Result<Vec<u8>> {
@@ -193,7 +236,10 @@ fn named(name: &str) -> Option<Digest> {
 }
 
 fn too_large(name: &str) -> Error {
-    Error::BadDocument { what: format!("`{name}`"), reason: "it is larger than 20 MiB".to_owned() }
+    Error::BadDocument {
+        what: format!("`{name}`"),
+        reason: format!("it is larger than {}", ByteSize(DOCUMENT_CAP)),
+    }
 }
 
 fn check(bytes: &[u8], announced: Option<Digest>, name: &str) -> Result<()> {

@@ -24,7 +24,7 @@ const EXAMPLE: &str = "Example:
 /// 1 to 128 letters, digits, `_`, `.` and `-`. A layer is stored once, whatever number of images share it. Image IDs and layer digests never change.
 ///
 /// The store is the folder of `--store`, else LARDER_DIR, else `[store] dir` in larder.toml, else `larder` in
-/// your cache folder. Any OCI tool reads it: `skopeo inspect oci:STORE/images:KEY`.
+/// your cache folder. OCI tools read it: `skopeo inspect oci:STORE/images:KEY`.
 ///
 /// Exit codes: 0 done, or yes; 1 nothing is stored under the key; 2 trouble; 3 stored bytes are damaged or
 /// missing, and nothing was handed on that could pass as complete.
@@ -48,9 +48,9 @@ pub(crate) enum Command {
     /// The first save under a key wins, unless `--force`; a key whose blobs are missing or damaged counts as
     /// unsaved. An archive that is cut off, damaged or hostile changes nothing.
     ///
-    /// A disk image is stored in chunks of 4 MiB, those of zeros left out, and shares with other disks what they have
+    /// A disk image is stored in chunks of about 4MB, those of zeros left out, and shares with other disks what they have
     /// in the same places. A qcow2 is known by its first bytes, a raw disk by the end of its name, `.raw` or `.img`, or by
-    /// `--type raw`.
+    /// `--type raw`. One in gzip or zstd, such as `disk.raw.gz`, is decompressed.
     #[command(after_long_help = "Example:\n    docker save app | imgtar import \"$key\"")]
     Import {
         /// What the image is found by
@@ -70,6 +70,10 @@ pub(crate) enum Command {
     /// with zstd. Docker from 23 on, podman and skopeo load it. Docker before 23 needs `--compress none`.
     /// Layers are verified while they are written, and the list of images comes last: a stream that breaks off,
     /// or that meets a damaged layer (exit code 3), loads nowhere.
+    ///
+    /// What is no image (a chart, a signature), an index for several platforms, and an image that something in the store refers to
+    /// keep every byte and so their digests: they come as they are stored, the signatures and SBOMs with the image. With
+    /// `--platform`, only the images come, with plain layers.
     ///
     /// A disk image comes out byte for byte, not compressed: with holes for its zeros where FILE is a file.
     #[command(after_long_help = "Example:\n    imgtar export \"$key\" --compress none | docker load")]
@@ -184,7 +188,7 @@ pub(crate) enum Command {
     ///
     /// SIZE counts blobs that several keys share under each of them: `gcctl df` tells what is shared.
     Ls,
-    /// Show an image's platforms, layers, sizes and names
+    /// Show an image's platforms, layers, sizes and names, an artifact's type and files
     Info {
         /// The image's key
         key: Key,

@@ -1,16 +1,17 @@
 //! Disk images on the command line: which files are one, where they go, and what is said of it.
 
 use std::fs::File;
-use std::io::{self, Cursor, IsTerminal, Read, Write};
+use std::io::{self, Cursor, IsTerminal, Read, Seek, SeekFrom, Write};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap::ValueEnum;
-use imgtar::disk::{self, Disk, Format, MAGIC, Saved};
+use imgtar::disk::{self, Disk, Format, MAGIC, Saved, magic};
 use imgtar::form::{self, Form};
 use imgtar::import::{Notes, Source};
 use imgtar::{Error, layer};
 use miette::Result;
 use serde::Serialize;
+use storekit::lfs::quoted;
 use storekit::replace::{Durability, Staged};
 use storekit::{Blobs, ByteSize, Digest, Key, Store};
 use toolkit::output::count;
@@ -46,7 +47,8 @@ struct SavedDiskLine<'a> {
 }
 
 /// Which kind of disk is to be imported; none where it is an archive. A file is asked for its first bytes, and then for the
-/// end of its name: raw disks have no mark of their own. Gives the source back, whole.
+/// end of its name: raw disks have no mark of their own. One in gzip or zstd is looked at as it is inside. Gives the source
+/// back, whole, and a disk decompressed.
 pub(crate) fn kind(
     source: Source,
     name: &Utf8Path,
@@ -55,15 +57,97 @@ pub(crate) fn kind(
     match told {
         Some(FileType::Archive) => return Ok((source, None)),
         Some(FileType::Raw) => return Ok((source, Some(Format::Raw))),
-        Some(FileType::Qcow2) => return Ok((source, Some(Format::Qcow2))),
+        Some(FileType::Qcow2) => {
+            let (head, source) = peek(source)?;
+            let is_plain = Form::of(&head) == Form::Plain;
+            let source = if is_plain { source } else { inside(source, name, &head)?.1 };
+            return Ok((source, Some(Format::Qcow2)));
+        }
         None => {}
     }
     let (head, source) = peek(source)?;
-    let named_raw = matches!(name.extension(), Some("raw" | "img"));
-    let is_archive = Form::of(&head) != Form::Plain || head.get(257..262) == Some(b"ustar");
-    match (head.starts_with(MAGIC), named_raw, is_archive) {
-        (true, ..) => Ok((source, Some(Format::Qcow2))),
-        (false, true, false) => Ok((source, Some(Format::Raw))),
+    if let Some(form) = form::unread(&head) {
+        return Err(unread(name, form).into());
+    }
+    if Form::of(&head) == Form::Plain {
+        let format = judged(&head, name, ends_as_vhd(&source))?;
+        return Ok((source, format));
+    }
+    let file = match &source {
+        Source::File(path) => Some(Source::File(path.clone())),
+        Source::Stream(_) => None,
+    };
+    match (inside(source, name, &head), file) {
+        // The archive's reader says more of what is wrong.
+        (Err(_), Some(file)) => Ok((file, None)),
+        (inside, file) => {
+            let (inner, plain) = inside?;
+            let format = judged(&inner, &inner_name(name), false)?;
+            Ok((file.filter(|_| format.is_none()).unwrap_or(plain), format))
+        }
+    }
+}
+
+/// The first bytes of what is compressed, and all of it, decompressed.
+fn inside(source: Source, name: &Utf8Path, head: &[u8]) -> Result<(Vec<u8>, Source)> {
+    let failed = |source| Error::read(name.as_str(), source);
+    let packed: Box<dyn Read + Send> = match source {
+        Source::Stream(stream) => stream,
+        Source::File(path) => {
+            Box::new(File::open(&path).map_err(|source| Error::Input { path: path.clone(), source })?)
+        }
+    };
+    let mut plain = Form::of(head).decoder(packed).map_err(failed)?;
+    let inner = form::read_head(&mut plain).map_err(failed)?;
+    Ok((inner.clone(), Source::Stream(Box::new(Cursor::new(inner).chain(plain)))))
+}
+
+/// The name of a compressed file without the end that says so.
+fn inner_name(name: &Utf8Path) -> Utf8PathBuf {
+    let is_packed = matches!(name.extension(), Some("gz" | "zst" | "zstd" | "xz" | "bz2" | "lz4" | "lz"));
+    if is_packed { name.with_extension("") } else { name.to_owned() }
+}
+
+fn is_raw(name: &Utf8Path) -> bool {
+    matches!(name.extension(), Some("raw" | "img"))
+}
+
+/// What to do with a compression that is not read here.
+fn unread(name: &Utf8Path, form: &'static str) -> Error {
+    let raw = if is_raw(&inner_name(name)) { " --type raw" } else { "" };
+    Error::compressed(name.as_str(), form, &format!("imgtar import KEY -{raw}"))
+}
+
+/// What to do with a disk that is not stored.
+fn foreign_disk(name: &Utf8Path, format: &'static str) -> Error {
+    let called = if format == "vhd" { "vpc" } else { format };
+    let file = if name == "-" { "FILE".to_owned() } else { quoted(name.as_str()) };
+    let made =
+        if name == "-" { "FILE.qcow2".to_owned() } else { quoted(name.with_extension("qcow2").as_str()) };
+    let remedy = format!("qemu-img convert -f {called} -O qcow2 {file} {made}");
+    Error::ForeignDisk { name: name.to_string(), format, remedy }
+}
+
+/// Whether a file is a vhd of a fixed size, which has its mark in its last sector.
+fn ends_as_vhd(source: &Source) -> bool {
+    let Source::File(path) = source else { return false };
+    let mut sector = [0; 512];
+    let last = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::End(-512))?;
+        file.read_exact(&mut sector)
+    });
+    last.is_ok() && magic::is_vhd(&sector)
+}
+
+/// What bytes that are not compressed are, by the first of them and by the name.
+fn judged(head: &[u8], name: &Utf8Path, ends_as_vhd: bool) -> Result<Option<Format>> {
+    let named_raw = is_raw(name);
+    let is_tar = head.get(257..262) == Some(b"ustar");
+    let foreign = magic::foreign(head).or((ends_as_vhd && !named_raw).then_some("vhd"));
+    match (head.starts_with(MAGIC), named_raw, is_tar) {
+        (true, ..) => Ok(Some(Format::Qcow2)),
+        (false, _, false) if let Some(format) = foreign => Err(foreign_disk(name, format).into()),
+        (false, true, false) => Ok(Some(Format::Raw)),
         (false, true, true) => Err(Error::Usage {
             message: format!("`{name}` is called like a raw disk and begins like an archive"),
             help: "say which with `--type raw` or `--type archive`",
@@ -73,10 +157,9 @@ pub(crate) fn kind(
         (false, false, false) if head.iter().all(|byte| *byte == 0) && !head.is_empty() => {
             Err(Error::NoImage { reason: format!("`{name}` begins with nothing but zeros") }.into())
         }
-        (false, false, _) => Ok((source, None)),
+        (false, false, _) => Ok(None),
     }
 }
-
 fn peek(source: Source) -> Result<(Vec<u8>, Source)> {
     match source {
         Source::Stream(mut stream) => {
@@ -126,7 +209,11 @@ impl Job<'_> {
                 ));
             }
             if header.external {
-                self.view.say("warning: the disk's bytes are in another file, which is not stored");
+                let file = header
+                    .data_file
+                    .as_deref()
+                    .map_or("another file".to_owned(), |file| format!("`{}`", file.escape_debug()));
+                self.view.say(&format!("warning: the disk's bytes are in {file}, which is not stored"));
             }
         }
         let what = saved.disk.as_ref().map_or_else(

@@ -345,7 +345,7 @@ impl Engine {
         }
         if is_bad_name(said) {
             return format!(
-                "write an image's name or ID, such as `app:latest`; `{program} images` lists what it has"
+                "write NAME, NAME:TAG or an ID, in lower case, such as `app:latest`; `{program} images` lists what it has"
             );
         }
         if said.to_lowercase().contains("permission denied") {
@@ -368,6 +368,8 @@ fn is_bad_name(said: &str) -> bool {
     let said = said.to_lowercase();
     let phrases = [
         "invalid reference format",
+        "invalid repository name",
+        "must be lowercase",
         "repository name must",
         "invalid tag format",
         "invalid checksum digest",
@@ -431,6 +433,20 @@ mod tests {
         for answer in ["", "null", r#"["",null]"#, r#"["x",[["driver-type","something new"]]]"#, "[1,2]"] {
             tells(answer, Storage::Unknown);
         }
+    }
+
+    /// What docker 20.10 and podman 4.3 say.
+    #[test]
+    fn a_bad_name_is_not_blamed_on_the_engine() {
+        let engine = Engine::new(Kind::Docker, "docker".to_owned());
+        for said in [
+            "invalid reference format",
+            "invalid reference format: repository name must be lowercase",
+            "Error: parsing reference \"A B\": invalid reference format",
+        ] {
+            assert!(engine.remedy(said).starts_with("write NAME"), "{said}");
+        }
+        assert!(engine.remedy("write: no space left on device").contains("has room"));
     }
 
     #[test]

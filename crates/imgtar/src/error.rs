@@ -4,6 +4,7 @@ use std::io;
 
 use camino::Utf8PathBuf;
 use miette::Diagnostic;
+use storekit::lfs::quoted;
 use storekit::{Digest, Key};
 use thiserror::Error;
 
@@ -90,6 +91,31 @@ pub enum Error {
     NoImage {
         /// What is missing.
         reason: String,
+    },
+    /// A file in a compression that is not read here.
+    #[error("`{name}` is compressed with {form}, which is not read")]
+    #[diagnostic(code(imgtar::compressed), help("nothing was saved; decompress it on the way: `{remedy}`"))]
+    Compressed {
+        /// The file, or `-`.
+        name: String,
+        /// The compression.
+        form: &'static str,
+        /// The command that does it.
+        remedy: String,
+    },
+    /// A disk in a format that is not stored.
+    #[error("`{name}` is a disk in the format {format}; only raw and qcow2 are stored")]
+    #[diagnostic(
+        code(imgtar::foreign_disk),
+        help("nothing was saved; convert it: `{remedy}`; `--type raw` stores any bytes as they are")
+    )]
+    ForeignDisk {
+        /// The file, or `-`.
+        name: String,
+        /// The format.
+        format: &'static str,
+        /// The command that does it.
+        remedy: String,
     },
     /// Bytes in an archive that are not what their name or a document announces.
     #[error("{what} should hash to `{announced}` and hashes to `{found}`")]
@@ -307,6 +333,13 @@ impl Error {
             io::ErrorKind::UnexpectedEof => Self::Damaged { reason: format!("`{name}` is cut off") },
             _ => Self::Read { name: name.to_owned(), source },
         })
+    }
+
+    /// What is compressed in a way that is not read here; `then` is the command that is to have it decompressed.
+    #[must_use]
+    pub fn compressed(name: &str, form: &'static str, then: &str) -> Self {
+        let file = if name == "-" { String::new() } else { format!(" {}", quoted(name)) };
+        Self::Compressed { name: name.to_owned(), form, remedy: format!("{form} -dc{file} | {then}") }
     }
 
     /// An error of an output. An error of the store that travelled inside comes out as itself.

@@ -2,17 +2,18 @@
 //!
 //! Layers are plain (`blobs/sha256/<diffID>`) and are verified while they are written; `manifest.json` comes
 //! last, so that a stream which breaks off loads nowhere. Same image, same bytes. An image for several platforms
-//! keeps its blobs and documents as they are, since its index names them by digest.
+//! keeps its blobs and documents as they are, since its index names them by digest; so does an artifact, and an image that
+//! something in the store refers to, such as a signature: that comes along.
 //!
 //! Source: OCI image-spec v1.1, image-layout.md; Docker's image spec v1.2.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use serde::Serialize;
-use storekit::{Blobs, Descriptor, Digest, VerifiedReader};
+use storekit::{Blobs, Descriptor, Digest, Images, VerifiedReader};
 
 use crate::assemble::named;
 use crate::error::{Error, Result};
@@ -22,6 +23,7 @@ use crate::layer;
 use crate::name as image_name;
 use crate::oci::{self, Index, Manifest, Platform};
 use crate::progress::Progress;
+use crate::referrers::{self, Referrer};
 use crate::tarball::Tar;
 
 const CHUNK: usize = 256 << 10;
@@ -36,28 +38,30 @@ pub struct Options {
     pub names: Option<Vec<String>>,
 }
 
-/// Writes the archive, not compressed.
+/// Writes the archive, not compressed: the images and artifacts of the key, and what in the store refers to them. Returns the
+/// digests of referrers that were left out since the store does not have all of them.
 ///
 /// # Errors
 /// Damaged blobs (they are moved aside, and the archive has no end then); I/O errors.
 pub fn export(
-    blobs: &Blobs,
+    images: &Images,
     stored: &Stored,
     options: &Options,
     out: &mut dyn Write,
     progress: &dyn Progress,
-) -> Result<()> {
-    let images = stored.select(options.platform.as_ref())?;
-    if options.names.is_some() && images.len() > 1 {
-        return Err(Error::Several { key: stored.key.clone(), count: images.len() });
+) -> Result<Vec<Digest>> {
+    let chosen = stored.select(options.platform.as_ref())?;
+    if options.names.is_some() && chosen.len() > 1 {
+        return Err(Error::Several { key: stored.key.clone(), count: chosen.len() });
     }
-    let verbatim = stored.index.is_some() && !stored.is_several() && options.platform.is_none();
-    let content = if verbatim {
-        Content::as_stored(stored)
+    let blobs = images.blobs();
+    let (content, absent) = if options.platform.is_some() {
+        (Content::plain(&blobs, &chosen, options.names.as_deref())?, Vec::new())
     } else {
-        Content::plain(blobs, &images, options.names.as_deref())?
+        Content::whole(images, stored, options.names.as_deref())?
     };
-    content.write(blobs, out, progress)
+    content.write(&blobs, out, progress)?;
+    Ok(absent)
 }
 
 /// How an archive for one engine looks where it lacks layers.
@@ -132,16 +136,17 @@ fn manifest_of(image: &Image, layers: Vec<Descriptor>) -> Vec<u8> {
 /// # Errors
 /// As [`export`]; the stream has no end then, and no zstd reader takes it for whole.
 pub fn export_zstd(
-    blobs: &Blobs,
+    images: &Images,
     stored: &Stored,
     options: &Options,
     out: &mut dyn Write,
     progress: &dyn Progress,
-) -> Result<()> {
+) -> Result<Vec<Digest>> {
     let failed = |source| Error::write("-", source);
     let mut encoder = layer::encoder(out, None).map_err(failed)?;
-    export(blobs, stored, options, &mut encoder, progress)?;
-    encoder.finish().and_then(Write::flush).map_err(failed)
+    let absent = export(images, stored, options, &mut encoder, progress)?;
+    encoder.finish().and_then(Write::flush).map_err(failed)?;
+    Ok(absent)
 }
 
 /// What an archive is made of.
@@ -150,7 +155,8 @@ struct Content {
     documents: Vec<(String, Vec<u8>)>,
     /// The index.json of an OCI layout; nothing in a mere docker-archive.
     index: Option<Vec<u8>>,
-    manifest: Vec<u8>,
+    /// The manifest.json of a docker-archive, where there is an image for it.
+    manifest: Option<Vec<u8>>,
 }
 
 /// A blob of the store on its way into an archive.
@@ -170,39 +176,116 @@ struct Saved {
     layers: Vec<String>,
 }
 
+/// An archive in the making.
+#[derive(Default)]
+struct Archive {
+    parts: Vec<Part>,
+    /// The entries of the parts.
+    entries: BTreeSet<String>,
+    documents: Vec<(String, Vec<u8>)>,
+    listed: Vec<Descriptor>,
+    saved: Vec<Saved>,
+}
+
+impl Archive {
+    /// An image with plain layers, and a manifest that says so.
+    fn add_plain(&mut self, blobs: &Blobs, image: &Image, names: &[String]) -> Result<()> {
+        let mut layers = Vec::new();
+        for layer in image.layers() {
+            let size = plain_size(blobs, &layer)?;
+            layers.push(Descriptor::new(oci::LAYER, layer.diff_id, size));
+            let (digest, form) = (layer.descriptor.digest, layer.form());
+            self.add_part(Part { name: name(&layer.diff_id), size, digest, form });
+        }
+        self.saved.push(Saved::new(image, names, layers.iter().map(|layer| layer.digest)));
+        let manifest = manifest_of(image, layers);
+        let descriptor = Descriptor::new(oci::MANIFEST, Digest::of(&manifest), manifest.len() as u64);
+        self.listed.extend(listed_as(&descriptor, names));
+        for bytes in [image.config.clone(), manifest] {
+            self.documents.push((name(&Digest::of(&bytes)), bytes));
+        }
+        Ok(())
+    }
+
+    /// What the descriptor names, with these blobs as they are stored. Docker finds the images in it by their stored layers;
+    /// the one for this machine has the names.
+    fn add_stored(
+        &mut self,
+        stored: &Stored,
+        root: &Descriptor,
+        names: &[String],
+        blobs: BTreeMap<Digest, u64>,
+    ) {
+        let within = |image: &&Image| blobs.contains_key(&image.descriptor.digest);
+        let images: Vec<_> = stored.images.iter().filter(within).collect();
+        let platform = |(_, image): &(usize, &&Image)| Some(image.platform());
+        let own = Platform::nearest(&Platform::host(), images.iter().enumerate(), platform);
+        let named_image = own.first().map_or(0, |(at, _)| *at);
+        for (at, image) in images.into_iter().enumerate() {
+            let own = if at == named_image { names } else { &[] };
+            self.saved.push(Saved::new(image, own, image.layers().map(|layer| layer.descriptor.digest)));
+        }
+        self.listed.extend(listed_as(root, names));
+        for (digest, size) in blobs {
+            self.add_part(Part { name: name(&digest), size, digest, form: Form::Plain });
+        }
+    }
+
+    fn add_part(&mut self, part: Part) {
+        if self.entries.insert(part.name.clone()) {
+            self.parts.push(part);
+        }
+    }
+
+    fn into_content(self) -> Content {
+        let Self { mut parts, mut documents, listed, saved, .. } = self;
+        // Two names may lead to one document, and what is stored may have it too.
+        documents.sort();
+        documents.dedup();
+        parts.retain(|part| documents.binary_search_by(|(name, _)| name.cmp(&part.name)).is_err());
+        let index = Some(oci::to_bytes(&Index::new(listed)));
+        let manifest = (!saved.is_empty()).then(|| oci::to_bytes(&saved));
+        Content { parts, documents, index, manifest }
+    }
+}
+
+/// The manifests and indexes under the key.
+fn documents_of(stored: &Stored) -> BTreeSet<Digest> {
+    let listed = stored.index.iter().flat_map(|index| &index.manifests);
+    let below = listed.filter(|child| child.is_document()).map(|child| child.digest);
+    let images = stored.images.iter().map(|image| image.descriptor.digest);
+    let artifacts = stored.artifacts.iter().map(|artifact| artifact.descriptor.digest);
+    std::iter::once(stored.entry.descriptor.digest).chain(below).chain(images).chain(artifacts).collect()
+}
+
+/// What the archive's index.json lists of a key, each once, with its names: what is under the key, or each of several.
+fn roots(stored: &Stored, names: Option<&[String]>) -> Vec<(Descriptor, Vec<String>)> {
+    let names = |own: &[String]| names.map_or_else(|| image_name::sorted_out(own).0, <[String]>::to_vec);
+    let Some(index) = stored.index.as_ref().filter(|_| stored.is_several()) else {
+        return vec![(stored.entry.descriptor.clone(), names(&stored.entry.names))];
+    };
+    let mut roots: Vec<(Descriptor, Vec<String>)> = Vec::new();
+    for child in &index.manifests {
+        let own = child.annotations.get(oci::annotation::IMAGE_NAME).cloned();
+        if let Some((_, known)) = roots.iter_mut().find(|(known, _)| known.digest == child.digest) {
+            known.extend(own);
+        } else {
+            let mut bare = child.clone();
+            bare.annotations.remove(oci::annotation::IMAGE_NAME);
+            roots.push((bare, own.into_iter().collect()));
+        }
+    }
+    roots.into_iter().map(|(descriptor, own)| (descriptor, names(&own))).collect()
+}
+
 impl Content {
     /// Images with plain layers, and manifests that say so.
     fn plain(blobs: &Blobs, images: &[&Image], names: Option<&[String]>) -> Result<Self> {
-        let (mut parts, mut seen) = (Vec::new(), BTreeSet::new());
-        let (mut documents, mut listed, mut saved) = (Vec::new(), Vec::new(), Vec::new());
+        let mut archive = Archive::default();
         for image in images {
-            let mut layers = Vec::new();
-            for layer in image.layers() {
-                let size = plain_size(blobs, &layer)?;
-                layers.push(Descriptor::new(oci::LAYER, layer.diff_id, size));
-                if seen.insert(layer.diff_id) {
-                    let (digest, form) = (layer.descriptor.digest, layer.form());
-                    parts.push(Part { name: name(&layer.diff_id), size, digest, form });
-                }
-            }
-            let names = names.unwrap_or(&image.names);
-            saved.push(Saved::new(image, names, layers.iter().map(|layer| layer.digest)));
-            let manifest = manifest_of(image, layers);
-            let descriptor = Descriptor::new(oci::MANIFEST, Digest::of(&manifest), manifest.len() as u64);
-            listed.extend(listed_as(&descriptor, names));
-            for bytes in [image.config.clone(), manifest] {
-                documents.push((name(&Digest::of(&bytes)), bytes));
-            }
+            archive.add_plain(blobs, image, names.unwrap_or(&image.names))?;
         }
-        // Two names may lead to one document.
-        documents.sort();
-        documents.dedup();
-        Ok(Self {
-            parts,
-            documents,
-            index: Some(oci::to_bytes(&Index::new(listed))),
-            manifest: oci::to_bytes(&saved),
-        })
+        Ok(archive.into_content())
     }
 
     /// One image as a docker-archive without these layers, or with empty entries for them.
@@ -225,32 +308,39 @@ impl Content {
             parts.push(Part { name, size, digest: layer.descriptor.digest, form: layer.form() });
         }
         let manifest = oci::to_bytes(&[Saved::new(image, names, image.layers().map(|layer| layer.diff_id))]);
-        Ok(Self { parts, documents, index: None, manifest })
+        Ok(Self { parts, documents, index: None, manifest: Some(manifest) })
     }
 
-    /// Everything as it is stored, under an index.json that lists the one index.
-    fn as_stored(stored: &Stored) -> Self {
-        let part = |(digest, size): (&Digest, &u64)| Part {
-            name: name(digest),
-            size: *size,
-            digest: *digest,
-            form: Form::Plain,
-        };
-        let parts = stored.blobs.iter().map(part).collect();
-        let (names, _) = image_name::sorted_out(&stored.entry.names);
-        let listed = listed_as(&stored.entry.descriptor, &names);
-        let mut saved = Vec::new();
-        let mut names = names.as_slice();
-        let host = Platform::host();
-        let own =
-            Platform::nearest(&host, stored.images.iter().enumerate(), |(_, image)| Some(image.platform()));
-        let named_image = own.first().map_or(0, |(at, _)| *at);
-        for (at, image) in stored.images.iter().enumerate() {
-            let own = if at == named_image { std::mem::take(&mut names) } else { &[] };
-            saved.push(Saved::new(image, own, image.layers().map(|layer| layer.descriptor.digest)));
+    /// All that is under the key, and what refers to it. An image is made of plain layers, unless its manifest's bytes matter:
+    /// those that an index or a referrer names by digest, and all artifacts, come as they are stored. With the referrers that
+    /// are not all there.
+    fn whole(images: &Images, stored: &Stored, names: Option<&[String]>) -> Result<(Self, Vec<Digest>)> {
+        let mut walker = images.walker();
+        let documents = documents_of(stored);
+        let referrers = referrers::of(images, &documents)?;
+        let pinned: BTreeSet<_> = referrers.iter().map(|one| one.subject).collect();
+        let mut archive = Archive::default();
+        for (descriptor, own) in roots(stored, names) {
+            match stored.images.iter().find(|image| image.descriptor.digest == descriptor.digest) {
+                Some(image) if !image.manifest.is_special() && !pinned.contains(&image.descriptor.digest) => {
+                    archive.add_plain(&images.blobs(), image, &own)?;
+                }
+                _ => {
+                    let present = walker.reach(&descriptor)?.present;
+                    archive.add_stored(stored, &descriptor, &own, present);
+                }
+            }
         }
-        let (index, manifest) = (Some(oci::to_bytes(&Index::new(listed))), oci::to_bytes(&saved));
-        Self { parts, documents: Vec::new(), index, manifest }
+        let (mut absent, mut added) = (Vec::new(), documents);
+        for Referrer { descriptor, .. } in referrers {
+            let reach = walker.reach(&descriptor)?;
+            if !reach.is_whole() {
+                absent.push(descriptor.digest);
+            } else if added.insert(descriptor.digest) {
+                archive.add_stored(stored, &descriptor, &[], reach.present);
+            }
+        }
+        Ok((archive.into_content(), absent))
     }
 
     fn write(&self, blobs: &Blobs, out: &mut dyn Write, progress: &dyn Progress) -> Result<()> {
@@ -270,7 +360,9 @@ impl Content {
         if let Some(index) = &self.index {
             tar.file("index.json", index)?;
         }
-        tar.file("manifest.json", &self.manifest)?;
+        if let Some(manifest) = &self.manifest {
+            tar.file("manifest.json", manifest)?;
+        }
         tar.end()
     }
 

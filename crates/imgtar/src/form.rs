@@ -80,6 +80,18 @@ impl Form {
     }
 }
 
+/// Tells a compression that is not read here: its name, which is that of the program that undoes it.
+#[must_use]
+pub fn unread(head: &[u8]) -> Option<&'static str> {
+    match head {
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some("xz"),
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => Some("bzip2"),
+        [0x04, 0x22, 0x4d, 0x18, ..] => Some("lz4"),
+        [b'L', b'Z', b'I', b'P', 1, ..] => Some("lzip"),
+        _ => None,
+    }
+}
+
 /// Whether these are the first bytes of a tar: a ustar header, or the zeros that end an empty one.
 #[must_use]
 pub fn is_tar(head: &[u8]) -> bool {
@@ -161,6 +173,16 @@ mod tests {
         assert_eq!(Form::of(&[0x1f, 0x8b, 8]), Form::Gzip);
         assert_eq!(Form::of(b""), Form::Plain);
         assert_eq!(Form::of(b"{}"), Form::Plain);
+    }
+
+    #[test]
+    fn compressions_that_are_not_read_are_told() {
+        assert_eq!(unread(b"\xfd7zXZ\0\0\x04"), Some("xz"));
+        assert_eq!(unread(b"BZh91AY&SY"), Some("bzip2"));
+        assert_eq!(unread(b"\x04\x22\x4d\x18"), Some("lz4"));
+        for head in [&b""[..], b"BZh9", b"{}", &[0x1f, 0x8b, 8], &[0; 512]] {
+            assert_eq!(unread(head), None);
+        }
     }
 
     #[test]

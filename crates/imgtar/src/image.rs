@@ -18,10 +18,21 @@ pub struct Stored {
     pub entry: Entry,
     /// The images, each once.
     pub images: Vec<Image>,
+    /// The manifests that are no images, each once.
+    pub artifacts: Vec<Artifact>,
     /// The index, where there is one.
     pub index: Option<Index>,
     /// All blobs, with their sizes.
     pub blobs: BTreeMap<Digest, u64>,
+}
+
+/// A manifest that is no image, such as a chart, a signature or an attestation.
+#[derive(Debug)]
+pub struct Artifact {
+    /// What names it.
+    pub descriptor: Descriptor,
+    /// The manifest, understood.
+    pub manifest: Manifest,
 }
 
 /// One image.
@@ -117,8 +128,14 @@ impl Stored {
 
     fn read_all(images: &Images, key: &Key, entry: &Entry, reach: Reach) -> Result<Self> {
         let present = whole(reach, &images.blobs())?;
-        let mut stored =
-            Self { key: key.clone(), images: Vec::new(), index: None, blobs: present, entry: entry.clone() };
+        let mut stored = Self {
+            key: key.clone(),
+            images: Vec::new(),
+            artifacts: Vec::new(),
+            index: None,
+            blobs: present,
+            entry: entry.clone(),
+        };
         stored.read(&images.blobs(), &entry.descriptor, &entry.names, &mut HashSet::new())?;
         Ok(stored)
     }
@@ -152,9 +169,12 @@ impl Stored {
     /// The images for the platform, else those that come nearest to it; or all.
     ///
     /// # Errors
-    /// [`Error::NoPlatform`].
+    /// [`Error::NoPlatform`]; [`Error::NotAnImage`] where there is a choice of none.
     pub fn select(&self, wanted: Option<&Platform>) -> Result<Vec<&Image>> {
         let Some(wanted) = wanted else { return Ok(self.images.iter().collect()) };
+        if self.images.is_empty() {
+            return Err(Error::NotAnImage { key: self.key.clone() });
+        }
         let chosen = Platform::nearest(wanted, &self.images, |image| Some(image.platform()));
         if chosen.is_empty() {
             let present: Vec<_> = self.images.iter().map(|image| image.platform().to_string()).collect();
@@ -204,12 +224,14 @@ impl Stored {
         let bytes = blobs.read(&descriptor.digest, DOCUMENT_CAP)?;
         let manifest: Manifest = oci::parse(&bytes, "").map_err(|error| self.corrupt(&error))?;
         if !manifest.is_image() {
+            self.add_artifact(descriptor, manifest);
             return Ok(());
         }
         let config = blobs.read(&manifest.config.digest, DOCUMENT_CAP)?;
         let parsed: Config = oci::parse(&config, "").map_err(|error| self.corrupt(&error))?;
         if parsed.rootfs.diff_ids.is_empty() && !manifest.layers.is_empty() {
             // An artifact that borrows the config's type.
+            self.add_artifact(descriptor, manifest);
             return Ok(());
         }
         if parsed.rootfs.diff_ids.len() != manifest.layers.len() {
@@ -224,6 +246,12 @@ impl Stored {
         }
         self.images.push(image);
         Ok(())
+    }
+
+    fn add_artifact(&mut self, descriptor: &Descriptor, manifest: Manifest) {
+        if self.artifacts.iter().all(|artifact| artifact.descriptor.digest != descriptor.digest) {
+            self.artifacts.push(Artifact { descriptor: descriptor.clone(), manifest });
+        }
     }
 
     fn corrupt(&self, error: &Error) -> Error {

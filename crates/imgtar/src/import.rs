@@ -4,7 +4,7 @@
 //! documents are known, it is decided what it all was. A plain tar in a file is looked through first, so that
 //! layers which are stored already are only hashed.
 //!
-//! Limit: what a pipe brings and no image needs stays as unreferenced blobs until a collection.
+//! What a pipe brings and no image needs leaves nothing behind: a blob gets its name when a manifest needs it.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -26,6 +26,7 @@ use crate::image::Stored;
 use crate::known::Known;
 use crate::progress::Progress;
 use crate::resolve::{self, Plan};
+use crate::show::{self, ArtifactInfo};
 
 /// Where an archive comes from.
 pub enum Source {
@@ -65,6 +66,10 @@ pub struct Imported {
     pub absent: Vec<storekit::Descriptor>,
     /// Names in the archive that no engine takes: they were left out.
     pub bad_names: Vec<String>,
+    /// Configs in the archive that are named by another digest than theirs: the names, the digests.
+    pub misnamed: Vec<(String, Digest)>,
+    /// What is no image in it.
+    pub artifacts: Vec<ArtifactInfo>,
     /// How an engine gave it, where it was one: by a push, or why not so.
     pub way: Option<String>,
 }
@@ -73,15 +78,24 @@ impl Imported {
     /// Nothing was written: this stands.
     pub(crate) fn already(images: &Images, key: &Key, entry: Entry) -> Self {
         // It may be gone again: then it was stored all the same.
-        let ids = Stored::open(images, key).ok().flatten().map_or_else(Vec::new, |stored| stored.ids());
+        let stored = Stored::open(images, key).ok().flatten();
+        let ids = stored.as_ref().map_or_else(Vec::new, Stored::ids);
+        let artifacts = stored.as_ref().map_or_else(Vec::new, show::artifacts);
+        Self { saved: false, ids, artifacts, ..Self::new(entry) }
+    }
+
+    /// This was saved.
+    pub(crate) fn new(entry: Entry) -> Self {
         Self {
-            saved: false,
+            saved: true,
             entry,
-            ids,
+            ids: Vec::new(),
             written: 0,
             reused: 0,
             absent: Vec::new(),
             bad_names: Vec::new(),
+            misnamed: Vec::new(),
+            artifacts: Vec::new(),
             way: None,
         }
     }
@@ -196,7 +210,14 @@ pub(crate) fn import_stream(
     let failed = |source| Error::read(name, source);
     let head = form::read_head(&mut stream).map_err(failed)?;
     check_head(&head, name)?;
-    let stream = Form::of(&head).decoder(io::Cursor::new(head).chain(stream)).map_err(failed)?;
+    let form = Form::of(&head);
+    let mut stream = form.decoder(io::Cursor::new(head).chain(stream)).map_err(failed)?;
+    let head = form::read_head(&mut stream).map_err(failed)?;
+    if form != Form::Plain && !may_be_tar(&head) {
+        let reason = format!("`{name}` is compressed, and not a tar inside");
+        return Err(Error::NoImage { reason });
+    }
+    let stream = io::Cursor::new(head).chain(stream);
     let mut catalog = Catalog::new(&blobs, None, progress);
     archive::walk(stream, name, &mut |item, input| catalog.take(item, input))?;
     save(store, key, &catalog, ready)
@@ -227,13 +248,17 @@ pub(crate) fn check_head(head: &[u8], name: &str) -> Result<()> {
     if head.is_empty() {
         return Err(Error::NoImage { reason: format!("`{name}` is empty") });
     }
-    if Form::of(head) == Form::Plain
-        && !form::is_tar(head)
-        && head.get(148..156).is_none_or(|sum| !is_octal(sum))
-    {
+    if let Some(form) = form::unread(head) {
+        return Err(Error::compressed(name, form, "imgtar import KEY -"));
+    }
+    if Form::of(head) == Form::Plain && !may_be_tar(head) {
         return Err(Error::NoImage { reason: format!("`{name}` is no tar, and neither gzip nor zstd") });
     }
     Ok(())
+}
+
+fn may_be_tar(head: &[u8]) -> bool {
+    form::is_tar(head) || head.get(148..156).is_some_and(is_octal)
 }
 
 /// Whether this may be the checksum of a tar's header.
@@ -263,8 +288,11 @@ fn save(store: &Store, key: &Key, catalog: &Catalog<'_>, ready: Ready<'_>) -> Re
     }
     let images = plan.roots.iter().flat_map(|root| root.node.images());
     let ids = images.map(|image| Digest::of(&image.config)).collect();
-    let Plan { absent, bad_names, .. } = plan;
-    Ok(Imported { saved, entry, ids, written, reused, absent, bad_names, way: None })
+    let has_artifacts = plan.roots.iter().any(|root| root.node.has_artifact());
+    let stored = if has_artifacts { Stored::open(&store.images(), key)? } else { None };
+    let artifacts = stored.as_ref().map_or_else(Vec::new, show::artifacts);
+    let Plan { absent, bad_names, misnamed, .. } = plan;
+    Ok(Imported { ids, written, reused, absent, bad_names, misnamed, artifacts, ..Imported::new(entry) })
 }
 
 /// A descriptor without what belongs into an index only.

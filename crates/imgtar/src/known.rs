@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use storekit::{Blobs, Descriptor, Digest, Lease, Store};
 
 use crate::error::Result;
+use crate::layer::Shape;
 use crate::learnt::{Learnt, Taught};
 use crate::oci::{self, Config, DOCUMENT_CAP, Index, Manifest, annotation};
 use crate::proved::Proved;
@@ -111,20 +112,28 @@ impl Known {
         self.proved.keep(blobs);
     }
 
-    /// The stored form of a layer that was just written as `written`, if there is an older one, and that sound.
+    /// Another stored form of a layer than this one, if there is a sound one.
     ///
     /// # Errors
     /// I/O errors of the store.
-    pub fn older(
+    pub fn other(
         &self,
         blobs: &Blobs,
         diff_id: &Digest,
-        written: &Digest,
+        form: &Digest,
     ) -> Result<Option<(Descriptor, Lease)>> {
+        if self.proves(diff_id, form) {
+            return Ok(None);
+        }
         let Some((layer, lease)) = self.lease(blobs, diff_id)? else { return Ok(None) };
-        // What was just written under the same name is sound.
-        let sound = layer.digest == *written || self.is_sound(blobs, &layer.digest)?;
-        Ok(sound.then_some((layer, lease)))
+        Ok(self.is_sound(blobs, &layer.digest)?.then_some((layer, lease)))
+    }
+
+    /// Whether a stored image has the layer in this very form, and that is there in full length.
+    #[must_use]
+    pub fn has(&self, blobs: &Blobs, diff_id: &Digest, shape: &Shape) -> bool {
+        self.proves(diff_id, &shape.digest)
+            && blobs.size(&shape.digest).is_ok_and(|size| size == Some(shape.size))
     }
 }
 

@@ -3,6 +3,7 @@
 //! A plain layer is compressed with zstd ([`LEVEL`]); a compressed one is kept byte-exact. In both cases the
 //! digest of the plain bytes (the diffID) is taken along the way.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -26,17 +27,54 @@ const QUEUE: usize = 16;
 
 type Chunk = Arc<Vec<u8>>;
 
-/// A layer, or another blob, that is in the store.
-#[derive(Debug)]
-pub struct Stored {
-    /// Keeps it there.
-    pub lease: Lease,
+/// What a layer, or another blob, is in the form that it is stored in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// The digest of the stored bytes.
+    pub digest: Digest,
+    /// How many stored bytes it has.
+    pub size: u64,
     /// How it is stored.
     pub form: Form,
     /// The digest of its plain bytes.
     pub diff_id: Digest,
     /// How many plain bytes it has.
     pub plain_size: u64,
+}
+
+/// A layer, or another blob, that is in the store.
+#[derive(Debug)]
+pub struct Stored {
+    /// Keeps it there.
+    pub lease: Lease,
+    /// What it is.
+    pub shape: Shape,
+}
+
+/// A layer, or another blob, that was read into a file of the store which has no name yet. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Made {
+    writer: BlobWriter<'static>,
+    /// What it is.
+    pub shape: Shape,
+}
+
+impl Made {
+    /// Gives the blob its name.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn publish(self) -> Result<Stored> {
+        Ok(Stored { lease: self.writer.finish(None)?, shape: self.shape })
+    }
+
+    /// Its stored bytes, from the start.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn open(&self) -> Result<File> {
+        Ok(self.writer.reopen()?)
+    }
 }
 
 /// What is known of a layer before it is read.
@@ -64,40 +102,30 @@ pub fn store(
     what: &str,
     progress: &dyn Progress,
 ) -> Result<Stored> {
-    make(blobs, input, announced, what, progress)?.publish(announced.digest, what)
+    read(blobs, input, announced, what, progress)?.publish()
 }
 
-/// As [`store`], but for a layer that is `known` by its diffID: that one is read through, and not stored. `None` then.
+/// As [`store`], but the blob gets no name: what nobody publishes leaves nothing behind.
 ///
 /// # Errors
 /// As [`store`].
-pub fn store_new(
+pub fn read(
     blobs: &Blobs,
     input: &mut dyn Read,
     announced: Announced,
     what: &str,
     progress: &dyn Progress,
-    known: &dyn Fn(&Digest) -> bool,
-) -> Result<Option<Stored>> {
-    let made = make(blobs, input, announced, what, progress)?;
-    if known(&made.diff_id) {
-        return Ok(None);
-    }
-    made.publish(announced.digest, what).map(Some)
-}
-
-fn make<'a>(
-    blobs: &'a Blobs,
-    input: &mut dyn Read,
-    announced: Announced,
-    what: &str,
-    progress: &dyn Progress,
-) -> Result<Made<'a>> {
+) -> Result<Made> {
     let head = form::read_head(input).map_err(|source| Error::read(what, source))?;
     let form = Form::of(&head);
     let compress = form == Form::Plain && !announced.verbatim && form::is_tar(&head);
     let plan = Plan { form, compress, size: announced.size, tar: announced.tar };
-    plan.run(blobs, &mut io::Cursor::new(head).chain(input), what, progress)
+    let made = plan.run(blobs, &mut io::Cursor::new(head).chain(input), what, progress)?;
+    let found = if compress { made.shape.diff_id } else { made.shape.digest };
+    match announced.digest.filter(|announced| *announced != found) {
+        Some(announced) => Err(Error::Mismatch { what: what.to_owned(), announced, found }),
+        None => Ok(made),
+    }
 }
 
 /// Only hashes one layer: the digest and the size of its plain bytes.
@@ -132,23 +160,9 @@ struct Plan {
     tar: bool,
 }
 
-struct Made<'a> {
-    writer: BlobWriter<'a>,
-    form: Form,
-    compressed: bool,
-    diff_id: Digest,
-    plain_size: u64,
-}
-
 impl Plan {
     /// Pumps the input through both threads, and waits for them.
-    fn run<'a>(
-        &self,
-        blobs: &'a Blobs,
-        input: &mut dyn Read,
-        what: &str,
-        progress: &dyn Progress,
-    ) -> Result<Made<'a>> {
+    fn run(&self, blobs: &Blobs, input: &mut dyn Read, what: &str, progress: &dyn Progress) -> Result<Made> {
         thread::scope(|scope| {
             let (to_hasher, hashing) = sync_channel(QUEUE);
             let (to_writer, writing) = sync_channel(QUEUE);
@@ -159,7 +173,10 @@ impl Plan {
             // Where the input breaks off, the threads have failed too, and know less of why.
             pumped.map_err(|source| Error::read(what, source))?;
             let (diff_id, plain_size) = hashed.map_err(|source| Error::read(what, source))?;
-            Ok(Made { writer: written?, form: self.form, compressed: self.compress, diff_id, plain_size })
+            let writer = written?;
+            let form = if self.compress { Form::Zstd } else { self.form };
+            let shape = Shape { digest: writer.digest(), size: writer.size(), form, diff_id, plain_size };
+            Ok(Made { writer, shape })
         })
     }
 
@@ -168,8 +185,8 @@ impl Plan {
         if self.tar { hash_plain(&mut Whole::new(plain), &()) } else { hash_plain(&mut plain, &()) }
     }
 
-    fn write<'a>(&self, blobs: &'a Blobs, chunks: Receiver<Chunk>) -> Result<BlobWriter<'a>> {
-        let mut writer = blobs.create()?;
+    fn write(&self, blobs: &Blobs, chunks: Receiver<Chunk>) -> Result<BlobWriter<'static>> {
+        let mut writer = blobs.create_owned()?;
         let failed = |error| storekit::Error::io("write in", blobs.folder(), error);
         if !self.compress {
             chunks.into_iter().try_for_each(|chunk| writer.write_all(&chunk)).map_err(failed)?;
@@ -178,25 +195,6 @@ impl Plan {
         let mut encoder = encoder(writer, self.size).map_err(failed)?;
         chunks.into_iter().try_for_each(|chunk| encoder.write_all(&chunk)).map_err(failed)?;
         Ok(encoder.finish().map_err(failed)?)
-    }
-}
-
-impl Made<'_> {
-    /// Gives the blob its name, if the layer is what was announced.
-    fn publish(self, announced: Option<Digest>, what: &str) -> Result<Stored> {
-        let Self { writer, form, compressed, diff_id, plain_size } = self;
-        let mismatch = |announced, found| Error::Mismatch { what: what.to_owned(), announced, found };
-        if !compressed {
-            let lease = writer.finish(announced.as_ref()).map_err(|error| match error {
-                storekit::Error::Mismatch { announced, found } => mismatch(announced, found),
-                error => error.into(),
-            })?;
-            return Ok(Stored { lease, form, diff_id, plain_size });
-        }
-        match announced.filter(|announced| *announced != diff_id) {
-            Some(announced) => Err(mismatch(announced, diff_id)),
-            None => Ok(Stored { lease: writer.finish(None)?, form: Form::Zstd, diff_id, plain_size }),
-        }
     }
 }
 

@@ -38,6 +38,7 @@ pub mod path;
 pub mod progress;
 mod proved;
 pub mod reference;
+mod referrers;
 pub mod registry;
 pub mod repository;
 pub mod resolve;

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 pub use storekit::Platform;
+use storekit::oci::null_is_empty;
 pub use storekit::oci::{CONFIG, DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_CAP, INDEX, MANIFEST, REF_NAME};
 use storekit::{Descriptor, Digest};
 
@@ -21,8 +22,13 @@ pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// Docker's image config.
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
+/// What stands where an artifact has no config, or no layer: the two bytes `{}`.
+pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
 /// Annotations, as written.
 pub mod annotation {
+    /// The name of an artifact's file.
+    pub const TITLE: &str = "org.opencontainers.image.title";
     /// The image's whole name, which is what engines read.
     pub const IMAGE_NAME: &str = "io.containerd.image.name";
     /// What BuildKit writes on the descriptors of manifests that are no images.
@@ -57,9 +63,10 @@ pub struct Manifest {
     /// The image's config.
     pub config: Descriptor,
     /// From the base upward.
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub layers: Vec<Descriptor>,
     /// Notes by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: Annotations,
     /// What else it says.
     #[serde(flatten)]
@@ -80,18 +87,31 @@ impl Manifest {
         }
     }
 
-    /// Whether this is an image, as opposed to an attestation or some other artifact.
+    /// Whether this is an image, as opposed to an attestation or some other artifact. Some of those have the config of an
+    /// image, such as `BuildKit`'s attestations and cosign's signatures, and layers that are not an image's.
     #[must_use]
     pub fn is_image(&self) -> bool {
         let config = matches!(self.config.media_type.as_str(), CONFIG | DOCKER_CONFIG);
-        // BuildKit's attestations have the config of an image and layers that are none.
-        config && self.layers.iter().all(|layer| !layer.media_type.contains("in-toto"))
+        config && self.layers.iter().all(|layer| is_layer(&layer.media_type))
+    }
+
+    /// What kind of artifact it is: by its own word, else by its config's type.
+    #[must_use]
+    pub fn artifact_type(&self) -> &str {
+        let own = self.rest.get("artifactType").and_then(Value::as_str);
+        own.filter(|own| !own.is_empty()).unwrap_or(&self.config.media_type)
+    }
+
+    /// Whether it says more than the manifest of an image that is written anew would, so that its bytes are kept.
+    #[must_use]
+    pub fn is_special(&self) -> bool {
+        self.has_subject() || self.rest.get("artifactType").is_some_and(|own| !own.is_null())
     }
 
     /// Whether it refers to another manifest by its digest.
     #[must_use]
     pub fn has_subject(&self) -> bool {
-        self.rest.contains_key("subject")
+        self.rest.get("subject").is_some_and(|subject| !subject.is_null())
     }
 }
 
@@ -106,9 +126,10 @@ pub struct Index {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
     /// What it lists.
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub manifests: Vec<Descriptor>,
     /// Notes by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: Annotations,
     /// What else it says.
     #[serde(flatten)]
@@ -145,7 +166,7 @@ pub struct Config {
     #[serde(default)]
     pub created: Option<String>,
     /// The layers; none where an artifact borrows the type of an image's config.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub rootfs: RootFs,
 }
 
@@ -156,8 +177,15 @@ pub struct RootFs {
     #[serde(default, rename = "type")]
     pub kind: String,
     /// The digests of the layers' tars, from the base upward.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub diff_ids: Vec<Digest>,
+}
+
+/// Whether a descriptor of this type is that of an image's layer.
+fn is_layer(media_type: &str) -> bool {
+    ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."]
+        .iter()
+        .any(|start| media_type.starts_with(start))
 }
 
 impl Config {
@@ -198,6 +226,21 @@ mod tests {
         assert!(manifest.has_subject());
         let again: Value = serde_json::from_slice(&to_bytes(&manifest)).unwrap();
         assert_eq!(again, serde_json::from_str::<Value>(&text).unwrap());
+    }
+
+    #[test]
+    fn null_is_an_empty_list_or_map() {
+        let digest = Digest::of(b"x");
+        let config = format!(r#"{{"mediaType":"a","digest":"{digest}","size":1}}"#);
+        let text = format!(r#"{{"config":{config},"layers":null,"annotations":null,"subject":null}}"#);
+        let manifest: Manifest = parse(text.as_bytes(), "it").unwrap();
+        assert!(manifest.layers.is_empty() && !manifest.has_subject());
+        assert!(
+            parse::<Index>(br#"{"manifests":null,"annotations":null}"#, "it").unwrap().manifests.is_empty()
+        );
+        for text in [r#"{"rootfs":null}"#, r#"{"rootfs":{"type":"layers","diff_ids":null}}"#] {
+            assert!(parse::<Config>(text.as_bytes(), "it").unwrap().rootfs.diff_ids.is_empty());
+        }
     }
 
     #[test]

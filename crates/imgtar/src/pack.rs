@@ -92,16 +92,20 @@ pub fn pack(
         Standing::Stays(imported) => return Ok(*imported),
         Standing::Save(ready) => ready,
     };
-    let stored = match input {
-        Input::Folder(folder) => store_folder(&blobs, &folder, config.time, progress)?,
-        Input::Tar(name, tar) => store_tar(&blobs, name.as_str(), tar, progress)?,
+    let made = match input {
+        Input::Folder(folder) => read_folder(&blobs, &folder, config.time, progress)?,
+        Input::Tar(name, tar) => read_tar(&blobs, name.as_str(), tar, progress)?,
     };
-    let known = Known::scan(store, &sound)?.older(&blobs, &stored.diff_id, &stored.lease.digest())?;
-    let (layer, reused) = match &known {
-        Some((known, _)) => (assemble::again(known, stored.plain_size), 1),
-        None => (assemble::describe(&stored), 0),
+    let (shape, known) = (made.shape, Known::scan(store, &sound)?);
+    // Where the layer is stored in another form, this one leaves nothing behind.
+    let other = known.other(&blobs, &shape.diff_id, &shape.digest)?;
+    let (layer, lease, reused) = if let Some((other, lease)) = other {
+        (assemble::again(&other, shape.plain_size), lease, 1)
+    } else {
+        let reused = usize::from(known.has(&blobs, &shape.diff_id, &shape));
+        (assemble::describe(&shape), made.publish()?.lease, reused)
     };
-    let bytes = config.to_bytes(stored.diff_id)?;
+    let bytes = config.to_bytes(shape.diff_id)?;
     let config_lease = blobs.put(&bytes)?;
     let id = config_lease.digest();
     let config = Descriptor::new(oci::CONFIG, id, config_lease.size());
@@ -111,22 +115,12 @@ pub fn pack(
         build_seconds: notes.build_seconds,
         ..Entry::new(Descriptor::new(oci::MANIFEST, manifest.digest(), manifest.size()), Timestamp::now())
     };
-    let leases: Vec<_> =
-        [stored.lease, config_lease, manifest].into_iter().chain(known.map(|(_, lease)| lease)).collect();
+    let leases = [lease, config_lease, manifest];
     let (saved, entry) = import::commit(store, key, entry, &notes, &leases)?;
     if !saved {
         return Ok(Imported::already(&store.images(), key, entry));
     }
-    Ok(Imported {
-        saved,
-        entry,
-        ids: vec![id],
-        written: 1 - reused,
-        reused,
-        absent: Vec::new(),
-        bad_names: Vec::new(),
-        way: None,
-    })
+    Ok(Imported { ids: vec![id], written: 1 - reused, reused, ..Imported::new(entry) })
 }
 
 impl Config {
@@ -179,18 +173,21 @@ impl Config {
 }
 
 /// Takes the tar as it is, if it is one and whole.
-fn store_tar(
+fn read_tar(
     blobs: &storekit::Blobs,
     name: &str,
     mut tar: Box<dyn Read + Send>,
     progress: &dyn Progress,
-) -> Result<layer::Stored> {
+) -> Result<layer::Made> {
     let head = form::read_head(&mut tar).map_err(|source| Error::read(name, source))?;
     if head.is_empty() {
         return Err(Error::Unpackable { path: name.into(), reason: "it is empty".to_owned() });
     }
+    if let Some(form) = form::unread(&head) {
+        return Err(Error::compressed(name, form, "imgtar pack KEY -"));
+    }
     let announced = Announced { tar: true, ..Announced::default() };
-    layer::store(blobs, &mut io::Cursor::new(head).chain(tar), announced, name, progress).map_err(|error| {
+    layer::read(blobs, &mut io::Cursor::new(head).chain(tar), announced, name, progress).map_err(|error| {
         match error {
             Error::Damaged { reason } => Error::Unpackable { path: name.into(), reason },
             error => error,
@@ -199,23 +196,23 @@ fn store_tar(
 }
 
 /// Makes the layer's tar in a thread of its own, while it is hashed and compressed.
-fn store_folder(
+fn read_folder(
     blobs: &storekit::Blobs,
     folder: &Utf8Path,
     time: i64,
     progress: &dyn Progress,
-) -> Result<layer::Stored> {
+) -> Result<layer::Made> {
     let time = u64::try_from(time).unwrap_or(0);
     let entries = walk(folder)?;
     thread::scope(|scope| {
         let (writer, mut reader) = layer::pipe();
         let packing = scope.spawn(move || write_tar(folder, &entries, time, writer));
-        let stored = layer::store(blobs, &mut reader, Announced::default(), folder.as_str(), progress);
+        let made = layer::read(blobs, &mut reader, Announced::default(), folder.as_str(), progress);
         drop(reader);
         // Where the store fails, the packer meets a broken pipe, and knows less of why.
         let packed = packing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let stored = stored?;
-        packed.map(|()| stored)
+        let made = made?;
+        packed.map(|()| made)
     })
 }
 

@@ -1,12 +1,14 @@
 //! Finds the images in an archive's entries. Decides; writes nothing.
 //!
 //! An `index.json` (OCI layout, Docker from 25 on) goes before a `manifest.json` (docker-archive), which then
-//! only adds names.
+//! only adds names. One that lists nothing, as that of Docker's `save` of an ID, leaves the images to it.
 //!
 //! Source: OCI image-spec v1.1, image-layout.md; Docker's image spec v1.2, "Combined Image JSON + Filesystem
 //! Changeset Format".
 
 mod layout;
+
+use std::collections::HashMap;
 
 use serde::Deserialize;
 use storekit::{Descriptor, Digest};
@@ -18,6 +20,11 @@ use crate::oci::{self, Config};
 
 /// The most names that an archive may list.
 const NAMES: usize = 10_000;
+/// The most bytes that the configs of a docker-archive may have together: each image of it has one, however many share it.
+const CONFIGS: u64 = 64 << 20;
+
+/// Names of entries, with the digests of their bytes.
+pub type Misnamed = Vec<(String, Digest)>;
 
 /// What is in an archive.
 #[derive(Debug, Default)]
@@ -28,6 +35,8 @@ pub struct Plan {
     pub absent: Vec<Descriptor>,
     /// Names that no engine takes.
     pub bad_names: Vec<String>,
+    /// Configs whose entries are named by another digest than theirs: the entries' names, the digests.
+    pub misnamed: Misnamed,
 }
 
 /// Something that an archive's index lists.
@@ -125,15 +134,19 @@ struct Saved {
 /// [`Error::NoImage`] where there is none, or none whole; documents that cannot be understood.
 pub fn resolve(catalog: &Catalog<'_>) -> Result<Plan> {
     let saved = match catalog.document("manifest.json")? {
-        Some(bytes) => oci::parse::<Vec<Saved>>(&bytes, "`manifest.json`")?,
+        Some(bytes) => oci::parse::<Option<Vec<Saved>>>(&bytes, "`manifest.json`")?.unwrap_or_default(),
         None => Vec::new(),
     };
     at_most_names(saved.iter().flat_map(|image| &image.repo_tags).map(Vec::len).sum(), "`manifest.json`")?;
     let mut plan = match catalog.document("index.json")? {
         Some(bytes) => layout::read(catalog, &bytes)?,
-        None => Plan { roots: archive(catalog, &saved)?, ..Plan::default() },
+        None => Plan::default(),
     };
-    add_names(&mut plan.roots, &saved);
+    if plan.roots.is_empty() {
+        (plan.roots, plan.misnamed) = archive(catalog, &saved)?;
+    } else {
+        add_names(catalog, &mut plan.roots, &saved)?;
+    }
     for root in &mut plan.roots {
         let (good, bad) = name::sorted_out(&root.names);
         root.names = good;
@@ -156,14 +169,20 @@ fn nothing_in(catalog: &Catalog<'_>) -> Result<&'static str> {
 }
 
 /// Names that only `manifest.json` has go to the images with the same configs.
-fn add_names(roots: &mut [Root], saved: &[Saved]) {
-    for Saved { config, repo_tags, .. } in saved {
-        let hex = config.trim_end_matches(".json").rsplit('/').next().unwrap_or_default();
-        let Some(digest) = Digest::from_hex(hex) else { continue };
-        for root in roots.iter_mut().filter(|root| root.node.has_config(&digest)) {
+fn add_names(catalog: &Catalog<'_>, roots: &mut [Root], saved: &[Saved]) -> Result<()> {
+    let mut digests = HashMap::new();
+    for Saved { config, repo_tags, .. } in saved.iter().filter(|saved| saved.repo_tags.is_some()) {
+        // What the entry is called need not be its digest.
+        if !digests.contains_key(config) {
+            let bytes = catalog.document(&entry_name(config)?)?;
+            digests.insert(config, bytes.map(|bytes| Digest::of(&bytes)));
+        }
+        let Some(Some(digest)) = digests.get(config) else { continue };
+        for root in roots.iter_mut().filter(|root| root.node.has_config(digest)) {
             add_new(&mut root.names, repo_tags.iter().flatten().map(|name| familiar(name).to_owned()));
         }
     }
+    Ok(())
 }
 
 /// Each name is compared with each other one.
@@ -183,14 +202,31 @@ fn add_new(names: &mut Vec<String>, new: impl Iterator<Item = String>) {
     }
 }
 
-/// The images of a `manifest.json`.
-fn archive(catalog: &Catalog<'_>, saved: &[Saved]) -> Result<Vec<Root>> {
-    let mut roots: Vec<Root> = Vec::new();
-    for image in saved {
-        let names = image.repo_tags.iter().flatten().map(|name| familiar(name).to_owned()).collect();
-        roots.push(Root { node: Node::Image(archived(catalog, image)?), names });
+/// The images of a `manifest.json`, and the configs that are named by another digest than theirs.
+fn archive(catalog: &Catalog<'_>, saved: &[Saved]) -> Result<(Vec<Root>, Misnamed)> {
+    let (mut roots, mut misnamed, mut bytes): (Vec<Root>, Vec<_>, u64) = (Vec::new(), Vec::new(), 0);
+    for one in saved {
+        let image = archived(catalog, one)?;
+        bytes += image.config.len() as u64;
+        if bytes > CONFIGS {
+            let most = storekit::ByteSize(CONFIGS);
+            let reason = format!("the configs of its images have more than {most} together");
+            return Err(Error::BadDocument { what: "`manifest.json`".to_owned(), reason });
+        }
+        misnamed.extend(other_digest(&one.config, &image.config).map(|found| (one.config.clone(), found)));
+        let names = one.repo_tags.iter().flatten().map(|name| familiar(name).to_owned()).collect();
+        roots.push(Root { node: Node::Image(image), names });
     }
-    Ok(roots)
+    misnamed.dedup();
+    Ok((roots, misnamed))
+}
+
+/// The digest of the config's bytes, where the name of its entry is another digest. Docker's and podman's readers do not look at
+/// that name either: the image's ID is the digest of the bytes.
+fn other_digest(name: &str, config: &[u8]) -> Option<Digest> {
+    let announced = Digest::from_hex(name.trim_end_matches(".json").rsplit('/').next()?)?;
+    let found = Digest::of(config);
+    (announced != found).then_some(found)
 }
 
 fn archived(catalog: &Catalog<'_>, saved: &Saved) -> Result<Image> {
@@ -198,12 +234,6 @@ fn archived(catalog: &Catalog<'_>, saved: &Saved) -> Result<Image> {
         |name: &str| Error::NoImage { reason: format!("the entry `{}` is missing", name.escape_debug()) };
     let name = entry_name(&saved.config)?;
     let config = catalog.document(&name)?.ok_or_else(|| missing(&name))?.into_owned();
-    if let Some(announced) = name.strip_suffix(".json").and_then(Digest::from_hex) {
-        let found = Digest::of(&config);
-        if announced != found {
-            return Err(Error::Mismatch { what: format!("the entry `{name}`"), announced, found });
-        }
-    }
     let parsed: Config = oci::parse(&config, &format!("`{name}`"))?;
     let entries = saved.layers.iter().flatten().map(|layer| entry_name(layer)).collect::<Result<Vec<_>>>()?;
     same_count(entries.len(), &parsed, &name)?;
@@ -246,6 +276,16 @@ impl Node {
             Self::Image(image) => Digest::of(&image.config) == *digest,
             Self::Artifact(_) | Self::Blob(..) => false,
             Self::Index(branch) => branch.nodes.iter().any(|(_, node)| node.has_config(digest)),
+        }
+    }
+
+    /// Whether something below is no image.
+    #[must_use]
+    pub fn has_artifact(&self) -> bool {
+        match self {
+            Self::Image(_) | Self::Blob(..) => false,
+            Self::Artifact(_) => true,
+            Self::Index(branch) => branch.nodes.iter().any(|(_, node)| node.has_artifact()),
         }
     }
 

@@ -162,8 +162,9 @@ impl Job<'_> {
             return Err(terminal().into());
         }
         let Some(store) = self.open()? else { return Ok(self.miss(key)) };
-        let Some(stored) = Stored::open(&store.images(), key)? else { return Ok(self.miss(key)) };
-        let blobs = store.images().blobs();
+        let images = store.images();
+        let Some(stored) = Stored::open(&images, key)? else { return Ok(self.miss(key)) };
+        let blobs = images.blobs();
         if stored.images.is_empty()
             && let Some(disk) = Disk::read(&blobs, key, &stored.entry.descriptor)?
         {
@@ -174,8 +175,16 @@ impl Job<'_> {
             return Ok(ended);
         }
         let write = |to: &mut dyn Write| match compress.unwrap_or(Compress::Zstd) {
-            Compress::Zstd => export::export_zstd(&blobs, &stored, options, to, &self.bar()),
-            Compress::None => export::export(&blobs, &stored, options, to, &self.bar()),
+            Compress::Zstd => export::export_zstd(&images, &stored, options, to, &self.bar()),
+            Compress::None => export::export(&images, &stored, options, to, &self.bar()),
+        };
+        let write = |to: &mut dyn Write| {
+            let absent = write(to)?;
+            for digest in absent {
+                let why = "which refers to it, is not all in the store; it was left out";
+                self.view.say(&format!("warning: `{digest}`, {why}"));
+            }
+            Ok(())
         };
         if file == "-" {
             // Headers are small: they travel with the layers.

@@ -4,11 +4,12 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{Digest, Images, Key, Listed};
+use storekit::{Descriptor, Digest, Images, Key, Listed};
 
 use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::image::{Image, Stored};
+use crate::image::{Artifact, Image, Stored};
+use crate::oci;
 use crate::parallel;
 
 /// A key, as `ls --json` prints it.
@@ -33,6 +34,9 @@ pub struct Row {
     pub used: Timestamp,
     /// How long its build took.
     pub build_seconds: Option<f64>,
+    /// What the artifacts in it are, such as `application/vnd.cncf.helm.config.v1+json`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub artifact_types: Vec<String>,
     /// The disk, where it is one and no container image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskInfo>,
@@ -55,6 +59,12 @@ pub struct DiskInfo {
     pub file_bytes: u64,
     /// In how many chunks it is stored; those of zeros are not.
     pub chunks: usize,
+    /// The file that has what is not in this one, which is not stored; only told by [`info`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backing_file: Option<String>,
+    /// The file with the disk's bytes, which is not stored: empty where its name is not known; only told by [`info`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_file: Option<String>,
 }
 
 /// A key in every detail, as `info --json` prints it.
@@ -67,6 +77,37 @@ pub struct Info {
     pub media_type: String,
     /// Its images.
     pub images: Vec<ImageInfo>,
+    /// What is no image in it, such as a chart or a signature.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<ArtifactInfo>,
+}
+
+/// A manifest that is no image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ArtifactInfo {
+    /// The digest of its manifest.
+    pub manifest: Digest,
+    /// What kind it is: by its own word, or by its config's type.
+    pub artifact_type: String,
+    /// What it refers to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Its files.
+    pub files: Vec<FileInfo>,
+}
+
+/// A file of an artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileInfo {
+    /// Its name, where the manifest tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// What it is.
+    pub media_type: String,
+    /// Its bytes.
+    pub bytes: u64,
 }
 
 /// An image.
@@ -124,6 +165,7 @@ fn row(images: &Images, Listed { key, entry, used }: &Listed) -> Option<Row> {
         saved: entry.saved,
         used: timestamp(*used),
         build_seconds: entry.build_seconds,
+        artifact_types: Vec::new(),
         disk: None,
         problem: None,
         not_fetched: false,
@@ -137,11 +179,14 @@ fn row(images: &Images, Listed { key, entry, used }: &Listed) -> Option<Row> {
 }
 
 fn filled(row: Row, images: &Images, stored: &Stored) -> Result<Row> {
+    let disk = disk(images, stored)?;
+    let artifacts = if disk.is_some() { Vec::new() } else { artifacts(stored) };
     Ok(Row {
+        artifact_types: artifacts.into_iter().map(|artifact| artifact.artifact_type).collect(),
         ids: stored.ids(),
         platforms: stored.images.iter().map(|image| image.platform().to_string()).collect(),
         bytes: stored.size(),
-        disk: disk(images, stored)?,
+        disk,
         ..row
     })
 }
@@ -156,6 +201,8 @@ fn disk(images: &Images, stored: &Stored) -> Result<Option<DiskInfo>> {
         virtual_bytes: disk.virtual_size,
         file_bytes: disk.size,
         chunks: disk.chunks.len(),
+        backing_file: None,
+        data_file: None,
     }))
 }
 
@@ -180,16 +227,51 @@ pub fn info(images: &Images, key: &Key) -> Result<Option<Info>> {
         saved: stored.entry.saved,
         used: timestamp(used),
         build_seconds: stored.entry.build_seconds,
+        artifact_types: Vec::new(),
         disk: None,
         problem: None,
         not_fetched: false,
     };
     let media_type = stored.entry.descriptor.media_type.clone();
-    Ok(Some(Info {
-        row: filled(row, images, &stored)?,
-        media_type,
-        images: stored.images.iter().map(image_info).collect(),
-    }))
+    let mut row = filled(row, images, &stored)?;
+    if let Some(disk) = &mut row.disk {
+        add_files(disk, images, &stored)?;
+    }
+    let artifacts = if row.disk.is_some() { Vec::new() } else { artifacts(&stored) };
+    Ok(Some(Info { row, artifacts, media_type, images: stored.images.iter().map(image_info).collect() }))
+}
+
+/// The files that a disk needs beside its own: the header of a qcow2 names them.
+fn add_files(info: &mut DiskInfo, images: &Images, stored: &Stored) -> Result<()> {
+    let blobs = images.blobs();
+    let Some(disk) = Disk::read(&blobs, &stored.key, &stored.entry.descriptor)? else { return Ok(()) };
+    if let Some(header) = disk.header(&blobs, &stored.key)? {
+        info.backing_file = header.backing;
+        info.data_file = header.external.then(|| header.data_file.unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// What is stored and is no image.
+#[must_use]
+pub fn artifacts(stored: &Stored) -> Vec<ArtifactInfo> {
+    stored.artifacts.iter().map(artifact_info).collect()
+}
+
+fn artifact_info(Artifact { descriptor, manifest }: &Artifact) -> ArtifactInfo {
+    let file = |layer: &Descriptor| FileInfo {
+        name: layer.annotations.get(oci::annotation::TITLE).cloned(),
+        digest: layer.digest,
+        media_type: layer.media_type.clone(),
+        bytes: layer.size,
+    };
+    let subject = manifest.rest.get("subject").and_then(|subject| subject.get("digest")?.as_str());
+    ArtifactInfo {
+        manifest: descriptor.digest,
+        artifact_type: manifest.artifact_type().to_owned(),
+        subject: subject.map(str::to_owned),
+        files: manifest.layers.iter().filter(|layer| layer.media_type != oci::EMPTY).map(file).collect(),
+    }
 }
 
 fn image_info(image: &Image) -> ImageInfo {

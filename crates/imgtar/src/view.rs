@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use imgtar::import::Imported;
 use imgtar::load::Loaded;
-use imgtar::show::{ImageInfo, Info, LayerInfo, Row};
+use imgtar::show::{ArtifactInfo, ImageInfo, Info, LayerInfo, Row};
 use imgtar::verify::Report;
 use serde::Serialize;
-use storekit::{ByteSize, Digest, Key, printable};
+use storekit::{ByteSize, Descriptor, Digest, Key, printable};
 use toolkit::output::count;
 use toolkit::{Common, Output};
 
@@ -31,6 +31,8 @@ struct SavedLine<'a> {
     /// How an engine gave it.
     #[serde(skip_serializing_if = "Option::is_none")]
     way: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    artifacts: &'a [ArtifactInfo],
 }
 
 /// What `verify --json` prints at its end.
@@ -57,13 +59,21 @@ impl View<'_> {
             ));
         }
         self.refused(&imported.bad_names);
+        for (name, digest) in &imported.misnamed {
+            let name = printable(name);
+            self.say(&format!(
+                "warning: the config `{name}` is not named by its digest; its image is `{digest}`"
+            ));
+        }
         let Imported { saved, written, reused, .. } = *imported;
-        let first = imported.ids.first().map(Digest::short).unwrap_or_default();
-        self.say(&if saved {
+        let what = what_is_stored(imported);
+        self.say(&if saved && imported.ids.is_empty() {
+            format!("saved {key}: {what}")
+        } else if saved {
             let new = count(written, "new layer");
-            format!("saved {key}: image {first}, {new}, {reused} stored already")
+            format!("saved {key}: {what}, {new}, {reused} stored already")
         } else {
-            format!("{key} is stored already: image {first}; it stays (`--force` would replace it)")
+            format!("{key} is stored already: {what}; it stays (`--force` would replace it)")
         });
         if let Some(way) = imported.way.as_ref().filter(|_| self.common.verbose) {
             self.say(&format!("by {way}"));
@@ -80,6 +90,7 @@ impl View<'_> {
                 layers_written: written,
                 layers_reused: reused,
                 way: imported.way.as_deref(),
+                artifacts: &imported.artifacts,
             }))?;
         }
         Ok(())
@@ -142,6 +153,42 @@ impl View<'_> {
     }
 }
 
+/// The first image, and how many more; the artifacts; where there is neither, what the key names.
+fn what_is_stored(imported: &Imported) -> String {
+    let mut parts = Vec::new();
+    if let Some((first, more)) = imported.ids.split_first() {
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        parts.push(format!("image {}{more}", first.short()));
+    }
+    match imported.artifacts.as_slice() {
+        [] => {}
+        [one] => parts.push(described_artifact(one)),
+        several => parts.push(count(several.len(), "artifact")),
+    }
+    if parts.is_empty() {
+        let Descriptor { media_type, digest, .. } = &imported.entry.descriptor;
+        parts.push(format!("`{}` {}", printable(media_type), digest.short()));
+    }
+    parts.join(", ")
+}
+
+fn described_artifact(artifact: &ArtifactInfo) -> String {
+    let bytes = ByteSize(artifact.files.iter().map(|file| file.bytes).fold(0, u64::saturating_add));
+    let files = count(artifact.files.len(), "file");
+    format!("artifact `{}`, {files} ({bytes})", printable(&artifact.artifact_type))
+}
+
+/// An artifact's type without what all of them have, for a table.
+fn short_type(artifact_type: &str) -> &str {
+    let short = artifact_type.strip_prefix("application/").unwrap_or(artifact_type);
+    let short = short.strip_prefix("vnd.").unwrap_or(short);
+    let short = short.split('+').next().unwrap_or(short);
+    match short.rsplit_once(".v") {
+        Some((name, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => name,
+        _ => short,
+    }
+}
+
 /// What an engine had and what it was sent.
 fn how_loaded(one: &Loaded) -> String {
     if one.present {
@@ -158,6 +205,11 @@ fn cells(row: &Row) -> [String; 7] {
         (Some(_), ..) => "damaged".to_owned(),
         (None, Some(disk), _) => format!("{} disk", disk.format),
         (None, None, [id]) => id.short(),
+        (None, None, []) => match row.artifact_types.as_slice() {
+            [] => "no image".to_owned(),
+            [one] => format!("{} artifact", short_type(one)),
+            several => format!("{} artifacts", several.len()),
+        },
         (None, None, ids) => format!("{} images", ids.len()),
     };
     let mut platforms = row.platforms.clone();
@@ -201,11 +253,19 @@ fn described(info: &Info) -> String {
             ByteSize(disk.file_bytes),
             count(disk.chunks, "chunk")
         ));
+        lines.extend(disk.backing_file.iter().map(|file| format!("backing   {file} (not stored)")));
+        lines.extend(disk.data_file.iter().map(|file| {
+            let file = if file.is_empty() { "another file" } else { file };
+            format!("data      in {file} (not stored)")
+        }));
     }
     lines.extend(row.build_seconds.map(|seconds| format!("build     {seconds} s")));
     lines.extend(row.names.iter().map(|name| format!("name      {name}")));
     for image in &info.images {
         lines.extend(described_image(image));
+    }
+    for artifact in &info.artifacts {
+        lines.extend(artifact_lines(artifact));
     }
     let lines: Vec<_> = lines.iter().map(|line| printable(line)).collect();
     lines.join("\n") + "\n"
@@ -220,6 +280,20 @@ fn described_image(image: &ImageInfo) -> Vec<String> {
     ];
     lines.extend(image.created.iter().map(|created| format!("created   {created}")));
     lines.extend(image.layers.iter().map(described_layer));
+    lines
+}
+
+fn artifact_lines(artifact: &ArtifactInfo) -> Vec<String> {
+    let mut lines = vec![
+        String::new(),
+        format!("artifact  {}", artifact.artifact_type),
+        format!("manifest  {}", artifact.manifest),
+    ];
+    lines.extend(artifact.subject.iter().map(|subject| format!("subject   {subject}")));
+    lines.extend(artifact.files.iter().map(|file| {
+        let name = file.name.as_deref().unwrap_or(&file.media_type);
+        format!("file      {}  {} {name}", file.digest, ByteSize(file.bytes))
+    }));
     lines
 }
 

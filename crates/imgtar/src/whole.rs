@@ -104,7 +104,7 @@ impl Scan {
         }
         let size = number(block.get(124..136).unwrap_or_default()).ok_or("a header in it has no size")?;
         match block.get(156) {
-            Some(b'x') if size > PAX_CAP => return Err("an extended header in it is larger than 16 MiB"),
+            Some(b'x') if size > PAX_CAP => return Err("an extended header in it is larger than 16.8MB"),
             Some(b'x') => (self.keep, self.skip) = (true, padded(size)),
             // The long name or the global header in between takes no size away.
             Some(b'g' | b'L' | b'K') => self.skip = padded(size),

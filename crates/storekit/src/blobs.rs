@@ -316,6 +316,20 @@ impl BlobWriter<'_> {
         self.size
     }
 
+    /// The digest of what was written so far: the name that [`BlobWriter::finish`] would give it.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
+    /// Opens what was written so far, to be read from its start.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn reopen(&self) -> Result<File> {
+        File::open(self.staged.path()).at("read in", &self.blobs.folder)
+    }
+
     /// Forgets all that was written.
     ///
     /// # Errors

@@ -106,7 +106,7 @@ struct Strangers {
     manifests: Vec<Descriptor>,
 }
 
-/// Keeps what is another tool's; of ours, there may be too many for memory.
+/// Keeps what is another tool's; of ours, there may be too many for memory. `null` is an empty list.
 fn strangers<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<Descriptor>, D::Error> {
     struct Sorted;
 
@@ -115,6 +115,10 @@ fn strangers<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<Desc
 
         fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
             to.write_str("descriptors")
+        }
+
+        fn visit_unit<E: serde::de::Error>(self) -> std::result::Result<Self::Value, E> {
+            Ok(Vec::new())
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> std::result::Result<Self::Value, A::Error> {
@@ -128,7 +132,7 @@ fn strangers<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<Desc
         }
     }
 
-    from.deserialize_seq(Sorted)
+    from.deserialize_any(Sorted)
 }
 
 /// An index as it is written.

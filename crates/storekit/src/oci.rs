@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Digest;
 
@@ -27,6 +27,17 @@ pub const KEY_ANNOTATION: &str = "dev.larder.key";
 /// The annotation that other OCI tools read as the name in a layout.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// Reads `null` as the empty value: Go writes it for a list or a map that was never filled. Stands behind
+/// `deserialize_with`, beside `default`.
+///
+/// # Errors
+/// Those of the value.
+pub fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    from: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
 /// Points to a blob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,10 +49,10 @@ pub struct Descriptor {
     /// Its size in bytes.
     pub size: u64,
     /// Where else it could be had; such a blob need not be in the store.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
     /// Free annotations.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// All other fields (platform, artifactType, data …), kept as they are.
     #[serde(flatten)]
@@ -80,15 +91,15 @@ impl Descriptor {
 #[serde(rename_all = "camelCase")]
 pub struct Links {
     /// An index's manifests.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub manifests: Vec<Descriptor>,
     /// A manifest's configuration.
     pub config: Option<Descriptor>,
     /// A manifest's layers, lowest first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub layers: Vec<Descriptor>,
     /// An artifact manifest's blobs (a media type that image-spec 1.1 dropped).
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub blobs: Vec<Descriptor>,
     /// What the document refers to: the image that it signs or describes. It is not needed, and not judged here.
     pub subject: Option<serde_json::Value>,
@@ -104,5 +115,20 @@ impl Links {
     /// All descriptors, in document order.
     pub fn all(self) -> impl Iterator<Item = Descriptor> {
         self.manifests.into_iter().chain(self.config).chain(self.layers).chain(self.blobs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_an_empty_list_or_map() {
+        let text = r#"{"manifests":null,"config":null,"layers":null,"blobs":null,"annotations":null}"#;
+        assert_eq!(serde_json::from_str::<Links>(text).unwrap().all().count(), 0);
+        let digest = Digest::of(b"x");
+        let text =
+            format!(r#"{{"mediaType":"a","digest":"{digest}","size":1,"urls":null,"annotations":null}}"#);
+        assert_eq!(serde_json::from_str::<Descriptor>(&text).unwrap(), Descriptor::new("a", digest, 1));
     }
 }

@@ -7,16 +7,14 @@ use storekit::{Blobs, Descriptor, Digest, Key};
 
 use super::{CHUNK, Chunk, Disk, Format, PACKED, PART};
 use crate::error::{Error, Result};
-use crate::oci::{self, Annotations, DOCUMENT_CAP, Index, Manifest};
+use crate::oci::{self, Annotations, DOCUMENT_CAP, EMPTY, Index, Manifest};
 
 /// What artifact types of disks begin with; the format and the version follow.
 const TYPE: &str = "application/vnd.larder.disk.";
 const VERSION: &str = ".v1";
 /// The media type of a chunk.
 const CHUNK_TYPE: &str = "application/vnd.larder.disk.chunk.v1+zstd";
-/// What stands where an artifact has no config, or no layer: the two bytes `{}`.
-const EMPTY: &str = "application/vnd.oci.empty.v1+json";
-/// Those bytes.
+/// The bytes that stand where an artifact has no config, or no layer.
 pub(crate) const EMPTY_BYTES: &[u8] = b"{}";
 
 const SIZE: &str = "dev.larder.disk.size";

@@ -12,16 +12,21 @@
 mod documents;
 mod export;
 mod import;
+pub mod magic;
 mod qcow2;
 mod reading;
 
+use std::io::Read;
+
 use storekit::{Blobs, Descriptor, Digest, Key};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::form::Form;
 
 pub use self::export::{to_file, to_stream};
 pub use self::import::{Saved, import};
-pub use self::qcow2::{Header, MAGIC};
+pub use self::magic::MAGIC;
+pub use self::qcow2::Header;
 
 /// How many bytes of a disk each chunk has; the last may have fewer.
 pub const CHUNK: u64 = 4 << 20;
@@ -83,6 +88,26 @@ impl Disk {
     /// Missing or damaged documents; those that contradict themselves.
     pub fn read(blobs: &Blobs, key: &Key, root: &Descriptor) -> Result<Option<Self>> {
         documents::read(blobs, key, root)
+    }
+
+    /// The header of a stored qcow2: it is in the first chunk. `None` for a raw disk.
+    ///
+    /// # Errors
+    /// A chunk that is missing, damaged, or does not begin as a qcow2.
+    pub fn header(&self, blobs: &Blobs, key: &Key) -> Result<Option<Header>> {
+        if self.format != Format::Qcow2 {
+            return Ok(None);
+        }
+        let corrupt = |reason: String| Error::Corrupt { key: key.clone(), reason };
+        let first = self.chunks.first().filter(|chunk| chunk.offset == 0);
+        let first = first.ok_or_else(|| corrupt("its first bytes are not stored".to_owned()))?;
+        let packed = blobs.read(&first.packed, PACKED)?;
+        let mut head = Vec::new();
+        let read =
+            Form::Zstd.decoder(packed.as_slice()).and_then(|plain| plain.take(CHUNK).read_to_end(&mut head));
+        read.map_err(|error| corrupt(format!("its first chunk does not unpack: {error}")))?;
+        let header = Header::parse(&head);
+        header.map(Some).map_err(|reason| corrupt(format!("it is no qcow2: {reason}")))
     }
 
     /// How many bytes the chunk has.

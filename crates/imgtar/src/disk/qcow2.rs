@@ -4,8 +4,7 @@
 //!
 //! Source: QEMU, docs/interop/qcow2.txt.
 
-/// The first bytes of a qcow2 file.
-pub const MAGIC: &[u8; 4] = b"QFI\xfb";
+use super::MAGIC;
 
 /// The longest name of a backing file.
 const NAME: usize = 1023;
@@ -19,7 +18,15 @@ pub struct Header {
     pub backing: Option<String>,
     /// Whether the disk's bytes are in another file.
     pub external: bool,
+    /// The name of that file, where the header tells it.
+    pub data_file: Option<String>,
 }
+
+/// The kind of the header extension that names the file with the disk's bytes.
+const DATA_FILE: u32 = 0x4441_5441;
+/// Where version 3 says how long its header is, and how long it is at least.
+const LENGTH: usize = 100;
+const LEAST: usize = 104;
 
 impl Header {
     /// Reads the header out of a file's first bytes.
@@ -36,16 +43,35 @@ impl Header {
             return Err("its version is neither 2 nor 3");
         }
         let virtual_size = u64_at(head, 24).ok_or(cut)?;
-        if !matches!(u32_at(head, 20), Some(9..=21)) {
+        let Some(cluster @ 9..=21) = u32_at(head, 20) else {
             return Err("its clusters have a size that no qcow2 has");
-        }
+        };
         if i64::try_from(virtual_size).is_err() {
             return Err("its disk is larger than any");
         }
         // The rest of version 2's header; nothing of it is of use here.
         head.get(..72).ok_or(cut)?;
         let features = if version == 3 { u64_at(head, 72).ok_or(cut)? } else { 0 };
-        Ok(Self { virtual_size, backing: backing(head)?, external: features & 4 != 0 })
+        let external = features & 4 != 0;
+        // The header and all that belongs to it is in the first cluster.
+        let first = head.get(..1 << cluster).unwrap_or(head);
+        let data_file = external.then(|| data_file(first)).flatten();
+        Ok(Self { virtual_size, backing: backing(head)?, external, data_file })
+    }
+}
+
+/// The name of the file with the disk's bytes, out of the header's extensions: kind, length, content padded to 8 bytes. One
+/// that does not end names nothing.
+fn data_file(head: &[u8]) -> Option<String> {
+    let mut at = usize::try_from(u32_at(head, LENGTH)?).ok().filter(|length| *length >= LEAST)?;
+    loop {
+        let (kind, length) = (u32_at(head, at)?, usize::try_from(u32_at(head, at + 4)?).ok()?);
+        let content = head.get(at + 8..(at + 8).checked_add(length)?)?;
+        match kind {
+            0 => return None,
+            DATA_FILE => return (length <= NAME).then(|| String::from_utf8_lossy(content).into_owned()),
+            _ => at += 8 + length.next_multiple_of(8),
+        }
     }
 }
 
@@ -62,11 +88,11 @@ fn backing(head: &[u8]) -> Result<Option<String>, &'static str> {
 }
 
 fn u32_at(head: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(head.get(at..at + 4)?.try_into().ok()?))
+    Some(u32::from_be_bytes(head.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }
 
 fn u64_at(head: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_be_bytes(head.get(at..at + 8)?.try_into().ok()?))
+    Some(u64::from_be_bytes(head.get(at..at.checked_add(8)?)?.try_into().ok()?))
 }
 
 #[cfg(test)]
@@ -92,7 +118,7 @@ mod tests {
 
     #[test]
     fn headers_are_read() {
-        let whole = Header { virtual_size: 5, backing: None, external: false };
+        let whole = Header { virtual_size: 5, backing: None, external: false, data_file: None };
         assert_eq!(Header::parse(&head(3, 16, 5, (0, 0))).unwrap(), whole);
         let mut other = head(2, 9, 5, (104, 4));
         other[104..108].copy_from_slice(b"base");
@@ -100,6 +126,41 @@ mod tests {
         let mut external = head(3, 16, 5, (0, 0));
         external[79] = 4;
         assert!(Header::parse(&external).unwrap().external);
+    }
+
+    /// A header whose bytes are elsewhere, with these extensions.
+    fn external(extensions: &[(u32, u32, &[u8])]) -> Vec<u8> {
+        let mut head = head(3, 16, 5, (0, 0));
+        head[79] = 4;
+        head[100..104].copy_from_slice(&112_u32.to_be_bytes());
+        for (kind, length, content) in extensions {
+            head.extend(kind.to_be_bytes().into_iter().chain(length.to_be_bytes()));
+            head.extend(*content);
+            head.resize(head.len().next_multiple_of(8), 0);
+        }
+        head
+    }
+
+    #[test]
+    fn the_data_file_is_named() {
+        let named =
+            |extensions: &[(u32, u32, &[u8])]| Header::parse(&external(extensions)).unwrap().data_file;
+        let file: (u32, u32, &[u8]) = (DATA_FILE, 8, b"data.raw");
+        assert_eq!(named(&[file, (0, 0, b"")]).as_deref(), Some("data.raw"));
+        assert_eq!(named(&[(0x6803_f857, 3, b"abc"), file]).as_deref(), Some("data.raw"));
+        for hostile in [
+            &[(0, 0, &b""[..]), file][..],
+            &[(1, u32::MAX, b""), file],
+            &[(DATA_FILE, u32::MAX, b"x")],
+            &[(DATA_FILE, 1024, &[b'x'; 1024])],
+            &[(DATA_FILE, 9, b"x")],
+            &[],
+        ] {
+            assert_eq!(named(hostile), None);
+        }
+        let mut short = external(&[file]);
+        short[100..104].copy_from_slice(&72_u32.to_be_bytes());
+        assert_eq!(Header::parse(&short).unwrap().data_file, None);
     }
 
     #[test]

@@ -95,7 +95,8 @@ impl Daemon {
             }
             None => "all=1".to_owned(),
         };
-        let listed: Vec<Listed> = self.get(&format!("/images/json?{query}"))?.unwrap_or_default();
+        let listed: Option<Option<Vec<Listed>>> = self.get(&format!("/images/json?{query}"))?;
+        let listed = listed.flatten().unwrap_or_default();
         Ok(listed.into_iter().map(|image| image.id).collect())
     }
 

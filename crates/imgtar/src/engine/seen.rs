@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use storekit::Digest;
+use storekit::oci::null_is_empty;
 
 use super::Kind;
 use crate::reference::Reference;
@@ -13,12 +14,12 @@ pub struct Seen {
     #[serde(rename = "Id")]
     pub id: String,
     /// Its names.
-    #[serde(rename = "RepoTags", default, deserialize_with = "or_none")]
+    #[serde(rename = "RepoTags", default, deserialize_with = "null_is_empty")]
     pub names: Vec<String>,
     /// Its names with digests in registries.
-    #[serde(rename = "RepoDigests", default, deserialize_with = "or_none")]
+    #[serde(rename = "RepoDigests", default, deserialize_with = "null_is_empty")]
     remote: Vec<String>,
-    #[serde(rename = "RootFS", default)]
+    #[serde(rename = "RootFS", default, deserialize_with = "null_is_empty")]
     root: Root,
     /// How large its layers are, in bytes, about.
     #[serde(rename = "Size", default)]
@@ -30,7 +31,7 @@ pub struct Seen {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 struct Root {
-    #[serde(rename = "Layers", default, deserialize_with = "or_none")]
+    #[serde(rename = "Layers", default, deserialize_with = "null_is_empty")]
     layers: Vec<Digest>,
 }
 
@@ -83,10 +84,6 @@ impl Seen {
 /// Whether an engine's ID is this digest.
 pub(crate) fn is_digest(id: &str, digest: &Digest) -> bool {
     id.trim_start_matches("sha256:") == digest.hex()
-}
-
-fn or_none<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
-    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 #[cfg(test)]

@@ -160,7 +160,7 @@ fn each<R: Read>(
 /// The library takes the size of a link for bytes that follow: it is given zeros instead of what is there.
 fn invent<R: Read>(entry: &Entry<'_, R>, state: &crate::archive::State) -> Result<()> {
     if entry.size() > MOST_INVENTED {
-        let reason = "it is no file, and has a size of more than 64 GiB".to_owned();
+        let reason = format!("it is no file, and has a size of more than {}", storekit::ByteSize(64 << 30));
         return Err(Error::Member { entry: shown(&entry.path_bytes()), reason });
     }
     state.invent(entry.size().next_multiple_of(512));

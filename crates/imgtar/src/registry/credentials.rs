@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
+use storekit::oci::null_is_empty;
 
 use super::error::Error;
 use super::helper;
@@ -57,7 +58,9 @@ pub(crate) struct Found {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct File {
+    #[serde(deserialize_with = "null_is_empty")]
     auths: BTreeMap<String, Auth>,
+    #[serde(deserialize_with = "null_is_empty")]
     cred_helpers: BTreeMap<String, String>,
     creds_store: Option<String>,
 }

@@ -5,7 +5,7 @@
 //! Source: OCI distribution-spec v1.1, "Pulling manifests"; image-spec v1.1, manifest.md, image-index.md.
 
 use storekit::oci::{DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_CAP, INDEX, MANIFEST};
-use storekit::{Descriptor, Digest};
+use storekit::{ByteSize, Descriptor, Digest};
 use ureq::http::Method;
 
 use super::client::{Client, announced, is_type};
@@ -43,7 +43,9 @@ impl Client {
             let announced = announced(&answer);
             let named = answer.header("content-type").map(bare_type);
             let bytes = answer.read(DOCUMENT_CAP)?;
-            let bytes = bytes.ok_or_else(|| self.untrue(format!("`{target}` is larger than 20 MiB")))?;
+            let bytes = bytes.ok_or_else(|| {
+                self.untrue(format!("`{target}` is larger than {}", ByteSize(DOCUMENT_CAP)))
+            })?;
             Ok(Some((announced, named, bytes)))
         })?;
         let Some((announced, named, bytes)) = found else { return Ok(None) };
@@ -66,7 +68,10 @@ impl Client {
         let document: serde_json::Value =
             serde_json::from_slice(bytes).map_err(|error| bad(format!("cannot be understood: {error}")))?;
         let has = |name: &str| document.get(name).is_some();
-        if has("manifests") && (has("config") || has("layers")) {
+        // Go writes `null` for an empty list: beside the fields of the other kind it says nothing.
+        let says = |name: &str| document.get(name).is_some_and(|value| !value.is_null());
+        let is_manifest = says("config") || says("layers");
+        if says("manifests") && is_manifest {
             return Err(bad("is a manifest and an index at once".to_owned()).into());
         }
         let own = document.get("mediaType").and_then(|own| own.as_str());
@@ -76,7 +81,7 @@ impl Client {
         if let Some((own, told)) = own.zip(told).filter(|(own, told)| own != told) {
             return Err(bad(format!("is a `{}`, and is called a `{}`", tame(own), tame(told))).into());
         }
-        let holds = if has("manifests") { INDEX } else { MANIFEST };
+        let holds = if has("manifests") && !is_manifest { INDEX } else { MANIFEST };
         let media_type = own.or(told).unwrap_or(holds);
         if media_type.starts_with(SCHEMA_1)
             || document.get("schemaVersion").is_some_and(|version| *version == 1)
@@ -114,7 +119,9 @@ impl Client {
     pub(crate) fn config_bytes(&self, config: &Descriptor) -> Result<Vec<u8>> {
         let target = config.digest.to_string();
         if config.size > DOCUMENT_CAP {
-            return Err(self.untrue(format!("the config `{target}` is larger than 20 MiB")).into());
+            return Err(self
+                .untrue(format!("the config `{target}` is larger than {}", ByteSize(DOCUMENT_CAP)))
+                .into());
         }
         let bytes = retrying(self.patience, || {
             let answer = self.call(self.request(Method::GET, "blobs", &target, None), self.scope())?;

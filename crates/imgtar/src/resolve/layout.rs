@@ -2,6 +2,8 @@
 //!
 //! Source: OCI image-spec v1.1, image-layout.md.
 
+use std::collections::BTreeSet;
+
 use storekit::{Descriptor, Digest};
 
 use super::{Artifact, Branch, Image, Kept, Layer, Node, Plan, Root, add_new, at_most_names, same_count};
@@ -10,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::form::Form;
 use crate::name::familiar;
 use crate::oci::{self, Config, Index, Manifest};
+use crate::referrers;
 
 /// Indexes may stand in indexes this deep, and name so many documents in all. One that is named again counts again: a
 /// few indexes that name one another over and over would be a tree without end.
@@ -22,7 +25,7 @@ const TOGETHER: u64 = 64 << 20;
 /// # Errors
 /// Documents that cannot be understood, contradict each other or have no end; bytes that are not what names them.
 pub(super) fn read(catalog: &Catalog<'_>, index: &[u8]) -> Result<Plan> {
-    Resolver { catalog, absent: Vec::new(), documents: 0, bytes: 0 }.layout(index)
+    Resolver { catalog, absent: Vec::new(), documents: 0, bytes: 0, subjects: BTreeSet::new() }.layout(index)
 }
 
 /// Follows an OCI layout.
@@ -32,12 +35,15 @@ struct Resolver<'a> {
     /// How many were read so far, and their bytes.
     documents: usize,
     bytes: u64,
+    /// What the documents of the archive refer to by digest.
+    subjects: BTreeSet<Digest>,
 }
 
 impl Resolver<'_> {
     fn layout(mut self, bytes: &[u8]) -> Result<Plan> {
         let index: Index = oci::parse(bytes, "`index.json`")?;
         at_most_names(index.manifests.len(), "`index.json`")?;
+        self.subjects = self.subjects(&index.manifests)?;
         let mut roots: Vec<(Digest, Root)> = Vec::new();
         for descriptor in &index.manifests {
             let names = names(descriptor);
@@ -52,6 +58,27 @@ impl Resolver<'_> {
             absent: self.absent,
             ..Plan::default()
         })
+    }
+
+    /// What the documents in the archive refer to: manifests that keep their bytes. Stops where [`Resolver::document`] will
+    /// refuse them all.
+    fn subjects(&self, listed: &[Descriptor]) -> Result<BTreeSet<Digest>> {
+        let (mut below, mut seen, mut subjects) = (listed.to_vec(), BTreeSet::new(), BTreeSet::new());
+        let mut bytes = 0;
+        while let Some(descriptor) = below.pop().filter(|_| bytes <= TOGETHER) {
+            if !descriptor.is_document() || !seen.insert(descriptor.digest) {
+                continue;
+            }
+            let Some(document) = self.catalog.document(&blob(&descriptor.digest))? else { continue };
+            bytes += document.len() as u64;
+            subjects.extend(referrers::subject(&document));
+            if descriptor.is_index() {
+                below.extend(
+                    oci::parse::<Index>(&document, "").map(|index| index.manifests).unwrap_or_default(),
+                );
+            }
+        }
+        Ok(subjects)
     }
 
     /// What the descriptor names; nothing where parts of it are not in the archive.
@@ -87,7 +114,11 @@ impl Resolver<'_> {
         blobs.iter().try_for_each(|descriptor| self.check_size(descriptor))?;
         let blobs: Vec<_> = blobs.iter().map(|named| (blob(&named.digest), named.digest)).collect();
         if manifest.is_image() {
-            return self.image(kept, &manifest, depth > 0).map(|image| Some(Node::Image(image)));
+            let config = self.config(&manifest)?;
+            if !config.1.rootfs.diff_ids.is_empty() || manifest.layers.is_empty() {
+                return self.image(kept, &manifest, config, depth > 0).map(|image| Some(Node::Image(image)));
+            }
+            // An artifact that borrows the config's type.
         }
         Ok(Some(Node::Artifact(Artifact { manifest: kept, blobs })))
     }
@@ -98,7 +129,8 @@ impl Resolver<'_> {
         self.documents += 1;
         self.bytes += bytes.len() as u64;
         if self.documents > DOCUMENTS || self.bytes > TOGETHER {
-            let reason = format!("it names more than {DOCUMENTS} documents, or 64 MiB of them");
+            let most = storekit::ByteSize(TOGETHER);
+            let reason = format!("it names more than {DOCUMENTS} documents, or {most} of them");
             return Err(Error::BadDocument { what: "`index.json`".to_owned(), reason });
         }
         Ok(Some(bytes.into_owned()))
@@ -116,14 +148,26 @@ impl Resolver<'_> {
         }
     }
 
-    fn image(&mut self, kept: Kept, manifest: &Manifest, nested: bool) -> Result<Image> {
+    /// The config's bytes, and what they say.
+    fn config(&mut self, manifest: &Manifest) -> Result<(Vec<u8>, Config)> {
         let entry = blob(&manifest.config.digest);
         let missing = || Error::NoImage { reason: format!("the entry `{entry}` is missing") };
         let config = self.document(&entry)?.ok_or_else(missing)?;
-        let parsed: Config = oci::parse(&config, &format!("the config `{entry}`"))?;
-        same_count(manifest.layers.len(), &parsed, &entry)?;
+        let parsed = oci::parse(&config, &format!("the config `{entry}`"))?;
+        Ok((config, parsed))
+    }
+
+    fn image(
+        &mut self,
+        kept: Kept,
+        manifest: &Manifest,
+        (config, parsed): (Vec<u8>, Config),
+        nested: bool,
+    ) -> Result<Image> {
+        same_count(manifest.layers.len(), &parsed, &blob(&manifest.config.digest))?;
         // A manifest that something else names by its digest, or whose layers are all kept as they are, stays.
-        let keep = nested || manifest.has_subject() || self.all_compressed(manifest)?;
+        let named = nested || self.subjects.contains(&kept.descriptor.digest);
+        let keep = named || manifest.is_special() || self.all_compressed(manifest)?;
         if keep {
             self.check_forms(manifest)?;
         }
@@ -164,7 +208,7 @@ impl Resolver<'_> {
     fn form(&self, layer: &Descriptor) -> Result<Form> {
         Ok(match self.catalog.find(&blob(&layer.digest))? {
             // What imgtar compressed itself has another digest than its entry.
-            Some((_, Slot::Stored(stored))) if stored.lease.digest() == layer.digest => stored.form,
+            Some((_, Slot::Brought(brought))) if brought.shape.digest == layer.digest => brought.shape.form,
             Some((_, Slot::Place(place))) => place.form,
             _ => Form::Plain,
         })

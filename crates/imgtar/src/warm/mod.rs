@@ -12,7 +12,7 @@ mod place;
 mod sink;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::thread::{self, ScopedJoinHandle};
 
@@ -24,6 +24,7 @@ use crate::engine::{Engine, Kind, Seen, Storage};
 use crate::error::{Error, Result};
 use crate::import::{self, Imported, Ready};
 use crate::known::Known;
+use crate::layer::Made;
 use crate::name;
 use crate::oci::{self, Config, Manifest, annotation};
 use crate::progress::Progress;
@@ -272,24 +273,32 @@ impl Warm<'_> {
         let Some(id) = self.id() else { return other() };
         let manifest = taken.manifest.take().and_then(|bytes| oci::parse::<Manifest>(&bytes, "").ok());
         let (Some(manifest), Some(config)) = (manifest, taken.blobs.remove(&id)) else { return other() };
-        let bytes = self.blobs.read(&id, oci::DOCUMENT_CAP)?;
+        let Some(bytes) = document(&config)? else { return other() };
         let parsed: Config = oci::parse(&bytes, "the config")?;
         if parsed.rootfs.diff_ids != self.held.layers() || manifest.layers.len() != self.held.layers().len() {
             return other();
         }
         let mut layers = Vec::new();
-        let (mut written, mut leases) = (BTreeSet::new(), vec![config.lease]);
+        let mut written = BTreeMap::new();
         for (diff_id, pushed) in parsed.rootfs.diff_ids.iter().zip(&manifest.layers) {
-            layers.push(match (self.have.get(diff_id), taken.blobs.get(&pushed.digest)) {
-                (Some((layer, _)), _) => reused(layer),
-                (None, Some(stored)) if stored.diff_id == *diff_id => {
-                    written.insert(*diff_id);
-                    assemble::describe(stored)
-                }
-                (None, _) => return other(),
-            });
+            if let Some((layer, _)) = self.have.get(diff_id) {
+                layers.push(reused(layer));
+                continue;
+            }
+            // One layer may stand in an image twice.
+            if !written.contains_key(diff_id) {
+                match taken.blobs.remove(&pushed.digest) {
+                    Some(made) if made.shape.diff_id == *diff_id => written.insert(*diff_id, made),
+                    _ => return other(),
+                };
+            }
+            layers.extend(written.get(diff_id).map(|made| assemble::describe(&made.shape)));
         }
-        let (reused, written) = (layers.len() - written.len(), written.len());
+        // From here on it is the image: its blobs get their names.
+        let made = std::iter::once(config).chain(written.into_values());
+        let mut leases = made.map(|made| Ok(made.publish()?.lease)).collect::<Result<Vec<_>>>()?;
+        let written = leases.len() - 1;
+        let reused = layers.len() - written;
         let config = Descriptor::new(oci::CONFIG, id, bytes.len() as u64);
         let manifest = self.blobs.put(&oci::to_bytes(&Manifest::new(config, layers)))?;
         let names = ready.notes.names.clone().unwrap_or_else(|| self.names(image));
@@ -297,24 +306,13 @@ impl Warm<'_> {
         let build_seconds = ready.notes.build_seconds;
         let entry = Entry { names, build_seconds, ..Entry::new(descriptor, Timestamp::now()) };
         leases.push(manifest);
-        leases.extend(taken.blobs.into_values().map(|stored| stored.lease));
         let (saved, entry) = import::commit(self.store, key, entry, &ready.notes, &leases)?;
         known.remember(&self.blobs, &leases);
         if !saved {
             return Ok(Ok(Imported::already(&self.store.images(), key, entry)));
         }
-        let ids = vec![id];
-        let (absent, bad_names) = (Vec::new(), Vec::new());
-        Ok(Ok(Imported {
-            saved,
-            entry,
-            ids,
-            written,
-            reused,
-            absent,
-            bad_names,
-            way: Some("push".to_owned()),
-        }))
+        let way = Some("push".to_owned());
+        Ok(Ok(Imported { ids: vec![id], written, reused, way, ..Imported::new(entry) }))
     }
 
     /// As in an archive of it: the names that were asked for, none where that was an ID.
@@ -332,6 +330,16 @@ impl Warm<'_> {
         };
         self.held.names.iter().filter(is_own).cloned().collect()
     }
+}
+
+/// The bytes of a document that was pushed. `None`: it is larger than any.
+fn document(made: &Made) -> Result<Option<Vec<u8>>> {
+    if made.shape.size > oci::DOCUMENT_CAP {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    made.open()?.read_to_end(&mut bytes).map_err(|source| Error::read("the upload", source))?;
+    Ok(Some(bytes))
 }
 
 /// The one of an image's names that podman takes this for: the very same, its own, or that of any registry.

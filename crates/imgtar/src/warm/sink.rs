@@ -4,7 +4,8 @@
 //! names a digest at all means that it need not send the layer: which layer it was, the manifest and the config tell in the
 //! end, by diffIDs. What is missing then has to be sent in a second push, in which that digest is not there.
 //!
-//! Nothing is believed: blobs are stored under the digests of their bytes, and the caller compares the config with the
+//! Nothing that is sent has a name in the store before the whole image is accepted: a push that is given up, or killed, leaves
+//! no second form of a layer behind. Nothing is believed: blobs go by the digests of their bytes, and the caller compares the config with the
 //! image that it asked for. Whoever else connects can make it fail, no more.
 //!
 //! Source: OCI distribution-spec v1.1, "Push".
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use storekit::{Blobs, Digest};
 
-use crate::layer::{self, Announced, Stored};
+use crate::layer::{self, Announced, Made};
 use crate::oci::DOCUMENT_CAP;
 use crate::progress::Progress;
 use crate::warm::http::{Connection, Request};
@@ -46,7 +47,7 @@ pub(crate) struct Taken {
     /// The manifest.
     pub(crate) manifest: Option<Vec<u8>>,
     /// The blobs that were sent.
-    pub(crate) blobs: BTreeMap<Digest, Stored>,
+    pub(crate) blobs: BTreeMap<Digest, Made>,
     /// What has come of uploads that are not finished, by their numbers.
     uploads: BTreeMap<usize, Upload>,
 }
@@ -58,7 +59,7 @@ enum Upload {
     /// A layer that is stored already.
     Known,
     /// A blob.
-    New(Stored),
+    New(Box<Made>),
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -159,7 +160,7 @@ impl<'a> Sink<'a> {
         let size = {
             let taken = held(&self.taken);
             match taken.blobs.get(&digest) {
-                Some(stored) => Some(stored.lease.size()),
+                Some(made) => Some(made.shape.size),
                 None if self.refused.contains(&digest) => None,
                 // The engine notes it in a manifest that is not kept.
                 None => Some(1),
@@ -194,18 +195,14 @@ impl<'a> Sink<'a> {
         connection.answer("202 Accepted", &fields, 0)
     }
 
-    /// Reads a blob into the store, whatever it is, but for a layer that is there. Tells how many bytes came, too.
+    /// Reads a blob, whatever it is; a layer that is stored already is not kept. Tells how many bytes came, too.
     fn store(&self, body: &mut dyn Read) -> io::Result<(Upload, u64)> {
         let mut body = Counted { body, sent: &self.sent, count: 0 };
-        let stored = layer::store_new(
-            self.blobs,
-            &mut body,
-            Announced { verbatim: true, ..Announced::default() },
-            "the upload",
-            self.progress,
-            &|diff_id| self.known.contains(diff_id),
-        );
-        Ok((stored.map_err(io::Error::other)?.map_or(Upload::Known, Upload::New), body.count))
+        let announced = Announced { verbatim: true, ..Announced::default() };
+        let made = layer::read(self.blobs, &mut body, announced, "the upload", self.progress);
+        let made = made.map_err(io::Error::other)?;
+        let is_known = self.known.contains(&made.shape.diff_id);
+        Ok((if is_known { Upload::Known } else { Upload::New(Box::new(made)) }, body.count))
     }
 
     fn keep(&self, number: &str, upload: Upload) -> io::Result<()> {
@@ -232,8 +229,8 @@ impl<'a> Sink<'a> {
             let mut taken = held(&self.taken);
             let upload = number.parse().ok().and_then(|number: usize| taken.uploads.remove(&number));
             match (upload, announced) {
-                (Some(Upload::New(stored)), Some(announced)) if stored.lease.digest() == announced => {
-                    taken.blobs.insert(announced, stored);
+                (Some(Upload::New(made)), Some(announced)) if made.shape.digest == announced => {
+                    taken.blobs.insert(announced, *made);
                     Some(announced.to_string())
                 }
                 // Its content is the layer's; its form is of no use here.
@@ -255,7 +252,7 @@ impl<'a> Sink<'a> {
         let mut bytes = Vec::new();
         connection.body(request).take(DOCUMENT_CAP + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > DOCUMENT_CAP {
-            return Err(io::Error::other("a manifest of more than 20 MiB"));
+            return Err(io::Error::other("a manifest that is too large"));
         }
         let digest = Digest::of(&bytes).to_string();
         held(&self.taken).manifest = Some(bytes);

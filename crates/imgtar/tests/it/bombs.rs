@@ -93,10 +93,10 @@ fn documents_of_more_than_20_mib() {
     };
     let list = json!([{ "Config": "c.json", "Layers": [] }]).to_string();
     let config = config(&[]).to_string();
-    refused(&archive(list.clone() + &filler, config.clone()), "larger than 20 MiB");
-    refused(&archive(list, config + &filler), "larger than 20 MiB");
+    refused(&archive(list.clone() + &filler, config.clone()), "larger than 21.0MB");
+    refused(&archive(list, config + &filler), "larger than 21.0MB");
     // A compressed archive is small, and its documents need not be.
-    refused(&zstd(&Tar::default().file("index.json", "[".to_owned() + &filler).end()), "larger than 20 MiB");
+    refused(&zstd(&Tar::default().file("index.json", "[".to_owned() + &filler).end()), "larger than 21.0MB");
 }
 
 #[test]

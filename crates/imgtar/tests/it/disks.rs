@@ -149,7 +149,97 @@ fn real_qcow2_files_come_back() {
     session.run("import named other.img").ok().says("qcow2 disk");
     qemu_img(&session, "create -q -f qcow2 -b other.img -F qcow2 child.qcow2");
     session.run("import child child.qcow2").ok().says("complete only with `other.img`");
+    assert!(session.run("info child").ok().text().contains("backing   other.img (not stored)"));
+    assert_eq!(session.run("info child --json").ok().json()["disk"]["backing_file"], "other.img");
+    qemu_img(&session, "create -q -f qcow2 -o data_file=data.raw,data_file_raw=on outside.qcow2 8M");
+    session.run("import outside outside.qcow2").ok().says("the disk's bytes are in `data.raw`");
+    assert!(session.run("info outside").ok().text().contains("data      in data.raw (not stored)"));
+    assert_eq!(session.run("info outside --json").ok().json()["disk"]["data_file"], "data.raw");
     session.run("verify").ok();
+}
+
+#[test]
+fn a_compressed_disk_is_the_disk_inside() {
+    let session = Session::new();
+    let disk = fs::read(raw(&session, "disk.raw")).unwrap();
+    session.run("import k disk.raw").ok();
+    session.write("disk.raw.gz", crate::tars::gzip(&disk));
+    session.write("disk.img.zst", crate::tars::zstd(&disk));
+    let digest = |key: &str| session.run(&format!("info {key} --json")).ok().json()["digest"].clone();
+    for name in ["disk.raw.gz", "disk.img.zst"] {
+        session.run(&format!("import other {name} --force")).ok().says("raw disk of");
+        assert_eq!(digest("other"), digest("k"));
+    }
+    let head = [&b"QFI\xfb\0\0\0\x02"[..], &[0; 12], &16_u32.to_be_bytes(), &9_u64.to_be_bytes(), &[0; 600]]
+        .concat();
+    let packed = crate::tars::gzip(&head);
+    session.write("a.qcow2.gz", &packed);
+    session.run("import q a.qcow2.gz").ok().says("qcow2 disk");
+    session.run("import told a.qcow2.gz --type qcow2").ok().says("qcow2 disk");
+    session.feed("import piped", &packed).ok().says("qcow2 disk");
+    assert_eq!([digest("piped"), digest("told")], [digest("q"), digest("q")]);
+    // An archive stays one, whatever its file is called; what is neither is said to be that.
+    let tar = crate::tars::docker("app:1", &[&crate::tars::layer("a", "b")]).end();
+    session.write("app.tar.gz", crate::tars::gzip(&tar));
+    session.run("import a app.tar.gz").ok().says("image");
+    session.write("disk.bin.gz", crate::tars::gzip(&[7; 5000]));
+    session
+        .run("import b disk.bin.gz")
+        .code(2)
+        .says("is compressed, and not a tar inside")
+        .says("--type raw");
+    // The bytes as they are, where that is asked for.
+    session.run("import bytes disk.raw.gz --type raw").ok();
+    session.run("export bytes out").ok();
+    same(&session, "disk.raw.gz", "out");
+}
+
+#[test]
+fn a_compression_that_is_not_read_is_named_with_the_command_that_helps() {
+    let session = Session::new();
+    for (name, head, says) in [
+        ("app.tar.xz", &b"\xfd7zXZ\0\0\x04"[..], "`xz -dc app.tar.xz | imgtar import KEY -`"),
+        ("disk.raw.xz", b"\xfd7zXZ\0\0\x04", "`xz -dc disk.raw.xz | imgtar import KEY - --type raw`"),
+        ("my disk.img.bz2", b"BZh91AY&SY", "`bzip2 -dc 'my disk.img.bz2' | imgtar import KEY - --type raw`"),
+        ("app.tar.lz4", b"\x04\x22\x4d\x18", "`lz4 -dc app.tar.lz4 | imgtar import KEY -`"),
+    ] {
+        session.write(name, [head, &[9; 600]].concat());
+        let import = |more: &[&str]| {
+            let mut command = session.command("import k");
+            crate::session::Run::of(command.arg(name).args(more).output().unwrap()).code(2)
+        };
+        import(&[]).says("which is not read").says(says);
+    }
+    session.feed("import k", b"\xfd7zXZ\0\0\x04").code(2).says("`xz -dc | imgtar import KEY -`");
+    session.run("import k app.tar.xz --type archive").code(2).says("is compressed with xz");
+    session.run("pack k app.tar.xz").code(2).says("`xz -dc app.tar.xz | imgtar pack KEY -`");
+    session.run("has k").code(1);
+}
+
+#[test]
+fn disks_of_other_formats_are_refused_by_name() {
+    let session = Session::new();
+    raw(&session, "disk.raw");
+    for (format, called) in [("vmdk", "vmdk"), ("vdi", "vdi"), ("vhdx", "vhdx"), ("vpc", "vhd")] {
+        if !qemu_img(&session, &format!("convert -f raw -O {format} disk.raw disk.{called}")) {
+            return;
+        }
+        let remedy = format!("`qemu-img convert -f {format} -O qcow2 disk.{called} disk.qcow2`");
+        let says = format!("`disk.{called}` is a disk in the format {called}");
+        session.run(&format!("import k disk.{called}")).code(2).says(&says).says(&remedy);
+        // The remedy works.
+        qemu_img(&session, &format!("convert -f {format} -O qcow2 disk.{called} disk.qcow2"));
+        session.run(&format!("import {called} disk.qcow2")).ok();
+        let bytes = fs::read(session.path(&format!("disk.{called}"))).unwrap();
+        session.feed("import k", &bytes).code(2).says(&format!("in the format {called}"));
+        session.write("packed.gz", crate::tars::gzip(&bytes[..4096]));
+        session.run("import k packed.gz").code(2).says(&format!("in the format {called}"));
+        session.run(&format!("import any disk.{called} --type raw --force")).ok();
+    }
+    // One of a fixed size has its mark at its end.
+    qemu_img(&session, "convert -f raw -O vpc -o subformat=fixed disk.raw fixed.vhd");
+    session.run("import k fixed.vhd").code(2).says("in the format vhd");
+    session.run("has k").code(1);
 }
 
 /// Where holes are no holes, this test fails before it has filled a disk.

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests write files that nobody else reads")]
 
 mod archives;
+mod artifacts;
 mod bombs;
 mod containerd;
 mod credentials;
@@ -14,10 +15,12 @@ mod extracting;
 mod foreign;
 mod forms;
 mod hostile;
+mod loose;
 mod manual;
 mod many;
 mod mutated;
 mod names;
+mod orphans;
 mod packing;
 mod platforms;
 mod proxies;

@@ -96,7 +96,7 @@ fn read_back(session: &Session, store: &Store, round: u64) {
             continue;
         }
         let mut archive = Vec::new();
-        if export(&blobs, &stored, &export::Options::default(), &mut archive, &()).is_ok() {
+        if export(&images, &stored, &export::Options::default(), &mut archive, &()).is_ok() {
             imgtar::archive::walk(&archive[..], "-", &mut |_, _| Ok(())).unwrap();
         }
         let out = session.path("out");

@@ -301,7 +301,7 @@ fn documents_that_lie_are_refused() {
         (Reply::new(200).with("Content-Type", MANIFEST).body("[".repeat(1 << 20)), "cannot be understood"),
         (
             Reply::new(200).with("Content-Type", MANIFEST).body(" ".repeat((20 << 20) + 1)),
-            "larger than 20 MiB",
+            "larger than 21.0MB",
         ),
     ];
     for (reply, says) in replies {

@@ -1,0 +1,350 @@
+//! Artifacts: charts, wasm modules, signatures. They come out as they went in, and what refers to an image comes with it.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use storekit::Digest;
+
+use crate::engines::available;
+use crate::session::Session;
+use crate::tars::{config, descriptor, gzip, id, layer, manifest, oci, zstd};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+const HELM: &str = "application/vnd.cncf.helm.config.v1+json";
+
+/// A manifest with these blobs: the types and the bytes of the config and of the files.
+struct Artifact {
+    manifest: String,
+    blobs: Vec<Vec<u8>>,
+}
+
+impl Artifact {
+    fn new(config: (&str, &[u8]), files: &[(&str, &[u8])], more: &Value) -> Self {
+        let described: Vec<_> = files.iter().map(|(kind, bytes)| descriptor(kind, bytes)).collect();
+        let mut manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST,
+            "config": descriptor(config.0, config.1), "layers": described });
+        manifest.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let blobs =
+            std::iter::once(config.1).chain(files.iter().map(|(_, bytes)| *bytes)).map(<[u8]>::to_vec);
+        Self { manifest: manifest.to_string(), blobs: blobs.collect() }
+    }
+
+    fn descriptor(&self) -> Value {
+        descriptor(MANIFEST, self.manifest.as_bytes())
+    }
+
+    fn digest(&self) -> String {
+        Digest::of(self.manifest.as_bytes()).to_string()
+    }
+
+    fn all(&self) -> Vec<&[u8]> {
+        self.blobs.iter().map(Vec::as_slice).chain([self.manifest.as_bytes()]).collect()
+    }
+
+    fn archive(&self) -> Vec<u8> {
+        oci(&self.all(), &[self.descriptor()]).end()
+    }
+}
+
+fn chart() -> Artifact {
+    let mut chart = Artifact::new(
+        (HELM, br#"{"name":"app","version":"1.0.0"}"#),
+        &[("application/vnd.cncf.helm.chart.content.v1.tar+gzip", &gzip(&layer("app/Chart.yaml", "x")))],
+        &json!({ "annotations": { "org.opencontainers.image.title": "app" } }),
+    );
+    // Of its file, the manifest tells the name.
+    let mut manifest: Value = serde_json::from_str(&chart.manifest).unwrap();
+    manifest["layers"][0]["annotations"] = json!({ "org.opencontainers.image.title": "app-1.0.0.tgz" });
+    chart.manifest = manifest.to_string();
+    chart
+}
+
+/// What refers to this, with this type.
+fn referrer(subject: &Value, kind: &str) -> Artifact {
+    Artifact::new(
+        (EMPTY, b"{}"),
+        &[("application/spdx+json", format!("{{\"of\":\"{kind}\"}}").as_bytes())],
+        &json!({ "artifactType": kind, "subject": subject }),
+    )
+}
+
+/// The entries of an archive, with their bytes.
+fn entries(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut entries = Vec::new();
+    imgtar::archive::walk(archive, "-", &mut |item, input| {
+        let mut bytes = Vec::new();
+        input.read_to_end(&mut bytes).unwrap();
+        entries.push((item.name, bytes));
+        Ok(())
+    })
+    .unwrap();
+    entries
+}
+
+fn entry<'e>(entries: &'e [(String, Vec<u8>)], name: &str) -> Option<&'e [u8]> {
+    entries.iter().find(|(own, _)| own == name).map(|(_, bytes)| bytes.as_slice())
+}
+
+/// Imports through a pipe and from a file, exports and imports again: the same blobs, byte for byte. Returns the archive.
+#[track_caller]
+fn survives(archive: &[u8], key_digest: &str) -> Vec<(String, Vec<u8>)> {
+    let session = Session::new();
+    session.write("a.tar", archive);
+    session.feed("import k", archive).ok();
+    session.run("import file a.tar").ok();
+    let digest = |session: &Session, key: &str| {
+        session.run(&format!("info {key} --json")).ok().json()["digest"].clone()
+    };
+    assert_eq!([digest(&session, "k"), digest(&session, "file")], [key_digest, key_digest]);
+    session.run("verify").ok();
+    let exported = session.run("export k --compress none").ok().stdout;
+    let other = Session::new();
+    other.feed("import again", &exported).ok();
+    assert_eq!(digest(&other, "again"), key_digest);
+    assert_eq!(session.blobs(), other.blobs());
+    other.run("verify").ok();
+    assert_eq!(other.run("export again --compress none").ok().stdout, exported);
+    entries(&exported)
+}
+
+#[test]
+fn a_chart_survives() {
+    let chart = chart();
+    let found = survives(&chart.archive(), &chart.digest());
+    // No image, so nothing for docker.
+    assert_eq!(entry(&found, "manifest.json"), None);
+    let index: Value = serde_json::from_slice(entry(&found, "index.json").unwrap()).unwrap();
+    assert_eq!(index["manifests"][0]["digest"], chart.digest());
+    for blob in chart.all() {
+        assert_eq!(entry(&found, &crate::tars::blob(blob)), Some(blob));
+    }
+}
+
+#[test]
+fn artifacts_of_every_kind_survive() {
+    let plain = layer("x", "y");
+    let wasm = (b"\0asm\x01\0\0\0".as_slice(), "application/wasm");
+    let kinds = [
+        Artifact::new(("application/vnd.wasm.config.v0+json", b"{}"), &[(wasm.1, wasm.0)], &json!({})),
+        // With a layer that would be compressed in an image.
+        Artifact::new(
+            (EMPTY, b"{}"),
+            &[("application/x-tar", &plain)],
+            &json!({ "artifactType": "application/x.y" }),
+        ),
+        // Those that borrow the config of an image: with no layer in it, and with one that is none.
+        Artifact::new((IMAGE_CONFIG, b"{}"), &[(wasm.1, wasm.0)], &json!({})),
+        Artifact::new(
+            (IMAGE_CONFIG, b"{}"),
+            &[("application/vnd.oci.image.layer.v1.tar", &plain)],
+            &json!({}),
+        ),
+        Artifact::new(
+            (IMAGE_CONFIG, config(&[br#"{"critical":{}}"#]).to_string().as_bytes()),
+            &[("application/vnd.dev.cosign.simplesigning.v1+json", br#"{"critical":{}}"#)],
+            &json!({}),
+        ),
+        Artifact::new(("application/vnd.unknown.config.v1+json", b"{}"), &[], &json!({})),
+    ];
+    for artifact in &kinds {
+        let found = survives(&artifact.archive(), &artifact.digest());
+        assert_eq!(entry(&found, "manifest.json"), None, "{}", artifact.manifest);
+    }
+    // All of them in one index.
+    let listed: Vec<_> = kinds.iter().map(Artifact::descriptor).collect();
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": listed }).to_string();
+    let blobs: BTreeSet<_> = kinds.iter().flat_map(Artifact::all).chain([index.as_bytes()]).collect();
+    let archive = oci(&blobs.into_iter().collect::<Vec<_>>(), &[descriptor(INDEX, index.as_bytes())]).end();
+    let found = survives(&archive, &Digest::of(index.as_bytes()).to_string());
+    assert_eq!(entry(&found, "manifest.json"), None);
+}
+
+#[test]
+fn an_artifact_is_said_to_be_one() {
+    let session = Session::new();
+    session.feed("import k", &chart().archive()).ok().says(&format!("saved k: artifact `{HELM}`, 1 file ("));
+    let again = session.feed("import k --json", &chart().archive()).ok();
+    assert_eq!(again.json()["artifacts"][0]["artifact_type"], HELM);
+    again.says(&format!("k is stored already: artifact `{HELM}`"));
+    assert!(session.run("ls").ok().text().contains("cncf.helm.config artifact"));
+    let info = session.run("info k --json").ok().json();
+    assert_eq!(info["artifact_types"], json!([HELM]));
+    let file = &info["artifacts"][0]["files"][0];
+    assert_eq!(file["name"], "app-1.0.0.tgz");
+    assert_eq!(file["bytes"], gzip(&layer("app/Chart.yaml", "x")).len());
+    let text = session.run("info k").ok().text();
+    assert!(text.contains(&format!("artifact  {HELM}")) && text.contains("app-1.0.0.tgz"), "{text}");
+    session.run("load k").code(2).says("holds no container image");
+    session.run("export k --platform linux/amd64").code(2).says("holds no container image");
+    // A manifest's words steer no terminal.
+    let hostile =
+        Artifact::new(("application/x\u{9b}31m", b"{}"), &[], &json!({ "artifactType": "a\u{1b}[2J" }));
+    let saved = session.feed("import hostile", &hostile.archive()).ok();
+    for text in [saved.stderr, session.run("ls").ok().text(), session.run("info hostile").ok().text()] {
+        assert!(!text.contains(['\u{1b}', '\u{9b}']), "{text:?}");
+    }
+}
+
+/// What follows a layer's media type, and what makes the form.
+type Form = (&'static str, fn(&[u8]) -> Vec<u8>);
+
+/// An image in this form, with a signature, and a signature of that.
+fn signed(form: Form) -> (Vec<Vec<u8>>, String, [Artifact; 2], String) {
+    let base = layer("base", "first");
+    let packed = form.1(&base);
+    let image = manifest(&[&base], &[(form.0, &packed)]).to_string();
+    let config = config(&[&base]).to_string();
+    let sbom = referrer(&descriptor(MANIFEST, image.as_bytes()), "application/vnd.example.sbom");
+    let signature = referrer(&sbom.descriptor(), "application/vnd.example.signature");
+    (vec![config.into_bytes(), packed, image.clone().into_bytes()], image, [sbom, signature], id(&[&base]))
+}
+
+/// The digests of what the archive's index lists.
+fn listed(found: &[(String, Vec<u8>)]) -> BTreeSet<String> {
+    let index: Value = serde_json::from_slice(entry(found, "index.json").unwrap()).unwrap();
+    index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["digest"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn referrers_in_an_archive_keep_their_image() {
+    let forms: [Form; 3] = [("+gzip", gzip), ("+zstd", zstd), ("", <[u8]>::to_vec)];
+    for form in forms {
+        let (blobs, image, referrers, id) = signed(form);
+        let all: Vec<_> =
+            blobs.iter().map(Vec::as_slice).chain(referrers.iter().flat_map(Artifact::all)).collect();
+        let all: BTreeSet<_> = all.into_iter().collect();
+        let mut roots = vec![descriptor(MANIFEST, image.as_bytes())];
+        roots.extend(referrers.iter().map(Artifact::descriptor));
+        let archive = oci(&all.into_iter().collect::<Vec<_>>(), &roots).end();
+        let session = Session::new();
+        session.feed("import k", &archive).ok().says("1 new layer, 0 stored already").says("2 artifacts");
+        assert_eq!(session.ids("k"), [id.as_str()]);
+        let exported = session.run("export k --compress none").ok().stdout;
+        let found = entries(&exported);
+        let wanted = [Digest::of(image.as_bytes()).to_string(), referrers[0].digest(), referrers[1].digest()];
+        assert_eq!(listed(&found), BTreeSet::from(wanted));
+        assert!(entry(&found, "manifest.json").is_some());
+        let other = Session::new();
+        other.feed("import again", &exported).ok();
+        assert_eq!(
+            other.run("info again --manifest").ok().text(),
+            session.run("info k --manifest").ok().text()
+        );
+        assert_eq!(other.blobs(), session.blobs());
+        other.run("verify").ok();
+    }
+}
+
+#[test]
+fn referrers_under_other_keys_come_along() {
+    let (blobs, image, referrers, id) = signed(("+gzip", gzip));
+    let session = Session::new();
+    let bytes: Vec<_> = blobs.iter().map(Vec::as_slice).collect();
+    session.feed("import k", &oci(&bytes, &[descriptor(MANIFEST, image.as_bytes())]).end()).ok();
+    let alone = entries(&session.run("export k --compress none").ok().stdout);
+    assert_eq!(listed(&alone).len(), 1);
+    for (number, referrer) in referrers.iter().enumerate() {
+        session.feed(&format!("import r{number}"), &referrer.archive()).ok();
+    }
+    session.feed("import other", &chart().archive()).ok();
+    let exported = session.run("export k --compress none").ok().stdout;
+    let digest = Digest::of(image.as_bytes()).to_string();
+    let wanted = BTreeSet::from([digest.clone(), referrers[0].digest(), referrers[1].digest()]);
+    assert_eq!(listed(&entries(&exported)), wanted);
+    let other = Session::new();
+    other.feed("import again", &exported).ok();
+    assert_eq!(other.ids("again"), [id.as_str()]);
+    let images = other.run("info again --json").ok().json();
+    assert_eq!(images["images"][0]["manifest"], digest);
+    let subjects: BTreeSet<_> =
+        images["artifacts"].as_array().unwrap().iter().map(|one| one["subject"].as_str().unwrap()).collect();
+    assert_eq!(subjects, BTreeSet::from([digest.as_str(), &referrers[0].digest()]));
+    // One platform alone is an image for an engine.
+    let one = entries(&session.run("export k --compress none --platform linux/amd64").ok().stdout);
+    assert_eq!(listed(&one).len(), 1);
+    // A referrer that is not all there is named.
+    let missing = Digest::of(&referrers[0].blobs[1]);
+    std::fs::remove_file(session.path("store/images/blobs/sha256").join(missing.hex())).unwrap();
+    let partial = session.run("export k --compress none").ok();
+    assert_eq!(listed(&entries(&partial.stdout)), BTreeSet::from([digest, referrers[1].digest()]));
+    partial
+        .says(&format!("warning: `{}`, which refers to it, is not all in the store", referrers[0].digest()));
+}
+
+/// Tools that know only OCI's types do not find Docker's in a layout, and need not: an archive has OCI's.
+#[test]
+fn an_image_with_dockers_types_is_exported_with_ocis() {
+    let base = layer("base", "first");
+    let (packed, config) = (gzip(&base), config(&[&base]).to_string());
+    let docker = "application/vnd.docker.distribution.manifest.v2+json";
+    let image = json!({ "schemaVersion": 2, "mediaType": docker,
+        "config": descriptor("application/vnd.docker.container.image.v1+json", config.as_bytes()),
+        "layers": [descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip", &packed)] })
+    .to_string();
+    let list = "application/vnd.docker.distribution.manifest.list.v2+json";
+    let mut child = descriptor(docker, image.as_bytes());
+    child["platform"] = json!({ "os": "linux", "architecture": "amd64" });
+    let index = json!({ "schemaVersion": 2, "mediaType": list, "manifests": [child] }).to_string();
+    let session = Session::new();
+    let archive =
+        |root: Value| oci(&[config.as_bytes(), &packed, image.as_bytes(), index.as_bytes()], &[root]).end();
+    session.feed("import one --name app:1", &archive(descriptor(docker, image.as_bytes()))).ok();
+    session.feed("import list --name app:1", &archive(descriptor(list, index.as_bytes()))).ok();
+    for key in ["one", "list"] {
+        assert!(session.run(&format!("info {key} --manifest")).ok().text().contains("vnd.docker"));
+        session.run(&format!("export {key} {key}.tar --compress none --platform linux/amd64")).ok();
+        let found = entries(&std::fs::read(session.path(&format!("{key}.tar"))).unwrap());
+        let index: Value = serde_json::from_slice(entry(&found, "index.json").unwrap()).unwrap();
+        assert_eq!(index["manifests"][0]["mediaType"], MANIFEST);
+        if !available("skopeo --version") {
+            return;
+        }
+        for transport in ["oci-archive", "docker-archive"] {
+            let from = format!(
+                "{transport}:{}:{}",
+                session.path(&format!("{key}.tar")),
+                if transport == "oci-archive" { "1" } else { "app:1" }
+            );
+            let output =
+                Command::new("skopeo").args(["inspect", &from]).stdin(Stdio::null()).output().unwrap();
+            assert!(output.status.success(), "{from}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+/// What skopeo makes of an archive: the same manifest.
+#[test]
+fn skopeo_reads_what_is_exported() {
+    if !available("skopeo --version") {
+        return;
+    }
+    let session = Session::new();
+    let (chart, (blobs, image, referrers, _)) = (chart(), signed(("+gzip", gzip)));
+    session.feed("import chart", &chart.archive()).ok();
+    let bytes: Vec<_> = blobs.iter().map(Vec::as_slice).collect();
+    session
+        .feed("import image --name app:1", &oci(&bytes, &[descriptor(MANIFEST, image.as_bytes())]).end())
+        .ok();
+    session.feed("import sbom", &referrers[0].archive()).ok();
+    for (key, reference, wanted) in [("chart", "", &chart.manifest), ("image", ":1", &image)] {
+        session.run(&format!("export {key} {key}.tar --compress none")).ok();
+        let from = format!("oci-archive:{}{reference}", session.path(&format!("{key}.tar")));
+        let output =
+            Command::new("skopeo").args(["inspect", "--raw", &from]).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            **wanted,
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
