@@ -19,20 +19,20 @@ pub struct Common {
     /// Print more about what is done and why
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// When to use colour; `auto` heeds `NO_COLOR` and TERM=dumb
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t, global = true)]
+    /// When to use colour: auto, always or never; `auto` heeds `NO_COLOR` and TERM=dumb
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t, hide_possible_values = true, global = true)]
     pub color: Color,
 }
 
 /// When output is coloured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// Where it goes to a terminal
+    /// Where it goes to a terminal.
     #[default]
     Auto,
-    /// Always
+    /// Also into a pipe or a file.
     Always,
-    /// Never
+    /// Not even on a terminal.
     Never,
 }
 

@@ -483,8 +483,8 @@ fn the_manual_is_as_it_was_reviewed() {
     }
     let manual: String = manual.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
     let path = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help.txt");
-    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+    if std::env::var_os("LARDER_BLESS").is_some() {
         fs::write(&path, &manual).unwrap();
     }
-    assert_eq!(fs::read_to_string(&path).unwrap(), manual, "UPDATE_SNAPSHOTS=1 writes it anew");
+    assert_eq!(fs::read_to_string(&path).unwrap(), manual, "LARDER_BLESS=1 writes it anew");
 }

@@ -1,5 +1,5 @@
 //! The manual, word for word: a change of it shows as a change of this folder's snapshots.
-//! `LARDER_SNAPSHOTS=write` writes them anew.
+//! `LARDER_BLESS=1` writes them anew.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ fn the_manual_is_as_reviewed() {
     let text: Vec<String> = COMMANDS.map(|command| manual(&session, command)).to_vec();
     let text = text.join("\n");
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/manual.txt");
-    if std::env::var_os("LARDER_SNAPSHOTS").is_some() {
+    if std::env::var_os("LARDER_BLESS").is_some() {
         fs::write(path, &text).unwrap();
     }
     assert_eq!(text, fs::read_to_string(path).unwrap(), "see the module's comment");

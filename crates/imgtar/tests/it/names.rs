@@ -143,7 +143,7 @@ fn a_name_that_is_none_gets_the_help_for_names() {
             session
                 .run(&format!("save k {name} --engine {engine}"))
                 .code(2)
-                .says("write an image's name or ID")
+                .says("write NAME, NAME:TAG or an ID")
                 .says(&format!("`{engine} images`"));
         }
     }
