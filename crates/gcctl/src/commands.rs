@@ -62,7 +62,7 @@ impl Console<'_> {
     }
 
     fn warn(&mut self, message: impl Display) {
-        let _ = writeln!(self.err, "warning: {message}");
+        self.say(format_args!("warning: {message}"));
     }
 }
 

@@ -15,7 +15,7 @@ use storekit::lock::Exclusive;
 use storekit::{Batch, Digest, Discarded, Event, Images, Kind, Store};
 
 use crate::disk;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::TOOL;
 use crate::limits::Why;
 use crate::plan::{self, Eviction, Left, Plan, Rest, Unmet};
@@ -94,7 +94,11 @@ pub enum Reason {
 pub fn sweep(store: &Store, plan: &Plan, since: Timestamp, stop: &AtomicBool) -> Result<Swept> {
     let mut sweep = Sweep::new(store, plan, stop);
     sweep.check_the_trash()?;
-    let run = sweep.run();
+    let run = sweep.run().or_else(|error| match error {
+        // A stop ends the wait for a lock, too.
+        Error::Store(storekit::Error::Locked { .. }) if sweep.stopped() => Ok(()),
+        error => Err(error),
+    });
     // Also for what a failed or stopped run has removed.
     let index = sweep.derive_index();
     sweep.note_evictions();

@@ -78,7 +78,7 @@ pub fn images(images: &[Base], out: &mut impl Write) -> io::Result<()> {
 /// # Errors
 /// Those of the writer.
 pub fn images_json(images: &[Base], out: &mut impl Write) -> io::Result<()> {
-    let object = |image: &Base| json!({ "image": image.reference, "platform": image.platform });
+    let object = |image: &Base| json!({ "image": image.reference, "platform": image.platform.to_string() });
     images.iter().try_for_each(|image| writeln!(out, "{}", object(image)))
 }
 

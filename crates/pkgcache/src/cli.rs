@@ -78,7 +78,7 @@ enum Job {
     /// events/, 30d). Variables: `LARDER_PKGCACHE_LISTEN`, `_UPSTREAM`, `_ALLOW`, `_TUNNEL`
     /// (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`, `_TOKEN_FILE`.
     Serve(Box<ServeArgs>),
-    /// List the stored URLs
+    /// List the stored URLs; with `--verbose` the responses of each, too
     Ls {
         /// Only those with this text in them
         #[arg(default_value = "", hide_default_value = true, value_name = "TEXT")]
@@ -179,8 +179,13 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
     let environment = settings.environment().clone();
     let store = settings.store_dir(cli.common.store.as_deref())?;
     let mut out = BufWriter::new(cli.output());
-    let mut console =
-        Console { out: &mut out, err: &mut io::stderr(), json: cli.common.json, quiet: cli.common.quiet };
+    let mut console = Console {
+        out: &mut out,
+        err: &mut io::stderr(),
+        json: cli.common.json,
+        quiet: cli.common.quiet,
+        verbose: cli.common.verbose,
+    };
     Ok(match &cli.job {
         Job::Serve(args) => {
             let folder = environment.folder.clone();

@@ -25,6 +25,8 @@ pub struct Console<'a> {
     pub json: bool,
     /// No messages but errors.
     pub quiet: bool,
+    /// The responses of each URL, too.
+    pub verbose: bool,
 }
 
 /// A stored URL.
@@ -126,7 +128,9 @@ fn json(out: &mut dyn Write, row: &impl Serialize) -> std::io::Result<()> {
 /// # Errors
 /// I/O errors. An entry that cannot be read is a warning.
 pub fn ls(packages: &storekit::Packages, part: &str, console: &mut Console<'_>) -> Result<Outcome> {
-    show(packages, console, |entry| entry.key.url.contains(part), |row, out| row.print(out))
+    let verbose = console.verbose;
+    let print = |row: &Row<'_>, out: &mut dyn Write| if verbose { details(row, out) } else { row.print(out) };
+    show(packages, console, |entry| entry.key.url.contains(part), print)
 }
 
 /// Shows all that is stored of a URL. `No` where nothing is.
@@ -134,11 +138,12 @@ pub fn ls(packages: &storekit::Packages, part: &str, console: &mut Console<'_>) 
 /// # Errors
 /// As [`ls`].
 pub fn info(packages: &storekit::Packages, url: &str, console: &mut Console<'_>) -> Result<Outcome> {
-    let details = |row: &Row<'_>, out: &mut dyn Write| {
-        row.print(out)?;
-        row.responses.iter().try_for_each(|detail| detail.print(out))
-    };
     show(packages, console, |entry| entry.key.url == url, details)
+}
+
+fn details(row: &Row<'_>, out: &mut dyn Write) -> std::io::Result<()> {
+    row.print(out)?;
+    row.responses.iter().try_for_each(|detail| detail.print(out))
 }
 
 fn show(
@@ -226,6 +231,9 @@ fn sound(responses: u64, bodies: u64, console: &mut Console<'_>) -> Result<Outco
 }
 
 fn warn(console: &mut Console<'_>, error: &Error) -> Result<()> {
+    if console.quiet {
+        return Ok(());
+    }
     writeln!(console.err, "warning: {}", printable(&explained(error))).map_err(Error::Output)
 }
 

@@ -47,7 +47,10 @@ pub struct NotAQuantity {
 }
 
 const SIZE: &str = "a size: write it like `500MB`, `10GB` (powers of 1000) or `10GiB` (powers of 1024)";
-const AGE: &str = "an age: write it like `90s`, `15m`, `12h`, `30d` or `2w`";
+const AGE: &str = "an age: write it like `90s`, `15m`, `12h`, `30d` or `2w`, up to a hundred years";
+
+/// A hundred years, in seconds.
+const LONGEST: u64 = 36_525 * 86_400;
 
 const SIZES: [(&str, u64); 14] = [
     ("", 1),
@@ -101,7 +104,8 @@ impl FromStr for Age {
     type Err = NotAQuantity;
 
     fn from_str(text: &str) -> Result<Self, NotAQuantity> {
-        let seconds = quantity(text, &AGES);
+        // No clock can be set forward by every number of seconds that fits.
+        let seconds = quantity(text, &AGES).filter(|seconds| *seconds <= LONGEST);
         let age = seconds.map(|seconds| Self(Duration::from_secs(seconds)));
         age.ok_or_else(|| NotAQuantity { text: text.to_owned(), what: AGE })
     }
@@ -184,6 +188,14 @@ mod tests {
     #[track_caller]
     fn size(text: &str, bytes: Option<u64>) {
         assert_eq!(text.parse::<ByteSize>().ok(), bytes.map(ByteSize), "{text}");
+    }
+
+    #[test]
+    fn an_age_ends_with_a_hundred_years() {
+        assert!("36525d".parse::<Age>().is_ok());
+        for text in ["36526d", "18446744073709551615s"] {
+            assert!(text.parse::<Age>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -20,7 +20,14 @@ pub struct Common {
     #[arg(short, long, global = true)]
     pub verbose: bool,
     /// When to use colour: auto, always or never; `auto` heeds `NO_COLOR` and TERM=dumb
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t, hide_possible_values = true, global = true)]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t,
+        hide_possible_values = true,
+        global = true
+    )]
     pub color: Color,
 }
 
