@@ -404,7 +404,8 @@ fn podman_finds_its_bases_under_localhost() {
         bakes_all(&session, ALL, &[("base", "hit"), ("app", "hit")]);
         session.write("file", format!("{name} 2"));
         let built = bakes_all(&session, ALL, &[("base", "built"), ("app", "built")]);
-        assert!(built[1]["reason"].as_str().expect("a reason").starts_with("its base `base` was rebuilt"));
+        let reason = built[1]["reason"].as_str().expect("a reason");
+        assert!(reason.starts_with("its base `base` was rebuilt"), "{reason}");
         session.run("../bin/podman rmi -af").ok();
         bakes_all(&session, "xtask bake --json app", &[("base", "hit"), ("app", "hit")]);
     }

@@ -28,8 +28,9 @@ pub(super) struct Earlier {
 pub(super) fn earlier(store: &Utf8Path, tags: &[String]) -> Option<Earlier> {
     let images = Store::open(store).ok()?.images();
     let mut saved: Vec<_> = images.list().ok()?;
-    let wanted: Vec<_> = tags.iter().map(|name| names::full(name)).collect();
-    saved.retain(|listed| listed.entry.names.iter().any(|name| wanted.contains(&names::full(name))));
+    // What podman builds is saved under localhost/.
+    let wanted: Vec<_> = tags.iter().map(|name| names::any_engines(name)).collect();
+    saved.retain(|listed| listed.entry.names.iter().any(|name| wanted.contains(&names::any_engines(name))));
     saved.sort_by_key(|listed| listed.entry.saved);
     // A key without a manifest was saved by hand.
     saved.iter().rev().find_map(|listed| {
