@@ -26,7 +26,8 @@ impl Daemon {
         std::fs::create_dir_all(folder).expect("a folder");
         let log = File::create(folder.join("log")).expect("a log");
         let at = |name: &str| folder.join(name).into_string();
-        // In a network name space of its own: a daemon makes and removes the machine's default bridge as it likes.
+        // In a network name space of its own: a daemon makes and removes the machine's default
+        // bridge as it likes.
         let mut command = Command::new("unshare");
         command.args(["--net", "dockerd", "--host", &format!("unix://{}", at("sock"))]);
         command.args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid")]);

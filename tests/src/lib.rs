@@ -1,7 +1,8 @@
-//! What the end-to-end tests share: a session at the shell, the parts that a machine may lack, engines.
+//! What the end-to-end tests share: a session at the shell, the parts that a machine may lack,
+//! engines.
 //!
-//! Nothing here knows how a tool works inside: the tools are run as their users run them. Their own tests use this
-//! package for what they lack a part for; it uses none of them.
+//! Nothing here knows how a tool works inside: the tools are run as their users run them. Their own
+//! tests use this package for what they lack a part for; it uses none of them.
 
 pub mod daemon;
 pub mod mount;

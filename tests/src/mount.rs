@@ -39,7 +39,8 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Lazily: a process that still looks at it must not keep the test's folder from being removed.
+        // Lazily: a process that still looks at it must not keep the test's folder from being
+        // removed.
         let _ = Command::new("umount").args(["-l", self.0.as_str()]).status();
     }
 }

@@ -1,6 +1,7 @@
 //! The parts that some tests need and some machines lack.
 //!
-//! A test without its parts passes and is listed by `cargo xtask test`; with `LARDER_REQUIRE_ENGINES=1` it fails.
+//! A test without its parts passes and is listed by `cargo xtask test`; with
+//! `LARDER_REQUIRE_ENGINES=1` it fails.
 
 use std::env;
 use std::fmt;
@@ -84,8 +85,8 @@ pub fn not_run(reason: &str) {
     }
 }
 
-/// The folders with editions of the public suite of tests for HTTP caches: a checkout of its repository, named by
-/// `LARDER_CACHE_TESTS`, and the package that `.ci/run` installs.
+/// The folders with editions of the public suite of tests for HTTP caches: a checkout of its
+/// repository, named by `LARDER_CACHE_TESTS`, and the package that `.ci/run` installs.
 #[must_use]
 pub fn cache_tests() -> Vec<Utf8PathBuf> {
     let checkout = env::var("LARDER_CACHE_TESTS").ok().map(Utf8PathBuf::from);

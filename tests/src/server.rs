@@ -14,8 +14,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Waits until the process, of which stdout and stderr are pipes, prints a line that ends in an address such as
-    /// `http://127.0.0.1:1234`.
+    /// Waits until the process, of which stdout and stderr are pipes, prints a line that ends in an
+    /// address such as `http://127.0.0.1:1234`.
     ///
     /// # Panics
     /// Where it ends before, or says nothing for half a minute.

@@ -13,8 +13,9 @@ use crate::{parts, tools};
 
 static SESSIONS: AtomicU32 = AtomicU32::new(0);
 
-/// A working folder with the tools on PATH. Nothing of the user's is read or written but the engine; what is made
-/// there under names from [`Session::image`] or on top of [`Session::from`] is removed at the end.
+/// A working folder with the tools on PATH. Nothing of the user's is read or written but the
+/// engine; what is made there under names from [`Session::image`] or on top of [`Session::from`] is
+/// removed at the end.
 #[derive(Debug)]
 pub struct Session {
     _dir: TempDir,
@@ -90,7 +91,8 @@ impl Session {
         self.root.join(path)
     }
 
-    /// A name for an image that no other test uses. The engine's images of that name go when the session ends.
+    /// A name for an image that no other test uses. The engine's images of that name go when the
+    /// session ends.
     #[must_use]
     pub fn image(&mut self, name: &str) -> String {
         let name = format!("larder-test-{}-{name}", self.id);
@@ -98,8 +100,9 @@ impl Session {
         name
     }
 
-    /// The first lines of a Dockerfile on top of `base`. They make the image this session's own, so that it is removed
-    /// at the end, and so that no test beside this one makes an image with the same ID.
+    /// The first lines of a Dockerfile on top of `base`. They make the image this session's own, so
+    /// that it is removed at the end, and so that no test beside this one makes an image with the
+    /// same ID.
     #[must_use]
     pub fn from(&self, base: &str) -> String {
         format!("FROM {base}\nLABEL {}={}\n", Self::LABEL, self.id)

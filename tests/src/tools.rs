@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-/// The folder with the tools, of the same profile as the tests. `cargo xtask test` names it in `LARDER_TOOLS`; run
-/// otherwise, the tools are built first, once in each test program.
+/// The folder with the tools, of the same profile as the tests. `cargo xtask test` names it in
+/// `LARDER_TOOLS`; run otherwise, the tools are built first, once in each test program.
 ///
 /// # Panics
 /// Where they do not build.

@@ -27,7 +27,8 @@ fn bakes(session: &Session, state: &str) -> Value {
     line
 }
 
-/// A project whose image has a root file system of a few hundred MB below it. Its name in the engine.
+/// A project whose image has a root file system of a few hundred MB below it. Its name in the
+/// engine.
 fn project(session: &mut Session, settings: &str) -> String {
     let (base, app) = (session.base(), session.image("app"));
     session.write("Dockerfile", session.from(&base) + "RUN date +%s%N >/built\nCOPY . /src\n");
@@ -585,8 +586,8 @@ fn the_store_lives_in_the_repository_and_a_clone_loads_from_it() {
     assert_eq!((&report(&ran)["state"], &report(&ran)["key"]), (&"hit".into(), &first["key"]), "{ran}");
     assert_eq!(session.image_id(&app), Some(id));
 
-    // A blob that git brought back wrong is noticed, and the bake goes through it. (The engine may have the layers in its
-    // own build cache, and is not sent those; the config it always gets.)
+    // A blob that git brought back wrong is noticed, and the bake goes through it. (The engine may
+    // have the layers in its own build cache, and is not sent those; the config it always gets.)
     let info = format!("cd clone && imgtar info {} --json", first["key"].as_str().expect("a key"));
     let info = report(&session.run(&info).ok());
     let id = info["images"][0]["id"].as_str().and_then(|id| id.strip_prefix("sha256:")).expect("an ID");

@@ -43,7 +43,8 @@ fn is_noticed(blob: usize, damage: fn(&Utf8Path)) {
     session.run(&format!("docker rmi -f {app}")).ok();
     damage(&session.blobs()[blob]);
 
-    // All of it is read here; a load reads what the engine lacks, and BuildKit's cache may keep the layer there.
+    // All of it is read here; a load reads what the engine lacks, and BuildKit's cache may keep the
+    // layer there.
     session.run(&format!("imgtar export {key} --compress none ../tmp/out")).ends(3);
     session.run(&format!("docker load -i ../tmp/out && docker image inspect {id}")).fails();
     session.run(&format!("imgtar load {key} --tag {app}")).ends(3);

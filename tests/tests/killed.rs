@@ -1,6 +1,8 @@
-//! Processes that are killed at any moment: what stood stands, the store verifies, the next run cleans up.
+//! Processes that are killed at any moment: what stood stands, the store verifies, the next run
+//! cleans up.
 //!
-//! `LARDER_TEST_KILLS` sets how often each kind of them is killed; CI does a few, by hand it is some hundred.
+//! `LARDER_TEST_KILLS` sets how often each kind of them is killed; CI does a few, by hand it is
+//! some hundred.
 
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -12,8 +14,8 @@ fn kills() -> u32 {
     std::env::var("LARDER_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(32)
 }
 
-/// A session whose store keeps an image under `before`, and another store `../other` with images `app0` to `app3`,
-/// which are in archives `../0.tar` to `../3.tar` too.
+/// A session whose store keeps an image under `before`, and another store `../other` with images
+/// `app0` to `app3`, which are in archives `../0.tar` to `../3.tar` too.
 fn session() -> Session {
     let session = Session::new();
     let make = "for n in 0 1 2 3; do mkdir d$n && head -c 1M /dev/urandom >d$n/f && \
@@ -29,8 +31,8 @@ fn forget(session: &Session) {
     session.run("gcctl run -q --max-images 1; [ $? -le 1 ] && rm -rf ../store/trash").ok();
 }
 
-/// When to kill the `n`th of `all`, if all of it takes so long: evenly from the start to somewhat behind the end, in an
-/// order that mixes early and late.
+/// When to kill the `n`th of `all`, if all of it takes so long: evenly from the start to somewhat
+/// behind the end, in an order that mixes early and late.
 fn moment(n: u32, all: u32, whole: Duration) -> Duration {
     whole * (n * 7919 % all) * 5 / (all * 4)
 }

@@ -25,7 +25,8 @@ fn ends_well(child: Child) {
 fn savers_loaders_removers_and_collectors_share_one_store() {
     let session = archives();
     session.run("imgtar import -q kept ../0.tar && gcctl pin kept").ok();
-    // Two savers for each image, so that they meet over its blobs. A key may be gone when it is read, never half there.
+    // Two savers for each image, so that they meet over its blobs. A key may be gone when it is
+    // read, never half there.
     let save = "for round in 1 2 3; do imgtar import -q KEY ../IMAGE.tar || exit; \
                 imgtar export -q KEY --compress none >/dev/null; [ $? -le 1 ] || exit 9; done";
     let load = "for round in 1 2 3 4; do imgtar export -q kept --compress none | tar -t >/dev/null || exit; \

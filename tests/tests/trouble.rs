@@ -1,5 +1,5 @@
-//! Full disks, read-only stores, engines that are gone, and tools that are killed: the store stays whole, and the bake
-//! goes on wherever an engine is there.
+//! Full disks, read-only stores, engines that are gone, and tools that are killed: the store stays
+//! whole, and the bake goes on wherever an engine is there.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Command;

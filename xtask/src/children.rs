@@ -1,7 +1,8 @@
 //! The running children, and what a signal does to them.
 //!
-//! The first SIGINT, SIGTERM or SIGHUP (unless that is ignored, as under `nohup`) is handed to every child; a second one kills them. No child starts afterwards.
-//! Limit: grandchildren are the children's own business; a terminal's Ctrl-C reaches them all the same.
+//! The first SIGINT, SIGTERM or SIGHUP (unless that is ignored, as under `nohup`) is handed to
+//! every child; a second one kills them. No child starts afterwards. Limit: grandchildren are the
+//! children's own business; a terminal's Ctrl-C reaches them all the same.
 
 use std::io;
 use std::process::{Child, Command, ExitStatus};
@@ -63,8 +64,8 @@ impl Children {
     /// The operating system's.
     pub fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
         let pid = Pid::from_child(child);
-        // The number stays the child's until it is reaped, which happens under the lock: a signal never meets
-        // another process of the same number.
+        // The number stays the child's until it is reaped, which happens under the lock: a signal
+        // never meets another process of the same number.
         while waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
             .is_err_and(|error| error == rustix::io::Errno::INTR)
         {}

@@ -1,4 +1,5 @@
-//! The checks of a project: its code's, its images', its own steps; in order, up to the first failure.
+//! The checks of a project: its code's, its images', its own steps; in order, up to the first
+//! failure.
 
 use std::io::{self, Write};
 use std::time::Instant;
@@ -123,7 +124,8 @@ mod tests {
     use crate::children::Children;
     use crate::runner::Verbosity;
 
-    /// Runs a project that has nothing but these steps; its outcome, and the first words of the table's lines.
+    /// Runs a project that has nothing but these steps; its outcome, and the first words of the
+    /// table's lines.
     fn steps(text: &str) -> (Outcome, Vec<String>) {
         let dir = tempfile::tempdir().expect("temp dir");
         let folder = camino::Utf8PathBuf::from_path_buf(dir.path().to_owned()).expect("UTF-8");

@@ -15,8 +15,8 @@ use xtask::{bench, config, test, workspace};
 
 /// Keeps a project's container images up to date, and checks this repository
 ///
-/// Reads the nearest larder.toml from the working folder upward. Exit codes: 0 done or up to date, 1 something
-/// would be built (`bake --check`), 2 trouble, or the code of a step that failed.
+/// Reads the nearest larder.toml from the working folder upward. Exit codes: 0 done or up to date,
+/// 1 something would be built (`bake --check`), 2 trouble, or the code of a step that failed.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, styles = Styles::plain(), max_term_width = 100)]
 pub(crate) struct Args {
@@ -34,9 +34,11 @@ enum Job {
     /// `--check`), failed. A store that cannot be used is a warning, and the image is built all the
     /// same.
     Bake(BakeArgs),
-    /// Check the project: format, lints, tests, documentation, dependency rules, bake, larder.toml's own steps
+    /// Check the project: format, lints, tests, documentation, dependency rules, bake,
+    /// larder.toml's own steps
     ///
-    /// Stops at the first failure and passes on its code. The steps are those of `[ci] steps` in larder.toml.
+    /// Stops at the first failure and passes on its code. The steps are those of `[ci] steps` in
+    /// larder.toml.
     Ci(TalkArgs),
     /// Run all tests that this machine has the parts for, and list those that were not run
     ///
@@ -44,10 +46,11 @@ enum Job {
     Test(TestArgs),
     /// Measure a tool side by side with its peers
     ///
-    /// Makes its own input in the folder for temporary files (`TMPDIR`), and removes it. Prints a table for each
-    /// comparison: median time, fastest and slowest, what share of each peer's time the tool takes, and the limit. Exits 1
-    /// where a limit is missed: run it while the machine does nothing else. For a quick look: `--files 2000 --large 64
-    /// --rounds 5`; for a large tree: `--files 1000000 --size 200 --large 64`.
+    /// Makes its own input in the folder for temporary files (`TMPDIR`), and removes it. Prints a
+    /// table for each comparison: median time, fastest and slowest, what share of each peer's time
+    /// the tool takes, and the limit. Exits 1 where a limit is missed: run it while the machine
+    /// does nothing else. For a quick look: `--files 2000 --large 64 --rounds 5`; for a large tree:
+    /// `--files 1000000 --size 200 --large 64`.
     Bench(BenchArgs),
 }
 
@@ -75,7 +78,8 @@ struct BakeArgs {
     /// The store's folder
     #[arg(long, value_name = "DIR")]
     store: Option<Utf8PathBuf>,
-    /// What builds the images, whatever larder.toml says; where neither names it, docker if it answers, else podman
+    /// What builds the images, whatever larder.toml says; where neither names it, docker if it
+    /// answers, else podman
     #[arg(long, value_enum)]
     engine: Option<EngineArg>,
     #[command(flatten)]
@@ -101,9 +105,11 @@ impl EngineArg {
 enum BenchArg {
     /// One key for a tree of files, against git, b3sum and tar
     Hashctx,
-    /// Import, load and save of a 1 GB image, its memory and its size, against zstd, skopeo and docker
+    /// Import, load and save of a 1 GB image, its memory and its size, against zstd, skopeo and
+    /// docker
     Imgtar,
-    /// Hits, misses, memory and readiness, against nginx and proxpi (`gunicorn` on PATH), asked by `wrk`
+    /// Hits, misses, memory and readiness, against nginx and proxpi (`gunicorn` on PATH), asked by
+    /// `wrk`
     Pkgcache,
 }
 
@@ -254,7 +260,8 @@ impl Process {
         Ok(bench::bench(what, &size, &tools, &runner, &mut Output::report())?)
     }
 
-    /// The tools as their users have them: in larder's own repository, the one that is asked for is built for release first.
+    /// The tools as their users have them: in larder's own repository, the one that is asked for is
+    /// built for release first.
     fn release_tools(&self, tool: &str) -> Result<Tools, RunError> {
         let folder = &self.environment.folder;
         let Some(workspace) = self.workspace() else { return Ok(self.tools(folder)) };
@@ -279,7 +286,8 @@ impl Process {
         })
     }
 
-    /// The engines to choose from: those that a variable names a command for, else those whose commands are on PATH.
+    /// The engines to choose from: those that a variable names a command for, else those whose
+    /// commands are on PATH.
     fn engines(&self) -> Vec<Engine> {
         let path = self.environment.get("PATH").unwrap_or_default();
         let is_named = |(_, variable): &&(Engine, &str)| self.environment.get(variable).is_some();

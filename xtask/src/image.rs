@@ -1,6 +1,7 @@
 //! One image of larder.toml, and the commands that hash, build and pack it.
 //!
-//! Pure: the same image always gives the same commands, and whatever changes the image is in the hash command.
+//! Pure: the same image always gives the same commands, and whatever changes the image is in the
+//! hash command.
 
 use std::collections::BTreeMap;
 

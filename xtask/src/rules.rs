@@ -1,7 +1,8 @@
 //! Which package may depend on which, as cargo itself sees it.
 //!
-//! The tools are tied by formats alone: each may use `storekit` and `toolkit`, none another tool; `toolkit` may use
-//! `storekit`. `storekit` stays free of engines, registries, networks, archives, terminals and command lines.
+//! The tools are tied by formats alone: each may use `storekit` and `toolkit`, none another tool;
+//! `toolkit` may use `storekit`. `storekit` stays free of engines, registries, networks, archives,
+//! terminals and command lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,8 @@ const SHARED: &str = "storekit";
 const EDGE: &str = "toolkit";
 /// What their tests share. It uses no other member.
 const TESTS: &str = "larder-tests";
-/// What would bring an engine, a registry, a network, an archive, a terminal or a command line into `storekit`.
+/// What would bring an engine, a registry, a network, an archive, a terminal or a command line into
+/// `storekit`.
 const FOREIGN: [&str; 26] = [
     "async-compression",
     "bollard",
@@ -45,7 +47,8 @@ const FOREIGN: [&str; 26] = [
     "zip",
     "zstd",
 ];
-/// Its terminal parts are behind features that only the tools turn on; cargo's view merges the features of all.
+/// Its terminal parts are behind features that only the tools turn on; cargo's view merges the
+/// features of all.
 const FEATURED: &str = "miette";
 
 /// Each package by name, with what it links: tests' and build scripts' needs included for members.

@@ -1,6 +1,7 @@
 //! Runs commands: with their output captured, shown, or piped into one another.
 //!
-//! A command's own messages always reach stderr. Stdout of what is only shown goes to stderr too: ours is for data.
+//! A command's own messages always reach stderr. Stdout of what is only shown goes to stderr too:
+//! ours is for data.
 
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::os::fd::AsFd;
@@ -141,7 +142,8 @@ impl Runner {
         Ok((status, data))
     }
 
-    /// As `capture`, without a word from the command: for questions that may be answered with an error.
+    /// As `capture`, without a word from the command: for questions that may be answered with an
+    /// error.
     ///
     /// # Errors
     /// As `capture`.
@@ -155,8 +157,8 @@ impl Runner {
         Ok((status, data))
     }
 
-    /// As `capture`, with what the command says on stderr in `said`, to be shown by `release`; with `-v` it is shown
-    /// at once.
+    /// As `capture`, with what the command says on stderr in `said`, to be shown by `release`; with
+    /// `-v` it is shown at once.
     ///
     /// # Errors
     /// As `capture`.
@@ -199,8 +201,8 @@ impl Runner {
         self.wait(cmd, &mut child)
     }
 
-    /// Runs the command and hands on each line of its stdout as it comes. What the lines' taker cannot take ends the
-    /// handing on, not the command.
+    /// Runs the command and hands on each line of its stdout as it comes. What the lines' taker
+    /// cannot take ends the handing on, not the command.
     ///
     /// # Errors
     /// Only where it did not run to its end.
@@ -220,8 +222,8 @@ impl Runner {
         taken.map_err(lost(cmd)).map(|()| status)
     }
 
-    /// Runs a build: what it prints is shown as it comes, or only at a failure where xtask is to be quiet.
-    /// `from`, if given, is piped into it, and both must end with 0.
+    /// Runs a build: what it prints is shown as it comes, or only at a failure where xtask is to be
+    /// quiet. `from`, if given, is piped into it, and both must end with 0.
     ///
     /// # Errors
     /// Where one of the two did not.
@@ -265,7 +267,8 @@ impl Runner {
         let started = self.start(cmd, pipe, sink(ours(cmd)?)?, sink(Stdio::inherit())?);
         let ended = started.and_then(|mut child| self.wait(cmd, &mut child));
         let source_ended = self.wait(from, &mut source);
-        // The reader's failure comes first: a source whose reader is gone only says that its pipe broke.
+        // The reader's failure comes first: a source whose reader is gone only says that its pipe
+        // broke.
         succeeded(cmd, ended?)?;
         succeeded(from, source_ended?)
     }

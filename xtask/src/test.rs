@@ -1,7 +1,8 @@
 //! All tests, and which of them this machine could not run.
 //!
-//! A test that lacks a part says so in the file that `LARDER_NOT_RUN` names, and passes. Here these are listed and
-//! counted apart, and the run closes with one result line in the form of `cargo test`.
+//! A test that lacks a part says so in the file that `LARDER_NOT_RUN` names, and passes. Here these
+//! are listed and counted apart, and the run closes with one result line in the form of `cargo
+//! test`.
 
 use std::io::{self, Write};
 use std::time::Instant;

@@ -20,9 +20,11 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// The tools that lie in `beside` (xtask's own folder), and the others by name, for PATH to find.
+    /// The tools that lie in `beside` (xtask's own folder), and the others by name, for PATH to
+    /// find.
     ///
-    /// Below `root`, the folder that the commands run in, paths are relative, as one would type them.
+    /// Below `root`, the folder that the commands run in, paths are relative, as one would type
+    /// them.
     #[must_use]
     pub fn find(beside: &Utf8Path, root: &Utf8Path) -> Self {
         let tool = |name: &str| beside_or_named(&beside.join(name), name, root);
@@ -65,7 +67,8 @@ impl Tools {
         }
     }
 
-    /// The folder that the tools were found in, absolute; none where PATH decides. `root` as for `find`.
+    /// The folder that the tools were found in, absolute; none where PATH decides. `root` as for
+    /// `find`.
     #[must_use]
     pub fn folder(&self, root: &Utf8Path) -> Option<Utf8PathBuf> {
         let found = [&self.hashctx, &self.imgtar, &self.gcctl].map(|tool| Utf8Path::new(tool).parent());

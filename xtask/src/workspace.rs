@@ -16,8 +16,8 @@ pub fn of_manifest_dir(dir: &str) -> Option<Utf8PathBuf> {
     TOOLS.iter().all(|tool| workspace.join("crates").join(tool).is_dir()).then(|| workspace.to_owned())
 }
 
-/// Builds the tools in the profile of xtask itself. The whole workspace's programs, so that cargo chooses the same
-/// features of the dependencies as for the tests, and compiles them once.
+/// Builds the tools in the profile of xtask itself. The whole workspace's programs, so that cargo
+/// chooses the same features of the dependencies as for the tests, and compiles them once.
 ///
 /// # Errors
 /// Where they do not build.

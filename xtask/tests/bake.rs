@@ -1,4 +1,5 @@
-//! The course of a bake, with stand-ins for the tools: small scripts that note how they were called.
+//! The course of a bake, with stand-ins for the tools: small scripts that note how they were
+//! called.
 
 #![expect(clippy::disallowed_methods, reason = "tests write what they like")]
 
@@ -77,8 +78,8 @@ impl Project {
         let path = self.root.join("bin").join(name);
         // The temporary folder's name is different each time: it is noted as T.
         let note = "echo \"${0##*/} $*\" | sed 's#/[^ ]*/bake-[^ /]*#T#g' >>calls";
-        // Written by another process: while this one holds the file open, a test beside it may fork, and the script
-        // would be "busy".
+        // Written by another process: while this one holds the file open, a test beside it may
+        // fork, and the script would be "busy".
         let mut cat = Command::new("sh");
         cat.args(["-c", "cat >\"$0\" && chmod +x \"$0\"", path.as_str()]).stdin(Stdio::piped());
         let mut cat = cat.spawn().expect("sh");

@@ -24,7 +24,8 @@ impl Desk {
         fs::create_dir_all(root.join("project/deep/down")).expect("a folder");
         fs::write(root.join("project/larder.toml"), toml).expect("a file");
         let desk = Self { _dir: dir, root };
-        // By other processes: a file that this one has just written may be "busy" where a test beside it forks.
+        // By other processes: a file that this one has just written may be "busy" where a test
+        // beside it forks.
         desk.sh(&format!("cp -l {0} bin/xtask 2>/dev/null || cp {0} bin/xtask", env!("CARGO_BIN_EXE_xtask")));
         desk.tool("hashctx", "case $* in *--images*) ;; *) echo manifest;; esac")
             .tool("imgtar", "exit 0")

@@ -14,10 +14,11 @@ use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 /// Shows what a store holds and what it costs, and keeps it within its limits
 ///
-/// Sizes are bytes on disk, and shared parts count once. An image counts as used when it is saved or loaded.
+/// Sizes are bytes on disk, and shared parts count once. An image counts as used when it is saved
+/// or loaded.
 ///
-/// Exit codes: 0 done, and within the limits; 1 a limit cannot be met, or a key is not there; 2 trouble; 3 the store is
-/// damaged; 129, 130, 143 stopped by HUP, INT, TERM, with the store whole.
+/// Exit codes: 0 done, and within the limits; 1 a limit cannot be met, or a key is not there; 2
+/// trouble; 3 the store is damaged; 129, 130, 143 stopped by HUP, INT, TERM, with the store whole.
 #[derive(Parser)]
 #[command(name = "gcctl", version, styles = Styles::plain(), max_term_width = 100)]
 pub(crate) struct Cli {
@@ -31,7 +32,8 @@ pub(crate) struct Cli {
 enum Job {
     /// List the images, the last used first
     ///
-    /// SIZE is all that an image needs, OWN is what would be free if it alone went, USES is how often it was loaded.
+    /// SIZE is all that an image needs, OWN is what would be free if it alone went, USES is how
+    /// often it was loaded.
     Ls,
     /// Show what the store occupies, by kind
     ///
@@ -43,8 +45,8 @@ enum Job {
     Plan(LimitArgs),
     /// Remove exactly what a plan names
     ///
-    /// Each item is looked at again: an image that was used, pinned or saved anew since the plan was made stays, and
-    /// so does a blob that an image needs now or that somebody is using.
+    /// Each item is looked at again: an image that was used, pinned or saved anew since the plan
+    /// was made stays, and so does a blob that an image needs now or that somebody is using.
     Apply {
         /// A plan, as `gcctl plan --json` prints it; `-` is stdin
         #[arg(default_value = "-")]
@@ -54,9 +56,10 @@ enum Job {
     },
     /// Remove what is over the limits, and what no image needs
     ///
-    /// The same as `gcctl plan --json | gcctl apply -`. Images that were not used for long and were not used often go
-    /// first: the time since the last use counts, halved by 1 use, a third of it by 3, a quarter by 7. What goes stays
-    /// in the trash for a while, and counts; a limit of bytes that leaves no room for it empties the trash at once.
+    /// The same as `gcctl plan --json | gcctl apply -`. Images that were not used for long and were
+    /// not used often go first: the time since the last use counts, halved by 1 use, a third of it
+    /// by 3, a quarter by 7. What goes stays in the trash for a while, and counts; a limit of bytes
+    /// that leaves no room for it empties the trash at once.
     Run {
         #[command(flatten)]
         limits: LimitArgs,
@@ -95,7 +98,8 @@ enum Job {
     Undo,
 }
 
-// Limits; the `LARDER_MAX_IMAGES`, … variables and `[gcctl]` in larder.toml say what no option says.
+// Limits; the `LARDER_MAX_IMAGES`, … variables and `[gcctl]` in larder.toml say what no option
+// says.
 #[derive(Args)]
 #[command(
     next_help_heading = "Limits (else LARDER_MAX_IMAGES …, else `max-images` … of [gcctl] in larder.toml)"
@@ -103,7 +107,8 @@ enum Job {
 struct LimitArgs {
     /// Keep at most this many images
     ///
-    /// What refers to an image (a signature, an attestation, an SBOM) goes with it and does not count.
+    /// What refers to an image (a signature, an attestation, an SBOM) goes with it and does not
+    /// count.
     #[arg(long, value_name = "N", value_parser = gcctl::limits::count)]
     max_images: Option<u64>,
     /// Occupy at most this many bytes, trash included: 500MB, 10GB, 10GiB
@@ -118,7 +123,8 @@ struct LimitArgs {
     max_age: Option<Age>,
     /// Leave at least this many bytes free on the file system of the images
     ///
-    /// Where that cannot be had, the newest image of each name stays all the same; so with `--max-size`.
+    /// Where that cannot be had, the newest image of each name stays all the same; so with
+    /// `--max-size`.
     #[arg(long, value_name = "SIZE")]
     min_free: Option<WrittenSize>,
     /// Keep removed things for this long [default: 24h]; `0s` deletes them at once
@@ -128,10 +134,11 @@ struct LimitArgs {
 
 #[derive(Args)]
 struct ForceArg {
-    /// Delete also all images, or more than half of them, for good, if a limit of bytes asks for that
+    /// Delete also all images, or more than half of them, for good, if a limit of bytes asks for
+    /// that
     ///
-    /// Without it, such a limit is refused with exit code 2, and what would be lost is listed. So is a limit below 1 MB
-    /// without a unit: `--max-size 10` is ten bytes.
+    /// Without it, such a limit is refused with exit code 2, and what would be lost is listed. So
+    /// is a limit below 1 MB without a unit: `--max-size 10` is ten bytes.
     #[arg(long)]
     force: bool,
 }
@@ -165,7 +172,8 @@ pub(crate) fn run(cli: &Cli, signals: &Signals) -> miette::Result<Outcome> {
     };
     let store = commands::open(&folder, common.store.is_some(), &mut console)?.with_stop(signals.stop());
     let outcome = dispatch(&cli.job, &settings, &store, signals, &mut console)?;
-    // What a change or a verdict prints was flushed before; a listing's reader may go at the very end.
+    // What a change or a verdict prints was flushed before; a listing's reader may go at the very
+    // end.
     out.flush().at("write", Utf8Path::new("stdout"))?;
     Ok(outcome)
 }

@@ -66,8 +66,8 @@ impl Console<'_> {
     }
 }
 
-/// Opens the store to work on. A folder that `--store` names must have one; else, where none is yet, it reads as empty,
-/// and that is said.
+/// Opens the store to work on. A folder that `--store` names must have one; else, where none is
+/// yet, it reads as empty, and that is said.
 ///
 /// # Errors
 /// [`Error::NoStore`], those of [`Store::open_or_empty`].
@@ -175,7 +175,8 @@ pub fn run(
     carry_out(store, &plan, since, returns, force, stop, console)
 }
 
-/// Whether a plan is carried out that would delete most images for good, or whose limit may lack its unit.
+/// Whether a plan is carried out that would delete most images for good, or whose limit may lack
+/// its unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Force {
     /// It is refused.
@@ -407,7 +408,7 @@ fn referrers(store: &Store, keys: &[Key]) -> Result<u64> {
     for key in keys {
         let Some(listed) = store.images().peek(key)? else { continue };
         let reach = walker.reach(&listed.entry.descriptor)?;
-        referrers += u64::from(storekit::referrers::subject(key, &listed.entry, &reach).is_some());
+        referrers += u64::from(storekit::images::referrers::subject(key, &listed.entry, &reach).is_some());
     }
     Ok(referrers)
 }

@@ -1,8 +1,8 @@
 //! What lies in a store's folder, in bytes on disk.
 //!
-//! Counts as `du` does: blocks, not lengths; folders too; a file with several names once. The store's folder and those
-//! in it may be links, and what is behind them counts; no other link is followed. A file that goes while it is looked
-//! for does not count.
+//! Counts as `du` does: blocks, not lengths; folders too; a file with several names once. The
+//! store's folder and those in it may be links, and what is behind them counts; no other link is
+//! followed. A file that goes while it is looked for does not count.
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
@@ -36,7 +36,7 @@ impl Place {
     pub fn of(path: &Path) -> Self {
         let names: Vec<_> = path.iter().map(|name| name.to_str().unwrap_or("\0")).collect();
         match names[..] {
-            ["images" | "packages", .., name] if name.starts_with(storekit::replace::TEMPORARY) => {
+            ["images" | "packages", .., name] if name.starts_with(storekit::files::replace::TEMPORARY) => {
                 Self::Unfinished
             }
             ["images", "blobs", "sha256", hex] => Digest::from_hex(hex).map_or(Self::Other, Self::Blob),
@@ -83,8 +83,8 @@ const FOLDERS: [&str; 15] = [
     "remotes",
 ];
 
-/// What stands there: behind the link, where it is one of the store's folders. A link that leads nowhere is an error,
-/// for what is behind it would count as gone. `None`: it is not there.
+/// What stands there: behind the link, where it is one of the store's folders. A link that leads
+/// nowhere is an error, for what is behind it would count as gone. `None`: it is not there.
 fn look(store: &Utf8Path, path: &Path) -> Result<Option<Metadata>> {
     // A path that is not UTF-8 is nothing of ours: the store itself is named then.
     let shown = Utf8Path::from_path(path).unwrap_or(store);
@@ -108,7 +108,8 @@ pub fn bytes(path: &Utf8Path) -> Result<Option<u64>> {
     }
 }
 
-/// The bytes that are free for ordinary users on the file system of `folder`, or of where it would be made.
+/// The bytes that are free for ordinary users on the file system of `folder`, or of where it would
+/// be made.
 ///
 /// # Errors
 /// I/O errors.

@@ -35,7 +35,8 @@ pub struct Returns {
 }
 
 impl Returns {
-    /// Whether the store is too small for what is asked of it: at least half of what goes is wanted again.
+    /// Whether the store is too small for what is asked of it: at least half of what goes is wanted
+    /// again.
     #[must_use]
     pub fn thrash(&self) -> bool {
         self.evicted >= ENOUGH && self.wanted * 2 >= self.evicted

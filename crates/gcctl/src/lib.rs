@@ -1,9 +1,11 @@
 //! What a store holds, what it costs, what may go.
 //!
-//! A [`survey`] reads the store into a [`snapshot::Snapshot`], [`plan::decide`] chooses from that alone, [`sweep`]
-//! acts and looks at each item again before it does. What cannot be read stops a run; it never counts as empty.
+//! A [`survey`] reads the store into a [`snapshot::Snapshot`], [`plan::decide`] chooses from that
+//! alone, [`sweep`] acts and looks at each item again before it does. What cannot be read stops a
+//! run; it never counts as empty.
 //!
-//! Deliberately absent: engines, registries, and any blob's content beyond what storekit reads to follow it.
+//! Deliberately absent: engines, registries, and any blob's content beyond what storekit reads to
+//! follow it.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests write what they like"))]
 

@@ -13,7 +13,8 @@ use toolkit::settings::{Settings, SettingsError};
 /// How long removed things stay in the trash, unless another time is said.
 pub const TRASH_GRACE: Age = Age(Duration::from_secs(24 * 3600));
 
-/// A limit of bytes without a unit that is smaller than this may be one whose unit was forgotten: 1 MB.
+/// A limit of bytes without a unit that is smaller than this may be one whose unit was forgotten: 1
+/// MB.
 const SMALL: ByteSize = ByteSize(1_000_000);
 
 /// What a store may hold. What is `None` has no limit.
@@ -96,7 +97,8 @@ impl Limits {
         Self { trash_grace: None, ..*self } == Self::default()
     }
 
-    /// The limit of bytes that looks as if its unit was forgotten. `min-free = 0` asks for nothing, and is meant so.
+    /// The limit of bytes that looks as if its unit was forgotten. `min-free = 0` asks for nothing,
+    /// and is meant so.
     #[must_use]
     pub fn without_unit(&self) -> Option<(Why, ByteSize)> {
         let free = self.min_free.filter(|free| free.size.0 > 0);

@@ -1,9 +1,9 @@
 //! Chooses what goes.
 //!
-//! Touches no disk and reads no clock: all that counts is in the snapshot. A pinned image never goes; the age limit
-//! passes it over, and where pins alone exceed a count or a size, that limit is reported as not to be met. A limit of
-//! bytes that cannot be met takes no image that is the newest of a name: that would help nobody. What refers to an image
-//! goes with it.
+//! Touches no disk and reads no clock: all that counts is in the snapshot. A pinned image never
+//! goes; the age limit passes it over, and where pins alone exceed a count or a size, that limit is
+//! reported as not to be met. A limit of bytes that cannot be met takes no image that is the newest
+//! of a name: that would help nobody. What refers to an image goes with it.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -30,7 +30,8 @@ pub struct Plan {
     pub abandoned: u64,
     /// The folders of the trash that are emptied.
     pub trash: Vec<Emptied>,
-    /// Whether a byte limit leaves no room for what goes now: it is deleted, not moved to the trash.
+    /// Whether a byte limit leaves no room for what goes now: it is deleted, not moved to the
+    /// trash.
     pub shred: bool,
     /// What is left.
     pub left: Left,
@@ -155,12 +156,14 @@ impl Plan {
         self.images.iter().filter(|image| image.subject.is_none()).count() as u64
     }
 
-    /// Why the plan asks for somebody to insist: a limit of bytes whose unit may have been forgotten, or one that would
-    /// delete all images or more than half of them for good. A count, an age and `clean` say what they want.
+    /// Why the plan asks for somebody to insist: a limit of bytes whose unit may have been
+    /// forgotten, or one that would delete all images or more than half of them for good. A count,
+    /// an age and `clean` say what they want.
     #[must_use]
     pub fn objection(&self) -> Option<Objection> {
         let for_bytes = |why| matches!(why, Why::MaxSize | Why::MinFree);
-        // A limit of bytes deletes what goes for another, too; a grace of 0 says that all is deleted.
+        // A limit of bytes deletes what goes for another, too; a grace of 0 says that all is
+        // deleted.
         let all = self.shred && !self.limits.grace().is_zero();
         let lost: Vec<_> = self.images.iter().filter(|image| all || for_bytes(image.why)).collect();
         let count = lost.iter().filter(|image| image.subject.is_none()).count() as u64;
@@ -218,8 +221,8 @@ pub fn clean(snapshot: &Snapshot, limits: &Limits) -> Plan {
     choice.plan()
 }
 
-/// How soon an image goes: the time since its last use, shortened by its uses. Twice as many uses are worth as
-/// much again: 1 use halves the time, 3 uses make it a third, 7 a quarter.
+/// How soon an image goes: the time since its last use, shortened by its uses. Twice as many uses
+/// are worth as much again: 1 use halves the time, 3 uses make it a third, 7 a quarter.
 #[must_use]
 pub fn staleness(image: &Image, now: Timestamp) -> f64 {
     let idle = now.duration_since(image.used).as_secs_f64().max(0.0);
@@ -373,7 +376,8 @@ impl<'a> Choice<'a> {
         });
     }
 
-    /// Settles the trash: what is over its grace goes, then, oldest first, what a byte limit leaves no room for.
+    /// Settles the trash: what is over its grace goes, then, oldest first, what a byte limit leaves
+    /// no room for.
     fn plan(self) -> Plan {
         let (now, grace) = (self.snapshot.now, self.limits.grace());
         let strictest = self.bounds.last().copied();
@@ -409,8 +413,8 @@ impl<'a> Choice<'a> {
     }
 }
 
-/// The images that may go, the stalest at the end: none that is pinned, or has a pinned referrer, and nothing that goes
-/// with another.
+/// The images that may go, the stalest at the end: none that is pinned, or has a pinned referrer,
+/// and nothing that goes with another.
 fn candidates(snapshot: &Snapshot, referrers: &Referrers) -> Vec<usize> {
     let all = &snapshot.images;
     let is_pinned = |entry: usize| {

@@ -1,7 +1,7 @@
 //! A plan as text: one JSON object a line. See FORMAT.md.
 //!
-//! Keys and digests are read as such, and folders of the trash are only ever compared with those that are there: no
-//! path is made from anything else.
+//! Keys and digests are read as such, and folders of the trash are only ever compared with those
+//! that are there: no path is made from anything else.
 
 use std::io::{self, BufRead, Write};
 
@@ -155,7 +155,8 @@ impl Reader<'_> {
     }
 }
 
-/// Reads the first line. The version comes before all else, so that a newer plan is told from a wrong one.
+/// Reads the first line. The version comes before all else, so that a newer plan is told from a
+/// wrong one.
 fn begin(text: &[u8]) -> Result<Result<Plan>, String> {
     #[derive(Deserialize)]
     struct Versioned {
@@ -175,8 +176,8 @@ fn begin(text: &[u8]) -> Result<Result<Plan>, String> {
     }
 }
 
-/// The error without its place, which counts a line as a whole text; and no word of Rust's where the line is not even an
-/// object.
+/// The error without its place, which counts a line as a whole text; and no word of Rust's where
+/// the line is not even an object.
 fn in_words(error: &serde_json::Error) -> String {
     if error.is_syntax() || error.is_eof() {
         return "it is not a JSON object".to_owned();

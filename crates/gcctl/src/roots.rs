@@ -1,7 +1,7 @@
 //! What is needed at this very moment, read again in each step of a sweep, under its lock.
 //!
-//! Looks at every key file, and reads those that are not the ones that it read last. An entry's blobs follow from its
-//! descriptor alone, so they are followed once.
+//! Looks at every key file, and reads those that are not the ones that it read last. An entry's
+//! blobs follow from its descriptor alone, so they are followed once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -10,13 +10,14 @@ use std::rc::Rc;
 
 use camino::Utf8Path;
 use storekit::error::At;
-use storekit::lock::Exclusive;
+use storekit::files::lock::Exclusive;
 use storekit::{Descriptor, Digest, Images, Key, Walker};
 
 use crate::error::Result;
 use crate::survey;
 
-/// What tells one file of a name from the next: a writer replaces the file, a use changes its times.
+/// What tells one file of a name from the next: a writer replaces the file, a use changes its
+/// times.
 type Identity = (u64, u64, i64, i64);
 
 /// A descriptor, by all that decides what it reaches.
@@ -50,7 +51,8 @@ impl Roots {
         }
     }
 
-    /// Reads ahead, without the lock, so that the steps are short. What cannot be read is found out in a step.
+    /// Reads ahead, without the lock, so that the steps are short. What cannot be read is found out
+    /// in a step.
     pub(crate) fn read_ahead(&mut self) {
         let _ = self.refresh();
     }
@@ -60,7 +62,8 @@ impl Roots {
         self.of_this_step = false;
     }
 
-    /// All blobs that something needs, present or not. Looks once in each step: nobody writes an entry under its lock.
+    /// All blobs that something needs, present or not. Looks once in each step: nobody writes an
+    /// entry under its lock.
     pub(crate) fn needed(&mut self, _lock: &Exclusive) -> Result<&HashSet<Digest>> {
         if !self.of_this_step {
             self.refresh()?;
@@ -81,7 +84,8 @@ impl Roots {
         Ok(())
     }
 
-    /// Reads the key files that are not the ones that were read last. Returns whether anything is new.
+    /// Reads the key files that are not the ones that were read last. Returns whether anything is
+    /// new.
     fn read_entries(&mut self) -> Result<bool> {
         let mut before = std::mem::take(&mut self.entries);
         let mut new = false;

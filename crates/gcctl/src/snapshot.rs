@@ -122,8 +122,8 @@ impl Snapshot {
         image.files + alone.map(|digest| self.bytes(digest)).sum::<u64>()
     }
 
-    /// Which entries refer to which. One that refers to an image that is there lives and dies with that, and does
-    /// not count as an image; one whose image is not there stands for itself.
+    /// Which entries refer to which. One that refers to an image that is there lives and dies with
+    /// that, and does not count as an image; one whose image is not there stands for itself.
     #[must_use]
     pub fn referrers(&self) -> Referrers {
         Referrers::new(self.images.iter().map(|image| (image.blobs.iter().copied(), image.subject)))

@@ -1,12 +1,13 @@
 //! Reads a store into a snapshot.
 //!
-//! Takes no lock: what comes and goes meanwhile is read again. An entry that cannot be read, or a document that is
-//! missing or damaged, is an error.
+//! Takes no lock: what comes and goes meanwhile is read again. An entry that cannot be read, or a
+//! document that is missing or damaged, is an error.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
-use storekit::{Digest, Event, Images, Key, Listed, Reach, Store, Walker, referrers, trash};
+use storekit::images::referrers;
+use storekit::{Digest, Event, Images, Key, Listed, Reach, Store, Walker, trash};
 
 use crate::disk::{self, Place};
 use crate::error::{Error, Result};
@@ -67,8 +68,8 @@ fn entries(images: &Images) -> Result<Vec<(Listed, Reach)>> {
     Ok(entries)
 }
 
-/// Follows an entry. Where something is missing the entry is read again: a collector may have taken both, or a
-/// save may have put another in its place.
+/// Follows an entry. Where something is missing the entry is read again: a collector may have taken
+/// both, or a save may have put another in its place.
 fn settle(images: &Images, walker: &mut Walker, mut listed: Listed) -> Result<Option<(Listed, Reach)>> {
     loop {
         let reach = walker.reach(&listed.entry.descriptor)?;

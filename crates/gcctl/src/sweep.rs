@@ -1,8 +1,9 @@
 //! Removes what a plan names, and nothing else.
 //!
-//! Works in short steps, each under the store's exclusive lock, and looks at each item again under that lock: an
-//! entry that was saved anew, used or pinned since stays, and a blob goes only where no entry that stands then needs
-//! it. Entries go before blobs, so that a run that is killed leaves whole images and blobs that nothing needs.
+//! Works in short steps, each under the store's exclusive lock, and looks at each item again under
+//! that lock: an entry that was saved anew, used or pinned since stays, and a blob goes only where
+//! no entry that stands then needs it. Entries go before blobs, so that a run that is killed leaves
+//! whole images and blobs that nothing needs.
 
 use std::collections::HashSet;
 use std::io;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::lock::Exclusive;
+use storekit::files::lock::Exclusive;
 use storekit::{Batch, Digest, Discarded, Event, Images, Kind, Store};
 
 use crate::disk;
@@ -86,11 +87,13 @@ pub enum Reason {
     SubjectStays,
 }
 
-/// Removes what the plan names. `stop` ends the sweep between two steps. Ages are judged as of `since`.
+/// Removes what the plan names. `stop` ends the sweep between two steps. Ages are judged as of
+/// `since`.
 ///
 /// # Errors
-/// A store that cannot be read or written, a lock that is not to be had; parts of the store that cannot be moved to the
-/// trash, before anything is removed. What was done by then stands, and the store is whole.
+/// A store that cannot be read or written, a lock that is not to be had; parts of the store that
+/// cannot be moved to the trash, before anything is removed. What was done by then stands, and the
+/// store is whole.
 pub fn sweep(store: &Store, plan: &Plan, since: Timestamp, stop: &AtomicBool) -> Result<Swept> {
     let mut sweep = Sweep::new(store, plan, stop);
     sweep.check_the_trash()?;
@@ -254,7 +257,8 @@ impl<'a> Sweep<'a> {
         Ok(())
     }
 
-    /// Does it; where the disk is too full to make a folder in the trash, does it without the trash.
+    /// Does it; where the disk is too full to make a folder in the trash, does it without the
+    /// trash.
     fn discarding<T>(&mut self, discard: impl Fn(&Self) -> storekit::Result<T>) -> Result<T> {
         match discard(self) {
             Err(error) if is_full(&error) && !self.shred => {
@@ -267,8 +271,8 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// Derives the index anew. Where the disk has no room for it, what this run has moved to the trash goes at once: on
-    /// some file systems a full disk takes a move, and no byte more.
+    /// Derives the index anew. Where the disk has no room for it, what this run has moved to the
+    /// trash goes at once: on some file systems a full disk takes a move, and no byte more.
     fn derive_index(&mut self) -> storekit::Result<()> {
         if !self.images.folder().is_dir() {
             return Ok(());
@@ -300,7 +304,8 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// What is left is what is found: others may have saved and used images since the plan was made.
+    /// What is left is what is found: others may have saved and used images since the plan was
+    /// made.
     fn finish(mut self, since: Timestamp) -> Result<Swept> {
         let snapshot = Snapshot { now: since, ..survey(self.store, &[])? };
         let again = plan::decide(&snapshot, &self.plan.limits);

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use jiff::Timestamp;
 use storekit::printable;
 
-/// A table: columns as wide as their widest cell, two spaces between them, none at the end of a line.
+/// A table: columns as wide as their widest cell, two spaces between them, none at the end of a
+/// line.
 #[derive(Debug, Default)]
 pub struct Table {
     headings: Vec<(&'static str, Align)>,

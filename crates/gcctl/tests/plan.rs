@@ -33,8 +33,8 @@ fn blob(text: &str) -> (Digest, u64) {
     (digest(name), bytes.parse().unwrap())
 }
 
-/// `"a 48 3 base:100 a1:10"`: the key, idle hours, uses, blobs. A `!` after the key pins it; `@app:1` is a name,
-/// `>a` says that it refers to the blob `a`.
+/// `"a 48 3 base:100 a1:10"`: the key, idle hours, uses, blobs. A `!` after the key pins it;
+/// `@app:1` is a name, `>a` says that it refers to the blob `a`.
 fn image(text: &str) -> (Image, Vec<(Digest, u64)>) {
     let mut words = text.split(' ');
     let key = words.next().unwrap();

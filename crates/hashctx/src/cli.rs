@@ -18,7 +18,7 @@ use toolkit::Common;
 /// input. Same inputs, same key, whatever the checkout's path, the user, the umask, the files'
 /// times or the number of threads.
 ///
-///     hashctx                      the project in this folder: .gitignore and .dockerignore both hide
+///     hashctx                      the project in this folder: .gitignore, .dockerignore both hide
 ///     hashctx -f Dockerfile .      what `docker build -f Dockerfile .` depends on
 ///     hashctx --manifest | b3sum   the same key, computed by somebody else
 ///     hashctx --diff OLD           why the key is another one than that of a saved manifest
@@ -54,19 +54,22 @@ pub(crate) struct Cli {
 pub(crate) struct Which {
     /// Whose ignore files hide files
     ///
-    /// `all` hides what git or the engine ignores, `git` and `docker` what one of them does, `none` nothing. The default is
-    /// `all`; with `--file` it is `docker`, because an engine reads what git ignores. Who builds with `--file` and `all`
-    /// must build from `hashctx --tar`, so that the engine gets the same files.
+    /// `all` hides what git or the engine ignores, `git` and `docker` what one of them does, `none`
+    /// nothing. The default is `all`; with `--file` it is `docker`, because an engine reads what
+    /// git ignores. Who builds with `--file` and `all` must build from `hashctx --tar`, so that the
+    /// engine gets the same files.
     #[arg(long, value_name = "WHOSE")]
     pub(crate) ignore: Option<Ignore>,
 
     /// The engine that builds: whose ignore file hides files, and how it reads the Dockerfile
     ///
-    /// They differ in which ignore file it is and in how they read it. `buildkit`: FILE.dockerignore beside the Dockerfile FILE, where
-    /// it is not empty, else .dockerignore. `docker`, the builder before BuildKit: .dockerignore. `podman`, and Buildah:
-    /// FILE.dockerignore, FILE.containerignore, .containerignore, .dockerignore. Of a socket `buildkit` makes an empty file, and
-    /// the others leave it out. Of the Dockerfile's own, only `buildkit` knows frontends (`# syntax=`), and `docker` sets no
-    /// TARGETARCH and its like; a Dockerfile whose name ends in `.in`, which podman preprocesses, is refused for `podman`.
+    /// They differ in which ignore file it is and in how they read it. `buildkit`:
+    /// FILE.dockerignore beside the Dockerfile FILE, where it is not empty, else .dockerignore.
+    /// `docker`, the builder before BuildKit: .dockerignore. `podman`, and Buildah:
+    /// FILE.dockerignore, FILE.containerignore, .containerignore, .dockerignore. Of a socket
+    /// `buildkit` makes an empty file, and the others leave it out. Of the Dockerfile's own, only
+    /// `buildkit` knows frontends (`# syntax=`), and `docker` sets no TARGETARCH and its like; a
+    /// Dockerfile whose name ends in `.in`, which podman preprocesses, is refused for `podman`.
     #[arg(long, value_name = "ENGINE", default_value = "buildkit")]
     pub(crate) engine: EngineName,
 
@@ -76,9 +79,9 @@ pub(crate) struct Which {
 
     /// Hash exactly the paths listed in FILE (`-`: stdin), one a line, or ended by NUL with `-0`
     ///
-    /// Paths are relative to DIR, and none leads through a symbolic link. No ignore file plays a part. A folder counts as such
-    /// where it is empty; of a repository in the list (a submodule) what git takes for its files; any other folder of which
-    /// the list names no file is refused.
+    /// Paths are relative to DIR, and none leads through a symbolic link. No ignore file plays a
+    /// part. A folder counts as such where it is empty; of a repository in the list (a submodule)
+    /// what git takes for its files; any other folder of which the list names no file is refused.
     #[arg(long, value_name = "FILE", conflicts_with = "ignore")]
     pub(crate) files_from: Option<Utf8PathBuf>,
 
@@ -94,8 +97,8 @@ pub(crate) struct Which {
 
     /// How much of the files' modes enters the key
     ///
-    /// `exec`: whether the owner may execute a file, as git keeps it; the same for every umask. `full`: all permission bits,
-    /// those of folders too. `none`: nothing.
+    /// `exec`: whether the owner may execute a file, as git keeps it; the same for every umask.
+    /// `full`: all permission bits, those of folders too. `none`: nothing.
     #[arg(long, value_name = "HOW", default_value = "exec")]
     pub(crate) mode: Mode,
 }
@@ -120,8 +123,8 @@ pub(crate) struct BuildFlags {
 
     /// The platform to build for [default: linux on this machine's architecture]
     ///
-    /// `linux/aarch64` and `linux/arm64/v8` are `linux/arm64`, as for the engines. Give the build the same platform, or it
-    /// takes that of DOCKER_DEFAULT_PLATFORM or of the engine's machine.
+    /// `linux/aarch64` and `linux/arm64/v8` are `linux/arm64`, as for the engines. Give the build
+    /// the same platform, or it takes that of DOCKER_DEFAULT_PLATFORM or of the engine's machine.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", requires = "file")]
     pub(crate) platform: Option<Platform>,
 
@@ -153,17 +156,19 @@ pub(crate) struct Output {
 
     /// Print what changed since the manifest OLD was saved; or in NEW, another one
     ///
-    /// A line for each: added, removed, changed, mode-changed, renamed, arg-changed, base-changed and so on. Exits 1 if
-    /// anything differs. Where the second value is a folder, it is DIR.
+    /// A line for each: added, removed, changed, mode-changed, renamed, arg-changed, base-changed
+    /// and so on. Exits 1 if anything differs. Where the second value is a folder, it is DIR.
     #[arg(long, value_names = ["OLD", "NEW"], num_args = 1..=2, group = "what")]
     pub(crate) diff: Vec<Utf8PathBuf>,
 
-    /// Say of each PATH, existing or not, whether it is left out and which line of which file decided
+    /// Say of each PATH, existing or not, whether it is left out and which line of which file
+    /// decided
     ///
     /// Paths are relative to DIR, which has to stand before this flag; without one, or as `-`, they
-    /// are read from stdin, one a line, or ended by NUL with `-0`. Those that begin with a dash follow `--`.
-    /// A `/` at the end says that it is a folder. With `--file`, the lines of the Dockerfile that read it are
-    /// named too, or it is `unread`: no input, as what is left out. Exits 0 if any is left out, else 1.
+    /// are read from stdin, one a line, or ended by NUL with `-0`. Those that begin with a dash
+    /// follow `--`. A `/` at the end says that it is a folder. With `--file`, the lines of the
+    /// Dockerfile that read it are named too, or it is `unread`: no input, as what is left out.
+    /// Exits 0 if any is left out, else 1.
     #[arg(long, value_name = "PATH", num_args = 0.., group = "what")]
     pub(crate) check_ignore: Option<Vec<OsString>>,
 
@@ -176,11 +181,13 @@ pub(crate) struct Output {
 
     /// Write a tar of the hashed files and the Dockerfile, for `docker build -`
     ///
-    /// The tar's bytes depend on the files only: sorted, owner 0, modes as far as they enter the key, every time
-    /// SOURCE_DATE_EPOCH or 1980-01-02. Its files are hashed while they are written: `--key-file` gets their key. Where a
-    /// file changes meanwhile, the tar is spoiled, and no engine takes it; with `--allow-changing` only where it is cut
-    /// short. A Dockerfile from outside DIR is called `Dockerfile` in the tar, or `.Dockerfile` where that name is taken.
-    /// No engine hides it there: where the build copies it, and without `--file` always, the tar's key covers it too.
+    /// The tar's bytes depend on the files only: sorted, owner 0, modes as far as they enter the
+    /// key, every time SOURCE_DATE_EPOCH or 1980-01-02. Its files are hashed while they are
+    /// written: `--key-file` gets their key. Where a file changes meanwhile, the tar is spoiled,
+    /// and no engine takes it; with `--allow-changing` only where it is cut short. A Dockerfile
+    /// from outside DIR is called `Dockerfile` in the tar, or `.Dockerfile` where that name is
+    /// taken. No engine hides it there: where the build copies it, and without `--file` always, the
+    /// tar's key covers it too.
     #[arg(long, group = "what")]
     pub(crate) tar: bool,
 
@@ -188,9 +195,11 @@ pub(crate) struct Output {
     #[arg(long, value_name = "FILE", requires = "tar")]
     pub(crate) key_file: Option<Utf8PathBuf>,
 
-    /// Exit 0 if the key is the one in FILE, 1 if it is another, 2 if there is no FILE; FILE itself is never an input
+    /// Exit 0 if the key is the one in FILE, 1 if it is another, 2 if there is no FILE; FILE itself
+    /// is never an input
     ///
-    /// It is one for a run without this flag, unless it lies outside DIR or an ignore file hides it.
+    /// It is one for a run without this flag, unless it lies outside DIR or an ignore file hides
+    /// it.
     #[arg(long, value_name = "FILE", group = "what")]
     pub(crate) check: Option<Utf8PathBuf>,
 
@@ -211,7 +220,8 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) strict: bool,
 
-    /// Take a file that changes while it is read as it was read, with a warning; without it, that is trouble
+    /// Take a file that changes while it is read as it was read, with a warning; without it, that
+    /// is trouble
     #[arg(long)]
     pub(crate) allow_changing: bool,
 
@@ -249,8 +259,8 @@ pub(crate) enum Mode {
 }
 
 impl Cli {
-    /// Where `--diff` was given two values and the second is a folder, that is the folder to hash. What follows `--` belongs
-    /// to `--check-ignore`, or is the folder to hash.
+    /// Where `--diff` was given two values and the second is a folder, that is the folder to hash.
+    /// What follows `--` belongs to `--check-ignore`, or is the folder to hash.
     pub(crate) fn settle(mut self) -> Self {
         match (&mut self.output.check_ignore, self.rest.as_slice()) {
             (Some(paths), _) => paths.append(&mut self.rest),
@@ -338,7 +348,8 @@ impl From<Mode> for ModePolicy {
     }
 }
 
-/// `NAME=VALUE`; or `NAME`, whose value is the environment's. An arg that has no value is none, as for the engines.
+/// `NAME=VALUE`; or `NAME`, whose value is the environment's. An arg that has no value is none, as
+/// for the engines.
 fn arg_value(arg: &str, env: &BTreeMap<String, String>) -> Option<(String, String)> {
     match arg.split_once('=') {
         Some((name, value)) => Some((name.to_owned(), value.to_owned())),

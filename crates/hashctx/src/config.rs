@@ -4,7 +4,7 @@ use camino::Utf8PathBuf;
 use storekit::Platform;
 
 use crate::dockerignore::Engine;
-use crate::entry::ModePolicy;
+use crate::files::entry::ModePolicy;
 use crate::path::RelPath;
 
 /// What a key is to be made of.
@@ -75,7 +75,8 @@ pub struct Build {
     pub contexts: Vec<(String, String)>,
 }
 
-/// Args that every build knows: engines keep them out of their own cache, so they never enter a key.
+/// Args that every build knows: engines keep them out of their own cache, so they never enter a
+/// key.
 pub const PROXY_ARGS: [&str; 10] = [
     "HTTP_PROXY",
     "http_proxy",

@@ -8,8 +8,8 @@ use std::fmt::{self, Write as _};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// A path below a context's root: bytes, parts separated by one `/`, never empty, no part `.` or `..`, no NUL,
-/// no `/` at either end. Sorts by raw bytes.
+/// A path below a context's root: bytes, parts separated by one `/`, never empty, no part `.` or
+/// `..`, no NUL, no `/` at either end. Sorts by raw bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelPath(Box<[u8]>);
 
@@ -72,7 +72,8 @@ impl fmt::Debug for RelPath {
     }
 }
 
-/// Foreign text for a terminal, lossily decoded: characters that could steer one are replaced, but newlines and tabs.
+/// Foreign text for a terminal, lossily decoded: characters that could steer one are replaced, but
+/// newlines and tabs.
 #[must_use]
 pub fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
@@ -80,8 +81,8 @@ pub fn printable(bytes: &[u8]) -> String {
     text.replace(steers, "\u{fffd}")
 }
 
-/// Bytes as text on one line, as FORMAT.md says: `\\`, `\n`, `\r`, `\t`, and `\xhh` for every other control byte and
-/// every byte that is not part of valid UTF-8; all else stands for itself.
+/// Bytes as text on one line, as FORMAT.md says: `\\`, `\n`, `\r`, `\t`, and `\xhh` for every other
+/// control byte and every byte that is not part of valid UTF-8; all else stands for itself.
 #[must_use]
 pub fn escape(bytes: &[u8]) -> Cow<'_, str> {
     // Without a branch for each byte: nearly all need nothing.

@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use miette::Diagnostic;
 use serde_json::{Map, Value, json};
 
-use crate::check_ignore::{Answer, Readers};
 use crate::context::Hashed;
-use crate::diff::{Change, Difference};
+use crate::context::check_ignore::{Answer, Readers};
 use crate::dockerfile::{Base, Unknown};
-use crate::entry::{Content, Entry, FileMode};
-use crate::listing::Rule;
+use crate::files::entry::{Content, Entry, FileMode};
+use crate::listed::Rule;
+use crate::manifest::diff::{Change, Difference};
 use crate::manifest::{Declared, Manifest};
 use crate::path::{escape, printable};
 use crate::warning::Warning;
@@ -113,8 +113,9 @@ pub fn difference_json(difference: &Difference, out: &mut impl Write) -> io::Res
     writeln!(out, "{}", Value::from(object))
 }
 
-/// One answer of `--check-ignore`: `excluded`, `included` or, of a build, `unread`; the path; `FILE:LINE:PATTERN` where a
-/// line decided; of a build, `DOCKERFILE:LINE` for each instruction that reads it. Separated by tabs.
+/// One answer of `--check-ignore`: `excluded`, `included` or, of a build, `unread`; the path;
+/// `FILE:LINE:PATTERN` where a line decided; of a build, `DOCKERFILE:LINE` for each instruction
+/// that reads it. Separated by tabs.
 ///
 /// # Errors
 /// Those of the writer.

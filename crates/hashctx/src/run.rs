@@ -5,13 +5,14 @@ use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use hashctx::check_ignore::CheckIgnore;
-use hashctx::diff::diff;
+use hashctx::context::check_ignore::CheckIgnore;
+use hashctx::listing::files_from;
+use hashctx::manifest::diff::diff;
 use hashctx::path::printable;
-use hashctx::{Config, HashError, Hashed, Manifest, Selection, Warning, files_from, manifest, report, tar};
+use hashctx::{Config, HashError, Hashed, Manifest, Selection, Warning, manifest, report, tar};
 use miette::{Diagnostic, IntoDiagnostic, WrapErr, miette};
 use storekit::Store;
-use storekit::replace::{Durability, replace};
+use storekit::files::replace::{Durability, replace};
 use toolkit::{Environment, Outcome, Output, Settings};
 
 use crate::cli::Cli;
@@ -105,8 +106,9 @@ fn config(cli: &Cli) -> miette::Result<Config> {
     Ok(config)
 }
 
-/// Where the stat cache is. Without a home, with settings that cannot be used, or where the folder is somebody else's, there
-/// is none, and a key all the same. The store is made as one: others would not take a folder that only holds our cache.
+/// Where the stat cache is. Without a home, with settings that cannot be used, or where the folder
+/// is somebody else's, there is none, and a key all the same. The store is made as one: others
+/// would not take a folder that only holds our cache.
 fn stat_cache(cli: &Cli, environment: Environment) -> Option<Utf8PathBuf> {
     let settings = Settings::load(environment);
     settings.warn_of_problems("hashctx", &cli.common);

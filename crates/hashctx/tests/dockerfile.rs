@@ -1,5 +1,5 @@
-//! What a build reads, from tables of the documented rules: for the syntax that the engines of the property test are
-//! too old for, and for what an image cannot show.
+//! What a build reads, from tables of the documented rules: for the syntax that the engines of the
+//! property test are too old for, and for what an image cannot show.
 
 use std::collections::BTreeMap;
 

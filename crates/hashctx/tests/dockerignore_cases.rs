@@ -1,7 +1,7 @@
 //! The matcher against 40,000 cases that the Go reference labelled.
 //!
-//! `data/dockerignore-cases.tsv.zst` has a case a line: `p` plain or `w` odd patterns; `1` left out, `0` kept,
-//! `E` refused; the ignore file in hex; the path in hex.
+//! `data/dockerignore-cases.tsv.zst` has a case a line: `p` plain or `w` odd patterns; `1` left
+//! out, `0` kept, `E` refused; the ignore file in hex; the path in hex.
 
 use hashctx::dockerignore::{Folder, Patterns};
 
@@ -54,7 +54,8 @@ fn every_case_agrees_with_the_reference() {
     assert_eq!(wrong.len(), 0, "of {} cases", cases.len());
 }
 
-/// The cases whose label, that of the path alone, is not that of a build: its walk hands the folders' results down.
+/// The cases whose label, that of the path alone, is not that of a build: its walk hands the
+/// folders' results down.
 const OTHER_IN_A_WALK: [(&str, &str); 6] = [
     ("!/[^a]/foo\nfoo/[^a]/\n!foo", "foo/$/y.log/b.txt"),
     ("foo/\\d*/a|b*/\n![[:alpha:]]*", "a/b.txt/*"),
@@ -64,7 +65,8 @@ const OTHER_IN_A_WALK: [(&str, &str); 6] = [
     ("a*b/*/*\n(a)/\n!a+b", "a+b/b/b"),
 ];
 
-/// All six are kept alone and hidden in a walk, which is what today's `BuildKit` does and what a key follows.
+/// All six are kept alone and hidden in a walk, which is what today's `BuildKit` does and what a
+/// key follows.
 #[test]
 fn six_cases_are_labelled_by_the_path_alone() {
     let mut parting = Vec::new();

@@ -1,9 +1,12 @@
-//! Precise mode against the real engine: random Dockerfiles and contexts, built by `BuildKit` and keyed by `hashctx -f`.
+//! Precise mode against the real engine: random Dockerfiles and contexts, built by `BuildKit` and
+//! keyed by `hashctx -f`.
 //!
-//! Each file of a context has its own content, so the image tells which files were read. The key says which files it
-//! covers: those that change it when they are edited. Editing all others must keep the image; editing a covered one has to
-//! change it, unless a later copy hides the file. Needs docker; see `engine_ignore`. With `LARDER_BUILDKIT` the Dockerfiles
-//! have heredocs, `--parents`, `--exclude` and substitutions by patterns too, which docker's `BuildKit` may be too old for.
+//! Each file of a context has its own content, so the image tells which files were read. The key
+//! says which files it covers: those that change it when they are edited. Editing all others must
+//! keep the image; editing a covered one has to change it, unless a later copy hides the file.
+//! Needs docker; see `engine_ignore`. With `LARDER_BUILDKIT` the Dockerfiles have heredocs,
+//! `--parents`, `--exclude` and substitutions by patterns too, which docker's `BuildKit` may be too
+//! old for.
 
 #![expect(clippy::print_stderr, reason = "a test that is not run says so")]
 
@@ -28,7 +31,8 @@ fn path(random: &mut Random) -> String {
     (0..=random.below(3)).map(|_| pick(random, &NAMES)).collect::<Vec<_>>().join("/")
 }
 
-/// Files whose content is their path, some executable, some empty folders, some links, to `..` behind another one too.
+/// Files whose content is their path, some executable, some empty folders, some links, to `..`
+/// behind another one too.
 fn context(random: &mut Random, root: &Path) {
     fs::create_dir_all(root).expect("folder");
     let mut links: Vec<String> = Vec::new();
@@ -107,7 +111,8 @@ fn copies(random: &mut Random, paths: &[String]) -> String {
     (0..=random.below(2)).map(|_| copy(random)).collect()
 }
 
-/// What a stage that declares TARGETARCH reads depends on the engine: the classic builder sets none.
+/// What a stage that declares TARGETARCH reads depends on the engine: the classic builder sets
+/// none.
 #[test]
 fn each_engine_reads_the_platform_args_that_it_sets() {
     let arch = storekit::Platform::host().architecture().to_owned();
@@ -175,7 +180,8 @@ fn dockerfile(random: &mut Random, paths: &[String]) -> String {
     file
 }
 
-/// The image as a map from a file's path in it to its executable bit and content, links and folders included.
+/// The image as a map from a file's path in it to its executable bit and content, links and folders
+/// included.
 type Image = BTreeMap<String, String>;
 
 /// Files of the context are told by their content, which is their path.
@@ -240,7 +246,8 @@ impl Scene {
         fs::set_permissions(&full, fs::Permissions::from_mode(mode ^ 0o111)).expect("mode");
     }
 
-    /// Whether editing the file changes the key, and making it executable or not does. The file is as it was after that.
+    /// Whether editing the file changes the key, and making it executable or not does. The file is
+    /// as it was after that.
     fn covers(&self, path: &str, key: &str) -> (bool, bool) {
         let full = self.root().join(path);
         let before = fs::read_to_string(&full).expect("text");
@@ -254,7 +261,8 @@ impl Scene {
     }
 }
 
-/// Wildcards in a folder that is not there, links to nowhere: the engine refuses, and there is no image.
+/// Wildcards in a folder that is not there, links to nowhere: the engine refuses, and there is no
+/// image.
 const REFUSALS: [&str; 8] = [
     "not found",
     "no such file",

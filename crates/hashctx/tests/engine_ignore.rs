@@ -1,12 +1,13 @@
 //! Which files of random contexts a real engine receives, against the walk by our matcher.
 //!
-//! Needs docker (with BuildKit and with the older builder) and podman. A test whose engine is missing says so and
-//! is not run; with `LARDER_REQUIRE_ENGINES=1` that is a failure.
+//! Needs docker (with BuildKit and with the older builder) and podman. A test whose engine is
+//! missing says so and is not run; with `LARDER_REQUIRE_ENGINES=1` that is a failure.
 //!
-//! Docker before 23 differs from the reference in some ways, which these contexts stay clear of: `**bar` did not
-//! match `foobar`, `a+b` and `a|b` were expressions, an exception with wildcards did not reach into a folder that was
-//! left out, and exceptions were not forgotten as `Patterns` describes. Its `BuildKit` also sends an empty folder that
-//! is left out where an exception begins with its name. Podman's rules are older still and have not changed since.
+//! Docker before 23 differs from the reference in some ways, which these contexts stay clear of:
+//! `**bar` did not match `foobar`, `a+b` and `a|b` were expressions, an exception with wildcards
+//! did not reach into a folder that was left out, and exceptions were not forgotten as `Patterns`
+//! describes. Its `BuildKit` also sends an empty folder that is left out where an exception begins
+//! with its name. Podman's rules are older still and have not changed since.
 
 #![expect(clippy::print_stderr, reason = "a test that is not run says so")]
 
@@ -124,7 +125,8 @@ fn compare(build: &Build, grammar: &Grammar, seeds: std::ops::Range<u64>) {
     assert!(wrong.is_empty(), "{} differ\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// True where the two ways of the reference to judge part, of which old engines have the one and new ones the other.
+/// True where the two ways of the reference to judge part, of which old engines have the one and
+/// new ones the other.
 fn versions_differ(grammar: &Grammar, patterns: &Patterns, root: &Path) -> bool {
     let differs = |path: &String| {
         let walked = patterns.judge_from_root(path.as_bytes()).map(|verdict| verdict.excluded);

@@ -1,4 +1,5 @@
-//! What was hashed is what is built, from the folder and from `hashctx --tar`, by each real engine. See `engine_ignore` for what it needs.
+//! What was hashed is what is built, from the folder and from `hashctx --tar`, by each real engine.
+//! See `engine_ignore` for what it needs.
 
 #[expect(dead_code, reason = "each test of engines uses a part")]
 mod engines;

@@ -1,4 +1,5 @@
-//! Bad input never panics: ignore files and Dockerfiles made of the parts that their parsers care about.
+//! Bad input never panics: ignore files and Dockerfiles made of the parts that their parsers care
+//! about.
 //!
 //! `PROPTEST_CASES` makes it run longer.
 

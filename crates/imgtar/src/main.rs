@@ -1,12 +1,6 @@
 //! `imgtar`: see `imgtar --help`.
 
-mod bar;
 mod cli;
-mod disks;
-mod extracting;
-mod initing;
-mod run;
-mod view;
 
 use std::process::ExitCode;
 
@@ -16,5 +10,5 @@ use toolkit::Signals;
 fn main() -> ExitCode {
     let args = cli::Args::parse();
     toolkit::limits::raise_open_files();
-    toolkit::run(&Signals::listen("imgtar"), args.common.color, |signals| run::run(args, signals))
+    toolkit::run(&Signals::listen("imgtar"), args.common.color, |signals| cli::run::run(args, signals))
 }

@@ -1,10 +1,10 @@
 //! An image from a folder or a tar, without an engine. The same input gives the same image ID.
 //!
-//! A folder becomes one layer: sorted by the bytes of the names, owned by 0:0, modes 755 or 644, one time for
-//! all. A tar is taken as the layer byte for byte.
+//! A folder becomes one layer: sorted by the bytes of the names, owned by 0:0, modes 755 or 644,
+//! one time for all. A tar is taken as the layer byte for byte.
 //!
-//! Limit: hard links become files of their own; set-uid bits and extended attributes are not kept (pack a tar
-//! for that).
+//! Limit: hard links become files of their own; set-uid bits and extended attributes are not kept
+//! (pack a tar for that).
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -19,13 +19,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use storekit::{Descriptor, Entry, Key, Store};
 
-use crate::assemble;
+use crate::archive::assemble;
 use crate::error::{Error, Result};
-use crate::form;
-use crate::import::{self, Imported, Notes, Ready, Standing};
-use crate::known::Known;
+use crate::format::compression;
+use crate::format::oci::{self, Manifest, Platform, RootFs};
+use crate::image::commit::{self, Imported, Notes, Ready, Standing};
+use crate::layer::known::Known;
 use crate::layer::{self, Announced};
-use crate::oci::{self, Manifest, Platform, RootFs};
 use crate::progress::Progress;
 
 /// 1980-01-02T00:00:00Z: the earliest day that every archive format can hold in every time zone.
@@ -78,7 +78,8 @@ impl Default for Config {
 /// Packs an image of one layer and saves it under the key.
 ///
 /// # Errors
-/// Files that cannot be read or have no place in an image; as [`import::import`].
+/// Files that cannot be read or have no place in an image; as
+/// [`import`](crate::archive::import::import).
 pub fn pack(
     store: &Store,
     key: &Key,
@@ -87,8 +88,8 @@ pub fn pack(
     notes: &Notes,
     progress: &dyn Progress,
 ) -> Result<Imported> {
-    let blobs = import::prepare(store)?;
-    let Ready { notes, sound } = match import::standing(store, key, notes)? {
+    let blobs = commit::prepare(store)?;
+    let Ready { notes, sound } = match commit::standing(store, key, notes)? {
         Standing::Stays(imported) => return Ok(*imported),
         Standing::Save(ready) => ready,
     };
@@ -116,7 +117,7 @@ pub fn pack(
         ..Entry::new(Descriptor::new(oci::MANIFEST, manifest.digest(), manifest.size()), Timestamp::now())
     };
     let leases = [lease, config_lease, manifest];
-    let (saved, entry) = import::commit(store, key, entry, &notes, &leases)?;
+    let (saved, entry) = commit::commit(store, key, entry, &notes, &leases)?;
     if !saved {
         return Ok(Imported::already(&store.images(), key, entry));
     }
@@ -179,11 +180,11 @@ fn read_tar(
     mut tar: Box<dyn Read + Send>,
     progress: &dyn Progress,
 ) -> Result<layer::Made> {
-    let head = form::read_head(&mut tar).map_err(|source| Error::read(name, source))?;
+    let head = compression::read_head(&mut tar).map_err(|source| Error::read(name, source))?;
     if head.is_empty() {
         return Err(Error::Unpackable { path: name.into(), reason: "it is empty".to_owned() });
     }
-    if let Some(form) = form::unread(&head) {
+    if let Some(form) = compression::unread(&head) {
         return Err(Error::compressed(name, form, "imgtar pack KEY -"));
     }
     let announced = Announced { tar: true, ..Announced::default() };

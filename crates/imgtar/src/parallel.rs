@@ -27,7 +27,8 @@ pub fn map_by<T: Sync, R: Send, E: Send>(
     map_with(thread::available_parallelism().map_or(1, usize::from).min(most), items, work)
 }
 
-/// The same with so many threads, whatever number of processors there is: for work that waits for others.
+/// The same with so many threads, whatever number of processors there is: for work that waits for
+/// others.
 ///
 /// # Errors
 /// As [`map`].

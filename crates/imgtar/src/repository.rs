@@ -1,21 +1,23 @@
 //! A store in a git repository: blobs in Git LFS, keys and inputs in git itself, all else left out.
 //!
-//! Two files in the store's folder say so, each with our lines between two marks; other lines in them stay. What git and
-//! Git LFS themselves know of is asked by their commands, and where they are not installed, that is said.
+//! Two files in the store's folder say so, each with our lines between two marks; other lines in
+//! them stay. What git and Git LFS themselves know of is asked by their commands, and where they
+//! are not installed, that is said.
 
 use std::process::{Command, Output};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use storekit::replace::{self, Durability};
-use storekit::{Store, lfs};
+use storekit::Store;
+use storekit::files::lfs;
+use storekit::files::replace::{self, Durability};
 
 use crate::error::{Error, Result};
 
 const BEGIN: &str = "# larder store: begin (`imgtar init --lfs` writes these lines)";
 const END: &str = "# larder store: end";
 
-/// Blobs are content of LFS. Nothing is text to git, so that no checkout changes a byte; every key is a file of its own, so
-/// that two that are added merge.
+/// Blobs are content of LFS. Nothing is text to git, so that no checkout changes a byte; every key
+/// is a file of its own, so that two that are added merge.
 const ATTRIBUTES: &str = "/** -text
 /images/blobs/sha256/* filter=lfs diff=lfs merge=lfs -text
 ";
@@ -46,7 +48,8 @@ pub struct SetUp {
     pub left: Vec<String>,
 }
 
-/// Makes a store at `folder`, or takes the one that is there, and sets it up for Git LFS. Done again, it changes nothing.
+/// Makes a store at `folder`, or takes the one that is there, and sets it up for Git LFS. Done
+/// again, it changes nothing.
 ///
 /// # Errors
 /// [`Error::NoRepository`], [`Error::Ignored`]; a folder with something else in it; I/O errors.
@@ -103,7 +106,8 @@ fn with_lines(before: &[u8], lines: &str) -> Vec<u8> {
     [before, gap, ours.as_bytes()].concat()
 }
 
-/// Where our lines stand: from the last beginning before an end, for a beginning without one is not ours to judge.
+/// Where our lines stand: from the last beginning before an end, for a beginning without one is not
+/// ours to judge.
 fn our_lines(text: &[u8]) -> Option<(usize, usize)> {
     let mut start = find(text, BEGIN)?;
     let end = start + find(text.get(start..)?, END)?;
@@ -138,7 +142,8 @@ fn install(repository: &Utf8Path) -> Vec<String> {
                 .to_owned(),
         ];
     }
-    // It writes the filter into the repository's own settings, and the hook that uploads with a push.
+    // It writes the filter into the repository's own settings, and the hook that uploads with a
+    // push.
     match git(repository, &["lfs", "install", "--local"]) {
         Ok(ran) if ran.status.success() => no_filter(repository).into_iter().collect(),
         ran => {
@@ -151,8 +156,9 @@ fn install(repository: &Utf8Path) -> Vec<String> {
     }
 }
 
-/// What is to be done before the blobs of a store are added, where the store is set up for Git LFS, and git is not: so it is
-/// in a clone where nobody has run `git lfs install`. Git says nothing there, and keeps the blobs themselves.
+/// What is to be done before the blobs of a store are added, where the store is set up for Git LFS,
+/// and git is not: so it is in a clone where nobody has run `git lfs install`. Git says nothing
+/// there, and keeps the blobs themselves.
 #[must_use]
 pub fn unfiltered(store: &Utf8Path) -> Option<String> {
     let attributes = replace::read_capped(&store.join(".gitattributes"), 1 << 20).ok()??;

@@ -6,17 +6,17 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderValue, Uri};
 use storekit::{Digest, PackageKey, Store};
 
-use crate::access::AccessLog;
-use crate::classify::{Class, Classify};
 use crate::config::Config;
+use crate::config::target::Target;
+use crate::ecosystem::{Class, Classify};
 use crate::error::Result;
-use crate::flight::Flights;
-use crate::meter::Counts;
-use crate::places::Places;
-use crate::queues::Queues;
-use crate::shelf::Shelf;
-use crate::target::Target;
+use crate::observe::access_log::AccessLog;
+use crate::observe::meter::Counts;
+use crate::response::flight::Flights;
+use crate::store::Shelf;
+use crate::store::recent_targets::Places;
 use crate::upstream::{Route, Upstreams};
+use crate::wire::queues::Queues;
 
 /// Everything that requests share.
 #[derive(Debug)]

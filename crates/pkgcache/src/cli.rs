@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand};
 use pkgcache::commands::{self, Console};
-use pkgcache::settings::Options;
+use pkgcache::config::settings::Options;
 use storekit::{Age, ByteSize, Store};
 use toolkit::{Common, Outcome, Output, Settings};
 
@@ -42,9 +42,10 @@ impl Cli {
 enum Job {
     /// Serve as a caching proxy
     ///
-    /// As a reverse proxy for the mounted upstreams (`http://127.0.0.1:3144/NAME/…`), and as a forward proxy
-    /// (`http_proxy=http://127.0.0.1:3144`) for the allowed hosts. Prints its URL when it answers. `/healthz` says `ok`,
-    /// `/metrics` has the counts in the text form of Prometheus.
+    /// As a reverse proxy for the mounted upstreams (`http://127.0.0.1:3144/NAME/…`), and as a
+    /// forward proxy (`http_proxy=http://127.0.0.1:3144`) for the allowed hosts. Prints its URL
+    /// when it answers. `/healthz` says `ok`, `/metrics` has the counts in the text form of
+    /// Prometheus.
     ///
     /// SIGTERM (and Ctrl-C) ends it: no new connections are taken, those that wait for a request
     /// are closed, and the others end with their answers. One on which nothing moves for
@@ -112,8 +113,8 @@ struct ServeArgs {
     tunnel: Option<Vec<String>>,
     /// Let names of upstreams have private addresses
     ///
-    /// An upstream that is written as an address may be private anyway. Link-local addresses, where clouds keep their
-    /// machines' secrets, are never asked.
+    /// An upstream that is written as an address may be private anyway. Link-local addresses, where
+    /// clouds keep their machines' secrets, are never asked.
     #[arg(long)]
     allow_private: bool,
     /// Reach upstreams through this proxy
@@ -196,7 +197,7 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
                 *known.borrow_mut() = settings.files().map(Utf8Path::to_owned).collect();
                 args.options()?.or(Options::load(&settings)?).config(&folder)
             };
-            pkgcache::run::serve(load()?, Store::open_or_create(&store)?, load, &mut console.out)?
+            pkgcache::server::process::serve(load()?, Store::open_or_create(&store)?, load, &mut console.out)?
         }
         Job::Ls { part } => commands::ls(&Store::open(&store)?.packages(), part, &mut console)?,
         Job::Info { url } => commands::info(&Store::open(&store)?.packages(), url, &mut console)?,

@@ -11,9 +11,9 @@ use storekit::error::At;
 use storekit::{ByteSize, Digest, FoundPackage, PackageEntry, StoredResponse, printable};
 use toolkit::Outcome;
 
-use crate::answer::Answer;
 use crate::cache;
 use crate::error::{Error, Result, explained};
+use crate::response::stored_head::Answer;
 
 /// Where a command writes, and in which form.
 pub struct Console<'a> {
@@ -184,8 +184,8 @@ struct Fault {
 /// is fetched anew.
 ///
 /// # Errors
-/// [`Error::Damaged`], after all were read; else the first body or entry that could not be read, with
-/// a warning for each. That damage cannot be taken out is a warning.
+/// [`Error::Damaged`], after all were read; else the first body or entry that could not be read,
+/// with a warning for each. That damage cannot be taken out is a warning.
 pub fn verify(packages: &storekit::Packages, console: &mut Console<'_>) -> Result<Outcome> {
     let blobs = packages.blobs();
     let mut known: HashMap<Digest, Option<String>> = HashMap::new();

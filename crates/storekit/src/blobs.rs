@@ -1,7 +1,8 @@
 //! The content-addressed blobs: `blobs/sha256/<64 hex digits>`, each written once.
 //!
-//! Whoever writes or reuses a blob holds a [`Lease`] on it until the entry that names it is committed: a shared
-//! flock on the blob's own file. A collector takes a blob only where it gets the exclusive one.
+//! Whoever writes or reuses a blob holds a [`Lease`] on it until the entry that names it is
+//! committed: a shared flock on the blob's own file. A collector takes a blob only where it gets
+//! the exclusive one.
 //!
 //! Source: OCI image-spec v1.1, image-layout.md, "Blobs".
 
@@ -15,9 +16,9 @@ use rustix::fs::{Advice, FlockOperation, fadvise, flock};
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{At, Error, Result};
-use crate::lfs;
-use crate::lock::{self, Patience};
-use crate::replace::{self, Durability, Staged};
+use crate::files::lfs;
+use crate::files::lock::{self, Patience};
+use crate::files::replace::{self, Durability, Staged};
 use crate::trash::Trash;
 
 /// A folder of blobs.
@@ -95,9 +96,9 @@ impl Blobs {
         Ok(BlobWriter { blobs, staged, hasher: Hasher::new(), size: 0, ahead: 0 })
     }
 
-    /// Goes on with a blob of this digest where an earlier writer broke off, or starts it. Dropped unfinished, it is
-    /// kept for the next one, until a collection. Where a living writer has it, this is a new blob as of
-    /// [`Blobs::create`].
+    /// Goes on with a blob of this digest where an earlier writer broke off, or starts it. Dropped
+    /// unfinished, it is kept for the next one, until a collection. Where a living writer has it,
+    /// this is a new blob as of [`Blobs::create`].
     ///
     /// # Errors
     /// I/O errors.
@@ -120,7 +121,8 @@ impl Blobs {
         }
     }
 
-    /// Goes on with a blob that was begun elsewhere: `size` bytes are in the file, and the hasher has seen them.
+    /// Goes on with a blob that was begun elsewhere: `size` bytes are in the file, and the hasher
+    /// has seen them.
     pub(crate) fn writer(&self, staged: Staged, hasher: Hasher, size: u64) -> BlobWriter<'_> {
         BlobWriter { blobs: Cow::Borrowed(self), staged, hasher, size, ahead: size }
     }
@@ -139,14 +141,15 @@ impl Blobs {
         writer.finish(Some(&digest))
     }
 
-    /// Takes a lease on a blob that is there, or that the trash still has. `None`: it must be written anew.
-    /// The bytes are not looked at: see [`Blobs::lease_sound`].
+    /// Takes a lease on a blob that is there, or that the trash still has. `None`: it must be
+    /// written anew. The bytes are not looked at: see [`Blobs::lease_sound`].
     ///
     /// # Errors
     /// I/O errors; a collector that holds the blob for too long.
     pub fn lease(&self, digest: &Digest) -> Result<Option<Lease>> {
         let path = self.path(digest);
-        // Each round, a collector may have moved the blob between two steps: it is in the trash then.
+        // Each round, a collector may have moved the blob between two steps: it is in the trash
+        // then.
         loop {
             let Some(file) = open(&path)? else {
                 if self.trash.restore(&path)? {
@@ -162,7 +165,8 @@ impl Blobs {
         }
     }
 
-    /// Takes a lease on a blob whose bytes match its digest. A damaged one is moved aside, and `None`.
+    /// Takes a lease on a blob whose bytes match its digest. A damaged one is moved aside, and
+    /// `None`.
     ///
     /// # Errors
     /// As [`Blobs::lease`].
@@ -195,8 +199,8 @@ impl Blobs {
     }
 
     /// Opens the blob for reading, verified at its end: instead of the end of the file comes
-    /// [`Error::Damaged`] (inside the `io::Error`) where the bytes do not match, and the blob is moved aside.
-    /// `None` where it is not there.
+    /// [`Error::Damaged`] (inside the `io::Error`) where the bytes do not match, and the blob is
+    /// moved aside. `None` where it is not there.
     ///
     /// # Errors
     /// I/O errors.
@@ -240,8 +244,8 @@ impl Blobs {
         Ok(replace::names(&self.folder)?.iter().filter_map(|name| Digest::from_hex(name)).collect())
     }
 
-    /// Moves a damaged blob out of the way, to where nobody takes it for sound. The pointer of Git LFS stays: it says
-    /// where the blob can be had.
+    /// Moves a damaged blob out of the way, to where nobody takes it for sound. The pointer of Git
+    /// LFS stays: it says where the blob can be had.
     ///
     /// # Errors
     /// I/O errors; a blob that is gone, or a store that cannot be written to, is none.
@@ -266,7 +270,8 @@ impl Blobs {
         bytes.is_ok_and(|bytes| bytes.is_some_and(|bytes| lfs::is_pointer(&bytes, digest)))
     }
 
-    /// Moves the blob to the trash unless somebody leases it. The caller holds the store exclusively.
+    /// Moves the blob to the trash unless somebody leases it. The caller holds the store
+    /// exclusively.
     pub(crate) fn discard(&self, digest: &Digest, batch: &crate::trash::Batch) -> Result<Discarded> {
         let path = self.path(digest);
         let Some(file) = open(&path)? else { return Ok(Discarded::Gone) };
@@ -341,22 +346,24 @@ impl BlobWriter<'_> {
         Ok(())
     }
 
-    /// Has the kernel begin to write what has come since it was last told, so that the sync at the end has little left to
-    /// wait for. That one alone makes the blob durable.
+    /// Has the kernel begin to write what has come since it was last told, so that the sync at the
+    /// end has little left to wait for. That one alone makes the blob durable.
     fn write_ahead(&mut self) {
         let length = NonZeroU64::new(self.size - self.ahead).filter(|length| length.get() >= AHEAD);
         if length.is_some() && self.blobs.durability == Durability::Synced {
-            // What is dirty begins to be written; nothing is dropped that is not on the disk. A file system that knows no
-            // such advice is only slower.
+            // What is dirty begins to be written; nothing is dropped that is not on the disk. A
+            // file system that knows no such advice is only slower.
             let _ = fadvise(self.staged.file(), self.ahead, length, Advice::DontNeed);
             self.ahead = self.size;
         }
     }
 
-    /// Gives the blob its final name, the digest of its bytes. Two writers of the same bytes both succeed.
+    /// Gives the blob its final name, the digest of its bytes. Two writers of the same bytes both
+    /// succeed.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] where the bytes do not have the announced digest (nothing is stored then); I/O errors.
+    /// [`Error::Mismatch`] where the bytes do not have the announced digest (nothing is stored
+    /// then); I/O errors.
     pub fn finish(self, announced: Option<&Digest>) -> Result<Lease> {
         let found = self.hasher.finish();
         if let Some(announced) = announced.filter(|announced| **announced != found) {

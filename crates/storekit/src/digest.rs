@@ -10,7 +10,8 @@ use thiserror::Error;
 
 /// A SHA-256 digest, written `sha256:` and 64 lower-case hex digits.
 ///
-/// Can only be made from such text or from hashed bytes, so that no path is ever built from anything else.
+/// Can only be made from such text or from hashed bytes, so that no path is ever built from
+/// anything else.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);

@@ -96,7 +96,8 @@ pub enum Error {
         /// The digest of what is there.
         found: Digest,
     },
-    /// A blob of a store in a repository whose content Git LFS has not fetched yet. That is no damage.
+    /// A blob of a store in a repository whose content Git LFS has not fetched yet. That is no
+    /// damage.
     #[error("the blob `{digest}` was not fetched: Git LFS's pointer stands in its place")]
     #[diagnostic(code(storekit::lfs::not_fetched), help("`{command}` in the repository fetches it"))]
     NotFetched {
@@ -172,8 +173,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps an I/O error with its path. A storekit error that travelled inside (from a verifying reader)
-    /// comes out as it went in.
+    /// Wraps an I/O error with its path. A storekit error that travelled inside (from a verifying
+    /// reader) comes out as it went in.
     pub fn io(doing: &'static str, path: impl Into<Utf8PathBuf>, source: io::Error) -> Self {
         match source.downcast::<Error>() {
             Ok(inner) => inner,

@@ -1,4 +1,5 @@
-//! What happened in a store: `events/YYYY-MM-DD.ndjson` (UTC), one JSON object a line. See FORMAT.md, "Events".
+//! What happened in a store: `events/YYYY-MM-DD.ndjson` (UTC), one JSON object a line. See
+//! FORMAT.md, "Events".
 //!
 //! An event is a note for people and statistics: nothing that is stored depends on one.
 
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{At, Result};
-use crate::replace;
+use crate::files::replace;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,7 +31,8 @@ pub struct Event {
     /// How many seconds it saved or took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// How often it happened in the minute up to `time`, where the events are many; once where it is absent.
+    /// How often it happened in the minute up to `time`, where the events are many; once where it
+    /// is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
 }
@@ -98,7 +100,8 @@ impl Events {
         self.append(event, &event.time.strftime("%Y-%m-%d.ndjson").to_string())
     }
 
-    /// Appends a count by the minute, to a file of the tool's own: they are many, and kept for a shorter time.
+    /// Appends a count by the minute, to a file of the tool's own: they are many, and kept for a
+    /// shorter time.
     ///
     /// # Errors
     /// I/O errors; callers may well go on.
@@ -130,7 +133,8 @@ impl Events {
         file.write_all(&line).at("write", &path)
     }
 
-    /// All events, oldest file first. Lines that cannot be understood (cut off by a full disk) are passed over.
+    /// All events, oldest file first. Lines that cannot be understood (cut off by a full disk) are
+    /// passed over.
     ///
     /// # Errors
     /// I/O errors.

@@ -10,7 +10,8 @@ use crate::Digest;
 
 /// A key: 1 to 128 characters of the grammar of an OCI tag, `[A-Za-z0-9_][A-Za-z0-9._-]*`.
 ///
-/// Source: OCI distribution-spec v1.1, "Pulling manifests". A key is a file name and never starts with a dot.
+/// Source: OCI distribution-spec v1.1, "Pulling manifests". A key is a file name and never starts
+/// with a dot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Key(String);

@@ -1,6 +1,8 @@
-//! The few fields of OCI documents that a store has to understand. Unknown fields and media types are no error.
+//! The few fields of OCI documents that a store has to understand. Unknown fields and media types
+//! are no error.
 //!
-//! Source: OCI image-spec v1.1: descriptor.md, manifest.md, image-index.md; media types of Docker's schema 2 too.
+//! Source: OCI image-spec v1.1: descriptor.md, manifest.md, image-index.md; media types of Docker's
+//! schema 2 too.
 
 use std::collections::BTreeMap;
 
@@ -27,8 +29,8 @@ pub const KEY_ANNOTATION: &str = "dev.larder.key";
 /// The annotation that other OCI tools read as the name in a layout.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// Reads `null` as the empty value: Go writes it for a list or a map that was never filled. Stands behind
-/// `deserialize_with`, beside `default`.
+/// Reads `null` as the empty value: Go writes it for a list or a map that was never filled. Stands
+/// behind `deserialize_with`, beside `default`.
 ///
 /// # Errors
 /// Those of the value.
@@ -101,7 +103,8 @@ pub struct Links {
     /// An artifact manifest's blobs (a media type that image-spec 1.1 dropped).
     #[serde(default, deserialize_with = "null_is_empty")]
     pub blobs: Vec<Descriptor>,
-    /// What the document refers to: the image that it signs or describes. It is not needed, and not judged here.
+    /// What the document refers to: the image that it signs or describes. It is not needed, and not
+    /// judged here.
     pub subject: Option<serde_json::Value>,
 }
 

@@ -1,10 +1,11 @@
 //! Platforms: one type, one normal form, one rule for what serves where another is wanted.
 //!
-//! The normal form is containerd's (`platforms.Normalize`), and nothing beyond it: where an engine keeps two
-//! spellings apart, a key that does not would be a wrong hit. Names that no engine knows (`i686`, `x64`) are
-//! therefore refused with the right one, not translated.
+//! The normal form is containerd's (`platforms.Normalize`), and nothing beyond it: where an engine
+//! keeps two spellings apart, a key that does not would be a wrong hit. Names that no engine knows
+//! (`i686`, `x64`) are therefore refused with the right one, not translated.
 //!
-//! Limit: an OS version (`windows(10.0.17763)/amd64`) is kept as a part of the OS, where it is allowed at all.
+//! Limit: an OS version (`windows(10.0.17763)/amd64`) is kept as a part of the OS, where it is
+//! allowed at all.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +18,8 @@ use crate::printable;
 
 /// The machine that an image is for, in normal form: equal platforms have equal spelling.
 ///
-/// In text `OS/ARCH[/VARIANT]`; in JSON the `platform` of an OCI descriptor, whatever spelling it has there.
+/// In text `OS/ARCH[/VARIANT]`; in JSON the `platform` of an OCI descriptor, whatever spelling it
+/// has there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "Written")]
 pub struct Platform {
@@ -105,7 +107,8 @@ impl Platform {
         Self::of_machine(std::env::consts::ARCH, &machine.machine().to_string_lossy())
     }
 
-    /// The platform by Rust's name of the architecture and, for arm, the kernel's name of the machine.
+    /// The platform by Rust's name of the architecture and, for arm, the kernel's name of the
+    /// machine.
     fn of_machine(architecture: &str, machine: &str) -> Self {
         let little = cfg!(target_endian = "little");
         let variant = if machine.starts_with("armv6") { "v6" } else { "v7" };
@@ -120,8 +123,9 @@ impl Platform {
         }
     }
 
-    /// What a Dockerfile or an engine says, as containerd reads it: one word is an OS on this machine's
-    /// architecture or an architecture under Linux, an OS may have a version, and any name is taken.
+    /// What a Dockerfile or an engine says, as containerd reads it: one word is an OS on this
+    /// machine's architecture or an architecture under Linux, an OS may have a version, and any
+    /// name is taken.
     ///
     /// # Errors
     /// Not of the form `OS[/ARCH[/VARIANT]]` or `ARCH`.
@@ -162,15 +166,15 @@ impl Platform {
         self.variant.as_deref()
     }
 
-    /// Whether an image for this platform serves where `wanted` is: it is for that very platform, for an older
-    /// variant (arm/v6 where arm/v7 is wanted), or no variant is wanted.
+    /// Whether an image for this platform serves where `wanted` is: it is for that very platform,
+    /// for an older variant (arm/v6 where arm/v7 is wanted), or no variant is wanted.
     #[must_use]
     pub fn matches(&self, wanted: &Self) -> bool {
         self.distance(wanted).is_some()
     }
 
-    /// Whether an image whose config says this is one for this very platform, in whichever spelling.
-    /// One that names no variant is for each of its architecture's.
+    /// Whether an image whose config says this is one for this very platform, in whichever
+    /// spelling. One that names no variant is for each of its architecture's.
     #[must_use]
     pub fn is_of_image(&self, os: &str, architecture: &str, variant: &str) -> bool {
         let own = Self::new(os, architecture, Some(variant));
@@ -178,8 +182,8 @@ impl Platform {
         is_same_machine && (variant.is_empty() || own == *self)
     }
 
-    /// The items whose platform comes nearest to the wanted one: those for that very platform before those
-    /// that [match](Self::matches) otherwise.
+    /// The items whose platform comes nearest to the wanted one: those for that very platform
+    /// before those that [match](Self::matches) otherwise.
     pub fn nearest<T>(
         wanted: &Self,
         items: impl IntoIterator<Item = T>,
@@ -205,7 +209,8 @@ impl Platform {
         }
     }
 
-    /// The variant's number, where variants are numbered upward and each runs what is for a lower one.
+    /// The variant's number, where variants are numbered upward and each runs what is for a lower
+    /// one.
     fn number(&self) -> Option<u32> {
         let usual = match self.architecture.as_str() {
             "amd64" => "v1",
@@ -291,8 +296,9 @@ fn half(word: &str) -> NotAPlatform {
     NotAPlatform { help, ..refusal(word, missing) }
 }
 
-/// What people type. Stricter than [`Platform::of_engine`]: engines differ about a single word (docker takes
-/// `arm64`, podman refuses it), and an OS alone would mean another platform on each machine.
+/// What people type. Stricter than [`Platform::of_engine`]: engines differ about a single word
+/// (docker takes `arm64`, podman refuses it), and an OS alone would mean another platform on each
+/// machine.
 impl FromStr for Platform {
     type Err = NotAPlatform;
 

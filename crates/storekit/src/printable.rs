@@ -1,16 +1,19 @@
-//! Strangers' words, made fit for a terminal: names, types and messages come out of archives, registries and files of
-//! others, and a control character in them could move the cursor, set the title, or hide what follows.
+//! Strangers' words, made fit for a terminal: names, types and messages come out of archives,
+//! registries and files of others, and a control character in them could move the cursor, set the
+//! title, or hide what follows.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The text with its control characters shown (`\u{1b}`) and not sent, those of lines and columns too.
+/// The text with its control characters shown (`\u{1b}`) and not sent, those of lines and columns
+/// too.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) { Cow::Owned(without(text, false)) } else { Cow::Borrowed(text) }
 }
 
-/// The same for a text of several lines that may be in colour: ends of lines, tabs and colours stay.
+/// The same for a text of several lines that may be in colour: ends of lines, tabs and colours
+/// stay.
 #[must_use]
 pub fn printable_lines(text: &str) -> String {
     without(text, true)

@@ -9,9 +9,9 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
-/// A number of bytes; written `512`, `10kB`, `10MB`, `10GB`, `10TB`, `10PB`, `10EB` (powers of 1000) or `10KiB`,
-/// `10MiB`, `10GiB`, `10TiB`, `10PiB`, `10EiB` (powers of 1024). A fraction is allowed: `1.5GiB`. In a settings
-/// file, a bare number is bytes.
+/// A number of bytes; written `512`, `10kB`, `10MB`, `10GB`, `10TB`, `10PB`, `10EB` (powers of
+/// 1000) or `10KiB`, `10MiB`, `10GiB`, `10TiB`, `10PiB`, `10EiB` (powers of 1024). A fraction is
+/// allowed: `1.5GiB`. In a settings file, a bare number is bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(into = "u64")]
 pub struct ByteSize(pub u64);
@@ -72,7 +72,8 @@ const SIZES: [(&str, u64); 14] = [
 const AGES: [(&str, u64); 7] =
     [("s", 1), ("m", 60), ("min", 60), ("h", 3600), ("d", 86_400), ("w", 604_800), ("y", 365 * 86_400)];
 
-/// Splits the number from the unit and multiplies; `None` for an unknown unit, no number, or too large a value.
+/// Splits the number from the unit and multiplies; `None` for an unknown unit, no number, or too
+/// large a value.
 fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -152,7 +153,8 @@ impl<'de> Deserialize<'de> for Age {
     }
 }
 
-/// A quantity in a settings file: text, or a number that is read as its digits are. Its errors are those of the text.
+/// A quantity in a settings file: text, or a number that is read as its digits are. Its errors are
+/// those of the text.
 struct Written<T>(&'static str, PhantomData<T>);
 
 impl<T: FromStr<Err = NotAQuantity>> Visitor<'_> for Written<T> {

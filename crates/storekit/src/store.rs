@@ -13,10 +13,10 @@ use rustix::fs::OFlags;
 
 use crate::error::{At, Error, Result};
 use crate::events::Events;
+use crate::files::lock::{Exclusive, Locks, Patience, Shared};
+use crate::files::replace::{self, Durability};
 use crate::images::Images;
-use crate::lock::{Exclusive, Locks, Patience, Shared};
 use crate::packages::Packages;
-use crate::replace::{self, Durability};
 use crate::trash::Trash;
 
 /// The file that marks a store, and that keeps backups and keys out of it.
@@ -58,8 +58,8 @@ impl Store {
         Self { root: root.to_owned(), locks: Locks::new(root, Patience::default()) }
     }
 
-    /// Opens a store to look into. A folder that is not there, or holds nothing yet, reads as an empty store; nothing
-    /// is made.
+    /// Opens a store to look into. A folder that is not there, or holds nothing yet, reads as an
+    /// empty store; nothing is made.
     ///
     /// # Errors
     /// As [`Store::open`], where the folder holds something.
@@ -75,7 +75,8 @@ impl Store {
     /// Opens a store, and makes it where there is none.
     ///
     /// # Errors
-    /// [`Error::ForeignFolder`] where the folder holds something else; [`Error::Newer`]; I/O errors.
+    /// [`Error::ForeignFolder`] where the folder holds something else; [`Error::Newer`]; I/O
+    /// errors.
     pub fn open_or_create(root: &Utf8Path) -> Result<Self> {
         match Self::open(root) {
             Err(Error::NotAStore { .. }) => {}
@@ -168,8 +169,9 @@ pub fn is_store_tag(tag: &[u8]) -> bool {
     tag_line(tag).is_some()
 }
 
-/// The number of the line, from 1, by which `tag` (the text of a CACHEDIR.TAG) marks a larder store. Blanks at its
-/// end do not count, nor a carriage return: git and editors may have changed the line ends.
+/// The number of the line, from 1, by which `tag` (the text of a CACHEDIR.TAG) marks a larder
+/// store. Blanks at its end do not count, nor a carriage return: git and editors may have changed
+/// the line ends.
 #[must_use]
 pub fn tag_line(tag: &[u8]) -> Option<usize> {
     let is_it = |line: &[u8]| line.trim_ascii_end() == TAG_LINE.as_bytes();
@@ -184,8 +186,8 @@ pub fn is_store(folder: &Path) -> io::Result<bool> {
     store_line(folder).map(|line| line.is_some())
 }
 
-/// The number of the line, from 1, of the folder's CACHEDIR.TAG that makes it a larder store. What is no regular file
-/// marks nothing, and is never waited for.
+/// The number of the line, from 1, of the folder's CACHEDIR.TAG that makes it a larder store. What
+/// is no regular file marks nothing, and is never waited for.
 ///
 /// # Errors
 /// I/O errors other than that there is no such file.
@@ -211,7 +213,8 @@ fn version_in(tag: &[u8]) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(VERSION_LINE)?.trim().parse().ok())
 }
 
-/// What a folder may hold that becomes a store: git's own files, and what another process making the same store has begun.
+/// What a folder may hold that becomes a store: git's own files, and what another process making
+/// the same store has begun.
 fn is_harmless(name: &str) -> bool {
     name.starts_with(".git") || name.starts_with(replace::TEMPORARY) || name == TAG_FILE
 }

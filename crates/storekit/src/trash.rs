@@ -1,7 +1,8 @@
 //! The trash: what was removed and could still be brought back.
 //!
-//! `trash/<batch>/<path below the store>`, a batch for each removing run, the last one's name sorting last; and
-//! `trash/damaged/…` for blobs whose bytes do not match their digest, which nobody brings back.
+//! `trash/<batch>/<path below the store>`, a batch for each removing run, the last one's name
+//! sorting last; and `trash/damaged/…` for blobs whose bytes do not match their digest, which
+//! nobody brings back.
 
 use std::fs;
 use std::io;
@@ -12,7 +13,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::error::{At, Error, Result};
-use crate::replace;
+use crate::files::replace;
 
 const DAMAGED: &str = "damaged";
 /// The time in a batch's name.
@@ -28,7 +29,8 @@ pub fn is_doomed(name: &str) -> bool {
     name.starts_with(DOOMED)
 }
 
-/// Whether the trash's folder of this name holds what nobody brings back, for its bytes are not what they should be.
+/// Whether the trash's folder of this name holds what nobody brings back, for its bytes are not
+/// what they should be.
 #[must_use]
 pub fn is_damaged(name: &str) -> bool {
     name == DAMAGED
@@ -57,8 +59,8 @@ impl Trash {
         self.store.join("trash")
     }
 
-    /// Starts a batch. Nothing is written until something is taken into it. Its name sorts after those that are
-    /// there, also where the clock was set back since.
+    /// Starts a batch. Nothing is written until something is taken into it. Its name sorts after
+    /// those that are there, also where the clock was set back since.
     #[must_use]
     pub fn batch(&self, now: Timestamp) -> Batch {
         // A trash that cannot be listed takes nothing either, and says so then.
@@ -85,8 +87,8 @@ impl Trash {
         Error::OtherFileSystem { path: path.to_owned(), trash: self.folder() }
     }
 
-    /// A batch that keeps nothing: what is taken into it is deleted at once. For a disk so full that nothing
-    /// can be moved, and for limits that leave no room for trash.
+    /// A batch that keeps nothing: what is taken into it is deleted at once. For a disk so full
+    /// that nothing can be moved, and for limits that leave no room for trash.
     #[must_use]
     pub fn shredder(&self) -> Batch {
         Batch { keeps: false, ..self.named(String::new()) }
@@ -106,7 +108,8 @@ impl Trash {
         Ok(names.map(|name| self.named(name)).collect())
     }
 
-    /// Brings back the file that stood at `path`, from the newest batch that has it. Returns whether one had.
+    /// Brings back the file that stood at `path`, from the newest batch that has it. Returns
+    /// whether one had.
     ///
     /// # Errors
     /// I/O errors.
@@ -119,9 +122,9 @@ impl Trash {
         Ok(false)
     }
 
-    /// Moves a damaged file to where nobody takes it for sound. One that is gone already, or that cannot be
-    /// moved because the store is read-only, or the trash on another file system, is no error: whoever reads it
-    /// finds out again.
+    /// Moves a damaged file to where nobody takes it for sound. One that is gone already, or that
+    /// cannot be moved because the store is read-only, or the trash on another file system, is no
+    /// error: whoever reads it finds out again.
     pub(crate) fn move_aside(&self, path: &Utf8Path) -> Result<()> {
         match self.named(DAMAGED.to_owned()).take(path) {
             Err(Error::OtherFileSystem { .. }) => Ok(()),
@@ -161,8 +164,9 @@ impl Trash {
         self.shred()
     }
 
-    /// Gives one folder of the trash, by its name, to [`Trash::shred`]: from now on nothing comes back from it.
-    /// Returns whether it was there; a name that the trash does not have is none, whatever it looks like.
+    /// Gives one folder of the trash, by its name, to [`Trash::shred`]: from now on nothing comes
+    /// back from it. Returns whether it was there; a name that the trash does not have is none,
+    /// whatever it looks like.
     ///
     /// # Errors
     /// I/O errors.
@@ -179,7 +183,8 @@ impl Trash {
         }
     }
 
-    /// Deletes what was doomed, by a run that was killed too. Returns the bytes that this freed on disk.
+    /// Deletes what was doomed, by a run that was killed too. Returns the bytes that this freed on
+    /// disk.
     ///
     /// # Errors
     /// I/O errors.
@@ -204,7 +209,8 @@ impl Batch {
         &self.name
     }
 
-    /// The time in the name: that of the run, or a little after the run before where the clock was behind it.
+    /// The time in the name: that of the run, or a little after the run before where the clock was
+    /// behind it.
     fn time(&self) -> Option<Timestamp> {
         let (time, _process) = self.name.rsplit_once('-')?;
         let time = jiff::civil::DateTime::strptime(TIME, time).ok()?;
@@ -249,7 +255,8 @@ impl Batch {
         Err(io::Error::from(io::ErrorKind::NotFound)).at("create", folder)
     }
 
-    /// Moves a file back to where it stood, unless another stands there. Returns whether one stands there now.
+    /// Moves a file back to where it stood, unless another stands there. Returns whether one stands
+    /// there now.
     ///
     /// # Errors
     /// [`Error::OtherFileSystem`], I/O errors.

@@ -1,4 +1,5 @@
-//! Several processes over one store: the test program starts itself again as another process, in a role.
+//! Several processes over one store: the test program starts itself again as another process, in a
+//! role.
 
 #![allow(
     clippy::disallowed_methods,

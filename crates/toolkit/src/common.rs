@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Common options")]
 pub struct Common {
-    /// The store's folder [default: `LARDER_DIR`, `[store] dir` in larder.toml, `larder` in the user's cache folder]
+    /// The store's folder [default: `LARDER_DIR`, `[store] dir` in larder.toml, `larder` in the
+    /// user's cache folder]
     #[arg(long, value_name = "DIR", global = true)]
     pub store: Option<Utf8PathBuf>,
     /// Print JSON, one object a line
@@ -44,7 +45,8 @@ pub enum Color {
 }
 
 impl Color {
-    /// Whether to colour what goes to a terminal or not (`is_terminal`), by the process's own `NO_COLOR` and TERM.
+    /// Whether to colour what goes to a terminal or not (`is_terminal`), by the process's own
+    /// `NO_COLOR` and TERM.
     #[must_use]
     pub fn is_wanted(self, is_terminal: bool) -> bool {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());

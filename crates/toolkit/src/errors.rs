@@ -6,8 +6,8 @@ use miette::MietteHandlerOpts;
 
 use crate::Color;
 
-/// Sets up how errors are printed: in colour or not, and with no line broken, so that a path or a command in one can be
-/// copied.
+/// Sets up how errors are printed: in colour or not, and with no line broken, so that a path or a
+/// command in one can be copied.
 pub fn set_up(color: Color) {
     let color = color.is_wanted(io::stderr().is_terminal());
     let hook = move |_: &_| {

@@ -20,7 +20,8 @@ pub use signals::Signals;
 
 use std::process::ExitCode;
 
-/// Runs a tool's work and turns what it ends with into the process's exit code; the error, if any, is printed.
+/// Runs a tool's work and turns what it ends with into the process's exit code; the error, if any,
+/// is printed.
 ///
 /// Where a signal ended the work, its exit code counts, and one line says so.
 #[must_use]

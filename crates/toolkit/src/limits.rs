@@ -2,7 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Lets the process have as many files open as it may: a save keeps one for each blob until its key stands.
+/// Lets the process have as many files open as it may: a save keeps one for each blob until its key
+/// stands.
 ///
 /// A limit that cannot be raised is not an error here: whatever runs into it says so.
 pub fn raise_open_files() {

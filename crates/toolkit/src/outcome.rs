@@ -31,10 +31,11 @@ impl Outcome {
 /// The diagnostic code that every error for damaged stored bytes carries at its end.
 const CORRUPT: &str = "::corrupt";
 
-/// Turns the result of a command into the process's exit code, and prints the error, if any, to stderr.
+/// Turns the result of a command into the process's exit code, and prints the error, if any, to
+/// stderr.
 ///
-/// A listing whose reader has gone ([`crate::Output::listing`]) is a quiet success. An error whose diagnostic code (or
-/// that of an error below it) ends in `::corrupt` exits 3, any other 2.
+/// A listing whose reader has gone ([`crate::Output::listing`]) is a quiet success. An error whose
+/// diagnostic code (or that of an error below it) ends in `::corrupt` exits 3, any other 2.
 #[must_use]
 pub fn finish(result: miette::Result<Outcome>) -> ExitCode {
     match result {
@@ -50,8 +51,8 @@ pub fn finish(result: miette::Result<Outcome>) -> ExitCode {
     }
 }
 
-/// Whether the error is one of stored bytes that do not match their digest. Limit: of an error with a context
-/// ([`miette::WrapErr`]) its own code counts, and none below it.
+/// Whether the error is one of stored bytes that do not match their digest. Limit: of an error with
+/// a context ([`miette::WrapErr`]) its own code counts, and none below it.
 #[must_use]
 pub fn is_corrupt(report: &miette::Report) -> bool {
     let mut next: Option<&dyn miette::Diagnostic> = Some(report.as_ref());
@@ -77,7 +78,7 @@ mod tests {
 
     #[derive(Debug, Error, Diagnostic)]
     #[error("cannot load")]
-    #[diagnostic(code(imgtar::load))]
+    #[diagnostic(code(imgtar::engine::load))]
     struct Loading(
         #[source]
         #[diagnostic_source]

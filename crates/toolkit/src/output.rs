@@ -25,15 +25,15 @@ pub struct Output<W = StdoutLock<'static>> {
 }
 
 impl Output {
-    /// For a command that only prints what is there. Where the reader goes, the next write is an error for which
-    /// [`crate::finish`] exits 0.
+    /// For a command that only prints what is there. Where the reader goes, the next write is an
+    /// error for which [`crate::finish`] exits 0.
     #[must_use]
     pub fn listing() -> Self {
         Self::new(io::stdout().lock(), Unread::Ends)
     }
 
-    /// For a command that changes something or gives a verdict. Where the reader goes, what is written from then on is
-    /// dropped, and the command ends as it would have.
+    /// For a command that changes something or gives a verdict. Where the reader goes, what is
+    /// written from then on is dropped, and the command ends as it would have.
     #[must_use]
     pub fn report() -> Self {
         Self::new(io::stdout().lock(), Unread::GoesOn)
@@ -94,7 +94,8 @@ impl<W: Write> Write for Output<W> {
     }
 }
 
-/// The reader of a listing has closed its end. Other broken pipes, an engine's or a network's, are trouble.
+/// The reader of a listing has closed its end. Other broken pipes, an engine's or a network's, are
+/// trouble.
 #[derive(Debug)]
 struct ReaderGone;
 

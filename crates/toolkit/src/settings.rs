@@ -1,7 +1,8 @@
-//! Settings: flag > `LARDER_*` variable > larder.toml > larder/config.toml in the user's config folder > default.
+//! Settings: flag > `LARDER_*` variable > larder.toml > larder/config.toml in the user's config
+//! folder > default.
 //!
-//! The nearest larder.toml upward from the working folder counts. Each tool reads its own table; paths in a
-//! settings file are relative to the folder of that file.
+//! The nearest larder.toml upward from the working folder counts. Each tool reads its own table;
+//! paths in a settings file are relative to the folder of that file.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -9,7 +10,7 @@ use std::io::{self, Write};
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{Diagnostic, IntoDiagnostic, NamedSource, SourceSpan, WrapErr};
 use serde::de::{DeserializeOwned, IntoDeserializer};
-use storekit::replace;
+use storekit::files::replace;
 use thiserror::Error;
 use toml::de::DeTable;
 
@@ -116,8 +117,8 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Finds and reads the settings files. One that cannot be read, or that is not TOML, is an error when it is asked for
-    /// something that no option, variable or nearer file says.
+    /// Finds and reads the settings files. One that cannot be read, or that is not TOML, is an
+    /// error when it is asked for something that no option, variable or nearer file says.
     #[must_use]
     pub fn load(environment: Environment) -> Self {
         let user =
@@ -127,8 +128,8 @@ impl Settings {
         Self { environment, files }
     }
 
-    /// This process's own settings. Where an option or a variable says where the store is, files that cannot be used are
-    /// a warning.
+    /// This process's own settings. Where an option or a variable says where the store is, files
+    /// that cannot be used are a warning.
     ///
     /// # Errors
     /// A working folder that is gone, or not UTF-8.
@@ -168,8 +169,8 @@ impl Settings {
         &self.environment
     }
 
-    /// A tool's table: the values of the first file that has them, key by key. The default where no file has
-    /// the table.
+    /// A tool's table: the values of the first file that has them, key by key. The default where no
+    /// file has the table.
     ///
     /// # Errors
     /// A table that does not fit `T`, with the place marked. Each file must be right by itself.
@@ -189,7 +190,8 @@ impl Settings {
         }
     }
 
-    /// The store's folder: `flag`, else `LARDER_DIR`, else `[store] dir`, else `larder` in the user's cache folder.
+    /// The store's folder: `flag`, else `LARDER_DIR`, else `[store] dir`, else `larder` in the
+    /// user's cache folder.
     ///
     /// # Errors
     /// Wrong settings; no home folder.

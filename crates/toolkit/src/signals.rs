@@ -1,9 +1,10 @@
 //! What INT, TERM and HUP do, alike in every tool: 130, 143 and 129.
 //!
-//! A command ends where it stands, since nothing half-written has a final name; its unfinished files are removed and one
-//! line says what happened. Work that has to put something right first is held ([`Signals::held`]): a signal is then
-//! heeded when the work looks for it, or when it is over. A second signal ends a command at once. Where HUP was ignored when
-//! the process was started (`nohup`), it stays ignored.
+//! A command ends where it stands, since nothing half-written has a final name; its unfinished
+//! files are removed and one line says what happened. Work that has to put something right first is
+//! held ([`Signals::held`]): a signal is then heeded when the work looks for it, or when it is
+//! over. A second signal ends a command at once. Where HUP was ignored when the process was started
+//! (`nohup`), it stays ignored.
 
 use std::fs;
 use std::io::{self, Write};
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use storekit::replace;
+use storekit::files::replace;
 
 use crate::Outcome;
 
@@ -35,14 +36,16 @@ struct State {
 }
 
 impl Signals {
-    /// Listens from now on, on a thread of its own. Where that cannot be, a signal ends the process all the same.
+    /// Listens from now on, on a thread of its own. Where that cannot be, a signal ends the process
+    /// all the same.
     #[must_use]
     pub fn listen(tool: &'static str) -> Self {
         let signals = Self::deaf(tool);
         let listener = signals.clone();
         if let Ok(mut coming) = signal_hook::iterator::Signals::new(heeded()) {
             let listen = move || coming.forever().for_each(|signal| listener.came(signal));
-            // Without the thread the handlers would swallow signals; the process is about to fail for want of threads.
+            // Without the thread the handlers would swallow signals; the process is about to fail
+            // for want of threads.
             let _ = thread::Builder::new().name("signals".to_owned()).spawn(listen);
         }
         signals
@@ -96,12 +99,14 @@ impl Signals {
         self.0.held.store(true, Ordering::SeqCst);
     }
 
-    /// From now on a signal ends the process where it stands; one that has come stays for [`Signals::ended`].
+    /// From now on a signal ends the process where it stands; one that has come stays for
+    /// [`Signals::ended`].
     pub fn release(&self) {
         self.0.held.store(false, Ordering::SeqCst);
     }
 
-    /// Does work that has to clean up behind itself: a signal is heeded when the work is over, or where it looks for one.
+    /// Does work that has to clean up behind itself: a signal is heeded when the work is over, or
+    /// where it looks for one.
     ///
     /// # Errors
     /// Those of the work, where no signal came.
@@ -144,8 +149,8 @@ impl Signals {
         u8::try_from(self.0.code.load(Ordering::SeqCst)).ok().filter(|code| *code != 0).map(Outcome::Code)
     }
 
-    /// Calls `notice` with the exit code when the first signal comes, also where it has come already. It is for a held
-    /// process that waits for something else.
+    /// Calls `notice` with the exit code when the first signal comes, also where it has come
+    /// already. It is for a held process that waits for something else.
     pub fn on_asked(&self, notice: impl FnOnce(u8) + Send + 'static) {
         *self.0.notice.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(notice));
         // One that came meanwhile found no notice.

@@ -1,5 +1,6 @@
-//! The list of what does not pass: a line `ID<tab>WHERE<tab>REASON` each. WHERE is `all`, or words of which each names an
-//! edition or a mode: it is where both fit. An ID that ends in `*` is that of a group of which some do not pass.
+//! The list of what does not pass: a line `ID<tab>WHERE<tab>REASON` each. WHERE is `all`, or words
+//! of which each names an edition or a mode: it is where both fit. An ID that ends in `*` is that
+//! of a group of which some do not pass.
 
 use crate::suite::{Given, MODES, Mode, Run};
 
@@ -26,7 +27,8 @@ impl Expected {
         Self(text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(entry).collect())
     }
 
-    /// How the run is not as the list says: a line each. What only looks at behaviour (`check`) cannot fail.
+    /// How the run is not as the list says: a line each. What only looks at behaviour (`check`)
+    /// cannot fail.
     pub(crate) fn differences(&self, run: &Run) -> Vec<String> {
         let surprises = self.surprises(run).map(|Given { id, kind, outcome, said }| {
             format!("{id} ({kind}) is not listed: {outcome}: {said}")

@@ -1,5 +1,6 @@
-//! pkgcache against the public suite of tests for HTTP caches (`http-tests/cache-tests`), as a reverse and as a forward
-//! proxy. What does not pass is listed, with the reason; a test that passes in spite of that is a failure, too.
+//! pkgcache against the public suite of tests for HTTP caches (`http-tests/cache-tests`), as a
+//! reverse and as a forward proxy. What does not pass is listed, with the reason; a test that
+//! passes in spite of that is a failure, too.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests may fail and write as they like")]
 
 mod expected;

@@ -78,8 +78,8 @@ impl Edition {
     }
 }
 
-/// Runs the edition against a pkgcache and an origin of its own. What the machine's load can have caused is tried again
-/// alone; a required rule that was broken is not.
+/// Runs the edition against a pkgcache and an origin of its own. What the machine's load can have
+/// caused is tried again alone; a required rule that was broken is not.
 pub(crate) fn run(edition: &Edition, mode: Mode, expected: &Expected) -> Run {
     let session = Session::new();
     let driver = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance/suite.mjs");

@@ -89,7 +89,8 @@ fn no_wrong_byte_is_served_after_any_of_200_kills() {
     session.run("pkgcache verify").ok();
 }
 
-/// Asks for one name after the other until it is over. Whatever comes has to be right as far as it comes.
+/// Asks for one name after the other until it is over. Whatever comes has to be right as far as it
+/// comes.
 fn ask(load: &Load, number: u64) {
     let mut seed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     while !load.over.load(Ordering::Relaxed) {

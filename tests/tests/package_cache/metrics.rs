@@ -4,7 +4,8 @@ use larder_tests::{Part, Server, Session, have};
 
 use crate::origin::Origin;
 
-/// Prints a line `NAME TYPE VALUE` for each sample, and fails where a family has neither help nor type.
+/// Prints a line `NAME TYPE VALUE` for each sample, and fails where a family has neither help nor
+/// type.
 const PARSE: &str = "
 import sys
 from prometheus_client.parser import text_string_to_metric_families

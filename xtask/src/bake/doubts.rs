@@ -14,7 +14,8 @@ struct Doubt {
     message: String,
 }
 
-/// The warnings' texts. Who builds `from_tar` reads nothing that git hides, so that this is none then.
+/// The warnings' texts. Who builds `from_tar` reads nothing that git hides, so that this is none
+/// then.
 pub(super) fn parse(json: &[u8], from_tar: bool) -> Vec<String> {
     let key = serde_json::from_slice::<Key>(json).map_or(Vec::new(), |key| key.warnings);
     let counts = |doubt: &Doubt| !(from_tar && doubt.code == "hashctx::hidden_source");

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use storekit::replace::{Durability, replace};
+use storekit::files::replace::{Durability, replace};
 use storekit::store::Store;
 
 use super::{Options, stock};

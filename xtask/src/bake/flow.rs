@@ -96,7 +96,8 @@ impl<'a> Baker<'a> {
         RunError::NoEngine(why)
     }
 
-    /// Brings the image up to date. An error is an interruption; any other failure is in the report.
+    /// Brings the image up to date. An error is an interruption; any other failure is in the
+    /// report.
     pub(super) fn bake(&self, planned: &Planned) -> Result<Baked, RunError> {
         let bake = Bake {
             baker: self,
@@ -161,7 +162,8 @@ impl Bake<'_> {
         }
     }
 
-    /// Where the image was found, else the right to build it, for which another bake of the key may have to be waited for.
+    /// Where the image was found, else the right to build it, for which another bake of the key may
+    /// have to be waited for.
     fn found_or_turn(&mut self, key: &str) -> Result<Result<&'static str, Option<Turn>>, RunError> {
         if let Some(from) = self.found(key)? {
             return Ok(Ok(from));

@@ -114,7 +114,8 @@ impl Bake<'_> {
         })
     }
 
-    /// Packs into the store, and loads into the engine where one answers. `false`: it is in the engine only.
+    /// Packs into the store, and loads into the engine where one answers. `false`: it is in the
+    /// engine only.
     pub(super) fn pack(&mut self, inputs: &Inputs) -> Result<bool, RunError> {
         let tar = self.baker.temp.join("files.tar");
         let started = Instant::now();
@@ -144,7 +145,8 @@ impl Bake<'_> {
         }
     }
 
-    /// Whether the image was made from the inputs of the key: `after` is the key of what it was made from.
+    /// Whether the image was made from the inputs of the key: `after` is the key of what it was
+    /// made from.
     fn unchanged(&mut self, inputs: &Inputs, after: Result<String, RunError>) -> Result<bool, RunError> {
         match after {
             Ok(after) if after == inputs.key => return Ok(true),

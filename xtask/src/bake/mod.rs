@@ -1,7 +1,8 @@
 //! Brings images up to date: key, then load, else build and save. An image comes after those that
 //! it is built from.
 //!
-//! The cache is never needed: whatever goes wrong with the store is a warning, and the image is built all the same.
+//! The cache is never needed: whatever goes wrong with the store is a warning, and the image is
+//! built all the same.
 
 mod below;
 mod builder;

@@ -83,7 +83,8 @@ fn json(baked: &Baked, out: &mut impl Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes the report as a line of a table, with the names `width` characters wide, and what changed below it.
+/// Writes the report as a line of a table, with the names `width` characters wide, and what changed
+/// below it.
 fn text(baked: &Baked, width: usize, out: &mut impl Write) -> io::Result<()> {
     let key = baked.key.as_deref().unwrap_or("-");
     let from = baked.from.unwrap_or("-");

@@ -1,7 +1,7 @@
 //! One bake of a key at a time: who comes second waits, and finds the image in the store.
 //!
-//! The turn is a lock on a file beside the store's own, gone when its holder is. Where it cannot be taken, as in a store
-//! that is read-only, both build: a lock is never worth a failure.
+//! The turn is a lock on a file beside the store's own, gone when its holder is. Where it cannot be
+//! taken, as in a store that is read-only, both build: a lock is never worth a failure.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::MetadataExt;

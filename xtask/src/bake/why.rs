@@ -23,8 +23,8 @@ pub(super) struct Earlier {
     pub(super) manifest: Vec<u8>,
 }
 
-/// The image's last save under one of its names. `None` where there is none, or none to be read: an explanation
-/// is never worth a failure.
+/// The image's last save under one of its names. `None` where there is none, or none to be read: an
+/// explanation is never worth a failure.
 pub(super) fn earlier(store: &Utf8Path, tags: &[String]) -> Option<Earlier> {
     let images = Store::open(store).ok()?.images();
     let mut saved: Vec<_> = images.list().ok()?;

@@ -51,7 +51,8 @@ impl Figures {
         self.rows.iter().enumerate().all(|(at, row)| self.verdict(at, row).is_none_or(|(_, _, kept)| kept))
     }
 
-    /// What is compared, in words, with what, and whether that is kept. The tool's own row is compared with nothing.
+    /// What is compared, in words, with what, and whether that is kept. The tool's own row is
+    /// compared with nothing.
     fn verdict(&self, at: usize, row: &Figure) -> Option<(String, f64, bool)> {
         let own = median(&row.values)?;
         match row.limit? {

@@ -65,7 +65,8 @@ pub(super) fn races(
     ])
 }
 
-/// Commits everything, and waits until nothing is so new that git and hashctx have to read it again.
+/// Commits everything, and waits until nothing is so new that git and hashctx have to read it
+/// again.
 fn repository(tree: &Utf8Path) -> Cmd {
     let git = "git -c user.name=bench -c user.email=bench@localhost -c core.compression=0 -c gc.auto=0";
     sh(format!(

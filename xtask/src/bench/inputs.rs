@@ -1,4 +1,5 @@
-//! Files to measure on: half of each is noise, half repeats, so that they compress about as programs do.
+//! Files to measure on: half of each is noise, half repeats, so that they compress about as
+//! programs do.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -12,8 +13,8 @@ const FOLDERS: u32 = 64;
 /// Sizes, in quarters of the mean.
 const QUARTERS: [usize; 4] = [1, 2, 4, 9];
 
-/// Writes `files` files of `mean` bytes, some smaller and some larger, below `root`. The same numbers always give the same
-/// bytes.
+/// Writes `files` files of `mean` bytes, some smaller and some larger, below `root`. The same
+/// numbers always give the same bytes.
 pub(super) fn tree(root: &Utf8Path, files: u32, mean: usize) -> io::Result<()> {
     let mut noise = Noise::default();
     tree_of(root, files, mean, |_, size| {

@@ -1,7 +1,7 @@
 //! Measures a tool side by side with its peers, in one run on one input, round by round.
 //!
-//! Prints each contender's median time, its spread, and what share of it the tool takes. Absolute times never carry to
-//! another machine; the shares mostly do.
+//! Prints each contender's median time, its spread, and what share of it the tool takes. Absolute
+//! times never carry to another machine; the shares mostly do.
 
 mod figures;
 mod hashctx;
@@ -67,7 +67,8 @@ struct Race {
 /// Measures, and prints a table for each comparison. `No` where a limit was missed.
 ///
 /// # Errors
-/// Where the input cannot be made, or the tool itself fails. A peer that is not there, or fails, is said to.
+/// Where the input cannot be made, or the tool itself fails. A peer that is not there, or fails, is
+/// said to.
 pub fn bench(
     what: Bench,
     size: &Size,
@@ -168,7 +169,8 @@ fn peak(contender: &Contender, folder: &Utf8Path, runner: &Runner) -> Result<Opt
 struct Usage {
     /// The most memory of one of them, in bytes.
     memory: u64,
-    /// What they wrote to disks in all, in bytes: also to files that are gone again, but none to pipes or to memory.
+    /// What they wrote to disks in all, in bytes: also to files that are gone again, but none to
+    /// pipes or to memory.
     written: u64,
 }
 
@@ -184,7 +186,8 @@ fn usage(contender: &Contender, folder: &Utf8Path, runner: &Runner) -> Result<Op
 }
 
 impl Usage {
-    /// Understands kibibytes and blocks of half a kibibyte. Before them stands how the command ended, where it failed.
+    /// Understands kibibytes and blocks of half a kibibyte. Before them stands how the command
+    /// ended, where it failed.
     fn told(text: &str) -> Option<Self> {
         let [memory, written] = text.trim().split(' ').collect::<Vec<_>>().try_into().ok()?;
         Some(Self { memory: memory.parse::<u64>().ok()? << 10, written: written.parse::<u64>().ok()? << 9 })

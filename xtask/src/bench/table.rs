@@ -12,11 +12,12 @@ pub(super) enum Limit {
     Time(Duration),
 }
 
-/// The contenders with their times, the tool that is measured first; what is said of the others is how it compares with
-/// them.
+/// The contenders with their times, the tool that is measured first; what is said of the others is
+/// how it compares with them.
 pub(super) struct Table {
     rows: Vec<Row>,
-    /// The most memory that the tool had, in megabytes, where that could be measured; and how much it may have.
+    /// The most memory that the tool had, in megabytes, where that could be measured; and how much
+    /// it may have.
     pub(super) peak: Option<(u64, Option<u64>)>,
 }
 
@@ -90,7 +91,8 @@ impl Table {
     }
 }
 
-/// A line for each: name, median, fastest and slowest in seconds, what share of it the tool takes, and the limit.
+/// A line for each: name, median, fastest and slowest in seconds, what share of it the tool takes,
+/// and the limit.
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.rows.iter().enumerate().try_for_each(|(at, row)| self.row(at, row, f))

@@ -1,4 +1,5 @@
-//! The program over real stores: what it prints, what it removes, several of it at once, killed, on a full disk.
+//! The program over real stores: what it prints, what it removes, several of it at once, killed, on
+//! a full disk.
 
 #![allow(
     clippy::disallowed_methods,

@@ -70,8 +70,8 @@ impl Scratch {
         self.store.images().peek(&key.parse().unwrap()).unwrap().unwrap().entry.descriptor.digest
     }
 
-    /// Waits until no blob is leased: a process that another test is just starting has the leases of this one too, until it
-    /// runs.
+    /// Waits until no blob is leased: a process that another test is just starting has the leases
+    /// of this one too, until it runs.
     fn wait_for_leases(&self) {
         for blob in fs::read_dir(self.root.join("images/blobs/sha256")).unwrap() {
             fs::File::open(blob.unwrap().path()).unwrap().lock().unwrap();

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use storekit::Platform;
 
 use super::env::Env;
-use super::error::{DockerfileError, Fault};
 use super::frontend::{self, Frontend};
 use super::lines::{self, Line};
 use super::reads::{self, Read};
 use super::stages::{Origin, Stage, Stages, is_instruction};
 use super::{Analysis, Base, NamedContext, Request, Source, Unknown, What, remote};
 use crate::config::PROXY_ARGS;
+use crate::error::dockerfile::{DockerfileError, Fault};
 
 /// Instructions that change an image's configuration and nothing that another stage could copy.
 const CONFIGURATION: [&str; 9] =
@@ -42,7 +42,8 @@ pub fn analyse(request: &Request<'_>) -> Result<Analysis, Box<DockerfileError>> 
     Ok(analysis)
 }
 
-/// The file read as docker's own frontend would, without what it does not know. `None` where that is no Dockerfile.
+/// The file read as docker's own frontend would, without what it does not know. `None` where that
+/// is no Dockerfile.
 fn read_as_dockers(request: &Request<'_>) -> Option<Analysis> {
     let any_target = Request { target: None, ..*request };
     let tries = [request, &any_target].into_iter();
@@ -194,7 +195,8 @@ impl Gatherer<'_> {
         }
     }
 
-    /// The last stage that is built on another one takes that one's variables, without a copy of them.
+    /// The last stage that is built on another one takes that one's variables, without a copy of
+    /// them.
     fn env_of(&mut self, below: usize) -> Result<Env, String> {
         let left = self.built_on.get_mut(&below).map_or(0, |left| {
             *left = left.saturating_sub(1);
@@ -230,7 +232,8 @@ impl Gatherer<'_> {
         }
     }
 
-    /// An origin in words that do not depend on what else the file has. Notes images and contexts as used.
+    /// An origin in words that do not depend on what else the file has. Notes images and contexts
+    /// as used.
     fn named(&mut self, origin: &Origin, platform: &Platform) -> String {
         match origin {
             Origin::Scratch => format!("scratch for {platform}"),

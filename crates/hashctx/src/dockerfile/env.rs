@@ -1,7 +1,7 @@
 //! The variables of a stage, and how much all expansions of one Dockerfile may take.
 //!
-//! A few lines can ask for any amount of memory: each value may name the one before it twice. So every byte that is looked
-//! up, expanded to or handed to another stage counts against one limit.
+//! A few lines can ask for any amount of memory: each value may name the one before it twice. So
+//! every byte that is looked up, expanded to or handed to another stage counts against one limit.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -31,7 +31,8 @@ impl Spent {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Env {
     known: BTreeMap<String, Variable>,
-    /// Of the names that the stage's own `ARG`s set: what the image has, which is what stages built on it begin with.
+    /// Of the names that the stage's own `ARG`s set: what the image has, which is what stages built
+    /// on it begin with.
     behind: BTreeMap<String, Option<Variable>>,
     /// More variables may be set, by a base image that nobody has looked at.
     pub(super) open: bool,
@@ -67,8 +68,8 @@ impl Env {
         Ok(self.clone())
     }
 
-    /// What a stage that is built on this one begins with: what the image has is what it was before an `ARG` of the same name.
-    /// A base image that nobody has looked at may have any such name.
+    /// What a stage that is built on this one begins with: what the image has is what it was before
+    /// an `ARG` of the same name. A base image that nobody has looked at may have any such name.
     pub(super) fn inherited(mut self) -> Self {
         for (name, behind) in std::mem::take(&mut self.behind) {
             match behind {
@@ -90,14 +91,16 @@ impl Env {
         self.known.get(name).map_or(self.open, |variable| variable.value.is_none())
     }
 
-    /// Whether an `ENV` gave the name another value than this: engines other than `BuildKit` keep it, whatever an `ARG` says.
+    /// Whether an `ENV` gave the name another value than this: engines other than `BuildKit` keep
+    /// it, whatever an `ARG` says.
     pub(super) fn contradicts(&self, name: &str, value: &str) -> bool {
         let own = || self.known.get(name).filter(|variable| variable.in_image);
         let image = self.behind.get(name).map_or_else(own, Option::as_ref);
         image.is_some_and(|variable| variable.value.as_deref() != Some(value))
     }
 
-    /// Sets a variable, as `ARG` does, whose name was expanded. Where nobody knows the name, it can be any.
+    /// Sets a variable, as `ARG` does, whose name was expanded. Where nobody knows the name, it can
+    /// be any.
     pub(super) fn set_name(&mut self, name: Word, value: Word) {
         if name.uncertain {
             self.doubt_all();

@@ -1,8 +1,8 @@
 //! Frontends: programs that `BuildKit` fetches as images and lets read the Dockerfile in its place.
 //!
-//! docker's own are releases of the code that this module's neighbours follow. Any other may read the file in a way of
-//! its own, and any file of the contexts: the whole of both counts then, and what it is stands in
-//! [`Analysis::unknowns`].
+//! docker's own are releases of the code that this module's neighbours follow. Any other may read
+//! the file in a way of its own, and any file of the contexts: the whole of both counts then, and
+//! what it is stands in [`Analysis::unknowns`].
 //!
 //! Limit: `docker/dockerfile` of any registry counts as docker's own: mirrors keep its name.
 
@@ -24,8 +24,8 @@ pub(super) struct Frontend {
 }
 
 impl Frontend {
-    /// The one that the build argument names, else the file. None is docker's own, in the engine itself; other engines
-    /// know no frontends.
+    /// The one that the build argument names, else the file. None is docker's own, in the engine
+    /// itself; other engines know no frontends.
     pub(super) fn of(request: &Request<'_>) -> Option<Self> {
         if request.engine != Engine::BuildKit {
             return None;
@@ -54,8 +54,8 @@ impl Frontend {
     }
 }
 
-/// Of a build with a foreign frontend: everything that it could read. `read` is what the file says where it is read as
-/// docker's own would, as far as it can be; the images in it are worth naming.
+/// Of a build with a foreign frontend: everything that it could read. `read` is what the file says
+/// where it is read as docker's own would, as far as it can be; the images in it are worth naming.
 pub(super) fn everything(request: &Request<'_>, frontend: &Frontend, read: Option<Analysis>) -> Analysis {
     let mut out = read.unwrap_or_default();
     out.instructions = vec![b"# foreign frontend".to_vec(), request.dockerfile.to_vec()];

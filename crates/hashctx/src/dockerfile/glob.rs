@@ -1,6 +1,7 @@
 //! Go's `filepath.Match`: the wildcards of COPY and ADD.
 //!
-//! `*` and `?` stop at `/`, `[…]` does not. Each byte that is no UTF-8 is one character. Absent: `**`, which is `*`.
+//! `*` and `?` stop at `/`, `[…]` does not. Each byte that is no UTF-8 is one character. Absent:
+//! `**`, which is `*`.
 
 /// True where the path matches. A malformed pattern matches nothing.
 pub(super) fn matches(pattern: &str, path: &[u8]) -> bool {

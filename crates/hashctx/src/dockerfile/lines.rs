@@ -1,16 +1,16 @@
 //! Splits a Dockerfile into instructions: comments and continuations go, heredocs are attached.
 //!
-//! Why not the crate `parse-dockerfile`: it unescapes words before the expansion that has to see the escapes, takes
-//! text but no bytes, and ends heredocs and continuations by rules that are not quite `BuildKit`'s. A key that reads
-//! a line other than the engine does is a wrong key.
+//! Why not the crate `parse-dockerfile`: it unescapes words before the expansion that has to see
+//! the escapes, takes text but no bytes, and ends heredocs and continuations by rules that are not
+//! quite `BuildKit`'s. A key that reads a line other than the engine does is a wrong key.
 //!
 //! Absent: any meaning of an instruction.
 
 use std::ops::Range;
 
-use super::error::Fault;
 use super::expand;
 use super::words;
+use crate::error::dockerfile::Fault;
 
 /// Go's scanner takes no longer line.
 const MAX_LINE: usize = 65_536;
@@ -96,8 +96,9 @@ fn directives(file: &[u8]) -> Result<(char, Option<String>), Fault> {
     Ok((if escape.as_deref() == Some("`") { '`' } else { '\\' }, syntax.or_else(|| below_shebang(file))))
 }
 
-/// The syntax that the file sets, in whatever language it is written: in a comment at the top, which may begin with
-/// `//`, or in the field `syntax` of JSON. What is wrong elsewhere in the file is not looked at.
+/// The syntax that the file sets, in whatever language it is written: in a comment at the top,
+/// which may begin with `//`, or in the field `syntax` of JSON. What is wrong elsewhere in the file
+/// is not looked at.
 pub(super) fn syntax(file: &[u8]) -> Option<String> {
     let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
     let of_comments = ["#", "//"].iter().find_map(|comment| top_syntax(file, comment));
@@ -107,7 +108,8 @@ pub(super) fn syntax(file: &[u8]) -> Option<String> {
     })
 }
 
-/// The syntax that is set behind a first line `#!…`: `BuildKit` looks for it there too, and for nothing else.
+/// The syntax that is set behind a first line `#!…`: `BuildKit` looks for it there too, and for
+/// nothing else.
 fn below_shebang(file: &[u8]) -> Option<String> {
     top_syntax(below_first(file)?, "#")
 }

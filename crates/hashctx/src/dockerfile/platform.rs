@@ -7,10 +7,11 @@ use storekit::Platform;
 use super::Request;
 use crate::dockerignore::Engine;
 
-/// The variables that the engine sets in the global scope, `stage` being the one that is built. A build argument of the
-/// same name takes precedence.
+/// The variables that the engine sets in the global scope, `stage` being the one that is built. A
+/// build argument of the same name takes precedence.
 ///
-/// Builders before `BuildKit` set none, Podman those of both platforms, `BuildKit` the stage's name too.
+/// Builders before `BuildKit` set none, Podman those of both platforms, `BuildKit` the stage's name
+/// too.
 pub(super) fn variables(request: &Request<'_>, stage: &str) -> BTreeMap<String, String> {
     let mut variables = BTreeMap::new();
     if request.engine != Engine::DockerLegacy {

@@ -1,15 +1,16 @@
-//! Follows one stage's instructions: its variables, and what it reads from contexts, stages and images.
+//! Follows one stage's instructions: its variables, and what it reads from contexts, stages and
+//! images.
 
 use std::sync::Arc;
 
 use super::env::Env;
-use super::error::Fault;
 use super::expand::{self, Word};
 use super::lines::{self, Line};
 use super::remote::{self, Address};
 use super::stages::{Origin, Stages};
 use super::{Request, What, words};
 use crate::dockerignore::Patterns;
+use crate::error::dockerfile::Fault;
 
 /// Something that an instruction reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,8 @@ pub(super) fn origins(line: &Line, stages: &Stages, request: &Request<'_>) -> Re
     named.into_iter().filter(|(name, _)| !name.is_empty()).map(origin).collect()
 }
 
-/// Applies ARG and ENV to the variables. Returns the arguments whose value came from outside of the stage.
+/// Applies ARG and ENV to the variables. Returns the arguments whose value came from outside of the
+/// stage.
 pub(super) fn assign(
     line: &Line,
     env: &mut Env,
@@ -153,7 +155,8 @@ fn copies(line: &Line, env: &Env, escape: char, from: Option<&Origin>) -> Result
     Ok(reads)
 }
 
-/// A source of `ADD` with a scheme is fetched. Doubtful ones (`git@host:x`) are looked for in the context, too.
+/// A source of `ADD` with a scheme is fetched. Doubtful ones (`git@host:x`) are looked for in the
+/// context, too.
 fn is_read(source: &str) -> bool {
     remote::address(source) == Address::Path || !source.contains("://")
 }

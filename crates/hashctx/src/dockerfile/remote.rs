@@ -1,4 +1,5 @@
-//! Addresses: what `ADD` and named contexts fetch, and whether that can change under the same address.
+//! Addresses: what `ADD` and named contexts fetch, and whether that can change under the same
+//! address.
 //!
 //! Absent: any request. An address that can be read in two ways counts as one that can change.
 

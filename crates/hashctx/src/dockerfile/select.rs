@@ -1,9 +1,9 @@
 //! Picks the inputs that sources name out of a context's listing.
 //!
-//! As `BuildKit` copies: a source's own links are followed inside of the context, links below it are copied as links
-//! (where the older builder follows `..` in a link to another place, that one is read too);
-//! `--exclude` and the pattern of `--parents` are patterns of ignore files, below the source's folder. A file that a
-//! source names itself is never excluded.
+//! As `BuildKit` copies: a source's own links are followed inside of the context, links below it
+//! are copied as links (where the older builder follows `..` in a link to another place, that one
+//! is read too); `--exclude` and the pattern of `--parents` are patterns of ignore files, below the
+//! source's folder. A file that a source names itself is never excluded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::remote::{self, Address};
 use super::tree::{ReadLink, Tree};
 use super::{Source, What, glob};
 use crate::dockerignore::{self, Folder, Patterns};
-use crate::listing::Kind;
+use crate::files::stat::Kind;
 
 /// Picks inputs of one context.
 #[derive(Debug)]
@@ -24,10 +24,12 @@ pub struct Selector<'a> {
 pub struct Selection {
     /// Paths of the listing.
     pub entries: BTreeSet<Vec<u8>>,
-    /// Folders that are created empty, because everything in them is excluded. The listing does not have them.
+    /// Folders that are created empty, because everything in them is excluded. The listing does not
+    /// have them.
     pub empty_folders: BTreeSet<Vec<u8>>,
-    /// Sources that name nothing, which the engine refuses: the line of the instruction, and the path from the context's
-    /// root, variables expanded. Of those with wildcards only the malformed ones.
+    /// Sources that name nothing, which the engine refuses: the line of the instruction, and the
+    /// path from the context's root, variables expanded. Of those with wildcards only the malformed
+    /// ones.
     pub missing: Vec<(usize, Vec<u8>)>,
 }
 
@@ -56,14 +58,15 @@ impl<'a> Selector<'a> {
         })
     }
 
-    /// True where some source names nothing unless a link leads to it. `holds` says whether something stands at a path.
+    /// True where some source names nothing unless a link leads to it. `holds` says whether
+    /// something stands at a path.
     #[must_use]
     pub fn may_miss(&self, holds: impl Fn(&[u8]) -> bool) -> bool {
         self.sources.iter().filter_map(|source| named(&source.what)).any(|path| !holds(&path))
     }
 
-    /// Picks from a listing, in which a folder stands only where it is empty. `read_link` returns the target of a link
-    /// of the listing; None makes it a link to nowhere.
+    /// Picks from a listing, in which a folder stands only where it is empty. `read_link` returns
+    /// the target of a link of the listing; None makes it a link to nowhere.
     pub fn select<'b>(
         &self,
         listing: impl IntoIterator<Item = (&'b [u8], Kind)>,
@@ -123,7 +126,8 @@ impl Pick<'_> {
         }
     }
 
-    /// Of a source of `--parents`, whether what it names is there: the folder that it is looked for in says nothing of that.
+    /// Of a source of `--parents`, whether what it names is there: the folder that it is looked for
+    /// in says nothing of that.
     fn has_below(&mut self, what: &What, path: &[u8]) -> bool {
         if !matches!(what, What::Copy { below: Some(_), .. }) {
             return true;
@@ -214,7 +218,8 @@ impl Pick<'_> {
 }
 
 impl Filter {
-    /// Whether a path is taken, and the state for what it holds. A pattern without meaning takes more.
+    /// Whether a path is taken, and the state for what it holds. A pattern without meaning takes
+    /// more.
     fn judge(&self, (include, exclude): &(Folder, Folder), path: &[u8]) -> (bool, (Folder, Folder)) {
         let (excluded, exclude) = met(&self.exclude, exclude, path, false);
         let (included, include) = match &self.include {

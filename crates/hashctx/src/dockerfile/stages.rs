@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use storekit::Platform;
 
 use super::env::{Env, Spent};
-use super::error::Fault;
 use super::expand::{self, Word};
 use super::lines::{self, Line, Lines};
 use super::{NamedContext, Request, context_name, platform, words};
 use crate::dockerignore::Engine;
+use crate::error::dockerfile::Fault;
 
 /// What a stage starts from, or what `--from` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,8 +52,8 @@ pub(super) struct Stages {
     pub(super) globals: Env,
     /// For each build argument: its name, and the global scope without it.
     without: Vec<(String, Option<Env>)>,
-    /// The engine's own variables that an `ARG` without a value names before the first `FROM`: `BuildKit` of 2020 empties
-    /// them, later releases do not.
+    /// The engine's own variables that an `ARG` without a value names before the first `FROM`:
+    /// `BuildKit` of 2020 empties them, later releases do not.
     pub(super) emptied: BTreeSet<String>,
     pub(super) escape: char,
     pub(super) spent: Spent,
@@ -276,7 +276,8 @@ fn named_platform(written: &str, text: &str, engine: Engine) -> Result<Platform,
     }
 }
 
-/// The global scope without each of the build arguments in turn. None where there is none without it.
+/// The global scope without each of the build arguments in turn. None where there is none without
+/// it.
 fn without(lines: &[Line], escape: char, request: &Request<'_>, target: &str) -> Vec<(String, Option<Env>)> {
     let spent = Spent::default();
     let one = |name: &String| {

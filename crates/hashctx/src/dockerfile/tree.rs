@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use crate::listing::Kind;
+use crate::files::stat::Kind;
 
 /// As many links as `BuildKit` follows.
 const MAX_LINKS: usize = 255;
@@ -58,8 +58,9 @@ impl Tree {
             .take_while(move |(path, _)| path.starts_with(&prefix))
     }
 
-    /// Where a path leads when every link in it is followed, the context being the root of the file system. The links
-    /// on the way are added to `links`. Engines read a target with `..` in two ways: both places, where they differ.
+    /// Where a path leads when every link in it is followed, the context being the root of the file
+    /// system. The links on the way are added to `links`. Engines read a target with `..` in two
+    /// ways: both places, where they differ.
     pub(super) fn resolve(
         &self,
         path: &[u8],

@@ -5,8 +5,8 @@ const BLANKS: [char; 5] = ['\t', '\u{b}', '\u{c}', '\r', ' '];
 
 /// The leading `--flags` of an instruction, and what follows them.
 ///
-/// `BuildKit` reads flags byte by byte, so each byte of a character that is not ASCII becomes a character of its own
-/// (`ü` is `Ã¼`). That decides what `--exclude` matches, so it is kept.
+/// `BuildKit` reads flags byte by byte, so each byte of a character that is not ASCII becomes a
+/// character of its own (`ü` is `Ã¼`). That decides what `--exclude` matches, so it is kept.
 pub(super) fn flags(text: &[u8], escape: char) -> (Vec<String>, &[u8]) {
     let mut flags = Vec::new();
     let mut rest = text;

@@ -1,6 +1,7 @@
 //! Which ignore file counts: each engine has its own list of names.
 //!
-//! Absent: the Dockerfile and the ignore file themselves, which engines send (or need) whatever the patterns say.
+//! Absent: the Dockerfile and the ignore file themselves, which engines send (or need) whatever the
+//! patterns say.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,9 +10,9 @@ use std::path::{Component, Path, PathBuf};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::error::LoadError;
 use super::matcher::Patterns;
-use crate::regular;
+use crate::error::dockerignore::LoadError;
+use crate::files::regular;
 
 /// As many links as the kernel's own limits allow, and more.
 const MAX_LINKS: usize = 255;
@@ -58,15 +59,17 @@ pub struct Chosen {
     pub path: Utf8PathBuf,
     /// What it says.
     pub patterns: Patterns,
-    /// An empty file of the Dockerfile's own, in whose place this one counts. Some releases of the engine take that one.
+    /// An empty file of the Dockerfile's own, in whose place this one counts. Some releases of the
+    /// engine take that one.
     pub instead_of: Option<Utf8PathBuf>,
 }
 
 /// An ignore file as it was found: its path, its bytes and [`Chosen::instead_of`].
 pub type Found = (Utf8PathBuf, Vec<u8>, Option<Utf8PathBuf>);
 
-/// The places to look at, the first one that is there wins. `dockerfile` is the path of the Dockerfile where the
-/// build has one; `named` is the file that the user asked for (`podman build --ignorefile`).
+/// The places to look at, the first one that is there wins. `dockerfile` is the path of the
+/// Dockerfile where the build has one; `named` is the file that the user asked for (`podman build
+/// --ignorefile`).
 #[must_use]
 pub fn candidates(
     engine: Engine,
@@ -177,7 +180,8 @@ fn read(candidate: &Candidate) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Follows the links of a file of `root` without leaving it: `/` and too many `..` lead to the root.
+/// Follows the links of a file of `root` without leaving it: `/` and too many `..` lead to the
+/// root.
 fn confined(root: &Utf8Path, path: &Utf8Path) -> io::Result<PathBuf> {
     let mut todo: Vec<OsString> = vec![path.file_name().unwrap_or_default().into()];
     let mut within: Vec<OsString> = Vec::new();

@@ -1,5 +1,5 @@
-//! The three functions of Go's standard library that decide how an ignore line reads: `filepath.Clean`,
-//! `strings.TrimSpace` and the syntax check of `filepath.Match`, over bytes.
+//! The three functions of Go's standard library that decide how an ignore line reads:
+//! `filepath.Clean`, `strings.TrimSpace` and the syntax check of `filepath.Match`, over bytes.
 //!
 //! Absent: matching. The reference uses `filepath.Match` for its errors alone, and so do we.
 
@@ -22,7 +22,8 @@ pub(crate) fn trim_space(text: &[u8]) -> &[u8] {
     text
 }
 
-/// The shortest path that names the same place by its text alone (`filepath.Clean` on Unix). Empty becomes `.`.
+/// The shortest path that names the same place by its text alone (`filepath.Clean` on Unix). Empty
+/// becomes `.`.
 pub(crate) fn clean(path: &[u8]) -> Vec<u8> {
     let rooted = path.first() == Some(&b'/');
     let mut parts: Vec<&[u8]> = Vec::new();
@@ -41,8 +42,9 @@ pub(crate) fn clean(path: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Says why `filepath.Match(pattern, ".")`, which is how the reference checks patterns, fails. It looks at the pieces
-/// between `*`s only as long as they match, so an error behind one that does not goes unseen.
+/// Says why `filepath.Match(pattern, ".")`, which is how the reference checks patterns, fails. It
+/// looks at the pieces between `*`s only as long as they match, so an error behind one that does
+/// not goes unseen.
 pub(crate) fn match_syntax(pattern: &[u8]) -> Result<(), &'static str> {
     let mut rest = pattern;
     let mut name = Name::Dot;
@@ -74,7 +76,8 @@ impl Name {
     }
 }
 
-/// Length of the text up to the next `*` outside of a class, as Go's `scanChunk` sees classes: any `]` ends one.
+/// Length of the text up to the next `*` outside of a class, as Go's `scanChunk` sees classes: any
+/// `]` ends one.
 fn chunk_len(pattern: &[u8]) -> usize {
     let (mut at, mut in_class) = (0, false);
     while let Some(&byte) = pattern.get(at) {

@@ -1,8 +1,8 @@
 //! Judges paths by a list of patterns, one by one or along a walk.
 
 use super::choose::Engine;
-use super::error::PatternError;
 use super::parse::{self, Pattern};
+use crate::error::dockerignore::PatternError;
 
 /// The patterns of one ignore file.
 #[derive(Debug, Clone, Default)]
@@ -56,14 +56,15 @@ impl Patterns {
     /// Reads the bytes of an ignore file.
     ///
     /// # Errors
-    /// The first line that the reference refuses when it reads the file. Lines that it refuses only when it comes
-    /// to use them (`x{3,2}*`) are found by the methods below, as there.
+    /// The first line that the reference refuses when it reads the file. Lines that it refuses only
+    /// when it comes to use them (`x{3,2}*`) are found by the methods below, as there.
     pub fn parse(file: &[u8]) -> Result<Self, PatternError> {
         Self::parse_for(Engine::BuildKit, file)
     }
 
-    /// As [`Patterns::parse`], by the rules of an engine, whose walks it then follows: the older builder and Podman
-    /// do not look into a folder that is left out unless an exception begins with its path.
+    /// As [`Patterns::parse`], by the rules of an engine, whose walks it then follows: the older
+    /// builder and Podman do not look into a folder that is left out unless an exception begins
+    /// with its path.
     ///
     /// # Errors
     /// As [`Patterns::parse`].
@@ -71,7 +72,8 @@ impl Patterns {
         Ok(Self { engine, list: parse::patterns(engine, file)? })
     }
 
-    /// Patterns that come as a list, as `COPY --exclude` has them: no comments, and a leading `/` stays.
+    /// Patterns that come as a list, as `COPY --exclude` has them: no comments, and a leading `/`
+    /// stays.
     pub(crate) fn listed(list: &[String]) -> Result<Self, PatternError> {
         Ok(Self { engine: Engine::BuildKit, list: parse::listed(list)? })
     }
@@ -82,15 +84,15 @@ impl Patterns {
         self.list.is_empty()
     }
 
-    /// Whether docker's releases may part on a path: those up to 20.10 judge each by itself ([`Patterns::matches`]), newer
-    /// ones as they walk, and only an exception makes a difference.
+    /// Whether docker's releases may part on a path: those up to 20.10 judge each by itself
+    /// ([`Patterns::matches`]), newer ones as they walk, and only an exception makes a difference.
     #[must_use]
     pub fn may_part(&self) -> bool {
         self.engine != Engine::Podman && self.list.iter().any(|pattern| pattern.exception)
     }
 
-    /// Judges one path by itself (`MatchesOrParentMatches`): a pattern that matches a parent matches the path. The
-    /// context itself (empty, or `.`) is never left out.
+    /// Judges one path by itself (`MatchesOrParentMatches`): a pattern that matches a parent
+    /// matches the path. The context itself (empty, or `.`) is never left out.
     ///
     /// # Errors
     /// A pattern that had to be used and has no meaning.
@@ -107,8 +109,8 @@ impl Patterns {
         Ok(verdict)
     }
 
-    /// Judges an entry of a folder (`MatchesUsingParentResults`) and returns what its own entries need. The context
-    /// itself is `Folder::default()`.
+    /// Judges an entry of a folder (`MatchesUsingParentResults`) and returns what its own entries
+    /// need. The context itself is `Folder::default()`.
     ///
     /// # Errors
     /// A pattern that had to be used and has no meaning.
@@ -145,8 +147,8 @@ impl Patterns {
         if path.is_empty() || path == b"." { Ok(Verdict::default()) } else { self.judge(&folder, path) }
     }
 
-    /// True when nothing below a folder that is left out is kept, so that a walk need not enter it. `folder` is what
-    /// [`Patterns::enter`] returned for `path`. False is always safe.
+    /// True when nothing below a folder that is left out is kept, so that a walk need not enter it.
+    /// `folder` is what [`Patterns::enter`] returned for `path`. False is always safe.
     #[must_use]
     pub fn prunable(&self, folder: &Folder, path: &[u8]) -> bool {
         let mut later = self.list.iter().skip(folder.excluded_by);
@@ -156,7 +158,8 @@ impl Patterns {
                 && !later.any(|later| later.exception && later.form.reaches_below(path)))
     }
 
-    /// True where the engine itself skips a folder that is left out, whatever its exceptions would match.
+    /// True where the engine itself skips a folder that is left out, whatever its exceptions would
+    /// match.
     fn closes(&self, path: &[u8]) -> bool {
         let begins = |pattern: &Pattern| match self.engine {
             Engine::BuildKit => true,
@@ -181,8 +184,8 @@ impl Patterns {
     ) -> Result<Verdict<'a>, PatternError> {
         let mut verdict = Verdict::default();
         for (index, pattern) in self.list.iter().enumerate() {
-            // The reference asks no pattern that could not change the verdict, and so does not learn of its match:
-            // that is where the two ways to judge part.
+            // The reference asks no pattern that could not change the verdict, and so does not
+            // learn of its match: that is where the two ways to judge part.
             let turns = || self.engine == Engine::Podman || pattern.exception == verdict.excluded;
             let inherited = self.engine != Engine::Podman && parent.has(index);
             if inherited || (turns() && pattern.meets(path)?) {

@@ -1,13 +1,14 @@
-//! Reads an ignore file into patterns, in the two steps of the reference: `ignorefile.ReadAll`, whose result the
-//! engines pass around, and `patternmatcher.New`, which cleans and trims once more. Podman has a first step of its
-//! own, `imagebuilder.ParseIgnore`, which does little, and an own variant of the second.
+//! Reads an ignore file into patterns, in the two steps of the reference: `ignorefile.ReadAll`,
+//! whose result the engines pass around, and `patternmatcher.New`, which cleans and trims once
+//! more. Podman has a first step of its own, `imagebuilder.ParseIgnore`, which does little, and an
+//! own variant of the second.
 
 use std::ops::Range;
 
 use super::choose::Engine;
-use super::error::PatternError;
 use super::gopath::{clean, match_syntax, trim_space};
 use super::pattern::{Form, lossy};
+use crate::error::dockerignore::PatternError;
 
 /// Go's `bufio.Scanner` gives up at a longer line.
 const MAX_LINE: usize = 65_535;

@@ -1,11 +1,11 @@
 //! One pattern, ready to be matched with a path.
 //!
-//! The reference turns a pattern into one of four forms, and which one is part of its behaviour: `a|b` is compared
-//! as text, `a|b*` is a regular expression. So the same forms stand here.
+//! The reference turns a pattern into one of four forms, and which one is part of its behaviour:
+//! `a|b` is compared as text, `a|b*` is a regular expression. So the same forms stand here.
 //!
-//! Why the `regex` crate below and no matcher of our own: Go's `regexp` and `regex` decide the same language in
-//! time linear in the path, and the differences of syntax are settled in `goregex`. A path or pattern that is not
-//! UTF-8 is seen as Go sees it, each stray byte as U+FFFD.
+//! Why the `regex` crate below and no matcher of our own: Go's `regexp` and `regex` decide the same
+//! language in time linear in the path, and the differences of syntax are settled in `goregex`. A
+//! path or pattern that is not UTF-8 is seen as Go sees it, each stray byte as U+FFFD.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -37,7 +37,8 @@ impl Form {
     pub(super) fn new(pattern: &[u8]) -> Self {
         let text: Vec<char> = lossy(pattern).chars().collect();
         let mut scan = Scan::default();
-        // Go's scanner drops a leading byte order mark, and the forms that are compared as text keep it.
+        // Go's scanner drops a leading byte order mark, and the forms that are compared as text
+        // keep it.
         let mut rest = text.strip_prefix(&['\u{feff}']).unwrap_or(&text);
         let mut first = true;
         while !rest.is_empty() {
@@ -54,8 +55,8 @@ impl Form {
         }
     }
 
-    /// Podman's matcher (containers/storage) is an older cousin: every pattern is an expression, which matches what
-    /// lies below, too, and `( ) +` reach it unescaped.
+    /// Podman's matcher (containers/storage) is an older cousin: every pattern is an expression,
+    /// which matches what lies below, too, and `( ) +` reach it unescaped.
     pub(super) fn podman(pattern: &[u8]) -> Self {
         let text: Vec<char> = lossy(pattern).chars().collect();
         let mut scan = Scan { podman: true, ..Scan::default() };

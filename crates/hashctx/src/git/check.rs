@@ -1,18 +1,20 @@
 //! Says of single paths whether git's rules leave them out, and which line decided.
 //!
-//! As `git check-ignore`, but that nothing is refused: a path in a submodule or an embedded repository is judged by the
-//! rules there, and a path beyond a symbolic link as the link itself, for nothing beyond a link is an input.
+//! As `git check-ignore`, but that nothing is refused: a path in a submodule or an embedded
+//! repository is judged by the rules there, and a path beyond a symbolic link as the link itself,
+//! for nothing beyond a link is an input.
 
 use std::path::{Path, PathBuf};
 
-use super::error::GitError;
 use super::folder::{Folder, Sub, Top};
 use super::list::{Excluded, Place, place, rule};
 use super::repo::lstat;
-use crate::listing::{Rule, Verdict};
+use crate::error::git::GitError;
+use crate::listed::{Rule, Verdict};
 use crate::path::RelPath;
 
-/// Answers for paths below one folder. The repository is looked at once, the ignore files on the way for each path.
+/// Answers for paths below one folder. The repository is looked at once, the ignore files on the
+/// way for each path.
 pub struct Checker {
     root: PathBuf,
     place: Place,
@@ -21,9 +23,9 @@ pub struct Checker {
 /// What git makes of one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// Whether it is left out, and by which rule; the rule may also be one that keeps it (`!`). Of a tracked path no rule
-    /// is named: none counts. What is called `.git`, and all below it, is left out by no rule, and so is what lies in a
-    /// repository in the place of a tracked file.
+    /// Whether it is left out, and by which rule; the rule may also be one that keeps it (`!`). Of
+    /// a tracked path no rule is named: none counts. What is called `.git`, and all below it, is
+    /// left out by no rule, and so is what lies in a repository in the place of a tracked file.
     pub verdict: Verdict,
     /// Whether the index holds it, or something below it.
     pub tracked: bool,
@@ -40,7 +42,8 @@ impl Checker {
         Ok(Self { root, place })
     }
 
-    /// Judges a path, existing or not. `dir` says that a path which does not exist would be a directory.
+    /// Judges a path, existing or not. `dir` says that a path which does not exist would be a
+    /// directory.
     ///
     /// # Errors
     /// Where an ignore file or a repository on the way cannot be read.

@@ -1,7 +1,8 @@
 //! The few settings of a repository's own `config` that change what its files mean.
 //!
-//! Absent on purpose: the user's and the system's settings, and `include`. They differ between machines, so no key may
-//! hang on them; git itself reads the object format from this one file only.
+//! Absent on purpose: the user's and the system's settings, and `include`. They differ between
+//! machines, so no key may hang on them; git itself reads the object format from this one file
+//! only.
 
 /// What is looked for in a repository's `config`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,14 +11,16 @@ pub(super) struct Config {
     pub(super) object_format: Option<String>,
     /// `extensions.refStorage`, in lower case.
     pub(super) ref_storage: Option<String>,
-    /// Whether git writes CRLF into the work tree where the repository holds LF: `core.autocrlf` or `core.eol`.
+    /// Whether git writes CRLF into the work tree where the repository holds LF: `core.autocrlf` or
+    /// `core.eol`.
     pub(super) writes_crlf: bool,
     /// `core.bare`: there is no work tree beside the repository.
     pub(super) bare: bool,
 }
 
 impl Config {
-    /// Reads a `config` file. Lines that make no sense are passed over: git has refused them long before.
+    /// Reads a `config` file. Lines that make no sense are passed over: git has refused them long
+    /// before.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let mut config = Self::default();
         let mut section = String::new();
@@ -50,7 +53,8 @@ impl Config {
     }
 }
 
-/// `[name]` in lower case, and what follows on the line. `[name "sub"]` is kept whole, so that it equals nothing.
+/// `[name]` in lower case, and what follows on the line. `[name "sub"]` is kept whole, so that it
+/// equals nothing.
 fn header(line: &str) -> Option<(String, &str)> {
     let (name, rest) = line.trim().strip_prefix('[')?.split_once(']')?;
     Some((name.trim().to_ascii_lowercase(), rest.trim()))

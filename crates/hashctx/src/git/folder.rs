@@ -1,7 +1,8 @@
 //! A folder as git sees it: whose rules bear on it, and what git makes of the things in it.
 //!
-//! Going down from a top (of a work tree, or of a folder outside any) is the only way to a folder, so the rule that
-//! nothing below an ignored folder comes back needs no code: whoever walks does not go there.
+//! Going down from a top (of a work tree, or of a folder outside any) is the only way to a folder,
+//! so the rule that nothing below an ignored folder comes back needs no code: whoever walks does
+//! not go there.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -11,11 +12,11 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::error::GitError;
 use super::index::{Index, Keep, Oid};
 use super::repo::{Repo, is_absent, is_link, os_path, read_optional};
 use super::rules::{Decision, Rules};
 use super::sparse;
+use crate::error::git::GitError;
 use crate::path::RelPath;
 
 /// The name of git's ignore files.
@@ -51,13 +52,14 @@ pub(super) enum Sub {
     Part,
     /// It is the top of another work tree: a submodule with its commit, or an embedded repository.
     Other(Option<Repo>, Option<Oid>),
-    /// It is left out, by a rule, as the repository itself, or as another in the place of a tracked file, but for what is
-    /// tracked in it, if anything.
+    /// It is left out, by a rule, as the repository itself, or as another in the place of a tracked
+    /// file, but for what is tracked in it, if anything.
     Excluded,
 }
 
 impl Top {
-    /// The top that `folder`, absolute and without links, lies under: of its repository, or the folder itself.
+    /// The top that `folder`, absolute and without links, lies under: of its repository, or the
+    /// folder itself.
     pub(super) fn around(folder: &Path) -> Result<Arc<Self>, GitError> {
         match Repo::around(folder)? {
             Some((path, repo)) => Self::new(path, Some(repo)),
@@ -145,13 +147,14 @@ impl Folder {
         self.rules.as_deref()?.decide(path, dir)
     }
 
-    /// Whether the rules leave out something in this folder, given by its path relative to the top. The index is not asked.
+    /// Whether the rules leave out something in this folder, given by its path relative to the top.
+    /// The index is not asked.
     pub(super) fn excludes(&self, path: &[u8], dir: bool) -> bool {
         self.decide_path(path, dir).is_some_and(|decision| !decision.keeps)
     }
 
-    /// What git makes of the directory of that name. `near` is where another folder was found in the index, 0 for none,
-    /// and becomes where what is in this one stands.
+    /// What git makes of the directory of that name. `near` is where another folder was found in
+    /// the index, 0 for none, and becomes where what is in this one stands.
     pub(super) fn sub(&self, name: &[u8], near: &mut usize) -> Result<Sub, GitError> {
         let path = self.child(name);
         let index = &self.top.index;
@@ -166,7 +169,8 @@ impl Folder {
             return Ok(Sub::Part);
         }
         match Repo::at(&self.top.join(&path))? {
-            // A tracked file's name stands for the file, so that git never lists a repository there.
+            // A tracked file's name stands for the file, so that git never lists a repository
+            // there.
             Some(_) if index.contains(&path) => Ok(Sub::Excluded),
             Some(repo) if !self.is_own(&repo) => Ok(Sub::Other(Some(repo), None)),
             _ => Ok(Sub::Part),
@@ -179,8 +183,8 @@ impl Folder {
     }
 }
 
-/// An ignore file's content: empty for what is neither file nor link, `None` where nothing is there or a link, which git
-/// does not follow.
+/// An ignore file's content: empty for what is neither file nor link, `None` where nothing is there
+/// or a link, which git does not follow.
 fn read_ignore_file(path: &Path) -> Result<Option<Vec<u8>>, GitError> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     match OpenOptions::new().read(true).custom_flags(flags).open(path) {

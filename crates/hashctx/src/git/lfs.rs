@@ -3,8 +3,8 @@
 /// No pointer is larger.
 const LIMIT: usize = 1024;
 
-/// Whether a file's content is a Git LFS pointer rather than the file itself: it is under 1 KiB and begins with the
-/// version line of the pointer specification.
+/// Whether a file's content is a Git LFS pointer rather than the file itself: it is under 1 KiB and
+/// begins with the version line of the pointer specification.
 #[must_use]
 pub fn is_lfs_pointer(content: &[u8]) -> bool {
     let first = content.split(|&byte| byte == b'\n').next().unwrap_or_default();

@@ -5,25 +5,27 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::GitError;
 use super::folder::{Folder, Top};
 use super::repo::Repo;
 use super::rules::Decision;
 use super::submodule;
 use super::walk::Walk;
-use super::warning::GitWarning;
-use crate::listing::{Filter, Listed, Rule};
+use crate::error::git::GitError;
+use crate::listed::{Filter, Listed, Rule};
 use crate::path::{RelPath, escape, printable};
 use crate::stat_cache::StatCache;
+use crate::warning::git::GitWarning;
 
 /// What git sees below a folder.
 #[derive(Debug, Default)]
 pub struct GitListing {
-    /// Files, links, and tracked specials, each once, most of them in order. Never a directory: git knows no empty ones.
+    /// Files, links, and tracked specials, each once, most of them in order. Never a directory: git
+    /// knows no empty ones.
     pub entries: Vec<Listed>,
     /// What others may see differently, in a fixed order.
     pub warnings: Vec<GitWarning>,
-    /// The folders, but for the root itself, that may have a file CACHEDIR.TAG; no other one with an entry in it has.
+    /// The folders, but for the root itself, that may have a file CACHEDIR.TAG; no other one with
+    /// an entry in it has.
     pub tagged: Vec<RelPath>,
 }
 
@@ -42,9 +44,11 @@ pub(super) struct Excluded {
     pub(super) rule: Rule,
 }
 
-/// Lists the files below `root` that git takes for the project's: tracked or not ignored, and on disk.
+/// Lists the files below `root` that git takes for the project's: tracked or not ignored, and on
+/// disk.
 ///
-/// Links in `root` itself are followed, none below it. The same files come out whatever `threads` is.
+/// Links in `root` itself are followed, none below it. The same files come out whatever `threads`
+/// is.
 ///
 /// # Errors
 /// Where a folder that counts cannot be read, or what git keeps about it is damaged.
@@ -52,8 +56,8 @@ pub fn list(root: &Path, threads: usize) -> Result<GitListing, GitError> {
     list_and_look(root, threads, None, None)
 }
 
-/// The same, each file being looked up in the cache of that root while its folder is open, and no folder being entered that
-/// the filter prunes. What else it hides is listed.
+/// The same, each file being looked up in the cache of that root while its folder is open, and no
+/// folder being entered that the filter prunes. What else it hides is listed.
 ///
 /// # Errors
 /// As [`list`].
@@ -73,7 +77,8 @@ pub fn list_and_look(
     pool.map_or_else(|_| list(), |pool| pool.install(list))
 }
 
-/// The folder in a work tree's top, if `root` is one, that holds the repository itself and is not called `.git`.
+/// The folder in a work tree's top, if `root` is one, that holds the repository itself and is not
+/// called `.git`.
 #[must_use]
 pub fn own_folder(root: &Path) -> Option<RelPath> {
     let root = root.canonicalize().ok()?;

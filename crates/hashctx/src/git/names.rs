@@ -9,8 +9,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RawDirEntry};
 use rustix::io::Errno;
 
-use crate::listing::Kind;
-use crate::stat::Stat;
+use crate::files::stat::Kind;
+use crate::files::stat::Stat;
 
 /// What one call to the system fills: some 800 names of middling length.
 const BUFFER: usize = 1 << 15;
@@ -81,7 +81,8 @@ impl<'n> Name<'n> {
     }
 }
 
-/// What an entry is; `None` for what is gone meanwhile. Not every file system says it in its listings.
+/// What an entry is; `None` for what is gone meanwhile. Not every file system says it in its
+/// listings.
 fn kind(folder: BorrowedFd<'_>, entry: &RawDirEntry<'_>) -> io::Result<Option<Kind>> {
     if entry.file_type() != FileType::Unknown {
         return Ok(Some(entry.file_type().into()));

@@ -1,6 +1,7 @@
 //! One ignore file as git reads it: bytes → patterns.
 //!
-//! Touches no disk. There are no errors: git takes every file, and what it cannot use matches nothing.
+//! Touches no disk. There are no errors: git takes every file, and what it cannot use matches
+//! nothing.
 
 use super::wild::{Wild, literal_len};
 
@@ -27,7 +28,8 @@ enum Test {
     Suffix(Box<[u8]>),
     /// The name alone matches.
     NameWild(Wild),
-    /// The path below the file's folder starts with these bytes, and the rest matches; `None` for an empty rest.
+    /// The path below the file's folder starts with these bytes, and the rest matches; `None` for
+    /// an empty rest.
     Path(Box<[u8]>, Option<Wild>),
 }
 
@@ -73,8 +75,8 @@ impl Test {
         }
     }
 
-    /// git compares the literal start by itself and hands only the rest to its matcher, so in `a**/b` the stars are at
-    /// a start and may cross slashes, or be nothing.
+    /// git compares the literal start by itself and hands only the rest to its matcher, so in
+    /// `a**/b` the stars are at a start and may cross slashes, or be nothing.
     fn path(body: &[u8]) -> Self {
         let body = body.strip_prefix(b"/").unwrap_or(body);
         let (start, rest) = body.split_at(literal_len(body));

@@ -1,8 +1,8 @@
 //! Finds the repository that a folder belongs to.
 //!
-//! As git does without any `GIT_*` variable: the nearest `.git` upward, a folder or a file that names one, on the same
-//! file system. Absent on purpose: `core.worktree` pointing elsewhere than the folder with `.git`, and the check of who
-//! owns the repository (nothing of it is run here).
+//! As git does without any `GIT_*` variable: the nearest `.git` upward, a folder or a file that
+//! names one, on the same file system. Absent on purpose: `core.worktree` pointing elsewhere than
+//! the folder with `.git`, and the check of who owns the repository (nothing of it is run here).
 
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Access;
 
 use super::config::Config;
-use super::error::GitError;
+use crate::error::git::GitError;
 use crate::path::RelPath;
 
 /// Length that git itself reads of a `.git` file at most.
@@ -42,7 +42,8 @@ enum DotGit {
 }
 
 impl Repo {
-    /// The repository that `folder`, an absolute path without links, lies in, and the top of its work tree.
+    /// The repository that `folder`, an absolute path without links, lies in, and the top of its
+    /// work tree.
     pub(super) fn around(folder: &Path) -> Result<Option<(PathBuf, Self)>, GitError> {
         let device = fs::metadata(folder).map_err(GitError::read(folder))?.dev();
         for top in folder.ancestors() {
@@ -59,7 +60,8 @@ impl Repo {
         Ok(None)
     }
 
-    /// The repository whose work tree's top is `folder`, if it is one. git takes a broken link for a plain folder here.
+    /// The repository whose work tree's top is `folder`, if it is one. git takes a broken link for
+    /// a plain folder here.
     pub(super) fn at(folder: &Path) -> Result<Option<Self>, GitError> {
         match dot_git(folder)? {
             DotGit::Repo(repo) => Ok(Some(repo)),
@@ -67,15 +69,15 @@ impl Repo {
         }
     }
 
-    /// The folder below a work tree's top, relative to it, that holds the repository itself where that is not `.git`: a
-    /// `.git` file leads there.
+    /// The folder below a work tree's top, relative to it, that holds the repository itself where
+    /// that is not `.git`: a `.git` file leads there.
     pub(super) fn own_folder(&self, top: &Path) -> Option<RelPath> {
         let below = |dir: &PathBuf| RelPath::new(dir.strip_prefix(top).ok()?.as_os_str().as_bytes());
         [&self.common_dir, &self.git_dir].into_iter().find_map(below).filter(|own| own.as_bytes() != b".git")
     }
 
-    /// The commit that is checked out, in hexadecimal; `None` before the first one, or where refs are kept in a way
-    /// that is not known here.
+    /// The commit that is checked out, in hexadecimal; `None` before the first one, or where refs
+    /// are kept in a way that is not known here.
     pub(super) fn head(&self) -> Result<Option<String>, GitError> {
         let Some(text) = read_small(&self.git_dir.join("HEAD"))? else { return Ok(None) };
         match ref_name(&text) {
@@ -163,7 +165,8 @@ fn found(git_dir: PathBuf) -> Result<DotGit, GitError> {
         Ok(read_optional(path)?.map(|bytes| Config::parse(&bytes)).unwrap_or_default())
     };
     let mut config = parsed(&path)?;
-    // A linked work tree is one, whatever the repository says of itself; with sparse checkouts it says so in a file of its own.
+    // A linked work tree is one, whatever the repository says of itself; with sparse checkouts it
+    // says so in a file of its own.
     config.bare = git_dir == common_dir && (config.bare || parsed(&common_dir.join("config.worktree"))?.bare);
     let hash_len = match config.object_format.as_deref() {
         None | Some("sha1") => 20,
@@ -178,7 +181,8 @@ fn common_dir(git_dir: &Path) -> Result<PathBuf, GitError> {
     Ok(link.map_or_else(|| git_dir.to_owned(), |target| git_dir.join(os_path(trim_end(&target)))))
 }
 
-/// Whether git takes a folder for a repository: a HEAD that is a ref or a commit, `objects` and `refs`.
+/// Whether git takes a folder for a repository: a HEAD that is a ref or a commit, `objects` and
+/// `refs`.
 fn is_git_dir(path: &Path) -> Result<bool, GitError> {
     if !has_head(&path.join("HEAD"))? {
         return Ok(false);

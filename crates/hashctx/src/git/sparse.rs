@@ -1,19 +1,20 @@
-//! What a sparse checkout leaves out of the work tree but git still knows: folders of the index that are not expanded, and
-//! ignore files.
+//! What a sparse checkout leaves out of the work tree but git still knows: folders of the index
+//! that are not expanded, and ignore files.
 
 use std::path::Path;
 
-use super::error::GitError;
 use super::index::{EntryKind, Index, Oid, Row};
 use super::objects::{self, ObjectKind};
 use super::repo::{Repo, lstat, os_path};
+use crate::error::git::GitError;
 
 /// A tree in a hostile repository may name itself below itself.
 const DEPTH_LIMIT: usize = 1000;
 /// And name the same large tree many times over.
 const ROW_LIMIT: usize = 20_000_000;
 
-/// Puts the tracked paths below each folder of a sparse index into it, where that folder is on disk after all.
+/// Puts the tracked paths below each folder of a sparse index into it, where that folder is on disk
+/// after all.
 pub(super) fn expand(index: Index, top: &Path, repo: &Repo) -> Result<Index, GitError> {
     let folders = index.folders();
     if folders.is_empty() {

@@ -1,8 +1,9 @@
 //! Where a submodule is not what the repository around it records.
 //!
-//! A file counts as unchanged where its size and time are those that git noted; else its content is hashed. Limit: where
-//! a filter or line-end conversion makes the work tree differ from the object, and times were lost by a copy, a clean file
-//! counts as changed. Files that are not tracked do not make a submodule dirty.
+//! A file counts as unchanged where its size and time are those that git noted; else its content is
+//! hashed. Limit: where a filter or line-end conversion makes the work tree differ from the object,
+//! and times were lost by a copy, a clean file counts as changed. Files that are not tracked do not
+//! make a submodule dirty.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,15 +13,15 @@ use std::path::Path;
 
 use ring::digest;
 
-use super::error::GitError;
 use super::index::{EntryKind, Index, Keep, Oid, Recorded};
 use super::repo::{Repo, lstat, os_path};
 use super::sparse;
-use super::warning::GitWarning;
+use crate::error::git::GitError;
 use crate::path::{RelPath, printable};
+use crate::warning::git::GitWarning;
 
-/// What is worth saying about the work tree at `path`, which is called `name` below the context. `commit` is the recorded
-/// one of a submodule; an embedded repository has none.
+/// What is worth saying about the work tree at `path`, which is called `name` below the context.
+/// `commit` is the recorded one of a submodule; an embedded repository has none.
 pub(super) fn warnings(
     path: &Path,
     name: Option<RelPath>,
@@ -73,7 +74,8 @@ fn changed(path: &Path, repo: &Repo, commit: Oid) -> Result<Option<Vec<u8>>, Git
     Ok(None)
 }
 
-/// A path whose entry in the index is not the commit's. Most often git has noted the tree of all entries.
+/// A path whose entry in the index is not the commit's. Most often git has noted the tree of all
+/// entries.
 fn staged(index: &Index, repo: &Repo, commit: Oid) -> Result<Option<Vec<u8>>, GitError> {
     let Some(tree) = sparse::tree_of(repo, commit)? else { return Ok(None) };
     if index.tree == Some(tree) || !index.folders().is_empty() {
@@ -108,7 +110,8 @@ fn is_changed(
     if !same_kind {
         return Ok(true);
     }
-    // git notes no size where it could not be sure; and what is as new as the index may have changed after it.
+    // git notes no size where it could not be sure; and what is as new as the index may have
+    // changed after it.
     if !same_size && recorded.size != 0 {
         return Ok(true);
     }

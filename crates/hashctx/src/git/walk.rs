@@ -1,7 +1,8 @@
 //! The walk through a work tree, by several threads.
 //!
-//! Each directory is judged before anything in it is seen. A listing says what a file is; it is looked at only to look it
-//! up in the stat cache, while its folder is open. What is tracked below an ignored directory is taken from the index, without a walk.
+//! Each directory is judged before anything in it is seen. A listing says what a file is; it is
+//! looked at only to look it up in the stat cache, while its folder is open. What is tracked below
+//! an ignored directory is taken from the index, without a walk.
 
 use std::fs::FileType;
 use std::io;
@@ -16,16 +17,17 @@ use rayon::slice::ParallelSliceMut;
 use rustix::fs::{Mode, OFlags};
 use storekit::store::TAG_FILE;
 
-use super::error::GitError;
 use super::folder::{Folder, IGNORE_FILE, Sub, Top};
 use super::index::EntryKind;
 use super::names::{Name, Names};
 use super::repo::{Repo, is_absent, lstat};
 use super::submodule;
-use super::warning::GitWarning;
-use crate::listing::{Filter, Judgement, Kind, Listed};
+use crate::error::git::GitError;
+use crate::files::stat::Kind;
+use crate::listed::{Filter, Judgement, Listed};
 use crate::path::RelPath;
 use crate::stat_cache::StatCache;
+use crate::warning::git::GitWarning;
 
 /// Room made for files of one folder.
 const RUN: usize = 32;
@@ -83,7 +85,8 @@ impl<'a> Walk<'a> {
         Ok(Self { root, open: open.map_err(GitError::read(root))?, cache, filter, found: Mutex::default() })
     }
 
-    /// Walks everything below `path`, which is the folder `folder`, on the threads of the pool that this is called in.
+    /// Walks everything below `path`, which is the folder `folder`, on the threads of the pool that
+    /// this is called in.
     pub(super) fn run(&self, path: &Path, folder: Folder) {
         let first = Step { folder, path: self.relative(path), ruled: true, near: Near::default() };
         rayon::scope(|scope| self.step(scope, first));
@@ -121,7 +124,8 @@ impl<'a> Walk<'a> {
         result
     }
 
-    /// Whether nothing in a folder can be an input. In doubt something can: who judges what is in it sees what is wrong.
+    /// Whether nothing in a folder can be an input. In doubt something can: who judges what is in
+    /// it sees what is wrong.
     fn prunes(&self, folder: &RelPath) -> bool {
         let judge = |filter: &dyn Filter| filter.judge(folder.as_bytes(), true).ok();
         self.filter.and_then(judge) == Some(Judgement::Prune)
@@ -299,7 +303,8 @@ impl Visitor<'_> {
         Ok(())
     }
 
-    /// Takes note of a folder that is not read, and of those above it: there may be a tag in any of them.
+    /// Takes note of a folder that is not read, and of those above it: there may be a tag in any of
+    /// them.
     fn not_listed(&mut self, folder: &Path) {
         let Some(folder) = self.walk.relative(folder) else { return };
         self.found.tagged.extend(folder.parents().filter_map(RelPath::new));

@@ -1,7 +1,8 @@
 //! Shell patterns as git's ignore files mean them.
 //!
-//! A pattern is compiled once and then run without recursion and without allocation; its time is at worst the pattern's
-//! length times the square of the text's, never exponential. Bytes are bytes: no locale, no encoding, no case folding.
+//! A pattern is compiled once and then run without recursion and without allocation; its time is at
+//! worst the pattern's length times the square of the text's, never exponential. Bytes are bytes:
+//! no locale, no encoding, no case folding.
 
 /// A compiled pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,8 @@ struct Retry {
 impl Wild {
     /// Compiles a pattern. There are no errors: what is broken matches nothing.
     ///
-    /// `**` is special at the start, after `/`, and only where `/` or the end follows; anywhere else it is `*`.
+    /// `**` is special at the start, after `/`, and only where `/` or the end follows; anywhere
+    /// else it is `*`.
     pub(super) fn new(pattern: &[u8]) -> Self {
         let mut tokens = Vec::with_capacity(pattern.len());
         let mut at = 0;
@@ -49,8 +51,9 @@ impl Wild {
 
     /// Whether the whole text matches.
     ///
-    /// Going back to the last star is enough. A `*` further left in the same part of the path could only start the rest
-    /// later, where the last one gets as well; across parts the slashes fix where each begins. The same holds for `**`.
+    /// Going back to the last star is enough. A `*` further left in the same part of the path could
+    /// only start the rest later, where the last one gets as well; across parts the slashes fix
+    /// where each begins. The same holds for `**`.
     pub(super) fn matches(&self, text: &[u8]) -> bool {
         let (mut token, mut at) = (0, 0);
         let (mut star, mut deep) = (None, None);
@@ -66,7 +69,8 @@ impl Wild {
         }
     }
 
-    /// One token on: the next token and how far the text is eaten then, `None` for the latter at the end of both.
+    /// One token on: the next token and how far the text is eaten then, `None` for the latter at
+    /// the end of both.
     fn step(
         &self,
         token: usize,
@@ -162,7 +166,8 @@ fn class(pattern: &[u8], start: usize) -> (Token, usize) {
     }
 }
 
-/// The bytes that a class names, and where it ends; `None` where it is broken. A `]` that comes first is a member.
+/// The bytes that a class names, and where it ends; `None` where it is broken. A `]` that comes
+/// first is a member.
 fn class_set(pattern: &[u8], start: usize) -> Option<([u64; 4], usize)> {
     let mut set = [0; 4];
     let mut before = None;

@@ -6,8 +6,8 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use thiserror::Error;
 
 use super::{Declared, Manifest, NamedEntries, VERSION, write};
-use crate::digest::Digest;
-use crate::entry::{Content, Entry, FileMode};
+use crate::files::digest::Digest;
+use crate::files::entry::{Content, Entry, FileMode};
 use crate::path::{RelPath, printable, unescape};
 
 /// Why a text is no manifest that this version reads.
@@ -47,7 +47,8 @@ pub enum ManifestError {
 /// Reads a manifest; `name` is what errors call it.
 ///
 /// # Errors
-/// Where it is none, or of a later version. Nothing is guessed: a text that [`Manifest::write`] does not write is refused.
+/// Where it is none, or of a later version. Nothing is guessed: a text that [`Manifest::write`]
+/// does not write is refused.
 pub fn parse(name: &str, text: &str) -> Result<Manifest, ManifestError> {
     check_version(name, text)?;
     let mut manifest = Manifest::default();

@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use rayon::prelude::*;
 
 use super::{Declared, Manifest, VERSION};
-use crate::digest::Digest;
-use crate::entry::{Content, Entry, FileMode};
+use crate::files::digest::Digest;
+use crate::files::entry::{Content, Entry, FileMode};
 use crate::path::escape;
 
 /// Entries that one thread writes at a time.

@@ -1,7 +1,7 @@
 //! What is known of a context: the base, and beside it what was learnt since the base was written.
 //!
-//! Who learns little writes only the second file, however large the base is. It names the base that it stands beside, so
-//! that with any other one it counts as empty.
+//! Who learns little writes only the second file, however large the base is. It names the base that
+//! it stands beside, so that with any other one it counts as empty.
 
 use std::io::{self, Read};
 
@@ -9,13 +9,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::records::Records;
 use super::{Known, MAX_BYTES};
-use crate::regular;
-use crate::stat::Stat;
+use crate::files::regular;
+use crate::files::stat::Stat;
 
 /// The first line of a base; the second is the context's root.
 const MAGIC: &str = "larder stat cache 2\n";
 
-/// The first line of what was learnt since; the second is the context's root, the third the last field of the base.
+/// The first line of what was learnt since; the second is the context's root, the third the last
+/// field of the base.
 const RECENT: &str = "larder stat cache 2 recent\n";
 
 /// The base is written anew where it has less than this many records for each of the recent ones.
@@ -70,7 +71,8 @@ impl Layers {
         (self.recent.len() + learnt) * FEW <= self.base.len()
     }
 
-    /// The base's record of a path, sought from `near`, which becomes where what comes after it stands.
+    /// The base's record of a path, sought from `near`, which becomes where what comes after it
+    /// stands.
     pub(super) fn find(&self, near: &mut usize, path: &[u8]) -> Option<usize> {
         if self.base.path(*near) != path {
             *near = self.base.seek(*near, path);

@@ -3,9 +3,9 @@
 //! They are never taken apart: a look-up reads the few bytes that it compares.
 
 use super::Known;
-use crate::digest::Digest;
-use crate::seek::seek;
-use crate::stat::Stat;
+use crate::files::digest::Digest;
+use crate::files::stat::Stat;
+use crate::stat_cache::seek::seek;
 
 /// Bytes of a record without its path.
 pub(super) const RECORD: usize = END + STAT + 32 + 1;

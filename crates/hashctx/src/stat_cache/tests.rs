@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::*;
-use crate::entry::{Content, FileMode};
+use crate::files::entry::{Content, FileMode};
 use crate::path::RelPath;
 
 const STAT: Stat = Stat { mode: 0o100_644, size: 3, inode: 7, mtime: 10, ctime: 20 };

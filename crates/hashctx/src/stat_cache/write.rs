@@ -1,21 +1,23 @@
-//! Puts what was learnt to what was known, and writes it: a million records never stand in memory a second time.
+//! Puts what was learnt to what was known, and writes it: a million records never stand in memory a
+//! second time.
 
 use std::io::{self, Write};
 
 use camino::Utf8Path;
 use storekit::error::At;
-use storekit::replace::{Durability, Staged};
+use storekit::files::replace::{Durability, Staged};
 
 use super::layers::Layers;
 use super::records::{CHECK, LFS_BIT, RECORD};
 use super::{Learnt, Lesson, MAX_BYTES};
-use crate::entry::{Content, Entry};
-use crate::seek::seek;
+use crate::files::entry::{Content, Entry};
+use crate::stat_cache::seek::seek;
 
 /// Records that this many writes of the cache found no use for are dropped.
 const MAX_AGE: u8 = 16;
 
-/// Rows that are put together before they are written: enough to be worth waking another thread for.
+/// Rows that are put together before they are written: enough to be worth waking another thread
+/// for.
 const PART: usize = 1 << 15;
 
 /// No path is longer than the system calls take.
@@ -141,7 +143,8 @@ impl<'a> Update<'a> {
         out.file.write_all(out.hasher.finalize().as_bytes())
     }
 
-    /// Writes something of each row: one thread puts the next part together while another one writes the last.
+    /// Writes something of each row: one thread puts the next part together while another one
+    /// writes the last.
     fn in_parts(
         &self,
         out: &mut (impl Write + Send),

@@ -2,14 +2,15 @@
 
 use crate::config::{Config, Rules, Selection};
 use crate::context::Plan;
-use crate::digest::Digest;
-use crate::engine::EngineIgnore;
-use crate::entry::{Content, Entry};
+use crate::context::tar_dockerfile::is_listed;
 use crate::error::HashError;
-use crate::extra::is_listed;
-use crate::listing::{Filter, Judgement, Kind, Listed};
+use crate::files::digest::Digest;
+use crate::files::entry::{Content, Entry};
+use crate::files::stat::Kind;
+use crate::listed::{Filter, Judgement, Listed};
+use crate::listing::engine_ignore::EngineIgnore;
+use crate::listing::select::below;
 use crate::path::RelPath;
-use crate::select::below;
 use crate::warning::Warning;
 
 /// Some engines read the ignore file of a tar.

@@ -67,7 +67,8 @@ fn the_line_that_decided_is_named() {
     says(&["--check-ignore", "docs/keep"], 1, "included\tdocs/keep\t.dockerignore:3:!docs/keep\n");
     says(&["--check-ignore", "."], 1, "included\t.\n");
     says(&["--ignore", "docker", "--check-ignore", "main.o"], 1, "included\tmain.o\n");
-    // After another flag a PATH is taken for DIR: nobody waits for stdin then, and nobody is told that nothing is hidden.
+    // After another flag a PATH is taken for DIR: nobody waits for stdin then, and nobody is told
+    // that nothing is hidden.
     says(&["--check-ignore", "--json", "main.o"], 2, "");
     says(
         &["--json", "--check-ignore", "a.log"],
@@ -217,7 +218,8 @@ fn a_repository_among_the_inputs_is_worth_a_warning() {
     session.ok(&["--strict", "--ignore", "git"]);
 }
 
-/// A bare repository beside the work trees that are made from it: git refuses its root, and its own files are none of anybody's.
+/// A bare repository beside the work trees that are made from it: git refuses its root, and its own
+/// files are none of anybody's.
 #[test]
 fn a_bare_repository_is_no_input_of_its_root() {
     let session = Session::new().file("top", "x").file(".git", "gitdir: ./.bare\n");
@@ -375,7 +377,8 @@ fn each_engine_has_its_own_ignore_file() {
     assert_eq!(listed("--engine podman"), "c");
 }
 
-/// Releases of docker part where an exception names a folder above what is hidden: docker 20.10 sends it.
+/// Releases of docker part where an exception names a folder above what is hidden: docker 20.10
+/// sends it.
 #[test]
 fn what_older_engines_send_is_worth_a_warning() {
     let session = Session::new().file("logs/a.log", "a").file("logs/b", "b").file("z/deep/c", "c");

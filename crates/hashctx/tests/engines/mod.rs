@@ -40,7 +40,8 @@ pub(crate) struct Build {
 }
 
 impl Build {
-    /// `LARDER_BUILDKIT` names a program that is called as `docker build` is: for a `BuildKit` newer than docker's.
+    /// `LARDER_BUILDKIT` names a program that is called as `docker build` is: for a `BuildKit`
+    /// newer than docker's.
     pub(crate) fn buildkit() -> Option<Self> {
         let named = std::env::var("LARDER_BUILDKIT").ok();
         let programs = named.as_deref().map_or(vec!["/usr/bin/docker", "docker"], |named| vec![named]);
@@ -76,7 +77,8 @@ impl Build {
         None
     }
 
-    /// Builds the context, a folder or a tar, with its Dockerfile and lists the image's files and folders.
+    /// Builds the context, a folder or a tar, with its Dockerfile and lists the image's files and
+    /// folders.
     pub(crate) fn entries(&self, context: &Path) -> Result<BTreeSet<String>, String> {
         let out = tempfile::tempdir().expect("folder");
         let tar = out.path().join("out.tar");
@@ -86,8 +88,8 @@ impl Build {
         Ok(names.filter(|name| !name.is_empty() && !of_the_engine(name)).collect())
     }
 
-    /// Builds with a Dockerfile outside of the context. For each path in the image: `file x CONTENT` or `file - CONTENT`
-    /// by its executable bit, `link TARGET`, `folder`.
+    /// Builds with a Dockerfile outside of the context. For each path in the image: `file x
+    /// CONTENT` or `file - CONTENT` by its executable bit, `link TARGET`, `folder`.
     pub(crate) fn image(
         &self,
         context: &Path,
@@ -95,7 +97,8 @@ impl Build {
     ) -> Result<BTreeMap<String, String>, String> {
         let out = tempfile::tempdir().expect("folder");
         let output = format!("type=local,dest={}", out.path().display());
-        // BuildKit's own cache is stale where a link leads to the root, or a pattern excludes the file that is named.
+        // BuildKit's own cache is stale where a link leads to the root, or a pattern excludes the
+        // file that is named.
         let args = ["build", "-q", "--no-cache", "-o", &output, "-f"];
         run(self.command().args(args).arg(dockerfile).arg(context))?;
         let describe = |path: String| (path.clone(), described(&out.path().join(path)));

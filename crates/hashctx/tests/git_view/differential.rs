@@ -1,4 +1,5 @@
-//! What hashctx takes for git's view is what the installed git lists, on random trees with fixed seeds.
+//! What hashctx takes for git's view is what the installed git lists, on random trees with fixed
+//! seeds.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -55,8 +56,9 @@ fn git_and_hashctx_name_the_same_line() {
     });
 }
 
-/// What is on disk, and some paths that are not; nothing beyond a link, which git refuses. None with a `/` at its end:
-/// there git asks about an empty name in that folder, and never names the rule that keeps it.
+/// What is on disk, and some paths that are not; nothing beyond a link, which git refuses. None
+/// with a `/` at its end: there git asks about an empty name in that folder, and never names the
+/// rule that keeps it.
 fn some_paths(top: &Path, random: &mut Random) -> Vec<Vec<u8>> {
     let mut paths = Vec::new();
     let mut folders = vec![Vec::new()];
@@ -92,7 +94,8 @@ fn is_real(top: &Path, path: &[u8]) -> bool {
     above.all(|part| part.symlink_metadata().map_or(true, |meta| meta.is_dir()))
 }
 
-/// Runs a check for each seed, with one git after the other, in a folder of its own, on all processors.
+/// Runs a check for each seed, with one git after the other, in a folder of its own, on all
+/// processors.
 fn each_seed(count: u64, check: impl Fn(&Path, &Path, u64, &Path) + Sync) {
     let gits = git::all();
     if gits.is_empty() {

@@ -46,8 +46,8 @@ pub(crate) fn run(git: &Path, folder: &Path, args: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// The files that git sees below the top of a work tree, nested repositories entered. `blank` is an empty repository: what
-/// is in none is listed by its means.
+/// The files that git sees below the top of a work tree, nested repositories entered. `blank` is an
+/// empty repository: what is in none is listed by its means.
 pub(crate) fn files(git: &Path, blank: &Path, top: &Path) -> BTreeSet<Vec<u8>> {
     let mut found = BTreeSet::new();
     for path in listed(git, blank, top) {
@@ -87,7 +87,8 @@ pub(crate) fn check(git: &Path, top: &Path, paths: &[Vec<u8>]) -> Vec<[Vec<u8>; 
     lines
 }
 
-/// What git lists, and whether each is a submodule. A tracked path is `TAG MODE OBJECT STAGE TAB PATH`, another `? PATH`.
+/// What git lists, and whether each is a submodule. A tracked path is `TAG MODE OBJECT STAGE TAB
+/// PATH`, another `? PATH`.
 fn listed(git: &Path, blank: &Path, top: &Path) -> Vec<(bool, Vec<u8>)> {
     let output = if top.join(".git/HEAD").is_file() || top.join(".git").is_file() {
         run(git, top, &["ls-files", "-z", "-t", "--stage", "--cached", "--others", "--exclude-standard"])

@@ -1,4 +1,5 @@
-//! Numbers for trees and damage: a function of a seed alone, so that whatever fails can be seen again.
+//! Numbers for trees and damage: a function of a seed alone, so that whatever fails can be seen
+//! again.
 
 /// Numbers that follow from a seed (`SplitMix64`).
 pub(crate) struct Random(u64);

@@ -1,5 +1,5 @@
-//! git's view in the situations that only a real git can make: sparse checkouts, submodules, linked work trees, every form
-//! of the index.
+//! git's view in the situations that only a real git can make: sparse checkouts, submodules, linked
+//! work trees, every form of the index.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

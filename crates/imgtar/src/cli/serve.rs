@@ -24,8 +24,8 @@ const TERMINATED: u8 = 143;
 pub(crate) struct ServeArgs {
     /// Where to listen, such as `localhost:5000`; port 0 takes any that is free
     ///
-    /// Of a name's addresses, the first that this machine has is taken, IPv4 before IPv6; without `--allow-remote`, all of
-    /// them must be loopback.
+    /// Of a name's addresses, the first that this machine has is taken, IPv4 before IPv6; without
+    /// `--allow-remote`, all of them must be loopback.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5000")]
     listen: String,
     /// Listen on an address that other machines reach; a token is needed then
@@ -34,7 +34,8 @@ pub(crate) struct ServeArgs {
     /// Take no pushes, and remove nothing
     #[arg(long)]
     read_only: bool,
-    /// What clients must send as a password or a bearer's token, in a file; else in LARDER_SERVE_TOKEN
+    /// What clients must send as a password or a bearer's token, in a file; else in
+    /// LARDER_SERVE_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<Utf8PathBuf>,
 }
@@ -62,7 +63,7 @@ pub(crate) fn serve(
     let server = Server::bind(&store, &config)?;
     // From now on a signal lets what is being answered come to its end.
     signals.hold();
-    crate::run::out(announce(server.address(), common.json))?;
+    crate::cli::run::out(announce(server.address(), common.json))?;
     let (asked, asking) = oneshot::channel();
     // It has nobody to tell where the server has ended by itself.
     signals.on_asked(move |_| asked.send(()).unwrap_or_default());

@@ -1,4 +1,5 @@
-//! From the store to a disk's file, byte for byte: into a file with its holes, or through a pipe with all its zeros.
+//! From the store to a disk's file, byte for byte: into a file with its holes, or through a pipe
+//! with all its zeros.
 //!
 //! Each chunk is verified, packed and plain, before a byte of it is handed on.
 
@@ -9,8 +10,8 @@ use std::os::unix::fs::FileExt;
 use storekit::{Blobs, Digest, Key};
 
 use super::reading::is_zero;
-use super::{Chunk, Disk, PACKED};
 use crate::error::{Error, Result};
+use crate::image::disk::{Chunk, Disk, PACKED};
 use crate::parallel;
 use crate::progress::Progress;
 
@@ -21,7 +22,8 @@ const WORKERS: usize = 4;
 /// Writes the disk into an empty file. Zeros become holes where the file system has them.
 ///
 /// # Errors
-/// Damaged or missing chunks (the former are moved aside); I/O errors. `name` is that of the file, for messages.
+/// Damaged or missing chunks (the former are moved aside); I/O errors. `name` is that of the file,
+/// for messages.
 pub fn to_file(
     blobs: &Blobs,
     key: &Key,

@@ -1,4 +1,5 @@
-//! From a disk's file into the store: chunks that are there already are only hashed, the others compressed, several at once.
+//! From a disk's file into the store: chunks that are there already are only hashed, the others
+//! compressed, several at once.
 //!
 //! Memory: four chunks at most are being worked on, and two wait.
 
@@ -11,13 +12,14 @@ use jiff::Timestamp;
 use rustix::process::{Resource, getrlimit};
 use storekit::{Blobs, Descriptor, Digest, Entry, Images, Key, Lease, Store};
 
-use super::documents::{self, EMPTY_BYTES};
-use super::qcow2::Header;
-use super::{Chunk, Disk, Format, reading};
+use super::reading;
 use crate::error::{Error, Result};
-use crate::import::{self, Notes, Source, Standing};
+use crate::image::commit::{self, Notes, Standing};
+use crate::image::disk::documents::{self, EMPTY_BYTES};
+use crate::image::disk::{Chunk, Disk, Format, Header};
 use crate::layer::LEVEL;
 use crate::progress::Progress;
+use crate::source::{Source, drain};
 
 /// More workers would need more memory than they save time.
 const WORKERS: usize = 4;
@@ -41,8 +43,8 @@ pub struct Saved {
     pub header: Option<Header>,
 }
 
-/// Saves a disk's file under a key. The first save under a key wins, unless `force`; a key whose blobs are not all there and
-/// sound counts as unsaved.
+/// Saves a disk's file under a key. The first save under a key wins, unless `force`; a key whose
+/// blobs are not all there and sound counts as unsaved.
 ///
 /// # Errors
 /// [`Error::BadDisk`]; I/O errors. Nothing stands under the key then.
@@ -54,10 +56,10 @@ pub fn import(
     notes: &Notes,
     progress: &dyn Progress,
 ) -> Result<Saved> {
-    let blobs = import::prepare(store)?;
-    let notes = match import::standing(store, key, notes)? {
+    let blobs = commit::prepare(store)?;
+    let notes = match commit::standing(store, key, notes)? {
         Standing::Stays(stands) => {
-            import::drain(source)?;
+            drain(source)?;
             let disk = Disk::read(&blobs, key, &stands.entry.descriptor).ok().flatten();
             let entry = stands.entry;
             return Ok(Saved { saved: false, entry, disk, written: 0, reused: 0, header: None });
@@ -89,7 +91,7 @@ pub fn import(
         ..Entry::new(root, Timestamp::now())
     };
     let leases: Vec<Lease> = leases.drain().map(|(_, lease)| lease).chain(own).collect();
-    let (saved, entry) = import::commit(store, key, entry, &notes, &leases)?;
+    let (saved, entry) = commit::commit(store, key, entry, &notes, &leases)?;
     Ok(Saved { saved, entry, disk: Some(disk), written, reused, header })
 }
 
@@ -114,7 +116,8 @@ struct Work<'w> {
     /// Chunks that are stored, by the digests of their plain bytes: their packed digests and sizes.
     known: Mutex<HashMap<Digest, (Digest, u64)>>,
     done: Mutex<Done>,
-    /// So many leases may be held. What a collection takes of the others comes back from the trash with the commit.
+    /// So many leases may be held. What a collection takes of the others comes back from the trash
+    /// with the commit.
     room: usize,
 }
 

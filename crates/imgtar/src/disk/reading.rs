@@ -10,10 +10,10 @@ use camino::Utf8Path;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
-use super::CHUNK;
 use crate::error::{Error, Result};
-use crate::import::Source;
+use crate::image::disk::CHUNK;
 use crate::progress::Progress;
+use crate::source::Source;
 
 /// What is done with each chunk that is not all zeros: its offset in the file, its bytes.
 pub(crate) type Visit<'v> = dyn FnMut(u64, Vec<u8>) -> Result<()> + 'v;

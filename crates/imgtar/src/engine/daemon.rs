@@ -1,7 +1,8 @@
-//! Docker's daemon behind a unix socket of this machine, asked without its command: each start of that costs more than
-//! most answers, and it copies every byte of an archive once more.
+//! Docker's daemon behind a unix socket of this machine, asked without its command: each start of
+//! that costs more than most answers, and it copies every byte of an archive once more.
 //!
-//! Deliberately absent: pushes, since the credentials for them are the command's; daemons elsewhere.
+//! Deliberately absent: pushes, since the credentials for them are the command's; daemons
+//! elsewhere.
 //!
 //! Source: Docker Engine API v1.41, which all later versions have these paths of.
 
@@ -14,8 +15,8 @@ use serde::de::DeserializeOwned;
 
 use super::process::telling;
 use super::{Seen, Storage};
-use crate::http1::{self, Body, Chunked, Framing, bad, escaped};
-use crate::name;
+use crate::engine::http1::{self, Body, Chunked, Framing, bad, escaped};
+use crate::format::image_name;
 
 /// No answer but an archive is longer: docker says a thousand bytes of an image.
 const CAP: u64 = 256 << 20;
@@ -66,7 +67,8 @@ struct Version {
 }
 
 impl Daemon {
-    /// The docker that answers there. `None` where none does, or where it is podman that stands in for it.
+    /// The docker that answers there. `None` where none does, or where it is podman that stands in
+    /// for it.
     pub(super) fn at(socket: &Utf8Path) -> Option<Self> {
         let mut this = Self { socket: socket.to_owned(), version: String::new() };
         let answer = this.send("GET", "/_ping").ok()?;
@@ -116,7 +118,7 @@ impl Daemon {
 
     /// Gives an image a name.
     pub(super) fn tag(&self, id: &str, name: &str) -> Told<()> {
-        let (name, tag) = name::split(name);
+        let (name, tag) = image_name::split(name);
         let (name, tag) = (escaped(name, ""), escaped(tag.unwrap_or_default(), ""));
         let path = format!("/images/{}/tag?repo={name}&tag={tag}", escaped(id, "/:@"));
         self.call("POST", &path)?.done()
@@ -261,8 +263,8 @@ impl Upload {
     /// What it answers to an archive that it stopped to read.
     pub(super) fn answer(self) -> Told<()> {
         let answer = Answer::read_from(self.input)?;
-        // A load mostly fails after the head of its answer has gone out, and says so in the body. A daemon that reads no
-        // more may reset the connection after its word.
+        // A load mostly fails after the head of its answer has gone out, and says so in the body. A
+        // daemon that reads no more may reset the connection after its word.
         let (body, ended) = answer.sound()?.read_what_comes(CAP);
         match message(&body) {
             Some(said) => Err(Refusal { status: "it stopped".to_owned(), said }),

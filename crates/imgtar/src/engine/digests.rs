@@ -4,7 +4,7 @@ use storekit::Digest;
 
 use super::Engine;
 use crate::error::Result;
-use crate::reference::Reference;
+use crate::format::reference::Reference;
 
 /// The digests of an engine's image.
 #[derive(Clone, Debug)]
@@ -16,7 +16,8 @@ pub struct Digests {
 }
 
 impl Engine {
-    /// The image's ID, and the references with digests that it has in registries. `None`: there is no such image.
+    /// The image's ID, and the references with digests that it has in registries. `None`: there is
+    /// no such image.
     ///
     /// # Errors
     /// No engine; an engine that cannot be asked.

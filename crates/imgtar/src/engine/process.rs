@@ -39,8 +39,9 @@ impl Words {
     }
 }
 
-/// The line that tells why a command failed, without control characters: the last one that says something. Podman
-/// tries an archive as one format after the other, and ends with what it is least: there the word is docker-archive's.
+/// The line that tells why a command failed, without control characters: the last one that says
+/// something. Podman tries an archive as one format after the other, and ends with what it is
+/// least: there the word is docker-archive's.
 pub(super) fn telling(stderr: &[u8]) -> String {
     const TRIED: &str = "* docker-archive: ";
     let text = String::from_utf8_lossy(stderr);

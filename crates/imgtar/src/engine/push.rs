@@ -7,7 +7,8 @@ use super::{Engine, Kind};
 use crate::error::Result;
 
 impl Engine {
-    /// Whether it runs on this machine: docker's daemon behind a socket, podman as no client of another.
+    /// Whether it runs on this machine: docker's daemon behind a socket, podman as no client of
+    /// another.
     ///
     /// # Errors
     /// No engine.
@@ -24,8 +25,8 @@ impl Engine {
         Ok(output.status.success() && output.stdout.starts_with(sign))
     }
 
-    /// Pushes an image to a registry of this machine for as long as `go_on` says so. Docker pushes by names only, so
-    /// the image has this one meanwhile.
+    /// Pushes an image to a registry of this machine for as long as `go_on` says so. Docker pushes
+    /// by names only, so the image has this one meanwhile.
     ///
     /// # Errors
     /// No engine; an engine that refuses, or was stopped.

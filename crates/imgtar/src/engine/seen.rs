@@ -1,16 +1,18 @@
-//! What an engine says of its images: docker's daemon in its own words, the commands in the same ones.
+//! What an engine says of its images: docker's daemon in its own words, the commands in the same
+//! ones.
 
 use serde::Deserialize;
 use storekit::Digest;
 use storekit::oci::null_is_empty;
 
 use super::Kind;
-use crate::reference::Reference;
+use crate::format::reference::Reference;
 
 /// An image that an engine has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Seen {
-    /// What the engine calls it: its config's digest; with containerd its manifest's, or its index's.
+    /// What the engine calls it: its config's digest; with containerd its manifest's, or its
+    /// index's.
     #[serde(rename = "Id")]
     pub id: String,
     /// Its names.
@@ -73,8 +75,8 @@ impl Seen {
         self.remote.iter().filter_map(|name| name.parse().ok())
     }
 
-    /// Whether the image is certainly in Docker's own store. No snapshotter of containerd's is called overlay2, and none
-    /// tells its folders.
+    /// Whether the image is certainly in Docker's own store. No snapshotter of containerd's is
+    /// called overlay2, and none tells its folders.
     #[must_use]
     pub fn is_in_layers(&self) -> bool {
         self.driver["Name"] == "overlay2" && self.driver["Data"]["UpperDir"].is_string()

@@ -119,7 +119,8 @@ impl Loading {
         }
     }
 
-    /// What the engine said, where writing to it failed: its word counts for more than the broken pipe.
+    /// What the engine said, where writing to it failed: its word counts for more than the broken
+    /// pipe.
     #[must_use]
     pub fn fail(self, error: Error) -> Error {
         let is_broken = |kind| matches!(kind, io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);

@@ -1,8 +1,10 @@
-//! Extracted files in a folder: written into a hidden folder beside where they will stand, and moved when all is verified.
+//! Extracted files in a folder: written into a hidden folder beside where they will stand, and
+//! moved when all is verified.
 //!
-//! Nothing is written through a link, whether it stood in the folder before or comes from the image. Permission bits (less
-//! the umask) and times are kept; owners, extended attributes and devices are not; nor are set-ID and sticky bits, unless
-//! asked for. A file takes the place of one that is there; what stands there as another kind of thing is an error.
+//! Nothing is written through a link, whether it stood in the folder before or comes from the
+//! image. Permission bits (less the umask) and times are kept; owners, extended attributes and
+//! devices are not; nor are set-ID and sticky bits, unless asked for. A file takes the place of one
+//! that is there; what stands there as another kind of thing is an error.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -38,8 +40,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Takes files for the folder, which is made where it is not there. With `exact`, modes are kept as they are, set-ID bits
-    /// included.
+    /// Takes files for the folder, which is made where it is not there. With `exact`, modes are
+    /// kept as they are, set-ID bits included.
     ///
     /// # Errors
     /// I/O errors.
@@ -58,7 +60,8 @@ impl Folder {
     /// Moves everything to where it belongs.
     ///
     /// # Errors
-    /// [`Error::Clash`], and nothing was moved; I/O errors, and some of the files may stand there, each of them whole.
+    /// [`Error::Clash`], and nothing was moved; I/O errors, and some of the files may stand there,
+    /// each of them whole.
     pub fn finish(mut self) -> Result<()> {
         self.last = None;
         let plan = self.plan()?;
@@ -225,7 +228,8 @@ fn clash(name: &[u8], reason: &'static str) -> Error {
     Error::Clash { path: shown(name), reason }
 }
 
-/// What went wrong in our own hidden folder, where nothing else can be in the way than another extracted thing.
+/// What went wrong in our own hidden folder, where nothing else can be in the way than another
+/// extracted thing.
 fn made(name: &[u8], place: &str, errno: Errno) -> Error {
     match errno {
         Errno::NOTDIR | Errno::LOOP | Errno::ISDIR | Errno::EXIST => {

@@ -7,11 +7,11 @@ use storekit::{Blobs, Digest, Hasher, Key};
 use tar::{Archive, Entry, EntryType, Header};
 
 use super::names;
-use crate::archive::{Guard, HEADERS, has_no_bytes};
+use crate::archive::walk::{Guard, HEADERS, has_no_bytes};
 use crate::error::{Error, Result};
-use crate::export::unreadable;
-use crate::form::Form;
+use crate::format::compression::Form;
 use crate::image::Layer;
+use crate::image::unreadable;
 use crate::layer::{self, Chunks};
 use crate::progress::Progress;
 
@@ -83,8 +83,8 @@ fn decimal(text: &str) -> Option<(i64, i64)> {
 /// What is done with each entry: it may read its bytes.
 pub(crate) type Visit<'v> = dyn FnMut(Member, &mut dyn Read) -> Result<()> + 'v;
 
-/// Visits each entry of the layer, and then proves that the layer is what it should be: until this returns, nothing that
-/// came out of it may be trusted.
+/// Visits each entry of the layer, and then proves that the layer is what it should be: until this
+/// returns, nothing that came out of it may be trusted.
 ///
 /// # Errors
 /// A damaged layer; entries that are refused; what `visit` returns.
@@ -136,7 +136,7 @@ fn visit_all(chunks: Chunks, progress: &dyn Progress, visit: &mut Visit<'_>) -> 
 
 fn each<R: Read>(
     archive: &mut Archive<Guard<R>>,
-    state: &crate::archive::State,
+    state: &crate::archive::walk::State,
     visit: &mut Visit<'_>,
 ) -> Result<()> {
     let failed = |source: io::Error| Error::Member { entry: "?".to_owned(), reason: source.to_string() };
@@ -157,8 +157,9 @@ fn each<R: Read>(
     }
 }
 
-/// The library takes the size of a link for bytes that follow: it is given zeros instead of what is there.
-fn invent<R: Read>(entry: &Entry<'_, R>, state: &crate::archive::State) -> Result<()> {
+/// The library takes the size of a link for bytes that follow: it is given zeros instead of what is
+/// there.
+fn invent<R: Read>(entry: &Entry<'_, R>, state: &crate::archive::walk::State) -> Result<()> {
     if entry.size() > MOST_INVENTED {
         let reason = format!("it is no file, and has a size of more than {}", storekit::ByteSize(64 << 30));
         return Err(Error::Member { entry: shown(&entry.path_bytes()), reason });
@@ -167,7 +168,8 @@ fn invent<R: Read>(entry: &Entry<'_, R>, state: &crate::archive::State) -> Resul
     Ok(())
 }
 
-/// What the entry is; nothing for headers that concern the whole archive and for kinds that nobody knows.
+/// What the entry is; nothing for headers that concern the whole archive and for kinds that nobody
+/// knows.
 fn member<R: Read>(entry: &mut Entry<'_, R>) -> Result<Option<Member>> {
     let raw = entry.path_bytes().into_owned();
     let refused = |reason: &str| Error::Member { entry: shown(&raw), reason: reason.to_owned() };
@@ -183,7 +185,8 @@ fn member<R: Read>(entry: &mut Entry<'_, R>) -> Result<Option<Member>> {
         EntryType::Directory => Kind::Folder,
         // Before POSIX, a slash made a folder.
         EntryType::Regular if raw.ends_with(b"/") => Kind::Folder,
-        // Even passing over one means making up its holes, of which a few bytes announce any number.
+        // Even passing over one means making up its holes, of which a few bytes announce any
+        // number.
         EntryType::GNUSparse => return Err(refused("it is a sparse file")),
         EntryType::Regular | EntryType::Continuous if sparse => Kind::Sparse,
         EntryType::Regular | EntryType::Continuous => Kind::File(entry.size()),

@@ -1,11 +1,12 @@
 //! Files out of a stored image, without an engine and without unpacking the rest.
 //!
-//! Layers are read from the top down, and no deeper than needed. Where a name leads through a symbolic link, or a
-//! hard link names a file that was not taken, the layers are read again for that alone, so memory holds what was asked
-//! for and never the image's whole list. All that is read is verified; outputs show nothing before that is done.
+//! Layers are read from the top down, and no deeper than needed. Where a name leads through a
+//! symbolic link, or a hard link names a file that was not taken, the layers are read again for
+//! that alone, so memory holds what was asked for and never the image's whole list. All that is
+//! read is verified; outputs show nothing before that is done.
 //!
-//! Limit: `..` in the middle of a link's target is taken by its letters, without looking whether what stands before it is a
-//! link too.
+//! Limit: `..` in the middle of a link's target is taken by its letters, without looking whether
+//! what stands before it is a link too.
 
 mod beneath;
 mod folder;
@@ -29,8 +30,8 @@ pub use self::stream::Stream;
 use self::member::{Kind, Member, shown};
 use self::union::{Union, Want};
 use crate::error::{Error, Result};
+use crate::format::oci::Platform;
 use crate::image::{Image, Layer, Stored};
-use crate::oci::Platform;
 use crate::progress::Progress;
 
 /// A name may lead through so many symbolic links, as in Linux.
@@ -49,8 +50,8 @@ pub struct Options {
     pub strip: usize,
 }
 
-/// Extracts what is asked for. Nothing is to be seen of it before the caller ends the sink, which it does only where
-/// [`Report::absent`] is empty.
+/// Extracts what is asked for. Nothing is to be seen of it before the caller ends the sink, which
+/// it does only where [`Report::absent`] is empty.
 ///
 /// # Errors
 /// Damaged or hostile layers, I/O errors: what the sink holds then is to be dropped.
@@ -102,7 +103,8 @@ struct Job<'j> {
     sink: &'j mut dyn Sink,
     progress: &'j dyn Progress,
     strip: usize,
-    /// Where parts are dropped, two names inside could get the same outside: from this one back to that.
+    /// Where parts are dropped, two names inside could get the same outside: from this one back to
+    /// that.
     sources: HashMap<Vec<u8>, Vec<u8>>,
     found: Vec<bool>,
     report: Report,
@@ -190,7 +192,8 @@ impl Job<'_> {
         self.give(member, data, names)
     }
 
-    /// A hard link: to what was taken from this layer, or to something that the next round looks for.
+    /// A hard link: to what was taken from this layer, or to something that the next round looks
+    /// for.
     fn link(
         &mut self,
         member: &Member,

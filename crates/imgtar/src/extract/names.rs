@@ -1,7 +1,8 @@
-//! Names inside a layer, and the patterns that choose among them. All are bytes, relative to the image's root,
-//! without a slash at either end; the root itself is the empty name.
+//! Names inside a layer, and the patterns that choose among them. All are bytes, relative to the
+//! image's root, without a slash at either end; the root itself is the empty name.
 //!
-//! Touches no disk. A pattern's `..` is refused: what it would mean depends on links that only the image knows.
+//! Touches no disk. A pattern's `..` is refused: what it would mean depends on links that only the
+//! image knows.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,8 @@ pub(crate) type Reason = &'static str;
 
 /// No longer name is taken: the kernel takes 4095 bytes.
 const LONGEST: usize = 4000;
-/// No deeper one either: whoever removes such a tree would need a stack and open files for every level.
+/// No deeper one either: whoever removes such a tree would need a stack and open files for every
+/// level.
 const DEEPEST: usize = 256;
 
 /// Brings an entry's name into one form.
@@ -44,7 +46,8 @@ pub(crate) fn clean_target(name: &[u8]) -> Result<Vec<u8>, Reason> {
     Ok(parts(name).collect::<Vec<_>>().join(&b'/'))
 }
 
-/// Where a symbolic link in `folder` leads, as in a `chroot`: never above the root. `None`: nowhere that has a name.
+/// Where a symbolic link in `folder` leads, as in a `chroot`: never above the root. `None`: nowhere
+/// that has a name.
 pub(crate) fn follow(folder: &[u8], target: &[u8]) -> Option<Vec<u8>> {
     let mut at: Vec<&[u8]> = if target.starts_with(b"/") { Vec::new() } else { parts(folder).collect() };
     for part in parts(target) {
@@ -78,7 +81,8 @@ pub(crate) fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What is left of a clean name below a folder; empty for the folder itself, `None` where it is not below.
+/// What is left of a clean name below a folder; empty for the folder itself, `None` where it is not
+/// below.
 pub(crate) fn below<'n>(folder: &[u8], name: &'n [u8]) -> Option<&'n [u8]> {
     match name.strip_prefix(folder)? {
         [] => Some(b""),
@@ -96,7 +100,8 @@ pub(crate) fn split(name: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// What was asked for: a name, or a pattern with `*` and `?` in some of its parts, or `**` for some of them.
+/// What was asked for: a name, or a pattern with `*` and `?` in some of its parts, or `**` for some
+/// of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     /// As it was written, for messages.
@@ -110,8 +115,9 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern. `*` and `?` match within one part, a part `**` matches any number of them, a `\` takes a wildcard's
-    /// meaning away; a slash at the end follows a link there; a slash at the start changes nothing.
+    /// Reads a pattern. `*` and `?` match within one part, a part `**` matches any number of them,
+    /// a `\` takes a wildcard's meaning away; a slash at the end follows a link there; a slash at
+    /// the start changes nothing.
     ///
     /// # Errors
     /// Empty patterns, those with `..` or NUL, and those longer than any name.
@@ -160,7 +166,8 @@ impl Pattern {
         }
     }
 
-    /// The parts of the pattern that the next part of a name may match, from this one on: a `**` may match none.
+    /// The parts of the pattern that the next part of a name may match, from this one on: a `**`
+    /// may match none.
     fn open(&self, at: usize, open: &mut BTreeSet<usize>) {
         let deep = self.globs[at..].iter().take_while(|glob| glob.is_deep()).count();
         open.extend(at..=at + deep);

@@ -1,7 +1,8 @@
-//! Extracted files as a tar: names, modes, times, owners, extended attributes and devices as the image has them.
+//! Extracted files as a tar: names, modes, times, owners, extended attributes and devices as the
+//! image has them.
 //!
-//! The end of the archive is written by [`Stream::finish`] alone; one that is dropped ends inside an entry, so that no
-//! reader takes it for whole.
+//! The end of the archive is written by [`Stream::finish`] alone; one that is dropped ends inside
+//! an entry, so that no reader takes it for whole.
 
 use std::io::{self, Read, Write};
 

@@ -1,9 +1,12 @@
-//! What of an image's layers is to be seen, looked at from the top: each name belongs to the first layer that speaks of it.
+//! What of an image's layers is to be seen, looked at from the top: each name belongs to the first
+//! layer that speaks of it.
 //!
-//! Remembers only what concerns the names that are asked for, 32 bytes or so for each; the names themselves are not
-//! kept. Within one layer the last entry of a name wins, and a whiteout concerns the layers below alone.
+//! Remembers only what concerns the names that are asked for, 32 bytes or so for each; the names
+//! themselves are not kept. Within one layer the last entry of a name wins, and a whiteout concerns
+//! the layers below alone.
 //!
-//! A layer with `a/b` makes `a` a folder, whatever `a` was below it, as Docker's and podman's overlays do.
+//! A layer with `a/b` makes `a` a folder, whatever `a` was below it, as Docker's and podman's
+//! overlays do.
 //!
 //! Source: OCI image-spec v1.1, layer.md, "Whiteouts".
 
@@ -243,7 +246,8 @@ impl Union {
         names::above(name).any(hides) || hides(name)
     }
 
-    /// The wants whose way leads through the link `name`. A link that is itself asked for stays what it is.
+    /// The wants whose way leads through the link `name`. A link that is itself asked for stays
+    /// what it is.
     fn led_through(&self, name: &[u8]) -> Vec<usize> {
         let leads = |want: &Want| {
             let rest = names::below(name, &want.pattern.literal);

@@ -1,6 +1,8 @@
-//! One repository of one registry: what it has, and what it is sent. Its documents are read in `document`.
+//! One repository of one registry: what it has, and what it is sent. Its documents are read in
+//! `document`.
 //!
-//! Every answer is untrusted: redirects are few, never lead out of TLS, and take no credentials to another host.
+//! Every answer is untrusted: redirects are few, never lead out of TLS, and take no credentials to
+//! another host.
 //!
 //! Source: OCI distribution-spec v1.1.
 
@@ -12,13 +14,13 @@ use ureq::http::Method;
 
 use super::Config;
 use super::auth::{Auth, Scope};
-use super::error::Error;
 use super::pieces::{Pieces, is_refusal};
 use super::retry::{Failure, Patience, retrying};
 use super::transport::{Answer, Body, Request, Transport};
 use super::url::{Origin, Url};
 use crate::error::Result;
-use crate::reference::{DOCKER_HUB, Reference};
+use crate::error::registry::Error;
+use crate::format::reference::{DOCKER_HUB, Reference};
 
 /// Where docker.io is asked: its name is no server's.
 const HUB_HOST: &str = "registry-1.docker.io";
@@ -49,7 +51,8 @@ pub enum Purpose {
 }
 
 impl Client {
-    /// A client for the reference's repository. A registry on this machine is asked whether it speaks TLS.
+    /// A client for the reference's repository. A registry on this machine is asked whether it
+    /// speaks TLS.
     ///
     /// # Errors
     /// A registry on this machine that does not answer.
@@ -89,8 +92,8 @@ impl Client {
         &self.pieces
     }
 
-    /// The digest that a tag or a digest stands for, without reading the document where the registry tells it.
-    /// `None` where there is none.
+    /// The digest that a tag or a digest stands for, without reading the document where the
+    /// registry tells it. `None` where there is none.
     ///
     /// # Errors
     /// No connection; a registry that says no or lies.
@@ -148,7 +151,8 @@ impl Client {
             let answer = self.call(request, &self.scope)?;
             match answer.status {
                 200..300 => {}
-                // A registry that is just moving a blob of somebody else's push does not see it for a moment.
+                // A registry that is just moving a blob of somebody else's push does not see it for
+                // a moment.
                 400 | 404 => return Err(Failure::Absent(self.refusal(answer, "PUT", target).into_error())),
                 // What docker-registry says of addresses that it does not allow: that will hardly
                 // pass.
@@ -166,8 +170,8 @@ impl Client {
         })
     }
 
-    /// Sends a request, with what the registry asks for to know who asks; a body is sent again. Follows the
-    /// redirects of reading requests. Any answer but a challenge comes back.
+    /// Sends a request, with what the registry asks for to know who asks; a body is sent again.
+    /// Follows the redirects of reading requests. Any answer but a challenge comes back.
     pub(crate) fn call(&self, request: Request<'_>, scope: &Scope) -> Result<Answer, Failure> {
         let Request { method, url, headers, mut body, settles } = request;
         for round in 0.. {
@@ -293,7 +297,8 @@ fn base(config: &Config, transport: &Transport, host: &str) -> Result<Origin> {
     Ok(plain)
 }
 
-/// Whether a registry on this machine speaks plain HTTP. One with TLS answers a plain request with 400 or a cut.
+/// Whether a registry on this machine speaks plain HTTP. One with TLS answers a plain request with
+/// 400 or a cut.
 fn speaks_plainly(transport: &Transport, origin: &Origin, patience: Patience) -> Result<bool> {
     let hasty = transport.hasty(PROBE.min(patience.stall));
     let request = || Request::new(Method::GET, Url::new(origin.clone(), "/v2/".to_owned()));

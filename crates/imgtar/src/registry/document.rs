@@ -1,17 +1,19 @@
 //! The documents of a repository: manifests, indexes, configs.
 //!
-//! None is believed: each has a cap and must hash to what was asked for, and its type must be the one that it has itself.
+//! None is believed: each has a cap and must hash to what was asked for, and its type must be the
+//! one that it has itself.
 //!
-//! Source: OCI distribution-spec v1.1, "Pulling manifests"; image-spec v1.1, manifest.md, image-index.md.
+//! Source: OCI distribution-spec v1.1, "Pulling manifests"; image-spec v1.1, manifest.md,
+//! image-index.md.
 
 use storekit::oci::{DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_CAP, INDEX, MANIFEST};
 use storekit::{ByteSize, Descriptor, Digest};
 use ureq::http::Method;
 
 use super::client::{Client, announced, is_type};
-use super::error::{Error, tame};
 use super::retry::retrying;
 use crate::error::Result;
+use crate::error::registry::{Error, tame};
 
 /// What Docker's registries once served instead of manifests.
 const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1";
@@ -26,7 +28,8 @@ pub struct Document {
 }
 
 impl Client {
-    /// The manifest or index of a tag or a digest. `expected`: the descriptor that named it, if one did.
+    /// The manifest or index of a tag or a digest. `expected`: the descriptor that named it, if one
+    /// did.
     ///
     /// # Errors
     /// As [`Client::resolve`]; a document of more than 20 MiB, or that is not what was asked for.
@@ -62,7 +65,8 @@ impl Client {
         Ok(Some(Document { descriptor, bytes }))
     }
 
-    /// What the document says that it is, which must be what its header says; by what it holds where neither does.
+    /// What the document says that it is, which must be what its header says; by what it holds
+    /// where neither does.
     fn media_type(&self, target: &str, named: Option<&str>, bytes: &[u8]) -> Result<String> {
         let bad = |reason: String| self.untrue(format!("its manifest `{target}` {reason}"));
         let document: serde_json::Value =
@@ -136,7 +140,7 @@ impl Client {
     }
 
     /// A config, understood.
-    pub(crate) fn config(&self, config: &Descriptor) -> Result<crate::oci::Config> {
+    pub(crate) fn config(&self, config: &Descriptor) -> Result<crate::format::oci::Config> {
         let odd =
             |error| self.untrue(format!("the config `{}` cannot be understood: {error}", config.digest));
         Ok(serde_json::from_slice(&self.config_bytes(config)?).map_err(odd)?)

@@ -1,8 +1,8 @@
-//! A blob from a registry into the store: goes on where an earlier try, or an earlier run, broke off, and gets its
-//! name only when all its bytes hash to it.
+//! A blob from a registry into the store: goes on where an earlier try, or an earlier run, broke
+//! off, and gets its name only when all its bytes hash to it.
 //!
-//! Source: OCI distribution-spec v1.1, "Pulling blobs"; RFC 9110, 14 (ranges). The digest is what a range is
-//! checked against: no other validator is needed.
+//! Source: OCI distribution-spec v1.1, "Pulling blobs"; RFC 9110, 14 (ranges). The digest is what a
+//! range is checked against: no other validator is needed.
 
 use std::io::{self, Read, Write};
 
@@ -18,10 +18,12 @@ use crate::progress::Progress;
 
 const CHUNK: usize = 128 << 10;
 
-/// Fetches the blob. Returns it and the number of bytes that moved; `None` where the repository has not got it.
+/// Fetches the blob. Returns it and the number of bytes that moved; `None` where the repository has
+/// not got it.
 ///
 /// # Errors
-/// As [`Client::resolve`]; bytes that are not the blob's; I/O errors. What came and may be right is kept then.
+/// As [`Client::resolve`]; bytes that are not the blob's; I/O errors. What came and may be right is
+/// kept then.
 pub(crate) fn fetch(
     client: &Client,
     blobs: &Blobs,

@@ -1,14 +1,15 @@
-//! What was learnt of a registry: which of its repositories holds a blob, and what a layer became when it was
-//! compressed anew. Only hints, `remotes/HOST.json` in the store: nothing goes wrong where they are lost or false.
+//! What was learnt of a registry: which of its repositories holds a blob, and what a layer became
+//! when it was compressed anew. Only hints, `remotes/HOST.json` in the store: nothing goes wrong
+//! where they are lost or false.
 
 use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use storekit::Digest;
-use storekit::replace::{self, Durability};
+use storekit::files::replace::{self, Durability};
 
-use crate::form::Form;
+use crate::format::compression::Form;
 
 /// The version of the format; a newer file is left alone.
 const VERSION: u64 = 1;

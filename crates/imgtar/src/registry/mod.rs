@@ -1,19 +1,16 @@
 //! Images in registries: what only one side has moves, whatever registry it is.
 //!
 //! - [`Client`]: one repository of one registry. [`push()`], [`pull()`]: a whole image.
-//! - `auth`, [`credentials`], [`challenge`]: who asks. `transport`: one request. [`retry`]: how often.
+//! - `auth`: who asks, with which credentials. `transport`: one request. [`retry`]: how
+//!   often.
 //!
-//! Deliberately absent: the environment, the terminal; HTTP/2, client certificates, images of Docker's first format,
-//! layers from anywhere but the registry.
+//! Deliberately absent: the environment, the terminal; HTTP/2, client certificates, images of
+//! Docker's first format, layers from anywhere but the registry.
 
 mod auth;
-pub mod challenge;
 mod client;
-pub mod credentials;
 mod document;
 mod download;
-mod error;
-mod helper;
 mod memory;
 mod pieces;
 mod proxy;
@@ -25,10 +22,10 @@ mod transport;
 mod upload;
 mod url;
 
+pub use crate::error::registry::Error;
+pub use crate::registry::auth::credentials::Credentials;
 pub use client::{Client, Purpose};
-pub use credentials::Credentials;
 pub use document::Document;
-pub use error::Error;
 pub use proxy::{Named, Proxies};
 pub use pull::{Pulled, pull};
 pub use push::{Pushed, push};
@@ -38,7 +35,7 @@ use serde::Serialize;
 use storekit::Digest;
 
 use crate::error::Result;
-use crate::reference::Reference;
+use crate::format::reference::Reference;
 
 /// How registries are spoken with.
 #[derive(Clone, Debug)]
@@ -49,7 +46,8 @@ pub struct Config {
     pub proxies: Proxies,
     /// Where credentials are.
     pub credentials: Credentials,
-    /// Hosts (`auth.example`, `auth.example:8443`) that hand out tokens and may see a registry's password.
+    /// Hosts (`auth.example`, `auth.example:8443`) that hand out tokens and may see a registry's
+    /// password.
     pub realms: Vec<String>,
     /// Whether the registry is spoken with in the clear. This machine's own may be without this.
     pub plain_http: bool,
@@ -110,15 +108,15 @@ impl Tally {
     }
 }
 
-/// The digest that the reference stands for in its registry: of the image for the platform, where one is named.
-/// `None` where there is no such image.
+/// The digest that the reference stands for in its registry: of the image for the platform, where
+/// one is named. `None` where there is no such image.
 ///
 /// # Errors
 /// As [`Client::resolve`]; [`Error::NoPlatform`].
 pub fn resolve(
     config: &Config,
     reference: &Reference,
-    platform: Option<&crate::oci::Platform>,
+    platform: Option<&crate::format::oci::Platform>,
 ) -> Result<Option<Digest>> {
     let client = Client::new(config, reference, Purpose::Pull)?;
     let Some(platform) = platform else { return client.resolve(&reference.target()) };

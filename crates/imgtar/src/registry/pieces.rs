@@ -6,9 +6,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::error::Error;
 use super::retry::Failure;
 use super::transport::Answer;
+use crate::error::registry::Error;
 
 /// The sizes of pieces, one tried after the other. Proxies before registries seldom take less than
 /// the last.

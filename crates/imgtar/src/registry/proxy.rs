@@ -10,8 +10,8 @@ use std::net::IpAddr;
 
 use ureq::{Proxy, ProxyProtocol};
 
-use super::error::Error;
 use super::url::Origin;
+use crate::error::registry::Error;
 
 /// What the environment says of proxies; empty where it says nothing.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,8 @@ pub struct Proxies {
     pub https: Option<Named>,
     /// For `http`.
     pub http: Option<Named>,
-    /// The hosts that are reached without one: names (of domains too), addresses, networks, `*`; with commas.
+    /// The hosts that are reached without one: names (of domains too), addresses, networks, `*`;
+    /// with commas.
     pub none: String,
 }
 

@@ -1,8 +1,8 @@
-//! A whole image from a registry into the store: documents from the top down, then the blobs that are not there,
-//! the key last. Kept byte for byte, so that its digest is the registry's.
+//! A whole image from a registry into the store: documents from the top down, then the blobs that
+//! are not there, the key last. Kept byte for byte, so that its digest is the registry's.
 //!
-//! Nothing is believed: every document and blob must hash to what names it, every layer must unpack to what its
-//! config announces. Layers of `urls` are asked for in the registry only.
+//! Nothing is believed: every document and blob must hash to what names it, every layer must unpack
+//! to what its config announces. Layers of `urls` are asked for in the registry only.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -14,17 +14,17 @@ use storekit::{Blobs, Descriptor, Digest, Entry, Key, Lease, Store};
 
 use super::client::{Client, Purpose};
 use super::document::Document;
-use super::error::tame;
 use super::memory::Memory;
 use super::{Config, Error, Tally, download};
 use crate::error::Result;
-use crate::form::{self, Form};
-use crate::import::{self, Imported, Notes, Ready, Standing};
-use crate::known::Known;
-use crate::oci::{self, DOCUMENT_CAP, Index, Manifest, Platform};
+use crate::error::registry::tame;
+use crate::format::compression::{self, Form};
+use crate::format::oci::{self, DOCUMENT_CAP, Index, Manifest, Platform};
+use crate::format::reference::Reference;
+use crate::image::commit::{self, Imported, Notes, Ready, Standing};
+use crate::layer::known::Known;
 use crate::parallel;
 use crate::progress::Progress;
-use crate::reference::Reference;
 
 /// Indexes stand in indexes at most this deep, and an image has at most so many documents.
 const DEPTH: usize = 4;
@@ -56,13 +56,13 @@ pub struct Pulled {
     pub tally: Tally,
 }
 
-/// Pulls an image and saves it under a key, where the first save wins unless `notes.force`. `None` where the registry
-/// has no such image.
+/// Pulls an image and saves it under a key, where the first save wins unless `notes.force`. `None`
+/// where the registry has no such image.
 ///
 /// # Errors
-/// As [`Client::resolve`]; bytes, sizes or types that are not what was announced; [`Error::NoPlatform`]; I/O errors.
-/// Nothing stands under the key then that did not before. What came of a blob is kept for the next run, until a
-/// collection.
+/// As [`Client::resolve`]; bytes, sizes or types that are not what was announced;
+/// [`Error::NoPlatform`]; I/O errors. Nothing stands under the key then that did not before. What
+/// came of a blob is kept for the next run, until a collection.
 pub fn pull(
     store: &Store,
     config: &Config,
@@ -73,7 +73,7 @@ pub fn pull(
     store.images().prepare()?;
     store.images().sweep_spent()?;
     if let Some(key) = &wanted.key
-        && let Standing::Stays(imported) = import::standing(store, key, &wanted.notes)?
+        && let Standing::Stays(imported) = commit::standing(store, key, &wanted.notes)?
     {
         return Ok(Some(Pulled { key: key.clone(), imported: *imported, tally: Tally::default() }));
     }
@@ -85,7 +85,7 @@ pub fn pull(
         root = document(&client, reference, &chosen)?;
     }
     let key = wanted.key.clone().unwrap_or_else(|| Key::of_digest(&root.descriptor.digest));
-    let Ready { notes, sound } = match import::standing(store, &key, &wanted.notes)? {
+    let Ready { notes, sound } = match commit::standing(store, &key, &wanted.notes)? {
         Standing::Stays(imported) => {
             return Ok(Some(Pulled { key, imported: *imported, tally: Tally::default() }));
         }
@@ -107,7 +107,7 @@ pub fn pull(
         adopted: partial,
         ..Entry::new(root.descriptor, Timestamp::now())
     };
-    let (saved, entry) = import::commit(store, &key, entry, &notes, &leases)?;
+    let (saved, entry) = commit::commit(store, &key, entry, &notes, &leases)?;
     let (written, reused) = (count(tally.moved_blobs), count(tally.skipped_blobs));
     let imported = Imported { saved, written, reused, ..Imported::already(&store.images(), &key, entry) };
     Ok(Some(Pulled { key, imported, tally }))
@@ -362,8 +362,8 @@ impl Pull<'_> {
         }
         let digest = descriptor.digest;
         let mut reader = Bytes { file: lease.file(), at: 0 };
-        let failed = |error| crate::export::unreadable(self.blobs, &digest, error);
-        let head = form::read_head(&mut reader).map_err(failed)?;
+        let failed = |error| crate::image::unreadable(self.blobs, &digest, error);
+        let head = compression::read_head(&mut reader).map_err(failed)?;
         let (found, named) = (Form::of(&head), Form::named(&descriptor.media_type));
         let unfit = |reason| Error::Unfit { reference: self.reference.to_string(), reason };
         if found != named && descriptor.media_type.contains(".tar") {

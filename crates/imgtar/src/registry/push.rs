@@ -1,7 +1,9 @@
-//! A whole image from the store into a registry: blobs first, then documents from the bottom up, the tag last.
+//! A whole image from the store into a registry: blobs first, then documents from the bottom up,
+//! the tag last.
 //!
-//! Kept as it is, byte for byte, unless layers are to have another form: then the manifests that name them, and the
-//! indexes above, are written anew; configs and diffIDs stay. What is no layer of an image stays as it is.
+//! Kept as it is, byte for byte, unless layers are to have another form: then the manifests that
+//! name them, and the indexes above, are written anew; configs and diffIDs stay. What is no layer
+//! of an image stays as it is.
 //!
 //! Layers that are to be had elsewhere (`urls`) are not sent, unless that is asked for: their
 //! makers may not allow it.
@@ -16,16 +18,16 @@ use storekit::{Blobs, Descriptor, Digest, Key, Store};
 
 use super::client::{Client, Purpose};
 use super::document::Document;
-use super::error::tame;
 use super::memory::{Made, Memory};
 use super::{Config, Error, Tally, recode, upload};
 use crate::error::Result;
-use crate::form::Form;
+use crate::error::registry::tame;
+use crate::format::compression::Form;
+use crate::format::oci::{self, DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_CAP, Index, Manifest};
+use crate::format::reference::Reference;
 use crate::image::Stored;
-use crate::oci::{self, DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_CAP, Index, Manifest};
 use crate::parallel;
 use crate::progress::Progress;
-use crate::reference::Reference;
 
 /// What BuildKit calls the manifest that an attestation is about.
 const ATTESTED: &str = "vnd.docker.reference.digest";
@@ -68,8 +70,8 @@ pub struct Pushed {
 /// Pushes what is stored under the key. `None` where nothing is.
 ///
 /// # Errors
-/// Damaged or missing blobs (no tag points to the image then); a registry that says no; as [`Client::resolve`];
-/// [`Error::Foreign`], [`Error::ForeignAbsent`].
+/// Damaged or missing blobs (no tag points to the image then); a registry that says no; as
+/// [`Client::resolve`]; [`Error::Foreign`], [`Error::ForeignAbsent`].
 pub fn push(
     store: &Store,
     config: &Config,
@@ -92,7 +94,7 @@ pub fn push(
     let root = push.run(&tree, &reference.target(), config.parallel)?;
     let Push { memory, tally, foreign_made_own, .. } = push;
     memory.save();
-    crate::load::note(store, &stored);
+    crate::engine::load::note(store, &stored);
     let (reference, key, digest) = (reference.clone(), key.clone(), root.digest);
     Ok(Some(Pushed { reference, key, digest, media_type: root.media_type, foreign_made_own, tally }))
 }

@@ -1,6 +1,8 @@
-//! A layer on its way into a registry in another form: unpacked, packed anew and sent at once, never on disk.
+//! A layer on its way into a registry in another form: unpacked, packed anew and sent at once,
+//! never on disk.
 //!
-//! Its plain bytes, and so its diffID, stay. What comes out has a digest that is known at the end only.
+//! Its plain bytes, and so its diffID, stay. What comes out has a digest that is known at the end
+//! only.
 
 use std::io::{self, Read, Write};
 use std::thread;
@@ -15,7 +17,7 @@ use super::transport::{Body, Request};
 use super::upload;
 use super::url::Url;
 use crate::error::{Error, Result};
-use crate::form::Form;
+use crate::format::compression::Form;
 use crate::layer::{self, ToChunks};
 use crate::progress::Progress;
 
@@ -118,7 +120,7 @@ fn pack(
     let missing = || storekit::Error::Missing { digest: stored.digest, path: blobs.folder().to_owned() };
     let reader = blobs.reader(&stored.digest)?.ok_or_else(missing)?;
     let counted = Counted { from: reader, progress };
-    let failed = |source| crate::export::unreadable(blobs, &stored.digest, source);
+    let failed = |source| crate::image::unreadable(blobs, &stored.digest, source);
     let mut plain = Form::named(&stored.media_type).decoder(counted).map_err(failed)?;
     let to = Hashed { to, hasher: Hasher::new(), size: 0 };
     let mut to = match form {

@@ -1,7 +1,8 @@
 //! How long a registry is waited for, and what is tried again.
 //!
-//! Tried again: connections that are cut, refused or stand still, and the answers 408, 429 and 5xx, after a pause
-//! that doubles each time and is never twice the same, or after the one that `Retry-After` asks for.
+//! Tried again: connections that are cut, refused or stand still, and the answers 408, 429 and 5xx,
+//! after a pause that doubles each time and is never twice the same, or after the one that
+//! `Retry-After` asks for.
 //!
 //! Source: RFC 9110, 10.2.3 (Retry-After), 15.5.9, 15.6; RFC 6585, 4 (429).
 
@@ -16,9 +17,11 @@ use crate::error::Error;
 pub struct Patience {
     /// For a connection, TLS included.
     pub connect: Duration,
-    /// For the next bytes of a connection. In each such span a body must also bring [`SLOWEST`] bytes.
+    /// For the next bytes of a connection. In each such span a body must also bring [`SLOWEST`]
+    /// bytes.
     pub stall: Duration,
-    /// For the answer to the last request of an upload, in which a registry may read all of it again.
+    /// For the answer to the last request of an upload, in which a registry may read all of it
+    /// again.
     pub settle: Duration,
     /// How often one thing is tried again. A blob that comes on by a MiB has all tries anew.
     pub retries: u32,
@@ -121,7 +124,8 @@ impl Tries {
         Ok(())
     }
 
-    /// The pause: what is asked for, else between half and the whole of a span that doubles with each try.
+    /// The pause: what is asked for, else between half and the whole of a span that doubles with
+    /// each try.
     fn pause(&self, asked: Option<Duration>, fraction: f64) -> Duration {
         let doubled = self.patience.pause.saturating_mul(1 << self.made.min(16));
         let own = doubled.min(self.patience.longest).mul_f64(0.5 + fraction / 2.0);

@@ -1,6 +1,7 @@
 //! One request, one answer: the only place that knows the HTTP library.
 //!
-//! Follows no redirect, sends no credentials of its own accord, unpacks nothing. Every wait has a bound.
+//! Follows no redirect, sends no credentials of its own accord, unpacks nothing. Every wait has a
+//! bound.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -11,11 +12,11 @@ use ureq::http::{HeaderMap, Method};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Proxy, SendBody};
 
-use super::error::{Error, tame};
 use super::proxy::{Named, Proxies};
 use super::retry::{self, Failure, Patience, SLOWEST};
 use super::url::Url;
 use crate::error::Result;
+use crate::error::registry::{Error, tame};
 
 /// No answer's head is larger.
 const HEAD: usize = 64 << 10;
@@ -212,7 +213,8 @@ impl Transport {
     }
 }
 
-/// What a request that got no answer failed of. An error of ours that came up from its body is itself.
+/// What a request that got no answer failed of. An error of ours that came up from its body is
+/// itself.
 fn failure(url: &str, proxy: Option<&Named>, error: ureq::Error) -> Failure {
     let through = proxy.map(Named::told).unwrap_or_default();
     let unreachable =

@@ -22,7 +22,8 @@ use super::{Error, Tally};
 use crate::error::Result;
 use crate::progress::Progress;
 
-/// Blobs up to this size are sent in one request; of larger ones the registry is asked where to go on after a cut.
+/// Blobs up to this size are sent in one request; of larger ones the registry is asked where to go
+/// on after a cut.
 const WHOLE: u64 = 1 << 20;
 
 /// Sends the blob, if it is not there. `from`: repositories of the registry that may have it.

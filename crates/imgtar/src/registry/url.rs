@@ -1,4 +1,5 @@
-//! The few URLs that a registry's client meets: `http` and `https`, and what a `Location` makes of them.
+//! The few URLs that a registry's client meets: `http` and `https`, and what a `Location` makes of
+//! them.
 //!
 //! Text with a user, with spaces or control characters, or of another scheme is none.
 //!
@@ -105,7 +106,8 @@ impl Url {
         &self.origin
     }
 
-    /// The same with another parameter at the end of the query. The value must need no escapes, or have them.
+    /// The same with another parameter at the end of the query. The value must need no escapes, or
+    /// have them.
     pub(crate) fn with(&self, parameter: &str) -> Self {
         let mark = if self.path.contains('?') { '&' } else { '?' };
         Self { origin: self.origin.clone(), path: format!("{}{mark}{parameter}", self.path) }

@@ -1,10 +1,12 @@
 //! Which clients read zstd layers, by what they call themselves. Pure.
 //!
-//! Docker unpacks them since 23.0, containerd since 1.5, BuildKit's own worker since 0.10; everything that is built on
-//! containers/image (podman, skopeo, buildah, CRI-O) since long before any version in use. Tools that only copy layers take any.
+//! Docker unpacks them since 23.0, containerd since 1.5, BuildKit's own worker since 0.10;
+//! everything that is built on containers/image (podman, skopeo, buildah, CRI-O) since long before
+//! any version in use. Tools that only copy layers take any.
 //!
-//! The BuildKit inside dockerd calls itself by the version of containerd that was compiled in, with `+unknown`: Docker
-//! 20.10 of Debian, whose layers are unpacked by what knows no zstd, is `containerd/1.6.20+unknown`.
+//! The BuildKit inside dockerd calls itself by the version of containerd that was compiled in, with
+//! `+unknown`: Docker 20.10 of Debian, whose layers are unpacked by what knows no zstd, is
+//! `containerd/1.6.20+unknown`.
 
 /// What a client can do with zstd layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -22,7 +22,8 @@ pub(crate) enum Body {
     Empty,
     /// All of it.
     Whole(Bytes),
-    /// What a thread reads and sends. Less than `left` bytes, or an error, breaks the connection off.
+    /// What a thread reads and sends. Less than `left` bytes, or an error, breaks the connection
+    /// off.
     Stream {
         /// Where it comes from.
         chunks: mpsc::Receiver<io::Result<Bytes>>,

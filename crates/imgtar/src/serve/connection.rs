@@ -12,9 +12,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
-use crate::serve::app::App;
 use crate::serve::dispatch;
 use crate::serve::patient::Patient;
+use crate::serve::state::app::App;
 
 /// How long a client may take for a request's head, and between two requests.
 const HEAD: Duration = Duration::from_secs(30);

@@ -10,11 +10,11 @@ use hyper::body::Incoming;
 use serde_json::json;
 
 use crate::serve::answer::{self, Body};
-use crate::serve::app::App;
 use crate::serve::fault::{Fault, Result};
-use crate::serve::manifests::{self, Wanted};
+use crate::serve::handlers::manifests::{self, Wanted};
+use crate::serve::handlers::{blobs, lists, uploads};
 use crate::serve::route::{Query, Route};
-use crate::serve::{blobs, lists, uploads};
+use crate::serve::state::app::App;
 
 /// Answers a request. Never fails: what goes wrong is an answer too.
 pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {

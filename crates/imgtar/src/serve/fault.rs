@@ -1,6 +1,8 @@
-//! What a client is told when something cannot be done: a status, and a body as the distribution-spec wants it.
+//! What a client is told when something cannot be done: a status, and a body as the
+//! distribution-spec wants it.
 //!
-//! The store's own troubles are told in general words only: what exactly went wrong, with its path, goes to the log.
+//! The store's own troubles are told in general words only: what exactly went wrong, with its path,
+//! goes to the log.
 //!
 //! Source: OCI distribution-spec v1.1, "Error Codes".
 

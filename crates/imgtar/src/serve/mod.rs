@@ -1,38 +1,33 @@
-//! The store as an OCI distribution registry: pull and push for docker, podman, skopeo, containerd and BuildKit.
+//! The store as an OCI distribution registry: pull and push for docker, podman, skopeo, containerd
+//! and BuildKit.
 //!
 //! - `route`, `range`, `agent`, `names`, `guard`: what a request says; pure.
-//! - `stock`, `doc`: what the store holds, as a registry sees it. `facts`: what was proved of its blobs.
-//! - `blobs`, `stream`, `uploads`: blobs out and in. `manifests`, `document`, `push`, `offers`: manifests out and in. `lists`.
+//! - `stock`, `doc`: what the store holds, as a registry sees it. `facts`: what was proved of its
+//!   blobs.
+//! - `blobs`, `stream`, `uploads`: blobs out and in. `manifests`, `document`, `push`, `offers`:
+//!   manifests out and in. `lists`.
 //! - `connection`, `patient`, `dispatch`: HTTP itself, on hyper.
 //!
-//! Deliberately absent: TLS (a proxy's job), users, repositories as anything but names of images, digests other than
-//! SHA-256. No file's path is made of what a request says, but of digests and keys, which only valid text makes.
+//! Deliberately absent: TLS (a proxy's job), users, repositories as anything but names of images,
+//! digests other than SHA-256. No file's path is made of what a request says, but of digests and
+//! keys, which only valid text makes.
 //!
 //! Source: OCI distribution-spec v1.1.
 
 mod agent;
 mod answer;
-mod app;
-mod blobs;
 mod connection;
 mod dispatch;
-mod doc;
-mod document;
-mod facts;
 mod fault;
-mod grace;
 mod guard;
-mod lists;
-mod manifests;
+pub mod handlers;
 mod names;
-mod offers;
 mod patient;
-mod push;
+mod pushed_manifest;
 mod range;
 mod route;
-mod stock;
-mod stream;
-mod uploads;
+pub mod state;
+mod stored_manifest;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -44,8 +39,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
-use crate::serve::app::App;
 pub use crate::serve::names::KEYS;
+use crate::serve::state::app::App;
 
 /// Is told what the server does.
 pub trait Listener: Send + Sync {
@@ -72,12 +67,13 @@ pub struct Config {
     pub token: Option<String>,
     /// Whether nothing may be pushed or removed.
     pub read_only: bool,
-    /// Whether a blob is read through before a client is told that it is there. Without, its length must do; what is
-    /// sent is verified either way.
+    /// Whether a blob is read through before a client is told that it is there. Without, its length
+    /// must do; what is sent is verified either way.
     pub prove: bool,
     /// How many connections there may be at a time; others wait.
     pub connections: usize,
-    /// How many blobs are kept from collectors at a time for clients in the middle of something; each is an open file.
+    /// How many blobs are kept from collectors at a time for clients in the middle of something;
+    /// each is an open file.
     pub leases: usize,
     /// Is told what happens.
     pub listener: Arc<dyn Listener>,
@@ -112,7 +108,8 @@ impl Server {
     /// Takes the address. Clients can connect from now on, and wait until [`Server::run`].
     ///
     /// # Errors
-    /// An address that is not loopback, without leave or token; one that is taken, or none that this machine has; I/O errors of the store.
+    /// An address that is not loopback, without leave or token; one that is taken, or none that
+    /// this machine has; I/O errors of the store.
     pub fn bind(store: &Store, config: &Config) -> Result<Self> {
         let guarded = config.allow_remote && config.token.is_some();
         let reached = config.listen.iter().find(|address| !address.ip().is_loopback());
@@ -132,7 +129,8 @@ impl Server {
             });
         }
         store.images().prepare()?;
-        // What a killed server left of its uploads is of no use to anybody; what living ones write is locked.
+        // What a killed server left of its uploads is of no use to anybody; what living ones write
+        // is locked.
         store.images().sweep_unfinished()?;
         let addresses: Vec<_> = config.listen.iter().map(SocketAddr::to_string).collect();
         let taken = |source| Error::Listen { address: addresses.join("` or `"), source };
@@ -149,7 +147,8 @@ impl Server {
         self.address
     }
 
-    /// Serves until `end` is done; then lets the requests that are being answered come to an end, for ten seconds.
+    /// Serves until `end` is done; then lets the requests that are being answered come to an end,
+    /// for ten seconds.
     ///
     /// # Errors
     /// When the threads cannot be had.
@@ -193,8 +192,8 @@ impl Server {
     }
 }
 
-/// Listens on the first address that this machine has. Where another process is on it, the next is none to take: a client
-/// that goes by the name may reach either.
+/// Listens on the first address that this machine has. Where another process is on it, the next is
+/// none to take: a client that goes by the name may reach either.
 fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
     let no_family = Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
     let mut failed = io::ErrorKind::AddrNotAvailable.into();

@@ -1,6 +1,8 @@
-//! Repository names, and how names of images, repositories with tags, and keys of the store stand for each other.
+//! Repository names, and how names of images, repositories with tags, and keys of the store stand
+//! for each other.
 //!
-//! See FORMAT.md, "The store as a registry". Source: OCI distribution-spec v1.1, "Pulling manifests".
+//! See FORMAT.md, "The store as a registry". Source: OCI distribution-spec v1.1, "Pulling
+//! manifests".
 
 use std::fmt;
 use std::str::FromStr;
@@ -69,8 +71,8 @@ fn is_component(part: &str) -> bool {
 
 /// The key under which a pushed tag is stored.
 ///
-/// `/` becomes `._` and the `:` before the tag `..`; neither is in a repository's name, so that no two tags share a
-/// key. What is too long for a key is hashed.
+/// `/` becomes `._` and the `:` before the tag `..`; neither is in a repository's name, so that no
+/// two tags share a key. What is too long for a key is hashed.
 pub(crate) fn key_of(repository: &Repository, tag: &Key) -> Key {
     if repository.is_keys() {
         return tag.clone();

@@ -1,7 +1,8 @@
-//! A connection whose reader may not stand still for ever: where nothing can be written for a while, it ends.
+//! A connection whose reader may not stand still for ever: where nothing can be written for a
+//! while, it ends.
 //!
-//! Limit: a reader that takes a little now and then is served for as long as it likes; the number of connections is
-//! bounded.
+//! Limit: a reader that takes a little now and then is served for as long as it likes; the number
+//! of connections is bounded.
 
 use std::io;
 use std::pin::Pin;

@@ -42,8 +42,8 @@ fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// Reads the `Content-Range` of a chunk, `<first>-<last>` (or `bytes <first>-<last>/…`): its first byte and its
-/// length.
+/// Reads the `Content-Range` of a chunk, `<first>-<last>` (or `bytes <first>-<last>/…`): its first
+/// byte and its length.
 pub(crate) fn chunk(header: &str) -> Option<(u64, u64)> {
     let range = header.trim().trim_start_matches("bytes").trim_start_matches([' ', '=']);
     let range = range.split_once('/').map_or(range, |(range, _)| range);

@@ -1,6 +1,7 @@
 //! What a request is about: its path and its query, taken apart and checked. Touches no store.
 //!
-//! Every part is a type that only valid text makes, so that no path on disk is ever built from anything else.
+//! Every part is a type that only valid text makes, so that no path on disk is ever built from
+//! anything else.
 //!
 //! Source: OCI distribution-spec v1.1, "Endpoints".
 
@@ -67,8 +68,8 @@ impl fmt::Display for UploadId {
 }
 
 impl Route {
-    /// Takes a path apart. Under what can be no tag or digest of the store nothing is found; only who pushes to it is
-    /// told what is wrong with it.
+    /// Takes a path apart. Under what can be no tag or digest of the store nothing is found; only
+    /// who pushes to it is told what is wrong with it.
     ///
     /// # Errors
     /// Paths that are none of the API's; names, tags and digests that are none.
@@ -155,7 +156,8 @@ impl Query {
     }
 }
 
-/// Decodes `%XX`, and `+` as a space in a query. `None` where the result is not UTF-8 or `%` stands alone.
+/// Decodes `%XX`, and `+` as a space in a query. `None` where the result is not UTF-8 or `%` stands
+/// alone.
 fn decode(text: &str, is_query: bool) -> Option<String> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());

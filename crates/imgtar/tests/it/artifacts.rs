@@ -1,4 +1,5 @@
-//! Artifacts: charts, wasm modules, signatures. They come out as they went in, and what refers to an image comes with it.
+//! Artifacts: charts, wasm modules, signatures. They come out as they went in, and what refers to
+//! an image comes with it.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -75,7 +76,7 @@ fn referrer(subject: &Value, kind: &str) -> Artifact {
 /// The entries of an archive, with their bytes.
 fn entries(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut entries = Vec::new();
-    imgtar::archive::walk(archive, "-", &mut |item, input| {
+    imgtar::archive::walk::walk(archive, "-", &mut |item, input| {
         let mut bytes = Vec::new();
         input.read_to_end(&mut bytes).unwrap();
         entries.push((item.name, bytes));
@@ -89,7 +90,8 @@ fn entry<'e>(entries: &'e [(String, Vec<u8>)], name: &str) -> Option<&'e [u8]> {
     entries.iter().find(|(own, _)| own == name).map(|(_, bytes)| bytes.as_slice())
 }
 
-/// Imports through a pipe and from a file, exports and imports again: the same blobs, byte for byte. Returns the archive.
+/// Imports through a pipe and from a file, exports and imports again: the same blobs, byte for
+/// byte. Returns the archive.
 #[track_caller]
 fn survives(archive: &[u8], key_digest: &str) -> Vec<(String, Vec<u8>)> {
     let session = Session::new();
@@ -280,7 +282,8 @@ fn referrers_under_other_keys_come_along() {
         .says(&format!("warning: `{}`, which refers to it, is not all in the store", referrers[0].digest()));
 }
 
-/// Tools that know only OCI's types do not find Docker's in a layout, and need not: an archive has OCI's.
+/// Tools that know only OCI's types do not find Docker's in a layout, and need not: an archive has
+/// OCI's.
 #[test]
 fn an_image_with_dockers_types_is_exported_with_ocis() {
     let base = layer("base", "first");

@@ -45,7 +45,8 @@ fn an_index_that_names_itself_over_and_over_is_refused_soon() {
     assert!(begun.elapsed() < Duration::from_secs(60));
 }
 
-/// What came into a store by another way, such as a clone: whoever reads it reads each document once.
+/// What came into a store by another way, such as a clone: whoever reads it reads each document
+/// once.
 #[test]
 fn a_stored_index_that_names_itself_over_and_over_takes_no_time() {
     let session = Session::new();
@@ -79,7 +80,8 @@ fn more_names_than_anybody_gives_are_refused() {
     let document = manifest(&[], &[]).to_string();
     let listed = vec![descriptor(MANIFEST, document.as_bytes()); 20_000];
     refused(&oci(&[document.as_bytes(), config.as_bytes()], &listed).end(), "20000 names");
-    // Those that are read may still be too long for a key's file: no key is written that nobody could read.
+    // Those that are read may still be too long for a key's file: no key is written that nobody
+    // could read.
     let names: Vec<_> = (0..9_000).map(|n| format!("{}/app:{n}", "registry".repeat(20))).collect();
     let list = json!([{ "Config": "c.json", "RepoTags": names, "Layers": [] }]);
     refused(&Tar::default().file("c.json", &config).json("manifest.json", &list).end(), "its names");
@@ -212,7 +214,8 @@ fn what_follows_a_compressed_layer() {
     }
 }
 
-/// What an index lists and is no document is kept as it is; what is called by another name is known for what it is.
+/// What an index lists and is no document is kept as it is; what is called by another name is known
+/// for what it is.
 #[test]
 fn types_that_nobody_knows() {
     let plain = base();

@@ -6,8 +6,8 @@ use crate::engines::{available, layers, sh, with, wrapped};
 use crate::session::Session;
 use crate::tars::docker;
 
-/// What docker with containerd answers, and what it is sent: an OCI layout without the blobs of an image of ours, and
-/// nothing like the archive without layers that it would take for whole.
+/// What docker with containerd answers, and what it is sent: an OCI layout without the blobs of an
+/// image of ours, and nothing like the archive without layers that it would take for whole.
 #[test]
 fn docker_with_containerd_gets_an_image_layout() {
     let session = Session::new();
@@ -92,8 +92,9 @@ impl Drop for Containerd {
     }
 }
 
-/// What the engine above stands in for: containerd takes a layout without the blobs that it has, and gives the whole
-/// image back; of one without blobs that it has not, it makes a broken image, which is why none is ever sent.
+/// What the engine above stands in for: containerd takes a layout without the blobs that it has,
+/// and gives the whole image back; of one without blobs that it has not, it makes a broken image,
+/// which is why none is ever sent.
 #[test]
 fn containerd_completes_an_image_layout_with_the_blobs_that_it_has() {
     if !available("ctr --version") || !available("containerd --version") {

@@ -12,8 +12,8 @@ use crate::tars::{docker, id, layer};
 const JSON: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
 const PING: &str = "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK";
 
-/// Plays a daemon: answers each request, of which the first line is given, with what `answer` writes. Ends with the
-/// test's process.
+/// Plays a daemon: answers each request, of which the first line is given, with what `answer`
+/// writes. Ends with the test's process.
 fn play(session: &Session, answer: impl Fn(&str, &mut UnixStream) + Send + Sync + 'static) {
     let listener = UnixListener::bind(session.path("docker.sock")).unwrap();
     let answer = std::sync::Arc::new(answer);

@@ -1,4 +1,5 @@
-//! Made-up input: bytes, JSON documents, tars and archives that are nearly right. What falls is given by a seed.
+//! Made-up input: bytes, JSON documents, tars and archives that are nearly right. What falls is
+//! given by a seed.
 //!
 //! `LARDER_FUZZ_SEED` and `LARDER_FUZZ_ROUNDS` set other seeds and longer runs.
 
@@ -71,7 +72,8 @@ impl Dice {
         }
     }
 
-    /// A document with some of its values gone, odd, or in another's place. Few are hurt in their text.
+    /// A document with some of its values gone, odd, or in another's place. Few are hurt in their
+    /// text.
     pub(crate) fn document(&mut self, document: &Value) -> Vec<u8> {
         let mut document = document.clone();
         for _ in 0..self.below(4) {
@@ -227,7 +229,8 @@ impl Dice {
         (MANIFEST, self.document(&manifest), saved)
     }
 
-    /// The entries as a tar, in some order, with some of them missing or twice, and others between them.
+    /// The entries as a tar, in some order, with some of them missing or twice, and others between
+    /// them.
     fn written(&mut self, mut entries: Vec<(String, Vec<u8>)>) -> Vec<u8> {
         let names: Vec<String> = entries.iter().map(|(name, _)| name.clone()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();

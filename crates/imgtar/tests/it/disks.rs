@@ -1,4 +1,5 @@
-//! Disk images: what goes in comes out, holes and all, and two versions of a disk share what they have in common.
+//! Disk images: what goes in comes out, holes and all, and two versions of a disk share what they
+//! have in common.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -352,7 +353,8 @@ fn manifests_that_lie_are_refused() {
     session.run("export k out").ok();
 }
 
-/// A disk of 8 EiB: its file has holes, or the file system knows none of this size. A pipe is given as much as it takes.
+/// A disk of 8 EiB: its file has holes, or the file system knows none of this size. A pipe is given
+/// as much as it takes.
 #[test]
 fn a_disk_of_an_absurd_size_fills_neither_disk_nor_memory() {
     let session = Session::new();

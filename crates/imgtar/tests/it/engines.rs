@@ -93,7 +93,8 @@ fn podman_goes_round() {
     goes_round("podman");
 }
 
-/// A program that does what the script says, with the real engine as `$ENGINE`. Each call is a line of `calls`.
+/// A program that does what the script says, with the real engine as `$ENGINE`. Each call is a line
+/// of `calls`.
 pub(crate) fn wrapped(session: &Session, engine: &str, script: &str) -> String {
     let path =
         session.write("wrapped", format!("#!/bin/sh\nENGINE={engine}\necho \"$*\" >>calls\n{script}\n"));
@@ -212,8 +213,9 @@ fn podman_is_asked_once_for_what_it_has() {
     is_asked_once("podman");
 }
 
-/// An engine whose base goes away at the wrong moment: it is handed the archive by a script that stands in for
-/// `load`. The first attempts that leave something out fail; the whole archive goes in.
+/// An engine whose base goes away at the wrong moment: it is handed the archive by a script that
+/// stands in for `load`. The first attempts that leave something out fail; the whole archive goes
+/// in.
 #[test]
 fn a_load_that_was_too_thin_is_made_whole() {
     if !available("docker info") {
@@ -279,7 +281,7 @@ fn what_is_no_name_reaches_no_engine() {
 
 #[test]
 fn of_several_platforms_the_engine_gets_its_own() {
-    if !available("docker info") || imgtar::oci::Platform::host().to_string() != "linux/amd64" {
+    if !available("docker info") || imgtar::format::oci::Platform::host().to_string() != "linux/amd64" {
         return;
     }
     let image = Image::new("docker", "platform");

@@ -143,7 +143,8 @@ fn sized(tar: Tar, name: &str, kind: EntryType, size: u64) -> Tar {
     tar.bytes(header.as_bytes())
 }
 
-/// Go's writers take over the size of the file that is linked; engines and GNU tar pass over no bytes.
+/// Go's writers take over the size of the file that is linked; engines and GNU tar pass over no
+/// bytes.
 #[test]
 fn the_size_of_what_has_no_bytes_hides_no_entry() {
     let tar = Tar::default().file("a", "first");
@@ -422,7 +423,8 @@ fn layers_with_any_bytes_changed_do_no_harm() {
     });
 }
 
-/// A layer of random entries over a few names, such as tools write: a folder comes before what is in it, no name comes twice.
+/// A layer of random entries over a few names, such as tools write: a folder comes before what is
+/// in it, no name comes twice.
 fn random_layer() -> impl Strategy<Value = Vec<(u8, String, String)>> {
     let name =
         proptest::sample::select(vec!["a", "b", "a/a", "a/b", "b/a", "b/b", "a/a/a", "a/b/a", "b/b/b"]);
@@ -506,7 +508,8 @@ fn random_images_unpack_as_umoci_unpacks_them() {
     });
 }
 
-/// An image with whiteouts and links, built by the engine: extracted whole, it is what the engine's container has.
+/// An image with whiteouts and links, built by the engine: extracted whole, it is what the engine's
+/// container has.
 #[test]
 fn a_built_image_extracts_as_the_engine_exports_it() {
     if !larder_tests::have(&[larder_tests::Part::Docker, larder_tests::Part::Base]) {

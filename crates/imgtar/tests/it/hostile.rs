@@ -1,6 +1,8 @@
 //! Archives that no image tool writes: refused, and nothing stands in the store afterwards.
 
-use imgtar::import::{Notes, Source, import};
+use imgtar::archive::import::import;
+use imgtar::image::commit::Notes;
+use imgtar::source::Source;
 use serde_json::json;
 use tar::EntryType;
 

@@ -1,5 +1,5 @@
-//! What Go's tools write and other readers take: `null` for empty lists and maps, an index that lists nothing beside a whole
-//! manifest.json, a config under a name that is not its digest.
+//! What Go's tools write and other readers take: `null` for empty lists and maps, an index that
+//! lists nothing beside a whole manifest.json, a config under a name that is not its digest.
 
 use serde_json::{Value, json};
 use storekit::Digest;

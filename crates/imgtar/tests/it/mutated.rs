@@ -1,5 +1,5 @@
-//! Input that is nearly right, by the hundred: whatever comes, nothing panics, nothing that is stored fails to verify,
-//! nothing is written outside.
+//! Input that is nearly right, by the hundred: whatever comes, nothing panics, nothing that is
+//! stored fails to verify, nothing is written outside.
 //!
 //! `LARDER_FUZZ_SEED`, `LARDER_FUZZ_ROUNDS` make another or a longer run.
 
@@ -7,13 +7,16 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use camino::Utf8Path;
-use imgtar::disk::{Disk, to_file};
-use imgtar::export::{self, export};
+use imgtar::archive::export::{self, export};
+use imgtar::archive::import::import;
+use imgtar::disk::to_file;
 use imgtar::extract::{self, Folder, Pattern, extract};
 use imgtar::image::Stored;
-use imgtar::import::{Notes, Source, import};
+use imgtar::image::commit::Notes;
+use imgtar::image::disk::Disk;
+use imgtar::image::{show, verify};
 use imgtar::registry::{Config, Patience};
-use imgtar::{show, verify};
+use imgtar::source::Source;
 use miette::Diagnostic;
 use serde_json::Value;
 use storekit::{Descriptor, Key, Overwrite, Store};
@@ -40,7 +43,7 @@ fn is_sound(store: &Store, round: u64) {
     for digest in blobs.list().unwrap() {
         blobs.verify(&digest).unwrap_or_else(|error| panic!("round {round}: {error}"));
     }
-    let left = storekit::replace::names(blobs.folder()).unwrap();
+    let left = storekit::files::replace::names(blobs.folder()).unwrap();
     assert!(left.iter().all(|name| name.len() == 64 || name.starts_with(".tmp-partial-")), "{left:?}");
 }
 
@@ -97,7 +100,7 @@ fn read_back(session: &Session, store: &Store, round: u64) {
         }
         let mut archive = Vec::new();
         if export(&images, &stored, &export::Options::default(), &mut archive, &()).is_ok() {
-            imgtar::archive::walk(&archive[..], "-", &mut |_, _| Ok(())).unwrap();
+            imgtar::archive::walk::walk(&archive[..], "-", &mut |_, _| Ok(())).unwrap();
         }
         let out = session.path("out");
         let mut folder = Folder::new(&out, false).unwrap();
@@ -109,7 +112,7 @@ fn read_back(session: &Session, store: &Store, round: u64) {
         }
         std::fs::remove_dir_all(&out).unwrap();
     }
-    let beside = storekit::replace::names(&session.path("")).unwrap();
+    let beside = storekit::files::replace::names(&session.path("")).unwrap();
     assert!(
         beside.iter().all(|name| matches!(name.as_str(), "a.tar" | "store")),
         "round {round}: {beside:?}"

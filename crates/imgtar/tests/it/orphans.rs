@@ -53,8 +53,8 @@ fn noise(count: usize) -> String {
     (0..count).map(next).collect()
 }
 
-/// Docker knows no digest of a base that it loaded, so it sends the base, and the push is given up: by then, the small new
-/// layer has come as gzip, and the archive brings it again.
+/// Docker knows no digest of a base that it loaded, so it sends the base, and the push is given up:
+/// by then, the small new layer has come as gzip, and the archive brings it again.
 #[test]
 fn a_push_that_is_given_up_leaves_nothing() {
     if !available("docker info") {

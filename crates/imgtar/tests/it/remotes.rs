@@ -147,7 +147,8 @@ type Handler = dyn Fn(&Asked) -> Option<Reply> + Send + Sync;
 type Stop = dyn Fn(&Asked) -> Option<usize> + Send + Sync;
 type Change = dyn Fn(&Asked, Reply) -> Reply + Send + Sync;
 
-/// A registry of a test's own: it serves what it holds, takes what is pushed, and does what the handler wants instead.
+/// A registry of a test's own: it serves what it holds, takes what is pushed, and does what the
+/// handler wants instead.
 pub(crate) struct Fake {
     pub(crate) host: String,
     state: Arc<State>,

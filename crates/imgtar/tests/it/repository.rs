@@ -1,4 +1,5 @@
-//! A store in a git repository, with real git and git-lfs: what they keep, what a clone has, what merges.
+//! A store in a git repository, with real git and git-lfs: what they keep, what a clone has, what
+//! merges.
 
 use std::fs;
 use std::process::Command;

@@ -14,7 +14,8 @@ fn came(run: Run) -> (String, u64, u64) {
     (line["way"].as_str().unwrap().to_owned(), number("layers_written"), number("layers_reused"))
 }
 
-/// Two images with one base, the first of them stored, both in the engine; a store that has the first.
+/// Two images with one base, the first of them stored, both in the engine; a store that has the
+/// first.
 fn base_is_stored(engine: &'static str, test: &'static str) -> Option<(Session, [Image; 2], [String; 2])> {
     if !available(&format!("{engine} info")) {
         return None;
@@ -48,7 +49,8 @@ fn docker_pushes_what_the_store_has_not() {
     // By its ID, as bake does: no name comes with it.
     assert_eq!(save("by-id", &id), ("push".to_owned(), 0, 2));
     assert_eq!(session.run("info by-id --json").ok().json()["names"], serde_json::json!([]));
-    // What docker sent all the same is not stored a second time: every blob is one that an image needs.
+    // What docker sent all the same is not stored a second time: every blob is one that an image
+    // needs.
     let verified = session.run("verify --json").ok().json();
     assert_eq!(verified["blobs"], session.blobs().len());
     // Nothing of it is left in the engine.

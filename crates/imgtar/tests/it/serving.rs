@@ -136,8 +136,8 @@ fn an_upload_must_have_its_digest_and_can_be_given_up() {
 /// How many files are being written, or were left unfinished.
 pub(crate) fn unfinished(session: &Session) -> usize {
     let folder = session.store().images().blobs().folder().to_owned();
-    let names = storekit::replace::names(&folder).unwrap();
-    names.iter().filter(|name| name.starts_with(storekit::replace::TEMPORARY)).count()
+    let names = storekit::files::replace::names(&folder).unwrap();
+    names.iter().filter(|name| name.starts_with(storekit::files::replace::TEMPORARY)).count()
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! `imgtar serve` with real engines: docker, podman, skopeo, containerd, and the BuildKit inside dockerd. With a newer
-//! BuildKit where LARDER_BUILDCTL and LARDER_BUILDKITD name one.
+//! `imgtar serve` with real engines: docker, podman, skopeo, containerd, and the BuildKit inside
+//! dockerd. With a newer BuildKit where LARDER_BUILDCTL and LARDER_BUILDKITD name one.
 #![expect(clippy::doc_markdown, reason = "the variables' names are prose here")]
 
 use std::process::{Child, Command, Stdio};
@@ -33,7 +33,8 @@ fn docker_pulls_and_pushes_only_what_is_missing() {
     let _gone = Gone(format!("docker rmi -f {at}:1 {at}:2 {at}:3"));
     sh(&format!("docker pull -q {at}:1"));
     assert_eq!(sh(&format!("docker image inspect -f '{{{{.Id}}}}' {at}:1")), id(&[&base, &top]));
-    // A new image upon it: the layers that docker pulled are not sent back, though they are stored in another form.
+    // A new image upon it: the layers that docker pulled are not sent back, though they are stored
+    // in another form.
     let folder = session.path("ctx");
     session.write("ctx/f", format!("{:?}", std::time::SystemTime::now()));
     session.write("ctx/Dockerfile", format!("FROM {at}:1\nCOPY f /f\n"));

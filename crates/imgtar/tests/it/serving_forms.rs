@@ -356,7 +356,8 @@ fn what_was_pushed_by_its_digest_goes_with_the_index_though_it_was_stored_in_ano
     let registry = session.serve("");
     let config = config(&[&base]).to_string();
     registry.upload("app", config.as_bytes());
-    // As BuildKit pushes an image without compression, with its attestations: by its digest, and then the index.
+    // As BuildKit pushes an image without compression, with its attestations: by its digest, and
+    // then the index.
     let layer = descriptor("application/vnd.oci.image.layer.v1.tar", &base);
     let config = descriptor("application/vnd.oci.image.config.v1+json", config.as_bytes());
     let image = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer] });

@@ -1,5 +1,5 @@
-//! A registry that is slow, busy, cut off, or lies: nothing is stored that is not what it should be, no credentials
-//! go where they do not belong, and every wait has an end.
+//! A registry that is slow, busy, cut off, or lies: nothing is stored that is not what it should
+//! be, no credentials go where they do not belong, and every wait has an end.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use imgtar::Error;
-use imgtar::reference::Reference;
+use imgtar::format::reference::Reference;
 use imgtar::registry::pull::Wanted;
 use imgtar::registry::push::Options;
 use imgtar::registry::{self, Config, Credentials, Patience, Pulled, Pushed};
@@ -97,7 +97,7 @@ pub(crate) fn blob_path(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn partials(session: &Session) -> Vec<String> {
-    let names = storekit::replace::names(&session.path("store/images/blobs/sha256")).unwrap();
+    let names = storekit::files::replace::names(&session.path("store/images/blobs/sha256")).unwrap();
     names.into_iter().filter(|name| name.starts_with(".tmp-")).collect()
 }
 

@@ -1,6 +1,7 @@
 //! Conditions: those that clients send and this cache answers, and those that it sends itself.
 //!
-//! Source: RFC 9110, 8.8.3 and 13; RFC 9111, 4.3. `If-Match` and `If-Unmodified-Since` are the server's alone.
+//! Source: RFC 9110, 8.8.3 and 13; RFC 9111, 4.3. `If-Match` and `If-Unmodified-Since` are the
+//! server's alone.
 
 use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE};
 use http::{HeaderMap, HeaderValue};
@@ -59,7 +60,8 @@ pub fn strong_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
     (tag.len() > 2 && tag.as_bytes().starts_with(b"\"") && tag.as_bytes().ends_with(b"\"")).then_some(tag)
 }
 
-/// Whether a range may be cut out of this response: there is no `If-Range`, or it names exactly this one.
+/// Whether a range may be cut out of this response: there is no `If-Range`, or it names exactly
+/// this one.
 #[must_use]
 pub fn range_applies(request: &HeaderMap, stored: &HeaderMap) -> bool {
     let Some(wanted) = request.get(IF_RANGE) else { return true };
@@ -70,7 +72,8 @@ pub fn range_applies(request: &HeaderMap, stored: &HeaderMap) -> bool {
     modified.is_some() && modified == parse_date(wanted)
 }
 
-/// The conditions that ask the server whether the stored response still holds; empty where it names nothing to ask by.
+/// The conditions that ask the server whether the stored response still holds; empty where it names
+/// nothing to ask by.
 #[must_use]
 pub fn validators(stored: &HeaderMap) -> HeaderMap {
     let mut conditions = HeaderMap::new();
@@ -90,7 +93,8 @@ pub fn strip(request: &mut HeaderMap) {
     }
 }
 
-/// Whether a 304 speaks of the stored response (RFC 9111, 4.3.4): its tag, if it has one, is the stored one's.
+/// Whether a 304 speaks of the stored response (RFC 9111, 4.3.4): its tag, if it has one, is the
+/// stored one's.
 #[must_use]
 pub fn speaks_of(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
     match (not_modified.get(ETAG), stored.get(ETAG)) {

@@ -1,7 +1,7 @@
 //! HTTP dates: the three forms to read, the one to write. Source: RFC 9110, 5.6.7.
 //!
-//! Names of days and months are read in any case; everything else has to be exact. Whether the day of the week fits
-//! the date is not looked at.
+//! Names of days and months are read in any case; everything else has to be exact. Whether the day
+//! of the week fits the date is not looked at.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;

@@ -1,4 +1,5 @@
-//! The grammar of `Cache-Control`: a list of names, each with a value or none. Source: RFC 9111, 5.2.
+//! The grammar of `Cache-Control`: a list of names, each with a value or none. Source: RFC 9111,
+//! 5.2.
 
 use super::members;
 

@@ -1,4 +1,5 @@
-//! Fields that belong to one connection, and are neither passed on nor stored. Source: RFC 9110, 7.6.1; RFC 9111, 3.1.
+//! Fields that belong to one connection, and are neither passed on nor stored. Source: RFC 9110,
+//! 7.6.1; RFC 9111, 3.1.
 
 use http::HeaderMap;
 use http::header::{

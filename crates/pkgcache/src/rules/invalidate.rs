@@ -9,8 +9,8 @@ pub fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
-/// What is no longer to be believed after `method` on `url` was answered so: the URL, and what the answer names on the
-/// same server.
+/// What is no longer to be believed after `method` on `url` was answered so: the URL, and what the
+/// answer names on the same server.
 #[must_use]
 pub fn doubtful(method: &Method, url: &Uri, status: StatusCode, headers: &HeaderMap) -> Vec<Uri> {
     if is_safe(method) || !(status.is_success() || status.is_redirection()) {

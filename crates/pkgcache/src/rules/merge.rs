@@ -1,4 +1,5 @@
-//! Stored header fields after the server said that the response still holds. Source: RFC 9111, 3.2 and 4.3.4.
+//! Stored header fields after the server said that the response still holds. Source: RFC 9111, 3.2
+//! and 4.3.4.
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, SET_COOKIE};
@@ -6,8 +7,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, 
 use super::hop;
 use super::policy::Policy;
 
-/// The stored fields, with those of a 304 (or of the answer to a HEAD) in their place. What describes the stored bytes
-/// stays as it is.
+/// The stored fields, with those of a 304 (or of the answer to a HEAD) in their place. What
+/// describes the stored bytes stays as it is.
 #[must_use]
 pub fn freshened(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
     let mut update = update.clone();

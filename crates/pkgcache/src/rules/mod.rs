@@ -1,4 +1,5 @@
-//! What HTTP says about caching (RFC 9110, 9111, 5861, 9211, 9213), as functions of headers and times.
+//! What HTTP says about caching (RFC 9110, 9111, 5861, 9211, 9213), as functions of headers and
+//! times.
 //!
 //! Nothing here reads a clock, a file or a socket. Times are seconds since 1970.
 
@@ -28,7 +29,8 @@ pub(crate) fn joined(headers: &HeaderMap, name: impl AsHeaderName) -> Option<Str
     Some(lines.fold(first, |all, line| all + ", " + &line))
 }
 
-/// The members of a comma-separated list, trimmed, the empty ones left out. Commas inside quotes do not count.
+/// The members of a comma-separated list, trimmed, the empty ones left out. Commas inside quotes do
+/// not count.
 pub(crate) fn members(text: &str) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |c| {

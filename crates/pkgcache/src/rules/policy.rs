@@ -1,4 +1,5 @@
-//! What a response says about its caching: `CDN-Cache-Control` where it is there and valid, else `Cache-Control`.
+//! What a response says about its caching: `CDN-Cache-Control` where it is there and valid, else
+//! `Cache-Control`.
 //!
 //! Source: RFC 9111, 5.2.2; RFC 9213; RFC 5861; RFC 8246.
 
@@ -75,7 +76,8 @@ impl Policy {
     }
 
     fn add(&mut self, Directive { name, value }: &Directive) {
-        // Of two values the first counts, and one that is no number makes the response stale (RFC 9111, 4.2.1).
+        // Of two values the first counts, and one that is no number makes the response stale (RFC
+        // 9111, 4.2.1).
         let seconds =
             |known: Option<i64>| known.or_else(|| value.as_deref().and_then(directives::seconds).or(Some(0)));
         match name.as_str() {
@@ -100,7 +102,8 @@ fn field_names(value: Option<&str>) -> Vec<String> {
     members(value.unwrap_or_default()).map(str::to_ascii_lowercase).collect()
 }
 
-/// The directives of a targeted field; `None` where it is malformed or empty, for then it does not count.
+/// The directives of a targeted field; `None` where it is malformed or empty, for then it does not
+/// count.
 fn targeted(text: &str) -> Option<Vec<Directive>> {
     let members = structured::dictionary(text)?;
     let directives = members.into_iter().filter_map(|(name, item)| {

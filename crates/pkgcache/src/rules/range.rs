@@ -32,7 +32,8 @@ pub enum Cut {
 }
 
 impl Asking {
-    /// Reads the header. `None` for another unit than bytes, and for what is malformed: it does not count then.
+    /// Reads the header. `None` for another unit than bytes, and for what is malformed: it does not
+    /// count then.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (unit, list) = text.split_once('=')?;
@@ -48,7 +49,8 @@ impl Asking {
             return Cut::Whole;
         }
         let ranges: Vec<_> = self.0.iter().filter_map(|asked| asked.within(size)).collect();
-        // Ranges that together ask for more than there is are somebody's attempt to make us send much for little.
+        // Ranges that together ask for more than there is are somebody's attempt to make us send
+        // much for little.
         let sum = ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.end - range.start));
         match ranges.len() {
             0 => Cut::Nothing,
@@ -100,7 +102,8 @@ pub fn content_range(range: &Range<u64>, size: u64) -> String {
     format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1))
 }
 
-/// Reads `Content-Range`: the part and the size of the whole. `None` where either is not said, or they contradict.
+/// Reads `Content-Range`: the part and the size of the whole. `None` where either is not said, or
+/// they contradict.
 #[must_use]
 pub fn parse_content_range(text: &str) -> Option<(Range<u64>, u64)> {
     let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;

@@ -44,7 +44,8 @@ impl Wishes {
     }
 }
 
-/// Whether only the server can answer it: a cache does not judge these conditions (RFC 9111, 4.3.2).
+/// Whether only the server can answer it: a cache does not judge these conditions (RFC 9111,
+/// 4.3.2).
 #[must_use]
 pub fn is_for_the_server(headers: &HeaderMap) -> bool {
     headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE)

@@ -1,4 +1,5 @@
-//! Whether a stored response may be handed on without asking the server. Source: RFC 9111, 4 and 4.2.4; RFC 5861.
+//! Whether a stored response may be handed on without asking the server. Source: RFC 9111, 4 and
+//! 4.2.4; RFC 5861.
 
 use super::policy::Policy;
 use super::request::Wishes;

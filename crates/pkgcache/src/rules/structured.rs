@@ -1,7 +1,7 @@
 //! Structured fields: dictionaries, as far as cache control needs them. Source: RFC 9651.
 //!
-//! Items keep their kind; parameters, inner lists, byte sequences, decimals, dates and display strings are checked for
-//! their form and then forgotten.
+//! Items keep their kind; parameters, inner lists, byte sequences, decimals, dates and display
+//! strings are checked for their form and then forgotten.
 
 /// The value of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]

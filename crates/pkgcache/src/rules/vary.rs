@@ -1,4 +1,5 @@
-//! Which requests a response answers beside the one that it was made for. Source: RFC 9111, 4.1; RFC 9110, 12.5.5.
+//! Which requests a response answers beside the one that it was made for. Source: RFC 9111, 4.1;
+//! RFC 9110, 12.5.5.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,8 @@ use http::header::{CONTENT_LANGUAGE, VARY};
 
 use super::{joined, members};
 
-/// The names in `Vary`, in lower case, sorted; `None` where it says `*`, which no other request matches.
+/// The names in `Vary`, in lower case, sorted; `None` where it says `*`, which no other request
+/// matches.
 #[must_use]
 pub fn names(headers: &HeaderMap) -> Option<Vec<String>> {
     let text = joined(headers, VARY).unwrap_or_default();
@@ -37,8 +39,8 @@ pub fn matches(
     })
 }
 
-/// The header as one list with single blanks. In lists of which RFC 9110 says that neither order nor case mean
-/// anything, they mean nothing.
+/// The header as one list with single blanks. In lists of which RFC 9110 says that neither order
+/// nor case mean anything, they mean nothing.
 fn normalised(name: &str, request: &HeaderMap) -> Option<String> {
     let text = joined(request, name)?;
     let mut list: Vec<_> = members(&text).map(str::to_owned).collect();

@@ -1,4 +1,5 @@
-//! Bodies that an index has announced: the proxy inside this process, with a classifier that names a digest.
+//! Bodies that an index has announced: the proxy inside this process, with a classifier that names
+//! a digest.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -6,9 +7,9 @@ use std::sync::Arc;
 
 use http::Uri;
 use pkgcache::cache::Cache;
-use pkgcache::classify::{Class, Classify};
 use pkgcache::config::{Config, Upstream};
-use pkgcache::serve::Server;
+use pkgcache::ecosystem::{Class, Classify};
+use pkgcache::server::Server;
 use storekit::{Digest, Store};
 use tokio::runtime::Runtime;
 

@@ -1,4 +1,5 @@
-//! The built proxy between clients and origin servers of these tests' own, which delay, cut, lie, change and count.
+//! The built proxy between clients and origin servers of these tests' own, which delay, cut, lie,
+//! change and count.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests write what they like")]
 

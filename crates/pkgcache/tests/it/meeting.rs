@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Origin, Proxy, Seen, answer, read_answer};
 
-/// An origin whose answer to a request with `hold` waits until it is told to go on; it says when it begins to wait.
+/// An origin whose answer to a request with `hold` waits until it is told to go on; it says when it
+/// begins to wait.
 fn holding(
     script: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static,
 ) -> (Origin, mpsc::Receiver<()>, mpsc::Sender<()>) {

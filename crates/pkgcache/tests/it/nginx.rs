@@ -1,4 +1,5 @@
-//! nginx as the origin: what it says of files, and what it answers to conditions, ranges and mistakes.
+//! nginx as the origin: what it says of files, and what it answers to conditions, ranges and
+//! mistakes.
 
 use std::fs::File;
 use std::time::{Duration, Instant, SystemTime};

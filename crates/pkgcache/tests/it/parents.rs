@@ -1,4 +1,5 @@
-//! Through a parent proxy: plainly for what is plain, in a tunnel for what is not, and never in circles.
+//! Through a parent proxy: plainly for what is plain, in a tunnel for what is not, and never in
+//! circles.
 
 use std::fs;
 use std::time::Duration;

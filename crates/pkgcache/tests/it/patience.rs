@@ -151,7 +151,8 @@ fn a_tunnel_that_moves_is_waited_for_and_one_that_rests_is_not() {
     assert_eq!(proxy.wait(), Some(0));
 }
 
-/// An origin that sends `whole`, in chunks, and its end when it is told to. Where it is told not to, it breaks off.
+/// An origin that sends `whole`, in chunks, and its end when it is told to. Where it is told not
+/// to, it breaks off.
 fn chunked(cache: &'static str) -> (Origin, mpsc::Sender<bool>) {
     let (go, wait) = mpsc::channel();
     let wait = std::sync::Mutex::new(wait);

@@ -1,4 +1,5 @@
-//! Real servers: nginx with a configuration of its own, certificates for it, and a line that is cut.
+//! Real servers: nginx with a configuration of its own, certificates for it, and a line that is
+//! cut.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -77,7 +78,8 @@ impl Nginx {
         self.dir.path().join("www").join(name)
     }
 
-    /// The requests for a path: `PROTOCOL STATUS` and the number of the connection, in the order of their ends.
+    /// The requests for a path: `PROTOCOL STATUS` and the number of the connection, in the order of
+    /// their ends.
     pub(crate) fn requests(&self, path: &str) -> Vec<(String, String)> {
         let log = fs::read_to_string(self.dir.path().join("access.log")).unwrap_or_default();
         let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();

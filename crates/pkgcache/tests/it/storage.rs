@@ -1,5 +1,5 @@
-//! What is on the disk: found again by the next process, never handed on where it is damaged, and served alone where
-//! there is no upstream.
+//! What is on the disk: found again by the next process, never handed on where it is damaged, and
+//! served alone where there is no upstream.
 
 use std::fs;
 use std::io::Write;
@@ -227,7 +227,8 @@ fn a_store_that_cannot_be_written_to_lets_the_answer_through() {
     proxy.says("; see whether `");
 }
 
-/// The system calls on folders, and all on files, until the first stored answer is served, with so many entries.
+/// The system calls on folders, and all on files, until the first stored answer is served, with so
+/// many entries.
 fn calls_until_ready(number: usize) -> (usize, usize) {
     let origin = Origin::fixed(FRESH, "body");
     // In memory where that can be: nothing of it matters to a disk.

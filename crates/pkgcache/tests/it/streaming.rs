@@ -115,7 +115,8 @@ fn ranges_are_cut_from_what_still_comes() {
     assert_eq!(origin.seen().len(), 1);
 }
 
-/// An origin that breaks off in the middle of `0123456789` at first, and gives the rest to whoever asks for it.
+/// An origin that breaks off in the middle of `0123456789` at first, and gives the rest to whoever
+/// asks for it.
 fn breaking(tag: &'static str, later_tag: &'static str) -> Origin {
     Origin::new(move |seen, stream| {
         let bytes = if let Some(range) = seen.header("range") {

@@ -1,4 +1,5 @@
-//! Upstreams with TLS and an authority of one's own, over HTTP/1.1 and HTTP/2, with nginx on the other side.
+//! Upstreams with TLS and an authority of one's own, over HTTP/1.1 and HTTP/2, with nginx on the
+//! other side.
 
 use std::io::{Read, Write};
 use std::process::Command;

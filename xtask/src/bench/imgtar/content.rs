@@ -1,8 +1,8 @@
 //! What the files of an image are made of: programs, text, and what is compressed already.
 //!
-//! How fast and how far an image compresses decides what its digests cost beside. So this is set by the first gigabyte of
-//! `/usr` of a Debian machine with compilers: zstd -1, -2, -3 make 434, 414, 400 MB of that, -3 in 4.7 s of one core;
-//! of this they make 454, 392, 364 MB, -3 in 3.7 s.
+//! How fast and how far an image compresses decides what its digests cost beside. So this is set by
+//! the first gigabyte of `/usr` of a Debian machine with compilers: zstd -1, -2, -3 make 434, 414,
+//! 400 MB of that, -3 in 4.7 s of one core; of this they make 454, 392, 364 MB, -3 in 3.7 s.
 
 use super::super::inputs::Noise;
 
@@ -59,8 +59,8 @@ fn sequence(noise: &mut Noise) -> Vec<u8> {
     noise.take(length)
 }
 
-/// Phrases as they come in a language, few of them often; after some of them so many bytes of noise, as addresses stand
-/// between instructions.
+/// Phrases as they come in a language, few of them often; after some of them so many bytes of
+/// noise, as addresses stand between instructions.
 fn drawn(noise: &mut Noise, phrases: &[Vec<u8>], operand: usize, size: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(size + 64);
     while bytes.len() < size {

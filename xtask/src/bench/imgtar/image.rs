@@ -1,4 +1,5 @@
-//! Two images of 1 GB that share their base, as archives that `docker load` takes, made without an engine.
+//! Two images of 1 GB that share their base, as archives that `docker load` takes, made without an
+//! engine.
 //!
 //! The layers of each run are new to every engine: a mark of the run is in each.
 

@@ -1,7 +1,8 @@
 //! imgtar against what else moves images: `docker load` and `save`, zstd, skopeo.
 //!
-//! One image of 1 GB, on a real dockerd where one answers. All input is in the page cache. What is written goes to a disk
-//! on both sides; imgtar waits for it, of its peers only zstd in the race of imports.
+//! One image of 1 GB, on a real dockerd where one answers. All input is in the page cache. What is
+//! written goes to a disk on both sides; imgtar waits for it, of its peers only zstd in the race of
+//! imports.
 
 mod archives;
 mod content;

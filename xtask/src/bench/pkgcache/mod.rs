@@ -1,7 +1,8 @@
-//! pkgcache against nginx's `proxy_cache` and a Python index cache: hits, misses, memory, idle connections, readiness.
+//! pkgcache against nginx's `proxy_cache` and a Python index cache: hits, misses, memory, idle
+//! connections, readiness.
 //!
-//! All on one machine over the loopback, the load generator too: the ratios say how much a server does with what is left.
-//! Nothing here measures a network or a disk.
+//! All on one machine over the loopback, the load generator too: the ratios say how much a server
+//! does with what is left. Nothing here measures a network or a disk.
 
 mod client;
 mod crowd;

@@ -169,7 +169,8 @@ fn proxpi(runner: &Runner, folder: &Utf8Path, upstream: &str) -> Result<Server, 
     server.once_it_answers(&path)
 }
 
-/// An address that nobody listens on. Somebody may, before it is used: then the server does not start.
+/// An address that nobody listens on. Somebody may, before it is used: then the server does not
+/// start.
 pub(super) fn free() -> io::Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }

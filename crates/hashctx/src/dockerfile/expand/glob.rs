@@ -15,8 +15,8 @@ pub(super) fn trim_end(text: &str, pattern: &str, longest: bool) -> Result<Strin
     trim_start(&turned(text), &reversed(pattern), longest).map(|rest| turned(&rest))
 }
 
-/// The text with the first match, or every match, replaced. Replacing every match expands `$1` and its like, which
-/// no pattern can capture, to nothing.
+/// The text with the first match, or every match, replaced. Replacing every match expands `$1` and
+/// its like, which no pattern can capture, to nothing.
 pub(super) fn replace(
     text: &str,
     pattern: &str,

@@ -1,11 +1,12 @@
 //! Compressed bitmaps, as a split index holds two of them.
 //!
-//! A run-length word says how many words of equal bits follow (they are not stored) and how many words stand behind it
-//! as they are.
+//! A run-length word says how many words of equal bits follow (they are not stored) and how many
+//! words stand behind it as they are.
 
 use super::parse::{Fault, Input};
 
-/// The positions of the set bits. `limit` bounds them, so that a few bytes cannot stand for billions.
+/// The positions of the set bits. `limit` bounds them, so that a few bytes cannot stand for
+/// billions.
 pub(super) fn read(input: &mut Input<'_>, limit: usize) -> Result<Vec<usize>, Fault> {
     let _bits = input.u32()?;
     let count = usize::try_from(input.u32()?).unwrap_or(usize::MAX);

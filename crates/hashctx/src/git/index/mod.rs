@@ -1,8 +1,9 @@
 //! The paths that git's index holds.
 //!
-//! Reads versions 2, 3 and 4, split and sparse indexes, of SHA-1 and SHA-256 repositories. The file is taken for hostile:
-//! whatever breaks its format, its order or the rules of paths is an error. Absent on purpose: its checksum (git does not
-//! check it either), and the extensions that only save git time.
+//! Reads versions 2, 3 and 4, split and sparse indexes, of SHA-1 and SHA-256 repositories. The file
+//! is taken for hostile: whatever breaks its format, its order or the rules of paths is an error.
+//! Absent on purpose: its checksum (git does not check it either), and the extensions that only
+//! save git time.
 
 mod ewah;
 mod parse;
@@ -13,9 +14,9 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::error::GitError;
 use super::repo::read_optional;
-use crate::seek::seek;
+use crate::error::git::GitError;
+use crate::stat_cache::seek::seek;
 
 /// The index of a work tree, or that of a folder without one: empty.
 #[derive(Debug, Default)]
@@ -80,7 +81,8 @@ pub(super) enum Keep {
 }
 
 impl Index {
-    /// Reads the index in `git_dir`; one that is not there is empty. Folders of a sparse index are left as they are.
+    /// Reads the index in `git_dir`; one that is not there is empty. Folders of a sparse index are
+    /// left as they are.
     pub(super) fn read(git_dir: &Path, hash_len: usize, keep: Keep) -> Result<Self, GitError> {
         let path = git_dir.join("index");
         let Some(bytes) = read_optional(&path)? else { return Ok(Self::default()) };
@@ -152,8 +154,8 @@ impl Index {
         folders.filter_map(|(at, _)| Some((self.name(at).to_vec(), *self.objects.get(&at)?))).collect()
     }
 
-    /// Every entry's path and kind, and what was recorded of it. Not those that are left out of the work tree on purpose,
-    /// nor what a merge left undecided.
+    /// Every entry's path and kind, and what was recorded of it. Not those that are left out of the
+    /// work tree on purpose, nor what a merge left undecided.
     pub(super) fn recorded(&self) -> impl Iterator<Item = (&[u8], EntryKind, Recorded)> {
         let entries = self.entries.iter().zip(&self.stats).enumerate();
         entries
@@ -167,8 +169,8 @@ impl Index {
         entries.map(|(at, (entry, recorded))| (self.name(at), entry.kind, recorded.oid))
     }
 
-    /// Drops the folders of a sparse index, and adds the paths that stand below some of them; `None` where these are no
-    /// paths, or there already.
+    /// Drops the folders of a sparse index, and adds the paths that stand below some of them;
+    /// `None` where these are no paths, or there already.
     pub(super) fn replace_folders(&self, rows: &[Row]) -> Option<Self> {
         let mut own = Self::default();
         for (name, kind, oid) in rows {

@@ -1,11 +1,12 @@
 //! Bytes of one index file → its entries.
 //!
-//! Touches no disk and checks every bound. Order and names are checked by the caller, once split indexes are merged.
+//! Touches no disk and checks every bound. Order and names are checked by the caller, once split
+//! indexes are merged.
 
 use std::path::Path;
 
 use super::{Entry, EntryKind, Index, Keep, Oid, Recorded};
-use crate::git::error::GitError;
+use crate::error::git::GitError;
 
 /// What is wrong with a file.
 #[derive(Debug)]
@@ -229,8 +230,8 @@ fn extensions(input: &mut Input<'_>, hash_len: usize) -> Result<(Option<Oid>, Op
     Ok((tree, link))
 }
 
-/// The tree of all entries: `name NUL entries SP subtrees LF object`, where the name is empty, and the number of entries
-/// negative when git has yet to write that tree.
+/// The tree of all entries: `name NUL entries SP subtrees LF object`, where the name is empty, and
+/// the number of entries negative when git has yet to write that tree.
 fn root_tree(content: &mut Input<'_>, hash_len: usize) -> Option<Oid> {
     let name = content.string().ok()?;
     let end = content.0.iter().position(|&byte| byte == b'\n')?;

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use super::parse::{self, Fault, Input, Link};
 use super::{Index, Keep, ewah};
-use crate::git::error::GitError;
+use crate::error::git::GitError;
 use crate::git::repo::read_optional;
 
-/// Reads the shared index that `link` names, and applies the entries of `own` to it: first those that replace, in order,
-/// then those that are new.
+/// Reads the shared index that `link` names, and applies the entries of `own` to it: first those
+/// that replace, in order, then those that are new.
 pub(super) fn merge(
     git_dir: &Path,
     hash_len: usize,
@@ -40,8 +40,8 @@ fn apply(base: &Index, own: &Index, link: &Link) -> Result<Index, Fault> {
     Ok(sorted(base, own, &deleted, &replaced))
 }
 
-/// One index of both, in order: an own entry takes the place of a shared one with its path and stage, and, as in git,
-/// one that is merged takes the place of all stages.
+/// One index of both, in order: an own entry takes the place of a shared one with its path and
+/// stage, and, as in git, one that is merged takes the place of all stages.
 fn sorted(base: &Index, own: &Index, deleted: &[usize], replaced: &[usize]) -> Index {
     let gone: HashSet<usize> = deleted.iter().chain(replaced).copied().collect();
     let mut rows: Vec<(&[u8], u8, &Index, usize)> =

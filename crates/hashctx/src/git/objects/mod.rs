@@ -1,7 +1,8 @@
-//! Reads single objects of a repository: what a sparse checkout leaves out of the work tree, and commits.
+//! Reads single objects of a repository: what a sparse checkout leaves out of the work tree, and
+//! commits.
 //!
-//! Loose ones, packs (index version 2) and alternates. Absent on purpose: writing, promised objects of a partial clone (git
-//! would fetch them), and checking an object's name against its content.
+//! Loose ones, packs (index version 2) and alternates. Absent on purpose: writing, promised objects
+//! of a partial clone (git would fetch them), and checking an object's name against its content.
 
 mod delta;
 mod pack;
@@ -13,9 +14,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::ZlibDecoder;
 
-use super::error::GitError;
 use super::index::Oid;
 use super::repo::{Repo, is_absent, os_path, read_optional};
+use crate::error::git::GitError;
 
 /// No object that is wanted here is larger.
 const SIZE_LIMIT: u64 = 256 << 20;

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::{Object, ObjectKind, delta, inflate};
-use crate::git::error::GitError;
+use crate::error::git::GitError;
 use crate::git::index::Oid;
 use crate::git::repo::is_absent;
 
@@ -183,7 +183,8 @@ fn byte(input: &mut impl Read) -> io::Result<u8> {
     Ok(u8::from_be_bytes(byte))
 }
 
-/// How far back a base stands: seven bits a byte, the highest first, one added at each further byte.
+/// How far back a base stands: seven bits a byte, the highest first, one added at each further
+/// byte.
 fn distance(input: &mut impl Read) -> io::Result<u64> {
     let mut next = byte(input)?;
     let mut value = u64::from(next & 0x7f);

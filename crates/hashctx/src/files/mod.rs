@@ -1,0 +1,7 @@
+//! Files: how one is opened, looked at and hashed, and what a path contributes to the key.
+
+pub mod digest;
+pub mod entry;
+pub(crate) mod mapped;
+pub(crate) mod regular;
+pub mod stat;

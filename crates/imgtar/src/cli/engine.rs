@@ -1,0 +1,75 @@
+//! Which engine a command works with.
+
+use camino::Utf8PathBuf;
+use imgtar::engine::{Engine, Kind};
+
+use crate::cli::docker_host;
+use crate::cli::run::Job;
+use crate::cli::{EngineArgs, EngineName};
+
+impl Job<'_> {
+    /// Works with the engine that was asked for; by default with docker where its command is there,
+    /// else podman. Docker's command may be there without its daemon: then podman works, if it is
+    /// there. That is looked into only when docker has failed, so that it costs nothing where
+    /// docker answers.
+    pub(crate) fn with_engine<T>(
+        &self,
+        args: &EngineArgs,
+        work: impl Fn(&Engine) -> imgtar::Result<T>,
+    ) -> imgtar::Result<T> {
+        let engine = self.engine(args);
+        let done = work(&engine);
+        let is_choice =
+            args.engine.is_none() && engine.kind() == Kind::Docker && !self.is_named(Kind::Docker);
+        let stands = done.is_ok() || !is_choice || self.signals.ended().is_some();
+        if stands || !self.is_there(Kind::Podman) || engine.answers() {
+            return done;
+        }
+        self.view.say("docker does not answer: podman is asked (`--engine` chooses)");
+        work(&Engine::new(Kind::Podman, self.program(Kind::Podman)))
+    }
+
+    fn engine(&self, args: &EngineArgs) -> Engine {
+        let kind = match args.engine {
+            Some(EngineName::Docker) => Kind::Docker,
+            None if self.is_there(Kind::Docker) || !self.is_there(Kind::Podman) => Kind::Docker,
+            Some(EngineName::Podman) | None => Kind::Podman,
+        };
+        if self.view.common.verbose {
+            let through = match self.socket(kind) {
+                Some(socket) => format!("`{socket}`, or else `{}`", self.program(kind)),
+                None => format!("`{}`", self.program(kind)),
+            };
+            self.view.say(&format!("engine: {}, through {through}", kind.name()));
+        }
+        self.engine_of(kind)
+    }
+
+    pub(crate) fn engine_of(&self, kind: Kind) -> Engine {
+        Engine::with_socket(kind, self.program(kind), self.socket(kind))
+    }
+
+    /// The socket of the docker that its command would ask, where that is one of this machine and
+    /// the command is the usual one.
+    fn socket(&self, kind: Kind) -> Option<Utf8PathBuf> {
+        if kind != Kind::Docker || self.is_named(kind) {
+            return None;
+        }
+        docker_host::socket(self.settings.environment())
+    }
+
+    fn program(&self, kind: Kind) -> String {
+        self.settings.environment().get(kind.variable()).unwrap_or(kind.name()).to_owned()
+    }
+
+    /// Whether the environment names its command.
+    fn is_named(&self, kind: Kind) -> bool {
+        self.settings.environment().get(kind.variable()).is_some()
+    }
+
+    fn is_there(&self, kind: Kind) -> bool {
+        let program = self.program(kind);
+        let path = self.settings.environment().get("PATH").unwrap_or_default();
+        program.contains('/') || std::env::split_paths(path).any(|folder| folder.join(&program).is_file())
+    }
+}

@@ -1,0 +1,359 @@
+//! The flags of `imgtar`: from words to what the library is asked for.
+#![expect(clippy::doc_markdown, reason = "the comments are the manual's text, in which backticks show")]
+
+pub(crate) mod bar;
+pub(crate) mod disk;
+pub(crate) mod docker_host;
+pub(crate) mod engine;
+pub(crate) mod extract;
+pub(crate) mod init;
+pub(crate) mod registry;
+pub(crate) mod registry_args;
+pub(crate) mod run;
+mod serve;
+pub(crate) mod view;
+
+use camino::Utf8PathBuf;
+use clap::{Parser, Subcommand, ValueEnum};
+use imgtar::format::oci::Platform;
+use imgtar::format::reference::Reference;
+use storekit::Key;
+use toolkit::Common;
+
+pub(crate) use self::serve::{ServeArgs, serve};
+
+const EXAMPLE: &str = "Example:
+    key=$(hashctx -f Dockerfile .)
+    imgtar load \"$key\" || { docker build -t app . && imgtar save \"$key\" app; }";
+
+/// Keep container images in a store that is an OCI image layout
+///
+/// Images come from archives (`import`), engines (`save`), registries (`pull`) or folders (`pack`),
+/// and go back to archives (`export`), engines (`load`) and registries (`push`). Each stands under
+/// a KEY, as `hashctx` prints one: 1 to 128 letters, digits, `_`, `.` and `-`. A layer is stored
+/// once, whatever number of images share it. Image IDs and layer digests never change.
+///
+/// The store is the folder of `--store`, else LARDER_DIR, else `[store] dir` in larder.toml, else
+/// `larder` in your cache folder. OCI tools read it: `skopeo inspect oci:STORE/images:KEY`.
+///
+/// Exit codes: 0 done, or yes; 1 nothing is stored under the key; 2 trouble; 3 stored bytes are
+/// damaged or missing, and nothing was handed on that could pass as complete.
+#[derive(Debug, Parser)]
+#[command(name = "imgtar", version, max_term_width = 100, after_long_help = EXAMPLE)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Save an image archive, or a disk image, under a key
+    ///
+    /// Reads what `docker save`, `podman save` (docker-archive and oci-archive), `skopeo copy` and
+    /// `imgtar export` write: plain, gzip or zstd. An archive with several images or platforms is
+    /// kept whole. A layer that is stored already is only hashed where FILE is a plain tar, so name
+    /// the file rather than piping it.
+    ///
+    /// The first save under a key wins, unless `--force`; a key whose blobs are missing or damaged
+    /// counts as unsaved. An archive that is cut off, damaged or hostile changes nothing.
+    ///
+    /// A disk image is stored in chunks of about 4MB, those of zeros left out, and shares with
+    /// other disks what they have in the same places. A qcow2 is known by its first bytes, a raw
+    /// disk by the end of its name, `.raw` or `.img`, or by `--type raw`. One in gzip or zstd, such
+    /// as `disk.raw.gz`, is decompressed.
+    #[command(after_long_help = "Example:\n    docker save app | imgtar import \"$key\"")]
+    Import {
+        /// What the image is found by
+        key: Key,
+        /// The archive or the disk, `-` for stdin
+        #[arg(default_value = "-")]
+        file: Utf8PathBuf,
+        /// What FILE is; told by its first bytes and its name by default
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<crate::cli::disk::FileType>,
+        #[command(flatten)]
+        notes: NoteArgs,
+    },
+    /// Write an image archive, or a disk image
+    ///
+    /// The archive is a docker-archive and an OCI layout in one, with plain layers, the whole of it
+    /// compressed with zstd. Docker from 23 on, podman and skopeo load it. Docker before 23 needs
+    /// `--compress none`. Layers are verified while they are written, and the list of images comes
+    /// last: a stream that breaks off, or that meets a damaged layer (exit code 3), loads nowhere.
+    ///
+    /// What is no image (a chart, a signature), an index for several platforms, and an image that
+    /// something in the store refers to keep every byte and so their digests: they come as they are
+    /// stored, the signatures and SBOMs with the image. With `--platform`, only the images come,
+    /// with plain layers.
+    ///
+    /// A disk image comes out byte for byte, not compressed: with holes for its zeros where FILE is
+    /// a file.
+    #[command(after_long_help = "Example:\n    imgtar export \"$key\" --compress none | docker load")]
+    Export {
+        /// The image's key
+        key: Key,
+        /// The archive or the disk, `-` for stdout
+        #[arg(default_value = "-")]
+        file: Utf8PathBuf,
+        /// How the whole is compressed: an archive with zstd by default, a disk not at all
+        #[arg(long, value_name = "HOW")]
+        compress: Option<Compress>,
+        /// Only the images for this platform, such as `linux/arm64`
+        #[arg(long)]
+        platform: Option<Platform>,
+    },
+    /// Save an engine's image under a key
+    ///
+    /// Remembers the image's names for `load`. Where the key stands already, whole and sound, the
+    /// engine is not asked for the image.
+    ///
+    /// Where the store has layers of the image, the engine pushes it to a registry of the save's
+    /// own, on 127.0.0.1, and sends only what is new; else, and wherever that would take longer, it
+    /// writes an archive. `-v` says which and why.
+    #[command(after_long_help = "Example:\n    imgtar save \"$key\" app:latest --build-seconds 93")]
+    Save {
+        /// What the image is found by
+        key: Key,
+        /// The image's name or ID in the engine; docker takes a name without a tag for the images
+        /// of all its tags
+        image: String,
+        #[command(flatten)]
+        notes: NoteArgs,
+        #[command(flatten)]
+        engine: EngineArgs,
+        /// How the image comes: `push`, `archive`, or whichever is faster. A push that is asked for
+        /// goes on where docker compresses and sends layers that the store has; it knows them from
+        /// then on
+        #[arg(long, value_name = "HOW", default_value = "auto")]
+        by: By,
+    },
+    /// Load an image into an engine, under its names
+    ///
+    /// A stored name without a registry is docker.io's, also in podman; one of `--tag` is the
+    /// engine's own, which podman keeps as `localhost/NAME`.
+    ///
+    /// Moves the layers that the engine lacks, and nothing where it has the image: then it only
+    /// tags. Every layer that goes over is verified before the engine can take the image: with a
+    /// damaged one the load ends with exit code 3, and the engine is as it was. A layer that the
+    /// engine has is not read.
+    #[command(after_long_help = "Example:\n    imgtar load \"$key\" || docker build -t app .")]
+    Load {
+        /// The image's key
+        key: Key,
+        /// A name for the image, instead of the stored ones; may be given more than once
+        #[arg(long = "tag", value_name = "NAME")]
+        tags: Vec<String>,
+        /// The image for this platform, where the key holds several; the engine's own by default
+        #[arg(long)]
+        platform: Option<Platform>,
+        #[command(flatten)]
+        engine: EngineArgs,
+    },
+    Init(crate::cli::init::InitArgs),
+    Extract(crate::cli::extract::ExtractArgs),
+    /// Tell by the exit code whether an image is stored: 0 yes, 1 no, 3 yes but blobs are missing
+    ///
+    /// Looks at documents and sizes, not at the bytes of layers: `verify` does. With `--remote`,
+    /// registries are asked whether they have the images: 0 all of them, 1 not all. In a repository
+    /// whose blobs Git LFS has not fetched, every command that needs them ends with 2 and names the
+    /// command that fetches them.
+    Has {
+        /// The image's key
+        #[arg(required_unless_present = "remote")]
+        key: Option<Key>,
+        /// Ask registries for these images
+        #[arg(long, value_name = "REF", num_args = 1.., conflicts_with = "key")]
+        remote: Vec<Reference>,
+        #[command(flatten)]
+        registry: registry_args::RegistryArgs,
+    },
+    /// Push an image to a registry
+    ///
+    /// Only what the registry lacks moves; what another of its repositories has, by `--from` or as
+    /// seen before, it is told to take from there. With `keep` the image has the digest there that
+    /// it has here. Other forms are made on the way out: manifests are written anew then, image IDs
+    /// and layers' contents stay.
+    ///
+    /// Credentials come from where `docker login` and `podman login` keep them; HTTPS_PROXY,
+    /// ALL_PROXY (`http`, `https`, `socks5`, and `socks5h`, which looks up the names), NO_PROXY,
+    /// SSL_CERT_FILE and SSL_CERT_DIR are heeded. Cut connections and busy registries are tried
+    /// again.
+    #[command(
+        after_long_help = "Example:\n    imgtar push \"$key\" registry.example/team/app:1 --compress gzip"
+    )]
+    Push(registry_args::PushArgs),
+    /// Pull an image from a registry
+    ///
+    /// Only what the store lacks moves. Every platform of an image, its attestations, and whatever
+    /// else its index names come with it, byte for byte; every byte is verified. A pull that broke
+    /// off, in whatever way, goes on the next time where it was. The first save under a key wins,
+    /// unless `--force`: with `--key` the registry is not even asked then. A REF with a digest
+    /// leaves no name, also where it has a tag. Exit code 1: there is no such image.
+    #[command(
+        after_long_help = "Example:\n    imgtar pull registry.example/team/app:1 --key \"$key\" && imgtar load \"$key\""
+    )]
+    Pull(registry_args::PullArgs),
+    /// Print the digest that a reference stands for; exit code 1 if there is none
+    ///
+    /// The registry is asked, without reading the image. With `--engine`, the engine tells which
+    /// digest it knows the image by in that registry; for an image that came from none, that is the
+    /// image's ID.
+    #[command(
+        after_long_help = "Example:\n    hashctx -f Dockerfile . --base debian:12=\"$(imgtar resolve debian:12)\""
+    )]
+    Resolve(registry_args::ResolveArgs),
+    /// List what is stored
+    ///
+    /// SIZE counts blobs that several keys share under each of them: `gcctl df` tells what is
+    /// shared.
+    Ls,
+    /// Show an image's platforms, layers, sizes and names, an artifact's type and files
+    Info {
+        /// The image's key
+        key: Key,
+        /// Print the manifest of inputs that was saved with the image, for `hashctx --diff`
+        #[arg(long, conflicts_with = "document")]
+        inputs: bool,
+        /// Print the image's own manifest or index, byte for byte
+        #[arg(long = "manifest")]
+        document: bool,
+    },
+    /// Set the names that `load` restores
+    ///
+    /// Replaces the names that were saved with the image. A name without a tag gets `:latest`.
+    Tag {
+        /// The image's key
+        key: Key,
+        /// Names such as `app:1.2`
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Remove keys; exit code 1 if one was not there
+    ///
+    /// The blobs stay until a collection (`gcctl run`), and `gcctl undo` brings the keys back until
+    /// then.
+    Rm {
+        /// The images' keys
+        #[arg(required = true)]
+        keys: Vec<Key>,
+    },
+    /// Read images through and compare every blob with its digest, every layer with its diffID
+    ///
+    /// Without a KEY, all images. Damaged blobs are moved aside, so that saving the image anew
+    /// mends the store. Exit code 3 where something is damaged or missing; each such thing is a
+    /// line on stdout.
+    Verify {
+        /// The images' keys
+        keys: Vec<Key>,
+    },
+    /// Serve the store as an OCI registry, on loopback
+    ///
+    /// docker, podman, skopeo, containerd and BuildKit (`--cache-to type=registry`) pull from it
+    /// and push to it. An image that was saved with the name app:1 is `127.0.0.1:5000/app:1`, any
+    /// other is `127.0.0.1:5000/larder/keys:KEY`. What is pushed as team/app:1 stands under the key
+    /// team._app..1 with that name, what is pushed as larder/keys:KEY under KEY. Engines that
+    /// cannot read zstd layers are offered plain ones. skopeo reads them, but puts none into
+    /// docker's own formats (`docker-daemon:`, `docker-archive:`): `imgtar load` and `imgtar
+    /// export` do.
+    ///
+    /// Whoever can connect can push, and what is pushed to larder/keys:KEY is what `imgtar load
+    /// KEY` loads: where other users of this machine are not to, give a token (`docker login -u
+    /// any`, the token is the password) or `--read-only`.
+    ///
+    /// The address is printed when the server answers. It ends with SIGTERM (exit code 0), Ctrl-C
+    /// (130) or SIGHUP (129), and lets the requests that are being answered come to an end. There
+    /// is no TLS: put a proxy before it where other machines are to reach it, or trust the network.
+    #[command(after_long_help = "Example:\n    imgtar serve & docker pull 127.0.0.1:5000/app:1")]
+    Serve(ServeArgs),
+    /// Make an image from a folder or a tar, without an engine
+    ///
+    /// A folder becomes one layer: sorted, owned by 0:0, modes 755 and 644, all times
+    /// SOURCE_DATE_EPOCH (or 1980-01-02). The same input gives the same image ID on any machine. A
+    /// tar becomes the layer as it is.
+    #[command(
+        after_long_help = "Example:\n    hashctx --tar dist | imgtar pack \"$key\" - --entrypoint /app --name app:latest"
+    )]
+    Pack {
+        /// What the image is found by
+        key: Key,
+        /// A folder, a tar file, or `-` for a tar on stdin
+        #[arg(value_name = "DIR|FILE")]
+        from: Utf8PathBuf,
+        #[command(flatten)]
+        config: Box<PackArgs>,
+        #[command(flatten)]
+        notes: NoteArgs,
+    },
+}
+
+/// What is noted beside a saved image.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NoteArgs {
+    /// How long the build took, in seconds: what a later load saves
+    #[arg(long, value_name = "N")]
+    pub(crate) build_seconds: Option<f64>,
+    /// hashctx's manifest of the inputs, which explains later misses; an image for another platform
+    /// is refused
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<Utf8PathBuf>,
+    /// Replace what is stored under the key
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// A name to remember, instead of those that came with the image; may be given more than once
+    #[arg(long = "name", value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct EngineArgs {
+    /// Which engine; by default docker if it answers, else podman
+    #[arg(long)]
+    pub(crate) engine: Option<EngineName>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    Docker,
+    Podman,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    Auto,
+    Push,
+    Archive,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compress {
+    Zstd,
+    None,
+}
+
+/// What the config of a packed image says.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PackArgs {
+    /// What is run: one word, or a JSON list; may be given more than once, word by word
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    pub(crate) entrypoint: Vec<String>,
+    /// Its default arguments, given like `--entrypoint`
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    pub(crate) cmd: Vec<String>,
+    /// An environment variable; may be given more than once
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Where the command starts
+    #[arg(long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// A label; may be given more than once
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// Who runs it
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// For which machine; this one's by default
+    #[arg(long)]
+    pub(crate) platform: Option<Platform>,
+}

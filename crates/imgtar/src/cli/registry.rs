@@ -1,0 +1,275 @@
+//! `push`, `pull`, `resolve` and `has --remote`: the environment's word on registries, and what is
+//! printed.
+
+use std::io::Write;
+
+use camino::Utf8PathBuf;
+use imgtar::Error;
+use imgtar::engine::Kind;
+use imgtar::format::reference::Reference;
+use imgtar::image::Stored;
+use imgtar::registry::pull::Wanted;
+use imgtar::registry::push::Options;
+use imgtar::registry::{self, Config, Credentials, Named, Proxies, Pulled, Pushed, Tally};
+use miette::Result;
+use serde::Serialize;
+use storekit::{ByteSize, Digest, Key, Store};
+use toolkit::settings::Environment;
+use toolkit::{Outcome, Output};
+
+use crate::cli::EngineName;
+use crate::cli::registry_args::{PullArgs, PushArgs, RegistryArgs, ResolveArgs};
+use crate::cli::run::{Job, out, read_notes};
+
+/// What `pull --json` prints.
+#[derive(Serialize)]
+struct PulledLine<'a> {
+    reference: &'a Reference,
+    key: &'a Key,
+    /// `false` where an earlier save stands.
+    saved: bool,
+    digest: Digest,
+    media_type: &'a str,
+    ids: Vec<Digest>,
+    names: &'a [String],
+    #[serde(flatten)]
+    tally: Tally,
+}
+
+/// What `resolve --json` and `has --remote --json` print.
+#[derive(Serialize)]
+struct ResolvedLine<'a> {
+    reference: &'a Reference,
+    /// `null` where there is no such image.
+    digest: Option<Digest>,
+}
+
+impl Job<'_> {
+    pub(crate) fn push(&self, args: &PushArgs) -> Result<Outcome> {
+        let Some(store) = self.open()? else { return Ok(self.miss(&args.key)) };
+        let options = Options { form: args.compress.form(), from: args.from.clone(), foreign: args.foreign };
+        options.from.iter().try_for_each(|from| repository(from))?;
+        let config = self.registries(&args.registry);
+        let pushed = registry::push(&store, &config, &args.key, &args.reference, &options, &self.bar())?;
+        let Some(pushed) = pushed else { return Ok(self.miss(&args.key)) };
+        let Pushed { reference, digest, tally, foreign_made_own, .. } = &pushed;
+        self.view.say(&format!("pushed {reference}: {digest}, {}", told(tally)));
+        if *foreign_made_own {
+            self.view.say("the registry names no other places for layers: it got them as its own, and the digest is another");
+        }
+        if self.view.common.json {
+            out(Output::report().json(&pushed))?;
+        }
+        Ok(Outcome::Yes)
+    }
+
+    pub(crate) fn pull(&self, args: PullArgs) -> Result<Outcome> {
+        let PullArgs { reference, key, platform, notes, registry } = args;
+        let wanted = Wanted { key, platform, notes: read_notes(notes)? };
+        let config = self.registries(&registry);
+        let store = Store::open_or_create(&self.root)?;
+        match registry::pull(&store, &config, &reference, &wanted, &self.bar())? {
+            None => Ok(self.no_image(&reference)),
+            Some(pulled) => self.pulled(&store, &reference, &pulled),
+        }
+    }
+
+    fn pulled(&self, store: &Store, reference: &Reference, pulled: &Pulled) -> Result<Outcome> {
+        let Pulled { key, imported, tally } = pulled;
+        let stored = Stored::expect(&store.images(), key)?;
+        let digest = imported.entry.descriptor.digest;
+        self.view.say(&if imported.saved {
+            format!("pulled {reference} as {key}: {digest}, {}", told(tally))
+        } else {
+            format!("{key} is stored already: {digest}")
+        });
+        if self.view.common.json {
+            out(Output::report().json(&PulledLine {
+                reference,
+                key,
+                saved: imported.saved,
+                digest,
+                media_type: &imported.entry.descriptor.media_type,
+                ids: stored.images.iter().map(imgtar::image::Image::id).collect(),
+                names: &imported.entry.names,
+                tally: *tally,
+            }))?;
+        }
+        Ok(Outcome::Yes)
+    }
+
+    pub(crate) fn resolve(&self, args: &ResolveArgs) -> Result<Outcome> {
+        let reference: Reference = args.reference.parse()?;
+        let digest = match args.engine {
+            Some(engine) => self.resolve_in(engine, &args.reference, &reference)?,
+            None => registry::resolve(&self.registries(&args.registry), &reference, args.platform.as_ref())?,
+        };
+        let Some(digest) = digest else {
+            if args.engine.is_some() {
+                self.view.say(&format!("the engine has no image `{}`", args.reference));
+                return Ok(Outcome::No);
+            }
+            return Ok(self.no_image(&reference));
+        };
+        out(if self.view.common.json {
+            Output::listing().json(&ResolvedLine { reference: &reference, digest: Some(digest) })
+        } else {
+            writeln!(Output::listing(), "{digest}")
+        })?;
+        Ok(Outcome::Yes)
+    }
+
+    /// The digest that the engine knows the image by in the registry; where there is none, the
+    /// image's ID.
+    fn resolve_in(&self, engine: EngineName, name: &str, reference: &Reference) -> Result<Option<Digest>> {
+        let kind = match engine {
+            EngineName::Docker => Kind::Docker,
+            EngineName::Podman => Kind::Podman,
+        };
+        let Some(known) = self.engine_of(kind).digests(name)? else { return Ok(None) };
+        let of_it = |known: &&Reference| {
+            (known.registry(), known.repository()) == (reference.registry(), reference.repository())
+        };
+        let digest = known.remote.iter().find(of_it).and_then(|known| known.digest().copied());
+        if digest.is_none() {
+            self.view.say(&format!("`{name}` came from no registry of that name: this is the image's ID"));
+        }
+        Ok(Some(digest.unwrap_or(known.id)))
+    }
+
+    pub(crate) fn has_remote(&self, references: &[Reference], args: &RegistryArgs) -> Result<Outcome> {
+        let config = self.registries(args);
+        let mut all = true;
+        for reference in references {
+            let digest = registry::resolve(&config, reference, None)?;
+            if self.view.common.json {
+                out(Output::report().json(&ResolvedLine { reference, digest }))?;
+            }
+            if digest.is_none() {
+                self.no_image(reference);
+                all = false;
+            }
+        }
+        Ok(Outcome::from_bool(all))
+    }
+
+    fn no_image(&self, reference: &Reference) -> Outcome {
+        self.view.say(&format!("there is no `{reference}`"));
+        Outcome::No
+    }
+
+    fn registries(&self, args: &RegistryArgs) -> Config {
+        let environment = self.settings.environment();
+        let realm = environment.get("LARDER_AUTH_REALM").map(str::to_owned);
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            self.view.say(&format!("warning: some certificates cannot be read: {error}"));
+        }
+        Config {
+            roots: found.certs.iter().map(|root| root.to_vec()).collect(),
+            proxies: proxies(environment),
+            credentials: Credentials { files: auth_files(environment) },
+            realms: args.auth_realm.iter().cloned().chain(realm).collect(),
+            plain_http: args.plain_http,
+            parallel: args.jobs.into(),
+            ..Config::default()
+        }
+    }
+}
+
+/// A repository's name becomes a part of a URL.
+fn repository(name: &str) -> Result<(), Error> {
+    let reference = format!("registry.invalid/{name}").parse::<Reference>();
+    if reference.is_ok_and(|reference| reference.repository() == name) {
+        return Ok(());
+    }
+    let message = format!("`--from {name}` names no repository");
+    Err(Error::Usage { message, help: "write it without registry and tag, such as `team/app`" })
+}
+
+fn told(tally: &Tally) -> String {
+    let Tally { moved_bytes, moved_blobs, skipped_bytes, skipped_blobs, mounted_blobs } = *tally;
+    let blobs = |count| if count == 1 { "1 blob".to_owned() } else { format!("{count} blobs") };
+    let elsewhere =
+        if mounted_blobs > 0 { format!(" ({mounted_blobs} in another repository)") } else { String::new() };
+    format!(
+        "{} in {} moved, {} in {} there already{elsewhere}",
+        ByteSize(moved_bytes),
+        blobs(moved_blobs),
+        ByteSize(skipped_bytes),
+        blobs(skipped_blobs)
+    )
+}
+
+/// The files in which docker and podman keep credentials, the one that goes first at the front.
+fn auth_files(environment: &Environment) -> Vec<Utf8PathBuf> {
+    let folder = |name: &str| environment.get(name).map(|path| environment.folder.join(path));
+    if let Some(file) = folder("REGISTRY_AUTH_FILE") {
+        return vec![file];
+    }
+    let home = folder("HOME");
+    let config = folder("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
+    let own = folder("DOCKER_CONFIG").map(|folder| folder.join("config.json"));
+    let runtime = folder("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json"));
+    let podman = config.map(|folder| folder.join("containers/auth.json"));
+    let docker = home.map(|home| home.join(".docker/config.json"));
+    [own, runtime, podman, docker].into_iter().flatten().collect()
+}
+
+/// In lower case they go first, as with curl. `HTTP_PROXY` in upper case is what a CGI script's
+/// client says.
+fn proxies(environment: &Environment) -> Proxies {
+    let first = |names: &[&str]| {
+        let named = |name: &&str| {
+            Some(Named { variable: (*name).to_owned(), url: environment.get(name)?.to_owned() })
+        };
+        names.iter().find_map(named)
+    };
+    Proxies {
+        https: first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
+        http: first(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+            .filter(|_| environment.get("REQUEST_METHOD").is_none()),
+        none: first(&["no_proxy", "NO_PROXY"]).map(|none| none.url).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Environment { folder: "/work".into(), variables: variables.collect() }
+    }
+
+    #[test]
+    fn credentials_are_where_docker_and_podman_keep_them() {
+        let all = [("HOME", "/h"), ("XDG_RUNTIME_DIR", "/r"), ("DOCKER_CONFIG", "d")];
+        assert_eq!(
+            auth_files(&environment(&all)),
+            [
+                "/work/d/config.json",
+                "/r/containers/auth.json",
+                "/h/.config/containers/auth.json",
+                "/h/.docker/config.json"
+            ]
+        );
+        assert_eq!(
+            auth_files(&environment(&[("HOME", "/h"), ("REGISTRY_AUTH_FILE", "a.json")])),
+            ["/work/a.json"]
+        );
+        assert!(auth_files(&environment(&[])).is_empty());
+    }
+
+    #[test]
+    fn proxies_are_where_curl_looks_for_them() {
+        let both =
+            [("https_proxy", "low"), ("HTTPS_PROXY", "high"), ("NO_PROXY", "a,b"), ("ALL_PROXY", "all")];
+        let proxies = proxies(&environment(&both));
+        let told =
+            |proxy: &Option<Named>| proxy.clone().map(|Named { variable, url }| (variable, url)).unwrap();
+        assert_eq!(told(&proxies.https), ("https_proxy".to_owned(), "low".to_owned()));
+        assert_eq!(told(&proxies.http), ("ALL_PROXY".to_owned(), "all".to_owned()));
+        assert_eq!(proxies.none, "a,b");
+    }
+}

@@ -1,0 +1,99 @@
+//! The flags of the commands that speak with registries.
+
+use clap::ValueEnum;
+use imgtar::format::compression::Form;
+use imgtar::format::oci::Platform;
+use imgtar::format::reference::Reference;
+use storekit::Key;
+
+use crate::cli::{EngineName, NoteArgs};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PushArgs {
+    /// The image's key
+    pub(crate) key: Key,
+    /// Where it goes, such as `registry.example/team/app:1`
+    #[arg(value_name = "REF")]
+    pub(crate) reference: Reference,
+    /// What becomes of the layers; Docker before 23 pulls no zstd
+    #[arg(long, value_name = "HOW", default_value = "keep")]
+    pub(crate) compress: Recompress,
+    /// Another repository of the registry that has some of the layers; may be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub(crate) from: Vec<String>,
+    /// Send layers too that are to be had elsewhere (`urls`, as those of Windows), where their
+    /// makers allow it. A registry that refuses such addresses gets them as its own, and the image
+    /// another digest
+    #[arg(long)]
+    pub(crate) foreign: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PullArgs {
+    /// The image, such as `debian:12` or `registry.example/team/app@sha256:…`
+    #[arg(value_name = "REF")]
+    pub(crate) reference: Reference,
+    /// What the image is found by; `sha256-HEX`, after its digest, by default
+    #[arg(long)]
+    pub(crate) key: Option<Key>,
+    /// Only the image for this platform, such as `linux/arm64`; all by default
+    #[arg(long)]
+    pub(crate) platform: Option<Platform>,
+    #[command(flatten)]
+    pub(crate) notes: NoteArgs,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ResolveArgs {
+    /// The image, such as `debian:12`
+    #[arg(value_name = "REF")]
+    pub(crate) reference: String,
+    /// The digest of the image for this platform, where the reference stands for several
+    #[arg(long, conflicts_with = "engine")]
+    pub(crate) platform: Option<Platform>,
+    /// Ask this engine what it holds under the name, instead of the registry
+    #[arg(long)]
+    pub(crate) engine: Option<EngineName>,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+}
+
+/// How registries are spoken with.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Registries")]
+pub(crate) struct RegistryArgs {
+    /// Speak with the registry in the clear; this machine's own may be without this
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+    /// A host that hands out the registry's tokens and may see its password; LARDER_AUTH_REALM
+    /// names one too
+    #[arg(long, value_name = "HOST")]
+    pub(crate) auth_realm: Vec<String>,
+    /// How many blobs move at once
+    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) jobs: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Recompress {
+    /// Every byte as it is stored, and so the digest
+    Keep,
+    /// All layers with zstd
+    Zstd,
+    /// All layers with gzip
+    Gzip,
+}
+
+impl Recompress {
+    pub(crate) fn form(self) -> Option<Form> {
+        match self {
+            Self::Keep => None,
+            Self::Zstd => Some(Form::Zstd),
+            Self::Gzip => Some(Form::Gzip),
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! What each command does: opens the store, calls the library, prints.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use imgtar::archive::export::{self, Options};
+use imgtar::archive::import;
+use imgtar::engine::load::{self, Wanted};
+use imgtar::engine::save;
+use imgtar::format::image_name;
+use imgtar::image::Stored;
+use imgtar::image::commit::Notes;
+use imgtar::image::disk::Disk;
+use imgtar::image::{show, verify};
+use imgtar::pack::{self, Input};
+use imgtar::source::Source;
+use imgtar::{Error, repository};
+use miette::{IntoDiagnostic, Result, WrapErr};
+use storekit::{Key, Store};
+use toolkit::{Common, Outcome, Output, Settings, Signals};
+
+use crate::cli::bar::Bar;
+use crate::cli::disk::{self, FileType};
+use crate::cli::view::View;
+use crate::cli::{Args, By, Command, Compress, EngineArgs, NoteArgs, PackArgs};
+
+/// Whether a signal asks a save to end.
+struct Halt<'a>(&'a Signals);
+
+impl save::Halt for Halt<'_> {
+    fn hold(&self) {
+        self.0.hold();
+    }
+
+    fn release(&self) {
+        self.0.release();
+    }
+
+    fn is_asked(&self) -> bool {
+        self.0.is_asked()
+    }
+}
+
+pub(crate) fn run(args: Args, signals: &Signals) -> Result<Outcome> {
+    let common = args.common;
+    let settings = Settings::of_process("imgtar", &common)?;
+    let job = Job {
+        root: settings.store_dir(common.store.as_deref())?,
+        settings: &settings,
+        view: View { common: &common },
+        signals,
+    };
+    let saves = matches!(
+        args.command,
+        Command::Import { .. } | Command::Save { .. } | Command::Pull(_) | Command::Pack { .. }
+    );
+    let outcome = job.run(args.command, &common)?;
+    if saves && let Some(warning) = repository::unfiltered(&job.root) {
+        job.view.say(&format!("warning: {warning}"));
+    }
+    Ok(outcome)
+}
+
+/// A failure to write to stdout.
+pub(crate) fn out(result: io::Result<()>) -> Result<()> {
+    Ok(result.map_err(|source| Error::write("-", source))?)
+}
+
+pub(crate) struct Job<'a> {
+    pub(crate) root: Utf8PathBuf,
+    pub(crate) settings: &'a Settings,
+    pub(crate) view: View<'a>,
+    pub(crate) signals: &'a Signals,
+}
+
+impl Job<'_> {
+    fn run(&self, command: Command, common: &Common) -> Result<Outcome> {
+        match command {
+            Command::Import { key, file, kind, notes } => self.import(&key, &file, kind, notes),
+            Command::Export { key, file, compress, platform } => {
+                let options = Options { platform, names: None };
+                self.while_it_changes(&key, || self.export(&key, &file, compress, &options))
+            }
+            Command::Save { key, image, notes, engine, by } => self.save(&key, &image, notes, &engine, by),
+            Command::Load { key, tags, platform, engine } => {
+                let names = tags.iter().map(|tag| image_name::complete(tag)).collect::<Result<_, _>>()?;
+                let wanted = Wanted { names, platform };
+                self.while_it_changes(&key, || self.load(&key, &wanted, &engine))
+            }
+            Command::Extract(args) => self.extract(&args),
+            Command::Init(args) => self.init(args),
+            Command::Has { key: Some(key), .. } => self.has(&key),
+            Command::Has { key: None, remote, registry } => self.has_remote(&remote, &registry),
+            Command::Push(args) => self.push(&args),
+            Command::Pull(args) => self.pull(args),
+            Command::Resolve(args) => self.resolve(&args),
+            Command::Ls => self.ls(),
+            Command::Info { key, inputs, document } => match (inputs, document) {
+                (true, _) => self.inputs(&key),
+                (_, true) => self.document(&key),
+                _ => self.info(&key),
+            },
+            Command::Tag { key, names } => self.tag(&key, &names),
+            Command::Rm { keys } => self.rm(&keys),
+            Command::Verify { keys } => self.verify(&keys),
+            Command::Serve(args) => crate::cli::serve(&self.root, self.settings, common, &args, self.signals),
+            Command::Pack { key, from, config, notes } => self.pack(&key, &from, *config, notes),
+        }
+    }
+
+    fn import(&self, key: &Key, file: &Utf8Path, kind: Option<FileType>, notes: NoteArgs) -> Result<Outcome> {
+        let notes = read_notes(notes)?;
+        let source = if file == "-" { stdin_source()? } else { Source::File(file.to_owned()) };
+        let (source, disk) = disk::kind(source, file, kind)?;
+        if let Some(format) = disk {
+            return self.import_disk(key, source, format, &notes);
+        }
+        let store = Store::open_or_create(&self.root)?;
+        let imported = match import::import(&store, key, source, &notes, &self.bar()) {
+            // What is wrong inside does not say in which of the user's files. The store names its
+            // own.
+            Err(error) if file != "-" && !matches!(error, Error::Store(_)) => {
+                return Err(error).wrap_err_with(|| format!("cannot import `{file}`"));
+            }
+            imported => imported?,
+        };
+        self.view.imported(key, &imported)?;
+        Ok(Outcome::Yes)
+    }
+
+    /// Does it again where a blob was gone when it was needed, and the key is whole or gone: a
+    /// collector took the one image, and another save may have put the next.
+    fn while_it_changes(&self, key: &Key, mut work: impl FnMut() -> Result<Outcome>) -> Result<Outcome> {
+        let is_missing = |report: &miette::Report| {
+            matches!(report.downcast_ref(), Some(Error::Store(storekit::Error::Missing { .. })))
+        };
+        for _ in 0..8 {
+            match work() {
+                Err(report) if is_missing(&report) => {
+                    let found = self.open()?.map(|store| store.images().find(key)).transpose()?.flatten();
+                    match found {
+                        None => return Ok(self.miss(key)),
+                        Some((_, reach)) if reach.is_whole() => {}
+                        Some(_) => return Err(report),
+                    }
+                }
+                done => return done,
+            }
+        }
+        work()
+    }
+
+    fn export(
+        &self,
+        key: &Key,
+        file: &Utf8Path,
+        compress: Option<Compress>,
+        options: &Options,
+    ) -> Result<Outcome> {
+        if file == "-" && io::stdout().is_terminal() {
+            return Err(terminal().into());
+        }
+        let Some(store) = self.open()? else { return Ok(self.miss(key)) };
+        let images = store.images();
+        let Some(stored) = Stored::open(&images, key)? else { return Ok(self.miss(key)) };
+        let blobs = images.blobs();
+        if stored.images.is_empty()
+            && let Some(disk) = Disk::read(&blobs, key, &stored.entry.descriptor)?
+        {
+            let ended = self.export_disk((&blobs, key, &disk), file, compress)?;
+            if ended == Outcome::Yes {
+                load::note(&store, &stored);
+            }
+            return Ok(ended);
+        }
+        let write = |to: &mut dyn Write| match compress.unwrap_or(Compress::Zstd) {
+            Compress::Zstd => export::export_zstd(&images, &stored, options, to, &self.bar()),
+            Compress::None => export::export(&images, &stored, options, to, &self.bar()),
+        };
+        let write = |to: &mut dyn Write| {
+            let absent = write(to)?;
+            for digest in absent {
+                let why = "which refers to it, is not all in the store; it was left out";
+                self.view.say(&format!("warning: `{digest}`, {why}"));
+            }
+            Ok(())
+        };
+        if file == "-" {
+            // Headers are small: they travel with the layers.
+            let mut out = io::BufWriter::with_capacity(128 << 10, Output::listing());
+            write(&mut out)?;
+            crate::cli::run::out(out.flush())?;
+        } else {
+            let ended = write_file(file, write)?;
+            if ended != Outcome::Yes {
+                return Ok(ended);
+            }
+        }
+        load::note(&store, &stored);
+        Ok(Outcome::Yes)
+    }
+
+    fn save(&self, key: &Key, image: &str, notes: NoteArgs, engine: &EngineArgs, by: By) -> Result<Outcome> {
+        let notes = read_notes(notes)?;
+        let way = match by {
+            By::Auto => save::Way::Fastest,
+            By::Push => save::Way::Teach,
+            By::Archive => save::Way::Archive,
+        };
+        let options = save::Options { way, halt: &Halt(self.signals) };
+        let store = Store::open_or_create(&self.root)?;
+        let save = |engine: &_| save::save(&store, engine, key, image, &notes, &options, &self.bar());
+        let saved = self.with_engine(engine, save);
+        if let Some(ended) = self.signals.ended() {
+            return Ok(ended);
+        }
+        self.view.imported(key, &saved?)?;
+        Ok(Outcome::Yes)
+    }
+
+    fn load(&self, key: &Key, wanted: &Wanted, engine: &EngineArgs) -> Result<Outcome> {
+        let Some(store) = self.open()? else { return Ok(self.miss(key)) };
+        let load = |engine: &_| load::load(&store, engine, key, wanted, &self.bar());
+        let Some(loaded) = self.with_engine(engine, load)? else { return Ok(self.miss(key)) };
+        out(self.view.loaded(&loaded))?;
+        Ok(Outcome::Yes)
+    }
+
+    fn has(&self, key: &Key) -> Result<Outcome> {
+        let Some(store) = self.open()? else { return Ok(Outcome::No) };
+        Ok(Outcome::from_bool(Stored::open(&store.images(), key)?.is_some()))
+    }
+
+    fn ls(&self) -> Result<Outcome> {
+        let rows = self.open()?.map(|store| show::list(&store.images())).transpose()?.unwrap_or_default();
+        out(self.view.rows(&rows))?;
+        Ok(Outcome::Yes)
+    }
+
+    fn info(&self, key: &Key) -> Result<Outcome> {
+        let Some(store) = self.open()? else { return Ok(self.miss(key)) };
+        let Some(info) = show::info(&store.images(), key)? else { return Ok(self.miss(key)) };
+        out(self.view.info(&info))?;
+        Ok(Outcome::Yes)
+    }
+
+    fn inputs(&self, key: &Key) -> Result<Outcome> {
+        let Some(store) = self.open()? else { return Ok(self.miss(key)) };
+        let Some(inputs) = store.images().inputs(key)? else {
+            self.view.say(&format!("no manifest of inputs was saved with `{key}`"));
+            return Ok(Outcome::No);
+        };
+        out(Output::listing().write_all(&inputs))?;
+        Ok(Outcome::Yes)
+    }
+
+    fn document(&self, key: &Key) -> Result<Outcome> {
+        let Some(store) = self.open()? else { return Ok(self.miss(key)) };
+        let Some(entry) = store.images().get(key)? else { return Ok(self.miss(key)) };
+        let bytes =
+            store.images().blobs().read(&entry.descriptor.digest, imgtar::format::oci::DOCUMENT_CAP)?;
+        out(Output::listing().write_all(&bytes))?;
+        Ok(Outcome::Yes)
+    }
+
+    fn tag(&self, key: &Key, names: &[String]) -> Result<Outcome> {
+        let names = names.iter().map(|name| image_name::complete(name)).collect::<Result<Vec<_>, _>>()?;
+        let Some(store) = self.open()? else { return Ok(self.miss(key)) };
+        let Some(stored) = Stored::open(&store.images(), key)? else { return Ok(self.miss(key)) };
+        if stored.is_several() {
+            return Err(Error::Several { key: key.clone(), count: stored.images.len() }.into());
+        }
+        Ok(if store.images().set_names(key, names)? { Outcome::Yes } else { self.miss(key) })
+    }
+
+    fn rm(&self, keys: &[Key]) -> Result<Outcome> {
+        let Some(store) = self.open()? else { return Ok(Outcome::No) };
+        let batch = store.trash().batch(jiff::Timestamp::now());
+        let removed: HashSet<_> = store.images().remove(keys, &batch)?.into_iter().collect();
+        let absent: Vec<_> = keys.iter().filter(|key| !removed.contains(key)).collect();
+        for key in &absent {
+            self.miss(key);
+        }
+        Ok(Outcome::from_bool(absent.is_empty()))
+    }
+
+    fn verify(&self, keys: &[Key]) -> Result<Outcome> {
+        let store = Store::open(&self.root)?;
+        let report = verify::verify(&store.images(), keys, &self.bar())?;
+        out(self.view.report(&report))?;
+        Ok(if report.problems.is_empty() { Outcome::Yes } else { Outcome::Code(3) })
+    }
+
+    fn pack(&self, key: &Key, from: &Utf8Path, config: PackArgs, notes: NoteArgs) -> Result<Outcome> {
+        let notes = read_notes(notes)?;
+        let config = self.pack_config(config)?;
+        let input = pack_input(from)?;
+        let store = Store::open_or_create(&self.root)?;
+        let packed = pack::pack(&store, key, input, &config, &notes, &self.bar())?;
+        self.view.imported(key, &packed)?;
+        Ok(Outcome::Yes)
+    }
+
+    fn pack_config(&self, args: PackArgs) -> Result<pack::Config> {
+        let words = |texts: &[String]| -> Result<Vec<String>, Error> {
+            Ok(texts.iter().map(|text| pack::words(text)).collect::<Result<Vec<_>, _>>()?.concat())
+        };
+        let mut config = pack::Config {
+            entrypoint: words(&args.entrypoint)?,
+            cmd: words(&args.cmd)?,
+            env: args.env.iter().map(|pair| split(pair).map(|_| pair.clone())).collect::<Result<_, _>>()?,
+            workdir: args.workdir,
+            user: args.user,
+            labels: args.label.iter().map(|pair| split(pair)).collect::<Result<_, _>>()?,
+            ..pack::Config::default()
+        };
+        config.platform = args.platform.unwrap_or(config.platform);
+        if let Some(time) = self.settings.environment().get("SOURCE_DATE_EPOCH") {
+            config.time = time.parse().map_err(|_| Error::Usage {
+                message: format!("SOURCE_DATE_EPOCH is `{time}`"),
+                help: "it is a number of seconds since 1970",
+            })?;
+        }
+        Ok(config)
+    }
+
+    /// The store, if there is one: what was never made holds nothing.
+    pub(crate) fn open(&self) -> Result<Option<Store>> {
+        if !self.root.exists() {
+            return Ok(None);
+        }
+        Ok(Some(Store::open(&self.root)?))
+    }
+
+    pub(crate) fn miss(&self, key: &Key) -> Outcome {
+        self.view.say(&format!("nothing is stored under `{key}`"));
+        Outcome::No
+    }
+
+    pub(crate) fn bar(&self) -> Bar {
+        Bar::new(self.view.common.quiet)
+    }
+}
+
+/// A file that stdin was redirected from is read as a file, so that stored layers are only hashed.
+fn stdin_source() -> Result<Source> {
+    if io::stdin().is_terminal() {
+        let message = "no archive comes from a terminal".to_owned();
+        return Err(Error::Usage {
+            message,
+            help: "name a file, or pipe: `docker save app | imgtar import KEY`",
+        }
+        .into());
+    }
+    let mut file = File::from(io::stdin().as_fd().try_clone_to_owned().into_diagnostic()?);
+    let at_start = io::Seek::stream_position(&mut file).is_ok_and(|at| at == 0);
+    if at_start && file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(Source::File("/dev/stdin".into()));
+    }
+    Ok(Source::Stream(Box::new(file)))
+}
+
+pub(crate) fn read_notes(args: NoteArgs) -> Result<Notes> {
+    if args.build_seconds.is_some_and(|seconds| !seconds.is_finite() || seconds < 0.0) {
+        let message = "`--build-seconds` is no time".to_owned();
+        return Err(Error::Usage { message, help: "it is a number of seconds, 0 or more" }.into());
+    }
+    let read = |path: Utf8PathBuf| std::fs::read(&path).map_err(|source| Error::Input { path, source });
+    let names = args.names.iter().map(|name| image_name::complete(name)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Notes {
+        build_seconds: args.build_seconds,
+        inputs: args.manifest.map(read).transpose()?,
+        names: (!names.is_empty()).then_some(names),
+        force: args.force,
+    })
+}
+
+fn pack_input(from: &Utf8Path) -> Result<Input> {
+    if from == "-" {
+        return Ok(Input::Tar("-".into(), Box::new(io::stdin()) as Box<dyn Read + Send>));
+    }
+    if from.is_dir() {
+        return Ok(Input::Folder(from.to_owned()));
+    }
+    let file = File::open(from).map_err(|source| Error::Input { path: from.to_owned(), source })?;
+    Ok(Input::Tar(from.to_owned(), Box::new(file)))
+}
+
+fn split(pair: &str) -> Result<(String, String), Error> {
+    let (name, value) = pair.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
+        Error::Usage { message: format!("`{pair}` has no name or no `=`"), help: "write NAME=VALUE" }
+    })?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+pub(crate) fn terminal() -> Error {
+    Error::Usage {
+        message: "an archive is not written to a terminal".to_owned(),
+        help: "name a file, or pipe: `imgtar export KEY --compress none | docker load`",
+    }
+}
+
+/// Writes a file that appears under its name when it is whole.
+pub(crate) fn write_file(
+    path: &Utf8Path,
+    write: impl FnOnce(&mut dyn Write) -> imgtar::Result<()>,
+) -> Result<Outcome> {
+    // The library knows what it writes to by no name.
+    let named = |error| match error {
+        Error::Write { source, .. } => Error::write(path.as_str(), source),
+        other => other,
+    };
+    if path.exists() && !path.is_file() {
+        let mut device =
+            File::options().write(true).open(path).map_err(|source| Error::write(path.as_str(), source))?;
+        return Ok(write(&mut device).map(|()| Outcome::Yes).map_err(named)?);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
+    let mut staged = storekit::files::replace::Staged::new(folder)?;
+    write(&mut io::BufWriter::with_capacity(128 << 10, staged.file())).map_err(named)?;
+    staged.publish(path, storekit::files::replace::Durability::Unsynced)?;
+    Ok(Outcome::Yes)
+}

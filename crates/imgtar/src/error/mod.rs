@@ -1,0 +1,360 @@
+//! What can go wrong with images, each with a remedy.
+
+pub(crate) mod registry;
+
+use std::io;
+
+use camino::Utf8PathBuf;
+use miette::Diagnostic;
+use storekit::files::lfs::quoted;
+use storekit::{Digest, Key};
+use thiserror::Error;
+
+/// The result of what is done with images.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, Error, Diagnostic)]
+pub enum Error {
+    /// The store's own errors.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] storekit::Error),
+    /// A registry's errors.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Registry(#[from] registry::Error),
+    /// Text that is no reference to an image.
+    #[error("`{text}` is not a reference to an image: {reason}")]
+    #[diagnostic(
+        code(imgtar::bad_reference),
+        help("write NAME, HOST/NAME:TAG or HOST/NAME@sha256:…, such as `registry.example/team/app:1`")
+    )]
+    BadReference {
+        /// The text.
+        text: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The archive cannot be read.
+    #[error("cannot read the archive `{name}`")]
+    #[diagnostic(code(imgtar::read), help("see whether it is whole, and a tar (plain, gzip or zstd)"))]
+    Read {
+        /// Its file name, or `-`.
+        name: String,
+        /// The reader's word.
+        source: io::Error,
+    },
+    /// An output cannot be written.
+    #[error("cannot write `{name}`")]
+    #[diagnostic(code(imgtar::write), help("see whether there is room, and whether you may write there"))]
+    Write {
+        /// The file, or `-`.
+        name: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// A file of the user's cannot be read.
+    #[error("cannot read `{path}`")]
+    #[diagnostic(code(imgtar::input), help("check that it exists and that you may read it"))]
+    Input {
+        /// The file.
+        path: Utf8PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// An archive entry that no image tool writes.
+    #[error("the archive's entry `{entry}` is refused: {reason}")]
+    #[diagnostic(
+        code(imgtar::hostile),
+        help("nothing was saved; make the archive anew with `docker save` or a like tool")
+    )]
+    Hostile {
+        /// The entry's name, cleaned.
+        entry: String,
+        /// Why.
+        reason: String,
+    },
+    /// The archive ends too early, or goes on where it should end.
+    #[error("the archive is damaged: {reason}")]
+    #[diagnostic(code(imgtar::damaged_archive), help("nothing was saved; fetch or make it anew"))]
+    Damaged {
+        /// What was seen.
+        reason: String,
+    },
+    /// The archive is no image archive, or lacks parts.
+    #[error("the archive holds no whole image: {reason}")]
+    #[diagnostic(
+        code(imgtar::no_image),
+        help(
+            "it must come from `docker save`, `podman save`, `skopeo copy` or `imgtar export`, and be whole; a raw disk is stored with `--type raw`"
+        )
+    )]
+    NoImage {
+        /// What is missing.
+        reason: String,
+    },
+    /// A file in a compression that is not read here.
+    #[error("`{name}` is compressed with {form}, which is not read")]
+    #[diagnostic(code(imgtar::compressed), help("nothing was saved; decompress it on the way: `{remedy}`"))]
+    Compressed {
+        /// The file, or `-`.
+        name: String,
+        /// The compression.
+        form: &'static str,
+        /// The command that does it.
+        remedy: String,
+    },
+    /// A disk in a format that is not stored.
+    #[error("`{name}` is a disk in the format {format}; only raw and qcow2 are stored")]
+    #[diagnostic(
+        code(imgtar::foreign_disk),
+        help("nothing was saved; convert it: `{remedy}`; `--type raw` stores any bytes as they are")
+    )]
+    ForeignDisk {
+        /// The file, or `-`.
+        name: String,
+        /// The format.
+        format: &'static str,
+        /// The command that does it.
+        remedy: String,
+    },
+    /// Bytes in an archive that are not what their name or a document announces.
+    #[error("{what} should hash to `{announced}` and hashes to `{found}`")]
+    #[diagnostic(code(imgtar::mismatch), help("nothing was saved; fetch or make the archive anew"))]
+    Mismatch {
+        /// Which bytes.
+        what: String,
+        /// The announced digest.
+        announced: Digest,
+        /// The digest of what is there.
+        found: Digest,
+    },
+    /// A document that cannot be understood.
+    #[error("{what} cannot be understood: {reason}")]
+    #[diagnostic(
+        code(imgtar::bad_document),
+        help("it should follow the OCI image-spec, or Docker's formats")
+    )]
+    BadDocument {
+        /// Which.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// A stored image that contradicts itself.
+    #[error("the stored image `{key}` is damaged: {reason}")]
+    #[diagnostic(code(imgtar::stored::corrupt), help("save it anew, or remove it with `imgtar rm {key}`"))]
+    Corrupt {
+        /// Its key.
+        key: Key,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No such key, where one must be there.
+    #[error("nothing is stored under `{key}`")]
+    #[diagnostic(code(imgtar::no_such_key), help("`imgtar ls` lists the keys"))]
+    NoSuchKey {
+        /// The key.
+        key: Key,
+    },
+    /// Text that is no image name.
+    #[error("`{text}` is not an image name: {reason}")]
+    #[diagnostic(code(imgtar::bad_name), help("write NAME or NAME:TAG, such as `app:latest`"))]
+    BadName {
+        /// The text.
+        text: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Several images where one is needed.
+    #[error("`{key}` holds {count} images, which keep their own names")]
+    #[diagnostic(
+        code(imgtar::several_images),
+        help("choose one with `--platform`, or save them under keys of their own")
+    )]
+    Several {
+        /// The key.
+        key: Key,
+        /// How many.
+        count: usize,
+    },
+    /// The key has no image for the platform.
+    #[error("`{key}` holds no image for {wanted}; it has {present}")]
+    #[diagnostic(code(imgtar::no_platform), help("name one of these with `--platform`"))]
+    NoPlatform {
+        /// The key.
+        key: Key,
+        /// What was asked for.
+        wanted: String,
+        /// What is there.
+        present: String,
+    },
+    /// An image that is not for the platform of its key.
+    #[error("the image is for {present}, and the key `{key}` is for {wanted}")]
+    #[diagnostic(
+        code(imgtar::other_platform),
+        help(
+            "nothing was saved under the key; build for its platform (`docker build --platform {wanted} …`), or hash for the platform that is built (`hashctx --platform`)"
+        )
+    )]
+    OtherPlatform {
+        /// The key.
+        key: Key,
+        /// The platform in the manifest of its inputs.
+        wanted: String,
+        /// The platforms of the image.
+        present: String,
+    },
+    /// Something that cannot be packed, or has no place in an image.
+    #[error("`{path}` cannot be packed: {reason}")]
+    #[diagnostic(
+        code(imgtar::pack),
+        help("name a folder, or a tar that is whole: `tar -c … | imgtar pack KEY -`; nothing was saved")
+    )]
+    Unpackable {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// An entry of a stored layer that no image tool writes.
+    #[error("the layer's entry `{entry}` is refused: {reason}")]
+    #[diagnostic(code(imgtar::layer), help("nothing was extracted; build the image anew"))]
+    Member {
+        /// The entry's name, cleaned.
+        entry: String,
+        /// Why.
+        reason: String,
+    },
+    /// Two things that would get one name, or something that stands where another kind of thing is
+    /// to go.
+    #[error("`{path}` cannot be extracted: {reason}")]
+    #[diagnostic(code(imgtar::clash), help("nothing was extracted; extract into an empty folder"))]
+    Clash {
+        /// The name, below the folder.
+        path: String,
+        /// What is in the way.
+        reason: &'static str,
+    },
+    /// What is stored is no container image.
+    #[error("`{key}` holds no container image")]
+    #[diagnostic(code(imgtar::no_container_image), help("`imgtar info {key}` tells what it holds"))]
+    NotAnImage {
+        /// The key.
+        key: Key,
+    },
+    /// A file that is not the disk image that it is said to be.
+    #[error("the file is no qcow2 disk image: {reason}")]
+    #[diagnostic(
+        code(imgtar::bad_disk),
+        help("nothing was saved; `--type raw` stores any bytes as they are")
+    )]
+    BadDisk {
+        /// Why.
+        reason: &'static str,
+    },
+    /// A disk that a later version has stored.
+    #[error("`{key}` holds a disk of the kind `{kind}`, which this program does not know")]
+    #[diagnostic(code(imgtar::newer_disk), help("update imgtar"))]
+    NewerDisk {
+        /// Its key.
+        key: Key,
+        /// What it is.
+        kind: String,
+    },
+    /// A store that is to be kept in a repository lies in none.
+    #[error("`{path}` is in no git repository")]
+    #[diagnostic(code(imgtar::no_repository), help("name a folder in one, or make one with `git init`"))]
+    NoRepository {
+        /// The store's folder.
+        path: Utf8PathBuf,
+    },
+    /// A store that is to be kept in a repository is ignored by it.
+    #[error("git ignores `{path}`, because of `{rule}`")]
+    #[diagnostic(code(imgtar::ignored), help("take that line out, or name another folder"))]
+    Ignored {
+        /// The store's folder.
+        path: Utf8PathBuf,
+        /// The file, the line, and the pattern.
+        rule: String,
+    },
+    /// A flag's value that cannot be used.
+    #[error("{message}")]
+    #[diagnostic(code(imgtar::usage), help("{help}"))]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to write.
+        help: &'static str,
+    },
+    /// An address that cannot be had.
+    #[error("cannot listen on `{address}`")]
+    #[diagnostic(
+        code(imgtar::listen),
+        help("see what holds it (`ss -ltnp`), or let any free port be taken: `--listen 127.0.0.1:0`")
+    )]
+    Listen {
+        /// The address.
+        address: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The engine's program is not there.
+    #[error("`{program}` cannot be started")]
+    #[diagnostic(code(imgtar::no_engine), help("install {engine}, or name its program with {variable}"))]
+    NoEngine {
+        /// What was tried.
+        program: String,
+        /// The engine.
+        engine: &'static str,
+        /// The variable that names another program.
+        variable: &'static str,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The engine did not do what it was asked for.
+    #[error("`{command}` failed ({status}): {said}")]
+    #[diagnostic(code(imgtar::engine), help("{help}"))]
+    Engine {
+        /// The command.
+        command: String,
+        /// What to try.
+        help: String,
+        /// How it ended.
+        status: String,
+        /// Its last words.
+        said: String,
+    },
+}
+
+impl Error {
+    /// An error of the archive's reader. An error of the store that travelled inside comes out as
+    /// itself.
+    #[must_use]
+    pub fn read(name: &str, source: io::Error) -> Self {
+        unwrap_inner(source).unwrap_or_else(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Damaged { reason: format!("`{name}` is cut off") },
+            _ => Self::Read { name: name.to_owned(), source },
+        })
+    }
+
+    /// What is compressed in a way that is not read here; `then` is the command that is to have it
+    /// decompressed.
+    #[must_use]
+    pub fn compressed(name: &str, form: &'static str, then: &str) -> Self {
+        let file = if name == "-" { String::new() } else { format!(" {}", quoted(name)) };
+        Self::Compressed { name: name.to_owned(), form, remedy: format!("{form} -dc{file} | {then}") }
+    }
+
+    /// An error of an output. An error of the store that travelled inside comes out as itself.
+    #[must_use]
+    pub fn write(name: &str, source: io::Error) -> Self {
+        unwrap_inner(source).unwrap_or_else(|source| Self::Write { name: name.to_owned(), source })
+    }
+}
+
+/// Takes an error of ours or of the store (of a verifying reader, say) back out of an I/O error.
+pub(crate) fn unwrap_inner(error: io::Error) -> Result<Error, io::Error> {
+    error.downcast::<storekit::Error>().map(Error::Store).or_else(io::Error::downcast::<Error>)
+}

@@ -1,0 +1,153 @@
+//! What every save does: what it notes, what stands under its key before, and the key that it
+//! writes last.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use storekit::{
+    Blobs, Committed, Descriptor, Digest, Entry, Event, Images, Key, Kind, Lease, Overwrite, Store,
+};
+
+use crate::error::Result;
+use crate::image::Stored;
+use crate::image::show::{self, ArtifactInfo};
+use crate::image::{inputs, verify};
+
+/// What a save notes besides the image.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    /// How long the build took, in seconds.
+    pub build_seconds: Option<f64>,
+    /// hashctx's manifest of the inputs.
+    pub inputs: Option<Vec<u8>>,
+    /// The names to remember; those in the archive where this is `None`.
+    pub names: Option<Vec<String>>,
+    /// Whether what is stored under the key is replaced.
+    pub force: bool,
+}
+
+/// What an import did.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// Whether the key was written now; `false` where an earlier save stands.
+    pub saved: bool,
+    /// What is stored.
+    pub entry: Entry,
+    /// The IDs of its images, as far as they could be read.
+    pub ids: Vec<Digest>,
+    /// How many layers were written.
+    pub written: usize,
+    /// How many layers were there already.
+    pub reused: usize,
+    /// What an index lists and the archive did not hold.
+    pub absent: Vec<Descriptor>,
+    /// Names in the archive that no engine takes: they were left out.
+    pub bad_names: Vec<String>,
+    /// Configs in the archive that are named by another digest than theirs: the names, the digests.
+    pub misnamed: Vec<(String, Digest)>,
+    /// What is no image in it.
+    pub artifacts: Vec<ArtifactInfo>,
+    /// How an engine gave it, where it was one: by a push, or why not so.
+    pub way: Option<String>,
+}
+
+impl Imported {
+    /// Nothing was written: this stands.
+    pub(crate) fn already(images: &Images, key: &Key, entry: Entry) -> Self {
+        // It may be gone again: then it was stored all the same.
+        let stored = Stored::open(images, key).ok().flatten();
+        let ids = stored.as_ref().map_or_else(Vec::new, Stored::ids);
+        let artifacts = stored.as_ref().map_or_else(Vec::new, show::artifacts);
+        Self { saved: false, ids, artifacts, ..Self::new(entry) }
+    }
+
+    /// This was saved.
+    pub(crate) fn new(entry: Entry) -> Self {
+        Self {
+            saved: true,
+            entry,
+            ids: Vec::new(),
+            written: 0,
+            reused: 0,
+            absent: Vec::new(),
+            bad_names: Vec::new(),
+            misnamed: Vec::new(),
+            artifacts: Vec::new(),
+            way: None,
+        }
+    }
+}
+
+/// What becomes of a save, by what stands under its key.
+pub(crate) enum Standing<'n> {
+    /// An image that is whole and sound stays.
+    Stays(Box<Imported>),
+    /// It goes on.
+    Save(Ready<'n>),
+}
+
+/// A save that goes on.
+pub(crate) struct Ready<'n> {
+    /// What it notes; what stands and is not sound is replaced.
+    pub(crate) notes: Cow<'n, Notes>,
+    /// The blobs that were read through on the way, and are sound.
+    pub(crate) sound: BTreeSet<Digest>,
+}
+
+/// Looks at what stands under the key, and reads it through: the one time that a save does. Damaged
+/// blobs are moved aside by this, so that they are written anew.
+pub(crate) fn standing<'n>(store: &Store, key: &Key, notes: &'n Notes) -> Result<Standing<'n>> {
+    let images = store.images();
+    let save = |notes, sound| Ok(Standing::Save(Ready { notes, sound }));
+    let unsound = |sound| save(Cow::Owned(Notes { force: true, ..notes.clone() }), sound);
+    if notes.force {
+        return save(Cow::Borrowed(notes), BTreeSet::new());
+    }
+    let entry = match images.get(key) {
+        Ok(Some(entry)) => entry,
+        Ok(None) => return save(Cow::Borrowed(notes), BTreeSet::new()),
+        // A key file that cannot be understood is no reason not to save; one of a newer format is.
+        Err(error) if error.is_corrupt() => return unsound(BTreeSet::new()),
+        Err(error) => return Err(error.into()),
+    };
+    match verify::verify(&images, std::slice::from_ref(key), &()) {
+        Ok(report) if report.problems.is_empty() => {
+            Ok(Standing::Stays(Box::new(Imported::already(&images, key, entry))))
+        }
+        Ok(report) => unsound(report.sound),
+        Err(_) => unsound(BTreeSet::new()),
+    }
+}
+
+pub(crate) fn prepare(store: &Store) -> Result<Blobs> {
+    store.images().prepare()?;
+    // What a killed writer left is of no use to anybody; what living ones write is locked.
+    store.images().sweep_unfinished()?;
+    Ok(store.images().blobs())
+}
+
+/// Writes the key. Returns whether it was written, and the entry that stands now.
+///
+/// # Errors
+/// An image for another platform than that of the inputs; those of the store.
+pub(crate) fn commit(
+    store: &Store,
+    key: &Key,
+    entry: Entry,
+    notes: &Notes,
+    leases: &[Lease],
+) -> Result<(bool, Entry)> {
+    inputs::check_platform(&store.images().blobs(), key, notes.inputs.as_deref(), &entry.descriptor)?;
+    let overwrite = if notes.force { Overwrite::Yes } else { Overwrite::No };
+    match store.images().commit(key, &entry, notes.inputs.as_deref(), leases, overwrite)? {
+        Committed::AlreadyThere => Ok((false, store.images().get(key)?.unwrap_or(entry))),
+        Committed::Saved => {
+            let mut event = Event::new("imgtar", Kind::Save, key, Timestamp::now());
+            event.seconds = entry.build_seconds;
+            // A note for statistics: a save that cannot be noted is a save.
+            let _ = store.events().record(&event);
+            Ok((true, entry))
+        }
+    }
+}

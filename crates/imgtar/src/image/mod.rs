@@ -1,0 +1,295 @@
+//! A stored image, read back: its documents, verified. Layers are not touched.
+
+pub mod commit;
+pub mod disk;
+pub(crate) mod inputs;
+pub(crate) mod referrers;
+pub mod show;
+pub mod verify;
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+
+use storekit::{Blobs, Descriptor, Digest, Entry, Images, Key, Reach};
+
+use crate::error::{Error, Result};
+use crate::format::compression::Form;
+use crate::format::image_name;
+use crate::format::oci::{self, Config, DOCUMENT_CAP, Index, Manifest, Platform, annotation};
+
+/// What is stored under a key.
+#[derive(Debug)]
+pub struct Stored {
+    /// The key.
+    pub key: Key,
+    /// Its entry.
+    pub entry: Entry,
+    /// The images, each once.
+    pub images: Vec<Image>,
+    /// The manifests that are no images, each once.
+    pub artifacts: Vec<Artifact>,
+    /// The index, where there is one.
+    pub index: Option<Index>,
+    /// All blobs, with their sizes.
+    pub blobs: BTreeMap<Digest, u64>,
+}
+
+/// A manifest that is no image, such as a chart, a signature or an attestation.
+#[derive(Debug)]
+pub struct Artifact {
+    /// What names it.
+    pub descriptor: Descriptor,
+    /// The manifest, understood.
+    pub manifest: Manifest,
+}
+
+/// One image.
+#[derive(Debug)]
+pub struct Image {
+    /// What names its manifest.
+    pub descriptor: Descriptor,
+    /// The manifest, understood.
+    pub manifest: Manifest,
+    /// The config's very bytes.
+    pub config: Vec<u8>,
+    /// The config, understood.
+    pub parsed: Config,
+    /// Its names, those that engines take.
+    pub names: Vec<String>,
+    /// Names that another tool gave it and that no engine takes.
+    pub bad_names: Vec<String>,
+}
+
+/// A layer of a stored image.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    /// What names the blob.
+    pub descriptor: &'a Descriptor,
+    /// The digest of its plain bytes.
+    pub diff_id: Digest,
+}
+
+impl Layer<'_> {
+    /// How the blob is compressed, by its media type; one that has the diffID for a digest is
+    /// plain, whatever is said: docker calls every layer gzip.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        if self.descriptor.digest == self.diff_id {
+            return Form::Plain;
+        }
+        Form::named(&self.descriptor.media_type)
+    }
+
+    /// Whether it cannot be what the config announces: a plain layer has its diffID for a digest.
+    #[must_use]
+    pub fn is_another(&self) -> bool {
+        self.form() == Form::Plain && self.descriptor.digest != self.diff_id
+    }
+
+    /// The number of plain bytes, where the manifest tells it.
+    #[must_use]
+    pub fn plain_size(&self) -> Option<u64> {
+        match self.form() {
+            Form::Plain => Some(self.descriptor.size),
+            _ => self.descriptor.annotations.get(annotation::PLAIN_SIZE)?.parse().ok(),
+        }
+    }
+}
+
+impl Image {
+    /// The image's ID: the digest of its config.
+    #[must_use]
+    pub fn id(&self) -> Digest {
+        self.manifest.config.digest
+    }
+
+    /// The machine that it is for.
+    #[must_use]
+    pub fn platform(&self) -> Platform {
+        self.parsed.platform()
+    }
+
+    /// The layers, from the base upward.
+    pub fn layers(&self) -> impl Iterator<Item = Layer<'_>> {
+        let layers = self.manifest.layers.iter().zip(&self.parsed.rootfs.diff_ids);
+        layers.map(|(descriptor, diff_id)| Layer { descriptor, diff_id: *diff_id })
+    }
+}
+
+impl Stored {
+    /// Reads what is stored under the key. `None` where nothing is.
+    ///
+    /// # Errors
+    /// Blobs that are missing or damaged (the latter are moved aside); documents that contradict
+    /// each other.
+    pub fn open(images: &Images, key: &Key) -> Result<Option<Self>> {
+        let mut tries = 0..8;
+        loop {
+            let Some((entry, reach)) = images.find(key)? else { return Ok(None) };
+            match Self::read_all(images, key, &entry, reach) {
+                // A collector may have taken both, and another save may stand there now.
+                Err(Error::Store(storekit::Error::Missing { .. }))
+                    if tries.next().is_some() && images.get(key)?.as_ref() != Some(&entry) => {}
+                read => return read.map(Some),
+            }
+        }
+    }
+
+    fn read_all(images: &Images, key: &Key, entry: &Entry, reach: Reach) -> Result<Self> {
+        let present = whole(reach, &images.blobs())?;
+        let mut stored = Self {
+            key: key.clone(),
+            images: Vec::new(),
+            artifacts: Vec::new(),
+            index: None,
+            blobs: present,
+            entry: entry.clone(),
+        };
+        stored.read(&images.blobs(), &entry.descriptor, &entry.names, &mut HashSet::new())?;
+        Ok(stored)
+    }
+
+    /// As [`Stored::open`], where there must be something.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchKey`], and as [`Stored::open`].
+    pub fn expect(images: &Images, key: &Key) -> Result<Self> {
+        Self::open(images, key)?.ok_or_else(|| Error::NoSuchKey { key: key.clone() })
+    }
+
+    /// The stored size in bytes, every blob once.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.blobs.values().sum()
+    }
+
+    /// The IDs of the images, in the order of the index.
+    #[must_use]
+    pub fn ids(&self) -> Vec<Digest> {
+        self.images.iter().map(Image::id).collect()
+    }
+
+    /// Whether the index is one that imgtar made of several images.
+    #[must_use]
+    pub fn is_several(&self) -> bool {
+        self.index.as_ref().is_some_and(|index| index.annotations.contains_key(annotation::SEVERAL))
+    }
+
+    /// The images for the platform, else those that come nearest to it; or all.
+    ///
+    /// # Errors
+    /// [`Error::NoPlatform`]; [`Error::NotAnImage`] where there is a choice of none.
+    pub fn select(&self, wanted: Option<&Platform>) -> Result<Vec<&Image>> {
+        let Some(wanted) = wanted else { return Ok(self.images.iter().collect()) };
+        if self.images.is_empty() {
+            return Err(Error::NotAnImage { key: self.key.clone() });
+        }
+        let chosen = Platform::nearest(wanted, &self.images, |image| Some(image.platform()));
+        if chosen.is_empty() {
+            let present: Vec<_> = self.images.iter().map(|image| image.platform().to_string()).collect();
+            let (key, wanted, present) = (self.key.clone(), wanted.to_string(), present.join(", "));
+            return Err(Error::NoPlatform { key, wanted, present });
+        }
+        Ok(chosen)
+    }
+
+    /// Reads a document and what is below it. `seen` holds the indexes that were read: one that is
+    /// named over and over is read once.
+    fn read(
+        &mut self,
+        blobs: &Blobs,
+        descriptor: &Descriptor,
+        names: &[String],
+        seen: &mut HashSet<Digest>,
+    ) -> Result<()> {
+        if !descriptor.is_index() {
+            return self.read_manifest(blobs, descriptor, names);
+        }
+        if !seen.insert(descriptor.digest) {
+            return Ok(());
+        }
+        let bytes = blobs.read(&descriptor.digest, DOCUMENT_CAP)?;
+        let index: Index = oci::parse(&bytes, "").map_err(|error| self.corrupt(&error))?;
+        let several = index.annotations.contains_key(annotation::SEVERAL);
+        // BuildKit lists the layers of a cache in an index.
+        for child in index.manifests.iter().filter(|child| child.is_document()) {
+            let own: Vec<String> =
+                child.annotations.get(annotation::IMAGE_NAME).cloned().into_iter().collect();
+            self.read(blobs, child, if several { &own } else { names }, seen)?;
+        }
+        // Of indexes inside indexes, the outermost counts.
+        self.index = Some(index);
+        Ok(())
+    }
+
+    fn read_manifest(&mut self, blobs: &Blobs, descriptor: &Descriptor, names: &[String]) -> Result<()> {
+        if let Some(image) = self.images.iter_mut().find(|image| image.descriptor.digest == descriptor.digest)
+        {
+            let (good, bad) = image_name::sorted_out(&[image.names.as_slice(), names].concat());
+            image.names = good;
+            image.bad_names.extend(bad);
+            return Ok(());
+        }
+        let bytes = blobs.read(&descriptor.digest, DOCUMENT_CAP)?;
+        let manifest: Manifest = oci::parse(&bytes, "").map_err(|error| self.corrupt(&error))?;
+        if !manifest.is_image() {
+            self.add_artifact(descriptor, manifest);
+            return Ok(());
+        }
+        let config = blobs.read(&manifest.config.digest, DOCUMENT_CAP)?;
+        let parsed: Config = oci::parse(&config, "").map_err(|error| self.corrupt(&error))?;
+        if parsed.rootfs.diff_ids.is_empty() && !manifest.layers.is_empty() {
+            // An artifact that borrows the config's type.
+            self.add_artifact(descriptor, manifest);
+            return Ok(());
+        }
+        if parsed.rootfs.diff_ids.len() != manifest.layers.len() {
+            let reason = "its config and its manifest have different numbers of layers".to_owned();
+            return Err(Error::Corrupt { key: self.key.clone(), reason });
+        }
+        let (names, bad_names) = image_name::sorted_out(names);
+        let image = Image { descriptor: descriptor.clone(), manifest, config, parsed, names, bad_names };
+        if let Some(layer) = image.layers().find(Layer::is_another) {
+            let reason = format!("the layer `{}` is none of its config's", layer.descriptor.digest);
+            return Err(Error::Corrupt { key: self.key.clone(), reason });
+        }
+        self.images.push(image);
+        Ok(())
+    }
+
+    fn add_artifact(&mut self, descriptor: &Descriptor, manifest: Manifest) {
+        if self.artifacts.iter().all(|artifact| artifact.descriptor.digest != descriptor.digest) {
+            self.artifacts.push(Artifact { descriptor: descriptor.clone(), manifest });
+        }
+    }
+
+    fn corrupt(&self, error: &Error) -> Error {
+        let reason = format!("a document {}", error.to_string().trim_start());
+        Error::Corrupt { key: self.key.clone(), reason }
+    }
+}
+
+/// The blobs, if none is missing.
+fn whole(reach: Reach, blobs: &Blobs) -> Result<BTreeMap<Digest, u64>> {
+    match reach.missing.first() {
+        None => Ok(reach.present),
+        Some(digest) => {
+            // One that is there and has the wrong length is damaged, and is moved aside by this.
+            if blobs.contains(digest) {
+                blobs.verify(digest)?;
+            }
+            Err(storekit::Error::Missing { digest: *digest, path: blobs.folder().to_owned() }.into())
+        }
+    }
+}
+
+/// Why a stored layer could not be read or unpacked: its own bytes decide.
+pub(crate) fn unreadable(blobs: &Blobs, digest: &Digest, error: io::Error) -> Error {
+    match Error::read(blobs.path(digest).as_str(), error) {
+        error @ (Error::Read { .. } | Error::Damaged { .. }) => match blobs.verify(digest) {
+            Err(damaged) if damaged.is_corrupt() => damaged.into(),
+            _ => error,
+        },
+        error => error,
+    }
+}

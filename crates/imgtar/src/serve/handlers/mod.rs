@@ -1,0 +1,8 @@
+//! What each kind of request does: blobs, manifests, lists, uploads, pushes.
+
+pub(crate) mod blobs;
+pub(crate) mod lists;
+pub(crate) mod manifests;
+pub(crate) mod push;
+pub(crate) mod stream;
+pub(crate) mod uploads;

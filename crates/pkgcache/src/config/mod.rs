@@ -1,0 +1,207 @@
+//! What the proxy is told: which upstreams, for whom, how much. No flags and no environment here.
+
+pub mod hosts;
+pub mod settings;
+pub mod target;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use http::Uri;
+use storekit::Digest;
+
+use crate::config::hosts::{Hosts, Network};
+use crate::wire::framing::HeadLimits;
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The mounted upstreams.
+    pub upstreams: Vec<Upstream>,
+    /// What may be asked for in the forward mode, and tunnelled to.
+    pub forward: Forward,
+    /// Whether upstreams may have private addresses (a proxy for a team's own servers).
+    pub allow_private: bool,
+    /// The proxy through which upstreams are reached.
+    pub parent: Option<Uri>,
+    /// Never ask an upstream.
+    pub offline: bool,
+    /// Whether the forward mode guesses a lifetime for answers that name none.
+    pub heuristic_freshness: bool,
+    /// Whether the cookies of an answer are stored, and handed to all who get it.
+    pub keep_cookies: bool,
+    /// Who may connect from another machine.
+    pub clients: Clients,
+    /// How much of what.
+    pub limits: Limits,
+    /// Where the access log goes; `-` is stdout.
+    pub access_log: Option<Utf8PathBuf>,
+    /// For how long counts stay in events/.
+    pub keep_events: Duration,
+}
+
+/// A mounted upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upstream {
+    /// The first segment of the paths below which it is mounted; empty at the root.
+    pub name: String,
+    /// Where it is.
+    pub url: Uri,
+    /// Whether redirects are followed here, so that what they lead to is stored.
+    pub follow_redirects: bool,
+    /// Whether answers to requests with credentials are kept for whoever brings the same.
+    pub keep_private: bool,
+    /// Whether a lifetime is guessed for answers that name none.
+    pub heuristic_freshness: bool,
+}
+
+/// What the forward mode may reach.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forward {
+    /// Servers that may be asked.
+    pub hosts: Hosts,
+    /// Servers to which CONNECT may open a tunnel.
+    pub tunnels: Hosts,
+}
+
+/// Who may connect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clients {
+    /// Networks beside this machine.
+    pub networks: Vec<Network>,
+    /// The digest of a token that lets anybody in.
+    pub token: Option<Digest>,
+}
+
+/// How much of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A request's head.
+    pub head: HeadLimits,
+    /// Larger bodies are passed on and not stored, in bytes.
+    pub object: u64,
+    /// Connections of clients at a time.
+    pub connections: usize,
+    /// A client's head has to come within this time.
+    pub head_time: Duration,
+    /// A connection on which the client lets nothing move for so long is closed.
+    pub idle: Duration,
+    /// A connection to an upstream has to stand within this time.
+    pub connect: Duration,
+    /// An upstream has to say something within this time.
+    pub answer: Duration,
+    /// A drain ends what moves nothing for so long.
+    pub drain: Duration,
+    /// A drain ends what is under way still after so long, though it moves.
+    pub drain_moving: Duration,
+    /// An upstream that cannot be reached is left alone for so long, at first; at most 60 times
+    /// that.
+    pub back_off: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: HeadLimits { head: 32 << 10, fields: 100 },
+            object: 64 << 30,
+            connections: 16_384,
+            head_time: Duration::from_secs(20),
+            idle: Duration::from_secs(300),
+            connect: Duration::from_secs(10),
+            answer: Duration::from_secs(60),
+            drain: Duration::from_secs(8),
+            drain_moving: Duration::from_secs(300),
+            back_off: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            upstreams: Vec::new(),
+            forward: Forward::default(),
+            allow_private: false,
+            parent: None,
+            offline: false,
+            heuristic_freshness: false,
+            keep_cookies: false,
+            clients: Clients::default(),
+            limits: Limits::default(),
+            access_log: None,
+            keep_events: Duration::from_secs(30 * 86_400),
+        }
+    }
+}
+
+impl Config {
+    /// The upstream for a path, and the path below it. The root's is asked last.
+    #[must_use]
+    pub fn mounted<'a, 'b>(&'a self, path: &'b str) -> Option<(&'a Upstream, &'b str)> {
+        let below = |upstream: &Upstream| {
+            if upstream.name.is_empty() {
+                return Some(path);
+            }
+            let rest = path.strip_prefix('/')?.strip_prefix(upstream.name.as_str())?;
+            (rest.is_empty() || rest.starts_with(['/', '?'])).then_some(rest)
+        };
+        let found = self.upstreams.iter().filter_map(|upstream| Some((upstream, below(upstream)?)));
+        found.max_by_key(|(upstream, _)| upstream.name.len())
+    }
+}
+
+impl Clients {
+    /// Whether somebody at this address may come in without a token.
+    #[must_use]
+    pub fn knows(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_loopback() || self.networks.iter().any(|network| network.contains(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, expected: Option<(&str, &str)>) {
+        let upstream = |name: &str| Upstream {
+            name: name.to_owned(),
+            url: Uri::from_static("http://a/"),
+            ..Upstream::default()
+        };
+        let config =
+            Config { upstreams: vec![upstream(""), upstream("one"), upstream("on")], ..Config::default() };
+        let found = config.mounted(path).map(|(upstream, rest)| (upstream.name.as_str(), rest));
+        assert_eq!(found, expected, "{path}");
+    }
+
+    #[test]
+    fn the_name_is_the_first_segment() {
+        check("/one/x?y", Some(("one", "/x?y")));
+        check("/one", Some(("one", "")));
+        check("/on?x", Some(("on", "?x")));
+        check("/onex", Some(("", "/onex")));
+        check("/", Some(("", "/")));
+    }
+
+    #[test]
+    fn nobody_else_is_known() {
+        let clients = Clients { networks: vec!["10.1.0.0/16".parse().unwrap()], token: None };
+        for (address, known) in [
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("10.1.2.3", true),
+            ("::ffff:10.1.2.3", true),
+            ("10.2.0.1", false),
+            ("8.8.8.8", false),
+        ] {
+            assert_eq!(clients.knows(address.parse().unwrap()), known, "{address}");
+        }
+    }
+}

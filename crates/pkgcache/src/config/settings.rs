@@ -1,0 +1,346 @@
+//! The configuration from flags, variables and larder.toml's table `[pkgcache]`, in this order.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::str::FromStr;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use http::Uri;
+use miette::{Diagnostic, IntoDiagnostic, WrapErr};
+use serde::Deserialize;
+use storekit::{Age, ByteSize, Digest};
+use toolkit::settings::Settings;
+
+use crate::config::hosts::{HostRule, Hosts};
+use crate::config::{Clients, Config, Forward, Limits, Upstream};
+use crate::error::Error;
+
+/// What can be said in larder.toml and by flags; what is absent is left to the next in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Options {
+    /// Where to listen.
+    pub listen: Option<String>,
+    /// Mounted upstreams, by name; `/` is the root.
+    pub upstream: BTreeMap<String, Mount>,
+    /// Hosts that the forward mode may ask.
+    pub allow: Option<Vec<String>>,
+    /// Hosts to which tunnels may go.
+    pub tunnel: Option<Vec<String>>,
+    /// Whether upstreams may have private addresses.
+    pub allow_private: Option<bool>,
+    /// The proxy through which upstreams are reached.
+    pub parent: Option<String>,
+    /// Never ask an upstream.
+    pub offline: Option<bool>,
+    /// Whether a lifetime is guessed for answers that name none.
+    pub heuristic_freshness: Option<bool>,
+    /// Whether the cookies of an answer are stored, and handed to all who get it.
+    pub keep_cookies: Option<bool>,
+    /// Whether other machines may connect.
+    pub allow_remote: Option<bool>,
+    /// Networks from which they may.
+    pub clients: Option<Vec<String>>,
+    /// A file with a token that lets anybody in.
+    pub token_file: Option<Utf8PathBuf>,
+    /// Larger bodies are not stored.
+    pub max_object: Option<ByteSize>,
+    /// Connections of clients at a time.
+    pub max_connections: Option<usize>,
+    /// A client's head has to come within this time.
+    pub head_time: Option<Age>,
+    /// A connection on which the client lets nothing move for so long is closed.
+    pub idle_time: Option<Age>,
+    /// An upstream has to say something within this time.
+    pub answer_time: Option<Age>,
+    /// A drain ends what moves nothing for so long.
+    pub drain_time: Option<Age>,
+    /// A file for the access log.
+    pub access_log: Option<Utf8PathBuf>,
+    /// For how long the counts by the minute are kept.
+    pub keep_events: Option<Age>,
+}
+
+/// An upstream in larder.toml: its URL, or a table.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Mount {
+    /// The URL alone.
+    Url(String),
+    /// With more.
+    Table(MountTable),
+}
+
+/// An upstream's table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MountTable {
+    /// Where it is.
+    pub url: String,
+    /// Whether redirects are followed here.
+    #[serde(default)]
+    pub follow_redirects: bool,
+    /// Whether answers to credentials are kept for whoever brings the same.
+    #[serde(default)]
+    pub keep_private: bool,
+    /// Whether a lifetime is guessed for answers that name none.
+    pub heuristic_freshness: Option<bool>,
+}
+
+/// The port where nothing else is said.
+const LISTEN: &str = "127.0.0.1:3144";
+
+impl Options {
+    /// What the table and the variables say.
+    ///
+    /// # Errors
+    /// A table or a variable that says something wrong.
+    pub fn load(settings: &Settings) -> miette::Result<Self> {
+        let table: Self = settings.table("pkgcache")?;
+        let get = |name: &str| settings.environment().get(&format!("LARDER_PKGCACHE_{name}"));
+        let words = |name: &str| get(name).map(|text| text.split_whitespace().map(str::to_owned).collect());
+        let flag = |name: &str| -> miette::Result<Option<bool>> {
+            let parsed = get(name).map(str::parse).transpose().into_diagnostic();
+            parsed.wrap_err_with(|| format!("LARDER_PKGCACHE_{name} is neither `true` nor `false`"))
+        };
+        let mut variables = Self {
+            listen: get("LISTEN").map(str::to_owned),
+            allow: words("ALLOW"),
+            tunnel: words("TUNNEL"),
+            parent: get("PARENT").map(str::to_owned),
+            offline: flag("OFFLINE")?,
+            allow_private: flag("ALLOW_PRIVATE")?,
+            token_file: get("TOKEN_FILE").map(Into::into),
+            ..Self::default()
+        };
+        variables.mount(get("UPSTREAM").unwrap_or_default().split_whitespace())?;
+        Ok(variables.or(table))
+    }
+
+    /// Adds upstreams from `NAME=URL`.
+    ///
+    /// # Errors
+    /// What is not that.
+    pub fn mount<'a>(&mut self, mounts: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
+        for text in mounts {
+            let wrong = || Error::NotAnUpstream { text: text.to_owned(), reason: "there is no `=`" };
+            let (name, url) = text.split_once('=').ok_or_else(wrong)?;
+            self.upstream.insert(name.to_owned(), Mount::Url(url.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// These, and where they say nothing, the others. Upstreams add up.
+    #[must_use]
+    pub fn or(mut self, other: Self) -> Self {
+        let mut upstream = other.upstream;
+        upstream.append(&mut self.upstream);
+        Self {
+            upstream,
+            listen: self.listen.or(other.listen),
+            allow: self.allow.or(other.allow),
+            tunnel: self.tunnel.or(other.tunnel),
+            allow_private: self.allow_private.or(other.allow_private),
+            parent: self.parent.or(other.parent),
+            offline: self.offline.or(other.offline),
+            heuristic_freshness: self.heuristic_freshness.or(other.heuristic_freshness),
+            keep_cookies: self.keep_cookies.or(other.keep_cookies),
+            allow_remote: self.allow_remote.or(other.allow_remote),
+            clients: self.clients.or(other.clients),
+            token_file: self.token_file.or(other.token_file),
+            max_object: self.max_object.or(other.max_object),
+            max_connections: self.max_connections.or(other.max_connections),
+            head_time: self.head_time.or(other.head_time),
+            idle_time: self.idle_time.or(other.idle_time),
+            answer_time: self.answer_time.or(other.answer_time),
+            drain_time: self.drain_time.or(other.drain_time),
+            access_log: self.access_log.or(other.access_log),
+            keep_events: self.keep_events.or(other.keep_events),
+        }
+    }
+
+    /// The configuration. Relative files are below `folder`.
+    ///
+    /// # Errors
+    /// Whatever makes no sense.
+    pub fn config(&self, folder: &Utf8Path) -> miette::Result<Config> {
+        let defaults = Config::default();
+        let limits = Limits {
+            object: self.max_object.map_or(defaults.limits.object, |size| size.0),
+            head_time: self.head_time.map_or(defaults.limits.head_time, |age| age.0),
+            idle: self.idle_time.map_or(defaults.limits.idle, |age| age.0),
+            answer: self.answer_time.map_or(defaults.limits.answer, |age| age.0),
+            drain: self.drain_time.map_or(defaults.limits.drain, |age| age.0),
+            connections: self.max_connections.unwrap_or(defaults.limits.connections).max(1),
+            ..defaults.limits
+        };
+        let guesses = self.heuristic_freshness.unwrap_or(false);
+        let config = Config {
+            listen: listen(self.listen.as_deref().unwrap_or(LISTEN))?,
+            upstreams: self
+                .upstream
+                .iter()
+                .map(|(name, mount)| upstream(name, mount, guesses))
+                .collect::<Result<_, _>>()?,
+            forward: Forward {
+                hosts: hosts(self.allow.as_deref())?,
+                tunnels: hosts(self.tunnel.as_deref())?,
+            },
+            allow_private: self.allow_private.unwrap_or(false),
+            parent: self.parent.as_deref().map(parent).transpose()?,
+            offline: self.offline.unwrap_or(false),
+            heuristic_freshness: guesses,
+            keep_cookies: self.keep_cookies.unwrap_or(false),
+            clients: Clients {
+                networks: all(self.clients.as_deref())?,
+                token: self.token_file.as_ref().map(|path| token(&folder.join(path))).transpose()?,
+            },
+            limits,
+            access_log: self
+                .access_log
+                .as_ref()
+                .map(|path| if path == "-" { path.clone() } else { folder.join(path) }),
+            keep_events: self.keep_events.map_or(defaults.keep_events, |age| age.0),
+        };
+        if !config.listen.ip().is_loopback() && !self.allow_remote.unwrap_or(false) {
+            return Err(Error::Exposed { address: config.listen }.into());
+        }
+        Ok(config)
+    }
+}
+
+fn listen(text: &str) -> miette::Result<SocketAddr> {
+    text.parse().into_diagnostic().wrap_err_with(|| {
+        format!("cannot listen on {text:?}: write an address with a port, such as `{LISTEN}`")
+    })
+}
+
+fn all<T>(texts: Option<&[String]>) -> miette::Result<Vec<T>>
+where
+    T: FromStr,
+    T::Err: Diagnostic + Send + Sync + 'static,
+{
+    texts.unwrap_or_default().iter().map(|text| text.parse().map_err(Into::into)).collect()
+}
+
+fn hosts(texts: Option<&[String]>) -> miette::Result<Hosts> {
+    all::<HostRule>(texts).map(Hosts)
+}
+
+fn parent(text: &str) -> Result<Uri, Error> {
+    let wrong = |reason| Error::NotAParent { text: text.to_owned(), reason };
+    let uri: Uri = text.parse().map_err(|_| wrong("not a valid URL"))?;
+    if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
+        return Err(wrong("a parent proxy has a URL with `http://` and a host"));
+    }
+    if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
+        return Err(wrong("credentials for a parent proxy are not supported"));
+    }
+    Ok(uri)
+}
+
+fn upstream(name: &str, mount: &Mount, guesses: bool) -> Result<Upstream, Error> {
+    let table = match mount {
+        Mount::Url(url) => MountTable { url: url.clone(), ..MountTable::default() },
+        Mount::Table(table) => table.clone(),
+    };
+    let wrong = |reason| Error::NotAnUpstream { text: format!("{name}={}", table.url), reason };
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name != "/" && (name.is_empty() || !name.chars().all(good) || name.starts_with('.')) {
+        return Err(wrong("a name has letters, digits, `-`, `_` and `.`"));
+    }
+    let url: Uri = table.url.parse().map_err(|_| wrong("not a valid URL"))?;
+    if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none_or(str::is_empty) {
+        return Err(wrong("a URL begins with `http://` or `https://` and a host"));
+    }
+    if url.query().is_some() || url.authority().is_some_and(|it| it.as_str().contains('@')) {
+        return Err(wrong("neither a query nor credentials can be a part of it"));
+    }
+    Ok(Upstream {
+        name: name.trim_matches('/').to_owned(),
+        url,
+        follow_redirects: table.follow_redirects,
+        keep_private: table.keep_private,
+        heuristic_freshness: table.heuristic_freshness.unwrap_or(guesses),
+    })
+}
+
+/// The digest of the token in the file's first line.
+fn token(path: &Utf8Path) -> Result<Digest, Error> {
+    let bad = |reason: String| Error::File { path: path.to_owned(), reason };
+    let text = std::fs::read_to_string(Path::new(path)).map_err(|error| bad(error.to_string()))?;
+    let token = text.lines().next().unwrap_or_default().trim();
+    if token.len() < 16 {
+        return Err(bad("its first line has to be a token of at least 16 characters".to_owned()));
+    }
+    Ok(Digest::of(token.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(change: impl FnOnce(&mut Options), word: &str) {
+        let mut options = Options::default();
+        change(&mut options);
+        let error = options.config(Utf8Path::new("/")).expect_err(word);
+        assert!(error.to_string().contains(word), "{error}");
+    }
+
+    #[test]
+    fn the_default_is_this_machine_and_nobody_elses_servers() {
+        let config = Options::default().config(Utf8Path::new("/")).unwrap();
+        assert!(config.listen.ip().is_loopback() && config.upstreams.is_empty());
+        assert_eq!(config.forward, Forward::default());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        refused(|it| it.listen = Some("3144".into()), "cannot listen");
+        refused(|it| it.listen = Some("0.0.0.0:3144".into()), "other machines");
+        refused(|it| it.allow = Some(vec!["a b".into()]), "not a host");
+        refused(|it| it.clients = Some(vec!["10.0.0.0/99".into()]), "not a network");
+        refused(|it| it.parent = Some("socks5://x".into()), "invalid parent proxy");
+        refused(|it| it.parent = Some("http://user:pw@x".into()), "invalid parent proxy");
+        refused(|it| it.mount(["x=ftp://a/"]).unwrap(), "invalid upstream");
+        refused(|it| it.mount(["a/b=http://a/"]).unwrap(), "invalid upstream");
+        refused(|it| it.mount(["x=http://user:pw@a/"]).unwrap(), "invalid upstream");
+        refused(|it| it.token_file = Some("/nonexistent".into()), "/nonexistent");
+        assert!(Options::default().mount(["x"]).is_err());
+    }
+
+    #[test]
+    fn a_lifetime_is_guessed_only_where_that_is_said() {
+        let guesses = |all: Option<bool>, own: Option<bool>| {
+            let table =
+                MountTable { url: "http://a/".into(), heuristic_freshness: own, ..MountTable::default() };
+            let upstream = [("a".to_owned(), Mount::Table(table))].into();
+            let options = Options { heuristic_freshness: all, upstream, ..Options::default() };
+            let config = options.config(Utf8Path::new("/")).unwrap();
+            (config.heuristic_freshness, config.upstreams[0].heuristic_freshness)
+        };
+        assert_eq!(guesses(None, None), (false, false));
+        assert_eq!(guesses(None, Some(true)), (false, true));
+        assert_eq!(guesses(Some(true), None), (true, true));
+        assert_eq!(guesses(Some(true), Some(false)), (true, false));
+    }
+
+    #[test]
+    fn the_first_word_counts_and_upstreams_add_up() {
+        let mut first = Options { listen: Some("127.0.0.1:1".into()), ..Options::default() };
+        first.mount(["a=http://one/", "/=http://root/"]).unwrap();
+        let mut second =
+            Options { listen: Some("127.0.0.1:2".into()), offline: Some(true), ..Options::default() };
+        second.mount(["a=http://two/", "b=http://three/"]).unwrap();
+        let config = first.or(second).config(Utf8Path::new("/")).unwrap();
+        let found: Vec<_> =
+            config.upstreams.iter().map(|it| (it.name.as_str(), it.url.to_string())).collect();
+        assert_eq!(
+            found,
+            [("", "http://root/".into()), ("a", "http://one/".into()), ("b", "http://three/".into())]
+        );
+        assert!(config.offline && config.listen.port() == 1);
+    }
+}

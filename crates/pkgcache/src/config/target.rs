@@ -1,0 +1,218 @@
+//! What a request asks for: which upstream, which URL, and whether that may be asked at all.
+//!
+//! Source: RFC 9112, 3.2; RFC 3986, 2.4 and 5.2.4.
+
+use http::{Uri, uri::PathAndQuery};
+
+use crate::config::hosts::is_address;
+use crate::config::{Config, Upstream};
+
+/// What is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
+pub struct Target {
+    /// The name of the upstream, or the host of the forward mode.
+    pub source: String,
+    /// The whole URL.
+    pub url: Uri,
+    /// Whether private addresses will do.
+    pub private: bool,
+    /// Whether redirects are followed here.
+    pub follow_redirects: bool,
+    /// Whether answers to credentials are kept for whoever brings the same.
+    pub keep_private: bool,
+    /// Whether a lifetime is guessed for answers that name none.
+    pub heuristic: bool,
+    /// Whether cookies are stored, for all.
+    pub keep_cookies: bool,
+    /// The name of the mount below which it was asked for; empty at the root, `None` in the forward
+    /// mode.
+    pub mount: Option<String>,
+}
+
+/// Why a request is not passed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoTarget {
+    /// It means nothing.
+    Malformed(&'static str),
+    /// It may not be asked for.
+    Forbidden(String),
+    /// Nothing is mounted there.
+    Unknown,
+}
+
+/// The target of a request that is no CONNECT.
+///
+/// # Errors
+/// [`NoTarget`].
+pub fn target(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
+    check_path(uri.path())?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http"), Some(host)) if !host.is_empty() => forward(config, uri, host),
+        (Some(_), _) => Err(NoTarget::Malformed("only `http` URLs can be asked for in the forward mode")),
+        (None, _) if uri.path().starts_with('/') => reverse(config, uri),
+        (None, _) => Err(NoTarget::Malformed("the target is neither a path nor a URL")),
+    }
+}
+
+fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
+    let port = uri.port_u16().unwrap_or(80);
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(NoTarget::Malformed("credentials in a URL"));
+    }
+    if !config.forward.hosts.allow(host, port) {
+        return Err(NoTarget::Forbidden(format!("`{host}:{port}` is not on the list of allowed hosts")));
+    }
+    Ok(Target {
+        source: if port == 80 { host.to_owned() } else { format!("{host}:{port}") },
+        url: normal(uri).ok_or(NoTarget::Malformed("the URL has no form that could be asked for"))?,
+        private: config.allow_private || config.forward.hosts.name_address(host, port),
+        heuristic: config.heuristic_freshness,
+        keep_cookies: config.keep_cookies,
+        ..Target::default()
+    })
+}
+
+fn reverse(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let (upstream, rest) = config.mounted(path).ok_or(NoTarget::Unknown)?;
+    let url =
+        below(upstream, rest).ok_or(NoTarget::Malformed("the path has no form that could be asked for"))?;
+    let host = upstream.url.host().unwrap_or_default();
+    Ok(Target {
+        source: if upstream.name.is_empty() { host.to_owned() } else { upstream.name.clone() },
+        url,
+        private: config.allow_private || is_address(host),
+        follow_redirects: upstream.follow_redirects,
+        keep_private: upstream.keep_private,
+        heuristic: upstream.heuristic_freshness,
+        keep_cookies: config.keep_cookies,
+        mount: Some(upstream.name.clone()),
+    })
+}
+
+/// The URL of a path below an upstream.
+fn below(upstream: &Upstream, rest: &str) -> Option<Uri> {
+    let base = upstream.url.path().trim_end_matches('/');
+    let slash = if rest.starts_with('/') { "" } else { "/" };
+    let text = format!("{}://{}{base}{slash}{rest}", upstream.url.scheme_str()?, upstream.url.authority()?);
+    normal(&text.parse().ok()?)
+}
+
+/// The URL with its host in lower case and without a port that goes without saying, so that it has
+/// one key.
+pub(crate) fn normal(uri: &Uri) -> Option<Uri> {
+    let scheme = uri.scheme_str()?.to_ascii_lowercase();
+    let host = uri.host()?.to_ascii_lowercase();
+    let usual = if scheme == "https" { 443 } else { 80 };
+    let port = uri.port_u16().filter(|port| *port != usual).map_or(String::new(), |port| format!(":{port}"));
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    format!("{scheme}://{host}{port}{slash}{path}").parse().ok()
+}
+
+/// Refuses paths that a server behind might take for others than they look.
+fn check_path(path: &str) -> Result<(), NoTarget> {
+    let plain = decoded(path.as_bytes()).ok_or(NoTarget::Malformed("a percent sign that escapes nothing"))?;
+    if plain.iter().any(|byte| byte.is_ascii_control() || *byte == b'\\') {
+        return Err(NoTarget::Malformed("a path with a control character or a backslash"));
+    }
+    let mut segments = plain.split(|byte| *byte == b'/');
+    // Some servers take what is behind a semicolon for no part of the name.
+    let name = |segment: &[u8]| segment.split(|byte| *byte == b';').next().map(<[u8]>::to_vec);
+    if segments.any(|segment| matches!(name(segment).as_deref(), Some(b".." | b"."))) {
+        return Err(NoTarget::Malformed("a path with `.` or `..`"));
+    }
+    Ok(())
+}
+
+/// The bytes behind the escapes, decoded once.
+fn decoded(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.iter().copied();
+    while let Some(byte) = rest.next() {
+        bytes.push(if byte == b'%' { digit(rest.next()?)? << 4 | digit(rest.next()?)? } else { byte });
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let upstream = |name: &str, url: &'static str| Upstream {
+            name: name.to_owned(),
+            url: Uri::from_static(url),
+            ..Upstream::default()
+        };
+        let mut config = Config {
+            upstreams: vec![
+                upstream("a", "https://Files.example:443/base/"),
+                upstream("l", "http://127.0.0.1:8000"),
+            ],
+            ..Config::default()
+        };
+        config.forward.hosts.0 = vec!["*.example".parse().unwrap(), "10.0.0.1:8000".parse().unwrap()];
+        config
+    }
+
+    #[track_caller]
+    fn leads(text: &str, source: &str, url: &str, private: bool) {
+        let found = target(&config(), &text.parse().unwrap()).unwrap();
+        assert_eq!(
+            (found.source.as_str(), found.url.to_string().as_str(), found.private),
+            (source, url, private)
+        );
+    }
+
+    #[track_caller]
+    fn refused(text: &str) {
+        let Ok(uri) = text.parse() else { return };
+        assert!(target(&config(), &uri).is_err(), "{text} was taken");
+    }
+
+    #[test]
+    fn paths_lead_to_mounted_upstreams() {
+        leads("/a/x?y=%2F", "a", "https://files.example/base/x?y=%2F", false);
+        leads("/a", "a", "https://files.example/base/", false);
+        leads("/l/x", "l", "http://127.0.0.1:8000/x", true);
+    }
+
+    #[test]
+    fn urls_lead_to_allowed_hosts() {
+        leads("http://One.Example:80/x", "One.Example", "http://one.example/x", false);
+        leads("http://10.0.0.1:8000", "10.0.0.1:8000", "http://10.0.0.1:8000/", true);
+        refused("http://other.test/");
+        refused("http://one.example:22/");
+        refused("http://user@one.example/");
+        refused("https://one.example/");
+        refused("ftp://one.example/");
+    }
+
+    #[test]
+    fn paths_that_could_mean_another_are_refused() {
+        for path in [
+            "/b/x",
+            "*",
+            "/a/../x",
+            "/a/%2e%2E/x",
+            "/a/.%2e",
+            "/a/./x",
+            "/a/x%00",
+            "/a/x%0d%0ay",
+            "/a/x%5cy",
+            "/a/%",
+            "/a/%zz",
+            "/a/%2",
+            "/a/..%2fx",
+            "/a/..;/x",
+            "/a/%2e%2e;y=z/x",
+        ] {
+            refused(path);
+        }
+        leads("/a/x..y/...", "a", "https://files.example/base/x..y/...", false);
+        leads("/a/%252e%252e/x", "a", "https://files.example/base/%252e%252e/x", false);
+    }
+}

@@ -1,0 +1,278 @@
+//! A body on its way from an upstream into the store, beside whoever reads along.
+//!
+//! One that breaks off is taken up where it ended, if the upstream promises (by a strong tag) that
+//! the rest belongs to the same bytes. What cannot be completed, or is not what it was announced
+//! as, is not stored. Where the disk is full, or more comes than is to be stored, those who read
+//! along get the rest all the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE};
+use http::{HeaderMap, Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
+use storekit::{BodyWriter, Digest, PackageEntry};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+
+use crate::cache::Cache;
+use crate::error::{Error, explained};
+use crate::fetch::read_ahead::Ahead;
+use crate::fetch::{Ask, commit, follow, unstored};
+use crate::observe::log;
+use crate::observe::meter::add;
+use crate::response::body::{End, Progress};
+use crate::response::flight::{Flight, Growing, Stage};
+use crate::response::overflow::{Readers, Spill};
+use crate::response::stored_head::Answer;
+use crate::rules::age::Times;
+use crate::rules::conditional;
+use crate::rules::merge::take_cookies;
+use crate::rules::range::parse_content_range;
+
+/// A broken answer is asked for again so many times in a row without a byte, after pauses that
+/// double: some six seconds for an upstream that starts again.
+const RESUMES: u32 = 7;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// An answer on its way into the store.
+pub(crate) struct Download<'a> {
+    cache: &'a Arc<Cache>,
+    flight: &'a Arc<Flight>,
+    ask: &'a Ask,
+    growing: Arc<Growing>,
+    progress: watch::Sender<Progress>,
+    sink: Sink,
+    tag: Option<HeaderValue>,
+}
+
+/// Where the bytes go.
+enum Sink {
+    /// Into the store.
+    File(BodyWriter),
+    /// To those who read along.
+    Spill(Spill),
+    /// Nowhere any more, after so many.
+    Nothing(u64),
+}
+
+/// Why a body did not come to its end.
+enum Broken {
+    /// The upstream broke off; it may be taken up.
+    Upstream(String),
+    /// It is not stored, and nobody reads along.
+    Deserted,
+    /// More than was announced.
+    TooLarge,
+}
+
+impl<'a> Download<'a> {
+    pub(crate) fn new(
+        cache: &'a Arc<Cache>,
+        flight: &'a Arc<Flight>,
+        ask: &'a Ask,
+        response: &Response<Incoming>,
+        times: Times,
+        writer: BodyWriter,
+    ) -> Self {
+        let (progress, receiver) = watch::channel(Progress::default());
+        let mut headers = response.headers().clone();
+        let mut cookies = HeaderMap::new();
+        if !ask.target.keep_cookies {
+            cookies = take_cookies(&mut headers);
+        }
+        let growing = Arc::new(Growing {
+            answer: Answer::new(response.status(), &headers, &ask.headers, times),
+            total: response.body().size_hint().exact(),
+            announced: ask.class.announced,
+            file: writer.file(),
+            progress: receiver,
+            readers: Readers::default(),
+            cookies,
+        });
+        let tag = conditional::strong_tag(response.headers()).cloned();
+        Self { cache, flight, ask, growing, progress, sink: Sink::File(writer), tag }
+    }
+
+    /// Receives the body, and stores it.
+    pub(crate) async fn run(mut self, body: Incoming) {
+        self.flight.reach(Stage::Growing(Arc::clone(&self.growing)));
+        match self.receive(body).await {
+            Ok(()) => self.finish().await,
+            Err(Broken::Upstream(why)) => self.give_up(&why),
+            Err(Broken::Deserted) => {}
+            Err(Broken::TooLarge) => self.give_up("it is larger than announced"),
+        }
+    }
+
+    fn give_up(&self, why: &str) {
+        log::warning(&format!("{} was not stored: {why}", self.ask.target.url));
+        self.end(End::Broken);
+    }
+
+    fn end(&self, end: End) {
+        self.progress.send_replace(Progress { written: self.sink.size(), end });
+    }
+
+    /// The whole body, taken up where it breaks off.
+    async fn receive(&mut self, body: Incoming) -> Result<(), Broken> {
+        let (mut body, mut fruitless) = (Ahead::new(body), 0);
+        loop {
+            let before = self.sink.size();
+            match self.read(&mut body).await {
+                Err(Broken::Upstream(why)) => {
+                    if self.sink.size() > before {
+                        fruitless = 0;
+                    }
+                    body = Ahead::new(self.resume(why, &mut fruitless).await?);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn read(&mut self, body: &mut Ahead) -> Result<(), Broken> {
+        loop {
+            let patience = self.ask.route.limits.answer;
+            let next = timeout(patience, body.next()).await;
+            let next =
+                next.map_err(|_| Broken::Upstream(format!("nothing came for {} s", patience.as_secs())))?;
+            match next.map_err(Broken::Upstream)? {
+                None => break,
+                Some(data) => self.take(data).await?,
+            }
+        }
+        let short = self.growing.total.is_some_and(|total| self.sink.size() < total);
+        if short { Err(Broken::Upstream("the body ended too soon".to_owned())) } else { Ok(()) }
+    }
+
+    async fn take(&mut self, data: Bytes) -> Result<(), Broken> {
+        let size = self.sink.size() + data.len() as u64;
+        if self.growing.total.is_some_and(|total| size > total) {
+            return Err(Broken::TooLarge);
+        }
+        if size > self.ask.route.limits.object && matches!(self.sink, Sink::File(_)) {
+            self.spill();
+        }
+        add(&self.cache.counts.fetched_bytes, data.len() as u64);
+        if let Sink::File(writer) = &mut self.sink {
+            match writer.write(&data) {
+                Ok(()) => {
+                    self.end(End::Growing);
+                    return Ok(());
+                }
+                Err(error) => {
+                    unstored(self.cache, self.ask, explained(&error));
+                    self.spill();
+                }
+            }
+        }
+        let Sink::Spill(spill) = &mut self.sink else { return Err(Broken::Deserted) };
+        if spill.push(data).await { Ok(()) } else { Err(Broken::Deserted) }
+    }
+
+    /// From now on the bytes go to those who read along, and nowhere else.
+    fn spill(&mut self) {
+        let size = self.sink.size();
+        let sink = std::mem::replace(&mut self.sink, Sink::Nothing(size));
+        let Sink::File(writer) = sink else { return };
+        let spill = Spill::new(&self.growing.readers, writer.abandon(), size, self.growing.announced);
+        self.progress.send_replace(Progress { written: size, end: End::Spilling });
+        self.sink = Sink::Spill(spill);
+    }
+
+    /// Asks for the rest, if it is sure to be the rest of the same.
+    async fn resume(&self, why: String, fruitless: &mut u32) -> Result<Incoming, Broken> {
+        let (Some(tag), Some(total)) = (&self.tag, self.growing.total) else {
+            return Err(Broken::Upstream(why));
+        };
+        let from = self.sink.size();
+        let mut conditions = HeaderMap::new();
+        conditions.insert(IF_RANGE, tag.clone());
+        conditions.extend(HeaderValue::from_str(&format!("bytes={from}-")).ok().map(|range| (RANGE, range)));
+        let mut then = String::new();
+        let response = loop {
+            if *fruitless >= RESUMES {
+                return Err(Broken::Upstream(why + &then));
+            }
+            sleep(FIRST_PAUSE * 2_u32.pow(*fruitless)).await;
+            *fruitless += 1;
+            match follow(self.cache, self.ask, &conditions).await {
+                Ok(response) if response.status().is_server_error() => {
+                    then = format!("; then it answered {}", response.status());
+                }
+                Ok(response) => break response,
+                Err(error) if error.may_pass() => then = format!("; then {error}"),
+                Err(error) => return Err(Broken::Upstream(format!("{why}; then {error}"))),
+            }
+        };
+        let part =
+            response.headers().get(CONTENT_RANGE).and_then(|value| parse_content_range(value.to_str().ok()?));
+        let same = response.status() == StatusCode::PARTIAL_CONTENT
+            && response.headers().get(ETAG) == Some(tag)
+            && part == Some((from..total, total));
+        if same {
+            Ok(response.into_body())
+        } else {
+            Err(Broken::Upstream(format!("{why}; the rest was not to be had")))
+        }
+    }
+
+    async fn finish(self) {
+        let Self { cache, flight, ask, growing, progress, sink, .. } = self;
+        let announced = growing.announced;
+        let writer = match sink {
+            Sink::Nothing(_) => return,
+            Sink::Spill(spill) => return mismatch(cache, ask, announced.zip(spill.end().await)),
+            Sink::File(writer) => writer,
+        };
+        let found = writer.digest();
+        if announced.is_some_and(|announced| announced != found) {
+            progress.send_replace(Progress { written: writer.size(), end: End::Broken });
+            return mismatch(cache, ask, announced.zip(Some(found)));
+        }
+        // Every byte is there and right: nobody has to wait for the store.
+        progress.send_replace(Progress { written: writer.size(), end: End::Whole });
+        if flight.is_doubted() {
+            return;
+        }
+        let named = spawn_blocking(move || writer.finish(announced.as_ref())).await;
+        let lease = match named {
+            Ok(Ok(lease)) => lease,
+            Ok(Err(error)) => return unstored(cache, ask, explained(&error)),
+            Err(error) => return unstored(cache, ask, error),
+        };
+        let stored = growing.answer.to_stored(lease.digest(), lease.size(), announced);
+        let change = move |entry: &mut PackageEntry| {
+            let same =
+                |it: &storekit::StoredResponse| it.selecting == stored.selecting && it.vary == stored.vary;
+            if entry.responses.iter().any(|it| same(it) && it.received > stored.received) {
+                // Somebody with other credentials asked later, and got it sooner.
+                return;
+            }
+            entry.responses.retain(|it| !stored.vary.is_empty() && !same(it));
+            entry.responses.insert(0, stored);
+        };
+        commit(cache, flight, ask, vec![lease], change).await;
+    }
+}
+
+/// Notes that a body is not what it was announced as, with both digests.
+fn mismatch(cache: &Cache, ask: &Ask, digests: Option<(Digest, Digest)>) {
+    let Some((announced, found)) = digests else { return };
+    add(&cache.counts.mismatches, 1);
+    let error = Error::Mismatch { url: ask.target.url.to_string(), announced, found };
+    log::warning(&error.to_string());
+}
+
+impl Sink {
+    fn size(&self) -> u64 {
+        match self {
+            Self::File(writer) => writer.size(),
+            Self::Spill(spill) => spill.size(),
+            Self::Nothing(size) => *size,
+        }
+    }
+}

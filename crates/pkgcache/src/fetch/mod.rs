@@ -1,0 +1,312 @@
+//! Asks an upstream for a URL and stores the answer, beside whoever waits for it.
+//!
+//! What comes as a body is [`crate::fetch::download`]'s.
+
+pub(crate) mod download;
+pub(crate) mod read_ahead;
+pub(crate) mod redirect;
+
+use std::sync::Arc;
+
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
+use storekit::{Lease, PackageEntry, PackageKey, StoredResponse};
+use tokio::task::spawn_blocking;
+
+use crate::cache::{self, Cache};
+use crate::config::target::Target;
+use crate::ecosystem::Class;
+use crate::error::explained;
+use crate::fetch::download::Download;
+use crate::fetch::redirect::Trip;
+use crate::observe::log;
+use crate::observe::meter::add;
+use crate::response::flight::{Flight, Stage, Trouble};
+use crate::response::stored_head::Answer;
+use crate::rules::age::Times;
+use crate::rules::merge::take_cookies;
+use crate::rules::policy::Policy;
+use crate::rules::reuse::{self, Failure};
+use crate::rules::storable::{self, Sharing};
+use crate::rules::vary;
+use crate::rules::{conditional, freshness};
+use crate::store::Shelved;
+use crate::upstream::{Route, SendError};
+use crate::wire::guard::Wire;
+
+/// Fields by which some servers let others say what was asked for, or how. An answer that depends
+/// on them would be given to those who did not send them.
+const UNKEYED: [&str; 11] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-proto",
+    "x-host",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// What is to be fetched.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    /// Where the answer goes.
+    pub(crate) key: PackageKey,
+    /// What it is.
+    pub(crate) class: Class,
+    /// What is asked for.
+    pub(crate) target: Target,
+    /// The client's headers, without conditions.
+    pub(crate) headers: HeaderMap,
+    /// What is stored and may still hold.
+    pub(crate) stored: Option<Shelved>,
+    /// The way there.
+    pub(crate) route: Route,
+    /// Where interim answers go.
+    pub(crate) wire: Option<Arc<Wire>>,
+}
+
+impl Ask {
+    /// Who may be given the answer again.
+    fn sharing(&self) -> Sharing {
+        if self.key.scope.is_some() { Sharing::SameCredentials } else { Sharing::Shared }
+    }
+
+    /// Whether what is stored may stand in for an answer that came now.
+    fn may_stand_in(&self, stored: &Answer, now: i64) -> bool {
+        let lifetime = stored.lifetime(self.target.heuristic);
+        reuse::may_stand_in(&stored.policy, lifetime, stored.age(now), Failure::Error)
+    }
+
+    /// Whether the answer to a question about a stored success is a failure that does not say for
+    /// how long it holds. In its place the success would be lost to the time for which it may stand
+    /// in for a server that fails.
+    fn is_outlived(&self, status: StatusCode, headers: &HeaderMap, times: Times) -> bool {
+        let lasts = freshness::explicit(headers, &Policy::of(headers), times).unwrap_or(0) > 0;
+        let failure = status.is_client_error() || status.is_server_error();
+        let stands = |it: &Answer| it.status.is_success() && self.may_stand_in(it, times.received);
+        failure && !lasts && self.stored.as_ref().is_some_and(|it| stands(&it.answer))
+    }
+}
+
+/// Does the whole fetch; whoever waits for `flight` is told.
+pub(crate) async fn fetch(cache: Arc<Cache>, flight: Arc<Flight>, ask: Ask) {
+    let requested = cache::now();
+    match answer(&cache, &ask).await {
+        Err(error) => flight.reach(Stage::Failed(Arc::new(trouble(&error)))),
+        Ok(response) => {
+            let times = Times { requested, received: cache::now() };
+            settle(&cache, &flight, &ask, response, times).await;
+        }
+    }
+}
+
+pub(crate) fn trouble(error: &SendError) -> Trouble {
+    let status = error.status().as_u16();
+    Trouble { failure: Failure::Unreachable, status, message: error.to_string() }
+}
+
+/// The answer to the question whether what is stored still holds, or to the plain request.
+async fn answer(cache: &Cache, ask: &Ask) -> Result<Response<Incoming>, SendError> {
+    let conditions =
+        ask.stored.as_ref().map(|it| conditional::validators(&it.answer.headers)).unwrap_or_default();
+    let asked = !conditions.is_empty();
+    let response = follow(cache, ask, &conditions).await?;
+    let speaks =
+        ask.stored.as_ref().is_some_and(|it| conditional::speaks_of(response.headers(), &it.answer.headers));
+    if response.status() == StatusCode::NOT_MODIFIED && asked && !speaks {
+        return follow(cache, ask, &HeaderMap::new()).await;
+    }
+    Ok(response)
+}
+
+/// Sends the request with these conditions, and follows redirects where that is set.
+pub(crate) async fn follow(
+    cache: &Cache,
+    ask: &Ask,
+    conditions: &HeaderMap,
+) -> Result<Response<Incoming>, SendError> {
+    let mut headers = ask.headers.clone();
+    headers.extend(conditions.clone());
+    let (method, target, route, wire) = (&Method::GET, &ask.target, &ask.route, ask.wire.clone());
+    Trip { cache, method, target, route, wire }.follow(headers).await
+}
+
+async fn settle(
+    cache: &Arc<Cache>,
+    flight: &Arc<Flight>,
+    ask: &Ask,
+    response: Response<Incoming>,
+    times: Times,
+) {
+    let status = response.status();
+    if status == StatusCode::NOT_MODIFIED
+        && let Some(stored) = &ask.stored
+    {
+        refresh(cache, flight, ask, stored, (response.headers(), times)).await;
+        return flight.reach(Stage::Validated(stored.stored.digest));
+    }
+    if let (500 | 502 | 503 | 504, Some(stored)) = (status.as_u16(), &ask.stored)
+        && ask.may_stand_in(&stored.answer, times.received)
+    {
+        let message = format!("the upstream answered {status}");
+        let trouble = Trouble { failure: Failure::Error, status: status.as_u16(), message };
+        return flight.reach(Stage::Failed(Arc::new(trouble)));
+    }
+    let (policy, sharing) = (Policy::of(response.headers()), ask.sharing());
+    let total = response.body().size_hint().exact();
+    let storable = storable::is_storable(&ask.headers, status, response.headers(), &policy, sharing)
+        && !ask.is_outlived(status, response.headers(), times)
+        && total.is_none_or(|total| total <= ask.route.limits.object);
+    if !storable {
+        return flight.pass(response);
+    }
+    match cache.shelf.begin() {
+        Ok(writer) => {
+            Download::new(cache, flight, ask, &response, times, writer).run(response.into_body()).await;
+        }
+        Err(error) => {
+            unstored(cache, ask, explained(&error));
+            flight.pass(response);
+        }
+    }
+}
+
+pub(crate) fn unstored(cache: &Cache, ask: &Ask, why: impl std::fmt::Display) {
+    add(&cache.counts.unstored, 1);
+    log::warning(&format!("{} could not be stored: {why}", ask.target.url));
+}
+
+/// Writes the head of a stored response anew, as it stands by now: others may have written it
+/// meanwhile.
+async fn refresh(
+    cache: &Arc<Cache>,
+    flight: &Arc<Flight>,
+    ask: &Ask,
+    stored: &Shelved,
+    (update, times): (&HeaderMap, Times),
+) {
+    let (old, mut update, sharing) = (Arc::clone(&stored.stored), update.clone(), ask.sharing());
+    if !ask.target.keep_cookies {
+        take_cookies(&mut update);
+    }
+    let change = move |entry: &mut PackageEntry| {
+        let is_it = |it: &StoredResponse| it.digest == old.digest && it.selecting == old.selecting;
+        let Some(place) = entry.responses.iter().position(is_it) else { return };
+        let standing = entry.responses.remove(place);
+        entry.responses.splice(0..0, freshened(&standing, &update, times, sharing));
+    };
+    commit(cache, flight, ask, Vec::new(), change).await;
+}
+
+/// The stored response with what a 304 says; `None` where that makes it one that may not be stored,
+/// or that depends on fields of a request that nobody knows any more.
+fn freshened(
+    standing: &StoredResponse,
+    update: &HeaderMap,
+    times: Times,
+    sharing: Sharing,
+) -> Option<StoredResponse> {
+    let answer = Answer::from_stored(standing)?.freshened(update, times);
+    let varies_as_before = vary::names(&answer.headers).is_some_and(|names| names == answer.vary);
+    let (status, headers) = (answer.status, &answer.headers);
+    let storable = storable::is_storable(&HeaderMap::new(), status, headers, &answer.policy, sharing);
+    let new = answer.to_stored(standing.digest, standing.size, standing.announced);
+    (varies_as_before && storable).then_some(StoredResponse { part: standing.part, ..new })
+}
+
+/// Changes the entry, unless something has changed on the server since it was asked.
+pub(crate) async fn commit(
+    cache: &Arc<Cache>,
+    flight: &Arc<Flight>,
+    ask: &Ask,
+    leases: Vec<Lease>,
+    change: impl FnOnce(&mut PackageEntry) + Send + 'static,
+) {
+    let (work, key, class) = (Arc::clone(cache), ask.key.clone(), ask.class.clone());
+    let flight = Arc::clone(flight);
+    let written = spawn_blocking(move || {
+        work.shelf.change(&key, &leases, |entry| {
+            // Whoever doubts it forgets the entry after that, if it stands by then.
+            if flight.is_doubted() {
+                return;
+            }
+            entry.name = class.name;
+            entry.package_version = class.version;
+            entry.architecture = class.architecture;
+            change(entry);
+        })
+    });
+    match written.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => unstored(cache, ask, explained(&error)),
+        Err(error) => unstored(cache, ask, error),
+    }
+}
+
+/// The header fields of a request as they are sent on for all: those of the connection, conditions,
+/// and [`UNKEYED`] ones taken off.
+#[must_use]
+pub(crate) fn asking(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    crate::rules::hop::strip(&mut headers);
+    conditional::strip(&mut headers);
+    for name in [http::header::HOST, CONTENT_LENGTH, http::header::EXPECT] {
+        headers.remove(name);
+    }
+    leave_unkeyed(&mut headers);
+    headers
+}
+
+/// Takes off what is not for one to say where an answer may change what all get.
+pub(crate) fn leave_unkeyed(headers: &mut HeaderMap) {
+    for name in UNKEYED {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::ecosystem::Generic;
+    use http::Uri;
+    use storekit::Store;
+
+    #[test]
+    fn what_was_doubted_last_of_all_is_not_stored() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(camino::Utf8Path::from_path(dir.path()).unwrap()).unwrap();
+        let cache = Arc::new(Cache::new(Config::default(), store, Box::new(Generic), "0123456789").unwrap());
+        let url = Uri::from_static("http://a/b");
+        let key = PackageKey::new("generic", "a", url.to_string(), None);
+        let source = "a".to_owned();
+        let target = Target { source, url, ..Target::default() };
+        let (stored, wire) = (None, None);
+        let route = cache.route(&cache.config(), false);
+        let (headers, class) = (HeaderMap::new(), Class::default());
+        let ask = Ask { key: key.clone(), class, target, headers, stored, route, wire };
+        let times = Times { requested: 0, received: 0 };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for doubted in [false, true] {
+            let mut writer = cache.shelf.begin().unwrap();
+            writer.write(b"body").unwrap();
+            let lease = writer.finish(None).unwrap();
+            let answer = Answer::new(StatusCode::OK, &HeaderMap::new(), &HeaderMap::new(), times);
+            let response = answer.to_stored(lease.digest(), lease.size(), None);
+            let (flight, _) = cache.flights.join(key.digest(), key.digest());
+            if doubted {
+                cache.flights.doubt(&key.digest());
+                cache.shelf.forget(&key);
+            }
+            let change = |entry: &mut PackageEntry| entry.responses.push(response);
+            runtime.block_on(commit(&cache, &flight, &ask, vec![lease], change));
+            let found = cache.shelf.find(&key).map(|known| known.responses.len());
+            assert_eq!(found, (!doubted).then_some(1));
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What is counted: for `/metrics`, for the access log, and by the minute for events/.
+
+use std::fmt::Write;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::Frame;
+use serde::Serialize;
+
+use crate::observe::access_log::AccessLog;
+
+/// How a request was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Result {
+    /// From what is stored.
+    Hit,
+    /// From what is stored, after the upstream said that it still holds.
+    Revalidated,
+    /// From what is stored, though it is stale.
+    Stale,
+    /// From what another request had fetched, as it came.
+    Collapsed,
+    /// From the upstream.
+    Miss,
+    /// From the upstream, and nothing was to be stored.
+    Pass,
+    /// Through a tunnel.
+    Tunnel,
+    /// By this program itself.
+    Own,
+    /// Not as it was meant: refused, or the upstream failed.
+    Error,
+}
+
+const RESULTS: [(Result, &str); 9] = [
+    (Result::Hit, "hit"),
+    (Result::Revalidated, "revalidated"),
+    (Result::Stale, "stale"),
+    (Result::Collapsed, "collapsed"),
+    (Result::Miss, "miss"),
+    (Result::Pass, "pass"),
+    (Result::Tunnel, "tunnel"),
+    (Result::Own, "own"),
+    (Result::Error, "error"),
+];
+
+/// The counts.
+#[derive(Debug, Default)]
+pub struct Counts {
+    requests: [AtomicU64; RESULTS.len()],
+    bytes: [AtomicU64; RESULTS.len()],
+    /// Requests to upstreams.
+    pub fetches: AtomicU64,
+    /// Bytes of bodies from upstreams.
+    pub fetched_bytes: AtomicU64,
+    /// Requests to upstreams that got no answer.
+    pub failures: AtomicU64,
+    /// Stored bodies that were found damaged.
+    pub damaged: AtomicU64,
+    /// Bodies that were not what they had been announced as.
+    pub mismatches: AtomicU64,
+    /// Bodies that could not be stored.
+    pub unstored: AtomicU64,
+    /// Connections of clients, now.
+    pub connections: AtomicU64,
+    /// Connections that were refused.
+    pub refused: AtomicU64,
+    /// Requests that were answered without the parser.
+    pub quick: AtomicU64,
+    /// Connections that a drain ended because nothing moved on them.
+    pub cut: AtomicU64,
+}
+
+/// One more.
+pub fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}
+
+/// How many.
+pub(crate) fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+impl Counts {
+    /// How many requests were answered so, and how many bytes they got.
+    #[must_use]
+    pub fn of(&self, result: Result) -> (u64, u64) {
+        let place = result as usize;
+        (self.requests.get(place).map_or(0, get), self.bytes.get(place).map_or(0, get))
+    }
+
+    fn note(&self, result: Result, bytes: u64) {
+        let place = result as usize;
+        if let (Some(requests), Some(sum)) = (self.requests.get(place), self.bytes.get(place)) {
+            add(requests, 1);
+            add(sum, bytes);
+        }
+    }
+
+    /// All of it in the text form of Prometheus.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        family(&mut text, "requests_total", "counter", "Requests, by how they were answered.");
+        for (result, name) in RESULTS {
+            let _ = writeln!(text, "pkgcache_requests_total{{result=\"{name}\"}} {}", self.of(result).0);
+        }
+        family(
+            &mut text,
+            "sent_bytes_total",
+            "counter",
+            "Bytes of bodies, and through tunnels, sent to clients.",
+        );
+        for (result, name) in RESULTS {
+            let _ = writeln!(text, "pkgcache_sent_bytes_total{{result=\"{name}\"}} {}", self.of(result).1);
+        }
+        let single = [
+            ("upstream_requests_total", "counter", "Requests to upstreams.", &self.fetches),
+            ("upstream_bytes_total", "counter", "Bytes of bodies from upstreams.", &self.fetched_bytes),
+            (
+                "upstream_failures_total",
+                "counter",
+                "Requests to upstreams without an answer.",
+                &self.failures,
+            ),
+            ("damaged_total", "counter", "Stored bodies found damaged.", &self.damaged),
+            ("mismatches_total", "counter", "Bodies unlike their announced digest.", &self.mismatches),
+            ("unstored_total", "counter", "Bodies that could not be stored.", &self.unstored),
+            ("refused_total", "counter", "Connections and requests that were refused.", &self.refused),
+            ("quick_total", "counter", "Hits that took the short way.", &self.quick),
+            ("connections", "gauge", "Connections of clients now.", &self.connections),
+        ];
+        for (name, kind, help, counter) in single {
+            family(&mut text, name, kind, help);
+            let _ = writeln!(text, "pkgcache_{name} {}", get(counter));
+        }
+        text
+    }
+}
+
+fn family(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(text, "# HELP pkgcache_{name} {help}\n# TYPE pkgcache_{name} {kind}");
+}
+
+/// Follows one response to its end.
+#[derive(Debug)]
+pub struct Meter {
+    counts: Arc<Counts>,
+    result: Result,
+    bytes: u64,
+    whole: bool,
+    line: Option<Box<Line>>,
+    /// As long as it lives, its connection is not idle.
+    _busy: Arc<()>,
+}
+
+/// A line of the access log.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// When the request came, RFC 3339.
+    pub time: jiff::Timestamp,
+    /// From where.
+    pub client: Option<std::net::IpAddr>,
+    /// Its method.
+    pub method: String,
+    /// The URL that was meant.
+    pub url: String,
+    /// The request's first line as it came, escaped, where it was refused before it was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// The answer's status code.
+    pub status: u16,
+    /// How it was answered.
+    pub result: Result,
+    /// What `Cache-Status` said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<String>,
+    /// Bytes of the body that were sent; of a tunnel, all that went to the client.
+    pub bytes: u64,
+    /// Bytes that came from the client through a tunnel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received: Option<u64>,
+    /// From the request's head to the end of the answer.
+    pub seconds: f64,
+    /// Whether the answer was sent to its end.
+    pub whole: bool,
+    /// Where the line goes, and since when the time runs.
+    #[serde(skip)]
+    pub ends: (AccessLog, Instant),
+}
+
+impl Line {
+    /// Shows the first line of a request that was refused before it was read.
+    pub(crate) fn show(&mut self, line: &str) {
+        let mut words = line.split(' ').map(str::to_owned);
+        self.method = words.next().unwrap_or_default();
+        self.url = words.next().unwrap_or_default();
+        self.request = Some(line.to_owned());
+    }
+}
+
+impl Meter {
+    /// For a response that is about to be sent; `busy` is dropped when that is done.
+    #[must_use]
+    pub fn new(counts: Arc<Counts>, result: Result, line: Option<Box<Line>>, busy: Arc<()>) -> Self {
+        Self { counts, result, bytes: 0, whole: false, line, _busy: busy }
+    }
+
+    /// Sees a frame, or the end.
+    pub fn see(&mut self, frame: Option<&io::Result<Frame<Bytes>>>) {
+        match frame {
+            None => self.whole = true,
+            Some(Ok(frame)) => self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(_)) => {}
+        }
+    }
+
+    /// So many bytes of the body were sent.
+    pub fn count(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// So many bytes came from the client.
+    pub fn receive(&mut self, bytes: u64) {
+        if let Some(line) = &mut self.line {
+            line.received = Some(bytes);
+        }
+    }
+
+    /// There is no body whose end could be seen.
+    pub fn set_whole(&mut self) {
+        self.whole = true;
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.counts.note(self.result, self.bytes);
+        if let Some(mut line) = self.line.take() {
+            line.bytes = self.bytes;
+            line.whole = self.whole;
+            line.seconds = line.ends.1.elapsed().as_secs_f64();
+            let log = line.ends.0.clone();
+            log.write(&line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_each_family_once() {
+        let counts = Counts::default();
+        drop(Meter::new(Arc::new(Counts::default()), Result::Hit, None, Arc::default()));
+        counts.note(Result::Hit, 10);
+        let text = counts.to_text();
+        assert!(text.contains("pkgcache_requests_total{result=\"hit\"} 1\n"), "{text}");
+        assert!(text.contains("pkgcache_sent_bytes_total{result=\"hit\"} 10\n"));
+        let mut families: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        let count = families.len();
+        families.sort_unstable();
+        families.dedup();
+        assert_eq!(families.len(), count);
+    }
+}

@@ -1,0 +1,5 @@
+//! What is counted and logged.
+
+pub mod access_log;
+pub(crate) mod log;
+pub mod meter;

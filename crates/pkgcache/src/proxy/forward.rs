@@ -1,0 +1,170 @@
+//! Requests that are passed on as they are, and what their answers change in the store.
+//!
+//! Limit: what is stored for other credentials than those of an unsafe request stays until it is
+//! stale, for the store is not searched for it. It is only there where `keep-private` is set.
+
+use std::sync::Arc;
+
+use http::header::{HOST, VIA};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{Either, Full};
+use hyper::body::{Body as _, Incoming};
+use storekit::PackageKey;
+
+use crate::cache::{self, Cache};
+use crate::fetch::redirect::Trip;
+use crate::fetch::{leave_unkeyed, trouble};
+use crate::observe::meter::{self, add};
+use crate::proxy::lookup::{Handled, Lookup};
+use crate::response::body::Body;
+use crate::response::reply::own;
+use crate::response::stored_head::Answer;
+use crate::rules::age::Times;
+use crate::rules::cache_status::{CacheStatus, Forward};
+use crate::rules::merge::take_cookies;
+use crate::rules::{hop, invalidate};
+use crate::upstream::upload::Upload;
+use crate::upstream::{Route, SendError};
+
+impl Lookup {
+    /// Sends the request on, with its body, and hands the answer on as it comes.
+    pub async fn forward(
+        &self,
+        cache: &Arc<Cache>,
+        body: Incoming,
+        why: Forward,
+    ) -> (Response<Body>, meter::Result) {
+        let mut headers = self.headers.clone();
+        headers.remove(HOST);
+        if self.method == Method::HEAD {
+            leave_unkeyed(&mut headers);
+        }
+        let route = cache.route(&self.config, self.target.private);
+        let requested = cache::now();
+        let answer = if body.is_end_stream() && matches!(self.method, Method::GET | Method::HEAD) {
+            let (method, target, wire) = (&self.method, &self.target, self.wire.clone());
+            Trip { cache, method, target, route: &route, wire }.follow(headers).await
+        } else {
+            self.send(cache, headers, body, &route).await
+        };
+        match answer {
+            Ok(response) => {
+                let times = Times { requested, received: cache::now() };
+                self.learn(cache, response.status(), response.headers(), times);
+                (self.passed_on(cache, response, why), meter::Result::Pass)
+            }
+            Err(error) => self.stood_in_for(cache, &error, why).await,
+        }
+    }
+
+    /// Sends the request to the server that it names: what may change something there goes no
+    /// further.
+    async fn send(
+        &self,
+        cache: &Cache,
+        headers: HeaderMap,
+        body: Incoming,
+        route: &Route,
+    ) -> Result<Response<Incoming>, SendError> {
+        let bodiless = body.is_end_stream();
+        let body = if bodiless { Either::Left(Full::default()) } else { Either::Right(Upload::new(body)) };
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.target.url.clone();
+        *request.headers_mut() = headers;
+        request.headers_mut().append(VIA, cache.via.clone());
+        add(&cache.counts.fetches, 1);
+        let answer = cache.upstreams.send(request, route, self.wire.clone()).await;
+        add(&cache.counts.failures, u64::from(answer.is_err()));
+        answer
+    }
+
+    /// What is stored answers a HEAD that nobody else answers.
+    async fn stood_in_for(
+        &self,
+        cache: &Arc<Cache>,
+        error: &SendError,
+        why: Forward,
+    ) -> (Response<Body>, meter::Result) {
+        let asks = self.method == Method::HEAD && why == Forward::Stale;
+        let known = asks.then(|| cache.shelf.find(&self.key)).flatten();
+        let found = known.as_deref().and_then(|known| known.select(&self.headers));
+        match self.failed(cache, &trouble(error), found).await {
+            Handled::Answered(response, result) => (*response, result),
+            Handled::Forward(_) => (refused(error), meter::Result::Error),
+        }
+    }
+
+    /// An upstream's answer as the client gets it.
+    pub(crate) fn passed_on(
+        &self,
+        cache: &Cache,
+        response: Response<Incoming>,
+        why: Forward,
+    ) -> Response<Body> {
+        let (parts, body) = response.into_parts();
+        let body = Body::incoming(body, self.config.limits.answer);
+        let mut response = Response::from_parts(parts, body);
+        hop::strip(response.headers_mut());
+        response.headers_mut().append(VIA, cache.via.clone());
+        CacheStatus::forwarded(why).add_to(response.headers_mut());
+        response
+    }
+
+    /// What the answer says about what is stored.
+    fn learn(&self, cache: &Arc<Cache>, status: StatusCode, headers: &HeaderMap, times: Times) {
+        if self.method == Method::HEAD && status == StatusCode::OK {
+            self.learn_from_head(cache, headers, times);
+        }
+        for url in invalidate::doubtful(&self.method, &self.target.url, status, headers) {
+            let key = cache.key_beside(&self.key, &url);
+            let shared = PackageKey { scope: None, ..key.clone() };
+            cache.flights.doubt(&shared.digest());
+            cache.shelf.forget(&key);
+            cache.shelf.forget(&shared);
+        }
+    }
+
+    /// Source: RFC 9111, 4.3.5.
+    fn learn_from_head(&self, cache: &Arc<Cache>, headers: &HeaderMap, times: Times) {
+        let Some(known) = cache.shelf.find(&self.key) else { return };
+        let Some(found) = known.select(&self.headers).filter(|found| found.answer.status == StatusCode::OK)
+        else {
+            return;
+        };
+        let same = |name: http::HeaderName| {
+            headers.get(&name).is_none_or(|it| found.answer.headers.get(name) == Some(it))
+        };
+        let size = headers.get(http::header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+        let holds = same(http::header::ETAG)
+            && same(http::header::LAST_MODIFIED)
+            && size.is_none_or(|size: u64| size == found.stored.size);
+        let mut update = headers.clone();
+        if !self.target.keep_cookies {
+            take_cookies(&mut update);
+        }
+        let answer: Answer = found.answer.freshened(&update, times);
+        let new = answer.to_stored(found.stored.digest, found.stored.size, found.stored.announced);
+        let old = found.stored.clone();
+        let changed = cache.shelf.change(&self.key, &[], |entry| {
+            entry.responses.retain(|it| *it != *old);
+            if holds {
+                entry.responses.insert(0, new);
+            }
+        });
+        if let Err(error) = changed {
+            let why = crate::error::explained(&error);
+            crate::observe::log::warning(&format!(
+                "the entry of {} cannot be changed: {why}",
+                self.target.url
+            ));
+        }
+    }
+}
+
+/// The answer where there is none.
+#[must_use]
+pub(crate) fn refused(error: &SendError) -> Response<Body> {
+    let cache = CacheStatus { detail: Some("upstream-failed"), ..CacheStatus::default() };
+    own(error.status(), error.to_string(), Some(&cache))
+}

@@ -1,0 +1,383 @@
+//! What becomes of a request that may be answered from what is stored: GET and HEAD.
+//!
+//! The order of things is RFC 9111's: find what matches, see whether it may be handed on, else ask
+//! the upstream, once for all who ask the same.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, RANGE};
+use http::{HeaderMap, Method, Response, StatusCode};
+use storekit::{Digest, PackageKey};
+
+use crate::cache::{self, Cache};
+use crate::config::Config;
+use crate::config::target::Target;
+use crate::ecosystem::Class;
+use crate::error::explained;
+use crate::fetch::{self, Ask};
+use crate::observe::log;
+use crate::observe::meter::{self, add};
+use crate::response::body::{Body, End, Source};
+use crate::response::flight::{Flight, Growing, Stage, Trouble};
+use crate::response::reply::{Question, own, reply};
+use crate::response::stored_head::Answer;
+use crate::rules::cache_status::{CacheStatus, Forward};
+use crate::rules::merge::take_cookies;
+use crate::rules::request::{self, Wishes};
+use crate::rules::reuse::{self, Failure, Reuse};
+use crate::rules::vary;
+use crate::store::{self, Known, Shelved};
+use crate::wire::guard::Wire;
+
+/// The fields by which upstreams choose between several forms of an answer.
+const NEGOTIATING: [&str; 3] = ["accept", "accept-encoding", "accept-language"];
+
+/// A request for something that may be stored.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// GET or HEAD.
+    pub method: Method,
+    /// Its headers, without those of the connection.
+    pub headers: HeaderMap,
+    /// What it asks for.
+    pub target: Target,
+    /// What that is.
+    pub class: Class,
+    /// Where that is stored.
+    pub key: PackageKey,
+    /// The settings that hold for it.
+    pub config: Arc<Config>,
+    /// The client's connection.
+    pub wire: Option<Arc<Wire>>,
+}
+
+/// What becomes of it.
+pub enum Handled {
+    /// This answer.
+    Answered(Box<Response<Body>>, meter::Result),
+    /// It is to be passed on as it is.
+    Forward(Forward),
+}
+
+impl From<(Response<Body>, meter::Result)> for Handled {
+    fn from((response, result): (Response<Body>, meter::Result)) -> Self {
+        Self::Answered(Box::new(response), result)
+    }
+}
+
+/// A place in a fetch.
+struct Boarding {
+    flight: Arc<Flight>,
+    /// Whether it was begun for this request.
+    leads: bool,
+    /// Whether the upstream's answer came after this request, so that it is as good as one of its
+    /// own.
+    early: bool,
+}
+
+/// What a stored response is handed on for.
+#[derive(Clone, Copy, Debug)]
+struct Served {
+    result: meter::Result,
+    collapsed: bool,
+    forward: Option<(Forward, Option<u16>)>,
+    detail: Option<&'static str>,
+}
+
+impl Served {
+    const HIT: Self = Self { result: meter::Result::Hit, collapsed: false, forward: None, detail: None };
+
+    fn stale(detail: &'static str) -> Self {
+        Self { result: meter::Result::Stale, detail: Some(detail), ..Self::HIT }
+    }
+}
+
+impl Lookup {
+    fn question(&self) -> Question<'_> {
+        Question { method: &self.method, headers: &self.headers }
+    }
+
+    /// Answers the request, or says that it has to be passed on.
+    pub async fn handle(&self, cache: &Arc<Cache>) -> Handled {
+        let wishes = Wishes::of(&self.headers);
+        if wishes.no_store || request::is_for_the_server(&self.headers) {
+            return self.forward_or_504(Forward::Request);
+        }
+        let known = cache.shelf.find(&self.key);
+        let Some(found) = known.as_ref().and_then(|known| known.select(&self.headers)) else {
+            let why = if known.is_some() { Forward::VaryMiss } else { Forward::UriMiss };
+            return self.miss(cache, &wishes, why).await;
+        };
+        let (age, lifetime) = (found.answer.age(cache::now()), self.lifetime(&found.answer));
+        let decision = reuse::decide(&found.answer.policy, &wishes, lifetime, age);
+        let served = match decision {
+            Reuse::Fresh => Some(Served::HIT),
+            Reuse::Stale => Some(Served::stale("max-stale")),
+            _ if wishes.only_if_cached => return self.gateway_timeout("nothing fresh is stored"),
+            _ if self.config.offline => Some(Served::stale("offline")),
+            Reuse::WhileRevalidating => {
+                self.fetch(cache, Some(found.clone()));
+                Some(Served::stale("stale-while-revalidate"))
+            }
+            Reuse::AskFirst => None,
+        };
+        let Some(served) = served else {
+            return self.ask_first(cache, found, age >= lifetime).await;
+        };
+        if let Some(known) = &known {
+            cache.shelf.touch(&self.key, known, cache::now());
+        }
+        match self.serve(cache, found, served).await {
+            Some(handled) => handled,
+            None => self.miss(cache, &wishes, Forward::UriMiss).await,
+        }
+    }
+
+    /// For how long the answer is fresh here.
+    fn lifetime(&self, answer: &Answer) -> i64 {
+        answer.lifetime(self.target.heuristic)
+    }
+
+    fn gateway_timeout(&self, text: &str) -> Handled {
+        let status = CacheStatus { detail: Some("not-stored"), ..CacheStatus::default() };
+        let response =
+            own(StatusCode::GATEWAY_TIMEOUT, format!("{}: {text}", self.target.url), Some(&status));
+        (response, meter::Result::Error).into()
+    }
+
+    fn forward_or_504(&self, why: Forward) -> Handled {
+        if self.config.offline {
+            return self.gateway_timeout("the proxy is offline, and this is not stored");
+        }
+        Handled::Forward(why)
+    }
+
+    async fn miss(&self, cache: &Arc<Cache>, wishes: &Wishes, why: Forward) -> Handled {
+        if wishes.only_if_cached {
+            return self.gateway_timeout("it is not stored");
+        }
+        if self.config.offline {
+            return self.gateway_timeout("the proxy is offline, and this is not stored");
+        }
+        let ranged = self.method == Method::GET && self.headers.contains_key(RANGE);
+        if self.method == Method::HEAD || ranged {
+            // A part is not worth fetching the whole for, unless somebody does so anyway.
+            return match cache.flights.find(&self.flight_key()) {
+                Some(flight) if ranged => {
+                    let early = flight.is_asking();
+                    self.await_flight(cache, Boarding { flight, leads: false, early }, why, None).await
+                }
+                _ => Handled::Forward(why),
+            };
+        }
+        let boarding = self.fetch(cache, None);
+        self.await_flight(cache, boarding, why, None).await
+    }
+
+    /// The server is asked whether what is stored still holds.
+    async fn ask_first(&self, cache: &Arc<Cache>, found: &Shelved, is_stale: bool) -> Handled {
+        let why = if is_stale { Forward::Stale } else { Forward::Request };
+        if self.method == Method::HEAD {
+            return Handled::Forward(why);
+        }
+        let boarding = self.fetch(cache, Some(found.clone()));
+        self.await_flight(cache, boarding, why, Some(found)).await
+    }
+
+    /// Fetches with different credentials do not meet, nor do those that ask for different forms of
+    /// the same: not every upstream that chooses by a field says so in `Vary`.
+    fn flight_key(&self) -> Digest {
+        let mut parts = self.key.digest().hex().as_bytes().to_vec();
+        for (name, value) in vary::selecting(&NEGOTIATING.map(str::to_owned), &self.headers) {
+            parts.extend(format!("\n{name}: {value}").bytes());
+        }
+        if let Some(value) = self.headers.get(AUTHORIZATION) {
+            parts.extend([b"\n", value.as_bytes()].concat());
+        }
+        Digest::of(&parts)
+    }
+
+    /// Starts a fetch unless there is one.
+    fn fetch(&self, cache: &Arc<Cache>, stored: Option<Shelved>) -> Boarding {
+        let key = self.flight_key();
+        let shared = PackageKey { scope: None, ..self.key.clone() };
+        let (flight, leads) = cache.flights.join(key, shared.digest());
+        let early = flight.is_asking();
+        if leads {
+            let (work, meeting, ask) = (Arc::clone(cache), Arc::clone(&flight), self.ask(cache, stored));
+            tokio::spawn(async move {
+                let flying = work.flights.flying(key, Arc::clone(&meeting));
+                fetch::fetch(Arc::clone(&work), meeting, ask).await;
+                drop(flying);
+            });
+        }
+        Boarding { flight, leads, early }
+    }
+
+    fn ask(&self, cache: &Cache, stored: Option<Shelved>) -> Ask {
+        Ask {
+            key: self.key.clone(),
+            class: self.class.clone(),
+            target: self.target.clone(),
+            headers: fetch::asking(&self.headers),
+            stored,
+            route: cache.route(&self.config, self.target.private),
+            wire: self.wire.clone(),
+        }
+    }
+
+    async fn await_flight(
+        &self,
+        cache: &Arc<Cache>,
+        boarding: Boarding,
+        why: Forward,
+        stored: Option<&Shelved>,
+    ) -> Handled {
+        let Boarding { flight, leads, early } = boarding;
+        match flight.landed().await {
+            Stage::Growing(growing) if self.may_have(&growing.answer, early) => {
+                self.growing_reply(&growing, leads, why).await
+            }
+            Stage::Validated(digest) if early => self.validated(cache, digest, leads, why).await,
+            Stage::Failed(trouble) => self.failed(cache, &trouble, stored).await,
+            Stage::Passing => match flight.take().filter(|_| leads) {
+                Some(response) => (self.passed_on(cache, response, why), meter::Result::Pass).into(),
+                None => self.forward_or_504(why),
+            },
+            Stage::Growing(_) | Stage::Validated(_) | Stage::Asking => self.forward_or_504(why),
+        }
+    }
+
+    /// Whether an answer that was fetched for another request will do for this one: it matches, and
+    /// it came after this request, or may be reused as if it were stored.
+    fn may_have(&self, answer: &Answer, early: bool) -> bool {
+        let wishes = Wishes::of(&self.headers);
+        let reusable = || {
+            let (lifetime, age) = (self.lifetime(answer), answer.age(cache::now()));
+            reuse::decide(&answer.policy, &wishes, lifetime, age) == Reuse::Fresh
+        };
+        answer.answers(&self.headers) && (early || reusable())
+    }
+
+    async fn growing_reply(&self, growing: &Growing, leads: bool, why: Forward) -> Handled {
+        let mut size = growing.total;
+        if size.is_none() && self.question().ranges(&growing.answer).is_some() {
+            // Where the end is not known, a range has to wait for it.
+            let mut progress = growing.progress.clone();
+            let end = progress.wait_for(|progress| progress.end != End::Growing).await;
+            size = end.ok().filter(|progress| progress.end == End::Whole).map(|progress| progress.written);
+        }
+        let Some(source) = Source::growing(growing) else { return self.forward_or_504(why) };
+        let status = CacheStatus { stored: leads, collapsed: !leads, ..CacheStatus::forwarded(why) };
+        let age = (!leads).then(|| growing.answer.age(cache::now()));
+        let mut response = reply(&self.question(), &growing.answer, source, size, age, &status);
+        if leads {
+            response.headers_mut().extend(growing.cookies.clone());
+        }
+        let result = if leads { meter::Result::Miss } else { meter::Result::Collapsed };
+        (response, result).into()
+    }
+
+    /// What is stored still holds: it is handed on, however old it says it is. Another request may
+    /// have asked about another response than answers this one.
+    async fn validated(&self, cache: &Arc<Cache>, digest: Digest, leads: bool, why: Forward) -> Handled {
+        let served = Served {
+            result: meter::Result::Revalidated,
+            collapsed: !leads,
+            forward: Some((why, Some(304))),
+            detail: None,
+        };
+        let known = cache.shelf.find(&self.key);
+        match known.as_deref().and_then(|known: &Known| known.select(&self.headers)) {
+            Some(found) if found.stored.digest == digest => {
+                self.serve(cache, found, served).await.unwrap_or(Handled::Forward(why))
+            }
+            _ => self.forward_or_504(why),
+        }
+    }
+
+    /// What is stored stands in for an upstream that failed, where it may; else the failure is
+    /// told.
+    pub(crate) async fn failed(
+        &self,
+        cache: &Arc<Cache>,
+        trouble: &Trouble,
+        stored: Option<&Shelved>,
+    ) -> Handled {
+        if let Some(found) = stored.filter(|found| self.may_stand_in(&found.answer, trouble.failure))
+            && let Some(handled) = self.serve(cache, found, Served::stale("upstream-failed")).await
+        {
+            if let Some(known) = cache.shelf.find(&self.key) {
+                cache.shelf.touch(&self.key, &known, cache::now());
+            }
+            return handled;
+        }
+        if trouble.failure == Failure::Error {
+            // That answer was not kept; whoever cannot do without it asks for one.
+            return Handled::Forward(Forward::Stale);
+        }
+        let status = StatusCode::from_u16(trouble.status).unwrap_or(StatusCode::BAD_GATEWAY);
+        let cache_status = CacheStatus { detail: Some("upstream-failed"), ..CacheStatus::default() };
+        (own(status, trouble.message.clone(), Some(&cache_status)), meter::Result::Error).into()
+    }
+
+    /// Hands on what is stored; `None` where its body is not there or not sound.
+    async fn serve(&self, cache: &Arc<Cache>, found: &Shelved, served: Served) -> Option<Handled> {
+        let file = match cache.shelf.body(&found.stored.digest).await {
+            Ok(store::Body::Sound(file)) if has_size(&file, found.stored.size) => file,
+            // An entry that says another size is not what was written, whatever else it says.
+            Ok(store::Body::Sound(_) | store::Body::Gone) => return self.lost(cache, found),
+            Ok(store::Body::Damaged(digest)) => {
+                add(&cache.counts.damaged, 1);
+                log::warning(&format!(
+                    "the stored body of {} was damaged ({digest}): moved aside",
+                    self.target.url
+                ));
+                return self.lost(cache, found);
+            }
+            Err(error) => {
+                let why = explained(&error);
+                log::warning(&format!("the stored body of {} cannot be read: {why}", self.target.url));
+                return None;
+            }
+        };
+        let answer = &found.answer;
+        let age = answer.age(cache::now());
+        let status = CacheStatus {
+            hit: served.forward.is_none(),
+            forward: served.forward.map(|(why, _)| why),
+            forward_status: served.forward.and_then(|(_, status)| status),
+            ttl: Some(self.lifetime(answer) - age),
+            collapsed: served.collapsed,
+            detail: served.detail,
+            ..CacheStatus::default()
+        };
+        let size = Some(found.stored.size);
+        let mut response = reply(&self.question(), answer, Source::whole(file), size, Some(age), &status);
+        if !self.target.keep_cookies {
+            take_cookies(response.headers_mut());
+        }
+        Some((response, served.result).into())
+    }
+
+    /// The entry names a body that is not there: nobody is to look for it again.
+    fn lost(&self, cache: &Cache, found: &Shelved) -> Option<Handled> {
+        let digest = found.stored.digest;
+        let change =
+            cache.shelf.change(&self.key, &[], |entry| entry.responses.retain(|it| it.digest != digest));
+        if let Err(error) = change {
+            let why = explained(&error);
+            log::warning(&format!("the entry of {} cannot be changed: {why}", self.target.url));
+        }
+        None
+    }
+
+    fn may_stand_in(&self, answer: &Answer, failure: Failure) -> bool {
+        reuse::may_stand_in(&answer.policy, self.lifetime(answer), answer.age(cache::now()), failure)
+    }
+}
+
+fn has_size(file: &File, size: u64) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.len() == size)
+}

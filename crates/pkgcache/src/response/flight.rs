@@ -1,0 +1,243 @@
+//! A fetch that several requests may wait for: one for each key, whoever asks.
+//!
+//! This module holds the meeting point alone; `fetch` does the work.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderMap, Response};
+use hyper::body::Incoming;
+use storekit::Digest;
+use tokio::sync::{Notify, watch};
+
+use crate::response::body::{End, Progress};
+use crate::response::overflow::Readers;
+use crate::response::stored_head::Answer;
+use crate::rules::reuse::Failure;
+
+/// How far a fetch has come.
+#[derive(Clone, Debug)]
+pub enum Stage {
+    /// The upstream was asked.
+    Asking,
+    /// The answer is being stored.
+    Growing(Arc<Growing>),
+    /// The stored response with this body still holds.
+    Validated(Digest),
+    /// The answer is for the one who asked first.
+    Passing,
+    /// There is no usable answer.
+    Failed(Arc<Trouble>),
+}
+
+/// A response that is being stored.
+#[derive(Debug)]
+pub struct Growing {
+    /// Its head.
+    pub answer: Answer,
+    /// The size of its body, where it is said.
+    pub total: Option<u64>,
+    /// What its body was announced as.
+    pub announced: Option<Digest>,
+    /// The file that grows.
+    pub file: Arc<File>,
+    /// How far it has come.
+    pub progress: watch::Receiver<Progress>,
+    /// Who reads along.
+    pub readers: Readers,
+    /// The cookies of the answer, for the client that it was fetched for.
+    pub cookies: HeaderMap,
+}
+
+/// Why there is no usable answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// For the rules.
+    pub failure: Failure,
+    /// The status code that says so.
+    pub status: u16,
+    /// For people.
+    pub message: String,
+}
+
+/// The meeting point.
+#[derive(Debug)]
+pub struct Flight {
+    stage: watch::Sender<Stage>,
+    private: Mutex<Option<Response<Incoming>>>,
+    /// The key of what is fetched, whoever asks.
+    shared: Digest,
+    doubted: AtomicBool,
+}
+
+/// All fetches under way.
+#[derive(Debug, Default)]
+pub struct Flights(Mutex<HashMap<Digest, Arc<Flight>>>, Notify);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Flight {
+    fn new(shared: Digest) -> Arc<Self> {
+        Arc::new(Self {
+            shared,
+            stage: watch::Sender::new(Stage::Asking),
+            private: Mutex::default(),
+            doubted: AtomicBool::new(false),
+        })
+    }
+
+    /// Waits until more is known than that the upstream was asked.
+    pub async fn landed(&self) -> Stage {
+        let mut stages = self.stage.subscribe();
+        let landed = stages.wait_for(|stage| !matches!(stage, Stage::Asking)).await;
+        landed.map_or_else(|_| self.stage.borrow().clone(), |stage| stage.clone())
+    }
+
+    /// Whether the upstream's answer has not come yet.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        matches!(*self.stage.borrow(), Stage::Asking)
+    }
+
+    /// Whether it broke off, though whoever does the work may not have left yet.
+    fn is_broken(&self) -> bool {
+        let broken = |growing: &Growing| growing.progress.borrow().end == End::Broken;
+        matches!(&*self.stage.borrow(), Stage::Growing(growing) if broken(growing))
+    }
+
+    /// Says how far it has come.
+    pub fn reach(&self, stage: Stage) {
+        self.stage.send_replace(stage);
+    }
+
+    /// The answer is only for the one who asked.
+    pub fn pass(&self, response: Response<Incoming>) {
+        *lock(&self.private) = Some(response);
+        self.reach(Stage::Passing);
+    }
+
+    /// Takes the answer that is only for one.
+    #[must_use]
+    pub fn take(&self) -> Option<Response<Incoming>> {
+        lock(&self.private).take()
+    }
+
+    /// Whether something has changed on the server since it was asked, so that the answer is not to
+    /// be stored.
+    #[must_use]
+    pub fn is_doubted(&self) -> bool {
+        self.doubted.load(Ordering::Acquire)
+    }
+}
+
+impl Flights {
+    /// The fetch under this key, and whether it is to be started by the caller: there was none, or
+    /// it broke off. `shared` is the key of what is fetched, whoever asks for it.
+    #[must_use]
+    pub fn join(&self, key: Digest, shared: Digest) -> (Arc<Flight>, bool) {
+        let mut flights = lock(&self.0);
+        if let Some(flight) = flights.get(&key).filter(|flight| !flight.is_broken()) {
+            (Arc::clone(flight), false)
+        } else {
+            let flight = Flight::new(shared);
+            flights.insert(key, Arc::clone(&flight));
+            (flight, true)
+        }
+    }
+
+    /// The fetch under this key, if there is one.
+    #[must_use]
+    pub fn find(&self, key: &Digest) -> Option<Arc<Flight>> {
+        lock(&self.0).get(key).filter(|flight| !flight.is_broken()).cloned()
+    }
+
+    /// The fetch is over.
+    pub fn leave(&self, key: &Digest, flight: &Arc<Flight>) {
+        let mut flights = lock(&self.0);
+        if flights.get(key).is_some_and(|standing| Arc::ptr_eq(standing, flight)) {
+            flights.remove(key);
+        }
+        drop(flights);
+        self.1.notify_waiters();
+    }
+
+    /// Waits until none is under way: what was fetched to its end is stored then.
+    pub async fn landed(&self) {
+        loop {
+            let left = self.1.notified();
+            if self.count() == 0 {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// What is being fetched for this, with whatever credentials, is not to be stored, and nobody
+    /// joins it any more.
+    pub fn doubt(&self, shared: &Digest) {
+        lock(&self.0).retain(|_, flight| {
+            let doubted = flight.shared == *shared;
+            flight.doubted.fetch_or(doubted, Ordering::AcqRel);
+            !doubted
+        });
+    }
+
+    /// The fetch, started: when this is dropped it is over, even if it came to nothing.
+    #[must_use]
+    pub fn flying(&self, key: Digest, flight: Arc<Flight>) -> Flying<'_> {
+        Flying { flights: self, key, flight }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        lock(&self.0).len()
+    }
+}
+
+/// A fetch under way.
+#[derive(Debug)]
+pub struct Flying<'a> {
+    flights: &'a Flights,
+    key: Digest,
+    flight: Arc<Flight>,
+}
+
+impl Drop for Flying<'_> {
+    fn drop(&mut self) {
+        let nothing_said = matches!(*self.flight.stage.borrow(), Stage::Asking);
+        if nothing_said {
+            let message = "the fetch was given up".to_owned();
+            let trouble = Trouble { failure: Failure::Unreachable, status: 502, message };
+            self.flight.stage.send_replace(Stage::Failed(Arc::new(trouble)));
+        }
+        self.flights.leave(&self.key, &self.flight);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_who_ask_meet_in_one_fetch() {
+        let flights = Flights::default();
+        let (key, shared) = (Digest::of(b"k"), Digest::of(b"s"));
+        let (first, leads) = flights.join(key, shared);
+        assert!(leads);
+        let (second, leads) = flights.join(key, shared);
+        assert!(!leads && Arc::ptr_eq(&first, &second));
+        flights.doubt(&shared);
+        assert!(first.is_doubted() && flights.count() == 0);
+        let (third, leads) = flights.join(key, shared);
+        assert!(leads && !third.is_doubted());
+        flights.leave(&key, &first);
+        assert_eq!(flights.count(), 1, "another fetch was ended");
+        flights.leave(&key, &third);
+        assert_eq!(flights.count(), 0);
+    }
+}

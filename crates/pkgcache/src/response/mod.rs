@@ -1,0 +1,8 @@
+//! Responses: as they are stored, as they grow, as they are answered.
+
+pub mod body;
+pub mod flight;
+pub(crate) mod location;
+pub mod overflow;
+pub mod reply;
+pub mod stored_head;

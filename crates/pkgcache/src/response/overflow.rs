@@ -1,0 +1,154 @@
+//! The rest of a body that the disk had no room for: it goes to those who read along, and is stored
+//! nowhere.
+//!
+//! Limit: from there on all of them go at the pace of the slowest; one that takes nothing for a
+//! while is cut off.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use storekit::{Digest, Hasher};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// Pieces that wait for a reader.
+const WAITING: usize = 8;
+/// A reader that takes nothing for so long is cut off.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What comes behind the end of the file. Where nothing comes any more and there was no end, it
+/// broke off.
+#[derive(Clone, Debug)]
+pub enum Rest {
+    /// The next bytes.
+    Bytes(Bytes),
+    /// That was all.
+    End,
+}
+
+/// Those who read along; `None` where it is too late for that.
+#[derive(Debug)]
+pub struct Readers(Mutex<Option<Vec<mpsc::Sender<Rest>>>>);
+
+impl Default for Readers {
+    fn default() -> Self {
+        Self(Mutex::new(Some(Vec::new())))
+    }
+}
+
+impl Readers {
+    /// Joins them. `None` where the file has ended already, so that a part of the body would be
+    /// missing.
+    #[must_use]
+    pub fn attach(&self) -> Option<mpsc::Receiver<Rest>> {
+        let mut readers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let readers = readers.as_mut()?;
+        let (sender, receiver) = mpsc::channel(WAITING);
+        readers.retain(|reader| !reader.is_closed());
+        readers.push(sender);
+        Some(receiver)
+    }
+
+    fn close(&self) -> Vec<mpsc::Sender<Rest>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
+}
+
+/// A body whose file has ended before it did.
+#[derive(Debug)]
+pub(crate) struct Spill {
+    readers: Vec<mpsc::Sender<Rest>>,
+    hasher: Hasher,
+    size: u64,
+    /// Kept until the next come, where the last bytes depend on what all of them hash to.
+    held: Option<Bytes>,
+    announced: Option<Digest>,
+}
+
+impl Spill {
+    /// `size` bytes are in the file, and the hasher has seen them.
+    pub(crate) fn new(readers: &Readers, hasher: Hasher, size: u64, announced: Option<Digest>) -> Self {
+        Self { readers: readers.close(), hasher, size, held: None, announced }
+    }
+
+    /// How many bytes there were.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The next bytes. Returns whether anybody is left who wants them.
+    pub(crate) async fn push(&mut self, bytes: Bytes) -> bool {
+        self.hasher.update(&bytes);
+        self.size += bytes.len() as u64;
+        let ready = if self.announced.is_some() { self.held.replace(bytes) } else { Some(bytes) };
+        if let Some(bytes) = ready {
+            self.send(&Rest::Bytes(bytes)).await;
+        }
+        !self.readers.is_empty()
+    }
+
+    /// There are no more. Returns what they hash to, if they were announced as something else: then
+    /// the end is not handed on.
+    pub(crate) async fn end(mut self) -> Option<Digest> {
+        let found = self.hasher.clone().finish();
+        if self.announced.is_some_and(|announced| announced != found) {
+            return Some(found);
+        }
+        if let Some(bytes) = self.held.take() {
+            self.send(&Rest::Bytes(bytes)).await;
+        }
+        self.send(&Rest::End).await;
+        None
+    }
+
+    async fn send(&mut self, rest: &Rest) {
+        let mut kept = Vec::with_capacity(self.readers.len());
+        for reader in self.readers.drain(..) {
+            if matches!(timeout(PATIENCE, reader.send(rest.clone())).await, Ok(Ok(()))) {
+                kept.push(reader);
+            }
+        }
+        self.readers = kept;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spilled(announced: Option<Digest>) -> (Vec<Bytes>, bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let readers = Readers::default();
+            let mut reader = readers.attach().unwrap();
+            let mut spill = Spill::new(&readers, Hasher::new(), 0, announced);
+            assert!(readers.attach().is_none());
+            assert!(
+                spill.push(Bytes::from_static(b"ab")).await && spill.push(Bytes::from_static(b"c")).await
+            );
+            assert_eq!(spill.size(), 3);
+            let right = spill.end().await.is_none();
+            let (mut pieces, mut ended) = (Vec::new(), false);
+            while let Some(rest) = reader.recv().await {
+                match rest {
+                    Rest::Bytes(bytes) => pieces.push(bytes),
+                    Rest::End => ended = true,
+                }
+            }
+            assert_eq!(right, ended);
+            (pieces, ended)
+        })
+    }
+
+    #[test]
+    fn the_rest_reaches_its_readers_and_ends() {
+        assert_eq!(spilled(None), (vec![Bytes::from("ab"), Bytes::from("c")], true));
+        assert_eq!(spilled(Some(Digest::of(b"abc"))), (vec![Bytes::from("ab"), Bytes::from("c")], true));
+    }
+
+    #[test]
+    fn the_last_bytes_of_something_else_stay_here() {
+        assert_eq!(spilled(Some(Digest::of(b"other"))), (vec![Bytes::from("ab")], false));
+    }
+}

@@ -1,0 +1,104 @@
+//! The counts by the minute, in events/.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use storekit::events::{Event, Kind};
+
+use crate::cache::Cache;
+use crate::error::explained;
+use crate::observe::log;
+use crate::observe::meter::{Counts, Result, get};
+
+const TOOL: &str = "pkgcache";
+
+/// What was counted, as events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sums {
+    hits: (u64, u64),
+    misses: (u64, u64),
+    fetches: (u64, u64),
+    damaged: (u64, u64),
+}
+
+impl Sums {
+    fn of(counts: &Counts) -> Self {
+        let sum = |results: &[Result]| {
+            results
+                .iter()
+                .map(|result| counts.of(*result))
+                .fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1))
+        };
+        Self {
+            hits: sum(&[Result::Hit, Result::Revalidated, Result::Stale, Result::Collapsed]),
+            misses: sum(&[Result::Miss, Result::Pass]),
+            fetches: (get(&counts.fetches), get(&counts.fetched_bytes)),
+            damaged: (get(&counts.damaged), 0),
+        }
+    }
+
+    /// What has been added since `before`.
+    fn since(&self, before: &Self, now: Timestamp) -> Vec<Event> {
+        let kinds = [
+            (Kind::Hit, self.hits, before.hits),
+            (Kind::Miss, self.misses, before.misses),
+            (Kind::Fetch, self.fetches, before.fetches),
+            (Kind::Damage, self.damaged, before.damaged),
+        ];
+        let grown = kinds.into_iter().filter(|(_, now, before)| now.0 > before.0);
+        grown.map(|(kind, it, old)| Event::counted(TOOL, kind, it.0 - old.0, it.1 - old.1, now)).collect()
+    }
+}
+
+/// Writes the counts down every minute, and for the last time when this is dropped.
+pub(crate) struct Minutes<'a> {
+    cache: &'a Cache,
+    before: Sums,
+}
+
+impl<'a> Minutes<'a> {
+    pub(crate) fn new(cache: &'a Cache) -> Self {
+        Self { cache, before: Sums::default() }
+    }
+
+    /// Goes on for ever.
+    pub(crate) async fn run(&mut self) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            self.write();
+        }
+    }
+
+    fn write(&mut self) {
+        let (sums, now) = (Sums::of(&self.cache.counts), Timestamp::now());
+        let events = self.cache.store.events();
+        let written = sums.since(&self.before, now).iter().try_for_each(|event| events.record_count(event));
+        let first = now.checked_sub(self.cache.config().keep_events).unwrap_or(now);
+        if let Err(error) = written.and_then(|()| events.forget_counts(TOOL, first)) {
+            let why = explained(&error);
+            log::warning(&format!("the counts could not be written down: {why}"));
+        }
+        self.before = sums;
+    }
+}
+
+impl Drop for Minutes<'_> {
+    fn drop(&mut self) {
+        self.write();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_added_is_written() {
+        let now = Timestamp::UNIX_EPOCH;
+        let before = Sums { hits: (3, 30), misses: (1, 10), ..Sums::default() };
+        let after = Sums { hits: (5, 50), misses: (1, 10), damaged: (1, 0), ..Sums::default() };
+        let expected =
+            [Event::counted(TOOL, Kind::Hit, 2, 20, now), Event::counted(TOOL, Kind::Damage, 1, 0, now)];
+        assert_eq!(after.since(&before, now), expected);
+    }
+}

@@ -1,0 +1,104 @@
+//! Answers of which everything is at hand: the response is stored and fresh, and its body is known
+//! to be sound.
+//!
+//! Decides by the same rules as [`crate::proxy::lookup`], and says what [`crate::response::reply`]
+//! says; what would take more than a look (asking the upstream, hashing a body, mending an entry)
+//! is left to them. So are heads that hyper would not write as they are.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, DATE, LOCATION, SET_COOKIE, TRAILER, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Response, StatusCode, Uri};
+
+use crate::cache::{self, Cache};
+use crate::config::Config;
+use crate::config::target::target;
+use crate::response::body::{Body, Source};
+use crate::response::reply::{Question, reply};
+use crate::rules::cache_status::CacheStatus;
+use crate::rules::request::Wishes;
+use crate::rules::reuse::{self, Reuse};
+use crate::server::is_own;
+use crate::server::simple_request::Plain;
+use crate::store::Shelved;
+use crate::store::head::Head;
+use crate::store::recent_targets::Place;
+
+/// Such an answer.
+#[derive(Debug)]
+pub(crate) struct Hit {
+    /// What it answers.
+    pub(crate) place: Arc<Place>,
+    /// Its head.
+    pub(crate) head: Arc<Head>,
+    /// Its body.
+    pub(crate) file: Arc<File>,
+    /// How long that is.
+    pub(crate) size: u64,
+}
+
+/// The answer to the request, if it is at hand.
+pub(crate) fn find(cache: &Cache, config: &Arc<Config>, plain: &Plain<'_>) -> Option<Hit> {
+    let remembered = cache.places.get(plain.target, config);
+    let place = remembered.clone().or_else(|| place(cache, config, plain.target))?;
+    let known = cache.shelf.find_at(&place.spot)?;
+    let headers = if known.varies() { plain.headers()? } else { HeaderMap::new() };
+    let (found, written) = known.select_with(&headers)?;
+    let file = cache.shelf.sound(&found.stored.digest, found.stored.size)?;
+    let now = cache::now();
+    let mut written = written.lock().ok()?;
+    let head = match written.as_ref().filter(|head| head.at == now && head.heuristic == place.heuristic) {
+        Some(head) => Arc::clone(head),
+        None => Arc::clone(written.insert(Arc::new(head(found, &file, now, place.heuristic)?))),
+    };
+    drop(written);
+    cache.shelf.touch(&place.spot.key, &known, now);
+    if remembered.is_none() {
+        cache.places.keep(plain.target, &place);
+    }
+    Some(Hit { place, head, file, size: found.stored.size })
+}
+
+/// Where the answer would be stored, if it may be asked for here.
+fn place(cache: &Cache, config: &Arc<Config>, text: &str) -> Option<Arc<Place>> {
+    let url = text.parse::<Uri>().ok().filter(|url| !is_own(url))?;
+    let target = target(config, &url).ok()?;
+    let class = cache.classify.classify(&target.source, &target.url);
+    let spot = cache.shelf.spot(cache.key(&target, &class, &HeaderMap::new()));
+    let heuristic = target.heuristic || class.artifact;
+    Some(Arc::new(Place { config: Arc::clone(config), url, heuristic, spot }))
+}
+
+/// The head of the answer, if it is fresh and hyper would write it as it is.
+fn head(found: &Shelved, file: &Arc<File>, now: i64, heuristic: bool) -> Option<Head> {
+    let (answer, size) = (&found.answer, found.stored.size);
+    let (age, lifetime) = (answer.age(now), answer.lifetime(heuristic));
+    let fresh = reuse::decide(&answer.policy, &Wishes::default(), lifetime, age) == Reuse::Fresh;
+    // What is made of a cookie or a redirect depends on the settings.
+    let changed = [CONNECTION, LOCATION, SET_COOKIE, TRAILER, TRANSFER_ENCODING]
+        .iter()
+        .any(|name| answer.headers.contains_key(name));
+    let as_it_is =
+        answer.status == StatusCode::OK && size > 0 && answer.headers.contains_key(DATE) && !changed;
+    if !(fresh && as_it_is) {
+        return None;
+    }
+    let status = CacheStatus::hit(lifetime - age);
+    let question = Question { method: &Method::GET, headers: &HeaderMap::new() };
+    let response = reply(&question, answer, Source::whole(Arc::clone(file)), Some(size), Some(age), &status);
+    Some(Head { at: now, heuristic, status, bytes: written(&response) })
+}
+
+/// The head as hyper writes it.
+fn written(response: &Response<Body>) -> Bytes {
+    let mut bytes = b"HTTP/1.1 200 OK\r\n".to_vec();
+    for (name, value) in response.headers() {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.into()
+}

@@ -1,0 +1,430 @@
+//! The server: connections of clients in, requests to the right place, and a quiet end.
+
+pub(crate) mod connection;
+pub(crate) mod event_counts;
+pub(crate) mod hit;
+pub mod process;
+pub(crate) mod short_path;
+pub mod simple_request;
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Method, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{timeout, timeout_at};
+
+use crate::cache::Cache;
+use crate::commands::counted;
+use crate::config::target::{NoTarget, target};
+use crate::error::{Error, Result};
+use crate::observe::log;
+use crate::observe::meter::{self, Line, Meter, add, get};
+use crate::proxy::lookup::{Handled, Lookup};
+use crate::proxy::tunnel;
+use crate::response::body::Body;
+use crate::response::location;
+use crate::response::reply::own;
+use crate::rules::cache_status::{CACHE_STATUS, Forward};
+use crate::rules::hop;
+use crate::server::short_path::Answer;
+use crate::server::simple_request::Plain;
+use crate::wire::guard::{Draining, Guard, Refused, Wire, stands_in};
+use crate::wire::seat::Seat;
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Server {
+    cache: Arc<Cache>,
+    listener: TcpListener,
+    stop: watch::Sender<bool>,
+}
+
+/// Ends a server from elsewhere.
+#[derive(Clone, Debug)]
+pub struct Stop(watch::Sender<bool>);
+
+impl Stop {
+    /// No new connections; what is under way is ended in peace.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Server {
+    /// Listens where the configuration says.
+    ///
+    /// # Errors
+    /// [`Error::Listen`]; [`Error::Exposed`] where others could come and nobody is named.
+    pub async fn bind(cache: Arc<Cache>) -> Result<Self> {
+        let config = cache.config();
+        let address = config.listen;
+        let open = config.clients.networks.is_empty() && config.clients.token.is_none();
+        if !address.ip().is_loopback() && open {
+            return Err(Error::Exposed { address });
+        }
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+        Ok(Self { cache, listener, stop: watch::Sender::new(false) })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.listener.local_addr().map_err(|source| Error::System { doing: "name the socket", source })
+    }
+
+    /// What ends it.
+    #[must_use]
+    pub fn stopper(&self) -> Stop {
+        Stop(self.stop.clone())
+    }
+
+    /// Serves until it is stopped, and then until what was under way is done or the time for that
+    /// is over.
+    pub async fn run(self) {
+        let seats = self.cache.config().limits.connections;
+        let free = Arc::new(Semaphore::new(seats));
+        let mut stopped = self.stop.subscribe();
+        loop {
+            let seat = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => break,
+                seat = Arc::clone(&free).acquire_owned() => seat,
+            };
+            let accepted = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    tokio::spawn(self.connection(stream, peer, seat.ok()));
+                }
+                Err(error) => {
+                    log::warning(&format!("no connection could be taken: {error}"));
+                    // Most likely there are no more file descriptors: somebody has to go first.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        drop(self.listener);
+        drain(&self.cache, &free, seats).await;
+    }
+
+    fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        seat: Option<OwnedSemaphorePermit>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (cache, stopped) = (Arc::clone(&self.cache), self.stop.subscribe());
+        async move {
+            let config = cache.config();
+            if !config.clients.knows(peer.ip()) && config.clients.token.is_none() {
+                add(&cache.counts.refused, 1);
+                return;
+            }
+            let _ = stream.set_nodelay(true);
+            let guard = Guard::new(stream, config.limits.head);
+            let wire = guard.wire();
+            add(&cache.counts.connections, 1);
+            let seat = Arc::new(Seat::new(Arc::clone(&cache.counts), seat));
+            let (busy, stops) = (Arc::default(), stopped.clone());
+            let client = Client { cache, wire, peer, busy, seat, stops };
+            connection::run(Arc::new(client), guard, config.limits, stopped).await;
+        }
+    }
+}
+
+/// Waits for what is under way. Each connection ends itself when nothing has moved on it for
+/// `drain-time`; what moves all the time is left behind when the longer time is over.
+async fn drain(cache: &Cache, free: &Semaphore, seats: usize) {
+    let limits = cache.config().limits;
+    let deadline = tokio::time::Instant::now() + limits.drain_moving.max(limits.drain);
+    let connections = connections_end(cache, free, seats, deadline);
+    let (all_gone, ()) = tokio::join!(connections, downloads_end(cache, deadline));
+    let left = if all_gone { 0 } else { get(&cache.counts.connections) };
+    let cut = left + get(&cache.counts.cut);
+    if cut > 0 {
+        log::warning(&format!("cut off: {}", counted(cut, "connection", "connections")));
+    }
+    if timeout(SOON, cache.flights.landed()).await.is_err() {
+        log::warning("some downloads were cut off: they are not stored");
+    }
+}
+
+/// Waits until no client is connected. Returns whether that came in time.
+async fn connections_end(
+    cache: &Cache,
+    free: &Semaphore,
+    seats: usize,
+    deadline: tokio::time::Instant,
+) -> bool {
+    let mut gone = pin!(free.acquire_many(u32::try_from(seats).unwrap_or(u32::MAX)));
+    if timeout(SOON, &mut gone).await.is_ok() {
+        return true;
+    }
+    let left = counted(get(&cache.counts.connections), "connection", "connections");
+    log::note(&format!("waiting for {left}; a second signal ends at once"));
+    timeout_at(deadline, gone).await.is_ok()
+}
+
+/// Waits for the downloads, as long as anything comes.
+async fn downloads_end(cache: &Cache, deadline: tokio::time::Instant) {
+    let patience = cache.config().limits.drain;
+    loop {
+        let before = get(&cache.counts.fetched_bytes);
+        let look = deadline.min(tokio::time::Instant::now() + patience);
+        let landed = timeout_at(look, cache.flights.landed()).await.is_ok();
+        if landed || look == deadline || get(&cache.counts.fetched_bytes) == before {
+            return;
+        }
+    }
+}
+
+/// A drain that takes no longer than this says nothing.
+const SOON: Duration = Duration::from_secs(1);
+const HEALTH: &str = "/healthz";
+const METRICS: &str = "/metrics";
+
+/// Whether this is asked of the program itself.
+pub(crate) fn is_own(url: &Uri) -> bool {
+    url.authority().is_none() && matches!(url.path(), HEALTH | METRICS)
+}
+
+/// What this cache itself says of the answer: the last to speak, after those nearer to the server.
+fn own_status(headers: &http::HeaderMap) -> Option<String> {
+    let last = headers.get_all(CACHE_STATUS).iter().next_back()?;
+    last.to_str().ok().map(str::to_owned)
+}
+
+/// One client's connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    cache: Arc<Cache>,
+    wire: Arc<Wire>,
+    peer: SocketAddr,
+    /// Held by every request under way.
+    busy: Arc<()>,
+    seat: Arc<Seat>,
+    /// Says when the server is to end.
+    stops: watch::Receiver<bool>,
+}
+
+impl Client {
+    /// Whether nothing is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.busy) == 1 && !self.wire.is_writing()
+    }
+
+    /// Whether nothing is under way, and nothing of a next request has come.
+    pub(crate) fn is_between_requests(&self) -> bool {
+        self.is_idle() && self.wire.is_between_requests()
+    }
+
+    /// Watches the connection from now on, when the server is to end.
+    pub(crate) fn draining(&self) -> Draining {
+        Draining::new(&self.wire, &self.cache.queues)
+    }
+
+    /// Whether nothing has moved for so long that the connection is to end. It is counted then.
+    pub(crate) fn is_drained(&self, draining: &mut Draining) -> bool {
+        let patience = self.cache.config().limits.drain;
+        let over = draining.is_over(&self.wire, &self.cache.queues, patience);
+        add(&self.cache.counts.cut, u64::from(over));
+        over
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let busy = Arc::clone(&self.busy);
+        let refused = stands_in(request.headers()).then(|| self.wire.refused()).flatten();
+        let mut line = self.line(request.method(), request.uri());
+        let old = request.version() == http::Version::HTTP_10;
+        let (slot, refused) = (tunnel::Slot::default(), refused.as_ref());
+        let (mut response, result) = match refused {
+            Some(Refused { refusal, .. }) => self.refuse(refusal.status, refusal.reason),
+            None => self.dispatch(request, &slot).await,
+        };
+        if let (Some(line), Some(refused)) = (&mut line, refused) {
+            line.show(&refused.line);
+        }
+        let line = line.map(|mut line| {
+            line.status = response.status().as_u16();
+            line.result = result;
+            line.cache = own_status(response.headers());
+            line
+        });
+        let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, busy);
+        if result == meter::Result::Tunnel {
+            slot.put(meter);
+            return response;
+        }
+        if hyper::body::Body::is_end_stream(response.body()) {
+            meter.set_whole();
+        } else if old && hyper::body::Body::size_hint(response.body()).exact().is_none() {
+            self.wire.end_marks_the_answer();
+        }
+        let body = std::mem::replace(response.body_mut(), Body::empty());
+        *response.body_mut() = body.metered(meter);
+        response
+    }
+
+    /// Answers a request on the short way, if that leads there.
+    pub(crate) fn quick(&self, plain: &Plain<'_>) -> Option<Answer> {
+        let config = self.cache.config();
+        if !config.clients.knows(self.peer.ip()) {
+            return None;
+        }
+        let hit = hit::find(&self.cache, &config, plain)?;
+        let method = if plain.head_only { Method::HEAD } else { Method::GET };
+        let line = self.line(&method, &hit.place.url).map(|mut line| {
+            line.status = 200;
+            line.result = meter::Result::Hit;
+            line.cache = Some(hit.head.status.to_string());
+            line
+        });
+        let meter =
+            Meter::new(Arc::clone(&self.cache.counts), meter::Result::Hit, line, Arc::clone(&self.busy));
+        add(&self.cache.counts.quick, 1);
+        let end = if plain.head_only { 0 } else { hit.size };
+        Some(Answer { head: hit.head.bytes.clone(), file: hit.file, at: 0, end, meter })
+    }
+
+    /// The line of the access log, if there is one.
+    fn line(&self, method: &Method, url: &Uri) -> Option<Box<Line>> {
+        let log = self.cache.access()?;
+        let line = Line {
+            time: jiff::Timestamp::now(),
+            client: Some(self.peer.ip().to_canonical()),
+            method: method.to_string(),
+            url: url.to_string(),
+            request: None,
+            status: 0,
+            result: meter::Result::Own,
+            cache: None,
+            bytes: 0,
+            received: None,
+            seconds: 0.0,
+            whole: false,
+            ends: (log, Instant::now()),
+        };
+        Some(Box::new(line))
+    }
+
+    async fn dispatch(
+        &self,
+        mut request: Request<Incoming>,
+        slot: &tunnel::Slot,
+    ) -> (Response<Body>, meter::Result) {
+        let config = self.cache.config();
+        if !config.clients.knows(self.peer.ip()) && !tunnel::has_token(&config.clients, request.headers_mut())
+        {
+            // Who asks for a path takes this for the server itself.
+            let as_proxy = *request.method() == Method::CONNECT || request.uri().authority().is_some();
+            return self.refuse(if as_proxy { 407 } else { 401 }, "a token is needed");
+        }
+        if self.is_looping(&request) {
+            return self.refuse(508, "the request has come back to where it was sent from");
+        }
+        match *request.method() {
+            Method::CONNECT => tunnel::connect(&self.cache, &config, request, self.end(slot)).await,
+            Method::TRACE => self.refuse(405, "TRACE is not answered"),
+            _ => match self.own(&request) {
+                Some(response) => (response, meter::Result::Own),
+                None => self.proxy(config, request).await,
+            },
+        }
+    }
+
+    /// What a tunnel has to know of its client's side.
+    fn end(&self, slot: &tunnel::Slot) -> tunnel::End {
+        tunnel::End {
+            wire: Arc::clone(&self.wire),
+            _seat: Arc::clone(&self.seat),
+            stops: self.stops.clone(),
+            meter: slot.clone(),
+        }
+    }
+
+    fn refuse(&self, status: u16, reason: &str) -> (Response<Body>, meter::Result) {
+        add(&self.cache.counts.refused, 1);
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        let mut response = own(status, reason, None);
+        let challenge = match status {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Some(http::header::PROXY_AUTHENTICATE),
+            StatusCode::UNAUTHORIZED => Some(http::header::WWW_AUTHENTICATE),
+            _ => None,
+        };
+        let basic = http::HeaderValue::from_static("Basic realm=\"pkgcache\"");
+        response.headers_mut().extend(challenge.map(|name| (name, basic)));
+        response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+        (response, meter::Result::Error)
+    }
+
+    fn is_looping(&self, request: &Request<Incoming>) -> bool {
+        let own = self.cache.via.as_bytes();
+        let mut lines = request.headers().get_all(http::header::VIA).iter();
+        lines.any(|line| line.as_bytes().windows(own.len()).any(|part| part == own))
+    }
+
+    /// What this program says of itself.
+    fn own(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
+        if !(matches!(*request.method(), Method::GET | Method::HEAD) && is_own(request.uri())) {
+            return None;
+        }
+        if request.uri().path() == HEALTH {
+            return Some(own(StatusCode::OK, "ok", None));
+        }
+        let mut response = own(StatusCode::OK, self.cache.counts.to_text().trim_end(), None);
+        let kind = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+        Some(response)
+    }
+
+    async fn proxy(
+        &self,
+        config: Arc<crate::config::Config>,
+        request: Request<Incoming>,
+    ) -> (Response<Body>, meter::Result) {
+        let mut target = match target(&config, request.uri()) {
+            Ok(target) => target,
+            Err(NoTarget::Malformed(why)) => return self.refuse(400, why),
+            Err(NoTarget::Forbidden(why)) => return self.refuse(403, &why),
+            Err(NoTarget::Unknown) => {
+                return (own(StatusCode::NOT_FOUND, "nothing is mounted there", None), meter::Result::Error);
+            }
+        };
+        let (parts, body) = request.into_parts();
+        let mut headers = parts.headers;
+        hop::strip(&mut headers);
+        let class = self.cache.classify.classify(&target.source, &target.url);
+        target.heuristic |= class.artifact;
+        let key = self.cache.key(&target, &class, &headers);
+        let newest = parts.version == http::Version::HTTP_11;
+        let wire = newest.then(|| Arc::clone(&self.wire));
+        let lookup = Lookup { method: parts.method, headers, target, class, key, config, wire };
+        let bodiless = hyper::body::Body::is_end_stream(&body);
+        let handled = match lookup.method {
+            Method::GET | Method::HEAD if bodiless => lookup.handle(&self.cache).await,
+            _ if lookup.config.offline => {
+                let text = "the proxy is offline";
+                return (own(StatusCode::GATEWAY_TIMEOUT, text, None), meter::Result::Error);
+            }
+            _ => Handled::Forward(Forward::Method),
+        };
+        let (mut response, result) = match handled {
+            Handled::Answered(response, result) => (*response, result),
+            Handled::Forward(why) => lookup.forward(&self.cache, body, why).await,
+        };
+        location::rewrite(&lookup.config, &lookup.target, response.headers_mut());
+        (response, result)
+    }
+}

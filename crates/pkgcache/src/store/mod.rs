@@ -1,0 +1,320 @@
+//! What is stored, as the server uses it: entries read lately, bodies opened lately, and which
+//! bodies are known to be sound.
+//!
+//! A body is hashed when this process touches it first, and again whenever its file is not the one
+//! that was hashed: another inode, size or time of change. Nothing is scanned.
+
+pub(crate) mod head;
+pub(crate) mod recent;
+pub(crate) mod recent_targets;
+
+use std::fs::{self, File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use camino::Utf8PathBuf;
+use http::HeaderMap;
+use storekit::error::At;
+use storekit::{BodyWriter, Digest, Hasher, Lease, PackageEntry, PackageKey, Packages, StoredResponse};
+use tokio::task::spawn_blocking;
+
+use crate::error::Result;
+use crate::response::stored_head::Answer;
+use crate::store::head::Head;
+use crate::store::recent::Recent;
+
+/// Entries that are kept in memory.
+const ENTRIES: usize = 2048;
+/// Bodies that are kept open.
+const FILES: usize = 128;
+/// Bodies of which it is remembered that they are sound.
+const SOUND: usize = 16_384;
+/// A use is stamped again after so many seconds.
+const STAMP_EVERY: i64 = 300;
+
+/// A file as it was: if all that is the same, so are the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// Where what belongs to a key is stored.
+#[derive(Debug)]
+pub struct Spot {
+    /// The key.
+    pub key: PackageKey,
+    digest: Digest,
+    path: Utf8PathBuf,
+}
+
+/// What is stored under a key.
+#[derive(Debug)]
+pub struct Known {
+    identity: Identity,
+    stamped: AtomicI64,
+    /// The responses, the newest first.
+    pub responses: Vec<Shelved>,
+    /// The head of the answer that each gave last.
+    heads: Vec<Mutex<Option<Arc<Head>>>>,
+}
+
+/// One stored response.
+#[derive(Clone, Debug)]
+pub struct Shelved {
+    /// Its head.
+    pub answer: Arc<Answer>,
+    /// Its body, and the form in the file.
+    pub stored: Arc<StoredResponse>,
+}
+
+/// How a body was found.
+#[derive(Debug)]
+pub enum Body {
+    /// Sound.
+    Sound(Arc<File>),
+    /// Not there.
+    Gone,
+    /// Not what its digest says; it was moved aside.
+    Damaged(Digest),
+}
+
+/// The stored responses.
+#[derive(Debug)]
+pub struct Shelf {
+    packages: Packages,
+    entries: Mutex<Recent<Digest, Arc<Known>>>,
+    files: Mutex<Recent<Digest, Arc<File>>>,
+    sound: Mutex<Recent<Digest, Identity>>,
+    /// Who hashes a body holds one of these, so that nobody else hashes it at the same time.
+    hashing: [tokio::sync::Mutex<()>; 16],
+    commit: Mutex<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+impl Shelf {
+    /// On a store.
+    #[must_use]
+    pub fn new(packages: Packages) -> Self {
+        Self {
+            packages,
+            entries: Mutex::new(Recent::new(ENTRIES)),
+            files: Mutex::new(Recent::new(FILES)),
+            sound: Mutex::new(Recent::new(SOUND)),
+            hashing: Default::default(),
+            commit: Mutex::default(),
+        }
+    }
+
+    /// Where what belongs to the key is stored.
+    #[must_use]
+    pub fn spot(&self, key: PackageKey) -> Spot {
+        Spot { digest: key.digest(), path: self.packages.path(&key), key }
+    }
+
+    /// What is stored under the key. An entry that cannot be read counts as none.
+    #[must_use]
+    pub fn find(&self, key: &PackageKey) -> Option<Arc<Known>> {
+        self.find_at(&self.spot(key.clone()))
+    }
+
+    /// What is stored there.
+    #[must_use]
+    pub fn find_at(&self, spot: &Spot) -> Option<Arc<Known>> {
+        let Ok(metadata) = fs::metadata(&spot.path) else {
+            lock(&self.entries).remove(&spot.digest);
+            return None;
+        };
+        let identity = Identity::of(&metadata);
+        if let Some(known) = lock(&self.entries).get(&spot.digest).filter(|known| known.identity == identity)
+        {
+            return Some(known);
+        }
+        let entry = self.packages.get(&spot.key).ok()??;
+        let known = Arc::new(Known::new(identity, metadata.mtime(), entry));
+        lock(&self.entries).insert(spot.digest, Arc::clone(&known));
+        Some(known)
+    }
+
+    /// Notes that the entry was used.
+    pub fn touch(&self, key: &PackageKey, known: &Known, now: i64) {
+        let last = known.stamped.load(Ordering::Relaxed);
+        if (now - last >= STAMP_EVERY || last > now) && known.stamped.swap(now, Ordering::Relaxed) == last {
+            self.packages.touch(key);
+        }
+    }
+
+    /// Opens a body that is known to be sound.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub async fn body(&self, digest: &Digest) -> Result<Body> {
+        if let Some(file) = self.sound_now(digest)? {
+            return Ok(Body::Sound(file));
+        }
+        let turn = usize::from(digest.hex().bytes().last().unwrap_or(0)) % self.hashing.len();
+        let _turn = match self.hashing.get(turn) {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
+        // Somebody else may have hashed it meanwhile.
+        if let Some(file) = self.sound_now(digest)? {
+            return Ok(Body::Sound(file));
+        }
+        let Some(file) = self.open(digest)? else { return Ok(Body::Gone) };
+        let before = Identity::of(&file.metadata().at("read", &self.packages.blobs().path(digest))?);
+        let (file, found) = hashed(file).await;
+        let found = found.at("read", &self.packages.blobs().path(digest))?;
+        if found != *digest {
+            lock(&self.files).remove(digest);
+            self.packages.blobs().move_aside(digest)?;
+            return Ok(Body::Damaged(*digest));
+        }
+        lock(&self.sound).insert(*digest, before);
+        lock(&self.files).insert(*digest, Arc::clone(&file));
+        Ok(Body::Sound(file))
+    }
+
+    /// The body, if it is known to be sound and of that size, and need not be hashed to tell.
+    #[must_use]
+    pub fn sound(&self, digest: &Digest, size: u64) -> Option<Arc<File>> {
+        let has_size = lock(&self.sound).get(digest).is_some_and(|identity| identity.size == size);
+        self.sound_now(digest).ok().flatten().filter(|_| has_size)
+    }
+
+    /// The body, if it is open and sound, or can be opened and is known to be.
+    fn sound_now(&self, digest: &Digest) -> Result<Option<Arc<File>>> {
+        let Some(identity) = lock(&self.sound).get(digest) else { return Ok(None) };
+        let is_same = |file: &File| file.metadata().is_ok_and(|it| Identity::of(&it) == identity);
+        let kept = lock(&self.files).get(digest);
+        if let Some(file) = kept.filter(|file| is_same(file)) {
+            return Ok(Some(file));
+        }
+        let Some(file) = self.open(digest)?.map(Arc::new).filter(|file| is_same(file)) else {
+            return Ok(None);
+        };
+        lock(&self.files).insert(*digest, Arc::clone(&file));
+        Ok(Some(file))
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Option<File>> {
+        let path = self.packages.blobs().path(digest);
+        match File::open(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            file => Ok(Some(file.at("open", &path)?)),
+        }
+    }
+
+    /// Starts a body.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn begin(&self) -> Result<BodyWriter> {
+        Ok(self.packages.body()?)
+    }
+
+    /// Changes what is stored under the key. What `change` makes is written; an entry without
+    /// responses is removed.
+    ///
+    /// # Errors
+    /// As [`Packages::put`].
+    pub fn change(
+        &self,
+        key: &PackageKey,
+        leases: &[Lease],
+        change: impl FnOnce(&mut PackageEntry),
+    ) -> Result<()> {
+        let _commit = lock(&self.commit);
+        // One that cannot be read is replaced.
+        let standing = self.packages.get(key).ok().flatten();
+        let mut entry = standing.unwrap_or_else(|| PackageEntry::new(key.clone()));
+        change(&mut entry);
+        lock(&self.entries).remove(&key.digest());
+        for lease in leases {
+            // It was hashed while it was written.
+            if let Ok(metadata) = lease.file().metadata() {
+                lock(&self.sound).insert(lease.digest(), Identity::of(&metadata));
+            }
+        }
+        Ok(self.packages.put(&entry, leases)?)
+    }
+
+    /// Forgets what is stored under the key.
+    pub fn forget(&self, key: &PackageKey) {
+        let _commit = lock(&self.commit);
+        lock(&self.entries).remove(&key.digest());
+        // One that cannot be removed was not believed for long anyway: it is asked about again.
+        let _ = self.packages.remove(key);
+    }
+}
+
+impl Shelved {
+    fn new(stored: StoredResponse) -> Option<Self> {
+        Some(Self { answer: Arc::new(Answer::from_stored(&stored)?), stored: Arc::new(stored) })
+    }
+}
+
+impl Known {
+    fn new(identity: Identity, stamped: i64, entry: PackageEntry) -> Self {
+        let responses: Vec<_> = entry.responses.into_iter().filter_map(Shelved::new).collect();
+        let heads = responses.iter().map(|_| Mutex::default()).collect();
+        Self { identity, stamped: AtomicI64::new(stamped), responses, heads }
+    }
+
+    /// Whether it depends on the request which of the responses answers it.
+    #[must_use]
+    pub fn varies(&self) -> bool {
+        self.responses.iter().any(|it| !it.answer.vary.is_empty())
+    }
+
+    /// The newest response that answers the request, and the head of the answer that it gave last.
+    pub(crate) fn select_with(&self, request: &HeaderMap) -> Option<(&Shelved, &Mutex<Option<Arc<Head>>>)> {
+        self.responses.iter().zip(&self.heads).find(|(it, _)| it.answer.answers(request))
+    }
+
+    /// The newest response that answers the request.
+    #[must_use]
+    pub fn select(&self, request: &HeaderMap) -> Option<&Shelved> {
+        self.responses.iter().find(|it| it.answer.answers(request))
+    }
+}
+
+/// Reads the file through, beside everything else.
+async fn hashed(file: File) -> (Arc<File>, std::io::Result<Digest>) {
+    let file = Arc::new(file);
+    let work = Arc::clone(&file);
+    let hash = move || -> std::io::Result<Digest> {
+        let (mut hasher, mut buffer) = (Hasher::new(), vec![0; 256 << 10]);
+        let mut reader = &*work;
+        loop {
+            let count = reader.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(hasher.finish());
+            }
+            hasher.update(buffer.get(..count).unwrap_or_default());
+        }
+    };
+    let found = match spawn_blocking(hash).await {
+        Ok(found) => found,
+        Err(error) => Err(std::io::Error::other(error)),
+    };
+    (file, found)
+}

@@ -1,0 +1,512 @@
+//! Connections to upstreams: made with checked addresses, kept for the next request, left alone for
+//! a while where nobody answers.
+//!
+//! HTTP/1.1, or HTTP/2 where TLS agrees on it. An idempotent request that an old connection lost is
+//! sent once more on a new one; no other is.
+
+pub(crate) mod tls;
+pub mod upload;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderValue};
+use http::{Request, Response, StatusCode, Uri, Version};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use storekit::printable;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::config::Limits;
+use crate::config::hosts::{self, Reach};
+use crate::error::chain;
+use crate::wire::guard::Wire;
+
+use crate::upstream::upload::Upload;
+
+/// A request's body: none, or what a client sends.
+pub type Outgoing = Either<Full<Bytes>, Upload>;
+
+/// So many fields may an answer have. Their bytes are limited by the buffer, or by HTTP/2's own
+/// limit.
+const FIELDS: usize = 500;
+/// What a head may take, in bytes.
+const HEAD: u32 = 256 << 10;
+
+/// Connections that are kept for an upstream while nobody uses them.
+const MOST_IDLE: usize = 16;
+/// They are closed after this time.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// A server, as far as connections are concerned.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Origin {
+    secure: bool,
+    host: String,
+    port: u16,
+    /// The proxy on the way: with another one, it is another connection.
+    parent: Option<Uri>,
+}
+
+/// How an upstream is reached.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Whether private addresses will do.
+    pub private: bool,
+    /// Through this proxy.
+    pub parent: Option<Uri>,
+    /// The names in `Via` of those who ask, for a tunnel through the parent.
+    pub via: Vec<HeaderValue>,
+    /// The limits of time.
+    pub limits: Limits,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum SendError {
+    /// The address is not one that may be asked.
+    #[error("the address of `{0}` is not one that may be asked")]
+    Forbidden(String),
+    /// It cannot be reached.
+    #[error("`{0}` cannot be reached: {1}")]
+    Unreachable(String, String),
+    /// It could not be reached a moment ago.
+    #[error("`{0}` could not be reached a moment ago: {1}")]
+    Resting(String, String),
+    /// It was reached and gave no answer.
+    #[error("`{0}` gave no answer: {1}")]
+    NoAnswer(String, String),
+    /// The connection ended before an answer came, so that the request may not have been read at
+    /// all.
+    #[error("`{0}` gave no answer: {1}")]
+    Lost(String, String),
+    /// It was reached and said nothing within the time.
+    #[error("`{0}` gave no answer within {1} s")]
+    TooSlow(String, u64),
+    /// It redirects to a server that may not be asked.
+    #[error("the redirect to `{0}` is not followed: {1}")]
+    Redirect(String, &'static str),
+}
+
+impl SendError {
+    /// Whether it may be otherwise in a moment.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        !matches!(self, Self::Forbidden(_) | Self::Redirect(..))
+    }
+
+    /// The status code that tells a client.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Forbidden(_) | Self::Redirect(..) => StatusCode::FORBIDDEN,
+            Self::NoAnswer(..) | Self::Lost(..) => StatusCode::BAD_GATEWAY,
+            Self::Unreachable(..) | Self::Resting(..) | Self::TooSlow(..) => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+}
+
+/// An upstream that could not be reached.
+#[derive(Clone, Debug)]
+struct Trouble {
+    until: Instant,
+    pause: Duration,
+    why: String,
+}
+
+/// A connection that waits for a request.
+#[derive(Debug)]
+struct Idle {
+    sender: http1::SendRequest<Outgoing>,
+    since: Instant,
+}
+
+/// All connections to upstreams.
+#[derive(Debug, Default)]
+pub struct Upstreams {
+    idle: Arc<Mutex<HashMap<Origin, Vec<Idle>>>>,
+    shared: Mutex<HashMap<Origin, http2::SendRequest<Outgoing>>>,
+    troubles: Mutex<HashMap<Origin, Trouble>>,
+    tls: OnceLock<Arc<rustls::ClientConfig>>,
+}
+
+/// What a connection speaks.
+enum Sender {
+    One(http1::SendRequest<Outgoing>),
+    Two(http2::SendRequest<Outgoing>),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Origin {
+    fn of(uri: &Uri, route: &Route) -> Self {
+        let secure = uri.scheme_str() == Some("https");
+        let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        Self { secure, host, port, parent: route.parent.clone() }
+    }
+
+    fn name(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
+impl Upstreams {
+    /// Sends the request, whose URI is absolute, and waits for the head of the answer. Interim
+    /// answers go to `wire`.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send(
+        &self,
+        request: Request<Outgoing>,
+        route: &Route,
+        wire: Option<Arc<Wire>>,
+    ) -> Result<Response<Incoming>, SendError> {
+        let origin = Origin::of(request.uri(), route);
+        let (parts, body) = request.into_parts();
+        let repeatable = matches!(&body, Either::Left(_)) && parts.method.is_idempotent();
+        if repeatable && let Some(sender) = self.kept(&origin) {
+            let again = Request::from_parts(parts.clone(), Either::Left(Full::default()));
+            match self.exchange(sender, &origin, again, route, wire.clone()).await {
+                // The other side may have closed it meanwhile; a new one tells. One that is slow is
+                // not asked twice.
+                Err(SendError::Lost(..)) => {}
+                answer => return answer,
+            }
+        }
+        let sender = self.connect(&origin, route).await?;
+        self.exchange(sender, &origin, Request::from_parts(parts, body), route, wire).await
+    }
+
+    /// Opens a connection for a tunnel.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn tunnel(&self, host: &str, port: u16, route: &Route) -> Result<TcpStream, SendError> {
+        let (host, parent) = (host.to_ascii_lowercase(), route.parent.clone());
+        let origin = Origin { secure: true, host, port, parent };
+        self.attempt(&origin, route, Box::pin(reach(&origin, route))).await
+    }
+
+    async fn exchange(
+        &self,
+        sender: Sender,
+        origin: &Origin,
+        mut request: Request<Outgoing>,
+        route: &Route,
+        wire: Option<Arc<Wire>>,
+    ) -> Result<Response<Incoming>, SendError> {
+        if let Some(wire) = wire {
+            hyper::ext::on_informational(&mut request, move |interim| {
+                wire.interim(&interim_text(interim.status().as_u16(), interim.headers()));
+            });
+        }
+        let turns = match request.body() {
+            Either::Left(_) => None,
+            Either::Right(upload) => Some(upload.turns()),
+        };
+        let answer = async {
+            match sender {
+                Sender::One(mut sender) => {
+                    let plain_parent = route.parent.is_some() && !origin.secure;
+                    let answer = sender.send_request(for_one(request, plain_parent)).await;
+                    self.keep(origin.clone(), sender);
+                    answer
+                }
+                Sender::Two(mut sender) => sender.send_request(for_two(request)).await,
+            }
+        };
+        let patience = route.limits.answer;
+        match upload::within(patience, turns, answer).await {
+            None => Err(SendError::TooSlow(origin.name(), patience.as_secs())),
+            Some(Err(error)) if is_lost(&error) => Err(SendError::Lost(origin.name(), chain(&error))),
+            Some(Err(error)) => Err(SendError::NoAnswer(origin.name(), chain(&error))),
+            Some(Ok(answer)) => Ok(answer),
+        }
+    }
+
+    /// A connection that is open already.
+    fn kept(&self, origin: &Origin) -> Option<Sender> {
+        if let Some(sender) = lock(&self.shared).get(origin).filter(|sender| sender.is_ready()) {
+            return Some(Sender::Two(sender.clone()));
+        }
+        let mut idle = lock(&self.idle);
+        let list = idle.get_mut(origin)?;
+        while let Some(candidate) = list.pop() {
+            if candidate.sender.is_ready() && candidate.since.elapsed() < IDLE {
+                return Some(Sender::One(candidate.sender));
+            }
+        }
+        None
+    }
+
+    /// Keeps the connection once its answer has been read.
+    fn keep(&self, origin: Origin, mut sender: http1::SendRequest<Outgoing>) {
+        let idle = Arc::clone(&self.idle);
+        tokio::spawn(async move {
+            if sender.ready().await.is_ok() {
+                let mut idle = lock(&idle);
+                idle.retain(|_, list| {
+                    list.retain(|it| !it.sender.is_closed() && it.since.elapsed() < IDLE);
+                    !list.is_empty()
+                });
+                let list = idle.entry(origin).or_default();
+                if list.len() < MOST_IDLE {
+                    list.push(Idle { sender, since: Instant::now() });
+                }
+            }
+        });
+    }
+
+    async fn connect(&self, origin: &Origin, route: &Route) -> Result<Sender, SendError> {
+        // Kept off the stack of every request that needs no new connection.
+        let opened = Box::pin(self.open(origin, route));
+        let sender = self.attempt(origin, route, opened).await?;
+        if let Sender::Two(sender) = &sender {
+            lock(&self.shared).insert(origin.clone(), sender.clone());
+        }
+        Ok(sender)
+    }
+
+    /// Opens a connection that requests can be sent on.
+    async fn open(&self, origin: &Origin, route: &Route) -> Result<Sender, SendError> {
+        let failed = |why: String| SendError::Unreachable(origin.name(), why);
+        let stream = reach(origin, route).await?;
+        let opened = if origin.secure {
+            let config = Arc::clone(self.tls.get_or_init(tls::client_config));
+            let secured = timeout(route.limits.connect, tls::connect(config, &origin.host, stream)).await;
+            let secured = secured.map_err(|_| failed("no TLS within the time".to_owned()))?;
+            let stream = secured.map_err(|error| failed(error.to_string()))?;
+            if tls::speaks_two(&stream) { handshake_two(stream).await } else { handshake_one(stream).await }
+        } else {
+            handshake_one(stream).await
+        };
+        opened.map_err(|error| failed(chain(&error)))
+    }
+
+    /// Does it unless the upstream rests, and notes how it went.
+    async fn attempt<T>(
+        &self,
+        origin: &Origin,
+        route: &Route,
+        attempt: impl Future<Output = Result<T, SendError>>,
+    ) -> Result<T, SendError> {
+        self.check_rest(origin)?;
+        match attempt.await {
+            Ok(done) => {
+                lock(&self.troubles).remove(origin);
+                Ok(done)
+            }
+            Err(SendError::Unreachable(name, why)) => {
+                self.note_failure(origin, route, &why);
+                Err(SendError::Unreachable(name, why))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check_rest(&self, origin: &Origin) -> Result<(), SendError> {
+        let troubles = lock(&self.troubles);
+        let Some(trouble) = troubles.get(origin).filter(|trouble| trouble.until > Instant::now()) else {
+            return Ok(());
+        };
+        Err(SendError::Resting(origin.name(), trouble.why.clone()))
+    }
+
+    /// Each failure doubles the time for which the upstream is left alone.
+    fn note_failure(&self, origin: &Origin, route: &Route, why: &str) {
+        let mut troubles = lock(&self.troubles);
+        let least = route.limits.back_off;
+        let pause = troubles.get(origin).map_or(least, |trouble| (trouble.pause * 2).min(least * 60));
+        if troubles.len() > 10_000 {
+            troubles.retain(|_, trouble| trouble.until > Instant::now());
+        }
+        let trouble = Trouble { until: Instant::now() + pause, pause, why: why.to_owned() };
+        troubles.insert(origin.clone(), trouble);
+    }
+}
+
+/// Whether the connection ended, as one that was kept may have before the request came.
+fn is_lost(error: &hyper::Error) -> bool {
+    !(error.is_parse() || error.is_timeout() || error.is_user())
+}
+
+/// The request as HTTP/1.1 wants it: path alone and `Host`.
+fn for_one(request: Request<Outgoing>, absolute: bool) -> Request<Outgoing> {
+    let (mut parts, body) = request.into_parts();
+    if let Some(host) = host_field(&parts.uri) {
+        parts.headers.insert(HOST, host);
+    }
+    if !absolute {
+        let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        parts.uri = path.parse().unwrap_or_default();
+    }
+    parts.version = Version::HTTP_11;
+    Request::from_parts(parts, body)
+}
+
+fn host_field(uri: &Uri) -> Option<HeaderValue> {
+    let authority = uri.authority()?.as_str();
+    HeaderValue::from_str(authority.rsplit_once('@').map_or(authority, |(_, host)| host)).ok()
+}
+
+fn for_two(mut request: Request<Outgoing>) -> Request<Outgoing> {
+    request.headers_mut().remove(HOST);
+    *request.version_mut() = Version::HTTP_2;
+    request
+}
+
+/// An interim response as it goes over the wire.
+fn interim_text(status: u16, headers: &http::HeaderMap) -> Vec<u8> {
+    let mut headers = headers.clone();
+    crate::rules::hop::strip(&mut headers);
+    let reason = http::StatusCode::from_u16(status).ok().and_then(|it| it.canonical_reason());
+    let mut text = format!("HTTP/1.1 {status} {}\r\n", reason.unwrap_or_default()).into_bytes();
+    for (name, value) in &headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            text.extend_from_slice(part);
+        }
+    }
+    text.extend_from_slice(b"\r\n");
+    text
+}
+
+/// Opens a connection, through the parent where there is one.
+async fn reach(origin: &Origin, route: &Route) -> Result<TcpStream, SendError> {
+    let Some(parent) = &route.parent else {
+        return open(&origin.host, origin.port, route.private, &route.limits).await;
+    };
+    if leads_astray(origin, route.private).await {
+        return Err(SendError::Forbidden(origin.name()));
+    }
+    through(parent, origin, route).await
+}
+
+/// Whether the host is an address, in any notation, that may not be asked. A name is left to the
+/// parent, who looks it up; here it may be unknown.
+async fn leads_astray(origin: &Origin, private: bool) -> bool {
+    let host = origin.host.trim_matches(['[', ']']);
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    if !host.contains(':') && !last.starts_with(|c: char| c.is_ascii_digit()) {
+        return false;
+    }
+    let found = tokio::net::lookup_host((host, origin.port)).await;
+    found.is_ok_and(|mut found| found.any(|address| !may_ask(address, private)))
+}
+
+fn may_ask(address: SocketAddr, private: bool) -> bool {
+    match hosts::reach(address.ip()) {
+        Reach::Public => true,
+        Reach::Private => private,
+        Reach::Never => false,
+    }
+}
+
+async fn open(host: &str, port: u16, private: bool, limits: &Limits) -> Result<TcpStream, SendError> {
+    let name = format!("{host}:{port}");
+    let failed = |why: String| SendError::Unreachable(name.clone(), why);
+    let attempt = async {
+        let host = host.trim_matches(['[', ']']);
+        let found: Vec<SocketAddr> =
+            tokio::net::lookup_host((host, port)).await.map_err(|error| failed(error.to_string()))?.collect();
+        let mut last = if found.is_empty() {
+            failed("no address".to_owned())
+        } else {
+            SendError::Forbidden(name.clone())
+        };
+        for address in found.iter().filter(|address| may_ask(**address, private)) {
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Err(error) => last = failed(error.to_string()),
+            }
+        }
+        Err(last)
+    };
+    timeout(limits.connect, attempt)
+        .await
+        .unwrap_or_else(|_| Err(failed(format!("no connection within {} s", limits.connect.as_secs()))))
+}
+
+/// Through the parent proxy: as it is for plain upstreams, in a tunnel for those with TLS.
+async fn through(parent: &Uri, origin: &Origin, route: &Route) -> Result<TcpStream, SendError> {
+    let limits = &route.limits;
+    let failed = |why: String| SendError::Unreachable(origin.name(), format!("the parent proxy {why}"));
+    let opened = open(parent.host().unwrap_or_default(), parent.port_u16().unwrap_or(80), true, limits).await;
+    let mut stream = opened.map_err(|error| match error {
+        SendError::Unreachable(name, why) => failed(format!("`{name}`: {why}")),
+        error => error,
+    })?;
+    if !origin.secure {
+        return Ok(stream);
+    }
+    match timeout(limits.connect, ask_tunnel(&mut stream, &origin.name(), &route.via)).await {
+        Ok(Ok(status)) if status.starts_with('2') => Ok(stream),
+        Ok(Ok(status)) => Err(failed(format!("opens no tunnel: {status}"))),
+        Ok(Err(error)) => Err(failed(format!("opens no tunnel: {error}"))),
+        Err(_) => Err(failed("does not answer".to_owned())),
+    }
+}
+
+/// Asks for a tunnel. Returns the status code and the reason.
+async fn ask_tunnel(stream: &mut TcpStream, name: &str, via: &[HeaderValue]) -> std::io::Result<String> {
+    let mut head = format!("CONNECT {name} HTTP/1.1\r\nHost: {name}\r\n").into_bytes();
+    for value in via {
+        head.extend([b"Via: ", value.as_bytes(), b"\r\n"].concat());
+    }
+    head.extend(b"\r\n");
+    stream.write_all(&head).await?;
+    let mut head = Vec::new();
+    // Byte by byte: what follows the head belongs to the tunnel.
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() > 16 << 10 {
+            return Err(std::io::Error::other("its answer is too long"));
+        }
+        head.push(stream.read_u8().await?);
+    }
+    let text = String::from_utf8_lossy(&head);
+    let line = printable(text.lines().next().unwrap_or_default()).into_owned();
+    let status = line.strip_prefix("HTTP/1.1 ").or_else(|| line.strip_prefix("HTTP/1.0 "));
+    status.map(str::to_owned).ok_or_else(|| std::io::Error::other("its answer is not HTTP"))
+}
+
+async fn handshake_one<S>(stream: S) -> hyper::Result<Sender>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HEAD as usize).max_headers(FIELDS);
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move {
+        // An error reaches whoever waits for the answer.
+        let _ = connection.await;
+    });
+    Ok(Sender::One(sender))
+}
+
+async fn handshake_two<S>(stream: S) -> hyper::Result<Sender>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(4 << 20).initial_connection_window_size(16 << 20);
+    builder.max_header_list_size(HEAD);
+    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok(Sender::Two(sender))
+}

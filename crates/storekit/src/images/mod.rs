@@ -1,0 +1,451 @@
+//! The images: `images/`, an OCI image layout with one file for each key beside it.
+//!
+//! The key files are the truth; index.json is derived from them, and what another OCI tool adds to
+//! it is adopted.
+
+pub mod entry;
+pub(crate) mod index;
+pub(crate) mod index_file;
+pub(crate) mod listing;
+pub(crate) mod pins;
+pub mod reach;
+pub mod referrers;
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::fs::{CWD, Timespec, Timestamps, utimensat};
+
+use crate::blobs::{Blobs, Discarded, Lease};
+use crate::error::{At, Error, Result};
+use crate::files::lock::Exclusive;
+use crate::files::replace::{self, Durability};
+use crate::images::entry::Entry;
+use crate::images::reach::{Reach, Walker};
+use crate::oci::Descriptor;
+use crate::store::Store;
+use crate::trash::Batch;
+use crate::{Digest, Key};
+
+/// Where the key files are.
+const KEYS_IN_STORE: &str = "images/keys";
+/// A use is stamped again only when the last stamp is older than this.
+pub(crate) const STAMP_EVERY: Duration = Duration::from_secs(300);
+
+/// The images of a store.
+#[derive(Clone, Debug)]
+pub struct Images {
+    store: Store,
+}
+
+/// Whether a save may take the place of one that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    /// The first save wins.
+    No,
+    /// The last save wins (`--force`).
+    Yes,
+}
+
+/// What a commit did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// The entry stands now.
+    Saved,
+    /// Another entry stood there, whole; it stands still.
+    AlreadyThere,
+}
+
+impl Images {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// The folder: an OCI image layout.
+    #[must_use]
+    pub fn folder(&self) -> Utf8PathBuf {
+        self.store.root().join("images")
+    }
+
+    /// The blobs.
+    #[must_use]
+    pub fn blobs(&self) -> Blobs {
+        Blobs::new(self.folder().join("blobs/sha256"), self.store.trash(), Durability::Synced)
+    }
+
+    /// Follows descriptors to the blobs that they need.
+    #[must_use]
+    pub fn walker(&self) -> Walker {
+        Walker::new(self.blobs())
+    }
+
+    /// Makes the folders and `oci-layout` where they are missing. Whoever writes calls it first.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn prepare(&self) -> Result<()> {
+        for name in ["blobs/sha256", "keys", "inputs"] {
+            let folder = self.folder().join(name);
+            fs::create_dir_all(&folder).at("create", &folder)?;
+        }
+        let layout = b"{\"imageLayoutVersion\":\"1.0.0\"}";
+        replace::put_once(&self.folder().join("oci-layout"), layout, Durability::Synced)?;
+        if self.index_path().is_file() { Ok(()) } else { self.sync_index() }
+    }
+
+    pub(crate) fn index_path(&self) -> Utf8PathBuf {
+        self.folder().join("index.json")
+    }
+
+    pub(crate) fn key_path(&self, key: &Key) -> Utf8PathBuf {
+        self.store.root().join(KEYS_IN_STORE).join(key.as_str())
+    }
+
+    fn inputs_path(&self, key: &Key) -> Utf8PathBuf {
+        self.folder().join("inputs").join(key.as_str())
+    }
+
+    /// What is stored under the key. What another tool has added to index.json since is adopted
+    /// first, where the store can be written to.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`], [`Error::Newer`], I/O errors.
+    pub fn get(&self, key: &Key) -> Result<Option<Entry>> {
+        match self.read(key)? {
+            None if self.adopt()? => self.read(key),
+            entry => Ok(entry),
+        }
+    }
+
+    pub(crate) fn read(&self, key: &Key) -> Result<Option<Entry>> {
+        let path = self.key_path(key);
+        match replace::read_capped(&path, entry::CAP) {
+            // No writer of ours makes such a file: it is one that cannot be understood.
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::FileTooLarge => {
+                Err(Error::BadFile { path, reason: source.to_string() })
+            }
+            bytes => bytes?.map(|bytes| Entry::parse(&bytes, &path)).transpose(),
+        }
+    }
+
+    /// The text of a key file that can be read again.
+    fn key_text(&self, key: &Key, entry: &Entry) -> Result<String> {
+        let text = entry.to_text();
+        if text.len() as u64 > entry::CAP {
+            let reason = format!("its names and its type would take more than {} bytes", entry::CAP);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason)).at("write", &self.key_path(key));
+        }
+        Ok(text)
+    }
+
+    /// What is stored under the key, and whether all its blobs are there. Where some are not, the
+    /// entry is read again: a collector may have taken both.
+    ///
+    /// # Errors
+    /// As [`Images::get`].
+    pub fn find(&self, key: &Key) -> Result<Option<(Entry, Reach)>> {
+        for _ in 0..8 {
+            let Some(entry) = self.get(key)? else { return Ok(None) };
+            let reach = self.walker().reach(&entry.descriptor)?;
+            if reach.is_whole() || self.get(key)?.as_ref() == Some(&entry) {
+                return Ok(Some((entry, reach)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// When the key was last used; a stamp from the future counts as used now, and is stamped again
+    /// where the store can be written to. `None`: no such key.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn last_use(&self, key: &Key) -> Result<Option<SystemTime>> {
+        let path = self.key_path(key);
+        let stamp = stamp(&path)?;
+        if stamp.is_none_or(|time| time <= SystemTime::now()) {
+            return Ok(stamp);
+        }
+        // It would count as a new use each time that somebody looks.
+        let _ = stamp_now(&path);
+        Ok(self::stamp(&path)?.map(|time| time.min(SystemTime::now())))
+    }
+
+    /// Stamps the key as used now, unless it was stamped a moment ago. A store that cannot be
+    /// written to stays as it is.
+    pub fn touch(&self, key: &Key) {
+        let path = self.key_path(key);
+        let stamped = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        let fresh = stamped.is_ok_and(|time| time.elapsed().is_ok_and(|age| age < STAMP_EVERY));
+        if !fresh {
+            // A use that is not stamped makes the entry a little older than it is; nothing depends
+            // on it.
+            let _ = stamp_now(&path);
+        }
+    }
+
+    /// The manifest of inputs that was saved with the key.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn inputs(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        replace::read_capped(&self.inputs_path(key), 1 << 30)
+    }
+
+    /// Writes the entry, and the manifest of inputs with it. All blobs that it needs are there
+    /// afterwards, or nothing was written.
+    ///
+    /// The leases are asked for so that no caller forgets to hold them: until the entry stands,
+    /// they alone keep the blobs. What a collector took before is brought back. An entry that
+    /// stands and whose blobs are all sound stays unless `overwrite`; soundness is proved by
+    /// reading them.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] where a blob is neither there nor in the trash; [`Error::BadDocument`];
+    /// [`Error::Locked`]; I/O errors.
+    pub fn commit(
+        &self,
+        key: &Key,
+        entry: &Entry,
+        inputs: Option<&[u8]>,
+        _leases: &[Lease],
+        overwrite: Overwrite,
+    ) -> Result<Committed> {
+        self.prepare()?;
+        if overwrite == Overwrite::No && self.stands_sound(key)? {
+            return Ok(Committed::AlreadyThere);
+        }
+        self.write_entry(key, entry, inputs)?;
+        self.sync_index()?;
+        Ok(Committed::Saved)
+    }
+
+    /// Under the shared lock: every blob, then the inputs, then the entry.
+    pub(crate) fn write_entry(&self, key: &Key, entry: &Entry, inputs: Option<&[u8]>) -> Result<()> {
+        let text = self.key_text(key, entry)?;
+        let lock = self.store.lock_shared()?;
+        self.bring_back(&entry.descriptor)?;
+        replace::sync_folder(self.blobs().folder(), Durability::Synced)?;
+        match inputs {
+            Some(inputs) => replace::replace(&self.inputs_path(key), inputs, Durability::Synced)?,
+            None => remove(&self.inputs_path(key))?,
+        }
+        replace::replace(&self.key_path(key), text.as_bytes(), Durability::Synced)?;
+        drop(lock);
+        Ok(())
+    }
+
+    /// Checks that all blobs below the descriptor are there; those in the trash are brought back.
+    fn bring_back(&self, root: &Descriptor) -> Result<()> {
+        let blobs = self.blobs();
+        loop {
+            let reach = self.walker().reach(root)?;
+            let Some(digest) = reach.missing.first() else { return Ok(()) };
+            // One that is there and counts as missing has another size than its descriptor says.
+            if blobs.contains(digest) || blobs.lease(digest)?.is_none() {
+                return Err(Error::Missing { digest: *digest, path: blobs.folder().to_owned() });
+            }
+        }
+    }
+
+    /// Whether an entry stands whose blobs are all there and match their digests.
+    fn stands_sound(&self, key: &Key) -> Result<bool> {
+        let found = match self.find(key) {
+            Err(error) if error.is_corrupt() => None,
+            found => found?,
+        };
+        let Some((_, reach)) = found.filter(|(_, reach)| reach.is_whole()) else { return Ok(false) };
+        for digest in reach.present.keys() {
+            match self.blobs().verify(digest) {
+                Err(error) if error.is_corrupt() => return Ok(false),
+                verified => verified?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sets the names that a load restores. `false`: no such key.
+    ///
+    /// # Errors
+    /// As [`Images::get`].
+    pub fn set_names(&self, key: &Key, names: Vec<String>) -> Result<bool> {
+        self.adopt()?;
+        // Alone: two that change names at once would each undo the other's.
+        let lock = self.store.lock_exclusive()?;
+        let Some(entry) = self.read(key)? else { return Ok(false) };
+        let text = self.key_text(key, &Entry { names, ..entry })?;
+        replace::replace(&self.key_path(key), text.as_bytes(), Durability::Synced)?;
+        drop(lock);
+        self.sync_index().map(|()| true)
+    }
+
+    /// Moves the keys' entries to the trash. Their blobs stay until a collection. Returns those
+    /// keys that were there.
+    ///
+    /// # Errors
+    /// I/O errors, [`Error::Locked`]: the keys before have gone then.
+    pub fn remove(&self, keys: &[Key], batch: &Batch) -> Result<Vec<Key>> {
+        let mut gone = Vec::new();
+        let removed = keys.iter().try_for_each(|key| -> Result<()> {
+            let lock = self.store.lock_exclusive()?;
+            gone.extend(self.discard(&lock, key, batch)?.then(|| key.clone()));
+            Ok(())
+        });
+        self.sync_index()?;
+        removed.map(|()| gone)
+    }
+
+    /// One step of a collection: moves the key's entry to the trash. The index is derived anew by
+    /// [`Images::sync_index`] when the run is over.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn discard(&self, _lock: &Exclusive, key: &Key, batch: &Batch) -> Result<bool> {
+        batch.take(&self.inputs_path(key))?;
+        batch.take(&self.key_path(key))
+    }
+
+    /// One step of a collection: moves the blob to the trash unless somebody leases it. The caller
+    /// has read the entries under this very lock and found none that needs the blob.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn discard_blob(&self, _lock: &Exclusive, digest: &Digest, batch: &Batch) -> Result<Discarded> {
+        self.blobs().discard(digest, batch)
+    }
+
+    /// Brings back what a collection has removed: blobs first, then the entries. Returns the keys
+    /// that stand now. An entry whose blobs are not all to be had any more stays in the trash.
+    ///
+    /// # Errors
+    /// I/O errors, [`Error::Locked`].
+    pub fn undo(&self, batch: &Batch) -> Result<Vec<Key>> {
+        let lock = self.store.lock_exclusive()?;
+        let (entries, others): (Vec<_>, Vec<_>) =
+            batch.files()?.into_iter().partition(|path| path.starts_with(KEYS_IN_STORE));
+        // An image's inputs come back with its entry, and never to a newer one.
+        for path in others.iter().filter(|path| !path.starts_with("images/inputs")) {
+            batch.give_back(&self.store.root().join(path))?;
+        }
+        let mut keys = Vec::new();
+        for key in entries.iter().filter_map(|path| path.file_name()?.parse().ok()) {
+            keys.extend(self.undo_entry(&key, batch)?.then_some(key));
+        }
+        drop(lock);
+        self.sync_index()?;
+        Ok(keys)
+    }
+
+    fn undo_entry(&self, key: &Key, batch: &Batch) -> Result<bool> {
+        let path = self.key_path(key);
+        let Some(bytes) = batch.read(&path, entry::CAP)? else { return Ok(false) };
+        if path.exists() {
+            // What was saved since stays.
+            return Ok(false);
+        }
+        let whole = Entry::parse(&bytes, &path).and_then(|entry| self.bring_back(&entry.descriptor));
+        match whole {
+            Err(error) if error.is_corrupt() => Ok(false),
+            whole => {
+                whole?;
+                batch.give_back(&self.inputs_path(key))?;
+                batch.give_back(&path)
+            }
+        }
+    }
+
+    /// What dead writers left unfinished is removed. Returns the bytes that this freed on disk.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn sweep_unfinished(&self) -> Result<u64> {
+        let freed = self.sum_folders(replace::sweep_unfinished)?;
+        self.sweep_beside()?;
+        if self.ownerless()?.is_empty() {
+            return Ok(freed);
+        }
+        // A writer writes the inputs before the entry, and holds the lock for both.
+        let lock = self.store.lock_exclusive()?;
+        let ownerless = self.ownerless()?;
+        let bytes = sum_files(&ownerless)?;
+        ownerless.iter().try_for_each(|path| remove(path))?;
+        drop(lock);
+        Ok(freed + bytes)
+    }
+
+    /// What dead writers left is removed, but for blobs that a later writer may go on with
+    /// ([`Blobs::resume`]).
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn sweep_spent(&self) -> Result<()> {
+        self.sum_folders(replace::sweep_spent)?;
+        self.sweep_beside()
+    }
+
+    /// The marks and hints that lie beside the images: small ones, which count as nothing
+    /// unfinished.
+    fn sweep_beside(&self) -> Result<()> {
+        let root = self.store.root();
+        let folders = [root.to_owned(), root.join("remotes"), root.join("contexts")];
+        folders.iter().try_for_each(|folder| replace::sweep_unfinished(folder).map(drop))
+    }
+
+    /// The inputs of keys that have no entry: a writer died between the two.
+    fn ownerless(&self) -> Result<Vec<Utf8PathBuf>> {
+        // Inputs first: what is written meanwhile has its inputs before its entry.
+        let inputs = replace::names(&self.folder().join("inputs"))?;
+        let owners: HashSet<Key> = self.keys()?.into_iter().collect();
+        let inputs = inputs.iter().filter_map(|name| name.parse::<Key>().ok());
+        Ok(inputs.filter(|key| !owners.contains(key)).map(|key| self.inputs_path(&key)).collect())
+    }
+
+    /// The bytes on disk that [`Images::sweep_unfinished`] would free.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn abandoned(&self) -> Result<u64> {
+        Ok(self.sum_folders(replace::abandoned)? + sum_files(&self.ownerless()?)?)
+    }
+
+    fn sum_folders(&self, bytes: impl Fn(&Utf8Path) -> Result<u64>) -> Result<u64> {
+        let folders = ["blobs/sha256", "keys", "inputs", "pins", ""].map(|name| self.folder().join(name));
+        folders.iter().try_fold(0, |sum, folder| Ok(sum + bytes(folder)?))
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+fn stamp(path: &Utf8Path) -> Result<Option<SystemTime>> {
+    match fs::metadata(path).and_then(|metadata| metadata.modified()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        modified => modified.at("read", path).map(Some),
+    }
+}
+
+pub(crate) fn stamp_now(path: &Utf8Path) -> rustix::io::Result<()> {
+    let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+    let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+    let times = Timestamps { last_access: omit, last_modification: now };
+    utimensat(CWD, path.as_std_path(), &times, rustix::fs::AtFlags::empty())
+}
+
+/// The bytes on disk of those that are there.
+fn sum_files(paths: &[Utf8PathBuf]) -> Result<u64> {
+    paths.iter().try_fold(0, |sum, path| match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(sum),
+        metadata => Ok(sum + metadata.at("read", path)?.blocks() * 512),
+    })
+}
+
+fn remove(path: &Utf8Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.at("remove", path),
+    }
+}

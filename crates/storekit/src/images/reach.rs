@@ -1,0 +1,123 @@
+//! Which blobs an image needs: from a descriptor through indexes and manifests down to layers.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::Digest;
+use crate::blobs::Blobs;
+use crate::error::{Error, Result};
+use crate::oci::{DOCUMENT_CAP, Descriptor, Links};
+
+/// Indexes nest at most this deep; deeper ones are refused.
+const DEPTH: usize = 8;
+
+/// What hangs on a descriptor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// The blobs that are there, with their sizes in bytes; documents were verified, layers not
+    /// read.
+    pub present: BTreeMap<Digest, u64>,
+    /// The blobs that should be there and are not, or have another size than announced.
+    pub missing: BTreeSet<Digest>,
+    /// The documents among the missing ones: what hangs on them is not known, so nothing may go on
+    /// its account.
+    pub unknown: BTreeSet<Digest>,
+    /// What the descriptor's own document refers to by its `subject`; not among what it needs.
+    pub subject: Option<Digest>,
+}
+
+impl Reach {
+    /// Whether nothing is missing.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// The digests of all blobs, present and missing.
+    pub fn digests(&self) -> impl Iterator<Item = Digest> + '_ {
+        self.present.keys().chain(&self.missing).copied()
+    }
+
+    fn lack(&mut self, descriptor: &Descriptor) {
+        self.missing.insert(descriptor.digest);
+        if descriptor.is_document() {
+            self.unknown.insert(descriptor.digest);
+        }
+    }
+}
+
+/// Follows descriptors, and remembers the documents that it has read.
+#[derive(Debug)]
+pub struct Walker {
+    blobs: Blobs,
+    read: HashMap<Digest, Arc<Read>>,
+}
+
+/// What a document says.
+#[derive(Debug)]
+struct Read {
+    children: Vec<Descriptor>,
+    subject: Option<Digest>,
+}
+
+impl Walker {
+    pub(crate) fn new(blobs: Blobs) -> Self {
+        Self { blobs, read: HashMap::new() }
+    }
+
+    /// All blobs that `root` needs, itself included. A layer with `urls` need not be there.
+    ///
+    /// # Errors
+    /// [`Error::BadDocument`]; I/O errors. A damaged document counts as missing, and is moved
+    /// aside.
+    pub fn reach(&mut self, root: &Descriptor) -> Result<Reach> {
+        let mut reach = Reach::default();
+        self.visit(root, 0, &mut reach)?;
+        Ok(reach)
+    }
+
+    fn visit(&mut self, descriptor: &Descriptor, depth: usize, reach: &mut Reach) -> Result<()> {
+        let digest = descriptor.digest;
+        if reach.present.contains_key(&digest) || reach.missing.contains(&digest) {
+            return Ok(());
+        }
+        match self.blobs.size(&digest)? {
+            Some(size) if size == descriptor.size => reach.present.insert(digest, size),
+            None if !descriptor.urls.is_empty() => return Ok(()),
+            _ => {
+                reach.lack(descriptor);
+                return Ok(());
+            }
+        };
+        if !descriptor.is_document() {
+            return Ok(());
+        }
+        if depth == DEPTH {
+            return Err(Error::BadDocument { digest, reason: format!("it nests more than {DEPTH} deep") });
+        }
+        let read = match self.read(digest) {
+            Err(Error::Damaged { .. } | Error::Missing { .. } | Error::NotFetched { .. }) => {
+                reach.present.remove(&digest);
+                reach.lack(descriptor);
+                return Ok(());
+            }
+            read => read?,
+        };
+        if depth == 0 {
+            reach.subject = read.subject;
+        }
+        read.children.iter().try_for_each(|child| self.visit(child, depth + 1, reach))
+    }
+
+    fn read(&mut self, digest: Digest) -> Result<Arc<Read>> {
+        if let Some(known) = self.read.get(&digest) {
+            return Ok(Arc::clone(known));
+        }
+        let bytes = self.blobs.read(&digest, DOCUMENT_CAP)?;
+        let links: Links = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::BadDocument { digest, reason: error.to_string() })?;
+        let read = Arc::new(Read { subject: links.subject(), children: links.all().collect() });
+        self.read.insert(digest, Arc::clone(&read));
+        Ok(read)
+    }
+}

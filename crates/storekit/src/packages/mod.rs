@@ -1,0 +1,371 @@
+//! The package downloads: `packages/`, bodies by their digest and one entry file for each cached
+//! URL.
+//!
+//! Nothing here is synced to disk: a reader verifies what it hands on. Nothing scans the folder but
+//! [`Packages::each`] and the sweep.
+//!
+//! Limit: two processes that change one entry at the same time do not wait for each other. The last
+//! one's stands; a response that is lost so is fetched again.
+
+pub mod entry;
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::blobs::{Blobs, Lease};
+use crate::digest::{Digest, Hasher};
+use crate::error::{At, Error, Result};
+use crate::files::replace::{self, Durability, Staged};
+use crate::images::{STAMP_EVERY, stamp_now};
+use crate::packages::entry::{CAP, MOST_RESPONSES, PackageEntry, PackageKey};
+use crate::store::Store;
+
+/// The package downloads of a store.
+#[derive(Clone, Debug)]
+pub struct Packages {
+    store: Store,
+}
+
+/// An entry file that was come across.
+#[derive(Debug)]
+pub struct FoundPackage {
+    /// The file.
+    pub path: Utf8PathBuf,
+    /// What it says.
+    pub entry: Result<PackageEntry>,
+    /// When it was last used; never later than now.
+    pub used: SystemTime,
+}
+
+impl Packages {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> Utf8PathBuf {
+        self.store.root().join("packages")
+    }
+
+    /// The folder of the entries.
+    #[must_use]
+    pub fn entries(&self) -> Utf8PathBuf {
+        self.folder().join("entries")
+    }
+
+    /// The bodies.
+    #[must_use]
+    pub fn blobs(&self) -> Blobs {
+        Blobs::new(self.folder().join("blobs/sha256"), self.store.trash(), Durability::Unsynced)
+    }
+
+    /// Makes the folders where they are missing. Whoever writes calls it first.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn prepare(&self) -> Result<()> {
+        for folder in [self.entries(), self.blobs().folder().to_owned()] {
+            fs::create_dir_all(&folder).at("create", &folder)?;
+        }
+        Ok(())
+    }
+
+    /// The bodies that dead writers left unfinished are removed. Returns the bytes that this freed
+    /// on disk.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn sweep_unfinished(&self) -> Result<u64> {
+        replace::sweep_unfinished(self.blobs().folder())
+    }
+
+    /// The bytes on disk that [`Packages::sweep_unfinished`] would free.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn abandoned(&self) -> Result<u64> {
+        replace::abandoned(self.blobs().folder())
+    }
+
+    /// Where the key's entry is, or would be.
+    #[must_use]
+    pub fn path(&self, key: &PackageKey) -> Utf8PathBuf {
+        self.entries().join(key.path())
+    }
+
+    /// What is stored under the key. A file that holds another key (a copied one) counts as none.
+    ///
+    /// # Errors
+    /// [`Error::BadPackage`], [`Error::Newer`], I/O errors.
+    pub fn get(&self, key: &PackageKey) -> Result<Option<PackageEntry>> {
+        let path = self.path(key);
+        let Some(bytes) = replace::read_capped(&path, CAP)? else { return Ok(None) };
+        Ok(Some(PackageEntry::parse(&bytes, &path)?).filter(|entry| entry.key == *key))
+    }
+
+    /// Writes the entry; without responses, removes it. `leases` hold the bodies until it stands;
+    /// bodies that a collector took before are brought back.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] where a body is neither there nor in the trash; [`Error::Locked`]; I/O
+    /// errors.
+    pub fn put(&self, entry: &PackageEntry, leases: &[Lease]) -> Result<()> {
+        let mut entry = entry.clone();
+        entry.responses.truncate(MOST_RESPONSES);
+        if entry.responses.is_empty() {
+            return self.remove(&entry.key);
+        }
+        let path = self.path(&entry.key);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).at("create", folder)?;
+        }
+        let lock = self.store.lock_shared()?;
+        self.bring_back(&entry, leases)?;
+        replace::replace(&path, entry.to_text().as_bytes(), Durability::Unsynced)?;
+        drop(lock);
+        Ok(())
+    }
+
+    fn bring_back(&self, entry: &PackageEntry, leases: &[Lease]) -> Result<()> {
+        let blobs = self.blobs();
+        for digest in entry.responses.iter().map(|response| response.digest) {
+            let held = leases.iter().any(|lease| lease.digest() == digest);
+            if !held && !blobs.contains(&digest) && blobs.lease(&digest)?.is_none() {
+                return Err(Error::Missing { digest, path: blobs.folder().to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what is stored under the key. What was not there is gone too.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn remove(&self, key: &PackageKey) -> Result<()> {
+        let path = self.path(key);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.at("remove", &path),
+        }
+    }
+
+    /// Stamps the entry as used now, unless it was stamped a moment ago. A store that cannot be
+    /// written to stays as it is.
+    pub fn touch(&self, key: &PackageKey) {
+        let path = self.path(key);
+        let stamped = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        if !stamped.is_ok_and(|time| time.elapsed().is_ok_and(|age| age < STAMP_EVERY)) {
+            let _ = stamp_now(&path);
+        }
+    }
+
+    /// Hands each entry file to `each`, in the order of their paths, one folder at a time; ends
+    /// with the first error.
+    ///
+    /// # Errors
+    /// I/O errors, those of `each`. An entry that cannot be read is handed on as it is.
+    pub fn each<E: From<Error>>(&self, each: &mut dyn FnMut(FoundPackage) -> Result<(), E>) -> Result<(), E> {
+        below(&self.entries(), 3, &mut |path| {
+            let read = replace::read_capped(path, CAP);
+            let Some(bytes) = read.transpose() else { return Ok(()) };
+            let now = SystemTime::now();
+            let used = fs::metadata(path).and_then(|metadata| metadata.modified()).unwrap_or(now).min(now);
+            let entry = bytes.and_then(|bytes| PackageEntry::parse(&bytes, path));
+            each(FoundPackage { path: path.to_owned(), entry, used })
+        })
+    }
+
+    /// Starts a body that others may read while it grows.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn body(&self) -> Result<BodyWriter> {
+        let blobs = self.blobs();
+        let mut staged = Staged::new(blobs.folder())?;
+        let file = File::open(staged.path()).at("open a file in", blobs.folder())?;
+        staged.file().flush().at("write in", blobs.folder())?;
+        Ok(BodyWriter { blobs, staged, hasher: Hasher::new(), size: 0, file: Arc::new(file) })
+    }
+}
+
+/// Calls `each` with every entry file `depth` folders below `folder`.
+fn below<E: From<Error>>(
+    folder: &Utf8Path,
+    depth: usize,
+    each: &mut dyn FnMut(&Utf8Path) -> Result<(), E>,
+) -> Result<(), E> {
+    for name in replace::names(folder)? {
+        let path = folder.join(&name);
+        if depth > 0 {
+            below(&path, depth - 1, each)?;
+        } else if name.strip_suffix(".toml").is_some_and(|stem| !stem.starts_with(replace::TEMPORARY)) {
+            each(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// A body that is being written; dropped unfinished, it leaves nothing.
+#[derive(Debug)]
+pub struct BodyWriter {
+    blobs: Blobs,
+    staged: Staged,
+    hasher: Hasher,
+    size: u64,
+    file: Arc<File>,
+}
+
+impl BodyWriter {
+    /// The file, to read what was written so far. It stays readable whatever becomes of the writer.
+    #[must_use]
+    pub fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// How many bytes were written.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// I/O errors; then a part of the bytes may be in the file, and `size` does not count them.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.staged.file().write_all(bytes).at("write in", self.blobs.folder())?;
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Gives the body up; what was hashed so far can be gone on with.
+    #[must_use]
+    pub fn abandon(self) -> Hasher {
+        self.hasher
+    }
+
+    /// The digest of what was written so far.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
+    /// Gives the body its name.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] where the bytes do not have the announced digest (nothing is stored
+    /// then); I/O errors.
+    pub fn finish(self, announced: Option<&Digest>) -> Result<Lease> {
+        self.blobs.writer(self.staged, self.hasher, self.size).finish(announced)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packages::entry::StoredResponse;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(Utf8Path::from_path(dir.path()).unwrap()).unwrap();
+        store.packages().prepare().unwrap();
+        (dir, store)
+    }
+
+    fn entry(url: &str, lease: &Lease) -> PackageEntry {
+        let mut entry = PackageEntry::new(PackageKey::new("generic", "up", url, None));
+        let now = jiff::Timestamp::now();
+        entry.responses.push(StoredResponse {
+            status: 200,
+            digest: lease.digest(),
+            size: lease.size(),
+            part: None,
+            announced: None,
+            requested: now,
+            received: now,
+            headers: Vec::new(),
+            vary: Vec::new(),
+            selecting: std::collections::BTreeMap::new(),
+        });
+        entry
+    }
+
+    fn body(packages: &Packages, bytes: &[u8]) -> Lease {
+        let mut writer = packages.body().unwrap();
+        writer.write(bytes).unwrap();
+        writer.finish(None).unwrap()
+    }
+
+    #[test]
+    fn an_entry_is_found_under_its_key_alone() {
+        let (_dir, store) = store();
+        let packages = store.packages();
+        let lease = body(&packages, b"body");
+        let entry = entry("http://a/x", &lease);
+        packages.put(&entry, &[lease]).unwrap();
+        assert_eq!(packages.get(&entry.key).unwrap().unwrap(), entry);
+        let other = PackageKey::new("generic", "up", "http://a/y", None);
+        assert!(packages.get(&other).unwrap().is_none());
+        fs::copy(packages.path(&entry.key), packages.path(&other)).unwrap_or_else(|_| {
+            fs::create_dir_all(packages.path(&other).parent().unwrap()).unwrap();
+            fs::copy(packages.path(&entry.key), packages.path(&other)).unwrap()
+        });
+        assert!(packages.get(&other).unwrap().is_none(), "another URL's answer was taken");
+        packages.remove(&entry.key).unwrap();
+        packages.remove(&entry.key).unwrap();
+        assert!(packages.get(&entry.key).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_entry_never_names_a_body_that_is_not_there() {
+        let (_dir, store) = store();
+        let packages = store.packages();
+        let lease = body(&packages, b"body");
+        let entry = entry("http://a/x", &lease);
+        fs::remove_file(packages.blobs().path(&lease.digest())).unwrap();
+        drop(lease);
+        assert!(matches!(packages.put(&entry, &[]), Err(Error::Missing { .. })));
+        assert!(packages.get(&entry.key).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_growing_body_is_read_while_it_is_written() {
+        use std::os::unix::fs::FileExt;
+        let (_dir, store) = store();
+        let packages = store.packages();
+        let mut writer = packages.body().unwrap();
+        let file = writer.file();
+        writer.write(b"abc").unwrap();
+        let mut bytes = [0; 3];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!(&bytes, b"abc");
+        let wrong = Digest::of(b"other");
+        assert!(matches!(writer.finish(Some(&wrong)), Err(Error::Mismatch { .. })));
+        assert!(packages.blobs().list().unwrap().is_empty());
+        file.read_exact_at(&mut bytes, 0).unwrap();
+    }
+
+    #[test]
+    fn listing_names_what_cannot_be_read() {
+        let (_dir, store) = store();
+        let packages = store.packages();
+        let lease = body(&packages, b"body");
+        let good = entry("http://a/x", &lease);
+        packages.put(&good, &[lease]).unwrap();
+        fs::write(packages.path(&good.key).with_file_name("bad.toml"), "?").unwrap();
+        let mut found = Vec::new();
+        let mut note = |it: FoundPackage| {
+            found.push(it.entry.is_ok());
+            Ok(())
+        };
+        packages.each::<Error>(&mut note).unwrap();
+        found.sort_unstable();
+        assert_eq!(found, [false, true]);
+    }
+}
