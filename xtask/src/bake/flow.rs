@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
 use storekit::store::Store;
 
-use super::below::rebuilt;
+use super::bases::rebuilt;
 use super::doubts;
 use super::plan::Planned;
 use super::report::{Baked, State};

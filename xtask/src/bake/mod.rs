@@ -4,7 +4,7 @@
 //! The cache is never needed: whatever goes wrong with the store is a warning, and the image is
 //! built all the same.
 
-mod below;
+mod bases;
 mod builder;
 mod doubts;
 mod engines;

@@ -7,8 +7,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::ValueEnum;
 use imgtar::disk::{self, Saved};
 use imgtar::format::compression::{self, Form};
+use imgtar::format::disk_magic::{self, MAGIC};
 use imgtar::image::commit::Notes;
-use imgtar::image::disk::{Disk, Format, MAGIC, magic};
+use imgtar::image::disk::{Disk, Format};
 use imgtar::source::Source;
 use imgtar::{Error, layer};
 use miette::Result;
@@ -138,14 +139,14 @@ fn ends_as_vhd(source: &Source) -> bool {
         file.seek(SeekFrom::End(-512))?;
         file.read_exact(&mut sector)
     });
-    last.is_ok() && magic::is_vhd(&sector)
+    last.is_ok() && disk_magic::is_vhd(&sector)
 }
 
 /// What bytes that are not compressed are, by the first of them and by the name.
 fn judged(head: &[u8], name: &Utf8Path, ends_as_vhd: bool) -> Result<Option<Format>> {
     let named_raw = is_raw(name);
     let is_tar = head.get(257..262) == Some(b"ustar");
-    let foreign = magic::foreign(head).or((ends_as_vhd && !named_raw).then_some("vhd"));
+    let foreign = disk_magic::foreign(head).or((ends_as_vhd && !named_raw).then_some("vhd"));
     match (head.starts_with(MAGIC), named_raw, is_tar) {
         (true, ..) => Ok(Some(Format::Qcow2)),
         (false, _, false) if let Some(format) = foreign => Err(foreign_disk(name, format).into()),

@@ -14,9 +14,10 @@ use storekit::{Blobs, Descriptor, Digest, Entry, Images, Key, Lease, Store};
 
 use super::reading;
 use crate::error::{Error, Result};
+use crate::format::qcow2::Header;
 use crate::image::commit::{self, Notes, Standing};
 use crate::image::disk::documents::{self, EMPTY_BYTES};
-use crate::image::disk::{Chunk, Disk, Format, Header};
+use crate::image::disk::{Chunk, Disk, Format};
 use crate::layer::LEVEL;
 use crate::progress::Progress;
 use crate::source::{Source, drain};

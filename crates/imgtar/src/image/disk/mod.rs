@@ -5,14 +5,12 @@
 //! digest: a chunk's plain bytes by the one beside its name, and what no chunk covers is zeros. No
 //! digest of the whole file is kept, for that would cost the reading of all its holes.
 //!
-//! Deliberately absent: what is in a disk: partitions, file systems, clusters. Of qcow2 only the
-//! header is read.
+//! Deliberately absent: what is in a disk (partitions, file systems, clusters), and how its file is
+//! recognised: see [`crate::format::qcow2`], [`crate::format::disk_magic`].
 //!
 //! Source: OCI image-spec v1.1, manifest.md, "Guidelines for Artifact Usage".
 
 pub(crate) mod documents;
-pub mod magic;
-mod qcow2;
 
 use std::io::Read;
 
@@ -20,9 +18,7 @@ use storekit::{Blobs, Descriptor, Digest, Key};
 
 use crate::error::{Error, Result};
 use crate::format::compression::Form;
-
-pub use self::magic::MAGIC;
-pub use self::qcow2::Header;
+use crate::format::qcow2::Header;
 
 /// How many bytes of a disk each chunk has; the last may have fewer.
 pub const CHUNK: u64 = 4 << 20;

@@ -4,7 +4,7 @@
 //!
 //! Source: QEMU, docs/interop/qcow2.txt.
 
-use super::MAGIC;
+use super::disk_magic::MAGIC;
 
 /// The longest name of a backing file.
 const NAME: usize = 1023;
