@@ -1,4 +1,7 @@
-//! From a configuration to a manifest: list, leave out, hash, declare.
+//! From a configuration to a manifest: list, leave out, hash, declare. Conducts the other rooms.
+//!
+//! Deliberately absent: the rules themselves (`git`, `dockerignore`, `dockerfile`), the text of a
+//! manifest (`manifest`), the streams.
 
 pub mod check_ignore;
 pub(crate) mod dockerfile_mode;

@@ -1,4 +1,6 @@
-//! Why a key could not be had.
+//! Why a key could not be had: every error of the library, by what it is about.
+//!
+//! Deliberately absent: doubts that leave a key (`warning`), exit codes.
 
 pub(crate) mod dockerfile;
 pub(crate) mod dockerignore;
@@ -183,7 +185,7 @@ pub enum HashError {
     Write(#[source] io::Error),
 
     /// There were warnings, and they were to be errors.
-    #[error("the key could lie, and `--strict` forbids it")]
+    #[error("the key may not cover every input (refused by `--strict`)")]
     #[diagnostic(code(hashctx::strict))]
     Strict {
         /// All of them.

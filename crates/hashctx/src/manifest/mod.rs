@@ -1,6 +1,8 @@
 //! The manifest: everything that enters a key, as text. FORMAT.md gives it byte by byte.
 //!
 //! Values of build args and inputs are in it as digests only.
+//!
+//! Deliberately absent: how the inputs were found or hashed.
 
 pub mod diff;
 mod parse;

@@ -1,4 +1,6 @@
-//! Where a key could lie: what is worth saying although the key could be had.
+//! Where a key may not cover every input: what is worth saying although the key could be had.
+//!
+//! Deliberately absent: how a warning is printed; `--strict`.
 
 pub(crate) mod git;
 

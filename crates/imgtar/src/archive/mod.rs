@@ -1,4 +1,7 @@
-//! Image archives: what a tar stream holds, into the store and out of it.
+//! Image archives: what a tar stream holds, into the store (`import`) and out of it (`export`).
+//!
+//! Deliberately absent: engines (they only write and read the stream), files of an image
+//! (`extract`), disk images (`disk`).
 
 pub mod assemble;
 pub mod catalog;

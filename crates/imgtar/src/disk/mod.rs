@@ -1,5 +1,7 @@
-//! Disk images in and out: from a file into the store's chunks, and back. What a stored disk is,
-//! says [`crate::image::disk`].
+//! Disk images in and out: from a file into the store's chunks, and back.
+//!
+//! Deliberately absent: what a stored disk is ([`crate::image::disk`]), and how a qcow2 file is
+//! read or refused ([`crate::format::qcow2`]).
 
 mod export;
 mod import;

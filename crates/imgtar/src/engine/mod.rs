@@ -2,6 +2,9 @@
 //! user's; or docker's daemon itself, where it is behind a unix socket of this machine.
 //!
 //! Errors name the command that does the same, whichever way it was.
+//!
+//! Deliberately absent: which engine a command works with (`cli`), and the registries of others
+//! (`registry`).
 
 mod daemon;
 mod digests;

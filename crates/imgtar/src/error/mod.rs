@@ -1,4 +1,6 @@
 //! What can go wrong with images, each with a remedy.
+//!
+//! Deliberately absent: what a client of `imgtar serve` is told (`serve::fault`), exit codes.
 
 pub(crate) mod registry;
 

@@ -1,4 +1,6 @@
-//! A stored image, read back: its documents, verified. Layers are not touched.
+//! A stored image, read back: its documents, verified; and what every save does (`commit`).
+//!
+//! Deliberately absent: the bytes of layers, but for `verify`; how an image came or goes.
 
 pub mod commit;
 pub mod disk;

@@ -1,7 +1,10 @@
 //! One layer on its way into the store: read once, hashed and compressed by threads of their own.
 //!
 //! A plain layer is compressed with zstd ([`LEVEL`]); a compressed one is kept byte-exact. In both
-//! cases the digest of the plain bytes (the diffID) is taken along the way.
+//! cases the digest of the plain bytes (the diffID) is taken along the way. What is known of layers
+//! that are stored already is here too (`known`, `index`, `proofs`).
+//!
+//! Deliberately absent: where the bytes come from, and the images that have the layer.
 
 pub(crate) mod index;
 pub mod known;

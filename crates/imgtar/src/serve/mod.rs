@@ -2,11 +2,11 @@
 //! and BuildKit.
 //!
 //! - `route`, `range`, `agent`, `names`, `guard`: what a request says; pure.
-//! - `stock`, `doc`: what the store holds, as a registry sees it. `facts`: what was proved of its
+//! - `connection`, `patient`, `dispatch`, `answer`, `fault`: HTTP itself, on hyper.
+//! - `handlers`: what each kind of request does. `stored_manifest`, `pushed_manifest`: manifests
+//!   out and in, read.
+//! - `state`: what requests share: the store as a registry sees it, and what was proved of its
 //!   blobs.
-//! - `blobs`, `stream`, `uploads`: blobs out and in. `manifests`, `document`, `push`, `offers`:
-//!   manifests out and in. `lists`.
-//! - `connection`, `patient`, `dispatch`: HTTP itself, on hyper.
 //!
 //! Deliberately absent: TLS (a proxy's job), users, repositories as anything but names of images,
 //! digests other than SHA-256. No file's path is made of what a request says, but of digests and

@@ -1,4 +1,6 @@
-//! What the proxy is told: which upstreams, for whom, how much. No flags and no environment here.
+//! What the proxy is told: which upstreams, for whom, how much; and what a request may ask for.
+//!
+//! Deliberately absent: flags and the environment, which `cli` turns into this.
 
 pub mod hosts;
 pub mod settings;

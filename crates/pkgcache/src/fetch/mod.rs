@@ -1,6 +1,9 @@
 //! Asks an upstream for a URL and stores the answer, beside whoever waits for it.
 //!
 //! What comes as a body is [`crate::fetch::download`]'s.
+//!
+//! Deliberately absent: whether an upstream has to be asked (`proxy`), and connections to it
+//! (`upstream`).
 
 pub(crate) mod download;
 pub(crate) mod read_ahead;

@@ -1,4 +1,6 @@
-//! What is counted and logged.
+//! What is counted and logged: for `/metrics`, the access log and stderr.
+//!
+//! Deliberately absent: any influence on what is answered.
 
 pub mod access_log;
 pub(crate) mod log;

@@ -1,4 +1,6 @@
 //! Responses: as they are stored, as they grow, as they are answered.
+//!
+//! Deliberately absent: whether one may be stored or used (`rules`), and where it is (`store`).
 
 pub mod body;
 pub mod flight;

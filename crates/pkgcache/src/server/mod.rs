@@ -1,4 +1,7 @@
 //! The server: connections of clients in, requests to the right place, and a quiet end.
+//!
+//! Deliberately absent: what becomes of a request (`proxy`), but for hits that need no parser
+//! (`short_path`).
 
 pub(crate) mod connection;
 pub(crate) mod event_counts;

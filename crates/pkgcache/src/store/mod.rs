@@ -3,6 +3,9 @@
 //!
 //! A body is hashed when this process touches it first, and again whenever its file is not the one
 //! that was hashed: another inode, size or time of change. Nothing is scanned.
+//!
+//! Deliberately absent: the files on disk (storekit's `packages`), and whether a response is fresh
+//! (`rules`).
 
 pub(crate) mod head;
 pub(crate) mod recent;

@@ -3,6 +3,8 @@
 //!
 //! HTTP/1.1, or HTTP/2 where TLS agrees on it. An idempotent request that an old connection lost is
 //! sent once more on a new one; no other is.
+//!
+//! Deliberately absent: what is asked for and what becomes of the answer (`fetch`, `proxy`).
 
 pub(crate) mod tls;
 pub mod upload;

@@ -1,4 +1,7 @@
-//! The bytes of a client's connection: where requests begin and end, and who may send them.
+//! The bytes of a client's connection: where requests begin and end, and how many clients there
+//! may be.
+//!
+//! Deliberately absent: what a request means; connections to upstreams (`upstream`).
 
 pub mod framing;
 pub mod guard;

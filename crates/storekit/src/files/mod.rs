@@ -1,4 +1,7 @@
-//! Files of a store: written whole or not at all, locked, told from the pointers of Git LFS.
+//! Files of a store: written whole or not at all (`replace`), locked (`lock`), told from the
+//! pointers of Git LFS (`lfs`).
+//!
+//! Deliberately absent: what stands in the files.
 
 pub mod lfs;
 pub mod lock;

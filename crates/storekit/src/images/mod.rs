@@ -2,6 +2,8 @@
 //!
 //! The key files are the truth; index.json is derived from them, and what another OCI tool adds to
 //! it is adopted.
+//!
+//! Deliberately absent: the bytes of layers, which are only blobs here, and what may be removed.
 
 pub mod entry;
 pub(crate) mod index;
