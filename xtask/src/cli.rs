@@ -13,7 +13,7 @@ use xtask::runner::{RunError, Runner, Verbosity};
 use xtask::tools::Tools;
 use xtask::{bench, config, test, workspace};
 
-/// Keeps a project's container images up to date, and checks this repository
+/// Keep a project's container images up to date, and check this repository
 ///
 /// Reads the nearest larder.toml from the working folder upward. Exit codes: 0 done or up to date,
 /// 1 something would be built (`bake --check`), 2 trouble, or the code of a step that failed.
@@ -28,11 +28,23 @@ pub(crate) struct Args {
 enum Job {
     /// Bring images up to date: load each from the store, or build and save it
     ///
-    /// What an image is built from comes before it, and with it where larder.toml has that, too.
-    /// Prints a line for each image: name, state, key, where it came from, seconds, the engine that
-    /// a hit is for, and what changed since it was last saved. States: hit, built, stale (with
-    /// `--check`), failed. A store that cannot be used is a warning, and the image is built all the
-    /// same.
+    /// Images that another one is built from come first; those of larder.toml are baked too where
+    /// only the other one is named. Prints a line for each image: name, state, key, where it came
+    /// from, seconds, the engine that a hit is for, and what changed since it was last saved.
+    /// States: hit, built, stale (with `--check`), failed. A store that cannot be used is a
+    /// warning, and the image is built all the same.
+    ///
+    /// The key covers the files, the Dockerfile, target, arguments, platform, base digests and all
+    /// settings of `pack`; and, for each image that is built FROM, copied or mounted from, its key
+    /// in larder.toml or, without a registry's digest, the engine's ID. The engine is asked for the
+    /// platform of the key, whatever DOCKER_DEFAULT_PLATFORM says. An image is built and not saved
+    /// if it came out for another platform, or if the engine's base image differs from the digest
+    /// in `base`.
+    ///
+    /// A packed image is kept in the store, and loaded into the engine if one answers. With `ignore
+    /// = "all"` the engine gets the hashed files as a tar, so the Dockerfile must lie in the
+    /// context. A second bake of the same key waits for the first, 15 minutes at most, and loads
+    /// what it saved. `${NAME}` in larder.toml is not replaced, and is worth a warning.
     Bake(BakeArgs),
     /// Check the project: format, lints, tests, documentation, dependency rules, bake,
     /// larder.toml's own steps
@@ -57,10 +69,10 @@ enum Job {
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]
 struct BakeArgs {
-    /// The images to bake: all of larder.toml where none is named
+    /// The images to bake: by default, all of larder.toml
     names: Vec<String>,
-    /// Build from scratch, without the engine's layer cache, and save over what is stored; not what
-    /// named images are built from
+    /// Build from scratch, without the engine's layer cache, and save over what is stored; images
+    /// that the named ones are built from are not rebuilt
     #[arg(long)]
     rebuild: bool,
     /// Build nothing, and exit 1 if an image would have to be built
@@ -78,8 +90,8 @@ struct BakeArgs {
     /// The store's folder
     #[arg(long, value_name = "DIR")]
     store: Option<Utf8PathBuf>,
-    /// What builds the images, whatever larder.toml says; where neither names it, docker if it
-    /// answers, else podman
+    /// What builds the images, whatever larder.toml says; by default docker if it answers, else
+    /// podman
     #[arg(long, value_enum)]
     engine: Option<EngineArg>,
     #[command(flatten)]

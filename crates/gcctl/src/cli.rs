@@ -12,10 +12,11 @@ use storekit::error::At;
 use storekit::{Age, Key, Store, WrittenSize};
 use toolkit::{Common, Outcome, Output, Settings, Signals};
 
-/// Shows what a store holds and what it costs, and keeps it within its limits
+/// Show what a store holds and what it costs, and keep it within limits
 ///
-/// Sizes are bytes on disk, and shared parts count once. An image counts as used when it is saved
-/// or loaded.
+/// Sizes are bytes on disk, and shared parts count once. An image counts as used when it is saved,
+/// loaded, exported, extracted from, or pulled from `imgtar serve`. `--store DIR` must name a store
+/// that is there; DIR and the folders in it may be symbolic links.
 ///
 /// Exit codes: 0 done, and within the limits; 1 a limit cannot be met, or a key is not there; 2
 /// trouble; 3 the store is damaged; 129, 130, 143 stopped by HUP, INT, TERM, with the store whole.
@@ -33,7 +34,7 @@ enum Job {
     /// List the images, the last used first
     ///
     /// SIZE is all that an image needs, OWN is what would be free if it alone went, USES is how
-    /// often it was loaded.
+    /// often it was loaded, exported or pulled.
     Ls,
     /// Show what the store occupies, by kind
     ///
@@ -73,13 +74,13 @@ enum Job {
     ///
     /// A pin belongs to the key: it outlives a new save under it.
     Pin {
-        /// Their keys
+        /// The images' keys
         #[arg(required = true, value_name = "KEY")]
         keys: Vec<Key>,
     },
     /// Let pinned images go again
     Unpin {
-        /// Their keys
+        /// The images' keys
         #[arg(required = true, value_name = "KEY")]
         keys: Vec<Key>,
     },

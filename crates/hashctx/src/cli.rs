@@ -56,8 +56,8 @@ pub(crate) struct Which {
     ///
     /// `all` hides what git or the engine ignores, `git` and `docker` what one of them does, `none`
     /// nothing. The default is `all`; with `--file` it is `docker`, because an engine reads what
-    /// git ignores. Who builds with `--file` and `all` must build from `hashctx --tar`, so that the
-    /// engine gets the same files.
+    /// git ignores. With `--file` and `all`, build from `hashctx --tar`, so that the engine gets
+    /// the same files.
     #[arg(long, value_name = "WHOSE")]
     pub(crate) ignore: Option<Ignore>,
 
@@ -79,8 +79,8 @@ pub(crate) struct Which {
 
     /// Hash exactly the paths listed in FILE (`-`: stdin), one a line, or ended by NUL with `-0`
     ///
-    /// Paths are relative to DIR, and none leads through a symbolic link. No ignore file plays a
-    /// part. A folder counts as such where it is empty; of a repository in the list (a submodule)
+    /// Paths are relative to DIR, and must not lead through a symbolic link. Ignore files do not
+    /// matter. A folder counts as such where it is empty; of a repository in the list (a submodule)
     /// what git takes for its files; any other folder of which the list names no file is refused.
     #[arg(long, value_name = "FILE", conflicts_with = "ignore")]
     pub(crate) files_from: Option<Utf8PathBuf>,
@@ -130,8 +130,8 @@ pub(crate) struct BuildFlags {
 
     /// The digest of an image that the build uses, under the name that FROM or `--from` has for it
     ///
-    /// `ALGORITHM:HEX`: of a registry's image the digest there, of a local one its ID, or whatever
-    /// else it changes with.
+    /// DIGEST is `ALGORITHM:HEX`: for a registry's image its digest there, for a local one its ID.
+    /// `imgtar resolve NAME` prints the former.
     #[arg(long = "base", value_name = "NAME=DIGEST", requires = "file", value_parser = base)]
     pub(crate) bases: Vec<(String, String)>,
 
@@ -167,8 +167,8 @@ pub(crate) struct Output {
     /// Paths are relative to DIR, which has to stand before this flag; without one, or as `-`, they
     /// are read from stdin, one a line, or ended by NUL with `-0`. Those that begin with a dash
     /// follow `--`. A `/` at the end says that it is a folder. With `--file`, the lines of the
-    /// Dockerfile that read it are named too, or it is `unread`: no input, as what is left out.
-    /// Exits 0 if any is left out, else 1.
+    /// Dockerfile that read it are named too, or it is `unread`: not an input, as if it were left
+    /// out. Exits 0 if any is left out, else 1.
     #[arg(long, value_name = "PATH", num_args = 0.., group = "what")]
     pub(crate) check_ignore: Option<Vec<OsString>>,
 
@@ -198,8 +198,8 @@ pub(crate) struct Output {
     /// Exit 0 if the key is the one in FILE, 1 if it is another, 2 if there is no FILE; FILE itself
     /// is never an input
     ///
-    /// It is one for a run without this flag, unless it lies outside DIR or an ignore file hides
-    /// it.
+    /// A run without this flag takes FILE for an input, unless FILE lies outside DIR or an ignore
+    /// file hides it.
     #[arg(long, value_name = "FILE", group = "what")]
     pub(crate) check: Option<Utf8PathBuf>,
 
@@ -216,7 +216,7 @@ pub(crate) struct Output {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "How to go about it")]
 pub(crate) struct Run {
-    /// Take warnings for errors: exit 2 where the key could lie
+    /// Make warnings errors: exit 2 where the key may not cover every input
     #[arg(long)]
     pub(crate) strict: bool,
 

@@ -11,9 +11,9 @@ use pkgcache::config::settings::Options;
 use storekit::{Age, ByteSize, Store};
 use toolkit::{Common, Outcome, Output, Settings};
 
-/// Keeps what package clients download, and hands it on as HTTP's rules say
+/// Cache what package clients download: an HTTP proxy that keeps HTTP's caching rules
 ///
-/// Exit codes: 0 done; 1 nothing is stored there; 2 trouble; 3 stored bytes are damaged; 130
+/// Exit codes: 0 done; 1 nothing is stored for the URL; 2 trouble; 3 stored bytes are damaged; 130
 /// stopped by Ctrl-C; 143 stopped by a second SIGTERM.
 #[derive(Parser)]
 #[command(name = "pkgcache", version, styles = Styles::plain(), max_term_width = 100)]
@@ -45,18 +45,19 @@ enum Job {
     /// As a reverse proxy for the mounted upstreams (`http://127.0.0.1:3144/NAME/…`), and as a
     /// forward proxy (`http_proxy=http://127.0.0.1:3144`) for the allowed hosts. Prints its URL
     /// when it answers. `/healthz` says `ok`, `/metrics` has the counts in the text form of
-    /// Prometheus.
+    /// Prometheus. Upstreams with TLS are checked against the system's authorities, or those in
+    /// SSL_CERT_FILE.
     ///
-    /// SIGTERM (and Ctrl-C) ends it: no new connections are taken, those that wait for a request
-    /// are closed, and the others end with their answers. One on which nothing moves for
-    /// `drain-time` (8s) is cut off, one that still moves after 5 minutes too; a second signal ends
-    /// all at once. Exit code 0 (Ctrl-C: 130; a second SIGTERM: 143). SIGHUP makes it read its
-    /// settings again and open its access log anew; a new `listen` or `max-connections` holds only
-    /// after a restart, and where a settings file is gone, the old settings stay.
+    /// SIGTERM (and Ctrl-C) ends it: no new connections are taken, idle ones are closed, and the
+    /// others end with their answers. A connection on which nothing moves for `drain-time` (8s) is
+    /// cut off, and after 5 minutes every connection; a second signal ends all at once. Exit code 0
+    /// (Ctrl-C: 130; a second SIGTERM: 143). SIGHUP makes it read its settings again and open its
+    /// access log anew; a new `listen` or `max-connections` holds only after a restart, and where a
+    /// settings file is gone, the old settings stay.
     ///
-    /// How long an answer is fresh, it says itself. Where it does not, the upstream is asked each
-    /// time whether it still holds, for it may be an index that has changed; `heuristic-freshness`
-    /// guesses a tenth of the answer's age instead, a day at most.
+    /// An answer says how long it is fresh. If it does not, the upstream is asked each time whether
+    /// it still holds, for it may be an index that has changed; `heuristic-freshness` guesses a
+    /// tenth of the answer's age instead, a day at most.
     ///
     /// A `Location` that leads to a mounted upstream is rewritten to the path below its mount; any
     /// other is an absolute URL that leads past the cache. `follow-redirects` follows redirects of
@@ -81,7 +82,7 @@ enum Job {
     Serve(Box<ServeArgs>),
     /// List the stored URLs; with `--verbose` the responses of each, too
     Ls {
-        /// Only those with this text in them
+        /// Only URLs with this text in them
         #[arg(default_value = "", hide_default_value = true, value_name = "TEXT")]
         part: String,
     },
@@ -117,13 +118,13 @@ struct ServeArgs {
     /// clouds keep their machines' secrets, are never asked.
     #[arg(long)]
     allow_private: bool,
-    /// Reach upstreams through this proxy
+    /// Reach upstreams through this proxy, which then looks up their names
     #[arg(long, value_name = "URL")]
     parent: Option<String>,
-    /// Serve what is stored, however old, and ask nobody
+    /// Serve what is stored, however old, and ask no upstream
     #[arg(long)]
     offline: bool,
-    /// Guess how long an answer is fresh that does not say so
+    /// Guess how long an answer is fresh if it does not say so
     #[arg(long)]
     heuristic_freshness: bool,
     /// Store the cookies of an answer, and hand them to all who get it
@@ -135,13 +136,14 @@ struct ServeArgs {
     /// Let this network in: `10.0.0.0/8`
     #[arg(long = "client", value_name = "NETWORK")]
     clients: Option<Vec<String>>,
-    /// Let in whoever brings the token in this file's first line, as a password or a bearer token
+    /// Let in clients that send the token in this file's first line, as a password or a bearer
+    /// token
     #[arg(long, value_name = "FILE")]
     token_file: Option<Utf8PathBuf>,
     /// Pass larger bodies on without storing them [default: 64GiB]
     #[arg(long, value_name = "SIZE")]
     max_object: Option<ByteSize>,
-    /// At the end, cut connections off on which nothing moves for so long [default: 8s]
+    /// At the end, cut off connections on which nothing moves for this long [default: 8s]
     #[arg(long, value_name = "AGE")]
     drain_time: Option<Age>,
     /// Write a JSON object for each request to this file; `-` is stdout

@@ -1,4 +1,7 @@
-//! The flags of `imgtar`: from words to what the library is asked for.
+//! The command line of `imgtar`: its flags, what each command does with the library, and what is
+//! printed. Nothing else of imgtar knows clap, the environment or the terminal.
+//!
+//! Deliberately absent: anything that reads or writes a stored byte.
 #![expect(clippy::doc_markdown, reason = "the comments are the manual's text, in which backticks show")]
 
 pub(crate) mod bar;
@@ -23,8 +26,9 @@ use toolkit::Common;
 pub(crate) use self::serve::{ServeArgs, serve};
 
 const EXAMPLE: &str = "Example:
-    key=$(hashctx -f Dockerfile .)
-    imgtar load \"$key\" || { docker build -t app . && imgtar save \"$key\" app; }";
+    key=$(hashctx -f Dockerfile --platform linux/amd64 .)
+    imgtar load \"$key\" || {
+        docker build --platform linux/amd64 -t app . && imgtar save \"$key\" app; }";
 
 /// Keep container images in a store that is an OCI image layout
 ///
@@ -33,8 +37,13 @@ const EXAMPLE: &str = "Example:
 /// a KEY, as `hashctx` prints one: 1 to 128 letters, digits, `_`, `.` and `-`. A layer is stored
 /// once, whatever number of images share it. Image IDs and layer digests never change.
 ///
-/// The store is the folder of `--store`, else LARDER_DIR, else `[store] dir` in larder.toml, else
-/// `larder` in your cache folder. OCI tools read it: `skopeo inspect oci:STORE/images:KEY`.
+/// The store is the folder of `--store`, else LARDER_DIR, else `[store] dir` in larder.toml or in
+/// larder/config.toml in your config folder, else `larder` in your cache folder. OCI tools read it:
+/// `skopeo inspect oci:STORE/images:KEY`.
+///
+/// The engine is docker if it answers, else podman, where `--engine` does not say. DOCKER_HOST and
+/// docker's contexts are used; LARDER_DOCKER and LARDER_PODMAN name commands to call instead of
+/// `docker` and `podman`.
 ///
 /// Exit codes: 0 done, or yes; 1 nothing is stored under the key; 2 trouble; 3 stored bytes are
 /// damaged or missing, and nothing was handed on that could pass as complete.
@@ -83,10 +92,11 @@ pub(crate) enum Command {
     /// `--compress none`. Layers are verified while they are written, and the list of images comes
     /// last: a stream that breaks off, or that meets a damaged layer (exit code 3), loads nowhere.
     ///
-    /// What is no image (a chart, a signature), an index for several platforms, and an image that
-    /// something in the store refers to keep every byte and so their digests: they come as they are
-    /// stored, the signatures and SBOMs with the image. With `--platform`, only the images come,
-    /// with plain layers.
+    /// What is not an image (a chart, a signature), an index for several platforms, and an image
+    /// that something in the store refers to keep every byte and so their digests: they come as
+    /// they are stored, the signatures and SBOMs with the image. With `--platform`, only the images
+    /// come, with plain layers and OCI's media types: tools that know only these do not find an
+    /// image in the store that was pulled or pushed with Docker's own.
     ///
     /// A disk image comes out byte for byte, not compressed: with holes for its zeros where FILE is
     /// a file.
@@ -230,7 +240,7 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
     },
-    /// Remove keys; exit code 1 if one was not there
+    /// Remove keys; exit code 1 if one was not stored
     ///
     /// The blobs stay until a collection (`gcctl run`), and `gcctl undo` brings the keys back until
     /// then.
@@ -256,15 +266,17 @@ pub(crate) enum Command {
     /// team._app..1 with that name, what is pushed as larder/keys:KEY under KEY. Engines that
     /// cannot read zstd layers are offered plain ones. skopeo reads them, but puts none into
     /// docker's own formats (`docker-daemon:`, `docker-archive:`): `imgtar load` and `imgtar
-    /// export` do.
+    /// export` do. podman and skopeo need `--tls-verify=false`, `ctr images pull` needs
+    /// `--plain-http`.
     ///
-    /// Whoever can connect can push, and what is pushed to larder/keys:KEY is what `imgtar load
-    /// KEY` loads: where other users of this machine are not to, give a token (`docker login -u
-    /// any`, the token is the password) or `--read-only`.
+    /// Every user of this machine can push, and what is pushed to larder/keys:KEY is what `imgtar
+    /// load KEY` loads: if only some may push, give a token (`docker login -u any`, the token is
+    /// the password) or `--read-only`.
     ///
     /// The address is printed when the server answers. It ends with SIGTERM (exit code 0), Ctrl-C
     /// (130) or SIGHUP (129), and lets the requests that are being answered come to an end. There
-    /// is no TLS: put a proxy before it where other machines are to reach it, or trust the network.
+    /// is no TLS: if other machines are to reach it, put a proxy in front of it, or trust the
+    /// network.
     #[command(after_long_help = "Example:\n    imgtar serve & docker pull 127.0.0.1:5000/app:1")]
     Serve(ServeArgs),
     /// Make an image from a folder or a tar, without an engine
