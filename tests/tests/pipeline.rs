@@ -2,17 +2,20 @@
 
 use larder_tests::{Part, Session, have};
 
-/// What the README says to put into a script.
-const SCRIPT: &str = r#"
-hash() { hashctx -f Dockerfile --platform linux/amd64 .; }
-key=$(hash) || exit
-imgtar load "$key" || {
-    echo building
-    docker build --platform linux/amd64 -q -t "$APP" . || exit
-    [ "$(hash)" = "$key" ] && imgtar save "$key" "$APP"
+/// What the README says to put into a script: its first block of shell.
+const README: &str = include_str!("../../README.md");
+
+/// The README's pipeline for the image `$APP`. It says when it builds, and runs `$DURING` then.
+fn script() -> String {
+    let (_, block) = README.split_once("```sh\n").expect("a pipeline");
+    let (block, _) = block.split_once("```\n").expect("its end");
+    let script = block
+        .replace("docker build", "echo building; eval \"$DURING\"; docker build -q")
+        .replace("-t app ", "-t \"$APP\" ")
+        .replace("\"$key\" app ", "\"$key\" \"$APP\" ");
+    assert_eq!((script.matches("$APP").count(), script.matches("$DURING").count()), (2, 1), "{script}");
+    script
 }
-gcctl run
-"#;
 
 #[test]
 fn the_pipeline_builds_once_and_then_loads() {
@@ -24,7 +27,7 @@ fn the_pipeline_builds_once_and_then_loads() {
     let app = session.image("app");
     let session = session.env("APP", &app);
     let builds = |expected: bool| {
-        let ran = session.run(SCRIPT).ok();
+        let ran = session.run(&script()).ok();
         assert_eq!(ran.stdout().contains("building"), expected, "{ran}");
         session.image_id(&app).expect("an image")
     };
@@ -45,9 +48,47 @@ fn the_platform_that_is_hashed_is_built_whatever_the_engines_default_is() {
     let app = session.image("app");
     let session = session.env("APP", &app).env("DOCKER_BUILDKIT", "1");
     let session = session.env("DOCKER_DEFAULT_PLATFORM", "linux/s390x");
-    session.run(SCRIPT).ok();
+    session.run(&script()).ok();
     let built = session.run("docker inspect -f '{{.Architecture}} {{.Config.Env}}' $APP").ok().stdout();
     assert!(built.starts_with("amd64 ") && built.contains("ARCH=amd64"), "{built}");
+}
+
+#[test]
+fn the_pipeline_saves_nothing_that_was_edited_during_the_build() {
+    if !have(&[Part::Docker]) {
+        return;
+    }
+    let mut session = Session::new().file("file", "one");
+    session.write("Dockerfile", session.from("scratch") + "COPY file /\n");
+    let app = session.image("app");
+    let session = session.env("APP", &app).env("DURING", "echo two > file");
+    let ran = session.run(&script()).ok();
+    assert!(ran.stdout().contains("building"), "{ran}");
+    assert_eq!(session.run("imgtar ls --json").ok().stdout(), "");
+}
+
+#[test]
+fn the_pipeline_saves_the_manifest_of_the_key() {
+    if !have(&[Part::Docker, Part::B3sum]) {
+        return;
+    }
+    let mut session = Session::new().file("file", "one");
+    session.write("Dockerfile", session.from("scratch") + "COPY file /\n");
+    let app = session.image("app");
+    let session = session.env("APP", &app);
+    session.run(&script()).ok();
+    let sums = session
+        .run("hashctx -f Dockerfile --platform linux/amd64 . | tee key; imgtar info --inputs $(cat key) | b3sum --no-names")
+        .ok()
+        .stdout();
+    let sums: Vec<_> = sums.lines().collect();
+    assert_eq!((sums.len(), sums[0]), (2, sums[1]));
+    // An image of another platform does not get under the key.
+    session.run("printf 'FROM scratch\nCOPY file /\n' > Other").ok();
+    let ran = session.run(
+        "imgtar info --inputs $(cat key) > inputs; imgtar pack other . --platform linux/s390x --manifest inputs",
+    );
+    assert_eq!(ran.code(), 2, "{ran}");
 }
 
 #[test]
