@@ -37,9 +37,9 @@ enum Job {
     /// The key covers the files, the Dockerfile, target, arguments, platform, base digests and all
     /// settings of `pack`; and, for each image that is built FROM, copied or mounted from, its key
     /// in larder.toml or, without a registry's digest, the engine's ID. The engine is asked for the
-    /// platform of the key, whatever DOCKER_DEFAULT_PLATFORM says. An image is built and not saved
-    /// if it came out for another platform, or if the engine's base image differs from the digest
-    /// in `base`.
+    /// platform of the key, whatever `DOCKER_DEFAULT_PLATFORM` says. An image is built and not
+    /// saved if it came out for another platform, or if the engine's base image differs from the
+    /// digest in `base`.
     ///
     /// A packed image is kept in the store, and loaded into the engine if one answers. With `ignore
     /// = "all"` the engine gets the hashed files as a tar, so the Dockerfile must lie in the

@@ -46,7 +46,7 @@ enum Job {
     /// forward proxy (`http_proxy=http://127.0.0.1:3144`) for the allowed hosts. Prints its URL
     /// when it answers. `/healthz` says `ok`, `/metrics` has the counts in the text form of
     /// Prometheus. Upstreams with TLS are checked against the system's authorities, or those in
-    /// SSL_CERT_FILE.
+    /// `SSL_CERT_FILE`.
     ///
     /// SIGTERM (and Ctrl-C) ends it: no new connections are taken, idle ones are closed, and the
     /// others end with their answers. A connection on which nothing moves for `drain-time` (8s) is
