@@ -2,8 +2,8 @@
 //! interim responses in between.
 //!
 //! A request that is refused reaches the parser as a request for a host that no client can name, so
-//! that the refusal is answered in its turn, behind the answers to the requests before it. A body that is
-//! refused breaks off for the parser, whose request is answered with the reason.
+//! that the refusal is answered in its turn, behind the answers to the requests before it. A body
+//! that is refused breaks off for the parser, whose request is answered with the reason.
 
 use std::io;
 use std::pin::Pin;

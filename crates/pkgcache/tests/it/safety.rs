@@ -87,6 +87,21 @@ fn a_body_that_is_not_whole_is_the_clients_fault_and_is_logged() {
 }
 
 #[test]
+fn the_token_goes_no_further_also_where_it_is_not_needed() {
+    let origin = Origin::fixed(FRESH, "body");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("token"), "0123456789abcdef\n").unwrap();
+    let upstream = format!("/={}", origin.url());
+    let proxy = Proxy::in_folder(dir, &["--upstream", &upstream, "--token-file", "token"]);
+    let told = |authorization: &str| {
+        assert_eq!(proxy.ask("GET", "/a", &format!("authorization: {authorization}")).status, 200);
+        origin.seen().last().unwrap().header("authorization").map(str::to_owned)
+    };
+    assert_eq!(told("Bearer another-secret-word").as_deref(), Some("Bearer another-secret-word"));
+    assert_eq!(told("Bearer 0123456789abcdef"), None);
+}
+
+#[test]
 fn a_refusal_waits_its_turn() {
     let origin = Origin::fixed(FRESH, "body");
     let proxy = Proxy::of(&origin);
