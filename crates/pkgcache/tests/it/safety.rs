@@ -43,9 +43,14 @@ fn smuggled_requests_reach_nobody() {
     assert!(origin.seen().is_empty(), "{:?}", origin.seen());
 }
 
+/// A server that has no answer before it has the whole request.
+fn listening() -> Origin {
+    Origin::new(|_, stream| drop(std::io::copy(stream, &mut std::io::sink())))
+}
+
 #[test]
 fn chunk_tricks_end_the_connection() {
-    let origin = Origin::fixed(FRESH, "body");
+    let origin = listening();
     let proxy = Proxy::of(&origin);
     for chunks in [
         "5;a=b\r\nabcde\r\n0\r\n\r\n",
@@ -62,7 +67,7 @@ fn chunk_tricks_end_the_connection() {
 
 #[test]
 fn a_body_that_is_not_whole_is_the_clients_fault_and_is_logged() {
-    let origin = Origin::fixed(FRESH, "body");
+    let origin = listening();
     let proxy = Proxy::with(&["--upstream", &format!("/={}", origin.url()), "--access-log", "log"]);
     let head = "POST /a HTTP/1.1\r\nHost: x\r\n";
     let ask = |body: &str| {
