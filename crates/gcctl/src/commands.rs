@@ -239,8 +239,6 @@ fn carry_out(
     let printed = print(plan, &swept, console);
     console.say(show::result(&swept, &plan.limits));
     report_kept(&swept, console);
-    let in_use = swept.kept.iter().filter(|kept| kept.reason == Reason::InUse).count() as u64;
-    warn_of(&swept.unmet, &Held { rest: swept.rest, in_use, more: swept.more }, returns, console);
     if swept.disk_full {
         console.warn("the disk is full: what went was deleted at once, and cannot be brought back");
     }
@@ -248,6 +246,8 @@ fn carry_out(
         console.warn("stopped before the end: the store is whole, and the next run goes on");
         return printed.map(|()| Outcome::No);
     }
+    let in_use = swept.kept.iter().filter(|kept| kept.reason == Reason::InUse).count() as u64;
+    warn_of(&swept.unmet, &Held { rest: swept.rest, in_use, more: swept.more }, returns, console);
     printed.map(|()| Outcome::from_bool(swept.unmet.is_empty()))
 }
 

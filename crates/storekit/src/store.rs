@@ -90,6 +90,10 @@ impl Store {
     }
 
     fn create(root: &Utf8Path) -> Result<()> {
+        if root.is_symlink() {
+            // A folder cannot be made under the name of a link that leads nowhere.
+            fs::metadata(root).at("follow the link", root)?;
+        }
         fs::create_dir_all(root).at("create", root)?;
         if replace::names(root)?.iter().any(|name| !is_harmless(name)) {
             return Err(Error::ForeignFolder { path: root.to_owned() });

@@ -262,7 +262,7 @@ impl Unread {
 impl Text {
     fn store_dir(&self) -> Result<Option<Utf8PathBuf>, SettingsError> {
         #[derive(serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
+        #[serde(deny_unknown_fields, expecting = "a table, such as `dir = \"cache\"`")]
         struct Store {
             dir: Option<Utf8PathBuf>,
         }
@@ -355,6 +355,13 @@ mod tests {
         assert!(Settings::load(environment.clone()).store_dir(Some(Utf8Path::new("/s"))).is_ok());
         environment.variables.insert("LARDER_DIR".into(), "/var/l".into());
         assert_eq!(Settings::load(environment).store_dir(None).unwrap(), "/var/l");
+    }
+
+    #[test]
+    fn a_store_that_is_not_a_table_is_said_in_words() {
+        let (_dir, environment) = environment("store = 3", "");
+        let message = Settings::load(environment).store_dir(None).unwrap_err().to_string();
+        assert!(message.contains("integer `3`, expected a table, such as `dir = "), "{message}");
     }
 
     #[test]

@@ -424,7 +424,8 @@ fn ctrl_c_ends_a_sweep_between_two_steps() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     thread::sleep(Duration::from_millis(50));
     drop(lock);
-    Ran::of(&child.wait_with_output().unwrap()).exits(130).says("stopped before the end");
+    let ran = Ran::of(&child.wait_with_output().unwrap()).exits(130).says("stopped before the end");
+    assert!(!ran.err.contains("came or changed"), "nobody else was there: {}", ran.err);
     scratch.assert_whole();
     scratch.run("run --trash-grace 0s").exits(0);
     assert_eq!(scratch.blobs().len(), if scratch.keys().is_empty() { 0 } else { 8 });

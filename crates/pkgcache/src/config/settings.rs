@@ -1,6 +1,7 @@
 //! The configuration from flags, variables and larder.toml's table `[pkgcache]`, in this order.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
@@ -8,7 +9,8 @@ use std::str::FromStr;
 use camino::{Utf8Path, Utf8PathBuf};
 use http::Uri;
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
-use serde::Deserialize;
+use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Deserializer};
 use storekit::{Age, ByteSize, Digest};
 use toolkit::settings::Settings;
 
@@ -18,7 +20,12 @@ use crate::error::Error;
 
 /// What can be said in larder.toml and by flags; what is absent is left to the next in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[serde(
+    deny_unknown_fields,
+    default,
+    rename_all = "kebab-case",
+    expecting = "settings, such as `listen = \"127.0.0.1:3144\"`"
+)]
 pub struct Options {
     /// Where to listen.
     pub listen: Option<String>,
@@ -47,6 +54,7 @@ pub struct Options {
     /// Larger bodies are not stored.
     pub max_object: Option<ByteSize>,
     /// Connections of clients at a time.
+    #[serde(deserialize_with = "connections")]
     pub max_connections: Option<usize>,
     /// A client's head has to come within this time.
     pub head_time: Option<Age>,
@@ -63,8 +71,7 @@ pub struct Options {
 }
 
 /// An upstream in larder.toml: its URL, or a table.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mount {
     /// The URL alone.
     Url(String),
@@ -86,6 +93,49 @@ pub struct MountTable {
     pub keep_private: bool,
     /// Whether a lifetime is guessed for answers that name none.
     pub heuristic_freshness: Option<bool>,
+}
+
+impl<'de> Deserialize<'de> for Mount {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Mount;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str("a URL, or a table such as `{ url = \"https://example.org\" }`")
+            }
+
+            fn visit_str<E: de::Error>(self, url: &str) -> Result<Mount, E> {
+                Ok(Mount::Url(url.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Mount, A::Error> {
+                MountTable::deserialize(MapAccessDeserializer::new(table)).map(Mount::Table)
+            }
+        }
+
+        from.deserialize_any(Either)
+    }
+}
+
+/// A number of connections.
+fn connections<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
+    struct Count;
+
+    impl Visitor<'_> for Count {
+        type Value = usize;
+
+        fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            to.write_str("a number of connections: write a whole number, 1 or more")
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<usize, E> {
+            usize::try_from(number).map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
+        }
+    }
+
+    from.deserialize_any(Count).map(Some)
 }
 
 /// The port where nothing else is said.
@@ -309,6 +359,31 @@ mod tests {
         refused(|it| it.mount(["x=http://user:pw@a/"]).unwrap(), "invalid upstream");
         refused(|it| it.token_file = Some("/nonexistent".into()), "/nonexistent");
         assert!(Options::default().mount(["x"]).is_err());
+    }
+
+    #[track_caller]
+    fn wrong(toml: &str, words: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("larder.toml"), toml).unwrap();
+        let folder = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+        let environment = toolkit::settings::Environment { folder, variables: BTreeMap::new() };
+        let message = Options::load(&Settings::load(environment)).unwrap_err().to_string();
+        assert!(message.contains(words), "{toml}: {message}");
+        for rust in ["untagged", "variant", "struct ", "usize"] {
+            assert!(!message.contains(rust), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_setting_is_said_in_words() {
+        wrong("[pkgcache.upstream]\na = 3", "expected a URL, or a table");
+        wrong("[pkgcache.upstream]\na = { url = 3 }", "expected a string");
+        wrong("[pkgcache.upstream]\na = { uri = \"http://a\" }", "unknown field `uri`, expected");
+        wrong("[pkgcache.upstream]\na = { keep-private = true }", "missing field `url`");
+        wrong("[pkgcache]\nmax-connections = -1", "integer `-1`, expected a number of connections");
+        wrong("[pkgcache]\nmax-connections = \"5\"", "expected a number of connections");
+        wrong("[pkgcache]\nmax-object = true", "expected a size");
+        wrong("pkgcache = 3", "expected settings, such as");
     }
 
     #[test]

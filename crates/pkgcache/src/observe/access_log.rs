@@ -1,7 +1,8 @@
 //! The access log: one JSON object a line, written by a thread of its own, so that no answer waits
 //! for a disk.
 //!
-//! Limit: where lines come faster than they can be written, the newest are left out.
+//! Limit: where lines come faster than they can be written, the newest are left out; so they are
+//! while the disk is full.
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
@@ -12,10 +13,13 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use crate::error::{Error, Result};
+use crate::observe::log;
 use crate::observe::meter::Line;
 
 /// Lines that wait to be written.
 const WAITING: usize = 10_000;
+/// What is written at once. No line is longer, so that none is written in parts.
+const PIECE: usize = 128 << 10;
 /// At the end, the lines are waited for no longer than this.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -65,25 +69,109 @@ impl AccessLog {
     }
 }
 
-/// Writes until nobody can send any more; flushes whenever there is nothing to do.
+/// Writes until nobody can send any more; flushes whenever there is nothing to do. Goes on after
+/// what cannot be written.
 fn write(lines: &mpsc::Receiver<Message>, out: Box<dyn Write + Send>) {
-    let mut out = BufWriter::new(out);
+    let mut out = BufWriter::with_capacity(PIECE, out);
+    let mut trouble = Trouble::default();
     loop {
         let message = match lines.try_recv() {
             Ok(message) => Ok(message),
             Err(TryRecvError::Disconnected) => return,
-            Err(TryRecvError::Empty) => out.flush().map_or(Err(mpsc::RecvError), |()| lines.recv()),
+            Err(TryRecvError::Empty) => {
+                trouble.note(&out.flush());
+                lines.recv()
+            }
         };
-        let written = match message {
+        match message {
             Err(mpsc::RecvError) => return,
-            Ok(Message::Line(line)) => out.write_all(&line),
-            Ok(Message::Flush(done)) => out.flush().map(|()| {
+            Ok(Message::Line(line)) => trouble.count(&out.write_all(&line)),
+            Ok(Message::Flush(done)) => {
+                trouble.note(&out.flush());
                 // Who has lost patience is not told.
                 let _ = done.try_send(());
-            }),
-        };
-        if written.is_err() {
-            return;
+            }
         }
+    }
+}
+
+/// A log that cannot be written is said once, and once that it can be again.
+#[derive(Default)]
+struct Trouble {
+    is_known: bool,
+    missing: u64,
+}
+
+impl Trouble {
+    /// How a line went. One that stands in the buffer only says nothing about the file.
+    fn count(&mut self, written: &io::Result<()>) {
+        if written.is_err() {
+            self.note(written);
+            self.missing += 1;
+        }
+    }
+
+    /// How the file took what there was.
+    fn note(&mut self, written: &io::Result<()>) {
+        match written {
+            Err(error) if !self.is_known => {
+                log::warning(&format!("the access log cannot be written: {error}"));
+                self.is_known = true;
+            }
+            Ok(()) if self.is_known => {
+                let Self { missing, .. } = std::mem::take(self);
+                log::note(&format!("the access log is written again; lines that are missing: {missing}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// A disk, and whether it is full.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<(Vec<u8>, bool)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let (written, is_full) = &mut *self.0.lock().unwrap();
+            if *is_full {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            written.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_does_not_end_the_log() {
+        let disk = Disk::default();
+        let (sender, lines) = mpsc::sync_channel(WAITING);
+        let out = Box::new(disk.clone());
+        let writer = thread::spawn(move || write(&lines, out));
+        let log = AccessLog(sender);
+        let say = |text: &str| {
+            log.0.send(Message::Line(format!("{text}\n").into_bytes())).unwrap();
+            log.flush();
+        };
+        let large = "x".repeat(PIECE - 1);
+        say("before");
+        disk.0.lock().unwrap().1 = true;
+        say("meanwhile");
+        say(&large);
+        disk.0.lock().unwrap().1 = false;
+        say("after");
+        drop(log);
+        writer.join().unwrap();
+        let written = String::from_utf8(disk.0.lock().unwrap().0.clone()).unwrap();
+        assert_eq!(written, "before\nmeanwhile\nafter\n");
     }
 }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use http::header::{HOST, VIA};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::header::{CONNECTION, HOST, VIA};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
 use storekit::PackageKey;
@@ -53,6 +53,7 @@ impl Lookup {
                 self.learn(cache, response.status(), response.headers(), times);
                 (self.passed_on(cache, response, why), meter::Result::Pass)
             }
+            Err(SendError::Body(why)) => (broken_off(&SendError::Body(why)), meter::Result::Error),
             Err(error) => self.stood_in_for(cache, &error, why).await,
         }
     }
@@ -75,7 +76,8 @@ impl Lookup {
         request.headers_mut().append(VIA, cache.via.clone());
         add(&cache.counts.fetches, 1);
         let answer = cache.upstreams.send(request, route, self.wire.clone()).await;
-        add(&cache.counts.failures, u64::from(answer.is_err()));
+        let failed = answer.as_ref().is_err_and(|error| !matches!(error, SendError::Body(_)));
+        add(&cache.counts.failures, u64::from(failed));
         answer
     }
 
@@ -160,6 +162,13 @@ impl Lookup {
             ));
         }
     }
+}
+
+/// The answer to a request whose body is not there: that is not the upstream's fault.
+fn broken_off(error: &SendError) -> Response<Body> {
+    let mut response = own(error.status(), error.to_string(), None);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The answer where there is none.

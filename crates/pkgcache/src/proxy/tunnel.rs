@@ -192,7 +192,7 @@ async fn carry(
 /// `Authorization`. It is taken off: it is not meant for the upstream.
 pub(crate) fn has_token(clients: &Clients, headers: &mut HeaderMap) -> bool {
     let Some(token) = clients.token else { return false };
-    [PROXY_AUTHORIZATION, AUTHORIZATION].into_iter().any(|name| {
+    let brings = |name| {
         let brought = headers.get(&name).and_then(secret);
         // Digests are compared, so that the time it takes says nothing about the token.
         let right = brought.is_some_and(|secret| Digest::of(&secret) == token);
@@ -200,7 +200,9 @@ pub(crate) fn has_token(clients: &Clients, headers: &mut HeaderMap) -> bool {
             headers.remove(name);
         }
         right
-    })
+    };
+    // Both are looked at, for either may bring it.
+    [PROXY_AUTHORIZATION, AUTHORIZATION].map(brings).contains(&true)
 }
 
 /// The secret part of `Bearer SECRET` or `Basic base64(user:SECRET)`.
@@ -229,6 +231,7 @@ mod tests {
             "proxy-authorization: Bearer s3cret",
             "proxy-authorization: basic eDpzM2NyZXQ=",
             "authorization: Basic eDpzM2NyZXQ=",
+            "proxy-authorization: Bearer s3cret\nauthorization: Bearer s3cret",
         ] {
             let mut found = headers(line);
             assert!(has_token(&clients, &mut found) && found.is_empty(), "{line}");

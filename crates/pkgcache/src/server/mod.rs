@@ -328,8 +328,9 @@ impl Client {
         slot: &tunnel::Slot,
     ) -> (Response<Body>, meter::Result) {
         let config = self.cache.config();
-        if !config.clients.knows(self.peer.ip()) && !tunnel::has_token(&config.clients, request.headers_mut())
-        {
+        // A known client may bring it as well: it is taken off all the same.
+        let has_token = tunnel::has_token(&config.clients, request.headers_mut());
+        if !has_token && !config.clients.knows(self.peer.ip()) {
             // Who asks for a path takes this for the server itself.
             let as_proxy = *request.method() == Method::CONNECT || request.uri().authority().is_some();
             return self.refuse(if as_proxy { 407 } else { 401 }, "a token is needed");

@@ -136,24 +136,27 @@ fn round(client: &Client, guard: &mut Guard, wire: &Wire, scratch: &mut Scratch)
     while !rest.is_empty() {
         let passed = match guard.step(rest) {
             Step::Bodiless(passed) => passed,
-            Step::Other(passed) => return ordinary(guard, rest, passed),
+            Step::Other(passed) => {
+                guard.keep(rest, passed);
+                return Round::Ordinary;
+            }
         };
         let (head, behind) = rest.split_at(passed);
         let Some(mut answer) = Plain::read(head).and_then(|plain| client.quick(&plain)) else {
-            return ordinary(guard, rest, passed);
+            guard.keep(rest, passed);
+            return Round::Ordinary;
         };
         rest = behind;
         match answer.begin(wire, write) {
             Ok(true) => answer.meter.set_whole(),
-            Ok(false) if guard.keep(rest, 0).is_ok() => return Round::Sending(answer),
-            _ => return Round::Over,
+            Ok(false) => {
+                guard.keep(rest, 0);
+                return Round::Sending(answer);
+            }
+            Err(_) => return Round::Over,
         }
     }
     Round::Done
-}
-
-fn ordinary(guard: &mut Guard, rest: &[u8], passed: usize) -> Round {
-    if guard.keep(rest, passed).is_ok() { Round::Ordinary } else { Round::Over }
 }
 
 /// Sends the rest of an answer.

@@ -93,6 +93,9 @@ pub enum SendError {
     /// It was reached and said nothing within the time.
     #[error("`{0}` gave no answer within {1} s")]
     TooSlow(String, u64),
+    /// The client's body broke off, or cannot be read.
+    #[error("the body of the request did not come whole: {0}")]
+    Body(String),
     /// It redirects to a server that may not be asked.
     #[error("the redirect to `{0}` is not followed: {1}")]
     Redirect(String, &'static str),
@@ -110,6 +113,7 @@ impl SendError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Forbidden(_) | Self::Redirect(..) => StatusCode::FORBIDDEN,
+            Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::NoAnswer(..) | Self::Lost(..) => StatusCode::BAD_GATEWAY,
             Self::Unreachable(..) | Self::Resting(..) | Self::TooSlow(..) => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -214,9 +218,9 @@ impl Upstreams {
                 wire.interim(&interim_text(interim.status().as_u16(), interim.headers()));
             });
         }
-        let turns = match request.body() {
-            Either::Left(_) => None,
-            Either::Right(upload) => Some(upload.turns()),
+        let (turns, broken) = match request.body() {
+            Either::Left(_) => (None, None),
+            Either::Right(upload) => (Some(upload.turns()), Some(upload.broken())),
         };
         let answer = async {
             match sender {
@@ -230,7 +234,11 @@ impl Upstreams {
             }
         };
         let patience = route.limits.answer;
-        match upload::within(patience, turns, answer).await {
+        let answer = upload::within(patience, turns, answer).await;
+        if let (Some(Err(_)), Some(why)) = (&answer, broken.as_ref().and_then(|broken| broken.get())) {
+            return Err(SendError::Body(why.clone()));
+        }
+        match answer {
             None => Err(SendError::TooSlow(origin.name(), patience.as_secs())),
             Some(Err(error)) if is_lost(&error) => Err(SendError::Lost(origin.name(), chain(&error))),
             Some(Err(error)) => Err(SendError::NoAnswer(origin.name(), chain(&error))),

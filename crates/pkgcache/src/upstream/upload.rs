@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -28,19 +29,28 @@ pub enum Turn {
 pub struct Upload {
     body: Incoming,
     turn: watch::Sender<Turn>,
+    broken: Broken,
 }
+
+/// Why a body broke off, once it did.
+pub(crate) type Broken = Arc<OnceLock<String>>;
 
 impl Upload {
     /// A body of which nothing was sent yet.
     #[must_use]
     pub fn new(body: Incoming) -> Self {
-        Self { body, turn: watch::Sender::new(Turn::Upstream) }
+        Self { body, turn: watch::Sender::new(Turn::Upstream), broken: Broken::default() }
     }
 
     /// Tells whose turn it is, each time that something moves.
     #[must_use]
     pub fn turns(&self) -> watch::Receiver<Turn> {
         self.turn.subscribe()
+    }
+
+    /// Tells why it broke off.
+    pub(crate) fn broken(&self) -> Broken {
+        Arc::clone(&self.broken)
     }
 }
 
@@ -55,7 +65,12 @@ impl Body for Upload {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         let turn = if polled.is_pending() { Turn::Client } else { Turn::Upstream };
         self.turn.send_replace(turn);
-        Poll::Ready(ready!(polled))
+        let frame = ready!(polled);
+        if let Some(Err(error)) = &frame {
+            let causes = std::iter::successors(Some(error as &dyn std::error::Error), |it| it.source());
+            let _ = self.broken.set(causes.last().map(ToString::to_string).unwrap_or_default());
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

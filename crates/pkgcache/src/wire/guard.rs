@@ -2,7 +2,8 @@
 //! interim responses in between.
 //!
 //! A request that is refused reaches the parser as a request for a host that no client can name, so
-//! that the refusal is answered in its turn, behind the answers to the requests before it.
+//! that the refusal is answered in its turn, behind the answers to the requests before it. A body
+//! that is refused breaks off for the parser, whose request is answered with the reason.
 
 use std::io;
 use std::pin::Pin;
@@ -39,6 +40,8 @@ pub struct Guard {
     /// How many bytes of the inbox may be read.
     passed: usize,
     refused: bool,
+    /// Why the rest of a body is not handed on.
+    broken: Option<&'static str>,
     lingering: Option<Lingering>,
 }
 
@@ -105,6 +108,7 @@ impl Guard {
             inbox: BytesMut::new(),
             passed: 0,
             refused: false,
+            broken: None,
             lingering: None,
         }
     }
@@ -147,17 +151,14 @@ impl Guard {
     }
 
     /// Keeps the bytes for the parser. So many of them have passed.
-    ///
-    /// # Errors
-    /// Where the rest must not be sent, and there is no request that could be refused.
-    pub(crate) fn keep(&mut self, bytes: &[u8], passed: usize) -> io::Result<()> {
+    pub(crate) fn keep(&mut self, bytes: &[u8], passed: usize) {
         self.inbox.extend_from_slice(bytes);
         self.passed = passed;
-        self.advance()
+        self.advance();
     }
 
     /// Lets as much of the inbox pass as can.
-    fn advance(&mut self) -> io::Result<()> {
+    fn advance(&mut self) {
         while !self.refused {
             let in_head = self.framer.is_in_head();
             match self.framer.advance(self.inbox.get(self.passed..).unwrap_or_default()) {
@@ -167,24 +168,24 @@ impl Guard {
                         self.wire.parsers.store(true, Ordering::Release);
                     }
                 }
-                Ok(Advance::More) => return Ok(()),
-                Err(refusal) => self.refuse(refusal, in_head)?,
+                Ok(Advance::More) => return,
+                Err(refusal) => self.refuse(refusal, in_head),
             }
         }
-        Ok(())
     }
 
-    fn refuse(&mut self, refusal: Refusal, in_head: bool) -> io::Result<()> {
+    fn refuse(&mut self, refusal: Refusal, in_head: bool) {
         self.refused = true;
         if !in_head {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, refusal.reason));
+            self.inbox.truncate(self.passed);
+            self.broken = Some(refusal.reason);
+            return;
         }
         let refused = Refused::new(refusal, self.inbox.get(self.passed..).unwrap_or_default());
         *self.wire.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
         self.inbox.truncate(self.passed);
         self.inbox.extend_from_slice(STAND_IN);
         self.passed = self.inbox.len();
-        Ok(())
     }
 
     /// Hands on what has passed. Returns whether there was any.
@@ -254,6 +255,9 @@ impl Guard {
             if this.hand_on(&mut buf) || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
+            if let Some(reason) = this.broken {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)));
+            }
             if this.refused {
                 // An end here would take the answer away; the answer itself ends the connection.
                 return Poll::Pending;
@@ -267,7 +271,7 @@ impl Guard {
                 Ok(count) => {
                     this.wire.sends.store(false, Ordering::Relaxed);
                     this.wire.note(count);
-                    this.advance()?;
+                    this.advance();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if this.inbox.is_empty() {

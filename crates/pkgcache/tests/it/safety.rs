@@ -43,9 +43,14 @@ fn smuggled_requests_reach_nobody() {
     assert!(origin.seen().is_empty(), "{:?}", origin.seen());
 }
 
+/// A server that has no answer before it has the whole request.
+fn listening() -> Origin {
+    Origin::new(|_, stream| drop(std::io::copy(stream, &mut std::io::sink())))
+}
+
 #[test]
 fn chunk_tricks_end_the_connection() {
-    let origin = Origin::fixed(FRESH, "body");
+    let origin = listening();
     let proxy = Proxy::of(&origin);
     for chunks in [
         "5;a=b\r\nabcde\r\n0\r\n\r\n",
@@ -55,10 +60,50 @@ fn chunk_tricks_end_the_connection() {
         "zz\r\n",
     ] {
         let head = "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let answer = proxy.raw(format!("{head}{chunks}GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
-        assert!(answer.status == 0 || answer.status >= 400, "{chunks:?}: {answer:?}");
+        refused(&proxy, &format!("{head}{chunks}GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"), 400);
     }
     assert!(origin.seen().iter().all(|seen| seen.path != "/hidden"));
+}
+
+#[test]
+fn a_body_that_is_not_whole_is_the_clients_fault_and_is_logged() {
+    let origin = listening();
+    let proxy = Proxy::with(&["--upstream", &format!("/={}", origin.url()), "--access-log", "log"]);
+    let head = "POST /a HTTP/1.1\r\nHost: x\r\n";
+    let ask = |body: &str| {
+        let mut stream = proxy.connect();
+        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let answer = read_answer(&mut stream);
+        assert_eq!((answer.status, answer.header("connection")), (400, Some("close")), "{answer:?}");
+        answer.text().to_owned()
+    };
+    let trailer = ask("Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: y\r\n\r\n");
+    assert!(trailer.contains("did not come whole: a trailer behind the last chunk"), "{trailer}");
+    ask("Content-Length: 10\r\n\r\nhalf");
+    ask("Transfer-Encoding: chunked\r\n\r\n8\r\nhalf");
+    let log = || std::fs::read_to_string(proxy.store().join("log")).unwrap_or_default();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while log().matches("\"status\":400").count() < 3 {
+        assert!(Instant::now() < deadline, "{}", log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(proxy.get("/metrics").text().contains("\npkgcache_upstream_failures_total 0\n"));
+}
+
+#[test]
+fn the_token_goes_no_further_also_where_it_is_not_needed() {
+    let origin = Origin::fixed(FRESH, "body");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("token"), "0123456789abcdef\n").unwrap();
+    let upstream = format!("/={}", origin.url());
+    let proxy = Proxy::in_folder(dir, &["--upstream", &upstream, "--token-file", "token"]);
+    let told = |authorization: &str| {
+        assert_eq!(proxy.ask("GET", "/a", &format!("authorization: {authorization}")).status, 200);
+        origin.seen().last().unwrap().header("authorization").map(str::to_owned)
+    };
+    assert_eq!(told("Bearer another-secret-word").as_deref(), Some("Bearer another-secret-word"));
+    assert_eq!(told("Bearer 0123456789abcdef"), None);
 }
 
 #[test]

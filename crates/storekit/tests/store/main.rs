@@ -89,6 +89,17 @@ fn assert_whole(store: &Store, name: &str) {
 }
 
 #[test]
+fn a_link_that_leads_nowhere_is_named_where_a_store_is_to_be_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let link = Utf8Path::from_path(dir.path()).unwrap().join("link");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    let error = Store::open_or_create(&link).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot follow the link `{link}`"));
+    fs::create_dir(dir.path().join("nowhere")).unwrap();
+    Store::open_or_create(&link).unwrap();
+}
+
+#[test]
 fn a_saved_image_is_found_whole() {
     let scratch = Scratch::new();
     let (saved, committed) = save(&scratch.store, "k", b"layer");
