@@ -490,6 +490,49 @@ fn a_base_that_changes_during_the_build_is_not_saved() {
 }
 
 #[test]
+fn a_base_whose_name_another_build_took_is_not_saved_on() {
+    let inspect = "image) [ \"$3\" = base:1 ] && echo \"[{\\\"Id\\\":\\\"sha256:$(cat id)\\\"}]\"; ";
+    let taken = "--manifest '*) case \"$*\" in *larder:*) echo 2 >id;; esac; ";
+    let project = Project::new("[image.app]\n[image.base]\ndockerfile = \"Base\"\ntags = [\"base:1\"]\n")
+        .docker(&DOCKER.replace("image) ", inspect))
+        .tool("hashctx", &HASHCTX.replace("--manifest '*) ", taken));
+    fs::write(project.root.join("uses-of-Dockerfile"), "{\"image\":\"base:1\"}\n").expect("a file");
+    fs::write(project.root.join("id"), "1\n").expect("a file");
+    let result = project.bake();
+    assert_eq!(result.report[0]["saved"], true);
+    assert_eq!(result.report[1]["saved"], false);
+    let warnings = result.report[1]["warnings"].to_string();
+    assert!(warnings.contains("`base:1` became another image"), "{warnings}");
+}
+
+#[test]
+fn a_packed_base_that_could_not_be_loaded_is_known_by_what_the_engine_has() {
+    let docker = DOCKER
+        .replace("version) exit 1", "version) exit 0")
+        .replace("image) ", "image) [ \"$3\" = base:1 ] && echo '[{\"Id\":\"sha256:1d\"}]'; ");
+    let imgtar = "case \"$*\" in load*base:1*) exit 2;; load*) exit 1;; esac";
+    let project = Project::new("[image.app]\n[image.base]\npack = { dir = \"d\" }\ntags = [\"base:1\"]\n")
+        .docker(&docker)
+        .tool("imgtar", imgtar);
+    fs::write(project.root.join("uses-of-Dockerfile"), "{\"image\":\"base:1\"}\n").expect("a file");
+    let result = project.bake();
+    result.ended(Outcome::Yes, "hit").warned("could not be loaded");
+    assert!(result.calls.iter().any(|call| call.contains("--base base:1=sha256:1d ")), "{:?}", result.calls);
+}
+
+#[test]
+fn a_base_whose_instructions_read_the_context_is_not_saved_on() {
+    let inspect = "image) [ \"$3\" = base:1 ] && echo '[{\"Id\":\"sha256:1\",\"Config\":{\"OnBuild\":[\"COPY . /\"]}}]'; ";
+    let on = |toml: &str| {
+        let project = Project::new(toml).docker(&DOCKER.replace("image) ", inspect));
+        fs::write(project.root.join("uses-of-Dockerfile"), "{\"image\":\"base:1\"}\n").expect("a file");
+        project.bake()
+    };
+    on("[image.app]\n").saved(false).warned("ONBUILD").never_called("imgtar save");
+    on("[image.app]\nignore = \"all\"\n").saved(true);
+}
+
+#[test]
 fn images_that_are_built_from_one_another_are_refused_by_name() {
     let project = family();
     fs::write(project.root.join("uses-of-Base"), "{\"image\":\"app:latest\"}\n").expect("a file");
