@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand, ValueEnum};
 use miette::{IntoDiagnostic, WrapErr};
-use toolkit::{Environment, Outcome, Output, Settings};
+use toolkit::{Environment, Outcome, Output, Settings, Signals};
 use xtask::bake::{self, BakeError};
 use xtask::children::Children;
 use xtask::ci::{self, CiError};
@@ -163,7 +163,7 @@ impl TalkArgs {
 }
 
 /// Does what the command line says.
-pub(crate) fn run(args: Args) -> miette::Result<Outcome> {
+pub(crate) fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
     let process = Process::new()?;
     let result = match args.job {
         Job::Bake(args) => process.bake(args),
@@ -171,7 +171,11 @@ pub(crate) fn run(args: Args) -> miette::Result<Outcome> {
         Job::Test(args) => process.test(&args.args),
         Job::Bench(args) => process.bench(&args),
     };
-    result.or_else(|report| interruption(&report).map(Outcome::Code).ok_or(report))
+    result.or_else(|report| {
+        let code = interruption(&report).ok_or(report)?;
+        signals.say(code);
+        Ok(Outcome::Code(code))
+    })
 }
 
 /// The exit code, where the error is that a signal came.

@@ -383,6 +383,23 @@ fn another_base_than_the_declared_one_is_not_saved() {
 }
 
 #[test]
+fn a_base_that_its_registry_has_otherwise_is_not_saved_on() {
+    let digest = |digit: &str| format!("sha256:{}", digit.repeat(64));
+    let toml = format!("[image.app]\nbase = {{ \"base:1\" = \"{}\" }}\n", digest("1"));
+    let bake = |resolve: &str| {
+        let imgtar = format!("case \"$*\" in load*) exit 1;; {resolve} esac");
+        let project = Project::new(&toml).tool("imgtar", &imgtar);
+        fs::write(project.root.join("uses-of-Dockerfile"), "{\"image\":\"base:1\"}\n").expect("a file");
+        project.bake()
+    };
+    let index = format!("'resolve base:1') echo {};;", digest("2"));
+    bake(&index).ended(Outcome::Yes, "built").saved(false).warned("its registry has `base:1` as");
+    bake(&format!("{index} resolve*--platform*) echo {};;", digest("1"))).saved(true).silent();
+    bake(&format!("resolve*) echo {};;", digest("1"))).saved(true).silent();
+    bake("resolve*) exit 2;;").saved(true).silent();
+}
+
+#[test]
 fn the_old_builder_is_trusted_with_what_it_reads_by_the_same_rules_alone() {
     let docker = DOCKER.replace("version 20.10.24", "version 28.2.2");
     Project::app().docker(&docker).bake().ended(Outcome::Yes, "built").saved(true).silent();
