@@ -74,9 +74,9 @@ pub(super) fn moved_base(
     runner: &Runner,
 ) -> Result<Option<String>, RunError> {
     let Source::Build { base, .. } = &image.source else { return Ok(None) };
-    let used = |name: &String| uses.iter().any(|used| names::full(used) == names::full(name));
+    let is_read = |name: &String| uses.iter().any(|used| names::full(used) == names::full(name));
     let platform = image.platform().to_string();
-    for (name, digest) in base.iter().filter(|(name, _)| used(name)) {
+    for (name, digest) in base.iter().filter(|(name, _)| is_read(name)) {
         let inspect = tools.engine(image.builder(), "image").arg("inspect").arg(name);
         if runner.ask(&inspect)?.0.success() {
             continue;
