@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand, ValueEnum};
 use miette::{IntoDiagnostic, WrapErr};
-use toolkit::{Environment, Outcome, Output, Settings};
+use toolkit::{Environment, Outcome, Output, Settings, Signals};
 use xtask::bake::{self, BakeError};
 use xtask::children::Children;
 use xtask::ci::{self, CiError};
@@ -38,8 +38,9 @@ enum Job {
     /// settings of `pack`; and, for each image that is built FROM, copied or mounted from, its key
     /// in larder.toml or, without a registry's digest, the engine's ID. The engine is asked for the
     /// platform of the key, whatever `DOCKER_DEFAULT_PLATFORM` says. An image is built and not
-    /// saved if it came out for another platform, or if the engine's base image differs from the
-    /// digest in `base`.
+    /// saved if it came out for another platform, if the engine or else the registry has another
+    /// base image than the digest in `base`, or if its base has `ONBUILD` instructions that may
+    /// read files (podman does not tell of them).
     ///
     /// A packed image is kept in the store, and loaded into the engine if one answers. With `ignore
     /// = "all"` the engine gets the hashed files as a tar, so the Dockerfile must lie in the
@@ -175,7 +176,7 @@ impl TalkArgs {
 }
 
 /// Does what the command line says.
-pub(crate) fn run(args: Args) -> miette::Result<Outcome> {
+pub(crate) fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
     let process = Process::new()?;
     let result = match args.job {
         Job::Bake(args) => process.bake(args),
@@ -183,7 +184,11 @@ pub(crate) fn run(args: Args) -> miette::Result<Outcome> {
         Job::Test(args) => process.test(&args.args),
         Job::Bench(args) => process.bench(&args),
     };
-    result.or_else(|report| interruption(&report).map(Outcome::Code).ok_or(report))
+    result.or_else(|report| {
+        let code = interruption(&report).ok_or(report)?;
+        signals.say(code);
+        Ok(Outcome::Code(code))
+    })
 }
 
 /// The exit code, where the error is that a signal came.

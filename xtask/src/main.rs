@@ -10,5 +10,5 @@ use toolkit::{Color, Signals};
 fn main() -> ExitCode {
     let args = cli::Args::parse();
     // It listens for itself: a signal is handed to its children.
-    toolkit::run(&Signals::deaf("xtask"), Color::Auto, |_| cli::run(args))
+    toolkit::run(&Signals::deaf("xtask"), Color::Auto, |signals| cli::run(args, signals))
 }

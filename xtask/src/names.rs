@@ -44,6 +44,12 @@ pub(crate) fn any_engines(name: &str) -> String {
     full(name.strip_prefix("localhost/").unwrap_or(name))
 }
 
+/// Whether a digest in a registry (`host/app@sha256:…`) is of the repository that the name is in.
+pub(crate) fn is_digest_of(digest: &str, name: &str) -> bool {
+    let repository = |name: &str| split(&full(name)).0.to_owned();
+    digest.split_once('@').is_some_and(|(digests, _)| repository(digests) == repository(name))
+}
+
 fn complete(name: &str, host_of_short: &str) -> String {
     let (name, tag) = split(name);
     let (host, path) = match host_and_path(name) {

@@ -383,6 +383,23 @@ fn another_base_than_the_declared_one_is_not_saved() {
 }
 
 #[test]
+fn a_base_that_its_registry_has_otherwise_is_not_saved_on() {
+    let digest = |digit: &str| format!("sha256:{}", digit.repeat(64));
+    let toml = format!("[image.app]\nbase = {{ \"base:1\" = \"{}\" }}\n", digest("1"));
+    let bake = |resolve: &str| {
+        let imgtar = format!("case \"$*\" in load*) exit 1;; {resolve} esac");
+        let project = Project::new(&toml).tool("imgtar", &imgtar);
+        fs::write(project.root.join("uses-of-Dockerfile"), "{\"image\":\"base:1\"}\n").expect("a file");
+        project.bake()
+    };
+    let index = format!("'resolve base:1') echo {};;", digest("2"));
+    bake(&index).ended(Outcome::Yes, "built").saved(false).warned("its registry has `base:1` as");
+    bake(&format!("{index} resolve*--platform*) echo {};;", digest("1"))).saved(true).silent();
+    bake(&format!("resolve*) echo {};;", digest("1"))).saved(true).silent();
+    bake("resolve*) exit 2;;").saved(true).silent();
+}
+
+#[test]
 fn the_old_builder_is_trusted_with_what_it_reads_by_the_same_rules_alone() {
     let docker = DOCKER.replace("version 20.10.24", "version 28.2.2");
     Project::app().docker(&docker).bake().ended(Outcome::Yes, "built").saved(true).silent();
@@ -487,6 +504,49 @@ fn a_base_that_changes_during_the_build_is_not_saved() {
         .warned("changed during the build")
         .never_called("imgtar save");
     assert!(result.calls.iter().any(|call| call.contains("--base base:1=sha256:1 ")), "{:?}", result.calls);
+}
+
+#[test]
+fn a_base_whose_name_another_build_took_is_not_saved_on() {
+    let inspect = "image) [ \"$3\" = base:1 ] && echo \"[{\\\"Id\\\":\\\"sha256:$(cat id)\\\"}]\"; ";
+    let taken = "--manifest '*) case \"$*\" in *larder:*) echo 2 >id;; esac; ";
+    let project = Project::new("[image.app]\n[image.base]\ndockerfile = \"Base\"\ntags = [\"base:1\"]\n")
+        .docker(&DOCKER.replace("image) ", inspect))
+        .tool("hashctx", &HASHCTX.replace("--manifest '*) ", taken));
+    fs::write(project.root.join("uses-of-Dockerfile"), "{\"image\":\"base:1\"}\n").expect("a file");
+    fs::write(project.root.join("id"), "1\n").expect("a file");
+    let result = project.bake();
+    assert_eq!(result.report[0]["saved"], true);
+    assert_eq!(result.report[1]["saved"], false);
+    let warnings = result.report[1]["warnings"].to_string();
+    assert!(warnings.contains("`base:1` became another image"), "{warnings}");
+}
+
+#[test]
+fn a_packed_base_that_could_not_be_loaded_is_known_by_what_the_engine_has() {
+    let docker = DOCKER
+        .replace("version) exit 1", "version) exit 0")
+        .replace("image) ", "image) [ \"$3\" = base:1 ] && echo '[{\"Id\":\"sha256:1d\"}]'; ");
+    let imgtar = "case \"$*\" in load*base:1*) exit 2;; load*) exit 1;; esac";
+    let project = Project::new("[image.app]\n[image.base]\npack = { dir = \"d\" }\ntags = [\"base:1\"]\n")
+        .docker(&docker)
+        .tool("imgtar", imgtar);
+    fs::write(project.root.join("uses-of-Dockerfile"), "{\"image\":\"base:1\"}\n").expect("a file");
+    let result = project.bake();
+    result.ended(Outcome::Yes, "hit").warned("could not be loaded");
+    assert!(result.calls.iter().any(|call| call.contains("--base base:1=sha256:1d ")), "{:?}", result.calls);
+}
+
+#[test]
+fn a_base_whose_instructions_read_the_context_is_not_saved_on() {
+    let inspect = "image) [ \"$3\" = base:1 ] && echo '[{\"Id\":\"sha256:1\",\"Config\":{\"OnBuild\":[\"COPY . /\"]}}]'; ";
+    let on = |toml: &str| {
+        let project = Project::new(toml).docker(&DOCKER.replace("image) ", inspect));
+        fs::write(project.root.join("uses-of-Dockerfile"), "{\"image\":\"base:1\"}\n").expect("a file");
+        project.bake()
+    };
+    on("[image.app]\n").saved(false).warned("ONBUILD").never_called("imgtar save");
+    on("[image.app]\nignore = \"all\"\n").saved(true);
 }
 
 #[test]

@@ -135,7 +135,11 @@ fn a_signal_stops_the_build_and_ends_with_130() {
     assert!(kill.success());
     let rest: Vec<_> = lines.collect();
     assert_eq!(child.wait().expect("xtask").code(), Some(130));
-    assert_eq!(rest, ["stopped"], "no other image is begun and nothing is reported as an error");
+    assert_eq!(
+        rest,
+        ["stopped", "xtask: stopped by SIGINT"],
+        "no other image is begun and nothing is reported as an error"
+    );
 }
 
 #[test]

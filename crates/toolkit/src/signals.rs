@@ -83,7 +83,8 @@ impl Signals {
         signal_hook::low_level::exit(code.into())
     }
 
-    fn say(&self, code: u8) {
+    /// Says that the signal which the exit code stands for ended the work.
+    pub fn say(&self, code: u8) {
         let name = match code {
             130 => "SIGINT",
             143 => "SIGTERM",

@@ -14,7 +14,7 @@ use super::flow::Bake;
 use super::inspect::{Inspected, inspect};
 use super::plan::uses;
 use super::report::{Baked, State};
-use crate::image::Source;
+use crate::image::{Ignore, Source};
 use crate::names;
 use crate::runner::RunError;
 
@@ -81,10 +81,39 @@ impl Bake<'_> {
         if uses != self.planned.uses || self.known_bases()? != self.bases || self.below()? != below {
             return Ok(Some("the images that it is built from changed during the build".to_owned()));
         }
+        if let Some(name) = self.replaced_base(below) {
+            return Ok(Some(format!("`{name}` became another image after it was baked")));
+        }
+        if let Some(name) = self.reading_base(uses.as_deref().unwrap_or_default())? {
+            return Ok(Some(format!(
+                "`{name}` has ONBUILD instructions that may read files, which the key does not cover; write them \
+                 into the Dockerfile"
+            )));
+        }
         let unclear = uses.iter().flatten().filter(|name| self.is_open(name)).find(|name| {
             name.contains('$') || (self.planned.bases.contains_key(*name) && !self.bases.contains_key(*name))
         });
         Ok(unclear.map(|name| format!("which image `{name}` is, that it is built from, is not known")))
+    }
+
+    /// An image of larder.toml whose name stood for another one when the build began than was
+    /// baked: some other build took it.
+    fn replaced_base(&self, below: &[Option<String>]) -> Option<&String> {
+        let baked = |name: &String| self.base(name).and_then(|base| base.id.clone());
+        let mut names = self.planned.bases.keys().zip(below);
+        names.find(|(name, id)| baked(name).is_some_and(|baked| Some(baked) != **id)).map(|(name, _)| name)
+    }
+
+    /// An image that brings instructions which may read the context. A tar of the hashed files has
+    /// nothing else to read.
+    fn reading_base<'u>(&self, uses: &'u [String]) -> Result<Option<&'u str>, RunError> {
+        if self.image.ignore == Ignore::All {
+            return Ok(None);
+        }
+        let names: Vec<_> = uses.iter().map(String::as_str).filter(|name| !name.contains('$')).collect();
+        let found = self.inspect(&names)?;
+        let reads = |image: &Option<Inspected>| image.as_ref().is_some_and(Inspected::reads_on_build);
+        Ok(names.into_iter().zip(found).find(|(_, image)| reads(image)).map(|(name, _)| name))
     }
 
     /// Why hashctx does not say what the image is built from. It is asked again, now aloud.

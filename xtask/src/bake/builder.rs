@@ -4,6 +4,7 @@
 
 use crate::command::Cmd;
 use crate::image::{Engine, Image, Source};
+use crate::names;
 use crate::runner::{RunError, Runner};
 use crate::tools::Tools;
 
@@ -61,6 +62,44 @@ pub(super) fn wrong_base(image: &Image, tools: &Tools, runner: &Runner) -> Resul
         }
     }
     Ok(None)
+}
+
+/// After a build: a base image that the engine took from its registry, where it stands under
+/// another digest than larder.toml names. `uses` are the images of the build. A registry that does
+/// not answer says nothing.
+pub(super) fn moved_base(
+    image: &Image,
+    uses: &[String],
+    tools: &Tools,
+    runner: &Runner,
+) -> Result<Option<String>, RunError> {
+    let Source::Build { base, .. } = &image.source else { return Ok(None) };
+    let is_read = |name: &String| uses.iter().any(|used| names::full(used) == names::full(name));
+    let platform = image.platform().to_string();
+    for (name, digest) in base.iter().filter(|(name, _)| is_read(name)) {
+        let inspect = tools.engine(image.builder(), "image").arg("inspect").arg(name);
+        if runner.ask(&inspect)?.0.success() {
+            continue;
+        }
+        // The digest may be the one for all platforms, or that for one.
+        let resolve = tools.imgtar("resolve").arg(name);
+        let Some(found) = answer(&resolve, runner)?.filter(|found| found != digest) else { continue };
+        if answer(&resolve.flag("--platform", &platform), runner)?.as_ref() != Some(digest) {
+            return Ok(Some(format!(
+                "its registry has `{name}` as `{found}`, not the `{digest}` of larder.toml"
+            )));
+        }
+    }
+    Ok(None)
+}
+
+/// The one word that a command answers; none where it fails.
+fn answer(cmd: &Cmd, runner: &Runner) -> Result<Option<String>, RunError> {
+    match runner.ask(cmd) {
+        Err(error) if error.is_interruption() => Err(error),
+        Ok((status, said)) if status.success() => Ok(Some(String::from_utf8_lossy(&said).trim().to_owned())),
+        _ => Ok(None),
+    }
 }
 
 /// The first number in `Docker version 20.10.24, build …`.

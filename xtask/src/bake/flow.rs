@@ -12,6 +12,7 @@ use storekit::store::Store;
 
 use super::bases::rebuilt;
 use super::doubts;
+use super::inspect::inspect;
 use super::plan::Planned;
 use super::report::{Baked, State};
 use super::stock::{Found, Stock};
@@ -114,6 +115,15 @@ impl<'a> Baker<'a> {
             replace: self.options.rebuild && planned.asked,
         };
         bake.run()
+    }
+
+    /// Notes which image the engine has now under the name of one that others are built from.
+    pub(super) fn note_id(&self, baked: &mut Baked, planned: &Planned) -> Result<(), RunError> {
+        if let Some(tag) = baked.tags.first().filter(|_| !self.options.check) {
+            let found = inspect(&[tag], planned.image.builder(), self.tools, self.runner)?;
+            baked.id = found.into_iter().flatten().next().map(|image| image.id());
+        }
+        Ok(())
     }
 
     /// What became of an image of larder.toml in this bake.
@@ -393,6 +403,8 @@ impl Bake<'_> {
 
     fn report(self, state: State, key: Option<String>, from: Option<&'static str>, saved: bool) -> Baked {
         let options = self.baker.options;
+        // A packed image may be stored and not loaded: the engine has some other under its name.
+        let in_engine = self.loaded || !self.image.is_packed() || options.check;
         let to_save = state == State::Stale && self.image.use_image_cache;
         Baked {
             image: self.image.name.clone(),
@@ -401,7 +413,8 @@ impl Bake<'_> {
             from,
             engine: (self.loaded || !self.image.is_packed()).then(|| self.image.builder().name()),
             saved,
-            by_key: saved || to_save || options.no_image_cache,
+            by_key: (saved && in_engine) || to_save || options.no_image_cache,
+            id: None,
             tags: self.image.tags.clone(),
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
             changes: self.changes,

@@ -19,6 +19,14 @@ pub(super) struct Inspected {
     os: Option<String>,
     architecture: Option<String>,
     variant: Option<String>,
+    config: Option<Config>,
+}
+
+/// As much of an image's own settings as matters here.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config {
+    on_build: Option<Vec<String>>,
 }
 
 /// What the engine has under each of the names, in their order.
@@ -50,8 +58,8 @@ impl Inspected {
         if self.id.contains(':') { self.id.clone() } else { format!("sha256:{}", self.id) }
     }
 
-    /// Whether no registry is known to have the image that stands under `name`. In doubt it is
-    /// local: then its ID is in the key.
+    /// Whether no registry is known to have the image under `name`. In doubt it is local: then its
+    /// ID is in the key. A digest that another name of the image has tells nothing of this one.
     ///
     /// Limit: podman gives each image a digest, so that one which was built there under the name of
     /// a registry's counts as the registry's.
@@ -60,7 +68,19 @@ impl Inspected {
         self.is_under_localhost(name)
             // Where docker keeps images with containerd, each has a digest, which is its ID as
             // well.
-            || engine == Engine::Docker && self.digests().all(|digest| digest.ends_with(&self.id()))
+            || engine == Engine::Docker
+                && !self.digests().any(|digest| names::is_digest_of(digest, name) && !digest.ends_with(&self.id()))
+    }
+
+    /// Whether a build from the image may read more than its own Dockerfile says.
+    ///
+    /// Limit: podman does not tell of `ONBUILD`.
+    pub(super) fn reads_on_build(&self) -> bool {
+        let reads = |line: &String| {
+            let keyword = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+            matches!(keyword.as_str(), "ADD" | "COPY") || (keyword == "RUN" && line.contains("--mount"))
+        };
+        self.config.iter().flat_map(|config| &config.on_build).flatten().any(reads)
     }
 
     /// Whether podman would take the image under `localhost/` for `name`.
@@ -116,6 +136,31 @@ mod tests {
             r#"{"Id":"00","RepoTags":["localhost/base:latest"],"RepoDigests":["localhost/base@sha256:01"]}"#,
             true,
         );
+    }
+
+    #[test]
+    fn a_digest_under_another_name_is_not_of_this_one() {
+        let docker = |name, digest: &str, expected| {
+            let json = format!(r#"{{"Id":"sha256:00","RepoDigests":["{digest}@sha256:01"]}}"#);
+            local(Engine::Docker, name, &json, expected);
+        };
+        docker("base:1", "host:5000/base", true);
+        docker("host:5000/base:1", "host:5000/base", false);
+        docker("host:5000/base", "host:5000/base/other", true);
+        docker("debian:12", "debian", false);
+        docker("docker.io/library/debian:12", "debian", false);
+    }
+
+    #[test]
+    fn instructions_for_later_builds_are_known_where_they_read() {
+        let reads = |line: &str| {
+            inspected(&format!(r#"{{"Id":"0","Config":{{"OnBuild":[{line}]}}}}"#)).reads_on_build()
+        };
+        assert!(reads(r#""RUN make","copy . /src""#) && reads(r#""ADD a /a""#));
+        assert!(reads(r#""RUN --mount=target=/s make""#));
+        assert!(!reads(r#""RUN make","ENV A=COPY""#) && !reads(""));
+        assert!(!inspected(r#"{"Id":"0","Config":{"OnBuild":null}}"#).reads_on_build());
+        assert!(!inspected(r#"{"Id":"0","Config":null}"#).reads_on_build());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use camino::Utf8Path;
 
-use super::builder::{Builder, wrong_base};
+use super::builder::{Builder, moved_base, wrong_base};
 use super::flow::{Bake, Inputs};
 use super::inspect::inspect;
 use super::stock::{Extras, Found, Stock};
@@ -85,6 +85,11 @@ impl Bake<'_> {
         let doubt = match doubt {
             Some(doubt) => Some(doubt),
             None => self.other_platform(&id)?,
+        };
+        let uses = self.planned.uses.as_deref().unwrap_or_default();
+        let doubt = match doubt {
+            Some(doubt) => Some(doubt),
+            None => moved_base(self.image, uses, tools, runner)?,
         };
         Ok(Built { id, seconds, key, doubt })
     }

@@ -120,7 +120,10 @@ pub fn bake(
     let width = planned.iter().map(|planned| planned.image.name.chars().count()).max().unwrap_or_default();
     let mut written = Ok(());
     for image in &planned {
-        let baked = oven.bake(image)?;
+        let mut baked = oven.bake(image)?;
+        if planned.iter().any(|above| above.bases.values().any(|base| *base == baked.image)) {
+            oven.note_id(&mut baked, image)?;
+        }
         written = written.and_then(|()| report::write(&baked, options.json, width, out));
         oven.done.push(baked);
     }

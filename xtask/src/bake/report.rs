@@ -55,6 +55,9 @@ pub struct Baked {
     /// something else.
     #[serde(skip)]
     pub by_key: bool,
+    /// The engine's ID of it, where others are built from it and this was no check.
+    #[serde(skip)]
+    pub id: Option<String>,
     /// The image's names.
     pub tags: Vec<String>,
     /// Why it was built, or would be.
@@ -121,6 +124,7 @@ mod tests {
             engine: Some("podman"),
             saved: true,
             by_key: true,
+            id: None,
             tags: vec!["app:latest".into()],
             reason: None,
             changes: None,
