@@ -144,20 +144,35 @@ impl Stock {
 
 /// The tags under which an entry is served, and the document of each.
 fn tags_of(listed: &Listed, docs: &[Arc<Doc>]) -> Vec<(Repository, Key, Digest)> {
-    let root = listed.entry.descriptor.digest;
+    // An archive with several images: each has its own names. An image beside what refers to it has
+    // the entry's.
+    let several = docs.first().filter(|doc| doc.is_several);
+    let sole = several.and_then(|doc| sole(doc, docs));
+    let root = sole.unwrap_or(listed.entry.descriptor.digest);
     let mut tags: Vec<_> =
         names::KEYS.parse().ok().map(|keys| (keys, listed.key.clone(), root)).into_iter().collect();
-    // An archive with several images: each has its own names.
-    let several = docs.first().filter(|doc| doc.is_several);
     let own = |name: &String| {
         let has = |child: &&Descriptor| child.annotations.get(annotation::IMAGE_NAME) == Some(name);
-        several.map_or(Some(root), |doc| doc.children.iter().find(has).map(|child| child.digest))
+        several.map_or(Some(root), |doc| doc.children.iter().find(has).map(|child| child.digest).or(sole))
     };
     for name in &listed.entry.names {
         let Some(digest) = own(name) else { continue };
         tags.extend(names::served(name).into_iter().map(|(repository, tag)| (repository, tag, digest)));
     }
     tags
+}
+
+/// The one of several that has images, where all others are artifacts.
+fn sole(several: &Doc, docs: &[Arc<Doc>]) -> Option<Digest> {
+    let mut holders: BTreeSet<Digest> = BTreeSet::new();
+    // Indexes are nested less deep than this.
+    for _ in 0..=DEPTH {
+        let holds = |doc: &Doc| doc.is_image || doc.children.iter().any(|it| holders.contains(&it.digest));
+        holders = docs.iter().filter(|doc| holds(doc)).map(|doc| doc.descriptor.digest).collect();
+    }
+    let children: BTreeSet<Digest> = several.children.iter().map(|child| child.digest).collect();
+    let mut holding = children.intersection(&holders);
+    holding.next().copied().filter(|_| holding.next().is_none())
 }
 
 /// The last stock that was read, and by what it is known whether it still holds.
