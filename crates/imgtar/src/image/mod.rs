@@ -30,13 +30,14 @@ pub struct Stored {
     pub artifacts: Vec<Artifact>,
     /// The index, where there is one.
     pub index: Option<Index>,
-    /// The one of several that has images, where all others are artifacts.
+    /// The one of several that has images, where all others are artifacts; or the one artifact that
+    /// refers to nothing.
     pub sole: Option<Sole>,
     /// All blobs, with their sizes.
     pub blobs: BTreeMap<Digest, u64>,
 }
 
-/// The image among what refers to it, for one platform or for several.
+/// The image among what refers to it, for one platform or for several, or an artifact there.
 #[derive(Debug)]
 pub struct Sole {
     /// What names its manifest or index.
@@ -243,8 +244,13 @@ impl Stored {
             self.read(blobs, child, if several { &own } else { names }, seen)?;
             holders.extend((self.images.len() > before).then_some(child));
         }
-        if let ([sole], true) = (holders.as_slice(), several) {
-            self.stand_alone(&index, sole, names);
+        if several {
+            let sole = match holders.as_slice() {
+                [] => unattached(blobs, &index)?,
+                [sole] => Some(*sole),
+                _ => None,
+            };
+            sole.into_iter().for_each(|sole| self.stand_alone(&index, sole, names));
         }
         // Of indexes inside indexes, the outermost counts.
         self.index = Some(index);
@@ -314,6 +320,23 @@ impl Stored {
 /// The names that a descriptor in an index has for itself.
 fn own_names(child: &Descriptor) -> Vec<String> {
     child.annotations.get(annotation::IMAGE_NAME).cloned().into_iter().collect()
+}
+
+/// The one document in the index that refers to nothing.
+fn unattached<'i>(blobs: &Blobs, index: &'i Index) -> Result<Option<&'i Descriptor>> {
+    let mut found: Option<&Descriptor> = None;
+    for child in index.manifests.iter().filter(|child| child.is_document()) {
+        let refers = referrers::tagged(child).is_some()
+            || referrers::subject(&blobs.read(&child.digest, DOCUMENT_CAP)?).is_some();
+        if refers || found.is_some_and(|found| found.digest == child.digest) {
+            continue;
+        }
+        if found.is_some() {
+            return Ok(None);
+        }
+        found = Some(child);
+    }
+    Ok(found)
 }
 
 /// The blobs, if none is missing.

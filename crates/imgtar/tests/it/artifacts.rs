@@ -532,3 +532,29 @@ fn an_artifact_that_borrows_an_images_config_is_pulled_as_it_was_pushed() {
     session.run(&format!("pull {}/app:1 --key back", registry.address)).ok();
     assert_eq!(session.run("info back --json").ok().json()["digest"], artifact.digest());
 }
+
+#[test]
+fn a_chart_beside_its_signature_is_one_artifact() {
+    let (session, there) = (Session::new(), Session::new());
+    let chart = chart();
+    let signature = referrer(&chart.descriptor(), "application/vnd.example.signature");
+    let all: BTreeSet<_> = chart.all().into_iter().chain(signature.all()).collect();
+    let roots = [signature.descriptor(), noted(chart.descriptor(), &[(NAME, "docker.io/team/chart:1")])];
+    session.feed("import k", &oci(&all.into_iter().collect::<Vec<_>>(), &roots).end()).ok();
+    session.run("tag k team/chart:2").ok();
+    let index = entries(&session.run("export k --compress none").ok().stdout);
+    let index: Value = serde_json::from_slice(entry(&index, "index.json").unwrap()).unwrap();
+    let names = index["manifests"].as_array().unwrap().iter().map(|one| one["annotations"][NAME].as_str());
+    assert_eq!(names.collect::<Vec<_>>(), [None, Some("docker.io/team/chart:2")]);
+    let registry = session.serve("");
+    registry.get("/v2/team/chart/manifests/2").is(200).brings(chart.manifest.as_bytes());
+    let registry = there.serve("");
+    session.run(&format!("push k {}/chart:1", registry.address)).ok();
+    registry.get("/v2/chart/manifests/1").is(200).brings(chart.manifest.as_bytes());
+    // Two that stand for themselves keep their names.
+    let other = Artifact::new((EMPTY, b"{}"), &[("application/x.y", b"z")], &json!({}));
+    let all: BTreeSet<_> = chart.all().into_iter().chain(other.all()).collect();
+    let two = oci(&all.into_iter().collect::<Vec<_>>(), &[other.descriptor(), chart.descriptor()]).end();
+    session.feed("import two", &two).ok();
+    session.run("tag two a:1").code(2);
+}

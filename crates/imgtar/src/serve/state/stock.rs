@@ -15,6 +15,7 @@ use camino::Utf8Path;
 use storekit::{Blobs, Descriptor, Digest, Images, Key, Listed};
 
 use crate::format::oci::annotation;
+use crate::image::referrers;
 use crate::serve::fault::Result;
 use crate::serve::names::{self, Repository};
 use crate::serve::state::facts::Identity;
@@ -162,7 +163,8 @@ fn tags_of(listed: &Listed, docs: &[Arc<Doc>]) -> Vec<(Repository, Key, Digest)>
     tags
 }
 
-/// The one of several that has images, where all others are artifacts.
+/// The one of several that has images, where all others are artifacts; or the one artifact that
+/// refers to nothing.
 fn sole(several: &Doc, docs: &[Arc<Doc>]) -> Option<Digest> {
     let mut holders: BTreeSet<Digest> = BTreeSet::new();
     // Indexes are nested less deep than this.
@@ -171,8 +173,24 @@ fn sole(several: &Doc, docs: &[Arc<Doc>]) -> Option<Digest> {
         holders = docs.iter().filter(|doc| holds(doc)).map(|doc| doc.descriptor.digest).collect();
     }
     let children: BTreeSet<Digest> = several.children.iter().map(|child| child.digest).collect();
-    let mut holding = children.intersection(&holders);
-    holding.next().copied().filter(|_| holding.next().is_none())
+    let holding: Vec<_> = children.intersection(&holders).copied().collect();
+    match holding[..] {
+        [] => unattached(several, docs),
+        [sole] => Some(sole),
+        _ => None,
+    }
+}
+
+/// The one document in the index that refers to nothing.
+fn unattached(several: &Doc, docs: &[Arc<Doc>]) -> Option<Digest> {
+    let attached: BTreeSet<Digest> =
+        docs.iter().filter(|doc| doc.subject.is_some()).map(|doc| doc.descriptor.digest).collect();
+    let stands = |child: &&Descriptor| {
+        child.is_document() && referrers::tagged(child).is_none() && !attached.contains(&child.digest)
+    };
+    let standing: BTreeSet<Digest> =
+        several.children.iter().filter(stands).map(|child| child.digest).collect();
+    standing.first().copied().filter(|_| standing.len() == 1)
 }
 
 /// The last stock that was read, and by what it is known whether it still holds.
