@@ -250,7 +250,9 @@ impl Stored {
                 [sole] => Some(*sole),
                 _ => None,
             };
-            sole.into_iter().for_each(|sole| self.stand_alone(&index, sole, names));
+            if let Some(sole) = sole {
+                self.stand_alone(&index, sole, names);
+            }
         }
         // Of indexes inside indexes, the outermost counts.
         self.index = Some(index);

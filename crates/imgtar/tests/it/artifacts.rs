@@ -385,10 +385,10 @@ fn an_image_beside_its_referrers_has_the_names_of_its_key() {
     let saved: Value = serde_json::from_slice(entry(&found, "manifest.json").unwrap()).unwrap();
     assert_eq!(saved[0]["RepoTags"], json!(["docker.io/team/app:2", "docker.io/library/app:3"]));
     let index: Value = serde_json::from_slice(entry(&found, "index.json").unwrap()).unwrap();
-    let named: Vec<_> =
+    let restored: Vec<_> =
         index["manifests"].as_array().unwrap().iter().map(|one| &one["annotations"][NAME]).collect();
     assert_eq!(
-        named,
+        restored,
         ["docker.io/team/app:2", "docker.io/library/app:3"]
             .map(Value::from)
             .iter()
