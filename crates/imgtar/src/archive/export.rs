@@ -240,7 +240,11 @@ impl Archive {
     }
 
     fn into_content(self) -> Content {
-        let Self { mut parts, mut documents, listed, saved, .. } = self;
+        let Self { mut parts, mut documents, listed, mut saved, .. } = self;
+        // podman takes a name without a registry for one of `localhost/`, docker shows both alike.
+        for name in saved.iter_mut().flat_map(|saved| &mut saved.repo_tags) {
+            *name = image_name::whole(name);
+        }
         // Two names may lead to one document, and what is stored may have it too.
         documents.sort();
         documents.dedup();
@@ -264,7 +268,7 @@ fn documents_of(stored: &Stored) -> BTreeSet<Digest> {
 /// or each of several.
 fn roots(stored: &Stored, names: Option<&[String]>) -> Vec<(Descriptor, Vec<String>)> {
     let names = |own: &[String]| names.map_or_else(|| image_name::sorted_out(own).0, <[String]>::to_vec);
-    let Some(index) = stored.index.as_ref().filter(|_| stored.is_several()) else {
+    let Some(index) = stored.several() else {
         return vec![(stored.entry.descriptor.clone(), names(&stored.entry.names))];
     };
     let mut roots: Vec<(Descriptor, Vec<String>)> = Vec::new();
@@ -278,7 +282,12 @@ fn roots(stored: &Stored, names: Option<&[String]>) -> Vec<(Descriptor, Vec<Stri
             roots.push((bare, own.into_iter().collect()));
         }
     }
-    roots.into_iter().map(|(descriptor, own)| (descriptor, names(&own))).collect()
+    let with_names = |(descriptor, own): (Descriptor, Vec<String>)| match &stored.sole {
+        Some(sole) if sole.descriptor.digest == descriptor.digest => (descriptor, names(&sole.names)),
+        Some(_) => (descriptor, image_name::sorted_out(&own).0),
+        None => (descriptor, names(&own)),
+    };
+    roots.into_iter().map(with_names).collect()
 }
 
 impl Content {

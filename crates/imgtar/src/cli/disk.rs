@@ -21,7 +21,7 @@ use toolkit::output::count;
 use toolkit::{Outcome, Output};
 
 use crate::cli::Compress;
-use crate::cli::run::{Job, terminal, write_file};
+use crate::cli::run::{Job, of_file, terminal, write_file};
 
 /// What a file to import is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -196,9 +196,10 @@ impl Job<'_> {
         source: Source,
         format: Format,
         notes: &Notes,
+        file: &Utf8Path,
     ) -> Result<Outcome> {
         let store = Store::open_or_create(&self.root)?;
-        let saved = disk::import(&store, key, source, format, notes, &self.bar())?;
+        let saved = of_file(file, disk::import(&store, key, source, format, notes, &self.bar()))?;
         self.disk_saved(key, &saved)?;
         Ok(Outcome::Yes)
     }

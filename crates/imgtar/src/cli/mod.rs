@@ -242,6 +242,8 @@ pub(crate) enum Command {
     },
     /// Remove keys; exit code 1 if one was not stored
     ///
+    /// Signatures and the like of an image that goes, and of none that stays, go too unless pinned.
+    ///
     /// The blobs stay until a collection (`gcctl run`), and `gcctl undo` brings the keys back until
     /// then.
     Rm {

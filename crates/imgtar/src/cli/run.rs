@@ -116,17 +116,10 @@ impl Job<'_> {
         let source = if file == "-" { stdin_source()? } else { Source::File(file.to_owned()) };
         let (source, disk) = disk::kind(source, file, kind)?;
         if let Some(format) = disk {
-            return self.import_disk(key, source, format, &notes);
+            return self.import_disk(key, source, format, &notes, file);
         }
         let store = Store::open_or_create(&self.root)?;
-        let imported = match import::import(&store, key, source, &notes, &self.bar()) {
-            // What is wrong inside does not say in which of the user's files. The store names its
-            // own.
-            Err(error) if file != "-" && !matches!(error, Error::Store(_)) => {
-                return Err(error).wrap_err_with(|| format!("cannot import `{file}`"));
-            }
-            imported => imported?,
-        };
+        let imported = of_file(file, import::import(&store, key, source, &notes, &self.bar()))?;
         self.view.imported(key, &imported)?;
         Ok(Outcome::Yes)
     }
@@ -279,7 +272,12 @@ impl Job<'_> {
     fn rm(&self, keys: &[Key]) -> Result<Outcome> {
         let Some(store) = self.open()? else { return Ok(Outcome::No) };
         let batch = store.trash().batch(jiff::Timestamp::now());
-        let removed: HashSet<_> = store.images().remove(keys, &batch)?.into_iter().collect();
+        let images = store.images();
+        let hanging = images.hanging(keys)?;
+        let removed: HashSet<_> = images.remove(keys, &batch)?.into_iter().collect();
+        for key in images.remove(&hanging, &batch)? {
+            self.view.say(&format!("`{key}` referred to what was removed, and went with it"));
+        }
         let absent: Vec<_> = keys.iter().filter(|key| !removed.contains(key)).collect();
         for key in &absent {
             self.miss(key);
@@ -342,6 +340,16 @@ impl Job<'_> {
 
     pub(crate) fn bar(&self) -> Bar {
         Bar::new(self.view.common.quiet)
+    }
+}
+
+/// What is wrong inside does not say in which of the user's files. The store names its own.
+pub(crate) fn of_file<T>(file: &Utf8Path, imported: imgtar::Result<T>) -> Result<T> {
+    match imported {
+        Err(error) if file != "-" && !matches!(error, Error::Store(_)) => {
+            Err(error).wrap_err_with(|| format!("cannot import `{file}`"))
+        }
+        imported => Ok(imported?),
     }
 }
 

@@ -32,8 +32,20 @@ pub struct Stored {
     pub artifacts: Vec<Artifact>,
     /// The index, where there is one.
     pub index: Option<Index>,
+    /// The one of several that has images, where all others are artifacts; or the one artifact that
+    /// refers to nothing.
+    pub sole: Option<Sole>,
     /// All blobs, with their sizes.
     pub blobs: BTreeMap<Digest, u64>,
+}
+
+/// The image among what refers to it, for one platform or for several, or an artifact there.
+#[derive(Debug)]
+pub struct Sole {
+    /// What names its manifest or index.
+    pub descriptor: Descriptor,
+    /// Its names: those of the entry that no artifact has.
+    pub names: Vec<String>,
 }
 
 /// A manifest that is no image, such as a chart, a signature or an attestation.
@@ -144,6 +156,7 @@ impl Stored {
             images: Vec::new(),
             artifacts: Vec::new(),
             index: None,
+            sole: None,
             blobs: present,
             entry: entry.clone(),
         };
@@ -171,10 +184,23 @@ impl Stored {
         self.images.iter().map(Image::id).collect()
     }
 
-    /// Whether the index is one that imgtar made of several images.
+    /// Whether there are several images that have names of their own: an image beside what refers
+    /// to it is one.
     #[must_use]
     pub fn is_several(&self) -> bool {
-        self.index.as_ref().is_some_and(|index| index.annotations.contains_key(annotation::SEVERAL))
+        self.several().is_some() && self.sole.is_none()
+    }
+
+    /// The index that imgtar made of all that an archive listed.
+    #[must_use]
+    pub fn several(&self) -> Option<&Index> {
+        self.index.as_ref().filter(|index| index.annotations.contains_key(annotation::SEVERAL))
+    }
+
+    /// What the key is to an engine or a registry: the image, where the rest refers to it.
+    #[must_use]
+    pub fn root(&self) -> &Descriptor {
+        self.sole.as_ref().map_or(&self.entry.descriptor, |sole| &sole.descriptor)
     }
 
     /// The images for the platform, else those that come nearest to it; or all.
@@ -213,15 +239,39 @@ impl Stored {
         let bytes = blobs.read(&descriptor.digest, DOCUMENT_CAP)?;
         let index: Index = oci::parse(&bytes, "").map_err(|error| self.corrupt(&error))?;
         let several = index.annotations.contains_key(annotation::SEVERAL);
+        let mut holders = Vec::new();
         // BuildKit lists the layers of a cache in an index.
         for child in index.manifests.iter().filter(|child| child.is_document()) {
-            let own: Vec<String> =
-                child.annotations.get(annotation::IMAGE_NAME).cloned().into_iter().collect();
+            let (own, before) = (own_names(child), self.images.len());
             self.read(blobs, child, if several { &own } else { names }, seen)?;
+            holders.extend((self.images.len() > before).then_some(child));
+        }
+        if several {
+            let sole = match holders.as_slice() {
+                [] => unattached(blobs, &index)?,
+                [sole] => Some(*sole),
+                _ => None,
+            };
+            if let Some(sole) = sole {
+                self.stand_alone(&index, sole, names);
+            }
         }
         // Of indexes inside indexes, the outermost counts.
         self.index = Some(index);
         Ok(())
+    }
+
+    /// Notes that all that the index lists beside this is no image. It has the entry's names, then.
+    fn stand_alone(&mut self, index: &Index, sole: &Descriptor, names: &[String]) {
+        let others = index.manifests.iter().filter(|child| child.digest != sole.digest);
+        let taken: HashSet<String> = others.flat_map(own_names).collect();
+        let names: Vec<_> = names.iter().filter(|name| !taken.contains(*name)).cloned().collect();
+        let (good, bad) = image_name::sorted_out(&names);
+        for image in &mut self.images {
+            image.names.clone_from(&good);
+            image.bad_names.clone_from(&bad);
+        }
+        self.sole = Some(Sole { descriptor: sole.clone(), names: good });
     }
 
     fn read_manifest(&mut self, blobs: &Blobs, descriptor: &Descriptor, names: &[String]) -> Result<()> {
@@ -269,6 +319,28 @@ impl Stored {
         let reason = format!("a document {}", error.to_string().trim_start());
         Error::Corrupt { key: self.key.clone(), reason }
     }
+}
+
+/// The names that a descriptor in an index has for itself.
+fn own_names(child: &Descriptor) -> Vec<String> {
+    child.annotations.get(annotation::IMAGE_NAME).cloned().into_iter().collect()
+}
+
+/// The one document in the index that refers to nothing.
+fn unattached<'i>(blobs: &Blobs, index: &'i Index) -> Result<Option<&'i Descriptor>> {
+    let mut found: Option<&Descriptor> = None;
+    for child in index.manifests.iter().filter(|child| child.is_document()) {
+        let refers = referrers::tagged(child).is_some()
+            || referrers::subject(&blobs.read(&child.digest, DOCUMENT_CAP)?).is_some();
+        if refers || found.is_some_and(|found| found.digest == child.digest) {
+            continue;
+        }
+        if found.is_some() {
+            return Ok(None);
+        }
+        found = Some(child);
+    }
+    Ok(found)
 }
 
 /// The blobs, if none is missing.

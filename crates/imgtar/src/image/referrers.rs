@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde_json::Value;
+use storekit::images::referrers::in_tag;
 use storekit::oci::null_is_empty;
 use storekit::{Blobs, Descriptor, Digest, Images, Reach};
 
 use crate::error::Result;
-use crate::format::oci::DOCUMENT_CAP;
+use crate::format::oci::{DOCUMENT_CAP, REF_NAME, annotation};
 
 /// A document that refers to another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,13 @@ struct Links {
 /// The digest that a document has for a subject.
 pub(crate) fn subject(bytes: &[u8]) -> Option<Digest> {
     serde_json::from_slice::<Links>(bytes).ok()?.subject_digest()
+}
+
+/// What the tag refers to that an index gives to what it lists, as cosign's do.
+pub(crate) fn tagged(listed: &Descriptor) -> Option<Digest> {
+    let names = [REF_NAME, annotation::IMAGE_NAME].map(|name| listed.annotations.get(name));
+    let tag = |name: &String| in_tag(name.rsplit_once(':').map_or(name.as_str(), |(_, tag)| tag));
+    names.into_iter().flatten().find_map(tag).filter(|subject| *subject != listed.digest)
 }
 
 /// The stored documents that refer to one of these, and those that refer to one of them in turn, by
@@ -89,6 +97,12 @@ fn look(blobs: &Blobs, descriptor: Descriptor, found: &mut BTreeMap<Digest, Refe
     };
     if let Some(subject) = links.subject_digest() {
         found.insert(descriptor.digest, Referrer { descriptor, subject });
+    }
+    for listed in links.manifests.iter().filter(|listed| listed.is_document()) {
+        if let Some(subject) = tagged(listed) {
+            let descriptor = listed.clone();
+            found.entry(listed.digest).or_insert(Referrer { descriptor, subject });
+        }
     }
     links.manifests
 }

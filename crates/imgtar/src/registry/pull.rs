@@ -281,7 +281,8 @@ impl Pull<'_> {
         };
         let config: oci::Config = serde_json::from_slice(&config).map_err(odd)?;
         let (layers, diff_ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
-        if layers != diff_ids {
+        // With none, it is an artifact that borrows the config's type.
+        if layers != diff_ids && diff_ids > 0 {
             let reason = format!("its config has {diff_ids} diff_ids, and its manifest has {layers} layers");
             return Err(Error::Unfit { reference: self.reference.to_string(), reason }.into());
         }

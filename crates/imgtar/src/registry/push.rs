@@ -112,7 +112,12 @@ struct Tree {
 impl Tree {
     fn read(blobs: &Blobs, stored: &Stored) -> Result<Self> {
         let mut tree = Self { documents: Vec::new(), blobs: BTreeMap::new(), foreign: BTreeMap::new() };
-        tree.visit(blobs, &stored.entry.descriptor, &stored.blobs)?;
+        // The image has the tag; what refers to it is found by its digest.
+        let beside = stored.sole.as_ref().and(stored.several()).map_or(&[][..], |index| &index.manifests);
+        for root in beside.iter().filter(|root| root.digest != stored.root().digest) {
+            tree.visit(blobs, root, &stored.blobs)?;
+        }
+        tree.visit(blobs, stored.root(), &stored.blobs)?;
         // What one manifest says must be there, must be.
         tree.foreign.retain(|digest, _| !tree.blobs.contains_key(digest));
         Ok(tree)

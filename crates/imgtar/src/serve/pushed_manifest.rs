@@ -6,7 +6,7 @@ use serde_json::Value;
 use storekit::oci::Links;
 use storekit::{Descriptor, Digest};
 
-use crate::format::oci::{self, DOCKER_LIST, DOCKER_MANIFEST, INDEX, MANIFEST, Manifest};
+use crate::format::oci::{self, DOCKER_LIST, DOCKER_MANIFEST, INDEX, Index, MANIFEST, Manifest};
 use crate::serve::fault::{Fault, Result};
 
 /// No document names more: an image has at most some hundred layers.
@@ -46,6 +46,13 @@ impl Document {
         if wanted.iter().any(|name| !fields.contains_key(*name)) || others.iter().any(says) {
             return Err(Fault::manifest_invalid("its fields are not those of its media type"));
         }
+        // What is taken must be read by every command.
+        let read = if is_index {
+            serde_json::from_slice::<Index>(&bytes).map(drop)
+        } else {
+            serde_json::from_slice::<Manifest>(&bytes).map(drop)
+        };
+        read.map_err(invalid)?;
         let links: Links = serde_json::from_slice(&bytes).map_err(invalid)?;
         let children: Vec<_> = links.all().collect();
         if children.len() > MOST {

@@ -25,6 +25,8 @@ pub(crate) struct Doc {
     pub(crate) annotations: BTreeMap<String, String>,
     /// Whether it is an index that imgtar made of several images.
     pub(crate) is_several: bool,
+    /// Whether it is the manifest of an image.
+    pub(crate) is_image: bool,
     /// What was pushed, where another form of it is stored.
     pub(crate) pushed: Option<Descriptor>,
     /// An image's layers with their diffIDs.
@@ -46,8 +48,8 @@ impl Doc {
         let bytes = blobs.read(&descriptor.digest, DOCUMENT_CAP).ok()?;
         let links: Links = serde_json::from_slice(&bytes).ok()?;
         let fields: Fields = serde_json::from_slice(&bytes).ok()?;
-        let layers =
-            if descriptor.is_manifest() { layers(blobs, &bytes).unwrap_or_default() } else { Vec::new() };
+        let layers = if descriptor.is_manifest() { layers(blobs, &bytes) } else { None };
+        let (is_image, layers) = (layers.is_some(), layers.unwrap_or_default());
         let mut annotations = fields.annotations.unwrap_or_default();
         let pushed = pushed(&annotations, &bytes, &layers);
         let subject = fields.subject.and_then(|subject| subject.get("digest")?.as_str()?.parse().ok());
@@ -64,6 +66,7 @@ impl Doc {
             artifact_type: own.or(fields.config.map(|config| config.media_type)),
             annotations,
             is_several,
+            is_image,
             pushed,
             layers,
         })

@@ -153,7 +153,7 @@ fn several_images_keep_their_names() {
     session.run("tag k other:1").code(2).says("holds 2 images");
     let manifest = entry(&session.run("export k --compress none").ok().stdout, "manifest.json");
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
-    assert_eq!(manifest[1]["RepoTags"], json!(["b:1"]));
+    assert_eq!(manifest[1]["RepoTags"], json!(["docker.io/library/b:1"]));
 }
 
 /// An index with an image for two platforms and an attestation.

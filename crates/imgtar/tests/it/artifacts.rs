@@ -351,3 +351,210 @@ fn skopeo_reads_what_is_exported() {
         );
     }
 }
+
+/// The descriptor with annotations.
+fn noted(mut descriptor: Value, annotations: &[(&str, &str)]) -> Value {
+    descriptor["annotations"] = annotations.iter().map(|(name, value)| (*name, *value)).collect();
+    descriptor
+}
+
+const NAME: &str = "io.containerd.image.name";
+const REF: &str = "org.opencontainers.image.ref.name";
+
+/// Imports an image that is called `app:1`, with a signature beside it and one of that. Returns the
+/// image's manifest.
+fn with_referrers(session: &Session) -> (String, [Artifact; 2]) {
+    let (blobs, image, referrers, _) = signed(("+gzip", gzip));
+    let all = blobs.iter().map(Vec::as_slice).chain(referrers.iter().flat_map(Artifact::all));
+    let all: BTreeSet<_> = all.collect();
+    let named = noted(descriptor(MANIFEST, image.as_bytes()), &[(NAME, "docker.io/library/app:1")]);
+    let roots = [named, referrers[0].descriptor(), referrers[1].descriptor()];
+    session.feed("import k", &oci(&all.into_iter().collect::<Vec<_>>(), &roots).end()).ok();
+    (image, referrers)
+}
+
+#[test]
+fn an_image_beside_its_referrers_has_the_names_of_its_key() {
+    let session = Session::new();
+    let (image, _) = with_referrers(&session);
+    let names = || session.run("info k --json").ok().json()["images"][0]["names"].clone();
+    assert_eq!(names(), json!(["app:1"]));
+    session.run("tag k team/app:2 app:3").ok();
+    assert_eq!(names(), json!(["team/app:2", "app:3"]));
+    let found = entries(&session.run("export k --compress none").ok().stdout);
+    let saved: Value = serde_json::from_slice(entry(&found, "manifest.json").unwrap()).unwrap();
+    assert_eq!(saved[0]["RepoTags"], json!(["docker.io/team/app:2", "docker.io/library/app:3"]));
+    let index: Value = serde_json::from_slice(entry(&found, "index.json").unwrap()).unwrap();
+    let restored: Vec<_> =
+        index["manifests"].as_array().unwrap().iter().map(|one| &one["annotations"][NAME]).collect();
+    assert_eq!(
+        restored,
+        ["docker.io/team/app:2", "docker.io/library/app:3"]
+            .map(Value::from)
+            .iter()
+            .chain([&Value::Null; 2])
+            .collect::<Vec<_>>()
+    );
+    let registry = session.serve("");
+    for path in ["team/app/manifests/2", "app/manifests/3", "larder/keys/manifests/k"] {
+        registry.get(&format!("/v2/{path}")).is(200).brings(image.as_bytes());
+    }
+    registry.get("/v2/app/manifests/1").is(404);
+}
+
+#[test]
+fn an_image_beside_its_referrers_is_pushed_under_its_tag() {
+    let (session, there) = (Session::new(), Session::new());
+    let (image, referrers) = with_referrers(&session);
+    let registry = there.serve("");
+    let pushed = session.run(&format!("push k {}/app:1 --json", registry.address)).ok().json();
+    assert_eq!(pushed["digest"], Digest::of(image.as_bytes()).to_string());
+    registry.get("/v2/app/manifests/1").is(200).brings(image.as_bytes());
+    for (subject, referrer) in
+        [(image.as_bytes(), &referrers[0]), (referrers[0].manifest.as_bytes(), &referrers[1])]
+    {
+        let list = registry.get(&format!("/v2/app/referrers/{}", Digest::of(subject))).is(200).json();
+        assert_eq!(list["manifests"][0]["digest"], referrer.digest());
+    }
+}
+
+#[test]
+fn one_of_two_platforms_is_chosen_beside_a_signature_too() {
+    let session = Session::new();
+    let host = storekit::Platform::host();
+    let mut blobs: Vec<Vec<u8>> = Vec::new();
+    let mut listed = Vec::new();
+    for (text, own) in [("here", true), ("there", false)] {
+        let base = layer("base", text);
+        let mut config = config(&[&base]);
+        config["architecture"] = if own { host.architecture() } else { "s390x" }.into();
+        let (config, packed) = (config.to_string(), gzip(&base));
+        let mut image = manifest(&[&base], &[("+gzip", &packed)]);
+        image["config"] = descriptor(IMAGE_CONFIG, config.as_bytes());
+        let image = image.to_string();
+        listed.push(descriptor(MANIFEST, image.as_bytes()));
+        blobs.extend([config.into_bytes(), packed, image.into_bytes()]);
+    }
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": listed }).to_string();
+    let root = descriptor(INDEX, index.as_bytes());
+    let signature = referrer(&root, "application/vnd.example.signature");
+    let all: Vec<_> =
+        blobs.iter().map(Vec::as_slice).chain(signature.all()).chain([index.as_bytes()]).collect();
+    session.feed("import k", &oci(&all, &[root, signature.descriptor()]).end()).ok();
+    session.run("extract k /base -C out").ok();
+    assert_eq!(std::fs::read_to_string(session.path("out/base")).unwrap(), "here");
+    session.run("tag k app:1").ok();
+}
+
+#[test]
+fn what_a_cosign_tag_in_the_archive_names_keeps_its_bytes() {
+    let (blobs, image, _, _) = signed(("", <[u8]>::to_vec));
+    let digest = Digest::of(image.as_bytes());
+    let signature = Artifact::new(
+        (IMAGE_CONFIG, b"{}"),
+        &[("application/vnd.dev.cosign.simplesigning.v1+json", br#"{"critical":{}}"#)],
+        &json!({}),
+    );
+    let tag = format!("sha256-{}.sig", digest.hex());
+    let roots = [
+        noted(descriptor(MANIFEST, image.as_bytes()), &[(REF, "1")]),
+        noted(signature.descriptor(), &[(REF, &tag)]),
+    ];
+    let all: Vec<_> = blobs.iter().map(Vec::as_slice).chain(signature.all()).collect();
+    let session = Session::new();
+    session.feed("import k", &oci(&all, &roots).end()).ok();
+    let found = entries(&session.run("export k --compress none").ok().stdout);
+    assert_eq!(listed(&found), BTreeSet::from([digest.to_string(), signature.digest()]));
+}
+
+#[test]
+fn an_index_that_only_refers_survives() {
+    let (blobs, image, _, _) = signed(("+gzip", gzip));
+    let root = descriptor(MANIFEST, image.as_bytes());
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "artifactType": "a/b", "manifests": [],
+        "subject": root })
+    .to_string();
+    let all: Vec<_> = blobs.iter().map(Vec::as_slice).chain([index.as_bytes()]).collect();
+    let session = Session::new();
+    session.feed("import k", &oci(&all, &[root, descriptor(INDEX, index.as_bytes())]).end()).ok();
+    let found = entries(&session.run("export k --compress none").ok().stdout);
+    let wanted = [image.as_bytes(), index.as_bytes()].map(|bytes| Digest::of(bytes).to_string());
+    assert_eq!(listed(&found), BTreeSet::from(wanted));
+}
+
+/// An image under `k`, its SBOM under `r0`, the signature of that under `r1`.
+fn apart(session: &Session) -> String {
+    let (blobs, image, referrers, _) = signed(("+gzip", gzip));
+    let bytes: Vec<_> = blobs.iter().map(Vec::as_slice).collect();
+    session.feed("import k", &oci(&bytes, &[descriptor(MANIFEST, image.as_bytes())]).end()).ok();
+    for (number, referrer) in referrers.iter().enumerate() {
+        session.feed(&format!("import r{number}"), &referrer.archive()).ok();
+    }
+    Digest::of(image.as_bytes()).to_string()
+}
+
+#[test]
+fn what_refers_to_a_removed_image_goes_with_it() {
+    let session = Session::new();
+    let keys =
+        || session.store().images().keys().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let digest = apart(&session);
+    session.run("rm r1").ok();
+    assert_eq!(keys(), ["k", "r0"]);
+    apart(&session);
+    session.run("rm k").ok().says("`r0` referred to what was removed, and went with it").says("`r1`");
+    assert!(keys().is_empty());
+    // Not as long as another key holds the image, nor if it is pinned.
+    apart(&session);
+    let exported = session.run("export k --compress none").ok().stdout;
+    session.feed("import other", &exported).ok();
+    session.run("rm k").ok();
+    assert_eq!(keys(), ["other", "r0", "r1"]);
+    session.store().images().pin(&"r0".parse().unwrap()).unwrap();
+    session.run("rm other").ok();
+    assert_eq!(keys(), ["r0", "r1"]);
+    session.store().images().unpin(&"r0".parse().unwrap()).unwrap();
+    apart(&session);
+    let registry = session.serve("");
+    registry.delete(&format!("/v2/app/manifests/{digest}")).is(202);
+    assert!(keys().is_empty());
+}
+
+#[test]
+fn an_artifact_that_borrows_an_images_config_is_pulled_as_it_was_pushed() {
+    let (session, there) = (Session::new(), Session::new());
+    let plain = layer("x", "y");
+    let kind = "application/vnd.oci.image.layer.v1.tar";
+    let artifact = Artifact::new((IMAGE_CONFIG, b"{}"), &[(kind, &plain)], &json!({}));
+    session.feed("import k", &artifact.archive()).ok();
+    let registry = there.serve("");
+    session.run(&format!("push k {}/app:1", registry.address)).ok();
+    session.run(&format!("pull {}/app:1 --key back", registry.address)).ok();
+    assert_eq!(session.run("info back --json").ok().json()["digest"], artifact.digest());
+}
+
+#[test]
+fn a_chart_beside_its_signature_is_one_artifact() {
+    let (session, there) = (Session::new(), Session::new());
+    let chart = chart();
+    let signature = referrer(&chart.descriptor(), "application/vnd.example.signature");
+    let all: BTreeSet<_> = chart.all().into_iter().chain(signature.all()).collect();
+    let roots = [signature.descriptor(), noted(chart.descriptor(), &[(NAME, "docker.io/team/chart:1")])];
+    session.feed("import k", &oci(&all.into_iter().collect::<Vec<_>>(), &roots).end()).ok();
+    session.run("tag k team/chart:2").ok();
+    let index = entries(&session.run("export k --compress none").ok().stdout);
+    let index: Value = serde_json::from_slice(entry(&index, "index.json").unwrap()).unwrap();
+    let names = index["manifests"].as_array().unwrap().iter().map(|one| one["annotations"][NAME].as_str());
+    assert_eq!(names.collect::<Vec<_>>(), [None, Some("docker.io/team/chart:2")]);
+    let registry = session.serve("");
+    registry.get("/v2/team/chart/manifests/2").is(200).brings(chart.manifest.as_bytes());
+    let registry = there.serve("");
+    session.run(&format!("push k {}/chart:1", registry.address)).ok();
+    registry.get("/v2/chart/manifests/1").is(200).brings(chart.manifest.as_bytes());
+    // Two that stand for themselves keep their names.
+    let other = Artifact::new((EMPTY, b"{}"), &[("application/x.y", b"z")], &json!({}));
+    let all: BTreeSet<_> = chart.all().into_iter().chain(other.all()).collect();
+    let two = oci(&all.into_iter().collect::<Vec<_>>(), &[other.descriptor(), chart.descriptor()]).end();
+    session.feed("import two", &two).ok();
+    session.run("tag two a:1").code(2);
+}

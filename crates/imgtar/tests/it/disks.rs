@@ -190,6 +190,8 @@ fn a_compressed_disk_is_the_disk_inside() {
         .says("is compressed, and not a tar inside")
         .says("--type raw");
     // The bytes as they are, where that is asked for.
+    session.write("cut.raw.gz", &crate::tars::gzip(&disk)[..200]);
+    session.run("import cut cut.raw.gz").code(2).says("cannot import `cut.raw.gz`").says("is cut off");
     session.run("import bytes disk.raw.gz --type raw").ok();
     session.run("export bytes out").ok();
     same(&session, "disk.raw.gz", "out");

@@ -444,3 +444,26 @@ fn a_blob_is_removed_unless_an_image_needs_it() {
     registry.delete(&path).is(202);
     registry.get(&path).fails(404, "BLOB_UNKNOWN");
 }
+
+#[test]
+fn a_manifest_that_no_command_could_read_is_refused() {
+    let session = Session::new();
+    let registry = session.serve("");
+    let config = descriptor("application/vnd.oci.empty.v1+json", b"{}");
+    registry.upload("app", b"{}");
+    for manifest in [
+        json!({ "schemaVersion": 2, "config": null, "layers": null }),
+        json!({ "schemaVersion": null, "config": config, "layers": [] }),
+        json!({ "schemaVersion": 2, "config": config, "layers": [], "annotations": { "a": 1 } }),
+    ] {
+        registry.put("app", "1", MANIFEST, &manifest).fails(400, "MANIFEST_INVALID");
+    }
+    registry
+        .put("app", "1", INDEX, &json!({ "schemaVersion": null, "manifests": null }))
+        .fails(400, "MANIFEST_INVALID");
+    let nothing = json!({ "schemaVersion": 2, "config": config, "layers": null, "annotations": null });
+    registry.put("app", "1", MANIFEST, &nothing).is(201);
+    registry.put("app", "2", INDEX, &json!({ "schemaVersion": 2, "manifests": null })).is(201);
+    session.run("has app..1").ok();
+    session.run("has app..2").ok();
+}

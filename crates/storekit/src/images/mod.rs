@@ -27,7 +27,9 @@ use crate::error::{At, Error, Result};
 use crate::files::lock::Exclusive;
 use crate::files::replace::{self, Durability};
 use crate::images::entry::Entry;
+use crate::images::listing::Listed;
 use crate::images::reach::{Reach, Walker};
+use crate::images::referrers::Referrers;
 use crate::oci::Descriptor;
 use crate::store::Store;
 use crate::trash::Batch;
@@ -298,6 +300,36 @@ impl Images {
         });
         self.sync_index()?;
         removed.map(|()| gone)
+    }
+
+    /// The keys that go with these: what refers to their images and to nothing that stays, such as
+    /// signatures. What is pinned stays, and so does what refers to that. An entry that cannot be
+    /// read refers to nothing.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn hanging(&self, keys: &[Key]) -> Result<Vec<Key>> {
+        let (entries, pins, mut walker) = (self.list_sound()?, self.pins()?, self.walker());
+        let mut relation = Vec::new();
+        for Listed { key, entry, .. } in &entries {
+            let reach = match walker.reach(&entry.descriptor) {
+                Err(error) if error.is_corrupt() => Reach::default(),
+                reach => reach?,
+            };
+            let subject = referrers::subject(key, entry, &reach);
+            relation.push((reach.present.into_keys().collect::<Vec<_>>(), subject));
+        }
+        let mut referrers = Referrers::new(relation.iter().map(|(held, it)| (held.iter().copied(), *it)));
+        let at = |wanted: &Key| entries.iter().position(|listed| listed.key == *wanted);
+        let pinned = pins.iter().filter(|key| !keys.contains(key)).filter_map(at);
+        let stays: HashSet<usize> =
+            pinned.flat_map(|pin| [vec![pin], referrers.below(pin)].concat()).collect();
+        let gone: HashSet<usize> =
+            keys.iter().filter_map(at).flat_map(|key| referrers.release(key)).collect();
+        let mut gone: Vec<_> = gone.difference(&stays).map(|entry| entries[*entry].key.clone()).collect();
+        gone.retain(|key| !keys.contains(key));
+        gone.sort_unstable();
+        Ok(gone)
     }
 
     /// One step of a collection: moves the key's entry to the trash. The index is derived anew by

@@ -34,7 +34,8 @@ fn tag(name: &str) -> &str {
 }
 
 /// The digest in a tag that means "refers to that".
-fn in_tag(tag: &str) -> Option<Digest> {
+#[must_use]
+pub fn in_tag(tag: &str) -> Option<Digest> {
     let rest = tag.strip_prefix("sha256-")?;
     let hex = [".sig", ".att", ".sbom"].iter().find_map(|end| rest.strip_suffix(end)).unwrap_or(rest);
     Digest::from_hex(hex)

@@ -74,6 +74,7 @@ impl Resolver<'_> {
                 continue;
             }
             let Some(document) = self.catalog.document(&blob(&descriptor.digest))? else { continue };
+            subjects.extend(referrers::tagged(&descriptor));
             bytes += document.len() as u64;
             subjects.extend(referrers::subject(&document));
             if descriptor.is_index() {
@@ -231,7 +232,9 @@ impl Resolver<'_> {
             nodes.extend(self.node(descriptor, depth + 1)?.map(|node| (descriptor.clone(), node)));
         }
         let whole = nodes.len() == parsed.manifests.len();
-        Ok((!nodes.is_empty()).then_some(Node::Index(Branch { index, nodes, whole })))
+        // One that lists nothing may be what refers to an image.
+        let kept = !nodes.is_empty() || whole && referrers::subject(&index.bytes).is_some();
+        Ok(kept.then_some(Node::Index(Branch { index, nodes, whole })))
     }
 }
 

@@ -10,6 +10,7 @@ use http::header;
 use http::header::HeaderName;
 use http::{HeaderMap, Response, StatusCode};
 use jiff::Timestamp;
+use storekit::trash::Batch;
 use storekit::{Descriptor, Digest, Event, Key, Kind};
 
 use crate::format::oci::DOCUMENT_CAP;
@@ -225,7 +226,7 @@ fn delete_tag(app: &App, stock: &Stock, repository: &Repository, tag: &Key) -> R
         let (gone, left): (Vec<_>, Vec<_>) = listed.entry.names.iter().cloned().partition(is_served);
         // An entry that was saved under a key of its own only loses the name.
         if listed.key == own && (left.is_empty() || repository.is_keys()) {
-            app.images.remove(std::slice::from_ref(&listed.key), &batch)?;
+            remove(app, std::slice::from_ref(&listed.key), &batch)?;
         } else if !gone.is_empty() {
             app.images.set_names(&listed.key, left)?;
         }
@@ -244,7 +245,15 @@ fn delete_digest(app: &App, stock: &Stock, digest: &Digest) -> Result<()> {
     let batch = app.store.trash().batch(Timestamp::now());
     let named = stock.entries.iter().filter(|listed| listed.entry.descriptor.digest == stored);
     let keys: Vec<_> = named.map(|listed| listed.key.clone()).collect();
-    app.images.remove(&keys, &batch)?;
+    remove(app, &keys, &batch)?;
     app.grace.let_go(&stored);
+    Ok(())
+}
+
+/// Removes entries, and what refers to their images and to nothing else.
+fn remove(app: &App, keys: &[Key], batch: &Batch) -> Result<()> {
+    let hanging = app.images.hanging(keys)?;
+    app.images.remove(keys, batch)?;
+    app.images.remove(&hanging, batch)?;
     Ok(())
 }

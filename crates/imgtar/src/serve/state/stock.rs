@@ -15,6 +15,7 @@ use camino::Utf8Path;
 use storekit::{Blobs, Descriptor, Digest, Images, Key, Listed};
 
 use crate::format::oci::annotation;
+use crate::image::referrers;
 use crate::serve::fault::Result;
 use crate::serve::names::{self, Repository};
 use crate::serve::state::facts::Identity;
@@ -144,20 +145,52 @@ impl Stock {
 
 /// The tags under which an entry is served, and the document of each.
 fn tags_of(listed: &Listed, docs: &[Arc<Doc>]) -> Vec<(Repository, Key, Digest)> {
-    let root = listed.entry.descriptor.digest;
+    // An archive with several images: each has its own names. An image beside what refers to it has
+    // the entry's.
+    let several = docs.first().filter(|doc| doc.is_several);
+    let sole = several.and_then(|doc| sole(doc, docs));
+    let root = sole.unwrap_or(listed.entry.descriptor.digest);
     let mut tags: Vec<_> =
         names::KEYS.parse().ok().map(|keys| (keys, listed.key.clone(), root)).into_iter().collect();
-    // An archive with several images: each has its own names.
-    let several = docs.first().filter(|doc| doc.is_several);
     let own = |name: &String| {
         let has = |child: &&Descriptor| child.annotations.get(annotation::IMAGE_NAME) == Some(name);
-        several.map_or(Some(root), |doc| doc.children.iter().find(has).map(|child| child.digest))
+        several.map_or(Some(root), |doc| doc.children.iter().find(has).map(|child| child.digest).or(sole))
     };
     for name in &listed.entry.names {
         let Some(digest) = own(name) else { continue };
         tags.extend(names::served(name).into_iter().map(|(repository, tag)| (repository, tag, digest)));
     }
     tags
+}
+
+/// The one of several that has images, where all others are artifacts; or the one artifact that
+/// refers to nothing.
+fn sole(several: &Doc, docs: &[Arc<Doc>]) -> Option<Digest> {
+    let mut holders: BTreeSet<Digest> = BTreeSet::new();
+    // Indexes are nested less deep than this.
+    for _ in 0..=DEPTH {
+        let holds = |doc: &Doc| doc.is_image || doc.children.iter().any(|it| holders.contains(&it.digest));
+        holders = docs.iter().filter(|doc| holds(doc)).map(|doc| doc.descriptor.digest).collect();
+    }
+    let children: BTreeSet<Digest> = several.children.iter().map(|child| child.digest).collect();
+    let holding: Vec<_> = children.intersection(&holders).copied().collect();
+    match holding[..] {
+        [] => unattached(several, docs),
+        [sole] => Some(sole),
+        _ => None,
+    }
+}
+
+/// The one document in the index that refers to nothing.
+fn unattached(several: &Doc, docs: &[Arc<Doc>]) -> Option<Digest> {
+    let attached: BTreeSet<Digest> =
+        docs.iter().filter(|doc| doc.subject.is_some()).map(|doc| doc.descriptor.digest).collect();
+    let stands = |child: &&Descriptor| {
+        child.is_document() && referrers::tagged(child).is_none() && !attached.contains(&child.digest)
+    };
+    let standing: BTreeSet<Digest> =
+        several.children.iter().filter(stands).map(|child| child.digest).collect();
+    standing.first().copied().filter(|_| standing.len() == 1)
 }
 
 /// The last stock that was read, and by what it is known whether it still holds.
