@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
@@ -13,9 +14,28 @@ use crate::{parts, tools};
 
 static SESSIONS: AtomicU32 = AtomicU32::new(0);
 
+/// The sessions of this process that are open, and what removes the images of those that ended.
+///
+/// docker 20.10 fails a build whose step has a sister (another child of the same image, `scratch`
+/// among them) that is removed at that moment: "unable to find image". So images are removed when
+/// no session is open, and none is opened meanwhile.
+static OPEN: Mutex<Open> = Mutex::new(Open { sessions: 0, removals: Vec::new() });
+
+struct Open {
+    sessions: usize,
+    removals: Vec<Command>,
+}
+
+impl Open {
+    /// Also after a test that failed: it leaves nothing half done here.
+    fn lock() -> MutexGuard<'static, Self> {
+        OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A working folder with the tools on PATH. Nothing of the user's is read or written but the
 /// engine; what is made there under names from [`Session::image`] or on top of [`Session::from`] is
-/// removed at the end.
+/// removed at the end of the last session that is open.
 #[derive(Debug)]
 pub struct Session {
     _dir: TempDir,
@@ -45,6 +65,7 @@ impl Session {
         for folder in ["work", "home", "tmp"] {
             fs::create_dir(root.join(folder)).expect("a folder");
         }
+        Open::lock().sessions += 1;
         let id = format!("{}-{}", std::process::id(), SESSIONS.fetch_add(1, Ordering::Relaxed));
         Self { _dir: dir, root, env: Vec::new(), id, images: Vec::new() }
     }
@@ -222,7 +243,17 @@ impl Drop for Session {
             Self::LABEL,
             self.id
         );
-        let _ = self.command(&script).stdin(Stdio::null()).output();
+        let mut removal = self.command(&script);
+        // The session's own folders go now.
+        removal.stdin(Stdio::null()).current_dir("/").env_remove("HOME").env_remove("TMPDIR");
+        let mut open = Open::lock();
+        open.removals.push(removal);
+        open.sessions -= 1;
+        if open.sessions == 0 {
+            for mut removal in open.removals.drain(..) {
+                let _ = removal.output();
+            }
+        }
     }
 }
 

@@ -70,6 +70,11 @@ impl Signals {
         if !first || !self.0.held.load(Ordering::SeqCst) {
             self.end_now(code);
         }
+        self.give_notice(code);
+    }
+
+    /// Calls the notice, if it was not called before.
+    fn give_notice(&self, code: u8) {
         let notice = self.0.notice.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(notice) = notice {
             notice(code);
@@ -156,10 +161,7 @@ impl Signals {
         *self.0.notice.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(notice));
         // One that came meanwhile found no notice.
         if let Some(Outcome::Code(code)) = self.ended() {
-            let notice = self.0.notice.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(notice) = notice {
-                notice(code);
-            }
+            self.give_notice(code);
         }
     }
 

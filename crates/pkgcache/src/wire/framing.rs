@@ -182,7 +182,7 @@ struct Head {
 
 impl Head {
     fn read(head: &[u8], most: usize) -> Result<Self, Refusal> {
-        let mut lines = head.strip_suffix(b"\r\n\r\n").unwrap_or_default().split(|byte| *byte == b'\n');
+        let mut lines = head.strip_suffix(b"\n\r\n").unwrap_or_default().split(|byte| *byte == b'\n');
         let mut parsed = Self::request_line(trim_cr(lines.next().unwrap_or_default()))?;
         for (count, line) in lines.enumerate() {
             if count >= most {
@@ -382,6 +382,7 @@ mod tests {
             "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX\0: b\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n",
@@ -415,6 +416,7 @@ mod tests {
             refused(&format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: {coding}\r\n\r\n"), status);
         }
         refused("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400);
+        refused("GET / HTTP/1.0\r\r\n\r\n", 505);
         refused("CONNECT a:1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", 400);
     }
 
