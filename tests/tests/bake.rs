@@ -16,7 +16,7 @@ fn report(ran: &Ran) -> Value {
 /// Bakes; the image must be found or built as `state` says. Returns the report.
 #[track_caller]
 fn bakes(session: &Session, state: &str) -> Value {
-    let ran = session.run("xtask bake --json").ok();
+    let ran = session.run("larder bake --json").ok();
     let line = report(&ran);
     assert_eq!(line["state"], state, "{ran}");
     assert_eq!(
@@ -47,7 +47,7 @@ fn a_report_says_what_could_make_the_key_lie() {
     for (ignore, wanted) in [("docker", 2), ("all", 1)] {
         session.write("larder.toml", format!("[image.app]\nengine = \"docker\"\nignore = \"{ignore}\"\n"));
         session.run("chmod 600 x").ok();
-        let line = report(&session.run("xtask bake --check --json").ends(1));
+        let line = report(&session.run("larder bake --check --json").ends(1));
         let said = line["key_warnings"].as_array().expect("a list");
         assert_eq!(said.len(), wanted, "{line}");
         assert!(line.to_string().contains("`nowhere:1` may be another image tomorrow"), "{line}");
@@ -131,7 +131,7 @@ fn inside(session: &Session, image: &str, path: &str) -> String {
     file
 }
 
-const ALL: &str = "xtask bake --json";
+const ALL: &str = "larder bake --json";
 
 #[test]
 fn an_image_follows_what_it_is_built_from() {
@@ -151,7 +151,7 @@ fn an_image_follows_what_it_is_built_from() {
         let only = |image: &'static str, new: &'static str| (image, if image == name { new } else { "hit" });
         let checked = bakes_all(
             &session,
-            "xtask bake --json --check app",
+            "larder bake --json --check app",
             &[only("base", "stale"), only("tools", "stale"), ("app", "stale")],
         );
         let because = |report: &Value, reason: &str| {
@@ -161,7 +161,7 @@ fn an_image_follows_what_it_is_built_from() {
         because(&checked[2], &format!("its base `{name}` would be rebuilt; "));
         let built = bakes_all(
             &session,
-            "xtask bake --json app",
+            "larder bake --json app",
             &[only("base", "built"), only("tools", "built"), ("app", "built")],
         );
         because(&built[2], &format!("its base `{name}` was rebuilt; "));
@@ -175,7 +175,7 @@ fn an_image_follows_what_it_is_built_from() {
 
     // What is loaded for one image alone has what that is built from.
     session.run(&format!("docker rmi -f {app} x/{base} {base}:1 {tools}")).ok();
-    bakes_all(&session, "xtask bake --json app", &[("base", "hit"), ("tools", "hit"), ("app", "hit")]);
+    bakes_all(&session, "larder bake --json app", &[("base", "hit"), ("tools", "hit"), ("app", "hit")]);
     assert_eq!(session.image_id(&app), id);
     session.run(&format!("docker rmi -f x/{base}")).ok();
 }
@@ -188,10 +188,10 @@ fn an_image_is_built_anew_where_its_base_was_from_the_same_inputs() {
     let mut session = Session::new();
     let [_, base, _] = family(&mut session);
     bakes_all(&session, ALL, &[("base", "built"), ("tools", "built"), ("app", "built")]);
-    bakes_all(&session, "xtask bake --json --rebuild base", &[("base", "built")]);
+    bakes_all(&session, "larder bake --json --rebuild base", &[("base", "built")]);
     let check = bakes_all(
         &session,
-        "xtask bake --json --check",
+        "larder bake --json --check",
         &[("base", "hit"), ("tools", "hit"), ("app", "stale")],
     );
     assert_eq!(check[2]["reason"], "its base `base` was rebuilt");
@@ -245,7 +245,7 @@ fn an_image_of_the_engines_alone_is_an_input() {
     bakes(&session, "hit");
     session.write("file", "two");
     session.run(&build).ok();
-    session.run("xtask bake --check").ends(1);
+    session.run("larder bake --check").ends(1);
     let second = bakes(&session, "built");
     assert_eq!(second["changes"]["lines"][0], format!("base-changed {local}"));
     assert_eq!(inside(&session, &app, "/file"), "two");
@@ -263,10 +263,10 @@ fn images_that_are_built_from_one_another_are_named() {
         .file("B", "FROM a:latest\n")
         .file("Dockerfile", "FROM scratch\n");
     session
-        .run("xtask bake --engine docker --check")
+        .run("larder bake --engine docker --check")
         .ends(2)
         .says("images are built from one another: `a` from `b` from `a`");
-    session.run("xtask bake --engine docker --check c").ends(1);
+    session.run("larder bake --engine docker --check c").ends(1);
 }
 
 /// A stand-in for docker that is the real one, but for what it does first.
@@ -301,7 +301,7 @@ fn the_platform_of_the_key_is_built_whatever_the_users_default() {
         &session,
         "[ \"$1\" = build ] && { shift; set -- build --platform linux/s390x \"$@\"; while [ \"$i\" != $# ]; do i=$((i + 1)); word=$1; shift; [ \"$word\" = linux/arm64 ] && word=linux/s390x; set -- \"$@\" \"$word\"; done; }",
     );
-    let ran = session.run("PATH=$PWD/../bin:$PATH xtask bake --json").ok().says("its key says linux/arm64");
+    let ran = session.run("PATH=$PWD/../bin:$PATH larder bake --json").ok().says("its key says linux/arm64");
     assert_eq!((&report(&ran)["state"], &report(&ran)["saved"]), (&"built".into(), &false.into()), "{ran}");
     assert_eq!(session.run("imgtar ls --json").ok().json().len(), 2);
 }
@@ -317,12 +317,12 @@ fn a_reader_that_leaves_takes_no_verdict_along() {
         session.run(&format!("{{ {bake}; echo $? >../code; }} | {reader}")).ok();
         session.run("cat ../code").stdout()
     };
-    assert_eq!(code("xtask bake --check", "head -1"), "2\n");
-    assert_eq!(code("xtask bake", "true"), "2\n");
+    assert_eq!(code("larder bake --check", "head -1"), "2\n");
+    assert_eq!(code("larder bake", "true"), "2\n");
     assert_eq!(session.run("imgtar ls --json").ok().json().len(), 2, "the rest was baked all the same");
     session.write("dist/a", "b");
-    assert_eq!(code("xtask bake --check a c", "true"), "1\n");
-    assert_eq!(code("xtask bake a c", "true"), "0\n");
+    assert_eq!(code("larder bake --check a c", "true"), "1\n");
+    assert_eq!(code("larder bake a c", "true"), "0\n");
 }
 
 /// Podman with storage of its own, so that nothing is left behind.
@@ -378,16 +378,16 @@ fn the_engine_that_answers_builds() {
     assert!(!session.run(ALL).ok().stderr().contains("note:"));
     let ran = session.run(ALL).ok().says(told);
     assert_eq!((&report(&ran)["state"], &report(&ran)["engine"]), (&"hit".into(), &"podman".into()));
-    assert!(session.run("xtask bake").ok().stdout().ends_with("  for podman\n"));
-    session.run("xtask bake --engine docker --json").ends(2).says("no engine");
+    assert!(session.run("larder bake").ok().stdout().ends_with("  for podman\n"));
+    session.run("larder bake --engine docker --json").ends(2).says("no engine");
     // Docker answers again: what podman has is not in it.
     session.run("printf '#!/bin/sh\\n[ $1 = version ]' >../bin/docker && chmod +x ../bin/docker").ok();
     let session = session.env("LARDER_DOCKER", "../bin/docker");
     session
-        .run("xtask bake --check")
+        .run("larder bake --check")
         .ok()
         .says("note: docker is used; the last bake of this project used podman");
-    assert!(!session.run("xtask bake --engine podman").ok().stderr().contains("note"));
+    assert!(!session.run("larder bake --engine podman").ok().stderr().contains("note"));
 }
 
 #[test]
@@ -408,7 +408,7 @@ fn podman_finds_its_bases_under_localhost() {
         let reason = built[1]["reason"].as_str().expect("a reason");
         assert!(reason.starts_with("its base `base` was rebuilt"), "{reason}");
         session.run("../bin/podman rmi -af").ok();
-        bakes_all(&session, "xtask bake --json app", &[("base", "hit"), ("app", "hit")]);
+        bakes_all(&session, "larder bake --json app", &[("base", "hit"), ("app", "hit")]);
     }
     // One that larder.toml does not have is known by its ID.
     session.write("larder.toml", "[image.app]\nengine = \"podman\"\n");
@@ -436,10 +436,10 @@ fn two_bakes_of_one_key_build_it_once() {
     );
     session.run("chmod +x ../bin/docker").ok();
     let bakes: Vec<_> =
-        (0..3).map(|_| session.start("PATH=$PWD/../bin:$PATH exec xtask bake --json")).collect();
+        (0..3).map(|_| session.start("PATH=$PWD/../bin:$PATH exec larder bake --json")).collect();
     let mut states: Vec<String> = Vec::new();
     for bake in bakes {
-        let output = bake.wait_with_output().expect("xtask");
+        let output = bake.wait_with_output().expect("larder");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let line: Value = serde_json::from_slice(&output.stdout).expect("a report");
         states.push(line["state"].as_str().expect("a state").to_owned());
@@ -519,7 +519,7 @@ fn an_edit_during_the_build_is_never_saved() {
         "#!/bin/sh\n[ \"$1\" = build ] && echo after >input\nPATH=${PATH#*:} exec docker \"$@\"\n",
     );
     session.run("chmod +x ../bin/docker").ok();
-    let ran = session.run("PATH=$PWD/../bin:$PATH xtask bake --json").ok().says("inputs changed");
+    let ran = session.run("PATH=$PWD/../bin:$PATH larder bake --json").ok().says("inputs changed");
     assert_eq!((&report(&ran)["state"], &report(&ran)["saved"]), (&"built".into(), &false.into()));
     assert_eq!(session.run("imgtar ls --json").ok().stdout(), "");
     bakes(&session, "built");
@@ -538,9 +538,9 @@ fn a_packed_image_needs_no_engine() {
     assert!(second["changes"]["lines"].to_string().contains("bin/app"), "{second}");
     session.write("larder.toml", "[image.files]\npack = { dir = \"dist\", entrypoint = \"/bin/other\" }\n");
     assert_ne!(bakes(&session, "built")["key"], second["key"], "the settings are in the key");
-    session.run("xtask bake --check").ok();
+    session.run("larder bake --check").ok();
     session.write("dist/new", "");
-    session.run("xtask bake --check").ends(1);
+    session.run("larder bake --check").ends(1);
     session.run("imgtar verify").ok();
 }
 
@@ -582,7 +582,7 @@ fn the_store_lives_in_the_repository_and_a_clone_loads_from_it() {
 
     session.run("git init -q . && git add . && git commit -qm all && git clone -q . ../work/clone").ok();
     session.run(&format!("docker rmi {app}")).ok();
-    let ran = session.run("cd clone && xtask bake --json").ok();
+    let ran = session.run("cd clone && larder bake --json").ok();
     assert_eq!((&report(&ran)["state"], &report(&ran)["key"]), (&"hit".into(), &first["key"]), "{ran}");
     assert_eq!(session.image_id(&app), Some(id));
 
@@ -594,7 +594,7 @@ fn the_store_lives_in_the_repository_and_a_clone_loads_from_it() {
     let blob = format!("clone/docker-cache/images/blobs/sha256/{id}");
     session.run(&format!("printf X | dd of={blob} bs=1 seek=20 conv=notrunc status=none")).ok();
     session.run(&format!("docker rmi {app}")).ok();
-    let ran = session.run("cd clone && xtask bake --json").ok().says("damaged");
+    let ran = session.run("cd clone && larder bake --json").ok().says("damaged");
     assert_eq!((&report(&ran)["state"], &report(&ran)["saved"]), (&"built".into(), &true.into()), "{ran}");
     session.run("cd clone && imgtar verify").ok();
 }

@@ -126,7 +126,7 @@ fn a_closed_pipe_ends_a_reading_command_quietly() {
     for number in 0..200 {
         session.write(&format!("d/many/{number}"), "x");
     }
-    session.run("xtask bake -q").ok();
+    session.run("larder bake -q").ok();
     session.run("mkfifo ../tmp/go").ok();
     let key = session.run("imgtar ls --json").ok().json()[0]["key"].as_str().expect("a key").to_owned();
     let export = format!("imgtar export {key}");
@@ -162,7 +162,7 @@ fn applying_a_plan_is_the_same_as_a_run() {
     let session = packing();
     for version in 1..=4 {
         session.write("d/file", format!("version {version}"));
-        session.run("xtask bake -q").ok();
+        session.run("larder bake -q").ok();
     }
     session.run("cp -a ../store ../other").ok();
     let state = |store: &str| {

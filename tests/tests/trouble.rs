@@ -23,9 +23,9 @@ fn a_full_disk_costs_the_save_and_nothing_else() {
     let mut session = Session::new();
     let app = project(&mut session, 1);
     let _disk = Mount::new(&session.store(), "4m");
-    session.run("xtask bake -q").ok();
+    session.run("larder bake -q").ok();
     session.run("head -c 8M /dev/urandom >data").ok();
-    let ran = session.run("xtask bake --json").ok().says("not saved").says("No space left");
+    let ran = session.run("larder bake --json").ok().says("not saved").says("No space left");
     assert_eq!((&ran.json()[0]["state"], &ran.json()[0]["saved"]), (&"built".into(), &false.into()), "{ran}");
     assert!(session.image_id(&app).is_some());
     session.run("imgtar verify").ok();
@@ -45,16 +45,16 @@ fn a_read_only_store_is_read_and_not_written() {
     let mut session = Session::new();
     let app = project(&mut session, 1);
     let disk = Mount::new(&session.store(), "16m");
-    session.run("xtask bake -q").ok();
+    session.run("larder bake -q").ok();
     disk.make_read_only();
     session.run(&format!("docker rmi {app}")).ok();
-    assert_eq!(session.run("xtask bake --json").ok().json()[0]["state"], "hit");
+    assert_eq!(session.run("larder bake --json").ok().json()[0]["state"], "hit");
     session.write("data", "other");
-    let ran = session.run("xtask bake --json").ok().says("not saved").says("Read-only file system");
+    let ran = session.run("larder bake --json").ok().says("not saved").says("Read-only file system");
     assert_eq!((&ran.json()[0]["state"], &ran.json()[0]["saved"]), (&"built".into(), &false.into()), "{ran}");
     session.run("imgtar verify").ok();
     disk.make_writable();
-    assert_eq!(session.run("xtask bake --json").ok().json()[0]["saved"], true);
+    assert_eq!(session.run("larder bake --json").ok().json()[0]["saved"], true);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_folder_that_is_no_store_is_left_alone() {
     let mut session = Session::new();
     project(&mut session, 1);
     session.write("../store/mine", "precious");
-    let ran = session.run("xtask bake --json").ok().says("not saved").says("not a larder store");
+    let ran = session.run("larder bake --json").ok().says("not saved").says("not a larder store");
     assert_eq!(ran.json()[0]["state"], "built", "{ran}");
     assert_eq!(session.run("ls ../store").stdout(), "mine\n");
 }
@@ -75,7 +75,7 @@ fn a_missing_engine_is_named() {
     let mut session = Session::new();
     project(&mut session, 1);
     let session = session.env("LARDER_DOCKER", "/nonexistent/docker");
-    let ran = session.run("xtask bake --json").ends(2).says("cannot run `/nonexistent/docker`");
+    let ran = session.run("larder bake --json").ends(2).says("cannot run `/nonexistent/docker`");
     assert_eq!(ran.json()[0]["state"], "failed", "{ran}");
     session.run("imgtar load some-key").ends(1);
 }
@@ -88,7 +88,7 @@ fn an_engine_that_does_not_answer_is_named() {
     let mut session = Session::new();
     project(&mut session, 1);
     let host = format!("unix://{}", session.aside("no.sock"));
-    let ran = session.env("DOCKER_HOST", &host).run("xtask bake --json").ends(2).says("docker daemon");
+    let ran = session.env("DOCKER_HOST", &host).run("larder bake --json").ends(2).says("docker daemon");
     assert_eq!(ran.json()[0]["state"], "failed", "{ran}");
 }
 
@@ -102,7 +102,7 @@ fn an_engine_that_stops_while_it_saves_leaves_the_store_whole() {
     session.run("mkdir ../d && cp Dockerfile ../d && imgtar pack before ../d").ok();
     let mut daemon = Daemon::start(&session.aside("daemon"));
     let session = session.env("DOCKER_HOST", &daemon.host());
-    let mut bake = session.start("xtask bake -v --json");
+    let mut bake = session.start("larder bake -v --json");
     let mut stderr =
         BufReader::new(bake.stderr.take().expect("a pipe")).lines().map_while(std::io::Result::ok);
     assert!(
@@ -113,7 +113,7 @@ fn an_engine_that_stops_while_it_saves_leaves_the_store_whole() {
     let said = stderr.collect::<Vec<_>>().join("\n");
     let mut report = String::new();
     bake.stdout.take().expect("a pipe").read_to_string(&mut report).expect("UTF-8");
-    assert_eq!(bake.wait().expect("xtask").code(), Some(0), "{said}");
+    assert_eq!(bake.wait().expect("larder").code(), Some(0), "{said}");
     assert!(report.contains("\"state\":\"built\"") && report.contains("\"saved\":false"), "{report}\n{said}");
     assert!(said.contains("not saved"), "{said}");
     session.run("imgtar verify && imgtar has before").ok();

@@ -1,8 +1,8 @@
 //! Which package may depend on which, as cargo itself sees it.
 //!
 //! The tools are tied by formats alone: each may use `storekit` and `toolkit`, none another tool;
-//! `toolkit` may use `storekit`. `storekit` stays free of engines, registries, networks, archives,
-//! terminals and command lines.
+//! `toolkit` may use `storekit`, and `xtask` the orchestrator. `storekit` stays free of engines,
+//! registries, networks, archives, terminals and command lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,10 @@ use thiserror::Error;
 const SHARED: &str = "storekit";
 /// The edge of every tool. It uses the store and no other member.
 const EDGE: &str = "toolkit";
+/// The orchestrator: it runs the tools as processes, and links none of them.
+const ORCHESTRATOR: &str = "larder";
+/// This repository's own checks, which call the orchestrator.
+const OWN: &str = "xtask";
 /// What their tests share. It uses no other member.
 const TESTS: &str = "larder-tests";
 /// What would bring an engine, a registry, a network, an archive, a terminal or a command line into
@@ -118,6 +122,7 @@ fn may_use(member: &str, dep: &str) -> bool {
     match member {
         SHARED | TESTS => false,
         EDGE => dep == SHARED,
+        OWN if dep == ORCHESTRATOR => true,
         _ => [SHARED, EDGE, TESTS].contains(&dep),
     }
 }
@@ -140,7 +145,8 @@ mod tests {
 
     #[track_caller]
     fn finds(links: &[(&str, &[&str])], expected: &[&str]) {
-        let members = ["storekit", "toolkit", "hashctx", "imgtar", "xtask"].map(str::to_owned).into();
+        let members =
+            ["storekit", "toolkit", "hashctx", "imgtar", "larder", "xtask"].map(str::to_owned).into();
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let graph = links.iter().map(|(name, deps)| ((*name).to_owned(), set(deps))).collect();
         assert_eq!(breaches(&members, &graph), expected);
@@ -168,6 +174,9 @@ mod tests {
     fn no_member_uses_a_tool() {
         finds(&[("hashctx", &["imgtar"])], &["`hashctx` depends on `imgtar`"]);
         finds(&[("xtask", &["hashctx"])], &["`xtask` depends on `hashctx`"]);
+        finds(&[("xtask", &["larder"])], &[]);
+        finds(&[("larder", &["hashctx"])], &["`larder` depends on `hashctx`"]);
+        finds(&[("imgtar", &["larder"])], &["`imgtar` depends on `larder`"]);
         finds(&[("storekit", &["hashctx"])], &["`storekit` depends on `hashctx`"]);
     }
 

@@ -10,8 +10,8 @@ use std::time::Instant;
 use camino::Utf8Path;
 use toolkit::Outcome;
 
-use crate::runner::{RunError, Runner, code};
-use crate::tools::Tools;
+use larder::process::runner::{RunError, Runner, code};
+use larder::process::tools::Tools;
 
 /// The variable that names the file for the tests that were not run: a line `NAME<tab>REASON` each.
 pub const NOT_RUN: &str = "LARDER_NOT_RUN";
@@ -35,7 +35,7 @@ pub fn test(
     args: &[String],
     tools: &Tools,
     runner: &Runner,
-    out: &mut impl Write,
+    out: &mut (impl Write + ?Sized),
 ) -> Result<Outcome, RunError> {
     let lost = |source| RunError::Lost { program: "cargo test".into(), source };
     let record = tempfile::Builder::new().prefix("not-run-").tempfile().map_err(lost)?;

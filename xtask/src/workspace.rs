@@ -2,8 +2,8 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::command::Cmd;
-use crate::runner::{RunError, Runner, succeeded};
+use larder::process::command::Cmd;
+use larder::process::runner::{RunError, Runner, succeeded};
 
 /// The tools' packages.
 const TOOLS: [&str; 3] = ["hashctx", "imgtar", "gcctl"];

@@ -5,9 +5,9 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{Bytes, Contender, Race, Size, inputs, lost, say, sh};
-use crate::command::{Cmd, quoted};
-use crate::runner::{RunError, Runner};
-use crate::tools::Tools;
+use larder::process::command::{Cmd, quoted};
+use larder::process::runner::{RunError, Runner};
+use larder::process::tools::Tools;
 
 /// Megabytes that a key may take, whatever the number of files.
 const MEMORY: u64 = 300;

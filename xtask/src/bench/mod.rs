@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 use toolkit::Outcome;
 
-use crate::command::Cmd;
-use crate::runner::{RunError, Runner, succeeded};
-use crate::tools::Tools;
+use larder::process::command::Cmd;
+use larder::process::runner::{RunError, Runner, succeeded};
+use larder::process::tools::Tools;
 use table::{Limit, Table};
 
 /// What can be measured.

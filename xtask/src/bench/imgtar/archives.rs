@@ -6,8 +6,8 @@ use super::super::figures::{Figure, Figures, Limit, megabytes};
 use super::super::{Contender, Race, lost, sh};
 use super::cost::{Job, stored};
 use super::{Place, race};
-use crate::command::{Cmd, quoted};
-use crate::runner::RunError;
+use larder::process::command::{Cmd, quoted};
+use larder::process::runner::RunError;
 
 /// How much two images that share their base may take beyond the larger one, in percent of it.
 const SHARED: f64 = 1.0;

@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::super::figures::{Figure, Figures, Limit, megabytes};
 use super::super::{Contender, lost, usage};
 use super::Place;
-use crate::runner::RunError;
+use larder::process::runner::RunError;
 
 /// Megabytes that a job may have, whatever it moves.
 const MEMORY: f64 = 64.0;

@@ -11,10 +11,10 @@ use super::super::{Contender, Race, lost, say, sh};
 use super::archives::wipe;
 use super::cost::Job;
 use super::{Place, race};
-use crate::command::{Cmd, quoted};
-use crate::image::Engine;
-use crate::runner::{RunError, Runner, succeeded};
-use crate::tools::Tools;
+use larder::engine::Engine;
+use larder::process::command::{Cmd, quoted};
+use larder::process::runner::{RunError, Runner, succeeded};
+use larder::process::tools::Tools;
 
 /// How long a load may take that only has to tag.
 const PRESENT: Duration = Duration::from_millis(150);

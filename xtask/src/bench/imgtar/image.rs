@@ -13,8 +13,8 @@ use storekit::{Digest, Hasher};
 use super::super::inputs::tree_of;
 use super::super::{lost, say};
 use super::content::Content;
-use crate::command::Cmd;
-use crate::runner::{RunError, Runner};
+use larder::process::command::Cmd;
+use larder::process::runner::{RunError, Runner};
 use storekit::Platform;
 
 /// Files of each layer of the base.

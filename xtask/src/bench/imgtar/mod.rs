@@ -16,12 +16,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use toolkit::Outcome;
 
 use super::{Contender, Race, lost, machine, shown};
-use crate::command::Cmd;
-use crate::runner::{RunError, Runner, succeeded};
-use crate::tools::Tools;
 use archives::Imports;
 use docker::Docker;
 use image::Archives;
+use larder::process::command::Cmd;
+use larder::process::runner::{RunError, Runner, succeeded};
+use larder::process::tools::Tools;
 
 /// Rounds of each race; each round takes seconds.
 const ROUNDS: usize = 2;

@@ -12,8 +12,8 @@ use super::super::{lost, say};
 use super::SMALL;
 use super::client::Client;
 use super::servers::{origin, pkgcache};
-use crate::runner::{RunError, Runner};
-use crate::tools::Tools;
+use larder::process::runner::{RunError, Runner};
+use larder::process::tools::Tools;
 
 const CONNECTIONS: u64 = 10_000;
 const ENTRIES: u32 = 1_000_000;

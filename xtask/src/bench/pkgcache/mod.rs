@@ -16,10 +16,10 @@ use toolkit::Outcome;
 
 use super::figures::{Figure, Figures, Limit, median, megabytes};
 use super::{inputs, lost, machine, say};
-use crate::command::Cmd;
-use crate::runner::{RunError, Runner};
-use crate::tools::Tools;
 use client::Client;
+use larder::process::command::Cmd;
+use larder::process::runner::{RunError, Runner};
+use larder::process::tools::Tools;
 use servers::{Server, Servers};
 
 /// Rounds of each race; each contender has its turn in each.

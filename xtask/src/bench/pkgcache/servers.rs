@@ -10,10 +10,10 @@ use camino::Utf8Path;
 use super::super::lost;
 use super::SMALL;
 use super::client::Client;
-use crate::background::Background;
-use crate::command::Cmd;
-use crate::runner::{RunError, Runner};
-use crate::tools::Tools;
+use larder::process::background::Background;
+use larder::process::command::Cmd;
+use larder::process::runner::{RunError, Runner};
+use larder::process::tools::Tools;
 
 /// A running server.
 #[derive(Debug)]

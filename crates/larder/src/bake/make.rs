@@ -10,8 +10,8 @@ use super::builder::{Builder, moved_base, wrong_base};
 use super::flow::{Bake, Inputs};
 use super::inspect::inspect;
 use super::stock::{Extras, Found, Stock};
-use crate::image::Ignore;
-use crate::runner::RunError;
+use crate::config::image::Ignore;
+use crate::process::runner::RunError;
 
 /// An image that the engine has built.
 pub(super) struct Built {

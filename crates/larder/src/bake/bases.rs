@@ -14,9 +14,9 @@ use super::flow::Bake;
 use super::inspect::{Inspected, inspect};
 use super::plan::uses;
 use super::report::{Baked, State};
-use crate::image::{Ignore, Source};
-use crate::names;
-use crate::runner::RunError;
+use crate::config::image::{Ignore, Source};
+use crate::config::names;
+use crate::process::runner::RunError;
 
 impl Bake<'_> {
     /// An image that it is built from, and that could not be baked.

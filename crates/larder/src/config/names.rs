@@ -2,7 +2,7 @@
 //!
 //! Pure. Limit: what a user's registries.conf says of short names is not looked at.
 
-use crate::image::Engine;
+use crate::engine::Engine;
 
 /// The longest name, without its tag, that engines take.
 const LONGEST: usize = 255;

@@ -28,9 +28,10 @@ pub use report::{Baked, State};
 pub use why::Changes;
 
 use crate::config::Project;
-use crate::image::{Engine, Image};
-use crate::runner::{RunError, Runner};
-use crate::tools::Tools;
+use crate::config::image::Image;
+use crate::engine::Engine;
+use crate::process::runner::{RunError, Runner};
+use crate::process::tools::Tools;
 
 /// What to bake, and how.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +62,7 @@ pub struct Options {
 #[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum BakeError {
     #[error("larder.toml has no image `{name}`")]
-    #[diagnostic(code(xtask::no_image))]
+    #[diagnostic(code(larder::no_image))]
     NoImage {
         name: String,
         #[help]
@@ -70,14 +71,14 @@ pub enum BakeError {
 
     #[error("`larder.toml` names no image")]
     #[diagnostic(
-        code(xtask::no_images),
+        code(larder::no_images),
         help("write `[image.NAME]`; with `context = \".\"` it builds the Dockerfile beside larder.toml")
     )]
     NoImages,
 
     #[error("images are built from one another: {path}")]
     #[diagnostic(
-        code(xtask::cycle),
+        code(larder::cycle),
         help(
             "each `FROM`, or `--from`, names the next one by one of its `tags`: give one of them another name"
         )
@@ -85,11 +86,11 @@ pub enum BakeError {
     Cycle { path: String },
 
     #[error("cannot make a temporary folder")]
-    #[diagnostic(code(xtask::temp), help("TMPDIR names the folder for temporary files"))]
+    #[diagnostic(code(larder::temp), help("TMPDIR names the folder for temporary files"))]
     Temp(#[source] std::io::Error),
 
     #[error("cannot write the report")]
-    #[diagnostic(code(xtask::report))]
+    #[diagnostic(code(larder::report))]
     Report(#[source] std::io::Error),
 
     #[error(transparent)]
@@ -112,7 +113,7 @@ pub fn bake(
     options: &Options,
     tools: &Tools,
     runner: &Runner,
-    out: &mut impl Write,
+    out: &mut (impl Write + ?Sized),
 ) -> Result<Outcome, BakeError> {
     let temp = tempfile::Builder::new().prefix("bake-").tempdir().map_err(BakeError::Temp)?;
     let mut oven = flow::Baker::new(options, tools, runner, temp.path())?;

@@ -1,11 +1,11 @@
-//! Where the programs are that xtask runs.
+//! Where the programs are that larder runs.
 //!
 //! Reads no environment: the folder to look in is the caller's to name.
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::command::Cmd;
-use crate::image::Engine;
+use crate::engine::Engine;
+use crate::process::command::Cmd;
 
 /// The programs by the path, or the name on PATH, under which they are run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// The tools that lie in `beside` (xtask's own folder), and the others by name, for PATH to
+    /// The tools that lie in `beside` (larder's own folder), and the others by name, for PATH to
     /// find.
     ///
     /// Below `root`, the folder that the commands run in, paths are relative, as one would type
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_beside_xtask_is_preferred() {
+    fn a_tool_beside_larder_is_preferred() {
         found(&["bin/hashctx"], "bin", "project", "BASE/bin/hashctx");
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 use storekit::store::Store;
 
-use crate::runner::{RunError, Runner};
+use crate::process::runner::{RunError, Runner};
 
 /// How long another bake of the same key is waited for. A build that takes longer is made twice.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
@@ -87,8 +87,8 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::children::Children;
-    use crate::runner::Verbosity;
+    use crate::process::children::Children;
+    use crate::process::runner::Verbosity;
 
     fn runner() -> Runner {
         Runner::new("/".into(), Verbosity::Quiet, Children::default())

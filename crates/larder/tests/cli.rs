@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use camino::Utf8PathBuf;
 use tempfile::TempDir;
 
-/// A project, and a copy of xtask with stand-ins beside it.
+/// A project, and a copy of larder with stand-ins beside it.
 struct Desk {
     _dir: TempDir,
     root: Utf8PathBuf,
@@ -26,7 +26,10 @@ impl Desk {
         let desk = Self { _dir: dir, root };
         // By other processes: a file that this one has just written may be "busy" where a test
         // beside it forks.
-        desk.sh(&format!("cp -l {0} bin/xtask 2>/dev/null || cp {0} bin/xtask", env!("CARGO_BIN_EXE_xtask")));
+        desk.sh(&format!(
+            "cp -l {0} bin/larder 2>/dev/null || cp {0} bin/larder",
+            env!("CARGO_BIN_EXE_larder")
+        ));
         desk.tool("hashctx", "case $* in *--images*) ;; *) echo manifest;; esac")
             .tool("imgtar", "exit 0")
             .tool("docker", "exit 1")
@@ -47,9 +50,9 @@ impl Desk {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(self.root.join("bin/xtask"));
-        command.args(args).current_dir(self.root.join("project/deep/down")).env_remove("CARGO_MANIFEST_DIR");
-        // The stand-in for docker is found on PATH, the tools beside xtask.
+        let mut command = Command::new(self.root.join("bin/larder"));
+        command.args(args).current_dir(self.root.join("project/deep/down"));
+        // The stand-in for docker is found on PATH, the tools beside larder.
         let path = format!("{}:{}", self.root.join("bin"), std::env::var("PATH").expect("PATH"));
         command
             .env("PATH", path)
@@ -61,7 +64,7 @@ impl Desk {
     }
 
     fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
-        let Output { status, stdout, stderr } = self.command(args).output().expect("xtask");
+        let Output { status, stdout, stderr } = self.command(args).output().expect("larder");
         (status.code(), String::from_utf8(stdout).expect("UTF-8"), String::from_utf8(stderr).expect("UTF-8"))
     }
 }
@@ -86,7 +89,7 @@ fn without_larder_toml_the_remedy_is_named() {
     desk.sh("rm project/larder.toml");
     let (code, stdout, stderr) = desk.run(&["bake"]);
     assert_eq!((code, stdout.as_str()), (Some(2), ""));
-    contains(&stderr, &["xtask::no_config", "[image.NAME]"]);
+    contains(&stderr, &["larder::no_config", "[image.NAME]"]);
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn quiet_shows_a_builds_output_only_when_it_fails() {
     let docker = "case $1 in build) echo step; echo trouble >&2; exit $CODE;; version) exit 0;; esac; exit 1";
     let desk = Desk::new("[image.app]\n").tool("imgtar", "exit 1").tool("docker", docker);
     let output = |args: &[&str], code: &str| {
-        let output = desk.command(args).env("CODE", code).output().expect("xtask");
+        let output = desk.command(args).env("CODE", code).output().expect("larder");
         String::from_utf8(output.stderr).expect("UTF-8")
     };
     contains(&output(&["bake", "-q"], "1"), &["step", "trouble", "`docker build` ended with code 1"]);
@@ -127,17 +130,17 @@ fn quiet_shows_a_builds_output_only_when_it_fails() {
 fn a_signal_stops_the_build_and_ends_with_130() {
     let docker = "case $1 in build) trap 'echo stopped >&2; kill $!; exit 1' INT; sleep 600 & echo ready >&2; wait;; esac; exit 1";
     let desk = Desk::new("[image.app]\n[image.next]\n").tool("imgtar", "exit 1").tool("docker", docker);
-    let mut child = desk.command(&["bake"]).stderr(Stdio::piped()).spawn().expect("xtask");
+    let mut child = desk.command(&["bake"]).stderr(Stdio::piped()).spawn().expect("larder");
     let mut lines =
         BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(std::io::Result::ok);
     assert!(lines.any(|line| line == "ready"));
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
     assert!(kill.success());
     let rest: Vec<_> = lines.collect();
-    assert_eq!(child.wait().expect("xtask").code(), Some(130));
+    assert_eq!(child.wait().expect("larder").code(), Some(130));
     assert_eq!(
         rest,
-        ["stopped", "xtask: stopped by SIGINT"],
+        ["stopped", "larder: stopped by SIGINT"],
         "no other image is begun and nothing is reported as an error"
     );
 }
@@ -153,13 +156,12 @@ fn the_codes_of_steps_are_passed_on() {
 #[test]
 fn a_closed_pipe_is_quiet() {
     let desk = Desk::new("[image.app]\n");
-    let script = format!("{{ {0}/xtask bake; echo $? >&2; }} | true", desk.root.join("bin"));
+    let script = format!("{{ {0}/larder bake; echo $? >&2; }} | true", desk.root.join("bin"));
     let mut shell = desk.command(&[]);
     shell = {
         let mut sh = Command::new("sh");
         sh.args(["-c", &script]).current_dir(shell.get_current_dir().expect("a folder"));
-        sh.envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))))
-            .env_remove("CARGO_MANIFEST_DIR");
+        sh.envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))));
         sh
     };
     let output = shell.output().expect("sh");
@@ -170,9 +172,9 @@ fn a_closed_pipe_is_quiet() {
 fn the_help_is_as_reviewed() {
     let desk = Desk::new("");
     let mut text = String::new();
-    for job in ["", "bake", "ci", "test", "bench"] {
+    for job in ["", "bake", "ci"] {
         let args: Vec<_> = [job, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
-        writeln!(text, "$ cargo xtask {}\n{}", args.join(" "), desk.run(&args).1).expect("a string");
+        writeln!(text, "$ larder {}\n{}", args.join(" "), desk.run(&args).1).expect("a string");
     }
     let snapshot = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help.txt");
     if std::env::var_os("LARDER_BLESS").is_some() {

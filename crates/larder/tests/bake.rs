@@ -8,13 +8,13 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use camino::Utf8PathBuf;
+use larder::bake::{BakeError, Options, bake};
+use larder::config;
+use larder::process::children::Children;
+use larder::process::runner::{Runner, Verbosity};
+use larder::process::tools::Tools;
 use tempfile::TempDir;
 use toolkit::{Outcome, Output};
-use xtask::bake::{BakeError, Options, bake};
-use xtask::children::Children;
-use xtask::config;
-use xtask::runner::{Runner, Verbosity};
-use xtask::tools::Tools;
 
 /// A project with stand-ins. Each notes its call in `calls`, then does what its script says.
 struct Project {

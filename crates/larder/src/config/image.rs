@@ -9,7 +9,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use storekit::Platform;
 
-use crate::command::Cmd;
+use crate::engine::Engine;
+use crate::process::command::Cmd;
 
 /// One `[image.NAME]`, with the defaults filled in. Paths are relative to larder.toml's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,33 +77,11 @@ pub enum Ignore {
     All,
 }
 
-/// What builds images.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Engine {
-    /// Docker, by its command line client.
-    #[default]
-    Docker,
-    /// Podman.
-    Podman,
-}
-
 impl Ignore {
     fn name(self) -> &'static str {
         match self {
             Self::Docker => "docker",
             Self::All => "all",
-        }
-    }
-}
-
-impl Engine {
-    /// The engine's name, which is that of its command too.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Docker => "docker",
-            Self::Podman => "podman",
         }
     }
 }

@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use storekit::Platform;
 
-use crate::image::Engine;
-use crate::names;
-use crate::runner::{RunError, Runner};
-use crate::tools::Tools;
+use crate::config::names;
+use crate::engine::Engine;
+use crate::process::runner::{RunError, Runner};
+use crate::process::tools::Tools;
 
 /// As much of `image inspect` as matters here. Some engines leave out what is empty, some write
 /// null.

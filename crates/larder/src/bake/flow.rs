@@ -19,10 +19,10 @@ use super::stock::{Found, Stock};
 use super::turn::Turn;
 use super::why::{Changes, earlier};
 use super::{BakeError, Options};
-use crate::command::Cmd;
-use crate::image::{Ignore, Image};
-use crate::runner::{RunError, Runner, Verbosity, code};
-use crate::tools::Tools;
+use crate::config::image::{Ignore, Image};
+use crate::process::command::Cmd;
+use crate::process::runner::{RunError, Runner, Verbosity, code};
+use crate::process::tools::Tools;
 
 /// Bakes one image after the other.
 pub(super) struct Baker<'a> {

@@ -75,12 +75,17 @@ pub struct Baked {
 }
 
 /// Writes the report, as JSON or as a line for people with the names `width` characters wide.
-pub(super) fn write(baked: &Baked, as_json: bool, width: usize, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(
+    baked: &Baked,
+    as_json: bool,
+    width: usize,
+    out: &mut (impl Write + ?Sized),
+) -> io::Result<()> {
     if as_json { json(baked, out) } else { text(baked, width, out) }
 }
 
 /// Writes the report as one JSON object on one line.
-fn json(baked: &Baked, out: &mut impl Write) -> io::Result<()> {
+fn json(baked: &Baked, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
     serde_json::to_writer(&mut *out, baked)?;
     writeln!(out)?;
     out.flush()
@@ -88,7 +93,7 @@ fn json(baked: &Baked, out: &mut impl Write) -> io::Result<()> {
 
 /// Writes the report as a line of a table, with the names `width` characters wide, and what changed
 /// below it.
-fn text(baked: &Baked, width: usize, out: &mut impl Write) -> io::Result<()> {
+fn text(baked: &Baked, width: usize, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
     let key = baked.key.as_deref().unwrap_or("-");
     let from = baked.from.unwrap_or("-");
     let (image, state) = (&baked.image, baked.state.name());

@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use serde::Serialize;
 use storekit::store::Store;
 
-use crate::names;
+use crate::config::names;
 
 /// The inputs that differ from those of an earlier key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -11,12 +11,13 @@ use serde::Deserialize;
 
 use super::engines::Engines;
 use super::{BakeError, Options, chosen};
-use crate::command::Cmd;
 use crate::config::Project;
-use crate::image::{Engine, Image};
-use crate::names;
-use crate::runner::{RunError, Runner, succeeded};
-use crate::tools::Tools;
+use crate::config::image::Image;
+use crate::config::names;
+use crate::engine::Engine;
+use crate::process::command::Cmd;
+use crate::process::runner::{RunError, Runner, succeeded};
+use crate::process::tools::Tools;
 
 /// An image to bake.
 pub(super) struct Planned {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::children::Children;
+use crate::process::children::Children;
 
 /// How long a server has to end in peace.
 const PATIENCE: Duration = Duration::from_secs(3);

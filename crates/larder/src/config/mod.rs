@@ -16,13 +16,16 @@ use thiserror::Error;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use crate::image::{Engine, Ignore, Image, Pack, Source};
-use crate::names;
+pub mod image;
+pub mod names;
+
+use self::image::{Ignore, Image, Pack, Source};
+use crate::engine::Engine;
 
 /// The file's name.
 pub const FILE: &str = "larder.toml";
 
-/// What larder.toml says, as far as it concerns xtask.
+/// What larder.toml says, as far as it concerns larder.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Project {
     /// The images, in the order of their names.
@@ -47,13 +50,13 @@ pub struct Step {
 pub enum ConfigError {
     #[error("there is no `larder.toml` in {folder} or above it")]
     #[diagnostic(
-        code(xtask::no_config),
+        code(larder::no_config),
         help("write one beside the project's sources; `[image.NAME]` with `context = \".\"` is enough")
     )]
     Missing { folder: Utf8PathBuf },
 
     #[error("cannot read {path}")]
-    #[diagnostic(code(xtask::config_unreadable), help("check that the file can be read by this user"))]
+    #[diagnostic(code(larder::config_unreadable), help("check that the file can be read by this user"))]
     Read { path: Utf8PathBuf, source: std::io::Error },
 
     #[error(transparent)]
@@ -61,10 +64,10 @@ pub enum ConfigError {
     Invalid(#[from] Box<Invalid>),
 }
 
-/// A larder.toml that says something that xtask does not know.
+/// A larder.toml that says something that larder does not know.
 #[derive(Debug, Error, Diagnostic)]
 #[error("{path} is not understood: {message}")]
-#[diagnostic(code(xtask::config))]
+#[diagnostic(code(larder::config))]
 pub struct Invalid {
     path: Utf8PathBuf,
     message: String,
@@ -88,7 +91,7 @@ pub fn find(folder: &Utf8Path) -> Result<Utf8PathBuf, ConfigError> {
 /// Reads and checks one larder.toml.
 ///
 /// # Errors
-/// Unreadable, not TOML, or not what xtask knows: the error marks the place.
+/// Unreadable, not TOML, or not what larder knows: the error marks the place.
 pub fn load(path: &Utf8Path) -> Result<Project, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;

@@ -7,9 +7,10 @@ use storekit::files::replace::{Durability, replace};
 use storekit::store::Store;
 
 use super::{Options, stock};
-use crate::image::{Engine, Image};
-use crate::runner::{RunError, Runner};
-use crate::tools::Tools;
+use crate::config::image::Image;
+use crate::engine::Engine;
+use crate::process::runner::{RunError, Runner};
+use crate::process::tools::Tools;
 
 /// The engines of a bake. The default is found once, by asking.
 pub(super) struct Engines<'a> {

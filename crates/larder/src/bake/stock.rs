@@ -5,10 +5,11 @@ use std::process::ExitStatus;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
-use crate::command::Cmd;
-use crate::image::{Engine, Image};
-use crate::runner::{RunError, Runner, Verbosity, code, succeeded};
-use crate::tools::Tools;
+use crate::config::image::Image;
+use crate::engine::Engine;
+use crate::process::command::Cmd;
+use crate::process::runner::{RunError, Runner, Verbosity, code, succeeded};
+use crate::process::tools::Tools;
 
 /// The store's side of a bake.
 pub(super) struct Stock<'a> {
@@ -184,7 +185,7 @@ impl Extras {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::children::Children;
+    use crate::process::children::Children;
 
     #[track_caller]
     fn answers(script: &str, expected: &Found) {

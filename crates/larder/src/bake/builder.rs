@@ -2,11 +2,12 @@
 //!
 //! Only asked before a build: a hit costs no question.
 
-use crate::command::Cmd;
-use crate::image::{Engine, Image, Source};
-use crate::names;
-use crate::runner::{RunError, Runner};
-use crate::tools::Tools;
+use crate::config::image::{Image, Source};
+use crate::config::names;
+use crate::engine::Engine;
+use crate::process::command::Cmd;
+use crate::process::runner::{RunError, Runner};
+use crate::process::tools::Tools;
 
 /// How an image is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

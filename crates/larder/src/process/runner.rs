@@ -12,11 +12,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::background::Background;
-use crate::children::Children;
-use crate::command::{Cmd, quoted};
+use crate::process::background::Background;
+use crate::process::children::Children;
+use crate::process::command::{Cmd, quoted};
 
-/// How much xtask says.
+/// How much larder says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
     /// Warnings and errors; the output of a build only when it fails.
@@ -33,31 +33,31 @@ pub enum Verbosity {
 #[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum RunError {
     #[error("cannot run `{program}`")]
-    #[diagnostic(code(xtask::cannot_run), help("it is looked for beside xtask itself and on PATH"))]
+    #[diagnostic(code(larder::cannot_run), help("it is looked for beside larder itself and on PATH"))]
     Start { program: String, source: io::Error },
 
     #[error("cannot follow `{program}`")]
-    #[diagnostic(code(xtask::lost))]
+    #[diagnostic(code(larder::lost))]
     Lost { program: String, source: io::Error },
 
     #[error("`{command}` {how}")]
-    #[diagnostic(code(xtask::failed), help("`-v` prints the command, to be run by hand"))]
+    #[diagnostic(code(larder::failed), help("`-v` prints the command, to be run by hand"))]
     Failed { command: String, how: String, code: Option<u8> },
 
     #[error("the image has no place: the store does not take it, and no engine answers")]
-    #[diagnostic(code(xtask::nowhere), help("name another store with `--store DIR`"))]
+    #[diagnostic(code(larder::nowhere), help("name another store with `--store DIR`"))]
     Nowhere,
 
     #[error("`{base}`, which it is built from, could not be baked")]
     #[diagnostic(
-        code(xtask::below),
+        code(larder::below),
         help("see its own error: an image on top of the old one would be saved as one on the new")
     )]
     Below { base: String },
 
     #[error("no engine: {0}")]
     #[diagnostic(
-        code(xtask::no_engine),
+        code(larder::no_engine),
         help(
             "install docker and start its daemon, or podman; `LARDER_DOCKER` and `LARDER_PODMAN` name other commands"
         )
@@ -65,7 +65,7 @@ pub enum RunError {
     NoEngine(String),
 
     #[error("interrupted")]
-    #[diagnostic(code(xtask::interrupted))]
+    #[diagnostic(code(larder::interrupted))]
     Interrupted(u8),
 }
 
@@ -84,7 +84,7 @@ impl RunError {
         }
     }
 
-    /// Whether a signal asked xtask itself to stop.
+    /// Whether a signal asked larder itself to stop.
     #[must_use]
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Interrupted(_))
@@ -120,7 +120,7 @@ impl Runner {
         self.verbosity
     }
 
-    /// An error once a signal has asked xtask to stop.
+    /// An error once a signal has asked larder to stop.
     ///
     /// # Errors
     /// [`RunError::Interrupted`].
@@ -222,8 +222,8 @@ impl Runner {
         taken.map_err(lost(cmd)).map(|()| status)
     }
 
-    /// Runs a build: what it prints is shown as it comes, or only at a failure where xtask is to be
-    /// quiet. `from`, if given, is piped into it, and both must end with 0.
+    /// Runs a build: what it prints is shown as it comes, or with `Quiet` only at a failure.
+    /// `from`, if given, is piped into it, and both must end with 0.
     ///
     /// # Errors
     /// Where one of the two did not.

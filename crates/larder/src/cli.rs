@@ -1,0 +1,284 @@
+//! The command line, and what of the process's environment the library is told.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::builder::styling::Styles;
+use clap::{Parser, Subcommand, ValueEnum};
+use miette::{IntoDiagnostic, WrapErr};
+use toolkit::{Environment, Outcome, Output, Settings, Signals};
+
+use crate::bake::{self, BakeError};
+use crate::ci::{self, Check};
+use crate::config;
+use crate::engine::Engine;
+use crate::process::children::Children;
+use crate::process::runner::{RunError, Runner, Verbosity};
+use crate::process::tools::Tools;
+
+/// Keep a project's container images up to date
+///
+/// Reads the nearest larder.toml from the working folder upward. Exit codes: 0 done or up to date,
+/// 1 something would be built (`bake --check`), 2 trouble, or the code of a step that failed.
+#[derive(Parser)]
+#[command(name = "larder", version, styles = Styles::plain(), max_term_width = 100)]
+pub struct Args {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Subcommand)]
+enum Job {
+    /// Bring images up to date: load each from the store, or build and save it
+    ///
+    /// Images that another one is built from come first; those of larder.toml are baked too where
+    /// only the other one is named. Prints a line for each image: name, state, key, where it came
+    /// from, seconds, the engine that a hit is for, and what changed since it was last saved.
+    /// States: hit, built, stale (with `--check`), failed. A store that cannot be used is a
+    /// warning, and the image is built all the same.
+    ///
+    /// The key covers the files, the Dockerfile, target, arguments, platform, base digests and all
+    /// settings of `pack`; and, for each image that is built FROM, copied or mounted from, its key
+    /// in larder.toml or, without a registry's digest, the engine's ID. The engine is asked for the
+    /// platform of the key, whatever `DOCKER_DEFAULT_PLATFORM` says. An image is built and not
+    /// saved if it came out for another platform, if the engine or else the registry has another
+    /// base image than the digest in `base`, or if its base has `ONBUILD` instructions that may
+    /// read files (podman does not tell of them).
+    ///
+    /// A packed image is kept in the store, and loaded into the engine if one answers. With `ignore
+    /// = "all"` the engine gets the hashed files as a tar, so the Dockerfile must lie in the
+    /// context. A second bake of the same key waits for the first, 15 minutes at most, and loads
+    /// what it saved. `${NAME}` in larder.toml is not replaced, and is worth a warning.
+    Bake(BakeArgs),
+    /// Bake all images, then run larder.toml's own steps
+    ///
+    /// Stops at the first failure and passes on its code. The steps are those of `[ci] steps` in
+    /// larder.toml.
+    Ci(TalkArgs),
+}
+
+/// What `bake` is told.
+#[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]
+pub struct BakeArgs {
+    /// The images to bake: by default, all of larder.toml
+    names: Vec<String>,
+    /// Build from scratch, without the engine's layer cache, and save over what is stored; images
+    /// that the named ones are built from are not rebuilt
+    #[arg(long)]
+    rebuild: bool,
+    /// Build nothing, and exit 1 if an image would have to be built
+    #[arg(long, conflicts_with = "rebuild")]
+    check: bool,
+    /// Neither ask the store for images nor save into it
+    #[arg(long)]
+    no_image_cache: bool,
+    /// Use no cache of larder's at all
+    #[arg(long)]
+    no_cache: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// The store's folder
+    #[arg(long, value_name = "DIR")]
+    store: Option<Utf8PathBuf>,
+    /// What builds the images, whatever larder.toml says; by default docker if it answers, else
+    /// podman
+    #[arg(long, value_enum)]
+    engine: Option<EngineArg>,
+    #[command(flatten)]
+    talk: TalkArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum EngineArg {
+    Docker,
+    Podman,
+}
+
+impl EngineArg {
+    fn engine(self) -> Engine {
+        match self {
+            Self::Docker => Engine::Docker,
+            Self::Podman => Engine::Podman,
+        }
+    }
+}
+
+/// How much a command says.
+#[derive(clap::Args)]
+pub struct TalkArgs {
+    /// Print each command before it runs
+    #[arg(short, long, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Print warnings and errors only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl TalkArgs {
+    /// The same for the library.
+    #[must_use]
+    pub fn verbosity(&self) -> Verbosity {
+        match (self.verbose, self.quiet) {
+            (true, _) => Verbosity::Verbose,
+            (_, true) => Verbosity::Quiet,
+            _ => Verbosity::Normal,
+        }
+    }
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// Trouble, to be shown by `main`.
+pub fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
+    let process = Process::new()?;
+    let result = match args.job {
+        Job::Bake(args) => process.bake(args),
+        Job::Ci(talk) => process.ci(Vec::new(), &talk),
+    };
+    or_interrupted(result, signals)
+}
+
+/// The outcome of an interrupted command is its code, said in a line.
+///
+/// # Errors
+/// Any other error, as it was.
+pub fn or_interrupted(result: miette::Result<Outcome>, signals: &Signals) -> miette::Result<Outcome> {
+    result.or_else(|report| {
+        let code = interruption(&report).ok_or(report)?;
+        signals.say(code);
+        Ok(Outcome::Code(code))
+    })
+}
+
+/// The exit code, where the error is that a signal came.
+fn interruption(report: &miette::Report) -> Option<u8> {
+    let run = report.downcast_ref::<RunError>().or_else(|| match report.downcast_ref::<BakeError>() {
+        Some(BakeError::Run(error)) => Some(error),
+        _ => None,
+    })?;
+    run.is_interruption().then(|| run.exit_code()).flatten()
+}
+
+/// The engines, each with the variable that names another command for it.
+const ENGINES: [(Engine, &str); 2] = [(Engine::Docker, "LARDER_DOCKER"), (Engine::Podman, "LARDER_PODMAN")];
+
+/// What the process was started with.
+pub struct Process {
+    environment: Environment,
+    beside: Utf8PathBuf,
+    children: Children,
+}
+
+impl Process {
+    /// Reads the environment, and listens to signals from now on.
+    ///
+    /// # Errors
+    /// Where the working folder or the program itself cannot be found.
+    pub fn new() -> miette::Result<Self> {
+        let exe =
+            std::env::current_exe().into_diagnostic().wrap_err("cannot find where the program itself is")?;
+        let exe = Utf8PathBuf::try_from(exe).into_diagnostic()?;
+        let environment =
+            Environment::of_process().into_diagnostic().wrap_err("cannot use the working folder")?;
+        let children = Children::listening().into_diagnostic().wrap_err("cannot listen to signals")?;
+        Ok(Self { environment, beside: exe.parent().unwrap_or(&exe).to_owned(), children })
+    }
+
+    /// The environment.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The folder that the program itself lies in.
+    #[must_use]
+    pub fn beside(&self) -> &Utf8Path {
+        &self.beside
+    }
+
+    /// `bake`.
+    ///
+    /// # Errors
+    /// A larder.toml that cannot be used, or [`BakeError`].
+    pub fn bake(&self, args: BakeArgs) -> miette::Result<Outcome> {
+        let (root, project) = self.project()?;
+        let runner = self.runner(&root, args.talk.verbosity());
+        let store_flag = args.store.map(|store| self.environment.folder.join(store));
+        let options = bake::Options {
+            names: args.names,
+            rebuild: args.rebuild,
+            check: args.check,
+            no_image_cache: args.no_image_cache || args.no_cache,
+            json: args.json,
+            engine: args.engine.map(EngineArg::engine),
+            engines: self.engines(),
+            store: self.settings(&root).store_dir(store_flag.as_deref()).ok(),
+            store_flag,
+        };
+        let tools = self.tools(&root);
+        Ok(bake::bake(&project, &options, &tools, &runner, &mut Output::report())?)
+    }
+
+    /// `ci`, with other checks before larder.toml's.
+    ///
+    /// # Errors
+    /// Where a check could not be made.
+    pub fn ci(&self, checks: Vec<Check>, talk: &TalkArgs) -> miette::Result<Outcome> {
+        let (root, project) = self.project()?;
+        let runner = self.runner(&root, talk.verbosity());
+        let options = bake::Options {
+            engines: self.engines(),
+            store: self.settings(&root).store_dir(None).ok(),
+            ..bake::Options::default()
+        };
+        ci::ci(&project, checks, &options, &self.tools(&root), &runner, &mut Output::report())
+    }
+
+    /// The programs to run in the folder `root`.
+    #[must_use]
+    pub fn tools(&self, root: &Utf8Path) -> Tools {
+        self.with_engines(Tools::find(&self.beside, root))
+    }
+
+    /// What runs them there.
+    #[must_use]
+    pub fn runner(&self, root: &Utf8Path, verbosity: Verbosity) -> Runner {
+        Runner::new(root.to_owned(), verbosity, self.children.clone())
+    }
+
+    fn settings(&self, root: &Utf8Path) -> Settings {
+        Settings::load(Environment { folder: root.to_owned(), ..self.environment.clone() })
+    }
+
+    /// `LARDER_DOCKER` and `LARDER_PODMAN` name other commands for engines, as they do for imgtar.
+    #[must_use]
+    pub fn with_engines(&self, tools: Tools) -> Tools {
+        ENGINES.iter().fold(tools, |tools, (engine, variable)| {
+            tools.with_engine(*engine, self.environment.get(variable))
+        })
+    }
+
+    /// The engines to choose from: those that a variable names a command for, else those whose
+    /// commands are on PATH.
+    fn engines(&self) -> Vec<Engine> {
+        let path = self.environment.get("PATH").unwrap_or_default();
+        let is_named = |(_, variable): &&(Engine, &str)| self.environment.get(variable).is_some();
+        let is_there = |(engine, _): &&(Engine, &str)| {
+            std::env::split_paths(path).any(|folder| folder.join(engine.name()).is_file())
+        };
+        let named: Vec<_> = ENGINES.iter().filter(is_named).map(|(engine, _)| *engine).collect();
+        if named.is_empty() {
+            ENGINES.iter().filter(is_there).map(|(engine, _)| *engine).collect()
+        } else {
+            named
+        }
+    }
+
+    /// The project's folder and what its larder.toml says.
+    fn project(&self) -> miette::Result<(Utf8PathBuf, config::Project)> {
+        let file = config::find(&self.environment.folder)?;
+        let root = file.parent().unwrap_or(Utf8Path::new("/")).to_owned();
+        Ok((root, config::load(&file)?))
+    }
+}

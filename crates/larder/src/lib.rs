@@ -1,0 +1,12 @@
+//! Brings a project's images up to date.
+//!
+//! Runs the larder tools as processes and links none of them. Reads no environment: `cli` does,
+//! for the binary `larder` and for this repository's `cargo xtask`.
+
+pub mod bake;
+pub mod ci;
+pub mod cli;
+pub mod config;
+pub mod engine;
+pub mod process;
+pub mod times;

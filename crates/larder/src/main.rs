@@ -1,0 +1,13 @@
+//! `larder`: see `larder --help`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use larder::cli;
+use toolkit::{Color, Signals};
+
+fn main() -> ExitCode {
+    let args = cli::Args::parse();
+    // It listens for itself: a signal is handed to its children.
+    toolkit::run(&Signals::deaf("larder"), Color::Auto, |signals| cli::run(args, signals))
+}

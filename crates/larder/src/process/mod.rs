@@ -1,0 +1,9 @@
+//! Other programs: a command as data, where the tools are, and what runs them.
+//!
+//! Knows what a program is called and how it ended, and nothing of images.
+
+pub mod background;
+pub mod children;
+pub mod command;
+pub mod runner;
+pub mod tools;
