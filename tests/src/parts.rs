@@ -45,6 +45,17 @@ pub enum Part {
     Strace,
     /// A root file system as a tar, named by `LARDER_TEST_BASE` or made by `.ci/run`.
     Base,
+    /// The same of an older release, with the right to change the root; named by
+    /// `LARDER_TEST_OLD_BASE` or made by `.ci/run`.
+    OldBase,
+    /// What `cargo xtask dist` made of this tree: the folder that `LARDER_TEST_RELEASE` names.
+    Release,
+    /// Python with what makes environments of it.
+    Python,
+    /// A YAML reader for Python.
+    Yaml,
+    /// just.
+    Just,
 }
 
 /// Whether all parts are there. Where one is not, the running test is noted as not run.
@@ -116,6 +127,27 @@ pub fn base() -> Option<Utf8PathBuf> {
     tars.pop()
 }
 
+/// The tar of an older release's root file system, if there is one.
+#[must_use]
+pub fn old_base() -> Option<Utf8PathBuf> {
+    let made = || cache().map(|folder| folder.join("older/root.tar"));
+    env::var("LARDER_TEST_OLD_BASE").ok().map(Utf8PathBuf::from).or_else(made).filter(|path| path.is_file())
+}
+
+/// The folder with what `cargo xtask dist` made, if it is named.
+#[must_use]
+pub fn release() -> Option<Utf8PathBuf> {
+    let folder = Utf8PathBuf::from(env::var("LARDER_TEST_RELEASE").ok()?);
+    folder.join("SHA256SUMS").is_file().then_some(folder)
+}
+
+/// Where the program lies, of those on PATH.
+#[must_use]
+pub fn on_path(program: &str) -> Option<Utf8PathBuf> {
+    let folders = env::var("PATH").unwrap_or_default();
+    folders.split(':').map(|folder| Utf8PathBuf::from(folder).join(program)).find(|path| path.is_file())
+}
+
 impl Part {
     fn is_there(self) -> bool {
         match self {
@@ -135,6 +167,11 @@ impl Part {
             Self::Strace => succeeds("strace", &["-o", "/dev/null", "true"]),
             Self::CacheTests => !cache_tests().is_empty(),
             Self::Base => base().is_some_and(|path| File::open(path).is_ok()),
+            Self::OldBase => is_root() && old_base().is_some(),
+            Self::Release => release().is_some(),
+            Self::Python => succeeds("python3", &["-c", "import ensurepip, venv"]),
+            Self::Yaml => succeeds("python3", &["-c", "import yaml"]),
+            Self::Just => on_path("just").is_some(),
         }
     }
 }
@@ -157,6 +194,11 @@ impl fmt::Display for Part {
             Self::Strace => "`strace`, with the right to trace",
             Self::CacheTests => "the npm package `http-cache-tests`, as `.ci/run` installs it",
             Self::Base => "a base image's tar in `LARDER_TEST_BASE`",
+            Self::OldBase => "an older root's tar in `LARDER_TEST_OLD_BASE`, as root",
+            Self::Release => "what `cargo xtask dist` made, in `LARDER_TEST_RELEASE`",
+            Self::Python => "`python3` with `venv`",
+            Self::Yaml => "the Python package `yaml`",
+            Self::Just => "`just`",
         })
     }
 }

@@ -8,6 +8,7 @@ use larder::config;
 use larder::process::runner::{RunError, Runner, Verbosity};
 use larder::process::tools::Tools;
 use toolkit::{Outcome, Output, Signals};
+use xtask::dist::{self, Libc};
 use xtask::{bench, checks, test, workspace};
 
 /// Check, test and measure this repository, and keep its images up to date
@@ -41,6 +42,40 @@ enum Job {
     /// does nothing else. For a quick look: `--files 2000 --large 64 --rounds 5`; for a large tree:
     /// `--files 1000000 --size 200 --large 64`.
     Bench(BenchArgs),
+    /// Make a release: archive, Debian package, Python wheel, and their digests
+    ///
+    /// In each are the tools, their manual pages and completions for bash, zsh and fish. The
+    /// programs start on any Linux that has the named glibc or a later one; for that cargo-zigbuild
+    /// builds them. Two runs on one commit give the same bytes.
+    Dist(DistArgs),
+    /// Build the tools for this machine and install them with their manual
+    Install(InstallArgs),
+}
+
+#[derive(clap::Args)]
+struct DistArgs {
+    /// Where the files are written
+    #[arg(long, value_name = "DIR", default_value = "target/dist/release")]
+    out: Utf8PathBuf,
+    /// The oldest glibc that the programs start with
+    #[arg(long, value_name = "VERSION", default_value = "2.17")]
+    glibc: String,
+    /// Build with this machine's own compiler, for systems as new as this one
+    #[arg(long, conflicts_with = "glibc")]
+    native: bool,
+    /// Print each command before it runs
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+#[derive(clap::Args)]
+struct InstallArgs {
+    /// The folder that `bin` and `share` are in [default: `.local` in the home folder]
+    #[arg(long, value_name = "DIR")]
+    root: Option<Utf8PathBuf>,
+    /// Print each command before it runs
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -93,8 +128,14 @@ pub(crate) fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
         Job::Ci(talk) => own.ci(&talk),
         Job::Test(args) => own.test(&args.args),
         Job::Bench(args) => own.bench(&args),
+        Job::Dist(args) => own.dist(args),
+        Job::Install(args) => own.install(args),
     };
     or_interrupted(result, signals)
+}
+
+fn verbosity(verbose: bool) -> Verbosity {
+    if verbose { Verbosity::Verbose } else { Verbosity::Normal }
 }
 
 /// This process, in larder's own repository.
@@ -118,14 +159,13 @@ impl Own {
     }
 
     fn bench(&self, args: &BenchArgs) -> miette::Result<Outcome> {
-        let verbosity = if args.verbose { Verbosity::Verbose } else { Verbosity::Normal };
         let (what, tool) = match args.what {
             BenchArg::Hashctx => (bench::Bench::Hashctx, "hashctx"),
             BenchArg::Imgtar => (bench::Bench::Imgtar, "imgtar"),
             BenchArg::Pkgcache => (bench::Bench::Pkgcache, "pkgcache"),
         };
         let tools = self.release_tools(tool)?;
-        let runner = self.0.runner(self.folder(), verbosity);
+        let runner = self.0.runner(self.folder(), verbosity(args.verbose));
         let size = bench::Size {
             files: args.files,
             bytes: args.size as usize,
@@ -133,6 +173,24 @@ impl Own {
             rounds: args.rounds.into(),
         };
         Ok(bench::bench(what, &size, &tools, &runner, &mut Output::report())?)
+    }
+
+    fn dist(&self, args: DistArgs) -> miette::Result<Outcome> {
+        let root = self.root()?;
+        let libc = if args.native { Libc::Native } else { Libc::Glibc(args.glibc) };
+        let runner = self.0.runner(&root, verbosity(args.verbose));
+        dist::dist(&libc, &root.join(args.out), &runner, &mut Output::report())?;
+        Ok(Outcome::Yes)
+    }
+
+    fn install(&self, args: InstallArgs) -> miette::Result<Outcome> {
+        let home = self.0.environment().get("HOME").map(|home| Utf8Path::new(home).join(".local"));
+        let root = args.root.map(|root| self.folder().join(root)).or(home);
+        let root =
+            root.ok_or_else(|| miette::miette!(help = "name a folder with `--root DIR`", "HOME is not set"))?;
+        let runner = self.0.runner(&self.root()?, verbosity(args.verbose));
+        dist::install(&root, &runner, &mut Output::report())?;
+        Ok(Outcome::Yes)
     }
 
     fn folder(&self) -> &Utf8Path {

@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod checks;
+pub mod dist;
 pub mod rules;
 pub mod test;
 pub mod tidy;

@@ -8,7 +8,7 @@ use std::process::Command;
 #[test]
 fn the_help_is_as_reviewed() {
     let mut text = String::new();
-    for job in ["", "bake", "ci", "test", "bench"] {
+    for job in ["", "bake", "ci", "test", "bench", "dist", "install"] {
         let args: Vec<_> = [job, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
         let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(&args).output().expect("xtask");
         let manual = String::from_utf8(output.stdout).expect("UTF-8");

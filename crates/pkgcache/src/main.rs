@@ -8,6 +8,10 @@ use clap::Parser;
 use toolkit::Signals;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "manual")]
+    if let Some(written) = toolkit::manual::written::<cli::Cli>() {
+        return written;
+    }
     let cli = cli::Cli::parse();
     // A server listens for itself: it reads its settings anew on HUP.
     let signals = if cli.is_server() { Signals::deaf("pkgcache") } else { Signals::listen("pkgcache") };

@@ -50,6 +50,12 @@ impl Digest {
         self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect()
     }
 
+    /// The digest itself, 32 bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The first 12 hex digits, for people.
     #[must_use]
     pub fn short(&self) -> String {

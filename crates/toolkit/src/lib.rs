@@ -7,6 +7,8 @@
 pub mod common;
 pub mod errors;
 pub mod limits;
+#[cfg(feature = "manual")]
+pub mod manual;
 pub mod outcome;
 pub mod output;
 pub mod settings;
