@@ -39,7 +39,8 @@ fn the_programs_start_on_an_older_system() {
     session.run("mkdir -p root/p/site && echo hi >root/p/site/x").ok();
     session.write("root/p/larder.toml", "[image.site]\npack = { dir = \"site\" }\n");
     let inside = "unshare --fork --pid --mount --mount-proc --root root";
-    let bake = format!("{inside} sh -c 'cd /p && PATH=/opt/larder/bin:$PATH TMPDIR=/tmp LARDER_DIR=/s larder bake'");
+    let bake =
+        format!("{inside} sh -c 'cd /p && PATH=/opt/larder/bin:$PATH TMPDIR=/tmp LARDER_DIR=/s larder bake'");
     session.run(&bake).ok();
     assert!(session.run(&bake).ok().stdout().contains("hit"));
 }

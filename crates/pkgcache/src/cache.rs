@@ -11,11 +11,12 @@ use crate::config::target::Target;
 use crate::ecosystem::{Class, Classify};
 use crate::error::Result;
 use crate::observe::access_log::AccessLog;
+use crate::observe::messages::Messages;
 use crate::observe::meter::Counts;
 use crate::response::flight::Flights;
 use crate::store::Shelf;
 use crate::store::recent_targets::Places;
-use crate::upstream::{Route, Upstreams};
+use crate::upstream::{Authorities, Route, Upstreams};
 use crate::wire::queues::Queues;
 
 /// Everything that requests share.
@@ -23,30 +24,43 @@ use crate::wire::queues::Queues;
 pub struct Cache {
     config: RwLock<Arc<Config>>,
     /// The store.
-    pub store: Store,
+    pub(crate) store: Store,
     /// What is stored.
-    pub shelf: Shelf,
+    pub(crate) shelf: Shelf,
     /// Where what was asked for lately is stored.
     pub(crate) places: Places,
     /// What is being fetched.
-    pub flights: Flights,
+    pub(crate) flights: Flights,
     /// Connections to upstreams.
-    pub upstreams: Upstreams,
+    pub(crate) upstreams: Upstreams,
     /// What clients have not taken yet.
     pub(crate) queues: Queues,
+    /// Where the person who runs the server is told something.
+    pub(crate) messages: Messages,
     /// What is counted.
-    pub counts: Arc<Counts>,
+    pub(crate) counts: Arc<Counts>,
     /// Where each request is noted.
     access: RwLock<Option<AccessLog>>,
     /// What URLs are.
-    pub classify: Box<dyn Classify>,
+    pub(crate) classify: Box<dyn Classify>,
     /// The name of this process in `Via`, by which it knows itself.
-    pub via: HeaderValue,
+    pub(crate) via: HeaderValue,
+}
+
+/// What the library is handed of the process that it runs in.
+#[derive(Debug, Default)]
+pub struct Process {
+    /// Takes what the person who runs the server should know.
+    pub messages: Messages,
+    /// Who is trusted to know an upstream's name.
+    pub authorities: Authorities,
+    /// Random digits: by their beginning it knows itself in `Via`.
+    pub secret: String,
 }
 
 /// The seconds since 1970.
 #[must_use]
-pub fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
@@ -56,18 +70,20 @@ impl Cache {
     ///
     /// # Errors
     /// Folders that cannot be made; an access log that cannot be opened.
-    pub fn new(config: Config, store: Store, classify: Box<dyn Classify>, secret: &str) -> Result<Self> {
+    pub fn new(config: Config, store: Store, classify: Box<dyn Classify>, process: Process) -> Result<Self> {
+        let Process { messages, authorities, secret } = process;
         store.packages().prepare()?;
-        let access = config.access_log.as_deref().map(AccessLog::open).transpose()?;
-        let name = format!("1.1 pkgcache-{}", secret.get(..8).unwrap_or(secret));
+        let access = config.access_log.as_deref().map(|path| AccessLog::open(path, &messages)).transpose()?;
+        let name = format!("1.1 pkgcache-{}", secret.get(..8).unwrap_or(&secret));
         Ok(Self {
             shelf: Shelf::new(store.packages()),
             store,
             places: Places::default(),
             flights: Flights::default(),
-            upstreams: Upstreams::default(),
+            upstreams: Upstreams::new(authorities),
             queues: Queues::default(),
             counts: Arc::default(),
+            messages,
             access: RwLock::new(access),
             classify,
             via: HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("1.1 pkgcache")),
@@ -100,7 +116,8 @@ impl Cache {
         ];
         config.listen = old.listen;
         config.limits.connections = old.limits.connections;
-        let access = config.access_log.as_deref().map(AccessLog::open).transpose()?;
+        let open = |path: &camino::Utf8PathBuf| AccessLog::open(path, &self.messages);
+        let access = config.access_log.as_ref().map(open).transpose()?;
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         Ok(fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect())

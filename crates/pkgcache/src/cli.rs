@@ -199,7 +199,7 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
                 *known.borrow_mut() = settings.files().map(Utf8Path::to_owned).collect();
                 args.options()?.or(Options::load(&settings)?).config(&folder)
             };
-            pkgcache::server::process::serve(load()?, Store::open_or_create(&store)?, load, &mut console.out)?
+            crate::serve::serve(load()?, Store::open_or_create(&store)?, load, &mut console.out)?
         }
         Job::Ls { part } => commands::ls(&Store::open(&store)?.packages(), part, &mut console)?,
         Job::Info { url } => commands::info(&Store::open(&store)?.packages(), url, &mut console)?,

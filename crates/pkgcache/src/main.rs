@@ -1,6 +1,7 @@
 //! `pkgcache`: see `pkgcache --help`.
 
 mod cli;
+mod serve;
 
 use std::process::ExitCode;
 

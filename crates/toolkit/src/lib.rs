@@ -1,6 +1,7 @@
 //! The edge of every larder tool, once: what each command does around its library.
 //!
-//! Deliberately absent: the files of a store, network connections, the words of any one tool.
+//! Deliberately absent: the files of a store, what is sent over a network, the words of any one
+//! tool.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests write what they like"))]
 
@@ -9,6 +10,8 @@ pub mod errors;
 pub mod limits;
 #[cfg(feature = "manual")]
 pub mod manual;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod outcome;
 pub mod output;
 pub mod settings;

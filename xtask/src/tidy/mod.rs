@@ -6,6 +6,7 @@
 
 mod graph;
 mod imports;
+mod surroundings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -99,6 +100,7 @@ pub fn check(root: &Utf8Path) -> Result<(), TidyError> {
         untidy.extend(crowded(&folder, &files));
         let modules = library(&folder.join("src"), &files)?;
         untidy.extend(circles(&name, &modules));
+        untidy.extend(surroundings::read(&name, &modules));
         for file in sources(&folder)? {
             untidy.extend(wide(&file, &read(&file)?));
         }
@@ -141,13 +143,16 @@ fn read(path: &Utf8Path) -> Result<String, TidyError> {
     fs::read_to_string(path).map_err(|source| TidyError::Read { path: path.to_owned(), source })
 }
 
-/// The modules of the library: all but the binary's, which `main.rs` and `cli` hold.
+/// The modules of the library: all but the binary's, which `main.rs` names.
 fn library(src: &Utf8Path, files: &[Utf8PathBuf]) -> Result<Modules, TidyError> {
+    let main = src.join("main.rs");
+    let main = if main.is_file() { read(&main)? } else { String::new() };
+    let named = main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    let binary: BTreeSet<_> = named.chain(["main"]).collect();
     let mut modules = Modules::new();
     for file in files {
         let path = module_of(file.strip_prefix(src).unwrap_or(file));
-        let is_binary = matches!(path.first().map(String::as_str), Some("main" | "cli"));
-        if !is_binary {
+        if !path.first().is_some_and(|first| binary.contains(first.as_str())) {
             modules.insert(path, read(file)?);
         }
     }

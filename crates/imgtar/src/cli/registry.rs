@@ -161,12 +161,9 @@ impl Job<'_> {
     fn registries(&self, args: &RegistryArgs) -> Config {
         let environment = self.settings.environment();
         let realm = environment.get("LARDER_AUTH_REALM").map(str::to_owned);
-        let found = rustls_native_certs::load_native_certs();
-        for error in &found.errors {
-            self.view.say(&format!("warning: some certificates cannot be read: {error}"));
-        }
+        let certificates = toolkit::net::certificates(|why| self.view.say(&format!("warning: {why}")));
         Config {
-            roots: found.certs.iter().map(|root| root.to_vec()).collect(),
+            roots: certificates,
             proxies: proxies(environment),
             credentials: Credentials { files: auth_files(environment) },
             realms: args.auth_realm.iter().cloned().chain(realm).collect(),

@@ -23,7 +23,6 @@ use crate::ecosystem::Class;
 use crate::error::explained;
 use crate::fetch::download::Download;
 use crate::fetch::redirect::Trip;
-use crate::observe::log;
 use crate::observe::meter::add;
 use crate::response::flight::{Flight, Stage, Trouble};
 use crate::response::stored_head::Answer;
@@ -181,7 +180,7 @@ async fn settle(
 
 pub(crate) fn unstored(cache: &Cache, ask: &Ask, why: impl std::fmt::Display) {
     add(&cache.counts.unstored, 1);
-    log::warning(&format!("{} could not be stored: {why}", ask.target.url));
+    cache.messages.warning(&format!("{} could not be stored: {why}", ask.target.url));
 }
 
 /// Writes the head of a stored response anew, as it stands by now: others may have written it
@@ -284,7 +283,10 @@ mod tests {
     fn what_was_doubted_last_of_all_is_not_stored() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open_or_create(camino::Utf8Path::from_path(dir.path()).unwrap()).unwrap();
-        let cache = Arc::new(Cache::new(Config::default(), store, Box::new(Generic), "0123456789").unwrap());
+        let cache = Arc::new(
+            Cache::new(Config::default(), store, Box::new(Generic), crate::cache::Process::default())
+                .unwrap(),
+        );
         let url = Uri::from_static("http://a/b");
         let key = PackageKey::new("generic", "a", url.to_string(), None);
         let source = "a".to_owned();

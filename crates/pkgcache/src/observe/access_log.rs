@@ -13,7 +13,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use crate::error::{Error, Result};
-use crate::observe::log;
+use crate::observe::messages::Messages;
 use crate::observe::meter::Line;
 
 /// Lines that wait to be written.
@@ -39,7 +39,8 @@ impl AccessLog {
     ///
     /// # Errors
     /// A file that cannot be opened.
-    pub fn open(path: &Utf8Path) -> Result<Self> {
+    pub fn open(path: &Utf8Path, messages: &Messages) -> Result<Self> {
+        let messages = messages.clone();
         let out: Box<dyn Write + Send> = if path == "-" {
             Box::new(io::stdout())
         } else {
@@ -47,7 +48,8 @@ impl AccessLog {
             Box::new(OpenOptions::new().create(true).append(true).open(path).map_err(bad)?)
         };
         let (sender, lines) = mpsc::sync_channel(WAITING);
-        let writer = thread::Builder::new().name("access-log".to_owned()).spawn(move || write(&lines, out));
+        let writer =
+            thread::Builder::new().name("access-log".to_owned()).spawn(move || write(&lines, out, messages));
         writer.map_err(|source| Error::System { doing: "start the access log's thread", source })?;
         Ok(Self(sender))
     }
@@ -71,9 +73,9 @@ impl AccessLog {
 
 /// Writes until nobody can send any more; flushes whenever there is nothing to do. Goes on after
 /// what cannot be written.
-fn write(lines: &mpsc::Receiver<Message>, out: Box<dyn Write + Send>) {
+fn write(lines: &mpsc::Receiver<Message>, out: Box<dyn Write + Send>, messages: Messages) {
     let mut out = BufWriter::with_capacity(PIECE, out);
-    let mut trouble = Trouble::default();
+    let mut trouble = Trouble { messages, is_known: false, missing: 0 };
     loop {
         let message = match lines.try_recv() {
             Ok(message) => Ok(message),
@@ -96,8 +98,8 @@ fn write(lines: &mpsc::Receiver<Message>, out: Box<dyn Write + Send>) {
 }
 
 /// A log that cannot be written is said once, and once that it can be again.
-#[derive(Default)]
 struct Trouble {
+    messages: Messages,
     is_known: bool,
     missing: u64,
 }
@@ -115,12 +117,14 @@ impl Trouble {
     fn note(&mut self, written: &io::Result<()>) {
         match written {
             Err(error) if !self.is_known => {
-                log::warning(&format!("the access log cannot be written: {error}"));
+                self.messages.warning(&format!("the access log cannot be written: {error}"));
                 self.is_known = true;
             }
             Ok(()) if self.is_known => {
-                let Self { missing, .. } = std::mem::take(self);
-                log::note(&format!("the access log is written again; lines that are missing: {missing}"));
+                let missing = std::mem::take(&mut self.missing);
+                self.is_known = false;
+                self.messages
+                    .note(&format!("the access log is written again; lines that are missing: {missing}"));
             }
             _ => {}
         }
@@ -156,7 +160,7 @@ mod tests {
         let disk = Disk::default();
         let (sender, lines) = mpsc::sync_channel(WAITING);
         let out = Box::new(disk.clone());
-        let writer = thread::spawn(move || write(&lines, out));
+        let writer = thread::spawn(move || write(&lines, out, Messages::default()));
         let log = AccessLog(sender);
         let say = |text: &str| {
             log.0.send(Message::Line(format!("{text}\n").into_bytes())).unwrap();

@@ -50,7 +50,7 @@ const RESULTS: [(Result, &str); 9] = [
 
 /// The counts.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     requests: [AtomicU64; RESULTS.len()],
     bytes: [AtomicU64; RESULTS.len()],
     /// Requests to upstreams.
@@ -76,7 +76,7 @@ pub struct Counts {
 }
 
 /// One more.
-pub fn add(counter: &AtomicU64, count: u64) {
+pub(crate) fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn get(counter: &AtomicU64) -> u64 {
 impl Counts {
     /// How many requests were answered so, and how many bytes they got.
     #[must_use]
-    pub fn of(&self, result: Result) -> (u64, u64) {
+    pub(crate) fn of(&self, result: Result) -> (u64, u64) {
         let place = result as usize;
         (self.requests.get(place).map_or(0, get), self.bytes.get(place).map_or(0, get))
     }
@@ -103,7 +103,7 @@ impl Counts {
 
     /// All of it in the text form of Prometheus.
     #[must_use]
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut text = String::new();
         family(&mut text, "requests_total", "counter", "Requests, by how they were answered.");
         for (result, name) in RESULTS {
@@ -148,7 +148,7 @@ fn family(text: &mut String, name: &str, kind: &str, help: &str) {
 
 /// Follows one response to its end.
 #[derive(Debug)]
-pub struct Meter {
+pub(crate) struct Meter {
     counts: Arc<Counts>,
     result: Result,
     bytes: u64,
@@ -206,12 +206,12 @@ impl Line {
 impl Meter {
     /// For a response that is about to be sent; `busy` is dropped when that is done.
     #[must_use]
-    pub fn new(counts: Arc<Counts>, result: Result, line: Option<Box<Line>>, busy: Arc<()>) -> Self {
+    pub(crate) fn new(counts: Arc<Counts>, result: Result, line: Option<Box<Line>>, busy: Arc<()>) -> Self {
         Self { counts, result, bytes: 0, whole: false, line, _busy: busy }
     }
 
     /// Sees a frame, or the end.
-    pub fn see(&mut self, frame: Option<&io::Result<Frame<Bytes>>>) {
+    pub(crate) fn see(&mut self, frame: Option<&io::Result<Frame<Bytes>>>) {
         match frame {
             None => self.whole = true,
             Some(Ok(frame)) => self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
@@ -220,19 +220,19 @@ impl Meter {
     }
 
     /// So many bytes of the body were sent.
-    pub fn count(&mut self, bytes: u64) {
+    pub(crate) fn count(&mut self, bytes: u64) {
         self.bytes += bytes;
     }
 
     /// So many bytes came from the client.
-    pub fn receive(&mut self, bytes: u64) {
+    pub(crate) fn receive(&mut self, bytes: u64) {
         if let Some(line) = &mut self.line {
             line.received = Some(bytes);
         }
     }
 
     /// There is no body whose end could be seen.
-    pub fn set_whole(&mut self) {
+    pub(crate) fn set_whole(&mut self) {
         self.whole = true;
     }
 }

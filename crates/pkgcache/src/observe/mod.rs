@@ -1,7 +1,7 @@
-//! What is counted and logged: for `/metrics`, the access log and stderr.
+//! What is counted and logged: for `/metrics`, the access log and the messages.
 //!
 //! Deliberately absent: any influence on what is answered.
 
-pub mod access_log;
-pub(crate) mod log;
-pub mod meter;
+pub(crate) mod access_log;
+pub(crate) mod messages;
+pub(crate) mod meter;

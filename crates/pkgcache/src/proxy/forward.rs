@@ -28,7 +28,7 @@ use crate::upstream::{Route, SendError};
 
 impl Lookup {
     /// Sends the request on, with its body, and hands the answer on as it comes.
-    pub async fn forward(
+    pub(crate) async fn forward(
         &self,
         cache: &Arc<Cache>,
         body: Incoming,
@@ -156,10 +156,7 @@ impl Lookup {
         });
         if let Err(error) = changed {
             let why = crate::error::explained(&error);
-            crate::observe::log::warning(&format!(
-                "the entry of {} cannot be changed: {why}",
-                self.target.url
-            ));
+            cache.messages.warning(&format!("the entry of {} cannot be changed: {why}", self.target.url));
         }
     }
 }

@@ -16,7 +16,6 @@ use crate::config::target::Target;
 use crate::ecosystem::Class;
 use crate::error::explained;
 use crate::fetch::{self, Ask};
-use crate::observe::log;
 use crate::observe::meter::{self, add};
 use crate::response::body::{Body, End, Source};
 use crate::response::flight::{Flight, Growing, Stage, Trouble};
@@ -35,7 +34,7 @@ const NEGOTIATING: [&str; 3] = ["accept", "accept-encoding", "accept-language"];
 
 /// A request for something that may be stored.
 #[derive(Clone, Debug)]
-pub struct Lookup {
+pub(crate) struct Lookup {
     /// GET or HEAD.
     pub method: Method,
     /// Its headers, without those of the connection.
@@ -53,7 +52,7 @@ pub struct Lookup {
 }
 
 /// What becomes of it.
-pub enum Handled {
+pub(crate) enum Handled {
     /// This answer.
     Answered(Box<Response<Body>>, meter::Result),
     /// It is to be passed on as it is.
@@ -99,7 +98,7 @@ impl Lookup {
     }
 
     /// Answers the request, or says that it has to be passed on.
-    pub async fn handle(&self, cache: &Arc<Cache>) -> Handled {
+    pub(crate) async fn handle(&self, cache: &Arc<Cache>) -> Handled {
         let wishes = Wishes::of(&self.headers);
         if wishes.no_store || request::is_for_the_server(&self.headers) {
             return self.forward_or_504(Forward::Request);
@@ -330,7 +329,7 @@ impl Lookup {
             Ok(store::Body::Sound(_) | store::Body::Gone) => return self.lost(cache, found),
             Ok(store::Body::Damaged(digest)) => {
                 add(&cache.counts.damaged, 1);
-                log::warning(&format!(
+                cache.messages.warning(&format!(
                     "the stored body of {} was damaged ({digest}): moved aside",
                     self.target.url
                 ));
@@ -338,7 +337,9 @@ impl Lookup {
             }
             Err(error) => {
                 let why = explained(&error);
-                log::warning(&format!("the stored body of {} cannot be read: {why}", self.target.url));
+                cache
+                    .messages
+                    .warning(&format!("the stored body of {} cannot be read: {why}", self.target.url));
                 return None;
             }
         };
@@ -368,7 +369,7 @@ impl Lookup {
             cache.shelf.change(&self.key, &[], |entry| entry.responses.retain(|it| it.digest != digest));
         if let Err(error) = change {
             let why = explained(&error);
-            log::warning(&format!("the entry of {} cannot be changed: {why}", self.target.url));
+            cache.messages.warning(&format!("the entry of {} cannot be changed: {why}", self.target.url));
         }
         None
     }

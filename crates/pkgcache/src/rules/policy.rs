@@ -15,7 +15,7 @@ const TARGETED: &str = "cdn-cache-control";
 /// A response's directives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a directive of its own")]
-pub struct Policy {
+pub(crate) struct Policy {
     /// Not to be stored.
     pub no_store: bool,
     /// Not to be reused without asking.
@@ -47,7 +47,7 @@ pub struct Policy {
 impl Policy {
     /// What the response says.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         if let Some(directives) = joined(headers, TARGETED).and_then(|text| targeted(&text)) {
             return Self { targeted: true, ..Self::collect(&directives) };
         }
@@ -57,13 +57,13 @@ impl Policy {
 
     /// How many seconds it is fresh, where it says so.
     #[must_use]
-    pub fn lifetime(&self) -> Option<i64> {
+    pub(crate) fn lifetime(&self) -> Option<i64> {
         self.s_maxage.or(self.max_age)
     }
 
     /// Whether it may be served when it is stale and nobody can be asked.
     #[must_use]
-    pub fn may_be_stale(&self) -> bool {
+    pub(crate) fn may_be_stale(&self) -> bool {
         !(self.must_revalidate || self.proxy_revalidate || self.no_cache || self.s_maxage.is_some())
     }
 

@@ -6,9 +6,8 @@
 pub(crate) mod connection;
 pub(crate) mod event_counts;
 pub(crate) mod hit;
-pub mod process;
 pub(crate) mod short_path;
-pub mod simple_request;
+pub(crate) mod simple_request;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -23,9 +22,9 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::cache::Cache;
 use crate::commands::counted;
+use crate::config::Config;
 use crate::config::target::{NoTarget, target};
 use crate::error::{Error, Result};
-use crate::observe::log;
 use crate::observe::meter::{self, Line, Meter, add, get};
 use crate::proxy::lookup::{Handled, Lookup};
 use crate::proxy::tunnel;
@@ -34,6 +33,7 @@ use crate::response::location;
 use crate::response::reply::own;
 use crate::rules::cache_status::{CACHE_STATUS, Forward};
 use crate::rules::hop;
+use crate::server::event_counts::Minutes;
 use crate::server::short_path::Answer;
 use crate::server::simple_request::Plain;
 use crate::wire::guard::{Draining, Guard, Refused, Wire, stands_in};
@@ -47,14 +47,37 @@ pub struct Server {
     stop: watch::Sender<bool>,
 }
 
-/// Ends a server from elsewhere.
+/// Steers a server from elsewhere.
 #[derive(Clone, Debug)]
-pub struct Stop(watch::Sender<bool>);
+pub struct Handle {
+    cache: Arc<Cache>,
+    stop: watch::Sender<bool>,
+}
 
-impl Stop {
+impl Handle {
     /// No new connections; what is under way is ended in peace.
     pub fn stop(&self) {
-        self.0.send_replace(true);
+        self.stop.send_replace(true);
+    }
+
+    /// As [`Cache::reconfigure`].
+    ///
+    /// # Errors
+    /// As [`Cache::reconfigure`].
+    pub fn reconfigure(&self, config: Config) -> Result<Vec<&'static str>> {
+        self.cache.reconfigure(config)
+    }
+
+    /// Writes down every minute what was counted, for ever; and once more when it is dropped.
+    pub async fn count(&self) {
+        Minutes::new(&self.cache).run().await;
+    }
+
+    /// Waits until the access log is written, for some seconds at most.
+    pub fn flush(&self) {
+        if let Some(access) = self.cache.access() {
+            access.flush();
+        }
     }
 }
 
@@ -83,10 +106,10 @@ impl Server {
         self.listener.local_addr().map_err(|source| Error::System { doing: "name the socket", source })
     }
 
-    /// What ends it.
+    /// What steers it.
     #[must_use]
-    pub fn stopper(&self) -> Stop {
-        Stop(self.stop.clone())
+    pub fn handle(&self) -> Handle {
+        Handle { cache: Arc::clone(&self.cache), stop: self.stop.clone() }
     }
 
     /// Serves until it is stopped, and then until what was under way is done or the time for that
@@ -111,7 +134,7 @@ impl Server {
                     tokio::spawn(self.connection(stream, peer, seat.ok()));
                 }
                 Err(error) => {
-                    log::warning(&format!("no connection could be taken: {error}"));
+                    self.cache.messages.warning(&format!("no connection could be taken: {error}"));
                     // Most likely there are no more file descriptors: somebody has to go first.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -156,10 +179,10 @@ async fn drain(cache: &Cache, free: &Semaphore, seats: usize) {
     let left = if all_gone { 0 } else { get(&cache.counts.connections) };
     let cut = left + get(&cache.counts.cut);
     if cut > 0 {
-        log::warning(&format!("cut off: {}", counted(cut, "connection", "connections")));
+        cache.messages.warning(&format!("cut off: {}", counted(cut, "connection", "connections")));
     }
     if timeout(SOON, cache.flights.landed()).await.is_err() {
-        log::warning("some downloads were cut off: they are not stored");
+        cache.messages.warning("some downloads were cut off: they are not stored");
     }
 }
 
@@ -175,7 +198,7 @@ async fn connections_end(
         return true;
     }
     let left = counted(get(&cache.counts.connections), "connection", "connections");
-    log::note(&format!("waiting for {left}; a second signal ends at once"));
+    cache.messages.note(&format!("waiting for {left}; a second signal ends at once"));
     timeout_at(deadline, gone).await.is_ok()
 }
 

@@ -7,12 +7,15 @@
 //! Deliberately absent: what is asked for and what becomes of the answer (`fetch`, `proxy`).
 
 pub(crate) mod tls;
-pub mod upload;
+pub(crate) mod upload;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+
+use rustls::RootCertStore;
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
@@ -35,7 +38,7 @@ use crate::wire::guard::Wire;
 use crate::upstream::upload::Upload;
 
 /// A request's body: none, or what a client sends.
-pub type Outgoing = Either<Full<Bytes>, Upload>;
+pub(crate) type Outgoing = Either<Full<Bytes>, Upload>;
 
 /// So many fields may an answer have. Their bytes are limited by the buffer, or by HTTP/2's own
 /// limit.
@@ -73,7 +76,7 @@ pub struct Route {
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
-pub enum SendError {
+pub(crate) enum SendError {
     /// The address is not one that may be asked.
     #[error("the address of `{0}` is not one that may be asked")]
     Forbidden(String),
@@ -104,13 +107,13 @@ pub enum SendError {
 impl SendError {
     /// Whether it may be otherwise in a moment.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         !matches!(self, Self::Forbidden(_) | Self::Redirect(..))
     }
 
     /// The status code that tells a client.
     #[must_use]
-    pub fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Forbidden(_) | Self::Redirect(..) => StatusCode::FORBIDDEN,
             Self::Body(_) => StatusCode::BAD_REQUEST,
@@ -136,12 +139,37 @@ struct Idle {
 }
 
 /// All connections to upstreams.
-#[derive(Debug, Default)]
-pub struct Upstreams {
+#[derive(Debug)]
+pub(crate) struct Upstreams {
     idle: Arc<Mutex<HashMap<Origin, Vec<Idle>>>>,
     shared: Mutex<HashMap<Origin, http2::SendRequest<Outgoing>>>,
     troubles: Mutex<HashMap<Origin, Trouble>>,
     tls: OnceLock<Arc<rustls::ClientConfig>>,
+    authorities: Authorities,
+}
+
+/// Who is trusted to know an upstream's name. Only asked for when the first upstream with TLS is.
+#[derive(Clone)]
+pub struct Authorities(Arc<dyn Fn() -> RootCertStore + Send + Sync>);
+
+impl Authorities {
+    /// Those that `load` gives.
+    pub fn new(load: impl Fn() -> RootCertStore + Send + Sync + 'static) -> Self {
+        Self(Arc::new(load))
+    }
+}
+
+/// None: no upstream with TLS is trusted.
+impl Default for Authorities {
+    fn default() -> Self {
+        Self::new(RootCertStore::empty)
+    }
+}
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authorities")
+    }
 }
 
 /// What a connection speaks.
@@ -168,12 +196,23 @@ impl Origin {
 }
 
 impl Upstreams {
+    /// No connection yet.
+    pub(crate) fn new(authorities: Authorities) -> Self {
+        Self {
+            idle: Arc::default(),
+            shared: Mutex::default(),
+            troubles: Mutex::default(),
+            tls: OnceLock::new(),
+            authorities,
+        }
+    }
+
     /// Sends the request, whose URI is absolute, and waits for the head of the answer. Interim
     /// answers go to `wire`.
     ///
     /// # Errors
     /// [`SendError`].
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         request: Request<Outgoing>,
         route: &Route,
@@ -199,7 +238,7 @@ impl Upstreams {
     ///
     /// # Errors
     /// [`SendError`].
-    pub async fn tunnel(&self, host: &str, port: u16, route: &Route) -> Result<TcpStream, SendError> {
+    pub(crate) async fn tunnel(&self, host: &str, port: u16, route: &Route) -> Result<TcpStream, SendError> {
         let (host, parent) = (host.to_ascii_lowercase(), route.parent.clone());
         let origin = Origin { secure: true, host, port, parent };
         self.attempt(&origin, route, Box::pin(reach(&origin, route))).await
@@ -294,7 +333,7 @@ impl Upstreams {
         let failed = |why: String| SendError::Unreachable(origin.name(), why);
         let stream = reach(origin, route).await?;
         let opened = if origin.secure {
-            let config = Arc::clone(self.tls.get_or_init(tls::client_config));
+            let config = Arc::clone(self.tls.get_or_init(|| tls::client_config((self.authorities.0)())));
             let secured = timeout(route.limits.connect, tls::connect(config, &origin.host, stream)).await;
             let secured = secured.map_err(|_| failed("no TLS within the time".to_owned()))?;
             let stream = secured.map_err(|error| failed(error.to_string()))?;

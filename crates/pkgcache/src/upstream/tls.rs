@@ -1,4 +1,4 @@
-//! TLS to upstreams: the system's roots, or those that `SSL_CERT_FILE` names.
+//! TLS to upstreams.
 
 use std::io;
 use std::sync::Arc;
@@ -9,17 +9,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::observe::log;
-
-/// The configuration, with whatever roots can be read: without any, no upstream is trusted.
+/// The configuration with these authorities: without any, no upstream is trusted.
 #[must_use]
-pub(crate) fn client_config() -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        log::warning(&format!("certificates of authorities cannot be read: {error}"));
-    }
-    roots.add_parsable_certificates(found.certs);
+pub(crate) fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = versions.unwrap_or_else(|_| ClientConfig::builder());

@@ -6,10 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use http::Uri;
-use pkgcache::cache::Cache;
-use pkgcache::config::{Config, Upstream};
-use pkgcache::ecosystem::{Class, Classify};
-use pkgcache::server::Server;
+use pkgcache::{Cache, Class, Classify, Config, Process, Server, Upstream};
 use storekit::{Digest, Store};
 use tokio::runtime::Runtime;
 
@@ -26,7 +23,7 @@ impl Classify for Announcing {
 }
 
 struct Proxy {
-    cache: Arc<Cache>,
+    store: Store,
     address: SocketAddr,
     _runtime: Runtime,
     _dir: tempfile::TempDir,
@@ -40,12 +37,12 @@ impl Proxy {
             Upstream { name: String::new(), url: origin.url().parse().unwrap(), ..Upstream::default() };
         let config = Config { upstreams: vec![upstream], ..Config::default() };
         let classify = Box::new(Announcing(Digest::of(announced)));
-        let cache = Arc::new(Cache::new(config, store, classify, "0123456789").unwrap());
+        let cache = Arc::new(Cache::new(config, store.clone(), classify, Process::default()).unwrap());
         let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(Server::bind(Arc::clone(&cache))).unwrap();
+        let server = runtime.block_on(Server::bind(cache)).unwrap();
         let address = server.address().unwrap();
         runtime.spawn(server.run());
-        Self { cache, address, _runtime: runtime, _dir: dir }
+        Self { store, address, _runtime: runtime, _dir: dir }
     }
 
     fn get(&self) -> Answer {
@@ -54,13 +51,19 @@ impl Proxy {
         read_answer(&mut stream)
     }
 
+    fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        String::from_utf8(read_answer(&mut stream).body).unwrap()
+    }
+
     fn entries(&self) -> Vec<storekit::PackageEntry> {
         let mut entries = Vec::new();
         let mut note = |found: storekit::FoundPackage| {
             entries.extend(found.entry);
             Ok::<_, storekit::Error>(())
         };
-        self.cache.store.packages().each(&mut note).unwrap();
+        self.store.packages().each(&mut note).unwrap();
         entries
     }
 }
@@ -94,9 +97,7 @@ fn what_is_not_what_was_announced_is_cut_before_its_last_byte_and_forgotten() {
         let proxy = Proxy::new(&origin, b"something else");
         let cut = proxy.get();
         assert!(!cut.whole && cut.body.len() < body.len(), "{} bytes came", cut.body.len());
-        assert!(
-            proxy.entries().is_empty() && proxy.cache.store.packages().blobs().list().unwrap().is_empty()
-        );
-        assert!(proxy.cache.counts.to_text().contains("pkgcache_mismatches_total 1\n"));
+        assert!(proxy.entries().is_empty() && proxy.store.packages().blobs().list().unwrap().is_empty());
+        assert!(proxy.metrics().contains("pkgcache_mismatches_total 1\n"));
     }
 }

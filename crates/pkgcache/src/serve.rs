@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
 use storekit::Store;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use toolkit::Outcome;
 
-use crate::cache::Cache;
-use crate::config::Config;
-use crate::ecosystem::Generic;
-use crate::error::{Error, Result, chain};
-use crate::observe::log;
-use crate::server::Server;
-use crate::server::event_counts::Minutes;
+use pkgcache::{
+    Authorities, Cache, Config, Error, Generic, Handle, Messages, Process, Result, Server, Weight,
+};
+use storekit::printable;
 
 /// Serves until SIGTERM (`Yes`) or SIGINT (exit code 130), and then until what is under way is
 /// done; a second one of them ends that at once (143 or 130). SIGHUP asks `reload` for another
@@ -24,46 +23,69 @@ use crate::server::event_counts::Minutes;
 ///
 /// # Errors
 /// What keeps it from listening.
-pub fn serve(
+pub(crate) fn serve(
     mut config: Config,
     store: Store,
     reload: impl Fn() -> miette::Result<Config>,
     out: &mut impl Write,
 ) -> Result<Outcome> {
     keep_to_ourselves();
+    let messages = messages();
     let system = |doing| move |source| Error::System { doing, source };
     config.limits.connections = seats(config.limits.connections, open_files());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(32).build();
     let runtime = runtime.map_err(system("start the threads"))?;
     let secret = secret().map_err(system("read random bytes"))?;
-    let cache = Arc::new(Cache::new(config, store, Box::new(Generic), &secret)?);
+    let process = Process { messages: messages.clone(), authorities: authorities(messages.clone()), secret };
+    let cache = Arc::new(Cache::new(config, store, Box::new(Generic), process)?);
     let outcome = runtime.block_on(async {
-        let mut signals = Signals::listen()?;
-        let server = Server::bind(Arc::clone(&cache)).await?;
+        let mut signals = Signals::listen(messages)?;
+        let server = Server::bind(cache).await?;
         let address = server.address()?;
         writeln!(out, "http://{address}").and_then(|()| out.flush()).map_err(Error::Output)?;
-        let stop = server.stopper();
+        let handle = server.handle();
         let running = tokio::spawn(server.run());
-        let mut minutes = Minutes::new(&cache);
+        let mut counting = Box::pin(handle.count());
         let outcome = tokio::select! {
-            outcome = signals.until_stopped(&cache, reload) => outcome,
-            () = minutes.run() => Outcome::Yes,
+            outcome = signals.until_stopped(&handle, reload) => outcome,
+            () = &mut counting => Outcome::Yes,
         };
-        stop.stop();
+        handle.stop();
         let outcome = tokio::select! {
             // A task that panicked has ended, too.
             _ = running => outcome,
             at_once = signals.again() => at_once,
         };
-        drop(minutes);
-        if let Some(access) = cache.access() {
-            access.flush();
-        }
+        drop(counting);
+        handle.flush();
         Ok(outcome)
     });
     // Lets tasks that were cut off take away their unfinished files.
     runtime.shutdown_timeout(LAST);
     outcome
+}
+
+/// What the library has to say goes to stderr. What comes from strangers is shown without its
+/// control characters.
+fn messages() -> Messages {
+    Messages::new(|weight, text| {
+        let what = match weight {
+            Weight::Note => "",
+            Weight::Warning => "warning: ",
+        };
+        // Nobody is left to tell where stderr is closed.
+        let _ = writeln!(std::io::stderr(), "pkgcache: {what}{}", printable(text));
+    })
+}
+
+/// The system's authorities, or those that `SSL_CERT_FILE` names.
+fn authorities(messages: Messages) -> Authorities {
+    Authorities::new(move || {
+        let mut roots = RootCertStore::empty();
+        let certificates = toolkit::net::certificates(|why| messages.warning(why));
+        roots.add_parsable_certificates(certificates.into_iter().map(CertificateDer::from));
+        roots
+    })
 }
 
 /// So long the threads have at the very end.
@@ -81,28 +103,34 @@ fn keep_to_ourselves() {
 
 /// What the process is told from outside.
 struct Signals {
+    messages: Messages,
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    fn listen() -> Result<Self> {
+    fn listen(messages: Messages) -> Result<Self> {
         let listen =
             |kind| signal(kind).map_err(|source| Error::System { doing: "listen to signals", source });
         Ok(Self {
+            messages,
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
             hangup: listen(SignalKind::hangup())?,
         })
     }
 
-    async fn until_stopped(&mut self, cache: &Cache, reload: impl Fn() -> miette::Result<Config>) -> Outcome {
+    async fn until_stopped(
+        &mut self,
+        server: &Handle,
+        reload: impl Fn() -> miette::Result<Config>,
+    ) -> Outcome {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return Outcome::Yes,
                 _ = self.interrupt.recv() => return Outcome::Code(130),
-                _ = self.hangup.recv() => hang_up(cache, reload()),
+                _ = self.hangup.recv() => hang_up(server, reload(), &self.messages),
             }
         }
     }
@@ -113,27 +141,28 @@ impl Signals {
             _ = self.terminate.recv() => 143,
             _ = self.interrupt.recv() => 130,
         };
-        log::note("ended at once: what was under way was cut off");
+        self.messages.note("ended at once: what was under way was cut off");
         Outcome::Code(code)
     }
 }
 
 /// Takes up the settings as they are now, or says why the old ones stay.
-fn hang_up(cache: &Cache, loaded: miette::Result<Config>) {
+fn hang_up(server: &Handle, loaded: miette::Result<Config>, messages: &Messages) {
     let clamped = loaded.map(|mut config| {
         config.limits.connections = seats(config.limits.connections, open_files());
         config
     });
-    match clamped.and_then(|config| Ok(cache.reconfigure(config)?)) {
+    match clamped.and_then(|config| Ok(server.reconfigure(config)?)) {
         Ok(fixed) => {
             for name in fixed {
-                log::warning(&format!("the new `{name}` holds only after a restart"));
+                messages.warning(&format!("the new `{name}` holds only after a restart"));
             }
-            log::note("the settings were read again");
+            messages.note("the settings were read again");
         }
         Err(error) => {
             let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
-            log::warning(&format!("the old settings stay: {}{help}", chain(error.as_ref())));
+            let why = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+            messages.warning(&format!("the old settings stay: {why}{help}"));
         }
     }
 }
