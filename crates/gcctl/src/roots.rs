@@ -5,20 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 
 use camino::Utf8Path;
 use storekit::error::At;
 use storekit::files::lock::Exclusive;
+use storekit::files::state::FileState;
 use storekit::{Descriptor, Digest, Images, Key, Walker};
 
 use crate::error::Result;
 use crate::survey;
-
-/// What tells one file of a name from the next: a writer replaces the file, a use changes its
-/// times.
-type Identity = (u64, u64, i64, i64);
 
 /// A descriptor, by all that decides what it reaches.
 type Root = (String, Digest, u64);
@@ -27,9 +23,9 @@ type Root = (String, Digest, u64);
 pub(crate) struct Roots {
     images: Images,
     walker: Walker,
-    entries: BTreeMap<Key, (Identity, Descriptor)>,
+    entries: BTreeMap<Key, (FileState, Descriptor)>,
     reached: HashMap<Root, Rc<Vec<Digest>>>,
-    index: Option<Identity>,
+    index: Option<FileState>,
     foreign: BTreeSet<Digest>,
     needed: HashSet<Digest>,
     stale: bool,
@@ -91,14 +87,14 @@ impl Roots {
         let mut new = false;
         for key in self.images.keys()? {
             let path = self.images.folder().join("keys").join(key.as_str());
-            let Some(identity) = identity(&path)? else { continue };
+            let Some(state) = state(&path)? else { continue };
             match before.remove(&key) {
-                Some(known) if known.0 == identity => {
+                Some(known) if known.0.is_still(&state) => {
                     self.entries.insert(key, known);
                 }
                 _ => {
                     let Some(listed) = self.images.peek(&key)? else { continue };
-                    self.entries.insert(key, (identity, listed.entry.descriptor));
+                    self.entries.insert(key, (state, listed.entry.descriptor));
                     new = true;
                 }
             }
@@ -107,8 +103,8 @@ impl Roots {
     }
 
     fn read_index(&mut self) -> Result<bool> {
-        let index = identity(&self.images.folder().join("index.json"))?;
-        if index.is_some() && index == self.index {
+        let index = state(&self.images.folder().join("index.json"))?;
+        if self.index.zip(index).is_some_and(|(before, now)| before.is_still(&now)) {
             return Ok(false);
         }
         self.foreign = survey::foreign(&self.images)?;
@@ -134,12 +130,9 @@ impl Roots {
     }
 }
 
-fn identity(path: &Utf8Path) -> Result<Option<Identity>> {
+fn state(path: &Utf8Path) -> Result<Option<FileState>> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        metadata => {
-            let metadata = metadata.at("read", path)?;
-            Ok(Some((metadata.ino(), metadata.size(), metadata.ctime(), metadata.ctime_nsec())))
-        }
+        metadata => Ok(Some(FileState::seen(&metadata.at("read", path)?))),
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! A file is asked for its holes, a pipe knows of none: there zeros are found by looking.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 
 use camino::Utf8Path;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
+use storekit::files::state::FileState;
 
 use crate::error::{Error, Result};
 use crate::image::disk::CHUNK;
@@ -28,9 +29,8 @@ pub(crate) fn walk(source: Source, progress: &dyn Progress, visit: &mut Visit<'_
         Source::File(path) => {
             let failed = |source| Error::Input { path: path.clone(), source };
             let mut file = File::open(&path).map_err(failed)?;
-            let metadata = file.metadata().map_err(failed)?;
-            if metadata.is_file() {
-                return walk_file(&file, &metadata, &path, progress, visit);
+            if file.metadata().map_err(failed)?.is_file() {
+                return walk_file(&file, &path, progress, visit);
             }
             walk_stream(&mut file, path.as_str(), progress, visit)
         }
@@ -59,15 +59,10 @@ fn walk_stream(
     }
 }
 
-fn walk_file(
-    file: &File,
-    before: &Metadata,
-    path: &Utf8Path,
-    progress: &dyn Progress,
-    visit: &mut Visit<'_>,
-) -> Result<u64> {
+fn walk_file(file: &File, path: &Utf8Path, progress: &dyn Progress, visit: &mut Visit<'_>) -> Result<u64> {
     let failed = |source| Error::Input { path: path.to_owned(), source };
-    let size = before.len();
+    let before = FileState::settled(file).map_err(failed)?;
+    let size = before.size();
     progress.expect(size);
     let mut offset = 0;
     while let Some(data) = next_data(file, offset, size).map_err(failed)? {
@@ -82,9 +77,7 @@ fn walk_file(
         offset = start + length;
     }
     progress.add(size - offset);
-    let after = file.metadata().map_err(failed)?;
-    let stamp = |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec(), of.ctime(), of.ctime_nsec());
-    if stamp(before) != stamp(&after) {
+    if !before.is_still(&FileState::seen(&file.metadata().map_err(failed)?)) {
         return Err(failed(io::Error::other("it changed while it was read; is a machine running on it?")));
     }
     Ok(size)

@@ -31,7 +31,7 @@ impl Known {
         let mut known = Self { learnt, proved, layers: HashMap::new() };
         let blobs = images.blobs();
         for digest in sound {
-            known.proved.note(&blobs, digest);
+            known.proved.note(digest, Proved::state(&blobs, digest));
         }
         // What another tool put into the layout was never verified: its diffIDs prove nothing.
         let mut seen = HashSet::new();
@@ -97,11 +97,12 @@ impl Known {
         if self.proved.holds(blobs, digest) {
             return Ok(true);
         }
+        let state = Proved::state(blobs, digest);
         match blobs.verify(digest) {
             Err(error) if error.is_corrupt() => return Ok(false),
             verified => verified?,
         }
-        self.proved.note(blobs, digest);
+        self.proved.note(digest, state);
         Ok(true)
     }
 
@@ -109,7 +110,7 @@ impl Known {
     /// keep it as it is.
     pub fn remember(&self, blobs: &Blobs, written: &[Lease]) {
         for lease in written {
-            self.proved.note(blobs, &lease.digest());
+            self.proved.note_written(lease);
         }
         self.proved.keep(blobs);
     }

@@ -2,7 +2,7 @@
 //! bodies are known to be sound.
 //!
 //! A body is hashed when this process touches it first, and again whenever its file is not the one
-//! that was hashed: another inode, size or time of change. Nothing is scanned.
+//! that was hashed (storekit's `FileState`). Nothing is scanned.
 //!
 //! Deliberately absent: the files on disk (storekit's `packages`), and whether a response is fresh
 //! (`rules`).
@@ -11,7 +11,7 @@ pub(crate) mod head;
 pub(crate) mod recent;
 pub(crate) mod recent_targets;
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use camino::Utf8PathBuf;
 use http::HeaderMap;
 use storekit::error::At;
+use storekit::files::state::FileState;
 use storekit::{BodyWriter, Digest, Hasher, Lease, PackageEntry, PackageKey, Packages, StoredResponse};
 use tokio::task::spawn_blocking;
 
@@ -37,15 +38,6 @@ const SOUND: usize = 16_384;
 /// A use is stamped again after so many seconds.
 const STAMP_EVERY: i64 = 300;
 
-/// A file as it was: if all that is the same, so are the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
 /// Where what belongs to a key is stored.
 #[derive(Debug)]
 pub(crate) struct Spot {
@@ -58,7 +50,7 @@ pub(crate) struct Spot {
 /// What is stored under a key.
 #[derive(Debug)]
 pub(crate) struct Known {
-    identity: Identity,
+    state: FileState,
     stamped: AtomicI64,
     /// The responses, the newest first.
     pub responses: Vec<Shelved>,
@@ -92,7 +84,7 @@ pub(crate) struct Shelf {
     packages: Packages,
     entries: Mutex<Recent<Digest, Arc<Known>>>,
     files: Mutex<Recent<Digest, Arc<File>>>,
-    sound: Mutex<Recent<Digest, Identity>>,
+    sound: Mutex<Recent<Digest, FileState>>,
     /// Who hashes a body holds one of these, so that nobody else hashes it at the same time.
     hashing: [tokio::sync::Mutex<()>; 16],
     commit: Mutex<()>,
@@ -100,17 +92,6 @@ pub(crate) struct Shelf {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Identity {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
 }
 
 impl Shelf {
@@ -146,13 +127,14 @@ impl Shelf {
             lock(&self.entries).remove(&spot.digest);
             return None;
         };
-        let identity = Identity::of(&metadata);
-        if let Some(known) = lock(&self.entries).get(&spot.digest).filter(|known| known.identity == identity)
+        let state = FileState::seen(&metadata);
+        if let Some(known) =
+            lock(&self.entries).get(&spot.digest).filter(|known| known.state.is_still(&state))
         {
             return Some(known);
         }
         let entry = self.packages.get(&spot.key).ok()??;
-        let known = Arc::new(Known::new(identity, metadata.mtime(), entry));
+        let known = Arc::new(Known::new(state, metadata.mtime(), entry));
         lock(&self.entries).insert(spot.digest, Arc::clone(&known));
         Some(known)
     }
@@ -183,7 +165,7 @@ impl Shelf {
             return Ok(Body::Sound(file));
         }
         let Some(file) = self.open(digest)? else { return Ok(Body::Gone) };
-        let before = Identity::of(&file.metadata().at("read", &self.packages.blobs().path(digest))?);
+        let before = FileState::seen(&file.metadata().at("read", &self.packages.blobs().path(digest))?);
         let (file, found) = hashed(file).await;
         let found = found.at("read", &self.packages.blobs().path(digest))?;
         if found != *digest {
@@ -199,14 +181,14 @@ impl Shelf {
     /// The body, if it is known to be sound and of that size, and need not be hashed to tell.
     #[must_use]
     pub(crate) fn sound(&self, digest: &Digest, size: u64) -> Option<Arc<File>> {
-        let has_size = lock(&self.sound).get(digest).is_some_and(|identity| identity.size == size);
+        let has_size = lock(&self.sound).get(digest).is_some_and(|state| state.size() == size);
         self.sound_now(digest).ok().flatten().filter(|_| has_size)
     }
 
     /// The body, if it is open and sound, or can be opened and is known to be.
     fn sound_now(&self, digest: &Digest) -> Result<Option<Arc<File>>> {
-        let Some(identity) = lock(&self.sound).get(digest) else { return Ok(None) };
-        let is_same = |file: &File| file.metadata().is_ok_and(|it| Identity::of(&it) == identity);
+        let Some(state) = lock(&self.sound).get(digest) else { return Ok(None) };
+        let is_same = |file: &File| file.metadata().is_ok_and(|it| state.is_still(&FileState::seen(&it)));
         let kept = lock(&self.files).get(digest);
         if let Some(file) = kept.filter(|file| is_same(file)) {
             return Ok(Some(file));
@@ -254,7 +236,7 @@ impl Shelf {
         for lease in leases {
             // It was hashed while it was written.
             if let Ok(metadata) = lease.file().metadata() {
-                lock(&self.sound).insert(lease.digest(), Identity::of(&metadata));
+                lock(&self.sound).insert(lease.digest(), FileState::written(&metadata));
             }
         }
         Ok(self.packages.put(&entry, leases)?)
@@ -276,10 +258,10 @@ impl Shelved {
 }
 
 impl Known {
-    fn new(identity: Identity, stamped: i64, entry: PackageEntry) -> Self {
+    fn new(state: FileState, stamped: i64, entry: PackageEntry) -> Self {
         let responses: Vec<_> = entry.responses.into_iter().filter_map(Shelved::new).collect();
         let heads = responses.iter().map(|_| Mutex::default()).collect();
-        Self { identity, stamped: AtomicI64::new(stamped), responses, heads }
+        Self { state, stamped: AtomicI64::new(stamped), responses, heads }
     }
 
     /// Whether it depends on the request which of the responses answers it.

@@ -4,19 +4,18 @@
 //! files. Where nothing in it was another tool's when we wrote it, and it is that file still, it is
 //! not read at all; `.indexed` in the store tells.
 //!
-//! Limit: a file that is changed in place, and is as long and as old as before, is taken for the
-//! same.
+//! Limit: a tool that changes the file in place in the very tick of the clock in which we wrote it,
+//! and leaves it as long as before, is not seen.
 
 use std::fmt;
-use std::fs::Metadata;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::MetadataExt;
 
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{At, Error, Result};
 use crate::files::replace::{self, Durability, Staged};
+use crate::files::state::FileState;
 use crate::images::Images;
 use crate::images::listing::Listed;
 use crate::oci::{self, DOCUMENT_CAP, Descriptor};
@@ -42,7 +41,7 @@ impl Images {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::None),
             metadata => metadata.at("read", &path)?,
         };
-        if self.indexed().is_some_and(|indexed| indexed == state(&length)) {
+        if self.indexed().is_some_and(|written| written.is_still(&FileState::seen(&length))) {
             return Ok(Found::Index(Vec::new()));
         }
         let cap = if length.len() > DOCUMENT_CAP { self.index_cap()? } else { DOCUMENT_CAP };
@@ -77,26 +76,22 @@ impl Images {
         serde_json::to_writer_pretty(&mut to, &index).map_err(io::Error::from).at("write", &path)?;
         to.flush().at("write", &path)?;
         drop(to);
-        // Noted before it has its name: what another tool writes into it from then on makes it
-        // another.
-        let noted = state(&staged.file().metadata().at("read", &path)?);
-        staged.publish(&path, Durability::Synced)?;
-        let noted = if foreign.is_empty() { noted } else { String::new() };
+        let unnamed = staged.file().metadata().at("read", &path)?;
+        let named = staged.publish(&path, Durability::Synced)?.metadata().at("read", &path)?;
+        // Its name changes one of its times; any other change is another tool's.
+        let is_ours = unnamed.len() == named.len() && unnamed.modified().ok() == named.modified().ok();
+        let noted = FileState::written(&named).to_text().filter(|_| is_ours && foreign.is_empty());
+        let noted = noted.unwrap_or_default();
         // Without the note, index.json is read.
         let _ = replace::replace(&self.store().root().join(INDEXED), noted.as_bytes(), Durability::Unsynced);
         Ok(())
     }
 
     /// The state of the index.json that we wrote last, if nothing in it was another tool's.
-    fn indexed(&self) -> Option<String> {
+    fn indexed(&self) -> Option<FileState> {
         let bytes = replace::read_capped(&self.store().root().join(INDEXED), 256).ok()??;
-        String::from_utf8(bytes).ok()
+        FileState::parse(&String::from_utf8(bytes).ok()?)
     }
-}
-
-/// What tells an index.json from the one that we wrote.
-fn state(file: &Metadata) -> String {
-    format!("{} {} {} {} {}\n", file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec())
 }
 
 /// An index as it is read: without what is ours.

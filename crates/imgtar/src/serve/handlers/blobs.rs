@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use http::header;
 use http::{HeaderMap, Response, StatusCode};
+use storekit::files::state::FileState;
 use storekit::{Digest, Discarded, Event, Kind};
 
 use crate::format::compression::{self, Form};
@@ -18,12 +19,11 @@ use crate::serve::fault::{Fault, Result};
 use crate::serve::handlers::stream::{self, Part, Verdict};
 use crate::serve::range::Asked;
 use crate::serve::state::app::App;
-use crate::serve::state::facts::Identity;
 
 /// Where a blob's bytes come from.
 enum Found {
     /// Its own file.
-    File(std::fs::File, Identity),
+    File(std::fs::File, FileState),
     /// A compressed layer that unpacks to it, and the size of its plain bytes.
     Plain(Digest, u64),
 }
@@ -31,7 +31,7 @@ enum Found {
 impl Found {
     fn size(&self) -> u64 {
         match self {
-            Self::File(_, identity) => identity.size,
+            Self::File(_, state) => state.size(),
             Self::Plain(_, size) => *size,
         }
     }
@@ -101,8 +101,8 @@ fn described(response: Response<Body>, digest: &Digest) -> Response<Body> {
 }
 
 fn find(app: &App, digest: &Digest) -> Result<Found> {
-    if let Some((file, identity)) = app.facts.open(digest)? {
-        return Ok(Found::File(file, identity));
+    if let Some((file, state)) = app.facts.open(digest)? {
+        return Ok(Found::File(file, state));
     }
     let source = app.plain_source(&*app.stocks.now()?, digest)?;
     let (stored, size) = source.ok_or_else(|| Fault::blob_unknown(digest))?;
@@ -114,11 +114,11 @@ fn body(app: &Arc<App>, digest: &Digest, found: Found, part: Part) -> Body {
         return Body::Empty;
     }
     match found {
-        Found::File(file, identity) if app.facts.is_proved(digest, identity) => {
+        Found::File(file, state) if app.facts.is_proved(digest, state) => {
             stream::known(file, part, app.stream_log())
         }
-        Found::File(file, identity) => {
-            let verdict = verdict(app, *digest, *digest, Some(identity));
+        Found::File(file, state) => {
+            let verdict = verdict(app, *digest, *digest, Some(state));
             stream::doubtful(move || Ok(Box::new(file)), part, verdict, app.stream_log())
         }
         Found::Plain(stored, _) => {
@@ -140,13 +140,13 @@ pub(crate) fn unpacked(app: &App, stored: &Digest) -> io::Result<Box<dyn io::Rea
 
 /// Compares what was read with what was asked for. What does not match is moved aside, where it is
 /// the blob itself that is damaged.
-fn verdict(app: &Arc<App>, wanted: Digest, stored: Digest, identity: Option<Identity>) -> Verdict {
+fn verdict(app: &Arc<App>, wanted: Digest, stored: Digest, state: Option<FileState>) -> Verdict {
     let app = Arc::clone(app);
     Box::new(move |found, _| {
         if found == wanted {
-            // A file that was written to in the meantime has another identity by now.
-            if let Some(identity) = identity {
-                app.facts.note(&wanted, identity);
+            // A file that was written to in the meantime is in another state by now.
+            if let Some(state) = state {
+                app.facts.note(&wanted, state);
             }
             return Ok(());
         }

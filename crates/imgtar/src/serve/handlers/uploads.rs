@@ -17,6 +17,7 @@ use http::header::{self, HeaderName};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use storekit::files::state::FileState;
 use storekit::{BlobWriter, Blobs, Digest, Lease};
 use tokio::sync::mpsc;
 
@@ -27,7 +28,6 @@ use crate::serve::names::Repository;
 use crate::serve::range;
 use crate::serve::route::{Query, UploadId};
 use crate::serve::state::app::App;
-use crate::serve::state::facts::Identity;
 
 /// How long a body may stand still.
 pub(crate) const STALL: Duration = Duration::from_secs(60);
@@ -338,7 +338,7 @@ async fn finish(
 fn note(app: &App, lease: &Lease) {
     // Where its state cannot be read it is hashed when it is asked for.
     if let Ok(metadata) = lease.file().metadata() {
-        app.facts.note(&lease.digest(), Identity::of(&metadata));
+        app.facts.note(&lease.digest(), FileState::written(&metadata));
     }
 }
 

@@ -1,40 +1,19 @@
 //! What was proved of stored blobs: that they match their digest, and what they unpack to.
 //!
-//! A fact holds as long as the file is the same: inode, size, modification and change times. It is
-//! forgotten when the process ends.
+//! A fact holds as long as the file is the same (storekit's `FileState`). It is forgotten when the
+//! process ends.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use storekit::files::state::FileState;
 use storekit::{At, Blobs, Digest, Hasher};
 
 use crate::error::{Error, Result};
 use crate::format::compression::{self, Form};
 use crate::layer;
-
-/// What tells one state of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    inode: (u64, u64),
-    /// In bytes.
-    pub(crate) size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Identity {
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self {
-            inode: (metadata.dev(), metadata.ino()),
-            size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
 
 /// What a layer unpacks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +26,7 @@ pub(crate) struct Plain {
 
 #[derive(Clone, Copy, Debug)]
 struct Fact {
-    identity: Identity,
+    state: FileState,
     plain: Option<Plain>,
 }
 
@@ -70,58 +49,58 @@ impl Facts {
     }
 
     /// Opens the blob; `None` where it is not there.
-    pub(crate) fn open(&self, digest: &Digest) -> Result<Option<(File, Identity)>> {
+    pub(crate) fn open(&self, digest: &Digest) -> Result<Option<(File, FileState)>> {
         let path = self.blobs.path(digest);
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.at("read", &path)?,
         };
-        let identity = Identity::of(&file.metadata().at("read", &path)?);
-        Ok(Some((file, identity)))
+        let state = FileState::seen(&file.metadata().at("read", &path)?);
+        Ok(Some((file, state)))
     }
 
     /// Whether a file in this state was proved to be the blob.
-    pub(crate) fn is_proved(&self, digest: &Digest, identity: Identity) -> bool {
-        held(&self.known).get(digest).is_some_and(|fact| fact.identity == identity)
+    pub(crate) fn is_proved(&self, digest: &Digest, state: FileState) -> bool {
+        held(&self.known).get(digest).is_some_and(|fact| fact.state.is_still(&state))
     }
 
     /// That a file in this state is the blob.
-    pub(crate) fn note(&self, digest: &Digest, identity: Identity) {
+    pub(crate) fn note(&self, digest: &Digest, state: FileState) {
         let mut known = held(&self.known);
-        if known.get(digest).is_none_or(|fact| fact.identity != identity) {
-            known.insert(*digest, Fact { identity, plain: None });
+        if known.get(digest).is_none_or(|fact| !fact.state.is_still(&state)) {
+            known.insert(*digest, Fact { state, plain: None });
         }
     }
 
-    fn note_plain(&self, digest: &Digest, identity: Identity, plain: Plain) {
-        held(&self.known).insert(*digest, Fact { identity, plain: Some(plain) });
+    fn note_plain(&self, digest: &Digest, state: FileState, plain: Plain) {
+        held(&self.known).insert(*digest, Fact { state, plain: Some(plain) });
     }
 
     /// The size of a blob whose bytes match its digest; they are read where that is not known.
     /// `None` where the blob is not there, or was damaged, and is moved aside now.
     pub(crate) fn prove(&self, digest: &Digest) -> Result<Option<u64>> {
-        let Some((_, identity)) = self.open(digest)? else { return Ok(None) };
-        if self.is_proved(digest, identity) {
-            return Ok(Some(identity.size));
+        let Some((_, state)) = self.open(digest)? else { return Ok(None) };
+        if self.is_proved(digest, state) {
+            return Ok(Some(state.size()));
         }
         self.alone(digest, || {
-            let Some((_, identity)) = self.open(digest)? else { return Ok(None) };
-            if self.is_proved(digest, identity) {
-                return Ok(Some(identity.size));
+            let Some((_, state)) = self.open(digest)? else { return Ok(None) };
+            if self.is_proved(digest, state) {
+                return Ok(Some(state.size()));
             }
             match self.blobs.verify(digest) {
                 Err(error) if error.is_corrupt() => return Ok(None),
                 verified => verified?,
             }
-            self.note(digest, identity);
-            Ok(Some(identity.size))
+            self.note(digest, state);
+            Ok(Some(state.size()))
         })
     }
 
     /// What the blob unpacks to, where that was seen already.
     pub(crate) fn known_plain(&self, digest: &Digest) -> Option<Plain> {
-        let identity = self.open(digest).ok()??.1;
-        held(&self.known).get(digest).filter(|fact| fact.identity == identity)?.plain
+        let state = self.open(digest).ok()??.1;
+        held(&self.known).get(digest).filter(|fact| fact.state.is_still(&state))?.plain
     }
 
     /// What the blob unpacks to; it is read through where that is not known. Its own digest is
@@ -140,7 +119,7 @@ impl Facts {
             }
             let missing =
                 || storekit::Error::Missing { digest: *digest, path: self.blobs.folder().to_owned() };
-            let (mut file, identity) = self.open(digest)?.ok_or_else(missing)?;
+            let (mut file, state) = self.open(digest)?.ok_or_else(missing)?;
             let failed = |error| crate::image::unreadable(&self.blobs, digest, error);
             let head = compression::read_head(&mut file).map_err(failed)?;
             let mut both = Both { input: io::Cursor::new(head.clone()).chain(file), hasher: Hasher::new() };
@@ -150,7 +129,7 @@ impl Facts {
                 self.blobs.move_aside(digest)?;
                 return Err(storekit::Error::Damaged { digest: *digest, found }.into());
             }
-            self.note_plain(digest, identity, read);
+            self.note_plain(digest, state, read);
             Ok(read)
         })
     }

@@ -9,22 +9,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use camino::Utf8Path;
+use storekit::files::state::FileState;
 use storekit::{Blobs, Descriptor, Digest, Images, Key, Listed};
 
 use crate::format::oci::annotation;
 use crate::image::referrers;
 use crate::serve::fault::Result;
 use crate::serve::names::{self, Repository};
-use crate::serve::state::facts::Identity;
 use crate::serve::stored_manifest::Doc;
 
 /// Indexes nest at most this deep.
 const DEPTH: usize = 8;
-/// A folder that changed this shortly ago may change again without its time telling.
-const SETTLED: Duration = Duration::from_millis(100);
 
 /// What a tag names.
 #[derive(Clone, Debug)]
@@ -197,15 +194,24 @@ fn unattached(several: &Doc, docs: &[Arc<Doc>]) -> Option<Digest> {
 #[derive(Debug)]
 pub(crate) struct Stocks {
     images: Images,
-    last: Mutex<Option<(State, Arc<Stock>)>>,
+    last: Mutex<Option<(Option<State>, Arc<Stock>)>>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+/// The states of the folder of keys and of index.json.
+#[derive(Clone, Copy, Debug)]
 struct State {
-    keys: Option<Identity>,
-    index: Option<Identity>,
-    /// Whether a change since would show.
-    settled: bool,
+    keys: Option<FileState>,
+    index: Option<FileState>,
+}
+
+impl State {
+    fn is_still(&self, later: &Self) -> bool {
+        [(self.keys, later.keys), (self.index, later.index)].iter().all(|pair| match pair {
+            (Some(before), Some(now)) => before.is_still(now),
+            (None, None) => true,
+            _ => false,
+        })
+    }
 }
 
 impl Stocks {
@@ -221,33 +227,24 @@ impl Stocks {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // Before the entries are read: what changes meanwhile is then seen the next time.
         let state = self.state();
-        if let Some((before, stock)) = &*last
-            && before.settled
-            && *before == state
+        if let Some((Some(before), stock)) = &*last
+            && before.is_still(&state)
         {
             return Ok(Arc::clone(stock));
         }
         let old = last.take().map(|(_, stock)| stock);
         let stock = Arc::new(self.read(old.as_deref())?);
         // Reading may have adopted what another tool wrote.
-        let settled = state.settled && state == self.state();
-        *last = Some((State { settled, ..state }, Arc::clone(&stock)));
+        let state = state.is_still(&self.state()).then_some(state);
+        *last = Some((state, Arc::clone(&stock)));
         Ok(stock)
     }
 
     fn state(&self) -> State {
-        let look = |path: &Utf8Path| std::fs::symlink_metadata(path).ok();
-        let (keys, index) = (self.images.folder().join("keys"), self.images.folder().join("index.json"));
-        let (keys, index) = (look(&keys), look(&index));
-        let quiet = |metadata: &std::fs::Metadata| {
-            let age = metadata.modified().map(|time| SystemTime::now().duration_since(time));
-            matches!(age, Ok(Ok(age)) if age > SETTLED)
-        };
-        State {
-            settled: [&keys, &index].into_iter().flatten().all(quiet),
-            keys: keys.as_ref().map(Identity::of),
-            index: index.as_ref().map(Identity::of),
-        }
+        let look =
+            |path: &Utf8Path| std::fs::symlink_metadata(path).ok().map(|metadata| FileState::seen(&metadata));
+        let folder = self.images.folder();
+        State { keys: look(&folder.join("keys")), index: look(&folder.join("index.json")) }
     }
 
     fn read(&self, old: Option<&Stock>) -> Result<Stock> {
