@@ -21,8 +21,9 @@ use crate::show::Held;
 use crate::snapshot::Snapshot;
 use crate::survey::survey;
 use crate::sweep::{Reason, Swept, sweep};
-use crate::table::{Table, count};
 use crate::{plan_file, show};
+use toolkit::Table;
+use toolkit::words::count;
 
 /// Where a command's words go.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]

@@ -21,7 +21,6 @@ pub mod show;
 pub mod snapshot;
 pub mod survey;
 pub mod sweep;
-pub mod table;
 
 pub use commands::Console;
 pub use error::{Error, Result};

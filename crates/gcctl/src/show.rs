@@ -9,7 +9,8 @@ use crate::plan::{Eviction, Left, Objection, Plan, Rest, Unmet};
 use crate::plan_file::{self, WrittenUnmet};
 use crate::snapshot::{Holders, Image, Snapshot, Usage};
 use crate::sweep::{Kept, Reason, Swept};
-use crate::table::{Align, Table, ago, count, span};
+use toolkit::words::{ago, count, span};
+use toolkit::{Align, Table};
 
 /// An image as `ls` shows it: one JSON object a line.
 #[derive(Debug, Serialize)]

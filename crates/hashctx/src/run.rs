@@ -13,6 +13,7 @@ use hashctx::{Config, HashError, Hashed, Manifest, Selection, Warning, manifest,
 use miette::{Diagnostic, IntoDiagnostic, WrapErr, miette};
 use storekit::Store;
 use storekit::files::replace::{Durability, replace};
+use toolkit::output;
 use toolkit::{Environment, Outcome, Output, Settings};
 
 use crate::cli::Cli;
@@ -276,6 +277,5 @@ fn described(warning: &Warning) -> String {
 }
 
 fn say(line: &str) {
-    // Where stderr is closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "hashctx: {}", printable(line.as_bytes()));
+    output::say(&format!("hashctx: {}", printable(line.as_bytes())));
 }

@@ -16,12 +16,15 @@ pub mod outcome;
 pub mod output;
 pub mod settings;
 pub mod signals;
+pub mod table;
+pub mod words;
 
 pub use common::{Color, Common};
 pub use outcome::{Outcome, finish};
 pub use output::Output;
 pub use settings::{Environment, Settings};
 pub use signals::Signals;
+pub use table::{Align, Table};
 
 use std::process::ExitCode;
 

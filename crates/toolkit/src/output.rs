@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::{self, StdoutLock, Write};
 
 use serde::Serialize;
+use storekit::printable;
 
 /// What becomes of a command whose reader has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +95,17 @@ impl<W: Write> Write for Output<W> {
     }
 }
 
+/// Says a line on stderr; control characters are shown, not sent to the terminal.
+pub fn say(line: &str) {
+    // Nobody is left to tell where stderr is closed.
+    let _ = writeln!(io::stderr(), "{}", printable(line));
+}
+
+/// Says that something is not as it should be, and that the command goes on.
+pub fn warn(line: &str) {
+    say(&format!("warning: {line}"));
+}
+
 /// The reader of a listing has closed its end. Other broken pipes, an engine's or a network's, are
 /// trouble.
 #[derive(Debug)]
@@ -111,12 +123,6 @@ impl std::error::Error for ReaderGone {}
 pub(crate) fn is_reader_gone(error: &(dyn std::error::Error + 'static)) -> bool {
     let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     error.is::<ReaderGone>() || inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<ReaderGone>)
-}
-
-/// `1 image`, `2 images`.
-#[must_use]
-pub fn count(number: usize, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -173,10 +179,5 @@ mod tests {
         for unread in [Unread::Ends, Unread::GoesOn] {
             assert!(Output::new(Full, unread).write_all(b"x").is_err());
         }
-    }
-
-    #[test]
-    fn things_are_counted_in_words() {
-        assert_eq!((count(1, "image"), count(0, "image")), ("1 image".to_owned(), "0 images".to_owned()));
     }
 }

@@ -5,7 +5,7 @@
 //! paths in a settings file are relative to the folder of that file.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{Diagnostic, IntoDiagnostic, NamedSource, SourceSpan, WrapErr};
@@ -15,6 +15,7 @@ use thiserror::Error;
 use toml::de::DeTable;
 
 use crate::Common;
+use crate::output;
 
 /// The project's settings file.
 pub const PROJECT_FILE: &str = "larder.toml";
@@ -153,8 +154,7 @@ impl Settings {
         for problem in self.problems().filter(|_| !common.quiet) {
             let why =
                 std::error::Error::source(&problem).map(|source| format!(": {source}")).unwrap_or_default();
-            // Where stderr is closed there is nobody to tell.
-            let _ = writeln!(io::stderr(), "{tool}: warning: {problem}{why}; the file is passed over");
+            output::say(&format!("{tool}: warning: {problem}{why}; the file is passed over"));
         }
     }
 

@@ -7,7 +7,7 @@
 //! (`nohup`), it stays ignored.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -16,6 +16,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use storekit::files::replace;
 
 use crate::Outcome;
+use crate::output;
 
 /// What is run when a signal comes.
 type Notice = Box<dyn FnOnce(u8) + Send>;
@@ -96,8 +97,7 @@ impl Signals {
             129 => "SIGHUP",
             _ => "a signal",
         };
-        // Where stderr is closed there is nobody to tell.
-        let _ = writeln!(io::stderr(), "{}: stopped by {name}", self.0.tool);
+        output::say(&format!("{}: stopped by {name}", self.0.tool));
     }
 
     /// From now on a signal only asks: there is something to be put right first.

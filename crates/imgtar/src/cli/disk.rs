@@ -17,7 +17,7 @@ use serde::Serialize;
 use storekit::files::lfs::quoted;
 use storekit::files::replace::{Durability, Staged};
 use storekit::{Blobs, ByteSize, Digest, Key, Store};
-use toolkit::output::count;
+use toolkit::words::count;
 use toolkit::{Outcome, Output};
 
 use crate::cli::Compress;
@@ -208,16 +208,14 @@ impl Job<'_> {
         if let Some(header) = &saved.header {
             if let Some(backing) = &header.backing {
                 let backing = backing.escape_debug();
-                self.view.say(&format!(
-                    "warning: the disk is complete only with `{backing}`, which is not stored"
-                ));
+                self.view.warn(&format!("the disk is complete only with `{backing}`, which is not stored"));
             }
             if header.external {
                 let file = header
                     .data_file
                     .as_deref()
                     .map_or("another file".to_owned(), |file| format!("`{}`", file.escape_debug()));
-                self.view.say(&format!("warning: the disk's bytes are in {file}, which is not stored"));
+                self.view.warn(&format!("the disk's bytes are in {file}, which is not stored"));
             }
         }
         let what = saved.disk.as_ref().map_or_else(

@@ -14,7 +14,7 @@ use miette::Result;
 use serde::Serialize;
 use storekit::files::replace::{Durability, Staged};
 use storekit::{ByteSize, Key, Store};
-use toolkit::output::count;
+use toolkit::words::count;
 use toolkit::{Outcome, Output, Signals};
 
 use crate::cli::run::{Job, terminal};
@@ -154,7 +154,7 @@ impl Job<'_> {
 
     fn extracted(&self, report: &Report) -> Outcome {
         for (name, reason) in &report.skipped {
-            self.view.say(&format!("warning: `{name}` was left out: {reason}"));
+            self.view.warn(&format!("`{name}` was left out: {reason}"));
         }
         for path in &report.absent {
             self.view.say(&format!("nothing in the image is called `{path}`"));

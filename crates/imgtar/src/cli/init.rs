@@ -52,7 +52,7 @@ impl Job<'_> {
             Store::open_or_create(&line.store)?.images().prepare().map_err(imgtar::Error::from)?;
         }
         for left in &line.left_to_do {
-            self.view.say(&format!("warning: {left}"));
+            self.view.warn(left);
         }
         let lfs = if args.lfs { ", set up for Git LFS" } else { "" };
         self.view.say(&format!("`{}` is a store{lfs}", line.store));

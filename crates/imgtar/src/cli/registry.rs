@@ -161,7 +161,7 @@ impl Job<'_> {
     fn registries(&self, args: &RegistryArgs) -> Config {
         let environment = self.settings.environment();
         let realm = environment.get("LARDER_AUTH_REALM").map(str::to_owned);
-        let certificates = toolkit::net::certificates(|why| self.view.say(&format!("warning: {why}")));
+        let certificates = toolkit::net::certificates(|why| self.view.warn(why));
         Config {
             roots: certificates,
             proxies: proxies(environment),

@@ -59,7 +59,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<Outcome> {
     );
     let outcome = job.run(args.command, &common)?;
     if saves && let Some(warning) = repository::unfiltered(&job.root) {
-        job.view.say(&format!("warning: {warning}"));
+        job.view.warn(&warning);
     }
     Ok(outcome)
 }
@@ -177,7 +177,7 @@ impl Job<'_> {
             let absent = write(to)?;
             for digest in absent {
                 let why = "which refers to it, is not all in the store; it was left out";
-                self.view.say(&format!("warning: `{digest}`, {why}"));
+                self.view.warn(&format!("`{digest}`, {why}"));
             }
             Ok(())
         };

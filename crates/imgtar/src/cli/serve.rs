@@ -12,6 +12,7 @@ use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 use storekit::Store;
 use tokio::sync::oneshot;
+use toolkit::output;
 use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 /// Where a token may stand.
@@ -108,19 +109,19 @@ fn token(settings: &Settings, args: &ServeArgs) -> Result<Option<String>, Error>
     Ok(Some(text.trim().to_owned()))
 }
 
-/// Messages on stderr. Nobody is left to tell where that is closed.
+/// Messages on stderr.
 struct Log {
     requests: bool,
 }
 
 impl Listener for Log {
     fn trouble(&self, message: &str) {
-        let _ = writeln!(io::stderr(), "{message}");
+        output::say(message);
     }
 
     fn request(&self, line: &str) {
         if self.requests {
-            let _ = writeln!(io::stderr(), "{line}");
+            output::say(line);
         }
     }
 }

@@ -8,7 +8,8 @@ use imgtar::image::show::{ArtifactInfo, ImageInfo, Info, LayerInfo, Row};
 use imgtar::image::verify::Report;
 use serde::Serialize;
 use storekit::{ByteSize, Descriptor, Digest, Key, printable};
-use toolkit::output::count;
+use toolkit::output;
+use toolkit::words::count;
 use toolkit::{Common, Output};
 
 /// Where data and messages go.
@@ -44,26 +45,31 @@ struct VerifiedLine {
 }
 
 impl View<'_> {
-    /// A message for people. Nobody is left to tell where stderr is closed.
+    /// A message for people.
     pub(crate) fn say(&self, message: &str) {
         if !self.common.quiet {
-            let _ = writeln!(io::stderr(), "{message}");
+            output::say(message);
+        }
+    }
+
+    /// Something is not as it should be, and the command goes on.
+    pub(crate) fn warn(&self, message: &str) {
+        if !self.common.quiet {
+            output::warn(message);
         }
     }
 
     pub(crate) fn imported(&self, key: &Key, imported: &Imported) -> miette::Result<()> {
         for absent in &imported.absent {
-            self.say(&format!(
-                "warning: the archive lists `{}` and does not hold it; it was left out",
+            self.warn(&format!(
+                "the archive lists `{}` and does not hold it; it was left out",
                 absent.digest
             ));
         }
         self.refused(&imported.bad_names);
         for (name, digest) in &imported.misnamed {
             let name = printable(name);
-            self.say(&format!(
-                "warning: the config `{name}` is not named by its digest; its image is `{digest}`"
-            ));
+            self.warn(&format!("the config `{name}` is not named by its digest; its image is `{digest}`"));
         }
         let Imported { saved, written, reused, .. } = *imported;
         let what = what_is_stored(imported);
@@ -112,7 +118,7 @@ impl View<'_> {
     fn refused(&self, names: &[String]) {
         for name in names {
             let name: String = name.escape_debug().take(100).collect();
-            self.say(&format!("warning: the name `{name}` is none that engines take; it was left out"));
+            self.warn(&format!("`{name}` is not a valid image name; skipped"));
         }
     }
 

@@ -1,7 +1,5 @@
 //! Which engine builds an image, where nobody named one; and what there is to say of that.
 
-use std::io::{self, Write};
-
 use camino::{Utf8Path, Utf8PathBuf};
 use storekit::files::replace::{Durability, replace};
 use storekit::store::Store;
@@ -11,6 +9,7 @@ use crate::config::image::Image;
 use crate::engine::Engine;
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
+use toolkit::output;
 
 /// The engines of a bake. The default is found once, by asking.
 pub(super) struct Engines<'a> {
@@ -85,6 +84,5 @@ fn short_hash(folder: &Utf8Path) -> String {
 }
 
 fn say(what: &str, message: &str) {
-    // Nobody is left to tell where stderr is closed.
-    let _ = writeln!(io::stderr(), "{what}: {message}");
+    output::say(&format!("{what}: {message}"));
 }

@@ -23,6 +23,7 @@ use crate::config::image::{Ignore, Image};
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, Verbosity, code};
 use crate::process::tools::Tools;
+use toolkit::output;
 
 /// Bakes one image after the other.
 pub(super) struct Baker<'a> {
@@ -185,7 +186,7 @@ impl Bake<'_> {
         let store = self.baker.options.store.as_deref();
         let name = &self.image.name;
         let turn = Turn::take(store, key, self.baker.runner, || {
-            let _ = writeln!(io::stderr(), "waiting: {name}: another bake makes the same");
+            output::say(&format!("waiting: {name}: another bake makes the same"));
         })?;
         // It may have been saved between the question and the turn, too.
         if (turn.waited || (missed && self.stands(key)))
@@ -395,7 +396,7 @@ impl Bake<'_> {
         let why = with_causes(&error);
         self.say("error", &why);
         if let Some(help) = error.help() {
-            let _ = writeln!(io::stderr(), "  help: {help}");
+            output::say(&format!("  help: {help}"));
         }
         self.error = Some(why);
         Ok(self.report(State::Failed, key, None, false))
@@ -441,8 +442,7 @@ impl Bake<'_> {
     }
 
     fn say(&self, what: &str, message: &str) {
-        // Nobody is left to tell where stderr is closed.
-        let _ = writeln!(io::stderr(), "{what}: {}: {message}", self.image.name);
+        output::say(&format!("{what}: {}: {message}", self.image.name));
     }
 }
 

@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::process::background::Background;
 use crate::process::children::Children;
 use crate::process::command::{Cmd, quoted};
+use toolkit::output;
 
 /// How much larder says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -309,8 +310,7 @@ impl Runner {
     /// Prints a line of the script that `-v` shows.
     pub(crate) fn say(&self, line: &str) {
         if self.verbosity == Verbosity::Verbose {
-            // Nobody is left to tell where stderr is closed.
-            let _ = writeln!(io::stderr(), "+ {line}");
+            output::say(&format!("+ {line}"));
         }
     }
 }

@@ -1,8 +1,7 @@
-//! Aligned columns, and sizes and times for people.
+//! Aligned columns, for people.
 
 use std::fmt::Write;
 
-use jiff::Timestamp;
 use storekit::printable;
 
 /// A table: columns as wide as their widest cell, two spaces between them, none at the end of a
@@ -70,37 +69,9 @@ impl Table {
     }
 }
 
-/// How long ago, in the largest unit of which there are two or more: `now`, `5 min ago`, `3 d ago`.
-#[must_use]
-pub fn ago(time: Timestamp, now: Timestamp) -> String {
-    let seconds = now.duration_since(time).as_secs().max(0);
-    let units = [(365 * 86_400, "y"), (86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
-    match units.into_iter().find(|(unit, _)| seconds >= 2 * unit) {
-        Some((unit, name)) => format!("{} {name} ago", seconds / unit),
-        None => "now".to_owned(),
-    }
-}
-
-/// A span of time as a person would say it: `24 h`, `30 d`.
-#[must_use]
-pub fn span(seconds: u64) -> String {
-    let units = [(86_400, "d"), (3600, "h"), (60, "min")];
-    match units.into_iter().find(|(unit, _)| seconds >= 2 * unit || seconds == *unit) {
-        Some((unit, name)) => format!("{} {name}", seconds / unit),
-        None => format!("{seconds} s"),
-    }
-}
-
-/// `1 image`, `2 images`.
-#[must_use]
-pub fn count(number: u64, one: &str) -> String {
-    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::SignedDuration;
 
     #[test]
     fn columns_are_aligned_and_lines_end_clean() {
@@ -117,23 +88,5 @@ mod tests {
         let mut table = Table::new(&[("NAME", Align::Left)]);
         table.row(["a\x1b[2J\n".to_owned()]);
         assert_eq!(table.text(false), "NAME\na\\u{1b}[2J\\n\n");
-    }
-
-    #[track_caller]
-    fn check(seconds: i64, text: &str) {
-        let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 4000);
-        assert_eq!(ago(now - SignedDuration::from_secs(seconds), now), text);
-    }
-
-    #[test]
-    fn times_are_relative() {
-        check(-5, "now");
-        check(1, "now");
-        check(59, "59 s ago");
-        check(119, "119 s ago");
-        check(120, "2 min ago");
-        check(7200, "2 h ago");
-        check(3 * 86_400 + 5, "3 d ago");
-        check(800 * 86_400, "2 y ago");
     }
 }

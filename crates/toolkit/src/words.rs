@@ -1,0 +1,65 @@
+//! Numbers and times as a person would say them. Sizes are storekit's `ByteSize`.
+
+use jiff::Timestamp;
+
+/// How long ago, in the largest unit of which there are two or more: `now`, `5 min ago`, `3 d ago`.
+#[must_use]
+pub fn ago(time: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(time).as_secs().max(0);
+    let units = [(365 * 86_400, "y"), (86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    match units.into_iter().find(|(unit, _)| seconds >= 2 * unit) {
+        Some((unit, name)) => format!("{} {name} ago", seconds / unit),
+        None => "now".to_owned(),
+    }
+}
+
+/// A span of time as a person would say it: `24 h`, `30 d`.
+#[must_use]
+pub fn span(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3600, "h"), (60, "min")];
+    match units.into_iter().find(|(unit, _)| seconds >= 2 * unit || seconds == *unit) {
+        Some((unit, name)) => format!("{} {name}", seconds / unit),
+        None => format!("{seconds} s"),
+    }
+}
+
+/// `1 image`, `2 images`, `3 bodies`.
+#[must_use]
+pub fn count(number: impl TryInto<u64>, one: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    match one.strip_suffix('y') {
+        _ if number == 1 => format!("1 {one}"),
+        Some(stem) => format!("{number} {stem}ies"),
+        None => format!("{number} {one}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::SignedDuration;
+
+    #[track_caller]
+    fn check(seconds: i64, text: &str) {
+        let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 4000);
+        assert_eq!(ago(now - SignedDuration::from_secs(seconds), now), text);
+    }
+
+    #[test]
+    fn times_are_relative() {
+        check(-5, "now");
+        check(1, "now");
+        check(59, "59 s ago");
+        check(119, "119 s ago");
+        check(120, "2 min ago");
+        check(7200, "2 h ago");
+        check(3 * 86_400 + 5, "3 d ago");
+        check(800 * 86_400, "2 y ago");
+    }
+
+    #[test]
+    fn things_are_counted_in_words() {
+        let counted = [count(1_u64, "image"), count(0_usize, "image"), count(2_u64, "entry")];
+        assert_eq!(counted, ["1 image", "0 images", "2 entries"]);
+    }
+}
