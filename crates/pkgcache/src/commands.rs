@@ -123,14 +123,21 @@ fn json(out: &mut dyn Write, row: &impl Serialize) -> std::io::Result<()> {
     writeln!(out, "{text}")
 }
 
-/// Lists the stored URLs that have `part` in them. `No` where there are none.
+/// Lists the stored URLs that have `part` in them. `No` where there are none, unless all were asked
+/// for.
 ///
 /// # Errors
 /// I/O errors. An entry that cannot be read is a warning.
 pub fn ls(packages: &storekit::Packages, part: &str, console: &mut Console<'_>) -> Result<Outcome> {
     let verbose = console.verbose;
     let print = |row: &Row<'_>, out: &mut dyn Write| if verbose { details(row, out) } else { row.print(out) };
-    show(packages, console, |entry| entry.key.url.contains(part), print)
+    let found = show(packages, console, |entry| entry.key.url.contains(part), print)?;
+    match found {
+        true => {}
+        false if part.is_empty() => say(console, "nothing is stored yet")?,
+        false => say(console, &format!("no stored URL contains `{}`", printable(part)))?,
+    }
+    Ok(Outcome::from_bool(found || part.is_empty()))
 }
 
 /// Shows all that is stored of a URL. `No` where nothing is.
@@ -138,7 +145,11 @@ pub fn ls(packages: &storekit::Packages, part: &str, console: &mut Console<'_>) 
 /// # Errors
 /// As [`ls`].
 pub fn info(packages: &storekit::Packages, url: &str, console: &mut Console<'_>) -> Result<Outcome> {
-    show(packages, console, |entry| entry.key.url == url, details)
+    let found = show(packages, console, |entry| entry.key.url == url, details)?;
+    if !found {
+        say(console, &format!("nothing is stored for `{}`", printable(url)))?;
+    }
+    Ok(Outcome::from_bool(found))
 }
 
 fn details(row: &Row<'_>, out: &mut dyn Write) -> std::io::Result<()> {
@@ -146,12 +157,13 @@ fn details(row: &Row<'_>, out: &mut dyn Write) -> std::io::Result<()> {
     row.responses.iter().try_for_each(|detail| detail.print(out))
 }
 
+/// Shows the entries that are wanted, and tells whether there are any.
 fn show(
     packages: &storekit::Packages,
     console: &mut Console<'_>,
     wanted: impl Fn(&PackageEntry) -> bool,
     print: impl Fn(&Row<'_>, &mut dyn Write) -> std::io::Result<()>,
-) -> Result<Outcome> {
+) -> Result<bool> {
     let mut any = false;
     packages.each(&mut |found: FoundPackage| {
         match found.entry {
@@ -167,7 +179,7 @@ fn show(
         Ok::<_, Error>(())
     })?;
     console.out.flush().map_err(Error::Output)?;
-    Ok(Outcome::from_bool(any))
+    Ok(any)
 }
 
 /// What is wrong with a stored URL.
@@ -231,10 +243,14 @@ fn sound(responses: u64, bodies: u64, console: &mut Console<'_>) -> Result<Outco
 }
 
 fn warn(console: &mut Console<'_>, error: &Error) -> Result<()> {
+    say(console, &format!("warning: {}", printable(&explained(error))))
+}
+
+fn say(console: &mut Console<'_>, text: &str) -> Result<()> {
     if console.quiet {
         return Ok(());
     }
-    writeln!(console.err, "warning: {}", printable(&explained(error))).map_err(Error::Output)
+    writeln!(console.err, "{text}").map_err(Error::Output)
 }
 
 fn unreadable(path: &Utf8Path, error: &storekit::Error) -> Fault {

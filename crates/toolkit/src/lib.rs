@@ -7,6 +7,8 @@
 pub mod common;
 pub mod errors;
 pub mod limits;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod outcome;
 pub mod output;
 pub mod settings;

@@ -14,6 +14,7 @@ use imgtar::registry::{self, Config, Credentials, Named, Proxies, Pulled, Pushed
 use miette::Result;
 use serde::Serialize;
 use storekit::{ByteSize, Digest, Key, Store};
+use toolkit::net::{self, Authorities};
 use toolkit::settings::Environment;
 use toolkit::{Outcome, Output};
 
@@ -161,12 +162,12 @@ impl Job<'_> {
     fn registries(&self, args: &RegistryArgs) -> Config {
         let environment = self.settings.environment();
         let realm = environment.get("LARDER_AUTH_REALM").map(str::to_owned);
-        let found = rustls_native_certs::load_native_certs();
-        for error in &found.errors {
-            self.view.say(&format!("warning: some certificates cannot be read: {error}"));
+        let Authorities { certificates, problems } = net::authorities();
+        for problem in problems {
+            self.view.say(&format!("warning: some certificates of authorities cannot be read: {problem}"));
         }
         Config {
-            roots: found.certs.iter().map(|root| root.to_vec()).collect(),
+            roots: certificates,
             proxies: proxies(environment),
             credentials: Credentials { files: auth_files(environment) },
             realms: args.auth_realm.iter().cloned().chain(realm).collect(),

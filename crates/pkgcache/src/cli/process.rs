@@ -1,22 +1,51 @@
-//! The server as a process: its threads, its signals, its end.
+//! The server as a process: its threads, its signals, its end; what the library is lent of it.
 
-use std::io::{Read, Write};
+use std::io::{self, Write};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use miette::Result;
+use pkgcache::{Config, Control, Error, Generic, Outside, Server};
 use rustix::fs::Mode;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
-use storekit::Store;
+use rustix::process::{Resource, getrlimit, umask};
+use storekit::{Store, printable};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use toolkit::Outcome;
+use toolkit::{Outcome, limits, net};
 
-use crate::cache::Cache;
-use crate::config::Config;
-use crate::ecosystem::Generic;
-use crate::error::{Error, Result, chain};
-use crate::observe::log;
-use crate::server::Server;
-use crate::server::event_counts::Minutes;
+/// This process: messages go to stderr.
+#[derive(Debug)]
+struct Process;
+
+impl Process {
+    /// What comes from strangers is shown without its control characters.
+    fn say(text: &str) {
+        // Nobody is left to tell where stderr is closed.
+        let _ = writeln!(io::stderr(), "pkgcache: {}", printable(text));
+    }
+}
+
+impl Outside for Process {
+    fn note(&self, text: &str) {
+        Self::say(text);
+    }
+
+    fn warning(&self, text: &str) {
+        Self::say(&format!("warning: {text}"));
+    }
+
+    fn stdout(&self) -> Box<dyn Write + Send> {
+        Box::new(io::stdout())
+    }
+
+    fn authorities(&self) -> Vec<Vec<u8>> {
+        let net::Authorities { certificates, problems } = net::authorities();
+        for problem in problems {
+            self.warning(&format!("some certificates of authorities cannot be read: {problem}"));
+        }
+        certificates
+    }
+}
 
 /// Serves until SIGTERM (`Yes`) or SIGINT (exit code 130), and then until what is under way is
 /// done; a second one of them ends that at once (143 or 130). SIGHUP asks `reload` for another
@@ -24,42 +53,32 @@ use crate::server::event_counts::Minutes;
 ///
 /// # Errors
 /// What keeps it from listening.
-pub fn serve(
-    mut config: Config,
+pub(crate) fn serve(
+    config: Config,
     store: Store,
-    reload: impl Fn() -> miette::Result<Config>,
+    reload: impl Fn() -> Result<Config>,
     out: &mut impl Write,
 ) -> Result<Outcome> {
     keep_to_ourselves();
-    let system = |doing| move |source| Error::System { doing, source };
-    config.limits.connections = seats(config.limits.connections, open_files());
+    let config = fitted(config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(32).build();
-    let runtime = runtime.map_err(system("start the threads"))?;
-    let secret = secret().map_err(system("read random bytes"))?;
-    let cache = Arc::new(Cache::new(config, store, Box::new(Generic), &secret)?);
+    let runtime = runtime.map_err(|source| Error::System { doing: "start the threads", source })?;
     let outcome = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let server = Server::bind(Arc::clone(&cache)).await?;
+        let server = Server::bind(config, store, Box::new(Generic), Arc::new(Process)).await?;
         let address = server.address()?;
         writeln!(out, "http://{address}").and_then(|()| out.flush()).map_err(Error::Output)?;
-        let stop = server.stopper();
-        let running = tokio::spawn(server.run());
-        let mut minutes = Minutes::new(&cache);
+        let control = server.control();
+        let mut running = pin!(server.run());
         let outcome = tokio::select! {
-            outcome = signals.until_stopped(&cache, reload) => outcome,
-            () = minutes.run() => Outcome::Yes,
+            outcome = signals.until_stopped(&control, reload) => outcome,
+            () = &mut running => Outcome::Yes,
         };
-        stop.stop();
-        let outcome = tokio::select! {
-            // A task that panicked has ended, too.
-            _ = running => outcome,
+        control.stop();
+        Ok(tokio::select! {
+            () = running => outcome,
             at_once = signals.again() => at_once,
-        };
-        drop(minutes);
-        if let Some(access) = cache.access() {
-            access.flush();
-        }
-        Ok(outcome)
+        })
     });
     // Lets tasks that were cut off take away their unfinished files.
     runtime.shutdown_timeout(LAST);
@@ -97,12 +116,12 @@ impl Signals {
         })
     }
 
-    async fn until_stopped(&mut self, cache: &Cache, reload: impl Fn() -> miette::Result<Config>) -> Outcome {
+    async fn until_stopped(&mut self, control: &Control, reload: impl Fn() -> Result<Config>) -> Outcome {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return Outcome::Yes,
                 _ = self.interrupt.recv() => return Outcome::Code(130),
-                _ = self.hangup.recv() => hang_up(cache, reload()),
+                _ = self.hangup.recv() => hang_up(control, reload()),
             }
         }
     }
@@ -113,48 +132,34 @@ impl Signals {
             _ = self.terminate.recv() => 143,
             _ = self.interrupt.recv() => 130,
         };
-        log::note("ended at once: what was under way was cut off");
+        Process.note("ended at once: what was under way was cut off");
         Outcome::Code(code)
     }
 }
 
 /// Takes up the settings as they are now, or says why the old ones stay.
-fn hang_up(cache: &Cache, loaded: miette::Result<Config>) {
-    let clamped = loaded.map(|mut config| {
-        config.limits.connections = seats(config.limits.connections, open_files());
-        config
-    });
-    match clamped.and_then(|config| Ok(cache.reconfigure(config)?)) {
+fn hang_up(control: &Control, loaded: Result<Config>) {
+    match loaded.and_then(|config| Ok(control.reconfigure(fitted(config))?)) {
         Ok(fixed) => {
             for name in fixed {
-                log::warning(&format!("the new `{name}` holds only after a restart"));
+                Process.warning(&format!("the new `{name}` holds only after a restart"));
             }
-            log::note("the settings were read again");
+            Process.note("the settings were read again");
         }
         Err(error) => {
+            let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
             let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
-            log::warning(&format!("the old settings stay: {}{help}", chain(error.as_ref())));
+            Process.warning(&format!("the old settings stay: {}{help}", causes.join(": ")));
         }
     }
 }
 
-/// Lets the process have as many open files as it may, and says how many that is.
-fn open_files() -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let now = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    now.unwrap_or(u64::MAX)
-}
-
-/// How many clients may be connected: where files are few, a quarter of them is left for what they
-/// ask for.
-fn seats(wanted: usize, files: u64) -> usize {
-    wanted.min(usize::try_from(files - files / 4).unwrap_or(usize::MAX)).max(1)
-}
-
-/// 128 random bits in hex.
-fn secret() -> std::io::Result<String> {
-    let mut bytes = [0; 16];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+/// The configuration with no more clients than there are files for: where files are few, a quarter
+/// of them is left for what clients ask for.
+fn fitted(mut config: Config) -> Config {
+    limits::raise_open_files();
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let most = usize::try_from(files - files / 4).unwrap_or(usize::MAX);
+    config.limits.connections = config.limits.connections.min(most).max(1);
+    config
 }

@@ -2,9 +2,9 @@
 //!
 //! Deliberately absent: flags and the environment, which `cli` turns into this.
 
-pub mod hosts;
-pub mod settings;
-pub mod target;
+pub(crate) mod hosts;
+pub(crate) mod settings;
+pub(crate) mod target;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,8 +12,9 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use http::Uri;
 use storekit::Digest;
+use toolkit::net::Network;
 
-use crate::config::hosts::{Hosts, Network};
+use crate::config::hosts::Hosts;
 use crate::wire::framing::HeadLimits;
 
 /// Everything that can be set.
@@ -83,7 +84,7 @@ pub struct Clients {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// A request's head.
-    pub head: HeadLimits,
+    pub(crate) head: HeadLimits,
     /// Larger bodies are passed on and not stored, in bytes.
     pub object: u64,
     /// Connections of clients at a time.

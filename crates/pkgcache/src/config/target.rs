@@ -10,29 +10,29 @@ use crate::config::{Config, Upstream};
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
-pub struct Target {
+pub(crate) struct Target {
     /// The name of the upstream, or the host of the forward mode.
-    pub source: String,
+    pub(crate) source: String,
     /// The whole URL.
-    pub url: Uri,
+    pub(crate) url: Uri,
     /// Whether private addresses will do.
-    pub private: bool,
+    pub(crate) private: bool,
     /// Whether redirects are followed here.
-    pub follow_redirects: bool,
+    pub(crate) follow_redirects: bool,
     /// Whether answers to credentials are kept for whoever brings the same.
-    pub keep_private: bool,
+    pub(crate) keep_private: bool,
     /// Whether a lifetime is guessed for answers that name none.
-    pub heuristic: bool,
+    pub(crate) heuristic: bool,
     /// Whether cookies are stored, for all.
-    pub keep_cookies: bool,
+    pub(crate) keep_cookies: bool,
     /// The name of the mount below which it was asked for; empty at the root, `None` in the forward
     /// mode.
-    pub mount: Option<String>,
+    pub(crate) mount: Option<String>,
 }
 
 /// Why a request is not passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoTarget {
+pub(crate) enum NoTarget {
     /// It means nothing.
     Malformed(&'static str),
     /// It may not be asked for.
@@ -45,7 +45,7 @@ pub enum NoTarget {
 ///
 /// # Errors
 /// [`NoTarget`].
-pub fn target(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
+pub(crate) fn target(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
     check_path(uri.path())?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http"), Some(host)) if !host.is_empty() => forward(config, uri, host),

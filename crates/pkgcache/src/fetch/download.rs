@@ -21,7 +21,6 @@ use crate::cache::Cache;
 use crate::error::{Error, explained};
 use crate::fetch::read_ahead::Ahead;
 use crate::fetch::{Ask, commit, follow, unstored};
-use crate::observe::log;
 use crate::observe::meter::add;
 use crate::response::body::{End, Progress};
 use crate::response::flight::{Flight, Growing, Stage};
@@ -108,7 +107,7 @@ impl<'a> Download<'a> {
     }
 
     fn give_up(&self, why: &str) {
-        log::warning(&format!("{} was not stored: {why}", self.ask.target.url));
+        self.cache.outside.warning(&format!("{} was not stored: {why}", self.ask.target.url));
         self.end(End::Broken);
     }
 
@@ -264,7 +263,7 @@ fn mismatch(cache: &Cache, ask: &Ask, digests: Option<(Digest, Digest)>) {
     let Some((announced, found)) = digests else { return };
     add(&cache.counts.mismatches, 1);
     let error = Error::Mismatch { url: ask.target.url.to_string(), announced, found };
-    log::warning(&error.to_string());
+    cache.outside.warning(&error.to_string());
 }
 
 impl Sink {

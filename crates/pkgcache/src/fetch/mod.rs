@@ -23,7 +23,6 @@ use crate::ecosystem::Class;
 use crate::error::explained;
 use crate::fetch::download::Download;
 use crate::fetch::redirect::Trip;
-use crate::observe::log;
 use crate::observe::meter::add;
 use crate::response::flight::{Flight, Stage, Trouble};
 use crate::response::stored_head::Answer;
@@ -108,7 +107,7 @@ pub(crate) async fn fetch(cache: Arc<Cache>, flight: Arc<Flight>, ask: Ask) {
     }
 }
 
-pub(crate) fn trouble(error: &SendError) -> Trouble {
+fn trouble(error: &SendError) -> Trouble {
     let status = error.status().as_u16();
     Trouble { failure: Failure::Unreachable, status, message: error.to_string() }
 }
@@ -153,7 +152,8 @@ async fn settle(
         refresh(cache, flight, ask, stored, (response.headers(), times)).await;
         return flight.reach(Stage::Validated(stored.stored.digest));
     }
-    if let (500 | 502 | 503 | 504, Some(stored)) = (status.as_u16(), &ask.stored)
+    if reuse::is_failing(status)
+        && let Some(stored) = &ask.stored
         && ask.may_stand_in(&stored.answer, times.received)
     {
         let message = format!("the upstream answered {status}");
@@ -181,7 +181,7 @@ async fn settle(
 
 pub(crate) fn unstored(cache: &Cache, ask: &Ask, why: impl std::fmt::Display) {
     add(&cache.counts.unstored, 1);
-    log::warning(&format!("{} could not be stored: {why}", ask.target.url));
+    cache.outside.warning(&format!("{} could not be stored: {why}", ask.target.url));
 }
 
 /// Writes the head of a stored response anew, as it stands by now: others may have written it
@@ -277,6 +277,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::ecosystem::Generic;
+    use crate::outside::tests::Nobody;
     use http::Uri;
     use storekit::Store;
 
@@ -284,7 +285,8 @@ mod tests {
     fn what_was_doubted_last_of_all_is_not_stored() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open_or_create(camino::Utf8Path::from_path(dir.path()).unwrap()).unwrap();
-        let cache = Arc::new(Cache::new(Config::default(), store, Box::new(Generic), "0123456789").unwrap());
+        let cache =
+            Arc::new(Cache::new(Config::default(), store, Box::new(Generic), Arc::new(Nobody)).unwrap());
         let url = Uri::from_static("http://a/b");
         let key = PackageKey::new("generic", "a", url.to_string(), None);
         let source = "a".to_owned();

@@ -15,7 +15,7 @@ use crate::observe::access_log::AccessLog;
 /// How a request was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Result {
+pub(crate) enum Result {
     /// From what is stored.
     Hit,
     /// From what is stored, after the upstream said that it still holds.
@@ -50,33 +50,33 @@ const RESULTS: [(Result, &str); 9] = [
 
 /// The counts.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     requests: [AtomicU64; RESULTS.len()],
     bytes: [AtomicU64; RESULTS.len()],
     /// Requests to upstreams.
-    pub fetches: AtomicU64,
+    pub(crate) fetches: AtomicU64,
     /// Bytes of bodies from upstreams.
-    pub fetched_bytes: AtomicU64,
+    pub(crate) fetched_bytes: AtomicU64,
     /// Requests to upstreams that got no answer.
-    pub failures: AtomicU64,
+    pub(crate) failures: AtomicU64,
     /// Stored bodies that were found damaged.
-    pub damaged: AtomicU64,
+    pub(crate) damaged: AtomicU64,
     /// Bodies that were not what they had been announced as.
-    pub mismatches: AtomicU64,
+    pub(crate) mismatches: AtomicU64,
     /// Bodies that could not be stored.
-    pub unstored: AtomicU64,
+    pub(crate) unstored: AtomicU64,
     /// Connections of clients, now.
-    pub connections: AtomicU64,
+    pub(crate) connections: AtomicU64,
     /// Connections that were refused.
-    pub refused: AtomicU64,
+    pub(crate) refused: AtomicU64,
     /// Requests that were answered without the parser.
-    pub quick: AtomicU64,
+    pub(crate) quick: AtomicU64,
     /// Connections that a drain ended because nothing moved on them.
-    pub cut: AtomicU64,
+    pub(crate) cut: AtomicU64,
 }
 
 /// One more.
-pub fn add(counter: &AtomicU64, count: u64) {
+pub(crate) fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
 }
 
@@ -88,7 +88,7 @@ pub(crate) fn get(counter: &AtomicU64) -> u64 {
 impl Counts {
     /// How many requests were answered so, and how many bytes they got.
     #[must_use]
-    pub fn of(&self, result: Result) -> (u64, u64) {
+    pub(crate) fn of(&self, result: Result) -> (u64, u64) {
         let place = result as usize;
         (self.requests.get(place).map_or(0, get), self.bytes.get(place).map_or(0, get))
     }
@@ -103,7 +103,7 @@ impl Counts {
 
     /// All of it in the text form of Prometheus.
     #[must_use]
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut text = String::new();
         family(&mut text, "requests_total", "counter", "Requests, by how they were answered.");
         for (result, name) in RESULTS {
@@ -148,7 +148,7 @@ fn family(text: &mut String, name: &str, kind: &str, help: &str) {
 
 /// Follows one response to its end.
 #[derive(Debug)]
-pub struct Meter {
+pub(crate) struct Meter {
     counts: Arc<Counts>,
     result: Result,
     bytes: u64,
@@ -160,37 +160,37 @@ pub struct Meter {
 
 /// A line of the access log.
 #[derive(Debug, Serialize)]
-pub struct Line {
+pub(crate) struct Line {
     /// When the request came, RFC 3339.
-    pub time: jiff::Timestamp,
+    pub(crate) time: jiff::Timestamp,
     /// From where.
-    pub client: Option<std::net::IpAddr>,
+    pub(crate) client: Option<std::net::IpAddr>,
     /// Its method.
-    pub method: String,
+    pub(crate) method: String,
     /// The URL that was meant.
-    pub url: String,
+    pub(crate) url: String,
     /// The request's first line as it came, escaped, where it was refused before it was read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request: Option<String>,
+    pub(crate) request: Option<String>,
     /// The answer's status code.
-    pub status: u16,
+    pub(crate) status: u16,
     /// How it was answered.
-    pub result: Result,
+    pub(crate) result: Result,
     /// What `Cache-Status` said.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache: Option<String>,
+    pub(crate) cache: Option<String>,
     /// Bytes of the body that were sent; of a tunnel, all that went to the client.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Bytes that came from the client through a tunnel.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub received: Option<u64>,
+    pub(crate) received: Option<u64>,
     /// From the request's head to the end of the answer.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Whether the answer was sent to its end.
-    pub whole: bool,
+    pub(crate) whole: bool,
     /// Where the line goes, and since when the time runs.
     #[serde(skip)]
-    pub ends: (AccessLog, Instant),
+    pub(crate) ends: (AccessLog, Instant),
 }
 
 impl Line {
@@ -206,12 +206,12 @@ impl Line {
 impl Meter {
     /// For a response that is about to be sent; `busy` is dropped when that is done.
     #[must_use]
-    pub fn new(counts: Arc<Counts>, result: Result, line: Option<Box<Line>>, busy: Arc<()>) -> Self {
+    pub(crate) fn new(counts: Arc<Counts>, result: Result, line: Option<Box<Line>>, busy: Arc<()>) -> Self {
         Self { counts, result, bytes: 0, whole: false, line, _busy: busy }
     }
 
     /// Sees a frame, or the end.
-    pub fn see(&mut self, frame: Option<&io::Result<Frame<Bytes>>>) {
+    pub(crate) fn see(&mut self, frame: Option<&io::Result<Frame<Bytes>>>) {
         match frame {
             None => self.whole = true,
             Some(Ok(frame)) => self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
@@ -220,19 +220,19 @@ impl Meter {
     }
 
     /// So many bytes of the body were sent.
-    pub fn count(&mut self, bytes: u64) {
+    pub(crate) fn count(&mut self, bytes: u64) {
         self.bytes += bytes;
     }
 
     /// So many bytes came from the client.
-    pub fn receive(&mut self, bytes: u64) {
+    pub(crate) fn receive(&mut self, bytes: u64) {
         if let Some(line) = &mut self.line {
             line.received = Some(bytes);
         }
     }
 
     /// There is no body whose end could be seen.
-    pub fn set_whole(&mut self) {
+    pub(crate) fn set_whole(&mut self) {
         self.whole = true;
     }
 }

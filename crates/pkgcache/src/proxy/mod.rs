@@ -4,5 +4,5 @@
 //! the connection that the request came on (`server`).
 
 pub(crate) mod forward;
-pub mod lookup;
+pub(crate) mod lookup;
 pub(crate) mod tunnel;

@@ -29,16 +29,16 @@ const READ: u64 = 64 << 10;
 
 /// How far a growing file has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Bytes that are in the file.
-    pub written: u64,
+    pub(crate) written: u64,
     /// Whether more will come.
-    pub end: End,
+    pub(crate) end: End,
 }
 
 /// Whether a growing file is at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// More may come.
     #[default]
     Growing,
@@ -52,7 +52,7 @@ pub enum End {
 
 /// A file to read from.
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct Source {
     file: Arc<File>,
     growth: Option<watch::Receiver<Progress>>,
     rest: Option<mpsc::Receiver<Rest>>,
@@ -65,13 +65,13 @@ pub struct Source {
 impl Source {
     /// A file that is whole.
     #[must_use]
-    pub fn whole(file: Arc<File>) -> Self {
+    pub(crate) fn whole(file: Arc<File>) -> Self {
         Self { file, growth: None, rest: None, past: (0, Bytes::new()), hold_back: false }
     }
 
     /// A file that grows. `None` where its beginning cannot be had any more.
     #[must_use]
-    pub fn growing(growing: &Growing) -> Option<Self> {
+    pub(crate) fn growing(growing: &Growing) -> Option<Self> {
         let rest = growing.readers.attach()?;
         Some(Self {
             growth: Some(growing.progress.clone()),
@@ -145,7 +145,7 @@ fn read_at(file: &File, position: u64, most: u64) -> io::Result<Bytes> {
 
 /// A piece of a body.
 #[derive(Clone, Debug)]
-pub enum Piece {
+pub(crate) enum Piece {
     /// These bytes.
     Bytes(Bytes),
     /// These of the file. An end behind that of the file means: up to there.
@@ -169,7 +169,7 @@ struct Passing {
 }
 
 /// A response's body.
-pub struct Body {
+pub(crate) struct Body {
     kind: Kind,
     meter: Option<Meter>,
 }
@@ -177,13 +177,13 @@ pub struct Body {
 impl Body {
     /// None.
     #[must_use]
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         Self { kind: Kind::Empty, meter: None }
     }
 
     /// A text.
     #[must_use]
-    pub fn text(text: impl Into<Bytes>) -> Self {
+    pub(crate) fn text(text: impl Into<Bytes>) -> Self {
         let bytes = text.into();
         let left = Some(bytes.len() as u64);
         let pieces = VecDeque::from([Piece::Bytes(bytes)]);
@@ -192,20 +192,20 @@ impl Body {
 
     /// What an upstream sends; it breaks off where the upstream says nothing for so long.
     #[must_use]
-    pub fn incoming(incoming: Incoming, patience: Duration) -> Self {
+    pub(crate) fn incoming(incoming: Incoming, patience: Duration) -> Self {
         Self { kind: Kind::Incoming(Passing { incoming, patience, waiting: None }), meter: None }
     }
 
     /// Pieces of a file; `size` is their sum where it is known.
     #[must_use]
-    pub fn pieces(source: Source, pieces: impl Into<VecDeque<Piece>>, size: Option<u64>) -> Self {
+    pub(crate) fn pieces(source: Source, pieces: impl Into<VecDeque<Piece>>, size: Option<u64>) -> Self {
         let kind = Kind::Pieces { source: Some(source), pieces: pieces.into(), left: size, reading: None };
         Self { kind, meter: None }
     }
 
     /// Counts what is sent, and notes the end.
     #[must_use]
-    pub fn metered(mut self, meter: Meter) -> Self {
+    pub(crate) fn metered(mut self, meter: Meter) -> Self {
         self.meter = Some(meter);
         self
     }

@@ -19,7 +19,7 @@ use crate::rules::reuse::Failure;
 
 /// How far a fetch has come.
 #[derive(Clone, Debug)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// The upstream was asked.
     Asking,
     /// The answer is being stored.
@@ -34,37 +34,37 @@ pub enum Stage {
 
 /// A response that is being stored.
 #[derive(Debug)]
-pub struct Growing {
+pub(crate) struct Growing {
     /// Its head.
-    pub answer: Answer,
+    pub(crate) answer: Answer,
     /// The size of its body, where it is said.
-    pub total: Option<u64>,
+    pub(crate) total: Option<u64>,
     /// What its body was announced as.
-    pub announced: Option<Digest>,
+    pub(crate) announced: Option<Digest>,
     /// The file that grows.
-    pub file: Arc<File>,
+    pub(crate) file: Arc<File>,
     /// How far it has come.
-    pub progress: watch::Receiver<Progress>,
+    pub(crate) progress: watch::Receiver<Progress>,
     /// Who reads along.
-    pub readers: Readers,
+    pub(crate) readers: Readers,
     /// The cookies of the answer, for the client that it was fetched for.
-    pub cookies: HeaderMap,
+    pub(crate) cookies: HeaderMap,
 }
 
 /// Why there is no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub(crate) struct Trouble {
     /// For the rules.
-    pub failure: Failure,
+    pub(crate) failure: Failure,
     /// The status code that says so.
-    pub status: u16,
+    pub(crate) status: u16,
     /// For people.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// The meeting point.
 #[derive(Debug)]
-pub struct Flight {
+pub(crate) struct Flight {
     stage: watch::Sender<Stage>,
     private: Mutex<Option<Response<Incoming>>>,
     /// The key of what is fetched, whoever asks.
@@ -74,7 +74,7 @@ pub struct Flight {
 
 /// All fetches under way.
 #[derive(Debug, Default)]
-pub struct Flights(Mutex<HashMap<Digest, Arc<Flight>>>, Notify);
+pub(crate) struct Flights(Mutex<HashMap<Digest, Arc<Flight>>>, Notify);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -91,7 +91,7 @@ impl Flight {
     }
 
     /// Waits until more is known than that the upstream was asked.
-    pub async fn landed(&self) -> Stage {
+    pub(crate) async fn landed(&self) -> Stage {
         let mut stages = self.stage.subscribe();
         let landed = stages.wait_for(|stage| !matches!(stage, Stage::Asking)).await;
         landed.map_or_else(|_| self.stage.borrow().clone(), |stage| stage.clone())
@@ -99,37 +99,45 @@ impl Flight {
 
     /// Whether the upstream's answer has not come yet.
     #[must_use]
-    pub fn is_asking(&self) -> bool {
+    pub(crate) fn is_asking(&self) -> bool {
         matches!(*self.stage.borrow(), Stage::Asking)
     }
 
-    /// Whether it broke off, though whoever does the work may not have left yet.
+    /// What is being stored, if it has come so far.
+    pub(crate) fn growing(&self) -> Option<Arc<Growing>> {
+        match &*self.stage.borrow() {
+            Stage::Growing(growing) => Some(Arc::clone(growing)),
+            _ => None,
+        }
+    }
+
+    /// Whether it broke off, though the task that does the work may not have ended yet.
     fn is_broken(&self) -> bool {
         let broken = |growing: &Growing| growing.progress.borrow().end == End::Broken;
         matches!(&*self.stage.borrow(), Stage::Growing(growing) if broken(growing))
     }
 
     /// Says how far it has come.
-    pub fn reach(&self, stage: Stage) {
+    pub(crate) fn reach(&self, stage: Stage) {
         self.stage.send_replace(stage);
     }
 
     /// The answer is only for the one who asked.
-    pub fn pass(&self, response: Response<Incoming>) {
+    pub(crate) fn pass(&self, response: Response<Incoming>) {
         *lock(&self.private) = Some(response);
         self.reach(Stage::Passing);
     }
 
     /// Takes the answer that is only for one.
     #[must_use]
-    pub fn take(&self) -> Option<Response<Incoming>> {
+    pub(crate) fn take(&self) -> Option<Response<Incoming>> {
         lock(&self.private).take()
     }
 
     /// Whether something has changed on the server since it was asked, so that the answer is not to
     /// be stored.
     #[must_use]
-    pub fn is_doubted(&self) -> bool {
+    pub(crate) fn is_doubted(&self) -> bool {
         self.doubted.load(Ordering::Acquire)
     }
 }
@@ -138,7 +146,7 @@ impl Flights {
     /// The fetch under this key, and whether it is to be started by the caller: there was none, or
     /// it broke off. `shared` is the key of what is fetched, whoever asks for it.
     #[must_use]
-    pub fn join(&self, key: Digest, shared: Digest) -> (Arc<Flight>, bool) {
+    pub(crate) fn join(&self, key: Digest, shared: Digest) -> (Arc<Flight>, bool) {
         let mut flights = lock(&self.0);
         if let Some(flight) = flights.get(&key).filter(|flight| !flight.is_broken()) {
             (Arc::clone(flight), false)
@@ -151,12 +159,12 @@ impl Flights {
 
     /// The fetch under this key, if there is one.
     #[must_use]
-    pub fn find(&self, key: &Digest) -> Option<Arc<Flight>> {
+    pub(crate) fn find(&self, key: &Digest) -> Option<Arc<Flight>> {
         lock(&self.0).get(key).filter(|flight| !flight.is_broken()).cloned()
     }
 
     /// The fetch is over.
-    pub fn leave(&self, key: &Digest, flight: &Arc<Flight>) {
+    pub(crate) fn leave(&self, key: &Digest, flight: &Arc<Flight>) {
         let mut flights = lock(&self.0);
         if flights.get(key).is_some_and(|standing| Arc::ptr_eq(standing, flight)) {
             flights.remove(key);
@@ -166,7 +174,7 @@ impl Flights {
     }
 
     /// Waits until none is under way: what was fetched to its end is stored then.
-    pub async fn landed(&self) {
+    pub(crate) async fn landed(&self) {
         loop {
             let left = self.1.notified();
             if self.count() == 0 {
@@ -178,7 +186,7 @@ impl Flights {
 
     /// What is being fetched for this, with whatever credentials, is not to be stored, and nobody
     /// joins it any more.
-    pub fn doubt(&self, shared: &Digest) {
+    pub(crate) fn doubt(&self, shared: &Digest) {
         lock(&self.0).retain(|_, flight| {
             let doubted = flight.shared == *shared;
             flight.doubted.fetch_or(doubted, Ordering::AcqRel);
@@ -188,20 +196,20 @@ impl Flights {
 
     /// The fetch, started: when this is dropped it is over, even if it came to nothing.
     #[must_use]
-    pub fn flying(&self, key: Digest, flight: Arc<Flight>) -> Flying<'_> {
+    pub(crate) fn flying(&self, key: Digest, flight: Arc<Flight>) -> Flying<'_> {
         Flying { flights: self, key, flight }
     }
 
     /// How many there are.
     #[must_use]
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         lock(&self.0).len()
     }
 }
 
 /// A fetch under way.
 #[derive(Debug)]
-pub struct Flying<'a> {
+pub(crate) struct Flying<'a> {
     flights: &'a Flights,
     key: Digest,
     flight: Arc<Flight>,

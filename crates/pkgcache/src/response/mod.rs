@@ -2,9 +2,9 @@
 //!
 //! Deliberately absent: whether one may be stored or used (`rules`), and where it is (`store`).
 
-pub mod body;
-pub mod flight;
+pub(crate) mod body;
+pub(crate) mod flight;
 pub(crate) mod location;
-pub mod overflow;
-pub mod reply;
-pub mod stored_head;
+pub(crate) mod overflow;
+pub(crate) mod reply;
+pub(crate) mod stored_head;

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What comes behind the end of the file. Where nothing comes any more and there was no end, it
 /// broke off.
 #[derive(Clone, Debug)]
-pub enum Rest {
+pub(crate) enum Rest {
     /// The next bytes.
     Bytes(Bytes),
     /// That was all.
@@ -29,7 +29,7 @@ pub enum Rest {
 
 /// Those who read along; `None` where it is too late for that.
 #[derive(Debug)]
-pub struct Readers(Mutex<Option<Vec<mpsc::Sender<Rest>>>>);
+pub(crate) struct Readers(Mutex<Option<Vec<mpsc::Sender<Rest>>>>);
 
 impl Default for Readers {
     fn default() -> Self {
@@ -41,7 +41,7 @@ impl Readers {
     /// Joins them. `None` where the file has ended already, so that a part of the body would be
     /// missing.
     #[must_use]
-    pub fn attach(&self) -> Option<mpsc::Receiver<Rest>> {
+    pub(crate) fn attach(&self) -> Option<mpsc::Receiver<Rest>> {
         let mut readers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let readers = readers.as_mut()?;
         let (sender, receiver) = mpsc::channel(WAITING);

@@ -20,17 +20,17 @@ use crate::rules::range::{Asking, Cut, content_range};
 
 /// What a client asks of a response.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+pub(crate) struct Question<'a> {
     /// GET or HEAD.
-    pub method: &'a Method,
+    pub(crate) method: &'a Method,
     /// Its headers.
-    pub headers: &'a HeaderMap,
+    pub(crate) headers: &'a HeaderMap,
 }
 
 impl Question<'_> {
     /// The ranges that it asks for, if a range can be cut out of this response.
     #[must_use]
-    pub fn ranges(&self, answer: &Answer) -> Option<Asking> {
+    pub(crate) fn ranges(&self, answer: &Answer) -> Option<Asking> {
         let can = *self.method == Method::GET
             && answer.status == StatusCode::OK
             && conditional::range_applies(self.headers, &answer.headers);
@@ -41,7 +41,7 @@ impl Question<'_> {
 
 /// The answer to the question. `size` is that of the body, where it is known; ranges need it.
 #[must_use]
-pub fn reply(
+pub(crate) fn reply(
     question: &Question<'_>,
     answer: &Answer,
     source: Source,
@@ -164,7 +164,11 @@ fn multipart(
 
 /// An answer of this program's own.
 #[must_use]
-pub fn own(status: StatusCode, text: impl Into<String>, cache: Option<&CacheStatus>) -> Response<Body> {
+pub(crate) fn own(
+    status: StatusCode,
+    text: impl Into<String>,
+    cache: Option<&CacheStatus>,
+) -> Response<Body> {
     let mut text = text.into();
     text.push('\n');
     let mut headers = HeaderMap::new();

@@ -12,29 +12,29 @@ use crate::rules::{freshness, merge, vary};
 
 /// The head of a response that is stored, or being stored.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Its status code.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// Its fields, those that are kept.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// What it says about caching.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// When it was asked for and when it came.
-    pub times: Times,
+    pub(crate) times: Times,
     /// For how many seconds it is fresh, from its beginning, by what it says itself.
-    pub explicit: Option<i64>,
+    pub(crate) explicit: Option<i64>,
     /// The same by a guess, where one may be made.
-    pub guess: Option<i64>,
+    pub(crate) guess: Option<i64>,
     /// The names of the request headers that selected it.
-    pub vary: Vec<String>,
+    pub(crate) vary: Vec<String>,
     /// What they were.
-    pub selecting: BTreeMap<String, String>,
+    pub(crate) selecting: BTreeMap<String, String>,
 }
 
 impl Answer {
     /// A response that just came, as it is stored. `request` is what was asked.
     #[must_use]
-    pub fn new(status: StatusCode, headers: &HeaderMap, request: &HeaderMap, times: Times) -> Self {
+    pub(crate) fn new(status: StatusCode, headers: &HeaderMap, request: &HeaderMap, times: Times) -> Self {
         let policy = Policy::of(headers);
         let mut headers = merge::stored_fields(headers, &policy);
         if !headers.contains_key(http::header::DATE) {
@@ -56,7 +56,7 @@ impl Answer {
 
     /// The same, after the server said that it still holds.
     #[must_use]
-    pub fn freshened(&self, update: &HeaderMap, times: Times) -> Self {
+    pub(crate) fn freshened(&self, update: &HeaderMap, times: Times) -> Self {
         let headers = merge::freshened(&self.headers, update);
         let (vary, selecting) = (self.vary.clone(), self.selecting.clone());
         Self { vary, selecting, ..Self::read(self.status, headers, times) }
@@ -64,7 +64,7 @@ impl Answer {
 
     /// From an entry file. `None` where a field is none that HTTP has.
     #[must_use]
-    pub fn from_stored(stored: &StoredResponse) -> Option<Self> {
+    pub(crate) fn from_stored(stored: &StoredResponse) -> Option<Self> {
         let status = StatusCode::from_u16(stored.status).ok()?;
         let mut headers = HeaderMap::with_capacity(stored.headers.len());
         for (name, value) in &stored.headers {
@@ -78,7 +78,7 @@ impl Answer {
 
     /// For an entry file.
     #[must_use]
-    pub fn to_stored(&self, digest: Digest, size: u64, announced: Option<Digest>) -> StoredResponse {
+    pub(crate) fn to_stored(&self, digest: Digest, size: u64, announced: Option<Digest>) -> StoredResponse {
         let text = |value: &HeaderValue| value.as_bytes().iter().copied().map(char::from).collect();
         let second = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
         StoredResponse {
@@ -98,19 +98,19 @@ impl Answer {
     /// For how many seconds it is fresh, from its beginning. A guess counts only where `heuristic`
     /// says so.
     #[must_use]
-    pub fn lifetime(&self, heuristic: bool) -> i64 {
+    pub(crate) fn lifetime(&self, heuristic: bool) -> i64 {
         self.explicit.or(self.guess.filter(|_| heuristic)).unwrap_or(0)
     }
 
     /// How old it is.
     #[must_use]
-    pub fn age(&self, now: i64) -> i64 {
+    pub(crate) fn age(&self, now: i64) -> i64 {
         age::current(&self.headers, self.times, now)
     }
 
     /// Whether it answers this request, as far as `Vary` goes.
     #[must_use]
-    pub fn answers(&self, request: &HeaderMap) -> bool {
+    pub(crate) fn answers(&self, request: &HeaderMap) -> bool {
         vary::matches(&self.vary, &self.selecting, request, &self.headers)
     }
 }

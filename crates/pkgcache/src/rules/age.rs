@@ -7,22 +7,22 @@ use super::{date, directives, joined, members};
 
 /// When a response was asked for and when its head came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
+pub(crate) struct Times {
     /// When it was asked for.
-    pub requested: i64,
+    pub(crate) requested: i64,
     /// When its head came.
-    pub received: i64,
+    pub(crate) received: i64,
 }
 
 /// The response's `Date`, else when it came.
 #[must_use]
-pub fn date_of(headers: &HeaderMap, times: Times) -> i64 {
+pub(crate) fn date_of(headers: &HeaderMap, times: Times) -> i64 {
     headers.get(DATE).and_then(|value| date::parse(value.to_str().ok()?)).unwrap_or(times.received)
 }
 
 /// Its age when it came, by its own `Age` or by its `Date`, whichever is more.
 #[must_use]
-pub fn initial(headers: &HeaderMap, times: Times) -> i64 {
+pub(crate) fn initial(headers: &HeaderMap, times: Times) -> i64 {
     let apparent = (times.received - date_of(headers, times)).max(0);
     let delay = (times.received - times.requested).max(0);
     apparent.max(announced(headers).unwrap_or(0) + delay)
@@ -30,7 +30,7 @@ pub fn initial(headers: &HeaderMap, times: Times) -> i64 {
 
 /// Its age now. Clocks that went backwards make nothing younger than it came.
 #[must_use]
-pub fn current(headers: &HeaderMap, times: Times, now: i64) -> i64 {
+pub(crate) fn current(headers: &HeaderMap, times: Times, now: i64) -> i64 {
     initial(headers, times) + (now - times.received).max(0)
 }
 

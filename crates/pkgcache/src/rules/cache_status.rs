@@ -5,13 +5,11 @@ use std::fmt;
 use http::{HeaderMap, HeaderValue};
 
 /// The field's name.
-pub const CACHE_STATUS: &str = "cache-status";
+pub(crate) const CACHE_STATUS: &str = "cache-status";
 
 /// Why a request went to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forward {
-    /// It cannot be answered from what is stored, whatever that is.
-    Bypass,
+pub(crate) enum Forward {
     /// Its method is not one that is answered from what is stored.
     Method,
     /// Nothing is stored for the URL.
@@ -22,44 +20,42 @@ pub enum Forward {
     Request,
     /// What is stored is stale.
     Stale,
-    /// What is stored is a part that does not hold what was asked for.
-    Partial,
 }
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CacheStatus {
+pub(crate) struct CacheStatus {
     /// Answered from what is stored, without asking the server.
-    pub hit: bool,
+    pub(crate) hit: bool,
     /// Why it went to the server.
-    pub forward: Option<Forward>,
+    pub(crate) forward: Option<Forward>,
     /// What the server answered, where the client gets another status code.
-    pub forward_status: Option<u16>,
+    pub(crate) forward_status: Option<u16>,
     /// For how many more seconds the response is fresh.
-    pub ttl: Option<i64>,
+    pub(crate) ttl: Option<i64>,
     /// Whether the answer is being stored.
-    pub stored: bool,
+    pub(crate) stored: bool,
     /// Whether another request was waited for.
-    pub collapsed: bool,
+    pub(crate) collapsed: bool,
     /// More, as a token.
-    pub detail: Option<&'static str>,
+    pub(crate) detail: Option<&'static str>,
 }
 
 impl CacheStatus {
     /// A hit.
     #[must_use]
-    pub fn hit(ttl: i64) -> Self {
+    pub(crate) fn hit(ttl: i64) -> Self {
         Self { hit: true, ttl: Some(ttl), ..Self::default() }
     }
 
     /// A request that went to the server.
     #[must_use]
-    pub fn forwarded(forward: Forward) -> Self {
+    pub(crate) fn forwarded(forward: Forward) -> Self {
         Self { forward: Some(forward), ..Self::default() }
     }
 
     /// Adds it to the response, behind what caches nearer to the server have said.
-    pub fn add_to(&self, headers: &mut HeaderMap) {
+    pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
         if let Ok(value) = HeaderValue::from_str(&self.to_string()) {
             headers.append(CACHE_STATUS, value);
         }
@@ -69,13 +65,11 @@ impl CacheStatus {
 impl Forward {
     fn token(self) -> &'static str {
         match self {
-            Self::Bypass => "bypass",
             Self::Method => "method",
             Self::UriMiss => "uri-miss",
             Self::VaryMiss => "vary-miss",
             Self::Request => "request",
             Self::Stale => "stale",
-            Self::Partial => "partial",
         }
     }
 }

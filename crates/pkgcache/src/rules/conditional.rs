@@ -11,13 +11,13 @@ use super::date;
 
 /// Whether the request has a condition that this cache can answer.
 #[must_use]
-pub fn has_condition(request: &HeaderMap) -> bool {
+pub(crate) fn has_condition(request: &HeaderMap) -> bool {
     request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE)
 }
 
 /// Whether the client has this response already, so that 304 says all.
 #[must_use]
-pub fn is_not_modified(request: &HeaderMap, stored: &HeaderMap, times: Times) -> bool {
+pub(crate) fn is_not_modified(request: &HeaderMap, stored: &HeaderMap, times: Times) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
         let tag = stored.get(ETAG).map(HeaderValue::as_bytes);
         return request.get_all(IF_NONE_MATCH).iter().any(|line| {
@@ -55,7 +55,7 @@ fn weak_eq(a: &[u8], b: &[u8]) -> bool {
 
 /// The entity tag, if it promises that the bytes are the same.
 #[must_use]
-pub fn strong_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
+pub(crate) fn strong_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
     let tag = headers.get(ETAG)?;
     (tag.len() > 2 && tag.as_bytes().starts_with(b"\"") && tag.as_bytes().ends_with(b"\"")).then_some(tag)
 }
@@ -63,7 +63,7 @@ pub fn strong_tag(headers: &HeaderMap) -> Option<&HeaderValue> {
 /// Whether a range may be cut out of this response: there is no `If-Range`, or it names exactly
 /// this one.
 #[must_use]
-pub fn range_applies(request: &HeaderMap, stored: &HeaderMap) -> bool {
+pub(crate) fn range_applies(request: &HeaderMap, stored: &HeaderMap) -> bool {
     let Some(wanted) = request.get(IF_RANGE) else { return true };
     if wanted.as_bytes().contains(&b'"') {
         return strong_tag(stored) == Some(wanted);
@@ -75,7 +75,7 @@ pub fn range_applies(request: &HeaderMap, stored: &HeaderMap) -> bool {
 /// The conditions that ask the server whether the stored response still holds; empty where it names
 /// nothing to ask by.
 #[must_use]
-pub fn validators(stored: &HeaderMap) -> HeaderMap {
+pub(crate) fn validators(stored: &HeaderMap) -> HeaderMap {
     let mut conditions = HeaderMap::new();
     if let Some(tag) = stored.get(ETAG) {
         conditions.insert(IF_NONE_MATCH, tag.clone());
@@ -87,7 +87,7 @@ pub fn validators(stored: &HeaderMap) -> HeaderMap {
 }
 
 /// Takes all conditions and ranges off a request.
-pub fn strip(request: &mut HeaderMap) {
+pub(crate) fn strip(request: &mut HeaderMap) {
     for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
         request.remove(name);
     }
@@ -96,7 +96,7 @@ pub fn strip(request: &mut HeaderMap) {
 /// Whether a 304 speaks of the stored response (RFC 9111, 4.3.4): its tag, if it has one, is the
 /// stored one's.
 #[must_use]
-pub fn speaks_of(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
+pub(crate) fn speaks_of(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
     match (not_modified.get(ETAG), stored.get(ETAG)) {
         (Some(new), Some(old)) => weak_eq(new.as_bytes(), old.as_bytes()),
         (Some(_), None) => false,

@@ -15,7 +15,7 @@ const PIVOT: i16 = 77;
 
 /// Seconds since 1970, `None` for what is no date.
 #[must_use]
-pub fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     let text = text.trim_matches([' ', '\t']).to_ascii_lowercase();
     match text.split_once(", ") {
         Some((day, rest)) if DAYS.iter().any(|name| name.get(..3) == Some(day)) => imf(rest),
@@ -82,7 +82,7 @@ fn instant(year: i16, month: &str, day: i16, time: &str) -> Option<i64> {
 
 /// The date as it is sent: `Sun, 06 Nov 1994 08:49:37 GMT`.
 #[must_use]
-pub fn format(seconds: i64) -> String {
+pub(crate) fn format(seconds: i64) -> String {
     let time = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
     time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

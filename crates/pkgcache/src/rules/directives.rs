@@ -4,20 +4,20 @@
 use super::members;
 
 /// No number of seconds counts as more: about 34,000 years.
-pub const FOR_EVER: i64 = 1 << 40;
+pub(crate) const FOR_EVER: i64 = 1 << 40;
 
 /// One directive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directive {
+pub(crate) struct Directive {
     /// Its name in lower case.
-    pub name: String,
+    pub(crate) name: String,
     /// Its value, without quotes.
-    pub value: Option<String>,
+    pub(crate) value: Option<String>,
 }
 
 /// Reads a list. What is no directive is left out.
 #[must_use]
-pub fn parse(text: &str) -> Vec<Directive> {
+pub(crate) fn parse(text: &str) -> Vec<Directive> {
     members(text).filter_map(directive).collect()
 }
 
@@ -50,7 +50,7 @@ fn unquoted(text: &str) -> String {
 
 /// A number of seconds; what is too large is [`FOR_EVER`], what is no number is `None`.
 #[must_use]
-pub fn seconds(text: &str) -> Option<i64> {
+pub(crate) fn seconds(text: &str) -> Option<i64> {
     let number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     number.then(|| text.parse().unwrap_or(FOR_EVER).min(FOR_EVER))
 }

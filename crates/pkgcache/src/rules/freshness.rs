@@ -12,7 +12,7 @@ const LONGEST_GUESS: i64 = 86_400;
 
 /// For how many seconds it is fresh by what it says itself.
 #[must_use]
-pub fn explicit(headers: &HeaderMap, policy: &Policy, times: Times) -> Option<i64> {
+pub(crate) fn explicit(headers: &HeaderMap, policy: &Policy, times: Times) -> Option<i64> {
     policy.lifetime().or_else(|| {
         let mut lines = headers.get_all(EXPIRES).iter().filter(|_| !policy.targeted);
         let first = lines.next()?;
@@ -25,7 +25,7 @@ pub fn explicit(headers: &HeaderMap, policy: &Policy, times: Times) -> Option<i6
 /// A guess where it says nothing: a tenth of the time since it was last modified. An index that
 /// lists what there is changes without a warning, so the caller decides whether to guess at all.
 #[must_use]
-pub fn guess(status: StatusCode, headers: &HeaderMap, policy: &Policy, times: Times) -> Option<i64> {
+pub(crate) fn guess(status: StatusCode, headers: &HeaderMap, policy: &Policy, times: Times) -> Option<i64> {
     if !(is_guessable(status) || policy.public) {
         return None;
     }
@@ -35,7 +35,7 @@ pub fn guess(status: StatusCode, headers: &HeaderMap, policy: &Policy, times: Ti
 
 /// Whether the status code allows to guess. Source: RFC 9110, 15.1.
 #[must_use]
-pub fn is_guessable(status: StatusCode) -> bool {
+pub(crate) fn is_guessable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 

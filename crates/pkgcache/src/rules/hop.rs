@@ -10,7 +10,7 @@ use http::header::{
 use super::{joined, members};
 
 /// Takes them off.
-pub fn strip(headers: &mut HeaderMap) {
+pub(crate) fn strip(headers: &mut HeaderMap) {
     let named = joined(headers, CONNECTION).unwrap_or_default();
     for name in members(&named) {
         headers.remove(name);

@@ -5,14 +5,14 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 /// Whether a request of this method changes nothing on the server (RFC 9110, 9.2.1).
 #[must_use]
-pub fn is_safe(method: &Method) -> bool {
+pub(crate) fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
 /// What is no longer to be believed after `method` on `url` was answered so: the URL, and what the
 /// answer names on the same server.
 #[must_use]
-pub fn doubtful(method: &Method, url: &Uri, status: StatusCode, headers: &HeaderMap) -> Vec<Uri> {
+pub(crate) fn doubtful(method: &Method, url: &Uri, status: StatusCode, headers: &HeaderMap) -> Vec<Uri> {
     if is_safe(method) || !(status.is_success() || status.is_redirection()) {
         return Vec::new();
     }
@@ -26,13 +26,13 @@ pub fn doubtful(method: &Method, url: &Uri, status: StatusCode, headers: &Header
 
 /// Whether both are on the same server.
 #[must_use]
-pub fn is_same_origin(a: &Uri, b: &Uri) -> bool {
+pub(crate) fn is_same_origin(a: &Uri, b: &Uri) -> bool {
     a.scheme() == b.scheme() && a.authority() == b.authority()
 }
 
 /// The absolute URL that a reference on `base` means, without its fragment.
 #[must_use]
-pub fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
+pub(crate) fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
     let reference = reference.split('#').next().unwrap_or_default();
     let (scheme, authority) = (base.scheme_str()?, base.authority()?);
     let target = if let Some(rest) = reference.strip_prefix("//") {

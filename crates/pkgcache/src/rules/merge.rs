@@ -10,7 +10,7 @@ use super::policy::Policy;
 /// The stored fields, with those of a 304 (or of the answer to a HEAD) in their place. What
 /// describes the stored bytes stays as it is.
 #[must_use]
-pub fn freshened(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
+pub(crate) fn freshened(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
     let mut update = update.clone();
     hop::strip(&mut update);
     for name in [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE] {
@@ -30,7 +30,7 @@ pub fn freshened(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
 
 /// The fields of a new response that are stored.
 #[must_use]
-pub fn stored_fields(headers: &HeaderMap, policy: &Policy) -> HeaderMap {
+pub(crate) fn stored_fields(headers: &HeaderMap, policy: &Policy) -> HeaderMap {
     let mut stored = headers.clone();
     hop::strip(&mut stored);
     for name in &policy.unstored_fields {
@@ -41,7 +41,7 @@ pub fn stored_fields(headers: &HeaderMap, policy: &Policy) -> HeaderMap {
 
 /// Takes off the cookies, and returns them: they are meant for the client whose request was
 /// answered, and for nobody after it. RFC 9111, 7.3, lets a cache hand them to all.
-pub fn take_cookies(headers: &mut HeaderMap) -> HeaderMap {
+pub(crate) fn take_cookies(headers: &mut HeaderMap) -> HeaderMap {
     let mut taken = HeaderMap::new();
     for name in [SET_COOKIE, HeaderName::from_static("set-cookie2")] {
         if let http::header::Entry::Occupied(entry) = headers.entry(&name) {

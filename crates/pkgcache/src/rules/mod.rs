@@ -3,22 +3,23 @@
 //!
 //! Nothing here reads a clock, a file or a socket. Times are seconds since 1970.
 
-pub mod age;
-pub mod cache_status;
-pub mod conditional;
-pub mod date;
-pub mod directives;
-pub mod freshness;
-pub mod hop;
-pub mod invalidate;
-pub mod merge;
-pub mod policy;
-pub mod range;
-pub mod request;
-pub mod reuse;
-pub mod storable;
-pub mod structured;
-pub mod vary;
+pub(crate) mod age;
+pub(crate) mod cache_status;
+pub(crate) mod conditional;
+pub(crate) mod date;
+pub(crate) mod directives;
+pub(crate) mod freshness;
+pub(crate) mod hop;
+pub(crate) mod invalidate;
+pub(crate) mod max_forwards;
+pub(crate) mod merge;
+pub(crate) mod policy;
+pub(crate) mod range;
+pub(crate) mod request;
+pub(crate) mod reuse;
+pub(crate) mod storable;
+pub(crate) mod structured;
+pub(crate) mod vary;
 
 use http::{HeaderMap, header::AsHeaderName};
 

@@ -15,39 +15,39 @@ const TARGETED: &str = "cdn-cache-control";
 /// A response's directives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a directive of its own")]
-pub struct Policy {
+pub(crate) struct Policy {
     /// Not to be stored.
-    pub no_store: bool,
+    pub(crate) no_store: bool,
     /// Not to be reused without asking.
-    pub no_cache: bool,
+    pub(crate) no_cache: bool,
     /// For one user only.
-    pub private: bool,
+    pub(crate) private: bool,
     /// For everybody, though asked for with credentials.
-    pub public: bool,
+    pub(crate) public: bool,
     /// Never to be served stale.
-    pub must_revalidate: bool,
+    pub(crate) must_revalidate: bool,
     /// The same, for shared caches.
-    pub proxy_revalidate: bool,
+    pub(crate) proxy_revalidate: bool,
     /// `no-store` counts only for those who do not know the status code.
-    pub must_understand: bool,
+    pub(crate) must_understand: bool,
     /// Fresh for so many seconds.
-    pub max_age: Option<i64>,
+    pub(crate) max_age: Option<i64>,
     /// The same, for shared caches.
-    pub s_maxage: Option<i64>,
+    pub(crate) s_maxage: Option<i64>,
     /// May be served stale so long while it is fetched anew.
-    pub stale_while_revalidate: Option<i64>,
+    pub(crate) stale_while_revalidate: Option<i64>,
     /// May be served stale so long where the server fails.
-    pub stale_if_error: Option<i64>,
+    pub(crate) stale_if_error: Option<i64>,
     /// Header fields not to be stored, in lower case.
-    pub unstored_fields: Vec<String>,
+    pub(crate) unstored_fields: Vec<String>,
     /// Whether the field for this cache said all that, so that `Expires` does not count.
-    pub targeted: bool,
+    pub(crate) targeted: bool,
 }
 
 impl Policy {
     /// What the response says.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         if let Some(directives) = joined(headers, TARGETED).and_then(|text| targeted(&text)) {
             return Self { targeted: true, ..Self::collect(&directives) };
         }
@@ -57,13 +57,13 @@ impl Policy {
 
     /// How many seconds it is fresh, where it says so.
     #[must_use]
-    pub fn lifetime(&self) -> Option<i64> {
+    pub(crate) fn lifetime(&self) -> Option<i64> {
         self.s_maxage.or(self.max_age)
     }
 
     /// Whether it may be served when it is stale and nobody can be asked.
     #[must_use]
-    pub fn may_be_stale(&self) -> bool {
+    pub(crate) fn may_be_stale(&self) -> bool {
         !(self.must_revalidate || self.proxy_revalidate || self.no_cache || self.s_maxage.is_some())
     }
 

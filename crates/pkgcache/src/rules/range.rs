@@ -18,11 +18,11 @@ enum Asked {
 
 /// What a `Range` header asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asking(Vec<Asked>);
+pub(crate) struct Asking(Vec<Asked>);
 
 /// What it comes to for a body of a known size.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub(crate) enum Cut {
     /// The whole: the ranges make no sense, are too many, or overlap too much.
     Whole,
     /// These, in the order in which they were asked for.
@@ -35,7 +35,7 @@ impl Asking {
     /// Reads the header. `None` for another unit than bytes, and for what is malformed: it does not
     /// count then.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (unit, list) = text.split_once('=')?;
         unit.trim().eq_ignore_ascii_case("bytes").then_some(())?;
         let asked: Option<Vec<_>> = members(list).take(MOST_RANGES + 1).map(asked).collect();
@@ -44,7 +44,7 @@ impl Asking {
 
     /// What it comes to for a body of `size` bytes.
     #[must_use]
-    pub fn cut(&self, size: u64) -> Cut {
+    pub(crate) fn cut(&self, size: u64) -> Cut {
         if self.0.len() > MOST_RANGES {
             return Cut::Whole;
         }
@@ -56,15 +56,6 @@ impl Asking {
             0 => Cut::Nothing,
             2.. if sum > size => Cut::Whole,
             _ => Cut::Ranges(ranges),
-        }
-    }
-
-    /// The one range from a known first byte on, if it asks for nothing else.
-    #[must_use]
-    pub fn single(&self) -> Option<(u64, Option<u64>)> {
-        match self.0.as_slice() {
-            [Asked::From(first, last)] => Some((*first, *last)),
-            _ => None,
         }
     }
 }
@@ -98,14 +89,14 @@ impl Asked {
 
 /// The value of `Content-Range` for a part.
 #[must_use]
-pub fn content_range(range: &Range<u64>, size: u64) -> String {
+pub(crate) fn content_range(range: &Range<u64>, size: u64) -> String {
     format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1))
 }
 
 /// Reads `Content-Range`: the part and the size of the whole. `None` where either is not said, or
 /// they contradict.
 #[must_use]
-pub fn parse_content_range(text: &str) -> Option<(Range<u64>, u64)> {
+pub(crate) fn parse_content_range(text: &str) -> Option<(Range<u64>, u64)> {
     let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (first, last, size) = (number(first)?, number(last)?, number(size)?);

@@ -8,25 +8,25 @@ use super::joined;
 
 /// A request's directives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wishes {
+pub(crate) struct Wishes {
     /// Nothing of this exchange is to be stored, and nothing stored to be used.
-    pub no_store: bool,
+    pub(crate) no_store: bool,
     /// The server is to be asked.
-    pub no_cache: bool,
+    pub(crate) no_cache: bool,
     /// The server is not to be asked.
-    pub only_if_cached: bool,
+    pub(crate) only_if_cached: bool,
     /// No older than this.
-    pub max_age: Option<i64>,
+    pub(crate) max_age: Option<i64>,
     /// Stale for no longer than this.
-    pub max_stale: Option<i64>,
+    pub(crate) max_stale: Option<i64>,
     /// Fresh for at least so long.
-    pub min_fresh: Option<i64>,
+    pub(crate) min_fresh: Option<i64>,
 }
 
 impl Wishes {
     /// What the request says.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut wishes = Self::default();
         for directive in directives::parse(&joined(headers, CACHE_CONTROL).unwrap_or_default()) {
             let seconds = || directive.value.as_deref().and_then(directives::seconds);
@@ -47,7 +47,7 @@ impl Wishes {
 /// Whether only the server can answer it: a cache does not judge these conditions (RFC 9111,
 /// 4.3.2).
 #[must_use]
-pub fn is_for_the_server(headers: &HeaderMap) -> bool {
+pub(crate) fn is_for_the_server(headers: &HeaderMap) -> bool {
     headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE)
 }
 

@@ -1,12 +1,14 @@
 //! Whether a stored response may be handed on without asking the server. Source: RFC 9111, 4 and
 //! 4.2.4; RFC 5861.
 
+use http::StatusCode;
+
 use super::policy::Policy;
 use super::request::Wishes;
 
 /// What may be done with a stored response that matches the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reuse {
+pub(crate) enum Reuse {
     /// Hand it on.
     Fresh,
     /// Hand it on although it is stale: the request allows that.
@@ -19,7 +21,7 @@ pub enum Reuse {
 
 /// What may be done with a response of this age that is fresh for `lifetime` seconds.
 #[must_use]
-pub fn decide(policy: &Policy, wishes: &Wishes, lifetime: i64, age: i64) -> Reuse {
+pub(crate) fn decide(policy: &Policy, wishes: &Wishes, lifetime: i64, age: i64) -> Reuse {
     let too_old = wishes.max_age.is_some_and(|most| age > most || most == 0);
     if policy.no_cache || wishes.no_cache || too_old {
         return Reuse::AskFirst;
@@ -46,16 +48,22 @@ pub fn decide(policy: &Policy, wishes: &Wishes, lifetime: i64, age: i64) -> Reus
 
 /// Why the server gave no usable answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// It cannot be reached, or said nothing.
     Unreachable,
     /// It answered 500, 502, 503 or 504.
     Error,
 }
 
+/// Whether the server's answer is one that a stale response may stand in for. Source: RFC 5861, 4.
+#[must_use]
+pub(crate) fn is_failing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
 /// Whether a stale response may stand in for the server that failed.
 #[must_use]
-pub fn may_stand_in(policy: &Policy, lifetime: i64, age: i64, failure: Failure) -> bool {
+pub(crate) fn may_stand_in(policy: &Policy, lifetime: i64, age: i64, failure: Failure) -> bool {
     let in_window = policy.stale_if_error.is_some_and(|window| age - lifetime <= window);
     policy.may_be_stale() && (in_window || failure == Failure::Unreachable)
 }

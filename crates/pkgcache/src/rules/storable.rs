@@ -9,7 +9,7 @@ use super::request::Wishes;
 
 /// Who may be given the response again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sharing {
+pub(crate) enum Sharing {
     /// Anybody: this is a shared cache.
     Shared,
     /// Only who brings the same credentials: the entry's key holds them.
@@ -18,7 +18,7 @@ pub enum Sharing {
 
 /// Whether the answer to a GET may be stored. `names` is what `Vary` says, [`super::vary::names`].
 #[must_use]
-pub fn is_storable(
+pub(crate) fn is_storable(
     request: &HeaderMap,
     status: StatusCode,
     headers: &HeaderMap,

@@ -5,7 +5,7 @@
 
 /// The value of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item {
+pub(crate) enum Item {
     /// `?1`, or a name alone.
     Bool(bool),
     /// A whole number of at most 15 digits.
@@ -20,7 +20,7 @@ pub enum Item {
 
 /// Reads a dictionary; the last value of a name counts. `None` where the text is not one.
 #[must_use]
-pub fn dictionary(text: &str) -> Option<Vec<(String, Item)>> {
+pub(crate) fn dictionary(text: &str) -> Option<Vec<(String, Item)>> {
     let mut input = Input(text.trim_matches(' ').as_bytes());
     let mut members: Vec<(String, Item)> = Vec::new();
     while !input.0.is_empty() {

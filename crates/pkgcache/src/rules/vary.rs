@@ -11,7 +11,7 @@ use super::{joined, members};
 /// The names in `Vary`, in lower case, sorted; `None` where it says `*`, which no other request
 /// matches.
 #[must_use]
-pub fn names(headers: &HeaderMap) -> Option<Vec<String>> {
+pub(crate) fn names(headers: &HeaderMap) -> Option<Vec<String>> {
     let text = joined(headers, VARY).unwrap_or_default();
     let mut names: Vec<_> = members(&text).map(str::to_ascii_lowercase).collect();
     names.sort_unstable();
@@ -21,13 +21,13 @@ pub fn names(headers: &HeaderMap) -> Option<Vec<String>> {
 
 /// What the named headers are in the request, normalised; absent ones are left out.
 #[must_use]
-pub fn selecting(names: &[String], request: &HeaderMap) -> BTreeMap<String, String> {
+pub(crate) fn selecting(names: &[String], request: &HeaderMap) -> BTreeMap<String, String> {
     names.iter().filter_map(|name| Some((name.clone(), normalised(name, request)?))).collect()
 }
 
 /// Whether a response that was selected by `stored` answers this request too.
 #[must_use]
-pub fn matches(
+pub(crate) fn matches(
     names: &[String],
     stored: &BTreeMap<String, String>,
     request: &HeaderMap,

@@ -7,7 +7,6 @@ use storekit::events::{Event, Kind};
 
 use crate::cache::Cache;
 use crate::error::explained;
-use crate::observe::log;
 use crate::observe::meter::{Counts, Result, get};
 
 const TOOL: &str = "pkgcache";
@@ -76,7 +75,7 @@ impl<'a> Minutes<'a> {
         let first = now.checked_sub(self.cache.config().keep_events).unwrap_or(now);
         if let Err(error) = written.and_then(|()| events.forget_counts(TOOL, first)) {
             let why = explained(&error);
-            log::warning(&format!("the counts could not be written down: {why}"));
+            self.cache.outside.warning(&format!("the counts could not be written down: {why}"));
         }
         self.before = sums;
     }

@@ -6,9 +6,8 @@
 pub(crate) mod connection;
 pub(crate) mod event_counts;
 pub(crate) mod hit;
-pub mod process;
 pub(crate) mod short_path;
-pub mod simple_request;
+pub(crate) mod simple_request;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -17,23 +16,27 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
+use storekit::Store;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{timeout, timeout_at};
 
 use crate::cache::Cache;
 use crate::commands::counted;
+use crate::config::Config;
 use crate::config::target::{NoTarget, target};
+use crate::ecosystem::Classify;
 use crate::error::{Error, Result};
-use crate::observe::log;
 use crate::observe::meter::{self, Line, Meter, add, get};
+use crate::outside::Outside;
 use crate::proxy::lookup::{Handled, Lookup};
 use crate::proxy::tunnel;
 use crate::response::body::Body;
 use crate::response::location;
 use crate::response::reply::own;
 use crate::rules::cache_status::{CACHE_STATUS, Forward};
-use crate::rules::hop;
+use crate::rules::{hop, max_forwards};
+use crate::server::event_counts::Minutes;
 use crate::server::short_path::Answer;
 use crate::server::simple_request::Plain;
 use crate::wire::guard::{Draining, Guard, Refused, Wire, stands_in};
@@ -47,14 +50,37 @@ pub struct Server {
     stop: watch::Sender<bool>,
 }
 
-/// Ends a server from elsewhere.
+/// A server's controls, for use from elsewhere.
 #[derive(Clone, Debug)]
-pub struct Stop(watch::Sender<bool>);
+pub struct Control {
+    cache: Arc<Cache>,
+    stop: watch::Sender<bool>,
+}
 
-impl Stop {
+impl Control {
     /// No new connections; what is under way is ended in peace.
     pub fn stop(&self) {
-        self.0.send_replace(true);
+        self.stop.send_replace(true);
+    }
+
+    /// Sets something else from now on. The access log is opened anew, so that one that was moved
+    /// away can go. Returns the settings that have changed and hold only after a restart.
+    ///
+    /// # Errors
+    /// An access log that cannot be opened; nothing is changed then.
+    pub fn reconfigure(&self, config: Config) -> Result<Vec<&'static str>> {
+        self.cache.reconfigure(config)
+    }
+}
+
+/// Ends the access log's last lines when it is dropped.
+struct LastLines<'a>(&'a Cache);
+
+impl Drop for LastLines<'_> {
+    fn drop(&mut self) {
+        if let Some(access) = self.0.access() {
+            access.flush();
+        }
     }
 }
 
@@ -62,8 +88,15 @@ impl Server {
     /// Listens where the configuration says.
     ///
     /// # Errors
-    /// [`Error::Listen`]; [`Error::Exposed`] where others could come and nobody is named.
-    pub async fn bind(cache: Arc<Cache>) -> Result<Self> {
+    /// [`Error::Listen`]; [`Error::Exposed`] where other machines could connect and no client is
+    /// named; a store or an access log that cannot be used.
+    pub async fn bind(
+        config: Config,
+        store: Store,
+        classify: Box<dyn Classify>,
+        outside: Arc<dyn Outside>,
+    ) -> Result<Self> {
+        let cache = Arc::new(Cache::new(config, store, classify, outside)?);
         let config = cache.config();
         let address = config.listen;
         let open = config.clients.networks.is_empty() && config.clients.token.is_none();
@@ -83,15 +116,28 @@ impl Server {
         self.listener.local_addr().map_err(|source| Error::System { doing: "name the socket", source })
     }
 
-    /// What ends it.
+    /// What ends and changes it.
     #[must_use]
-    pub fn stopper(&self) -> Stop {
-        Stop(self.stop.clone())
+    pub fn control(&self) -> Control {
+        Control { cache: Arc::clone(&self.cache), stop: self.stop.clone() }
     }
 
     /// Serves until it is stopped, and then until what was under way is done or the time for that
-    /// is over.
+    /// is over. In the end, also where this is dropped before, the counts and the access log are
+    /// written.
     pub async fn run(self) {
+        let cache = Arc::clone(&self.cache);
+        let _last = LastLines(&cache);
+        let mut counts = Minutes::new(&cache);
+        let serving = tokio::spawn(self.serve());
+        tokio::select! {
+            // A task that panicked has ended, too.
+            _ = serving => {}
+            () = counts.run() => {}
+        }
+    }
+
+    async fn serve(self) {
         let seats = self.cache.config().limits.connections;
         let free = Arc::new(Semaphore::new(seats));
         let mut stopped = self.stop.subscribe();
@@ -111,7 +157,7 @@ impl Server {
                     tokio::spawn(self.connection(stream, peer, seat.ok()));
                 }
                 Err(error) => {
-                    log::warning(&format!("no connection could be taken: {error}"));
+                    self.cache.outside.warning(&format!("no connection could be taken: {error}"));
                     // Most likely there are no more file descriptors: somebody has to go first.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -152,14 +198,14 @@ async fn drain(cache: &Cache, free: &Semaphore, seats: usize) {
     let limits = cache.config().limits;
     let deadline = tokio::time::Instant::now() + limits.drain_moving.max(limits.drain);
     let connections = connections_end(cache, free, seats, deadline);
-    let (all_gone, ()) = tokio::join!(connections, downloads_end(cache, deadline));
+    let (all_gone, landed) = tokio::join!(connections, downloads_end(cache, deadline));
     let left = if all_gone { 0 } else { get(&cache.counts.connections) };
     let cut = left + get(&cache.counts.cut);
     if cut > 0 {
-        log::warning(&format!("cut off: {}", counted(cut, "connection", "connections")));
+        cache.outside.warning(&format!("cut off: {}", counted(cut, "connection", "connections")));
     }
-    if timeout(SOON, cache.flights.landed()).await.is_err() {
-        log::warning("some downloads were cut off: they are not stored");
+    if !landed {
+        cache.outside.warning("some downloads were cut off: they are not stored");
     }
 }
 
@@ -175,19 +221,20 @@ async fn connections_end(
         return true;
     }
     let left = counted(get(&cache.counts.connections), "connection", "connections");
-    log::note(&format!("waiting for {left}; a second signal ends at once"));
+    cache.outside.note(&format!("waiting for {left}; a second signal ends at once"));
     timeout_at(deadline, gone).await.is_ok()
 }
 
-/// Waits for the downloads, as long as anything comes.
-async fn downloads_end(cache: &Cache, deadline: tokio::time::Instant) {
+/// Waits for the downloads, as long as anything comes. Returns whether all have ended: what still
+/// brings nothing after that is waited for no longer.
+async fn downloads_end(cache: &Cache, deadline: tokio::time::Instant) -> bool {
     let patience = cache.config().limits.drain;
     loop {
         let before = get(&cache.counts.fetched_bytes);
         let look = deadline.min(tokio::time::Instant::now() + patience);
         let landed = timeout_at(look, cache.flights.landed()).await.is_ok();
         if landed || look == deadline || get(&cache.counts.fetched_bytes) == before {
-            return;
+            return landed;
         }
     }
 }
@@ -200,6 +247,14 @@ const METRICS: &str = "/metrics";
 /// Whether this is asked of the program itself.
 pub(crate) fn is_own(url: &Uri) -> bool {
     url.authority().is_none() && matches!(url.path(), HEALTH | METRICS)
+}
+
+/// The answer to an OPTIONS that is for this proxy: what it does for any URL.
+fn allowed() -> Response<Body> {
+    let mut response = own(StatusCode::OK, "`Max-Forwards: 0`: this proxy answers", None);
+    let methods = http::HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    response.headers_mut().insert(http::header::ALLOW, methods);
+    response
 }
 
 /// What this cache itself says of the answer: the last to speak, after those nearer to the server.
@@ -338,7 +393,11 @@ impl Client {
         if self.is_looping(&request) {
             return self.refuse(508, "the request has come back to where it was sent from");
         }
-        match *request.method() {
+        let method = request.method().clone();
+        if !max_forwards::goes_on(&method, request.headers_mut()) {
+            return (allowed(), meter::Result::Own);
+        }
+        match method {
             Method::CONNECT => tunnel::connect(&self.cache, &config, request, self.end(slot)).await,
             Method::TRACE => self.refuse(405, "TRACE is not answered"),
             _ => match self.own(&request) {
@@ -395,7 +454,7 @@ impl Client {
 
     async fn proxy(
         &self,
-        config: Arc<crate::config::Config>,
+        config: Arc<Config>,
         request: Request<Incoming>,
     ) -> (Response<Body>, meter::Result) {
         let mut target = match target(&config, request.uri()) {

@@ -34,11 +34,11 @@ const MEANING: [&str; 20] = [
 
 /// Such a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plain<'a> {
+pub(crate) struct Plain<'a> {
     /// Whether only the head of the answer is wanted.
-    pub head_only: bool,
+    pub(crate) head_only: bool,
     /// What is asked for: a path or a URL.
-    pub target: &'a str,
+    pub(crate) target: &'a str,
     /// The lines of the fields, each with its end.
     fields: &'a [u8],
 }
@@ -46,7 +46,7 @@ pub struct Plain<'a> {
 impl<'a> Plain<'a> {
     /// The request, if it is one. `head` is a whole head, with the empty line at its end.
     #[must_use]
-    pub fn read(head: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read(head: &'a [u8]) -> Option<Self> {
         let line = head.split(|byte| *byte == b'\n').next()?;
         let fields = head.get(line.len() + 1..)?.strip_suffix(b"\r\n")?;
         let line = line.strip_suffix(b" HTTP/1.1\r")?;
@@ -63,7 +63,7 @@ impl<'a> Plain<'a> {
     /// The fields that are not the connection's, for responses that vary with them. `None` where
     /// one is none that HTTP has.
     #[must_use]
-    pub fn headers(&self) -> Option<HeaderMap> {
+    pub(crate) fn headers(&self) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
         for (name, value) in self.each() {
             headers.append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?);

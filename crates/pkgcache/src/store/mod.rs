@@ -48,36 +48,36 @@ struct Identity {
 
 /// Where what belongs to a key is stored.
 #[derive(Debug)]
-pub struct Spot {
+pub(crate) struct Spot {
     /// The key.
-    pub key: PackageKey,
+    pub(crate) key: PackageKey,
     digest: Digest,
     path: Utf8PathBuf,
 }
 
 /// What is stored under a key.
 #[derive(Debug)]
-pub struct Known {
+pub(crate) struct Known {
     identity: Identity,
     stamped: AtomicI64,
     /// The responses, the newest first.
-    pub responses: Vec<Shelved>,
+    pub(crate) responses: Vec<Shelved>,
     /// The head of the answer that each gave last.
     heads: Vec<Mutex<Option<Arc<Head>>>>,
 }
 
 /// One stored response.
 #[derive(Clone, Debug)]
-pub struct Shelved {
+pub(crate) struct Shelved {
     /// Its head.
-    pub answer: Arc<Answer>,
+    pub(crate) answer: Arc<Answer>,
     /// Its body, and the form in the file.
-    pub stored: Arc<StoredResponse>,
+    pub(crate) stored: Arc<StoredResponse>,
 }
 
 /// How a body was found.
 #[derive(Debug)]
-pub enum Body {
+pub(crate) enum Body {
     /// Sound.
     Sound(Arc<File>),
     /// Not there.
@@ -88,7 +88,7 @@ pub enum Body {
 
 /// The stored responses.
 #[derive(Debug)]
-pub struct Shelf {
+pub(crate) struct Shelf {
     packages: Packages,
     entries: Mutex<Recent<Digest, Arc<Known>>>,
     files: Mutex<Recent<Digest, Arc<File>>>,
@@ -116,7 +116,7 @@ impl Identity {
 impl Shelf {
     /// On a store.
     #[must_use]
-    pub fn new(packages: Packages) -> Self {
+    pub(crate) fn new(packages: Packages) -> Self {
         Self {
             packages,
             entries: Mutex::new(Recent::new(ENTRIES)),
@@ -129,19 +129,19 @@ impl Shelf {
 
     /// Where what belongs to the key is stored.
     #[must_use]
-    pub fn spot(&self, key: PackageKey) -> Spot {
+    pub(crate) fn spot(&self, key: PackageKey) -> Spot {
         Spot { digest: key.digest(), path: self.packages.path(&key), key }
     }
 
     /// What is stored under the key. An entry that cannot be read counts as none.
     #[must_use]
-    pub fn find(&self, key: &PackageKey) -> Option<Arc<Known>> {
+    pub(crate) fn find(&self, key: &PackageKey) -> Option<Arc<Known>> {
         self.find_at(&self.spot(key.clone()))
     }
 
     /// What is stored there.
     #[must_use]
-    pub fn find_at(&self, spot: &Spot) -> Option<Arc<Known>> {
+    pub(crate) fn find_at(&self, spot: &Spot) -> Option<Arc<Known>> {
         let Ok(metadata) = fs::metadata(&spot.path) else {
             lock(&self.entries).remove(&spot.digest);
             return None;
@@ -158,7 +158,7 @@ impl Shelf {
     }
 
     /// Notes that the entry was used.
-    pub fn touch(&self, key: &PackageKey, known: &Known, now: i64) {
+    pub(crate) fn touch(&self, key: &PackageKey, known: &Known, now: i64) {
         let last = known.stamped.load(Ordering::Relaxed);
         if (now - last >= STAMP_EVERY || last > now) && known.stamped.swap(now, Ordering::Relaxed) == last {
             self.packages.touch(key);
@@ -169,7 +169,7 @@ impl Shelf {
     ///
     /// # Errors
     /// I/O errors.
-    pub async fn body(&self, digest: &Digest) -> Result<Body> {
+    pub(crate) async fn body(&self, digest: &Digest) -> Result<Body> {
         if let Some(file) = self.sound_now(digest)? {
             return Ok(Body::Sound(file));
         }
@@ -198,7 +198,7 @@ impl Shelf {
 
     /// The body, if it is known to be sound and of that size, and need not be hashed to tell.
     #[must_use]
-    pub fn sound(&self, digest: &Digest, size: u64) -> Option<Arc<File>> {
+    pub(crate) fn sound(&self, digest: &Digest, size: u64) -> Option<Arc<File>> {
         let has_size = lock(&self.sound).get(digest).is_some_and(|identity| identity.size == size);
         self.sound_now(digest).ok().flatten().filter(|_| has_size)
     }
@@ -230,7 +230,7 @@ impl Shelf {
     ///
     /// # Errors
     /// I/O errors.
-    pub fn begin(&self) -> Result<BodyWriter> {
+    pub(crate) fn begin(&self) -> Result<BodyWriter> {
         Ok(self.packages.body()?)
     }
 
@@ -239,7 +239,7 @@ impl Shelf {
     ///
     /// # Errors
     /// As [`Packages::put`].
-    pub fn change(
+    pub(crate) fn change(
         &self,
         key: &PackageKey,
         leases: &[Lease],
@@ -261,7 +261,7 @@ impl Shelf {
     }
 
     /// Forgets what is stored under the key.
-    pub fn forget(&self, key: &PackageKey) {
+    pub(crate) fn forget(&self, key: &PackageKey) {
         let _commit = lock(&self.commit);
         lock(&self.entries).remove(&key.digest());
         // One that cannot be removed was not believed for long anyway: it is asked about again.
@@ -284,7 +284,7 @@ impl Known {
 
     /// Whether it depends on the request which of the responses answers it.
     #[must_use]
-    pub fn varies(&self) -> bool {
+    pub(crate) fn varies(&self) -> bool {
         self.responses.iter().any(|it| !it.answer.vary.is_empty())
     }
 
@@ -295,7 +295,7 @@ impl Known {
 
     /// The newest response that answers the request.
     #[must_use]
-    pub fn select(&self, request: &HeaderMap) -> Option<&Shelved> {
+    pub(crate) fn select(&self, request: &HeaderMap) -> Option<&Shelved> {
         self.responses.iter().find(|it| it.answer.answers(request))
     }
 }

@@ -7,7 +7,7 @@
 //! Deliberately absent: what is asked for and what becomes of the answer (`fetch`, `proxy`).
 
 pub(crate) mod tls;
-pub mod upload;
+pub(crate) mod upload;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -30,12 +30,13 @@ use tokio::time::timeout;
 use crate::config::Limits;
 use crate::config::hosts::{self, Reach};
 use crate::error::chain;
+use crate::outside::Outside;
 use crate::wire::guard::Wire;
 
 use crate::upstream::upload::Upload;
 
 /// A request's body: none, or what a client sends.
-pub type Outgoing = Either<Full<Bytes>, Upload>;
+pub(crate) type Outgoing = Either<Full<Bytes>, Upload>;
 
 /// So many fields may an answer have. Their bytes are limited by the buffer, or by HTTP/2's own
 /// limit.
@@ -60,20 +61,20 @@ struct Origin {
 
 /// How an upstream is reached.
 #[derive(Clone, Debug)]
-pub struct Route {
+pub(crate) struct Route {
     /// Whether private addresses will do.
-    pub private: bool,
+    pub(crate) private: bool,
     /// Through this proxy.
-    pub parent: Option<Uri>,
+    pub(crate) parent: Option<Uri>,
     /// The names in `Via` of those who ask, for a tunnel through the parent.
-    pub via: Vec<HeaderValue>,
+    pub(crate) via: Vec<HeaderValue>,
     /// The limits of time.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
 }
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
-pub enum SendError {
+pub(crate) enum SendError {
     /// The address is not one that may be asked.
     #[error("the address of `{0}` is not one that may be asked")]
     Forbidden(String),
@@ -104,13 +105,13 @@ pub enum SendError {
 impl SendError {
     /// Whether it may be otherwise in a moment.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         !matches!(self, Self::Forbidden(_) | Self::Redirect(..))
     }
 
     /// The status code that tells a client.
     #[must_use]
-    pub fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Forbidden(_) | Self::Redirect(..) => StatusCode::FORBIDDEN,
             Self::Body(_) => StatusCode::BAD_REQUEST,
@@ -136,12 +137,13 @@ struct Idle {
 }
 
 /// All connections to upstreams.
-#[derive(Debug, Default)]
-pub struct Upstreams {
+#[derive(Debug)]
+pub(crate) struct Upstreams {
     idle: Arc<Mutex<HashMap<Origin, Vec<Idle>>>>,
     shared: Mutex<HashMap<Origin, http2::SendRequest<Outgoing>>>,
     troubles: Mutex<HashMap<Origin, Trouble>>,
     tls: OnceLock<Arc<rustls::ClientConfig>>,
+    outside: Arc<dyn Outside>,
 }
 
 /// What a connection speaks.
@@ -168,12 +170,22 @@ impl Origin {
 }
 
 impl Upstreams {
+    pub(crate) fn new(outside: Arc<dyn Outside>) -> Self {
+        Self {
+            idle: Arc::default(),
+            shared: Mutex::default(),
+            troubles: Mutex::default(),
+            tls: OnceLock::new(),
+            outside,
+        }
+    }
+
     /// Sends the request, whose URI is absolute, and waits for the head of the answer. Interim
     /// answers go to `wire`.
     ///
     /// # Errors
     /// [`SendError`].
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         request: Request<Outgoing>,
         route: &Route,
@@ -199,7 +211,7 @@ impl Upstreams {
     ///
     /// # Errors
     /// [`SendError`].
-    pub async fn tunnel(&self, host: &str, port: u16, route: &Route) -> Result<TcpStream, SendError> {
+    pub(crate) async fn tunnel(&self, host: &str, port: u16, route: &Route) -> Result<TcpStream, SendError> {
         let (host, parent) = (host.to_ascii_lowercase(), route.parent.clone());
         let origin = Origin { secure: true, host, port, parent };
         self.attempt(&origin, route, Box::pin(reach(&origin, route))).await
@@ -294,7 +306,7 @@ impl Upstreams {
         let failed = |why: String| SendError::Unreachable(origin.name(), why);
         let stream = reach(origin, route).await?;
         let opened = if origin.secure {
-            let config = Arc::clone(self.tls.get_or_init(tls::client_config));
+            let config = Arc::clone(self.tls.get_or_init(|| tls::client_config(&self.outside.authorities())));
             let secured = timeout(route.limits.connect, tls::connect(config, &origin.host, stream)).await;
             let secured = secured.map_err(|_| failed("no TLS within the time".to_owned()))?;
             let stream = secured.map_err(|error| failed(error.to_string()))?;

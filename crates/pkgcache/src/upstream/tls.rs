@@ -1,25 +1,19 @@
-//! TLS to upstreams: the system's roots, or those that `SSL_CERT_FILE` names.
+//! TLS to upstreams.
 
 use std::io;
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::observe::log;
-
-/// The configuration, with whatever roots can be read: without any, no upstream is trusted.
+/// The configuration that trusts these authorities (DER); without any, no upstream is trusted.
 #[must_use]
-pub(crate) fn client_config() -> Arc<ClientConfig> {
+pub(crate) fn client_config(authorities: &[Vec<u8>]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        log::warning(&format!("certificates of authorities cannot be read: {error}"));
-    }
-    roots.add_parsable_certificates(found.certs);
+    roots.add_parsable_certificates(authorities.iter().map(|der| CertificateDer::from(der.as_slice())));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = versions.unwrap_or_else(|_| ClientConfig::builder());

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 /// Who has to do something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub(crate) enum Turn {
     /// The client: more of the body is to come.
     Client,
     /// The upstream.
@@ -26,7 +26,7 @@ pub enum Turn {
 
 /// A client's body.
 #[derive(Debug)]
-pub struct Upload {
+pub(crate) struct Upload {
     body: Incoming,
     turn: watch::Sender<Turn>,
     broken: Broken,
@@ -38,13 +38,13 @@ pub(crate) type Broken = Arc<OnceLock<String>>;
 impl Upload {
     /// A body of which nothing was sent yet.
     #[must_use]
-    pub fn new(body: Incoming) -> Self {
+    pub(crate) fn new(body: Incoming) -> Self {
         Self { body, turn: watch::Sender::new(Turn::Upstream), broken: Broken::default() }
     }
 
     /// Tells whose turn it is, each time that something moves.
     #[must_use]
-    pub fn turns(&self) -> watch::Receiver<Turn> {
+    pub(crate) fn turns(&self) -> watch::Receiver<Turn> {
         self.turn.subscribe()
     }
 

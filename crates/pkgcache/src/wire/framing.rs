@@ -13,25 +13,25 @@ use crate::rules::directives::is_token;
 
 /// What is allowed to be how large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeadLimits {
+pub(crate) struct HeadLimits {
     /// Request line and fields together, in bytes.
-    pub head: usize,
+    pub(crate) head: usize,
     /// Number of fields.
-    pub fields: usize,
+    pub(crate) fields: usize,
 }
 
 /// Why a request is refused: the status code that says so, and words for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// 400, 431, 501 or 505.
-    pub status: u16,
+    pub(crate) status: u16,
     /// Why.
-    pub reason: &'static str,
+    pub(crate) reason: &'static str,
 }
 
 /// What can be done with the bytes at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Advance {
+pub(crate) enum Advance {
     /// So many bytes are good.
     Pass(usize),
     /// More bytes are needed to tell.
@@ -53,7 +53,7 @@ enum Place {
 
 /// Follows the requests of one connection.
 #[derive(Debug)]
-pub struct Framer {
+pub(crate) struct Framer {
     place: Place,
     limits: HeadLimits,
     /// How many bytes of an unfinished head were looked at.
@@ -67,19 +67,19 @@ const fn bad(reason: &'static str) -> Refusal {
 impl Framer {
     /// At the beginning of a connection.
     #[must_use]
-    pub fn new(limits: HeadLimits) -> Self {
+    pub(crate) fn new(limits: HeadLimits) -> Self {
         Self { place: Place::Head, limits, seen: 0 }
     }
 
     /// Whether the next byte would begin a request.
     #[must_use]
-    pub fn is_between_requests(&self) -> bool {
+    pub(crate) fn is_between_requests(&self) -> bool {
         self.place == Place::Head && self.seen == 0
     }
 
     /// Whether the next byte belongs to a request's head.
     #[must_use]
-    pub fn is_in_head(&self) -> bool {
+    pub(crate) fn is_in_head(&self) -> bool {
         self.place == Place::Head
     }
 
@@ -87,7 +87,7 @@ impl Framer {
     ///
     /// # Errors
     /// What the client must not send; nothing behind it has a meaning then.
-    pub fn advance(&mut self, bytes: &[u8]) -> Result<Advance, Refusal> {
+    pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<Advance, Refusal> {
         if bytes.is_empty() {
             return Ok(Advance::More);
         }

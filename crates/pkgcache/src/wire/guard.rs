@@ -33,7 +33,7 @@ const LINE: usize = 1024;
 
 /// A client's connection.
 #[derive(Debug)]
-pub struct Guard {
+pub(crate) struct Guard {
     wire: Arc<Wire>,
     framer: Framer,
     inbox: BytesMut,
@@ -64,7 +64,7 @@ struct Lingering {
 
 /// The part of a connection that others than the parser may use.
 #[derive(Debug)]
-pub struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
     /// Whether bytes of a response may be under way that only the parser knows of.
     writing: AtomicBool,
@@ -89,7 +89,7 @@ pub struct Wire {
 impl Guard {
     /// With these limits.
     #[must_use]
-    pub fn new(stream: TcpStream, limits: HeadLimits) -> Self {
+    pub(crate) fn new(stream: TcpStream, limits: HeadLimits) -> Self {
         let wire = Wire {
             stream,
             writing: AtomicBool::new(false),
@@ -115,19 +115,19 @@ impl Guard {
 
     /// The part that others may use.
     #[must_use]
-    pub fn wire(&self) -> Arc<Wire> {
+    pub(crate) fn wire(&self) -> Arc<Wire> {
         Arc::clone(&self.wire)
     }
 
     /// Whether there are bytes at hand.
     #[must_use]
-    pub fn has_input(&self) -> bool {
+    pub(crate) fn has_input(&self) -> bool {
         !self.inbox.is_empty()
     }
 
     /// The connection, with what the parser has read of it and not used.
     #[must_use]
-    pub fn taken_back(mut self, unused: &[u8]) -> Self {
+    pub(crate) fn taken_back(mut self, unused: &[u8]) -> Self {
         if !unused.is_empty() {
             let mut inbox = BytesMut::from(unused);
             inbox.extend_from_slice(&self.inbox);
@@ -210,17 +210,17 @@ const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: @\r\nconnection: close\r\n\r\n
 
 /// Whether these are the fields of the request that stands for a refused one.
 #[must_use]
-pub fn stands_in(headers: &HeaderMap) -> bool {
+pub(crate) fn stands_in(headers: &HeaderMap) -> bool {
     headers.get(HOST).is_some_and(|host| host.as_bytes() == b"@")
 }
 
 /// A request that was refused before it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// Why.
-    pub refusal: Refusal,
+    pub(crate) refusal: Refusal,
     /// Its first line, or the beginning of that, as bytes that show: others are escaped.
-    pub line: String,
+    pub(crate) line: String,
 }
 
 impl Refused {
@@ -287,7 +287,7 @@ impl Guard {
 impl Wire {
     /// Sends an interim response, unless one that is not interim may be under way: then it is left
     /// out.
-    pub fn interim(&self, bytes: &[u8]) {
+    pub(crate) fn interim(&self, bytes: &[u8]) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         if self.writing.load(Ordering::Acquire) {
             return;
@@ -334,19 +334,19 @@ impl Wire {
     /// Whether no part of a request is with the guard, nor can the parser have one that is not
     /// answered.
     #[must_use]
-    pub fn is_between_requests(&self) -> bool {
+    pub(crate) fn is_between_requests(&self) -> bool {
         self.between.load(Ordering::Acquire) && !self.parsers.load(Ordering::Acquire)
     }
 
     /// The request that was refused before it was read.
     #[must_use]
-    pub fn refused(&self) -> Option<Refused> {
+    pub(crate) fn refused(&self) -> Option<Refused> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether bytes of a response may be under way.
     #[must_use]
-    pub fn is_writing(&self) -> bool {
+    pub(crate) fn is_writing(&self) -> bool {
         self.writing.load(Ordering::Acquire)
     }
 
@@ -393,7 +393,7 @@ impl Wire {
 
     /// How many bytes have moved, in both directions.
     #[must_use]
-    pub fn moved(&self) -> u64 {
+    pub(crate) fn moved(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Deliberately absent: what a request means; connections to upstreams (`upstream`).
 
-pub mod framing;
-pub mod guard;
+pub(crate) mod framing;
+pub(crate) mod guard;
 pub(crate) mod queues;
 pub(crate) mod seat;
