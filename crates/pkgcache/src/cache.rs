@@ -16,7 +16,7 @@ use crate::observe::meter::Counts;
 use crate::outside::Outside;
 use crate::response::flight::Flights;
 use crate::store::Shelf;
-use crate::store::recent_targets::Places;
+use crate::store::recent_targets::RecentTargets;
 use crate::upstream::{Route, Upstreams};
 use crate::wire::queues::Queues;
 
@@ -29,7 +29,7 @@ pub(crate) struct Cache {
     /// What is stored.
     pub(crate) shelf: Shelf,
     /// Where what was asked for lately is stored.
-    pub(crate) places: Places,
+    pub(crate) places: RecentTargets,
     /// What is being fetched.
     pub(crate) flights: Flights,
     /// Connections to upstreams.
@@ -74,7 +74,7 @@ impl Cache {
         Ok(Self {
             shelf: Shelf::new(store.packages()),
             store,
-            places: Places::default(),
+            places: RecentTargets::default(),
             flights: Flights::default(),
             upstreams: Upstreams::new(Arc::clone(&outside)),
             queues: Queues::default(),
@@ -118,20 +118,6 @@ impl Cache {
         Ok(fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect())
     }
 
-    /// The key of a URL for a request with these headers.
-    #[must_use]
-    pub(crate) fn key(&self, target: &Target, class: &Class, request: &HeaderMap) -> PackageKey {
-        let credentials = request.get(http::header::AUTHORIZATION).filter(|_| target.keep_private);
-        let scope = credentials.map(|value| Digest::of(value.as_bytes()));
-        PackageKey::new(&class.ecosystem, &target.source, target.url.to_string(), scope)
-    }
-
-    /// The key of another URL of the same server.
-    #[must_use]
-    pub(crate) fn key_beside(&self, key: &PackageKey, url: &Uri) -> PackageKey {
-        PackageKey { url: url.to_string(), ..key.clone() }
-    }
-
     /// The way to the upstream.
     #[must_use]
     pub(crate) fn route(&self, config: &Config, private: bool) -> Route {
@@ -148,4 +134,18 @@ fn random() -> std::io::Result<u32> {
     let mut bytes = [0; 4];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(u32::from_ne_bytes(bytes))
+}
+
+/// The key of a URL for a request with these headers.
+#[must_use]
+pub(crate) fn key(target: &Target, class: &Class, request: &HeaderMap) -> PackageKey {
+    let credentials = request.get(http::header::AUTHORIZATION).filter(|_| target.keep_private);
+    let scope = credentials.map(|value| Digest::of(value.as_bytes()));
+    PackageKey::new(&class.ecosystem, &target.source, target.url.to_string(), scope)
+}
+
+/// The key of another URL of the same server.
+#[must_use]
+pub(crate) fn key_beside(key: &PackageKey, url: &Uri) -> PackageKey {
+    PackageKey { url: url.to_string(), ..key.clone() }
 }

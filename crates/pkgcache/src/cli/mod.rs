@@ -129,7 +129,7 @@ struct ServeArgs {
     /// Guess how long an answer is fresh if it does not say so
     #[arg(long)]
     heuristic_freshness: bool,
-    /// Store the cookies of an answer, and hand them to all who get it
+    /// Store the cookies of an answer, and hand them to all clients that get it
     #[arg(long)]
     keep_cookies: bool,
     /// Listen on an address that other machines can reach

@@ -20,7 +20,7 @@ struct Process;
 impl Process {
     /// What comes from strangers is shown without its control characters.
     fn say(text: &str) {
-        // Nobody is left to tell where stderr is closed.
+        // Where stderr is closed, a message is lost.
         let _ = writeln!(io::stderr(), "pkgcache: {}", printable(text));
     }
 }
@@ -88,8 +88,8 @@ pub(crate) fn serve(
 /// So long the threads have at the very end.
 const LAST: Duration = Duration::from_secs(1);
 
-/// From now on no file of this process is for other users: bodies may be private, URLs may have
-/// secrets in them. A umask that lets the group write says that the group shares the store; then
+/// From now on the files of this process are not for other users: bodies may be private, URLs may
+/// have secrets in them. A umask that lets the group write says that the group shares the store; then
 /// the group may go on.
 fn keep_to_ourselves() {
     let old = umask(Mode::RWXG | Mode::RWXO);

@@ -76,7 +76,7 @@ impl Hosts {
 }
 
 impl Hosts {
-    /// Whether a rule names this address itself, so that whoever wrote it knows where it is.
+    /// Whether a rule names this address itself, so that its author knows where it is.
     #[must_use]
     pub(crate) fn name_address(&self, host: &str, port: u16) -> bool {
         let exact = |rule: &&HostRule| !rule.below && rule.allows(host.trim_matches(['[', ']']), port);
@@ -84,7 +84,7 @@ impl Hosts {
     }
 }
 
-/// Whether the host is an address, or this machine, and no name that somebody else could point
+/// Whether the host is an address, or this machine, and not a name that somebody else could point
 /// anywhere.
 #[must_use]
 pub(crate) fn is_address(host: &str) -> bool {

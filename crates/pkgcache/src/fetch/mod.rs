@@ -1,4 +1,4 @@
-//! Asks an upstream for a URL and stores the answer, beside whoever waits for it.
+//! Asks an upstream for a URL and stores the answer, beside the requests that wait for it.
 //!
 //! What comes as a body is [`crate::fetch::download`]'s.
 //!
@@ -38,7 +38,7 @@ use crate::upstream::{Route, SendError};
 use crate::wire::guard::Wire;
 
 /// Fields by which some servers let others say what was asked for, or how. An answer that depends
-/// on them would be given to those who did not send them.
+/// on them would be given to clients that did not send them.
 const UNKEYED: [&str; 11] = [
     "forwarded",
     "x-forwarded-for",
@@ -73,7 +73,7 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
-    /// Who may be given the answer again.
+    /// Which requests may be given the answer again.
     fn sharing(&self) -> Sharing {
         if self.key.scope.is_some() { Sharing::SameCredentials } else { Sharing::Shared }
     }
@@ -95,7 +95,7 @@ impl Ask {
     }
 }
 
-/// Does the whole fetch; whoever waits for `flight` is told.
+/// Does the whole fetch; the requests that wait for `flight` are told.
 pub(crate) async fn fetch(cache: Arc<Cache>, flight: Arc<Flight>, ask: Ask) {
     let requested = cache::now();
     match answer(&cache, &ask).await {
@@ -149,7 +149,7 @@ async fn settle(
     if status == StatusCode::NOT_MODIFIED
         && let Some(stored) = &ask.stored
     {
-        refresh(cache, flight, ask, stored, (response.headers(), times)).await;
+        refresh(cache, flight, ask, stored, response.headers(), times).await;
         return flight.reach(Stage::Validated(stored.stored.digest));
     }
     if reuse::is_failing(status)
@@ -191,7 +191,8 @@ async fn refresh(
     flight: &Arc<Flight>,
     ask: &Ask,
     stored: &Shelved,
-    (update, times): (&HeaderMap, Times),
+    update: &HeaderMap,
+    times: Times,
 ) {
     let (old, mut update, sharing) = (Arc::clone(&stored.stored), update.clone(), ask.sharing());
     if !ask.target.keep_cookies {
@@ -207,7 +208,7 @@ async fn refresh(
 }
 
 /// The stored response with what a 304 says; `None` where that makes it one that may not be stored,
-/// or that depends on fields of a request that nobody knows any more.
+/// or that depends on fields of a request that are not known any more.
 fn freshened(
     standing: &StoredResponse,
     update: &HeaderMap,
@@ -234,7 +235,7 @@ pub(crate) async fn commit(
     let flight = Arc::clone(flight);
     let written = spawn_blocking(move || {
         work.shelf.change(&key, &leases, |entry| {
-            // Whoever doubts it forgets the entry after that, if it stands by then.
+            // The request that doubts it forgets the entry after that, if it stands by then.
             if flight.is_doubted() {
                 return;
             }

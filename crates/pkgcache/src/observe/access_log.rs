@@ -72,7 +72,7 @@ impl AccessLog {
     }
 }
 
-/// Writes until nobody can send any more; flushes whenever there is nothing to do. Goes on after
+/// Writes until no sender is left; flushes whenever there is nothing to do. Goes on after
 /// what cannot be written.
 fn write(lines: &mpsc::Receiver<Message>, out: Box<dyn Write + Send>, mut trouble: Trouble) {
     let mut out = BufWriter::with_capacity(PIECE, out);

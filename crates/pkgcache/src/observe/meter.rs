@@ -75,22 +75,29 @@ pub(crate) struct Counts {
     pub(crate) cut: AtomicU64,
 }
 
-/// One more.
+/// Adds to a counter.
 pub(crate) fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
 }
 
-/// How many.
+/// What the counter says now.
 pub(crate) fn get(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
+}
+
+/// How many requests, and how many bytes they got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sum {
+    pub(crate) count: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Counts {
     /// How many requests were answered so, and how many bytes they got.
     #[must_use]
-    pub(crate) fn of(&self, result: Result) -> (u64, u64) {
+    pub(crate) fn of(&self, result: Result) -> Sum {
         let place = result as usize;
-        (self.requests.get(place).map_or(0, get), self.bytes.get(place).map_or(0, get))
+        Sum { count: self.requests.get(place).map_or(0, get), bytes: self.bytes.get(place).map_or(0, get) }
     }
 
     fn note(&self, result: Result, bytes: u64) {
@@ -107,7 +114,7 @@ impl Counts {
         let mut text = String::new();
         family(&mut text, "requests_total", "counter", "Requests, by how they were answered.");
         for (result, name) in RESULTS {
-            let _ = writeln!(text, "pkgcache_requests_total{{result=\"{name}\"}} {}", self.of(result).0);
+            let _ = writeln!(text, "pkgcache_requests_total{{result=\"{name}\"}} {}", self.of(result).count);
         }
         family(
             &mut text,
@@ -116,7 +123,8 @@ impl Counts {
             "Bytes of bodies, and through tunnels, sent to clients.",
         );
         for (result, name) in RESULTS {
-            let _ = writeln!(text, "pkgcache_sent_bytes_total{{result=\"{name}\"}} {}", self.of(result).1);
+            let _ =
+                writeln!(text, "pkgcache_sent_bytes_total{{result=\"{name}\"}} {}", self.of(result).bytes);
         }
         let single = [
             ("upstream_requests_total", "counter", "Requests to upstreams.", &self.fetches),
@@ -163,7 +171,7 @@ pub(crate) struct Meter {
 pub(crate) struct Line {
     /// When the request came, RFC 3339.
     pub(crate) time: jiff::Timestamp,
-    /// From where.
+    /// The address of the client.
     pub(crate) client: Option<std::net::IpAddr>,
     /// Its method.
     pub(crate) method: String,

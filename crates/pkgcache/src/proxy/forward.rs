@@ -113,7 +113,7 @@ impl Lookup {
             self.learn_from_head(cache, headers, times);
         }
         for url in invalidate::doubtful(&self.method, &self.target.url, status, headers) {
-            let key = cache.key_beside(&self.key, &url);
+            let key = cache::key_beside(&self.key, &url);
             let shared = PackageKey { scope: None, ..key.clone() };
             cache.flights.doubt(&shared.digest());
             cache.shelf.forget(&key);

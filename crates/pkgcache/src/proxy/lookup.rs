@@ -1,7 +1,7 @@
 //! What becomes of a request that may be answered from what is stored: GET and HEAD.
 //!
 //! The order of things is RFC 9111's: find what matches, see whether it may be handed on, else ask
-//! the upstream, once for all who ask the same.
+//! the upstream, once for all requests for the same.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -394,10 +394,10 @@ impl Lookup {
     /// Hands on what is stored; `None` where its body is not there or not sound.
     async fn serve(&self, cache: &Arc<Cache>, found: &Shelved, served: Served) -> Option<Handled> {
         let file = match cache.shelf.body(&found.stored.digest).await {
-            Ok(store::Body::Sound(file)) if has_size(&file, found.stored.size) => file,
+            Ok(store::FoundBody::Sound(file)) if has_size(&file, found.stored.size) => file,
             // An entry that says another size is not what was written, whatever else it says.
-            Ok(store::Body::Sound(_) | store::Body::Gone) => return self.lost(cache, found),
-            Ok(store::Body::Damaged(digest)) => {
+            Ok(store::FoundBody::Sound(_) | store::FoundBody::Gone) => return self.lost(cache, found),
+            Ok(store::FoundBody::Damaged(digest)) => {
                 add(&cache.counts.damaged, 1);
                 cache.outside.warning(&format!(
                     "the stored body of {} was damaged ({digest}): moved aside",
@@ -432,7 +432,7 @@ impl Lookup {
         Some((response, served.result).into())
     }
 
-    /// The entry names a body that is not there: nobody is to look for it again.
+    /// The entry names a body that is not there: it is not to be looked for again.
     fn lost(&self, cache: &Cache, found: &Shelved) -> Option<Handled> {
         let digest = found.stored.digest;
         let change =

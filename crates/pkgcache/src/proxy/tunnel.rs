@@ -1,5 +1,5 @@
 //! CONNECT: a tunnel to an allowed host, through which bytes pass unseen. And tokens, which let
-//! strangers in.
+//! other clients in.
 
 use std::io;
 use std::pin::Pin;
@@ -127,7 +127,7 @@ async fn opened(
     }
     let private = config.allow_private || config.forward.tunnels.name_address(host, port);
     let mut route = cache.route(config, private);
-    // Who sees its own name here knows that the request has come back.
+    // A proxy that sees its own name here knows that the request has come back.
     route.via.splice(..0, request.headers().get_all(VIA).iter().cloned());
     let mut stream = match cache.upstreams.tunnel(host, port, &route).await {
         Ok(stream) => stream,

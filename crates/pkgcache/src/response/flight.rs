@@ -1,4 +1,4 @@
-//! A fetch that several requests may wait for: one for each key, whoever asks.
+//! A fetch that several requests may wait for: one for each key, whichever client asks.
 //!
 //! This module holds the meeting point alone; `fetch` does the work.
 
@@ -26,9 +26,9 @@ pub(crate) enum Stage {
     Growing(Arc<Growing>),
     /// The stored response with this body still holds.
     Validated(Digest),
-    /// The answer is for the one who asked first.
+    /// The answer is for the request that came first.
     Passing,
-    /// There is no usable answer.
+    /// The upstream gave no usable answer.
     Failed(Arc<Trouble>),
 }
 
@@ -45,13 +45,13 @@ pub(crate) struct Growing {
     pub(crate) file: Arc<File>,
     /// How far it has come.
     pub(crate) progress: watch::Receiver<Progress>,
-    /// Who reads along.
+    /// The requests that read along.
     pub(crate) readers: Readers,
     /// The cookies of the answer, for the client that it was fetched for.
     pub(crate) cookies: HeaderMap,
 }
 
-/// Why there is no usable answer.
+/// Why the upstream gave no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trouble {
     /// For the rules.
@@ -67,7 +67,7 @@ pub(crate) struct Trouble {
 pub(crate) struct Flight {
     stage: watch::Sender<Stage>,
     private: Mutex<Option<Response<Incoming>>>,
-    /// The key of what is fetched, whoever asks.
+    /// The key of what is fetched, whichever client asks.
     shared: Digest,
     doubted: AtomicBool,
 }
@@ -122,7 +122,7 @@ impl Flight {
         self.stage.send_replace(stage);
     }
 
-    /// The answer is only for the one who asked.
+    /// The answer is only for the request that began this.
     pub(crate) fn pass(&self, response: Response<Incoming>) {
         *lock(&self.private) = Some(response);
         self.reach(Stage::Passing);
@@ -144,7 +144,7 @@ impl Flight {
 
 impl Flights {
     /// The fetch under this key, and whether it is to be started by the caller: there was none, or
-    /// it broke off. `shared` is the key of what is fetched, whoever asks for it.
+    /// it broke off. `shared` is the key of what is fetched, whichever client asks.
     #[must_use]
     pub(crate) fn join(&self, key: Digest, shared: Digest) -> (Arc<Flight>, bool) {
         let mut flights = lock(&self.0);

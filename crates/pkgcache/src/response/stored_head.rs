@@ -38,7 +38,7 @@ impl Answer {
         let policy = Policy::of(headers);
         let mut headers = merge::stored_fields(headers, &policy);
         if !headers.contains_key(http::header::DATE) {
-            // Who receives a response without one, adds it (RFC 9110, 6.6.1).
+            // The recipient of a response without one adds it (RFC 9110, 6.6.1).
             headers.extend(field("date", &crate::rules::date::format(times.received)));
         }
         let vary = vary::names(&headers).unwrap_or_default();
@@ -62,7 +62,7 @@ impl Answer {
         Self { vary, selecting, ..Self::read(self.status, headers, times) }
     }
 
-    /// From an entry file. `None` where a field is none that HTTP has.
+    /// From an entry file. `None` where a field is not valid in HTTP.
     #[must_use]
     pub(crate) fn from_stored(stored: &StoredResponse) -> Option<Self> {
         let status = StatusCode::from_u16(stored.status).ok()?;

@@ -34,7 +34,7 @@ pub(crate) fn current(headers: &HeaderMap, times: Times, now: i64) -> i64 {
     initial(headers, times) + (now - times.received).max(0)
 }
 
-/// The first value of `Age`; what is no number does not count.
+/// The first value of `Age`; what is not a number does not count.
 fn announced(headers: &HeaderMap) -> Option<i64> {
     directives::seconds(members(&joined(headers, AGE)?).next()?)
 }

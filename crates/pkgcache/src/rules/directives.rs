@@ -15,7 +15,7 @@ pub(crate) struct Directive {
     pub(crate) value: Option<String>,
 }
 
-/// Reads a list. What is no directive is left out.
+/// Reads a list. What is not a directive is left out.
 #[must_use]
 pub(crate) fn parse(text: &str) -> Vec<Directive> {
     members(text).filter_map(directive).collect()
@@ -48,7 +48,7 @@ fn unquoted(text: &str) -> String {
     plain
 }
 
-/// A number of seconds; what is too large is [`FOR_EVER`], what is no number is `None`.
+/// A number of seconds; what is too large is [`FOR_EVER`], what is not a number is `None`.
 #[must_use]
 pub(crate) fn seconds(text: &str) -> Option<i64> {
     let number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -28,7 +28,7 @@ pub(crate) struct Policy {
     pub(crate) must_revalidate: bool,
     /// The same, for shared caches.
     pub(crate) proxy_revalidate: bool,
-    /// `no-store` counts only for those who do not know the status code.
+    /// `no-store` counts only for caches that do not know the status code.
     pub(crate) must_understand: bool,
     /// Fresh for so many seconds.
     pub(crate) max_age: Option<i64>,
@@ -61,7 +61,7 @@ impl Policy {
         self.s_maxage.or(self.max_age)
     }
 
-    /// Whether it may be served when it is stale and nobody can be asked.
+    /// Whether it may be served when it is stale and no server can be asked.
     #[must_use]
     pub(crate) fn may_be_stale(&self) -> bool {
         !(self.must_revalidate || self.proxy_revalidate || self.no_cache || self.s_maxage.is_some())
@@ -76,8 +76,8 @@ impl Policy {
     }
 
     fn add(&mut self, Directive { name, value }: &Directive) {
-        // Of two values the first counts, and one that is no number makes the response stale (RFC
-        // 9111, 4.2.1).
+        // Of two values the first counts, and one that is not a number makes the response stale
+        // (RFC 9111, 4.2.1).
         let seconds =
             |known: Option<i64>| known.or_else(|| value.as_deref().and_then(directives::seconds).or(Some(0)));
         match name.as_str() {

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{timeout, timeout_at};
 
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::commands::counted;
 use crate::config::Config;
 use crate::config::target::{NoTarget, target};
@@ -36,9 +36,9 @@ use crate::response::location;
 use crate::response::reply::own;
 use crate::rules::cache_status::{CACHE_STATUS, Forward};
 use crate::rules::{hop, max_forwards};
-use crate::server::event_counts::Minutes;
-use crate::server::short_path::Answer;
-use crate::server::simple_request::Plain;
+use crate::server::event_counts::EventCounts;
+use crate::server::short_path::ShortAnswer;
+use crate::server::simple_request::SimpleRequest;
 use crate::wire::guard::{Draining, Guard, Refused, Wire, stands_in};
 use crate::wire::seat::Seat;
 
@@ -128,7 +128,7 @@ impl Server {
     pub async fn run(self) {
         let cache = Arc::clone(&self.cache);
         let _last = LastLines(&cache);
-        let mut counts = Minutes::new(&cache);
+        let mut counts = EventCounts::new(&cache);
         let serving = tokio::spawn(self.serve());
         tokio::select! {
             // A task that panicked has ended, too.
@@ -158,7 +158,7 @@ impl Server {
                 }
                 Err(error) => {
                     self.cache.outside.warning(&format!("no connection could be taken: {error}"));
-                    // Most likely there are no more file descriptors: somebody has to go first.
+                    // Most likely there are no file descriptors left: a connection has to end.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -336,7 +336,7 @@ impl Client {
     }
 
     /// Answers a request on the short way, if that leads there.
-    pub(crate) fn quick(&self, plain: &Plain<'_>) -> Option<Answer> {
+    pub(crate) fn quick(&self, plain: &SimpleRequest<'_>) -> Option<ShortAnswer> {
         let config = self.cache.config();
         if !config.clients.knows(self.peer.ip()) {
             return None;
@@ -353,7 +353,7 @@ impl Client {
             Meter::new(Arc::clone(&self.cache.counts), meter::Result::Hit, line, Arc::clone(&self.busy));
         add(&self.cache.counts.quick, 1);
         let end = if plain.head_only { 0 } else { hit.size };
-        Some(Answer { head: hit.head.bytes.clone(), file: hit.file, at: 0, end, meter })
+        Some(ShortAnswer { head: hit.head.bytes.clone(), file: hit.file, at: 0, end, meter })
     }
 
     /// The line of the access log, if there is one.
@@ -386,7 +386,7 @@ impl Client {
         // A known client may bring it as well: it is taken off all the same.
         let has_token = tunnel::has_token(&config.clients, request.headers_mut());
         if !has_token && !config.clients.knows(self.peer.ip()) {
-            // Who asks for a path takes this for the server itself.
+            // A client that asks for a path takes this for the server itself.
             let as_proxy = *request.method() == Method::CONNECT || request.uri().authority().is_some();
             return self.refuse(if as_proxy { 407 } else { 401 }, "a token is needed");
         }
@@ -470,7 +470,7 @@ impl Client {
         hop::strip(&mut headers);
         let class = self.cache.classify.classify(&target.source, &target.url);
         target.heuristic |= class.artifact;
-        let key = self.cache.key(&target, &class, &headers);
+        let key = cache::key(&target, &class, &headers);
         let newest = parts.version == http::Version::HTTP_11;
         let wire = newest.then(|| Arc::clone(&self.wire));
         let lookup = Lookup { method: parts.method, headers, target, class, key, config, wire };

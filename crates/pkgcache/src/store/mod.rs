@@ -77,7 +77,7 @@ pub(crate) struct Shelved {
 
 /// How a body was found.
 #[derive(Debug)]
-pub(crate) enum Body {
+pub(crate) enum FoundBody {
     /// Sound.
     Sound(Arc<File>),
     /// Not there.
@@ -93,7 +93,7 @@ pub(crate) struct Shelf {
     entries: Mutex<Recent<Digest, Arc<Known>>>,
     files: Mutex<Recent<Digest, Arc<File>>>,
     sound: Mutex<Recent<Digest, Identity>>,
-    /// Who hashes a body holds one of these, so that nobody else hashes it at the same time.
+    /// A task that hashes a body holds one of these, so that no other hashes it at the same time.
     hashing: [tokio::sync::Mutex<()>; 16],
     commit: Mutex<()>,
 }
@@ -169,9 +169,9 @@ impl Shelf {
     ///
     /// # Errors
     /// I/O errors.
-    pub(crate) async fn body(&self, digest: &Digest) -> Result<Body> {
+    pub(crate) async fn body(&self, digest: &Digest) -> Result<FoundBody> {
         if let Some(file) = self.sound_now(digest)? {
-            return Ok(Body::Sound(file));
+            return Ok(FoundBody::Sound(file));
         }
         let turn = usize::from(digest.hex().bytes().last().unwrap_or(0)) % self.hashing.len();
         let _turn = match self.hashing.get(turn) {
@@ -180,20 +180,20 @@ impl Shelf {
         };
         // Somebody else may have hashed it meanwhile.
         if let Some(file) = self.sound_now(digest)? {
-            return Ok(Body::Sound(file));
+            return Ok(FoundBody::Sound(file));
         }
-        let Some(file) = self.open(digest)? else { return Ok(Body::Gone) };
+        let Some(file) = self.open(digest)? else { return Ok(FoundBody::Gone) };
         let before = Identity::of(&file.metadata().at("read", &self.packages.blobs().path(digest))?);
         let (file, found) = hashed(file).await;
         let found = found.at("read", &self.packages.blobs().path(digest))?;
         if found != *digest {
             lock(&self.files).remove(digest);
             self.packages.blobs().move_aside(digest)?;
-            return Ok(Body::Damaged(*digest));
+            return Ok(FoundBody::Damaged(*digest));
         }
         lock(&self.sound).insert(*digest, before);
         lock(&self.files).insert(*digest, Arc::clone(&file));
-        Ok(Body::Sound(file))
+        Ok(FoundBody::Sound(file))
     }
 
     /// The body, if it is known to be sound and of that size, and need not be hashed to tell.

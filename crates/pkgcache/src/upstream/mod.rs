@@ -1,5 +1,5 @@
 //! Connections to upstreams: made with checked addresses, kept for the next request, left alone for
-//! a while where nobody answers.
+//! a while where no server answers.
 //!
 //! HTTP/1.1, or HTTP/2 where TLS agrees on it. An idempotent request that an old connection lost is
 //! sent once more on a new one; no other is.
@@ -44,7 +44,7 @@ const FIELDS: usize = 500;
 /// What a head may take, in bytes.
 const HEAD: u32 = 256 << 10;
 
-/// Connections that are kept for an upstream while nobody uses them.
+/// Connections that are kept for an upstream while no request uses them.
 const MOST_IDLE: usize = 16;
 /// They are closed after this time.
 const IDLE: Duration = Duration::from_secs(30);
@@ -66,13 +66,13 @@ pub(crate) struct Route {
     pub(crate) private: bool,
     /// Through this proxy.
     pub(crate) parent: Option<Uri>,
-    /// The names in `Via` of those who ask, for a tunnel through the parent.
+    /// The names in `Via` of the proxies that ask, for a tunnel through the parent.
     pub(crate) via: Vec<HeaderValue>,
     /// The limits of time.
     pub(crate) limits: Limits,
 }
 
-/// Why there is no answer.
+/// Why a request got no answer.
 #[derive(Debug, Error)]
 pub(crate) enum SendError {
     /// The address is not one that may be asked.
@@ -416,7 +416,7 @@ async fn reach(origin: &Origin, route: &Route) -> Result<TcpStream, SendError> {
 }
 
 /// Whether the host is an address, in any notation, that may not be asked. A name is left to the
-/// parent, who looks it up; here it may be unknown.
+/// parent, which looks it up; here it may be unknown.
 async fn leads_astray(origin: &Origin, private: bool) -> bool {
     let host = origin.host.trim_matches(['[', ']']);
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
@@ -513,7 +513,7 @@ where
     builder.max_buf_size(HEAD as usize).max_headers(FIELDS);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
-        // An error reaches whoever waits for the answer.
+        // An error reaches the request that waits for the answer.
         let _ = connection.await;
     });
     Ok(Sender::One(sender))

@@ -46,7 +46,7 @@ fn explained(error: io::Error) -> io::Error {
 fn hint(error: &rustls::Error) -> Option<&'static str> {
     let rustls::Error::InvalidCertificate(error) = error else { return None };
     match error {
-        // One that bears the name of a known one and has another key is no better.
+        // One that bears the name of a known one and has another key is not a known one either.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             Some("its authority is neither among the system's nor in the file that `SSL_CERT_FILE` names")
         }
