@@ -89,7 +89,7 @@ pub(crate) fn serve(
 const LAST: Duration = Duration::from_secs(1);
 
 /// From now on the files of this process are not for other users: bodies may be private, URLs may
-/// have secrets in them. A umask that lets the group write says that the group shares the store; then
+/// contain secrets. A umask that lets the group write says that the group shares the store; then
 /// the group may go on.
 fn keep_to_ourselves() {
     let old = umask(Mode::RWXG | Mode::RWXO);

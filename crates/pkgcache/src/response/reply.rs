@@ -132,8 +132,8 @@ fn partial(mut headers: HeaderMap, source: Source, ranges: &[Range<u64>], size: 
     built(StatusCode::PARTIAL_CONTENT, headers, Body::pieces(source, pieces, Some(sum)))
 }
 
-/// 60 characters that are most unlikely in the body, and the same for the same answer however old it
-/// has become.
+/// 60 characters that are most unlikely in the body, and the same for the same answer however old
+/// it has become.
 fn boundary(headers: &HeaderMap, ranges: &[Range<u64>]) -> String {
     let mut lasting = headers.clone();
     for name in [AGE.as_str(), CACHE_STATUS] {
