@@ -51,6 +51,12 @@ const FOREIGN: [&str; 26] = [
     "zip",
     "zstd",
 ];
+/// The tools that speak HTTP. They alone turn on `toolkit`'s [`NET`], and link [`TLS`].
+const CONNECTED: [&str; 2] = ["imgtar", "pkgcache"];
+/// The feature of `toolkit` for them.
+const NET: &str = "net";
+/// What no other member links.
+const TLS: &str = "rustls";
 /// Its terminal parts are behind features that only the tools turn on; cargo's view merges the
 /// features of all.
 const FEATURED: &str = "miette";
@@ -76,12 +82,14 @@ pub enum RulesError {
 /// # Errors
 /// `Broken`, with every breach; `Metadata`.
 pub fn check(root: &Utf8Path) -> Result<(), RulesError> {
-    let (members, graph) = read(root)?;
-    let broken = breaches(&members, &graph);
+    let (members, graph, connected) = read(root)?;
+    let mut broken = breaches(&members, &graph);
+    broken.extend(disconnected(&connected));
     if broken.is_empty() { Ok(()) } else { Err(RulesError::Broken(broken)) }
 }
 
-fn read(root: &Utf8Path) -> Result<(BTreeSet<String>, Graph), RulesError> {
+/// The members, the graph, and the members that turn on `toolkit`'s `net`.
+fn read(root: &Utf8Path) -> Result<(BTreeSet<String>, Graph, Vec<String>), RulesError> {
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut command = MetadataCommand::new();
     command.current_dir(root).other_options([
@@ -100,7 +108,12 @@ fn read(root: &Utf8Path) -> Result<(BTreeSet<String>, Graph), RulesError> {
         let linked: Vec<_> = linked.map(|dep| metadata[&dep.pkg].name.to_string()).collect();
         graph.entry(name).or_default().extend(linked);
     }
-    Ok((members, graph))
+    let turns_on = |package: &&cargo_metadata::Package| {
+        package.dependencies.iter().any(|it| it.name == EDGE && it.features.iter().any(|name| name == NET))
+    };
+    let connected =
+        metadata.workspace_packages().into_iter().filter(turns_on).map(|it| it.name.to_string()).collect();
+    Ok((members, graph, connected))
 }
 
 /// One line for each dependency that must not be.
@@ -110,11 +123,19 @@ fn breaches(members: &BTreeSet<String>, graph: &Graph) -> Vec<String> {
         let own = graph.get(member).into_iter().flatten().filter(|dep| members.contains(*dep));
         let wrong = own.filter(|dep| !may_use(member, dep));
         broken.extend(wrong.map(|dep| format!("`{member}` depends on `{dep}`")));
+        let links_tls = !CONNECTED.contains(&member.as_str()) && closure(member, graph).contains(TLS);
+        broken.extend(links_tls.then(|| format!("`{member}` brings in `{TLS}`")));
     }
     let below = closure(SHARED, graph);
     let foreign = FOREIGN.iter().filter(|name| below.contains(**name));
     broken.extend(foreign.map(|name| format!("`{SHARED}` brings in `{name}`")));
     broken
+}
+
+/// A line for each member that turns on what is for tools that speak HTTP, and is not one.
+fn disconnected(connected: &[String]) -> Vec<String> {
+    let wrong = connected.iter().filter(|name| !CONNECTED.contains(&name.as_str()));
+    wrong.map(|name| format!("`{name}` turns on `{NET}` of `{EDGE}`")).collect()
 }
 
 /// Whether one member of the workspace may use another.
@@ -178,6 +199,14 @@ mod tests {
         finds(&[("larder", &["hashctx"])], &["`larder` depends on `hashctx`"]);
         finds(&[("imgtar", &["larder"])], &["`imgtar` depends on `larder`"]);
         finds(&[("storekit", &["hashctx"])], &["`storekit` depends on `hashctx`"]);
+    }
+
+    #[test]
+    fn only_tools_that_speak_http_have_what_that_needs() {
+        finds(&[("imgtar", &["ureq"]), ("ureq", &["rustls"])], &[]);
+        finds(&[("hashctx", &["a"]), ("a", &["rustls"])], &["`hashctx` brings in `rustls`"]);
+        let names = ["pkgcache", "xtask"].map(str::to_owned);
+        assert_eq!(disconnected(&names), ["`xtask` turns on `net` of `toolkit`"]);
     }
 
     #[test]

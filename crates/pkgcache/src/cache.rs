@@ -1,5 +1,6 @@
 //! The cache as a whole: its parts, and what every request needs of them.
 
+use std::io::Read;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
@@ -9,53 +10,42 @@ use storekit::{Digest, PackageKey, Store};
 use crate::config::Config;
 use crate::config::target::Target;
 use crate::ecosystem::{Class, Classify};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::observe::access_log::AccessLog;
-use crate::observe::messages::Messages;
 use crate::observe::meter::Counts;
+use crate::outside::Outside;
 use crate::response::flight::Flights;
 use crate::store::Shelf;
-use crate::store::recent_targets::Places;
-use crate::upstream::{Authorities, Route, Upstreams};
+use crate::store::recent_targets::RecentTargets;
+use crate::upstream::{Route, Upstreams};
 use crate::wire::queues::Queues;
 
 /// Everything that requests share.
 #[derive(Debug)]
-pub struct Cache {
+pub(crate) struct Cache {
     config: RwLock<Arc<Config>>,
     /// The store.
     pub(crate) store: Store,
     /// What is stored.
     pub(crate) shelf: Shelf,
     /// Where what was asked for lately is stored.
-    pub(crate) places: Places,
+    pub(crate) places: RecentTargets,
     /// What is being fetched.
     pub(crate) flights: Flights,
     /// Connections to upstreams.
     pub(crate) upstreams: Upstreams,
     /// What clients have not taken yet.
     pub(crate) queues: Queues,
-    /// Where the person who runs the server is told something.
-    pub(crate) messages: Messages,
     /// What is counted.
     pub(crate) counts: Arc<Counts>,
     /// Where each request is noted.
     access: RwLock<Option<AccessLog>>,
+    /// The process around this.
+    pub(crate) outside: Arc<dyn Outside>,
     /// What URLs are.
     pub(crate) classify: Box<dyn Classify>,
     /// The name of this process in `Via`, by which it knows itself.
     pub(crate) via: HeaderValue,
-}
-
-/// What the library is handed of the process that it runs in.
-#[derive(Debug, Default)]
-pub struct Process {
-    /// Takes what the person who runs the server should know.
-    pub messages: Messages,
-    /// Who is trusted to know an upstream's name.
-    pub authorities: Authorities,
-    /// Random digits: by their beginning it knows itself in `Via`.
-    pub secret: String,
 }
 
 /// The seconds since 1970.
@@ -69,37 +59,43 @@ impl Cache {
     /// On a store that is there.
     ///
     /// # Errors
-    /// Folders that cannot be made; an access log that cannot be opened.
-    pub fn new(config: Config, store: Store, classify: Box<dyn Classify>, process: Process) -> Result<Self> {
-        let Process { messages, authorities, secret } = process;
+    /// Folders that cannot be made; an access log that cannot be opened; a system without random
+    /// bytes.
+    pub(crate) fn new(
+        config: Config,
+        store: Store,
+        classify: Box<dyn Classify>,
+        outside: Arc<dyn Outside>,
+    ) -> Result<Self> {
         store.packages().prepare()?;
-        let access = config.access_log.as_deref().map(|path| AccessLog::open(path, &messages)).transpose()?;
-        let name = format!("1.1 pkgcache-{}", secret.get(..8).unwrap_or(&secret));
+        let access = access_log(&config, &outside)?;
+        let name = random().map_err(|source| Error::System { doing: "read random bytes", source })?;
+        let via = format!("1.1 pkgcache-{name:08x}");
         Ok(Self {
             shelf: Shelf::new(store.packages()),
             store,
-            places: Places::default(),
+            places: RecentTargets::default(),
             flights: Flights::default(),
-            upstreams: Upstreams::new(authorities),
+            upstreams: Upstreams::new(Arc::clone(&outside)),
             queues: Queues::default(),
             counts: Arc::default(),
-            messages,
             access: RwLock::new(access),
+            outside,
             classify,
-            via: HeaderValue::from_str(&name).unwrap_or(HeaderValue::from_static("1.1 pkgcache")),
+            via: HeaderValue::from_str(&via).unwrap_or(HeaderValue::from_static("1.1 pkgcache")),
             config: RwLock::new(Arc::new(config)),
         })
     }
 
     /// What is set now.
     #[must_use]
-    pub fn config(&self) -> Arc<Config> {
+    pub(crate) fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Where each request is noted, if anywhere.
     #[must_use]
-    pub fn access(&self) -> Option<AccessLog> {
+    pub(crate) fn access(&self) -> Option<AccessLog> {
         self.access.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -108,7 +104,7 @@ impl Cache {
     ///
     /// # Errors
     /// An access log that cannot be opened; nothing is changed then.
-    pub fn reconfigure(&self, mut config: Config) -> Result<Vec<&'static str>> {
+    pub(crate) fn reconfigure(&self, mut config: Config) -> Result<Vec<&'static str>> {
         let old = self.config();
         let fixed = [
             ("listen", config.listen != old.listen),
@@ -116,30 +112,40 @@ impl Cache {
         ];
         config.listen = old.listen;
         config.limits.connections = old.limits.connections;
-        let open = |path: &camino::Utf8PathBuf| AccessLog::open(path, &self.messages);
-        let access = config.access_log.as_ref().map(open).transpose()?;
+        let access = access_log(&config, &self.outside)?;
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         Ok(fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect())
     }
 
-    /// The key of a URL for a request with these headers.
-    #[must_use]
-    pub fn key(&self, target: &Target, class: &Class, request: &HeaderMap) -> PackageKey {
-        let credentials = request.get(http::header::AUTHORIZATION).filter(|_| target.keep_private);
-        let scope = credentials.map(|value| Digest::of(value.as_bytes()));
-        PackageKey::new(&class.ecosystem, &target.source, target.url.to_string(), scope)
-    }
-
-    /// The key of another URL of the same server.
-    #[must_use]
-    pub fn key_beside(&self, key: &PackageKey, url: &Uri) -> PackageKey {
-        PackageKey { url: url.to_string(), ..key.clone() }
-    }
-
     /// The way to the upstream.
     #[must_use]
-    pub fn route(&self, config: &Config, private: bool) -> Route {
+    pub(crate) fn route(&self, config: &Config, private: bool) -> Route {
         Route { private, parent: config.parent.clone(), via: vec![self.via.clone()], limits: config.limits }
     }
+}
+
+fn access_log(config: &Config, outside: &Arc<dyn Outside>) -> Result<Option<AccessLog>> {
+    config.access_log.as_deref().map(|path| AccessLog::open(path, outside)).transpose()
+}
+
+/// By this a process knows its own name: 32 random bits.
+fn random() -> std::io::Result<u32> {
+    let mut bytes = [0; 4];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u32::from_ne_bytes(bytes))
+}
+
+/// The key of a URL for a request with these headers.
+#[must_use]
+pub(crate) fn key(target: &Target, class: &Class, request: &HeaderMap) -> PackageKey {
+    let credentials = request.get(http::header::AUTHORIZATION).filter(|_| target.keep_private);
+    let scope = credentials.map(|value| Digest::of(value.as_bytes()));
+    PackageKey::new(&class.ecosystem, &target.source, target.url.to_string(), scope)
+}
+
+/// The key of another URL of the same server.
+#[must_use]
+pub(crate) fn key_beside(key: &PackageKey, url: &Uri) -> PackageKey {
+    PackageKey { url: url.to_string(), ..key.clone() }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use storekit::error::At;
 use storekit::{ByteSize, Digest, FoundPackage, PackageEntry, StoredResponse, printable};
 use toolkit::Outcome;
+use toolkit::words::count;
 
 use crate::cache;
 use crate::error::{Error, Result, explained};
@@ -123,14 +124,21 @@ fn json(out: &mut dyn Write, row: &impl Serialize) -> std::io::Result<()> {
     writeln!(out, "{text}")
 }
 
-/// Lists the stored URLs that have `part` in them. `No` where there are none.
+/// Lists the stored URLs that have `part` in them. `No` where there are none, unless all were asked
+/// for.
 ///
 /// # Errors
 /// I/O errors. An entry that cannot be read is a warning.
 pub fn ls(packages: &storekit::Packages, part: &str, console: &mut Console<'_>) -> Result<Outcome> {
     let verbose = console.verbose;
     let print = |row: &Row<'_>, out: &mut dyn Write| if verbose { details(row, out) } else { row.print(out) };
-    show(packages, console, |entry| entry.key.url.contains(part), print)
+    let found = show(packages, console, |entry| entry.key.url.contains(part), print)?;
+    match found {
+        true => {}
+        false if part.is_empty() => say(console, "nothing is stored yet")?,
+        false => say(console, &format!("no stored URL contains `{}`", printable(part)))?,
+    }
+    Ok(Outcome::from_bool(found || part.is_empty()))
 }
 
 /// Shows all that is stored of a URL. `No` where nothing is.
@@ -138,7 +146,11 @@ pub fn ls(packages: &storekit::Packages, part: &str, console: &mut Console<'_>) 
 /// # Errors
 /// As [`ls`].
 pub fn info(packages: &storekit::Packages, url: &str, console: &mut Console<'_>) -> Result<Outcome> {
-    show(packages, console, |entry| entry.key.url == url, details)
+    let found = show(packages, console, |entry| entry.key.url == url, details)?;
+    if !found {
+        say(console, &format!("nothing is stored for `{}`", printable(url)))?;
+    }
+    Ok(Outcome::from_bool(found))
 }
 
 fn details(row: &Row<'_>, out: &mut dyn Write) -> std::io::Result<()> {
@@ -146,12 +158,13 @@ fn details(row: &Row<'_>, out: &mut dyn Write) -> std::io::Result<()> {
     row.responses.iter().try_for_each(|detail| detail.print(out))
 }
 
+/// Shows the entries that are wanted, and tells whether there are any.
 fn show(
     packages: &storekit::Packages,
     console: &mut Console<'_>,
     wanted: impl Fn(&PackageEntry) -> bool,
     print: impl Fn(&Row<'_>, &mut dyn Write) -> std::io::Result<()>,
-) -> Result<Outcome> {
+) -> Result<bool> {
     let mut any = false;
     packages.each(&mut |found: FoundPackage| {
         match found.entry {
@@ -167,7 +180,7 @@ fn show(
         Ok::<_, Error>(())
     })?;
     console.out.flush().map_err(Error::Output)?;
-    Ok(Outcome::from_bool(any))
+    Ok(any)
 }
 
 /// What is wrong with a stored URL.
@@ -223,18 +236,22 @@ pub fn verify(packages: &storekit::Packages, console: &mut Console<'_>) -> Resul
 
 fn sound(responses: u64, bodies: u64, console: &mut Console<'_>) -> Result<Outcome> {
     if !console.quiet && !console.json {
-        let responses = counted(responses, "response", "responses");
-        let bodies = counted(bodies, "body", "bodies");
+        let responses = count(responses, "response");
+        let bodies = count(bodies, "body");
         writeln!(console.out, "{responses}, {bodies}: all sound").map_err(Error::Output)?;
     }
     Ok(Outcome::Yes)
 }
 
 fn warn(console: &mut Console<'_>, error: &Error) -> Result<()> {
+    say(console, &format!("warning: {}", printable(&explained(error))))
+}
+
+fn say(console: &mut Console<'_>, text: &str) -> Result<()> {
     if console.quiet {
         return Ok(());
     }
-    writeln!(console.err, "warning: {}", printable(&explained(error))).map_err(Error::Output)
+    writeln!(console.err, "{text}").map_err(Error::Output)
 }
 
 fn unreadable(path: &Utf8Path, error: &storekit::Error) -> Fault {
@@ -281,11 +298,6 @@ fn take_out(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(storekit::Error::io("stamp", path, error).into()),
     }
-}
-
-/// So many of these, in words.
-pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn fault(

@@ -35,49 +35,51 @@ pub enum Error {
     #[error("cannot listen on `{address}`")]
     #[diagnostic(
         code(pkgcache::listen),
-        help("choose another port with `--listen`; `ss -ltnp` shows who has it")
+        help("choose another port with `--listen`; `ss -ltnp` shows which process has it")
     )]
     Listen {
-        /// The address.
+        /// The address that was to be listened on.
         address: std::net::SocketAddr,
-        /// The system's word.
+        /// What the system said.
         source: io::Error,
     },
     /// Listening for other machines was not asked for in full.
     #[error("`{address}` can be reached from other machines")]
     #[diagnostic(
         code(pkgcache::exposed),
-        help("say `--allow-remote`, and who may come: `--client NETWORK` or `--token-file FILE`")
+        help(
+            "add `--allow-remote`, and say which clients may connect: `--client NETWORK` or `--token-file FILE`"
+        )
     )]
     Exposed {
-        /// The address.
+        /// The address that other machines can reach.
         address: std::net::SocketAddr,
     },
     /// A file of the configuration cannot be used.
     #[error("cannot use `{path}`: {reason}")]
     #[diagnostic(code(pkgcache::file), help("check the file, or name another"))]
     File {
-        /// The file.
+        /// The file that the configuration names.
         path: Utf8PathBuf,
-        /// Why.
+        /// Why it cannot be used.
         reason: String,
     },
-    /// A setting that makes no sense.
+    /// Text that is not an upstream.
     #[error("invalid upstream {text:?}: {reason}")]
     #[diagnostic(code(pkgcache::not_an_upstream), help("write `NAME=URL`, or `/=URL` for the root"))]
     NotAnUpstream {
         /// What was written.
         text: String,
-        /// Why.
+        /// Why it cannot be used.
         reason: &'static str,
     },
-    /// A proxy through which nobody can be reached.
+    /// A parent proxy that cannot be used.
     #[error("invalid parent proxy {text:?}: {reason}")]
     #[diagnostic(code(pkgcache::not_a_parent), help("write its URL, such as `http://proxy.example:3128`"))]
     NotAParent {
         /// What was written.
         text: String,
-        /// Why.
+        /// Why it cannot be used.
         reason: &'static str,
     },
     /// The system refused something that the server cannot do without.
@@ -89,7 +91,7 @@ pub enum Error {
     System {
         /// What was tried.
         doing: &'static str,
-        /// The system's word.
+        /// What the system said.
         source: io::Error,
     },
     /// Writing what was asked for failed.
@@ -103,9 +105,9 @@ pub enum Error {
         help("they were taken out of the store; each is fetched again when it is asked for")
     )]
     Damaged {
-        /// How many.
+        /// How many responses are damaged.
         count: u64,
-        /// Of how many.
+        /// How many responses are stored.
         all: u64,
     },
     /// A body that is not what it was announced as.
@@ -115,11 +117,11 @@ pub enum Error {
         help("nothing was stored; see whether the upstream or its index is at fault")
     )]
     Mismatch {
-        /// From where.
+        /// The URL that it came from.
         url: String,
-        /// What was announced.
+        /// The digest that was announced.
         announced: Digest,
-        /// What came.
+        /// The digest of what came.
         found: Digest,
     },
 }

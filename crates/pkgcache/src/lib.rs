@@ -1,7 +1,7 @@
 //! A caching HTTP proxy for package downloads: correct first (RFC 9111), then fast.
 //!
-//! What it needs of its process is handed in ([`Process`]). Deliberately absent: what a package is
-//! (see [`Classify`]), terminals, environment variables, signals, command lines.
+//! Deliberately absent: what a package is (see [`Classify`]); terminals, environment
+//! variables, signals and command lines (see [`Outside`]).
 #![cfg_attr(
     test,
     allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests write what they like")
@@ -9,11 +9,12 @@
 
 mod cache;
 pub mod commands;
-pub mod config;
+mod config;
 mod ecosystem;
 mod error;
 mod fetch;
 mod observe;
+mod outside;
 mod proxy;
 mod response;
 mod rules;
@@ -22,10 +23,9 @@ mod store;
 mod upstream;
 mod wire;
 
-pub use cache::{Cache, Process};
+pub use config::settings::Options;
 pub use config::{Config, Upstream};
 pub use ecosystem::{Class, Classify, Generic};
 pub use error::{Error, Result};
-pub use observe::messages::{Messages, Weight};
-pub use server::{Handle, Server};
-pub use upstream::Authorities;
+pub use outside::Outside;
+pub use server::{Control, Server};

@@ -1,7 +1,6 @@
 //! `pkgcache`: see `pkgcache --help`.
 
 mod cli;
-mod serve;
 
 use std::process::ExitCode;
 

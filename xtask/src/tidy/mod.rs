@@ -1,12 +1,13 @@
 //! Whether the source tree keeps the rules of the house: no cycle between rooms, folders that can
-//! be taken in at a look, comments that fit a terminal.
+//! be taken in at a look, comments that fit a terminal, libraries that leave the process to its
+//! binary.
 //!
 //! A room is a folder, or a file, right below a crate's `src`. What stands in `#[cfg(test)]`
 //! modules does not count.
 
+mod edge;
 mod graph;
 mod imports;
-mod surroundings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -100,7 +101,7 @@ pub fn check(root: &Utf8Path) -> Result<(), TidyError> {
         untidy.extend(crowded(&folder, &files));
         let modules = library(&folder.join("src"), &files)?;
         untidy.extend(circles(&name, &modules));
-        untidy.extend(surroundings::read(&name, &modules));
+        untidy.extend(edge::breaches(&name, &modules));
         for file in sources(&folder)? {
             untidy.extend(wide(&file, &read(&file)?));
         }

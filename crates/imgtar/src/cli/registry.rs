@@ -14,6 +14,7 @@ use imgtar::registry::{self, Config, Credentials, Named, Proxies, Pulled, Pushed
 use miette::Result;
 use serde::Serialize;
 use storekit::{ByteSize, Digest, Key, Store};
+use toolkit::net::{self, Authorities};
 use toolkit::settings::Environment;
 use toolkit::{Outcome, Output};
 
@@ -161,7 +162,10 @@ impl Job<'_> {
     fn registries(&self, args: &RegistryArgs) -> Config {
         let environment = self.settings.environment();
         let realm = environment.get("LARDER_AUTH_REALM").map(str::to_owned);
-        let certificates = toolkit::net::certificates(|why| self.view.warn(why));
+        let Authorities { certificates, problems } = net::authorities();
+        for problem in problems {
+            self.view.warn(&format!("some certificates of authorities cannot be read: {problem}"));
+        }
         Config {
             roots: certificates,
             proxies: proxies(environment),

@@ -23,25 +23,22 @@ pub struct HostRule {
     port: Option<u16>,
 }
 
-/// Text that names no server.
+/// Text that is not a host.
 #[derive(Clone, Debug, Error, Diagnostic)]
-#[error("{text:?} is not {what}")]
-#[diagnostic(code(pkgcache::not_a_host), help("write {form}"))]
+#[error("{text:?} is not a host")]
+#[diagnostic(
+    code(pkgcache::not_a_host),
+    help("write `example.org`, `*.example.org`, `example.org:8080`, `[::1]:8080` or `*`")
+)]
 pub struct NotAHost {
     text: String,
-    what: &'static str,
-    form: &'static str,
 }
 
 impl FromStr for HostRule {
     type Err = NotAHost;
 
     fn from_str(text: &str) -> Result<Self, NotAHost> {
-        let wrong = || NotAHost {
-            text: text.to_owned(),
-            what: "a host",
-            form: "`example.org`, `*.example.org`, `example.org:8080`, `[::1]:8080` or `*`",
-        };
+        let wrong = || NotAHost { text: text.to_owned() };
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, Some(port.parse().map_err(|_| wrong())?)),
             _ => (text, None),
@@ -72,69 +69,31 @@ impl HostRule {
 impl Hosts {
     /// Whether the server may be asked.
     #[must_use]
-    pub fn allow(&self, host: &str, port: u16) -> bool {
+    pub(crate) fn allow(&self, host: &str, port: u16) -> bool {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         self.0.iter().any(|rule| rule.allows(host, port))
     }
 }
 
 impl Hosts {
-    /// Whether a rule names this address itself, so that whoever wrote it knows where it is.
+    /// Whether a rule names this address itself, so that its author knows where it is.
     #[must_use]
-    pub fn name_address(&self, host: &str, port: u16) -> bool {
+    pub(crate) fn name_address(&self, host: &str, port: u16) -> bool {
         let exact = |rule: &&HostRule| !rule.below && rule.allows(host.trim_matches(['[', ']']), port);
         is_address(host) && self.0.iter().any(|rule| exact(&rule))
     }
 }
 
-/// Whether the host is an address, or this machine, and no name that somebody else could point
+/// Whether the host is an address, or this machine, and not a name that somebody else could point
 /// anywhere.
 #[must_use]
-pub fn is_address(host: &str) -> bool {
+pub(crate) fn is_address(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
-}
-
-/// Addresses with a common beginning: `10.0.0.0/8`, `::1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    bits: u8,
-}
-
-impl FromStr for Network {
-    type Err = NotAHost;
-
-    fn from_str(text: &str) -> Result<Self, NotAHost> {
-        let wrong = || NotAHost {
-            text: text.to_owned(),
-            what: "a network",
-            form: "`10.0.0.0/8`, `fd00::/8` or one address",
-        };
-        let (address, bits) =
-            text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(most), |bits| bits.parse().map_err(|_| wrong()))?;
-        if bits > most { Err(wrong()) } else { Ok(Self { address, bits }) }
-    }
-}
-
-impl Network {
-    /// Whether the address is in it.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let differ = match (self.address, address) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => u128::from(a.to_bits() ^ b.to_bits()) << 96,
-            (IpAddr::V6(a), IpAddr::V6(b)) => a.to_bits() ^ b.to_bits(),
-            _ => return false,
-        };
-        differ.leading_zeros() >= u32::from(self.bits)
-    }
 }
 
 /// How far an address may be trusted to be somebody's public server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// Anybody's.
     Public,
     /// This machine's or this network's.
@@ -146,7 +105,7 @@ pub enum Reach {
 
 /// Where an address is. Source: the IANA registries of special-purpose addresses.
 #[must_use]
-pub fn reach(address: IpAddr) -> Reach {
+pub(crate) fn reach(address: IpAddr) -> Reach {
     match address.to_canonical() {
         IpAddr::V4(address) => reach_v4(address),
         IpAddr::V6(address) => reach_v6(address),
@@ -248,19 +207,6 @@ mod tests {
             ("ff02::1", Reach::Never),
         ] {
             assert_eq!(reach(address.parse().unwrap()), expected, "{address}");
-        }
-    }
-
-    #[test]
-    fn networks_contain_their_addresses() {
-        let network: Network = "10.1.0.0/16".parse().unwrap();
-        assert!(
-            network.contains("10.1.255.1".parse().unwrap()) && !network.contains("10.2.0.1".parse().unwrap())
-        );
-        let all: Network = "0.0.0.0/0".parse().unwrap();
-        assert!(all.contains("8.8.8.8".parse().unwrap()) && !all.contains("::1".parse().unwrap()));
-        for wrong in ["10.0.0.0/33", "x", "10.0.0.0/"] {
-            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
         }
     }
 }

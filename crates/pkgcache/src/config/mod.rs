@@ -2,9 +2,9 @@
 //!
 //! Deliberately absent: flags and the environment, which `cli` turns into this.
 
-pub mod hosts;
-pub mod settings;
-pub mod target;
+pub(crate) mod hosts;
+pub(crate) mod settings;
+pub(crate) mod target;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,8 +12,9 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use http::Uri;
 use storekit::Digest;
+use toolkit::net::Network;
 
-use crate::config::hosts::{Hosts, Network};
+use crate::config::hosts::Hosts;
 use crate::wire::framing::HeadLimits;
 
 /// Everything that can be set.
@@ -34,9 +35,9 @@ pub struct Config {
     pub offline: bool,
     /// Whether the forward mode guesses a lifetime for answers that name none.
     pub heuristic_freshness: bool,
-    /// Whether the cookies of an answer are stored, and handed to all who get it.
+    /// Whether the cookies of an answer are stored, and handed to all clients that get it.
     pub keep_cookies: bool,
-    /// Who may connect from another machine.
+    /// Which clients may connect from another machine.
     pub clients: Clients,
     /// How much of what.
     pub limits: Limits,
@@ -55,7 +56,7 @@ pub struct Upstream {
     pub url: Uri,
     /// Whether redirects are followed here, so that what they lead to is stored.
     pub follow_redirects: bool,
-    /// Whether answers to requests with credentials are kept for whoever brings the same.
+    /// Whether answers to requests with credentials are kept for clients that bring the same.
     pub keep_private: bool,
     /// Whether a lifetime is guessed for answers that name none.
     pub heuristic_freshness: bool,
@@ -70,12 +71,12 @@ pub struct Forward {
     pub tunnels: Hosts,
 }
 
-/// Who may connect.
+/// Which clients may connect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clients {
     /// Networks beside this machine.
     pub networks: Vec<Network>,
-    /// The digest of a token that lets anybody in.
+    /// The digest of a token that lets any client in.
     pub token: Option<Digest>,
 }
 
@@ -83,7 +84,7 @@ pub struct Clients {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// A request's head.
-    pub head: HeadLimits,
+    pub(crate) head: HeadLimits,
     /// Larger bodies are passed on and not stored, in bytes.
     pub object: u64,
     /// Connections of clients at a time.
@@ -158,7 +159,7 @@ impl Config {
 }
 
 impl Clients {
-    /// Whether somebody at this address may come in without a token.
+    /// Whether a client at this address may come in without a token.
     #[must_use]
     pub fn knows(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_is_known() {
+    fn no_other_client_is_known() {
         let clients = Clients { networks: vec!["10.1.0.0/16".parse().unwrap()], token: None };
         for (address, known) in [
             ("127.0.0.1", true),

@@ -43,13 +43,13 @@ pub struct Options {
     pub offline: Option<bool>,
     /// Whether a lifetime is guessed for answers that name none.
     pub heuristic_freshness: Option<bool>,
-    /// Whether the cookies of an answer are stored, and handed to all who get it.
+    /// Whether the cookies of an answer are stored, and handed to all clients that get it.
     pub keep_cookies: Option<bool>,
     /// Whether other machines may connect.
     pub allow_remote: Option<bool>,
     /// Networks from which they may.
     pub clients: Option<Vec<String>>,
-    /// A file with a token that lets anybody in.
+    /// A file with a token that lets any client in.
     pub token_file: Option<Utf8PathBuf>,
     /// Larger bodies are not stored.
     pub max_object: Option<ByteSize>,
@@ -88,7 +88,7 @@ pub struct MountTable {
     /// Whether redirects are followed here.
     #[serde(default)]
     pub follow_redirects: bool,
-    /// Whether answers to credentials are kept for whoever brings the same.
+    /// Whether answers to credentials are kept for clients that bring the same.
     #[serde(default)]
     pub keep_private: bool,
     /// Whether a lifetime is guessed for answers that name none.
@@ -213,7 +213,7 @@ impl Options {
     /// The configuration. Relative files are below `folder`.
     ///
     /// # Errors
-    /// Whatever makes no sense.
+    /// A value that is not valid.
     pub fn config(&self, folder: &Utf8Path) -> miette::Result<Config> {
         let defaults = Config::default();
         let limits = Limits {

@@ -10,29 +10,29 @@ use crate::config::{Config, Upstream};
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
-pub struct Target {
+pub(crate) struct Target {
     /// The name of the upstream, or the host of the forward mode.
-    pub source: String,
+    pub(crate) source: String,
     /// The whole URL.
-    pub url: Uri,
+    pub(crate) url: Uri,
     /// Whether private addresses will do.
-    pub private: bool,
+    pub(crate) private: bool,
     /// Whether redirects are followed here.
-    pub follow_redirects: bool,
-    /// Whether answers to credentials are kept for whoever brings the same.
-    pub keep_private: bool,
+    pub(crate) follow_redirects: bool,
+    /// Whether answers to credentials are kept for clients that bring the same.
+    pub(crate) keep_private: bool,
     /// Whether a lifetime is guessed for answers that name none.
-    pub heuristic: bool,
+    pub(crate) heuristic: bool,
     /// Whether cookies are stored, for all.
-    pub keep_cookies: bool,
+    pub(crate) keep_cookies: bool,
     /// The name of the mount below which it was asked for; empty at the root, `None` in the forward
     /// mode.
-    pub mount: Option<String>,
+    pub(crate) mount: Option<String>,
 }
 
 /// Why a request is not passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoTarget {
+pub(crate) enum NoTarget {
     /// It means nothing.
     Malformed(&'static str),
     /// It may not be asked for.
@@ -41,11 +41,11 @@ pub enum NoTarget {
     Unknown,
 }
 
-/// The target of a request that is no CONNECT.
+/// The target of a request that is not a CONNECT.
 ///
 /// # Errors
 /// [`NoTarget`].
-pub fn target(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
+pub(crate) fn target(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
     check_path(uri.path())?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http"), Some(host)) if !host.is_empty() => forward(config, uri, host),
@@ -65,7 +65,7 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
     }
     Ok(Target {
         source: if port == 80 { host.to_owned() } else { format!("{host}:{port}") },
-        url: normal(uri).ok_or(NoTarget::Malformed("the URL has no form that could be asked for"))?,
+        url: normal(uri).ok_or(NoTarget::Malformed("the URL is not valid here"))?,
         private: config.allow_private || config.forward.hosts.name_address(host, port),
         heuristic: config.heuristic_freshness,
         keep_cookies: config.keep_cookies,
@@ -76,8 +76,7 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
 fn reverse(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
     let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let (upstream, rest) = config.mounted(path).ok_or(NoTarget::Unknown)?;
-    let url =
-        below(upstream, rest).ok_or(NoTarget::Malformed("the path has no form that could be asked for"))?;
+    let url = below(upstream, rest).ok_or(NoTarget::Malformed("the path is not valid here"))?;
     let host = upstream.url.host().unwrap_or_default();
     Ok(Target {
         source: if upstream.name.is_empty() { host.to_owned() } else { upstream.name.clone() },
@@ -118,7 +117,7 @@ fn check_path(path: &str) -> Result<(), NoTarget> {
         return Err(NoTarget::Malformed("a path with a control character or a backslash"));
     }
     let mut segments = plain.split(|byte| *byte == b'/');
-    // Some servers take what is behind a semicolon for no part of the name.
+    // To some servers, what is behind a semicolon is not a part of the name.
     let name = |segment: &[u8]| segment.split(|byte| *byte == b';').next().map(<[u8]>::to_vec);
     if segments.any(|segment| matches!(name(segment).as_deref(), Some(b".." | b"."))) {
         return Err(NoTarget::Malformed("a path with `.` or `..`"));

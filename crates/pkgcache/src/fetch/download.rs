@@ -1,9 +1,9 @@
-//! A body on its way from an upstream into the store, beside whoever reads along.
+//! A body on its way from an upstream into the store, beside the requests that read along.
 //!
 //! One that breaks off is taken up where it ended, if the upstream promises (by a strong tag) that
 //! the rest belongs to the same bytes. What cannot be completed, or is not what it was announced
-//! as, is not stored. Where the disk is full, or more comes than is to be stored, those who read
-//! along get the rest all the same.
+//! as, is not stored. Where the disk is full, or more comes than is to be stored, the requests
+//! that read along get the rest all the same.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +19,12 @@ use tokio::time::{sleep, timeout};
 
 use crate::cache::Cache;
 use crate::error::{Error, explained};
-use crate::fetch::read_ahead::Ahead;
+use crate::fetch::read_ahead::ReadAhead;
 use crate::fetch::{Ask, commit, follow, unstored};
 use crate::observe::meter::add;
 use crate::response::body::{End, Progress};
 use crate::response::flight::{Flight, Growing, Stage};
-use crate::response::overflow::{Readers, Spill};
+use crate::response::overflow::{Overflow, Readers};
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
 use crate::rules::conditional;
@@ -51,8 +51,8 @@ pub(crate) struct Download<'a> {
 enum Sink {
     /// Into the store.
     File(BodyWriter),
-    /// To those who read along.
-    Spill(Spill),
+    /// To the requests that read along.
+    Overflow(Overflow),
     /// Nowhere any more, after so many.
     Nothing(u64),
 }
@@ -61,7 +61,7 @@ enum Sink {
 enum Broken {
     /// The upstream broke off; it may be taken up.
     Upstream(String),
-    /// It is not stored, and nobody reads along.
+    /// It is not stored, and no request reads along.
     Deserted,
     /// More than was announced.
     TooLarge,
@@ -107,7 +107,7 @@ impl<'a> Download<'a> {
     }
 
     fn give_up(&self, why: &str) {
-        self.cache.messages.warning(&format!("{} was not stored: {why}", self.ask.target.url));
+        self.cache.outside.warning(&format!("{} was not stored: {why}", self.ask.target.url));
         self.end(End::Broken);
     }
 
@@ -117,7 +117,7 @@ impl<'a> Download<'a> {
 
     /// The whole body, taken up where it breaks off.
     async fn receive(&mut self, body: Incoming) -> Result<(), Broken> {
-        let (mut body, mut fruitless) = (Ahead::new(body), 0);
+        let (mut body, mut fruitless) = (ReadAhead::new(body), 0);
         loop {
             let before = self.sink.size();
             match self.read(&mut body).await {
@@ -125,14 +125,14 @@ impl<'a> Download<'a> {
                     if self.sink.size() > before {
                         fruitless = 0;
                     }
-                    body = Ahead::new(self.resume(why, &mut fruitless).await?);
+                    body = ReadAhead::new(self.resume(why, &mut fruitless).await?);
                 }
                 done => return done,
             }
         }
     }
 
-    async fn read(&mut self, body: &mut Ahead) -> Result<(), Broken> {
+    async fn read(&mut self, body: &mut ReadAhead) -> Result<(), Broken> {
         loop {
             let patience = self.ask.route.limits.answer;
             let next = timeout(patience, body.next()).await;
@@ -168,18 +168,18 @@ impl<'a> Download<'a> {
                 }
             }
         }
-        let Sink::Spill(spill) = &mut self.sink else { return Err(Broken::Deserted) };
+        let Sink::Overflow(spill) = &mut self.sink else { return Err(Broken::Deserted) };
         if spill.push(data).await { Ok(()) } else { Err(Broken::Deserted) }
     }
 
-    /// From now on the bytes go to those who read along, and nowhere else.
+    /// From now on the bytes go to the requests that read along, and nowhere else.
     fn spill(&mut self) {
         let size = self.sink.size();
         let sink = std::mem::replace(&mut self.sink, Sink::Nothing(size));
         let Sink::File(writer) = sink else { return };
-        let spill = Spill::new(&self.growing.readers, writer.abandon(), size, self.growing.announced);
+        let spill = Overflow::new(&self.growing.readers, writer.abandon(), size, self.growing.announced);
         self.progress.send_replace(Progress { written: size, end: End::Spilling });
-        self.sink = Sink::Spill(spill);
+        self.sink = Sink::Overflow(spill);
     }
 
     /// Asks for the rest, if it is sure to be the rest of the same.
@@ -224,15 +224,17 @@ impl<'a> Download<'a> {
         let announced = growing.announced;
         let writer = match sink {
             Sink::Nothing(_) => return,
-            Sink::Spill(spill) => return mismatch(cache, ask, announced.zip(spill.end().await)),
+            Sink::Overflow(spill) => {
+                return mismatch(cache, ask, Digests::of(announced, spill.end().await).as_ref());
+            }
             Sink::File(writer) => writer,
         };
         let found = writer.digest();
         if announced.is_some_and(|announced| announced != found) {
             progress.send_replace(Progress { written: writer.size(), end: End::Broken });
-            return mismatch(cache, ask, announced.zip(Some(found)));
+            return mismatch(cache, ask, Digests::of(announced, Some(found)).as_ref());
         }
-        // Every byte is there and right: nobody has to wait for the store.
+        // Every byte is there and right: no request has to wait for the store.
         progress.send_replace(Progress { written: writer.size(), end: End::Whole });
         if flight.is_doubted() {
             return;
@@ -248,7 +250,7 @@ impl<'a> Download<'a> {
             let same =
                 |it: &storekit::StoredResponse| it.selecting == stored.selecting && it.vary == stored.vary;
             if entry.responses.iter().any(|it| same(it) && it.received > stored.received) {
-                // Somebody with other credentials asked later, and got it sooner.
+                // A request with other credentials came later, and got it sooner.
                 return;
             }
             entry.responses.retain(|it| !stored.vary.is_empty() && !same(it));
@@ -258,19 +260,32 @@ impl<'a> Download<'a> {
     }
 }
 
+/// A body's digests.
+struct Digests {
+    announced: Digest,
+    found: Digest,
+}
+
+impl Digests {
+    /// Both, where both are known.
+    fn of(announced: Option<Digest>, found: Option<Digest>) -> Option<Self> {
+        Some(Self { announced: announced?, found: found? })
+    }
+}
+
 /// Notes that a body is not what it was announced as, with both digests.
-fn mismatch(cache: &Cache, ask: &Ask, digests: Option<(Digest, Digest)>) {
-    let Some((announced, found)) = digests else { return };
+fn mismatch(cache: &Cache, ask: &Ask, digests: Option<&Digests>) {
+    let Some(&Digests { announced, found }) = digests else { return };
     add(&cache.counts.mismatches, 1);
     let error = Error::Mismatch { url: ask.target.url.to_string(), announced, found };
-    cache.messages.warning(&error.to_string());
+    cache.outside.warning(&error.to_string());
 }
 
 impl Sink {
     fn size(&self) -> u64 {
         match self {
             Self::File(writer) => writer.size(),
-            Self::Spill(spill) => spill.size(),
+            Self::Overflow(spill) => spill.size(),
             Self::Nothing(size) => *size,
         }
     }

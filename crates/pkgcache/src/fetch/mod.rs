@@ -1,4 +1,4 @@
-//! Asks an upstream for a URL and stores the answer, beside whoever waits for it.
+//! Asks an upstream for a URL and stores the answer, beside the requests that wait for it.
 //!
 //! What comes as a body is [`crate::fetch::download`]'s.
 //!
@@ -38,7 +38,7 @@ use crate::upstream::{Route, SendError};
 use crate::wire::guard::Wire;
 
 /// Fields by which some servers let others say what was asked for, or how. An answer that depends
-/// on them would be given to those who did not send them.
+/// on them would be given to clients that did not send them.
 const UNKEYED: [&str; 11] = [
     "forwarded",
     "x-forwarded-for",
@@ -73,7 +73,7 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
-    /// Who may be given the answer again.
+    /// Which requests may be given the answer again.
     fn sharing(&self) -> Sharing {
         if self.key.scope.is_some() { Sharing::SameCredentials } else { Sharing::Shared }
     }
@@ -95,7 +95,7 @@ impl Ask {
     }
 }
 
-/// Does the whole fetch; whoever waits for `flight` is told.
+/// Does the whole fetch; the requests that wait for `flight` are told.
 pub(crate) async fn fetch(cache: Arc<Cache>, flight: Arc<Flight>, ask: Ask) {
     let requested = cache::now();
     match answer(&cache, &ask).await {
@@ -107,7 +107,7 @@ pub(crate) async fn fetch(cache: Arc<Cache>, flight: Arc<Flight>, ask: Ask) {
     }
 }
 
-pub(crate) fn trouble(error: &SendError) -> Trouble {
+fn trouble(error: &SendError) -> Trouble {
     let status = error.status().as_u16();
     Trouble { failure: Failure::Unreachable, status, message: error.to_string() }
 }
@@ -149,10 +149,11 @@ async fn settle(
     if status == StatusCode::NOT_MODIFIED
         && let Some(stored) = &ask.stored
     {
-        refresh(cache, flight, ask, stored, (response.headers(), times)).await;
+        refresh(cache, flight, ask, stored, response.headers(), times).await;
         return flight.reach(Stage::Validated(stored.stored.digest));
     }
-    if let (500 | 502 | 503 | 504, Some(stored)) = (status.as_u16(), &ask.stored)
+    if reuse::is_failing(status)
+        && let Some(stored) = &ask.stored
         && ask.may_stand_in(&stored.answer, times.received)
     {
         let message = format!("the upstream answered {status}");
@@ -180,7 +181,7 @@ async fn settle(
 
 pub(crate) fn unstored(cache: &Cache, ask: &Ask, why: impl std::fmt::Display) {
     add(&cache.counts.unstored, 1);
-    cache.messages.warning(&format!("{} could not be stored: {why}", ask.target.url));
+    cache.outside.warning(&format!("{} could not be stored: {why}", ask.target.url));
 }
 
 /// Writes the head of a stored response anew, as it stands by now: others may have written it
@@ -190,7 +191,8 @@ async fn refresh(
     flight: &Arc<Flight>,
     ask: &Ask,
     stored: &Shelved,
-    (update, times): (&HeaderMap, Times),
+    update: &HeaderMap,
+    times: Times,
 ) {
     let (old, mut update, sharing) = (Arc::clone(&stored.stored), update.clone(), ask.sharing());
     if !ask.target.keep_cookies {
@@ -206,7 +208,7 @@ async fn refresh(
 }
 
 /// The stored response with what a 304 says; `None` where that makes it one that may not be stored,
-/// or that depends on fields of a request that nobody knows any more.
+/// or that depends on fields of a request that are not known any more.
 fn freshened(
     standing: &StoredResponse,
     update: &HeaderMap,
@@ -233,7 +235,7 @@ pub(crate) async fn commit(
     let flight = Arc::clone(flight);
     let written = spawn_blocking(move || {
         work.shelf.change(&key, &leases, |entry| {
-            // Whoever doubts it forgets the entry after that, if it stands by then.
+            // The request that doubts it forgets the entry after that, if it stands by then.
             if flight.is_doubted() {
                 return;
             }
@@ -276,6 +278,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::ecosystem::Generic;
+    use crate::outside::tests::Nobody;
     use http::Uri;
     use storekit::Store;
 
@@ -283,10 +286,8 @@ mod tests {
     fn what_was_doubted_last_of_all_is_not_stored() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open_or_create(camino::Utf8Path::from_path(dir.path()).unwrap()).unwrap();
-        let cache = Arc::new(
-            Cache::new(Config::default(), store, Box::new(Generic), crate::cache::Process::default())
-                .unwrap(),
-        );
+        let cache =
+            Arc::new(Cache::new(Config::default(), store, Box::new(Generic), Arc::new(Nobody)).unwrap());
         let url = Uri::from_static("http://a/b");
         let key = PackageKey::new("generic", "a", url.to_string(), None);
         let source = "a".to_owned();

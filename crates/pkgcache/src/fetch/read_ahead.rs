@@ -10,9 +10,9 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// A body that is being received. Dropped, it is not received any further.
 #[derive(Debug)]
-pub(crate) struct Ahead(Receiver<hyper::Result<Option<Bytes>>>);
+pub(crate) struct ReadAhead(Receiver<hyper::Result<Option<Bytes>>>);
 
-impl Ahead {
+impl ReadAhead {
     /// Starts to receive it.
     pub(crate) fn new(body: Incoming) -> Self {
         let (to, from) = channel(1);

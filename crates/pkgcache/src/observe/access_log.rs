@@ -6,6 +6,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender, TryRecvError};
 use std::thread;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use crate::error::{Error, Result};
-use crate::observe::messages::Messages;
 use crate::observe::meter::Line;
+use crate::outside::Outside;
 
 /// Lines that wait to be written.
 const WAITING: usize = 10_000;
@@ -25,12 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where lines go.
 #[derive(Clone, Debug)]
-pub struct AccessLog(SyncSender<Message>);
+pub(crate) struct AccessLog(SyncSender<Message>);
 
 #[derive(Debug)]
 enum Message {
     Line(Vec<u8>),
-    /// All that came before is written; whoever waits is told.
+    /// All that came before is written; the caller that waits is told.
     Flush(SyncSender<()>),
 }
 
@@ -39,23 +40,23 @@ impl AccessLog {
     ///
     /// # Errors
     /// A file that cannot be opened.
-    pub fn open(path: &Utf8Path, messages: &Messages) -> Result<Self> {
-        let messages = messages.clone();
+    pub(crate) fn open(path: &Utf8Path, outside: &Arc<dyn Outside>) -> Result<Self> {
         let out: Box<dyn Write + Send> = if path == "-" {
-            Box::new(io::stdout())
+            outside.stdout()
         } else {
             let bad = |error: io::Error| Error::File { path: path.to_owned(), reason: error.to_string() };
             Box::new(OpenOptions::new().create(true).append(true).open(path).map_err(bad)?)
         };
         let (sender, lines) = mpsc::sync_channel(WAITING);
-        let writer =
-            thread::Builder::new().name("access-log".to_owned()).spawn(move || write(&lines, out, messages));
+        let trouble = Trouble { outside: Arc::clone(outside), is_known: false, missing: 0 };
+        let write = move || write(&lines, out, trouble);
+        let writer = thread::Builder::new().name("access-log".to_owned()).spawn(write);
         writer.map_err(|source| Error::System { doing: "start the access log's thread", source })?;
         Ok(Self(sender))
     }
 
     /// Appends a line.
-    pub fn write(&self, line: &Line) {
+    pub(crate) fn write(&self, line: &Line) {
         if let Ok(mut text) = serde_json::to_vec(line) {
             text.push(b'\n');
             let _ = self.0.try_send(Message::Line(text));
@@ -63,7 +64,7 @@ impl AccessLog {
     }
 
     /// Waits until the lines that came before are written.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let (sender, flushed) = mpsc::sync_channel(1);
         if self.0.send(Message::Flush(sender)).is_ok() {
             let _ = flushed.recv_timeout(PATIENCE);
@@ -71,11 +72,10 @@ impl AccessLog {
     }
 }
 
-/// Writes until nobody can send any more; flushes whenever there is nothing to do. Goes on after
+/// Writes until no sender is left; flushes whenever there is nothing to do. Goes on after
 /// what cannot be written.
-fn write(lines: &mpsc::Receiver<Message>, out: Box<dyn Write + Send>, messages: Messages) {
+fn write(lines: &mpsc::Receiver<Message>, out: Box<dyn Write + Send>, mut trouble: Trouble) {
     let mut out = BufWriter::with_capacity(PIECE, out);
-    let mut trouble = Trouble { messages, is_known: false, missing: 0 };
     loop {
         let message = match lines.try_recv() {
             Ok(message) => Ok(message),
@@ -90,7 +90,7 @@ fn write(lines: &mpsc::Receiver<Message>, out: Box<dyn Write + Send>, messages: 
             Ok(Message::Line(line)) => trouble.count(&out.write_all(&line)),
             Ok(Message::Flush(done)) => {
                 trouble.note(&out.flush());
-                // Who has lost patience is not told.
+                // A caller that has lost patience is not told.
                 let _ = done.try_send(());
             }
         }
@@ -99,7 +99,7 @@ fn write(lines: &mpsc::Receiver<Message>, out: Box<dyn Write + Send>, messages: 
 
 /// A log that cannot be written is said once, and once that it can be again.
 struct Trouble {
-    messages: Messages,
+    outside: Arc<dyn Outside>,
     is_known: bool,
     missing: u64,
 }
@@ -117,14 +117,14 @@ impl Trouble {
     fn note(&mut self, written: &io::Result<()>) {
         match written {
             Err(error) if !self.is_known => {
-                self.messages.warning(&format!("the access log cannot be written: {error}"));
+                self.outside.warning(&format!("the access log cannot be written: {error}"));
                 self.is_known = true;
             }
             Ok(()) if self.is_known => {
                 let missing = std::mem::take(&mut self.missing);
                 self.is_known = false;
-                self.messages
-                    .note(&format!("the access log is written again; lines that are missing: {missing}"));
+                let text = format!("the access log is written again; lines that are missing: {missing}");
+                self.outside.note(&text);
             }
             _ => {}
         }
@@ -134,7 +134,8 @@ impl Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
+    use crate::outside::tests::Nobody;
+    use std::sync::Mutex;
 
     /// A disk, and whether it is full.
     #[derive(Clone, Default)]
@@ -160,7 +161,8 @@ mod tests {
         let disk = Disk::default();
         let (sender, lines) = mpsc::sync_channel(WAITING);
         let out = Box::new(disk.clone());
-        let writer = thread::spawn(move || write(&lines, out, Messages::default()));
+        let trouble = Trouble { outside: Arc::new(Nobody), is_known: false, missing: 0 };
+        let writer = thread::spawn(move || write(&lines, out, trouble));
         let log = AccessLog(sender);
         let say = |text: &str| {
             log.0.send(Message::Line(format!("{text}\n").into_bytes())).unwrap();

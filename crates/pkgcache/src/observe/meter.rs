@@ -15,7 +15,7 @@ use crate::observe::access_log::AccessLog;
 /// How a request was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Result {
+pub(crate) enum Result {
     /// From what is stored.
     Hit,
     /// From what is stored, after the upstream said that it still holds.
@@ -54,43 +54,50 @@ pub(crate) struct Counts {
     requests: [AtomicU64; RESULTS.len()],
     bytes: [AtomicU64; RESULTS.len()],
     /// Requests to upstreams.
-    pub fetches: AtomicU64,
+    pub(crate) fetches: AtomicU64,
     /// Bytes of bodies from upstreams.
-    pub fetched_bytes: AtomicU64,
+    pub(crate) fetched_bytes: AtomicU64,
     /// Requests to upstreams that got no answer.
-    pub failures: AtomicU64,
+    pub(crate) failures: AtomicU64,
     /// Stored bodies that were found damaged.
-    pub damaged: AtomicU64,
+    pub(crate) damaged: AtomicU64,
     /// Bodies that were not what they had been announced as.
-    pub mismatches: AtomicU64,
+    pub(crate) mismatches: AtomicU64,
     /// Bodies that could not be stored.
-    pub unstored: AtomicU64,
+    pub(crate) unstored: AtomicU64,
     /// Connections of clients, now.
-    pub connections: AtomicU64,
+    pub(crate) connections: AtomicU64,
     /// Connections that were refused.
-    pub refused: AtomicU64,
+    pub(crate) refused: AtomicU64,
     /// Requests that were answered without the parser.
-    pub quick: AtomicU64,
+    pub(crate) quick: AtomicU64,
     /// Connections that a drain ended because nothing moved on them.
-    pub cut: AtomicU64,
+    pub(crate) cut: AtomicU64,
 }
 
-/// One more.
+/// Adds to a counter.
 pub(crate) fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
 }
 
-/// How many.
+/// What the counter says now.
 pub(crate) fn get(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
+}
+
+/// How many requests, and how many bytes they got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sum {
+    pub(crate) count: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Counts {
     /// How many requests were answered so, and how many bytes they got.
     #[must_use]
-    pub(crate) fn of(&self, result: Result) -> (u64, u64) {
+    pub(crate) fn of(&self, result: Result) -> Sum {
         let place = result as usize;
-        (self.requests.get(place).map_or(0, get), self.bytes.get(place).map_or(0, get))
+        Sum { count: self.requests.get(place).map_or(0, get), bytes: self.bytes.get(place).map_or(0, get) }
     }
 
     fn note(&self, result: Result, bytes: u64) {
@@ -107,7 +114,7 @@ impl Counts {
         let mut text = String::new();
         family(&mut text, "requests_total", "counter", "Requests, by how they were answered.");
         for (result, name) in RESULTS {
-            let _ = writeln!(text, "pkgcache_requests_total{{result=\"{name}\"}} {}", self.of(result).0);
+            let _ = writeln!(text, "pkgcache_requests_total{{result=\"{name}\"}} {}", self.of(result).count);
         }
         family(
             &mut text,
@@ -116,7 +123,8 @@ impl Counts {
             "Bytes of bodies, and through tunnels, sent to clients.",
         );
         for (result, name) in RESULTS {
-            let _ = writeln!(text, "pkgcache_sent_bytes_total{{result=\"{name}\"}} {}", self.of(result).1);
+            let _ =
+                writeln!(text, "pkgcache_sent_bytes_total{{result=\"{name}\"}} {}", self.of(result).bytes);
         }
         let single = [
             ("upstream_requests_total", "counter", "Requests to upstreams.", &self.fetches),
@@ -160,37 +168,37 @@ pub(crate) struct Meter {
 
 /// A line of the access log.
 #[derive(Debug, Serialize)]
-pub struct Line {
+pub(crate) struct Line {
     /// When the request came, RFC 3339.
-    pub time: jiff::Timestamp,
-    /// From where.
-    pub client: Option<std::net::IpAddr>,
+    pub(crate) time: jiff::Timestamp,
+    /// The address of the client.
+    pub(crate) client: Option<std::net::IpAddr>,
     /// Its method.
-    pub method: String,
+    pub(crate) method: String,
     /// The URL that was meant.
-    pub url: String,
+    pub(crate) url: String,
     /// The request's first line as it came, escaped, where it was refused before it was read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request: Option<String>,
+    pub(crate) request: Option<String>,
     /// The answer's status code.
-    pub status: u16,
+    pub(crate) status: u16,
     /// How it was answered.
-    pub result: Result,
+    pub(crate) result: Result,
     /// What `Cache-Status` said.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache: Option<String>,
+    pub(crate) cache: Option<String>,
     /// Bytes of the body that were sent; of a tunnel, all that went to the client.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Bytes that came from the client through a tunnel.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub received: Option<u64>,
+    pub(crate) received: Option<u64>,
     /// From the request's head to the end of the answer.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Whether the answer was sent to its end.
-    pub whole: bool,
+    pub(crate) whole: bool,
     /// Where the line goes, and since when the time runs.
     #[serde(skip)]
-    pub ends: (AccessLog, Instant),
+    pub(crate) ends: (AccessLog, Instant),
 }
 
 impl Line {

@@ -1,7 +1,6 @@
-//! What is counted and logged: for `/metrics`, the access log and the messages.
+//! What is counted and logged: for `/metrics` and the access log.
 //!
-//! Deliberately absent: any influence on what is answered.
+//! Deliberately absent: any influence on what is answered; messages (`outside`).
 
 pub(crate) mod access_log;
-pub(crate) mod messages;
 pub(crate) mod meter;

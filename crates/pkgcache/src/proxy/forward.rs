@@ -12,16 +12,17 @@ use hyper::body::{Body as _, Incoming};
 use storekit::PackageKey;
 
 use crate::cache::{self, Cache};
+use crate::fetch::leave_unkeyed;
 use crate::fetch::redirect::Trip;
-use crate::fetch::{leave_unkeyed, trouble};
 use crate::observe::meter::{self, add};
-use crate::proxy::lookup::{Handled, Lookup};
+use crate::proxy::lookup::{Lookup, UPSTREAM_FAILED};
 use crate::response::body::Body;
 use crate::response::reply::own;
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
 use crate::rules::cache_status::{CacheStatus, Forward};
 use crate::rules::merge::take_cookies;
+use crate::rules::reuse::{self, Failure};
 use crate::rules::{hop, invalidate};
 use crate::upstream::upload::Upload;
 use crate::upstream::{Route, SendError};
@@ -49,12 +50,21 @@ impl Lookup {
         };
         match answer {
             Ok(response) => {
+                let status = response.status();
+                if reuse::is_failing(status)
+                    && let Some(stood_in) = self.stand_in(cache, Failure::Error).await
+                {
+                    return stood_in;
+                }
                 let times = Times { requested, received: cache::now() };
-                self.learn(cache, response.status(), response.headers(), times);
+                self.learn(cache, status, response.headers(), times);
                 (self.passed_on(cache, response, why), meter::Result::Pass)
             }
             Err(SendError::Body(why)) => (broken_off(&SendError::Body(why)), meter::Result::Error),
-            Err(error) => self.stood_in_for(cache, &error, why).await,
+            Err(error) => {
+                let stood_in = self.stand_in(cache, Failure::Unreachable).await;
+                stood_in.unwrap_or_else(|| (refused(&error), meter::Result::Error))
+            }
         }
     }
 
@@ -81,22 +91,6 @@ impl Lookup {
         answer
     }
 
-    /// What is stored answers a HEAD that nobody else answers.
-    async fn stood_in_for(
-        &self,
-        cache: &Arc<Cache>,
-        error: &SendError,
-        why: Forward,
-    ) -> (Response<Body>, meter::Result) {
-        let asks = self.method == Method::HEAD && why == Forward::Stale;
-        let known = asks.then(|| cache.shelf.find(&self.key)).flatten();
-        let found = known.as_deref().and_then(|known| known.select(&self.headers));
-        match self.failed(cache, &trouble(error), found).await {
-            Handled::Answered(response, result) => (*response, result),
-            Handled::Forward(_) => (refused(error), meter::Result::Error),
-        }
-    }
-
     /// An upstream's answer as the client gets it.
     pub(crate) fn passed_on(
         &self,
@@ -119,7 +113,7 @@ impl Lookup {
             self.learn_from_head(cache, headers, times);
         }
         for url in invalidate::doubtful(&self.method, &self.target.url, status, headers) {
-            let key = cache.key_beside(&self.key, &url);
+            let key = cache::key_beside(&self.key, &url);
             let shared = PackageKey { scope: None, ..key.clone() };
             cache.flights.doubt(&shared.digest());
             cache.shelf.forget(&key);
@@ -156,7 +150,7 @@ impl Lookup {
         });
         if let Err(error) = changed {
             let why = crate::error::explained(&error);
-            cache.messages.warning(&format!("the entry of {} cannot be changed: {why}", self.target.url));
+            cache.outside.warning(&format!("the entry of {} cannot be changed: {why}", self.target.url));
         }
     }
 }
@@ -171,6 +165,6 @@ fn broken_off(error: &SendError) -> Response<Body> {
 /// The answer where there is none.
 #[must_use]
 pub(crate) fn refused(error: &SendError) -> Response<Body> {
-    let cache = CacheStatus { detail: Some("upstream-failed"), ..CacheStatus::default() };
+    let cache = CacheStatus { detail: Some(UPSTREAM_FAILED), ..CacheStatus::default() };
     own(error.status(), error.to_string(), Some(&cache))
 }

@@ -1,7 +1,7 @@
 //! What becomes of a request that may be answered from what is stored: GET and HEAD.
 //!
 //! The order of things is RFC 9111's: find what matches, see whether it may be handed on, else ask
-//! the upstream, once for all who ask the same.
+//! the upstream, once for all requests for the same.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -32,23 +32,26 @@ use crate::wire::guard::Wire;
 /// The fields by which upstreams choose between several forms of an answer.
 const NEGOTIATING: [&str; 3] = ["accept", "accept-encoding", "accept-language"];
 
+/// What `Cache-Status` says where the upstream gave no usable answer.
+pub(crate) const UPSTREAM_FAILED: &str = "upstream-failed";
+
 /// A request for something that may be stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Lookup {
     /// GET or HEAD.
-    pub method: Method,
+    pub(crate) method: Method,
     /// Its headers, without those of the connection.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// What it asks for.
-    pub target: Target,
+    pub(crate) target: Target,
     /// What that is.
-    pub class: Class,
+    pub(crate) class: Class,
     /// Where that is stored.
-    pub key: PackageKey,
+    pub(crate) key: PackageKey,
     /// The settings that hold for it.
-    pub config: Arc<Config>,
+    pub(crate) config: Arc<Config>,
     /// The client's connection.
-    pub wire: Option<Arc<Wire>>,
+    pub(crate) wire: Option<Arc<Wire>>,
 }
 
 /// What becomes of it.
@@ -100,7 +103,7 @@ impl Lookup {
     /// Answers the request, or says that it has to be passed on.
     pub(crate) async fn handle(&self, cache: &Arc<Cache>) -> Handled {
         let wishes = Wishes::of(&self.headers);
-        if wishes.no_store || request::is_for_the_server(&self.headers) {
+        if self.passes_the_store() {
             return self.forward_or_504(Forward::Request);
         }
         let known = cache.shelf.find(&self.key);
@@ -259,7 +262,27 @@ impl Lookup {
         answer.answers(&self.headers) && (early || reusable())
     }
 
+    /// Hands on what is being stored for this request (`leads`) or for another.
     async fn growing_reply(&self, growing: &Growing, leads: bool, why: Forward) -> Handled {
+        let status = CacheStatus { stored: leads, collapsed: !leads, ..CacheStatus::forwarded(why) };
+        let Some(mut response) = self.along(growing, (!leads).then(cache::now), &status).await else {
+            return self.forward_or_504(why);
+        };
+        if leads {
+            response.headers_mut().extend(growing.cookies.clone());
+        }
+        let result = if leads { meter::Result::Miss } else { meter::Result::Collapsed };
+        (response, result).into()
+    }
+
+    /// The reply that reads along with what is being stored; `None` where that has broken off. Its
+    /// age is that at the time `at`, if any.
+    async fn along(
+        &self,
+        growing: &Growing,
+        at: Option<i64>,
+        status: &CacheStatus,
+    ) -> Option<Response<Body>> {
         let mut size = growing.total;
         if size.is_none() && self.question().ranges(&growing.answer).is_some() {
             // Where the end is not known, a range has to wait for it.
@@ -267,15 +290,70 @@ impl Lookup {
             let end = progress.wait_for(|progress| progress.end != End::Growing).await;
             size = end.ok().filter(|progress| progress.end == End::Whole).map(|progress| progress.written);
         }
-        let Some(source) = Source::growing(growing) else { return self.forward_or_504(why) };
-        let status = CacheStatus { stored: leads, collapsed: !leads, ..CacheStatus::forwarded(why) };
-        let age = (!leads).then(|| growing.answer.age(cache::now()));
-        let mut response = reply(&self.question(), &growing.answer, source, size, age, &status);
-        if leads {
-            response.headers_mut().extend(growing.cookies.clone());
+        let source = Source::growing(growing)?;
+        let age = at.map(|now| growing.answer.age(now));
+        Some(reply(&self.question(), &growing.answer, source, size, age, status))
+    }
+
+    /// What stands in for an upstream that failed to answer this request, which was passed on: what
+    /// is being stored at that moment, else what is stored, where it may.
+    pub(crate) async fn stand_in(
+        &self,
+        cache: &Arc<Cache>,
+        failure: Failure,
+    ) -> Option<(Response<Body>, meter::Result)> {
+        if self.passes_the_store() {
+            return None;
         }
-        let result = if leads { meter::Result::Miss } else { meter::Result::Collapsed };
-        (response, result).into()
+        // What is being stored goes first: where it ends meanwhile, it is found in the store.
+        if let Some(response) = self.growing_stand_in(cache, failure).await {
+            return Some((response, meter::Result::Stale));
+        }
+        let known = cache.shelf.find(&self.key)?;
+        let found = known.select(&self.headers)?;
+        match self.stored_stand_in(cache, failure, found).await? {
+            Handled::Answered(response, result) => Some((*response, result)),
+            Handled::Forward(_) => None,
+        }
+    }
+
+    async fn growing_stand_in(&self, cache: &Cache, failure: Failure) -> Option<Response<Body>> {
+        let growing = cache.flights.find(&self.flight_key())?.growing()?;
+        let answer = &growing.answer;
+        if !(answer.answers(&self.headers) && self.may_stand_in(answer, failure)) {
+            return None;
+        }
+        let now = cache::now();
+        let status = CacheStatus {
+            hit: true,
+            ttl: Some(self.lifetime(answer) - answer.age(now)),
+            collapsed: true,
+            detail: Some(UPSTREAM_FAILED),
+            ..CacheStatus::default()
+        };
+        self.along(&growing, Some(now), &status).await
+    }
+
+    async fn stored_stand_in(
+        &self,
+        cache: &Arc<Cache>,
+        failure: Failure,
+        found: &Shelved,
+    ) -> Option<Handled> {
+        if !self.may_stand_in(&found.answer, failure) {
+            return None;
+        }
+        let handled = self.serve(cache, found, Served::stale(UPSTREAM_FAILED)).await?;
+        if let Some(known) = cache.shelf.find(&self.key) {
+            cache.shelf.touch(&self.key, &known, cache::now());
+        }
+        Some(handled)
+    }
+
+    /// Whether nothing that is stored may be an answer, whatever becomes of the request.
+    fn passes_the_store(&self) -> bool {
+        let reads = matches!(self.method, Method::GET | Method::HEAD);
+        !reads || Wishes::of(&self.headers).no_store || request::is_for_the_server(&self.headers)
     }
 
     /// What is stored still holds: it is handed on, however old it says it is. Another request may
@@ -298,38 +376,30 @@ impl Lookup {
 
     /// What is stored stands in for an upstream that failed, where it may; else the failure is
     /// told.
-    pub(crate) async fn failed(
-        &self,
-        cache: &Arc<Cache>,
-        trouble: &Trouble,
-        stored: Option<&Shelved>,
-    ) -> Handled {
-        if let Some(found) = stored.filter(|found| self.may_stand_in(&found.answer, trouble.failure))
-            && let Some(handled) = self.serve(cache, found, Served::stale("upstream-failed")).await
+    async fn failed(&self, cache: &Arc<Cache>, trouble: &Trouble, stored: Option<&Shelved>) -> Handled {
+        if let Some(found) = stored
+            && let Some(handled) = self.stored_stand_in(cache, trouble.failure, found).await
         {
-            if let Some(known) = cache.shelf.find(&self.key) {
-                cache.shelf.touch(&self.key, &known, cache::now());
-            }
             return handled;
         }
         if trouble.failure == Failure::Error {
-            // That answer was not kept; whoever cannot do without it asks for one.
+            // That answer was not kept; a client that cannot do without it asks for one.
             return Handled::Forward(Forward::Stale);
         }
         let status = StatusCode::from_u16(trouble.status).unwrap_or(StatusCode::BAD_GATEWAY);
-        let cache_status = CacheStatus { detail: Some("upstream-failed"), ..CacheStatus::default() };
+        let cache_status = CacheStatus { detail: Some(UPSTREAM_FAILED), ..CacheStatus::default() };
         (own(status, trouble.message.clone(), Some(&cache_status)), meter::Result::Error).into()
     }
 
     /// Hands on what is stored; `None` where its body is not there or not sound.
     async fn serve(&self, cache: &Arc<Cache>, found: &Shelved, served: Served) -> Option<Handled> {
         let file = match cache.shelf.body(&found.stored.digest).await {
-            Ok(store::Body::Sound(file)) if has_size(&file, found.stored.size) => file,
+            Ok(store::FoundBody::Sound(file)) if has_size(&file, found.stored.size) => file,
             // An entry that says another size is not what was written, whatever else it says.
-            Ok(store::Body::Sound(_) | store::Body::Gone) => return self.lost(cache, found),
-            Ok(store::Body::Damaged(digest)) => {
+            Ok(store::FoundBody::Sound(_) | store::FoundBody::Gone) => return self.lost(cache, found),
+            Ok(store::FoundBody::Damaged(digest)) => {
                 add(&cache.counts.damaged, 1);
-                cache.messages.warning(&format!(
+                cache.outside.warning(&format!(
                     "the stored body of {} was damaged ({digest}): moved aside",
                     self.target.url
                 ));
@@ -338,7 +408,7 @@ impl Lookup {
             Err(error) => {
                 let why = explained(&error);
                 cache
-                    .messages
+                    .outside
                     .warning(&format!("the stored body of {} cannot be read: {why}", self.target.url));
                 return None;
             }
@@ -362,14 +432,14 @@ impl Lookup {
         Some((response, served.result).into())
     }
 
-    /// The entry names a body that is not there: nobody is to look for it again.
+    /// The entry names a body that is not there: it is not to be looked for again.
     fn lost(&self, cache: &Cache, found: &Shelved) -> Option<Handled> {
         let digest = found.stored.digest;
         let change =
             cache.shelf.change(&self.key, &[], |entry| entry.responses.retain(|it| it.digest != digest));
         if let Err(error) = change {
             let why = explained(&error);
-            cache.messages.warning(&format!("the entry of {} cannot be changed: {why}", self.target.url));
+            cache.outside.warning(&format!("the entry of {} cannot be changed: {why}", self.target.url));
         }
         None
     }

@@ -1,5 +1,5 @@
 //! CONNECT: a tunnel to an allowed host, through which bytes pass unseen. And tokens, which let
-//! strangers in.
+//! other clients in.
 
 use std::io;
 use std::pin::Pin;
@@ -7,15 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use base64::prelude::{BASE64_STANDARD, Engine};
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION, VIA};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use storekit::Digest;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::sync::watch;
 use tokio::time::sleep;
+use toolkit::net;
 
 use crate::cache::Cache;
 use crate::config::{Clients, Config};
@@ -128,7 +127,7 @@ async fn opened(
     }
     let private = config.allow_private || config.forward.tunnels.name_address(host, port);
     let mut route = cache.route(config, private);
-    // Who sees its own name here knows that the request has come back.
+    // A proxy that sees its own name here knows that the request has come back.
     route.via.splice(..0, request.headers().get_all(VIA).iter().cloned());
     let mut stream = match cache.upstreams.tunnel(host, port, &route).await {
         Ok(stream) => stream,
@@ -193,9 +192,7 @@ async fn carry(
 pub(crate) fn has_token(clients: &Clients, headers: &mut HeaderMap) -> bool {
     let Some(token) = clients.token else { return false };
     let brings = |name| {
-        let brought = headers.get(&name).and_then(secret);
-        // Digests are compared, so that the time it takes says nothing about the token.
-        let right = brought.is_some_and(|secret| Digest::of(&secret) == token);
+        let right = headers.get(&name).and_then(|it| net::secret(it.as_bytes())) == Some(token);
         if right {
             headers.remove(name);
         }
@@ -205,23 +202,11 @@ pub(crate) fn has_token(clients: &Clients, headers: &mut HeaderMap) -> bool {
     [PROXY_AUTHORIZATION, AUTHORIZATION].map(brings).contains(&true)
 }
 
-/// The secret part of `Bearer SECRET` or `Basic base64(user:SECRET)`.
-fn secret(value: &HeaderValue) -> Option<Vec<u8>> {
-    let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
-    match scheme.to_ascii_lowercase().as_str() {
-        "bearer" => Some(rest.trim().as_bytes().to_vec()),
-        "basic" => {
-            let plain = BASE64_STANDARD.decode(rest.trim()).ok()?;
-            let colon = plain.iter().position(|byte| *byte == b':')?;
-            plain.get(colon + 1..).map(<[u8]>::to_vec)
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use storekit::Digest;
+
     use crate::rules::tests::headers;
 
     #[test]

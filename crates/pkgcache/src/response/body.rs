@@ -31,9 +31,9 @@ const READ: u64 = 64 << 10;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     /// Bytes that are in the file.
-    pub written: u64,
+    pub(crate) written: u64,
     /// Whether more will come.
-    pub end: End,
+    pub(crate) end: End,
 }
 
 /// Whether a growing file is at its end.

@@ -1,4 +1,4 @@
-//! A fetch that several requests may wait for: one for each key, whoever asks.
+//! A fetch that several requests may wait for: one for each key, whichever client asks.
 //!
 //! This module holds the meeting point alone; `fetch` does the work.
 
@@ -26,9 +26,9 @@ pub(crate) enum Stage {
     Growing(Arc<Growing>),
     /// The stored response with this body still holds.
     Validated(Digest),
-    /// The answer is for the one who asked first.
+    /// The answer is for the request that came first.
     Passing,
-    /// There is no usable answer.
+    /// The upstream gave no usable answer.
     Failed(Arc<Trouble>),
 }
 
@@ -36,30 +36,30 @@ pub(crate) enum Stage {
 #[derive(Debug)]
 pub(crate) struct Growing {
     /// Its head.
-    pub answer: Answer,
+    pub(crate) answer: Answer,
     /// The size of its body, where it is said.
-    pub total: Option<u64>,
+    pub(crate) total: Option<u64>,
     /// What its body was announced as.
-    pub announced: Option<Digest>,
+    pub(crate) announced: Option<Digest>,
     /// The file that grows.
-    pub file: Arc<File>,
+    pub(crate) file: Arc<File>,
     /// How far it has come.
-    pub progress: watch::Receiver<Progress>,
-    /// Who reads along.
-    pub readers: Readers,
+    pub(crate) progress: watch::Receiver<Progress>,
+    /// The requests that read along.
+    pub(crate) readers: Readers,
     /// The cookies of the answer, for the client that it was fetched for.
-    pub cookies: HeaderMap,
+    pub(crate) cookies: HeaderMap,
 }
 
-/// Why there is no usable answer.
+/// Why the upstream gave no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trouble {
     /// For the rules.
-    pub failure: Failure,
+    pub(crate) failure: Failure,
     /// The status code that says so.
-    pub status: u16,
+    pub(crate) status: u16,
     /// For people.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// The meeting point.
@@ -67,7 +67,7 @@ pub(crate) struct Trouble {
 pub(crate) struct Flight {
     stage: watch::Sender<Stage>,
     private: Mutex<Option<Response<Incoming>>>,
-    /// The key of what is fetched, whoever asks.
+    /// The key of what is fetched, whichever client asks.
     shared: Digest,
     doubted: AtomicBool,
 }
@@ -103,7 +103,15 @@ impl Flight {
         matches!(*self.stage.borrow(), Stage::Asking)
     }
 
-    /// Whether it broke off, though whoever does the work may not have left yet.
+    /// What is being stored, if it has come so far.
+    pub(crate) fn growing(&self) -> Option<Arc<Growing>> {
+        match &*self.stage.borrow() {
+            Stage::Growing(growing) => Some(Arc::clone(growing)),
+            _ => None,
+        }
+    }
+
+    /// Whether it broke off, though the task that does the work may not have ended yet.
     fn is_broken(&self) -> bool {
         let broken = |growing: &Growing| growing.progress.borrow().end == End::Broken;
         matches!(&*self.stage.borrow(), Stage::Growing(growing) if broken(growing))
@@ -114,7 +122,7 @@ impl Flight {
         self.stage.send_replace(stage);
     }
 
-    /// The answer is only for the one who asked.
+    /// The answer is only for the request that began this.
     pub(crate) fn pass(&self, response: Response<Incoming>) {
         *lock(&self.private) = Some(response);
         self.reach(Stage::Passing);
@@ -136,7 +144,7 @@ impl Flight {
 
 impl Flights {
     /// The fetch under this key, and whether it is to be started by the caller: there was none, or
-    /// it broke off. `shared` is the key of what is fetched, whoever asks for it.
+    /// it broke off. `shared` is the key of what is fetched, whichever client asks.
     #[must_use]
     pub(crate) fn join(&self, key: Digest, shared: Digest) -> (Arc<Flight>, bool) {
         let mut flights = lock(&self.0);

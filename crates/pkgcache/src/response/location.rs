@@ -100,7 +100,7 @@ mod tests {
         check("/x", "/y", "/y");
         check("/x", "http://root.example/y", "/y");
         check("/cdn/x", "https://files.example/base/deep/z", "/deep/z");
-        // Whoever came through the shorter mount stays there.
+        // A client that came through the shorter mount stays there.
         check("/a/x", "deep/z", "/a/deep/z");
     }
 

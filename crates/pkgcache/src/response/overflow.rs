@@ -1,5 +1,5 @@
-//! The rest of a body that the disk had no room for: it goes to those who read along, and is stored
-//! nowhere.
+//! The rest of a body that the disk had no room for: it goes to the requests that read along, and
+//! is stored nowhere.
 //!
 //! Limit: from there on all of them go at the pace of the slowest; one that takes nothing for a
 //! while is cut off.
@@ -27,7 +27,7 @@ pub(crate) enum Rest {
     End,
 }
 
-/// Those who read along; `None` where it is too late for that.
+/// The requests that read along; `None` where it is too late for that.
 #[derive(Debug)]
 pub(crate) struct Readers(Mutex<Option<Vec<mpsc::Sender<Rest>>>>);
 
@@ -57,7 +57,7 @@ impl Readers {
 
 /// A body whose file has ended before it did.
 #[derive(Debug)]
-pub(crate) struct Spill {
+pub(crate) struct Overflow {
     readers: Vec<mpsc::Sender<Rest>>,
     hasher: Hasher,
     size: u64,
@@ -66,7 +66,7 @@ pub(crate) struct Spill {
     announced: Option<Digest>,
 }
 
-impl Spill {
+impl Overflow {
     /// `size` bytes are in the file, and the hasher has seen them.
     pub(crate) fn new(readers: &Readers, hasher: Hasher, size: u64, announced: Option<Digest>) -> Self {
         Self { readers: readers.close(), hasher, size, held: None, announced }
@@ -77,7 +77,7 @@ impl Spill {
         self.size
     }
 
-    /// The next bytes. Returns whether anybody is left who wants them.
+    /// The next bytes. Returns whether a request is left that wants them.
     pub(crate) async fn push(&mut self, bytes: Bytes) -> bool {
         self.hasher.update(&bytes);
         self.size += bytes.len() as u64;
@@ -122,7 +122,7 @@ mod tests {
         runtime.block_on(async {
             let readers = Readers::default();
             let mut reader = readers.attach().unwrap();
-            let mut spill = Spill::new(&readers, Hasher::new(), 0, announced);
+            let mut spill = Overflow::new(&readers, Hasher::new(), 0, announced);
             assert!(readers.attach().is_none());
             assert!(
                 spill.push(Bytes::from_static(b"ab")).await && spill.push(Bytes::from_static(b"c")).await

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 
 use crate::response::body::{Body, Piece, Source};
 use crate::response::stored_head::Answer;
-use crate::rules::cache_status::CacheStatus;
+use crate::rules::cache_status::{CACHE_STATUS, CacheStatus};
 use crate::rules::conditional;
 use crate::rules::range::{Asking, Cut, content_range};
 
@@ -22,9 +22,9 @@ use crate::rules::range::{Asking, Cut, content_range};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question<'a> {
     /// GET or HEAD.
-    pub method: &'a Method,
+    pub(crate) method: &'a Method,
     /// Its headers.
-    pub headers: &'a HeaderMap,
+    pub(crate) headers: &'a HeaderMap,
 }
 
 impl Question<'_> {
@@ -132,10 +132,14 @@ fn partial(mut headers: HeaderMap, source: Source, ranges: &[Range<u64>], size: 
     built(StatusCode::PARTIAL_CONTENT, headers, Body::pieces(source, pieces, Some(sum)))
 }
 
-/// 60 characters that the body holds by no likely chance, and that are the same for the same
-/// answer.
+/// 60 characters that are most unlikely in the body, and the same for the same answer however old
+/// it has become.
 fn boundary(headers: &HeaderMap, ranges: &[Range<u64>]) -> String {
-    storekit::Digest::of(format!("{headers:?}{ranges:?}").as_bytes()).hex().chars().take(60).collect()
+    let mut lasting = headers.clone();
+    for name in [AGE.as_str(), CACHE_STATUS] {
+        lasting.remove(name);
+    }
+    storekit::Digest::of(format!("{lasting:?}{ranges:?}").as_bytes()).hex().chars().take(60).collect()
 }
 
 /// The parts with their heads, and how many bytes that is.
@@ -226,6 +230,14 @@ mod tests {
         check("range: bytes=x", 200, None, "0123456789");
         check("range: bytes=2-4\nif-range: \"a\"", 206, Some("bytes 2-4/10"), "234");
         check("range: bytes=2-4\nif-range: \"b\"", 200, None, "0123456789");
+    }
+
+    #[test]
+    fn the_parts_of_an_answer_are_parted_alike_when_it_is_older() {
+        let boundary = |lines: &str| boundary(&headers(lines), &[0..1, 3..4]);
+        let young = boundary("etag: \"a\"\nage: 1\ncache-status: pkgcache; hit; ttl=9");
+        assert_eq!(young, boundary("etag: \"a\"\nage: 2\ncache-status: pkgcache; hit; ttl=8"));
+        assert_ne!(young, boundary("etag: \"b\"\nage: 1"));
     }
 
     #[test]

@@ -14,21 +14,21 @@ use crate::rules::{freshness, merge, vary};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
     /// Its status code.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// Its fields, those that are kept.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// What it says about caching.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// When it was asked for and when it came.
-    pub times: Times,
+    pub(crate) times: Times,
     /// For how many seconds it is fresh, from its beginning, by what it says itself.
-    pub explicit: Option<i64>,
+    pub(crate) explicit: Option<i64>,
     /// The same by a guess, where one may be made.
-    pub guess: Option<i64>,
+    pub(crate) guess: Option<i64>,
     /// The names of the request headers that selected it.
-    pub vary: Vec<String>,
+    pub(crate) vary: Vec<String>,
     /// What they were.
-    pub selecting: BTreeMap<String, String>,
+    pub(crate) selecting: BTreeMap<String, String>,
 }
 
 impl Answer {
@@ -38,7 +38,7 @@ impl Answer {
         let policy = Policy::of(headers);
         let mut headers = merge::stored_fields(headers, &policy);
         if !headers.contains_key(http::header::DATE) {
-            // Who receives a response without one, adds it (RFC 9110, 6.6.1).
+            // The recipient of a response without one adds it (RFC 9110, 6.6.1).
             headers.extend(field("date", &crate::rules::date::format(times.received)));
         }
         let vary = vary::names(&headers).unwrap_or_default();
@@ -62,7 +62,7 @@ impl Answer {
         Self { vary, selecting, ..Self::read(self.status, headers, times) }
     }
 
-    /// From an entry file. `None` where a field is none that HTTP has.
+    /// From an entry file. `None` where a field is not valid in HTTP.
     #[must_use]
     pub(crate) fn from_stored(stored: &StoredResponse) -> Option<Self> {
         let status = StatusCode::from_u16(stored.status).ok()?;

@@ -9,9 +9,9 @@ use super::{date, directives, joined, members};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Times {
     /// When it was asked for.
-    pub requested: i64,
+    pub(crate) requested: i64,
     /// When its head came.
-    pub received: i64,
+    pub(crate) received: i64,
 }
 
 /// The response's `Date`, else when it came.
@@ -34,7 +34,7 @@ pub(crate) fn current(headers: &HeaderMap, times: Times, now: i64) -> i64 {
     initial(headers, times) + (now - times.received).max(0)
 }
 
-/// The first value of `Age`; what is no number does not count.
+/// The first value of `Age`; what is not a number does not count.
 fn announced(headers: &HeaderMap) -> Option<i64> {
     directives::seconds(members(&joined(headers, AGE)?).next()?)
 }

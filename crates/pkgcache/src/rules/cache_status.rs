@@ -26,19 +26,19 @@ pub(crate) enum Forward {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CacheStatus {
     /// Answered from what is stored, without asking the server.
-    pub hit: bool,
+    pub(crate) hit: bool,
     /// Why it went to the server.
-    pub forward: Option<Forward>,
+    pub(crate) forward: Option<Forward>,
     /// What the server answered, where the client gets another status code.
-    pub forward_status: Option<u16>,
+    pub(crate) forward_status: Option<u16>,
     /// For how many more seconds the response is fresh.
-    pub ttl: Option<i64>,
+    pub(crate) ttl: Option<i64>,
     /// Whether the answer is being stored.
-    pub stored: bool,
+    pub(crate) stored: bool,
     /// Whether another request was waited for.
-    pub collapsed: bool,
+    pub(crate) collapsed: bool,
     /// More, as a token.
-    pub detail: Option<&'static str>,
+    pub(crate) detail: Option<&'static str>,
 }
 
 impl CacheStatus {

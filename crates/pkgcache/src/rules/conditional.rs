@@ -33,7 +33,7 @@ fn parse_date(value: &HeaderValue) -> Option<i64> {
     date::parse(value.to_str().ok()?)
 }
 
-/// The entity tags in a list; what is no tag ends it.
+/// The entity tags in a list; what is not a tag ends it.
 fn tags(mut list: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         list = list.trim_ascii_start();

@@ -13,7 +13,7 @@ const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday",
 /// Years of two digits from here on are in the last century.
 const PIVOT: i16 = 77;
 
-/// Seconds since 1970, `None` for what is no date.
+/// Seconds since 1970, `None` for what is not a date.
 #[must_use]
 pub(crate) fn parse(text: &str) -> Option<i64> {
     let text = text.trim_matches([' ', '\t']).to_ascii_lowercase();

@@ -10,12 +10,12 @@ pub(crate) const FOR_EVER: i64 = 1 << 40;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Directive {
     /// Its name in lower case.
-    pub name: String,
+    pub(crate) name: String,
     /// Its value, without quotes.
-    pub value: Option<String>,
+    pub(crate) value: Option<String>,
 }
 
-/// Reads a list. What is no directive is left out.
+/// Reads a list. What is not a directive is left out.
 #[must_use]
 pub(crate) fn parse(text: &str) -> Vec<Directive> {
     members(text).filter_map(directive).collect()
@@ -48,7 +48,7 @@ fn unquoted(text: &str) -> String {
     plain
 }
 
-/// A number of seconds; what is too large is [`FOR_EVER`], what is no number is `None`.
+/// A number of seconds; what is too large is [`FOR_EVER`], what is not a number is `None`.
 #[must_use]
 pub(crate) fn seconds(text: &str) -> Option<i64> {
     let number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -16,7 +16,7 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     if headers.contains_key(TRANSFER_ENCODING) {
-        // Whoever sent both meant the coding (RFC 9112, 6.3).
+        // A sender of both meant the coding (RFC 9112, 6.3).
         headers.remove(CONTENT_LENGTH);
     }
     for name in [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE]

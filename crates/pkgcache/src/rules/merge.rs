@@ -40,7 +40,7 @@ pub(crate) fn stored_fields(headers: &HeaderMap, policy: &Policy) -> HeaderMap {
 }
 
 /// Takes off the cookies, and returns them: they are meant for the client whose request was
-/// answered, and for nobody after it. RFC 9111, 7.3, lets a cache hand them to all.
+/// answered, and for no client after it. RFC 9111, 7.3, lets a cache hand them to all.
 pub(crate) fn take_cookies(headers: &mut HeaderMap) -> HeaderMap {
     let mut taken = HeaderMap::new();
     for name in [SET_COOKIE, HeaderName::from_static("set-cookie2")] {

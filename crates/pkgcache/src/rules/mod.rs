@@ -11,6 +11,7 @@ pub(crate) mod directives;
 pub(crate) mod freshness;
 pub(crate) mod hop;
 pub(crate) mod invalidate;
+pub(crate) mod max_forwards;
 pub(crate) mod merge;
 pub(crate) mod policy;
 pub(crate) mod range;

@@ -17,31 +17,31 @@ const TARGETED: &str = "cdn-cache-control";
 #[expect(clippy::struct_excessive_bools, reason = "each is a directive of its own")]
 pub(crate) struct Policy {
     /// Not to be stored.
-    pub no_store: bool,
+    pub(crate) no_store: bool,
     /// Not to be reused without asking.
-    pub no_cache: bool,
+    pub(crate) no_cache: bool,
     /// For one user only.
-    pub private: bool,
+    pub(crate) private: bool,
     /// For everybody, though asked for with credentials.
-    pub public: bool,
+    pub(crate) public: bool,
     /// Never to be served stale.
-    pub must_revalidate: bool,
+    pub(crate) must_revalidate: bool,
     /// The same, for shared caches.
-    pub proxy_revalidate: bool,
-    /// `no-store` counts only for those who do not know the status code.
-    pub must_understand: bool,
+    pub(crate) proxy_revalidate: bool,
+    /// `no-store` counts only for caches that do not know the status code.
+    pub(crate) must_understand: bool,
     /// Fresh for so many seconds.
-    pub max_age: Option<i64>,
+    pub(crate) max_age: Option<i64>,
     /// The same, for shared caches.
-    pub s_maxage: Option<i64>,
+    pub(crate) s_maxage: Option<i64>,
     /// May be served stale so long while it is fetched anew.
-    pub stale_while_revalidate: Option<i64>,
+    pub(crate) stale_while_revalidate: Option<i64>,
     /// May be served stale so long where the server fails.
-    pub stale_if_error: Option<i64>,
+    pub(crate) stale_if_error: Option<i64>,
     /// Header fields not to be stored, in lower case.
-    pub unstored_fields: Vec<String>,
+    pub(crate) unstored_fields: Vec<String>,
     /// Whether the field for this cache said all that, so that `Expires` does not count.
-    pub targeted: bool,
+    pub(crate) targeted: bool,
 }
 
 impl Policy {
@@ -61,7 +61,7 @@ impl Policy {
         self.s_maxage.or(self.max_age)
     }
 
-    /// Whether it may be served when it is stale and nobody can be asked.
+    /// Whether it may be served when it is stale and no server can be asked.
     #[must_use]
     pub(crate) fn may_be_stale(&self) -> bool {
         !(self.must_revalidate || self.proxy_revalidate || self.no_cache || self.s_maxage.is_some())
@@ -76,8 +76,8 @@ impl Policy {
     }
 
     fn add(&mut self, Directive { name, value }: &Directive) {
-        // Of two values the first counts, and one that is no number makes the response stale (RFC
-        // 9111, 4.2.1).
+        // Of two values the first counts, and one that is not a number makes the response stale
+        // (RFC 9111, 4.2.1).
         let seconds =
             |known: Option<i64>| known.or_else(|| value.as_deref().and_then(directives::seconds).or(Some(0)));
         match name.as_str() {

@@ -10,17 +10,17 @@ use super::joined;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wishes {
     /// Nothing of this exchange is to be stored, and nothing stored to be used.
-    pub no_store: bool,
+    pub(crate) no_store: bool,
     /// The server is to be asked.
-    pub no_cache: bool,
+    pub(crate) no_cache: bool,
     /// The server is not to be asked.
-    pub only_if_cached: bool,
+    pub(crate) only_if_cached: bool,
     /// No older than this.
-    pub max_age: Option<i64>,
+    pub(crate) max_age: Option<i64>,
     /// Stale for no longer than this.
-    pub max_stale: Option<i64>,
+    pub(crate) max_stale: Option<i64>,
     /// Fresh for at least so long.
-    pub min_fresh: Option<i64>,
+    pub(crate) min_fresh: Option<i64>,
 }
 
 impl Wishes {

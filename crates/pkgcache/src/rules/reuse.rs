@@ -1,6 +1,8 @@
 //! Whether a stored response may be handed on without asking the server. Source: RFC 9111, 4 and
 //! 4.2.4; RFC 5861.
 
+use http::StatusCode;
+
 use super::policy::Policy;
 use super::request::Wishes;
 
@@ -51,6 +53,12 @@ pub(crate) enum Failure {
     Unreachable,
     /// It answered 500, 502, 503 or 504.
     Error,
+}
+
+/// Whether the server's answer is one that a stale response may stand in for. Source: RFC 5861, 4.
+#[must_use]
+pub(crate) fn is_failing(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
 /// Whether a stale response may stand in for the server that failed.

@@ -7,12 +7,12 @@ use super::freshness;
 use super::policy::Policy;
 use super::request::Wishes;
 
-/// Who may be given the response again.
+/// Which clients may be given the response again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sharing {
     /// Anybody: this is a shared cache.
     Shared,
-    /// Only who brings the same credentials: the entry's key holds them.
+    /// Only those that bring the same credentials: the entry's key holds them.
     SameCredentials,
 }
 

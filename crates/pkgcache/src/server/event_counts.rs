@@ -7,32 +7,33 @@ use storekit::events::{Event, Kind};
 
 use crate::cache::Cache;
 use crate::error::explained;
-use crate::observe::meter::{Counts, Result, get};
+use crate::observe::meter::{Counts, Result, Sum, get};
 
 const TOOL: &str = "pkgcache";
 
 /// What was counted, as events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sums {
-    hits: (u64, u64),
-    misses: (u64, u64),
-    fetches: (u64, u64),
-    damaged: (u64, u64),
+    hits: Sum,
+    misses: Sum,
+    fetches: Sum,
+    damaged: Sum,
 }
 
 impl Sums {
     fn of(counts: &Counts) -> Self {
         let sum = |results: &[Result]| {
-            results
-                .iter()
-                .map(|result| counts.of(*result))
-                .fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1))
+            let all = results.iter().map(|result| counts.of(*result));
+            all.fold(Sum::default(), |sum, it| Sum {
+                count: sum.count + it.count,
+                bytes: sum.bytes + it.bytes,
+            })
         };
         Self {
             hits: sum(&[Result::Hit, Result::Revalidated, Result::Stale, Result::Collapsed]),
             misses: sum(&[Result::Miss, Result::Pass]),
-            fetches: (get(&counts.fetches), get(&counts.fetched_bytes)),
-            damaged: (get(&counts.damaged), 0),
+            fetches: Sum { count: get(&counts.fetches), bytes: get(&counts.fetched_bytes) },
+            damaged: Sum { count: get(&counts.damaged), bytes: 0 },
         }
     }
 
@@ -44,18 +45,21 @@ impl Sums {
             (Kind::Fetch, self.fetches, before.fetches),
             (Kind::Damage, self.damaged, before.damaged),
         ];
-        let grown = kinds.into_iter().filter(|(_, now, before)| now.0 > before.0);
-        grown.map(|(kind, it, old)| Event::counted(TOOL, kind, it.0 - old.0, it.1 - old.1, now)).collect()
+        let grown = kinds.into_iter().filter(|(_, now, before)| now.count > before.count);
+        let event = |(kind, it, old): (_, Sum, Sum)| {
+            Event::counted(TOOL, kind, it.count - old.count, it.bytes - old.bytes, now)
+        };
+        grown.map(event).collect()
     }
 }
 
 /// Writes the counts down every minute, and for the last time when this is dropped.
-pub(crate) struct Minutes<'a> {
+pub(crate) struct EventCounts<'a> {
     cache: &'a Cache,
     before: Sums,
 }
 
-impl<'a> Minutes<'a> {
+impl<'a> EventCounts<'a> {
     pub(crate) fn new(cache: &'a Cache) -> Self {
         Self { cache, before: Sums::default() }
     }
@@ -75,13 +79,13 @@ impl<'a> Minutes<'a> {
         let first = now.checked_sub(self.cache.config().keep_events).unwrap_or(now);
         if let Err(error) = written.and_then(|()| events.forget_counts(TOOL, first)) {
             let why = explained(&error);
-            self.cache.messages.warning(&format!("the counts could not be written down: {why}"));
+            self.cache.outside.warning(&format!("the counts could not be written down: {why}"));
         }
         self.before = sums;
     }
 }
 
-impl Drop for Minutes<'_> {
+impl Drop for EventCounts<'_> {
     fn drop(&mut self) {
         self.write();
     }
@@ -94,8 +98,9 @@ mod tests {
     #[test]
     fn only_what_was_added_is_written() {
         let now = Timestamp::UNIX_EPOCH;
-        let before = Sums { hits: (3, 30), misses: (1, 10), ..Sums::default() };
-        let after = Sums { hits: (5, 50), misses: (1, 10), damaged: (1, 0), ..Sums::default() };
+        let sum = |count, bytes| Sum { count, bytes };
+        let before = Sums { hits: sum(3, 30), misses: sum(1, 10), ..Sums::default() };
+        let after = Sums { hits: sum(5, 50), misses: sum(1, 10), damaged: sum(1, 0), ..Sums::default() };
         let expected =
             [Event::counted(TOOL, Kind::Hit, 2, 20, now), Event::counted(TOOL, Kind::Damage, 1, 0, now)];
         assert_eq!(after.since(&before, now), expected);

@@ -21,7 +21,7 @@ use crate::rules::cache_status::CacheStatus;
 use crate::rules::request::Wishes;
 use crate::rules::reuse::{self, Reuse};
 use crate::server::is_own;
-use crate::server::simple_request::Plain;
+use crate::server::simple_request::SimpleRequest;
 use crate::store::Shelved;
 use crate::store::head::Head;
 use crate::store::recent_targets::Place;
@@ -40,7 +40,7 @@ pub(crate) struct Hit {
 }
 
 /// The answer to the request, if it is at hand.
-pub(crate) fn find(cache: &Cache, config: &Arc<Config>, plain: &Plain<'_>) -> Option<Hit> {
+pub(crate) fn find(cache: &Cache, config: &Arc<Config>, plain: &SimpleRequest<'_>) -> Option<Hit> {
     let remembered = cache.places.get(plain.target, config);
     let place = remembered.clone().or_else(|| place(cache, config, plain.target))?;
     let known = cache.shelf.find_at(&place.spot)?;
@@ -66,7 +66,7 @@ fn place(cache: &Cache, config: &Arc<Config>, text: &str) -> Option<Arc<Place>> 
     let url = text.parse::<Uri>().ok().filter(|url| !is_own(url))?;
     let target = target(config, &url).ok()?;
     let class = cache.classify.classify(&target.source, &target.url);
-    let spot = cache.shelf.spot(cache.key(&target, &class, &HeaderMap::new()));
+    let spot = cache.shelf.spot(cache::key(&target, &class, &HeaderMap::new()));
     let heuristic = target.heuristic || class.artifact;
     Some(Arc::new(Place { config: Arc::clone(config), url, heuristic, spot }))
 }

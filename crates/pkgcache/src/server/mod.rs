@@ -16,28 +16,31 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
+use storekit::Store;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{timeout, timeout_at};
 
-use crate::cache::Cache;
-use crate::commands::counted;
+use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::config::target::{NoTarget, target};
+use crate::ecosystem::Classify;
 use crate::error::{Error, Result};
 use crate::observe::meter::{self, Line, Meter, add, get};
+use crate::outside::Outside;
 use crate::proxy::lookup::{Handled, Lookup};
 use crate::proxy::tunnel;
 use crate::response::body::Body;
 use crate::response::location;
 use crate::response::reply::own;
 use crate::rules::cache_status::{CACHE_STATUS, Forward};
-use crate::rules::hop;
-use crate::server::event_counts::Minutes;
-use crate::server::short_path::Answer;
-use crate::server::simple_request::Plain;
+use crate::rules::{hop, max_forwards};
+use crate::server::event_counts::EventCounts;
+use crate::server::short_path::ShortAnswer;
+use crate::server::simple_request::SimpleRequest;
 use crate::wire::guard::{Draining, Guard, Refused, Wire, stands_in};
 use crate::wire::seat::Seat;
+use toolkit::words::count;
 
 /// A server that listens.
 #[derive(Debug)]
@@ -47,35 +50,35 @@ pub struct Server {
     stop: watch::Sender<bool>,
 }
 
-/// Steers a server from elsewhere.
+/// A server's controls, for use from elsewhere.
 #[derive(Clone, Debug)]
-pub struct Handle {
+pub struct Control {
     cache: Arc<Cache>,
     stop: watch::Sender<bool>,
 }
 
-impl Handle {
+impl Control {
     /// No new connections; what is under way is ended in peace.
     pub fn stop(&self) {
         self.stop.send_replace(true);
     }
 
-    /// As [`Cache::reconfigure`].
+    /// Sets something else from now on. The access log is opened anew, so that one that was moved
+    /// away can go. Returns the settings that have changed and hold only after a restart.
     ///
     /// # Errors
-    /// As [`Cache::reconfigure`].
+    /// An access log that cannot be opened; nothing is changed then.
     pub fn reconfigure(&self, config: Config) -> Result<Vec<&'static str>> {
         self.cache.reconfigure(config)
     }
+}
 
-    /// Writes down every minute what was counted, for ever; and once more when it is dropped.
-    pub async fn count(&self) {
-        Minutes::new(&self.cache).run().await;
-    }
+/// Ends the access log's last lines when it is dropped.
+struct LastLines<'a>(&'a Cache);
 
-    /// Waits until the access log is written, for some seconds at most.
-    pub fn flush(&self) {
-        if let Some(access) = self.cache.access() {
+impl Drop for LastLines<'_> {
+    fn drop(&mut self) {
+        if let Some(access) = self.0.access() {
             access.flush();
         }
     }
@@ -85,8 +88,15 @@ impl Server {
     /// Listens where the configuration says.
     ///
     /// # Errors
-    /// [`Error::Listen`]; [`Error::Exposed`] where others could come and nobody is named.
-    pub async fn bind(cache: Arc<Cache>) -> Result<Self> {
+    /// [`Error::Listen`]; [`Error::Exposed`] where other machines could connect and no client is
+    /// named; a store or an access log that cannot be used.
+    pub async fn bind(
+        config: Config,
+        store: Store,
+        classify: Box<dyn Classify>,
+        outside: Arc<dyn Outside>,
+    ) -> Result<Self> {
+        let cache = Arc::new(Cache::new(config, store, classify, outside)?);
         let config = cache.config();
         let address = config.listen;
         let open = config.clients.networks.is_empty() && config.clients.token.is_none();
@@ -106,15 +116,28 @@ impl Server {
         self.listener.local_addr().map_err(|source| Error::System { doing: "name the socket", source })
     }
 
-    /// What steers it.
+    /// What ends and changes it.
     #[must_use]
-    pub fn handle(&self) -> Handle {
-        Handle { cache: Arc::clone(&self.cache), stop: self.stop.clone() }
+    pub fn control(&self) -> Control {
+        Control { cache: Arc::clone(&self.cache), stop: self.stop.clone() }
     }
 
     /// Serves until it is stopped, and then until what was under way is done or the time for that
-    /// is over.
+    /// is over. In the end, also where this is dropped before, the counts and the access log are
+    /// written.
     pub async fn run(self) {
+        let cache = Arc::clone(&self.cache);
+        let _last = LastLines(&cache);
+        let mut counts = EventCounts::new(&cache);
+        let serving = tokio::spawn(self.serve());
+        tokio::select! {
+            // A task that panicked has ended, too.
+            _ = serving => {}
+            () = counts.run() => {}
+        }
+    }
+
+    async fn serve(self) {
         let seats = self.cache.config().limits.connections;
         let free = Arc::new(Semaphore::new(seats));
         let mut stopped = self.stop.subscribe();
@@ -134,8 +157,8 @@ impl Server {
                     tokio::spawn(self.connection(stream, peer, seat.ok()));
                 }
                 Err(error) => {
-                    self.cache.messages.warning(&format!("no connection could be taken: {error}"));
-                    // Most likely there are no more file descriptors: somebody has to go first.
+                    self.cache.outside.warning(&format!("no connection could be taken: {error}"));
+                    // Most likely there are no file descriptors left: a connection has to end.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -175,14 +198,14 @@ async fn drain(cache: &Cache, free: &Semaphore, seats: usize) {
     let limits = cache.config().limits;
     let deadline = tokio::time::Instant::now() + limits.drain_moving.max(limits.drain);
     let connections = connections_end(cache, free, seats, deadline);
-    let (all_gone, ()) = tokio::join!(connections, downloads_end(cache, deadline));
+    let (all_gone, landed) = tokio::join!(connections, downloads_end(cache, deadline));
     let left = if all_gone { 0 } else { get(&cache.counts.connections) };
     let cut = left + get(&cache.counts.cut);
     if cut > 0 {
-        cache.messages.warning(&format!("cut off: {}", counted(cut, "connection", "connections")));
+        cache.outside.warning(&format!("cut off: {}", count(cut, "connection")));
     }
-    if timeout(SOON, cache.flights.landed()).await.is_err() {
-        cache.messages.warning("some downloads were cut off: they are not stored");
+    if !landed {
+        cache.outside.warning("some downloads were cut off: they are not stored");
     }
 }
 
@@ -197,20 +220,21 @@ async fn connections_end(
     if timeout(SOON, &mut gone).await.is_ok() {
         return true;
     }
-    let left = counted(get(&cache.counts.connections), "connection", "connections");
-    cache.messages.note(&format!("waiting for {left}; a second signal ends at once"));
+    let left = count(get(&cache.counts.connections), "connection");
+    cache.outside.note(&format!("waiting for {left}; a second signal ends at once"));
     timeout_at(deadline, gone).await.is_ok()
 }
 
-/// Waits for the downloads, as long as anything comes.
-async fn downloads_end(cache: &Cache, deadline: tokio::time::Instant) {
+/// Waits for the downloads, as long as anything comes. Returns whether all have ended: what still
+/// brings nothing after that is waited for no longer.
+async fn downloads_end(cache: &Cache, deadline: tokio::time::Instant) -> bool {
     let patience = cache.config().limits.drain;
     loop {
         let before = get(&cache.counts.fetched_bytes);
         let look = deadline.min(tokio::time::Instant::now() + patience);
         let landed = timeout_at(look, cache.flights.landed()).await.is_ok();
         if landed || look == deadline || get(&cache.counts.fetched_bytes) == before {
-            return;
+            return landed;
         }
     }
 }
@@ -223,6 +247,14 @@ const METRICS: &str = "/metrics";
 /// Whether this is asked of the program itself.
 pub(crate) fn is_own(url: &Uri) -> bool {
     url.authority().is_none() && matches!(url.path(), HEALTH | METRICS)
+}
+
+/// The answer to an OPTIONS that is for this proxy: what it does for any URL.
+fn allowed() -> Response<Body> {
+    let mut response = own(StatusCode::OK, "`Max-Forwards: 0`: this proxy answers", None);
+    let methods = http::HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    response.headers_mut().insert(http::header::ALLOW, methods);
+    response
 }
 
 /// What this cache itself says of the answer: the last to speak, after those nearer to the server.
@@ -304,7 +336,7 @@ impl Client {
     }
 
     /// Answers a request on the short way, if that leads there.
-    pub(crate) fn quick(&self, plain: &Plain<'_>) -> Option<Answer> {
+    pub(crate) fn quick(&self, plain: &SimpleRequest<'_>) -> Option<ShortAnswer> {
         let config = self.cache.config();
         if !config.clients.knows(self.peer.ip()) {
             return None;
@@ -321,7 +353,7 @@ impl Client {
             Meter::new(Arc::clone(&self.cache.counts), meter::Result::Hit, line, Arc::clone(&self.busy));
         add(&self.cache.counts.quick, 1);
         let end = if plain.head_only { 0 } else { hit.size };
-        Some(Answer { head: hit.head.bytes.clone(), file: hit.file, at: 0, end, meter })
+        Some(ShortAnswer { head: hit.head.bytes.clone(), file: hit.file, at: 0, end, meter })
     }
 
     /// The line of the access log, if there is one.
@@ -354,14 +386,18 @@ impl Client {
         // A known client may bring it as well: it is taken off all the same.
         let has_token = tunnel::has_token(&config.clients, request.headers_mut());
         if !has_token && !config.clients.knows(self.peer.ip()) {
-            // Who asks for a path takes this for the server itself.
+            // A client that asks for a path takes this for the server itself.
             let as_proxy = *request.method() == Method::CONNECT || request.uri().authority().is_some();
             return self.refuse(if as_proxy { 407 } else { 401 }, "a token is needed");
         }
         if self.is_looping(&request) {
             return self.refuse(508, "the request has come back to where it was sent from");
         }
-        match *request.method() {
+        let method = request.method().clone();
+        if !max_forwards::goes_on(&method, request.headers_mut()) {
+            return (allowed(), meter::Result::Own);
+        }
+        match method {
             Method::CONNECT => tunnel::connect(&self.cache, &config, request, self.end(slot)).await,
             Method::TRACE => self.refuse(405, "TRACE is not answered"),
             _ => match self.own(&request) {
@@ -418,7 +454,7 @@ impl Client {
 
     async fn proxy(
         &self,
-        config: Arc<crate::config::Config>,
+        config: Arc<Config>,
         request: Request<Incoming>,
     ) -> (Response<Body>, meter::Result) {
         let mut target = match target(&config, request.uri()) {
@@ -434,7 +470,7 @@ impl Client {
         hop::strip(&mut headers);
         let class = self.cache.classify.classify(&target.source, &target.url);
         target.heuristic |= class.artifact;
-        let key = self.cache.key(&target, &class, &headers);
+        let key = cache::key(&target, &class, &headers);
         let newest = parts.version == http::Version::HTTP_11;
         let wire = newest.then(|| Arc::clone(&self.wire));
         let lookup = Lookup { method: parts.method, headers, target, class, key, config, wire };

@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::Limits;
 use crate::observe::meter::Meter;
 use crate::server::Client;
-use crate::server::simple_request::Plain;
+use crate::server::simple_request::SimpleRequest;
 use crate::wire::guard::{Guard, Step, Wire};
 
 /// What is read from a socket at once, at most.
@@ -54,7 +54,7 @@ enum Round {
     /// All were answered.
     Done,
     /// An answer is under way; the socket takes no more of it now.
-    Sending(Answer),
+    Sending(ShortAnswer),
     /// The guard has them, for the parser.
     Ordinary,
     /// The connection is over.
@@ -62,7 +62,7 @@ enum Round {
 }
 
 /// An answer to be sent.
-pub(crate) struct Answer {
+pub(crate) struct ShortAnswer {
     /// What is left of its head.
     pub(crate) head: Bytes,
     /// Its body, of which `at..end` is left.
@@ -142,7 +142,7 @@ fn round(client: &Client, guard: &mut Guard, wire: &Wire, scratch: &mut Scratch)
             }
         };
         let (head, behind) = rest.split_at(passed);
-        let Some(mut answer) = Plain::read(head).and_then(|plain| client.quick(&plain)) else {
+        let Some(mut answer) = SimpleRequest::read(head).and_then(|plain| client.quick(&plain)) else {
             guard.keep(rest, passed);
             return Round::Ordinary;
         };
@@ -163,7 +163,7 @@ fn round(client: &Client, guard: &mut Guard, wire: &Wire, scratch: &mut Scratch)
 async fn send(
     client: &Client,
     wire: &Wire,
-    mut answer: Answer,
+    mut answer: ShortAnswer,
     idle: Duration,
     mut stops: watch::Receiver<bool>,
 ) -> io::Result<()> {
@@ -208,7 +208,7 @@ async fn writable(
     }
 }
 
-impl Answer {
+impl ShortAnswer {
     /// Sends what the socket takes at once. Returns whether that was all.
     fn begin(&mut self, wire: &Wire, buffer: &mut Vec<u8>) -> io::Result<bool> {
         let small = self.end - self.at <= TOGETHER;

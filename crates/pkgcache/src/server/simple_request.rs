@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::rules::hop;
 
-/// Fields that mean something to the rules of caching, to the connection, or to who may come in.
+/// Fields that mean something to the rules of caching, to the connection, or to the question which
+/// clients may connect.
 const MEANING: [&str; 20] = [
     "authorization",
     "cache-control",
@@ -34,16 +35,16 @@ const MEANING: [&str; 20] = [
 
 /// Such a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Plain<'a> {
+pub(crate) struct SimpleRequest<'a> {
     /// Whether only the head of the answer is wanted.
-    pub head_only: bool,
+    pub(crate) head_only: bool,
     /// What is asked for: a path or a URL.
-    pub target: &'a str,
+    pub(crate) target: &'a str,
     /// The lines of the fields, each with its end.
     fields: &'a [u8],
 }
 
-impl<'a> Plain<'a> {
+impl<'a> SimpleRequest<'a> {
     /// The request, if it is one. `head` is a whole head, with the empty line at its end.
     #[must_use]
     pub(crate) fn read(head: &'a [u8]) -> Option<Self> {
@@ -61,7 +62,7 @@ impl<'a> Plain<'a> {
     }
 
     /// The fields that are not the connection's, for responses that vary with them. `None` where
-    /// one is none that HTTP has.
+    /// one is not valid in HTTP.
     #[must_use]
     pub(crate) fn headers(&self) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
@@ -102,19 +103,19 @@ mod tests {
 
     #[track_caller]
     fn ordinary(line: &str, fields: &str) {
-        assert_eq!(Plain::read(&head(line, fields)), None, "{line} {fields}");
+        assert_eq!(SimpleRequest::read(&head(line, fields)), None, "{line} {fields}");
     }
 
     #[test]
     fn a_request_without_wishes_is_plain() {
         let fields = "User-Agent: x\r\nACCEPT:  a/b \r\nConnection: Keep-Alive\r\naccept: c\r\n";
         let head = head("GET /a?b HTTP/1.1", fields);
-        let plain = Plain::read(&head).unwrap();
+        let plain = SimpleRequest::read(&head).unwrap();
         assert_eq!((plain.head_only, plain.target), (false, "/a?b"));
         let expected = crate::rules::tests::headers("host: a\nuser-agent: x\naccept: a/b\naccept: c");
         assert_eq!(plain.headers().unwrap(), expected);
         let head = b"HEAD http://a/ HTTP/1.1\r\nHost: a\r\n\r\n";
-        assert_eq!(Plain::read(head).map(|it| (it.head_only, it.target)), Some((true, "http://a/")));
+        assert_eq!(SimpleRequest::read(head).map(|it| (it.head_only, it.target)), Some((true, "http://a/")));
     }
 
     #[test]
@@ -135,7 +136,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-            let _ = Plain::read(&bytes).map(|plain| plain.headers());
+            let _ = SimpleRequest::read(&bytes).map(|plain| plain.headers());
         }
 
         /// What is plain here has exactly this meaning for a parser of another make.
@@ -146,7 +147,7 @@ mod tests {
             let bytes = bytes.as_bytes();
             let passed = Framer::new(HeadLimits { head: 1000, fields: 9 }).advance(bytes);
             if let Ok(Advance::Pass(count)) = passed
-                && let Some(plain) = Plain::read(&bytes[..count])
+                && let Some(plain) = SimpleRequest::read(&bytes[..count])
             {
                 let mut fields = [httparse::EMPTY_HEADER; 9];
                 let mut request = httparse::Request::new(&mut fields);

@@ -42,7 +42,7 @@ const STAMP_EVERY: i64 = 300;
 #[derive(Debug)]
 pub(crate) struct Spot {
     /// The key.
-    pub key: PackageKey,
+    pub(crate) key: PackageKey,
     digest: Digest,
     path: Utf8PathBuf,
 }
@@ -53,7 +53,7 @@ pub(crate) struct Known {
     state: FileState,
     stamped: AtomicI64,
     /// The responses, the newest first.
-    pub responses: Vec<Shelved>,
+    pub(crate) responses: Vec<Shelved>,
     /// The head of the answer that each gave last.
     heads: Vec<Mutex<Option<Arc<Head>>>>,
 }
@@ -62,14 +62,14 @@ pub(crate) struct Known {
 #[derive(Clone, Debug)]
 pub(crate) struct Shelved {
     /// Its head.
-    pub answer: Arc<Answer>,
+    pub(crate) answer: Arc<Answer>,
     /// Its body, and the form in the file.
-    pub stored: Arc<StoredResponse>,
+    pub(crate) stored: Arc<StoredResponse>,
 }
 
 /// How a body was found.
 #[derive(Debug)]
-pub(crate) enum Body {
+pub(crate) enum FoundBody {
     /// Sound.
     Sound(Arc<File>),
     /// Not there.
@@ -85,7 +85,7 @@ pub(crate) struct Shelf {
     entries: Mutex<Recent<Digest, Arc<Known>>>,
     files: Mutex<Recent<Digest, Arc<File>>>,
     sound: Mutex<Recent<Digest, FileState>>,
-    /// Who hashes a body holds one of these, so that nobody else hashes it at the same time.
+    /// A task that hashes a body holds one of these, so that no other hashes it at the same time.
     hashing: [tokio::sync::Mutex<()>; 16],
     commit: Mutex<()>,
 }
@@ -151,9 +151,9 @@ impl Shelf {
     ///
     /// # Errors
     /// I/O errors.
-    pub(crate) async fn body(&self, digest: &Digest) -> Result<Body> {
+    pub(crate) async fn body(&self, digest: &Digest) -> Result<FoundBody> {
         if let Some(file) = self.sound_now(digest)? {
-            return Ok(Body::Sound(file));
+            return Ok(FoundBody::Sound(file));
         }
         let turn = usize::from(digest.hex().bytes().last().unwrap_or(0)) % self.hashing.len();
         let _turn = match self.hashing.get(turn) {
@@ -162,20 +162,20 @@ impl Shelf {
         };
         // Somebody else may have hashed it meanwhile.
         if let Some(file) = self.sound_now(digest)? {
-            return Ok(Body::Sound(file));
+            return Ok(FoundBody::Sound(file));
         }
-        let Some(file) = self.open(digest)? else { return Ok(Body::Gone) };
+        let Some(file) = self.open(digest)? else { return Ok(FoundBody::Gone) };
         let before = FileState::seen(&file.metadata().at("read", &self.packages.blobs().path(digest))?);
         let (file, found) = hashed(file).await;
         let found = found.at("read", &self.packages.blobs().path(digest))?;
         if found != *digest {
             lock(&self.files).remove(digest);
             self.packages.blobs().move_aside(digest)?;
-            return Ok(Body::Damaged(*digest));
+            return Ok(FoundBody::Damaged(*digest));
         }
         lock(&self.sound).insert(*digest, before);
         lock(&self.files).insert(*digest, Arc::clone(&file));
-        Ok(Body::Sound(file))
+        Ok(FoundBody::Sound(file))
     }
 
     /// The body, if it is known to be sound and of that size, and need not be hashed to tell.

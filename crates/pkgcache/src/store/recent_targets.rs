@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::store::Spot;
 use crate::store::recent::Recent;
 
-/// Places that are kept.
+/// Targets that are kept.
 const PLACES: usize = 2048;
 /// What is longer is worked out each time.
 const LONGEST: usize = 512;
@@ -32,15 +32,15 @@ pub(crate) struct Place {
 
 /// The places, by the target as it was written.
 #[derive(Debug)]
-pub(crate) struct Places(Mutex<Recent<String, Arc<Place>>>);
+pub(crate) struct RecentTargets(Mutex<Recent<String, Arc<Place>>>);
 
-impl Default for Places {
+impl Default for RecentTargets {
     fn default() -> Self {
         Self(Mutex::new(Recent::new(PLACES)))
     }
 }
 
-impl Places {
+impl RecentTargets {
     fn lock(&self) -> MutexGuard<'_, Recent<String, Arc<Place>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

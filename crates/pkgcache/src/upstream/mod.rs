@@ -1,5 +1,5 @@
 //! Connections to upstreams: made with checked addresses, kept for the next request, left alone for
-//! a while where nobody answers.
+//! a while where no server answers.
 //!
 //! HTTP/1.1, or HTTP/2 where TLS agrees on it. An idempotent request that an old connection lost is
 //! sent once more on a new one; no other is.
@@ -10,12 +10,9 @@ pub(crate) mod tls;
 pub(crate) mod upload;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-
-use rustls::RootCertStore;
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
@@ -33,6 +30,7 @@ use tokio::time::timeout;
 use crate::config::Limits;
 use crate::config::hosts::{self, Reach};
 use crate::error::chain;
+use crate::outside::Outside;
 use crate::wire::guard::Wire;
 
 use crate::upstream::upload::Upload;
@@ -46,7 +44,7 @@ const FIELDS: usize = 500;
 /// What a head may take, in bytes.
 const HEAD: u32 = 256 << 10;
 
-/// Connections that are kept for an upstream while nobody uses them.
+/// Connections that are kept for an upstream while no request uses them.
 const MOST_IDLE: usize = 16;
 /// They are closed after this time.
 const IDLE: Duration = Duration::from_secs(30);
@@ -63,18 +61,18 @@ struct Origin {
 
 /// How an upstream is reached.
 #[derive(Clone, Debug)]
-pub struct Route {
+pub(crate) struct Route {
     /// Whether private addresses will do.
-    pub private: bool,
+    pub(crate) private: bool,
     /// Through this proxy.
-    pub parent: Option<Uri>,
-    /// The names in `Via` of those who ask, for a tunnel through the parent.
-    pub via: Vec<HeaderValue>,
+    pub(crate) parent: Option<Uri>,
+    /// The names in `Via` of the proxies that ask, for a tunnel through the parent.
+    pub(crate) via: Vec<HeaderValue>,
     /// The limits of time.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
 }
 
-/// Why there is no answer.
+/// Why a request got no answer.
 #[derive(Debug, Error)]
 pub(crate) enum SendError {
     /// The address is not one that may be asked.
@@ -145,31 +143,7 @@ pub(crate) struct Upstreams {
     shared: Mutex<HashMap<Origin, http2::SendRequest<Outgoing>>>,
     troubles: Mutex<HashMap<Origin, Trouble>>,
     tls: OnceLock<Arc<rustls::ClientConfig>>,
-    authorities: Authorities,
-}
-
-/// Who is trusted to know an upstream's name. Only asked for when the first upstream with TLS is.
-#[derive(Clone)]
-pub struct Authorities(Arc<dyn Fn() -> RootCertStore + Send + Sync>);
-
-impl Authorities {
-    /// Those that `load` gives.
-    pub fn new(load: impl Fn() -> RootCertStore + Send + Sync + 'static) -> Self {
-        Self(Arc::new(load))
-    }
-}
-
-/// None: no upstream with TLS is trusted.
-impl Default for Authorities {
-    fn default() -> Self {
-        Self::new(RootCertStore::empty)
-    }
-}
-
-impl fmt::Debug for Authorities {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Authorities")
-    }
+    outside: Arc<dyn Outside>,
 }
 
 /// What a connection speaks.
@@ -196,14 +170,13 @@ impl Origin {
 }
 
 impl Upstreams {
-    /// No connection yet.
-    pub(crate) fn new(authorities: Authorities) -> Self {
+    pub(crate) fn new(outside: Arc<dyn Outside>) -> Self {
         Self {
             idle: Arc::default(),
             shared: Mutex::default(),
             troubles: Mutex::default(),
             tls: OnceLock::new(),
-            authorities,
+            outside,
         }
     }
 
@@ -333,7 +306,7 @@ impl Upstreams {
         let failed = |why: String| SendError::Unreachable(origin.name(), why);
         let stream = reach(origin, route).await?;
         let opened = if origin.secure {
-            let config = Arc::clone(self.tls.get_or_init(|| tls::client_config((self.authorities.0)())));
+            let config = Arc::clone(self.tls.get_or_init(|| tls::client_config(&self.outside.authorities())));
             let secured = timeout(route.limits.connect, tls::connect(config, &origin.host, stream)).await;
             let secured = secured.map_err(|_| failed("no TLS within the time".to_owned()))?;
             let stream = secured.map_err(|error| failed(error.to_string()))?;
@@ -443,7 +416,7 @@ async fn reach(origin: &Origin, route: &Route) -> Result<TcpStream, SendError> {
 }
 
 /// Whether the host is an address, in any notation, that may not be asked. A name is left to the
-/// parent, who looks it up; here it may be unknown.
+/// parent, which looks it up; here it may be unknown.
 async fn leads_astray(origin: &Origin, private: bool) -> bool {
     let host = origin.host.trim_matches(['[', ']']);
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
@@ -540,7 +513,7 @@ where
     builder.max_buf_size(HEAD as usize).max_headers(FIELDS);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
-        // An error reaches whoever waits for the answer.
+        // An error reaches the request that waits for the answer.
         let _ = connection.await;
     });
     Ok(Sender::One(sender))

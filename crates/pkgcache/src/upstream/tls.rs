@@ -3,15 +3,17 @@
 use std::io;
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// The configuration with these authorities: without any, no upstream is trusted.
+/// The configuration that trusts these authorities (DER); without any, no upstream is trusted.
 #[must_use]
-pub(crate) fn client_config(roots: RootCertStore) -> Arc<ClientConfig> {
+pub(crate) fn client_config(authorities: &[Vec<u8>]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(authorities.iter().map(|der| CertificateDer::from(der.as_slice())));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = versions.unwrap_or_else(|_| ClientConfig::builder());
@@ -44,7 +46,7 @@ fn explained(error: io::Error) -> io::Error {
 fn hint(error: &rustls::Error) -> Option<&'static str> {
     let rustls::Error::InvalidCertificate(error) = error else { return None };
     match error {
-        // One that bears the name of a known one and has another key is no better.
+        // One that bears the name of a known one and has another key is not a known one either.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             Some("its authority is neither among the system's nor in the file that `SSL_CERT_FILE` names")
         }

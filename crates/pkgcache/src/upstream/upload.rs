@@ -15,7 +15,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// Who has to do something.
+/// Which side has to do something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// The client: more of the body is to come.
@@ -128,7 +128,7 @@ mod tests {
         run(async {
             assert_eq!(within(SHORT, None, async { 1 }).await, Some(1));
             assert_eq!(within(SHORT, None, pending::<()>()).await, None);
-            // The end of the body, or of whoever sends it, begins the wait.
+            // The end of the body, or of the client that sends it, begins the wait.
             let (turn, turns) = watch::channel(Turn::Client);
             turn.send_replace(Turn::Upstream);
             drop(turn);

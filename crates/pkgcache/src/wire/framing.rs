@@ -13,20 +13,20 @@ use crate::rules::directives::is_token;
 
 /// What is allowed to be how large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeadLimits {
+pub(crate) struct HeadLimits {
     /// Request line and fields together, in bytes.
-    pub head: usize,
+    pub(crate) head: usize,
     /// Number of fields.
-    pub fields: usize,
+    pub(crate) fields: usize,
 }
 
 /// Why a request is refused: the status code that says so, and words for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     /// 400, 431, 501 or 505.
-    pub status: u16,
-    /// Why.
-    pub reason: &'static str,
+    pub(crate) status: u16,
+    /// What is wrong with the request.
+    pub(crate) reason: &'static str,
 }
 
 /// What can be done with the bytes at hand.
@@ -40,7 +40,7 @@ pub(crate) enum Advance {
 
 /// The place in the stream of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Part {
     Head,
     Body(u64),
     ChunkSize,
@@ -54,7 +54,7 @@ enum Place {
 /// Follows the requests of one connection.
 #[derive(Debug)]
 pub(crate) struct Framer {
-    place: Place,
+    place: Part,
     limits: HeadLimits,
     /// How many bytes of an unfinished head were looked at.
     seen: usize,
@@ -68,19 +68,19 @@ impl Framer {
     /// At the beginning of a connection.
     #[must_use]
     pub(crate) fn new(limits: HeadLimits) -> Self {
-        Self { place: Place::Head, limits, seen: 0 }
+        Self { place: Part::Head, limits, seen: 0 }
     }
 
     /// Whether the next byte would begin a request.
     #[must_use]
     pub(crate) fn is_between_requests(&self) -> bool {
-        self.place == Place::Head && self.seen == 0
+        self.place == Part::Head && self.seen == 0
     }
 
     /// Whether the next byte belongs to a request's head.
     #[must_use]
     pub(crate) fn is_in_head(&self) -> bool {
-        self.place == Place::Head
+        self.place == Part::Head
     }
 
     /// Looks at the bytes that are next in the stream, and steps over those that it passes.
@@ -92,24 +92,24 @@ impl Framer {
             return Ok(Advance::More);
         }
         match self.place {
-            Place::Head => self.head(bytes),
-            Place::Body(left) => Ok(self.data(left, bytes, Place::Body, Place::Head)),
-            Place::ChunkData(left) => Ok(self.data(left, bytes, Place::ChunkData, Place::ChunkEnd)),
-            Place::ChunkSize => self.chunk_size(bytes),
-            Place::ChunkEnd => self.line_end(bytes, Place::ChunkSize, "a chunk is longer than it says"),
-            Place::LastEnd => self.line_end(bytes, Place::Head, "a trailer behind the last chunk"),
-            Place::Opaque => Ok(Advance::Pass(bytes.len())),
+            Part::Head => self.head(bytes),
+            Part::Body(left) => Ok(self.data(left, bytes, Part::Body, Part::Head)),
+            Part::ChunkData(left) => Ok(self.data(left, bytes, Part::ChunkData, Part::ChunkEnd)),
+            Part::ChunkSize => self.chunk_size(bytes),
+            Part::ChunkEnd => self.line_end(bytes, Part::ChunkSize, "a chunk is longer than it says"),
+            Part::LastEnd => self.line_end(bytes, Part::Head, "a trailer behind the last chunk"),
+            Part::Opaque => Ok(Advance::Pass(bytes.len())),
         }
     }
 
-    fn data(&mut self, left: u64, bytes: &[u8], more: fn(u64) -> Place, then: Place) -> Advance {
+    fn data(&mut self, left: u64, bytes: &[u8], more: fn(u64) -> Part, then: Part) -> Advance {
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
         let left = left - count as u64;
         self.place = if left == 0 { then } else { more(left) };
         Advance::Pass(count)
     }
 
-    fn line_end(&mut self, bytes: &[u8], then: Place, otherwise: &'static str) -> Result<Advance, Refusal> {
+    fn line_end(&mut self, bytes: &[u8], then: Part, otherwise: &'static str) -> Result<Advance, Refusal> {
         match bytes {
             [b'\r', b'\n', ..] => {
                 self.place = then;
@@ -136,7 +136,7 @@ impl Framer {
         let number = number
             .iter()
             .fold(0, |sum, digit| sum << 4 | u64::from(char::from(*digit).to_digit(16).unwrap_or(0)));
-        self.place = if number == 0 { Place::LastEnd } else { Place::ChunkData(number) };
+        self.place = if number == 0 { Part::LastEnd } else { Part::ChunkData(number) };
         Ok(Advance::Pass(digits + 2))
     }
 
@@ -255,7 +255,7 @@ impl Head {
         Ok(())
     }
 
-    fn place(&self) -> Result<Place, Refusal> {
+    fn place(&self) -> Result<Part, Refusal> {
         if self.hosts > 1 || (self.hosts == 0 && !self.old) {
             return Err(bad("exactly one Host field is required"));
         }
@@ -264,11 +264,11 @@ impl Head {
             (_, true) if self.old => Err(bad("a Transfer-Encoding in HTTP/1.0")),
             (length, chunked) if self.connect => {
                 let bare = !chunked && length.unwrap_or(0) == 0;
-                bare.then_some(Place::Opaque).ok_or(bad("a body in a CONNECT"))
+                bare.then_some(Part::Opaque).ok_or(bad("a body in a CONNECT"))
             }
-            (None, true) => Ok(Place::ChunkSize),
-            (None | Some(0), false) => Ok(Place::Head),
-            (Some(length), false) => Ok(Place::Body(length)),
+            (None, true) => Ok(Part::ChunkSize),
+            (None | Some(0), false) => Ok(Part::Head),
+            (Some(length), false) => Ok(Part::Body(length)),
         }
     }
 }

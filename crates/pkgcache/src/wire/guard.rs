@@ -137,7 +137,7 @@ impl Guard {
         self
     }
 
-    /// Looks at bytes that nobody else has seen, where a request begins.
+    /// Looks at bytes that nothing else has seen, where a request begins.
     pub(crate) fn step(&mut self, bytes: &[u8]) -> Step {
         match self.framer.advance(bytes) {
             Ok(Advance::Pass(count)) if self.framer.is_between_requests() => Step::Bodiless(count),
@@ -145,7 +145,7 @@ impl Guard {
                 self.wire.parsers.store(true, Ordering::Release);
                 Step::Other(count)
             }
-            // Who looks again sees the same.
+            // A second look sees the same.
             Ok(Advance::More) | Err(_) => Step::Other(0),
         }
     }
@@ -217,10 +217,10 @@ pub(crate) fn stands_in(headers: &HeaderMap) -> bool {
 /// A request that was refused before it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
-    /// Why.
-    pub refusal: Refusal,
+    /// The status code and what is wrong with it.
+    pub(crate) refusal: Refusal,
     /// Its first line, or the beginning of that, as bytes that show: others are escaped.
-    pub line: String,
+    pub(crate) line: String,
 }
 
 impl Refused {
@@ -403,7 +403,7 @@ impl Wire {
     }
 
     /// Says that the answer ends where the connection does. However this process ends before that,
-    /// the connection is then reset, so that nobody takes the answer for complete.
+    /// the connection is then reset, so that no client takes the answer for complete.
     pub(crate) fn end_marks_the_answer(&self) {
         self.unsized_answer.store(true, Ordering::Relaxed);
         self.reset_when_closed(true);

@@ -1,7 +1,7 @@
 //! How many bytes of each connection the other side has not taken yet, as the kernel counts them.
 //!
 //! A socket can be written to again only when a third of its buffer is free, so a client that reads
-//! steadily and slowly looks for long as if it read nothing. Whoever has to tell the two apart
+//! steadily and slowly looks for long as if it read nothing. Code that has to tell the two apart
 //! looks here.
 //!
 //! Limit: without `/proc/net`, nothing is known.

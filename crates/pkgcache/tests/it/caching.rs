@@ -335,3 +335,15 @@ fn an_answer_may_have_hundreds_of_fields() {
     let hit = proxy.get("/a");
     assert_eq!(hit.is(200, "hit", "body").header("x-299"), Some("y"));
 }
+
+#[test]
+fn an_options_goes_no_further_than_it_says() {
+    let origin = Origin::fixed("", "body");
+    let proxy = Proxy::of(&origin);
+    let here = proxy.ask("OPTIONS", "/a", "max-forwards: 0");
+    assert_eq!(here.status, 200);
+    assert!(here.header("allow").is_some_and(|methods| methods.contains("GET")));
+    assert!(origin.seen().is_empty(), "it was passed on");
+    proxy.ask("OPTIONS", "/a", "max-forwards: 2").is(200, "", "body");
+    assert_eq!(origin.seen()[0].header("max-forwards"), Some("1"));
+}

@@ -29,11 +29,29 @@ fn what_is_stored_is_listed() {
     let rows = json(&proxy.command(&["ls", "--json"]).stdout);
     assert_eq!((rows.len(), &rows[0]["url"], &rows[0]["size"]), (1, &url.clone().into(), &4.into()));
     assert_eq!(rows[0]["ecosystem"], "generic");
-    assert_eq!(proxy.command(&["ls", "no such"]).status.code(), Some(1));
+    nothing(&proxy, &["ls", "no such"], "no stored URL contains `no such`\n", 1);
     let info = proxy.command(&["info", &url]);
     let text = String::from_utf8(info.stdout).unwrap();
     assert!(text.contains(&Digest::of(b"body").to_string()) && text.contains("etag: \"v1\""), "{text}");
-    assert_eq!(proxy.command(&["info", "http://other/"]).status.code(), Some(1));
+    nothing(&proxy, &["info", "http://other/"], "nothing is stored for `http://other/`\n", 1);
+}
+
+/// The command finds nothing and says so, on stderr and unless it is to be quiet.
+#[track_caller]
+fn nothing(proxy: &Proxy, args: &[&str], told: &str, code: i32) {
+    for (quiet, told) in [(None, told), (Some("--quiet"), "")] {
+        let args: Vec<_> = args.iter().copied().chain(quiet).collect();
+        let found = proxy.command(&args);
+        assert_eq!((found.status.code(), String::from_utf8_lossy(&found.stderr)), (Some(code), told.into()));
+        assert!(found.stdout.is_empty(), "{found:?}");
+    }
+}
+
+#[test]
+fn a_store_without_packages_lists_nothing() {
+    let proxy = Proxy::of(&Origin::fixed(FRESH, "body"));
+    nothing(&proxy, &["ls"], "nothing is stored yet\n", 0);
+    nothing(&proxy, &["ls", "--json"], "nothing is stored yet\n", 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use http::Uri;
-use pkgcache::{Cache, Class, Classify, Config, Process, Server, Upstream};
+use pkgcache::{Class, Classify, Config, Outside, Server, Upstream};
 use storekit::{Digest, Store};
 use tokio::runtime::Runtime;
 
@@ -19,6 +19,24 @@ impl Classify for Announcing {
     fn classify(&self, _source: &str, _url: &Uri) -> Class {
         let name = Some("tool".to_owned());
         Class { ecosystem: "test".to_owned(), name, announced: Some(self.0), ..Class::default() }
+    }
+}
+
+/// Nobody listens.
+#[derive(Debug)]
+struct Nobody;
+
+impl Outside for Nobody {
+    fn note(&self, _: &str) {}
+
+    fn warning(&self, _: &str) {}
+
+    fn stdout(&self) -> Box<dyn Write + Send> {
+        Box::new(std::io::sink())
+    }
+
+    fn authorities(&self) -> Vec<Vec<u8>> {
+        Vec::new()
     }
 }
 
@@ -37,24 +55,18 @@ impl Proxy {
             Upstream { name: String::new(), url: origin.url().parse().unwrap(), ..Upstream::default() };
         let config = Config { upstreams: vec![upstream], ..Config::default() };
         let classify = Box::new(Announcing(Digest::of(announced)));
-        let cache = Arc::new(Cache::new(config, store.clone(), classify, Process::default()).unwrap());
         let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(Server::bind(cache)).unwrap();
+        let server =
+            runtime.block_on(Server::bind(config, store.clone(), classify, Arc::new(Nobody))).unwrap();
         let address = server.address().unwrap();
         runtime.spawn(server.run());
         Self { store, address, _runtime: runtime, _dir: dir }
     }
 
-    fn get(&self) -> Answer {
+    fn get(&self, path: &str) -> Answer {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.write_all(b"GET /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
         read_answer(&mut stream)
-    }
-
-    fn metrics(&self) -> String {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-        String::from_utf8(read_answer(&mut stream).body).unwrap()
     }
 
     fn entries(&self) -> Vec<storekit::PackageEntry> {
@@ -72,14 +84,14 @@ impl Proxy {
 fn what_was_announced_is_stored_with_its_digest() {
     let origin = Origin::fixed("cache-control: max-age=60", "body");
     let proxy = Proxy::new(&origin, b"body");
-    proxy.get().is(200, "stored", "body");
+    proxy.get("/a").is(200, "stored", "body");
     while proxy.entries().is_empty() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     let entry = &proxy.entries()[0];
     assert_eq!((entry.key.ecosystem.as_str(), entry.name.as_deref()), ("test", Some("tool")));
     assert_eq!(entry.responses[0].announced, Some(Digest::of(b"body")));
-    proxy.get().is(200, "hit", "body");
+    proxy.get("/a").is(200, "hit", "body");
 }
 
 #[test]
@@ -95,9 +107,9 @@ fn what_is_not_what_was_announced_is_cut_before_its_last_byte_and_forgotten() {
         let bytes = if headers.contains("chunked") { chunked.into_bytes() } else { sized };
         let origin = Origin::new(move |_, stream| drop(stream.write_all(&bytes)));
         let proxy = Proxy::new(&origin, b"something else");
-        let cut = proxy.get();
+        let cut = proxy.get("/a");
         assert!(!cut.whole && cut.body.len() < body.len(), "{} bytes came", cut.body.len());
         assert!(proxy.entries().is_empty() && proxy.store.packages().blobs().list().unwrap().is_empty());
-        assert!(proxy.metrics().contains("pkgcache_mismatches_total 1\n"));
+        assert!(proxy.get("/metrics").text().contains("pkgcache_mismatches_total 1\n"));
     }
 }

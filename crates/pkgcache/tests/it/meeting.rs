@@ -147,3 +147,36 @@ fn two_forms_of_one_answer_are_fetched_apart_though_no_field_says_so() {
         assert_eq!(origin.seen().len(), 2, "{field}");
     }
 }
+
+#[test]
+fn what_is_being_stored_stands_in_for_an_upstream_that_fails_meanwhile() {
+    for (method, fields, status, body) in
+        [("GET", "", 200, "body"), ("GET", "range: bytes=1-2\r\n", 206, "od"), ("HEAD", "", 200, "")]
+    {
+        let (go, wait) = mpsc::channel::<()>();
+        let wait = Mutex::new(wait);
+        let origin = Origin::new(move |seen, stream| {
+            if seen.before > 0 {
+                return drop(stream.write_all(&answer(500, "", b"down")));
+            }
+            let stored = answer(200, "cache-control: max-age=0, stale-if-error=60\netag: \"v1\"", b"body");
+            let (begun, rest) = stored.split_at(stored.len() - 2);
+            let _ = stream.write_all(begun);
+            let _ = wait.lock().unwrap().recv();
+            drop(stream.write_all(rest));
+        });
+        let proxy = Proxy::of(&origin);
+        let mut first = ask(&proxy, "x: y");
+        first.peek(&mut [0]).unwrap();
+        proxy.ask("GET", "/a", "cache-control: no-store").is(500, "", "down");
+        let mut second = proxy.connect();
+        let request = format!("{method} /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{fields}\r\n");
+        second.write_all(request.as_bytes()).unwrap();
+        second.peek(&mut [0]).unwrap();
+        go.send(()).unwrap();
+        read_answer(&mut first).is(200, "stored", "body");
+        let found = read_answer(&mut second);
+        assert!(found.cache().contains("detail=upstream-failed"), "{method} {fields}: {found:?}");
+        assert_eq!((found.status, found.text()), (status, body));
+    }
+}

@@ -284,6 +284,26 @@ fn a_client_that_takes_nothing_holds_up_no_end() {
 }
 
 #[test]
+fn an_upstream_that_hangs_is_waited_for_once() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let origin = Origin::new(move |_, stream| {
+        let _ = stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 8\r\n\r\nhalf");
+        let _ = wait.lock().unwrap().recv();
+    });
+    let upstream = format!("/={}", origin.url());
+    let mut proxy = proxy("drain-time = \"1s\"", &["--upstream", &upstream]);
+    let mut client = proxy.connect();
+    client.write_all(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    client.read_exact(&mut [0; 16]).unwrap();
+    proxy.signal("TERM");
+    assert_eq!(proxy.wait(), Some(0));
+    assert!(proxy.said().contains("some downloads were cut off"), "{}", proxy.said());
+    drop(go);
+}
+
+#[test]
 fn a_client_that_reads_slowly_and_steadily_is_waited_for() {
     const SIZE: usize = 14 << 20;
     let (mut proxy, mut client) = taking(SIZE, "3s");

@@ -1,9 +1,9 @@
 //! Whether a file is still the one that was read: the same inode, size and times.
 //!
-//! Reading a file's times costs microseconds, reading the file may cost minutes. But a change within
-//! one tick of the file system's clock leaves them all as they were, so a state that is younger than
-//! that proves nothing. Limits: a file server whose clock is behind; a program that changes a file
-//! through a shared memory mapping; a disk that changes bytes by itself.
+//! Reading a file's times costs microseconds, reading the file may cost minutes. But a change
+//! within one tick of the file system's clock leaves them all as they were, so a state that is
+//! younger than that proves nothing. Limits: a file server whose clock is behind; a program that
+//! changes a file through a shared memory mapping; a disk that changes bytes by itself.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -53,8 +53,8 @@ impl FileState {
         }
     }
 
-    /// The state of an open file. Waits for the next tick of the clock where the file was changed in
-    /// this one, so that any later change shows.
+    /// The state of an open file. Waits for the next tick of the clock where the file was changed
+    /// in this one, so that any later change shows.
     ///
     /// # Errors
     /// The system's, where the file cannot be looked at.

@@ -1,13 +1,15 @@
 //! The command line, and what of the process's environment the library is told.
 
+mod process;
+
 use std::cell::RefCell;
 use std::io::{self, BufWriter};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand};
+use pkgcache::Options;
 use pkgcache::commands::{self, Console};
-use pkgcache::config::settings::Options;
 use storekit::{Age, ByteSize, Store};
 use toolkit::{Common, Outcome, Output, Settings};
 
@@ -127,7 +129,7 @@ struct ServeArgs {
     /// Guess how long an answer is fresh if it does not say so
     #[arg(long)]
     heuristic_freshness: bool,
-    /// Store the cookies of an answer, and hand them to all who get it
+    /// Store the cookies of an answer, and hand them to all clients that get it
     #[arg(long)]
     keep_cookies: bool,
     /// Listen on an address that other machines can reach
@@ -199,7 +201,7 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
                 *known.borrow_mut() = settings.files().map(Utf8Path::to_owned).collect();
                 args.options()?.or(Options::load(&settings)?).config(&folder)
             };
-            crate::serve::serve(load()?, Store::open_or_create(&store)?, load, &mut console.out)?
+            process::serve(load()?, Store::open_or_create(&store)?, load, &mut console.out)?
         }
         Job::Ls { part } => commands::ls(&Store::open(&store)?.packages(), part, &mut console)?,
         Job::Info { url } => commands::info(&Store::open(&store)?.packages(), url, &mut console)?,

@@ -1,0 +1,165 @@
+//! The server as a process: its threads, its signals, its end; what the library is lent of it.
+
+use std::io::{self, Write};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use miette::Result;
+use pkgcache::{Config, Control, Error, Generic, Outside, Server};
+use rustix::fs::Mode;
+use rustix::process::{Resource, getrlimit, umask};
+use storekit::{Store, printable};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use toolkit::{Outcome, limits, net};
+
+/// This process: messages go to stderr.
+#[derive(Debug)]
+struct Process;
+
+impl Process {
+    /// What comes from strangers is shown without its control characters.
+    fn say(text: &str) {
+        // Where stderr is closed, a message is lost.
+        let _ = writeln!(io::stderr(), "pkgcache: {}", printable(text));
+    }
+}
+
+impl Outside for Process {
+    fn note(&self, text: &str) {
+        Self::say(text);
+    }
+
+    fn warning(&self, text: &str) {
+        Self::say(&format!("warning: {text}"));
+    }
+
+    fn stdout(&self) -> Box<dyn Write + Send> {
+        Box::new(io::stdout())
+    }
+
+    fn authorities(&self) -> Vec<Vec<u8>> {
+        let net::Authorities { certificates, problems } = net::authorities();
+        for problem in problems {
+            self.warning(&format!("some certificates of authorities cannot be read: {problem}"));
+        }
+        certificates
+    }
+}
+
+/// Serves until SIGTERM (`Yes`) or SIGINT (exit code 130), and then until what is under way is
+/// done; a second one of them ends that at once (143 or 130). SIGHUP asks `reload` for another
+/// configuration. The URL is written to `out` as soon as it answers.
+///
+/// # Errors
+/// What keeps it from listening.
+pub(crate) fn serve(
+    config: Config,
+    store: Store,
+    reload: impl Fn() -> Result<Config>,
+    out: &mut impl Write,
+) -> Result<Outcome> {
+    keep_to_ourselves();
+    let config = fitted(config);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(32).build();
+    let runtime = runtime.map_err(|source| Error::System { doing: "start the threads", source })?;
+    let outcome = runtime.block_on(async {
+        let mut signals = Signals::listen()?;
+        let server = Server::bind(config, store, Box::new(Generic), Arc::new(Process)).await?;
+        let address = server.address()?;
+        writeln!(out, "http://{address}").and_then(|()| out.flush()).map_err(Error::Output)?;
+        let control = server.control();
+        let mut running = pin!(server.run());
+        let outcome = tokio::select! {
+            outcome = signals.until_stopped(&control, reload) => outcome,
+            () = &mut running => Outcome::Yes,
+        };
+        control.stop();
+        Ok(tokio::select! {
+            () = running => outcome,
+            at_once = signals.again() => at_once,
+        })
+    });
+    // Lets tasks that were cut off take away their unfinished files.
+    runtime.shutdown_timeout(LAST);
+    outcome
+}
+
+/// So long the threads have at the very end.
+const LAST: Duration = Duration::from_secs(1);
+
+/// From now on the files of this process are not for other users: bodies may be private, URLs may
+/// contain secrets. A umask that lets the group write says that the group shares the store; then
+/// the group may go on.
+fn keep_to_ourselves() {
+    let old = umask(Mode::RWXG | Mode::RWXO);
+    if !old.contains(Mode::WGRP) {
+        umask(old | Mode::RWXO);
+    }
+}
+
+/// What the process is told from outside.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let listen =
+            |kind| signal(kind).map_err(|source| Error::System { doing: "listen to signals", source });
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn until_stopped(&mut self, control: &Control, reload: impl Fn() -> Result<Config>) -> Outcome {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Outcome::Yes,
+                _ = self.interrupt.recv() => return Outcome::Code(130),
+                _ = self.hangup.recv() => hang_up(control, reload()),
+            }
+        }
+    }
+
+    /// Waits for a second signal.
+    async fn again(&mut self) -> Outcome {
+        let code = tokio::select! {
+            _ = self.terminate.recv() => 143,
+            _ = self.interrupt.recv() => 130,
+        };
+        Process.note("ended at once: what was under way was cut off");
+        Outcome::Code(code)
+    }
+}
+
+/// Takes up the settings as they are now, or says why the old ones stay.
+fn hang_up(control: &Control, loaded: Result<Config>) {
+    match loaded.and_then(|config| Ok(control.reconfigure(fitted(config))?)) {
+        Ok(fixed) => {
+            for name in fixed {
+                Process.warning(&format!("the new `{name}` holds only after a restart"));
+            }
+            Process.note("the settings were read again");
+        }
+        Err(error) => {
+            let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+            let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
+            Process.warning(&format!("the old settings stay: {}{help}", causes.join(": ")));
+        }
+    }
+}
+
+/// The configuration with no more clients than there are files for: where files are few, a quarter
+/// of them is left for what clients ask for.
+fn fitted(mut config: Config) -> Config {
+    limits::raise_open_files();
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let most = usize::try_from(files - files / 4).unwrap_or(usize::MAX);
+    config.limits.connections = config.limits.connections.min(most).max(1);
+    config
+}
