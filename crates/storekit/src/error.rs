@@ -30,9 +30,7 @@ pub enum Error {
     #[error("`{path}` is not a larder store")]
     #[diagnostic(
         code(storekit::not_a_store),
-        help(
-            "a store is made by the first save: `imgtar save`, `imgtar import` or `imgtar pack`, or by `pkgcache serve`"
-        )
+        help("a store is made by the first save into it: see whether the right folder is named")
     )]
     NotAStore {
         /// The folder.
@@ -86,9 +84,7 @@ pub enum Error {
     #[error("the blob `{digest}` is damaged: its bytes hash to `{found}`")]
     #[diagnostic(
         code(storekit::blob::corrupt),
-        help(
-            "it was moved aside, so that saving the image anew mends the store; `imgtar verify` finds what else is damaged"
-        )
+        help("it was moved aside, so that saving the image anew mends the store")
     )]
     Damaged {
         /// The digest that names the blob.
@@ -120,10 +116,7 @@ pub enum Error {
     },
     /// A stored file that cannot be understood.
     #[error("`{path}` cannot be understood: {reason}")]
-    #[diagnostic(
-        code(storekit::entry::corrupt),
-        help("`imgtar rm KEY` removes the key, and saving the image anew replaces it")
-    )]
+    #[diagnostic(code(storekit::entry::corrupt), help("remove the key, and save the image anew"))]
     BadFile {
         /// The file.
         path: Utf8PathBuf,
@@ -144,10 +137,7 @@ pub enum Error {
     },
     /// A stored document that cannot be understood.
     #[error("the document `{digest}` cannot be understood: {reason}")]
-    #[diagnostic(
-        code(storekit::document::corrupt),
-        help("remove the image with `imgtar rm`, and save it anew")
-    )]
+    #[diagnostic(code(storekit::document::corrupt), help("remove the image, and save it anew"))]
     BadDocument {
         /// The digest that names the document.
         digest: Digest,
@@ -165,7 +155,7 @@ pub enum Error {
     },
     /// A key that is not stored.
     #[error("nothing is stored under `{key}`")]
-    #[diagnostic(code(storekit::no_such_key), help("`imgtar ls` lists the keys"))]
+    #[diagnostic(code(storekit::no_such_key), help("see which keys there are"))]
     NoSuchKey {
         /// The key.
         key: Key,
@@ -242,7 +232,7 @@ fn io_help(source: &io::Error, path: &Utf8Path) -> impl fmt::Display {
             "the file system is mounted read-only: name another store with `--store` or LARDER_DIR".to_owned()
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "the disk is full: `gcctl run --max-size SIZE` makes room in the store".to_owned()
+            "the disk is full: make room on it, or in the store".to_owned()
         }
         io::ErrorKind::NotFound => format!("check that `{path}` exists"),
         _ => format!("see whether `{path}` is what it should be"),

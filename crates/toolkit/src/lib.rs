@@ -14,6 +14,7 @@ pub mod manual;
 pub mod net;
 pub mod outcome;
 pub mod output;
+mod remedies;
 pub mod settings;
 pub mod signals;
 pub mod table;

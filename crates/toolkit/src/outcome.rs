@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use storekit::printable_lines;
 
-use crate::output::is_reader_gone;
+use crate::output::{is_reader_gone, say};
+use crate::remedies::remedy;
 
 /// How a command ended, where it ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,10 @@ pub fn finish(result: miette::Result<Outcome>) -> ExitCode {
         Err(report) if report.chain().any(is_reader_gone) => ExitCode::SUCCESS,
         Err(report) => {
             // Nobody is left to tell where stderr is closed too.
-            let _ = writeln!(io::stderr(), "{}", printable_lines(&format!("{report:?}")));
+            let _ = writeln!(io::stderr(), "{}", printable_lines(format!("{report:?}").trim_end()));
+            if let Some(remedy) = remedy(&report) {
+                say(&format!("  try: {remedy}"));
+            }
             ExitCode::from(if is_corrupt(&report) { 3 } else { 2 })
         }
     }
