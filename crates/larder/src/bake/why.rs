@@ -6,7 +6,9 @@ use camino::Utf8Path;
 use serde::Serialize;
 use storekit::store::Store;
 
+use super::flow::Baker;
 use crate::config::names;
+use crate::process::runner::{RunError, code};
 
 /// The inputs that differ from those of an earlier key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,6 +39,30 @@ pub(super) fn earlier(store: &Utf8Path, tags: &[String]) -> Option<Earlier> {
         let manifest = images.inputs(&listed.key).ok()??;
         Some(Earlier { key: listed.key.to_string(), manifest })
     })
+}
+
+/// What changed since the last save under one of the names; `None` where there is none, or nothing
+/// to be read of it.
+pub(super) fn changes_since(
+    baker: &Baker<'_>,
+    names: &[String],
+    key: &str,
+    manifest: &Utf8Path,
+) -> Result<Option<Changes>, RunError> {
+    let earlier = baker.options.store.as_deref().and_then(|store| earlier(store, names));
+    let Some(earlier) = earlier.filter(|earlier| earlier.key != key) else { return Ok(None) };
+    let old = baker.temp.join("earlier");
+    if std::fs::write(&old, &earlier.manifest).is_err() {
+        return Ok(None);
+    }
+    let diff = baker.tools.hashctx().arg("--diff").path(&old).path(manifest);
+    match baker.runner.capture(&diff) {
+        Ok((status, lines)) if matches!(code(status), Some(0 | 1)) => {
+            Ok(Some(Changes::parse(&earlier.key, &lines)))
+        }
+        Err(error) if error.is_interruption() => Err(error),
+        _ => Ok(None),
+    }
 }
 
 impl Changes {

@@ -9,6 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use storekit::Platform;
 
+use crate::config::outputs::Output;
 use crate::engine::Engine;
 use crate::process::command::Cmd;
 
@@ -29,6 +30,8 @@ pub struct Image {
     pub engine: Option<Engine>,
     /// Whether the store is asked and filled.
     pub use_image_cache: bool,
+    /// Which of its files belong into the project.
+    pub outputs: Vec<Output>,
 }
 
 /// What an image is made of.
