@@ -176,8 +176,8 @@ impl DiskBake<'_> {
         let args = self.disk.args.iter().fold(run, |cmd, (name, value)| cmd.env(name, value));
         let status = self.baker.runner.show(&args.env("LARDER_OUTPUT", file.as_str()))?;
         if !status.success() {
-            let (disk, code) = (self.disk.name.clone(), how(status));
-            return Err(OutputError::RunFailed { disk, code }.into());
+            let (disk, how) = (self.disk.name.clone(), how(status));
+            return Err(OutputError::RunFailed { disk, how }.into());
         }
         self.check_made(&file)?;
         let saved = self.cached() && self.unchanged(spec)? && {
@@ -214,7 +214,8 @@ impl DiskBake<'_> {
             stock.imgtar("import", &spec.key).path(file).flag("--type", kind)
         };
         let cmd = cmd.flag("--name", &disk_name(self.disk));
-        let cmd = cmd.flag("--build-seconds", &format!("{seconds:.3}")).arg("--manifest").path(&spec.manifest);
+        let cmd =
+            cmd.flag("--build-seconds", &format!("{seconds:.3}")).arg("--manifest").path(&spec.manifest);
         let cmd = if self.replace { cmd.arg("--force") } else { cmd };
         self.baker.runner.output(&cmd).map(drop)
     }
@@ -258,16 +259,21 @@ impl DiskBake<'_> {
     /// The key of the inputs as they are now.
     fn spec(&self, file: &str) -> Result<Spec, RunError> {
         let list = self.baker.temp.join("inputs");
-        let names: String = self.files()?.iter().map(|name| format!("{name}\0")).collect();
-        let lost = |source| RunError::Lost { program: list.to_string(), source };
-        fs::write(&list, names).map_err(lost)?;
+        let names = self.files()?;
+        let unwritten = |source| RunError::Lost { program: list.to_string(), source };
+        let mut to = File::create(&list).map_err(unwritten)?;
+        names.iter().try_for_each(|name| write!(to, "{name}\0")).map_err(unwritten)?;
         let hashctx = self.baker.stock.at_store(self.baker.tools.hashctx()).arg("--manifest");
         let cmd = hashctx.arg("--files-from").path(&list).arg("-0");
         let cmd = cmd.flag("--input", &format!("run={}", self.disk.run));
         let kind = if self.disk.folder { "folder" } else { "file" };
-        let cmd = self.disk.args.iter().fold(cmd.flag("--input", &format!("output={kind}")), |cmd, (name, value)| {
-            cmd.flag("--input", &format!("arg.{name}={value}"))
-        });
+        let cmd = self
+            .disk
+            .args
+            .iter()
+            .fold(cmd.flag("--input", &format!("output={kind}")), |cmd, (name, value)| {
+                cmd.flag("--input", &format!("arg.{name}={value}"))
+            });
         let manifest = self.baker.temp.join(file);
         self.baker.runner.write(&cmd.arg("."), &manifest)?;
         Ok(Spec { key: digest(&manifest)?, manifest })

@@ -311,7 +311,8 @@ impl Bake<'_> {
     fn judged_with_outputs(&mut self, key: &str, found: Found) -> Result<Option<&'static str>, RunError> {
         match found {
             Found::NoEngine(why)
-                if !self.image.outputs.is_empty() && self.baker.stock.has(key)? == (Found::Hit { present: false }) =>
+                if !self.image.outputs.is_empty()
+                    && self.baker.stock.has(key)? == (Found::Hit { present: false }) =>
             {
                 self.unloaded = true;
                 self.warn(format!("it is stored, but could not be loaded into the engine: {why}"));
@@ -447,7 +448,8 @@ impl Bake<'_> {
             state,
             key,
             from,
-            engine: ((self.loaded || !self.image.is_packed()) && !self.unloaded).then(|| self.image.builder().name()),
+            engine: ((self.loaded || !self.image.is_packed()) && !self.unloaded)
+                .then(|| self.image.builder().name()),
             saved,
             by_key: (saved && in_engine) || to_save || options.no_image_cache,
             id: None,

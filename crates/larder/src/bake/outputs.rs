@@ -115,13 +115,7 @@ impl Bake<'_> {
     }
 
     /// `Miss`: nothing in the image is called so.
-    fn extract(
-        &self,
-        stock: &Stock<'_>,
-        key: &str,
-        pattern: &str,
-        to: &Utf8Path,
-    ) -> Result<Found, RunError> {
+    fn extract(&self, stock: &Stock<'_>, key: &str, pattern: &str, to: &Utf8Path) -> Result<Found, RunError> {
         let cmd = stock.imgtar("extract", key).arg(pattern);
         let cmd = cmd.flag("--strip-components", &leading(pattern).to_string()).arg("-C").path(to);
         let is_stored = Cell::new(true);
@@ -138,7 +132,12 @@ impl Bake<'_> {
         })
     }
 
-    fn found_files(&self, folder: &Utf8Path, output: &Output, pattern: &str) -> Result<Vec<Staged>, RunError> {
+    fn found_files(
+        &self,
+        folder: &Utf8Path,
+        output: &Output,
+        pattern: &str,
+    ) -> Result<Vec<Staged>, RunError> {
         let files = placed(folder, output, pattern)?;
         if files.is_empty() { Err(self.no_match(pattern)) } else { Ok(files) }
     }
@@ -172,7 +171,8 @@ impl Bake<'_> {
         };
         judged.into_iter().find(is_input).map_or(Ok(()), |judged| {
             let lines = judged.read_by.unwrap_or_default();
-            let by = lines.first().map_or("its folder is packed".to_owned(), |line| format!("{line} reads it"));
+            let by =
+                lines.first().map_or("its folder is packed".to_owned(), |line| format!("{line} reads it"));
             Err(OutputError::Input { image: self.image.name.clone(), path: judged.path, by }.into())
         })
     }

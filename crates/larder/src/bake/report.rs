@@ -116,7 +116,10 @@ fn remark(baked: &Baked) -> String {
     let engine = baked.engine.filter(|_| baked.state == State::Hit).map(|engine| format!("  for {engine}"));
     let reason = baked.reason.as_ref().map(|reason| format!("  {reason}"));
     let unsaved = (baked.state == State::Built && !baked.saved).then(|| "  not saved".to_owned());
-    let outputs = baked.outputs.filter(|count| *count > 0).map(|count| format!("  outputs: {}", toolkit::output::count(count, "file")));
+    let outputs = baked
+        .outputs
+        .filter(|count| *count > 0)
+        .map(|count| format!("  outputs: {}", toolkit::output::count(count, "file")));
     [engine, reason, unsaved, outputs].into_iter().flatten().collect()
 }
 

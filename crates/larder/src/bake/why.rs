@@ -1,6 +1,7 @@
 //! What changed since an image was last saved.
 
 use std::fmt;
+use std::io::Write;
 
 use camino::Utf8Path;
 use serde::Serialize;
@@ -52,7 +53,8 @@ pub(super) fn changes_since(
     let earlier = baker.options.store.as_deref().and_then(|store| earlier(store, names));
     let Some(earlier) = earlier.filter(|earlier| earlier.key != key) else { return Ok(None) };
     let old = baker.temp.join("earlier");
-    if std::fs::write(&old, &earlier.manifest).is_err() {
+    let written = std::fs::File::create(&old).and_then(|mut file| file.write_all(&earlier.manifest));
+    if written.is_err() {
         return Ok(None);
     }
     let diff = baker.tools.hashctx().arg("--diff").path(&old).path(manifest);

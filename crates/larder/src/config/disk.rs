@@ -127,10 +127,40 @@ mod tests {
     fn a_disk_is_read() {
         let text = format!("{GOOD}args = {{ SUITE = \"bookworm\" }}\ncache = {{ images = false }}\n");
         let disk = parse(&text).expect("good").disks.remove(0);
-        assert_eq!((disk.name.as_str(), disk.output.as_str(), disk.folder), ("edge", "out/edge.qcow2", false));
+        assert_eq!(
+            (disk.name.as_str(), disk.output.as_str(), disk.folder),
+            ("edge", "out/edge.qcow2", false)
+        );
         assert_eq!((disk.use_image_cache, disk.args.len()), (false, 1));
         let off = parse(&format!("[cache]\nimages = false\n{GOOD}")).expect("good").disks.remove(0);
         assert!(!off.use_image_cache);
+    }
+
+    #[test]
+    fn the_composers_file_is_read() {
+        let text = r#"
+            [cache]
+            images = true
+            packages = true
+            [disk.edge]
+            description = "Edge node, qcow2"
+            inputs = ["specs/edge.yml", "specs/common/**"]
+            args = { SUITE = "bookworm", ARCH = "amd64" }
+            run = 'image-composer build --out "$LARDER_OUTPUT" specs/edge.yml'
+            output = "out/edge.qcow2"
+            [disk.edge-debug]
+            inputs = ["specs/edge-debug.yml", "specs/common/**"]
+            run = 'image-composer build --out "$LARDER_OUTPUT" specs/edge-debug.yml'
+            output = "out/edge-debug.raw"
+            cache = { images = false, packages = true }
+            [pkgcache]
+            max-size = "10GB"
+            [gcctl]
+            max-disks = 5
+        "#;
+        let disks = parse(text).expect("good").disks;
+        let cached: Vec<_> = disks.iter().map(|disk| (disk.name.as_str(), disk.use_image_cache)).collect();
+        assert_eq!(cached, [("edge", true), ("edge-debug", false)]);
     }
 
     #[test]
@@ -139,7 +169,7 @@ mod tests {
         refused("out/edge.qcow2", "larder.toml", "is the project's own");
         refused("out/edge.qcow2", ".", "is the whole project");
         refused("specs/**", "/etc/**", "leads out of the project");
-        refused("specs/**", "specs/[", "is not a pattern that can be read");
+        refused("specs/**", "specs/{a", "is not a pattern that can be read");
         refused("[\"specs/**\"]", "[]", "has no inputs");
         refused("\"make\"", "\" \"", "`run` is empty");
         refused("run = \"make\"", "rum = \"make\"", "unknown field");

@@ -141,7 +141,9 @@ pub(crate) fn parse(text: &str) -> Result<Project, Fault> {
     let disks = disks.collect::<Result<_, _>>()?;
     let images = file.image.into_iter().map(|(name, table)| checked(&name, table));
     let mut images = images.collect::<Result<Vec<_>, _>>()?;
-    images.iter_mut().for_each(|image| image.use_image_cache &= cached);
+    for image in &mut images {
+        image.use_image_cache &= cached;
+    }
     Ok(Project { images, disks, steps: file.ci.steps })
 }
 

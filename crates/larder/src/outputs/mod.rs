@@ -8,6 +8,8 @@
 pub(crate) mod place;
 pub(crate) mod record;
 pub(crate) mod staged;
+#[cfg(test)]
+mod tests;
 
 use camino::Utf8PathBuf;
 use miette::Diagnostic;
@@ -20,7 +22,9 @@ pub enum OutputError {
     #[error("nothing in image `{image}` is called `{pattern}`")]
     #[diagnostic(
         code(larder::no_output),
-        help("`outputs` names files, folders or patterns from the image's root; does the build still make them?")
+        help(
+            "`outputs` names files, folders or patterns from the image's root; does the build still make them?"
+        )
     )]
     NoMatch { image: String, pattern: String },
 
@@ -61,9 +65,9 @@ pub enum OutputError {
     #[diagnostic(code(larder::inputs_unread))]
     Inputs { glob: String, source: ignore::Error },
 
-    #[error("`run` of disk `{disk}` ended with {code}")]
+    #[error("`run` of disk `{disk}` {how}")]
     #[diagnostic(code(larder::run_failed), help("nothing was kept, and the old output stands"))]
-    RunFailed { disk: String, code: String },
+    RunFailed { disk: String, how: String },
 
     #[error("`run` of disk `{disk}` made {made} of `$LARDER_OUTPUT`, and not {wanted}")]
     #[diagnostic(

@@ -69,7 +69,8 @@ fn may_stand(root: &Utf8Path, to: &Utf8Path) -> Result<(), OutputError> {
     if fs::symlink_metadata(root.join(to)).is_ok_and(|there| there.is_dir()) {
         return Err(OutputError::Folder { path: to.to_owned() });
     }
-    let real_root = root.canonicalize().map_err(|source| OutputError::Write { path: to.to_owned(), source })?;
+    let real_root =
+        root.canonicalize().map_err(|source| OutputError::Write { path: to.to_owned(), source })?;
     let parents = to.ancestors().skip(1).map(|parent| root.join(parent));
     let real = parents.into_iter().find_map(|parent| parent.canonicalize().ok());
     match real {

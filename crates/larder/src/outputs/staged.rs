@@ -68,7 +68,7 @@ pub(crate) fn below(folder: &Utf8Path, to: &Utf8Path) -> io::Result<Vec<Staged>>
 }
 
 fn entries(folder: &Utf8Path) -> io::Result<Vec<Utf8PathBuf>> {
-    folder.read_dir_utf8()?.map(|entry| entry.map(|entry| entry.into_path())).collect()
+    folder.read_dir_utf8()?.map(|entry| entry.map(camino::Utf8DirEntry::into_path)).collect()
 }
 
 #[cfg(test)]
