@@ -12,7 +12,7 @@ use super::flow::{Baker, digest, with_causes};
 use super::report::{Baked, State};
 use super::stock::{Found, judged};
 use super::turn::Turn;
-use super::why::{Changes, changes_since};
+use super::why::{Changes, changes_since, earlier};
 use crate::config::disk::Disk;
 use crate::disk::glob;
 use crate::outputs::OutputError;
@@ -49,11 +49,6 @@ struct Work {
 struct Spec {
     key: String,
     manifest: Utf8PathBuf,
-}
-
-/// What of a disk decides about its place: another place is another file to write.
-pub(super) fn spec(disk: &Disk) -> String {
-    format!("disk\0{}\0{}", disk.output, disk.folder)
 }
 
 impl Baker<'_> {
@@ -144,7 +139,7 @@ impl DiskBake<'_> {
 
     /// Brings the stored disk to its place, unless it stands there.
     fn copy_out(&mut self, key: &str) -> Result<Found, RunError> {
-        let sound = || self.ledger().read(&self.disk.name).is_sound(self.root(), key, &spec(self.disk));
+        let sound = || self.ledger().read(&self.disk.name).is_sound(self.root(), key, &self.disk.spec());
         if self.baker.options.check || sound() {
             self.outputs = Some(0);
             return Ok(Found::Hit { present: true });
@@ -228,7 +223,7 @@ impl DiskBake<'_> {
         } else {
             vec![Staged { from: made.to_owned(), to: self.disk.output.clone() }]
         };
-        let spec = spec(self.disk);
+        let spec = self.disk.spec();
         let owner = Owner { name: &self.disk.name, key, spec: &spec };
         self.outputs = Some(put(&files, &owner, &self.ledger())?);
         Ok(())
@@ -321,7 +316,12 @@ impl DiskBake<'_> {
 
     fn explain(&mut self, spec: &Spec) -> Result<(), RunError> {
         let names = [disk_name(self.disk)];
-        let changes = changes_since(self.baker, &names, &spec.key, &spec.manifest)?;
+        let changes = changes_since(
+            self.baker.options.store.as_deref().and_then(|store| earlier(store, &names)),
+            (&spec.key, &spec.manifest),
+            &self.baker.temp,
+            (self.baker.tools, self.baker.runner),
+        )?;
         self.changes = changes;
         Ok(())
     }

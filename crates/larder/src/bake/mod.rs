@@ -33,6 +33,7 @@ use crate::config::Project;
 use crate::config::disk::Disk;
 use crate::config::image::Image;
 use crate::engine::Engine;
+use crate::outputs::spec;
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
 
@@ -176,8 +177,8 @@ fn chosen_disks<'a>(project: &'a Project, names: &[String]) -> Vec<&'a Disk> {
 /// What of the project has outputs, with the lines that name them.
 fn owners(project: &Project) -> Vec<(String, String)> {
     let images = project.images.iter().filter(|image| !image.outputs.is_empty());
-    let images = images.map(|image| (image.name.clone(), outputs::spec(&image.outputs)));
-    images.chain(project.disks.iter().map(|disk| (disk.name.clone(), disks::spec(disk)))).collect()
+    let images = images.map(|image| (image.name.clone(), spec(&image.outputs)));
+    images.chain(project.disks.iter().map(|disk| (disk.name.clone(), disk.spec()))).collect()
 }
 
 fn named<'a>(project: &'a Project, name: &str) -> Result<&'a Image, BakeError> {

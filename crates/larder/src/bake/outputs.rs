@@ -9,11 +9,10 @@ use serde::Deserialize;
 use super::flow::Bake;
 use super::stock::{Found, Stock};
 use crate::config::image::Source;
-use crate::config::outputs::Output;
-use crate::outputs::OutputError;
 use crate::outputs::place::{Owner, put};
 use crate::outputs::record::Ledger;
 use crate::outputs::staged::{Staged, leading, placed};
+use crate::outputs::{Output, OutputError, lines, spec};
 use crate::process::runner::{RunError, code, succeeded};
 
 /// Under this key an image is in the store beside that has none.
@@ -196,15 +195,4 @@ impl Bake<'_> {
     fn ledger(&self) -> Ledger<'_> {
         Ledger::new(self.baker.options.store.as_deref(), self.baker.runner.folder())
     }
-}
-
-/// Each pattern with its line.
-fn lines(outputs: &[Output]) -> impl Iterator<Item = (&Output, &str)> {
-    outputs.iter().flat_map(|output| output.from.iter().map(move |pattern| (output, pattern.as_str())))
-}
-
-/// The lines in one text: other lines give other files.
-pub(super) fn spec(outputs: &[Output]) -> String {
-    let text = |(output, pattern): (&Output, &str)| format!("{}\0{}\0{pattern}", output.to, output.folder);
-    lines(outputs).map(text).collect::<Vec<_>>().join("\n")
 }

@@ -7,9 +7,9 @@ use camino::Utf8Path;
 use serde::Serialize;
 use storekit::store::Store;
 
-use super::flow::Baker;
 use crate::config::names;
-use crate::process::runner::{RunError, code};
+use crate::process::runner::{RunError, Runner, code};
+use crate::process::tools::Tools;
 
 /// The inputs that differ from those of an earlier key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,23 +42,22 @@ pub(super) fn earlier(store: &Utf8Path, tags: &[String]) -> Option<Earlier> {
     })
 }
 
-/// What changed since the last save under one of the names; `None` where there is none, or nothing
-/// to be read of it.
+/// What changed since an earlier save; `None` where there is none, or nothing to be read of it.
+/// `temp` is a folder for what is compared.
 pub(super) fn changes_since(
-    baker: &Baker<'_>,
-    names: &[String],
-    key: &str,
-    manifest: &Utf8Path,
+    earlier: Option<Earlier>,
+    (key, manifest): (&str, &Utf8Path),
+    temp: &Utf8Path,
+    (tools, runner): (&Tools, &Runner),
 ) -> Result<Option<Changes>, RunError> {
-    let earlier = baker.options.store.as_deref().and_then(|store| earlier(store, names));
     let Some(earlier) = earlier.filter(|earlier| earlier.key != key) else { return Ok(None) };
-    let old = baker.temp.join("earlier");
+    let old = temp.join("earlier");
     let written = std::fs::File::create(&old).and_then(|mut file| file.write_all(&earlier.manifest));
     if written.is_err() {
         return Ok(None);
     }
-    let diff = baker.tools.hashctx().arg("--diff").path(&old).path(manifest);
-    match baker.runner.capture(&diff) {
+    let diff = tools.hashctx().arg("--diff").path(&old).path(manifest);
+    match runner.capture(&diff) {
         Ok((status, lines)) if matches!(code(status), Some(0 | 1)) => {
             Ok(Some(Changes::parse(&earlier.key, &lines)))
         }

@@ -29,6 +29,13 @@ pub struct Disk {
     pub use_image_cache: bool,
 }
 
+impl Disk {
+    /// What of it decides about its place: another place is another file to write.
+    pub(crate) fn spec(&self) -> String {
+        format!("disk\0{}\0{}", self.output, self.folder)
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct DiskTable {

@@ -9,8 +9,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use storekit::Platform;
 
-use crate::config::outputs::Output;
 use crate::engine::Engine;
+use crate::outputs::Output;
 use crate::process::command::Cmd;
 
 /// One `[image.NAME]`, with the defaults filled in. Paths are relative to larder.toml's folder.

@@ -6,17 +6,7 @@ use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use toml::Spanned;
 
 use super::{Fault, Words, leaves};
-
-/// One line of `outputs`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
-    /// Where the files go, relative to larder.toml.
-    pub to: Utf8PathBuf,
-    /// Whether that is a folder whatever comes: it ends with a slash, or has several patterns.
-    pub folder: bool,
-    /// Patterns of absolute paths in the image, as `imgtar extract` reads them.
-    pub from: Vec<String>,
-}
+use crate::outputs::{Output, is_reserved};
 
 /// The table as it is written.
 pub(super) type Table = BTreeMap<Spanned<String>, Spanned<Words>>;
@@ -62,13 +52,6 @@ pub(super) fn is_place(what: &str, path: &Spanned<String>) -> Result<Utf8PathBuf
     };
     let help = "name a file or a folder below larder.toml's, other than larder.toml and .git";
     Err(Fault::new(format!("`{text}` in `{what}` {why}"), path.span(), help))
-}
-
-/// Whether the path, relative to larder.toml, is one that no image may write to.
-#[must_use]
-pub fn is_reserved(path: &Utf8Path) -> bool {
-    path.components().any(|part| part.as_str().eq_ignore_ascii_case(".git"))
-        || ["larder.toml", "larder.lock", "larder.local.toml"].iter().any(|own| path == *own)
 }
 
 /// Without `.` and doubled slashes.

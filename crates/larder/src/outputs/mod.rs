@@ -11,9 +11,27 @@ pub(crate) mod staged;
 #[cfg(test)]
 mod tests;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
+
+/// One line of `outputs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Where the files go, relative to larder.toml.
+    pub to: Utf8PathBuf,
+    /// Whether that is a folder whatever comes: it ends with a slash, or has several patterns.
+    pub folder: bool,
+    /// Patterns of absolute paths in the image, as `imgtar extract` reads them.
+    pub from: Vec<String>,
+}
+
+/// Whether the path, relative to larder.toml, is one that no image may write to.
+#[must_use]
+pub fn is_reserved(path: &Utf8Path) -> bool {
+    path.components().any(|part| part.as_str().eq_ignore_ascii_case(".git"))
+        || ["larder.toml", "larder.lock", "larder.local.toml"].iter().any(|own| path == *own)
+}
 
 /// Why files could not be put into the project.
 #[derive(Debug, Error, Diagnostic)]
@@ -79,4 +97,15 @@ pub enum OutputError {
     #[error("the output `{path}` of disk `{disk}` is an input of its own key")]
     #[diagnostic(code(larder::output_is_input), help("put the output where no pattern of `inputs` finds it"))]
     DiskInput { disk: String, path: Utf8PathBuf },
+}
+
+/// Each pattern with its line.
+pub(crate) fn lines(outputs: &[Output]) -> impl Iterator<Item = (&Output, &str)> {
+    outputs.iter().flat_map(|output| output.from.iter().map(move |pattern| (output, pattern.as_str())))
+}
+
+/// The lines in one text: other lines give other files.
+pub(crate) fn spec(outputs: &[Output]) -> String {
+    let text = |(output, pattern): (&Output, &str)| format!("{}\0{}\0{pattern}", output.to, output.folder);
+    lines(outputs).map(text).collect::<Vec<_>>().join("\n")
 }

@@ -12,7 +12,7 @@ use storekit::files::state::FileState;
 use super::OutputError;
 use super::record::{Ledger, Record, is_still};
 use super::staged::Staged;
-use crate::config::outputs::is_reserved;
+use crate::outputs::is_reserved;
 
 /// Whose files they are.
 pub(crate) struct Owner<'a> {

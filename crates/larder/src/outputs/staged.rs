@@ -5,7 +5,7 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::OutputError;
-use crate::config::outputs::Output;
+use crate::outputs::Output;
 
 /// A file that lies ready, and where it belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::OutputError;
 use super::place::{Owner, put};
 use super::record::{Ledger, Record};
 use super::staged::{Staged, below, placed};
-use crate::config::outputs::Output;
+use crate::outputs::Output;
 
 /// A project with a store beside it.
 struct Desk {
