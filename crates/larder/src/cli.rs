@@ -47,6 +47,11 @@ enum Job {
     /// = "all"` the engine gets the hashed files as a tar, so the Dockerfile must lie in the
     /// context. A second bake of the same key waits for the first, 15 minutes at most, and loads
     /// what it saved. `${NAME}` in larder.toml is not replaced, and is worth a warning.
+    ///
+    /// Disks come after the images. The key of a disk covers the files that `inputs` names, `args`
+    /// and `run`. `outputs` of an image and `output` of a disk are written where they are not there
+    /// as a bake wrote them; a place outside the project, or among the inputs of the key, is
+    /// refused. Files that a bake wrote for an earlier key are removed if nobody changed them.
     Bake(BakeArgs),
     /// Bake all images, then run larder.toml's own steps
     ///
@@ -59,7 +64,7 @@ enum Job {
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]
 pub struct BakeArgs {
-    /// The images to bake: by default, all of larder.toml
+    /// The images and disks to bake: by default, all of larder.toml
     names: Vec<String>,
     /// Build from scratch, without the engine's layer cache, and save over what is stored; images
     /// that the named ones are built from are not rebuilt

@@ -7,6 +7,8 @@ pub mod bake;
 pub mod ci;
 pub mod cli;
 pub mod config;
+pub mod disk;
 pub mod engine;
+pub mod outputs;
 pub mod process;
 pub mod times;

@@ -664,7 +664,7 @@ fn the_stores_folder_is_handed_on() {
 #[test]
 fn an_unknown_name_names_the_known_ones() {
     let project = Project::app().with(|options| options.names = vec!["ap".into()]);
-    refused(&project, "larder.toml has no image `ap`", "it has `app`");
+    refused(&project, "larder.toml has no image or disk `ap`", "it has `app`");
 }
 
 #[test]

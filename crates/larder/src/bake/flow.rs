@@ -36,6 +36,8 @@ pub(super) struct Baker<'a> {
     pub(super) no_engine: RefCell<Option<String>>,
     /// What was baked so far: whatever comes next may be built from it.
     pub(super) done: Vec<Baked>,
+    /// What of the project has outputs, with the lines that name them.
+    pub(super) owners: Vec<(String, String)>,
 }
 
 /// What an image is made from, at one moment.
@@ -64,6 +66,12 @@ pub(super) struct Bake<'a> {
     reason: Option<String>,
     changes: Option<Changes>,
     error: Option<String>,
+    /// The engine's ID of what was built.
+    pub(super) built_id: Option<String>,
+    /// How many of its files were written into the project.
+    pub(super) outputs: Option<usize>,
+    /// Whether the store has it and no engine answers.
+    unloaded: bool,
 }
 
 impl<'a> Baker<'a> {
@@ -84,6 +92,7 @@ impl<'a> Baker<'a> {
             temp,
             no_engine: RefCell::default(),
             done: Vec::new(),
+            owners: Vec::new(),
         })
     }
 
@@ -113,6 +122,9 @@ impl<'a> Baker<'a> {
             reason: None,
             changes: None,
             error: None,
+            built_id: None,
+            outputs: None,
+            unloaded: false,
             replace: self.options.rebuild && planned.asked,
         };
         bake.run()
@@ -166,6 +178,9 @@ impl Bake<'_> {
         let made = if self.image.is_packed() { self.pack(&inputs) } else { self.build(&inputs) };
         match made {
             Ok(saved) => {
+                if let Err(error) = self.bring_made(Some(&inputs.key), saved) {
+                    return self.failed(Some(inputs.key), error);
+                }
                 let from = Some(self.maker());
                 Ok(self.report(State::Built, Some(inputs.key), from, saved))
             }
@@ -268,11 +283,11 @@ impl Bake<'_> {
         self.hash(cmd, "manifest.old").map(|inputs| inputs.key)
     }
 
-    fn describe(&self, hashctx: Cmd) -> Cmd {
+    pub(super) fn describe(&self, hashctx: Cmd) -> Cmd {
         self.image.describe(hashctx, &self.bases)
     }
 
-    fn hashctx(&self) -> Cmd {
+    pub(super) fn hashctx(&self) -> Cmd {
         self.baker.stock.at_store(self.baker.tools.hashctx())
     }
 
@@ -282,11 +297,30 @@ impl Bake<'_> {
         // A check changes nothing, in the engine neither; and a packed image needs no engine.
         let quick = self.baker.options.check || self.image.is_packed();
         let found = if quick { stock.has(key)? } else { stock.load(key, self.image)? };
-        let hit = self.judge(found)?;
-        if hit.is_some() && self.image.is_packed() && !self.baker.options.check {
-            return self.load_packed(key);
+        let hit = self.judged_with_outputs(key, found)?;
+        let hit = match hit {
+            Some(_) if self.image.is_packed() && !self.baker.options.check => self.load_packed(key)?,
+            hit => hit,
+        };
+        if hit.is_some() && !self.bring(key)? {
+            return self.judge(Found::Damaged);
         }
         Ok(hit)
+    }
+
+    /// As `judge`; but the files of a stored image are to be had without an engine.
+    fn judged_with_outputs(&mut self, key: &str, found: Found) -> Result<Option<&'static str>, RunError> {
+        match found {
+            Found::NoEngine(why)
+                if !self.image.outputs.is_empty()
+                    && self.baker.stock.has(key)? == (Found::Hit { present: false }) =>
+            {
+                self.unloaded = true;
+                self.warn(format!("it is stored, but could not be loaded into the engine: {why}"));
+                Ok(Some("store"))
+            }
+            found => self.judge(found),
+        }
     }
 
     fn judge(&mut self, found: Found) -> Result<Option<&'static str>, RunError> {
@@ -381,10 +415,13 @@ impl Bake<'_> {
         self.reason = Some("the inputs cannot be hashed".to_owned());
         self.warn(format!("built without the image cache: {error}"));
         match self.build_only(None) {
-            Ok(_) => Ok({
-                let from = Some(self.maker());
-                self.report(State::Built, None, from, false)
-            }),
+            Ok(_) => match self.bring_made(None, false) {
+                Ok(()) => {
+                    let from = Some(self.maker());
+                    Ok(self.report(State::Built, None, from, false))
+                }
+                Err(error) => self.failed(None, error),
+            },
             Err(error) => self.failed(None, error),
         }
     }
@@ -412,11 +449,13 @@ impl Bake<'_> {
             state,
             key,
             from,
-            engine: (self.loaded || !self.image.is_packed()).then(|| self.image.builder().name()),
+            engine: ((self.loaded || !self.image.is_packed()) && !self.unloaded)
+                .then(|| self.image.builder().name()),
             saved,
             by_key: (saved && in_engine) || to_save || options.no_image_cache,
             id: None,
             tags: self.image.tags.clone(),
+            outputs: self.outputs,
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
             changes: self.changes,
             warnings: self.warnings,
@@ -447,7 +486,7 @@ impl Bake<'_> {
 }
 
 /// The key of a manifest: its BLAKE3 digest, as `b3sum` prints it.
-fn digest(manifest: &Utf8Path) -> Result<String, RunError> {
+pub(super) fn digest(manifest: &Utf8Path) -> Result<String, RunError> {
     let lost = |source| RunError::Lost { program: format!("the manifest {manifest}"), source };
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(std::fs::File::open(manifest).map_err(lost)?).map_err(lost)?;
@@ -455,7 +494,7 @@ fn digest(manifest: &Utf8Path) -> Result<String, RunError> {
 }
 
 /// The error with what caused it, on one line.
-fn with_causes(error: &RunError) -> String {
+pub(super) fn with_causes(error: &RunError) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -59,7 +59,10 @@ impl Bake<'_> {
                 .stock
                 .engine_trouble(self.image.builder())?
                 .map_or(error, |why| self.baker.without_engine(why))),
-            built => built,
+            built => {
+                self.built_id = built.as_ref().ok().map(|built| built.id.clone());
+                built
+            }
         }
     }
 

@@ -6,11 +6,13 @@
 
 mod bases;
 mod builder;
+mod disks;
 mod doubts;
 mod engines;
 mod flow;
 mod inspect;
 mod make;
+mod outputs;
 mod plan;
 mod report;
 mod stock;
@@ -28,8 +30,10 @@ pub use report::{Baked, State};
 pub use why::Changes;
 
 use crate::config::Project;
+use crate::config::disk::Disk;
 use crate::config::image::Image;
 use crate::engine::Engine;
+use crate::outputs::spec;
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
 
@@ -61,7 +65,7 @@ pub struct Options {
 #[derive(Debug, Error, Diagnostic)]
 #[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum BakeError {
-    #[error("larder.toml has no image `{name}`")]
+    #[error("larder.toml has no image or disk `{name}`")]
     #[diagnostic(code(larder::no_image))]
     NoImage {
         name: String,
@@ -117,14 +121,22 @@ pub fn bake(
 ) -> Result<Outcome, BakeError> {
     let temp = tempfile::Builder::new().prefix("bake-").tempdir().map_err(BakeError::Temp)?;
     let mut oven = flow::Baker::new(options, tools, runner, temp.path())?;
+    let disks = chosen_disks(project, &options.names);
     let (planned, engines) = plan::plan(project, options, tools, runner)?;
-    let width = planned.iter().map(|planned| planned.image.name.chars().count()).max().unwrap_or_default();
+    oven.owners = owners(project);
+    let names = planned.iter().map(|planned| &planned.image.name).chain(disks.iter().map(|disk| &disk.name));
+    let width = names.map(|name| name.chars().count()).max().unwrap_or_default();
     let mut written = Ok(());
     for image in &planned {
         let mut baked = oven.bake(image)?;
         if planned.iter().any(|above| above.bases.values().any(|base| *base == baked.image)) {
             oven.note_id(&mut baked, image)?;
         }
+        written = written.and_then(|()| report::write(&baked, options.json, width, out));
+        oven.done.push(baked);
+    }
+    for disk in disks {
+        let baked = oven.bake_disk(disk)?;
         written = written.and_then(|()| report::write(&baked, options.json, width, out));
         oven.done.push(baked);
     }
@@ -141,14 +153,14 @@ fn outcome(states: &[State]) -> Outcome {
 }
 
 fn chosen<'a>(project: &'a Project, names: &[String]) -> Result<Vec<&'a Image>, BakeError> {
-    if project.images.is_empty() {
+    if project.images.is_empty() && project.disks.is_empty() {
         return Err(BakeError::NoImages);
     }
     if names.is_empty() {
         return Ok(project.images.iter().collect());
     }
     let mut images: Vec<&Image> = Vec::new();
-    for name in names {
+    for name in names.iter().filter(|name| !project.disks.iter().any(|disk| disk.name == **name)) {
         let image = named(project, name)?;
         if !images.contains(&image) {
             images.push(image);
@@ -157,9 +169,23 @@ fn chosen<'a>(project: &'a Project, names: &[String]) -> Result<Vec<&'a Image>, 
     Ok(images)
 }
 
+/// The disks that are asked for: all of them where no name is.
+fn chosen_disks<'a>(project: &'a Project, names: &[String]) -> Vec<&'a Disk> {
+    project.disks.iter().filter(|disk| names.is_empty() || names.contains(&disk.name)).collect()
+}
+
+/// What of the project has outputs, with the lines that name them.
+fn owners(project: &Project) -> Vec<(String, String)> {
+    let images = project.images.iter().filter(|image| !image.outputs.is_empty());
+    let images = images.map(|image| (image.name.clone(), spec(&image.outputs)));
+    images.chain(project.disks.iter().map(|disk| (disk.name.clone(), disk.spec()))).collect()
+}
+
 fn named<'a>(project: &'a Project, name: &str) -> Result<&'a Image, BakeError> {
     project.images.iter().find(|image| image.name == name).ok_or_else(|| {
-        let known: Vec<_> = project.images.iter().map(|image| format!("`{}`", image.name)).collect();
+        let disks = project.disks.iter().map(|disk| &disk.name);
+        let names = project.images.iter().map(|image| &image.name).chain(disks);
+        let known: Vec<_> = names.map(|name| format!("`{name}`")).collect();
         BakeError::NoImage { name: name.to_owned(), help: format!("it has {}", known.join(", ")) }
     })
 }

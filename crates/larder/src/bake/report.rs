@@ -60,6 +60,9 @@ pub struct Baked {
     pub id: Option<String>,
     /// The image's names.
     pub tags: Vec<String>,
+    /// How many of its files were written into the project; absent where it has none, or was not
+    /// asked for them.
+    pub outputs: Option<usize>,
     /// Why it was built, or would be.
     pub reason: Option<String>,
     /// What changed since the image was last saved, where that is known and it was no hit.
@@ -113,7 +116,11 @@ fn remark(baked: &Baked) -> String {
     let engine = baked.engine.filter(|_| baked.state == State::Hit).map(|engine| format!("  for {engine}"));
     let reason = baked.reason.as_ref().map(|reason| format!("  {reason}"));
     let unsaved = (baked.state == State::Built && !baked.saved).then(|| "  not saved".to_owned());
-    [engine, reason, unsaved].into_iter().flatten().collect()
+    let outputs = baked
+        .outputs
+        .filter(|count| *count > 0)
+        .map(|count| format!("  outputs: {}", toolkit::words::count(count, "file")));
+    [engine, reason, unsaved, outputs].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -131,6 +138,7 @@ mod tests {
             by_key: true,
             id: None,
             tags: vec!["app:latest".into()],
+            outputs: None,
             reason: None,
             changes: None,
             warnings: Vec::new(),
@@ -153,6 +161,14 @@ mod tests {
     }
 
     #[test]
+    fn files_that_were_written_are_counted() {
+        let written = Baked { engine: None, outputs: Some(3), ..baked(State::Hit) };
+        reads(&written, "app    hit     c0ffee  store       1.23 s  outputs: 3 files\n");
+        let there = Baked { engine: None, outputs: Some(0), ..baked(State::Hit) };
+        reads(&there, "app    hit     c0ffee  store       1.23 s\n");
+    }
+
+    #[test]
     fn many_changes_are_counted() {
         let lines = (1..=7).map(|n| format!("changed {n}")).collect();
         let changes = Some(Changes { since: "feedbeef0123".into(), lines });
@@ -172,7 +188,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).expect("UTF-8"),
             "{\"image\":\"app\",\"state\":\"hit\",\"key\":\"c0ffee\",\"from\":\"store\",\"engine\":\"podman\",\"saved\":true,\
-             \"tags\":[\"app:latest\"],\"reason\":null,\"changes\":null,\"warnings\":[],\"key_warnings\":[],\"error\":null,\"seconds\":1.234}\n"
+             \"tags\":[\"app:latest\"],\"outputs\":null,\"reason\":null,\"changes\":null,\"warnings\":[],\"key_warnings\":[],\"error\":null,\"seconds\":1.234}\n"
         );
     }
 }

@@ -105,7 +105,8 @@ impl<'a> Stock<'a> {
         succeeded(cmd, status)
     }
 
-    fn imgtar(&self, job: &str, key: &str) -> Cmd {
+    /// An `imgtar` command about a key of the store's.
+    pub(super) fn imgtar(&self, job: &str, key: &str) -> Cmd {
         let cmd = self.at_store(self.tools.imgtar(job).arg(key));
         if self.runner.verbosity() == Verbosity::Verbose { cmd } else { cmd.arg("-q") }
     }
@@ -135,7 +136,7 @@ pub(super) fn trouble(engine: Engine, tools: &Tools, runner: &Runner) -> Result<
 }
 
 /// What imgtar's end means.
-fn judged(cmd: &Cmd, ran: Result<(ExitStatus, Vec<u8>), RunError>) -> Result<Found, RunError> {
+pub(super) fn judged(cmd: &Cmd, ran: Result<(ExitStatus, Vec<u8>), RunError>) -> Result<Found, RunError> {
     let (status, said) = match ran {
         Ok(ran) => ran,
         Err(error) if error.is_interruption() => return Err(error),

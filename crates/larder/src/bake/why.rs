@@ -1,12 +1,15 @@
 //! What changed since an image was last saved.
 
 use std::fmt;
+use std::io::Write;
 
 use camino::Utf8Path;
 use serde::Serialize;
 use storekit::store::Store;
 
 use crate::config::names;
+use crate::process::runner::{RunError, Runner, code};
+use crate::process::tools::Tools;
 
 /// The inputs that differ from those of an earlier key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,6 +40,30 @@ pub(super) fn earlier(store: &Utf8Path, tags: &[String]) -> Option<Earlier> {
         let manifest = images.inputs(&listed.key).ok()??;
         Some(Earlier { key: listed.key.to_string(), manifest })
     })
+}
+
+/// What changed since an earlier save; `None` where there is none, or nothing to be read of it.
+/// `temp` is a folder for what is compared.
+pub(super) fn changes_since(
+    earlier: Option<Earlier>,
+    (key, manifest): (&str, &Utf8Path),
+    temp: &Utf8Path,
+    (tools, runner): (&Tools, &Runner),
+) -> Result<Option<Changes>, RunError> {
+    let Some(earlier) = earlier.filter(|earlier| earlier.key != key) else { return Ok(None) };
+    let old = temp.join("earlier");
+    let written = std::fs::File::create(&old).and_then(|mut file| file.write_all(&earlier.manifest));
+    if written.is_err() {
+        return Ok(None);
+    }
+    let diff = tools.hashctx().arg("--diff").path(&old).path(manifest);
+    match runner.capture(&diff) {
+        Ok((status, lines)) if matches!(code(status), Some(0 | 1)) => {
+            Ok(Some(Changes::parse(&earlier.key, &lines)))
+        }
+        Err(error) if error.is_interruption() => Err(error),
+        _ => Ok(None),
+    }
 }
 
 impl Changes {

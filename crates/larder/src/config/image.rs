@@ -10,6 +10,7 @@ use serde::Deserialize;
 use storekit::Platform;
 
 use crate::engine::Engine;
+use crate::outputs::Output;
 use crate::process::command::Cmd;
 
 /// One `[image.NAME]`, with the defaults filled in. Paths are relative to larder.toml's folder.
@@ -29,6 +30,8 @@ pub struct Image {
     pub engine: Option<Engine>,
     /// Whether the store is asked and filled.
     pub use_image_cache: bool,
+    /// Which of its files belong into the project.
+    pub outputs: Vec<Output>,
 }
 
 /// What an image is made of.

@@ -16,9 +16,12 @@ use thiserror::Error;
 use toml::Spanned;
 use toml::de::DeTable;
 
+pub mod disk;
 pub mod image;
 pub mod names;
+pub mod outputs;
 
+use self::disk::{Cache, Disk, DiskTable};
 use self::image::{Ignore, Image, Pack, Source};
 use crate::engine::Engine;
 
@@ -30,6 +33,8 @@ pub const FILE: &str = "larder.toml";
 pub struct Project {
     /// The images, in the order of their names.
     pub images: Vec<Image>,
+    /// The disks, in the order of their names.
+    pub disks: Vec<Disk>,
     /// The steps that `ci` runs after the bake.
     pub steps: Vec<Step>,
 }
@@ -123,15 +128,23 @@ impl Fault {
 }
 
 /// The tables of larder.toml, those of other tools too. One that begins with `x-` is its user's.
-const TABLES: [&str; 5] = ["ci", "gcctl", "image", "pkgcache", "store"];
+const TABLES: [&str; 7] = ["cache", "ci", "disk", "gcctl", "image", "pkgcache", "store"];
 
 /// Reads the text of a larder.toml.
 pub(crate) fn parse(text: &str) -> Result<Project, Fault> {
     known_tables(text)?;
     let file: File = toml::from_str(text).map_err(|error| misread(&error))?;
     one_owner_each(&file.image)?;
+    no_namesakes(&file)?;
+    let cached = file.cache.images;
+    let disks = file.disk.into_iter().map(|(name, table)| table.into_inner().checked(&name, cached));
+    let disks = disks.collect::<Result<_, _>>()?;
     let images = file.image.into_iter().map(|(name, table)| checked(&name, table));
-    Ok(Project { images: images.collect::<Result<_, _>>()?, steps: file.ci.steps })
+    let mut images = images.collect::<Result<Vec<_>, _>>()?;
+    for image in &mut images {
+        image.use_image_cache &= cached;
+    }
+    Ok(Project { images, disks, steps: file.ci.steps })
 }
 
 fn misread(error: &toml::de::Error) -> Fault {
@@ -154,7 +167,7 @@ fn known_tables(text: &str) -> Result<(), Fault> {
             continue;
         }
         let meant = nearest(word, TABLES).map(|table| format!("is `[{table}]` meant? "));
-        let known = "there are `[image.NAME]`, `[store]`, `[ci]`, `[gcctl]` and `[pkgcache]`; a name that begins with \
+        let known = "there are `[image.NAME]`, `[disk.NAME]`, `[store]`, `[cache]`, `[ci]`, `[gcctl]` and `[pkgcache]`; a name that begins with \
                      `x-` is yours";
         let help = format!("{}{known}", meant.unwrap_or_default());
         return Err(Fault::new(format!("no tool knows the table `{word}`"), name.span(), help));
@@ -196,6 +209,10 @@ struct File {
     #[serde(default)]
     image: BTreeMap<String, Spanned<ImageTable>>,
     #[serde(default)]
+    disk: BTreeMap<String, Spanned<DiskTable>>,
+    #[serde(default)]
+    cache: Cache,
+    #[serde(default)]
     ci: CiTable,
     // Only to refuse misspelt keys: where the store lies is storekit's to read.
     #[serde(default, rename = "store")]
@@ -234,6 +251,8 @@ struct ImageTable {
     engine: Option<Engine>,
     #[serde(default = "yes")]
     use_image_cache: bool,
+    #[serde(default)]
+    outputs: outputs::Table,
     pack: Option<PackTable>,
 }
 
@@ -258,6 +277,15 @@ type Pairs = BTreeMap<Spanned<String>, Spanned<String>>;
 enum Words {
     One(String),
     Many(Vec<String>),
+}
+
+impl Words {
+    fn to_vec(&self) -> Vec<String> {
+        match self {
+            Self::One(word) => vec![word.clone()],
+            Self::Many(words) => words.clone(),
+        }
+    }
 }
 
 fn platform<'de, D: Deserializer<'de>>(written: D) -> Result<Option<Platform>, D::Error> {
@@ -290,7 +318,8 @@ fn checked(name: &str, table: Spanned<ImageTable>) -> Result<Image, Fault> {
         ));
     }
     let tags = table.tags(name, at)?;
-    Ok(table.into_image(name, tags))
+    let outputs = outputs::checked(&table.outputs)?;
+    Ok(Image { outputs, ..table.into_image(name, tags) })
 }
 
 /// Refuses two images that have one name: each bake of one would take it from the other.
@@ -310,6 +339,15 @@ fn one_owner_each(images: &BTreeMap<String, Spanned<ImageTable>>) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Refuses an image and a disk of one name: a bake is asked for by names.
+fn no_namesakes(file: &File) -> Result<(), Fault> {
+    let twin = file.disk.iter().find(|(name, _)| file.image.contains_key(*name));
+    twin.map_or(Ok(()), |(name, table)| {
+        let help = "give one of them another name: `larder bake NAME` must mean one";
+        Err(Fault::new(format!("`{name}` is both an image and a disk"), table.span(), help))
+    })
 }
 
 /// Whether a path relative to the context leads out of it.
@@ -440,6 +478,7 @@ impl ImageTable {
             ignore: self.ignore,
             engine: self.engine,
             use_image_cache: self.use_image_cache,
+            outputs: Vec::new(),
         }
     }
 }
@@ -448,8 +487,7 @@ impl PackTable {
     fn into_pack(self) -> Pack {
         let entrypoint = match self.entrypoint {
             None => Vec::new(),
-            Some(Words::One(word)) => vec![word],
-            Some(Words::Many(words)) => words,
+            Some(words) => words.to_vec(),
         };
         Pack {
             dir: self.dir.into_inner(),

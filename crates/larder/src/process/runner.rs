@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::outputs::OutputError;
 use crate::process::background::Background;
 use crate::process::children::Children;
 use crate::process::command::{Cmd, quoted};
@@ -56,6 +57,18 @@ pub enum RunError {
     )]
     Below { base: String },
 
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Output(#[from] OutputError),
+
+    #[error("the image's files cannot be read: {0}")]
+    #[diagnostic(code(larder::unextracted), help("`imgtar verify KEY` says what is wrong with it"))]
+    Unextracted(String),
+
+    #[error("the image that was just saved is damaged")]
+    #[diagnostic(code(larder::outputs_lost), help("`larder bake --rebuild` makes it anew"))]
+    OutputsLost,
+
     #[error("no engine: {0}")]
     #[diagnostic(
         code(larder::no_engine),
@@ -81,6 +94,9 @@ impl RunError {
             | Self::Lost { .. }
             | Self::Nowhere
             | Self::Below { .. }
+            | Self::Output(_)
+            | Self::Unextracted(_)
+            | Self::OutputsLost
             | Self::NoEngine(_) => None,
         }
     }
@@ -333,7 +349,7 @@ pub fn code(status: ExitStatus) -> Option<u8> {
     u8::try_from(code).ok()
 }
 
-fn how(status: ExitStatus) -> String {
+pub(crate) fn how(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("ended with code {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}"),

@@ -1,0 +1,406 @@
+//! One disk, from its key to its output: the counterpart of `flow` for what a command makes.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::time::Instant;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use miette::Diagnostic;
+use tempfile::TempDir;
+
+use super::flow::{Baker, digest, with_causes};
+use super::report::{Baked, State};
+use super::stock::{Found, judged};
+use super::turn::Turn;
+use super::why::{Changes, changes_since, earlier};
+use crate::config::disk::Disk;
+use crate::disk::glob;
+use crate::outputs::OutputError;
+use crate::outputs::place::{Owner, put};
+use crate::outputs::record::Ledger;
+use crate::outputs::staged::{Staged, below};
+use crate::process::command::Cmd;
+use crate::process::runner::{RunError, Verbosity, how};
+
+/// Folders in which a disk is made begin so; one that is not locked was left by a killed bake.
+const WORK: &str = ".larder-disk-";
+
+/// The bake of one disk, while it runs.
+struct DiskBake<'a> {
+    baker: &'a Baker<'a>,
+    disk: &'a Disk,
+    started: Instant,
+    replace: bool,
+    reason: Option<String>,
+    changes: Option<Changes>,
+    warnings: Vec<String>,
+    outputs: Option<usize>,
+    error: Option<String>,
+}
+
+/// A folder beside the output, on the same file system.
+struct Work {
+    folder: TempDir,
+    // Held for its lock.
+    _lock: File,
+}
+
+/// The key, and the manifest that it is the digest of.
+struct Spec {
+    key: String,
+    manifest: Utf8PathBuf,
+}
+
+impl Baker<'_> {
+    /// Brings the disk up to date. An error is an interruption; any other failure is in the report.
+    pub(super) fn bake_disk(&self, disk: &Disk) -> Result<Baked, RunError> {
+        let bake = DiskBake {
+            baker: self,
+            disk,
+            started: Instant::now(),
+            replace: self.options.rebuild,
+            reason: None,
+            changes: None,
+            warnings: Vec::new(),
+            outputs: None,
+            error: None,
+        };
+        bake.run()
+    }
+}
+
+impl DiskBake<'_> {
+    fn run(mut self) -> Result<Baked, RunError> {
+        let spec = match self.spec("manifest") {
+            Ok(spec) => spec,
+            Err(error) => return self.failed(None, error),
+        };
+        match self.bake(&spec) {
+            Ok((state, from, saved)) => Ok(self.report(state, Some(spec.key), from, saved)),
+            Err(error) => self.failed(Some(spec.key), error),
+        }
+    }
+
+    fn bake(&mut self, spec: &Spec) -> Result<(State, Option<&'static str>, bool), RunError> {
+        if self.found(&spec.key)? {
+            return Ok((State::Hit, Some("store"), true));
+        }
+        self.explain(spec)?;
+        let options = &self.baker.options;
+        if options.check {
+            return Ok((State::Stale, None, false));
+        }
+        let name = &self.disk.name;
+        let store = options.store.as_deref().filter(|_| self.cached());
+        let turn = Turn::take(store, &spec.key, self.baker.runner, || {
+            let _ = writeln!(io::stderr(), "waiting: {name}: another bake makes the same");
+        })?;
+        if turn.waited && !options.rebuild && self.found(&spec.key)? {
+            return Ok((State::Hit, Some("store"), true));
+        }
+        let saved = self.make(spec)?;
+        drop(turn);
+        Ok((State::Built, Some("run"), saved))
+    }
+
+    fn cached(&self) -> bool {
+        self.disk.use_image_cache && !self.baker.options.no_image_cache
+    }
+
+    /// Whether the store has it and the output stands, unless it is to be made in any case.
+    fn found(&mut self, key: &str) -> Result<bool, RunError> {
+        if self.baker.options.rebuild {
+            self.reason = Some("asked for with `--rebuild`".to_owned());
+            return Ok(false);
+        }
+        if !self.cached() {
+            self.reason = Some("the image cache is off".to_owned());
+            return Ok(false);
+        }
+        let found = match self.baker.stock.has(key)? {
+            Found::Hit { .. } => self.copy_out(key)?,
+            other => other,
+        };
+        let (reason, warning) = match found {
+            Found::Hit { .. } => return Ok(true),
+            Found::Miss => return Ok(false),
+            Found::Damaged => {
+                self.replace = true;
+                ("the stored disk is damaged", "the stored disk is damaged".to_owned())
+            }
+            Found::Unusable(why) | Found::Unloadable(why) | Found::NoEngine(why) => {
+                ("the store cannot be used", format!("the image cache cannot be used: {why}"))
+            }
+        };
+        self.reason = Some(reason.to_owned());
+        self.warn(warning);
+        Ok(false)
+    }
+
+    /// Brings the stored disk to its place, unless it stands there.
+    fn copy_out(&mut self, key: &str) -> Result<Found, RunError> {
+        let sound = || self.ledger().read(&self.disk.name).is_sound(self.root(), key, &self.disk.spec());
+        if self.baker.options.check || sound() {
+            self.outputs = Some(0);
+            return Ok(Found::Hit { present: true });
+        }
+        let work = self.work()?;
+        let file = self.made_in(&work);
+        let stock = &self.baker.stock;
+        let cmd = if self.disk.folder {
+            stock.imgtar("extract", key).arg("/").arg("-p").arg("-C").path(&file)
+        } else {
+            stock.imgtar("export", key).args(["--compress", "none"]).path(&file)
+        };
+        let found = judged(&cmd, self.baker.runner.capture(&cmd))?;
+        if matches!(found, Found::Hit { .. }) {
+            self.put(key, &file)?;
+        }
+        Ok(found)
+    }
+
+    /// Runs the command, keeps what it made and puts it in its place. `false`: not kept.
+    fn make(&mut self, spec: &Spec) -> Result<bool, RunError> {
+        if self.baker.runner.verbosity() > Verbosity::Quiet {
+            self.say("making", &self.why());
+        }
+        let work = self.work()?;
+        let file = self.made_in(&work);
+        let started = Instant::now();
+        let run = Cmd::new("sh").args(["-c", &self.disk.run]);
+        let args = self.disk.args.iter().fold(run, |cmd, (name, value)| cmd.env(name, value));
+        let status = self.baker.runner.show(&args.env("LARDER_OUTPUT", file.as_str()))?;
+        if !status.success() {
+            let (disk, how) = (self.disk.name.clone(), how(status));
+            return Err(OutputError::RunFailed { disk, how }.into());
+        }
+        self.check_made(&file)?;
+        let saved = self.cached() && self.unchanged(spec)? && {
+            let kept = self.keep(spec, &file, started.elapsed().as_secs_f64());
+            self.or_unsaved(kept)?
+        };
+        self.put(&spec.key, &file)?;
+        Ok(saved)
+    }
+
+    fn check_made(&self, file: &Utf8Path) -> Result<(), RunError> {
+        let wanted = if self.disk.folder { "a folder" } else { "a file" };
+        let made = match fs::symlink_metadata(file) {
+            Ok(made) if made.is_dir() => "a folder",
+            Ok(made) if made.is_file() => "a file",
+            Ok(_) => "something else",
+            Err(_) => "nothing",
+        };
+        if made == wanted {
+            return Ok(());
+        }
+        Err(OutputError::NoDisk { disk: self.disk.name.clone(), made, wanted }.into())
+    }
+
+    fn keep(&self, spec: &Spec, file: &Utf8Path, seconds: f64) -> Result<(), RunError> {
+        let stock = &self.baker.stock;
+        let cmd = if self.disk.folder {
+            let tar = self.baker.temp.join("disk.tar");
+            let cmd = self.baker.tools.hashctx().args(["-q", "--ignore", "none", "--mode", "full", "--tar"]);
+            self.baker.runner.write(&cmd.arg("--no-stat-cache").path(file), &tar)?;
+            stock.imgtar("pack", &spec.key).path(&tar)
+        } else {
+            let kind = if is_qcow2(file) { "qcow2" } else { "raw" };
+            stock.imgtar("import", &spec.key).path(file).flag("--type", kind)
+        };
+        let cmd = cmd.flag("--name", &disk_name(self.disk));
+        let cmd =
+            cmd.flag("--build-seconds", &format!("{seconds:.3}")).arg("--manifest").path(&spec.manifest);
+        let cmd = if self.replace { cmd.arg("--force") } else { cmd };
+        self.baker.runner.output(&cmd).map(drop)
+    }
+
+    /// Puts what lies ready in its place.
+    fn put(&mut self, key: &str, made: &Utf8Path) -> Result<(), RunError> {
+        let lost = |source| RunError::Lost { program: made.to_string(), source };
+        let files = if self.disk.folder {
+            below(made, &self.disk.output).map_err(lost)?
+        } else {
+            vec![Staged { from: made.to_owned(), to: self.disk.output.clone() }]
+        };
+        let spec = self.disk.spec();
+        let owner = Owner { name: &self.disk.name, key, spec: &spec };
+        self.outputs = Some(put(&files, &owner, &self.ledger())?);
+        Ok(())
+    }
+
+    /// Whether the inputs are still those of the key.
+    fn unchanged(&mut self, before: &Spec) -> Result<bool, RunError> {
+        match self.spec("manifest.after") {
+            Ok(after) if after.key == before.key => return Ok(true),
+            Ok(_) => self.warn("not saved: its inputs changed while it was made".to_owned()),
+            Err(error) if error.is_interruption() => return Err(error),
+            Err(error) => self.warn(format!("not saved: {error}")),
+        }
+        Ok(false)
+    }
+
+    fn or_unsaved(&mut self, saved: Result<(), RunError>) -> Result<bool, RunError> {
+        match saved {
+            Err(error) if error.is_interruption() => Err(error),
+            Err(error) => {
+                self.warn(format!("not saved: {error}"));
+                Ok(false)
+            }
+            Ok(()) => Ok(true),
+        }
+    }
+
+    /// The key of the inputs as they are now.
+    fn spec(&self, file: &str) -> Result<Spec, RunError> {
+        let list = self.baker.temp.join("inputs");
+        let names = self.files()?;
+        let unwritten = |source| RunError::Lost { program: list.to_string(), source };
+        let mut to = File::create(&list).map_err(unwritten)?;
+        names.iter().try_for_each(|name| write!(to, "{name}\0")).map_err(unwritten)?;
+        let hashctx = self.baker.stock.at_store(self.baker.tools.hashctx()).arg("--manifest");
+        let cmd = hashctx.arg("--files-from").path(&list).arg("-0");
+        let cmd = cmd.flag("--input", &format!("run={}", self.disk.run));
+        let kind = if self.disk.folder { "folder" } else { "file" };
+        let cmd = self
+            .disk
+            .args
+            .iter()
+            .fold(cmd.flag("--input", &format!("output={kind}")), |cmd, (name, value)| {
+                cmd.flag("--input", &format!("arg.{name}={value}"))
+            });
+        let manifest = self.baker.temp.join(file);
+        self.baker.runner.write(&cmd.arg("."), &manifest)?;
+        Ok(Spec { key: digest(&manifest)?, manifest })
+    }
+
+    /// The files of the patterns, each of which must name one.
+    fn files(&self) -> Result<Vec<Utf8PathBuf>, RunError> {
+        let mut all = Vec::new();
+        for glob in &self.disk.inputs {
+            let inputs = |source| OutputError::Inputs { glob: glob.clone(), source };
+            let found = glob::files(self.root(), glob).map_err(inputs)?;
+            if found.is_empty() {
+                return Err(OutputError::NoInput { disk: self.disk.name.clone(), glob: glob.clone() }.into());
+            }
+            let matcher = glob::matcher(self.root(), glob).map_err(inputs)?;
+            if matcher.matched_path_or_any_parents(&self.disk.output, false).is_ignore() {
+                let (disk, path) = (self.disk.name.clone(), self.disk.output.clone());
+                return Err(OutputError::DiskInput { disk, path }.into());
+            }
+            all.extend(found);
+        }
+        all.sort();
+        all.dedup();
+        Ok(all)
+    }
+
+    /// A folder beside the output; those of killed bakes are removed.
+    fn work(&self) -> Result<Work, RunError> {
+        let path = self.root().join(&self.disk.output);
+        let beside = path.parent().unwrap_or(self.root());
+        let failed = |source| OutputError::Write { path: self.disk.output.clone(), source };
+        fs::create_dir_all(beside).map_err(failed)?;
+        sweep(beside);
+        let folder = tempfile::Builder::new().prefix(WORK).tempdir_in(beside).map_err(failed)?;
+        let lock = File::open(folder.path()).map_err(failed)?;
+        lock.lock_shared().map_err(failed)?;
+        Ok(Work { folder, _lock: lock })
+    }
+
+    /// The output's own name, in the folder where it is made: tools go by its end.
+    fn made_in(&self, work: &Work) -> Utf8PathBuf {
+        let folder = Utf8Path::from_path(work.folder.path()).unwrap_or(self.root());
+        folder.join(self.disk.output.file_name().unwrap_or("output"))
+    }
+
+    fn explain(&mut self, spec: &Spec) -> Result<(), RunError> {
+        let names = [disk_name(self.disk)];
+        let changes = changes_since(
+            self.baker.options.store.as_deref().and_then(|store| earlier(store, &names)),
+            (&spec.key, &spec.manifest),
+            &self.baker.temp,
+            (self.baker.tools, self.baker.runner),
+        )?;
+        self.changes = changes;
+        Ok(())
+    }
+
+    fn why(&self) -> String {
+        let changes = self.changes.as_ref().map(ToString::to_string);
+        let reasons: Vec<_> = [self.reason.clone(), changes].into_iter().flatten().collect();
+        if reasons.is_empty() { "no earlier save".to_owned() } else { reasons.join("; ") }
+    }
+
+    fn ledger(&self) -> Ledger<'_> {
+        Ledger::new(self.baker.options.store.as_deref(), self.root())
+    }
+
+    fn root(&self) -> &Utf8Path {
+        self.baker.runner.folder()
+    }
+
+    fn warn(&mut self, warning: String) {
+        self.say("warning", &warning);
+        self.warnings.push(warning);
+    }
+
+    fn say(&self, what: &str, message: &str) {
+        // Nobody is left to tell where stderr is closed.
+        let _ = writeln!(io::stderr(), "{what}: {}: {message}", self.disk.name);
+    }
+
+    fn failed(mut self, key: Option<String>, error: RunError) -> Result<Baked, RunError> {
+        if error.is_interruption() {
+            return Err(error);
+        }
+        let why = with_causes(&error);
+        self.say("error", &why);
+        if let Some(help) = error.help() {
+            let _ = writeln!(io::stderr(), "  help: {help}");
+        }
+        self.error = Some(why);
+        Ok(self.report(State::Failed, key, None, false))
+    }
+
+    fn report(self, state: State, key: Option<String>, from: Option<&'static str>, saved: bool) -> Baked {
+        Baked {
+            image: self.disk.name.clone(),
+            state,
+            key,
+            from,
+            engine: None,
+            saved,
+            by_key: saved,
+            id: None,
+            tags: Vec::new(),
+            outputs: self.outputs,
+            reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
+            changes: self.changes,
+            warnings: self.warnings,
+            key_warnings: Vec::new(),
+            error: self.error,
+            seconds: self.started.elapsed().as_secs_f64(),
+        }
+    }
+}
+
+/// By what the store remembers it, so that a later miss is explained.
+fn disk_name(disk: &Disk) -> String {
+    format!("disk/{}", disk.name)
+}
+
+fn is_qcow2(file: &Utf8Path) -> bool {
+    let mut head = [0; 4];
+    File::open(file).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == *b"QFI\xfb"
+}
+
+/// Removes the folders that killed bakes left. What cannot be removed harms nobody.
+fn sweep(beside: &Utf8Path) {
+    for entry in beside.read_dir_utf8().into_iter().flatten().flatten() {
+        let is_left = |path: &Utf8Path| File::open(path).is_ok_and(|folder| folder.try_lock().is_ok());
+        if entry.file_name().starts_with(WORK) && is_left(entry.path()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

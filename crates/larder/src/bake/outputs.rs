@@ -1,0 +1,198 @@
+//! The outputs of an image: taken out of what is stored, or, where it is not, out of a store beside
+//! that the image is saved into for this alone.
+
+use std::cell::Cell;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+
+use super::flow::Bake;
+use super::stock::{Found, Stock};
+use crate::config::image::Source;
+use crate::outputs::place::{Owner, put};
+use crate::outputs::record::Ledger;
+use crate::outputs::staged::{Staged, leading, placed};
+use crate::outputs::{Output, OutputError, lines, spec};
+use crate::process::runner::{RunError, code, succeeded};
+
+/// Under this key an image is in the store beside that has none.
+const NO_KEY: &str = "unsaved";
+
+/// What became of the outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Brought {
+    /// So many files were written.
+    Files(usize),
+    /// What is stored is damaged, or not there.
+    Lost,
+}
+
+/// One line of `hashctx --check-ignore --json`.
+#[derive(Deserialize)]
+struct Judged {
+    path: Utf8PathBuf,
+    excluded: bool,
+    #[serde(default)]
+    read_by: Option<Vec<String>>,
+}
+
+impl Bake<'_> {
+    /// Brings the outputs of an image that is stored under the key. `false`: what is stored is
+    /// damaged.
+    pub(super) fn bring(&mut self, key: &str) -> Result<bool, RunError> {
+        if self.image.outputs.is_empty() || self.baker.options.check {
+            return Ok(true);
+        }
+        let spec = spec(&self.image.outputs);
+        if self.ledger().read(&self.image.name).is_sound(self.baker.runner.folder(), key, &spec) {
+            self.outputs = Some(0);
+            return Ok(true);
+        }
+        match self.take(&self.baker.stock, key, key)? {
+            Brought::Files(count) => self.outputs = Some(count),
+            Brought::Lost => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Brings the outputs of an image that was just made. `saved`: it is stored under the key.
+    pub(super) fn bring_made(&mut self, key: Option<&str>, saved: bool) -> Result<(), RunError> {
+        if self.image.outputs.is_empty() {
+            return Ok(());
+        }
+        let brought = match key.filter(|_| saved) {
+            Some(key) => self.take(&self.baker.stock, key, key)?,
+            None => self.take_aside(key)?,
+        };
+        match brought {
+            Brought::Files(count) => self.outputs = Some(count),
+            Brought::Lost => return Err(RunError::OutputsLost),
+        }
+        Ok(())
+    }
+
+    /// Takes the outputs out of an image that the engine alone has, or a packed one that is stored
+    /// beside.
+    fn take_aside(&self, key: Option<&str>) -> Result<Brought, RunError> {
+        let runner = self.baker.runner;
+        let aside = self.baker.temp.join("store");
+        let stock = Stock::new(self.baker.tools, runner, Some(&aside));
+        let stored = key.filter(|_| self.image.is_packed()).unwrap_or(NO_KEY);
+        if let Some(id) = &self.built_id {
+            let engine = self.image.builder().name();
+            let cmd = stock.imgtar("save", NO_KEY).arg(id).args(["--force", "--engine", engine]);
+            runner.output(&cmd)?;
+        }
+        self.take(&stock, stored, key.unwrap_or_default())
+    }
+
+    /// Takes the outputs out of the store's image, and notes them for `key`.
+    fn take(&self, stock: &Stock<'_>, stored: &str, key: &str) -> Result<Brought, RunError> {
+        let temp = tempfile::Builder::new().prefix("outputs-").tempdir_in(&self.baker.temp);
+        let lost = |source| RunError::Lost { program: "imgtar extract".to_owned(), source };
+        let temp = temp.map_err(lost)?;
+        let folder = Utf8Path::from_path(temp.path()).unwrap_or(&self.baker.temp);
+        let mut files: Vec<Staged> = Vec::new();
+        for (index, (output, pattern)) in lines(&self.image.outputs).enumerate() {
+            let to = folder.join(index.to_string());
+            match self.extract(stock, stored, pattern, &to)? {
+                Found::Hit { .. } => files.extend(self.found_files(&to, output, pattern)?),
+                Found::Miss => return Err(self.no_match(pattern)),
+                Found::Unusable(why) => return Err(RunError::Unextracted(why)),
+                _ => return Ok(Brought::Lost),
+            }
+        }
+        // The last line wins where two give one file.
+        files.sort_by(|one, other| one.to.cmp(&other.to));
+        files.reverse();
+        files.dedup_by(|one, other| one.to == other.to);
+        self.check_inputs(&files)?;
+        self.check_owners(&files)?;
+        let spec = spec(&self.image.outputs);
+        let owner = Owner { name: &self.image.name, key, spec: &spec };
+        Ok(Brought::Files(put(&files, &owner, &self.ledger())?))
+    }
+
+    /// `Miss`: nothing in the image is called so.
+    fn extract(&self, stock: &Stock<'_>, key: &str, pattern: &str, to: &Utf8Path) -> Result<Found, RunError> {
+        let cmd = stock.imgtar("extract", key).arg(pattern);
+        let cmd = cmd.flag("--strip-components", &leading(pattern).to_string()).arg("-C").path(to);
+        let is_stored = Cell::new(true);
+        let (status, _) = self.baker.runner.capture(&cmd)?;
+        if code(status) == Some(1) {
+            // The same code for both: an image that is gone, and a file that is not in it.
+            is_stored.set(matches!(stock.has(key)?, Found::Hit { .. }));
+        }
+        Ok(match (code(status), succeeded(&cmd, status)) {
+            (_, Ok(())) => Found::Hit { present: false },
+            (Some(1), _) if is_stored.get() => Found::Miss,
+            (Some(1 | 3), _) => Found::Damaged,
+            (_, Err(error)) => Found::Unusable(error.to_string()),
+        })
+    }
+
+    fn found_files(
+        &self,
+        folder: &Utf8Path,
+        output: &Output,
+        pattern: &str,
+    ) -> Result<Vec<Staged>, RunError> {
+        let files = placed(folder, output, pattern)?;
+        if files.is_empty() { Err(self.no_match(pattern)) } else { Ok(files) }
+    }
+
+    fn no_match(&self, pattern: &str) -> RunError {
+        let (image, pattern) = (self.image.name.clone(), pattern.to_owned());
+        OutputError::NoMatch { image, pattern }.into()
+    }
+
+    /// Refuses files that the image's own key would have as inputs: it would never be a hit again.
+    fn check_inputs(&self, files: &[Staged]) -> Result<(), RunError> {
+        let root = self.baker.runner.folder();
+        let context = match &self.image.source {
+            Source::Build { context, .. } => context,
+            Source::Pack(pack) => &pack.dir,
+        };
+        let (Ok(real), Ok(real_root)) = (root.join(context).canonicalize_utf8(), root.canonicalize_utf8())
+        else {
+            return Ok(());
+        };
+        let inside = |file: &Staged| Some(real_root.join(&file.to).strip_prefix(&real).ok()?.to_string());
+        let paths: Vec<_> = files.iter().filter_map(inside).collect();
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let cmd = self.describe(self.hashctx().args(["-q", "--json"])).args(["--check-ignore", "--"]);
+        let (_, json) = self.baker.runner.ask(&cmd.args(paths))?;
+        let judged = serde_json::Deserializer::from_slice(&json).into_iter::<Judged>().flatten();
+        let is_input = |judged: &Judged| {
+            !judged.excluded && judged.read_by.as_ref().is_none_or(|lines| !lines.is_empty())
+        };
+        judged.into_iter().find(is_input).map_or(Ok(()), |judged| {
+            let lines = judged.read_by.unwrap_or_default();
+            let by =
+                lines.first().map_or("its folder is packed".to_owned(), |line| format!("{line} reads it"));
+            Err(OutputError::Input { image: self.image.name.clone(), path: judged.path, by }.into())
+        })
+    }
+
+    /// Refuses files that another image or disk of the project has written.
+    fn check_owners(&self, files: &[Staged]) -> Result<(), RunError> {
+        let ledger = self.ledger();
+        for (other, spec) in &self.baker.owners {
+            let record = ledger.read(other);
+            if *other == self.image.name || record.spec != *spec {
+                continue;
+            }
+            if let Some(file) = files.iter().find(|file| record.files.contains_key(&file.to)) {
+                let (owner, other) = (self.image.name.clone(), other.clone());
+                return Err(OutputError::TwoOwners { path: file.to.clone(), owner, other }.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn ledger(&self) -> Ledger<'_> {
+        Ledger::new(self.baker.options.store.as_deref(), self.baker.runner.folder())
+    }
+}

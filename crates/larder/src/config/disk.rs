@@ -1,0 +1,189 @@
+//! `[disk.NAME]`: a disk image, an archive or a folder that a command of the project's makes.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Fault, Pairs, are_names, leaves, outputs, plain, yes};
+
+/// One `[disk.NAME]`. Paths are relative to larder.toml's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// The table's name.
+    pub name: String,
+    /// What it is, for people.
+    pub description: Option<String>,
+    /// Globs of the files that `run` reads.
+    pub inputs: Vec<String>,
+    /// Variables that `run` sees.
+    pub args: BTreeMap<String, String>,
+    /// The line that `sh -c` runs; it writes to `$LARDER_OUTPUT`.
+    pub run: String,
+    /// Where it goes.
+    pub output: Utf8PathBuf,
+    /// Whether it is a folder.
+    pub folder: bool,
+    /// Whether the store is asked and filled.
+    pub use_image_cache: bool,
+}
+
+impl Disk {
+    /// What of it decides about its place: another place is another file to write.
+    pub(crate) fn spec(&self) -> String {
+        format!("disk\0{}\0{}", self.output, self.folder)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct DiskTable {
+    description: Option<String>,
+    inputs: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    args: Pairs,
+    run: Spanned<String>,
+    output: Spanned<String>,
+    #[serde(default)]
+    cache: Cache,
+    #[serde(default = "yes")]
+    use_image_cache: bool,
+}
+
+/// Which of the two caches are used.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cache {
+    #[serde(default = "yes")]
+    pub(super) images: bool,
+    // Whoever points builds at pkgcache reads it.
+    #[serde(default = "yes", rename = "packages")]
+    _packages: bool,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { images: true, _packages: true }
+    }
+}
+
+impl DiskTable {
+    /// The disk, with wrong values refused. `images`: whether the image cache is on at all.
+    pub(super) fn checked(self, name: &str, images: bool) -> Result<Disk, Fault> {
+        are_names("args", &self.args)?;
+        let output = outputs::is_place("output", &self.output)?;
+        let inputs = self.inputs.get_ref();
+        if inputs.is_empty() {
+            let help = "name the files that `run` reads, such as `inputs = [\"specs/**\"]`";
+            return Err(Fault::new(format!("disk `{name}` has no inputs"), self.inputs.span(), help));
+        }
+        inputs.iter().try_for_each(is_glob)?;
+        if self.run.get_ref().trim().is_empty() || self.run.get_ref().contains('\0') {
+            let help = "write the command that makes the disk and writes it to `$LARDER_OUTPUT`";
+            return Err(Fault::new("`run` is empty", self.run.span(), help));
+        }
+        let folder = self.output.get_ref().ends_with('/');
+        if output.as_str().is_empty() {
+            let help = "name a file or a folder of the disk's own, such as `out/edge.qcow2`";
+            return Err(Fault::new("`output` is the whole project", self.output.span(), help));
+        }
+        Ok(Disk {
+            name: name.to_owned(),
+            description: self.description,
+            inputs: self.inputs.into_inner().into_iter().map(Spanned::into_inner).collect(),
+            args: plain(self.args),
+            run: self.run.into_inner(),
+            output,
+            folder,
+            use_image_cache: images && self.use_image_cache && self.cache.images,
+        })
+    }
+}
+
+fn is_glob(glob: &Spanned<String>) -> Result<(), Fault> {
+    let text = glob.get_ref();
+    let why = if text.is_empty() || text.contains(['\0', '\n']) {
+        "is not a pattern of files"
+    } else if leaves(Utf8Path::new(text)) {
+        "leads out of the project"
+    } else if crate::disk::glob::matcher(Utf8Path::new("/"), text).is_err() {
+        "is not a pattern that can be read"
+    } else {
+        return Ok(());
+    };
+    let help = "inputs are paths below larder.toml's folder, with `*`, `?`, `[…]` and `**`";
+    Err(Fault::new(format!("`{text}` {why}"), glob.span(), help))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::parse;
+
+    const GOOD: &str = "[disk.edge]\ninputs = [\"specs/**\"]\nrun = \"make\"\noutput = \"out/edge.qcow2\"\n";
+
+    #[track_caller]
+    fn refused(from: &str, to: &str, why: &str) {
+        let text = GOOD.replace(from, to);
+        let fault = parse(&text).expect_err("a bad table");
+        assert!(fault.message.contains(why), "{}", fault.message);
+        assert!(fault.at.is_some(), "no place");
+    }
+
+    #[test]
+    fn a_disk_is_read() {
+        let text = format!("{GOOD}args = {{ SUITE = \"bookworm\" }}\ncache = {{ images = false }}\n");
+        let disk = parse(&text).expect("good").disks.remove(0);
+        assert_eq!(
+            (disk.name.as_str(), disk.output.as_str(), disk.folder),
+            ("edge", "out/edge.qcow2", false)
+        );
+        assert_eq!((disk.use_image_cache, disk.args.len()), (false, 1));
+        let off = parse(&format!("[cache]\nimages = false\n{GOOD}")).expect("good").disks.remove(0);
+        assert!(!off.use_image_cache);
+    }
+
+    #[test]
+    fn the_composers_file_is_read() {
+        let text = r#"
+            [cache]
+            images = true
+            packages = true
+            [disk.edge]
+            description = "Edge node, qcow2"
+            inputs = ["specs/edge.yml", "specs/common/**"]
+            args = { SUITE = "bookworm", ARCH = "amd64" }
+            run = 'image-composer build --out "$LARDER_OUTPUT" specs/edge.yml'
+            output = "out/edge.qcow2"
+            [disk.edge-debug]
+            inputs = ["specs/edge-debug.yml", "specs/common/**"]
+            run = 'image-composer build --out "$LARDER_OUTPUT" specs/edge-debug.yml'
+            output = "out/edge-debug.raw"
+            cache = { images = false, packages = true }
+            [pkgcache]
+            max-size = "10GB"
+            [gcctl]
+            max-disks = 5
+        "#;
+        let disks = parse(text).expect("good").disks;
+        let cached: Vec<_> = disks.iter().map(|disk| (disk.name.as_str(), disk.use_image_cache)).collect();
+        assert_eq!(cached, [("edge", true), ("edge-debug", false)]);
+    }
+
+    #[test]
+    fn a_bad_disk_is_refused_where_it_stands() {
+        refused("out/edge.qcow2", "../edge.qcow2", "leads out of the project");
+        refused("out/edge.qcow2", "larder.toml", "is the project's own");
+        refused("out/edge.qcow2", ".", "is the whole project");
+        refused("specs/**", "/etc/**", "leads out of the project");
+        refused("specs/**", "specs/{a", "is not a pattern that can be read");
+        refused("[\"specs/**\"]", "[]", "has no inputs");
+        refused("\"make\"", "\" \"", "`run` is empty");
+        refused("run = \"make\"", "rum = \"make\"", "unknown field");
+    }
+
+    #[test]
+    fn disks_and_images_share_their_names() {
+        refused("[disk.edge]", "[image.edge]\n[disk.edge]", "both an image and a disk");
+    }
+}

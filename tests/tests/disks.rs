@@ -1,0 +1,191 @@
+//! `[disk.NAME]`, for real: made once, and copied out of the store from then on.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use larder_tests::{Session, parts};
+
+/// A session in which each run of a disk's command adds a line to the file `ran` beside.
+fn composer(output: &str, run: &str) -> Session {
+    let session = Session::new();
+    session.write("specs/edge.yml", "packages: [a]\n");
+    session.write("specs/common/base.yml", "suite: bookworm\n");
+    session.write("larder.toml", table(output, run));
+    session
+}
+
+fn table(output: &str, run: &str) -> String {
+    format!(
+        "[disk.edge]\ndescription = \"Edge node\"\ninputs = [\"specs/edge.yml\", \"specs/common/**\"]\n\
+         args = {{ SUITE = \"bookworm\" }}\nrun = '''echo ran >>../ran; {run}'''\noutput = \"{output}\"\n"
+    )
+}
+
+/// Bakes; the disk's report, which must have the state.
+#[track_caller]
+fn bakes(session: &Session, line: &str, state: &str) -> serde_json::Value {
+    let ran = session.run(line);
+    let mut lines = ran.json();
+    assert_eq!((lines.len(), lines[0]["state"].as_str()), (1, Some(state)), "{ran}");
+    lines.remove(0)
+}
+
+/// How often the command ran.
+fn runs(session: &Session) -> usize {
+    fs::read_to_string(session.aside("ran")).unwrap_or_default().lines().count()
+}
+
+const SPARSE: &str = "truncate -s 64M \"$LARDER_OUTPUT\"; \
+                      printf \"$SUITE\" | dd of=\"$LARDER_OUTPUT\" bs=1M seek=40 conv=notrunc status=none";
+
+#[test]
+fn a_raw_disk_is_made_once_and_keeps_its_holes() {
+    let session = composer("out/edge.raw", SPARSE);
+    let built = bakes(&session, "larder bake --json", "built");
+    assert_eq!(
+        (&built["saved"], &built["from"], &built["reason"]),
+        (&true.into(), &"run".into(), &"no earlier save".into())
+    );
+    let made = fs::read(session.path("out/edge.raw")).expect("a disk");
+    assert_eq!(bakes(&session, "larder bake --json edge", "hit")["outputs"], 0);
+
+    session.run("rm -r out").ok();
+    assert_eq!(bakes(&session, "larder bake --json", "hit")["outputs"], 1);
+    assert!(fs::read(session.path("out/edge.raw")).expect("a disk") == made, "other bytes");
+    let disk = fs::metadata(session.path("out/edge.raw")).expect("a disk");
+    assert!(disk.len() == 64 << 20 && disk.blocks() * 512 < 8 << 20, "{} blocks", disk.blocks());
+    assert_eq!(runs(&session), 1);
+    assert_eq!(session.run("ls -A out").ok().stdout(), "edge.raw\n");
+}
+
+#[test]
+fn another_specification_is_made_and_the_reason_named() {
+    let session = composer("out/edge.raw", SPARSE);
+    bakes(&session, "larder bake --json", "built");
+    session.write("specs/common/base.yml", "suite: trixie\n");
+    session.write("specs/unread.yml", "x");
+    assert_eq!(session.run("larder bake --check").ends(1).stdout().lines().count(), 2);
+    let changed = bakes(&session, "larder bake --json", "built");
+    assert!(changed["changes"]["lines"].to_string().contains("specs/common/base.yml"), "{changed}");
+
+    let toml = table("out/edge.raw", SPARSE).replace("\"bookworm\"", "\"sid\"");
+    session.write("larder.toml", &toml);
+    let argument = bakes(&session, "larder bake --json", "built");
+    assert!(argument["changes"]["lines"].to_string().contains("arg.SUITE"), "{argument}");
+    // Another place is the same disk.
+    session.write("larder.toml", toml.replace("out/edge.raw", "elsewhere/edge.raw"));
+    assert_eq!(bakes(&session, "larder bake --json", "hit")["outputs"], 1);
+    assert!(!session.path("out/edge.raw").exists(), "the disk stands in both places");
+    assert_eq!(runs(&session), 3);
+}
+
+#[test]
+fn a_command_that_fails_keeps_nothing_and_the_old_disk_stands() {
+    let session = composer("out/edge.raw", SPARSE);
+    bakes(&session, "larder bake --json", "built");
+    let made = fs::read(session.path("out/edge.raw")).expect("a disk");
+    session.write("larder.toml", table("out/edge.raw", "echo half >\"$LARDER_OUTPUT\"; exit 7"));
+    let failed = bakes(&session, "larder bake --json", "failed");
+    assert_eq!(failed["error"], "`run` of disk `edge` ended with code 7");
+    assert!(fs::read(session.path("out/edge.raw")).expect("a disk") == made, "other bytes");
+    assert_eq!(session.run("ls -A out").ok().stdout(), "edge.raw\n");
+    let key = failed["key"].as_str().expect("a key");
+    session.run(&format!("imgtar has {key}")).ends(1);
+
+    for (run, made) in [("true", "nothing"), ("mkdir \"$LARDER_OUTPUT\"", "a folder")] {
+        session.write("larder.toml", table("out/edge.raw", run));
+        session.run("larder bake").ends(2).says(&format!("made {made} of `$LARDER_OUTPUT`, and not a file"));
+    }
+}
+
+#[test]
+fn a_killed_command_leaves_nothing_that_the_next_bake_does_not_mend() {
+    let run = "echo half >\"$LARDER_OUTPUT\"; touch ../begun; [ -e ../go ] || read -r _ <../fifo";
+    let session = composer("out/edge.raw", run);
+    session.run("mkfifo ../fifo").ok();
+    let mut bake = session.start("exec larder bake");
+    while !session.aside("begun").exists() && bake.try_wait().expect("a process").is_none() {
+        std::thread::yield_now();
+    }
+    bake.kill().expect("a process");
+    bake.wait().expect("a process");
+    assert!(!session.path("out/edge.raw").exists(), "half a disk has its name");
+    fs::File::create(session.aside("go")).expect("a file");
+    // Lets the killed bake's command end.
+    session.run("exec 3<>../fifo; echo >&3").ok();
+    bakes(&session, "larder bake --json", "built");
+    assert_eq!(session.run("ls -A out").ok().stdout(), "edge.raw\n");
+}
+
+#[test]
+fn a_folder_comes_back_with_modes_and_links_and_leaves_the_users_files() {
+    let run = "mkdir -p \"$LARDER_OUTPUT/bin\" && cd \"$LARDER_OUTPUT\" && echo x >bin/run && chmod 755 bin/run && \
+               ln -s bin/run link && date +%N >stamp";
+    let session = composer("out/tree/", run);
+    assert_eq!(bakes(&session, "larder bake --json", "built")["outputs"], 3);
+    let stamp = fs::read(session.path("out/tree/stamp")).expect("a file");
+    session.write("out/tree/mine", "mine");
+    session.run("rm -r out/tree/bin out/tree/stamp out/tree/link").ok();
+    assert_eq!(bakes(&session, "larder bake --json", "hit")["outputs"], 3);
+    session.run("[ -x out/tree/bin/run ] && [ -L out/tree/link ] && [ -e out/tree/mine ]").ok();
+    assert_eq!(fs::read(session.path("out/tree/stamp")).expect("a file"), stamp);
+    assert_eq!(runs(&session), 1);
+}
+
+#[test]
+fn a_tar_and_a_qcow2_come_back_byte_for_byte() {
+    let tar = "tar -cf \"$LARDER_OUTPUT\" specs && date +%N >>\"$LARDER_OUTPUT\"";
+    let qcow2 = "qemu-img create -q -f qcow2 \"$LARDER_OUTPUT\" 32M && \
+                 qemu-io -c 'write -P 7 1M 64k' \"$LARDER_OUTPUT\" >/dev/null";
+    for (output, run) in [("out/edge.tar", tar), ("out/edge.qcow2", qcow2)] {
+        if output.ends_with("qcow2") && parts::on_path("qemu-img").and(parts::on_path("qemu-io")).is_none() {
+            parts::not_run("qemu-img is not there");
+            continue;
+        }
+        let session = composer(output, run);
+        bakes(&session, "larder bake --json", "built");
+        let made = fs::read(session.path(output)).expect("a disk");
+        session.run("rm -r out").ok();
+        bakes(&session, "larder bake --json", "hit");
+        assert!(fs::read(session.path(output)).expect("a disk") == made, "other bytes of {output}");
+    }
+}
+
+#[test]
+fn the_cache_can_be_off_for_one_disk_or_for_all() {
+    let session = composer("out/edge.raw", SPARSE);
+    for settings in
+        ["", "cache = { images = false }\n", "use-image-cache = false\n", "[cache]\nimages = false\n"]
+    {
+        session.write("larder.toml", table("out/edge.raw", SPARSE) + settings);
+        let line = if settings.is_empty() { "larder bake --json --no-cache" } else { "larder bake --json" };
+        let built = bakes(&session, line, "built");
+        assert_eq!((&built["saved"], &built["reason"]), (&false.into(), &"the image cache is off".into()));
+    }
+    assert_eq!(runs(&session), 4);
+}
+
+#[test]
+fn inputs_that_are_not_there_and_an_output_among_them_are_refused() {
+    let session = composer("out/edge.raw", SPARSE);
+    session.run("rm -r specs/common").ok();
+    session.run("larder bake").ends(2).says("`specs/common/**`, an input of disk `edge`, names no file");
+    session.write("specs/common/x", "x");
+    session.write("larder.toml", table("specs/common/edge.raw", SPARSE));
+    session.run("larder bake").ends(2).says("is an input of its own key");
+    assert_eq!(runs(&session), 0);
+}
+
+#[test]
+fn a_damaged_disk_is_made_anew() {
+    let session = composer("out/edge.raw", SPARSE);
+    bakes(&session, "larder bake --json", "built");
+    session.run("rm -r out").ok();
+    for blob in session.blobs() {
+        session.run(&format!("chmod u+w {blob}; truncate -s -1 {blob}")).ok();
+    }
+    let built = bakes(&session, "larder bake --json", "built");
+    assert!(built["saved"] == true && built["warnings"].to_string().contains("damaged"), "{built}");
+    session.run("rm -r out").ok();
+    bakes(&session, "larder bake --json", "hit");
+}
