@@ -8,5 +8,6 @@ pub mod ci;
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod lock;
 pub mod process;
 pub mod times;

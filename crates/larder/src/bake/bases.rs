@@ -2,8 +2,8 @@
 //! the build.
 //!
 //! An image of larder.toml is known by its own key, any other that only the engine has by its ID.
-//! One of a registry's is known by the digest that larder.toml or the Dockerfile names, and else by
-//! nothing: hashctx warns of that.
+//! One of a registry's is known by the digest that larder.toml, larder.lock or the Dockerfile names,
+//! and else by nothing: hashctx warns of that.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -123,11 +123,12 @@ impl Bake<'_> {
         uses(self.image, self.baker.tools, self.baker.runner).err().unwrap_or_else(lost)
     }
 
-    /// Whether neither the name nor larder.toml has a digest.
+    /// Whether neither the name nor larder.toml has a digest, nor larder.lock.
     fn is_open(&self, name: &str) -> bool {
         let Source::Build { base, .. } = &self.image.source else { return false };
         let is_given = base.keys().any(|given| names::full(given) == names::full(name));
-        !name.contains('@') && (!is_given || self.planned.bases.contains_key(name))
+        let is_locked = self.planned.pins.contains_key(name);
+        !name.contains('@') && !is_locked && (!is_given || self.planned.bases.contains_key(name))
     }
 
     fn base(&self, reference: &str) -> Option<&Baked> {

@@ -267,11 +267,11 @@ impl Bake<'_> {
         self.hash(cmd, "manifest.old").map(|inputs| inputs.key)
     }
 
-    fn describe(&self, hashctx: Cmd) -> Cmd {
-        self.image.describe(hashctx, &self.bases)
+    pub(super) fn describe(&self, hashctx: Cmd) -> Cmd {
+        self.image.describe(hashctx, &self.bases, &self.planned.pins)
     }
 
-    fn hashctx(&self) -> Cmd {
+    pub(super) fn hashctx(&self) -> Cmd {
         self.baker.stock.at_store(self.baker.tools.hashctx())
     }
 

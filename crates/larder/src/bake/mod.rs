@@ -10,6 +10,7 @@ mod doubts;
 mod engines;
 mod flow;
 mod inspect;
+mod locks;
 mod make;
 mod plan;
 mod report;
@@ -30,6 +31,7 @@ pub use why::Changes;
 use crate::config::Project;
 use crate::config::image::Image;
 use crate::engine::Engine;
+use crate::lock::LockError;
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
 
@@ -51,6 +53,10 @@ pub struct Options {
     pub engine: Option<Engine>,
     /// The engines whose commands are there; where nobody names one, the first that answers builds.
     pub engines: Vec<Engine>,
+    /// What is not in larder.lock is an error, and the file is not written.
+    pub locked: bool,
+    /// The images, or the names in Dockerfiles, whose digests are resolved anew; none means all.
+    pub update: Option<Vec<String>>,
     /// Handed on to the tools as `--store`; absolute.
     pub store_flag: Option<Utf8PathBuf>,
     /// Where the store is by the settings; none where they name no place.
@@ -85,6 +91,28 @@ pub enum BakeError {
     )]
     Cycle { path: String },
 
+    #[error("larder.lock has no digest for {names}")]
+    #[diagnostic(
+        code(larder::not_locked),
+        help(
+            "run `larder lock` and commit larder.lock; `--locked`, the default where CI is set, writes nothing"
+        )
+    )]
+    NotLocked { names: String },
+
+    #[error("there is nothing to update under `{name}`")]
+    #[diagnostic(
+        code(larder::nothing_to_update),
+        help(
+            "name an image of larder.toml that is baked, or an image as its Dockerfile has it, such as `debian:12`"
+        )
+    )]
+    NothingToUpdate { name: String },
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Lock(#[from] LockError),
+
     #[error("cannot make a temporary folder")]
     #[diagnostic(code(larder::temp), help("TMPDIR names the folder for temporary files"))]
     Temp(#[source] std::io::Error),
@@ -117,7 +145,8 @@ pub fn bake(
 ) -> Result<Outcome, BakeError> {
     let temp = tempfile::Builder::new().prefix("bake-").tempdir().map_err(BakeError::Temp)?;
     let mut oven = flow::Baker::new(options, tools, runner, temp.path())?;
-    let (planned, engines) = plan::plan(project, options, tools, runner)?;
+    let (mut planned, engines) = plan::plan(project, options, tools, runner)?;
+    locks::lock(&mut planned, options, tools, runner)?;
     let width = planned.iter().map(|planned| planned.image.name.chars().count()).max().unwrap_or_default();
     let mut written = Ok(());
     for image in &planned {
@@ -131,6 +160,25 @@ pub fn bake(
     engines.remember();
     written.map_err(BakeError::Report)?;
     Ok(outcome(&oven.done.iter().map(|baked| baked.state).collect::<Vec<_>>()))
+}
+
+/// Resolves what larder.lock lacks, or is to be updated, and writes it; builds nothing. With
+/// `check` it changes nothing and says which images are behind: `No` where one is.
+///
+/// # Errors
+/// As those of `bake` before anything is built.
+pub fn lock(
+    project: &Project,
+    options: &Options,
+    tools: &Tools,
+    runner: &Runner,
+    out: &mut (impl Write + ?Sized),
+) -> Result<Outcome, BakeError> {
+    let (mut planned, _) = plan::plan(project, options, tools, runner)?;
+    if options.check {
+        return locks::behind(&planned, options, tools, runner, out);
+    }
+    locks::lock(&mut planned, options, tools, runner).map(|()| Outcome::Yes)
 }
 
 fn outcome(states: &[State]) -> Outcome {

@@ -12,6 +12,7 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use storekit::Platform;
+use storekit::size::Age;
 use thiserror::Error;
 use toml::Spanned;
 use toml::de::DeTable;
@@ -234,6 +235,9 @@ struct ImageTable {
     engine: Option<Engine>,
     #[serde(default = "yes")]
     use_image_cache: bool,
+    #[serde(default = "yes")]
+    lock: bool,
+    refresh: Option<Refresh>,
     pack: Option<PackTable>,
 }
 
@@ -247,6 +251,22 @@ struct PackTable {
     workdir: Option<String>,
     #[serde(default)]
     labels: Pairs,
+}
+
+/// How long a lock counts.
+#[derive(Clone, Copy)]
+struct Refresh(Option<Age>);
+
+impl<'de> Deserialize<'de> for Refresh {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "never" {
+            return Ok(Self(None));
+        }
+        text.parse()
+            .map(|age| Self(Some(age)))
+            .map_err(|error| D::Error::custom(format!("{error}; or `never`")))
+    }
 }
 
 /// Names and values, each with its place.
@@ -440,6 +460,8 @@ impl ImageTable {
             ignore: self.ignore,
             engine: self.engine,
             use_image_cache: self.use_image_cache,
+            lock: self.lock,
+            refresh: self.refresh.and_then(|refresh| refresh.0),
         }
     }
 }
