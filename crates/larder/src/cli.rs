@@ -52,8 +52,8 @@ enum Job {
     ///
     /// Each base image and `# syntax=` frontend that is named without a digest is resolved once, by
     /// its registry, else by the engine, and `bake` builds from just that. Images of larder.toml
-    /// and images that only the engine has are not locked: their keys and IDs are in the key. Builds
-    /// nothing.
+    /// and images that only the engine has are not locked: their keys and IDs are in the key.
+    /// Builds nothing.
     Lock(LockArgs),
     /// Bake all images, then run larder.toml's own steps
     ///
@@ -88,6 +88,9 @@ pub struct BakeArgs {
     /// Do not write larder.lock: what it lacks is an error; the default where CI is set
     #[arg(long, conflicts_with = "update")]
     locked: bool,
+    /// Say below each image what could change it without changing its key
+    #[arg(long)]
+    doubts: bool,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -247,6 +250,7 @@ impl Process {
             update: args.update,
             no_image_cache: args.no_image_cache || args.no_cache,
             json: args.json,
+            doubts: args.doubts,
             engine: args.engine.map(EngineArg::engine),
             engines: self.engines(),
             store: self.settings(&root).store_dir(store_flag.as_deref()).ok(),

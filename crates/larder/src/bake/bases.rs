@@ -2,8 +2,8 @@
 //! the build.
 //!
 //! An image of larder.toml is known by its own key, any other that only the engine has by its ID.
-//! One of a registry's is known by the digest that larder.toml, larder.lock or the Dockerfile names,
-//! and else by nothing: hashctx warns of that.
+//! One of a registry's is known by the digest that larder.toml, larder.lock or the Dockerfile
+//! names, and else by nothing: hashctx warns of that.
 
 use std::collections::BTreeMap;
 use std::io;

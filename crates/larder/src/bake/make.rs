@@ -82,7 +82,11 @@ impl Bake<'_> {
             None => Handed::Folder,
         };
         let key_file = self.baker.temp.join("key");
-        let context = piped.then(|| self.tar(&key_file));
+        let context = match (piped, self.image.ignore) {
+            (false, _) => None,
+            (true, Ignore::All) => Some(self.tar(&key_file)),
+            (true, Ignore::Docker) => Some(self.tar_for_old_builder(&key_file)),
+        };
         let started = Instant::now();
         runner.build(context.as_ref(), &self.image.build(cmd, handed))?;
         let seconds = started.elapsed().as_secs_f64();

@@ -49,6 +49,8 @@ pub struct Options {
     pub no_image_cache: bool,
     /// Report as NDJSON.
     pub json: bool,
+    /// Say of each image what its key cannot cover.
+    pub doubts: bool,
     /// What builds, whatever larder.toml says.
     pub engine: Option<Engine>,
     /// The engines whose commands are there; where nobody names one, the first that answers builds.

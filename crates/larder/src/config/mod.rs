@@ -491,6 +491,18 @@ mod tests {
         parse(text).expect("a good file").images.remove(0)
     }
 
+    #[test]
+    fn a_lock_counts_until_it_is_updated_or_as_long_as_it_says() {
+        let of = |line: &str| {
+            let image = image(&format!("[image.app]\n{line}\n"));
+            (image.lock, image.refresh.map(|age| age.0.as_secs() / 86_400))
+        };
+        assert_eq!(of(""), (true, None));
+        assert_eq!(of("lock = false"), (false, None));
+        assert_eq!([of("refresh = \"30d\""), of("refresh = \"never\"")], [(true, Some(30)), (true, None)]);
+        rejected("[image.app]\nrefresh = \"soon\"\n", "or `never`", "soon");
+    }
+
     #[track_caller]
     fn rejected(text: &str, message: &str, marked: &str) {
         let fault = parse(text).expect_err("a bad file");
