@@ -61,7 +61,7 @@ fn instructions(request: &Request<'_>, pins: &[(String, String)]) -> Result<Vec<
 /// The file with the edits, which are in the order of the file.
 fn written(file: &[u8], edits: impl Iterator<Item = Edit>) -> Vec<u8> {
     let (mut out, mut at) = (Vec::new(), 0);
-    let newlines = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
+    let newlines = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').count();
     for (line, text) in edits {
         out.extend(file.get(at..line.span.start).unwrap_or_default());
         let old = file.get(line.span.clone()).unwrap_or_default();

@@ -160,10 +160,10 @@ impl<'a> Locks<'a> {
         match (found, old) {
             (Found::Digest(digest), _) => Ok(Some(digest)),
             (_, Some(old)) => {
-                self.say(
-                    "warning",
-                    &format!("its registry does not answer for `{name}`: it stays as locked"),
-                );
+                if self.options.update.is_some() {
+                    let warning = format!("its registry does not answer for `{name}`: it stays as locked");
+                    self.say("warning", &warning);
+                }
                 Ok(Some(old.digest))
             }
             (Found::Nothing, None) if self.options.locked => {
@@ -178,9 +178,10 @@ impl<'a> Locks<'a> {
     /// registry's digest. One that was locked is the registry's.
     fn ask(&self, planned: &Planned, name: &str, was_locked: bool) -> Result<Found, RunError> {
         let engine = planned.image.builder();
-        let own = match was_locked {
-            true => None,
-            false => inspect(&[name], engine, self.tools, self.runner)?.pop().flatten(),
+        let own = if was_locked {
+            None
+        } else {
+            inspect(&[name], engine, self.tools, self.runner)?.pop().flatten()
         };
         if own.as_ref().is_some_and(|own| own.is_local(name, engine)) {
             return Ok(Found::Local);

@@ -161,15 +161,15 @@ fn asked(
     let (status, json) = ask(&cmd)?;
     succeeded(&cmd, status)?;
     let mut uses = Uses::default();
-    for used in serde_json::Deserializer::from_slice(&json).into_iter::<Used>() {
+    for line in serde_json::Deserializer::from_slice(&json).into_iter::<Used>() {
         let lost = |error: serde_json::Error| RunError::Lost {
             program: cmd.program().to_owned(),
             source: error.into(),
         };
-        let used = used.map_err(lost)?;
-        uses.images.extend(used.image);
-        uses.frontend = uses.frontend.or(used.frontend);
-        uses.foreign |= used.foreign;
+        let line = line.map_err(lost)?;
+        uses.images.extend(line.image);
+        uses.frontend = uses.frontend.or(line.frontend);
+        uses.foreign |= line.foreign;
     }
     uses.images.sort();
     uses.images.dedup();

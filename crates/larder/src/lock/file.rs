@@ -302,7 +302,9 @@ mod tests {
     fn two_branches_that_add_an_image_each_merge_without_a_conflict() {
         let text = |names: &[&str]| {
             let mut lock = LockFile::default();
-            names.iter().for_each(|name| drop(lock.set(name, locked("a"))));
+            for name in names {
+                lock.set(name, locked("a"));
+            }
             lock.text()
         };
         let dir = tempfile::tempdir().expect("temp dir");
