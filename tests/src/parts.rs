@@ -21,6 +21,8 @@ pub enum Part {
     Dockerd,
     /// podman.
     Podman,
+    /// docker-registry, to be started by the test itself.
+    Registry,
     /// skopeo.
     Skopeo,
     /// b3sum.
@@ -154,6 +156,7 @@ impl Part {
             Self::Docker => succeeds("docker", &["version"]),
             Self::Dockerd => is_root() && succeeds("unshare", &["--net", "dockerd", "--version"]),
             Self::Podman => succeeds("podman", &["--version"]),
+            Self::Registry => succeeds("docker-registry", &["--version"]),
             Self::Skopeo => succeeds("skopeo", &["--version"]),
             Self::B3sum => succeeds("b3sum", &["--version"]),
             Self::Git => succeeds("git", &["--version"]),
@@ -182,6 +185,7 @@ impl fmt::Display for Part {
             Self::Docker => "a docker engine that answers",
             Self::Dockerd => "`dockerd`, as root",
             Self::Podman => "`podman`",
+            Self::Registry => "`docker-registry`",
             Self::Skopeo => "`skopeo`",
             Self::B3sum => "`b3sum`",
             Self::Git => "`git`",

@@ -222,9 +222,14 @@ impl Session {
         for (name, value) in [("GIT_AUTHOR_NAME", "t"), ("GIT_AUTHOR_EMAIL", "t@localhost")] {
             command.env(name, value).env(name.replace("AUTHOR", "COMMITTER"), value);
         }
-        for name in
-            ["CARGO_MANIFEST_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "LARDER_TOOLS", "RUST_BACKTRACE"]
-        {
+        for name in [
+            "CARGO_MANIFEST_DIR",
+            "CI",
+            "XDG_CACHE_HOME",
+            "XDG_CONFIG_HOME",
+            "LARDER_TOOLS",
+            "RUST_BACKTRACE",
+        ] {
             command.env_remove(name);
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));

@@ -135,6 +135,13 @@ pub(crate) struct BuildFlags {
     #[arg(long = "base", value_name = "NAME=DIGEST", requires = "file", value_parser = base)]
     pub(crate) bases: Vec<(String, String)>,
 
+    /// The same, for an image that the build is to name by this digest
+    ///
+    /// The key is as with `--base`. `--pinned` writes a Dockerfile that names the image so, and
+    /// that of `--tar` does.
+    #[arg(long = "pin", value_name = "NAME=DIGEST", requires = "file", value_parser = base)]
+    pub(crate) pins: Vec<(String, String)>,
+
     /// A named context: a folder, or an address such as docker-image://IMAGE
     #[arg(long = "build-context", value_name = "NAME=PATH", requires = "file", value_parser = pair)]
     pub(crate) contexts: Vec<(String, String)>,
@@ -175,9 +182,18 @@ pub(crate) struct Output {
     /// Print the images that the build starts from or copies from, and hash nothing
     ///
     /// Each once, variables expanded, those of the stages that are needed. With `--json` the
-    /// platform of each, too.
+    /// platform of each, too, and a line for a frontend (`# syntax=`) without a digest or not of
+    /// docker's.
     #[arg(long, group = "what", requires = "file")]
     pub(crate) images: bool,
+
+    /// Write to FILE the Dockerfile with the digests of `--pin` behind the images' names
+    ///
+    /// To build from it, name it with `-f` and keep the context. Where the Dockerfile has an ignore
+    /// file of its own, beside FILE goes a copy of it, so that the engine reads the same. Lines
+    /// keep their numbers. Images of a frontend that is not docker's stay as they are.
+    #[arg(long, value_name = "FILE", group = "what", requires = "file")]
+    pub(crate) pinned: Option<Utf8PathBuf>,
 
     /// Write a tar of the hashed files and the Dockerfile, for `docker build -`
     ///
@@ -317,7 +333,8 @@ impl Cli {
             target: self.build.target.clone(),
             args: args.into_iter().collect(),
             platform: self.build.platform.clone().unwrap_or_default(),
-            bases: self.build.bases.clone(),
+            bases: [self.build.bases.as_slice(), &self.build.pins].concat(),
+            pins: self.build.pins.clone(),
             contexts: contexts.into_iter().collect(),
         }
     }

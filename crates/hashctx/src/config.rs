@@ -71,6 +71,8 @@ pub struct Build {
     pub platform: Platform,
     /// Digests of base images, by the name that `FROM` has for them.
     pub bases: Vec<(String, String)>,
+    /// Those of the bases that a build is to name by their digests, as [`crate::pinned`] does.
+    pub pins: Vec<(String, String)>,
     /// Named contexts: folders, or addresses with a scheme.
     pub contexts: Vec<(String, String)>,
 }

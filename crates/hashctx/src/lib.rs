@@ -22,7 +22,7 @@ pub mod tar;
 pub mod warning;
 
 pub use config::{Build, Config, Rules, Selection};
-pub use context::{Hashed, hash, images};
+pub use context::{Hashed, Images, Pinned, hash, images, pinned};
 pub use error::HashError;
 pub use files::digest::Digest;
 pub use files::entry::{Content, Entry, FileMode, ModePolicy};

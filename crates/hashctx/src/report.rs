@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use miette::Diagnostic;
 use serde_json::{Map, Value, json};
 
-use crate::context::Hashed;
 use crate::context::check_ignore::{Answer, Readers};
+use crate::context::{Hashed, Images};
 use crate::dockerfile::{Base, Unknown};
 use crate::files::entry::{Content, Entry, FileMode};
 use crate::listed::Rule;
@@ -69,17 +69,22 @@ pub fn key_json(hashed: &Hashed, out: &mut impl Write) -> io::Result<()> {
 ///
 /// # Errors
 /// Those of the writer.
-pub fn images(images: &[Base], out: &mut impl Write) -> io::Result<()> {
-    images.iter().try_for_each(|image| writeln!(out, "{}", escape(image.reference.as_bytes())))
+pub fn images(images: &Images, out: &mut impl Write) -> io::Result<()> {
+    images.bases.iter().try_for_each(|image| writeln!(out, "{}", escape(image.reference.as_bytes())))
 }
 
-/// The same as one object each, with the platform that the image is pulled for.
+/// The same as one object each, with the platform that the image is pulled for; and one for a
+/// frontend without a digest.
 ///
 /// # Errors
 /// Those of the writer.
-pub fn images_json(images: &[Base], out: &mut impl Write) -> io::Result<()> {
+pub fn images_json(images: &Images, out: &mut impl Write) -> io::Result<()> {
     let object = |image: &Base| json!({ "image": image.reference, "platform": image.platform.to_string() });
-    images.iter().try_for_each(|image| writeln!(out, "{}", object(image)))
+    images.bases.iter().try_for_each(|image| writeln!(out, "{}", object(image)))?;
+    if images.frontend.is_some() || images.foreign {
+        writeln!(out, "{}", json!({ "frontend": images.frontend, "foreign": images.foreign }))?;
+    }
+    Ok(())
 }
 
 fn unknown(unknown: &Unknown) -> Value {

@@ -39,6 +39,9 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
     if output.images {
         return images(cli);
     }
+    if let Some(file) = &output.pinned {
+        return write_pinned(cli, file);
+    }
     let hashed = hash(cli)?;
     if let Some(file) = &output.check {
         return check(file, &hashed);
@@ -145,6 +148,18 @@ fn images(cli: &Cli) -> miette::Result<Outcome> {
     let mut out = BufWriter::new(Output::listing());
     let print = if cli.common.json { report::images_json } else { report::images };
     print(&images, &mut out).and_then(|()| out.flush()).map_err(HashError::Write)?;
+    Ok(Outcome::Yes)
+}
+
+/// Writes the Dockerfile with digests, and its ignore file.
+fn write_pinned(cli: &Cli, file: &Utf8Path) -> miette::Result<Outcome> {
+    let variables =
+        Environment::of_process().into_diagnostic().wrap_err("cannot tell the working folder")?.variables;
+    let Some(pinned) = hashctx::pinned(&cli.config(&variables))? else { return Ok(Outcome::Yes) };
+    if let Some((suffix, bytes)) = &pinned.ignore {
+        replace(Utf8Path::new(&format!("{file}{suffix}")), bytes, Durability::Unsynced)?;
+    }
+    replace(file, &pinned.dockerfile, Durability::Unsynced)?;
     Ok(Outcome::Yes)
 }
 

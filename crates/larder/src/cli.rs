@@ -53,6 +53,13 @@ enum Job {
     /// as a bake wrote them; a place outside the project, or among the inputs of the key, is
     /// refused. Files that a bake wrote for an earlier key are removed if nobody changed them.
     Bake(BakeArgs),
+    /// Write into larder.lock which images the names in the Dockerfiles stand for
+    ///
+    /// Each base image and `# syntax=` frontend that is named without a digest is resolved once, by
+    /// its registry, else by the engine, and `bake` builds from just that. Images of larder.toml
+    /// and images that only the engine has are not locked: their keys and IDs are in the key.
+    /// Builds nothing.
+    Lock(LockArgs),
     /// Bake all images, then run larder.toml's own steps
     ///
     /// Stops at the first failure and passes on its code. The steps are those of `[ci] steps` in
@@ -79,6 +86,16 @@ pub struct BakeArgs {
     /// Use no cache of larder's at all
     #[arg(long)]
     no_cache: bool,
+    /// Resolve anew what is in larder.lock for the images of larder.toml, or the names in
+    /// Dockerfiles, that follow; without any, for all
+    #[arg(long, value_name = "NAME", num_args = 0..)]
+    update: Option<Vec<String>>,
+    /// Do not write larder.lock: what it lacks is an error; the default where CI is set
+    #[arg(long, conflicts_with = "update")]
+    locked: bool,
+    /// Say below each image what could change it without changing its key
+    #[arg(long)]
+    doubts: bool,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -87,6 +104,25 @@ pub struct BakeArgs {
     store: Option<Utf8PathBuf>,
     /// What builds the images, whatever larder.toml says; by default docker if it answers, else
     /// podman
+    #[arg(long, value_enum)]
+    engine: Option<EngineArg>,
+    #[command(flatten)]
+    talk: TalkArgs,
+}
+
+/// What `lock` is told.
+#[derive(clap::Args)]
+pub struct LockArgs {
+    /// The images whose Dockerfiles are looked at: by default, all of larder.toml
+    names: Vec<String>,
+    /// Resolve anew what is in larder.lock for the images of larder.toml, or the names in
+    /// Dockerfiles, that follow; without any, for all
+    #[arg(long, value_name = "NAME", num_args = 0..)]
+    update: Option<Vec<String>>,
+    /// Change nothing, ask the registries, print what is behind, and exit 1 if anything is
+    #[arg(long, conflicts_with = "update")]
+    check: bool,
+    /// What builds the images, whatever larder.toml says
     #[arg(long, value_enum)]
     engine: Option<EngineArg>,
     #[command(flatten)]
@@ -139,6 +175,7 @@ pub fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
     let process = Process::new()?;
     let result = match args.job {
         Job::Bake(args) => process.bake(args),
+        Job::Lock(args) => process.lock(args),
         Job::Ci(talk) => process.ci(Vec::new(), &talk),
     };
     or_interrupted(result, signals)
@@ -214,8 +251,11 @@ impl Process {
             names: args.names,
             rebuild: args.rebuild,
             check: args.check,
+            locked: args.locked || (args.update.is_none() && self.is_ci()),
+            update: args.update,
             no_image_cache: args.no_image_cache || args.no_cache,
             json: args.json,
+            doubts: args.doubts,
             engine: args.engine.map(EngineArg::engine),
             engines: self.engines(),
             store: self.settings(&root).store_dir(store_flag.as_deref()).ok(),
@@ -223,6 +263,29 @@ impl Process {
         };
         let tools = self.tools(&root);
         Ok(bake::bake(&project, &options, &tools, &runner, &mut Output::report())?)
+    }
+
+    /// `lock`.
+    ///
+    /// # Errors
+    /// A larder.toml or a larder.lock that cannot be used, or [`BakeError`].
+    pub fn lock(&self, args: LockArgs) -> miette::Result<Outcome> {
+        let (root, project) = self.project()?;
+        let runner = self.runner(&root, args.talk.verbosity());
+        let options = bake::Options {
+            names: args.names,
+            check: args.check,
+            update: args.update,
+            engine: args.engine.map(EngineArg::engine),
+            engines: self.engines(),
+            ..bake::Options::default()
+        };
+        Ok(bake::lock(&project, &options, &self.tools(&root), &runner, &mut Output::report())?)
+    }
+
+    /// Whether this is a run of a CI's, as far as the environment tells.
+    fn is_ci(&self) -> bool {
+        self.environment.get("CI").is_some_and(|value| !matches!(value, "" | "0" | "false"))
     }
 
     /// `ci`, with other checks before larder.toml's.
@@ -234,6 +297,7 @@ impl Process {
         let runner = self.runner(&root, talk.verbosity());
         let options = bake::Options {
             engines: self.engines(),
+            locked: self.is_ci(),
             store: self.settings(&root).store_dir(None).ok(),
             ..bake::Options::default()
         };

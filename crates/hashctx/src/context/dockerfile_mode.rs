@@ -10,6 +10,7 @@ use camino::Utf8Path;
 use storekit::Platform;
 
 use crate::config::{Build, Config, Rules, Selection};
+use crate::dockerfile::pin::pinned;
 use crate::dockerfile::{self, Analysis, Base, NamedContext, Request, Selector, Unknown, same_image};
 use crate::dockerignore::Engine;
 use crate::error::HashError;
@@ -25,6 +26,8 @@ use crate::warning::Warning;
 #[derive(Debug)]
 pub(crate) struct Precise {
     analysis: Analysis,
+    /// The Dockerfile with the digests of the build's pins.
+    pub(crate) pinned: Vec<u8>,
 }
 
 impl Precise {
@@ -47,7 +50,21 @@ impl Precise {
             build_platform: &Platform::host(),
             contexts: &contexts,
         };
-        Ok(Self { analysis: dockerfile::analyse(&request)? })
+        let analysis = dockerfile::analyse(&request)?;
+        let pinned = if build.pins.is_empty() { text.to_vec() } else { pinned(&request, &build.pins)? };
+        Ok(Self { analysis, pinned })
+    }
+
+    /// The image of a frontend that the Dockerfile names without a digest, and whether it is
+    /// foreign.
+    pub(crate) fn frontend(&self) -> Option<(&str, bool)> {
+        self.analysis.frontend.as_deref().map(|image| (image, self.is_foreign()))
+    }
+
+    /// Whether another language's frontend reads the Dockerfile.
+    pub(crate) fn is_foreign(&self) -> bool {
+        let is_foreign = |unknown: &Unknown| matches!(unknown, Unknown::ForeignFrontend(_));
+        self.analysis.unknowns.iter().any(is_foreign)
     }
 
     /// The images that it starts from or copies from, each once.
@@ -175,7 +192,8 @@ impl Precise {
     /// What cannot be known, less what the caller knew.
     pub(crate) fn unknowns(&self, build: &Build) -> Vec<Unknown> {
         let given = |image: &str| build.bases.iter().any(|(name, _)| same_image(name, image));
-        let open = |unknown: &&Unknown| !matches!(unknown, Unknown::MovingTag(image) if given(image));
+        let is_known = |unknown: &Unknown| matches!(unknown, Unknown::MovingTag(image) | Unknown::MovingSyntax(image) if given(image));
+        let open = |unknown: &&Unknown| !is_known(unknown);
         self.analysis.unknowns.iter().filter(open).cloned().map(|unknown| self.shown(unknown)).collect()
     }
 
@@ -192,11 +210,9 @@ impl Precise {
     /// Whether the image is one of the build's. Nobody knows those of a foreign frontend: any may
     /// be.
     fn uses(&self, image: &str) -> bool {
-        let is_foreign = |unknown: &Unknown| matches!(unknown, Unknown::ForeignFrontend(_));
-        if self.analysis.unknowns.iter().any(is_foreign) {
-            return true;
-        }
-        self.analysis.bases.iter().any(|base| same_image(&base.reference, image))
+        let frontend = self.analysis.frontend.iter();
+        let mut used = self.analysis.bases.iter().map(|base| &base.reference).chain(frontend);
+        self.is_foreign() || used.any(|used| same_image(used, image))
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use rayon::prelude::*;
 
 use crate::config::{Build, Config, Rules, Selection};
@@ -20,6 +20,7 @@ use crate::context::dockerfile_mode::{Precise, has_scheme};
 use crate::context::reader::Reader;
 use crate::context::tar_dockerfile::Extra;
 use crate::dockerfile::{Base, Unknown};
+use crate::dockerignore::choose;
 use crate::error::HashError;
 use crate::files::digest::Digest;
 use crate::files::entry::{Entry, ModePolicy};
@@ -55,6 +56,9 @@ pub(crate) struct Plan {
     pub(crate) dockerfile: Option<Vec<u8>>,
     /// What a tar of the inputs needs beside them, where the engine is to be given one.
     pub(crate) extra: Option<Extra>,
+    /// Where the Dockerfile lies in the main context, and its bytes with the digests of the build's
+    /// pins, if it has any.
+    pub(crate) pinned: Option<(RelPath, Vec<u8>)>,
     pub(crate) warnings: Vec<Warning>,
     unknowns: Vec<Unknown>,
     declared: BTreeSet<Declared>,
@@ -76,14 +80,52 @@ pub fn hash(config: &Config) -> Result<Hashed, HashError> {
     })?
 }
 
-/// The images that a build starts from or copies from, each once. Of all its files only the
-/// Dockerfile is read.
+/// The images that a build needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Images {
+    /// Those that it starts from or copies from, each once.
+    pub bases: Vec<Base>,
+    /// The image of the frontend that the Dockerfile names without a digest.
+    pub frontend: Option<String>,
+    /// Whether a frontend reads the Dockerfile that is not docker's own: whether the images are all
+    /// of the build's is not known then.
+    pub foreign: bool,
+}
+
+/// The images that a build needs. Of all its files only the Dockerfile is read.
 ///
 /// # Errors
 /// A Dockerfile that cannot be read or understood.
-pub fn images(config: &Config) -> Result<Vec<Base>, HashError> {
-    let Some(build) = &config.build else { return Ok(Vec::new()) };
-    Ok(Precise::new(build, config.engine, &read_dockerfile(build)?)?.images().to_vec())
+pub fn images(config: &Config) -> Result<Images, HashError> {
+    let Some(build) = &config.build else { return Ok(Images::default()) };
+    let precise = Precise::new(build, config.engine, &read_dockerfile(build)?)?;
+    let frontend = precise.frontend().map(|(image, _)| image.to_owned());
+    Ok(Images { bases: precise.images().to_vec(), frontend, foreign: precise.is_foreign() })
+}
+
+/// A Dockerfile that names the build's pins by their digests, and the ignore file of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// The Dockerfile's bytes.
+    pub dockerfile: Vec<u8>,
+    /// The bytes of the ignore file that lies beside the Dockerfile, with what it adds to the
+    /// Dockerfile's name. None: the engine reads the context's own, or none.
+    pub ignore: Option<(String, Vec<u8>)>,
+}
+
+/// The Dockerfile of the configuration's build for an engine to read in its place.
+///
+/// # Errors
+/// A Dockerfile, or an ignore file, that cannot be read or understood; an image that is named so
+/// that no digest can be added.
+pub fn pinned(config: &Config) -> Result<Option<Pinned>, HashError> {
+    let Some(build) = &config.build else { return Ok(None) };
+    let dockerfile = Precise::new(build, config.engine, &read_dockerfile(build)?)?.pinned;
+    let found = choose::find(config.engine, &config.root, &build.dockerfile)?;
+    let own = |(path, bytes): (Utf8PathBuf, Vec<u8>)| {
+        Some((path.as_str().strip_prefix(build.dockerfile.as_str())?.to_owned(), bytes))
+    };
+    Ok(Some(Pinned { dockerfile, ignore: found.and_then(own) }))
 }
 
 /// `tar` where the inputs are to be written as one; `cache` where they are looked up in it.
@@ -118,7 +160,11 @@ pub(crate) fn plan(config: &Config, tar: bool, cache: Option<&StatCache>) -> Res
     if extra.as_ref().is_some_and(Extra::is_input) {
         warnings.retain(|warning| !matches!(warning, Warning::MissingSource { .. }));
     }
-    Ok(Plan { listed, dockerfile, extra, warnings, unknowns, declared, named })
+    let pinned = build
+        .filter(|build| !build.pins.is_empty())
+        .zip(precise)
+        .and_then(|(build, precise)| Some((select::below(&config.root, &build.dockerfile)?, precise.pinned)));
+    Ok(Plan { listed, dockerfile, extra, pinned, warnings, unknowns, declared, named })
 }
 
 pub(crate) fn finish(config: &Config, plan: Plan, mut entries: Vec<Entry>) -> Result<Hashed, HashError> {

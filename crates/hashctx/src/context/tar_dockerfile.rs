@@ -29,7 +29,10 @@ pub(crate) const FOLDER_MODE: u16 = 0o755;
 pub(crate) struct Extra {
     /// Its place in the tar.
     pub(crate) path: RelPath,
+    /// As the tar has it.
     pub(crate) bytes: Vec<u8>,
+    /// As it is on disk.
+    digest: Digest,
     /// Whether the build depends on it beyond the lines that `-f` covers.
     is_input: bool,
 }
@@ -51,7 +54,7 @@ impl Extra {
         let own = Listed::new(path.clone(), Kind::File);
         let all = listed.iter().cloned().chain([own]).collect();
         let is_input = precise.narrow(None, &config.root, all).iter().any(|one| one.path == path);
-        Some(Self { path, bytes: bytes.to_vec(), is_input })
+        Some(Self { path, bytes: precise.pinned.clone(), digest: Digest::of(bytes), is_input })
     }
 
     /// The one that an engine takes by itself, where it is not listed.
@@ -61,7 +64,7 @@ impl Extra {
         };
         let file = config.root.join("Dockerfile");
         match regular::read(file.as_std_path()) {
-            Ok(bytes) => Ok(Some(Self { path, bytes, is_input: true })),
+            Ok(bytes) => Ok(Some(Self { path, digest: Digest::of(&bytes), bytes, is_input: true })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(HashError::read(&file)(source)),
         }
@@ -89,8 +92,7 @@ impl Extra {
             }
         }
         let at = entries.partition_point(|entry| entry.path < self.path);
-        let content =
-            Content::File { digest: Digest::of(&self.bytes), mode: config.mode.of_file(MODE.into()) };
+        let content = Content::File { digest: self.digest, mode: config.mode.of_file(MODE.into()) };
         entries.insert(at, Entry { path: self.path, content });
     }
 

@@ -37,6 +37,7 @@ pub fn analyse(request: &Request<'_>) -> Result<Analysis, Box<DockerfileError>> 
     }
     let mut analysis = gather(request, &|_| true)
         .map_err(|fault| DockerfileError::new(request.name, request.dockerfile, fault))?;
+    analysis.frontend = frontend.as_ref().and_then(Frontend::open);
     analysis.unknowns.extend(frontend.iter().flat_map(Frontend::unknowns));
     analysis.unknowns.sort();
     Ok(analysis)

@@ -15,6 +15,8 @@ pub(super) const SYNTAX_ARG: &str = "BUILDKIT_SYNTAX";
 
 /// The frontend that a build asks for.
 pub(super) struct Frontend {
+    /// The image as the file names it; none where a build argument names it.
+    pub(super) written: Option<String>,
     /// As it may be shown: the value of a build argument may not.
     pub(super) shown: String,
     /// Docker's own.
@@ -40,10 +42,16 @@ impl Frontend {
         // What follows the name are words for the frontend.
         let image = text.split(' ').next().unwrap_or_default();
         Some(Self {
+            written: shown.is_none().then(|| image.to_owned()),
             shown: shown.unwrap_or_else(|| image.to_owned()),
             is_dockers: is_dockers(image),
             is_pinned: image.contains('@'),
         })
+    }
+
+    /// The image of a file's frontend that has no digest.
+    pub(super) fn open(&self) -> Option<String> {
+        self.written.clone().filter(|_| !self.is_pinned)
     }
 
     /// What cannot be known of it.
@@ -73,6 +81,7 @@ pub(super) fn everything(request: &Request<'_>, frontend: &Frontend, read: Optio
             out.unknowns.push(Unknown::MovingContext(name.clone()));
         }
     }
+    out.frontend = frontend.open();
     out.bases.retain(|base| !is_path(&base.reference));
     out.unknowns.retain(is_open);
     out.unknowns.extend(frontend.unknowns());

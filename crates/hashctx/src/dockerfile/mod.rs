@@ -29,6 +29,7 @@ mod expand;
 mod frontend;
 mod glob;
 mod lines;
+pub(crate) mod pin;
 mod platform;
 mod reads;
 mod remote;
@@ -88,6 +89,8 @@ pub struct Analysis {
     /// The names of the stages that the target needs, in the order of the file; a number where a
     /// stage has none.
     pub stages: Vec<String>,
+    /// The image of the frontend that the file names without a digest.
+    pub frontend: Option<String>,
     /// The images that these stages start from or copy from, each once.
     pub bases: Vec<Base>,
     /// The named contexts other than folders that are used, with their values.

@@ -24,17 +24,22 @@ pub(super) struct Read {
 
 /// The `--from`s of an instruction: what it depends on, before any variable is known.
 pub(super) fn origins(line: &Line, stages: &Stages, request: &Request<'_>) -> Result<Vec<Origin>, Fault> {
-    let named = match line.keyword.as_str() {
-        "COPY" => flag(line, "from").map(|name| (name.to_owned(), true)).into_iter().collect(),
-        "RUN" => mounts(line).filter_map(|mount| Some((mount.get("from")?.to_owned(), false))).collect(),
-        _ => Vec::new(),
-    };
     let origin = |(name, numbered): (String, bool)| {
         stages
             .origin(&name, numbered, request)
             .ok_or_else(|| Fault::new(&line.span, format!("there is no stage `{name}`")))
     };
-    named.into_iter().filter(|(name, _)| !name.is_empty()).map(origin).collect()
+    froms(line).into_iter().map(origin).collect()
+}
+
+/// The names that `--from` and `from=` of mounts have, and whether a number is one of a stage.
+pub(super) fn froms(line: &Line) -> Vec<(String, bool)> {
+    let named: Vec<_> = match line.keyword.as_str() {
+        "COPY" => flag(line, "from").map(|name| (name.to_owned(), true)).into_iter().collect(),
+        "RUN" => mounts(line).filter_map(|mount| Some((mount.get("from")?.to_owned(), false))).collect(),
+        _ => Vec::new(),
+    };
+    named.into_iter().filter(|(name, _)| !name.is_empty()).collect()
 }
 
 /// Applies ARG and ENV to the variables. Returns the arguments whose value came from outside of the

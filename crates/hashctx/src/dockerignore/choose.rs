@@ -129,6 +129,19 @@ pub fn choose(
     Ok(None)
 }
 
+/// Finds the ignore file that counts: its path and its bytes. None where there is none.
+///
+/// # Errors
+/// A file that exists and cannot be read.
+pub(crate) fn find(
+    engine: Engine,
+    context: &Utf8Path,
+    dockerfile: &Utf8Path,
+) -> Result<Option<(Utf8PathBuf, Vec<u8>)>, LoadError> {
+    let found = choose(candidates(engine, context, Some(dockerfile), None), read)?;
+    Ok(found.map(|(path, bytes, _)| (path, bytes)))
+}
+
 /// Finds and reads the ignore file that counts. None where there is none.
 ///
 /// # Errors

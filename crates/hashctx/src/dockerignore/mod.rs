@@ -12,7 +12,7 @@
 //!
 //! Absent: walking, and git's rules.
 
-mod choose;
+pub(crate) mod choose;
 mod gopath;
 mod goregex;
 mod matcher;

@@ -63,4 +63,10 @@ impl DockerfileError {
         let help = "the engine refuses this Dockerfile too: correct the marked text";
         Box::new(Self { name, line, why, place, help, text, span: Some(span) })
     }
+
+    /// A digest that cannot be added to a Dockerfile.
+    pub(crate) fn unpinned(name: &str, bytes: &[u8], fault: Fault) -> Box<Self> {
+        let help = "write the image's name as it is, without quotes and escapes, or with its digest";
+        Box::new(Self { help, ..*Self::new(name, bytes, fault) })
+    }
 }

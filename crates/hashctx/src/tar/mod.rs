@@ -51,7 +51,15 @@ pub fn tar(config: &Config, mtime: u64, out: impl Write) -> Result<Hashed, HashE
     let open = Cell::new(true);
     let out = Builder::new(Valve { out, open: &open });
     let folders = HashSet::new();
-    let mut archive = Archive { out, folders, mtime, policy: config.mode, reader: &reader, short: false };
+    let mut archive = Archive {
+        out,
+        folders,
+        mtime,
+        policy: config.mode,
+        reader: &reader,
+        short: false,
+        pinned: plan.pinned.take(),
+    };
     let listed = std::mem::take(&mut plan.listed);
     plan.warnings.extend(plan.extra.as_ref().and_then(|extra| extra.warning(config)));
     plan.warnings.extend(sound::hidden(config, &listed)?);
@@ -96,6 +104,8 @@ struct Archive<'a, W: Write> {
     reader: &'a Reader<'a>,
     /// The tar stops in the middle of a file.
     short: bool,
+    /// A file that is in the tar with other bytes than on disk.
+    pinned: Option<(RelPath, Vec<u8>)>,
 }
 
 impl<W: Write> Archive<'_, W> {
@@ -116,14 +126,22 @@ impl<W: Write> Archive<'_, W> {
 
     fn extra(&mut self, extra: &Extra) -> Result<(), HashError> {
         self.parents(&extra.path)?;
+        self.regular(&extra.path, &extra.bytes)
+    }
+
+    fn regular(&mut self, path: &RelPath, bytes: &[u8]) -> Result<(), HashError> {
         let mut header = self.header(EntryType::Regular, tar_dockerfile::MODE);
-        header.set_size(extra.bytes.len() as u64);
-        let written = self.out.append_data(&mut header, extra.path.as_path(), extra.bytes.as_slice());
-        written.map_err(HashError::Write)
+        header.set_size(bytes.len() as u64);
+        self.out.append_data(&mut header, path.as_path(), bytes).map_err(HashError::Write)
     }
 
     fn add(&mut self, listed: Listed) -> Result<Entry, HashError> {
         self.parents(&listed.path)?;
+        if let Some((_, bytes)) = self.pinned.take_if(|(path, _)| *path == listed.path) {
+            // What is hashed is the file on disk: the digests are in the key by themselves.
+            self.regular(&listed.path, &bytes)?;
+            return self.reader.entry(listed);
+        }
         if listed.kind == Kind::File {
             let content = self.file(&listed.path)?;
             return Ok(Entry { path: listed.path, content });

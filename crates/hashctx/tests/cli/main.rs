@@ -5,6 +5,7 @@
 mod cache;
 mod key;
 mod output;
+mod pinned;
 mod precise;
 mod rules;
 mod session;

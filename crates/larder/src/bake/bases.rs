@@ -2,8 +2,8 @@
 //! the build.
 //!
 //! An image of larder.toml is known by its own key, any other that only the engine has by its ID.
-//! One of a registry's is known by the digest that larder.toml or the Dockerfile names, and else by
-//! nothing: hashctx warns of that.
+//! One of a registry's is known by the digest that larder.toml, larder.lock or the Dockerfile
+//! names, and else by nothing: hashctx warns of that.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -58,7 +58,11 @@ impl Bake<'_> {
         let nothing = found.iter().all(Option::is_none) && !open.is_empty();
         for (name, image) in open.into_iter().zip(found) {
             let of_project = self.planned.bases.contains_key(name);
-            let own = image.filter(|image| of_project || image.is_local(name, self.image.builder()));
+            // Without a lock it is whatever the engine has.
+            let counts = |image: &Inspected| {
+                of_project || !self.image.lock || image.is_local(name, self.image.builder())
+            };
+            let own = image.filter(counts);
             known.extend(own.map(|image| (name.to_owned(), image.id())));
         }
         if nothing {
@@ -111,7 +115,12 @@ impl Bake<'_> {
             return Ok(None);
         }
         let names: Vec<_> = uses.iter().map(String::as_str).filter(|name| !name.contains('$')).collect();
-        let found = self.inspect(&names)?;
+        let pinned = |name: &&str| match self.planned.pins.get(*name) {
+            Some(digest) => format!("{name}@{digest}"),
+            None => (*name).to_owned(),
+        };
+        let references: Vec<_> = names.iter().map(pinned).collect();
+        let found = self.inspect(&references.iter().map(String::as_str).collect::<Vec<_>>())?;
         let reads = |image: &Option<Inspected>| image.as_ref().is_some_and(Inspected::reads_on_build);
         Ok(names.into_iter().zip(found).find(|(_, image)| reads(image)).map(|(name, _)| name))
     }
@@ -123,11 +132,12 @@ impl Bake<'_> {
         uses(self.image, self.baker.tools, self.baker.runner).err().unwrap_or_else(lost)
     }
 
-    /// Whether neither the name nor larder.toml has a digest.
+    /// Whether neither the name nor larder.toml has a digest, nor larder.lock.
     fn is_open(&self, name: &str) -> bool {
         let Source::Build { base, .. } = &self.image.source else { return false };
         let is_given = base.keys().any(|given| names::full(given) == names::full(name));
-        !name.contains('@') && (!is_given || self.planned.bases.contains_key(name))
+        let is_locked = self.planned.pins.contains_key(name);
+        !name.contains('@') && !is_locked && (!is_given || self.planned.bases.contains_key(name))
     }
 
     fn base(&self, reference: &str) -> Option<&Baked> {

@@ -249,7 +249,7 @@ impl Bake<'_> {
 
     /// Puts into a report in JSON what hashctx has warned of on stderr.
     fn note_doubts(&mut self) -> Result<(), RunError> {
-        if self.baker.options.json {
+        if self.baker.options.json || self.baker.options.doubts {
             let hashctx = self.describe(self.hashctx().args(["-q", "--json"]));
             let (_, json) = self.baker.runner.ask(&hashctx)?;
             self.key_warnings.extend(doubts::parse(&json, self.image.ignore == Ignore::All));
@@ -272,8 +272,16 @@ impl Bake<'_> {
 
     /// A command that writes the tar of the inputs, and their key into `key_file`.
     pub(super) fn tar(&self, key_file: &Utf8Path) -> Cmd {
-        let hashctx =
-            if self.image.ignore == Ignore::All { self.hashctx() } else { self.hashctx().arg("-q") };
+        self.tar_by(self.hashctx(), key_file)
+    }
+
+    /// The same, of what docker's builder before `BuildKit` reads.
+    pub(super) fn tar_for_old_builder(&self, key_file: &Utf8Path) -> Cmd {
+        self.tar_by(self.hashctx().args(["--engine", "docker"]), key_file)
+    }
+
+    fn tar_by(&self, hashctx: Cmd, key_file: &Utf8Path) -> Cmd {
+        let hashctx = if self.image.ignore == Ignore::All { hashctx } else { hashctx.arg("-q") };
         self.describe(hashctx.args(["--tar", "--key-file"]).path(key_file))
     }
 
@@ -284,7 +292,7 @@ impl Bake<'_> {
     }
 
     pub(super) fn describe(&self, hashctx: Cmd) -> Cmd {
-        self.image.describe(hashctx, &self.bases)
+        self.image.describe(hashctx, &self.bases, &self.planned.pins)
     }
 
     pub(super) fn hashctx(&self) -> Cmd {

@@ -4,14 +4,14 @@
 
 use std::time::Instant;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::builder::{Builder, moved_base, wrong_base};
 use super::flow::{Bake, Inputs};
 use super::inspect::inspect;
 use super::stock::{Extras, Found, Stock};
-use crate::config::image::Ignore;
-use crate::process::runner::RunError;
+use crate::config::image::{Handed, Ignore};
+use crate::process::runner::{RunError, succeeded};
 
 /// An image that the engine has built.
 pub(super) struct Built {
@@ -77,11 +77,21 @@ impl Bake<'_> {
         let id_file = self.baker.temp.join("id");
         let cmd = builder.command(tools).arg("--iidfile").path(&id_file);
         let cmd = if self.baker.options.rebuild { cmd.arg("--no-cache") } else { cmd };
-        let piped = self.image.ignore == Ignore::All;
+        let piped = self.is_piped(builder);
+        let pinned = if piped || inputs.is_none() { None } else { self.pinned()? };
+        let handed = match &pinned {
+            _ if piped => Handed::Tar,
+            Some(dockerfile) => Handed::Dockerfile(dockerfile),
+            None => Handed::Folder,
+        };
         let key_file = self.baker.temp.join("key");
-        let context = piped.then(|| self.tar(&key_file));
+        let context = match (piped, self.image.ignore) {
+            (false, _) => None,
+            (true, Ignore::All) => Some(self.tar(&key_file)),
+            (true, Ignore::Docker) => Some(self.tar_for_old_builder(&key_file)),
+        };
         let started = Instant::now();
-        runner.build(context.as_ref(), &self.image.build(cmd, piped))?;
+        runner.build(context.as_ref(), &self.image.build(cmd, handed))?;
         let seconds = started.elapsed().as_secs_f64();
         let key = piped.then(|| word_in(&key_file)).transpose()?;
         let id = word_in(&id_file)?;
@@ -95,6 +105,29 @@ impl Bake<'_> {
             None => moved_base(self.image, uses, tools, runner)?,
         };
         Ok(Built { id, seconds, key, doubt })
+    }
+
+    /// Whether the engine gets a tar. Docker's builder before `BuildKit` does where its Dockerfile
+    /// is another one than the context's: given that beside a folder, it hides `.dockerignore`.
+    fn is_piped(&self, builder: Builder) -> bool {
+        let is_pinned = !self.planned.pins.is_empty();
+        self.image.ignore == Ignore::All || (builder == Builder::Old && is_pinned)
+    }
+
+    /// Writes the Dockerfile that names images by the digests of larder.lock, where it has any of
+    /// this build, with its ignore file.
+    fn pinned(&self) -> Result<Option<Utf8PathBuf>, RunError> {
+        if self.planned.pins.is_empty() {
+            return Ok(None);
+        }
+        let file = self.baker.temp.join("Dockerfile");
+        // What an earlier image of the bake had beside its own must not count for this one.
+        for suffix in ["dockerignore", "containerignore"] {
+            let _ = std::fs::remove_file(self.baker.temp.join(format!("Dockerfile.{suffix}")));
+        }
+        let cmd = self.describe(self.hashctx().arg("--pinned").path(&file));
+        let (status, _) = self.baker.runner.capture(&cmd)?;
+        succeeded(&cmd, status).map(|()| Some(file))
     }
 
     /// Why the builder before `BuildKit` would not make what the key says, if so: it reads some

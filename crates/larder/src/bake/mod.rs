@@ -11,6 +11,7 @@ mod doubts;
 mod engines;
 mod flow;
 mod inspect;
+mod locks;
 mod make;
 mod outputs;
 mod plan;
@@ -33,6 +34,7 @@ use crate::config::Project;
 use crate::config::disk::Disk;
 use crate::config::image::Image;
 use crate::engine::Engine;
+use crate::lock::LockError;
 use crate::outputs::spec;
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
@@ -51,10 +53,16 @@ pub struct Options {
     pub no_image_cache: bool,
     /// Report as NDJSON.
     pub json: bool,
+    /// Say of each image what its key cannot cover.
+    pub doubts: bool,
     /// What builds, whatever larder.toml says.
     pub engine: Option<Engine>,
     /// The engines whose commands are there; where nobody names one, the first that answers builds.
     pub engines: Vec<Engine>,
+    /// What is not in larder.lock is an error, and the file is not written.
+    pub locked: bool,
+    /// The images, or the names in Dockerfiles, whose digests are resolved anew; none means all.
+    pub update: Option<Vec<String>>,
     /// Handed on to the tools as `--store`; absolute.
     pub store_flag: Option<Utf8PathBuf>,
     /// Where the store is by the settings; none where they name no place.
@@ -89,6 +97,28 @@ pub enum BakeError {
     )]
     Cycle { path: String },
 
+    #[error("larder.lock has no digest for {names}")]
+    #[diagnostic(
+        code(larder::not_locked),
+        help(
+            "run `larder lock` and commit larder.lock; `--locked`, the default where CI is set, writes nothing"
+        )
+    )]
+    NotLocked { names: String },
+
+    #[error("there is nothing to update under `{name}`")]
+    #[diagnostic(
+        code(larder::nothing_to_update),
+        help(
+            "name an image of larder.toml that is baked, or an image as its Dockerfile has it, such as `debian:12`"
+        )
+    )]
+    NothingToUpdate { name: String },
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Lock(#[from] LockError),
+
     #[error("cannot make a temporary folder")]
     #[diagnostic(code(larder::temp), help("TMPDIR names the folder for temporary files"))]
     Temp(#[source] std::io::Error),
@@ -122,7 +152,8 @@ pub fn bake(
     let temp = tempfile::Builder::new().prefix("bake-").tempdir().map_err(BakeError::Temp)?;
     let mut oven = flow::Baker::new(options, tools, runner, temp.path())?;
     let disks = chosen_disks(project, &options.names);
-    let (planned, engines) = plan::plan(project, options, tools, runner)?;
+    let (mut planned, engines) = plan::plan(project, options, tools, runner)?;
+    locks::lock(&mut planned, options, tools, runner)?;
     oven.owners = owners(project);
     let names = planned.iter().map(|planned| &planned.image.name).chain(disks.iter().map(|disk| &disk.name));
     let width = names.map(|name| name.chars().count()).max().unwrap_or_default();
@@ -143,6 +174,25 @@ pub fn bake(
     engines.remember();
     written.map_err(BakeError::Report)?;
     Ok(outcome(&oven.done.iter().map(|baked| baked.state).collect::<Vec<_>>()))
+}
+
+/// Resolves what larder.lock lacks, or is to be updated, and writes it; builds nothing. With
+/// `check` it changes nothing and says which images are behind: `No` where one is.
+///
+/// # Errors
+/// As those of `bake` before anything is built.
+pub fn lock(
+    project: &Project,
+    options: &Options,
+    tools: &Tools,
+    runner: &Runner,
+    out: &mut (impl Write + ?Sized),
+) -> Result<Outcome, BakeError> {
+    let (mut planned, _) = plan::plan(project, options, tools, runner)?;
+    if options.check {
+        return locks::behind(&planned, options, tools, runner, out);
+    }
+    locks::lock(&mut planned, options, tools, runner).map(|()| Outcome::Yes)
 }
 
 fn outcome(states: &[State]) -> Outcome {

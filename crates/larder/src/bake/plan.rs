@@ -30,6 +30,12 @@ pub(super) struct Planned {
     pub(super) uses: Option<Vec<String>>,
     /// Those of them that larder.toml has, each with its name there.
     pub(super) bases: BTreeMap<String, String>,
+    /// The frontend that the Dockerfile names without a digest.
+    pub(super) frontend: Option<String>,
+    /// Whether a frontend reads the Dockerfile that is not docker's own.
+    pub(super) foreign: bool,
+    /// The digests that the build takes images by, by their names in the Dockerfile.
+    pub(super) pins: BTreeMap<String, String>,
 }
 
 /// The images to bake, bases first; and the engines, of which the default is found now if any image
@@ -81,13 +87,18 @@ impl Planner<'_, '_> {
             Err(error) if error.is_interruption() => return Err(error.into()),
             uses => uses.ok(),
         };
+        let (uses, frontend, foreign) = match uses {
+            Some(Uses { images, frontend, foreign }) => (Some(images), frontend, foreign),
+            None => (None, None, false),
+        };
         let bases = self.bases(uses.as_deref().unwrap_or_default(), image.builder())?;
         let project = self.project;
         for base in project.images.iter().filter(|other| bases.values().any(|base| *base == other.name)) {
             self.visit(base)?;
         }
         self.path.pop();
-        self.planned.push(Planned { image, asked: false, uses, bases });
+        let pins = BTreeMap::new();
+        self.planned.push(Planned { image, asked: false, uses, bases, frontend, foreign, pins });
         Ok(())
     }
 
@@ -118,29 +129,49 @@ fn cycle(path: &[String]) -> BakeError {
 /// One line of `hashctx --images --json`.
 #[derive(Deserialize)]
 struct Used {
-    image: String,
+    image: Option<String>,
+    frontend: Option<String>,
+    #[serde(default)]
+    foreign: bool,
+}
+
+/// What a Dockerfile names.
+#[derive(Default)]
+struct Uses {
+    /// The images that the build starts from or copies from, sorted.
+    images: Vec<String>,
+    frontend: Option<String>,
+    foreign: bool,
 }
 
 /// The images that a build starts from or copies from, as its Dockerfile has them. What hashctx
 /// says against it is shown.
 pub(super) fn uses(image: &Image, tools: &Tools, runner: &Runner) -> Result<Vec<String>, RunError> {
-    asked(image, tools, |cmd| runner.capture(cmd))
+    asked(image, tools, |cmd| runner.capture(cmd)).map(|uses| uses.images)
 }
 
 fn asked(
     image: &Image,
     tools: &Tools,
     ask: impl FnOnce(&Cmd) -> Result<(ExitStatus, Vec<u8>), RunError>,
-) -> Result<Vec<String>, RunError> {
-    let Some(cmd) = image.images(tools.hashctx().args(["--images", "--json"])) else { return Ok(Vec::new()) };
+) -> Result<Uses, RunError> {
+    let Some(cmd) = image.images(tools.hashctx().args(["--images", "--json"])) else {
+        return Ok(Uses::default());
+    };
     let (status, json) = ask(&cmd)?;
     succeeded(&cmd, status)?;
-    let used = serde_json::Deserializer::from_slice(&json).into_iter::<Used>();
-    let mut used: Vec<String> = used
-        .map(|used| used.map(|used| used.image))
-        .collect::<Result<_, _>>()
-        .map_err(|error| RunError::Lost { program: cmd.program().to_owned(), source: error.into() })?;
-    used.sort();
-    used.dedup();
-    Ok(used)
+    let mut uses = Uses::default();
+    for line in serde_json::Deserializer::from_slice(&json).into_iter::<Used>() {
+        let lost = |error: serde_json::Error| RunError::Lost {
+            program: cmd.program().to_owned(),
+            source: error.into(),
+        };
+        let line = line.map_err(lost)?;
+        uses.images.extend(line.image);
+        uses.frontend = uses.frontend.or(line.frontend);
+        uses.foreign |= line.foreign;
+    }
+    uses.images.sort();
+    uses.images.dedup();
+    Ok(uses)
 }

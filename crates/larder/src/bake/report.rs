@@ -69,7 +69,7 @@ pub struct Baked {
     pub changes: Option<Changes>,
     /// What went wrong without being fatal.
     pub warnings: Vec<String>,
-    /// What could make the key lie; found out for `--json` alone.
+    /// What could make the key lie; found out for `--json` and `--doubts` alone.
     pub key_warnings: Vec<String>,
     /// Why it could not be built.
     pub error: Option<String>,
@@ -101,6 +101,7 @@ fn text(baked: &Baked, width: usize, out: &mut (impl Write + ?Sized)) -> io::Res
     let from = baked.from.unwrap_or("-");
     let (image, state) = (&baked.image, baked.state.name());
     writeln!(out, "{image:width$}  {state:6}  {key}  {from:6}  {:>8.2} s{}", baked.seconds, remark(baked))?;
+    baked.key_warnings.iter().try_for_each(|doubt| writeln!(out, "    doubt: {doubt}"))?;
     if let Some(changes) = &baked.changes {
         changes.lines.iter().take(SHOWN).try_for_each(|line| writeln!(out, "    {line}"))?;
         match changes.lines.len().saturating_sub(SHOWN) {

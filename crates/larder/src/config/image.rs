@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use storekit::Platform;
+use storekit::size::Age;
 
 use crate::engine::Engine;
 use crate::outputs::Output;
@@ -32,6 +33,10 @@ pub struct Image {
     pub use_image_cache: bool,
     /// Which of its files belong into the project.
     pub outputs: Vec<Output>,
+    /// Whether larder.lock says which images the names in its Dockerfile stand for.
+    pub lock: bool,
+    /// How long that counts before it is resolved anew; none means until it is updated.
+    pub refresh: Option<Age>,
 }
 
 /// What an image is made of.
@@ -69,6 +74,17 @@ pub struct Pack {
     pub labels: BTreeMap<String, String>,
 }
 
+/// What an engine builds from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handed<'a> {
+    /// The context's folder, and the Dockerfile where it lies.
+    Folder,
+    /// The context's folder, and another Dockerfile in the place of its own.
+    Dockerfile(&'a Utf8Path),
+    /// A tar of both, on standard input.
+    Tar,
+}
+
 /// Which ignore files hide inputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -104,14 +120,19 @@ impl Image {
 
     /// Completes a `hashctx` command so that its key covers whatever decides about the image's
     /// content. `bases` are the digests, keys or IDs of images that the build uses, beside those of
-    /// larder.toml.
+    /// larder.toml; `pins` the digests that it is to name images by.
     #[must_use]
-    pub fn describe(&self, hashctx: Cmd, bases: &BTreeMap<String, String>) -> Cmd {
+    pub fn describe(
+        &self,
+        hashctx: Cmd,
+        bases: &BTreeMap<String, String>,
+        pins: &BTreeMap<String, String>,
+    ) -> Cmd {
         match &self.source {
             Source::Build { context, base, .. } => {
                 let cmd = self.hashed_build(hashctx);
                 let cmd = if self.ignore == Ignore::All { cmd.flag("--ignore", "all") } else { cmd };
-                pairs(pairs(cmd, "--base", base), "--base", bases).path(context)
+                pairs(pairs(pairs(cmd, "--base", base), "--base", bases), "--pin", pins).path(context)
             }
             Source::Pack(pack) => {
                 let cmd = hashctx.flag("--ignore", self.ignore.name());
@@ -140,22 +161,27 @@ impl Image {
         if self.builder() == Engine::Podman { cmd.flag("--engine", "podman") } else { cmd }
     }
 
-    /// Completes a `docker build` command; the context comes from standard input where `piped`.
+    /// Completes a `docker build` command; the Dockerfile and the context come from where `handed`
+    /// says.
     ///
     /// The platform is always named: engines have a default of their own
     /// (`DOCKER_DEFAULT_PLATFORM`, another machine's). A packed image gives the command back as it
     /// was.
     #[must_use]
-    pub fn build(&self, docker_build: Cmd, piped: bool) -> Cmd {
+    pub fn build(&self, docker_build: Cmd, handed: Handed<'_>) -> Cmd {
         let Source::Build { context, dockerfile, target, args, .. } = &self.source else {
             return docker_build;
         };
         // In a piped context the Dockerfile is named as the context sees it.
-        let file = if piped { plain(dockerfile) } else { plain(&context.join(dockerfile)) };
+        let file = match handed {
+            Handed::Folder => plain(&context.join(dockerfile)),
+            Handed::Dockerfile(file) => file.to_owned(),
+            Handed::Tar => plain(dockerfile),
+        };
         let cmd = optional(docker_build.arg("-f").path(&file), "--target", target.as_deref());
         let cmd = cmd.flag("--platform", &self.platform().to_string());
         let cmd = self.tags.iter().fold(pairs(cmd, "--build-arg", args), |cmd, tag| cmd.flag("-t", tag));
-        if piped { cmd.arg("-") } else { cmd.path(context) }
+        if handed == Handed::Tar { cmd.arg("-") } else { cmd.path(context) }
     }
 
     /// Completes an `imgtar pack KEY` command with the image's settings.
@@ -249,7 +275,10 @@ mod tests {
     #[track_caller]
     fn described(text: &str, line: &str) {
         let line = line.replace("--platform P", &format!("--platform {}", Platform::host()));
-        assert_eq!(image(text).describe(Cmd::new("hashctx"), &BTreeMap::new()).to_string(), line);
+        assert_eq!(
+            image(text).describe(Cmd::new("hashctx"), &BTreeMap::new(), &BTreeMap::new()).to_string(),
+            line
+        );
     }
 
     const FULL: &str = r#"
@@ -276,12 +305,14 @@ mod tests {
     #[test]
     fn whatever_decides_about_a_build_is_hashed() {
         let bases = [("app:1".to_owned(), "larder:c0".to_owned())].into();
+        let pins = [("alpine".to_owned(), "sha256:0a".to_owned())].into();
         let zeros = "0".repeat(64);
         assert_eq!(
-            image(FULL).describe(Cmd::new("hashctx"), &bases).to_string(),
+            image(FULL).describe(Cmd::new("hashctx"), &bases, &pins).to_string(),
             format!(
                 "hashctx -f srv/docker/App --target run --platform linux/arm64 --build-arg 'A=1 2' --build-arg B=2 \
-                 --base debian:12=sha256:{zeros} --base app:1=larder:c0 srv"
+                 --base debian:12=sha256:{zeros} --base app:1=larder:c0 \
+                 --pin alpine=sha256:0a srv"
             )
         );
     }
@@ -294,7 +325,7 @@ mod tests {
                 &format!("platform = \"{platform}\""),
                 "hashctx -f Dockerfile --platform linux/arm64 .",
             );
-            let built = image.build(Cmd::new("docker").arg("build"), false).to_string();
+            let built = image.build(Cmd::new("docker").arg("build"), Handed::Folder).to_string();
             assert!(built.contains(" --platform linux/arm64 "), "{built}");
         }
     }
@@ -327,7 +358,7 @@ mod tests {
     #[test]
     fn a_build_is_as_one_would_type_it() {
         assert_eq!(
-            image(FULL).build(Cmd::new("docker").arg("build"), false).to_string(),
+            image(FULL).build(Cmd::new("docker").arg("build"), Handed::Folder).to_string(),
             "docker build -f srv/docker/App --target run --platform linux/arm64 --build-arg 'A=1 2' \
              --build-arg B=2 -t app:1 -t app:dev srv"
         );
@@ -335,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_piped_context_names_the_dockerfile_from_within() {
-        let cmd = image(FULL).build(Cmd::new("docker").arg("build"), true).to_string();
+        let cmd = image(FULL).build(Cmd::new("docker").arg("build"), Handed::Tar).to_string();
         assert!(cmd.contains("-f docker/App "), "{cmd}");
         assert!(cmd.ends_with(" -"), "{cmd}");
     }
@@ -347,7 +378,7 @@ mod tests {
              env = { A = \"1\" }, workdir = \"/srv\", labels = { v = \"2\" } }",
         );
         assert_eq!(
-            image.describe(Cmd::new("hashctx"), &BTreeMap::new()).to_string(),
+            image.describe(Cmd::new("hashctx"), &BTreeMap::new(), &BTreeMap::new()).to_string(),
             "hashctx --ignore docker --input pack.platform=linux/amd64 --input pack.entrypoint.0=/app \
              --input pack.entrypoint.1=-v --input pack.env.A=1 --input pack.workdir=/srv --input pack.label.v=2 dist"
         );

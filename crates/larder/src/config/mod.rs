@@ -12,6 +12,7 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use storekit::Platform;
+use storekit::size::Age;
 use thiserror::Error;
 use toml::Spanned;
 use toml::de::DeTable;
@@ -253,6 +254,9 @@ struct ImageTable {
     use_image_cache: bool,
     #[serde(default)]
     outputs: outputs::Table,
+    #[serde(default = "yes")]
+    lock: bool,
+    refresh: Option<Refresh>,
     pack: Option<PackTable>,
 }
 
@@ -266,6 +270,22 @@ struct PackTable {
     workdir: Option<String>,
     #[serde(default)]
     labels: Pairs,
+}
+
+/// How long a lock counts.
+#[derive(Clone, Copy)]
+struct Refresh(Option<Age>);
+
+impl<'de> Deserialize<'de> for Refresh {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "never" {
+            return Ok(Self(None));
+        }
+        text.parse()
+            .map(|age| Self(Some(age)))
+            .map_err(|error| D::Error::custom(format!("{error}; or `never`")))
+    }
 }
 
 /// Names and values, each with its place.
@@ -479,6 +499,8 @@ impl ImageTable {
             engine: self.engine,
             use_image_cache: self.use_image_cache,
             outputs: Vec::new(),
+            lock: self.lock,
+            refresh: self.refresh.and_then(|refresh| refresh.0),
         }
     }
 }
@@ -505,6 +527,18 @@ mod tests {
 
     fn image(text: &str) -> Image {
         parse(text).expect("a good file").images.remove(0)
+    }
+
+    #[test]
+    fn a_lock_counts_until_it_is_updated_or_as_long_as_it_says() {
+        let of = |line: &str| {
+            let image = image(&format!("[image.app]\n{line}\n"));
+            (image.lock, image.refresh.map(|age| age.0.as_secs() / 86_400))
+        };
+        assert_eq!(of(""), (true, None));
+        assert_eq!(of("lock = false"), (false, None));
+        assert_eq!([of("refresh = \"30d\""), of("refresh = \"never\"")], [(true, Some(30)), (true, None)]);
+        rejected("[image.app]\nrefresh = \"soon\"\n", "or `never`", "soon");
     }
 
     #[track_caller]

@@ -1,0 +1,87 @@
+//! Dockerfiles with digests: `--pin`, `--pinned`.
+
+use super::session::Session;
+
+const PIN: &str = "debian:12=sha256:00000000000000000000000000000000000000000000000000000000000000aa";
+const FROM: &str = "FROM debian:12@sha256:00000000000000000000000000000000000000000000000000000000000000aa\n";
+
+fn some() -> Session {
+    Session::new()
+        .file("Dockerfile", "FROM debian:12\nCOPY . /src\n")
+        .file("a", "a")
+        .file(".dockerignore", "*.log\n")
+}
+
+/// The file, as `--pinned` has written it beside the context.
+fn written(session: &Session, name: &str) -> Option<String> {
+    std::fs::read_to_string(session.path("../out").join(name)).ok()
+}
+
+#[test]
+fn a_key_does_not_tell_a_pin_from_a_base() {
+    let session = some();
+    let with = |flag: &str, more: &[&str]| {
+        session.ok(&[&["--strict", "-f", "Dockerfile", flag, PIN][..], more, &["."]].concat())
+    };
+    assert_eq!(with("--pin", &[]), with("--base", &[]));
+    assert!(with("--pin", &["--manifest"]).contains("base debian:12 sha256:"));
+}
+
+#[test]
+fn a_pinned_dockerfile_is_written_with_the_ignore_file_of_its_own() {
+    let session = some().folder("../out");
+    let write = |engine: &str| {
+        session.ok(&["-f", "Dockerfile", "--engine", engine, "--pin", PIN, "--pinned", "../out/D", "."]);
+        assert_eq!(written(&session, "D"), Some(format!("{FROM}COPY . /src\n")));
+        let ignore = ["D.dockerignore", "D.containerignore"].map(|name| written(&session, name));
+        for name in ["D.dockerignore", "D.containerignore"] {
+            let _ = std::fs::remove_file(session.path("../out").join(name));
+        }
+        ignore
+    };
+    let none = [None, None];
+    assert_eq!(
+        [write("buildkit"), write("docker"), write("podman")],
+        [none.clone(), none.clone(), none.clone()]
+    );
+    session.write("Dockerfile.containerignore", "c\n");
+    assert_eq!([write("buildkit"), write("podman")], [none.clone(), [None, Some("c\n".to_owned())]]);
+    // BuildKit passes over an empty one.
+    session.write("Dockerfile.dockerignore", "");
+    assert_eq!([write("buildkit"), write("podman")], [none.clone(), [Some(String::new()), None]]);
+    session.write("Dockerfile.dockerignore", "d\n");
+    let own = [Some("d\n".to_owned()), None];
+    assert_eq!([write("buildkit"), write("docker"), write("podman")], [own.clone(), none, own]);
+}
+
+#[test]
+fn a_tar_has_the_pinned_dockerfile_under_the_key_of_the_one_on_disk() {
+    let session = some();
+    let tar = |dockerfile: &str| {
+        session.sh(&format!(
+            "hashctx --ignore all -f {dockerfile} --pin {PIN} --tar --key-file ../key . >../tar
+             tar -xOf ../tar Dockerfile; cat ../key"
+        ))
+    };
+    let key = session.ok(&["--ignore", "all", "-f", "Dockerfile", "--pin", PIN, "."]);
+    assert_eq!(tar("Dockerfile"), format!("{FROM}COPY . /src\n{key}"));
+    // Neither where the Dockerfile is not an input, nor where it lies elsewhere.
+    session.write(".dockerignore", "Dockerfile\n");
+    assert!(tar("Dockerfile").starts_with(FROM));
+    session.write("../D", "FROM debian:12\n");
+    session.sh("rm Dockerfile");
+    assert!(tar("../D").starts_with(FROM));
+}
+
+#[test]
+fn a_frontend_is_named_in_json_and_pinned() {
+    let session = some();
+    session.write("Dockerfile", "# syntax=docker/dockerfile:1\nFROM debian:12\n");
+    let images = session.ok(&["-f", "Dockerfile", "--images", "--json", "."]);
+    assert!(images.ends_with("{\"foreign\":false,\"frontend\":\"docker/dockerfile:1\"}\n"), "{images}");
+    let frontend = PIN.replace("debian:12", "docker/dockerfile:1");
+    let json = session.ok(&["-f", "Dockerfile", "--pin", PIN, "--pin", &frontend, "--json", "."]);
+    assert!(!json.contains("moving") && !json.contains("unused"), "{json}");
+    session.write("Dockerfile", "# syntax=x/y\nFROM debian:12\n");
+    assert!(session.ok(&["-f", "Dockerfile", "--images", "--json", "."]).contains("\"foreign\":true"));
+}

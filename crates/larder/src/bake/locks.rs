@@ -1,0 +1,274 @@
+//! By which digests a bake takes the images that its Dockerfiles name by tags: those of
+//! larder.lock, and new ones for what that lacks.
+//!
+//! An image that only the engine has is not locked: the key has its ID, as ever. Neither is one of
+//! a foreign frontend, whose Dockerfile nobody could pin. What neither registry nor engine knows
+//! stays as it is, and hashctx warns of it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use toolkit::Outcome;
+
+use super::inspect::inspect;
+use super::plan::Planned;
+use super::{BakeError, Options};
+use crate::config::image::Source;
+use crate::config::names;
+use crate::lock::{self, LockFile, Locked};
+use crate::process::runner::{RunError, Runner, Verbosity};
+use crate::process::tools::Tools;
+
+/// Gives each image to bake the digests that it is built from, and writes what is new into
+/// larder.lock, unless this is a check.
+///
+/// # Errors
+/// A larder.lock that cannot be used; one that lacks an image, where it may not be written; a name
+/// to update that is not there; an interruption.
+pub(super) fn lock(
+    planned: &mut [Planned],
+    options: &Options,
+    tools: &Tools,
+    runner: &Runner,
+) -> Result<(), BakeError> {
+    let mut locks = Locks::load(options, tools, runner)?;
+    locks.known_names(planned)?;
+    for one in planned.iter_mut() {
+        one.pins = locks.of(one)?;
+    }
+    locks.finish(planned)
+}
+
+/// Says which images of the bake have another digest in their registry than in larder.lock, a line
+/// each. `No` where there is one. A registry that does not answer says nothing.
+///
+/// # Errors
+/// A larder.lock that cannot be used; an interruption; a report that could not be written.
+pub(super) fn behind(
+    planned: &[Planned],
+    options: &Options,
+    tools: &Tools,
+    runner: &Runner,
+    out: &mut (impl Write + ?Sized),
+) -> Result<Outcome, BakeError> {
+    let locks = Locks::load(options, tools, runner)?;
+    let used: Vec<String> = planned.iter().flat_map(open).map(|name| names::full(&name)).collect();
+    let mut current = true;
+    for (name, locked) in locks.file.iter().filter(|(name, _)| used.iter().any(|used| used == name)) {
+        let now = lock::in_registry(name, tools, runner)?.filter(|now| *now != locked.digest);
+        if let Some(now) = now {
+            current = false;
+            writeln!(out, "{name}  {}  ->  {now}", locked.digest).map_err(BakeError::Report)?;
+        }
+    }
+    out.flush().map_err(BakeError::Report)?;
+    Ok(Outcome::from_bool(current))
+}
+
+struct Locks<'a> {
+    options: &'a Options,
+    tools: &'a Tools,
+    runner: &'a Runner,
+    path: Utf8PathBuf,
+    file: LockFile,
+    today: Date,
+    /// What was found out in this bake, by full names.
+    found: BTreeMap<String, Found>,
+    /// Images that larder.lock lacks, where it may not be written.
+    missing: Vec<String>,
+}
+
+/// What a name stands for.
+#[derive(Clone)]
+enum Found {
+    Digest(String),
+    /// Only the engine has the image.
+    Local,
+    /// Neither registry nor engine knows.
+    Nothing,
+}
+
+impl<'a> Locks<'a> {
+    fn load(options: &'a Options, tools: &'a Tools, runner: &'a Runner) -> Result<Self, BakeError> {
+        let path = runner.folder().join(lock::FILE);
+        let file = LockFile::load(&path)?;
+        let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+        let (found, missing) = (BTreeMap::new(), Vec::new());
+        Ok(Self { options, tools, runner, path, file, today, found, missing })
+    }
+
+    /// Refuses to update what is not there.
+    fn known_names(&self, planned: &[Planned]) -> Result<(), BakeError> {
+        let is_known = |name: &&String| {
+            planned.iter().any(|one| {
+                one.image.name == **name
+                    || open(one).iter().any(|open| names::full(open) == names::full(name))
+            })
+        };
+        match self.options.update.iter().flatten().find(|name| !is_known(name)) {
+            Some(name) => Err(BakeError::NothingToUpdate { name: name.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The digests of one image's bases, by the names that its Dockerfile has for them.
+    fn of(&mut self, planned: &Planned) -> Result<BTreeMap<String, String>, RunError> {
+        let mut pins = BTreeMap::new();
+        for name in open(planned) {
+            let old = self.file.get(&name).cloned();
+            let moves = self.moves(planned, &name, old.as_ref());
+            let digest = match old {
+                Some(old) if !moves => Some(old.digest),
+                old => self.resolved(planned, &name, old)?,
+            };
+            pins.extend(digest.map(|digest| (name, digest)));
+        }
+        Ok(pins)
+    }
+
+    /// Whether what is locked is to be resolved anew.
+    fn moves(&self, planned: &Planned, name: &str, old: Option<&Locked>) -> bool {
+        let is_old = |locked: &Locked| {
+            let age = planned.image.refresh.filter(|_| !self.options.locked);
+            age.is_some_and(|age| days_between(locked.resolved, self.today) >= age.0.as_secs() / 86_400)
+        };
+        let is_named = |updates: &Vec<String>| {
+            let is_this =
+                |update: &String| *update == planned.image.name || names::full(update) == names::full(name);
+            updates.is_empty() || updates.iter().any(is_this)
+        };
+        old.is_some_and(is_old) || self.options.update.as_ref().is_some_and(is_named)
+    }
+
+    /// The digest that the name has now, else the one that it had.
+    fn resolved(
+        &mut self,
+        planned: &Planned,
+        name: &str,
+        old: Option<Locked>,
+    ) -> Result<Option<String>, RunError> {
+        let full = names::full(name);
+        let found = match self.found.get(&full).cloned() {
+            Some(found) => found,
+            None => self.ask(planned, name, old.is_some())?,
+        };
+        self.found.insert(full.clone(), found.clone());
+        match (found, old) {
+            (Found::Digest(digest), _) => Ok(Some(digest)),
+            (_, Some(old)) => {
+                if self.options.update.is_some() {
+                    let warning = format!("its registry does not answer for `{name}`: it stays as locked");
+                    self.say("warning", &warning);
+                }
+                Ok(Some(old.digest))
+            }
+            (Found::Nothing, None) if self.options.locked => {
+                self.missing.push(full);
+                Ok(None)
+            }
+            (_, None) => Ok(None),
+        }
+    }
+
+    /// Asks the engine whether the image is its own; then the registry; then the engine for the
+    /// registry's digest. One that was locked is the registry's.
+    fn ask(&self, planned: &Planned, name: &str, was_locked: bool) -> Result<Found, RunError> {
+        let engine = planned.image.builder();
+        let own = if was_locked {
+            None
+        } else {
+            inspect(&[name], engine, self.tools, self.runner)?.pop().flatten()
+        };
+        if own.as_ref().is_some_and(|own| own.is_local(name, engine)) {
+            return Ok(Found::Local);
+        }
+        if self.options.locked {
+            return Ok(Found::Nothing);
+        }
+        let digest = match lock::in_registry(name, self.tools, self.runner)? {
+            None if own.is_some() => lock::in_engine(name, engine, self.tools, self.runner)?,
+            digest => digest,
+        };
+        Ok(digest.map_or(Found::Nothing, Found::Digest))
+    }
+
+    /// Tells what is new, and writes it.
+    fn finish(mut self, planned: &[Planned]) -> Result<(), BakeError> {
+        if !self.missing.is_empty() {
+            self.missing.sort();
+            self.missing.dedup();
+            let names: Vec<_> = self.missing.iter().map(|name| format!("`{name}`")).collect();
+            return Err(BakeError::NotLocked { names: names.join(", ") });
+        }
+        // Another bake may have written meanwhile.
+        let mut file = LockFile::load(&self.path)?;
+        for (name, found) in &self.found {
+            let Found::Digest(digest) = found else { continue };
+            let locked = Locked { digest: digest.clone(), resolved: self.today };
+            self.tell(name, &locked, self.file.get(name));
+            file.set(name, locked);
+        }
+        if self.updates_all() {
+            let used: Vec<String> = planned.iter().flat_map(open).map(|name| names::full(&name)).collect();
+            file.retain(|name| used.iter().any(|used| used == name));
+        }
+        if !self.options.check && file != LockFile::load(&self.path)? {
+            file.save(&self.path).unwrap_or_else(|error| {
+                self.say("warning", &format!("{} is not written: {error}", self.path));
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether every image of larder.toml is updated, so that what none of them uses may go.
+    fn updates_all(&self) -> bool {
+        self.options.names.is_empty() && self.options.update.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    fn tell(&self, name: &str, now: &Locked, old: Option<&Locked>) {
+        match old {
+            Some(old) if old.digest == now.digest => {}
+            Some(old) => self.say("updated", &format!("{name} from {} to {}", old.digest, now.digest)),
+            None => self.say("locked", &format!("{name} at {}", now.digest)),
+        }
+    }
+
+    fn say(&self, what: &str, message: &str) {
+        if what == "warning" || self.runner.verbosity() > Verbosity::Quiet {
+            // Nobody is left to tell where stderr is closed.
+            let _ = writeln!(io::stderr(), "{what}: {message}");
+        }
+    }
+}
+
+fn days_between(from: Date, to: Date) -> u64 {
+    from.until(to).map_or(0, |span| u64::try_from(span.get_days()).unwrap_or_default())
+}
+
+/// The images of other people that a build names by tags.
+fn open(planned: &Planned) -> Vec<String> {
+    let Source::Build { base, .. } = &planned.image.source else { return Vec::new() };
+    if planned.foreign || !planned.image.lock {
+        return Vec::new();
+    }
+    let given = |name: &String| base.keys().any(|given| names::full(given) == names::full(name));
+    let is_open = |name: &&String| names::is_name(name) && !given(name) && !planned.bases.contains_key(*name);
+    let uses = planned.uses.iter().flatten().chain(&planned.frontend);
+    uses.filter(is_open).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::civil::date;
+
+    #[test]
+    fn days_are_counted_over_months() {
+        assert_eq!(days_between(date(2026, 1, 30), date(2026, 3, 1)), 30);
+        assert_eq!(days_between(date(2026, 3, 1), date(2026, 1, 30)), 0);
+    }
+}
