@@ -577,7 +577,7 @@ fn the_store_lives_in_the_repository_and_a_clone_loads_from_it() {
     session.write(".dockerignore", "*.log\ndocker-cache\n.git\n");
     let first = bakes(&session, "built");
     assert!(session.path("docker-cache/CACHEDIR.TAG").is_file());
-    assert_eq!(bakes(&session, "hit")["key"], first["key"], "the store is no input of its own keys");
+    assert_eq!(bakes(&session, "hit")["key"], first["key"], "the store is not an input of its own keys");
     let id = session.image_id(&app).expect("an image");
 
     session.run("git init -q . && git add . && git commit -qm all && git clone -q . ../work/clone").ok();

@@ -21,7 +21,8 @@ impl RelPath {
         bytes.split(|&b| b == b'/').all(is_name).then_some(Self(bytes))
     }
 
-    /// The path of what has that name in a folder, `None` for the root; `None` where it is no name.
+    /// The path of what has that name in a folder, `None` for the root; `None` where it is not a
+    /// name.
     #[must_use]
     pub fn below(folder: Option<&Self>, name: &[u8]) -> Option<Self> {
         if !is_name(name) || name.contains(&b'/') {

@@ -1,5 +1,5 @@
-//! Who wants to know how far a long piece of work has come. The library only counts; it knows no
-//! terminal.
+//! The listener that is told how far a long piece of work has come. The library only counts; it
+//! knows no terminal.
 
 /// Is told of the bytes that were read.
 pub trait Progress: Sync {

@@ -14,7 +14,7 @@ pub enum Source {
     File(Utf8PathBuf),
 }
 
-/// Whoever writes into a pipe is not to fail because its image is stored already.
+/// The writer into a pipe must not fail because its image is stored already.
 pub(crate) fn drain(source: Source) -> Result<()> {
     match source {
         Source::Stream(mut stream) => {

@@ -145,7 +145,7 @@ impl Result {
 
     #[track_caller]
     fn called(&self, calls: &[&str]) -> &Self {
-        // How long a build took is no fact about the calls.
+        // How long a build took is not a fact about the calls.
         let seconds = |call: &String| match call.split_once("--build-seconds ") {
             Some((before, after)) => {
                 format!("{before}{}", after.split_once(' ').map_or("", |(_, rest)| rest))
@@ -346,7 +346,7 @@ fn with_gits_rules_the_engine_is_handed_the_hashed_files() {
         result.calls
     );
     assert!(result.calls.iter().any(|call| call.starts_with("docker build") && call.ends_with(" -")));
-    // What git hides is no secret input there, and hashctx is not to warn of it.
+    // What git hides is not a secret input there, and hashctx is not to warn of it.
     assert_eq!(result.calls.get(1), Some(&hash));
 }
 

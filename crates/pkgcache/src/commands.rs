@@ -277,8 +277,8 @@ fn faults(
     Ok(faults)
 }
 
-/// Takes the responses out of the entry as it stands by now. That is no use of it: it stays as old
-/// as it was.
+/// Takes the responses out of the entry as it stands by now. That is not a use of it: it stays as
+/// old as it was.
 fn take_out(
     packages: &storekit::Packages,
     entry: &PackageEntry,

@@ -191,7 +191,7 @@ pub fn is_store(folder: &Path) -> io::Result<bool> {
 }
 
 /// The number of the line, from 1, of the folder's CACHEDIR.TAG that makes it a larder store. What
-/// is no regular file marks nothing, and is never waited for.
+/// is not a regular file marks nothing, and is never waited for.
 ///
 /// # Errors
 /// I/O errors other than that there is no such file.

@@ -356,7 +356,7 @@ mod tests {
         let sorted: Vec<_> = trash.batches().unwrap().iter().map(|batch| batch.name().to_owned()).collect();
         assert_eq!(sorted, names);
         assert!(names[3].starts_with("20990101T000000.000003Z-"), "{names:?}");
-        // What is no batch of ours does not count.
+        // What is not a batch of ours does not count.
         fs::create_dir_all(trash.folder().join("zzz-1")).unwrap();
         assert!(trash.batch(early).name().starts_with("20990101T000000.000004Z-"));
     }

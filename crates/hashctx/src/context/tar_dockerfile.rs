@@ -1,4 +1,4 @@
-//! The Dockerfile that a tar of the inputs needs, where it is no input by itself.
+//! The Dockerfile that a tar of the inputs needs, where it is not an input by itself.
 //!
 //! An engine that is given a tar takes the Dockerfile from it, and what it takes from there can be
 //! copied into the image: `BuildKit` reads no ignore file of a tar. So where the build reads it as
@@ -21,7 +21,7 @@ use crate::warning::Warning;
 /// Permissions that the file has in the tar, whatever it has on disk.
 pub(crate) const MODE: u16 = 0o644;
 
-/// Those of a folder in the tar that is no input.
+/// Those of a folder in the tar that is not an input.
 pub(crate) const FOLDER_MODE: u16 = 0o755;
 
 /// A file that is in the tar although no rule makes it an input.

@@ -29,7 +29,7 @@ const SCRATCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// Says what a build reads and depends on.
 ///
 /// # Errors
-/// A Dockerfile that is no Dockerfile, or has no such target.
+/// A Dockerfile that is not a Dockerfile, or has no such target.
 pub fn analyse(request: &Request<'_>) -> Result<Analysis, Box<DockerfileError>> {
     let frontend = Frontend::of(request);
     if let Some(foreign) = frontend.as_ref().filter(|frontend| !frontend.is_dockers) {
@@ -44,7 +44,7 @@ pub fn analyse(request: &Request<'_>) -> Result<Analysis, Box<DockerfileError>> 
 }
 
 /// The file read as docker's own frontend would, without what it does not know. `None` where that
-/// is no Dockerfile.
+/// is not a Dockerfile.
 fn read_as_dockers(request: &Request<'_>) -> Option<Analysis> {
     let any_target = Request { target: None, ..*request };
     let tries = [request, &any_target].into_iter();

@@ -79,7 +79,7 @@ fn directives(file: &[u8]) -> Result<(char, Option<String>), Fault> {
     let mut reader = Reader::new(file);
     while let Some((line, span)) = reader.physical()? {
         let Some((name, value)) = directive(line, "#") else { break };
-        // What is no directive is a comment, and behind a comment there are none.
+        // What is not a directive is a comment, and behind a comment there are none.
         let slot = match name.as_str() {
             "escape" => &mut escape,
             "syntax" => &mut syntax,

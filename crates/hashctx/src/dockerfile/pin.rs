@@ -16,7 +16,7 @@ use crate::error::dockerfile::{DockerfileError, Fault};
 /// The Dockerfile with the digests of `pins`, which are by the images' names.
 ///
 /// # Errors
-/// A Dockerfile that is no Dockerfile; a name that is written so that no digest can be added.
+/// A Dockerfile that is not a Dockerfile; a name that is written so that no digest can be added.
 pub(crate) fn pinned(
     request: &Request<'_>,
     pins: &[(String, String)],

@@ -226,7 +226,7 @@ fn well_formed(line: &Line, escape: char) -> Result<(), String> {
     }
     let trigger = line.rest.split_whitespace().next().unwrap_or_default().to_uppercase();
     if keyword == "ONBUILD" && ["FROM", "MAINTAINER", "ONBUILD"].contains(&trigger.as_str()) {
-        return Err(format!("`{trigger}` is no trigger"));
+        return Err(format!("`{trigger}` is not a trigger"));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::files::regular;
 /// As many links as the kernel's own limits allow, and more.
 const MAX_LINKS: usize = 255;
 
-/// Who builds, as far as ignore files differ.
+/// The builder, as far as ignore files differ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Engine {
     /// BuildKit: `docker build` of today, `docker buildx`, `buildctl`.
@@ -177,7 +177,7 @@ impl Candidate {
 fn read(candidate: &Candidate) -> io::Result<Option<Vec<u8>>> {
     let bytes = match &candidate.confined_to {
         Some(root) => confined(root, &candidate.path).and_then(|path| regular::read(&path)),
-        // Who names a file may name a pipe.
+        // The file that is named may be a pipe.
         None if candidate.required => fs::read(&candidate.path),
         None => regular::read(candidate.path.as_std_path()),
     };

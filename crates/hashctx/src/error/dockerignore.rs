@@ -38,13 +38,13 @@ pub enum LoadError {
         /// What the system said.
         source: io::Error,
     },
-    /// One of its lines is no pattern.
+    /// One of its lines is not a pattern.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Pattern(Box<BadLine>),
 }
 
-/// A line that is no pattern, with the file around it.
+/// A line that is not a pattern, with the file around it.
 #[derive(Debug, Error, Diagnostic)]
 #[error("{path}:{line}: `{pattern}` is not a pattern: {why}")]
 #[diagnostic(

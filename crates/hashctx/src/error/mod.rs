@@ -100,7 +100,7 @@ pub enum HashError {
     },
 
     /// A path of a list does not lie in the context.
-    #[error("`{path}` is no path below the context")]
+    #[error("`{path}` is not a path below the context")]
     #[diagnostic(code(hashctx::outside), help("give paths relative to the context, without `..`"))]
     Outside {
         /// The path, escaped where it is not plain text.

@@ -1,9 +1,10 @@
 //! Looks at a part of a file where the kernel has it: what is not copied first is hashed in some
 //! four fifths of the time.
 //!
-//! Who touches a mapped page that a file no longer has, or that its disk cannot give, is sent
-//! SIGBUS, which ends a process. Not here: zeros take the place of the part, and the caller is told
-//! that what it saw is worth nothing. Any other SIGBUS does what it would do without this module.
+//! A process that touches a mapped page that a file no longer has, or that its disk cannot give, is
+//! sent SIGBUS, which ends a process. Not here: zeros take the place of the part, and the caller is
+//! told that what it saw is worth nothing. Any other SIGBUS does what it would do without this
+//! module.
 //!
 //! Limit: a thread looks at one part at a time, and at what it mapped itself.
 
@@ -20,7 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, compiler_fence};
 use libc::{c_int, c_void, siginfo_t};
 
 /// Calls `look` with `size` bytes of a file from `offset`, a multiple of the size of a page, on.
-/// `None` where they cannot be mapped, or are not all there: whoever reads them then learns why.
+/// `None` where they cannot be mapped, or are not all there: reading them then says why.
 ///
 /// They may change while they are looked at, as between two reads: `look` must do with any bytes.
 pub(crate) fn look<T>(file: &File, offset: u64, size: usize, look: impl FnOnce(&[u8]) -> T) -> Option<T> {

@@ -18,7 +18,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
         return Ok(file);
     }
     let folder = meta.is_dir().then(|| io::ErrorKind::IsADirectory.into());
-    Err(folder.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")))
+    Err(folder.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")))
 }
 
 /// Reads all of such a file.

@@ -1,7 +1,7 @@
 //! A folder as git sees it: whose rules bear on it, and what git makes of the things in it.
 //!
 //! Going down from a top (of a work tree, or of a folder outside any) is the only way to a folder,
-//! so the rule that nothing below an ignored folder comes back needs no code: whoever walks does
+//! so the rule that nothing below an ignored folder comes back needs no code: the walk does
 //! not go there.
 
 use std::fs::{File, OpenOptions};
@@ -164,7 +164,7 @@ impl Folder {
         if self.top.is_own(&path) || self.excludes(&path, true) {
             return Ok(Sub::Excluded);
         }
-        // What the index holds files of is no repository of its own, whatever stands in it.
+        // What the index holds files of is not a repository of its own, whatever stands in it.
         if index.has_below_near(near, &[&path, &b"/"[..]].concat()) {
             return Ok(Sub::Part);
         }

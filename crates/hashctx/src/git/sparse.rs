@@ -28,7 +28,9 @@ pub(super) fn expand(index: Index, top: &Path, repo: &Repo) -> Result<Index, Git
             tree(repo, oid, &path, 0, &mut rows)?;
         }
     }
-    index.replace_folders(&rows).ok_or_else(|| GitError::damaged(&repo.common_dir, "a tree in it is no tree"))
+    index
+        .replace_folders(&rows)
+        .ok_or_else(|| GitError::damaged(&repo.common_dir, "a tree in it is not a tree"))
 }
 
 /// The content of a blob.

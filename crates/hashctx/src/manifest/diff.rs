@@ -37,7 +37,7 @@ pub enum Change {
     Arg,
     /// A base image came, went, or has another digest.
     Base,
-    /// A named context that is no folder came, went, or lies elsewhere.
+    /// A named context that is not a folder came, went, or lies elsewhere.
     Source,
     /// A declared input came, went, or has another value.
     Input,

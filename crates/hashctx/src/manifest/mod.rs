@@ -39,7 +39,7 @@ pub struct NamedEntries {
     pub entries: Vec<Entry>,
 }
 
-/// An input that is no file. The order of the variants is their order in the manifest.
+/// An input that is not a file. The order of the variants is their order in the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Declared {
     /// The Dockerfile's text, as far as the build depends on it.
@@ -52,7 +52,7 @@ pub enum Declared {
     Arg(String, Digest),
     /// A base image and its digest, `sha256:…`.
     Base(String, String),
-    /// A named context that is no folder, and the digest of where it is.
+    /// A named context that is not a folder, and the digest of where it is.
     Source(String, Digest),
     /// A value given with `--input`, by its digest.
     Input(String, Digest),

@@ -10,7 +10,7 @@ use crate::files::digest::Digest;
 use crate::files::entry::{Content, Entry, FileMode};
 use crate::path::{RelPath, printable, unescape};
 
-/// Why a text is no manifest that this version reads.
+/// Why a text is not a manifest that this version reads.
 #[derive(Debug, Error, Diagnostic)]
 pub enum ManifestError {
     /// The text does not begin as a manifest does.
@@ -32,7 +32,7 @@ pub enum ManifestError {
     },
 
     /// A line is none that a manifest has.
-    #[error("`{}` has a line that is none of a manifest", text.name())]
+    #[error("`{}` contains a line that is not a manifest line", text.name())]
     #[diagnostic(code(hashctx::bad_manifest), help("save it again with `hashctx --manifest > FILE`"))]
     Line {
         /// The manifest.

@@ -1,7 +1,7 @@
 //! What is known of a context: the base, and beside it what was learnt since the base was written.
 //!
-//! Who learns little writes only the second file, however large the base is. It names the base that
-//! it stands beside, so that with any other one it counts as empty.
+//! A run that learns little writes only the second file, however large the base is. It names the
+//! base that it stands beside, so that with any other one it counts as empty.
 
 use std::io::{self, Read};
 
@@ -155,7 +155,7 @@ fn records(file: &Utf8Path, header: &str) -> Records {
     read(file, header.as_bytes()).ok().flatten().unwrap_or_default()
 }
 
-/// Reads no more than the start of what is no cache of this root, and never waits for a FIFO.
+/// Reads no more than the start of what is not a cache of this root, and never waits for a FIFO.
 fn read(file: &Utf8Path, header: &[u8]) -> io::Result<Option<Records>> {
     let mut open = regular::open(file.as_std_path())?;
     let size = open.metadata()?.len();

@@ -154,8 +154,8 @@ impl StatCache {
             return update.write(&files.recent, &files.recent_header(&layers));
         }
         Update::whole(&layers, entries, lessons).write(&files.base, &files.base_header())?;
-        // It stood beside the base before; whoever comes too late for that one would find it of no
-        // use.
+        // It stood beside the base before; a reader that comes too late for that one would find it
+        // of no use.
         let _ = std::fs::remove_file(&files.recent);
         Ok(())
     }

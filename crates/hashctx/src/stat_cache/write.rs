@@ -93,7 +93,7 @@ impl<'a> Update<'a> {
         old.get(at..).into_iter().flatten().for_each(|&at| self.unused(at));
     }
 
-    /// Keeps an old record of what is no input this time, unless it is too old.
+    /// Keeps an old record of what is not an input this time, unless it is too old.
     fn unused(&mut self, at: usize) {
         let tag = self.old.tag(at).unwrap_or(u8::MAX);
         if (tag & !LFS_BIT) + 1 < MAX_AGE {

@@ -41,11 +41,11 @@ pub const DEFAULT_MTIME: u64 = 315_619_200;
 ///
 /// # Errors
 /// Where an input cannot be read, or changes while it is written (it may, if the configuration
-/// allows that, as long as it is not cut short). The tar then ends in what is no tar, so that
+/// allows that, as long as it is not cut short). The tar then ends in what is not a tar, so that
 /// nobody takes it for whole. Errors of the writer are kept as they are.
 pub fn tar(config: &Config, mtime: u64, out: impl Write) -> Result<Hashed, HashError> {
     let mut plan = context::plan(config, true, None)?;
-    // Who builds from the tar reads nothing else.
+    // A build from the tar reads nothing else.
     plan.warnings.retain(|warning| !matches!(warning, Warning::HiddenSource { .. }));
     let reader = Reader::open(&config.root, config.mode, None)?.allow_changing(config.allow_changing);
     let open = Cell::new(true);

@@ -17,7 +17,7 @@ use crate::path::RelPath;
 pub enum Warning {
     /// A store of larder's own lies inside the context, and no ignore file hides it from the
     /// engine.
-    #[error("`{path}` is a larder store: it is no input of the key, but the engine reads it")]
+    #[error("`{path}` is a larder store: it is not an input of the key, but the engine reads it")]
     #[diagnostic(
         code(hashctx::store_in_context),
         severity(Warning),
@@ -211,7 +211,7 @@ pub enum Warning {
         why: &'static str,
     },
 
-    /// A tar has a Dockerfile that is no input of the folder: its key covers one file more.
+    /// A tar has a Dockerfile that is not an input of the folder: its key covers one file more.
     #[error("`{path}` is an input of the tar only: without `--tar` the key is another one")]
     #[diagnostic(
         code(hashctx::dockerfile_in_tar),

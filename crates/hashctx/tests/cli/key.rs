@@ -190,7 +190,7 @@ fn pipes_keep_nobody_waiting() {
     session.ok(&["--ignore", "docker"]);
     assert!(session.sh("hashctx --tar --ignore docker 2>&1 >/dev/null || true").contains("`./Dockerfile`"));
     session.sh("rm .dockerignore CACHEDIR.TAG Dockerfile; mkfifo .dockerignore");
-    assert!(session.fails(&["--ignore", "docker"]).contains("it is no regular file"));
+    assert!(session.fails(&["--ignore", "docker"]).contains("it is not a regular file"));
 }
 
 #[test]

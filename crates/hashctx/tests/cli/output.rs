@@ -179,7 +179,7 @@ fn given_files_are_hashed_and_no_others() {
         session.ok(&["--ignore", "none", "--manifest"])
     );
     session.write("list", "../ctx/a\n");
-    assert!(session.fails(&["--files-from", "list"]).contains("no path below"));
+    assert!(session.fails(&["--files-from", "list"]).contains("is not a path below"));
     session.write("list", "missing\n");
     let error = session.fails(&["--files-from", "list"]);
     assert!(error.contains("`missing` is in the list") && !error.contains("ignore file"), "{error}");

@@ -87,7 +87,7 @@ fn some_paths(top: &Path, random: &mut Random) -> Vec<Vec<u8>> {
     paths
 }
 
-/// Whether a path may be asked for: a file is no folder, and nothing is beyond a link.
+/// Whether a path may be asked for: a file is not a folder, and nothing is beyond a link.
 fn is_real(top: &Path, path: &[u8]) -> bool {
     let path = top.join(OsStr::from_bytes(path));
     let mut above = path.ancestors().skip(1).take_while(|part| *part != top);

@@ -156,7 +156,7 @@ impl Maker<'_> {
             let nested = self.shape.nested && self.random.percent(30);
             write(&root, self.random, Shape { repository, nested, ..self.shape });
         }
-        // Tracked by the outer one all the same: then it is no repository of its own. git never
+        // Tracked by the outer one all the same: then it is not a repository of its own. git never
         // tracks both a submodule and something below it.
         if self.random.percent(10) && !submodule {
             self.track(&join(path, b"foo"), 0o100_644);

@@ -94,7 +94,7 @@ pub struct Catalog<'a> {
     pub blobs: &'a Blobs,
     /// The archive, where it is a file that can be read at any place.
     pub file: Option<&'a File>,
-    /// Who is told how far the work is.
+    /// What is told how far the work is.
     pub progress: &'a dyn Progress,
 }
 

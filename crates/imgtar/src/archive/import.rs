@@ -120,7 +120,7 @@ pub(crate) fn check_head(head: &[u8], name: &str) -> Result<()> {
         return Err(Error::compressed(name, form, "imgtar import KEY -"));
     }
     if Form::of(head) == Form::Plain && !may_be_tar(head) {
-        return Err(Error::NoImage { reason: format!("`{name}` is no tar, and neither gzip nor zstd") });
+        return Err(Error::NoImage { reason: format!("`{name}` is not a tar, and neither gzip nor zstd") });
     }
     Ok(())
 }

@@ -109,7 +109,7 @@ fn item<R: Read>(entry: &Entry<'_, R>) -> Result<Option<Item>> {
     let name = entry_path::normalize(&raw).map_err(hostile)?;
     if has_no_bytes(entry.header().entry_type()) && entry.size() > 0 {
         // The library passes over so many bytes, and engines over none.
-        return Err(hostile("it is no file, and has a size"));
+        return Err(hostile("it is not a file, and has a size"));
     }
     let kind = match entry.header().entry_type() {
         EntryType::Regular | EntryType::Continuous => {

@@ -8,7 +8,7 @@ use toolkit::settings::Environment;
 
 /// Where it listens if nothing says otherwise.
 const USUAL: &str = "/var/run/docker.sock";
-/// Whoever sets one of these wants what the command alone does.
+/// A user who sets one of these wants what the command alone does.
 const SPECIAL: [&str; 2] = ["DOCKER_TLS_VERIFY", "DOCKER_API_VERSION"];
 
 /// The command's own settings.

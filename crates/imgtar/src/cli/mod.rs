@@ -364,7 +364,7 @@ pub(crate) struct PackArgs {
     /// A label; may be given more than once
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) label: Vec<String>,
-    /// Who runs it
+    /// The user that runs it
     #[arg(long)]
     pub(crate) user: Option<String>,
     /// For which machine; this one's by default

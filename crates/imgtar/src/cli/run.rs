@@ -373,7 +373,7 @@ fn stdin_source() -> Result<Source> {
 
 pub(crate) fn read_notes(args: NoteArgs) -> Result<Notes> {
     if args.build_seconds.is_some_and(|seconds| !seconds.is_finite() || seconds < 0.0) {
-        let message = "`--build-seconds` is no time".to_owned();
+        let message = "`--build-seconds` must be 0 or more".to_owned();
         return Err(Error::Usage { message, help: "it is a number of seconds, 0 or more" }.into());
     }
     let read = |path: Utf8PathBuf| std::fs::read(&path).map_err(|source| Error::Input { path, source });

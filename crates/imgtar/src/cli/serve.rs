@@ -80,7 +80,7 @@ pub(crate) fn serve(
 /// The addresses of a host, those of IPv4 first: engines take them for this machine more readily.
 fn addresses(listen: &str) -> Result<Vec<SocketAddr>, Error> {
     let unknown = |why: &dyn std::fmt::Display| Error::Usage {
-        message: format!("`{listen}` is nowhere to listen: {why}"),
+        message: format!("cannot listen on `{listen}`: {why}"),
         help: "write an address or a name of this machine, and a port: `localhost:5000`, `127.0.0.1:0`, `[::1]:5000`",
     };
     let mut found: Vec<_> = listen.to_socket_addrs().map_err(|error| unknown(&error))?.collect();

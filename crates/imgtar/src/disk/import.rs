@@ -214,7 +214,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The chunks of all stored disks. One that cannot be read teaches nothing, and is no error here.
+/// The chunks of all stored disks. One that cannot be read teaches nothing, and is not an error
+/// here.
 fn known(images: &Images) -> Result<HashMap<Digest, (Digest, u64)>> {
     let blobs = images.blobs();
     let mut known = HashMap::new();

@@ -154,7 +154,7 @@ impl Daemon {
             return Ok(None);
         }
         let bytes = answer.sound()?.read()?;
-        let answer = serde_json::from_slice(&bytes).map_err(|_| bad("its answer is none of docker's"))?;
+        let answer = serde_json::from_slice(&bytes).map_err(|_| bad("docker's answer was not understood"))?;
         Ok(Some(answer))
     }
 

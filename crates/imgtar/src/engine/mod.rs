@@ -105,6 +105,9 @@ pub struct Engine {
     daemon: OnceLock<Option<Daemon>>,
 }
 
+/// So often podman is asked for its images before its failure is believed.
+const LISTINGS: u32 = 5;
+
 impl Engine {
     /// An engine behind this command.
     #[must_use]
@@ -177,7 +180,7 @@ impl Engine {
             return Err(self.failed(&arguments, &output.status.to_string(), &said));
         }
         if output.status.success() && seen.is_empty() {
-            let said = format!("its answer is none of {}'s", self.kind.name());
+            let said = format!("{}'s answer was not understood", self.kind.name());
             return Err(self.failed(&arguments, &output.status.to_string(), &said));
         }
         Ok(seen)
@@ -211,10 +214,14 @@ impl Engine {
         if let Some(daemon) = self.daemon() {
             return daemon.ids(name).map_err(|no| self.refused(arguments, &no));
         }
-        let said = match self.ask(arguments) {
-            // Podman fails where somebody removes an image while it lists them.
-            Err(Error::Engine { .. }) if self.kind == Kind::Podman => self.ask(arguments)?,
-            said => said?,
+        // Podman fails where somebody removes an image while it lists them.
+        let mut again = if self.kind == Kind::Podman { LISTINGS } else { 1 };
+        let said = loop {
+            again -= 1;
+            match self.ask(arguments) {
+                Err(Error::Engine { .. }) if again > 0 => {}
+                said => break said?,
+            }
         };
         Ok(said.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
     }

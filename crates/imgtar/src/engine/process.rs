@@ -51,7 +51,7 @@ pub(super) fn telling(stderr: &[u8]) -> String {
 }
 
 impl Running {
-    /// Waits for the end. Returns how it ended, where that was no success, with its last words.
+    /// Waits for the end. Returns how it ended, where that was not a success, with its last words.
     pub(super) fn end(&mut self) -> io::Result<Option<(String, String)>> {
         let status = self.0.wait()?;
         let said = self.1.take().map(Words::text).unwrap_or_default();

@@ -21,7 +21,7 @@ pub enum Way {
     Teach,
 }
 
-/// Who may ask a save to end early.
+/// What may ask a save to end early.
 pub trait Halt: Sync {
     /// From now on it is only asked, and not ended where it stands: there is something to be put
     /// right first.
@@ -48,7 +48,7 @@ impl Halt for () {
 pub struct Options<'a> {
     /// How the image is to come.
     pub way: Way,
-    /// Who may ask it to end early.
+    /// What may ask it to end early.
     pub halt: &'a dyn Halt,
 }
 
@@ -69,7 +69,7 @@ pub fn save(
     progress: &dyn Progress,
 ) -> Result<Imported> {
     if image.is_empty() || image.starts_with('-') {
-        let message = format!("`{image}` is no image");
+        let message = format!("`{image}` is not an image");
         return Err(Error::Usage {
             message,
             help: "write its name or ID in the engine, such as `app:latest`",

@@ -67,7 +67,7 @@ impl Read for Saving {
         let count = match &mut self.from {
             From::Command(out, _) => out.read(buffer)?,
             From::Daemon(archive) => {
-                // A daemon that goes away is no archive that is cut off.
+                // A daemon that goes away is not an archive that is cut off.
                 archive.read(buffer).map_err(|error| self.failed("it broke off", &error.to_string()))?
             }
             From::Nothing => return Ok(0),

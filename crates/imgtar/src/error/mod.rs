@@ -26,7 +26,7 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Registry(#[from] registry::Error),
-    /// Text that is no reference to an image.
+    /// Text that is not a reference to an image.
     #[error("`{text}` is not a reference to an image: {reason}")]
     #[diagnostic(
         code(imgtar::bad_reference),
@@ -84,8 +84,8 @@ pub enum Error {
         /// What was seen.
         reason: String,
     },
-    /// The archive is no image archive, or lacks parts.
-    #[error("the archive holds no whole image: {reason}")]
+    /// The archive is not an image archive, or lacks parts.
+    #[error("the archive holds no complete image: {reason}")]
     #[diagnostic(
         code(imgtar::no_image),
         help(
@@ -160,7 +160,7 @@ pub enum Error {
         /// The key.
         key: Key,
     },
-    /// Text that is no image name.
+    /// Text that is not an image name.
     #[error("`{text}` is not an image name: {reason}")]
     #[diagnostic(code(imgtar::bad_name), help("write NAME or NAME:TAG, such as `app:latest`"))]
     BadName {
@@ -239,7 +239,7 @@ pub enum Error {
         /// What is in the way.
         reason: &'static str,
     },
-    /// What is stored is no container image.
+    /// What is stored is not a container image.
     #[error("`{key}` holds no container image")]
     #[diagnostic(code(imgtar::no_container_image), help("`imgtar info {key}` tells what it holds"))]
     NotAnImage {
@@ -247,7 +247,7 @@ pub enum Error {
         key: Key,
     },
     /// A file that is not the disk image that it is said to be.
-    #[error("the file is no qcow2 disk image: {reason}")]
+    #[error("the file is not a qcow2 disk image: {reason}")]
     #[diagnostic(
         code(imgtar::bad_disk),
         help("nothing was saved; `--type raw` stores any bytes as they are")

@@ -107,7 +107,7 @@ pub(crate) fn walk(
         let (visited, found) = visit_all(chunks, progress, visit);
         let read = read.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match (read, found) {
-            // Whoever visits had enough; it says why.
+            // The visitor had enough; it says why.
             (_, None) => visited,
             (Err(error), _) => Err(unreadable(blobs, &digest, error)),
             (Ok(()), Some(found)) if found == layer.diff_id => visited,
@@ -161,7 +161,8 @@ fn each<R: Read>(
 /// there.
 fn invent<R: Read>(entry: &Entry<'_, R>, state: &crate::archive::walk::State) -> Result<()> {
     if entry.size() > MOST_INVENTED {
-        let reason = format!("it is no file, and has a size of more than {}", storekit::ByteSize(64 << 30));
+        let reason =
+            format!("it is not a file, and has a size of more than {}", storekit::ByteSize(64 << 30));
         return Err(Error::Member { entry: shown(&entry.path_bytes()), reason });
     }
     state.invent(entry.size().next_multiple_of(512));

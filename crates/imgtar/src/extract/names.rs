@@ -11,7 +11,7 @@ pub(crate) type Reason = &'static str;
 
 /// No longer name is taken: the kernel takes 4095 bytes.
 const LONGEST: usize = 4000;
-/// No deeper one either: whoever removes such a tree would need a stack and open files for every
+/// No deeper one either: removing such a tree would need a stack and open files for every
 /// level.
 const DEEPEST: usize = 256;
 

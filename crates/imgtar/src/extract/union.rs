@@ -366,7 +366,7 @@ mod tests {
         sees("a", &[&[".wh.a", "a/", "a/n"], &["a/o"]], &["a/@0", "a/n@0"], true);
         sees("a", &[&["a/", "a/n", ".wh.a"], &["a/o"]], &["a/@0", "a/n@0"], true);
         sees("a", &[&[".wh.a", "a/n"], &["a/o"]], &["a/n@0"], true);
-        // aufs's own files are no whiteouts.
+        // aufs's own files are not whiteouts.
         sees("/", &[&[".wh..wh.plnk", ".wh..wh.aufs"], &["plnk"]], &["plnk@1"], false);
     }
 

@@ -32,7 +32,7 @@ pub mod annotation {
     pub const TITLE: &str = "org.opencontainers.image.title";
     /// The image's whole name, which is what engines read.
     pub const IMAGE_NAME: &str = "io.containerd.image.name";
-    /// What BuildKit writes on the descriptors of manifests that are no images.
+    /// What BuildKit writes on the descriptors of manifests that are not images.
     pub const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
     /// The size of a layer's tar, on the descriptor of its compressed form, where imgtar wrote the
     /// manifest.

@@ -32,7 +32,7 @@ impl Header {
     /// Reads the header out of a file's first bytes.
     ///
     /// # Errors
-    /// What is no qcow2 of version 2 or 3, or contradicts itself.
+    /// What is not a qcow2 of version 2 or 3, or contradicts itself.
     pub fn parse(head: &[u8]) -> Result<Self, &'static str> {
         if head.get(..4) != Some(MAGIC) {
             return Err("it does not begin as one");

@@ -85,7 +85,7 @@ impl FromStr for Reference {
         let bad = |reason| Error::BadReference { text: text.chars().take(300).collect(), reason };
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
-                (rest, Some(digest.parse().map_err(|_| bad("what follows `@` is no sha256 digest"))?))
+                (rest, Some(digest.parse().map_err(|_| bad("what follows `@` is not a sha256 digest"))?))
             }
             None => (text, None),
         };
@@ -99,7 +99,7 @@ impl FromStr for Reference {
         }
         let (registry, repository) = split(path);
         if !is_registry(&registry) {
-            return Err(bad("its first part is no host name"));
+            return Err(bad("its first part is not a valid host name"));
         }
         if repository.len() > LONGEST || !repository.split('/').all(is_component) {
             return Err(bad(

@@ -102,7 +102,7 @@ impl Scan {
             _ => return Err("something follows its end mark"),
         }
         if !sum_is_right(block) {
-            return Err("it is no tar, or a header in it is damaged");
+            return Err("it is not a tar, or a header in it is damaged");
         }
         let size = number(block.get(124..136).unwrap_or_default()).ok_or("a header in it has no size")?;
         match block.get(156) {

@@ -46,7 +46,7 @@ pub struct Imported {
     pub bad_names: Vec<String>,
     /// Configs in the archive that are named by another digest than theirs: the names, the digests.
     pub misnamed: Vec<(String, Digest)>,
-    /// What is no image in it.
+    /// What is not an image in it.
     pub artifacts: Vec<ArtifactInfo>,
     /// How an engine gave it, where it was one: by a push, or why not so.
     pub way: Option<String>,

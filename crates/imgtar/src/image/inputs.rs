@@ -1,7 +1,7 @@
 //! What hashctx's manifest of the inputs says of the image that a key stands for: its platform.
 //!
-//! Reads no other line of the manifest, and compares nothing but images: what is no image has no
-//! platform.
+//! Reads no other line of the manifest, and compares nothing but images: what is not an image has
+//! no platform.
 //!
 //! Source: hashctx's FORMAT.md, "The manifest, version 1".
 

@@ -28,7 +28,7 @@ pub struct Stored {
     pub entry: Entry,
     /// The images, each once.
     pub images: Vec<Image>,
-    /// The manifests that are no images, each once.
+    /// The manifests that are not images, each once.
     pub artifacts: Vec<Artifact>,
     /// The index, where there is one.
     pub index: Option<Index>,
@@ -48,7 +48,7 @@ pub struct Sole {
     pub names: Vec<String>,
 }
 
-/// A manifest that is no image, such as a chart, a signature or an attestation.
+/// A manifest that is not an image, such as a chart, a signature or an attestation.
 #[derive(Debug)]
 pub struct Artifact {
     /// What names it.
@@ -261,7 +261,8 @@ impl Stored {
         Ok(())
     }
 
-    /// Notes that all that the index lists beside this is no image. It has the entry's names, then.
+    /// Notes that all that the index lists beside this is not an image. It has the entry's names,
+    /// then.
     fn stand_alone(&mut self, index: &Index, sole: &Descriptor, names: &[String]) {
         let others = index.manifests.iter().filter(|child| child.digest != sole.digest);
         let taken: HashSet<String> = others.flat_map(own_names).collect();
@@ -302,7 +303,7 @@ impl Stored {
         let (names, bad_names) = image_name::sorted_out(names);
         let image = Image { descriptor: descriptor.clone(), manifest, config, parsed, names, bad_names };
         if let Some(layer) = image.layers().find(Layer::is_another) {
-            let reason = format!("the layer `{}` is none of its config's", layer.descriptor.digest);
+            let reason = format!("the layer `{}` is not one of its config's", layer.descriptor.digest);
             return Err(Error::Corrupt { key: self.key.clone(), reason });
         }
         self.images.push(image);

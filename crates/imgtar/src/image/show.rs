@@ -78,12 +78,12 @@ pub struct Info {
     pub media_type: String,
     /// Its images.
     pub images: Vec<ImageInfo>,
-    /// What is no image in it, such as a chart or a signature.
+    /// What is not an image in it, such as a chart or a signature.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<ArtifactInfo>,
 }
 
-/// A manifest that is no image.
+/// A manifest that is not an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ArtifactInfo {
     /// The digest of its manifest.
@@ -253,7 +253,7 @@ fn add_files(info: &mut DiskInfo, images: &Images, stored: &Stored) -> Result<()
     Ok(())
 }
 
-/// What is stored and is no image.
+/// What is stored and is not an image.
 #[must_use]
 pub fn artifacts(stored: &Stored) -> Vec<ArtifactInfo> {
     stored.artifacts.iter().map(artifact_info).collect()

@@ -41,7 +41,7 @@ pub struct Report {
 /// aside, so that the next save mends the store.
 ///
 /// # Errors
-/// [`Error::NoSuchKey`]; I/O errors. Damage is no error here.
+/// [`Error::NoSuchKey`]; I/O errors. Damage is not an error here.
 pub fn verify(images: &Images, keys: &[Key], progress: &dyn Progress) -> Result<Report> {
     let all = if keys.is_empty() { images.keys()? } else { keys.to_vec() };
     let mut report = Report::default();

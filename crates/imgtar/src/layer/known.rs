@@ -20,8 +20,8 @@ pub struct Known {
 }
 
 impl Known {
-    /// Looks through all images. One that cannot be read teaches nothing, and is no error here. The
-    /// blobs that are `sound` were read through a moment ago.
+    /// Looks through all images. One that cannot be read teaches nothing, and is not an error here.
+    /// The blobs that are `sound` were read through a moment ago.
     ///
     /// # Errors
     /// Key files that cannot be read.

@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::error::registry::Error;
 use crate::format::reference::{DOCKER_HUB, Reference};
 
-/// Where docker.io is asked: its name is no server's.
+/// Where docker.io is asked: its name is not a server's.
 const HUB_HOST: &str = "registry-1.docker.io";
 const REDIRECTS: usize = 5;
 /// How long this machine's own registry may take to show whether it speaks TLS.
@@ -284,7 +284,8 @@ impl Client {
 /// Where the registry is to be asked, and how.
 fn base(config: &Config, transport: &Transport, host: &str) -> Result<Origin> {
     let origin = |tls| {
-        let error = || Error::Unreachable { url: host.to_owned(), reason: "it is no host".to_owned() };
+        let error =
+            || Error::Unreachable { url: host.to_owned(), reason: "not a valid host name".to_owned() };
         Origin::parse(host, tls).ok_or_else(error)
     };
     if config.plain_http {

@@ -130,7 +130,7 @@ fn summed(fetched: &[Fetched]) -> (Tally, bool) {
     (tally, fetched.iter().any(|fetched| fetched.lease.is_none()))
 }
 
-/// The manifest for the platform in an index. `None`: what there is is no index, and serves.
+/// The manifest for the platform in an index. `None`: what there is is not an index, and serves.
 ///
 /// # Errors
 /// [`Error::NoPlatform`]; as [`Client::manifest`].
@@ -263,7 +263,7 @@ impl Pull<'_> {
         self.visit(&below, depth + 1)
     }
 
-    /// What the layers of an image unpack to; nothing where it is no image.
+    /// What the layers of an image unpack to; nothing where it is not an image.
     fn diff_ids(&mut self, manifest: &Manifest) -> Result<Vec<Digest>> {
         if !manifest.is_image() {
             return Ok(Vec::new());

@@ -2,8 +2,8 @@
 //! the tag last.
 //!
 //! Kept as it is, byte for byte, unless layers are to have another form: then the manifests that
-//! name them, and the indexes above, are written anew; configs and diffIDs stay. What is no layer
-//! of an image stays as it is.
+//! name them, and the indexes above, are written anew; configs and diffIDs stay. What is not a
+//! layer of an image stays as it is.
 //!
 //! Layers that are to be had elsewhere (`urls`) are not sent, unless that is asked for: their
 //! makers may not allow it.
@@ -103,7 +103,7 @@ pub fn push(
 struct Tree {
     /// Those that others name go before them; the root is the last.
     documents: Vec<Document>,
-    /// What is no document, and is sent.
+    /// What is not a document, and is sent.
     blobs: BTreeMap<Digest, Descriptor>,
     /// Layers that are to be had elsewhere, stored or not.
     foreign: BTreeMap<Digest, Descriptor>,

@@ -1,4 +1,4 @@
-//! From a request to whoever handles it, and from what that returns to the response.
+//! From a request to its handler, and from what that returns to the response.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -75,7 +75,7 @@ impl Fault {
     }
 
     pub(crate) fn name_invalid(name: &str) -> Self {
-        let fault = Self::new(StatusCode::BAD_REQUEST, "NAME_INVALID", "this is no repository's name");
+        let fault = Self::new(StatusCode::BAD_REQUEST, "NAME_INVALID", "this is not a repository's name");
         fault.detail(json!({ "name": shown(name) }))
     }
 
@@ -113,7 +113,7 @@ impl Fault {
     }
 
     pub(crate) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "UNSUPPORTED", "this is no path of the distribution API")
+        Self::new(StatusCode::NOT_FOUND, "UNSUPPORTED", "this is not a path of the distribution API")
     }
 
     pub(crate) fn method(allowed: &'static str) -> Self {

@@ -1,4 +1,4 @@
-//! Who may talk to the registry.
+//! Which clients may talk to the registry.
 //!
 //! On loopback anybody on this machine; with a token, who has it. A web page must not: one that is
 //! open in a browser can send requests to loopback, and with a name of its own that resolves to it

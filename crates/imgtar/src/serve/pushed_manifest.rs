@@ -30,7 +30,7 @@ impl Document {
     /// Reads and checks it. `announced` is the request's content type.
     ///
     /// # Errors
-    /// What is no manifest or index of OCI or Docker (schema 2), or is one and the other.
+    /// What is not a manifest or index of OCI or Docker (schema 2), or is one and the other.
     pub(crate) fn parse(announced: Option<&str>, bytes: Vec<u8>) -> Result<Self> {
         let invalid = |error: serde_json::Error| Fault::manifest_invalid(error.to_string());
         let fields: serde_json::Map<String, Value> = serde_json::from_slice(&bytes).map_err(invalid)?;
@@ -86,7 +86,7 @@ fn media_type(announced: Option<&str>, own: Option<&Value>) -> Result<String> {
     let announced = announced.filter(|it| !it.is_empty() && *it != "application/json");
     let own = match own {
         None | Some(Value::Null) => None,
-        Some(own) => Some(own.as_str().ok_or_else(|| Fault::manifest_invalid("its media type is no text"))?),
+        Some(own) => Some(own.as_str().ok_or_else(|| Fault::manifest_invalid("its media type is not text"))?),
     };
     match (announced, own) {
         (Some(announced), Some(own)) if announced != own => Err(Fault::manifest_invalid(format!(
@@ -97,6 +97,6 @@ fn media_type(announced: Option<&str>, own: Option<&Value>) -> Result<String> {
         {
             Ok(found.to_owned())
         }
-        _ => Err(Fault::manifest_invalid("its media type is none of OCI's or Docker's (schema 2)")),
+        _ => Err(Fault::manifest_invalid("its media type is not one of OCI's or Docker's (schema 2)")),
     }
 }

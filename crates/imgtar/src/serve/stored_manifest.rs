@@ -101,7 +101,7 @@ pub(crate) fn is_zstd((stored, diff_id): &(Descriptor, Digest)) -> bool {
     stored.digest != *diff_id && Form::named(&stored.media_type) == Form::Zstd
 }
 
-/// The layers of an image with their diffIDs. `None`: it is no image, or one that is told apart
+/// The layers of an image with their diffIDs. `None`: it is not an image, or one that is told apart
 /// otherwise.
 fn layers(blobs: &Blobs, manifest: &[u8]) -> Option<Vec<(Descriptor, Digest)>> {
     let manifest: Manifest = oci::parse(manifest, "").ok().filter(Manifest::is_image)?;

@@ -214,8 +214,8 @@ fn what_follows_a_compressed_layer() {
     }
 }
 
-/// What an index lists and is no document is kept as it is; what is called by another name is known
-/// for what it is.
+/// What an index lists and is not a document is kept as it is; what is called by another name is
+/// known for what it is.
 #[test]
 fn types_that_nobody_knows() {
     let plain = base();

@@ -269,7 +269,7 @@ fn what_a_file_is_is_never_guessed_in_silence() {
     same(&session, "archive.img", "out");
     session.write("disk", vec![7; 5000]);
     session.run("import k disk").code(2).says("`--type raw`");
-    session.run("import k disk --type qcow2").code(2).says("no qcow2");
+    session.run("import k disk --type qcow2").code(2).says("not a qcow2");
     session.write("one.qcow2", b"QFI\xfb\0\0\0\x01");
     session.run("import k one.qcow2").code(2).says("version");
     session.write("zeros.qcow2", vec![0; 5000]);

@@ -275,7 +275,7 @@ fn what_is_no_name_reaches_no_engine() {
     session.feed("import k", &archive).ok().says("`--help` is not a valid image name; skipped");
     let line = session.run("load k --json").ok().json();
     assert_eq!(line["names"], serde_json::json!([image.0]));
-    session.run("save other -- --help").code(2).says("`--help` is no image");
+    session.run("save other -- --help").code(2).says("`--help` is not an image");
     session.run("has other").code(1);
 }
 
@@ -345,7 +345,7 @@ fn a_program_that_is_no_engine_is_named() {
     let session = Session::new();
     session.feed("import k", &docker("app:1", &[&layer("a", "b")]).end()).ok();
     for (words, says) in
-        [("load k", "its answer is none of docker's"), ("save l app:1", "it wrote no archive")]
+        [("load k", "docker's answer was not understood"), ("save l app:1", "it wrote no archive")]
     {
         let output = session.command(words).env("LARDER_DOCKER", "/bin/true").output().unwrap();
         Run::of(output).code(2).says(says);

@@ -163,7 +163,7 @@ fn the_size_of_what_has_no_bytes_hides_no_entry() {
     let names = tar.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
     assert_eq!(names.collect::<Vec<_>>(), ["a", "hard", "soft", "folder/", "more", "b"]);
     let absurd = image(&[sized(Tar::default().file("a", "1"), "b", EntryType::Link, 1 << 40).end()]);
-    absurd.run("extract k a -C out").code(2).says("it is no file, and has a size");
+    absurd.run("extract k a -C out").code(2).says("it is not a file, and has a size");
 }
 
 #[test]

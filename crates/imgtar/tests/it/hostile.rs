@@ -53,7 +53,7 @@ fn links_that_leave_the_archive() {
     for target in ["/etc/passwd", "../../x"] {
         refused(&sound().link("a/layer.tar", target).end(), "is refused");
     }
-    refused(&sound().entry(b"a", EntryType::Link, b"b", b"x").end(), "it is no file, and has a size");
+    refused(&sound().entry(b"a", EntryType::Link, b"b", b"x").end(), "it is not a file, and has a size");
     refused(&sound().entry(b"a", EntryType::Link, b"/etc/passwd", b"").end(), "is refused");
 }
 
@@ -238,7 +238,7 @@ fn documents_that_lie() {
 #[test]
 fn what_is_no_image_archive() {
     refused(b"", "is empty");
-    refused(&[7; 5000], "no tar");
+    refused(&[7; 5000], "is not a tar");
     refused(&layer("a", "b"), "no index.json and no manifest.json");
     refused(&gzip(b"hello"), "");
 }

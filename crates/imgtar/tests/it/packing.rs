@@ -83,7 +83,7 @@ fn a_tar_becomes_the_layer_as_it_is() {
 fn what_is_no_layer_is_refused() {
     let session = Session::new();
     session.feed("pack k -", b"").code(2).says("is empty");
-    session.feed("pack k -", &[7; 2000]).code(2).says("no tar");
+    session.feed("pack k -", &[7; 2000]).code(2).says("is not a tar");
     let tar = layer("app", "content");
     session.feed("pack k -", &tar[..tar.len() - 1024]).code(2).says("cut off");
     for form in [gzip, zstd] {

@@ -61,7 +61,7 @@ fn where_no_head_tells_of_blobs_they_are_sent() {
         session.run(&format!("push k {}/app:1", fake.host)).ok();
         assert!(has_all(&session, &fake), "{status}");
     }
-    // No right to ask is no right to send.
+    // No right to ask is not a right to send.
     let fake = Fake::start(|asked| asked.is("HEAD", "/blobs/").then(|| Reply::new(403)));
     saved().run(&format!("push k {}/app:1", fake.host)).code(2).says("does not let you push");
 }

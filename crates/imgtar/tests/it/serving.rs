@@ -198,7 +198,7 @@ fn a_pushed_image_is_an_entry_and_comes_back_byte_for_byte() {
     let row = session.run("ls --json").ok().json();
     assert_eq!(row["names"], json!(["team/app:1"]));
     session.run("verify").ok();
-    // What no entry names is no manifest, and a blob under any name.
+    // What no entry names is not a manifest, and a blob under any name.
     registry.get(&format!("/v2/x/manifests/{}", id(&[&base, &top]))).fails(404, "MANIFEST_UNKNOWN");
     registry.get("/v2/team/app/manifests/2").fails(404, "MANIFEST_UNKNOWN");
     registry.get("/v2/team/manifests/1").fails(404, "MANIFEST_UNKNOWN");
@@ -383,7 +383,7 @@ fn referrers_are_listed_by_what_they_refer_to() {
     );
     assert_eq!((one.len(), &one[0]["digest"]), (1, &json!(digests[0])));
     registry.get("/v2/app/referrers/x").fails(400, "DIGEST_INVALID");
-    // A subject that is not stored is no error; the referrer is kept all the same.
+    // A subject that is not stored is not an error; the referrer is kept all the same.
     let missing = digest(b"missing");
     let early = referrer(&missing, 7, "early");
     registry.put("app", "early", MANIFEST, &early).is(201).has("oci-subject", &missing);

@@ -96,7 +96,7 @@ fn a_manifest_may_name_the_plain_form_of_a_stored_layer() {
     session.feed("import other --name x:9", &session.run("export app..2").ok().stdout).ok();
     assert_eq!(session.ids("other"), [id(&[&base, &top])]);
     assert!(!session.blobs().contains(&Digest::of(&base)), "the plain layer was stored");
-    // An index, or what is no image, needs the very bytes.
+    // An index, or what is not an image, needs the very bytes.
     let index = json!({ "schemaVersion": 2, "manifests": [descriptor(docker, text.as_bytes())] });
     registry.put("app", "index", INDEX, &index).is(201);
     assert_eq!(session.ids("app..index"), [id(&[&base, &top])]);
@@ -403,7 +403,7 @@ fn no_collector_takes_what_a_push_is_about_to_name() {
         uploaded.each_ref().map(take)
     };
     assert_eq!(collect(), [storekit::Discarded::InUse; 2]);
-    // What it writes to now is no dead writer's.
+    // What it writes to now is not a dead writer's.
     let place = registry.begin("app");
     registry.request("PATCH", &place, &[], b"01234").is(202);
     session.store().images().sweep_unfinished().unwrap();
@@ -522,6 +522,6 @@ fn no_request_makes_it_fail() {
     registry.patience = std::time::Duration::from_secs(20);
     registry.get("/v2/").is(200);
     assert!(!session.log().contains("panicked"), "{}", session.log());
-    // An image that was deleted on the way is no damage.
+    // An image that was deleted on the way is not damage.
     session.run("verify").ok();
 }

@@ -1,8 +1,8 @@
 //! Which images are baked, and in which order: what an image is built from comes before it.
 //!
 //! That is asked of hashctx, which reads Dockerfiles. An image is found by any of its tags, as its
-//! engine would find it. Limit: an image of another engine's is no base: that engine would not find
-//! it either.
+//! engine would find it. Limit: an image of another engine's is not a base: that engine would not
+//! find it either.
 
 use std::collections::BTreeMap;
 use std::process::ExitStatus;

@@ -55,7 +55,7 @@ pub struct Baked {
     /// something else.
     #[serde(skip)]
     pub by_key: bool,
-    /// The engine's ID of it, where others are built from it and this was no check.
+    /// The engine's ID of it, where others are built from it and this was not a check.
     #[serde(skip)]
     pub id: Option<String>,
     /// The image's names.
@@ -65,7 +65,7 @@ pub struct Baked {
     pub outputs: Option<usize>,
     /// Why it was built, or would be.
     pub reason: Option<String>,
-    /// What changed since the image was last saved, where that is known and it was no hit.
+    /// What changed since the image was last saved, where that is known and it was not a hit.
     pub changes: Option<Changes>,
     /// What went wrong without being fatal.
     pub warnings: Vec<String>,

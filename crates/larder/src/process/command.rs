@@ -41,7 +41,8 @@ impl Cmd {
         if value.starts_with('-') { self.arg(format!("{flag}={value}")) } else { self.arg(flag).arg(value) }
     }
 
-    /// Adds a path as an argument; one that begins with a hyphen is written so that it is no flag.
+    /// Adds a path as an argument; one that begins with a hyphen is written so that it is not a
+    /// flag.
     #[must_use]
     pub fn path(self, path: &Utf8Path) -> Self {
         self.arg(unflagged(path))

@@ -248,7 +248,7 @@ fn verify_leaves_what_is_sound_as_it_is() {
     assert_eq!(damaged.status.code(), Some(3));
     let text = String::from_utf8_lossy(&damaged.stderr).into_owned();
     assert!(text.contains("2 of 3 stored responses are damaged"), "{text}");
-    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), long_ago, "that was no use of it");
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), long_ago, "that was not a use of it");
     let sound = proxy.command(&["verify"]);
     assert_eq!(String::from_utf8_lossy(&sound.stdout), "1 response, 1 body: all sound\n");
     proxy.ask("GET", "/a", "foo: two").is(200, "hit", "two");

@@ -164,7 +164,7 @@ fn both_ways_give_the_same_bytes() {
     });
     result.unwrap();
     assert!(proxy.quick() > 100, "{} took the short way", proxy.quick());
-    assert_eq!(origin.seen().len(), fetched, "what was compared was no hit");
+    assert_eq!(origin.seen().len(), fetched, "what was compared was not a hit");
 }
 
 #[test]

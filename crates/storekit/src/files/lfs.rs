@@ -1,5 +1,5 @@
 //! Git LFS, as far as a store that lies in a repository meets it: the small files that stand for
-//! content that was not fetched. Such a file is no damage: one command brings the content.
+//! content that was not fetched. Such a file is not damage: one command brings the content.
 //!
 //! Runs nothing and knows no git but the name of its folder.
 //!

@@ -56,7 +56,7 @@ impl Images {
         Ok(read.map_or(Found::Unreadable, |read| Found::Index(read.manifests)))
     }
 
-    /// The length of the largest index.json that is no nonsense: what is another tool's is capped
+    /// The length of the largest plausible index.json: what is another tool's is capped
     /// like any document, what is ours is as much as the key files ask for.
     fn index_cap(&self) -> Result<u64> {
         let mut cap = DOCUMENT_CAP;

@@ -170,7 +170,7 @@ impl Index {
     }
 
     /// Drops the folders of a sparse index, and adds the paths that stand below some of them;
-    /// `None` where these are no paths, or there already.
+    /// `None` where these are not paths, or there already.
     pub(super) fn replace_folders(&self, rows: &[Row]) -> Option<Self> {
         let mut own = Self::default();
         for (name, kind, oid) in rows {

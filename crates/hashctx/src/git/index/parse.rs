@@ -203,7 +203,7 @@ fn kind(mode: u32) -> Result<EntryKind, Fault> {
         0o120_000 => Ok(EntryKind::Symlink),
         0o160_000 => Ok(EntryKind::Gitlink),
         0o040_000 => Ok(EntryKind::Folder),
-        _ => Err(Fault::Damaged("an entry in it is no file, link or folder")),
+        _ => Err(Fault::Damaged("an entry in it is not a file, link or folder")),
     }
 }
 

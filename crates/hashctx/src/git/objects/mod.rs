@@ -85,7 +85,7 @@ fn read_in(dir: &Path, hash_len: usize, oid: Oid) -> Result<Option<Object>, GitE
 fn loose(file: File, path: &Path) -> Result<Object, GitError> {
     let mut bytes = Vec::new();
     let inflated = ZlibDecoder::new(file).take(SIZE_LIMIT).read_to_end(&mut bytes);
-    let damaged = || GitError::damaged(path, "it is no object");
+    let damaged = || GitError::damaged(path, "it is not an object");
     inflated.map_err(|_| damaged())?;
     let end = bytes.iter().position(|&byte| byte == 0).ok_or_else(damaged)?;
     let content = bytes.split_off(end + 1);

@@ -35,7 +35,9 @@ pub(super) fn read(dir: &Path, hash_len: usize, oid: Oid) -> Result<Option<Objec
 /// What the bytes say is damage; the rest is trouble on reading.
 fn fault(path: PathBuf, error: io::Error) -> GitError {
     match error.kind() {
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => GitError::damaged(path, "it is no pack"),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            GitError::damaged(path, "it is not a pack")
+        }
         _ => GitError::read(path)(error),
     }
 }

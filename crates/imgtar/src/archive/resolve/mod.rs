@@ -56,10 +56,10 @@ pub struct Root {
 pub enum Node {
     /// An image.
     Image(Image),
-    /// A manifest that is no image, such as an attestation.
+    /// A manifest that is not an image, such as an attestation.
     Artifact(Artifact),
-    /// What an index lists and is no document, such as the layers in an index of BuildKit's cache:
-    /// the entry and the digest of its very bytes.
+    /// What an index lists and is not a document, such as the layers in an index of BuildKit's
+    /// cache: the entry and the digest of its very bytes.
     Blob(String, Digest),
     /// An image for several platforms.
     Index(Branch),
@@ -100,7 +100,7 @@ pub struct Kept {
     pub bytes: Vec<u8>,
 }
 
-/// A manifest that is no image.
+/// A manifest that is not an image.
 #[derive(Debug)]
 pub struct Artifact {
     /// The manifest.
@@ -282,7 +282,7 @@ impl Node {
         }
     }
 
-    /// Whether something below is no image.
+    /// Whether something below is not an image.
     #[must_use]
     pub fn has_artifact(&self) -> bool {
         match self {

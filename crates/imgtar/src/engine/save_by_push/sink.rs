@@ -9,7 +9,7 @@
 //! Nothing that is sent has a name in the store before the whole image is accepted: a push that is
 //! given up, or killed, leaves no second form of a layer behind. Nothing is believed: blobs go by
 //! the digests of their bytes, and the caller compares the config with the image that it asked for.
-//! Whoever else connects can make it fail, no more.
+//! Any other client that connects can make it fail, no more.
 //!
 //! Source: OCI distribution-spec v1.1, "Push".
 

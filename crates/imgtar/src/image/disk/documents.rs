@@ -131,7 +131,7 @@ fn kind(rest: &serde_json::Map<String, Value>) -> Option<String> {
 
 fn add_chunks(chunks: &mut Vec<Chunk>, manifest: &Manifest) -> Result<(), &'static str> {
     for layer in manifest.layers.iter().filter(|layer| layer.media_type != EMPTY) {
-        let next = chunk(layer).ok_or("its manifest lists something that is no chunk")?;
+        let next = chunk(layer).ok_or("its manifest lists something that is not a chunk")?;
         // An index may name one manifest any number of times: this ends before memory does.
         if chunks.last().is_some_and(|last| last.offset >= next.offset) {
             return Err("two of its chunks have one place, or they are in no order");

@@ -99,7 +99,7 @@ impl Disk {
             Form::Zstd.decoder(packed.as_slice()).and_then(|plain| plain.take(CHUNK).read_to_end(&mut head));
         read.map_err(|error| corrupt(format!("its first chunk does not unpack: {error}")))?;
         let header = Header::parse(&head);
-        header.map(Some).map_err(|reason| corrupt(format!("it is no qcow2: {reason}")))
+        header.map(Some).map_err(|reason| corrupt(format!("it is not a qcow2: {reason}")))
     }
 
     /// How many bytes the chunk has.

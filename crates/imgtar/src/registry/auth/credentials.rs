@@ -1,7 +1,7 @@
 //! Credentials, where docker and podman keep them: their files, and the helpers that these name.
 //!
 //! The first file that has something for the image counts. A file or a helper that cannot be used
-//! is no error at once, since most images are public: it is told where a registry then says no.
+//! is not an error at once, since most images are public: it is told where a registry then says no.
 //!
 //! Limits: only what `docker login` and `podman login` write; no `.dockercfg`, no certificates of
 //! clients.
@@ -168,7 +168,7 @@ impl Auth {
         }
         if let Some(encoded) = some(&self.encoded) {
             let bad =
-                || Error::AuthFile { path: path.to_owned(), reason: "an `auth` is no base64".to_owned() };
+                || Error::AuthFile { path: path.to_owned(), reason: "an `auth` is not base64".to_owned() };
             return decode(&encoded).map(Some).ok_or_else(bad);
         }
         let pair = some(&self.username).zip(some(&self.password));

@@ -1,4 +1,4 @@
-//! Who asks: the `Authorization` header of each request to one registry.
+//! The `Authorization` header of each request to one registry.
 //!
 //! The registry's password goes to the registry itself, over the connection that was chosen, and to
 //! the place that hands out its tokens where that is the same scheme, host and port, or one that

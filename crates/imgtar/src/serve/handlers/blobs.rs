@@ -37,7 +37,7 @@ impl Found {
     }
 }
 
-/// Says that a blob is there. Whoever asks may be about to name it in a manifest, so that it stays
+/// Says that a blob is there. The client may be about to name it in a manifest, so that it stays
 /// for a while.
 ///
 /// # Errors

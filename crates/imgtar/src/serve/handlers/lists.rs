@@ -37,7 +37,7 @@ pub(crate) fn tags(app: &App, repository: &Repository, query: &Query) -> Result<
 /// The repositories, sorted.
 ///
 /// # Errors
-/// A page's size that is no number.
+/// A page's size that is not a number.
 pub(crate) fn catalog(app: &App, query: &Query) -> Result<Response<Body>> {
     let stock = app.stocks.now()?;
     let page = Page::of(stock.repositories(), query)?;
@@ -54,7 +54,7 @@ impl<'a> Page<'a> {
     fn of(items: impl Iterator<Item = &'a str>, query: &Query) -> Result<Self> {
         let wanted = query
             .get("n")
-            .map(|n| n.parse().map_err(|_| Fault::bad_request("`n` is no number")))
+            .map(|n| n.parse().map_err(|_| Fault::bad_request("`n` is not a number")))
             .transpose()?;
         let last = query.get("last").filter(|last| !last.is_empty());
         let mut items = items.filter(|item| last.is_none_or(|last| *item > last));

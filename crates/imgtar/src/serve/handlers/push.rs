@@ -3,8 +3,8 @@
 //!
 //! The bytes are kept as they came, with one exception: where a manifest names the plain form of a
 //! layer that is stored compressed, another manifest is stored that names the stored form, and
-//! carries the text that was pushed. What is no image, such as BuildKit's cache, gets the form that
-//! it names.
+//! carries the text that was pushed. What is not an image, such as BuildKit's cache, gets the form
+//! that it names.
 //!
 //! Source: OCI distribution-spec v1.1, "Pushing manifests".
 

@@ -246,7 +246,7 @@ fn expected(headers: &HeaderMap) -> Result<Expected> {
 fn length(headers: &HeaderMap) -> Result<Option<u64>> {
     let Some(length) = headers.get(header::CONTENT_LENGTH) else { return Ok(None) };
     let length = length.to_str().ok().and_then(|text| text.parse().ok());
-    length.map(Some).ok_or_else(|| Fault::size_invalid("the length is no number"))
+    length.map(Some).ok_or_else(|| Fault::size_invalid("the length is not a number"))
 }
 
 /// Appends a body to an upload. What came of one that breaks off stays.

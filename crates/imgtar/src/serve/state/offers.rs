@@ -26,7 +26,7 @@ const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 /// Which images are offered with plain layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Which {
-    /// Those that imgtar compressed: whoever made the image did not choose zstd.
+    /// Those that imgtar compressed: the maker of the image did not choose zstd.
     Ours,
     /// All that have zstd layers.
     All,

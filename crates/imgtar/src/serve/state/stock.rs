@@ -2,7 +2,7 @@
 //! refers to whom.
 //!
 //! Read from the key files and the documents that hang on them, and read again when those change:
-//! whoever saves, removes or collects beside the server is seen at the next request. Documents
+//! what saves, removes or collects beside the server is seen at the next request. Documents
 //! never change, so each is read once.
 //!
 //! Absent: layers. Whether they are there is asked when they are wanted.
