@@ -96,6 +96,9 @@ pub struct BakeArgs {
     /// Say below each image what could change it without changing its key
     #[arg(long)]
     doubts: bool,
+    /// Bake so many images at a time [default: as many as there are processors]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -205,6 +208,11 @@ fn interruption(report: &miette::Report) -> Option<u8> {
 /// The engines, each with the variable that names another command for it.
 const ENGINES: [(Engine, &str); 2] = [(Engine::Docker, "LARDER_DOCKER"), (Engine::Podman, "LARDER_PODMAN")];
 
+/// How many threads can run at once here.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// What the process was started with.
 pub struct Process {
     environment: Environment,
@@ -255,6 +263,7 @@ impl Process {
             update: args.update,
             no_image_cache: args.no_image_cache || args.no_cache,
             json: args.json,
+            jobs: args.jobs.map_or_else(processors, usize::from),
             doubts: args.doubts,
             engine: args.engine.map(EngineArg::engine),
             engines: self.engines(),

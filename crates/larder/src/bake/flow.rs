@@ -1,15 +1,15 @@
 //! One image, from its key to its names.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::path::Path;
+use std::io::Write;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
 use storekit::store::Store;
 
+use super::Options;
 use super::bases::rebuilt;
 use super::doubts;
 use super::inspect::inspect;
@@ -18,14 +18,13 @@ use super::report::{Baked, State};
 use super::stock::{Found, Stock};
 use super::turn::Turn;
 use super::why::{Changes, earlier};
-use super::{BakeError, Options};
 use crate::config::image::{Ignore, Image};
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, Verbosity, code};
 use crate::process::tools::Tools;
 use toolkit::output;
 
-/// Bakes one image after the other.
+/// Bakes images, several at once.
 pub(super) struct Baker<'a> {
     pub(super) options: &'a Options,
     pub(super) tools: &'a Tools,
@@ -33,9 +32,9 @@ pub(super) struct Baker<'a> {
     pub(super) stock: Stock<'a>,
     pub(super) temp: Utf8PathBuf,
     /// What is wrong with the engine, once that is known: it is not asked again.
-    pub(super) no_engine: RefCell<Option<String>>,
+    pub(super) no_engine: Mutex<Option<String>>,
     /// What was baked so far: whatever comes next may be built from it.
-    pub(super) done: Vec<Baked>,
+    pub(super) done: Vec<(String, OnceLock<Baked>)>,
     /// What of the project has outputs, with the lines that name them.
     pub(super) owners: Vec<(String, String)>,
 }
@@ -49,6 +48,8 @@ pub(super) struct Inputs {
 /// The bake of one image, while it runs.
 pub(super) struct Bake<'a> {
     pub(super) baker: &'a Baker<'a>,
+    /// The folder for what it needs meanwhile.
+    pub(super) temp: Utf8PathBuf,
     pub(super) planned: &'a Planned,
     pub(super) image: &'a Image,
     /// By what the key knows the images that it is built from, as far as larder.toml names no
@@ -79,31 +80,33 @@ impl<'a> Baker<'a> {
         options: &'a Options,
         tools: &'a Tools,
         runner: &'a Runner,
-        temp: &Path,
-    ) -> Result<Self, BakeError> {
-        let temp = Utf8PathBuf::from_path_buf(temp.to_owned())
-            .map_err(|_| BakeError::Temp(io::Error::other("its path is not UTF-8")))?;
-        runner.say(&format!("mkdir -p {temp}"));
-        Ok(Self {
+        temp: &Utf8Path,
+        planned: &[Planned],
+    ) -> Self {
+        Self {
             options,
             tools,
             runner,
             stock: Stock::new(tools, runner, options.store_flag.as_deref()),
-            temp,
-            no_engine: RefCell::default(),
-            done: Vec::new(),
+            temp: temp.to_owned(),
+            no_engine: Mutex::default(),
+            done: planned.iter().map(|planned| (planned.image.name.clone(), OnceLock::new())).collect(),
             owners: Vec::new(),
-        })
+        }
+    }
+
+    fn no_engine(&self) -> MutexGuard<'_, Option<String>> {
+        self.no_engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An error where the engine is known not to work.
     pub(super) fn engine(&self) -> Result<(), RunError> {
-        self.no_engine.borrow().clone().map_or(Ok(()), |why| Err(RunError::NoEngine(why)))
+        self.no_engine().clone().map_or(Ok(()), |why| Err(RunError::NoEngine(why)))
     }
 
     /// Remembers what is wrong with the engine.
     pub(super) fn without_engine(&self, why: String) -> RunError {
-        *self.no_engine.borrow_mut() = Some(why.clone());
+        *self.no_engine() = Some(why.clone());
         RunError::NoEngine(why)
     }
 
@@ -112,6 +115,7 @@ impl<'a> Baker<'a> {
     pub(super) fn bake(&self, planned: &Planned) -> Result<Baked, RunError> {
         let bake = Bake {
             baker: self,
+            temp: self.temp_of(planned)?,
             planned,
             image: &planned.image,
             bases: BTreeMap::new(),
@@ -130,6 +134,32 @@ impl<'a> Baker<'a> {
         bake.run()
     }
 
+    /// Brings the image at that place of the plan up to date, and puts its report into its place.
+    pub(super) fn bake_planned(&self, planned: &[Planned], at: usize) -> Result<(), RunError> {
+        let (Some(image), Some((_, place))) = (planned.get(at), self.done.get(at)) else { return Ok(()) };
+        let mut baked = self.bake(image)?;
+        if planned.iter().any(|above| above.bases.values().any(|base| *base == baked.image)) {
+            self.note_id(&mut baked, image)?;
+        }
+        // Nothing is baked twice.
+        let _ = place.set(baked);
+        Ok(())
+    }
+
+    /// A folder of the image's own where others are baked beside it.
+    fn temp_of(&self, planned: &Planned) -> Result<Utf8PathBuf, RunError> {
+        if self.done.len() <= 1 || self.options.jobs <= 1 {
+            return Ok(self.temp.clone());
+        }
+        // By its place: a name may be anything.
+        let place = self.done.iter().position(|(image, _)| *image == planned.image.name);
+        let temp = self.temp.join(place.unwrap_or_default().to_string());
+        self.runner.say(&format!("mkdir -p {temp}"));
+        let made = std::fs::create_dir_all(&temp);
+        made.map_err(|source| RunError::Lost { program: format!("the folder {temp}"), source })?;
+        Ok(temp)
+    }
+
     /// Notes which image the engine has now under the name of one that others are built from.
     pub(super) fn note_id(&self, baked: &mut Baked, planned: &Planned) -> Result<(), RunError> {
         if let Some(tag) = baked.tags.first().filter(|_| !self.options.check) {
@@ -141,7 +171,7 @@ impl<'a> Baker<'a> {
 
     /// What became of an image of larder.toml in this bake.
     pub(super) fn done(&self, name: &str) -> Option<&Baked> {
-        self.done.iter().find(|baked| baked.image == name)
+        self.done.iter().find(|(image, _)| image == name)?.1.get()
     }
 }
 
@@ -263,7 +293,7 @@ impl Bake<'_> {
     }
 
     fn hash(&self, hashctx: Cmd, file: &str) -> Result<Inputs, RunError> {
-        let manifest = self.baker.temp.join(file);
+        let manifest = self.temp.join(file);
         self.baker.runner.write(&self.describe(hashctx), &manifest)?;
         let key = digest(&manifest)?;
         self.baker.runner.say(&format!("# its b3sum, the key: {key}"));
@@ -385,7 +415,7 @@ impl Bake<'_> {
         else {
             return Ok(());
         };
-        let old = self.baker.temp.join("earlier");
+        let old = self.temp.join("earlier");
         let written = std::fs::File::create(&old).and_then(|mut file| file.write_all(&earlier.manifest));
         // Nothing changed where the image was damaged, or is built by demand.
         if earlier.key == inputs.key || written.is_err() {

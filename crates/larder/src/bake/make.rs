@@ -74,7 +74,7 @@ impl Bake<'_> {
             None => wrong_base(self.image, tools, runner)?,
         };
         // By its ID, not by its name: another build may take the name before this one is saved.
-        let id_file = self.baker.temp.join("id");
+        let id_file = self.temp.join("id");
         let cmd = builder.command(tools).arg("--iidfile").path(&id_file);
         let cmd = if self.baker.options.rebuild { cmd.arg("--no-cache") } else { cmd };
         let piped = self.is_piped(builder);
@@ -84,7 +84,7 @@ impl Bake<'_> {
             Some(dockerfile) => Handed::Dockerfile(dockerfile),
             None => Handed::Folder,
         };
-        let key_file = self.baker.temp.join("key");
+        let key_file = self.temp.join("key");
         let context = match (piped, self.image.ignore) {
             (false, _) => None,
             (true, Ignore::All) => Some(self.tar(&key_file)),
@@ -120,10 +120,10 @@ impl Bake<'_> {
         if self.planned.pins.is_empty() {
             return Ok(None);
         }
-        let file = self.baker.temp.join("Dockerfile");
+        let file = self.temp.join("Dockerfile");
         // What an earlier image of the bake had beside its own must not count for this one.
         for suffix in ["dockerignore", "containerignore"] {
-            let _ = std::fs::remove_file(self.baker.temp.join(format!("Dockerfile.{suffix}")));
+            let _ = std::fs::remove_file(self.temp.join(format!("Dockerfile.{suffix}")));
         }
         let cmd = self.describe(self.hashctx().arg("--pinned").path(&file));
         let (status, _) = self.baker.runner.capture(&cmd)?;
@@ -158,9 +158,9 @@ impl Bake<'_> {
     /// Packs into the store, and loads into the engine where one answers. `false`: it is in the
     /// engine only.
     pub(super) fn pack(&mut self, inputs: &Inputs) -> Result<bool, RunError> {
-        let tar = self.baker.temp.join("files.tar");
+        let tar = self.temp.join("files.tar");
         let started = Instant::now();
-        let key_file = self.baker.temp.join("key");
+        let key_file = self.temp.join("key");
         self.baker.runner.write(&self.tar(&key_file), &tar)?;
         let extras = self.extras(inputs, started.elapsed().as_secs_f64());
         if self.cached() && self.unchanged(inputs, word_in(&key_file))? {
@@ -177,7 +177,7 @@ impl Bake<'_> {
         if !self.engine_answers()? {
             return Err(RunError::Nowhere);
         }
-        let aside = self.baker.temp.join("store");
+        let aside = self.temp.join("store");
         let stock = Stock::new(self.baker.tools, self.baker.runner, Some(&aside));
         stock.pack(key, tar, self.image, extras)?;
         match stock.load(key, self.image)? {

@@ -1,5 +1,5 @@
 //! Brings images up to date: key, then load, else build and save. An image comes after those that
-//! it is built from.
+//! it is built from; others are baked at once.
 //!
 //! The cache is never needed: whatever goes wrong with the store is a warning, and the image is
 //! built all the same.
@@ -16,13 +16,14 @@ mod make;
 mod outputs;
 mod plan;
 mod report;
+mod schedule;
 mod stock;
 mod turn;
 mod why;
 
 use std::io::Write;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 use toolkit::Outcome;
@@ -55,6 +56,8 @@ pub struct Options {
     pub json: bool,
     /// Say of each image what its key cannot cover.
     pub doubts: bool,
+    /// How many images are baked at a time; 0 is 1.
+    pub jobs: usize,
     /// What builds, whatever larder.toml says.
     pub engine: Option<Engine>,
     /// The engines whose commands are there; where nobody names one, the first that answers builds.
@@ -150,30 +153,48 @@ pub fn bake(
     out: &mut (impl Write + ?Sized),
 ) -> Result<Outcome, BakeError> {
     let temp = tempfile::Builder::new().prefix("bake-").tempdir().map_err(BakeError::Temp)?;
-    let mut oven = flow::Baker::new(options, tools, runner, temp.path())?;
+    let temp = Utf8Path::from_path(temp.path())
+        .ok_or_else(|| BakeError::Temp(std::io::Error::other("its path is not UTF-8")))?;
+    runner.say(&format!("mkdir -p {temp}"));
     let disks = chosen_disks(project, &options.names);
     let (mut planned, engines) = plan::plan(project, options, tools, runner)?;
     locks::lock(&mut planned, options, tools, runner)?;
+    let held;
+    let runner = if planned.len() > 1 && options.jobs > 1 {
+        held = runner.holding_builds();
+        &held
+    } else {
+        runner
+    };
+    let mut oven = flow::Baker::new(options, tools, runner, temp, &planned);
     oven.owners = owners(project);
     let names = planned.iter().map(|planned| &planned.image.name).chain(disks.iter().map(|disk| &disk.name));
     let width = names.map(|name| name.chars().count()).max().unwrap_or_default();
     let mut written = Ok(());
-    for image in &planned {
-        let mut baked = oven.bake(image)?;
-        if planned.iter().any(|above| above.bases.values().any(|base| *base == baked.image)) {
-            oven.note_id(&mut baked, image)?;
-        }
-        written = written.and_then(|()| report::write(&baked, options.json, width, out));
-        oven.done.push(baked);
-    }
+    let mut states = Vec::new();
+    let mut tell = |baked: &Baked| {
+        states.push(baked.state);
+        let before = std::mem::replace(&mut written, Ok(()));
+        written = before.and_then(|()| report::write(baked, options.json, width, out));
+    };
+    schedule::run(
+        &needs(&planned),
+        options.jobs,
+        |at| oven.bake_planned(&planned, at),
+        |at| oven.done.get(at).and_then(|(_, baked)| baked.get()).into_iter().for_each(&mut tell),
+    )?;
     for disk in disks {
-        let baked = oven.bake_disk(disk)?;
-        written = written.and_then(|()| report::write(&baked, options.json, width, out));
-        oven.done.push(baked);
+        tell(&oven.bake_disk(disk)?);
     }
     engines.remember();
     written.map_err(BakeError::Report)?;
-    Ok(outcome(&oven.done.iter().map(|baked| baked.state).collect::<Vec<_>>()))
+    Ok(outcome(&states))
+}
+
+/// For each image, where those stand that it is built from.
+fn needs(planned: &[plan::Planned]) -> Vec<Vec<usize>> {
+    let at = |name: &String| planned.iter().position(|other| other.image.name == *name);
+    planned.iter().map(|image| image.bases.values().filter_map(at).collect()).collect()
 }
 
 /// Resolves what larder.lock lacks, or is to be updated, and writes it; builds nothing. With

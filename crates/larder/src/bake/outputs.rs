@@ -75,7 +75,7 @@ impl Bake<'_> {
     /// beside.
     fn take_aside(&self, key: Option<&str>) -> Result<Brought, RunError> {
         let runner = self.baker.runner;
-        let aside = self.baker.temp.join("store");
+        let aside = self.temp.join("store");
         let stock = Stock::new(self.baker.tools, runner, Some(&aside));
         let stored = key.filter(|_| self.image.is_packed()).unwrap_or(NO_KEY);
         if let Some(id) = &self.built_id {
@@ -88,10 +88,10 @@ impl Bake<'_> {
 
     /// Takes the outputs out of the store's image, and notes them for `key`.
     fn take(&self, stock: &Stock<'_>, stored: &str, key: &str) -> Result<Brought, RunError> {
-        let temp = tempfile::Builder::new().prefix("outputs-").tempdir_in(&self.baker.temp);
+        let temp = tempfile::Builder::new().prefix("outputs-").tempdir_in(&self.temp);
         let lost = |source| RunError::Lost { program: "imgtar extract".to_owned(), source };
         let temp = temp.map_err(lost)?;
-        let folder = Utf8Path::from_path(temp.path()).unwrap_or(&self.baker.temp);
+        let folder = Utf8Path::from_path(temp.path()).unwrap_or(&self.temp);
         let mut files: Vec<Staged> = Vec::new();
         for (index, (output, pattern)) in lines(&self.image.outputs).enumerate() {
             let to = folder.join(index.to_string());

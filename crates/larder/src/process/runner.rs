@@ -114,15 +114,24 @@ pub struct Runner {
     folder: Utf8PathBuf,
     verbosity: Verbosity,
     children: Children,
+    /// Whether what a build prints is shown when it has ended.
+    holds_builds: bool,
 }
 
 impl Runner {
     /// A runner for the folder; `-v` begins with the line that goes there.
     #[must_use]
     pub fn new(folder: Utf8PathBuf, verbosity: Verbosity, children: Children) -> Self {
-        let runner = Self { folder, verbosity, children };
+        let runner = Self { folder, verbosity, children, holds_builds: false };
         runner.say(&format!("cd {}", quoted(runner.folder.as_str())));
         runner
+    }
+
+    /// The same, for builds that run at once: what one prints is shown in one piece when it has
+    /// failed, and with `-v` whenever it has ended.
+    #[must_use]
+    pub fn holding_builds(&self) -> Self {
+        Self { holds_builds: true, ..self.clone() }
     }
 
     /// The folder that the commands run in.
@@ -249,10 +258,14 @@ impl Runner {
             None => self.say(&cmd.to_string()),
             Some(from) => self.say(&format!("{from} | {cmd}")),
         }
-        let mut log =
-            (self.verbosity == Verbosity::Quiet).then(tempfile::tempfile).transpose().map_err(lost(cmd))?;
+        let is_held = self.holds_builds || self.verbosity == Verbosity::Quiet;
+        let mut log = is_held.then(tempfile::tempfile).transpose().map_err(lost(cmd))?;
         let result = self.build_into(from, cmd, log.as_ref());
-        if let (Err(_), Some(log)) = (&result, &mut log) {
+        let is_shown = result.is_err() || self.verbosity == Verbosity::Verbose;
+        if let Some(log) = log.as_mut().filter(|_| is_shown) {
+            if self.holds_builds {
+                output::say(&format!("what `{cmd}` printed:"));
+            }
             // What cannot be shown is lost; the failure itself is still told.
             let _ = log.rewind().and_then(|()| io::copy(log, &mut io::stderr()));
         }
