@@ -39,8 +39,7 @@ impl Session {
     pub(crate) fn command(&self, words: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imgtar"));
         command.args(words.split_whitespace()).current_dir(self.dir.path());
-        command.env("LARDER_DIR", self.path("store")).env("NO_COLOR", "1").env("HOME", self.dir.path());
-        command.env_remove("SOURCE_DATE_EPOCH");
+        larder_tests::isolate(&mut command, self.dir.path()).env("LARDER_DIR", self.path("store"));
         command
     }
 
