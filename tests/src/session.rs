@@ -10,7 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{parts, tools};
+use crate::{isolate, parts, tools};
 
 static SESSIONS: AtomicU32 = AtomicU32::new(0);
 
@@ -214,23 +214,11 @@ impl Session {
         let mut command = Command::new("sh");
         command.args(["-c", line]).current_dir(self.root.join("work"));
         command.env("PATH", format!("{}:{path}", tools::folder()));
-        command
+        isolate(&mut command, self.root.join("home"))
             .env("LARDER_DIR", self.store())
-            .env("HOME", self.root.join("home"))
             .env("TMPDIR", self.root.join("tmp"));
-        command.env("NO_COLOR", "1").env("GIT_CONFIG_NOSYSTEM", "1");
         for (name, value) in [("GIT_AUTHOR_NAME", "t"), ("GIT_AUTHOR_EMAIL", "t@localhost")] {
             command.env(name, value).env(name.replace("AUTHOR", "COMMITTER"), value);
-        }
-        for name in [
-            "CARGO_MANIFEST_DIR",
-            "CI",
-            "XDG_CACHE_HOME",
-            "XDG_CONFIG_HOME",
-            "LARDER_TOOLS",
-            "RUST_BACKTRACE",
-        ] {
-            command.env_remove(name);
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command

@@ -4,10 +4,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use camino::Utf8PathBuf;
+use larder_tests::{isolate, stand_in};
 use tempfile::TempDir;
 
 /// A project, and a copy of larder with stand-ins beside it.
@@ -41,11 +42,7 @@ impl Desk {
     }
 
     fn tool(self, name: &str, script: &str) -> Self {
-        let mut cat = Command::new("sh");
-        cat.args(["-c", "cat >\"$0\" && chmod +x \"$0\"", name]).current_dir(self.root.join("bin"));
-        let mut cat = cat.stdin(Stdio::piped()).spawn().expect("sh");
-        writeln!(cat.stdin.take().expect("a pipe"), "#!/bin/sh\n{script}").expect("a pipe");
-        assert!(cat.wait().expect("sh").success());
+        stand_in(self.root.join("bin").join(name), script);
         self
     }
 
@@ -54,12 +51,11 @@ impl Desk {
         command.args(args).current_dir(self.root.join("project/deep/down"));
         // The stand-in for docker is found on PATH, the tools beside larder.
         let path = format!("{}:{}", self.root.join("bin"), std::env::var("PATH").expect("PATH"));
-        command
+        isolate(&mut command, &self.root)
             .env("PATH", path)
             .env("LARDER_DOCKER", "docker")
             .env_remove("LARDER_PODMAN")
-            .env("LARDER_DIR", self.root.join("store"))
-            .env("NO_COLOR", "1");
+            .env("LARDER_DIR", self.root.join("store"));
         command
     }
 

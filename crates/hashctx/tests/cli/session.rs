@@ -64,8 +64,8 @@ impl Session {
     /// hashctx with these arguments, in the context.
     pub(crate) fn command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hashctx"));
-        command.args(args).current_dir(self.root()).env("LARDER_DIR", self.store());
-        command.env_remove("SOURCE_DATE_EPOCH").env("FROM_ENV", "hunter3");
+        larder_tests::isolate(&mut command, self.dir.path()).env("LARDER_DIR", self.store());
+        command.args(args).current_dir(self.root()).env("FROM_ENV", "hunter3");
         command
     }
 
@@ -75,11 +75,8 @@ impl Session {
         let folder = Path::new(env!("CARGO_BIN_EXE_hashctx")).parent().expect("a folder");
         let path = format!("{}:{}", folder.display(), std::env::var("PATH").expect("PATH"));
         let mut command = Command::new("bash");
-        command
-            .args(["-ec", script])
-            .current_dir(self.root())
-            .env("LARDER_DIR", self.store())
-            .env("PATH", path);
+        larder_tests::isolate(&mut command, self.dir.path()).env("LARDER_DIR", self.store());
+        command.args(["-ec", script]).current_dir(self.root()).env("PATH", path);
         text(&command.output().expect("bash"), 0)
     }
 

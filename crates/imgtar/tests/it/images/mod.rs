@@ -1,0 +1,11 @@
+//! What goes in comes out: archives, packed folders, disks, files of images.
+
+pub(crate) mod archives;
+mod artifacts;
+mod disks;
+mod extracting;
+mod foreign;
+mod loose;
+mod names;
+mod packing;
+mod platforms;

@@ -1,0 +1,6 @@
+//! Registries on the other side, and what stands on the way to them.
+
+mod credentials;
+mod proxies;
+mod refusals;
+pub(crate) mod registries;

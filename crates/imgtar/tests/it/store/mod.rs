@@ -1,0 +1,6 @@
+//! What stands in a store, and what does not stay in one.
+
+mod many;
+mod orphans;
+mod repository;
+mod stored;

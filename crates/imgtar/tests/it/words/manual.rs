@@ -1,0 +1,31 @@
+//! The manual, word for word: a change of it shows as a change of this folder's snapshots.
+//! `LARDER_BLESS=1` writes them anew.
+
+use std::fs;
+
+use crate::kit::session::Session;
+
+const COMMANDS: [&str; 19] = [
+    "", "import", "export", "save", "load", "init", "extract", "has", "ls", "info", "tag", "rm", "verify",
+    "serve", "pack", "push", "pull", "resolve", "help",
+];
+
+#[test]
+fn the_manual_is_as_reviewed() {
+    let session = Session::new();
+    let text: Vec<String> = COMMANDS.map(|command| manual(&session, command)).to_vec();
+    let text = text.join("\n");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/words/manual.txt");
+    if std::env::var_os("LARDER_BLESS").is_some() {
+        fs::write(path, &text).unwrap();
+    }
+    assert_eq!(text, fs::read_to_string(path).unwrap(), "see the module's comment");
+}
+
+fn manual(session: &Session, command: &str) -> String {
+    let mut run = session.command(if command == "help" { "help has" } else { command });
+    let run = if command == "help" { &mut run } else { run.arg("--help") };
+    let output = run.env("COLUMNS", "100").output().unwrap();
+    assert!(output.status.success());
+    format!("$ imgtar {command} --help\n{}", String::from_utf8(output.stdout).unwrap())
+}

@@ -1,0 +1,4 @@
+//! What `imgtar` prints, and its manual.
+
+mod forms;
+mod manual;

@@ -1,0 +1,160 @@
+//! Images that are built from one another.
+
+use std::fs;
+
+use toolkit::Outcome;
+
+use crate::project::{DOCKER, HASHCTX, Project, Result, refused};
+
+/// A project of three images: `app` is built from `base` and copies from `tools`.
+fn family() -> Project {
+    let project = Project::new(
+        "[image.app]\n[image.base]\ndockerfile = \"Base\"\ntags = [\"team/base\"]\n\
+         [image.tools]\ndockerfile = \"Tools\"\n[image.other]\ndockerfile = \"Other\"\n",
+    );
+    let uses =
+        "{\"image\":\"docker.io/team/base:latest\"}\n{\"image\":\"tools\"}\n{\"image\":\"x@sha256:00\"}\n";
+    fs::write(project.root.join("uses-of-Dockerfile"), uses).expect("a file");
+    project
+}
+
+impl Result {
+    #[track_caller]
+    fn baked(&self, states: &[(&str, &str)]) -> &Self {
+        let line = |line: &serde_json::Value| {
+            (
+                line["image"].as_str().expect("a name").to_owned(),
+                line["state"].as_str().expect("a state").to_owned(),
+            )
+        };
+        let baked: Vec<_> = self.report.iter().map(line).collect();
+        let wanted: Vec<_> =
+            states.iter().map(|(image, state)| ((*image).to_owned(), (*state).to_owned())).collect();
+        assert_eq!(baked, wanted);
+        self
+    }
+}
+
+#[test]
+fn what_an_image_is_built_from_comes_first_and_is_in_its_key() {
+    let result = family().bake();
+    result.baked(&[("base", "built"), ("tools", "built"), ("app", "built"), ("other", "built")]);
+    let hash = "hashctx --manifest -f Dockerfile --platform P --base docker.io/team/base:latest=larder:KEY --base tools=larder:KEY .";
+    assert!(result.calls.iter().any(|call| call == hash), "{:?}", result.calls);
+}
+
+#[test]
+fn an_image_brings_what_it_is_built_from() {
+    let named = |name: &str| family().with(|options| options.names = vec![name.into()]).bake();
+    named("app").baked(&[("base", "built"), ("tools", "built"), ("app", "built")]);
+    named("tools").baked(&[("tools", "built")]);
+}
+
+#[test]
+fn a_rebuild_is_of_the_images_that_were_named() {
+    let project = family().with(|options| (options.names, options.rebuild) = (vec!["app".into()], true));
+    let result = project.tool("imgtar", "true").bake();
+    result.baked(&[("base", "hit"), ("tools", "hit"), ("app", "built")]);
+}
+
+#[test]
+fn on_a_base_that_failed_nothing_is_built() {
+    let docker = format!("case \"$*\" in *Base*) exit 1;; version*) exit 0;; esac\n{DOCKER}");
+    let result = family().docker(&docker).bake();
+    result.baked(&[("base", "failed"), ("tools", "built"), ("app", "failed"), ("other", "built")]);
+    assert_eq!(result.outcome, Outcome::Code(2));
+    assert_eq!(result.report[2]["error"], "`base`, which it is built from, could not be baked");
+}
+
+#[test]
+fn a_base_that_was_not_saved_is_known_by_its_id() {
+    let docker = DOCKER.replace("image) ", "image) [ \"$3\" = tools ] && echo '[{\"Id\":\"sha256:1d\"}]'; ");
+    let imgtar = "case \"$*\" in has*|load*) exit 1;; save*tools*) exit 2;; esac";
+    let result = family().docker(&docker).tool("imgtar", imgtar).bake();
+    let hash = "hashctx --manifest -f Dockerfile --platform P --base docker.io/team/base:latest=larder:KEY --base tools=sha256:1d .";
+    assert!(result.calls.iter().any(|call| call == hash), "{:?}", result.calls);
+}
+
+#[test]
+fn a_base_that_changes_during_the_build_is_not_saved() {
+    let inspect = "image) [ \"$3\" = base:1 ] && echo \"[{\\\"Id\\\":\\\"sha256:$(cat id)\\\"}]\"; ";
+    let docker = DOCKER.replace("image) ", inspect).replace("build) ", "build) echo 2 >id; ");
+    let project = Project::app().docker(&docker);
+    fs::write(project.root.join("uses-of-Dockerfile"), "{\"image\":\"base:1\"}\n").expect("a file");
+    fs::write(project.root.join("id"), "1\n").expect("a file");
+    let result = project.bake();
+    result
+        .ended(Outcome::Yes, "built")
+        .saved(false)
+        .warned("changed during the build")
+        .never_called("imgtar save");
+    assert!(result.calls.iter().any(|call| call.contains("--base base:1=sha256:1 ")), "{:?}", result.calls);
+}
+
+#[test]
+fn a_base_whose_name_another_build_took_is_not_saved_on() {
+    let inspect = "image) [ \"$3\" = base:1 ] && echo \"[{\\\"Id\\\":\\\"sha256:$(cat id)\\\"}]\"; ";
+    let taken = "--manifest '*) case \"$*\" in *larder:*) echo 2 >id;; esac; ";
+    let project = Project::new("[image.app]\n[image.base]\ndockerfile = \"Base\"\ntags = [\"base:1\"]\n")
+        .docker(&DOCKER.replace("image) ", inspect))
+        .tool("hashctx", &HASHCTX.replace("--manifest '*) ", taken));
+    fs::write(project.root.join("uses-of-Dockerfile"), "{\"image\":\"base:1\"}\n").expect("a file");
+    fs::write(project.root.join("id"), "1\n").expect("a file");
+    let result = project.bake();
+    assert_eq!(result.report[0]["saved"], true);
+    assert_eq!(result.report[1]["saved"], false);
+    let warnings = result.report[1]["warnings"].to_string();
+    assert!(warnings.contains("`base:1` became another image"), "{warnings}");
+}
+
+#[test]
+fn a_packed_base_that_could_not_be_loaded_is_known_by_what_the_engine_has() {
+    let docker = DOCKER
+        .replace("version) exit 1", "version) exit 0")
+        .replace("image) ", "image) [ \"$3\" = base:1 ] && echo '[{\"Id\":\"sha256:1d\"}]'; ");
+    let imgtar = "case \"$*\" in load*base:1*) exit 2;; load*) exit 1;; esac";
+    let project = Project::new("[image.app]\n[image.base]\npack = { dir = \"d\" }\ntags = [\"base:1\"]\n")
+        .docker(&docker)
+        .tool("imgtar", imgtar);
+    fs::write(project.root.join("uses-of-Dockerfile"), "{\"image\":\"base:1\"}\n").expect("a file");
+    let result = project.bake();
+    result.ended(Outcome::Yes, "hit").warned("could not be loaded");
+    assert!(result.calls.iter().any(|call| call.contains("--base base:1=sha256:1d ")), "{:?}", result.calls);
+}
+
+#[test]
+fn a_base_whose_instructions_read_the_context_is_not_saved_on() {
+    let inspect = "image) [ \"$3\" = base:1 ] && echo '[{\"Id\":\"sha256:1\",\"Config\":{\"OnBuild\":[\"COPY . /\"]}}]'; ";
+    let on = |toml: &str| {
+        let project = Project::new(toml).docker(&DOCKER.replace("image) ", inspect));
+        fs::write(project.root.join("uses-of-Dockerfile"), "{\"image\":\"base:1\"}\n").expect("a file");
+        project.bake()
+    };
+    on("[image.app]\n").saved(false).warned("ONBUILD").never_called("imgtar save");
+    on("[image.app]\nignore = \"all\"\n").saved(true);
+}
+
+#[test]
+fn images_that_are_built_from_one_another_are_refused_by_name() {
+    let project = family();
+    fs::write(project.root.join("uses-of-Base"), "{\"image\":\"app:latest\"}\n").expect("a file");
+    refused(&project, "images are built from one another: `app` from `base` from `app`", "another name");
+    let own = Project::app();
+    fs::write(own.root.join("uses-of-Dockerfile"), "{\"image\":\"app\"}\n").expect("a file");
+    refused(&own, "images are built from one another: `app` from `app`", "another name");
+}
+
+#[test]
+fn without_a_word_on_what_it_is_built_from_an_image_has_no_key() {
+    let hashctx = HASHCTX.replace("in\n", "in *' --images '*) exit 2;;\n");
+    let result = Project::app().tool("hashctx", &hashctx).bake();
+    result.ended(Outcome::Yes, "built").saved(false).warned("without the image cache").never_called("imgtar");
+}
+
+#[test]
+fn the_engine_is_told_for_hits_too() {
+    let result = Project::app().tool("imgtar", "true").bake();
+    assert_eq!(result.report[0]["engine"], "docker");
+    let result = Project::packed().without("docker").tool("imgtar", "true").bake();
+    assert_eq!(result.report[0]["engine"], serde_json::Value::Null);
+}
