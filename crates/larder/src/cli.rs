@@ -306,6 +306,7 @@ impl Process {
         let runner = self.runner(&root, talk.verbosity());
         let options = bake::Options {
             engines: self.engines(),
+            jobs: processors(),
             locked: self.is_ci(),
             store: self.settings(&root).store_dir(None).ok(),
             ..bake::Options::default()

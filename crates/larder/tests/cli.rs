@@ -126,7 +126,7 @@ fn quiet_shows_a_builds_output_only_when_it_fails() {
 fn a_signal_stops_the_build_and_ends_with_130() {
     let docker = "case $1 in build) trap 'echo stopped >&2; kill $!; exit 1' INT; sleep 600 & echo ready >&2; wait;; esac; exit 1";
     let desk = Desk::new("[image.app]\n[image.next]\n").tool("imgtar", "exit 1").tool("docker", docker);
-    let mut child = desk.command(&["bake"]).stderr(Stdio::piped()).spawn().expect("larder");
+    let mut child = desk.command(&["bake", "-j1"]).stderr(Stdio::piped()).spawn().expect("larder");
     let mut lines =
         BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(std::io::Result::ok);
     assert!(lines.any(|line| line == "ready"));

@@ -263,11 +263,13 @@ impl Runner {
         let result = self.build_into(from, cmd, log.as_ref());
         let is_shown = result.is_err() || self.verbosity == Verbosity::Verbose;
         if let Some(log) = log.as_mut().filter(|_| is_shown) {
+            // In one piece, whatever other threads have to say.
+            let mut stderr = io::stderr().lock();
             if self.holds_builds {
                 output::say(&format!("what `{cmd}` printed:"));
             }
             // What cannot be shown is lost; the failure itself is still told.
-            let _ = log.rewind().and_then(|()| io::copy(log, &mut io::stderr()));
+            let _ = log.rewind().and_then(|()| io::copy(log, &mut stderr));
         }
         result
     }

@@ -273,7 +273,7 @@ fn what_a_file_is_is_never_guessed_in_silence() {
     session.write("one.qcow2", b"QFI\xfb\0\0\0\x01");
     session.run("import k one.qcow2").code(2).says("version");
     session.write("zeros.qcow2", vec![0; 5000]);
-    session.run("import k zeros.qcow2 --type qcow2").code(2).says("no qcow2");
+    session.run("import k zeros.qcow2 --type qcow2").code(2).says("not a qcow2");
     // A piped disk has no name to go by, and its first sector may be empty.
     session.feed("import k", &[0; 5000]).code(2).says("nothing but zeros").says("`--type raw`");
     session.run("has k").code(1);
