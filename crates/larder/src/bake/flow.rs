@@ -15,10 +15,12 @@ use super::doubts;
 use super::inspect::inspect;
 use super::plan::Planned;
 use super::report::{Baked, State};
+use super::schedule::Seat;
 use super::stock::{Found, Stock};
 use super::turn::Turn;
 use super::why::{Changes, earlier};
 use crate::config::image::{Ignore, Image};
+use crate::outputs::may_meet;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, Verbosity, code};
 use crate::process::tools::Tools;
@@ -37,6 +39,8 @@ pub(super) struct Baker<'a> {
     pub(super) done: Vec<(String, OnceLock<Baked>)>,
     /// What of the project has outputs, with the lines that name them.
     pub(super) owners: Vec<(String, String)>,
+    /// For each image those before it that may have outputs at the same places.
+    neighbours: Vec<Vec<usize>>,
 }
 
 /// What an image is made from, at one moment.
@@ -48,6 +52,7 @@ pub(super) struct Inputs {
 /// The bake of one image, while it runs.
 pub(super) struct Bake<'a> {
     pub(super) baker: &'a Baker<'a>,
+    pub(super) seat: &'a Seat<'a, RunError>,
     /// The folder for what it needs meanwhile.
     pub(super) temp: Utf8PathBuf,
     pub(super) planned: &'a Planned,
@@ -92,6 +97,7 @@ impl<'a> Baker<'a> {
             no_engine: Mutex::default(),
             done: planned.iter().map(|planned| (planned.image.name.clone(), OnceLock::new())).collect(),
             owners: Vec::new(),
+            neighbours: neighbours(planned),
         }
     }
 
@@ -112,9 +118,10 @@ impl<'a> Baker<'a> {
 
     /// Brings the image up to date. An error is an interruption; any other failure is in the
     /// report.
-    pub(super) fn bake(&self, planned: &Planned) -> Result<Baked, RunError> {
+    fn bake(&self, planned: &Planned, seat: &Seat<'_, RunError>) -> Result<Baked, RunError> {
         let bake = Bake {
             baker: self,
+            seat,
             temp: self.temp_of(planned)?,
             planned,
             image: &planned.image,
@@ -135,9 +142,14 @@ impl<'a> Baker<'a> {
     }
 
     /// Brings the image at that place of the plan up to date, and puts its report into its place.
-    pub(super) fn bake_planned(&self, planned: &[Planned], at: usize) -> Result<(), RunError> {
+    pub(super) fn bake_planned(
+        &self,
+        planned: &[Planned],
+        at: usize,
+        seat: &Seat<'_, RunError>,
+    ) -> Result<(), RunError> {
         let (Some(image), Some((_, place))) = (planned.get(at), self.done.get(at)) else { return Ok(()) };
-        let mut baked = self.bake(image)?;
+        let mut baked = self.bake(image, seat)?;
         if planned.iter().any(|above| above.bases.values().any(|base| *base == baked.image)) {
             self.note_id(&mut baked, image)?;
         }
@@ -169,10 +181,25 @@ impl<'a> Baker<'a> {
         Ok(())
     }
 
+    /// Waits until the images are done that come before this one and may have outputs at the same
+    /// places: of two that fight for a file, the second is always the one that fails.
+    pub(super) fn after_neighbours(&self, image: &str, seat: &Seat<'_, RunError>) -> Result<(), RunError> {
+        let place = self.done.iter().position(|(done, _)| done == image);
+        let before = place.and_then(|place| self.neighbours.get(place)).map_or(&[][..], Vec::as_slice);
+        if seat.after(before) { Ok(()) } else { Err(self.runner.interruption()) }
+    }
+
     /// What became of an image of larder.toml in this bake.
     pub(super) fn done(&self, name: &str) -> Option<&Baked> {
         self.done.iter().find(|(image, _)| image == name)?.1.get()
     }
+}
+
+fn neighbours(planned: &[Planned]) -> Vec<Vec<usize>> {
+    let outputs = |at: usize| planned.get(at).map_or(&[][..], |planned| &planned.image.outputs);
+    (0..planned.len())
+        .map(|at| (0..at).filter(|before| may_meet(outputs(*before), outputs(at))).collect())
+        .collect()
 }
 
 impl Bake<'_> {

@@ -180,7 +180,7 @@ pub fn bake(
     schedule::run(
         &needs(&planned),
         options.jobs,
-        |at| oven.bake_planned(&planned, at),
+        |at, seat| oven.bake_planned(&planned, at, seat),
         |at| oven.done.get(at).and_then(|(_, baked)| baked.get()).into_iter().for_each(&mut tell),
     )?;
     for disk in disks {

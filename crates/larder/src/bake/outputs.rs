@@ -107,6 +107,7 @@ impl Bake<'_> {
         files.reverse();
         files.dedup_by(|one, other| one.to == other.to);
         self.check_inputs(&files)?;
+        self.baker.after_neighbours(&self.image.name, self.seat)?;
         self.check_owners(&files)?;
         let spec = spec(&self.image.outputs);
         let owner = Owner { name: &self.image.name, key, spec: &spec };

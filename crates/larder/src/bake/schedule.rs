@@ -7,22 +7,22 @@ use std::thread;
 
 /// Does `work` for each piece, `jobs` of them at a time at most, and tells `done` of each on the
 /// calling thread, in order, as soon as it and all before it are done. `needs` has for each piece
-/// those before it that it needs.
+/// those before it that it needs. Work that finds out on the way that it has to come after others
+/// says so to its seat.
 ///
 /// # Errors
 /// The first error of `work`. No piece is begun after one; those that run are waited for.
 pub(super) fn run<E: Send>(
     needs: &[Vec<usize>],
     jobs: usize,
-    work: impl Fn(usize) -> Result<(), E> + Sync,
+    work: impl Fn(usize, &Seat<'_, E>) -> Result<(), E> + Sync,
     mut done: impl FnMut(usize),
 ) -> Result<(), E> {
-    if jobs <= 1 || needs.len() <= 1 {
-        return (0..needs.len()).try_for_each(|piece| work(piece).map(|()| done(piece)));
-    }
-    let board = Board::new(needs);
+    let board = Board::new(needs, jobs.max(1));
     thread::scope(|scope| {
-        for _ in 0..jobs.min(needs.len()) {
+        // One that waits has no seat, but a thread.
+        let threads = if jobs <= 1 { 1 } else { needs.len() };
+        for _ in 0..threads {
             scope.spawn(|| board.work(&work));
         }
         for piece in 0..needs.len() {
@@ -35,6 +35,17 @@ pub(super) fn run<E: Send>(
     board.state.into_inner().unwrap_or_else(PoisonError::into_inner).error.map_or(Ok(()), Err)
 }
 
+/// The place at which a piece is worked on.
+pub(super) struct Seat<'b, E>(&'b Board<'b, E>);
+
+impl<E> Seat<'_, E> {
+    /// Waits until the pieces are done, all of them before the own one; another may have the seat
+    /// meanwhile. `false`: the work has ended by an error.
+    pub(super) fn after(&self, pieces: &[usize]) -> bool {
+        self.0.wait_midway(pieces)
+    }
+}
+
 /// What is begun, and what is done.
 struct Board<'n, E> {
     needs: &'n [Vec<usize>],
@@ -45,21 +56,32 @@ struct Board<'n, E> {
 struct State<E> {
     begun: Vec<bool>,
     done: Vec<bool>,
+    /// How many more pieces may be worked on at once.
+    seats: usize,
     error: Option<E>,
     /// Whether a worker has panicked: its piece will never be done.
     is_broken: bool,
 }
 
 impl<E> State<E> {
+    /// Whether no other piece is to be begun.
     fn is_over(&self) -> bool {
-        self.error.is_some() || self.is_broken || self.begun.iter().all(|begun| *begun)
+        self.is_ended() || self.begun.iter().all(|begun| *begun)
+    }
+
+    fn is_ended(&self) -> bool {
+        self.error.is_some() || self.is_broken
+    }
+
+    fn are_done(&self, pieces: &[usize]) -> bool {
+        pieces.iter().all(|piece| self.done.get(*piece).copied().unwrap_or(true))
     }
 }
 
 impl<'n, E> Board<'n, E> {
-    fn new(needs: &'n [Vec<usize>]) -> Self {
+    fn new(needs: &'n [Vec<usize>], seats: usize) -> Self {
         let none = vec![false; needs.len()];
-        let state = State { begun: none.clone(), done: none, error: None, is_broken: false };
+        let state = State { begun: none.clone(), done: none, seats, error: None, is_broken: false };
         Self { needs, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -67,12 +89,18 @@ impl<'n, E> Board<'n, E> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The state, as soon as it is so.
+    fn once(&self, is_so: impl Fn(&State<E>) -> bool) -> MutexGuard<'_, State<E>> {
+        self.changed.wait_while(self.state(), |state| !is_so(state)).unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes one piece after the other until none is left.
-    fn work(&self, work: &impl Fn(usize) -> Result<(), E>) {
+    fn work(&self, work: &impl Fn(usize, &Seat<'_, E>) -> Result<(), E>) {
         let _watch = Watch(self);
         while let Some(piece) = self.take() {
-            let result = work(piece);
+            let result = work(piece, &Seat(self));
             let mut state = self.state();
+            state.seats += 1;
             match result {
                 Ok(()) => state.done.iter_mut().skip(piece).take(1).for_each(|done| *done = true),
                 Err(error) => drop(state.error.get_or_insert(error)),
@@ -81,35 +109,37 @@ impl<'n, E> Board<'n, E> {
         }
     }
 
-    /// The next piece of which all needs are done; waits for one. `None` where none is left.
+    /// The next piece of which all needs are done, with a seat; waits for one. `None` where none is
+    /// left.
     fn take(&self) -> Option<usize> {
+        let mut state = self.once(|state| state.is_over() || (state.seats > 0 && self.next(state).is_some()));
+        let piece = if state.is_over() { None } else { self.next(&state) }?;
+        state.begun.iter_mut().skip(piece).take(1).for_each(|begun| *begun = true);
+        state.seats -= 1;
+        Some(piece)
+    }
+
+    fn next(&self, state: &State<E>) -> Option<usize> {
+        let is_ready = |(begun, needs): (&bool, &Vec<usize>)| !begun && state.are_done(needs);
+        state.begun.iter().zip(self.needs).position(is_ready)
+    }
+
+    fn wait_midway(&self, pieces: &[usize]) -> bool {
         let mut state = self.state();
-        loop {
-            if state.is_over() {
-                return None;
-            }
-            let is_done = |need: &usize| state.done.get(*need).copied().unwrap_or(true);
-            let is_ready = |(begun, needs): (&bool, &Vec<usize>)| !begun && needs.iter().all(is_done);
-            if let Some(piece) = state.begun.iter().zip(self.needs).position(is_ready) {
-                state.begun.iter_mut().skip(piece).take(1).for_each(|begun| *begun = true);
-                return Some(piece);
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        if state.are_done(pieces) {
+            return true;
         }
+        state.seats += 1;
+        drop(state);
+        self.changed.notify_all();
+        let mut state = self.once(|state| state.is_ended() || (state.seats > 0 && state.are_done(pieces)));
+        state.seats = state.seats.saturating_sub(1);
+        !state.is_ended()
     }
 
     /// Whether the piece came to be done.
     fn wait_for(&self, piece: usize) -> bool {
-        let mut state = self.state();
-        loop {
-            if state.done.get(piece).copied().unwrap_or(false) {
-                return true;
-            }
-            if state.error.is_some() || state.is_broken {
-                return false;
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        self.once(|state| state.is_ended() || state.are_done(&[piece])).are_done(&[piece])
     }
 }
 
@@ -139,11 +169,11 @@ mod tests {
     fn what_is_needed_comes_first_and_all_is_told_in_order() {
         for jobs in [1, 2, 8] {
             let (finished, mut told) = (Mutex::new(Vec::new()), Vec::new());
-            let work = |piece: usize| {
+            let work = |piece: usize, _: &Seat<'_, ()>| {
                 let before = finished.lock().expect("a list").clone();
                 assert!(needs()[piece].iter().all(|need| before.contains(need)), "{piece} before its need");
                 finished.lock().expect("a list").push(piece);
-                Ok::<_, ()>(())
+                Ok(())
             };
             run(&needs(), jobs, work, |piece| told.push(piece)).expect("no error");
             assert_eq!(told, [0, 1, 2, 3]);
@@ -153,9 +183,9 @@ mod tests {
     #[test]
     fn independent_pieces_run_at_once() {
         let both = Barrier::new(2);
-        let work = |_| {
+        let work = |_, _: &Seat<'_, ()>| {
             both.wait();
-            Ok::<_, ()>(())
+            Ok(())
         };
         run(&[vec![], vec![]], 2, work, |_| ()).expect("each waited for the other");
     }
@@ -164,12 +194,37 @@ mod tests {
     fn after_an_error_nothing_is_begun() {
         for jobs in [1, 4] {
             let begun = Mutex::new(Vec::new());
-            let work = |piece| {
+            let work = |piece, _: &Seat<'_, _>| {
                 begun.lock().expect("a list").push(piece);
                 if piece == 0 { Err("no") } else { Ok(()) }
             };
             assert_eq!(run(&[vec![], vec![0], vec![1]], jobs, work, |_| ()), Err("no"));
             assert_eq!(*begun.lock().expect("a list"), [0]);
         }
+    }
+
+    #[test]
+    fn who_waits_midway_gives_the_seat_away() {
+        for jobs in [1, 2, 3] {
+            let ended = Mutex::new(Vec::new());
+            // The last is ready before the second, and waits for it.
+            let work = |piece: usize, seat: &Seat<'_, ()>| {
+                assert!(seat.after(&(0..piece).collect::<Vec<_>>()));
+                ended.lock().expect("a list").push(piece);
+                Ok(())
+            };
+            run(&[vec![], vec![0], vec![0], vec![]], jobs, work, |_| ()).expect("no error");
+            assert_eq!(*ended.lock().expect("a list"), [0, 1, 2, 3]);
+        }
+    }
+
+    #[test]
+    fn who_waits_midway_learns_of_an_error() {
+        let both = Barrier::new(2);
+        let work = |piece: usize, seat: &Seat<'_, &str>| {
+            both.wait();
+            if piece == 0 { Err("no") } else { Ok(assert!(!seat.after(&[0]))) }
+        };
+        assert_eq!(run(&[vec![], vec![]], 2, work, |_| ()), Err("no"));
     }
 }

@@ -104,6 +104,13 @@ pub(crate) fn lines(outputs: &[Output]) -> impl Iterator<Item = (&Output, &str)>
     outputs.iter().flat_map(|output| output.from.iter().map(move |pattern| (output, pattern.as_str())))
 }
 
+/// Whether files of both may fall on one another: a place of one lies at, above or below one of the
+/// other.
+pub(crate) fn may_meet(outputs: &[Output], others: &[Output]) -> bool {
+    let meet = |one: &Output, other: &Output| one.to.starts_with(&other.to) || other.to.starts_with(&one.to);
+    outputs.iter().any(|one| others.iter().any(|other| meet(one, other)))
+}
+
 /// The lines in one text: other lines give other files.
 pub(crate) fn spec(outputs: &[Output]) -> String {
     let text = |(output, pattern): (&Output, &str)| format!("{}\0{}\0{pattern}", output.to, output.folder);

@@ -334,7 +334,8 @@ impl Runner {
         }
     }
 
-    fn interruption(&self) -> RunError {
+    /// Why work that was told to stop has stopped.
+    pub(crate) fn interruption(&self) -> RunError {
         RunError::Interrupted(self.children.interrupted().unwrap_or(130))
     }
 
