@@ -1,5 +1,6 @@
 //! A session at the shell, in a folder and with a store of its own.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
@@ -43,6 +44,8 @@ pub struct Session {
     env: Vec<(String, String)>,
     id: String,
     images: Vec<String>,
+    /// The engines that have images of the session.
+    engines: BTreeSet<&'static str>,
 }
 
 /// What a command line gave.
@@ -67,7 +70,7 @@ impl Session {
         }
         Open::lock().sessions += 1;
         let id = format!("{}-{}", std::process::id(), SESSIONS.fetch_add(1, Ordering::Relaxed));
-        Self { _dir: dir, root, env: Vec::new(), id, images: Vec::new() }
+        Self { _dir: dir, root, env: Vec::new(), id, images: Vec::new(), engines: ["docker"].into() }
     }
 
     /// Writes a file of the working folder.
@@ -121,6 +124,13 @@ impl Session {
         name
     }
 
+    /// The same for an image in another engine than docker.
+    #[must_use]
+    pub fn image_in(&mut self, engine: &'static str, name: &str) -> String {
+        self.engines.insert(engine);
+        self.image(name)
+    }
+
     /// The first lines of a Dockerfile on top of `base`. They make the image this session's own, so
     /// that it is removed at the end, and so that no test beside this one makes an image with the
     /// same ID.
@@ -143,9 +153,18 @@ impl Session {
     /// Without a base: ask [`crate::have`] first.
     #[must_use]
     pub fn base(&mut self) -> String {
-        let name = format!("{}:latest", self.image("base"));
+        self.base_of("docker")
+    }
+
+    /// The same, for `docker` or `podman`.
+    ///
+    /// # Panics
+    /// As `base`.
+    #[must_use]
+    pub fn base_of(&mut self, engine: &'static str) -> String {
+        let name = format!("{}:latest", self.image_in(engine, "base"));
         let tar = parts::base().expect("a base");
-        self.run(&format!("docker import -c 'CMD [\"/bin/sh\"]' {tar} {name}")).ok();
+        self.run(&format!("{engine} import -c 'CMD [\"/bin/sh\"]' {tar} {name}")).ok();
         name
     }
 
@@ -227,15 +246,18 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let names = self.images.iter().map(|name| format!("docker images -q {name};"));
-        let list: String = names.collect();
-        // An image goes in the second round where one on top of it went in the first.
-        let script = format!(
-            "for round in 1 2; do \
-             {{ {list} docker images -q --filter label={}={}; }} | sort -u | xargs -r docker rmi -f; done",
-            Self::LABEL,
-            self.id
-        );
+        let removal = |engine: &&str| {
+            let names = self.images.iter().map(|name| format!("{engine} images -q {name};"));
+            let list: String = names.collect();
+            // An image goes in the second round where one on top of it went in the first.
+            format!(
+                "for round in 1 2; do \
+                 {{ {list} {engine} images -q --filter label={}={}; }} | sort -u | xargs -r {engine} rmi -f; done; ",
+                Self::LABEL,
+                self.id
+            )
+        };
+        let script: String = self.engines.iter().map(removal).collect();
         let mut removal = self.command(&script);
         // The session's own folders go now.
         removal.stdin(Stdio::null()).current_dir("/").env_remove("HOME").env_remove("TMPDIR");
