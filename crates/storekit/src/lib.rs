@@ -22,6 +22,7 @@ pub mod trash;
 
 pub use crate::images::entry::Entry;
 pub use crate::images::listing::Listed;
+pub use crate::images::origin::{Origin, Remark};
 pub use crate::images::reach::{Reach, Walker};
 pub use crate::images::referrers::Referrers;
 pub use crate::packages::entry::{PackageEntry, PackageKey, Part, StoredResponse};

@@ -18,6 +18,19 @@ fn a_run_without_limits_says_so() {
 }
 
 #[test]
+fn where_an_image_came_from_is_listed() {
+    let scratch = Scratch::new();
+    scratch.save("a", 1, &["a"]).save("b", 2, &["b"]);
+    let path = scratch.root.join("images/keys/a");
+    let text = fs::read_to_string(&path).unwrap() + "image = \"app\"\ncommit = \"931ee0b+\"\n";
+    fs::write(&path, text).unwrap();
+    let ran = scratch.run("ls --json").exits(0);
+    let lines: Vec<_> = ran.out.lines().collect();
+    assert!(lines[0].contains(r#""image":"app","commit":"931ee0b+""#), "{}", lines[0]);
+    assert!(!lines[1].contains("commit"), "{}", lines[1]);
+}
+
+#[test]
 fn nothing_is_said_to_be_pinned_or_in_use_that_is_not() {
     let scratch = Scratch::new();
     let ran = scratch.run("run --min-free 8EB").exits(1).says("no image is left");

@@ -20,7 +20,7 @@ use camino::Utf8PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use imgtar::format::oci::Platform;
 use imgtar::format::reference::Reference;
-use storekit::Key;
+use storekit::{Key, Remark};
 use toolkit::Common;
 
 pub(crate) use self::serve::{ServeArgs, serve};
@@ -318,6 +318,23 @@ pub(crate) struct NoteArgs {
     /// A name to remember, instead of those that came with the image; may be given more than once
     #[arg(long = "name", value_name = "NAME")]
     pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) origin: OriginArgs,
+}
+
+/// Where a saved image came from: shown by `info` and `ls --json`, and part of no digest.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OriginArgs {
+    /// What its project calls it: its name in larder.toml
+    // `save` has an IMAGE of its own.
+    #[arg(id = "origin_image", long = "image", value_name = "NAME")]
+    pub(crate) image: Option<Remark>,
+    /// The machine that made it
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<Remark>,
+    /// The git commit that it was made from; a `+` at the end says that files had changed
+    #[arg(long, value_name = "COMMIT")]
+    pub(crate) commit: Option<Remark>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -19,7 +19,7 @@ use imgtar::pack::{self, Input};
 use imgtar::source::Source;
 use imgtar::{Error, repository};
 use miette::{IntoDiagnostic, Result, WrapErr};
-use storekit::{Key, Store};
+use storekit::{Key, Origin, Store};
 use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 use crate::cli::bar::Bar;
@@ -383,6 +383,7 @@ pub(crate) fn read_notes(args: NoteArgs) -> Result<Notes> {
         inputs: args.manifest.map(read).transpose()?,
         names: (!names.is_empty()).then_some(names),
         force: args.force,
+        origin: Origin { image: args.origin.image, host: args.origin.host, commit: args.origin.commit },
     })
 }
 

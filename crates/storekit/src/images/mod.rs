@@ -9,6 +9,7 @@ pub mod entry;
 pub(crate) mod index;
 pub(crate) mod index_file;
 pub(crate) mod listing;
+pub mod origin;
 pub(crate) mod pins;
 pub mod reach;
 pub mod referrers;
