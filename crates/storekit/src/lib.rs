@@ -10,6 +10,7 @@ pub mod digest;
 pub mod error;
 pub mod events;
 pub mod files;
+pub mod image_name;
 pub mod images;
 pub mod key;
 pub mod oci;
