@@ -9,6 +9,8 @@ pub mod entry;
 pub(crate) mod index;
 pub(crate) mod index_file;
 pub(crate) mod listing;
+pub mod lookup;
+pub(crate) mod names;
 pub mod origin;
 pub(crate) mod pins;
 pub mod reach;
