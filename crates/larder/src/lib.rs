@@ -16,3 +16,4 @@ pub mod process;
 pub mod report;
 mod schedule;
 pub mod times;
+pub mod why;

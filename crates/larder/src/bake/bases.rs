@@ -154,7 +154,7 @@ impl Bake<'_> {
         self.baker.done(self.planned.bases.get(reference)?)
     }
 
-    fn baked_bases(&self) -> impl Iterator<Item = &Baked> {
+    pub(super) fn baked_bases(&self) -> impl Iterator<Item = &Baked> {
         self.planned.below().filter_map(|name| self.baker.done(name))
     }
 

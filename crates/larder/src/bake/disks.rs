@@ -8,8 +8,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
 use tempfile::TempDir;
 
-use super::flow::{Baker, digest, with_causes};
-use super::stock::{Found, judged};
+use super::baker::Baker;
+use super::flow::{digest, with_causes};
+use super::stock::{Found, from, judged};
 use super::turn::Turn;
 use crate::config::disk::Disk;
 use crate::disk::glob;
@@ -19,7 +20,7 @@ use crate::outputs::record::Ledger;
 use crate::outputs::staged::{Staged, below};
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Verbosity, how};
-use crate::report::changes::{Changes, changes_since, earlier};
+use crate::report::changes::{Changes, Sought, changes_since, earlier};
 use crate::report::{Baked, State};
 
 /// Folders in which a disk is made begin so; one that is not locked was left by a killed bake.
@@ -216,6 +217,8 @@ impl DiskBake<'_> {
             stock.imgtar("import", &spec.key).path(file).flag("--type", kind)
         };
         let cmd = cmd.flag("--name", &disk_name(self.disk));
+        let (host, commit) = (self.baker.options.host.as_deref(), self.baker.commit());
+        let cmd = from(cmd, &self.disk.name, host, commit.as_deref());
         let cmd =
             cmd.flag("--build-seconds", &format!("{seconds:.3}")).arg("--manifest").path(&spec.manifest);
         let cmd = if self.replace { cmd.arg("--force") } else { cmd };
@@ -322,9 +325,10 @@ impl DiskBake<'_> {
     }
 
     fn explain(&mut self, spec: &Spec) -> Result<(), RunError> {
-        let names = [disk_name(self.disk)];
+        let tags = [disk_name(self.disk)];
+        let wanted = Sought { image: &self.disk.name, tags: &tags };
         let changes = changes_since(
-            self.baker.options.store.as_deref().and_then(|store| earlier(store, &names)),
+            self.baker.options.store.as_deref().and_then(|store| earlier(store, &wanted, &spec.manifest)),
             (&spec.key, &spec.manifest),
             &self.baker.temp,
             (self.baker.tools, self.baker.runner),
@@ -373,6 +377,8 @@ impl DiskBake<'_> {
     fn report(self, state: State, key: Option<String>, from: Option<&'static str>, saved: bool) -> Baked {
         Baked {
             image: self.disk.name.clone(),
+            wave: 1,
+            needs: Vec::new(),
             state,
             key,
             from,

@@ -1,47 +1,24 @@
 //! One image, from its key to its names.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
-use storekit::Entry;
-use storekit::store::Store;
 
-use super::Options;
+use super::baker::Baker;
 use super::bases::{chain, rebuilt};
 use super::doubts;
-use super::inspect::inspect;
 use super::plan::Planned;
-use super::stock::{Found, Stock};
+use super::stock::Found;
 use super::turn::Turn;
 use crate::config::image::{Ignore, Image};
-use crate::outputs::may_meet;
 use crate::process::command::Cmd;
-use crate::process::runner::{RunError, Runner, Verbosity};
-use crate::process::tools::Tools;
-use crate::report::changes::{Changes, changes_since, earlier};
+use crate::process::runner::{RunError, Verbosity};
+use crate::report::changes::{Changes, Sought, changes_since, earlier};
 use crate::report::{Baked, State};
 use crate::schedule::Seat;
 use toolkit::output;
-
-/// Bakes images, several at once.
-pub(super) struct Baker<'a> {
-    pub(super) options: &'a Options,
-    pub(super) tools: &'a Tools,
-    pub(super) runner: &'a Runner,
-    pub(super) stock: Stock<'a>,
-    pub(super) temp: Utf8PathBuf,
-    /// What is wrong with the engine, once that is known: it is not asked again.
-    pub(super) no_engine: Mutex<Option<String>>,
-    /// What was baked so far: whatever comes next may be built from it.
-    pub(super) done: Vec<(String, OnceLock<Baked>)>,
-    /// What of the project has outputs, with the lines that name them.
-    pub(super) owners: Vec<(String, String)>,
-    /// For each image those before it that may have outputs at the same places.
-    neighbours: Vec<Vec<usize>>,
-}
 
 /// What an image is made from, at one moment.
 pub(super) struct Inputs {
@@ -86,49 +63,17 @@ pub(super) struct Bake<'a> {
     saved_seconds: Option<f64>,
 }
 
-impl<'a> Baker<'a> {
+impl<'a> Bake<'a> {
+    /// The bake of one image, not yet begun.
     pub(super) fn new(
-        options: &'a Options,
-        tools: &'a Tools,
-        runner: &'a Runner,
-        temp: &Utf8Path,
-        planned: &[Planned],
-    ) -> Self {
-        Self {
-            options,
-            tools,
-            runner,
-            stock: Stock::new(tools, runner, options.store_flag.as_deref()),
-            temp: temp.to_owned(),
-            no_engine: Mutex::default(),
-            done: planned.iter().map(|planned| (planned.image.name.clone(), OnceLock::new())).collect(),
-            owners: Vec::new(),
-            neighbours: neighbours(planned),
-        }
-    }
-
-    fn no_engine(&self) -> MutexGuard<'_, Option<String>> {
-        self.no_engine.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// An error where the engine is known not to work.
-    pub(super) fn engine(&self) -> Result<(), RunError> {
-        self.no_engine().clone().map_or(Ok(()), |why| Err(RunError::NoEngine(why)))
-    }
-
-    /// Remembers what is wrong with the engine.
-    pub(super) fn without_engine(&self, why: String) -> RunError {
-        *self.no_engine() = Some(why.clone());
-        RunError::NoEngine(why)
-    }
-
-    /// Brings the image up to date. An error is an interruption; any other failure is in the
-    /// report.
-    fn bake(&self, planned: &Planned, seat: &Seat<'_, RunError>) -> Result<Baked, RunError> {
-        let bake = Bake {
-            baker: self,
+        baker: &'a Baker<'a>,
+        planned: &'a Planned,
+        seat: &'a Seat<'a, RunError>,
+    ) -> Result<Self, RunError> {
+        Ok(Self {
+            baker,
             seat,
-            temp: self.temp_of(planned)?,
+            temp: baker.temp_of(planned)?,
             planned,
             image: &planned.image,
             bases: BTreeMap::new(),
@@ -145,84 +90,15 @@ impl<'a> Baker<'a> {
             unloaded: false,
             moved: 0,
             saved_seconds: None,
-            replace: self.options.rebuild && planned.asked,
-        };
-        bake.run()
+            replace: baker.options.rebuild && planned.asked,
+        })
     }
-
-    /// Brings the image at that place of the plan up to date, and puts its report into its place.
-    pub(super) fn bake_planned(
-        &self,
-        planned: &[Planned],
-        at: usize,
-        seat: &Seat<'_, RunError>,
-    ) -> Result<(), RunError> {
-        let (Some(image), Some((_, place))) = (planned.get(at), self.done.get(at)) else { return Ok(()) };
-        let mut baked = self.bake(image, seat)?;
-        if planned.iter().any(|above| above.below().any(|base| *base == baked.image)) {
-            self.note_id(&mut baked, image)?;
-        }
-        // Nothing is baked twice.
-        let _ = place.set(baked);
-        Ok(())
-    }
-
-    /// How long the build took whose image is stored under the key.
-    pub(super) fn build_seconds(&self, key: &str) -> Option<f64> {
-        self.stored(key)?.build_seconds
-    }
-
-    fn stored(&self, key: &str) -> Option<Entry> {
-        let store = Store::open(self.options.store.as_deref()?).ok()?;
-        Some(store.images().peek(&key.parse().ok()?).ok()??.entry)
-    }
-
-    /// A folder of the image's own where others are baked beside it.
-    fn temp_of(&self, planned: &Planned) -> Result<Utf8PathBuf, RunError> {
-        if self.done.len() <= 1 || self.options.jobs <= 1 {
-            return Ok(self.temp.clone());
-        }
-        // By its place: a name may be anything.
-        let place = self.done.iter().position(|(image, _)| *image == planned.image.name);
-        let temp = self.temp.join(place.unwrap_or_default().to_string());
-        self.runner.say(&format!("mkdir -p {temp}"));
-        let made = std::fs::create_dir_all(&temp);
-        made.map_err(|source| RunError::Lost { program: format!("the folder {temp}"), source })?;
-        Ok(temp)
-    }
-
-    /// Notes which image the engine has now under the name of one that others are built from.
-    pub(super) fn note_id(&self, baked: &mut Baked, planned: &Planned) -> Result<(), RunError> {
-        if let Some(tag) = baked.tags.first().filter(|_| !self.options.check) {
-            let found = inspect(&[tag], planned.image.builder(), self.tools, self.runner)?;
-            baked.id = found.into_iter().flatten().next().map(|image| image.id());
-        }
-        Ok(())
-    }
-
-    /// Waits until the images are done that come before this one and may have outputs at the same
-    /// places: of two that fight for a file, the second is always the one that fails.
-    pub(super) fn after_neighbours(&self, image: &str, seat: &Seat<'_, RunError>) -> Result<(), RunError> {
-        let place = self.done.iter().position(|(done, _)| done == image);
-        let before = place.and_then(|place| self.neighbours.get(place)).map_or(&[][..], Vec::as_slice);
-        if seat.after(before) { Ok(()) } else { Err(self.runner.interruption()) }
-    }
-
-    /// What became of an image of larder.toml in this bake.
-    pub(super) fn done(&self, name: &str) -> Option<&Baked> {
-        self.done.iter().find(|(image, _)| image == name)?.1.get()
-    }
-}
-
-fn neighbours(planned: &[Planned]) -> Vec<Vec<usize>> {
-    let outputs = |at: usize| planned.get(at).map_or(&[][..], |planned| &planned.image.outputs);
-    (0..planned.len())
-        .map(|at| (0..at).filter(|before| may_meet(outputs(*before), outputs(at))).collect())
-        .collect()
 }
 
 impl Bake<'_> {
-    fn run(mut self) -> Result<Baked, RunError> {
+    /// Brings the image up to date. An error is an interruption; any other failure is in the
+    /// report.
+    pub(super) fn run(mut self) -> Result<Baked, RunError> {
         if let Some(base) = self.failed_base() {
             return self.failed(None, RunError::Below { base });
         }
@@ -460,7 +336,8 @@ impl Bake<'_> {
     /// Finds out what changed since the last save.
     fn explain(&mut self, inputs: &Inputs) -> Result<(), RunError> {
         let store = self.baker.options.store.as_deref();
-        let earlier = store.and_then(|store| earlier(store, &self.image.tags));
+        let wanted = Sought { image: &self.image.name, tags: &self.image.tags };
+        let earlier = store.and_then(|store| earlier(store, &wanted, &inputs.manifest));
         let was_saved = earlier.as_ref().is_some_and(|earlier| earlier.key != inputs.key);
         let inputs = (inputs.key.as_str(), inputs.manifest.as_path());
         self.changes = changes_since(earlier, inputs, &self.temp, (self.baker.tools, self.baker.runner))?;
@@ -526,6 +403,8 @@ impl Bake<'_> {
         let to_save = state == State::Stale && self.image.use_image_cache;
         Baked {
             image: self.image.name.clone(),
+            wave: 1 + self.baked_bases().map(|base| base.wave).max().unwrap_or_default(),
+            needs: self.planned.below().cloned().collect(),
             state,
             key,
             from,

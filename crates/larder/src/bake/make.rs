@@ -218,7 +218,9 @@ impl Bake<'_> {
     }
 
     fn extras(&self, inputs: &Inputs, seconds: f64) -> Extras {
-        Extras { manifest: inputs.manifest.clone(), seconds, force: self.replace }
+        let host = self.baker.options.host.clone();
+        let commit = self.baker.commit();
+        Extras { manifest: inputs.manifest.clone(), seconds, force: self.replace, host, commit }
     }
 }
 

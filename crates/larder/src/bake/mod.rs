@@ -4,6 +4,7 @@
 //! The cache is never needed: whatever goes wrong with the store is a warning, and the image is
 //! built all the same.
 
+mod baker;
 mod bases;
 mod builder;
 mod disks;
@@ -30,7 +31,7 @@ use storekit::store::Store;
 use thiserror::Error;
 use toolkit::Outcome;
 
-use crate::config::chosen::{ChosenError, chosen_disks};
+use crate::config::chosen::{ChosenError, chosen_disks, chosen_images};
 use crate::config::image::Image;
 use crate::config::secrets::{self, NoSecret};
 use crate::config::{ConfigError, Project};
@@ -74,6 +75,10 @@ pub struct Options {
     pub store_flag: Option<Utf8PathBuf>,
     /// Where the store is by the settings; none where they name no place.
     pub store: Option<Utf8PathBuf>,
+    /// This machine's name, to be kept beside what is saved.
+    pub host: Option<String>,
+    /// Whether a check ends as if all were up to date.
+    pub dry_run: bool,
     /// The environment variables: secrets come from there.
     pub variables: BTreeMap<String, String>,
 }
@@ -146,6 +151,36 @@ pub fn bake(
     runner: &Runner,
     out: &mut (impl Write + ?Sized),
 ) -> Result<Outcome, BakeError> {
+    let mut written = Ok(());
+    let (mut states, mut sum) = (Vec::new(), Sum::default());
+    let width = width(project, options)?;
+    each(project, options, tools, runner, |baked| {
+        states.push(baked.state);
+        sum.add(baked);
+        let before = std::mem::replace(&mut written, Ok(()));
+        written = before.and_then(|()| report::write(baked, options.json, width, out));
+    })?;
+    if !options.check {
+        note(&sum, options.store.as_deref());
+    }
+    let is_told = !options.json && runner.verbosity() > Verbosity::Quiet;
+    let written = written.and_then(|()| if is_told { writeln!(out, "{sum}") } else { Ok(()) });
+    written.map_err(BakeError::Report)?;
+    Ok(if options.dry_run { Outcome::Yes } else { outcome(&states) })
+}
+
+/// Bakes as `bake` does, and tells of each image and disk in the order of the file, as soon as it
+/// and all before it are done.
+///
+/// # Errors
+/// As `bake`, but for the report.
+pub(crate) fn each(
+    project: &Project,
+    options: &Options,
+    tools: &Tools,
+    runner: &Runner,
+    mut tell: impl FnMut(&Baked),
+) -> Result<(), BakeError> {
     let temp = tempfile::Builder::new().prefix("bake-").tempdir().map_err(BakeError::Temp)?;
     let temp = Utf8Path::from_path(temp.path())
         .ok_or_else(|| BakeError::Temp(std::io::Error::other("its path is not UTF-8")))?;
@@ -161,18 +196,8 @@ pub fn bake(
     } else {
         runner
     };
-    let mut oven = flow::Baker::new(options, tools, runner, temp, &planned);
+    let mut oven = baker::Baker::new(options, tools, runner, temp, &planned);
     oven.owners = owners(project);
-    let names = planned.iter().map(|planned| &planned.image.name).chain(disks.iter().map(|disk| &disk.name));
-    let width = names.map(|name| name.chars().count()).max().unwrap_or_default();
-    let mut written = Ok(());
-    let (mut states, mut sum) = (Vec::new(), Sum::default());
-    let mut tell = |baked: &Baked| {
-        states.push(baked.state);
-        sum.add(baked);
-        let before = std::mem::replace(&mut written, Ok(()));
-        written = before.and_then(|()| report::write(baked, options.json, width, out));
-    };
     schedule::run(
         &needs(&planned),
         options.jobs,
@@ -184,13 +209,15 @@ pub fn bake(
         tell(&oven.bake_disk(disk)?);
     }
     engines.remember();
-    if !options.check {
-        note(&sum, options.store.as_deref());
-    }
-    let is_told = !options.json && runner.verbosity() > Verbosity::Quiet;
-    let written = written.and_then(|()| if is_told { writeln!(out, "{sum}") } else { Ok(()) });
-    written.map_err(BakeError::Report)?;
-    Ok(outcome(&states))
+    Ok(())
+}
+
+/// How wide the names of the report are: an image may bring all that it is built from.
+fn width(project: &Project, options: &Options) -> Result<usize, BakeError> {
+    let _ = chosen_images(project, &options.names)?;
+    let images = project.images.iter().map(|image| &image.name);
+    let disks = project.disks.iter().map(|disk| &disk.name);
+    Ok(images.chain(disks).map(|name| name.chars().count()).max().unwrap_or_default())
 }
 
 /// Keeps the sum as an event of the store; one that cannot be kept is not missed.

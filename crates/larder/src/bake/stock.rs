@@ -4,6 +4,7 @@ use std::process::ExitStatus;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
+use storekit::images::origin::Remark;
 
 use crate::config::image::Image;
 use crate::engine::Engine;
@@ -178,17 +179,30 @@ pub(super) struct Extras {
     pub(super) seconds: f64,
     /// Whether an image that is stored under the key already is replaced.
     pub(super) force: bool,
+    /// The machine that made it, as far as it is known.
+    pub(super) host: Option<String>,
+    /// The project's git commit, with a `+` where it had changes.
+    pub(super) commit: Option<String>,
 }
 
 impl Extras {
     fn on(&self, cmd: Cmd, image: &Image) -> Cmd {
         let cmd = image.tags.iter().fold(cmd, |cmd, tag| cmd.flag("--name", tag));
+        let cmd = from(cmd, &image.name, self.host.as_deref(), self.commit.as_deref());
         let cmd = cmd
             .flag("--build-seconds", &format!("{:.3}", self.seconds))
             .arg("--manifest")
             .path(&self.manifest);
         if self.force { cmd.arg("--force") } else { cmd }
     }
+}
+
+/// Says where an image comes from; what imgtar would refuse is left out.
+pub(super) fn from(cmd: Cmd, image: &str, host: Option<&str>, commit: Option<&str>) -> Cmd {
+    let said = [("--image", Some(image)), ("--host", host), ("--commit", commit)];
+    let said = said.into_iter().filter_map(|(flag, text)| Some((flag, text?)));
+    let plain = said.filter(|(_, text)| text.parse::<Remark>().is_ok());
+    plain.fold(cmd, |cmd, (flag, text)| cmd.flag(flag, text))
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ use crate::disk::glob;
 use crate::process::command::Cmd;
 use crate::process::runner::{Runner, code};
 use crate::process::tools::Tools;
-use crate::report::changes::last_key;
 use crate::times::Times;
 
 /// What all steps of a run have in common.
@@ -109,7 +108,7 @@ impl<'a> Steps<'a> {
         let Some(path) = Utf8Path::from_path(temp.path()) else { return Ok(None) };
         let cmd = self.tools.hashctx().args(["-q", "--allow-empty", "--files-from"]).path(path).arg("-0");
         let cmd = cmd.flag("--input", &format!("run={run}"));
-        let cmd = match image.map(|image| self.key_of(image)) {
+        let cmd = match image.map(|image| self.key_of(image)).transpose()? {
             Some(Some(key)) => cmd.flag("--input", &format!("image={key}")),
             // What is not saved may be anything.
             Some(None) => return Ok(None),
@@ -119,10 +118,16 @@ impl<'a> Steps<'a> {
         Ok(Some(String::from_utf8_lossy(&key).trim().to_owned()))
     }
 
-    /// The key under which the image was last saved.
-    fn key_of(&self, image: &Image) -> Option<String> {
-        let store = self.options.store.as_deref()?;
-        last_key(store, &image.tags)
+    /// The key of the image as it is now, where it is stored.
+    fn key_of(&self, image: &Image) -> miette::Result<Option<String>> {
+        let options = Options { names: vec![image.name.clone()], check: true, ..self.options.clone() };
+        let mut key = None;
+        bake::each(self.project, &options, self.tools, self.runner, |baked| {
+            if baked.image == image.name && baked.saved {
+                key.clone_from(&baked.key);
+            }
+        })?;
+        Ok(key)
     }
 
     /// The key of the step's last success.

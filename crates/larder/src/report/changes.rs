@@ -1,10 +1,12 @@
 //! What changed since an image was last saved under one of its names.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Write;
 
 use camino::Utf8Path;
 use serde::Serialize;
+use storekit::Listed;
 use storekit::store::Store;
 
 use crate::config::names;
@@ -26,26 +28,51 @@ pub(crate) struct Earlier {
     pub(crate) manifest: Vec<u8>,
 }
 
-/// The image's last save under one of its names. `None` where there is none, or none to be read: an
-/// explanation is never worth a failure.
-pub(crate) fn earlier(store: &Utf8Path, tags: &[String]) -> Option<Earlier> {
-    let images = Store::open(store).ok()?.images();
-    let mut saved: Vec<_> = images.list().ok()?;
-    // What podman builds is saved under localhost/.
-    let wanted: Vec<_> = tags.iter().map(|name| names::any_engines(name)).collect();
-    saved.retain(|listed| listed.entry.names.iter().any(|name| wanted.contains(&names::any_engines(name))));
-    saved.sort_by_key(|listed| listed.entry.saved);
-    // A key without a manifest was saved by hand.
-    saved.iter().rev().find_map(|listed| {
-        let manifest = images.inputs(&listed.key).ok()??;
-        Some(Earlier { key: listed.key.to_string(), manifest })
-    })
+/// What is looked for among earlier saves.
+pub(crate) struct Sought<'a> {
+    /// The name in larder.toml.
+    pub(crate) image: &'a str,
+    /// The names in engines.
+    pub(crate) tags: &'a [String],
 }
 
-/// The key under which an image of one of these names was last saved.
-#[must_use]
-pub fn last_key(store: &Utf8Path, tags: &[String]) -> Option<String> {
-    earlier(store, tags).map(|earlier| earlier.key)
+/// How many earlier saves are compared, the newest first.
+const COMPARED: usize = 50;
+
+impl Sought<'_> {
+    /// The saves that were of this image, by its name in larder.toml or one of its tags, the newest
+    /// first. A name alone may be another project's.
+    pub(crate) fn saves(&self, store: &Store) -> Vec<Listed> {
+        let Ok(mut saved) = store.images().list() else { return Vec::new() };
+        // What podman builds is saved under localhost/.
+        let wanted: Vec<_> = self.tags.iter().map(|name| names::any_engines(name)).collect();
+        let is_named = |name: &String| wanted.contains(&names::any_engines(name));
+        saved.retain(|listed| {
+            let image = listed.entry.origin.image.as_ref();
+            image.is_some_and(|image| image.as_str() == self.image) || listed.entry.names.iter().any(is_named)
+        });
+        saved.sort_by_key(|listed| std::cmp::Reverse(listed.entry.saved));
+        saved
+    }
+}
+
+/// The earlier save whose inputs differ least from those of `manifest`; of two the newer. `None`
+/// where there is none, or none to be read: an explanation is never worth a failure.
+pub(crate) fn earlier(store: &Utf8Path, sought: &Sought<'_>, manifest: &Utf8Path) -> Option<Earlier> {
+    let store = Store::open(store).ok()?;
+    let now = std::fs::read(manifest).ok()?;
+    let now: BTreeSet<_> = now.split(|byte| *byte == b'\n').collect();
+    // A key without a manifest was saved by hand.
+    let saves = sought.saves(&store).into_iter().filter_map(|listed| {
+        let manifest = store.images().inputs(&listed.key).ok()??;
+        Some(Earlier { key: listed.key.to_string(), manifest })
+    });
+    let difference = |earlier: &Earlier| {
+        let then: BTreeSet<_> = earlier.manifest.split(|byte| *byte == b'\n').collect();
+        now.symmetric_difference(&then).count()
+    };
+    // The first of equals is taken.
+    saves.take(COMPARED).min_by_key(difference)
 }
 
 /// What changed since an earlier save; `None` where there is none, or nothing to be read of it.

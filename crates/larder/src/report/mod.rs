@@ -34,6 +34,12 @@ pub enum State {
     Failed,
 }
 
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 impl State {
     fn name(self) -> &'static str {
         match self {
@@ -50,6 +56,11 @@ impl State {
 pub struct Baked {
     /// The name in larder.toml.
     pub image: String,
+    /// In which round it can be baked, from 1 on: all of one round at once, when those before it
+    /// are done.
+    pub wave: usize,
+    /// The images of larder.toml that it is baked after.
+    pub needs: Vec<String>,
     /// What became of it.
     pub state: State,
     /// Absent where the inputs could not be hashed.
@@ -222,6 +233,8 @@ mod tests {
     fn baked(state: State) -> Baked {
         Baked {
             image: "app".into(),
+            wave: 1,
+            needs: Vec::new(),
             state,
             key: Some("c0ffee".into()),
             from: Some("store"),
@@ -282,7 +295,7 @@ mod tests {
         json(&baked(State::Hit), &mut out).expect("a buffer");
         assert_eq!(
             String::from_utf8(out).expect("UTF-8"),
-            "{\"image\":\"app\",\"state\":\"hit\",\"key\":\"c0ffee\",\"from\":\"store\",\"engine\":\"podman\",\"saved\":true,\
+            "{\"image\":\"app\",\"wave\":1,\"needs\":[],\"state\":\"hit\",\"key\":\"c0ffee\",\"from\":\"store\",\"engine\":\"podman\",\"saved\":true,\
              \"tags\":[\"app:latest\"],\"outputs\":null,\"reason\":null,\"chain\":[],\"changes\":null,\"warnings\":[],\"key_warnings\":[],\"moved\":0,\"saved_seconds\":null,\"error\":null,\"seconds\":1.234}\n"
         );
     }

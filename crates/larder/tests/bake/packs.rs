@@ -10,7 +10,8 @@ const ENGINE: &str = "docker version --format {{.Server.Version}}";
 
 #[test]
 fn a_pack_needs_no_engine() {
-    let pack = "imgtar pack KEY -q T/files.tar --platform P --name app:latest --manifest T/manifest";
+    let pack =
+        "imgtar pack KEY -q T/files.tar --platform P --name app:latest --image app --manifest T/manifest";
     let calls = [PACK_HASH, "imgtar has KEY -q", PACK_TAR, pack, ENGINE];
     Project::packed().bake().ended(Outcome::Yes, "built").saved(true).silent().called(&calls);
     let result = Project::packed().without("docker").tool("imgtar", "true").bake();

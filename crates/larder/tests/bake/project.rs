@@ -190,7 +190,7 @@ pub(crate) const BUILD: &str = "docker build --iidfile T/id -f Dockerfile --plat
 /// Asked after a build: for which platform it was, and whether it was built from the same images.
 pub(crate) const MADE: &str = "docker image inspect sha256:cafe";
 pub(crate) const SAVE: &str =
-    "imgtar save KEY -q sha256:cafe --engine docker --name app:latest --manifest T/manifest";
+    "imgtar save KEY -q sha256:cafe --engine docker --name app:latest --image app --manifest T/manifest";
 
 /// The bake does not begin, and says this.
 #[track_caller]

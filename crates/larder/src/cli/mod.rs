@@ -1,8 +1,11 @@
 //! The command line, and what of the process's environment the library is told.
 
+mod args;
+
+pub use args::{Args, BakeArgs, CiArgs, ListArgs, LockArgs, ProjectArgs, TalkArgs, WhyArgs};
+
+use args::{EngineArg, Job};
 use camino::{Utf8Path, Utf8PathBuf};
-use clap::builder::styling::Styles;
-use clap::{Parser, Subcommand, ValueEnum};
 use miette::{IntoDiagnostic, WrapErr};
 use toolkit::settings::PROJECT_VARIABLE;
 use toolkit::{Environment, Outcome, Output, Settings, Signals};
@@ -15,221 +18,7 @@ use crate::list;
 use crate::process::children::Children;
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
-
-/// Keep a project's container images up to date
-///
-/// Reads the nearest larder.toml from the working folder upward. Exit codes: 0 done or up to date,
-/// 1 something would be built (`bake --check`), 2 trouble, or the code of a step that failed.
-#[derive(Parser)]
-#[command(name = "larder", version, styles = Styles::plain(), max_term_width = 100)]
-pub struct Args {
-    #[command(subcommand)]
-    job: Job,
-}
-
-#[derive(Subcommand)]
-enum Job {
-    /// Bring images up to date: load each from the store, or build and save it
-    ///
-    /// Images that another one is built from come first; those of larder.toml are baked too where
-    /// only the other one is named. Prints a line for each image: name, state, key, where it came
-    /// from, seconds, the engine that a hit is for, and what changed since it was last saved.
-    /// States: hit, built, stale (with `--check`), failed. A store that cannot be used is a
-    /// warning, and the image is built all the same.
-    ///
-    /// The key covers the files, the Dockerfile, target, arguments, platform, base digests and all
-    /// settings of `pack`; and, for each image that is built FROM, copied or mounted from, its key
-    /// in larder.toml or, without a registry's digest, the engine's ID. The engine is asked for the
-    /// platform of the key, whatever `DOCKER_DEFAULT_PLATFORM` says. An image is built and not
-    /// saved if it came out for another platform, if the engine or else the registry has another
-    /// base image than the digest in `base`, or if its base has `ONBUILD` instructions that may
-    /// read files (podman does not tell of them).
-    ///
-    /// A packed image is kept in the store, and loaded into the engine if one answers. With `ignore
-    /// = "all"` the engine gets the hashed files as a tar, so the Dockerfile must lie in the
-    /// context. A second bake of the same key waits for the first, 15 minutes at most, and loads
-    /// what it saved. `${NAME}` in `args`, `labels`, `tags`, `contexts` and `secrets` of
-    /// larder.toml is taken from the environment.
-    ///
-    /// Disks come after the images. The key of a disk covers the files that `inputs` names, `args`
-    /// and `run`. `outputs` of an image and `output` of a disk are written where they are not there
-    /// as a bake wrote them; a place outside the project, or among the inputs of the key, is
-    /// refused. Files that a bake wrote for an earlier key are removed if nobody changed them.
-    Bake(BakeArgs),
-    /// Write into larder.lock which images the names in the Dockerfiles stand for
-    ///
-    /// Each base image and `# syntax=` frontend that is named without a digest is resolved once, by
-    /// its registry, else by the engine, and `bake` builds from just that. Images of larder.toml
-    /// and images that only the engine has are not locked: their keys and IDs are in the key.
-    /// Builds nothing.
-    Lock(LockArgs),
-    /// Bake all images, then run larder.toml's own steps
-    ///
-    /// Stops at the first failure and passes on its code. The steps are those of `[[ci.step]]` in
-    /// larder.toml, in the order of their lines. Where a step says what it bakes, nothing else is
-    /// baked. A step with `image` sees the image's name in `LARDER_IMAGE`; one with `inputs` is
-    /// skipped where these are what they were at its last success; one with `env` is not begun, nor
-    /// is any before it, where a variable is not set. With `[ci] log`, what each step prints is
-    /// kept in that folder as NAME.log, and its times in times.ndjson.
-    Ci(CiArgs),
-    /// List the images and disks of larder.toml, with what each is
-    List(ListArgs),
-}
-
-/// What `bake` is told.
-#[derive(clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]
-pub struct BakeArgs {
-    /// The images and disks to bake, by their names in larder.toml or patterns such as `'web-*'`:
-    /// by default, all
-    names: Vec<String>,
-    /// List the images and disks, and bake nothing
-    #[arg(long, conflicts_with_all = ["rebuild", "check"])]
-    list: bool,
-    /// Build from scratch, without the engine's layer cache, and save over what is stored; images
-    /// that the named ones are built from are not rebuilt
-    #[arg(long)]
-    rebuild: bool,
-    /// Build nothing, and exit 1 if an image would have to be built
-    #[arg(long, conflicts_with = "rebuild")]
-    check: bool,
-    /// Neither ask the store for images nor save into it
-    #[arg(long)]
-    no_image_cache: bool,
-    /// Build from scratch, without any cache, the engine's too, and save nothing
-    #[arg(long, conflicts_with = "rebuild")]
-    no_cache: bool,
-    /// Resolve anew what is in larder.lock for the images of larder.toml, or the names in
-    /// Dockerfiles, that follow; without any, for all
-    #[arg(long, value_name = "NAME", num_args = 0..)]
-    update: Option<Vec<String>>,
-    /// Do not write larder.lock: what it lacks is an error; the default where CI is set
-    #[arg(long, conflicts_with = "update")]
-    locked: bool,
-    /// Say below each image what could change it without changing its key
-    #[arg(long)]
-    doubts: bool,
-    /// Bake so many images at a time [default: as many as there are processors]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    jobs: Option<u16>,
-    /// Print one JSON object a line
-    #[arg(long)]
-    json: bool,
-    /// The store's folder
-    #[arg(long, value_name = "DIR")]
-    store: Option<Utf8PathBuf>,
-    /// What builds the images, whatever larder.toml says; by default docker if it answers, else
-    /// podman
-    #[arg(long, value_enum)]
-    engine: Option<EngineArg>,
-    #[command(flatten)]
-    talk: TalkArgs,
-    #[command(flatten)]
-    project: ProjectArgs,
-}
-
-/// What `ci` is told.
-#[derive(clap::Args)]
-pub struct CiArgs {
-    /// The steps to run: by default, all but those with `when = "manual"`
-    steps: Vec<String>,
-    /// Run this step with `when = "manual"` too, where it stands
-    #[arg(long, value_name = "STEP")]
-    with: Vec<String>,
-    /// How much it says.
-    #[command(flatten)]
-    pub talk: TalkArgs,
-    #[command(flatten)]
-    project: ProjectArgs,
-}
-
-/// What `list` is told.
-#[derive(clap::Args)]
-pub struct ListArgs {
-    /// The images and disks to list: by default, all
-    names: Vec<String>,
-    /// Print one JSON object a line
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    project: ProjectArgs,
-}
-
-/// Which larder.toml counts, and what is set above it.
-#[derive(clap::Args, Clone, Default)]
-#[command(next_help_heading = "Settings")]
-pub struct ProjectArgs {
-    /// The file to read: by default `LARDER_TOML`, else the nearest larder.toml from the working
-    /// folder upward; larder.local.toml beside it goes above it
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<Utf8PathBuf>,
-    /// Set a key of an image or a disk, above what the file says: `--set app.target=dev`, `--set
-    /// 'web-*.args.VERSION=2'`
-    #[arg(long, value_name = "NAME.KEY=VALUE")]
-    set: Vec<String>,
-    /// Set a build argument of all images; without a value, it is taken from the environment
-    #[arg(long, value_name = "NAME[=VALUE]")]
-    build_arg: Vec<String>,
-}
-
-/// What `lock` is told.
-#[derive(clap::Args)]
-pub struct LockArgs {
-    /// The images whose Dockerfiles are looked at: by default, all of larder.toml
-    names: Vec<String>,
-    /// Resolve anew what is in larder.lock for the images of larder.toml, or the names in
-    /// Dockerfiles, that follow; without any, for all
-    #[arg(long, value_name = "NAME", num_args = 0..)]
-    update: Option<Vec<String>>,
-    /// Change nothing, ask the registries, print what is behind, and exit 1 if anything is
-    #[arg(long, conflicts_with = "update")]
-    check: bool,
-    /// What builds the images, whatever larder.toml says
-    #[arg(long, value_enum)]
-    engine: Option<EngineArg>,
-    #[command(flatten)]
-    talk: TalkArgs,
-    #[command(flatten)]
-    project: ProjectArgs,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum EngineArg {
-    Docker,
-    Podman,
-}
-
-impl EngineArg {
-    fn engine(self) -> Engine {
-        match self {
-            Self::Docker => Engine::Docker,
-            Self::Podman => Engine::Podman,
-        }
-    }
-}
-
-/// How much a command says.
-#[derive(clap::Args)]
-pub struct TalkArgs {
-    /// Print each command before it runs
-    #[arg(short, long, conflicts_with = "quiet")]
-    verbose: bool,
-    /// Print warnings and errors only
-    #[arg(short, long)]
-    quiet: bool,
-}
-
-impl TalkArgs {
-    /// The same for the library.
-    #[must_use]
-    pub fn verbosity(&self) -> Verbosity {
-        match (self.verbose, self.quiet) {
-            (true, _) => Verbosity::Verbose,
-            (_, true) => Verbosity::Quiet,
-            _ => Verbosity::Normal,
-        }
-    }
-}
+use crate::why;
 
 /// Does what the command line says.
 ///
@@ -242,6 +31,7 @@ pub fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
         Job::Lock(args) => process.lock(args),
         Job::Ci(args) => process.ci(Vec::new(), args),
         Job::List(args) => process.list(&args),
+        Job::Why(args) => process.why(&args),
     };
     or_interrupted(result, signals)
 }
@@ -324,7 +114,8 @@ impl Process {
             names: args.names,
             rebuild: args.rebuild,
             from_scratch: args.no_cache,
-            check: args.check,
+            check: args.check || args.dry_run,
+            dry_run: args.dry_run,
             locked: args.locked || (args.update.is_none() && self.is_ci()),
             update: args.update,
             no_image_cache: args.no_image_cache || args.no_cache,
@@ -393,9 +184,41 @@ impl Process {
         list::list(&project, &args.names, args.json, &mut Output::report())
     }
 
+    /// `why`. Outside a project, only what is stored can be asked for.
+    ///
+    /// # Errors
+    /// A larder.toml that cannot be used; [`why::WhyError`]; what a check ends with.
+    pub fn why(&self, args: &WhyArgs) -> miette::Result<Outcome> {
+        let project = match self.project(&args.project) {
+            Err(error) if is_missing(&error) => None,
+            project => Some(project?),
+        };
+        let root = project.as_ref().map_or(&self.environment.folder, |(root, _)| root);
+        let runner = self.runner(root, args.talk.verbosity());
+        let store_flag = args.store.as_ref().map(|store| self.environment.folder.join(store));
+        let options = bake::Options {
+            json: args.json,
+            engine: args.engine.map(EngineArg::engine),
+            engines: self.engines(),
+            jobs: processors(),
+            locked: self.is_ci(),
+            store: self.settings(root, &args.project).store_dir(store_flag.as_deref()).ok(),
+            store_flag,
+            ..self.options()
+        };
+        let tools = self.tools_of(root, &args.project);
+        let project = project.as_ref().map(|(_, project)| project);
+        why::why(project, &args.name, &options, (&tools, &runner), &mut Output::report())
+    }
+
     /// What the environment says of a bake.
     fn options(&self) -> bake::Options {
-        bake::Options { variables: self.environment.variables.clone(), ..bake::Options::default() }
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        bake::Options {
+            variables: self.environment.variables.clone(),
+            host: Some(host),
+            ..bake::Options::default()
+        }
     }
 
     /// The programs to run in the folder `root`.
@@ -465,6 +288,10 @@ impl Process {
         };
         Ok((root, config::load(&file, &given)?))
     }
+}
+
+fn is_missing(error: &miette::Report) -> bool {
+    matches!(error.downcast_ref(), Some(config::ConfigError::Missing { .. }))
 }
 
 /// The file that the command line or a variable names in the place of the nearest larder.toml.

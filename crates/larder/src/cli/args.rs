@@ -1,0 +1,254 @@
+//! What the command line can say.
+
+use camino::Utf8PathBuf;
+use clap::builder::styling::Styles;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::engine::Engine;
+use crate::process::runner::Verbosity;
+
+/// Keep a project's container images up to date
+///
+/// Reads the nearest larder.toml from the working folder upward. Exit codes: 0 done or up to date,
+/// 1 something would be built (`bake --check`), 2 trouble, or the code of a step that failed.
+#[derive(Parser)]
+#[command(name = "larder", version, styles = Styles::plain(), max_term_width = 100)]
+pub struct Args {
+    #[command(subcommand)]
+    pub(super) job: Job,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Job {
+    /// Bring images up to date: load each from the store, or build and save it
+    ///
+    /// Images that another one is built from come first; those of larder.toml are baked too where
+    /// only the other one is named. Prints a line for each image: name, state, key, where it came
+    /// from, seconds, the engine that a hit is for, and what changed since it was last saved.
+    /// States: hit, built, stale (with `--check`), failed. A store that cannot be used is a
+    /// warning, and the image is built all the same.
+    ///
+    /// The key covers the files, the Dockerfile, target, arguments, platform, base digests and all
+    /// settings of `pack`; and, for each image that is built FROM, copied or mounted from, its key
+    /// in larder.toml or, without a registry's digest, the engine's ID. The engine is asked for the
+    /// platform of the key, whatever `DOCKER_DEFAULT_PLATFORM` says. An image is built and not
+    /// saved if it came out for another platform, if the engine or else the registry has another
+    /// base image than the digest in `base`, or if its base has `ONBUILD` instructions that may
+    /// read files (podman does not tell of them).
+    ///
+    /// A packed image is kept in the store, and loaded into the engine if one answers. With `ignore
+    /// = "all"` the engine gets the hashed files as a tar, so the Dockerfile must lie in the
+    /// context. A second bake of the same key waits for the first, 15 minutes at most, and loads
+    /// what it saved. `${NAME}` in `args`, `labels`, `tags`, `contexts` and `secrets` of
+    /// larder.toml is taken from the environment.
+    ///
+    /// Disks come after the images. The key of a disk covers the files that `inputs` names, `args`
+    /// and `run`. `outputs` of an image and `output` of a disk are written where they are not there
+    /// as a bake wrote them; a place outside the project, or among the inputs of the key, is
+    /// refused. Files that a bake wrote for an earlier key are removed if nobody changed them.
+    Bake(BakeArgs),
+    /// Write into larder.lock which images the names in the Dockerfiles stand for
+    ///
+    /// Each base image and `# syntax=` frontend that is named without a digest is resolved once, by
+    /// its registry, else by the engine, and `bake` builds from just that. Images of larder.toml
+    /// and images that only the engine has are not locked: their keys and IDs are in the key.
+    /// Builds nothing.
+    Lock(LockArgs),
+    /// Bake all images, then run larder.toml's own steps
+    ///
+    /// Stops at the first failure and passes on its code. The steps are those of `[[ci.step]]` in
+    /// larder.toml, in the order of their lines. Where a step says what it bakes, nothing else is
+    /// baked. A step with `image` sees the image's name in `LARDER_IMAGE`; one with `inputs` is
+    /// skipped where these are what they were at its last success; one with `env` is not begun, nor
+    /// is any before it, where a variable is not set. With `[ci] log`, what each step prints is
+    /// kept in that folder as NAME.log, and its times in times.ndjson.
+    Ci(CiArgs),
+    /// List the images and disks of larder.toml, with what each is
+    List(ListArgs),
+    /// Say why an image is a hit or would be built, or what is on record of a stored one
+    ///
+    /// Of an image of larder.toml: its key; of a hit, when, where and from which commit it was
+    /// made, and what that saves; else what changed since the nearest earlier save: files,
+    /// arguments, bases, rules. Of any other name, a key or its beginning: what the store has under
+    /// it, and what the project has changed since. Exits 1 if the image would be built.
+    Why(WhyArgs),
+}
+
+/// What `bake` is told.
+#[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]
+pub struct BakeArgs {
+    /// The images and disks to bake, by their names in larder.toml or patterns such as `'web-*'`:
+    /// by default, all
+    pub(super) names: Vec<String>,
+    /// List the images and disks, and bake nothing
+    #[arg(long, conflicts_with_all = ["rebuild", "check"])]
+    pub(super) list: bool,
+    /// Build from scratch, without the engine's layer cache, and save over what is stored; images
+    /// that the named ones are built from are not rebuilt
+    #[arg(long)]
+    pub(super) rebuild: bool,
+    /// Build nothing, and exit 1 if an image would have to be built
+    #[arg(long, conflicts_with = "rebuild")]
+    pub(super) check: bool,
+    /// Build nothing, and say what would be done; with `--json`, in which `wave` each image can be
+    /// baked, and what it `needs`
+    #[arg(long, conflicts_with = "check")]
+    pub(super) dry_run: bool,
+    /// Neither ask the store for images nor save into it
+    #[arg(long)]
+    pub(super) no_image_cache: bool,
+    /// Build from scratch, without any cache, the engine's too, and save nothing
+    #[arg(long, conflicts_with = "rebuild")]
+    pub(super) no_cache: bool,
+    /// Resolve anew what is in larder.lock for the images of larder.toml, or the names in
+    /// Dockerfiles, that follow; without any, for all
+    #[arg(long, value_name = "NAME", num_args = 0..)]
+    pub(super) update: Option<Vec<String>>,
+    /// Do not write larder.lock: what it lacks is an error; the default where CI is set
+    #[arg(long, conflicts_with = "update")]
+    pub(super) locked: bool,
+    /// Say below each image what could change it without changing its key
+    #[arg(long)]
+    pub(super) doubts: bool,
+    /// Bake so many images at a time [default: as many as there are processors]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: Option<u16>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+    /// The store's folder
+    #[arg(long, value_name = "DIR")]
+    pub(super) store: Option<Utf8PathBuf>,
+    /// What builds the images, whatever larder.toml says; by default docker if it answers, else
+    /// podman
+    #[arg(long, value_enum)]
+    pub(super) engine: Option<EngineArg>,
+    #[command(flatten)]
+    pub(super) talk: TalkArgs,
+    #[command(flatten)]
+    pub(super) project: ProjectArgs,
+}
+
+/// What `ci` is told.
+#[derive(clap::Args)]
+pub struct CiArgs {
+    /// The steps to run: by default, all but those with `when = "manual"`
+    pub(super) steps: Vec<String>,
+    /// Run this step with `when = "manual"` too, where it stands
+    #[arg(long, value_name = "STEP")]
+    pub(super) with: Vec<String>,
+    /// How much it says.
+    #[command(flatten)]
+    pub talk: TalkArgs,
+    #[command(flatten)]
+    pub(super) project: ProjectArgs,
+}
+
+/// What `list` is told.
+#[derive(clap::Args)]
+pub struct ListArgs {
+    /// The images and disks to list: by default, all
+    pub(super) names: Vec<String>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) project: ProjectArgs,
+}
+
+/// What `why` is told.
+#[derive(clap::Args)]
+pub struct WhyArgs {
+    /// An image or disk of larder.toml, an image name, a key or its beginning
+    pub(super) name: String,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+    /// The store's folder
+    #[arg(long, value_name = "DIR")]
+    pub(super) store: Option<Utf8PathBuf>,
+    /// What builds the images, whatever larder.toml says
+    #[arg(long, value_enum)]
+    pub(super) engine: Option<EngineArg>,
+    #[command(flatten)]
+    pub(super) talk: TalkArgs,
+    #[command(flatten)]
+    pub(super) project: ProjectArgs,
+}
+
+/// Which larder.toml counts, and what is set above it.
+#[derive(clap::Args, Clone, Default)]
+#[command(next_help_heading = "Settings")]
+pub struct ProjectArgs {
+    /// The file to read: by default `LARDER_TOML`, else the nearest larder.toml from the working
+    /// folder upward; larder.local.toml beside it goes above it
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) file: Option<Utf8PathBuf>,
+    /// Set a key of an image or a disk, above what the file says: `--set app.target=dev`, `--set
+    /// 'web-*.args.VERSION=2'`
+    #[arg(long, value_name = "NAME.KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Set a build argument of all images; without a value, it is taken from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(super) build_arg: Vec<String>,
+}
+
+/// What `lock` is told.
+#[derive(clap::Args)]
+pub struct LockArgs {
+    /// The images whose Dockerfiles are looked at: by default, all of larder.toml
+    pub(super) names: Vec<String>,
+    /// Resolve anew what is in larder.lock for the images of larder.toml, or the names in
+    /// Dockerfiles, that follow; without any, for all
+    #[arg(long, value_name = "NAME", num_args = 0..)]
+    pub(super) update: Option<Vec<String>>,
+    /// Change nothing, ask the registries, print what is behind, and exit 1 if anything is
+    #[arg(long, conflicts_with = "update")]
+    pub(super) check: bool,
+    /// What builds the images, whatever larder.toml says
+    #[arg(long, value_enum)]
+    pub(super) engine: Option<EngineArg>,
+    #[command(flatten)]
+    pub(super) talk: TalkArgs,
+    #[command(flatten)]
+    pub(super) project: ProjectArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum EngineArg {
+    Docker,
+    Podman,
+}
+
+impl EngineArg {
+    pub(super) fn engine(self) -> Engine {
+        match self {
+            Self::Docker => Engine::Docker,
+            Self::Podman => Engine::Podman,
+        }
+    }
+}
+
+/// How much a command says.
+#[derive(clap::Args)]
+pub struct TalkArgs {
+    /// Print each command before it runs
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub(super) verbose: bool,
+    /// Print warnings and errors only
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+}
+
+impl TalkArgs {
+    /// The same for the library.
+    #[must_use]
+    pub fn verbosity(&self) -> Verbosity {
+        match (self.verbose, self.quiet) {
+            (true, _) => Verbosity::Verbose,
+            (_, true) => Verbosity::Quiet,
+            _ => Verbosity::Normal,
+        }
+    }
+}
