@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod disk;
 pub mod engine;
+pub mod init;
 pub mod list;
 pub mod lock;
 pub mod outputs;

@@ -20,6 +20,12 @@ pub struct Args {
 
 #[derive(Subcommand)]
 pub(super) enum Job {
+    /// Write a first larder.toml
+    ///
+    /// Has an image for each Dockerfile or Containerfile below this folder that git does not ignore;
+    /// or, with `--from-compose`, for each service of a compose file that is built. Nothing is
+    /// changed where there is a larder.toml.
+    Init(InitArgs),
     /// Bring images up to date: load each from the store, or build and save it
     ///
     /// Images that another one is built from come first; those of larder.toml are baked too where
@@ -72,6 +78,14 @@ pub(super) enum Job {
     /// arguments, bases, rules. Of any other name, a key or its beginning: what the store has under
     /// it, and what the project has changed since. Exits 1 if the image would be built.
     Why(WhyArgs),
+}
+
+/// What `init` is told.
+#[derive(clap::Args)]
+pub struct InitArgs {
+    /// Take the images from this compose file
+    #[arg(long, value_name = "FILE")]
+    pub(super) from_compose: Option<Utf8PathBuf>,
 }
 
 /// What `bake` is told.

@@ -2,7 +2,7 @@
 
 mod args;
 
-pub use args::{Args, BakeArgs, CiArgs, ListArgs, LockArgs, ProjectArgs, TalkArgs, WhyArgs};
+pub use args::{Args, BakeArgs, CiArgs, InitArgs, ListArgs, LockArgs, ProjectArgs, TalkArgs, WhyArgs};
 
 use args::{EngineArg, Job};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -14,6 +14,7 @@ use crate::bake::{self, BakeError};
 use crate::ci::{self, Check};
 use crate::config;
 use crate::engine::Engine;
+use crate::init;
 use crate::list;
 use crate::process::children::Children;
 use crate::process::runner::{RunError, Runner, Verbosity};
@@ -27,6 +28,7 @@ use crate::why;
 pub fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
     let process = Process::new()?;
     let result = match args.job {
+        Job::Init(args) => process.init(&args),
         Job::Bake(args) => process.bake(args),
         Job::Lock(args) => process.lock(args),
         Job::Ci(args) => process.ci(Vec::new(), args),
@@ -97,6 +99,14 @@ impl Process {
     #[must_use]
     pub fn beside(&self) -> &Utf8Path {
         &self.beside
+    }
+
+    /// `init`.
+    ///
+    /// # Errors
+    /// [`init::InitError`]; a file that cannot be written.
+    pub fn init(&self, args: &InitArgs) -> miette::Result<Outcome> {
+        init::init(&self.environment.folder, args.from_compose.as_deref(), &mut Output::report())
     }
 
     /// `bake`.

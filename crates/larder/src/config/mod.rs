@@ -102,6 +102,16 @@ pub fn load(path: &Utf8Path, given: &Given<'_>) -> Result<Project, ConfigError> 
     }
 }
 
+/// Checks the text of a larder.toml that is not written yet.
+///
+/// # Errors
+/// As `load`.
+pub(crate) fn check(text: &str, variables: Variables<'_>) -> Result<(), ConfigError> {
+    let mut layers = Layers::default();
+    layers.add(FILE, text);
+    project(&layers, variables).map(drop).map_err(|fault| layers.explain("is not understood", fault))
+}
+
 /// The tables of larder.toml, those of other tools too. One that begins with `x-` is its user's.
 const TABLES: [&str; 9] =
     ["cache", "ci", "defaults", "disk", "gcctl", "image", "larder", "pkgcache", "store"];
