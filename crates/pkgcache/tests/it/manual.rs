@@ -3,7 +3,9 @@
 use std::env;
 use std::fs;
 
-use crate::support::program;
+use larder_tests::Ran;
+
+use crate::support::session;
 
 #[test]
 fn the_manual_is_as_it_was() {
@@ -11,8 +13,7 @@ fn the_manual_is_as_it_was() {
     for args in
         [&["--help"][..], &["serve", "--help"], &["ls", "--help"], &["info", "--help"], &["verify", "--help"]]
     {
-        let output = program().args(args).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
+        let text = Ran::of(session().command("").args(args)).ok().stdout();
         manual.extend([
             "$ pkgcache ",
             &args.join(" "),
