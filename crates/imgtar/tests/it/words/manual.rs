@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use larder_tests::Ran;
+
 use crate::kit::session::Session;
 
 const COMMANDS: [&str; 19] = [
@@ -25,7 +27,6 @@ fn the_manual_is_as_reviewed() {
 fn manual(session: &Session, command: &str) -> String {
     let mut run = session.command(if command == "help" { "help has" } else { command });
     let run = if command == "help" { &mut run } else { run.arg("--help") };
-    let output = run.env("COLUMNS", "100").output().unwrap();
-    assert!(output.status.success());
-    format!("$ imgtar {command} --help\n{}", String::from_utf8(output.stdout).unwrap())
+    let ran = Ran::of(run.env("COLUMNS", "100")).ok();
+    format!("$ imgtar {command} --help\n{}", ran.stdout())
 }
