@@ -18,9 +18,6 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts one with all its files below the folder, and waits until it answers.
-    ///
-    /// # Panics
-    /// Where it does not answer within a minute.
     #[must_use]
     pub fn start(folder: &Utf8Path) -> Self {
         std::fs::create_dir_all(folder).expect("a folder");

@@ -17,18 +17,12 @@ pub struct DockerRegistry {
 
 impl DockerRegistry {
     /// Starts one with its files below the folder, and waits until it answers.
-    ///
-    /// # Panics
-    /// Where it does not.
     #[must_use]
     pub fn start(folder: &Utf8Path) -> Self {
         Self::start_with(folder, "", "")
     }
 
     /// The same, with more of its settings: `tls` stands below `http`, `auth` at the top.
-    ///
-    /// # Panics
-    /// Where it does not answer.
     #[must_use]
     pub fn start_with(folder: &Utf8Path, tls: &str, auth: &str) -> Self {
         let host = http::free_address().to_string();

@@ -30,9 +30,6 @@ pub fn isolate(command: &mut Command, home: impl AsRef<Path>) -> &mut Command {
 
 /// Runs the line with `sh`, away from the user's configuration. It must succeed; its output,
 /// without the spaces around it.
-///
-/// # Panics
-/// Where it fails.
 #[track_caller]
 #[expect(clippy::must_use_candidate, reason = "most lines are run for what they do")]
 pub fn sh(line: &str) -> String {
@@ -41,9 +38,6 @@ pub fn sh(line: &str) -> String {
 }
 
 /// Writes a file, with the folders above it.
-///
-/// # Panics
-/// Where it cannot be written.
 #[track_caller]
 pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     let path = path.as_ref();
@@ -56,9 +50,6 @@ pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
 ///
 /// Another process writes it: while this one holds the file open, a test beside it may fork, and
 /// the script would be "busy".
-///
-/// # Panics
-/// Where it cannot be written.
 pub fn stand_in(path: impl AsRef<Path>, script: &str) {
     let mut cat = Command::new("sh");
     cat.args(["-c", "cat >\"$0\" && chmod +x \"$0\""]).arg(path.as_ref()).stdin(Stdio::piped());

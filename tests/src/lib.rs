@@ -9,6 +9,7 @@
 //! - [`Server`]: a process that says where it listens; [`http`]: a server that a test plays, a
 //!   client; [`Daemon`], [`DockerRegistry`]: other people's, of a test's own.
 //! - [`have`]: the parts that a machine may lack. [`until`]: waits for what happens.
+#![expect(clippy::missing_panics_doc, reason = "whatever goes wrong here fails the test")]
 
 pub mod daemon;
 pub mod docker_registry;

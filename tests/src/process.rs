@@ -6,9 +6,6 @@ use std::process::{Child, Command};
 use crate::until;
 
 /// Sends the process a signal, such as `TERM`.
-///
-/// # Panics
-/// Where it has gone.
 #[track_caller]
 pub fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
@@ -16,9 +13,6 @@ pub fn signal(child: &Child, name: &str) {
 }
 
 /// Waits until one of the larder's tools listens to signals: it has a thread of that name then.
-///
-/// # Panics
-/// Where it never does.
 #[track_caller]
 pub fn until_it_listens(child: &Child) {
     let tasks = format!("/proc/{}/task", child.id());
@@ -32,9 +26,6 @@ pub fn until_it_listens(child: &Child) {
 
 /// Waits until the process sleeps, all of its threads, and goes on sleeping: it has done what it
 /// could, and waits for somebody.
-///
-/// # Panics
-/// Where it never does.
 #[track_caller]
 pub fn until_it_waits(child: &Child) {
     let mut before = None;

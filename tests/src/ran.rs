@@ -20,9 +20,6 @@ pub struct Ran {
 )]
 impl Ran {
     /// Runs the command, without input.
-    ///
-    /// # Panics
-    /// Where it cannot be run.
     #[track_caller]
     pub fn of(command: &mut Command) -> Self {
         let output = command.stdin(Stdio::null()).output();
@@ -30,9 +27,6 @@ impl Ran {
     }
 
     /// Runs the command with these bytes on a pipe as its stdin.
-    ///
-    /// # Panics
-    /// Where it cannot be run.
     #[track_caller]
     pub fn fed(command: &mut Command, input: &[u8]) -> Self {
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -43,27 +37,18 @@ impl Ran {
     }
 
     /// What the process gives that has been started so.
-    ///
-    /// # Panics
-    /// Where it cannot be waited for.
     #[track_caller]
     pub fn after(line: impl Into<String>, child: Child) -> Self {
         Self { line: line.into(), output: child.wait_with_output().expect("a process") }
     }
 
     /// Must have ended with 0.
-    ///
-    /// # Panics
-    /// Where it has not.
     #[track_caller]
     pub fn ok(self) -> Self {
         self.ends(0)
     }
 
     /// Must have ended with this code.
-    ///
-    /// # Panics
-    /// Where it has not.
     #[track_caller]
     pub fn ends(self, code: i32) -> Self {
         assert_eq!(self.code(), code, "{self}");
@@ -71,9 +56,6 @@ impl Ran {
     }
 
     /// Must not have ended with 0.
-    ///
-    /// # Panics
-    /// Where it has.
     #[track_caller]
     pub fn fails(self) -> Self {
         assert_ne!(self.code(), 0, "{self}");
@@ -81,9 +63,6 @@ impl Ran {
     }
 
     /// Must have said this on stderr.
-    ///
-    /// # Panics
-    /// Where it has not.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
         assert!(self.stderr().contains(text), "`{text}` is not in: {self}");
@@ -91,9 +70,6 @@ impl Ran {
     }
 
     /// Must have said nothing on stderr.
-    ///
-    /// # Panics
-    /// Where it has.
     #[track_caller]
     pub fn quiet(self) -> Self {
         assert!(self.output.stderr.is_empty(), "{self}");
@@ -127,9 +103,6 @@ impl Ran {
     }
 
     /// What it wrote, as one JSON document.
-    ///
-    /// # Panics
-    /// Where it is not.
     #[must_use]
     #[track_caller]
     pub fn json(&self) -> Value {
@@ -137,9 +110,6 @@ impl Ran {
     }
 
     /// What it wrote, as NDJSON.
-    ///
-    /// # Panics
-    /// Where it is not.
     #[must_use]
     #[track_caller]
     pub fn rows(&self) -> Vec<Value> {

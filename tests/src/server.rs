@@ -20,9 +20,6 @@ pub struct Server {
 
 impl Server {
     /// Starts it, and waits as [`Server::new`] does.
-    ///
-    /// # Panics
-    /// As there, or where it cannot be started.
     #[must_use]
     pub fn start(command: &mut Command) -> Self {
         let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -31,9 +28,6 @@ impl Server {
 
     /// Waits until the process, of which stdout and stderr are pipes, prints a line that ends in an
     /// address such as `http://127.0.0.1:1234`.
-    ///
-    /// # Panics
-    /// Where it ends before, or says nothing for half a minute.
     #[must_use]
     pub fn new(mut child: Child) -> Self {
         let (tell, told) = mpsc::channel();
@@ -77,9 +71,6 @@ impl Server {
     }
 
     /// A connection to it.
-    ///
-    /// # Panics
-    /// Where it has gone.
     #[must_use]
     pub fn connect(&self) -> TcpStream {
         http::connect(self.authority())
@@ -92,35 +83,23 @@ impl Server {
     }
 
     /// Waits until it has said this.
-    ///
-    /// # Panics
-    /// Where it does not.
     #[track_caller]
     pub fn says(&self, text: &str) {
         until(format_args!("the server says {text:?}"), || self.said().contains(text));
     }
 
     /// Sends it a signal, such as `TERM`.
-    ///
-    /// # Panics
-    /// Where it has gone.
     pub fn signal(&self, name: &str) {
         signal(&self.child, name);
     }
 
     /// Whether it has ended.
-    ///
-    /// # Panics
-    /// Where that cannot be told.
     #[must_use]
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a process").is_some()
     }
 
     /// Waits for its end; its code, and nothing where a signal ended it. All that it said is there.
-    ///
-    /// # Panics
-    /// Where it cannot be waited for.
     pub fn wait(&mut self) -> Option<i32> {
         let code = self.child.wait().expect("a process").code();
         for reader in self.readers.drain(..) {

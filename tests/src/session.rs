@@ -49,9 +49,6 @@ pub struct Session {
 
 impl Session {
     /// An empty working folder, and a store that is not there yet. Lines are the shell's.
-    ///
-    /// # Panics
-    /// Where they cannot be made.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "a session is an action, not a value")]
     pub fn new() -> Self {
@@ -105,9 +102,6 @@ impl Session {
     }
 
     /// Writes a file of the working folder, with the folders above it. Returns its path.
-    ///
-    /// # Panics
-    /// Where it cannot be written.
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) -> Utf8PathBuf {
         let path = self.path(path);
         crate::write(&path, content);
@@ -115,9 +109,6 @@ impl Session {
     }
 
     /// Writes a program of the working folder: this script for `sh`. Returns its path.
-    ///
-    /// # Panics
-    /// Where it cannot be written.
     pub fn script(&self, path: &str, script: &str) -> Utf8PathBuf {
         let path = self.path(path);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
@@ -170,10 +161,7 @@ impl Session {
 
     const LABEL: &str = "larder.test";
 
-    /// Imports the base image into the engine; its name.
-    ///
-    /// # Panics
-    /// Without a base: ask [`crate::have`] first.
+    /// Imports the base image into the engine; its name. Ask [`crate::have`] first whether there is one.
     #[must_use]
     pub fn base(&mut self) -> String {
         let name = format!("{}:latest", self.image("base"));
@@ -183,9 +171,6 @@ impl Session {
     }
 
     /// Runs the line in the working folder.
-    ///
-    /// # Panics
-    /// Where it cannot be run.
     #[must_use]
     #[track_caller]
     pub fn run(&self, line: &str) -> Ran {
@@ -193,9 +178,6 @@ impl Session {
     }
 
     /// Runs the line in the working folder, with these bytes on a pipe as its stdin.
-    ///
-    /// # Panics
-    /// Where it cannot be run.
     #[must_use]
     #[track_caller]
     pub fn feed(&self, line: &str, input: &[u8]) -> Ran {
@@ -203,9 +185,6 @@ impl Session {
     }
 
     /// Runs the line in the working folder, with a stdout whose reader has gone.
-    ///
-    /// # Panics
-    /// Where it cannot be run.
     #[must_use]
     pub fn run_unread(&self, line: &str) -> Ran {
         let (reader, writer) = std::io::pipe().expect("a pipe");
@@ -216,9 +195,6 @@ impl Session {
     }
 
     /// Starts the line in the working folder, with pipes for its input and output.
-    ///
-    /// # Panics
-    /// Where it cannot be run.
     #[must_use]
     pub fn start(&self, line: &str) -> Child {
         let mut command = self.command(line);
@@ -263,9 +239,6 @@ impl Session {
     }
 
     /// Where all blobs of the store's images are, the largest first.
-    ///
-    /// # Panics
-    /// Where there are none.
     #[must_use]
     pub fn blobs(&self) -> Vec<Utf8PathBuf> {
         let folder = self.store().join("images/blobs/sha256");

@@ -11,9 +11,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 /// The folder with the tools, of the same profile as the tests. `cargo xtask test` names it in
 /// `LARDER_TOOLS`; run otherwise, the tools are built first, once in each test program.
-///
-/// # Panics
-/// Where they do not build.
 pub fn folder() -> &'static Utf8Path {
     static FOLDER: OnceLock<Utf8PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| env::var("LARDER_TOOLS").map_or_else(|_| build(), Utf8PathBuf::from))

@@ -10,19 +10,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long it takes to look again.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Waits until the condition holds. `what` says what that is.
-///
-/// # Panics
-/// Where it does not hold for a minute.
+/// Waits until the condition holds, and fails where it does not for a minute. `what` says what that
+/// is.
 #[track_caller]
 pub fn until(what: impl Display, mut holds: impl FnMut() -> bool) {
     until_some(what, || holds().then_some(()));
 }
 
 /// Waits until there is something, and returns it.
-///
-/// # Panics
-/// Where there is nothing for a minute.
 #[track_caller]
 pub fn until_some<T>(what: impl Display, mut find: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;

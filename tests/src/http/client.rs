@@ -59,9 +59,6 @@ impl Answer {
     }
 
     /// The body as text.
-    ///
-    /// # Panics
-    /// Where it is not.
     #[must_use]
     #[track_caller]
     pub fn text(&self) -> &str {
@@ -69,9 +66,6 @@ impl Answer {
     }
 
     /// The body as a JSON document.
-    ///
-    /// # Panics
-    /// Where it is not.
     #[must_use]
     #[track_caller]
     pub fn json(&self) -> Value {
@@ -91,9 +85,6 @@ pub fn get(authority: &str, path: &str) -> io::Result<Answer> {
 }
 
 /// Reads until the bytes at hand end so, and not a byte more.
-///
-/// # Panics
-/// Where the connection ends before.
 #[track_caller]
 pub fn read_until(stream: &mut impl Read, end: &str) -> String {
     let mut bytes = Vec::new();

@@ -21,9 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Serves each connection to a port of its own in a thread of its own, until the test's process
 /// ends.
-///
-/// # Panics
-/// Where there is no port.
 pub fn listen(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -39,18 +36,12 @@ pub fn listen(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
 
 /// An address at which nobody listens, for a server that cannot choose one by itself. Another
 /// process may take it first.
-///
-/// # Panics
-/// Where there is no port.
 #[must_use]
 pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
 }
 
 /// A connection to a server of this machine, on which nothing is waited for in vain.
-///
-/// # Panics
-/// Where nobody listens.
 #[must_use]
 pub fn connect(authority: &str) -> TcpStream {
     let stream = TcpStream::connect(authority).unwrap_or_else(|error| panic!("{authority}: {error}"));

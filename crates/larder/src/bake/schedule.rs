@@ -223,7 +223,11 @@ mod tests {
         let both = Barrier::new(2);
         let work = |piece: usize, seat: &Seat<'_, &str>| {
             both.wait();
-            if piece == 0 { Err("no") } else { Ok(assert!(!seat.after(&[0]))) }
+            if piece == 0 {
+                return Err("no");
+            }
+            assert!(!seat.after(&[0]));
+            Ok(())
         };
         assert_eq!(run(&[vec![], vec![]], 2, work, |_| ()), Err("no"));
     }
