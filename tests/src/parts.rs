@@ -66,7 +66,7 @@ pub enum Part {
     Containerd,
     /// umoci.
     Umoci,
-    /// qemu-img.
+    /// qemu-img and qemu-io.
     QemuImg,
     /// git with Git LFS.
     GitLfs,
@@ -197,7 +197,7 @@ impl Part {
             Self::Just => on_path("just").is_some(),
             Self::Containerd => succeeds("containerd", &["--version"]) && succeeds("ctr", &["--version"]),
             Self::Umoci => succeeds("umoci", &["--version"]),
-            Self::QemuImg => succeeds("qemu-img", &["--version"]),
+            Self::QemuImg => succeeds("qemu-img", &["--version"]) && succeeds("qemu-io", &["--version"]),
             Self::GitLfs => succeeds("git", &["lfs", "version"]),
             Self::Script => succeeds("script", &["--version"]),
         }
@@ -230,7 +230,7 @@ impl fmt::Display for Part {
             Self::Just => "`just`",
             Self::Containerd => "`containerd` with `ctr`",
             Self::Umoci => "`umoci`",
-            Self::QemuImg => "`qemu-img`",
+            Self::QemuImg => "`qemu-img` with `qemu-io`",
             Self::GitLfs => "`git-lfs`",
             Self::Script => "`script`",
         })

@@ -12,7 +12,7 @@ pub fn signal(child: &Child, name: &str) {
     assert!(sent.is_ok_and(|status| status.success()), "SIG{name} is not sent to {}", child.id());
 }
 
-/// Waits until one of the larder's tools listens to signals: it has a thread of that name then.
+/// Waits until one of larder's tools listens to signals: it has a thread of that name then.
 #[track_caller]
 pub fn until_it_listens(child: &Child) {
     let tasks = format!("/proc/{}/task", child.id());

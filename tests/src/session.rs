@@ -83,7 +83,7 @@ impl Session {
     /// left behind. It goes by `../registries.conf` where that is there.
     #[must_use]
     pub fn with_podman(self) -> Self {
-        let script = "conf=$TMPDIR/../registries.conf; [ -e $conf ] && export CONTAINERS_REGISTRIES_CONF=$conf\n\
+        let script = "conf=$TMPDIR/../registries.conf; [ -e \"$conf\" ] && export CONTAINERS_REGISTRIES_CONF=\"$conf\"\n\
                       exec podman --root \"$TMPDIR/podman\" --runroot \"$TMPDIR/run\" --storage-driver vfs \"$@\"";
         let podman = self.script("../bin/podman", script);
         self.env("LARDER_PODMAN", podman.as_str())
@@ -161,7 +161,8 @@ impl Session {
 
     const LABEL: &str = "larder.test";
 
-    /// Imports the base image into the engine; its name. Ask [`crate::have`] first whether there is one.
+    /// Imports the base image into the engine; its name. Ask [`crate::have`] first whether there is
+    /// one.
     #[must_use]
     pub fn base(&mut self) -> String {
         let name = format!("{}:latest", self.image("base"));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use larder_tests::{Session, parts, until};
+use larder_tests::{Part, Session, have, until};
 
 /// A session in which each run of a disk's command adds a line to the file `ran` beside.
 fn composer(output: &str, run: &str) -> Session {
@@ -138,8 +138,7 @@ fn a_tar_and_a_qcow2_come_back_byte_for_byte() {
     let qcow2 = "qemu-img create -q -f qcow2 \"$LARDER_OUTPUT\" 32M && \
                  qemu-io -c 'write -P 7 1M 64k' \"$LARDER_OUTPUT\" >/dev/null";
     for (output, run) in [("out/edge.tar", tar), ("out/edge.qcow2", qcow2)] {
-        if output.ends_with("qcow2") && parts::on_path("qemu-img").and(parts::on_path("qemu-io")).is_none() {
-            parts::not_run("qemu-img is not there");
+        if output.ends_with("qcow2") && !have(&[Part::QemuImg]) {
             continue;
         }
         let session = composer(output, run);

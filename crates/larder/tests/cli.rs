@@ -1,14 +1,12 @@
 //! The program itself: what it finds, says and ends with. The tools are stand-ins.
 
-#![expect(clippy::disallowed_methods, reason = "tests write what they like")]
-
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use larder_tests::{Ran, Session, signal};
+use larder_tests::{Ran, Session, reviewed, signal};
 
 /// A project, and a copy of larder with stand-ins beside it.
 struct Desk {
@@ -144,9 +142,5 @@ fn the_help_is_as_reviewed() {
         let args: Vec<_> = [job, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
         writeln!(text, "$ larder {}\n{}", args.join(" "), desk.run(&args).stdout()).expect("a string");
     }
-    let snapshot = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help.txt");
-    if std::env::var_os("LARDER_BLESS").is_some() {
-        fs::write(snapshot, &text).expect("the snapshot");
-    }
-    assert_eq!(fs::read_to_string(snapshot).expect("the snapshot"), text, "LARDER_BLESS=1 writes it anew");
+    reviewed(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help.txt"), &text);
 }

@@ -15,9 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use camino::Utf8Path;
 use jiff::Timestamp;
-use larder_tests::{Mount, Part, Ran, have, signal, until_it_listens, until_it_waits};
+use larder_tests::{Mount, Part, Ran, have, reviewed, signal, until_it_listens, until_it_waits};
 use storekit::oci::MANIFEST;
 use storekit::{Descriptor, Event, Key, Kind};
 
@@ -188,8 +187,8 @@ fn the_parts_of_df_add_up_to_what_du_says() {
     fs::write(scratch.root.join("images/blobs/sha256/.tmp-dead"), vec![1; 70_000]).unwrap();
     fs::hard_link(scratch.root.join("images/oci-layout"), scratch.root.join("again")).unwrap();
     let df: serde_json::Value = serde_json::from_str(&scratch.run("df --json").ends(0).stdout()).unwrap();
-    let du = Command::new("du").args(["-s", "--block-size=1", scratch.root.as_str()]).output().unwrap();
-    let du: u64 = String::from_utf8(du.stdout).unwrap().split('\t').next().unwrap().parse().unwrap();
+    let du = Ran::of(scratch.session.program("du").args(["-s", "--block-size=1", scratch.root.as_str()]));
+    let du: u64 = du.stdout().split('\t').next().unwrap().parse().unwrap();
     assert_eq!(df["total"], du);
     let parts = ["unique", "shared", "unreferenced", "unfinished", "trash", "damaged", "other"];
     assert_eq!(parts.iter().map(|part| df[part].as_u64().unwrap()).sum::<u64>(), du);
@@ -469,9 +468,5 @@ fn the_manual_is_as_it_was_reviewed() {
         manual.extend(["$ gcctl ", page, "--help\n", &out, "\n"]);
     }
     let manual: String = manual.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
-    let path = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help.txt");
-    if std::env::var_os("LARDER_BLESS").is_some() {
-        fs::write(&path, &manual).unwrap();
-    }
-    assert_eq!(fs::read_to_string(&path).unwrap(), manual, "LARDER_BLESS=1 writes it anew");
+    reviewed(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help.txt"), &manual);
 }

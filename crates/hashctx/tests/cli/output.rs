@@ -3,10 +3,9 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::process::Stdio;
 
-use larder_tests::{signal, until_it_waits};
+use larder_tests::{reviewed, signal, until_it_waits};
 
 use crate::session::Session;
 
@@ -20,13 +19,8 @@ fn some() -> Session {
 
 #[test]
 fn the_manual_is_reviewed() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/help.txt");
     let session = Session::new();
-    let help = session.ok(&["--help"]);
-    if std::env::var_os("LARDER_BLESS").is_some() {
-        fs::write(&file, &help).expect("written");
-    }
-    assert_eq!(fs::read_to_string(&file).expect("help.txt"), help, "LARDER_BLESS=1 accepts the new text");
+    reviewed(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/help.txt"), &session.ok(&["--help"]));
 }
 
 #[test]

@@ -1,9 +1,6 @@
 //! The help texts as they are printed: a change of wording shows in a diff.
 
-use std::env;
-use std::fs;
-
-use larder_tests::Ran;
+use larder_tests::{Ran, reviewed};
 
 use crate::support::session;
 
@@ -24,9 +21,5 @@ fn the_manual_is_as_it_was() {
 ",
         ]);
     }
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/manual.txt");
-    if env::var_os("LARDER_BLESS").is_some() {
-        fs::write(path, &manual).unwrap();
-    }
-    assert_eq!(fs::read_to_string(path).unwrap_or_default(), manual, "LARDER_BLESS=1 writes it anew");
+    reviewed(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/manual.txt"), &manual);
 }

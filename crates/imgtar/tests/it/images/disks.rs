@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use camino::Utf8PathBuf;
 use larder_tests::{Part, Ran, have};
@@ -30,8 +30,7 @@ fn raw(session: &Session, name: &str) -> Utf8PathBuf {
 
 #[track_caller]
 fn same(session: &Session, one: &str, other: &str) {
-    let cmp = Command::new("cmp").arg(session.path(one)).arg(session.path(other)).status().unwrap();
-    assert!(cmp.success(), "{one} and {other} differ");
+    Ran::of(session.program("cmp").args([session.path(one), session.path(other)])).ok();
 }
 
 /// How many chunks were written and how many were there.

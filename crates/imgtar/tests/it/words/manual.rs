@@ -1,9 +1,7 @@
 //! The manual, word for word: a change of it shows as a change of this folder's snapshots.
 //! `LARDER_BLESS=1` writes them anew.
 
-use std::fs;
-
-use larder_tests::Ran;
+use larder_tests::{Ran, reviewed};
 
 use crate::kit::session::Session;
 
@@ -17,11 +15,7 @@ fn the_manual_is_as_reviewed() {
     let session = Session::new();
     let text: Vec<String> = COMMANDS.map(|command| manual(&session, command)).to_vec();
     let text = text.join("\n");
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/words/manual.txt");
-    if std::env::var_os("LARDER_BLESS").is_some() {
-        fs::write(path, &text).unwrap();
-    }
-    assert_eq!(text, fs::read_to_string(path).unwrap(), "see the module's comment");
+    reviewed(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/words/manual.txt"), &text);
 }
 
 fn manual(session: &Session, command: &str) -> String {
