@@ -1,5 +1,6 @@
 //! A session at the shell, in a folder and with a store of its own.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -43,7 +44,9 @@ pub struct Session {
     env: Vec<(String, String)>,
     id: String,
     images: Vec<String>,
-    /// Whether the engine may have an image with the session's label.
+    /// The engines that may have images of the session.
+    engines: BTreeSet<&'static str>,
+    /// Whether they may have one with its label.
     labelled: AtomicBool,
 }
 
@@ -59,8 +62,8 @@ impl Session {
         }
         Open::lock().sessions += 1;
         let id = format!("{}-{}", std::process::id(), SESSIONS.fetch_add(1, Ordering::Relaxed));
-        let labelled = AtomicBool::new(false);
-        Self { _dir: dir, root, tool: None, env: Vec::new(), id, images: Vec::new(), labelled }
+        let (engines, labelled) = (["docker"].into(), AtomicBool::new(false));
+        Self { _dir: dir, root, tool: None, env: Vec::new(), id, images: Vec::new(), engines, labelled }
     }
 
     /// One for a tool's own tests: lines are the words that come after the tool's name, and the
@@ -143,6 +146,13 @@ impl Session {
         name
     }
 
+    /// The same for an image in another engine than docker.
+    #[must_use]
+    pub fn image_in(&mut self, engine: &'static str, name: &str) -> String {
+        self.engines.insert(engine);
+        self.image(name)
+    }
+
     /// The first lines of a Dockerfile on top of `base`. They make the image this session's own, so
     /// that it is removed at the end, and so that no test beside this one makes an image with the
     /// same ID.
@@ -165,9 +175,15 @@ impl Session {
     /// one.
     #[must_use]
     pub fn base(&mut self) -> String {
-        let name = format!("{}:latest", self.image("base"));
+        self.base_of("docker")
+    }
+
+    /// The same, for `docker` or `podman`.
+    #[must_use]
+    pub fn base_of(&mut self, engine: &'static str) -> String {
+        let name = format!("{}:latest", self.image_in(engine, "base"));
         let tar = parts::base().expect("a base");
-        self.run(&format!("docker import -c 'CMD [\"/bin/sh\"]' {tar} {name}")).ok();
+        self.run(&format!("{engine} import -c 'CMD [\"/bin/sh\"]' {tar} {name}")).ok();
         name
     }
 
@@ -272,15 +288,18 @@ impl Session {
         if self.images.is_empty() && !self.labelled.load(Ordering::Relaxed) {
             return None;
         }
-        let names = self.images.iter().map(|name| format!("docker images -q {name};"));
-        let list: String = names.collect();
-        // An image goes in the second round where one on top of it went in the first.
-        let script = format!(
-            "for round in 1 2; do \
-             {{ {list} docker images -q --filter label={}={}; }} | sort -u | xargs -r docker rmi -f; done",
-            Self::LABEL,
-            self.id
-        );
+        let removal = |engine: &&str| {
+            let names = self.images.iter().map(|name| format!("{engine} images -q {name};"));
+            let list: String = names.collect();
+            // An image goes in the second round where one on top of it went in the first.
+            format!(
+                "for round in 1 2; do \
+                 {{ {list} {engine} images -q --filter label={}={}; }} | sort -u | xargs -r {engine} rmi -f; done; ",
+                Self::LABEL,
+                self.id
+            )
+        };
+        let script: String = self.engines.iter().map(removal).collect();
         let mut removal = self.program("sh");
         // The session's own folders go now.
         removal.args(["-c", &script]).stdin(Stdio::null()).current_dir("/");

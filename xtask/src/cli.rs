@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand, ValueEnum};
-use larder::cli::{BakeArgs, Process, TalkArgs, or_interrupted};
+use larder::cli::{BakeArgs, CiArgs, Process, or_interrupted};
 use larder::config;
 use larder::process::runner::{RunError, Runner, Verbosity};
 use larder::process::tools::Tools;
@@ -29,7 +29,7 @@ enum Job {
     /// Check everything: format, lints, tests, documentation, dependency rules; then `larder ci`
     ///
     /// Stops at the first failure and passes on its code.
-    Ci(TalkArgs),
+    Ci(CiArgs),
     /// Run all tests that this machine has the parts for, and list those that were not run
     ///
     /// With `LARDER_REQUIRE_ENGINES=1` a missing part is a failure.
@@ -125,7 +125,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
     let own = Own(Process::new()?);
     let result = match args.job {
         Job::Bake(args) => own.built().map_err(Into::into).and_then(|()| own.0.bake(args)),
-        Job::Ci(talk) => own.ci(&talk),
+        Job::Ci(args) => own.ci(args),
         Job::Test(args) => own.test(&args.args),
         Job::Bench(args) => own.bench(&args),
         Job::Dist(args) => own.dist(args),
@@ -142,13 +142,13 @@ fn verbosity(verbose: bool) -> Verbosity {
 struct Own(Process);
 
 impl Own {
-    fn ci(&self, talk: &TalkArgs) -> miette::Result<Outcome> {
+    fn ci(&self, args: CiArgs) -> miette::Result<Outcome> {
         self.built()?;
         let root = self.root()?;
-        let (tools, runner) = (self.0.tools(&root), self.0.runner(&root, talk.verbosity()));
+        let (tools, runner) = (self.0.tools(&root), self.0.runner(&root, args.talk.verbosity()));
         let checks =
             if root.join("Cargo.toml").is_file() { checks::all(&tools, &runner) } else { Vec::new() };
-        self.0.ci(checks, talk)
+        self.0.ci(checks, args)
     }
 
     fn test(&self, args: &[String]) -> miette::Result<Outcome> {

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use gcctl::commands::{self, Console, Force, Wanted};
 use gcctl::{Error, Limits};
 use storekit::error::At;
-use storekit::{Age, Key, Store, WrittenSize};
+use storekit::{Age, KeyOrName, Store, WrittenSize};
 use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 /// Show what a store holds and what it costs, and keep it within limits
@@ -72,17 +72,20 @@ enum Job {
     },
     /// Keep images for ever, whatever the limits say
     ///
-    /// A pin belongs to the key: it outlives a new save under it.
+    /// A pin belongs to the key: it outlives a new save under it. KEY may be the first 4 or more
+    /// hex digits of a key, or a name of the image, such as `app:1` or the one in larder.toml: of
+    /// several with the name it is the newest. Exit code 2, and a list, where several keys begin
+    /// so.
     Pin {
-        /// The images' keys
+        /// The images: keys, beginnings of keys, or names
         #[arg(required = true, value_name = "KEY")]
-        keys: Vec<Key>,
+        keys: Vec<KeyOrName>,
     },
     /// Let pinned images go again
     Unpin {
-        /// The images' keys
+        /// The images: keys, beginnings of keys, or names
         #[arg(required = true, value_name = "KEY")]
-        keys: Vec<Key>,
+        keys: Vec<KeyOrName>,
     },
     /// Remove all images that are not pinned, and what no image needs
     Clean {

@@ -10,7 +10,7 @@ use camino::Utf8Path;
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::error::At;
-use storekit::{Batch, Key, Store};
+use storekit::{Batch, Key, KeyOrName, Store};
 use toolkit::Outcome;
 
 use crate::error::{Error, Result};
@@ -298,40 +298,58 @@ fn warn_of(unmet: &[Unmet], held: &Held, returns: Returns, console: &mut Console
     }
 }
 
-/// Pins the keys: they never go.
+/// Pins the images that are meant: they never go.
 ///
 /// # Errors
-/// A store that cannot be read or written.
-pub fn pin(store: &Store, keys: &[Key], console: &mut Console<'_>) -> Result<Outcome> {
-    each_key(keys, console, |key| {
-        if store.images().get(key)?.is_none() {
-            return Ok(Err(format!("nothing is stored under `{key}`: `gcctl ls` lists the keys")));
+/// A text that may mean several; a store that cannot be read or written.
+pub fn pin(store: &Store, texts: &[KeyOrName], console: &mut Console<'_>) -> Result<Outcome> {
+    let images = store.images();
+    let found = texts.iter().map(|text| lookup(store, text)).collect::<Result<Vec<_>>>()?;
+    each_key(texts.iter().zip(found), console, |key| {
+        // One that cannot be read is worth no pin.
+        if images.get(key)?.is_none() {
+            return Ok(Err(format!("nothing is stored under `{key}`")));
         }
-        let new = store.images().pin(key)?;
-        Ok(Ok(if new { "pinned" } else { "was pinned already" }))
+        Ok(Ok(if images.pin(key)? { "pinned" } else { "was pinned already" }))
     })
 }
 
-/// Takes the pins off.
+/// Takes the pins off. A key may be pinned that is not stored.
 ///
 /// # Errors
-/// A store that cannot be read or written.
-pub fn unpin(store: &Store, keys: &[Key], console: &mut Console<'_>) -> Result<Outcome> {
-    each_key(keys, console, |key| {
-        let had = store.images().unpin(key)?;
+/// As [`pin`].
+pub fn unpin(store: &Store, texts: &[KeyOrName], console: &mut Console<'_>) -> Result<Outcome> {
+    let images = store.images();
+    let pins = images.pins()?;
+    let found = texts.iter().map(|text| match text.as_str().parse() {
+        Ok(key) if pins.contains(&key) => Ok(Some(key)),
+        _ => lookup(store, text),
+    });
+    let found = found.collect::<Result<Vec<_>>>()?;
+    each_key(texts.iter().zip(found), console, |key| {
+        let had = images.unpin(key)?;
         Ok(if had { Ok("is no longer pinned") } else { Err(format!("`{key}` was not pinned")) })
     })
 }
 
-/// Does it for each key; [`Outcome::No`] where one was refused.
-fn each_key(
-    keys: &[Key],
+fn lookup(store: &Store, text: &KeyOrName) -> Result<Option<Key>> {
+    Ok(store.images().lookup(text)?.map(|found| found.key))
+}
+
+/// Does it for each key that is meant; [`Outcome::No`] where there is none, or it was refused.
+fn each_key<'a>(
+    found: impl Iterator<Item = (&'a KeyOrName, Option<Key>)>,
     console: &mut Console<'_>,
     each: impl Fn(&Key) -> Result<Result<&'static str, String>>,
 ) -> Result<Outcome> {
     let mut all = true;
-    for key in keys {
-        match each(key)? {
+    for (text, key) in found {
+        let Some(key) = key else {
+            all = false;
+            console.warn(format!("{}; `gcctl ls` lists the keys", text.absent()));
+            continue;
+        };
+        match each(&key)? {
             Ok(done) => console.say(format!("`{key}` {done}")),
             Err(refused) => {
                 all = false;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{ByteSize, Digest, Key, Referrers, WrittenSize};
+use storekit::{ByteSize, Digest, Key, Origin, Referrers, WrittenSize};
 
 use crate::limits::{Limits, Why};
 use crate::plan::{Eviction, Left, Objection, Plan, Rest, Unmet};
@@ -18,6 +18,9 @@ pub struct Row<'a> {
     key: &'a Key,
     digest: Digest,
     names: &'a [String],
+    /// Where it came from: `image`, `host` and `commit`, as far as they are known.
+    #[serde(flatten)]
+    origin: &'a Origin,
     /// Bytes on disk, with what it shares.
     size: u64,
     /// Bytes on disk that would be free if it alone went.
@@ -65,6 +68,7 @@ fn row<'a>(snapshot: &Snapshot, image: &'a Image, of: Option<&'a Key>, holders: 
         key: &image.key,
         digest: image.digest,
         names: &image.names,
+        origin: &image.origin,
         size: snapshot.size(image),
         own: snapshot.own(image, holders),
         saved: image.saved,

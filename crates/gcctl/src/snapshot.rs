@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{Digest, Key, Referrers, trash};
+use storekit::{Digest, Key, Origin, Referrers, trash};
 
 /// A store at one moment.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +40,8 @@ pub struct Image {
     pub digest: Digest,
     /// The names that a load restores.
     pub names: Vec<String>,
+    /// Where it came from.
+    pub origin: Origin,
     /// When it was saved.
     pub saved: Timestamp,
     /// When it was last used; never later than the snapshot.

@@ -29,6 +29,7 @@ pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
     let image = |(listed, reach): (Listed, Reach)| Image {
         digest: listed.entry.descriptor.digest,
         names: listed.entry.names.clone(),
+        origin: listed.entry.origin.clone(),
         saved: listed.entry.saved,
         used: Timestamp::try_from(listed.used).unwrap_or(now).min(now),
         uses: uses.get(listed.key.as_str()).copied().unwrap_or(0),

@@ -13,7 +13,7 @@ use gcctl::limits::Why;
 use gcctl::plan::{self, Left, Plan};
 use gcctl::snapshot::{Image, Removed, Snapshot};
 use jiff::{SignedDuration, Timestamp};
-use storekit::Digest;
+use storekit::{Digest, Origin};
 
 fn now() -> Timestamp {
     "2026-06-15T12:00:00Z".parse().unwrap()
@@ -49,6 +49,7 @@ fn image(text: &str) -> (Image, Vec<(Digest, u64)>) {
         }
     }
     let image = Image {
+        origin: Origin::default(),
         key: key.trim_end_matches('!').parse().unwrap(),
         digest: digest(key),
         names,

@@ -4,12 +4,14 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand, ValueEnum};
 use miette::{IntoDiagnostic, WrapErr};
+use toolkit::settings::PROJECT_VARIABLE;
 use toolkit::{Environment, Outcome, Output, Settings, Signals};
 
 use crate::bake::{self, BakeError};
 use crate::ci::{self, Check};
 use crate::config;
 use crate::engine::Engine;
+use crate::list;
 use crate::process::children::Children;
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
@@ -46,7 +48,8 @@ enum Job {
     /// A packed image is kept in the store, and loaded into the engine if one answers. With `ignore
     /// = "all"` the engine gets the hashed files as a tar, so the Dockerfile must lie in the
     /// context. A second bake of the same key waits for the first, 15 minutes at most, and loads
-    /// what it saved. `${NAME}` in larder.toml is not replaced, and is worth a warning.
+    /// what it saved. `${NAME}` in `args`, `labels`, `tags`, `contexts` and `secrets` of
+    /// larder.toml is taken from the environment.
     ///
     /// Disks come after the images. The key of a disk covers the files that `inputs` names, `args`
     /// and `run`. `outputs` of an image and `output` of a disk are written where they are not there
@@ -62,17 +65,27 @@ enum Job {
     Lock(LockArgs),
     /// Bake all images, then run larder.toml's own steps
     ///
-    /// Stops at the first failure and passes on its code. The steps are those of `[ci] steps` in
-    /// larder.toml.
-    Ci(TalkArgs),
+    /// Stops at the first failure and passes on its code. The steps are those of `[[ci.step]]` in
+    /// larder.toml, in the order of their lines. Where a step says what it bakes, nothing else is
+    /// baked. A step with `image` sees the image's name in `LARDER_IMAGE`; one with `inputs` is
+    /// skipped where these are what they were at its last success; one with `env` is not begun, nor
+    /// is any before it, where a variable is not set. With `[ci] log`, what each step prints is
+    /// kept in that folder as NAME.log, and its times in times.ndjson.
+    Ci(CiArgs),
+    /// List the images and disks of larder.toml, with what each is
+    List(ListArgs),
 }
 
 /// What `bake` is told.
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]
 pub struct BakeArgs {
-    /// The images and disks to bake: by default, all of larder.toml
+    /// The images and disks to bake, by their names in larder.toml or patterns such as `'web-*'`:
+    /// by default, all
     names: Vec<String>,
+    /// List the images and disks, and bake nothing
+    #[arg(long, conflicts_with_all = ["rebuild", "check"])]
+    list: bool,
     /// Build from scratch, without the engine's layer cache, and save over what is stored; images
     /// that the named ones are built from are not rebuilt
     #[arg(long)]
@@ -83,8 +96,8 @@ pub struct BakeArgs {
     /// Neither ask the store for images nor save into it
     #[arg(long)]
     no_image_cache: bool,
-    /// Use no cache of larder's at all
-    #[arg(long)]
+    /// Build from scratch, without any cache, the engine's too, and save nothing
+    #[arg(long, conflicts_with = "rebuild")]
     no_cache: bool,
     /// Resolve anew what is in larder.lock for the images of larder.toml, or the names in
     /// Dockerfiles, that follow; without any, for all
@@ -111,6 +124,52 @@ pub struct BakeArgs {
     engine: Option<EngineArg>,
     #[command(flatten)]
     talk: TalkArgs,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+/// What `ci` is told.
+#[derive(clap::Args)]
+pub struct CiArgs {
+    /// The steps to run: by default, all but those with `when = "manual"`
+    steps: Vec<String>,
+    /// Run this step with `when = "manual"` too, where it stands
+    #[arg(long, value_name = "STEP")]
+    with: Vec<String>,
+    /// How much it says.
+    #[command(flatten)]
+    pub talk: TalkArgs,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+/// What `list` is told.
+#[derive(clap::Args)]
+pub struct ListArgs {
+    /// The images and disks to list: by default, all
+    names: Vec<String>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+/// Which larder.toml counts, and what is set above it.
+#[derive(clap::Args, Clone, Default)]
+#[command(next_help_heading = "Settings")]
+pub struct ProjectArgs {
+    /// The file to read: by default `LARDER_TOML`, else the nearest larder.toml from the working
+    /// folder upward; larder.local.toml beside it goes above it
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<Utf8PathBuf>,
+    /// Set a key of an image or a disk, above what the file says: `--set app.target=dev`, `--set
+    /// 'web-*.args.VERSION=2'`
+    #[arg(long, value_name = "NAME.KEY=VALUE")]
+    set: Vec<String>,
+    /// Set a build argument of all images; without a value, it is taken from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
 }
 
 /// What `lock` is told.
@@ -130,6 +189,8 @@ pub struct LockArgs {
     engine: Option<EngineArg>,
     #[command(flatten)]
     talk: TalkArgs,
+    #[command(flatten)]
+    project: ProjectArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -179,7 +240,8 @@ pub fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
     let result = match args.job {
         Job::Bake(args) => process.bake(args),
         Job::Lock(args) => process.lock(args),
-        Job::Ci(talk) => process.ci(Vec::new(), &talk),
+        Job::Ci(args) => process.ci(Vec::new(), args),
+        Job::List(args) => process.list(&args),
     };
     or_interrupted(result, signals)
 }
@@ -252,12 +314,16 @@ impl Process {
     /// # Errors
     /// A larder.toml that cannot be used, or [`BakeError`].
     pub fn bake(&self, args: BakeArgs) -> miette::Result<Outcome> {
-        let (root, project) = self.project()?;
+        if args.list {
+            return self.list(&ListArgs { names: args.names, json: args.json, project: args.project });
+        }
+        let (root, project) = self.project(&args.project)?;
         let runner = self.runner(&root, args.talk.verbosity());
         let store_flag = args.store.map(|store| self.environment.folder.join(store));
         let options = bake::Options {
             names: args.names,
             rebuild: args.rebuild,
+            from_scratch: args.no_cache,
             check: args.check,
             locked: args.locked || (args.update.is_none() && self.is_ci()),
             update: args.update,
@@ -267,10 +333,11 @@ impl Process {
             doubts: args.doubts,
             engine: args.engine.map(EngineArg::engine),
             engines: self.engines(),
-            store: self.settings(&root).store_dir(store_flag.as_deref()).ok(),
+            store: self.settings(&root, &args.project).store_dir(store_flag.as_deref()).ok(),
             store_flag,
+            ..self.options()
         };
-        let tools = self.tools(&root);
+        let tools = self.tools_of(&root, &args.project);
         Ok(bake::bake(&project, &options, &tools, &runner, &mut Output::report())?)
     }
 
@@ -279,7 +346,7 @@ impl Process {
     /// # Errors
     /// A larder.toml or a larder.lock that cannot be used, or [`BakeError`].
     pub fn lock(&self, args: LockArgs) -> miette::Result<Outcome> {
-        let (root, project) = self.project()?;
+        let (root, project) = self.project(&args.project)?;
         let runner = self.runner(&root, args.talk.verbosity());
         let options = bake::Options {
             names: args.names,
@@ -287,9 +354,10 @@ impl Process {
             update: args.update,
             engine: args.engine.map(EngineArg::engine),
             engines: self.engines(),
-            ..bake::Options::default()
+            ..self.options()
         };
-        Ok(bake::lock(&project, &options, &self.tools(&root), &runner, &mut Output::report())?)
+        let tools = self.tools_of(&root, &args.project);
+        Ok(bake::lock(&project, &options, &tools, &runner, &mut Output::report())?)
     }
 
     /// Whether this is a run of a CI's, as far as the environment tells.
@@ -301,17 +369,33 @@ impl Process {
     ///
     /// # Errors
     /// Where a check could not be made.
-    pub fn ci(&self, checks: Vec<Check>, talk: &TalkArgs) -> miette::Result<Outcome> {
-        let (root, project) = self.project()?;
-        let runner = self.runner(&root, talk.verbosity());
+    pub fn ci(&self, checks: Vec<Check>, args: CiArgs) -> miette::Result<Outcome> {
+        let (root, project) = self.project(&args.project)?;
+        let runner = self.runner(&root, args.talk.verbosity());
         let options = bake::Options {
             engines: self.engines(),
             jobs: processors(),
             locked: self.is_ci(),
-            store: self.settings(&root).store_dir(None).ok(),
-            ..bake::Options::default()
+            store: self.settings(&root, &args.project).store_dir(None).ok(),
+            ..self.options()
         };
-        ci::ci(&project, checks, &options, &self.tools(&root), &runner, &mut Output::report())
+        let tools = self.tools_of(&root, &args.project);
+        let wanted = ci::Wanted { steps: args.steps, with: args.with };
+        ci::ci(&project, checks, &wanted, &options, (&tools, &runner), &mut Output::report())
+    }
+
+    /// `list`.
+    ///
+    /// # Errors
+    /// A larder.toml that cannot be used, a name that it does not have.
+    pub fn list(&self, args: &ListArgs) -> miette::Result<Outcome> {
+        let (_, project) = self.project(&args.project)?;
+        list::list(&project, &args.names, args.json, &mut Output::report())
+    }
+
+    /// What the environment says of a bake.
+    fn options(&self) -> bake::Options {
+        bake::Options { variables: self.environment.variables.clone(), ..bake::Options::default() }
     }
 
     /// The programs to run in the folder `root`.
@@ -326,8 +410,12 @@ impl Process {
         Runner::new(root.to_owned(), verbosity, self.children.clone())
     }
 
-    fn settings(&self, root: &Utf8Path) -> Settings {
-        Settings::load(Environment { folder: root.to_owned(), ..self.environment.clone() })
+    fn settings(&self, root: &Utf8Path, args: &ProjectArgs) -> Settings {
+        let mut environment = Environment { folder: root.to_owned(), ..self.environment.clone() };
+        if let Some(file) = named_file(&self.environment, args) {
+            environment.variables.insert(PROJECT_VARIABLE.to_owned(), file.into_string());
+        }
+        Settings::load(environment)
     }
 
     /// `LARDER_DOCKER` and `LARDER_PODMAN` name other commands for engines, as they do for imgtar.
@@ -354,10 +442,33 @@ impl Process {
         }
     }
 
-    /// The project's folder and what its larder.toml says.
-    fn project(&self) -> miette::Result<(Utf8PathBuf, config::Project)> {
-        let file = config::find(&self.environment.folder)?;
-        let root = file.parent().unwrap_or(Utf8Path::new("/")).to_owned();
-        Ok((root, config::load(&file)?))
+    /// As `tools`, for the file that the command line names: the tools read it, too.
+    fn tools_of(&self, root: &Utf8Path, args: &ProjectArgs) -> Tools {
+        let tools = self.tools(root);
+        match named_file(&self.environment, args) {
+            Some(file) => tools.with_variable(PROJECT_VARIABLE, file.as_str()),
+            None => tools,
+        }
     }
+
+    /// The project's folder and what its larder.toml says.
+    fn project(&self, args: &ProjectArgs) -> miette::Result<(Utf8PathBuf, config::Project)> {
+        let file = match named_file(&self.environment, args) {
+            Some(file) => file,
+            None => config::find(&self.environment.folder)?,
+        };
+        let root = file.parent().unwrap_or(Utf8Path::new("/")).to_owned();
+        let given = config::Given {
+            set: &args.set,
+            build_args: &args.build_arg,
+            variables: &|name| self.environment.variables.get(name).cloned(),
+        };
+        Ok((root, config::load(&file, &given)?))
+    }
+}
+
+/// The file that the command line or a variable names in the place of the nearest larder.toml.
+fn named_file(environment: &Environment, args: &ProjectArgs) -> Option<Utf8PathBuf> {
+    let named = args.file.as_deref().map(Utf8Path::as_str).or_else(|| environment.get(PROJECT_VARIABLE));
+    named.map(|file| environment.folder.join(file))
 }

@@ -153,6 +153,17 @@ pub enum Error {
         /// What came.
         found: Digest,
     },
+    /// The beginning of several keys, where one is to be named.
+    #[error("`{text}` is the beginning of {count} keys{}", listed(*.count, .candidates))]
+    #[diagnostic(code(storekit::ambiguous), help("write more of the key, or a name of the image"))]
+    Ambiguous {
+        /// The beginning.
+        text: String,
+        /// How many keys begin so.
+        count: usize,
+        /// The first of them, a line each.
+        candidates: Vec<String>,
+    },
     /// A key that is not stored.
     #[error("nothing is stored under `{key}`")]
     #[diagnostic(code(storekit::no_such_key), help("see which keys there are"))]
@@ -215,6 +226,13 @@ fn is_out_of_files(error: &io::Error) -> bool {
     let wrapped = || std::error::Error::source(error)?.downcast_ref::<io::Error>();
     let number = error.raw_os_error().or_else(|| wrapped()?.raw_os_error());
     number == Some(rustix::io::Errno::MFILE.raw_os_error())
+}
+
+/// So many things, of which some are told, a line each.
+fn listed(count: usize, told: &[String]) -> String {
+    let more = count.saturating_sub(told.len());
+    let more = (more > 0).then(|| format!("and {more} more"));
+    told.iter().chain(&more).fold(String::new(), |lines, line| lines + "\n  " + line)
 }
 
 fn io_help(source: &io::Error, path: &Utf8Path) -> impl fmt::Display {

@@ -53,6 +53,9 @@ pub enum Kind {
     Evict,
     /// Damaged bytes were found.
     Damage,
+    /// A project was baked: `count` images, of which the engine was sent `bytes`; `seconds` is the
+    /// build time that this saved.
+    Bake,
     /// A kind that this version does not know.
     #[serde(other)]
     Other,

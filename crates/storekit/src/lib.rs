@@ -10,6 +10,7 @@ pub mod digest;
 pub mod error;
 pub mod events;
 pub mod files;
+pub mod image_name;
 pub mod images;
 pub mod key;
 pub mod oci;
@@ -22,6 +23,8 @@ pub mod trash;
 
 pub use crate::images::entry::Entry;
 pub use crate::images::listing::Listed;
+pub use crate::images::lookup::KeyOrName;
+pub use crate::images::origin::{Origin, Remark};
 pub use crate::images::reach::{Reach, Walker};
 pub use crate::images::referrers::Referrers;
 pub use crate::packages::entry::{PackageEntry, PackageKey, Part, StoredResponse};

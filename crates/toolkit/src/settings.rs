@@ -1,7 +1,8 @@
-//! Settings: flag > `LARDER_*` variable > larder.toml > larder/config.toml in the user's config
-//! folder > default.
+//! Settings: flag > `LARDER_*` variable > larder.local.toml > larder.toml > larder/config.toml in
+//! the user's config folder > default.
 //!
-//! The nearest larder.toml upward from the working folder counts. Each tool reads its own table;
+//! The nearest larder.toml upward from the working folder counts, or the file that `LARDER_TOML`
+//! names; and above it what lies beside it as `.local.toml`. Each tool reads its own table;
 //! paths in a settings file are relative to the folder of that file.
 
 use std::collections::BTreeMap;
@@ -19,6 +20,9 @@ use crate::output;
 
 /// The project's settings file.
 pub const PROJECT_FILE: &str = "larder.toml";
+
+/// The variable that names another one.
+pub const PROJECT_VARIABLE: &str = "LARDER_TOML";
 
 /// What a process is started with; the library itself never looks at its own.
 #[derive(Clone, Debug, Default)]
@@ -124,7 +128,10 @@ impl Settings {
     pub fn load(environment: Environment) -> Self {
         let user =
             environment.user_folder("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("larder/config.toml"));
-        let paths = find_project_file(&environment.folder).into_iter().chain(user);
+        let named = environment.get(PROJECT_VARIABLE).map(|file| environment.folder.join(file));
+        let project = named.or_else(|| find_project_file(&environment.folder));
+        let local = project.as_deref().map(local_file);
+        let paths = local.into_iter().chain(project).chain(user);
         let files = paths.filter_map(File::read).collect();
         Self { environment, files }
     }
@@ -207,6 +214,13 @@ impl Settings {
         let cache = self.environment.user_folder("XDG_CACHE_HOME", ".cache").ok_or(SettingsError::NoHome)?;
         Ok(cache.join("larder"))
     }
+}
+
+/// What says things for this checkout alone, above the project's file: `larder.local.toml` beside
+/// `larder.toml`.
+#[must_use]
+pub fn local_file(project: &Utf8Path) -> Utf8PathBuf {
+    project.with_extension("local.toml")
 }
 
 /// The nearest larder.toml in `folder` or above it.
@@ -355,6 +369,18 @@ mod tests {
         assert!(Settings::load(environment.clone()).store_dir(Some(Utf8Path::new("/s"))).is_ok());
         environment.variables.insert("LARDER_DIR".into(), "/var/l".into());
         assert_eq!(Settings::load(environment).store_dir(None).unwrap(), "/var/l");
+    }
+
+    #[test]
+    fn a_local_file_goes_above_the_projects_and_a_variable_names_another() {
+        let (_dir, mut environment) = environment("[store]\ndir = \"s\"\n", "");
+        let project = environment.folder.parent().unwrap().to_owned();
+        fs::write(project.join("larder.local.toml"), "[store]\ndir = \"mine\"\n").unwrap();
+        let dir = |environment: &Environment| Settings::load(environment.clone()).store_dir(None).unwrap();
+        assert_eq!(dir(&environment), project.join("mine"));
+        fs::write(project.join("deep/other.toml"), "[store]\ndir = \"o\"\n").unwrap();
+        environment.variables.insert(PROJECT_VARIABLE.into(), "other.toml".into());
+        assert_eq!(dir(&environment), project.join("deep/o"));
     }
 
     #[test]

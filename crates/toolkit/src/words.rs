@@ -23,6 +23,22 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
+/// How long something took, in its two largest units: `9 min 40 s`, `2 h`, `1 d 3 h`.
+#[must_use]
+pub fn took(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    let first = units.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(units.len() - 1);
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (unit, name) in units.iter().skip(first).take(2) {
+        parts.push((rest / unit, *name));
+        rest %= unit;
+    }
+    let is_shown = |(at, (count, _)): &(usize, (u64, &str))| *at == 0 || *count > 0;
+    let shown = parts.into_iter().enumerate().filter(is_shown);
+    shown.map(|(_, (count, name))| format!("{count} {name}")).collect::<Vec<_>>().join(" ")
+}
+
 /// `1 image`, `2 images`, `3 bodies`.
 #[must_use]
 pub fn count(number: impl TryInto<u64>, one: &str) -> String {
@@ -43,6 +59,15 @@ mod tests {
     fn check(seconds: i64, text: &str) {
         let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 4000);
         assert_eq!(ago(now - SignedDuration::from_secs(seconds), now), text);
+    }
+
+    #[test]
+    fn two_units_are_enough() {
+        for (seconds, text) in
+            [(0, "0 s"), (59, "59 s"), (580, "9 min 40 s"), (7200, "2 h"), (97_205, "1 d 3 h")]
+        {
+            assert_eq!(took(seconds), text);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 
 use larder_tests::{Part, Ran, have};
+use storekit::Key;
 
 use crate::scratch::Scratch;
 
@@ -16,6 +17,48 @@ fn a_run_without_limits_says_so() {
     assert!(!ran.stderr().contains("no limit"), "{}", ran.stderr());
     assert_eq!(scratch.run("run -q").ends(0).stderr(), "");
     assert!(!scratch.run("clean").ends(0).stderr().contains("no limit"));
+}
+
+#[test]
+fn where_an_image_came_from_is_listed() {
+    let scratch = Scratch::new();
+    scratch.save("a", 1, &["a"]).save("b", 2, &["b"]);
+    let path = scratch.root.join("images/keys/a");
+    let text = fs::read_to_string(&path).unwrap() + "image = \"app\"\ncommit = \"931ee0b+\"\n";
+    fs::write(&path, text).unwrap();
+    let ran = scratch.run("ls --json").ends(0);
+    let out = ran.stdout();
+    let lines: Vec<_> = out.lines().collect();
+    assert!(lines[0].contains(r#""image":"app","commit":"931ee0b+""#), "{}", lines[0]);
+    assert!(!lines[1].contains("commit"), "{}", lines[1]);
+}
+
+#[test]
+fn an_image_is_pinned_by_its_name_or_the_beginning_of_its_key() {
+    let scratch = Scratch::new();
+    let keys = ["3f2a1", "3f2a2", "cafe3"].map(|start| format!("{start}{}", "0".repeat(59)));
+    for key in &keys {
+        scratch.save(key, 1, &[key]).name(key, &[&format!("{}:1", &key[..4])]);
+    }
+    let [one, two, other] = &keys;
+    let pins = || {
+        let pins = scratch.store.images().pins().unwrap();
+        pins.iter().map(Key::as_str).collect::<Vec<_>>().join(" ")
+    };
+    scratch.run("pin cafe 3f2a1").ends(0).says(&format!("`{other}` pinned\n`{one}` pinned"));
+    assert_eq!(pins(), format!("{one} {other}"));
+    let ran = scratch.run("pin cafe 3f2a").ends(2).says("`3f2a` is the beginning of 2 keys");
+    assert!(ran.stderr().contains(&two[..12]) && ran.stderr().contains("3f2a:1"), "{}", ran.stderr());
+    // No tag is `latest`, which neither has: a name is no beginning.
+    scratch.run("unpin cafe:2").ends(1).says("nothing is stored under `cafe:2`; `gcctl ls`");
+    scratch.run("unpin cafe:1").ends(0).says(&format!("`{other}` is no longer pinned"));
+    scratch.run("unpin 3f2a2").ends(1).says(&format!("`{two}` was not pinned"));
+    scratch.run("unpin 3f2").ends(1).says("the beginning of a key has at least 4 hex digits");
+    assert_eq!(pins(), *one);
+    // A pin may be there without an image: it goes by its whole key.
+    fs::remove_file(scratch.root.join("images/keys").join(one)).unwrap();
+    scratch.run(&format!("unpin {one}")).ends(0);
+    assert_eq!(pins(), "");
 }
 
 #[test]

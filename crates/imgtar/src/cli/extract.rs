@@ -13,7 +13,7 @@ use imgtar::image::Stored;
 use miette::Result;
 use serde::Serialize;
 use storekit::files::replace::{Durability, Staged};
-use storekit::{ByteSize, Key, Store};
+use storekit::{ByteSize, KeyOrName, Store};
 use toolkit::words::count;
 use toolkit::{Outcome, Output, Signals};
 
@@ -39,8 +39,8 @@ use crate::cli::run::{Job, terminal};
     after_long_help = "Examples:\n    imgtar extract \"$key\" '/src/dist/*.whl' --strip-components 1 -C .\n    imgtar extract \"$key\" /etc -o - | tar -t"
 )]
 pub(crate) struct ExtractArgs {
-    /// The image's key
-    key: Key,
+    /// The image: its key, the beginning of one, or a name
+    key: KeyOrName,
     /// What is taken: a file, a folder, or a pattern; `/` is everything
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<OsString>,
@@ -89,10 +89,10 @@ impl Job<'_> {
             let message = "`--json` and the tar cannot both go to stdout".to_owned();
             return Err(Error::Usage { message, help: "name a file: `-o FILE`" }.into());
         }
-        let Some(store) = self.open()? else { return Ok(self.miss(&args.key)) };
-        let Some(stored) = Stored::open(&store.images(), &args.key)? else { return Ok(self.miss(&args.key)) };
+        let Some((store, key)) = self.find(&args.key)? else { return Ok(self.absent(&args.key)) };
+        let Some(stored) = Stored::open(&store.images(), &key)? else { return Ok(self.miss(&key)) };
         let taken = |report: Report| {
-            store.images().touch(&args.key);
+            store.images().touch(&key);
             self.extracted(&report)
         };
         match (&args.to.directory, &args.to.output) {

@@ -20,7 +20,7 @@ use camino::Utf8PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use imgtar::format::oci::Platform;
 use imgtar::format::reference::Reference;
-use storekit::Key;
+use storekit::{Key, KeyOrName, Remark};
 use toolkit::Common;
 
 pub(crate) use self::serve::{ServeArgs, serve};
@@ -36,6 +36,12 @@ const EXAMPLE: &str = "Example:
 /// and go back to archives (`export`), engines (`load`) and registries (`push`). Each stands under
 /// a KEY, as `hashctx` prints one: 1 to 128 letters, digits, `_`, `.` and `-`. A layer is stored
 /// once, whatever number of images share it. Image IDs and layer digests never change.
+///
+/// A stored image can also be named by the first 4 or more hex digits of its key, or by a name: one
+/// that it was saved with, such as `app` or `app:1`, or the one in larder.toml (`--image`); of
+/// several with that name it is the newest. A key goes before a name, and a name before the
+/// beginning of a key. Exit code 2, and a list, where several keys begin so. A whole key of 64 hex
+/// digits is only ever that key, and saves are always under the key as it is written.
 ///
 /// The store is the folder of `--store`, else LARDER_DIR, else `[store] dir` in larder.toml or in
 /// larder/config.toml in your config folder, else `larder` in your cache folder. OCI tools read it:
@@ -102,8 +108,8 @@ pub(crate) enum Command {
     /// a file.
     #[command(after_long_help = "Example:\n    imgtar export \"$key\" --compress none | docker load")]
     Export {
-        /// The image's key
-        key: Key,
+        /// The image: its key, the beginning of one, or a name
+        key: KeyOrName,
         /// The archive or the disk, `-` for stdout
         #[arg(default_value = "-")]
         file: Utf8PathBuf,
@@ -150,8 +156,8 @@ pub(crate) enum Command {
     /// engine has is not read.
     #[command(after_long_help = "Example:\n    imgtar load \"$key\" || docker build -t app .")]
     Load {
-        /// The image's key
-        key: Key,
+        /// The image: its key, the beginning of one, or a name
+        key: KeyOrName,
         /// A name for the image, instead of the stored ones; may be given more than once
         #[arg(long = "tag", value_name = "NAME")]
         tags: Vec<String>,
@@ -170,9 +176,9 @@ pub(crate) enum Command {
     /// whose blobs Git LFS has not fetched, every command that needs them ends with 2 and names the
     /// command that fetches them.
     Has {
-        /// The image's key
+        /// The image: its key, the beginning of one, or a name
         #[arg(required_unless_present = "remote")]
-        key: Option<Key>,
+        key: Option<KeyOrName>,
         /// Ask registries for these images
         #[arg(long, value_name = "REF", num_args = 1.., conflicts_with = "key")]
         remote: Vec<Reference>,
@@ -221,8 +227,8 @@ pub(crate) enum Command {
     Ls,
     /// Show an image's platforms, layers, sizes and names, an artifact's type and files
     Info {
-        /// The image's key
-        key: Key,
+        /// The image: its key, the beginning of one, or a name
+        key: KeyOrName,
         /// Print the manifest of inputs that was saved with the image, for `hashctx --diff`
         #[arg(long, conflicts_with = "document")]
         inputs: bool,
@@ -234,8 +240,8 @@ pub(crate) enum Command {
     ///
     /// Replaces the names that were saved with the image. A name without a tag gets `:latest`.
     Tag {
-        /// The image's key
-        key: Key,
+        /// The image: its key, the beginning of one, or a name
+        key: KeyOrName,
         /// Names such as `app:1.2`
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
@@ -247,9 +253,9 @@ pub(crate) enum Command {
     /// The blobs stay until a collection (`gcctl run`), and `gcctl undo` brings the keys back until
     /// then.
     Rm {
-        /// The images' keys
-        #[arg(required = true)]
-        keys: Vec<Key>,
+        /// The images: keys, beginnings of keys, or names
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<KeyOrName>,
     },
     /// Read images through and compare every blob with its digest, every layer with its diffID
     ///
@@ -257,8 +263,9 @@ pub(crate) enum Command {
     /// mends the store. Exit code 3 where something is damaged or missing; each such thing is a
     /// line on stdout.
     Verify {
-        /// The images' keys
-        keys: Vec<Key>,
+        /// The images: keys, beginnings of keys, or names
+        #[arg(value_name = "KEY")]
+        keys: Vec<KeyOrName>,
     },
     /// Serve the store as an OCI registry, on loopback
     ///
@@ -318,6 +325,23 @@ pub(crate) struct NoteArgs {
     /// A name to remember, instead of those that came with the image; may be given more than once
     #[arg(long = "name", value_name = "NAME")]
     pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) origin: OriginArgs,
+}
+
+/// Where a saved image came from: shown by `info` and `ls --json`, and part of no digest.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OriginArgs {
+    /// What its project calls it: its name in larder.toml
+    // `save` has an IMAGE of its own.
+    #[arg(id = "origin_image", long = "image", value_name = "NAME")]
+    pub(crate) image: Option<Remark>,
+    /// The machine that made it
+    #[arg(long, value_name = "HOST")]
+    pub(crate) host: Option<Remark>,
+    /// The git commit that it was made from; a `+` at the end says that files had changed
+    #[arg(long, value_name = "COMMIT")]
+    pub(crate) commit: Option<Remark>,
 }
 
 #[derive(Debug, clap::Args)]

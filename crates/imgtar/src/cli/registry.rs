@@ -47,12 +47,12 @@ struct ResolvedLine<'a> {
 
 impl Job<'_> {
     pub(crate) fn push(&self, args: &PushArgs) -> Result<Outcome> {
-        let Some(store) = self.open()? else { return Ok(self.miss(&args.key)) };
+        let Some((store, key)) = self.find(&args.key)? else { return Ok(self.absent(&args.key)) };
         let options = Options { form: args.compress.form(), from: args.from.clone(), foreign: args.foreign };
         options.from.iter().try_for_each(|from| repository(from))?;
         let config = self.registries(&args.registry);
-        let pushed = registry::push(&store, &config, &args.key, &args.reference, &options, &self.bar())?;
-        let Some(pushed) = pushed else { return Ok(self.miss(&args.key)) };
+        let pushed = registry::push(&store, &config, &key, &args.reference, &options, &self.bar())?;
+        let Some(pushed) = pushed else { return Ok(self.miss(&key)) };
         let Pushed { reference, digest, tally, foreign_made_own, .. } = &pushed;
         self.view.say(&format!("pushed {reference}: {digest}, {}", told(tally)));
         if *foreign_made_own {

@@ -4,14 +4,14 @@ use clap::ValueEnum;
 use imgtar::format::compression::Form;
 use imgtar::format::oci::Platform;
 use imgtar::format::reference::Reference;
-use storekit::Key;
+use storekit::{Key, KeyOrName};
 
 use crate::cli::{EngineName, NoteArgs};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct PushArgs {
-    /// The image's key
-    pub(crate) key: Key,
+    /// The image: its key, the beginning of one, or a name
+    pub(crate) key: KeyOrName,
     /// Where it goes, such as `registry.example/team/app:1`
     #[arg(value_name = "REF")]
     pub(crate) reference: Reference,

@@ -19,7 +19,8 @@ use imgtar::pack::{self, Input};
 use imgtar::source::Source;
 use imgtar::{Error, repository};
 use miette::{IntoDiagnostic, Result, WrapErr};
-use storekit::{Key, Store};
+use storekit::images::lookup::By as FoundBy;
+use storekit::{Key, KeyOrName, Origin, Store};
 use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 use crate::cli::bar::Bar;
@@ -82,13 +83,15 @@ impl Job<'_> {
             Command::Import { key, file, kind, notes } => self.import(&key, &file, kind, notes),
             Command::Export { key, file, compress, platform } => {
                 let options = Options { platform, names: None };
-                self.while_it_changes(&key, || self.export(&key, &file, compress, &options))
+                self.with_key(&key, |key| {
+                    self.while_it_changes(key, || self.export(key, &file, compress, &options))
+                })
             }
             Command::Save { key, image, notes, engine, by } => self.save(&key, &image, notes, &engine, by),
             Command::Load { key, tags, platform, engine } => {
                 let names = tags.iter().map(|tag| image_name::complete(tag)).collect::<Result<_, _>>()?;
                 let wanted = Wanted { names, platform };
-                self.while_it_changes(&key, || self.load(&key, &wanted, &engine))
+                self.with_key(&key, |key| self.while_it_changes(key, || self.load(key, &wanted, &engine)))
             }
             Command::Extract(args) => self.extract(&args),
             Command::Init(args) => self.init(args),
@@ -98,11 +101,11 @@ impl Job<'_> {
             Command::Pull(args) => self.pull(args),
             Command::Resolve(args) => self.resolve(&args),
             Command::Ls => self.ls(),
-            Command::Info { key, inputs, document } => match (inputs, document) {
-                (true, _) => self.inputs(&key),
-                (_, true) => self.document(&key),
-                _ => self.info(&key),
-            },
+            Command::Info { key, inputs, document } => self.with_key(&key, |key| match (inputs, document) {
+                (true, _) => self.inputs(key),
+                (_, true) => self.document(key),
+                _ => self.info(key),
+            }),
             Command::Tag { key, names } => self.tag(&key, &names),
             Command::Rm { keys } => self.rm(&keys),
             Command::Verify { keys } => self.verify(&keys),
@@ -222,9 +225,14 @@ impl Job<'_> {
         Ok(Outcome::Yes)
     }
 
-    fn has(&self, key: &Key) -> Result<Outcome> {
-        let Some(store) = self.open()? else { return Ok(Outcome::No) };
-        Ok(Outcome::from_bool(Stored::open(&store.images(), key)?.is_some()))
+    fn has(&self, text: &KeyOrName) -> Result<Outcome> {
+        let Some((store, key)) = self.find(text)? else {
+            if text.is_too_short() {
+                self.absent(text);
+            }
+            return Ok(Outcome::No);
+        };
+        Ok(Outcome::from_bool(Stored::open(&store.images(), &key)?.is_some()))
     }
 
     fn ls(&self) -> Result<Outcome> {
@@ -259,22 +267,28 @@ impl Job<'_> {
         Ok(Outcome::Yes)
     }
 
-    fn tag(&self, key: &Key, names: &[String]) -> Result<Outcome> {
+    fn tag(&self, text: &KeyOrName, names: &[String]) -> Result<Outcome> {
         let names = names.iter().map(|name| image_name::complete(name)).collect::<Result<Vec<_>, _>>()?;
-        let Some(store) = self.open()? else { return Ok(self.miss(key)) };
-        let Some(stored) = Stored::open(&store.images(), key)? else { return Ok(self.miss(key)) };
+        let Some((store, key)) = self.find(text)? else { return Ok(self.absent(text)) };
+        let Some(stored) = Stored::open(&store.images(), &key)? else { return Ok(self.miss(&key)) };
         if stored.is_several() {
-            return Err(Error::Several { key: key.clone(), count: stored.images.len() }.into());
+            return Err(Error::Several { key, count: stored.images.len() }.into());
         }
-        Ok(if store.images().set_names(key, names)? { Outcome::Yes } else { self.miss(key) })
+        Ok(if store.images().set_names(&key, names)? { Outcome::Yes } else { self.miss(&key) })
     }
 
-    fn rm(&self, keys: &[Key]) -> Result<Outcome> {
+    fn rm(&self, texts: &[KeyOrName]) -> Result<Outcome> {
         let Some(store) = self.open()? else { return Ok(Outcome::No) };
+        let found = texts.iter().map(|text| self.lookup(&store, text)).collect::<Result<Vec<_>>>()?;
+        for (text, _) in texts.iter().zip(&found).filter(|(_, found)| found.is_none()) {
+            self.absent(text);
+        }
+        let all_found = found.iter().all(Option::is_some);
+        let keys: Vec<Key> = found.into_iter().flatten().collect();
         let batch = store.trash().batch(jiff::Timestamp::now());
         let images = store.images();
-        let hanging = images.hanging(keys)?;
-        let removed: HashSet<_> = images.remove(keys, &batch)?.into_iter().collect();
+        let hanging = images.hanging(&keys)?;
+        let removed: HashSet<_> = images.remove(&keys, &batch)?.into_iter().collect();
         for key in images.remove(&hanging, &batch)? {
             self.view.say(&format!("`{key}` referred to what was removed, and went with it"));
         }
@@ -282,12 +296,17 @@ impl Job<'_> {
         for key in &absent {
             self.miss(key);
         }
-        Ok(Outcome::from_bool(absent.is_empty()))
+        Ok(Outcome::from_bool(all_found && absent.is_empty()))
     }
 
-    fn verify(&self, keys: &[Key]) -> Result<Outcome> {
+    fn verify(&self, texts: &[KeyOrName]) -> Result<Outcome> {
         let store = Store::open(&self.root)?;
-        let report = verify::verify(&store.images(), keys, &self.bar())?;
+        let known = |text: &KeyOrName| {
+            let key = self.lookup(&store, text)?;
+            Ok(key.ok_or_else(|| Error::NoSuchKey { key: text.to_string() })?)
+        };
+        let keys = texts.iter().map(known).collect::<Result<Vec<_>>>()?;
+        let report = verify::verify(&store.images(), &keys, &self.bar())?;
         out(self.view.report(&report))?;
         Ok(if report.problems.is_empty() { Outcome::Yes } else { Outcome::Code(3) })
     }
@@ -331,6 +350,36 @@ impl Job<'_> {
             return Ok(None);
         }
         Ok(Some(Store::open(&self.root)?))
+    }
+
+    /// The store, and the key in it that is meant; `None` where there is none.
+    pub(crate) fn find(&self, text: &KeyOrName) -> Result<Option<(Store, Key)>> {
+        let Some(store) = self.open()? else { return Ok(None) };
+        Ok(self.lookup(&store, text)?.map(|key| (store, key)))
+    }
+
+    /// The key that is meant. Says which it is where that is not what was written.
+    fn lookup(&self, store: &Store, text: &KeyOrName) -> Result<Option<Key>> {
+        let Some(found) = store.images().lookup(text)? else { return Ok(None) };
+        let newest = match found.by {
+            FoundBy::Key => return Ok(Some(found.key)),
+            FoundBy::Name | FoundBy::Image => ", the newest of that name",
+            FoundBy::Beginning => "",
+        };
+        self.view.say(&format!("`{text}` is `{}`{newest}", found.key));
+        Ok(Some(found.key))
+    }
+
+    fn with_key(&self, text: &KeyOrName, work: impl FnOnce(&Key) -> Result<Outcome>) -> Result<Outcome> {
+        match self.find(text)? {
+            Some((_, key)) => work(&key),
+            None => Ok(self.absent(text)),
+        }
+    }
+
+    pub(crate) fn absent(&self, text: &KeyOrName) -> Outcome {
+        self.view.say(&text.absent());
+        Outcome::No
     }
 
     pub(crate) fn miss(&self, key: &Key) -> Outcome {
@@ -383,6 +432,7 @@ pub(crate) fn read_notes(args: NoteArgs) -> Result<Notes> {
         inputs: args.manifest.map(read).transpose()?,
         names: (!names.is_empty()).then_some(names),
         force: args.force,
+        origin: Origin { image: args.origin.image, host: args.origin.host, commit: args.origin.commit },
     })
 }
 

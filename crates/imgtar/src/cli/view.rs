@@ -266,6 +266,9 @@ fn described(info: &Info) -> String {
         }));
     }
     lines.extend(row.build_seconds.map(|seconds| format!("build     {seconds} s")));
+    lines.extend(row.origin.image.iter().map(|image| format!("made as   {image}")));
+    lines.extend(row.origin.host.iter().map(|host| format!("made on   {host}")));
+    lines.extend(row.origin.commit.iter().map(|commit| format!("made from {commit}")));
     lines.extend(row.names.iter().map(|name| format!("name      {name}")));
     for image in &info.images {
         lines.extend(described_image(image));

@@ -157,8 +157,8 @@ pub enum Error {
     #[error("nothing is stored under `{key}`")]
     #[diagnostic(code(imgtar::no_such_key), help("`imgtar ls` lists the keys"))]
     NoSuchKey {
-        /// The key.
-        key: Key,
+        /// The key, or what was taken for one.
+        key: String,
     },
     /// Text that is not an image name.
     #[error("`{text}` is not an image name: {reason}")]

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use storekit::{
-    Blobs, Committed, Descriptor, Digest, Entry, Event, Images, Key, Kind, Lease, Overwrite, Store,
+    Blobs, Committed, Descriptor, Digest, Entry, Event, Images, Key, Kind, Lease, Origin, Overwrite, Store,
 };
 
 use crate::error::Result;
@@ -25,6 +25,8 @@ pub struct Notes {
     pub names: Option<Vec<String>>,
     /// Whether what is stored under the key is replaced.
     pub force: bool,
+    /// Where the image came from.
+    pub origin: Origin,
 }
 
 /// What an import did.
@@ -90,7 +92,7 @@ pub(crate) enum Standing<'n> {
 /// A save that goes on.
 pub(crate) struct Ready<'n> {
     /// What it notes; what stands and is not sound is replaced.
-    pub(crate) notes: Cow<'n, Notes>,
+    pub(crate) notes: Box<Cow<'n, Notes>>,
     /// The blobs that were read through on the way, and are sound.
     pub(crate) sound: BTreeSet<Digest>,
 }
@@ -99,7 +101,7 @@ pub(crate) struct Ready<'n> {
 /// blobs are moved aside by this, so that they are written anew.
 pub(crate) fn standing<'n>(store: &Store, key: &Key, notes: &'n Notes) -> Result<Standing<'n>> {
     let images = store.images();
-    let save = |notes, sound| Ok(Standing::Save(Ready { notes, sound }));
+    let save = |notes, sound| Ok(Standing::Save(Ready { notes: Box::new(notes), sound }));
     let unsound = |sound| save(Cow::Owned(Notes { force: true, ..notes.clone() }), sound);
     if notes.force {
         return save(Cow::Borrowed(notes), BTreeSet::new());
@@ -139,6 +141,7 @@ pub(crate) fn commit(
     leases: &[Lease],
 ) -> Result<(bool, Entry)> {
     inputs::check_platform(&store.images().blobs(), key, notes.inputs.as_deref(), &entry.descriptor)?;
+    let entry = Entry { origin: notes.origin.clone(), ..entry };
     let overwrite = if notes.force { Overwrite::Yes } else { Overwrite::No };
     match store.images().commit(key, &entry, notes.inputs.as_deref(), leases, overwrite)? {
         Committed::AlreadyThere => Ok((false, store.images().get(key)?.unwrap_or(entry))),

@@ -169,7 +169,7 @@ impl Stored {
     /// # Errors
     /// [`Error::NoSuchKey`], and as [`Stored::open`].
     pub fn expect(images: &Images, key: &Key) -> Result<Self> {
-        Self::open(images, key)?.ok_or_else(|| Error::NoSuchKey { key: key.clone() })
+        Self::open(images, key)?.ok_or_else(|| Error::NoSuchKey { key: key.to_string() })
     }
 
     /// The stored size in bytes, every blob once.

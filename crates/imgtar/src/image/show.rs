@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{Descriptor, Digest, Images, Key, Listed};
+use storekit::{Descriptor, Digest, Images, Key, Listed, Origin};
 
 use crate::error::{Error, Result};
 use crate::format::oci;
@@ -34,6 +34,9 @@ pub struct Row {
     pub used: Timestamp,
     /// How long its build took.
     pub build_seconds: Option<f64>,
+    /// Where it came from: `image`, `host` and `commit`, as far as they are known.
+    #[serde(flatten)]
+    pub origin: Origin,
     /// What the artifacts in it are, such as `application/vnd.cncf.helm.config.v1+json`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub artifact_types: Vec<String>,
@@ -166,6 +169,7 @@ fn row(images: &Images, Listed { key, entry, used }: &Listed) -> Option<Row> {
         saved: entry.saved,
         used: timestamp(*used),
         build_seconds: entry.build_seconds,
+        origin: entry.origin.clone(),
         artifact_types: Vec::new(),
         disk: None,
         problem: None,
@@ -228,6 +232,7 @@ pub fn info(images: &Images, key: &Key) -> Result<Option<Info>> {
         saved: stored.entry.saved,
         used: timestamp(used),
         build_seconds: stored.entry.build_seconds,
+        origin: stored.entry.origin.clone(),
         artifact_types: Vec::new(),
         disk: None,
         problem: None,

@@ -55,7 +55,7 @@ pub fn verify(images: &Images, keys: &[Key], progress: &dyn Progress) -> Result<
                 }
             }
             Ok(None) if keys.is_empty() => continue,
-            Ok(None) => return Err(Error::NoSuchKey { key: key.clone() }),
+            Ok(None) => return Err(Error::NoSuchKey { key: key.to_string() }),
             Err(error) => report.problems.push(documents_problem(key, error)?),
         }
         report.images += 1;

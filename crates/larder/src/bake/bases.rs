@@ -13,10 +13,10 @@ use storekit::store::Store;
 use super::flow::Bake;
 use super::inspect::{Inspected, inspect};
 use super::plan::uses;
-use super::report::{Baked, State};
-use crate::config::image::{Ignore, Source};
+use crate::config::image::Ignore;
 use crate::config::names;
 use crate::process::runner::RunError;
+use crate::report::{Baked, State};
 
 impl Bake<'_> {
     /// An image that it is built from, and that could not be baked.
@@ -69,6 +69,16 @@ impl Bake<'_> {
             self.warn_without_engine()?;
         }
         Ok(known)
+    }
+
+    /// By what the key knows each image that it needs without being built from it.
+    pub(super) fn known_needs(&self) -> BTreeMap<String, String> {
+        let known = |name: &String| {
+            let base = self.baker.done(name)?;
+            let by = Self::key_of(base).map(|key| format!("larder:{key}")).or_else(|| base.id.clone());
+            Some((name.clone(), by.unwrap_or_else(|| "unknown".to_owned())))
+        };
+        self.image.needs.iter().filter_map(known).collect()
     }
 
     /// The engine's IDs of the images of larder.toml that it is built from, in the order of their
@@ -134,8 +144,8 @@ impl Bake<'_> {
 
     /// Whether neither the name nor larder.toml has a digest, nor larder.lock.
     fn is_open(&self, name: &str) -> bool {
-        let Source::Build { base, .. } = &self.image.source else { return false };
-        let is_given = base.keys().any(|given| names::full(given) == names::full(name));
+        let Some(build) = self.image.as_build() else { return false };
+        let is_given = build.base.keys().any(|given| names::full(given) == names::full(name));
         let is_locked = self.planned.pins.contains_key(name);
         !name.contains('@') && !is_locked && (!is_given || self.planned.bases.contains_key(name))
     }
@@ -145,7 +155,7 @@ impl Bake<'_> {
     }
 
     fn baked_bases(&self) -> impl Iterator<Item = &Baked> {
-        self.planned.bases.values().filter_map(|name| self.baker.done(name))
+        self.planned.below().filter_map(|name| self.baker.done(name))
     }
 
     /// The key by which an image of larder.toml is known to those above it: that of what the engine
@@ -171,8 +181,17 @@ impl Bake<'_> {
     }
 }
 
-/// Why an image is built anew whose base was.
+/// Why an image is built anew whose base was: down to the image whose own inputs changed.
 pub(super) fn rebuilt(base: &Baked) -> String {
     let was = if base.state == State::Stale { "would be" } else { "was" };
-    format!("its base `{}` {was} rebuilt", base.image)
+    match (base.reason.as_deref(), base.chain.is_empty()) {
+        (None, _) => format!("its base `{}` {was} rebuilt", base.image),
+        (Some(reason), true) => format!("its base `{}` {was} rebuilt: {reason}", base.image),
+        (Some(reason), false) => format!("its base `{}` {was} rebuilt, and {reason}", base.image),
+    }
+}
+
+/// The images whose rebuild is the reason for an image on this one, the nearest first.
+pub(super) fn chain(base: &Baked) -> Vec<String> {
+    std::iter::once(&base.image).chain(&base.chain).cloned().collect()
 }

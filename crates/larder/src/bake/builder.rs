@@ -2,7 +2,7 @@
 //!
 //! Only asked before a build: a hit costs no question.
 
-use crate::config::image::{Image, Source};
+use crate::config::image::Image;
 use crate::config::names;
 use crate::engine::Engine;
 use crate::process::command::Cmd;
@@ -37,6 +37,14 @@ impl Builder {
         })
     }
 
+    /// Whether it takes `--build-context`: podman does, and docker's plugin buildx.
+    pub(super) fn knows_contexts(self, tools: &Tools, runner: &Runner) -> Result<bool, RunError> {
+        if self == Self::Podman {
+            return Ok(true);
+        }
+        Ok(runner.ask(&tools.engine(Engine::Docker, "buildx").arg("version"))?.0.success())
+    }
+
     /// The start of the build command. Clients older than 23 must be told to take `BuildKit`, and
     /// so must any where the user's own variable says otherwise: by its rules the key is made.
     pub(super) fn command(self, tools: &Tools) -> Cmd {
@@ -50,8 +58,8 @@ impl Builder {
 
 /// A base image that the engine holds under another digest than larder.toml names, if there is one.
 pub(super) fn wrong_base(image: &Image, tools: &Tools, runner: &Runner) -> Result<Option<String>, RunError> {
-    let Source::Build { base, .. } = &image.source else { return Ok(None) };
-    for (name, digest) in base {
+    let Some(build) = image.as_build() else { return Ok(None) };
+    for (name, digest) in &build.base {
         let inspect = tools
             .engine(image.builder(), "image")
             .args(["inspect", "--format", "{{.Id}} {{.RepoDigests}}"])
@@ -74,10 +82,10 @@ pub(super) fn moved_base(
     tools: &Tools,
     runner: &Runner,
 ) -> Result<Option<String>, RunError> {
-    let Source::Build { base, .. } = &image.source else { return Ok(None) };
+    let Some(build) = image.as_build() else { return Ok(None) };
     let is_read = |name: &String| uses.iter().any(|used| names::full(used) == names::full(name));
     let platform = image.platform().to_string();
-    for (name, digest) in base.iter().filter(|(name, _)| is_read(name)) {
+    for (name, digest) in build.base.iter().filter(|(name, _)| is_read(name)) {
         let inspect = tools.engine(image.builder(), "image").arg("inspect").arg(name);
         if runner.ask(&inspect)?.0.success() {
             continue;

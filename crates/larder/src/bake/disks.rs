@@ -9,10 +9,8 @@ use miette::Diagnostic;
 use tempfile::TempDir;
 
 use super::flow::{Baker, digest, with_causes};
-use super::report::{Baked, State};
 use super::stock::{Found, judged};
 use super::turn::Turn;
-use super::why::{Changes, changes_since, earlier};
 use crate::config::disk::Disk;
 use crate::disk::glob;
 use crate::outputs::OutputError;
@@ -21,6 +19,8 @@ use crate::outputs::record::Ledger;
 use crate::outputs::staged::{Staged, below};
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Verbosity, how};
+use crate::report::changes::{Changes, changes_since, earlier};
+use crate::report::{Baked, State};
 
 /// Folders in which a disk is made begin so; one that is not locked was left by a killed bake.
 const WORK: &str = ".larder-disk-";
@@ -36,6 +36,8 @@ struct DiskBake<'a> {
     warnings: Vec<String>,
     outputs: Option<usize>,
     error: Option<String>,
+    /// How long the run took that a hit makes needless.
+    saved_seconds: Option<f64>,
 }
 
 /// A folder beside the output, on the same file system.
@@ -64,6 +66,7 @@ impl Baker<'_> {
             warnings: Vec::new(),
             outputs: None,
             error: None,
+            saved_seconds: None,
         };
         bake.run()
     }
@@ -76,7 +79,10 @@ impl DiskBake<'_> {
             Err(error) => return self.failed(None, error),
         };
         match self.bake(&spec) {
-            Ok((state, from, saved)) => Ok(self.report(state, Some(spec.key), from, saved)),
+            Ok((state, from, saved)) => {
+                self.saved_seconds = self.baker.build_seconds(&spec.key);
+                Ok(self.report(state, Some(spec.key), from, saved))
+            }
             Err(error) => self.failed(Some(spec.key), error),
         }
     }
@@ -142,7 +148,7 @@ impl DiskBake<'_> {
         let sound = || self.ledger().read(&self.disk.name).is_sound(self.root(), key, &self.disk.spec());
         if self.baker.options.check || sound() {
             self.outputs = Some(0);
-            return Ok(Found::Hit { present: true });
+            return Ok(Found::Hit { present: true, moved: 0 });
         }
         let work = self.work()?;
         let file = self.made_in(&work);
@@ -169,7 +175,8 @@ impl DiskBake<'_> {
         let started = Instant::now();
         let run = Cmd::new("sh").args(["-c", &self.disk.run]);
         let args = self.disk.args.iter().fold(run, |cmd, (name, value)| cmd.env(name, value));
-        let status = self.baker.runner.show(&args.env("LARDER_OUTPUT", file.as_str()))?;
+        let cmd = args.env("LARDER_OUTPUT", file.as_str()).within(self.disk.timeout.map(|limit| limit.0));
+        let status = self.baker.runner.show(&cmd)?;
         if !status.success() {
             let (disk, how) = (self.disk.name.clone(), how(status));
             return Err(OutputError::RunFailed { disk, how }.into());
@@ -376,9 +383,12 @@ impl DiskBake<'_> {
             tags: Vec::new(),
             outputs: self.outputs,
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
+            chain: Vec::new(),
             changes: self.changes,
             warnings: self.warnings,
             key_warnings: Vec::new(),
+            moved: 0,
+            saved_seconds: self.saved_seconds.filter(|_| state == State::Hit),
             error: self.error,
             seconds: self.started.elapsed().as_secs_f64(),
         }

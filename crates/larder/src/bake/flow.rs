@@ -1,29 +1,29 @@
 //! One image, from its key to its names.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
+use storekit::Entry;
 use storekit::store::Store;
 
 use super::Options;
-use super::bases::rebuilt;
+use super::bases::{chain, rebuilt};
 use super::doubts;
 use super::inspect::inspect;
 use super::plan::Planned;
-use super::report::{Baked, State};
-use super::schedule::Seat;
 use super::stock::{Found, Stock};
 use super::turn::Turn;
-use super::why::{Changes, earlier};
 use crate::config::image::{Ignore, Image};
 use crate::outputs::may_meet;
 use crate::process::command::Cmd;
-use crate::process::runner::{RunError, Runner, Verbosity, code};
+use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
+use crate::report::changes::{Changes, changes_since, earlier};
+use crate::report::{Baked, State};
+use crate::schedule::Seat;
 use toolkit::output;
 
 /// Bakes images, several at once.
@@ -70,6 +70,8 @@ pub(super) struct Bake<'a> {
     key_warnings: Vec<String>,
     /// Why an image is built that has been saved before, or that no store was asked for.
     reason: Option<String>,
+    /// The images whose rebuild is the reason, the nearest first.
+    chain: Vec<String>,
     changes: Option<Changes>,
     error: Option<String>,
     /// The engine's ID of what was built.
@@ -78,6 +80,10 @@ pub(super) struct Bake<'a> {
     pub(super) outputs: Option<usize>,
     /// Whether the store has it and no engine answers.
     unloaded: bool,
+    /// How many bytes the engine was sent.
+    moved: u64,
+    /// How long the build took that a hit saves.
+    saved_seconds: Option<f64>,
 }
 
 impl<'a> Baker<'a> {
@@ -131,11 +137,14 @@ impl<'a> Baker<'a> {
             warnings: Vec::new(),
             key_warnings: Vec::new(),
             reason: None,
+            chain: Vec::new(),
             changes: None,
             error: None,
             built_id: None,
             outputs: None,
             unloaded: false,
+            moved: 0,
+            saved_seconds: None,
             replace: self.options.rebuild && planned.asked,
         };
         bake.run()
@@ -150,12 +159,22 @@ impl<'a> Baker<'a> {
     ) -> Result<(), RunError> {
         let (Some(image), Some((_, place))) = (planned.get(at), self.done.get(at)) else { return Ok(()) };
         let mut baked = self.bake(image, seat)?;
-        if planned.iter().any(|above| above.bases.values().any(|base| *base == baked.image)) {
+        if planned.iter().any(|above| above.below().any(|base| *base == baked.image)) {
             self.note_id(&mut baked, image)?;
         }
         // Nothing is baked twice.
         let _ = place.set(baked);
         Ok(())
+    }
+
+    /// How long the build took whose image is stored under the key.
+    pub(super) fn build_seconds(&self, key: &str) -> Option<f64> {
+        self.stored(key)?.build_seconds
+    }
+
+    fn stored(&self, key: &str) -> Option<Entry> {
+        let store = Store::open(self.options.store.as_deref()?).ok()?;
+        Some(store.images().peek(&key.parse().ok()?).ok()??.entry)
     }
 
     /// A folder of the image's own where others are baked beside it.
@@ -208,7 +227,7 @@ impl Bake<'_> {
             return self.failed(None, RunError::Below { base });
         }
         for literal in self.image.literals() {
-            self.warn(format!("{literal}: larder.toml puts no variables in"));
+            self.warn(format!("{literal}, which is not replaced"));
         }
         let inputs = match self.inputs() {
             Ok(inputs) => inputs,
@@ -216,7 +235,10 @@ impl Bake<'_> {
         };
         self.note_doubts()?;
         let turn = match self.found_or_turn(&inputs.key) {
-            Ok(Ok(from)) => return Ok(self.report(State::Hit, Some(inputs.key), Some(from), true)),
+            Ok(Ok(from)) => {
+                self.saved_seconds = self.baker.build_seconds(&inputs.key);
+                return Ok(self.report(State::Hit, Some(inputs.key), Some(from), true));
+            }
             Ok(Err(turn)) => turn,
             Err(error) => return self.failed(Some(inputs.key), error),
         };
@@ -270,10 +292,7 @@ impl Bake<'_> {
     }
 
     fn stands(&self, key: &str) -> bool {
-        let store = self.baker.options.store.as_deref().and_then(|store| Store::open(store).ok());
-        store
-            .zip(key.parse().ok())
-            .is_some_and(|(store, key)| matches!(store.images().peek(&key), Ok(Some(_))))
+        self.baker.stored(key).is_some()
     }
 
     /// Where the image was found, unless it is to be built in any case.
@@ -283,7 +302,7 @@ impl Bake<'_> {
         } else if !self.cached() {
             self.reason = Some("the image cache is off".to_owned());
         } else if let Some(base) = self.outlived(key) {
-            self.reason = Some(rebuilt(base));
+            (self.reason, self.chain) = (Some(rebuilt(base)), chain(base));
             self.replace = true;
         } else {
             return self.look_up(key);
@@ -349,7 +368,7 @@ impl Bake<'_> {
     }
 
     pub(super) fn describe(&self, hashctx: Cmd) -> Cmd {
-        self.image.describe(hashctx, &self.bases, &self.planned.pins)
+        self.image.describe(hashctx, &self.bases, &self.known_needs(), &self.planned.pins)
     }
 
     pub(super) fn hashctx(&self) -> Cmd {
@@ -378,7 +397,7 @@ impl Bake<'_> {
         match found {
             Found::NoEngine(why)
                 if !self.image.outputs.is_empty()
-                    && self.baker.stock.has(key)? == (Found::Hit { present: false }) =>
+                    && matches!(self.baker.stock.has(key)?, Found::Hit { .. }) =>
             {
                 self.unloaded = true;
                 self.warn(format!("it is stored, but could not be loaded into the engine: {why}"));
@@ -390,7 +409,10 @@ impl Bake<'_> {
 
     fn judge(&mut self, found: Found) -> Result<Option<&'static str>, RunError> {
         let (reason, warning) = match found {
-            Found::Hit { present } => return Ok(Some(if present { "engine" } else { "store" })),
+            Found::Hit { present, moved } => {
+                self.moved += moved;
+                return Ok(Some(if present { "engine" } else { "store" }));
+            }
             Found::Miss => return Ok(None),
             Found::NoEngine(why) => return Err(self.baker.without_engine(why)),
             Found::Damaged => {
@@ -437,25 +459,17 @@ impl Bake<'_> {
 
     /// Finds out what changed since the last save.
     fn explain(&mut self, inputs: &Inputs) -> Result<(), RunError> {
-        let names = &self.image.tags;
-        let Some(earlier) = self.baker.options.store.as_deref().and_then(|store| earlier(store, names))
-        else {
-            return Ok(());
-        };
-        let old = self.temp.join("earlier");
-        let written = std::fs::File::create(&old).and_then(|mut file| file.write_all(&earlier.manifest));
-        // Nothing changed where the image was damaged, or is built by demand.
-        if earlier.key == inputs.key || written.is_err() {
-            return Ok(());
-        }
-        let diff = self.baker.tools.hashctx().arg("--diff").path(&old).path(&inputs.manifest);
-        match self.baker.runner.capture(&diff) {
-            Ok((status, lines)) if matches!(code(status), Some(0 | 1)) => {
-                self.changes = Some(Changes::parse(&earlier.key, &lines));
-                self.reason = self.reason.take().or_else(|| self.changed_base().map(rebuilt));
+        let store = self.baker.options.store.as_deref();
+        let earlier = store.and_then(|store| earlier(store, &self.image.tags));
+        let was_saved = earlier.as_ref().is_some_and(|earlier| earlier.key != inputs.key);
+        let inputs = (inputs.key.as_str(), inputs.manifest.as_path());
+        self.changes = changes_since(earlier, inputs, &self.temp, (self.baker.tools, self.baker.runner))?;
+        if self.changes.is_some() {
+            if let Some(base) = self.changed_base().filter(|_| self.reason.is_none()) {
+                (self.reason, self.chain) = (Some(rebuilt(base)), chain(base));
             }
-            Err(error) if error.is_interruption() => return Err(error),
-            _ => self.reason = self.reason.take().or(Some("its inputs changed".to_owned())),
+        } else if was_saved {
+            self.reason = self.reason.take().or(Some("its inputs changed".to_owned()));
         }
         Ok(())
     }
@@ -466,6 +480,7 @@ impl Bake<'_> {
         match (&self.reason, changes) {
             (None, None) => "no earlier save".to_owned(),
             (None, Some(changes)) => changes,
+            (Some(reason), _) if !self.chain.is_empty() => reason.clone(),
             (Some(reason), None) => reason.clone(),
             (Some(reason), Some(changes)) => format!("{reason}; {changes}"),
         }
@@ -522,6 +537,9 @@ impl Bake<'_> {
             tags: self.image.tags.clone(),
             outputs: self.outputs,
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
+            chain: self.chain,
+            moved: self.moved,
+            saved_seconds: if state == State::Hit { self.saved_seconds } else { None },
             changes: self.changes,
             warnings: self.warnings,
             key_warnings: self.key_warnings,

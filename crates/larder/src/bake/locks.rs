@@ -17,7 +17,6 @@ use toolkit::Outcome;
 use super::inspect::inspect;
 use super::plan::Planned;
 use super::{BakeError, Options};
-use crate::config::image::Source;
 use crate::config::names;
 use crate::lock::{self, LockFile, Locked};
 use crate::process::runner::{RunError, Runner, Verbosity};
@@ -251,11 +250,11 @@ fn days_between(from: Date, to: Date) -> u64 {
 
 /// The images of other people that a build names by tags.
 fn open(planned: &Planned) -> Vec<String> {
-    let Source::Build { base, .. } = &planned.image.source else { return Vec::new() };
+    let Some(build) = planned.image.as_build() else { return Vec::new() };
     if planned.foreign || !planned.image.lock {
         return Vec::new();
     }
-    let given = |name: &String| base.keys().any(|given| names::full(given) == names::full(name));
+    let given = |name: &String| build.base.keys().any(|given| names::full(given) == names::full(name));
     let is_open = |name: &&String| names::is_name(name) && !given(name) && !planned.bases.contains_key(*name);
     let uses = planned.uses.iter().flatten().chain(&planned.frontend);
     uses.filter(is_open).cloned().collect()

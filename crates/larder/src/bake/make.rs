@@ -69,6 +69,11 @@ impl Bake<'_> {
     fn build_now(&self, inputs: Option<&Inputs>) -> Result<Built, RunError> {
         let (tools, runner) = (self.baker.tools, self.baker.runner);
         let builder = Builder::probe(self.image.builder(), tools, runner)?;
+        if self.image.as_build().is_some_and(|build| !build.contexts.is_empty())
+            && !builder.knows_contexts(tools, runner)?
+        {
+            return Err(RunError::NoContexts);
+        }
         let doubt = match self.old_builder_disagrees(builder, inputs)? {
             Some(doubt) => Some(doubt),
             None => wrong_base(self.image, tools, runner)?,
@@ -76,7 +81,8 @@ impl Bake<'_> {
         // By its ID, not by its name: another build may take the name before this one is saved.
         let id_file = self.temp.join("id");
         let cmd = builder.command(tools).arg("--iidfile").path(&id_file);
-        let cmd = if self.baker.options.rebuild { cmd.arg("--no-cache") } else { cmd };
+        let options = self.baker.options;
+        let cmd = if options.rebuild || options.from_scratch { cmd.arg("--no-cache") } else { cmd };
         let piped = self.is_piped(builder);
         let pinned = if piped || inputs.is_none() { None } else { self.pinned()? };
         let handed = match &pinned {
@@ -91,7 +97,8 @@ impl Bake<'_> {
             (true, Ignore::Docker) => Some(self.tar_for_old_builder(&key_file)),
         };
         let started = Instant::now();
-        runner.build(context.as_ref(), &self.image.build(cmd, handed))?;
+        let limit = self.image.timeout.map(|limit| limit.0);
+        runner.build(context.as_ref(), &self.image.build(cmd, handed).within(limit))?;
         let seconds = started.elapsed().as_secs_f64();
         let key = piped.then(|| word_in(&key_file)).transpose()?;
         let id = word_in(&id_file)?;

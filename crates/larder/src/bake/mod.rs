@@ -15,30 +15,32 @@ mod locks;
 mod make;
 mod outputs;
 mod plan;
-mod report;
-mod schedule;
 mod stock;
 mod turn;
-mod why;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
 use miette::Diagnostic;
+use storekit::Kind;
+use storekit::events::Event;
+use storekit::store::Store;
 use thiserror::Error;
 use toolkit::Outcome;
 
-pub use report::{Baked, State};
-pub use why::Changes;
-
-use crate::config::Project;
-use crate::config::disk::Disk;
+use crate::config::chosen::{ChosenError, chosen_disks};
 use crate::config::image::Image;
+use crate::config::secrets::{self, NoSecret};
+use crate::config::{ConfigError, Project};
 use crate::engine::Engine;
 use crate::lock::LockError;
 use crate::outputs::spec;
-use crate::process::runner::{RunError, Runner};
+use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
+use crate::report::{self, Baked, State, Sum};
+use crate::schedule;
 
 /// What to bake, and how.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +50,8 @@ pub struct Options {
     pub names: Vec<String>,
     /// Build from scratch, whatever the store has, and save over it.
     pub rebuild: bool,
+    /// Build from scratch, and save nothing.
+    pub from_scratch: bool,
     /// Build nothing; say what would be built.
     pub check: bool,
     /// Neither ask the store nor save into it.
@@ -70,35 +74,25 @@ pub struct Options {
     pub store_flag: Option<Utf8PathBuf>,
     /// Where the store is by the settings; none where they name no place.
     pub store: Option<Utf8PathBuf>,
+    /// The environment variables: secrets come from there.
+    pub variables: BTreeMap<String, String>,
 }
 
 /// Why nothing was baked at all, or the bake stopped.
 #[derive(Debug, Error, Diagnostic)]
 #[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum BakeError {
-    #[error("larder.toml has no image or disk `{name}`")]
-    #[diagnostic(code(larder::no_image))]
-    NoImage {
-        name: String,
-        #[help]
-        help: String,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Chosen(#[from] ChosenError),
 
-    #[error("`larder.toml` names no image")]
-    #[diagnostic(
-        code(larder::no_images),
-        help("write `[image.NAME]`; with `context = \".\"` it builds the Dockerfile beside larder.toml")
-    )]
-    NoImages,
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Secret(#[from] NoSecret),
 
-    #[error("images are built from one another: {path}")]
-    #[diagnostic(
-        code(larder::cycle),
-        help(
-            "each `FROM`, or `--from`, names the next one by one of its `tags`: give one of them another name"
-        )
-    )]
-    Cycle { path: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Config(#[from] ConfigError),
 
     #[error("larder.lock has no digest for {names}")]
     #[diagnostic(
@@ -158,6 +152,7 @@ pub fn bake(
     runner.say(&format!("mkdir -p {temp}"));
     let disks = chosen_disks(project, &options.names);
     let (mut planned, engines) = plan::plan(project, options, tools, runner)?;
+    secrets::are_there(planned.iter().map(|planned| &planned.image), &options.variables, runner.folder())?;
     locks::lock(&mut planned, options, tools, runner)?;
     let held;
     let runner = if planned.len() > 1 && options.jobs > 1 {
@@ -171,9 +166,10 @@ pub fn bake(
     let names = planned.iter().map(|planned| &planned.image.name).chain(disks.iter().map(|disk| &disk.name));
     let width = names.map(|name| name.chars().count()).max().unwrap_or_default();
     let mut written = Ok(());
-    let mut states = Vec::new();
+    let (mut states, mut sum) = (Vec::new(), Sum::default());
     let mut tell = |baked: &Baked| {
         states.push(baked.state);
+        sum.add(baked);
         let before = std::mem::replace(&mut written, Ok(()));
         written = before.and_then(|()| report::write(baked, options.json, width, out));
     };
@@ -181,20 +177,40 @@ pub fn bake(
         &needs(&planned),
         options.jobs,
         |at, seat| oven.bake_planned(&planned, at, seat),
+        &order_of_file(project, &planned),
         |at| oven.done.get(at).and_then(|(_, baked)| baked.get()).into_iter().for_each(&mut tell),
     )?;
     for disk in disks {
         tell(&oven.bake_disk(disk)?);
     }
     engines.remember();
+    if !options.check {
+        note(&sum, options.store.as_deref());
+    }
+    let is_told = !options.json && runner.verbosity() > Verbosity::Quiet;
+    let written = written.and_then(|()| if is_told { writeln!(out, "{sum}") } else { Ok(()) });
     written.map_err(BakeError::Report)?;
     Ok(outcome(&states))
+}
+
+/// Keeps the sum as an event of the store; one that cannot be kept is not missed.
+fn note(sum: &Sum, store: Option<&Utf8Path>) {
+    let Some(store) = store.and_then(|store| Store::open(store).ok()) else { return };
+    let mut event = Event::counted("larder", Kind::Bake, sum.images as u64, sum.moved, Timestamp::now());
+    event.seconds = Some(sum.saved);
+    let _ = store.events().record(&event);
+}
+
+/// The places of the images in the plan, in the order of the file.
+fn order_of_file(project: &Project, planned: &[plan::Planned]) -> Vec<usize> {
+    let at = |image: &Image| planned.iter().position(|planned| planned.image.name == image.name);
+    project.images.iter().filter_map(at).collect()
 }
 
 /// For each image, where those stand that it is built from.
 fn needs(planned: &[plan::Planned]) -> Vec<Vec<usize>> {
     let at = |name: &String| planned.iter().position(|other| other.image.name == *name);
-    planned.iter().map(|image| image.bases.values().filter_map(at).collect()).collect()
+    planned.iter().map(|image| image.below().filter_map(at).collect()).collect()
 }
 
 /// Resolves what larder.lock lacks, or is to be updated, and writes it; builds nothing. With
@@ -223,42 +239,11 @@ fn outcome(states: &[State]) -> Outcome {
     Outcome::from_bool(!states.contains(&State::Stale))
 }
 
-fn chosen<'a>(project: &'a Project, names: &[String]) -> Result<Vec<&'a Image>, BakeError> {
-    if project.images.is_empty() && project.disks.is_empty() {
-        return Err(BakeError::NoImages);
-    }
-    if names.is_empty() {
-        return Ok(project.images.iter().collect());
-    }
-    let mut images: Vec<&Image> = Vec::new();
-    for name in names.iter().filter(|name| !project.disks.iter().any(|disk| disk.name == **name)) {
-        let image = named(project, name)?;
-        if !images.contains(&image) {
-            images.push(image);
-        }
-    }
-    Ok(images)
-}
-
-/// The disks that are asked for: all of them where no name is.
-fn chosen_disks<'a>(project: &'a Project, names: &[String]) -> Vec<&'a Disk> {
-    project.disks.iter().filter(|disk| names.is_empty() || names.contains(&disk.name)).collect()
-}
-
 /// What of the project has outputs, with the lines that name them.
 fn owners(project: &Project) -> Vec<(String, String)> {
     let images = project.images.iter().filter(|image| !image.outputs.is_empty());
     let images = images.map(|image| (image.name.clone(), spec(&image.outputs)));
     images.chain(project.disks.iter().map(|disk| (disk.name.clone(), disk.spec()))).collect()
-}
-
-fn named<'a>(project: &'a Project, name: &str) -> Result<&'a Image, BakeError> {
-    project.images.iter().find(|image| image.name == name).ok_or_else(|| {
-        let disks = project.disks.iter().map(|disk| &disk.name);
-        let names = project.images.iter().map(|image| &image.name).chain(disks);
-        let known: Vec<_> = names.map(|name| format!("`{name}`")).collect();
-        BakeError::NoImage { name: name.to_owned(), help: format!("it has {}", known.join(", ")) }
-    })
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ impl Bake<'_> {
             is_stored.set(matches!(stock.has(key)?, Found::Hit { .. }));
         }
         Ok(match (code(status), succeeded(&cmd, status)) {
-            (_, Ok(())) => Found::Hit { present: false },
+            (_, Ok(())) => Found::Hit { present: false, moved: 0 },
             (Some(1), _) if is_stored.get() => Found::Miss,
             (Some(1 | 3), _) => Found::Damaged,
             (_, Err(error)) => Found::Unusable(error.to_string()),
@@ -151,7 +151,7 @@ impl Bake<'_> {
     fn check_inputs(&self, files: &[Staged]) -> Result<(), RunError> {
         let root = self.baker.runner.folder();
         let context = match &self.image.source {
-            Source::Build { context, .. } => context,
+            Source::Build(build) => &build.context,
             Source::Pack(pack) => &pack.dir,
         };
         let (Ok(real), Ok(real_root)) = (root.join(context).canonicalize_utf8(), root.canonicalize_utf8())

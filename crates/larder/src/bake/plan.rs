@@ -10,8 +10,9 @@ use std::process::ExitStatus;
 use serde::Deserialize;
 
 use super::engines::Engines;
-use super::{BakeError, Options, chosen};
+use super::{BakeError, Options};
 use crate::config::Project;
+use crate::config::chosen::chosen_images;
 use crate::config::image::Image;
 use crate::config::names;
 use crate::engine::Engine;
@@ -38,6 +39,14 @@ pub(super) struct Planned {
     pub(super) pins: BTreeMap<String, String>,
 }
 
+impl Planned {
+    /// The images of larder.toml that it is built after: those that it is built from, and those
+    /// that it needs.
+    pub(super) fn below(&self) -> impl Iterator<Item = &String> {
+        self.bases.values().chain(&self.image.needs)
+    }
+}
+
 /// The images to bake, bases first; and the engines, of which the default is found now if any image
 /// needs it.
 ///
@@ -49,7 +58,7 @@ pub(super) fn plan<'a>(
     tools: &'a Tools,
     runner: &'a Runner,
 ) -> Result<(Vec<Planned>, Engines<'a>), BakeError> {
-    let asked = chosen(project, &options.names)?;
+    let asked = chosen_images(project, &options.names)?;
     let engines = Engines::new(options, tools, runner);
     let mut planner = Planner { project, engines, tools, runner, path: Vec::new(), planned: Vec::new() };
     for image in &asked {
@@ -78,7 +87,7 @@ impl Planner<'_, '_> {
             return Ok(());
         }
         if let Some(start) = self.path.iter().position(|name| *name == image.name) {
-            return Err(cycle(self.path.get(start..).unwrap_or_default()));
+            return Err(cycle(self.project, image, self.path.get(start..).unwrap_or_default()));
         }
         self.path.push(image.name.clone());
         let image = Image { engine: Some(self.engines.of(image)?), ..image.clone() };
@@ -93,7 +102,10 @@ impl Planner<'_, '_> {
         };
         let bases = self.bases(uses.as_deref().unwrap_or_default(), image.builder())?;
         let project = self.project;
-        for base in project.images.iter().filter(|other| bases.values().any(|base| *base == other.name)) {
+        let is_below = |other: &&Image| {
+            bases.values().any(|base| *base == other.name) || image.needs.contains(&other.name)
+        };
+        for base in project.images.iter().filter(is_below) {
             self.visit(base)?;
         }
         self.path.pop();
@@ -120,10 +132,12 @@ impl Planner<'_, '_> {
     }
 }
 
-fn cycle(path: &[String]) -> BakeError {
+fn cycle(project: &Project, image: &Image, path: &[String]) -> BakeError {
     let mut names: Vec<_> = path.iter().map(|name| format!("`{name}`")).collect();
     names.extend(names.first().cloned());
-    BakeError::Cycle { path: names.join(" from ") }
+    let message = format!("images are built from one another: {}", names.join(" from "));
+    let help = "each `FROM`, or `--from`, names the next one by one of its `tags`, or it is in `needs`: give one of them another name";
+    project.fault(image, message, help).into()
 }
 
 /// One line of `hashctx --images --json`.

@@ -25,6 +25,8 @@ pub(super) enum Found {
     Hit {
         /// Whether the engine had it before.
         present: bool,
+        /// How many bytes of layers it was sent.
+        moved: u64,
     },
     /// Never saved.
     Miss,
@@ -145,7 +147,7 @@ pub(super) fn judged(cmd: &Cmd, ran: Result<(ExitStatus, Vec<u8>), RunError>) ->
     Ok(match (code(status), succeeded(cmd, status)) {
         (Some(1), _) => Found::Miss,
         (Some(3), _) => Found::Damaged,
-        (_, Ok(())) => Found::Hit { present: was_present(&said) },
+        (_, Ok(())) => loaded(&said),
         (_, Err(error)) => Found::Unusable(error.to_string()),
     })
 }
@@ -154,12 +156,18 @@ pub(super) fn judged(cmd: &Cmd, ran: Result<(ExitStatus, Vec<u8>), RunError>) ->
 #[derive(Deserialize)]
 struct Loaded {
     present: bool,
+    #[serde(default)]
+    bytes_sent: u64,
 }
 
-fn was_present(said: &[u8]) -> bool {
-    let mut lines = said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).peekable();
-    lines.peek().is_some()
-        && lines.all(|line| serde_json::from_slice(line).is_ok_and(|loaded: Loaded| loaded.present))
+fn loaded(said: &[u8]) -> Found {
+    let lines = said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let loaded: Vec<Option<Loaded>> = lines.map(|line| serde_json::from_slice(line).ok()).collect();
+    let is_present = |one: &Option<Loaded>| one.as_ref().is_some_and(|one| one.present);
+    Found::Hit {
+        present: !loaded.is_empty() && loaded.iter().all(is_present),
+        moved: loaded.iter().flatten().map(|one| one.bytes_sent).fold(0, u64::saturating_add),
+    }
 }
 
 /// What is saved beside an image.
@@ -199,8 +207,9 @@ mod tests {
 
     #[test]
     fn the_exit_code_is_the_answer() {
-        answers("exit 0", &Found::Hit { present: false });
-        answers("echo '{\"present\":true}'", &Found::Hit { present: true });
+        answers("exit 0", &Found::Hit { present: false, moved: 0 });
+        answers("echo '{\"present\":true}'", &Found::Hit { present: true, moved: 0 });
+        answers("echo '{\"present\":false,\"bytes_sent\":7}'", &Found::Hit { present: false, moved: 7 });
         answers("exit 1", &Found::Miss);
         answers("exit 3", &Found::Damaged);
         answers("exit 2", &Found::Unusable("`sh` ended with code 2".into()));

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
+use storekit::size::Age;
 use toml::Spanned;
 
-use super::{Fault, Pairs, are_names, leaves, outputs, plain, yes};
+use super::checks::{are_names, leaves};
+use super::fault::Fault;
+use super::outputs;
+use super::table::{Pairs, plain, yes};
 
 /// One `[disk.NAME]`. Paths are relative to larder.toml's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct Disk {
     pub folder: bool,
     /// Whether the store is asked and filled.
     pub use_image_cache: bool,
+    /// How long `run` may take; none means as long as it takes.
+    pub timeout: Option<Age>,
 }
 
 impl Disk {
@@ -49,6 +55,7 @@ pub(super) struct DiskTable {
     cache: Cache,
     #[serde(default = "yes")]
     use_image_cache: bool,
+    timeout: Option<Age>,
 }
 
 /// Which of the two caches are used.
@@ -97,11 +104,12 @@ impl DiskTable {
             output,
             folder,
             use_image_cache: images && self.use_image_cache && self.cache.images,
+            timeout: self.timeout,
         })
     }
 }
 
-fn is_glob(glob: &Spanned<String>) -> Result<(), Fault> {
+pub(super) fn is_glob(glob: &Spanned<String>) -> Result<(), Fault> {
     let text = glob.get_ref();
     let why = if text.is_empty() || text.contains(['\0', '\n']) {
         "is not a pattern of files"

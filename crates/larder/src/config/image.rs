@@ -4,12 +4,14 @@
 //! hash command.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use storekit::Platform;
 use storekit::size::Age;
 
+use super::variables::names_one;
 use crate::engine::Engine;
 use crate::outputs::Output;
 use crate::process::command::Cmd;
@@ -17,8 +19,14 @@ use crate::process::command::Cmd;
 /// One `[image.NAME]`, with the defaults filled in. Paths are relative to larder.toml's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// The table's name.
+    /// The table's name, with the values of its matrix.
     pub name: String,
+    /// The table's name alone.
+    pub group: String,
+    /// Where that stands in what was read.
+    pub at: Range<usize>,
+    /// What it is, for people.
+    pub description: Option<String>,
     /// What it is made of.
     pub source: Source,
     /// None means this machine's.
@@ -37,26 +45,89 @@ pub struct Image {
     pub lock: bool,
     /// How long that counts before it is resolved anew; none means until it is updated.
     pub refresh: Option<Age>,
+    /// Images of the file that it needs without its Dockerfile saying so.
+    pub needs: Vec<String>,
+    /// How long a build may take; none means as long as it takes.
+    pub timeout: Option<Age>,
+    /// What of its args looks like a variable of the shell's and is taken as it stands.
+    pub literals: Vec<String>,
 }
 
 /// What an image is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A Dockerfile and its context, built by the engine.
-    Build {
-        /// The context's folder.
-        context: Utf8PathBuf,
-        /// Relative to the context.
-        dockerfile: Utf8PathBuf,
-        /// The stage to build; none means the last.
-        target: Option<String>,
-        /// Build arguments.
-        args: BTreeMap<String, String>,
-        /// Digests of base images by the name that the Dockerfile uses.
-        base: BTreeMap<String, String>,
-    },
+    Build(Build),
     /// A folder, made an image without an engine.
     Pack(Pack),
+}
+
+/// A Dockerfile, its context and what a build of it is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Build {
+    /// The context's folder.
+    pub context: Utf8PathBuf,
+    /// Relative to the context.
+    pub dockerfile: Utf8PathBuf,
+    /// The stage to build; none means the last.
+    pub target: Option<String>,
+    /// Build arguments.
+    pub args: BTreeMap<String, String>,
+    /// Digests of base images by the name that the Dockerfile uses.
+    pub base: BTreeMap<String, String>,
+    /// Named contexts.
+    pub contexts: BTreeMap<String, Context>,
+    /// Labels that the image gets.
+    pub labels: BTreeMap<String, String>,
+    /// What the build may read and the image must not have, by its id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Keys of the user's that the build may use, as the engine's `--ssh` has them.
+    pub ssh: Vec<String>,
+    /// The network of its `RUN` instructions; none means the engine's default.
+    pub network: Option<String>,
+    /// Images in registries whose layers the engine may take for its cache.
+    pub cache_from: Vec<String>,
+}
+
+/// A named context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// A folder relative to larder.toml, or an address.
+    Given(String),
+    /// An image of the file.
+    Image {
+        /// Its name there; it is among the images that are needed, too.
+        name: String,
+        /// Its first tag.
+        tag: String,
+    },
+}
+
+impl Context {
+    /// As `--build-context NAME=` has it.
+    fn text(&self) -> String {
+        match self {
+            Self::Given(text) => text.clone(),
+            Self::Image { tag, .. } => format!("docker-image://{tag}"),
+        }
+    }
+
+    /// The same for hashctx, which takes the key or ID of an image for its digest: that says which
+    /// image it is.
+    fn hashed(&self, known: &BTreeMap<String, String>) -> String {
+        let Self::Image { name, .. } = self else { return self.text() };
+        let id = known.get(name).and_then(|known| known.split_once(':'));
+        id.map_or_else(|| self.text(), |(_, id)| format!("{}@sha256:{id}", self.text()))
+    }
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// An environment variable.
+    Variable(String),
+    /// A file, relative to larder.toml.
+    File(Utf8PathBuf),
 }
 
 /// A folder and the image settings that go with it.
@@ -120,19 +191,26 @@ impl Image {
 
     /// Completes a `hashctx` command so that its key covers whatever decides about the image's
     /// content. `bases` are the digests, keys or IDs of images that the build uses, beside those of
-    /// larder.toml; `pins` the digests that it is to name images by.
+    /// larder.toml; `needs` the keys or IDs of those that it needs, by their names there; `pins`
+    /// the digests that it is to name images by.
     #[must_use]
     pub fn describe(
         &self,
         hashctx: Cmd,
         bases: &BTreeMap<String, String>,
+        needs: &BTreeMap<String, String>,
         pins: &BTreeMap<String, String>,
     ) -> Cmd {
+        let needed = needs.iter().map(|(name, by)| format!("needs.{name}={by}"));
+        let hashctx = needed.fold(hashctx, |cmd, input| cmd.flag("--input", &input));
         match &self.source {
-            Source::Build { context, base, .. } => {
-                let cmd = self.hashed_build(hashctx);
+            Source::Build(build) => {
+                let cmd = self.hashed_build(build, needs, hashctx);
                 let cmd = if self.ignore == Ignore::All { cmd.flag("--ignore", "all") } else { cmd };
-                pairs(pairs(pairs(cmd, "--base", base), "--base", bases), "--pin", pins).path(context)
+                let inputs = build.labels.iter().map(|(name, value)| format!("label.{name}={value}"));
+                let cmd = inputs.fold(cmd, |cmd, input| cmd.flag("--input", &input));
+                let cmd = pairs(pairs(cmd, "--base", &build.base), "--base", bases);
+                pairs(cmd, "--pin", pins).path(&build.context)
             }
             Source::Pack(pack) => {
                 let cmd = hashctx.flag("--ignore", self.ignore.name());
@@ -148,15 +226,24 @@ impl Image {
     /// no engine builds it.
     #[must_use]
     pub fn images(&self, hashctx: Cmd) -> Option<Cmd> {
-        (!self.is_packed()).then(|| self.hashed_build(hashctx))
+        self.as_build().map(|build| self.hashed_build(build, &BTreeMap::new(), hashctx))
+    }
+
+    /// What an engine builds it from.
+    #[must_use]
+    pub fn as_build(&self) -> Option<&Build> {
+        match &self.source {
+            Source::Build(build) => Some(build),
+            Source::Pack(_) => None,
+        }
     }
 
     /// What of a build both of hashctx's questions have.
-    fn hashed_build(&self, hashctx: Cmd) -> Cmd {
-        let Source::Build { context, dockerfile, target, args, .. } = &self.source else { return hashctx };
-        let cmd = hashctx.arg("-f").path(&plain(&context.join(dockerfile)));
-        let cmd = optional(cmd, "--target", target.as_deref());
-        let cmd = pairs(cmd.flag("--platform", &self.platform().to_string()), "--build-arg", args);
+    fn hashed_build(&self, build: &Build, needs: &BTreeMap<String, String>, hashctx: Cmd) -> Cmd {
+        let cmd = hashctx.arg("-f").path(&build.file());
+        let cmd = optional(cmd, "--target", build.target.as_deref());
+        let cmd = pairs(cmd.flag("--platform", &self.platform().to_string()), "--build-arg", &build.args);
+        let cmd = named_contexts(cmd, build, |context| context.hashed(needs));
         // Other ignore files, read by other rules; other args that are set by themselves.
         if self.builder() == Engine::Podman { cmd.flag("--engine", "podman") } else { cmd }
     }
@@ -169,19 +256,23 @@ impl Image {
     /// was.
     #[must_use]
     pub fn build(&self, docker_build: Cmd, handed: Handed<'_>) -> Cmd {
-        let Source::Build { context, dockerfile, target, args, .. } = &self.source else {
-            return docker_build;
-        };
+        let Some(build) = self.as_build() else { return docker_build };
         // In a piped context the Dockerfile is named as the context sees it.
         let file = match handed {
-            Handed::Folder => plain(&context.join(dockerfile)),
+            Handed::Folder => build.file(),
             Handed::Dockerfile(file) => file.to_owned(),
-            Handed::Tar => plain(dockerfile),
+            Handed::Tar => plain(&build.dockerfile),
         };
-        let cmd = optional(docker_build.arg("-f").path(&file), "--target", target.as_deref());
+        let cmd = optional(docker_build.arg("-f").path(&file), "--target", build.target.as_deref());
         let cmd = cmd.flag("--platform", &self.platform().to_string());
-        let cmd = self.tags.iter().fold(pairs(cmd, "--build-arg", args), |cmd, tag| cmd.flag("-t", tag));
-        if handed == Handed::Tar { cmd.arg("-") } else { cmd.path(context) }
+        let cmd = pairs(pairs(cmd, "--build-arg", &build.args), "--label", &build.labels);
+        let cmd = named_contexts(cmd, build, Context::text);
+        let cmd = build.secrets.iter().fold(cmd, |cmd, (id, secret)| cmd.flag("--secret", &secret.flag(id)));
+        let cmd = build.ssh.iter().fold(cmd, |cmd, key| cmd.flag("--ssh", key));
+        let cmd = optional(cmd, "--network", build.network.as_deref());
+        let cmd = build.cache_from.iter().fold(cmd, |cmd, image| cmd.flag("--cache-from", image));
+        let cmd = self.tags.iter().fold(cmd, |cmd, tag| cmd.flag("-t", tag));
+        if handed == Handed::Tar { cmd.arg("-") } else { cmd.path(&build.context) }
     }
 
     /// Completes an `imgtar pack KEY` command with the image's settings.
@@ -194,16 +285,15 @@ impl Image {
         pairs(cmd, "--label", &pack.labels)
     }
 
-    /// What of its settings looks like a variable of the shell's and is none: larder.toml is read
-    /// as it stands.
+    /// What of its settings looks like a variable of the shell's and is taken as it stands.
     #[must_use]
     pub fn literals(&self) -> Vec<String> {
         let in_map = |table: &str, map: &BTreeMap<String, String>| {
-            let odd = map.iter().filter(|(_, value)| names_a_variable(value));
-            odd.map(|(name, value)| format!("`{table}.{name}` is the text `{value}`")).collect::<Vec<_>>()
+            let odd = map.iter().filter(|(_, value)| names_one(value, true));
+            odd.map(|(name, value)| format!("`{table}.{name}` has the text `{value}`")).collect::<Vec<_>>()
         };
         match &self.source {
-            Source::Build { args, .. } => in_map("args", args),
+            Source::Build(_) => self.literals.clone(),
             Source::Pack(pack) => {
                 [in_map("pack.env", &pack.env), in_map("pack.labels", &pack.labels)].concat()
             }
@@ -218,10 +308,21 @@ impl Image {
     }
 }
 
-/// Whether `${NAME}` or `$NAME` stands in the text.
-fn names_a_variable(text: &str) -> bool {
-    let starts = |name: &str| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    text.split('$').skip(1).any(|after| starts(after.strip_prefix('{').unwrap_or(after)))
+impl Build {
+    /// The Dockerfile, relative to larder.toml.
+    fn file(&self) -> Utf8PathBuf {
+        plain(&self.context.join(&self.dockerfile))
+    }
+}
+
+impl Secret {
+    /// As `--secret` has it; the value is the engine's to read.
+    fn flag(&self, id: &str) -> String {
+        match self {
+            Self::Variable(name) => format!("id={id},env={name}"),
+            Self::File(path) => format!("id={id},src={path}"),
+        }
+    }
 }
 
 impl Pack {
@@ -247,6 +348,11 @@ fn optional(cmd: Cmd, flag: &str, value: Option<&str>) -> Cmd {
 
 fn pairs(cmd: Cmd, flag: &str, map: &BTreeMap<String, String>) -> Cmd {
     map.iter().fold(cmd, |cmd, (name, value)| cmd.flag(flag, &format!("{name}={value}")))
+}
+
+fn named_contexts(cmd: Cmd, build: &Build, text: impl Fn(&Context) -> String) -> Cmd {
+    let given = build.contexts.iter().map(|(name, context)| format!("{name}={}", text(context)));
+    given.fold(cmd, |cmd, given| cmd.flag("--build-context", &given))
 }
 
 /// One word as it is, several as a JSON list; `None` for none.
@@ -276,7 +382,9 @@ mod tests {
     fn described(text: &str, line: &str) {
         let line = line.replace("--platform P", &format!("--platform {}", Platform::host()));
         assert_eq!(
-            image(text).describe(Cmd::new("hashctx"), &BTreeMap::new(), &BTreeMap::new()).to_string(),
+            image(text)
+                .describe(Cmd::new("hashctx"), &BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new())
+                .to_string(),
             line
         );
     }
@@ -308,7 +416,7 @@ mod tests {
         let pins = [("alpine".to_owned(), "sha256:0a".to_owned())].into();
         let zeros = "0".repeat(64);
         assert_eq!(
-            image(FULL).describe(Cmd::new("hashctx"), &bases, &pins).to_string(),
+            image(FULL).describe(Cmd::new("hashctx"), &bases, &BTreeMap::new(), &pins).to_string(),
             format!(
                 "hashctx -f srv/docker/App --target run --platform linux/arm64 --build-arg 'A=1 2' --build-arg B=2 \
                  --base debian:12=sha256:{zeros} --base app:1=larder:c0 \
@@ -342,10 +450,10 @@ mod tests {
     #[test]
     fn what_looks_like_a_variable_is_told() {
         let told = |text: &str| image(text).literals();
-        assert_eq!(told("args = { A = \"${SHA}\", B = \"a$5\", C = \"x-$Y\" }").len(), 2);
+        assert_eq!(told("args = { B = \"a$5\", C = \"x-$Y\" }"), ["`args.C` has the text `x-$Y`"]);
         assert_eq!(
             told("pack = { dir = \"d\", env = { P = \"${P}:/x\" } }"),
-            ["`pack.env.P` is the text `${P}:/x`"]
+            ["`pack.env.P` has the text `${P}:/x`"]
         );
         assert_eq!(told("args = { A = \"$\", B = \"1\" }"), [""; 0]);
     }
@@ -378,7 +486,9 @@ mod tests {
              env = { A = \"1\" }, workdir = \"/srv\", labels = { v = \"2\" } }",
         );
         assert_eq!(
-            image.describe(Cmd::new("hashctx"), &BTreeMap::new(), &BTreeMap::new()).to_string(),
+            image
+                .describe(Cmd::new("hashctx"), &BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new())
+                .to_string(),
             "hashctx --ignore docker --input pack.platform=linux/amd64 --input pack.entrypoint.0=/app \
              --input pack.entrypoint.1=-v --input pack.env.A=1 --input pack.workdir=/srv --input pack.label.v=2 dist"
         );

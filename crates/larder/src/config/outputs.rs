@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use toml::Spanned;
 
-use super::{Fault, Words, leaves};
+use super::checks::leaves;
+use super::fault::Fault;
+use super::table::Words;
 use crate::outputs::{Output, is_reserved};
 
 /// The table as it is written.

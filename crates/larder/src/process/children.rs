@@ -6,11 +6,16 @@
 
 use std::io;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use signal_hook::iterator::Signals;
+
+/// How long a child has to end once it is told to.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// The children of this process that it must not outlive.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +79,35 @@ impl Children {
         child.wait()
     }
 
+    /// As `wait`, for a child that is told to end when it has run for so long, and killed ten
+    /// seconds later. `true`: it was told.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn wait_at_most(&self, child: &mut Child, limit: Duration) -> io::Result<(ExitStatus, bool)> {
+        let pid = Pid::from_child(child);
+        let (ended, end) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            let watch = scope.spawn(move || {
+                let is_late = |limit| end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+                let told = is_late(limit) && self.send(pid, Signal::TERM);
+                if told && is_late(GRACE) {
+                    self.send(pid, Signal::KILL);
+                }
+                told
+            });
+            let status = self.wait(child);
+            drop(ended);
+            Ok((status?, watch.join().unwrap_or_default()))
+        })
+    }
+
+    /// Sends a signal to a child that still runs.
+    fn send(&self, pid: Pid, signal: Signal) -> bool {
+        let state = self.lock();
+        state.running.contains(&pid) && kill_process(pid, signal).is_ok()
+    }
+
     fn interrupt(&self, signal: i32) {
         let mut state = self.lock();
         let send = match (state.signal, Signal::from_named_raw(signal)) {
@@ -123,6 +157,17 @@ mod tests {
         children.interrupt(SIGINT);
         children.interrupt(SIGINT);
         assert_eq!(children.wait(&mut child).expect("wait").signal(), Some(9));
+    }
+
+    #[test]
+    fn a_child_that_takes_too_long_is_ended() {
+        let children = Children::default();
+        let mut late = start(&children, "exec sleep 600");
+        let (status, told) = children.wait_at_most(&mut late, Duration::from_millis(1)).expect("wait");
+        assert_eq!((status.signal(), told), (Some(15), true));
+        let mut quick = start(&children, "exit 7");
+        let (status, told) = children.wait_at_most(&mut quick, Duration::from_secs(600)).expect("wait");
+        assert_eq!((status.code(), told), (Some(7), false));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Starts nothing; `runner` does that.
 
 use std::fmt;
+use std::time::Duration;
 
 use camino::Utf8Path;
 
@@ -12,13 +13,14 @@ pub struct Cmd {
     program: String,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    limit: Option<Duration>,
 }
 
 impl Cmd {
     /// A command without arguments.
     #[must_use]
     pub fn new(program: impl Into<String>) -> Self {
-        Self { program: program.into(), args: Vec::new(), env: Vec::new() }
+        Self { program: program.into(), args: Vec::new(), env: Vec::new(), limit: None }
     }
 
     /// Adds one argument.
@@ -46,6 +48,19 @@ impl Cmd {
     #[must_use]
     pub fn path(self, path: &Utf8Path) -> Self {
         self.arg(unflagged(path))
+    }
+
+    /// Ends the command when it has run for so long.
+    #[must_use]
+    pub fn within(mut self, limit: Option<Duration>) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// How long it may run.
+    #[must_use]
+    pub fn limit(&self) -> Option<Duration> {
+        self.limit
     }
 
     /// Sets a variable for this command.

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus, Stdio};
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
@@ -17,6 +18,7 @@ use crate::process::background::Background;
 use crate::process::children::Children;
 use crate::process::command::{Cmd, quoted};
 use toolkit::output;
+use toolkit::words::span;
 
 /// How much larder says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +80,14 @@ pub enum RunError {
     )]
     NoEngine(String),
 
+    #[error("`{command}` was ended: it took longer than {limit}")]
+    #[diagnostic(code(larder::late), help("`timeout` in larder.toml says how long it may take"))]
+    Late { command: String, limit: String },
+
+    #[error("docker needs its plugin buildx for `contexts`")]
+    #[diagnostic(code(larder::no_contexts), help("install buildx, or build with podman: `--engine podman`"))]
+    NoContexts,
+
     #[error("interrupted")]
     #[diagnostic(code(larder::interrupted))]
     Interrupted(u8),
@@ -97,6 +107,8 @@ impl RunError {
             | Self::Output(_)
             | Self::Unextracted(_)
             | Self::OutputsLost
+            | Self::Late { .. }
+            | Self::NoContexts
             | Self::NoEngine(_) => None,
         }
     }
@@ -227,6 +239,29 @@ impl Runner {
         self.wait(cmd, &mut child)
     }
 
+    /// As `show`, and keeps all that the command prints in a file of its own.
+    ///
+    /// # Errors
+    /// As `show`; a file that cannot be made.
+    pub fn show_and_keep(&self, cmd: &Cmd, log: &Utf8Path) -> Result<ExitStatus, RunError> {
+        self.say(&cmd.to_string());
+        let unmade = |source| RunError::Lost { program: log.to_string(), source };
+        let file = std::fs::File::create(log).map_err(unmade)?;
+        let (reader, stdout) = io::pipe().map_err(lost(cmd))?;
+        let stderr = stdout.try_clone().map_err(lost(cmd))?;
+        let mut child = self.start(cmd, Stdio::null(), stdout.into(), stderr.into())?;
+        let (ended, end) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            copy_twice(reader, file);
+            // Who waits no longer is not told.
+            let _ = ended.send(());
+        });
+        let status = self.wait(cmd, &mut child)?;
+        // What runs on in the background may keep the pipe open.
+        let _ = end.recv_timeout(Duration::from_secs(1));
+        Ok(status)
+    }
+
     /// Runs the command and hands on each line of its stdout as it comes. What the lines' taker
     /// cannot take ends the handing on, not the command.
     ///
@@ -327,10 +362,14 @@ impl Runner {
     }
 
     fn wait(&self, cmd: &Cmd, child: &mut Child) -> Result<ExitStatus, RunError> {
-        let status = self.children.wait(child).map_err(lost(cmd))?;
-        match self.children.interrupted() {
-            Some(code) => Err(RunError::Interrupted(code)),
-            None => Ok(status),
+        let (status, is_late) = match cmd.limit() {
+            Some(limit) => self.children.wait_at_most(child, limit).map_err(lost(cmd))?,
+            None => (self.children.wait(child).map_err(lost(cmd))?, false),
+        };
+        match (self.children.interrupted(), cmd.limit().filter(|_| is_late)) {
+            (Some(code), _) => Err(RunError::Interrupted(code)),
+            (None, Some(limit)) => Err(RunError::Late { command: cmd.short(), limit: span(limit.as_secs()) }),
+            (None, None) => Ok(status),
         }
     }
 
@@ -375,6 +414,17 @@ pub(crate) fn how(status: ExitStatus) -> String {
 
 fn lost(cmd: &Cmd) -> impl Fn(io::Error) -> RunError + '_ {
     |source| RunError::Lost { program: cmd.program().to_owned(), source }
+}
+
+/// Copies to our stderr and to the file, until the end of what comes.
+fn copy_twice(mut from: impl Read, mut file: std::fs::File) {
+    let mut buffer = vec![0; 1 << 14];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        let part = buffer.get(..count).unwrap_or_default();
+        // The step goes on where nobody reads what it prints, or the disk is full.
+        let _ = io::stderr().write_all(part);
+        let _ = file.write_all(part);
+    }
 }
 
 /// Our stderr, as another process's stdout.

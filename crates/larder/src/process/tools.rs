@@ -17,6 +17,8 @@ pub struct Tools {
     docker: String,
     podman: String,
     cargo: String,
+    /// Variables that larder's own tools are run with.
+    variables: Vec<(String, String)>,
 }
 
 impl Tools {
@@ -36,6 +38,7 @@ impl Tools {
             docker: "docker".into(),
             podman: "podman".into(),
             cargo: "cargo".into(),
+            variables: Vec::new(),
         }
     }
 
@@ -52,6 +55,17 @@ impl Tools {
         self
     }
 
+    /// With a variable for larder's own tools.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn own(&self, program: &str) -> Cmd {
+        self.variables.iter().fold(Cmd::new(program), |cmd, (name, value)| cmd.env(name, value))
+    }
+
     /// Only programs of `folder`, engine and cargo too: for tests with stand-ins.
     #[must_use]
     pub fn all_in(folder: &Utf8Path) -> Self {
@@ -64,6 +78,7 @@ impl Tools {
             docker: tool("docker"),
             podman: tool("podman"),
             cargo: tool("cargo"),
+            variables: Vec::new(),
         }
     }
 
@@ -79,25 +94,25 @@ impl Tools {
     /// A `hashctx` command.
     #[must_use]
     pub fn hashctx(&self) -> Cmd {
-        Cmd::new(&self.hashctx)
+        self.own(&self.hashctx)
     }
 
     /// An `imgtar` command.
     #[must_use]
     pub fn imgtar(&self, job: &str) -> Cmd {
-        Cmd::new(&self.imgtar).arg(job)
+        self.own(&self.imgtar).arg(job)
     }
 
     /// A `gcctl` command.
     #[must_use]
     pub fn gcctl(&self, job: &str) -> Cmd {
-        Cmd::new(&self.gcctl).arg(job)
+        self.own(&self.gcctl).arg(job)
     }
 
     /// A `pkgcache` command.
     #[must_use]
     pub fn pkgcache(&self, job: &str) -> Cmd {
-        Cmd::new(&self.pkgcache).arg(job)
+        self.own(&self.pkgcache).arg(job)
     }
 
     /// A command of `docker` or of `podman`.

@@ -8,8 +8,11 @@ use crate::project::{DOCKER, Project, refused};
 
 #[test]
 fn what_looks_like_a_variable_is_warned_of() {
-    let result = Project::new("[image.app]\nargs = { SHA = \"${GIT_SHA}\" }\n").bake();
-    result.ended(Outcome::Yes, "built").saved(true).warned("`args.SHA` is the text `${GIT_SHA}`");
+    let result = Project::new("[image.app]\nargs = { SHA = \"$GIT_SHA\" }\n").bake();
+    result
+        .ended(Outcome::Yes, "built")
+        .saved(true)
+        .warned("`args.SHA` has the text `$GIT_SHA`, which is not replaced");
 }
 
 /// Takes one line, and then nobody reads any more; or takes none, for another reason.

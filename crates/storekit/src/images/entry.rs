@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::images::origin::{Origin, Remark};
 use crate::oci::Descriptor;
 use crate::{Digest, oci};
 
@@ -26,6 +27,8 @@ pub struct Entry {
     pub saved: Timestamp,
     /// Whether another OCI tool put it into the layout: nothing in it was verified then.
     pub adopted: bool,
+    /// Where it came from.
+    pub origin: Origin,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,6 +45,12 @@ struct File {
     saved: Timestamp,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     adopted: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    commit: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +62,14 @@ impl Entry {
     /// An entry without names, saved `now`.
     #[must_use]
     pub fn new(descriptor: Descriptor, now: Timestamp) -> Self {
-        Self { descriptor, names: Vec::new(), build_seconds: None, saved: now, adopted: false }
+        Self {
+            descriptor,
+            names: Vec::new(),
+            build_seconds: None,
+            saved: now,
+            adopted: false,
+            origin: Origin::default(),
+        }
     }
 
     /// Reads the text of a key file.
@@ -79,6 +95,11 @@ impl Entry {
             build_seconds: file.build_seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0),
             saved: file.saved,
             adopted: file.adopted,
+            origin: Origin {
+                image: remark(file.image),
+                host: remark(file.host),
+                commit: remark(file.commit),
+            },
         })
     }
 
@@ -94,6 +115,9 @@ impl Entry {
             build_seconds: self.build_seconds,
             saved: self.saved,
             adopted: self.adopted,
+            image: self.origin.image.as_ref().map(Remark::to_string),
+            host: self.origin.host.as_ref().map(Remark::to_string),
+            commit: self.origin.commit.as_ref().map(Remark::to_string),
         };
         toml::to_string(&file).unwrap_or_default()
     }
@@ -109,6 +133,11 @@ impl Entry {
     }
 }
 
+/// One that no tool of ours writes is as good as none: nothing depends on it.
+fn remark(text: Option<String>) -> Option<Remark> {
+    text?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +146,10 @@ mod tests {
         let descriptor = Descriptor::new(oci::MANIFEST, Digest::of(b"x"), 7);
         let now = "2026-01-02T03:04:05Z".parse().unwrap();
         Entry { names: vec!["app:latest".into()], build_seconds: Some(1.5), ..Entry::new(descriptor, now) }
+    }
+
+    fn read(text: &str) -> Entry {
+        Entry::parse(text.as_bytes(), Utf8Path::new("k")).unwrap()
     }
 
     #[track_caller]
@@ -142,6 +175,28 @@ mod tests {
              build-seconds = 1.5\n\
              saved = \"2026-01-02T03:04:05Z\"\n"
         );
+    }
+
+    #[test]
+    fn where_an_image_came_from_is_kept_and_may_be_unknown() {
+        let origin = Origin {
+            image: Some("app".parse().unwrap()),
+            host: Some("build-3".parse().unwrap()),
+            commit: Some("931ee0b+".parse().unwrap()),
+        };
+        let with = Entry { origin, ..entry() };
+        let lines = "image = \"app\"\nhost = \"build-3\"\ncommit = \"931ee0b+\"\n";
+        assert_eq!(with.to_text(), entry().to_text() + lines);
+        assert_eq!(read(&with.to_text()), with);
+        assert!(read(&entry().to_text()).origin.is_unknown(), "a file of before has none of it");
+        let foreign = entry().to_text() + "image = \"a\\u001Bb\"\nhost = \"\"\n";
+        assert!(read(&foreign).origin.is_unknown());
+    }
+
+    /// So later fields that only describe need no new version.
+    #[test]
+    fn a_field_that_is_not_known_is_passed_over() {
+        assert_eq!(read(&(entry().to_text() + "later = [1]\n")), entry());
     }
 
     #[test]

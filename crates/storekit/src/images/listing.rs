@@ -76,11 +76,13 @@ impl Images {
     }
 }
 
-/// Reads the entries of many keys, in their order.
-fn read_each(keys: &[Key], read: impl Fn(&Key) -> Result<Option<Listed>> + Sync) -> Result<Vec<Listed>> {
-    let one = |keys: &[Key]| -> Result<Vec<Listed>> {
-        keys.iter().filter_map(|key| read(key).transpose()).collect()
-    };
+/// Reads something of many keys, in their order.
+pub(crate) fn read_each<T: Send>(
+    keys: &[Key],
+    read: impl Fn(&Key) -> Result<Option<T>> + Sync,
+) -> Result<Vec<T>> {
+    let one =
+        |keys: &[Key]| -> Result<Vec<T>> { keys.iter().filter_map(|key| read(key).transpose()).collect() };
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let share = keys.len().div_ceil(threads).max(SHARE);
     if keys.len() <= share {

@@ -7,6 +7,7 @@
 )]
 
 mod index;
+mod lookup;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -278,8 +278,8 @@ impl Push<'_> {
         let digests: BTreeSet<Digest> = named.flat_map(forms).flatten().collect();
         let is_spare = |key: &Key| -> Result<bool> {
             let spare = images.peek(key)?.filter(|listed| {
-                let Entry { names, build_seconds, .. } = &listed.entry;
-                names.is_empty() && build_seconds.is_none()
+                let Entry { names, build_seconds, origin, .. } = &listed.entry;
+                names.is_empty() && build_seconds.is_none() && origin.is_unknown()
             });
             Ok(key != new
                 && spare.is_some()

@@ -3,7 +3,7 @@
 use std::fs;
 
 use camino::Utf8PathBuf;
-use larder_tests::{signal, until, until_it_waits};
+use larder_tests::{Ran, signal, until, until_it_waits};
 use serde_json::json;
 use storekit::Digest;
 
@@ -210,6 +210,48 @@ fn notes_are_kept() {
     assert_eq!(session.run("info k --inputs").ok().stdout(), "the manifest\n");
     session.feed("import l --build-seconds -1", &archive).ends(2);
     session.feed("import l --build-seconds=nan", &archive).ends(2);
+}
+
+#[test]
+fn where_an_image_came_from_is_noted_and_shown() {
+    let session = Session::new();
+    let archive = docker("app:1", &[&layer("base", "first")]).end();
+    session.write("disk.raw", "a disk");
+    let flags = "--image app --host build-3 --commit 931ee0b+";
+    session.feed(&format!("import k {flags}"), &archive).ok();
+    session.run(&format!("import d disk.raw {flags}")).ok();
+    session.write("folder/file", "x");
+    session.run(&format!("pack p folder {flags}")).ok();
+    for key in ["k", "d", "p"] {
+        let info = session.run(&format!("info {key} --json")).ok().json();
+        let told = ["image", "host", "commit"].map(|field| info[field].clone());
+        assert_eq!(told, [json!("app"), json!("build-3"), json!("931ee0b+")], "{key}");
+        let text = session.run(&format!("info {key}")).ok().stdout();
+        assert!(text.contains("made as   app\nmade on   build-3\nmade from 931ee0b+\n"), "{text}");
+    }
+    assert_eq!(session.run("ls --json").ok().stdout().matches("\"commit\":\"931ee0b+\"").count(), 3);
+    // A change of the names leaves it.
+    session.run("tag k new:1").ok();
+    assert_eq!(session.run("info k --json").ok().json()["image"], json!("app"));
+    // It changes nothing else, and the first save stands with its own.
+    session.feed("import plain", &archive).ok();
+    session.feed("import k --image other", &archive).ok().says("stored already");
+    let [with, plain] = ["k", "plain"].map(|key| session.run(&format!("info {key} --json")).ok().json());
+    assert_eq!((&with["digest"], with["image"].as_str()), (&plain["digest"], Some("app")));
+    assert!(plain.get("image").is_none());
+}
+
+#[test]
+fn what_is_said_of_an_image_is_short_and_plain() {
+    let session = Session::new();
+    for flag in ["--image", "--host", "--commit"] {
+        for text in ["", "a\nb", &"a".repeat(256)] {
+            let mut command = session.command("import k nothing.tar");
+            Ran::of(command.args([flag, text]))
+                .ends(2)
+                .says("it must have 1 to 255 bytes and no control characters");
+        }
+    }
 }
 
 #[test]

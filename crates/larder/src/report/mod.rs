@@ -1,13 +1,24 @@
-//! What a bake says about each image: a line for people, or one JSON object.
+//! What a bake says about each image, a line for people or one JSON object; and of all together.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use serde::Serialize;
+use storekit::size::ByteSize;
+use toolkit::words::{count, took};
 
-use super::why::Changes;
+pub mod changes;
+
+use self::changes::Changes;
 
 /// How many changed inputs the text names; the rest is counted.
 const SHOWN: usize = 5;
+
+/// How many digits of a key the text has; JSON has them all.
+const SHORT: usize = 12;
+
+/// How long a line of the text may get before what there is to remark gets one of its own.
+const COLUMNS: usize = 80;
 
 /// How an image was found, or what became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -65,12 +76,20 @@ pub struct Baked {
     pub outputs: Option<usize>,
     /// Why it was built, or would be.
     pub reason: Option<String>,
+    /// The images of larder.toml whose rebuild is the reason, from the one that it is built from
+    /// down to the one whose own inputs changed.
+    pub chain: Vec<String>,
     /// What changed since the image was last saved, where that is known and it was not a hit.
     pub changes: Option<Changes>,
     /// What went wrong without being fatal.
     pub warnings: Vec<String>,
     /// What could make the key lie; found out for `--json` and `--doubts` alone.
     pub key_warnings: Vec<String>,
+    /// How many bytes of layers the engine was sent, plain.
+    pub moved: u64,
+    /// How long the build took that a hit makes needless, in seconds; absent where that is not on
+    /// record.
+    pub saved_seconds: Option<f64>,
     /// Why it could not be built.
     pub error: Option<String>,
     /// Wall-clock time.
@@ -78,7 +97,7 @@ pub struct Baked {
 }
 
 /// Writes the report, as JSON or as a line for people with the names `width` characters wide.
-pub(super) fn write(
+pub(crate) fn write(
     baked: &Baked,
     as_json: bool,
     width: usize,
@@ -97,10 +116,16 @@ fn json(baked: &Baked, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
 /// Writes the report as a line of a table, with the names `width` characters wide, and what changed
 /// below it.
 fn text(baked: &Baked, width: usize, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
-    let key = baked.key.as_deref().unwrap_or("-");
+    let key = baked.key.as_deref().map_or("-", |key| key.get(..SHORT).unwrap_or(key));
     let from = baked.from.unwrap_or("-");
     let (image, state) = (&baked.image, baked.state.name());
-    writeln!(out, "{image:width$}  {state:6}  {key}  {from:6}  {:>8.2} s{}", baked.seconds, remark(baked))?;
+    let line = format!("{image:width$}  {state:6}  {key:SHORT$}  {from:6}  {:>7.2} s", baked.seconds);
+    let remark = remark(baked);
+    if line.chars().count() + remark.chars().count() <= COLUMNS {
+        writeln!(out, "{line}{remark}")?;
+    } else {
+        writeln!(out, "{line}\n  {remark}")?;
+    }
     baked.key_warnings.iter().try_for_each(|doubt| writeln!(out, "    doubt: {doubt}"))?;
     if let Some(changes) = &baked.changes {
         changes.lines.iter().take(SHOWN).try_for_each(|line| writeln!(out, "    {line}"))?;
@@ -110,6 +135,72 @@ fn text(baked: &Baked, width: usize, out: &mut (impl Write + ?Sized)) -> io::Res
         }
     }
     out.flush()
+}
+
+/// All images and disks of a bake together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sum {
+    /// How many there are.
+    pub images: usize,
+    hits: usize,
+    loaded: usize,
+    built: usize,
+    stale: usize,
+    failed: usize,
+    /// In bytes.
+    pub moved: u64,
+    /// In seconds.
+    pub saved: f64,
+}
+
+impl Sum {
+    /// With one more.
+    pub fn add(&mut self, baked: &Baked) {
+        let of_kind = match baked.state {
+            State::Hit if baked.moved > 0 => &mut self.loaded,
+            State::Hit => &mut self.hits,
+            State::Built => &mut self.built,
+            State::Stale => &mut self.stale,
+            State::Failed => &mut self.failed,
+        };
+        *of_kind += 1;
+        self.images += 1;
+        self.moved += baked.moved;
+        // What a hit took itself is not saved.
+        self.saved += baked.saved_seconds.map_or(0.0, |saved| (saved - baked.seconds).max(0.0));
+    }
+}
+
+/// `5 images: 3 hits, 1 loaded, 1 built; 12.3MB moved; 9 min 40 s saved`
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hits = if self.hits == 1 { "hit" } else { "hits" };
+        let kinds = [
+            (self.hits, hits),
+            (self.loaded, "loaded"),
+            (self.built, "built"),
+            (self.stale, "stale"),
+            (self.failed, "failed"),
+        ];
+        let kinds: Vec<_> = kinds
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, kind)| format!("{count} {kind}"))
+            .collect();
+        write!(f, "{}: {}", count(self.images, "image"), kinds.join(", "))?;
+        if self.moved > 0 {
+            write!(f, "; {} moved", ByteSize(self.moved))?;
+        }
+        if self.saved >= 1.0 {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "whole seconds, never negative"
+            )]
+            write!(f, "; {} saved", took(self.saved as u64))?;
+        }
+        Ok(())
+    }
 }
 
 fn remark(baked: &Baked) -> String {
@@ -141,9 +232,12 @@ mod tests {
             tags: vec!["app:latest".into()],
             outputs: None,
             reason: None,
+            chain: Vec::new(),
             changes: None,
             warnings: Vec::new(),
             key_warnings: Vec::new(),
+            moved: 0,
+            saved_seconds: None,
             error: None,
             seconds: 1.234,
         }
@@ -158,15 +252,15 @@ mod tests {
 
     #[test]
     fn a_hit_is_one_line() {
-        reads(&baked(State::Hit), "app    hit     c0ffee  store       1.23 s  for podman\n");
+        reads(&baked(State::Hit), "app    hit     c0ffee        store      1.23 s  for podman\n");
     }
 
     #[test]
     fn files_that_were_written_are_counted() {
         let written = Baked { engine: None, outputs: Some(3), ..baked(State::Hit) };
-        reads(&written, "app    hit     c0ffee  store       1.23 s  outputs: 3 files\n");
+        reads(&written, "app    hit     c0ffee        store      1.23 s  outputs: 3 files\n");
         let there = Baked { engine: None, outputs: Some(0), ..baked(State::Hit) };
-        reads(&there, "app    hit     c0ffee  store       1.23 s\n");
+        reads(&there, "app    hit     c0ffee        store      1.23 s\n");
     }
 
     #[test]
@@ -177,7 +271,7 @@ mod tests {
         let built = Baked { reason, changes, saved: false, from: Some("docker"), ..baked(State::Built) };
         reads(
             &built,
-            "app    built   c0ffee  docker      1.23 s  7 changes since feedbeef0123  not saved\n    changed 1\n    \
+            "app    built   c0ffee        docker     1.23 s\n    7 changes since feedbeef0123  not saved\n    changed 1\n    \
              changed 2\n    changed 3\n    changed 4\n    changed 5\n    and 2 more\n",
         );
     }
@@ -189,7 +283,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).expect("UTF-8"),
             "{\"image\":\"app\",\"state\":\"hit\",\"key\":\"c0ffee\",\"from\":\"store\",\"engine\":\"podman\",\"saved\":true,\
-             \"tags\":[\"app:latest\"],\"outputs\":null,\"reason\":null,\"changes\":null,\"warnings\":[],\"key_warnings\":[],\"error\":null,\"seconds\":1.234}\n"
+             \"tags\":[\"app:latest\"],\"outputs\":null,\"reason\":null,\"chain\":[],\"changes\":null,\"warnings\":[],\"key_warnings\":[],\"moved\":0,\"saved_seconds\":null,\"error\":null,\"seconds\":1.234}\n"
         );
     }
 }

@@ -6,16 +6,17 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// Does `work` for each piece, `jobs` of them at a time at most, and tells `done` of each on the
-/// calling thread, in order, as soon as it and all before it are done. `needs` has for each piece
-/// those before it that it needs. Work that finds out on the way that it has to come after others
-/// says so to its seat.
+/// calling thread, in the order of `told`, as soon as it and all before it there are done. `needs`
+/// has for each piece those before it that it needs. Work that finds out on the way that it has to
+/// come after others says so to its seat.
 ///
 /// # Errors
 /// The first error of `work`. No piece is begun after one; those that run are waited for.
-pub(super) fn run<E: Send>(
+pub(crate) fn run<E: Send>(
     needs: &[Vec<usize>],
     jobs: usize,
     work: impl Fn(usize, &Seat<'_, E>) -> Result<(), E> + Sync,
+    told: &[usize],
     mut done: impl FnMut(usize),
 ) -> Result<(), E> {
     let board = Board::new(needs, jobs.max(1));
@@ -25,7 +26,7 @@ pub(super) fn run<E: Send>(
         for _ in 0..threads {
             scope.spawn(|| board.work(&work));
         }
-        for piece in 0..needs.len() {
+        for piece in told.iter().copied() {
             if !board.wait_for(piece) {
                 break;
             }
@@ -36,12 +37,12 @@ pub(super) fn run<E: Send>(
 }
 
 /// The place at which a piece is worked on.
-pub(super) struct Seat<'b, E>(&'b Board<'b, E>);
+pub(crate) struct Seat<'b, E>(&'b Board<'b, E>);
 
 impl<E> Seat<'_, E> {
     /// Waits until the pieces are done, all of them before the own one; another may have the seat
     /// meanwhile. `false`: the work has ended by an error.
-    pub(super) fn after(&self, pieces: &[usize]) -> bool {
+    pub(crate) fn after(&self, pieces: &[usize]) -> bool {
         self.0.wait_midway(pieces)
     }
 }
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_needed_comes_first_and_all_is_told_in_order() {
+    fn what_is_needed_comes_first_and_all_is_told_in_the_order_that_is_asked_for() {
         for jobs in [1, 2, 8] {
             let (finished, mut told) = (Mutex::new(Vec::new()), Vec::new());
             let work = |piece: usize, _: &Seat<'_, ()>| {
@@ -175,8 +176,8 @@ mod tests {
                 finished.lock().expect("a list").push(piece);
                 Ok(())
             };
-            run(&needs(), jobs, work, |piece| told.push(piece)).expect("no error");
-            assert_eq!(told, [0, 1, 2, 3]);
+            run(&needs(), jobs, work, &[3, 0, 1, 2], |piece| told.push(piece)).expect("no error");
+            assert_eq!(told, [3, 0, 1, 2]);
         }
     }
 
@@ -187,7 +188,7 @@ mod tests {
             both.wait();
             Ok(())
         };
-        run(&[vec![], vec![]], 2, work, |_| ()).expect("each waited for the other");
+        run(&[vec![], vec![]], 2, work, &[], |_| ()).expect("each waited for the other");
     }
 
     #[test]
@@ -198,7 +199,7 @@ mod tests {
                 begun.lock().expect("a list").push(piece);
                 if piece == 0 { Err("no") } else { Ok(()) }
             };
-            assert_eq!(run(&[vec![], vec![0], vec![1]], jobs, work, |_| ()), Err("no"));
+            assert_eq!(run(&[vec![], vec![0], vec![1]], jobs, work, &[0, 1, 2], |_| ()), Err("no"));
             assert_eq!(*begun.lock().expect("a list"), [0]);
         }
     }
@@ -213,7 +214,7 @@ mod tests {
                 ended.lock().expect("a list").push(piece);
                 Ok(())
             };
-            run(&[vec![], vec![0], vec![0], vec![]], jobs, work, |_| ()).expect("no error");
+            run(&[vec![], vec![0], vec![0], vec![]], jobs, work, &[], |_| ()).expect("no error");
             assert_eq!(*ended.lock().expect("a list"), [0, 1, 2, 3]);
         }
     }
@@ -229,6 +230,6 @@ mod tests {
             assert!(!seat.after(&[0]));
             Ok(())
         };
-        assert_eq!(run(&[vec![], vec![]], 2, work, |_| ()), Err("no"));
+        assert_eq!(run(&[vec![], vec![]], 2, work, &[], |_| ()), Err("no"));
     }
 }

@@ -1,5 +1,8 @@
 //! What is read, and what is refused where.
 
+mod inherited;
+
+use super::image::Ignore;
 use super::*;
 
 fn image(text: &str) -> Image {
@@ -29,8 +32,8 @@ fn rejected(text: &str, message: &str, marked: &str) {
 #[test]
 fn an_empty_table_builds_the_dockerfile_beside_it() {
     let image = image("[image.app]\n");
-    let Source::Build { context, dockerfile, .. } = &image.source else { panic!("packs") };
-    assert_eq!((context.as_str(), dockerfile.as_str()), (".", "Dockerfile"));
+    let build = image.as_build().expect("a build");
+    assert_eq!((build.context.as_str(), build.dockerfile.as_str()), (".", "Dockerfile"));
     assert_eq!(image.tags, ["app:latest"]);
     assert!(image.use_image_cache);
     assert_eq!((image.ignore, image.engine), (Ignore::Docker, None));
@@ -136,7 +139,7 @@ fn what_is_not_a_platform_is_refused_when_it_is_read() {
 
 #[test]
 fn pack_and_dockerfile_exclude_each_other() {
-    rejected("[image.app]\ntarget = \"x\"\npack = { dir = \"d\" }\n", "`pack`", "image.app");
+    rejected("[image.app]\ntarget = \"x\"\npack = { dir = \"d\" }\n", "`pack`", "app");
 }
 
 #[test]
@@ -150,6 +153,6 @@ fn a_tag_that_could_be_a_flag_is_refused() {
     for tag in ["-x", "", "a b", "App", "a:", "a/:b", "app@sha256:0", "a..b"] {
         rejected(&format!("[image.app]\ntags = [\"a\", {tag:?}]\n"), "is not a valid image name", tag);
     }
-    rejected("[image.App]\n", "is not a valid image name", "image.App");
+    rejected("[image.App]\n", "is not a valid image name", "App");
     rejected("[image.app]\ntags = []\n", "has no tag", "[]");
 }

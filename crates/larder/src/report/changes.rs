@@ -1,4 +1,4 @@
-//! What changed since an image was last saved.
+//! What changed since an image was last saved under one of its names.
 
 use std::fmt;
 use std::io::Write;
@@ -21,14 +21,14 @@ pub struct Changes {
 }
 
 /// An earlier key of an image, with the manifest that was saved for it.
-pub(super) struct Earlier {
-    pub(super) key: String,
-    pub(super) manifest: Vec<u8>,
+pub(crate) struct Earlier {
+    pub(crate) key: String,
+    pub(crate) manifest: Vec<u8>,
 }
 
 /// The image's last save under one of its names. `None` where there is none, or none to be read: an
 /// explanation is never worth a failure.
-pub(super) fn earlier(store: &Utf8Path, tags: &[String]) -> Option<Earlier> {
+pub(crate) fn earlier(store: &Utf8Path, tags: &[String]) -> Option<Earlier> {
     let images = Store::open(store).ok()?.images();
     let mut saved: Vec<_> = images.list().ok()?;
     // What podman builds is saved under localhost/.
@@ -42,9 +42,15 @@ pub(super) fn earlier(store: &Utf8Path, tags: &[String]) -> Option<Earlier> {
     })
 }
 
+/// The key under which an image of one of these names was last saved.
+#[must_use]
+pub fn last_key(store: &Utf8Path, tags: &[String]) -> Option<String> {
+    earlier(store, tags).map(|earlier| earlier.key)
+}
+
 /// What changed since an earlier save; `None` where there is none, or nothing to be read of it.
 /// `temp` is a folder for what is compared.
-pub(super) fn changes_since(
+pub(crate) fn changes_since(
     earlier: Option<Earlier>,
     (key, manifest): (&str, &Utf8Path),
     temp: &Utf8Path,
@@ -68,7 +74,7 @@ pub(super) fn changes_since(
 
 impl Changes {
     /// Takes the output of `hashctx --diff`.
-    pub(super) fn parse(since: &str, diff: &[u8]) -> Self {
+    pub(crate) fn parse(since: &str, diff: &[u8]) -> Self {
         let lines = String::from_utf8_lossy(diff).lines().map(str::to_owned).collect();
         Self { since: since.to_owned(), lines }
     }

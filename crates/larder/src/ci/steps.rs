@@ -1,0 +1,166 @@
+//! One step of the project's own: what it bakes, whether it has to run at all, and what is kept of
+//! it.
+
+use std::io::Write;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use miette::{IntoDiagnostic, WrapErr};
+use storekit::files::replace::{Durability, replace};
+use storekit::store::Store;
+use toolkit::{Outcome, output};
+
+use super::Done;
+use crate::bake::{self, Options};
+use crate::config::Project;
+use crate::config::chosen::chosen_images;
+use crate::config::image::Image;
+use crate::config::step::Step;
+use crate::disk::glob;
+use crate::process::command::Cmd;
+use crate::process::runner::{Runner, code};
+use crate::process::tools::Tools;
+use crate::report::changes::last_key;
+use crate::times::Times;
+
+/// What all steps of a run have in common.
+pub(super) struct Steps<'a> {
+    project: &'a Project,
+    options: &'a Options,
+    tools: &'a Tools,
+    runner: &'a Runner,
+    /// The folder for what the steps print.
+    log: Option<Utf8PathBuf>,
+    /// Whether no step has to bake its image.
+    pub(super) all_is_baked: bool,
+}
+
+impl<'a> Steps<'a> {
+    /// Makes the folder of the logs.
+    pub(super) fn new(
+        project: &'a Project,
+        options: &'a Options,
+        tools: &'a Tools,
+        runner: &'a Runner,
+    ) -> miette::Result<Self> {
+        let log = project.ci_log.as_ref().map(|log| runner.folder().join(log));
+        if let Some(log) = &log {
+            let made = std::fs::create_dir_all(log).into_diagnostic();
+            made.wrap_err_with(|| format!("cannot make the folder `{log}` of `[ci] log`"))?;
+        }
+        Ok(Self { project, options, tools, runner, log, all_is_baked: false })
+    }
+
+    /// Bakes what the step needs and runs its line, unless nothing that it reads has changed since
+    /// its last success.
+    pub(super) fn run(&self, step: &Step, out: &mut dyn Write) -> miette::Result<Done> {
+        let image = step.image.as_ref().map(|name| self.image(name)).transpose()?;
+        let mut names = step.bake.clone();
+        names.extend(image.filter(|_| !self.all_is_baked).map(|image| image.name.clone()));
+        if !names.is_empty() {
+            let options = Options { names, ..self.options.clone() };
+            let baked = bake::bake(self.project, &options, self.tools, self.runner, out)?;
+            if baked != Outcome::Yes || step.run.is_none() {
+                return Ok(Done::Made(baked));
+            }
+        }
+        let Some(run) = &step.run else { return Ok(Done::Made(Outcome::Yes)) };
+        let key = self.key(step, run, image)?;
+        if key.is_some() && key == self.last(step) {
+            output::say(&format!("skipped: {}: its inputs are those of its last success", step.name));
+            return Ok(Done::Skipped);
+        }
+        let cmd = Cmd::new("sh").arg("-c").arg(run);
+        let cmd = match image.and_then(|image| image.tags.first()) {
+            Some(tag) => cmd.env("LARDER_IMAGE", tag),
+            None => cmd,
+        };
+        let ended = match &self.log {
+            Some(log) => self.runner.show_and_keep(&cmd, &log.join(file_name(&step.name, "log")))?,
+            None => self.runner.show(&cmd)?,
+        };
+        match code(ended) {
+            Some(0) => {
+                self.remember(step, key.as_deref());
+                Ok(Done::Made(Outcome::Yes))
+            }
+            code => Ok(Done::Made(Outcome::Code(code.unwrap_or(2)))),
+        }
+    }
+
+    fn image(&self, name: &str) -> miette::Result<&'a Image> {
+        let found = chosen_images(self.project, &[name.to_owned()])?;
+        found.first().copied().ok_or_else(|| miette::miette!("larder.toml has no image `{name}`"))
+    }
+
+    /// The key of all that the step reads, where it says so.
+    fn key(&self, step: &Step, run: &str, image: Option<&Image>) -> miette::Result<Option<String>> {
+        if step.inputs.is_empty() {
+            return Ok(None);
+        }
+        let mut files = Vec::new();
+        for pattern in &step.inputs {
+            let found = glob::files(self.runner.folder(), pattern).into_diagnostic();
+            files.extend(found.wrap_err_with(|| format!("cannot read the inputs `{pattern}`"))?);
+        }
+        files.sort();
+        files.dedup();
+        let mut temp = tempfile::NamedTempFile::new().into_diagnostic()?;
+        files.iter().try_for_each(|file| write!(temp, "{file}\0")).into_diagnostic()?;
+        let Some(path) = Utf8Path::from_path(temp.path()) else { return Ok(None) };
+        let cmd = self.tools.hashctx().args(["-q", "--allow-empty", "--files-from"]).path(path).arg("-0");
+        let cmd = cmd.flag("--input", &format!("run={run}"));
+        let cmd = match image.map(|image| self.key_of(image)) {
+            Some(Some(key)) => cmd.flag("--input", &format!("image={key}")),
+            // What is not saved may be anything.
+            Some(None) => return Ok(None),
+            None => cmd,
+        };
+        let key = self.runner.output(&cmd.arg("."))?;
+        Ok(Some(String::from_utf8_lossy(&key).trim().to_owned()))
+    }
+
+    /// The key under which the image was last saved.
+    fn key_of(&self, image: &Image) -> Option<String> {
+        let store = self.options.store.as_deref()?;
+        last_key(store, &image.tags)
+    }
+
+    /// The key of the step's last success.
+    fn last(&self, step: &Step) -> Option<String> {
+        std::fs::read_to_string(self.note(step)?).ok().filter(|key| !key.is_empty())
+    }
+
+    /// Notes the success; one that cannot be noted is made again.
+    fn remember(&self, step: &Step, key: Option<&str>) {
+        if let (Some(note), Some(key)) = (self.note(step), key) {
+            let _ = replace(&note, key.as_bytes(), Durability::Unsynced);
+        }
+    }
+
+    /// The file that has the key: this machine's, like the store's other notes.
+    fn note(&self, step: &Step) -> Option<Utf8PathBuf> {
+        let store = self.options.store.as_deref()?;
+        Store::open_or_create(store).ok()?;
+        let whose = format!("{}\0{}", self.runner.folder(), step.name);
+        let whose: String = blake3::hash(whose.as_bytes()).to_hex().chars().take(16).collect();
+        Some(store.join(format!(".ci-step-{whose}")))
+    }
+
+    /// Adds the times to those of earlier runs; what cannot be written is only a warning.
+    pub(super) fn keep(&self, times: &Times) {
+        let Some(log) = &self.log else { return };
+        let file = log.join("times.ndjson");
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(&file);
+        let written = opened.and_then(|mut to| to.write_all(times.json(jiff::Timestamp::now()).as_bytes()));
+        if let Err(error) = written {
+            output::say(&format!("warning: cannot write `{file}`: {error}"));
+        }
+    }
+}
+
+/// The step's name as a file's.
+fn file_name(step: &str, end: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+    let name: String = step.chars().map(plain).collect();
+    format!("{}.{end}", name.trim_start_matches('.'))
+}

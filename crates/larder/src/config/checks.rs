@@ -1,0 +1,67 @@
+//! What a single value must be.
+
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+use toml::Spanned;
+
+use super::fault::Fault;
+use super::names;
+use super::table::Pairs;
+
+/// Whether a path relative to a folder leads out of it.
+pub(super) fn leaves(path: &Utf8Path) -> bool {
+    path.is_absolute() || path.components().any(|part| part == Utf8Component::ParentDir)
+}
+
+/// Refuses what is not a path of this machine's: an empty one, an address, the standard input.
+pub(super) fn is_path(what: &str, path: &Spanned<Utf8PathBuf>, help: &str) -> Result<(), Fault> {
+    let text = path.get_ref().as_str();
+    let why = match text {
+        "" => "is empty",
+        "-" => "is the standard input",
+        _ if text.contains("://") || text.starts_with("git@") => "is an address",
+        _ if text.contains('\0') => "has a NUL",
+        _ => return Ok(()),
+    };
+    Err(Fault::new(format!("`{what}` {why}"), path.span(), help))
+}
+
+/// Refuses names that no variable, build argument or label can have.
+pub(super) fn are_names(what: &str, pairs: &Pairs) -> Result<(), Fault> {
+    let bad = |name: &&Spanned<String>| name.get_ref().is_empty() || name.get_ref().contains(['=', '\0']);
+    pairs.keys().find(bad).map_or(Ok(()), |name| {
+        let message = format!("`{}` cannot be a name in `{what}`", name.get_ref());
+        Err(Fault::new(message, name.span(), "a name has at least one letter, and no `=`"))
+    })
+}
+
+/// Refuses names that would be something else in an engine's `--secret id=NAME,…`.
+pub(super) fn is_secret_name(name: &Spanned<String>) -> Result<(), Fault> {
+    let text = name.get_ref();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if !text.is_empty() && text.chars().all(plain) {
+        return Ok(());
+    }
+    let help = "it is the `id` in `RUN --mount=type=secret,id=…`: letters, digits, `.`, `_` and `-`";
+    Err(Fault::new(format!("`{text}` cannot be the name of a secret"), name.span(), help))
+}
+
+/// Refuses a digest by which no image can be known.
+pub(super) fn is_base((name, digest): (&Spanned<String>, &Spanned<String>)) -> Result<(), Fault> {
+    if !names::is_name(name.get_ref()) {
+        let help = "write it as `FROM` does, without a digest: `\"debian:12\" = \"sha256:…\"`";
+        return Err(Fault::new(format!("`{}` is not a valid image name", name.get_ref()), name.span(), help));
+    }
+    let digits = match digest.get_ref().split_once(':') {
+        Some(("sha256", digits)) if digits.len() == 64 => digits,
+        Some(("sha512", digits)) if digits.len() == 128 => digits,
+        _ => "not hex",
+    };
+    if digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        format!("`{}` is not a digest", digest.get_ref()),
+        digest.span(),
+        format!("write `sha256:` and 64 hex digits; `imgtar resolve {}` prints them", name.get_ref()),
+    ))
+}

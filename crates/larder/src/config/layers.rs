@@ -1,0 +1,121 @@
+//! The texts that settings come from, one above the other: larder.toml, larder.local.toml, and what
+//! the command line sets.
+//!
+//! They are read as if they stood behind one another in one long text, so that a place in it also
+//! says in which text it is.
+
+use camino::Utf8Path;
+use miette::NamedSource;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use toolkit::settings::local_file;
+
+use super::fault::{ConfigError, Fault, Invalid, misread};
+
+/// A table with the place of each of its parts.
+pub(super) type Table<'i> = DeTable<'i>;
+
+/// The texts, the lowest first.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Layers(Vec<Layer>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Layer {
+    name: String,
+    /// Blanks for all the texts below, then the own one.
+    long: String,
+    /// Where the own one begins.
+    start: usize,
+    /// Of which images and disks it is the table; the whole file's without.
+    of: Option<String>,
+}
+
+impl Layers {
+    /// The files that count where larder.toml is `path`: itself, and beside it its `.local`, which
+    /// need not be there.
+    pub(super) fn read(path: &Utf8Path) -> Result<Self, ConfigError> {
+        let mut layers = Self::default();
+        let unread = |path: &Utf8Path, source| ConfigError::Read { path: path.to_owned(), source };
+        let text = std::fs::read_to_string(path).map_err(|source| unread(path, source))?;
+        layers.add(path.as_str(), &text);
+        let local = local_file(path);
+        match std::fs::read_to_string(&local) {
+            Ok(text) => layers.add(local.as_str(), &text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(unread(&local, source)),
+        }
+        Ok(layers)
+    }
+
+    /// Puts a text above all others.
+    pub(super) fn add(&mut self, name: &str, text: &str) {
+        self.push(name, text, None);
+    }
+
+    /// Puts a text above all others that is the table of the images and disks of these names: a
+    /// name, or a pattern of names.
+    pub(super) fn add_for(&mut self, names: &str, shown: &str, text: &str) {
+        self.push(shown, text, Some(names.to_owned()));
+    }
+
+    fn push(&mut self, name: &str, text: &str, of: Option<String>) {
+        let start = self.0.last().map_or(0, |last| last.long.len() + 1);
+        let long = format!("{}{text}", " ".repeat(start));
+        self.0.push(Layer { name: name.to_owned(), long, start, of });
+    }
+
+    /// What all files say: tables together, key by key; of anything else the uppermost word.
+    pub(super) fn merged(&self) -> Result<Table<'_>, Fault> {
+        let mut sum = Table::new();
+        for layer in self.0.iter().filter(|layer| layer.of.is_none()) {
+            merge(&mut sum, layer.table()?);
+        }
+        Ok(sum)
+    }
+
+    /// What is set of single images and disks, each with its names, the lowest first.
+    pub(super) fn of_images(&self) -> Result<Vec<(&str, Table<'_>)>, Fault> {
+        let named = self.0.iter().filter_map(|layer| Some((layer.of.as_deref()?, layer)));
+        named.map(|(names, layer)| Ok((names, layer.table()?))).collect()
+    }
+
+    /// The error as people see it: with the text that it is in.
+    pub(crate) fn explain(&self, what: &'static str, fault: Fault) -> ConfigError {
+        let Fault { message, at, help } = fault;
+        let place = at.as_ref().map_or(0, |at| at.start);
+        let layer = self.0.iter().rfind(|layer| layer.start <= place);
+        let (name, long, start) =
+            layer.map_or(("", "", 0), |layer| (layer.name.as_str(), layer.long.as_str(), layer.start));
+        let within = |place: usize| place.saturating_sub(start);
+        ConfigError::Invalid(Box::new(Invalid {
+            what,
+            message,
+            at: at.map(|at| (within(at.start)..within(at.end)).into()),
+            help,
+            text: NamedSource::new(name, long.get(start..).unwrap_or_default().to_owned()),
+            name: name.to_owned(),
+        }))
+    }
+}
+
+impl Layer {
+    fn table(&self) -> Result<Table<'_>, Fault> {
+        DeTable::parse(&self.long).map(Spanned::into_inner).map_err(|error| misread(&error))
+    }
+}
+
+/// Puts one table above another.
+pub(super) fn merge<'i>(under: &mut Table<'i>, over: Table<'i>) {
+    for (key, value) in over {
+        let name = key.get_ref().clone();
+        let below = under.get_mut(name.as_ref()).map(Spanned::get_mut);
+        let at = value.span();
+        match (below, value.into_inner()) {
+            (Some(DeValue::Table(below)), DeValue::Table(above)) => merge(below, above),
+            (_, value) => {
+                under.remove(name.as_ref());
+                under.insert(key, Spanned::new(at, value));
+            }
+        }
+    }
+}

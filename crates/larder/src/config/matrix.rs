@@ -1,0 +1,75 @@
+//! `matrix`: one table, and an image for each combination of its values.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::expand::scalar;
+use super::fault::Fault;
+use super::layers::Table;
+
+/// How many images one table may stand for.
+const MOST: usize = 500;
+
+/// One of the values that an image has of its matrix.
+#[derive(Clone)]
+pub(super) struct Value<'i> {
+    pub(super) name: Spanned<Cow<'i, str>>,
+    pub(super) text: String,
+    pub(super) at: Range<usize>,
+}
+
+impl Value<'_> {
+    /// The value as part of an image's name: letters that none has become dashes.
+    pub(super) fn in_name(&self) -> String {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        self.text.chars().map(|c| if plain(c) { c } else { '-' }).collect()
+    }
+}
+
+/// Takes `matrix` out of the table. The values of each image, the first name changing slowest; one
+/// image without values where there is no matrix.
+pub(super) fn combinations<'i>(table: &mut Table<'i>) -> Result<Vec<Vec<Value<'i>>>, Fault> {
+    let Some(matrix) = table.remove("matrix") else { return Ok(vec![Vec::new()]) };
+    let at = matrix.span();
+    let help = "write `matrix = { NAME = [\"one\", \"two\"] }`: NAME becomes a build argument";
+    let bad = |what: String, at| Fault::new(what, at, help);
+    let DeValue::Table(matrix) = matrix.into_inner() else {
+        return Err(bad("`matrix` is not a table".to_owned(), at));
+    };
+    let mut axes: Vec<Vec<Value<'i>>> = Vec::new();
+    for (name, values) in matrix {
+        let (values_at, what) = (values.span(), name.get_ref().clone());
+        let words = match values.into_inner() {
+            DeValue::Array(values) => values.into_iter().map(|value| one(&name, &value)).collect(),
+            _ => None,
+        };
+        let words: Option<Vec<_>> = words;
+        let wrong = || bad(format!("`matrix.{what}` is not a list of words or numbers"), values_at.clone());
+        axes.push(words.filter(|words| !words.is_empty()).ok_or_else(wrong)?);
+    }
+    if axes.is_empty() {
+        return Err(bad("`matrix` has no names".to_owned(), at));
+    }
+    let count = axes.iter().try_fold(1_usize, |count, axis| count.checked_mul(axis.len()));
+    if count.is_none_or(|count| count > MOST) {
+        let count = count
+            .map_or_else(|| "more images than can be counted".to_owned(), |count| format!("{count} images"));
+        let help = format!("one table stands for at most {MOST}; write fewer values, or several tables");
+        return Err(Fault::new(format!("`matrix` makes {count}"), at, help));
+    }
+    axes.sort_by_key(|axis| axis.first().map(|value| value.name.span().start));
+    Ok(axes.iter().fold(vec![Vec::new()], |images: Vec<Vec<Value<'i>>>, axis| {
+        let with = |image: &Vec<Value<'i>>, value: &Value<'i>| {
+            image.iter().cloned().chain([value.clone()]).collect::<Vec<_>>()
+        };
+        images.iter().flat_map(|image| axis.iter().map(move |value| with(image, value))).collect()
+    }))
+}
+
+fn one<'i>(name: &Spanned<Cow<'i, str>>, value: &Spanned<DeValue<'i>>) -> Option<Value<'i>> {
+    let text = scalar(value.get_ref())?;
+    Some(Value { name: name.clone(), text, at: value.span() })
+}

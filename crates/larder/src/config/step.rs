@@ -1,0 +1,109 @@
+//! `[ci]`: the project's own steps.
+
+use std::collections::BTreeSet;
+
+use camino::Utf8PathBuf;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::fault::Fault;
+use super::image::Image;
+use super::nearest::question;
+
+/// One of the project's own steps of `ci`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What the table of times calls it.
+    pub name: String,
+    /// What is baked first; none means that this is not a bake.
+    pub bake: Vec<String>,
+    /// The image whose name and key the step sees.
+    pub image: Option<String>,
+    /// The line that `sh -c` runs in the project's folder; none where baking is all.
+    pub run: Option<String>,
+    /// Whether it runs only where it is asked for.
+    pub is_manual: bool,
+    /// Globs of what it reads: where that is as it was at its last success, it is skipped.
+    pub inputs: Vec<String>,
+    /// Variables that have to be set.
+    pub env: Vec<String>,
+}
+
+/// The table as it is written.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CiTable {
+    #[serde(default)]
+    steps: Vec<Spanned<StepTable>>,
+    #[serde(default)]
+    step: Vec<Spanned<StepTable>>,
+    pub(super) log: Option<Utf8PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepTable {
+    name: String,
+    run: Option<Spanned<String>>,
+    image: Option<Spanned<String>>,
+    #[serde(default)]
+    bake: Vec<Spanned<String>>,
+    #[serde(default)]
+    when: When,
+    #[serde(default)]
+    inputs: Vec<Spanned<String>>,
+    #[serde(default)]
+    env: Vec<String>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum When {
+    #[default]
+    Always,
+    Manual,
+}
+
+impl CiTable {
+    /// The steps, in the order of their lines.
+    pub(super) fn steps(&self, images: &[Image]) -> Result<Vec<Step>, Fault> {
+        let mut tables: Vec<_> = self.steps.iter().chain(&self.step).collect();
+        tables.sort_by_key(|table| table.span().start);
+        let mut seen = BTreeSet::new();
+        for table in &tables {
+            if !seen.insert(&table.get_ref().name) {
+                let message = format!("two steps are called `{}`", table.get_ref().name);
+                return Err(Fault::new(message, table.span(), "`larder ci NAME` must mean one"));
+            }
+        }
+        tables.into_iter().map(|table| table.get_ref().checked(table, images)).collect()
+    }
+}
+
+impl StepTable {
+    fn checked(&self, whole: &Spanned<Self>, images: &[Image]) -> Result<Step, Fault> {
+        for name in self.bake.iter().chain(&self.image) {
+            let is_known = |image: &Image| image.name == *name.get_ref() || image.group == *name.get_ref();
+            if !images.iter().any(is_known) {
+                let meant = question(name.get_ref(), images.iter().map(|image| image.name.as_str()));
+                let help = format!("{meant}name an image of this file");
+                return Err(Fault::new(format!("there is no image `{}`", name.get_ref()), name.span(), help));
+            }
+        }
+        if self.run.is_none() && self.bake.is_empty() && self.image.is_none() {
+            let help = "write `run = \"COMMAND\"`, or `bake = [\"IMAGE\"]`";
+            return Err(Fault::new(format!("step `{}` does nothing", self.name), whole.span(), help));
+        }
+        self.inputs.iter().try_for_each(super::disk::is_glob)?;
+        let plain = |names: &[Spanned<String>]| names.iter().map(|name| name.get_ref().clone()).collect();
+        Ok(Step {
+            name: self.name.clone(),
+            bake: plain(&self.bake),
+            image: self.image.as_ref().map(|image| image.get_ref().clone()),
+            run: self.run.as_ref().map(|run| run.get_ref().clone()),
+            is_manual: self.when == When::Manual,
+            inputs: plain(&self.inputs),
+            env: self.env.clone(),
+        })
+    }
+}

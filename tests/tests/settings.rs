@@ -1,0 +1,218 @@
+//! What larder.toml and the command line can say of a build, with real engines.
+
+use larder_tests::{Part, Session, have};
+
+const ENGINES: [(&str, Part); 2] = [("docker", Part::Docker), ("podman", Part::Podman)];
+
+/// Does it with each engine that is there.
+fn with_each_engine(run: impl Fn(&'static str)) {
+    for (engine, part) in ENGINES {
+        if have(&[part, Part::Docker]) {
+            run(engine);
+        }
+    }
+}
+
+/// What is in one file of an image.
+fn cat(session: &Session, engine: &str, image: &str, file: &str) -> String {
+    let line = format!(
+        "c=$({engine} create {image} none) && {engine} cp $c:{file} - | tar -xO; {engine} rm $c >/dev/null"
+    );
+    session.run(&line).ok().stdout()
+}
+
+#[test]
+fn a_matrix_builds_an_image_for_each_value() {
+    with_each_engine(|engine| {
+        let mut session = Session::new();
+        let name = session.image_in(engine, "py");
+        session.write("3.9", "nine\n");
+        session.write("3.10", "ten\n");
+        let dockerfile = session.from("scratch")
+            + "ARG PY\nARG N\nARG FROM_ENV\nLABEL args=$N-$FROM_ENV\nCOPY $PY /args\n";
+        session.write("Dockerfile", dockerfile);
+        session.write(
+            "larder.toml",
+            format!(
+                "[defaults]\nargs = {{ N = 7 }}\n[image.py]\nmatrix = {{ PY = [\"3.9\", \"3.10\"] }}\ntags = [\"{name}:{{PY}}\"]\n\
+                 args = {{ FROM_ENV = true }}\noutputs = {{ \"out/{{PY}}\" = \"/args\" }}\n"
+            ),
+        );
+        let bake = format!("FROM_ENV=e1 larder bake --engine {engine} --json");
+        let names: Vec<_> = session.run(&bake).ok().rows().iter().map(|line| line["image"].clone()).collect();
+        assert_eq!(names, ["py-3.9", "py-3.10"]);
+        assert_eq!(cat(&session, engine, &format!("{name}:3.10"), "/args"), "ten\n");
+        let label = format!("{engine} image inspect -f '{{{{.Config.Labels.args}}}}' {name}:3.9");
+        assert_eq!(session.run(&label).ok().stdout().trim(), "7-e1");
+        assert_eq!(session.run("cat out/3.9").ok().stdout(), "nine\n");
+        // The variable's value is in the key, and so is what the command line sets.
+        let states = |line: &str| {
+            let lines = session.run(line).rows();
+            lines.iter().map(|line| line["state"].as_str().expect("a state").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(states(&bake), ["hit", "hit"]);
+        assert_eq!(
+            states(&format!("FROM_ENV=e2 larder bake --check --engine {engine} --json")),
+            ["stale", "stale"]
+        );
+        let set = format!("{bake} --check --set 'py-3.9.args.N=8'");
+        assert_eq!(states(&set), ["stale", "hit"]);
+        let one = format!("{bake} --check 'py-*9'");
+        assert_eq!(states(&one), ["hit"]);
+        session.run(&format!("larder bake --engine {engine}")).ends(2).says("variable `FROM_ENV` is not set");
+    });
+}
+
+#[test]
+fn a_secret_is_read_by_the_build_and_left_nowhere() {
+    with_each_engine(|engine| {
+        const VALUE: &str = "s3cr3t-4-the-build-alone";
+        let mut session = Session::new();
+        let name = session.image_in(engine, "app");
+        let below = session.base_of(engine);
+        let run = "RUN --mount=type=secret,id=one --mount=type=secret,id=two sha256sum </run/secrets/one >/sum && \
+                   sha256sum </run/secrets/two >>/sum\n";
+        session.write("Dockerfile", session.from(&below) + run);
+        session.write(".dockerignore", "two\nlarder.toml\n");
+        session.write("two", VALUE);
+        session.write(
+            "larder.toml",
+            format!(
+                "[image.app]\ntags = [\"{name}:1\"]\nlabels = {{ made-for = \"tests\" }}\n\
+                 secrets = {{ one = {{ env = \"ONE\" }}, two = {{ file = \"two\" }} }}\n"
+            ),
+        );
+        let bake = format!("larder bake --engine {engine} --json -v");
+        session
+            .run(&bake)
+            .ends(2)
+            .says("image `app` needs the secret `one`: the environment variable `ONE` is not set");
+        let ran = session.run(&format!("ONE={VALUE} {bake}")).ok();
+        assert_eq!(ran.rows()[0]["saved"], true, "{ran}");
+        let sum = session.run(&format!("printf %s {VALUE} | sha256sum")).ok().stdout();
+        assert_eq!(cat(&session, engine, &format!("{name}:1"), "/sum"), format!("{sum}{sum}"));
+        // Neither in the log nor in the report, the key's manifest or anything else of the store.
+        assert!(!ran.stderr().contains(VALUE) && !ran.stdout().contains(VALUE), "{ran}");
+        let found = session.run(&format!("grep -rl {VALUE} {}", session.store())).stdout();
+        assert_eq!(found, "");
+        let label = session
+            .run(&format!("{engine} image inspect -f '{{{{index .Config.Labels \"made-for\"}}}}' {name}:1"));
+        assert_eq!(label.ok().stdout().trim(), "tests");
+        // Another value is the same key.
+        assert_eq!(session.run(&format!("ONE=other {bake}")).ok().rows()[0]["state"], "hit");
+    });
+}
+
+#[test]
+fn a_build_that_takes_too_long_is_ended() {
+    if !have(&[Part::Docker]) {
+        return;
+    }
+    let mut session = Session::new();
+    let base = session.base();
+    let name = session.image("slow");
+    session.write("Dockerfile", session.from(&base) + "RUN sleep 600\n");
+    session.write("larder.toml", format!("[image.slow]\ntags = [\"{name}:1\"]\ntimeout = \"1s\"\n"));
+    session.run("timeout 120 larder bake --engine docker").ends(2).says("was ended: it took longer than 1 s");
+    session.run(&format!("docker image inspect {name}:1")).fails();
+}
+
+#[test]
+fn named_contexts_are_inputs_and_edges() {
+    if !have(&[Part::Podman, Part::Docker]) {
+        return;
+    }
+    let mut session = Session::new().file("../lib/file", "one\n");
+    let [up, app] = ["up", "app"].map(|name| session.image_in("podman", name));
+    session.write("up/Dockerfile", session.from("scratch") + "COPY up /up\n");
+    session.write("up/up", "up 1\n");
+    session.write("app/Dockerfile", session.from("below") + "COPY --from=src file /file\n");
+    session.write(
+        "larder.toml",
+        format!(
+            "[image.app]\ncontext = \"app\"\ntags = [\"{app}:1\"]\ncontexts = {{ src = \"../lib\", below = \"image:up\" }}\n\
+             [image.up]\ncontext = \"up\"\ntags = [\"{up}:1\"]\n"
+        ),
+    );
+    let bake = "larder bake --engine podman --json";
+    let both = || ["/up", "/file"].map(|file| cat(&session, "podman", &format!("{app}:1"), file)).concat();
+    let states = |line: &str| {
+        let lines = session.run(line).rows();
+        lines
+            .iter()
+            .map(|line| format!("{} {}", line["image"], line["state"]).replace('"', ""))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(states(&format!("{bake} app")), ["app built", "up built"]);
+    assert_eq!(both(), "up 1\none\n");
+    assert_eq!(states(bake), ["app hit", "up hit"]);
+    session.write("../lib/file", "two\n");
+    assert_eq!(states(&format!("{bake} --check")), ["app stale", "up hit"]);
+    session.write("up/up", "up 2\n");
+    assert_eq!(states(bake), ["app built", "up built"]);
+    assert_eq!(both(), "up 2\ntwo\n");
+}
+
+#[test]
+fn an_image_that_is_needed_is_baked_first_and_in_the_key() {
+    if !have(&[Part::Docker]) {
+        return;
+    }
+    let mut session = Session::new().file("one", "1").file("two", "2");
+    let [first, second] = ["first", "second"].map(|name| session.image(name));
+    session.write("First", session.from("scratch") + "COPY one /\n");
+    session.write("Second", session.from("scratch") + "COPY two /\n");
+    session.write(
+        "larder.toml",
+        format!(
+            "[image.second]\ndockerfile = \"Second\"\ntags = [\"{second}:1\"]\nneeds = [\"first\"]\n\
+             [image.first]\ndockerfile = \"First\"\ntags = [\"{first}:1\"]\n"
+        ),
+    );
+    let states = |line: &str| {
+        let lines = session.run(line).ok().rows();
+        lines
+            .iter()
+            .map(|line| format!("{} {}", line["image"], line["state"]).replace('"', ""))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(states("larder bake --json second"), ["second built", "first built"]);
+    session.write("one", "1b");
+    assert_eq!(states("larder bake --json second"), ["second built", "first built"]);
+    session.write("one", "1");
+    assert_eq!(states("larder bake --json"), ["second hit", "first hit"]);
+}
+
+#[test]
+fn a_build_from_scratch_saves_nothing() {
+    if !have(&[Part::Docker]) {
+        return;
+    }
+    let mut session = Session::new().file("one", "1");
+    let name = session.image("app");
+    session.write("Dockerfile", session.from("scratch") + "COPY one /\n");
+    session.write("larder.toml", format!("[image.app]\ntags = [\"{name}:1\"]\n"));
+    let ran = session.run("larder bake --no-cache --json -v").ok();
+    assert_eq!(ran.rows()[0]["saved"], false);
+    ran.says(" --no-cache ");
+    session.run("larder bake --check").ends(1);
+}
+
+#[test]
+fn another_file_and_its_local_one_count_for_all_tools() {
+    let session = Session::new().file("d/file", "1");
+    let pack =
+        |name: &str| format!("[image.{name}]\ndescription = \"What {name} is\"\npack = {{ dir = \"d\" }}\n");
+    session.write("larder.toml", pack("main"));
+    session.write(
+        "ci/other.toml",
+        format!("[store]\ndir = \"kept\"\n{}", pack("other").replace("\"d\"", "\"../d\"")),
+    );
+    session.write("ci/other.local.toml", "[image.other]\ntags = [\"mine:1\"]\n");
+    let line = session.run("larder bake --list -f ci/other.toml").ok().stdout();
+    assert_eq!(line.lines().nth(1), Some("other  pack  mine:1  What other is"), "{line}");
+    let ran = session.run("env -u LARDER_DIR larder bake -f ci/other.toml --json").ok();
+    assert_eq!(ran.rows()[0]["saved"], true, "{ran}");
+    assert!(session.path("ci/kept/images/oci-layout").is_file());
+    assert_eq!(session.run("larder list --json").ok().rows()[0]["name"], "main");
+}
