@@ -4,10 +4,10 @@
 
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::{tools, until};
 
 /// A running dockerd, killed when dropped.
 #[derive(Debug)]
@@ -18,9 +18,6 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts one with all its files below the folder, and waits until it answers.
-    ///
-    /// # Panics
-    /// Where it does not answer within a minute.
     #[must_use]
     pub fn start(folder: &Utf8Path) -> Self {
         std::fs::create_dir_all(folder).expect("a folder");
@@ -29,6 +26,7 @@ impl Daemon {
         // In a network name space of its own: a daemon makes and removes the machine's default
         // bridge as it likes.
         let mut command = Command::new("unshare");
+        command.env("PATH", tools::path());
         command.args(["--net", "dockerd", "--host", &format!("unix://{}", at("sock"))]);
         command.args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid")]);
         command.args([
@@ -66,18 +64,15 @@ impl Daemon {
     }
 
     fn wait_until_it_answers(&mut self) {
-        let started = Instant::now();
-        let host = self.host();
-        let ask = || Command::new("docker").args(["--host", &host, "version"]).output();
-        while !ask().is_ok_and(|output| output.status.success()) {
+        let (host, log) = (self.host(), self.folder.join("log"));
+        // It tells nobody when it is ready.
+        until("dockerd answers", || {
             let gone = self.child.try_wait().is_ok_and(|status| status.is_some());
-            if gone || started.elapsed() > Duration::from_secs(60) {
-                let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-                panic!("dockerd does not answer:\n{log}");
-            }
-            // It tells nobody when it is ready.
-            thread::sleep(Duration::from_millis(50));
-        }
+            assert!(!gone, "dockerd ended:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
+            let mut ask = Command::new("docker");
+            ask.env("PATH", tools::path()).args(["--host", &host, "version"]);
+            ask.output().is_ok_and(|output| output.status.success())
+        });
     }
 }
 

@@ -1,44 +1,55 @@
 //! What keeps a command away from the user's things, and programs that a test plays.
 
+use std::env;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What would change how a tool, an engine or git behaves, and is the user's or the test runner's.
-const USERS: [&str; 15] = [
-    "CARGO_MANIFEST_DIR",
-    "CI",
-    "DOCKER_CONFIG",
-    "GIT_CEILING_DIRECTORIES",
-    "GIT_CONFIG_GLOBAL",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_DIR",
-    "GIT_INDEX_FILE",
-    "GIT_WORK_TREE",
-    "LARDER_TOOLS",
-    "REGISTRY_AUTH_FILE",
-    "RUST_BACKTRACE",
-    "SOURCE_DATE_EPOCH",
-    "XDG_CACHE_HOME",
-    "XDG_CONFIG_HOME",
+use crate::{Ran, tools};
+
+/// What a command still sees of the environment: where the engines are, and where temporary files
+/// go.
+const KEPT: [&str; 6] = [
+    "DOCKER_CERT_PATH",
+    "DOCKER_HOST",
+    "DOCKER_TLS_VERIFY",
+    "LLVM_PROFILE_FILE",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
 ];
 
-/// Keeps the command away from the user's configuration: this home and no other, no configuration
-/// of git's or docker's, no colors. What is set on the command afterwards counts.
+/// Keeps the command away from the user's configuration: this home and no other, a PATH that is the
+/// same for all tests, no colors, no variable that says anything else. What is set on the command
+/// afterwards counts.
 pub fn isolate(command: &mut Command, home: impl AsRef<Path>) -> &mut Command {
-    for name in USERS {
-        command.env_remove(name);
-    }
-    command.env("HOME", home.as_ref()).env("NO_COLOR", "1").env("GIT_CONFIG_NOSYSTEM", "1")
+    command.env_clear().envs(KEPT.iter().filter_map(|name| Some((name, env::var_os(name)?))));
+    command.env("PATH", tools::path()).env("HOME", home.as_ref());
+    command.env("NO_COLOR", "1").env("GIT_CONFIG_NOSYSTEM", "1")
+}
+
+/// Runs the line with `sh`, away from the user's configuration. It must succeed; its output,
+/// without the spaces around it.
+#[track_caller]
+#[expect(clippy::must_use_candidate, reason = "most lines are run for what they do")]
+pub fn sh(line: &str) -> String {
+    let mut command = Command::new("sh");
+    Ran::of(isolate(command.args(["-c", line]), "/nonexistent")).ok().stdout().trim().to_owned()
+}
+
+/// Writes a file, with the folders above it.
+#[track_caller]
+pub fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+    let path = path.as_ref();
+    path.parent().map_or(Ok(()), fs::create_dir_all).expect("a folder");
+    let written = File::create(path).and_then(|mut file| file.write_all(content.as_ref()));
+    written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
 /// Writes a program that stands in for another: this script for `sh`.
 ///
 /// Another process writes it: while this one holds the file open, a test beside it may fork, and
 /// the script would be "busy".
-///
-/// # Panics
-/// Where it cannot be written.
 pub fn stand_in(path: impl AsRef<Path>, script: &str) {
     let mut cat = Command::new("sh");
     cat.args(["-c", "cat >\"$0\" && chmod +x \"$0\""]).arg(path.as_ref()).stdin(Stdio::piped());

@@ -3,23 +3,27 @@
 //! A test without its parts passes and is listed by `cargo xtask test`; with
 //! `LARDER_REQUIRE_ENGINES=1` it fails.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use camino::Utf8PathBuf;
 
+use crate::tools;
+
 /// Something that a test cannot do without.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// A docker client, and a daemon that answers it.
     Docker,
     /// The daemon's program, to be started by the test itself; for root only.
     Dockerd,
-    /// podman.
+    /// podman, and all that it needs.
     Podman,
     /// docker-registry, to be started by the test itself.
     Registry,
@@ -58,6 +62,16 @@ pub enum Part {
     Yaml,
     /// just.
     Just,
+    /// containerd, to be started by the test itself, and its client.
+    Containerd,
+    /// umoci.
+    Umoci,
+    /// qemu-img and qemu-io.
+    QemuImg,
+    /// git with Git LFS.
+    GitLfs,
+    /// script, which makes a terminal.
+    Script,
 }
 
 /// Whether all parts are there. Where one is not, the running test is noted as not run.
@@ -103,16 +117,9 @@ pub fn not_run(reason: &str) {
 #[must_use]
 pub fn cache_tests() -> Vec<Utf8PathBuf> {
     let checkout = env::var("LARDER_CACHE_TESTS").ok().map(Utf8PathBuf::from);
-    let package = cache().map(|folder| folder.join("node/node_modules/http-cache-tests"));
+    let package = tools::cache().map(|folder| folder.join("node/node_modules/http-cache-tests"));
     let is_there = |folder: &Utf8PathBuf| folder.join("tests/index.mjs").is_file();
     checkout.into_iter().chain(package).filter(is_there).collect()
-}
-
-/// Where `.ci/run` keeps what it made or fetched.
-fn cache() -> Option<Utf8PathBuf> {
-    let home = || env::var("HOME").map(|home| format!("{home}/.cache"));
-    let cache = env::var("XDG_CACHE_HOME").or_else(|_| home()).ok()?;
-    Some(Utf8PathBuf::from(cache).join("larder-ci"))
 }
 
 /// The tar of a root file system, if there is one.
@@ -121,7 +128,7 @@ pub fn base() -> Option<Utf8PathBuf> {
     if let Ok(path) = env::var("LARDER_TEST_BASE") {
         return Some(path.into());
     }
-    let folder = cache()?;
+    let folder = tools::cache()?;
     let mut tars: Vec<_> =
         folder.read_dir_utf8().ok()?.flatten().map(camino::Utf8DirEntry::into_path).collect();
     tars.retain(|path| path.extension() == Some("tar"));
@@ -132,7 +139,7 @@ pub fn base() -> Option<Utf8PathBuf> {
 /// The tar of an older release's root file system, if there is one.
 #[must_use]
 pub fn old_base() -> Option<Utf8PathBuf> {
-    let made = || cache().map(|folder| folder.join("older/root.tar"));
+    let made = || tools::cache().map(|folder| folder.join("older/root.tar"));
     env::var("LARDER_TEST_OLD_BASE").ok().map(Utf8PathBuf::from).or_else(made).filter(|path| path.is_file())
 }
 
@@ -143,19 +150,32 @@ pub fn release() -> Option<Utf8PathBuf> {
     folder.join("SHA256SUMS").is_file().then_some(folder)
 }
 
-/// Where the program lies, of those on PATH.
+/// Where the program lies, if it is on the PATH of the tests.
 #[must_use]
 pub fn on_path(program: &str) -> Option<Utf8PathBuf> {
-    let folders = env::var("PATH").unwrap_or_default();
-    folders.split(':').map(|folder| Utf8PathBuf::from(folder).join(program)).find(|path| path.is_file())
+    tools::path().split(':').map(|folder| Utf8PathBuf::from(folder).join(program)).find(|path| path.is_file())
 }
 
+/// What was found out already, of this process.
+static FOUND: Mutex<BTreeMap<Part, bool>> = Mutex::new(BTreeMap::new());
+
 impl Part {
+    /// The engine of this name, `docker` or `podman`.
+    #[must_use]
+    pub fn engine(name: &str) -> Self {
+        if name == "podman" { Self::Podman } else { Self::Docker }
+    }
+
     fn is_there(self) -> bool {
+        let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        *found.entry(self).or_insert_with(|| self.find())
+    }
+
+    fn find(self) -> bool {
         match self {
             Self::Docker => succeeds("docker", &["version"]),
             Self::Dockerd => is_root() && succeeds("unshare", &["--net", "dockerd", "--version"]),
-            Self::Podman => succeeds("podman", &["--version"]),
+            Self::Podman => succeeds("podman", &["info"]),
             Self::Registry => succeeds("docker-registry", &["--version"]),
             Self::Skopeo => succeeds("skopeo", &["--version"]),
             Self::B3sum => succeeds("b3sum", &["--version"]),
@@ -175,6 +195,11 @@ impl Part {
             Self::Python => succeeds("python3", &["-c", "import ensurepip, venv"]),
             Self::Yaml => succeeds("python3", &["-c", "import yaml"]),
             Self::Just => on_path("just").is_some(),
+            Self::Containerd => succeeds("containerd", &["--version"]) && succeeds("ctr", &["--version"]),
+            Self::Umoci => succeeds("umoci", &["--version"]),
+            Self::QemuImg => succeeds("qemu-img", &["--version"]) && succeeds("qemu-io", &["--version"]),
+            Self::GitLfs => succeeds("git", &["lfs", "version"]),
+            Self::Script => succeeds("script", &["--version"]),
         }
     }
 }
@@ -203,12 +228,18 @@ impl fmt::Display for Part {
             Self::Python => "`python3` with `venv`",
             Self::Yaml => "the Python package `yaml`",
             Self::Just => "`just`",
+            Self::Containerd => "`containerd` with `ctr`",
+            Self::Umoci => "`umoci`",
+            Self::QemuImg => "`qemu-img` with `qemu-io`",
+            Self::GitLfs => "`git-lfs`",
+            Self::Script => "`script`",
         })
     }
 }
 
 fn succeeds(program: &str, args: &[&str]) -> bool {
     let mut command = Command::new(program);
+    command.env("PATH", tools::path());
     let status = command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }

@@ -1,17 +1,16 @@
 //! A session at the shell, in a folder and with a store of its own.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{isolate, parts, tools};
+use crate::{Ran, isolate, parts, tools};
 
 static SESSIONS: AtomicU32 = AtomicU32::new(0);
 
@@ -41,25 +40,18 @@ impl Open {
 pub struct Session {
     _dir: TempDir,
     root: Utf8PathBuf,
+    tool: Option<Utf8PathBuf>,
     env: Vec<(String, String)>,
     id: String,
     images: Vec<String>,
-    /// The engines that have images of the session.
+    /// The engines that may have images of the session.
     engines: BTreeSet<&'static str>,
-}
-
-/// What a command line gave.
-#[derive(Debug)]
-pub struct Ran {
-    line: String,
-    output: Output,
+    /// Whether they may have one with its label.
+    labelled: AtomicBool,
 }
 
 impl Session {
-    /// An empty working folder, and a store that is not there yet.
-    ///
-    /// # Panics
-    /// Where they cannot be made.
+    /// An empty working folder, and a store that is not there yet. Lines are the shell's.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "a session is an action, not a value")]
     pub fn new() -> Self {
@@ -70,7 +62,17 @@ impl Session {
         }
         Open::lock().sessions += 1;
         let id = format!("{}-{}", std::process::id(), SESSIONS.fetch_add(1, Ordering::Relaxed));
-        Self { _dir: dir, root, env: Vec::new(), id, images: Vec::new(), engines: ["docker"].into() }
+        let (engines, labelled) = (["docker"].into(), AtomicBool::new(false));
+        Self { _dir: dir, root, tool: None, env: Vec::new(), id, images: Vec::new(), engines, labelled }
+    }
+
+    /// One for a tool's own tests: lines are the words that come after the tool's name, and the
+    /// tool is this program.
+    #[must_use]
+    pub fn of(program: impl Into<Utf8PathBuf>) -> Self {
+        let mut session = Self::new();
+        session.tool = Some(program.into());
+        session
     }
 
     /// Writes a file of the working folder.
@@ -80,6 +82,21 @@ impl Session {
         self
     }
 
+    /// Makes `podman`, as `LARDER_PODMAN` names it, one with storage of its own, so that nothing is
+    /// left behind. It goes by `../registries.conf` where that is there.
+    #[must_use]
+    pub fn with_podman(self) -> Self {
+        let script = "conf=$TMPDIR/../registries.conf; [ -e \"$conf\" ] && export CONTAINERS_REGISTRIES_CONF=\"$conf\"\n\
+                      exec podman --root \"$TMPDIR/podman\" --runroot \"$TMPDIR/run\" --storage-driver vfs \"$@\"";
+        let podman = self.script("../bin/podman", script);
+        self.env("LARDER_PODMAN", podman.as_str())
+    }
+
+    /// Makes `../bin/docker` the real one, but for what this script does first.
+    pub fn wrap_docker(&self, first: &str) {
+        self.script("../bin/docker", &format!("{first}\nPATH=${{PATH#*:}} exec docker \"$@\""));
+    }
+
     /// Sets a variable for all commands from now on.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
@@ -87,14 +104,19 @@ impl Session {
         self
     }
 
-    /// Writes a file of the working folder, with the folders above it.
-    ///
-    /// # Panics
-    /// Where it cannot be written.
-    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+    /// Writes a file of the working folder, with the folders above it. Returns its path.
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) -> Utf8PathBuf {
+        let path = self.path(path);
+        crate::write(&path, content);
+        path
+    }
+
+    /// Writes a program of the working folder: this script for `sh`. Returns its path.
+    pub fn script(&self, path: &str, script: &str) -> Utf8PathBuf {
         let path = self.path(path);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        fs::File::create(path).and_then(|mut file| file.write_all(content.as_ref())).expect("a file");
+        crate::stand_in(&path, script);
+        path
     }
 
     /// The working folder's path, or that of something in it.
@@ -136,30 +158,27 @@ impl Session {
     /// same ID.
     #[must_use]
     pub fn from(&self, base: &str) -> String {
+        self.labelled.store(true, Ordering::Relaxed);
         format!("FROM {base}\nLABEL {}={}\n", Self::LABEL, self.id)
     }
 
     /// The same for a packed image: a part of its `pack` table.
     #[must_use]
     pub fn labels(&self) -> String {
+        self.labelled.store(true, Ordering::Relaxed);
         format!("labels = {{ {:?} = {:?} }}", Self::LABEL, self.id)
     }
 
     const LABEL: &str = "larder.test";
 
-    /// Imports the base image into the engine; its name.
-    ///
-    /// # Panics
-    /// Without a base: ask [`crate::have`] first.
+    /// Imports the base image into the engine; its name. Ask [`crate::have`] first whether there is
+    /// one.
     #[must_use]
     pub fn base(&mut self) -> String {
         self.base_of("docker")
     }
 
     /// The same, for `docker` or `podman`.
-    ///
-    /// # Panics
-    /// As `base`.
     #[must_use]
     pub fn base_of(&mut self, engine: &'static str) -> String {
         let name = format!("{}:latest", self.image_in(engine, "base"));
@@ -168,42 +187,65 @@ impl Session {
         name
     }
 
-    /// Runs the line with `sh` in the working folder.
-    ///
-    /// # Panics
-    /// Where `sh` cannot be run.
+    /// Runs the line in the working folder.
     #[must_use]
+    #[track_caller]
     pub fn run(&self, line: &str) -> Ran {
-        let output = self.command(line).stdin(Stdio::null()).output().expect("sh");
-        Ran { line: line.to_owned(), output }
+        Ran::of(&mut self.command(line))
     }
 
-    /// Runs the line with `sh` in the working folder, with a stdout whose reader has gone.
-    ///
-    /// # Panics
-    /// Where `sh` cannot be run.
+    /// Runs the line in the working folder, with these bytes on a pipe as its stdin.
+    #[must_use]
+    #[track_caller]
+    pub fn feed(&self, line: &str, input: &[u8]) -> Ran {
+        Ran::fed(&mut self.command(line), input)
+    }
+
+    /// Runs the line in the working folder, with a stdout whose reader has gone.
     #[must_use]
     pub fn run_unread(&self, line: &str) -> Ran {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
-        let child = self
-            .command(line)
-            .stdin(Stdio::null())
-            .stdout(writer)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("sh");
-        Ran { line: line.to_owned(), output: child.wait_with_output().expect("sh") }
+        let mut command = self.command(line);
+        let unread = command.stdin(Stdio::null()).stdout(writer).stderr(Stdio::piped());
+        Ran::after(line, unread.spawn().expect("sh"))
     }
 
-    /// Starts the line with `sh` in the working folder, with pipes for its input and output.
-    ///
-    /// # Panics
-    /// Where `sh` cannot be run.
+    /// Starts the line in the working folder, with pipes for its input and output.
     #[must_use]
     pub fn start(&self, line: &str) -> Child {
         let mut command = self.command(line);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sh")
+    }
+
+    /// The line as a command, to be changed before it is run.
+    #[must_use]
+    pub fn command(&self, line: &str) -> Command {
+        let Some(tool) = &self.tool else {
+            let mut shell = self.program("sh");
+            shell.args(["-c", line]);
+            return shell;
+        };
+        let mut command = self.program(tool);
+        command.args(line.split_whitespace());
+        command
+    }
+
+    /// A program in the working folder, with nothing of the user's to see.
+    #[must_use]
+    pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
+        let tools = self.tool.as_ref().and_then(|tool| tool.parent()).unwrap_or_else(|| tools::folder());
+        let mut command = Command::new(program);
+        isolate(&mut command, self.root.join("home"))
+            .current_dir(self.root.join("work"))
+            .env("PATH", format!("{tools}:{}", tools::path()))
+            .env("LARDER_DIR", self.store())
+            .env("TMPDIR", self.root.join("tmp"));
+        for (name, value) in [("GIT_AUTHOR_NAME", "t"), ("GIT_AUTHOR_EMAIL", "t@localhost")] {
+            command.env(name, value).env(name.replace("AUTHOR", "COMMITTER"), value);
+        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     /// What `docker image inspect` says is the image's ID, if the engine has it.
@@ -214,9 +256,6 @@ impl Session {
     }
 
     /// Where all blobs of the store's images are, the largest first.
-    ///
-    /// # Panics
-    /// Where there are none.
     #[must_use]
     pub fn blobs(&self) -> Vec<Utf8PathBuf> {
         let folder = self.store().join("images/blobs/sha256");
@@ -227,25 +266,28 @@ impl Session {
         blobs.sort_by_key(|path| std::cmp::Reverse(size(path)));
         blobs
     }
-
-    fn command(&self, line: &str) -> Command {
-        let path = std::env::var("PATH").unwrap_or_default();
-        let mut command = Command::new("sh");
-        command.args(["-c", line]).current_dir(self.root.join("work"));
-        command.env("PATH", format!("{}:{path}", tools::folder()));
-        isolate(&mut command, self.root.join("home"))
-            .env("LARDER_DIR", self.store())
-            .env("TMPDIR", self.root.join("tmp"));
-        for (name, value) in [("GIT_AUTHOR_NAME", "t"), ("GIT_AUTHOR_EMAIL", "t@localhost")] {
-            command.env(name, value).env(name.replace("AUTHOR", "COMMITTER"), value);
-        }
-        command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        command
-    }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
+        let removal = self.removal();
+        let mut open = Open::lock();
+        open.removals.extend(removal);
+        open.sessions -= 1;
+        if open.sessions == 0 {
+            for mut removal in open.removals.drain(..) {
+                let _ = removal.output();
+            }
+        }
+    }
+}
+
+impl Session {
+    /// What removes the images that it may have made.
+    fn removal(&self) -> Option<Command> {
+        if self.images.is_empty() && !self.labelled.load(Ordering::Relaxed) {
+            return None;
+        }
         let removal = |engine: &&str| {
             let names = self.images.iter().map(|name| format!("{engine} images -q {name};"));
             let list: String = names.collect();
@@ -258,125 +300,10 @@ impl Drop for Session {
             )
         };
         let script: String = self.engines.iter().map(removal).collect();
-        let mut removal = self.command(&script);
+        let mut removal = self.program("sh");
         // The session's own folders go now.
-        removal.stdin(Stdio::null()).current_dir("/").env_remove("HOME").env_remove("TMPDIR");
-        let mut open = Open::lock();
-        open.removals.push(removal);
-        open.sessions -= 1;
-        if open.sessions == 0 {
-            for mut removal in open.removals.drain(..) {
-                let _ = removal.output();
-            }
-        }
-    }
-}
-
-// Every check gives the session's result back, to be looked at further or not.
-#[expect(
-    clippy::must_use_candidate,
-    clippy::return_self_not_must_use,
-    reason = "checks stand at the end of a line"
-)]
-impl Ran {
-    /// Must have ended with 0.
-    ///
-    /// # Panics
-    /// Where it has not.
-    #[track_caller]
-    pub fn ok(self) -> Self {
-        self.ends(0)
-    }
-
-    /// Must have ended with this code.
-    ///
-    /// # Panics
-    /// Where it has not.
-    #[track_caller]
-    pub fn ends(self, code: i32) -> Self {
-        assert_eq!(self.code(), code, "{self}");
-        self
-    }
-
-    /// Must not have ended with 0.
-    ///
-    /// # Panics
-    /// Where it has.
-    #[track_caller]
-    pub fn fails(self) -> Self {
-        assert_ne!(self.code(), 0, "{self}");
-        self
-    }
-
-    /// Must have said this on stderr.
-    ///
-    /// # Panics
-    /// Where it has not.
-    #[track_caller]
-    pub fn says(self, text: &str) -> Self {
-        // Long lines are broken anywhere.
-        let flat = |text: &str| text.split_whitespace().filter(|word| *word != "│").collect::<String>();
-        assert!(flat(&self.stderr()).contains(&flat(text)), "`{text}` is not in: {self}");
-        self
-    }
-
-    /// Must have said nothing on stderr.
-    ///
-    /// # Panics
-    /// Where it has.
-    #[track_caller]
-    pub fn quiet(self) -> Self {
-        assert!(self.output.stderr.is_empty(), "{self}");
-        self
-    }
-
-    /// The exit code; 128 and the signal's number for a killed process.
-    #[must_use]
-    pub fn code(&self) -> i32 {
-        use std::os::unix::process::ExitStatusExt;
-        let status = self.output.status;
-        status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
-    }
-
-    /// What it wrote.
-    #[must_use]
-    pub fn stdout(&self) -> String {
-        String::from_utf8_lossy(&self.output.stdout).into_owned()
-    }
-
-    /// What it said.
-    #[must_use]
-    pub fn stderr(&self) -> String {
-        String::from_utf8_lossy(&self.output.stderr).into_owned()
-    }
-
-    /// What it wrote, as one JSON document.
-    ///
-    /// # Panics
-    /// Where it is not.
-    #[must_use]
-    #[track_caller]
-    pub fn json_whole(&self) -> Value {
-        serde_json::from_str(&self.stdout()).unwrap_or_else(|error| panic!("{error} in {self}"))
-    }
-
-    /// What it wrote, as NDJSON.
-    ///
-    /// # Panics
-    /// Where it is not.
-    #[must_use]
-    #[track_caller]
-    pub fn json(&self) -> Vec<Value> {
-        let parse =
-            |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {self}"));
-        self.stdout().lines().map(parse).collect()
-    }
-}
-
-/// For the messages of failed tests.
-impl std::fmt::Display for Ran {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "`{}` ended with {}", self.line, self.code())?;
-        write!(f, "stdout:\n{}\nstderr:\n{}", self.stdout(), self.stderr())
+        removal.args(["-c", &script]).stdin(Stdio::null()).current_dir("/");
+        removal.env_remove("HOME").env_remove("TMPDIR");
+        Some(removal)
     }
 }

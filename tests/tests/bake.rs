@@ -8,7 +8,7 @@ use serde_json::Value;
 /// The one line of a bake's report.
 #[track_caller]
 fn report(ran: &Ran) -> Value {
-    let mut lines = ran.json();
+    let mut lines = ran.rows();
     assert_eq!(lines.len(), 1, "{ran}");
     lines.remove(0)
 }
@@ -114,7 +114,7 @@ fn family(session: &mut Session) -> [String; 3] {
 #[track_caller]
 fn bakes_all(session: &Session, line: &str, states: &[(&str, &str)]) -> Vec<Value> {
     let ran = session.run(line);
-    let lines = ran.json();
+    let lines = ran.rows();
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
     let baked: Vec<_> = lines.iter().map(|line| (text(&line["image"]), text(&line["state"]))).collect();
     let wanted: Vec<_> =
@@ -269,12 +269,6 @@ fn images_that_are_built_from_one_another_are_named() {
     session.run("larder bake --engine docker --check c").ends(1);
 }
 
-/// A stand-in for docker that is the real one, but for what it does first.
-fn with_docker(session: &Session, first: &str) {
-    session.write("../bin/docker", format!("#!/bin/sh\n{first}\nPATH=${{PATH#*:}} exec docker \"$@\"\n"));
-    session.run("chmod +x ../bin/docker").ok();
-}
-
 #[test]
 fn the_platform_of_the_key_is_built_whatever_the_users_default() {
     if !have(&[Part::Docker]) {
@@ -297,13 +291,12 @@ fn the_platform_of_the_key_is_built_whatever_the_users_default() {
 
     // An engine that builds for another one all the same.
     session.write("file", "two");
-    with_docker(
-        &session,
+    session.wrap_docker(
         "[ \"$1\" = build ] && { shift; set -- build --platform linux/s390x \"$@\"; while [ \"$i\" != $# ]; do i=$((i + 1)); word=$1; shift; [ \"$word\" = linux/arm64 ] && word=linux/s390x; set -- \"$@\" \"$word\"; done; }",
     );
     let ran = session.run("PATH=$PWD/../bin:$PATH larder bake --json").ok().says("its key says linux/arm64");
     assert_eq!((&report(&ran)["state"], &report(&ran)["saved"]), (&"built".into(), &false.into()), "{ran}");
-    assert_eq!(session.run("imgtar ls --json").ok().json().len(), 2);
+    assert_eq!(session.run("imgtar ls --json").ok().rows().len(), 2);
 }
 
 #[test]
@@ -319,23 +312,17 @@ fn a_reader_that_leaves_takes_no_verdict_along() {
     };
     assert_eq!(code("larder bake --check", "head -1"), "2\n");
     assert_eq!(code("larder bake", "true"), "2\n");
-    assert_eq!(session.run("imgtar ls --json").ok().json().len(), 2, "the rest was baked all the same");
+    assert_eq!(session.run("imgtar ls --json").ok().rows().len(), 2, "the rest was baked all the same");
     session.write("dist/a", "b");
     assert_eq!(code("larder bake --check a c", "true"), "1\n");
     assert_eq!(code("larder bake a c", "true"), "0\n");
 }
 
-/// Podman with storage of its own, so that nothing is left behind.
-const PODMAN: &str = "#!/bin/sh\nexec podman --root \"$TMPDIR/podman\" --runroot \"$TMPDIR/run\" --storage-driver vfs \"$@\"\n";
-
-/// A session whose podman is that, with an image of one file.
+/// A session whose podman has storage of its own, with an image of one file.
 fn with_podman(settings: &str) -> Session {
     let session = Session::new().file("Dockerfile", "FROM scratch\nCOPY . /src\n").file("file", "one");
-    session.write("../bin/podman", PODMAN);
-    session.run("chmod +x ../bin/podman").ok();
     session.write("larder.toml", format!("[image.app]\n{settings}"));
-    let podman = session.aside("bin/podman").into_string();
-    session.env("LARDER_PODMAN", &podman)
+    session.with_podman()
 }
 
 #[test]
@@ -381,7 +368,7 @@ fn the_engine_that_answers_builds() {
     assert!(session.run("larder bake").ok().stdout().ends_with("  for podman\n"));
     session.run("larder bake --engine docker --json").ends(2).says("no engine");
     // Docker answers again: what podman has is not in it.
-    session.run("printf '#!/bin/sh\\n[ $1 = version ]' >../bin/docker && chmod +x ../bin/docker").ok();
+    session.script("../bin/docker", "[ $1 = version ]");
     let session = session.env("LARDER_DOCKER", "../bin/docker");
     session
         .run("larder bake --check")
@@ -430,11 +417,7 @@ fn two_bakes_of_one_key_build_it_once() {
     let app = session.image("app");
     session.write("Dockerfile", session.from("scratch") + "COPY file /\n");
     session.write("larder.toml", format!("[image.app]\ntags = [\"{app}\"]\n"));
-    session.write(
-        "../bin/docker",
-        "#!/bin/sh\n[ \"$1\" = build ] && { echo built >>../builds; sleep 1; }\nPATH=${PATH#*:} exec docker \"$@\"\n",
-    );
-    session.run("chmod +x ../bin/docker").ok();
+    session.wrap_docker("[ \"$1\" = build ] && { echo built >>../builds; sleep 1; }");
     let bakes: Vec<_> =
         (0..3).map(|_| session.start("PATH=$PWD/../bin:$PATH exec larder bake --json")).collect();
     let mut states: Vec<String> = Vec::new();
@@ -488,10 +471,10 @@ fn versions_share_their_base_and_a_collection_leaves_whole_images() {
         one = if one == 0 { size } else { one };
         assert!(size < one + one / 20, "the base is stored again: {one}, then {size} bytes");
     }
-    assert_eq!(session.run("imgtar ls --json").ok().json().len(), 5);
+    assert_eq!(session.run("imgtar ls --json").ok().rows().len(), 5);
 
     session.run("gcctl run --max-images 2").ok();
-    let left = session.run("imgtar ls --json").ok().json();
+    let left = session.run("imgtar ls --json").ok().rows();
     assert_eq!(left.len(), 2);
     session.run("imgtar verify").ok();
     session.run(&format!("docker rmi -f {app}")).ok();
@@ -514,11 +497,7 @@ fn an_edit_during_the_build_is_never_saved() {
     session.write("Dockerfile", session.from(&base) + "COPY input /\n");
     session.write("input", "before");
     // A docker that lets an editor in while it builds.
-    session.write(
-        "../bin/docker",
-        "#!/bin/sh\n[ \"$1\" = build ] && echo after >input\nPATH=${PATH#*:} exec docker \"$@\"\n",
-    );
-    session.run("chmod +x ../bin/docker").ok();
+    session.wrap_docker("[ \"$1\" = build ] && echo after >input");
     let ran = session.run("PATH=$PWD/../bin:$PATH larder bake --json").ok().says("inputs changed");
     assert_eq!((&report(&ran)["state"], &report(&ran)["saved"]), (&"built".into(), &false.into()));
     assert_eq!(session.run("imgtar ls --json").ok().stdout(), "");

@@ -38,7 +38,7 @@ fn is_noticed(blob: usize, damage: fn(&Utf8Path)) {
     session.write("larder.toml", format!("[image.app]\ntags = [\"{app}\"]\n"));
     // The other tests' images have other layers.
     session.write("data", [app.as_bytes(), &noise(1 << 20)].concat());
-    let key = session.run("larder bake --json").ok().json()[0]["key"].as_str().expect("a key").to_owned();
+    let key = session.run("larder bake --json").ok().rows()[0]["key"].as_str().expect("a key").to_owned();
     let id = session.image_id(&app).expect("an image");
     session.run(&format!("docker rmi -f {app}")).ok();
     damage(&session.blobs()[blob]);
@@ -51,11 +51,11 @@ fn is_noticed(blob: usize, damage: fn(&Utf8Path)) {
     assert_eq!(session.image_id(&app), None, "no engine takes a damaged image");
 
     let ran = session.run("larder bake --json").ok().says("damaged");
-    let line = &ran.json()[0];
+    let line = &ran.rows()[0];
     assert_eq!((&line["state"], &line["saved"]), (&"built".into(), &true.into()), "{ran}");
     session.run("imgtar verify").ok();
     session.run(&format!("docker rmi -f {app}")).ok();
-    assert_eq!(session.run("larder bake --json").ok().quiet().json()[0]["state"], "hit");
+    assert_eq!(session.run("larder bake --json").ok().quiet().rows()[0]["state"], "hit");
     assert!(session.image_id(&app).is_some());
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use larder_tests::{Session, parts};
+use larder_tests::{Part, Session, have, until};
 
 /// A session in which each run of a disk's command adds a line to the file `ran` beside.
 fn composer(output: &str, run: &str) -> Session {
@@ -25,7 +25,7 @@ fn table(output: &str, run: &str) -> String {
 #[track_caller]
 fn bakes(session: &Session, line: &str, state: &str) -> serde_json::Value {
     let ran = session.run(line);
-    let mut lines = ran.json();
+    let mut lines = ran.rows();
     assert_eq!((lines.len(), lines[0]["state"].as_str()), (1, Some(state)), "{ran}");
     lines.remove(0)
 }
@@ -104,9 +104,9 @@ fn a_killed_command_leaves_nothing_that_the_next_bake_does_not_mend() {
     let session = composer("out/edge.raw", run);
     session.run("mkfifo ../fifo").ok();
     let mut bake = session.start("exec larder bake");
-    while !session.aside("begun").exists() && bake.try_wait().expect("a process").is_none() {
-        std::thread::yield_now();
-    }
+    until("the command runs, or the bake ends", || {
+        session.aside("begun").exists() || bake.try_wait().expect("a process").is_some()
+    });
     bake.kill().expect("a process");
     bake.wait().expect("a process");
     assert!(!session.path("out/edge.raw").exists(), "half a disk has its name");
@@ -138,8 +138,7 @@ fn a_tar_and_a_qcow2_come_back_byte_for_byte() {
     let qcow2 = "qemu-img create -q -f qcow2 \"$LARDER_OUTPUT\" 32M && \
                  qemu-io -c 'write -P 7 1M 64k' \"$LARDER_OUTPUT\" >/dev/null";
     for (output, run) in [("out/edge.tar", tar), ("out/edge.qcow2", qcow2)] {
-        if output.ends_with("qcow2") && parts::on_path("qemu-img").and(parts::on_path("qemu-io")).is_none() {
-            parts::not_run("qemu-img is not there");
+        if output.ends_with("qcow2") && !have(&[Part::QemuImg]) {
             continue;
         }
         let session = composer(output, run);

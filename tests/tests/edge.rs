@@ -1,9 +1,9 @@
 //! The edge of every tool: a stdout that nobody reads, signals, settings that cannot be used.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command};
+use std::process::Child;
 
-use larder_tests::Session;
+use larder_tests::{Session, signal, until_it_listens};
 
 /// A session with an image under `sound` and a damaged one under `damaged`.
 fn damaged() -> Session {
@@ -60,8 +60,7 @@ fn a_tar_whose_reader_goes_leaves_its_key() {
 
 /// Sends the signal, and gives what the process ended with and said.
 fn signalled(mut child: Child, signal: &str) -> (Option<i32>, String) {
-    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().expect("kill");
-    assert!(sent.success());
+    larder_tests::signal(&child, signal);
     let mut said = String::new();
     child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("UTF-8");
     // Its stdin stays open until it has ended.
@@ -72,7 +71,7 @@ fn signalled(mut child: Child, signal: &str) -> (Option<i32>, String) {
 }
 
 const SIGNALS: [(&str, i32, &str); 3] =
-    [("-INT", 130, "SIGINT"), ("-TERM", 143, "SIGTERM"), ("-HUP", 129, "SIGHUP")];
+    [("INT", 130, "SIGINT"), ("TERM", 143, "SIGTERM"), ("HUP", 129, "SIGHUP")];
 
 #[test]
 fn a_signal_leaves_no_unfinished_file_and_says_one_line() {
@@ -99,9 +98,8 @@ fn a_tool_that_waits_for_its_input_heeds_every_signal() {
         [("hashctx --files-from -", "hashctx"), ("gcctl apply", "gcctl"), ("imgtar import k", "imgtar")]
     {
         for (signal, code, name) in SIGNALS {
-            // Its threads are there once the handlers are.
             let child = session.start(&format!("exec {line}"));
-            wait_for_thread(child.id(), "signals");
+            until_it_listens(&child);
             assert_eq!(
                 signalled(child, signal),
                 (Some(code), format!("{tool}: stopped by {name}\n")),
@@ -111,24 +109,12 @@ fn a_tool_that_waits_for_its_input_heeds_every_signal() {
     }
 }
 
-/// Waits until the process has a thread of that name: it listens to signals then.
-fn wait_for_thread(process: u32, name: &str) {
-    let has = |task: std::fs::DirEntry| {
-        std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
-    };
-    let tasks = || std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-    while !tasks().any(has) {
-        std::thread::yield_now();
-    }
-}
-
 #[test]
 fn a_hangup_that_is_ignored_stays_ignored() {
     let session = Session::new().file("f", "1");
     let mut child = session.start("trap '' HUP; exec hashctx --files-from -");
-    wait_for_thread(child.id(), "signals");
-    let sent = Command::new("kill").args(["-HUP", &child.id().to_string()]).status().expect("kill");
-    assert!(sent.success());
+    until_it_listens(&child);
+    signal(&child, "HUP");
     child.stdin.take().expect("a pipe").write_all(b"f\n").expect("a pipe");
     let mut key = String::new();
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut key).expect("UTF-8");

@@ -11,7 +11,7 @@ fn packed() -> Session {
 
 /// The image's ID, as the store has it.
 fn id(session: &Session, key: &str) -> String {
-    session.run("imgtar ls --json").ok().json().iter().find(|row| row["key"] == key).expect("a key")["ids"][0]
+    session.run("imgtar ls --json").ok().rows().iter().find(|row| row["key"] == key).expect("a key")["ids"][0]
         .as_str()
         .expect("an ID")
         .to_owned()
@@ -23,7 +23,7 @@ fn skopeo_reads_the_store_as_the_image_layout_that_it_is() {
         return;
     }
     let session = packed();
-    let config = session.run("skopeo inspect --config oci:../store/images:key").ok().json_whole();
+    let config = session.run("skopeo inspect --config oci:../store/images:key").ok().json();
     assert_eq!(
         (&config["config"]["Entrypoint"][0], &config["config"]["Env"][0]),
         (&"/bin/app".into(), &"A=1".into())
@@ -52,15 +52,13 @@ fn podman_loads_what_is_exported_and_gives_it_back() {
     if !have(&[Part::Podman]) {
         return;
     }
-    let session = packed();
-    // Storage of its own, so that nothing is left behind.
-    session.write("podman", "#!/bin/sh\nexec podman --root \"$PWD/../podman\" --runroot \"$PWD/../run\" --storage-driver vfs \"$@\"\n");
-    session.run("chmod +x podman && imgtar export key | ./podman load -q").ok();
-    let shown = session.run("./podman image inspect --format '{{.Id}}' packed:1").ok().stdout();
+    let session = packed().with_podman();
+    session.run("imgtar export key | $LARDER_PODMAN load -q").ok();
+    let shown = session.run("$LARDER_PODMAN image inspect --format '{{.Id}}' packed:1").ok().stdout();
     assert_eq!(format!("sha256:{}", shown.trim()), id(&session, "key"));
     for format in ["docker-archive", "oci-archive"] {
         session
-            .run(&format!("./podman save -q --format {format} packed:1 | imgtar import from-{format}"))
+            .run(&format!("$LARDER_PODMAN save -q --format {format} packed:1 | imgtar import from-{format}"))
             .ok();
     }
     assert_eq!(id(&session, "from-docker-archive"), id(&session, "key"));

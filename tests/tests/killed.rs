@@ -70,10 +70,8 @@ fn is_clean(session: &Session) {
 fn an_import_or_a_save_that_is_killed_leaves_a_store_that_verifies() {
     let session = session();
     // An engine that has the image, for `save`.
-    session.write("../docker", "#!/bin/sh\n[ \"$1\" = save ] && exec cat ../1.tar\nexit 1\n");
-    session.run("chmod +x ../docker").ok();
-    let docker = session.aside("docker").into_string();
-    let session = session.env("LARDER_DOCKER", &docker);
+    let docker = session.script("../docker", "[ \"$1\" = save ] && exec cat ../1.tar\nexit 1");
+    let session = session.env("LARDER_DOCKER", docker.as_str());
     let writers = [
         "exec imgtar import -q KEY ../1.tar",
         "cat ../2.tar | imgtar import -q KEY",
@@ -84,6 +82,7 @@ fn an_import_or_a_save_that_is_killed_leaves_a_store_that_verifies() {
     for n in 0..kills() {
         let script = writers[n as usize % writers.len()].replace("KEY", &format!("key{n}"));
         let writer = session.start(&format!("exec setsid sh -c '{script}'"));
+        // Any moment may be the bad one: no event tells of it.
         thread::sleep(moment(n, kills(), whole));
         kill(writer);
         holds(&session);
@@ -107,6 +106,7 @@ fn a_pull_that_is_killed_leaves_a_store_that_verifies_and_is_taken_up() {
     for n in 0..kills() {
         let pull = format!("imgtar pull -q {from}/app:{} --key key{n}", n % 3);
         let puller = session.start(&format!("exec setsid {pull}"));
+        // As above.
         thread::sleep(moment(n, kills(), whole));
         kill(puller);
         holds(&session);
@@ -146,6 +146,7 @@ fn a_registry_that_is_killed_in_a_push_takes_it_when_it_is_back() {
         let which = n as usize % CLIENTS.len();
         let push = push(CLIENTS[which], n / 2, &format!("k{n}"));
         let pusher = session.start(&format!("exec {push}"));
+        // As above.
         thread::sleep(moment(n, kills(), wholes[which]));
         registry.kill();
         registry = serve(&at);

@@ -27,7 +27,7 @@ fn project(engine: &'static str) -> Session {
 
 /// The report in JSON, and of each image its name and state.
 fn baked(session: &Session, line: &str) -> (Vec<serde_json::Value>, Vec<String>) {
-    let report = session.run(line).json();
+    let report = session.run(line).rows();
     let words = |line: &serde_json::Value| format!("{} {}", line["image"], line["state"]).replace('"', "");
     let states = report.iter().map(words).collect();
     (report, states)

@@ -1,70 +1,25 @@
 //! larder.lock with real registries and engines: what a name stands for is decided once.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use larder_tests::{Part, Ran, Session, have, not_run};
+use larder_tests::{DockerRegistry, Part, Ran, Session, have, not_run};
 
-/// A running docker-registry, killed when dropped.
-struct Registry {
-    child: Child,
-    host: String,
-}
-
-impl Registry {
-    fn start(session: &Session) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("a port").port();
-        let host = format!("127.0.0.1:{port}");
-        let config = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: \
-             {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}', secret: x}}\n",
-            session.aside("registry")
-        );
-        session.write("../registry.yml", config);
-        let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(session.aside("registry.yml"));
-        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let registry = Self { child: quiet.spawn().expect("docker-registry"), host };
-        let started = Instant::now();
-        // It tells nobody when it is ready.
-        while TcpStream::connect(&registry.host).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(30), "the registry does not answer");
-            thread::sleep(Duration::from_millis(20));
-        }
-        registry
-    }
-
-    /// Makes `NAME:1` there an image of one file `/NAME`; the engine does not keep it.
-    fn push(&self, session: &Session, name: &str, content: &str) {
-        let image = format!("{}/{name}:1", self.host);
-        session.write("../push/Dockerfile", format!("{}COPY file /{name}\n", session.from("scratch")));
-        session.write("../push/file", content);
-        let line = format!(
-            "docker build -q -t {image} ../push && docker push -q {image} && docker rmi $(docker images -q {image})"
-        );
-        session.run(&line).ok();
-    }
-
-    fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.kill();
-    }
+/// Makes `NAME:1` there an image of one file `/NAME`; the engine does not keep it.
+fn push(registry: &DockerRegistry, session: &Session, name: &str, content: &str) {
+    let image = format!("{}/{name}:1", registry.host());
+    session.write("../push/Dockerfile", format!("{}COPY file /{name}\n", session.from("scratch")));
+    session.write("../push/file", content);
+    let line = format!(
+        "docker build -q -t {image} ../push && docker push -q {image} && docker rmi $(docker images -q {image})"
+    );
+    session.run(&line).ok();
 }
 
 /// Bakes with the line; the one image must be found or built as `state` says.
 #[track_caller]
 fn bakes(session: &Session, line: &str, state: &str) -> Ran {
     let ran = session.run(line).ok();
-    assert_eq!(ran.json()[0]["state"], state, "{ran}");
+    assert_eq!(ran.rows()[0]["state"], state, "{ran}");
     ran
 }
 
@@ -84,11 +39,11 @@ fn a_moved_base_is_built_from_when_it_is_asked_for() {
         return;
     }
     let mut session = Session::new();
-    let mut registry = Registry::start(&session);
+    let mut registry = DockerRegistry::start(&session.aside("registry"));
     let app = session.image("app");
-    let host = registry.host.clone();
-    registry.push(&session, "base", "base 1");
-    registry.push(&session, "tools", "tools 1");
+    let host = registry.host().to_owned();
+    push(&registry, &session, "base", "base 1");
+    push(&registry, &session, "tools", "tools 1");
     session.write(
         "Dockerfile",
         session.from(&format!("{host}/base:1")) + &format!("COPY --from={host}/tools:1 /tools /t\n"),
@@ -106,15 +61,15 @@ fn a_moved_base_is_built_from_when_it_is_asked_for() {
 
     let first = bakes(&session, BAKE, "built").says(&format!("locked: {host}/base:1 at sha256:"));
     assert!(!first.stderr().contains("may be another image"), "{first}");
-    assert_eq!(first.json()[0]["key_warnings"], serde_json::json!([]));
+    assert_eq!(first.rows()[0]["key_warnings"], serde_json::json!([]));
     let written = lock();
     assert!(written.contains(&format!("name = \"{host}/tools:1\"\ndigest = \"sha256:")), "{written}");
     bakes(&session, &format!("CI=true {BAKE}"), "hit");
 
     // The tag moves: nothing changes, not even for a build from scratch.
-    registry.push(&session, "base", "base 2");
+    push(&registry, &session, "base", "base 2");
     let hit = bakes(&session, BAKE, "hit");
-    assert_eq!(hit.json()[0]["key"], first.json()[0]["key"]);
+    assert_eq!(hit.rows()[0]["key"], first.rows()[0]["key"]);
     bakes(&session, &format!("{BAKE} --rebuild"), "built");
     assert_eq!(inside(&session, &app, "/base"), "base 1");
     assert_eq!((lock(), inside(&session, &app, "/t")), (written.clone(), "tools 1".to_owned()));
@@ -127,7 +82,7 @@ fn a_moved_base_is_built_from_when_it_is_asked_for() {
     bakes(&session, &format!("{BAKE} --update {host}/tools:1"), "hit");
     let moved = bakes(&session, &format!("{BAKE} --update app"), "built");
     let moved = moved.says(&format!("updated: {host}/base:1 from sha256:"));
-    assert!(moved.json()[0]["changes"]["lines"].to_string().contains("base-changed"), "{moved}");
+    assert!(moved.rows()[0]["changes"]["lines"].to_string().contains("base-changed"), "{moved}");
     assert_eq!(inside(&session, &app, "/base"), "base 2");
     session.run("larder lock --check").ok();
 
@@ -138,9 +93,9 @@ fn a_moved_base_is_built_from_when_it_is_asked_for() {
 }
 
 /// A project whose Dockerfile has an ignore file of its own, on a base from the registry.
-fn with_two_ignore_files(session: &Session, registry: &Registry, settings: &str) {
-    registry.push(session, "base", "base 1");
-    session.write("docker/App", session.from(&format!("{}/base:1", registry.host)) + "COPY . /src\n");
+fn with_two_ignore_files(session: &Session, registry: &DockerRegistry, settings: &str) {
+    push(registry, session, "base", "base 1");
+    session.write("docker/App", session.from(&format!("{}/base:1", registry.host())) + "COPY . /src\n");
     session.write("docker/App.dockerignore", "own\n");
     session.write(".dockerignore", "shared\n");
     for name in ["own", "shared"] {
@@ -150,8 +105,8 @@ fn with_two_ignore_files(session: &Session, registry: &Registry, settings: &str)
 }
 
 /// A client of docker's that has the builder before BuildKit only.
-const CLASSIC: &str = "#!/bin/sh\ncase $1 in buildx) exit 1;; --version) echo 'Docker version 23.0.0';;\n\
-                       *) DOCKER_BUILDKIT=0 exec docker \"$@\";; esac\n";
+const CLASSIC: &str = "case $1 in buildx) exit 1;; --version) echo 'Docker version 23.0.0';;\n\
+                       *) DOCKER_BUILDKIT=0 exec docker \"$@\";; esac";
 
 #[test]
 fn each_builder_of_dockers_reads_the_ignore_file_that_it_would_read_anyway() {
@@ -159,9 +114,8 @@ fn each_builder_of_dockers_reads_the_ignore_file_that_it_would_read_anyway() {
         return;
     }
     let mut session = Session::new();
-    session.write("../bin/classic", CLASSIC);
-    session.run("chmod +x ../bin/classic").ok();
-    let registry = Registry::start(&session);
+    session.script("../bin/classic", CLASSIC);
+    let registry = DockerRegistry::start(&session.aside("registry"));
     let app = session.image("app");
     // A client of docker's without buildx has the classic builder alone, from version 23 on.
     let has_buildkit = "docker buildx version || docker --version | grep -q ' \\(1\\|20\\)\\.'";
@@ -179,32 +133,25 @@ fn each_builder_of_dockers_reads_the_ignore_file_that_it_would_read_anyway() {
     // The image of another builder is another one, and not saved under this one's key.
     with_two_ignore_files(&session, &registry, &format!("tags = [\"{app}\"]\n"));
     let ran = session.run(&format!("LARDER_DOCKER=../bin/classic {BAKE} --rebuild")).ok();
-    assert_eq!((&ran.json()[0]["state"], &ran.json()[0]["saved"]), (&"built".into(), &false.into()), "{ran}");
+    assert_eq!((&ran.rows()[0]["state"], &ran.rows()[0]["saved"]), (&"built".into(), &false.into()), "{ran}");
     let found = ["own", "shared", "base"].map(|name| inside(&session, &app, &format!("/src/{name}")));
     assert_eq!(found, ["own", "", ""], "classic");
     assert!(inside(&session, &app, "/src/docker/App").starts_with("FROM "));
 }
-
-const PODMAN: &str = "#!/bin/sh\nexport CONTAINERS_REGISTRIES_CONF=\"$TMPDIR/../registries.conf\"\n\
-                      exec podman --root \"$TMPDIR/podman\" --runroot \"$TMPDIR/run\" --storage-driver vfs \"$@\"\n";
 
 #[test]
 fn podman_builds_from_the_locked_base() {
     if !have(&[Part::Docker, Part::Podman, Part::Registry]) {
         return;
     }
-    let session = Session::new();
-    session.write("../bin/podman", PODMAN);
-    session.run("chmod +x ../bin/podman").ok();
-    let podman = session.aside("bin/podman").into_string();
-    let session = session.env("LARDER_PODMAN", &podman);
-    let registry = Registry::start(&session);
-    let conf = format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", registry.host);
+    let session = Session::new().with_podman();
+    let registry = DockerRegistry::start(&session.aside("registry"));
+    let conf = format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", registry.host());
     session.write("../registries.conf", conf);
     with_two_ignore_files(&session, &registry, "engine = \"podman\"\n");
     let first = bakes(&session, BAKE, "built");
-    registry.push(&session, "base", "base 2");
-    assert_eq!(bakes(&session, BAKE, "hit").json()[0]["key"], first.json()[0]["key"]);
+    push(&registry, &session, "base", "base 2");
+    assert_eq!(bakes(&session, BAKE, "hit").rows()[0]["key"], first.rows()[0]["key"]);
     session.run("../bin/podman rmi -af").ok();
     bakes(&session, &format!("{BAKE} --rebuild"), "built");
     let list = "../bin/podman save localhost/app:latest -o ../app.tar && tar -xOf ../app.tar --wildcards '*.tar' \
@@ -213,5 +160,5 @@ fn podman_builds_from_the_locked_base() {
     assert!(names.contains("src/shared") && !names.contains("src/own"), "{names}");
     let all = "tar -xOf ../app.tar --wildcards '*.tar' | tar -xO --ignore-zeros -f - base";
     assert_eq!(session.run(all).ok().stdout(), "base 1");
-    assert_eq!(bakes(&session, &format!("{BAKE} --update"), "built").json()[0]["saved"], true);
+    assert_eq!(bakes(&session, &format!("{BAKE} --update"), "built").rows()[0]["saved"], true);
 }

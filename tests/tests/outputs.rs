@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use larder_tests::{Part, Ran, Session, have};
+use larder_tests::{Part, Ran, Session, have, until};
 
 /// A session with a packed image: no engine is needed, and none answers.
 fn packed(outputs: &str) -> Session {
@@ -26,7 +26,7 @@ fn bakes(session: &Session, wanted: &[(&str, Option<u64>)]) {
 
 #[track_caller]
 fn reported(ran: &Ran, wanted: &[(&str, Option<u64>)]) {
-    let lines = ran.json();
+    let lines = ran.rows();
     let found: Vec<_> = lines
         .iter()
         .map(|line| (line["state"].as_str().expect("a state"), line["outputs"].as_u64()))
@@ -132,13 +132,13 @@ fn a_bake_that_was_killed_is_mended_by_the_next() {
     let session = packed("\"dist\" = \"/build\"");
     session.run("for n in $(seq 3000); do echo $n >src/build/f$n; done").ok();
     let mut bake = session.start("exec larder bake");
-    while !session.path("dist").exists() && bake.try_wait().expect("a process").is_none() {
-        std::thread::yield_now();
-    }
+    until("the bake writes its output, or ends", || {
+        session.path("dist").exists() || bake.try_wait().expect("a process").is_some()
+    });
     bake.kill().expect("a process");
     bake.wait().expect("a process");
     let ran = session.run("larder bake --json").ok();
-    assert_eq!(ran.json()[0]["saved"], true, "{ran}");
+    assert_eq!(ran.rows()[0]["saved"], true, "{ran}");
     let count = session.run("find dist -type f | wc -l").ok().stdout();
     assert_eq!(count.trim(), "3002");
     assert_eq!(session.run("ls -A dist | grep '^[.]' || true").ok().stdout(), "");
@@ -181,7 +181,7 @@ fn outputs_come_from_docker_and_with_the_engine_stopped() {
     session.run("rm -r dist").ok();
     let ran = session.run("larder bake --json --no-image-cache").ok();
     reported(&ran, &[("built", Some(1))]);
-    assert_eq!(ran.json()[0]["saved"], false);
+    assert_eq!(ran.rows()[0]["saved"], false);
     holds(&session, "dist/a.whl", Some("wheel"));
 }
 
@@ -198,8 +198,6 @@ fn an_output_that_the_dockerfile_reads_is_refused() {
     holds(&session, "dist/a.whl", None);
 }
 
-const PODMAN: &str = "#!/bin/sh\nexec podman --root \"$TMPDIR/podman\" --runroot \"$TMPDIR/run\" --storage-driver vfs \"$@\"\n";
-
 #[test]
 fn outputs_come_from_podman() {
     if !have(&[Part::Podman]) {
@@ -207,10 +205,7 @@ fn outputs_come_from_podman() {
     }
     let mut session = Session::new();
     let _app = built(&mut session, "engine = \"podman\"\n");
-    session.write("../bin/podman", PODMAN);
-    session.run("chmod +x ../bin/podman").ok();
-    let podman = session.aside("bin/podman").into_string();
-    let session = session.env("LARDER_PODMAN", &podman);
+    let session = session.with_podman();
     bakes(&session, &[("built", Some(1))]);
     session.run("rm -r dist").ok();
     bakes(&session, &[("hit", Some(1))]);

@@ -128,7 +128,7 @@ fn a_closed_pipe_ends_a_reading_command_quietly() {
     }
     session.run("larder bake -q").ok();
     session.run("mkfifo ../tmp/go").ok();
-    let key = session.run("imgtar ls --json").ok().json()[0]["key"].as_str().expect("a key").to_owned();
+    let key = session.run("imgtar ls --json").ok().rows()[0]["key"].as_str().expect("a key").to_owned();
     let export = format!("imgtar export {key}");
     let export_plain = format!("imgtar export {key} --compress none");
     let info = format!("imgtar info {key}");
@@ -179,7 +179,7 @@ fn applying_a_plan_is_the_same_as_a_run() {
     assert_eq!(state("../store"), state("../other"));
     assert_ne!(state("../store"), before);
     session.run("imgtar verify && imgtar verify --store ../other").ok();
-    assert_eq!(session.run("imgtar ls --json").json().len(), 2);
+    assert_eq!(session.run("imgtar ls --json").rows().len(), 2);
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn lines(session: &Session, file: &str, program: &str) -> Vec<String> {
     let script = format!(
         "python3 -c 'import json, yaml; d = yaml.safe_load(open(\"{file}\")); print(json.dumps({program}))'"
     );
-    let lines = session.run(&script).ok().json_whole();
+    let lines = session.run(&script).ok().json();
     lines.as_array().expect("a list").iter().filter_map(|line| line.as_str().map(str::to_owned)).collect()
 }
 

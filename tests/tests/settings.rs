@@ -39,7 +39,7 @@ fn a_matrix_builds_an_image_for_each_value() {
             ),
         );
         let bake = format!("FROM_ENV=e1 larder bake --engine {engine} --json");
-        let names: Vec<_> = session.run(&bake).ok().json().iter().map(|line| line["image"].clone()).collect();
+        let names: Vec<_> = session.run(&bake).ok().rows().iter().map(|line| line["image"].clone()).collect();
         assert_eq!(names, ["py-3.9", "py-3.10"]);
         assert_eq!(cat(&session, engine, &format!("{name}:3.10"), "/args"), "ten\n");
         let label = format!("{engine} image inspect -f '{{{{.Config.Labels.args}}}}' {name}:3.9");
@@ -47,7 +47,7 @@ fn a_matrix_builds_an_image_for_each_value() {
         assert_eq!(session.run("cat out/3.9").ok().stdout(), "nine\n");
         // The variable's value is in the key, and so is what the command line sets.
         let states = |line: &str| {
-            let lines = session.run(line).json();
+            let lines = session.run(line).rows();
             lines.iter().map(|line| line["state"].as_str().expect("a state").to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(states(&bake), ["hit", "hit"]);
@@ -88,7 +88,7 @@ fn a_secret_is_read_by_the_build_and_left_nowhere() {
             .ends(2)
             .says("image `app` needs the secret `one`: the environment variable `ONE` is not set");
         let ran = session.run(&format!("ONE={VALUE} {bake}")).ok();
-        assert_eq!(ran.json()[0]["saved"], true, "{ran}");
+        assert_eq!(ran.rows()[0]["saved"], true, "{ran}");
         let sum = session.run(&format!("printf %s {VALUE} | sha256sum")).ok().stdout();
         assert_eq!(cat(&session, engine, &format!("{name}:1"), "/sum"), format!("{sum}{sum}"));
         // Neither in the log nor in the report, the key's manifest or anything else of the store.
@@ -99,7 +99,7 @@ fn a_secret_is_read_by_the_build_and_left_nowhere() {
             .run(&format!("{engine} image inspect -f '{{{{index .Config.Labels \"made-for\"}}}}' {name}:1"));
         assert_eq!(label.ok().stdout().trim(), "tests");
         // Another value is the same key.
-        assert_eq!(session.run(&format!("ONE=other {bake}")).ok().json()[0]["state"], "hit");
+        assert_eq!(session.run(&format!("ONE=other {bake}")).ok().rows()[0]["state"], "hit");
     });
 }
 
@@ -137,7 +137,7 @@ fn named_contexts_are_inputs_and_edges() {
     let bake = "larder bake --engine podman --json";
     let both = || ["/up", "/file"].map(|file| cat(&session, "podman", &format!("{app}:1"), file)).concat();
     let states = |line: &str| {
-        let lines = session.run(line).json();
+        let lines = session.run(line).rows();
         lines
             .iter()
             .map(|line| format!("{} {}", line["image"], line["state"]).replace('"', ""))
@@ -170,7 +170,7 @@ fn an_image_that_is_needed_is_baked_first_and_in_the_key() {
         ),
     );
     let states = |line: &str| {
-        let lines = session.run(line).ok().json();
+        let lines = session.run(line).ok().rows();
         lines
             .iter()
             .map(|line| format!("{} {}", line["image"], line["state"]).replace('"', ""))
@@ -193,7 +193,7 @@ fn a_build_from_scratch_saves_nothing() {
     session.write("Dockerfile", session.from("scratch") + "COPY one /\n");
     session.write("larder.toml", format!("[image.app]\ntags = [\"{name}:1\"]\n"));
     let ran = session.run("larder bake --no-cache --json -v").ok();
-    assert_eq!(ran.json()[0]["saved"], false);
+    assert_eq!(ran.rows()[0]["saved"], false);
     ran.says(" --no-cache ");
     session.run("larder bake --check").ends(1);
 }
@@ -212,7 +212,7 @@ fn another_file_and_its_local_one_count_for_all_tools() {
     let line = session.run("larder bake --list -f ci/other.toml").ok().stdout();
     assert_eq!(line.lines().nth(1), Some("other  pack  mine:1  What other is"), "{line}");
     let ran = session.run("env -u LARDER_DIR larder bake -f ci/other.toml --json").ok();
-    assert_eq!(ran.json()[0]["saved"], true, "{ran}");
+    assert_eq!(ran.rows()[0]["saved"], true, "{ran}");
     assert!(session.path("ci/kept/images/oci-layout").is_file());
-    assert_eq!(session.run("larder list --json").ok().json()[0]["name"], "main");
+    assert_eq!(session.run("larder list --json").ok().rows()[0]["name"], "main");
 }

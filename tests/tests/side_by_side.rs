@@ -7,8 +7,8 @@ fn meeting_docker(session: &Session, count: usize) {
     let wait = format!(
         "case $1 in build) : >\"$MEET/$$\"; until [ \"$(ls \"$MEET\" | wc -l)\" -ge {count} ]; do sleep 0.05; done;; esac"
     );
-    session.write("../bin/docker", format!("#!/bin/sh\n{wait}\nPATH=${{PATH#*:}} exec docker \"$@\"\n"));
-    session.run("chmod +x ../bin/docker && mkdir ../meet").ok();
+    session.wrap_docker(&wait);
+    session.run("mkdir ../meet").ok();
 }
 
 /// A project of two images and one that stands on both.
@@ -26,7 +26,7 @@ fn project() -> Session {
 }
 
 fn states(session: &Session, line: &str) -> Vec<(String, String)> {
-    let lines = session.run(line).ok().json();
+    let lines = session.run(line).ok().rows();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     lines.iter().map(|line| (text(&line["image"]), text(&line["state"]))).collect()
 }

@@ -40,7 +40,7 @@ fn savers_loaders_removers_and_collectors_share_one_store() {
     let all: Vec<_> = savers.chain(others).map(|script| session.start(&script)).collect();
     all.into_iter().for_each(ends_well);
     session.run("imgtar verify && imgtar has kept").ok();
-    let info = session.run("imgtar info kept --json").ok().json_whole();
+    let info = session.run("imgtar info kept --json").ok().json();
     assert_eq!(info["names"], serde_json::json!(["mine:4"]));
     session.run("gcctl run -q --max-images 3 && imgtar verify && imgtar has kept").ok();
 }
@@ -77,7 +77,7 @@ fn savers_of_a_real_engine_share_one_store() {
     for image in &images {
         let id = session.image_id(&format!("{image}:1")).expect("an image");
         session.run(&format!("imgtar save -q again {image}:1 --force")).ok();
-        assert_eq!(session.run("imgtar info again --json").ok().json_whole()["ids"][0], id);
+        assert_eq!(session.run("imgtar info again --json").ok().json()["ids"][0], id);
     }
     let left = session.run("find ../store -name '.tmp-*'").ok();
     assert_eq!(left.stdout(), "", "{left}");

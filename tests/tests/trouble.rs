@@ -2,7 +2,6 @@
 //! whole, and the bake goes on wherever an engine is there.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::Command;
 
 use larder_tests::{Daemon, Mount, Part, Session, have};
 
@@ -26,15 +25,15 @@ fn a_full_disk_costs_the_save_and_nothing_else() {
     session.run("larder bake -q").ok();
     session.run("head -c 8M /dev/urandom >data").ok();
     let ran = session.run("larder bake --json").ok().says("not saved").says("No space left");
-    assert_eq!((&ran.json()[0]["state"], &ran.json()[0]["saved"]), (&"built".into(), &false.into()), "{ran}");
+    assert_eq!((&ran.rows()[0]["state"], &ran.rows()[0]["saved"]), (&"built".into(), &false.into()), "{ran}");
     assert!(session.image_id(&app).is_some());
     session.run("imgtar verify").ok();
-    assert_eq!(session.run("imgtar ls --json").ok().json().len(), 1, "what was saved before is there");
+    assert_eq!(session.run("imgtar ls --json").ok().rows().len(), 1, "what was saved before is there");
     // And a collector makes room on a disk without any.
     session.run("cat /dev/zero >../store/filler").fails();
     session.run("gcctl run --max-images 0").ok();
     session.run("rm ../store/filler && imgtar verify").ok();
-    assert_eq!(session.run("imgtar ls --json").ok().json().len(), 0);
+    assert_eq!(session.run("imgtar ls --json").ok().rows().len(), 0);
 }
 
 #[test]
@@ -48,13 +47,13 @@ fn a_read_only_store_is_read_and_not_written() {
     session.run("larder bake -q").ok();
     disk.make_read_only();
     session.run(&format!("docker rmi {app}")).ok();
-    assert_eq!(session.run("larder bake --json").ok().json()[0]["state"], "hit");
+    assert_eq!(session.run("larder bake --json").ok().rows()[0]["state"], "hit");
     session.write("data", "other");
     let ran = session.run("larder bake --json").ok().says("not saved").says("Read-only file system");
-    assert_eq!((&ran.json()[0]["state"], &ran.json()[0]["saved"]), (&"built".into(), &false.into()), "{ran}");
+    assert_eq!((&ran.rows()[0]["state"], &ran.rows()[0]["saved"]), (&"built".into(), &false.into()), "{ran}");
     session.run("imgtar verify").ok();
     disk.make_writable();
-    assert_eq!(session.run("larder bake --json").ok().json()[0]["saved"], true);
+    assert_eq!(session.run("larder bake --json").ok().rows()[0]["saved"], true);
 }
 
 #[test]
@@ -66,7 +65,7 @@ fn a_folder_that_is_no_store_is_left_alone() {
     project(&mut session, 1);
     session.write("../store/mine", "precious");
     let ran = session.run("larder bake --json").ok().says("not saved").says("not a larder store");
-    assert_eq!(ran.json()[0]["state"], "built", "{ran}");
+    assert_eq!(ran.rows()[0]["state"], "built", "{ran}");
     assert_eq!(session.run("ls ../store").stdout(), "mine\n");
 }
 
@@ -76,7 +75,7 @@ fn a_missing_engine_is_named() {
     project(&mut session, 1);
     let session = session.env("LARDER_DOCKER", "/nonexistent/docker");
     let ran = session.run("larder bake --json").ends(2).says("cannot run `/nonexistent/docker`");
-    assert_eq!(ran.json()[0]["state"], "failed", "{ran}");
+    assert_eq!(ran.rows()[0]["state"], "failed", "{ran}");
     session.run("imgtar load some-key").ends(1);
 }
 
@@ -89,7 +88,7 @@ fn an_engine_that_does_not_answer_is_named() {
     project(&mut session, 1);
     let host = format!("unix://{}", session.aside("no.sock"));
     let ran = session.env("DOCKER_HOST", &host).run("larder bake --json").ends(2).says("docker daemon");
-    assert_eq!(ran.json()[0]["state"], "failed", "{ran}");
+    assert_eq!(ran.rows()[0]["state"], "failed", "{ran}");
 }
 
 #[test]
@@ -117,7 +116,7 @@ fn an_engine_that_stops_while_it_saves_leaves_the_store_whole() {
     assert!(report.contains("\"state\":\"built\"") && report.contains("\"saved\":false"), "{report}\n{said}");
     assert!(said.contains("not saved"), "{said}");
     session.run("imgtar verify && imgtar has before").ok();
-    assert_eq!(session.run("imgtar ls --json").ok().json().len(), 1);
+    assert_eq!(session.run("imgtar ls --json").ok().rows().len(), 1);
 }
 
 #[test]
@@ -130,8 +129,7 @@ fn an_import_that_is_killed_leaves_the_store_whole() {
     // It has taken all but what fits into the pipe, and waits for the rest.
     let mut stdin = import.stdin.take().expect("a pipe");
     stdin.write_all(&archive[..archive.len() * 3 / 4]).expect("a pipe");
-    let kill = Command::new("kill").args(["-9", &import.id().to_string()]).status().expect("kill");
-    assert!(kill.success());
+    import.kill().expect("a process");
     drop(stdin);
     import.wait().expect("imgtar");
     session.run("imgtar verify && imgtar ls").ok();

@@ -17,9 +17,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use engines::{Build, Random, entries_of};
+use larder_tests::Ran;
 
 const NAMES: [&str; 10] = ["a", "b", "ab", "lib", "src", "x.txt", "y.txt", "z.log", "a b", ".env"];
 
@@ -123,7 +123,7 @@ fn each_engine_reads_the_platform_args_that_it_sets() {
     engines::write(&context.path().join(format!("f{arch}")), "y");
     let engines = [("buildkit", Build::buildkit()), ("docker", Build::legacy()), ("podman", Build::podman())];
     for (name, build) in engines.into_iter().filter_map(|(name, build)| Some((name, build?))) {
-        let mut hashctx = Command::new(env!("CARGO_BIN_EXE_hashctx"));
+        let mut hashctx = engines::hashctx(context.path());
         hashctx.args(["--no-stat-cache", "--list", "--engine", name, "-f"]).arg(&dockerfile);
         let listed = hashctx.arg(context.path()).output().expect("hashctx").stdout;
         let copied = build.entries(context.path()).expect("an image");
@@ -213,14 +213,10 @@ impl Scene {
 
     /// What `hashctx -f` prints; its stat cache is in use.
     fn key(&self) -> Result<String, String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hashctx"));
+        let mut command = engines::hashctx(&self.root());
         command.arg("-q").arg("-f").arg(self.dockerfile()).arg(self.root());
-        let output = command.env("LARDER_DIR", self.dir.path().join("store")).output().expect("hashctx");
-        if output.status.success() {
-            Ok(String::from_utf8(output.stdout).expect("a key"))
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).into_owned())
-        }
+        let ran = Ran::of(&mut command);
+        if ran.code() == 0 { Ok(ran.stdout()) } else { Err(ran.stderr()) }
     }
 
     fn image(&self, build: &Build) -> Result<Image, String> {

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use engines::Build;
 
@@ -38,8 +38,8 @@ fn context(root: &Path) {
 
 /// What hashctx prints, into a file.
 fn hashctx(root: &Path, flags: &[&str], out: &Path) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hashctx"));
-    command.args(flags).arg(root).env("LARDER_DIR", root.with_file_name("store"));
+    let mut command = engines::hashctx(root);
+    command.args(flags).arg(root);
     let out = fs::File::create(out).expect("a file");
     assert!(command.stdin(Stdio::null()).stdout(out).status().expect("hashctx").success());
 }
@@ -48,8 +48,8 @@ fn hashctx(root: &Path, flags: &[&str], out: &Path) {
 fn spoiled(root: &Path, flags: &[&str], out: &Path) {
     let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
     rustix::fs::mknodat(rustix::fs::CWD, root.join("src/m"), kind, mode, 0).expect("a FIFO");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hashctx"));
-    command.args(flags).arg(root).env("LARDER_DIR", root.with_file_name("store"));
+    let mut command = engines::hashctx(root);
+    command.args(flags).arg(root);
     let out = fs::File::create(out).expect("a file");
     let status = command.stdin(Stdio::null()).stdout(out).stderr(Stdio::null()).status().expect("hashctx");
     assert_eq!(status.code(), Some(2));

@@ -1,67 +1,55 @@
 //! The program itself: what it finds, says and ends with. The tools are stand-ins.
 
-#![expect(clippy::disallowed_methods, reason = "tests write what they like")]
-
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use camino::Utf8PathBuf;
-use larder_tests::{isolate, stand_in};
-use tempfile::TempDir;
+use larder_tests::{Ran, Session, reviewed, signal};
 
 /// A project, and a copy of larder with stand-ins beside it.
 struct Desk {
-    _dir: TempDir,
-    root: Utf8PathBuf,
+    session: Session,
 }
 
 impl Desk {
     fn new(toml: &str) -> Self {
-        let dir = tempfile::tempdir().expect("temp dir");
-        let root = Utf8PathBuf::from_path_buf(dir.path().to_owned()).expect("UTF-8");
-        fs::create_dir_all(root.join("bin")).expect("a folder");
-        fs::create_dir_all(root.join("project/deep/down")).expect("a folder");
-        fs::write(root.join("project/larder.toml"), toml).expect("a file");
-        let desk = Self { _dir: dir, root };
-        // By other processes: a file that this one has just written may be "busy" where a test
-        // beside it forks.
-        desk.sh(&format!(
-            "cp -l {0} bin/larder 2>/dev/null || cp {0} bin/larder",
-            env!("CARGO_BIN_EXE_larder")
-        ));
-        desk.tool("hashctx", "case $* in *--images*) ;; *) echo manifest;; esac")
+        let session = Session::of(env!("CARGO_BIN_EXE_larder")).file("larder.toml", toml);
+        session.write("deep/down/file", "");
+        let desk = Self { session }
+            .tool("hashctx", "case $* in *--images*) ;; *) echo manifest;; esac")
             .tool("imgtar", "exit 0")
-            .tool("docker", "exit 1")
-    }
-
-    fn sh(&self, script: &str) {
-        let status = Command::new("sh").args(["-c", script]).current_dir(&self.root).status().expect("sh");
-        assert!(status.success(), "{script}");
+            .tool("docker", "exit 1");
+        // By another process: a file that this one has just written may be "busy" where a test
+        // beside it forks.
+        let copy = "cp -l \"$0\" ../bin/larder 2>/dev/null || cp \"$0\" ../bin/larder";
+        Ran::of(desk.session.program("sh").args(["-c", copy, env!("CARGO_BIN_EXE_larder")])).ok();
+        desk
     }
 
     fn tool(self, name: &str, script: &str) -> Self {
-        stand_in(self.root.join("bin").join(name), script);
+        self.session.script(&format!("../bin/{name}"), script);
         self
     }
 
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(self.root.join("bin/larder"));
-        command.args(args).current_dir(self.root.join("project/deep/down"));
+    /// A program, in a folder of the project.
+    fn program(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.session.program(program);
         // The stand-in for docker is found on PATH, the tools beside larder.
-        let path = format!("{}:{}", self.root.join("bin"), std::env::var("PATH").expect("PATH"));
-        isolate(&mut command, &self.root)
-            .env("PATH", path)
-            .env("LARDER_DOCKER", "docker")
-            .env_remove("LARDER_PODMAN")
-            .env("LARDER_DIR", self.root.join("store"));
+        let path = format!("{}:{}", self.session.aside("bin"), larder_tests::tools::path());
+        command.current_dir(self.session.path("deep/down")).env("PATH", path).env("LARDER_DOCKER", "docker");
         command
     }
 
-    fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
-        let Output { status, stdout, stderr } = self.command(args).output().expect("larder");
-        (status.code(), String::from_utf8(stdout).expect("UTF-8"), String::from_utf8(stderr).expect("UTF-8"))
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.program(self.session.aside("bin/larder"));
+        command.args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(&mut self.command(args))
     }
 }
 
@@ -74,36 +62,32 @@ fn contains(text: &str, parts: &[&str]) {
 
 #[test]
 fn larder_toml_is_found_upward() {
-    let (code, stdout, stderr) = Desk::new("[image.app]\n").run(&["bake"]);
-    assert_eq!((code, stderr.as_str()), (Some(0), ""));
-    contains(&stdout, &["app  hit", "store"]);
+    let ran = Desk::new("[image.app]\n").run(&["bake"]).ok().quiet();
+    contains(&ran.stdout(), &["app  hit", "store"]);
 }
 
 #[test]
 fn without_larder_toml_the_remedy_is_named() {
     let desk = Desk::new("");
-    desk.sh("rm project/larder.toml");
-    let (code, stdout, stderr) = desk.run(&["bake"]);
-    assert_eq!((code, stdout.as_str()), (Some(2), ""));
-    contains(&stderr, &["larder::no_config", "[image.NAME]"]);
+    fs::remove_file(desk.session.path("larder.toml")).expect("a file");
+    let ran = desk.run(&["bake"]).ends(2);
+    assert_eq!(ran.stdout(), "");
+    contains(&ran.stderr(), &["larder::no_config", "[image.NAME]"]);
 }
 
 #[test]
 fn a_mistake_in_larder_toml_is_marked_in_its_line() {
-    let (code, _, stderr) = Desk::new("[image.app]\ncontxt = \"x\"\n").run(&["bake"]);
-    assert_eq!(code, Some(2));
-    contains(&stderr, &["unknown field", "contxt = \"x\"", "here", "help:"]);
+    let ran = Desk::new("[image.app]\ncontxt = \"x\"\n").run(&["bake"]).ends(2);
+    contains(&ran.stderr(), &["unknown field", "contxt = \"x\"", "here", "help:"]);
 }
 
 #[test]
 fn verbose_prints_a_script_that_does_the_same() {
     let desk = Desk::new("[image.app]\n");
-    let (code, _, stderr) = desk.run(&["bake", "-v"]);
-    assert_eq!(code, Some(0));
+    let stderr = desk.run(&["bake", "-v"]).ok().stderr();
     let lines: Vec<_> = stderr.lines().filter_map(|line| line.strip_prefix("+ ")).collect();
-    assert!(lines[0].starts_with("cd /") && lines[0].ends_with("/project"), "{stderr}");
-    let status = Command::new("sh").args(["-ec", &lines.join("\n")]).status().expect("sh");
-    assert!(status.success(), "{stderr}");
+    assert!(lines[0].starts_with("cd /") && lines[0].ends_with("/work"), "{stderr}");
+    larder_tests::sh(&format!("set -e\n{}", lines.join("\n")));
     contains(&stderr, &["hashctx --manifest -f Dockerfile --platform ", "imgtar load ", " --tag app:latest"]);
     let temp = lines[1].strip_prefix("mkdir -p ").expect("the folder");
     fs::remove_dir_all(temp).expect("what the script made");
@@ -113,10 +97,7 @@ fn verbose_prints_a_script_that_does_the_same() {
 fn quiet_shows_a_builds_output_only_when_it_fails() {
     let docker = "case $1 in build) echo step; echo trouble >&2; exit $CODE;; version) exit 0;; esac; exit 1";
     let desk = Desk::new("[image.app]\n").tool("imgtar", "exit 1").tool("docker", docker);
-    let output = |args: &[&str], code: &str| {
-        let output = desk.command(args).env("CODE", code).output().expect("larder");
-        String::from_utf8(output.stderr).expect("UTF-8")
-    };
+    let output = |args: &[&str], code: &str| Ran::of(desk.command(args).env("CODE", code)).stderr();
     contains(&output(&["bake", "-q"], "1"), &["step", "trouble", "`docker build` ended with code 1"]);
     contains(&output(&["bake"], "0"), &["step", "trouble"]);
     assert!(!output(&["bake", "-q"], "0").contains("step"));
@@ -130,8 +111,7 @@ fn a_signal_stops_the_build_and_ends_with_130() {
     let mut lines =
         BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(std::io::Result::ok);
     assert!(lines.any(|line| line == "ready"));
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
-    assert!(kill.success());
+    signal(&child, "INT");
     let rest: Vec<_> = lines.collect();
     assert_eq!(child.wait().expect("larder").code(), Some(130));
     assert_eq!(
@@ -144,24 +124,14 @@ fn a_signal_stops_the_build_and_ends_with_130() {
 #[test]
 fn the_codes_of_steps_are_passed_on() {
     let desk = Desk::new("[ci]\nsteps = [{ name = \"mine\", run = \"exit 9\" }]\n");
-    let (code, stdout, _) = desk.run(&["ci"]);
-    assert_eq!(code, Some(9));
-    contains(&stdout, &["mine", "FAILED", "total"]);
+    contains(&desk.run(&["ci"]).ends(9).stdout(), &["mine", "FAILED", "total"]);
 }
 
 #[test]
 fn a_closed_pipe_is_quiet() {
     let desk = Desk::new("[image.app]\n");
-    let script = format!("{{ {0}/larder bake; echo $? >&2; }} | true", desk.root.join("bin"));
-    let mut shell = desk.command(&[]);
-    shell = {
-        let mut sh = Command::new("sh");
-        sh.args(["-c", &script]).current_dir(shell.get_current_dir().expect("a folder"));
-        sh.envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        sh
-    };
-    let output = shell.output().expect("sh");
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "0\n");
+    let script = format!("{{ {} bake; echo $? >&2; }} | true", desk.session.aside("bin/larder"));
+    assert_eq!(Ran::of(desk.program("sh").args(["-c", &script])).stderr(), "0\n");
 }
 
 #[test]
@@ -170,11 +140,7 @@ fn the_help_is_as_reviewed() {
     let mut text = String::new();
     for job in ["", "init", "bake", "why", "list", "lock", "ci"] {
         let args: Vec<_> = [job, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
-        writeln!(text, "$ larder {}\n{}", args.join(" "), desk.run(&args).1).expect("a string");
+        writeln!(text, "$ larder {}\n{}", args.join(" "), desk.run(&args).stdout()).expect("a string");
     }
-    let snapshot = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help.txt");
-    if std::env::var_os("LARDER_BLESS").is_some() {
-        fs::write(snapshot, &text).expect("the snapshot");
-    }
-    assert_eq!(fs::read_to_string(snapshot).expect("the snapshot"), text, "LARDER_BLESS=1 writes it anew");
+    reviewed(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help.txt"), &text);
 }

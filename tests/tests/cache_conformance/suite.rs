@@ -98,7 +98,7 @@ pub(crate) fn run(edition: &Edition, mode: Mode, expected: &Expected) -> Run {
     };
     let results = |ids: &str| -> Vec<Given> {
         let ran = session.run(&node(&format!("run {folder} {base} {proxy} {ids}"))).ok();
-        ran.json().iter().map(given).collect()
+        ran.rows().iter().map(given).collect()
     };
     let mut run = Run { edition: edition.name, mode, given: results("") };
     assert!(!run.given.is_empty());

@@ -1,15 +1,15 @@
 //! A killed pkgcache leaves nothing that the next one serves wrongly.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use larder_tests::{Server, Session};
+use larder_tests::http::get;
+use larder_tests::{Server, Session, until};
 
-use crate::origin::{Origin, body};
+use crate::origin::{self, body};
 
 /// How often it is killed.
 const KILLS: u64 = 200;
@@ -42,9 +42,9 @@ impl Drop for Over<'_> {
 #[test]
 fn no_wrong_byte_is_served_after_any_of_200_kills() {
     let session = Session::new();
-    let origin = Origin::start();
+    let origin = origin::start();
     let start = || {
-        let line = format!("exec pkgcache serve --listen 127.0.0.1:0 --upstream /={}", origin.url);
+        let line = format!("exec pkgcache serve --listen 127.0.0.1:0 --upstream /={}", origin.url());
         Server::new(session.start(&line))
     };
     let load = Load {
@@ -70,6 +70,7 @@ fn no_wrong_byte_is_served_after_any_of_200_kills() {
             let mut server = start();
             load.round.store(round, Ordering::Relaxed);
             server.authority().clone_into(&mut load.authority.lock().unwrap());
+            // Any moment may be the bad one: no event tells of it.
             thread::sleep(Duration::from_millis(10 + next(&mut seed) % 120));
             server.kill();
             if clients.iter().any(thread::ScopedJoinHandle::is_finished) {
@@ -81,7 +82,7 @@ fn no_wrong_byte_is_served_after_any_of_200_kills() {
         }
     });
     let [whole, hits, cut] = [&load.whole, &load.hits, &load.cut].map(|count| count.load(Ordering::Relaxed));
-    let answered = origin.answered();
+    let answered = origin.seen().len();
     assert!(
         hits > KILLS && cut > KILLS / 4,
         "{whole} whole, {hits} hits, {cut} cut, {answered} fetched: no load"
@@ -97,35 +98,26 @@ fn ask(load: &Load, number: u64) {
         let authority = load.authority.lock().unwrap().clone();
         let group = load.round.load(Ordering::Relaxed) / ROUNDS;
         let name = group * NAMES + next(&mut seed) % NAMES;
-        // Where there is no server just now, there will be one.
         if authority.is_empty() || one(load, &authority, name).is_err() {
             load.cut.fetch_add(1, Ordering::Relaxed);
-            thread::sleep(Duration::from_millis(2));
+            until("there is another server", || {
+                load.over.load(Ordering::Relaxed) || *load.authority.lock().unwrap() != authority
+            });
         }
     }
 }
 
 fn one(load: &Load, authority: &str, name: u64) -> io::Result<()> {
-    let mut stream = TcpStream::connect(authority)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    write!(stream, "GET /{name} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n")?;
-    let mut reader = BufReader::new(stream);
-    let (mut head, mut line) = (String::new(), String::new());
-    while reader.read_line(&mut line)? > 2 {
-        head.push_str(&line.to_ascii_lowercase());
-        line.clear();
-    }
-    let mut found = Vec::new();
-    let end = reader.read_to_end(&mut found);
+    let found = get(authority, &format!("/{name}"))?;
     let expected = body(name);
-    assert!(expected.starts_with(&found), "wrong bytes of {name} after\n{head}");
-    end?;
-    if line != "\r\n" || found.len() < expected.len() {
+    assert!(expected.starts_with(&found.body), "wrong bytes of {name} after\n{:?}", found.headers);
+    if !found.whole || found.body.len() < expected.len() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    assert!(head.starts_with("http/1.1 200"), "{head}");
+    assert!(found.status == 200, "{:?}", found.headers);
     load.whole.fetch_add(1, Ordering::Relaxed);
-    load.hits.fetch_add(u64::from(head.contains("pkgcache; hit")), Ordering::Relaxed);
+    let is_hit = found.header("cache-status").is_some_and(|status| status.contains("pkgcache; hit"));
+    load.hits.fetch_add(u64::from(is_hit), Ordering::Relaxed);
     Ok(())
 }
 

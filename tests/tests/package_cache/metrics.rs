@@ -2,7 +2,7 @@
 
 use larder_tests::{Part, Server, Session, have};
 
-use crate::origin::Origin;
+use crate::origin;
 
 /// Prints a line `NAME TYPE VALUE` for each sample, and fails where a family has neither help nor
 /// type.
@@ -21,8 +21,8 @@ fn prometheus_reads_the_metrics() {
         return;
     }
     let session = Session::new().file("parse.py", PARSE);
-    let origin = Origin::start();
-    let line = format!("exec pkgcache serve --listen 127.0.0.1:0 --upstream /={}", origin.url);
+    let origin = origin::start();
+    let line = format!("exec pkgcache serve --listen 127.0.0.1:0 --upstream /={}", origin.url());
     let server = Server::new(session.start(&line));
     for _ in 0..3 {
         session.run(&format!("curl -sf {}/1 >/dev/null", server.url())).ok();

@@ -1,38 +1,17 @@
 //! An origin whose bodies follow from their names: whoever gets one can tell whether it is right.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// It serves until the test process ends.
-pub(crate) struct Origin {
-    pub(crate) url: String,
-    answered: Arc<AtomicU64>,
-}
+use larder_tests::http::{Connection, Origin};
 
-impl Origin {
-    pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let answered = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&answered);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let count = Arc::clone(&count);
-                // A client that goes away is no trouble.
-                thread::spawn(move || serve(stream.unwrap(), &count));
-            }
-        });
-        Self { url, answered }
-    }
-
-    /// How many requests it answered.
-    pub(crate) fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Relaxed)
-    }
+/// One that serves requests for `/NAME`, whole or from a byte on.
+pub(crate) fn start() -> Origin {
+    Origin::serving(|connection| {
+        loop {
+            serve(connection)?;
+        }
+    })
 }
 
 /// The body under a name: up to 600 kB of noise, the same every time.
@@ -53,41 +32,26 @@ pub(crate) fn body(name: u64) -> Vec<u8> {
     bytes
 }
 
-/// Answers requests for `/NAME`, whole or from a byte on.
-fn serve(stream: TcpStream, count: &AtomicU64) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut writer = stream;
-    loop {
-        let mut lines = (&mut reader).lines();
-        let name: u64 = lines.next()?.ok()?.split(' ').nth(1)?.trim_start_matches('/').parse().ok()?;
-        let mut from = 0;
-        for line in lines {
-            let line = line.ok()?.to_ascii_lowercase();
-            if let Some(range) = line.strip_prefix("range: bytes=") {
-                from = range.trim_end_matches('-').parse().ok()?;
-            }
-            if line.is_empty() {
-                break;
-            }
-        }
-        let whole = body(name);
-        let part = whole.get(from..)?;
-        let (status, range) = if from == 0 {
-            ("200 OK", String::new())
-        } else {
-            ("206 Partial", format!("content-range: bytes {from}-{}/{}\r\n", whole.len() - 1, whole.len()))
-        };
-        write!(
-            writer,
-            "HTTP/1.1 {status}\r\ncontent-length: {}\r\n{range}etag: \"{name}\"\r\ncache-control: max-age=3600\r\n\r\n",
-            part.len()
-        )
-        .ok()?;
-        count.fetch_add(1, Ordering::Relaxed);
-        for piece in part.chunks(64 << 10) {
-            writer.write_all(piece).ok()?;
-            // So that there is a middle to be killed in.
-            thread::sleep(Duration::from_millis(2));
-        }
+fn serve(connection: &mut Connection) -> Option<()> {
+    let request = connection.head()?;
+    let name: u64 = request.path.trim_start_matches('/').parse().ok()?;
+    let from = request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-'));
+    let from = from.map_or(Some(0), |from| from.parse().ok())?;
+    let whole = body(name);
+    let part = whole.get(from..)?;
+    let (status, range) = if from == 0 {
+        ("200 OK", String::new())
+    } else {
+        ("206 Partial", format!("content-range: bytes {from}-{}/{}\r\n", whole.len() - 1, whole.len()))
+    };
+    let fields = format!("{range}etag: \"{name}\"\r\ncache-control: max-age=3600");
+    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{fields}\r\n\r\n", part.len());
+    connection.write(head.as_bytes())?;
+    connection.note(request);
+    for piece in part.chunks(64 << 10) {
+        connection.write(piece)?;
+        // A slow network, so that there is a middle to be killed in.
+        thread::sleep(Duration::from_millis(2));
     }
+    Some(())
 }

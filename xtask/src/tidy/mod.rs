@@ -1,6 +1,6 @@
 //! Whether the source tree keeps the rules of the house: no cycle between rooms, folders that can
 //! be taken in at a look, comments that fit a terminal, libraries that leave the process to its
-//! binary.
+//! binary, tests that wait for what happens and not for time.
 //!
 //! A room is a folder, or a file, right below a crate's `src`. What stands in `#[cfg(test)]`
 //! modules does not count.
@@ -8,6 +8,7 @@
 mod edge;
 mod graph;
 mod imports;
+mod sleeps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -103,7 +104,9 @@ pub fn check(root: &Utf8Path) -> Result<(), TidyError> {
         untidy.extend(circles(&name, &modules));
         untidy.extend(edge::breaches(&name, &modules));
         for file in sources(&folder)? {
-            untidy.extend(wide(&file, &read(&file)?));
+            let text = read(&file)?;
+            untidy.extend(wide(&file, &text));
+            untidy.extend(sleeps::unexplained(&file, &text));
         }
     }
     if untidy.is_empty() { Ok(()) } else { Err(TidyError::Untidy(untidy)) }

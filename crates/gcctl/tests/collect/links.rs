@@ -2,22 +2,19 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::Command;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use larder_tests::{Mount, Part, Ran, have};
 
-use crate::Mount;
-use crate::scratch::{Ran, Scratch};
+use crate::scratch::{Scratch, session};
 
 /// The program on a store by this name.
 fn on(store: &Utf8Path, words: &str) -> Ran {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gcctl"));
-    command.env_clear().arg("--store").arg(store).args(words.split_whitespace());
-    Ran::of(&command.output().unwrap())
+    Ran::of(session().command(words).arg("--store").arg(store))
 }
 
 fn df(store: &Utf8Path) -> serde_json::Value {
-    let mut df: serde_json::Value = serde_json::from_str(&on(store, "df --json").exits(0).out).unwrap();
+    let mut df: serde_json::Value = serde_json::from_str(&on(store, "df --json").ends(0).stdout()).unwrap();
     // Others write to the disk, too.
     df["free"] = 0.into();
     df
@@ -26,8 +23,7 @@ fn df(store: &Utf8Path) -> serde_json::Value {
 /// Moves a folder of the store to `to`, and leaves a link.
 fn move_away(scratch: &Scratch, folder: &str, to: &Utf8Path) {
     let from = scratch.root.join(folder);
-    let moved = Command::new("mv").args([from.as_str(), to.as_str()]).status().unwrap();
-    assert!(moved.success());
+    Ran::of(scratch.session.program("mv").args([&from, to])).ok();
     symlink(to, from).unwrap();
 }
 
@@ -38,14 +34,14 @@ fn a_store_that_is_a_link_is_the_store() {
     let link = scratch.root.with_file_name("link");
     symlink(&scratch.root, &link).unwrap();
     assert_eq!(df(&link), df(&scratch.root));
-    on(&link, "run --max-images 2").exits(0).says("removed 1 image and 2 blobs (16.4kB)");
+    on(&link, "run --max-images 2").ends(0).says("removed 1 image and 2 blobs (16.4kB)");
     let images = df(&link)["shared"].as_u64().unwrap() + df(&link)["unique"].as_u64().unwrap();
-    on(&link, &format!("run --max-size {}B", images - 1)).exits(0).says("removed 1 image and 2 blobs");
+    on(&link, &format!("run --max-size {}B", images - 1)).ends(0).says("removed 1 image and 2 blobs");
     assert_eq!((scratch.keys().as_str(), scratch.blobs().len()), ("a", 4));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gcctl"));
-    command.env_clear().env("LARDER_DIR", &link).args(["run", "--max-images", "0"]);
-    Ran::of(&command.output().unwrap()).exits(0).says("removed 1 image and 4 blobs");
-    on(&link, "run --trash-grace 0s").exits(0).says("emptied");
+    Ran::of(scratch.session.command("run --max-images 0").env("LARDER_DIR", &link))
+        .ends(0)
+        .says("removed 1 image and 4 blobs");
+    on(&link, "run --trash-grace 0s").ends(0).says("emptied");
     assert_eq!(fs::read_dir(scratch.root.join("trash")).unwrap().count(), 0);
 }
 
@@ -55,16 +51,16 @@ fn a_folder_of_the_store_that_is_a_link_counts_and_is_swept() {
         ["images", "images/blobs", "images/blobs/sha256", "images/keys", "images/inputs", "trash", "packages"]
     {
         let scratch = Scratch::new();
-        scratch.three().save("d", 40, &["base", "d"]).run("run --max-images 3").exits(0);
+        scratch.three().save("d", 40, &["base", "d"]).run("run --max-images 3").ends(0);
         fs::create_dir_all(scratch.root.join("packages/blobs/sha256")).unwrap();
         let before = df(&scratch.root);
         move_away(&scratch, folder, &scratch.root.with_file_name("elsewhere"));
         assert_eq!(df(&scratch.root), before, "{folder}");
-        scratch.run("run --max-images 1").exits(0).says("removed 2 images and 4 blobs (32.8kB)");
+        scratch.run("run --max-images 1").ends(0).says("removed 2 images and 4 blobs (32.8kB)");
         assert_eq!((scratch.keys().as_str(), scratch.blobs().len()), ("a", 4), "{folder}");
-        assert_eq!(scratch.run("undo").exits(0).out, "b\nc\n", "{folder}");
+        assert_eq!(scratch.run("undo").ends(0).stdout(), "b\nc\n", "{folder}");
         scratch.assert_whole();
-        scratch.run("run --max-images 1 --trash-grace 0s").exits(0).says("emptied");
+        scratch.run("run --max-images 1 --trash-grace 0s").ends(0).says("emptied");
         assert_eq!(df(&scratch.root)["trash"], 0, "{folder}");
         assert_eq!(scratch.blobs().len(), 4, "{folder}");
     }
@@ -78,11 +74,11 @@ fn a_link_that_leads_nowhere_is_not_an_empty_store() {
     move_away(&scratch, "images", &away);
     fs::rename(&away, scratch.root.with_file_name("unplugged")).unwrap();
     for words in ["ls", "df", "run --max-images 1"] {
-        scratch.run(words).exits(2).says("cannot follow the link");
+        scratch.run(words).ends(2).says("cannot follow the link");
     }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gcctl"));
-    command.env_clear().env("LARDER_DIR", scratch.root.join("images")).arg("ls");
-    Ran::of(&command.output().unwrap()).exits(2).says("cannot follow the link");
+    Ran::of(scratch.session.command("ls").env("LARDER_DIR", scratch.root.join("images")))
+        .ends(2)
+        .says("cannot follow the link");
 }
 
 #[test]
@@ -97,26 +93,26 @@ fn links_elsewhere_are_not_followed() {
 
 #[test]
 fn images_on_another_file_system_than_the_trash_are_refused_unless_they_are_deleted_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(mount) = Mount::tmpfs(Utf8Path::from_path(dir.path()).unwrap()) else {
-        larder_tests::not_run("a tmpfs cannot be mounted here");
+    if !have(&[Part::Mount]) {
         return;
-    };
+    }
     let scratch = Scratch::new();
+    let disk = scratch.session.path("disk");
+    let _mount = Mount::new(&disk, "2m");
     scratch.three();
-    move_away(&scratch, "images", &mount.0.join("images"));
+    move_away(&scratch, "images", &disk.join("images"));
     let before = scratch.blobs();
     for words in ["run --max-images 2", "clean"] {
-        let ran = scratch.run(words).exits(2);
-        let said = ran.err.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+        let ran = scratch.run(words).ends(2);
+        let said = ran.stderr().split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
         assert!(said.contains("lies on another file system than the store's trash"), "{said}");
     }
     assert_eq!((scratch.keys().as_str(), scratch.blobs()), ("a b c", before));
     assert!(!scratch.root.join("trash").exists());
-    scratch.run("run --max-images 2 --trash-grace 0s").exits(0).says("removed 1 image");
-    fs::create_dir(mount.0.join("trash")).unwrap();
-    symlink(mount.0.join("trash"), scratch.root.join("trash")).unwrap();
-    scratch.run("run --max-images 1").exits(0).says("removed 1 image");
-    assert_eq!(scratch.run("undo").exits(0).out, "b\n");
+    scratch.run("run --max-images 2 --trash-grace 0s").ends(0).says("removed 1 image");
+    fs::create_dir(disk.join("trash")).unwrap();
+    symlink(disk.join("trash"), scratch.root.join("trash")).unwrap();
+    scratch.run("run --max-images 1").ends(0).says("removed 1 image");
+    assert_eq!(scratch.run("undo").ends(0).stdout(), "b\n");
     scratch.assert_whole();
 }

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
+use larder_tests::{Mount, Part, Ran, have, reviewed, signal, until_it_listens, until_it_waits};
 use storekit::oci::MANIFEST;
 use storekit::{Descriptor, Event, Key, Kind};
 
@@ -25,14 +25,14 @@ mod scratch;
 mod signed;
 mod strict;
 mod words;
-use scratch::{Ran, Scratch, layer, save, write};
+use scratch::{Scratch, layer, save, session, write};
 
 #[test]
 fn a_run_leaves_what_the_limit_allows_and_the_base_that_is_shared() {
     let scratch = Scratch::new();
-    let ran =
-        scratch.three().run("run --max-images 1").exits(0).says("removed 2 images and 4 blobs (32.8kB)");
-    let lines: Vec<_> = ran.out.lines().collect();
+    let ran = scratch.three().run("run --max-images 1").ends(0).says("removed 2 images and 4 blobs (32.8kB)");
+    let out = ran.stdout();
+    let lines: Vec<_> = out.lines().collect();
     assert_eq!(lines[0], "WHAT   FREES  LAST USE  USES  WHY");
     assert_eq!(lines[1], "c     16.4kB  30 h ago     0  over 1 image");
     assert_eq!(lines[2], "b     16.4kB  20 h ago     0  over 1 image");
@@ -51,22 +51,22 @@ fn a_run_leaves_what_the_limit_allows_and_the_base_that_is_shared() {
 fn planning_and_applying_equals_running() {
     let (planned, run) = (Scratch::new(), Scratch::new());
     let limits = "--max-images 2 --max-age 25h";
-    let plan = planned.three().run(&format!("plan {limits} --json")).exits(0).out;
+    let plan = planned.three().run(&format!("plan {limits} --json")).ends(0).stdout();
     assert_eq!(planned.keys(), "a b c");
-    planned.feed("apply", &plan).exits(0);
-    run.three().run(&format!("run {limits}")).exits(0);
+    planned.feed("apply", &plan).ends(0);
+    run.three().run(&format!("run {limits}")).ends(0);
     assert_eq!(planned.keys(), run.keys());
     assert_eq!(planned.blobs(), run.blobs());
     // Twice does no harm.
-    planned.feed("apply -", &plan).exits(0).says("kept `c`: gone already");
+    planned.feed("apply -", &plan).ends(0).says("kept `c`: gone already");
 }
 
 #[test]
 fn a_dry_run_removes_nothing() {
     let scratch = Scratch::new();
-    let ran = scratch.three().run("run --dry-run --max-images 0").exits(0);
-    assert_eq!(ran.out.lines().count(), 4);
-    scratch.run("clean --dry-run").exits(0);
+    let ran = scratch.three().run("run --dry-run --max-images 0").ends(0);
+    assert_eq!(ran.stdout().lines().count(), 4);
+    scratch.run("clean --dry-run").ends(0);
     assert_eq!(scratch.keys(), "a b c");
 }
 
@@ -74,14 +74,14 @@ fn a_dry_run_removes_nothing() {
 fn apply_keeps_what_changed_since_the_plan() {
     let scratch = Scratch::new();
     write(&scratch.store, &["idle", "base"]);
-    let plan = scratch.three().save("d", 40, &["d"]).run("plan --max-images 0 --json").exits(0).out;
+    let plan = scratch.three().save("d", 40, &["d"]).run("plan --max-images 0 --json").ends(0).stdout();
     scratch.store.images().touch(&"a".parse().unwrap());
     scratch.store.images().pin(&"b".parse().unwrap()).unwrap();
     save(&scratch.store, "c", &["base", "another"]);
     save(&scratch.store, "new", &["idle"]);
-    let ran = scratch.feed("apply", &plan).exits(1);
+    let ran = scratch.feed("apply", &plan).ends(1);
     for line in ["kept `a`: used since", "kept `b`: pinned since", "kept `c`: another image was saved"] {
-        assert!(ran.err.contains(line), "{}", ran.err);
+        assert!(ran.stderr().contains(line), "{}", ran.stderr());
     }
     assert_eq!(scratch.keys(), "a b c new");
     scratch.assert_whole();
@@ -90,12 +90,12 @@ fn apply_keeps_what_changed_since_the_plan() {
 #[test]
 fn apply_refuses_what_is_no_plan_and_removes_nothing() {
     let scratch = Scratch::new();
-    let plan = scratch.three().run("plan --max-images 0 --json").exits(0).out;
+    let plan = scratch.three().run("plan --max-images 0 --json").ends(0).stdout();
     let cut = plan.rsplit_once("{\"kind\":\"end\"").unwrap().0;
-    scratch.feed("apply", cut).exits(2).says("cut off");
-    scratch.feed("apply", &plan.replace("\"key\":\"a\"", "\"key\":\"../../a\"")).exits(2).says("not a key");
-    scratch.feed("apply", "WHAT  FREES\n").exits(2).says("line 1");
-    scratch.run("apply nowhere").exits(2).says("nowhere");
+    scratch.feed("apply", cut).ends(2).says("cut off");
+    scratch.feed("apply", &plan.replace("\"key\":\"a\"", "\"key\":\"../../a\"")).ends(2).says("not a key");
+    scratch.feed("apply", "WHAT  FREES\n").ends(2).says("line 1");
+    scratch.run("apply nowhere").ends(2).says("nowhere");
     assert_eq!(scratch.keys(), "a b c");
     let outside = scratch.root.join("../outside");
     fs::create_dir(&outside).unwrap();
@@ -108,15 +108,15 @@ fn apply_refuses_what_is_no_plan_and_removes_nothing() {
 #[test]
 fn a_pin_keeps_an_image_and_the_limit_is_said_to_be_broken() {
     let scratch = Scratch::new();
-    scratch.three().run("pin c nothing").exits(1).says("nothing is stored under `nothing`");
-    scratch.run("run --max-images 0 --max-age 1s").exits(1).says("1 image left, over the limit of 0");
+    scratch.three().run("pin c nothing").ends(1).says("nothing is stored under `nothing`");
+    scratch.run("run --max-images 0 --max-age 1s").ends(1).says("1 image left, over the limit of 0");
     assert_eq!(scratch.keys(), "c");
-    scratch.run("clean").exits(0);
+    scratch.run("clean").ends(0);
     assert_eq!(scratch.keys(), "c");
-    assert!(scratch.run("ls").exits(0).out.contains("(pinned)"));
-    scratch.run("unpin c").exits(0);
-    scratch.run("unpin c").exits(1);
-    scratch.run("run --max-images 0").exits(0);
+    assert!(scratch.run("ls").ends(0).stdout().contains("(pinned)"));
+    scratch.run("unpin c").ends(0);
+    scratch.run("unpin c").ends(1);
+    scratch.run("run --max-images 0").ends(0);
     assert_eq!(scratch.keys(), "");
 }
 
@@ -125,38 +125,38 @@ fn what_somebody_is_writing_stays_and_is_said() {
     let scratch = Scratch::new();
     scratch.three();
     let leases = write(&scratch.store, &["new", "base"]);
-    scratch.run("run").exits(0).says("kept 2 blobs: in use");
+    scratch.run("run").ends(0).says("kept 2 blobs: in use");
     drop(leases);
     // A process that another test is just starting has them too, until it runs.
-    let mut runs = (0..100).map(|_| scratch.run("run").exits(0));
-    runs.find(|ran| !ran.err.contains("in use")).unwrap().says("2 blobs");
+    let mut runs = (0..100).map(|_| scratch.run("run").ends(0));
+    runs.find(|ran| !ran.stderr().contains("in use")).unwrap().says("2 blobs");
     assert!(!scratch.store.images().blobs().contains(&layer("new")));
 }
 
 #[test]
 fn undo_brings_back_the_last_run_and_then_the_one_before() {
     let scratch = Scratch::new();
-    scratch.three().run("run --max-images 2").exits(0);
-    scratch.run("run --max-images 0").exits(0);
-    assert_eq!(scratch.run("undo").exits(0).out, "a\nb\n");
+    scratch.three().run("run --max-images 2").ends(0);
+    scratch.run("run --max-images 0").ends(0);
+    assert_eq!(scratch.run("undo").ends(0).stdout(), "a\nb\n");
     scratch.assert_whole();
-    assert_eq!(scratch.run("undo --json").exits(0).out, "{\"key\":\"c\"}\n");
+    assert_eq!(scratch.run("undo --json").ends(0).stdout(), "{\"key\":\"c\"}\n");
     assert_eq!(scratch.keys(), "a b c");
     scratch.assert_whole();
-    scratch.run("undo").exits(1).says("nothing to bring back");
+    scratch.run("undo").ends(1).says("nothing to bring back");
     // What was brought back counts as used now.
-    scratch.run("run --max-age 1h").exits(0);
+    scratch.run("run --max-age 1h").ends(0);
     assert_eq!(scratch.keys(), "a b c");
 }
 
 #[test]
 fn undo_brings_back_no_image_whose_blobs_are_gone() {
     let scratch = Scratch::new();
-    scratch.three().run("run --max-images 2").exits(0);
+    scratch.three().run("run --max-images 2").ends(0);
     let batch = scratch.store.trash().batches().unwrap().remove(0);
     let blob = format!("trash/{}/images/blobs/sha256/{}", batch.name(), layer("c").hex());
     fs::remove_file(scratch.root.join(blob)).unwrap();
-    scratch.run("undo").exits(1).says("1 image could not be brought back");
+    scratch.run("undo").ends(1).says("1 image could not be brought back");
     assert_eq!(scratch.keys(), "a b");
     scratch.assert_whole();
 }
@@ -164,31 +164,31 @@ fn undo_brings_back_no_image_whose_blobs_are_gone() {
 #[test]
 fn a_limit_of_bytes_counts_the_trash_and_empties_it() {
     let scratch = Scratch::new();
-    scratch.three().run("run --max-images 2").exits(0);
+    scratch.three().run("run --max-images 2").ends(0);
     let df = |name: &str| {
-        let out = scratch.run("df --json").exits(0).out;
+        let out = scratch.run("df --json").ends(0).stdout();
         serde_json::from_str::<serde_json::Value>(&out).unwrap()[name].as_u64().unwrap()
     };
     assert!(df("trash") >= 12_288);
     let images = df("unique") + df("shared");
-    scratch.run(&format!("run --max-size {images}B")).exits(0).says("emptied");
+    scratch.run(&format!("run --max-size {images}B")).ends(0).says("emptied");
     assert_eq!(df("trash"), 0);
-    scratch.run(&format!("run --max-size {}B", images - 1)).exits(0).says("removed 1 image");
+    scratch.run(&format!("run --max-size {}B", images - 1)).ends(0).says("removed 1 image");
     assert_eq!((df("trash"), scratch.keys().as_str()), (0, "a"));
-    scratch.run("undo").exits(1);
+    scratch.run("undo").ends(1);
     scratch.assert_whole();
 }
 
 #[test]
 fn the_parts_of_df_add_up_to_what_du_says() {
     let scratch = Scratch::new();
-    scratch.three().save("d", 1, &["base", "d"]).run("run --max-images 3").exits(0);
+    scratch.three().save("d", 1, &["base", "d"]).run("run --max-images 3").ends(0);
     write(&scratch.store, &["idle"]);
     fs::write(scratch.root.join("images/blobs/sha256/.tmp-dead"), vec![1; 70_000]).unwrap();
     fs::hard_link(scratch.root.join("images/oci-layout"), scratch.root.join("again")).unwrap();
-    let df: serde_json::Value = serde_json::from_str(&scratch.run("df --json").exits(0).out).unwrap();
-    let du = Command::new("du").args(["-s", "--block-size=1", scratch.root.as_str()]).output().unwrap();
-    let du: u64 = String::from_utf8(du.stdout).unwrap().split('\t').next().unwrap().parse().unwrap();
+    let df: serde_json::Value = serde_json::from_str(&scratch.run("df --json").ends(0).stdout()).unwrap();
+    let du = Ran::of(scratch.session.program("du").args(["-s", "--block-size=1", scratch.root.as_str()]));
+    let du: u64 = du.stdout().split('\t').next().unwrap().parse().unwrap();
     assert_eq!(df["total"], du);
     let parts = ["unique", "shared", "unreferenced", "unfinished", "trash", "damaged", "other"];
     assert_eq!(parts.iter().map(|part| df[part].as_u64().unwrap()).sum::<u64>(), du);
@@ -205,8 +205,8 @@ fn what_a_dead_writer_left_goes() {
         for path in [&dead, &body] {
             fs::write(path, vec![1; 70_000]).unwrap();
         }
-        assert!(scratch.run("plan").exits(0).out.contains("unfinished files  73.7kB"));
-        scratch.run("run").exits(0);
+        assert!(scratch.run("plan").ends(0).stdout().contains("unfinished files  73.7kB"));
+        scratch.run("run").ends(0);
         assert!(!dead.exists() && body.exists());
     }
 }
@@ -218,10 +218,10 @@ fn inputs_without_an_image_go() {
     let [ownerless, owned] = ["x", "a"].map(|key| scratch.root.join("images/inputs").join(key));
     fs::write(&ownerless, "larder\n").unwrap();
     fs::write(&owned, "larder\n").unwrap();
-    assert!(scratch.run("plan").exits(0).out.contains("unfinished files"));
-    scratch.run("run").exits(0);
+    assert!(scratch.run("plan").ends(0).stdout().contains("unfinished files"));
+    scratch.run("run").ends(0);
     assert!(!ownerless.exists() && owned.exists());
-    assert_eq!(scratch.run("plan").exits(0).out, "");
+    assert_eq!(scratch.run("plan").ends(0).stdout(), "");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn what_is_left_is_what_df_shows() {
     let scratch = Scratch::new();
     scratch.three();
     let line = |words: &str| {
-        let out = scratch.run(words).exits(0).out;
+        let out = scratch.run(words).ends(0).stdout();
         serde_json::from_str::<serde_json::Value>(out.lines().last().unwrap()).unwrap()
     };
     let planned = line("plan --json --max-images 1")["bytes"].as_u64().unwrap();
@@ -247,16 +247,16 @@ fn damaged_blobs_are_no_trash_that_could_come_back() {
     fs::write(blobs.path(&layer("a")), "damaged").unwrap();
     blobs.verify(&layer("a")).unwrap_err();
     blobs.move_aside(&layer("a")).unwrap();
-    let df: serde_json::Value = serde_json::from_str(&scratch.run("df --json").exits(0).out).unwrap();
+    let df: serde_json::Value = serde_json::from_str(&scratch.run("df --json").ends(0).stdout()).unwrap();
     assert_eq!((df["trash"].as_u64(), df["damaged"].as_u64()), (Some(0), Some(4096)));
-    scratch.run("run --trash-grace 0s").exits(0);
-    let df: serde_json::Value = serde_json::from_str(&scratch.run("df --json").exits(0).out).unwrap();
+    scratch.run("run --trash-grace 0s").ends(0);
+    let df: serde_json::Value = serde_json::from_str(&scratch.run("df --json").ends(0).stdout()).unwrap();
     assert_eq!(df["damaged"], 0);
 }
 
 #[test]
 fn where_no_store_is_yet_there_is_nothing_to_do() {
-    let dir = tempfile::tempdir().unwrap();
+    let session = session();
     for (store, words, code) in [
         ("none", "ls", 0),
         ("none", "df", 0),
@@ -268,12 +268,11 @@ fn where_no_store_is_yet_there_is_nothing_to_do() {
         ("none", "unpin a", 1),
         (".", "run", 0),
     ] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gcctl"));
-        command.env_clear().current_dir(dir.path()).env("LARDER_DIR", store).args(words.split(' '));
-        Ran::of(&command.output().unwrap()).exits(code).says("there is no store at `");
-        command.args(["--store", store]);
-        Ran::of(&command.output().unwrap()).exits(2).says("there is no store at `");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{words} made something");
+        let mut command = session.command(words);
+        command.env("LARDER_DIR", store);
+        Ran::of(&mut command).ends(code).says("there is no store at `");
+        Ran::of(command.args(["--store", store])).ends(2).says("there is no store at `");
+        assert_eq!(fs::read_dir(session.path("")).unwrap().count(), 0, "{words} made something");
     }
 }
 
@@ -285,14 +284,14 @@ fn what_cannot_be_read_stops_the_run() {
     let before = scratch.blobs();
     fs::write(images.blobs().path(&manifest), "damaged").unwrap();
     for command in ["run --max-images 1", "df", "plan"] {
-        scratch.run(command).exits(3).says("imgtar rm b");
+        scratch.run(command).ends(3).says("imgtar rm b");
     }
     assert_eq!(scratch.keys(), "a b c");
     assert!(
         before.iter().filter(|digest| **digest != manifest).all(|digest| scratch.blobs().contains(digest))
     );
     fs::write(scratch.root.join("images/keys/b"), "<<<<<<< HEAD\n").unwrap();
-    scratch.run("run").exits(3).says("images/keys/b");
+    scratch.run("run").ends(3).says("images/keys/b");
 }
 
 #[test]
@@ -305,7 +304,7 @@ fn another_tools_image_is_kept() {
     let index = serde_json::json!({"schemaVersion": 2, "manifests": [descriptor]});
     fs::write(scratch.root.join("images/index.json"), index.to_string()).unwrap();
     drop(leases);
-    scratch.run("run").exits(0);
+    scratch.run("run").ends(0);
     assert!(scratch.store.images().blobs().contains(&layer("foreign")));
     assert_eq!(scratch.store.images().keys().unwrap().len(), 4);
     scratch.assert_whole();
@@ -320,7 +319,7 @@ fn a_store_that_is_too_small_is_said_to_be() {
         note("gcctl", Kind::Evict).unwrap();
         note("imgtar", Kind::Miss).unwrap();
     }
-    scratch.three().run("run --max-images 3").exits(0).says("3 were wanted again");
+    scratch.three().run("run --max-images 3").ends(0).says("3 were wanted again");
 }
 
 #[test]
@@ -331,21 +330,18 @@ fn uses_count_and_are_listed() {
     for _ in 0..7 {
         scratch.store.events().record(&Event::new("imgtar", Kind::Hit, &key, Timestamp::now())).unwrap();
     }
-    let out = scratch.run("ls").exits(0).out;
+    let out = scratch.run("ls").ends(0).stdout();
     assert_eq!(out.lines().next().unwrap(), "KEY    SIZE     OWN  LAST USE  USES  NAMES");
     assert_eq!(out.lines().last().unwrap(), "c    28.7kB  16.4kB  30 h ago     7");
     // A quarter of 30 h is less than 20 h.
-    scratch.run("run --max-images 2").exits(0);
+    scratch.run("run --max-images 2").ends(0);
     assert_eq!(scratch.keys(), "a c");
 }
 
 #[test]
 fn a_folder_that_is_no_store_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("thesis.tex"), "x").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gcctl"));
-    let ran = Ran::of(&command.env_clear().arg("ls").arg("--store").arg(dir.path()).output().unwrap());
-    ran.exits(2).says("is not a larder store");
+    let session = session().file("thesis.tex", "x");
+    session.run("ls --store .").ends(2).says("is not a larder store");
 }
 
 #[test]
@@ -358,8 +354,8 @@ fn writers_and_two_collectors_at_once_leave_every_image_whole() {
             let (scratch, over) = (&scratch, &over);
             scope.spawn(move || {
                 while !over.load(Ordering::Relaxed) {
-                    let code = scratch.run(limit);
-                    assert!(matches!(code.code, Some(0 | 1)), "{:?} {}", code.code, code.err);
+                    let ran = scratch.run(limit);
+                    assert!(matches!(ran.code(), 0 | 1), "{ran}");
                 }
             });
         }
@@ -380,7 +376,7 @@ fn writers_and_two_collectors_at_once_leave_every_image_whole() {
         }
     });
     scratch.assert_whole();
-    scratch.run("run --max-images 2 --trash-grace 0s").exits(0);
+    scratch.run("run --max-images 2 --trash-grace 0s").ends(0);
     assert_eq!(scratch.store.images().keys().unwrap().len(), 2);
     // Two images: base, config, and for each its own, its manifest and what it reuses.
     assert!(scratch.blobs().len() <= 8, "{:?}", scratch.blobs());
@@ -396,13 +392,14 @@ fn a_sweep_that_is_killed_leaves_a_whole_store_and_the_next_one_ends_it() {
             scratch.save(&name, 1 + number, &["base", &name, &format!("r{round}-{number}")]);
         }
         let mut child = quiet(&mut scratch.command("run --max-images 2 -q"));
+        // Any moment may be the bad one: no event tells of it.
         thread::sleep(Duration::from_micros(500 + round * 900));
         child.kill().unwrap();
         let status = child.wait().unwrap();
         assert!(status.success() || status.signal() == Some(9), "{status}");
         scratch.assert_whole();
     }
-    scratch.run("run --max-images 2 --trash-grace 0s").exits(0);
+    scratch.run("run --max-images 2 --trash-grace 0s").ends(0);
     assert_eq!(scratch.keys(), "k0 k1");
     assert_eq!(scratch.blobs().len(), 8);
     assert!(!fs::read_dir(scratch.root.join("trash")).unwrap().any(|_| true));
@@ -412,22 +409,22 @@ fn a_sweep_that_is_killed_leaves_a_whole_store_and_the_next_one_ends_it() {
 fn ctrl_c_ends_a_sweep_between_two_steps() {
     let scratch = Scratch::new();
     scratch.three();
-    let plan = scratch.run("plan --max-images 0 --json").exits(0).out;
+    let plan = scratch.run("plan --max-images 0 --json").ends(0).stdout();
     // The sweep waits for the lock, and finds that it was told to stop after its first step.
     let lock = scratch.store.lock_shared().unwrap();
     let mut command = scratch.command("apply");
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(plan.as_bytes()).unwrap();
-    thread::sleep(Duration::from_millis(300));
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    thread::sleep(Duration::from_millis(50));
+    until_it_listens(&child);
+    until_it_waits(&child);
+    signal(&child, "INT");
+    until_it_waits(&child);
     drop(lock);
-    let ran = Ran::of(&child.wait_with_output().unwrap()).exits(130).says("stopped before the end");
-    assert!(!ran.err.contains("came or changed"), "nobody else was there: {}", ran.err);
+    let ran = Ran::after("apply", child).ends(130).says("stopped before the end");
+    assert!(!ran.stderr().contains("came or changed"), "nobody else was there: {}", ran.stderr());
     scratch.assert_whole();
-    scratch.run("run --trash-grace 0s").exits(0);
+    scratch.run("run --trash-grace 0s").ends(0);
     assert_eq!(scratch.blobs().len(), if scratch.keys().is_empty() { 0 } else { 8 });
 }
 
@@ -435,43 +432,30 @@ fn quiet(command: &mut Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// A small file system of its own; `None` where this user may not mount one.
-pub(crate) struct Mount(pub(crate) Utf8PathBuf);
-
-impl Mount {
-    pub(crate) fn tmpfs(folder: &Utf8Path) -> Option<Self> {
-        let mount = ["-t", "tmpfs", "-o", "size=2m", "tmpfs", folder.as_str()];
-        let mounted = Command::new("mount").args(mount).stderr(Stdio::null()).status();
-        mounted.is_ok_and(|status| status.success()).then(|| Self(folder.to_owned()))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_is_no_hindrance() {
+    if !have(&[Part::Mount]) {
+        return;
+    }
     let left = |said: &str| said.split_once("left: ").unwrap().1.lines().next().unwrap().to_owned();
     for limits in ["--max-images 2 --min-free 10kB", "--max-images 2"] {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = Utf8Path::from_path(dir.path()).unwrap();
-        let Some(mount) = Mount::tmpfs(folder) else {
-            larder_tests::not_run("a tmpfs cannot be mounted here");
-            return;
-        };
-        let scratch = Scratch::at(mount.0.join("store"));
+        let session = session();
+        let folder = session.path("disk");
+        let _disk = Mount::new(&folder, "2m");
+        let scratch = Scratch::at(session, folder.join("store"));
         scratch.three();
-        let mut filler = fs::File::create(mount.0.join("filler")).unwrap();
+        let mut filler = fs::File::create(folder.join("filler")).unwrap();
         while filler.write_all(&[1; 4096]).is_ok() {}
         assert_eq!(rustix::fs::statvfs(folder.as_std_path()).unwrap().f_bavail, 0);
-        let ran = scratch.run(&format!("run {limits}")).exits(0);
-        assert!(ran.err.contains("removed 1 image"), "{}", ran.err);
+        let ran = scratch.run(&format!("run {limits}")).ends(0);
+        assert!(ran.stderr().contains("removed 1 image"), "{}", ran.stderr());
         scratch.assert_whole();
         assert_eq!(scratch.keys(), "a b");
-        assert_eq!(left(&ran.err), left(&scratch.run("plan --max-images 2").exits(0).err), "{limits}");
+        assert_eq!(
+            left(&ran.stderr()),
+            left(&scratch.run("plan --max-images 2").ends(0).stderr()),
+            "{limits}"
+        );
     }
 }
 
@@ -480,13 +464,9 @@ fn the_manual_is_as_it_was_reviewed() {
     let scratch = Scratch::new();
     let mut manual = String::new();
     for page in ["", "ls ", "df ", "plan ", "apply ", "run ", "pin ", "unpin ", "clean ", "undo "] {
-        let out = scratch.run(&format!("{page}--help")).exits(0).out;
+        let out = scratch.run(&format!("{page}--help")).ends(0).stdout();
         manual.extend(["$ gcctl ", page, "--help\n", &out, "\n"]);
     }
     let manual: String = manual.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
-    let path = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help.txt");
-    if std::env::var_os("LARDER_BLESS").is_some() {
-        fs::write(&path, &manual).unwrap();
-    }
-    assert_eq!(fs::read_to_string(&path).unwrap(), manual, "LARDER_BLESS=1 writes it anew");
+    reviewed(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help.txt"), &manual);
 }

@@ -1,32 +1,37 @@
 //! A store of a test's own, and the program run over it.
 
 use std::fs;
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
+use larder_tests::{Ran, Session};
 use storekit::oci::{CONFIG, MANIFEST};
 use storekit::{Descriptor, Digest, Entry, Key, Lease, Overwrite, Store};
 
+/// A folder to run the program in.
+pub(crate) fn session() -> Session {
+    Session::of(env!("CARGO_BIN_EXE_gcctl"))
+}
+
 /// A store in a folder of its own.
 pub(crate) struct Scratch {
+    pub(crate) session: Session,
     pub(crate) root: Utf8PathBuf,
     pub(crate) store: Store,
-    _dir: Option<tempfile::TempDir>,
 }
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Utf8PathBuf::from_path_buf(dir.path().join("store")).unwrap();
-        Self { _dir: Some(dir), ..Self::at(root) }
+        let session = session();
+        let root = session.store();
+        Self::at(session, root)
     }
 
-    pub(crate) fn at(root: Utf8PathBuf) -> Self {
+    pub(crate) fn at(session: Session, root: Utf8PathBuf) -> Self {
         let store = Store::open_or_create(&root).unwrap();
-        Self { root, store, _dir: None }
+        Self { session, root, store }
     }
 
     /// Saves an image of these layers, last used so many hours ago.
@@ -87,21 +92,17 @@ impl Scratch {
     }
 
     pub(crate) fn command(&self, words: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gcctl"));
-        command.env_clear().current_dir(&self.root).args(["--store", "."]).args(words.split_whitespace());
+        let mut command = self.session.command("--store .");
+        command.current_dir(&self.root).args(words.split_whitespace());
         command
     }
 
     pub(crate) fn run(&self, words: &str) -> Ran {
-        Ran::of(&self.command(words).output().unwrap())
+        Ran::of(&mut self.command(words))
     }
 
     pub(crate) fn feed(&self, words: &str, input: &str) -> Ran {
-        let mut command = self.command(words);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        Ran::of(&child.wait_with_output().unwrap())
+        Ran::fed(&mut self.command(words), input.as_bytes())
     }
 
     pub(crate) fn keys(&self) -> String {
@@ -122,32 +123,6 @@ impl Scratch {
             assert!(reach.is_whole(), "{} lacks {:?}", listed.key, reach.missing);
             reach.digests().for_each(|digest| images.blobs().verify(&digest).unwrap());
         }
-    }
-}
-
-/// What a command did.
-pub(crate) struct Ran {
-    pub(crate) code: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
-impl Ran {
-    pub(crate) fn of(output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
-    }
-
-    #[track_caller]
-    pub(crate) fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn says(self, word: &str) -> Self {
-        assert!(self.err.contains(word), "{}", self.err);
-        self
     }
 }
 

@@ -1,22 +1,22 @@
 //! What is said: only what is true, in words that its reader knows.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
+use larder_tests::{Part, Ran, have};
 use storekit::Key;
 
-use crate::scratch::{Ran, Scratch};
+use crate::scratch::Scratch;
 
 #[test]
 fn a_run_without_limits_says_so() {
     let scratch = Scratch::new();
     for words in ["run", "plan", "run --dry-run", "run --trash-grace 1h"] {
-        scratch.three().run(words).exits(0).says("no limit is set");
+        scratch.three().run(words).ends(0).says("no limit is set");
     }
-    let ran = scratch.run("run --max-images 9").exits(0);
-    assert!(!ran.err.contains("no limit"), "{}", ran.err);
-    assert_eq!(scratch.run("run -q").exits(0).err, "");
-    assert!(!scratch.run("clean").exits(0).err.contains("no limit"));
+    let ran = scratch.run("run --max-images 9").ends(0);
+    assert!(!ran.stderr().contains("no limit"), "{}", ran.stderr());
+    assert_eq!(scratch.run("run -q").ends(0).stderr(), "");
+    assert!(!scratch.run("clean").ends(0).stderr().contains("no limit"));
 }
 
 #[test]
@@ -26,8 +26,9 @@ fn where_an_image_came_from_is_listed() {
     let path = scratch.root.join("images/keys/a");
     let text = fs::read_to_string(&path).unwrap() + "image = \"app\"\ncommit = \"931ee0b+\"\n";
     fs::write(&path, text).unwrap();
-    let ran = scratch.run("ls --json").exits(0);
-    let lines: Vec<_> = ran.out.lines().collect();
+    let ran = scratch.run("ls --json").ends(0);
+    let out = ran.stdout();
+    let lines: Vec<_> = out.lines().collect();
     assert!(lines[0].contains(r#""image":"app","commit":"931ee0b+""#), "{}", lines[0]);
     assert!(!lines[1].contains("commit"), "{}", lines[1]);
 }
@@ -44,30 +45,30 @@ fn an_image_is_pinned_by_its_name_or_the_beginning_of_its_key() {
         let pins = scratch.store.images().pins().unwrap();
         pins.iter().map(Key::as_str).collect::<Vec<_>>().join(" ")
     };
-    scratch.run("pin cafe 3f2a1").exits(0).says(&format!("`{other}` pinned\n`{one}` pinned"));
+    scratch.run("pin cafe 3f2a1").ends(0).says(&format!("`{other}` pinned\n`{one}` pinned"));
     assert_eq!(pins(), format!("{one} {other}"));
-    let ran = scratch.run("pin cafe 3f2a").exits(2).says("`3f2a` is the beginning of 2 keys");
-    assert!(ran.err.contains(&two[..12]) && ran.err.contains("3f2a:1"), "{}", ran.err);
+    let ran = scratch.run("pin cafe 3f2a").ends(2).says("`3f2a` is the beginning of 2 keys");
+    assert!(ran.stderr().contains(&two[..12]) && ran.stderr().contains("3f2a:1"), "{}", ran.stderr());
     // No tag is `latest`, which neither has: a name is no beginning.
-    scratch.run("unpin cafe:2").exits(1).says("nothing is stored under `cafe:2`; `gcctl ls`");
-    scratch.run("unpin cafe:1").exits(0).says(&format!("`{other}` is no longer pinned"));
-    scratch.run("unpin 3f2a2").exits(1).says(&format!("`{two}` was not pinned"));
-    scratch.run("unpin 3f2").exits(1).says("the beginning of a key has at least 4 hex digits");
+    scratch.run("unpin cafe:2").ends(1).says("nothing is stored under `cafe:2`; `gcctl ls`");
+    scratch.run("unpin cafe:1").ends(0).says(&format!("`{other}` is no longer pinned"));
+    scratch.run("unpin 3f2a2").ends(1).says(&format!("`{two}` was not pinned"));
+    scratch.run("unpin 3f2").ends(1).says("the beginning of a key has at least 4 hex digits");
     assert_eq!(pins(), *one);
     // A pin may be there without an image: it goes by its whole key.
     fs::remove_file(scratch.root.join("images/keys").join(one)).unwrap();
-    scratch.run(&format!("unpin {one}")).exits(0);
+    scratch.run(&format!("unpin {one}")).ends(0);
     assert_eq!(pins(), "");
 }
 
 #[test]
 fn nothing_is_said_to_be_pinned_or_in_use_that_is_not() {
     let scratch = Scratch::new();
-    let ran = scratch.run("run --min-free 8EB").exits(1).says("no image is left");
-    assert!(!ran.err.contains("pinned") && !ran.err.contains("in use"), "{}", ran.err);
-    let ran = scratch.three().run("pin a").exits(0);
-    assert!(ran.err.contains("pinned"));
-    scratch.run("run --max-images 0").exits(1).says("1 image left, over the limit of 0: 1 image is pinned\n");
+    let ran = scratch.run("run --min-free 8EB").ends(1).says("no image is left");
+    assert!(!ran.stderr().contains("pinned") && !ran.stderr().contains("in use"), "{}", ran.stderr());
+    let ran = scratch.three().run("pin a").ends(0);
+    assert!(ran.stderr().contains("pinned"));
+    scratch.run("run --max-images 0").ends(1).says("1 image left, over the limit of 0: 1 image is pinned\n");
 }
 
 #[test]
@@ -75,49 +76,49 @@ fn unfinished_files_are_said_to_be_deleted() {
     let scratch = Scratch::new();
     scratch.three();
     fs::write(scratch.root.join("images/blobs/sha256/.tmp-dead"), vec![1; 70_000]).unwrap();
-    let ran = scratch.run("plan --max-images 9").exits(0);
+    let ran = scratch.run("plan --max-images 9").ends(0);
     assert!(
-        ran.err.starts_with("73.7kB of unfinished files would be deleted; left: 3 images"),
+        ran.stderr().starts_with("73.7kB of unfinished files would be deleted; left: 3 images"),
         "{}",
-        ran.err
+        ran.stderr()
     );
-    let ran = scratch.run("plan --max-images 2").exits(0);
+    let ran = scratch.run("plan --max-images 2").ends(0);
     let words =
         "1 image and 2 blobs (16.4kB) would go into the trash, 73.7kB of unfinished files would be deleted;";
-    assert!(ran.err.starts_with(words), "{}", ran.err);
-    let ran = scratch.run("run --max-images 2").exits(0);
+    assert!(ran.stderr().starts_with(words), "{}", ran.stderr());
+    let ran = scratch.run("run --max-images 2").ends(0);
     let words =
         "deleted 73.7kB of unfinished files, removed 1 image and 2 blobs (16.4kB), for 1 d in the trash";
-    assert!(ran.err.starts_with(words), "{}", ran.err);
+    assert!(ran.stderr().starts_with(words), "{}", ran.stderr());
 }
 
 #[test]
 fn undo_brings_back_the_last_run_although_the_clock_was_set_back() {
     let scratch = Scratch::new();
-    scratch.three().run("run --max-images 2").exits(0);
+    scratch.three().run("run --max-images 2").ends(0);
     let batch = scratch.store.trash().batches().unwrap().remove(0);
     // It was made while the clock was ahead.
     let trash = scratch.root.join("trash");
     fs::rename(trash.join(batch.name()), trash.join("20990101T000000.000000Z-1")).unwrap();
-    scratch.run("run --max-images 1").exits(0);
-    let ran = scratch.run("undo").exits(0).says("brought back 1 image in 3 files from trash/20990101T000000");
-    assert_eq!(ran.out, "b\n");
-    assert_eq!(scratch.run("undo").exits(0).out, "c\n");
+    scratch.run("run --max-images 1").ends(0);
+    let ran = scratch.run("undo").ends(0).says("brought back 1 image in 3 files from trash/20990101T000000");
+    assert_eq!(ran.stdout(), "b\n");
+    assert_eq!(scratch.run("undo").ends(0).stdout(), "c\n");
     scratch.assert_whole();
 }
 
 #[test]
 fn undo_says_which_run_it_cannot_bring_back() {
     let scratch = Scratch::new();
-    scratch.three().run("run --max-images 2").exits(0);
-    scratch.run("run --max-images 1").exits(0);
+    scratch.three().run("run --max-images 2").ends(0);
+    scratch.run("run --max-images 1").ends(0);
     // `b` is there again, all of it.
     scratch.save("b", 20, &["base", "b"]);
     let last = scratch.store.trash().batches().unwrap().pop().unwrap();
     let said = format!("nothing of trash/{} can be brought back", last.name());
-    assert_eq!(scratch.run("undo").exits(0).says(&said).out, "c\n");
-    let ran = scratch.run("undo").exits(1).says(&said);
-    assert!(!ran.err.contains("empty"), "{}", ran.err);
+    assert_eq!(scratch.run("undo").ends(0).says(&said).stdout(), "c\n");
+    let ran = scratch.run("undo").ends(1).says(&said);
+    assert!(!ran.stderr().contains("empty"), "{}", ran.stderr());
 }
 
 #[test]
@@ -125,8 +126,8 @@ fn a_wrong_value_is_named_in_words() {
     let scratch = Scratch::new();
     let refused = |toml: &str, variable: (&str, &str), words: &str, said: &str| {
         fs::write(scratch.root.join("larder.toml"), toml).unwrap();
-        let ran = Ran::of(&scratch.command(words).env(variable.0, variable.1).output().unwrap()).exits(2);
-        let text = ran.err.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+        let ran = Ran::of(scratch.command(words).env(variable.0, variable.1)).ends(2);
+        let text = ran.stderr().split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
         assert!(text.contains(said), "{text}");
         for rust in ["untagged", "variant", "struct ", "u64", "invalid digit"] {
             assert!(!text.contains(rust), "{text}");
@@ -142,21 +143,20 @@ fn a_wrong_value_is_named_in_words() {
     refused("[gcctl]\nmax-images = 1.5\n", none, "run", "expected a number of images");
     refused("gcctl = 1\n", none, "run", "expected limits");
     fs::write(scratch.root.join("larder.toml"), "[gcctl]\nmax-size = \"1PB\"\n").unwrap();
-    scratch.run("run --min-free 0PiB").exits(0);
+    scratch.run("run --min-free 0PiB").ends(0);
 }
 
 #[test]
 fn apply_on_a_terminal_says_that_it_waits() {
+    if !have(&[Part::Script]) {
+        return;
+    }
     let scratch = Scratch::new();
     let program = scratch.command("apply");
     let mut words = vec![program.get_program().to_str().unwrap()];
     words.extend(program.get_args().map(|word| word.to_str().unwrap()));
-    let mut command = Command::new("script");
-    command.args(["-qec", &words.join(" "), "/dev/null"]).current_dir(&scratch.root).stdin(Stdio::null());
-    let Ok(output) = command.output() else {
-        larder_tests::not_run("there is no `script` to make a terminal");
-        return;
-    };
-    let ran = Ran::of(&output).exits(2);
-    assert!(ran.out.contains("waiting for a plan on stdin"), "{}", ran.out);
+    let mut command = scratch.session.program("script");
+    command.args(["-qec", &words.join(" "), "/dev/null"]).current_dir(&scratch.root);
+    let ran = Ran::of(&mut command).ends(2);
+    assert!(ran.stdout().contains("waiting for a plan on stdin"), "{}", ran.stdout());
 }

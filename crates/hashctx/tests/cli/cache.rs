@@ -12,6 +12,7 @@ const FILES: usize = 10_000;
 fn remembered(count: usize) -> Session {
     let session = Session::new();
     (0..count).for_each(|n| session.write(format!("{}/f{n}", n % 100), format!("{n:08}")));
+    // Only time makes files old.
     std::thread::sleep(Duration::from_millis(2100));
     session.ok::<&str>(&[]);
     assert!(cache(&session).metadata().expect("a cache").len() > 49 * count as u64);
@@ -65,6 +66,7 @@ fn a_file_that_changes_again_and_again_is_read_each_time() {
     for n in 0..2 {
         fs::write(session.path("7/f7"), format!("{n:08}")).expect("written");
         let mtime = session.path("7/f7").metadata().and_then(|metadata| metadata.modified()).expect("a time");
+        // As above.
         std::thread::sleep(Duration::from_millis(2100));
         no_stale_key(&session);
         let caches = fs::read_dir(session.store().join("contexts")).expect("caches");

@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+
+use larder_tests::{reviewed, signal, until_it_waits};
 
 use crate::session::Session;
 
@@ -19,13 +19,8 @@ fn some() -> Session {
 
 #[test]
 fn the_manual_is_reviewed() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/help.txt");
     let session = Session::new();
-    let help = session.ok(&["--help"]);
-    if std::env::var_os("LARDER_BLESS").is_some() {
-        fs::write(&file, &help).expect("written");
-    }
-    assert_eq!(fs::read_to_string(&file).expect("help.txt"), help, "LARDER_BLESS=1 accepts the new text");
+    reviewed(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/help.txt"), &session.ok(&["--help"]));
 }
 
 #[test]
@@ -303,8 +298,7 @@ fn ctrl_c_ends_with_130() {
     let mut child = session.command(&["--tar"]).stdout(Stdio::piped()).spawn().expect("hashctx");
     let mut out = child.stdout.take().expect("stdout");
     out.read_exact(&mut [0; 512]).expect("begun");
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("sent");
+    signal(&child, "INT");
     assert_eq!(child.wait().expect("ended").code(), Some(130));
 }
 
@@ -315,7 +309,7 @@ fn a_file_that_changes_under_the_tar_spoils_it() {
         session.command(&["--tar", "--key-file", "../key"]).stdout(Stdio::piped()).spawn().expect("hashctx");
     let mut out = BufReader::new(child.stdout.take().expect("stdout"));
     assert!(!out.fill_buf().expect("begun").is_empty());
-    std::thread::sleep(Duration::from_millis(50));
+    until_it_waits(&child);
     // `a` is open and partly written: the pipe is full.
     let mut file = fs::OpenOptions::new().append(true).open(session.path("a")).expect("opened");
     file.write_all(b"more").expect("written");
@@ -350,7 +344,7 @@ fn a_file_that_shrinks_under_the_tar_spoils_it() {
         let mut child = session.command(&["--tar"]).stdout(Stdio::piped()).spawn().expect("hashctx");
         let mut out = BufReader::new(child.stdout.take().expect("stdout"));
         assert!(!out.fill_buf().expect("begun").is_empty());
-        std::thread::sleep(Duration::from_millis(50));
+        until_it_waits(&child);
         let file = fs::OpenOptions::new().write(true).open(session.path("a")).expect("opened");
         file.set_len(left).expect("cut");
         let mut tar = Vec::new();

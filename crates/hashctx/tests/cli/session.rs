@@ -1,29 +1,28 @@
-//! A scratch folder, and hashctx run in it as at the shell.
+//! A session with hashctx, whose paths may be any bytes.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
+
+use larder_tests::Ran;
 
 /// A context, with a store of its own beside it.
-pub(crate) struct Session {
-    dir: tempfile::TempDir,
-}
+pub(crate) struct Session(larder_tests::Session);
 
 impl Session {
     pub(crate) fn new() -> Self {
-        let session = Self { dir: tempfile::tempdir().expect("a folder") };
-        fs::create_dir(session.root()).expect("a context");
-        session
+        Self(larder_tests::Session::of(env!("CARGO_BIN_EXE_hashctx")).env("FROM_ENV", "hunter3"))
     }
 
     pub(crate) fn root(&self) -> PathBuf {
-        self.dir.path().join("ctx")
+        // Without a slash at its end.
+        self.0.aside("work").into()
     }
 
     pub(crate) fn store(&self) -> PathBuf {
-        self.dir.path().join("store")
+        self.0.store().into()
     }
 
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -52,9 +51,7 @@ impl Session {
     }
 
     pub(crate) fn write(&self, name: impl AsRef<Path>, text: impl AsRef<[u8]>) {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        fs::write(path, text).expect("written");
+        larder_tests::write(self.path(name), text);
     }
 
     pub(crate) fn chmod(&self, name: impl AsRef<Path>, mode: u32) {
@@ -63,26 +60,20 @@ impl Session {
 
     /// hashctx with these arguments, in the context.
     pub(crate) fn command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hashctx"));
-        larder_tests::isolate(&mut command, self.dir.path()).env("LARDER_DIR", self.store());
-        command.args(args).current_dir(self.root()).env("FROM_ENV", "hunter3");
+        let mut command = self.0.command("");
+        command.args(args);
         command
     }
 
     /// Any program, in the context, that has to do well; its output.
     #[track_caller]
     pub(crate) fn sh(&self, script: &str) -> String {
-        let folder = Path::new(env!("CARGO_BIN_EXE_hashctx")).parent().expect("a folder");
-        let path = format!("{}:{}", folder.display(), std::env::var("PATH").expect("PATH"));
-        let mut command = Command::new("bash");
-        larder_tests::isolate(&mut command, self.dir.path()).env("LARDER_DIR", self.store());
-        command.args(["-ec", script]).current_dir(self.root()).env("PATH", path);
-        text(&command.output().expect("bash"), 0)
+        Ran::of(self.0.program("bash").args(["-ec", script])).ok().stdout()
     }
 
     #[track_caller]
     pub(crate) fn output<A: AsRef<OsStr>>(&self, args: &[A], code: i32) -> String {
-        text(&self.command(args).output().expect("hashctx"), code)
+        Ran::of(&mut self.command(args)).ends(code).stdout()
     }
 
     /// What hashctx prints where all goes well.
@@ -94,18 +85,9 @@ impl Session {
     /// What hashctx says on stderr when it exits 2, having printed nothing.
     #[track_caller]
     pub(crate) fn fails<A: AsRef<OsStr>>(&self, args: &[A]) -> String {
-        let output = self.command(args).output().expect("hashctx");
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{stderr}");
-        assert!(output.stdout.is_empty(), "no part of a key: {}", String::from_utf8_lossy(&output.stdout));
-        assert!(!stderr.contains("panicked"), "{stderr}");
-        stderr
+        let ran = Ran::of(&mut self.command(args)).ends(2);
+        assert!(ran.bytes().is_empty(), "no part of a key: {ran}");
+        assert!(!ran.stderr().contains("panicked"), "{ran}");
+        ran.stderr()
     }
-}
-
-#[track_caller]
-fn text(output: &Output, code: i32) -> String {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    String::from_utf8(output.stdout.clone()).expect("text")
 }

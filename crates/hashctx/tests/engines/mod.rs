@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use larder_tests::isolate;
+
 /// A small generator with a fixed sequence a seed.
 pub(crate) struct Random(pub(crate) u64);
 
@@ -44,7 +46,7 @@ impl Build {
     /// newer than docker's.
     pub(crate) fn buildkit() -> Option<Self> {
         let named = std::env::var("LARDER_BUILDKIT").ok();
-        let programs = named.as_deref().map_or(vec!["/usr/bin/docker", "docker"], |named| vec![named]);
+        let programs = named.as_deref().map_or(vec!["docker"], |named| vec![named]);
         Self::found("BuildKit through docker", "1", &programs, Self::docker_output)
     }
 
@@ -107,7 +109,7 @@ impl Build {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.env("DOCKER_BUILDKIT", self.engine);
+        isolate(&mut command, "/nonexistent").env("DOCKER_BUILDKIT", self.engine);
         command
     }
 
@@ -145,6 +147,13 @@ fn described(path: &Path) -> String {
         let mode = if meta.permissions().mode() & 0o111 == 0 { '-' } else { 'x' };
         format!("file {mode} {}", fs::read_to_string(path).expect("text"))
     }
+}
+
+/// hashctx, with its store beside a context.
+pub(crate) fn hashctx(root: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hashctx"));
+    isolate(&mut command, "/nonexistent").env("LARDER_DIR", root.with_file_name("store"));
+    command
 }
 
 /// What `docker create` puts into every container.

@@ -8,27 +8,27 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Every git on PATH, each once. None is a failure only where `LARDER_REQUIRE_ENGINES=1`.
+use larder_tests::{Part, have};
+
+/// Every git on PATH, each once.
 pub(crate) fn all() -> Vec<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).filter_map(|folder| folder.join("git").canonicalize().ok());
+    let found = env::split_paths(larder_tests::tools::path())
+        .filter_map(|folder| folder.join("git").canonicalize().ok());
     let mut gits: Vec<PathBuf> = Vec::new();
     for git in found {
         if !gits.contains(&git) {
             gits.push(git);
         }
     }
-    if gits.is_empty() {
-        larder_tests::not_run("there is no git on PATH");
-    }
+    let _ = have(&[Part::Git]);
     gits
 }
 
 /// A git command in a folder, blind to the settings of user and system.
 pub(crate) fn command(git: &Path, folder: &Path) -> Command {
     let mut command = Command::new(git);
-    command.current_dir(folder).env_clear().env("HOME", "/nonexistent").env("PATH", "/usr/bin:/bin");
-    command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null").env("LC_ALL", "C");
+    larder_tests::isolate(&mut command, "/nonexistent").current_dir(folder);
+    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("LC_ALL", "C");
     for (key, value) in
         [("user.name", "t"), ("user.email", "t@example.org"), ("protocol.file.allow", "always")]
     {

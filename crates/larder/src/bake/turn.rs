@@ -104,6 +104,7 @@ mod tests {
                 scope.spawn(|| {
                     let turn = Turn::wait(&path, PATIENCE, &runner, || ()).expect("a turn");
                     most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    // As long as its work takes.
                     thread::sleep(Duration::from_millis(5));
                     inside.fetch_sub(1, Ordering::SeqCst);
                     drop(turn);

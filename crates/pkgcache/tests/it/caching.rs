@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::support::{Origin, Proxy, answer};
+use crate::support::{Cached, Origin, Proxy, answer};
 
 const FRESH: &str = "cache-control: max-age=3600\netag: \"v1\"";
 
@@ -74,15 +74,15 @@ fn private_answers_are_kept_for_the_same_credentials_where_that_is_set() {
         let body = seen.header("authorization").unwrap_or("nobody").to_owned();
         drop(stream.write_all(&answer(200, "cache-control: private, max-age=60", body.as_bytes())));
     });
-    let dir = tempfile::tempdir().unwrap();
     let settings =
         format!("[pkgcache.upstream]\nr = {{ url = \"{}\", keep-private = true }}\n", origin.url());
-    std::fs::write(dir.path().join("larder.toml"), settings).unwrap();
-    let proxy = Proxy::in_folder(dir, &[]);
+    let proxy = Proxy::set(&settings, &[]);
     for _ in 0..2 {
-        proxy.ask("GET", "/r/a", "authorization: one").is(200, "", "one");
-        proxy.ask("GET", "/r/a", "authorization: two").is(200, "", "two");
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        for who in ["one", "two"] {
+            let credentials = format!("authorization: {who}");
+            proxy.ask("GET", "/r/a", &credentials).is(200, "", who);
+            proxy.settled_for("/r/a", &credentials);
+        }
     }
     proxy.get("/r/a").is(200, "", "nobody");
     let credentials: Vec<_> =
@@ -107,11 +107,9 @@ fn a_change_on_the_server_makes_what_is_stored_doubtful() {
 #[test]
 fn a_change_with_credentials_counts_for_those_without() {
     let origin = Origin::fixed(FRESH, "body");
-    let dir = tempfile::tempdir().unwrap();
     let settings =
         format!("[pkgcache.upstream]\nr = {{ url = \"{}\", keep-private = true }}\n", origin.url());
-    std::fs::write(dir.path().join("larder.toml"), settings).unwrap();
-    let proxy = Proxy::in_folder(dir, &[]);
+    let proxy = Proxy::set(&settings, &[]);
     proxy.get("/r/a");
     proxy.settled("/r/a");
     proxy.ask("PUT", "/r/a", "authorization: one\ncontent-length: 0");
@@ -186,13 +184,11 @@ fn redirects_are_passed_on_or_followed_as_it_is_set() {
     });
     assert_eq!(Proxy::of(&start).get("/a").status, 302);
     let follows = |more: &str| {
-        let dir = tempfile::tempdir().unwrap();
         let upstream = format!(
             "[pkgcache.upstream]\n\"/\" = {{ url = \"{}\", follow-redirects = true }}\n",
             start.url()
         );
-        std::fs::write(dir.path().join("larder.toml"), format!("[pkgcache]\n{more}\n{upstream}")).unwrap();
-        Proxy::in_folder(dir, &[])
+        Proxy::set(&format!("[pkgcache]\n{more}\n{upstream}"), &[])
     };
     let proxy = follows(&format!("allow = [\"{}\"]\nallow-private = true", end.address));
     let secrets = "authorization: secret\ncookie: secret\nx-token: secret\naccept: text/x";
@@ -257,7 +253,7 @@ fn a_cookie_goes_to_the_client_that_asked_and_to_nobody_after_it() {
     proxy.settled("/a");
     assert_eq!(cookies(proxy.get("/a").is(200, "hit", "body")), 0);
     let info = proxy.command(&["info", &format!("{}/a", origin.url())]);
-    assert!(!String::from_utf8_lossy(&info.stdout).contains("set-cookie"), "{info:?}");
+    assert!(!info.stdout().contains("set-cookie"), "{info}");
     // The rules of HTTP allow to hand it to all.
     let proxy = proxy.again(&["--upstream", &upstream, "--keep-cookies"]);
     proxy.get("/b");

@@ -2,7 +2,7 @@
 //! a digest.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Uri;
@@ -10,7 +10,7 @@ use pkgcache::{Class, Classify, Config, Outside, Server, Upstream};
 use storekit::{Digest, Store};
 use tokio::runtime::Runtime;
 
-use crate::support::{Answer, Origin, read_answer};
+use crate::support::{Answer, Cached, Origin, answer};
 
 #[derive(Debug)]
 struct Announcing(Digest);
@@ -64,9 +64,7 @@ impl Proxy {
     }
 
     fn get(&self, path: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-        read_answer(&mut stream)
+        larder_tests::http::get(&self.address.to_string(), path).unwrap()
     }
 
     fn entries(&self) -> Vec<storekit::PackageEntry> {
@@ -85,9 +83,7 @@ fn what_was_announced_is_stored_with_its_digest() {
     let origin = Origin::fixed("cache-control: max-age=60", "body");
     let proxy = Proxy::new(&origin, b"body");
     proxy.get("/a").is(200, "stored", "body");
-    while proxy.entries().is_empty() {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    larder_tests::until("the response is stored", || !proxy.entries().is_empty());
     let entry = &proxy.entries()[0];
     assert_eq!((entry.key.ecosystem.as_str(), entry.name.as_deref()), ("test", Some("tool")));
     assert_eq!(entry.responses[0].announced, Some(Digest::of(b"body")));
@@ -103,7 +99,7 @@ fn what_is_not_what_was_announced_is_cut_before_its_last_byte_and_forgotten() {
             headers.replace('\n', "\r\n"),
             body.len()
         );
-        let sized = crate::support::answer(200, headers, body.as_bytes());
+        let sized = answer(200, headers, body.as_bytes());
         let bytes = if headers.contains("chunked") { chunked.into_bytes() } else { sized };
         let origin = Origin::new(move |_, stream| drop(stream.write_all(&bytes)));
         let proxy = Proxy::new(&origin, b"something else");

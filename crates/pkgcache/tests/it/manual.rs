@@ -1,9 +1,8 @@
 //! The help texts as they are printed: a change of wording shows in a diff.
 
-use std::env;
-use std::fs;
+use larder_tests::{Ran, reviewed};
 
-use crate::support::program;
+use crate::support::session;
 
 #[test]
 fn the_manual_is_as_it_was() {
@@ -11,8 +10,7 @@ fn the_manual_is_as_it_was() {
     for args in
         [&["--help"][..], &["serve", "--help"], &["ls", "--help"], &["info", "--help"], &["verify", "--help"]]
     {
-        let output = program().args(args).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
+        let text = Ran::of(session().command("").args(args)).ok().stdout();
         manual.extend([
             "$ pkgcache ",
             &args.join(" "),
@@ -23,9 +21,5 @@ fn the_manual_is_as_it_was() {
 ",
         ]);
     }
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/manual.txt");
-    if env::var_os("LARDER_BLESS").is_some() {
-        fs::write(path, &manual).unwrap();
-    }
-    assert_eq!(fs::read_to_string(path).unwrap_or_default(), manual, "LARDER_BLESS=1 writes it anew");
+    reviewed(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/manual.txt"), &manual);
 }

@@ -3,14 +3,15 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::{Mutex, mpsc};
-use std::time::{Duration, Instant};
 
-use crate::support::{Origin, Proxy, Seen, answer, read_answer};
+use larder_tests::until;
+
+use crate::support::{Cached, Origin, Proxy, Request, answer, read_answer};
 
 /// An origin whose answer to a request with `hold` waits until it is told to go on; it says when it
 /// begins to wait.
 fn holding(
-    script: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static,
+    script: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static,
 ) -> (Origin, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let ((told, waits), (go, wait)) = (mpsc::channel(), mpsc::channel::<()>());
     let (told, wait) = (Mutex::new(told), Mutex::new(wait));
@@ -34,14 +35,13 @@ fn ask(proxy: &Proxy, headers: &str) -> TcpStream {
 /// Waits until so many responses are stored.
 #[track_caller]
 fn has_responses(proxy: &Proxy, origin: &Origin, count: usize) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while info(proxy, origin).matches("etag: ").count() < count {
-        assert!(Instant::now() < deadline, "{count} were not stored");
-    }
+    until(format_args!("{count} responses are stored"), || {
+        info(proxy, origin).matches("etag: ").count() >= count
+    });
 }
 
 fn info(proxy: &Proxy, origin: &Origin) -> String {
-    String::from_utf8(proxy.command(&["info", &format!("{}/a", origin.url())]).stdout).unwrap()
+    proxy.command(&["info", &format!("{}/a", origin.url())]).stdout()
 }
 
 /// Lets a request come to where another one waits.

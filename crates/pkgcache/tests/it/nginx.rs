@@ -2,12 +2,12 @@
 //! mistakes.
 
 use std::fs::File;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use larder_tests::{Part, have};
 
 use crate::servers::{Nginx, cut_line, pattern};
-use crate::support::Proxy;
+use crate::support::{Cached, Proxy};
 
 const SERVER: &str = "gzip_types text/plain; gzip_min_length 1; gzip_vary on; gzip_proxied any;\n\
     location /gzip/ { alias www/; gzip on; add_header Cache-Control max-age=3600; }\n\
@@ -92,12 +92,7 @@ fn packed_and_plain_are_two_answers() {
     nginx.write("text", "word ".repeat(1000).as_bytes());
     let ask = |headers: &str| proxy.ask("GET", "/gzip/text", headers);
     // What comes while another variant is still being stored is passed on and not stored itself.
-    let settled = |headers: &str| {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while ask(&format!("cache-control: only-if-cached\n{headers}")).status == 504 {
-            assert!(Instant::now() < deadline, "{headers:?} was not stored");
-        }
-    };
+    let settled = |headers: &str| proxy.settled_for("/gzip/text", headers);
     for cache in ["fwd=", "hit"] {
         let packed = ask("accept-encoding: gzip");
         assert!(packed.body.starts_with(&[0x1f, 0x8b]) && packed.body.len() < 1000 && packed.whole);
@@ -133,10 +128,8 @@ fn redirects_are_passed_on_or_followed() {
     let url = format!("http://127.0.0.1:{}", nginx.port(0));
     let moved = proxy.get("/moved");
     assert_eq!((moved.status, moved.header("location")), (301, Some("/fresh/a")));
-    let dir = tempfile::tempdir().unwrap();
     let settings = format!("[pkgcache.upstream]\nf = {{ url = \"{url}\", follow-redirects = true }}\n");
-    std::fs::write(dir.path().join("larder.toml"), settings).unwrap();
-    let follows = Proxy::in_folder(dir, &[]);
+    let follows = Proxy::set(&settings, &[]);
     follows.get("/f/moved").is(200, "stored", "body");
     follows.settled("/f/moved");
     follows.get("/f/moved").is(200, "hit", "body");

@@ -2,12 +2,12 @@
 //! circles.
 
 use std::fs;
-use std::time::Duration;
 
-use larder_tests::{Part, have};
+use larder_tests::http::free_address;
+use larder_tests::{Part, have, until};
 
 use crate::servers::{Authority, Nginx};
-use crate::support::{Origin, Proxy};
+use crate::support::{Cached, Origin, Proxy};
 
 const FRESH: &str = "cache-control: max-age=3600";
 
@@ -24,12 +24,10 @@ impl Late {
     }
 
     fn set(&self, settings: &str) {
-        fs::write(self.0.store().join("larder.toml"), format!("[pkgcache]\n{settings}")).unwrap();
+        fs::write(self.0.path("larder.toml"), format!("[pkgcache]\n{settings}")).unwrap();
         let before = self.0.said().matches("read again").count();
         self.0.signal("HUP");
-        while self.0.said().matches("read again").count() == before {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until("the settings are read again", || self.0.said().matches("read again").count() > before);
     }
 }
 
@@ -38,7 +36,7 @@ fn what_is_plain_goes_through_the_parent_and_stays_in_both() {
     let origin = Origin::fixed(FRESH, "body");
     let parent = Proxy::with(&["--allow", &host(&origin)]);
     let upstream = format!("/={}", origin.url());
-    let child = Proxy::with(&["--upstream", &upstream, "--allow", &host(&origin), "--parent", &parent.url()]);
+    let child = Proxy::with(&["--upstream", &upstream, "--allow", &host(&origin), "--parent", parent.url()]);
     for url in ["/a".to_owned(), format!("{}/b", origin.url())] {
         child.get(&url).is(200, "stored", "body");
         child.settled(&url);
@@ -49,7 +47,7 @@ fn what_is_plain_goes_through_the_parent_and_stays_in_both() {
     assert_eq!(seen[0].header("host"), Some(host(&origin).as_str()));
     assert_eq!(parent.listed(), 2);
     // What the parent has comes from there, to a child that has nothing.
-    let other = Proxy::with(&["--upstream", &upstream, "--parent", &parent.url()]);
+    let other = Proxy::with(&["--upstream", &upstream, "--parent", parent.url()]);
     let answer = other.get("/a");
     assert_eq!((answer.text(), origin.seen().len()), ("body", 2));
     assert!(answer.headers.iter().any(|(_, value)| value.contains("pkgcache; hit")), "{answer:?}");
@@ -73,7 +71,7 @@ fn what_is_secure_goes_through_the_parents_tunnel() {
         let host = format!("localhost:{}", nginx.port(server));
         let parent = Proxy::with(&["--tunnel", &host]);
         let upstream = format!("/=https://{host}");
-        let args = ["--upstream", &upstream, "--parent", &parent.url()];
+        let args = ["--upstream", &upstream, "--parent", parent.url()];
         let answer = Proxy::trusting(Some(&authority.certificates()), &args).get("/a");
         if expected.is_empty() {
             assert!(answer.status == 504 && answer.text().contains("not valid for name"), "{answer:?}");
@@ -83,14 +81,14 @@ fn what_is_secure_goes_through_the_parents_tunnel() {
         }
         assert_eq!(parent.listed(), 0);
         let closed = Proxy::with(&[]);
-        let answer = Proxy::with(&["--upstream", &upstream, "--parent", &closed.url()]).get("/a");
+        let answer = Proxy::with(&["--upstream", &upstream, "--parent", closed.url()]).get("/a");
         assert!(answer.status == 504 && answer.text().contains("opens no tunnel: 403"), "{answer:?}");
     }
 }
 
 #[test]
 fn a_parent_that_is_not_there_is_named() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = free_address();
     let parent = format!("http://{free}");
     for upstream in ["/=http://files.invalid", "/=https://files.invalid"] {
         let answer = Proxy::with(&["--upstream", upstream, "--parent", &parent]).get("/a");
@@ -143,7 +141,7 @@ fn another_parent_is_another_connection() {
         Origin::new(move |_, stream| {
             let head = "HTTP/1.1 200 OK\r\ncache-control: no-store\r\ncontent-length: 3\r\n\r\n";
             let _ = std::io::Write::write_all(stream, format!("{head}{name}").as_bytes());
-            std::thread::sleep(Duration::from_secs(3));
+            let _ = std::io::copy(stream, &mut std::io::sink());
         })
     };
     let (one, two) = (parent("one"), parent("two"));

@@ -1,29 +1,26 @@
 //! Clients that let nothing move, and what is left of a connection that ends too early.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::support::{Origin, Proxy, answer};
+use larder_tests::http::listen;
+use larder_tests::until;
+
+use crate::support::{Cached, Origin, Proxy, answer, read_answer, read_until};
 
 /// More than the buffers of two sockets take.
 const LARGE: usize = 32 << 20;
 
 fn proxy(settings: &str, args: &[&str]) -> Proxy {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("larder.toml"), format!("[pkgcache]\n{settings}\n")).unwrap();
-    Proxy::in_folder(dir, args)
+    Proxy::set(&format!("[pkgcache]\n{settings}\n"), args)
 }
 
 /// Waits until this and no other client is connected.
 #[track_caller]
 fn is_alone(proxy: &Proxy) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !proxy.get("/metrics").text().contains("\npkgcache_connections 1\n") {
-        assert!(Instant::now() < deadline, "somebody is connected still");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until("nobody else is connected", || proxy.metric("pkgcache_connections") == 1);
 }
 
 #[test]
@@ -81,7 +78,7 @@ fn idle_clients_leave_files_for_the_others() {
         let clients: Vec<_> = (0..90).map(|_| proxy.connect()).collect();
         for (mut client, path) in clients.iter().zip(["/a", "/a", "/b"]) {
             write!(client, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-            let answer = crate::support::read_answer(&mut client.try_clone().unwrap());
+            let answer = read_answer(&mut client.try_clone().unwrap());
             assert!(answer.text() == "body" && !answer.cache().is_empty(), "{limit}: {answer:?}");
         }
         drop(clients);
@@ -91,26 +88,14 @@ fn idle_clients_leave_files_for_the_others() {
 
 /// An echo at the other end of tunnels.
 fn echo() -> std::net::SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || std::io::copy(&mut &stream, &mut &stream));
-        }
-    });
-    address
+    listen(|stream| drop(std::io::copy(&mut &stream, &mut &stream)))
 }
 
 /// A tunnel through which something has gone already.
 fn tunnel(proxy: &Proxy, to: std::net::SocketAddr) -> TcpStream {
     let mut stream = proxy.connect();
     write!(stream, "CONNECT {to} HTTP/1.1\r\nhost: {to}\r\n\r\nping").unwrap();
-    let mut text = Vec::new();
-    while !text.ends_with(b"\r\n\r\nping") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        text.push(byte[0]);
-    }
+    read_until(&mut stream, "\r\n\r\nping");
     stream
 }
 
@@ -145,6 +130,7 @@ fn a_tunnel_that_moves_is_waited_for_and_one_that_rests_is_not() {
     for _ in 0..15 {
         moving.write_all(b"pong").unwrap();
         moving.read_exact(&mut [0; 4]).unwrap();
+        // All in all longer than an end waits for what rests.
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(moving.read_to_end(&mut Vec::new()).unwrap(), 0);
@@ -170,12 +156,7 @@ fn chunked(cache: &'static str) -> (Origin, mpsc::Sender<bool>) {
 fn ask_old(proxy: &Proxy) -> TcpStream {
     let mut stream = proxy.connect();
     stream.write_all(b"GET /a HTTP/1.0\r\n\r\n").unwrap();
-    let mut text = Vec::new();
-    while !text.ends_with(b"\r\n\r\nwhole") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        text.push(byte[0]);
-    }
+    read_until(&mut stream, "\r\n\r\nwhole");
     stream
 }
 
@@ -221,36 +202,20 @@ fn an_upstream_that_has_a_whole_body_is_waited_for_no_longer_than_any() {
 
 #[test]
 fn an_upstream_that_is_slow_on_a_kept_connection_is_asked_once() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let (told, asked) = mpsc::channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let told = told.clone();
-            std::thread::spawn(move || {
-                let (mut stream, mut head) = (stream, Vec::new());
-                let mut byte = [0];
-                while stream.read(&mut byte).is_ok_and(|count| count > 0) {
-                    head.push(byte[0]);
-                    if !head.ends_with(b"\r\n\r\n") {
-                        continue;
-                    }
-                    let line = String::from_utf8_lossy(&head).lines().next().unwrap().to_owned();
-                    head.clear();
-                    if line.contains("/fast") {
-                        let fields = "cache-control: no-store\r\ncontent-length: 0";
-                        write!(stream, "HTTP/1.1 200 OK\r\n{fields}\r\n\r\n").unwrap();
-                    }
-                    told.send(line).unwrap();
-                }
-            });
+    let origin = Origin::serving(|connection| {
+        loop {
+            let request = connection.head()?;
+            if connection.note(request).path == "/fast" {
+                let fields = "cache-control: no-store\r\ncontent-length: 0";
+                connection.write(format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n").as_bytes())?;
+            }
         }
     });
-    let proxy = proxy("answer-time = \"1s\"", &["--upstream", &format!("/={url}")]);
+    let proxy = proxy("answer-time = \"1s\"", &["--upstream", &format!("/={}", origin.url())]);
     assert_eq!(proxy.get("/fast").status, 200);
     assert_eq!(proxy.get("/slow").status, 504);
-    let asked: Vec<String> = asked.try_iter().collect();
-    assert_eq!(asked, ["GET /fast HTTP/1.1", "GET /slow HTTP/1.1"]);
+    let asked: Vec<_> = origin.seen().into_iter().map(|it| format!("{} {}", it.method, it.path)).collect();
+    assert_eq!(asked, ["GET /fast", "GET /slow"]);
 }
 
 /// A proxy that has a large body, and a client that has begun to take it.
@@ -317,6 +282,7 @@ fn a_client_that_reads_slowly_and_steadily_is_waited_for() {
         }
         // What the kernel has all of is not held up any more.
         if !proxy.has_ended() {
+            // A slow reader.
             std::thread::sleep(Duration::from_millis(30));
         }
     }
@@ -344,6 +310,7 @@ fn a_tunnel_is_counted_with_what_went_through_it() {
     let echo = echo();
     let proxy = proxy("", &["--tunnel", &echo.to_string(), "--access-log", "access.ndjson"]);
     let mut stream = tunnel(&proxy, echo);
+    // So long it must have been open.
     std::thread::sleep(Duration::from_millis(50));
     stream.write_all(b"more").unwrap();
     stream.read_exact(&mut [0; 4]).unwrap();

@@ -1,13 +1,13 @@
 //! The short way of hits: the same bytes as on the ordinary way, in the same order, to their end.
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
+use larder_tests::until;
 use proptest::prelude::*;
 
 use crate::servers::pattern;
-use crate::support::{Origin, Proxy, answer, read_answer};
+use crate::support::{Answer, Origin, Proxy, answer, read_answer, read_until};
 
 const FRESH: &str = "cache-control: max-age=3600";
 const BIG: usize = 300_000;
@@ -70,38 +70,26 @@ const FIELDS: [&str; 16] = [
 impl Proxy {
     /// Asks until what such a request asks for is stored: not every fetch beside another one is.
     fn stores(&self, path: &str, field: &str) {
-        for _ in 0..500 {
+        let only = format!("{field}\ncache-control: only-if-cached");
+        until(format_args!("{path} is stored"), || {
             self.ask("GET", path, field);
-            if self.ask("GET", path, &format!("{field}\ncache-control: only-if-cached")).status != 504 {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("{path} was not stored");
+            self.ask("GET", path, &only).status != 504
+        });
     }
 
     fn quick(&self) -> u64 {
-        let metrics = self.get("/metrics");
-        let line = metrics.text().lines().find_map(|line| line.strip_prefix("pkgcache_quick_total "));
-        line.unwrap().parse().unwrap()
+        self.metric("pkgcache_quick_total")
     }
 }
 
 /// The bytes of an answer as they come.
 fn raw(stream: &mut TcpStream, head_only: bool) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while !bytes.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        bytes.push(byte[0]);
-    }
-    let head = String::from_utf8_lossy(&bytes).into_owned();
+    let head = read_until(stream, "\r\n\r\n");
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     let length = length.filter(|_| !head_only && !head.starts_with("HTTP/1.1 304"));
     let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
     stream.read_exact(&mut body).unwrap();
-    bytes.extend(body);
-    bytes
+    [head.as_bytes(), &body].concat()
 }
 
 /// The answer to a request that comes alone, and so may take the short way.
@@ -198,10 +186,11 @@ fn a_large_body_comes_to_its_end_though_the_client_is_slow_and_the_server_told_t
     stream.write_all(b"GET /huge HTTP/1.1\r\nhost: x\r\n\r\nGET /a HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     let mut first = [0; 17];
     stream.read_exact(&mut first).unwrap();
-    assert_eq!(&first, b"HTTP/1.1 200 OK\r\n");
+    let first = first.as_slice();
+    assert_eq!(first, b"HTTP/1.1 200 OK\r\n");
     assert_eq!(proxy.quick(), before + 1);
     proxy.signal("TERM");
-    let answer = read_answer(&mut stream);
+    let answer = Answer::read(&mut BufReader::new(first.chain(stream)), "GET");
     assert!(answer.whole && answer.body == pattern(HUGE));
     assert_eq!(proxy.wait(), Some(0));
 }
@@ -215,17 +204,7 @@ fn the_access_log_has_what_takes_the_short_way() {
     let request = "GET /a HTTP/1.1\r\nhost: x\r\n\r\n";
     let ways = [alone(&proxy, request), behind(&proxy, request)];
     assert_eq!(proxy.quick(), 1);
-    let lines = || -> Vec<serde_json::Value> {
-        let text = std::fs::read_to_string(proxy.store().join("access.ndjson")).unwrap();
-        let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
-        lines.filter(|line: &serde_json::Value| line["result"] == "hit" && line["bytes"] == 4).collect()
-    };
-    let deadline = std::time::Instant::now() + Duration::from_secs(10);
-    while lines().len() < ways.len() {
-        assert!(std::time::Instant::now() < deadline, "{:?}", lines());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let mut lines = lines();
+    let mut lines = proxy.logs(ways.len(), |line| line["result"] == "hit" && line["bytes"] == 4);
     for line in &mut lines {
         for changing in ["time", "seconds", "cache"] {
             assert!(line.as_object_mut().unwrap().remove(changing).is_some(), "{changing}");

@@ -1,10 +1,11 @@
 //! What is refused, on raw sockets.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::support::{Origin, Proxy, program, read_answer};
+use larder_tests::http::listen;
+
+use crate::support::{Cached, Origin, Proxy, read_answer, read_until, session};
 
 const FRESH: &str = "cache-control: max-age=3600";
 
@@ -68,7 +69,7 @@ fn chunk_tricks_end_the_connection() {
 #[test]
 fn a_body_that_is_not_whole_is_the_clients_fault_and_is_logged() {
     let origin = listening();
-    let proxy = Proxy::with(&["--upstream", &format!("/={}", origin.url()), "--access-log", "log"]);
+    let proxy = Proxy::with(&["--upstream", &format!("/={}", origin.url()), "--access-log", "access.ndjson"]);
     let head = "POST /a HTTP/1.1\r\nHost: x\r\n";
     let ask = |body: &str| {
         let mut stream = proxy.connect();
@@ -82,22 +83,16 @@ fn a_body_that_is_not_whole_is_the_clients_fault_and_is_logged() {
     assert!(trailer.contains("did not come whole: a trailer behind the last chunk"), "{trailer}");
     ask("Content-Length: 10\r\n\r\nhalf");
     ask("Transfer-Encoding: chunked\r\n\r\n8\r\nhalf");
-    let log = || std::fs::read_to_string(proxy.store().join("log")).unwrap_or_default();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while log().matches("\"status\":400").count() < 3 {
-        assert!(Instant::now() < deadline, "{}", log());
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    proxy.logs(3, |line| line["status"] == 400);
     assert!(proxy.get("/metrics").text().contains("\npkgcache_upstream_failures_total 0\n"));
 }
 
 #[test]
 fn the_token_goes_no_further_also_where_it_is_not_needed() {
     let origin = Origin::fixed(FRESH, "body");
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("token"), "0123456789abcdef\n").unwrap();
+    let session = session().file("token", "0123456789abcdef\n");
     let upstream = format!("/={}", origin.url());
-    let proxy = Proxy::in_folder(dir, &["--upstream", &upstream, "--token-file", "token"]);
+    let proxy = Proxy::in_session(session, &["--upstream", &upstream, "--token-file", "token"]);
     let told = |authorization: &str| {
         assert_eq!(proxy.ask("GET", "/a", &format!("authorization: {authorization}")).status, 200);
         origin.seen().last().unwrap().header("authorization").map(str::to_owned)
@@ -205,10 +200,7 @@ fn the_machines_own_secrets_are_never_asked_for() {
 
 #[test]
 fn a_tunnel_goes_to_allowed_hosts_alone() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
+    let address = listen(|mut stream| {
         let mut bytes = [0; 4];
         std::io::Read::read_exact(&mut stream, &mut bytes).unwrap();
         stream.write_all(&bytes.map(|byte| byte.to_ascii_uppercase())).unwrap();
@@ -216,13 +208,8 @@ fn a_tunnel_goes_to_allowed_hosts_alone() {
     let proxy = Proxy::with(&["--tunnel", &address.to_string()]);
     let mut stream = proxy.connect();
     write!(stream, "CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    assert!(head.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&head));
+    let head = read_until(&mut stream, "\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     stream.write_all(b"ping").unwrap();
     let mut bytes = [0; 4];
     std::io::Read::read_exact(&mut stream, &mut bytes).unwrap();
@@ -231,28 +218,20 @@ fn a_tunnel_goes_to_allowed_hosts_alone() {
 
 #[test]
 fn other_machines_are_let_in_only_where_it_is_said_who() {
-    let dir = tempfile::tempdir().unwrap();
-    let serve = |args: &[&str]| {
-        let mut command = program();
-        command.current_dir(dir.path()).args(["serve", "--store", "s", "--listen", "0.0.0.0:0"]).args(args);
-        command.output().unwrap()
-    };
-    for args in [&[][..], &["--client", "10.0.0.0/8"], &["--allow-remote"]] {
-        let output = serve(args);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(2) && text.contains("other machines"), "{args:?}: {text}");
+    let session = session();
+    for words in ["", "--client 10.0.0.0/8", "--allow-remote"] {
+        session.run(&format!("serve --listen 0.0.0.0:0 {words}")).ends(2).says("other machines");
     }
 }
 
 #[test]
 fn a_slow_head_is_not_waited_for() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("larder.toml"), "[pkgcache]\nhead-time = \"1s\"\n").unwrap();
-    let proxy = Proxy::in_folder(dir, &[]);
+    let proxy = Proxy::set("[pkgcache]\nhead-time = \"1s\"\n", &[]);
     let mut stream = proxy.connect();
     let started = Instant::now();
     stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     for _ in 0..30 {
+        // A slow client.
         std::thread::sleep(Duration::from_millis(100));
         if stream.write_all(b"a: b\r\n").is_err() {
             break;

@@ -2,13 +2,15 @@
 //! cut.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Read;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
+use larder_tests::http::{free_address, listen};
+use larder_tests::{Ran, isolate, until, until_some};
 use tempfile::TempDir;
 
 /// nginx on a folder of files.
@@ -16,14 +18,6 @@ pub(crate) struct Nginx {
     child: Child,
     dir: TempDir,
     ports: Vec<u16>,
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn answers(port: u16) -> bool {
-    TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
 impl Nginx {
@@ -36,7 +30,7 @@ impl Nginx {
     fn try_new(servers: &[(&str, &str)]) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("www")).unwrap();
-        let ports: Vec<u16> = servers.iter().map(|_| free_port()).collect();
+        let ports: Vec<u16> = servers.iter().map(|_| free_address().port()).collect();
         let block = |((how, block), port): (&(&str, &str), &u16)| {
             format!("server {{ listen 127.0.0.1:{port} {how}; root www; {block} }}")
         };
@@ -54,16 +48,15 @@ impl Nginx {
         fs::write(dir.path().join("nginx.conf"), config).unwrap();
         let mut command = Command::new("nginx");
         command.arg("-p").arg(dir.path()).args(["-e", "error.log", "-c", "nginx.conf"]);
+        isolate(&mut command, dir.path());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut nginx = Self { child, dir, ports };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while nginx.child.try_wait().unwrap().is_none() && Instant::now() < deadline {
-            if nginx.ports.iter().all(|port| answers(*port)) {
-                return Some(nginx);
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        None
+        let answers = |port: &u16| TcpStream::connect(("127.0.0.1", *port)).is_ok();
+        let answers = until_some("nginx answers or ends", || match nginx.child.try_wait().unwrap() {
+            Some(_) => Some(false),
+            None => nginx.ports.iter().all(answers).then_some(true),
+        });
+        answers.then_some(nginx)
     }
 
     pub(crate) fn port(&self, server: usize) -> u16 {
@@ -91,10 +84,7 @@ impl Nginx {
     #[track_caller]
     pub(crate) fn was_asked(&self, path: &str, expected: &[&str]) {
         let found = || self.requests(path).into_iter().map(|it| it.0).collect::<Vec<_>>();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while found().len() < expected.len() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(20));
-        }
+        until(format_args!("{path} was asked for"), || found().len() >= expected.len());
         assert_eq!(found(), expected, "{path}");
     }
 }
@@ -133,12 +123,17 @@ impl Authority {
 
     fn make(&self, name: &str, signed: &[&str]) {
         let mut command = Command::new("openssl");
-        command.current_dir(self.dir.path()).args(["req", "-x509", "-config", "openssl.cnf", "-nodes"]);
+        isolate(&mut command, self.dir.path()).current_dir(self.dir.path()).args([
+            "req",
+            "-x509",
+            "-config",
+            "openssl.cnf",
+            "-nodes",
+        ]);
         command.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2"]);
         command.args(["-subj", &format!("/CN={name}"), "-extensions", name]);
         command.args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")]).args(signed);
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ran::of(&mut command).ok();
     }
 
     /// Its folder.
@@ -159,27 +154,20 @@ impl Authority {
 
 /// A line to a server. The first connection over it ends after so many bytes of answer.
 pub(crate) fn cut_line(to: u16, after: usize) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for (number, client) in listener.incoming().flatten().enumerate() {
-            let server = TcpStream::connect(("127.0.0.1", to)).unwrap();
-            let (mut up, mut down) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-            let mut from_client = client;
-            thread::spawn(move || {
-                let _ = std::io::copy(&mut from_client, &mut up);
-                let _ = up.shutdown(std::net::Shutdown::Write);
-            });
-            thread::spawn(move || {
-                let most = if number == 0 { after as u64 } else { u64::MAX };
-                let _ = std::io::copy(&mut (&server).take(most), &mut down);
-                let _ = down.flush();
-                let _ = down.shutdown(std::net::Shutdown::Both);
-                let _ = server.shutdown(std::net::Shutdown::Both);
-            });
-        }
-    });
-    address
+    let whole = AtomicBool::new(false);
+    listen(move |client| {
+        let most = if whole.swap(true, Ordering::Relaxed) { u64::MAX } else { after as u64 };
+        let server = TcpStream::connect(("127.0.0.1", to)).unwrap();
+        let (mut up, mut down) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+        let mut from_client = client;
+        thread::spawn(move || {
+            let _ = std::io::copy(&mut from_client, &mut up);
+            let _ = up.shutdown(Shutdown::Write);
+        });
+        let _ = std::io::copy(&mut (&server).take(most), &mut down);
+        let _ = down.shutdown(Shutdown::Both);
+        let _ = server.shutdown(Shutdown::Both);
+    })
 }
 
 /// Bytes that tell each place from its neighbours.

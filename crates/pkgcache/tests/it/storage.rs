@@ -5,9 +5,10 @@ use std::fs;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use larder_tests::http::free_address;
 use storekit::Digest;
 
-use crate::support::{Origin, Proxy, answer};
+use crate::support::{Cached, Origin, Proxy, answer, session};
 
 const FRESH: &str = "cache-control: max-age=3600";
 
@@ -119,7 +120,7 @@ fn an_entry_that_says_another_size_is_not_believed() {
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains("size = 4\n"), "{text}");
     fs::write(&path, text.replace("size = 4\n", "size = 2\n")).unwrap();
-    assert_eq!(proxy.command(&["verify"]).status.code(), Some(3));
+    proxy.command(&["verify"]).ends(3);
     proxy.get("/a").is(200, "stored", "body");
 }
 
@@ -128,7 +129,7 @@ fn offline_serves_what_is_stored_and_says_so() {
     let origin = Origin::fixed("cache-control: max-age=0", "body");
     let proxy = Proxy::of(&origin);
     proxy.get("/a").is(200, "stored", "body");
-    std::thread::sleep(Duration::from_millis(300));
+    proxy.kept(1);
     let proxy = proxy.again(&["--offline", "--upstream", &format!("/={}", origin.url())]);
     proxy.get("/a").is(200, "detail=offline", "body");
     let started = Instant::now();
@@ -143,9 +144,9 @@ fn an_upstream_that_is_gone_is_stood_in_for() {
     let origin = Origin::fixed("cache-control: max-age=0", "body");
     let proxy = Proxy::of(&origin);
     proxy.get("/a").is(200, "stored", "body");
-    std::thread::sleep(Duration::from_millis(300));
+    proxy.kept(1);
     // A port where nobody listens any more: the same store, the same URLs.
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = free_address();
     let proxy = proxy.again(&["--upstream", &format!("/=http://{gone}")]);
     assert_eq!(proxy.get("/a").status, 504);
     let started = Instant::now();
@@ -206,7 +207,7 @@ fn a_server_that_fails_is_stood_in_for() {
     });
     let proxy = Proxy::of(&origin);
     proxy.get("/a").is(200, "stored", "body");
-    std::thread::sleep(Duration::from_millis(300));
+    proxy.kept(1);
     proxy.get("/a").is(200, "detail=upstream-failed", "body");
     proxy.get("/a").is(200, "detail=upstream-failed", "body");
     assert!(origin.seen().len() >= 3);
@@ -232,9 +233,12 @@ fn a_store_that_cannot_be_written_to_lets_the_answer_through() {
 fn calls_until_ready(number: usize) -> (usize, usize) {
     let origin = Origin::fixed(FRESH, "body");
     // In memory where that can be: nothing of it matters to a disk.
-    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-    let upstream = format!("/={}", origin.url());
-    let proxy = Proxy::in_folder(dir, &["--upstream", &upstream]);
+    let (session, upstream) = (session(), format!("/={}", origin.url()));
+    let memory = tempfile::tempdir_in("/dev/shm");
+    if let Ok(folder) = &memory {
+        std::os::unix::fs::symlink(folder.path(), session.store()).unwrap();
+    }
+    let proxy = Proxy::in_session(session, &["--upstream", &upstream]);
     proxy.get("/a").is(200, "stored", "body");
     proxy.settled("/a");
     let entries = proxy.packages().entries();
@@ -246,7 +250,7 @@ fn calls_until_ready(number: usize) -> (usize, usize) {
             fs::hard_link(&first, folder.join(format!("{count:064x}.toml"))).unwrap();
         }
     }
-    let trace = proxy.store().join("trace");
+    let trace = proxy.path("trace");
     let proxy = proxy.traced(&trace, &["--upstream", &upstream]);
     proxy.get("/a").is(200, "hit", "body");
     let text = fs::read_to_string(&trace).unwrap();
@@ -275,10 +279,9 @@ fn a_full_disk_lets_the_download_through() {
         let small = answer(200, FRESH, b"body");
         drop(stream.write_all(if seen.path == "/large" { &whole } else { &small }));
     });
-    let dir = tempfile::tempdir().unwrap();
-    let disk =
-        larder_tests::Mount::new(camino::Utf8Path::from_path(&dir.path().join("store")).unwrap(), "4m");
-    let proxy = Proxy::in_folder(dir, &["--upstream", &format!("/={}", origin.url())]);
+    let session = session();
+    let disk = larder_tests::Mount::new(&session.store(), "4m");
+    let proxy = Proxy::in_session(session, &["--upstream", &format!("/={}", origin.url())]);
     let large = proxy.get("/large");
     assert!(large.whole && large.status == 200 && large.body == body, "{} bytes came", large.body.len());
     assert!(proxy.get("/metrics").text().contains("pkgcache_unstored_total 1\n"));

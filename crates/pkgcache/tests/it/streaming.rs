@@ -3,16 +3,18 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::mpsc;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Origin, Proxy, answer};
+use larder_tests::until;
+
+use crate::support::{Cached, Origin, Proxy, answer, read_until};
 
 /// An origin that sends half of `0123456789`, waits for a word, then sends the rest.
 fn halting() -> (Origin, mpsc::Sender<()>) {
     let (go, wait) = mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
+    let wait = Mutex::new(wait);
     let origin = Origin::new(move |_, stream| {
         let whole = answer(200, "cache-control: max-age=60\netag: \"v1\"", b"0123456789");
         let (first, rest) = whole.split_at(whole.len() - 5);
@@ -28,17 +30,6 @@ fn ask(proxy: &Proxy, path: &str, headers: &str) -> TcpStream {
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     stream
-}
-
-/// Reads until the bytes at hand end so.
-fn read_until(stream: &mut TcpStream, end: &str) -> String {
-    let mut text = Vec::new();
-    while !text.ends_with(end.as_bytes()) {
-        let mut byte = [0];
-        assert_eq!(stream.read(&mut byte).unwrap(), 1, "ended after {:?}", String::from_utf8_lossy(&text));
-        text.push(byte[0]);
-    }
-    String::from_utf8(text).unwrap()
 }
 
 #[test]
@@ -60,8 +51,10 @@ fn followers_stream_along_and_there_is_one_fetch() {
 
 #[test]
 fn many_who_ask_at_once_cause_one_fetch() {
-    let origin = Origin::new(|_, stream| {
-        thread::sleep(Duration::from_millis(200));
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let origin = Origin::new(move |_, stream| {
+        let _ = wait.lock().unwrap().recv();
         drop(stream.write_all(&answer(200, "cache-control: max-age=60", b"body")));
     });
     let proxy = Arc::new(Proxy::of(&origin));
@@ -75,6 +68,9 @@ fn many_who_ask_at_once_cause_one_fetch() {
             })
         })
         .collect();
+    // And this one, which asks how many there are.
+    until("all have come", || proxy.metric("pkgcache_connections") == 65);
+    go.send(()).unwrap();
     assert!(clients.into_iter().all(|client| client.join().unwrap() == 200));
     assert_eq!(origin.seen().len(), 1);
 }
@@ -177,7 +173,7 @@ fn an_upstream_that_starts_again_is_waited_for() {
         let _ = stream.read(&mut [0; 1024]);
         stream.write_all(&whole[..whole.len() - 6]).unwrap();
         drop((stream, listener));
-        // Longer than it takes to be refused.
+        // Longer than it takes to be refused, of which nobody tells.
         thread::sleep(Duration::from_millis(800));
         let mut stream = std::net::TcpListener::bind(address).unwrap().accept().unwrap().0;
         let _ = stream.read(&mut [0; 1024]);
@@ -223,7 +219,7 @@ fn nobody_joins_a_fetch_that_a_change_has_overtaken() {
 
 fn nobody_joins(credentials: &str) {
     let (go, wait) = mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
+    let wait = Mutex::new(wait);
     let origin = Origin::new(move |seen, stream| {
         let body = if seen.before == 0 { "old" } else { "new" };
         let whole = answer(200, "cache-control: max-age=60, public", body.as_bytes());
@@ -242,14 +238,14 @@ fn nobody_joins(credentials: &str) {
     go.send(()).unwrap();
     read_until(&mut first, "d");
     proxy.settled("/a");
-    thread::sleep(Duration::from_millis(200));
+    let proxy = proxy.after_its_end(&["--upstream", &format!("/={}", origin.url())]);
     proxy.get("/a").is(200, "hit", "new");
 }
 
 #[test]
 fn who_comes_late_is_not_given_what_was_stale_when_it_came() {
     let (go, wait) = mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
+    let wait = Mutex::new(wait);
     let origin = Origin::new(move |seen, stream| {
         let whole = answer(200, "cache-control: no-cache", seen.before.to_string().as_bytes());
         let (first, rest) = whole.split_at(whole.len() - 1);

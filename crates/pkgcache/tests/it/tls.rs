@@ -2,15 +2,14 @@
 //! other side.
 
 use std::io::{Read, Write};
-use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
 use camino::Utf8Path;
-use larder_tests::{Part, have};
+use larder_tests::{Part, Ran, have};
 
 use crate::servers::{Authority, Nginx, cut_line, pattern};
-use crate::support::{Proxy, read_answer};
+use crate::support::{Cached, Proxy, read_answer, session};
 
 /// nginx with HTTP/1.1 alone, with HTTP/2 too, slowly, and with somebody else's certificate.
 const ONE: usize = 0;
@@ -112,14 +111,13 @@ fn a_tunnel_leaves_the_certificate_to_the_client() {
     let host = format!("localhost:{}", nginx.port(TWO));
     let proxy = Proxy::with(&["--tunnel", &host]);
     let curl = |authorities: &Utf8Path| {
-        let mut command = Command::new("curl");
-        command.args(["-sS", "--http2", "--proxy", &proxy.url(), "--cacert", authorities.as_str()]);
-        command.env_remove("no_proxy").env_remove("NO_PROXY").arg(format!("https://{host}/a"));
-        command.output().unwrap()
+        let session = session();
+        let mut command = session.program("curl");
+        command.args(["-sS", "--http2", "--proxy", proxy.url(), "--cacert", authorities.as_str()]);
+        Ran::of(command.arg(format!("https://{host}/a")))
     };
-    let right = curl(&authority.certificates());
-    assert_eq!(String::from_utf8_lossy(&right.stdout), "body", "{right:?}");
-    assert_eq!(curl(&another.certificates()).status.code(), Some(60));
+    assert_eq!(curl(&authority.certificates()).ok().stdout(), "body");
+    curl(&another.certificates()).ends(60);
     nginx.was_asked("/a", &["HTTP/2.0 200"]);
     assert_eq!(proxy.listed(), 0);
 }

@@ -172,6 +172,7 @@ mod tests {
                 scope.spawn(|| {
                     while !stop.load(Ordering::Relaxed) {
                         let held = locks.shared().unwrap();
+                        // Longer than it takes the next one to come.
                         thread::sleep(Duration::from_millis(20));
                         drop(held);
                     }

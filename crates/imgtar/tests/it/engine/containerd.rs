@@ -1,8 +1,9 @@
 //! docker with containerd's store, by recorded answers, and containerd itself.
 
-use std::process::{Command, Stdio};
+use larder_tests::{Part, have, sh};
 
-use crate::engine::engines::{available, layers, sh, with, wrapped};
+use crate::engine::engines::{layers, with, wrapped};
+use crate::kit::containerd::Containerd;
 use crate::kit::session::Session;
 use crate::kit::tars::docker;
 
@@ -46,58 +47,12 @@ fn docker_with_containerd_gets_an_image_layout() {
     );
 }
 
-/// A containerd of a test's own, killed when dropped.
-struct Containerd(std::process::Child, String);
-
-impl Containerd {
-    fn start(session: &Session) -> Self {
-        let socket = session.path("containerd.sock").into_string();
-        let config = format!(
-            "version = 2\nroot = \"{}\"\nstate = \"{}\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
-             [grpc]\naddress = \"{socket}\"\n",
-            session.path("containerd"),
-            session.path("containerd-state"),
-        );
-        let config = session.write("containerd.toml", config);
-        let log = std::fs::File::create(session.path("containerd.log")).unwrap();
-        let mut command = Command::new("containerd");
-        let child =
-            command.args(["--config", config.as_str()]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        let started = Self(child, socket);
-        for _ in 0..200 {
-            if Command::new("ctr").args(["-a", &started.1, "version"]).output().unwrap().status.success() {
-                return started;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        panic!(
-            "containerd does not answer: {}",
-            std::fs::read_to_string(session.path("containerd.log")).unwrap()
-        );
-    }
-
-    fn ctr(&self, words: &str) -> std::process::Output {
-        Command::new("ctr")
-            .args(["-a", &self.1, "-n", "moby"])
-            .args(words.split_whitespace())
-            .output()
-            .unwrap()
-    }
-}
-
-impl Drop for Containerd {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// What the engine above stands in for: containerd takes a layout without the blobs that it has,
 /// and gives the whole image back; of one without blobs that it has not, it makes a broken image,
 /// which is why none is ever sent.
 #[test]
 fn containerd_completes_an_image_layout_with_the_blobs_that_it_has() {
-    if !available("ctr --version") || !available("containerd --version") {
+    if !have(&[Part::Containerd]) {
         return;
     }
     let session = Session::new();
@@ -107,19 +62,19 @@ fn containerd_completes_an_image_layout_with_the_blobs_that_it_has() {
     let script = "case \"$1 $2\" in\n\
                   'image inspect') echo 'Error: No such image: x' >&2; exit 1;;\n\
                   'info --format') echo '[\"overlayfs\",[[\"driver-type\",\"io.containerd.snapshotter.v1\"]]]';;\n\
-                  'image ls') ctr -a containerd.sock -n moby image ls | awk 'NR>1 { print $3 }';;\n\
-                  'load '*) cat >loaded.tar && ctr -a containerd.sock -n moby image import --no-unpack loaded.tar;;\nesac";
+                  'image ls') ctr -a containerd/sock -n moby image ls | awk 'NR>1 { print $3 }';;\n\
+                  'load '*) cat >loaded.tar && ctr -a containerd/sock -n moby image import --no-unpack loaded.tar;;\nesac";
     let program = wrapped(&session, "docker", script);
     let containerd = Containerd::start(&session);
     with(&session, &program, "docker", "load first").0.ok();
     let (run, _) = with(&session, &program, "docker", "load second --json");
     let line = run.ok().json();
     assert_eq!((&line["layers_sent"], &line["layers_skipped"]), (&1.into(), &1.into()));
-    let whole = containerd.ctr("image check");
-    let whole = String::from_utf8_lossy(&whole.stdout).into_owned();
+    let ctr = |words: &str| sh(&format!("ctr -a {} -n moby {words}", containerd.socket));
+    let whole = ctr("image check");
     assert_eq!(whole.matches("complete").count(), 2, "{whole}");
     let file = session.path("again.tar");
-    assert!(containerd.ctr(&format!("image export {file} docker.io/library/second:1")).status.success());
+    ctr(&format!("image export {file} docker.io/library/second:1"));
     session.run("import again again.tar").ok();
     assert_eq!(session.ids("again"), session.ids("second"));
 }

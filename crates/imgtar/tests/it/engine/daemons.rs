@@ -1,12 +1,13 @@
 //! Docker's daemon behind its socket: the real one, and ones that a test plays.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 
-use crate::engine::engines::{Image, available, layers, sh};
-use crate::kit::session::{Run, Session};
+use larder_tests::{Part, Ran, have, sh};
+
+use crate::engine::engines::{Image, layers};
+use crate::kit::session::Session;
 use crate::kit::tars::{docker, id, layer};
 
 const JSON: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
@@ -43,14 +44,13 @@ fn serve(mut stream: UnixStream, answer: &dyn Fn(&str, &mut UnixStream)) {
 
 /// Runs with the daemon that is played. Its command would tell by failing.
 #[track_caller]
-fn run(session: &Session, words: &str) -> Run {
-    let command = session.write("bin/docker", "#!/bin/sh\necho \"the command was asked: $*\" >&2\nexit 1\n");
-    std::fs::set_permissions(&command, PermissionsExt::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", session.path("bin"), std::env::var("PATH").unwrap());
+fn run(session: &Session, words: &str) -> Ran {
+    session.script("bin/docker", "echo \"the command was asked: $*\" >&2\nexit 1");
+    let path = format!("{}:{}", session.path("bin"), larder_tests::tools::path());
     let host = format!("unix://{}", session.path("docker.sock"));
     let mut command = session.command(&format!("{words} --engine docker"));
-    command.env("PATH", path).env("DOCKER_HOST", host).env_remove("LARDER_DOCKER");
-    Run::of(command.output().unwrap())
+    command.env("PATH", path).env("DOCKER_HOST", host);
+    Ran::of(&mut command)
 }
 
 fn stored(name: &str) -> Session {
@@ -81,7 +81,7 @@ fn empty_but(
 /// Everything but a push goes without the command.
 #[test]
 fn the_daemon_of_this_machine_is_asked_itself() {
-    if !available("docker info") {
+    if !have(&[Part::Docker]) {
         return;
     }
     let session = Session::new();
@@ -95,16 +95,16 @@ fn the_daemon_of_this_machine_is_asked_itself() {
     run(&session, &format!("load k --tag {}-other", image.0)).ok().says("was there");
     run(&session, &format!("save other {}-other --by archive", image.0)).ok();
     assert_eq!(session.ids("other"), session.ids("k"));
-    let known = run(&session, &format!("resolve {}", image.0)).ok().text();
+    let known = run(&session, &format!("resolve {}", image.0)).ok().stdout();
     assert_eq!(known.trim(), image.id());
     sh(&format!("docker rmi {}-other", image.0));
-    run(&session, "save none no-such-image-anywhere:1").code(2).says("`docker images` lists what it has");
+    run(&session, "save none no-such-image-anywhere:1").ends(2).says("`docker images` lists what it has");
 }
 
 /// Only a push needs the command: where there is none, the image comes as an archive.
 #[test]
 fn a_daemon_without_its_command_gives_an_archive() {
-    if !available("docker info") {
+    if !have(&[Part::Docker]) {
         return;
     }
     let session = Session::new();
@@ -116,8 +116,8 @@ fn a_daemon_without_its_command_gives_an_archive() {
     let alone = |session: &Session, words: &str| {
         let mut command = session.command(&format!("{words} --engine docker"));
         let host = "unix:///var/run/docker.sock";
-        command.env("PATH", session.path("")).env("DOCKER_HOST", host).env_remove("LARDER_DOCKER");
-        Run::of(command.output().unwrap())
+        command.env("PATH", session.path("")).env("DOCKER_HOST", host);
+        Ran::of(&mut command)
     };
     alone(&elsewhere, "load k").ok().says("2 layers sent");
     alone(&session, &format!("save k {} --by push -v", image.0))
@@ -133,8 +133,8 @@ fn what_a_daemon_says_reaches_the_terminal_without_control_characters() {
     let session = stored("app:1");
     let said = "HTTP/1.1 500 \u{1b}[31mno\u{7}\r\n\r\n{\"message\":\"\\u001b[31mwhy\"}";
     play(&session, empty_but("/v1.41/images/", move |stream| drop(stream.write_all(said.as_bytes()))));
-    let run = run(&session, "load k").code(2).says("(500 [31mno): [31mwhy");
-    assert!(!run.stderr.contains(['\u{1b}', '\u{7}']), "{}", run.stderr);
+    let run = run(&session, "load k").ends(2).says("(500 [31mno): [31mwhy");
+    assert!(!run.stderr().contains(['\u{1b}', '\u{7}']), "{}", run.stderr());
 }
 
 /// A daemon may allow some requests only.
@@ -176,13 +176,13 @@ fn what_stands_in_for_docker_is_asked_by_its_command() {
         let ping = PING.replace("Api-Version", "Libpod-Api-Version: 4.3.1\r\nApi-Version");
         let _ = stream.write_all(ping.as_bytes());
     });
-    run(&session, "load k").code(2).says("the command was asked");
+    run(&session, "load k").ends(2).says("the command was asked");
 }
 
 #[test]
 fn where_nobody_listens_the_command_is_asked() {
     let session = stored("app:1");
-    run(&session, "load k").code(2).says("the command was asked");
+    run(&session, "load k").ends(2).says("the command was asked");
 }
 
 #[test]
@@ -212,8 +212,8 @@ fn an_archive_that_breaks_off_is_not_saved() {
             }
         };
         play(&session, empty_but("/v1.41/images/get", answer));
-        run(&session, "save k app:1").code(2).says("`docker save app:1` failed").says(says);
-        session.run("has k").code(1);
+        run(&session, "save k app:1").ends(2).says("`docker save app:1` failed").says(says);
+        session.run("has k").ends(1);
     }
 }
 
@@ -234,7 +234,7 @@ fn a_load_that_fails_says_why() {
             let _ = stream.write_all(format!("{JSON}{REPORT}").as_bytes());
         };
         play(&session, empty_but("/v1.41/images/load", answer));
-        run(&session, "load k").code(2).says("`docker load` failed").says("no space left");
+        run(&session, "load k").ends(2).says("`docker load` failed").says("no space left");
     }
 }
 
@@ -257,6 +257,10 @@ fn answers_that_make_no_sense_are_refused() {
         play(&session, empty_but("/v1.41/images/", move |stream| drop(stream.write_all(said.as_bytes()))));
         let shown: String = answer.chars().take(60).collect();
         let ran = run(&session, "load k");
-        assert!(ran.code == 2 && ran.stderr.contains("docker image inspect"), "{shown}: {}", ran.stderr);
+        assert!(
+            ran.code() == 2 && ran.stderr().contains("docker image inspect"),
+            "{shown}: {}",
+            ran.stderr()
+        );
     }
 }

@@ -1,31 +1,11 @@
-//! Real engines and tools, where they are. Those that are not are listed as not run; with
-//! LARDER_REQUIRE_ENGINES=1 a missing one is a failure.
-#![expect(clippy::doc_markdown, reason = "the variable's name is prose here")]
+//! Real engines and tools, where they are.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::kit::session::{Run, Session};
+use larder_tests::{Part, Ran, have, isolate, sh};
+
+use crate::kit::session::Session;
 use crate::kit::tars::{config, docker, id, layer};
-
-/// Whether the test can run: `probe` must succeed.
-#[track_caller]
-pub(crate) fn available(probe: &str) -> bool {
-    let mut words = probe.split_whitespace();
-    let ran = Command::new(words.next().unwrap()).args(words).stdin(Stdio::null()).output();
-    let there = ran.is_ok_and(|output| output.status.success());
-    if !there {
-        larder_tests::not_run(&format!("`{probe}` fails"));
-    }
-    there
-}
-
-/// Runs a command line, and returns its output.
-#[track_caller]
-pub(crate) fn sh(line: &str) -> String {
-    let output = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
 
 /// Removes an image when the test ends, however it ends.
 pub(crate) struct Image(pub(crate) String, &'static str);
@@ -41,7 +21,8 @@ impl Image {
     }
 
     pub(crate) fn remove(&self) {
-        let _ = Command::new(self.1).args(["rmi", "-f", &self.0]).output();
+        let mut command = Command::new(self.1);
+        let _ = isolate(&mut command, "/nonexistent").args(["rmi", "-f", &self.0]).output();
     }
 
     pub(crate) fn id(&self) -> String {
@@ -64,7 +45,7 @@ pub(crate) fn layers(test: &str) -> [Vec<u8>; 2] {
 
 /// Import, load, save, load again: always the same image.
 fn goes_round(engine: &'static str) {
-    if !available(&format!("{engine} info")) {
+    if !have(&[Part::engine(engine)]) {
         return;
     }
     let image = Image::new(engine, "round");
@@ -96,21 +77,19 @@ fn podman_goes_round() {
 /// A program that does what the script says, with the real engine as `$ENGINE`. Each call is a line
 /// of `calls`.
 pub(crate) fn wrapped(session: &Session, engine: &str, script: &str) -> String {
-    let path =
-        session.write("wrapped", format!("#!/bin/sh\nENGINE={engine}\necho \"$*\" >>calls\n{script}\n"));
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    path.into_string()
+    let script = format!("ENGINE={engine}\necho \"$*\" >>calls\n{script}");
+    session.script("wrapped", &script).into_string()
 }
 
 /// Runs with that engine. Returns the calls.
 #[track_caller]
-pub(crate) fn with(session: &Session, program: &str, engine: &str, words: &str) -> (Run, Vec<String>) {
+pub(crate) fn with(session: &Session, program: &str, engine: &str, words: &str) -> (Ran, Vec<String>) {
     let variable = format!("LARDER_{}", engine.to_uppercase());
     let words = format!("{words} --engine {engine}");
-    let output = session.command(&words).env(variable, program).output().unwrap();
+    let ran = Ran::of(session.command(&words).env(variable, program));
     let calls = std::fs::read_to_string(session.path("calls")).unwrap_or_default();
     let _ = std::fs::remove_file(session.path("calls"));
-    (Run::of(output), calls.lines().map(str::to_owned).collect())
+    (ran, calls.lines().map(str::to_owned).collect())
 }
 
 /// How many layers a load sent, and how many it skipped.
@@ -122,7 +101,7 @@ fn moved(session: &Session, words: &str) -> (u64, u64) {
 
 /// An engine with a base gets what is above it, and the image is whole there.
 fn gets_what_it_lacks(engine: &'static str) {
-    if !available(&format!("{engine} info")) {
+    if !have(&[Part::engine(engine)]) {
         return;
     }
     let [first, second, config_only] = ["first", "second", "third"].map(|test| Image::new(engine, test));
@@ -156,7 +135,7 @@ fn podman_gets_what_it_lacks() {
 
 /// An image that is there costs one question, and a new name one command more.
 fn is_asked_once(engine: &'static str) {
-    if !available(&format!("{engine} info")) {
+    if !have(&[Part::engine(engine)]) {
         return;
     }
     let (image, other) = (Image::new(engine, "once"), Image::new(engine, "once-more"));
@@ -176,7 +155,7 @@ fn is_asked_once(engine: &'static str) {
 
 /// What the engine had when it was asked, and what somebody removes then, is sent.
 fn is_sent_what_goes_meanwhile(engine: &'static str) {
-    if !available(&format!("{engine} info")) {
+    if !have(&[Part::engine(engine)]) {
         return;
     }
     let image = Image::new(engine, "meanwhile");
@@ -218,7 +197,7 @@ fn podman_is_asked_once_for_what_it_has() {
 /// in.
 #[test]
 fn a_load_that_was_too_thin_is_made_whole() {
-    if !available("docker info") {
+    if !have(&[Part::Docker]) {
         return;
     }
     let image = Image::new("docker", "too-thin");
@@ -240,7 +219,7 @@ fn a_load_that_was_too_thin_is_made_whole() {
 /// What is not sent is not read: the engine's own layer makes the image.
 #[test]
 fn damage_in_a_layer_that_the_engine_has_does_no_harm() {
-    if !available("docker info") {
+    if !have(&[Part::Docker]) {
         return;
     }
     let (first, second) = (Image::new("docker", "has-base"), Image::new("docker", "has-base-too"));
@@ -252,12 +231,12 @@ fn damage_in_a_layer_that_the_engine_has_does_no_harm() {
     damage(&session, "first", 0);
     assert_eq!(moved(&session, "load second"), (1, 1));
     assert_eq!(second.id(), id(&[&base, &top]));
-    session.run("verify").code(3);
+    session.run("verify").ends(3);
 }
 
 #[test]
 fn what_is_no_name_reaches_no_engine() {
-    if !available("docker info") {
+    if !have(&[Part::Docker]) {
         return;
     }
     let image = Image::new("docker", "names");
@@ -275,13 +254,13 @@ fn what_is_no_name_reaches_no_engine() {
     session.feed("import k", &archive).ok().says("`--help` is not a valid image name; skipped");
     let line = session.run("load k --json").ok().json();
     assert_eq!(line["names"], serde_json::json!([image.0]));
-    session.run("save other -- --help").code(2).says("`--help` is not an image");
-    session.run("has other").code(1);
+    session.run("save other -- --help").ends(2).says("`--help` is not an image");
+    session.run("has other").ends(1);
 }
 
 #[test]
 fn of_several_platforms_the_engine_gets_its_own() {
-    if !available("docker info") || imgtar::format::oci::Platform::host().to_string() != "linux/amd64" {
+    if !have(&[Part::Docker]) || imgtar::format::oci::Platform::host().to_string() != "linux/amd64" {
         return;
     }
     let image = Image::new("docker", "platform");
@@ -309,7 +288,7 @@ fn damage(session: &Session, key: &str, layer: usize) {
 
 #[test]
 fn no_engine_takes_a_damaged_image() {
-    if !available("docker info") {
+    if !have(&[Part::Docker]) {
         return;
     }
     let image = Image::new("docker", "damaged");
@@ -317,9 +296,9 @@ fn no_engine_takes_a_damaged_image() {
     let session = Session::new();
     session.feed("import k", &docker(&image.0, &[&base, &top]).end()).ok();
     damage(&session, "k", 1);
-    session.run("load k").code(3).says("damaged");
-    let found = Command::new("docker").args(["image", "inspect", &image.0]).output().unwrap();
-    assert!(!found.status.success(), "the engine took it");
+    session.run("load k").ends(3).says("damaged");
+    // The engine has not taken it.
+    Ran::of(session.program("docker").args(["image", "inspect", &image.0])).fails();
 }
 
 #[test]
@@ -327,16 +306,17 @@ fn a_missing_image_or_engine_is_trouble() {
     let session = Session::new();
     session.feed("import k", &docker("app:1", &[&layer("a", "b")]).end()).ok();
     for words in ["load k", "save l app:1"] {
-        let output = session.command(words).env("LARDER_DOCKER", "/nowhere/docker").output().unwrap();
-        Run::of(output).code(2).says("cannot be started");
+        Ran::of(session.command(words).env("LARDER_DOCKER", "/nowhere/docker"))
+            .ends(2)
+            .says("cannot be started");
     }
-    if available("docker info") {
+    if have(&[Part::Docker]) {
         session
             .run("save l no-such-image-anywhere:1")
-            .code(2)
+            .ends(2)
             .says("`docker save no-such-image-anywhere:1` failed")
             .says("`docker images` lists what it has");
-        session.run("has l").code(1);
+        session.run("has l").ends(1);
     }
 }
 
@@ -347,36 +327,33 @@ fn a_program_that_is_no_engine_is_named() {
     for (words, says) in
         [("load k", "docker's answer was not understood"), ("save l app:1", "it wrote no archive")]
     {
-        let output = session.command(words).env("LARDER_DOCKER", "/bin/true").output().unwrap();
-        Run::of(output).code(2).says(says);
+        Ran::of(session.command(words).env("LARDER_DOCKER", "/bin/true")).ends(2).says(says);
     }
 }
 
 /// Docker's command is there, its daemon is not.
 #[test]
 fn where_docker_does_not_answer_podman_is_taken() {
-    if !available("podman info") {
+    if !have(&[Part::Podman]) {
         return;
     }
     let image = Image::new("podman", "answers");
     let [base, top] = layers("answers");
     let session = Session::new();
     session.feed("import k", &docker(&image.0, &[&base, &top]).end()).ok();
-    let docker =
-        session.write("bin/docker", "#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n");
-    std::fs::set_permissions(&docker, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", session.path("bin"), std::env::var("PATH").unwrap());
+    session.script("bin/docker", "echo 'Cannot connect to the Docker daemon' >&2\nexit 1");
+    let path = format!("{}:{}", session.path("bin"), larder_tests::tools::path());
     let run = |words: &str| {
         let mut command = session.command(words);
-        command.env("PATH", &path).env("DOCKER_HOST", "unix:///nowhere.sock").env_remove("LARDER_DOCKER");
-        Run::of(command.output().unwrap())
+        command.env("PATH", &path).env("DOCKER_HOST", "unix:///nowhere.sock");
+        Ran::of(&mut command)
     };
     run("load k").ok().says("docker does not answer").says("loaded");
     assert_eq!(image.id(), id(&[&base, &top]));
     run(&format!("save again {}", image.0)).ok();
     assert_eq!(session.ids("again"), session.ids("k"));
     // Who asks for docker gets docker's word.
-    run("load k --engine docker").code(2).says("Cannot connect to the Docker daemon");
+    run("load k --engine docker").ends(2).says("Cannot connect to the Docker daemon");
 }
 
 #[test]
@@ -384,15 +361,13 @@ fn an_engine_that_stops_midway_is_trouble_and_not_saved() {
     let session = Session::new();
     let archive = docker("app:1", &[&layer("a", "b")]).end();
     session.write("half.tar", &archive[..archive.len() / 2]);
-    let half = "#!/bin/sh\n[ \"$1\" = save ] && cat half.tar && echo 'daemon went away' >&2\nexit 1\n";
-    let whole = "#!/bin/sh\n[ \"$1\" = save ] && cat whole.tar\necho 'daemon went away' >&2\nexit 1\n";
+    let half = "[ \"$1\" = save ] && cat half.tar && echo 'daemon went away' >&2\nexit 1";
+    let whole = "[ \"$1\" = save ] && cat whole.tar\necho 'daemon went away' >&2\nexit 1";
     session.write("whole.tar", &archive);
     for script in [half, whole] {
-        let path = session.write("engine", script);
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let output = session.command("save k app:1").env("LARDER_DOCKER", &path).output().unwrap();
-        Run::of(output).code(2).says("daemon went away");
-        session.run("has k").code(1);
+        let path = session.script("engine", script);
+        Ran::of(session.command("save k app:1").env("LARDER_DOCKER", &path)).ends(2).says("daemon went away");
+        session.run("has k").ends(1);
     }
 }
 
@@ -400,40 +375,38 @@ fn an_engine_that_stops_midway_is_trouble_and_not_saved() {
 fn an_engine_that_stops_reading_is_trouble() {
     let session = Session::new();
     session.feed("import k", &docker("app:1", &[&layer("a", &"x".repeat(5_000_000))]).end()).ok();
-    let script = "#!/bin/sh\n[ \"$1\" = load ] && head -c 1000 >/dev/null && echo 'daemon went away' >&2 && exit 1\n\
-                  echo 'No such image' >&2\nexit 1\n";
-    let path = session.write("engine", script);
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let output = session.command("load k").env("LARDER_DOCKER", &path).output().unwrap();
-    Run::of(output).code(2).says("daemon went away");
+    let script = "[ \"$1\" = load ] && head -c 1000 >/dev/null && echo 'daemon went away' >&2 && exit 1\n\
+                  echo 'No such image' >&2\nexit 1";
+    let path = session.script("engine", script);
+    Ran::of(session.command("load k").env("LARDER_DOCKER", &path)).ends(2).says("daemon went away");
 }
 
 #[test]
 fn what_skopeo_puts_into_the_store_goes_out_again() {
-    if !available("skopeo --version") {
+    if !have(&[Part::Skopeo]) {
         return;
     }
     let [base, top] = layers("adopted");
     let session = Session::new();
     session.feed("import k", &docker("app:1", &[&base]).end()).ok();
     let archive = session.write("a.tar", docker("app:2", &[&base, &top]).end());
-    sh(&format!("skopeo copy -q docker-archive:{archive} oci:{}:theirs", session.path("store/images")));
+    sh(&format!("skopeo copy -q docker-archive:{archive} oci:{}:theirs", session.path("../store/images")));
     session.run("verify").ok();
     let other = Session::new();
-    other.feed("import k", &session.run("export theirs").ok().stdout).ok();
+    other.feed("import k", session.run("export theirs").ok().bytes()).ok();
     // skopeo writes configs anew, so that the ID is its own.
     assert_eq!(other.ids("k"), session.ids("theirs"));
 }
 
 #[test]
 fn skopeo_reads_the_store_and_the_archives() {
-    if !available("skopeo --version") {
+    if !have(&[Part::Skopeo]) {
         return;
     }
     let [base, top] = layers("skopeo");
     let session = Session::new();
     session.feed("import k", &docker("app:1", &[&base, &top]).end()).ok();
-    let store = session.path("store/images");
+    let store = session.path("../store/images");
     sh(&format!("skopeo inspect oci:{store}:k"));
     session.run("export k plain.tar --compress none").ok();
     session.run("export k packed.tar").ok();
@@ -467,7 +440,7 @@ fn skopeo_reads_the_store_and_the_archives() {
 
 #[test]
 fn podman_archives_of_both_kinds_come_in() {
-    if !available("podman info") {
+    if !have(&[Part::Podman]) {
         return;
     }
     let image = Image::new("podman", "kinds");
@@ -479,7 +452,7 @@ fn podman_archives_of_both_kinds_come_in() {
         let to = session.path(&format!("{format}.tar"));
         sh(&format!("podman save -q --format {format} -o {to} {}", image.0));
         session.run(&format!("import {format} {to}")).ok();
-        assert_eq!(session.run(&format!("export {format} --compress none")).ok().code, 0);
+        assert_eq!(session.run(&format!("export {format} --compress none")).ok().code(), 0);
     }
     assert_eq!(session.ids("docker-archive"), [id(&[&base, &top])]);
     // podman loads what is exported, compressed or not.

@@ -1,14 +1,16 @@
 //! Saves by a push: only what the store lacks moves, and nothing of it stays in the engine.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::engine::engines::{Image, available, layers, sh, with, wrapped};
-use crate::kit::session::{Run, Session};
+use larder_tests::{Part, Ran, have, sh, signal, until};
+
+use crate::engine::engines::{Image, layers, with, wrapped};
+use crate::kit::session::Session;
 use crate::kit::tars::{docker, id, layer};
 
 /// How a save went, and what it moved: the way, layers written, layers reused.
 #[track_caller]
-fn came(run: Run) -> (String, u64, u64) {
+fn came(run: Ran) -> (String, u64, u64) {
     let line = run.ok().json();
     let number = |name: &str| line[name].as_u64().unwrap();
     (line["way"].as_str().unwrap().to_owned(), number("layers_written"), number("layers_reused"))
@@ -17,7 +19,7 @@ fn came(run: Run) -> (String, u64, u64) {
 /// Two images with one base, the first of them stored, both in the engine; a store that has the
 /// first.
 fn base_is_stored(engine: &'static str, test: &'static str) -> Option<(Session, [Image; 2], [String; 2])> {
-    if !available(&format!("{engine} info")) {
+    if !have(&[Part::engine(engine)]) {
         return None;
     }
     let images = [test.to_owned(), format!("{test}-other")].map(|name| Image::new(engine, &name));
@@ -186,25 +188,19 @@ fn standing_still(session: &Session, image: &str, id: &str) -> std::process::Chi
     let before = pushed_names(id);
     let mut command = session.command(&format!("save k {image} --by push --engine docker"));
     let child = command.env("LARDER_DOCKER", program).stdin(Stdio::null()).spawn().unwrap();
-    while pushed_names(id) <= before {
-        std::thread::yield_now();
-    }
+    until("docker has a name for the push", || pushed_names(id) > before);
     child
-}
-
-fn signal(child: &std::process::Child, signal: &str) {
-    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
 }
 
 #[test]
 fn a_push_that_is_stopped_leaves_no_name_behind() {
     let Some((session, [_, second], [_, id])) = base_is_stored("docker", "stopped") else { return };
-    for (name, code) in [("-INT", 130), ("-TERM", 143)] {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
         let mut child = standing_still(&session, &second.0, &id);
         signal(&child, name);
         assert_eq!(child.wait().unwrap().code(), Some(code));
         assert_eq!(names_of(&id), second.0);
-        session.run("has k").code(1);
+        session.run("has k").ends(1);
     }
     session.run("verify").ok();
 }
@@ -217,8 +213,8 @@ fn what_a_killed_push_left_goes_with_the_next_save() {
     // While its push is under way, nobody takes its name away.
     session.run(&format!("save meanwhile {}", first.0)).ok();
     assert_eq!(pushed_names(&id), 2, "{}", names_of(&id));
-    signal(&child, "-KILL");
-    signal(&other, "-KILL");
+    signal(&child, "KILL");
+    signal(&other, "KILL");
     child.wait().unwrap();
     other.wait().unwrap();
     assert!(names_of(&id).contains("larder/save"));

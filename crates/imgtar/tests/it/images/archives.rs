@@ -22,7 +22,7 @@ fn survives(archive: &[u8], ids: &[String]) {
     for compress in ["none", "zstd"] {
         let exported = session.run(&format!("export file --compress {compress}")).ok();
         let other = Session::new();
-        other.feed("import again", &exported.stdout).ok();
+        other.feed("import again", exported.bytes()).ok();
         assert_eq!(other.ids("again"), ids);
         other.run("verify").ok();
     }
@@ -86,7 +86,7 @@ fn compressed_layers_keep_their_manifest_and_their_bytes() {
     let archive = oci(&[config.as_bytes(), manifest.as_bytes(), &packed], &listed).end();
     let session = Session::new();
     session.feed("import k", &archive).ok();
-    assert_eq!(session.run("info k --manifest").ok().text(), manifest);
+    assert_eq!(session.run("info k --manifest").ok().stdout(), manifest);
     assert!(session.blobs().contains(&Digest::of(&packed)));
 }
 
@@ -124,7 +124,7 @@ fn an_index_with_plain_layers_keeps_them_plain() {
     survives(&archive, &[id(&[&base])]);
     let session = Session::new();
     session.feed("import k", &archive).ok();
-    assert_eq!(session.run("info k --manifest").ok().text(), index);
+    assert_eq!(session.run("info k --manifest").ok().stdout(), index);
     assert!(session.blobs().contains(&Digest::of(&base)));
 }
 
@@ -150,8 +150,8 @@ fn several_images_keep_their_names() {
     let info = session.run("info k --json").ok().json();
     assert_eq!(info["names"], json!(["a:1", "a:2", "b:1"]));
     assert_eq!(info["images"][0]["names"], json!(["a:1", "a:2"]));
-    session.run("tag k other:1").code(2).says("holds 2 images");
-    let manifest = entry(&session.run("export k --compress none").ok().stdout, "manifest.json");
+    session.run("tag k other:1").ends(2).says("holds 2 images");
+    let manifest = entry(session.run("export k --compress none").ok().bytes(), "manifest.json");
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     assert_eq!(manifest[1]["RepoTags"], json!(["docker.io/library/b:1"]));
 }
@@ -194,8 +194,8 @@ fn an_index_survives_byte_for_byte_with_its_attestations() {
     let session = Session::new();
     session.feed("import k", &archive).ok();
     let again = Session::new();
-    again.feed("import k", &session.run("export k").ok().stdout).ok();
-    assert_eq!(again.run("info k --manifest").ok().text(), index);
+    again.feed("import k", session.run("export k").ok().bytes()).ok();
+    assert_eq!(again.run("info k --manifest").ok().stdout(), index);
     assert_eq!(again.run("info k --json").ok().json()["names"], json!(["app:1"]));
     assert_eq!(again.blobs().len(), session.blobs().len());
 }
@@ -205,9 +205,9 @@ fn one_platform_can_be_exported() {
     let (archive, _, ids) = platforms();
     let session = Session::new();
     session.feed("import k", &archive).ok();
-    session.run("export k --platform linux/s390x").code(2).says("it has linux/amd64, linux/arm64");
+    session.run("export k --platform linux/s390x").ends(2).says("it has linux/amd64, linux/arm64");
     let other = Session::new();
-    other.feed("import k", &session.run("export k --platform linux/arm64").ok().stdout).ok();
+    other.feed("import k", session.run("export k --platform linux/arm64").ok().bytes()).ok();
     assert_eq!(other.ids("k"), ids[1..]);
 }
 
@@ -240,7 +240,7 @@ fn an_image_is_found_by_any_spelling_of_its_platform() {
         let session = Session::new();
         session.feed("import k", &of_machine(architecture, variant)).ok();
         for name in names {
-            let exported = session.run(&format!("export k --platform {name}")).ok().stdout;
+            let exported = session.run(&format!("export k --platform {name}")).ok().bytes().to_vec();
             let other = Session::new();
             other.feed("import k", &exported).ok();
             assert_eq!(other.ids("k"), session.ids("k"), "{name}");
@@ -270,8 +270,8 @@ fn an_export_is_the_same_each_time_and_its_list_comes_last() {
     let (base, top) = layers();
     let session = Session::new();
     session.feed("import k", &docker("app:1", &[&base, &top]).end()).ok();
-    let first = session.run("export k --compress none").ok().stdout;
-    assert_eq!(first, session.run("export k --compress none").ok().stdout);
+    let first = session.run("export k --compress none").ok().bytes().to_vec();
+    assert_eq!(first, session.run("export k --compress none").ok().bytes().to_vec());
     session.run("export k out.tar --compress none").ok();
     assert_eq!(std::fs::read(session.path("out.tar")).unwrap(), first);
     let mut archive = tar::Archive::new(&first[..]);
@@ -323,8 +323,8 @@ fn a_layer_whose_form_is_called_wrongly_harms_no_other_image() {
 fn a_nested_manifest_that_calls_a_form_wrongly_is_refused() {
     for suffix in ["+zstd", ""] {
         let session = Session::new();
-        session.feed("import wrong", &mislabelled(suffix, true)).code(2).says("gzip");
-        session.run("has wrong").code(1);
+        session.feed("import wrong", &mislabelled(suffix, true)).ends(2).says("gzip");
+        session.run("has wrong").ends(1);
     }
 }
 
@@ -345,7 +345,7 @@ fn a_plain_layer_that_is_not_its_config_s_is_damage() {
     foreign["annotations"] = json!({ "org.opencontainers.image.ref.name": "evil" });
     index["manifests"].as_array_mut().unwrap().push(foreign);
     std::fs::write(&path, index.to_string()).unwrap();
-    session.run("verify evil").code(3);
-    session.run("export evil evil.tar").code(3);
+    session.run("verify evil").ends(3);
+    session.run("export evil evil.tar").ends(3);
     session.run("verify k").ok();
 }

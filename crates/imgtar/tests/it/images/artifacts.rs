@@ -2,12 +2,12 @@
 //! an image comes with it.
 
 use std::collections::BTreeSet;
-use std::process::{Command, Stdio};
 
+use larder_tests::{Part, Ran, have};
 use serde_json::{Value, json};
 use storekit::Digest;
 
-use crate::engine::engines::available;
+use crate::kit::registry::Checked;
 use crate::kit::session::Session;
 use crate::kit::tars::{config, descriptor, gzip, id, layer, manifest, oci, zstd};
 
@@ -103,13 +103,13 @@ fn survives(archive: &[u8], key_digest: &str) -> Vec<(String, Vec<u8>)> {
     };
     assert_eq!([digest(&session, "k"), digest(&session, "file")], [key_digest, key_digest]);
     session.run("verify").ok();
-    let exported = session.run("export k --compress none").ok().stdout;
+    let exported = session.run("export k --compress none").ok().bytes().to_vec();
     let other = Session::new();
     other.feed("import again", &exported).ok();
     assert_eq!(digest(&other, "again"), key_digest);
     assert_eq!(session.blobs(), other.blobs());
     other.run("verify").ok();
-    assert_eq!(other.run("export again --compress none").ok().stdout, exported);
+    assert_eq!(other.run("export again --compress none").ok().bytes().to_vec(), exported);
     entries(&exported)
 }
 
@@ -172,21 +172,21 @@ fn an_artifact_is_said_to_be_one() {
     let again = session.feed("import k --json", &chart().archive()).ok();
     assert_eq!(again.json()["artifacts"][0]["artifact_type"], HELM);
     again.says(&format!("k is stored already: artifact `{HELM}`"));
-    assert!(session.run("ls").ok().text().contains("cncf.helm.config artifact"));
+    assert!(session.run("ls").ok().stdout().contains("cncf.helm.config artifact"));
     let info = session.run("info k --json").ok().json();
     assert_eq!(info["artifact_types"], json!([HELM]));
     let file = &info["artifacts"][0]["files"][0];
     assert_eq!(file["name"], "app-1.0.0.tgz");
     assert_eq!(file["bytes"], gzip(&layer("app/Chart.yaml", "x")).len());
-    let text = session.run("info k").ok().text();
+    let text = session.run("info k").ok().stdout();
     assert!(text.contains(&format!("artifact  {HELM}")) && text.contains("app-1.0.0.tgz"), "{text}");
-    session.run("load k").code(2).says("holds no container image");
-    session.run("export k --platform linux/amd64").code(2).says("holds no container image");
+    session.run("load k").ends(2).says("holds no container image");
+    session.run("export k --platform linux/amd64").ends(2).says("holds no container image");
     // A manifest's words steer no terminal.
     let hostile =
         Artifact::new(("application/x\u{9b}31m", b"{}"), &[], &json!({ "artifactType": "a\u{1b}[2J" }));
     let saved = session.feed("import hostile", &hostile.archive()).ok();
-    for text in [saved.stderr, session.run("ls").ok().text(), session.run("info hostile").ok().text()] {
+    for text in [saved.stderr(), session.run("ls").ok().stdout(), session.run("info hostile").ok().stdout()] {
         assert!(!text.contains(['\u{1b}', '\u{9b}']), "{text:?}");
     }
 }
@@ -230,7 +230,7 @@ fn referrers_in_an_archive_keep_their_image() {
         let session = Session::new();
         session.feed("import k", &archive).ok().says("1 new layer, 0 stored already").says("2 artifacts");
         assert_eq!(session.ids("k"), [id.as_str()]);
-        let exported = session.run("export k --compress none").ok().stdout;
+        let exported = session.run("export k --compress none").ok().bytes().to_vec();
         let found = entries(&exported);
         let wanted = [Digest::of(image.as_bytes()).to_string(), referrers[0].digest(), referrers[1].digest()];
         assert_eq!(listed(&found), BTreeSet::from(wanted));
@@ -238,8 +238,8 @@ fn referrers_in_an_archive_keep_their_image() {
         let other = Session::new();
         other.feed("import again", &exported).ok();
         assert_eq!(
-            other.run("info again --manifest").ok().text(),
-            session.run("info k --manifest").ok().text()
+            other.run("info again --manifest").ok().stdout(),
+            session.run("info k --manifest").ok().stdout()
         );
         assert_eq!(other.blobs(), session.blobs());
         other.run("verify").ok();
@@ -252,13 +252,13 @@ fn referrers_under_other_keys_come_along() {
     let session = Session::new();
     let bytes: Vec<_> = blobs.iter().map(Vec::as_slice).collect();
     session.feed("import k", &oci(&bytes, &[descriptor(MANIFEST, image.as_bytes())]).end()).ok();
-    let alone = entries(&session.run("export k --compress none").ok().stdout);
+    let alone = entries(session.run("export k --compress none").ok().bytes());
     assert_eq!(listed(&alone).len(), 1);
     for (number, referrer) in referrers.iter().enumerate() {
         session.feed(&format!("import r{number}"), &referrer.archive()).ok();
     }
     session.feed("import other", &chart().archive()).ok();
-    let exported = session.run("export k --compress none").ok().stdout;
+    let exported = session.run("export k --compress none").ok().bytes().to_vec();
     let digest = Digest::of(image.as_bytes()).to_string();
     let wanted = BTreeSet::from([digest.clone(), referrers[0].digest(), referrers[1].digest()]);
     assert_eq!(listed(&entries(&exported)), wanted);
@@ -271,13 +271,13 @@ fn referrers_under_other_keys_come_along() {
         images["artifacts"].as_array().unwrap().iter().map(|one| one["subject"].as_str().unwrap()).collect();
     assert_eq!(subjects, BTreeSet::from([digest.as_str(), &referrers[0].digest()]));
     // One platform alone is an image for an engine.
-    let one = entries(&session.run("export k --compress none --platform linux/amd64").ok().stdout);
+    let one = entries(session.run("export k --compress none --platform linux/amd64").ok().bytes());
     assert_eq!(listed(&one).len(), 1);
     // A referrer that is not all there is named.
     let missing = Digest::of(&referrers[0].blobs[1]);
-    std::fs::remove_file(session.path("store/images/blobs/sha256").join(missing.hex())).unwrap();
+    std::fs::remove_file(session.path("../store/images/blobs/sha256").join(missing.hex())).unwrap();
     let partial = session.run("export k --compress none").ok();
-    assert_eq!(listed(&entries(&partial.stdout)), BTreeSet::from([digest, referrers[1].digest()]));
+    assert_eq!(listed(&entries(partial.bytes())), BTreeSet::from([digest, referrers[1].digest()]));
     partial
         .says(&format!("warning: `{}`, which refers to it, is not all in the store", referrers[0].digest()));
 }
@@ -303,12 +303,12 @@ fn an_image_with_dockers_types_is_exported_with_ocis() {
     session.feed("import one --name app:1", &archive(descriptor(docker, image.as_bytes()))).ok();
     session.feed("import list --name app:1", &archive(descriptor(list, index.as_bytes()))).ok();
     for key in ["one", "list"] {
-        assert!(session.run(&format!("info {key} --manifest")).ok().text().contains("vnd.docker"));
+        assert!(session.run(&format!("info {key} --manifest")).ok().stdout().contains("vnd.docker"));
         session.run(&format!("export {key} {key}.tar --compress none --platform linux/amd64")).ok();
         let found = entries(&std::fs::read(session.path(&format!("{key}.tar"))).unwrap());
         let index: Value = serde_json::from_slice(entry(&found, "index.json").unwrap()).unwrap();
         assert_eq!(index["manifests"][0]["mediaType"], MANIFEST);
-        if !available("skopeo --version") {
+        if !have(&[Part::Skopeo]) {
             return;
         }
         for transport in ["oci-archive", "docker-archive"] {
@@ -317,9 +317,7 @@ fn an_image_with_dockers_types_is_exported_with_ocis() {
                 session.path(&format!("{key}.tar")),
                 if transport == "oci-archive" { "1" } else { "app:1" }
             );
-            let output =
-                Command::new("skopeo").args(["inspect", &from]).stdin(Stdio::null()).output().unwrap();
-            assert!(output.status.success(), "{from}: {}", String::from_utf8_lossy(&output.stderr));
+            Ran::of(session.program("skopeo").args(["inspect", &from])).ok();
         }
     }
 }
@@ -327,7 +325,7 @@ fn an_image_with_dockers_types_is_exported_with_ocis() {
 /// What skopeo makes of an archive: the same manifest.
 #[test]
 fn skopeo_reads_what_is_exported() {
-    if !available("skopeo --version") {
+    if !have(&[Part::Skopeo]) {
         return;
     }
     let session = Session::new();
@@ -341,14 +339,8 @@ fn skopeo_reads_what_is_exported() {
     for (key, reference, wanted) in [("chart", "", &chart.manifest), ("image", ":1", &image)] {
         session.run(&format!("export {key} {key}.tar --compress none")).ok();
         let from = format!("oci-archive:{}{reference}", session.path(&format!("{key}.tar")));
-        let output =
-            Command::new("skopeo").args(["inspect", "--raw", &from]).stdin(Stdio::null()).output().unwrap();
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout),
-            **wanted,
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let raw = Ran::of(session.program("skopeo").args(["inspect", "--raw", &from]));
+        assert_eq!(raw.stdout(), **wanted, "{raw}");
     }
 }
 
@@ -381,7 +373,7 @@ fn an_image_beside_its_referrers_has_the_names_of_its_key() {
     assert_eq!(names(), json!(["app:1"]));
     session.run("tag k team/app:2 app:3").ok();
     assert_eq!(names(), json!(["team/app:2", "app:3"]));
-    let found = entries(&session.run("export k --compress none").ok().stdout);
+    let found = entries(session.run("export k --compress none").ok().bytes());
     let saved: Value = serde_json::from_slice(entry(&found, "manifest.json").unwrap()).unwrap();
     assert_eq!(saved[0]["RepoTags"], json!(["docker.io/team/app:2", "docker.io/library/app:3"]));
     let index: Value = serde_json::from_slice(entry(&found, "index.json").unwrap()).unwrap();
@@ -463,7 +455,7 @@ fn what_a_cosign_tag_in_the_archive_names_keeps_its_bytes() {
     let all: Vec<_> = blobs.iter().map(Vec::as_slice).chain(signature.all()).collect();
     let session = Session::new();
     session.feed("import k", &oci(&all, &roots).end()).ok();
-    let found = entries(&session.run("export k --compress none").ok().stdout);
+    let found = entries(session.run("export k --compress none").ok().bytes());
     assert_eq!(listed(&found), BTreeSet::from([digest.to_string(), signature.digest()]));
 }
 
@@ -477,7 +469,7 @@ fn an_index_that_only_refers_survives() {
     let all: Vec<_> = blobs.iter().map(Vec::as_slice).chain([index.as_bytes()]).collect();
     let session = Session::new();
     session.feed("import k", &oci(&all, &[root, descriptor(INDEX, index.as_bytes())]).end()).ok();
-    let found = entries(&session.run("export k --compress none").ok().stdout);
+    let found = entries(session.run("export k --compress none").ok().bytes());
     let wanted = [image.as_bytes(), index.as_bytes()].map(|bytes| Digest::of(bytes).to_string());
     assert_eq!(listed(&found), BTreeSet::from(wanted));
 }
@@ -506,7 +498,7 @@ fn what_refers_to_a_removed_image_goes_with_it() {
     assert!(keys().is_empty());
     // Not as long as another key holds the image, nor if it is pinned.
     apart(&session);
-    let exported = session.run("export k --compress none").ok().stdout;
+    let exported = session.run("export k --compress none").ok().bytes().to_vec();
     session.feed("import other", &exported).ok();
     session.run("rm k").ok();
     assert_eq!(keys(), ["other", "r0", "r1"]);
@@ -542,7 +534,7 @@ fn a_chart_beside_its_signature_is_one_artifact() {
     let roots = [signature.descriptor(), noted(chart.descriptor(), &[(NAME, "docker.io/team/chart:1")])];
     session.feed("import k", &oci(&all.into_iter().collect::<Vec<_>>(), &roots).end()).ok();
     session.run("tag k team/chart:2").ok();
-    let index = entries(&session.run("export k --compress none").ok().stdout);
+    let index = entries(session.run("export k --compress none").ok().bytes());
     let index: Value = serde_json::from_slice(entry(&index, "index.json").unwrap()).unwrap();
     let names = index["manifests"].as_array().unwrap().iter().map(|one| one["annotations"][NAME].as_str());
     assert_eq!(names.collect::<Vec<_>>(), [None, Some("docker.io/team/chart:2")]);
@@ -556,5 +548,5 @@ fn a_chart_beside_its_signature_is_one_artifact() {
     let all: BTreeSet<_> = chart.all().into_iter().chain(other.all()).collect();
     let two = oci(&all.into_iter().collect::<Vec<_>>(), &[other.descriptor(), chart.descriptor()]).end();
     session.feed("import two", &two).ok();
-    session.run("tag two a:1").code(2);
+    session.run("tag two a:1").ends(2);
 }

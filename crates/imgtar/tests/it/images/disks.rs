@@ -4,9 +4,10 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use camino::Utf8PathBuf;
+use larder_tests::{Part, Ran, have};
 use serde_json::{Value, json};
 use storekit::Digest;
 
@@ -29,8 +30,7 @@ fn raw(session: &Session, name: &str) -> Utf8PathBuf {
 
 #[track_caller]
 fn same(session: &Session, one: &str, other: &str) {
-    let cmp = Command::new("cmp").arg(session.path(one)).arg(session.path(other)).status().unwrap();
-    assert!(cmp.success(), "{one} and {other} differ");
+    Ran::of(session.program("cmp").args([session.path(one), session.path(other)])).ok();
 }
 
 /// How many chunks were written and how many were there.
@@ -49,16 +49,16 @@ fn a_raw_disk_comes_out_as_it_went_in() {
     // Holes stay holes.
     let blocks = |name: &str| fs::metadata(session.path(name)).unwrap().blocks();
     assert!(blocks("out.raw") <= blocks("disk.raw") + 8 && blocks("out.raw") < 40_000);
-    let piped = session.run("export k -").ok().stdout;
+    let piped = session.run("export k -").ok().bytes().to_vec();
     assert_eq!(piped, fs::read(&path).unwrap());
-    let packed = session.run("export k --compress zstd").ok().stdout;
+    let packed = session.run("export k --compress zstd").ok().bytes().to_vec();
     assert_eq!(zstd::decode_all(&packed[..]).unwrap(), piped);
     session.feed("import piped - --type raw", &piped).ok();
     let digest = |key: &str| session.run(&format!("info {key} --json")).ok().json()["digest"].clone();
     assert_eq!(digest("k"), digest("piped"));
     session.run("verify").ok();
     session.run("rm k").ok();
-    session.run("export k out.raw").code(1);
+    session.run("export k out.raw").ends(1);
 }
 
 #[test]
@@ -89,21 +89,21 @@ fn versions_share_chunks() {
     // A damaged chunk is written anew, and until then nothing comes out.
     flip(&chunk(&session, "two"));
     session.write("out", "before");
-    session.run("export two out").code(3).says("damaged");
+    session.run("export two out").ends(3).says("damaged");
     assert_eq!(fs::read(session.path("out")).unwrap(), b"before");
-    session.run("has two").code(3);
+    session.run("has two").ends(3);
     assert_eq!(chunks(&session, "import two disk.raw").0, 1);
     session.run("export two out").ok();
     same(&session, "disk.raw", "out");
     flip(&chunk(&session, "two"));
-    session.run("export two -").code(3);
+    session.run("export two -").ends(3);
 }
 
 /// A chunk of the disk.
 fn chunk(session: &Session, key: &str) -> Utf8PathBuf {
     let manifest = session.run(&format!("info {key} --manifest")).ok().json();
     let digest = manifest["layers"][2]["digest"].as_str().unwrap();
-    session.path("store/images/blobs/sha256").join(digest.trim_start_matches("sha256:"))
+    session.path("../store/images/blobs/sha256").join(digest.trim_start_matches("sha256:"))
 }
 
 fn flip(path: &Utf8PathBuf) {
@@ -114,12 +114,10 @@ fn flip(path: &Utf8PathBuf) {
 }
 
 fn qemu_img(session: &Session, words: &str) -> bool {
-    let ran = Command::new("qemu-img").args(words.split(' ')).current_dir(session.path("")).output();
-    let Ok(output) = ran else {
-        larder_tests::not_run("needs `qemu-img`");
+    if !have(&[Part::QemuImg]) {
         return false;
-    };
-    assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ran::of(session.program("qemu-img").args(words.split(' '))).ok();
     true
 }
 
@@ -142,7 +140,7 @@ fn real_qcow2_files_come_back() {
         assert_eq!(info["disk"]["format"], "qcow2");
         assert_eq!(info["disk"]["virtual_bytes"].as_u64().unwrap(), (40 * MIB + 700).next_multiple_of(512));
         assert!(info["bytes"].as_u64().unwrap() < 15 * MIB);
-        assert!(session.run(&format!("info {key}")).ok().text().contains("disk      qcow2, "));
+        assert!(session.run(&format!("info {key}")).ok().stdout().contains("disk      qcow2, "));
     }
     // Through a pipe it is known by its first bytes, whatever it is called.
     session.feed("import piped", &fs::read(session.path("plain.qcow2")).unwrap()).ok().says("qcow2 disk");
@@ -150,11 +148,11 @@ fn real_qcow2_files_come_back() {
     session.run("import named other.img").ok().says("qcow2 disk");
     qemu_img(&session, "create -q -f qcow2 -b other.img -F qcow2 child.qcow2");
     session.run("import child child.qcow2").ok().says("complete only with `other.img`");
-    assert!(session.run("info child").ok().text().contains("backing   other.img (not stored)"));
+    assert!(session.run("info child").ok().stdout().contains("backing   other.img (not stored)"));
     assert_eq!(session.run("info child --json").ok().json()["disk"]["backing_file"], "other.img");
     qemu_img(&session, "create -q -f qcow2 -o data_file=data.raw,data_file_raw=on outside.qcow2 8M");
     session.run("import outside outside.qcow2").ok().says("the disk's bytes are in `data.raw`");
-    assert!(session.run("info outside").ok().text().contains("data      in data.raw (not stored)"));
+    assert!(session.run("info outside").ok().stdout().contains("data      in data.raw (not stored)"));
     assert_eq!(session.run("info outside --json").ok().json()["disk"]["data_file"], "data.raw");
     session.run("verify").ok();
 }
@@ -186,12 +184,12 @@ fn a_compressed_disk_is_the_disk_inside() {
     session.write("disk.bin.gz", crate::kit::tars::gzip(&[7; 5000]));
     session
         .run("import b disk.bin.gz")
-        .code(2)
+        .ends(2)
         .says("is compressed, and not a tar inside")
         .says("--type raw");
     // The bytes as they are, where that is asked for.
     session.write("cut.raw.gz", &crate::kit::tars::gzip(&disk)[..200]);
-    session.run("import cut cut.raw.gz").code(2).says("cannot import `cut.raw.gz`").says("is cut off");
+    session.run("import cut cut.raw.gz").ends(2).says("cannot import `cut.raw.gz`").says("is cut off");
     session.run("import bytes disk.raw.gz --type raw").ok();
     session.run("export bytes out").ok();
     same(&session, "disk.raw.gz", "out");
@@ -209,14 +207,14 @@ fn a_compression_that_is_not_read_is_named_with_the_command_that_helps() {
         session.write(name, [head, &[9; 600]].concat());
         let import = |more: &[&str]| {
             let mut command = session.command("import k");
-            crate::kit::session::Run::of(command.arg(name).args(more).output().unwrap()).code(2)
+            larder_tests::Ran::of(command.arg(name).args(more)).ends(2)
         };
         import(&[]).says("which is not read").says(says);
     }
-    session.feed("import k", b"\xfd7zXZ\0\0\x04").code(2).says("`xz -dc | imgtar import KEY -`");
-    session.run("import k app.tar.xz --type archive").code(2).says("is compressed with xz");
-    session.run("pack k app.tar.xz").code(2).says("`xz -dc app.tar.xz | imgtar pack KEY -`");
-    session.run("has k").code(1);
+    session.feed("import k", b"\xfd7zXZ\0\0\x04").ends(2).says("`xz -dc | imgtar import KEY -`");
+    session.run("import k app.tar.xz --type archive").ends(2).says("is compressed with xz");
+    session.run("pack k app.tar.xz").ends(2).says("`xz -dc app.tar.xz | imgtar pack KEY -`");
+    session.run("has k").ends(1);
 }
 
 #[test]
@@ -229,20 +227,20 @@ fn disks_of_other_formats_are_refused_by_name() {
         }
         let remedy = format!("`qemu-img convert -f {format} -O qcow2 disk.{called} disk.qcow2`");
         let says = format!("`disk.{called}` is a disk in the format {called}");
-        session.run(&format!("import k disk.{called}")).code(2).says(&says).says(&remedy);
+        session.run(&format!("import k disk.{called}")).ends(2).says(&says).says(&remedy);
         // The remedy works.
         qemu_img(&session, &format!("convert -f {format} -O qcow2 disk.{called} disk.qcow2"));
         session.run(&format!("import {called} disk.qcow2")).ok();
         let bytes = fs::read(session.path(&format!("disk.{called}"))).unwrap();
-        session.feed("import k", &bytes).code(2).says(&format!("in the format {called}"));
+        session.feed("import k", &bytes).ends(2).says(&format!("in the format {called}"));
         session.write("packed.gz", crate::kit::tars::gzip(&bytes[..4096]));
-        session.run("import k packed.gz").code(2).says(&format!("in the format {called}"));
+        session.run("import k packed.gz").ends(2).says(&format!("in the format {called}"));
         session.run(&format!("import any disk.{called} --type raw --force")).ok();
     }
     // One of a fixed size has its mark at its end.
     qemu_img(&session, "convert -f raw -O vpc -o subformat=fixed disk.raw fixed.vhd");
-    session.run("import k fixed.vhd").code(2).says("in the format vhd");
-    session.run("has k").code(1);
+    session.run("import k fixed.vhd").ends(2).says("in the format vhd");
+    session.run("has k").ends(1);
 }
 
 /// Where holes are no holes, this test fails before it has filled a disk.
@@ -262,21 +260,21 @@ fn what_a_file_is_is_never_guessed_in_silence() {
     let session = Session::new();
     let tar = crate::kit::tars::docker("app:1", &[&crate::kit::tars::layer("a", "b")]).end();
     session.write("archive.img", &tar);
-    session.run("import k archive.img").code(2).says("`--type raw` or `--type archive`");
+    session.run("import k archive.img").ends(2).says("`--type raw` or `--type archive`");
     session.run("import a archive.img --type archive").ok().says("image");
     session.run("import r archive.img --type raw").ok().says("raw disk");
     session.run("export r out").ok();
     same(&session, "archive.img", "out");
     session.write("disk", vec![7; 5000]);
-    session.run("import k disk").code(2).says("`--type raw`");
-    session.run("import k disk --type qcow2").code(2).says("not a qcow2");
+    session.run("import k disk").ends(2).says("`--type raw`");
+    session.run("import k disk --type qcow2").ends(2).says("not a qcow2");
     session.write("one.qcow2", b"QFI\xfb\0\0\0\x01");
-    session.run("import k one.qcow2").code(2).says("version");
+    session.run("import k one.qcow2").ends(2).says("version");
     session.write("zeros.qcow2", vec![0; 5000]);
-    session.run("import k zeros.qcow2 --type qcow2").code(2).says("not a qcow2");
+    session.run("import k zeros.qcow2 --type qcow2").ends(2).says("not a qcow2");
     // A piped disk has no name to go by, and its first sector may be empty.
-    session.feed("import k", &[0; 5000]).code(2).says("nothing but zeros").says("`--type raw`");
-    session.run("has k").code(1);
+    session.feed("import k", &[0; 5000]).ends(2).says("nothing but zeros").says("`--type raw`");
+    session.run("has k").ends(1);
 }
 
 #[test]
@@ -284,9 +282,9 @@ fn a_disk_is_no_container_image() {
     let session = Session::new();
     raw(&session, "disk.raw");
     session.run("import k disk.raw").ok();
-    session.run("load k").code(2).says("no container image");
-    session.run("extract k /etc -C out").code(2).says("no container image");
-    assert!(session.run("ls").ok().text().contains("raw disk"));
+    session.run("load k").ends(2).says("no container image");
+    session.run("extract k /etc -C out").ends(2).says("no container image");
+    assert!(session.run("ls").ok().stdout().contains("raw disk"));
     let row = session.run("ls --json").ok().json();
     assert_eq!(
         row["disk"],
@@ -303,11 +301,11 @@ fn forge(session: &Session, change: &dyn Fn(&mut Value)) {
     change(&mut manifest);
     let bytes = manifest.to_string();
     let digest = Digest::of(bytes.as_bytes());
-    session.write(&format!("store/images/blobs/sha256/{}", digest.hex()), &bytes);
-    let text = fs::read_to_string(session.path("store/images/keys/sound")).unwrap();
+    session.write(&format!("../store/images/blobs/sha256/{}", digest.hex()), &bytes);
+    let text = fs::read_to_string(session.path("../store/images/keys/sound")).unwrap();
     let text = text.replace(&entry.descriptor.digest.to_string(), &digest.to_string());
     let size = format!("size = {}", entry.descriptor.size);
-    session.write("store/images/keys/k", text.replace(&size, &format!("size = {}", bytes.len())));
+    session.write("../store/images/keys/k", text.replace(&size, &format!("size = {}", bytes.len())));
 }
 
 #[test]
@@ -318,10 +316,10 @@ fn manifests_that_lie_are_refused() {
     let offset = "dev.larder.disk.offset";
     let refused = |change: &dyn Fn(&mut Value)| {
         forge(&session, change);
-        session.run("export k out").code(3);
+        session.run("export k out").ends(3);
         assert!(!session.path("out").exists());
-        session.run("info k").code(3);
-        session.run("verify k").code(3);
+        session.run("info k").ends(3);
+        session.run("verify k").ends(3);
         session.run("ls").ok();
     };
     refused(&|it| it["layers"][0]["annotations"][offset] = json!("1"));
@@ -337,7 +335,7 @@ fn manifests_that_lie_are_refused() {
     refused(&|it| it["annotations"]["dev.larder.disk.chunk-size"] = json!("8388608"));
     refused(&|it| it["layers"][0]["mediaType"] = json!("application/octet-stream"));
     forge(&session, &|it| it["artifactType"] = json!("application/vnd.larder.disk.raw.v2"));
-    session.run("export k out").code(2).says("update imgtar");
+    session.run("export k out").ends(2).says("update imgtar");
     // A chunk in another's place, and one that unpacks to more.
     forge(&session, &|it| {
         let (one, two) = (it["layers"][2].clone(), it["layers"][3].clone());
@@ -346,10 +344,10 @@ fn manifests_that_lie_are_refused() {
             it["layers"][3][field] = one[field].clone();
         }
     });
-    session.run("export k out").code(3).says("other bytes");
-    session.run("export k -").code(3);
+    session.run("export k out").ends(3).says("other bytes");
+    session.run("export k -").ends(3);
     forge(&session, &|it| it["annotations"]["dev.larder.disk.size"] = json!((40 * MIB + 100).to_string()));
-    session.run("export k out").code(3).says("unpack to its size");
+    session.run("export k out").ends(3).says("unpack to its size");
     assert!(!session.path("out").exists());
     forge(&session, &|_| {});
     session.run("export k out").ok();
@@ -371,7 +369,7 @@ fn a_disk_of_an_absurd_size_fills_neither_disk_nor_memory() {
         it["layers"].as_array_mut().unwrap().pop();
     });
     assert_eq!(session.run("info k --json").ok().json()["disk"]["file_bytes"], json!(i64::MAX));
-    match session.run("export k out").code {
+    match session.run("export k out").code() {
         0 => assert!(fs::metadata(session.path("out")).unwrap().blocks() < 100_000),
         code => assert_eq!((code, session.path("out").exists()), (2, false)),
     }

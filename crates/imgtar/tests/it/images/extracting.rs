@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::process::{Command, Stdio};
 
 use camino::Utf8Path;
+use larder_tests::{Part, Ran, have};
 use proptest::prelude::*;
 use tar::EntryType;
 
@@ -76,8 +76,8 @@ fn the_upper_layers_go_before_the_lower() {
     extracts(&session, "/app", &["d app", "f app/kept 1", "f app/old 2"]);
     extracts(&session, "cache", &["d cache", "f cache/new 2"]);
     extracts(&session, "/app/old /app/kept", &["d app", "f app/kept 1", "f app/old 2"]);
-    session.run("extract k /app/gone -C gone").code(1).says("called `/app/gone`");
-    session.run("extract k /cache/x -C gone").code(1);
+    session.run("extract k /app/gone -C gone").ends(1).says("called `/app/gone`");
+    session.run("extract k /cache/x -C gone").ends(1);
 }
 
 #[test]
@@ -86,25 +86,24 @@ fn patterns_choose_files() {
     extracts(&session, "/dist/*.whl", &["d dist", "f dist/a-1.whl a", "f dist/b-1.whl b"]);
     extracts(&session, "dist/?.txt --strip-components 1", &["f b.txt t"]);
     extracts(&session, "bin/s?", &["d bin", "l bin/sh dash"]);
-    session.run("extract k dist/*.rpm -C none").code(1).says("`dist/*.rpm`");
+    session.run("extract k dist/*.rpm -C none").ends(1).says("`dist/*.rpm`");
 }
 
 #[test]
 fn nothing_is_written_where_one_path_is_missing() {
     let session = layered();
-    session.run("extract k /app /none -C out").code(1);
+    session.run("extract k /app /none -C out").ends(1);
     assert_eq!(listing(&session.path("out")), [""; 0]);
-    session.run("extract k /app /none -o out.tar").code(1);
+    session.run("extract k /app /none -o out.tar").ends(1);
     assert!(!session.path("out.tar").exists());
-    let stdout = session.run("extract k /app /none -o -").code(1).stdout;
-    assert!(Command::new("tar").args(["-tf", "-"]).stdin(Stdio::piped()).output().is_ok());
+    let stdout = session.run("extract k /app /none -o -").ends(1).bytes().to_vec();
     assert!(!tar_reads(&session, &stdout));
-    session.run("extract other /app -C out").code(1).says("nothing is stored");
+    session.run("extract other /app -C out").ends(1).says("nothing is stored");
 }
 
 fn tar_reads(session: &Session, bytes: &[u8]) -> bool {
     let file = session.write("it.tar", bytes);
-    Command::new("tar").args(["-xOf", file.as_str()]).output().unwrap().status.success()
+    Ran::of(session.program("tar").args(["-xOf", file.as_str()])).code() == 0
 }
 
 #[test]
@@ -127,7 +126,7 @@ fn links_are_followed_inside_the_image() {
 fn links_in_a_circle_lead_nowhere() {
     let session = image(&[Tar::default().link("a", "b").link("b", "a").link("self", "self/x").end()]);
     for path in ["/a/x", "/b/", "/self/y"] {
-        session.run(&format!("extract k {path} -C out")).code(1);
+        session.run(&format!("extract k {path} -C out")).ends(1);
     }
 }
 
@@ -158,12 +157,12 @@ fn the_size_of_what_has_no_bytes_hides_no_entry() {
     {
         assert_eq!(fs::read_to_string(session.path("out").join(name)).unwrap(), text);
     }
-    let tar = session.run("extract k / -o -").ok().stdout;
+    let tar = session.run("extract k / -o -").ok().bytes().to_vec();
     let mut tar = tar::Archive::new(&tar[..]);
     let names = tar.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
     assert_eq!(names.collect::<Vec<_>>(), ["a", "hard", "soft", "folder/", "more", "b"]);
     let absurd = image(&[sized(Tar::default().file("a", "1"), "b", EntryType::Link, 1 << 40).end()]);
-    absurd.run("extract k a -C out").code(2).says("it is not a file, and has a size");
+    absurd.run("extract k a -C out").ends(2).says("it is not a file, and has a size");
 }
 
 #[test]
@@ -179,15 +178,15 @@ fn hard_links_are_found_in_their_layer_and_below() {
     extracts(&session, "d c", &["f c 1", "f d 1"]);
     let broken = hard(hard(Tar::default().file("x", "1"), "a", "b"), "b", "a");
     let session = image(&[hard(broken, "c", "none").end()]);
-    session.run("extract k a -C out").code(2).says("hard links");
-    session.run("extract k c -C out").code(2).says("hard link");
+    session.run("extract k a -C out").ends(2).says("hard links");
+    session.run("extract k c -C out").ends(2).says("hard link");
     extracts(&session, "x", &["f x 1"]);
 }
 
 #[test]
 fn one_platform_is_chosen() {
     let session = layered();
-    session.run("extract k /app --platform linux/arm64 -C out").code(2).says("no image for linux/arm64");
+    session.run("extract k /app --platform linux/arm64 -C out").ends(2).says("no image for linux/arm64");
     session.run("extract k /app --platform linux/amd64 -C out").ok();
 }
 
@@ -211,7 +210,7 @@ fn a_damaged_layer_shows_nothing() {
         let content = "content ".repeat(20_000);
         let plain = Tar::default().file("a", "1").file("big", &content).file("z", "1").end();
         let session = image(&[plain]);
-        let blobs = session.path("store/images/blobs/sha256");
+        let blobs = session.path("../store/images/blobs/sha256");
         let layer = blobs.read_dir_utf8().unwrap().flatten().max_by_key(|it| it.metadata().unwrap().len());
         let layer = layer.unwrap().into_path();
         let mut bytes = fs::read(&layer).unwrap();
@@ -222,12 +221,12 @@ fn a_damaged_layer_shows_nothing() {
         }
         let damage = || fs::write(&layer, &bytes).unwrap();
         damage();
-        session.run("extract k a -C out").code(3);
+        session.run("extract k a -C out").ends(3);
         assert!(!session.path("out").exists() || listing(&session.path("out")).is_empty());
         if !cut {
             damage();
-            let run = session.run("extract k a -o -").code(3);
-            assert!(!tar_reads(&session, &run.stdout));
+            let run = session.run("extract k a -o -").ends(3);
+            assert!(!tar_reads(&session, run.bytes()));
         }
     }
 }
@@ -257,7 +256,7 @@ fn long_names_come_whole() {
     let long = format!("{}/{}", "d".repeat(150), "f".repeat(200));
     let session = image(&[Tar::default().pax("path", &long).file("short", "1").end()]);
     extracts(&session, "/", &[&format!("d {}", "d".repeat(150)), &format!("f {long} 1")]);
-    let tar = session.run("extract k / -o -").ok().stdout;
+    let tar = session.run("extract k / -o -").ok().bytes().to_vec();
     let mut archive = tar::Archive::new(&tar[..]);
     let entry = archive.entries().unwrap().next().unwrap().unwrap();
     assert_eq!(&*entry.path_bytes(), long.as_bytes());
@@ -271,10 +270,10 @@ fn files_take_the_place_of_files_and_of_nothing_else() {
     session.run("extract k /app/old -C out").ok();
     assert_eq!(listing(&session.path("out")), ["d app", "f app/old 2", "f app/other mine"]);
     session.write("clash/app", "a file");
-    session.run("extract k /app/old /dist -C clash").code(2).says("stands there");
+    session.run("extract k /app/old /dist -C clash").ends(2).says("stands there");
     assert_eq!(listing(&session.path("clash")), ["f app a file"]);
     session.write("other/app/old/x", "a folder");
-    session.run("extract k /app/old -C other").code(2).says("stands there");
+    session.run("extract k /app/old -C other").ends(2).says("stands there");
 }
 
 #[test]
@@ -283,7 +282,7 @@ fn links_in_the_folder_are_not_followed() {
     session.write("outside/old", "mine");
     fs::create_dir(session.path("out")).unwrap();
     symlink(session.path("outside"), session.path("out/app")).unwrap();
-    session.run("extract k /app/old -C out").code(2).says("stands there");
+    session.run("extract k /app/old -C out").ends(2).says("stands there");
     assert_eq!(listing(&session.path("outside")), ["f old mine"]);
     fs::remove_file(session.path("out/app")).unwrap();
     fs::create_dir(session.path("out/app")).unwrap();
@@ -300,7 +299,7 @@ fn harmless(layers: &[Vec<u8>], paths: &str, code: i32) {
     session.write("around", "mine");
     let before =
         listing(&session.path("")).into_iter().filter(|it| !it.contains("store")).collect::<Vec<_>>();
-    session.run(&format!("extract k {paths} -C out")).code(code);
+    session.run(&format!("extract k {paths} -C out")).ends(code);
     let after = listing(&session.path(""));
     let after: Vec<_> =
         after.into_iter().filter(|it| !it.contains("store") && !it.contains(" out")).collect();
@@ -348,7 +347,7 @@ fn devices_and_holes_are_left_out_or_refused() {
         let session = image(&[Tar::default().entry(b"dev/x", kind, b"", b"").file("y", "1").end()]);
         session.run("extract k / -C out").ok().says("left out");
         assert_eq!(listing(&session.path("out")), ["f y 1"]);
-        let tar = session.run("extract k /dev -o -").ok().stdout;
+        let tar = session.run("extract k /dev -o -").ok().bytes().to_vec();
         assert_eq!(tar::Archive::new(&tar[..]).entries().unwrap().count(), 1);
     }
     harmless(&[Tar::default().entry(b"x", EntryType::GNUSparse, b"", b"").end()], "x", 2);
@@ -383,13 +382,13 @@ fn what_a_killed_extraction_left_goes_with_the_next() {
 #[test]
 fn what_was_taken_is_told() {
     let session = layered();
-    let text = session.run("extract k /dist --json -C out").ok().text();
+    let text = session.run("extract k /dist --json -C out").ok().stdout();
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[0], serde_json::json!({ "path": "dist", "kind": "folder" }));
     assert_eq!(lines[1], serde_json::json!({ "path": "dist/a-1.whl", "kind": "file", "bytes": 1 }));
-    session.run("extract k /dist --json -o -").code(2).says("both go to stdout");
-    session.run("extract k /dist").code(2);
+    session.run("extract k /dist --json -o -").ends(2).says("both go to stdout");
+    session.run("extract k /dist").ends(2);
 }
 
 #[test]
@@ -414,9 +413,9 @@ fn layers_with_any_bytes_changed_do_no_harm() {
         let session = image(&[layer]);
         session.write("around", "mine");
         let run = session.run("extract k / -C out/in");
-        prop_assert!(matches!(run.code, 0..=2), "{}", run.stderr);
+        prop_assert!(matches!(run.code(), 0..=2), "{}", run.stderr());
         let _ = session.run("extract k a b/c h l/x -o out.tar");
-        fs::remove_dir_all(session.path("store")).unwrap();
+        fs::remove_dir_all(session.path("../store")).unwrap();
         let _ = fs::remove_dir_all(session.path("out/in"));
         let _ = fs::remove_file(session.path("out.tar"));
         prop_assert_eq!(listing(&session.path("")), ["d out", "f around mine"]);
@@ -470,8 +469,7 @@ fn layer_tar(entries: &[(u8, String, String)], mark: usize) -> Vec<u8> {
 
 #[test]
 fn random_images_unpack_as_umoci_unpacks_them() {
-    if !Command::new("umoci").arg("--version").output().is_ok_and(|output| output.status.success()) {
-        larder_tests::not_run("needs `umoci`");
+    if !have(&[Part::Umoci]) {
         return;
     }
     let layers = proptest::collection::vec(random_layer(), 1..5);
@@ -490,10 +488,10 @@ fn random_images_unpack_as_umoci_unpacks_them() {
         let listed = [descriptor("application/vnd.oci.image.manifest.v1+json", manifest.as_bytes())];
         let session = Session::new();
         session.feed("import k", &oci(&blobs, &listed).end()).ok();
-        let image = format!("{}:k", session.path("store/images"));
-        let unpack = Command::new("umoci").args(["raw", "unpack", "--rootless", "--image", &image])
-            .arg(session.path("umoci")).output().unwrap();
-        prop_assert!(unpack.status.success(), "{}", String::from_utf8_lossy(&unpack.stderr));
+        let image = format!("{}:k", session.path("../store/images"));
+        let mut umoci = session.program("umoci");
+        let unpack = umoci.args(["raw", "unpack", "--rootless", "--image", &image]).arg(session.path("umoci"));
+        Ran::of(unpack).ok();
         let expected = listing(&session.path("umoci"));
         if expected.is_empty() {
             return Ok(());
@@ -502,8 +500,7 @@ fn random_images_unpack_as_umoci_unpacks_them() {
         prop_assert_eq!(listing(&session.path("out")), expected.clone());
         fs::create_dir(session.path("untarred")).unwrap();
         session.run("extract k / -o out.tar").ok();
-        let untar = Command::new("tar").args(["-xf", "out.tar", "-C", "untarred"]).current_dir(session.path("")).status();
-        prop_assert!(untar.unwrap().success());
+        Ran::of(session.program("tar").args(["-xf", "out.tar", "-C", "untarred"])).ok();
         prop_assert_eq!(listing(&session.path("untarred")), expected);
     });
 }

@@ -35,7 +35,7 @@ fn saved(session: &Session, media_type: &str, own: bool) -> String {
     let listed = descriptor(listed_type, text.as_bytes());
     let archive = oci(&[config.as_bytes(), text.as_bytes(), &packed, &top_packed], &[listed]).end();
     session.feed("import k", &archive).ok();
-    assert_eq!(session.run("info k --manifest").ok().text(), text);
+    assert_eq!(session.run("info k --manifest").ok().stdout(), text);
     Digest::of(&packed).to_string()
 }
 
@@ -53,7 +53,7 @@ fn strict() -> Fake {
 fn there(host: &str, tag: &str) -> Value {
     let session = Session::new();
     session.run(&format!("pull {host}/app:{tag} --key k")).ok();
-    serde_json::from_str(&session.run("info k --manifest").ok().text()).unwrap()
+    serde_json::from_str(&session.run("info k --manifest").ok().stdout()).unwrap()
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_registry_that_refuses_urls_says_so_and_takes_them_as_its_own() {
         let fake = strict();
         session
             .run(&format!("push k {}/app:1", fake.host))
-            .code(2)
+            .ends(2)
             .says(&format!("whose layer `{foreign}` is not sent but to be had elsewhere (`{URL}`)"))
             .says("invalid URL on layer")
             .says("`--foreign` sends such layers");
@@ -104,7 +104,7 @@ fn real_registries_take_them_on_demand() {
         let Some(registry) = Real::start(&session) else { return };
         saved(&session, media_type, false);
         let image = format!("push k {}/app:1", registry.host);
-        session.run(&image).code(2).says("`--foreign` sends such layers");
+        session.run(&image).ends(2).says("`--foreign` sends such layers");
         session.run(&format!("{image} --foreign")).ok();
         let other = Session::new();
         other.run(&format!("pull {}/app:1 --key k", registry.host)).ok();
@@ -128,7 +128,7 @@ fn a_layer_that_is_not_stored_cannot_be_sent() {
     without.run(&format!("pull {}/app:1 --key k", first.host)).ok();
     without
         .run(&format!("push k {}/app:1 --foreign", second.host))
-        .code(2)
+        .ends(2)
         .says(&format!("the layer `{foreign}` is not stored"))
         .says("push without `--foreign`");
     without.run(&format!("push k {}/app:1", second.host)).ok();

@@ -36,7 +36,7 @@ fn an_index_that_lists_nothing_leaves_the_images_to_manifest_json() {
     let nothing = Tar::default().json("index.json", &json!({ "schemaVersion": 2, "manifests": null }));
     Session::new()
         .feed("import k", &nothing.json("manifest.json", &json!(null)).end())
-        .code(2)
+        .ends(2)
         .says("lists none");
 }
 
@@ -65,11 +65,11 @@ fn null_is_an_empty_list_or_map_in_every_document() {
     .to_string();
     let blobs = [manifest.as_bytes(), config.as_bytes(), index.as_bytes()];
     let session = imports(&oci(&blobs, &[descriptor(INDEX, index.as_bytes())]).end(), &ids);
-    assert_eq!(session.run("info pipe --manifest").ok().text(), index);
+    assert_eq!(session.run("info pipe --manifest").ok().stdout(), index);
     session.run("ls").ok();
     session.run("export pipe out.tar").ok();
     // What another tool wrote into the store's own index is adopted all the same.
-    session.write("store/images/index.json", json!({ "schemaVersion": 2, "manifests": null }).to_string());
+    session.write("../store/images/index.json", json!({ "schemaVersion": 2, "manifests": null }).to_string());
     session.run("has pipe").ok();
 }
 
@@ -107,10 +107,10 @@ fn a_config_may_be_called_by_another_digest() {
     assert_eq!(session.run("info pipe --json").ok().json()["names"], json!(["app:2"]));
     // A name that is right is not worth a word, and a blob's is its digest.
     let right = Session::new().feed("import k", &docker("app:1", &[&base]).end()).ok();
-    assert!(!right.stderr.contains("warning"), "{}", right.stderr);
+    assert!(!right.stderr().contains("warning"), "{}", right.stderr());
     let wrong = format!("blobs/sha256/{}", "e".repeat(64));
     let list = json!([{ "Config": wrong, "Layers": ["l.tar"] }]);
     let archive =
         Tar::default().file(&wrong, &config).file("l.tar", &base).json("manifest.json", &list).end();
-    Session::new().feed("import k", &archive).code(2).says("hashes to");
+    Session::new().feed("import k", &archive).ends(2).says("hashes to");
 }

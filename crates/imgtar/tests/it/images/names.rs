@@ -1,6 +1,8 @@
 //! Names of images on their way between engines and the store: each is the one that it was.
 
-use crate::engine::engines::{Image, available, layers, sh};
+use larder_tests::{Part, have, sh};
+
+use crate::engine::engines::{Image, layers};
 use crate::kit::session::Session;
 use crate::kit::tars::{docker, id};
 
@@ -32,7 +34,7 @@ fn loaded(session: &Session, words: &str) -> (Vec<String>, bool) {
 
 #[test]
 fn podmans_names_have_their_registry_again() {
-    if !available("podman info") {
+    if !have(&[Part::Podman]) {
         return;
     }
     for registry in ["docker.io/library/", "docker.io/team/", "registry.example:5000/a/", "localhost/"] {
@@ -73,7 +75,7 @@ fn podmans_names_have_their_registry_again() {
 /// Layers that podman has stay there, and so do the names.
 #[test]
 fn what_is_sent_in_part_has_its_name_too() {
-    if !available("podman info") {
+    if !have(&[Part::Podman]) {
         return;
     }
     let name = format!("docker.io/library/{}", short("part"));
@@ -91,7 +93,7 @@ fn what_is_sent_in_part_has_its_name_too() {
 
 #[test]
 fn dockers_short_names_are_docker_ios_in_podman() {
-    if !available("podman info") || !available("docker info") {
+    if !have(&[Part::Podman, Part::Docker]) {
         return;
     }
     let image = Image::named("docker", &short("docker"));
@@ -116,7 +118,7 @@ fn dockers_short_names_are_docker_ios_in_podman() {
 /// What a user names to podman is completed as podman does it.
 #[test]
 fn names_that_are_given_for_podman_are_podmans() {
-    if !available("podman info") {
+    if !have(&[Part::Podman]) {
         return;
     }
     let image = Image::named("podman", &format!("localhost/{}", short("given")));
@@ -135,14 +137,14 @@ fn names_that_are_given_for_podman_are_podmans() {
 #[test]
 fn a_name_that_is_none_gets_the_help_for_names() {
     for engine in ["docker", "podman"] {
-        if !available(&format!("{engine} info")) {
+        if !have(&[Part::engine(engine)]) {
             continue;
         }
         let session = Session::new();
         for name in ["App", "a:b:c", "a@sha256:00"] {
             session
                 .run(&format!("save k {name} --engine {engine}"))
-                .code(2)
+                .ends(2)
                 .says("write NAME, NAME:TAG or an ID")
                 .says(&format!("`{engine} images`"));
         }

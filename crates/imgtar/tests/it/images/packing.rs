@@ -47,7 +47,7 @@ fn a_platform_makes_one_image_however_it_is_spelt() {
         (["linux/386", "linux/i386", "linux/I386"], ["386", "null"]),
     ] {
         let ids = same.map(|platform| {
-            session.run("rm k");
+            let _ = session.run("rm k");
             session.run(&format!("pack k a --platform {platform}")).ok();
             session.ids("k").remove(0)
         });
@@ -60,7 +60,7 @@ fn a_platform_makes_one_image_however_it_is_spelt() {
             session.run(&format!("export k --platform {platform}")).ok();
             session.run(&format!("extract k bin/app --platform {platform} -C out")).ok();
         }
-        session.run("export k --platform linux/s390x").code(2).says(&format!("it has {}", same[0]));
+        session.run("export k --platform linux/s390x").ends(2).says(&format!("it has {}", same[0]));
     }
 }
 
@@ -82,20 +82,20 @@ fn a_tar_becomes_the_layer_as_it_is() {
 #[test]
 fn what_is_no_layer_is_refused() {
     let session = Session::new();
-    session.feed("pack k -", b"").code(2).says("is empty");
-    session.feed("pack k -", &[7; 2000]).code(2).says("is not a tar");
+    session.feed("pack k -", b"").ends(2).says("is empty");
+    session.feed("pack k -", &[7; 2000]).ends(2).says("is not a tar");
     let tar = layer("app", "content");
-    session.feed("pack k -", &tar[..tar.len() - 1024]).code(2).says("cut off");
+    session.feed("pack k -", &tar[..tar.len() - 1024]).ends(2).says("cut off");
     for form in [gzip, zstd] {
-        session.feed("pack k -", &form(&tar[..tar.len() - 1024])).code(2).says("cut off");
-        session.feed("pack k -", &form(b"no tar at all")).code(2).says("cannot be packed");
+        session.feed("pack k -", &form(&tar[..tar.len() - 1024])).ends(2).says("cut off");
+        session.feed("pack k -", &form(b"no tar at all")).ends(2).says("cannot be packed");
         let packed = form(&tar);
-        session.feed("pack k -", &packed[..packed.len() - 3]).code(2).says("cut off");
+        session.feed("pack k -", &packed[..packed.len() - 3]).ends(2).says("cut off");
     }
     session.write("text", "hello\n".repeat(200));
-    session.run("pack k text").code(2).says("`text` cannot be packed").says("name a folder, or a tar");
-    session.run("pack k nowhere").code(2).says("cannot read");
-    session.run("has k").code(1);
+    session.run("pack k text").ends(2).says("`text` cannot be packed").says("name a folder, or a tar");
+    session.run("pack k nowhere").ends(2).says("cannot read");
+    session.run("has k").ends(1);
 }
 
 #[test]
@@ -103,20 +103,20 @@ fn what_has_no_place_in_an_image_is_refused() {
     let session = Session::new();
     folder(&session, "a");
     let socket = std::os::unix::net::UnixListener::bind(session.path("a/socket")).unwrap();
-    session.run("pack k a").code(2).says("neither a file, a folder nor a symbolic link");
+    session.run("pack k a").ends(2).says("neither a file, a folder nor a symbolic link");
     drop(socket);
-    session.run("has k").code(1);
+    session.run("has k").ends(1);
 }
 
 #[test]
 fn flags_that_cannot_be_meant_are_refused() {
     let session = Session::new();
     folder(&session, "a");
-    session.run("pack k a --env A").code(2).says("NAME=VALUE");
-    session.run("pack k a --platform linux").code(2).says("its architecture is missing");
-    session.run("pack k a --platform amd64").code(2).says("write the whole of it, such as `linux/amd64`");
-    session.run("pack k a --platform linux/i686").code(2).says("write `linux/386`");
-    session.run("pack k a --entrypoint [1]").code(2).says("list of strings");
+    session.run("pack k a --env A").ends(2).says("NAME=VALUE");
+    session.run("pack k a --platform linux").ends(2).says("its architecture is missing");
+    session.run("pack k a --platform amd64").ends(2).says("write the whole of it, such as `linux/amd64`");
+    session.run("pack k a --platform linux/i686").ends(2).says("write `linux/386`");
+    session.run("pack k a --entrypoint [1]").ends(2).says("list of strings");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! An image for another platform than that of its key is never saved under it.
 
-use std::os::unix::fs::PermissionsExt;
+use larder_tests::{Part, Ran, have, sh};
 
-use crate::engine::engines::{Image, available, layers, sh};
-use crate::kit::session::{Run, Session};
+use crate::engine::engines::{Image, layers};
+use crate::kit::session::Session;
 use crate::kit::tars::{docker, layer};
 
 /// hashctx's manifest of a key for this platform.
@@ -18,15 +18,15 @@ fn an_archive_for_another_platform_is_refused() {
     manifest(&session, "linux/arm64");
     session
         .feed("import k --manifest inputs", &archive)
-        .code(2)
+        .ends(2)
         .says("the image is for linux/amd64, and the key `k` is for linux/arm64")
         .says("docker build --platform linux/arm64");
-    session.run("has k").code(1);
+    session.run("has k").ends(1);
     for same in ["linux/amd64", "linux/x86_64"] {
         manifest(&session, same);
         session.feed("import k --manifest inputs --force", &archive).ok();
     }
-    assert_eq!(session.run("info k --inputs").ok().text().lines().last(), Some("platform linux/x86_64"));
+    assert_eq!(session.run("info k --inputs").ok().stdout().lines().last(), Some("platform linux/x86_64"));
     // A manifest without a platform, and notes that are none of hashctx's, say nothing of it.
     for text in ["hashctx manifest 1\nfile 00  a\n", "platform linux/arm64\n"] {
         session.write("inputs", text);
@@ -43,7 +43,7 @@ fn one_of_several_platforms_is_enough() {
     manifest(&session, "linux/s390x");
     session
         .feed("import other --manifest inputs", &archive)
-        .code(2)
+        .ends(2)
         .says("the image is for linux/amd64, linux/arm64, and the key `other` is for linux/s390x");
 }
 
@@ -52,8 +52,8 @@ fn a_packed_image_is_for_its_key_too() {
     let session = Session::new();
     session.write("bin/tool", "x");
     manifest(&session, "linux/arm64");
-    session.run("pack k bin --platform linux/amd64 --manifest inputs").code(2).says("is for linux/amd64");
-    session.run("has k").code(1);
+    session.run("pack k bin --platform linux/amd64 --manifest inputs").ends(2).says("is for linux/amd64");
+    session.run("has k").ends(1);
     session.run("pack k bin --platform linux/arm64 --manifest inputs").ok();
 }
 
@@ -62,22 +62,19 @@ fn a_packed_image_is_for_its_key_too() {
 fn an_engines_image_for_another_platform_is_refused() {
     let session = Session::new();
     session.write("image.tar", docker("app:1", &[&layer("a", "b")]).end());
-    let engine = session.write("engine", "#!/bin/sh\n[ \"$1\" = save ] && exec cat image.tar\nexit 1\n");
-    std::fs::set_permissions(&engine, PermissionsExt::from_mode(0o755)).unwrap();
+    let engine = session.script("engine", "[ \"$1\" = save ] && exec cat image.tar\nexit 1");
     let save = |words: &str| {
-        Run::of(
-            session.command(&format!("save k app:1 {words}")).env("LARDER_DOCKER", &engine).output().unwrap(),
-        )
+        Ran::of(session.command(&format!("save k app:1 {words}")).env("LARDER_DOCKER", &engine))
     };
     manifest(&session, "linux/arm/v7");
-    save("--manifest inputs").code(2).says("the key `k` is for linux/arm/v7");
-    session.run("has k").code(1);
+    save("--manifest inputs").ends(2).says("the key `k` is for linux/arm/v7");
+    session.run("has k").ends(1);
     manifest(&session, "linux/amd64");
     save("--manifest inputs").ok();
 }
 
 fn each_way_refuses(engine: &'static str) {
-    if !available(&format!("{engine} info")) {
+    if !have(&[Part::engine(engine)]) {
         return;
     }
     let image = Image::new(engine, "platform-of-key");
@@ -90,8 +87,8 @@ fn each_way_refuses(engine: &'static str) {
             session.run(&format!("save {key} {} --by {way} --manifest inputs --engine {engine}", image.0))
         };
         manifest(&session, "linux/arm64");
-        save(way).code(2).says("the image is for linux/amd64");
-        session.run(&format!("has {way}")).code(1);
+        save(way).ends(2).says("the image is for linux/amd64");
+        session.run(&format!("has {way}")).ends(1);
         manifest(&session, "linux/amd64");
         save(way).ok();
     }

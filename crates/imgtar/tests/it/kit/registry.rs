@@ -1,10 +1,12 @@
 //! `imgtar serve` as a process, and a client that sends what it is told to, word by word.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::io::{Read, Write};
+use std::ops::Deref;
+use std::process::Command;
 use std::time::Duration;
 
+use larder_tests::Server;
+use larder_tests::http::Answer;
 use serde_json::{Value, json};
 use storekit::Digest;
 
@@ -15,53 +17,35 @@ pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A running registry, killed when dropped.
 pub(crate) struct Registry {
-    pub(crate) child: Child,
+    server: Server,
     pub(crate) address: String,
     token: Option<String>,
     /// How long an answer is waited for.
     pub(crate) patience: Duration,
 }
 
-/// An answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-    /// Whether the connection ended before the announced length.
-    pub(crate) broken: bool,
-}
-
 impl Session {
     /// Starts a registry on any port, and waits until it answers.
     pub(crate) fn serve(&self, words: &str) -> Registry {
-        let mut command = self.command(&format!("serve --listen 127.0.0.1:0 {words}"));
-        self.started(&mut command)
-    }
-
-    pub(crate) fn started(&self, command: &mut std::process::Command) -> Registry {
-        let log = std::fs::File::create(self.path("serve.log")).unwrap();
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("http://").unwrap_or_else(|| panic!("{line}")).to_owned();
-        Registry { child, address, token: None, patience: Duration::from_secs(20) }
-    }
-
-    pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.path("serve.log")).unwrap()
+        Registry::start(&mut self.command(&format!("serve --listen 127.0.0.1:0 {words}")))
     }
 }
 
 impl Registry {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let server = Server::start(command);
+        let address = server.authority().to_owned();
+        Self { server, address, token: None, patience: Duration::from_secs(20) }
+    }
+
     pub(crate) fn with_token(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
         self
     }
 
-    /// Sends bytes, ends the sending side, and returns whatever comes.
+    /// Sends bytes, and returns whatever comes.
     pub(crate) fn raw(&self, request: &[u8]) -> Vec<u8> {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let mut stream = self.connect();
         stream.set_read_timeout(Some(self.patience)).unwrap();
         // It may refuse before it has read everything.
         let _ = stream.write_all(request);
@@ -83,7 +67,11 @@ impl Registry {
         head.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
         let head = head.join("\r\n") + "\r\n\r\n";
         let request = [head.as_bytes(), body].concat();
-        Answer::parse(&self.raw(&request), method == "HEAD")
+        let bytes = self.raw(&request);
+        let mut rest = bytes.as_slice();
+        let mut answer = Answer::read(&mut rest, method);
+        answer.whole &= rest.is_empty();
+        answer
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -140,58 +128,41 @@ impl Registry {
 
     /// Ends it with a signal, and waits.
     pub(crate) fn end(mut self, signal: &str) -> Option<i32> {
-        let id = self.child.id().to_string();
-        std::process::Command::new("kill").args([signal, &id]).status().unwrap();
-        let code = self.child.wait().unwrap().code();
-        std::mem::forget(self);
-        code
+        self.signal(signal);
+        self.server.wait()
     }
 }
 
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl Deref for Registry {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
     }
 }
 
-impl Answer {
-    fn parse(bytes: &[u8], is_head: bool) -> Self {
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
-        let Some(end) = end else {
-            return Self { status: 0, headers: Vec::new(), body: bytes.to_vec(), broken: true };
-        };
-        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-        let mut lines = head.lines();
-        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-        let headers: Vec<(String, String)> = lines
-            .map(|line| line.split_once(':').unwrap())
-            .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
-            .collect();
-        let mut answer = Self { status, headers, body: bytes[end + 4..].to_vec(), broken: false };
-        // After `100 Continue` comes the answer.
-        if status == 100 {
-            return Self::parse(&answer.body, is_head);
-        }
-        let length = answer.header("content-length").and_then(|length| length.parse::<usize>().ok());
-        answer.broken = !is_head && length.is_some_and(|length| length != answer.body.len());
-        answer
-    }
+/// What an answer of a registry must be.
+pub(crate) trait Checked {
+    fn is(self, status: u16) -> Self;
 
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
-    }
+    /// An error of this status and code, with a body of the spec's form.
+    fn fails(self, status: u16, code: &str) -> Self;
 
+    fn has(self, name: &str, value: &str) -> Self;
+
+    fn brings(self, bytes: &[u8]) -> Self;
+}
+
+impl Checked for Answer {
     #[track_caller]
-    pub(crate) fn is(self, status: u16) -> Self {
+    fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{:?} {}", self.headers, String::from_utf8_lossy(&self.body));
-        assert!(!self.broken, "the answer broke off");
+        assert!(self.whole, "the answer is not whole");
         self
     }
 
-    /// An error of this status and code, with a body of the spec's form.
     #[track_caller]
-    pub(crate) fn fails(self, status: u16, code: &str) -> Self {
+    fn fails(self, status: u16, code: &str) -> Self {
         let answer = self.is(status);
         let error = &answer.json()["errors"][0];
         assert_eq!(error["code"], code, "{error}");
@@ -200,18 +171,13 @@ impl Answer {
     }
 
     #[track_caller]
-    pub(crate) fn has(self, name: &str, value: &str) -> Self {
+    fn has(self, name: &str, value: &str) -> Self {
         assert_eq!(self.header(name), Some(value), "{name} in {:?}", self.headers);
         self
     }
 
     #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-
-    #[track_caller]
-    pub(crate) fn brings(self, bytes: &[u8]) -> Self {
+    fn brings(self, bytes: &[u8]) -> Self {
         assert!(self.body == bytes, "other bytes came: {} of {}", self.body.len(), bytes.len());
         self
     }

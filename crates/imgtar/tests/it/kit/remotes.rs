@@ -2,23 +2,24 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufReader, Write as _};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+pub(crate) use larder_tests::http::Request as Asked;
+use larder_tests::http::{Answer, Connection, Origin};
+use larder_tests::{DockerRegistry, Part, have, sh};
 use serde_json::Value;
 use storekit::Digest;
 
-use crate::engine::engines::{available, sh};
 use crate::kit::session::Session;
 
 /// A running docker-registry, killed when dropped.
 pub(crate) struct Real {
-    child: Child,
     pub(crate) host: String,
+    _process: DockerRegistry,
 }
 
 /// `user` may do everything, with this password.
@@ -26,16 +27,14 @@ pub(crate) const PASSWORD: &str = "secret";
 const HTPASSWD: &str = "user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
 
 impl Real {
-    /// Starts one with its files in the session's folder; nothing where the program is not there.
-    #[track_caller]
+    /// Starts one with its files beside the session's; nothing where the program is not there.
     pub(crate) fn start(session: &Session) -> Option<Self> {
-        Self::start_with(session, "", "")
+        have(&[Part::Registry]).then(|| Self::start_with(session, "", ""))
     }
 
     /// One with TLS, of an authority in `ca.pem`, and a password.
-    #[track_caller]
     pub(crate) fn start_guarded(session: &Session) -> Option<Self> {
-        if !available("openssl version") {
+        if !have(&[Part::Registry, Part::Openssl]) {
             return None;
         }
         let at = |name: &str| session.path(name);
@@ -51,65 +50,12 @@ impl Real {
         session.write("htpasswd", HTPASSWD);
         let tls = format!(", tls: {{certificate: {}, key: {}}}", at("cert.pem"), at("key.pem"));
         let auth = format!("auth: {{htpasswd: {{realm: test, path: {}}}}}", at("htpasswd"));
-        Self::start_with(session, &tls, &auth)
+        Some(Self::start_with(session, &tls, &auth))
     }
 
-    #[track_caller]
-    fn start_with(session: &Session, tls: &str, auth: &str) -> Option<Self> {
-        if !available("docker-registry --version") {
-            return None;
-        }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let host = format!("127.0.0.1:{port}");
-        let folder = session.path("registry");
-        let config = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-             storage: {{filesystem: {{rootdirectory: {folder}}}}}\nhttp: {{addr: '{host}', secret: x{tls}}}\n{auth}\n"
-        );
-        let config = session.write("registry.yml", config);
-        let mut command = Command::new("docker-registry");
-        command
-            .args(["serve", config.as_str()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let child = command.spawn().unwrap();
-        let started = Instant::now();
-        while TcpStream::connect(&host).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(30), "the registry does not answer");
-            // It tells nobody when it is ready.
-            thread::sleep(Duration::from_millis(20));
-        }
-        Some(Self { child, host })
-    }
-}
-
-impl Drop for Real {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What a client asked for.
-#[derive(Clone, Debug)]
-pub(crate) struct Asked {
-    pub(crate) method: String,
-    /// Path and query.
-    pub(crate) path: String,
-    pub(crate) headers: HashMap<String, String>,
-    pub(crate) body: Vec<u8>,
-    /// Whether the body broke off where the handler wanted it to.
-    pub(crate) partial: bool,
-}
-
-impl Asked {
-    pub(crate) fn is(&self, method: &str, part: &str) -> bool {
-        self.method == method && self.path.contains(part)
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
+    fn start_with(session: &Session, tls: &str, auth: &str) -> Self {
+        let process = DockerRegistry::start_with(&session.aside("registry"), tls, auth);
+        Self { host: process.host().to_owned(), _process: process }
     }
 }
 
@@ -151,6 +97,7 @@ type Change = dyn Fn(&Asked, Reply) -> Reply + Send + Sync;
 /// handler wants instead.
 pub(crate) struct Fake {
     pub(crate) host: String,
+    origin: Origin,
     state: Arc<State>,
 }
 
@@ -160,7 +107,6 @@ struct State {
     change: Box<Change>,
     /// After how many bytes of a request's body the connection is cut.
     stop: Box<Stop>,
-    log: Mutex<Vec<Asked>>,
     blobs: Mutex<HashMap<String, Vec<u8>>>,
     manifests: Mutex<HashMap<String, (String, Vec<u8>)>>,
     uploads: Mutex<HashMap<String, Vec<u8>>>,
@@ -193,25 +139,21 @@ impl Fake {
     }
 
     fn start_with(handler: Box<Handler>, stop: Box<Stop>, change: Box<Change>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let host = listener.local_addr().unwrap().to_string();
         let state = Arc::new(State {
             handler,
             change,
             stop,
-            log: Mutex::default(),
             blobs: Mutex::default(),
             manifests: Mutex::default(),
             uploads: Mutex::default(),
         });
         let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let state = Arc::clone(&shared);
-                thread::spawn(move || state.serve(&stream));
+        let origin = Origin::serving(move |connection| {
+            loop {
+                shared.serve(connection)?;
             }
         });
-        Self { host, state }
+        Self { host: origin.address.to_string(), origin, state }
     }
 
     pub(crate) fn blob(&self, bytes: &[u8]) -> String {
@@ -250,11 +192,11 @@ impl Fake {
 
     /// All that was asked.
     pub(crate) fn log(&self) -> Vec<Asked> {
-        self.state.log.lock().unwrap().clone()
+        self.origin.seen()
     }
 
     pub(crate) fn count(&self, method: &str, part: &str) -> usize {
-        self.log().iter().filter(|asked| asked.is(method, part)).count()
+        self.origin.count(method, part)
     }
 
     /// The values of a header in all requests.
@@ -264,49 +206,23 @@ impl Fake {
 }
 
 impl State {
-    fn serve(&self, stream: &TcpStream) {
-        let mut reader = BufReader::new(stream);
-        while let Some(asked) = self.read(&mut reader) {
-            self.log.lock().unwrap().push(asked.clone());
-            let probe = asked.path == "/v2/" && !asked.headers.contains_key("authorization");
-            let reply = if asked.partial {
-                return;
-            } else if probe {
-                Reply::new(200)
-            } else {
-                (self.handler)(&asked).unwrap_or_else(|| (self.change)(&asked, self.answer(&asked)))
-            };
-            if send(stream, &asked, &reply).is_none() {
-                return;
-            }
-        }
-    }
-
-    fn read(&self, reader: &mut impl BufRead) -> Option<Asked> {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
-        let mut words = line.split_whitespace();
-        let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-        let mut headers = HashMap::new();
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).ok()?;
-            let Some((name, value)) = line.trim().split_once(':') else { break };
-            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-        }
-        let mut asked = Asked { method, path, headers, body: Vec::new(), partial: false };
+    /// Answers the next request; nothing where the connection is at its end.
+    fn serve(&self, connection: &mut Connection) -> Option<()> {
+        let mut asked = connection.head()?;
         let stop = (self.stop)(&asked);
-        let length = asked.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        if asked.header("transfer-encoding").is_some() {
-            asked.body = chunks(reader)?;
-        }
-        let wanted = stop.map_or(length, |stop| length.min(stop as u64));
-        reader.take(wanted).read_to_end(&mut asked.body).ok()?;
-        if wanted < length {
-            asked.partial = true;
+        let is_all = connection.body(&mut asked, stop)?;
+        let asked = connection.note(asked);
+        if !is_all {
             self.take(&asked);
+            return None;
         }
-        Some(asked)
+        let probe = asked.path == "/v2/" && asked.header("authorization").is_none();
+        let reply = if probe {
+            Reply::new(200)
+        } else {
+            (self.handler)(&asked).unwrap_or_else(|| (self.change)(&asked, self.answer(&asked)))
+        };
+        send(connection, &asked, &reply)
     }
 
     fn take(&self, asked: &Asked) {
@@ -380,50 +296,23 @@ impl State {
 
 /// What another registry answers to the same question.
 fn passed(asked: &Asked, target: &str) -> Option<Reply> {
-    let mut stream = TcpStream::connect(target).ok()?;
+    const OF_A_CONNECTION: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
     let mut head = format!("{} {} HTTP/1.1\r\nConnection: close\r\n", asked.method, asked.path);
-    let own =
-        |name: &&String| !matches!(name.as_str(), "connection" | "content-length" | "transfer-encoding");
-    for name in asked.headers.keys().filter(own) {
-        write!(head, "{name}: {}\r\n", asked.headers[name]).unwrap();
+    for (name, value) in asked.headers.iter().filter(|(name, _)| !OF_A_CONNECTION.contains(&name.as_str())) {
+        write!(head, "{name}: {value}\r\n").unwrap();
     }
     write!(head, "content-length: {}\r\n\r\n", asked.body.len()).unwrap();
+    let mut stream = TcpStream::connect(target).ok()?;
     stream.write_all(&[head.as_bytes(), &asked.body].concat()).ok()?;
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    let mut reply = Reply::new(line.split(' ').nth(1)?.parse().ok()?);
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim().split_once(':') else { break };
-        let name = name.to_ascii_lowercase();
-        let is_heads_length = asked.method == "HEAD" && name == "content-length";
-        if is_heads_length || !matches!(name.as_str(), "connection" | "content-length" | "transfer-encoding")
-        {
-            reply = reply.with(&name, value.trim());
-        }
-    }
-    reader.read_to_end(&mut reply.body).ok()?;
-    Some(reply)
-}
-
-fn chunks(reader: &mut impl BufRead) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let size = u64::from_str_radix(line.trim(), 16).ok()?;
-        reader.by_ref().take(size).read_to_end(&mut body).ok()?;
-        reader.read_line(&mut line).ok()?;
-        if size == 0 {
-            return Some(body);
-        }
-    }
+    let answer = Answer::read(&mut BufReader::new(stream), &asked.method);
+    let is_own =
+        |name: &str| !OF_A_CONNECTION.contains(&name) || (asked.method == "HEAD" && name == "content-length");
+    let headers = answer.headers.into_iter().filter(|(name, _)| is_own(name)).collect();
+    Some(Reply { headers, body: answer.body, ..Reply::new(answer.status) })
 }
 
 /// Nothing where the connection is at its end.
-fn send(mut stream: &TcpStream, asked: &Asked, reply: &Reply) -> Option<()> {
+fn send(connection: &mut Connection, asked: &Asked, reply: &Reply) -> Option<()> {
     let mut head = format!("HTTP/1.1 {} Whatever\r\n", reply.status);
     for (name, value) in &reply.headers {
         write!(head, "{name}: {value}\r\n").unwrap();
@@ -435,21 +324,18 @@ fn send(mut stream: &TcpStream, asked: &Asked, reply: &Reply) -> Option<()> {
         write!(head, "Content-Length: {}\r\n", reply.body.len()).unwrap();
     }
     head += "\r\n";
-    stream.write_all(head.as_bytes()).ok()?;
+    connection.write(head.as_bytes())?;
     if asked.method == "HEAD" {
         return Some(());
     }
     let body = &reply.body[..reply.cut.unwrap_or(usize::MAX).min(reply.body.len())];
     match reply.drip {
         Some(pause) => body.iter().try_for_each(|byte| {
+            // A slow registry.
             thread::sleep(pause);
-            stream.write_all(&[*byte]).ok()
+            connection.write(&[*byte])
         })?,
-        None => stream.write_all(body).ok()?,
+        None => connection.write(body)?,
     }
-    let over = reply.cut.is_some() || reply.unsized_;
-    if over {
-        let _ = stream.shutdown(std::net::Shutdown::Both);
-    }
-    (!over).then_some(())
+    (reply.cut.is_none() && !reply.unsized_).then_some(())
 }

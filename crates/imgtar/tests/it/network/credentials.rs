@@ -94,12 +94,12 @@ fn where_a_token_is_refused_the_realm_is_named() {
     let fake = Fake::start(move |_| Some(Reply::new(401).with("WWW-Authenticate", &place)));
     let session = Session::new();
     let words = format!("resolve {}/app", fake.host);
-    session.run(&words).code(2).says("docker login");
+    session.run(&words).ends(2).says("docker login");
     let file = credentials(&session, &fake.host).files.remove(0);
     let mut command = session.command(&words);
-    let run = crate::kit::session::Run::of(command.env("REGISTRY_AUTH_FILE", file).output().unwrap());
-    let run = run.code(2).says(&format!("--auth-realm {}", realm.host));
-    assert!(!run.stderr.contains("hunter2") && !run.stderr.contains("dXNlcj"), "{}", run.stderr);
+    let run = larder_tests::Ran::of(command.env("REGISTRY_AUTH_FILE", file));
+    let run = run.ends(2).says(&format!("--auth-realm {}", realm.host));
+    assert!(!run.stderr().contains("hunter2") && !run.stderr().contains("dXNlcj"), "{}", run.stderr());
     assert!(realm.seen("authorization").is_empty());
 }
 

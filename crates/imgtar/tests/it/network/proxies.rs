@@ -2,12 +2,15 @@
 //! name.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use larder_tests::Ran;
+use larder_tests::http::listen;
+
 use crate::kit::remotes::Fake;
-use crate::kit::session::{Run, Session};
+use crate::kit::session::Session;
 use crate::kit::tars::layer;
 
 /// A SOCKS 5 proxy that leads every name and address to one host. It wants this password, if any.
@@ -18,17 +21,12 @@ struct Socks {
 
 impl Socks {
     fn start(target: &str, password: Option<&'static str>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (host, target) = (listener.local_addr().unwrap().to_string(), target.to_owned());
-        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (target, asked) = (target.to_owned(), Arc::new(Mutex::new(Vec::new())));
         let log = Arc::clone(&asked);
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (target, log) = (target.clone(), Arc::clone(&log));
-                thread::spawn(move || serve(stream, &target, password, &log));
-            }
+        let address = listen(move |stream| {
+            let _ = serve(stream, &target, password, &log);
         });
-        Self { host, asked }
+        Self { host: address.to_string(), asked }
     }
 
     fn asked(&self) -> Vec<String> {
@@ -89,12 +87,8 @@ fn serve(
 }
 
 /// Runs with these variables alone of those that name proxies.
-fn run(session: &Session, words: &str, variables: &[(&str, &str)]) -> Run {
-    let mut command = session.command(words);
-    for name in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"] {
-        command.env_remove(name).env_remove(name.to_lowercase());
-    }
-    Run::of(command.envs(variables.iter().copied()).output().unwrap())
+fn run(session: &Session, words: &str, variables: &[(&str, &str)]) -> Ran {
+    Ran::of(session.command(words).envs(variables.iter().copied()))
 }
 
 #[test]
@@ -114,7 +108,7 @@ fn socks_5_leads_to_registries() {
         let proxy = format!("{scheme}://{}", socks.host);
         let words = format!("resolve {registry}/app:1 --plain-http");
         let resolved = run(&session, &words, &[(variable, &proxy)]).ok();
-        assert_eq!(resolved.text().trim(), digest, "{variable}={scheme}");
+        assert_eq!(resolved.stdout().trim(), digest, "{variable}={scheme}");
     }
     let asked = socks.asked();
     assert_eq!(
@@ -144,9 +138,9 @@ fn socks_5_is_shown_its_password() {
     let with = |user: &str| format!("socks5h://{user}@{}", socks.host);
     run(&session, words, &[("ALL_PROXY", &with("me:s%40cret"))]).ok();
     assert_eq!(socks.asked().len(), 1);
-    let no = run(&session, words, &[("ALL_PROXY", &with("me:wrong"))]).code(2);
+    let no = run(&session, words, &[("ALL_PROXY", &with("me:wrong"))]).ends(2);
     let no = no.says(&format!("through the proxy `{}` of ALL_PROXY", socks.host));
-    assert!(!no.stderr.contains("wrong") && !no.stderr.contains("cret"), "{}", no.stderr);
+    assert!(!no.stderr().contains("wrong") && !no.stderr().contains("cret"), "{}", no.stderr());
 }
 
 #[test]
@@ -158,9 +152,9 @@ fn no_proxy_goes_before_socks_too() {
     let bad = ("ALL_PROXY", "socks4://127.0.0.1:1");
     run(&session, &format!("has --remote {}/app:1", fake.host), &[bad]).ok();
     let words = "has --remote no-such-host.invalid/app:1 --plain-http";
-    run(&session, words, &[bad, ("no_proxy", "invalid")]).code(2).says("cannot be reached");
-    run(&session, words, &[bad, ("NO_PROXY", "*")]).code(2).says("cannot be reached");
-    run(&session, words, &[bad, ("NO_PROXY", "example")]).code(2).says("of ALL_PROXY cannot be used");
+    run(&session, words, &[bad, ("no_proxy", "invalid")]).ends(2).says("cannot be reached");
+    run(&session, words, &[bad, ("NO_PROXY", "*")]).ends(2).says("cannot be reached");
+    run(&session, words, &[bad, ("NO_PROXY", "example")]).ends(2).says("of ALL_PROXY cannot be used");
 }
 
 #[test]
@@ -170,9 +164,9 @@ fn a_proxy_that_cannot_be_used_is_refused_by_the_name_of_its_variable() {
     for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
         for url in ["socks4://p:1", "socks4a://me:word@p:1", "ftp://p:1", "http://:1", "p:port", "\\"] {
             for words in ["resolve r.example/app", "pull r.example/app", "push k r.example/app"] {
-                let run = run(&session, words, &[(variable, url)]).code(2);
+                let run = run(&session, words, &[(variable, url)]).ends(2);
                 let run = run.says(&format!("of {variable} cannot be used")).says("socks5h://HOST:PORT");
-                assert!(!run.stderr.contains("word"), "{}", run.stderr);
+                assert!(!run.stderr().contains("word"), "{}", run.stderr());
             }
         }
     }

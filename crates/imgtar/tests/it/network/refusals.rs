@@ -17,7 +17,7 @@ fn saved() -> Session {
 
 /// Whether all of the stored image's blobs are in the registry.
 fn has_all(session: &Session, fake: &Fake) -> bool {
-    let document: Value = serde_json::from_str(&session.run("info k --manifest").ok().text()).unwrap();
+    let document: Value = serde_json::from_str(&session.run("info k --manifest").ok().stdout()).unwrap();
     let layers = document["layers"].as_array().unwrap().iter().chain([&document["config"]]);
     layers.into_iter().all(|blob| fake.holds(blob["digest"].as_str().unwrap()))
 }
@@ -38,10 +38,10 @@ fn what_a_get_brings_counts_for_more_than_what_a_head_says() {
         let digest = fake.image("1", &[&layer("a", "b")]);
         let session = Session::new();
         let there = format!("{}/app:1", fake.host);
-        assert_eq!(session.run(&format!("resolve {there}")).ok().text().trim(), digest, "{status}");
+        assert_eq!(session.run(&format!("resolve {there}")).ok().stdout().trim(), digest, "{status}");
         session.run(&format!("has --remote {there}")).ok();
         session.run(&format!("has --remote {}/app@{digest}", fake.host)).ok();
-        session.run(&format!("has --remote {}/app:2", fake.host)).code(1).says("there is no");
+        session.run(&format!("has --remote {}/app:2", fake.host)).ends(1).says("there is no");
         session.run(&format!("pull {there} --key k")).ok();
         // What is there already is seen to be.
         session.run(&format!("push k {there}")).ok().says("0B in 0 blobs moved");
@@ -63,7 +63,7 @@ fn where_no_head_tells_of_blobs_they_are_sent() {
     }
     // No right to ask is not a right to send.
     let fake = Fake::start(|asked| asked.is("HEAD", "/blobs/").then(|| Reply::new(403)));
-    saved().run(&format!("push k {}/app:1", fake.host)).code(2).says("does not let you push");
+    saved().run(&format!("push k {}/app:1", fake.host)).ends(2).says("does not let you push");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_layer_whose_length_is_not_known_goes_in_pieces_too() {
     let greedy = self::narrow(1 << 20, 1 << 40);
     session
         .run(&format!("push k {}/app:1 --compress gzip", greedy.host))
-        .code(2)
+        .ends(2)
         .says("bytes of a blob at once");
 }
 
@@ -144,7 +144,7 @@ fn a_layer_whose_length_is_not_known_goes_in_pieces_too() {
 fn a_registry_that_takes_no_body_at_all_is_trouble_soon() {
     let fake = narrow(0, 0);
     let session = saved();
-    session.run(&format!("push k {}/app:1 --jobs 1", fake.host)).code(2).says("the registry answered 413");
+    session.run(&format!("push k {}/app:1 --jobs 1", fake.host)).ends(2).says("the registry answered 413");
     assert!(fake.count("POST", "/uploads/") <= 4, "{}", fake.count("POST", "/uploads/"));
     assert_eq!(fake.count("PUT", "/manifests/"), 0);
 }
@@ -191,6 +191,6 @@ fn a_pull_by_digest_leaves_no_tag() {
     assert_eq!(names(&format!(":2@{digest} --key named --name own:1")), serde_json::json!(["own:1"]));
     assert_eq!(names(":2 --key tag"), serde_json::json!([format!("{}/app:2", fake.host)]));
     // It is the digest's image that came.
-    let document = session.run("info both --manifest").ok().text();
+    let document = session.run("info both --manifest").ok().stdout();
     assert_eq!(Digest::of(document.as_bytes()).to_string(), digest);
 }

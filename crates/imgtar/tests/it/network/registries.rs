@@ -3,11 +3,11 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use larder_tests::{Part, Ran, have, sh};
 use serde_json::Value;
 
-use crate::engine::engines::{available, sh};
 use crate::kit::remotes::{PASSWORD, Real};
-use crate::kit::session::{Run, Session};
+use crate::kit::session::Session;
 use crate::kit::tars::{docker, gzip, id, layer, manifest, oci};
 
 /// A layer of a mebibyte or so that does not compress.
@@ -47,14 +47,14 @@ fn what_is_pushed_is_pulled_byte_for_byte() {
     let Some(registry) = Real::start(&session) else { return };
     let id = saved(&session);
     let there = format!("{}/team/app:1", registry.host);
-    session.run(&format!("has --remote {there}")).code(1).says("there is no");
-    session.run(&format!("resolve {there}")).code(1);
-    session.run(&format!("pull {there}")).code(1);
+    session.run(&format!("has --remote {there}")).ends(1).says("there is no");
+    session.run(&format!("resolve {there}")).ends(1);
+    session.run(&format!("pull {there}")).ends(1);
     let pushed = session.run(&format!("push k {there} --json")).ok().says("moved").json();
     assert_eq!(pushed["digest"], digest(&session, "k"));
     assert!(number(&pushed, "moved_bytes") > 1_000_000 && number(&pushed, "moved_blobs") == 3);
     session.run(&format!("has --remote {there}")).ok();
-    assert_eq!(session.run(&format!("resolve {there}")).ok().text().trim(), digest(&session, "k"));
+    assert_eq!(session.run(&format!("resolve {there}")).ok().stdout().trim(), digest(&session, "k"));
 
     let again = session.run(&format!("push k {there} --json")).ok().json();
     assert_eq!(number(&again, "moved_bytes"), 0);
@@ -71,22 +71,22 @@ fn what_is_pushed_is_pulled_byte_for_byte() {
     other.run(&format!("pull {there} --key k")).ok().says("stored already");
     let by_digest = format!("{}/team/app@{}", registry.host, digest(&session, "k"));
     other.run(&format!("pull {by_digest} --key d")).ok();
-    other.run(&format!("push k {by_digest}")).code(2).says("name a tag");
-    other.run(&format!("push nothing {there}")).code(1);
+    other.run(&format!("push k {by_digest}")).ends(2).says("name a tag");
+    other.run(&format!("push nothing {there}")).ends(1);
 }
 
 #[test]
 fn skopeo_reads_what_was_pushed() {
     let session = Session::new();
     let Some(registry) = Real::start(&session) else { return };
-    if !available("skopeo --version") {
+    if !have(&[Part::Skopeo]) {
         return;
     }
     let id = saved(&session);
     let there = format!("{}/app:1", registry.host);
     session.run(&format!("push k {there}")).ok();
     let raw = sh(&format!("skopeo inspect --raw --tls-verify=false docker://{there}"));
-    assert_eq!(raw, session.run("info k --manifest").ok().text().trim());
+    assert_eq!(raw, session.run("info k --manifest").ok().stdout().trim());
 
     let gzipped = format!("{}/app:gzip", registry.host);
     session.run(&format!("push k {gzipped} --compress gzip")).ok();
@@ -123,7 +123,7 @@ fn skopeo_reads_what_was_pushed() {
 fn what_skopeo_pushes_is_pulled() {
     let session = Session::new();
     let Some(registry) = Real::start(&session) else { return };
-    if !available("skopeo --version") {
+    if !have(&[Part::Skopeo]) {
         return;
     }
     let [base, top] = two_layers();
@@ -135,7 +135,7 @@ fn what_skopeo_pushes_is_pulled() {
         ));
         session.run(&format!("pull {there} --key {format}")).ok();
         let raw = sh(&format!("skopeo inspect --raw --tls-verify=false docker://{there}"));
-        assert_eq!(session.run(&format!("info {format} --manifest")).ok().text(), raw);
+        assert_eq!(session.run(&format!("info {format} --manifest")).ok().stdout(), raw);
         session.run(&format!("export {format} out.tar")).ok();
         // Docker's manifests keep Docker's types, unless the layers become what these do not know.
         let recoded = format!("{}/recoded:{format}", registry.host);
@@ -155,16 +155,16 @@ fn indexes_and_attestations_survive() {
     session.run(&format!("push k {there}")).ok();
     let other = Session::new();
     other.run(&format!("pull {there} --key k")).ok();
-    assert_eq!(other.run("info k --manifest").ok().text(), index);
+    assert_eq!(other.run("info k --manifest").ok().stdout(), index);
     assert_eq!(other.ids("k"), session.ids("k"));
     assert_eq!(other.blobs().len(), session.blobs().len());
 
     let one = Session::new();
     one.run(&format!("pull {there} --key k --platform linux/arm64")).ok();
     assert_eq!(one.ids("k"), [arm64.as_str()]);
-    let resolved = one.run(&format!("resolve {there} --platform linux/arm64")).ok().text();
+    let resolved = one.run(&format!("resolve {there} --platform linux/arm64")).ok().stdout();
     assert_eq!(resolved.trim(), digest(&one, "k"));
-    one.run(&format!("pull {there} --platform linux/s390x")).code(2).says("it has linux/amd64, linux/arm64");
+    one.run(&format!("pull {there} --platform linux/s390x")).ends(2).says("it has linux/amd64, linux/arm64");
 
     // Written anew, the index names what is there, and the configs are the same.
     let recoded = format!("{}/app:zstd", registry.host);
@@ -188,8 +188,8 @@ fn a_blob_that_another_repository_has_does_not_move() {
     saved(&other);
     let told = other.run(&format!("push k {}/three:1 --from two --json", registry.host)).ok().json();
     assert_eq!((number(&told, "moved_blobs"), number(&told, "mounted_blobs")), (0, 3), "{told}");
-    other.run(&format!("push k {}/four:1 --from ../x", registry.host)).code(2);
-    other.run(&format!("push k {}/four:1 --from two:1", registry.host)).code(2).says("names no repository");
+    other.run(&format!("push k {}/four:1 --from ../x", registry.host)).ends(2);
+    other.run(&format!("push k {}/four:1 --from two:1", registry.host)).ends(2).says("names no repository");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn a_registry_with_tls_and_a_password() {
     let run = |words: &str, config: &str| {
         let mut command = session.command(words);
         command.env("SSL_CERT_FILE", session.path("ca.pem")).env("REGISTRY_AUTH_FILE", session.path(config));
-        Run::of(command.output().unwrap())
+        Ran::of(&mut command)
     };
     let auth = |text: &str| sh(&format!("printf %s '{text}' | base64"));
     let host = &registry.host;
@@ -211,33 +211,31 @@ fn a_registry_with_tls_and_a_password() {
     session.write("scoped.json", format!(r#"{{"auths":{{"{host}/team":{{"auth":"{good}"}}}}}}"#));
     session.write("broken.json", "{");
 
-    session.run(&format!("push k {there}")).code(2).says("none of this machine's authorities has signed it");
-    session.run(&format!("has --remote {there} --plain-http")).code(2);
-    run(&format!("push k {there}"), "none.json").code(2).says("docker login");
-    let refused = run(&format!("push k {there}"), "bad.json").code(2).says("does not let you push");
-    assert!(!refused.stderr.contains("wrong"), "{}", refused.stderr);
-    run(&format!("push k {there}"), "broken.json").code(2).says("broken.json");
+    session.run(&format!("push k {there}")).ends(2).says("none of this machine's authorities has signed it");
+    session.run(&format!("has --remote {there} --plain-http")).ends(2);
+    run(&format!("push k {there}"), "none.json").ends(2).says("docker login");
+    let refused = run(&format!("push k {there}"), "bad.json").ends(2).says("does not let you push");
+    assert!(!refused.stderr().contains("wrong"), "{}", refused.stderr());
+    run(&format!("push k {there}"), "broken.json").ends(2).says("broken.json");
     run(&format!("push k {there}"), "good.json").ok();
     run(&format!("has --remote {there}"), "scoped.json").ok();
-    run(&format!("resolve {host}/other/app"), "scoped.json").code(2);
+    run(&format!("resolve {host}/other/app"), "scoped.json").ends(2);
     let pulled = format!("pull {there} --key pulled");
     run(&pulled, "good.json").ok();
     // By name too, and with the credentials where docker keeps them.
     session.write(
-        ".docker/config.json",
+        "../home/.docker/config.json",
         format!(r#"{{"auths":{{"localhost":{{}},"{host}":{{"auth":"{good}"}}}}}}"#),
     );
     let mut command = session.command(&format!("has --remote {there}"));
-    Run::of(command.env("SSL_CERT_FILE", session.path("ca.pem")).output().unwrap()).ok();
+    Ran::of(command.env("SSL_CERT_FILE", session.path("ca.pem"))).ok();
 }
 
 #[test]
 fn docker_pulls_what_was_pushed_with_gzip() {
     let session = Session::new();
     let Some(registry) = Real::start(&session) else { return };
-    if std::process::Command::new("docker").arg("info").output().is_ok_and(|output| !output.status.success())
-    {
-        larder_tests::not_run("`docker info` fails");
+    if !have(&[Part::Docker]) {
         return;
     }
     let mark = format!("{} {:?}", std::process::id(), std::time::SystemTime::now());
@@ -247,14 +245,14 @@ fn docker_pulls_what_was_pushed_with_gzip() {
     session.run(&format!("push k {there} --compress gzip")).ok();
     sh(&format!("docker pull -q {there}"));
     let found = sh(&format!("docker image inspect --format '{{{{.Id}}}}' {there}"));
-    let resolved = session.run(&format!("resolve {there} --engine docker")).ok().text();
-    let told = session.run(&format!("resolve {there}")).ok().text();
+    let resolved = session.run(&format!("resolve {there} --engine docker")).ok().stdout();
+    let told = session.run(&format!("resolve {there}")).ok().stdout();
     sh(&format!("docker rmi -f {there}"));
     assert_eq!(found, id(&[&layers[0], &layers[1]]));
     assert_eq!(resolved, told);
     session
         .run("resolve no-such-image-anywhere:1 --engine docker")
-        .code(1)
+        .ends(1)
         .says("the engine has no image `no-such-image-anywhere:1`");
 }
 
@@ -271,7 +269,7 @@ fn imgtars_own_registry_takes_and_gives_the_same() {
     session.feed("import several", &archive).ok();
     session.run(&format!("push several {}/app:all", registry.address)).ok();
     other.run(&format!("pull {}/app:all --key all", registry.address)).ok();
-    assert_eq!(other.run("info all --manifest").ok().text(), index);
+    assert_eq!(other.run("info all --manifest").ok().stdout(), index);
     session.run(&format!("push several {}/app:zstd --compress zstd", registry.address)).ok();
     other.run("verify").ok();
     there.run("verify").ok();
@@ -285,7 +283,7 @@ fn many_pushes_and_pulls_at_once() {
     let there = format!("{}/app:1", registry.host);
     let run = |words: String| {
         let mut command = session.command(&words);
-        move || Run::of(command.output().unwrap())
+        move || Ran::of(&mut command)
     };
     std::thread::scope(|scope| {
         let pushes: Vec<_> = (0..6).map(|_| scope.spawn(run(format!("push k {there}")))).collect();
@@ -296,7 +294,7 @@ fn many_pushes_and_pulls_at_once() {
     let other = Session::new();
     let run = |words: String| {
         let mut command = other.command(&words);
-        move || Run::of(command.output().unwrap())
+        move || Ran::of(&mut command)
     };
     std::thread::scope(|scope| {
         let pulls: Vec<_> = (0..6).map(|at| scope.spawn(run(format!("pull {there} --key k{at}")))).collect();
@@ -312,11 +310,11 @@ fn many_pushes_and_pulls_at_once() {
 fn a_registry_that_is_not_there_is_trouble_soon() {
     let session = Session::new();
     let started = std::time::Instant::now();
-    session.run("has --remote 127.0.0.1:1/app").code(2).says("cannot be reached");
-    session.run("pull no-such-host.invalid/app").code(2).says("cannot be reached");
+    session.run("has --remote 127.0.0.1:1/app").ends(2).says("cannot be reached");
+    session.run("pull no-such-host.invalid/app").ends(2).says("cannot be reached");
     assert!(started.elapsed() < Duration::from_secs(60));
-    session.run("pull HTTPS://x/app").code(2);
-    session.run("has").code(2);
+    session.run("pull HTTPS://x/app").ends(2);
+    session.run("has").ends(2);
 }
 
 #[test]
@@ -333,5 +331,5 @@ fn layers_that_came_with_gzip_keep_their_bytes() {
     session.feed("import k", &archive).ok();
     let there = format!("{}/app:1", registry.host);
     session.run(&format!("push k {there} --compress gzip")).ok();
-    assert_eq!(session.run(&format!("resolve {there}")).ok().text().trim(), digest(&session, "k"));
+    assert_eq!(session.run(&format!("resolve {there}")).ok().stdout().trim(), digest(&session, "k"));
 }

@@ -1,12 +1,12 @@
 //! `imgtar serve`, statement by statement of the distribution-spec.
 
 use std::io::Write;
-use std::net::TcpStream;
 
+use larder_tests::{until, until_some};
 use serde_json::json;
 use storekit::Digest;
 
-use crate::kit::registry::{INDEX, MANIFEST, referrer};
+use crate::kit::registry::{Checked, INDEX, MANIFEST, referrer};
 use crate::kit::session::Session;
 use crate::kit::tars::{config, descriptor, docker, gzip, id, layer, manifest, zstd};
 
@@ -133,11 +133,22 @@ fn an_upload_must_have_its_digest_and_can_be_given_up() {
     assert_eq!(unfinished(&session), 0);
 }
 
-/// How many files are being written, or were left unfinished.
-pub(crate) fn unfinished(session: &Session) -> usize {
+/// The sizes of the files that are being written, or were left unfinished.
+fn sizes(session: &Session) -> Vec<u64> {
     let folder = session.store().images().blobs().folder().to_owned();
     let names = storekit::files::replace::names(&folder).unwrap();
-    names.iter().filter(|name| name.starts_with(storekit::files::replace::TEMPORARY)).count()
+    let names = names.iter().filter(|name| name.starts_with(storekit::files::replace::TEMPORARY));
+    names.map(|name| folder.join(name).metadata().map_or(0, |metadata| metadata.len())).collect()
+}
+
+/// How many there are.
+pub(crate) fn unfinished(session: &Session) -> usize {
+    sizes(session).len()
+}
+
+/// How many bytes they have.
+pub(crate) fn uploaded(session: &Session) -> u64 {
+    sizes(session).iter().sum()
 }
 
 #[test]
@@ -147,18 +158,15 @@ fn an_upload_that_breaks_off_goes_on_where_it_ended() {
     let place = registry.begin("app");
     let head =
         format!("PATCH {place} HTTP/1.1\r\nHost: {}\r\nContent-Length: 10\r\n\r\n01234", registry.address);
-    let mut stream = TcpStream::connect(&registry.address).unwrap();
+    let mut stream = registry.connect();
     stream.write_all(head.as_bytes()).unwrap();
-    stream.flush().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    until("its bytes are there", || uploaded(&session) == 5);
     registry.request("PATCH", &place, &[], b"x").fails(409, "BLOB_UPLOAD_INVALID");
     drop(stream);
-    let range = loop {
+    let range = until_some("what came is counted", || {
         let answer = registry.get(&place).is(204);
-        if answer.header("range") != Some("0-0") {
-            break answer.header("range").unwrap().to_owned();
-        }
-    };
+        answer.header("range").filter(|range| *range != "0-0").map(str::to_owned)
+    });
     assert_eq!(range, "0-4");
     let end = format!("{place}?digest={}", digest(b"0123456789"));
     registry.request("PUT", &end, &[("Content-Range", "5-9")], b"56789").is(201);
@@ -221,7 +229,7 @@ fn a_tag_is_replaced_and_removed() {
     registry.delete("/v2/app/manifests/1").is(202);
     registry.get("/v2/app/manifests/1").fails(404, "MANIFEST_UNKNOWN");
     registry.delete("/v2/app/manifests/1").fails(404, "MANIFEST_UNKNOWN");
-    session.run("has app..1").code(1);
+    session.run("has app..1").ends(1);
     // By its digest, all its tags go.
     registry.push("app:2", &[&two], &[("", &two)]);
     registry.push("app:3", &[&two], &[("", &two)]);
@@ -252,7 +260,7 @@ fn keys_are_tags_of_a_repository() {
     registry.get("/v2/app/manifests/7").fails(404, "MANIFEST_UNKNOWN");
     session.run("has Key_1").ok();
     registry.delete("/v2/larder/keys/manifests/Key_1").is(202);
-    session.run("has Key_1").code(1);
+    session.run("has Key_1").ends(1);
 }
 
 #[test]
@@ -298,7 +306,7 @@ fn a_manifest_is_refused_that_is_not_what_it_says() {
     refused(MANIFEST, &large, 413, "SIZE_INVALID");
     registry.put("App", "1", MANIFEST, &good).fails(400, "NAME_INVALID");
     registry.put("app", ".1", MANIFEST, &good).fails(400, "MANIFEST_INVALID");
-    session.run("has app..2").code(1);
+    session.run("has app..2").ends(1);
     // One without a type in the request has its own.
     registry.request("PUT", "/v2/app/manifests/3", &[], text.as_bytes()).fails(400, "MANIFEST_INVALID");
     let own = changed("mediaType", json!(MANIFEST));
@@ -317,7 +325,7 @@ fn an_image_that_lies_about_its_layers_is_kept_and_never_believed() {
         registry.request("GET", "/v2/app/manifests/1", &headers, b"").is(200).brings(text.as_bytes());
     }
     registry.get(&format!("/v2/app/blobs/{}", digest(&base))).fails(404, "BLOB_UNKNOWN");
-    session.run("verify").code(3);
+    session.run("verify").ends(3);
     session.feed("import k", &docker("x:1", &[&base]).end()).ok();
     session.run("verify k").ok();
     // An index of it is no better.
@@ -411,13 +419,13 @@ fn children_of_an_index_stay_without_entries_of_their_own() {
         listed.push(descriptor(MANIFEST, text.as_bytes()));
     }
     // Until an index names them they have entries of their own.
-    assert_eq!(session.run("ls").ok().text().matches("sha256-").count(), 2);
+    assert_eq!(session.run("ls").ok().stdout().matches("sha256-").count(), 2);
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": listed });
     let absent =
         json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [descriptor(MANIFEST, b"absent")] });
     registry.put("app", "1", INDEX, &absent).fails(404, "MANIFEST_BLOB_UNKNOWN");
     registry.put("app", "1", INDEX, &index).is(201);
-    assert_eq!(session.run("ls").ok().text().matches("sha256-").count(), 0);
+    assert_eq!(session.run("ls").ok().stdout().matches("sha256-").count(), 0);
     let child = listed[0]["digest"].as_str().unwrap();
     registry.get(&format!("/v2/app/manifests/{child}")).is(200);
     registry.delete(&format!("/v2/app/manifests/{child}")).fails(405, "UNSUPPORTED");

@@ -2,27 +2,28 @@
 //! dockerd. With a newer BuildKit where LARDER_BUILDCTL and LARDER_BUILDKITD name one.
 #![expect(clippy::doc_markdown, reason = "the variables' names are prose here")]
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use crate::engine::engines::{available, layers, sh};
+use larder_tests::{Part, Ran, have, isolate, sh, until};
+
+use crate::engine::engines::layers;
+use crate::kit::containerd::{Containerd, Ended};
 use crate::kit::session::Session;
 use crate::kit::tars::{docker, id};
-
-/// Debian's client, whose daemon builds with BuildKit; another may come first on PATH.
-const DOCKER: &str = "/usr/bin/docker";
 
 /// What is gone at the end of a test, however it ends.
 struct Gone(String);
 
 impl Drop for Gone {
     fn drop(&mut self) {
-        let _ = Command::new("sh").args(["-c", &self.0]).output();
+        let mut command = Command::new("sh");
+        let _ = isolate(&mut command, "/nonexistent").args(["-c", &self.0]).output();
     }
 }
 
 #[test]
 fn docker_pulls_and_pushes_only_what_is_missing() {
-    if !available("docker info") {
+    if !have(&[Part::Docker]) {
         return;
     }
     let session = Session::new();
@@ -56,7 +57,7 @@ fn docker_pulls_and_pushes_only_what_is_missing() {
 
 #[test]
 fn the_buildkit_in_docker_builds_from_it_and_takes_cache_from_it() {
-    if !available(&format!("{DOCKER} info")) {
+    if !have(&[Part::Docker]) {
         return;
     }
     let session = Session::new();
@@ -70,20 +71,20 @@ fn the_buildkit_in_docker_builds_from_it_and_takes_cache_from_it() {
     let build = |rest: &str| {
         let folder = session.path("ctx");
         let inline = "--build-arg BUILDKIT_INLINE_CACHE=1";
-        sh(&format!("DOCKER_BUILDKIT=1 {DOCKER} build --progress plain {inline} {rest} {folder} 2>&1"))
+        sh(&format!("DOCKER_BUILDKIT=1 docker build --progress plain {inline} {rest} {folder} 2>&1"))
     };
     build(&format!("-t {at}/cache:1"));
     sh(&format!("docker push -q {at}/cache:1 && docker rmi -f {at}/cache:1"));
     let again = build(&format!("-t {at}/cache:2 --cache-from {at}/cache:1"));
     assert!(again.contains("CACHED"), "{again}");
-    let log = session.log();
+    let log = registry.said();
     assert!(log.contains("HEAD /v2/cache/manifests/1 200"), "{log}");
     session.run("verify").ok();
 }
 
 #[test]
 fn podman_and_skopeo_pull_and_push() {
-    if !available("podman info") || !available("skopeo --version") {
+    if !have(&[Part::Podman, Part::Skopeo]) {
         return;
     }
     let session = Session::new();
@@ -106,13 +107,13 @@ fn podman_and_skopeo_pull_and_push() {
     let tags = sh(&format!("skopeo list-tags --tls-verify=false docker://{at}/copy"));
     assert!(tags.contains("\"3\"") && tags.contains("\"4\""), "{tags}");
     sh(&format!("skopeo delete --tls-verify=false docker://{at}/copy:3"));
-    session.run("has app._copy..3").code(1);
+    session.run("has app._copy..3").ends(1);
     session.run("verify").ok();
 }
 
 #[test]
 fn docker_logs_in_with_the_token() {
-    if !available("docker info") {
+    if !have(&[Part::Docker]) {
         return;
     }
     let session = Session::new();
@@ -124,49 +125,14 @@ fn docker_logs_in_with_the_token() {
     let config = session.path("docker");
     let _gone = Gone(format!("docker rmi -f {at}/app:1"));
     let run = |words: &str| format!("docker --config {config} {words}");
-    let refused = Command::new("sh").args(["-c", &run(&format!("pull -q {at}/app:1"))]).output().unwrap();
-    assert!(!refused.status.success());
+    sh(&format!("! {}", run(&format!("pull -q {at}/app:1"))));
     sh(&format!("{} < {}", run(&format!("login -u anybody --password-stdin {at}")), session.path("token")));
     sh(&run(&format!("pull -q {at}/app:1")));
 }
 
-/// A containerd of the test's own.
-struct Containerd(Child, String);
-
-impl Containerd {
-    fn start(session: &Session) -> Self {
-        let at = |name: &str| session.path(&format!("containerd/{name}")).into_string();
-        let (root, state, sock) = (at("root"), at("state"), at("sock"));
-        let text =
-            format!("version = 2\nroot = \"{root}\"\nstate = \"{state}\"\n[grpc]\naddress = \"{sock}\"\n");
-        let config = session.write("containerd/config.toml", text);
-        let log = std::fs::File::create(at("log")).unwrap();
-        let child = Command::new("containerd")
-            .args(["-c", config.as_str()])
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
-        let containerd = Self(child.unwrap(), format!("ctr -a {sock}"));
-        for _ in 0..100 {
-            if Command::new("ctr").args(["-a", &sock, "version"]).output().unwrap().status.success() {
-                return containerd;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        panic!("containerd does not answer: {}", std::fs::read_to_string(at("log")).unwrap());
-    }
-}
-
-impl Drop for Containerd {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn containerd_pulls_zstd_layers_and_pushes() {
-    if !available("containerd --version") || !available("ctr --version") {
+    if !have(&[Part::Containerd]) {
         return;
     }
     let session = Session::new();
@@ -175,7 +141,7 @@ fn containerd_pulls_zstd_layers_and_pushes() {
     let registry = session.serve("-v");
     let at = format!("{}/app", registry.address);
     let containerd = Containerd::start(&session);
-    let ctr = &containerd.1;
+    let ctr = format!("ctr -a {}", containerd.socket);
     sh(&format!("{ctr} images pull --plain-http {at}:1"));
     let stored = session.run("info k --json").ok().json()["digest"].as_str().unwrap().to_owned();
     assert!(sh(&format!("{ctr} images ls")).contains(&stored));
@@ -202,32 +168,21 @@ fn a_newer_buildkit_keeps_its_cache_in_it() {
     let words =
         ["--root", root.as_str(), "--addr", &format!("unix://{sock}"), "--oci-worker-snapshotter=native"];
     let more = ["--containerd-worker=false", "--oci-worker-net=host"];
-    let child =
-        Command::new(&buildkitd).args(words).args(more).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-    let _daemon = Containerd(child, String::new());
+    let mut command = session.program(&buildkitd);
+    let child = command.args(words).args(more).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    let _daemon = Ended(child);
     let buildctl = format!("{buildctl} --addr unix://{sock}");
-    for _ in 0..100 {
-        if Command::new("sh")
-            .args(["-c", &format!("{buildctl} debug workers")])
-            .output()
-            .unwrap()
-            .status
-            .success()
-        {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    // It tells nobody when it is ready.
+    until("buildkitd answers", || {
+        let mut shell = session.program("sh");
+        Ran::of(shell.args(["-c", &format!("{buildctl} debug workers")])).code() == 0
+    });
     session.write("ctx/f", format!("{:?}", std::time::SystemTime::now()));
     session.write("ctx/Dockerfile", format!("FROM {at}/app:1 AS a\nCOPY f /f\nFROM a\nCOPY f /g\n"));
     let folder = session.path("ctx");
     let build = |export: &str, import: &str| {
         let from = format!("--frontend dockerfile.v0 --local context={folder} --local dockerfile={folder}");
-        let line = format!("{buildctl} build {from} --progress plain {export} {import} 2>&1");
-        let output = Command::new("sh").args(["-c", &line]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{line}: {said}");
-        said
+        sh(&format!("{buildctl} build {from} --progress plain {export} {import} 2>&1"))
     };
     let mut tags = 0;
     for form in ["image-manifest=false,oci-mediatypes=true", "image-manifest=true,oci-mediatypes=true"] {
@@ -247,7 +202,7 @@ fn a_newer_buildkit_keeps_its_cache_in_it() {
     // An image with its attestations.
     let output = format!("--output type=image,name={at}/built:1,push=true,registry.insecure=true");
     build(&output, "--opt attest:provenance=mode=max");
-    let rows = session.run("ls --json").ok().text();
+    let rows = session.run("ls --json").ok().stdout();
     assert_eq!(rows.matches("cache/app:").count(), tags, "{rows}");
     assert!(!rows.contains("\"problem\""), "{rows}");
     session.run("verify").ok();

@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::net::TcpStream;
 
+use larder_tests::{Ran, until};
 use serde_json::json;
 use storekit::Digest;
 
-use crate::kit::registry::{INDEX, MANIFEST};
-use crate::kit::session::{Run, Session};
+use crate::kit::registry::{Checked, INDEX, MANIFEST, Registry};
+use crate::kit::session::Session;
 use crate::kit::tars::{config, descriptor, docker, gzip, id, layer, manifest, zstd};
-use crate::serve::serving::{digest, unfinished};
+use crate::serve::serving::{digest, unfinished, uploaded};
 
 /// What imgtar has compressed.
 fn compressed(session: &Session, name: &str) -> (Vec<u8>, String) {
@@ -93,7 +94,7 @@ fn a_manifest_may_name_the_plain_form_of_a_stored_layer() {
     }
     assert_eq!(session.ids("app..2"), [id(&[&base, &top])]);
     session.run("verify").ok();
-    session.feed("import other --name x:9", &session.run("export app..2").ok().stdout).ok();
+    session.feed("import other --name x:9", session.run("export app..2").ok().bytes()).ok();
     assert_eq!(session.ids("other"), [id(&[&base, &top])]);
     assert!(!session.blobs().contains(&Digest::of(&base)), "the plain layer was stored");
     // An index, or what is not an image, needs the very bytes.
@@ -128,7 +129,7 @@ fn nothing_damaged_is_served_as_whole() {
     // Proved once, and changed since.
     get(&layer.to_string()).is(200).brings(&whole);
     damage();
-    assert!(get(&layer.to_string()).broken);
+    assert!(!get(&layer.to_string()).whole);
     assert!(!path.exists());
     registry.head(&format!("/v2/app/blobs/{layer}")).is(404);
     registry.get("/v2/app/manifests/1").fails(404, "MANIFEST_UNKNOWN");
@@ -146,7 +147,7 @@ fn nothing_damaged_is_served_as_whole() {
         .request("GET", "/v2/app/manifests/1", &[("User-Agent", "skopeo/1")], b"")
         .is(200)
         .has("docker-content-digest", &stored);
-    assert!(session.log().contains("damaged"));
+    assert!(registry.said().contains("damaged"));
 }
 
 #[test]
@@ -224,32 +225,30 @@ fn an_index_that_names_itself_over_and_over_takes_no_time() {
 fn other_machines_reach_it_only_with_leave_and_a_token() {
     let session = Session::new();
     let refused = |words: &str| {
-        session.run(&format!("serve --listen {words}")).code(2).says("can be reached from other machines")
+        session.run(&format!("serve --listen {words}")).ends(2).says("can be reached from other machines")
     };
     refused("0.0.0.0:0");
     refused("0.0.0.0:0 --allow-remote").says("give a token too");
     session.write("token", "short");
-    session.run("serve --listen 127.0.0.1:0 --token-file token").code(2).says("too short");
-    session.run("serve --listen 127.0.0.1:0 --token-file none").code(2).says("cannot read");
+    session.run("serve --listen 127.0.0.1:0 --token-file token").ends(2).says("too short");
+    session.run("serve --listen 127.0.0.1:0 --token-file none").ends(2).says("cannot read");
     // An address that no machine has: with leave and a token it is tried.
     let mut command = session.command("serve --listen 192.0.2.1:0 --allow-remote");
-    let output = command.env("LARDER_SERVE_TOKEN", "a-long-secret").output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot listen on"), "{output:?}");
+    Ran::of(command.env("LARDER_SERVE_TOKEN", "a-long-secret")).ends(2).says("cannot listen on");
     let taken = session.serve("");
-    session.run(&format!("serve --listen {}", taken.address)).code(2).says("cannot listen on");
+    session.run(&format!("serve --listen {}", taken.address)).ends(2).says("cannot listen on");
 }
 
 #[test]
 fn it_listens_where_a_name_leads() {
     let session = Session::new();
-    let registry = session.started(&mut session.command("serve --listen localhost:0"));
+    let registry = Registry::start(&mut session.command("serve --listen localhost:0"));
     let address: std::net::SocketAddr = registry.address.parse().unwrap();
     assert!(address.ip().is_loopback() && address.port() != 0);
     let host = format!("localhost:{}", address.port());
     assert_eq!(registry.request("GET", "/v2/", &[("Host", &host)], b"").status, 200);
     for nowhere in ["nowhere", "localhost", ":5000", "5000", "localhost:99999", "no-such-host.invalid:5000"] {
-        session.run(&format!("serve --listen {nowhere} --store other")).code(2).says("`localhost:5000`");
+        session.run(&format!("serve --listen {nowhere} --store other")).ends(2).says("`localhost:5000`");
     }
     assert!(!session.path("other").exists());
 }
@@ -257,19 +256,19 @@ fn it_listens_where_a_name_leads() {
 #[test]
 fn it_ends_in_good_order() {
     let session = Session::new();
-    for (signal, code) in [("-TERM", 0), ("-INT", 130)] {
+    for (signal, code) in [("TERM", 0), ("INT", 130)] {
         let registry = session.serve("");
         let place = registry.begin("app");
-        let mut stream = TcpStream::connect(&registry.address).unwrap();
+        let (mut stream, address) = (registry.connect(), registry.address.clone());
         let digest = digest(b"0123456789");
         let head = format!(
             "PUT {place}?digest={digest} HTTP/1.1\r\nHost: {}\r\nContent-Length: 10\r\n\r\n01234",
             registry.address
         );
         stream.write_all(head.as_bytes()).unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        until("its bytes are there", || uploaded(&session) == 5);
         let writer = std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_millis(300));
+            until("nobody listens any more", || TcpStream::connect(&address).is_err());
             stream.write_all(b"56789").unwrap();
             let mut answer = String::new();
             std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
@@ -280,12 +279,8 @@ fn it_ends_in_good_order() {
         assert!(writer.join().unwrap().starts_with("HTTP/1.1 201"));
     }
     assert_eq!(session.blobs().len(), 1);
-    let run = session
-        .command("serve --listen 127.0.0.1:0 --json")
-        .env("LARDER_SERVE_TOKEN", "short")
-        .output()
-        .unwrap();
-    Run::of(run).code(2);
+    let mut command = session.command("serve --listen 127.0.0.1:0 --json");
+    Ran::of(command.env("LARDER_SERVE_TOKEN", "short")).ends(2);
 }
 
 #[test]
@@ -297,7 +292,7 @@ fn a_killed_upload_leaves_a_sound_store() {
     let place = registry.begin("app");
     registry.request("PATCH", &place, &[], &vec![7; 100_000]).is(202);
     assert_eq!(unfinished(&session), 1);
-    registry.end("-KILL");
+    registry.end("KILL");
     session.run("verify").ok();
     assert_eq!(unfinished(&session), 1);
     let registry = session.serve("");
@@ -341,7 +336,7 @@ fn buildkits_cache_lands_in_the_store() {
         let reach = images.walker().reach(&entry.descriptor).unwrap();
         assert!(reach.is_whole() && reach.present.len() == 4, "{reach:?}");
     }
-    let rows = session.run("ls --json").ok().text();
+    let rows = session.run("ls --json").ok().stdout();
     assert!(
         rows.contains("cache/app:index") && rows.contains("cache/app:image") && !rows.contains("\"problem\""),
         "{rows}"
@@ -362,7 +357,7 @@ fn what_was_pushed_by_its_digest_goes_with_the_index_though_it_was_stored_in_ano
     let config = descriptor("application/vnd.oci.image.config.v1+json", config.as_bytes());
     let image = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer] });
     let named = descriptor(MANIFEST, image.to_string().as_bytes());
-    let keys = || session.run("ls --json").ok().text().lines().count();
+    let keys = || session.run("ls --json").ok().stdout().lines().count();
     assert_eq!(keys(), 1);
     registry.put("app", named["digest"].as_str().unwrap(), MANIFEST, &image).is(201);
     assert_eq!(keys(), 2);
@@ -409,7 +404,7 @@ fn no_collector_takes_what_a_push_is_about_to_name() {
     session.store().images().sweep_unfinished().unwrap();
     registry.request("PUT", &format!("{place}?digest={}", digest(b"01234")), &[], b"").is(201);
     registry.put("app", "1", MANIFEST, &manifest(&[&base], &[("", &base)])).is(201);
-    registry.end("-KILL");
+    registry.end("KILL");
     assert_eq!(collect(), [storekit::Discarded::Moved; 2]);
 }
 
@@ -521,7 +516,7 @@ fn no_request_makes_it_fail() {
     }
     registry.patience = std::time::Duration::from_secs(20);
     registry.get("/v2/").is(200);
-    assert!(!session.log().contains("panicked"), "{}", session.log());
+    assert!(!registry.said().contains("panicked"), "{}", registry.said());
     // An image that was deleted on the way is not damage.
     session.run("verify").ok();
 }

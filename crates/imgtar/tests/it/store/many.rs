@@ -1,12 +1,12 @@
 //! More keys, and more blobs, than anybody looks at one by one.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
+use larder_tests::Ran;
 use serde_json::json;
 use storekit::Digest;
 
-use crate::kit::session::{Run, Session};
+use crate::kit::session::Session;
 use crate::kit::tars::{config, descriptor, docker, layer, manifest, oci};
 
 /// Puts images into the store that have one layer in common, without an import of each.
@@ -41,7 +41,7 @@ fn what_many_images_taught_is_read_once() {
     };
     import("first", "a").says("1 new layer, 1 stored already");
     // Nothing but the notes tells now what the others have.
-    let notes = session.path("store/.layers");
+    let notes = session.path("../store/.layers");
     for config in &configs {
         fs::remove_file(session.store().images().blobs().path(config)).unwrap();
     }
@@ -60,7 +60,7 @@ fn all_of_many_keys_are_listed_and_removed() {
     let session = Session::new();
     session.run("init").ok();
     crowd(&session, &layer("base", "known to all"));
-    let listed = session.run("ls --json").ok().text();
+    let listed = session.run("ls --json").ok().stdout();
     let keys: Vec<String> = listed
         .lines()
         .map(|line| {
@@ -69,8 +69,8 @@ fn all_of_many_keys_are_listed_and_removed() {
         .collect();
     assert_eq!(keys.len(), 300);
     assert!(keys.is_sorted());
-    session.run(&format!("rm never {}", keys.join(" "))).code(1).says("nothing is stored under `never`");
-    assert_eq!(session.run("ls --json").ok().text(), "");
+    session.run(&format!("rm never {}", keys.join(" "))).ends(1).says("nothing is stored under `never`");
+    assert_eq!(session.run("ls --json").ok().stdout(), "");
     let index = fs::read_to_string(session.store().images().folder().join("index.json")).unwrap();
     assert!(!index.contains("dev.larder.key"), "{index}");
 }
@@ -92,13 +92,11 @@ fn index_of(count: usize) -> Vec<u8> {
 }
 
 /// Runs with a limit of the shell's `ulimit` on open files.
-fn limited(session: &Session, limit: &str, words: &str) -> Run {
-    let imgtar = session.command(words);
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\"")]).arg(imgtar.get_program());
-    shell.args(imgtar.get_args()).current_dir(session.path(""));
-    shell.envs(imgtar.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    Run::of(shell.stdin(Stdio::null()).output().unwrap())
+fn limited(session: &Session, limit: &str, words: &str) -> Ran {
+    let mut shell = session.program("sh");
+    shell.args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_imgtar")]);
+    shell.args(words.split_whitespace());
+    Ran::of(&mut shell)
 }
 
 #[test]
@@ -108,7 +106,7 @@ fn an_import_may_have_more_blobs_than_open_files_are_usual() {
     // A soft limit is only what is usual.
     limited(&session, "-Sn 100", "import k many.tar").ok();
     assert_eq!(session.ids("k").len(), 120);
-    limited(&session, "-n 100", "import l many.tar --force").code(2).says("`ulimit -n 65536` allows more");
-    session.run("has l").code(1);
+    limited(&session, "-n 100", "import l many.tar --force").ends(2).says("`ulimit -n 65536` allows more");
+    session.run("has l").ends(1);
     session.run("verify").ok();
 }

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::engine::engines::{Image, available, layers, with, wrapped};
+use larder_tests::{Part, have};
+
+use crate::engine::engines::{Image, layers, with, wrapped};
 use crate::kit::session::Session;
 use crate::kit::tars::{config, descriptor, docker, gzip, id, layer, manifest, oci};
 
@@ -15,7 +17,7 @@ fn nothing_is_left(session: &Session) {
 }
 
 fn unfinished(session: &Session) -> usize {
-    let folder = fs::read_dir(session.path("store/images/blobs/sha256"));
+    let folder = fs::read_dir(session.path("../store/images/blobs/sha256"));
     let names = folder.into_iter().flatten().map(|entry| entry.unwrap().file_name());
     names.filter(|name| name.to_string_lossy().starts_with(".tmp-")).count()
 }
@@ -39,7 +41,7 @@ fn what_a_pipe_brings_in_another_form_leaves_nothing() {
     // What no image needs, and what is refused in the end.
     session.feed("import odd", &docker("odd:1", &[&base]).file("stray.tar", layer("stray", "x")).end()).ok();
     nothing_is_left(&session);
-    session.feed("import cut", &docker("cut:1", &[&layer("new", "y")]).cut()).code(2);
+    session.feed("import cut", &docker("cut:1", &[&layer("new", "y")]).cut()).ends(2);
     nothing_is_left(&session);
 }
 
@@ -57,7 +59,7 @@ fn noise(count: usize) -> String {
 /// by then, the small new layer has come as gzip, and the archive brings it again.
 #[test]
 fn a_push_that_is_given_up_leaves_nothing() {
-    if !available("docker info") {
+    if !have(&[Part::Docker]) {
         return;
     }
     let image = Image::new("docker", "given-up");
@@ -82,7 +84,7 @@ fn a_push_that_is_given_up_leaves_nothing() {
         "[ $1 = push ] && { $ENGINE \"$@\"; kill -9 $PPID; exit 1; }\nexec $ENGINE \"$@\"",
     );
     let before = session.blobs();
-    with(&session, &program, "docker", &format!("save killed {} --by push", image.0)).0.code(-1);
+    with(&session, &program, "docker", &format!("save killed {} --by push", image.0)).0.ends(137);
     assert_eq!(session.blobs(), before);
     session.run(&format!("save after {} --by push --engine docker", image.0)).ok();
     nothing_is_left(&session);

@@ -2,22 +2,10 @@
 //! merges.
 
 use std::fs;
-use std::process::Command;
 
-use larder_tests::Session;
+use larder_tests::{Part, Session, have};
 
 use crate::kit::tars::{docker, layer};
-
-/// Whether git and git-lfs are there.
-fn have_lfs() -> bool {
-    let works =
-        |words: &[&str]| Command::new("git").args(words).output().is_ok_and(|ran| ran.status.success());
-    if works(&["lfs", "version"]) {
-        return true;
-    }
-    larder_tests::not_run("needs `git-lfs`");
-    false
-}
 
 /// A repository with a store in it, and the archives of two versions of an image.
 fn repository() -> Session {
@@ -39,7 +27,7 @@ fn kept(session: &Session) -> usize {
 
 #[test]
 fn a_store_is_set_up_once() {
-    if !have_lfs() {
+    if !have(&[Part::GitLfs]) {
         return;
     }
     let session = repository();
@@ -51,7 +39,7 @@ fn a_store_is_set_up_once() {
     };
     let first = files();
     assert!(first.0.starts_with("/mine\n"));
-    let again = session.run("imgtar init --lfs cache --json").ok().json_whole();
+    let again = session.run("imgtar init --lfs cache --json").ok().json();
     assert_eq!((files(), again["written"].as_array().unwrap().len()), (first, 0));
     session.run("git config filter.lfs.clean && test -x .git/hooks/pre-push").ok();
     session.run("imgtar init other && imgtar has k --store other").ends(1);
@@ -59,7 +47,7 @@ fn a_store_is_set_up_once() {
 
 #[test]
 fn where_git_would_keep_nothing_no_store_is_made() {
-    if !have_lfs() {
+    if !have(&[Part::GitLfs]) {
         return;
     }
     let session = repository();
@@ -74,7 +62,7 @@ fn where_git_would_keep_nothing_no_store_is_made() {
 
 #[test]
 fn without_git_lfs_it_says_what_to_install() {
-    if !have_lfs() {
+    if !have(&[Part::GitLfs]) {
         return;
     }
     let session = repository();
@@ -95,7 +83,7 @@ const BARE: &str = "GIT_CONFIG_NOSYSTEM=1 HOME=/nonexistent XDG_CONFIG_HOME=/non
 
 #[test]
 fn a_save_into_a_clone_without_the_filter_says_how_to_get_it() {
-    if !have_lfs() {
+    if !have(&[Part::GitLfs]) {
         return;
     }
     let session = repository();
@@ -122,7 +110,7 @@ fn a_save_into_a_clone_without_the_filter_says_how_to_get_it() {
 
 #[test]
 fn a_second_version_adds_what_is_new() {
-    if !have_lfs() {
+    if !have(&[Part::GitLfs]) {
         return;
     }
     let session = repository();
@@ -152,7 +140,7 @@ fn a_second_version_adds_what_is_new() {
 
 #[test]
 fn the_store_is_in_no_key() {
-    if !have_lfs() {
+    if !have(&[Part::GitLfs]) {
         return;
     }
     let session = repository();
@@ -193,15 +181,15 @@ fn cloned(clone_env: &str) -> Session {
 
 #[test]
 fn a_clone_has_the_image() {
-    if !have_lfs() {
+    if !have(&[Part::GitLfs]) {
         return;
     }
     let session = cloned("git config --global core.autocrlf true;");
     session.run("mv ../remote ../away").ok();
-    let image = session.run("imgtar info one --json").ok().json_whole()["ids"].clone();
+    let image = session.run("imgtar info one --json").ok().json()["ids"].clone();
     let in_clone = |line: &str| session.run(&format!("cd ../clone && {line}"));
     in_clone("imgtar has one && imgtar verify && imgtar export one ../out.tar").ok();
-    assert_eq!(in_clone("imgtar info one --json").ok().json_whole()["ids"], image);
+    assert_eq!(in_clone("imgtar info one --json").ok().json()["ids"], image);
     in_clone("imgtar import again ../out.tar && cmp cache/images/keys/one ../work/cache/images/keys/one")
         .ok();
     in_clone("imgtar rm again && imgtar ls").ok();
@@ -212,7 +200,7 @@ fn a_clone_has_the_image() {
 
 #[test]
 fn a_clone_without_content_gets_the_command_for_it() {
-    if !have_lfs() {
+    if !have(&[Part::GitLfs]) {
         return;
     }
     let session = cloned("GIT_LFS_SKIP_SMUDGE=1");
@@ -236,7 +224,7 @@ fn a_clone_without_content_gets_the_command_for_it() {
 
 #[test]
 fn without_content_a_save_goes_on() {
-    if !have_lfs() {
+    if !have(&[Part::GitLfs]) {
         return;
     }
     let session = cloned("GIT_LFS_SKIP_SMUDGE=1");
@@ -252,7 +240,7 @@ fn without_content_a_save_goes_on() {
 
 #[test]
 fn without_content_a_bake_goes_on() {
-    if !have_lfs() {
+    if !have(&[Part::GitLfs]) {
         return;
     }
     let session = repository();
@@ -268,7 +256,7 @@ fn without_content_a_bake_goes_on() {
 
 #[test]
 fn two_branches_that_each_save_a_key_merge() {
-    if !have_lfs() {
+    if !have(&[Part::GitLfs]) {
         return;
     }
     let session = repository();

@@ -3,10 +3,11 @@
 use std::fs;
 
 use camino::Utf8PathBuf;
+use larder_tests::{Ran, signal, until, until_it_waits};
 use serde_json::json;
 use storekit::Digest;
 
-use crate::kit::session::{Run, Session};
+use crate::kit::session::Session;
 use crate::kit::tars::{docker, id, layer};
 
 /// An image of two layers under `k`.
@@ -49,13 +50,13 @@ fn damage_is_told_from_a_miss_and_mended_by_the_next_save() {
     for hurt in [flip, truncate, delete] as [Hurt; 3] {
         let (session, archive) = saved();
         hurt(&layer_file(&session));
-        let export = session.run("export k --compress none").code(3);
+        let export = session.run("export k --compress none").ends(3);
         assert!(
-            !String::from_utf8_lossy(&export.stdout).contains("RepoTags"),
+            !String::from_utf8_lossy(export.bytes()).contains("RepoTags"),
             "the list of images was written"
         );
-        session.run("has k").code(3);
-        session.run("verify").code(3);
+        session.run("has k").ends(3);
+        session.run("verify").ends(3);
         session.feed("import k", &archive).ok();
         session.run("verify").ok();
         session.run("export k").ok();
@@ -92,17 +93,14 @@ fn a_damaged_layer_of_another_key_is_not_reused() {
 
 #[test]
 fn an_export_that_is_stopped_leaves_no_file() {
-    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
         let session = Session::new();
         session.write("d/zeros", vec![0; 200 << 20]);
         session.run("pack k d").ok();
         fs::create_dir(session.path("out")).unwrap();
         let mut export = session.command("export k out/image.tar --compress none").spawn().unwrap();
-        while fs::read_dir(session.path("out")).unwrap().next().is_none() {
-            std::thread::yield_now();
-        }
-        let pid = export.id().to_string();
-        assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        until("a file is begun", || fs::read_dir(session.path("out")).unwrap().next().is_some());
+        signal(&export, name);
         assert_eq!(export.wait().unwrap().code(), Some(code));
         assert_eq!(fs::read_dir(session.path("out")).unwrap().count(), 0);
     }
@@ -122,7 +120,7 @@ fn saves_at_once_under_one_key_and_many_all_succeed() {
         }
     });
     session.run("verify").ok();
-    assert_eq!(session.run("ls").ok().text().lines().count(), 6);
+    assert_eq!(session.run("ls").ok().stdout().lines().count(), 6);
     // The base once, four tops; a config and a manifest for each.
     assert_eq!(session.blobs().len(), 1 + 4 + 8);
 }
@@ -132,11 +130,10 @@ fn ctrl_c_ends_with_130_and_leaves_a_sound_store() {
     let (session, archive) = saved();
     let mut child = session.command("import other").stdin(std::process::Stdio::piped()).spawn().unwrap();
     std::io::Write::write_all(child.stdin.as_mut().unwrap(), &archive[..archive.len() / 2]).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
+    until_it_waits(&child);
+    signal(&child, "INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    session.run("has other").code(1);
+    session.run("has other").ends(1);
     session.run("verify").ok();
 }
 
@@ -144,7 +141,7 @@ fn ctrl_c_ends_with_130_and_leaves_a_sound_store() {
 fn verify_finds_a_flipped_bit_and_names_the_key() {
     let (session, _) = saved();
     flip(&layer_file(&session));
-    let report = session.run("verify k --json").code(3).text();
+    let report = session.run("verify k --json").ends(3).stdout();
     let problem: serde_json::Value = serde_json::from_str(report.lines().next().unwrap()).unwrap();
     assert_eq!(problem["key"], json!("k"));
     assert!(problem["problem"].as_str().unwrap().contains("damaged"));
@@ -154,7 +151,7 @@ fn verify_finds_a_flipped_bit_and_names_the_key() {
 fn an_export_file_of_a_damaged_image_never_appears() {
     let (session, _) = saved();
     flip(&layer_file(&session));
-    session.run("export k out.tar").code(3);
+    session.run("export k out.tar").ends(3);
     assert!(!session.path("out.tar").exists());
 }
 
@@ -174,23 +171,23 @@ fn the_first_save_wins_unless_forced() {
 fn keys_come_and_go() {
     let (session, _) = saved();
     session.run("has k").ok();
-    session.run("has other").code(1);
-    session.run("info other").code(1).says("nothing is stored");
-    session.run("export other").code(1);
-    session.run("rm k other").code(1);
-    session.run("has k").code(1);
-    session.run("rm k").code(1);
+    session.run("has other").ends(1);
+    session.run("info other").ends(1).says("nothing is stored");
+    session.run("export other").ends(1);
+    session.run("rm k other").ends(1);
+    session.run("has k").ends(1);
+    session.run("rm k").ends(1);
 }
 
 #[test]
 fn no_store_is_a_miss_and_a_foreign_folder_trouble() {
     let session = Session::new();
-    session.run("has k").code(1);
-    session.run("load k --engine docker").code(1);
-    assert_eq!(session.run("ls --json").ok().text(), "");
-    session.write("store/something", "x");
-    session.run("ls").code(2).says("not a larder store");
-    session.feed("import k", b"").code(2);
+    session.run("has k").ends(1);
+    session.run("load k --engine docker").ends(1);
+    assert_eq!(session.run("ls --json").ok().stdout(), "");
+    session.write("../store/something", "x");
+    session.run("ls").ends(2).says("not a larder store");
+    session.feed("import k", b"").ends(2);
 }
 
 #[test]
@@ -198,8 +195,8 @@ fn names_are_set() {
     let (session, _) = saved();
     session.run("tag k new other:2").ok();
     assert_eq!(session.run("info k --json").ok().json()["names"], json!(["new:latest", "other:2"]));
-    session.run("tag k Bad/Name").code(2).says("is not an image name");
-    session.run("tag other x").code(1);
+    session.run("tag k Bad/Name").ends(2).says("is not an image name");
+    session.run("tag other x").ends(1);
 }
 
 #[test]
@@ -210,9 +207,9 @@ fn notes_are_kept() {
     session.feed("import k --build-seconds 12.5 --manifest inputs --name app:x", &archive).ok();
     let info = session.run("info k --json").ok().json();
     assert_eq!((&info["build_seconds"], &info["names"]), (&json!(12.5), &json!(["app:x"])));
-    assert_eq!(session.run("info k --inputs").ok().text(), "the manifest\n");
-    session.feed("import l --build-seconds -1", &archive).code(2);
-    session.feed("import l --build-seconds=nan", &archive).code(2);
+    assert_eq!(session.run("info k --inputs").ok().stdout(), "the manifest\n");
+    session.feed("import l --build-seconds -1", &archive).ends(2);
+    session.feed("import l --build-seconds=nan", &archive).ends(2);
 }
 
 #[test]
@@ -229,10 +226,10 @@ fn where_an_image_came_from_is_noted_and_shown() {
         let info = session.run(&format!("info {key} --json")).ok().json();
         let told = ["image", "host", "commit"].map(|field| info[field].clone());
         assert_eq!(told, [json!("app"), json!("build-3"), json!("931ee0b+")], "{key}");
-        let text = session.run(&format!("info {key}")).ok().text();
+        let text = session.run(&format!("info {key}")).ok().stdout();
         assert!(text.contains("made as   app\nmade on   build-3\nmade from 931ee0b+\n"), "{text}");
     }
-    assert_eq!(session.run("ls --json").ok().text().matches("\"commit\":\"931ee0b+\"").count(), 3);
+    assert_eq!(session.run("ls --json").ok().stdout().matches("\"commit\":\"931ee0b+\"").count(), 3);
     // A change of the names leaves it.
     session.run("tag k new:1").ok();
     assert_eq!(session.run("info k --json").ok().json()["image"], json!("app"));
@@ -249,8 +246,10 @@ fn what_is_said_of_an_image_is_short_and_plain() {
     let session = Session::new();
     for flag in ["--image", "--host", "--commit"] {
         for text in ["", "a\nb", &"a".repeat(256)] {
-            let output = session.command("import k nothing.tar").args([flag, text]).output().unwrap();
-            Run::of(output).code(2).says("it must have 1 to 255 bytes and no control characters");
+            let mut command = session.command("import k nothing.tar");
+            Ran::of(command.args([flag, text]))
+                .ends(2)
+                .says("it must have 1 to 255 bytes and no control characters");
         }
     }
 }
@@ -259,17 +258,17 @@ fn what_is_said_of_an_image_is_short_and_plain() {
 fn keys_are_no_paths() {
     let session = Session::new();
     for key in ["../x", ".hidden", "a/b"] {
-        session.run(&format!("import {key}")).code(2).says("it has 1 to 128 letters, digits");
+        session.run(&format!("import {key}")).ends(2).says("it has 1 to 128 letters, digits");
     }
 }
 
 #[test]
 fn trouble_names_the_file() {
     let (session, _) = saved();
-    session.run("export k /dev/full").code(2).says("cannot write `/dev/full`");
+    session.run("export k /dev/full").ends(2).says("cannot write `/dev/full`");
     session.write("folder/file", "x");
-    session.run("import l folder").code(2).says("`folder` is a folder").says("imgtar pack");
-    session.run("export k folder").code(2).says("folder");
+    session.run("import l folder").ends(2).says("`folder` is a folder").says("imgtar pack");
+    session.run("export k folder").ends(2).says("folder");
 }
 
 #[test]
@@ -282,6 +281,7 @@ fn a_killed_import_leaves_a_store_that_verifies() {
     for pause in [0, 2, 5, 10, 20, 40] {
         let mut child =
             session.command("import big big.tar --force").stdin(std::process::Stdio::null()).spawn().unwrap();
+        // Any moment may be the bad one: no event tells of it.
         std::thread::sleep(std::time::Duration::from_millis(pause));
         child.kill().unwrap();
         child.wait().unwrap();

@@ -13,10 +13,10 @@ use crate::kit::tars::{Tar, blob, config, descriptor, docker, gzip, id, layer, m
 #[track_caller]
 pub(crate) fn refused(archive: &[u8], says: &str) {
     let session = Session::new();
-    session.feed("import k", archive).code(2).says(says);
+    session.feed("import k", archive).ends(2).says(says);
     session.write("a.tar", archive);
-    session.run("import k a.tar").code(2).says(says);
-    session.run("has k").code(1);
+    session.run("import k a.tar").ends(2).says(says);
+    session.run("has k").ends(1);
     // Blobs may be there, but only sound ones.
     for digest in session.blobs() {
         session.store().images().blobs().verify(&digest).unwrap();
@@ -35,9 +35,9 @@ fn sound() -> Tar {
 fn the_file_is_named_that_is_refused() {
     let session = Session::new();
     session.write("one.tar", sound().cut());
-    session.run("import k one.tar").code(2).says("cannot import `one.tar`").says("cut off");
+    session.run("import k one.tar").ends(2).says("cannot import `one.tar`").says("cut off");
     session.write("two.tar", layer("a", "b"));
-    session.run("import k two.tar").code(2).says("cannot import `two.tar`").says("no index.json");
+    session.run("import k two.tar").ends(2).says("cannot import `two.tar`").says("no index.json");
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn what_is_no_image_archive() {
 fn a_refused_archive_leaves_what_stood_there() {
     let session = Session::new();
     session.feed("import k", &sound().end()).ok();
-    session.feed("import k --force", &sound().cut()).code(2);
+    session.feed("import k --force", &sound().cut()).ends(2);
     assert_eq!(session.ids("k"), [id(&[&base()])]);
     session.run("verify").ok();
 }
@@ -261,9 +261,9 @@ fn random_damage_never_panics() {
         damaged[at] = byte;
         let session = Session::new();
         let run = session.feed("import k", &damaged);
-        prop_assert!(run.code == 0 || run.code == 2, "{}: {}", run.code, run.stderr);
-        if run.code == 0 {
-            prop_assert_eq!(session.run("verify").code, 0);
+        prop_assert!(run.code() == 0 || run.code() == 2, "{}: {}", run.code(), run.stderr());
+        if run.code() == 0 {
+            prop_assert_eq!(session.run("verify").code(), 0);
         }
     });
 }

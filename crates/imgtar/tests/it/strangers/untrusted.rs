@@ -11,6 +11,7 @@ use imgtar::format::reference::Reference;
 use imgtar::registry::pull::Wanted;
 use imgtar::registry::push::Options;
 use imgtar::registry::{self, Config, Credentials, Patience, Pulled, Pushed};
+use larder_tests::until;
 use serde_json::json;
 use storekit::{Digest, Store};
 
@@ -41,7 +42,7 @@ pub(crate) fn hasty() -> Config {
 }
 
 pub(crate) fn store(session: &Session) -> Store {
-    let store = Store::open_or_create(&session.path("store")).unwrap();
+    let store = Store::open_or_create(&session.path("../store")).unwrap();
     store.images().prepare().unwrap();
     store
 }
@@ -69,7 +70,7 @@ pub(crate) fn push(session: &Session, fake: &Fake, config: &Config) -> Result<Op
 pub(crate) fn refused(session: &Session, fake: &Fake, says: &str) {
     let error = pull(session, fake).unwrap_err();
     assert!(error.to_string().contains(says), "{error}");
-    session.run("has k").code(1);
+    session.run("has k").ends(1);
     session.run("verify").ok();
 }
 
@@ -97,7 +98,7 @@ pub(crate) fn blob_path(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn partials(session: &Session) -> Vec<String> {
-    let names = storekit::files::replace::names(&session.path("store/images/blobs/sha256")).unwrap();
+    let names = storekit::files::replace::names(&session.path("../store/images/blobs/sha256")).unwrap();
     names.into_iter().filter(|name| name.starts_with(".tmp-")).collect()
 }
 
@@ -166,7 +167,8 @@ fn what_an_earlier_run_left_is_not_believed() {
     for left in [b"garbage".to_vec(), vec![0; layer.len()], vec![0; layer.len() + 9]] {
         let session = Session::new();
         store(&session);
-        session.write(&format!("store/images/blobs/sha256/.tmp-partial-{}", Digest::of(&layer).hex()), left);
+        session
+            .write(&format!("../store/images/blobs/sha256/.tmp-partial-{}", Digest::of(&layer).hex()), left);
         pull(&session, &fake).unwrap().unwrap();
         assert_eq!(partials(&session), [""; 0]);
         session.run("verify").ok();
@@ -186,16 +188,13 @@ fn a_killed_pull_leaves_a_sound_store_and_is_taken_up() {
     let session = Session::new();
     let words = format!("pull {}/app:1 --key k", fake.host);
     let mut child = session.command(&words).stdin(Stdio::null()).spawn().unwrap();
-    let kept = session.path(&format!("store/images/blobs/sha256/.tmp-partial-{}", Digest::of(&layer).hex()));
-    let started = Instant::now();
-    while std::fs::metadata(&kept).map_or(0, |metadata| metadata.len()) < 100_000 {
-        assert!(started.elapsed() < Duration::from_secs(30));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let kept =
+        session.path(&format!("../store/images/blobs/sha256/.tmp-partial-{}", Digest::of(&layer).hex()));
+    until("a part is kept", || std::fs::metadata(&kept).is_ok_and(|metadata| metadata.len() >= 100_000));
     child.kill().unwrap();
     child.wait().unwrap();
     session.run("verify").ok();
-    session.run("has k").code(1);
+    session.run("has k").ends(1);
     session.run(&words).ok();
     assert_eq!(fake.seen("range").len(), 1);
     assert_eq!(partials(&session), [""; 0]);
@@ -245,7 +244,7 @@ fn a_registry_that_stands_still_is_given_up() {
         let error = pull_with(&session, &fake, &Config { patience, ..config }).unwrap_err();
         assert!(error.to_string().contains("cannot be reached"), "{error}");
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
-        session.run("has k").code(1);
+        session.run("has k").ends(1);
     }
 }
 
@@ -347,8 +346,8 @@ fn a_strangers_words_reach_no_terminal() {
     fake.manifest("3", "application/x", &json!({ "mediaType": evil, "layers": [] }));
     let session = Session::new();
     for words in ["app:1 --platform linux/amd64", "app:1", "app:2", "app:3"] {
-        let run = session.run(&format!("pull {}/{words}", fake.host)).code(2);
-        assert!(!run.stderr.contains('\x1b') && !run.stderr.contains('\x07'), "{:?}", run.stderr);
+        let run = session.run(&format!("pull {}/{words}", fake.host)).ends(2);
+        assert!(!run.stderr().contains('\x1b') && !run.stderr().contains('\x07'), "{:?}", run.stderr());
     }
 }
 
@@ -381,7 +380,7 @@ fn a_layer_that_is_not_what_its_config_says_is_refused() {
         let session = Session::new();
         let error = pull(&session, &fake).unwrap_err();
         assert!(error.to_string().contains("cannot be stored"), "{error}");
-        session.run("has k").code(1);
+        session.run("has k").ends(1);
         // The next image with the announced layer gets the real one.
         session.feed("import real", &docker("app:1", &[&good]).end()).ok();
         session.run("verify").ok();
@@ -484,7 +483,7 @@ fn a_damaged_blob_is_never_whole_in_a_registry() {
         bytes[middle] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         let fake = Fake::start(|_| None);
-        session.run(&format!("push k {}/app:1 --compress {compress}", fake.host)).code(3).says("damaged");
+        session.run(&format!("push k {}/app:1 --compress {compress}", fake.host)).ends(3).says("damaged");
         assert_eq!(fake.count("PUT", "/manifests/"), 0);
         assert!(!fake.holds(&digest.to_string()));
         std::fs::write(&path, sound).unwrap();
@@ -516,13 +515,9 @@ fn a_mount_that_is_refused_is_an_upload() {
 
 #[test]
 fn a_connection_that_is_not_http_is_trouble() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let _ = (&stream).read(&mut [0; 64]);
-            let _ = std::io::Write::write_all(&mut &stream, b"SSH-2.0-x\r\n");
-        }
+    let host = larder_tests::http::listen(|stream| {
+        let _ = (&stream).read(&mut [0; 64]);
+        let _ = std::io::Write::write_all(&mut &stream, b"SSH-2.0-x\r\n");
     });
     let reference = format!("{host}/app:1").parse().unwrap();
     let error = registry::resolve(&quick(), &reference, None).unwrap_err();

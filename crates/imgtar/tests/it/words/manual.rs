@@ -1,7 +1,7 @@
 //! The manual, word for word: a change of it shows as a change of this folder's snapshots.
 //! `LARDER_BLESS=1` writes them anew.
 
-use std::fs;
+use larder_tests::{Ran, reviewed};
 
 use crate::kit::session::Session;
 
@@ -15,17 +15,12 @@ fn the_manual_is_as_reviewed() {
     let session = Session::new();
     let text: Vec<String> = COMMANDS.map(|command| manual(&session, command)).to_vec();
     let text = text.join("\n");
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/words/manual.txt");
-    if std::env::var_os("LARDER_BLESS").is_some() {
-        fs::write(path, &text).unwrap();
-    }
-    assert_eq!(text, fs::read_to_string(path).unwrap(), "see the module's comment");
+    reviewed(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/words/manual.txt"), &text);
 }
 
 fn manual(session: &Session, command: &str) -> String {
     let mut run = session.command(if command == "help" { "help has" } else { command });
     let run = if command == "help" { &mut run } else { run.arg("--help") };
-    let output = run.env("COLUMNS", "100").output().unwrap();
-    assert!(output.status.success());
-    format!("$ imgtar {command} --help\n{}", String::from_utf8(output.stdout).unwrap())
+    let ran = Ran::of(run.env("COLUMNS", "100")).ok();
+    format!("$ imgtar {command} --help\n{}", ran.stdout())
 }
