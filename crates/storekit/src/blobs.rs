@@ -18,7 +18,7 @@ use crate::digest::{Digest, Hasher};
 use crate::error::{At, Error, Result};
 use crate::files::lfs;
 use crate::files::lock::{self, Patience};
-use crate::files::replace::{self, Durability, Staged};
+use crate::files::replace::{self, Durability, Publication, Staged};
 use crate::trash::Trash;
 
 /// A folder of blobs.
@@ -376,8 +376,8 @@ impl BlobWriter<'_> {
         staged.share()?;
         loop {
             match staged.publish_new(&path, self.blobs.durability)? {
-                Ok(file) => return Ok(Lease { file, digest: found, size: self.size }),
-                Err(unnamed) => staged = unnamed,
+                Publication::Named(file) => return Ok(Lease { file, digest: found, size: self.size }),
+                Publication::Taken(unnamed) => staged = unnamed,
             }
             // One that somebody leases stays: a lease is on the file, not on the name.
             let Some(standing) = open(&path)? else { continue };
