@@ -2,7 +2,6 @@
 //!
 //! What changes the store finishes its work before it prints: a closed pipe loses words, not work.
 
-use std::fmt::Display;
 use std::io::{BufRead, Write};
 use std::sync::atomic::AtomicBool;
 
@@ -22,8 +21,8 @@ use crate::snapshot::Snapshot;
 use crate::survey::survey;
 use crate::sweep::{Reason, Swept, sweep};
 use crate::{plan_file, show};
-use toolkit::Table;
 use toolkit::words::count;
+use toolkit::{Table, output};
 
 /// Where a command's words go.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]
@@ -44,7 +43,7 @@ pub struct Console<'a> {
 
 impl Console<'_> {
     fn line(&mut self, line: &impl Serialize) -> Result<()> {
-        plan_file::write_line(self.out, line).map_err(Error::output)
+        output::json_line(self.out, line).map_err(Error::output)
     }
 
     fn table(&mut self, table: &Table) -> Result<()> {
@@ -55,15 +54,17 @@ impl Console<'_> {
         self.out.flush().map_err(Error::output)
     }
 
-    /// A message. Where stderr is closed nobody wants it.
-    pub fn say(&mut self, message: impl Display) {
+    /// Prints a message, unless messages are not wanted.
+    pub fn say(&mut self, message: impl AsRef<str>) {
         if !self.quiet {
-            let _ = writeln!(self.err, "{message}");
+            output::say_to(self.err, message.as_ref());
         }
     }
 
-    fn warn(&mut self, message: impl Display) {
-        self.say(format_args!("warning: {message}"));
+    fn warn(&mut self, message: impl AsRef<str>) {
+        if !self.quiet {
+            output::warn_to(self.err, message.as_ref());
+        }
     }
 }
 
@@ -228,7 +229,7 @@ fn carry_out(
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
     if let Some(objection) = plan.objection().filter(|_| force == Force::No) {
-        // Nobody is left to tell where stderr is closed.
+        // Where stderr is closed, the list is lost.
         let lost = show::going(plan, &plan.images, console.verbose).text(console.bold);
         let _ = console.err.write_all(lost.as_bytes());
         return Err(refusal(&objection));
@@ -305,10 +306,11 @@ fn warn_of(unmet: &[Unmet], held: &Held, returns: Returns, console: &mut Console
 pub fn pin(store: &Store, keys: &[Key], console: &mut Console<'_>) -> Result<Outcome> {
     each_key(keys, console, |key| {
         if store.images().get(key)?.is_none() {
-            return Ok(Err(format!("nothing is stored under `{key}`: `gcctl ls` lists the keys")));
+            let why = format!("nothing is stored under `{key}`: `gcctl ls` lists the keys");
+            return Ok(KeyResult::Refused(why));
         }
         let new = store.images().pin(key)?;
-        Ok(Ok(if new { "pinned" } else { "was pinned already" }))
+        Ok(KeyResult::Done(if new { "pinned" } else { "was pinned already" }))
     })
 }
 
@@ -319,21 +321,33 @@ pub fn pin(store: &Store, keys: &[Key], console: &mut Console<'_>) -> Result<Out
 pub fn unpin(store: &Store, keys: &[Key], console: &mut Console<'_>) -> Result<Outcome> {
     each_key(keys, console, |key| {
         let had = store.images().unpin(key)?;
-        Ok(if had { Ok("is no longer pinned") } else { Err(format!("`{key}` was not pinned")) })
+        Ok(if had {
+            KeyResult::Done("is no longer pinned")
+        } else {
+            KeyResult::Refused(format!("`{key}` was not pinned"))
+        })
     })
+}
+
+/// What a command did with one key.
+enum KeyResult {
+    /// It did it; the words follow the key.
+    Done(&'static str),
+    /// It did not, and why.
+    Refused(String),
 }
 
 /// Does it for each key; [`Outcome::No`] where one was refused.
 fn each_key(
     keys: &[Key],
     console: &mut Console<'_>,
-    each: impl Fn(&Key) -> Result<Result<&'static str, String>>,
+    each: impl Fn(&Key) -> Result<KeyResult>,
 ) -> Result<Outcome> {
     let mut all = true;
     for key in keys {
         match each(key)? {
-            Ok(done) => console.say(format!("`{key}` {done}")),
-            Err(refused) => {
+            KeyResult::Done(done) => console.say(format!("`{key}` {done}")),
+            KeyResult::Refused(refused) => {
                 all = false;
                 console.warn(refused);
             }

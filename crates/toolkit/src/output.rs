@@ -57,9 +57,7 @@ impl<W: Write> Output<W> {
     /// # Errors
     /// I/O errors; a value that JSON cannot hold.
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        let mut line = serde_json::to_vec(value)?;
-        line.push(b'\n');
-        self.write_all(&line)
+        json_line(self, value)
     }
 
     /// What a write or a flush ended with, where the reader's going is `unread`'s matter.
@@ -95,15 +93,35 @@ impl<W: Write> Write for Output<W> {
     }
 }
 
+/// Writes one JSON object on a line of its own.
+///
+/// # Errors
+/// I/O errors; a value that JSON cannot hold.
+pub fn json_line(to: &mut (impl Write + ?Sized), value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    to.write_all(&line)
+}
+
 /// Says a line on stderr; control characters are shown, not sent to the terminal.
 pub fn say(line: &str) {
-    // Nobody is left to tell where stderr is closed.
-    let _ = writeln!(io::stderr(), "{}", printable(line));
+    say_to(&mut io::stderr(), line);
 }
 
 /// Says that something is not as it should be, and that the command goes on.
 pub fn warn(line: &str) {
-    say(&format!("warning: {line}"));
+    warn_to(&mut io::stderr(), line);
+}
+
+/// As [`say`], on what a library was given as its stderr.
+pub fn say_to(err: &mut dyn Write, line: &str) {
+    // Where stderr is closed, a message is lost.
+    let _ = writeln!(err, "{}", printable(line));
+}
+
+/// As [`warn`], on what a library was given as its stderr.
+pub fn warn_to(err: &mut dyn Write, line: &str) {
+    say_to(err, &format!("warning: {line}"));
 }
 
 /// The reader of a listing has closed its end. Other broken pipes, an engine's or a network's, are
