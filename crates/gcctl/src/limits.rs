@@ -97,6 +97,25 @@ impl Limits {
         Self { trash_grace: None, ..*self } == Self::default()
     }
 
+    /// Whether these limits are a reason for something to go that goes for `why`.
+    #[must_use]
+    pub fn allow(&self, why: Why) -> bool {
+        match why {
+            Why::MaxAge => self.max_age.is_some(),
+            Why::MaxImages => self.max_images.is_some(),
+            Why::MaxSize => self.max_size.is_some(),
+            Why::MinFree => self.min_free.is_some(),
+            Why::Clean => self.is_none(),
+            Why::TrashGrace | Why::Subject => true,
+        }
+    }
+
+    /// Whether with these limits something may be deleted at once, and not moved to the trash.
+    #[must_use]
+    pub fn may_delete_at_once(&self) -> bool {
+        self.grace().is_zero() || self.max_size.is_some() || self.min_free.is_some()
+    }
+
     /// The limit of bytes that looks as if its unit was forgotten. `min-free = 0` asks for nothing,
     /// and is meant so.
     #[must_use]

@@ -395,7 +395,9 @@ impl<'a> Choice<'a> {
         let before = self.live + plan.bytes() + kept;
         plan.left.bytes = before - plan.abandoned;
         for removed in &self.snapshot.trash {
-            let old = now.duration_since(removed.since).unsigned_abs() >= grace && removed.since <= now;
+            // A time in the future counts as now.
+            let age = now.max(removed.since).duration_since(removed.since).unsigned_abs();
+            let old = age >= grace;
             let over = is_over(plan.left.bytes).map(|bound| bound.why);
             let Some(why) = old.then_some(Why::TrashGrace).or(over) else { continue };
             plan.left.bytes -= removed.bytes;

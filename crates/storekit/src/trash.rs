@@ -148,11 +148,31 @@ impl Trash {
         disk_bytes(&self.folder())
     }
 
-    /// Empties what was removed longer than `grace` ago. Returns the bytes that this freed on disk.
+    /// Gives each folder of the trash whose time is in the future the time `now`: its grace begins
+    /// when it is first seen. What cannot be given a time stays as it is.
+    ///
+    /// # Errors
+    /// A trash that cannot be listed.
+    pub fn settle_times(&self, now: SystemTime) -> Result<()> {
+        for name in replace::names(&self.folder())? {
+            let path = self.folder().join(&name);
+            let is_ahead = |metadata: fs::Metadata| {
+                metadata.is_dir() && metadata.modified().is_ok_and(|modified| modified > now)
+            };
+            if fs::symlink_metadata(&path).is_ok_and(is_ahead) {
+                // Another collector may empty it now, or it is another user's.
+                let _ = fs::File::open(&path).and_then(|folder| folder.set_modified(now));
+            }
+        }
+        Ok(())
+    }
+
+    /// Empties what was removed longer than `grace` ago; a time in the future counts as now. Returns the bytes that this freed on disk.
     ///
     /// # Errors
     /// I/O errors.
     pub fn empty(&self, grace: Duration, now: SystemTime) -> Result<u64> {
+        self.settle_times(now)?;
         let old = |modified| now.duration_since(modified).unwrap_or_default() >= grace;
         for name in replace::names(&self.folder())? {
             let modified = fs::symlink_metadata(self.folder().join(&name)).and_then(|it| it.modified());
