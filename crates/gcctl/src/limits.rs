@@ -41,6 +41,7 @@ pub struct Limits {
 
 /// A variable with a wrong value, or wrong settings.
 #[derive(Debug, Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum LimitsError {
     /// A settings file.
     #[error(transparent)]
@@ -49,12 +50,7 @@ pub enum LimitsError {
     /// A variable.
     #[error("the variable `{name}` is wrong: {reason}")]
     #[diagnostic(code(gcctl::variable), help("correct it, or unset it"))]
-    Variable {
-        /// Its name.
-        name: &'static str,
-        /// Why.
-        reason: String,
-    },
+    Variable { name: &'static str, reason: String },
 }
 
 impl Limits {

@@ -59,7 +59,7 @@ pub struct Rest {
 /// Why a plan is not carried out unless somebody insists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Objection {
-    /// The limit.
+    /// The limit that asks for it.
     pub why: Why,
     /// The limit as written, where its unit may have been forgotten.
     pub bare: Option<ByteSize>,
@@ -74,7 +74,7 @@ pub struct Objection {
 /// An image that goes, or what refers to one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Eviction {
-    /// Its key.
+    /// The key that the image is stored under.
     pub key: Key,
     /// The digest of its manifest or index.
     pub digest: Digest,
@@ -82,7 +82,7 @@ pub struct Eviction {
     pub used: Timestamp,
     /// How often it was loaded.
     pub uses: u64,
-    /// For which limit.
+    /// The limit for which it goes.
     pub why: Why,
     /// What it refers to, where it goes for that reason.
     pub subject: Option<Digest>,
@@ -95,20 +95,20 @@ pub struct Eviction {
 /// A blob that nothing needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unneeded {
-    /// Its digest.
+    /// The blob's digest.
     pub digest: Digest,
-    /// Its bytes.
+    /// How many bytes it takes on disk.
     pub bytes: u64,
 }
 
 /// A folder of the trash that is emptied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Emptied {
-    /// Its name.
+    /// The folder's name below trash/.
     pub name: String,
-    /// Its bytes.
+    /// How many bytes it takes on disk.
     pub bytes: u64,
-    /// For which limit.
+    /// The limit for which it goes.
     pub why: Why,
 }
 
@@ -126,7 +126,7 @@ pub struct Left {
 /// A limit that cannot be met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unmet {
-    /// Which.
+    /// The limit that cannot be met.
     pub why: Why,
     /// What is left.
     pub left: u64,

@@ -23,7 +23,7 @@ const FIRST_VERSION: u64 = 1;
 /// No line is longer: 16 MiB.
 const LINE_CAP: u64 = 16 << 20;
 
-/// A line.
+/// A line of a plan.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 enum Line {
@@ -107,7 +107,7 @@ impl WrittenLimits {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WrittenUnmet {
-    /// The limit.
+    /// The limit that is not met.
     pub why: Why,
     /// What is left.
     pub left: u64,

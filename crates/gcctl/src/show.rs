@@ -382,9 +382,9 @@ pub fn reason(reason: Reason) -> &'static str {
 pub enum Line<'a> {
     /// An image that went.
     Image {
-        /// Its key.
+        /// The key that it was stored under.
         key: &'a Key,
-        /// Its digest.
+        /// The digest of its manifest or index.
         digest: Digest,
         /// For which limit.
         why: Why,
@@ -395,10 +395,10 @@ pub enum Line<'a> {
     Kept {
         /// A key or a digest.
         name: &'a str,
-        /// Why.
+        /// Why it stayed.
         reason: Reason,
     },
-    /// The last line.
+    /// The last line: what was done, and what is left.
     End {
         /// How many images went.
         images: u64,

@@ -292,5 +292,5 @@ fn described(warning: &Warning) -> String {
 }
 
 fn say(line: &str) {
-    output::say(&format!("hashctx: {}", printable(line.as_bytes())));
+    output::say(&format!("hashctx: {line}"));
 }

@@ -93,14 +93,28 @@ impl<W: Write> Write for Output<W> {
     }
 }
 
-/// Writes one JSON object on a line of its own.
+/// Writes one JSON object on a line of its own. Control characters can only be in its strings, and
+/// are escaped there: JSON does so up to U+001F, and a terminal obeys those from U+007F on as well.
 ///
 /// # Errors
 /// I/O errors; a value that JSON cannot hold.
 pub fn json_line(to: &mut (impl Write + ?Sized), value: &impl Serialize) -> io::Result<()> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    to.write_all(&line)
+    let mut line = serde_json::to_string(value)?;
+    if line.contains(char::is_control) {
+        line = line.chars().fold(String::with_capacity(line.len()), escaped);
+    }
+    line.push('\n');
+    to.write_all(line.as_bytes())
+}
+
+fn escaped(mut text: String, next: char) -> String {
+    if next.is_control() {
+        // A string takes all that is written to it.
+        let _ = fmt::Write::write_fmt(&mut text, format_args!("\\u{:04x}", u32::from(next)));
+    } else {
+        text.push(next);
+    }
+    text
 }
 
 /// Says a line on stderr; control characters are shown, not sent to the terminal.
@@ -181,6 +195,13 @@ mod tests {
             out.flush().unwrap();
         }
         assert_eq!(out.to.0, b"one\n");
+    }
+
+    #[test]
+    fn json_has_no_control_character() {
+        let mut line = Vec::new();
+        json_line(&mut line, &"ä\u{1b}\u{7f}\u{9b}31m").unwrap();
+        assert_eq!(String::from_utf8(line).unwrap(), "\"ä\\u001b\\u007f\\u009b31m\"\n");
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Engine {
 /// A place where an ignore file may lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its path.
+    /// Where the ignore file is.
     pub path: Utf8PathBuf,
     /// An empty file there is passed over.
     pub passed_over_when_empty: bool,

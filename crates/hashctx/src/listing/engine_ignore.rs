@@ -55,7 +55,7 @@ impl EngineIgnore {
         }))
     }
 
-    /// The ignore file.
+    /// The ignore file that the engine reads.
     #[must_use]
     pub fn file(&self) -> &Utf8Path {
         &self.file

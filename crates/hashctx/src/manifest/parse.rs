@@ -27,7 +27,7 @@ pub enum ManifestError {
     Newer {
         /// Where it comes from.
         name: String,
-        /// Its version.
+        /// The version that its first line names.
         found: String,
     },
 
@@ -35,10 +35,10 @@ pub enum ManifestError {
     #[error("`{}` contains a line that is not a manifest line", text.name())]
     #[diagnostic(code(hashctx::bad_manifest), help("save it again with `hashctx --manifest > FILE`"))]
     Line {
-        /// The manifest.
+        /// The manifest's text, to show the line in.
         #[source_code]
         text: NamedSource<String>,
-        /// The line.
+        /// Where the line is in that text.
         #[label("this line")]
         at: SourceSpan,
     },

@@ -13,7 +13,7 @@ use crate::config::{Config, Upstream};
 pub(crate) struct Target {
     /// The name of the upstream, or the host of the forward mode.
     pub(crate) source: String,
-    /// The whole URL.
+    /// The URL, with scheme and host.
     pub(crate) url: Uri,
     /// Whether private addresses will do.
     pub(crate) private: bool,

@@ -30,7 +30,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// The client's end of a tunnel.
 #[derive(Debug)]
 pub(crate) struct End {
-    /// Its connection.
+    /// The client's connection.
     pub(crate) wire: Arc<Wire>,
     /// Its place, which the tunnel keeps.
     pub(crate) _seat: Arc<Seat>,

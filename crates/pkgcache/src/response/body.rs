@@ -181,7 +181,7 @@ impl Body {
         Self { kind: Kind::Empty, meter: None }
     }
 
-    /// A text.
+    /// A body that is a text.
     #[must_use]
     pub(crate) fn text(text: impl Into<Bytes>) -> Self {
         let bytes = text.into();
