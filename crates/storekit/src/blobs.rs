@@ -36,6 +36,8 @@ pub struct Lease {
     file: File,
     digest: Digest,
     size: u64,
+    /// See [`Lease::is_written`].
+    written: bool,
 }
 
 impl Lease {
@@ -49,6 +51,13 @@ impl Lease {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Whether all of the blob was written for this lease, so that its bytes are known without being
+    /// read. Not where the blob was there already, or where an earlier writer had begun it.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.written
     }
 
     /// The leased blob's file, to read at any offset.
@@ -93,7 +102,7 @@ impl Blobs {
 
     fn begin<'a>(&self, blobs: Cow<'a, Self>) -> Result<BlobWriter<'a>> {
         let staged = Staged::new(&self.folder)?;
-        Ok(BlobWriter { blobs, staged, hasher: Hasher::new(), size: 0, ahead: 0 })
+        Ok(BlobWriter { blobs, staged, hasher: Hasher::new(), size: 0, ahead: 0, taken_up: false })
     }
 
     /// Goes on with a blob of this digest where an earlier writer broke off, or starts it. Dropped
@@ -124,7 +133,8 @@ impl Blobs {
     /// Goes on with a blob that was begun elsewhere: `size` bytes are in the file, and the hasher
     /// has seen them.
     pub(crate) fn writer(&self, staged: Staged, hasher: Hasher, size: u64) -> BlobWriter<'_> {
-        BlobWriter { blobs: Cow::Borrowed(self), staged, hasher, size, ahead: size }
+        let blobs = Cow::Borrowed(self);
+        BlobWriter { blobs, staged, hasher, size, ahead: size, taken_up: size > 0 }
     }
 
     /// Stores the bytes as a blob. `Ok` means that it is there now, not that this call wrote it.
@@ -160,7 +170,7 @@ impl Blobs {
             lock::wait(&file, FlockOperation::NonBlockingLockShared, &Patience::default(), &path)?;
             if replace::same_file(&file, &path) {
                 let size = file.metadata().at("read", &path)?.len();
-                return Ok(Some(Lease { file, digest: *digest, size }));
+                return Ok(Some(Lease { file, digest: *digest, size, written: false }));
             }
         }
     }
@@ -309,6 +319,8 @@ pub struct BlobWriter<'a> {
     size: u64,
     /// How much of it is on its way to the disk.
     ahead: u64,
+    /// Whether an earlier writer began it.
+    taken_up: bool,
 }
 
 /// So much of a blob goes to the disk at once while it grows.
@@ -376,7 +388,9 @@ impl BlobWriter<'_> {
         staged.share()?;
         loop {
             match staged.publish_new(&path, self.blobs.durability)? {
-                Publication::Named(file) => return Ok(Lease { file, digest: found, size: self.size }),
+                Publication::Named(file) => {
+                    return Ok(Lease { file, digest: found, size: self.size, written: !self.taken_up });
+                }
                 Publication::Taken(unnamed) => staged = unnamed,
             }
             // One that somebody leases stays: a lease is on the file, not on the name.
@@ -388,7 +402,7 @@ impl BlobWriter<'_> {
             } else if replace::same_file(&standing, &path) {
                 // Nobody needs it, and it may be damaged: this one is known to be sound.
                 let file = staged.publish(&path, self.blobs.durability)?;
-                return Ok(Lease { file, digest: found, size: self.size });
+                return Ok(Lease { file, digest: found, size: self.size, written: !self.taken_up });
             }
         }
     }

@@ -17,7 +17,7 @@ const SHARE: usize = 512;
 /// A key with its entry and its last use.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// The key.
+    /// The key that the image is stored under.
     pub key: Key,
     /// What is stored under it.
     pub entry: Entry,

@@ -75,7 +75,7 @@ impl Images {
         self.store.root().join("images")
     }
 
-    /// The blobs.
+    /// The blobs of all images, by their digests.
     #[must_use]
     pub fn blobs(&self) -> Blobs {
         Blobs::new(self.folder().join("blobs/sha256"), self.store.trash(), Durability::Synced)
