@@ -33,7 +33,7 @@ pub struct Console<'a> {
     pub err: &'a mut dyn Write,
     /// Whether data is JSON, one object a line.
     pub json: bool,
-    /// Whether messages that are no warnings are left out.
+    /// Whether messages are left out.
     pub quiet: bool,
     /// Whether details are added.
     pub verbose: bool,
@@ -385,7 +385,7 @@ pub fn undo(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
     Ok(Outcome::No)
 }
 
-const LOST: &str = "what it needs is gone, or another stands under its key";
+const LOST: &str = "what it needs is gone, or another image is stored under its key";
 
 fn restored(
     store: &Store,
@@ -394,7 +394,7 @@ fn restored(
     files: u64,
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
-    // Who brings an image back wants it: else the next run would remove it again.
+    // It counts as used now: else the next run would remove it again.
     for key in keys {
         store.images().touch(key);
     }

@@ -67,7 +67,7 @@ pub enum Error {
         /// What cannot be read.
         digest: Digest,
     },
-    /// A plan that is none.
+    /// A text that is not a plan.
     #[error("line {line} of the plan cannot be understood: {reason}")]
     #[diagnostic(
         code(gcctl::bad_plan),

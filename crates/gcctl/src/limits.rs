@@ -87,7 +87,7 @@ impl Limits {
         self.trash_grace.unwrap_or(TRASH_GRACE).0
     }
 
-    /// Whether no limit is set; how long the trash is kept is none.
+    /// Whether no limit is set. How long the trash is kept does not count as one.
     #[must_use]
     pub fn is_none(&self) -> bool {
         Self { trash_grace: None, ..*self } == Self::default()

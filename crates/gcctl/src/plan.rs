@@ -56,7 +56,7 @@ pub struct Rest {
     pub bytes: u64,
 }
 
-/// Why a plan is not carried out unless somebody insists.
+/// Why a plan is not carried out without `--force`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Objection {
     /// The limit that asks for it.

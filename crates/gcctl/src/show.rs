@@ -315,7 +315,7 @@ fn left(left: &Left) -> String {
 pub struct Held {
     /// What is left.
     pub rest: Rest,
-    /// How many blobs stayed because somebody writes or reads them.
+    /// How many blobs stayed because they are being written or read.
     pub in_use: u64,
     /// How many images the limits would take now.
     pub more: u64,

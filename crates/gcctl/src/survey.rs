@@ -87,7 +87,7 @@ fn settle(images: &Images, walker: &mut Walker, mut listed: Listed) -> Result<Op
 }
 
 /// # Errors
-/// [`Error::Unknown`] where a document is missing, so that nobody knows what hangs on it.
+/// [`Error::Unknown`] where a document is missing, so that its blobs are not known.
 pub(crate) fn known(key: &Key, reach: &Reach) -> Result<()> {
     match reach.unknown.first() {
         None => Ok(()),

@@ -280,7 +280,7 @@ impl Blobs {
         bytes.is_ok_and(|bytes| bytes.is_some_and(|bytes| lfs::is_pointer(&bytes, digest)))
     }
 
-    /// Moves the blob to the trash unless somebody leases it. The caller holds the store
+    /// Moves the blob to the trash unless it is leased. The caller holds the store
     /// exclusively.
     pub(crate) fn discard(&self, digest: &Digest, batch: &crate::trash::Batch) -> Result<Discarded> {
         let path = self.path(digest);
@@ -393,14 +393,14 @@ impl BlobWriter<'_> {
                 }
                 Publication::Taken(unnamed) => staged = unnamed,
             }
-            // One that somebody leases stays: a lease is on the file, not on the name.
+            // A leased one stays: a lease is on the file, not on the name.
             let Some(standing) = open(&path)? else { continue };
             if flock(&standing, FlockOperation::NonBlockingLockExclusive).is_err() {
                 if let Some(lease) = self.blobs.lease(&found)? {
                     return Ok(lease);
                 }
             } else if replace::same_file(&standing, &path) {
-                // Nobody needs it, and it may be damaged: this one is known to be sound.
+                // It is not in use and may be damaged: this one is known to be sound.
                 let file = staged.publish(&path, self.blobs.durability)?;
                 return Ok(Lease { file, digest: found, size: self.size, written: !self.taken_up });
             }

@@ -63,7 +63,10 @@ pub enum Error {
     },
     /// A lock was not to be had in time.
     #[error("`{path}` stayed locked by another process for {seconds} s")]
-    #[diagnostic(code(storekit::locked), help("see who holds it with `fuser -v {path}`, then try again"))]
+    #[diagnostic(
+        code(storekit::locked),
+        help("`fuser -v {path}` shows which process holds it; then try again")
+    )]
     Locked {
         path: Utf8PathBuf,
         /// How long was waited.

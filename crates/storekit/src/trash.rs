@@ -18,7 +18,7 @@ use crate::files::replace;
 const DAMAGED: &str = "damaged";
 /// The time in a batch's name.
 const TIME: &str = "%Y%m%dT%H%M%S%.6fZ";
-/// What is being deleted; nobody brings anything back from there.
+/// What is being deleted; nothing is brought back from there.
 const DOOMED: &str = ".doomed-";
 /// How often a move into the trash is tried while others empty it.
 const AGAIN: usize = 16;
@@ -122,7 +122,7 @@ impl Trash {
         Ok(false)
     }
 
-    /// Moves a damaged file to where nobody takes it for sound. One that is gone already, or that
+    /// Moves a damaged file to where it is not taken for sound. One that is gone already, or that
     /// cannot be moved because the store is read-only, or the trash on another file system, is no
     /// error: whoever reads it finds out again.
     pub(crate) fn move_aside(&self, path: &Utf8Path) -> Result<()> {

@@ -164,7 +164,7 @@ impl<'a> CheckIgnore<'a> {
             _ => return,
         };
         answer.verdict.excluded = out.is_some();
-        let why = out.unwrap_or("as long as nothing hides it there is no key");
+        let why = out.unwrap_or("the key cannot be computed unless an ignore rule hides it");
         answer.warnings.push(Warning::UnlikeAFile { path: path.clone(), what: stat.special(), why });
     }
 

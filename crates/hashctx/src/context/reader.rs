@@ -240,7 +240,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Stands for what failed, in a list that nobody will see.
+/// Stands for what failed, in a list that is dropped with the error.
 const NOTHING: Content = Content::Dir { permissions: None };
 
 /// Where the input before was found: most often the next one is near.

@@ -60,7 +60,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: this is what was mapped, and nobody can have borrowed it any more.
+        // SAFETY: this is what was mapped, and no borrow of it can be left.
         unsafe { libc::munmap(self.start, self.size) };
     }
 }

@@ -31,7 +31,7 @@ pub enum ManifestError {
         found: String,
     },
 
-    /// A line is none that a manifest has.
+    /// A line is not a manifest line.
     #[error("`{}` contains a line that is not a manifest line", text.name())]
     #[diagnostic(code(hashctx::bad_manifest), help("save it again with `hashctx --manifest > FILE`"))]
     Line {

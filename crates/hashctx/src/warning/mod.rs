@@ -69,8 +69,8 @@ pub enum Warning {
     #[diagnostic(code(hashctx::repository), severity(Warning), help("add `{path}` to .dockerignore"))]
     Repository { path: RelPath },
 
-    /// A base image's name has no digest, and nobody gave one.
-    #[error("`{image}` may be another image tomorrow: its name has no digest")]
+    /// A base image's name has no digest, and `--base` does not give one.
+    #[error("`{image}` may name another image later: its name has no digest")]
     #[diagnostic(
         code(hashctx::moving_tag),
         severity(Warning),
@@ -82,7 +82,7 @@ pub enum Warning {
     },
 
     /// An `ADD` fetches something that its address does not pin.
-    #[error("line {line} fetches `{from}`, which may be another thing tomorrow")]
+    #[error("line {line} fetches `{from}`, which may be something else later")]
     #[diagnostic(
         code(hashctx::moving_source),
         severity(Warning),
@@ -97,7 +97,7 @@ pub enum Warning {
 
     /// A named context is an address that does not pin what it names.
     #[error(
-        "the context `{name}` may be another thing tomorrow: its address has no digest and no whole commit"
+        "the context `{name}` may be something else later: its address has no digest and no whole commit"
     )]
     #[diagnostic(
         code(hashctx::moving_context),
@@ -107,7 +107,7 @@ pub enum Warning {
     MovingContext { name: String },
 
     /// An instruction names a source that is not there.
-    #[error("line {line} names a source that is nowhere in the context: the engine refuses it")]
+    #[error("line {line} names a source that is not in the context: the engine refuses it")]
     #[diagnostic(
         code(hashctx::missing_source),
         severity(Warning),

@@ -120,7 +120,7 @@ async fn opened(
         return refuse(StatusCode::BAD_REQUEST, "credentials in a CONNECT");
     }
     if !config.forward.tunnels.allow(host, port) {
-        return refuse(StatusCode::FORBIDDEN, &format!("no tunnel to `{host}:{port}` is allowed"));
+        return refuse(StatusCode::FORBIDDEN, &format!("tunnels to `{host}:{port}` are not allowed"));
     }
     if config.offline {
         return refuse(StatusCode::GATEWAY_TIMEOUT, "the proxy is offline");

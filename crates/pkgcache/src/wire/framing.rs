@@ -131,7 +131,7 @@ impl Framer {
         match rest {
             [] | [b'\r'] => return Ok(Advance::More),
             [b'\r', b'\n', ..] if digits > 0 => {}
-            _ => return Err(bad("a chunk size that is not hex digits alone")),
+            _ => return Err(bad("a chunk size that is not a hex number")),
         }
         let number = number
             .iter()

@@ -28,7 +28,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Shared(#[expect(dead_code, reason = "held for its lock")] File);
 
-/// While this lives, nobody else changes the store.
+/// While this lives, no other process changes the store.
 #[must_use = "the store is unlocked when this is dropped"]
 #[derive(Debug)]
 pub struct Exclusive(#[expect(dead_code, reason = "held for its lock")] File);
@@ -70,7 +70,7 @@ impl Locks {
         &mut self.patience
     }
 
-    /// Waits until nobody removes.
+    /// Waits until no process removes anything.
     pub(crate) fn shared(&self) -> Result<Shared> {
         let gate = self.take(".gate", FlockOperation::NonBlockingLockShared)?;
         let lock = self.take(".lock", FlockOperation::NonBlockingLockShared)?;
@@ -78,7 +78,7 @@ impl Locks {
         Ok(Shared(lock))
     }
 
-    /// Waits until nobody commits, and lets nobody begin meanwhile.
+    /// Waits until no process commits, and lets none begin meanwhile.
     pub(crate) fn exclusive(&self) -> Result<Exclusive> {
         let gate = self.take(".gate", FlockOperation::NonBlockingLockExclusive)?;
         let lock = self.take(".lock", FlockOperation::NonBlockingLockExclusive)?;

@@ -87,7 +87,7 @@ impl Images {
         Walker::new(self.blobs())
     }
 
-    /// Makes the folders and `oci-layout` where they are missing. Whoever writes calls it first.
+    /// Makes the folders and `oci-layout` where they are missing. A writer calls it first.
     ///
     /// # Errors
     /// I/O errors.
@@ -173,7 +173,7 @@ impl Images {
         if stamp.is_none_or(|time| time <= SystemTime::now()) {
             return Ok(stamp);
         }
-        // It would count as a new use each time that somebody looks.
+        // Each look would count as a new use.
         let _ = stamp_now(&path);
         Ok(self::stamp(&path)?.map(|time| time.min(SystemTime::now())))
     }
@@ -342,7 +342,7 @@ impl Images {
         batch.take(&self.key_path(key))
     }
 
-    /// One step of a collection: moves the blob to the trash unless somebody leases it. The caller
+    /// One step of a collection: moves the blob to the trash unless it is leased. The caller
     /// has read the entries under this very lock and found none that needs the blob.
     ///
     /// # Errors

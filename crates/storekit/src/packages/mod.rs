@@ -64,7 +64,7 @@ impl Packages {
         Blobs::new(self.folder().join("blobs/sha256"), self.store.trash(), Durability::Unsynced)
     }
 
-    /// Makes the folders where they are missing. Whoever writes calls it first.
+    /// Makes the folders where they are missing. A writer calls it first.
     ///
     /// # Errors
     /// I/O errors.

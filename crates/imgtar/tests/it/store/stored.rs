@@ -219,7 +219,7 @@ fn notes_are_kept() {
 fn keys_are_no_paths() {
     let session = Session::new();
     for key in ["../x", ".hidden", "a/b"] {
-        session.run(&format!("import {key}")).code(2).says("it has 1 to 128 letters, digits");
+        session.run(&format!("import {key}")).code(2).says("write 1 to 128 letters, digits");
     }
 }
 
