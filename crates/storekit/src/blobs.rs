@@ -53,8 +53,8 @@ impl Lease {
         self.size
     }
 
-    /// Whether all of the blob was written for this lease, so that its bytes are known without being
-    /// read. Not where the blob was there already, or where an earlier writer had begun it.
+    /// Whether all of the blob was written for this lease, so that its bytes are known without
+    /// being read. Not where the blob was there already, or where an earlier writer had begun it.
     #[must_use]
     pub fn is_written(&self) -> bool {
         self.written

@@ -167,7 +167,8 @@ impl Trash {
         Ok(())
     }
 
-    /// Empties what was removed longer than `grace` ago; a time in the future counts as now. Returns the bytes that this freed on disk.
+    /// Empties what was removed longer than `grace` ago; a time in the future counts as now.
+    /// Returns the bytes that this freed on disk.
     ///
     /// # Errors
     /// I/O errors.

@@ -110,7 +110,8 @@ struct Archive<'a, W: Write> {
 
 impl<W: Write> Archive<'_, W> {
     fn fill(&mut self, extra: Option<&Extra>, listed: Vec<Listed>) -> Result<Vec<Entry>, HashError> {
-        // The folders that the extra file lies in come before it, each once, as the inputs they are.
+        // The folders that the extra file lies in come before it, each once, as the inputs they
+        // are.
         let holds = |one: &Listed| {
             let parents = |extra: &Extra| extra.path.parents().any(|folder| folder == one.path.as_bytes());
             one.kind == Kind::Dir && extra.is_some_and(parents)

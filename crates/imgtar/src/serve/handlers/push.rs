@@ -169,8 +169,8 @@ impl Push<'_> {
 
     /// Whether each layer of the image, or of those that an index names, is what its config says.
     /// The specification has no registry look into layers, so that one which is not is no reason to
-    /// refuse the image; but no other image is ever built on its word. A config that no engine could
-    /// load the image with is one: docker's registry and containerd refuse it, too.
+    /// refuse the image; but no other image is ever built on its word. A config that no engine
+    /// could load the image with is one: docker's registry and containerd refuse it, too.
     fn is_as_said(&mut self, descriptor: &Descriptor, bytes: &[u8], depth: usize) -> Result<bool> {
         if depth > DEPTH {
             return Err(Fault::manifest_invalid("it nests too deep"));
