@@ -3,7 +3,7 @@
 //! Touches no disk and reads no clock: all that counts is in the snapshot. A pinned image never
 //! goes; the age limit passes it over, and where pins alone exceed a count or a size, that limit is
 //! reported as not to be met. A limit of bytes that cannot be met takes no image that is the newest
-//! of a name: that would help nobody. What refers to an image goes with it.
+//! of a name: that would not help. What refers to an image goes with it.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -156,9 +156,9 @@ impl Plan {
         self.images.iter().filter(|image| image.subject.is_none()).count() as u64
     }
 
-    /// Why the plan asks for somebody to insist: a limit of bytes whose unit may have been
-    /// forgotten, or one that would delete all images or more than half of them for good. A count,
-    /// an age and `clean` say what they want.
+    /// Why the plan needs `--force`: a limit of bytes whose unit may have been forgotten, or one
+    /// that would delete all images or more than half of them for good. A count, an age and `clean`
+    /// say what they want.
     #[must_use]
     pub fn objection(&self) -> Option<Objection> {
         let for_bytes = |why| matches!(why, Why::MaxSize | Why::MinFree);

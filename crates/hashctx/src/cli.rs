@@ -366,8 +366,8 @@ impl From<Mode> for ModePolicy {
     }
 }
 
-/// `NAME=VALUE`; or `NAME`, whose value is the environment's. An arg that has no value is none, as
-/// for the engines.
+/// `NAME=VALUE`; or `NAME`, whose value is the environment's. An argument without a value is
+/// dropped, as engines do.
 fn arg_value(arg: &str, env: &BTreeMap<String, String>) -> Option<(String, String)> {
     match arg.split_once('=') {
         Some((name, value)) => Some((name.to_owned(), value.to_owned())),
@@ -384,7 +384,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// `NAME=ALGORITHM:HEX`.
 fn base(text: &str) -> Result<(String, String), String> {
-    // A name may have a `=` nowhere, a digest neither.
+    // Neither a name nor a digest contains a `=`.
     let (name, digest) = pair(text)?;
     let is_hex = |hex: &str| hex.len() >= 32 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     match digest.split_once(':') {

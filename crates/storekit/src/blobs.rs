@@ -1,6 +1,6 @@
 //! The content-addressed blobs: `blobs/sha256/<64 hex digits>`, each written once.
 //!
-//! Whoever writes or reuses a blob holds a [`Lease`] on it until the entry that names it is
+//! A writer that writes or reuses a blob holds a [`Lease`] on it until the entry that names it is
 //! committed: a shared flock on the blob's own file. A collector takes a blob only where it gets
 //! the exclusive one.
 //!
@@ -254,7 +254,7 @@ impl Blobs {
         Ok(replace::names(&self.folder)?.iter().filter_map(|name| Digest::from_hex(name)).collect())
     }
 
-    /// Moves a damaged blob out of the way, to where nobody takes it for sound. The pointer of Git
+    /// Moves a damaged blob out of the way, to where it is not taken for sound. The pointer of Git
     /// LFS stays: it says where the blob can be had.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ pub enum Error {
         path: Utf8PathBuf,
         source: io::Error,
     },
-    /// There is no store.
+    /// The store does not exist.
     #[error("`{path}` is not a larder store")]
     #[diagnostic(
         code(storekit::not_a_store),

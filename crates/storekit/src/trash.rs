@@ -29,8 +29,7 @@ pub fn is_doomed(name: &str) -> bool {
     name.starts_with(DOOMED)
 }
 
-/// Whether the trash's folder of this name holds what nobody brings back, for its bytes are not
-/// what they should be.
+/// Whether the trash's folder of this name holds damaged files, which are not brought back.
 #[must_use]
 pub fn is_damaged(name: &str) -> bool {
     name == DAMAGED

@@ -30,8 +30,8 @@ use crate::warning::Warning;
 pub struct Answer {
     /// Whether it is left out.
     pub verdict: Verdict,
-    /// Who reads it, where the key is for a build; `None` for what is left out, and for the context
-    /// itself.
+    /// Which instructions read it, where the key is for a build; `None` for what is left out, and
+    /// for the context itself.
     pub readers: Option<Readers>,
     /// Where engines part, or hashing would refuse it.
     pub warnings: Vec<Warning>,

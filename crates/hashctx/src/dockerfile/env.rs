@@ -69,7 +69,7 @@ impl Env {
     }
 
     /// What a stage that is built on this one begins with: what the image has is what it was before
-    /// an `ARG` of the same name. A base image that nobody has looked at may have any such name.
+    /// an `ARG` of the same name. A base image, which is not looked at, may set any such name.
     pub(super) fn inherited(mut self) -> Self {
         for (name, behind) in std::mem::take(&mut self.behind) {
             match behind {
@@ -99,7 +99,7 @@ impl Env {
         image.is_some_and(|variable| variable.value.as_deref() != Some(value))
     }
 
-    /// Sets a variable, as `ARG` does, whose name was expanded. Where nobody knows the name, it can
+    /// Sets a variable, as `ARG` does, whose name was expanded. Where the name is not known, it can
     /// be any.
     pub(super) fn set_name(&mut self, name: Word, value: Word) {
         if name.uncertain {

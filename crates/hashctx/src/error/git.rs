@@ -19,7 +19,7 @@ pub enum GitError {
         source: io::Error,
     },
 
-    /// `.git` is a file that leads to no repository.
+    /// `.git` is a file that does not lead to a repository.
     #[error("`{}` leads to no git repository", path.display())]
     #[diagnostic(
         code(hashctx::git::broken_link),

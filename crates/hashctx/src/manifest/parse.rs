@@ -47,8 +47,8 @@ pub enum ManifestError {
 /// Reads a manifest; `name` is what errors call it.
 ///
 /// # Errors
-/// Where it is none, or of a later version. Nothing is guessed: a text that [`Manifest::write`]
-/// does not write is refused.
+/// Where the text is not a manifest, or one of a later version. Nothing is guessed: a text that
+/// [`Manifest::write`] does not write is refused.
 pub fn parse(name: &str, text: &str) -> Result<Manifest, ManifestError> {
     check_version(name, text)?;
     let mut manifest = Manifest::default();

@@ -41,8 +41,8 @@ pub const DEFAULT_MTIME: u64 = 315_619_200;
 ///
 /// # Errors
 /// Where an input cannot be read, or changes while it is written (it may, if the configuration
-/// allows that, as long as it is not cut short). The tar then ends in what is not a tar, so that
-/// nobody takes it for whole. Errors of the writer are kept as they are.
+/// allows that, as long as it is not cut short). The tar then ends in what is not a tar, so that no
+/// engine takes it. Errors of the writer are kept as they are.
 pub fn tar(config: &Config, mtime: u64, out: impl Write) -> Result<Hashed, HashError> {
     let mut plan = context::plan(config, true, None)?;
     // A build from the tar reads nothing else.

@@ -223,7 +223,8 @@ impl Client {
                 return Ok(answer);
             }
             let next = answer.header("location").and_then(|location| answer.url.join(location));
-            url = next.ok_or_else(|| self.untrue("its redirect has no target".to_owned()))?;
+            url =
+                next.ok_or_else(|| self.untrue("it redirects to an address that cannot be used".to_owned()))?;
             if answer.url.origin().tls && !url.origin().tls {
                 return Err(Error::Insecure { url: url.to_string() }.into());
             }

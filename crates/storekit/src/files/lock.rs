@@ -1,10 +1,9 @@
 //! The store's locks, as values: held while they live, free when dropped or when the process dies
 //! (flock).
 //!
-//! Whoever changes entries holds [`Shared`] for the commit alone; whoever removes holds
-//! [`Exclusive`] in short steps. Readers take none. A gate keeps new sharers out while someone
-//! waits for the exclusive lock, so that overlapping sharers cannot keep a collector waiting for
-//! ever.
+//! A writer of entries holds [`Shared`] for the commit alone; a collector holds [`Exclusive`] in
+//! short steps. Readers take none. A gate keeps new sharers out while someone waits for the
+//! exclusive lock, so that overlapping sharers cannot keep a collector waiting for ever.
 //!
 //! Limit: on a network file system the locks are as good as its flock.
 
