@@ -95,7 +95,7 @@ pub(crate) enum SendError {
     #[error("`{0}` did not answer within {1} s")]
     TooSlow(String, u64),
     /// The client's body broke off, or cannot be read.
-    #[error("the body of the request broke off: {0}")]
+    #[error("the body of the request is not complete: {0}")]
     Body(String),
     /// It redirects to a server that may not be asked.
     #[error("the redirect to `{0}` is not followed: {1}")]
