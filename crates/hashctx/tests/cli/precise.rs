@@ -188,7 +188,9 @@ fn what_cannot_be_known_is_named() {
     ] {
         assert!(json.contains(named), "{json}");
     }
-    assert!(session.fails(&["--strict", "-f", "Dockerfile", "."]).contains("`base:1` may name another image"));
+    assert!(
+        session.fails(&["--strict", "-f", "Dockerfile", "."]).contains("`base:1` may name another image")
+    );
     let base = format!("base:1=sha256:{}", "a".repeat(64));
     session.ok(&["--strict", "-f", "Dockerfile", "--base", &base, "."]);
     let other = format!("bose:1=sha256:{}", "a".repeat(64));
