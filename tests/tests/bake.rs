@@ -50,7 +50,7 @@ fn a_report_says_what_could_make_the_key_lie() {
         let line = report(&session.run("larder bake --check --json").ends(1));
         let said = line["key_warnings"].as_array().expect("a list");
         assert_eq!(said.len(), wanted, "{line}");
-        assert!(line.to_string().contains("`nowhere:1` may be another image tomorrow"), "{line}");
+        assert!(line.to_string().contains("`nowhere:1` may name another image later"), "{line}");
     }
 }
 

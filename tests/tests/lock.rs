@@ -60,7 +60,7 @@ fn a_moved_base_is_built_from_when_it_is_asked_for() {
     assert_eq!(lock(), "");
 
     let first = bakes(&session, BAKE, "built").says(&format!("locked: {host}/base:1 at sha256:"));
-    assert!(!first.stderr().contains("may be another image"), "{first}");
+    assert!(!first.stderr().contains("may name another image"), "{first}");
     assert_eq!(first.rows()[0]["key_warnings"], serde_json::json!([]));
     let written = lock();
     assert!(written.contains(&format!("name = \"{host}/tools:1\"\ndigest = \"sha256:")), "{written}");

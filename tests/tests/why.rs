@@ -43,7 +43,7 @@ fn an_image_says_why_it_is_a_hit_and_why_not() {
     }
     session.run("larder bake").ok();
     // With changes in the checkout.
-    let json = session.run("larder why app --json").ok().json();
+    let json = session.run("larder why app --json").ok().rows();
     assert_eq!(json[0]["record"]["commit"], format!("{}+", commit.trim()));
     assert_eq!(json[0]["baked"]["state"], "hit");
 
@@ -62,7 +62,7 @@ fn a_stored_image_is_told_of_by_name_and_by_the_beginning_of_its_key() {
     }
     let mut session = Session::new();
     let name = project(&mut session);
-    let key = session.run("larder bake --json").ok().json()[0]["key"].as_str().expect("a key").to_owned();
+    let key = session.run("larder bake --json").ok().rows()[0]["key"].as_str().expect("a key").to_owned();
     session.write("one", "1b");
     session.run("larder bake").ok();
     let said = session.run(&format!("larder why {}", &key[..8])).ok().stdout();
@@ -94,7 +94,7 @@ fn a_dry_run_tells_the_waves() {
             "[image.top]\ndockerfile = \"Top\"\ntags = [\"{top}:1\"]\n[image.base]\ndockerfile = \"Base\"\ntags = [\"{base}:latest\"]\n"
         ),
     );
-    let lines = session.run("larder bake --dry-run --json").ok().json();
+    let lines = session.run("larder bake --dry-run --json").ok().rows();
     let told: Vec<_> = lines
         .iter()
         .map(|line| format!("{} {} {} {}", line["image"], line["state"], line["wave"], line["needs"]))

@@ -47,7 +47,7 @@ enum Job {
     /// Remove exactly what a plan names
     ///
     /// Each item is looked at again: an image that was used, pinned or saved anew since the plan
-    /// was made stays, and so does a blob that an image needs now or that somebody is using.
+    /// was made stays, and so does a blob that an image needs now or that is in use.
     Apply {
         /// A plan, as `gcctl plan --json` prints it; `-` is stdin
         #[arg(default_value = "-")]

@@ -2,7 +2,6 @@
 //!
 //! What changes the store finishes its work before it prints: a closed pipe loses words, not work.
 
-use std::fmt::Display;
 use std::io::{BufRead, Write};
 use std::sync::atomic::AtomicBool;
 
@@ -22,8 +21,8 @@ use crate::snapshot::Snapshot;
 use crate::survey::survey;
 use crate::sweep::{Reason, Swept, sweep};
 use crate::{plan_file, show};
-use toolkit::Table;
 use toolkit::words::count;
+use toolkit::{Table, output};
 
 /// Where a command's words go.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]
@@ -34,7 +33,7 @@ pub struct Console<'a> {
     pub err: &'a mut dyn Write,
     /// Whether data is JSON, one object a line.
     pub json: bool,
-    /// Whether messages that are no warnings are left out.
+    /// Whether messages are left out.
     pub quiet: bool,
     /// Whether details are added.
     pub verbose: bool,
@@ -44,7 +43,7 @@ pub struct Console<'a> {
 
 impl Console<'_> {
     fn line(&mut self, line: &impl Serialize) -> Result<()> {
-        plan_file::write_line(self.out, line).map_err(Error::output)
+        output::json_line(self.out, line).map_err(Error::output)
     }
 
     fn table(&mut self, table: &Table) -> Result<()> {
@@ -55,15 +54,17 @@ impl Console<'_> {
         self.out.flush().map_err(Error::output)
     }
 
-    /// A message. Where stderr is closed nobody wants it.
-    pub fn say(&mut self, message: impl Display) {
+    /// Prints a message, unless messages are not wanted.
+    pub fn say(&mut self, message: impl AsRef<str>) {
         if !self.quiet {
-            let _ = writeln!(self.err, "{message}");
+            output::say_to(self.err, message.as_ref());
         }
     }
 
-    fn warn(&mut self, message: impl Display) {
-        self.say(format_args!("warning: {message}"));
+    fn warn(&mut self, message: impl AsRef<str>) {
+        if !self.quiet {
+            output::warn_to(self.err, message.as_ref());
+        }
     }
 }
 
@@ -228,7 +229,7 @@ fn carry_out(
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
     if let Some(objection) = plan.objection().filter(|_| force == Force::No) {
-        // Nobody is left to tell where stderr is closed.
+        // Where stderr is closed, the list is lost.
         let lost = show::going(plan, &plan.images, console.verbose).text(console.bold);
         let _ = console.err.write_all(lost.as_bytes());
         return Err(refusal(&objection));
@@ -308,9 +309,11 @@ pub fn pin(store: &Store, texts: &[KeyOrName], console: &mut Console<'_>) -> Res
     each_key(texts.iter().zip(found), console, |key| {
         // One that cannot be read is worth no pin.
         if images.get(key)?.is_none() {
-            return Ok(Err(format!("nothing is stored under `{key}`")));
+            let why = format!("nothing is stored under `{key}`: `gcctl ls` lists the keys");
+            return Ok(KeyResult::Refused(why));
         }
-        Ok(Ok(if images.pin(key)? { "pinned" } else { "was pinned already" }))
+        let new = images.pin(key)?;
+        Ok(KeyResult::Done(if new { "pinned" } else { "was pinned already" }))
     })
 }
 
@@ -328,7 +331,11 @@ pub fn unpin(store: &Store, texts: &[KeyOrName], console: &mut Console<'_>) -> R
     let found = found.collect::<Result<Vec<_>>>()?;
     each_key(texts.iter().zip(found), console, |key| {
         let had = images.unpin(key)?;
-        Ok(if had { Ok("is no longer pinned") } else { Err(format!("`{key}` was not pinned")) })
+        Ok(if had {
+            KeyResult::Done("is no longer pinned")
+        } else {
+            KeyResult::Refused(format!("`{key}` was not pinned"))
+        })
     })
 }
 
@@ -336,11 +343,19 @@ fn lookup(store: &Store, text: &KeyOrName) -> Result<Option<Key>> {
     Ok(store.images().lookup(text)?.map(|found| found.key))
 }
 
+/// What a command did with one key.
+enum KeyResult {
+    /// It did it; the words follow the key.
+    Done(&'static str),
+    /// It did not, and why.
+    Refused(String),
+}
+
 /// Does it for each key that is meant; [`Outcome::No`] where there is none, or it was refused.
 fn each_key<'a>(
     found: impl Iterator<Item = (&'a KeyOrName, Option<Key>)>,
     console: &mut Console<'_>,
-    each: impl Fn(&Key) -> Result<Result<&'static str, String>>,
+    each: impl Fn(&Key) -> Result<KeyResult>,
 ) -> Result<Outcome> {
     let mut all = true;
     for (text, key) in found {
@@ -350,8 +365,8 @@ fn each_key<'a>(
             continue;
         };
         match each(&key)? {
-            Ok(done) => console.say(format!("`{key}` {done}")),
-            Err(refused) => {
+            KeyResult::Done(done) => console.say(format!("`{key}` {done}")),
+            KeyResult::Refused(refused) => {
                 all = false;
                 console.warn(refused);
             }
@@ -389,7 +404,7 @@ pub fn undo(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
     Ok(Outcome::No)
 }
 
-const LOST: &str = "what it needs is gone, or another stands under its key";
+const LOST: &str = "what it needs is gone, or another image is stored under its key";
 
 fn restored(
     store: &Store,
@@ -398,7 +413,7 @@ fn restored(
     files: u64,
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
-    // Who brings an image back wants it: else the next run would remove it again.
+    // It counts as used now: else the next run would remove it again.
     for key in keys {
         store.images().touch(key);
     }

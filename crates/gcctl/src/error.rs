@@ -10,6 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum Error {
     /// The store, or a file in it.
     #[error(transparent)]
@@ -23,10 +24,7 @@ pub enum Error {
             "see whether `--store` names the right folder; a store is made by the first save, such as `imgtar save`"
         )
     )]
-    NoStore {
-        /// The folder.
-        path: Utf8PathBuf,
-    },
+    NoStore { path: Utf8PathBuf },
     /// A limit without a unit.
     #[error(
         "`{limit}` is {size}, written without a unit: was one forgotten? It would delete {lost} for good"
@@ -38,9 +36,7 @@ pub enum Error {
         )
     )]
     NoUnit {
-        /// The limit's name.
         limit: &'static str,
-        /// What was written.
         size: ByteSize,
         /// What would be lost for good.
         lost: String,
@@ -54,7 +50,6 @@ pub enum Error {
         )
     )]
     TooMuch {
-        /// The limit's name.
         limit: &'static str,
         /// What would be lost for good.
         lost: String,
@@ -68,12 +63,11 @@ pub enum Error {
         help("nothing is collected meanwhile: save the image anew, or remove it with `imgtar rm {key}`")
     )]
     Unknown {
-        /// The key.
         key: Key,
         /// What cannot be read.
         digest: Digest,
     },
-    /// A plan that is none.
+    /// A text that is not a plan.
     #[error("line {line} of the plan cannot be understood: {reason}")]
     #[diagnostic(
         code(gcctl::bad_plan),
@@ -82,7 +76,6 @@ pub enum Error {
     BadPlan {
         /// Which line, from 1.
         line: usize,
-        /// Why.
         reason: String,
     },
     /// A plan without its last line.
@@ -93,7 +86,6 @@ pub enum Error {
     #[error("the plan has version {found}, and this program reads versions up to {known}")]
     #[diagnostic(code(gcctl::newer_plan), help("plan and apply with the same version of gcctl"))]
     NewerPlan {
-        /// Its version.
         found: u64,
         /// The newest version that is known here.
         known: u64,
@@ -108,7 +100,6 @@ pub enum Error {
     Stream {
         /// What was tried: `read the plan`, `write to stdout`.
         doing: &'static str,
-        /// The system's word.
         source: std::io::Error,
     },
 }

@@ -41,6 +41,7 @@ pub struct Limits {
 
 /// A variable with a wrong value, or wrong settings.
 #[derive(Debug, Error, miette::Diagnostic)]
+#[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum LimitsError {
     /// A settings file.
     #[error(transparent)]
@@ -49,12 +50,7 @@ pub enum LimitsError {
     /// A variable.
     #[error("the variable `{name}` is wrong: {reason}")]
     #[diagnostic(code(gcctl::variable), help("correct it, or unset it"))]
-    Variable {
-        /// Its name.
-        name: &'static str,
-        /// Why.
-        reason: String,
-    },
+    Variable { name: &'static str, reason: String },
 }
 
 impl Limits {
@@ -91,10 +87,29 @@ impl Limits {
         self.trash_grace.unwrap_or(TRASH_GRACE).0
     }
 
-    /// Whether no limit is set; how long the trash is kept is none.
+    /// Whether no limit is set. How long the trash is kept does not count as one.
     #[must_use]
     pub fn is_none(&self) -> bool {
         Self { trash_grace: None, ..*self } == Self::default()
+    }
+
+    /// Whether these limits are a reason for something to go that goes for `why`.
+    #[must_use]
+    pub fn allow(&self, why: Why) -> bool {
+        match why {
+            Why::MaxAge => self.max_age.is_some(),
+            Why::MaxImages => self.max_images.is_some(),
+            Why::MaxSize => self.max_size.is_some(),
+            Why::MinFree => self.min_free.is_some(),
+            Why::Clean => self.is_none(),
+            Why::TrashGrace | Why::Subject => true,
+        }
+    }
+
+    /// Whether with these limits something may be deleted at once, and not moved to the trash.
+    #[must_use]
+    pub fn may_delete_at_once(&self) -> bool {
+        self.grace().is_zero() || self.max_size.is_some() || self.min_free.is_some()
     }
 
     /// The limit of bytes that looks as if its unit was forgotten. `min-free = 0` asks for nothing,

@@ -3,7 +3,7 @@
 //! Touches no disk and reads no clock: all that counts is in the snapshot. A pinned image never
 //! goes; the age limit passes it over, and where pins alone exceed a count or a size, that limit is
 //! reported as not to be met. A limit of bytes that cannot be met takes no image that is the newest
-//! of a name: that would help nobody. What refers to an image goes with it.
+//! of a name: that would not help. What refers to an image goes with it.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -56,10 +56,10 @@ pub struct Rest {
     pub bytes: u64,
 }
 
-/// Why a plan is not carried out unless somebody insists.
+/// Why a plan is not carried out without `--force`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Objection {
-    /// The limit.
+    /// The limit that asks for it.
     pub why: Why,
     /// The limit as written, where its unit may have been forgotten.
     pub bare: Option<ByteSize>,
@@ -74,7 +74,7 @@ pub struct Objection {
 /// An image that goes, or what refers to one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Eviction {
-    /// Its key.
+    /// The key that the image is stored under.
     pub key: Key,
     /// The digest of its manifest or index.
     pub digest: Digest,
@@ -82,7 +82,7 @@ pub struct Eviction {
     pub used: Timestamp,
     /// How often it was loaded.
     pub uses: u64,
-    /// For which limit.
+    /// The limit for which it goes.
     pub why: Why,
     /// What it refers to, where it goes for that reason.
     pub subject: Option<Digest>,
@@ -95,20 +95,20 @@ pub struct Eviction {
 /// A blob that nothing needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unneeded {
-    /// Its digest.
+    /// The blob's digest.
     pub digest: Digest,
-    /// Its bytes.
+    /// How many bytes it takes on disk.
     pub bytes: u64,
 }
 
 /// A folder of the trash that is emptied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Emptied {
-    /// Its name.
+    /// The folder's name below trash/.
     pub name: String,
-    /// Its bytes.
+    /// How many bytes it takes on disk.
     pub bytes: u64,
-    /// For which limit.
+    /// The limit for which it goes.
     pub why: Why,
 }
 
@@ -126,7 +126,7 @@ pub struct Left {
 /// A limit that cannot be met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unmet {
-    /// Which.
+    /// The limit that cannot be met.
     pub why: Why,
     /// What is left.
     pub left: u64,
@@ -156,9 +156,9 @@ impl Plan {
         self.images.iter().filter(|image| image.subject.is_none()).count() as u64
     }
 
-    /// Why the plan asks for somebody to insist: a limit of bytes whose unit may have been
-    /// forgotten, or one that would delete all images or more than half of them for good. A count,
-    /// an age and `clean` say what they want.
+    /// Why the plan needs `--force`: a limit of bytes whose unit may have been forgotten, or one
+    /// that would delete all images or more than half of them for good. A count, an age and `clean`
+    /// say what they want.
     #[must_use]
     pub fn objection(&self) -> Option<Objection> {
         let for_bytes = |why| matches!(why, Why::MaxSize | Why::MinFree);
@@ -395,7 +395,9 @@ impl<'a> Choice<'a> {
         let before = self.live + plan.bytes() + kept;
         plan.left.bytes = before - plan.abandoned;
         for removed in &self.snapshot.trash {
-            let old = now.duration_since(removed.since).unsigned_abs() >= grace && removed.since <= now;
+            // A time in the future counts as now.
+            let age = now.max(removed.since).duration_since(removed.since).unsigned_abs();
+            let old = age >= grace;
             let over = is_over(plan.left.bytes).map(|bound| bound.why);
             let Some(why) = old.then_some(Why::TrashGrace).or(over) else { continue };
             plan.left.bytes -= removed.bytes;

@@ -8,18 +8,22 @@ use std::io::{self, BufRead, Write};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use storekit::{Age, ByteSize, Digest, Key, WrittenSize};
+use toolkit::output;
 
 use crate::error::{Error, Result};
 use crate::limits::{Limits, Why};
 use crate::plan::{Emptied, Eviction, Left, Plan, Unmet, Unneeded};
 
-/// The version of the format; a newer one is refused.
-pub const VERSION: u64 = 1;
+/// The newest version of the format; a newer one is refused.
+pub const VERSION: u64 = 2;
+
+/// The version of a plan that needs nothing of a later one: an older gcctl reads it.
+const FIRST_VERSION: u64 = 1;
 
 /// No line is longer: 16 MiB.
 const LINE_CAP: u64 = 16 << 20;
 
-/// A line.
+/// A line of a plan.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 enum Line {
@@ -73,19 +77,37 @@ struct WrittenLimits {
     max_images: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_size: Option<u64>,
+    /// Since version 2.
+    #[serde(skip_serializing_if = "is_false")]
+    max_size_has_no_unit: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_age: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     min_free: Option<u64>,
+    /// Since version 2.
+    #[serde(skip_serializing_if = "is_false")]
+    min_free_has_no_unit: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     trash_grace: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl WrittenLimits {
+    /// The oldest version that has all of these.
+    fn version(&self) -> u64 {
+        if self.max_size_has_no_unit || self.min_free_has_no_unit { VERSION } else { FIRST_VERSION }
+    }
 }
 
 /// A limit that is not met.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WrittenUnmet {
-    /// Which.
+    /// The limit that is not met.
     pub why: Why,
     /// What is left.
     pub left: u64,
@@ -98,16 +120,7 @@ pub struct WrittenUnmet {
 /// # Errors
 /// Those of `out`.
 pub fn write(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
-    lines(plan).iter().try_for_each(|line| write_line(out, line))
-}
-
-/// Writes one JSON object and ends the line.
-///
-/// # Errors
-/// Those of `out`.
-pub fn write_line(out: &mut dyn Write, line: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
-    out.write_all(b"\n")
+    lines(plan).iter().try_for_each(|line| output::json_line(out, line))
 }
 
 /// Reads a plan whole.
@@ -117,11 +130,11 @@ pub fn write_line(out: &mut dyn Write, line: &impl Serialize) -> io::Result<()> 
 pub fn read(input: &mut dyn BufRead) -> Result<Plan> {
     let mut reader = Reader { input, number: 0 };
     let first = reader.line()?.ok_or(Error::CutPlan)?;
-    let mut plan = begin(&first).map_err(|reason| reader.bad(reason))??;
+    let mut plan = reader.begin(&first)?;
     loop {
         let text = reader.line()?.ok_or(Error::CutPlan)?;
         let line = serde_json::from_slice(&text).map_err(|error| reader.bad(in_words(&error)))?;
-        if add(&mut plan, line).map_err(|reason| reader.bad(reason.to_owned()))? {
+        if add(&mut plan, line).map_err(|reason| reader.bad(reason))? {
             break;
         }
     }
@@ -150,29 +163,30 @@ impl Reader<'_> {
         Ok(line.ends_with(b"\n").then_some(line))
     }
 
+    /// Reads the first line. The version comes before all else, so that a newer plan is told from a
+    /// wrong one.
+    fn begin(&self, text: &[u8]) -> Result<Plan> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            kind: String,
+            version: u64,
+        }
+        let first: Versioned = serde_json::from_slice(text).map_err(|error| self.bad(in_words(&error)))?;
+        if first.kind != "plan" {
+            let kind = first.kind.escape_debug();
+            return Err(self.bad(format!("a plan begins with a line of kind `plan`, not `{kind}`")));
+        }
+        if first.version > VERSION {
+            return Err(Error::NewerPlan { found: first.version, known: VERSION });
+        }
+        match serde_json::from_slice(text).map_err(|error| self.bad(in_words(&error)))? {
+            Line::Plan { time, limits, .. } => Ok(Plan { time, limits: limits.into(), ..Plan::default() }),
+            _ => Err(self.bad("it is not the first line of a plan".to_owned())),
+        }
+    }
+
     fn bad(&self, reason: String) -> Error {
         Error::BadPlan { line: self.number, reason }
-    }
-}
-
-/// Reads the first line. The version comes before all else, so that a newer plan is told from a
-/// wrong one.
-fn begin(text: &[u8]) -> Result<Result<Plan>, String> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        kind: String,
-        version: u64,
-    }
-    let first: Versioned = serde_json::from_slice(text).map_err(|error| in_words(&error))?;
-    if first.kind != "plan" {
-        return Err(format!("a plan begins with a line of kind `plan`, not `{}`", first.kind.escape_debug()));
-    }
-    if first.version > VERSION {
-        return Ok(Err(Error::NewerPlan { found: first.version, known: VERSION }));
-    }
-    match serde_json::from_slice(text).map_err(|error| in_words(&error))? {
-        Line::Plan { time, limits, .. } => Ok(Ok(Plan { time, limits: limits.into(), ..Plan::default() })),
-        _ => Err("it is not the first line of a plan".to_owned()),
     }
 }
 
@@ -188,17 +202,28 @@ fn in_words(error: &serde_json::Error) -> String {
 }
 
 /// Adds what a line says. Returns whether it was the last.
-fn add(plan: &mut Plan, line: Line) -> Result<bool, &'static str> {
+fn add(plan: &mut Plan, line: Line) -> Result<bool, String> {
     match line {
-        Line::Plan { .. } => return Err("a second plan begins"),
+        Line::Plan { .. } => return Err("a second plan begins".to_owned()),
         Line::Image { key, digest, used, uses, why, subject, bytes, blobs } => {
+            check_limit(&plan.limits, why)?;
             plan.images.push(Eviction { key, digest, used, uses, why, subject, blobs, bytes });
         }
         Line::Blob { digest, bytes } => plan.blobs.push(Unneeded { digest, bytes }),
         Line::Unfinished { bytes } => plan.abandoned = bytes,
-        Line::Trash { name, bytes, why } => plan.trash.push(Emptied { name, bytes, why }),
+        Line::Trash { name, bytes, why } => {
+            check_limit(&plan.limits, why)?;
+            plan.trash.push(Emptied { name, bytes, why });
+        }
         Line::End(end) => {
             plan.shred = !end.keep;
+            if plan.shred && !plan.limits.may_delete_at_once() {
+                return Err(
+                    "`keep` is false, and no limit of the plan says that what goes is deleted at once: \
+                            `max-size`, `min-free`, or a `trash-grace` of 0"
+                        .to_owned(),
+                );
+            }
             plan.left = Left { images: end.images, bytes: end.bytes, free: end.free };
             plan.unmet =
                 end.unmet.iter().map(|it| Unmet { why: it.why, left: it.left, limit: it.limit }).collect();
@@ -206,6 +231,12 @@ fn add(plan: &mut Plan, line: Line) -> Result<bool, &'static str> {
         }
     }
     Ok(false)
+}
+
+/// Whether the plan has the limit that a line names as its reason.
+fn check_limit(limits: &Limits, why: Why) -> Result<(), String> {
+    let is_set = limits.allow(why);
+    is_set.then_some(()).ok_or_else(|| format!("the plan has no limit `{}`", why.name()))
 }
 
 fn lines(plan: &Plan) -> Vec<Line> {
@@ -219,8 +250,8 @@ fn lines(plan: &Plan) -> Vec<Line> {
         bytes: it.bytes,
         blobs: it.blobs.clone(),
     };
-    let mut lines =
-        vec![Line::Plan { version: VERSION, time: plan.time, limits: WrittenLimits::from(&plan.limits) }];
+    let limits = WrittenLimits::from(&plan.limits);
+    let mut lines = vec![Line::Plan { version: limits.version(), time: plan.time, limits }];
     lines.extend(plan.images.iter().map(image));
     lines.extend(plan.blobs.iter().map(|it| Line::Blob { digest: it.digest, bytes: it.bytes }));
     lines.extend((plan.abandoned > 0).then_some(Line::Unfinished { bytes: plan.abandoned }));
@@ -242,11 +273,14 @@ pub fn written(unmet: &[Unmet]) -> Vec<WrittenUnmet> {
 
 impl From<&Limits> for WrittenLimits {
     fn from(limits: &Limits) -> Self {
+        let has_no_unit = |limit: Option<WrittenSize>| limit.is_some_and(|limit| limit.bare);
         Self {
             max_images: limits.max_images,
             max_size: limits.max_size.map(|limit| limit.size.0),
+            max_size_has_no_unit: has_no_unit(limits.max_size),
             max_age: limits.max_age.map(|age| age.0.as_secs()),
             min_free: limits.min_free.map(|limit| limit.size.0),
+            min_free_has_no_unit: has_no_unit(limits.min_free),
             trash_grace: limits.trash_grace.map(|age| age.0.as_secs()),
         }
     }
@@ -255,13 +289,12 @@ impl From<&Limits> for WrittenLimits {
 impl From<WrittenLimits> for Limits {
     fn from(written: WrittenLimits) -> Self {
         let age = |seconds| Age(std::time::Duration::from_secs(seconds));
-        // How it was written is not known here.
-        let size = |bytes| WrittenSize { size: ByteSize(bytes), bare: false };
+        let size = |bytes: Option<u64>, bare| bytes.map(|bytes| WrittenSize { size: ByteSize(bytes), bare });
         Self {
             max_images: written.max_images,
-            max_size: written.max_size.map(size),
+            max_size: size(written.max_size, written.max_size_has_no_unit),
             max_age: written.max_age.map(age),
-            min_free: written.min_free.map(size),
+            min_free: size(written.min_free, written.min_free_has_no_unit),
             trash_grace: written.trash_grace.map(age),
         }
     }
@@ -291,7 +324,13 @@ mod tests {
         let digest = Digest::of(b"x");
         let plan = Plan {
             time: "2026-01-02T03:04:05Z".parse().unwrap(),
-            limits: Limits { max_images: Some(2), max_age: Some("3d".parse().unwrap()), ..Limits::default() },
+            limits: Limits {
+                max_images: Some(2),
+                max_age: Some("3d".parse().unwrap()),
+                max_size: Some("3".parse().unwrap()),
+                min_free: Some("10GB".parse().unwrap()),
+                trash_grace: None,
+            },
             images: vec![Eviction {
                 key: "k".parse().unwrap(),
                 digest,
@@ -339,7 +378,7 @@ mod tests {
         refused(&[LAST], "line 1");
         refused(&[FIRST, FIRST, LAST], "second plan");
         refused(&[FIRST, LAST, LAST], "line 3");
-        refused(&[&FIRST.replace("\"version\":1", "\"version\":2"), LAST], "version 2");
+        refused(&[&FIRST.replace("\"version\":1", "\"version\":3"), LAST], "version 3");
         refused(&[FIRST, r#"{"kind":"image","key":"../../etc"}"#, LAST], "not a key");
         refused(&[FIRST, r#"{"kind":"blob","digest":"sha256:../x","bytes":1}"#, LAST], "not a digest");
         refused(&[FIRST, r#"{"kind":"blob","digest":"x","bytes":-1}"#, LAST], "line 2");

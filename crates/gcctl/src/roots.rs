@@ -58,8 +58,8 @@ impl Roots {
         self.of_this_step = false;
     }
 
-    /// All blobs that something needs, present or not. Looks once in each step: nobody writes an
-    /// entry under its lock.
+    /// All blobs that something needs, present or not. Looks once in each step: no process writes
+    /// an entry under its lock.
     pub(crate) fn needed(&mut self, _lock: &Exclusive) -> Result<&HashSet<Digest>> {
         if !self.of_this_step {
             self.refresh()?;

@@ -319,7 +319,7 @@ fn left(left: &Left) -> String {
 pub struct Held {
     /// What is left.
     pub rest: Rest,
-    /// How many blobs stayed because somebody writes or reads them.
+    /// How many blobs stayed because they are being written or read.
     pub in_use: u64,
     /// How many images the limits would take now.
     pub more: u64,
@@ -386,9 +386,9 @@ pub fn reason(reason: Reason) -> &'static str {
 pub enum Line<'a> {
     /// An image that went.
     Image {
-        /// Its key.
+        /// The key that it was stored under.
         key: &'a Key,
-        /// Its digest.
+        /// The digest of its manifest or index.
         digest: Digest,
         /// For which limit.
         why: Why,
@@ -399,10 +399,10 @@ pub enum Line<'a> {
     Kept {
         /// A key or a digest.
         name: &'a str,
-        /// Why.
+        /// Why it stayed.
         reason: Reason,
     },
-    /// The last line.
+    /// The last line: what was done, and what is left.
     End {
         /// How many images went.
         images: u64,

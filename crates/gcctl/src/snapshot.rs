@@ -34,7 +34,7 @@ pub struct Snapshot {
 /// An entry and what it needs.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Its key.
+    /// The key that the image is stored under.
     pub key: Key,
     /// The digest of its manifest or index.
     pub digest: Digest,
@@ -63,7 +63,7 @@ pub struct Image {
 /// A folder of the trash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removed {
-    /// Its name.
+    /// The folder's name below trash/.
     pub name: String,
     /// Since when it is there.
     pub since: Timestamp,
@@ -97,7 +97,7 @@ impl Usage {
         self.unique + self.shared + self.unreferenced + self.unfinished + self.trash + self.damaged
     }
 
-    /// The whole folder.
+    /// All bytes below the store's folder.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.governed() + self.other

@@ -52,7 +52,7 @@ pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
         // The inputs of a key that has no entry are what a writer left that died before the entry.
         unfinished: found.unfinished + ownerless,
         abandoned: abandoned.min(found.unfinished + ownerless),
-        trash: found.trash.into_values().collect(),
+        trash: found.trash.into_values().map(|removed| first_seen(removed, now)).collect(),
         other: found.other,
         blobs: found.blobs,
         free: disk::free(images.blobs().folder())?,
@@ -88,7 +88,7 @@ fn settle(images: &Images, walker: &mut Walker, mut listed: Listed) -> Result<Op
 }
 
 /// # Errors
-/// [`Error::Unknown`] where a document is missing, so that nobody knows what hangs on it.
+/// [`Error::Unknown`] where a document is missing, so that its blobs are not known.
 pub(crate) fn known(key: &Key, reach: &Reach) -> Result<()> {
     match reach.unknown.first() {
         None => Ok(()),
@@ -143,4 +143,9 @@ impl Found {
         let removed = self.trash.entry(name.clone()).or_insert_with(|| Removed { name, since, bytes: 0 });
         removed.bytes += bytes;
     }
+}
+
+/// When a folder of the trash was filled: a time in the future counts as now.
+fn first_seen(removed: Removed, now: Timestamp) -> Removed {
+    Removed { since: removed.since.min(now), ..removed }
 }

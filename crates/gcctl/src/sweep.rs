@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -163,6 +163,7 @@ impl<'a> Sweep<'a> {
     /// Before anything moves: a full disk has room then.
     fn empty_trash(&mut self) -> Result<()> {
         let trash = self.store.trash();
+        trash.settle_times(SystemTime::now())?;
         for emptied in &self.plan.trash {
             if self.stopped() {
                 return Ok(());

@@ -20,8 +20,8 @@ use toolkit::Common;
 ///
 ///     hashctx                      the project in this folder: .gitignore, .dockerignore both hide
 ///     hashctx -f Dockerfile .      what `docker build -f Dockerfile .` depends on
-///     hashctx --manifest | b3sum   the same key, computed by somebody else
-///     hashctx --diff OLD           why the key is another one than that of a saved manifest
+///     hashctx --manifest | b3sum   the same key, computed by another program
+///     hashctx --diff OLD           why the key differs from that of a saved manifest
 ///
 /// Messages go to stderr, data to stdout. Exit codes: 0 done, or the same; 1 different; 2 trouble,
 /// and no key.
@@ -63,13 +63,13 @@ pub(crate) struct Which {
 
     /// The engine that builds: whose ignore file hides files, and how it reads the Dockerfile
     ///
-    /// They differ in which ignore file it is and in how they read it. `buildkit`:
-    /// FILE.dockerignore beside the Dockerfile FILE, where it is not empty, else .dockerignore.
-    /// `docker`, the builder before BuildKit: .dockerignore. `podman`, and Buildah:
-    /// FILE.dockerignore, FILE.containerignore, .containerignore, .dockerignore. Of a socket
-    /// `buildkit` makes an empty file, and the others leave it out. Of the Dockerfile's own, only
-    /// `buildkit` knows frontends (`# syntax=`), and `docker` sets no TARGETARCH and its like; a
-    /// Dockerfile whose name ends in `.in`, which podman preprocesses, is refused for `podman`.
+    /// Engines read different ignore files, and in different ways. `buildkit`: FILE.dockerignore
+    /// beside the Dockerfile FILE, where it is not empty, else .dockerignore. `docker`, the builder
+    /// before BuildKit: .dockerignore. `podman`, and Buildah: FILE.dockerignore,
+    /// FILE.containerignore, .containerignore, .dockerignore. A socket becomes an empty file with
+    /// `buildkit`; the others leave it out. In Dockerfiles, only `buildkit` knows frontends (`#
+    /// syntax=`), and `docker` does not set TARGETARCH and the like; a Dockerfile whose name ends
+    /// in `.in`, which podman preprocesses, is refused for `podman`.
     #[arg(long, value_name = "ENGINE", default_value = "buildkit")]
     pub(crate) engine: EngineName,
 
@@ -80,12 +80,13 @@ pub(crate) struct Which {
     /// Hash exactly the paths listed in FILE (`-`: stdin), one a line, or ended by NUL with `-0`
     ///
     /// Paths are relative to DIR, and must not lead through a symbolic link. Ignore files do not
-    /// matter. A folder counts as such where it is empty; of a repository in the list (a submodule)
-    /// what git takes for its files; any other folder of which the list names no file is refused.
+    /// matter. An empty folder counts as a folder. A repository in the list (a submodule) counts
+    /// with the files that git lists in it. Any other folder is refused, unless the list names
+    /// files in it.
     #[arg(long, value_name = "FILE", conflicts_with = "ignore")]
     pub(crate) files_from: Option<Utf8PathBuf>,
 
-    /// Hash nothing where the list of `--files-from` names no path; without it, that is trouble
+    /// Accept a list of `--files-from` that names no path; without this, that is an error
     #[arg(long, requires = "files_from")]
     pub(crate) allow_empty: bool,
 
@@ -95,7 +96,7 @@ pub(crate) struct Which {
     #[arg(long = "input", value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) inputs: Vec<(String, String)>,
 
-    /// How much of the files' modes enters the key
+    /// Which part of the files' modes enters the key
     ///
     /// `exec`: whether the owner may execute a file, as git keeps it; the same for every umask.
     /// `full`: all permission bits, those of folders too. `none`: nothing.
@@ -130,15 +131,15 @@ pub(crate) struct BuildFlags {
 
     /// The digest of an image that the build uses, under the name that FROM or `--from` has for it
     ///
-    /// DIGEST is `ALGORITHM:HEX`: for a registry's image its digest there, for a local one its ID.
-    /// `imgtar resolve NAME` prints the former.
+    /// DIGEST is `ALGORITHM:HEX`: the digest in its registry (`imgtar resolve NAME` prints it), or
+    /// the ID of a local image.
     #[arg(long = "base", value_name = "NAME=DIGEST", requires = "file", value_parser = base)]
     pub(crate) bases: Vec<(String, String)>,
 
     /// The same, for an image that the build is to name by this digest
     ///
-    /// The key is as with `--base`. `--pinned` writes a Dockerfile that names the image so, and
-    /// that of `--tar` does.
+    /// The key is as with `--base`. The Dockerfile that `--pinned` and `--tar` write names the
+    /// image by the digest.
     #[arg(long = "pin", value_name = "NAME=DIGEST", requires = "file", value_parser = base)]
     pub(crate) pins: Vec<(String, String)>,
 
@@ -161,37 +162,38 @@ pub(crate) struct Output {
     #[arg(long, group = "what")]
     pub(crate) list: bool,
 
-    /// Print what changed since the manifest OLD was saved; or in NEW, another one
+    /// Print what changed since the manifest OLD was saved, or between OLD and the manifest NEW
     ///
     /// A line for each: added, removed, changed, mode-changed, renamed, arg-changed, base-changed
-    /// and so on. Exits 1 if anything differs. Where the second value is a folder, it is DIR.
+    /// and so on. Exits 1 if anything differs. If the second value is a folder, it is DIR.
     #[arg(long, value_names = ["OLD", "NEW"], num_args = 1..=2, group = "what")]
     pub(crate) diff: Vec<Utf8PathBuf>,
 
-    /// Say of each PATH, existing or not, whether it is left out and which line of which file
-    /// decided
+    /// Say for each PATH, existing or not, whether it is left out, and which line of which file
+    /// decides
     ///
-    /// Paths are relative to DIR, which has to stand before this flag; without one, or as `-`, they
-    /// are read from stdin, one a line, or ended by NUL with `-0`. Those that begin with a dash
-    /// follow `--`. A `/` at the end says that it is a folder. With `--file`, the lines of the
-    /// Dockerfile that read it are named too, or it is `unread`: not an input, as if it were left
+    /// Paths are relative to DIR, which must stand before this flag. Without a PATH, or with `-`,
+    /// they are read from stdin, one a line, or ended by NUL with `-0`. Put those that begin with a
+    /// dash after `--`. A `/` at the end means a folder. With `--file`, the lines of the Dockerfile
+    /// that read the path are named too; a path that none reads is `unread`, which counts as left
     /// out. Exits 0 if any is left out, else 1.
     #[arg(long, value_name = "PATH", num_args = 0.., group = "what")]
     pub(crate) check_ignore: Option<Vec<OsString>>,
 
     /// Print the images that the build starts from or copies from, and hash nothing
     ///
-    /// Each once, variables expanded, those of the stages that are needed. With `--json` the
-    /// platform of each, too, and a line for a frontend (`# syntax=`) without a digest or not of
+    /// Prints each image of the stages that are needed once, with variables expanded. `--json` adds
+    /// the platform of each, and a line for a frontend (`# syntax=`) that has no digest or is not
     /// docker's.
     #[arg(long, group = "what", requires = "file")]
     pub(crate) images: bool,
 
     /// Write to FILE the Dockerfile with the digests of `--pin` behind the images' names
     ///
-    /// To build from it, name it with `-f` and keep the context. Where the Dockerfile has an ignore
-    /// file of its own, beside FILE goes a copy of it, so that the engine reads the same. Lines
-    /// keep their numbers. Images of a frontend that is not docker's stay as they are.
+    /// To build from it, name it with `-f` and keep the context. If the Dockerfile has an ignore
+    /// file of its own, a copy is written beside FILE, so that the engine reads the same rules.
+    /// Lines keep their numbers. Images in the language of another frontend than docker's stay as
+    /// they are.
     #[arg(long, value_name = "FILE", group = "what", requires = "file")]
     pub(crate) pinned: Option<Utf8PathBuf>,
 
@@ -199,10 +201,10 @@ pub(crate) struct Output {
     ///
     /// The tar's bytes depend on the files only: sorted, owner 0, modes as far as they enter the
     /// key, every time SOURCE_DATE_EPOCH or 1980-01-02. Its files are hashed while they are
-    /// written: `--key-file` gets their key. Where a file changes meanwhile, the tar is spoiled,
-    /// and no engine takes it; with `--allow-changing` only where it is cut short. A Dockerfile
-    /// from outside DIR is called `Dockerfile` in the tar, or `.Dockerfile` where that name is
-    /// taken. No engine hides it there: where the build copies it, and without `--file` always, the
+    /// written: `--key-file` gets their key. If a file changes meanwhile, the tar is made invalid,
+    /// and no engine takes it; with `--allow-changing`, only if a file is cut short. A Dockerfile
+    /// from outside DIR is called `Dockerfile` in the tar, or `.Dockerfile` if that name is taken.
+    /// Ignore files do not hide it there: if the build copies it, and always without `--file`, the
     /// tar's key covers it too.
     #[arg(long, group = "what")]
     pub(crate) tar: bool,
@@ -211,7 +213,7 @@ pub(crate) struct Output {
     #[arg(long, value_name = "FILE", requires = "tar")]
     pub(crate) key_file: Option<Utf8PathBuf>,
 
-    /// Exit 0 if the key is the one in FILE, 1 if it is another, 2 if there is no FILE; FILE itself
+    /// Exit 0 if the key is the one in FILE, 1 if it differs, 2 if FILE does not exist; FILE itself
     /// is never an input
     ///
     /// A run without this flag takes FILE for an input, unless FILE lies outside DIR or an ignore
@@ -228,20 +230,19 @@ pub(crate) struct Output {
     pub(crate) null: bool,
 }
 
-/// How to go about it.
+/// How it runs.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "How to go about it")]
+#[command(next_help_heading = "How it runs")]
 pub(crate) struct Run {
     /// Make warnings errors: exit 2 where the key may not cover every input
     #[arg(long)]
     pub(crate) strict: bool,
 
-    /// Take a file that changes while it is read as it was read, with a warning; without it, that
-    /// is trouble
+    /// Accept a file that changes while it is read, with a warning; without this, that is an error
     #[arg(long)]
     pub(crate) allow_changing: bool,
 
-    /// Read every file, whatever is remembered of it
+    /// Read every file, even if its digest is remembered
     ///
     /// Digests of files that have not changed since are remembered in the store, in contexts/.
     #[arg(long)]
@@ -365,8 +366,8 @@ impl From<Mode> for ModePolicy {
     }
 }
 
-/// `NAME=VALUE`; or `NAME`, whose value is the environment's. An arg that has no value is none, as
-/// for the engines.
+/// `NAME=VALUE`; or `NAME`, whose value is the environment's. An argument without a value is
+/// dropped, as engines do.
 fn arg_value(arg: &str, env: &BTreeMap<String, String>) -> Option<(String, String)> {
     match arg.split_once('=') {
         Some((name, value)) => Some((name.to_owned(), value.to_owned())),
@@ -383,7 +384,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// `NAME=ALGORITHM:HEX`.
 fn base(text: &str) -> Result<(String, String), String> {
-    // A name may have a `=` nowhere, a digest neither.
+    // Neither a name nor a digest contains a `=`.
     let (name, digest) = pair(text)?;
     let is_hex = |hex: &str| hex.len() >= 32 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     match digest.split_once(':') {

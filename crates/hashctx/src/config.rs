@@ -54,7 +54,7 @@ pub enum Rules {
     Git,
     /// The engine's only: what a build can read.
     Docker,
-    /// Nobody's.
+    /// No rules: everything counts.
     None,
 }
 

@@ -110,9 +110,9 @@ fn config(cli: &Cli) -> miette::Result<Config> {
     Ok(config)
 }
 
-/// Where the stat cache is. Without a home, with settings that cannot be used, or where the folder
-/// is somebody else's, there is none, and a key all the same. The store is made as one: others
-/// would not take a folder that only holds our cache.
+/// Where the stat cache is; `None` without a home folder, with settings that cannot be used, or
+/// where the folder belongs to another user. The key is the same without it. A whole store is made:
+/// the other tools refuse a folder that holds only a cache.
 fn stat_cache(cli: &Cli, environment: Environment) -> Option<Utf8PathBuf> {
     let settings = Settings::load(environment);
     settings.warn_of_problems("hashctx", &cli.common);
@@ -292,5 +292,5 @@ fn described(warning: &Warning) -> String {
 }
 
 fn say(line: &str) {
-    output::say(&format!("hashctx: {}", printable(line.as_bytes())));
+    output::say(&format!("hashctx: {line}"));
 }

@@ -46,7 +46,7 @@ pub struct Config {
     pub platform: Platform,
     /// What is run.
     pub entrypoint: Vec<String>,
-    /// Its default arguments.
+    /// The arguments that the entry point gets by default.
     pub cmd: Vec<String>,
     /// `NAME=VALUE`, in this order.
     pub env: Vec<String>,
@@ -218,7 +218,7 @@ fn read_folder(
 }
 
 /// Something in a folder.
-struct Found {
+struct FolderEntry {
     /// Below the folder.
     path: PathBuf,
     kind: What,
@@ -231,7 +231,7 @@ enum What {
 }
 
 /// All that is below the folder, sorted by the bytes of the paths.
-fn walk(folder: &Utf8Path) -> Result<Vec<Found>> {
+fn walk(folder: &Utf8Path) -> Result<Vec<FolderEntry>> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::new()];
     while let Some(below) = folders.pop() {
@@ -249,7 +249,7 @@ fn walk(folder: &Utf8Path) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-fn inspect(path: &Path, below: PathBuf) -> Result<Found> {
+fn inspect(path: &Path, below: PathBuf) -> Result<FolderEntry> {
     let metadata = fs::symlink_metadata(path).map_err(|source| input(path, source))?;
     let kind = if metadata.is_dir() {
         What::Folder
@@ -260,7 +260,7 @@ fn inspect(path: &Path, below: PathBuf) -> Result<Found> {
     } else {
         return Err(unpackable(path, "it is neither a file, a folder nor a symbolic link"));
     };
-    Ok(Found { path: below, kind })
+    Ok(FolderEntry { path: below, kind })
 }
 
 fn input(path: &Path, source: io::Error) -> Error {
@@ -275,9 +275,9 @@ fn lossy(path: &Path) -> Utf8PathBuf {
     path.to_string_lossy().into_owned().into()
 }
 
-fn write_tar(folder: &Utf8Path, entries: &[Found], time: u64, to: impl Write) -> Result<()> {
+fn write_tar(folder: &Utf8Path, entries: &[FolderEntry], time: u64, to: impl Write) -> Result<()> {
     let mut tar = tar::Builder::new(to);
-    for Found { path, kind } in entries {
+    for FolderEntry { path, kind } in entries {
         let full = folder.as_std_path().join(path);
         let failed = |source: io::Error| input(&full, source);
         let mut header = header(kind, time);
@@ -341,7 +341,7 @@ impl Read for Sized {
 /// Reads an entrypoint or a command: a JSON list of strings, or one word.
 ///
 /// # Errors
-/// A JSON list that is none of strings.
+/// A JSON list of something else than strings.
 pub fn words(text: &str) -> Result<Vec<String>> {
     if !text.trim_start().starts_with('[') {
         return Ok(vec![text.to_owned()]);

@@ -9,7 +9,7 @@ pub trait Progress: Sync {
     fn add(&self, bytes: u64);
 }
 
-/// Nobody.
+/// Shows nothing.
 impl Progress for () {
     fn expect(&self, _: u64) {}
     fn add(&self, _: u64) {}

@@ -40,7 +40,7 @@ const IGNORE: &str = "/*
 /// What was set up, and what is left to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetUp {
-    /// The repository.
+    /// The folder of the git repository.
     pub repository: Utf8PathBuf,
     /// Files that were written; none where all was as it should be.
     pub written: Vec<Utf8PathBuf>,
@@ -157,8 +157,8 @@ fn install(repository: &Utf8Path) -> Vec<String> {
 }
 
 /// What is to be done before the blobs of a store are added, where the store is set up for Git LFS,
-/// and git is not: so it is in a clone where nobody has run `git lfs install`. Git says nothing
-/// there, and keeps the blobs themselves.
+/// and git is not: as in a clone where `git lfs install` was not run. Git says nothing there, and
+/// keeps the blobs themselves.
 #[must_use]
 pub fn unfiltered(store: &Utf8Path) -> Option<String> {
     let attributes = replace::read_capped(&store.join(".gitattributes"), 1 << 20).ok()??;

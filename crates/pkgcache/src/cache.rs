@@ -24,7 +24,7 @@ use crate::wire::queues::Queues;
 #[derive(Debug)]
 pub(crate) struct Cache {
     config: RwLock<Arc<Config>>,
-    /// The store.
+    /// Where responses are stored.
     pub(crate) store: Store,
     /// What is stored.
     pub(crate) shelf: Shelf,

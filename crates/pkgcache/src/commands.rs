@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use storekit::error::At;
 use storekit::{ByteSize, Digest, FoundPackage, PackageEntry, StoredResponse, printable};
-use toolkit::Outcome;
 use toolkit::words::count;
+use toolkit::{Outcome, output};
 
 use crate::cache;
 use crate::error::{Error, Result, explained};
@@ -30,7 +30,7 @@ pub struct Console<'a> {
     pub verbose: bool,
 }
 
-/// A stored URL.
+/// What `ls` and `info` print of a stored URL.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Row<'a> {
@@ -48,7 +48,7 @@ struct Row<'a> {
     responses: Vec<Detail<'a>>,
 }
 
-/// A stored response.
+/// What `info` prints of a stored response.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Detail<'a> {
@@ -110,20 +110,6 @@ impl<'a> Detail<'a> {
     }
 }
 
-/// Control characters stand in JSON's strings alone, and there escaped: a terminal obeys those
-/// behind U+007F as well.
-fn json(out: &mut dyn Write, row: &impl Serialize) -> std::io::Result<()> {
-    let escaped = |text: String, c: char| {
-        if c.is_control() {
-            text + &format!("\\u{:04x}", u32::from(c))
-        } else {
-            text + c.encode_utf8(&mut [0; 4])
-        }
-    };
-    let text = serde_json::to_string(row)?.chars().fold(String::new(), escaped);
-    writeln!(out, "{text}")
-}
-
 /// Lists the stored URLs that have `part` in them. `No` where there are none, unless all were asked
 /// for.
 ///
@@ -135,8 +121,8 @@ pub fn ls(packages: &storekit::Packages, part: &str, console: &mut Console<'_>) 
     let found = show(packages, console, |entry| entry.key.url.contains(part), print)?;
     match found {
         true => {}
-        false if part.is_empty() => say(console, "nothing is stored yet")?,
-        false => say(console, &format!("no stored URL contains `{}`", printable(part)))?,
+        false if part.is_empty() => console.say("nothing is stored yet"),
+        false => console.say(&format!("no stored URL contains `{part}`")),
     }
     Ok(Outcome::from_bool(found || part.is_empty()))
 }
@@ -148,7 +134,7 @@ pub fn ls(packages: &storekit::Packages, part: &str, console: &mut Console<'_>) 
 pub fn info(packages: &storekit::Packages, url: &str, console: &mut Console<'_>) -> Result<Outcome> {
     let found = show(packages, console, |entry| entry.key.url == url, details)?;
     if !found {
-        say(console, &format!("nothing is stored for `{}`", printable(url)))?;
+        console.say(&format!("nothing is stored for `{url}`"));
     }
     Ok(Outcome::from_bool(found))
 }
@@ -171,11 +157,15 @@ fn show(
             Ok(entry) if wanted(&entry) => {
                 any = true;
                 let row = Row::new(&entry, found.used);
-                let printed = if console.json { json(console.out, &row) } else { print(&row, console.out) };
+                let printed = if console.json {
+                    output::json_line(console.out, &row)
+                } else {
+                    print(&row, console.out)
+                };
                 printed.map_err(Error::Output)?;
             }
             Ok(_) => {}
-            Err(error) => warn(console, &error.into())?,
+            Err(error) => console.warn(&error.into()),
         }
         Ok::<_, Error>(())
     })?;
@@ -217,14 +207,17 @@ pub fn verify(packages: &storekit::Packages, console: &mut Console<'_>) -> Resul
             }
             // Another release's, or not to be had now: not damaged.
             Err(error) => {
-                warn(console, &error)?;
+                console.warn(&error);
                 unread.get_or_insert(error);
                 return Ok(());
             }
         };
         (all, count) = (all + responses, count + faults.len() as u64);
         faults.iter().try_for_each(|fault| print_fault(fault, console)).map_err(Error::Output)?;
-        mended.or_else(|error| warn(console, &error))
+        if let Err(error) = mended {
+            console.warn(&error);
+        }
+        Ok::<_, Error>(())
     })?;
     console.out.flush().map_err(Error::Output)?;
     match unread {
@@ -243,15 +236,18 @@ fn sound(responses: u64, bodies: u64, console: &mut Console<'_>) -> Result<Outco
     Ok(Outcome::Yes)
 }
 
-fn warn(console: &mut Console<'_>, error: &Error) -> Result<()> {
-    say(console, &format!("warning: {}", printable(&explained(error))))
-}
-
-fn say(console: &mut Console<'_>, text: &str) -> Result<()> {
-    if console.quiet {
-        return Ok(());
+impl Console<'_> {
+    fn say(&mut self, message: &str) {
+        if !self.quiet {
+            output::say_to(self.err, message);
+        }
     }
-    writeln!(console.err, "{text}").map_err(Error::Output)
+
+    fn warn(&mut self, error: &Error) {
+        if !self.quiet {
+            output::warn_to(self.err, &explained(error));
+        }
+    }
 }
 
 fn unreadable(path: &Utf8Path, error: &storekit::Error) -> Fault {
@@ -331,7 +327,7 @@ fn wrong_size(blobs: &storekit::Blobs, stored: &StoredResponse) -> Option<String
 
 fn print_fault(fault: &Fault, console: &mut Console<'_>) -> std::io::Result<()> {
     if console.json {
-        return json(console.out, fault);
+        return output::json_line(console.out, fault);
     }
     writeln!(console.out, "{}: {}", printable(&fault.url), printable(&fault.problem))
 }

@@ -26,6 +26,7 @@ pub(crate) fn explained(error: &impl Diagnostic) -> String {
 
 /// What went wrong.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum Error {
     /// The store.
     #[error(transparent)]
@@ -68,7 +69,6 @@ pub enum Error {
     #[error("invalid upstream {text:?}: {reason}")]
     #[diagnostic(code(pkgcache::not_an_upstream), help("write `NAME=URL`, or `/=URL` for the root"))]
     NotAnUpstream {
-        /// What was written.
         text: String,
         /// Why it cannot be used.
         reason: &'static str,
@@ -77,7 +77,6 @@ pub enum Error {
     #[error("invalid parent proxy {text:?}: {reason}")]
     #[diagnostic(code(pkgcache::not_a_parent), help("write its URL, such as `http://proxy.example:3128`"))]
     NotAParent {
-        /// What was written.
         text: String,
         /// Why it cannot be used.
         reason: &'static str,
@@ -89,7 +88,6 @@ pub enum Error {
         help("see whether the process is short of memory, threads or files")
     )]
     System {
-        /// What was tried.
         doing: &'static str,
         /// What the system said.
         source: io::Error,

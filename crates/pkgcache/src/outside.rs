@@ -1,10 +1,10 @@
-//! What the process lends to its library, which reaches for none of it by itself.
+//! What the process lends to its library, which does not use it by itself.
 
 use std::fmt;
 use std::io::Write;
 
-/// The process around the library: who hears what the person who runs the server should know,
-/// stdout, and the authorities that upstreams are checked against.
+/// The process around the library: it takes messages for the operator, and lends stdout and the
+/// authorities that upstreams are checked against.
 pub trait Outside: fmt::Debug + Send + Sync {
     /// Something happened that was asked for. The text may contain control characters.
     fn note(&self, text: &str);

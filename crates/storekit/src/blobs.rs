@@ -1,6 +1,6 @@
 //! The content-addressed blobs: `blobs/sha256/<64 hex digits>`, each written once.
 //!
-//! Whoever writes or reuses a blob holds a [`Lease`] on it until the entry that names it is
+//! A writer that writes or reuses a blob holds a [`Lease`] on it until the entry that names it is
 //! committed: a shared flock on the blob's own file. A collector takes a blob only where it gets
 //! the exclusive one.
 //!
@@ -18,7 +18,7 @@ use crate::digest::{Digest, Hasher};
 use crate::error::{At, Error, Result};
 use crate::files::lfs;
 use crate::files::lock::{self, Patience};
-use crate::files::replace::{self, Durability, Staged};
+use crate::files::replace::{self, Durability, Publication, Staged};
 use crate::trash::Trash;
 
 /// A folder of blobs.
@@ -36,6 +36,8 @@ pub struct Lease {
     file: File,
     digest: Digest,
     size: u64,
+    /// See [`Lease::is_written`].
+    written: bool,
 }
 
 impl Lease {
@@ -49,6 +51,13 @@ impl Lease {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Whether all of the blob was written for this lease, so that its bytes are known without
+    /// being read. Not where the blob was there already, or where an earlier writer had begun it.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.written
     }
 
     /// The leased blob's file, to read at any offset.
@@ -93,7 +102,7 @@ impl Blobs {
 
     fn begin<'a>(&self, blobs: Cow<'a, Self>) -> Result<BlobWriter<'a>> {
         let staged = Staged::new(&self.folder)?;
-        Ok(BlobWriter { blobs, staged, hasher: Hasher::new(), size: 0, ahead: 0 })
+        Ok(BlobWriter { blobs, staged, hasher: Hasher::new(), size: 0, ahead: 0, taken_up: false })
     }
 
     /// Goes on with a blob of this digest where an earlier writer broke off, or starts it. Dropped
@@ -124,7 +133,8 @@ impl Blobs {
     /// Goes on with a blob that was begun elsewhere: `size` bytes are in the file, and the hasher
     /// has seen them.
     pub(crate) fn writer(&self, staged: Staged, hasher: Hasher, size: u64) -> BlobWriter<'_> {
-        BlobWriter { blobs: Cow::Borrowed(self), staged, hasher, size, ahead: size }
+        let blobs = Cow::Borrowed(self);
+        BlobWriter { blobs, staged, hasher, size, ahead: size, taken_up: size > 0 }
     }
 
     /// Stores the bytes as a blob. `Ok` means that it is there now, not that this call wrote it.
@@ -160,7 +170,7 @@ impl Blobs {
             lock::wait(&file, FlockOperation::NonBlockingLockShared, &Patience::default(), &path)?;
             if replace::same_file(&file, &path) {
                 let size = file.metadata().at("read", &path)?.len();
-                return Ok(Some(Lease { file, digest: *digest, size }));
+                return Ok(Some(Lease { file, digest: *digest, size, written: false }));
             }
         }
     }
@@ -244,7 +254,7 @@ impl Blobs {
         Ok(replace::names(&self.folder)?.iter().filter_map(|name| Digest::from_hex(name)).collect())
     }
 
-    /// Moves a damaged blob out of the way, to where nobody takes it for sound. The pointer of Git
+    /// Moves a damaged blob out of the way, to where it is not taken for sound. The pointer of Git
     /// LFS stays: it says where the blob can be had.
     ///
     /// # Errors
@@ -270,7 +280,7 @@ impl Blobs {
         bytes.is_ok_and(|bytes| bytes.is_some_and(|bytes| lfs::is_pointer(&bytes, digest)))
     }
 
-    /// Moves the blob to the trash unless somebody leases it. The caller holds the store
+    /// Moves the blob to the trash unless it is leased. The caller holds the store
     /// exclusively.
     pub(crate) fn discard(&self, digest: &Digest, batch: &crate::trash::Batch) -> Result<Discarded> {
         let path = self.path(digest);
@@ -309,6 +319,8 @@ pub struct BlobWriter<'a> {
     size: u64,
     /// How much of it is on its way to the disk.
     ahead: u64,
+    /// Whether an earlier writer began it.
+    taken_up: bool,
 }
 
 /// So much of a blob goes to the disk at once while it grows.
@@ -376,19 +388,21 @@ impl BlobWriter<'_> {
         staged.share()?;
         loop {
             match staged.publish_new(&path, self.blobs.durability)? {
-                Ok(file) => return Ok(Lease { file, digest: found, size: self.size }),
-                Err(unnamed) => staged = unnamed,
+                Publication::Named(file) => {
+                    return Ok(Lease { file, digest: found, size: self.size, written: !self.taken_up });
+                }
+                Publication::Taken(unnamed) => staged = unnamed,
             }
-            // One that somebody leases stays: a lease is on the file, not on the name.
+            // A leased one stays: a lease is on the file, not on the name.
             let Some(standing) = open(&path)? else { continue };
             if flock(&standing, FlockOperation::NonBlockingLockExclusive).is_err() {
                 if let Some(lease) = self.blobs.lease(&found)? {
                     return Ok(lease);
                 }
             } else if replace::same_file(&standing, &path) {
-                // Nobody needs it, and it may be damaged: this one is known to be sound.
+                // It is not in use and may be damaged: this one is known to be sound.
                 let file = staged.publish(&path, self.blobs.durability)?;
-                return Ok(Lease { file, digest: found, size: self.size });
+                return Ok(Lease { file, digest: found, size: self.size, written: !self.taken_up });
             }
         }
     }

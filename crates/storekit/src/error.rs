@@ -14,6 +14,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum Error {
     /// The operating system refused something.
     #[error("cannot {doing} `{path}`")]
@@ -21,31 +22,23 @@ pub enum Error {
     Io {
         /// What was tried, as a verb: `read`, `write`.
         doing: &'static str,
-        /// On what.
         path: Utf8PathBuf,
-        /// The system's word.
         source: io::Error,
     },
-    /// There is no store.
+    /// The store does not exist.
     #[error("`{path}` is not a larder store")]
     #[diagnostic(
         code(storekit::not_a_store),
         help("a store is made by the first save into it: see whether the right folder is named")
     )]
-    NotAStore {
-        /// The folder.
-        path: Utf8PathBuf,
-    },
+    NotAStore { path: Utf8PathBuf },
     /// A folder with something else in it was named as a store.
     #[error("`{path}` holds something that is not a larder store")]
     #[diagnostic(
         code(storekit::foreign_folder),
         help("name a new or an empty folder with `--store` or LARDER_DIR")
     )]
-    ForeignFolder {
-        /// The folder.
-        path: Utf8PathBuf,
-    },
+    ForeignFolder { path: Utf8PathBuf },
     /// A part of the store lies where nothing of it can be moved into the trash.
     #[error("`{path}` lies on another file system than the store's trash, `{trash}`")]
     #[diagnostic(
@@ -57,25 +50,24 @@ pub enum Error {
     OtherFileSystem {
         /// What was to be removed, or the folder of it.
         path: Utf8PathBuf,
-        /// The trash's folder.
         trash: Utf8PathBuf,
     },
     /// A file of a later format version.
     #[error("`{path}` has format version {found}, and this program reads versions up to {known}")]
     #[diagnostic(code(storekit::newer_format), help("update the larder tools, or use another store"))]
     Newer {
-        /// The file.
         path: Utf8PathBuf,
-        /// Its version.
         found: u64,
         /// The newest version that is known here.
         known: u64,
     },
     /// A lock was not to be had in time.
     #[error("`{path}` stayed locked by another process for {seconds} s")]
-    #[diagnostic(code(storekit::locked), help("see who holds it with `fuser -v {path}`, then try again"))]
+    #[diagnostic(
+        code(storekit::locked),
+        help("`fuser -v {path}` shows which process holds it; then try again")
+    )]
     Locked {
-        /// The lock file.
         path: Utf8PathBuf,
         /// How long was waited.
         seconds: u64,
@@ -99,7 +91,6 @@ pub enum Error {
     NotFetched {
         /// The digest that names the blob.
         digest: Digest,
-        /// What fetches it.
         command: String,
     },
     /// A blob that an entry needs and that is not there.
@@ -117,60 +108,34 @@ pub enum Error {
     /// A stored file that cannot be understood.
     #[error("`{path}` cannot be understood: {reason}")]
     #[diagnostic(code(storekit::entry::corrupt), help("remove the key, and save the image anew"))]
-    BadFile {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Why.
-        reason: String,
-    },
+    BadFile { path: Utf8PathBuf, reason: String },
     /// An entry of a package download that cannot be understood.
     #[error("`{path}` cannot be understood: {reason}")]
     #[diagnostic(
         code(storekit::package::corrupt),
         help("delete the file: what it named is fetched again when it is asked for")
     )]
-    BadPackage {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Why.
-        reason: String,
-    },
+    BadPackage { path: Utf8PathBuf, reason: String },
     /// A stored document that cannot be understood.
     #[error("the document `{digest}` cannot be understood: {reason}")]
     #[diagnostic(code(storekit::document::corrupt), help("remove the image, and save it anew"))]
     BadDocument {
         /// The digest that names the document.
         digest: Digest,
-        /// Why.
         reason: String,
     },
     /// New bytes that do not have the digest that was announced for them.
     #[error("the bytes hash to `{found}`, not to `{announced}` as announced")]
     #[diagnostic(code(storekit::mismatch), help("nothing was stored; fetch or make them again"))]
-    Mismatch {
-        /// What was announced.
-        announced: Digest,
-        /// What came.
-        found: Digest,
-    },
+    Mismatch { announced: Digest, found: Digest },
     /// The beginning of several keys, where one is to be named.
     #[error("`{text}` is the beginning of {count} keys{}", listed(*.count, .candidates))]
     #[diagnostic(code(storekit::ambiguous), help("write more of the key, or a name of the image"))]
-    Ambiguous {
-        /// The beginning.
-        text: String,
-        /// How many keys begin so.
-        count: usize,
-        /// The first of them, a line each.
-        candidates: Vec<String>,
-    },
+    Ambiguous { text: String, count: usize, candidates: Vec<String> },
     /// A key that is not stored.
     #[error("nothing is stored under `{key}`")]
     #[diagnostic(code(storekit::no_such_key), help("see which keys there are"))]
-    NoSuchKey {
-        /// The key.
-        key: Key,
-    },
+    NoSuchKey { key: Key },
 }
 
 impl Error {

@@ -16,7 +16,7 @@ use crate::files::replace;
 /// One event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// When.
+    /// When it happened.
     pub time: Timestamp,
     /// Which tool noted it.
     pub tool: String,

@@ -19,7 +19,7 @@ pub struct Key(String);
 /// Text that is not a key.
 #[derive(Clone, Debug, Error, miette::Diagnostic)]
 #[error(
-    "{text:?} is not a key: it has 1 to 128 letters, digits, `_`, `.` and `-`, and begins with none of the last two"
+    "{text:?} is not a key: write 1 to 128 letters, digits, `_`, `.` and `-`, with no `.` or `-` at the start"
 )]
 #[diagnostic(code(storekit::not_a_key))]
 pub struct NotAKey {

@@ -29,6 +29,22 @@ pub const KEY_ANNOTATION: &str = "dev.larder.key";
 /// The annotation that other OCI tools read as the name in a layout.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// Whether the text may stand in a layout as [`REF_NAME`]: letters and digits, joined by one of
+/// `-._:@+` or by `--`, in parts that are joined by `/`. Some tools refuse all else, although they
+/// find it in a layout.
+///
+/// Source: OCI image-spec v1.1, annotations.md.
+#[must_use]
+pub fn is_ref_name(text: &str) -> bool {
+    text.split('/').all(is_ref_component)
+}
+
+fn is_ref_component(part: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric();
+    let joins = |gap: &str| matches!(gap, "" | "-" | "." | "_" | ":" | "@" | "+" | "--");
+    part.starts_with(is_word) && part.ends_with(is_word) && part.split(is_word).all(joins)
+}
+
 /// Reads `null` as the empty value: Go writes it for a list or a map that was never filled. Stands
 /// behind `deserialize_with`, beside `default`.
 ///
@@ -46,7 +62,7 @@ pub fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 pub struct Descriptor {
     /// What the blob is.
     pub media_type: String,
-    /// Its digest.
+    /// The digest of the blob's bytes.
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
@@ -124,6 +140,16 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reference_names_follow_the_grammar() {
+        for name in ["a", "1.2.3-rc_1", "app:1", "team/app:1.2", "a--b", "host.example:5000/a/b:c", "A@b+c"] {
+            assert!(is_ref_name(name), "{name}");
+        }
+        for name in ["", "a..b", "a._b", "a__b", "a---b", "_a", "a-", "a.", "a//b", "/a", "a b", "é"] {
+            assert!(!is_ref_name(name), "{name}");
+        }
+    }
 
     #[test]
     fn null_is_an_empty_list_or_map() {

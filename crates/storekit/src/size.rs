@@ -23,7 +23,7 @@ pub struct Age(pub Duration);
 /// A size as it was written: a limit without a unit may be one whose unit was forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WrittenSize {
-    /// The size.
+    /// The number of bytes that was written.
     pub size: ByteSize,
     /// Whether it was written without a unit.
     pub bare: bool,

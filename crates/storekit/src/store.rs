@@ -122,13 +122,13 @@ impl Store {
         &self.root
     }
 
-    /// The images.
+    /// The part of the store that holds images.
     #[must_use]
     pub fn images(&self) -> Images {
         Images::new(self.clone())
     }
 
-    /// The package downloads.
+    /// The part of the store that holds package downloads.
     #[must_use]
     pub fn packages(&self) -> Packages {
         Packages::new(self.clone())

@@ -18,7 +18,7 @@ use crate::files::replace;
 const DAMAGED: &str = "damaged";
 /// The time in a batch's name.
 const TIME: &str = "%Y%m%dT%H%M%S%.6fZ";
-/// What is being deleted; nobody brings anything back from there.
+/// What is being deleted; nothing is brought back from there.
 const DOOMED: &str = ".doomed-";
 /// How often a move into the trash is tried while others empty it.
 const AGAIN: usize = 16;
@@ -29,8 +29,7 @@ pub fn is_doomed(name: &str) -> bool {
     name.starts_with(DOOMED)
 }
 
-/// Whether the trash's folder of this name holds what nobody brings back, for its bytes are not
-/// what they should be.
+/// Whether the trash's folder of this name holds damaged files, which are not brought back.
 #[must_use]
 pub fn is_damaged(name: &str) -> bool {
     name == DAMAGED
@@ -122,7 +121,7 @@ impl Trash {
         Ok(false)
     }
 
-    /// Moves a damaged file to where nobody takes it for sound. One that is gone already, or that
+    /// Moves a damaged file to where it is not taken for sound. One that is gone already, or that
     /// cannot be moved because the store is read-only, or the trash on another file system, is no
     /// error: whoever reads it finds out again.
     pub(crate) fn move_aside(&self, path: &Utf8Path) -> Result<()> {
@@ -148,11 +147,32 @@ impl Trash {
         disk_bytes(&self.folder())
     }
 
-    /// Empties what was removed longer than `grace` ago. Returns the bytes that this freed on disk.
+    /// Gives each folder of the trash whose time is in the future the time `now`: its grace begins
+    /// when it is first seen. What cannot be given a time stays as it is.
+    ///
+    /// # Errors
+    /// A trash that cannot be listed.
+    pub fn settle_times(&self, now: SystemTime) -> Result<()> {
+        for name in replace::names(&self.folder())? {
+            let path = self.folder().join(&name);
+            let is_ahead = |metadata: fs::Metadata| {
+                metadata.is_dir() && metadata.modified().is_ok_and(|modified| modified > now)
+            };
+            if fs::symlink_metadata(&path).is_ok_and(is_ahead) {
+                // Another collector may empty it now, or it is another user's.
+                let _ = fs::File::open(&path).and_then(|folder| folder.set_modified(now));
+            }
+        }
+        Ok(())
+    }
+
+    /// Empties what was removed longer than `grace` ago; a time in the future counts as now.
+    /// Returns the bytes that this freed on disk.
     ///
     /// # Errors
     /// I/O errors.
     pub fn empty(&self, grace: Duration, now: SystemTime) -> Result<u64> {
+        self.settle_times(now)?;
         let old = |modified| now.duration_since(modified).unwrap_or_default() >= grace;
         for name in replace::names(&self.folder())? {
             let modified = fs::symlink_metadata(self.folder().join(&name)).and_then(|it| it.modified());

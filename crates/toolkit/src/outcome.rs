@@ -45,7 +45,7 @@ pub fn finish(result: miette::Result<Outcome>) -> ExitCode {
         Ok(Outcome::Code(code)) => ExitCode::from(code),
         Err(report) if report.chain().any(is_reader_gone) => ExitCode::SUCCESS,
         Err(report) => {
-            // Nobody is left to tell where stderr is closed too.
+            // Where stderr is closed too, the error is lost.
             let _ = writeln!(io::stderr(), "{}", printable_lines(format!("{report:?}").trim_end()));
             if let Some(remedy) = remedy(&report) {
                 say(&format!("  try: {remedy}"));

@@ -57,9 +57,7 @@ impl<W: Write> Output<W> {
     /// # Errors
     /// I/O errors; a value that JSON cannot hold.
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        let mut line = serde_json::to_vec(value)?;
-        line.push(b'\n');
-        self.write_all(&line)
+        json_line(self, value)
     }
 
     /// What a write or a flush ended with, where the reader's going is `unread`'s matter.
@@ -95,15 +93,49 @@ impl<W: Write> Write for Output<W> {
     }
 }
 
+/// Writes one JSON object on a line of its own. Control characters can only be in its strings, and
+/// are escaped there: JSON does so up to U+001F, and a terminal obeys those from U+007F on as well.
+///
+/// # Errors
+/// I/O errors; a value that JSON cannot hold.
+pub fn json_line(to: &mut (impl Write + ?Sized), value: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_string(value)?;
+    if line.contains(char::is_control) {
+        line = line.chars().fold(String::with_capacity(line.len()), escaped);
+    }
+    line.push('\n');
+    to.write_all(line.as_bytes())
+}
+
+fn escaped(mut text: String, next: char) -> String {
+    if next.is_control() {
+        // A string takes all that is written to it.
+        let _ = fmt::Write::write_fmt(&mut text, format_args!("\\u{:04x}", u32::from(next)));
+    } else {
+        text.push(next);
+    }
+    text
+}
+
 /// Says a line on stderr; control characters are shown, not sent to the terminal.
 pub fn say(line: &str) {
-    // Nobody is left to tell where stderr is closed.
-    let _ = writeln!(io::stderr(), "{}", printable(line));
+    say_to(&mut io::stderr(), line);
 }
 
 /// Says that something is not as it should be, and that the command goes on.
 pub fn warn(line: &str) {
-    say(&format!("warning: {line}"));
+    warn_to(&mut io::stderr(), line);
+}
+
+/// As [`say`], on what a library was given as its stderr.
+pub fn say_to(err: &mut dyn Write, line: &str) {
+    // Where stderr is closed, a message is lost.
+    let _ = writeln!(err, "{}", printable(line));
+}
+
+/// As [`warn`], on what a library was given as its stderr.
+pub fn warn_to(err: &mut dyn Write, line: &str) {
+    say_to(err, &format!("warning: {line}"));
 }
 
 /// The reader of a listing has closed its end. Other broken pipes, an engine's or a network's, are
@@ -113,7 +145,7 @@ struct ReaderGone;
 
 impl fmt::Display for ReaderGone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody reads the output any more")
+        f.write_str("the reader of the output has gone")
     }
 }
 
@@ -163,6 +195,13 @@ mod tests {
             out.flush().unwrap();
         }
         assert_eq!(out.to.0, b"one\n");
+    }
+
+    #[test]
+    fn json_has_no_control_character() {
+        let mut line = Vec::new();
+        json_line(&mut line, &"ä\u{1b}\u{7f}\u{9b}31m").unwrap();
+        assert_eq!(String::from_utf8(line).unwrap(), "\"ä\\u001b\\u007f\\u009b31m\"\n");
     }
 
     #[test]

@@ -27,9 +27,9 @@ pub const PROJECT_VARIABLE: &str = "LARDER_TOML";
 /// What a process is started with; the library itself never looks at its own.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    /// The working folder.
+    /// The folder that the process works in.
     pub folder: Utf8PathBuf,
-    /// The environment variables.
+    /// The environment variables, by name.
     pub variables: BTreeMap<String, String>,
 }
 

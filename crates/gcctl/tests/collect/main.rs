@@ -99,9 +99,9 @@ fn apply_refuses_what_is_no_plan_and_removes_nothing() {
     assert_eq!(scratch.keys(), "a b c");
     let outside = scratch.root.join("../outside");
     fs::create_dir(&outside).unwrap();
-    let trash = r#"{"kind":"trash","name":"../../outside","bytes":1,"why":"clean"}"#;
+    let trash = r#"{"kind":"trash","name":"../../outside","bytes":1,"why":"trash-grace"}"#;
     let (first, last) = (plan.lines().next().unwrap(), plan.lines().last().unwrap());
-    scratch.feed("apply", &format!("{first}\n{trash}\n{last}\n"));
+    scratch.feed("apply", &format!("{first}\n{trash}\n{last}\n")).ends(1);
     assert!(outside.exists());
 }
 

@@ -1,5 +1,8 @@
 //! Limits that cannot be met, or that would take most of what is stored.
 
+use std::fs;
+use std::time::{Duration, SystemTime};
+
 use crate::scratch::{Scratch, save};
 
 /// `c` and `b` are older images of the name that `a` has; `d` is the only one of its name.
@@ -50,6 +53,61 @@ fn a_forgotten_unit_is_asked_about() {
     scratch.run("run --max-size 1MB").ends(0);
     scratch.run("run --max-size 10 --force").ends(0).says("deleting 4 images and 10 blobs (77.8kB) for good");
     assert_eq!(scratch.keys(), "");
+}
+
+#[test]
+fn a_forgotten_unit_is_asked_about_after_a_pipe_too() {
+    let scratch = named();
+    for limit in ["--max-size 10", "--min-free 10"] {
+        let plan = scratch.run(&format!("plan --json {limit}")).ends(0).stdout();
+        assert!(plan.starts_with(r#"{"kind":"plan","version":2,"#), "{plan}");
+        let ran = scratch.run(&format!("run {limit}")).ends(2).says("gcctl::no_unit");
+        let piped = scratch.feed("apply -", &plan).ends(2).says("gcctl::no_unit");
+        assert_eq!(piped.stderr(), ran.stderr());
+        assert_eq!(scratch.keys(), "a b c d");
+    }
+    // Where nothing of version 2 is said, an older gcctl reads the plan.
+    let plan = scratch.run("plan --json --max-size 10B").ends(0).stdout();
+    assert!(plan.starts_with(r#"{"kind":"plan","version":1,"#), "{plan}");
+    scratch.feed("apply -", &plan).ends(2).says("gcctl::too_much");
+}
+
+#[test]
+fn a_plan_deletes_at_once_only_where_its_limits_say_so() {
+    let scratch = named();
+    let edited = |limits: &str, from: &str, to: &str| {
+        let plan = scratch.run(&format!("{limits} --json")).ends(0).stdout();
+        assert!(plan.contains(from), "{plan}");
+        scratch.feed("apply --force", &plan.replace(from, to))
+    };
+    let (kept, deleted) = (r#""keep":true"#, r#""keep":false"#);
+    for plan in ["plan --max-images 0", "clean --dry-run", "plan --max-age 1h --trash-grace 1h"] {
+        edited(plan, kept, deleted).ends(2).says("`keep` is false");
+    }
+    let other = r#""why":"max-size","bytes""#;
+    let edited_why = edited("plan --max-images 0", r#""why":"max-images","bytes""#, other);
+    edited_why.ends(2).says("no limit `max-size`");
+    assert_eq!(scratch.keys(), "a b c d");
+    edited("clean --trash-grace 0s --dry-run", deleted, deleted).ends(0);
+    assert_eq!(scratch.keys(), "");
+}
+
+#[test]
+fn trash_from_the_future_does_not_outlast_its_grace() {
+    let scratch = Scratch::new();
+    scratch.three().run("run --max-images 2").ends(0);
+    let batch = scratch.root.join("trash").join(scratch.store.trash().batches().unwrap()[0].name());
+    let (now, year) = (SystemTime::now(), Duration::from_secs(365 * 86_400));
+    let set = |time| fs::File::open(&batch).unwrap().set_modified(time).unwrap();
+    set(now + year);
+    // Its grace begins with the first run that sees it.
+    scratch.run("plan --trash-grace 1h").ends(0);
+    assert!(fs::metadata(&batch).unwrap().modified().unwrap() > now + year / 2, "a plan changes nothing");
+    scratch.run("run --trash-grace 1h").ends(0);
+    assert!(fs::metadata(&batch).unwrap().modified().unwrap() < now + year / 2);
+    set(now + year);
+    scratch.run("run --trash-grace 0s").ends(0);
+    assert!(!batch.exists());
 }
 
 #[test]

@@ -30,8 +30,8 @@ use crate::warning::Warning;
 pub struct Answer {
     /// Whether it is left out.
     pub verdict: Verdict,
-    /// Who reads it, where the key is for a build; `None` for what is left out, and for the context
-    /// itself.
+    /// Which instructions read it, where the key is for a build; `None` for what is left out, and
+    /// for the context itself.
     pub readers: Option<Readers>,
     /// Where engines part, or hashing would refuse it.
     pub warnings: Vec<Warning>,
@@ -164,7 +164,7 @@ impl<'a> CheckIgnore<'a> {
             _ => return,
         };
         answer.verdict.excluded = out.is_some();
-        let why = out.unwrap_or("as long as nothing hides it there is no key");
+        let why = out.unwrap_or("the key cannot be computed unless an ignore rule hides it");
         answer.warnings.push(Warning::UnlikeAFile { path: path.clone(), what: stat.special(), why });
     }
 

@@ -207,7 +207,7 @@ impl Precise {
         }
     }
 
-    /// Whether the image is one of the build's. Nobody knows those of a foreign frontend: any may
+    /// Whether the image is one of the build's. Those of a foreign frontend are not known: any may
     /// be.
     fn uses(&self, image: &str) -> bool {
         let frontend = self.analysis.frontend.iter();

@@ -43,7 +43,7 @@ pub struct Hashed {
     pub manifest: Manifest,
     /// What makes the key say less than its user may think.
     pub warnings: Vec<Warning>,
-    /// What the build depends on and nobody can know from its Dockerfile and contexts.
+    /// What the build depends on that its Dockerfile and contexts do not tell.
     pub unknowns: Vec<Unknown>,
 }
 

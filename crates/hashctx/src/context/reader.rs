@@ -51,8 +51,8 @@ impl<'a> Reader<'a> {
         Ok(Self { root, policy, allow_changing: false, cache, notes: Mutex::default() })
     }
 
-    /// Whether a file that changes while it is read is worth a warning only. Where nobody says so,
-    /// it is an error.
+    /// Whether a file that changes while it is read is worth a warning only. By default, it is an
+    /// error.
     #[must_use]
     pub fn allow_changing(self, allow_changing: bool) -> Self {
         Self { allow_changing, ..self }
@@ -240,7 +240,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Stands for what failed, in a list that nobody will see.
+/// Stands for what failed, in a list that is dropped with the error.
 const NOTHING: Content = Content::Dir { permissions: None };
 
 /// Where the input before was found: most often the next one is near.

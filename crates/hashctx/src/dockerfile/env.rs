@@ -34,14 +34,14 @@ pub(super) struct Env {
     /// Of the names that the stage's own `ARG`s set: what the image has, which is what stages built
     /// on it begin with.
     behind: BTreeMap<String, Option<Variable>>,
-    /// More variables may be set, by a base image that nobody has looked at.
+    /// More variables may be set by a base image, which is not looked at.
     pub(super) open: bool,
     pub(super) spent: Spent,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Variable {
-    /// `None`: it is set, and nobody knows to what.
+    /// `None`: it is set to an unknown value.
     value: Option<String>,
     /// The image has it: an `ENV` set it and no `ARG`.
     in_image: bool,
@@ -69,7 +69,7 @@ impl Env {
     }
 
     /// What a stage that is built on this one begins with: what the image has is what it was before
-    /// an `ARG` of the same name. A base image that nobody has looked at may have any such name.
+    /// an `ARG` of the same name. A base image, which is not looked at, may set any such name.
     pub(super) fn inherited(mut self) -> Self {
         for (name, behind) in std::mem::take(&mut self.behind) {
             match behind {
@@ -86,7 +86,7 @@ impl Env {
         self.known.get(name)?.value.as_deref()
     }
 
-    /// Whether the variable may have a value that nobody knows here.
+    /// Whether the variable may have a value that is not known here.
     pub(super) fn is_doubtful(&self, name: &str) -> bool {
         self.known.get(name).map_or(self.open, |variable| variable.value.is_none())
     }
@@ -99,7 +99,7 @@ impl Env {
         image.is_some_and(|variable| variable.value.as_deref() != Some(value))
     }
 
-    /// Sets a variable, as `ARG` does, whose name was expanded. Where nobody knows the name, it can
+    /// Sets a variable, as `ARG` does, whose name was expanded. Where the name is not known, it can
     /// be any.
     pub(super) fn set_name(&mut self, name: Word, value: Word) {
         if name.uncertain {

@@ -90,7 +90,7 @@ pub(super) fn everything(request: &Request<'_>, frontend: &Frontend, read: Optio
     out
 }
 
-/// Whether the unknown is one where everything is read, and by somebody else.
+/// Whether a foreign frontend reads everything.
 fn is_open(unknown: &Unknown) -> bool {
     match unknown {
         Unknown::BaseVariable(_) | Unknown::MovingSyntax(_) => false,

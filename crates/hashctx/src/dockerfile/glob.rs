@@ -1,6 +1,6 @@
 //! Go's `filepath.Match`: the wildcards of COPY and ADD.
 //!
-//! `*` and `?` stop at `/`, `[…]` does not. Each byte that is no UTF-8 is one character. Absent:
+//! `*` and `?` stop at `/`, `[…]` does not. Each byte that is not UTF-8 is one character. Absent:
 //! `**`, which is `*`.
 
 /// True where the path matches. A malformed pattern matches nothing.

@@ -114,7 +114,7 @@ fn below_shebang(file: &[u8]) -> Option<String> {
     top_syntax(below_first(file)?, "#")
 }
 
-/// The file without a first line `#!…`. `None` where there is none.
+/// The file without a first line `#!…`. `None` where it has no such line.
 fn below_first(file: &[u8]) -> Option<&[u8]> {
     let mut reader = Reader::new(file);
     let (first, span) = reader.physical().ok()??;
@@ -266,7 +266,8 @@ pub(super) fn heredoc_word(word: &str) -> Option<Announced> {
     words.is_empty().then_some(Announced { name, chomp })
 }
 
-/// The line without its continuation character, and whether it had one. A doubled one is none.
+/// The line without its continuation character, and whether it had one. A doubled one does not
+/// continue the line.
 fn continued(line: &[u8], escape: char) -> (Vec<u8>, bool) {
     let blanks = line.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     let bare = line.get(..line.len() - blanks).unwrap_or_default();

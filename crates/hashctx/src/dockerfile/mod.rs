@@ -57,7 +57,7 @@ pub struct Request<'a> {
     pub name: &'a str,
     /// The stage to build. None: the last.
     pub target: Option<&'a str>,
-    /// The build arguments.
+    /// The build arguments, as given to the build.
     pub build_args: &'a BTreeMap<String, String>,
     /// What builds it.
     pub engine: Engine,
@@ -148,7 +148,7 @@ pub enum What {
     },
     /// The source of a bind mount.
     Bind {
-        /// A path.
+        /// The path as the instruction has it.
         path: String,
     },
 }

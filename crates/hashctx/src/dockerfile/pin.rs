@@ -4,7 +4,7 @@
 //! The digest is added to what is written, so that variables and stages stay as they are:
 //! `FROM $BASE` becomes `FROM $BASE@sha256:…`. Instructions keep their line numbers.
 //!
-//! Absent: images of a foreign frontend, whose language nobody here knows.
+//! Absent: images of a foreign frontend, whose language is not known here.
 
 use super::frontend::Frontend;
 use super::lines::{self, Line};
@@ -53,7 +53,7 @@ fn instructions(request: &Request<'_>, pins: &[(String, String)]) -> Result<Vec<
         edits.iter().map(|(line, text)| text.clone().unwrap_or_else(|| line.text.clone())).collect();
     let edits = edits.into_iter().filter_map(|(line, text)| Some((line, text?)));
     let out = written(request.dockerfile, edits);
-    // Whoever reads it has to read the same instructions.
+    // A reader must find the same instructions in it.
     let read: Vec<Vec<u8>> = lines::split(&out)?.list.into_iter().map(|line| line.text).collect();
     if read == wanted { Ok(out) } else { Err(Fault::asked("no digest can be added to its instructions")) }
 }

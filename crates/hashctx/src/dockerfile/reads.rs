@@ -27,7 +27,7 @@ pub(super) fn origins(line: &Line, stages: &Stages, request: &Request<'_>) -> Re
     let origin = |(name, numbered): (String, bool)| {
         stages
             .origin(&name, numbered, request)
-            .ok_or_else(|| Fault::new(&line.span, format!("there is no stage `{name}`")))
+            .ok_or_else(|| Fault::new(&line.span, format!("the stage `{name}` does not exist")))
     };
     froms(line).into_iter().map(origin).collect()
 }

@@ -40,7 +40,7 @@ impl Engine {
 /// A place where an ignore file may lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its path.
+    /// Where the ignore file is.
     pub path: Utf8PathBuf,
     /// An empty file there is passed over.
     pub passed_over_when_empty: bool,
@@ -129,7 +129,7 @@ pub fn choose(
     Ok(None)
 }
 
-/// Finds the ignore file that counts: its path and its bytes. None where there is none.
+/// Finds the ignore file that counts: its path and its bytes. `None` where there is no such file.
 ///
 /// # Errors
 /// A file that exists and cannot be read.
@@ -142,7 +142,7 @@ pub(crate) fn find(
     Ok(found.map(|(path, bytes, _)| (path, bytes)))
 }
 
-/// Finds and reads the ignore file that counts. None where there is none.
+/// Finds and reads the ignore file that counts. `None` where there is no such file.
 ///
 /// # Errors
 /// A file that exists and cannot be read, and a line that the engine refuses.

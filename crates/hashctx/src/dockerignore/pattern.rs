@@ -126,7 +126,7 @@ impl Expression {
     }
 }
 
-/// The bytes as text, each byte that is no part of a character as U+FFFD, as Go decodes them.
+/// The bytes as text, each byte that is not part of a character as U+FFFD, as Go decodes them.
 pub(super) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = str::from_utf8(bytes) {
         return Cow::Borrowed(text);

@@ -36,7 +36,7 @@ pub struct DockerfileError {
     pub name: String,
     /// Line, from 1; 0 where it is about none.
     pub line: usize,
-    /// The reason.
+    /// What is wrong with the instruction.
     pub why: String,
     place: String,
     help: &'static str,

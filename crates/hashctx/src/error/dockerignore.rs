@@ -25,6 +25,7 @@ pub struct PatternError {
 
 /// An ignore file that cannot be used.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum LoadError {
     /// It exists and cannot be read.
     #[error("cannot read {path}")]
@@ -33,7 +34,6 @@ pub enum LoadError {
         help("the engine reads it before each build: make it a readable file, or remove it")
     )]
     Read {
-        /// The ignore file.
         path: Utf8PathBuf,
         /// What the system said.
         source: io::Error,
@@ -52,13 +52,13 @@ pub enum LoadError {
     help("the engine refuses this line too: correct it or remove it")
 )]
 pub struct BadLine {
-    /// The ignore file.
+    /// The ignore file that has the pattern.
     pub path: Utf8PathBuf,
     /// Line of the file, from 1.
     pub line: usize,
     /// The pattern as the file has it.
     pub pattern: String,
-    /// The reason.
+    /// What is wrong with the pattern.
     pub why: String,
     #[source_code]
     text: NamedSource<String>,

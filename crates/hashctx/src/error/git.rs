@@ -8,19 +8,18 @@ use thiserror::Error;
 
 /// Why git's view of a folder could not be had.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum GitError {
     /// A path could not be looked at. A listing with a gap would be a lie, so this ends it.
     #[error("cannot read `{}`", path.display())]
     #[diagnostic(code(hashctx::git::read), help("make it readable, or hide it with .gitignore"))]
     Read {
-        /// The path.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
 
-    /// `.git` is a file that leads to no repository.
+    /// `.git` is a file that does not lead to a repository.
     #[error("`{}` leads to no git repository", path.display())]
     #[diagnostic(
         code(hashctx::git::broken_link),
@@ -40,7 +39,6 @@ pub enum GitError {
         help("see what `git fsck` says; `git reset` rebuilds an index")
     )]
     Damaged {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         what: &'static str,
@@ -49,12 +47,7 @@ pub enum GitError {
     /// The repository uses something that is unknown here.
     #[error("`{}` needs {what}, which is not known here", path.display())]
     #[diagnostic(code(hashctx::git::unsupported), help("take the newest larder, or use `--ignore docker`"))]
-    Unsupported {
-        /// The file.
-        path: PathBuf,
-        /// What it needs.
-        what: String,
-    },
+    Unsupported { path: PathBuf, what: String },
 }
 
 impl GitError {

@@ -20,6 +20,7 @@ use crate::warning::Warning;
 
 /// Why a key could not be had.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum HashError {
     /// A path could not be read.
     #[error("cannot read `{path}`")]
@@ -27,7 +28,6 @@ pub enum HashError {
     Read {
         /// The path, escaped where it is not plain text.
         path: String,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -40,7 +40,6 @@ pub enum HashError {
         path: Utf8PathBuf,
         /// What to do about it.
         help: &'static str,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -85,7 +84,6 @@ pub enum HashError {
     Special {
         /// The path, escaped where it is not plain text.
         path: String,
-        /// Which of them.
         what: &'static str,
     },
 
@@ -93,7 +91,6 @@ pub enum HashError {
     #[error("`{path}` is larger than {mib} MiB")]
     #[diagnostic(code(hashctx::too_large), help("name a Dockerfile with `-f`"))]
     TooLarge {
-        /// The path.
         path: String,
         /// As much as is read.
         mib: u64,
@@ -131,7 +128,6 @@ pub enum HashError {
     Listed {
         /// The path, escaped where it is not plain text.
         path: String,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -156,7 +152,6 @@ pub enum HashError {
     BeyondLink {
         /// The path, escaped where it is not plain text.
         path: String,
-        /// The link.
         link: String,
     },
 
@@ -172,9 +167,7 @@ pub enum HashError {
     #[error("cannot start {threads} threads")]
     #[diagnostic(code(hashctx::threads), help("ask for fewer with `--threads`"))]
     Threads {
-        /// How many.
         threads: usize,
-        /// Why.
         #[source]
         source: rayon::ThreadPoolBuildError,
     },
@@ -188,7 +181,6 @@ pub enum HashError {
     #[error("the key may not cover every input (refused by `--strict`)")]
     #[diagnostic(code(hashctx::strict))]
     Strict {
-        /// All of them.
         #[related]
         warnings: Vec<Warning>,
     },
@@ -214,10 +206,7 @@ pub enum HashError {
         code(hashctx::preprocessed),
         help("preprocess it before both, and name the result: `cpp -E -P -traditional -undef -iquote DIR {path} {}`", .path.as_str().trim_end_matches(".in"))
     )]
-    Preprocessed {
-        /// The Dockerfile.
-        path: Utf8PathBuf,
-    },
+    Preprocessed { path: Utf8PathBuf },
 
     /// Git's view of the folder could not be had.
     #[error(transparent)]

@@ -60,7 +60,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: this is what was mapped, and nobody can have borrowed it any more.
+        // SAFETY: this is what was mapped, and no borrow of it can be left.
         unsafe { libc::munmap(self.start, self.size) };
     }
 }
@@ -157,7 +157,7 @@ extern "C" fn on_bus_error(signal: c_int, info: *mut siginfo_t, _context: *mut c
     }
     let before = BEFORE.get().copied().flatten().unwrap_or_else(default_action);
     // SAFETY: the action was in force before, or is the default. A fault comes again when its
-    // instruction does; what somebody sent has to be sent again.
+    // instruction does; a signal that a process sent has to be sent again.
     unsafe {
         libc::sigaction(signal, &raw const before, ptr::null_mut());
         if fault.is_none() {

@@ -1,5 +1,5 @@
-//! Opens regular files without ever waiting: a FIFO that nobody writes to would keep a plain `open`
-//! for good.
+//! Opens regular files without ever waiting: a FIFO without a writer would keep a plain `open` for
+//! good.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};

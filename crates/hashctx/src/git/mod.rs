@@ -30,3 +30,4 @@ pub use crate::warning::git::GitWarning;
 pub use check::{Check, Checker};
 pub use lfs::is_lfs_pointer;
 pub use list::{GitListing, list, list_and_look, own_folder};
+pub use submodule::of_folders as submodule_warnings;

@@ -33,7 +33,7 @@ pub(super) struct Name<'n> {
 }
 
 impl Names {
-    /// Reads a folder, named from an open one; a link to one is none.
+    /// Reads a folder, named from an open one. A link to a folder is an error.
     pub(super) fn read(root: BorrowedFd<'_>, folder: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder: OwnedFd = rustix::fs::openat(root, folder, flags, Mode::empty())?;

@@ -33,7 +33,8 @@ enum Test {
     Path(Box<[u8]>, Option<Wild>),
 }
 
-/// Reads an ignore file. A byte order mark at its start is no part of it; a last line need not end.
+/// Reads an ignore file. A byte order mark at its start is not a part of it; a last
+/// line need not end.
 pub(super) fn patterns(file: &[u8]) -> Vec<Pattern> {
     let text = file.strip_prefix(BOM).unwrap_or(file);
     let lines = text.split(|&byte| byte == b'\n').enumerate();

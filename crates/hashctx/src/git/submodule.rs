@@ -5,14 +5,16 @@
 //! and times were lost by a copy, a clean file counts as changed. Files that are not tracked do not
 //! make a submodule dirty.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use ring::digest;
 
+use super::folder::Top;
 use super::index::{EntryKind, Index, Keep, Oid, Recorded};
 use super::repo::{Repo, lstat, os_path};
 use super::sparse;
@@ -36,6 +38,26 @@ pub(super) fn warnings(
         (None, _) => {}
     }
     Ok(warnings)
+}
+
+/// What is worth saying about the submodules among these folders below `root`, which are sorted.
+/// Where git's files cannot be read, nothing is.
+#[must_use]
+pub fn of_folders(root: &Path, folders: &BTreeSet<RelPath>) -> Vec<GitWarning> {
+    let Some(root) = root.canonicalize().ok() else { return Vec::new() };
+    let Ok(around) = Top::around(&root) else { return Vec::new() };
+    let (mut tops, mut found) = (vec![around], Vec::new());
+    for folder in folders {
+        let path = root.join(folder.as_path());
+        // The last one is the innermost.
+        let within = |top: &Arc<Top>| Some((Arc::clone(top), path.strip_prefix(&top.path).ok()?.to_owned()));
+        let Some((top, below)) = tops.iter().rev().find_map(within) else { continue };
+        let Some(commit) = top.index.gitlink(below.as_os_str().as_bytes()) else { continue };
+        let Ok(repo) = Repo::at(&path) else { continue };
+        found.extend(warnings(&path, Some(folder.clone()), repo.as_ref(), Some(commit)).unwrap_or_default());
+        tops.extend(repo.and_then(|repo| Top::new(path, Some(repo)).ok()));
+    }
+    found
 }
 
 /// The warning that a repository's settings change line ends.

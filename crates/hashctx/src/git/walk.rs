@@ -124,7 +124,7 @@ impl<'a> Walk<'a> {
         result
     }
 
-    /// Whether nothing in a folder can be an input. In doubt something can: who judges what is in
+    /// Whether nothing in a folder can be an input. In doubt something can: the judge of what is in
     /// it sees what is wrong.
     fn prunes(&self, folder: &RelPath) -> bool {
         let judge = |filter: &dyn Filter| filter.judge(folder.as_bytes(), true).ok();

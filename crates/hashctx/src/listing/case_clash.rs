@@ -14,7 +14,7 @@ pub fn find(entries: &[Listed], folders: &[&[u8]]) -> Vec<Warning> {
     let mut hashes: Vec<u64> = entries.par_iter().map(|entry| hash(entry.path.as_bytes())).collect();
     hashes.par_extend(folders.par_iter().map(|folder| hash(folder)));
     hashes.par_sort_unstable();
-    // Most often there is none, and the paths need not be sorted.
+    // Most often there is no clash, and the paths need not be sorted.
     if !hashes.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
         return Vec::new();
     }

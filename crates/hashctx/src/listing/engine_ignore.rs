@@ -29,8 +29,8 @@ pub struct EngineIgnore {
 
 impl EngineIgnore {
     /// Finds and reads the one for a folder, `dockerfile` where that is the context of a build's
-    /// own. `None` where there is none, or none that says anything; Podman reads none in named
-    /// contexts.
+    /// own. `None` where there is no such file, or where it says nothing; Podman reads none in
+    /// named contexts.
     ///
     /// # Errors
     /// Where it cannot be read, or has a line that the engine refuses.
@@ -55,7 +55,7 @@ impl EngineIgnore {
         }))
     }
 
-    /// The ignore file.
+    /// The ignore file that the engine reads.
     #[must_use]
     pub fn file(&self) -> &Utf8Path {
         &self.file

@@ -3,7 +3,8 @@
 //! No ignore file plays a part. A directory counts where nothing in it is listed, so that `find .
 //! -print0` and `git ls-files -z` both say what they mean. One that is not empty then is refused:
 //! its name says nothing of what is in it. But a repository, as a submodule stands in git's list,
-//! counts with what git takes for its files. A path that leads through a symbolic link is refused,
+//! counts with what git takes for its files, and what is worth saying of a submodule is said for
+//! every path in it. A path that leads through a symbolic link is refused,
 //! as git refuses it: no tree that is copied has it, and it may lie outside of the context.
 
 use std::collections::HashSet;
@@ -44,6 +45,7 @@ impl Lister for FilesFrom<'_> {
         drop_filled(&mut entries);
         let mut listing = Listing { entries, ..Listing::default() };
         drop_stores(root, &mut listing);
+        listing.warnings.extend(of_submodules(root, &listing.entries));
         let repositories = repositories(root, &listing.entries)?;
         if !repositories.is_empty() {
             take_repositories(root, threads, &repositories, &mut listing)?;
@@ -101,8 +103,19 @@ fn take_repositories(
     listing.entries.retain(|entry| !within(&entry.path));
     listing.entries.extend(found);
     let of_one = |warning: &git::GitWarning| warning.path().is_some_and(|path| within(&path));
-    listing.warnings.extend(warnings.into_iter().filter(of_one).map(Warning::Git));
+    for warning in warnings.into_iter().filter(of_one).map(Warning::Git) {
+        if !listing.warnings.contains(&warning) {
+            listing.warnings.push(warning);
+        }
+    }
     Ok(())
+}
+
+/// What is to be said of the submodules that are listed, or that a listed path lies in.
+fn of_submodules(root: &Utf8Path, entries: &[Listed]) -> impl Iterator<Item = Warning> {
+    let above = entries.iter().flat_map(|entry| entry.path.parents().filter_map(RelPath::new));
+    let listed = entries.iter().filter(|entry| entry.kind == Kind::Dir).map(|entry| entry.path.clone());
+    git::submodule_warnings(root.as_std_path(), &above.chain(listed).collect()).into_iter().map(Warning::Git)
 }
 
 fn is_empty(folder: &Path) -> io::Result<bool> {

@@ -27,18 +27,18 @@ pub enum ManifestError {
     Newer {
         /// Where it comes from.
         name: String,
-        /// Its version.
+        /// The version that its first line names.
         found: String,
     },
 
-    /// A line is none that a manifest has.
+    /// A line is not a manifest line.
     #[error("`{}` contains a line that is not a manifest line", text.name())]
     #[diagnostic(code(hashctx::bad_manifest), help("save it again with `hashctx --manifest > FILE`"))]
     Line {
-        /// The manifest.
+        /// The manifest's text, to show the line in.
         #[source_code]
         text: NamedSource<String>,
-        /// The line.
+        /// Where the line is in that text.
         #[label("this line")]
         at: SourceSpan,
     },
@@ -47,8 +47,8 @@ pub enum ManifestError {
 /// Reads a manifest; `name` is what errors call it.
 ///
 /// # Errors
-/// Where it is none, or of a later version. Nothing is guessed: a text that [`Manifest::write`]
-/// does not write is refused.
+/// Where the text is not a manifest, or one of a later version. Nothing is guessed: a text that
+/// [`Manifest::write`] does not write is refused.
 pub fn parse(name: &str, text: &str) -> Result<Manifest, ManifestError> {
     check_version(name, text)?;
     let mut manifest = Manifest::default();

@@ -34,7 +34,7 @@ use write::Update;
 /// Nanoseconds that a file must not have been touched for.
 const QUIET: i64 = 2_000_000_000;
 
-/// No larger cache is written, and a file that is larger is none.
+/// A cache that is larger is neither written nor read.
 const MAX_BYTES: usize = 1 << 31;
 
 /// What is known of a file's content.

@@ -41,8 +41,8 @@ pub const DEFAULT_MTIME: u64 = 315_619_200;
 ///
 /// # Errors
 /// Where an input cannot be read, or changes while it is written (it may, if the configuration
-/// allows that, as long as it is not cut short). The tar then ends in what is not a tar, so that
-/// nobody takes it for whole. Errors of the writer are kept as they are.
+/// allows that, as long as it is not cut short). The tar then ends in what is not a tar, so that no
+/// engine takes it. Errors of the writer are kept as they are.
 pub fn tar(config: &Config, mtime: u64, out: impl Write) -> Result<Hashed, HashError> {
     let mut plan = context::plan(config, true, None)?;
     // A build from the tar reads nothing else.
@@ -110,8 +110,20 @@ struct Archive<'a, W: Write> {
 
 impl<W: Write> Archive<'_, W> {
     fn fill(&mut self, extra: Option<&Extra>, listed: Vec<Listed>) -> Result<Vec<Entry>, HashError> {
+        // The folders that the extra file lies in come before it, each once, as the inputs they
+        // are.
+        let holds = |one: &Listed| {
+            let parents = |extra: &Extra| extra.path.parents().any(|folder| folder == one.path.as_bytes());
+            one.kind == Kind::Dir && extra.is_some_and(parents)
+        };
+        let (above, rest): (Vec<_>, Vec<_>) = listed.into_iter().partition(holds);
+        let mut entries = above.into_iter().map(|one| self.add(one)).collect::<Result<Vec<_>, _>>()?;
         extra.map(|extra| self.extra(extra)).transpose()?;
-        listed.into_iter().map(|one| self.add(one)).collect()
+        for one in rest {
+            entries.push(self.add(one)?);
+        }
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(entries)
     }
 
     /// Sees to it that no engine takes what was written for a tar. A file that is cut short does it

@@ -7,6 +7,7 @@ use crate::path::{RelPath, unescape};
 
 /// Something about git's view that others may see differently.
 #[derive(Clone, Debug, Error, Diagnostic, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum GitWarning {
     /// A submodule is not checked out. What stands in its folder, most often nothing, counts as it
     /// is.
@@ -16,10 +17,7 @@ pub enum GitWarning {
         severity(Warning),
         help("run `git submodule update --init {path}`")
     )]
-    MissingSubmodule {
-        /// Its folder.
-        path: RelPath,
-    },
+    MissingSubmodule { path: RelPath },
 
     /// A submodule's commit is not the one that the repository around it records.
     #[error("the submodule `{path}` is at {found}, but {recorded} is recorded")]
@@ -29,9 +27,7 @@ pub enum GitWarning {
         help("run `git submodule update {path}`, or commit its new state")
     )]
     MovedSubmodule {
-        /// Its folder.
         path: RelPath,
-        /// The recorded commit.
         recorded: String,
         /// The commit that is checked out.
         found: String,
@@ -45,7 +41,6 @@ pub enum GitWarning {
         help("commit or undo them: see `git -C {path} status`")
     )]
     DirtySubmodule {
-        /// Its folder.
         path: RelPath,
         /// One file that was changed, relative to the submodule.
         file: RelPath,
@@ -81,12 +76,7 @@ pub enum GitWarning {
         severity(Warning),
         help("use `--ignore docker` where git's rules are not meant to apply")
     )]
-    RootExcluded {
-        /// The ignore file.
-        file: String,
-        /// The pattern.
-        pattern: String,
-    },
+    RootExcluded { file: String, pattern: String },
 }
 
 impl GitWarning {

@@ -14,6 +14,7 @@ use crate::path::RelPath;
 /// Something that makes a key say less than its user may think. `--strict` turns every one of them
 /// into an error.
 #[derive(Clone, Debug, Error, Diagnostic, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum Warning {
     /// A store of larder's own lies inside the context, and no ignore file hides it from the
     /// engine.
@@ -23,25 +24,18 @@ pub enum Warning {
         severity(Warning),
         help("hide it: add `{path}` to .dockerignore")
     )]
-    StoreInContext {
-        /// The store's folder.
-        path: RelPath,
-    },
+    StoreInContext { path: RelPath },
 
     /// The content of a file is not there, only Git LFS's pointer to it.
     #[error("`{path}` is a Git LFS pointer, not its content")]
     #[diagnostic(code(hashctx::lfs_pointer), severity(Warning), help("run `git lfs pull`"))]
-    LfsPointer {
-        /// The pointer.
-        path: RelPath,
-    },
+    LfsPointer { path: RelPath },
 
     /// Files that only their owner can read. Engines copy the permissions into the image; the key
     /// does not have them.
     #[error("`{path}`{} cannot be read by others, in an image neither", and_more(*others))]
     #[diagnostic(code(hashctx::private), severity(Warning), help("run `chmod o+r`, or use `--mode full`"))]
     Private {
-        /// The first one.
         path: RelPath,
         /// How many more there are.
         others: usize,
@@ -50,10 +44,7 @@ pub enum Warning {
     /// A file was written to while it was read, time and again.
     #[error("`{path}` changed while it was read")]
     #[diagnostic(code(hashctx::unsteady), severity(Warning), help("run again when nothing writes to it"))]
-    Unsteady {
-        /// The file.
-        path: RelPath,
-    },
+    Unsteady { path: RelPath },
 
     /// Two names of one folder differ in case only.
     #[error("`{path}` and `{other}` differ in case only")]
@@ -65,7 +56,6 @@ pub enum Warning {
     CaseClash {
         /// One, escaped where it is not plain text.
         path: String,
-        /// The other.
         other: String,
     },
 
@@ -77,13 +67,10 @@ pub enum Warning {
     /// A repository's own files are inputs.
     #[error("`{path}` is among the inputs: the key changes with whatever git does there")]
     #[diagnostic(code(hashctx::repository), severity(Warning), help("add `{path}` to .dockerignore"))]
-    Repository {
-        /// The repository's folder.
-        path: RelPath,
-    },
+    Repository { path: RelPath },
 
-    /// A base image's name has no digest, and nobody gave one.
-    #[error("`{image}` may be another image tomorrow: its name has no digest")]
+    /// A base image's name has no digest, and `--base` does not give one.
+    #[error("`{image}` may name another image later: its name has no digest")]
     #[diagnostic(
         code(hashctx::moving_tag),
         severity(Warning),
@@ -95,7 +82,7 @@ pub enum Warning {
     },
 
     /// An `ADD` fetches something that its address does not pin.
-    #[error("line {line} fetches `{from}`, which may be another thing tomorrow")]
+    #[error("line {line} fetches `{from}`, which may be something else later")]
     #[diagnostic(
         code(hashctx::moving_source),
         severity(Warning),
@@ -110,20 +97,17 @@ pub enum Warning {
 
     /// A named context is an address that does not pin what it names.
     #[error(
-        "the context `{name}` may be another thing tomorrow: its address has no digest and no whole commit"
+        "the context `{name}` may be something else later: its address has no digest and no whole commit"
     )]
     #[diagnostic(
         code(hashctx::moving_context),
         severity(Warning),
         help("give an image's digest, a repository's whole commit")
     )]
-    MovingContext {
-        /// The context's name.
-        name: String,
-    },
+    MovingContext { name: String },
 
     /// An instruction names a source that is not there.
-    #[error("line {line} names a source that is nowhere in the context: the engine refuses it")]
+    #[error("line {line} names a source that is not in the context: the engine refuses it")]
     #[diagnostic(
         code(hashctx::missing_source),
         severity(Warning),
@@ -144,7 +128,6 @@ pub enum Warning {
     ProxyArg {
         /// The line of the Dockerfile, from 1.
         line: usize,
-        /// The argument's name.
         name: String,
     },
 
@@ -168,7 +151,6 @@ pub enum Warning {
         help("build from `hashctx --tar`, or leave out `--ignore`")
     )]
     HiddenSource {
-        /// The first one.
         path: RelPath,
         /// How many more there are.
         others: usize,
@@ -177,10 +159,7 @@ pub enum Warning {
     /// The Dockerfile's own ignore file is empty, and the context's says something.
     #[error("an empty `{file}`: engines differ on whether `.dockerignore` counts then")]
     #[diagnostic(code(hashctx::empty_ignore_file), severity(Warning), help("remove it, or fill it"))]
-    EmptyIgnoreFile {
-        /// The empty file.
-        file: Utf8PathBuf,
-    },
+    EmptyIgnoreFile { file: Utf8PathBuf },
 
     /// An exception of the ignore file names a folder above what an earlier line hides. Releases of
     /// docker part there.
@@ -194,18 +173,13 @@ pub enum Warning {
             "to send it, let the exception name the path itself (`!folder/**`); to hide it, put its line after the exception"
         )
     )]
-    SentByOlder {
-        /// The first one.
-        path: RelPath,
-    },
+    SentByOlder { path: RelPath },
 
     /// A socket, a FIFO or a device: what becomes of it no ignore file says.
     #[error("`{path}` is a {what}: {why}")]
     #[diagnostic(code(hashctx::special_file), severity(Warning))]
     UnlikeAFile {
-        /// Where it is.
         path: RelPath,
-        /// Which of them.
         what: &'static str,
         /// What becomes of it.
         why: &'static str,
@@ -229,7 +203,6 @@ pub enum Warning {
     #[error("`{file}`, which is in the tar, hides `{path}`{} from some engines", and_more(*others))]
     #[diagnostic(code(hashctx::hidden_in_tar), severity(Warning), help("use `--ignore docker` or `all`"))]
     HiddenInTar {
-        /// The ignore file.
         file: RelPath,
         /// The first file that it hides.
         path: RelPath,

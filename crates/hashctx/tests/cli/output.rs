@@ -237,6 +237,30 @@ fn a_listed_repository_counts_with_gits_files_of_it() {
     assert!(error.contains("names nothing of what is in it"), "{error}");
 }
 
+/// Whatever the list names of a submodule: the warnings of git's view are not lost.
+#[test]
+fn a_listed_submodule_has_the_warnings_of_gits_view() {
+    let session = some().file("sub/f", "1").file("sub/deep/f", "1").file("sub-too/f", "1");
+    let identity = "export GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a";
+    session.sh(&format!(
+        "{identity}; git init -q sub; git -C sub add .; git -C sub commit -q -m first
+        git init -q .; git add . 2>/dev/null"
+    ));
+    let said = |list: &str| session.sh(&format!("printf '{list}' | hashctx --files-from - 2>&1 >../key"));
+    for list in ["sub/f\\n", "sub/deep/f\\n", "a\\nsub-too/f\\n"] {
+        assert_eq!(said(list), "", "{list}");
+    }
+    session.write("sub/f", "2");
+    assert!(said("sub/deep/f\\n").contains("the submodule `sub` has changes"));
+    session.sh("rm -rf sub/.git");
+    for list in ["sub/f\\n", "a\\nsub/deep/f\\nsub/f\\n"] {
+        assert_eq!(said(list).matches("the submodule `sub` is not checked out").count(), 1, "{list}");
+    }
+    session.sh("rm -r sub/*");
+    assert!(said("a\\nsub\\n").contains("the submodule `sub` is not checked out"));
+    assert_eq!(said("a\\nsub-too/f\\n"), "");
+}
+
 #[test]
 fn a_listed_path_beyond_a_link_is_refused() {
     let session = some().file("../outside/secret", "x").link("out", "../outside").link("in", "src");

@@ -188,7 +188,9 @@ fn what_cannot_be_known_is_named() {
     ] {
         assert!(json.contains(named), "{json}");
     }
-    assert!(session.fails(&["--strict", "-f", "Dockerfile", "."]).contains("`base:1` may be another image"));
+    assert!(
+        session.fails(&["--strict", "-f", "Dockerfile", "."]).contains("`base:1` may name another image")
+    );
     let base = format!("base:1=sha256:{}", "a".repeat(64));
     session.ok(&["--strict", "-f", "Dockerfile", "--base", &base, "."]);
     let other = format!("bose:1=sha256:{}", "a".repeat(64));
@@ -348,4 +350,29 @@ fn a_base_may_be_known_by_the_key_of_another_build() {
     let base = format!("base=larder:{}", "0".repeat(64));
     let manifest = session.ok(&["-f", "Dockerfile", "--base", &base, "--manifest", "."]);
     assert!(manifest.contains(&format!("\nbase base larder:{}\n", "0".repeat(64))), "{manifest}");
+}
+
+#[test]
+fn a_tar_has_the_folder_of_a_hidden_dockerfile_once() {
+    let session = Session::new().file("docker/Dockerfile", "FROM scratch\nCOPY . /\n").file("a", "1");
+    session.write(".dockerignore", "docker/Dockerfile\n");
+    session.chmod("docker", 0o700);
+    for beside in [false, true] {
+        if beside {
+            session.write("docker/x", "1");
+        }
+        for mode in ["none", "exec", "full"] {
+            for rules in ["docker", "all"] {
+                let tar = format!(
+                    "hashctx -q -f docker/Dockerfile --ignore {rules} --mode {mode} --tar . | tar -tv"
+                );
+                let list = session.sh(&tar);
+                let folders: Vec<_> = list.lines().filter(|line| line.ends_with("docker/")).collect();
+                assert_eq!(folders.len(), 1, "{list}");
+                // git knows no folders but those that it knows files in.
+                let own = mode == "full" && (beside || rules == "docker");
+                assert_eq!(folders[0].starts_with("drwx------"), own, "{mode}: {list}");
+            }
+        }
+    }
 }

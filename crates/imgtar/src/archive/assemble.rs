@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use storekit::{Descriptor, Digest, Lease};
 
-use crate::archive::catalog::{Brought, Catalog, Place, Slot};
+use crate::archive::catalog::{Brought, Catalog, FileRange, Slot};
 use crate::archive::resolve::{Artifact, Branch, Image, Layer, Node, Plan};
 use crate::error::{Error, Result};
 use crate::format::compression::Form;
@@ -195,7 +195,7 @@ impl<'a> Assembler<'a> {
             Slot::Document(bytes) => {
                 layer::store(blobs, &mut bytes.as_slice(), announced(bytes.len() as u64), entry, &())
             }
-            Slot::Place(place) => {
+            Slot::InFile(place) => {
                 layer::store(blobs, &mut self.catalog.window(*place), announced(place.size), entry, progress)
             }
             // It came through a pipe and was compressed, and a manifest needs it as it came.
@@ -213,14 +213,17 @@ impl<'a> Assembler<'a> {
     fn reuse_places(&mut self, plan: &Plan) -> Result<()> {
         let mut jobs = Vec::new();
         for layer in plan.roots.iter().flat_map(|root| root.node.images()).flat_map(|image| &image.layers) {
-            let Slot::Place(place) = self.slot(&layer.entry)? else { continue };
+            let Slot::InFile(place) = self.slot(&layer.entry)? else { continue };
             // What also has to match another digest than the diffID is read in full.
             let other = self.catalog.announced(&layer.entry)?.is_some_and(|digest| digest != layer.diff_id);
-            if layer.verbatim.is_some() || other || jobs.iter().any(|job: &Job<'_>| job.layer == layer) {
+            if layer.verbatim.is_some()
+                || other
+                || jobs.iter().any(|job: &StoredLayer<'_>| job.layer == layer)
+            {
                 continue;
             }
             if let Some((descriptor, lease)) = self.known.lease(self.catalog.blobs, &layer.diff_id)? {
-                jobs.push(Job { layer, place: *place, descriptor, lease });
+                jobs.push(StoredLayer { layer, place: *place, descriptor, lease });
             }
         }
         // Both the bytes that came and those that are stored are read, by all processors at once.
@@ -248,9 +251,9 @@ impl<'a> Assembler<'a> {
 }
 
 /// A layer of a file that is stored already.
-struct Job<'p> {
+struct StoredLayer<'p> {
     layer: &'p Layer,
-    place: Place,
+    place: FileRange,
     descriptor: Descriptor,
     lease: Lease,
 }
@@ -258,9 +261,9 @@ struct Job<'p> {
 /// One of the two things to be read before a stored layer is reused.
 enum Reading<'j> {
     /// The layer as it came: it must be what the config announces.
-    Given(&'j Job<'j>),
+    Given(&'j StoredLayer<'j>),
     /// The layer as it is stored.
-    Stored(&'j Job<'j>),
+    Stored(&'j StoredLayer<'j>),
 }
 
 impl Reading<'_> {
@@ -287,7 +290,7 @@ impl Reading<'_> {
     /// The number of bytes; `None` where the stored ones are damaged.
     fn run(&self, catalog: &Catalog<'_>, known: &Known) -> Result<Option<u64>> {
         match self {
-            Self::Given(Job { layer, place, .. }) => {
+            Self::Given(StoredLayer { layer, place, .. }) => {
                 let (found, size) = layer::hash(&mut catalog.window(*place), &layer.entry, catalog.progress)?;
                 check(layer, found)?;
                 Ok(Some(size))

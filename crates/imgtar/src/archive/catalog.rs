@@ -30,7 +30,7 @@ pub enum Slot {
     /// A blob that a pipe brought.
     Brought(Box<Brought>),
     /// Bytes of the archive file.
-    Place(Place),
+    InFile(FileRange),
     /// Another name.
     Link(String),
 }
@@ -75,7 +75,7 @@ impl Brought {
 
 /// Where bytes are in the archive file, and how they look.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct FileRange {
     /// In bytes, from the start of the file.
     pub offset: u64,
     /// In bytes.
@@ -99,7 +99,7 @@ pub struct Catalog<'a> {
 }
 
 impl<'a> Catalog<'a> {
-    /// An empty one.
+    /// A catalog without entries.
     #[must_use]
     pub fn new(blobs: &'a Blobs, file: Option<&'a File>, progress: &'a dyn Progress) -> Self {
         Self { slots: BTreeMap::new(), documents: 0, blobs, file, progress }
@@ -117,7 +117,7 @@ impl<'a> Catalog<'a> {
             Kind::File { size, offset } => self.take_file(&name, size, offset, input)?,
         };
         if self.slots.contains_key(&name) {
-            return Err(Error::Hostile { entry: name, reason: "it is there twice".to_owned() });
+            return Err(Error::Hostile { entry: name, reason: "it is in the archive twice".to_owned() });
         }
         self.slots.insert(name, slot);
         Ok(())
@@ -134,7 +134,7 @@ impl<'a> Catalog<'a> {
             return check(&bytes, digest, name).map(|()| Slot::Document(bytes));
         }
         if self.file.is_some() {
-            return Ok(Slot::Place(Place {
+            return Ok(Slot::InFile(FileRange {
                 offset,
                 size,
                 form: Form::of(&head),
@@ -164,10 +164,10 @@ impl<'a> Catalog<'a> {
                 found => return Ok(found.map(|(name, slot)| (name.as_str(), slot))),
             }
         }
-        Err(Error::Hostile { entry: name.to_owned(), reason: "its links lead round in a circle".to_owned() })
+        Err(Error::Hostile { entry: name.to_owned(), reason: "its links form a circle".to_owned() })
     }
 
-    /// How many bytes the entry has as it came. `None` where there is no such entry.
+    /// How many bytes the entry has as it came. `None` for an entry that does not exist.
     ///
     /// # Errors
     /// As [`Catalog::find`].
@@ -175,7 +175,7 @@ impl<'a> Catalog<'a> {
         let Some((own, slot)) = self.find(name)? else { return Ok(None) };
         Ok(match slot {
             Slot::Document(bytes) => Some(bytes.len() as u64),
-            Slot::Place(place) => Some(place.size),
+            Slot::InFile(place) => Some(place.size),
             // What imgtar compressed itself was plain before.
             Slot::Brought(brought) if named(own) == Some(brought.shape.digest) => Some(brought.shape.size),
             Slot::Brought(brought) => Some(brought.shape.plain_size),
@@ -191,7 +191,7 @@ impl<'a> Catalog<'a> {
         Ok(self.find(name)?.and_then(|(own, _)| named(own)))
     }
 
-    /// The bytes of a document, wherever they are. `None` where there is no such entry.
+    /// The bytes of a document, wherever they are. `None` for an entry that does not exist.
     ///
     /// # Errors
     /// A document of more than 20 MiB; bytes that do not hash to their name; I/O errors.
@@ -200,7 +200,7 @@ impl<'a> Catalog<'a> {
         let bytes = match slot {
             Slot::Document(bytes) => Cow::Borrowed(bytes.as_slice()),
             Slot::Brought(brought) => Cow::Owned(self.read_brought(brought, name)?),
-            Slot::Place(place) => {
+            Slot::InFile(place) => {
                 let bytes = self.read_place(*place, name)?;
                 check(&bytes, named(own), own)?;
                 Cow::Owned(bytes)
@@ -220,7 +220,7 @@ impl<'a> Catalog<'a> {
         Ok(bytes)
     }
 
-    fn read_place(&self, place: Place, name: &str) -> Result<Vec<u8>> {
+    fn read_place(&self, place: FileRange, name: &str) -> Result<Vec<u8>> {
         if place.size > DOCUMENT_CAP {
             return Err(too_large(name));
         }
@@ -231,7 +231,7 @@ impl<'a> Catalog<'a> {
 
     /// Reads a place of the archive file.
     #[must_use]
-    pub fn window(&self, place: Place) -> Window<'a> {
+    pub fn window(&self, place: FileRange) -> Window<'a> {
         Window { file: self.file, at: place.offset, left: place.size }
     }
 }

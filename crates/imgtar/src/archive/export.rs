@@ -54,7 +54,7 @@ pub fn export(
 ) -> Result<Vec<Digest>> {
     let chosen = stored.select(options.platform.as_ref())?;
     if options.names.is_some() && chosen.len() > 1 {
-        return Err(Error::Several { key: stored.key.clone(), count: chosen.len() });
+        return Err(Error::several(&stored.key, chosen.len(), 0));
     }
     let blobs = images.blobs();
     let (content, absent) = if options.platform.is_some() {

@@ -17,7 +17,7 @@ pub(crate) const HEADERS: u64 = 1 << 20;
 /// The most entries that an archive may have. The largest images have a few hundred.
 const ENTRIES: usize = 100_000;
 
-/// An entry.
+/// An entry of the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// Its name, in one form and inside the archive.
@@ -175,7 +175,7 @@ impl State {
         self.budget.set(bytes);
     }
 
-    /// The next so many bytes that are read are zeros of nobody's.
+    /// So many of the next bytes are padding.
     pub(crate) fn invent(&self, bytes: u64) {
         self.invented.set(bytes);
     }

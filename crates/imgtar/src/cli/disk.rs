@@ -21,7 +21,7 @@ use toolkit::words::count;
 use toolkit::{Outcome, Output};
 
 use crate::cli::Compress;
-use crate::cli::run::{Job, of_file, terminal, write_file};
+use crate::cli::run::{Invocation, Keep, folder_of, is_device, of_file, terminal, write_file};
 
 /// What a file to import is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -152,7 +152,7 @@ fn judged(head: &[u8], name: &Utf8Path, ends_as_vhd: bool) -> Result<Option<Form
         (false, _, false) if let Some(format) = foreign => Err(foreign_disk(name, format).into()),
         (false, true, false) => Ok(Some(Format::Raw)),
         (false, true, true) => Err(Error::Usage {
-            message: format!("`{name}` is called like a raw disk and begins like an archive"),
+            message: format!("`{name}` has the name of a raw disk and begins like an archive"),
             help: "say which with `--type raw` or `--type archive`",
         }
         .into()),
@@ -189,7 +189,7 @@ fn peek(source: Source) -> Result<(Vec<u8>, Source)> {
     }
 }
 
-impl Job<'_> {
+impl Invocation<'_> {
     pub(crate) fn import_disk(
         &self,
         key: &Key,
@@ -250,10 +250,11 @@ impl Job<'_> {
     /// device.
     pub(crate) fn export_disk(
         &self,
-        (blobs, key, disk): (&Blobs, &Key, &Disk),
+        export: &DiskExport<'_>,
         file: &Utf8Path,
         compress: Option<Compress>,
-    ) -> Result<Outcome> {
+    ) -> Result<()> {
+        let DiskExport { blobs, key, disk } = *export;
         let bar = self.bar();
         let stream = |out: &mut dyn Write| match compress {
             Some(Compress::Zstd) => packed(out, |out| disk::to_stream(blobs, key, disk, out, &bar)),
@@ -263,23 +264,24 @@ impl Job<'_> {
             if io::stdout().is_terminal() {
                 return Err(terminal().into());
             }
-            stream(&mut Output::listing())?;
-            return Ok(Outcome::Yes);
+            return Ok(stream(&mut Output::listing())?);
         }
-        if file.exists() && !file.is_file() {
-            let device = File::options().write(true).open(file);
-            stream(&mut device.map_err(|source| Error::write(file.as_str(), source))?)?;
-            return Ok(Outcome::Yes);
+        if compress == Some(Compress::Zstd) || is_device(file) {
+            return write_file(file, |out| stream(out).map(|()| Keep::Yes));
         }
-        if compress == Some(Compress::Zstd) {
-            return write_file(file, stream);
-        }
-        let folder = file.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
-        let mut staged = Staged::new(folder)?;
+        // With its holes, which a stream has not.
+        let mut staged = Staged::new(folder_of(file))?;
         disk::to_file(blobs, key, disk, (staged.file(), file.as_str()), &bar)?;
         staged.publish(file, Durability::Unsynced)?;
-        Ok(Outcome::Yes)
+        Ok(())
     }
+}
+
+/// A stored disk that is to be written to a file.
+pub(crate) struct DiskExport<'a> {
+    pub(crate) blobs: &'a Blobs,
+    pub(crate) key: &'a Key,
+    pub(crate) disk: &'a Disk,
 }
 
 /// One zstd stream, which has no end where `write` fails.

@@ -4,10 +4,10 @@ use camino::Utf8PathBuf;
 use imgtar::engine::{Engine, Kind};
 
 use crate::cli::docker_host;
-use crate::cli::run::Job;
+use crate::cli::run::Invocation;
 use crate::cli::{EngineArgs, EngineName};
 
-impl Job<'_> {
+impl Invocation<'_> {
     /// Works with the engine that was asked for; by default with docker where its command is there,
     /// else podman. Docker's command may be there without its daemon: then podman works, if it is
     /// there. That is looked into only when docker has failed, so that it costs nothing where
@@ -25,7 +25,7 @@ impl Job<'_> {
         if stands || !self.is_there(Kind::Podman) || engine.answers() {
             return done;
         }
-        self.view.say("docker does not answer: podman is asked (`--engine` chooses)");
+        self.view.say("docker does not answer; podman is used (`--engine` chooses)");
         work(&Engine::new(Kind::Podman, self.program(Kind::Podman)))
     }
 

@@ -1,7 +1,6 @@
 //! `imgtar extract`: its flags, and what it prints.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 
@@ -12,12 +11,11 @@ use imgtar::format::oci::Platform;
 use imgtar::image::Stored;
 use miette::Result;
 use serde::Serialize;
-use storekit::files::replace::{Durability, Staged};
 use storekit::{ByteSize, KeyOrName, Store};
 use toolkit::words::count;
-use toolkit::{Outcome, Output, Signals};
+use toolkit::{Outcome, Output, Signals, output};
 
-use crate::cli::run::{Job, terminal};
+use crate::cli::run::{Invocation, Keep, terminal, write_file};
 
 /// Take files out of an image, without an engine
 ///
@@ -27,13 +25,12 @@ use crate::cli::run::{Job, terminal};
 /// folders, a `\` before them for themselves. Links are followed on the way to PATH, inside the
 /// image; one at the end is taken as a link, unless PATH ends with a slash.
 ///
-/// In DIR, a file takes the place of another, and what stands there as another kind of thing is an
-/// error. Nothing is written outside DIR or through a link. Modes, less the umask, and times are
-/// kept; owners, set-ID bits and extended attributes are not, and devices are left out. A tar has
-/// all of these.
+/// In DIR, a file replaces a file of the same name; anything else of that name is an error. Nothing
+/// is written outside DIR or through a link. Modes, less the umask, and times are kept; owners,
+/// set-ID bits and extended attributes are not, and devices are left out. A tar has all of these.
 ///
-/// Nothing is written where a layer is damaged (exit code 3), or where one of the PATHs is not in
-/// the image (exit code 1). A tar on stdout ends in the middle of an entry then.
+/// If a layer is damaged (exit code 3), or a PATH is not in the image (exit code 1), nothing is
+/// written. A tar on stdout ends in the middle of an entry then.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n    imgtar extract \"$key\" '/src/dist/*.whl' --strip-components 1 -C .\n    imgtar extract \"$key\" /etc -o - | tar -t"
@@ -71,14 +68,14 @@ struct To {
 /// What `extract --json` prints for each thing that it takes.
 #[derive(Serialize)]
 struct TakenLine {
-    /// The name outside; bytes that are no UTF-8 are replaced.
+    /// The name where it is extracted to; bytes that are not UTF-8 are replaced.
     path: String,
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
 }
 
-impl Job<'_> {
+impl Invocation<'_> {
     pub(crate) fn extract(&self, args: &ExtractArgs) -> Result<Outcome> {
         let options = args.options()?;
         let to_stdout = args.to.output.as_deref().is_some_and(|file| file == "-");
@@ -123,18 +120,19 @@ impl Job<'_> {
 
     fn to_tar(&self, store: &Store, stored: &Stored, options: &Options, file: &Utf8Path) -> Result<Report> {
         let mut report = Report::default();
-        let mut write = |out: &mut dyn Write| -> Result<bool> {
+        let mut write = |out: &mut dyn Write| -> imgtar::Result<Keep> {
             let mut stream = Stream::new(io::BufWriter::with_capacity(128 << 10, out));
             report = self.to_sink(store, stored, options, &mut stream)?;
-            if report.absent.is_empty() {
-                stream.finish()?;
+            if !report.absent.is_empty() {
+                return Ok(Keep::No);
             }
-            Ok(report.absent.is_empty())
+            stream.finish()?;
+            Ok(Keep::Yes)
         };
         if file == "-" {
             write(&mut Output::listing())?;
         } else {
-            write_where(file, write)?;
+            write_file(file, write)?;
         }
         Ok(report)
     }
@@ -145,11 +143,11 @@ impl Job<'_> {
         stored: &Stored,
         options: &Options,
         sink: &mut dyn Sink,
-    ) -> Result<Report> {
+    ) -> imgtar::Result<Report> {
         let blobs = store.images().blobs();
         let (json, verbose) = (self.view.common.json, self.view.common.verbose);
         let mut told = Told { sink, json, verbose, signals: self.signals };
-        Ok(extract::extract(&blobs, stored, options, &mut told, &self.bar())?)
+        extract::extract(&blobs, stored, options, &mut told, &self.bar())
     }
 
     fn extracted(&self, report: &Report) -> Outcome {
@@ -157,7 +155,7 @@ impl Job<'_> {
             self.view.warn(&format!("`{name}` was left out: {reason}"));
         }
         for path in &report.absent {
-            self.view.say(&format!("nothing in the image is called `{path}`"));
+            self.view.say(&format!("the image has no `{path}`"));
         }
         if !report.absent.is_empty() {
             return Outcome::No;
@@ -173,7 +171,7 @@ impl ExtractArgs {
     fn options(&self) -> Result<Options> {
         let parse = |path: &OsString| {
             Pattern::parse(path.as_bytes()).map_err(|reason| Error::Usage {
-                message: format!("`{}` cannot be looked for: {reason}", path.to_string_lossy()),
+                message: format!("`{}` is not a path in an image: {reason}", path.to_string_lossy()),
                 help: "name it by its path from the image's root",
             })
         };
@@ -183,20 +181,6 @@ impl ExtractArgs {
             strip: self.strip_components,
         })
     }
-}
-
-/// Writes a file that appears under its name when it is whole, and only if `write` says so.
-fn write_where(path: &Utf8Path, write: impl FnOnce(&mut dyn Write) -> Result<bool>) -> Result<()> {
-    if path.exists() && !path.is_file() {
-        let device = File::options().write(true).open(path);
-        return write(&mut device.map_err(|source| Error::write(path.as_str(), source))?).map(drop);
-    }
-    let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
-    let mut staged = Staged::new(folder)?;
-    if write(staged.file())? {
-        staged.publish(path, Durability::Unsynced)?;
-    }
-    Ok(())
 }
 
 /// Tells what goes into another sink.
@@ -236,8 +220,7 @@ impl Sink for Told<'_> {
                 .json(&TakenLine { path: path.into_owned(), kind, bytes })
                 .map_err(|error| Error::write("-", error))?;
         } else if self.verbose && taken == Taken::Yes {
-            // Nobody is left to tell where stderr is closed.
-            let _ = writeln!(io::stderr(), "{}", path.escape_debug());
+            output::say(&path);
         }
         Ok(taken)
     }

@@ -8,16 +8,16 @@ use serde::Serialize;
 use storekit::Store;
 use toolkit::{Outcome, Output};
 
-use crate::cli::run::Job;
+use crate::cli::run::Invocation;
 
 /// Make a store; with `--lfs` one that is kept in a git repository
 ///
-/// Any save makes its store by itself. With `--lfs`, the store lies in a git repository: its blobs
-/// go to Git LFS, its keys and inputs into git, and what is derived or local (index.json, trash,
-/// events, caches, locks) into neither. For that, .gitattributes and .gitignore are written in DIR,
-/// and `git lfs install --local` is run. Lines of yours in these files stay; done again, it changes
-/// nothing. In a clone, `git lfs install --local` is enough, where nobody has run `git lfs install`
-/// on the machine. hashctx leaves a store out of every key.
+/// A save makes its store by itself: this is for `--lfs`. With `--lfs`, the store lies in a git
+/// repository: its blobs go to Git LFS, its keys and inputs into git, and what is derived or local
+/// (index.json, trash, events, caches, locks) into neither. For that, .gitattributes and .gitignore
+/// are written in DIR, and `git lfs install --local` is run. Your own lines in these files stay. In
+/// a clone, `git lfs install --local` is needed unless `git lfs install` was run on the machine.
+/// hashctx leaves a store out of every key.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n    imgtar init --lfs docker-cache\n    printf '[store]\\ndir = \"docker-cache\"\\n' >> larder.toml\n    git add docker-cache larder.toml"
@@ -40,7 +40,7 @@ struct InitLine {
     left_to_do: Vec<String>,
 }
 
-impl Job<'_> {
+impl Invocation<'_> {
     pub(crate) fn init(&self, args: InitArgs) -> Result<Outcome> {
         let store = args.dir.unwrap_or_else(|| self.root.clone());
         let mut line = InitLine { store, repository: None, written: Vec::new(), left_to_do: Vec::new() };

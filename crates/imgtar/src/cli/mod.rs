@@ -98,11 +98,10 @@ pub(crate) enum Command {
     /// `--compress none`. Layers are verified while they are written, and the list of images comes
     /// last: a stream that breaks off, or that meets a damaged layer (exit code 3), loads nowhere.
     ///
-    /// What is not an image (a chart, a signature), an index for several platforms, and an image
-    /// that something in the store refers to keep every byte and so their digests: they come as
-    /// they are stored, the signatures and SBOMs with the image. With `--platform`, only the images
-    /// come, with plain layers and OCI's media types: tools that know only these do not find an
-    /// image in the store that was pulled or pushed with Docker's own.
+    /// Artifacts (charts, signatures), indexes for several platforms, and images that something in
+    /// the store refers to are written as they are stored, so that their digests stay. An image
+    /// comes with its signatures and SBOMs. With `--platform`, only the images come, with plain
+    /// layers and OCI's media types: for tools that do not know Docker's (skopeo 1.9, umoci).
     ///
     /// A disk image comes out byte for byte, not compressed: with holes for its zeros where FILE is
     /// a file.
@@ -122,12 +121,12 @@ pub(crate) enum Command {
     },
     /// Save an engine's image under a key
     ///
-    /// Remembers the image's names for `load`. Where the key stands already, whole and sound, the
-    /// engine is not asked for the image.
+    /// Remembers the image's names for `load`. If a complete image is stored under the key already,
+    /// the engine is not asked.
     ///
-    /// Where the store has layers of the image, the engine pushes it to a registry of the save's
-    /// own, on 127.0.0.1, and sends only what is new; else, and wherever that would take longer, it
-    /// writes an archive. `-v` says which and why.
+    /// If the store has layers of the image, the engine pushes it to a registry on 127.0.0.1 that
+    /// lives as long as the save, and sends only new layers. Otherwise, or if that would take
+    /// longer, it writes an archive. `-v` says which and why.
     #[command(after_long_help = "Example:\n    imgtar save \"$key\" app:latest --build-seconds 93")]
     Save {
         /// What the image is found by
@@ -139,21 +138,19 @@ pub(crate) enum Command {
         notes: NoteArgs,
         #[command(flatten)]
         engine: EngineArgs,
-        /// How the image comes: `push`, `archive`, or whichever is faster. A push that is asked for
-        /// goes on where docker compresses and sends layers that the store has; it knows them from
-        /// then on
+        /// How the image is copied: `push`, `archive`, or whichever is faster. With `push`, docker
+        /// may have to compress and send layers that the store has; the next push need not
         #[arg(long, value_name = "HOW", default_value = "auto")]
         by: By,
     },
     /// Load an image into an engine, under its names
     ///
-    /// A stored name without a registry is docker.io's, also in podman; one of `--tag` is the
-    /// engine's own, which podman keeps as `localhost/NAME`.
+    /// A stored name without a registry is one of docker.io, also in podman. A name given with
+    /// `--tag` is completed as the engine does it: podman keeps it as `localhost/NAME`.
     ///
-    /// Moves the layers that the engine lacks, and nothing where it has the image: then it only
-    /// tags. Every layer that goes over is verified before the engine can take the image: with a
-    /// damaged one the load ends with exit code 3, and the engine is as it was. A layer that the
-    /// engine has is not read.
+    /// Sends only the layers that the engine lacks; an image that it has is only tagged. Each layer
+    /// that is sent is verified before the engine can use the image: if one is damaged, the load
+    /// ends with exit code 3, and the engine is as it was. Layers that the engine has are not read.
     #[command(after_long_help = "Example:\n    imgtar load \"$key\" || docker build -t app .")]
     Load {
         /// The image: its key, the beginning of one, or a name
@@ -187,35 +184,35 @@ pub(crate) enum Command {
     },
     /// Push an image to a registry
     ///
-    /// Only what the registry lacks moves; what another of its repositories has, by `--from` or as
-    /// seen before, it is told to take from there. With `keep` the image has the digest there that
-    /// it has here. Other forms are made on the way out: manifests are written anew then, image IDs
-    /// and layers' contents stay.
+    /// Sends only what the registry lacks. What another of its repositories has (`--from`, or as
+    /// seen before) is taken from there. With `--compress keep`, the image has the same digest
+    /// there as here. For other forms, layers are compressed while they are sent, and manifests are
+    /// written anew; image IDs and the contents of layers stay.
     ///
     /// Credentials come from where `docker login` and `podman login` keep them; HTTPS_PROXY,
     /// ALL_PROXY (`http`, `https`, `socks5`, and `socks5h`, which looks up the names), NO_PROXY,
-    /// SSL_CERT_FILE and SSL_CERT_DIR are heeded. Cut connections and busy registries are tried
-    /// again.
+    /// SSL_CERT_FILE and SSL_CERT_DIR are used. After a cut connection, or if the registry is busy,
+    /// it tries again.
     #[command(
         after_long_help = "Example:\n    imgtar push \"$key\" registry.example/team/app:1 --compress gzip"
     )]
     Push(registry_args::PushArgs),
     /// Pull an image from a registry
     ///
-    /// Only what the store lacks moves. Every platform of an image, its attestations, and whatever
-    /// else its index names come with it, byte for byte; every byte is verified. A pull that broke
-    /// off, in whatever way, goes on the next time where it was. The first save under a key wins,
-    /// unless `--force`: with `--key` the registry is not even asked then. A REF with a digest
-    /// leaves no name, also where it has a tag. Exit code 1: there is no such image.
+    /// Fetches only what the store lacks. An image comes with all its platforms, its attestations
+    /// and all else that its index names, byte for byte; every byte is verified. A pull that was
+    /// cut goes on where it stopped when it is run again. The first save under a key wins, unless
+    /// `--force`: with `--key`, the registry is not asked then. A REF with a digest gives the image
+    /// no name, even with a tag. Exit code 1: the registry does not have the image.
     #[command(
         after_long_help = "Example:\n    imgtar pull registry.example/team/app:1 --key \"$key\" && imgtar load \"$key\""
     )]
     Pull(registry_args::PullArgs),
-    /// Print the digest that a reference stands for; exit code 1 if there is none
+    /// Print the digest that a reference stands for; exit code 1 if it does not exist
     ///
     /// The registry is asked, without reading the image. With `--engine`, the engine tells which
-    /// digest it knows the image by in that registry; for an image that came from none, that is the
-    /// image's ID.
+    /// digest the image has in that registry; for an image that was not pulled, the image's ID is
+    /// printed.
     #[command(
         after_long_help = "Example:\n    hashctx -f Dockerfile . --base debian:12=\"$(imgtar resolve debian:12)\""
     )]
@@ -248,7 +245,7 @@ pub(crate) enum Command {
     },
     /// Remove keys; exit code 1 if one was not stored
     ///
-    /// Signatures and the like of an image that goes, and of none that stays, go too unless pinned.
+    /// What refers to a removed image alone (signatures, SBOMs) goes with it, unless it is pinned.
     ///
     /// The blobs stay until a collection (`gcctl run`), and `gcctl undo` brings the keys back until
     /// then.
@@ -272,20 +269,19 @@ pub(crate) enum Command {
     /// docker, podman, skopeo, containerd and BuildKit (`--cache-to type=registry`) pull from it
     /// and push to it. An image that was saved with the name app:1 is `127.0.0.1:5000/app:1`, any
     /// other is `127.0.0.1:5000/larder/keys:KEY`. What is pushed as team/app:1 stands under the key
-    /// team._app..1 with that name, what is pushed as larder/keys:KEY under KEY. Engines that
-    /// cannot read zstd layers are offered plain ones. skopeo reads them, but puts none into
-    /// docker's own formats (`docker-daemon:`, `docker-archive:`): `imgtar load` and `imgtar
-    /// export` do. podman and skopeo need `--tls-verify=false`, `ctr images pull` needs
-    /// `--plain-http`.
+    /// team._app..1 with that name (other OCI tools find it in the store as team/app:1), what is
+    /// pushed as larder/keys:KEY under KEY. Engines that cannot read zstd layers are offered plain
+    /// ones. skopeo reads them, but cannot write them to docker's own formats (`docker-daemon:`,
+    /// `docker-archive:`): use `imgtar load` or `imgtar export` for these. podman and skopeo need
+    /// `--tls-verify=false`, `ctr images pull` needs `--plain-http`.
     ///
     /// Every user of this machine can push, and what is pushed to larder/keys:KEY is what `imgtar
     /// load KEY` loads: if only some may push, give a token (`docker login -u any`, the token is
     /// the password) or `--read-only`.
     ///
-    /// The address is printed when the server answers. It ends with SIGTERM (exit code 0), Ctrl-C
-    /// (130) or SIGHUP (129), and lets the requests that are being answered come to an end. There
-    /// is no TLS: if other machines are to reach it, put a proxy in front of it, or trust the
-    /// network.
+    /// The address is printed when the server answers. The server ends with SIGTERM (exit code 0),
+    /// Ctrl-C (130) or SIGHUP (129), after the requests that it is answering. There is no TLS: if
+    /// other machines are to reach it, put a proxy in front of it, or trust the network.
     #[command(after_long_help = "Example:\n    imgtar serve & docker pull 127.0.0.1:5000/app:1")]
     Serve(ServeArgs),
     /// Make an image from a folder or a tar, without an engine

@@ -1,5 +1,5 @@
-//! `push`, `pull`, `resolve` and `has --remote`: the environment's word on registries, and what is
-//! printed.
+//! `push`, `pull`, `resolve` and `has --remote`: what the environment says of registries, and what
+//! is printed.
 
 use std::io::Write;
 
@@ -20,7 +20,7 @@ use toolkit::{Outcome, Output};
 
 use crate::cli::EngineName;
 use crate::cli::registry_args::{PullArgs, PushArgs, RegistryArgs, ResolveArgs};
-use crate::cli::run::{Job, out, read_notes};
+use crate::cli::run::{Invocation, out, read_notes};
 
 /// What `pull --json` prints.
 #[derive(Serialize)]
@@ -45,7 +45,7 @@ struct ResolvedLine<'a> {
     digest: Option<Digest>,
 }
 
-impl Job<'_> {
+impl Invocation<'_> {
     pub(crate) fn push(&self, args: &PushArgs) -> Result<Outcome> {
         let Some((store, key)) = self.find(&args.key)? else { return Ok(self.absent(&args.key)) };
         let options = Options { form: args.compress.form(), from: args.from.clone(), foreign: args.foreign };
@@ -56,7 +56,7 @@ impl Job<'_> {
         let Pushed { reference, digest, tally, foreign_made_own, .. } = &pushed;
         self.view.say(&format!("pushed {reference}: {digest}, {}", told(tally)));
         if *foreign_made_own {
-            self.view.say("the registry names no other places for layers: it got them as its own, and the digest is another");
+            self.view.say("the registry does not take layers that are kept elsewhere: they were pushed to it, and the digest is different");
         }
         if self.view.common.json {
             out(Output::report().json(&pushed))?;
@@ -133,7 +133,7 @@ impl Job<'_> {
         };
         let digest = known.remote.iter().find(of_it).and_then(|known| known.digest().copied());
         if digest.is_none() {
-            self.view.say(&format!("`{name}` came from no registry of that name: this is the image's ID"));
+            self.view.say(&format!("`{name}` was not pulled from that registry: this is the image's ID"));
         }
         Ok(Some(digest.unwrap_or(known.id)))
     }

@@ -15,15 +15,15 @@ pub(crate) struct PushArgs {
     /// Where it goes, such as `registry.example/team/app:1`
     #[arg(value_name = "REF")]
     pub(crate) reference: Reference,
-    /// What becomes of the layers; Docker before 23 pulls no zstd
+    /// How layers are compressed in the registry; Docker before 23 cannot pull zstd
     #[arg(long, value_name = "HOW", default_value = "keep")]
     pub(crate) compress: Recompress,
     /// Another repository of the registry that has some of the layers; may be given more than once
     #[arg(long, value_name = "NAME")]
     pub(crate) from: Vec<String>,
-    /// Send layers too that are to be had elsewhere (`urls`, as those of Windows), where their
-    /// makers allow it. A registry that refuses such addresses gets them as its own, and the image
-    /// another digest
+    /// Send also layers that are kept elsewhere (`urls`, as those of Windows), if their makers
+    /// allow it. A registry that refuses such addresses gets them as its own, and the image has
+    /// another digest there
     #[arg(long)]
     pub(crate) foreign: bool,
     #[command(flatten)]
@@ -66,11 +66,10 @@ pub(crate) struct ResolveArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Registries")]
 pub(crate) struct RegistryArgs {
-    /// Speak with the registry in the clear; this machine's own may be without this
+    /// Talk to the registry without TLS; not needed for a registry on this machine
     #[arg(long)]
     pub(crate) plain_http: bool,
-    /// A host that hands out the registry's tokens and may see its password; LARDER_AUTH_REALM
-    /// names one too
+    /// A token server that may get the registry's password; LARDER_AUTH_REALM names one too
     #[arg(long, value_name = "HOST")]
     pub(crate) auth_realm: Vec<String>,
     /// How many blobs move at once

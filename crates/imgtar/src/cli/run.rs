@@ -19,12 +19,13 @@ use imgtar::pack::{self, Input};
 use imgtar::source::Source;
 use imgtar::{Error, repository};
 use miette::{IntoDiagnostic, Result, WrapErr};
+use storekit::files::replace::{Durability, Staged};
 use storekit::images::lookup::By as FoundBy;
 use storekit::{Key, KeyOrName, Origin, Store};
 use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 use crate::cli::bar::Bar;
-use crate::cli::disk::{self, FileType};
+use crate::cli::disk::{self, DiskExport, FileType};
 use crate::cli::view::View;
 use crate::cli::{Args, By, Command, Compress, EngineArgs, NoteArgs, PackArgs};
 
@@ -48,7 +49,7 @@ impl save::Halt for Halt<'_> {
 pub(crate) fn run(args: Args, signals: &Signals) -> Result<Outcome> {
     let common = args.common;
     let settings = Settings::of_process("imgtar", &common)?;
-    let job = Job {
+    let invocation = Invocation {
         root: settings.store_dir(common.store.as_deref())?,
         settings: &settings,
         view: View { common: &common },
@@ -58,9 +59,9 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<Outcome> {
         args.command,
         Command::Import { .. } | Command::Save { .. } | Command::Pull(_) | Command::Pack { .. }
     );
-    let outcome = job.run(args.command, &common)?;
-    if saves && let Some(warning) = repository::unfiltered(&job.root) {
-        job.view.warn(&warning);
+    let outcome = invocation.run(args.command, &common)?;
+    if saves && let Some(warning) = repository::unfiltered(&invocation.root) {
+        invocation.view.warn(&warning);
     }
     Ok(outcome)
 }
@@ -70,14 +71,15 @@ pub(crate) fn out(result: io::Result<()>) -> Result<()> {
     Ok(result.map_err(|source| Error::write("-", source))?)
 }
 
-pub(crate) struct Job<'a> {
+/// One command with what it needs of the process.
+pub(crate) struct Invocation<'a> {
     pub(crate) root: Utf8PathBuf,
     pub(crate) settings: &'a Settings,
     pub(crate) view: View<'a>,
     pub(crate) signals: &'a Signals,
 }
 
-impl Job<'_> {
+impl Invocation<'_> {
     fn run(&self, command: Command, common: &Common) -> Result<Outcome> {
         match command {
             Command::Import { key, file, kind, notes } => self.import(&key, &file, kind, notes),
@@ -127,8 +129,8 @@ impl Job<'_> {
         Ok(Outcome::Yes)
     }
 
-    /// Does it again where a blob was gone when it was needed, and the key is whole or gone: a
-    /// collector took the one image, and another save may have put the next.
+    /// Tries again where a blob was missing and the key is complete or gone by now: a collection
+    /// removed the image meanwhile, and another save may have stored a new one.
     fn while_it_changes(&self, key: &Key, mut work: impl FnMut() -> Result<Outcome>) -> Result<Outcome> {
         let is_missing = |report: &miette::Report| {
             matches!(report.downcast_ref(), Some(Error::Store(storekit::Error::Missing { .. })))
@@ -166,11 +168,9 @@ impl Job<'_> {
         if stored.images.is_empty()
             && let Some(disk) = Disk::read(&blobs, key, &stored.entry.descriptor)?
         {
-            let ended = self.export_disk((&blobs, key, &disk), file, compress)?;
-            if ended == Outcome::Yes {
-                load::note(&store, &stored);
-            }
-            return Ok(ended);
+            self.export_disk(&DiskExport { blobs: &blobs, key, disk: &disk }, file, compress)?;
+            load::note(&store, &stored);
+            return Ok(Outcome::Yes);
         }
         let write = |to: &mut dyn Write| match compress.unwrap_or(Compress::Zstd) {
             Compress::Zstd => export::export_zstd(&images, &stored, options, to, &self.bar()),
@@ -179,10 +179,10 @@ impl Job<'_> {
         let write = |to: &mut dyn Write| {
             let absent = write(to)?;
             for digest in absent {
-                let why = "which refers to it, is not all in the store; it was left out";
+                let why = "which refers to the image, is not complete in the store; it was left out";
                 self.view.warn(&format!("`{digest}`, {why}"));
             }
-            Ok(())
+            Ok(Keep::Yes)
         };
         if file == "-" {
             // Headers are small: they travel with the layers.
@@ -190,10 +190,7 @@ impl Job<'_> {
             write(&mut out)?;
             crate::cli::run::out(out.flush())?;
         } else {
-            let ended = write_file(file, write)?;
-            if ended != Outcome::Yes {
-                return Ok(ended);
-            }
+            write_file(file, write)?;
         }
         load::note(&store, &stored);
         Ok(Outcome::Yes)
@@ -272,7 +269,7 @@ impl Job<'_> {
         let Some((store, key)) = self.find(text)? else { return Ok(self.absent(text)) };
         let Some(stored) = Stored::open(&store.images(), &key)? else { return Ok(self.miss(&key)) };
         if stored.is_several() {
-            return Err(Error::Several { key, count: stored.images.len() }.into());
+            return Err(Error::several(&key, stored.images.len(), stored.artifacts.len()).into());
         }
         Ok(if store.images().set_names(&key, names)? { Outcome::Yes } else { self.miss(&key) })
     }
@@ -344,7 +341,7 @@ impl Job<'_> {
         Ok(config)
     }
 
-    /// The store, if there is one: what was never made holds nothing.
+    /// The store; `None` where it does not exist yet.
     pub(crate) fn open(&self) -> Result<Option<Store>> {
         if !self.root.exists() {
             return Ok(None);
@@ -392,7 +389,8 @@ impl Job<'_> {
     }
 }
 
-/// What is wrong inside does not say in which of the user's files. The store names its own.
+/// Adds the file's name to an error about what is in it. Errors of the store name their file
+/// already.
 pub(crate) fn of_file<T>(file: &Utf8Path, imported: imgtar::Result<T>) -> Result<T> {
     match imported {
         Err(error) if file != "-" && !matches!(error, Error::Store(_)) => {
@@ -405,7 +403,7 @@ pub(crate) fn of_file<T>(file: &Utf8Path, imported: imgtar::Result<T>) -> Result
 /// A file that stdin was redirected from is read as a file, so that stored layers are only hashed.
 fn stdin_source() -> Result<Source> {
     if io::stdin().is_terminal() {
-        let message = "no archive comes from a terminal".to_owned();
+        let message = "an archive cannot be read from a terminal".to_owned();
         return Err(Error::Usage {
             message,
             help: "name a file, or pipe: `docker save app | imgtar import KEY`",
@@ -461,24 +459,49 @@ pub(crate) fn terminal() -> Error {
     }
 }
 
-/// Writes a file that appears under its name when it is whole.
+/// Whether a file that was written is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Yes,
+    No,
+}
+
+/// Writes a file that appears under its name when it is whole, and only if `write` says so. A pipe
+/// or a device is written to as it is.
 pub(crate) fn write_file(
     path: &Utf8Path,
-    write: impl FnOnce(&mut dyn Write) -> imgtar::Result<()>,
-) -> Result<Outcome> {
-    // The library knows what it writes to by no name.
+    write: impl FnOnce(&mut dyn Write) -> imgtar::Result<Keep>,
+) -> Result<()> {
+    // The library does not know the name of what it writes to.
     let named = |error| match error {
         Error::Write { source, .. } => Error::write(path.as_str(), source),
         other => other,
     };
-    if path.exists() && !path.is_file() {
-        let mut device =
-            File::options().write(true).open(path).map_err(|source| Error::write(path.as_str(), source))?;
-        return Ok(write(&mut device).map(|()| Outcome::Yes).map_err(named)?);
+    if is_device(path) {
+        write(&mut open_device(path)?).map_err(named)?;
+        return Ok(());
     }
-    let folder = path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."));
-    let mut staged = storekit::files::replace::Staged::new(folder)?;
-    write(&mut io::BufWriter::with_capacity(128 << 10, staged.file())).map_err(named)?;
-    staged.publish(path, storekit::files::replace::Durability::Unsynced)?;
-    Ok(Outcome::Yes)
+    let mut staged = Staged::new(folder_of(path))?;
+    let mut to = io::BufWriter::with_capacity(128 << 10, staged.file());
+    let keep = write(&mut to).map_err(named)?;
+    to.flush().map_err(|source| Error::write(path.as_str(), source))?;
+    drop(to);
+    if keep == Keep::Yes {
+        staged.publish(path, Durability::Unsynced)?;
+    }
+    Ok(())
+}
+
+/// Whether something stands there that is not a file: a pipe, a device.
+pub(crate) fn is_device(path: &Utf8Path) -> bool {
+    path.exists() && !path.is_file()
+}
+
+pub(crate) fn open_device(path: &Utf8Path) -> Result<File, Error> {
+    File::options().write(true).open(path).map_err(|source| Error::write(path.as_str(), source))
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder_of(path: &Utf8Path) -> &Utf8Path {
+    path.parent().filter(|folder| !folder.as_str().is_empty()).unwrap_or(Utf8Path::new("."))
 }

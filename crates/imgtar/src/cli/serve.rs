@@ -66,7 +66,7 @@ pub(crate) fn serve(
     signals.hold();
     crate::cli::run::out(announce(server.address(), common.json))?;
     let (asked, asking) = oneshot::channel();
-    // It has nobody to tell where the server has ended by itself.
+    // The server may have ended by itself.
     signals.on_asked(move |_| asked.send(()).unwrap_or_default());
     server.run(async {
         let _ = asking.await;

@@ -131,7 +131,19 @@ struct Done {
     error: Option<Error>,
 }
 
-type Job = (u64, Vec<u8>);
+/// A chunk that is stored.
+struct StoredChunk {
+    /// The digest of its plain bytes.
+    plain: Digest,
+    lease: Lease,
+    was_there: bool,
+}
+
+/// A chunk that is to be stored.
+struct PlainChunk {
+    offset: u64,
+    bytes: Vec<u8>,
+}
 
 impl<'w> Work<'w> {
     fn new(blobs: &'w Blobs, images: &Images) -> Result<Self> {
@@ -147,18 +159,18 @@ impl<'w> Work<'w> {
         read: impl FnOnce(&mut dyn FnMut(u64, Vec<u8>) -> Result<()>) -> Result<T>,
     ) -> Result<T> {
         let workers = thread::available_parallelism().map_or(1, usize::from).min(WORKERS);
-        let (to, jobs) = sync_channel::<Job>(1);
+        let (to, jobs) = sync_channel::<PlainChunk>(1);
         let jobs = Mutex::new(jobs);
         let read = thread::scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|| self.work(&jobs));
             }
             let stopped = || Error::BadDisk { reason: "a chunk could not be stored" };
-            let read = read(&mut |offset, chunk| {
+            let read = read(&mut |offset, bytes| {
                 if locked(&self.done).error.is_some() {
                     return Err(stopped());
                 }
-                to.send((offset, chunk)).map_err(|_| stopped())
+                to.send(PlainChunk { offset, bytes }).map_err(|_| stopped())
             });
             drop(to);
             read
@@ -169,18 +181,18 @@ impl<'w> Work<'w> {
         }
     }
 
-    fn work(&self, jobs: &Mutex<Receiver<Job>>) {
+    fn work(&self, jobs: &Mutex<Receiver<PlainChunk>>) {
         loop {
             let job = locked(jobs).recv();
-            let Ok((offset, bytes)) = job else { return };
-            // After an error the rest is only taken off the queue, so that nobody waits.
+            let Ok(PlainChunk { offset, bytes }) = job else { return };
+            // After an error, the rest is only taken off the queue, so that the reader ends.
             if locked(&self.done).error.is_some() {
                 continue;
             }
             let stored = self.store(&bytes);
             let mut done = locked(&self.done);
             match stored {
-                Ok((plain, lease, was_there)) => {
+                Ok(StoredChunk { plain, lease, was_there }) => {
                     let (packed, packed_size) = (lease.digest(), lease.size());
                     done.chunks.push(Chunk { offset, plain, packed, packed_size });
                     *(if was_there { &mut done.reused } else { &mut done.written }) += 1;
@@ -193,20 +205,19 @@ impl<'w> Work<'w> {
         }
     }
 
-    /// Stores a chunk. Returns the digest of its plain bytes, a lease, and whether it was there.
-    fn store(&self, bytes: &[u8]) -> Result<(Digest, Lease, bool)> {
+    fn store(&self, bytes: &[u8]) -> Result<StoredChunk> {
         let plain = Digest::of(bytes);
         let known = locked(&self.known).get(&plain).copied();
         if let Some((packed, size)) = known
             && let Some(lease) = self.blobs.lease_sound(&packed)?.filter(|lease| lease.size() == size)
         {
-            return Ok((plain, lease, true));
+            return Ok(StoredChunk { plain, lease, was_there: true });
         }
         let failed = |error| storekit::Error::io("compress for", self.blobs.folder(), error);
         let packed = zstd::bulk::compress(bytes, LEVEL).map_err(failed)?;
         let lease = self.blobs.put(&packed)?;
         locked(&self.known).insert(plain, (lease.digest(), lease.size()));
-        Ok((plain, lease, false))
+        Ok(StoredChunk { plain, lease, was_there: false })
     }
 }
 

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::process::telling;
 use super::{Seen, Storage};
-use crate::engine::http1::{self, Body, Chunked, Framing, bad, escaped};
+use crate::engine::http1::{self, Chunked, Framing, IncomingBody, bad, escaped};
 use crate::format::image_name;
 
 /// No answer but an archive is longer: docker says a thousand bytes of an image.
@@ -97,7 +97,8 @@ impl Daemon {
             }
             None => "all=1".to_owned(),
         };
-        let listed: Option<Option<Vec<Listed>>> = self.get(&format!("/images/json?{query}"))?;
+        // Go writes `null` for an empty list.
+        let listed = self.get::<Option<Vec<Listed>>>(&format!("/images/json?{query}"))?;
         let listed = listed.flatten().unwrap_or_default();
         Ok(listed.into_iter().map(|image| image.id).collect())
     }
@@ -147,7 +148,7 @@ impl Daemon {
         Ok(Upload { output: Chunked::new(stream.try_clone()?), input: stream })
     }
 
-    /// What it answers; `None` where there is no such thing.
+    /// What it answers; `None` for 404.
     fn get<T: DeserializeOwned>(&self, path: &str) -> Told<Option<T>> {
         let answer = self.call("GET", path)?;
         if answer.status == 404 {
@@ -158,14 +159,14 @@ impl Daemon {
         Ok(Some(answer))
     }
 
-    fn call(&self, method: &str, path: &str) -> io::Result<Answer> {
+    fn call(&self, method: &str, path: &str) -> io::Result<DaemonAnswer> {
         self.send(method, &format!("{}{path}", self.version))
     }
 
-    fn send(&self, method: &str, path: &str) -> io::Result<Answer> {
+    fn send(&self, method: &str, path: &str) -> io::Result<DaemonAnswer> {
         let mut stream = UnixStream::connect(&self.socket)?;
         write_head(&mut stream, method, path, "Content-Length: 0\r\n")?;
-        Answer::read_from(stream)
+        DaemonAnswer::read_from(stream)
     }
 }
 
@@ -175,17 +176,17 @@ fn write_head(stream: &mut UnixStream, method: &str, path: &str, fields: &str) -
 }
 
 /// A body that comes from the daemon.
-pub(super) type Incoming = Body<BufReader<UnixStream>>;
+pub(super) type Incoming = IncomingBody<BufReader<UnixStream>>;
 
 /// An answer, its body not read yet.
-struct Answer {
+struct DaemonAnswer {
     status: u16,
     line: String,
     fields: Vec<(String, String)>,
     body: Incoming,
 }
 
-impl Answer {
+impl DaemonAnswer {
     fn read_from(stream: UnixStream) -> io::Result<Self> {
         let mut input = BufReader::with_capacity(256 << 10, stream);
         let mut head = (&mut input).take(http1::HEAD);
@@ -198,7 +199,7 @@ impl Answer {
         let mut fields = Vec::new();
         let framing =
             http1::read_fields(&mut head, |name, value| fields.push((name.to_owned(), value.to_owned())))?;
-        let body = Body::new(input, framing.unwrap_or(Framing::Close));
+        let body = IncomingBody::new(input, framing.unwrap_or(Framing::Close));
         Ok(Self { status, line, fields, body })
     }
 
@@ -262,7 +263,7 @@ impl Upload {
 
     /// What it answers to an archive that it stopped to read.
     pub(super) fn answer(self) -> Told<()> {
-        let answer = Answer::read_from(self.input)?;
+        let answer = DaemonAnswer::read_from(self.input)?;
         // A load mostly fails after the head of its answer has gone out, and says so in the body. A
         // daemon that reads no more may reset the connection after its word.
         let (body, ended) = answer.sound()?.read_what_comes(CAP);

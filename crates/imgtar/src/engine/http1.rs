@@ -62,7 +62,7 @@ pub(crate) fn read_fields(
             }
         };
         if framing.replace(own).is_some_and(|other| other != own) {
-            return Err(bad("a body with two ends"));
+            return Err(bad("conflicting body lengths"));
         }
     }
 }
@@ -82,7 +82,7 @@ pub(crate) fn escaped(text: &str, also: &str) -> String {
 
 /// A body that comes in.
 #[derive(Debug)]
-pub(crate) struct Body<R> {
+pub(crate) struct IncomingBody<R> {
     input: R,
     left: u64,
     framing: Framing,
@@ -90,7 +90,7 @@ pub(crate) struct Body<R> {
     done: bool,
 }
 
-impl<R: BufRead> Body<R> {
+impl<R: BufRead> IncomingBody<R> {
     pub(crate) fn new(input: R, framing: Framing) -> Self {
         let left = match framing {
             Framing::Length(length) => length,
@@ -118,7 +118,7 @@ impl<R: BufRead> Body<R> {
     }
 }
 
-impl<R: BufRead> Read for Body<R> {
+impl<R: BufRead> Read for IncomingBody<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.left == 0 && self.framing == Framing::Chunked && !self.done {
             self.next_chunk()?;
@@ -185,7 +185,7 @@ mod tests {
 
     fn read(framing: Framing, bytes: &[u8]) -> io::Result<String> {
         let mut text = String::new();
-        Body::new(bytes, framing).read_to_string(&mut text).map(|_| text)
+        IncomingBody::new(bytes, framing).read_to_string(&mut text).map(|_| text)
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub struct Wanted {
 /// What a load did with one image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Loaded {
-    /// The key.
+    /// The key that was loaded.
     pub key: Key,
     /// The image's ID.
     pub id: Digest,
@@ -65,19 +65,19 @@ pub fn load(
     }
     let images = choose(&stored, engine, wanted)?;
     if !wanted.names.is_empty() && images.len() > 1 {
-        return Err(Error::Several { key: key.clone(), count: images.len() });
+        return Err(Error::several(key, images.len(), 0));
     }
-    let jobs: Vec<_> = images.iter().map(|image| Job::new(engine, image, wanted)).collect();
+    let jobs: Vec<_> = images.iter().map(|image| ImageLoad::new(engine, image, wanted)).collect();
     let asked = jobs.iter().flat_map(|job| job.asked(&store.images(), engine));
     let seen = engine.look(&asked.collect::<Vec<_>>())?;
-    let run = |job: &Job<'_>| job.run(&store.images(), engine, key, &seen, progress);
+    let run = |job: &ImageLoad<'_>| job.run(&store.images(), engine, key, &seen, progress);
     let loaded = jobs.iter().map(run).collect::<Result<_>>()?;
     note(store, &stored);
     Ok(Some(loaded))
 }
 
 /// One image that is to be in the engine.
-struct Job<'a> {
+struct ImageLoad<'a> {
     image: &'a Image,
     /// As the engine writes them.
     names: Vec<String>,
@@ -87,7 +87,7 @@ struct Job<'a> {
     ids: Vec<Digest>,
 }
 
-impl<'a> Job<'a> {
+impl<'a> ImageLoad<'a> {
     fn new(engine: &Engine, image: &'a Image, wanted: &Wanted) -> Self {
         let own_names = wanted.names.is_empty();
         let names = if own_names {
@@ -139,7 +139,7 @@ impl<'a> Job<'a> {
         if self.own_names { self.image.bad_names.clone() } else { Vec::new() }
     }
 
-    /// Gives the engine's image its names. `None` where somebody removed it meanwhile.
+    /// Gives the engine's image its names. `None` where the image was removed meanwhile.
     fn tag(&self, engine: &Engine, present: &Seen) -> Result<Option<Sent>> {
         let has = |wanted: &str| {
             present.names.iter().any(|own| image_name::familiar(own) == image_name::familiar(wanted))

@@ -96,7 +96,7 @@ impl Storage {
     }
 }
 
-/// An engine.
+/// A container engine: docker or podman.
 #[derive(Clone, Debug)]
 pub struct Engine {
     kind: Kind,
@@ -214,7 +214,7 @@ impl Engine {
         if let Some(daemon) = self.daemon() {
             return daemon.ids(name).map_err(|no| self.refused(arguments, &no));
         }
-        // Podman fails where somebody removes an image while it lists them.
+        // Podman fails where an image is removed while it lists them.
         let mut again = if self.kind == Kind::Podman { LISTINGS } else { 1 };
         let said = loop {
             again -= 1;

@@ -115,7 +115,7 @@ struct Sender<'a> {
 
 /// What an engine says to an archive without layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+enum LayerVerdict {
     /// It has them all, and the image now.
     Complete,
     /// It misses the one at this position, and those above.
@@ -133,9 +133,9 @@ impl Sender<'_> {
             }
         }
         match self.ask()? {
-            Answer::Complete => Ok(self.sent(&self.diff_ids().collect(), 0)),
-            Answer::Misses(first @ 1..) => or_else(self.above(first), || self.whole()),
-            Answer::Misses(_) | Answer::Unclear => self.whole(),
+            LayerVerdict::Complete => Ok(self.sent(&self.diff_ids().collect(), 0)),
+            LayerVerdict::Misses(first @ 1..) => or_else(self.above(first), || self.whole()),
+            LayerVerdict::Misses(_) | LayerVerdict::Unclear => self.whole(),
         }
     }
 
@@ -157,14 +157,14 @@ impl Sender<'_> {
         sizes.sum::<Option<u64>>().is_some_and(|size| size <= SMALL)
     }
 
-    fn ask(&self) -> Result<Answer> {
+    fn ask(&self) -> Result<LayerVerdict> {
         let mut loading = self.engine.load()?;
         let asked = match export::question(self.image, self.names, &mut loading) {
             Ok(()) => loading.finish(),
             Err(error) => Err(loading.fail(error)),
         };
         match asked {
-            Ok(()) => Ok(Answer::Complete),
+            Ok(()) => Ok(LayerVerdict::Complete),
             Err(Error::Engine { said, .. }) => Ok(understood(&said, self.image.manifest.layers.len())),
             Err(error) => Err(error),
         }
@@ -228,7 +228,7 @@ impl Sender<'_> {
             .retain(|id| !seen.iter().any(|seen| *id == seen.id || id.ends_with(&format!(":{}", seen.id))));
         if !self.diff_ids().all(|layer| known.contains(&layer)) {
             let some: Vec<_> = strangers.into_iter().take(STRANGERS).collect();
-            // A hint: an image that somebody removes meanwhile is no trouble.
+            // This is only a hint: an image that is removed meanwhile is not an error.
             let there = self.engine.look(&some).unwrap_or_default();
             known.extend(there.iter().flat_map(|seen| seen.layers().to_vec()));
         }
@@ -262,10 +262,10 @@ fn or_else(sent: Result<Sent>, more: impl FnOnce() -> Result<Sent>) -> Result<Se
 
 /// What Docker means: `open /var/lib/docker/tmp/docker-import-1/imgtar-asks/2: no such file or
 /// directory`.
-fn understood(said: &str, layers: usize) -> Answer {
+fn understood(said: &str, layers: usize) -> LayerVerdict {
     let named = said.split_once(&format!("{ASKED}/")).filter(|(_, rest)| rest.contains("no such file"));
     let position = named.and_then(|(_, rest)| rest.split(':').next()?.parse().ok());
-    position.filter(|position| *position < layers).map_or(Answer::Unclear, Answer::Misses)
+    position.filter(|position| *position < layers).map_or(LayerVerdict::Unclear, LayerVerdict::Misses)
 }
 
 #[cfg(test)]
@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn means(said: &str, expected: Answer) {
+    fn means(said: &str, expected: LayerVerdict) {
         assert_eq!(understood(said, 3), expected, "{said}");
     }
 
@@ -282,9 +282,9 @@ mod tests {
     fn the_first_missing_layer_is_understood() {
         means(
             "open /var/lib/docker/tmp/docker-import-2843659631/imgtar-asks/2: no such file or directory",
-            Answer::Misses(2),
+            LayerVerdict::Misses(2),
         );
-        means("lstat /x/docker-import-1/imgtar-asks/0: no such file or directory", Answer::Misses(0));
+        means("lstat /x/docker-import-1/imgtar-asks/0: no such file or directory", LayerVerdict::Misses(0));
     }
 
     #[test]
@@ -297,7 +297,7 @@ mod tests {
             "layer \"imgtar-asks/0\" not found",
             "write /x: no space left on device",
         ] {
-            means(said, Answer::Unclear);
+            means(said, LayerVerdict::Unclear);
         }
     }
 }

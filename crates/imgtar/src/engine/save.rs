@@ -4,7 +4,7 @@ use storekit::{Key, Store};
 
 use crate::archive::import;
 use crate::engine::Engine;
-use crate::engine::save_by_push;
+use crate::engine::save_by_push::{self, PushOutcome};
 use crate::error::{Error, Result};
 use crate::image::commit::{self, Imported, Notes, Standing};
 use crate::progress::Progress;
@@ -32,7 +32,7 @@ pub trait Halt: Sync {
     fn is_asked(&self) -> bool;
 }
 
-/// Nobody.
+/// Never asks.
 impl Halt for () {
     fn hold(&self) {}
 
@@ -85,8 +85,8 @@ pub fn save(
     let (why, ready) = match options.way {
         Way::Archive => ("it was asked for".to_owned(), ready),
         _ => match save_by_push::save(store, engine, key, image, ready, options, progress)? {
-            Ok(imported) => return Ok(imported),
-            Err(other) => other,
+            PushOutcome::Done(imported) => return Ok(*imported),
+            PushOutcome::Archive { why, ready } => (why, ready),
         },
     };
     let archive = engine.save(image)?;

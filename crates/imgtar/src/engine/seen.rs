@@ -15,7 +15,7 @@ pub struct Seen {
     /// index's.
     #[serde(rename = "Id")]
     pub id: String,
-    /// Its names.
+    /// The names that the image has in the engine.
     #[serde(rename = "RepoTags", default, deserialize_with = "null_is_empty")]
     pub names: Vec<String>,
     /// Its names with digests in registries.

@@ -11,12 +11,14 @@ use miette::Diagnostic;
 use storekit::files::lfs::quoted;
 use storekit::{Digest, Key};
 use thiserror::Error;
+use toolkit::words::count;
 
 /// The result of what is done with images.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong.
 #[derive(Debug, Error, Diagnostic)]
+#[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum Error {
     /// The store's own errors.
     #[error(transparent)]
@@ -32,19 +34,13 @@ pub enum Error {
         code(imgtar::bad_reference),
         help("write NAME, HOST/NAME:TAG or HOST/NAME@sha256:…, such as `registry.example/team/app:1`")
     )]
-    BadReference {
-        /// The text.
-        text: String,
-        /// Why.
-        reason: &'static str,
-    },
+    BadReference { text: String, reason: &'static str },
     /// The archive cannot be read.
     #[error("cannot read the archive `{name}`")]
     #[diagnostic(code(imgtar::read), help("see whether it is whole, and a tar (plain, gzip or zstd)"))]
     Read {
         /// Its file name, or `-`.
         name: String,
-        /// The reader's word.
         source: io::Error,
     },
     /// An output cannot be written.
@@ -53,18 +49,12 @@ pub enum Error {
     Write {
         /// The file, or `-`.
         name: String,
-        /// The system's word.
         source: io::Error,
     },
     /// A file of the user's cannot be read.
     #[error("cannot read `{path}`")]
     #[diagnostic(code(imgtar::input), help("check that it exists and that you may read it"))]
-    Input {
-        /// The file.
-        path: Utf8PathBuf,
-        /// The system's word.
-        source: io::Error,
-    },
+    Input { path: Utf8PathBuf, source: io::Error },
     /// An archive entry that no image tool writes.
     #[error("the archive's entry `{entry}` is refused: {reason}")]
     #[diagnostic(
@@ -74,16 +64,12 @@ pub enum Error {
     Hostile {
         /// The entry's name, cleaned.
         entry: String,
-        /// Why.
         reason: String,
     },
     /// The archive ends too early, or goes on where it should end.
     #[error("the archive is damaged: {reason}")]
     #[diagnostic(code(imgtar::damaged_archive), help("nothing was saved; fetch or make it anew"))]
-    Damaged {
-        /// What was seen.
-        reason: String,
-    },
+    Damaged { reason: String },
     /// The archive is not an image archive, or lacks parts.
     #[error("the archive holds no complete image: {reason}")]
     #[diagnostic(
@@ -92,17 +78,13 @@ pub enum Error {
             "it must come from `docker save`, `podman save`, `skopeo copy` or `imgtar export`, and be whole; a raw disk is stored with `--type raw`"
         )
     )]
-    NoImage {
-        /// What is missing.
-        reason: String,
-    },
+    NoImage { reason: String },
     /// A file in a compression that is not read here.
     #[error("`{name}` is compressed with {form}, which is not read")]
     #[diagnostic(code(imgtar::compressed), help("nothing was saved; decompress it on the way: `{remedy}`"))]
     Compressed {
         /// The file, or `-`.
         name: String,
-        /// The compression.
         form: &'static str,
         /// The command that does it.
         remedy: String,
@@ -116,7 +98,6 @@ pub enum Error {
     ForeignDisk {
         /// The file, or `-`.
         name: String,
-        /// The format.
         format: &'static str,
         /// The command that does it.
         remedy: String,
@@ -125,9 +106,7 @@ pub enum Error {
     #[error("{what} should hash to `{announced}` and hashes to `{found}`")]
     #[diagnostic(code(imgtar::mismatch), help("nothing was saved; fetch or make the archive anew"))]
     Mismatch {
-        /// Which bytes.
         what: String,
-        /// The announced digest.
         announced: Digest,
         /// The digest of what is there.
         found: Digest,
@@ -138,58 +117,37 @@ pub enum Error {
         code(imgtar::bad_document),
         help("it should follow the OCI image-spec, or Docker's formats")
     )]
-    BadDocument {
-        /// Which.
-        what: String,
-        /// Why.
-        reason: String,
-    },
+    BadDocument { what: String, reason: String },
     /// A stored image that contradicts itself.
     #[error("the stored image `{key}` is damaged: {reason}")]
     #[diagnostic(code(imgtar::stored::corrupt), help("save it anew, or remove it with `imgtar rm {key}`"))]
-    Corrupt {
-        /// Its key.
-        key: Key,
-        /// What is wrong.
-        reason: String,
-    },
-    /// No such key, where one must be there.
+    Corrupt { key: Key, reason: String },
+    /// A key that must exist does not.
     #[error("nothing is stored under `{key}`")]
     #[diagnostic(code(imgtar::no_such_key), help("`imgtar ls` lists the keys"))]
-    NoSuchKey {
-        /// The key, or what was taken for one.
-        key: String,
-    },
+    NoSuchKey { key: String },
     /// Text that is not an image name.
     #[error("`{text}` is not an image name: {reason}")]
     #[diagnostic(code(imgtar::bad_name), help("write NAME or NAME:TAG, such as `app:latest`"))]
-    BadName {
-        /// The text.
-        text: String,
-        /// Why.
-        reason: &'static str,
-    },
-    /// Several images where one is needed.
-    #[error("`{key}` holds {count} images, which keep their own names")]
+    BadName { text: String, reason: &'static str },
+    /// Several images or artifacts where one is needed.
+    #[error("`{key}` holds {what}, which keep their own names")]
     #[diagnostic(
         code(imgtar::several_images),
-        help("choose one with `--platform`, or save them under keys of their own")
+        help("save them under keys of their own, or choose one with `--platform`, where the command has it")
     )]
     Several {
-        /// The key.
         key: Key,
-        /// How many.
-        count: usize,
+        /// How many of which: `2 images`.
+        what: String,
     },
     /// The key has no image for the platform.
     #[error("`{key}` holds no image for {wanted}; it has {present}")]
     #[diagnostic(code(imgtar::no_platform), help("name one of these with `--platform`"))]
     NoPlatform {
-        /// The key.
         key: Key,
         /// What was asked for.
         wanted: String,
-        /// What is there.
         present: String,
     },
     /// An image that is not for the platform of its key.
@@ -201,7 +159,6 @@ pub enum Error {
         )
     )]
     OtherPlatform {
-        /// The key.
         key: Key,
         /// The platform in the manifest of its inputs.
         wanted: String,
@@ -214,19 +171,13 @@ pub enum Error {
         code(imgtar::pack),
         help("name a folder, or a tar that is whole: `tar -c … | imgtar pack KEY -`; nothing was saved")
     )]
-    Unpackable {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Why.
-        reason: String,
-    },
+    Unpackable { path: Utf8PathBuf, reason: String },
     /// An entry of a stored layer that no image tool writes.
     #[error("the layer's entry `{entry}` is refused: {reason}")]
     #[diagnostic(code(imgtar::layer), help("nothing was extracted; build the image anew"))]
     Member {
         /// The entry's name, cleaned.
         entry: String,
-        /// Why.
         reason: String,
     },
     /// Two things that would get one name, or something that stands where another kind of thing is
@@ -242,41 +193,26 @@ pub enum Error {
     /// What is stored is not a container image.
     #[error("`{key}` holds no container image")]
     #[diagnostic(code(imgtar::no_container_image), help("`imgtar info {key}` tells what it holds"))]
-    NotAnImage {
-        /// The key.
-        key: Key,
-    },
+    NotAnImage { key: Key },
     /// A file that is not the disk image that it is said to be.
     #[error("the file is not a qcow2 disk image: {reason}")]
     #[diagnostic(
         code(imgtar::bad_disk),
         help("nothing was saved; `--type raw` stores any bytes as they are")
     )]
-    BadDisk {
-        /// Why.
-        reason: &'static str,
-    },
+    BadDisk { reason: &'static str },
     /// A disk that a later version has stored.
     #[error("`{key}` holds a disk of the kind `{kind}`, which this program does not know")]
     #[diagnostic(code(imgtar::newer_disk), help("update imgtar"))]
-    NewerDisk {
-        /// Its key.
-        key: Key,
-        /// What it is.
-        kind: String,
-    },
-    /// A store that is to be kept in a repository lies in none.
-    #[error("`{path}` is in no git repository")]
+    NewerDisk { key: Key, kind: String },
+    /// A store that is to be kept in a repository is not in one.
+    #[error("`{path}` is not in a git repository")]
     #[diagnostic(code(imgtar::no_repository), help("name a folder in one, or make one with `git init`"))]
-    NoRepository {
-        /// The store's folder.
-        path: Utf8PathBuf,
-    },
+    NoRepository { path: Utf8PathBuf },
     /// A store that is to be kept in a repository is ignored by it.
     #[error("git ignores `{path}`, because of `{rule}`")]
     #[diagnostic(code(imgtar::ignored), help("take that line out, or name another folder"))]
     Ignored {
-        /// The store's folder.
         path: Utf8PathBuf,
         /// The file, the line, and the pattern.
         rule: String,
@@ -284,53 +220,40 @@ pub enum Error {
     /// A flag's value that cannot be used.
     #[error("{message}")]
     #[diagnostic(code(imgtar::usage), help("{help}"))]
-    Usage {
-        /// What is wrong.
-        message: String,
-        /// What to write.
-        help: &'static str,
-    },
+    Usage { message: String, help: &'static str },
     /// An address that cannot be had.
     #[error("cannot listen on `{address}`")]
     #[diagnostic(
         code(imgtar::listen),
         help("see what holds it (`ss -ltnp`), or let any free port be taken: `--listen 127.0.0.1:0`")
     )]
-    Listen {
-        /// The address.
-        address: String,
-        /// The system's word.
-        source: io::Error,
-    },
+    Listen { address: String, source: io::Error },
     /// The engine's program is not there.
     #[error("`{program}` cannot be started")]
     #[diagnostic(code(imgtar::no_engine), help("install {engine}, or name its program with {variable}"))]
     NoEngine {
-        /// What was tried.
         program: String,
-        /// The engine.
         engine: &'static str,
         /// The variable that names another program.
         variable: &'static str,
-        /// The system's word.
         source: io::Error,
     },
     /// The engine did not do what it was asked for.
     #[error("`{command}` failed ({status}): {said}")]
     #[diagnostic(code(imgtar::engine), help("{help}"))]
-    Engine {
-        /// The command.
-        command: String,
-        /// What to try.
-        help: String,
-        /// How it ended.
-        status: String,
-        /// Its last words.
-        said: String,
-    },
+    Engine { command: String, help: String, status: String, said: String },
 }
 
 impl Error {
+    /// [`Error::Several`] for a key with so many images and artifacts.
+    #[must_use]
+    pub fn several(key: &Key, images: usize, artifacts: usize) -> Self {
+        let parts =
+            [(images, "image"), (artifacts, "artifact")].into_iter().filter(|(number, _)| *number > 0);
+        let parts: Vec<_> = parts.map(|(number, what)| count(number, what)).collect();
+        Self::Several { key: key.clone(), what: parts.join(" and ") }
+    }
+
     /// An error of the archive's reader. An error of the store that travelled inside comes out as
     /// itself.
     #[must_use]

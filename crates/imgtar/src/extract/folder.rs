@@ -211,7 +211,7 @@ impl Sink for Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Nobody is to be told: what could not be removed goes with the next extraction.
+        // What could not be removed goes with the next extraction, so that is not an error.
         let _ = fs::remove_dir_all(self.path.join(&self.name));
     }
 }
@@ -276,7 +276,7 @@ fn stage(root: &OwnedFd) -> Result<(String, OwnedFd), Errno> {
     }
 }
 
-/// Removes what killed extractions left. What cannot be removed is in nobody's way.
+/// Removes what killed extractions left. What cannot be removed does no harm.
 fn sweep(root: &OwnedFd, path: &Utf8Path) {
     for name in beneath::list(root).unwrap_or_default() {
         let ours = std::str::from_utf8(&name).ok().filter(|name| name.starts_with(STAGING));

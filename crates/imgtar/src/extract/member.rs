@@ -21,7 +21,7 @@ const MOST_INVENTED: u64 = 64 << 30;
 /// An entry of a layer.
 #[derive(Debug)]
 pub(crate) struct Member {
-    /// Its clean name.
+    /// Its name, without `.`, `..` and slashes around it.
     pub(crate) name: Vec<u8>,
     /// What it is.
     pub(crate) kind: Kind,

@@ -65,7 +65,7 @@ pub fn extract(
     let image = choose(stored, options.platform.as_ref())?;
     let mut layers: Vec<Layer<'_>> = image.layers().collect();
     layers.reverse();
-    let mut job = Job {
+    let mut job = Extraction {
         blobs,
         key: &stored.key,
         layers,
@@ -91,14 +91,14 @@ fn choose<'s>(stored: &'s Stored, platform: Option<&Platform>) -> Result<&'s Ima
     match images[..] {
         [image] => Ok(image),
         [] => Err(Error::NotAnImage { key: stored.key.clone() }),
-        _ => Err(Error::Several { key: stored.key.clone(), count: images.len() }),
+        _ => Err(Error::several(&stored.key, images.len(), 0)),
     }
 }
 
-struct Job<'j> {
+struct Extraction<'j> {
     blobs: &'j Blobs,
     key: &'j Key,
-    /// The topmost first.
+    /// The image's layers, the topmost first.
     layers: Vec<Layer<'j>>,
     sink: &'j mut dyn Sink,
     progress: &'j dyn Progress,
@@ -122,14 +122,14 @@ struct Next {
 /// A file that hard links name.
 #[derive(Default)]
 struct Linked {
-    /// Its names outside.
+    /// The names that it gets where it is extracted to.
     names: Vec<Vec<u8>>,
     asked: usize,
     /// How many links led here.
     hops: usize,
 }
 
-impl Job<'_> {
+impl Extraction<'_> {
     fn run(&mut self, patterns: &[Pattern]) -> Result<()> {
         let wants = patterns.iter().enumerate().map(|(asked, pattern)| Want::new(asked, pattern.clone()));
         let mut unions = vec![Union::new(0, wants.collect())];

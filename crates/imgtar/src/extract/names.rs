@@ -32,13 +32,13 @@ pub(crate) fn clean(name: &[u8]) -> Result<Vec<u8>, Reason> {
 /// As [`clean`].
 pub(crate) fn clean_target(name: &[u8]) -> Result<Vec<u8>, Reason> {
     if name.contains(&0) {
-        return Err("it holds a NUL");
+        return Err("it contains a NUL");
     }
     if name.len() > LONGEST {
         return Err("it is longer than 4000 bytes");
     }
     if parts(name).any(|part| part == b"..") {
-        return Err("it climbs out of the image");
+        return Err("it leads out of the image");
     }
     if parts(name).count() > DEEPEST {
         return Err("it is nested more than 256 deep");
@@ -61,7 +61,7 @@ pub(crate) fn follow(folder: &[u8], target: &[u8]) -> Option<Vec<u8>> {
     (name.len() <= LONGEST && !name.contains(&0)).then_some(name)
 }
 
-/// The parts of a name between slashes; `.` is none.
+/// The parts of a name between slashes, without `.`.
 pub(crate) fn parts(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     name.split(|byte| *byte == b'/').filter(|part| !matches!(part, [] | [b'.']))
 }
@@ -142,15 +142,15 @@ impl Pattern {
     }
 
     /// How a clean name stands to this pattern.
-    pub(crate) fn place(&self, name: &[u8]) -> Place {
+    pub(crate) fn place(&self, name: &[u8]) -> NameMatch {
         let Some(rest) = below(&self.literal, name) else {
-            return if below(name, &self.literal).is_some() { Place::Above } else { Place::Outside };
+            return if below(name, &self.literal).is_some() { NameMatch::Above } else { NameMatch::Outside };
         };
         let mut open = BTreeSet::new();
         self.open(0, &mut open);
         for part in parts(rest) {
             if open.contains(&self.globs.len()) {
-                return Place::Inside;
+                return NameMatch::Inside;
             }
             let before = std::mem::take(&mut open);
             for at in before.into_iter().filter(|at| self.globs[*at].matches(part)) {
@@ -158,11 +158,11 @@ impl Pattern {
             }
         }
         if open.contains(&self.globs.len()) {
-            Place::Inside
+            NameMatch::Inside
         } else if open.is_empty() {
-            Place::Outside
+            NameMatch::Outside
         } else {
-            Place::Above
+            NameMatch::Above
         }
     }
 
@@ -176,7 +176,7 @@ impl Pattern {
 
 /// Where a name stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum NameMatch {
     /// It has nothing to do with the pattern.
     Outside,
     /// Something that is chosen may lie below it.
@@ -259,7 +259,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn stands(pattern: &str, name: &str, place: Place) {
+    fn stands(pattern: &str, name: &str, place: NameMatch) {
         let parsed = Pattern::parse(pattern.as_bytes()).unwrap();
         assert_eq!(parsed.place(name.as_bytes()), place, "{pattern} {name}");
     }
@@ -296,38 +296,38 @@ mod tests {
 
     #[test]
     fn patterns_choose_names_and_what_is_below() {
-        stands("/app", "app", Place::Inside);
-        stands("/app", "app/x/y", Place::Inside);
-        stands("/app", "apple", Place::Outside);
-        stands("/app/x", "app", Place::Above);
-        stands("/", "anything", Place::Inside);
-        stands("dist/*.whl", "dist", Place::Above);
-        stands("dist/*.whl", "dist/a.whl", Place::Inside);
-        stands("dist/*.whl", "dist/.whl", Place::Inside);
-        stands("dist/*.whl", "dist/a.whl/x", Place::Inside);
-        stands("dist/*.whl", "dist/sub/a.whl", Place::Outside);
-        stands("*/bin/?x", "usr/bin", Place::Above);
-        stands("*/bin/?x", "usr/bin/ax", Place::Inside);
-        stands(r"a\*b", "a*b", Place::Inside);
-        stands(r"a\*b", "axb", Place::Outside);
-        stands("a**b*c", "aXbYbZc", Place::Inside);
-        stands("a**b*c", "aXbYbZ", Place::Outside);
+        stands("/app", "app", NameMatch::Inside);
+        stands("/app", "app/x/y", NameMatch::Inside);
+        stands("/app", "apple", NameMatch::Outside);
+        stands("/app/x", "app", NameMatch::Above);
+        stands("/", "anything", NameMatch::Inside);
+        stands("dist/*.whl", "dist", NameMatch::Above);
+        stands("dist/*.whl", "dist/a.whl", NameMatch::Inside);
+        stands("dist/*.whl", "dist/.whl", NameMatch::Inside);
+        stands("dist/*.whl", "dist/a.whl/x", NameMatch::Inside);
+        stands("dist/*.whl", "dist/sub/a.whl", NameMatch::Outside);
+        stands("*/bin/?x", "usr/bin", NameMatch::Above);
+        stands("*/bin/?x", "usr/bin/ax", NameMatch::Inside);
+        stands(r"a\*b", "a*b", NameMatch::Inside);
+        stands(r"a\*b", "axb", NameMatch::Outside);
+        stands("a**b*c", "aXbYbZc", NameMatch::Inside);
+        stands("a**b*c", "aXbYbZ", NameMatch::Outside);
     }
 
     #[test]
     fn two_stars_stand_for_any_number_of_folders() {
-        stands("**/*.whl", "a.whl", Place::Inside);
-        stands("**/*.whl", "x/y/a.whl/z", Place::Inside);
-        stands("**/*.whl", "x/y", Place::Above);
-        stands("src/**/bin", "src", Place::Above);
-        stands("src/**/bin", "src/bin", Place::Inside);
-        stands("src/**/bin", "src/a/b/bin", Place::Inside);
-        stands("src/**/bin", "lib/bin", Place::Outside);
-        stands("a/**", "a", Place::Inside);
-        stands("**/a/**/b", "a/x/a/b", Place::Inside);
-        stands(r"\*\*/a", "x/a", Place::Outside);
+        stands("**/*.whl", "a.whl", NameMatch::Inside);
+        stands("**/*.whl", "x/y/a.whl/z", NameMatch::Inside);
+        stands("**/*.whl", "x/y", NameMatch::Above);
+        stands("src/**/bin", "src", NameMatch::Above);
+        stands("src/**/bin", "src/bin", NameMatch::Inside);
+        stands("src/**/bin", "src/a/b/bin", NameMatch::Inside);
+        stands("src/**/bin", "lib/bin", NameMatch::Outside);
+        stands("a/**", "a", NameMatch::Inside);
+        stands("**/a/**/b", "a/x/a/b", NameMatch::Inside);
+        stands(r"\*\*/a", "x/a", NameMatch::Outside);
         // Many of them take no longer.
-        stands(&"**/a/".repeat(100), &"a/".repeat(99), Place::Above);
+        stands(&"**/a/".repeat(100), &"a/".repeat(99), NameMatch::Above);
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub enum Taken {
     Skipped(&'static str),
 }
 
-/// Takes extracted files, and shows none of them before its own end.
+/// Takes extracted files. None of them is visible before all have come.
 pub trait Sink {
     /// Takes one. A later item of the same name takes an earlier one's place.
     ///

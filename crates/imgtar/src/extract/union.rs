@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use super::member::{Kind, shown};
-use super::names::{self, Pattern, Place};
+use super::names::{self, NameMatch, Pattern};
 use crate::error::{Error, Result};
 
 /// Something that is wanted: a pattern, and the name that it is given outside.
@@ -50,7 +50,7 @@ impl Want {
 
     /// Whether it chooses what has this name.
     pub(crate) fn chooses(&self, name: &[u8]) -> bool {
-        self.pattern.place(name) == Place::Inside
+        self.pattern.place(name) == NameMatch::Inside
     }
 
     /// The name outside of what has this name in the image.
@@ -86,7 +86,8 @@ pub(crate) struct Union {
     ids: (RandomState, RandomState),
 }
 
-/// Stands for a name: two keyed hashes, so that nobody finds two names with the same ones.
+/// Stands for a name: two keyed hashes, so that no two names with equal ones can be
+/// made on purpose.
 type Id = (u64, u64);
 
 /// What is known of a name, from the top down to some layer.
@@ -232,9 +233,9 @@ impl Union {
         }
         for at in &self.globs {
             match self.wants[*at].pattern.place(name) {
-                Place::Inside => wanted.push(*at),
-                Place::Above => above = true,
-                Place::Outside => {}
+                NameMatch::Inside => wanted.push(*at),
+                NameMatch::Above => above = true,
+                NameMatch::Outside => {}
             }
         }
         (wanted, above)

@@ -3,9 +3,12 @@
 //!
 //! Source: RFC 1952 (gzip), RFC 8878 (zstd), POSIX pax (ustar).
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use flate2::bufread::GzDecoder;
+use zstd::stream::raw::Operation;
 
 /// How many first bytes [`Form::of`] and [`is_tar`] look at.
 pub const HEAD: usize = 512;
@@ -70,12 +73,8 @@ impl Form {
         let counted = BufReader::with_capacity(128 << 10, Counted { input, taken: Arc::clone(&taken) });
         let plain: Box<dyn Read + Send + 'a> = match self {
             Self::Plain => return Ok(Box::new(counted)),
-            Self::Gzip => Box::new(Gzip(flate2::bufread::MultiGzDecoder::new(counted))),
-            Self::Zstd => {
-                let mut decoder = zstd::Decoder::with_buffer(counted)?;
-                decoder.window_log_max(WINDOW_LOG)?;
-                Box::new(decoder)
-            }
+            Self::Gzip => Box::new(Gzip { member: Some(GzDecoder::new(counted)), is_first: true }),
+            Self::Zstd => Box::new(Zstd::new(counted)?),
         };
         Ok(Box::new(Limited { plain, taken, given: 0 }))
     }
@@ -117,17 +116,94 @@ pub fn read_head(input: &mut dyn Read) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Says more of what is wrong than the decoder does.
-struct Gzip<R>(R);
+/// What follows the end of the compressed data and is not compressed data.
+fn junk(form: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("there is data after the end of its {form}"))
+}
 
-impl<R: Read> Read for Gzip<R> {
+/// Reads gzip, one member after the other, and tells where something else follows the last.
+struct Gzip<R> {
+    /// `None` at the end.
+    member: Option<GzDecoder<R>>,
+    is_first: bool,
+}
+
+impl<R: BufRead> Read for Gzip<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-                io::Error::new(error.kind(), format!("its gzip is damaged, or something follows it: {error}"))
+        while let Some(member) = &mut self.member {
+            let count = member.read(buffer).map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidInput if !self.is_first && member.header().is_none() => junk("gzip"),
+                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+                    io::Error::new(error.kind(), format!("its gzip is damaged: {error}"))
+                }
+                _ => error,
+            })?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
             }
-            _ => error,
-        })
+            let next = self.member.take().map(GzDecoder::into_inner);
+            self.member = match next {
+                Some(mut input) => match input.fill_buf()?.first() {
+                    None => None,
+                    Some(0x1f) => Some(GzDecoder::new(input)),
+                    Some(_) => return Err(junk("gzip")),
+                },
+                None => None,
+            };
+            self.is_first = false;
+        }
+        Ok(0)
+    }
+}
+
+/// Reads zstd, one frame after the other, and tells where something else follows the last.
+struct Zstd<R> {
+    input: R,
+    decoder: zstd::stream::raw::Decoder<'static>,
+    /// Whether a frame has ended, and none has begun since.
+    is_between: bool,
+}
+
+impl<R: BufRead> Zstd<R> {
+    fn new(input: R) -> io::Result<Self> {
+        let mut decoder = zstd::stream::raw::Decoder::new()?;
+        decoder.set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(WINDOW_LOG))?;
+        Ok(Self { input, decoder, is_between: false })
+    }
+}
+
+impl<R: BufRead> Read for Zstd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            let input = match self.input.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                input => input?,
+            };
+            let is_end = input.is_empty();
+            if self.is_between {
+                match input.first() {
+                    None => return Ok(0),
+                    // A frame, or one to be skipped.
+                    Some(0x28 | 0x50..=0x5f) => {}
+                    Some(_) => return Err(junk("zstd")),
+                }
+            }
+            let status = self
+                .decoder
+                .run_on_buffers(input, buffer)
+                .map_err(|error| io::Error::new(error.kind(), format!("its zstd is damaged: {error}")))?;
+            self.input.consume(status.bytes_read);
+            self.is_between = status.remaining == 0;
+            if status.bytes_written > 0 {
+                return Ok(status.bytes_written);
+            }
+            if is_end && !self.is_between {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
     }
 }
 
@@ -195,6 +271,49 @@ mod tests {
         assert_eq!(plain.len(), 100_000);
         let cut = &whole[..whole.len() - 1];
         assert!(Form::Zstd.decoder(cut).unwrap().read_to_end(&mut plain).is_err());
+    }
+
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut packed = Vec::new();
+        flate2::read::GzEncoder::new(plain, flate2::Compression::fast()).read_to_end(&mut packed).unwrap();
+        packed
+    }
+
+    #[test]
+    fn members_and_frames_follow_one_another() {
+        let plain: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+        let (one, two) = plain.split_at(500_000);
+        let frames = [&zstd::encode_all(one, 1).unwrap()[..], &zstd::encode_all(two, 1).unwrap()];
+        let skipped = [0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 7, 7];
+        let empty = zstd::encode_all(&b""[..], 1).unwrap();
+        for (form, packed) in [
+            (Form::Gzip, [gzip(one), gzip(two)].concat()),
+            (Form::Gzip, [gzip(one), gzip(b""), gzip(two), gzip(b"")].concat()),
+            (Form::Zstd, frames.concat()),
+            (Form::Zstd, [&skipped[..], frames[0], &skipped, &empty, frames[1], &skipped].concat()),
+        ] {
+            let mut found = Vec::new();
+            form.decoder(&packed[..]).unwrap().read_to_end(&mut found).unwrap();
+            assert!(found == plain, "{form:?}");
+            for cut in [1, 4, 9] {
+                let cut = &packed[..packed.len() - cut];
+                let error = form.decoder(cut).unwrap().read_to_end(&mut found).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{form:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn data_after_the_end_is_told_from_a_cut() {
+        for (form, packed) in
+            [(Form::Gzip, gzip(b"x")), (Form::Zstd, zstd::encode_all(&b"x"[..], 1).unwrap())]
+        {
+            for junk in [&b"\n"[..], b"\0\0\0", b"junk that is long enough for a header of either form"] {
+                let input = [&packed, junk].concat();
+                let error = form.decoder(&input[..]).unwrap().read_to_end(&mut Vec::new()).unwrap_err();
+                assert!(error.to_string().contains("data after the end"), "{form:?}: {error}");
+            }
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn resolve(folder: &str, name: &[u8]) -> Result<String, Reason> {
         return Err("it is absolute");
     }
     if name.contains('\0') {
-        return Err("it holds a NUL");
+        return Err("it contains a NUL");
     }
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in name.split('/').filter(|part| !matches!(*part, "" | ".")) {
@@ -35,7 +35,7 @@ fn resolve(folder: &str, name: &[u8]) -> Result<String, Reason> {
             // In a name of its own `..` is refused even where it stays inside: no tool writes such
             // names.
             if folder.is_empty() || parts.pop().is_none() {
-                return Err("it climbs out of the archive");
+                return Err("it leads out of the archive");
             }
         } else {
             parts.push(part);

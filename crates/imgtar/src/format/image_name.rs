@@ -34,7 +34,7 @@ pub fn complete(text: &str) -> Result<String> {
 #[must_use]
 pub fn split(name: &str) -> (&str, Option<&str>) {
     match name.rsplit_once(':') {
-        // The colon of a registry's port is none before a tag.
+        // The colon before a registry's port does not begin a tag.
         Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
         _ => (name, None),
     }

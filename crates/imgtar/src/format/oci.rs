@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 pub use storekit::Platform;
@@ -173,6 +173,10 @@ pub struct Config {
     /// The layers; none where an artifact borrows the type of an image's config.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub rootfs: RootFs,
+    /// What else it says. Because of this, a list is not taken for a config: serde reads a list as
+    /// the fields of a struct in their order.
+    #[serde(flatten)]
+    pub rest: IgnoredAny,
 }
 
 /// The layers of a config.
@@ -199,6 +203,22 @@ impl Config {
     pub fn platform(&self) -> Platform {
         Platform::new(&self.os, &self.architecture, self.variant.as_deref())
     }
+}
+
+/// The digest of what a document from outside refers to. Its `subject` must be a descriptor, or
+/// `null`, or not there: whatever takes documents asks this, so that none is taken that another
+/// way refuses.
+///
+/// # Errors
+/// [`Error::BadDocument`]; `what` names the document.
+pub fn subject(document: &[u8], what: &str) -> Result<Option<Digest>> {
+    #[derive(Deserialize)]
+    struct Referring {
+        #[serde(default)]
+        subject: Option<Descriptor>,
+    }
+    let Referring { subject } = parse(document, what)?;
+    Ok(subject.map(|subject| subject.digest))
 }
 
 /// Reads a document. `what` names it in the error.
@@ -234,6 +254,20 @@ mod tests {
     }
 
     #[test]
+    fn a_subject_is_a_descriptor_or_nothing() {
+        let digest = Digest::of(b"x");
+        let given = |text: &str| subject(format!(r#"{{"layers":[]{text}}}"#).as_bytes(), "it");
+        assert_eq!(given("").unwrap(), None);
+        assert_eq!(given(r#","subject":null"#).unwrap(), None);
+        let whole = format!(r#","subject":{{"mediaType":"a","digest":"{digest}","size":1}}"#);
+        assert_eq!(given(&whole).unwrap(), Some(digest));
+        for wrong in ["{}", "7", "[]", r#""sha256:00""#, r#"{"digest":"sha256:00","mediaType":"a","size":1}"#]
+        {
+            assert!(given(&format!(r#","subject":{wrong}"#)).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn null_is_an_empty_list_or_map() {
         let digest = Digest::of(b"x");
         let config = format!(r#"{{"mediaType":"a","digest":"{digest}","size":1}}"#);
@@ -245,6 +279,18 @@ mod tests {
         );
         for text in [r#"{"rootfs":null}"#, r#"{"rootfs":{"type":"layers","diff_ids":null}}"#] {
             assert!(parse::<Config>(text.as_bytes(), "it").unwrap().rootfs.diff_ids.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_config_is_an_object() {
+        let diff_id = Digest::of(b"x");
+        let rootfs = format!(r#"{{"type":"layers","diff_ids":["{diff_id}"]}}"#);
+        let config: Config =
+            parse(format!(r#"{{"rootfs":{rootfs},"history":[]}}"#).as_bytes(), "it").unwrap();
+        assert_eq!(config.rootfs.diff_ids, [diff_id]);
+        for text in ["[]", &format!(r#"["amd64","linux",null,null,{rootfs}]"#), "null", "1"] {
+            assert!(parse::<Config>(text.as_bytes(), "it").is_err(), "{text}");
         }
     }
 

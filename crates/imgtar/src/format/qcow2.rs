@@ -35,7 +35,7 @@ impl Header {
     /// What is not a qcow2 of version 2 or 3, or contradicts itself.
     pub fn parse(head: &[u8]) -> Result<Self, &'static str> {
         if head.get(..4) != Some(MAGIC) {
-            return Err("it does not begin as one");
+            return Err("it does not begin like one");
         }
         let cut = "its header is cut off";
         let version = u32_at(head, 4).ok_or(cut)?;
@@ -44,10 +44,10 @@ impl Header {
         }
         let virtual_size = u64_at(head, 24).ok_or(cut)?;
         let Some(cluster @ 9..=21) = u32_at(head, 20) else {
-            return Err("its clusters have a size that no qcow2 has");
+            return Err("its cluster size is not valid");
         };
         if i64::try_from(virtual_size).is_err() {
-            return Err("its disk is larger than any");
+            return Err("its disk size is not valid");
         }
         // The rest of version 2's header; nothing of it is of use here.
         head.get(..72).ok_or(cut)?;

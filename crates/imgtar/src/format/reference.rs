@@ -90,7 +90,7 @@ impl FromStr for Reference {
             None => (text, None),
         };
         let (path, tag) = match rest.rsplit_once(':') {
-            // The colon of a registry's port is none before a tag.
+            // The colon before a registry's port does not begin a tag.
             Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
             _ => (rest, None),
         };

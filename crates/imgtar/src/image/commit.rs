@@ -109,7 +109,7 @@ pub(crate) fn standing<'n>(store: &Store, key: &Key, notes: &'n Notes) -> Result
     let entry = match images.get(key) {
         Ok(Some(entry)) => entry,
         Ok(None) => return save(Cow::Borrowed(notes), BTreeSet::new()),
-        // A key file that cannot be understood is no reason not to save; one of a newer format is.
+        // A key file that cannot be understood is replaced; one of a newer format is an error.
         Err(error) if error.is_corrupt() => return unsound(BTreeSet::new()),
         Err(error) => return Err(error.into()),
     };
@@ -124,7 +124,7 @@ pub(crate) fn standing<'n>(store: &Store, key: &Key, notes: &'n Notes) -> Result
 
 pub(crate) fn prepare(store: &Store) -> Result<Blobs> {
     store.images().prepare()?;
-    // What a killed writer left is of no use to anybody; what living ones write is locked.
+    // What a killed writer left is useless; what running ones write is locked.
     store.images().sweep_unfinished()?;
     Ok(store.images().blobs())
 }

@@ -22,9 +22,9 @@ use crate::format::oci::{self, Config, DOCUMENT_CAP, Index, Manifest, Platform, 
 /// What is stored under a key.
 #[derive(Debug)]
 pub struct Stored {
-    /// The key.
+    /// The key that was read.
     pub key: Key,
-    /// Its entry.
+    /// What the key file says.
     pub entry: Entry,
     /// The images, each once.
     pub images: Vec<Image>,

@@ -16,11 +16,11 @@ use crate::parallel;
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub struct Row {
-    /// The key.
+    /// The key that the image is stored under.
     pub key: Key,
     /// The digest of its manifest or index.
     pub digest: Digest,
-    /// The image names.
+    /// The names that the image has in engines.
     pub names: Vec<String>,
     /// The IDs of its images (config digests), in the order of the index.
     pub ids: Vec<Digest>,
@@ -51,7 +51,7 @@ pub struct Row {
     pub not_fetched: bool,
 }
 
-/// A disk image.
+/// What is shown of a disk image.
 #[derive(Clone, Debug, Serialize)]
 pub struct DiskInfo {
     /// `raw` or `qcow2`.
@@ -79,7 +79,7 @@ pub struct Info {
     pub row: Row,
     /// What the digest names.
     pub media_type: String,
-    /// Its images.
+    /// The container images under the key.
     pub images: Vec<ImageInfo>,
     /// What is not an image in it, such as a chart or a signature.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -96,7 +96,7 @@ pub struct ArtifactInfo {
     /// What it refers to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
-    /// Its files.
+    /// The files that the artifact consists of.
     pub files: Vec<FileInfo>,
 }
 
@@ -110,11 +110,11 @@ pub struct FileInfo {
     pub digest: Digest,
     /// What it is.
     pub media_type: String,
-    /// Its bytes.
+    /// The file's size in bytes.
     pub bytes: u64,
 }
 
-/// An image.
+/// What is shown of a container image.
 #[derive(Clone, Debug, Serialize)]
 pub struct ImageInfo {
     /// The image's ID: the digest of its config.
@@ -126,13 +126,13 @@ pub struct ImageInfo {
     /// When it was made, as its config says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
-    /// Its names.
+    /// The names that the image has in engines.
     pub names: Vec<String>,
     /// Its layers, from the base upward.
     pub layers: Vec<LayerInfo>,
 }
 
-/// A layer.
+/// What is shown of a layer.
 #[derive(Clone, Debug, Serialize)]
 pub struct LayerInfo {
     /// The digest of its plain bytes.
@@ -141,7 +141,7 @@ pub struct LayerInfo {
     pub digest: Digest,
     /// How it is stored.
     pub media_type: String,
-    /// Its stored bytes.
+    /// How many bytes it takes in the store.
     pub bytes: u64,
     /// Its plain bytes, where its manifest tells.
     #[serde(skip_serializing_if = "Option::is_none")]

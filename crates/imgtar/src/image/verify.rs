@@ -45,7 +45,7 @@ pub struct Report {
 pub fn verify(images: &Images, keys: &[Key], progress: &dyn Progress) -> Result<Report> {
     let all = if keys.is_empty() { images.keys()? } else { keys.to_vec() };
     let mut report = Report::default();
-    let mut jobs: BTreeMap<Digest, Job> = BTreeMap::new();
+    let mut jobs: BTreeMap<Digest, BlobCheck> = BTreeMap::new();
     for key in &all {
         match Stored::open(images, key) {
             Ok(Some(stored)) => {
@@ -82,17 +82,17 @@ fn disk(images: &Images, stored: &Stored) -> Result<()> {
 }
 
 /// A blob to be read.
-struct Job {
+struct BlobCheck {
     digest: Digest,
     size: u64,
     layer: Option<(Form, Digest)>,
     keys: Vec<Key>,
 }
 
-fn add_jobs(jobs: &mut BTreeMap<Digest, Job>, stored: &Stored) {
+fn add_jobs(jobs: &mut BTreeMap<Digest, BlobCheck>, stored: &Stored) {
     for (digest, size) in &stored.blobs {
         let job = jobs.entry(*digest);
-        let new = || Job { digest: *digest, size: *size, layer: None, keys: Vec::new() };
+        let new = || BlobCheck { digest: *digest, size: *size, layer: None, keys: Vec::new() };
         job.or_insert_with(new).keys.push(stored.key.clone());
     }
     for layer in stored.images.iter().flat_map(crate::image::Image::layers) {
@@ -114,7 +114,7 @@ fn documents_problem(key: &Key, error: Error) -> Result<Problem> {
     Ok(Problem { key: key.clone(), digest, problem: error.to_string() })
 }
 
-fn run(blobs: &Blobs, mut jobs: Vec<Job>, progress: &dyn Progress) -> Result<Vec<Problem>> {
+fn run(blobs: &Blobs, mut jobs: Vec<BlobCheck>, progress: &dyn Progress) -> Result<Vec<Problem>> {
     jobs.sort_by_key(|job| job.size);
     let found = crate::parallel::map(&jobs, |job| {
         let problem = job.run(blobs);
@@ -125,7 +125,7 @@ fn run(blobs: &Blobs, mut jobs: Vec<Job>, progress: &dyn Progress) -> Result<Vec
     Ok(problems.flat_map(|(job, problem)| job.problems(&problem)).collect())
 }
 
-impl Job {
+impl BlobCheck {
     /// What is wrong with the blob, if anything.
     fn run(&self, blobs: &Blobs) -> Result<Option<String>> {
         let Some((form, diff_id)) = self.layer.filter(|(form, _)| *form != Form::Plain) else {

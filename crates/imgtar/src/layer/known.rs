@@ -106,10 +106,10 @@ impl Known {
         Ok(true)
     }
 
-    /// Remembers what was read through or written, so that it need not be read again. The leases
-    /// keep it as it is.
-    pub fn remember(&self, blobs: &Blobs, written: &[Lease]) {
-        for lease in written {
+    /// Remembers what was read through, and those of the leased blobs that this process wrote, so
+    /// that they need not be read again. The leases keep them as they are.
+    pub fn remember(&self, blobs: &Blobs, leases: &[Lease]) {
+        for lease in leases.iter().filter(|lease| lease.is_written()) {
             self.proved.note_written(lease);
         }
         self.proved.keep(blobs);
@@ -177,4 +177,31 @@ fn taught((diff_id, layer): Taught) -> Taught {
     let mut slim = Descriptor::new(media_type, layer.digest, layer.size);
     slim.annotations.extend(layer.annotations.into_iter().filter(|(name, _)| name == annotation::PLAIN_SIZE));
     (diff_id, slim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use camino::Utf8Path;
+
+    #[test]
+    fn a_blob_that_was_only_leased_is_not_taken_for_one_that_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(&Utf8Path::from_path(dir.path()).unwrap().join("s")).unwrap();
+        store.images().prepare().unwrap();
+        let blobs = store.images().blobs();
+        let written = blobs.put(b"written now").unwrap();
+        let found = blobs.put(b"was there").unwrap().digest();
+        // Another program changes it: nobody has read it through since.
+        let mut file = std::fs::File::options().write(true).open(blobs.path(&found)).unwrap();
+        std::io::Write::write_all(&mut file, b"WAS THERE").unwrap();
+        let reused = blobs.lease(&found).unwrap().unwrap();
+        let known = Known::scan(&store, &BTreeSet::new()).unwrap();
+        let new = written.digest();
+        known.remember(&blobs, &[written, reused]);
+        let proved = Proved::read(&store);
+        assert!(proved.holds(&blobs, &new));
+        assert!(!proved.holds(&blobs, &found));
+        assert!(!known.is_sound(&blobs, &found).unwrap());
+    }
 }

@@ -114,7 +114,7 @@ pub fn store(
     read(blobs, input, announced, what, progress)?.publish()
 }
 
-/// As [`store`], but the blob gets no name: what nobody publishes leaves nothing behind.
+/// As [`store`], but the blob gets no name. It leaves nothing behind unless it is published.
 ///
 /// # Errors
 /// As [`store`].

@@ -16,7 +16,7 @@ use super::Config;
 use super::auth::{Auth, Scope};
 use super::pieces::{Pieces, is_refusal};
 use super::retry::{Failure, Patience, retrying};
-use super::transport::{Answer, Body, Request, Transport};
+use super::transport::{Answer, Request, RequestBody, Transport};
 use super::url::{Origin, Url};
 use crate::error::Result;
 use crate::error::registry::Error;
@@ -78,7 +78,7 @@ impl Client {
         &self.registry
     }
 
-    /// The repository.
+    /// The repository's name in the registry.
     #[must_use]
     pub fn repository(&self) -> &str {
         &self.repository
@@ -115,7 +115,9 @@ impl Client {
         };
         match target.parse::<Digest>().ok().filter(|wanted| *wanted != digest) {
             None => Ok(Some(digest)),
-            Some(wanted) => Err(self.untrue(format!("asked for `{wanted}` it has `{digest}`")).into()),
+            Some(wanted) => {
+                Err(self.untrue(format!("asked for `{wanted}`, it answers with `{digest}`")).into())
+            }
         }
     }
 
@@ -147,7 +149,7 @@ impl Client {
         retrying(self.patience, || {
             let mut request = self.request(Method::PUT, "manifests", target, None);
             request = request.with("content-type", descriptor.media_type.clone());
-            (request.body, request.settles) = (Body::Bytes(bytes), true);
+            (request.body, request.settles) = (RequestBody::Bytes(bytes), true);
             let answer = self.call(request, &self.scope)?;
             match answer.status {
                 200..300 => {}
@@ -163,24 +165,26 @@ impl Client {
             }
             match announced(&answer).filter(|got| *got != descriptor.digest) {
                 Some(got) => {
-                    Err(self.untrue(format!("sent `{}`, it took `{got}`", descriptor.digest)).into())
+                    Err(self.untrue(format!("sent `{}`, it stored `{got}`", descriptor.digest)).into())
                 }
                 None => Ok(()),
             }
         })
     }
 
-    /// Sends a request, with what the registry asks for to know who asks; a body is sent again.
+    /// Sends a request with the credentials that the registry asks for; a body is sent again.
     /// Follows the redirects of reading requests. Any answer but a challenge comes back.
     pub(crate) fn call(&self, request: Request<'_>, scope: &Scope) -> Result<Answer, Failure> {
         let Request { method, url, headers, mut body, settles } = request;
         for round in 0.. {
             let body = match &mut body {
-                Body::None => Body::None,
-                Body::Bytes(bytes) => Body::Bytes(bytes),
-                Body::Stream { from, length } => Body::Stream { from: &mut **from, length: *length },
+                RequestBody::None => RequestBody::None,
+                RequestBody::Bytes(bytes) => RequestBody::Bytes(bytes),
+                RequestBody::Stream { from, length } => {
+                    RequestBody::Stream { from: &mut **from, length: *length }
+                }
             };
-            let once = matches!(body, Body::Stream { .. });
+            let once = matches!(body, RequestBody::Stream { .. });
             if once {
                 self.auth.renew(&self.transport, scope)?;
             }
@@ -195,11 +199,11 @@ impl Client {
                 return Ok(answer);
             }
             if once {
-                let reason = "it asked anew who sends".to_owned();
+                let reason = "it asked for credentials again".to_owned();
                 return Err(Failure::passing(Error::Unreachable { url: url.to_string(), reason }));
             }
         }
-        Err(self.untrue("it asks for ever who asks".to_owned()).into())
+        Err(self.untrue("it asks for credentials again and again".to_owned()).into())
     }
 
     fn follow(&self, request: Request<'_>, authorization: Option<&str>) -> Result<Answer, Failure> {
@@ -208,18 +212,19 @@ impl Client {
         for _ in 0..=REDIRECTS {
             self.check_url(&url)?;
             let mut headers = headers.clone();
-            // Nobody but the registry itself is shown who asks.
+            // Only the registry itself gets the credentials.
             if *url.origin() == self.base {
                 headers.extend(authorization.map(|value| ("authorization", value.to_owned())));
             }
-            let body = std::mem::replace(&mut body, Body::None);
+            let body = std::mem::replace(&mut body, RequestBody::None);
             let answer =
                 self.transport.send(Request { method: method.clone(), url, headers, body, settles })?;
             if !reads || !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
             }
             let next = answer.header("location").and_then(|location| answer.url.join(location));
-            url = next.ok_or_else(|| self.untrue("it redirects to no place".to_owned()))?;
+            url =
+                next.ok_or_else(|| self.untrue("it redirects to an address that cannot be used".to_owned()))?;
             if answer.url.origin().tls && !url.origin().tls {
                 return Err(Error::Insecure { url: url.to_string() }.into());
             }

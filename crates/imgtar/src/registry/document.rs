@@ -23,7 +23,7 @@ const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1";
 pub struct Document {
     /// What it is.
     pub descriptor: Descriptor,
-    /// Its bytes.
+    /// The document's bytes, as they came.
     pub bytes: Vec<u8>,
 }
 
@@ -55,7 +55,7 @@ impl Client {
         let digest = Digest::of(&bytes);
         let wanted = target.parse().ok().or(announced);
         if let Some(wanted) = wanted.filter(|wanted| *wanted != digest) {
-            return Err(self.untrue(format!("it calls `{wanted}` what hashes to `{digest}`")).into());
+            return Err(self.untrue(format!("what it sends as `{wanted}` hashes to `{digest}`")).into());
         }
         let media_type = self.media_type(target, named.as_deref(), &bytes)?;
         let descriptor = Descriptor::new(media_type, digest, bytes.len() as u64);
@@ -83,15 +83,19 @@ impl Client {
             !matches!(*named, "application/json" | "application/octet-stream" | "text/plain")
         });
         if let Some((own, told)) = own.zip(told).filter(|(own, told)| own != told) {
-            return Err(bad(format!("is a `{}`, and is called a `{}`", tame(own), tame(told))).into());
+            return Err(bad(format!(
+                "says that it is a `{}`, and the answer's header says `{}`",
+                tame(own),
+                tame(told)
+            ))
+            .into());
         }
         let holds = if has("manifests") && !is_manifest { INDEX } else { MANIFEST };
         let media_type = own.or(told).unwrap_or(holds);
         if media_type.starts_with(SCHEMA_1)
             || document.get("schemaVersion").is_some_and(|version| *version == 1)
         {
-            let reason =
-                "it is of Docker's first image format, which has no digests of its layers".to_owned();
+            let reason = "it is in Docker's first image format (schema 1), which is not supported".to_owned();
             return Err(Error::Unfit { reference: self.name(target), reason }.into());
         }
         let fits = match media_type {
@@ -100,7 +104,9 @@ impl Client {
             other => is_type(other),
         };
         if !fits {
-            return Err(bad(format!("is called a `{}` and is none", tame(media_type))).into());
+            return Err(
+                bad(format!("has the media type `{}` and is something else", tame(media_type))).into()
+            );
         }
         Ok(media_type.to_owned())
     }

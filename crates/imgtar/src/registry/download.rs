@@ -18,8 +18,8 @@ use crate::progress::Progress;
 
 const CHUNK: usize = 128 << 10;
 
-/// Fetches the blob. Returns it and the number of bytes that moved; `None` where the repository has
-/// not got it.
+/// Fetches the blob. Returns it and the number of bytes that moved; `None` where the repository
+/// does not have it.
 ///
 /// # Errors
 /// As [`Client::resolve`]; bytes that are not the blob's; I/O errors. What came and may be right is
@@ -95,7 +95,7 @@ impl Download<'_> {
         self.client.untrue(format!("what it sends as `{}` is something else", self.blob.digest))
     }
 
-    /// Reads on to the end of the blob. `false`: the registry has not got it.
+    /// Reads on to the end of the blob. `false`: the registry does not have it.
     fn fill(&mut self, writer: &mut BlobWriter<'_>) -> Result<bool, Failure> {
         if writer.size() > self.blob.size {
             writer.restart()?;
@@ -134,7 +134,7 @@ impl Download<'_> {
         if encoded || answer.length().is_some_and(|length| length != left) {
             return Err(self
                 .client
-                .untrue(format!("`{digest}` should have {size} bytes and has not"))
+                .untrue(format!("`{digest}` does not have the {size} bytes that were announced"))
                 .into());
         }
         let url = answer.url.to_string();

@@ -50,7 +50,7 @@ pub(crate) struct Made {
 }
 
 impl Memory {
-    /// The hints for the registry; none where there are none that can be read.
+    /// The hints for the registry; no hints where they cannot be read.
     pub(crate) fn load(store: &Utf8Path, registry: &str) -> Self {
         let plain = |char: char| if char.is_ascii_alphanumeric() || char == '.' { char } else { '_' };
         let name: String = registry.chars().map(plain).collect();

@@ -1,7 +1,7 @@
 //! Images in registries: what only one side has moves, whatever registry it is.
 //!
 //! - [`Client`]: one repository of one registry. [`push()`], [`pull()`]: a whole image.
-//! - `auth`: who asks, with which credentials. `transport`: one request. [`retry`]: how
+//! - `auth`: which credentials are sent. `transport`: one request. [`retry`]: how
 //!   often.
 //!
 //! Deliberately absent: the environment, the terminal; HTTP/2, client certificates, images of
@@ -49,7 +49,7 @@ pub struct Config {
     /// Hosts (`auth.example`, `auth.example:8443`) that hand out tokens and may see a registry's
     /// password.
     pub realms: Vec<String>,
-    /// Whether the registry is spoken with in the clear. This machine's own may be without this.
+    /// Whether the registry is asked without TLS. Not needed for a registry on this machine.
     pub plain_http: bool,
     /// How many blobs move at once; 0 counts as 1.
     pub parallel: usize,
@@ -109,7 +109,7 @@ impl Tally {
 }
 
 /// The digest that the reference stands for in its registry: of the image for the platform, where
-/// one is named. `None` where there is no such image.
+/// one is named. `None` where the registry does not have the image.
 ///
 /// # Errors
 /// As [`Client::resolve`]; [`Error::NoPlatform`].

@@ -28,7 +28,7 @@ pub struct Proxies {
 /// A proxy, and what names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// The variable.
+    /// The environment variable that names the proxy.
     pub variable: String,
     /// What it says: `[SCHEME://][USER:PASSWORD@]HOST[:PORT]`.
     pub url: String,

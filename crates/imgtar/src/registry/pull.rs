@@ -40,15 +40,14 @@ pub struct Wanted {
     /// The one image of an index that is wanted, instead of all.
     pub platform: Option<Platform>,
     /// What is noted with it. Its name is the reference's own, unless this names others; a
-    /// reference with a digest gives none, as with docker: where the tag points to by now, nobody
-    /// has looked.
+    /// reference with a digest gives none, as with docker: where its tag points to is not known.
     pub notes: Notes,
 }
 
 /// What a pull did.
 #[derive(Clone, Debug)]
 pub struct Pulled {
-    /// The key.
+    /// The key under which the image is stored.
     pub key: Key,
     /// Whether it was written, and what stands under it.
     pub imported: Imported,
@@ -142,8 +141,11 @@ pub(crate) fn choose(
 ) -> Result<Option<Descriptor>> {
     let nothing = |present: Vec<String>| {
         let (reference, wanted) = (reference.to_string(), wanted.to_string());
-        let present =
-            if present.is_empty() { "none that is named".to_owned() } else { tame(&present.join(", ")) };
+        let present = if present.is_empty() {
+            "no platform that is named".to_owned()
+        } else {
+            tame(&present.join(", "))
+        };
         Error::NoPlatform { reference, wanted, present }
     };
     if root.descriptor.is_index() {
@@ -176,6 +178,13 @@ fn read<T: serde::de::DeserializeOwned>(client: &Client, document: &Document) ->
     let digest = document.descriptor.digest;
     let odd = |error| client.untrue(format!("its document `{digest}` cannot be understood: {error}"));
     Ok(serde_json::from_slice(&document.bytes).map_err(odd)?)
+}
+
+/// Refuses a document whose `subject` is wrong.
+fn check_subject(client: &Client, document: &Document) -> Result<()> {
+    let what = format!("its document `{}`", document.descriptor.digest);
+    oci::subject(&document.bytes, &what).map_err(|error| client.untrue(error.to_string()))?;
+    Ok(())
 }
 
 /// What an image is made of, as its documents tell.
@@ -220,13 +229,15 @@ impl Pull<'_> {
             return Ok(());
         }
         if self.parts.seen.len() > DOCUMENTS || self.parts.bytes > TOGETHER || depth > DEPTH {
-            return Err(self.client.untrue(format!("`{}` has no end of documents", self.reference)).into());
+            return Err(self.client.untrue(format!("`{}` has too many documents", self.reference)).into());
         }
         if !descriptor.is_document() {
-            // Nobody knows what hangs on it: kept alone, it would pass for the whole image.
-            let reason = format!("it is a `{}`, no manifest and no index", tame(&descriptor.media_type));
+            // What it needs is not known: stored alone, it would pass for the whole image.
+            let reason =
+                format!("it is a `{}`, and neither a manifest nor an index", tame(&descriptor.media_type));
             return Err(Error::Unfit { reference: self.reference.to_string(), reason }.into());
         }
+        check_subject(&self.client, document)?;
         self.parts.leases.push(self.blobs.put(&document.bytes)?);
         if descriptor.is_index() {
             let index: Index = read(&self.client, document)?;
@@ -369,7 +380,10 @@ impl Pull<'_> {
         let unfit = |reason| Error::Unfit { reference: self.reference.to_string(), reason };
         if found != named && descriptor.media_type.contains(".tar") {
             let media_type = tame(&descriptor.media_type);
-            return Err(unfit(format!("the layer `{digest}` is called `{media_type}` and is none")).into());
+            return Err(unfit(format!(
+                "the layer `{digest}` has the media type `{media_type}` and is something else"
+            ))
+            .into());
         }
         let whole = io::Cursor::new(head).chain(reader);
         let plain = named.decoder(whole).and_then(|mut plain| crate::layer::hash_plain(&mut plain, &()));
@@ -379,7 +393,7 @@ impl Pull<'_> {
         })?;
         match layer_of.iter().find(|diff_id| **diff_id != plain) {
             Some(diff_id) => Err(unfit(format!(
-                "the layer `{digest}` should unpack to `{diff_id}`, and does to `{plain}`"
+                "the layer `{digest}` should unpack to `{diff_id}`, and unpacks to `{plain}`"
             ))
             .into()),
             None => Ok(()),

@@ -5,8 +5,8 @@
 //! name them, and the indexes above, are written anew; configs and diffIDs stay. What is not a
 //! layer of an image stays as it is.
 //!
-//! Layers that are to be had elsewhere (`urls`) are not sent, unless that is asked for: their
-//! makers may not allow it.
+//! Layers that are kept elsewhere (`urls`) are not sent, unless that is asked for: their makers may
+//! not allow it.
 //!
 //! Limit: an attestation in an index that is written anew speaks of the manifest as it was stored.
 
@@ -32,7 +32,7 @@ use crate::progress::Progress;
 /// What BuildKit calls the manifest that an attestation is about.
 const ATTESTED: &str = "vnd.docker.reference.digest";
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
-/// Layers that are not to be handed on by everybody, in Docker's words and in OCI's.
+/// The media types of layers that may not be redistributed freely, Docker's and OCI's.
 const DOCKER_FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
 const NONDISTRIBUTABLE: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
 
@@ -176,7 +176,7 @@ impl Tree {
     }
 }
 
-/// Whether the layer is marked as one that is not to be handed on by everybody.
+/// Whether the layer is marked as one that may not be redistributed freely.
 fn is_marked(layer: &Descriptor) -> bool {
     layer.media_type.contains(".nondistributable.") || layer.media_type.contains(".foreign.")
 }

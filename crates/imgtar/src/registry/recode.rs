@@ -13,7 +13,7 @@ use ureq::http::Method;
 use super::client::Client;
 use super::pieces::is_refusal;
 use super::retry::{Failure, retrying};
-use super::transport::{Body, Request};
+use super::transport::{Request, RequestBody};
 use super::upload;
 use super::url::Url;
 use crate::error::{Error, Result};
@@ -67,7 +67,7 @@ fn attempt(
     });
     let made = match made {
         Err(Error::Write { .. }) => {
-            Err(Failure::passing(client.untrue("it does not take all of a layer".to_owned())))
+            Err(Failure::passing(client.untrue("it stops reading a layer before its end".to_owned())))
         }
         made => made.map_err(Failure::Final),
     };
@@ -85,7 +85,7 @@ fn attempt(
 fn stream(client: &Client, place: &Url, from: &mut dyn Read) -> Result<Url, Failure> {
     let mut request = Request::new(Method::PATCH, place.clone());
     request = request.with("content-type", "application/octet-stream");
-    request.body = Body::Stream { from, length: None };
+    request.body = RequestBody::Stream { from, length: None };
     let answer = client.call(request, client.scope())?;
     upload::next_place(client, answer, place)
 }

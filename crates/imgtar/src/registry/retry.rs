@@ -25,7 +25,7 @@ pub struct Patience {
     pub settle: Duration,
     /// How often one thing is tried again. A blob that comes on by a MiB has all tries anew.
     pub retries: u32,
-    /// The first pause.
+    /// How long to wait before the second try.
     pub pause: Duration,
     /// The longest pause, whatever `Retry-After` says.
     pub longest: Duration,
@@ -35,7 +35,7 @@ pub struct Patience {
 
 /// A body that brings fewer bytes than this in [`Patience::stall`] counts as one that stands still.
 pub const SLOWEST: u64 = 16 << 10;
-/// How often somebody who is not there is called again.
+/// How often a host that does not answer is tried again.
 const ABSENT: u32 = 2;
 /// So much progress is worth all tries anew.
 const PROGRESS: u64 = 1 << 20;
@@ -59,7 +59,7 @@ impl Default for Patience {
 pub(crate) enum Failure {
     /// It may work the next time, after this pause where the registry asks for one.
     Passing { error: Error, after: Option<Duration> },
-    /// Nobody, or something, is not there: that passes too, but seldom while one waits.
+    /// A host or a name does not exist, which seldom changes while a command waits.
     Absent(Error),
     /// It will not.
     Final(Error),
@@ -107,7 +107,7 @@ impl Tries {
         }
     }
 
-    /// Waits before the next try; the error, where there is none.
+    /// Waits before the next try; returns the error where there is no next one.
     pub(crate) fn again(&mut self, failure: Failure) -> Result<(), Error> {
         let (error, after, retries) = match failure {
             Failure::Final(error) => return Err(error),
@@ -139,7 +139,7 @@ fn fraction() -> f64 {
     f64::from(drawn) / f64::from(u32::MAX)
 }
 
-/// Does it until it works, or until there is no more point in trying.
+/// Tries until it works, or until trying again cannot help.
 pub(crate) fn retrying<T>(
     patience: Patience,
     mut attempt: impl FnMut() -> Result<T, Failure>,
@@ -219,7 +219,7 @@ mod tests {
             tries.reached(mib << 20);
             tries.again(failure()).unwrap();
         }
-        // A byte at a time is none.
+        // One byte at a time is not progress.
         let ended = (0..9).try_for_each(|byte| {
             tries.reached((19 << 20) + byte);
             tries.again(failure())

@@ -24,18 +24,18 @@ const HEAD: usize = 64 << 10;
 const SAID: u64 = 8 << 10;
 const AGENT: &str = concat!("imgtar/", env!("CARGO_PKG_VERSION"));
 
-/// A request.
+/// A request to a registry.
 pub(crate) struct Request<'a> {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) body: Body<'a>,
+    pub(crate) body: RequestBody<'a>,
     /// Whether the answer may take as long as the registry needs to read an upload again.
     pub(crate) settles: bool,
 }
 
 /// A request's body.
-pub(crate) enum Body<'a> {
+pub(crate) enum RequestBody<'a> {
     None,
     Bytes(&'a [u8]),
     Stream { from: &'a mut dyn Read, length: Option<u64> },
@@ -43,7 +43,7 @@ pub(crate) enum Body<'a> {
 
 impl Request<'_> {
     pub(crate) fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: Vec::new(), body: Body::None, settles: false }
+        Self { method, url, headers: Vec::new(), body: RequestBody::None, settles: false }
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -174,13 +174,15 @@ impl Transport {
         for (name, value) in headers {
             builder = builder.header(name, value);
         }
-        if let Body::Stream { length: Some(length), .. } = &body {
+        if let RequestBody::Stream { length: Some(length), .. } = &body {
             builder = builder.header("content-length", length.to_string());
         }
         let answer = match body {
-            Body::None => self.run(builder.body(()), proxy, settles),
-            Body::Bytes(bytes) => self.run(builder.body(bytes), proxy, settles),
-            Body::Stream { from, .. } => self.run(builder.body(SendBody::from_reader(from)), proxy, settles),
+            RequestBody::None => self.run(builder.body(()), proxy, settles),
+            RequestBody::Bytes(bytes) => self.run(builder.body(bytes), proxy, settles),
+            RequestBody::Stream { from, .. } => {
+                self.run(builder.body(SendBody::from_reader(from)), proxy, settles)
+            }
         };
         let (parts, body) = answer.map_err(|error| failure(&text, named, error))?.into_parts();
         Ok(Answer {
@@ -232,7 +234,9 @@ fn failure(url: &str, proxy: Option<&Named>, error: ureq::Error) -> Failure {
             Err(error) if is_absent(error.kind()) => Failure::Absent(unreachable(error.to_string()).into()),
             Err(error) => Failure::passing(unreachable(error.to_string())),
         },
-        ureq::Error::Timeout(which) => Failure::passing(unreachable(format!("it stood still ({which:?})"))),
+        ureq::Error::Timeout(which) => {
+            Failure::passing(unreachable(format!("it stopped answering ({which:?})")))
+        }
         error @ (ureq::Error::HostNotFound
         | ureq::Error::LargeResponseHeader(..)
         | ureq::Error::BadUri(_)) => Failure::Final(unreachable(error.to_string()).into()),
@@ -244,11 +248,12 @@ fn failure(url: &str, proxy: Option<&Named>, error: ureq::Error) -> Failure {
 fn tls(error: &io::Error) -> Option<String> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => Some(
-            "its certificate is not trusted: none of this machine's authorities has signed it".to_owned(),
+            "its certificate is not trusted: it is not signed by an authority that this machine trusts"
+                .to_owned(),
         ),
         rustls::Error::InvalidCertificate(why) => Some(format!("its certificate is not trusted: {why}")),
         rustls::Error::InvalidMessage(_) => {
-            Some("it does not speak TLS; `--plain-http` speaks with it in the clear".to_owned())
+            Some("it does not speak TLS; `--plain-http` talks to it without encryption".to_owned())
         }
         _ => None,
     }
@@ -275,7 +280,7 @@ impl<R: Read> Read for Paced<R> {
         self.waited += asked.elapsed();
         if self.waited > self.stall {
             if self.came < SLOWEST && count > 0 {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "next to nothing comes"));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "its answer comes too slowly"));
             }
             (self.waited, self.came) = (Duration::ZERO, 0);
         }

@@ -1,4 +1,4 @@
-//! A blob from the store into a registry: not at all where it is there, by a word where another
+//! A blob from the store into a registry: not at all where it is there, mounted where another
 //! repository of the registry has it, else its bytes, from where an earlier try broke off if the
 //! registry remembers; in pieces where it refuses the whole.
 //!
@@ -16,7 +16,7 @@ use super::auth::Scope;
 use super::client::Client;
 use super::pieces::is_refusal;
 use super::retry::{Failure, Tries};
-use super::transport::{Answer, Body, Request};
+use super::transport::{Answer, Request, RequestBody};
 use super::url::Url;
 use super::{Error, Tally};
 use crate::error::Result;
@@ -172,14 +172,16 @@ impl<'a> Upload<'a> {
 /// Asks for a place to send bytes to.
 pub(crate) fn begin(client: &Client) -> Result<Url, Failure> {
     let place = open(client, "blobs/uploads/", client.scope())?;
-    place.ok_or_else(|| client.untrue("it has what it was not told of".to_owned()).into())
+    place.ok_or_else(|| {
+        client.untrue("it answers as if a blob was mounted, and none was named".to_owned()).into()
+    })
 }
 
 /// Opens a place; nothing where the registry has mounted what was asked for.
 fn open(client: &Client, path: &str, scope: &Scope) -> Result<Option<Url>, Failure> {
     let url = client.url(path);
     let mut request = Request::new(Method::POST, url.clone());
-    request.body = Body::Bytes(b"");
+    request.body = RequestBody::Bytes(b"");
     let answer = client.call(request, scope)?;
     client.pieces().heed(&answer);
     match answer.status {
@@ -202,7 +204,7 @@ pub(crate) fn patch(
     if is_part {
         request = request.with("content-range", format!("{at}-{}", (at + length).saturating_sub(1)));
     }
-    request.body = Body::Stream { from, length: Some(length) };
+    request.body = RequestBody::Stream { from, length: Some(length) };
     let answer = client.call(request, client.scope())?;
     next_place(client, answer, place)
 }
@@ -213,7 +215,7 @@ pub(crate) fn next_place(client: &Client, answer: Answer, from: &Url) -> Result<
         return Err(client.refusal(answer, "upload to", "latest"));
     }
     let next = answer.header("location").and_then(|location| from.join(location));
-    let next = next.ok_or_else(|| client.untrue("it names no place to send a blob to".to_owned()))?;
+    let next = next.ok_or_else(|| client.untrue("it does not say where to send a blob".to_owned()))?;
     if from.origin().tls && !next.origin().tls {
         return Err(Error::Insecure { url: next.to_string() }.into());
     }
@@ -231,8 +233,8 @@ pub(crate) fn finish(
     request = request.with("content-type", "application/octet-stream");
     request.settles = true;
     request.body = match body {
-        Some((from, length)) => Body::Stream { from, length: Some(length) },
-        None => Body::Bytes(b""),
+        Some((from, length)) => RequestBody::Stream { from, length: Some(length) },
+        None => RequestBody::Bytes(b""),
     };
     let answer = client.call(request, client.scope())?;
     if (200..300).contains(&answer.status) {
@@ -262,7 +264,7 @@ impl Read for Outgoing<'_> {
         if wanted == 0 {
             return Ok(0);
         }
-        // An error of the disk is none of the connection's.
+        // An error of the disk is not one of the connection.
         let failed = |error| io::Error::from(storekit::Error::io("read", self.path.clone(), error));
         let count = self.from.read(&mut buffer[..wanted]).map_err(failed)?;
         self.left -= count as u64;

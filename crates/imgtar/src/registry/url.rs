@@ -1,7 +1,7 @@
 //! The few URLs that a registry's client meets: `http` and `https`, and what a `Location` makes of
 //! them.
 //!
-//! Text with a user, with spaces or control characters, or of another scheme is none.
+//! Refuses text with a user, with spaces or control characters, or of another scheme.
 //!
 //! Source: RFC 3986, 5.2, without the removal of dot segments (servers do that); RFC 9110, 4.2.
 

@@ -54,7 +54,7 @@ pub(crate) fn zstd(agent: &str) -> Zstd {
     }
 }
 
-/// The first two numbers of a version; 0 where there is none.
+/// The first two numbers of a version; 0 for a number that is missing.
 fn numbers(version: &str) -> (u64, u64) {
     let mut parts =
         version.trim_start_matches('v').split(['.', '+', '-', '~']).map(|part| part.parse().unwrap_or(0));

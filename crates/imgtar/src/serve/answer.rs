@@ -17,7 +17,7 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 
 /// The body of a response.
 #[derive(Debug)]
-pub(crate) enum Body {
+pub(crate) enum ResponseBody {
     /// None.
     Empty,
     /// All of it.
@@ -32,7 +32,7 @@ pub(crate) enum Body {
     },
 }
 
-impl Body {
+impl ResponseBody {
     fn length(&self) -> u64 {
         match self {
             Self::Empty => 0,
@@ -42,7 +42,7 @@ impl Body {
     }
 }
 
-impl hyper::body::Body for Body {
+impl hyper::body::Body for ResponseBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -78,17 +78,17 @@ impl hyper::body::Body for Body {
 }
 
 /// A response without a body.
-pub(crate) fn empty(status: StatusCode) -> Response<Body> {
-    with_body(status, Body::Empty)
+pub(crate) fn empty(status: StatusCode) -> Response<ResponseBody> {
+    with_body(status, ResponseBody::Empty)
 }
 
-/// A JSON document.
-pub(crate) fn json(status: StatusCode, document: &Value) -> Response<Body> {
-    let response = with_body(status, Body::Whole(document.to_string().into()));
+/// A response whose body is a JSON document.
+pub(crate) fn json(status: StatusCode, document: &Value) -> Response<ResponseBody> {
+    let response = with_body(status, ResponseBody::Whole(document.to_string().into()));
     with(response, header::CONTENT_TYPE, "application/json")
 }
 
-pub(crate) fn with_body(status: StatusCode, body: Body) -> Response<Body> {
+pub(crate) fn with_body(status: StatusCode, body: ResponseBody) -> Response<ResponseBody> {
     let length = body.length();
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -99,7 +99,11 @@ pub(crate) fn with_body(status: StatusCode, body: Body) -> Response<Body> {
 }
 
 /// Adds a header, where its value may be one.
-pub(crate) fn with(mut response: Response<Body>, name: HeaderName, value: &str) -> Response<Body> {
+pub(crate) fn with(
+    mut response: Response<ResponseBody>,
+    name: HeaderName,
+    value: &str,
+) -> Response<ResponseBody> {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
@@ -107,7 +111,7 @@ pub(crate) fn with(mut response: Response<Body>, name: HeaderName, value: &str) 
 }
 
 /// Adds what names the content.
-pub(crate) fn with_digest(response: Response<Body>, digest: &Digest) -> Response<Body> {
+pub(crate) fn with_digest(response: Response<ResponseBody>, digest: &Digest) -> Response<ResponseBody> {
     let response = with(response, header::ETAG, &format!("\"{digest}\""));
     with(response, CONTENT_DIGEST, &digest.to_string())
 }
@@ -120,11 +124,11 @@ pub(crate) fn is_known(headers: &http::HeaderMap, digest: &Digest) -> bool {
 }
 
 /// Last touches: what every response has, and no body for HEAD.
-pub(crate) fn finished(mut response: Response<Body>, is_head: bool) -> Response<Body> {
+pub(crate) fn finished(mut response: Response<ResponseBody>, is_head: bool) -> Response<ResponseBody> {
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if is_head {
-        *response.body_mut() = Body::Empty;
+        *response.body_mut() = ResponseBody::Empty;
     }
     response
 }

@@ -22,7 +22,7 @@ const HEAD: Duration = Duration::from_secs(30);
 const WRITE: Duration = Duration::from_secs(60);
 /// How long the requests that are being answered may go on after the end.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How often what nobody uses any more is let go.
+/// How often leases and uploads that are no longer used are dropped.
 const SWEEP: Duration = Duration::from_secs(60);
 /// The most that a request's head may have, in bytes and in fields.
 const HEAD_BYTES: usize = 64 << 10;
@@ -61,7 +61,7 @@ pub(crate) async fn serve(
                     });
                 }
                 Err(error) => {
-                    app.trouble(&format!("a connection could not be taken: {error}"));
+                    app.trouble(&format!("a connection could not be accepted: {error}"));
                     // No file descriptor is free, most likely: others end meanwhile.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -100,7 +100,7 @@ async fn converse(app: Arc<App>, stream: TcpStream, mut ended: watch::Receiver<(
         .serve_connection(TokioIo::new(Patient::new(stream, WRITE)), service);
     tokio::pin!(connection);
     tokio::select! {
-        // A client that goes away or talks no HTTP is no trouble of ours.
+        // A client that goes away, or does not speak HTTP, is not an error of the server.
         _ = connection.as_mut() => {}
         _ = ended.changed() => {
             connection.as_mut().graceful_shutdown();

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
 
-use crate::serve::answer::{self, Body};
+use crate::serve::answer::{self, ResponseBody};
 use crate::serve::fault::{Fault, Result};
 use crate::serve::handlers::manifests::{self, Wanted};
 use crate::serve::handlers::{blobs, lists, uploads};
@@ -17,7 +17,10 @@ use crate::serve::route::{Query, Route};
 use crate::serve::state::app::App;
 
 /// Answers a request. Never fails: what goes wrong is an answer too.
-pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+pub(crate) async fn answer(
+    app: Arc<App>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
     let begun = Instant::now();
     let is_head = request.method() == Method::HEAD;
     let line = format!("{} {}", request.method(), request.uri());
@@ -33,7 +36,7 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Result<
     Ok(answer::finished(response, is_head))
 }
 
-async fn handle(app: &Arc<App>, request: Request<Incoming>) -> Result<Response<Body>> {
+async fn handle(app: &Arc<App>, request: Request<Incoming>) -> Result<Response<ResponseBody>> {
     let (parts, body) = request.into_parts();
     app.guard.check(&parts.headers, parts.uri.authority().map(http::uri::Authority::as_str))?;
     let route = Route::parse(parts.uri.path(), &parts.method)?;
@@ -90,7 +93,7 @@ async fn manifest(
     wanted: Wanted,
     query: Query,
     body: Incoming,
-) -> Result<Response<Body>> {
+) -> Result<Response<ResponseBody>> {
     match *method {
         Method::GET | Method::HEAD => app.blocking(move |app| manifests::get(app, &wanted)).await,
         Method::DELETE => app.blocking(move |app| manifests::delete(app, &wanted)).await,

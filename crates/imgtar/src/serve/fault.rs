@@ -12,7 +12,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::serve::answer::{self, Body};
+use crate::serve::answer::{self, ResponseBody};
 
 /// Why a request is refused.
 #[derive(Debug)]
@@ -55,6 +55,11 @@ impl Fault {
 
     pub(crate) fn manifest_invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", message)
+    }
+
+    /// The config that a manifest names is one with which no engine could load the image.
+    pub(crate) fn config_invalid(config: &impl ToString, message: impl Into<String>) -> Self {
+        Self::manifest_invalid(message).detail(json!({ "config": config.to_string() }))
     }
 
     pub(crate) fn manifest_blob_unknown(digest: &impl ToString, message: impl Into<String>) -> Self {
@@ -117,7 +122,7 @@ impl Fault {
     }
 
     pub(crate) fn method(allowed: &'static str) -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this method does nothing here")
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this method is not allowed here")
             .header(header::ALLOW, allowed)
     }
 
@@ -134,8 +139,12 @@ impl Fault {
     }
 
     pub(crate) fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "this registry wants its token, as a password")
-            .header(header::WWW_AUTHENTICATE, "Basic realm=\"larder\"")
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "UNAUTHORIZED",
+            "this registry requires its token, as the password",
+        )
+        .header(header::WWW_AUTHENTICATE, "Basic realm=\"larder\"")
     }
 
     pub(crate) fn too_many() -> Self {
@@ -184,7 +193,7 @@ impl Fault {
         self.0.cause.as_deref()
     }
 
-    pub(crate) fn into_response(self) -> Response<Body> {
+    pub(crate) fn into_response(self) -> Response<ResponseBody> {
         let Inner { status, code, message, detail, headers, .. } = *self.0;
         let body = json!({ "errors": [{ "code": code, "message": message, "detail": detail }] });
         let mut response = answer::json(status, &body);

@@ -1,9 +1,9 @@
 //! Which clients may talk to the registry.
 //!
-//! On loopback anybody on this machine; with a token, who has it. A web page must not: one that is
-//! open in a browser can send requests to loopback, and with a name of its own that resolves to it
-//! (DNS rebinding) can read the answers. So requests that a page sends are refused, and without a
-//! token those for any host but this machine.
+//! On loopback, every program of this machine; with a token, those that send it. A web page may
+//! not: one that is open in a browser can send requests to loopback, and with a name of its own
+//! that resolves to it (DNS rebinding) can read the answers. So requests that a page sends are
+//! refused, and without a token those for any host but this machine.
 
 use http::HeaderMap;
 use http::header;

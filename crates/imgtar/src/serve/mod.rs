@@ -50,7 +50,7 @@ pub trait Listener: Send + Sync {
     fn request(&self, line: &str);
 }
 
-/// Nobody.
+/// Ignores all messages.
 impl Listener for () {
     fn trouble(&self, _: &str) {}
     fn request(&self, _: &str) {}
@@ -108,8 +108,8 @@ impl Server {
     /// Takes the address. Clients can connect from now on, and wait until [`Server::run`].
     ///
     /// # Errors
-    /// An address that is not loopback, without leave or token; one that is taken, or none that
-    /// this machine has; I/O errors of the store.
+    /// An address that is not loopback, without `allow_remote` or a token; an address that is in
+    /// use, or that this machine does not have; I/O errors of the store.
     pub fn bind(store: &Store, config: &Config) -> Result<Self> {
         let guarded = config.allow_remote && config.token.is_some();
         let reached = config.listen.iter().find(|address| !address.ip().is_loopback());
@@ -125,12 +125,11 @@ impl Server {
         if config.token.as_ref().is_some_and(|token| token.trim().len() < 8) {
             return Err(Error::Usage {
                 message: "the token is too short".to_owned(),
-                help: "take at least 8 characters that nobody guesses",
+                help: "use at least 8 characters that are hard to guess",
             });
         }
         store.images().prepare()?;
-        // What a killed server left of its uploads is of no use to anybody; what living ones write
-        // is locked.
+        // Uploads that a killed server left behind are useless; those of a running one are locked.
         store.images().sweep_unfinished()?;
         let addresses: Vec<_> = config.listen.iter().map(SocketAddr::to_string).collect();
         let taken = |source| Error::Listen { address: addresses.join("` or `"), source };
@@ -192,8 +191,8 @@ impl Server {
     }
 }
 
-/// Listens on the first address that this machine has. Where another process is on it, the next is
-/// none to take: a client that goes by the name may reach either.
+/// Listens on the first address that this machine has. Where another process listens on it, the
+/// next one is not tried: a client that uses the name may reach either.
 fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
     let no_family = Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
     let mut failed = io::ErrorKind::AddrNotAvailable.into();

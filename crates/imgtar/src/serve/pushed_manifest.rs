@@ -16,7 +16,7 @@ const MOST: usize = 10_000;
 pub(crate) struct Document {
     /// What it is.
     pub(crate) media_type: String,
-    /// Its very bytes.
+    /// The bytes that the client sent.
     pub(crate) bytes: Vec<u8>,
     /// Their digest.
     pub(crate) digest: Digest,
@@ -58,13 +58,8 @@ impl Document {
         if children.len() > MOST {
             return Err(Fault::manifest_invalid(format!("it names more than {MOST} things")));
         }
-        let subject = match fields.get("subject") {
-            None | Some(Value::Null) => None,
-            Some(subject) => {
-                let subject: Descriptor = serde_json::from_value(subject.clone()).map_err(invalid)?;
-                Some(subject.digest)
-            }
-        };
+        let subject = oci::subject(&bytes, "its subject")
+            .map_err(|error| Fault::manifest_invalid(error.to_string()))?;
         Ok(Self { media_type, digest: Digest::of(&bytes), bytes, children, subject })
     }
 

@@ -9,7 +9,7 @@ pub(crate) enum Asked {
     All,
     /// From the first byte to the one before `end`.
     Part {
-        /// The first byte.
+        /// The first byte that is wanted.
         start: u64,
         /// Behind the last byte.
         end: u64,

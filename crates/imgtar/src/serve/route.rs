@@ -68,11 +68,11 @@ impl fmt::Display for UploadId {
 }
 
 impl Route {
-    /// Takes a path apart. Under what can be no tag or digest of the store nothing is found; only
-    /// who pushes to it is told what is wrong with it.
+    /// Takes a path apart. What cannot be a tag or a digest of the store is not found; only a push
+    /// to it is told what is wrong.
     ///
     /// # Errors
-    /// Paths that are none of the API's; names, tags and digests that are none.
+    /// Paths that are not of the API; names, tags and digests that are not valid.
     pub(crate) fn parse(path: &str, method: &Method) -> Result<Self> {
         let path = decode(path, false).ok_or_else(Fault::not_found)?;
         if path == "/v2" || path == "/v2/" {
@@ -109,7 +109,7 @@ pub(crate) fn digest(text: &str) -> Result<Digest> {
     text.parse().map_err(|_| Fault::digest_invalid("a digest is `sha256:` and 64 lower-case hex digits"))
 }
 
-/// The digest of a blob that is asked for. One of another algorithm is none that the store has.
+/// The digest of a blob that is asked for. The store has only digests of one algorithm.
 fn stored(text: &str) -> Result<Digest> {
     text.parse().map_err(|_| Fault::blob_unknown(&text))
 }
@@ -120,7 +120,7 @@ fn reference(text: &str, method: &Method) -> Result<Reference> {
     } else {
         text.parse().map(Reference::Tag).map_err(|_| Fault::tag_invalid(text))
     };
-    let unknown = || Fault::manifest_unknown("nothing is stored under what is neither a tag nor a digest");
+    let unknown = || Fault::manifest_unknown("this is neither a tag nor a digest");
     reference.map_err(|fault| if method == Method::PUT { fault } else { unknown() })
 }
 

@@ -10,7 +10,7 @@ use storekit::{Blobs, Descriptor, Digest};
 use crate::format::compression::Form;
 use crate::format::oci::{self, Config, DOCUMENT_CAP, Manifest, annotation};
 
-/// A document.
+/// A stored manifest or index.
 #[derive(Debug)]
 pub(crate) struct Doc {
     /// What names it: type, digest, size.

@@ -9,19 +9,17 @@ use miette::Result;
 use pkgcache::{Config, Control, Error, Generic, Outside, Server};
 use rustix::fs::Mode;
 use rustix::process::{Resource, getrlimit, umask};
-use storekit::{Store, printable};
+use storekit::Store;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use toolkit::{Outcome, limits, net};
+use toolkit::{Outcome, limits, net, output};
 
 /// This process: messages go to stderr.
 #[derive(Debug)]
 struct Process;
 
 impl Process {
-    /// What comes from strangers is shown without its control characters.
     fn say(text: &str) {
-        // Where stderr is closed, a message is lost.
-        let _ = writeln!(io::stderr(), "pkgcache: {}", printable(text));
+        output::say(&format!("pkgcache: {text}"));
     }
 }
 

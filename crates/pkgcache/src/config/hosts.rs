@@ -84,17 +84,17 @@ impl Hosts {
     }
 }
 
-/// Whether the host is an address, or this machine, and not a name that somebody else could point
+/// Whether the host is an address, or this machine, rather than a name, which its owner could point
 /// anywhere.
 #[must_use]
 pub(crate) fn is_address(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
-/// How far an address may be trusted to be somebody's public server.
+/// What kind of network an address belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Anybody's.
+    /// The public internet's.
     Public,
     /// This machine's or this network's.
     Private,

@@ -23,7 +23,7 @@ use crate::wire::framing::HeadLimits;
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// The mounted upstreams.
+    /// The upstreams that have a path of their own.
     pub upstreams: Vec<Upstream>,
     /// What may be asked for in the forward mode, and tunnelled to.
     pub forward: Forward,
@@ -47,7 +47,7 @@ pub struct Config {
     pub keep_events: Duration,
 }
 
-/// A mounted upstream.
+/// An upstream and the path that it is mounted at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Upstream {
     /// The first segment of the paths below which it is mounted; empty at the root.

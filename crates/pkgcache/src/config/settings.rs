@@ -73,7 +73,7 @@ pub struct Options {
 /// An upstream in larder.toml: its URL, or a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mount {
-    /// The URL alone.
+    /// The upstream's URL, without other settings.
     Url(String),
     /// With more.
     Table(MountTable),

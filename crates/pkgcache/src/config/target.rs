@@ -13,7 +13,7 @@ use crate::config::{Config, Upstream};
 pub(crate) struct Target {
     /// The name of the upstream, or the host of the forward mode.
     pub(crate) source: String,
-    /// The whole URL.
+    /// The URL, with scheme and host.
     pub(crate) url: Uri,
     /// Whether private addresses will do.
     pub(crate) private: bool,
@@ -51,7 +51,7 @@ pub(crate) fn target(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
         (Some("http"), Some(host)) if !host.is_empty() => forward(config, uri, host),
         (Some(_), _) => Err(NoTarget::Malformed("only `http` URLs can be asked for in the forward mode")),
         (None, _) if uri.path().starts_with('/') => reverse(config, uri),
-        (None, _) => Err(NoTarget::Malformed("the target is neither a path nor a URL")),
+        (None, _) => Err(NoTarget::Malformed("the target is not a path or a URL")),
     }
 }
 

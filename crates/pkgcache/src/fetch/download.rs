@@ -215,7 +215,7 @@ impl<'a> Download<'a> {
         if same {
             Ok(response.into_body())
         } else {
-            Err(Broken::Upstream(format!("{why}; the rest was not to be had")))
+            Err(Broken::Upstream(format!("{why}; the rest could not be fetched")))
         }
     }
 

@@ -66,7 +66,7 @@ pub(crate) struct Ask {
     pub(crate) headers: HeaderMap,
     /// What is stored and may still hold.
     pub(crate) stored: Option<Shelved>,
-    /// The way there.
+    /// How the upstream is reached.
     pub(crate) route: Route,
     /// Where interim answers go.
     pub(crate) wire: Option<Arc<Wire>>,

@@ -28,7 +28,7 @@ impl ReadAhead {
         match self.0.recv().await {
             Some(next) => next.map_err(|error| error.to_string()),
             // Only what says so is an end.
-            None => Err("it is not received any more".to_owned()),
+            None => Err("the download was given up".to_owned()),
         }
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Trip<'a> {
     pub(crate) method: &'a Method,
     /// What is asked for.
     pub(crate) target: &'a Target,
-    /// The way there.
+    /// How the upstream is reached.
     pub(crate) route: &'a Route,
     /// Where interim answers go.
     pub(crate) wire: Option<Arc<Wire>>,

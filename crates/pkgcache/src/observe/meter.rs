@@ -48,7 +48,7 @@ const RESULTS: [(Result, &str); 9] = [
     (Result::Error, "error"),
 ];
 
-/// The counts.
+/// What the server counts.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     requests: [AtomicU64; RESULTS.len()],
@@ -173,7 +173,7 @@ pub(crate) struct Line {
     pub(crate) time: jiff::Timestamp,
     /// The address of the client.
     pub(crate) client: Option<std::net::IpAddr>,
-    /// Its method.
+    /// The request's method.
     pub(crate) method: String,
     /// The URL that was meant.
     pub(crate) url: String,

@@ -164,7 +164,7 @@ impl Lookup {
         }
         let ranged = self.method == Method::GET && self.headers.contains_key(RANGE);
         if self.method == Method::HEAD || ranged {
-            // A part is not worth fetching the whole for, unless somebody does so anyway.
+            // The whole is not fetched for a part, unless another request fetches it anyway.
             return match cache.flights.find(&self.flight_key()) {
                 Some(flight) if ranged => {
                     let early = flight.is_asking();

@@ -30,7 +30,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// The client's end of a tunnel.
 #[derive(Debug)]
 pub(crate) struct End {
-    /// Its connection.
+    /// The client's connection.
     pub(crate) wire: Arc<Wire>,
     /// Its place, which the tunnel keeps.
     pub(crate) _seat: Arc<Seat>,
@@ -120,7 +120,7 @@ async fn opened(
         return refuse(StatusCode::BAD_REQUEST, "credentials in a CONNECT");
     }
     if !config.forward.tunnels.allow(host, port) {
-        return refuse(StatusCode::FORBIDDEN, &format!("no tunnel to `{host}:{port}` is allowed"));
+        return refuse(StatusCode::FORBIDDEN, &format!("tunnels to `{host}:{port}` are not allowed"));
     }
     if config.offline {
         return refuse(StatusCode::GATEWAY_TIMEOUT, "the proxy is offline");

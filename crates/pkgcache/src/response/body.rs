@@ -181,7 +181,7 @@ impl Body {
         Self { kind: Kind::Empty, meter: None }
     }
 
-    /// A text.
+    /// A body that is a text.
     #[must_use]
     pub(crate) fn text(text: impl Into<Bytes>) -> Self {
         let bytes = text.into();
@@ -295,7 +295,7 @@ impl HttpBody for Body {
         let at_end = this.is_end_stream();
         if let Some(meter) = &mut this.meter {
             meter.see(frame.as_ref());
-            // Nobody asks again at the end of a body whose size is known.
+            // hyper does not ask again at the end of a body whose size is known.
             if at_end {
                 meter.set_whole();
             }

@@ -35,7 +35,7 @@ pub(crate) enum Stage {
 /// A response that is being stored.
 #[derive(Debug)]
 pub(crate) struct Growing {
-    /// Its head.
+    /// The response's head.
     pub(crate) answer: Answer,
     /// The size of its body, where it is said.
     pub(crate) total: Option<u64>,
@@ -62,7 +62,7 @@ pub(crate) struct Trouble {
     pub(crate) message: String,
 }
 
-/// The meeting point.
+/// Where requests for the same URL meet.
 #[derive(Debug)]
 pub(crate) struct Flight {
     stage: watch::Sender<Stage>,

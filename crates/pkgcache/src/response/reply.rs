@@ -23,7 +23,7 @@ use crate::rules::range::{Asking, Cut, content_range};
 pub(crate) struct Question<'a> {
     /// GET or HEAD.
     pub(crate) method: &'a Method,
-    /// Its headers.
+    /// The request's headers.
     pub(crate) headers: &'a HeaderMap,
 }
 

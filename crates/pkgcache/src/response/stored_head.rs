@@ -13,7 +13,7 @@ use crate::rules::{freshness, merge, vary};
 /// The head of a response that is stored, or being stored.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
-    /// Its status code.
+    /// The response's status code.
     pub(crate) status: StatusCode,
     /// Its fields, those that are kept.
     pub(crate) headers: HeaderMap,

@@ -16,7 +16,7 @@ pub(crate) fn explicit(headers: &HeaderMap, policy: &Policy, times: Times) -> Op
     policy.lifetime().or_else(|| {
         let mut lines = headers.get_all(EXPIRES).iter().filter(|_| !policy.targeted);
         let first = lines.next()?;
-        // Two dates, or one that is none, mean that it has expired already (RFC 9111, 5.3).
+        // Two dates, or one that is not valid, mean that it has expired already (RFC 9111, 5.3).
         let expires = first.to_str().ok().and_then(date::parse).filter(|_| lines.next().is_none());
         Some(expires.map_or(0, |expires| (expires - age::date_of(headers, times)).max(0)))
     })

@@ -49,8 +49,8 @@ impl Asking {
             return Cut::Whole;
         }
         let ranges: Vec<_> = self.0.iter().filter_map(|asked| asked.within(size)).collect();
-        // Ranges that together ask for more than there is are somebody's attempt to make us send
-        // much for little.
+        // Ranges that together ask for more than there is are an attempt to make us send much for
+        // little.
         let sum = ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.end - range.start));
         match ranges.len() {
             0 => Cut::Nothing,

@@ -31,9 +31,9 @@ use crate::store::recent_targets::Place;
 pub(crate) struct Hit {
     /// What it answers.
     pub(crate) place: Arc<Place>,
-    /// Its head.
+    /// The response's status and headers.
     pub(crate) head: Arc<Head>,
-    /// Its body.
+    /// The file with the response's body.
     pub(crate) file: Arc<File>,
     /// How long that is.
     pub(crate) size: u64,

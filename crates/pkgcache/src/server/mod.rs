@@ -157,7 +157,7 @@ impl Server {
                     tokio::spawn(self.connection(stream, peer, seat.ok()));
                 }
                 Err(error) => {
-                    self.cache.outside.warning(&format!("no connection could be taken: {error}"));
+                    self.cache.outside.warning(&format!("a connection could not be accepted: {error}"));
                     // Most likely there are no file descriptors left: a connection has to end.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -391,7 +391,7 @@ impl Client {
             return self.refuse(if as_proxy { 407 } else { 401 }, "a token is needed");
         }
         if self.is_looping(&request) {
-            return self.refuse(508, "the request has come back to where it was sent from");
+            return self.refuse(508, "the request came back to this proxy: it goes in a loop");
         }
         let method = request.method().clone();
         if !max_forwards::goes_on(&method, request.headers_mut()) {

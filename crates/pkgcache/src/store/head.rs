@@ -7,7 +7,7 @@ use crate::rules::cache_status::CacheStatus;
 /// It is the same for a second.
 #[derive(Debug)]
 pub(crate) struct Head {
-    /// The second.
+    /// The second for which it holds.
     pub(crate) at: i64,
     /// Whether its lifetime may be a guess.
     pub(crate) heuristic: bool,

@@ -41,7 +41,7 @@ const STAMP_EVERY: i64 = 300;
 /// Where what belongs to a key is stored.
 #[derive(Debug)]
 pub(crate) struct Spot {
-    /// The key.
+    /// What the entry is found by.
     pub(crate) key: PackageKey,
     digest: Digest,
     path: Utf8PathBuf,
@@ -61,7 +61,7 @@ pub(crate) struct Known {
 /// One stored response.
 #[derive(Clone, Debug)]
 pub(crate) struct Shelved {
-    /// Its head.
+    /// The response's head.
     pub(crate) answer: Arc<Answer>,
     /// Its body, and the form in the file.
     pub(crate) stored: Arc<StoredResponse>,

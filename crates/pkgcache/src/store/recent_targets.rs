@@ -22,7 +22,7 @@ const LONGEST: usize = 512;
 pub(crate) struct Place {
     /// The settings by which it does.
     pub(crate) config: Arc<Config>,
-    /// The target.
+    /// What the request asks for.
     pub(crate) url: Uri,
     /// Whether a lifetime is guessed for an answer that names none.
     pub(crate) heuristic: bool,

@@ -76,7 +76,7 @@ pub(crate) struct Route {
 #[derive(Debug, Error)]
 pub(crate) enum SendError {
     /// The address is not one that may be asked.
-    #[error("the address of `{0}` is not one that may be asked")]
+    #[error("the address of `{0}` is not allowed")]
     Forbidden(String),
     /// It cannot be reached.
     #[error("`{0}` cannot be reached: {1}")]
@@ -85,17 +85,17 @@ pub(crate) enum SendError {
     #[error("`{0}` could not be reached a moment ago: {1}")]
     Resting(String, String),
     /// It was reached and gave no answer.
-    #[error("`{0}` gave no answer: {1}")]
+    #[error("`{0}` did not answer: {1}")]
     NoAnswer(String, String),
     /// The connection ended before an answer came, so that the request may not have been read at
     /// all.
-    #[error("`{0}` gave no answer: {1}")]
+    #[error("`{0}` did not answer: {1}")]
     Lost(String, String),
     /// It was reached and said nothing within the time.
-    #[error("`{0}` gave no answer within {1} s")]
+    #[error("`{0}` did not answer within {1} s")]
     TooSlow(String, u64),
     /// The client's body broke off, or cannot be read.
-    #[error("the body of the request did not come whole: {0}")]
+    #[error("the body of the request is not complete: {0}")]
     Body(String),
     /// It redirects to a server that may not be asked.
     #[error("the redirect to `{0}` is not followed: {1}")]

@@ -3,7 +3,7 @@
 //! The parser behind this one takes bare line feeds, spaces before colons and `Content-Length`
 //! beside `Transfer-Encoding`; two parsers that disagree about where a request ends let one request
 //! hide in another. So bytes reach it only after this module has agreed with what they must mean.
-//! It changes none of them.
+//! It does not change them.
 //!
 //! Source: RFC 9112, 2 to 7 and 11.2.
 
@@ -131,7 +131,7 @@ impl Framer {
         match rest {
             [] | [b'\r'] => return Ok(Advance::More),
             [b'\r', b'\n', ..] if digits > 0 => {}
-            _ => return Err(bad("a chunk size that is not hex digits alone")),
+            _ => return Err(bad("a chunk size that is not a hex number")),
         }
         let number = number
             .iter()

@@ -196,7 +196,7 @@ fn an_upstream_that_has_a_whole_body_is_waited_for_no_longer_than_any() {
     for body in ["content-length: 4\r\n\r\nbody", "transfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"]
     {
         let answer = proxy.raw(format!("POST /a HTTP/1.1\r\nhost: x\r\n{body}").as_bytes());
-        assert!(answer.status == 504 && answer.text().contains("no answer within 1 s"), "{answer:?}");
+        assert!(answer.status == 504 && answer.text().contains("did not answer within 1 s"), "{answer:?}");
     }
 }
 

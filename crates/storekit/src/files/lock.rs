@@ -1,10 +1,9 @@
 //! The store's locks, as values: held while they live, free when dropped or when the process dies
 //! (flock).
 //!
-//! Whoever changes entries holds [`Shared`] for the commit alone; whoever removes holds
-//! [`Exclusive`] in short steps. Readers take none. A gate keeps new sharers out while someone
-//! waits for the exclusive lock, so that overlapping sharers cannot keep a collector waiting for
-//! ever.
+//! A writer of entries holds [`Shared`] for the commit alone; a collector holds [`Exclusive`] in
+//! short steps. Readers take none. A gate keeps new sharers out while someone waits for the
+//! exclusive lock, so that overlapping sharers cannot keep a collector waiting for ever.
 //!
 //! Limit: on a network file system the locks are as good as its flock.
 
@@ -28,7 +27,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Shared(#[expect(dead_code, reason = "held for its lock")] File);
 
-/// While this lives, nobody else changes the store.
+/// While this lives, no other process changes the store.
 #[must_use = "the store is unlocked when this is dropped"]
 #[derive(Debug)]
 pub struct Exclusive(#[expect(dead_code, reason = "held for its lock")] File);
@@ -70,7 +69,7 @@ impl Locks {
         &mut self.patience
     }
 
-    /// Waits until nobody removes.
+    /// Waits until no process removes anything.
     pub(crate) fn shared(&self) -> Result<Shared> {
         let gate = self.take(".gate", FlockOperation::NonBlockingLockShared)?;
         let lock = self.take(".lock", FlockOperation::NonBlockingLockShared)?;
@@ -78,7 +77,7 @@ impl Locks {
         Ok(Shared(lock))
     }
 
-    /// Waits until nobody commits, and lets nobody begin meanwhile.
+    /// Waits until no process commits, and lets none begin meanwhile.
     pub(crate) fn exclusive(&self) -> Result<Exclusive> {
         let gate = self.take(".gate", FlockOperation::NonBlockingLockExclusive)?;
         let lock = self.take(".lock", FlockOperation::NonBlockingLockExclusive)?;

@@ -52,7 +52,7 @@ pub fn put_once(path: &Utf8Path, bytes: &[u8], durability: Durability) -> Result
     }
     let mut staged = Staged::new(folder(path))?;
     staged.file().write_all(bytes).at("write", path)?;
-    Ok(staged.publish_new(path, durability)?.is_ok())
+    Ok(matches!(staged.publish_new(path, durability)?, Publication::Named(_)))
 }
 
 fn folder(path: &Utf8Path) -> &Utf8Path {
@@ -67,6 +67,15 @@ pub struct Staged {
     folder: Utf8PathBuf,
     /// Not for one that is to be taken up again.
     unfinished: Option<Unfinished>,
+}
+
+/// What became of a file that was to get its name only where that was free.
+#[derive(Debug)]
+pub enum Publication {
+    /// It has the name; it is still locked.
+    Named(File),
+    /// Another file has the name: this one is given back, unfinished still.
+    Taken(Staged),
 }
 
 /// The temporary files of this process.
@@ -175,21 +184,17 @@ impl Staged {
         Ok(file)
     }
 
-    /// Gives the file its name unless another file has it: then it is given back, unfinished still.
+    /// Gives the file its name unless another file has it.
     ///
     /// # Errors
     /// I/O errors.
-    pub fn publish_new(
-        self,
-        path: &Utf8Path,
-        durability: Durability,
-    ) -> Result<std::result::Result<File, Self>> {
+    pub fn publish_new(self, path: &Utf8Path, durability: Durability) -> Result<Publication> {
         self.sync(durability, path)?;
         let Self { temp, folder, unfinished } = self;
         match temp.persist_noclobber(path) {
-            Ok(file) => sync_folder(&folder, durability).map(|()| Ok(file)),
+            Ok(file) => sync_folder(&folder, durability).map(|()| Publication::Named(file)),
             Err(taken) if taken.error.kind() == io::ErrorKind::AlreadyExists => {
-                Ok(Err(Self { temp: taken.file, folder, unfinished }))
+                Ok(Publication::Taken(Self { temp: taken.file, folder, unfinished }))
             }
             Err(error) => Err(error.error).at("write", path),
         }

@@ -126,10 +126,18 @@ impl Entry {
     #[must_use]
     pub fn listed(&self, key: &crate::Key) -> Descriptor {
         let mut descriptor = self.descriptor.clone();
-        for name in [oci::KEY_ANNOTATION, oci::REF_NAME] {
-            descriptor.annotations.insert(name.to_owned(), key.to_string());
-        }
+        let annotations = &mut descriptor.annotations;
+        annotations.insert(oci::KEY_ANNOTATION.to_owned(), key.to_string());
+        annotations.insert(oci::REF_NAME.to_owned(), self.ref_name(key));
         descriptor
+    }
+
+    /// What other tools call it by: the key; where that is not a reference name, the first image
+    /// name that is one; else the digest.
+    fn ref_name(&self, key: &crate::Key) -> String {
+        let names = std::iter::once(key.as_str()).chain(self.names.iter().map(String::as_str));
+        let mut names = names.filter(|name| oci::is_ref_name(name));
+        names.next().map_or_else(|| crate::Key::of_digest(&self.descriptor.digest).to_string(), str::to_owned)
     }
 }
 
@@ -175,6 +183,23 @@ mod tests {
              build-seconds = 1.5\n\
              saved = \"2026-01-02T03:04:05Z\"\n"
         );
+    }
+
+    #[track_caller]
+    fn listed_as(key: &str, names: &[&str], expected: &str) {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let listed = Entry { names, ..entry() }.listed(&key.parse().unwrap());
+        assert_eq!(listed.annotations[oci::REF_NAME], expected);
+        assert_eq!(listed.annotations[oci::KEY_ANNOTATION], key);
+    }
+
+    #[test]
+    fn other_tools_find_it_by_a_name_that_they_take() {
+        listed_as("v1.2", &["app:1"], "v1.2");
+        listed_as("team._app..1", &["team/app:1"], "team/app:1");
+        listed_as("a__b..1", &["a__b:1", "app:1"], "app:1");
+        let digest = "sha256-2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+        listed_as("_x", &["a__b:1"], digest);
     }
 
     #[test]

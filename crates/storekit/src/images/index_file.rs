@@ -98,7 +98,7 @@ impl Images {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Strangers {
-    #[expect(dead_code, reason = "an index without it is none")]
+    #[expect(dead_code, reason = "a text without it is not an index")]
     schema_version: u32,
     #[serde(default, deserialize_with = "strangers")]
     manifests: Vec<Descriptor>,

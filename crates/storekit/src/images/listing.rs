@@ -17,7 +17,7 @@ const SHARE: usize = 512;
 /// A key with its entry and its last use.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    /// The key.
+    /// The key that the image is stored under.
     pub key: Key,
     /// What is stored under it.
     pub entry: Entry,
@@ -53,8 +53,9 @@ impl Images {
         read_each(&self.keys()?, |key| self.peek(key))
     }
 
-    /// The entries that can be read, sorted by key; adopts nothing and takes no lock. For whoever
-    /// only looks for what is of use: one damaged key file is no reason not to save another image.
+    /// The entries that can be read, sorted by key; adopts nothing and takes no lock. For callers
+    /// that only look for what is of use: one damaged key file must not keep another image from
+    /// being saved.
     ///
     /// # Errors
     /// [`crate::Error::Newer`], I/O errors.

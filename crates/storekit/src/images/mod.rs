@@ -78,7 +78,7 @@ impl Images {
         self.store.root().join("images")
     }
 
-    /// The blobs.
+    /// The blobs of all images, by their digests.
     #[must_use]
     pub fn blobs(&self) -> Blobs {
         Blobs::new(self.folder().join("blobs/sha256"), self.store.trash(), Durability::Synced)
@@ -90,7 +90,7 @@ impl Images {
         Walker::new(self.blobs())
     }
 
-    /// Makes the folders and `oci-layout` where they are missing. Whoever writes calls it first.
+    /// Makes the folders and `oci-layout` where they are missing. A writer calls it first.
     ///
     /// # Errors
     /// I/O errors.
@@ -176,7 +176,7 @@ impl Images {
         if stamp.is_none_or(|time| time <= SystemTime::now()) {
             return Ok(stamp);
         }
-        // It would count as a new use each time that somebody looks.
+        // Each look would count as a new use.
         let _ = stamp_now(&path);
         Ok(self::stamp(&path)?.map(|time| time.min(SystemTime::now())))
     }
@@ -345,7 +345,7 @@ impl Images {
         batch.take(&self.key_path(key))
     }
 
-    /// One step of a collection: moves the blob to the trash unless somebody leases it. The caller
+    /// One step of a collection: moves the blob to the trash unless it is leased. The caller
     /// has read the entries under this very lock and found none that needs the blob.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ pub struct PackageKey {
     pub ecosystem: String,
     /// Where it comes from: an upstream's name or a host.
     pub source: String,
-    /// The whole URL.
+    /// The URL that was asked for, with its query.
     pub url: String,
     /// The digest of the credentials that the answers belong to; `None` where anybody may have
     /// them.
@@ -44,7 +44,7 @@ pub struct PackageKey {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PackageEntry {
-    /// The key.
+    /// What the entry is found by.
     #[serde(flatten)]
     pub key: PackageKey,
     /// The package's name, where it is known.

@@ -33,7 +33,7 @@ pub struct Packages {
 /// An entry file that was come across.
 #[derive(Debug)]
 pub struct FoundPackage {
-    /// The file.
+    /// The file that the entry was read from.
     pub path: Utf8PathBuf,
     /// What it says.
     pub entry: Result<PackageEntry>,
@@ -46,7 +46,7 @@ impl Packages {
         Self { store }
     }
 
-    /// The folder.
+    /// The folder packages/ of the store.
     #[must_use]
     pub fn folder(&self) -> Utf8PathBuf {
         self.store.root().join("packages")
@@ -58,13 +58,13 @@ impl Packages {
         self.folder().join("entries")
     }
 
-    /// The bodies.
+    /// The bodies of responses, by their digests.
     #[must_use]
     pub fn blobs(&self) -> Blobs {
         Blobs::new(self.folder().join("blobs/sha256"), self.store.trash(), Durability::Unsynced)
     }
 
-    /// Makes the folders where they are missing. Whoever writes calls it first.
+    /// Makes the folders where they are missing. A writer calls it first.
     ///
     /// # Errors
     /// I/O errors.

@@ -22,7 +22,7 @@ pub(super) struct Rules {
 /// The line that decided about a path.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decision<'r> {
-    /// The ignore file.
+    /// The ignore file that has the rule.
     pub(super) file: &'r Path,
     /// Its line, from 1.
     pub(super) line: usize,

@@ -103,7 +103,9 @@ impl Resolver<'_> {
         if descriptor.is_index() {
             return self.branch(kept, depth);
         }
-        let manifest: Manifest = oci::parse(&kept.bytes, &format!("the manifest `{}`", descriptor.digest))?;
+        let what = format!("the manifest `{}`", descriptor.digest);
+        let manifest: Manifest = oci::parse(&kept.bytes, &what)?;
+        oci::subject(&kept.bytes, &what)?;
         if !descriptor.is_manifest() {
             // Whatever it is called: by its type, readers and collectors know that there is more
             // below it.
@@ -216,7 +218,7 @@ impl Resolver<'_> {
         Ok(match self.catalog.find(&blob(&layer.digest))? {
             // What imgtar compressed itself has another digest than its entry.
             Some((_, Slot::Brought(brought))) if brought.shape.digest == layer.digest => brought.shape.form,
-            Some((_, Slot::Place(place))) => place.form,
+            Some((_, Slot::InFile(place))) => place.form,
             _ => Form::Plain,
         })
     }
@@ -224,9 +226,10 @@ impl Resolver<'_> {
     fn branch(&mut self, index: Kept, depth: usize) -> Result<Option<Node>> {
         let what = format!("the index `{}`", index.descriptor.digest);
         if depth == DEPTH {
-            return Err(Error::BadDocument { what, reason: "indexes stand in it too deep".to_owned() });
+            return Err(Error::BadDocument { what, reason: "its indexes are nested too deep".to_owned() });
         }
         let parsed: Index = oci::parse(&index.bytes, &what)?;
+        oci::subject(&index.bytes, &what)?;
         let mut nodes = Vec::new();
         for descriptor in &parsed.manifests {
             nodes.extend(self.node(descriptor, depth + 1)?.map(|node| (descriptor.clone(), node)));
@@ -250,7 +253,7 @@ fn blob(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-/// The names on an `index.json`'s descriptor. A mere tag is none.
+/// The names on an `index.json`'s descriptor. A mere tag is not a name.
 fn names(descriptor: &Descriptor) -> Vec<String> {
     let mut names = Vec::new();
     if let Some(name) = descriptor.annotations.get(oci::annotation::IMAGE_NAME) {

@@ -54,7 +54,7 @@ pub struct Root {
 /// A manifest or an index.
 #[derive(Debug)]
 pub enum Node {
-    /// An image.
+    /// An image of the archive.
     Image(Image),
     /// A manifest that is not an image, such as an attestation.
     Artifact(Artifact),
@@ -65,7 +65,7 @@ pub enum Node {
     Index(Branch),
 }
 
-/// An image.
+/// An image of the archive.
 #[derive(Debug)]
 pub struct Image {
     /// The config's very bytes.
@@ -80,7 +80,7 @@ pub struct Image {
     pub annotations: oci::Annotations,
 }
 
-/// A layer.
+/// A layer of an image in the archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
     /// The entry with its bytes.
@@ -96,14 +96,14 @@ pub struct Layer {
 pub struct Kept {
     /// What names it.
     pub descriptor: Descriptor,
-    /// Its bytes.
+    /// The document's bytes, as in the archive.
     pub bytes: Vec<u8>,
 }
 
 /// A manifest that is not an image.
 #[derive(Debug)]
 pub struct Artifact {
-    /// The manifest.
+    /// The artifact's manifest.
     pub manifest: Kept,
     /// Its blobs, config included: the entries and the digests of their very bytes.
     pub blobs: Vec<(String, Digest)>,
@@ -112,7 +112,7 @@ pub struct Artifact {
 /// An index inside an index.
 #[derive(Debug)]
 pub struct Branch {
-    /// The index.
+    /// The index itself.
     pub index: Kept,
     /// What is there of what it lists.
     pub nodes: Vec<(Descriptor, Node)>,
@@ -134,7 +134,7 @@ struct Saved {
 /// Finds the images.
 ///
 /// # Errors
-/// [`Error::NoImage`] where there is none, or none whole; documents that cannot be understood.
+/// [`Error::NoImage`] where no image is complete; documents that cannot be understood.
 pub fn resolve(catalog: &Catalog<'_>) -> Result<Plan> {
     let saved = match catalog.document("manifest.json")? {
         Some(bytes) => oci::parse::<Option<Vec<Saved>>>(&bytes, "`manifest.json`")?.unwrap_or_default(),

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use crate::engine::http1::{self, Body, Framing, bad};
+use crate::engine::http1::{self, Framing, IncomingBody, bad};
 
 /// How long a client may be silent.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,8 +44,8 @@ impl Connection {
     }
 
     /// The request's body.
-    pub(crate) fn body(&mut self, request: &Request) -> Body<&mut BufReader<TcpStream>> {
-        Body::new(&mut self.input, request.framing)
+    pub(crate) fn body(&mut self, request: &Request) -> IncomingBody<&mut BufReader<TcpStream>> {
+        IncomingBody::new(&mut self.input, request.framing)
     }
 
     /// Answers with no body. `length` is what a HEAD says of one.
@@ -62,8 +62,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // The client is told even where somebody else still knows the connection. Fails where it
-        // has gone itself.
+        // Ends the connection also where another thread has a handle of it. Fails where the client
+        // has gone.
         let _ = self.output.shutdown(Shutdown::Both);
     }
 }

@@ -1,14 +1,14 @@
 //! Saves an image of which the store has layers: the engine pushes it to a registry that lives as
 //! long as the push.
 //!
-//! `save` of either engine puts all layers together anew, whatever the store has. A push asks first
-//! for each layer whose digest the engine knows, and leaves it out where it is there. Here, each
-//! that is asked for is there, unless it is one by its diffID that the store lacks. Podman asks for
-//! every layer by its diffID. Docker knows the digests of registries that it once pulled a layer
-//! from or pushed it to; what it knows no digest of it compresses and sends.
+//! An engine's own `save` packs all layers again, whatever the store has. Before a push, an engine
+//! asks for each layer whose digest it knows, and sends only those that are not there. This
+//! registry answers that a layer is there, unless its diffID is that of a layer which the store
+//! lacks. Podman asks for every layer by its diffID. Docker knows the digests in registries that it
+//! once pulled a layer from or pushed it to; a layer without such a digest is compressed and sent.
 //!
-//! Only for podman and docker's own store, and an engine of this machine; wherever this does not
-//! work, `save` does.
+//! Only for podman and docker's own store, and an engine of this machine; otherwise the image is
+//! saved as an archive.
 
 mod http;
 mod place;
@@ -50,8 +50,26 @@ const PODMAN: Pace = Pace { push: 60_000_000, save: 135_000_000, push_least: 120
 /// learnt.
 const SLACK: u64 = 8 << 20;
 
-/// Why an image is saved as an archive, where it is.
-pub(crate) type Why = String;
+/// How a save by a push ended.
+pub(crate) enum PushOutcome<'n> {
+    /// The image is stored, or an earlier one stands.
+    Done(Box<Imported>),
+    /// The image is to be saved as an archive; nothing was written.
+    Archive {
+        /// Why it could not be pushed, or why that would take longer.
+        why: String,
+        /// The save, to go on with.
+        ready: Ready<'n>,
+    },
+}
+
+/// How one step of a save by a push ended.
+enum Step<T> {
+    /// What the next step needs.
+    Done(T),
+    /// Why the image is to be saved as an archive.
+    Archive(String),
+}
 
 /// How a push ended.
 enum Pushed {
@@ -64,7 +82,7 @@ enum Pushed {
 }
 
 /// One save.
-struct Warm<'a> {
+struct SaveByPush<'a> {
     store: &'a Store,
     engine: &'a Engine,
     held: Seen,
@@ -87,28 +105,32 @@ pub(crate) fn save<'n>(
     ready: Ready<'n>,
     options: &Options<'_>,
     progress: &dyn Progress,
-) -> Result<Result<Imported, (Why, Ready<'n>)>> {
+) -> Result<PushOutcome<'n>> {
+    let archive = |why, ready| Ok(PushOutcome::Archive { why, ready });
     let held = match eligible(store, engine, image)? {
-        Ok(held) => held,
-        Err(why) => return Ok(Err((why, ready))),
+        Step::Done(held) => held,
+        Step::Archive(why) => return archive(why, ready),
     };
     let blobs = store.images().blobs();
     let known = Known::scan(store, &ready.sound)?;
     let have = layers_of(&known, &blobs, &held)?;
-    let warm = Warm { store, engine, held, blobs, have, options, progress };
-    if let Some(why) = warm.slower() {
-        return Ok(Err((why, ready)));
+    let push = SaveByPush { store, engine, held, blobs, have, options, progress };
+    if let Some(why) = push.slower() {
+        return archive(why, ready);
     }
-    let taken = match warm.push()? {
-        Ok(taken) => taken,
-        Err(why) => return Ok(Err((why, ready))),
+    let taken = match push.push()? {
+        Step::Done(taken) => taken,
+        Step::Archive(why) => return archive(why, ready),
     };
-    warm.commit(key, image, &ready, &known, taken).map(|done| done.map_err(|why| (why, ready)))
+    match push.commit(key, image, &ready, &known, taken)? {
+        Step::Done(imported) => Ok(PushOutcome::Done(Box::new(imported))),
+        Step::Archive(why) => archive(why, ready),
+    }
 }
 
 /// The image, where the engine can push it here, and where that takes nothing away from it.
-fn eligible(store: &Store, engine: &Engine, image: &str) -> Result<Result<Seen, Why>> {
-    let no = |why: &str| Ok(Err(format!("{} {why}", engine.kind().name())));
+fn eligible(store: &Store, engine: &Engine, image: &str) -> Result<Step<Seen>> {
+    let no = |why: &str| Ok(Step::Archive(format!("{} {why}", engine.kind().name())));
     let (storage, local, cleaned) = thread::scope(|scope| {
         let storage = scope.spawn(|| engine.storage());
         let cleaned = scope.spawn(|| match engine.kind() {
@@ -130,7 +152,7 @@ fn eligible(store: &Store, engine: &Engine, image: &str) -> Result<Result<Seen, 
         Err(error) => return Err(error),
     };
     if engine.kind() == Kind::Podman {
-        return Ok(Ok(held));
+        return Ok(Step::Done(held));
     }
     // A name without a tag stands for all tags.
     if is_bare(image) && engine.ids_named(image)?.iter().any(|id| *id != held.id) {
@@ -140,7 +162,7 @@ fn eligible(store: &Store, engine: &Engine, image: &str) -> Result<Result<Seen, 
     if held.names.is_empty() {
         return no("has no name for the image");
     }
-    Ok(Ok(held))
+    Ok(Step::Done(held))
 }
 
 fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
@@ -173,11 +195,11 @@ fn plain_size(layer: &Descriptor) -> Option<u64> {
     layer.annotations.get(annotation::PLAIN_SIZE)?.parse().ok()
 }
 
-impl Warm<'_> {
+impl SaveByPush<'_> {
     /// Why an archive is likely the faster way, if it is.
-    fn slower(&self) -> Option<Why> {
+    fn slower(&self) -> Option<String> {
         if self.have.is_empty() {
-            return Some("the store has none of its layers".to_owned());
+            return Some("the store has no layer of it".to_owned());
         }
         let new = self.lacking();
         let pace = if self.engine.kind() == Kind::Docker { DOCKER } else { PODMAN };
@@ -191,14 +213,14 @@ impl Warm<'_> {
         self.options.way == Way::Teach
     }
 
-    /// How many bytes the store has not, about.
+    /// About how many bytes of the image the store lacks.
     fn lacking(&self) -> u64 {
         let stored: u64 = self.have.values().filter_map(|(layer, _)| plain_size(layer)).sum();
         self.held.size.saturating_sub(stored)
     }
 
     /// Pushes, and pushes again without the digests that stand for layers which the store has not.
-    fn push(&self) -> Result<Result<Taken, Why>> {
+    fn push(&self) -> Result<Step<Taken>> {
         // The config is never there: it is what tells which layers these are.
         let mut refused: BTreeSet<_> = self.id().into_iter().collect();
         refused.extend(self.held.layers().iter().filter(|diff_id| !self.have.contains_key(diff_id)));
@@ -208,17 +230,17 @@ impl Warm<'_> {
                 Pushed::Untaught => {
                     let engine = self.engine.kind().name();
                     let why = "knows no digest of layers that the store has; `--by push` tells it";
-                    return Ok(Err(format!("{engine} {why}")));
+                    return Ok(Step::Archive(format!("{engine} {why}")));
                 }
-                Pushed::Failed(said) => return Ok(Err(format!("the push failed: {said}"))),
+                Pushed::Failed(said) => return Ok(Step::Archive(format!("the push failed: {said}"))),
             };
             let wanting = self.wanting(&taken);
             if wanting.is_empty() {
-                return Ok(Ok(taken));
+                return Ok(Step::Done(taken));
             }
             refused.extend(wanting);
         }
-        Ok(Err(format!("{} did not send what is missing", self.engine.kind().name())))
+        Ok(Step::Archive(format!("{} did not send what is missing", self.engine.kind().name())))
     }
 
     fn id(&self) -> Option<Digest> {
@@ -273,8 +295,8 @@ impl Warm<'_> {
         ready: &Ready<'_>,
         known: &Known,
         mut taken: Taken,
-    ) -> Result<Result<Imported, Why>> {
-        let other = || Ok(Err("what came is not the image".to_owned()));
+    ) -> Result<Step<Imported>> {
+        let other = || Ok(Step::Archive("the engine pushed another image".to_owned()));
         let Some(id) = self.id() else { return other() };
         let manifest = taken.manifest.take().and_then(|bytes| oci::parse::<Manifest>(&bytes, "").ok());
         let (Some(manifest), Some(config)) = (manifest, taken.blobs.remove(&id)) else { return other() };
@@ -314,10 +336,10 @@ impl Warm<'_> {
         let (saved, entry) = commit::commit(self.store, key, entry, &ready.notes, &leases)?;
         known.remember(&self.blobs, &leases);
         if !saved {
-            return Ok(Ok(Imported::already(&self.store.images(), key, entry)));
+            return Ok(Step::Done(Imported::already(&self.store.images(), key, entry)));
         }
         let way = Some("push".to_owned());
-        Ok(Ok(Imported { ids: vec![id], written, reused, way, ..Imported::new(entry) }))
+        Ok(Step::Done(Imported { ids: vec![id], written, reused, way, ..Imported::new(entry) }))
     }
 
     /// As in an archive of it: the names that were asked for, none where that was an ID.

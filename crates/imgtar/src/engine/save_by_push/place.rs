@@ -1,8 +1,8 @@
 //! Where a save's registry listens, and the name that an image has there: the same for the same
 //! store each time, since docker notes for each layer in which registry it is.
 //!
-//! The holder of a place's port may use its name. A name that an engine has while nobody holds the
-//! port was left by a save that was killed, and the next save takes it away.
+//! The holder of a place's port may use its name. A name that an engine has while the port is free
+//! was left by a save that was killed, and the next save takes it away.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 

@@ -1,5 +1,5 @@
-//! A registry that takes one push: it has every layer that it is asked for, and keeps what is sent
-//! all the same.
+//! A registry that takes one push. It answers that every layer is there that the engine asks for,
+//! and keeps what is sent all the same.
 //!
 //! An engine asks whether a layer is there by the digest of its compressed form, which may be
 //! another than ours. That it names a digest at all means that it need not send the layer: which
@@ -32,11 +32,11 @@ use crate::progress::Progress;
 pub(crate) struct Sink<'a> {
     blobs: &'a Blobs,
     progress: &'a dyn Progress,
-    /// The digests that are not there whatever the engine hopes.
+    /// The digests of which it answers that they are not there.
     refused: BTreeSet<Digest>,
     /// The layers, by their diffIDs, that are not kept where the engine sends them all the same.
     known: BTreeSet<Digest>,
-    /// So many bytes may be sent; with more, the engine does not know what it was thought to know.
+    /// How many bytes may be sent. If there are more, the engine sends layers that the store has.
     most: u64,
     sent: AtomicU64,
     done: AtomicBool,
@@ -47,7 +47,7 @@ pub(crate) struct Sink<'a> {
 /// What came of a push.
 #[derive(Default)]
 pub(crate) struct Taken {
-    /// The manifest.
+    /// The manifest that the engine pushed.
     pub(crate) manifest: Option<Vec<u8>>,
     /// The blobs that were sent.
     pub(crate) blobs: BTreeMap<Digest, Made>,
@@ -61,7 +61,7 @@ enum Upload {
     Begun,
     /// A layer that is stored already.
     Known,
-    /// A blob.
+    /// A blob that was not stored.
     New(Box<Made>),
 }
 
@@ -214,7 +214,7 @@ impl<'a> Sink<'a> {
         let slot = number.parse().ok().and_then(|number: usize| taken.uploads.get_mut(&number));
         match slot {
             Some(slot @ Upload::Begun) => *slot = upload,
-            // One that comes in several pieces is none of an engine's.
+            // Engines send an upload in one piece.
             _ => return Err(io::Error::other("no such upload, or its second piece")),
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! The manifests that describe a disk, written and read back.
 //!
-//! Read, they are anybody's: offsets, sizes and counts are checked before anything is made of them.
+//! They are not trusted when read: offsets, sizes and counts are checked first.
 
 use serde_json::Value;
 use storekit::{Blobs, Descriptor, Digest, Key};

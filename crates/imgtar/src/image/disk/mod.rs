@@ -47,7 +47,7 @@ impl Format {
     }
 }
 
-/// A stored disk.
+/// A disk image in the store, by its chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
     /// What its file is.

@@ -26,12 +26,12 @@ const CAP: u64 = 1 << 20;
 /// What docker calls its hub in these files.
 const HUB_SERVER: &str = "https://index.docker.io/v1/";
 
-/// What proves who asks. It has no `Debug`: it is never printed.
+/// A user's name and password, or a token. It has no `Debug`: it is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Credential {
     /// A user and a password.
     Password {
-        /// The user.
+        /// The user's name.
         user: String,
         /// The password, or a token in its place.
         password: String,
@@ -51,7 +51,7 @@ pub struct Credentials {
 
 /// What was found.
 #[derive(Default)]
-pub(crate) struct Found {
+pub(crate) struct FoundCredential {
     pub(crate) credential: Option<Credential>,
     /// What could not be used on the way.
     pub(crate) trouble: Option<String>,
@@ -80,8 +80,8 @@ struct Auth {
 
 impl Credentials {
     /// What there is for the repository of the registry.
-    pub(crate) fn find(&self, registry: &str, repository: &str) -> Found {
-        let mut found = Found::default();
+    pub(crate) fn find(&self, registry: &str, repository: &str) -> FoundCredential {
+        let mut found = FoundCredential::default();
         for path in &self.files {
             let looked = load(path).and_then(|file| match file {
                 Some(file) => file.find(registry, repository, path),
@@ -89,7 +89,7 @@ impl Credentials {
             });
             match looked {
                 Ok(None) => {}
-                Ok(credential) => return Found { credential, ..found },
+                Ok(credential) => return FoundCredential { credential, ..found },
                 Err(error) => drop(found.trouble.get_or_insert(error.to_string())),
             }
         }
@@ -214,7 +214,7 @@ mod tests {
         }
     }
 
-    fn user(found: &Found) -> &str {
+    fn user(found: &FoundCredential) -> &str {
         match &found.credential {
             Some(Credential::Password { user, .. }) => user,
             Some(Credential::Identity(_)) => "an identity",
@@ -294,7 +294,7 @@ mod tests {
         let helper = files.program("docker-credential-test", script);
         let folder = helper.parent().unwrap();
         let program = |server: &str| helper::run(&folder.join("docker-credential-test"), server);
-        let found = Found { credential: program("r.example").unwrap(), trouble: None };
+        let found = FoundCredential { credential: program("r.example").unwrap(), trouble: None };
         assert_eq!(user(&found), "helped");
         assert!(program("other.example").unwrap().is_none());
     }

@@ -35,7 +35,7 @@ struct Given {
 /// Asks the helper of the name. `None`: it has nothing for the server.
 ///
 /// # Errors
-/// A name that is none, a program that is not there, fails, or does not end.
+/// A name that is not valid; a program that is missing, fails, or does not end.
 pub(crate) fn ask(name: &str, server: &str) -> Result<Option<Credential>, Error> {
     let sound = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     let program = format!("docker-credential-{name}");
@@ -93,7 +93,7 @@ fn finish(mut child: Child, server: &str) -> io::Result<(bool, Vec<u8>)> {
     thread::spawn(move || {
         let mut said = Vec::new();
         let read = stdout.map(|stdout| stdout.take(CAP).read_to_end(&mut said)).transpose();
-        // Nobody waits for it any more where this fails.
+        // Where this fails, the program is left to itself.
         let _ = tell.send(read.map(|_| said));
     });
     if let Some(mut stdin) = stdin {
@@ -104,7 +104,7 @@ fn finish(mut child: Child, server: &str) -> io::Result<(bool, Vec<u8>)> {
     loop {
         if let Some(status) = child.try_wait()? {
             // What it has started itself may keep its output open.
-            let late = |_| io::Error::new(io::ErrorKind::TimedOut, "its output has no end");
+            let late = |_| io::Error::new(io::ErrorKind::TimedOut, "its output is too long");
             let said = told.recv_timeout(LAST_WORDS).map_err(late)??;
             return Ok((status.success(), said));
         }

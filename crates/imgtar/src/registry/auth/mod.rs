@@ -21,12 +21,12 @@ use serde::Deserialize;
 use ureq::http::Method;
 
 use super::retry::Failure;
-use super::transport::{Answer, Body, Request, Transport};
+use super::transport::{Answer, Request, RequestBody, Transport};
 use super::url::{Origin, Url, escape};
 use crate::error::registry::Error;
 use crate::format::reference::DOCKER_HUB;
 use crate::registry::auth::challenge::Challenge;
-use crate::registry::auth::credentials::{Credential, Found};
+use crate::registry::auth::credentials::{Credential, FoundCredential};
 
 /// The host that hands out docker.io's tokens: the one pair of names that is known here.
 const HUB_REALM: &str = "auth.docker.io";
@@ -88,11 +88,11 @@ struct Given {
 
 impl Auth {
     /// `realms`: hosts, with a port or not, that may see the registry's password.
-    pub(crate) fn new(registry: &str, origin: Origin, found: Found, realms: &[String]) -> Self {
+    pub(crate) fn new(registry: &str, origin: Origin, found: FoundCredential, realms: &[String]) -> Self {
         let own = (registry == DOCKER_HUB).then(|| HUB_REALM.to_owned());
         let trusted =
             realms.iter().chain(&own).filter_map(|realm| Origin::parse(host(realm), true)).collect();
-        let Found { credential, trouble } = found;
+        let FoundCredential { credential, trouble } = found;
         let registry = registry.to_owned();
         Self { registry, origin, credential, trouble, trusted, state: Mutex::default() }
     }
@@ -157,8 +157,7 @@ impl Auth {
     ) -> Result<(), Failure> {
         let realm = challenge.get("realm").unwrap_or_default();
         let odd = |reason: String| Error::Untrue { registry: self.registry.clone(), reason };
-        let url =
-            Url::parse(realm).ok_or_else(|| odd("it names no place that hands out tokens".to_owned()))?;
+        let url = Url::parse(realm).ok_or_else(|| odd("it does not name a token server".to_owned()))?;
         if !url.origin().tls
             && (self.origin.tls || *url.origin() != self.origin && !url.origin().is_loopback())
         {
@@ -176,8 +175,9 @@ impl Auth {
         if answer.status != 200 {
             return Err(self.refused(answer, &url, trusted));
         }
-        let bytes = answer.read(CAP)?.ok_or_else(|| odd(format!("`{url}` hands out more than a token")))?;
-        let token = read(&bytes).ok_or_else(|| odd(format!("`{url}` hands out no token")))?;
+        let bytes =
+            answer.read(CAP)?.ok_or_else(|| odd(format!("`{url}` answers with more than a token")))?;
+        let token = read(&bytes).ok_or_else(|| odd(format!("`{url}` answers without a token")))?;
         state.tokens.insert(scope.clone(), token);
         Ok(())
     }
@@ -198,14 +198,14 @@ impl Auth {
         if let Some((realm, false)) = realm.filter(|_| self.credential.is_some()) {
             let realm = realm.authority();
             return format!(
-                "`{realm}`, which hands out its tokens, was not shown your password; `--auth-realm {realm}` shows it, if that is `{registry}`'s own"
+                "your password was not sent to `{realm}`, its token server; `--auth-realm {realm}` sends it, if that server belongs to `{registry}`"
             );
         }
         match (&self.trouble, &self.credential) {
             (Some(trouble), None) => {
                 format!("{trouble}; mend that, or log in anew: `docker login {registry}`")
             }
-            (_, Some(_)) => "log in as somebody who may, or see whether the name is right".to_owned(),
+            (_, Some(_)) => "log in as a user who may do this, or check the name".to_owned(),
             (None, None) => format!("log in: `docker login {registry}` or `podman login {registry}`"),
         }
     }
@@ -268,7 +268,7 @@ impl TokenRequest<'_> {
         );
         let mut request = Request::new(Method::POST, self.url.clone());
         request = request.with("content-type", "application/x-www-form-urlencoded");
-        request.body = Body::Bytes(form.as_bytes());
+        request.body = RequestBody::Bytes(form.as_bytes());
         transport.send(request)
     }
 }

@@ -14,21 +14,21 @@ use storekit::files::state::FileState;
 use storekit::{Digest, Discarded, Event, Kind};
 
 use crate::format::compression::{self, Form};
-use crate::serve::answer::{self, Body};
+use crate::serve::answer::{self, ResponseBody};
 use crate::serve::fault::{Fault, Result};
 use crate::serve::handlers::stream::{self, Part, Verdict};
 use crate::serve::range::Asked;
 use crate::serve::state::app::App;
 
 /// Where a blob's bytes come from.
-enum Found {
-    /// Its own file.
+enum BlobSource {
+    /// The blob is stored in this very form.
     File(std::fs::File, FileState),
     /// A compressed layer that unpacks to it, and the size of its plain bytes.
     Plain(Digest, u64),
 }
 
-impl Found {
+impl BlobSource {
     fn size(&self) -> u64 {
         match self {
             Self::File(_, state) => state.size(),
@@ -43,7 +43,7 @@ impl Found {
 /// # Errors
 /// [`Fault::blob_unknown`], also where it turns out to be damaged: a client that is told so uploads
 /// it anew.
-pub(crate) fn head(app: &App, digest: &Digest) -> Result<Response<Body>> {
+pub(crate) fn head(app: &App, digest: &Digest) -> Result<Response<ResponseBody>> {
     let size = held(app, digest)?.ok_or_else(|| Fault::blob_unknown(digest))?;
     let mut response = described(answer::empty(StatusCode::OK), digest);
     response.headers_mut().insert(header::CONTENT_LENGTH, size.into());
@@ -73,7 +73,7 @@ pub(crate) fn held(app: &App, digest: &Digest) -> Result<Option<u64>> {
 ///
 /// # Errors
 /// [`Fault::blob_unknown`], [`Fault::damaged`], [`Fault::out_of_range`].
-pub(crate) fn get(app: &Arc<App>, digest: &Digest, headers: &HeaderMap) -> Result<Response<Body>> {
+pub(crate) fn get(app: &Arc<App>, digest: &Digest, headers: &HeaderMap) -> Result<Response<ResponseBody>> {
     let found = find(app, digest)?;
     if answer::is_known(headers, digest) {
         return Ok(answer::with_digest(answer::empty(StatusCode::NOT_MODIFIED), digest));
@@ -94,34 +94,34 @@ pub(crate) fn get(app: &Arc<App>, digest: &Digest, headers: &HeaderMap) -> Resul
     Ok(response)
 }
 
-fn described(response: Response<Body>, digest: &Digest) -> Response<Body> {
+fn described(response: Response<ResponseBody>, digest: &Digest) -> Response<ResponseBody> {
     let response = answer::with(response, header::CONTENT_TYPE, "application/octet-stream");
     let response = answer::with(response, header::ACCEPT_RANGES, "bytes");
     answer::with_digest(response, digest)
 }
 
-fn find(app: &App, digest: &Digest) -> Result<Found> {
+fn find(app: &App, digest: &Digest) -> Result<BlobSource> {
     if let Some((file, state)) = app.facts.open(digest)? {
-        return Ok(Found::File(file, state));
+        return Ok(BlobSource::File(file, state));
     }
     let source = app.plain_source(&*app.stocks.now()?, digest)?;
     let (stored, size) = source.ok_or_else(|| Fault::blob_unknown(digest))?;
-    Ok(Found::Plain(stored.digest, size))
+    Ok(BlobSource::Plain(stored.digest, size))
 }
 
-fn body(app: &Arc<App>, digest: &Digest, found: Found, part: Part) -> Body {
+fn body(app: &Arc<App>, digest: &Digest, found: BlobSource, part: Part) -> ResponseBody {
     if part.start >= part.end {
-        return Body::Empty;
+        return ResponseBody::Empty;
     }
     match found {
-        Found::File(file, state) if app.facts.is_proved(digest, state) => {
+        BlobSource::File(file, state) if app.facts.is_proved(digest, state) => {
             stream::known(file, part, app.stream_log())
         }
-        Found::File(file, state) => {
+        BlobSource::File(file, state) => {
             let verdict = verdict(app, *digest, *digest, Some(state));
             stream::doubtful(move || Ok(Box::new(file)), part, verdict, app.stream_log())
         }
-        Found::Plain(stored, _) => {
+        BlobSource::Plain(stored, _) => {
             let verdict = verdict(app, *digest, stored, None);
             let app_too = Arc::clone(app);
             stream::doubtful(move || unpacked(&app_too, &stored), part, verdict, app.stream_log())
@@ -170,8 +170,8 @@ fn damaged(app: &App, digest: &Digest) {
 /// Removes a blob that no image needs.
 ///
 /// # Errors
-/// [`Fault::blob_unknown`]; one that an image needs, or that somebody is about to need.
-pub(crate) fn delete(app: &App, digest: &Digest) -> Result<Response<Body>> {
+/// [`Fault::blob_unknown`]; a blob that an image needs, or that is leased.
+pub(crate) fn delete(app: &App, digest: &Digest) -> Result<Response<ResponseBody>> {
     if !app.blobs.contains(digest) {
         return Err(Fault::blob_unknown(digest));
     }

@@ -10,7 +10,7 @@ use storekit::Digest;
 
 use crate::engine::http1::escaped;
 use crate::format::oci::INDEX;
-use crate::serve::answer::{self, Body};
+use crate::serve::answer::{self, ResponseBody};
 use crate::serve::fault::{Fault, Result};
 use crate::serve::names::Repository;
 use crate::serve::route::Query;
@@ -26,7 +26,7 @@ const REFERRERS_CAP: usize = 4 << 20;
 ///
 /// # Errors
 /// [`Fault::name_unknown`].
-pub(crate) fn tags(app: &App, repository: &Repository, query: &Query) -> Result<Response<Body>> {
+pub(crate) fn tags(app: &App, repository: &Repository, query: &Query) -> Result<Response<ResponseBody>> {
     let stock = app.stocks.now()?;
     let tags = stock.tags(repository).ok_or_else(|| Fault::name_unknown(repository.as_str()))?;
     let page = Page::of(tags, query)?;
@@ -38,7 +38,7 @@ pub(crate) fn tags(app: &App, repository: &Repository, query: &Query) -> Result<
 ///
 /// # Errors
 /// A page's size that is not a number.
-pub(crate) fn catalog(app: &App, query: &Query) -> Result<Response<Body>> {
+pub(crate) fn catalog(app: &App, query: &Query) -> Result<Response<ResponseBody>> {
     let stock = app.stocks.now()?;
     let page = Page::of(stock.repositories(), query)?;
     Ok(page.answer("/v2/_catalog", &json!({ "repositories": page.items })))
@@ -63,7 +63,7 @@ impl<'a> Page<'a> {
         Ok(Self { items: page, wanted, is_last })
     }
 
-    fn answer(&self, path: &str, document: &Value) -> Response<Body> {
+    fn answer(&self, path: &str, document: &Value) -> Response<ResponseBody> {
         let response = answer::json(StatusCode::OK, document);
         let (Some(last), Some(wanted), false) = (self.items.last(), self.wanted, self.is_last) else {
             return response;
@@ -75,7 +75,12 @@ impl<'a> Page<'a> {
 
 /// The documents whose subject this is, as an index. More than fit into one answer are given page
 /// by page.
-pub(crate) fn referrers(app: &App, path: &str, subject: &Digest, query: &Query) -> Result<Response<Body>> {
+pub(crate) fn referrers(
+    app: &App,
+    path: &str,
+    subject: &Digest,
+    query: &Query,
+) -> Result<Response<ResponseBody>> {
     let stock = app.stocks.now()?;
     let wanted = query.get("artifactType").filter(|wanted| !wanted.is_empty());
     let last = query.digest("last")?;

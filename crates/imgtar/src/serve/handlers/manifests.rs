@@ -15,7 +15,7 @@ use storekit::{Descriptor, Digest, Event, Key, Kind};
 
 use crate::format::oci::DOCUMENT_CAP;
 use crate::serve::agent::{self, Zstd};
-use crate::serve::answer::{self, Body};
+use crate::serve::answer::{self, ResponseBody};
 use crate::serve::fault::{Fault, Result};
 use crate::serve::handlers::push;
 use crate::serve::names::{self, Repository};
@@ -47,7 +47,7 @@ pub(crate) struct Wanted {
 ///
 /// # Errors
 /// [`Fault::manifest_unknown`] where it is not stored, or not with all its blobs.
-pub(crate) fn get(app: &App, wanted: &Wanted) -> Result<Response<Body>> {
+pub(crate) fn get(app: &App, wanted: &Wanted) -> Result<Response<ResponseBody>> {
     let stock = app.stocks.now()?;
     let (offer, entry) = match &wanted.reference {
         Reference::Tag(tag) => by_tag(app, &stock, wanted, tag)?,
@@ -65,7 +65,7 @@ pub(crate) fn get(app: &App, wanted: &Wanted) -> Result<Response<Body>> {
     let response = if answer::is_known(&wanted.headers, digest) {
         answer::empty(StatusCode::NOT_MODIFIED)
     } else {
-        answer::with_body(StatusCode::OK, Body::Whole(Bytes::from(offer.bytes)))
+        answer::with_body(StatusCode::OK, ResponseBody::Whole(Bytes::from(offer.bytes)))
     };
     Ok(answer::with_digest(answer::with(response, header::CONTENT_TYPE, media_type), digest))
 }
@@ -178,7 +178,12 @@ fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
 ///
 /// # Errors
 /// As [`push::push`].
-pub(crate) fn put(app: &App, wanted: &Wanted, query: &Query, bytes: Vec<u8>) -> Result<Response<Body>> {
+pub(crate) fn put(
+    app: &App,
+    wanted: &Wanted,
+    query: &Query,
+    bytes: Vec<u8>,
+) -> Result<Response<ResponseBody>> {
     let content_type = wanted.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
     let tags = query.all("tag").map(|tag| tag.parse::<Key>().map_err(|_| Fault::tag_invalid(tag)));
     let tags: Vec<Key> = tags.collect::<Result<_>>()?;
@@ -206,7 +211,7 @@ pub(crate) fn put(app: &App, wanted: &Wanted, query: &Query, bytes: Vec<u8>) -> 
 ///
 /// # Errors
 /// [`Fault::manifest_unknown`]; a document that a stored index names.
-pub(crate) fn delete(app: &App, wanted: &Wanted) -> Result<Response<Body>> {
+pub(crate) fn delete(app: &App, wanted: &Wanted) -> Result<Response<ResponseBody>> {
     let stock = app.stocks.now()?;
     match &wanted.reference {
         Reference::Tag(tag) => delete_tag(app, &stock, &wanted.repository, tag)?,

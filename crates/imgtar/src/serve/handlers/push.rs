@@ -94,7 +94,7 @@ struct Push<'a> {
 enum Bytes {
     /// A compressed layer serves for its plain form.
     Any,
-    /// The very bytes.
+    /// The blob must be stored with these very bytes.
     Named,
 }
 
@@ -169,7 +169,8 @@ impl Push<'_> {
 
     /// Whether each layer of the image, or of those that an index names, is what its config says.
     /// The specification has no registry look into layers, so that one which is not is no reason to
-    /// refuse the image; but no other image is ever built on its word.
+    /// refuse the image; but no other image is ever built on its word. A config that no engine
+    /// could load the image with is one: docker's registry and containerd refuse it, too.
     fn is_as_said(&mut self, descriptor: &Descriptor, bytes: &[u8], depth: usize) -> Result<bool> {
         if depth > DEPTH {
             return Err(Fault::manifest_invalid("it nests too deep"));
@@ -205,11 +206,20 @@ impl Push<'_> {
         let Some(image) = oci::parse::<Manifest>(manifest, "").ok().filter(Manifest::is_image) else {
             return Ok(true);
         };
-        let config = self.app.blobs.read(&image.config.digest, oci::DOCUMENT_CAP)?;
-        let Ok(config) = oci::parse::<Config>(&config, "") else { return Ok(false) };
-        let diff_ids = config.rootfs.diff_ids;
-        if diff_ids.len() != image.layers.len() {
+        let digest = &image.config.digest;
+        let config = self.app.blobs.read(digest, oci::DOCUMENT_CAP)?;
+        let config: Config = oci::parse(&config, "the image's config")
+            .map_err(|error| Fault::config_invalid(digest, error.to_string()))?;
+        let (diff_ids, layers) = (config.rootfs.diff_ids, image.layers.len());
+        // With none, it is an artifact that borrows the config's type.
+        if diff_ids.is_empty() && layers > 0 {
             return Ok(false);
+        }
+        if diff_ids.len() != layers {
+            let has = diff_ids.len();
+            let message =
+                format!("the image's config has {has} diff_ids, and its manifest has {layers} layers");
+            return Err(Fault::config_invalid(digest, message));
         }
         // A layer that is to be had elsewhere need not be here.
         let here = |(layer, _): &(&Descriptor, &Digest)| {

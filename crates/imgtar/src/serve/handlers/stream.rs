@@ -12,7 +12,7 @@ use bytes::Bytes;
 use storekit::{Digest, Hasher};
 use tokio::sync::mpsc;
 
-use crate::serve::answer::Body;
+use crate::serve::answer::ResponseBody;
 
 /// How much is read at once. With [`QUEUE`] and what the connection holds, a download takes half a
 /// MB.
@@ -22,7 +22,7 @@ const QUEUE: usize = 2;
 /// Which bytes are sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
-    /// The first.
+    /// The first byte of the part.
     pub(crate) start: u64,
     /// Behind the last.
     pub(crate) end: u64,
@@ -32,7 +32,7 @@ pub(crate) struct Part {
 pub(crate) type Verdict = Box<dyn FnOnce(Digest, u64) -> io::Result<()> + Send>;
 
 /// Sends a part of a file whose bytes are known.
-pub(crate) fn known(mut file: std::fs::File, part: Part, log: Log) -> Body {
+pub(crate) fn known(mut file: std::fs::File, part: Part, log: Log) -> ResponseBody {
     spawn(part, log, move |to| {
         file.seek(SeekFrom::Start(part.start))?;
         let mut left = file.take(part.end - part.start);
@@ -52,7 +52,7 @@ pub(crate) fn doubtful(
     part: Part,
     verdict: Verdict,
     log: Log,
-) -> Body {
+) -> ResponseBody {
     spawn(part, log, move |to| {
         let mut source = open()?;
         let (mut hasher, mut at, mut last) = (Hasher::new(), 0, None);
@@ -68,7 +68,7 @@ pub(crate) fn doubtful(
             }
         }
         verdict(hasher.finish(), at)?;
-        // Nobody may be left to take it.
+        // The client may be gone.
         let _ = last.map(|last| to.blocking_send(Ok(last)));
         Ok(())
     })
@@ -81,7 +81,7 @@ fn spawn(
     part: Part,
     log: Log,
     work: impl FnOnce(&mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> + Send + 'static,
-) -> Body {
+) -> ResponseBody {
     let (to, chunks) = mpsc::channel(QUEUE);
     tokio::task::spawn_blocking(move || {
         if let Err(error) = work(&to) {
@@ -89,7 +89,7 @@ fn spawn(
             let _ = to.blocking_send(Err(error));
         }
     });
-    Body::Stream { chunks, left: part.end - part.start }
+    ResponseBody::Stream { chunks, left: part.end - part.start }
 }
 
 /// Reads a chunk, full unless it is the last; `None` at the end.

@@ -2,7 +2,7 @@
 //! the blobs' folder, which a server that is killed leaves for the next run to sweep.
 //!
 //! A client that goes away in the middle of a chunk finds what came of it, and goes on from there.
-//! Uploads do not outlive the server; one that nobody touches for an hour ends.
+//! Uploads end with the server. One that is not used for an hour ends as well.
 //!
 //! Source: OCI distribution-spec v1.1, "Pushing blobs", "Mounting a blob from another repository".
 
@@ -21,7 +21,7 @@ use storekit::files::state::FileState;
 use storekit::{BlobWriter, Blobs, Digest, Lease};
 use tokio::sync::mpsc;
 
-use crate::serve::answer::{self, Body};
+use crate::serve::answer::{self, ResponseBody};
 use crate::serve::fault::{Fault, Result};
 use crate::serve::handlers::blobs;
 use crate::serve::names::Repository;
@@ -31,7 +31,7 @@ use crate::serve::state::app::App;
 
 /// How long a body may stand still.
 pub(crate) const STALL: Duration = Duration::from_secs(60);
-/// How long an upload that nobody touches lives.
+/// How long an upload lives that is not used.
 const IDLE: Duration = Duration::from_secs(3600);
 /// How many there may be at a time.
 const MOST: usize = 256;
@@ -116,7 +116,7 @@ impl Uploads {
         self.sessions().remove(id);
     }
 
-    /// Ends the uploads that nobody has touched in a long while.
+    /// Ends the uploads that were not used for [`IDLE`].
     pub(crate) fn sweep(&self) {
         self.sessions().retain(|_, session| !session.is_idle());
     }
@@ -130,7 +130,7 @@ pub(crate) async fn post(
     query: Query,
     headers: &HeaderMap,
     body: Incoming,
-) -> Result<Response<Body>> {
+) -> Result<Response<ResponseBody>> {
     if query.get("digest-algorithm").is_some_and(|name| name != "sha256") {
         return Err(Fault::digest_invalid("blobs are stored by sha256 only"));
     }
@@ -157,7 +157,7 @@ async fn whole(
     digest: Digest,
     length: Option<u64>,
     body: Incoming,
-) -> Result<Response<Body>> {
+) -> Result<Response<ResponseBody>> {
     let writer = app.blocking(|app| Ok(app.blobs.create_owned()?)).await?;
     detached(async move {
         let (writer, came) = pour(writer, body).await;
@@ -175,7 +175,7 @@ pub(crate) async fn patch(
     id: UploadId,
     headers: &HeaderMap,
     body: Incoming,
-) -> Result<Response<Body>> {
+) -> Result<Response<ResponseBody>> {
     let session = app.uploads.find(&repository, &id)?;
     let expected = expected(headers)?;
     detached(async move {
@@ -197,7 +197,7 @@ pub(crate) async fn put(
     query: Query,
     headers: &HeaderMap,
     body: Incoming,
-) -> Result<Response<Body>> {
+) -> Result<Response<ResponseBody>> {
     let session = app.uploads.find(&repository, &id)?;
     let digest = query.digest("digest")?.ok_or_else(|| Fault::digest_invalid("the query has no digest"))?;
     let expected = expected(headers)?;
@@ -212,13 +212,13 @@ pub(crate) async fn put(
 }
 
 /// Tells how far an upload has come.
-pub(crate) fn status(app: &App, repository: &Repository, id: &UploadId) -> Result<Response<Body>> {
+pub(crate) fn status(app: &App, repository: &Repository, id: &UploadId) -> Result<Response<ResponseBody>> {
     let session = app.uploads.find(repository, id)?;
     Ok(state(StatusCode::NO_CONTENT, repository, id, session.size()))
 }
 
 /// Gives an upload up.
-pub(crate) fn cancel(app: &App, repository: &Repository, id: &UploadId) -> Result<Response<Body>> {
+pub(crate) fn cancel(app: &App, repository: &Repository, id: &UploadId) -> Result<Response<ResponseBody>> {
     app.uploads.find(repository, id)?;
     app.uploads.end(id);
     Ok(answer::empty(StatusCode::NO_CONTENT))
@@ -347,13 +347,13 @@ async fn detached<T: Send + 'static>(work: impl Future<Output = Result<T>> + Sen
     tokio::spawn(work).await.unwrap_or_else(|error| Err(Fault::internal(&error)))
 }
 
-fn created(repository: &Repository, digest: &Digest) -> Response<Body> {
+fn created(repository: &Repository, digest: &Digest) -> Response<ResponseBody> {
     let location = format!("/v2/{repository}/blobs/{digest}");
     let response = answer::with(answer::empty(StatusCode::CREATED), header::LOCATION, &location);
     answer::with(response, answer::CONTENT_DIGEST, &digest.to_string())
 }
 
-fn state(status: StatusCode, repository: &Repository, id: &UploadId, size: u64) -> Response<Body> {
+fn state(status: StatusCode, repository: &Repository, id: &UploadId, size: u64) -> Response<ResponseBody> {
     let response = answer::with(answer::empty(status), header::LOCATION, &location(repository, id));
     let response = answer::with(response, header::RANGE, &so_far(size));
     answer::with(response, UPLOAD_ID, &id.to_string())

@@ -13,7 +13,7 @@ use storekit::{Digest, Lease};
 /// How long a blob is kept after it was last asked for.
 const WHILE: Duration = Duration::from_secs(15 * 60);
 
-/// The leases.
+/// The leases that are held for clients.
 #[derive(Debug)]
 pub(crate) struct Grace {
     /// Each is an open file, so that their number is bounded.
@@ -57,7 +57,7 @@ impl Grace {
         self.held().remove(digest);
     }
 
-    /// Lets go of what nobody has asked for in a while.
+    /// Drops the leases on blobs that were not asked for in a while.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         self.held().retain(|_, (_, since)| now.duration_since(*since) < WHILE);

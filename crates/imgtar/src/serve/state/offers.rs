@@ -1,4 +1,4 @@
-//! The manifests that clients get who cannot read zstd: the same image with its layers plain.
+//! The manifests for clients that cannot read zstd: the same image with its layers plain.
 //!
 //! Such a manifest is not stored. It is made from the stored one each time, always the same, and
 //! what it names is unpacked while it is sent. Which digests were made of which documents is
@@ -46,7 +46,7 @@ pub(crate) enum Effort {
 pub(crate) struct Offer {
     /// What names it.
     pub(crate) descriptor: Descriptor,
-    /// Its bytes.
+    /// The document's bytes.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -96,7 +96,7 @@ impl Offers {
                 if self.made().by_doc.contains_key(&(doc.descriptor.digest, which)) {
                     continue;
                 }
-                // One image that is damaged is no reason not to find another's.
+                // A damaged image must not hide another one.
                 if let Ok(Some(offer)) = self.of(stock, doc, which, Effort::None)
                     && offer.descriptor.digest == *digest
                 {

@@ -1,5 +1,5 @@
-//! What the store holds, as a registry sees it: repositories with tags, documents by digest, who
-//! refers to whom.
+//! What the store holds, as a registry sees it: repositories with tags, documents by digest, and
+//! which of them refer to which.
 //!
 //! Read from the key files and the documents that hang on them, and read again when those change:
 //! what saves, removes or collects beside the server is seen at the next request. Documents
@@ -36,7 +36,7 @@ pub(crate) struct Tagged {
 /// Where the plain form of a compressed layer can be had.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
-    /// The stored form.
+    /// What names the blob in its stored form.
     pub(crate) stored: Descriptor,
     /// Whether its diffID was verified when it was saved.
     pub(crate) trusted: bool,

@@ -77,9 +77,9 @@ fn what_cannot_be_pushed_comes_as_an_archive() {
         // Somebody else's push, or one of another image.
         (
             "[ $1 = push ] && { curl -s -X PUT -d '{}' http://${2%%/*}/v2/x/manifests/y; exit 0; }",
-            "not the image",
+            "pushed another image",
         ),
-        ("[ $1 = push ] && { curl -s http://${2%%/*}/v2/; exit 0; }", "not the image"),
+        ("[ $1 = push ] && { curl -s http://${2%%/*}/v2/; exit 0; }", "pushed another image"),
     ];
     for (number, (script, why)) in scripts.into_iter().enumerate() {
         let program = wrapped(&session, "docker", &format!("{script}\nexec $ENGINE \"$@\""));
@@ -129,7 +129,7 @@ fn what_docker_only_names_is_asked_for_again() {
     only_top.run(&format!("pack top blobs/sha256/{}", layer.hex())).ok();
     let (way, written, reused) = came(only_top.run(&format!("save second {} --by push --json", second.0)));
     assert!(
-        way.starts_with("archive, since the store has none") || (way.as_str(), written) == ("push", 2),
+        way.starts_with("archive, since the store has no layer") || (way.as_str(), written) == ("push", 2),
         "{way} {reused}"
     );
     assert_eq!(only_top.ids("second"), [id.as_str()]);

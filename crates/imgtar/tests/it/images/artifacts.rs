@@ -277,9 +277,11 @@ fn referrers_under_other_keys_come_along() {
     let missing = Digest::of(&referrers[0].blobs[1]);
     std::fs::remove_file(session.path("../store/images/blobs/sha256").join(missing.hex())).unwrap();
     let partial = session.run("export k --compress none").ok();
-    assert_eq!(listed(&entries(partial.bytes())), BTreeSet::from([digest, referrers[1].digest()]));
-    partial
-        .says(&format!("warning: `{}`, which refers to it, is not all in the store", referrers[0].digest()));
+    assert_eq!(listed(&entries(&partial.bytes())), BTreeSet::from([digest, referrers[1].digest()]));
+    partial.says(&format!(
+        "warning: `{}`, which refers to the image, is not complete in the store",
+        referrers[0].digest()
+    ));
 }
 
 /// Tools that know only OCI's types do not find Docker's in a layout, and need not: an archive has
@@ -549,4 +551,26 @@ fn a_chart_beside_its_signature_is_one_artifact() {
     let two = oci(&all.into_iter().collect::<Vec<_>>(), &[other.descriptor(), chart.descriptor()]).end();
     session.feed("import two", &two).ok();
     session.run("tag two a:1").ends(2);
+}
+
+#[test]
+fn what_has_a_subject_that_is_not_a_descriptor_is_refused_as_by_a_registry() {
+    for subject in [json!({}), json!(7), json!({ "digest": Digest::of(b"x").to_string() })] {
+        let session = Session::new();
+        session.feed("import k", &referrer(&subject, "a/b").archive()).ends(2).says("cannot be understood");
+        session.run("has k").ends(1);
+    }
+    let session = Session::new();
+    session.feed("import k", &referrer(&json!(null), "a/b").archive()).ok();
+}
+
+#[test]
+fn several_artifacts_are_not_said_to_be_images() {
+    let session = Session::new();
+    let (one, two) = (chart(), referrer(&json!(null), "a/b"));
+    let blobs: BTreeSet<_> = one.all().into_iter().chain(two.all()).collect();
+    let blobs: Vec<_> = blobs.into_iter().collect();
+    let archive = oci(&blobs, &[one.descriptor(), two.descriptor()]).end();
+    session.feed("import k", &archive).ok();
+    session.run("tag k app:1").ends(2).says("`k` holds 2 artifacts, which keep their own names");
 }

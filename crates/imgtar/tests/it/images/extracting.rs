@@ -76,7 +76,7 @@ fn the_upper_layers_go_before_the_lower() {
     extracts(&session, "/app", &["d app", "f app/kept 1", "f app/old 2"]);
     extracts(&session, "cache", &["d cache", "f cache/new 2"]);
     extracts(&session, "/app/old /app/kept", &["d app", "f app/kept 1", "f app/old 2"]);
-    session.run("extract k /app/gone -C gone").ends(1).says("called `/app/gone`");
+    session.run("extract k /app/gone -C gone").ends(1).says("the image has no `/app/gone`");
     session.run("extract k /cache/x -C gone").ends(1);
 }
 

@@ -82,10 +82,10 @@ fn a_registry_that_refuses_urls_says_so_and_takes_them_as_its_own() {
         session
             .run(&format!("push k {}/app:1", fake.host))
             .ends(2)
-            .says(&format!("whose layer `{foreign}` is not sent but to be had elsewhere (`{URL}`)"))
+            .says(&format!("its layer `{foreign}` is not sent: it is kept elsewhere (`{URL}`)"))
             .says("invalid URL on layer")
             .says("`--foreign` sends such layers");
-        session.run(&format!("push k {}/app:1 --foreign", fake.host)).ok().says("the digest is another");
+        session.run(&format!("push k {}/app:1 --foreign", fake.host)).ok().says("the digest is different");
         assert!(fake.holds(&foreign));
         let document = there(&fake.host, "1");
         let base = &document["layers"][0];

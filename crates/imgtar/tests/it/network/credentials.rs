@@ -37,8 +37,8 @@ fn redirects_have_bounds() {
     for (to, says) in [
         ("/v2/app/blobs/again", "redirects more than 5 times"),
         ("http://192.0.2.1/x", "not encrypted"),
-        ("ftp://127.0.0.1/x", "redirects to no place"),
-        ("http://user:password@127.0.0.1/x", "redirects to no place"),
+        ("ftp://127.0.0.1/x", "redirects to an address that cannot be used"),
+        ("http://user:password@127.0.0.1/x", "redirects to an address that cannot be used"),
     ] {
         let fake = Fake::start(move |asked| {
             asked.is("GET", "/blobs/").then(|| Reply::new(302).with("Location", to))

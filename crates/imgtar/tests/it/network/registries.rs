@@ -211,7 +211,10 @@ fn a_registry_with_tls_and_a_password() {
     session.write("scoped.json", format!(r#"{{"auths":{{"{host}/team":{{"auth":"{good}"}}}}}}"#));
     session.write("broken.json", "{");
 
-    session.run(&format!("push k {there}")).ends(2).says("none of this machine's authorities has signed it");
+    session
+        .run(&format!("push k {there}"))
+        .ends(2)
+        .says("it is not signed by an authority that this machine trusts");
     session.run(&format!("has --remote {there} --plain-http")).ends(2);
     run(&format!("push k {there}"), "none.json").ends(2).says("docker login");
     let refused = run(&format!("push k {there}"), "bad.json").ends(2).says("does not let you push");

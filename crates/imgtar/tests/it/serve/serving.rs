@@ -264,6 +264,38 @@ fn keys_are_tags_of_a_repository() {
 }
 
 #[test]
+fn an_image_is_refused_whose_config_no_engine_could_load() {
+    let session = Session::new();
+    let registry = session.serve("");
+    let (base, top) = (layer("a", "b"), layer("c", "d"));
+    let good = registry.push("app:1", &[&base], &[("", &base)]);
+    registry.push("both:1", &[&base, &top], &[("", &base), ("", &top)]);
+    let two = crate::kit::tars::config(&[&base, &top]).to_string();
+    let strange = r#"{"rootfs":{"type":"layers","diff_ids":["sha256:x"]}}"#;
+    for (config, why) in [
+        (&b"not JSON"[..], "cannot be understood"),
+        (b"", "cannot be understood"),
+        (b"[]", "cannot be understood"),
+        (strange.as_bytes(), "cannot be understood"),
+        (two.as_bytes(), "has 2 diff_ids, and its manifest has 1 layers"),
+    ] {
+        let digest = registry.upload("app", config);
+        let mut manifest = good.clone();
+        manifest["config"] = descriptor("application/vnd.oci.image.config.v1+json", config);
+        let answer = registry.put("app", "2", MANIFEST, &manifest).fails(400, "MANIFEST_INVALID");
+        let error = answer.json()["errors"][0].clone();
+        assert_eq!(error["detail"]["config"], digest.to_string());
+        assert!(error["message"].as_str().unwrap().contains(why), "{error}");
+    }
+    session.run("has app..2").ends(1);
+    // What has no diff_ids is an artifact that borrows the config's type.
+    registry.upload("app", b"{}");
+    let mut artifact = good.clone();
+    artifact["config"] = descriptor("application/vnd.oci.image.config.v1+json", b"{}");
+    registry.put("app", "3", MANIFEST, &artifact).is(201);
+}
+
+#[test]
 fn a_manifest_is_refused_that_is_not_what_it_says() {
     let session = Session::new();
     let registry = session.serve("");
@@ -287,7 +319,9 @@ fn a_manifest_is_refused_that_is_not_what_it_says() {
     refused(INDEX, &text, 400, "MANIFEST_INVALID");
     refused(INDEX, &changed("mediaType", json!(MANIFEST)), 400, "MANIFEST_INVALID");
     refused(MANIFEST, &changed("manifests", json!([])), 400, "MANIFEST_INVALID");
-    refused(MANIFEST, &changed("subject", json!({})), 400, "MANIFEST_INVALID");
+    for subject in [json!({}), json!(7), json!({ "digest": digest(b"x") })] {
+        refused(MANIFEST, &changed("subject", subject), 400, "MANIFEST_INVALID");
+    }
     let absent = descriptor("application/vnd.oci.image.layer.v1.tar", b"absent");
     refused(MANIFEST, &changed("layers", json!([absent])), 404, "MANIFEST_BLOB_UNKNOWN");
     refused(MANIFEST, &changed("config", absent), 404, "MANIFEST_BLOB_UNKNOWN");

@@ -54,7 +54,7 @@ fn where_git_would_keep_nothing_no_store_is_made() {
     session.write(".gitignore", "*.log\nhidden/\n");
     session.run("imgtar init --lfs hidden/cache").ends(2).says(".gitignore:2:hidden/");
     assert!(!session.path("hidden").exists());
-    session.run("imgtar init --lfs ../outside").ends(2).says("no git repository");
+    session.run("imgtar init --lfs ../outside").ends(2).says("is not in a git repository");
     session.write("full/thesis", "x");
     session.run("imgtar init --lfs full").ends(2).says("not a larder store");
     assert!(!session.path("full/.gitignore").exists());

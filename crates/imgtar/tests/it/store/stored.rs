@@ -258,7 +258,7 @@ fn what_is_said_of_an_image_is_short_and_plain() {
 fn keys_are_no_paths() {
     let session = Session::new();
     for key in ["../x", ".hidden", "a/b"] {
-        session.run(&format!("import {key}")).ends(2).says("it has 1 to 128 letters, digits");
+        session.run(&format!("import {key}")).ends(2).says("write 1 to 128 letters, digits");
     }
 }
 

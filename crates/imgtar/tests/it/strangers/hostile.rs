@@ -105,8 +105,12 @@ fn lists_without_an_image() {
 }
 
 #[test]
-fn bytes_after_a_gzip() {
-    refused(&[gzip(&sound().end()), b"more than a header".to_vec()].concat(), "something follows");
+fn bytes_after_the_end_of_a_compressed_archive() {
+    for packed in [gzip(&sound().end()), zstd(&sound().end())] {
+        for junk in [&b"more than a header"[..], b"\n", b"\0\0\0"] {
+            refused(&[&packed, junk].concat(), "there is data after the end of its");
+        }
+    }
 }
 
 #[test]
@@ -228,7 +232,7 @@ fn documents_that_lie() {
     refused(&Tar::default().json("manifest.json", &no_layer).end(), "is missing");
     refused(&Tar::default().file("manifest.json", "[{").end(), "cannot be understood");
     let escaping = json!([{ "Config": "../../c.json", "Layers": [] }]);
-    refused(&Tar::default().json("manifest.json", &escaping).end(), "climbs out");
+    refused(&Tar::default().json("manifest.json", &escaping).end(), "leads out");
     let count = json!([{ "Config": "c.json", "Layers": [] }]);
     refused(&Tar::default().file("c.json", &config).json("manifest.json", &count).end(), "diff_ids");
     let deep = format!("[{}", "[".repeat(100_000));

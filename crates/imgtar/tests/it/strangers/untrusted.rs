@@ -256,13 +256,13 @@ fn other_bytes_than_announced_are_refused() {
     let longer = [&layer[..], b"more"].concat();
     let bodies = [
         (Reply::new(200).body(&other), "is something else"),
-        (Reply::new(200).body(&longer), "and has not"),
+        (Reply::new(200).body(&longer), "that were announced"),
         (Reply { unsized_: true, ..Reply::new(200).body(&longer) }, "and has more"),
-        (Reply::new(200).body(&layer[..layer.len() - 1]), "and has not"),
+        (Reply::new(200).body(&layer[..layer.len() - 1]), "that were announced"),
         (Reply { unsized_: true, ..Reply::new(200).body(&layer[..1000]) }, "broke off"),
-        (Reply::new(200).with("Content-Encoding", "gzip").body(gzip(&layer)), "and has not"),
+        (Reply::new(200).with("Content-Encoding", "gzip").body(gzip(&layer)), "that were announced"),
         (Reply::new(206).with("Content-Range", "bytes 5-9/10").body(&layer), "another part"),
-        (Reply::new(404), "of which"),
+        (Reply::new(404), "a part of"),
         (Reply::new(403).body("no"), "does not let you pull"),
         (Reply::new(200).with("X-Bomb", "x".repeat(100_000)).body(&layer), "cannot be reached"),
     ];
@@ -283,19 +283,25 @@ fn documents_that_lie_are_refused() {
     index["mediaType"] = json!(INDEX);
     let listing = json!({ "schemaVersion": 2, "manifests": [descriptor(MANIFEST, b"{}")] });
     let replies = [
-        (Reply::new(200).with("Docker-Content-Digest", Digest::of(b"x")).body(good.to_string()), "it calls"),
-        (Reply::new(200).with("Content-Type", INDEX).body(good.to_string()), "and is none"),
-        (Reply::new(200).with("Content-Type", MANIFEST).body(index.to_string()), "and is called a"),
+        (
+            Reply::new(200).with("Docker-Content-Digest", Digest::of(b"x")).body(good.to_string()),
+            "what it sends as",
+        ),
+        (Reply::new(200).with("Content-Type", INDEX).body(good.to_string()), "and is something else"),
+        (
+            Reply::new(200).with("Content-Type", MANIFEST).body(index.to_string()),
+            "and the answer's header says",
+        ),
         (Reply::new(200).with("Content-Type", MANIFEST).body(both.to_string()), "at once"),
         (Reply::new(200).with("Content-Type", MANIFEST).body("{"), "cannot be understood"),
         (
             Reply::new(200).with("Content-Type", MANIFEST).body(r#"{"schemaVersion":1,"fsLayers":[]}"#),
             "first image format",
         ),
-        (Reply::new(200).with("Content-Type", INDEX).body(listing.to_string()), "of which"),
+        (Reply::new(200).with("Content-Type", INDEX).body(listing.to_string()), "a part of"),
         (
             Reply::new(200).with("Content-Type", "text/html").body(good.to_string()),
-            "no manifest and no index",
+            "neither a manifest nor an index",
         ),
         (Reply::new(200).with("Content-Type", MANIFEST).body("[".repeat(1 << 20)), "cannot be understood"),
         (
@@ -320,7 +326,7 @@ fn sizes_beyond_all_sums_are_refused() {
     let fake = Fake::start(|_| None);
     fake.image("other", &[&one, &two]);
     fake.manifest("1", MANIFEST, &document);
-    refused(&Session::new(), &fake, "and has not");
+    refused(&Session::new(), &fake, "that were announced");
 }
 
 #[test]
@@ -362,7 +368,7 @@ fn a_manifest_by_digest_must_hash_to_it() {
     let reference = format!("{}/app@{}", fake.host, Digest::of(b"x")).parse().unwrap();
     let error =
         registry::pull(&store(&Session::new()), &quick(), &reference, &Wanted::default(), &()).unwrap_err();
-    assert!(error.to_string().contains("it calls"), "{error}");
+    assert!(error.to_string().contains("what it sends as"), "{error}");
     let error = registry::resolve(&quick(), &reference, None).unwrap_err();
     assert!(error.to_string().contains("asked for"), "{error}");
 }
@@ -399,7 +405,7 @@ fn an_index_without_end_is_refused() {
         document = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [listed] });
         media_type = INDEX;
     }
-    refused(&Session::new(), &fake, "no end of documents");
+    refused(&Session::new(), &fake, "too many documents");
 }
 
 #[test]
@@ -499,7 +505,7 @@ fn a_registry_that_takes_something_else_is_found_out() {
         asked.is("PUT", "/manifests/").then_some(lie)
     });
     let error = push(&session, &fake, &quick()).unwrap_err();
-    assert!(error.to_string().contains("it took"), "{error}");
+    assert!(error.to_string().contains("it stored"), "{error}");
 }
 
 #[test]
