@@ -141,10 +141,10 @@ fn an_image_follows_what_it_is_built_from() {
     let mut session = Session::new();
     let [app, base, tools] = family(&mut session);
     // A fresh machine: what is named first is built from what comes later.
-    let first = bakes_all(&session, ALL, &[("base", "built"), ("tools", "built"), ("app", "built")]);
-    assert_eq!(first[2]["reason"], "no earlier save");
+    let first = bakes_all(&session, ALL, &[("app", "built"), ("base", "built"), ("tools", "built")]);
+    assert_eq!(first[0]["reason"], "no earlier save");
     let id = session.image_id(&app);
-    bakes_all(&session, ALL, &[("base", "hit"), ("tools", "hit"), ("app", "hit")]);
+    bakes_all(&session, ALL, &[("app", "hit"), ("base", "hit"), ("tools", "hit")]);
 
     for (file, path, name) in [("base/file", "/base", "base"), ("tools/file", "/tool", "tools")] {
         session.write(file, "two");
@@ -152,30 +152,30 @@ fn an_image_follows_what_it_is_built_from() {
         let checked = bakes_all(
             &session,
             "larder bake --json --check app",
-            &[only("base", "stale"), only("tools", "stale"), ("app", "stale")],
+            &[("app", "stale"), only("base", "stale"), only("tools", "stale")],
         );
         let because = |report: &Value, reason: &str| {
             let said = report["reason"].as_str().expect("a reason");
             assert!(said.starts_with(reason) && said.contains(" since "), "{said}");
         };
-        because(&checked[2], &format!("its base `{name}` would be rebuilt; "));
+        because(&checked[0], &format!("its base `{name}` would be rebuilt: "));
         let built = bakes_all(
             &session,
             "larder bake --json app",
-            &[only("base", "built"), only("tools", "built"), ("app", "built")],
+            &[("app", "built"), only("base", "built"), only("tools", "built")],
         );
-        because(&built[2], &format!("its base `{name}` was rebuilt; "));
-        assert!(built[2]["changes"]["lines"].to_string().contains("base-changed "), "{built:?}");
-        assert_eq!(checked[2]["key"], built[2]["key"]);
+        because(&built[0], &format!("its base `{name}` was rebuilt: "));
+        assert!(built[0]["changes"]["lines"].to_string().contains("base-changed "), "{built:?}");
+        assert_eq!(checked[0]["key"], built[0]["key"]);
         assert_eq!(inside(&session, &app, path), "two");
         session.write(file, if name == "base" { "base 1" } else { "tool 1" });
-        bakes_all(&session, ALL, &[("base", "hit"), ("tools", "hit"), ("app", "hit")]);
+        bakes_all(&session, ALL, &[("app", "hit"), ("base", "hit"), ("tools", "hit")]);
         assert_eq!(session.image_id(&app), id);
     }
 
     // What is loaded for one image alone has what that is built from.
     session.run(&format!("docker rmi -f {app} x/{base} {base}:1 {tools}")).ok();
-    bakes_all(&session, "larder bake --json app", &[("base", "hit"), ("tools", "hit"), ("app", "hit")]);
+    bakes_all(&session, "larder bake --json app", &[("app", "hit"), ("base", "hit"), ("tools", "hit")]);
     assert_eq!(session.image_id(&app), id);
     session.run(&format!("docker rmi -f x/{base}")).ok();
 }
@@ -187,17 +187,17 @@ fn an_image_is_built_anew_where_its_base_was_from_the_same_inputs() {
     }
     let mut session = Session::new();
     let [_, base, _] = family(&mut session);
-    bakes_all(&session, ALL, &[("base", "built"), ("tools", "built"), ("app", "built")]);
+    bakes_all(&session, ALL, &[("app", "built"), ("base", "built"), ("tools", "built")]);
     bakes_all(&session, "larder bake --json --rebuild base", &[("base", "built")]);
     let check = bakes_all(
         &session,
         "larder bake --json --check",
-        &[("base", "hit"), ("tools", "hit"), ("app", "stale")],
+        &[("app", "stale"), ("base", "hit"), ("tools", "hit")],
     );
-    assert_eq!(check[2]["reason"], "its base `base` was rebuilt");
-    let built = bakes_all(&session, ALL, &[("base", "hit"), ("tools", "hit"), ("app", "built")]);
-    assert_eq!((&built[2]["reason"], &built[2]["saved"]), (&check[2]["reason"], &true.into()));
-    bakes_all(&session, ALL, &[("base", "hit"), ("tools", "hit"), ("app", "hit")]);
+    assert_eq!(check[0]["reason"], "its base `base` was rebuilt");
+    let built = bakes_all(&session, ALL, &[("app", "built"), ("base", "hit"), ("tools", "hit")]);
+    assert_eq!((&built[0]["reason"], &built[0]["saved"]), (&check[0]["reason"], &true.into()));
+    bakes_all(&session, ALL, &[("app", "hit"), ("base", "hit"), ("tools", "hit")]);
     session.run(&format!("docker rmi -f x/{base}")).ok();
 }
 
@@ -216,12 +216,12 @@ fn an_image_may_be_built_from_a_packed_one() {
             session.labels()
         ),
     );
-    bakes_all(&session, ALL, &[("files", "built"), ("app", "built")]);
+    bakes_all(&session, ALL, &[("app", "built"), ("files", "built")]);
     session.write("dist/file", "two");
-    bakes_all(&session, ALL, &[("files", "built"), ("app", "built")]);
+    bakes_all(&session, ALL, &[("app", "built"), ("files", "built")]);
     // An image needs a command for a container to be made of it; `docker create` is given one.
     assert_eq!(inside(&session, &app, "/file"), "two");
-    bakes_all(&session, ALL, &[("files", "hit"), ("app", "hit")]);
+    bakes_all(&session, ALL, &[("app", "hit"), ("files", "hit")]);
 }
 
 #[test]
@@ -365,7 +365,8 @@ fn the_engine_that_answers_builds() {
     assert!(!session.run(ALL).ok().stderr().contains("note:"));
     let ran = session.run(ALL).ok().says(told);
     assert_eq!((&report(&ran)["state"], &report(&ran)["engine"]), (&"hit".into(), &"podman".into()));
-    assert!(session.run("larder bake").ok().stdout().ends_with("  for podman\n"));
+    let text = session.run("larder bake").ok().stdout();
+    assert!(text.lines().next().is_some_and(|line| line.ends_with("  for podman")), "{text}");
     session.run("larder bake --engine docker --json").ends(2).says("no engine");
     // Docker answers again: what podman has is not in it.
     session.script("../bin/docker", "[ $1 = version ]");
@@ -388,14 +389,14 @@ fn podman_finds_its_bases_under_localhost() {
     for name in ["base", "localhost/base:latest"] {
         session.write("Dockerfile", format!("FROM {name}\nLABEL x={name}\n"));
         session.write("file", name);
-        bakes_all(&session, ALL, &[("base", "built"), ("app", "built")]);
-        bakes_all(&session, ALL, &[("base", "hit"), ("app", "hit")]);
+        bakes_all(&session, ALL, &[("app", "built"), ("base", "built")]);
+        bakes_all(&session, ALL, &[("app", "hit"), ("base", "hit")]);
         session.write("file", format!("{name} 2"));
-        let built = bakes_all(&session, ALL, &[("base", "built"), ("app", "built")]);
-        let reason = built[1]["reason"].as_str().expect("a reason");
+        let built = bakes_all(&session, ALL, &[("app", "built"), ("base", "built")]);
+        let reason = built[0]["reason"].as_str().expect("a reason");
         assert!(reason.starts_with("its base `base` was rebuilt"), "{reason}");
         session.run("../bin/podman rmi -af").ok();
-        bakes_all(&session, "larder bake --json app", &[("base", "hit"), ("app", "hit")]);
+        bakes_all(&session, "larder bake --json app", &[("app", "hit"), ("base", "hit")]);
     }
     // One that larder.toml does not have is known by its ID.
     session.write("larder.toml", "[image.app]\nengine = \"podman\"\n");

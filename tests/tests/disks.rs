@@ -64,7 +64,7 @@ fn another_specification_is_made_and_the_reason_named() {
     bakes(&session, "larder bake --json", "built");
     session.write("specs/common/base.yml", "suite: trixie\n");
     session.write("specs/unread.yml", "x");
-    assert_eq!(session.run("larder bake --check").ends(1).stdout().lines().count(), 2);
+    assert_eq!(session.run("larder bake --check -q").ends(1).stdout().lines().count(), 2);
     let changed = bakes(&session, "larder bake --json", "built");
     assert!(changed["changes"]["lines"].to_string().contains("specs/common/base.yml"), "{changed}");
 

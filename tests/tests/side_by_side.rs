@@ -62,7 +62,7 @@ fn a_build_that_fails_beside_others_shows_its_own_output() {
     assert!(!ran.stderr().contains("COPY file /a"), "what was built is not shown: {ran}");
     let report = ran.stdout();
     let words: Vec<_> = report.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
-    assert_eq!(words, ["built", "failed", "failed"], "{report}");
+    assert_eq!(words, ["built", "failed", "failed", "images:"], "{report}");
 }
 
 #[test]
