@@ -71,6 +71,8 @@ pub(super) enum Job {
     Ci(CiArgs),
     /// List the images and disks of larder.toml, with what each is
     List(ListArgs),
+    /// Print all keys of larder.toml, with what each does
+    Reference(ReferenceArgs),
     /// Say why an image is a hit or would be built, or what is on record of a stored one
     ///
     /// Of an image of larder.toml: its key; of a hit, when, where and from which commit it was
@@ -169,6 +171,14 @@ pub struct ListArgs {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
+}
+
+/// What `reference` is told.
+#[derive(clap::Args)]
+pub struct ReferenceArgs {
+    /// Print the JSON Schema, for editors
+    #[arg(long)]
+    pub(super) schema: bool,
 }
 
 /// What `why` is told.

@@ -2,9 +2,13 @@
 
 mod args;
 
-pub use args::{Args, BakeArgs, CiArgs, InitArgs, ListArgs, LockArgs, ProjectArgs, TalkArgs, WhyArgs};
+pub use args::{
+    Args, BakeArgs, CiArgs, InitArgs, ListArgs, LockArgs, ProjectArgs, ReferenceArgs, TalkArgs, WhyArgs,
+};
 
 use args::{EngineArg, Job};
+use std::io::Write;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{IntoDiagnostic, WrapErr};
 use toolkit::settings::PROJECT_VARIABLE;
@@ -33,6 +37,7 @@ pub fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
         Job::Lock(args) => process.lock(args),
         Job::Ci(args) => process.ci(Vec::new(), args),
         Job::List(args) => process.list(&args),
+        Job::Reference(args) => reference(&args),
         Job::Why(args) => process.why(&args),
     };
     or_interrupted(result, signals)
@@ -298,6 +303,18 @@ impl Process {
         };
         Ok((root, config::load(&file, &given)?))
     }
+}
+
+/// `reference`.
+fn reference(args: &ReferenceArgs) -> miette::Result<Outcome> {
+    let text =
+        if args.schema { format!("{:#}\n", config::reference::schema()) } else { config::reference::page() };
+    let mut out = Output::report();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .into_diagnostic()
+        .wrap_err("cannot write to stdout")?;
+    Ok(Outcome::Yes)
 }
 
 fn is_missing(error: &miette::Report) -> bool {

@@ -7,38 +7,12 @@ use super::expand::{Entry, set as set_entry};
 use super::fault::Fault;
 use super::layers::{Layers, Table};
 use super::nearest::question;
+use super::reference::{DISK, IMAGE};
 
-/// The keys that may follow the image's name.
-const KEYS: [&str; 28] = [
-    "args",
-    "base",
-    "cache",
-    "context",
-    "contexts",
-    "description",
-    "dockerfile",
-    "engine",
-    "engine-cache",
-    "extends",
-    "ignore",
-    "inputs",
-    "labels",
-    "lock",
-    "matrix",
-    "needs",
-    "network",
-    "output",
-    "outputs",
-    "pack",
-    "platform",
-    "refresh",
-    "run",
-    "secrets",
-    "ssh",
-    "tags",
-    "target",
-    "timeout",
-];
+/// Whether the word may follow the image's name.
+fn is_key(word: &str) -> bool {
+    IMAGE.iter().chain(DISK).any(|key| key.name == word)
+}
 
 /// Puts what is given above the files.
 pub(super) fn add(layers: &mut Layers, given: &Given<'_>) -> Result<(), Fault> {
@@ -55,10 +29,9 @@ pub(super) fn add(layers: &mut Layers, given: &Given<'_>) -> Result<(), Fault> {
     }
     for set in given.set {
         let (names, path, value) = split(set).ok_or_else(|| {
-            let help = format!(
-                "write `--set NAME.KEY=VALUE`; KEY is one of {}, or `args.NAME` and the like",
-                KEYS.join(", ")
-            );
+            let help = "write `--set NAME.KEY=VALUE`, such as `--set app.target=dev` or `--set app.args.A=1`; `larder reference` \
+                        lists the keys"
+                .to_owned();
             Fault { message: format!("`--set {set}` sets no key of an image"), at: None, help }
         })?;
         layers.add_for(names, "`--set`", &assignment(path, value));
@@ -78,7 +51,7 @@ fn split(set: &str) -> Option<(&str, &str, &str)> {
     let mut halves = dots.filter_map(|at| Some((left.get(..at)?, left.get(at + 1..)?)));
     let (names, path) = halves.find(|(names, path)| {
         let first = path.split('.').next().unwrap_or_default();
-        !names.is_empty() && (KEYS.contains(&first) || first == "use-image-cache")
+        !names.is_empty() && (is_key(first))
     })?;
     Some((names, path, value))
 }

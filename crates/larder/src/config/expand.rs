@@ -18,7 +18,7 @@ use super::variables::{Variables, names_one, replaced};
 const OWN: [&str; 5] = ["description", "extends", "matrix", "outputs", "tags"];
 
 /// What `[defaults]` cannot have: each image says it for itself.
-const NO_DEFAULTS: [&str; 5] = ["description", "extends", "matrix", "outputs", "pack"];
+pub(super) const NO_DEFAULTS: [&str; 5] = ["description", "extends", "matrix", "outputs", "pack"];
 
 /// What of the defaults a packed image has no use for.
 const BUILD: [&str; 11] = [

@@ -65,7 +65,7 @@ pub(super) fn misread(error: &toml::de::Error) -> Fault {
     // mark.
     let message = error.message().lines().next().unwrap_or_default().to_owned();
     let help = nearest_expected(&message).map_or_else(
-        || "the keys of each table are listed in the README under `larder.toml`".to_owned(),
+        || "`larder reference` lists the keys of each table".to_owned(),
         |name| format!("is `{name}` meant?"),
     );
     Fault { message, at: error.span(), help }

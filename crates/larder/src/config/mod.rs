@@ -26,6 +26,7 @@ mod matrix;
 pub mod names;
 mod nearest;
 pub mod outputs;
+pub mod reference;
 pub mod secrets;
 pub mod step;
 mod table;

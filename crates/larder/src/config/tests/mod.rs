@@ -82,7 +82,7 @@ fn a_misspelt_key_is_marked_and_the_nearest_named() {
     assert_eq!(help("[image.app]\ncontxt = \"x\"\n"), "is `context` meant?");
     assert_eq!(help("[image.app]\npack = { dri = \"x\" }\n"), "is `dir` meant?");
     assert_eq!(help("[image.app]\nengine = \"dokcer\"\n"), "is `docker` meant?");
-    assert!(help("[image.app]\ncolour = \"x\"\n").contains("README"));
+    assert!(help("[image.app]\ncolour = \"x\"\n").contains("larder reference"));
 }
 
 /// Each of these was built at every bake, past the cache.
