@@ -22,9 +22,9 @@ pub struct Args {
 pub(super) enum Job {
     /// Write a first larder.toml
     ///
-    /// Has an image for each Dockerfile or Containerfile below this folder that git does not ignore;
-    /// or, with `--from-compose`, for each service of a compose file that is built. Nothing is
-    /// changed where there is a larder.toml.
+    /// Has an image for each Dockerfile or Containerfile below this folder that git does not
+    /// ignore; or, with `--from-compose`, for each service of a compose file that is built. Nothing
+    /// is changed where there is a larder.toml.
     Init(InitArgs),
     /// Bring images up to date: load each from the store, or build and save it
     ///

@@ -11,7 +11,7 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     kind: Kind,
     /// Whether it decides about an image's or a disk's key.
-    in_key: bool,
+    decides: bool,
     text: &'static str,
 }
 
@@ -44,8 +44,8 @@ enum Kind {
     Any,
 }
 
-const fn key(name: &'static str, kind: Kind, in_key: bool, text: &'static str) -> Key {
-    Key { name, kind, in_key, text }
+const fn key(name: &'static str, kind: Kind, decides: bool, text: &'static str) -> Key {
+    Key { name, kind, decides, text }
 }
 
 const CACHE: &[Key] = &[
@@ -269,9 +269,9 @@ pub fn page() -> String {
             text,
             "\n## {heading}\n\n| key | value | in the key | what it does |\n| --- | --- | --- | --- |\n"
         );
-        for Key { name, kind, in_key, text: words } in keys {
-            let in_key = if *in_key { "yes" } else { "" };
-            let _ = writeln!(text, "| `{name}` | {} | {in_key} | {words} |", kind.in_words());
+        for Key { name, kind, decides, text: words } in keys {
+            let is_in = if *decides { "yes" } else { "" };
+            let _ = writeln!(text, "| `{name}` | {} | {is_in} | {words} |", kind.in_words());
         }
     }
     text
