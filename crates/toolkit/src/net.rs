@@ -49,6 +49,18 @@ pub fn secret(header: &[u8]) -> Option<Digest> {
     Some(Digest::of(pair.get(colon + 1..)?))
 }
 
+/// A URL as it may be shown: a name and a password before the host are left out.
+#[must_use]
+pub fn without_credentials(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let (scheme, rest) = url.split_at(start);
+    // A password that was not encoded may have any character: the last `@` counts.
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}…@{host}"),
+        None => url.to_owned(),
+    }
+}
+
 /// Addresses with a common beginning: `10.0.0.0/8`, `::1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
@@ -94,6 +106,18 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_password_is_shown() {
+        for (url, shown) in [
+            ("http://host:3128/x", "http://host:3128/x"),
+            ("http://user:word@host/x", "http://…@host/x"),
+            ("user:w/o?rd@host", "…@host"),
+            ("http://u:p@w@host", "http://…@host"),
+        ] {
+            assert_eq!(without_credentials(url), shown);
+        }
+    }
 
     #[test]
     fn a_secret_is_a_bearers_or_a_password() {

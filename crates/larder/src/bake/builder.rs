@@ -1,4 +1,5 @@
-//! Which builder will build, docker's two or podman's, and what that means for the key.
+//! Which builder will build, docker's two or podman's, and what that means for the key; and whether
+//! the engine has the bases that larder.toml names by digests.
 //!
 //! Only asked before a build: a hit costs no question.
 

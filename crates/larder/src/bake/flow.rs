@@ -46,10 +46,10 @@ pub(super) struct Bake<'a> {
     /// What hashctx warns of, where the report is to have it.
     key_warnings: Vec<String>,
     /// Why an image is built that has been saved before, or that no store was asked for.
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
     /// The images whose rebuild is the reason, the nearest first.
     chain: Vec<String>,
-    changes: Option<Changes>,
+    pub(super) changes: Option<Changes>,
     error: Option<String>,
     /// The engine's ID of what was built.
     pub(super) built_id: Option<String>,
@@ -110,6 +110,9 @@ impl Bake<'_> {
             Err(error) => return self.without_key(error),
         };
         self.note_doubts()?;
+        if self.baker.options.prove && self.planned.asked {
+            return self.prove(inputs);
+        }
         let turn = match self.found_or_turn(&inputs.key) {
             Ok(Ok(from)) => {
                 self.saved_seconds = self.baker.build_seconds(&inputs.key);
@@ -383,7 +386,7 @@ impl Bake<'_> {
         }
     }
 
-    fn failed(mut self, key: Option<String>, error: RunError) -> Result<Baked, RunError> {
+    pub(super) fn failed(mut self, key: Option<String>, error: RunError) -> Result<Baked, RunError> {
         if error.is_interruption() {
             return Err(error);
         }
@@ -396,7 +399,13 @@ impl Bake<'_> {
         Ok(self.report(State::Failed, key, None, false))
     }
 
-    fn report(self, state: State, key: Option<String>, from: Option<&'static str>, saved: bool) -> Baked {
+    pub(super) fn report(
+        self,
+        state: State,
+        key: Option<String>,
+        from: Option<&'static str>,
+        saved: bool,
+    ) -> Baked {
         let options = self.baker.options;
         // A packed image may be stored and not loaded: the engine has some other under its name.
         let in_engine = self.loaded || !self.image.is_packed() || options.check;
@@ -442,7 +451,7 @@ impl Bake<'_> {
         self.warnings.push(warning);
     }
 
-    fn say(&self, what: &str, message: &str) {
+    pub(super) fn say(&self, what: &str, message: &str) {
         output::say(&format!("{what}: {}: {message}", self.image.name));
     }
 }

@@ -16,7 +16,7 @@ use crate::process::runner::{RunError, succeeded};
 /// An image that the engine has built.
 pub(super) struct Built {
     /// Its ID.
-    id: String,
+    pub(super) id: String,
     seconds: f64,
     /// The key of what the engine was handed, where it was handed a tar.
     key: Option<String>,
@@ -217,7 +217,7 @@ impl Bake<'_> {
         }
     }
 
-    fn extras(&self, inputs: &Inputs, seconds: f64) -> Extras {
+    pub(super) fn extras(&self, inputs: &Inputs, seconds: f64) -> Extras {
         let host = self.baker.options.host.clone();
         let commit = self.baker.commit();
         Extras { manifest: inputs.manifest.clone(), seconds, force: self.replace, host, commit }

@@ -16,6 +16,7 @@ mod locks;
 mod make;
 mod outputs;
 mod plan;
+mod prove;
 mod stock;
 mod turn;
 
@@ -53,6 +54,8 @@ pub struct Options {
     pub rebuild: bool,
     /// Build from scratch, and save nothing.
     pub from_scratch: bool,
+    /// Build beside what is stored, and compare.
+    pub prove: bool,
     /// Build nothing; say what would be built.
     pub check: bool,
     /// Neither ask the store nor save into it.
@@ -77,7 +80,7 @@ pub struct Options {
     pub store: Option<Utf8PathBuf>,
     /// This machine's name, to be kept beside what is saved.
     pub host: Option<String>,
-    /// Whether a check ends as if all were up to date.
+    /// Whether what would be built, or differs, is no reason to end otherwise than with 0.
     pub dry_run: bool,
     /// The environment variables: secrets come from there.
     pub variables: BTreeMap<String, String>,
@@ -166,7 +169,10 @@ pub fn bake(
     let is_told = !options.json && runner.verbosity() > Verbosity::Quiet;
     let written = written.and_then(|()| if is_told { writeln!(out, "{sum}") } else { Ok(()) });
     written.map_err(BakeError::Report)?;
-    Ok(if options.dry_run { Outcome::Yes } else { outcome(&states) })
+    Ok(match outcome(&states) {
+        Outcome::No if options.dry_run => Outcome::Yes,
+        outcome => outcome,
+    })
 }
 
 /// Bakes as `bake` does, and tells of each image and disk in the order of the file, as soon as it
@@ -189,6 +195,9 @@ pub(crate) fn each(
     let (mut planned, engines) = plan::plan(project, options, tools, runner)?;
     secrets::are_there(planned.iter().map(|planned| &planned.image), &options.variables, runner.folder())?;
     locks::lock(&mut planned, options, tools, runner)?;
+    if options.prove {
+        under_own_names(&mut planned);
+    }
     let held;
     let runner = if planned.len() > 1 && options.jobs > 1 {
         held = runner.holding_builds();
@@ -210,6 +219,13 @@ pub(crate) fn each(
     }
     engines.remember();
     Ok(())
+}
+
+/// What is built for a proof alone must not take the names of what people use.
+fn under_own_names(planned: &mut [plan::Planned]) {
+    for (at, planned) in planned.iter_mut().enumerate().filter(|(_, planned)| planned.asked) {
+        planned.image.tags = vec![format!("larder-prove-{}-{at}:latest", std::process::id())];
+    }
 }
 
 /// How wide the names of the report are: an image may bring all that it is built from.

@@ -111,6 +111,13 @@ pub struct BakeArgs {
     /// baked, and what it `needs`
     #[arg(long, conflicts_with = "check")]
     pub(super) dry_run: bool,
+    /// Build the images from scratch beside what is stored under their keys, and list the files
+    /// that differ; nothing that is stored changes, and no name in the engine
+    #[arg(long, conflicts_with_all = ["rebuild", "check", "dry_run", "no_image_cache", "no_cache"])]
+    pub(super) prove: bool,
+    /// With `--prove`: exit 1 if a file differs
+    #[arg(long, requires = "prove")]
+    pub(super) strict: bool,
     /// Neither ask the store for images nor save into it
     #[arg(long)]
     pub(super) no_image_cache: bool,

@@ -128,9 +128,10 @@ impl Process {
         let options = bake::Options {
             names: args.names,
             rebuild: args.rebuild,
-            from_scratch: args.no_cache,
+            from_scratch: args.no_cache || args.prove,
+            prove: args.prove,
             check: args.check || args.dry_run,
-            dry_run: args.dry_run,
+            dry_run: args.dry_run || (args.prove && !args.strict),
             locked: args.locked || (args.update.is_none() && self.is_ci()),
             update: args.update,
             no_image_cache: args.no_image_cache || args.no_cache,

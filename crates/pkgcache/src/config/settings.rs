@@ -12,6 +12,7 @@ use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer};
 use storekit::{Age, ByteSize, Digest};
+use toolkit::net::without_credentials;
 use toolkit::settings::Settings;
 
 use crate::config::hosts::{HostRule, Hosts};
@@ -174,7 +175,8 @@ impl Options {
     /// What is not that.
     pub fn mount<'a>(&mut self, mounts: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
         for text in mounts {
-            let wrong = || Error::NotAnUpstream { text: text.to_owned(), reason: "there is no `=`" };
+            let wrong =
+                || Error::NotAnUpstream { text: without_credentials(text), reason: "there is no `=`" };
             let (name, url) = text.split_once('=').ok_or_else(wrong)?;
             self.upstream.insert(name.to_owned(), Mount::Url(url.to_owned()));
         }
@@ -279,7 +281,7 @@ fn hosts(texts: Option<&[String]>) -> miette::Result<Hosts> {
 }
 
 fn parent(text: &str) -> Result<Uri, Error> {
-    let wrong = |reason| Error::NotAParent { text: text.to_owned(), reason };
+    let wrong = |reason| Error::NotAParent { text: without_credentials(text), reason };
     let uri: Uri = text.parse().map_err(|_| wrong("not a valid URL"))?;
     if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
         return Err(wrong("a parent proxy has a URL with `http://` and a host"));
@@ -295,7 +297,8 @@ fn upstream(name: &str, mount: &Mount, guesses: bool) -> Result<Upstream, Error>
         Mount::Url(url) => MountTable { url: url.clone(), ..MountTable::default() },
         Mount::Table(table) => table.clone(),
     };
-    let wrong = |reason| Error::NotAnUpstream { text: format!("{name}={}", table.url), reason };
+    let wrong =
+        |reason| Error::NotAnUpstream { text: format!("{name}={}", without_credentials(&table.url)), reason };
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name != "/" && (name.is_empty() || !name.chars().all(good) || name.starts_with('.')) {
         return Err(wrong("a name has letters, digits, `-`, `_` and `.`"));
@@ -353,10 +356,10 @@ mod tests {
         refused(|it| it.allow = Some(vec!["a b".into()]), "not a host");
         refused(|it| it.clients = Some(vec!["10.0.0.0/99".into()]), "not a network");
         refused(|it| it.parent = Some("socks5://x".into()), "invalid parent proxy");
-        refused(|it| it.parent = Some("http://user:pw@x".into()), "invalid parent proxy");
+        refused(|it| it.parent = Some("http://user:pw@x".into()), "http://…@x");
         refused(|it| it.mount(["x=ftp://a/"]).unwrap(), "invalid upstream");
         refused(|it| it.mount(["a/b=http://a/"]).unwrap(), "invalid upstream");
-        refused(|it| it.mount(["x=http://user:pw@a/"]).unwrap(), "invalid upstream");
+        refused(|it| it.mount(["x=http://user:pw@a/"]).unwrap(), "http://…@a/");
         refused(|it| it.token_file = Some("/nonexistent".into()), "/nonexistent");
         assert!(Options::default().mount(["x"]).is_err());
     }
