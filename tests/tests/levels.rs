@@ -81,6 +81,12 @@ fn follows_a_change(engine: &'static str) {
     let ran = session.run("larder bake").ok();
     assert!(ran.stdout().lines().last().expect("a line").starts_with("4 images: "), "{ran}");
     assert!(!ran.stdout().contains("built"), "{ran}");
+
+    // What the engine lacks comes out of the store, and is counted.
+    let top = session.run("grep -o 'larder-test-[^\"]*-top' larder.toml").ok().stdout();
+    session.run(&format!("{engine} rmi -f {top}")).ok();
+    let ran = session.run("larder bake").ok();
+    assert!(ran.stdout().lines().last().expect("a line").starts_with("4 images: 3 hits, 1 loaded"), "{ran}");
 }
 
 #[test]

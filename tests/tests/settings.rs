@@ -216,3 +216,22 @@ fn another_file_and_its_local_one_count_for_all_tools() {
     assert!(session.path("ci/kept/images/oci-layout").is_file());
     assert_eq!(session.run("larder list --json").ok().rows()[0]["name"], "main");
 }
+
+#[test]
+fn what_would_be_waited_for_without_end_is_refused() {
+    let refused = |make: &str, toml: &str, why: &str| {
+        let session = Session::new().file("d/file", "1");
+        session.write("larder.toml", toml);
+        session.run(make).ok();
+        session.run("timeout 60 larder bake").ends(2).says(why);
+        assert_eq!(session.run("ls $TMPDIR | grep bake- || true").ok().stdout(), "");
+    };
+    let secret = "[image.a]\nsecrets = { x = { file = \"pipe\" } }\n";
+    refused("mkfifo pipe", secret, "cannot read `pipe`: it is not a regular file");
+    refused("mkfifo larder.local.toml", "[image.a]\npack = { dir = \"d\" }\n", "it is not a regular file");
+    refused("mkfifo Dockerfile", "[image.a]\n", "the Dockerfile `Dockerfile` is not a regular file");
+    refused("mkdir Dockerfile", "[image.a]\n", "the Dockerfile `Dockerfile` is not a regular file");
+    refused("printf 'x = \"\\377\"' >larder.local.toml", "", "is not UTF-8: line 1");
+    let session = Session::new();
+    session.run("larder bake -f none.toml").ends(2).says("there is no `");
+}

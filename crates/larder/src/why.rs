@@ -111,6 +111,9 @@ fn of_project(
         let told = Told { baked: Some(baked), record: record.as_ref(), changes: None };
         write(&told, options.json, out).into_diagnostic().wrap_err("cannot write the report")?;
     }
+    if all.iter().any(|baked| baked.state == State::Failed) {
+        return Ok(Outcome::Code(2));
+    }
     Ok(Outcome::from_bool(all.iter().all(|baked| baked.state == State::Hit)))
 }
 

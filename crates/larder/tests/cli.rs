@@ -138,7 +138,7 @@ fn a_closed_pipe_is_quiet() {
 fn the_help_is_as_reviewed() {
     let desk = Desk::new("");
     let mut text = String::new();
-    for job in ["", "init", "reference", "bake", "why", "list", "lock", "ci"] {
+    for job in ["", "init", "bake", "why", "list", "lock", "ci", "reference"] {
         let args: Vec<_> = [job, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
         writeln!(text, "$ larder {}\n{}", args.join(" "), desk.run(&args).stdout()).expect("a string");
     }

@@ -11,6 +11,7 @@ use super::flow::Bake;
 use super::inspect::inspect;
 use super::plan::Planned;
 use super::stock::Stock;
+use crate::engine::Engine;
 use crate::outputs::may_meet;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner};
@@ -26,7 +27,7 @@ pub(super) struct Baker<'a> {
     pub(super) stock: Stock<'a>,
     pub(super) temp: Utf8PathBuf,
     /// What is wrong with the engine, once that is known: it is not asked again.
-    pub(super) no_engine: Mutex<Option<String>>,
+    no_engine: Mutex<Vec<(Engine, String)>>,
     /// What was baked so far: whatever comes next may be built from it.
     pub(super) done: Vec<(String, OnceLock<Baked>)>,
     /// What of the project has outputs, with the lines that name them.
@@ -56,18 +57,19 @@ impl<'a> Baker<'a> {
         }
     }
 
-    fn no_engine(&self) -> MutexGuard<'_, Option<String>> {
+    fn no_engine(&self) -> MutexGuard<'_, Vec<(Engine, String)>> {
         self.no_engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An error where the engine is known not to work.
-    pub(super) fn engine(&self) -> Result<(), RunError> {
-        self.no_engine().clone().map_or(Ok(()), |why| Err(RunError::NoEngine(why)))
+    pub(super) fn engine(&self, engine: Engine) -> Result<(), RunError> {
+        let known = self.no_engine().iter().find(|(known, _)| *known == engine).map(|(_, why)| why.clone());
+        known.map_or(Ok(()), |why| Err(RunError::NoEngine(why)))
     }
 
     /// Remembers what is wrong with the engine.
-    pub(super) fn without_engine(&self, why: String) -> RunError {
-        *self.no_engine() = Some(why.clone());
+    pub(super) fn without_engine(&self, engine: Engine, why: String) -> RunError {
+        self.no_engine().push((engine, why.clone()));
         RunError::NoEngine(why)
     }
 

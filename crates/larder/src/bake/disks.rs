@@ -393,6 +393,7 @@ impl DiskBake<'_> {
             changes: self.changes,
             warnings: self.warnings,
             key_warnings: Vec::new(),
+            loaded: false,
             moved: 0,
             saved_seconds: self.saved_seconds.filter(|_| state == State::Hit),
             error: self.error,

@@ -27,6 +27,7 @@ pub(super) struct Inputs {
 }
 
 /// The bake of one image, while it runs.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the image")]
 pub(super) struct Bake<'a> {
     pub(super) baker: &'a Baker<'a>,
     pub(super) seat: &'a Seat<'a, RunError>,
@@ -59,6 +60,8 @@ pub(super) struct Bake<'a> {
     unloaded: bool,
     /// How many bytes the engine was sent.
     moved: u64,
+    /// Whether it was, of a stored image that it lacked.
+    was_loaded: bool,
     /// How long the build took that a hit saves.
     saved_seconds: Option<f64>,
 }
@@ -89,6 +92,7 @@ impl<'a> Bake<'a> {
             outputs: None,
             unloaded: false,
             moved: 0,
+            was_loaded: false,
             saved_seconds: None,
             replace: baker.options.rebuild && planned.asked,
         })
@@ -101,6 +105,9 @@ impl Bake<'_> {
     pub(super) fn run(mut self) -> Result<Baked, RunError> {
         if let Some(base) = self.failed_base() {
             return self.failed(None, RunError::Below { base });
+        }
+        if let Some(path) = special_file(self.image, self.baker.runner.folder()) {
+            return self.failed(None, RunError::SpecialFile { path });
         }
         for literal in self.image.literals() {
             self.warn(format!("{literal}, which is not replaced"));
@@ -260,6 +267,7 @@ impl Bake<'_> {
         // A check changes nothing, in the engine neither; and a packed image needs no engine.
         let quick = self.baker.options.check || self.image.is_packed();
         let found = if quick { stock.has(key)? } else { stock.load(key, self.image)? };
+        self.was_loaded = !quick && matches!(found, Found::Hit { present: false, .. });
         let hit = self.judged_with_outputs(key, found)?;
         let hit = match hit {
             Some(_) if self.image.is_packed() && !self.baker.options.check => self.load_packed(key)?,
@@ -293,7 +301,7 @@ impl Bake<'_> {
                 return Ok(Some(if present { "engine" } else { "store" }));
             }
             Found::Miss => return Ok(None),
-            Found::NoEngine(why) => return Err(self.baker.without_engine(why)),
+            Found::NoEngine(why) => return Err(self.baker.without_engine(self.image.builder(), why)),
             Found::Damaged => {
                 self.replace = true;
                 let then = if self.baker.options.check {
@@ -327,6 +335,7 @@ impl Bake<'_> {
             }
             found => {
                 self.loaded = matches!(found, Found::Hit { .. });
+                self.was_loaded = matches!(found, Found::Hit { present: false, .. });
                 self.judge(found)
             }
         }
@@ -426,6 +435,7 @@ impl Bake<'_> {
             outputs: self.outputs,
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
             chain: self.chain,
+            loaded: self.was_loaded,
             moved: self.moved,
             saved_seconds: if state == State::Hit { self.saved_seconds } else { None },
             changes: self.changes,
@@ -454,6 +464,13 @@ impl Bake<'_> {
     pub(super) fn say(&self, what: &str, message: &str) {
         output::say(&format!("{what}: {}: {message}", self.image.name));
     }
+}
+
+/// The image's Dockerfile, where something else stands in its place, as a folder or a pipe.
+pub(super) fn special_file(image: &Image, folder: &Utf8Path) -> Option<Utf8PathBuf> {
+    let path = image.as_build()?.file();
+    let metadata = std::fs::metadata(folder.join(&path)).ok()?;
+    (!metadata.is_file()).then_some(path)
 }
 
 /// The key of a manifest: its BLAKE3 digest, as `b3sum` prints it.

@@ -52,13 +52,13 @@ impl Bake<'_> {
     /// Builds with the engine, from `inputs` where they are known. Whether there is one is asked
     /// only after a failure.
     pub(super) fn build_only(&mut self, inputs: Option<&Inputs>) -> Result<Built, RunError> {
-        self.baker.engine()?;
+        self.baker.engine(self.image.builder())?;
         match self.build_now(inputs) {
             Err(error) if !error.is_interruption() => Err(self
                 .baker
                 .stock
                 .engine_trouble(self.image.builder())?
-                .map_or(error, |why| self.baker.without_engine(why))),
+                .map_or(error, |why| self.baker.without_engine(self.image.builder(), why))),
             built => {
                 self.built_id = built.as_ref().ok().map(|built| built.id.clone());
                 built

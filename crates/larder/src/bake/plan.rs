@@ -10,6 +10,7 @@ use std::process::ExitStatus;
 use serde::Deserialize;
 
 use super::engines::Engines;
+use super::flow::special_file;
 use super::{BakeError, Options};
 use crate::config::Project;
 use crate::config::chosen::chosen_images;
@@ -92,7 +93,11 @@ impl Planner<'_, '_> {
         self.path.push(image.name.clone());
         let image = Image { engine: Some(self.engines.of(image)?), ..image.clone() };
         // What is wrong is told when it is the image's turn.
-        let uses = match asked(&image, self.tools, |cmd| self.runner.ask(cmd)) {
+        let uses = match special_file(&image, self.runner.folder()) {
+            Some(path) => Err(RunError::SpecialFile { path }),
+            None => asked(&image, self.tools, |cmd| self.runner.ask(cmd)),
+        };
+        let uses = match uses {
             Err(error) if error.is_interruption() => return Err(error.into()),
             uses => uses.ok(),
         };

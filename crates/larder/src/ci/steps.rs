@@ -17,7 +17,7 @@ use crate::config::image::Image;
 use crate::config::step::Step;
 use crate::disk::glob;
 use crate::process::command::Cmd;
-use crate::process::runner::{Runner, code};
+use crate::process::runner::{Runner, Verbosity, code};
 use crate::process::tools::Tools;
 use crate::times::Times;
 
@@ -65,7 +65,9 @@ impl<'a> Steps<'a> {
         let Some(run) = &step.run else { return Ok(Done::Made(Outcome::Yes)) };
         let key = self.key(step, run, image)?;
         if key.is_some() && key == self.last(step) {
-            output::say(&format!("skipped: {}: its inputs are those of its last success", step.name));
+            if self.runner.verbosity() > Verbosity::Quiet {
+                output::say(&format!("skipped: {}: its inputs are those of its last success", step.name));
+            }
             return Ok(Done::Skipped);
         }
         let cmd = Cmd::new("sh").arg("-c").arg(run);

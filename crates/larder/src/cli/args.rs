@@ -53,6 +53,15 @@ pub(super) enum Job {
     /// as a bake wrote them; a place outside the project, or among the inputs of the key, is
     /// refused. Files that a bake wrote for an earlier key are removed if nobody changed them.
     Bake(BakeArgs),
+    /// Say why an image is a hit or would be built, or what is on record of a stored one
+    ///
+    /// Of an image of larder.toml: its key; of a hit, when, where and from which commit it was
+    /// made, and what that saves; else what changed since the nearest earlier save: files,
+    /// arguments, bases, rules. Of any other name, a key or its beginning: what the store has under
+    /// it, and what the project has changed since. Exits 1 if the image would be built.
+    Why(WhyArgs),
+    /// List the images and disks of larder.toml, with what each is
+    List(ListArgs),
     /// Write into larder.lock which images the names in the Dockerfiles stand for
     ///
     /// Each base image and `# syntax=` frontend that is named without a digest is resolved once, by
@@ -69,17 +78,8 @@ pub(super) enum Job {
     /// is any before it, where a variable is not set. With `[ci] log`, what each step prints is
     /// kept in that folder as NAME.log, and its times in times.ndjson.
     Ci(CiArgs),
-    /// List the images and disks of larder.toml, with what each is
-    List(ListArgs),
     /// Print all keys of larder.toml, with what each does
     Reference(ReferenceArgs),
-    /// Say why an image is a hit or would be built, or what is on record of a stored one
-    ///
-    /// Of an image of larder.toml: its key; of a hit, when, where and from which commit it was
-    /// made, and what that saves; else what changed since the nearest earlier save: files,
-    /// arguments, bases, rules. Of any other name, a key or its beginning: what the store has under
-    /// it, and what the project has changed since. Exits 1 if the image would be built.
-    Why(WhyArgs),
 }
 
 /// What `init` is told.

@@ -1,6 +1,7 @@
 //! What a single value must be.
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+use storekit::size::Age;
 use toml::Spanned;
 
 use super::fault::Fault;
@@ -31,6 +32,17 @@ pub(super) fn are_names(what: &str, pairs: &Pairs) -> Result<(), Fault> {
     pairs.keys().find(bad).map_or(Ok(()), |name| {
         let message = format!("`{}` cannot be a name in `{what}`", name.get_ref());
         Err(Fault::new(message, name.span(), "a name has at least one letter, and no `=`"))
+    })?;
+    pairs.iter().find(|(_, value)| value.get_ref().contains('\0')).map_or(Ok(()), |(name, value)| {
+        let message = format!("`{what}.{}` has a NUL", name.get_ref());
+        Err(Fault::new(message, value.span(), "no command can be handed that"))
+    })
+}
+
+/// Refuses a limit that nothing could keep.
+pub(super) fn is_limit(timeout: Option<&Spanned<Age>>) -> Result<(), Fault> {
+    timeout.filter(|timeout| timeout.get_ref().0.is_zero()).map_or(Ok(()), |timeout| {
+        Err(Fault::new("`timeout` is 0", timeout.span(), "left out, it takes as long as it takes"))
     })
 }
 

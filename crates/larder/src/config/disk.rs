@@ -7,7 +7,7 @@ use serde::Deserialize;
 use storekit::size::Age;
 use toml::Spanned;
 
-use super::checks::{are_names, leaves};
+use super::checks::{are_names, is_limit, leaves};
 use super::fault::Fault;
 use super::outputs;
 use super::table::{Pairs, plain, yes};
@@ -55,7 +55,7 @@ pub(super) struct DiskTable {
     cache: Cache,
     #[serde(default = "yes")]
     use_image_cache: bool,
-    timeout: Option<Age>,
+    timeout: Option<Spanned<Age>>,
 }
 
 /// Which of the two caches are used.
@@ -79,6 +79,7 @@ impl DiskTable {
     /// The disk, with wrong values refused. `images`: whether the image cache is on at all.
     pub(super) fn checked(self, name: &str, images: bool) -> Result<Disk, Fault> {
         are_names("args", &self.args)?;
+        is_limit(self.timeout.as_ref())?;
         let output = outputs::is_place("output", &self.output)?;
         let inputs = self.inputs.get_ref();
         if inputs.is_empty() {
@@ -104,7 +105,7 @@ impl DiskTable {
             output,
             folder,
             use_image_cache: images && self.use_image_cache && self.cache.images,
-            timeout: self.timeout,
+            timeout: self.timeout.map(Spanned::into_inner),
         })
     }
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use camino::Utf8PathBuf;
 use miette::{Diagnostic, NamedSource, SourceSpan};
+use storekit::printable;
 use thiserror::Error;
 
 use super::nearest::nearest;
@@ -19,9 +20,17 @@ pub enum ConfigError {
     )]
     Missing { folder: Utf8PathBuf },
 
-    #[error("cannot read {path}")]
-    #[diagnostic(code(larder::config_unreadable), help("check that the file can be read by this user"))]
-    Read { path: Utf8PathBuf, source: std::io::Error },
+    #[error("there is no `{path}`")]
+    #[diagnostic(code(larder::no_config_file), help("`--file`, or LARDER_TOML, names the file itself"))]
+    NoFile { path: Utf8PathBuf },
+
+    #[error("`{path}` is not UTF-8: line {line} has another letter")]
+    #[diagnostic(code(larder::config_not_text), help("save the file as UTF-8"))]
+    NotText { path: Utf8PathBuf, line: usize },
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Read(#[from] storekit::Error),
 
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -55,7 +64,8 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(message: impl Into<String>, at: Range<usize>, help: impl Into<String>) -> Self {
-        Self { message: message.into(), at: Some(at), help: help.into() }
+        // A name from the file may have anything in it.
+        Self { message: printable(&message.into()).into_owned(), at: Some(at), help: help.into() }
     }
 }
 

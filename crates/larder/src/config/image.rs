@@ -310,7 +310,7 @@ impl Image {
 
 impl Build {
     /// The Dockerfile, relative to larder.toml.
-    fn file(&self) -> Utf8PathBuf {
+    pub(crate) fn file(&self) -> Utf8PathBuf {
         plain(&self.context.join(&self.dockerfile))
     }
 }

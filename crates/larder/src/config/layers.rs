@@ -6,6 +6,7 @@
 
 use camino::Utf8Path;
 use miette::NamedSource;
+use storekit::files::replace::read_capped;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toolkit::settings::local_file;
@@ -14,6 +15,9 @@ use super::fault::{ConfigError, Fault, Invalid, misread};
 
 /// A table with the place of each of its parts.
 pub(super) type Table<'i> = DeTable<'i>;
+
+/// No larder.toml is larger: 16 MiB.
+const LARGEST: u64 = 16 << 20;
 
 /// The texts, the lowest first.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -35,14 +39,11 @@ impl Layers {
     /// need not be there.
     pub(super) fn read(path: &Utf8Path) -> Result<Self, ConfigError> {
         let mut layers = Self::default();
-        let unread = |path: &Utf8Path, source| ConfigError::Read { path: path.to_owned(), source };
-        let text = std::fs::read_to_string(path).map_err(|source| unread(path, source))?;
-        layers.add(path.as_str(), &text);
+        let missing = || ConfigError::NoFile { path: path.to_owned() };
+        layers.add(path.as_str(), &text_of(path)?.ok_or_else(missing)?);
         let local = local_file(path);
-        match std::fs::read_to_string(&local) {
-            Ok(text) => layers.add(local.as_str(), &text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(unread(&local, source)),
+        if let Some(text) = text_of(&local)? {
+            layers.add(local.as_str(), &text);
         }
         Ok(layers)
     }
@@ -96,6 +97,17 @@ impl Layers {
             name: name.to_owned(),
         }))
     }
+}
+
+/// What a file says; `None` where there is none.
+fn text_of(path: &Utf8Path) -> Result<Option<String>, ConfigError> {
+    let Some(bytes) = read_capped(path, LARGEST)? else { return Ok(None) };
+    let text = String::from_utf8(bytes);
+    text.map(Some).map_err(|error| {
+        let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = before.split(|byte| *byte == b'\n').count();
+        ConfigError::NotText { path: path.to_owned(), line }
+    })
 }
 
 impl Layer {

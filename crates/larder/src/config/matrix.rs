@@ -47,7 +47,17 @@ pub(super) fn combinations<'i>(table: &mut Table<'i>) -> Result<Vec<Vec<Value<'i
             _ => None,
         };
         let words: Option<Vec<_>> = words;
-        let wrong = || bad(format!("`matrix.{what}` is not a list of words or numbers"), values_at.clone());
+        let is_empty = words.as_ref().is_some_and(Vec::is_empty);
+        let why = if is_empty { "is empty" } else { "is not a list of words or numbers" };
+        let wrong = || bad(format!("`matrix.{what}` {why}"), values_at.clone());
+        let twice = words
+            .iter()
+            .flatten()
+            .enumerate()
+            .find(|(at, value)| words.iter().flatten().take(*at).any(|other| other.text == value.text));
+        if let Some((_, value)) = twice {
+            return Err(bad(format!("`{}` stands twice in `matrix.{what}`", value.text), value.at.clone()));
+        }
         axes.push(words.filter(|words| !words.is_empty()).ok_or_else(wrong)?);
     }
     if axes.is_empty() {

@@ -136,7 +136,13 @@ fn project(layers: &Layers, variables: Variables<'_>) -> Result<Project, Fault> 
     let read = images.into_iter().map(|entry| image(entry, cached, variables));
     let images = settled(read.collect::<Result<_, _>>()?)?;
     let steps = rest.ci.steps(&images)?;
-    Ok(Project { images, disks, steps, ci_log: rest.ci.log, layers: Layers::default() })
+    Ok(Project {
+        images,
+        disks,
+        steps,
+        ci_log: rest.ci.log.map(Spanned::into_inner),
+        layers: Layers::default(),
+    })
 }
 
 fn image(mut entry: Entry<'_>, cached: bool, variables: Variables<'_>) -> Result<Read, Fault> {

@@ -133,7 +133,7 @@ pub(super) const IMAGE: &[Key] = &[
         "needs",
         Kind::Texts,
         true,
-        "images of the file that are baked first without the Dockerfile saying so; their keys are in this one's",
+        "images of the file that are baked first though the Dockerfile does not name them, such as one whose outputs lie in this context; their keys are in this one's",
     ),
     key("timeout", Kind::Text, false, "how long a build may take, such as `30m`"),
     key(
@@ -249,7 +249,7 @@ const FILE: &[Key] = &[
 #[must_use]
 pub fn page() -> String {
     let mut text = "# larder.toml\n\nAll keys. A value that is in the key makes another image where it is another one. Tables that begin with `x-` are yours; any other \
-                    unknown table or key is an error. `larder.local.toml` beside it goes above it, key by key, and `--set NAME.KEY=VALUE` above both.\n"
+                    unknown table, and any unknown key of a table that is told here, is an error. `larder.local.toml` beside it goes above it, key by key, and `--set NAME.KEY=VALUE` above both.\n"
         .to_owned();
     for (heading, keys) in [
         ("The file", FILE),

@@ -37,8 +37,8 @@ pub fn are_there<'a>(
                 Secret::Variable(name) => {
                     Some((format!("the environment variable `{name}` is not set"), format!("set `{name}`")))
                 }
-                Secret::File(path) => std::fs::File::open(folder.join(path)).err().map(|error| {
-                    (format!("cannot read `{path}`: {error}"), "paths are relative to larder.toml".to_owned())
+                Secret::File(path) => unreadable(&folder.join(path)).map(|why| {
+                    (format!("cannot read `{path}`: {why}"), "paths are relative to larder.toml".to_owned())
                 }),
             };
             if let Some((why, help)) = fault {
@@ -48,4 +48,13 @@ pub fn are_there<'a>(
         }
     }
     Ok(())
+}
+
+/// Why the file cannot be read, if so. A pipe would be waited for.
+fn unreadable(path: &Utf8Path) -> Option<String> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => std::fs::File::open(path).err().map(|error| error.to_string()),
+        Ok(_) => Some("it is not a regular file".to_owned()),
+        Err(error) => Some(error.to_string()),
+    }
 }

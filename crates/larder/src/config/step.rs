@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::checks::leaves;
 use super::fault::Fault;
 use super::image::Image;
 use super::nearest::question;
@@ -37,7 +38,7 @@ pub(super) struct CiTable {
     steps: Vec<Spanned<StepTable>>,
     #[serde(default)]
     step: Vec<Spanned<StepTable>>,
-    pub(super) log: Option<Utf8PathBuf>,
+    pub(super) log: Option<Spanned<Utf8PathBuf>>,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +70,10 @@ impl CiTable {
     pub(super) fn steps(&self, images: &[Image]) -> Result<Vec<Step>, Fault> {
         let mut tables: Vec<_> = self.steps.iter().chain(&self.step).collect();
         tables.sort_by_key(|table| table.span().start);
+        if let Some(log) = self.log.as_ref().filter(|log| leaves(log.get_ref())) {
+            let help = "name a folder below larder.toml's, such as `target/ci`";
+            return Err(Fault::new("`log` leads out of the project", log.span(), help));
+        }
         let mut seen = BTreeSet::new();
         for table in &tables {
             if !seen.insert(&table.get_ref().name) {
@@ -89,6 +94,15 @@ impl StepTable {
                 let help = format!("{meant}name an image of this file");
                 return Err(Fault::new(format!("there is no image `{}`", name.get_ref()), name.span(), help));
             }
+        }
+        let is_odd = |c: char| c.is_control() || c == '/';
+        if self.name.trim().is_empty() || self.name.contains(is_odd) || self.name == "total" {
+            let help = "it names the step in the table of times and its log: no `/`, no control characters, and not `total`";
+            return Err(Fault::new(
+                format!("`{}` cannot be the name of a step", self.name),
+                whole.span(),
+                help,
+            ));
         }
         if self.run.is_none() && self.bake.is_empty() && self.image.is_none() {
             let help = "write `run = \"COMMAND\"`, or `bake = [\"IMAGE\"]`";

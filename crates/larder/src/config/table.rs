@@ -10,7 +10,7 @@ use storekit::Platform;
 use storekit::size::Age;
 use toml::Spanned;
 
-use super::checks::{are_names, is_base, is_path, is_secret_name, leaves};
+use super::checks::{are_names, is_base, is_limit, is_path, is_secret_name, leaves};
 use super::disk::Cache;
 use super::fault::Fault;
 use super::image::{Build, Context, Ignore, Image, Pack, Secret, Source};
@@ -44,7 +44,7 @@ pub(super) struct ImageTable {
     engine_cache: EngineCache,
     #[serde(default)]
     needs: Vec<Spanned<String>>,
-    timeout: Option<Age>,
+    timeout: Option<Spanned<Age>>,
     tags: Option<Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
     ignore: Ignore,
@@ -75,7 +75,7 @@ struct PackTable {
 
 /// Where a secret comes from: one of the two.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table, such as `{ env = \"VARIABLE\" }`")]
 struct SecretTable {
     env: Option<Spanned<String>>,
     file: Option<Spanned<Utf8PathBuf>>,
@@ -220,6 +220,7 @@ impl ImageTable {
         are_names("labels", &self.labels)?;
         are_names("contexts", &self.contexts)?;
         self.secrets.keys().try_for_each(is_secret_name)?;
+        is_limit(self.timeout.as_ref())?;
         let network = self.network.as_ref().filter(|network| network.get_ref().trim().is_empty());
         if let Some(network) = network {
             let help = "write `host`, `none` or `default`, as `docker build --network` has it";
@@ -293,7 +294,7 @@ impl ImageTable {
             use_image_cache: self.use_image_cache && self.cache.images,
             outputs: Vec::new(),
             needs: Vec::new(),
-            timeout: self.timeout,
+            timeout: self.timeout.map(Spanned::into_inner),
             lock: self.lock,
             refresh: self.refresh.and_then(|refresh| refresh.0),
             literals: Vec::new(),

@@ -84,6 +84,10 @@ pub enum RunError {
     #[diagnostic(code(larder::late), help("`timeout` in larder.toml says how long it may take"))]
     Late { command: String, limit: String },
 
+    #[error("the Dockerfile `{path}` is not a regular file")]
+    #[diagnostic(code(larder::special_file), help("`dockerfile` in larder.toml is relative to `context`"))]
+    SpecialFile { path: Utf8PathBuf },
+
     #[error("docker needs its plugin buildx for `contexts`")]
     #[diagnostic(code(larder::no_contexts), help("install buildx, or build with podman: `--engine podman`"))]
     NoContexts,
@@ -109,6 +113,7 @@ impl RunError {
             | Self::OutputsLost
             | Self::Late { .. }
             | Self::NoContexts
+            | Self::SpecialFile { .. }
             | Self::NoEngine(_) => None,
         }
     }

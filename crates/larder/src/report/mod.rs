@@ -96,6 +96,9 @@ pub struct Baked {
     pub warnings: Vec<String>,
     /// What could make the key lie; found out for `--json` and `--doubts` alone.
     pub key_warnings: Vec<String>,
+    /// Whether the engine did not have it, and has it now out of the store.
+    #[serde(skip)]
+    pub loaded: bool,
     /// How many bytes of layers the engine was sent, plain.
     pub moved: u64,
     /// How long the build took that a hit makes needless, in seconds; absent where that is not on
@@ -168,7 +171,7 @@ impl Sum {
     /// With one more.
     pub fn add(&mut self, baked: &Baked) {
         let of_kind = match baked.state {
-            State::Hit if baked.moved > 0 => &mut self.loaded,
+            State::Hit if baked.loaded => &mut self.loaded,
             State::Hit => &mut self.hits,
             State::Built => &mut self.built,
             State::Stale => &mut self.stale,
@@ -249,6 +252,7 @@ mod tests {
             changes: None,
             warnings: Vec::new(),
             key_warnings: Vec::new(),
+            loaded: false,
             moved: 0,
             saved_seconds: None,
             error: None,

@@ -235,3 +235,12 @@ fn the_stores_folder_is_handed_on() {
     let load = "imgtar load KEY --store /some/where -q --json --engine docker --tag app:latest";
     result.called(&[USES, hash, doubts, load]);
 }
+
+#[test]
+fn an_engine_that_is_missing_is_not_the_other_ones_fault() {
+    let project =
+        Project::new("[image.a]\nengine = \"podman\"\n[image.b]\nengine = \"docker\"\n").answering();
+    let result = project.bake();
+    let states: Vec<_> = result.report.iter().map(|line| line["state"].clone()).collect();
+    assert_eq!(states, ["failed", "built"], "{:?}", result.report);
+}

@@ -313,10 +313,18 @@ pub fn names(folder: &Utf8Path) -> Result<Vec<String>> {
 /// I/O errors.
 pub fn read_capped(path: &Utf8Path, cap: u64) -> Result<Option<Vec<u8>>> {
     use std::io::Read;
-    let file = match File::open(path) {
+    use std::os::unix::fs::OpenOptionsExt;
+    // A pipe without a writer would be waited for without end.
+    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = match File::options().read(true).custom_flags(nonblocking).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.at("read", path)?,
     };
+    let kind = file.metadata().at("read", path)?.file_type();
+    if !kind.is_file() {
+        let what = if kind.is_dir() { "it is a folder" } else { "it is not a regular file" };
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what)).at("read", path);
+    }
     // With room for all of it and a little more, a file is read in one piece, and once more for its
     // end.
     let length = file.metadata().at("read", path)?.len().min(cap).saturating_add(64);
@@ -382,5 +390,12 @@ mod tests {
         assert_eq!(read_capped(&file, 5).unwrap().unwrap(), b"12345");
         assert!(read_capped(&file, 4).is_err());
         assert!(read_capped(&path.join("none"), 4).unwrap().is_none());
+        // It would be waited for without end.
+        let pipe = path.join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mkfifoat(rustix::fs::CWD, pipe.as_std_path(), mode).unwrap();
+        let refused = format!("{:?}", read_capped(&pipe, 4).unwrap_err());
+        assert!(refused.contains("it is not a regular file"), "{refused}");
+        assert!(read_capped(&path, 4).is_err());
     }
 }

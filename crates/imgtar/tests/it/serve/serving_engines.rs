@@ -105,7 +105,7 @@ fn podman_and_skopeo_pull_and_push() {
     ));
     assert_eq!(session.ids("app._copy..3"), [id(&[&base, &top])]);
     // Its key is not a reference name that skopeo takes; the image's name is.
-    let layout = session.path("store/images");
+    let layout = session.path("../store/images");
     sh(&format!("skopeo inspect oci:{layout}:app/copy:3"));
     let tags = sh(&format!("skopeo list-tags --tls-verify=false docker://{at}/copy"));
     assert!(tags.contains("\"3\"") && tags.contains("\"4\""), "{tags}");

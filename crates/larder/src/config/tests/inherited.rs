@@ -97,7 +97,8 @@ fn a_matrix_that_makes_no_sense_is_refused() {
     let many = (0..100).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
     let text = format!("[image.w]\nmatrix = {{ A = [{many}], B = [{many}] }}\n");
     refused(&text, "makes 10000 images", "A = [0");
-    refused("[image.w]\nmatrix = { A = [] }\n", "is not a list", "[]");
+    refused("[image.w]\nmatrix = { A = [] }\n", "`matrix.A` is empty", "[]");
+    refused("[image.w]\nmatrix = { A = [1, 1] }\n", "`1` stands twice in `matrix.A`", "1");
     refused("[image.w]\nmatrix = { A = 1 }\n", "is not a list", "1");
     refused("[image.w]\nmatrix = { A = [1, 2] }\ntags = [\"w:1\"]\n", "have one name", "w:1");
     refused(
@@ -203,6 +204,10 @@ fn steps_are_read_in_either_form() {
         "leads out of the project",
         "/etc",
     );
+    refused("[[ci.step]]\nname = \"total\"\nrun = \"x\"\n", "cannot be the name of a step", "ci.step");
+    refused("[ci]\nlog = \"../x\"\n", "leads out of the project", "../x");
+    refused("[image.a]\ntimeout = \"0s\"\n", "`timeout` is 0", "0s");
+    refused("[image.a]\nargs = { A = \"x\\u0000\" }\n", "`args.A` has a NUL", "x");
     refused(
         "[ci]\nsteps = [{ name = \"a\", run = \"x\" }, { name = \"a\", run = \"y\" }]\n",
         "two steps",
