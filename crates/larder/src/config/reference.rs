@@ -274,8 +274,29 @@ pub fn page() -> String {
             let _ = writeln!(text, "| `{name}` | {} | {is_in} | {words} |", kind.in_words());
         }
     }
+    text.push_str(NOTES);
     text
 }
+
+/// What is to be said of two of the keys at more length.
+const NOTES: &str = "
+## How outputs are written
+
+`outputs` copies files out of an image into the project, after a build and on a hit. No engine has to run for that. On the left is a place relative to
+larder.toml, on the right a path in the image, a pattern (`*`, `?`, `**`), or a list of them.
+
+- A folder gives what is in it. A single file gets the name on the left, or goes into it if that ends with a slash. Times are kept.
+- Files that a bake wrote for an earlier key are removed. All others are yours and stay, also those that you changed since. Unchanged files are not written again.
+- Errors are: a pattern that matches nothing, an output that would be an input of the image's own key, a file that another image has written.
+
+## How disks are kept
+
+`run` of `[disk.NAME]` writes to `$LARDER_OUTPUT`, and what it made is stored under a key of its inputs, arguments and command line. With the same key, the
+next bake copies it out of the store. `larder bake NAME` takes disks by name, too.
+
+- Files come back byte for byte, raw disks with their holes. A folder comes back with its modes and links, with times of 1980, and without empty folders.
+- If the command fails, nothing is stored, and the old output stays.
+";
 
 /// The JSON Schema (2020-12), for editors that know one.
 #[must_use]
