@@ -3,6 +3,7 @@
 //! Prints each contender's median time, its spread, and what share of it the tool takes. Absolute
 //! times never carry to another machine; the shares mostly do.
 
+mod bake;
 mod figures;
 mod hashctx;
 mod imgtar;
@@ -25,6 +26,8 @@ use table::{Limit, Table};
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bench {
+    /// Bringing a project's images up to date.
+    Bake,
     /// Hashing a tree.
     Hashctx,
     /// Moving an image of 1 GB between archives, the store and Docker.
@@ -80,6 +83,12 @@ pub fn bench(
     let folder = Utf8PathBuf::from_path_buf(temp.path().to_owned());
     let folder = folder.map_err(|_| lost(io::Error::other("a path that is not UTF-8")))?;
     match what {
+        Bench::Bake => {
+            let shown =
+                bake::races(tools, runner, &folder).and_then(|races| show(&races, &folder, runner, out));
+            bake::clean(runner);
+            shown
+        }
         Bench::Hashctx => show(&hashctx::races(tools, runner, &folder, size)?, &folder, runner, out),
         Bench::Imgtar => imgtar::bench(tools, runner, &folder, out),
         // Rates, not times.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitStatus;
+use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 
@@ -20,6 +21,7 @@ use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, succeeded};
 use crate::process::tools::Tools;
+use crate::schedule::{self, Seat};
 
 /// An image to bake.
 pub(super) struct Planned {
@@ -61,7 +63,10 @@ pub(super) fn plan<'a>(
 ) -> Result<(Vec<Planned>, Engines<'a>), BakeError> {
     let asked = chosen_images(project, &options.names)?;
     let engines = Engines::new(options, tools, runner);
-    let mut planner = Planner { project, engines, tools, runner, path: Vec::new(), planned: Vec::new() };
+    let ahead = BTreeMap::new();
+    let mut planner =
+        Planner { project, engines, tools, runner, ahead, path: Vec::new(), planned: Vec::new() };
+    planner.ask_ahead(&asked, options.jobs)?;
     for image in &asked {
         planner.visit(image)?;
     }
@@ -77,6 +82,8 @@ struct Planner<'p, 'a> {
     engines: Engines<'a>,
     tools: &'a Tools,
     runner: &'a Runner,
+    /// What was asked of Dockerfiles before their images' turn.
+    ahead: BTreeMap<String, Result<Uses, RunError>>,
     /// The images that stand on the one that is looked at.
     path: Vec<String>,
     planned: Vec<Planned>,
@@ -93,11 +100,8 @@ impl Planner<'_, '_> {
         self.path.push(image.name.clone());
         let image = Image { engine: Some(self.engines.of(image)?), ..image.clone() };
         // What is wrong is told when it is the image's turn.
-        let uses = match special_file(&image, self.runner.folder()) {
-            Some(path) => Err(RunError::SpecialFile { path }),
-            None => asked(&image, self.tools, |cmd| self.runner.ask(cmd)),
-        };
-        let uses = match uses {
+        let uses = self.ahead.remove(&image.name);
+        let uses = match uses.unwrap_or_else(|| look(&image, self.tools, self.runner)) {
             Err(error) if error.is_interruption() => return Err(error.into()),
             uses => uses.ok(),
         };
@@ -116,6 +120,30 @@ impl Planner<'_, '_> {
         self.path.pop();
         let pins = BTreeMap::new();
         self.planned.push(Planned { image, asked: false, uses, bases, frontend, foreign, pins });
+        Ok(())
+    }
+
+    /// Asks of all Dockerfiles at once what they name: one after the other, a hundred take their
+    /// time.
+    fn ask_ahead(&mut self, images: &[&Image], jobs: usize) -> Result<(), RunError> {
+        if images.len() < 2 || jobs < 2 {
+            return Ok(());
+        }
+        let mut settled = Vec::new();
+        for image in images {
+            settled.push(Image { engine: Some(self.engines.of(image)?), ..(*image).clone() });
+        }
+        let (tools, runner) = (self.tools, self.runner);
+        let found = Mutex::new(BTreeMap::new());
+        let ask = |at: usize, _: &Seat<'_, RunError>| {
+            if let Some(image) = settled.get(at) {
+                let uses = look(image, tools, runner);
+                found.lock().unwrap_or_else(PoisonError::into_inner).insert(image.name.clone(), uses);
+            }
+            Ok(())
+        };
+        schedule::run(&vec![Vec::new(); settled.len()], jobs, ask, &[], |_| ())?;
+        self.ahead = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(())
     }
 
@@ -167,6 +195,14 @@ struct Uses {
 /// says against it is shown.
 pub(super) fn uses(image: &Image, tools: &Tools, runner: &Runner) -> Result<Vec<String>, RunError> {
     asked(image, tools, |cmd| runner.capture(cmd)).map(|uses| uses.images)
+}
+
+/// As `asked`; a Dockerfile that is not a file would be waited for without end.
+fn look(image: &Image, tools: &Tools, runner: &Runner) -> Result<Uses, RunError> {
+    match special_file(image, runner.folder()) {
+        Some(path) => Err(RunError::SpecialFile { path }),
+        None => asked(image, tools, |cmd| runner.ask(cmd)),
+    }
 }
 
 fn asked(

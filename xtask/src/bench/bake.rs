@@ -1,0 +1,129 @@
+//! A bake where nothing changed, beside a build where all is cached; and builds side by side.
+//!
+//! The images are the engine's already: what is measured is how long it takes to know that.
+
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+use camino::Utf8Path;
+
+use super::{Contender, Race, lost, say, sh};
+use larder::process::command::Cmd;
+use larder::process::runner::{RunError, Runner, succeeded};
+use larder::process::tools::Tools;
+
+/// A label by which all that is made here is removed again.
+const LABEL: &str = "larder.bench";
+
+/// Images of one file, and how long a bake of all may take.
+const FILES: [(u32, Duration); 3] =
+    [(1, Duration::from_millis(100)), (10, Duration::from_millis(300)), (100, Duration::from_secs(2))];
+
+/// How many files the context of the first image has.
+const CONTEXT: u32 = 10_000;
+
+/// Makes the projects, bakes each once, and says what is to be timed.
+///
+/// # Errors
+/// A project that cannot be made or baked.
+pub(super) fn races(tools: &Tools, runner: &Runner, folder: &Utf8Path) -> Result<Vec<Race>, RunError> {
+    let larder = &tools.folder(runner.folder()).unwrap_or_default().join("larder");
+    let mut races = Vec::new();
+    for (count, limit) in FILES {
+        say(&format!("making a project of {count} images"));
+        let project = folder.join(format!("p{count}"));
+        make(&project, count)?;
+        let bake = bake(larder, &project, &folder.join("store"), "");
+        succeeded(&bake, runner.ask(&bake)?.0)?;
+        let builds = format!(
+            "cd {project} && for n in $(seq 0 {}); do DOCKER_BUILDKIT=1 docker build -q -t larder-bench-{count}-$n i$n || exit; done",
+            count - 1
+        );
+        let built = sh(builds.clone());
+        succeeded(&built, runner.ask(&built)?.0)?;
+        races.push(Race {
+            title: format!("nothing changed, {count} images in the engine ({} files each)", files(count)),
+            rounds: if count < 100 { 9 } else { 3 },
+            memory: None,
+            contenders: vec![
+                Contender::new("larder bake", bake).within(limit),
+                Contender::new("docker build, all cached", sh(builds)),
+            ],
+        });
+    }
+    races.extend(side_by_side(larder, runner, folder)?);
+    Ok(races)
+}
+
+/// Four independent images that sleep for three seconds each, at once and one after the other. They
+/// need a shell: `None` where `LARDER_TEST_BASE` names no root file system.
+fn side_by_side(larder: &Utf8Path, runner: &Runner, folder: &Utf8Path) -> Result<Option<Race>, RunError> {
+    let base = "larder-bench-base";
+    let import = format!(
+        "test -s \"$LARDER_TEST_BASE\" && docker import -c 'LABEL {LABEL}=1' \"$LARDER_TEST_BASE\" {base}"
+    );
+    if !runner.ask(&sh(import))?.0.success() {
+        say("builds side by side are left out: LARDER_TEST_BASE names no root file system");
+        return Ok(None);
+    }
+    let project = folder.join("sleeping");
+    let mut toml = String::new();
+    for n in 0..4 {
+        let dockerfile = format!("FROM {base}\nLABEL {LABEL}=1 n={n}\nRUN sleep 3\n");
+        write(&project.join(format!("s{n}/Dockerfile")), &dockerfile)?;
+        toml.push_str(&table(&format!("s{n}"), &format!("larder-bench-s{n}")));
+    }
+    write(&project.join("larder.toml"), &toml)?;
+    let rebuild = |jobs: &str| bake(larder, &project, &folder.join("store"), &format!("--rebuild {jobs}"));
+    Ok(Some(Race {
+        title: "four independent images of `RUN sleep 3`, from scratch".to_owned(),
+        rounds: 1,
+        memory: None,
+        contenders: vec![
+            Contender::new("larder bake -j4", rebuild("-j4")).within(Duration::from_secs(7)),
+            Contender::new("larder bake -j1", rebuild("-j1")),
+        ],
+    }))
+}
+
+fn bake(larder: &Utf8Path, project: &Utf8Path, store: &Utf8Path, flags: &str) -> Cmd {
+    sh(format!("cd {project} && LARDER_DIR={store} {larder} bake --engine docker -q {flags}"))
+}
+
+fn files(count: u32) -> u32 {
+    if count == 1 { CONTEXT } else { 10 }
+}
+
+fn make(project: &Utf8Path, count: u32) -> Result<(), RunError> {
+    let mut toml = String::new();
+    for n in 0..count {
+        let image = project.join(format!("i{n}"));
+        let dockerfile = format!("FROM scratch\nLABEL {LABEL}=1 n={n}-{count}\nCOPY . /\n");
+        write(&image.join("Dockerfile"), &dockerfile)?;
+        for file in 0..files(count) {
+            write(&image.join(format!("d{}/f{file}", file % 100)), &format!("{n} {file}\n"))?;
+        }
+        toml.push_str(&table(&format!("i{n}"), &format!("larder-bench-{count}-{n}")));
+    }
+    write(&project.join("larder.toml"), &toml)
+}
+
+/// An image of the folder that has its name.
+fn table(name: &str, tag: &str) -> String {
+    format!("[image.{name}]\ncontext = \"{name}\"\ntags = [\"{tag}\"]\n")
+}
+
+fn write(path: &Utf8Path, text: &str) -> Result<(), RunError> {
+    let parent = path.parent().unwrap_or(path);
+    fs::create_dir_all(parent).map_err(lost)?;
+    let mut file = fs::File::create(path).map_err(lost)?;
+    io::Write::write_all(&mut file, text.as_bytes()).map_err(lost)
+}
+
+/// Removes the images that were made.
+pub(super) fn clean(runner: &Runner) {
+    let script = format!("docker images -q --filter label={LABEL} | sort -u | xargs -r docker rmi -f");
+    // What stays is said by nobody: it is only in the way of a disk.
+    let _ = runner.ask(&sh(script));
+}
