@@ -1,0 +1,12 @@
+//! `larder` with real engines and registries: what it bakes, when, and what it says of it.
+
+mod bake;
+mod disks;
+mod init;
+mod levels;
+mod lock;
+mod outputs;
+mod prove;
+mod settings;
+mod side_by_side;
+mod why;
