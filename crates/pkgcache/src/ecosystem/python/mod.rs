@@ -2,13 +2,17 @@
 //!
 //! Source: PyPA's "Simple repository API" (PEP 503, 592, 629, 658, 691, 700, 708, 714, 740, 792).
 
+mod names;
+mod tag;
+
 use std::io::{Read, Write};
 
 use http::Uri;
 
 use crate::ecosystem::base::Base;
+use crate::ecosystem::path::canonical;
 use crate::ecosystem::table::TableBuilder;
-use crate::ecosystem::{Asked, BadIndex};
+use crate::ecosystem::{Asked, BadIndex, Class, Package};
 
 /// The form of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +29,43 @@ pub(crate) enum Form {
 /// file; `index` is its project's page by the file's name, `entry` is `TAG/PATH`, canonical) and the
 /// same with `.metadata`. A page whose name is not normalized is unknown here; the caller redirects.
 #[must_use]
-pub(crate) fn ask(_path: &str, _query: Option<&str>) -> Asked {
-    Asked::default()
+pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
+    let path = canonical(path);
+    let Some(path) = path.strip_prefix('/').filter(|_| query.is_none_or(str::is_empty)) else {
+        return Asked::default();
+    };
+    if path.is_empty() {
+        return Asked::of(Class::Root);
+    }
+    if let Some(name) = path.strip_suffix('/').filter(|name| names::is_normalized(name)) {
+        let package = Package { name: Some(name.to_owned()), ..Package::default() };
+        return Asked { package, ..Asked::of(Class::Root) };
+    }
+    path.strip_prefix("files/").and_then(file).unwrap_or_default()
 }
 
-/// `TAG/PATH` of a file's URL: how it is named below `files/` and in tables.
+/// What a request for `TAG/PATH` asks for.
+fn file(entry: &str) -> Option<Asked> {
+    if !tag::is_entry(entry) {
+        return None;
+    }
+    let (_, last) = entry.rsplit_once('/')?;
+    let signature = last.strip_suffix(".asc");
+    let named = signature.or_else(|| last.strip_suffix(".metadata")).unwrap_or(last);
+    let told = names::of_file(named)?;
+    let index = Some(format!("/{}/", told.project));
+    let package =
+        Package { name: Some(told.project), version: Some(told.version), architecture: told.platform };
+    let class = if signature.is_some() { Class::PinnedByName } else { Class::Artifact };
+    Some(Asked { class, package, index, entry: Some(entry.to_owned()) })
+}
+
+/// `TAG/PATH` of a file's URL: how it is named below `files/` and in tables. `TAG` is `HOST`,
+/// `HOST_PORT`, `http_HOST` or `http_HOST_PORT`; https and its usual port are left out. The query is
+/// not part of it: who asks here has no use for another host's signature.
 #[must_use]
-pub(crate) fn file_name(_url: &Uri) -> Option<String> {
-    None
+pub(crate) fn file_name(url: &Uri) -> Option<String> {
+    tag::entry(url)
 }
 
 /// The form that a client wants, by its `Accept` fields; `None` where it wants neither.
