@@ -14,7 +14,7 @@ impl Name {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split('/').collect();
         let valid = match parts.as_slice() {
-            [name] => is_part(name),
+            [name] => is_part(name) && !name.starts_with('.'),
             [scope, name] => scope.strip_prefix('@').is_some_and(is_part) && is_part(name),
             _ => false,
         };
@@ -72,7 +72,7 @@ pub(super) fn plain(path: &str) -> String {
 
 fn is_part(part: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!'()*".contains(&byte);
-    !part.is_empty() && !part.starts_with('.') && part.bytes().all(known)
+    !matches!(part, "" | "." | "..") && part.bytes().all(known)
 }
 
 #[cfg(test)]
@@ -86,6 +86,7 @@ mod tests {
         }
         assert_eq!(Name::of_packument("/npm/left-pad").unwrap().as_str(), "left-pad");
         assert_eq!(Name::parse("@s/n").unwrap().packument(), "/@s%2Fn");
+        assert_eq!(Name::parse("@s/.n").unwrap().base(), ".n");
     }
 
     #[test]

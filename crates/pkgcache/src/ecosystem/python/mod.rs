@@ -9,6 +9,8 @@ use std::io::{Read, Write};
 
 use http::Uri;
 
+pub(crate) use names::normalized;
+
 use crate::ecosystem::base::Base;
 use crate::ecosystem::path::canonical;
 use crate::ecosystem::table::TableBuilder;
@@ -27,7 +29,8 @@ pub(crate) enum Form {
 
 /// Mounted paths: `/` (all projects), `/NAME/` (a project's page: a root), `/files/TAG/PATH` (a
 /// file; `index` is its project's page by the file's name, `entry` is `TAG/PATH`, canonical) and the
-/// same with `.metadata`. A page whose name is not normalized is unknown here; the caller redirects.
+/// same with `.metadata`. A page whose name is not normalized, or has no `/` behind it, is a root as
+/// well; the caller redirects.
 #[must_use]
 pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
     let path = canonical(path);
@@ -37,11 +40,17 @@ pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
     if path.is_empty() {
         return Asked::of(Class::Root);
     }
-    if let Some(name) = path.strip_suffix('/').filter(|name| names::is_normalized(name)) {
-        let package = Package { name: Some(name.to_owned()), ..Package::default() };
+    if let Some(name) = page_name(path) {
+        let package = Package { name: Some(name), ..Package::default() };
         return Asked { package, ..Asked::of(Class::Root) };
     }
     path.strip_prefix("files/").and_then(file).unwrap_or_default()
+}
+
+/// The project whose page is asked for, normalized.
+fn page_name(path: &str) -> Option<String> {
+    let name = path.strip_suffix('/').or_else(|| names::of_file(path).is_none().then_some(path))?;
+    names::is_valid(name).then(|| normalized(name))
 }
 
 /// What a request for `TAG/PATH` asks for.
