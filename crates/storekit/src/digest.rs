@@ -93,9 +93,7 @@ impl FromStr for Digest {
     type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
-        text.strip_prefix("sha256:")
-            .and_then(Self::from_hex)
-            .ok_or_else(|| NotADigest::of(text))
+        text.strip_prefix("sha256:").and_then(Self::from_hex).ok_or_else(|| NotADigest::of(text))
     }
 }
 

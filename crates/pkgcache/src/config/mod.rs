@@ -15,6 +15,7 @@ use storekit::Digest;
 use toolkit::net::Network;
 
 use crate::config::hosts::Hosts;
+use crate::ecosystem::Ecosystem;
 use crate::wire::framing::HeadLimits;
 
 /// Everything that can be set.
@@ -37,6 +38,10 @@ pub struct Config {
     pub heuristic_freshness: bool,
     /// Whether the cookies of an answer are stored, and handed to all clients that get it.
     pub keep_cookies: bool,
+    /// For how long an index is handed on without asking its upstream.
+    pub index_ttl: Duration,
+    /// For how long beyond that a stored response stands in for an upstream that fails.
+    pub stale_window: Duration,
     /// Which clients may connect from another machine.
     pub clients: Clients,
     /// How much of what.
@@ -54,6 +59,10 @@ pub struct Upstream {
     pub name: String,
     /// Where it is.
     pub url: Uri,
+    /// Which kind of package client it serves.
+    pub kind: Ecosystem,
+    /// The keys that its indexes have to be signed by, where that is checked here.
+    pub keyring: Option<Utf8PathBuf>,
     /// Whether redirects are followed here, so that what they lead to is stored.
     pub follow_redirects: bool,
     /// Whether answers to requests with credentials are kept for clients that bring the same.
@@ -134,6 +143,8 @@ impl Default for Config {
             offline: false,
             heuristic_freshness: false,
             keep_cookies: false,
+            index_ttl: Duration::from_secs(60),
+            stale_window: Duration::from_secs(7 * 86_400),
             clients: Clients::default(),
             limits: Limits::default(),
             access_log: None,

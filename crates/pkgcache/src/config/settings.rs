@@ -17,6 +17,7 @@ use toolkit::settings::Settings;
 
 use crate::config::hosts::{HostRule, Hosts};
 use crate::config::{Clients, Config, Forward, Limits, Upstream};
+use crate::ecosystem::Ecosystem;
 use crate::error::Error;
 
 /// What can be said in larder.toml and by flags; what is absent is left to the next in order.
@@ -46,6 +47,10 @@ pub struct Options {
     pub heuristic_freshness: Option<bool>,
     /// Whether the cookies of an answer are stored, and handed to all clients that get it.
     pub keep_cookies: Option<bool>,
+    /// For how long an index is handed on without asking its upstream.
+    pub index_ttl: Option<Age>,
+    /// For how long beyond that a stored response stands in for an upstream that fails.
+    pub stale_window: Option<Age>,
     /// Whether other machines may connect.
     pub allow_remote: Option<bool>,
     /// Networks from which they may.
@@ -86,6 +91,11 @@ pub enum Mount {
 pub struct MountTable {
     /// Where it is.
     pub url: String,
+    /// Which kind of package client it serves.
+    #[serde(default)]
+    pub kind: Ecosystem,
+    /// The file with the keys that its indexes have to be signed by.
+    pub keyring: Option<Utf8PathBuf>,
     /// Whether redirects are followed here.
     #[serde(default)]
     pub follow_redirects: bool,
@@ -198,6 +208,8 @@ impl Options {
             offline: self.offline.or(other.offline),
             heuristic_freshness: self.heuristic_freshness.or(other.heuristic_freshness),
             keep_cookies: self.keep_cookies.or(other.keep_cookies),
+            index_ttl: self.index_ttl.or(other.index_ttl),
+            stale_window: self.stale_window.or(other.stale_window),
             allow_remote: self.allow_remote.or(other.allow_remote),
             clients: self.clients.or(other.clients),
             token_file: self.token_file.or(other.token_file),
@@ -242,6 +254,8 @@ impl Options {
             allow_private: self.allow_private.unwrap_or(false),
             parent: self.parent.as_deref().map(parent).transpose()?,
             offline: self.offline.unwrap_or(false),
+            index_ttl: self.index_ttl.map_or(defaults.index_ttl, |age| age.0),
+            stale_window: self.stale_window.map_or(defaults.stale_window, |age| age.0),
             heuristic_freshness: guesses,
             keep_cookies: self.keep_cookies.unwrap_or(false),
             clients: Clients {
@@ -313,6 +327,8 @@ fn upstream(name: &str, mount: &Mount, guesses: bool) -> Result<Upstream, Error>
     Ok(Upstream {
         name: name.trim_matches('/').to_owned(),
         url,
+        kind: table.kind,
+        keyring: table.keyring,
         follow_redirects: table.follow_redirects,
         keep_private: table.keep_private,
         heuristic_freshness: table.heuristic_freshness.unwrap_or(guesses),

@@ -6,6 +6,7 @@ use http::{Uri, uri::PathAndQuery};
 
 use crate::config::hosts::is_address;
 use crate::config::{Config, Upstream};
+use crate::ecosystem::{Ecosystem, apt};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,13 @@ pub(crate) struct Target {
     pub(crate) heuristic: bool,
     /// Whether cookies are stored, for all.
     pub(crate) keep_cookies: bool,
+    /// Which kind of client asks.
+    pub(crate) kind: Ecosystem,
+    /// The path that was asked for below the upstream's own URL, as it was sent; the whole path
+    /// where none is mounted.
+    pub(crate) below: String,
+    /// The upstream's own URL, where one is mounted, or is known, that has this kind.
+    pub(crate) upstream: Uri,
     /// The name of the mount below which it was asked for; empty at the root, `None` in the forward
     /// mode.
     pub(crate) mount: Option<String>,
@@ -63,14 +71,56 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
     if !config.forward.hosts.allow(host, port) {
         return Err(NoTarget::Forbidden(format!("`{host}:{port}` is not on the list of allowed hosts")));
     }
+    let url = normal(uri).ok_or(NoTarget::Malformed("the URL is not valid here"))?;
+    let known = known(config, &url);
     Ok(Target {
         source: if port == 80 { host.to_owned() } else { format!("{host}:{port}") },
-        url: normal(uri).ok_or(NoTarget::Malformed("the URL is not valid here"))?,
+        keep_private: known.kind != Ecosystem::Generic,
+        follow_redirects: known.kind != Ecosystem::Generic,
+        kind: known.kind,
+        below: known.below,
+        upstream: known.upstream,
+        url,
         private: config.allow_private || config.forward.hosts.name_address(host, port),
         heuristic: config.heuristic_freshness,
         keep_cookies: config.keep_cookies,
         ..Target::default()
     })
+}
+
+/// What is known of a URL of the forward mode.
+struct Known {
+    kind: Ecosystem,
+    below: String,
+    upstream: Uri,
+}
+
+/// A URL below an upstream that is mounted is of its kind; one that looks like a file of a Debian
+/// repository is taken for one.
+fn known(config: &Config, url: &Uri) -> Known {
+    let path = url.path();
+    let mounted = config.upstreams.iter().filter_map(|it| Some((it, path_below(&it.url, url)?)));
+    if let Some((upstream, below)) = mounted.max_by_key(|(it, _)| it.url.path().len()) {
+        return Known { kind: upstream.kind, below, upstream: upstream.url.clone() };
+    }
+    let kind = if apt::is_likely(path) { Ecosystem::Apt } else { Ecosystem::Generic };
+    let root =
+        format!("{}://{}/", url.scheme_str().unwrap_or("http"), url.authority().map_or("", |it| it.as_str()));
+    Known { kind, below: path.to_owned(), upstream: root.parse().unwrap_or_default() }
+}
+
+/// The path of a URL below another one, if it lies there.
+fn path_below(upstream: &Uri, url: &Uri) -> Option<String> {
+    let base = normal(upstream)?;
+    let same = base.scheme() == url.scheme() && base.authority() == url.authority();
+    let rest = url.path().strip_prefix(base.path().trim_end_matches('/')).filter(|_| same)?;
+    (rest.is_empty() || rest.starts_with('/')).then(|| path_of(rest))
+}
+
+/// The path without its query, with a `/` at its beginning.
+fn path_of(rest: &str) -> String {
+    let path = rest.split('?').next().unwrap_or_default();
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
 fn reverse(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
@@ -82,10 +132,13 @@ fn reverse(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
         source: if upstream.name.is_empty() { host.to_owned() } else { upstream.name.clone() },
         url,
         private: config.allow_private || is_address(host),
-        follow_redirects: upstream.follow_redirects,
-        keep_private: upstream.keep_private,
+        follow_redirects: upstream.follow_redirects || upstream.kind != Ecosystem::Generic,
+        keep_private: upstream.keep_private || upstream.kind != Ecosystem::Generic,
         heuristic: upstream.heuristic_freshness,
         keep_cookies: config.keep_cookies,
+        kind: upstream.kind,
+        below: path_of(rest),
+        upstream: upstream.url.clone(),
         mount: Some(upstream.name.clone()),
     })
 }

@@ -13,6 +13,7 @@ pub(crate) mod npm;
 pub(crate) mod oci;
 pub(crate) mod path;
 pub(crate) mod python;
+pub(crate) mod ruling;
 pub(crate) mod table;
 
 use http::Method;

@@ -11,8 +11,8 @@ use camino::Utf8Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::checksum::Checksum;
 use crate::Digest;
+use crate::checksum::Checksum;
 use crate::error::{Error, Result};
 
 /// The version of the format; a newer one is refused.

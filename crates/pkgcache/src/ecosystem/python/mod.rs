@@ -29,6 +29,23 @@ pub(crate) fn ask(_path: &str, _query: Option<&str>) -> Asked {
     Asked::default()
 }
 
+/// The name of a project as pages have it: lower case, and runs of `-`, `_` and `.` are one `-`.
+/// Source: PEP 503.
+#[must_use]
+pub(crate) fn normalized(name: &str) -> String {
+    let mut normal = String::with_capacity(name.len());
+    for c in name.chars() {
+        if matches!(c, '-' | '_' | '.') {
+            if !normal.ends_with('-') {
+                normal.push('-');
+            }
+        } else {
+            normal.push(c.to_ascii_lowercase());
+        }
+    }
+    normal
+}
+
 /// `TAG/PATH` of a file's URL: how it is named below `files/` and in tables.
 #[must_use]
 pub(crate) fn file_name(_url: &Uri) -> Option<String> {
