@@ -489,6 +489,12 @@ impl Client {
         }
         let handled = match lookup.method {
             _ if reads => lookup.handle(&self.cache).await,
+            _ if lookup.target.kind == Ecosystem::Oci && !reads => {
+                return self.refuse(
+                    405,
+                    "registries are mirrored here for pulls alone: push to the registry itself",
+                );
+            }
             _ if lookup.config.offline => {
                 let text = "the proxy is offline";
                 return (own(StatusCode::GATEWAY_TIMEOUT, text, None), meter::Result::Error);
@@ -501,7 +507,8 @@ impl Client {
         };
         if lookup.ruling.level >= Level::Indexed && matches!(response.status().as_u16(), 404 | 410) {
             // To a client that would be a reason to take another version, or another index.
-            let text = format!("{}: its index names it, and the upstream does not have it", lookup.target.url);
+            let text =
+                format!("{}: its index names it, and the upstream does not have it", lookup.target.url);
             let status = CacheStatus { detail: Some(UPSTREAM_FAILED), ..CacheStatus::default() };
             return (own(StatusCode::BAD_GATEWAY, text, Some(&status)), meter::Result::Error);
         }
