@@ -6,15 +6,18 @@
 //!
 //! Deliberately absent: requests, the store, time (`index`, `proxy`).
 
+mod accept;
 pub(crate) mod apt;
 pub(crate) mod base;
 pub(crate) mod cargo;
+mod json;
 pub(crate) mod npm;
 pub(crate) mod oci;
 pub(crate) mod path;
 pub(crate) mod python;
 pub(crate) mod ruling;
 pub(crate) mod table;
+mod text;
 
 use http::Method;
 use serde::Deserialize;

@@ -1,12 +1,15 @@
 //! npm, pnpm and yarn: packuments and tarballs. Mounted is the registry's root.
 
+mod names;
+
 use std::io::{Read, Write};
 
 use http::Uri;
 
 use crate::ecosystem::base::Base;
 use crate::ecosystem::table::TableBuilder;
-use crate::ecosystem::{Asked, BadIndex};
+use crate::ecosystem::{Asked, BadIndex, Class, Package};
+use names::Name;
 
 /// The variant of a packument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +23,45 @@ pub(crate) enum Variant {
 /// Mounted paths: `/NAME`, `/@SCOPE%2fNAME`, `/@SCOPE/NAME` (a packument: a root), the tarballs
 /// `/NAME/-/FILE.tgz` (`index` is the packument's path, `entry` the tarball's canonical path without
 /// its first `/`), `/-/npm/v1/attestations/…` and keys (roots), the rest of `/-/…` an interface.
+///
+/// The `index` of a scoped package is `/@SCOPE%2FNAME`, whichever way the tarball's path is written.
 #[must_use]
-pub(crate) fn ask(_path: &str, _query: Option<&str>) -> Asked {
-    Asked::default()
+pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
+    let path = names::plain(path);
+    let Some(path) = path.strip_prefix('/') else { return Asked::default() };
+    if let Some(interface) = path.strip_prefix("-/") {
+        let stays = ["npm/v1/attestations/", "npm/v1/keys"].iter().any(|it| interface.starts_with(it));
+        return Asked::of(if stays { Class::Root } else { Class::Api });
+    }
+    if query.is_some_and(|query| !query.is_empty()) {
+        return Asked::default();
+    }
+    if let Some(name) = Name::parse(path) {
+        let package = Package { name: Some(name.as_str().to_owned()), ..Package::default() };
+        return Asked { package, ..Asked::of(Class::Root) };
+    }
+    tarball(path).unwrap_or_default()
+}
+
+/// What a request for `NAME/-/FILE.tgz` asks for. Some registries repeat the scope behind the `-`.
+fn tarball(path: &str) -> Option<Asked> {
+    let (name, file) = path.split_once("/-/")?;
+    let name = Name::parse(name)?;
+    let scope = name.as_str().strip_suffix(name.base()).filter(|scope| !scope.is_empty());
+    let file = scope.and_then(|scope| file.strip_prefix(scope)).unwrap_or(file);
+    let version = file.strip_suffix(".tgz")?.strip_prefix(name.base())?.strip_prefix('-')?;
+    // A word there is the name of a tag, and such a file may change.
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b".+-_~".contains(&byte);
+    if !version.starts_with(|c: char| c.is_ascii_digit()) || !version.bytes().all(known) {
+        return None;
+    }
+    let index = Some(name.packument());
+    let package = Package {
+        name: Some(name.as_str().to_owned()),
+        version: Some(version.to_owned()),
+        architecture: None,
+    };
+    Some(Asked { class: Class::Artifact, package, index, entry: Some(path.to_owned()) })
 }
 
 /// The variant that a client wants, by its `Accept` fields.
