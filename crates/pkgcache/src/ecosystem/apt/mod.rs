@@ -2,37 +2,21 @@
 //!
 //! Source: Debian's wiki, "DebianRepository/Format".
 
+mod fields;
+mod packages;
+mod packing;
 mod place;
 mod release;
-
-use std::io::Read;
 
 use http::Uri;
 use storekit::Checksum;
 
-use crate::ecosystem::table::TableBuilder;
-use crate::ecosystem::{Asked, BadIndex, Class, Package};
-
+pub(crate) use self::packages::vouch;
+pub(crate) use self::packing::Packing;
 use self::place::Kind;
 pub(crate) use self::place::{Place, place};
-
-/// How the bytes of an index are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Packing {
-    Plain,
-    Gzip,
-    Xz,
-    Zstd,
-}
-
-/// What a release says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Release {
-    /// Each file below the release's folder: path, size and its strongest checksum.
-    pub(crate) files: Vec<(String, u64, Checksum)>,
-    /// When it ceases to be valid, in seconds since 1970.
-    pub(crate) valid_until: Option<i64>,
-}
+pub(crate) use self::release::{Release, release};
+use crate::ecosystem::{Asked, Class, Package};
 
 /// Paths with `…/dists/SUITE/…`: `InRelease`, `Release`, `Release.gpg` (roots), `…/by-hash/ALG/HEX`
 /// (self-certifying), the other indexes (`index` is the path of InRelease, `entry` the path below
@@ -121,26 +105,6 @@ pub(crate) fn names_packages(path: &str) -> Option<Packing> {
         Some(_) => return None,
     };
     matches!(stem, "Packages" | "Sources").then_some(packing)
-}
-
-/// Reads a `Release` or an `InRelease` (clear-signed: only what the signature covers counts).
-///
-/// # Errors
-/// [`BadIndex`].
-pub(crate) fn release(_document: &mut dyn Read) -> Result<Release, BadIndex> {
-    Ok(Release::default())
-}
-
-/// Adds all files of a `Packages` or a `Sources`, by their paths below the repository's base.
-///
-/// # Errors
-/// [`BadIndex`].
-pub(crate) fn vouch(
-    _packing: Packing,
-    _document: &mut dyn Read,
-    _table: &mut TableBuilder,
-) -> Result<(), BadIndex> {
-    Ok(())
 }
 
 /// The URL of a path below a base; the path is spelled as a table's names are.

@@ -54,25 +54,30 @@ const SOURCE: [&str; 5] = [".orig", ".debian.tar.", ".diff.gz", ".tar.", ".dsc"]
 /// A path has no more bytes.
 const LONGEST: usize = 4096;
 
-/// The segments of a path, each in one spelling; `None` where one could lead elsewhere. A segment
-/// `.` says nothing and is left out: apt asks so in flat repositories.
+/// The segments of a path, each in one spelling; `None` where one could lead elsewhere, and for a
+/// folder. An empty segment and `.` say nothing and are left out: apt asks so where its sources say
+/// `./`, or end in two `/`.
 #[must_use]
 pub(super) fn segments(path: &str) -> Option<Vec<String>> {
-    if path.len() > LONGEST {
+    if path.len() > LONGEST || path.ends_with('/') {
         return None;
     }
-    let path = path.strip_prefix('/').unwrap_or(path);
-    path.split('/').filter(|segment| *segment != ".").map(|segment| spelled(&decoded(segment)?)).collect()
+    path.split('/').filter(says_something).map(|segment| spelled(&decoded(segment)?)).collect()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "filters hand out references")]
+fn says_something(segment: &&str) -> bool {
+    !matches!(*segment, "" | ".")
 }
 
 /// A path as files name one another, raw, in the spelling of [`segments`].
 #[must_use]
 pub(super) fn spelled_path(raw: &str) -> Option<String> {
-    if raw.len() > LONGEST || raw.starts_with('/') {
+    if raw.len() > LONGEST || raw.starts_with('/') || raw.ends_with('/') {
         return None;
     }
-    let segments: Option<Vec<_>> =
-        raw.split('/').filter(|segment| *segment != ".").map(|it| spelled(it.as_bytes())).collect();
+    let names = raw.split('/').filter(says_something);
+    let segments: Option<Vec<_>> = names.map(|name| spelled(name.as_bytes())).collect();
     segments.filter(|segments| !segments.is_empty()).map(|segments| segments.join("/"))
 }
 

@@ -1,13 +1,14 @@
 //! cargo: sparse indexes and crates. Mounted is the index, where its `config.json` is.
 
-use std::io::{Read, Write};
+mod config;
+mod versions;
 
 use storekit::Checksum;
 
-use crate::ecosystem::base::Base;
+pub(crate) use self::config::{download_url, render_config};
+pub(crate) use self::versions::vouch;
 use crate::ecosystem::path::canonical;
-use crate::ecosystem::table::TableBuilder;
-use crate::ecosystem::{Asked, BadIndex, Class, Package};
+use crate::ecosystem::{Asked, Class, Package};
 
 /// The name of a crate, and a version, has no more bytes.
 const LONGEST: usize = 128;
@@ -73,36 +74,8 @@ fn is_version(text: &str) -> bool {
     begins && text.len() <= LONGEST && text.bytes().all(plain)
 }
 
-/// Adds all versions of an index file, as `NAME/VERSION`.
-///
-/// # Errors
-/// [`BadIndex`].
-pub(crate) fn vouch(_document: &mut dyn Read, _table: &mut TableBuilder) -> Result<(), BadIndex> {
-    Ok(())
-}
-
-/// Where the upstream has a crate, by the `dl` of its `config.json`. Source: the Cargo Book, "Index
-/// format".
-///
-/// # Errors
-/// [`BadIndex`].
-pub(crate) fn download_url(
-    _config: &mut dyn Read,
-    _name: &str,
-    _version: &str,
-    _sha256: &str,
-) -> Result<String, BadIndex> {
-    Err(BadIndex::Malformed(String::new()))
-}
-
-/// Writes the upstream's `config.json` with a `dl` that leads to this mount and has the checksum.
-///
-/// # Errors
-/// [`BadIndex`].
-pub(crate) fn render_config(
-    _config: &mut dyn Read,
-    _base: &Base,
-    _out: &mut dyn Write,
-) -> Result<(), BadIndex> {
-    Ok(())
+/// Text of an index for a message: its beginning, printable.
+fn shown(text: &str) -> String {
+    const MOST: usize = 120;
+    storekit::printable(&text.chars().take(MOST).collect::<String>()).to_string()
 }
