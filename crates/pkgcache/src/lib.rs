@@ -7,6 +7,7 @@
     allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests write what they like")
 )]
 
+pub mod builds;
 mod cache;
 pub mod commands;
 mod config;

@@ -65,6 +65,9 @@ pub struct Upstream {
     pub kind: Ecosystem,
     /// The keys that its indexes have to be signed by, where that is checked here.
     pub keyring: Option<Utf8PathBuf>,
+    /// Whether npm gets the upstream's own URLs of tarballs: it replaces their host by itself, and
+    /// its lock files stay as they would be without the cache.
+    pub keep_links: bool,
     /// Whether redirects are followed here, so that what they lead to is stored.
     pub follow_redirects: bool,
     /// Whether answers to requests with credentials are kept for clients that bring the same.

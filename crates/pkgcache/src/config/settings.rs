@@ -113,6 +113,9 @@ pub struct MountTable {
     pub kind: Ecosystem,
     /// The file with the keys that its indexes have to be signed by.
     pub keyring: Option<Utf8PathBuf>,
+    /// Whether npm gets the upstream's own URLs of tarballs.
+    #[serde(default)]
+    pub keep_links: bool,
     /// Whether redirects are followed here.
     #[serde(default)]
     pub follow_redirects: bool,
@@ -363,6 +366,7 @@ fn upstream(name: &str, mount: &Mount, guesses: bool) -> Result<Upstream, Error>
         url,
         kind: table.kind,
         keyring: table.keyring,
+        keep_links: table.keep_links,
         follow_redirects: table.follow_redirects,
         keep_private: table.keep_private,
         heuristic_freshness: table.heuristic_freshness.unwrap_or(guesses),

@@ -34,6 +34,8 @@ pub(crate) struct Target {
     pub(crate) below: String,
     /// The upstream's own URL, where one is mounted, or is known, that has this kind.
     pub(crate) upstream: Uri,
+    /// Whether npm gets the upstream's own URLs of tarballs.
+    pub(crate) keep_links: bool,
     /// The server, beside its own, that may be sent credentials for a token.
     pub(crate) tokens_from: Option<String>,
     /// The name of the mount below which it was asked for; empty at the root, `None` in the forward
@@ -78,6 +80,7 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
     let known = known(config, &url);
     Ok(Target {
         source: if port == 80 { host.to_owned() } else { format!("{host}:{port}") },
+        keep_links: false,
         keep_private: known.kind != Ecosystem::Generic,
         follow_redirects: known.kind != Ecosystem::Generic,
         kind: known.kind,
@@ -145,6 +148,7 @@ fn reverse(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
         kind: upstream.kind,
         below: path_of(rest),
         upstream: upstream.url.clone(),
+        keep_links: upstream.keep_links,
         tokens_from: None,
         mount: Some(upstream.name.clone()),
     })

@@ -206,7 +206,7 @@ fn base(lookup: &Lookup) -> Option<Base> {
     let listens = lookup.config.listen.to_string();
     let here = format!("http://{}", host.filter(plain).unwrap_or(&listens));
     let mount = if mount.is_empty() { String::new() } else { format!("/{mount}") };
-    Some(Base { here, mount, upstream: lookup.target.upstream.clone() })
+    Some(Base { here, mount, upstream: lookup.target.upstream.clone(), keeps_links: false })
 }
 
 /// The lookup of another path below the same upstream, for this program's own use.

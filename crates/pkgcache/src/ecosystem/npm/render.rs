@@ -46,6 +46,7 @@ const ATTESTATIONS: &str = "/-/npm/v1/attestations/";
 pub(super) struct Render<'r> {
     name: Name,
     root: String,
+    keeps_tarballs: bool,
     variant: Variant,
     out: &'r mut dyn Write,
     named: bool,
@@ -69,6 +70,7 @@ impl<'r> Render<'r> {
         Ok(Self {
             name: packument::name(url)?,
             root: format!("{}{}", base.here, base.mount),
+            keeps_tarballs: base.keeps_links,
             variant,
             out,
             named: false,
@@ -92,6 +94,9 @@ impl<'r> Render<'r> {
     /// What stands in the place of a link.
     fn replaced(&self, path: &Path, value: Value<'_>) -> Result<Option<String>, BadIndex> {
         let Some(link) = packument::link(path, value)? else { return Ok(None) };
+        if path.last() == "tarball" && self.keeps_tarballs {
+            return Ok(None);
+        }
         if path.last() == "tarball" {
             return Ok(Some(quoted(&format!("{}/{}", self.root, self.name.tarball(path.name(1))))));
         }

@@ -13,6 +13,7 @@ const SHA1: &str = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
 
 fn base() -> Base {
     Base {
+        keeps_links: false,
         here: "http://cache.example:3144".to_owned(),
         mount: "/npm".to_owned(),
         upstream: "https://registry.example/".parse().unwrap(),
