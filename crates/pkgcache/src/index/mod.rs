@@ -11,6 +11,7 @@ mod apt;
 mod cargo;
 mod document;
 mod npm;
+mod oci;
 mod python;
 mod rendered;
 mod tables;
@@ -94,12 +95,14 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
     let mut lookup = lookup;
     lookup.package = asked.package.clone();
     let planned = match (kind, asked.class) {
+        (Ecosystem::Oci, Class::Unknown | Class::Api) => oci::interface(lookup),
         (_, Class::Unknown | Class::Api) => Plan::Lookup(Box::new(lookup)),
         (Ecosystem::Python, _) => python::plan(cache, lookup, &asked).await,
         (Ecosystem::Npm, _) => npm::plan(cache, lookup, &asked).await,
         (Ecosystem::Cargo, _) => cargo::plan(cache, lookup, &asked).await,
         (Ecosystem::Apt, _) => apt::plan(cache, lookup, &asked, from.client).await,
-        (_, class) => Plan::Lookup(Box::new(ruled(lookup, plain(class)))),
+        (Ecosystem::Oci, _) => oci::plan(cache, lookup, &asked).await,
+        (Ecosystem::Generic, _) => Plan::Lookup(Box::new(lookup)),
     };
     if let Plan::Lookup(lookup) = &planned {
         remember(cache, lookup, from.asked);
@@ -139,7 +142,8 @@ fn ruled(mut lookup: Lookup, known: Known) -> Lookup {
             Ruling { freshness: Freshness::For(seconds(lookup.config.index_ttl)), stale, ..Ruling::default() }
         }
         Known::File(level, expected) => {
-            Ruling { freshness: Freshness::Forever, expected, level, stale, ..Ruling::default() }
+            let adopts = lookup.target.kind != Ecosystem::Oci;
+            Ruling { freshness: Freshness::Forever, expected, level, stale, adopts, ..Ruling::default() }
         }
         Known::Nothing => Ruling::default(),
     };

@@ -170,5 +170,9 @@ fn broken_off(error: &SendError) -> Response<Body> {
 #[must_use]
 pub(crate) fn refused(error: &SendError) -> Response<Body> {
     let cache = CacheStatus { detail: Some(UPSTREAM_FAILED), ..CacheStatus::default() };
-    own(error.status(), error.to_string(), Some(&cache))
+    let mut response = own(error.status(), error.to_string(), Some(&cache));
+    if let SendError::Paused(_, seconds) = error {
+        response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(*seconds));
+    }
+    response
 }

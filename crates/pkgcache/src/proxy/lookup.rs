@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RANGE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use storekit::{Digest, PackageEntry, PackageKey, StoredResponse};
 
@@ -207,7 +207,7 @@ impl Lookup {
     /// Where the bytes that are expected are stored already, under whatever URL: an entry of their
     /// own for this one.
     async fn adopt(&self, cache: &Arc<Cache>) -> Option<Shelved> {
-        let expected = self.ruling.expected?;
+        let expected = self.ruling.expected.filter(|_| self.ruling.adopts)?;
         let digest = expected.checksum.digest()?;
         let store::FoundBody::Sound(file) = cache.shelf.body(&digest).await.ok()? else { return None };
         let size = file.metadata().ok()?.len();
@@ -301,6 +301,7 @@ impl Lookup {
         let mut headers = fetch::asking(&self.headers);
         if !(self.ruling.is_http() || self.ruling.negotiated) {
             fetch::ask_for_the_bytes(&mut headers);
+            headers.extend(self.ruling.accept.map(|forms| (ACCEPT, HeaderValue::from_static(forms))));
         }
         headers
     }

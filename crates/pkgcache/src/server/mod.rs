@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
-use storekit::Store;
+use storekit::{Level, Store};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{timeout, timeout_at};
@@ -30,12 +30,12 @@ use crate::error::{Error, Result};
 use crate::index::{self, Plan};
 use crate::observe::meter::{self, Line, Meter, add, get};
 use crate::outside::Outside;
-use crate::proxy::lookup::{Handled, Lookup};
+use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
 use crate::proxy::tunnel;
 use crate::response::body::Body;
 use crate::response::location;
 use crate::response::reply::own;
-use crate::rules::cache_status::{CACHE_STATUS, Forward};
+use crate::rules::cache_status::{CACHE_STATUS, CacheStatus, Forward};
 use crate::rules::{hop, max_forwards};
 use crate::server::event_counts::EventCounts;
 use crate::server::short_path::ShortAnswer;
@@ -489,6 +489,12 @@ impl Client {
         }
         let handled = match lookup.method {
             _ if reads => lookup.handle(&self.cache).await,
+            _ if lookup.target.kind == Ecosystem::Oci && !reads => {
+                return self.refuse(
+                    405,
+                    "registries are mirrored here for pulls alone: push to the registry itself",
+                );
+            }
             _ if lookup.config.offline => {
                 let text = "the proxy is offline";
                 return (own(StatusCode::GATEWAY_TIMEOUT, text, None), meter::Result::Error);
@@ -499,6 +505,13 @@ impl Client {
             Handled::Answered(response, result) => (*response, result),
             Handled::Forward(why) => lookup.forward(&self.cache, body, why).await,
         };
+        if lookup.ruling.level >= Level::Indexed && matches!(response.status().as_u16(), 404 | 410) {
+            // To a client that would be a reason to take another version, or another index.
+            let text =
+                format!("{}: its index names it, and the upstream does not have it", lookup.target.url);
+            let status = CacheStatus { detail: Some(UPSTREAM_FAILED), ..CacheStatus::default() };
+            return (own(StatusCode::BAD_GATEWAY, text, Some(&status)), meter::Result::Error);
+        }
         location::rewrite(&lookup.config, &lookup.target, response.headers_mut());
         (response, result)
     }

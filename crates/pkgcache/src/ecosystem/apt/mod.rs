@@ -2,93 +2,115 @@
 //!
 //! Source: Debian's wiki, "DebianRepository/Format".
 
-use std::io::Read;
+mod fields;
+mod packages;
+mod packing;
+mod place;
+mod release;
 
 use http::Uri;
 use storekit::Checksum;
 
-use crate::ecosystem::table::TableBuilder;
-use crate::ecosystem::{Asked, BadIndex};
-
-/// How the bytes of an index are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Packing {
-    Plain,
-    Gzip,
-    Xz,
-    Zstd,
-}
-
-/// What a release says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Release {
-    /// Each file below the release's folder: path, size and its strongest checksum.
-    pub(crate) files: Vec<(String, u64, Checksum)>,
-    /// When it ceases to be valid, in seconds since 1970.
-    pub(crate) valid_until: Option<i64>,
-}
-
-/// The parts of a path in a repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// The path above `dists` or `pool`, without a `/` at its end.
-    pub(crate) base: String,
-    /// For what lies below `dists`: the release's folder (`dists/stable/updates`).
-    pub(crate) release: Option<String>,
-    /// The path below the release's folder, else below the base.
-    pub(crate) rest: String,
-}
+pub(crate) use self::packages::vouch;
+pub(crate) use self::packing::Packing;
+use self::place::Kind;
+pub(crate) use self::place::{Place, place};
+pub(crate) use self::release::{Release, release};
+use crate::ecosystem::{Asked, Class, Package};
 
 /// Paths with `…/dists/SUITE/…`: `InRelease`, `Release`, `Release.gpg` (roots), `…/by-hash/ALG/HEX`
-/// (self-certifying), what else lies below a suite (sub-indexes; `index` is the path of InRelease,
-/// `entry` the path below the suite's folder); `…/pool/…` (artifacts; `entry` is the canonical path
-/// below the base).
+/// (self-certifying), the other indexes (`index` is the path of InRelease, `entry` the path below
+/// the suite's folder); `…/pool/…` (artifacts; `entry` is the path below the base); the same in flat
+/// repositories, where a package's base is one of [`bases`]. What nothing lists is unknown, and so
+/// is whatever is asked for with a query.
+///
+/// A release stays a root below the path of a snapshot too: some services answer for a time to come
+/// with what is newest now.
 #[must_use]
-pub(crate) fn ask(_path: &str, _query: Option<&str>) -> Asked {
-    Asked::default()
+pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
+    let Some(place) = place(path).filter(|_| query.is_none()) else { return Asked::default() };
+    let names: Vec<&str> = place.rest.split('/').collect();
+    match place::kind(&names) {
+        Kind::Release => Asked::of(Class::Root),
+        Kind::ByHash(algorithm, hex) => by_hash(&place, &algorithm, &hex),
+        Kind::Index if place.release.is_some() => listed(&place),
+        Kind::Package(package) if place.release.is_none() => {
+            Asked { class: Class::Artifact, package, index: None, entry: Some(place.rest) }
+        }
+        Kind::Index | Kind::Package(_) | Kind::Other => Asked::default(),
+    }
+}
+
+fn listed(place: &Place) -> Asked {
+    let architecture = place.rest.split('/').find_map(|name| name.strip_prefix("binary-"));
+    let package = Package { architecture: architecture.map(str::to_owned), ..Package::default() };
+    let index = place.beside_release("InRelease");
+    Asked { class: Class::SubIndex, package, index, entry: Some(place.rest.clone()) }
+}
+
+/// MD5 vouches for nothing: such an index is known by its release alone ([`Release::files`]).
+fn by_hash(place: &Place, algorithm: &str, hex: &str) -> Asked {
+    let known = match algorithm {
+        "SHA1" | "SHA256" | "SHA512" => Checksum::from_hex(algorithm, hex),
+        "MD5Sum" if release::is_hex(hex, 32) => return listed(place),
+        _ => None,
+    };
+    let Some(checksum) = known else { return Asked::default() };
+    Asked { class: Class::SelfCertifying(checksum), ..listed(place) }
 }
 
 /// Whether a path of the forward mode looks like one of a repository, so that it is treated as one
-/// whatever its host.
+/// whatever its host. Names that a site of another kind may have (`/Packages`) are not enough.
 #[must_use]
-pub(crate) fn is_likely(_path: &str) -> bool {
-    false
+pub(crate) fn is_likely(path: &str) -> bool {
+    let Some(place) = place(path) else { return false };
+    let names: Vec<&str> = place.rest.split('/').collect();
+    let below_dists = place.release.as_ref().is_some_and(|folder| !folder.is_empty());
+    match place::kind(&names) {
+        Kind::ByHash(..) => matches!(ask(path, None).class, Class::SubIndex | Class::SelfCertifying(_)),
+        Kind::Release => below_dists || place.rest != "Release",
+        Kind::Index => below_dists || place.rest.contains('.'),
+        Kind::Package(package) => package.name.is_some(),
+        Kind::Other => false,
+    }
 }
 
-/// The parts of such a path; canonical.
+/// All bases that a repository with this package may have: the one that [`place`] gives, and in a
+/// flat repository the folders above it, whose indexes may name files in folders. Each with the
+/// path below it; the nearest first.
 #[must_use]
-pub(crate) fn place(_path: &str) -> Option<Place> {
-    None
+pub(crate) fn bases(path: &str) -> Vec<(String, String)> {
+    let Some(place) = place(path) else { return Vec::new() };
+    if place.release.is_some() || place.rest.contains('/') {
+        return vec![(place.base, place.rest)];
+    }
+    let mut found = vec![(place.base, place.rest)];
+    while let Some((base, rest)) = found.last() {
+        let Some((above, folder)) = base.rsplit_once('/') else { break };
+        found.push((above.to_owned(), format!("{folder}/{rest}")));
+    }
+    found
 }
 
 /// Whether an index of this path below its suite names packages or sources, and how it is packed.
+/// `None` also for those that are packed in a way that is not read here.
 #[must_use]
-pub(crate) fn names_packages(_path: &str) -> Option<Packing> {
-    None
+pub(crate) fn names_packages(path: &str) -> Option<Packing> {
+    let name = path.rsplit('/').next()?;
+    let (stem, packing) = match name.rsplit_once('.') {
+        None => (name, Packing::Plain),
+        Some((stem, "gz")) => (stem, Packing::Gzip),
+        Some((stem, "xz")) => (stem, Packing::Xz),
+        Some((stem, "zst")) => (stem, Packing::Zstd),
+        Some(_) => return None,
+    };
+    matches!(stem, "Packages" | "Sources").then_some(packing)
 }
 
-/// Reads a `Release` or an `InRelease` (clear-signed: only what the signature covers counts).
-///
-/// # Errors
-/// [`BadIndex`].
-pub(crate) fn release(_document: &mut dyn Read) -> Result<Release, BadIndex> {
-    Ok(Release::default())
-}
-
-/// Adds all files of a `Packages` or a `Sources`, by their paths below the repository's base.
-///
-/// # Errors
-/// [`BadIndex`].
-pub(crate) fn vouch(
-    _packing: Packing,
-    _document: &mut dyn Read,
-    _table: &mut TableBuilder,
-) -> Result<(), BadIndex> {
-    Ok(())
-}
-
-/// The URL of a path below a base.
+/// The URL of a path below a base; the path is spelled as a table's names are.
 #[must_use]
-pub(crate) fn below(_base: &Uri, _path: &str) -> Option<Uri> {
-    None
+pub(crate) fn below(base: &Uri, path: &str) -> Option<Uri> {
+    let path = place::segments(path)?.join("/");
+    let folder = base.path().trim_end_matches('/');
+    format!("{}://{}{folder}/{path}", base.scheme_str()?, base.authority()?).parse().ok()
 }
