@@ -55,6 +55,10 @@ pub(super) fn of_file(name: &str) -> Option<FileName> {
         let (project, rest) = stem.split_once('-')?;
         return told(project, rest.split('-').next()?, None);
     }
+    if let Some(stem) = name.strip_suffix("-variants.json") {
+        let (project, version) = stem.split_once('-')?;
+        return told(project, version, None);
+    }
     let stem = SOURCES.iter().find_map(|ending| name.strip_suffix(ending))?;
     let (project, version) = source(stem)?;
     told(project, version, None)
@@ -167,6 +171,7 @@ mod tests {
         tells("a-b-snapshot.tar.bz2", "a-b", "snapshot");
         tells("Foo_Bar-0.1-py2.7.egg", "foo-bar", "0.1");
         tells("a-v1.0.tar.gz", "a", "v1.0");
+        tells("a_b-1.0-variants.json", "a-b", "1.0");
     }
 
     #[test]
