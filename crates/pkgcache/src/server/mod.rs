@@ -501,7 +501,8 @@ impl Client {
         };
         if lookup.ruling.level >= Level::Indexed && matches!(response.status().as_u16(), 404 | 410) {
             // To a client that would be a reason to take another version, or another index.
-            let text = format!("{}: its index names it, and the upstream does not have it", lookup.target.url);
+            let text =
+                format!("{}: its index names it, and the upstream does not have it", lookup.target.url);
             let status = CacheStatus { detail: Some(UPSTREAM_FAILED), ..CacheStatus::default() };
             return (own(StatusCode::BAD_GATEWAY, text, Some(&status)), meter::Result::Error);
         }

@@ -90,7 +90,8 @@ fn members_are_left_out_with_their_commas() {
 
 #[test]
 fn values_are_seen_and_replaced() {
-    let text = r#"{"a":[{"seen":"o\u006cd"},{"seen":"\u006fther"}],"seen":{"seen":17},"dropped":{"seen":"old"}}"#;
+    let text =
+        r#"{"a":[{"seen":"o\u006cd"},{"seen":"\u006fther"}],"seen":{"seen":17},"dropped":{"seen":"old"}}"#;
     let test = run(text.as_bytes(), 2).unwrap();
     let expected = r#"{"a":[{"seen":"new\n"},{"seen":"\u006fther"}],"seen":{"seen":17}}"#;
     assert_eq!(String::from_utf8(test.out).unwrap(), expected);
@@ -117,7 +118,9 @@ fn what_does_not_follow_the_grammar_is_refused() {
     for text in ["", " ", "{", "[1,", "[1,]", "{,}", "{\"a\":1,}", "[1 2]", "{1:2}", "{\"a\" 1}", "{\"a\"}"] {
         refused(text, "not valid JSON");
     }
-    for text in ["01", "1.", "-", "1e", ".5", "+1", "NaN", "tru", "nulll", "'a'", "\u{feff}1", "1 1", "// x\n1"] {
+    for text in
+        ["01", "1.", "-", "1e", ".5", "+1", "NaN", "tru", "nulll", "'a'", "\u{feff}1", "1 1", "// x\n1"]
+    {
         refused(text, "not valid JSON");
     }
     for text in ["\"a", "\"\\x\"", "\"\\u12g4\"", "\"\n\"", "\"\0\"", "\"\u{1f}\""] {
