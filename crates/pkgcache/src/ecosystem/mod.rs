@@ -15,6 +15,8 @@ pub(crate) mod npm;
 pub(crate) mod oci;
 pub(crate) mod path;
 pub(crate) mod python;
+#[cfg(test)]
+mod recorded;
 pub(crate) mod ruling;
 pub(crate) mod table;
 mod text;

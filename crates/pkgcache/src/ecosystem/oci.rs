@@ -98,3 +98,60 @@ fn is_component(text: &str) -> bool {
     let mut between = between.map(|part| matches!(part, "." | "_" | "__") || part.bytes().all(|b| b == b'-'));
     !ends && text.split(separator).all(alike) && between.all(|fits| fits)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_path_is_taken_apart() {
+        let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let what = |rest: &str| parse(&format!("/v2/a/b/{rest}")).map(|path| (path.name, path.what));
+        let is = |what| Some(("a/b".to_owned(), what));
+        let digest = Checksum::from_hex("sha256", hex).unwrap();
+        assert_eq!(what("manifests/latest"), is(What::Tag("latest".to_owned())));
+        assert_eq!(what(&format!("manifests/sha256:{hex}")), is(What::Manifest(digest)));
+        assert_eq!(what(&format!("blobs/sha256:{hex}")), is(What::Blob(digest)));
+        assert_eq!(what(&format!("referrers/sha256:{hex}")), is(What::Referrers(digest)));
+        assert_eq!(what("tags/list"), is(What::Tags));
+        assert_eq!(what("blobs/latest"), None);
+        assert_eq!(what(&format!("manifests/sha1:{}", &hex[..40])), None);
+    }
+
+    fn segment() -> impl Strategy<Value = String> {
+        let known = prop::sample::select(vec![
+            "v2",
+            "manifests",
+            "blobs",
+            "tags",
+            "list",
+            "referrers",
+            "latest",
+            "library",
+            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            "sha256%3aba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            "..",
+            "",
+            "%2e%2e",
+        ]);
+        prop_oneof![8 => known.prop_map(str::to_owned), 1 => "[ -~]{0,6}", 1 => any::<String>()]
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_but_a_digest_is_taken_for_what_cannot_change(
+            segments in prop::collection::vec(segment(), 0..6),
+        ) {
+            let path = format!("/v2/{}", segments.join("/"));
+            let asked = ask(&path, None);
+            if let Class::SelfCertifying(digest) = asked.class {
+                prop_assert!(canonical(&path).ends_with(&digest.to_string()));
+            }
+            prop_assert!(asked.class != Class::Artifact && asked.class != Class::PinnedByName);
+            let name = asked.package.name.unwrap_or_default();
+            prop_assert!(!name.contains("..") && !name.contains('%'), "{}", name);
+        }
+    }
+}

@@ -7,6 +7,8 @@ mod packages;
 mod packing;
 mod place;
 mod release;
+#[cfg(test)]
+mod tests;
 
 use http::Uri;
 use storekit::Checksum;

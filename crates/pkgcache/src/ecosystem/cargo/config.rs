@@ -64,11 +64,9 @@ pub(crate) fn download_url(
 
 /// The folders above the index file of a crate, with the name's own capital letters.
 fn prefix(name: &str) -> Option<String> {
-    let path = index_path(name)?;
-    let folders = path.len().checked_sub(name.len() + 1)?;
-    let (first, _) = path.split_at_checked(folders)?;
+    index_path(name)?;
     Some(match name.len() {
-        1 | 2 => first.to_owned(),
+        1 | 2 => name.len().to_string(),
         3 => format!("3/{}", name.get(..1)?),
         _ => format!("{}/{}", name.get(..2)?, name.get(2..4)?),
     })

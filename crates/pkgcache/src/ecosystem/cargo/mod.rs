@@ -1,6 +1,8 @@
 //! cargo: sparse indexes and crates. Mounted is the index, where its `config.json` is.
 
 mod config;
+#[cfg(test)]
+mod tests;
 mod versions;
 
 use storekit::Checksum;
