@@ -12,6 +12,7 @@ const TWO: &str = "2222222222222222222222222222222222222222222222222222222222222
 
 fn base() -> Base {
     Base {
+        keeps_links: false,
         here: "http://cache.example:3144".to_owned(),
         mount: "/pypi".to_owned(),
         upstream: "https://index.example/simple/".parse().unwrap(),
