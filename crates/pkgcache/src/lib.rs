@@ -8,6 +8,7 @@
 )]
 
 mod cache;
+pub mod clients;
 pub mod commands;
 mod config;
 mod ecosystem;
