@@ -21,8 +21,7 @@ pub fn apt(lists: &[Text], auth: &[Text]) -> Found {
     let mut found = Found::default();
     let mut seen = BTreeSet::new();
     for list in lists {
-        let uris = if list.from.ends_with(".sources") { stanzas(&list.text) } else { one_line(&list.text) };
-        for uri in uris {
+        for Source { uri, .. } in sources(list) {
             if seen.insert(uri.clone()) {
                 repository(&mut found, &uri, &list.from);
             }
@@ -33,6 +32,21 @@ pub fn apt(lists: &[Text], auth: &[Text]) -> Found {
         index.has_credentials |= machines.iter().any(|machine| covers(machine, &index.url));
     }
     found
+}
+
+/// A repository in a list, and what is taken from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Where it is, as it is written.
+    pub uri: String,
+    /// Its suites; one that ends in `/` is a folder with everything in it.
+    pub suites: Vec<String>,
+}
+
+/// The repositories of a list.
+#[must_use]
+pub fn sources(list: &Text) -> Vec<Source> {
+    if list.from.ends_with(".sources") { stanzas(&list.text) } else { one_line(&list.text) }
 }
 
 fn repository(found: &mut Found, uri: &str, from: &str) {
@@ -48,10 +62,10 @@ fn repository(found: &mut Found, uri: &str, from: &str) {
     }
 }
 
-/// The addresses in lines `deb [OPTIONS] URI SUITE COMPONENT…`.
-fn one_line(text: &str) -> Vec<String> {
+/// The repositories in lines `deb [OPTIONS] URI SUITE COMPONENT…`.
+fn one_line(text: &str) -> Vec<Source> {
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    let uri = |line: &str| {
+    let source = |line: &str| {
         let (kind, rest) = line.split_once([' ', '\t'])?;
         if !matches!(kind, "deb" | "deb-src") {
             return None;
@@ -61,21 +75,22 @@ fn one_line(text: &str) -> Vec<String> {
             Some(options) => options.split_once(']')?.1,
             None => rest,
         };
-        rest.split_whitespace().next().map(str::to_owned)
+        let mut words = rest.split_whitespace().map(str::to_owned);
+        Some(Source { uri: words.next()?, suites: words.next().into_iter().collect() })
     };
-    lines.filter_map(uri).collect()
+    lines.filter_map(source).collect()
 }
 
-/// The addresses in stanzas of fields, as RFC 822 has them.
-fn stanzas(text: &str) -> Vec<String> {
-    let mut uris = Vec::new();
+/// The repositories in stanzas of fields, as RFC 822 has them.
+fn stanzas(text: &str) -> Vec<Source> {
+    let mut sources = Vec::new();
     let mut stanza: Vec<(String, String)> = Vec::new();
     for line in text.lines().chain([""]) {
         if line.starts_with('#') {
             continue;
         }
         if line.trim().is_empty() {
-            uris.extend(of_stanza(&stanza));
+            sources.extend(of_stanza(&stanza));
             stanza.clear();
         } else if let (true, Some((_, value))) = (line.starts_with([' ', '\t']), stanza.last_mut()) {
             value.push(' ');
@@ -84,16 +99,17 @@ fn stanzas(text: &str) -> Vec<String> {
             stanza.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
         }
     }
-    uris
+    sources
 }
 
-fn of_stanza(stanza: &[(String, String)]) -> Vec<String> {
+fn of_stanza(stanza: &[(String, String)]) -> Vec<Source> {
     let get = |wanted: &str| stanza.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
     let off = ["no", "false", "without", "off", "disable", "0"];
     if get("enabled").is_some_and(|value| off.contains(&value.to_ascii_lowercase().as_str())) {
         return Vec::new();
     }
-    get("uris").unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+    let words = |name: &str| get(name).unwrap_or_default().split_whitespace().map(str::to_owned);
+    words("uris").map(|uri| Source { uri, suites: words("suites").collect() }).collect()
 }
 
 /// The machines that a file in the form of netrc has credentials for.

@@ -122,6 +122,7 @@ fn end(found: &mut Found, name: &str, table: &toml::Table, from: &str) {
     if let Some(index) = text_at(table, &["registry"]) {
         index_of(found, index, from);
     } else if name != MAIN {
+        found.elsewhere.insert(Ecosystem::Cargo);
         found.note(format!(
             "{from}: cargo takes its crates from the source `{name}`, which is not a registry"
         ));
@@ -129,11 +130,13 @@ fn end(found: &mut Found, name: &str, table: &toml::Table, from: &str) {
 }
 
 fn index_of(found: &mut Found, index: &str, from: &str) {
-    match index.strip_prefix("sparse+") {
-        Some(url) => found.index(Ecosystem::Cargo, Role::Default, url, from),
-        None => found.note(format!(
+    if let Some(url) = index.strip_prefix("sparse+") {
+        found.index(Ecosystem::Cargo, Role::Default, url, from);
+    } else {
+        found.elsewhere.insert(Ecosystem::Cargo);
+        found.note(format!(
             "{from}: cargo's index is a git repository, which is not cached; see whether it has a sparse one"
-        )),
+        ));
     }
 }
 
@@ -180,7 +183,7 @@ mod tests {
     fn files_are_those_of_cargos_folder_and_all_above() {
         let (files, credentials) = files(&environment(&[]));
         let files: Vec<_> =
-            files.iter().map(|path| path.as_str()).filter(|path| path.ends_with(".toml")).collect();
+            files.iter().map(|path| path.as_str()).filter(|path| !path.ends_with("config")).collect();
         assert_eq!(
             files,
             [

@@ -65,7 +65,8 @@ fn of_mount(mount: &Mount, suites: &[(String, String)]) -> Check {
     Check { name: mount.name.clone(), ecosystem: mount.ecosystem, target, accept }
 }
 
-/// The path of a suite's signed release; a suite that ends in `/` is a folder with everything in it.
+/// The path of a suite's signed release; a suite that ends in `/` is a folder with everything in
+/// it.
 fn release(suite: &str) -> String {
     match suite.strip_suffix('/') {
         Some(".") => "/InRelease".to_owned(),

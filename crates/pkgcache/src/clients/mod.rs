@@ -19,6 +19,8 @@ pub mod pointers;
 pub mod python;
 pub mod registries;
 
+use std::collections::BTreeSet;
+
 pub use kind::Ecosystem;
 
 /// A settings file, or another text of a client's.
@@ -65,33 +67,37 @@ pub struct Found {
     pub proxy: Option<String>,
     /// What could not be found out or cannot be cached, and why.
     pub notes: Vec<String>,
+    /// Clients whose default is set, and is nothing that can be cached: a folder, a git repository.
+    pub elsewhere: BTreeSet<Ecosystem>,
 }
 
 impl Found {
-    /// Whether the default index of these clients is known.
+    /// Whether these clients have a default that is set.
     #[must_use]
     pub fn has_default(&self, ecosystem: Ecosystem) -> bool {
-        self.indexes.iter().any(|index| index.ecosystem == ecosystem && index.role == Role::Default)
+        let is_default = |index: &Index| index.ecosystem == ecosystem && index.role == Role::Default;
+        self.elsewhere.contains(&ecosystem) || self.indexes.iter().any(is_default)
     }
 
     /// Adds what else was found.
     pub fn add(&mut self, other: Self) {
         self.indexes.extend(other.indexes);
-        self.notes.extend(other.notes);
+        other.notes.into_iter().for_each(|note| self.note(note));
+        self.elsewhere.extend(other.elsewhere);
         self.proxy = self.proxy.take().or(other.proxy);
     }
 
     /// Notes an index, or that its address cannot be used.
     fn index(&mut self, ecosystem: Ecosystem, role: Role, address: &str, from: &str) {
-        match address::Address::read(address) {
-            Some(address::Address { url, has_credentials }) => {
-                let from = from.to_owned();
-                self.indexes.push(Index { ecosystem, url, role, from, has_credentials });
-            }
-            None => self.note(format!(
-                "{from}: `{}` is not an HTTP address, so it is not cached",
-                toolkit::net::without_credentials(address)
-            )),
+        if let Some(address::Address { url, has_credentials }) = address::Address::read(address) {
+            let from = from.to_owned();
+            self.indexes.push(Index { ecosystem, url, role, from, has_credentials });
+            return;
+        }
+        let shown = toolkit::net::without_credentials(address);
+        self.note(format!("{from}: `{shown}` is not an HTTP address, so it is not cached"));
+        if role == Role::Default {
+            self.elsewhere.insert(ecosystem);
         }
     }
 

@@ -65,8 +65,8 @@ pub fn npm(files: &[Text], environment: &Environment) -> Found {
     found
 }
 
-/// Whether a key is a credential for the registry: `//HOST/PATH/:_authToken` and its like. npm looks
-/// at each folder above the registry's path, too.
+/// Whether a key is a credential for the registry: `//HOST/PATH/:_authToken` and its like. npm
+/// looks at each folder above the registry's path, too.
 fn is_credential_of(key: &str, url: &str) -> bool {
     let Some((place, what)) = key.rsplit_once(':') else { return false };
     let secret = ["_authtoken", "_auth", "_password", "username", "certfile"];

@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use crate::clients::{Ecosystem, Found, Index, Role, address};
+use crate::config::hosts;
 use crate::config::settings::{Mount, MountTable, Options};
 
 /// An upstream with a name.
@@ -120,14 +122,14 @@ impl Plan {
         if !self.mounts.is_empty() {
             text.push_str("[pkgcache.upstream]\n");
             for it in &self.mounts {
-                let _ = write!(text, "{}{} = {}\n", comments(it), key(&it.name), table(it));
+                let _ = writeln!(text, "{}{} = {}", comments(it), key(&it.name), table(it));
             }
             text.push('\n');
         }
         if !self.registries.is_empty() {
             text.push_str("[pkgcache.registry]\n");
             for it in &self.registries {
-                let _ = write!(text, "{}{} = {}\n", comments(it), key(&it.name), quoted(&it.index.url));
+                let _ = writeln!(text, "{}{} = {}", comments(it), key(&it.name), quoted(&it.index.url));
             }
             text.push('\n');
         }
@@ -168,6 +170,12 @@ impl Plan {
         };
         self.mounts.iter().map(mount).chain(self.registries.iter().map(registry))
     }
+}
+
+/// Whether a server at this address is asked only where private addresses are allowed.
+#[must_use]
+pub fn is_private(address: IpAddr) -> bool {
+    hosts::reach(address) == hosts::Reach::Private
 }
 
 /// Whether the client asks for it through the proxy, by its own address.

@@ -43,7 +43,7 @@ type Said = Option<(String, String)>;
 /// What pip uses by these files, the one that counts most last, and its variables.
 #[must_use]
 pub fn pip(files: &[Text], environment: &Environment) -> Found {
-    let (mut index, mut further): (Said, Said) = (None, None);
+    let (mut index, mut further, mut none): (Said, Said, Said) = (None, None, None);
     for file in files {
         let settings = ini::read(&file.text);
         // What is said for `pip install` goes above what is said for all commands.
@@ -53,6 +53,7 @@ pub fn pip(files: &[Text], environment: &Environment) -> Found {
                 match it.key.replace('_', "-").as_str() {
                     "index-url" | "pypi-url" => index = said,
                     "extra-index-url" => further = said,
+                    "no-index" => none = said,
                     _ => {}
                 }
             }
@@ -60,13 +61,22 @@ pub fn pip(files: &[Text], environment: &Environment) -> Found {
     }
     let variable = |name: &str| Some((environment.get(name)?.to_owned(), name.to_owned()));
     let mut found = Found::default();
-    list(&mut found, variable("PIP_INDEX_URL").or(index), Role::Default);
-    list(&mut found, variable("PIP_EXTRA_INDEX_URL").or(further), Role::Further);
+    if let Some((_, from)) = variable("PIP_NO_INDEX").or(none).filter(|(value, _)| is_yes(value)) {
+        found.elsewhere.insert(Ecosystem::Python);
+        found.note(format!("{from}: pip asks no index"));
+        return found;
+    }
+    list(&mut found, variable("PIP_INDEX_URL").or(index), &Role::Default);
+    list(&mut found, variable("PIP_EXTRA_INDEX_URL").or(further), &Role::Further);
     found
 }
 
+fn is_yes(value: &str) -> bool {
+    ["y", "yes", "t", "true", "on", "1"].contains(&value.to_ascii_lowercase().as_str())
+}
+
 /// Notes the indexes of a list with blanks between them.
-fn list(found: &mut Found, said: Said, role: Role) {
+fn list(found: &mut Found, said: Said, role: &Role) {
     let Some((urls, from)) = said else { return };
     for url in urls.split_whitespace() {
         found.index(Ecosystem::Python, role.clone(), url, &from);
@@ -125,7 +135,7 @@ pub fn uv(files: &[Text], environment: &Environment) -> Found {
     }
     let variable = |name: &str| Some((environment.get(name)?.to_owned(), name.to_owned()));
     let default = variable("UV_DEFAULT_INDEX").or_else(|| variable("UV_INDEX_URL")).or(default);
-    list(&mut found, default.map(|(url, from)| (unnamed(&url).to_owned(), from)), Role::Default);
+    list(&mut found, default.map(|(url, from)| (unnamed(&url).to_owned(), from)), &Role::Default);
     for (role, url, from) in named {
         found.index(Ecosystem::Python, role, &url, &from);
     }
@@ -234,6 +244,16 @@ mod tests {
             found.notes,
             ["PIP_EXTRA_INDEX_URL: `file:///srv` is not an HTTP address, so it is not cached"]
         );
+    }
+
+    #[test]
+    fn a_default_that_cannot_be_cached_is_one_all_the_same() {
+        let file = |said: &str| pip(&[text("pip.conf", &format!("[global]\n{said}\n"))], &environment(&[]));
+        for said in ["index-url = file:///srv/simple", "no-index = true"] {
+            let found = file(said);
+            assert!(found.has_default(Ecosystem::Python) && found.indexes.is_empty(), "{said}: {found:?}");
+        }
+        assert!(!file("no-index = false").has_default(Ecosystem::Python));
     }
 
     #[test]

@@ -31,8 +31,8 @@ pub fn docker(file: &Text, own: Option<&str>) -> Found {
     found
 }
 
-/// The registry that docker asks where no other is named, by `docker info`: its name and its address
-/// with a blank between them.
+/// The registry that docker asks where no other is named, by `docker info`: its name and its
+/// address with a blank between them.
 #[must_use]
 pub fn built_in(said: &str) -> Option<Found> {
     let (name, server) = said.trim().split_once(' ')?;
