@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::response::stored_head::Answer;
 use toolkit::Outcome;
 
-/// Forgets the URLs. Bodies that no other URL has stay until they are collected. `No` where none is stored.
+/// Forgets the URLs. Bodies that no other URL has stay until they are collected. `No` where none is
+/// stored.
 ///
 /// # Errors
 /// I/O errors. An entry that cannot be read is a warning.
