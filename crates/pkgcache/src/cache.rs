@@ -9,8 +9,11 @@ use storekit::{Digest, PackageKey, Store};
 
 use crate::config::Config;
 use crate::config::target::Target;
-use crate::ecosystem::{Class, Classify};
+use crate::ecosystem::Ecosystem;
+use crate::ecosystem::path::canonical;
 use crate::error::{Error, Result};
+use crate::fetch::token::Tokens;
+use crate::index::Index;
 use crate::observe::access_log::AccessLog;
 use crate::observe::meter::Counts;
 use crate::outside::Outside;
@@ -34,6 +37,8 @@ pub(crate) struct Cache {
     pub(crate) flights: Flights,
     /// Connections to upstreams.
     pub(crate) upstreams: Upstreams,
+    /// What registries let clients in with.
+    pub(crate) tokens: Tokens,
     /// What clients have not taken yet.
     pub(crate) queues: Queues,
     /// What is counted.
@@ -42,8 +47,8 @@ pub(crate) struct Cache {
     access: RwLock<Option<AccessLog>>,
     /// The process around this.
     pub(crate) outside: Arc<dyn Outside>,
-    /// What URLs are.
-    pub(crate) classify: Box<dyn Classify>,
+    /// What indexes say.
+    pub(crate) index: Index,
     /// The name of this process in `Via`, by which it knows itself.
     pub(crate) via: HeaderValue,
 }
@@ -61,12 +66,7 @@ impl Cache {
     /// # Errors
     /// Folders that cannot be made; an access log that cannot be opened; a system without random
     /// bytes.
-    pub(crate) fn new(
-        config: Config,
-        store: Store,
-        classify: Box<dyn Classify>,
-        outside: Arc<dyn Outside>,
-    ) -> Result<Self> {
+    pub(crate) fn new(config: Config, store: Store, outside: Arc<dyn Outside>) -> Result<Self> {
         store.packages().prepare()?;
         let access = access_log(&config, &outside)?;
         let name = random().map_err(|source| Error::System { doing: "read random bytes", source })?;
@@ -77,11 +77,12 @@ impl Cache {
             places: RecentTargets::default(),
             flights: Flights::default(),
             upstreams: Upstreams::new(Arc::clone(&outside)),
+            tokens: Tokens::default(),
             queues: Queues::default(),
             counts: Arc::default(),
             access: RwLock::new(access),
             outside,
-            classify,
+            index: Index::default(),
             via: HeaderValue::from_str(&via).unwrap_or(HeaderValue::from_static("1.1 pkgcache")),
             config: RwLock::new(Arc::new(config)),
         })
@@ -138,10 +139,25 @@ fn random() -> std::io::Result<u32> {
 
 /// The key of a URL for a request with these headers.
 #[must_use]
-pub(crate) fn key(target: &Target, class: &Class, request: &HeaderMap) -> PackageKey {
+pub(crate) fn key(target: &Target, request: &HeaderMap) -> PackageKey {
     let credentials = request.get(http::header::AUTHORIZATION).filter(|_| target.keep_private);
     let scope = credentials.map(|value| Digest::of(value.as_bytes()));
-    PackageKey::new(&class.ecosystem, &target.source, target.url.to_string(), scope)
+    PackageKey::new(target.kind.name(), &source(&target.url), spelled(target.kind, &target.url), scope)
+}
+
+/// The URL's host, and its port where that does not go without saying.
+fn source(url: &Uri) -> String {
+    url.authority().map_or_else(String::new, |authority| authority.as_str().to_owned())
+}
+
+/// The URL as its key has it: where it is known what clients mean by it, in one spelling.
+fn spelled(kind: Ecosystem, url: &Uri) -> String {
+    if kind == Ecosystem::Generic {
+        return url.to_string();
+    }
+    let (scheme, authority) = (url.scheme_str().unwrap_or_default(), source(url));
+    let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
+    format!("{scheme}://{authority}{}{query}", canonical(url.path()))
 }
 
 /// The key of another URL of the same server.

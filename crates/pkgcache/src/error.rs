@@ -4,7 +4,7 @@ use std::io;
 
 use camino::Utf8PathBuf;
 use miette::Diagnostic;
-use storekit::Digest;
+use storekit::Checksum;
 use thiserror::Error;
 
 /// The result of the library's operations.
@@ -118,8 +118,8 @@ pub enum Error {
         /// The URL that it came from.
         url: String,
         /// The digest that was announced.
-        announced: Digest,
+        announced: Checksum,
         /// The digest of what came.
-        found: Digest,
+        found: Checksum,
     },
 }

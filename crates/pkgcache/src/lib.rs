@@ -1,12 +1,13 @@
 //! A caching HTTP proxy for package downloads: correct first (RFC 9111), then fast.
 //!
-//! Deliberately absent: what a package is (see [`Classify`]); terminals, environment
-//! variables, signals and command lines (see [`Outside`]).
+//! Deliberately absent: terminals, environment variables, signals and command lines (see
+//! [`Outside`]).
 #![cfg_attr(
     test,
     allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests write what they like")
 )]
 
+pub mod builds;
 mod cache;
 pub mod clients;
 pub mod commands;
@@ -14,6 +15,7 @@ mod config;
 mod ecosystem;
 mod error;
 mod fetch;
+mod index;
 mod observe;
 mod outside;
 mod proxy;
@@ -26,7 +28,7 @@ mod wire;
 
 pub use config::settings::Options;
 pub use config::{Config, Upstream};
-pub use ecosystem::{Class, Classify, Generic};
+pub use ecosystem::Ecosystem;
 pub use error::{Error, Result};
 pub use outside::Outside;
 pub use server::{Control, Server};

@@ -10,8 +10,8 @@ use thiserror::Error;
 
 /// A SHA-256 digest, written `sha256:` and 64 lower-case hex digits.
 ///
-/// Can only be made from such text or from hashed bytes, so that no path is ever built from
-/// anything else.
+/// Can only be made from such text or from 32 bytes, so that no path is ever built from anything
+/// else.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);
@@ -22,6 +22,14 @@ pub struct Digest([u8; 32]);
 #[diagnostic(code(storekit::not_a_digest), help("a digest is `sha256:` and 64 lower-case hex digits"))]
 pub struct NotADigest {
     text: String,
+}
+
+impl NotADigest {
+    /// The error for this text; only its beginning is kept.
+    #[must_use]
+    pub(crate) fn of(text: &str) -> Self {
+        Self { text: text.chars().take(100).collect() }
+    }
 }
 
 impl Digest {
@@ -42,6 +50,12 @@ impl Digest {
             *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
         }
         Some(Self(bytes))
+    }
+
+    /// The digest with these bytes: for one that was announced in another form than text.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     /// The 64 hex digits: the blob's file name.
@@ -79,9 +93,7 @@ impl FromStr for Digest {
     type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
-        text.strip_prefix("sha256:")
-            .and_then(Self::from_hex)
-            .ok_or_else(|| NotADigest { text: text.chars().take(100).collect() })
+        text.strip_prefix("sha256:").and_then(Self::from_hex).ok_or_else(|| NotADigest::of(text))
     }
 }
 

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests write what they like"))]
 
 pub mod blobs;
+pub mod checksum;
 pub mod digest;
 pub mod error;
 pub mod events;
@@ -27,8 +28,9 @@ pub use crate::images::lookup::KeyOrName;
 pub use crate::images::origin::{Origin, Remark};
 pub use crate::images::reach::{Reach, Walker};
 pub use crate::images::referrers::Referrers;
-pub use crate::packages::entry::{PackageEntry, PackageKey, Part, StoredResponse};
+pub use crate::packages::entry::{Level, PackageEntry, PackageKey, Part, StoredResponse};
 pub use blobs::{BlobWriter, Blobs, Discarded, Lease, VerifiedReader};
+pub use checksum::{Checksum, ChecksumHasher};
 pub use digest::{Digest, Hasher};
 pub use error::{At, Error, Result};
 pub use events::{Event, Events, Kind};

@@ -223,6 +223,9 @@ pub(crate) struct ServeArgs {
     /// Mount an upstream at `/NAME/`, or at the root with `/=URL`
     #[arg(long, value_name = "NAME=URL")]
     upstream: Vec<String>,
+    /// Mirror this registry of container images below `/v2/`
+    #[arg(long, value_name = "NAME[=URL]")]
+    registry: Vec<String>,
     /// Let the forward proxy ask this host: `example.org`, `*.example.org`, `example.org:8080`, `*`
     #[arg(long, value_name = "HOST")]
     allow: Option<Vec<String>>,
@@ -289,6 +292,7 @@ impl ServeArgs {
             ..Options::default()
         };
         options.mount(self.upstream.iter().map(String::as_str))?;
+        options.mirror(self.registry.iter().map(String::as_str));
         Ok(options)
     }
 }

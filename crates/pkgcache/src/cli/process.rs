@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use miette::Result;
-use pkgcache::{Config, Control, Error, Generic, Outside, Server};
+use pkgcache::{Config, Control, Error, Outside, Server};
 use rustix::fs::Mode;
 use rustix::process::{Resource, getrlimit, umask};
 use storekit::Store;
@@ -63,7 +63,7 @@ pub(crate) fn serve(
     let runtime = threads()?;
     let outcome = runtime.block_on(async {
         let mut signals = Signals::listen()?;
-        let server = Server::bind(config, store, Box::new(Generic), Arc::new(Process)).await?;
+        let server = Server::bind(config, store, Arc::new(Process)).await?;
         let address = server.address()?;
         writeln!(out, "http://{address}").and_then(|()| out.flush()).map_err(Error::Output)?;
         let control = server.control();

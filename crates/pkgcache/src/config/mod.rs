@@ -15,6 +15,7 @@ use storekit::Digest;
 use toolkit::net::Network;
 
 use crate::config::hosts::Hosts;
+use crate::ecosystem::Ecosystem;
 use crate::wire::framing::HeadLimits;
 
 /// Everything that can be set.
@@ -25,6 +26,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The upstreams that have a path of their own.
     pub upstreams: Vec<Upstream>,
+    /// The registries that are mirrored below `/v2/`, by the names that image references have.
+    pub registries: Vec<Registry>,
     /// What may be asked for in the forward mode, and tunnelled to.
     pub forward: Forward,
     /// Whether upstreams may have private addresses (a proxy for a team's own servers).
@@ -37,6 +40,10 @@ pub struct Config {
     pub heuristic_freshness: bool,
     /// Whether the cookies of an answer are stored, and handed to all clients that get it.
     pub keep_cookies: bool,
+    /// For how long an index is handed on without asking its upstream.
+    pub index_ttl: Duration,
+    /// For how long beyond that a stored response stands in for an upstream that fails.
+    pub stale_window: Duration,
     /// Which clients may connect from another machine.
     pub clients: Clients,
     /// How much of what.
@@ -54,12 +61,30 @@ pub struct Upstream {
     pub name: String,
     /// Where it is.
     pub url: Uri,
+    /// Which kind of package client it serves.
+    pub kind: Ecosystem,
+    /// The keys that its indexes have to be signed by, where that is checked here.
+    pub keyring: Option<Utf8PathBuf>,
+    /// Whether npm gets the upstream's own URLs of tarballs: it replaces their host by itself, and
+    /// its lock files stay as they would be without the cache.
+    pub keep_links: bool,
     /// Whether redirects are followed here, so that what they lead to is stored.
     pub follow_redirects: bool,
     /// Whether answers to requests with credentials are kept for clients that bring the same.
     pub keep_private: bool,
     /// Whether a lifetime is guessed for answers that name none.
     pub heuristic_freshness: bool,
+}
+
+/// A registry of container images that is mirrored here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registry {
+    /// The host, with a port where it has one, that image references name it by; in lower case.
+    pub name: String,
+    /// Where it is.
+    pub url: Uri,
+    /// The server, beside the registry's own, that gives tokens for its users' credentials.
+    pub tokens_from: Option<String>,
 }
 
 /// What the forward mode may reach.
@@ -128,12 +153,15 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             upstreams: Vec::new(),
+            registries: Vec::new(),
             forward: Forward::default(),
             allow_private: false,
             parent: None,
             offline: false,
             heuristic_freshness: false,
             keep_cookies: false,
+            index_ttl: Duration::from_secs(60),
+            stale_window: Duration::from_secs(7 * 86_400),
             clients: Clients::default(),
             limits: Limits::default(),
             access_log: None,
@@ -142,7 +170,31 @@ impl Default for Config {
     }
 }
 
+/// The registry that image references mean where they name none.
+pub(crate) const DOCKER: &str = "docker.io";
+
 impl Config {
+    /// The registry of this name: a closed table, whoever asks.
+    #[must_use]
+    pub(crate) fn registry(&self, name: &str) -> Option<&Registry> {
+        let name = name.to_ascii_lowercase();
+        let name = match name.strip_suffix(":443").unwrap_or(&name) {
+            "index.docker.io" | "registry-1.docker.io" => DOCKER,
+            name => name,
+        };
+        // A path has no room for a second port in some clients' settings.
+        self.registries.iter().find(|it| it.name == name || it.name.replace(':', "_") == name)
+    }
+
+    /// The registry that is meant where none is named.
+    #[must_use]
+    pub(crate) fn default_registry(&self) -> Option<&Registry> {
+        match self.registries.as_slice() {
+            [only] => Some(only),
+            _ => self.registry(DOCKER),
+        }
+    }
+
     /// The upstream for a path, and the path below it. The root's is asked last.
     #[must_use]
     pub fn mounted<'a, 'b>(&'a self, path: &'b str) -> Option<(&'a Upstream, &'b str)> {

@@ -9,15 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE};
+use http::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE, VARY};
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
-use storekit::{BodyWriter, Digest, PackageEntry};
+use storekit::{BodyWriter, PackageEntry, StoredResponse};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use crate::cache::Cache;
+use crate::ecosystem::ruling::{Check, Mismatch};
 use crate::error::{Error, explained};
 use crate::fetch::read_ahead::ReadAhead;
 use crate::fetch::{Ask, commit, follow, unstored};
@@ -45,6 +46,7 @@ pub(crate) struct Download<'a> {
     progress: watch::Sender<Progress>,
     sink: Sink,
     tag: Option<HeaderValue>,
+    check: Check,
 }
 
 /// Where the bytes go.
@@ -78,21 +80,25 @@ impl<'a> Download<'a> {
     ) -> Self {
         let (progress, receiver) = watch::channel(Progress::default());
         let mut headers = response.headers().clone();
+        if ask.ruling.negotiated {
+            headers.append(VARY, HeaderValue::from_static("accept, accept-encoding"));
+        }
         let mut cookies = HeaderMap::new();
         if !ask.target.keep_cookies {
             cookies = take_cookies(&mut headers);
         }
         let growing = Arc::new(Growing {
             answer: Answer::new(response.status(), &headers, &ask.headers, times),
-            total: response.body().size_hint().exact(),
-            announced: ask.class.announced,
+            total: response.body().size_hint().exact().or(ask.ruling.expected.and_then(|it| it.size)),
+            strict: ask.ruling.expected.is_some(),
             file: writer.file(),
             progress: receiver,
             readers: Readers::default(),
             cookies,
         });
         let tag = conditional::strong_tag(response.headers()).cloned();
-        Self { cache, flight, ask, growing, progress, sink: Sink::File(writer), tag }
+        let check = Check::new(ask.ruling.expected);
+        Self { cache, flight, ask, growing, progress, sink: Sink::File(writer), tag, check }
     }
 
     /// Receives the body, and stores it.
@@ -159,6 +165,7 @@ impl<'a> Download<'a> {
         if let Sink::File(writer) = &mut self.sink {
             match writer.write(&data) {
                 Ok(()) => {
+                    self.check.update(&data);
                     self.end(End::Growing);
                     return Ok(());
                 }
@@ -177,7 +184,7 @@ impl<'a> Download<'a> {
         let size = self.sink.size();
         let sink = std::mem::replace(&mut self.sink, Sink::Nothing(size));
         let Sink::File(writer) = sink else { return };
-        let spill = Overflow::new(&self.growing.readers, writer.abandon(), size, self.growing.announced);
+        let spill = Overflow::new(&self.growing.readers, writer.abandon(), size, self.check.clone());
         self.progress.send_replace(Progress { written: size, end: End::Spilling });
         self.sink = Sink::Overflow(spill);
     }
@@ -220,62 +227,56 @@ impl<'a> Download<'a> {
     }
 
     async fn finish(self) {
-        let Self { cache, flight, ask, growing, progress, sink, .. } = self;
-        let announced = growing.announced;
+        let Self { cache, flight, ask, growing, progress, sink, check, .. } = self;
         let writer = match sink {
             Sink::Nothing(_) => return,
             Sink::Overflow(spill) => {
-                return mismatch(cache, ask, Digests::of(announced, spill.end().await).as_ref());
+                return spill.end().await.err().into_iter().for_each(|it| mismatch(cache, ask, &it));
             }
             Sink::File(writer) => writer,
         };
         let found = writer.digest();
-        if announced.is_some_and(|announced| announced != found) {
+        if let Err(wrong) = check.verdict(found) {
             progress.send_replace(Progress { written: writer.size(), end: End::Broken });
-            return mismatch(cache, ask, Digests::of(announced, Some(found)).as_ref());
+            return mismatch(cache, ask, &wrong);
         }
         // Every byte is there and right: no request has to wait for the store.
         progress.send_replace(Progress { written: writer.size(), end: End::Whole });
         if flight.is_doubted() {
             return;
         }
-        let named = spawn_blocking(move || writer.finish(announced.as_ref())).await;
+        let named = spawn_blocking(move || writer.finish(None)).await;
         let lease = match named {
             Ok(Ok(lease)) => lease,
             Ok(Err(error)) => return unstored(cache, ask, explained(&error)),
             Err(error) => return unstored(cache, ask, error),
         };
-        let stored = growing.answer.to_stored(lease.digest(), lease.size(), announced);
+        let stored = StoredResponse {
+            announced: ask.ruling.expected.map(|it| it.checksum),
+            level: ask.ruling.level,
+            ..growing.answer.to_stored(lease.digest(), lease.size())
+        };
+        let generations = ask.ruling.generations;
         let change = move |entry: &mut PackageEntry| {
-            let same =
-                |it: &storekit::StoredResponse| it.selecting == stored.selecting && it.vary == stored.vary;
+            let same = |it: &StoredResponse| it.selecting == stored.selecting && it.vary == stored.vary;
             if entry.responses.iter().any(|it| same(it) && it.received > stored.received) {
                 // A request with other credentials came later, and got it sooner.
                 return;
             }
-            entry.responses.retain(|it| !stored.vary.is_empty() && !same(it));
+            let mut older = 0;
+            entry.responses.retain(|it| {
+                older += usize::from(same(it) && it.digest != stored.digest);
+                let kept = same(it) && it.digest != stored.digest && older <= generations;
+                kept || (!stored.vary.is_empty() && !same(it))
+            });
             entry.responses.insert(0, stored);
         };
         commit(cache, flight, ask, vec![lease], change).await;
     }
 }
 
-/// A body's digests.
-struct Digests {
-    announced: Digest,
-    found: Digest,
-}
-
-impl Digests {
-    /// Both, where both are known.
-    fn of(announced: Option<Digest>, found: Option<Digest>) -> Option<Self> {
-        Some(Self { announced: announced?, found: found? })
-    }
-}
-
 /// Notes that a body is not what it was announced as, with both digests.
-fn mismatch(cache: &Cache, ask: &Ask, digests: Option<&Digests>) {
-    let Some(&Digests { announced, found }) = digests else { return };
+fn mismatch(cache: &Cache, ask: &Ask, &Mismatch { announced, found }: &Mismatch) {
     add(&cache.counts.mismatches, 1);
     let error = Error::Mismatch { url: ask.target.url.to_string(), announced, found };
     cache.outside.warning(&error.to_string());

@@ -8,10 +8,14 @@
 pub(crate) mod download;
 pub(crate) mod read_ahead;
 pub(crate) mod redirect;
+pub(crate) mod token;
 
 use std::sync::Arc;
 
-use http::header::CONTENT_LENGTH;
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE,
+    HeaderValue, PRAGMA, RANGE,
+};
 use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use storekit::{Lease, PackageEntry, PackageKey, StoredResponse};
@@ -19,7 +23,8 @@ use tokio::task::spawn_blocking;
 
 use crate::cache::{self, Cache};
 use crate::config::target::Target;
-use crate::ecosystem::Class;
+use crate::ecosystem::Package;
+use crate::ecosystem::ruling::Ruling;
 use crate::error::explained;
 use crate::fetch::download::Download;
 use crate::fetch::redirect::Trip;
@@ -58,8 +63,10 @@ const UNKEYED: [&str; 11] = [
 pub(crate) struct Ask {
     /// Where the answer goes.
     pub(crate) key: PackageKey,
-    /// What it is.
-    pub(crate) class: Class,
+    /// The package that it belongs to.
+    pub(crate) package: Package,
+    /// What holds for it.
+    pub(crate) ruling: Ruling,
     /// What is asked for.
     pub(crate) target: Target,
     /// The client's headers, without conditions.
@@ -80,8 +87,34 @@ impl Ask {
 
     /// Whether what is stored may stand in for an answer that came now.
     fn may_stand_in(&self, stored: &Answer, now: i64) -> bool {
+        if let Some(stands) = stored.stands_by_rule(&self.ruling, now) {
+            return stands;
+        }
         let lifetime = stored.lifetime(self.target.heuristic);
         reuse::may_stand_in(&stored.policy, lifetime, stored.age(now), Failure::Error)
+    }
+
+    /// Whether the answer may be stored. For what a package client asks, that is known without the
+    /// answer's own word.
+    fn is_storable(&self, response: &Response<Incoming>, times: Times) -> bool {
+        let (status, headers) = (response.status(), response.headers());
+        if !self.ruling.is_http() {
+            let private = self.headers.contains_key(AUTHORIZATION) && self.key.scope.is_none();
+            return status == StatusCode::OK && !private;
+        }
+        storable::is_storable(&self.headers, status, headers, &Policy::of(headers), self.sharing())
+            && !self.is_outlived(status, headers, times)
+    }
+
+    /// Whether the body says beforehand that it is not as long as its index says.
+    fn wrong_size(&self, status: StatusCode, total: Option<u64>) -> Option<Trouble> {
+        let (expected, total) = (self.ruling.expected?.size?, total?);
+        let url = &self.target.url;
+        (status == StatusCode::OK && expected != total).then(|| Trouble {
+            failure: Failure::Error,
+            status: StatusCode::BAD_GATEWAY.as_u16(),
+            message: format!("{url} has {total} bytes, and its index says {expected}: not handed on"),
+        })
     }
 
     /// Whether the answer to a question about a stored success is a failure that does not say for
@@ -152,7 +185,9 @@ async fn settle(
         refresh(cache, flight, ask, stored, response.headers(), times).await;
         return flight.reach(Stage::Validated(stored.stored.digest));
     }
-    if reuse::is_failing(status)
+    let is_failing =
+        reuse::is_failing(status) || (!ask.ruling.is_http() && status == StatusCode::TOO_MANY_REQUESTS);
+    if is_failing
         && let Some(stored) = &ask.stored
         && ask.may_stand_in(&stored.answer, times.received)
     {
@@ -160,11 +195,14 @@ async fn settle(
         let trouble = Trouble { failure: Failure::Error, status: status.as_u16(), message };
         return flight.reach(Stage::Failed(Arc::new(trouble)));
     }
-    let (policy, sharing) = (Policy::of(response.headers()), ask.sharing());
     let total = response.body().size_hint().exact();
-    let storable = storable::is_storable(&ask.headers, status, response.headers(), &policy, sharing)
-        && !ask.is_outlived(status, response.headers(), times)
-        && total.is_none_or(|total| total <= ask.route.limits.object);
+    if let Some(trouble) = ask.wrong_size(status, total) {
+        add(&cache.counts.mismatches, 1);
+        cache.outside.warning(&trouble.message);
+        return flight.reach(Stage::Failed(Arc::new(trouble)));
+    }
+    let storable =
+        ask.is_storable(&response, times) && total.is_none_or(|total| total <= ask.route.limits.object);
     if !storable {
         return flight.pass(response);
     }
@@ -195,6 +233,7 @@ async fn refresh(
     times: Times,
 ) {
     let (old, mut update, sharing) = (Arc::clone(&stored.stored), update.clone(), ask.sharing());
+    let ruled = !ask.ruling.is_http();
     if !ask.target.keep_cookies {
         take_cookies(&mut update);
     }
@@ -202,7 +241,7 @@ async fn refresh(
         let is_it = |it: &StoredResponse| it.digest == old.digest && it.selecting == old.selecting;
         let Some(place) = entry.responses.iter().position(is_it) else { return };
         let standing = entry.responses.remove(place);
-        entry.responses.splice(0..0, freshened(&standing, &update, times, sharing));
+        entry.responses.splice(0..0, freshened(&standing, &update, times, sharing, ruled));
     };
     commit(cache, flight, ask, Vec::new(), change).await;
 }
@@ -214,13 +253,20 @@ fn freshened(
     update: &HeaderMap,
     times: Times,
     sharing: Sharing,
+    ruled: bool,
 ) -> Option<StoredResponse> {
     let answer = Answer::from_stored(standing)?.freshened(update, times);
     let varies_as_before = vary::names(&answer.headers).is_some_and(|names| names == answer.vary);
     let (status, headers) = (answer.status, &answer.headers);
-    let storable = storable::is_storable(&HeaderMap::new(), status, headers, &answer.policy, sharing);
-    let new = answer.to_stored(standing.digest, standing.size, standing.announced);
-    (varies_as_before && storable).then_some(StoredResponse { part: standing.part, ..new })
+    let storable =
+        ruled || storable::is_storable(&HeaderMap::new(), status, headers, &answer.policy, sharing);
+    let new = StoredResponse {
+        part: standing.part,
+        announced: standing.announced,
+        level: standing.level,
+        ..answer.to_stored(standing.digest, standing.size)
+    };
+    ((ruled || varies_as_before) && storable).then_some(new)
 }
 
 /// Changes the entry, unless something has changed on the server since it was asked.
@@ -231,17 +277,18 @@ pub(crate) async fn commit(
     leases: Vec<Lease>,
     change: impl FnOnce(&mut PackageEntry) + Send + 'static,
 ) {
-    let (work, key, class) = (Arc::clone(cache), ask.key.clone(), ask.class.clone());
-    let flight = Arc::clone(flight);
+    let (work, key, package) = (Arc::clone(cache), ask.key.clone(), ask.package.clone());
+    let (flight, work_key) = (Arc::clone(flight), key.clone());
     let written = spawn_blocking(move || {
         work.shelf.change(&key, &leases, |entry| {
             // The request that doubts it forgets the entry after that, if it stands by then.
             if flight.is_doubted() {
                 return;
             }
-            entry.name = class.name;
-            entry.package_version = class.version;
-            entry.architecture = class.architecture;
+            entry.key.ecosystem.clone_from(&work_key.ecosystem);
+            entry.name = package.name;
+            entry.package_version = package.version;
+            entry.architecture = package.architecture;
             change(entry);
         })
     });
@@ -266,6 +313,14 @@ pub(crate) fn asking(headers: &HeaderMap) -> HeaderMap {
     headers
 }
 
+/// Asks for a file as it is, whatever form this one client would have taken: the answer is for all.
+pub(crate) fn ask_for_the_bytes(headers: &mut HeaderMap) {
+    for name in [ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, COOKIE, PRAGMA, RANGE] {
+        headers.remove(name);
+    }
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+}
+
 /// Takes off what is not for one to say where an answer may change what all get.
 pub(crate) fn leave_unkeyed(headers: &mut HeaderMap) {
     for name in UNKEYED {
@@ -277,7 +332,6 @@ pub(crate) fn leave_unkeyed(headers: &mut HeaderMap) {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::ecosystem::Generic;
     use crate::outside::tests::Nobody;
     use http::Uri;
     use storekit::Store;
@@ -286,16 +340,15 @@ mod tests {
     fn what_was_doubted_last_of_all_is_not_stored() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open_or_create(camino::Utf8Path::from_path(dir.path()).unwrap()).unwrap();
-        let cache =
-            Arc::new(Cache::new(Config::default(), store, Box::new(Generic), Arc::new(Nobody)).unwrap());
+        let cache = Arc::new(Cache::new(Config::default(), store, Arc::new(Nobody)).unwrap());
         let url = Uri::from_static("http://a/b");
         let key = PackageKey::new("generic", "a", url.to_string(), None);
         let source = "a".to_owned();
         let target = Target { source, url, ..Target::default() };
         let (stored, wire) = (None, None);
         let route = cache.route(&cache.config(), false);
-        let (headers, class) = (HeaderMap::new(), Class::default());
-        let ask = Ask { key: key.clone(), class, target, headers, stored, route, wire };
+        let (headers, package, ruling) = (HeaderMap::new(), Package::default(), Ruling::default());
+        let ask = Ask { key: key.clone(), package, ruling, target, headers, stored, route, wire };
         let times = Times { requested: 0, received: 0 };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for doubted in [false, true] {
@@ -303,7 +356,7 @@ mod tests {
             writer.write(b"body").unwrap();
             let lease = writer.finish(None).unwrap();
             let answer = Answer::new(StatusCode::OK, &HeaderMap::new(), &HeaderMap::new(), times);
-            let response = answer.to_stored(lease.digest(), lease.size(), None);
+            let response = answer.to_stored(lease.digest(), lease.size());
             let (flight, _) = cache.flights.join(key.digest(), key.digest());
             if doubted {
                 cache.flights.doubt(&key.digest());

@@ -4,18 +4,22 @@
 //! or stands in `allow`, TLS is never left, and a private address needs what it needs there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, LOCATION, RANGE, USER_AGENT, VIA,
+    IF_RANGE, LOCATION, RANGE, RETRY_AFTER, USER_AGENT, VIA,
 };
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 
 use crate::cache::Cache;
 use crate::config::target::Target;
+use crate::ecosystem::Ecosystem;
+use crate::fetch::token::Identity;
 use crate::observe::meter::add;
+use crate::rules::date;
 use crate::rules::invalidate::{is_same_origin, resolve};
 use crate::upstream::{Outgoing, Route, SendError};
 use crate::wire::guard::Wire;
@@ -55,8 +59,14 @@ impl Trip<'_> {
     /// [`SendError`].
     pub(crate) async fn follow(&self, mut headers: HeaderMap) -> Result<Response<Incoming>, SendError> {
         let mut url = self.target.url.clone();
+        let mut identity = Identity::of(self.cache, self.target, &mut headers);
         for _ in 0..HOPS {
-            let response = self.send(&url, &headers).await?;
+            let mut response = self.send(&url, &headers).await?;
+            if let Some(identity) = identity.as_mut().filter(|_| is_same_origin(&url, &self.target.url))
+                && identity.takes_up(self, &response, &mut headers).await
+            {
+                response = self.send(&url, &headers).await?;
+            }
             let Some(next) = self.redirect(&url, &response)? else { return Ok(response) };
             if !is_same_origin(&url, &next) {
                 leave_harmless(&mut headers);
@@ -83,7 +93,7 @@ impl Trip<'_> {
         Err(SendError::Redirect(format!("{host}:{port}"), why))
     }
 
-    async fn send(&self, url: &Uri, headers: &HeaderMap) -> Result<Response<Incoming>, SendError> {
+    pub(crate) async fn send(&self, url: &Uri, headers: &HeaderMap) -> Result<Response<Incoming>, SendError> {
         let mut request: Request<Outgoing> = Request::new(Either::Left(Full::default()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = url.clone();
@@ -93,7 +103,25 @@ impl Trip<'_> {
         add(&self.cache.counts.fetches, 1);
         let response = self.cache.upstreams.send(request, &route, self.wire.clone()).await;
         add(&self.cache.counts.failures, u64::from(response.is_err()));
+        if let Ok(response) = &response {
+            self.heed(url, &route, response);
+        }
         response
+    }
+
+    /// A server of packages that is asked too often says for how long it wants to be left alone:
+    /// that holds for all clients here, which it takes for one.
+    fn heed(&self, url: &Uri, route: &Route, response: &Response<Incoming>) {
+        let busy = response.status() == StatusCode::TOO_MANY_REQUESTS;
+        if !busy || self.target.kind == Ecosystem::Generic {
+            return;
+        }
+        let named = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let seconds = named.and_then(|text| match text.trim().parse::<u64>() {
+            Ok(seconds) => Some(seconds),
+            Err(_) => u64::try_from(date::parse(text)? - crate::cache::now()).ok(),
+        });
+        self.cache.upstreams.pause(url, route, Duration::from_secs(seconds.unwrap_or(1)));
     }
 
     /// What holds for the server that was asked does not hold for one that it names: that one has

@@ -9,7 +9,7 @@ use http::header::{CONNECTION, HOST, VIA};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::{Body as _, Incoming};
-use storekit::PackageKey;
+use storekit::{PackageKey, StoredResponse};
 
 use crate::cache::{self, Cache};
 use crate::fetch::leave_unkeyed;
@@ -140,7 +140,11 @@ impl Lookup {
             take_cookies(&mut update);
         }
         let answer: Answer = found.answer.freshened(&update, times);
-        let new = answer.to_stored(found.stored.digest, found.stored.size, found.stored.announced);
+        let new = StoredResponse {
+            announced: found.stored.announced,
+            level: found.stored.level,
+            ..answer.to_stored(found.stored.digest, found.stored.size)
+        };
         let old = found.stored.clone();
         let changed = cache.shelf.change(&self.key, &[], |entry| {
             entry.responses.retain(|it| *it != *old);
@@ -166,5 +170,9 @@ fn broken_off(error: &SendError) -> Response<Body> {
 #[must_use]
 pub(crate) fn refused(error: &SendError) -> Response<Body> {
     let cache = CacheStatus { detail: Some(UPSTREAM_FAILED), ..CacheStatus::default() };
-    own(error.status(), error.to_string(), Some(&cache))
+    let mut response = own(error.status(), error.to_string(), Some(&cache));
+    if let SendError::Paused(_, seconds) = error {
+        response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(*seconds));
+    }
+    response
 }

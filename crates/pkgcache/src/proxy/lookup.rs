@@ -6,14 +6,15 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, RANGE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
-use storekit::{Digest, PackageKey};
+use storekit::{Digest, PackageEntry, PackageKey, StoredResponse};
 
 use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::config::target::Target;
-use crate::ecosystem::Class;
+use crate::ecosystem::Package;
+use crate::ecosystem::ruling::{Freshness, Ruling};
 use crate::error::explained;
 use crate::fetch::{self, Ask};
 use crate::observe::meter::{self, add};
@@ -21,6 +22,7 @@ use crate::response::body::{Body, End, Source};
 use crate::response::flight::{Flight, Growing, Stage, Trouble};
 use crate::response::reply::{Question, own, reply};
 use crate::response::stored_head::Answer;
+use crate::rules::age::Times;
 use crate::rules::cache_status::{CacheStatus, Forward};
 use crate::rules::merge::take_cookies;
 use crate::rules::request::{self, Wishes};
@@ -44,8 +46,10 @@ pub(crate) struct Lookup {
     pub(crate) headers: HeaderMap,
     /// What it asks for.
     pub(crate) target: Target,
-    /// What that is.
-    pub(crate) class: Class,
+    /// The package that it belongs to.
+    pub(crate) package: Package,
+    /// What holds for it.
+    pub(crate) ruling: Ruling,
     /// Where that is stored.
     pub(crate) key: PackageKey,
     /// The settings that hold for it.
@@ -107,12 +111,11 @@ impl Lookup {
             return self.forward_or_504(Forward::Request);
         }
         let known = cache.shelf.find(&self.key);
-        let Some(found) = known.as_ref().and_then(|known| known.select(&self.headers)) else {
+        let Some(found) = known.as_ref().and_then(|known| self.select(known)) else {
             let why = if known.is_some() { Forward::VaryMiss } else { Forward::UriMiss };
             return self.miss(cache, &wishes, why).await;
         };
-        let (age, lifetime) = (found.answer.age(cache::now()), self.lifetime(&found.answer));
-        let decision = reuse::decide(&found.answer.policy, &wishes, lifetime, age);
+        let decision = self.decide(&found.answer, &wishes);
         let served = match decision {
             Reuse::Fresh => Some(Served::HIT),
             Reuse::Stale => Some(Served::stale("max-stale")),
@@ -125,7 +128,8 @@ impl Lookup {
             Reuse::AskFirst => None,
         };
         let Some(served) = served else {
-            return self.ask_first(cache, found, age >= lifetime).await;
+            let is_stale = self.ttl(&found.answer) <= 0;
+            return self.ask_first(cache, found, is_stale).await;
         };
         if let Some(known) = &known {
             cache.shelf.touch(&self.key, known, cache::now());
@@ -136,9 +140,27 @@ impl Lookup {
         }
     }
 
-    /// For how long the answer is fresh here.
-    fn lifetime(&self, answer: &Answer) -> i64 {
-        answer.lifetime(self.target.heuristic)
+    /// For how many more seconds the answer is fresh here.
+    fn ttl(&self, answer: &Answer) -> i64 {
+        answer.ttl(&self.ruling, self.target.heuristic, cache::now())
+    }
+
+    /// What may be done with the answer. What cannot change, or holds for a time that is set here,
+    /// does so whatever the client says.
+    fn decide(&self, answer: &Answer, wishes: &Wishes) -> Reuse {
+        match self.ruling.freshness {
+            Freshness::Http => {
+                let lifetime = answer.lifetime(self.target.heuristic);
+                reuse::decide(&answer.policy, wishes, lifetime, answer.age(cache::now()))
+            }
+            Freshness::For(_) if self.ttl(answer) <= 0 => Reuse::AskFirst,
+            Freshness::For(_) | Freshness::Forever => Reuse::Fresh,
+        }
+    }
+
+    /// The newest stored response that answers the request and is what it has to be.
+    fn select<'a>(&self, known: &'a Known) -> Option<&'a Shelved> {
+        known.select_where(&self.headers, |stored| self.ruling.accepts(stored))
     }
 
     fn gateway_timeout(&self, text: &str) -> Handled {
@@ -173,8 +195,46 @@ impl Lookup {
                 _ => Handled::Forward(why),
             };
         }
+        if let Some(found) = self.adopt(cache).await
+            && let Some(handled) = self.serve(cache, &found, Served::HIT).await
+        {
+            return handled;
+        }
         let boarding = self.fetch(cache, None);
         self.await_flight(cache, boarding, why, None).await
+    }
+
+    /// Where the bytes that are expected are stored already, under whatever URL: an entry of their
+    /// own for this one.
+    async fn adopt(&self, cache: &Arc<Cache>) -> Option<Shelved> {
+        let expected = self.ruling.expected.filter(|_| self.ruling.adopts)?;
+        let digest = expected.checksum.digest()?;
+        let store::FoundBody::Sound(file) = cache.shelf.body(&digest).await.ok()? else { return None };
+        let size = file.metadata().ok()?.len();
+        let lease = cache.store.packages().blobs().lease(&digest).ok()??;
+        let now = cache::now();
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        let times = Times { requested: now, received: now };
+        let answer = Answer::new(StatusCode::OK, &headers, &HeaderMap::new(), times);
+        let stored = StoredResponse {
+            announced: Some(expected.checksum),
+            level: self.ruling.level,
+            ..answer.to_stored(digest, size)
+        };
+        if !self.ruling.accepts(&stored) {
+            return None;
+        }
+        let package = self.package.clone();
+        let ecosystem = self.key.ecosystem.clone();
+        let change = |entry: &mut PackageEntry| {
+            entry.key.ecosystem = ecosystem;
+            (entry.name, entry.package_version, entry.architecture) =
+                (package.name, package.version, package.architecture);
+            entry.responses.insert(0, stored);
+        };
+        cache.shelf.change(&self.key, &[lease], change).ok()?;
+        self.select(cache.shelf.find(&self.key)?.as_ref()).cloned()
     }
 
     /// The server is asked whether what is stored still holds.
@@ -189,9 +249,14 @@ impl Lookup {
 
     /// Fetches with different credentials do not meet, nor do those that ask for different forms of
     /// the same: not every upstream that chooses by a field says so in `Vary`.
-    fn flight_key(&self) -> Digest {
+    pub(crate) fn flight_key(&self) -> Digest {
         let mut parts = self.key.digest().hex().as_bytes().to_vec();
-        for (name, value) in vary::selecting(&NEGOTIATING.map(str::to_owned), &self.headers) {
+        if let Some(expected) = self.ruling.expected {
+            parts.extend(format!("\n{}", expected.checksum).bytes());
+        }
+        let names = if self.ruling.is_http() || self.ruling.negotiated { &NEGOTIATING[..] } else { &[] };
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        for (name, value) in vary::selecting(&names, &self.headers) {
             parts.extend(format!("\n{name}: {value}").bytes());
         }
         if let Some(value) = self.headers.get(AUTHORIZATION) {
@@ -220,13 +285,25 @@ impl Lookup {
     fn ask(&self, cache: &Cache, stored: Option<Shelved>) -> Ask {
         Ask {
             key: self.key.clone(),
-            class: self.class.clone(),
+            package: self.package.clone(),
+            ruling: self.ruling.clone(),
             target: self.target.clone(),
-            headers: fetch::asking(&self.headers),
+            headers: self.asking(),
             stored,
             route: cache.route(&self.config, self.target.private),
             wire: self.wire.clone(),
         }
+    }
+
+    /// The headers that the upstream gets. What clients negotiate is left to them only where the
+    /// upstream's answers differ by it.
+    fn asking(&self) -> HeaderMap {
+        let mut headers = fetch::asking(&self.headers);
+        if !(self.ruling.is_http() || self.ruling.negotiated) {
+            fetch::ask_for_the_bytes(&mut headers);
+            headers.extend(self.ruling.accept.map(|forms| (ACCEPT, HeaderValue::from_static(forms))));
+        }
+        headers
     }
 
     async fn await_flight(
@@ -255,16 +332,14 @@ impl Lookup {
     /// it came after this request, or may be reused as if it were stored.
     fn may_have(&self, answer: &Answer, early: bool) -> bool {
         let wishes = Wishes::of(&self.headers);
-        let reusable = || {
-            let (lifetime, age) = (self.lifetime(answer), answer.age(cache::now()));
-            reuse::decide(&answer.policy, &wishes, lifetime, age) == Reuse::Fresh
-        };
+        let reusable = || self.decide(answer, &wishes) == Reuse::Fresh;
         answer.answers(&self.headers) && (early || reusable())
     }
 
     /// Hands on what is being stored for this request (`leads`) or for another.
     async fn growing_reply(&self, growing: &Growing, leads: bool, why: Forward) -> Handled {
-        let status = CacheStatus { stored: leads, collapsed: !leads, ..CacheStatus::forwarded(why) };
+        let level = self.ruling.level;
+        let status = CacheStatus { stored: leads, collapsed: !leads, level, ..CacheStatus::forwarded(why) };
         let Some(mut response) = self.along(growing, (!leads).then(cache::now), &status).await else {
             return self.forward_or_504(why);
         };
@@ -310,7 +385,7 @@ impl Lookup {
             return Some((response, meter::Result::Stale));
         }
         let known = cache.shelf.find(&self.key)?;
-        let found = known.select(&self.headers)?;
+        let found = self.select(&known)?;
         match self.stored_stand_in(cache, failure, found).await? {
             Handled::Answered(response, result) => Some((*response, result)),
             Handled::Forward(_) => None,
@@ -326,7 +401,7 @@ impl Lookup {
         let now = cache::now();
         let status = CacheStatus {
             hit: true,
-            ttl: Some(self.lifetime(answer) - answer.age(now)),
+            ttl: Some(self.ttl(answer)),
             collapsed: true,
             detail: Some(UPSTREAM_FAILED),
             ..CacheStatus::default()
@@ -366,7 +441,7 @@ impl Lookup {
             detail: None,
         };
         let known = cache.shelf.find(&self.key);
-        match known.as_deref().and_then(|known: &Known| known.select(&self.headers)) {
+        match known.as_deref().and_then(|known: &Known| self.select(known)) {
             Some(found) if found.stored.digest == digest => {
                 self.serve(cache, found, served).await.unwrap_or(Handled::Forward(why))
             }
@@ -419,7 +494,8 @@ impl Lookup {
             hit: served.forward.is_none(),
             forward: served.forward.map(|(why, _)| why),
             forward_status: served.forward.and_then(|(_, status)| status),
-            ttl: Some(self.lifetime(answer) - age),
+            ttl: Some(self.ttl(answer)),
+            level: found.stored.level,
             collapsed: served.collapsed,
             detail: served.detail,
             ..CacheStatus::default()
@@ -445,7 +521,10 @@ impl Lookup {
     }
 
     fn may_stand_in(&self, answer: &Answer, failure: Failure) -> bool {
-        reuse::may_stand_in(&answer.policy, self.lifetime(answer), answer.age(cache::now()), failure)
+        let (now, heuristic) = (cache::now(), self.target.heuristic);
+        answer.stands_by_rule(&self.ruling, now).unwrap_or_else(|| {
+            reuse::may_stand_in(&answer.policy, answer.lifetime(heuristic), answer.age(now), failure)
+        })
     }
 }
 

@@ -76,7 +76,7 @@ impl Source {
         Some(Self {
             growth: Some(growing.progress.clone()),
             rest: Some(rest),
-            hold_back: growing.announced.is_some(),
+            hold_back: growing.strict,
             ..Self::whole(Arc::clone(&growing.file))
         })
     }

@@ -39,8 +39,8 @@ pub(crate) struct Growing {
     pub(crate) answer: Answer,
     /// The size of its body, where it is said.
     pub(crate) total: Option<u64>,
-    /// What its body was announced as.
-    pub(crate) announced: Option<Digest>,
+    /// Whether its end waits for the verdict on all of it.
+    pub(crate) strict: bool,
     /// The file that grows.
     pub(crate) file: Arc<File>,
     /// How far it has come.
@@ -178,6 +178,17 @@ impl Flights {
         loop {
             let left = self.1.notified();
             if self.count() == 0 {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// Waits until the fetch under this key has ended: what came of it is stored then, if anything.
+    pub(crate) async fn gone(&self, key: &Digest) {
+        loop {
+            let left = self.1.notified();
+            if !lock(&self.0).contains_key(key) {
                 return;
             }
             left.await;

@@ -8,9 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use storekit::{Digest, Hasher};
+use storekit::Hasher;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+
+use crate::ecosystem::ruling::{Check, Mismatch};
 
 /// Pieces that wait for a reader.
 const WAITING: usize = 8;
@@ -63,13 +65,13 @@ pub(crate) struct Overflow {
     size: u64,
     /// Kept until the next come, where the last bytes depend on what all of them hash to.
     held: Option<Bytes>,
-    announced: Option<Digest>,
+    check: Check,
 }
 
 impl Overflow {
     /// `size` bytes are in the file, and the hasher has seen them.
-    pub(crate) fn new(readers: &Readers, hasher: Hasher, size: u64, announced: Option<Digest>) -> Self {
-        Self { readers: readers.close(), hasher, size, held: None, announced }
+    pub(crate) fn new(readers: &Readers, hasher: Hasher, size: u64, check: Check) -> Self {
+        Self { readers: readers.close(), hasher, size, held: None, check }
     }
 
     /// How many bytes there were.
@@ -80,26 +82,26 @@ impl Overflow {
     /// The next bytes. Returns whether a request is left that wants them.
     pub(crate) async fn push(&mut self, bytes: Bytes) -> bool {
         self.hasher.update(&bytes);
+        self.check.update(&bytes);
         self.size += bytes.len() as u64;
-        let ready = if self.announced.is_some() { self.held.replace(bytes) } else { Some(bytes) };
+        let ready = if self.check.is_strict() { self.held.replace(bytes) } else { Some(bytes) };
         if let Some(bytes) = ready {
             self.send(&Rest::Bytes(bytes)).await;
         }
         !self.readers.is_empty()
     }
 
-    /// There are no more. Returns what they hash to, if they were announced as something else: then
-    /// the end is not handed on.
-    pub(crate) async fn end(mut self) -> Option<Digest> {
-        let found = self.hasher.clone().finish();
-        if self.announced.is_some_and(|announced| announced != found) {
-            return Some(found);
-        }
+    /// There are no more. Where they are not what they have to be, the end is not handed on.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub(crate) async fn end(mut self) -> Result<(), Mismatch> {
+        self.check.verdict(self.hasher.clone().finish())?;
         if let Some(bytes) = self.held.take() {
             self.send(&Rest::Bytes(bytes)).await;
         }
         self.send(&Rest::End).await;
-        None
+        Ok(())
     }
 
     async fn send(&mut self, rest: &Rest) {
@@ -116,19 +118,25 @@ impl Overflow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ecosystem::ruling::Expected;
+    use storekit::Digest;
 
-    fn spilled(announced: Option<Digest>) -> (Vec<Bytes>, bool) {
+    fn expected(bytes: &[u8]) -> Option<Expected> {
+        Some(Expected { checksum: Digest::of(bytes).into(), size: None })
+    }
+
+    fn spilled(announced: Option<Expected>) -> (Vec<Bytes>, bool) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let readers = Readers::default();
             let mut reader = readers.attach().unwrap();
-            let mut spill = Overflow::new(&readers, Hasher::new(), 0, announced);
+            let mut spill = Overflow::new(&readers, Hasher::new(), 0, Check::new(announced));
             assert!(readers.attach().is_none());
             assert!(
                 spill.push(Bytes::from_static(b"ab")).await && spill.push(Bytes::from_static(b"c")).await
             );
             assert_eq!(spill.size(), 3);
-            let right = spill.end().await.is_none();
+            let right = spill.end().await.is_ok();
             let (mut pieces, mut ended) = (Vec::new(), false);
             while let Some(rest) = reader.recv().await {
                 match rest {
@@ -144,11 +152,11 @@ mod tests {
     #[test]
     fn the_rest_reaches_its_readers_and_ends() {
         assert_eq!(spilled(None), (vec![Bytes::from("ab"), Bytes::from("c")], true));
-        assert_eq!(spilled(Some(Digest::of(b"abc"))), (vec![Bytes::from("ab"), Bytes::from("c")], true));
+        assert_eq!(spilled(expected(b"abc")), (vec![Bytes::from("ab"), Bytes::from("c")], true));
     }
 
     #[test]
     fn the_last_bytes_of_something_else_stay_here() {
-        assert_eq!(spilled(Some(Digest::of(b"other"))), (vec![Bytes::from("ab")], false));
+        assert_eq!(spilled(expected(b"other")), (vec![Bytes::from("ab")], false));
     }
 }

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
-use storekit::{Digest, StoredResponse};
+use storekit::{Digest, Level, StoredResponse};
 
+use crate::ecosystem::ruling::{Freshness, Ruling};
 use crate::rules::age::{self, Times};
 use crate::rules::policy::Policy;
 use crate::rules::{freshness, merge, vary};
+
+/// What never becomes stale is said to hold for so many seconds more.
+const YEAR: i64 = 31_536_000;
 
 /// The head of a response that is stored, or being stored.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +82,7 @@ impl Answer {
 
     /// For an entry file.
     #[must_use]
-    pub(crate) fn to_stored(&self, digest: Digest, size: u64, announced: Option<Digest>) -> StoredResponse {
+    pub(crate) fn to_stored(&self, digest: Digest, size: u64) -> StoredResponse {
         let text = |value: &HeaderValue| value.as_bytes().iter().copied().map(char::from).collect();
         let second = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
         StoredResponse {
@@ -86,7 +90,8 @@ impl Answer {
             digest,
             size,
             part: None,
-            announced,
+            announced: None,
+            level: Level::None,
             requested: second(self.times.requested),
             received: second(self.times.received),
             headers: self.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
@@ -100,6 +105,26 @@ impl Answer {
     #[must_use]
     pub(crate) fn lifetime(&self, heuristic: bool) -> i64 {
         self.explicit.or(self.guess.filter(|_| heuristic)).unwrap_or(0)
+    }
+
+    /// For how many more seconds it is fresh, by HTTP's rules or those of what it is.
+    #[must_use]
+    pub(crate) fn ttl(&self, ruling: &Ruling, heuristic: bool, now: i64) -> i64 {
+        match ruling.freshness {
+            Freshness::Http => self.lifetime(heuristic) - self.age(now),
+            // A clock that was set back does not make it last.
+            Freshness::For(_) if self.times.received > now => 0,
+            Freshness::For(seconds) => seconds - (now - self.times.received),
+            Freshness::Forever => YEAR,
+        }
+    }
+
+    /// Whether it may stand in for an upstream that fails, where that hangs on what it is and not
+    /// on HTTP's rules.
+    #[must_use]
+    pub(crate) fn stands_by_rule(&self, ruling: &Ruling, now: i64) -> Option<bool> {
+        (!ruling.is_http())
+            .then(|| self.status == StatusCode::OK && -self.ttl(ruling, false, now) <= ruling.stale)
     }
 
     /// How old it is.
@@ -133,7 +158,7 @@ mod tests {
         let answer = Answer::new(StatusCode::OK, &response, &headers("foo: 1"), times);
         assert!(!answer.headers.contains_key("a") && answer.lifetime(false) == 5);
         assert_eq!(answer.headers["date"], "Sun, 06 Nov 1994 08:49:37 GMT");
-        let stored = answer.to_stored(Digest::of(b"x"), 1, None);
+        let stored = answer.to_stored(Digest::of(b"x"), 1);
         assert_eq!(Answer::from_stored(&stored).unwrap(), answer);
         assert!(answer.answers(&headers("foo: 1")) && !answer.answers(&headers("foo: 2")));
     }
@@ -143,7 +168,7 @@ mod tests {
         let times = Times { requested: 0, received: 0 };
         let answer = Answer::new(StatusCode::OK, &headers("a: 1"), &HeaderMap::new(), times);
         for (name, value) in [("a b", "1"), ("a", "x\ny"), ("a", "\u{100}")] {
-            let mut stored = answer.to_stored(Digest::of(b"x"), 1, None);
+            let mut stored = answer.to_stored(Digest::of(b"x"), 1);
             stored.headers.push((name.to_owned(), value.to_owned()));
             assert_eq!(Answer::from_stored(&stored), None, "{name}: {value}");
         }
@@ -157,7 +182,7 @@ mod tests {
         for foo in ["1", "2"] {
             let response = headers("etag: \"ü\"\nvary: foo\ncache-control: max-age=5");
             let answer = Answer::new(StatusCode::OK, &response, &headers(&format!("foo: {foo}")), times);
-            entry.responses.push(answer.to_stored(Digest::of(foo.as_bytes()), 1, None));
+            entry.responses.push(answer.to_stored(Digest::of(foo.as_bytes()), 1));
         }
         entry.to_text().into_bytes()
     }
@@ -189,7 +214,7 @@ mod tests {
             }
             for answer in read(&text).unwrap_or_default() {
                 // Whatever it says now, it can be written, and means the same then.
-                let again = Answer::from_stored(&answer.to_stored(Digest::of(b"x"), 1, None));
+                let again = Answer::from_stored(&answer.to_stored(Digest::of(b"x"), 1));
                 proptest::prop_assert_eq!(again, Some(answer));
             }
         }

@@ -1,8 +1,10 @@
-//! The `Cache-Status` field: what this cache did with a request. Source: RFC 9211.
+//! The `Cache-Status` field: what this cache did with a request. Source: RFC 9211; the parameter
+//! `verified`, which says who vouches for the bytes, is our own.
 
 use std::fmt;
 
 use http::{HeaderMap, HeaderValue};
+use storekit::Level;
 
 /// The field's name.
 pub(crate) const CACHE_STATUS: &str = "cache-status";
@@ -37,6 +39,8 @@ pub(crate) struct CacheStatus {
     pub(crate) stored: bool,
     /// Whether another request was waited for.
     pub(crate) collapsed: bool,
+    /// Who vouches for the bytes.
+    pub(crate) level: Level,
     /// More, as a token.
     pub(crate) detail: Option<&'static str>,
 }
@@ -93,6 +97,9 @@ impl fmt::Display for CacheStatus {
             [("stored", self.stored), ("collapsed", self.collapsed)].iter().filter(|(_, set)| *set)
         {
             write!(f, "; {name}")?;
+        }
+        if self.level != Level::None {
+            write!(f, "; verified={}", self.level.name())?;
         }
         if let Some(detail) = self.detail {
             write!(f, "; detail={detail}")?;

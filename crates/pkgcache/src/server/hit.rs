@@ -15,6 +15,8 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::config::target::target;
+use crate::ecosystem::Ecosystem;
+use crate::ecosystem::ruling::Ruling;
 use crate::response::body::{Body, Source};
 use crate::response::reply::{Question, reply};
 use crate::rules::cache_status::CacheStatus;
@@ -42,16 +44,20 @@ pub(crate) struct Hit {
 /// The answer to the request, if it is at hand.
 pub(crate) fn find(cache: &Cache, config: &Arc<Config>, plain: &SimpleRequest<'_>) -> Option<Hit> {
     let remembered = cache.places.get(plain.target, config);
+    let remembered = remembered.filter(|place| place.ruling.is_http() || place.epoch == cache.index.epoch());
     let place = remembered.clone().or_else(|| place(cache, config, plain.target))?;
     let known = cache.shelf.find_at(&place.spot)?;
     let headers = if known.varies() { plain.headers()? } else { HeaderMap::new() };
     let (found, written) = known.select_with(&headers)?;
+    if !place.ruling.accepts(&found.stored) {
+        return None;
+    }
     let file = cache.shelf.sound(&found.stored.digest, found.stored.size)?;
     let now = cache::now();
     let mut written = written.lock().ok()?;
     let head = match written.as_ref().filter(|head| head.at == now && head.heuristic == place.heuristic) {
         Some(head) => Arc::clone(head),
-        None => Arc::clone(written.insert(Arc::new(head(found, &file, now, place.heuristic)?))),
+        None => Arc::clone(written.insert(Arc::new(head(found, &file, now, &place)?))),
     };
     drop(written);
     cache.shelf.touch(&place.spot.key, &known, now);
@@ -64,18 +70,20 @@ pub(crate) fn find(cache: &Cache, config: &Arc<Config>, plain: &SimpleRequest<'_
 /// Where the answer would be stored, if it may be asked for here.
 fn place(cache: &Cache, config: &Arc<Config>, text: &str) -> Option<Arc<Place>> {
     let url = text.parse::<Uri>().ok().filter(|url| !is_own(url))?;
-    let target = target(config, &url).ok()?;
-    let class = cache.classify.classify(&target.source, &target.url);
-    let spot = cache.shelf.spot(cache::key(&target, &class, &HeaderMap::new()));
-    let heuristic = target.heuristic || class.artifact;
-    Some(Arc::new(Place { config: Arc::clone(config), url, heuristic, spot }))
+    // What a package client asks for takes more than a look, the first time.
+    let target = target(config, &url).ok().filter(|target| target.kind == Ecosystem::Generic)?;
+    let spot = cache.shelf.spot(cache::key(&target, &HeaderMap::new()));
+    let (config, heuristic) = (Arc::clone(config), target.heuristic);
+    Some(Arc::new(Place { config, url, heuristic, spot, ruling: Ruling::default(), epoch: 0 }))
 }
 
 /// The head of the answer, if it is fresh and hyper would write it as it is.
-fn head(found: &Shelved, file: &Arc<File>, now: i64, heuristic: bool) -> Option<Head> {
-    let (answer, size) = (&found.answer, found.stored.size);
+fn head(found: &Shelved, file: &Arc<File>, now: i64, place: &Place) -> Option<Head> {
+    let (answer, size, heuristic) = (&found.answer, found.stored.size, place.heuristic);
     let (age, lifetime) = (answer.age(now), answer.lifetime(heuristic));
-    let fresh = reuse::decide(&answer.policy, &Wishes::default(), lifetime, age) == Reuse::Fresh;
+    let by_http = || reuse::decide(&answer.policy, &Wishes::default(), lifetime, age) == Reuse::Fresh;
+    let ttl = answer.ttl(&place.ruling, heuristic, now);
+    let fresh = if place.ruling.is_http() { by_http() } else { ttl > 0 };
     // What is made of a cookie or a redirect depends on the settings.
     let changed = [CONNECTION, LOCATION, SET_COOKIE, TRAILER, TRANSFER_ENCODING]
         .iter()
@@ -85,7 +93,7 @@ fn head(found: &Shelved, file: &Arc<File>, now: i64, heuristic: bool) -> Option<
     if !(fresh && as_it_is) {
         return None;
     }
-    let status = CacheStatus::hit(lifetime - age);
+    let status = CacheStatus { level: found.stored.level, ..CacheStatus::hit(ttl) };
     let question = Question { method: &Method::GET, headers: &HeaderMap::new() };
     let response = reply(&question, answer, Source::whole(Arc::clone(file)), Some(size), Some(age), &status);
     Some(Head { at: now, heuristic, status, bytes: written(&response) })

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
-use storekit::Store;
+use storekit::{Level, Store};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{timeout, timeout_at};
@@ -24,16 +24,18 @@ use tokio::time::{timeout, timeout_at};
 use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::config::target::{NoTarget, target};
-use crate::ecosystem::Classify;
+use crate::ecosystem::ruling::Ruling;
+use crate::ecosystem::{Ecosystem, Package};
 use crate::error::{Error, Result};
+use crate::index::{self, Plan};
 use crate::observe::meter::{self, Line, Meter, add, get};
 use crate::outside::Outside;
-use crate::proxy::lookup::{Handled, Lookup};
+use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
 use crate::proxy::tunnel;
 use crate::response::body::Body;
 use crate::response::location;
 use crate::response::reply::own;
-use crate::rules::cache_status::{CACHE_STATUS, Forward};
+use crate::rules::cache_status::{CACHE_STATUS, CacheStatus, Forward};
 use crate::rules::{hop, max_forwards};
 use crate::server::event_counts::EventCounts;
 use crate::server::short_path::ShortAnswer;
@@ -90,13 +92,8 @@ impl Server {
     /// # Errors
     /// [`Error::Listen`]; [`Error::Exposed`] where other machines could connect and no client is
     /// named; a store or an access log that cannot be used.
-    pub async fn bind(
-        config: Config,
-        store: Store,
-        classify: Box<dyn Classify>,
-        outside: Arc<dyn Outside>,
-    ) -> Result<Self> {
-        let cache = Arc::new(Cache::new(config, store, classify, outside)?);
+    pub async fn bind(config: Config, store: Store, outside: Arc<dyn Outside>) -> Result<Self> {
+        let cache = Arc::new(Cache::new(config, store, outside)?);
         let config = cache.config();
         let address = config.listen;
         let open = config.clients.networks.is_empty() && config.clients.token.is_none();
@@ -457,7 +454,7 @@ impl Client {
         config: Arc<Config>,
         request: Request<Incoming>,
     ) -> (Response<Body>, meter::Result) {
-        let mut target = match target(&config, request.uri()) {
+        let target = match target(&config, request.uri()) {
             Ok(target) => target,
             Err(NoTarget::Malformed(why)) => return self.refuse(400, why),
             Err(NoTarget::Forbidden(why)) => return self.refuse(403, &why),
@@ -468,15 +465,36 @@ impl Client {
         let (parts, body) = request.into_parts();
         let mut headers = parts.headers;
         hop::strip(&mut headers);
-        let class = self.cache.classify.classify(&target.source, &target.url);
-        target.heuristic |= class.artifact;
-        let key = cache::key(&target, &class, &headers);
+        let key = cache::key(&target, &headers);
         let newest = parts.version == http::Version::HTTP_11;
         let wire = newest.then(|| Arc::clone(&self.wire));
-        let lookup = Lookup { method: parts.method, headers, target, class, key, config, wire };
+        let mut lookup = Lookup {
+            method: parts.method,
+            headers,
+            target,
+            package: Package::default(),
+            ruling: Ruling::default(),
+            key,
+            config,
+            wire,
+        };
         let bodiless = hyper::body::Body::is_end_stream(&body);
+        let reads = bodiless && matches!(lookup.method, Method::GET | Method::HEAD);
+        if reads && lookup.target.kind != Ecosystem::Generic {
+            let from = index::From { client: self.peer.ip(), query: parts.uri.query(), asked: &parts.uri };
+            match index::plan(&self.cache, lookup, &from).await {
+                Plan::Lookup(planned) => lookup = *planned,
+                Plan::Answer(response, result) => return (*response, result),
+            }
+        }
         let handled = match lookup.method {
-            Method::GET | Method::HEAD if bodiless => lookup.handle(&self.cache).await,
+            _ if reads => lookup.handle(&self.cache).await,
+            _ if lookup.target.kind == Ecosystem::Oci && !reads => {
+                return self.refuse(
+                    405,
+                    "registries are mirrored here for pulls alone: push to the registry itself",
+                );
+            }
             _ if lookup.config.offline => {
                 let text = "the proxy is offline";
                 return (own(StatusCode::GATEWAY_TIMEOUT, text, None), meter::Result::Error);
@@ -487,6 +505,13 @@ impl Client {
             Handled::Answered(response, result) => (*response, result),
             Handled::Forward(why) => lookup.forward(&self.cache, body, why).await,
         };
+        if lookup.ruling.level >= Level::Indexed && matches!(response.status().as_u16(), 404 | 410) {
+            // To a client that would be a reason to take another version, or another index.
+            let text =
+                format!("{}: its index names it, and the upstream does not have it", lookup.target.url);
+            let status = CacheStatus { detail: Some(UPSTREAM_FAILED), ..CacheStatus::default() };
+            return (own(StatusCode::BAD_GATEWAY, text, Some(&status)), meter::Result::Error);
+        }
         location::rewrite(&lookup.config, &lookup.target, response.headers_mut());
         (response, result)
     }

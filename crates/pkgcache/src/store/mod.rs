@@ -275,6 +275,16 @@ impl Known {
         self.responses.iter().zip(&self.heads).find(|(it, _)| it.answer.answers(request))
     }
 
+    /// The newest response that answers the request and is as wanted.
+    #[must_use]
+    pub(crate) fn select_where(
+        &self,
+        request: &HeaderMap,
+        wanted: impl Fn(&StoredResponse) -> bool,
+    ) -> Option<&Shelved> {
+        self.responses.iter().find(|it| it.answer.answers(request) && wanted(&it.stored))
+    }
+
     /// The newest response that answers the request.
     #[must_use]
     pub(crate) fn select(&self, request: &HeaderMap) -> Option<&Shelved> {

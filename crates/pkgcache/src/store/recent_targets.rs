@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use http::Uri;
 
 use crate::config::Config;
+use crate::ecosystem::ruling::Ruling;
 use crate::store::Spot;
 use crate::store::recent::Recent;
 
@@ -28,6 +29,10 @@ pub(crate) struct Place {
     pub(crate) heuristic: bool,
     /// Where the answer is stored.
     pub(crate) spot: Spot,
+    /// What holds for it, by what indexes said when their state had this number.
+    pub(crate) ruling: Ruling,
+    /// That number.
+    pub(crate) epoch: u64,
 }
 
 /// The places, by the target as it was written.

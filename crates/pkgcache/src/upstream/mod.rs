@@ -48,6 +48,8 @@ const HEAD: u32 = 256 << 10;
 const MOST_IDLE: usize = 16;
 /// They are closed after this time.
 const IDLE: Duration = Duration::from_secs(30);
+/// No server is left alone for longer, whatever it asks for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// A server, as far as connections are concerned.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -84,6 +86,9 @@ pub(crate) enum SendError {
     /// It could not be reached a moment ago.
     #[error("`{0}` could not be reached a moment ago: {1}")]
     Resting(String, String),
+    /// It asked to be left alone for so many seconds more.
+    #[error("`{0}` asked for fewer requests: the next in {1} s")]
+    Paused(String, u64),
     /// It was reached and gave no answer.
     #[error("`{0}` did not answer: {1}")]
     NoAnswer(String, String),
@@ -115,6 +120,7 @@ impl SendError {
         match self {
             Self::Forbidden(_) | Self::Redirect(..) => StatusCode::FORBIDDEN,
             Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::Paused(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::NoAnswer(..) | Self::Lost(..) => StatusCode::BAD_GATEWAY,
             Self::Unreachable(..) | Self::Resting(..) | Self::TooSlow(..) => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -142,6 +148,8 @@ pub(crate) struct Upstreams {
     idle: Arc<Mutex<HashMap<Origin, Vec<Idle>>>>,
     shared: Mutex<HashMap<Origin, http2::SendRequest<Outgoing>>>,
     troubles: Mutex<HashMap<Origin, Trouble>>,
+    /// Until when servers asked to be left alone.
+    pauses: Mutex<HashMap<Origin, Instant>>,
     tls: OnceLock<Arc<rustls::ClientConfig>>,
     outside: Arc<dyn Outside>,
 }
@@ -175,6 +183,7 @@ impl Upstreams {
             idle: Arc::default(),
             shared: Mutex::default(),
             troubles: Mutex::default(),
+            pauses: Mutex::default(),
             tls: OnceLock::new(),
             outside,
         }
@@ -192,6 +201,7 @@ impl Upstreams {
         wire: Option<Arc<Wire>>,
     ) -> Result<Response<Incoming>, SendError> {
         let origin = Origin::of(request.uri(), route);
+        self.check_pause(&origin)?;
         let (parts, body) = request.into_parts();
         let repeatable = matches!(&body, Either::Left(_)) && parts.method.is_idempotent();
         if repeatable && let Some(sender) = self.kept(&origin) {
@@ -205,6 +215,21 @@ impl Upstreams {
         }
         let sender = self.connect(&origin, route).await?;
         self.exchange(sender, &origin, Request::from_parts(parts, body), route, wire).await
+    }
+
+    /// The server is left alone for so long, by all clients: it asked for that.
+    pub(crate) fn pause(&self, url: &Uri, route: &Route, time: Duration) {
+        let mut pauses = lock(&self.pauses);
+        pauses.retain(|_, until| *until > Instant::now());
+        pauses.insert(Origin::of(url, route), Instant::now() + time.min(LONGEST_PAUSE));
+    }
+
+    fn check_pause(&self, origin: &Origin) -> Result<(), SendError> {
+        let until = lock(&self.pauses).get(origin).copied();
+        match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            Some(left) if !left.is_zero() => Err(SendError::Paused(origin.name(), left.as_secs() + 1)),
+            _ => Ok(()),
+        }
     }
 
     /// Opens a connection for a tunnel.

@@ -1,93 +1,43 @@
-//! Bodies that an index has announced: the proxy inside this process, with a classifier that names
-//! a digest.
+//! Bodies of which it is known what they have to be: here by an address with a digest.
 
 use std::io::Write;
-use std::net::SocketAddr;
-use std::sync::Arc;
 
-use http::Uri;
-use pkgcache::{Class, Classify, Config, Outside, Server, Upstream};
-use storekit::{Digest, Store};
-use tokio::runtime::Runtime;
+use crate::support::{Answer, Cached, Origin, Proxy, answer};
+use storekit::{Digest, Level, PackageEntry};
 
-use crate::support::{Answer, Cached, Origin, answer};
-
-#[derive(Debug)]
-struct Announcing(Digest);
-
-impl Classify for Announcing {
-    fn classify(&self, _source: &str, _url: &Uri) -> Class {
-        let name = Some("tool".to_owned());
-        Class { ecosystem: "test".to_owned(), name, announced: Some(self.0), ..Class::default() }
-    }
+/// A proxy with the origin mounted as a registry.
+fn registry(origin: &Origin) -> Proxy {
+    let settings = format!("[pkgcache.upstream]\n\"/\" = {{ url = \"{}\", kind = \"oci\" }}\n", origin.url());
+    Proxy::set(&settings, &[])
 }
 
-/// Nobody listens.
-#[derive(Debug)]
-struct Nobody;
-
-impl Outside for Nobody {
-    fn note(&self, _: &str) {}
-
-    fn warning(&self, _: &str) {}
-
-    fn stdout(&self) -> Box<dyn Write + Send> {
-        Box::new(std::io::sink())
-    }
-
-    fn authorities(&self) -> Vec<Vec<u8>> {
-        Vec::new()
-    }
+fn get(proxy: &Proxy, body: &[u8]) -> Answer {
+    proxy.get(&format!("/v2/tool/blobs/{}", Digest::of(body)))
 }
 
-struct Proxy {
-    store: Store,
-    address: SocketAddr,
-    _runtime: Runtime,
-    _dir: tempfile::TempDir,
-}
-
-impl Proxy {
-    fn new(origin: &Origin, announced: &[u8]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open_or_create(camino::Utf8Path::from_path(dir.path()).unwrap()).unwrap();
-        let upstream =
-            Upstream { name: String::new(), url: origin.url().parse().unwrap(), ..Upstream::default() };
-        let config = Config { upstreams: vec![upstream], ..Config::default() };
-        let classify = Box::new(Announcing(Digest::of(announced)));
-        let runtime = Runtime::new().unwrap();
-        let server =
-            runtime.block_on(Server::bind(config, store.clone(), classify, Arc::new(Nobody))).unwrap();
-        let address = server.address().unwrap();
-        runtime.spawn(server.run());
-        Self { store, address, _runtime: runtime, _dir: dir }
-    }
-
-    fn get(&self, path: &str) -> Answer {
-        larder_tests::http::get(&self.address.to_string(), path).unwrap()
-    }
-
-    fn entries(&self) -> Vec<storekit::PackageEntry> {
-        let mut entries = Vec::new();
-        let mut note = |found: storekit::FoundPackage| {
-            entries.extend(found.entry);
-            Ok::<_, storekit::Error>(())
-        };
-        self.store.packages().each(&mut note).unwrap();
-        entries
-    }
+fn entries(proxy: &Proxy) -> Vec<PackageEntry> {
+    let mut entries = Vec::new();
+    let mut note = |found: storekit::FoundPackage| {
+        entries.extend(found.entry);
+        Ok::<_, storekit::Error>(())
+    };
+    proxy.packages().each(&mut note).unwrap();
+    entries
 }
 
 #[test]
 fn what_was_announced_is_stored_with_its_digest() {
-    let origin = Origin::fixed("cache-control: max-age=60", "body");
-    let proxy = Proxy::new(&origin, b"body");
-    proxy.get("/a").is(200, "stored", "body");
-    larder_tests::until("the response is stored", || !proxy.entries().is_empty());
-    let entry = &proxy.entries()[0];
-    assert_eq!((entry.key.ecosystem.as_str(), entry.name.as_deref()), ("test", Some("tool")));
-    assert_eq!(entry.responses[0].announced, Some(Digest::of(b"body")));
-    proxy.get("/a").is(200, "hit", "body");
+    let origin = Origin::fixed("", "body");
+    let proxy = registry(&origin);
+    get(&proxy, b"body").is(200, "stored", "body");
+    larder_tests::until("the response is stored", || !entries(&proxy).is_empty());
+    let entry = &entries(&proxy)[0];
+    assert_eq!((entry.key.ecosystem.as_str(), entry.name.as_deref()), ("oci", Some("tool")));
+    let response = &entry.responses[0];
+    assert_eq!((response.announced, response.level), (Some(Digest::of(b"body").into()), Level::Addressed));
+    let hit = get(&proxy, b"body");
+    hit.is(200, "hit", "body");
+    assert!(hit.header("cache-status").is_some_and(|it| it.contains("; verified=addressed")), "{hit:?}");
 }
 
 #[test]
@@ -102,10 +52,10 @@ fn what_is_not_what_was_announced_is_cut_before_its_last_byte_and_forgotten() {
         let sized = answer(200, headers, body.as_bytes());
         let bytes = if headers.contains("chunked") { chunked.into_bytes() } else { sized };
         let origin = Origin::new(move |_, stream| drop(stream.write_all(&bytes)));
-        let proxy = Proxy::new(&origin, b"something else");
-        let cut = proxy.get("/a");
+        let proxy = registry(&origin);
+        let cut = get(&proxy, b"something else");
         assert!(!cut.whole && cut.body.len() < body.len(), "{} bytes came", cut.body.len());
-        assert!(proxy.entries().is_empty() && proxy.store.packages().blobs().list().unwrap().is_empty());
+        assert!(entries(&proxy).is_empty() && proxy.packages().blobs().list().unwrap().is_empty());
         assert!(proxy.get("/metrics").text().contains("pkgcache_mismatches_total 1\n"));
     }
 }

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Digest;
+use crate::checksum::Checksum;
 use crate::error::{Error, Result};
 
 /// The version of the format; a newer one is refused.
@@ -24,13 +25,13 @@ pub const MOST_RESPONSES: usize = 32;
 /// Under what a response is stored.
 ///
 /// The same URL asked with different credentials, where the answers are private, has different
-/// scopes.
+/// scopes. The ecosystem is only said, and tells no keys apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PackageKey {
     /// Which kind of client it serves: `generic` where nothing is known.
     pub ecosystem: String,
-    /// Where it comes from: an upstream's name or a host.
+    /// Where it comes from: the URL's host and port.
     pub source: String,
     /// The URL that was asked for, with its query.
     pub url: String,
@@ -74,9 +75,12 @@ pub struct StoredResponse {
     /// Where these bytes are only a part of the whole: which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
-    /// The digest that the bytes were announced with, and were found to have.
+    /// The checksum that the bytes were announced with, and were found to have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub announced: Option<Digest>,
+    pub announced: Option<Checksum>,
+    /// Who says that these bytes are the right ones.
+    #[serde(default, skip_serializing_if = "Level::is_none")]
+    pub level: Level,
     /// When it was asked for.
     pub requested: Timestamp,
     /// When its head came.
@@ -90,6 +94,42 @@ pub struct StoredResponse {
     /// What these headers were, normalised; one that is not here was not in the request.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub selecting: BTreeMap<String, String>,
+}
+
+/// Who says that the bytes of a response are the right ones. The order is that of trust.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Nobody: they are what the upstream sent.
+    #[default]
+    None,
+    /// The upstream sent them for a name that is given once; since then they are compared with
+    /// themselves.
+    Pinned,
+    /// The address that was asked for has their checksum in it.
+    Addressed,
+    /// An index of the upstream's, whose signature was not checked here, names their checksum.
+    Indexed,
+    /// The same, and the index is signed by a key that was given for this upstream.
+    Signed,
+}
+
+impl Level {
+    /// The name that entries, lists and `Cache-Status` have for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Pinned => "pinned",
+            Self::Addressed => "addressed",
+            Self::Indexed => "indexed",
+            Self::Signed => "signed",
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 /// A part of a body.
@@ -123,6 +163,12 @@ impl PackageKey {
         Self { ecosystem: folder_name(ecosystem), source: folder_name(source), url: url.into(), scope }
     }
 
+    /// Whether both stand for the same: the URL and the credentials tell.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.url == other.url && self.scope == other.scope
+    }
+
     /// The digest that names the entry's file.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -137,7 +183,7 @@ impl PackageKey {
     pub fn path(&self) -> String {
         let hex = self.digest().hex();
         let shard: String = hex.chars().take(2).collect();
-        format!("{}/{}/{shard}/{hex}.toml", folder_name(&self.ecosystem), folder_name(&self.source))
+        format!("{}/{shard}/{hex}.toml", folder_name(&self.source))
     }
 }
 
@@ -209,6 +255,7 @@ mod tests {
             size: 1,
             part: Some(Part { first: 4, total: 10 }),
             announced: None,
+            level: Level::None,
             requested: "2026-01-02T03:04:05Z".parse().unwrap(),
             received: "2026-01-02T03:04:06Z".parse().unwrap(),
             headers: vec![("etag".into(), "\"\u{fc}\"".into())],
@@ -266,8 +313,8 @@ mod tests {
     #[test]
     fn no_source_leads_out_of_its_folder() {
         let path = PackageKey::new("..", "../../etc\0/x", "u", None).path();
-        assert!(path.starts_with("_./_._.._etc__x/"), "{path}");
-        assert!(PackageKey::new("", "", "u", None).path().starts_with("_/_/"));
+        assert!(path.starts_with("_._.._etc__x/"), "{path}");
+        assert!(PackageKey::new("", "", "u", None).path().starts_with("_/"));
     }
 
     #[test]

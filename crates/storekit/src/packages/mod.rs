@@ -105,7 +105,7 @@ impl Packages {
     pub fn get(&self, key: &PackageKey) -> Result<Option<PackageEntry>> {
         let path = self.path(key);
         let Some(bytes) = replace::read_capped(&path, CAP)? else { return Ok(None) };
-        Ok(Some(PackageEntry::parse(&bytes, &path)?).filter(|entry| entry.key == *key))
+        Ok(Some(PackageEntry::parse(&bytes, &path)?).filter(|entry| entry.key.is(key)))
     }
 
     /// Writes the entry; without responses, removes it. `leases` hold the bodies until it stands;
@@ -170,7 +170,7 @@ impl Packages {
     /// # Errors
     /// I/O errors, those of `each`. An entry that cannot be read is handed on as it is.
     pub fn each<E: From<Error>>(&self, each: &mut dyn FnMut(FoundPackage) -> Result<(), E>) -> Result<(), E> {
-        below(&self.entries(), 3, &mut |path| {
+        below(&self.entries(), 2, &mut |path| {
             let read = replace::read_capped(path, CAP);
             let Some(bytes) = read.transpose() else { return Ok(()) };
             let now = SystemTime::now();
@@ -287,6 +287,7 @@ mod tests {
             size: lease.size(),
             part: None,
             announced: None,
+            level: crate::packages::entry::Level::None,
             requested: now,
             received: now,
             headers: Vec::new(),

@@ -1,0 +1,151 @@
+//! What is known of package clients: which kinds there are, what their requests ask for, what their
+//! indexes say of files, and how these indexes are written anew so that the clients stay here.
+//!
+//! Everything here is pure: text and bytes in, a [`Class`], [`table`] entries or a document out. All
+//! that comes in is hostile.
+//!
+//! Deliberately absent: requests, the store, time (`index`, `proxy`).
+
+mod accept;
+pub(crate) mod apt;
+pub(crate) mod base;
+pub(crate) mod cargo;
+mod json;
+pub(crate) mod npm;
+pub(crate) mod oci;
+pub(crate) mod path;
+pub(crate) mod python;
+#[cfg(test)]
+mod recorded;
+pub(crate) mod ruling;
+pub(crate) mod table;
+mod text;
+
+use http::Method;
+use serde::Deserialize;
+use storekit::Checksum;
+use thiserror::Error;
+
+/// A kind of package client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ecosystem {
+    /// Nothing is known: HTTP's rules alone.
+    #[default]
+    Generic,
+    /// Debian's package manager, and what speaks like it.
+    Apt,
+    /// pip, uv and others that read a simple index.
+    Python,
+    /// npm, pnpm and yarn.
+    Npm,
+    /// cargo, by a sparse index.
+    Cargo,
+    /// Container engines, by a registry.
+    Oci,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// A document on which freshness hangs: a signed release file, a project's page, a tag.
+    Root,
+    /// A document that a root names, with its checksum.
+    SubIndex,
+    /// A file that an index names, with its checksum.
+    Artifact,
+    /// A file whose address has its checksum in it.
+    SelfCertifying(Checksum),
+    /// A file whose name is given once, and of which no index says a checksum.
+    PinnedByName,
+    /// Search, login, publishing: never stored.
+    Api,
+    /// Anything else: HTTP's rules alone.
+    #[default]
+    Unknown,
+}
+
+/// What is known of a package from the address of one of its files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Package {
+    /// Its name.
+    pub(crate) name: Option<String>,
+    /// Its version.
+    pub(crate) version: Option<String>,
+    /// Its architecture.
+    pub(crate) architecture: Option<String>,
+}
+
+/// What a request asks for, and who can vouch for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// What kind of thing it is.
+    pub(crate) class: Class,
+    /// The package that it belongs to.
+    pub(crate) package: Package,
+    /// Where an index names it: the path, below the mount, of the document that does.
+    pub(crate) index: Option<String>,
+    /// How that document's [`table`] names it.
+    pub(crate) entry: Option<String>,
+}
+
+impl Asked {
+    /// Of this class, with nothing else known.
+    #[must_use]
+    pub(crate) fn of(class: Class) -> Self {
+        Self { class, ..Self::default() }
+    }
+}
+
+/// An index that cannot be what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum BadIndex {
+    /// It does not follow its format.
+    #[error("{0}")]
+    Malformed(String),
+    /// It is larger, or nested deeper, than any real one.
+    #[error("{0}")]
+    TooLarge(&'static str),
+    /// Its bytes could not be read.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+impl From<std::io::Error> for BadIndex {
+    fn from(error: std::io::Error) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+impl Ecosystem {
+    /// The word for it in settings, lists and entries.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Generic => "generic",
+            Self::Apt => "apt",
+            Self::Python => "python",
+            Self::Npm => "npm",
+            Self::Cargo => "cargo",
+            Self::Oci => "oci",
+        }
+    }
+
+    /// What a request for `path` (with its `/`, as it was sent, below the upstream's own URL where
+    /// that is mounted) asks for. Nothing that may change is ever called anything but a root, an
+    /// interface or unknown.
+    #[must_use]
+    pub(crate) fn ask(self, method: &Method, path: &str, query: Option<&str>) -> Asked {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Asked::of(if self == Self::Generic { Class::Unknown } else { Class::Api });
+        }
+        match self {
+            Self::Generic => Asked::default(),
+            Self::Apt => apt::ask(path, query),
+            Self::Python => python::ask(path, query),
+            Self::Npm => npm::ask(path, query),
+            Self::Cargo => cargo::ask(path, query),
+            Self::Oci => oci::ask(path, query),
+        }
+    }
+}

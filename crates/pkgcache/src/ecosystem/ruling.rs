@@ -1,0 +1,144 @@
+//! What the engine has to know of a request that a package client makes: what its answer must hash
+//! to, and for how long it holds.
+
+use storekit::{Checksum, ChecksumHasher, Digest, Level, StoredResponse};
+
+/// For how long a stored response may be handed on without asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// For as long as HTTP's rules say.
+    #[default]
+    Http,
+    /// For so many seconds, whatever it and the client say.
+    For(i64),
+    /// For ever: it cannot change.
+    Forever,
+}
+
+/// What a body has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    /// What it hashes to.
+    pub(crate) checksum: Checksum,
+    /// Its bytes, where that was said.
+    pub(crate) size: Option<u64>,
+}
+
+/// What holds for a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ruling {
+    /// For how long an answer holds.
+    pub(crate) freshness: Freshness,
+    /// What the answer has to be, where that is known.
+    pub(crate) expected: Option<Expected>,
+    /// Who says so.
+    pub(crate) level: Level,
+    /// The forms that the upstream is asked for, where it is not to be any.
+    pub(crate) accept: Option<&'static str>,
+    /// Whether bytes that are stored for another URL may be handed on, where they are what is
+    /// expected here.
+    pub(crate) adopts: bool,
+    /// Whether the upstream chooses between forms by `Accept`, whether it says so or not.
+    pub(crate) negotiated: bool,
+    /// How many older answers are kept beside the newest.
+    pub(crate) generations: usize,
+    /// For how many seconds it may stand in, once it is stale, for an upstream that fails.
+    pub(crate) stale: i64,
+}
+
+impl Ruling {
+    /// Whether HTTP's rules alone hold.
+    #[must_use]
+    pub(crate) fn is_http(&self) -> bool {
+        self.freshness == Freshness::Http
+    }
+
+    /// Whether the stored response is what is expected.
+    #[must_use]
+    pub(crate) fn accepts(&self, stored: &StoredResponse) -> bool {
+        self.expected.is_none_or(|expected| {
+            let size = expected.size.is_none_or(|size| size == stored.size);
+            let same = stored.announced == Some(expected.checksum);
+            size && (same || expected.checksum.digest() == Some(stored.digest))
+        })
+    }
+}
+
+/// Compares a body with what it has to be, while it comes.
+#[derive(Clone, Debug)]
+pub(crate) struct Check {
+    expected: Option<Expected>,
+    /// Where it is announced by another algorithm than the store's own.
+    other: Option<ChecksumHasher>,
+}
+
+/// A body that is not what it has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mismatch {
+    /// What it had to hash to.
+    pub(crate) announced: Checksum,
+    /// What it hashes to.
+    pub(crate) found: Checksum,
+}
+
+impl Check {
+    /// A check that has seen nothing.
+    #[must_use]
+    pub(crate) fn new(expected: Option<Expected>) -> Self {
+        let other = expected.filter(|it| it.checksum.digest().is_none()).map(|it| it.checksum.hasher());
+        Self { expected, other }
+    }
+
+    /// Whether anything is expected, so that the end has to wait for the verdict.
+    #[must_use]
+    pub(crate) fn is_strict(&self) -> bool {
+        self.expected.is_some()
+    }
+
+    /// Takes the next bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        if let Some(hasher) = &mut self.other {
+            hasher.update(bytes);
+        }
+    }
+
+    /// Whether all that came, whose SHA-256 is given, is what it has to be.
+    ///
+    /// # Errors
+    /// [`Mismatch`].
+    pub(crate) fn verdict(&self, sha256: Digest) -> Result<(), Mismatch> {
+        let Some(expected) = self.expected else { return Ok(()) };
+        let other = self.other.clone().and_then(ChecksumHasher::finish);
+        let found = other.unwrap_or(Checksum::from(sha256));
+        if found == expected.checksum {
+            Ok(())
+        } else {
+            Err(Mismatch { announced: expected.checksum, found })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(checksum: &str, bytes: &[u8]) -> Result<(), Mismatch> {
+        let expected = Expected { checksum: checksum.parse().unwrap(), size: None };
+        let mut check = Check::new(Some(expected));
+        check.update(bytes);
+        check.verdict(Digest::of(bytes))
+    }
+
+    #[test]
+    fn bodies_are_compared_by_whatever_was_announced() {
+        let sha1 = "sha1:a9993e364706816aba3e25717850c26c9cd0d89d";
+        let sha256 = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        for checksum in [sha1, sha256] {
+            assert_eq!(verdict(checksum, b"abc"), Ok(()));
+            let mismatch = verdict(checksum, b"abd").unwrap_err();
+            assert_eq!(mismatch.announced.to_string(), checksum);
+            assert_eq!(mismatch.found.algorithm(), mismatch.announced.algorithm());
+        }
+        assert_eq!(Check::new(None).verdict(Digest::of(b"x")), Ok(()));
+    }
+}

@@ -1,0 +1,318 @@
+//! Releases, their indexes, and packages.
+//!
+//! A release names its indexes with their checksums; these name the packages. Both stay stored for
+//! a few generations, so that a client that holds the older release gets what belongs to it.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderMap, StatusCode, Uri};
+use storekit::{Digest, Level, PackageKey, StoredResponse};
+
+use crate::cache::{self, Cache};
+use crate::ecosystem::apt::{self, Packing, Place, Release};
+use crate::ecosystem::ruling::Expected;
+use crate::ecosystem::table::{Said, Table};
+use crate::ecosystem::{Asked, BadIndex, Class};
+use crate::index::document::{self, Document};
+use crate::index::{Known, Plan, plain, ruled};
+use crate::proxy::lookup::Lookup;
+use crate::response::stored_head::Answer;
+use crate::rules::age::Times;
+
+/// So many generations of a release are kept beside the newest.
+const GENERATIONS: usize = 3;
+/// Clients of which it is remembered what they were given.
+const CLIENTS: usize = 4096;
+/// By this a written down index says how it is packed.
+const PACKING: &str = "larder-packing";
+/// Indexes of packages that are known of one repository.
+const INDEXES: usize = 256;
+
+/// An index of packages that is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Packages {
+    digest: Digest,
+    packing: Packing,
+}
+
+/// What is known of a repository.
+#[derive(Debug, Default)]
+struct Repository {
+    /// The newest first.
+    packages: VecDeque<Packages>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    repositories: HashMap<String, Repository>,
+    /// The release that each client was given last, by the release's URL.
+    given: VecDeque<((IpAddr, String), Digest)>,
+    releases: VecDeque<(Digest, Arc<Release>)>,
+}
+
+/// What is known of repositories.
+#[derive(Debug, Default)]
+pub(crate) struct Bases(Mutex<State>);
+
+impl Bases {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client has this release now.
+    fn give(&self, client: IpAddr, url: &str, digest: Digest) {
+        let mut state = self.state();
+        state.given.retain(|((it, at), _)| !(*it == client && at == url));
+        state.given.push_front(((client, url.to_owned()), digest));
+        state.given.truncate(CLIENTS);
+    }
+
+    /// The release that the client has.
+    fn given(&self, client: IpAddr, url: &str) -> Option<Digest> {
+        let state = self.state();
+        state.given.iter().find(|((it, at), _)| *it == client && at == url).map(|(_, digest)| *digest)
+    }
+
+    /// The repository has such an index.
+    fn learn(&self, base: &str, packages: Packages) -> bool {
+        let mut state = self.state();
+        let known = &mut state.repositories.entry(base.to_owned()).or_default().packages;
+        if known.front() == Some(&packages) || known.contains(&packages) {
+            return false;
+        }
+        known.push_front(packages);
+        known.truncate(INDEXES);
+        true
+    }
+
+    /// The indexes of a repository, the newest first.
+    fn packages(&self, base: &str) -> Vec<Packages> {
+        let state = self.state();
+        state.repositories.get(base).map(|it| it.packages.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    fn release(&self, digest: &Digest) -> Option<Arc<Release>> {
+        self.state().releases.iter().find(|(it, _)| it == digest).map(|(_, release)| Arc::clone(release))
+    }
+
+    fn keep_release(&self, digest: Digest, release: &Arc<Release>) {
+        let mut state = self.state();
+        state.releases.push_front((digest, Arc::clone(release)));
+        state.releases.truncate(16);
+    }
+}
+
+pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, client: IpAddr) -> Plan {
+    let Some(place) = apt::place(&lookup.target.below) else {
+        return Plan::Lookup(Box::new(ruled(lookup, plain(asked.class))));
+    };
+    match asked.class {
+        Class::Root => root(cache, lookup, &place, client).await,
+        Class::SelfCertifying(_) => by_hash(cache, lookup, asked, &place).await,
+        Class::SubIndex => sub_index(cache, lookup, &place, client).await,
+        _ => package(cache, lookup, &place).await,
+    }
+}
+
+fn generations(lookup: Lookup) -> Lookup {
+    let mut lookup = ruled(lookup, Known::Root);
+    lookup.ruling.generations = GENERATIONS;
+    lookup
+}
+
+/// A release. The client's answer is that of the lookup; what it was given is remembered.
+async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: IpAddr) -> Plan {
+    let lookup = generations(lookup);
+    if !matches!(place.rest.as_str(), "InRelease" | "Release") {
+        return Plan::Lookup(Box::new(lookup));
+    }
+    // A condition of the client's is answered by what is stored then.
+    let mut asking = lookup.clone();
+    asking.method = http::Method::GET;
+    asking.headers.remove(http::header::RANGE);
+    crate::rules::conditional::strip(&mut asking.headers);
+    match document::current(cache, &asking).await {
+        Ok(document) => {
+            cache.index.apt.give(client, &asking.key.url, document.digest);
+            document::whole(&lookup, &document)
+        }
+        Err(plan) => plan,
+    }
+}
+
+/// The releases that a client may have: the one that it was given, then the newest.
+async fn releases(cache: &Arc<Cache>, lookup: &Lookup, place: &Place, client: IpAddr) -> Vec<Arc<Release>> {
+    let mut found = Vec::new();
+    for name in ["InRelease", "Release"] {
+        let Some(path) = place.release.as_ref().map(|folder| format!("{}/{folder}/{name}", place.base))
+        else {
+            break;
+        };
+        let Some(asking) = at(lookup, &path) else { continue };
+        if let Some(digest) = cache.index.apt.given(client, &asking.key.url)
+            && let Some(document) = document::stored_as(cache, &asking, &digest).await
+        {
+            found.extend(release(cache, &document).await.ok());
+        }
+        if let Some(document) = document::stored(cache, &asking).await {
+            found.extend(release(cache, &document).await.ok());
+        }
+        if !found.is_empty() {
+            break;
+        }
+    }
+    found
+}
+
+/// The lookup of another path of the same server.
+fn at(lookup: &Lookup, path: &str) -> Option<Lookup> {
+    let (scheme, authority) = (lookup.target.url.scheme_str()?, lookup.target.url.authority()?);
+    // The path is below the mount; what is mounted is above it.
+    let whole = lookup.target.url.path();
+    let above = whole.strip_suffix(lookup.target.below.as_str()).unwrap_or_default();
+    let url: Uri = format!("{scheme}://{authority}{above}{path}").parse().ok()?;
+    let mut other = lookup.clone();
+    other.method = http::Method::GET;
+    other.target.url = crate::config::target::normal(&url)?;
+    other.target.below = path.to_owned();
+    other.key = cache::key(&other.target, &other.headers);
+    Some(generations(other))
+}
+
+async fn release(cache: &Arc<Cache>, document: &Document) -> Result<Arc<Release>, BadIndex> {
+    if let Some(release) = cache.index.apt.release(&document.digest) {
+        return Ok(release);
+    }
+    let release = Arc::new(document::read(document, |read| apt::release(read)).await?);
+    cache.index.apt.keep_release(document.digest, &release);
+    Ok(release)
+}
+
+/// An index under its fixed name. What the client's release says of it counts; where that cannot be
+/// had any more, the newest release's.
+async fn sub_index(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: IpAddr) -> Plan {
+    let releases = releases(cache, &lookup, place, client).await;
+    let said = |release: &Arc<Release>| {
+        let (_, size, checksum) = release.files.iter().find(|(path, ..)| *path == place.rest)?;
+        Some(Expected { checksum: *checksum, size: Some(*size) })
+    };
+    let Some(first) = releases.first() else {
+        return Plan::Lookup(Box::new(ruled(lookup, Known::Nothing)));
+    };
+    let Some(expected) = said(first) else {
+        let text = format!("{}: the release does not name this file", lookup.target.url);
+        return Plan::refused(StatusCode::NOT_FOUND, text);
+    };
+    let mut lookup = ruled(lookup, Known::File(Level::Indexed, Some(expected)));
+    lookup.ruling.generations = GENERATIONS;
+    if let Some(packing) = apt::names_packages(&place.rest) {
+        learn(cache, &lookup, place, expected, packing);
+    }
+    Plan::Lookup(Box::new(lookup))
+}
+
+fn learn(cache: &Cache, lookup: &Lookup, place: &Place, expected: Expected, packing: Packing) {
+    let Some(repository) = at(lookup, &format!("{}/", place.base)) else { return };
+    if let Some(digest) = expected.checksum.digest()
+        && cache.index.apt.learn(&repository.key.url, Packages { digest, packing })
+    {
+        cache.index.changed();
+    }
+}
+
+/// What is known of the indexes of a repository, the newest first: from this process's time, else
+/// as it was written down.
+fn indexes(cache: &Cache, repository: &PackageKey) -> Vec<Packages> {
+    let known = cache.index.apt.packages(&repository.url);
+    if !known.is_empty() {
+        return known;
+    }
+    let Some(written) = cache.shelf.find(&written_down(repository)) else { return Vec::new() };
+    for response in written.responses.iter().rev() {
+        let packing = response.stored.selecting.get(PACKING).and_then(|name| Packing::named(name));
+        if let Some(packing) = packing {
+            cache.index.apt.learn(&repository.url, Packages { digest: response.stored.digest, packing });
+        }
+    }
+    cache.index.apt.packages(&repository.url)
+}
+
+/// Under what the indexes of a repository are written down: no request has a fragment.
+fn written_down(repository: &PackageKey) -> PackageKey {
+    PackageKey { url: format!("{}#indexes", repository.url), ..repository.clone() }
+}
+
+/// Writes down that the repository has this index, which is stored, so that it is known when this
+/// process has ended; and keeps its bytes from being collected.
+fn write_down(cache: &Cache, repository: &PackageKey, packages: &Packages) {
+    let key = written_down(repository);
+    let is_it = |digest: Digest| digest == packages.digest;
+    let known = cache.shelf.find(&key);
+    if known.is_some_and(|known| known.responses.iter().any(|it| is_it(it.stored.digest))) {
+        return;
+    }
+    let blobs = cache.store.packages().blobs();
+    let Ok(Some(lease)) = blobs.lease(&packages.digest) else { return };
+    let times = Times { requested: cache::now(), received: cache::now() };
+    let answer = Answer::new(StatusCode::OK, &HeaderMap::new(), &HeaderMap::new(), times);
+    let selecting = [(PACKING.to_owned(), packages.packing.name().to_owned())].into();
+    let response = StoredResponse {
+        vary: vec![PACKING.to_owned()],
+        selecting,
+        ..answer.to_stored(packages.digest, lease.size())
+    };
+    let changed = cache.shelf.change(&key, &[lease], |entry| entry.responses.insert(0, response));
+    if let Err(error) = changed {
+        cache.outside.warning(&format!("{}: {}", key.url, crate::error::explained(&error)));
+    }
+}
+
+/// An index under its checksum: which one it is, the releases say.
+async fn by_hash(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, place: &Place) -> Plan {
+    let lookup = ruled(lookup, plain(asked.class));
+    let Some(expected) = lookup.ruling.expected else { return Plan::Lookup(Box::new(lookup)) };
+    for release in releases(cache, &lookup, place, IpAddr::from([0, 0, 0, 0])).await {
+        let named = release.files.iter().filter(|(_, _, checksum)| *checksum == expected.checksum);
+        for packing in named.filter_map(|(path, ..)| apt::names_packages(path)) {
+            learn(cache, &lookup, place, expected, packing);
+        }
+    }
+    Plan::Lookup(Box::new(lookup))
+}
+
+/// A package: what the newest index says of it.
+async fn package(cache: &Arc<Cache>, lookup: Lookup, place: &Place) -> Plan {
+    let Some(repository) = at(&lookup, &format!("{}/", place.base)).map(|it| it.key) else {
+        return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
+    };
+    for packages in indexes(cache, &repository) {
+        let Ok(Some(table)) = table(cache, &packages).await else { continue };
+        write_down(cache, &repository, &packages);
+        match table.get(&place.rest) {
+            None => {}
+            Some(Said::Contradiction) => {
+                let text = format!("{}: its index names it with two different checksums", lookup.target.url);
+                return Plan::refused(StatusCode::BAD_GATEWAY, text);
+            }
+            Some(Said::File(voucher)) => {
+                let size = voucher.size;
+                let expected = voucher.checksum.map(|checksum| Expected { checksum, size });
+                let level = if expected.is_some() { Level::Indexed } else { Level::Pinned };
+                return Plan::Lookup(Box::new(ruled(lookup, Known::File(level, expected))));
+            }
+        }
+    }
+    Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None))))
+}
+
+/// What a stored index of packages says; `None` where it is not stored.
+async fn table(cache: &Arc<Cache>, packages: &Packages) -> Result<Option<Arc<Table>>, BadIndex> {
+    let Some(document) = document::body(cache, &packages.digest).await else { return Ok(None) };
+    let packing = packages.packing;
+    let read = move |read: &mut dyn std::io::Read, table: &mut crate::ecosystem::table::TableBuilder| {
+        apt::vouch(packing, read, table)
+    };
+    document::table(&cache.index, &document, "apt", read).await.map(Some)
+}

@@ -1,0 +1,307 @@
+//! An index document: fetched whole, or found in the store, read for what it says of files, and
+//! written anew for clients.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::sync::Arc;
+
+use flate2::read::MultiGzDecoder;
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, HeaderValue,
+    LAST_MODIFIED, LINK, VARY,
+};
+use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt;
+use storekit::Digest;
+use tokio::task::spawn_blocking;
+
+use crate::cache::{self, Cache};
+use crate::ecosystem::BadIndex;
+use crate::ecosystem::table::{Table, TableBuilder};
+use crate::index::rendered::Page;
+use crate::index::{Index, Plan};
+use crate::observe::meter;
+use crate::proxy::lookup::{Handled, Lookup};
+use crate::response::body::{Body, Source};
+use crate::response::reply::{Question, reply};
+use crate::response::stored_head::Answer;
+use crate::rules::age::Times;
+use crate::rules::cache_status::{CACHE_STATUS, CacheStatus};
+use crate::store::FoundBody;
+
+/// No index is larger when it is unpacked: 1 GiB.
+const CAP: u64 = 1 << 30;
+/// A fetch whose answer another request took is tried so many times.
+const TRIES: usize = 3;
+
+/// A stored index document.
+#[derive(Clone, Debug)]
+pub(super) struct Document {
+    /// What names its bytes.
+    pub(super) digest: Digest,
+    /// Its head.
+    pub(super) answer: Arc<Answer>,
+    /// How the store came by it, for `Cache-Status`.
+    pub(super) status: Option<HeaderValue>,
+    /// The same, for the counts.
+    pub(super) result: meter::Result,
+    file: Arc<File>,
+}
+
+impl Document {
+    /// Its media type, as its upstream said it.
+    pub(super) fn content_type(&self) -> &str {
+        self.answer.headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default()
+    }
+
+    /// How many bytes are stored.
+    pub(super) fn size(&self) -> u64 {
+        self.file.metadata().map_or(0, |it| it.len())
+    }
+
+    /// Its bytes, unpacked.
+    fn open(&self) -> Result<Box<dyn Read>, BadIndex> {
+        // A file of our own: this one's position is everybody's.
+        let file = Positioned { file: Arc::clone(&self.file), at: 0 };
+        let encoding = self.answer.headers.get(CONTENT_ENCODING).and_then(|it| it.to_str().ok());
+        let plain: Box<dyn Read> = match encoding.map(str::trim) {
+            None | Some("" | "identity") => Box::new(file),
+            Some("gzip" | "x-gzip") => Box::new(MultiGzDecoder::new(BufReader::new(file))),
+            Some(other) => {
+                return Err(BadIndex::Malformed(format!(
+                    "it is encoded as `{}`",
+                    storekit::printable(other)
+                )));
+            }
+        };
+        Ok(Box::new(Capped { inner: plain, left: CAP }))
+    }
+}
+
+/// Reads a file from a position of its own.
+struct Positioned {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for Positioned {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = rustix::io::pread(&*self.file, buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// Ends in an error where more comes than an index has.
+struct Capped {
+    inner: Box<dyn Read>,
+    left: u64,
+}
+
+impl Read for Capped {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.left = self
+            .left
+            .checked_sub(count as u64)
+            .ok_or_else(|| std::io::Error::other("it is larger than 1 GiB when it is unpacked"))?;
+        Ok(count)
+    }
+}
+
+/// The document that is stored for a lookup, whatever its age; `None` where there is none.
+pub(super) async fn stored(cache: &Arc<Cache>, lookup: &Lookup) -> Option<Document> {
+    let known = cache.shelf.find(&lookup.key)?;
+    let found = known.select(&lookup.headers).filter(|it| it.answer.status == StatusCode::OK)?;
+    let FoundBody::Sound(file) = cache.shelf.body(&found.stored.digest).await.ok()? else { return None };
+    Some(Document {
+        digest: found.stored.digest,
+        answer: Arc::clone(&found.answer),
+        status: None,
+        result: meter::Result::Hit,
+        file,
+    })
+}
+
+/// An older generation of it, by its digest.
+pub(super) async fn stored_as(cache: &Arc<Cache>, lookup: &Lookup, digest: &Digest) -> Option<Document> {
+    let known = cache.shelf.find(&lookup.key)?;
+    let found = known.responses.iter().find(|it| it.stored.digest == *digest)?;
+    let answer = Arc::clone(&found.answer);
+    Some(Document { answer, ..body(cache, digest).await? })
+}
+
+/// A stored body, as a document without a head.
+pub(super) async fn body(cache: &Arc<Cache>, digest: &Digest) -> Option<Document> {
+    let FoundBody::Sound(file) = cache.shelf.body(digest).await.ok()? else { return None };
+    let times = Times { requested: 0, received: 0 };
+    let answer = Answer::new(StatusCode::OK, &HeaderMap::new(), &HeaderMap::new(), times);
+    let (answer, status, result) = (Arc::new(answer), None, meter::Result::Hit);
+    Some(Document { digest: *digest, answer, status, result, file })
+}
+
+/// The answer to a client that asks for the document as it is.
+pub(super) fn whole(lookup: &Lookup, document: &Document) -> Plan {
+    let question = Question { method: &lookup.method, headers: &lookup.headers };
+    let size = document.file.metadata().ok().map(|it| it.len());
+    let age = document.answer.age(cache::now());
+    let source = Source::whole(Arc::clone(&document.file));
+    let mut response = reply(&question, &document.answer, source, size, Some(age), &CacheStatus::default());
+    if let Some(status) = &document.status {
+        response.headers_mut().insert(CACHE_STATUS, status.clone());
+    }
+    Plan::answer(response, document.result)
+}
+
+/// The document, as fresh as its lookup wants it.
+///
+/// # Errors
+/// The answer that tells the client why there is none.
+pub(super) async fn current(cache: &Arc<Cache>, lookup: &Lookup) -> Result<Document, Plan> {
+    for _ in 0..TRIES {
+        let before = stored(cache, lookup).await.map(|it| it.digest);
+        let (response, result) = match lookup.handle(cache).await {
+            Handled::Answered(response, result) => (response, result),
+            // Another request took the answer that was not stored.
+            Handled::Forward(_) => continue,
+        };
+        if response.status() != StatusCode::OK {
+            return Err(Plan::Answer(response, result));
+        }
+        let status = response.headers().get_all(CACHE_STATUS).iter().next_back().cloned();
+        if matches!(result, meter::Result::Miss | meter::Result::Collapsed | meter::Result::Pass) {
+            drain(response.into_body()).await.map_err(|why| {
+                let text = format!("{}: the index did not come whole: {why}", lookup.target.url);
+                Plan::refused(StatusCode::BAD_GATEWAY, text)
+            })?;
+            cache.flights.gone(&lookup.flight_key()).await;
+        }
+        if let Some(document) = stored(cache, lookup).await {
+            if before != Some(document.digest) {
+                cache.index.changed();
+            }
+            return Ok(Document { status, result, ..document });
+        }
+    }
+    let text = format!("{}: the index could not be stored, so it cannot be served", lookup.target.url);
+    Err(Plan::refused(StatusCode::BAD_GATEWAY, text))
+}
+
+async fn drain(mut body: Body) -> std::io::Result<()> {
+    while let Some(frame) = body.frame().await {
+        frame?;
+    }
+    Ok(())
+}
+
+/// What the document says of files. `salt` is what it depends on beside the document's bytes.
+///
+/// # Errors
+/// The answer that tells the client what is wrong with the index.
+pub(super) async fn table(
+    index: &Index,
+    document: &Document,
+    salt: &str,
+    read: impl FnOnce(&mut dyn Read, &mut TableBuilder) -> Result<(), BadIndex> + Send + 'static,
+) -> Result<Arc<Table>, BadIndex> {
+    let name = Digest::of(format!("{} {salt}", document.digest).as_bytes());
+    if let Some(table) = index.tables.get(&name) {
+        return Ok(table);
+    }
+    let source = document.clone();
+    let work = move || -> Result<Arc<Table>, BadIndex> {
+        let mut builder = TableBuilder::default();
+        read(&mut BufReader::with_capacity(64 << 10, source.open()?), &mut builder)?;
+        Ok(Arc::new(builder.finish()))
+    };
+    let table = spawn_blocking(work).await.map_err(|error| BadIndex::Unreadable(error.to_string()))??;
+    index.tables.keep(name, Arc::clone(&table));
+    Ok(table)
+}
+
+/// Reads a small document whole.
+///
+/// # Errors
+/// [`BadIndex`].
+pub(super) async fn read<T: Send + 'static>(
+    document: &Document,
+    read: impl FnOnce(&mut dyn Read) -> Result<T, BadIndex> + Send + 'static,
+) -> Result<T, BadIndex> {
+    let source = document.clone();
+    let work = move || read(&mut BufReader::with_capacity(64 << 10, source.open()?));
+    spawn_blocking(work).await.map_err(|error| BadIndex::Unreadable(error.to_string()))?
+}
+
+/// The answer to a client that asks for the document: written anew by `write`, which depends on
+/// `salt` beside the document's bytes.
+pub(super) async fn render(
+    cache: &Arc<Cache>,
+    lookup: &Lookup,
+    document: &Document,
+    salt: &str,
+    content_type: &'static str,
+    write: impl FnOnce(&mut dyn Read, &mut dyn Write) -> Result<(), BadIndex> + Send + 'static,
+) -> Plan {
+    let name = Digest::of(format!("1 {} {salt}", document.digest).as_bytes());
+    let page = match cache.index.rendered.get(&name) {
+        Some(page) => page,
+        None => match written(cache, document, write).await {
+            Ok(page) => {
+                cache.index.rendered.keep(name, page.clone());
+                page
+            }
+            Err(error) => return bad(cache, lookup, &error),
+        },
+    };
+    let answer = rewritten(&document.answer, &name, content_type);
+    let age = answer.age(cache::now());
+    let question = Question { method: &lookup.method, headers: &lookup.headers };
+    let source = Source::whole(page.file);
+    let mut response = reply(&question, &answer, source, Some(page.size), Some(age), &CacheStatus::default());
+    if let Some(status) = &document.status {
+        response.headers_mut().insert(CACHE_STATUS, status.clone());
+    }
+    Plan::answer(response, document.result)
+}
+
+async fn written(
+    cache: &Arc<Cache>,
+    document: &Document,
+    write: impl FnOnce(&mut dyn Read, &mut dyn Write) -> Result<(), BadIndex> + Send + 'static,
+) -> Result<Page, BadIndex> {
+    let (source, folder) = (document.clone(), cache.store.packages().blobs().folder().to_owned());
+    let work = move || {
+        let mut file = tempfile::tempfile_in(&folder)?;
+        let mut out = BufWriter::with_capacity(64 << 10, &mut file);
+        write(&mut BufReader::with_capacity(64 << 10, source.open()?), &mut out)?;
+        out.flush()?;
+        drop(out);
+        let size = file.stream_position()?;
+        Ok(Page { file: Arc::new(file), size })
+    };
+    spawn_blocking(work).await.map_err(|error| BadIndex::Unreadable(error.to_string()))?
+}
+
+/// The head of a document that was written anew: what its upstream said of the bytes does not hold
+/// for these.
+fn rewritten(answer: &Answer, name: &Digest, content_type: &'static str) -> Answer {
+    const KEPT: [HeaderName; 3] = [CACHE_CONTROL, EXPIRES, http::header::DATE];
+    let kept = KEPT.iter().filter_map(|name| Some((name.clone(), answer.headers.get(name)?.clone())));
+    let mut headers: HeaderMap = kept.collect();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(VARY, HeaderValue::from_static("accept"));
+    headers.extend(HeaderValue::from_str(&format!("\"{}\"", name.short())).ok().map(|tag| (ETAG, tag)));
+    for name in [LAST_MODIFIED, LINK, ACCEPT_RANGES] {
+        headers.remove(name);
+    }
+    Answer { headers, vary: Vec::new(), ..answer.clone() }
+}
+
+/// The answer where an index cannot be what it should be. It is forgotten, so that the next request
+/// asks for it anew.
+pub(super) fn bad(cache: &Cache, lookup: &Lookup, error: &BadIndex) -> Plan {
+    let text = format!("the index {} cannot be used: {error}", lookup.target.url);
+    cache.outside.warning(&text);
+    cache.shelf.forget(&lookup.key);
+    Plan::refused(StatusCode::BAD_GATEWAY, text)
+}

@@ -1,0 +1,96 @@
+//! Packuments and the tarballs that they name.
+
+use std::sync::Arc;
+
+use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, USER_AGENT};
+use http::{HeaderMap, StatusCode};
+use storekit::Level;
+
+use crate::cache::Cache;
+use crate::ecosystem::npm::{self, Variant};
+use crate::ecosystem::table::Table;
+use crate::ecosystem::{Asked, BadIndex, Class};
+use crate::index::document::{self, Document};
+use crate::index::{Known, Plan, base, beside, names, ruled, vouched};
+use crate::proxy::lookup::Lookup;
+
+pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
+    match asked.class {
+        Class::Root if lookup.target.mount.is_some() && asked.package.name.is_some() => {
+            packument(cache, lookup).await
+        }
+        Class::Root => Plan::Lookup(Box::new(negotiated(lookup))),
+        _ => tarball(cache, lookup, asked).await,
+    }
+}
+
+fn negotiated(lookup: Lookup) -> Lookup {
+    let mut lookup = ruled(lookup, Known::Root);
+    lookup.ruling.negotiated = true;
+    lookup
+}
+
+/// The full packument: every variant is made from it.
+fn for_document(lookup: &Lookup, path: &str) -> Option<Lookup> {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.extend(lookup.headers.get(USER_AGENT).cloned().map(|agent| (USER_AGENT, agent)));
+    Some(negotiated(beside(lookup, path, headers)?))
+}
+
+async fn packument(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
+    let accept: Vec<_> = lookup.headers.get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok()).collect();
+    let variant = npm::wanted(&accept.join(","));
+    let (Some(asking), Some(mut base)) = (for_document(&lookup, &lookup.target.below), base(&lookup)) else {
+        return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
+    };
+    let agent = lookup.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // Other clients that speak like npm take the URL as it is.
+    base.keeps_links = lookup.target.keep_links && agent.starts_with("npm/");
+    let document = match document::current(cache, &asking).await {
+        Ok(document) => document,
+        Err(plan) => return plan,
+    };
+    let content_type = match variant {
+        Variant::Full => "application/json",
+        Variant::Abbreviated => "application/vnd.npm.install-v1+json",
+    };
+    let url = asking.target.url.clone();
+    let salt = format!("{url} {variant:?} {base:?}");
+    let write = move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| {
+        npm::render(&url, read, &base, variant, out)
+    };
+    document::render(cache, &lookup, &document, &salt, content_type, write).await
+}
+
+async fn tarball(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
+    let Some((path, name)) = names(asked) else {
+        return Plan::refused(StatusCode::NOT_FOUND, "the path of this tarball does not say its package");
+    };
+    let Some(asking) = for_document(&lookup, path) else {
+        return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
+    };
+    if let Some(document) = document::stored(cache, &asking).await
+        && let Ok(table) = table(cache, &asking, &document).await
+        && let Some(said) = table.get(name)
+    {
+        return vouched(cache, lookup, said, Level::Indexed);
+    }
+    let document = match document::current(cache, &asking).await {
+        Ok(document) => document,
+        Err(plan) => return plan,
+    };
+    match table(cache, &asking, &document).await.map(|table| table.get(name)) {
+        Ok(Some(said)) => vouched(cache, lookup, said, Level::Indexed),
+        // A version that was taken back is still named by lock files: the upstream decides.
+        Ok(None) => Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None)))),
+        Err(error) => document::bad(cache, &asking, &error),
+    }
+}
+
+async fn table(cache: &Cache, asking: &Lookup, document: &Document) -> Result<Arc<Table>, BadIndex> {
+    let url = asking.target.url.clone();
+    let salt = format!("npm {url}");
+    document::table(&cache.index, document, &salt, move |read, table| npm::vouch(&url, read, table)).await
+}

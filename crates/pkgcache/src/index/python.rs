@@ -1,0 +1,138 @@
+//! Pages of projects and the files that they name.
+
+use std::sync::Arc;
+
+use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, LOCATION, USER_AGENT};
+use http::{HeaderMap, StatusCode};
+use storekit::Level;
+
+use crate::cache::Cache;
+use crate::ecosystem::python::{self, Form};
+use crate::ecosystem::table::Table;
+use crate::ecosystem::{Asked, BadIndex, Class};
+use crate::index::document::{self, Document};
+use crate::index::{Known, Plan, base, beside, names, ruled, vouched};
+use crate::observe::meter;
+use crate::proxy::lookup::Lookup;
+use crate::response::reply::own;
+
+/// JSON where the index has it.
+const WANTED: &str =
+    "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01";
+
+pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
+    if lookup.target.mount.is_none() {
+        return outside_a_mount(lookup, asked);
+    }
+    match asked.class {
+        Class::Root if asked.package.name.is_some() => page(cache, lookup).await,
+        Class::Root => Plan::Lookup(Box::new(negotiated(lookup))),
+        _ => file(cache, lookup, asked).await,
+    }
+}
+
+/// In the forward mode nothing is written anew, so that files come from wherever the index has
+/// them.
+fn outside_a_mount(lookup: Lookup, asked: &Asked) -> Plan {
+    Plan::Lookup(Box::new(match asked.class {
+        Class::Root => negotiated(lookup),
+        _ => ruled(lookup, Known::Nothing),
+    }))
+}
+
+fn negotiated(lookup: Lookup) -> Lookup {
+    let mut lookup = ruled(lookup, Known::Root);
+    lookup.ruling.negotiated = true;
+    lookup
+}
+
+/// The same request for the document that is stored, whatever form the client wants.
+fn for_document(lookup: &Lookup, path: &str) -> Option<Lookup> {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static(WANTED));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.extend(lookup.headers.get(USER_AGENT).cloned().map(|agent| (USER_AGENT, agent)));
+    Some(negotiated(beside(lookup, path, headers)?))
+}
+
+async fn page(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
+    let accept: Vec<_> = lookup.headers.get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok()).collect();
+    let Some(wanted) = python::wanted(&accept.join(",")) else {
+        let text = "a page of an index is JSON or HTML, and `Accept` takes neither";
+        return Plan::refused(StatusCode::NOT_ACCEPTABLE, text);
+    };
+    let name = lookup.target.below.trim_matches('/');
+    let normal = python::normalized(name);
+    if name != normal || !lookup.target.below.ends_with('/') {
+        return redirect(&lookup, &normal);
+    }
+    let (Some(asking), Some(base)) = (for_document(&lookup, &lookup.target.below), base(&lookup)) else {
+        return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
+    };
+    let document = match document::current(cache, &asking).await {
+        Ok(document) => document,
+        Err(plan) => return plan,
+    };
+    let Some(sent) = python::sent(document.content_type()) else {
+        let error =
+            BadIndex::Malformed(format!("it came as `{}`", storekit::printable(document.content_type())));
+        return document::bad(cache, &asking, &error);
+    };
+    let content_type = match wanted {
+        Form::Json => "application/vnd.pypi.simple.v1+json",
+        Form::Html => "application/vnd.pypi.simple.v1+html",
+        Form::PlainHtml => "text/html; charset=utf-8",
+    };
+    let url = asking.target.url.clone();
+    let salt = format!("{url} {wanted:?} {base:?}");
+    let write = move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| {
+        python::render(&url, sent, read, &base, wanted, out)
+    };
+    document::render(cache, &lookup, &document, &salt, content_type, write).await
+}
+
+/// To the page of that name, on the same mount.
+fn redirect(lookup: &Lookup, name: &str) -> Plan {
+    let mount = lookup.target.mount.as_deref().unwrap_or_default();
+    let slash = if mount.is_empty() { "" } else { "/" };
+    let mut response = own(StatusCode::MOVED_PERMANENTLY, "the project's page is elsewhere", None);
+    let to = HeaderValue::from_str(&format!("{slash}{mount}/{name}/"));
+    response.headers_mut().extend(to.ok().map(|to| (LOCATION, to)));
+    Plan::answer(response, meter::Result::Own)
+}
+
+async fn file(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
+    let Some((path, name)) = names(asked) else {
+        return Plan::refused(StatusCode::NOT_FOUND, "the name of this file does not say its project");
+    };
+    let Some(asking) = for_document(&lookup, path) else {
+        return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
+    };
+    if let Some(document) = document::stored(cache, &asking).await
+        && let Ok(table) = table(cache, &asking, &document).await
+        && let Some(said) = table.get(name)
+    {
+        return vouched(cache, lookup, said, Level::Indexed);
+    }
+    let document = match document::current(cache, &asking).await {
+        Ok(document) => document,
+        Err(plan) => return plan,
+    };
+    match table(cache, &asking, &document).await.map(|table| table.get(name)) {
+        Ok(Some(said)) => vouched(cache, lookup, said, Level::Indexed),
+        Ok(None) => {
+            let text = format!("{} does not name this file", asking.target.url);
+            Plan::refused(StatusCode::NOT_FOUND, text)
+        }
+        Err(error) => document::bad(cache, &asking, &error),
+    }
+}
+
+async fn table(cache: &Cache, asking: &Lookup, document: &Document) -> Result<Arc<Table>, BadIndex> {
+    let sent = python::sent(document.content_type());
+    let sent = sent.ok_or_else(|| BadIndex::Malformed("it is neither JSON nor HTML".to_owned()))?;
+    let url = asking.target.url.clone();
+    let salt = format!("python {url}");
+    document::table(&cache.index, document, &salt, move |read, table| python::vouch(&url, sent, read, table))
+        .await
+}
