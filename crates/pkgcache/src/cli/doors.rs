@@ -80,7 +80,8 @@ impl For {
 
 /// Whether the options name nothing that could be cached.
 pub(crate) fn is_unset(options: &Options) -> bool {
-    options.upstream.is_empty() && options.allow.is_none() && options.tunnel.is_none()
+    let Options { upstream, registry, allow, tunnel, .. } = options;
+    upstream.is_empty() && registry.is_empty() && allow.is_none() && tunnel.is_none()
 }
 
 /// The options, with what is found on this machine where they name no upstream. `tell` gets a line
@@ -158,13 +159,12 @@ fn print_json(plan: &Plan, out: &mut dyn Write) -> std::io::Result<()> {
 /// The cache at `url`, as its clients see it.
 pub(crate) fn here(config: &Config, url: &str, machine: &Machine) -> Here {
     let found = machine.found(&own(config.listen)).indexes;
-    let mount = |it: &pkgcache::Upstream| {
-        Mount::new(&it.name, kind(it), &it.url.to_string(), it.keep_private, &found)
-    };
+    let mount =
+        |it: &pkgcache::Upstream| Mount::new(&it.name, it.kind, &it.url.to_string(), it.keep_private, &found);
     Here {
         url: url.trim_end_matches('/').to_owned(),
         mounts: config.upstreams.iter().map(mount).collect(),
-        registries: Vec::new(),
+        registries: config.registries.iter().map(|it| it.name.clone()).collect(),
     }
 }
 
@@ -243,9 +243,4 @@ fn print_check(row: &Checked<'_>, json: bool, out: &mut dyn Write) -> std::io::R
     let name = if row.name.is_empty() { "/" } else { row.name };
     let what = row.problem.as_deref().unwrap_or("ok");
     writeln!(out, "{} ({}): {} [{}]", printable(name), row.kind, printable(what), printable(row.target))
-}
-
-/// What kind of client an upstream is for.
-fn kind(_: &pkgcache::Upstream) -> pkgcache::clients::Ecosystem {
-    pkgcache::clients::Ecosystem::Generic
 }

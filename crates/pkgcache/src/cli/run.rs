@@ -224,7 +224,7 @@ impl Place {
 }
 
 async fn start(config: &Config, store: &Store) -> Result<Server, Error> {
-    Server::bind(config.clone(), store.clone(), Box::new(pkgcache::Generic), Arc::new(Process)).await
+    Server::bind(config.clone(), store.clone(), Arc::new(Process)).await
 }
 
 /// What the process with the lock has written, as soon as it answers.

@@ -12,7 +12,6 @@ pub mod cargo;
 pub mod check;
 pub mod forms;
 mod ini;
-mod kind;
 pub mod npm;
 pub mod plan;
 pub mod pointers;
@@ -21,7 +20,7 @@ pub mod registries;
 
 use std::collections::BTreeSet;
 
-pub use kind::Ecosystem;
+pub use crate::ecosystem::Ecosystem;
 
 /// A settings file, or another text of a client's.
 #[derive(Clone, Debug, PartialEq, Eq)]
