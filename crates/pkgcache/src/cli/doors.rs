@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use camino::Utf8PathBuf;
 use clap::{Args, ValueEnum};
 use miette::{IntoDiagnostic, WrapErr};
-use pkgcache::clients::check;
 use pkgcache::clients::forms::{self, Form};
 use pkgcache::clients::plan::{Named, Plan};
 use pkgcache::clients::pointers::{Here, Mount};
+use pkgcache::clients::{address, check};
 use pkgcache::{Config, Error, Options};
 use serde::Serialize;
 use storekit::printable;
@@ -95,16 +95,21 @@ pub(crate) fn completed(
         return Ok(options);
     }
     let listen = options.config(&environment.folder)?.listen;
-    let plan = Machine::this(environment).plan(&own(listen));
+    let plan = Machine::this(environment).plan(&own(listen, environment));
     plan.lines().for_each(|line| tell(&line));
+    if !plan.private.is_empty() {
+        tell(&format!("upstreams may have private addresses, as {} has", plan.private.join(", ")));
+    }
     plan.notes.iter().for_each(|note| tell(note));
     Ok(options.or(plan.options()))
 }
 
-/// The names under which this machine's clients may know the cache.
-pub(crate) fn own(listen: SocketAddr) -> Vec<String> {
+/// The names under which this machine's clients may know the cache; also one that this process runs
+/// beside.
+pub(crate) fn own(listen: SocketAddr, environment: &Environment) -> Vec<String> {
     let port = listen.port();
     let mut own = vec![listen.to_string()];
+    own.extend(environment.get(URL).map(|url| address::authority(url).to_owned()));
     if listen.ip().is_loopback() || listen.ip().is_unspecified() {
         own.extend(["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")));
     }
@@ -134,7 +139,7 @@ pub(crate) fn detect(
         Some(root) => Machine::below(&environment.folder.join(root)),
         None => Machine::this(environment),
     };
-    let plan = machine.plan(&own(listen));
+    let plan = machine.plan(&own(listen, environment));
     if json {
         print_json(&plan, out).map_err(Error::Output)?;
     } else {
@@ -157,8 +162,8 @@ fn print_json(plan: &Plan, out: &mut dyn Write) -> std::io::Result<()> {
 }
 
 /// The cache at `url`, as its clients see it.
-pub(crate) fn here(config: &Config, url: &str, machine: &Machine) -> Here {
-    let found = machine.found(&own(config.listen)).indexes;
+pub(crate) fn here(config: &Config, url: &str, machine: &Machine, environment: &Environment) -> Here {
+    let found = machine.found(&own(config.listen, environment)).indexes;
     let mount =
         |it: &pkgcache::Upstream| Mount::new(&it.name, it.kind, &it.url.to_string(), it.keep_private, &found);
     Here {
@@ -182,7 +187,7 @@ pub(crate) fn env(
         return Err(miette::miette!(help = "write `http://HOST:PORT`", "`{}` is not a URL", printable(url)));
     }
     let machine = Machine::this(environment);
-    let here = here(config, url, &machine);
+    let here = here(config, url, &machine, environment);
     if args.check {
         return checked(&here, &machine, common, out);
     }

@@ -59,7 +59,7 @@ pub(crate) fn run(
     let outcome = runtime.block_on(async {
         let place = Place::take(args, process::fitted(config), store).await?;
         let machine = Machine::this(environment);
-        let here = doors::here(&place.config, &place.url(), &machine);
+        let here = doors::here(&place.config, &place.url(), &machine, environment);
         let surroundings = Surroundings::new(&here, environment)?;
         let mut heard = listen()?;
         let before = place.tally().await;
