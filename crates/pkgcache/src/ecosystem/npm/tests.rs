@@ -186,6 +186,15 @@ fn what_is_not_a_packument_is_refused_with_a_reason() {
 }
 
 #[test]
+fn a_query_asks_for_something_else() {
+    for path in ["/left", "/left/-/left-1.0.0.tgz"] {
+        assert_eq!(ask(path, Some("write=true")), Asked::default());
+        assert_eq!(ask(path, Some("")), ask(path, None));
+    }
+    assert_eq!(ask("/-/v1/search", Some("text=x")).class, Class::Api);
+}
+
+#[test]
 fn the_variant_is_the_one_that_is_named() {
     let abbreviated = [
         "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*",
@@ -273,6 +282,19 @@ proptest! {
             let mut table = TableBuilder::default();
             let _ = vouch(&url(), &mut text.as_slice(), &mut table);
             let _ = render(&url(), &mut text.as_slice(), &base(), Variant::Abbreviated, &mut std::io::sink());
+        }
+    }
+
+    #[test]
+    fn only_what_names_one_version_is_called_unchangeable(
+        path in "(/@a|/a|/@a%2fa|/-|/latest){0,3}(/-/)?(a-|latest)?[0-9a-z.]{0,4}(\\.tgz|/)?",
+        query in prop::option::of("[a-z=]{0,3}"),
+    ) {
+        let asked = ask(&path, query.as_deref());
+        if !matches!(asked.class, Class::Root | Class::Api | Class::Unknown) {
+            prop_assert!(path.ends_with(".tgz") && query.is_none_or(|query| query.is_empty()));
+            prop_assert!(asked.package.version.unwrap().starts_with(|c: char| c.is_ascii_digit()));
+            prop_assert!(asked.index.is_some() && asked.entry.is_some());
         }
     }
 

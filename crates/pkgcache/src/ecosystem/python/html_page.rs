@@ -68,7 +68,7 @@ fn anchor(tag: &Tag, link: Link, each: &mut Each<'_>) -> Result<(), BadIndex> {
             format!("a link leads to `{}`, which is not the name of a file", storekit::printable(last));
         return if last.is_empty() { Ok(()) } else { Err(malformed(&what)) };
     };
-    if names::of_file(&name).is_none() {
+    if !names::is_release(&name) {
         return Ok(());
     }
     let text = |name: &str| tag.get(name).map(|text| short(text).map(str::to_owned)).transpose();

@@ -12,6 +12,7 @@ const TWO: &str = "2222222222222222222222222222222222222222222222222222222222222
 
 fn base() -> Base {
     Base {
+        keeps_links: false,
         here: "http://cache.example:3144".to_owned(),
         mount: "/pypi".to_owned(),
         upstream: "https://index.example/simple/".parse().unwrap(),
@@ -225,7 +226,7 @@ fn a_quarantined_project_has_no_files_in_any_form() {
 
 #[test]
 fn a_file_that_would_not_be_found_here_stays_where_it_is() {
-    let names = ["other-1.0.tar.gz", "readme.txt", "a%2Fzope_left-1.0.zip"];
+    let names = ["other-1.0.tar.gz", "readme.txt", "a%2Fzope_left-1.0.zip", "zope-left-latest.zip"];
     for name in names {
         let text =
             format!(r#"{{"meta":{{"api-version":"1.0"}},"files":[{{"filename":"x","url":"{name}"}}]}}"#);
@@ -339,6 +340,14 @@ fn nothing_in_a_page_is_markup_in_another() {
 }
 
 #[test]
+fn a_query_asks_for_something_else() {
+    for path in ["/", "/six/", "/files/files.example/six-1.16.0.tar.gz"] {
+        assert_eq!(ask(path, Some("x=1")), Asked::default());
+        assert_eq!(ask(path, Some("")), ask(path, None));
+    }
+}
+
+#[test]
 fn the_form_is_the_one_that_is_wanted_most() {
     let cases = [
         ("", Some(Form::PlainHtml)),
@@ -446,6 +455,19 @@ proptest! {
                     let _ = render(&page(), form, &mut text.as_slice(), &base(), wanted, &mut std::io::sink());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn only_what_names_one_version_is_called_unchangeable(
+        path in "/(files/)?([a-z.0-9_]{1,4}/){0,3}(six|latest|index)?[-_.]?(v?[0-9a-z.]{0,4})(\\.whl|\\.zip|\\.json|/)?(\\.metadata|\\.asc)?",
+        query in prop::option::of("[a-z=]{0,3}"),
+    ) {
+        let asked = ask(&path, query.as_deref());
+        if !matches!(asked.class, Class::Root | Class::Api | Class::Unknown) {
+            prop_assert!(path.starts_with("/files/") && query.is_none_or(|query| query.is_empty()));
+            prop_assert!(asked.package.version.unwrap().contains(|c: char| c.is_ascii_digit()));
+            prop_assert!(asked.index.is_some() && asked.entry.is_some());
         }
     }
 
