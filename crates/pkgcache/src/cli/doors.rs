@@ -167,6 +167,7 @@ pub(crate) fn here(config: &Config, url: &str, machine: &Machine, environment: &
     let mount =
         |it: &pkgcache::Upstream| Mount::new(&it.name, it.kind, &it.url.to_string(), it.keep_private, &found);
     Here {
+        reveals: false,
         url: url.trim_end_matches('/').to_owned(),
         mounts: config.upstreams.iter().map(mount).collect(),
         registries: config.registries.iter().map(|it| it.name.clone()).collect(),

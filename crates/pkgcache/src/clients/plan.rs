@@ -210,6 +210,9 @@ fn merged(indexes: Vec<Index>) -> Vec<Index> {
                     known.from = format!("{}, {}", known.from, index.from);
                 }
                 known.has_credentials |= index.has_credentials;
+                if known.secrets.is_empty() {
+                    known.secrets = index.secrets;
+                }
                 known.role = known.role.clone().min(index.role);
             }
             None => merged.push(index),
