@@ -46,7 +46,7 @@ impl Cli {
     /// Whether a reader that goes ends the command.
     fn output(&self) -> Output {
         match self.job {
-            Job::Ls { .. } | Job::Info { .. } | Job::Detect(_) => Output::listing(),
+            Job::Ls { .. } | Job::Info { .. } | Job::Why { .. } | Job::Detect(_) => Output::listing(),
             _ => Output::report(),
         }
     }
@@ -159,6 +159,14 @@ enum Job {
     /// cannot change, such as one whose checksum an index says, is not asked for again: `rm` it.
     Refresh {
         /// The upstream's own URL, as `ls` prints it
+        url: String,
+    },
+    /// Explain what becomes of a request for a URL
+    ///
+    /// What it is, who says what it has to be, for how long it is fresh, what is stored of it, and
+    /// what would be asked for. Nothing is asked. Exit code 1 where nothing is stored.
+    Why {
+        /// The upstream's own URL, or a path of this server
         url: String,
     },
     /// Read every stored body and compare it with its digest
@@ -355,6 +363,10 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
             commands::refresh(&Store::open(&store)?.packages(), &Selection::of_url(url), &mut console)?
         }
         Job::Info { url } => commands::info(&Store::open(&store)?.packages(), url, &mut console)?,
+        Job::Why { url } => {
+            let config = doors::completed(set()?, &environment, &mut |_| {})?.config(&environment.folder)?;
+            process::why(config, Store::open(&store)?, url, &mut console)?
+        }
         Job::Verify => commands::verify(&Store::open(&store)?.packages(), &mut console)?,
     })
 }

@@ -168,3 +168,17 @@ pub(crate) fn fitted(mut config: Config) -> Config {
     config.limits.connections = config.limits.connections.min(most).max(1);
     config
 }
+
+/// Explains what becomes of a request.
+///
+/// # Errors
+/// As [`pkgcache::commands::why`].
+pub(crate) fn why(
+    config: Config,
+    store: Store,
+    url: &str,
+    console: &mut pkgcache::commands::Console<'_>,
+) -> Result<Outcome> {
+    let runtime = threads()?;
+    Ok(runtime.block_on(pkgcache::commands::why(config, store, Arc::new(Process), url, console))?)
+}

@@ -2,6 +2,7 @@
 
 mod change;
 mod selection;
+mod why;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -11,7 +12,7 @@ use camino::Utf8Path;
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::error::At;
-use storekit::{ByteSize, Digest, FoundPackage, PackageEntry, StoredResponse, printable};
+use storekit::{ByteSize, Checksum, Digest, Level, FoundPackage, PackageEntry, StoredResponse, printable};
 use toolkit::words::count;
 use toolkit::{Outcome, output};
 
@@ -21,6 +22,7 @@ use crate::response::stored_head::Answer;
 
 pub use change::{refresh, rm};
 pub use selection::{By, Selection};
+pub use why::why;
 use selection::{Sum, Sums};
 
 /// Where a command writes, and in which form.
@@ -62,6 +64,9 @@ struct Detail<'a> {
     status: u16,
     digest: Digest,
     size: u64,
+    level: Level,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    announced: Option<Checksum>,
     received: Timestamp,
     /// Seconds for which it is fresh still, by what it says itself; negative where it is stale.
     ttl: Option<i64>,
@@ -98,6 +103,8 @@ impl<'a> Detail<'a> {
             status: stored.status,
             digest: stored.digest,
             size: stored.size,
+            level: stored.level,
+            announced: stored.announced,
             received: stored.received,
             ttl: answer.map(|answer| answer.lifetime(false) - answer.age(cache::now())),
             vary: &stored.vary,
@@ -107,11 +114,13 @@ impl<'a> Detail<'a> {
 
     fn print(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let freshness = match self.ttl {
+            _ if self.level > Level::None => "does not change".to_owned(),
             Some(ttl) if ttl > 0 => format!("fresh for {ttl} s"),
             Some(ttl) => format!("stale for {} s", -ttl),
             None => "unreadable".to_owned(),
         };
-        writeln!(out, "  {} {} {} {freshness}", self.status, self.digest, ByteSize(self.size))?;
+        let (status, digest, size, level) = (self.status, self.digest, ByteSize(self.size), self.level.name());
+        writeln!(out, "  {status} {digest} {size} {level}, {freshness}")?;
         let mut fields = self.headers.iter().map(|(name, value)| (printable(name), printable(value)));
         fields.try_for_each(|(name, value)| writeln!(out, "    {name}: {value}"))
     }
