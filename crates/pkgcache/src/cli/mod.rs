@@ -1,6 +1,7 @@
 //! The command line, and what of the process's environment the library is told.
 
 mod ask;
+mod builds;
 mod doors;
 mod http;
 mod instance;
