@@ -8,6 +8,8 @@ mod link;
 mod listed;
 mod markup;
 mod names;
+#[cfg(test)]
+mod reference;
 mod spool;
 mod tag;
 #[cfg(test)]
