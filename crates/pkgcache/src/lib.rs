@@ -9,6 +9,7 @@
 
 pub mod builds;
 mod cache;
+pub mod clients;
 pub mod commands;
 mod config;
 mod ecosystem;

@@ -6,6 +6,7 @@
 
 mod client;
 mod origin;
+pub mod site;
 
 use std::io::{BufRead, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use client::{Answer, get, read_until};
 pub use origin::{Connection, Origin, Request, answer};
+pub use site::{Exchange, Fault, Reply, Site};
 
 /// How long a test waits for the other side's next bytes.
 const PATIENCE: Duration = Duration::from_secs(20);

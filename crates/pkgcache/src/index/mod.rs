@@ -150,6 +150,12 @@ fn ruled(mut lookup: Lookup, known: Known) -> Lookup {
     lookup
 }
 
+/// The lookup of a document on which freshness hangs.
+#[must_use]
+pub(crate) fn as_root(lookup: Lookup) -> Lookup {
+    ruled(lookup, Known::Root)
+}
+
 /// The lookup for a file of which an index says this; where it lies elsewhere, that is asked.
 fn vouched(cache: &Cache, mut lookup: Lookup, said: Said, level: Level) -> Plan {
     let Said::File(voucher) = said else {
