@@ -6,6 +6,7 @@ use http::Uri;
 
 use super::{names, tag};
 use crate::ecosystem::BadIndex;
+use crate::ecosystem::path::escape;
 use crate::ecosystem::table::fetchable;
 
 /// A link that can be followed from here.
@@ -88,7 +89,7 @@ fn escaped(reference: &str) -> String {
         if byte.is_ascii_graphic() && !b"\"<>^`{|}".contains(&byte) {
             written.push(char::from(byte));
         } else {
-            written.push_str(&format!("%{byte:02X}"));
+            written.extend(escape(byte));
         }
     }
     written

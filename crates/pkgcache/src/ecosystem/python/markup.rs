@@ -138,7 +138,7 @@ impl<'r> Markup<'r> {
             let ended = loop {
                 match (rest.next(), self.text.peek()?) {
                     (Some(expected), Some(byte)) if byte.eq_ignore_ascii_case(&expected) => {
-                        _ = self.byte()?
+                        self.text.take(1);
                     }
                     (None, Some(byte)) => break byte == b'>' || byte == b'/' || byte.is_ascii_whitespace(),
                     _ => break false,

@@ -1,6 +1,6 @@
 //! pip, uv and others: simple indexes. Mounted is the index itself, what pip calls its index URL.
 //!
-//! Source: PyPA's "Simple repository API" (PEP 503, 592, 629, 658, 691, 700, 708, 714, 740, 792).
+//! Source: The Python packaging guide's "Simple repository API" (PEP 503, 592, 629, 658, 691, 700, 708, 714, 740, 792).
 
 mod html_page;
 mod json_page;

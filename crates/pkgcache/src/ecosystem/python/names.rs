@@ -1,6 +1,6 @@
 //! Names of projects, and what the name of a file tells of its project.
 //!
-//! Source: PyPA's "Names and normalization", "Binary distribution format", "Source distribution
+//! Source: The Python packaging guide's "Names and normalization", "Binary distribution format", "Source distribution
 //! format" and "Version specifiers" (PEP 440, appendix B).
 
 /// What the name of a file tells.
