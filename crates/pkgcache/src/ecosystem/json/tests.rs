@@ -7,8 +7,8 @@ use serde_json::Value as Reference;
 
 use super::*;
 
-/// Drops members of this name, sees all that is called `seen`, and adds members to objects that are called
-/// `more`.
+/// Drops members of this name, sees all that is called `seen`, and adds members to objects that are
+/// called `more`.
 #[derive(Default)]
 struct Test {
     out: Vec<u8>,
@@ -202,8 +202,8 @@ proptest! {
         let mut text = serde_json::to_vec(&document).unwrap();
         let at = at.index(text.len());
         if insert { text.insert(at, byte) } else { text[at] = byte }
-        // Stricter than the reference about keys; as strict in everything else but numbers that are out of
-        // range and halves of characters.
+        // Stricter than the reference about keys; as strict in everything else but numbers that are
+        // out of range and halves of characters.
         match (run(&text, 1 << 16), serde_json::from_slice::<Reference>(&text)) {
             (Ok(_), Err(error)) => {
                 let known = ["out of range", "surrogate", "unexpected end of hex escape"];

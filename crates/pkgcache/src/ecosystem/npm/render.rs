@@ -11,8 +11,8 @@ use crate::ecosystem::BadIndex;
 use crate::ecosystem::base::Base;
 use crate::ecosystem::json::{Editor, Fate, Path, Value, quoted};
 
-/// What an abbreviated packument has. `time` is not in npm's own; clients that are to take no version
-/// younger than some days need it, and ask for the full packument where it is missing.
+/// What an abbreviated packument has. `time` is not in npm's own; clients that are to take no
+/// version younger than some days need it, and ask for the full packument where it is missing.
 const KEPT: [&str; 5] = ["name", "dist-tags", "versions", "modified", "time"];
 /// What each of its versions has.
 const KEPT_OF_VERSION: [&str; 21] = [

@@ -49,7 +49,8 @@ impl Link {
         format!("{path}{ending}{mark}{query}")
     }
 
-    /// The name of the file that it leads to; `None` for a folder, or for what no file can be called.
+    /// The name of the file that it leads to; `None` for a folder, or for what no file can be
+    /// called.
     #[must_use]
     pub(super) fn file_name(&self) -> Option<String> {
         let name = unescaped(self.uri.path().rsplit('/').next()?)?;

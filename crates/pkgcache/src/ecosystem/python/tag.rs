@@ -22,7 +22,8 @@ pub(super) fn entry(url: &Uri) -> Option<String> {
     is_entry(&entry).then_some(entry).filter(|_| is_host(&host))
 }
 
-/// Whether this is a `TAG/PATH`: a host, and a path that ends in a name, without steps up or controls.
+/// Whether this is a `TAG/PATH`: a host, and a path that ends in a name, without steps up or
+/// controls.
 #[must_use]
 pub(super) fn is_entry(entry: &str) -> bool {
     let Some((tag, path)) = entry.split_once('/') else { return false };

@@ -59,8 +59,8 @@ impl Page<'_> {
         format!("{written}>{}</a><br>\n", escaped(&file.name))
     }
 
-    /// What stands before the files in JSON. HTML does not say all that later versions of the interface
-    /// want to have said.
+    /// What stands before the files in JSON. HTML does not say all that later versions of the
+    /// interface want to have said.
     #[must_use]
     pub(super) fn json_head(&self, head: &Head) -> String {
         let meta = json!({"api-version": "1.0", "tracks": head.tracks(self.url)});
