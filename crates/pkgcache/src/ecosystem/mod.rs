@@ -13,6 +13,7 @@ pub(crate) mod cargo;
 mod json;
 pub(crate) mod npm;
 pub(crate) mod oci;
+mod openpgp;
 pub(crate) mod path;
 pub(crate) mod python;
 #[cfg(test)]

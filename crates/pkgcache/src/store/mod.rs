@@ -21,7 +21,9 @@ use camino::Utf8PathBuf;
 use http::HeaderMap;
 use storekit::error::At;
 use storekit::files::state::FileState;
-use storekit::{BodyWriter, Checksum, Digest, Hasher, Lease, PackageEntry, PackageKey, Packages, StoredResponse};
+use storekit::{
+    BodyWriter, Checksum, Digest, Hasher, Lease, PackageEntry, PackageKey, Packages, StoredResponse,
+};
 use tokio::task::spawn_blocking;
 
 use crate::error::Result;

@@ -7,6 +7,7 @@ mod packages;
 mod packing;
 mod place;
 mod release;
+pub(crate) mod signature;
 #[cfg(test)]
 mod tests;
 
