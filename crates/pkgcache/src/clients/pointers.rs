@@ -31,8 +31,8 @@ pub struct Here {
     pub mounts: Vec<Mount>,
     /// The names of the registries that it stands in for.
     pub registries: Vec<String>,
-    /// Whether clients are given the credentials that they have for what is mounted. Nothing of that
-    /// may be shown.
+    /// Whether clients are given the credentials that they have for what is mounted. Nothing of
+    /// that may be shown.
     pub reveals: bool,
 }
 

@@ -242,8 +242,8 @@ pub(crate) fn normal(uri: &Uri) -> Option<Uri> {
     format!("{scheme}://{host}{port}{slash}{path}").parse().ok()
 }
 
-/// The URL without parts of its path that are `.`, which lead nowhere (RFC 3986, 5.2.4): apt asks so
-/// for what lies in a flat repository. `None` where there are none.
+/// The URL without parts of its path that are `.`, which lead nowhere (RFC 3986, 5.2.4): apt asks
+/// so for what lies in a flat repository. `None` where there are none.
 fn without_dots(uri: &Uri) -> Option<Uri> {
     let path = uri.path_and_query()?.as_str();
     let (path, query) = path.split_at_checked(path.find('?').unwrap_or(path.len()))?;
