@@ -6,10 +6,10 @@ use std::fs;
 use std::process::Command;
 
 use larder_tests::http::{Reply, Site};
-use larder_tests::{Part, Ran, Session, have, not_run};
+use larder_tests::{DockerRegistry, Part, Ran, Session, have, not_run};
 use storekit::Digest;
 
-use crate::support::session;
+use crate::support::{Proxy, session};
 
 /// `Authorization` for `me` with the password `p@w`.
 const BASIC: &str = "Basic bWU6cEB3";
@@ -219,4 +219,69 @@ fn apt_asks_for_http_sources_through_the_proxy() {
     command.push("update");
     led(&session, &command);
     all_through_the_cache(&site);
+}
+
+/// Puts an image of one small layer into the registry.
+fn push_image(session: &Session, registry: &str) {
+    let mut blobs = Vec::new();
+    let mut blob = |bytes: &[u8]| {
+        let digest = Digest::of(bytes);
+        session.write(&format!("image/blobs/sha256/{}", digest.hex()), bytes);
+        blobs.push(digest);
+        serde_json::json!({ "digest": digest.to_string(), "size": bytes.len() })
+    };
+    let mut described = |bytes: &[u8], kind: &str| {
+        let mut it = blob(bytes);
+        it["mediaType"] = format!("application/vnd.oci.image.{kind}").into();
+        it
+    };
+    let layer = described(&[0; 1024], "layer.v1.tar");
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] },
+    });
+    let config = described(config.to_string().as_bytes(), "config.v1+json");
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config, "layers": [layer],
+    });
+    let manifest = described(manifest.to_string().as_bytes(), "manifest.v1+json");
+    let index = serde_json::json!({ "schemaVersion": 2, "manifests": [manifest] });
+    session.write("image/index.json", index.to_string());
+    session.write("image/oci-layout", "{\"imageLayoutVersion\": \"1.0.0\"}");
+    let to = format!("docker://{registry}/team/app:1");
+    let args = ["--insecure-policy", "copy", "-q", "--dest-tls-verify=false", "oci:image", &to];
+    Ran::of(session.program("skopeo").args(args)).ok();
+}
+
+#[test]
+fn skopeo_pulls_by_the_settings_that_are_printed() {
+    if !have(&[Part::Registry, Part::Skopeo]) {
+        return;
+    }
+    let session = session();
+    let registry = DockerRegistry::start(&session.path("registry"));
+    let name = registry.host().to_owned();
+    push_image(&session, &name);
+    session
+        .write("larder.toml", format!("[pkgcache.registry]\n\"{name}\" = {{ url = \"http://{name}\" }}\n"));
+    let proxy = Proxy::in_session(session, &[]);
+    let printed = proxy.command(&["env", "--for", "podman", "--url", proxy.url()]).ok().stdout();
+    let conf = proxy.path("registries.conf");
+    larder_tests::write(&conf, printed);
+    let checked = proxy.command(&["env", "--check", "--url", proxy.url()]).ok().stdout();
+    assert!(checked.starts_with(&format!("{name} (oci): ok")), "{checked}");
+    let pull = |to: &str| {
+        let from = format!("docker://{name}/team/app:1");
+        let to = format!("dir:{}", proxy.path(to));
+        let mut skopeo = Command::new("skopeo");
+        larder_tests::isolate(&mut skopeo, proxy.path(""));
+        skopeo.args(["--registries-conf", conf.as_str(), "--insecure-policy", "copy", "-q", &from, &to]);
+        Ran::of(&mut skopeo).ok();
+    };
+    pull("one");
+    // Stored, it comes without the registry.
+    drop(registry);
+    pull("two");
+    let rows = proxy.command(&["ls", "--ecosystem", "oci", "--json"]).ok().rows();
+    assert!(rows.len() >= 3, "{rows:?}");
 }
