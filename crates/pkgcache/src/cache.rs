@@ -12,6 +12,7 @@ use crate::config::target::Target;
 use crate::ecosystem::Ecosystem;
 use crate::ecosystem::path::canonical;
 use crate::error::{Error, Result};
+use crate::fetch::token::Tokens;
 use crate::index::Index;
 use crate::observe::access_log::AccessLog;
 use crate::observe::meter::Counts;
@@ -36,6 +37,8 @@ pub(crate) struct Cache {
     pub(crate) flights: Flights,
     /// Connections to upstreams.
     pub(crate) upstreams: Upstreams,
+    /// What registries let clients in with.
+    pub(crate) tokens: Tokens,
     /// What clients have not taken yet.
     pub(crate) queues: Queues,
     /// What is counted.
@@ -74,6 +77,7 @@ impl Cache {
             places: RecentTargets::default(),
             flights: Flights::default(),
             upstreams: Upstreams::new(Arc::clone(&outside)),
+            tokens: Tokens::default(),
             queues: Queues::default(),
             counts: Arc::default(),
             access: RwLock::new(access),

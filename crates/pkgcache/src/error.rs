@@ -81,6 +81,13 @@ pub enum Error {
         /// Why it cannot be used.
         reason: &'static str,
     },
+    /// A URL that no request would be answered for.
+    #[error("no request for `{url}` comes here")]
+    #[diagnostic(
+        code(pkgcache::no_door),
+        help("give the upstream's own URL, as `ls` prints it, or a path of this server, as `/NAME/…`")
+    )]
+    NoDoor { url: String },
     /// The system refused something that the server cannot do without.
     #[error("cannot {doing}")]
     #[diagnostic(

@@ -7,7 +7,9 @@
     allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests write what they like")
 )]
 
+pub mod builds;
 mod cache;
+pub mod clients;
 pub mod commands;
 mod config;
 mod ecosystem;

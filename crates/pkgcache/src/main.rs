@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         return written;
     }
     let cli = cli::Cli::parse();
-    // A server listens for itself: it reads its settings anew on HUP.
-    let signals = if cli.is_server() { Signals::deaf("pkgcache") } else { Signals::listen("pkgcache") };
+    // A server listens for itself: it reads its settings anew on HUP, or passes signals on.
+    let signals = if cli.listens() { Signals::deaf("pkgcache") } else { Signals::listen("pkgcache") };
     toolkit::run(&signals, cli.common.color, |_| cli::run(&cli))
 }

@@ -1,17 +1,28 @@
 //! The command line, and what of the process's environment the library is told.
 
+mod ask;
+mod doors;
+mod http;
+mod instance;
+mod machine;
 mod process;
+mod run;
+mod surroundings;
+mod tally;
 
 use std::cell::RefCell;
 use std::io::{self, BufWriter};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use pkgcache::Options;
-use pkgcache::commands::{self, Console};
+use pkgcache::commands::{self, By, Console, Selection};
 use storekit::{Age, ByteSize, Store};
-use toolkit::{Common, Outcome, Output, Settings};
+use toolkit::{Common, Outcome, Output, Settings, output};
+
+use crate::cli::doors::{DetectArgs, EnvArgs};
+use crate::cli::run::RunArgs;
 
 /// Cache what package clients download: an HTTP proxy that keeps HTTP's caching rules
 ///
@@ -27,15 +38,16 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    pub(crate) fn is_server(&self) -> bool {
-        matches!(self.job, Job::Serve(_))
+    /// Whether the command listens to signals by itself.
+    pub(crate) fn listens(&self) -> bool {
+        matches!(self.job, Job::Serve(_) | Job::Run(_))
     }
 
     /// Whether a reader that goes ends the command.
     fn output(&self) -> Output {
         match self.job {
-            Job::Ls { .. } | Job::Info { .. } => Output::listing(),
-            Job::Serve(_) | Job::Verify => Output::report(),
+            Job::Ls { .. } | Job::Info { .. } | Job::Why { .. } | Job::Detect(_) => Output::listing(),
+            _ => Output::report(),
         }
     }
 }
@@ -81,16 +93,80 @@ enum Job {
     /// something within 60s, from the end of the request's body on), `keep-events` (the counts in
     /// events/, 30d). Variables: `LARDER_PKGCACHE_LISTEN`, `_UPSTREAM`, `_ALLOW`, `_TUNNEL`
     /// (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`, `_TOKEN_FILE`.
+    ///
+    /// Where neither an upstream nor a host is set, the indexes of this machine's clients are
+    /// cached, as `pkgcache detect` finds them; a line on stderr names each.
     Serve(Box<ServeArgs>),
+    /// Run a command with a private cache that its package clients are led to
+    ///
+    /// Starts a server for this store on a port that stays the same, leads pip, uv, npm, pnpm,
+    /// yarn, cargo and apt (its http sources) to it, by variables and by a `cargo` that goes before
+    /// the real one on PATH, and ends with the command. `LARDER_PKGCACHE_URL` says where the cache
+    /// is. The options are those of `serve`; where no upstream is set, the indexes of this
+    /// machine's clients are cached. Where another `run` serves this store already, that server is
+    /// used.
+    ///
+    /// Exit code: the command's; 126 or 127 where it cannot be started. A line on stderr says what
+    /// was saved.
+    Run(Box<RunArgs>),
+    /// Print the indexes that this machine's package clients use, as a part of larder.toml
+    ///
+    /// Reads the settings of pip, uv, npm, yarn, cargo, apt, docker, podman and containerd, and
+    /// their variables. A client without settings is asked which index it has built in. Credentials
+    /// are not printed: clients go on sending their own. Exits 1 where nothing was found.
+    Detect(DetectArgs),
+    /// Print what leads package clients to the cache
+    ///
+    /// By the upstreams that are set, or else found on this machine:
+    /// `eval "$(pkgcache env)"`, `docker build $(pkgcache env --for docker) .`,
+    /// `pkgcache env --for ci >> "$GITHUB_ENV"`. What a client takes from a file alone is told with
+    /// the file's place.
+    ///
+    /// uv.lock and other lock files take down the index that was asked: keep the mount's URL out of
+    /// those that others are to use.
+    Env(EnvArgs),
     /// List the stored URLs; with `--verbose` the responses of each, too
+    ///
+    /// The number of URLs and the bytes of their bodies, each once, are told on stderr.
     Ls {
         /// Only URLs with this text in them
         #[arg(default_value = "", hide_default_value = true, value_name = "TEXT")]
         part: String,
+        #[command(flatten)]
+        filter: Filter,
+        /// Print sums: by ecosystem, source, name, version or architecture
+        #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
+        by: Option<ByWhat>,
     },
     /// Show all that is stored of a URL
     Info {
         /// The upstream's own URL, as `ls` prints it
+        url: String,
+    },
+    /// Forget what is stored of URLs
+    ///
+    /// Bodies that no other URL has stay in the store until they are collected.
+    Rm {
+        /// The upstream's own URL, as `ls` prints it
+        #[arg(required_unless_present_any = ["ecosystem", "name", "source"], conflicts_with_all = ["ecosystem", "name", "source"])]
+        url: Option<String>,
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// Ask the upstream again at the next request of a URL
+    ///
+    /// What is stored is made stale, and stands in as ever where the upstream fails. A file that
+    /// cannot change, such as one whose checksum an index says, is not asked for again: `rm` it.
+    Refresh {
+        /// The upstream's own URL, as `ls` prints it
+        url: String,
+    },
+    /// Explain what becomes of a request for a URL
+    ///
+    /// What it is, who says what it has to be, for how long it is fresh, what is stored of it, and
+    /// what would be asked for. Nothing is asked. Exit code 1 where nothing is stored.
+    Why {
+        /// The upstream's own URL, or a path of this server
         url: String,
     },
     /// Read every stored body and compare it with its digest
@@ -99,15 +175,65 @@ enum Job {
     Verify,
 }
 
+/// Which URLs.
+#[derive(Args)]
+struct Filter {
+    /// Only what this kind of client asked for: `apt`, `python`, `npm`, `cargo`, `oci`, `generic`
+    #[arg(long, value_name = "ECOSYSTEM")]
+    ecosystem: Option<String>,
+    /// Only files of the package with this name
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Only what came from this upstream or host
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<String>,
+}
+
+impl Filter {
+    fn selection(&self) -> Selection {
+        let Self { ecosystem, name, source } = self;
+        Selection {
+            ecosystem: ecosystem.clone(),
+            name: name.clone(),
+            source: source.clone(),
+            ..Selection::default()
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ByWhat {
+    Ecosystem,
+    Source,
+    Name,
+    Version,
+    Architecture,
+}
+
+impl ByWhat {
+    fn by(self) -> By {
+        match self {
+            Self::Ecosystem => By::Ecosystem,
+            Self::Source => By::Source,
+            Self::Name => By::Name,
+            Self::Version => By::Version,
+            Self::Architecture => By::Architecture,
+        }
+    }
+}
+
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-struct ServeArgs {
-    /// Where to listen [default: 127.0.0.1:3144]
+pub(crate) struct ServeArgs {
+    /// Where to listen [default: 127.0.0.1:3144; for `run` a port of the store's]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     /// Mount an upstream at `/NAME/`, or at the root with `/=URL`
     #[arg(long, value_name = "NAME=URL")]
     upstream: Vec<String>,
+    /// Mirror this registry of container images below `/v2/`
+    #[arg(long, value_name = "NAME[=URL]")]
+    registry: Vec<String>,
     /// Let the forward proxy ask this host: `example.org`, `*.example.org`, `example.org:8080`, `*`
     #[arg(long, value_name = "HOST")]
     allow: Option<Vec<String>>,
@@ -174,6 +300,7 @@ impl ServeArgs {
             ..Options::default()
         };
         options.mount(self.upstream.iter().map(String::as_str))?;
+        options.mirror(self.registry.iter().map(String::as_str));
         Ok(options)
     }
 }
@@ -191,20 +318,55 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
         quiet: cli.common.quiet,
         verbose: cli.common.verbose,
     };
+    let set = || Options::load(&settings);
+    let mut tell = |line: &str| {
+        if !cli.common.quiet {
+            output::say(&format!("pkgcache: {line}"));
+        }
+    };
     Ok(match &cli.job {
+        Job::Detect(args) => doors::detect(args, &set()?, &environment, cli.common.json, &mut console.out)?,
+        Job::Env(args) => {
+            let options = doors::completed(set()?, &environment, &mut |_| {})?;
+            let config = options.config(&environment.folder)?;
+            doors::env(args, &config, &environment, &cli.common, &mut console.out)?
+        }
+        Job::Run(args) => {
+            let options = doors::completed(args.serve.options()?.or(set()?), &environment, &mut |_| {})?;
+            let config = options.config(&environment.folder)?;
+            let store = Store::open_or_create(&store)?;
+            run::run(args, config, &environment, store, cli.common.quiet)?
+        }
         Job::Serve(args) => {
             let folder = environment.folder.clone();
             let known = RefCell::new(Vec::new());
+            let tell = RefCell::new(&mut tell);
             let load = || {
                 still_there(&known.borrow())?;
                 let settings = Settings::load(environment.clone());
                 *known.borrow_mut() = settings.files().map(Utf8Path::to_owned).collect();
-                args.options()?.or(Options::load(&settings)?).config(&folder)
+                let options = args.options()?.or(Options::load(&settings)?);
+                let mut tell = tell.borrow_mut();
+                doors::completed(options, &environment, &mut **tell)?.config(&folder)
             };
             process::serve(load()?, Store::open_or_create(&store)?, load, &mut console.out)?
         }
-        Job::Ls { part } => commands::ls(&Store::open(&store)?.packages(), part, &mut console)?,
+        Job::Ls { part, filter, by } => {
+            let which = Selection { part: part.clone(), ..filter.selection() };
+            commands::ls(&Store::open(&store)?.packages(), &which, by.map(ByWhat::by), &mut console)?
+        }
+        Job::Rm { url, filter } => {
+            let which = Selection { url: url.clone(), ..filter.selection() };
+            commands::rm(&Store::open(&store)?.packages(), &which, &mut console)?
+        }
+        Job::Refresh { url } => {
+            commands::refresh(&Store::open(&store)?.packages(), &Selection::of_url(url), &mut console)?
+        }
         Job::Info { url } => commands::info(&Store::open(&store)?.packages(), url, &mut console)?,
+        Job::Why { url } => {
+            let config = doors::completed(set()?, &environment, &mut |_| {})?.config(&environment.folder)?;
+            process::why(config, Store::open(&store)?, url, &mut console)?
+        }
         Job::Verify => commands::verify(&Store::open(&store)?.packages(), &mut console)?,
     })
 }

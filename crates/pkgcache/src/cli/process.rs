@@ -10,12 +10,13 @@ use pkgcache::{Config, Control, Error, Outside, Server};
 use rustix::fs::Mode;
 use rustix::process::{Resource, getrlimit, umask};
 use storekit::Store;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use toolkit::{Outcome, limits, net, output};
 
 /// This process: messages go to stderr.
 #[derive(Debug)]
-struct Process;
+pub(crate) struct Process;
 
 impl Process {
     fn say(text: &str) {
@@ -59,8 +60,7 @@ pub(crate) fn serve(
 ) -> Result<Outcome> {
     keep_to_ourselves();
     let config = fitted(config);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(32).build();
-    let runtime = runtime.map_err(|source| Error::System { doing: "start the threads", source })?;
+    let runtime = threads()?;
     let outcome = runtime.block_on(async {
         let mut signals = Signals::listen()?;
         let server = Server::bind(config, store, Arc::new(Process)).await?;
@@ -83,17 +83,24 @@ pub(crate) fn serve(
     outcome
 }
 
+/// The threads of a server.
+pub(crate) fn threads() -> Result<Runtime> {
+    let runtime = Builder::new_multi_thread().enable_all().max_blocking_threads(32).build();
+    Ok(runtime.map_err(|source| Error::System { doing: "start the threads", source })?)
+}
+
 /// So long the threads have at the very end.
-const LAST: Duration = Duration::from_secs(1);
+pub(crate) const LAST: Duration = Duration::from_secs(1);
 
 /// From now on the files of this process are not for other users: bodies may be private, URLs may
 /// contain secrets. A umask that lets the group write says that the group shares the store; then
-/// the group may go on.
-fn keep_to_ourselves() {
+/// the group may go on. Returns the umask that was.
+pub(crate) fn keep_to_ourselves() -> Mode {
     let old = umask(Mode::RWXG | Mode::RWXO);
     if !old.contains(Mode::WGRP) {
         umask(old | Mode::RWXO);
     }
+    old
 }
 
 /// What the process is told from outside.
@@ -154,10 +161,24 @@ fn hang_up(control: &Control, loaded: Result<Config>) {
 
 /// The configuration with no more clients than there are files for: where files are few, a quarter
 /// of them is left for what clients ask for.
-fn fitted(mut config: Config) -> Config {
+pub(crate) fn fitted(mut config: Config) -> Config {
     limits::raise_open_files();
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let most = usize::try_from(files - files / 4).unwrap_or(usize::MAX);
     config.limits.connections = config.limits.connections.min(most).max(1);
     config
+}
+
+/// Explains what becomes of a request.
+///
+/// # Errors
+/// As [`pkgcache::commands::why`].
+pub(crate) fn why(
+    config: Config,
+    store: Store,
+    url: &str,
+    console: &mut pkgcache::commands::Console<'_>,
+) -> Result<Outcome> {
+    let runtime = threads()?;
+    Ok(runtime.block_on(pkgcache::commands::why(config, store, Arc::new(Process), url, console))?)
 }

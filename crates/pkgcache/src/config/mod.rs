@@ -26,6 +26,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The upstreams that have a path of their own.
     pub upstreams: Vec<Upstream>,
+    /// The registries that are mirrored below `/v2/`, by the names that image references have.
+    pub registries: Vec<Registry>,
     /// What may be asked for in the forward mode, and tunnelled to.
     pub forward: Forward,
     /// Whether upstreams may have private addresses (a proxy for a team's own servers).
@@ -63,12 +65,26 @@ pub struct Upstream {
     pub kind: Ecosystem,
     /// The keys that its indexes have to be signed by, where that is checked here.
     pub keyring: Option<Utf8PathBuf>,
+    /// Whether npm gets the upstream's own URLs of tarballs: it replaces their host by itself, and
+    /// its lock files stay as they would be without the cache.
+    pub keep_links: bool,
     /// Whether redirects are followed here, so that what they lead to is stored.
     pub follow_redirects: bool,
     /// Whether answers to requests with credentials are kept for clients that bring the same.
     pub keep_private: bool,
     /// Whether a lifetime is guessed for answers that name none.
     pub heuristic_freshness: bool,
+}
+
+/// A registry of container images that is mirrored here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registry {
+    /// The host, with a port where it has one, that image references name it by; in lower case.
+    pub name: String,
+    /// Where it is.
+    pub url: Uri,
+    /// The server, beside the registry's own, that gives tokens for its users' credentials.
+    pub tokens_from: Option<String>,
 }
 
 /// What the forward mode may reach.
@@ -137,6 +153,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             upstreams: Vec::new(),
+            registries: Vec::new(),
             forward: Forward::default(),
             allow_private: false,
             parent: None,
@@ -153,7 +170,31 @@ impl Default for Config {
     }
 }
 
+/// The registry that image references mean where they name none.
+pub(crate) const DOCKER: &str = "docker.io";
+
 impl Config {
+    /// The registry of this name: a closed table, whoever asks.
+    #[must_use]
+    pub(crate) fn registry(&self, name: &str) -> Option<&Registry> {
+        let name = name.to_ascii_lowercase();
+        let name = match name.strip_suffix(":443").unwrap_or(&name) {
+            "index.docker.io" | "registry-1.docker.io" => DOCKER,
+            name => name,
+        };
+        // A path has no room for a second port in some clients' settings.
+        self.registries.iter().find(|it| it.name == name || it.name.replace(':', "_") == name)
+    }
+
+    /// The registry that is meant where none is named.
+    #[must_use]
+    pub(crate) fn default_registry(&self) -> Option<&Registry> {
+        match self.registries.as_slice() {
+            [only] => Some(only),
+            _ => self.registry(DOCKER),
+        }
+    }
+
     /// The upstream for a path, and the path below it. The root's is asked last.
     #[must_use]
     pub fn mounted<'a, 'b>(&'a self, path: &'b str) -> Option<(&'a Upstream, &'b str)> {

@@ -16,7 +16,7 @@ use toolkit::net::without_credentials;
 use toolkit::settings::Settings;
 
 use crate::config::hosts::{HostRule, Hosts};
-use crate::config::{Clients, Config, Forward, Limits, Upstream};
+use crate::config::{Clients, Config, DOCKER, Forward, Limits, Registry, Upstream};
 use crate::ecosystem::Ecosystem;
 use crate::error::Error;
 
@@ -33,6 +33,8 @@ pub struct Options {
     pub listen: Option<String>,
     /// Mounted upstreams, by name; `/` is the root.
     pub upstream: BTreeMap<String, Mount>,
+    /// Registries of container images that are mirrored, by name.
+    pub registry: BTreeMap<String, RegistryMount>,
     /// Hosts that the forward mode may ask.
     pub allow: Option<Vec<String>>,
     /// Hosts to which tunnels may go.
@@ -85,6 +87,21 @@ pub enum Mount {
     Table(MountTable),
 }
 
+/// A registry in larder.toml.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    rename_all = "kebab-case",
+    expecting = "a table such as `{ url = \"https://example.org\" }`"
+)]
+pub struct RegistryMount {
+    /// Where it is; by default, `https://` and its name.
+    pub url: Option<String>,
+    /// The server, beside the registry's own, that may be sent its users' credentials for a token.
+    pub tokens_from: Option<String>,
+}
+
 /// An upstream's table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -96,6 +113,9 @@ pub struct MountTable {
     pub kind: Ecosystem,
     /// The file with the keys that its indexes have to be signed by.
     pub keyring: Option<Utf8PathBuf>,
+    /// Whether npm gets the upstream's own URLs of tarballs.
+    #[serde(default)]
+    pub keep_links: bool,
     /// Whether redirects are followed here.
     #[serde(default)]
     pub follow_redirects: bool,
@@ -193,13 +213,25 @@ impl Options {
         Ok(())
     }
 
+    /// Adds registries from `NAME` or `NAME=URL`.
+    pub fn mirror<'a>(&mut self, registries: impl IntoIterator<Item = &'a str>) {
+        for text in registries {
+            let (name, url) = text.split_once('=').map_or((text, None), |(name, url)| (name, Some(url)));
+            let mount = RegistryMount { url: url.map(str::to_owned), tokens_from: None };
+            self.registry.insert(name.to_owned(), mount);
+        }
+    }
+
     /// These, and where they say nothing, the others. Upstreams add up.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         let mut upstream = other.upstream;
         upstream.append(&mut self.upstream);
+        let mut registry = other.registry;
+        registry.append(&mut self.registry);
         Self {
             upstream,
+            registry,
             listen: self.listen.or(other.listen),
             allow: self.allow.or(other.allow),
             tunnel: self.tunnel.or(other.tunnel),
@@ -246,6 +278,11 @@ impl Options {
                 .upstream
                 .iter()
                 .map(|(name, mount)| upstream(name, mount, guesses))
+                .collect::<Result<_, _>>()?,
+            registries: self
+                .registry
+                .iter()
+                .map(|(name, mount)| registry(name, mount))
                 .collect::<Result<_, _>>()?,
             forward: Forward {
                 hosts: hosts(self.allow.as_deref())?,
@@ -329,10 +366,40 @@ fn upstream(name: &str, mount: &Mount, guesses: bool) -> Result<Upstream, Error>
         url,
         kind: table.kind,
         keyring: table.keyring,
+        keep_links: table.keep_links,
         follow_redirects: table.follow_redirects,
         keep_private: table.keep_private,
         heuristic_freshness: table.heuristic_freshness.unwrap_or(guesses),
     })
+}
+
+/// docker.io is served by another host, and its tokens by a third.
+const DOCKER_URL: &str = "https://registry-1.docker.io";
+const DOCKER_TOKENS: &str = "auth.docker.io";
+
+fn registry(name: &str, mount: &RegistryMount) -> Result<Registry, Error> {
+    let is_docker = name == DOCKER;
+    let usual = if is_docker { DOCKER_URL.to_owned() } else { format!("https://{name}") };
+    let text = mount.url.clone().unwrap_or(usual);
+    let wrong =
+        |reason| Error::NotAnUpstream { text: format!("{name}={}", without_credentials(&text)), reason };
+    if name.parse::<HostRule>().is_err() || name.contains('*') {
+        return Err(wrong("a registry's name is its host, with a port where it has one"));
+    }
+    let url: Uri = text.parse().map_err(|_| wrong("not a valid URL"))?;
+    if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none_or(str::is_empty) {
+        return Err(wrong("a URL begins with `http://` or `https://` and a host"));
+    }
+    if url.path() != "/"
+        || url.query().is_some()
+        || url.authority().is_some_and(|it| it.as_str().contains('@'))
+    {
+        return Err(wrong(
+            "a registry is a host: neither a path, a query nor credentials can be a part of it",
+        ));
+    }
+    let tokens_from = mount.tokens_from.clone().or(is_docker.then(|| DOCKER_TOKENS.to_owned()));
+    Ok(Registry { name: name.to_ascii_lowercase(), url, tokens_from })
 }
 
 /// The digest of the token in the file's first line.

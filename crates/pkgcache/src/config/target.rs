@@ -5,7 +5,8 @@
 use http::{Uri, uri::PathAndQuery};
 
 use crate::config::hosts::is_address;
-use crate::config::{Config, Upstream};
+use crate::config::{Config, DOCKER, Upstream};
+use crate::ecosystem::path::canonical;
 use crate::ecosystem::{Ecosystem, apt};
 
 /// What is asked for.
@@ -33,6 +34,10 @@ pub(crate) struct Target {
     pub(crate) below: String,
     /// The upstream's own URL, where one is mounted, or is known, that has this kind.
     pub(crate) upstream: Uri,
+    /// Whether npm gets the upstream's own URLs of tarballs.
+    pub(crate) keep_links: bool,
+    /// The server, beside its own, that may be sent credentials for a token.
+    pub(crate) tokens_from: Option<String>,
     /// The name of the mount below which it was asked for; empty at the root, `None` in the forward
     /// mode.
     pub(crate) mount: Option<String>,
@@ -75,6 +80,7 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
     let known = known(config, &url);
     Ok(Target {
         source: if port == 80 { host.to_owned() } else { format!("{host}:{port}") },
+        keep_links: false,
         keep_private: known.kind != Ecosystem::Generic,
         follow_redirects: known.kind != Ecosystem::Generic,
         kind: known.kind,
@@ -125,6 +131,9 @@ fn path_of(rest: &str) -> String {
 
 fn reverse(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
     let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    if let Some(rest) = registry_path(config, uri) {
+        return registry(config, uri, rest);
+    }
     let (upstream, rest) = config.mounted(path).ok_or(NoTarget::Unknown)?;
     let url = below(upstream, rest).ok_or(NoTarget::Malformed("the path is not valid here"))?;
     let host = upstream.url.host().unwrap_or_default();
@@ -139,7 +148,67 @@ fn reverse(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
         kind: upstream.kind,
         below: path_of(rest),
         upstream: upstream.url.clone(),
+        keep_links: upstream.keep_links,
+        tokens_from: None,
         mount: Some(upstream.name.clone()),
+    })
+}
+
+/// The path below `/v2/`, where registries are mirrored there.
+fn registry_path<'a>(config: &Config, uri: &'a Uri) -> Option<&'a str> {
+    let taken = config.upstreams.iter().any(|upstream| upstream.name == "v2");
+    if config.registries.is_empty() || taken {
+        return None;
+    }
+    let rest = uri.path().strip_prefix("/v2")?;
+    if rest.is_empty() { Some("") } else { rest.strip_prefix('/') }
+}
+
+/// A path of a registry: which one, `ns` says, else the first part of the path, if a registry has
+/// that name; else it is the default one.
+fn registry(config: &Config, uri: &Uri, rest: &str) -> Result<Target, NoTarget> {
+    let query = uri.query().unwrap_or_default();
+    let mut others = Vec::new();
+    let mut named = None;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.strip_prefix("ns=") {
+            Some(name) => named = Some(canonical(name)),
+            None => others.push(pair),
+        }
+    }
+    let unknown = |name: &str| {
+        let name = storekit::printable(name).to_string();
+        NoTarget::Forbidden(format!("the registry `{name}` is not one that is mirrored here"))
+    };
+    let first = rest.split_once('/').map(|(first, behind)| (canonical(first), behind));
+    let (found, name) = match (&named, &first) {
+        (Some(named), _) => (config.registry(named).ok_or_else(|| unknown(named))?, rest),
+        (None, Some((first, behind))) if config.registry(first).is_some() => {
+            (config.registry(first).ok_or_else(|| unknown(first))?, *behind)
+        }
+        (None, _) => (config.default_registry().ok_or_else(|| unknown(DOCKER))?, rest),
+    };
+    // docker.io's own images are found below `library/`.
+    let short = name.split("/manifests/").next().filter(|it| *it != name);
+    let short = short.or_else(|| name.split("/blobs/").next().filter(|it| *it != name));
+    let short = short.or_else(|| name.strip_suffix("/tags/list"));
+    let library = found.name == DOCKER && short.is_some_and(|it| !it.contains('/'));
+    let below = format!("/v2/{}{name}", if library { "library/" } else { "" });
+    let question = if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };
+    let text = format!("{}{below}{question}", found.url.to_string().trim_end_matches('/'));
+    let url = text.parse().ok().and_then(|url| normal(&url));
+    let host = found.url.host().unwrap_or_default();
+    Ok(Target {
+        source: found.name.clone(),
+        url: url.ok_or(NoTarget::Malformed("the path is not valid here"))?,
+        private: config.allow_private || is_address(host),
+        follow_redirects: true,
+        keep_private: true,
+        kind: Ecosystem::Oci,
+        below,
+        upstream: found.url.clone(),
+        tokens_from: found.tokens_from.clone(),
+        ..Target::default()
     })
 }
 

@@ -11,4 +11,6 @@ pub(crate) struct Base {
     pub(crate) mount: String,
     /// The upstream's own URL, as it is mounted.
     pub(crate) upstream: Uri,
+    /// Whether links to files stay the upstream's: the client leads them here by itself.
+    pub(crate) keeps_links: bool,
 }

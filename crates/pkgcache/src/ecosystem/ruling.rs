@@ -33,6 +33,11 @@ pub(crate) struct Ruling {
     pub(crate) expected: Option<Expected>,
     /// Who says so.
     pub(crate) level: Level,
+    /// The forms that the upstream is asked for, where it is not to be any.
+    pub(crate) accept: Option<&'static str>,
+    /// Whether bytes that are stored for another URL may be handed on, where they are what is
+    /// expected here.
+    pub(crate) adopts: bool,
     /// Whether the upstream chooses between forms by `Accept`, whether it says so or not.
     pub(crate) negotiated: bool,
     /// How many older answers are kept beside the newest.

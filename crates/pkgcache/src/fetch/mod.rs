@@ -8,6 +8,7 @@
 pub(crate) mod download;
 pub(crate) mod read_ahead;
 pub(crate) mod redirect;
+pub(crate) mod token;
 
 use std::sync::Arc;
 

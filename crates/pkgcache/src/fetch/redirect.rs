@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 use crate::cache::Cache;
 use crate::config::target::Target;
 use crate::ecosystem::Ecosystem;
+use crate::fetch::token::Identity;
 use crate::observe::meter::add;
 use crate::rules::date;
 use crate::rules::invalidate::{is_same_origin, resolve};
@@ -58,8 +59,14 @@ impl Trip<'_> {
     /// [`SendError`].
     pub(crate) async fn follow(&self, mut headers: HeaderMap) -> Result<Response<Incoming>, SendError> {
         let mut url = self.target.url.clone();
+        let mut identity = Identity::of(self.cache, self.target, &mut headers);
         for _ in 0..HOPS {
-            let response = self.send(&url, &headers).await?;
+            let mut response = self.send(&url, &headers).await?;
+            if let Some(identity) = identity.as_mut().filter(|_| is_same_origin(&url, &self.target.url))
+                && identity.takes_up(self, &response, &mut headers).await
+            {
+                response = self.send(&url, &headers).await?;
+            }
             let Some(next) = self.redirect(&url, &response)? else { return Ok(response) };
             if !is_same_origin(&url, &next) {
                 leave_harmless(&mut headers);
@@ -86,7 +93,7 @@ impl Trip<'_> {
         Err(SendError::Redirect(format!("{host}:{port}"), why))
     }
 
-    async fn send(&self, url: &Uri, headers: &HeaderMap) -> Result<Response<Incoming>, SendError> {
+    pub(crate) async fn send(&self, url: &Uri, headers: &HeaderMap) -> Result<Response<Incoming>, SendError> {
         let mut request: Request<Outgoing> = Request::new(Either::Left(Full::default()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = url.clone();

@@ -7,8 +7,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{StatusCode, Uri};
-use storekit::{Digest, Level};
+use http::{HeaderMap, StatusCode, Uri};
+use storekit::{Digest, Level, PackageKey, StoredResponse};
 
 use crate::cache::{self, Cache};
 use crate::ecosystem::apt::{self, Packing, Place, Release};
@@ -18,11 +18,15 @@ use crate::ecosystem::{Asked, BadIndex, Class};
 use crate::index::document::{self, Document};
 use crate::index::{Known, Plan, plain, ruled};
 use crate::proxy::lookup::Lookup;
+use crate::response::stored_head::Answer;
+use crate::rules::age::Times;
 
 /// So many generations of a release are kept beside the newest.
 const GENERATIONS: usize = 3;
 /// Clients of which it is remembered what they were given.
 const CLIENTS: usize = 4096;
+/// By this a written down index says how it is packed.
+const PACKING: &str = "larder-packing";
 /// Indexes of packages that are known of one repository.
 const INDEXES: usize = 256;
 
@@ -204,16 +208,64 @@ async fn sub_index(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: Ip
     let mut lookup = ruled(lookup, Known::File(Level::Indexed, Some(expected)));
     lookup.ruling.generations = GENERATIONS;
     if let Some(packing) = apt::names_packages(&place.rest) {
-        learn(cache, place, expected, packing);
+        learn(cache, &lookup, place, expected, packing);
     }
     Plan::Lookup(Box::new(lookup))
 }
 
-fn learn(cache: &Cache, place: &Place, expected: Expected, packing: Packing) {
+fn learn(cache: &Cache, lookup: &Lookup, place: &Place, expected: Expected, packing: Packing) {
+    let Some(repository) = at(lookup, &format!("{}/", place.base)) else { return };
     if let Some(digest) = expected.checksum.digest()
-        && cache.index.apt.learn(&place.base, Packages { digest, packing })
+        && cache.index.apt.learn(&repository.key.url, Packages { digest, packing })
     {
         cache.index.changed();
+    }
+}
+
+/// What is known of the indexes of a repository, the newest first: from this process's time, else
+/// as it was written down.
+fn indexes(cache: &Cache, repository: &PackageKey) -> Vec<Packages> {
+    let known = cache.index.apt.packages(&repository.url);
+    if !known.is_empty() {
+        return known;
+    }
+    let Some(written) = cache.shelf.find(&written_down(repository)) else { return Vec::new() };
+    for response in written.responses.iter().rev() {
+        let packing = response.stored.selecting.get(PACKING).and_then(|name| Packing::named(name));
+        if let Some(packing) = packing {
+            cache.index.apt.learn(&repository.url, Packages { digest: response.stored.digest, packing });
+        }
+    }
+    cache.index.apt.packages(&repository.url)
+}
+
+/// Under what the indexes of a repository are written down: no request has a fragment.
+fn written_down(repository: &PackageKey) -> PackageKey {
+    PackageKey { url: format!("{}#indexes", repository.url), ..repository.clone() }
+}
+
+/// Writes down that the repository has this index, which is stored, so that it is known when this
+/// process has ended; and keeps its bytes from being collected.
+fn write_down(cache: &Cache, repository: &PackageKey, packages: &Packages) {
+    let key = written_down(repository);
+    let is_it = |digest: Digest| digest == packages.digest;
+    let known = cache.shelf.find(&key);
+    if known.is_some_and(|known| known.responses.iter().any(|it| is_it(it.stored.digest))) {
+        return;
+    }
+    let blobs = cache.store.packages().blobs();
+    let Ok(Some(lease)) = blobs.lease(&packages.digest) else { return };
+    let times = Times { requested: cache::now(), received: cache::now() };
+    let answer = Answer::new(StatusCode::OK, &HeaderMap::new(), &HeaderMap::new(), times);
+    let selecting = [(PACKING.to_owned(), packages.packing.name().to_owned())].into();
+    let response = StoredResponse {
+        vary: vec![PACKING.to_owned()],
+        selecting,
+        ..answer.to_stored(packages.digest, lease.size())
+    };
+    let changed = cache.shelf.change(&key, &[lease], |entry| entry.responses.insert(0, response));
+    if let Err(error) = changed {
+        cache.outside.warning(&format!("{}: {}", key.url, crate::error::explained(&error)));
     }
 }
 
@@ -224,7 +276,7 @@ async fn by_hash(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, place: &Plac
     for release in releases(cache, &lookup, place, IpAddr::from([0, 0, 0, 0])).await {
         let named = release.files.iter().filter(|(_, _, checksum)| *checksum == expected.checksum);
         for packing in named.filter_map(|(path, ..)| apt::names_packages(path)) {
-            learn(cache, place, expected, packing);
+            learn(cache, &lookup, place, expected, packing);
         }
     }
     Plan::Lookup(Box::new(lookup))
@@ -232,8 +284,12 @@ async fn by_hash(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, place: &Plac
 
 /// A package: what the newest index says of it.
 async fn package(cache: &Arc<Cache>, lookup: Lookup, place: &Place) -> Plan {
-    for packages in cache.index.apt.packages(&place.base) {
+    let Some(repository) = at(&lookup, &format!("{}/", place.base)).map(|it| it.key) else {
+        return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
+    };
+    for packages in indexes(cache, &repository) {
         let Ok(Some(table)) = table(cache, &packages).await else { continue };
+        write_down(cache, &repository, &packages);
         match table.get(&place.rest) {
             None => {}
             Some(Said::Contradiction) => {

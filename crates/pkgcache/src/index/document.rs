@@ -54,6 +54,11 @@ impl Document {
         self.answer.headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default()
     }
 
+    /// How many bytes are stored.
+    pub(super) fn size(&self) -> u64 {
+        self.file.metadata().map_or(0, |it| it.len())
+    }
+
     /// Its bytes, unpacked.
     fn open(&self) -> Result<Box<dyn Read>, BadIndex> {
         // A file of our own: this one's position is everybody's.

@@ -11,6 +11,7 @@ mod apt;
 mod cargo;
 mod document;
 mod npm;
+mod oci;
 mod python;
 mod rendered;
 mod tables;
@@ -94,12 +95,14 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
     let mut lookup = lookup;
     lookup.package = asked.package.clone();
     let planned = match (kind, asked.class) {
+        (Ecosystem::Oci, Class::Unknown | Class::Api) => oci::interface(lookup),
         (_, Class::Unknown | Class::Api) => Plan::Lookup(Box::new(lookup)),
         (Ecosystem::Python, _) => python::plan(cache, lookup, &asked).await,
         (Ecosystem::Npm, _) => npm::plan(cache, lookup, &asked).await,
         (Ecosystem::Cargo, _) => cargo::plan(cache, lookup, &asked).await,
         (Ecosystem::Apt, _) => apt::plan(cache, lookup, &asked, from.client).await,
-        (_, class) => Plan::Lookup(Box::new(ruled(lookup, plain(class)))),
+        (Ecosystem::Oci, _) => oci::plan(cache, lookup, &asked).await,
+        (Ecosystem::Generic, _) => Plan::Lookup(Box::new(lookup)),
     };
     if let Plan::Lookup(lookup) = &planned {
         remember(cache, lookup, from.asked);
@@ -139,11 +142,18 @@ fn ruled(mut lookup: Lookup, known: Known) -> Lookup {
             Ruling { freshness: Freshness::For(seconds(lookup.config.index_ttl)), stale, ..Ruling::default() }
         }
         Known::File(level, expected) => {
-            Ruling { freshness: Freshness::Forever, expected, level, stale, ..Ruling::default() }
+            let adopts = lookup.target.kind != Ecosystem::Oci;
+            Ruling { freshness: Freshness::Forever, expected, level, stale, adopts, ..Ruling::default() }
         }
         Known::Nothing => Ruling::default(),
     };
     lookup
+}
+
+/// The lookup of a document on which freshness hangs.
+#[must_use]
+pub(crate) fn as_root(lookup: Lookup) -> Lookup {
+    ruled(lookup, Known::Root)
 }
 
 /// The lookup for a file of which an index says this; where it lies elsewhere, that is asked.
@@ -202,7 +212,7 @@ fn base(lookup: &Lookup) -> Option<Base> {
     let listens = lookup.config.listen.to_string();
     let here = format!("http://{}", host.filter(plain).unwrap_or(&listens));
     let mount = if mount.is_empty() { String::new() } else { format!("/{mount}") };
-    Some(Base { here, mount, upstream: lookup.target.upstream.clone() })
+    Some(Base { here, mount, upstream: lookup.target.upstream.clone(), keeps_links: false })
 }
 
 /// The lookup of another path below the same upstream, for this program's own use.

@@ -42,9 +42,12 @@ fn for_document(lookup: &Lookup, path: &str) -> Option<Lookup> {
 async fn packument(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     let accept: Vec<_> = lookup.headers.get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok()).collect();
     let variant = npm::wanted(&accept.join(","));
-    let (Some(asking), Some(base)) = (for_document(&lookup, &lookup.target.below), base(&lookup)) else {
+    let (Some(asking), Some(mut base)) = (for_document(&lookup, &lookup.target.below), base(&lookup)) else {
         return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
     };
+    let agent = lookup.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // Other clients that speak like npm take the URL as it is.
+    base.keeps_links = lookup.target.keep_links && agent.starts_with("npm/");
     let document = match document::current(cache, &asking).await {
         Ok(document) => document,
         Err(plan) => return plan,

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RANGE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use storekit::{Digest, PackageEntry, PackageKey, StoredResponse};
 
@@ -33,6 +33,9 @@ use crate::wire::guard::Wire;
 
 /// The fields by which upstreams choose between several forms of an answer.
 const NEGOTIATING: [&str; 3] = ["accept", "accept-encoding", "accept-language"];
+
+/// Files up to this size are fetched whole for a part of them: 32 MiB.
+const WHOLE: u64 = 32 << 20;
 
 /// What `Cache-Status` says where the upstream gave no usable answer.
 pub(crate) const UPSTREAM_FAILED: &str = "upstream-failed";
@@ -110,7 +113,7 @@ impl Lookup {
         if self.passes_the_store() {
             return self.forward_or_504(Forward::Request);
         }
-        let known = cache.shelf.find(&self.key);
+        let known = self.promoted(cache).await;
         let Some(found) = known.as_ref().and_then(|known| self.select(known)) else {
             let why = if known.is_some() { Forward::VaryMiss } else { Forward::UriMiss };
             return self.miss(cache, &wishes, why).await;
@@ -185,7 +188,7 @@ impl Lookup {
             return self.gateway_timeout("the proxy is offline, and this is not stored");
         }
         let ranged = self.method == Method::GET && self.headers.contains_key(RANGE);
-        if self.method == Method::HEAD || ranged {
+        if self.method == Method::HEAD || (ranged && !self.is_worth_the_whole()) {
             // The whole is not fetched for a part, unless another request fetches it anyway.
             return match cache.flights.find(&self.flight_key()) {
                 Some(flight) if ranged => {
@@ -204,10 +207,47 @@ impl Lookup {
         self.await_flight(cache, boarding, why, None).await
     }
 
+    /// What is stored for this. Where it was stored with less to vouch for it than there is now, it
+    /// is compared, and the entry says so from now on.
+    async fn promoted(&self, cache: &Arc<Cache>) -> Option<Arc<Known>> {
+        let known = cache.shelf.find(&self.key)?;
+        let Some(expected) = self.ruling.expected else { return Some(known) };
+        let level = self.ruling.level;
+        let lesser = |it: &StoredResponse| it.status == 200 && (it.level < level || it.announced.is_none());
+        let Some(found) = known.select_where(&self.headers, lesser) else { return Some(known) };
+        if known.select_where(&self.headers, |it| !lesser(it) && self.ruling.accepts(it)).is_some() {
+            return Some(known);
+        }
+        let digest = found.stored.digest;
+        let right = match expected.checksum.digest() {
+            Some(named) => named == digest,
+            None => cache.shelf.has_checksum(&digest, expected.checksum).await,
+        };
+        if !right || expected.size.is_some_and(|size| size != found.stored.size) {
+            return Some(known);
+        }
+        let (package, ecosystem) = (&self.package, &self.key.ecosystem);
+        let change = |entry: &mut PackageEntry| {
+            entry.key.ecosystem.clone_from(ecosystem);
+            entry.name.clone_from(&package.name);
+            entry.package_version.clone_from(&package.version);
+            entry.architecture.clone_from(&package.architecture);
+            for response in entry.responses.iter_mut().filter(|it| it.digest == digest) {
+                response.announced = Some(expected.checksum);
+                response.level = level;
+            }
+        };
+        if let Err(error) = cache.shelf.change(&self.key, &[], change) {
+            let why = explained(&error);
+            cache.outside.warning(&format!("the entry of {} cannot be changed: {why}", self.target.url));
+        }
+        cache.shelf.find(&self.key)
+    }
+
     /// Where the bytes that are expected are stored already, under whatever URL: an entry of their
     /// own for this one.
     async fn adopt(&self, cache: &Arc<Cache>) -> Option<Shelved> {
-        let expected = self.ruling.expected?;
+        let expected = self.ruling.expected.filter(|_| self.ruling.adopts)?;
         let digest = expected.checksum.digest()?;
         let store::FoundBody::Sound(file) = cache.shelf.body(&digest).await.ok()? else { return None };
         let size = file.metadata().ok()?.len();
@@ -235,6 +275,13 @@ impl Lookup {
         };
         cache.shelf.change(&self.key, &[lease], change).ok()?;
         self.select(cache.shelf.find(&self.key)?.as_ref()).cloned()
+    }
+
+    /// Whether the whole file is fetched for a part of it: one that is vouched for, and so small that
+    /// no client gives up before its end has come.
+    fn is_worth_the_whole(&self) -> bool {
+        let size = self.ruling.expected.and_then(|expected| expected.size);
+        size.is_some_and(|size| size <= WHOLE)
     }
 
     /// The server is asked whether what is stored still holds.
@@ -301,6 +348,7 @@ impl Lookup {
         let mut headers = fetch::asking(&self.headers);
         if !(self.ruling.is_http() || self.ruling.negotiated) {
             fetch::ask_for_the_bytes(&mut headers);
+            headers.extend(self.ruling.accept.map(|forms| (ACCEPT, HeaderValue::from_static(forms))));
         }
         headers
     }

@@ -35,7 +35,7 @@ fn rewritten(config: &Config, mount: &str, base: &Uri, text: &str) -> Option<Str
 
 /// The path of this server that leads to the URL. Of several mounts, the client's own goes first,
 /// and then the one that names more of the URL.
-fn path_here(config: &Config, own: &str, url: &Uri) -> Option<String> {
+pub(crate) fn path_here(config: &Config, own: &str, url: &Uri) -> Option<String> {
     let found = config.upstreams.iter().filter_map(|upstream| {
         let path = path_below(upstream, url).filter(|path| leads_to(config, path, upstream))?;
         Some(((upstream.name == own, upstream.url.path().len()), path))

@@ -489,6 +489,12 @@ impl Client {
         }
         let handled = match lookup.method {
             _ if reads => lookup.handle(&self.cache).await,
+            _ if lookup.target.kind == Ecosystem::Oci && !reads => {
+                return self.refuse(
+                    405,
+                    "registries are mirrored here for pulls alone: push to the registry itself",
+                );
+            }
             _ if lookup.config.offline => {
                 let text = "the proxy is offline";
                 return (own(StatusCode::GATEWAY_TIMEOUT, text, None), meter::Result::Error);

@@ -21,7 +21,9 @@ use camino::Utf8PathBuf;
 use http::HeaderMap;
 use storekit::error::At;
 use storekit::files::state::FileState;
-use storekit::{BodyWriter, Digest, Hasher, Lease, PackageEntry, PackageKey, Packages, StoredResponse};
+use storekit::{
+    BodyWriter, Checksum, Digest, Hasher, Lease, PackageEntry, PackageKey, Packages, StoredResponse,
+};
 use tokio::task::spawn_blocking;
 
 use crate::error::Result;
@@ -176,6 +178,23 @@ impl Shelf {
         lock(&self.sound).insert(*digest, before);
         lock(&self.files).insert(*digest, Arc::clone(&file));
         Ok(FoundBody::Sound(file))
+    }
+
+    /// Whether the body, which is sound, has this checksum of another algorithm.
+    pub(crate) async fn has_checksum(&self, digest: &Digest, checksum: Checksum) -> bool {
+        let Ok(FoundBody::Sound(file)) = self.body(digest).await else { return false };
+        let hash = move || -> std::io::Result<bool> {
+            let (mut hasher, mut at, mut buffer) = (checksum.hasher(), 0, vec![0; 256 << 10]);
+            loop {
+                let count = rustix::io::pread(&*file, &mut buffer[..], at)?;
+                if count == 0 {
+                    return Ok(hasher.finish() == Some(checksum));
+                }
+                at += count as u64;
+                hasher.update(buffer.get(..count).unwrap_or_default());
+            }
+        };
+        matches!(spawn_blocking(hash).await, Ok(Ok(true)))
     }
 
     /// The body, if it is known to be sound and of that size, and need not be hashed to tell.

@@ -7,10 +7,10 @@ use crate::support::session;
 #[test]
 fn the_manual_is_as_it_was() {
     let mut manual = String::new();
-    for args in
-        [&["--help"][..], &["serve", "--help"], &["ls", "--help"], &["info", "--help"], &["verify", "--help"]]
-    {
-        let text = Ran::of(session().command("").args(args)).ok().stdout();
+    let commands = ["serve", "run", "detect", "env", "ls", "info", "rm", "refresh", "verify"];
+    let helps = commands.iter().map(|command| vec![*command, "--help"]);
+    for args in std::iter::once(vec!["--help"]).chain(helps) {
+        let text = Ran::of(session().command("").args(&args)).ok().stdout();
         manual.extend([
             "$ pkgcache ",
             &args.join(" "),

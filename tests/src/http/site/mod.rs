@@ -198,9 +198,7 @@ impl Site {
         let etag = answer::etag(bytes);
         let at = Arc::make_mut(bytes).get_mut(byte).unwrap_or_else(|| panic!("{path} is shorter"));
         *at = !*at;
-        if !answer::has(&file.fields, "etag") {
-            file.fields = format!("{}\netag: {etag}", file.fields).trim_start().to_owned();
-        }
+        file.fields = answer::with(std::mem::take(&mut file.fields), "etag", &etag);
     }
 
     /// Lets this go wrong with every request for a path that begins so, until it is healed.

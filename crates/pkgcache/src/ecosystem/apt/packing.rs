@@ -16,6 +16,25 @@ pub(crate) enum Packing {
     Zstd,
 }
 
+impl Packing {
+    /// The word for it in an entry.
+    #[must_use]
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Gzip => "gzip",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// The one of this name.
+    #[must_use]
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Plain, Self::Gzip, Self::Xz, Self::Zstd].into_iter().find(|it| it.name() == name)
+    }
+}
+
 /// No index is larger when it is unpacked: 1 GiB.
 const CAP: u64 = 1 << 30;
 /// No line is longer: 16 MiB.

@@ -29,6 +29,7 @@ fn table(text: &str) -> Result<Table, BadIndex> {
 
 fn base() -> Base {
     Base {
+        keeps_links: false,
         here: "http://cache.example:3144".to_owned(),
         mount: "/crates".to_owned(),
         upstream: "https://index.example/".parse().unwrap(),

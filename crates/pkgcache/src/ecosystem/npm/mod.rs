@@ -1,14 +1,19 @@
 //! npm, pnpm and yarn: packuments and tarballs. Mounted is the registry's root.
 
 mod names;
+mod packument;
+mod render;
+#[cfg(test)]
+mod tests;
+mod vouch;
 
-use std::io::{Read, Write};
+use std::io::{BufWriter, Read, Write};
 
 use http::Uri;
 
 use crate::ecosystem::base::Base;
 use crate::ecosystem::table::TableBuilder;
-use crate::ecosystem::{Asked, BadIndex, Class, Package};
+use crate::ecosystem::{Asked, BadIndex, Class, Package, accept, json};
 use names::Name;
 
 /// The variant of a packument.
@@ -64,10 +69,13 @@ fn tarball(path: &str) -> Option<Asked> {
     Some(Asked { class: Class::Artifact, package, index, entry: Some(path.to_owned()) })
 }
 
-/// The variant that a client wants, by its `Accept` fields.
+/// The variant that a client wants, by its `Accept` fields. Ranges such as `*/*` want the full one, unless
+/// the other is named beside them.
 #[must_use]
-pub(crate) fn wanted(_accept: &str) -> Variant {
-    Variant::Full
+pub(crate) fn wanted(accept: &str) -> Variant {
+    let abbreviated = accept::wish(accept, "application/vnd.npm.install-v1+json").filter(|wish| wish.named);
+    let full = accept::wish(accept, "application/json").filter(|wish| wish.named);
+    if abbreviated.is_some() && abbreviated >= full { Variant::Abbreviated } else { Variant::Full }
 }
 
 /// Adds all tarballs of a packument, by their conventional paths and, where that is another, their
@@ -76,11 +84,11 @@ pub(crate) fn wanted(_accept: &str) -> Variant {
 /// # Errors
 /// [`BadIndex`].
 pub(crate) fn vouch(
-    _packument: &Uri,
-    _document: &mut dyn Read,
-    _table: &mut TableBuilder,
+    packument: &Uri,
+    document: &mut dyn Read,
+    table: &mut TableBuilder,
 ) -> Result<(), BadIndex> {
-    Ok(())
+    json::edit(document, &mut vouch::Vouch::new(packument, table)?)
 }
 
 /// Writes the packument in the variant, with links that stay on the mount; all else as it is.
@@ -88,11 +96,13 @@ pub(crate) fn vouch(
 /// # Errors
 /// [`BadIndex`].
 pub(crate) fn render(
-    _packument: &Uri,
-    _document: &mut dyn Read,
-    _base: &Base,
-    _variant: Variant,
-    _out: &mut dyn Write,
+    packument: &Uri,
+    document: &mut dyn Read,
+    base: &Base,
+    variant: Variant,
+    out: &mut dyn Write,
 ) -> Result<(), BadIndex> {
-    Ok(())
+    let mut out = BufWriter::with_capacity(64 << 10, out);
+    json::edit(document, &mut render::Render::new(packument, base, variant, &mut out)?)?;
+    Ok(out.flush()?)
 }

@@ -2,10 +2,19 @@
 //!
 //! Source: PyPA's "Simple repository API" (PEP 503, 592, 629, 658, 691, 700, 708, 714, 740, 792).
 
+mod html_page;
+mod json_page;
+mod link;
+mod listed;
+mod markup;
 mod names;
+mod spool;
 mod tag;
+#[cfg(test)]
+mod tests;
+mod write;
 
-use std::io::{Read, Write};
+use std::io::{BufWriter, Read, Write};
 
 use http::Uri;
 
@@ -14,7 +23,10 @@ pub(crate) use names::normalized;
 use crate::ecosystem::base::Base;
 use crate::ecosystem::path::canonical;
 use crate::ecosystem::table::TableBuilder;
-use crate::ecosystem::{Asked, BadIndex, Class, Package};
+use crate::ecosystem::{Asked, BadIndex, Class, Package, accept, json};
+use listed::{Head, Listed};
+use spool::Spool;
+use write::Page;
 
 /// The form of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,42 +89,139 @@ pub(crate) fn file_name(url: &Uri) -> Option<String> {
     tag::entry(url)
 }
 
-/// The form that a client wants, by its `Accept` fields; `None` where it wants neither.
+/// The form that a client wants, by its `Accept` fields; `None` where it wants neither. A client that says
+/// nothing gets what a browser does.
 #[must_use]
-pub(crate) fn wanted(_accept: &str) -> Option<Form> {
-    None
+pub(crate) fn wanted(accept: &str) -> Option<Form> {
+    // Of two that are wanted alike, the later one is given. Ranges such as `*/*` are a browser's.
+    const NAMED: [(&str, Form); 5] = [
+        ("text/html", Form::PlainHtml),
+        ("application/vnd.pypi.simple.latest+html", Form::Html),
+        ("application/vnd.pypi.simple.v1+html", Form::Html),
+        ("application/vnd.pypi.simple.latest+json", Form::Json),
+        ("application/vnd.pypi.simple.v1+json", Form::Json),
+    ];
+    if accept.trim().is_empty() {
+        return Some(Form::PlainHtml);
+    }
+    let wishes = NAMED.iter().filter_map(|(media, form)| Some((accept::wish(accept, media)?, *form)));
+    let (named, ranged): (Vec<_>, Vec<_>) = wishes.partition(|(wish, _)| wish.named);
+    let best = named.into_iter().max_by_key(|(wish, _)| *wish);
+    let other = ranged.into_iter().max_by_key(|(wish, form)| (*wish, *form == Form::PlainHtml));
+    best.into_iter().chain(other).max_by_key(|(wish, _)| *wish).map(|(_, form)| form)
 }
 
 /// The form that an upstream sent.
 #[must_use]
-pub(crate) fn sent(_content_type: &str) -> Option<Form> {
-    None
+pub(crate) fn sent(content_type: &str) -> Option<Form> {
+    let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match media.as_str() {
+        "application/vnd.pypi.simple.v1+json" | "application/json" => Some(Form::Json),
+        "application/vnd.pypi.simple.v1+html" => Some(Form::Html),
+        "text/html" | "application/xhtml+xml" => Some(Form::PlainHtml),
+        _ => None,
+    }
 }
 
-/// Adds all files of a page. `page` is its URL, against which links are resolved.
+/// Adds all files of a page, and what lies beside them. `page` is its URL, against which links are
+/// resolved. Of a project that is quarantined nothing is in the table afterwards.
 ///
 /// # Errors
 /// [`BadIndex`].
 pub(crate) fn vouch(
-    _page: &Uri,
-    _form: Form,
-    _document: &mut dyn Read,
-    _table: &mut TableBuilder,
+    page: &Uri,
+    form: Form,
+    document: &mut dyn Read,
+    table: &mut TableBuilder,
 ) -> Result<(), BadIndex> {
+    let project = listed::project(page)?;
+    let head = read(page, form, document, &mut |file| file.vouch(&project, table))?;
+    if head.is_quarantined() {
+        *table = TableBuilder::default();
+    }
     Ok(())
 }
 
-/// Writes the page in the form that is wanted, with links that stay on the mount.
+/// Writes the page in the form that is wanted, with links that stay on the mount. Of a project that is
+/// quarantined no files are listed.
 ///
 /// # Errors
 /// [`BadIndex`].
 pub(crate) fn render(
-    _page: &Uri,
-    _sent: Form,
-    _document: &mut dyn Read,
-    _base: &Base,
-    _wanted: Form,
-    _out: &mut dyn Write,
+    page: &Uri,
+    sent: Form,
+    document: &mut dyn Read,
+    base: &Base,
+    wanted: Form,
+    out: &mut dyn Write,
 ) -> Result<(), BadIndex> {
-    Ok(())
+    let mut out = BufWriter::with_capacity(64 << 10, out);
+    match (sent, wanted) {
+        (Form::Json, Form::Json) => rewrite(page, document, base, &mut out)?,
+        (_, Form::Json) => write_json(page, sent, document, base, &mut out)?,
+        _ => write_html(page, sent, document, base, &mut out)?,
+    }
+    Ok(out.flush()?)
+}
+
+/// Reads a page of any form.
+fn read(
+    page: &Uri,
+    form: Form,
+    document: &mut dyn Read,
+    each: &mut listed::Each<'_>,
+) -> Result<Head, BadIndex> {
+    if form != Form::Json {
+        return html_page::read(page, document, each);
+    }
+    let mut reading = json_page::Reading::new(page, each)?;
+    json::edit(document, &mut reading)?;
+    Ok(reading.head)
+}
+
+fn rewrite(page: &Uri, document: &mut dyn Read, base: &Base, out: &mut dyn Write) -> Result<(), BadIndex> {
+    let mut each = |_: Listed| Ok(());
+    let mut rewriting = json_page::Rewriting::new(page, base, &mut each, out)?;
+    json::edit(document, &mut rewriting)?;
+    rewriting.finish()
+}
+
+fn write_html(
+    url: &Uri,
+    sent: Form,
+    document: &mut dyn Read,
+    base: &Base,
+    out: &mut dyn Write,
+) -> Result<(), BadIndex> {
+    let project = listed::project(url)?;
+    let page = Page { url, project: &project, base };
+    let mut files = Spool::new()?;
+    let head = read(url, sent, document, &mut |file| files.put(page.html_file(&file).as_bytes()))?;
+    out.write_all(page.html_head(&head).as_bytes())?;
+    if !head.is_quarantined() {
+        files.write(out)?;
+    }
+    Ok(out.write_all(Page::HTML_END.as_bytes())?)
+}
+
+fn write_json(
+    url: &Uri,
+    sent: Form,
+    document: &mut dyn Read,
+    base: &Base,
+    out: &mut dyn Write,
+) -> Result<(), BadIndex> {
+    let project = listed::project(url)?;
+    let page = Page { url, project: &project, base };
+    let (mut files, mut comma) = (Spool::new()?, "");
+    let head = read(url, sent, document, &mut |file| {
+        files.put(comma.as_bytes())?;
+        comma = ",";
+        files.put(page.json_file(&file).as_bytes())
+    })?;
+    out.write_all(page.json_head(&head).as_bytes())?;
+    if !head.is_quarantined() {
+        files.write(out)?;
+    }
+    Ok(out.write_all(Page::JSON_END.as_bytes())?)
 }

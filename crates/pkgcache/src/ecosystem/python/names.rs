@@ -42,7 +42,14 @@ pub(super) fn is_valid(name: &str) -> bool {
         && ends.iter().all(|end| end.is_some_and(|byte| byte.is_ascii_alphanumeric()))
 }
 
-/// What the name of a released file tells; `None` where it is not one.
+/// Whether the name ends as those of releases do.
+#[must_use]
+pub(super) fn is_release(name: &str) -> bool {
+    [".whl", ".egg", "-variants.json"].iter().chain(&SOURCES).any(|ending| name.ends_with(ending))
+}
+
+/// What the name of a released file tells; `None` where it is not one, or has a word such as `latest`
+/// where the version should be: that file may change.
 #[must_use]
 pub(super) fn of_file(name: &str) -> Option<FileName> {
     if let Some(stem) = name.strip_suffix(".whl") {
@@ -55,6 +62,10 @@ pub(super) fn of_file(name: &str) -> Option<FileName> {
         let (project, rest) = stem.split_once('-')?;
         return told(project, rest.split('-').next()?, None);
     }
+    if let Some(stem) = name.strip_suffix("-variants.json") {
+        let (project, version) = stem.split_once('-')?;
+        return told(project, version, None);
+    }
     let stem = SOURCES.iter().find_map(|ending| name.strip_suffix(ending))?;
     let (project, version) = source(stem)?;
     told(project, version, None)
@@ -62,7 +73,8 @@ pub(super) fn of_file(name: &str) -> Option<FileName> {
 
 fn told(project: &str, version: &str, platform: Option<String>) -> Option<FileName> {
     let version_like = |byte: u8| byte.is_ascii_alphanumeric() || b".!+_-~".contains(&byte);
-    (is_valid(project) && !version.is_empty() && version.bytes().all(version_like)).then(|| FileName {
+    let numbered = version.trim_start_matches(['v', 'V']).starts_with(|c: char| c.is_ascii_digit());
+    (is_valid(project) && numbered && version.bytes().all(version_like)).then(|| FileName {
         project: normalized(project),
         version: version.to_owned(),
         platform,
@@ -77,7 +89,6 @@ fn source(stem: &str) -> Option<(&str, &str)> {
     cuts()
         .find(|(_, version)| is_version(version))
         .or_else(|| cuts().find(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit())))
-        .or_else(|| stem.rsplit_once('-'))
 }
 
 /// Whether the whole text is a version.
@@ -164,16 +175,28 @@ mod tests {
         tells("pytest-3-helper-1.0.post1.dev3+local.7.tar.gz", "pytest-3-helper", "1.0.post1.dev3+local.7");
         tells("backports-2to3-1.0rc1.tgz", "backports-2to3", "1.0rc1");
         tells("a-0.5.0.win32-py2.7.exe", "a", "0.5.0.win32-py2.7");
-        tells("a-b-snapshot.tar.bz2", "a-b", "snapshot");
         tells("Foo_Bar-0.1-py2.7.egg", "foo-bar", "0.1");
         tells("a-v1.0.tar.gz", "a", "v1.0");
+        tells("a_b-1.0-variants.json", "a-b", "1.0");
     }
 
     #[test]
     fn other_files_tell_nothing() {
-        for file in ["", "a", "a.whl", "a-1.whl", "index.html", "a-1.json", ".tar.gz", "-.tar.gz", "a-.zip"] {
+        for file in [
+            "",
+            "a",
+            "a.whl",
+            "a-1.whl",
+            "index.html",
+            "a-1.json",
+            ".tar.gz",
+            "-.tar.gz",
+            "a-.zip",
+            "a-latest.zip",
+        ] {
             assert_eq!(of_file(file), None, "{file}");
         }
+        assert_eq!(of_file("a-main-py3-none-any.whl"), None);
         assert_eq!(of_file("a-1%00.zip"), None);
     }
 }

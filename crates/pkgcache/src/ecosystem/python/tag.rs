@@ -1,5 +1,7 @@
 //! How a file's URL is named below `files/`: `TAG/PATH`, which leads back to one URL alone.
 
+use std::net::Ipv6Addr;
+
 use http::Uri;
 
 use crate::ecosystem::path::canonical;
@@ -30,7 +32,8 @@ pub(super) fn is_entry(entry: &str) -> bool {
         path.get(at + 1..at + 2).is_none_or(|high| "01".contains(high)) || path.get(at..at + 3) == Some("%7F")
     });
     let plain = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"\\?#\"<>".contains(&byte));
-    is_host(host) && plain && !escapes_control && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+    let leads_on = path.split('/').all(|part| !matches!(part, "." | "..")) && !path.ends_with('/');
+    is_host(host) && plain && !escapes_control && leads_on && !path.is_empty()
 }
 
 /// Whether a tag can hold this host so that it is read back as it was.
@@ -38,6 +41,7 @@ fn is_host(host: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:".contains(&byte);
     !host.is_empty()
         && host.bytes().all(known)
+        && (!host.contains(':') || host.parse::<Ipv6Addr>().is_ok())
         && !matches!(host, "." | "..")
         && !host.starts_with("http_")
         && port_of(host).is_none()

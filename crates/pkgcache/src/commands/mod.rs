@@ -1,4 +1,8 @@
-//! `ls`, `info` and `verify`: what is stored, for people and for programs.
+//! `ls`, `info`, `verify`, `rm` and `refresh`: what is stored, for people and for programs.
+
+mod change;
+mod selection;
+mod why;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -8,13 +12,18 @@ use camino::Utf8Path;
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::error::At;
-use storekit::{ByteSize, Digest, FoundPackage, PackageEntry, StoredResponse, printable};
+use storekit::{ByteSize, Checksum, Digest, FoundPackage, Level, PackageEntry, StoredResponse, printable};
 use toolkit::words::count;
 use toolkit::{Outcome, output};
 
 use crate::cache;
 use crate::error::{Error, Result, explained};
 use crate::response::stored_head::Answer;
+
+pub use change::{refresh, rm};
+pub use selection::{By, Selection};
+use selection::{Sum, Sums};
+pub use why::why;
 
 /// Where a command writes, and in which form.
 pub struct Console<'a> {
@@ -55,6 +64,9 @@ struct Detail<'a> {
     status: u16,
     digest: Digest,
     size: u64,
+    level: Level,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    announced: Option<Checksum>,
     received: Timestamp,
     /// Seconds for which it is fresh still, by what it says itself; negative where it is stale.
     ttl: Option<i64>,
@@ -91,6 +103,8 @@ impl<'a> Detail<'a> {
             status: stored.status,
             digest: stored.digest,
             size: stored.size,
+            level: stored.level,
+            announced: stored.announced,
             received: stored.received,
             ttl: answer.map(|answer| answer.lifetime(false) - answer.age(cache::now())),
             vary: &stored.vary,
@@ -100,31 +114,58 @@ impl<'a> Detail<'a> {
 
     fn print(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let freshness = match self.ttl {
+            _ if self.level > Level::None => "does not change".to_owned(),
             Some(ttl) if ttl > 0 => format!("fresh for {ttl} s"),
             Some(ttl) => format!("stale for {} s", -ttl),
             None => "unreadable".to_owned(),
         };
-        writeln!(out, "  {} {} {} {freshness}", self.status, self.digest, ByteSize(self.size))?;
+        let (status, digest, size, level) =
+            (self.status, self.digest, ByteSize(self.size), self.level.name());
+        writeln!(out, "  {status} {digest} {size} {level}, {freshness}")?;
         let mut fields = self.headers.iter().map(|(name, value)| (printable(name), printable(value)));
         fields.try_for_each(|(name, value)| writeln!(out, "    {name}: {value}"))
     }
 }
 
-/// Lists the stored URLs that have `part` in them. `No` where there are none, unless all were asked
-/// for.
+/// Lists the stored URLs that are meant, or sums over them. `No` where there are none, unless all
+/// were asked for. The total is told on stderr.
 ///
 /// # Errors
 /// I/O errors. An entry that cannot be read is a warning.
-pub fn ls(packages: &storekit::Packages, part: &str, console: &mut Console<'_>) -> Result<Outcome> {
+pub fn ls(
+    packages: &storekit::Packages,
+    which: &Selection,
+    by: Option<By>,
+    console: &mut Console<'_>,
+) -> Result<Outcome> {
+    let (mut total, mut sums) = (Sum::default(), by.map(Sums::new));
     let verbose = console.verbose;
-    let print = |row: &Row<'_>, out: &mut dyn Write| if verbose { details(row, out) } else { row.print(out) };
-    let found = show(packages, console, |entry| entry.key.url.contains(part), print)?;
-    match found {
-        true => {}
-        false if part.is_empty() => console.say("nothing is stored yet"),
-        false => console.say(&format!("no stored URL contains `{part}`")),
+    let found = each(packages, which, console, &mut |entry, used, console| {
+        total.add(entry);
+        match &mut sums {
+            Some(sums) => sums.add(entry),
+            None if verbose => print(entry, used, console, details)?,
+            None => print(entry, used, console, |row, out| row.print(out))?,
+        }
+        Ok(())
+    })?;
+    if let (true, Some(sums)) = (found, &sums) {
+        print_sums(sums, console).map_err(Error::Output)?;
     }
-    Ok(Outcome::from_bool(found || part.is_empty()))
+    console.out.flush().map_err(Error::Output)?;
+    match found {
+        true => console.say(&total.words()),
+        false if which.is_all() => console.say("nothing is stored yet"),
+        false => console.say(&which.words()),
+    }
+    Ok(Outcome::from_bool(found || which.is_all()))
+}
+
+fn print_sums(sums: &Sums, console: &mut Console<'_>) -> std::io::Result<()> {
+    if console.json {
+        return sums.all().try_for_each(|sum| output::json_line(console.out, sum));
+    }
+    console.out.write_all(sums.table().as_bytes())
 }
 
 /// Shows all that is stored of a URL. `No` where nothing is.
@@ -132,9 +173,12 @@ pub fn ls(packages: &storekit::Packages, part: &str, console: &mut Console<'_>) 
 /// # Errors
 /// As [`ls`].
 pub fn info(packages: &storekit::Packages, url: &str, console: &mut Console<'_>) -> Result<Outcome> {
-    let found = show(packages, console, |entry| entry.key.url == url, details)?;
+    let which = Selection::of_url(url);
+    let found =
+        each(packages, &which, console, &mut |entry, used, console| print(entry, used, console, details))?;
+    console.out.flush().map_err(Error::Output)?;
     if !found {
-        console.say(&format!("nothing is stored for `{url}`"));
+        console.say(&which.words());
     }
     Ok(Outcome::from_bool(found))
 }
@@ -144,32 +188,37 @@ fn details(row: &Row<'_>, out: &mut dyn Write) -> std::io::Result<()> {
     row.responses.iter().try_for_each(|detail| detail.print(out))
 }
 
-/// Shows the entries that are wanted, and tells whether there are any.
-fn show(
-    packages: &storekit::Packages,
+fn print(
+    entry: &PackageEntry,
+    used: SystemTime,
     console: &mut Console<'_>,
-    wanted: impl Fn(&PackageEntry) -> bool,
-    print: impl Fn(&Row<'_>, &mut dyn Write) -> std::io::Result<()>,
+    as_text: impl Fn(&Row<'_>, &mut dyn Write) -> std::io::Result<()>,
+) -> Result<()> {
+    let row = Row::new(entry, used);
+    let printed =
+        if console.json { output::json_line(console.out, &row) } else { as_text(&row, console.out) };
+    printed.map_err(Error::Output)
+}
+
+/// Hands on the entries that are meant, and tells whether there are any.
+fn each(
+    packages: &storekit::Packages,
+    which: &Selection,
+    console: &mut Console<'_>,
+    then: &mut change::Each<'_>,
 ) -> Result<bool> {
     let mut any = false;
     packages.each(&mut |found: FoundPackage| {
         match found.entry {
-            Ok(entry) if wanted(&entry) => {
+            Ok(entry) if which.is_of(&entry) => {
                 any = true;
-                let row = Row::new(&entry, found.used);
-                let printed = if console.json {
-                    output::json_line(console.out, &row)
-                } else {
-                    print(&row, console.out)
-                };
-                printed.map_err(Error::Output)?;
+                then(&entry, found.used, console)?;
             }
             Ok(_) => {}
             Err(error) => console.warn(&error.into()),
         }
         Ok::<_, Error>(())
     })?;
-    console.out.flush().map_err(Error::Output)?;
     Ok(any)
 }
 
@@ -286,7 +335,12 @@ fn take_out(
     }
     let Some(mut standing) = packages.get(&entry.key)? else { return Ok(()) };
     standing.responses.retain(|it| !bad.iter().any(|(stored, _)| stored == it));
-    packages.put(&standing, &[])?;
+    put_unused(packages, &standing, used)
+}
+
+/// Writes the entry, which stays as old as it was.
+fn put_unused(packages: &storekit::Packages, entry: &PackageEntry, used: SystemTime) -> Result<()> {
+    packages.put(entry, &[])?;
     let path = packages.path(&entry.key);
     match std::fs::File::options().append(true).open(&path) {
         Ok(file) => Ok(file.set_modified(used).at("stamp", &path)?),

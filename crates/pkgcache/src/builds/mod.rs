@@ -1,0 +1,70 @@
+//! Builds of images whose package clients are to come through the cache, without a change of their
+//! Dockerfile and without a trace in the image.
+
+pub mod command;
+pub mod dockerfile;
+
+/// Who builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// docker with BuildKit.
+    BuildKit,
+    /// docker's builder of old.
+    Classic,
+    /// podman, or buildah.
+    Podman,
+}
+
+/// Where steps of a build find the cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doors {
+    /// The cache itself: `http://HOST:PORT`.
+    pub proxy: String,
+    /// Whether apt is to use it as its proxy.
+    pub apt: bool,
+    /// The URL of a simple index.
+    pub python: Option<String>,
+    /// The URL of an npm registry.
+    pub npm: Option<String>,
+    /// The URL of a sparse index, without `sparse+`.
+    pub cargo: Option<String>,
+}
+
+impl Engine {
+    fn mounts(self) -> bool {
+        self != Self::Classic
+    }
+}
+
+impl Doors {
+    fn apt_conf(&self) -> Option<String> {
+        self.apt.then(|| format!("Acquire::http::Proxy \"{}\";\n", self.proxy))
+    }
+
+    fn pip_conf(&self) -> Option<String> {
+        self.python.as_ref().map(|url| format!("[global]\nindex-url = {url}\n"))
+    }
+
+    fn npmrc(&self) -> Option<String> {
+        self.npm.as_ref().map(|url| format!("registry={url}\nreplace-registry-host=always\n"))
+    }
+
+    fn cargo_config(&self) -> Option<String> {
+        let url = self.cargo.as_ref()?;
+        Some(format!(
+            "[source.crates-io]\nreplace-with = \"larder\"\n\n[source.larder]\nregistry = \"sparse+{url}\"\n"
+        ))
+    }
+
+    /// Variables for clients that have them.
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        let pairs = [("PIP_INDEX_URL", &self.python), ("npm_config_registry", &self.npm)];
+        pairs.into_iter().filter_map(|(name, url)| Some((name, url.clone()?))).collect()
+    }
+
+    /// The build arguments that every builder knows, and keeps out of the image.
+    fn proxy(&self) -> Vec<(&'static str, String)> {
+        let pairs = [("http_proxy", self.proxy.clone()), ("no_proxy", "127.0.0.1,localhost".to_owned())];
+        if self.apt { pairs.into() } else { Vec::new() }
+    }
+}

@@ -1,0 +1,314 @@
+//! `run`: a command, with a private server of the store's beside it for as long as it lasts.
+//!
+//! The server is a part of this process, so that nothing is left running when it ends, however that
+//! is. Where another such process serves the store already, that one is used; when it ends first,
+//! this one takes its place.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use miette::Result;
+use pkgcache::{Config, Control, Error, Server};
+use rustix::process::{Pid, Signal, getpgrp, kill_process, umask};
+use storekit::Store;
+use tokio::process::Child;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use toolkit::{Environment, Outcome, output};
+
+use crate::cli::ServeArgs;
+use crate::cli::instance::{self, Instance};
+use crate::cli::machine::Machine;
+use crate::cli::process::{self, Process};
+use crate::cli::surroundings::Surroundings;
+use crate::cli::tally::Tally;
+use crate::cli::{doors, http};
+
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// What was begun when the command has ended: so long a download may take to be stored.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Another process that has the store's lock answers within this time.
+const SOON: Duration = Duration::from_secs(10);
+/// Between two looks for that.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Runs the command. Its exit code is ours; 126 and 127 as a shell has them, where it cannot be
+/// started.
+pub(crate) fn run(
+    args: &RunArgs,
+    config: Config,
+    environment: &Environment,
+    store: Store,
+    quiet: bool,
+) -> Result<Outcome> {
+    let users = process::keep_to_ourselves();
+    let runtime = process::threads()?;
+    let outcome = runtime.block_on(async {
+        let place = Place::take(args, process::fitted(config), store).await?;
+        let machine = Machine::this(environment);
+        let here = doors::here(&place.config, &place.url(), &machine);
+        let surroundings = Surroundings::new(&here, environment)?;
+        let mut heard = listen()?;
+        let before = place.tally().await;
+        // The command has the umask that we had.
+        let ours = umask(users);
+        let child = surroundings.command(&args.command).map(|mut command| command.spawn());
+        umask(ours);
+        let mut child = match child {
+            Some(Ok(child)) => child,
+            Some(Err(error)) => return Ok(not_started(&args.command, &error)),
+            None => return Ok(Outcome::No),
+        };
+        let serving = place.serve(before);
+        let ended = follow(&mut child, &mut heard).await;
+        let tally = serving.end(heard.was_any).await;
+        if !quiet {
+            output::say(&format!("pkgcache: {}", tally.line()));
+        }
+        Ok(code(ended.map_err(|source| Error::System { doing: "follow the command", source })?))
+    });
+    runtime.shutdown_timeout(process::LAST);
+    outcome
+}
+
+fn not_started(command: &[OsString], error: &io::Error) -> Outcome {
+    let name = command.first().map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
+    output::say(&format!("pkgcache: cannot run `{name}`: {error}"));
+    Outcome::Code(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
+}
+
+/// The exit code that a shell would give.
+fn code(status: ExitStatus) -> Outcome {
+    let code = status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(255);
+    Outcome::Code(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+/// Signals that come.
+struct Heard {
+    coming: mpsc::UnboundedReceiver<i32>,
+    was_any: bool,
+}
+
+fn listen() -> Result<Heard> {
+    let (tell, coming) = mpsc::unbounded_channel();
+    for number in toolkit::signals::heeded() {
+        let heard = signal(SignalKind::from_raw(number));
+        let mut heard = heard.map_err(|source| Error::System { doing: "listen to signals", source })?;
+        let tell = tell.clone();
+        tokio::spawn(async move { while heard.recv().await.is_some() && tell.send(number).is_ok() {} });
+    }
+    Ok(Heard { coming, was_any: false })
+}
+
+/// Waits for the command's end; signals are passed on to it.
+async fn follow(child: &mut Child, heard: &mut Heard) -> io::Result<ExitStatus> {
+    loop {
+        tokio::select! {
+            status = child.wait() => return status,
+            Some(number) = heard.coming.recv() => {
+                heard.was_any = true;
+                pass_on(child, number);
+            }
+        }
+    }
+}
+
+fn pass_on(child: &Child, number: i32) {
+    // Its number is its own until it was waited for.
+    let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    let signal = Signal::from_named_raw(number);
+    if let (Some(pid), Some(signal)) = (pid, signal)
+        && !(signal == Signal::INT && has_terminal())
+    {
+        // One that has ended meanwhile needs none.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Whether this process is in the foreground of a terminal: then Ctrl-C reaches the command by
+/// itself, and a second one would mean more than the first.
+fn has_terminal() -> bool {
+    let terminal = std::fs::File::open("/dev/tty");
+    terminal.is_ok_and(|it| rustix::termios::tcgetpgrp(&it).is_ok_and(|group| group == getpgrp()))
+}
+
+/// Where the command finds the cache.
+struct Place {
+    /// With the address at which it is.
+    config: Config,
+    store: Store,
+    instance: Option<Instance>,
+    /// The server, where it is this process.
+    server: Option<Server>,
+}
+
+impl Place {
+    async fn take(args: &RunArgs, mut config: Config, store: Store) -> Result<Self> {
+        if args.serve.listen.is_some() {
+            return Self::bind(config, store, None).await;
+        }
+        let instance = Instance::of(&store)?;
+        let settings = instance::settings(&config);
+        config.listen = ([127, 0, 0, 1], 0).into();
+        if instance.try_lock() {
+            return Self::on_own_port(instance, config, store).await;
+        }
+        match running(&instance).await {
+            Some(note) if note.settings == settings => {
+                config.listen.set_port(note.port);
+                Ok(Self { config, store, instance: Some(instance), server: None })
+            }
+            // With other upstreams it is of no use here.
+            _ => Self::bind(config, store, None).await,
+        }
+    }
+
+    async fn bind(config: Config, store: Store, instance: Option<Instance>) -> Result<Self> {
+        let server = start(&config, &store).await?;
+        let config = Config { listen: server.address()?, ..config };
+        Ok(Self { config, store, instance, server: Some(server) })
+    }
+
+    async fn on_own_port(instance: Instance, mut config: Config, store: Store) -> Result<Self> {
+        let settings = instance::settings(&config);
+        for port in instance.ports() {
+            config.listen.set_port(port);
+            match start(&config, &store).await {
+                Ok(server) => {
+                    instance.write(port, settings)?;
+                    return Ok(Self { config, store, instance: Some(instance), server: Some(server) });
+                }
+                Err(Error::Listen { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        config.listen.set_port(0);
+        Self::bind(config, store, Some(instance)).await
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.config.listen)
+    }
+
+    /// What the server counts before the command has begun.
+    async fn tally(&self) -> Tally {
+        if self.server.is_some() { Tally::default() } else { tally(self.url()).await }
+    }
+
+    /// Serves from now on, or stands by to do so.
+    fn serve(self, before: Tally) -> Serving {
+        let url = self.url();
+        let Self { config, store, instance, server } = self;
+        let (told, tells) = tokio::sync::watch::channel(None);
+        if let Some(server) = server {
+            told.send_replace(Some(server.control()));
+            let running = tokio::spawn(server.run());
+            return Serving { url, before, instance, controls: tells, running, is_own: true };
+        }
+        let running = tokio::spawn(stand_by(config, store, instance, told));
+        Serving { url, before, instance: None, controls: tells, running, is_own: false }
+    }
+}
+
+async fn start(config: &Config, store: &Store) -> Result<Server, Error> {
+    Server::bind(config.clone(), store.clone(), Arc::new(Process)).await
+}
+
+/// What the process with the lock has written, as soon as it answers.
+async fn running(instance: &Instance) -> Option<instance::Note> {
+    let until = tokio::time::Instant::now() + SOON;
+    while tokio::time::Instant::now() < until {
+        if let Some(note) = instance.note()
+            && answers(note.port).await
+        {
+            return Some(note);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    None
+}
+
+async fn answers(port: u16) -> bool {
+    let url = format!("http://127.0.0.1:{port}");
+    let asked = tokio::task::spawn_blocking(move || http::get(&url, "/healthz", "*/*"));
+    asked.await.is_ok_and(|answer| answer.is_ok_and(|it| it.status == 200))
+}
+
+async fn tally(url: String) -> Tally {
+    let asked = tokio::task::spawn_blocking(move || http::get(&url, "/metrics", "*/*"));
+    match asked.await {
+        Ok(Ok(answer)) => Tally::read(&String::from_utf8_lossy(&answer.body)),
+        _ => Tally::default(),
+    }
+}
+
+/// Waits until the process that serves has ended, and serves in its place.
+async fn stand_by(
+    config: Config,
+    store: Store,
+    instance: Option<Instance>,
+    told: tokio::sync::watch::Sender<Option<Control>>,
+) {
+    let Some(instance) = instance else { return };
+    let (tell, free) = tokio::sync::oneshot::channel();
+    // A thread of its own: the runtime would wait for one of its own in the end.
+    std::thread::spawn(move || {
+        if instance.lock() {
+            let _ = tell.send(instance);
+        }
+    });
+    let Ok(_instance) = free.await else { return };
+    let until = tokio::time::Instant::now() + SOON;
+    while tokio::time::Instant::now() < until {
+        if let Ok(server) = start(&config, &store).await {
+            told.send_replace(Some(server.control()));
+            server.run().await;
+            return;
+        }
+        // The other one lets go of its port a moment after its lock.
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The server while the command runs.
+struct Serving {
+    url: String,
+    before: Tally,
+    instance: Option<Instance>,
+    controls: tokio::sync::watch::Receiver<Option<Control>>,
+    running: tokio::task::JoinHandle<()>,
+    /// Whether it was this process from the beginning.
+    is_own: bool,
+}
+
+impl Serving {
+    /// Ends what is served here, and tells what the command took. `at_once`: nothing is waited for.
+    async fn end(self, at_once: bool) -> Tally {
+        let after = tally(self.url).await;
+        let control = self.controls.borrow().clone();
+        let Some(control) = control else {
+            self.running.abort();
+            return after.since(self.before);
+        };
+        control.stop();
+        // Whoever waits for the lock may have it now.
+        drop(self.instance);
+        let patience = if at_once { Duration::ZERO } else { PATIENCE };
+        let _ = tokio::time::timeout(patience, self.running).await;
+        // One that began later counted from nothing.
+        if self.is_own { after.since(self.before) } else { after }
+    }
+}

@@ -1,0 +1,115 @@
+//! What a command of `run` finds around it: variables, and a folder with what no variable says.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use camino::Utf8PathBuf;
+use miette::{IntoDiagnostic, Result, WrapErr};
+use pkgcache::clients::address;
+use pkgcache::clients::pointers::{Here, Pointers};
+use storekit::files::replace::{self, Durability};
+use tempfile::TempDir;
+use tokio::process::Command;
+use toolkit::Environment;
+
+use crate::cli::{ask, doors};
+
+/// Variables and files, which go when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    variables: Vec<(String, String)>,
+    /// apt's settings, and a `cargo` that goes before the real one.
+    _folder: TempDir,
+}
+
+impl Surroundings {
+    /// For the clients of a cache.
+    pub(crate) fn new(here: &Here, environment: &Environment) -> Result<Self> {
+        let made = tempfile::Builder::new().prefix("pkgcache-").tempdir().into_diagnostic();
+        let folder = made.wrap_err("cannot make a temporary folder")?;
+        let path = Utf8PathBuf::from_path_buf(folder.path().to_owned());
+        let path = path.map_err(|it| miette::miette!("`{}` is not UTF-8", it.display()))?;
+        let pointers = here.pointers();
+        let mut variables = vec![(doors::URL.to_owned(), here.url.clone())];
+        variables.extend(pointers.variables.iter().map(|it| (it.name.clone(), it.value.clone())));
+        variables.extend(around_proxies(here, environment));
+        variables.extend(apt(&pointers, environment, &path)?);
+        variables.extend(cargo(&pointers, environment, &path)?);
+        Ok(Self { variables, _folder: folder })
+    }
+
+    /// The command, to be started in these surroundings; `None` without a program.
+    pub(crate) fn command(&self, words: &[OsString]) -> Option<Command> {
+        let (program, args) = words.split_first()?;
+        // Found as the command's own PATH has it.
+        let mut command = Command::new(program);
+        command.args(args).envs(self.variables.iter().map(|(name, value)| (name, value)));
+        Some(command)
+    }
+}
+
+/// A proxy that is set already is not for the cache itself.
+fn around_proxies(here: &Here, environment: &Environment) -> Vec<(String, String)> {
+    let host = address::host(&here.url);
+    let is_proxy = |name: &String| name.to_ascii_lowercase().ends_with("_proxy");
+    if !environment.variables.keys().any(|name| is_proxy(name) && !name.eq_ignore_ascii_case("no_proxy")) {
+        return Vec::new();
+    }
+    let names = ["no_proxy", "NO_PROXY"];
+    let known =
+        names.iter().find_map(|name| environment.get(name)).map(|it| format!("{it},")).unwrap_or_default();
+    names.map(|name| (name.to_owned(), format!("{known}{host}"))).into()
+}
+
+/// apt reads the file that `APT_CONFIG` names besides its own.
+fn apt(
+    pointers: &Pointers,
+    environment: &Environment,
+    folder: &Utf8PathBuf,
+) -> Result<Option<(String, String)>> {
+    let Some(piece) = pointers.pieces.iter().find(|it| it.client == "apt") else { return Ok(None) };
+    let known = environment.get("APT_CONFIG");
+    let known = known.map(|file| format!("#include \"{file}\";\n")).unwrap_or_default();
+    let path = folder.join("apt.conf");
+    replace::replace(&path, format!("{known}{}", piece.text).as_bytes(), Durability::Unsynced)?;
+    open(path.as_ref(), 0o644)?;
+    // apt reads it as another user, too.
+    open(folder.as_ref(), 0o711)?;
+    Ok(Some(("APT_CONFIG".to_owned(), path.into_string())))
+}
+
+/// cargo takes its sources from arguments alone: a `cargo` of ours gives them to the real one.
+fn cargo(
+    pointers: &Pointers,
+    environment: &Environment,
+    folder: &Utf8PathBuf,
+) -> Result<Option<(String, String)>> {
+    let path = environment.get("PATH");
+    let Some(real) = ask::find("cargo", path).filter(|_| !pointers.cargo.is_empty()) else { return Ok(None) };
+    let bin = folder.join("bin");
+    fs::create_dir(&bin).into_diagnostic().wrap_err_with(|| format!("cannot make `{bin}`"))?;
+    let config: Vec<_> = pointers.cargo.iter().map(|it| format!("--config {}", quoted(it))).collect();
+    let (real, config) = (quoted(real.as_str()), config.join(" "));
+    // A toolchain comes before all else.
+    let script = format!(
+        "#!/bin/sh\ncase \"$1\" in\n+*) first=$1; shift; exec {real} \"$first\" {config} \"$@\" ;;\nesac\nexec {real} {config} \"$@\"\n"
+    );
+    let file = bin.join("cargo");
+    replace::replace(&file, script.as_bytes(), Durability::Unsynced)?;
+    open(file.as_ref(), 0o755)?;
+    open(bin.as_ref(), 0o711)?;
+    open(folder.as_ref(), 0o711)?;
+    Ok(Some(("PATH".to_owned(), format!("{bin}:{}", path.unwrap_or_default()))))
+}
+
+fn open(path: &Path, mode: u32) -> Result<()> {
+    let set = fs::set_permissions(path, fs::Permissions::from_mode(mode)).into_diagnostic();
+    set.wrap_err_with(|| format!("cannot set the mode of `{}`", path.display()))
+}
+
+/// `word` as one word of a POSIX shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}

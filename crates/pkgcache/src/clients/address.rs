@@ -1,0 +1,136 @@
+//! Addresses of indexes as settings have them: without their credentials, in one spelling.
+
+/// The address of an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// `http://` or `https://`, the host, the path; no credentials, no query.
+    pub url: String,
+    /// Whether there were credentials in it.
+    pub has_credentials: bool,
+}
+
+impl Address {
+    /// Reads an address; `None` for what is not one of HTTP's.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let (scheme, rest) = text.split_once("://")?;
+        let scheme = scheme.to_ascii_lowercase();
+        if !matches!(scheme.as_str(), "http" | "https") {
+            return None;
+        }
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        // A password that was not encoded may have a slash: an `@` in what seems the path counts
+        // where the part before it has a colon and is not a host with a port.
+        let (authority, path) = match rest.rsplit_once('@') {
+            Some((user, _))
+                if user.len() < end || user.split_once(':').is_some_and(|(_, it)| !starts_with_port(it)) =>
+            {
+                let rest = rest.get(user.len() + 1..)?;
+                (None, rest)
+            }
+            _ => (Some(()), rest),
+        };
+        let end = path.find(['/', '?', '#']).unwrap_or(path.len());
+        let (host, path) = path.split_at_checked(end)?;
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let url =
+            format!("{scheme}://{}{}", host.to_ascii_lowercase(), if path.is_empty() { "/" } else { path });
+        let valid = url.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()));
+        valid.then_some(Self { url, has_credentials: authority.is_none() })
+    }
+}
+
+/// Whether the text behind a colon begins as a port does, so that the colon ends a host's name.
+fn starts_with_port(text: &str) -> bool {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    digits > 0 && text.as_bytes().get(digits).is_none_or(|byte| matches!(byte, b'/' | b'?' | b'#'))
+}
+
+/// The URL with a `/` at its end.
+#[must_use]
+pub(crate) fn folder(url: &str) -> String {
+    format!("{}/", url.trim_end_matches('/'))
+}
+
+/// Whether two URLs are one, a `/` at the end and a port that goes without saying aside.
+#[must_use]
+pub fn is_same(one: &str, other: &str) -> bool {
+    plain(one) == plain(other)
+}
+
+fn plain(url: &str) -> String {
+    let url = url.trim_end_matches('/');
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (host, path) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len())).unwrap_or((rest, ""));
+    let usual = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    let host = host.to_ascii_lowercase();
+    format!("{}://{}{path}", scheme.to_ascii_lowercase(), host.strip_suffix(usual).unwrap_or(&host))
+}
+
+/// The host, with its port where there is one.
+#[must_use]
+pub fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+/// The host without its port.
+#[must_use]
+pub fn host(url: &str) -> &str {
+    let authority = authority(url);
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn reads(text: &str, url: &str, has_credentials: bool) {
+        let expected = Some(Address { url: url.to_owned(), has_credentials });
+        assert_eq!(Address::read(text), expected, "{text}");
+    }
+
+    #[test]
+    fn no_credential_stays_in_an_address() {
+        reads(" https://Files.example/simple ", "https://files.example/simple", false);
+        reads("https://files.example", "https://files.example/", false);
+        reads("HTTPS://me:secret@files.example:8443/a/?x#y", "https://files.example:8443/a/", true);
+        reads("https://token@files.example/a", "https://files.example/a", true);
+        reads("https://me:s/e@c@files.example/a", "https://files.example/a", true);
+        reads("https://me:se?cret@files.example/a", "https://files.example/a", true);
+        reads("http://files.example/@scope/x", "http://files.example/@scope/x", false);
+        reads("http://files.example:80/@scope/x", "http://files.example:80/@scope/x", false);
+        reads("http://[::1]:3144/a", "http://[::1]:3144/a", false);
+    }
+
+    #[test]
+    fn what_is_not_http_is_none() {
+        for text in [
+            "file:///srv",
+            "git+ssh://a/b",
+            "files.example/simple",
+            "https://",
+            "https:///x",
+            "http://a b/",
+            "",
+        ] {
+            assert_eq!(Address::read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn one_index_has_many_spellings() {
+        assert!(is_same("https://a.example/simple", "HTTPS://A.example:443/simple/"));
+        assert!(!is_same("https://a.example/simple", "http://a.example/simple"));
+        assert!(!is_same("https://a.example/simple", "https://a.example/Simple"));
+        assert_eq!(
+            (authority("http://a:1/x"), host("http://a:1/x"), host("http://[::1]/")),
+            ("a:1", "a", "[::1]")
+        );
+    }
+}

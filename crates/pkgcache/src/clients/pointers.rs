@@ -1,0 +1,326 @@
+//! What leads clients to this cache: variables, and files where a client knows no variable.
+
+use std::fmt::Write;
+
+use crate::clients::{Ecosystem, Index, Role, address, plan};
+
+/// A mount of the cache, as its clients see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Its name: the first part of the path.
+    pub name: String,
+    /// What kind of client it is for.
+    pub ecosystem: Ecosystem,
+    /// The upstream's own URL.
+    pub url: String,
+    /// What the index is to its client.
+    pub role: Role,
+    /// Whether the client has to bring credentials.
+    pub has_credentials: bool,
+}
+
+/// The cache, as its clients see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Here {
+    /// Where it answers: `http://HOST:PORT`.
+    pub url: String,
+    /// What is mounted.
+    pub mounts: Vec<Mount>,
+    /// The names of the registries that it stands in for.
+    pub registries: Vec<String>,
+}
+
+/// A variable, and for which clients it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// The clients.
+    pub client: &'static str,
+    /// The variable's name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// A piece of a settings file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The client.
+    pub client: &'static str,
+    /// The file that it belongs into.
+    pub place: String,
+    /// The text, with a line end.
+    pub text: String,
+}
+
+/// All that leads clients here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pointers {
+    /// Variables.
+    pub variables: Vec<Variable>,
+    /// What can only be said in files.
+    pub pieces: Vec<Piece>,
+    /// What cargo takes by `--config`.
+    pub cargo: Vec<String>,
+    /// Mounts that no client is led to by itself, and why.
+    pub notes: Vec<String>,
+}
+
+impl Mount {
+    /// A mount whose role is that of the index in `found` with the same address; without one, the
+    /// name decides.
+    #[must_use]
+    pub fn new(name: &str, ecosystem: Ecosystem, url: &str, has_credentials: bool, found: &[Index]) -> Self {
+        let same = |it: &&Index| it.ecosystem == ecosystem && address::is_same(&it.url, url);
+        let known = found.iter().filter(same).map(|it| it.role.clone()).min();
+        let usual = name == plan::usual_name(ecosystem) || name == ecosystem.name();
+        let by_name = if usual { Role::Default } else { Role::Named(name.to_owned()) };
+        let role = known.unwrap_or(by_name);
+        Self { name: name.to_owned(), ecosystem, url: url.to_owned(), role, has_credentials }
+    }
+}
+
+impl Here {
+    /// The authority: `HOST:PORT`.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        address::authority(&self.url)
+    }
+
+    /// Where a mount is.
+    #[must_use]
+    pub fn at(&self, mount: &Mount) -> String {
+        let slash = if mount.name.is_empty() { "" } else { "/" };
+        format!("{}/{}{slash}", self.url, mount.name)
+    }
+
+    /// Whether the cache is on the client's own machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        let host = address::host(&self.url);
+        host == "localhost" || host == "[::1]" || host.starts_with("127.")
+    }
+
+    /// The mounts of one kind.
+    fn of(&self, ecosystem: Ecosystem) -> impl Iterator<Item = &Mount> {
+        self.mounts.iter().filter(move |mount| mount.ecosystem == ecosystem)
+    }
+
+    /// The mount that stands for the client's default index: one that is the default, else the only
+    /// one that there is.
+    #[must_use]
+    pub fn default_of(&self, ecosystem: Ecosystem) -> Option<&Mount> {
+        let mut defaults = self.of(ecosystem).filter(|mount| mount.role == Role::Default);
+        let only = || self.of(ecosystem).next().filter(|_| self.of(ecosystem).count() == 1);
+        defaults.next().or_else(only)
+    }
+
+    /// The mounts that apt asks for through the proxy.
+    pub fn by_proxy(&self) -> impl Iterator<Item = &Mount> {
+        self.of(Ecosystem::Apt).filter(|mount| mount.url.starts_with("http://"))
+    }
+
+    /// What leads clients here.
+    #[must_use]
+    pub fn pointers(&self) -> Pointers {
+        let mut pointers = Pointers::default();
+        self.python(&mut pointers);
+        self.npm(&mut pointers);
+        self.cargo(&mut pointers);
+        self.apt(&mut pointers);
+        self.left(&mut pointers);
+        pointers
+    }
+
+    fn python(&self, to: &mut Pointers) {
+        if let Some(mount) = self.default_of(Ecosystem::Python) {
+            let url = self.at(mount);
+            to.set("pip", "PIP_INDEX_URL", &url);
+            to.set("uv", "UV_DEFAULT_INDEX", &url);
+        }
+        let further: Vec<_> =
+            self.of(Ecosystem::Python).filter(|it| it.role == Role::Further).map(|it| self.at(it)).collect();
+        if !further.is_empty() {
+            to.set("pip", "PIP_EXTRA_INDEX_URL", &further.join(" "));
+            to.set("uv", "UV_INDEX", &further.join(" "));
+        }
+        // pip takes no plain HTTP from elsewhere without being told to.
+        if !self.is_local() && self.url.starts_with("http://") && self.of(Ecosystem::Python).next().is_some()
+        {
+            to.set("pip", "PIP_TRUSTED_HOST", self.authority());
+        }
+    }
+
+    fn npm(&self, to: &mut Pointers) {
+        if let Some(mount) = self.default_of(Ecosystem::Npm) {
+            let url = self.at(mount);
+            to.set("npm, pnpm", "npm_config_registry", &url);
+            to.set("yarn 1", "YARN_REGISTRY", &url);
+            to.set("yarn", "YARN_NPM_REGISTRY_SERVER", &url);
+            if self.url.starts_with("http://") {
+                to.set("yarn", "YARN_UNSAFE_HTTP_WHITELIST", address::host(&self.url));
+            }
+            to.set("bun", "BUN_CONFIG_REGISTRY", &url);
+            to.set("corepack", "COREPACK_NPM_REGISTRY", url.trim_end_matches('/'));
+        }
+        for mount in self.of(Ecosystem::Npm) {
+            if let Role::Named(scope) = &mount.role
+                && scope.starts_with('@')
+            {
+                to.set("npm, pnpm", &format!("npm_config_{scope}:registry"), &self.at(mount));
+            }
+        }
+    }
+
+    /// cargo takes what stands in for a source from files and arguments only.
+    fn cargo(&self, to: &mut Pointers) {
+        let Some(mount) = self.default_of(Ecosystem::Cargo) else { return };
+        let registry = format!("sparse+{}", self.at(mount));
+        to.cargo = vec![
+            "source.crates-io.replace-with=\"pkgcache\"".to_owned(),
+            format!("source.pkgcache.registry=\"{registry}\""),
+        ];
+        let text = format!(
+            "[source.crates-io]\nreplace-with = \"pkgcache\"\n\n[source.pkgcache]\nregistry = \"{registry}\"\n"
+        );
+        to.pieces.push(Piece { client: "cargo", place: "~/.cargo/config.toml".into(), text });
+    }
+
+    fn apt(&self, to: &mut Pointers) {
+        let hosts: std::collections::BTreeSet<_> = self.by_proxy().map(|it| address::host(&it.url)).collect();
+        let mut text = String::new();
+        for host in &hosts {
+            let _ = writeln!(text, "Acquire::http::Proxy::{host} \"{}/\";", self.url);
+        }
+        if !text.is_empty() {
+            to.pieces.push(Piece { client: "apt", place: "/etc/apt/apt.conf.d/90pkgcache".into(), text });
+        }
+        for mount in self.of(Ecosystem::Apt).filter(|it| !it.url.starts_with("http://")) {
+            let at = self.at(mount);
+            let at = at.trim_end_matches('/');
+            to.notes.push(format!("apt: write `{at}` in your lists in the place of `{}`", mount.url));
+        }
+    }
+
+    /// Says what no client is led to.
+    fn left(&self, to: &mut Pointers) {
+        for mount in &self.mounts {
+            let at = self.at(mount);
+            let is_default = self.default_of(mount.ecosystem) == Some(mount);
+            match (&mount.role, mount.ecosystem) {
+                (_, Ecosystem::Apt) => {}
+                (_, Ecosystem::Generic) => to.notes.push(format!("{at} is {}", mount.url)),
+                _ if is_default => {}
+                (Role::Further, Ecosystem::Python) => {}
+                (Role::Named(name), Ecosystem::Npm) if name.starts_with('@') => {}
+                (_, ecosystem) => {
+                    to.notes.push(format!(
+                        "{at} is {}: no {} client is led there by itself",
+                        mount.url,
+                        ecosystem.name()
+                    ));
+                }
+            }
+            if mount.has_credentials && mount.ecosystem != Ecosystem::Apt {
+                to.notes.push(format!("{}: {}", mount.name, plan::credentials(mount.ecosystem, &mount.name)));
+            }
+        }
+    }
+}
+
+impl Pointers {
+    fn set(&mut self, client: &'static str, name: &str, value: &str) {
+        self.variables.push(Variable { client, name: name.to_owned(), value: value.to_owned() });
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn here(url: &str) -> Here {
+        let named = |name: &str| Role::Named(name.to_owned());
+        let mount = |name: &str, ecosystem, url: &str, role| Mount {
+            name: name.to_owned(),
+            ecosystem,
+            url: url.to_owned(),
+            role,
+            has_credentials: false,
+        };
+        Here {
+            url: url.to_owned(),
+            mounts: vec![
+                mount("crates", Ecosystem::Cargo, "https://rs.example/", Role::Default),
+                mount("debian", Ecosystem::Apt, "http://deb.example/debian", Role::Default),
+                mount("node", Ecosystem::Apt, "https://deb.example/node", Role::Default),
+                mount("npm", Ecosystem::Npm, "https://js.example/", Role::Default),
+                mount("team", Ecosystem::Npm, "https://js.example/team/", named("@team")),
+                mount("pypi", Ecosystem::Python, "https://py.example/simple/", Role::Default),
+                mount("own", Ecosystem::Python, "https://own.example/simple/", Role::Further),
+                mount("it", Ecosystem::Python, "https://it.example/simple/", named("it")),
+                mount("files", Ecosystem::Generic, "https://files.example/", named("files")),
+            ],
+            registries: vec!["a.example".into(), "b.example:5000".into()],
+        }
+    }
+
+    #[test]
+    fn each_client_is_led_to_its_mount() {
+        let pointers = here("http://127.0.0.1:3144").pointers();
+        let get =
+            |name: &str| pointers.variables.iter().find(|it| it.name == name).map(|it| it.value.as_str());
+        for (name, value) in [
+            ("PIP_INDEX_URL", "http://127.0.0.1:3144/pypi/"),
+            ("UV_DEFAULT_INDEX", "http://127.0.0.1:3144/pypi/"),
+            ("PIP_EXTRA_INDEX_URL", "http://127.0.0.1:3144/own/"),
+            ("npm_config_registry", "http://127.0.0.1:3144/npm/"),
+            ("npm_config_@team:registry", "http://127.0.0.1:3144/team/"),
+            ("YARN_UNSAFE_HTTP_WHITELIST", "127.0.0.1"),
+        ] {
+            assert_eq!(get(name), Some(value), "{name}");
+        }
+        assert_eq!(get("PIP_TRUSTED_HOST"), None);
+        assert_eq!(pointers.cargo[1], "source.pkgcache.registry=\"sparse+http://127.0.0.1:3144/crates/\"");
+        let apt = pointers.pieces.iter().find(|it| it.client == "apt").unwrap();
+        assert_eq!(apt.text, "Acquire::http::Proxy::deb.example \"http://127.0.0.1:3144/\";\n");
+        assert_eq!(
+            pointers.notes,
+            [
+                "apt: write `http://127.0.0.1:3144/node` in your lists in the place of `https://deb.example/node`",
+                "http://127.0.0.1:3144/it/ is https://it.example/simple/: no python client is led there by itself",
+                "http://127.0.0.1:3144/files/ is https://files.example/",
+            ]
+        );
+    }
+
+    #[test]
+    fn another_machines_cache_has_to_be_trusted_by_pip() {
+        let pointers = here("http://cache.example:3144").pointers();
+        let trusted = pointers.variables.iter().find(|it| it.name == "PIP_TRUSTED_HOST").unwrap();
+        assert_eq!(trusted.value, "cache.example:3144");
+    }
+
+    #[test]
+    fn a_mount_has_the_role_that_its_index_has_for_the_client() {
+        let index = |url: &str, role| Index {
+            ecosystem: Ecosystem::Python,
+            url: url.to_owned(),
+            role,
+            from: String::new(),
+            has_credentials: false,
+        };
+        let found =
+            [index("https://a.example/simple", Role::Default), index("https://b.example/", Role::Further)];
+        let role = |name: &str, url: &str| Mount::new(name, Ecosystem::Python, url, false, &found).role;
+        assert_eq!(role("x", "https://a.example/simple/"), Role::Default);
+        assert_eq!(role("pypi", "https://b.example/"), Role::Further);
+        assert_eq!(role("pypi", "https://c.example/"), Role::Default);
+        assert_eq!(role("c", "https://c.example/"), Role::Named("c".into()));
+    }
+
+    #[test]
+    fn the_only_mount_of_a_kind_is_the_default() {
+        let mut here = here("http://127.0.0.1:1");
+        here.mounts.retain(|it| it.name == "it");
+        assert_eq!(here.default_of(Ecosystem::Python).unwrap().name, "it");
+    }
+}

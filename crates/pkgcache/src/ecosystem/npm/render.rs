@@ -1,0 +1,168 @@
+//! A packument with links that stay on the mount, whole or abbreviated.
+
+use std::io::Write;
+
+use http::Uri;
+
+use super::Variant;
+use super::names::Name;
+use super::packument;
+use crate::ecosystem::BadIndex;
+use crate::ecosystem::base::Base;
+use crate::ecosystem::json::{Editor, Fate, Path, Value, quoted};
+
+/// What an abbreviated packument has. `time` is not in npm's own; clients that are to take no version
+/// younger than some days need it, and ask for the full packument where it is missing.
+const KEPT: [&str; 5] = ["name", "dist-tags", "versions", "modified", "time"];
+/// What each of its versions has.
+const KEPT_OF_VERSION: [&str; 21] = [
+    "name",
+    "version",
+    "deprecated",
+    "dependencies",
+    "optionalDependencies",
+    "devDependencies",
+    "bundleDependencies",
+    "bundledDependencies",
+    "peerDependencies",
+    "peerDependenciesMeta",
+    "acceptDependencies",
+    "bin",
+    "directories",
+    "dist",
+    "engines",
+    "os",
+    "cpu",
+    "libc",
+    "funding",
+    "hasInstallScript",
+    "_hasShrinkwrap",
+];
+/// Scripts that run when a package is installed.
+const INSTALLS: [&str; 3] = ["preinstall", "install", "postinstall"];
+const ATTESTATIONS: &str = "/-/npm/v1/attestations/";
+
+/// Writes a packument.
+pub(super) struct Render<'r> {
+    name: Name,
+    root: String,
+    keeps_tarballs: bool,
+    variant: Variant,
+    out: &'r mut dyn Write,
+    named: bool,
+    /// When the package was changed last, by `time`, if nothing else says so.
+    modified: Option<String>,
+    says_modified: bool,
+    /// Whether the version that is read runs a script when it is installed, and whether it says so.
+    installs: bool,
+    says_installs: bool,
+}
+
+impl<'r> Render<'r> {
+    /// # Errors
+    /// [`BadIndex`], if the URL is not a packument's.
+    pub(super) fn new(
+        url: &Uri,
+        base: &Base,
+        variant: Variant,
+        out: &'r mut dyn Write,
+    ) -> Result<Self, BadIndex> {
+        Ok(Self {
+            name: packument::name(url)?,
+            root: format!("{}{}", base.here, base.mount),
+            keeps_tarballs: base.keeps_links,
+            variant,
+            out,
+            named: false,
+            modified: None,
+            says_modified: false,
+            installs: false,
+            says_installs: false,
+        })
+    }
+
+    /// Whether the value is part of the variant.
+    fn keeps(&self, path: &Path) -> bool {
+        self.variant == Variant::Full
+            || match path.depth() {
+                1 => KEPT.contains(&path.last()),
+                3 if path.name(0) == "versions" => KEPT_OF_VERSION.contains(&path.last()),
+                _ => true,
+            }
+    }
+
+    /// What stands in the place of a link.
+    fn replaced(&self, path: &Path, value: Value<'_>) -> Result<Option<String>, BadIndex> {
+        let Some(link) = packument::link(path, value)? else { return Ok(None) };
+        if path.last() == "tarball" && self.keeps_tarballs {
+            return Ok(None);
+        }
+        if path.last() == "tarball" {
+            return Ok(Some(quoted(&format!("{}/{}", self.root, self.name.tarball(path.name(1))))));
+        }
+        // Others are not known to have the same behind them here.
+        let behind = link.url.split_once(ATTESTATIONS).map(|(_, behind)| behind);
+        Ok(behind.map(|behind| quoted(&format!("{}{ATTESTATIONS}{behind}", self.root))))
+    }
+
+    /// What an abbreviated version says of scripts that it leaves out.
+    fn end_of_version(&mut self) -> Option<String> {
+        let (installs, says) = (self.installs, self.says_installs);
+        (self.installs, self.says_installs) = (false, false);
+        (installs && !says).then(|| r#""hasInstallScript":true"#.to_owned())
+    }
+
+    fn end_of_packument(&mut self) -> Option<String> {
+        let modified = self.modified.take().filter(|_| !self.says_modified)?;
+        Some(format!(r#""modified":{}"#, quoted(&modified)))
+    }
+}
+
+impl Editor for Render<'_> {
+    fn fate(&mut self, path: &Path) -> Fate {
+        let noted = self.variant == Variant::Abbreviated
+            && (path.is(&["time", "modified"])
+                || path.is(&["modified"])
+                || path.is(&["versions", "*", "hasInstallScript"])
+                || path.is(&["versions", "*", "scripts", "*"]));
+        match packument::fate(path) {
+            _ if !self.keeps(path) => Fate::Dropped,
+            Fate::Copied if noted => Fate::Seen,
+            fate => fate,
+        }
+    }
+
+    fn see(&mut self, path: &Path, value: Value<'_>) -> Result<Option<String>, BadIndex> {
+        self.named |= packument::check(path, value, &self.name)?;
+        match (path.depth(), path.last()) {
+            (1, "modified") => self.says_modified = true,
+            (2, "modified") if path.name(0) == "time" => {
+                self.modified = packument::text(path, value)?.map(str::to_owned);
+            }
+            (3, "hasInstallScript") => self.says_installs = true,
+            (4, script) if path.name(2) == "scripts" => {
+                self.installs |=
+                    INSTALLS.contains(&script) && !matches!(value, Value::Text("") | Value::Null);
+            }
+            (4, "tarball") | (5, "url") => return self.replaced(path, value),
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn end(&mut self, path: &Path) -> Result<Option<String>, BadIndex> {
+        if path.depth() == 0 {
+            packument::finish(self.named)?;
+        }
+        Ok(match path.depth() {
+            _ if self.variant == Variant::Full => None,
+            0 => self.end_of_packument(),
+            2 if path.name(0) == "versions" => self.end_of_version(),
+            _ => None,
+        })
+    }
+
+    fn copy(&mut self, bytes: &[u8]) -> Result<(), BadIndex> {
+        Ok(self.out.write_all(bytes)?)
+    }
+}
