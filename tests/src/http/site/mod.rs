@@ -1,5 +1,5 @@
-//! An upstream of files: it answers as a plain web server does, counts, and fails where a test tells
-//! it to.
+//! An upstream of files: it answers as a plain web server does, counts, and fails where a test
+//! tells it to.
 //!
 //! It knows ranges, conditions and validators, keeps connections, and serves a path whatever its
 //! spelling (`%2b` and `+`). What is asked with a query is the file without it, unless a file has

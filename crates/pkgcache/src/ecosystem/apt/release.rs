@@ -17,8 +17,8 @@ use crate::ecosystem::BadIndex;
 pub(crate) struct Release {
     /// Each file below the release's folder, with its size and a checksum; paths are spelled as
     /// [`super::place()`] spells them. A file stands there once for each of its checksums: SHA-256
-    /// first, which names what is stored, then SHA-512, then SHA-1. Indexes that may be asked for by
-    /// their MD5 stand there under that address, too, since an MD5 proves nothing.
+    /// first, which names what is stored, then SHA-512, then SHA-1. Indexes that may be asked for
+    /// by their MD5 stand there under that address, too, since an MD5 proves nothing.
     pub(crate) files: Vec<(String, u64, Checksum)>,
     /// When it ceases to be valid, in seconds since 1970.
     pub(crate) valid_until: Option<i64>,
