@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use camino::Utf8PathBuf;
 use clap::{Args, ValueEnum};
 use miette::{IntoDiagnostic, WrapErr};
-use pkgcache::clients::check;
 use pkgcache::clients::forms::{self, Form};
 use pkgcache::clients::plan::{Named, Plan};
 use pkgcache::clients::pointers::{Here, Mount};
+use pkgcache::clients::{address, check};
 use pkgcache::{Config, Error, Options};
 use serde::Serialize;
 use storekit::printable;
@@ -80,7 +80,8 @@ impl For {
 
 /// Whether the options name nothing that could be cached.
 pub(crate) fn is_unset(options: &Options) -> bool {
-    options.upstream.is_empty() && options.allow.is_none() && options.tunnel.is_none()
+    let Options { upstream, registry, allow, tunnel, .. } = options;
+    upstream.is_empty() && registry.is_empty() && allow.is_none() && tunnel.is_none()
 }
 
 /// The options, with what is found on this machine where they name no upstream. `tell` gets a line
@@ -94,16 +95,21 @@ pub(crate) fn completed(
         return Ok(options);
     }
     let listen = options.config(&environment.folder)?.listen;
-    let plan = Machine::this(environment).plan(&own(listen));
+    let plan = Machine::this(environment).plan(&own(listen, environment));
     plan.lines().for_each(|line| tell(&line));
+    if !plan.private.is_empty() {
+        tell(&format!("upstreams may have private addresses, as {} has", plan.private.join(", ")));
+    }
     plan.notes.iter().for_each(|note| tell(note));
     Ok(options.or(plan.options()))
 }
 
-/// The names under which this machine's clients may know the cache.
-pub(crate) fn own(listen: SocketAddr) -> Vec<String> {
+/// The names under which this machine's clients may know the cache; also one that this process runs
+/// beside.
+pub(crate) fn own(listen: SocketAddr, environment: &Environment) -> Vec<String> {
     let port = listen.port();
     let mut own = vec![listen.to_string()];
+    own.extend(environment.get(URL).map(|url| address::authority(url).to_owned()));
     if listen.ip().is_loopback() || listen.ip().is_unspecified() {
         own.extend(["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")));
     }
@@ -133,7 +139,7 @@ pub(crate) fn detect(
         Some(root) => Machine::below(&environment.folder.join(root)),
         None => Machine::this(environment),
     };
-    let plan = machine.plan(&own(listen));
+    let plan = machine.plan(&own(listen, environment));
     if json {
         print_json(&plan, out).map_err(Error::Output)?;
     } else {
@@ -156,15 +162,15 @@ fn print_json(plan: &Plan, out: &mut dyn Write) -> std::io::Result<()> {
 }
 
 /// The cache at `url`, as its clients see it.
-pub(crate) fn here(config: &Config, url: &str, machine: &Machine) -> Here {
-    let found = machine.found(&own(config.listen)).indexes;
-    let mount = |it: &pkgcache::Upstream| {
-        Mount::new(&it.name, kind(it), &it.url.to_string(), it.keep_private, &found)
-    };
+pub(crate) fn here(config: &Config, url: &str, machine: &Machine, environment: &Environment) -> Here {
+    let found = machine.found(&own(config.listen, environment)).indexes;
+    let mount =
+        |it: &pkgcache::Upstream| Mount::new(&it.name, it.kind, &it.url.to_string(), it.keep_private, &found);
     Here {
+        reveals: false,
         url: url.trim_end_matches('/').to_owned(),
         mounts: config.upstreams.iter().map(mount).collect(),
-        registries: Vec::new(),
+        registries: config.registries.iter().map(|it| it.name.clone()).collect(),
     }
 }
 
@@ -182,7 +188,7 @@ pub(crate) fn env(
         return Err(miette::miette!(help = "write `http://HOST:PORT`", "`{}` is not a URL", printable(url)));
     }
     let machine = Machine::this(environment);
-    let here = here(config, url, &machine);
+    let here = here(config, url, &machine, environment);
     if args.check {
         return checked(&here, &machine, common, out);
     }
@@ -243,9 +249,4 @@ fn print_check(row: &Checked<'_>, json: bool, out: &mut dyn Write) -> std::io::R
     let name = if row.name.is_empty() { "/" } else { row.name };
     let what = row.problem.as_deref().unwrap_or("ok");
     writeln!(out, "{} ({}): {} [{}]", printable(name), row.kind, printable(what), printable(row.target))
-}
-
-/// What kind of client an upstream is for.
-fn kind(_: &pkgcache::Upstream) -> pkgcache::clients::Ecosystem {
-    pkgcache::clients::Ecosystem::Generic
 }

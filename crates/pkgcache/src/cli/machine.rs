@@ -70,6 +70,12 @@ impl Machine {
         found.add(python::pip(&files, &self.environment));
         let files = self.texts(found, &python::uv_files(&self.environment));
         found.add(python::uv(&files, &self.environment));
+        let netrc = self.environment.get("NETRC").map(Utf8PathBuf::from);
+        let home = self.environment.get("HOME").map(Utf8PathBuf::from);
+        let netrc = netrc.or_else(|| Some(home?.join(".netrc")));
+        for file in self.texts(found, &netrc.into_iter().collect::<Vec<_>>()) {
+            python::with_netrc(found, &file);
+        }
     }
 
     fn npm(&self, found: &mut Found) {

@@ -59,7 +59,9 @@ pub(crate) fn run(
     let outcome = runtime.block_on(async {
         let place = Place::take(args, process::fitted(config), store).await?;
         let machine = Machine::this(environment);
-        let here = doors::here(&place.config, &place.url(), &machine);
+        let mut here = doors::here(&place.config, &place.url(), &machine, environment);
+        // The command gets what its clients have in their settings anyway.
+        here.reveals = true;
         let surroundings = Surroundings::new(&here, environment)?;
         let mut heard = listen()?;
         let before = place.tally().await;

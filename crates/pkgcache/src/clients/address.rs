@@ -1,12 +1,34 @@
 //! Addresses of indexes as settings have them: without their credentials, in one spelling.
 
+use std::fmt;
+
+/// What is told to the server that it is for, and is shown to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
 /// The address of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// `http://` or `https://`, the host, the path; no credentials, no query.
     pub url: String,
-    /// Whether there were credentials in it.
-    pub has_credentials: bool,
+    /// The credentials that were in it, as they are written.
+    pub credentials: Option<Secret>,
 }
 
 impl Address {
@@ -22,23 +44,43 @@ impl Address {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         // A password that was not encoded may have a slash: an `@` in what seems the path counts
         // where the part before it has a colon and is not a host with a port.
-        let (authority, path) = match rest.rsplit_once('@') {
-            Some((user, _))
+        let (user, path) = match rest.rsplit_once('@') {
+            Some((user, behind))
                 if user.len() < end || user.split_once(':').is_some_and(|(_, it)| !starts_with_port(it)) =>
             {
-                let rest = rest.get(user.len() + 1..)?;
-                (None, rest)
+                (Some(Secret::new(user)), behind)
             }
-            _ => (Some(()), rest),
+            _ => (None, rest),
         };
         let end = path.find(['/', '?', '#']).unwrap_or(path.len());
         let (host, path) = path.split_at_checked(end)?;
         let path = path.split(['?', '#']).next().unwrap_or_default();
-        let url =
-            format!("{scheme}://{}{}", host.to_ascii_lowercase(), if path.is_empty() { "/" } else { path });
+        let slash = if path.is_empty() { "/" } else { path };
+        let url = format!("{scheme}://{}{slash}", host.to_ascii_lowercase());
         let valid = url.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()));
-        valid.then_some(Self { url, has_credentials: authority.is_none() })
+        valid.then_some(Self { url, credentials: user })
     }
+
+    /// The URL with these credentials in it.
+    #[must_use]
+    pub(super) fn with(url: &str, credentials: &Secret) -> String {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        format!("{scheme}://{}@{rest}", credentials.reveal())
+    }
+}
+
+/// Text as a part of a URL's credentials.
+#[must_use]
+pub(super) fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().fold(String::new(), |mut all, byte| {
+        if plain(byte) {
+            all.push(char::from(byte));
+        } else {
+            all.push_str(&format!("%{byte:02X}"));
+        }
+        all
+    })
 }
 
 /// Whether the text behind a colon begins as a port does, so that the colon ends a host's name.
@@ -90,22 +132,24 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn reads(text: &str, url: &str, has_credentials: bool) {
-        let expected = Some(Address { url: url.to_owned(), has_credentials });
-        assert_eq!(Address::read(text), expected, "{text}");
+    fn reads(text: &str, url: &str, credentials: &str) {
+        let credentials = Some(Secret::new(credentials)).filter(|_| !credentials.is_empty());
+        let found = Address::read(text).unwrap();
+        assert_eq!((found.url.as_str(), found.credentials == credentials), (url, true), "{text}");
+        assert!(credentials.is_none_or(|it| !format!("{found:?}").contains(it.reveal())), "{text}");
     }
 
     #[test]
     fn no_credential_stays_in_an_address() {
-        reads(" https://Files.example/simple ", "https://files.example/simple", false);
-        reads("https://files.example", "https://files.example/", false);
-        reads("HTTPS://me:secret@files.example:8443/a/?x#y", "https://files.example:8443/a/", true);
-        reads("https://token@files.example/a", "https://files.example/a", true);
-        reads("https://me:s/e@c@files.example/a", "https://files.example/a", true);
-        reads("https://me:se?cret@files.example/a", "https://files.example/a", true);
-        reads("http://files.example/@scope/x", "http://files.example/@scope/x", false);
-        reads("http://files.example:80/@scope/x", "http://files.example:80/@scope/x", false);
-        reads("http://[::1]:3144/a", "http://[::1]:3144/a", false);
+        reads(" https://Files.example/simple ", "https://files.example/simple", "");
+        reads("https://files.example", "https://files.example/", "");
+        reads("HTTPS://me:secret@files.example:8443/a/?x#y", "https://files.example:8443/a/", "me:secret");
+        reads("https://token@files.example/a", "https://files.example/a", "token");
+        reads("https://me:s/e@c@files.example/a", "https://files.example/a", "me:s/e@c");
+        reads("https://me:se?cret@files.example/a", "https://files.example/a", "me:se?cret");
+        reads("http://files.example/@scope/x", "http://files.example/@scope/x", "");
+        reads("http://files.example:80/@scope/x", "http://files.example:80/@scope/x", "");
+        reads("http://[::1]:3144/a", "http://[::1]:3144/a", "");
     }
 
     #[test]

@@ -33,8 +33,10 @@ pub fn checks(here: &Here, suites: &[(String, String)]) -> Vec<Check> {
     let registry = |name: &String| Check {
         name: name.clone(),
         ecosystem: Ecosystem::Oci,
-        target: format!("/v2/?ns={name}"),
-        accept: "*/*",
+        // The greeting is the cache's own; for a tag, even one that nobody has, the registry is
+        // asked.
+        target: format!("/v2/pkgcache/check/manifests/none?ns={name}"),
+        accept: "application/vnd.oci.image.index.v1+json",
     };
     mounts.chain(here.registries.iter().map(registry)).collect()
 }
@@ -84,8 +86,8 @@ pub fn judge(check: &Check, answer: &Answer) -> Result<(), String> {
     let fine = match check.ecosystem {
         // The index answers, and has no such project or no such address.
         Ecosystem::Python | Ecosystem::Npm => matches!(status, 200..=299 | 404),
-        // Without credentials a registry says where they are to be had.
-        Ecosystem::Oci => matches!(status, 200..=299 | 401),
+        // The registry answers, and has no such image, or none for everybody.
+        Ecosystem::Oci => matches!(status, 200..=299 | 401 | 404) || (status == 403 && !is_unknown(answer)),
         Ecosystem::Cargo => status == 200,
         Ecosystem::Apt => {
             matches!(status, 200..=299) || (status < 500 && status != 403 && check.target.ends_with("//"))
@@ -102,6 +104,11 @@ pub fn judge(check: &Check, answer: &Answer) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether the cache does not stand in for this registry.
+fn is_unknown(answer: &Answer) -> bool {
+    String::from_utf8_lossy(&answer.body).contains("mirrored here")
 }
 
 /// What the answer says: its status and the first line of its body.
@@ -137,7 +144,7 @@ mod tests {
             ("npm", "/npm/-/ping"),
             ("pypi", "/pypi/pip/"),
             ("files", "/files/"),
-            ("a.example", "/v2/?ns=a.example"),
+            ("a.example", "/v2/pkgcache/check/manifests/none?ns=a.example"),
         ] {
             assert_eq!(target(name), expected);
         }
@@ -156,7 +163,10 @@ mod tests {
         assert_eq!(judged(Ecosystem::Python, 404, ""), "");
         assert_eq!(judged(Ecosystem::Python, 502, "\nno route\nmore"), "status 502 (no route)");
         assert_eq!(judged(Ecosystem::Npm, 401, "<html>"), "status 401: it wants credentials");
-        assert_eq!(judged(Ecosystem::Oci, 401, ""), "");
+        for status in [200, 401, 403, 404] {
+            assert_eq!(judged(Ecosystem::Oci, status, ""), "");
+        }
+        assert!(judged(Ecosystem::Oci, 403, "`a` is not one that is mirrored here").contains("refused"));
         assert_eq!(judged(Ecosystem::Cargo, 200, "{\"dl\": \"x\"}"), "");
         assert!(judged(Ecosystem::Cargo, 200, "<html>").contains("no `dl`"));
         assert!(judged(Ecosystem::Cargo, 404, "").contains("URL is right"));

@@ -12,7 +12,6 @@ pub mod cargo;
 pub mod check;
 pub mod forms;
 mod ini;
-mod kind;
 pub mod npm;
 pub mod plan;
 pub mod pointers;
@@ -21,7 +20,8 @@ pub mod registries;
 
 use std::collections::BTreeSet;
 
-pub use kind::Ecosystem;
+pub use crate::ecosystem::Ecosystem;
+pub use address::Secret;
 
 /// A settings file, or another text of a client's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub struct Index {
     pub from: String,
     /// Whether the client has credentials for it.
     pub has_credentials: bool,
+    /// Those that are known: of an address (without a name), or settings of npm's, by their names.
+    pub secrets: Vec<(String, Secret)>,
 }
 
 /// What was found out.
@@ -89,9 +91,11 @@ impl Found {
 
     /// Notes an index, or that its address cannot be used.
     fn index(&mut self, ecosystem: Ecosystem, role: Role, address: &str, from: &str) {
-        if let Some(address::Address { url, has_credentials }) = address::Address::read(address) {
+        if let Some(address::Address { url, credentials }) = address::Address::read(address) {
             let from = from.to_owned();
-            self.indexes.push(Index { ecosystem, url, role, from, has_credentials });
+            let has_credentials = credentials.is_some();
+            let secrets = credentials.map(|it| (String::new(), it)).into_iter().collect();
+            self.indexes.push(Index { ecosystem, url, role, from, has_credentials, secrets });
             return;
         }
         let shown = toolkit::net::without_credentials(address);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use toolkit::Environment;
 
-use crate::clients::{Ecosystem, Found, Role, Text, address};
+use crate::clients::{Ecosystem, Found, Role, Secret, Text, address};
 
 /// The files that npm reads here, the one that counts most last. `prefix` is the folder above the
 /// one that node lies in; `project` the nearest folder with a package.
@@ -60,23 +60,25 @@ pub fn npm(files: &[Text], environment: &Environment) -> Found {
         }
     }
     for index in &mut found.indexes {
-        index.has_credentials |= settings.keys().any(|key| is_credential_of(key, &index.url));
+        for (key, (value, _)) in &settings {
+            if let Some(what) = credential_of(key, &index.url) {
+                index.has_credentials = true;
+                index.secrets.push((what.to_owned(), Secret::new(value)));
+            }
+        }
     }
     found
 }
 
-/// Whether a key is a credential for the registry: `//HOST/PATH/:_authToken` and its like. npm
-/// looks at each folder above the registry's path, too.
-fn is_credential_of(key: &str, url: &str) -> bool {
-    let Some((place, what)) = key.rsplit_once(':') else { return false };
-    let secret = ["_authtoken", "_auth", "_password", "username", "certfile"];
-    let Some(place) =
-        place.strip_prefix("//").filter(|_| secret.contains(&what.to_ascii_lowercase().as_str()))
-    else {
-        return false;
-    };
+/// Which credential for the registry a key is: `//HOST/PATH/:_authToken` and its like. npm looks at
+/// each folder above the registry's path, too.
+fn credential_of<'a>(key: &'a str, url: &str) -> Option<&'a str> {
+    let secret = ["_authtoken", "_auth", "_password", "username"];
+    let (place, what) =
+        key.rsplit_once(':').filter(|(_, it)| secret.contains(&it.to_ascii_lowercase().as_str()))?;
+    let place = place.strip_prefix("//")?;
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    address::folder(rest).starts_with(&address::folder(place))
+    address::folder(rest).starts_with(&address::folder(place)).then_some(what)
 }
 
 /// The lines `key = value` of an npmrc.

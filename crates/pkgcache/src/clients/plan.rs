@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use crate::clients::{Ecosystem, Found, Index, Role, address};
+use crate::clients::{Ecosystem, Found, Index, Role, address, registries};
 use crate::config::hosts;
-use crate::config::settings::{Mount, MountTable, Options};
+use crate::config::settings::{Mount, MountTable, Options, RegistryMount};
 
 /// An upstream with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +129,8 @@ impl Plan {
         if !self.registries.is_empty() {
             text.push_str("[pkgcache.registry]\n");
             for it in &self.registries {
-                let _ = writeln!(text, "{}{} = {}", comments(it), key(&it.name), quoted(&it.index.url));
+                let url = registry_url(it).map(|url| format!(" url = {} ", quoted(url))).unwrap_or_default();
+                let _ = writeln!(text, "{}{} = {{{url}}}", comments(it), key(&it.name));
             }
             text.push('\n');
         }
@@ -145,13 +146,19 @@ impl Plan {
         let mount = |it: &Named| {
             let table = MountTable {
                 url: it.index.url.clone(),
+                kind: it.index.ecosystem,
                 keep_private: it.index.has_credentials,
                 ..MountTable::default()
             };
             (it.name.clone(), Mount::Table(table))
         };
+        let registry = |it: &Named| {
+            let url = registry_url(it).map(str::to_owned);
+            (it.name.clone(), RegistryMount { url, ..RegistryMount::default() })
+        };
         Options {
             upstream: self.mounts.iter().map(mount).collect(),
+            registry: self.registries.iter().map(registry).collect(),
             allow: Some(self.allow.clone()).filter(|allow| !allow.is_empty()),
             parent: self.parent.clone(),
             allow_private: Some(true).filter(|_| !self.private.is_empty()),
@@ -203,6 +210,9 @@ fn merged(indexes: Vec<Index>) -> Vec<Index> {
                     known.from = format!("{}, {}", known.from, index.from);
                 }
                 known.has_credentials |= index.has_credentials;
+                if known.secrets.is_empty() {
+                    known.secrets = index.secrets;
+                }
                 known.role = known.role.clone().min(index.role);
             }
             None => merged.push(index),
@@ -274,6 +284,13 @@ pub fn credentials(ecosystem: Ecosystem, name: &str) -> String {
     format!("The client sends its own credentials, which pass through: {how}.")
 }
 
+/// The registry's address, where its name does not say it.
+fn registry_url(it: &Named) -> Option<&str> {
+    let url = it.index.url.as_str();
+    let by_name = address::is_same(url, &format!("https://{}/", it.name));
+    Some(url).filter(|_| !by_name && it.index.from != registries::OWN)
+}
+
 fn table(it: &Named) -> String {
     let private = if it.index.has_credentials { ", keep-private = true" } else { "" };
     format!("{{ url = {}, kind = {}{private} }}", quoted(&it.index.url), quoted(it.index.ecosystem.name()))
@@ -312,6 +329,7 @@ mod tests {
             (Ecosystem::Apt, Role::Default, "http://deb.example/debian", "a.sources"),
             (Ecosystem::Apt, Role::Default, "https://deb.example/debian", "b.sources"),
             (Ecosystem::Oci, named("r.example:5000"), "http://r.example:5000/", "registries.conf"),
+            (Ecosystem::Oci, named("q.example"), "https://q.example/", "registries.conf"),
         ])
     }
 
@@ -351,7 +369,9 @@ mod tests {
              team-2 = { url = \"https://js.example/team/\", kind = \"npm\" }\n\n\
              [pkgcache.registry]\n\
              # registries.conf\n\
-             \"r.example:5000\" = \"http://r.example:5000/\"\n\n\
+             \"q.example\" = {}\n\
+             # registries.conf\n\
+             \"r.example:5000\" = { url = \"http://r.example:5000/\" }\n\n\
              # no go\n"
         );
         assert!(!text.contains("word"), "a password");
@@ -364,6 +384,10 @@ mod tests {
         let config = Plan::of(many()).options().config("/".into()).unwrap();
         let names: Vec<_> = config.upstreams.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["crates", "debian", "debian-2", "npm", "pypi", "team", "team-2"]);
+        let kinds: Vec<_> = config.upstreams.iter().map(|it| it.kind.name()).collect();
+        assert_eq!(kinds, ["cargo", "apt", "apt", "npm", "python", "python", "npm"]);
+        let registries: Vec<_> = config.registries.iter().map(|it| it.url.to_string()).collect();
+        assert_eq!(registries, ["https://q.example/", "http://r.example:5000/"]);
         assert!(config.upstreams.iter().all(|it| it.keep_private == (it.name == "team")));
         let lines: Vec<_> = Plan::of(many()).lines().collect();
         assert_eq!(

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::clients::{Ecosystem, Index, Role, address, plan};
+use crate::clients::address::Address;
+use crate::clients::{Ecosystem, Index, Role, Secret, address, plan};
 
 /// A mount of the cache, as its clients see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Mount {
     pub role: Role,
     /// Whether the client has to bring credentials.
     pub has_credentials: bool,
+    /// Those that are known, as an [`Index`] has them.
+    pub secrets: Vec<(String, Secret)>,
 }
 
 /// The cache, as its clients see it.
@@ -28,6 +31,9 @@ pub struct Here {
     pub mounts: Vec<Mount>,
     /// The names of the registries that it stands in for.
     pub registries: Vec<String>,
+    /// Whether clients are given the credentials that they have for what is mounted. Nothing of that
+    /// may be shown.
+    pub reveals: bool,
 }
 
 /// A variable, and for which clients it is.
@@ -72,10 +78,12 @@ impl Mount {
     pub fn new(name: &str, ecosystem: Ecosystem, url: &str, has_credentials: bool, found: &[Index]) -> Self {
         let same = |it: &&Index| it.ecosystem == ecosystem && address::is_same(&it.url, url);
         let known = found.iter().filter(same).map(|it| it.role.clone()).min();
+        let secrets = found.iter().filter(same).map(|it| it.secrets.clone()).find(|it| !it.is_empty());
         let usual = name == plan::usual_name(ecosystem) || name == ecosystem.name();
         let by_name = if usual { Role::Default } else { Role::Named(name.to_owned()) };
         let role = known.unwrap_or(by_name);
-        Self { name: name.to_owned(), ecosystem, url: url.to_owned(), role, has_credentials }
+        let secrets = secrets.unwrap_or_default();
+        Self { name: name.to_owned(), ecosystem, url: url.to_owned(), role, has_credentials, secrets }
     }
 }
 
@@ -91,6 +99,13 @@ impl Here {
     pub fn at(&self, mount: &Mount) -> String {
         let slash = if mount.name.is_empty() { "" } else { "/" };
         format!("{}/{}{slash}", self.url, mount.name)
+    }
+
+    /// The same, with the credentials that the client would have sent to the upstream.
+    fn at_for_client(&self, mount: &Mount) -> String {
+        let at = self.at(mount);
+        let mut own = mount.secrets.iter().filter(|(name, _)| name.is_empty() && self.reveals);
+        own.next().map_or(at.clone(), |(_, secret)| Address::with(&at, secret))
     }
 
     /// Whether the cache is on the client's own machine.
@@ -133,12 +148,15 @@ impl Here {
 
     fn python(&self, to: &mut Pointers) {
         if let Some(mount) = self.default_of(Ecosystem::Python) {
-            let url = self.at(mount);
+            let url = self.at_for_client(mount);
             to.set("pip", "PIP_INDEX_URL", &url);
             to.set("uv", "UV_DEFAULT_INDEX", &url);
         }
-        let further: Vec<_> =
-            self.of(Ecosystem::Python).filter(|it| it.role == Role::Further).map(|it| self.at(it)).collect();
+        let further: Vec<_> = self
+            .of(Ecosystem::Python)
+            .filter(|it| it.role == Role::Further)
+            .map(|it| self.at_for_client(it))
+            .collect();
         if !further.is_empty() {
             to.set("pip", "PIP_EXTRA_INDEX_URL", &further.join(" "));
             to.set("uv", "UV_INDEX", &further.join(" "));
@@ -167,6 +185,11 @@ impl Here {
                 && scope.starts_with('@')
             {
                 to.set("npm, pnpm", &format!("npm_config_{scope}:registry"), &self.at(mount));
+            }
+            let at = self.at(mount);
+            let place = at.split_once(':').map_or(at.as_str(), |(_, rest)| rest);
+            for (name, secret) in mount.secrets.iter().filter(|(name, _)| !name.is_empty() && self.reveals) {
+                to.set("npm, pnpm", &format!("npm_config_{place}:{name}"), secret.reveal());
             }
         }
     }
@@ -245,8 +268,10 @@ pub(crate) mod tests {
             url: url.to_owned(),
             role,
             has_credentials: false,
+            secrets: Vec::new(),
         };
         Here {
+            reveals: false,
             url: url.to_owned(),
             mounts: vec![
                 mount("crates", Ecosystem::Cargo, "https://rs.example/", Role::Default),
@@ -307,6 +332,7 @@ pub(crate) mod tests {
             role,
             from: String::new(),
             has_credentials: false,
+            secrets: Vec::new(),
         };
         let found =
             [index("https://a.example/simple", Role::Default), index("https://b.example/", Role::Further)];
@@ -315,6 +341,23 @@ pub(crate) mod tests {
         assert_eq!(role("pypi", "https://b.example/"), Role::Further);
         assert_eq!(role("pypi", "https://c.example/"), Role::Default);
         assert_eq!(role("c", "https://c.example/"), Role::Named("c".into()));
+    }
+
+    #[test]
+    fn credentials_go_along_only_where_nothing_is_shown() {
+        let mut here = here("http://127.0.0.1:1");
+        for mount in &mut here.mounts {
+            let name = if mount.ecosystem == Ecosystem::Npm { "_authToken" } else { "" };
+            mount.secrets = vec![(name.to_owned(), Secret::new("me:word"))];
+        }
+        assert!(!format!("{:?}{here:?}", here.pointers()).contains("word"));
+        here.reveals = true;
+        let set = here.pointers().variables;
+        let get = |name: &str| set.iter().find(|it| it.name == name).map(|it| it.value.as_str());
+        assert_eq!(get("UV_DEFAULT_INDEX"), Some("http://me:word@127.0.0.1:1/pypi/"));
+        assert_eq!(get("PIP_EXTRA_INDEX_URL"), Some("http://me:word@127.0.0.1:1/own/"));
+        assert_eq!(get("npm_config_//127.0.0.1:1/team/:_authToken"), Some("me:word"));
+        assert_eq!(get("npm_config_registry"), Some("http://127.0.0.1:1/npm/"));
     }
 
     #[test]

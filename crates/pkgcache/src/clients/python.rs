@@ -5,7 +5,7 @@
 use camino::Utf8PathBuf;
 use toolkit::Environment;
 
-use crate::clients::{Ecosystem, Found, Role, Text, ini, tables_at, text_at, texts_at};
+use crate::clients::{Ecosystem, Found, Role, Secret, Text, address, ini, tables_at, text_at, texts_at};
 
 /// The files that pip reads here, the one that counts most last.
 #[must_use]
@@ -69,6 +69,38 @@ pub fn pip(files: &[Text], environment: &Environment) -> Found {
     list(&mut found, variable("PIP_INDEX_URL").or(index), &Role::Default);
     list(&mut found, variable("PIP_EXTRA_INDEX_URL").or(further), &Role::Further);
     found
+}
+
+/// Credentials of a netrc are for the hosts that it names, where an address brings none.
+pub fn with_netrc(found: &mut Found, netrc: &Text) {
+    let words: Vec<_> = netrc.text.split_whitespace().collect();
+    let mut machine = None;
+    let mut login = None;
+    for pair in words.windows(2) {
+        let &[key, value] = pair else { continue };
+        match key {
+            "machine" => (machine, login) = (Some(value), None),
+            "default" => machine = None,
+            "login" => login = Some(value),
+            "password" => {
+                let of = |it: &&mut crate::clients::Index| {
+                    it.ecosystem == Ecosystem::Python
+                        && machine == Some(address::host(&it.url))
+                        && it.secrets.is_empty()
+                };
+                for index in found.indexes.iter_mut().filter(of) {
+                    let text = format!(
+                        "{}:{}",
+                        address::escaped(login.unwrap_or_default()),
+                        address::escaped(value)
+                    );
+                    index.has_credentials = true;
+                    index.secrets.push((String::new(), Secret::new(text)));
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 fn is_yes(value: &str) -> bool {
@@ -244,6 +276,25 @@ mod tests {
             found.notes,
             ["PIP_EXTRA_INDEX_URL: `file:///srv` is not an HTTP address, so it is not cached"]
         );
+    }
+
+    #[test]
+    fn a_netrc_has_credentials_for_hosts() {
+        let set = environment(&[
+            ("PIP_INDEX_URL", "https://one.example/s"),
+            ("PIP_EXTRA_INDEX_URL", "https://a@two.example/s https://three.example/s"),
+        ]);
+        let mut found = pip(&[], &set);
+        with_netrc(
+            &mut found,
+            &text(
+                ".netrc",
+                "machine one.example login m/e password p@w\nmachine two.example login x password y\ndefault login d password d\n",
+            ),
+        );
+        let secrets: Vec<_> =
+            found.indexes.iter().map(|it| it.secrets.first().map(|(_, it)| it.reveal())).collect();
+        assert_eq!(secrets, [Some("m%2Fe:p%40w"), Some("a"), None]);
     }
 
     #[test]

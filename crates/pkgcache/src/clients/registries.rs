@@ -31,6 +31,10 @@ pub fn docker(file: &Text, own: Option<&str>) -> Found {
     found
 }
 
+/// Where docker's own registry is said. Its address is that of its old interface; how images are to
+/// be had there, this cache knows by the name.
+pub(super) const OWN: &str = "docker's built-in default";
+
 /// The registry that docker asks where no other is named, by `docker info`: its name and its
 /// address with a blank between them.
 #[must_use]
@@ -38,7 +42,7 @@ pub fn built_in(said: &str) -> Option<Found> {
     let (name, server) = said.trim().split_once(' ')?;
     let mut found = Found::default();
     let root = format!("https://{}/", address::authority(&address::Address::read(server)?.url));
-    found.index(Ecosystem::Oci, Role::Named(name.to_owned()), &root, "docker's built-in default");
+    found.index(Ecosystem::Oci, Role::Named(name.to_owned()), &root, OWN);
     Some(found).filter(|found| !name.is_empty() && !found.indexes.is_empty())
 }
 

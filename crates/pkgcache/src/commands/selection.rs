@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
-use storekit::{ByteSize, Digest, PackageEntry};
+use storekit::{ByteSize, Digest, PackageEntry, PackageKey};
 use toolkit::words::count;
 use toolkit::{Align, Table};
 
@@ -47,11 +47,13 @@ impl Selection {
         let is = |wanted: &Option<String>, found: &str| {
             wanted.as_ref().is_none_or(|it| it.eq_ignore_ascii_case(found))
         };
+        // Entries have hosts as names of folders: with `_` in the place of `:`.
+        let source = self.source.as_ref().map(|it| PackageKey::new("", it, "", None).source);
         let key = &entry.key;
         self.url.as_ref().is_none_or(|url| *url == key.url)
             && key.url.contains(&self.part)
             && is(&self.ecosystem, &key.ecosystem)
-            && is(&self.source, &key.source)
+            && is(&source, &key.source)
             && is(&self.name, entry.name.as_deref().unwrap_or_default())
     }
 
@@ -180,7 +182,7 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use storekit::{PackageKey, StoredResponse};
+    use storekit::StoredResponse;
 
     fn entry(ecosystem: &str, url: &str, name: &str, body: &[u8]) -> PackageEntry {
         let mut entry = PackageEntry::new(PackageKey::new(ecosystem, "up", url, None));

@@ -7,6 +7,7 @@ pub(crate) mod settings;
 pub(crate) mod target;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -64,7 +65,7 @@ pub struct Upstream {
     /// Which kind of package client it serves.
     pub kind: Ecosystem,
     /// The keys that its indexes have to be signed by, where that is checked here.
-    pub keyring: Option<Utf8PathBuf>,
+    pub keyring: Option<Arc<[u8]>>,
     /// Whether npm gets the upstream's own URLs of tarballs: it replaces their host by itself, and
     /// its lock files stay as they would be without the cache.
     pub keep_links: bool,

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use http::Uri;
@@ -277,7 +278,7 @@ impl Options {
             upstreams: self
                 .upstream
                 .iter()
-                .map(|(name, mount)| upstream(name, mount, guesses))
+                .map(|(name, mount)| upstream(name, mount, guesses, folder))
                 .collect::<Result<_, _>>()?,
             registries: self
                 .registry
@@ -343,7 +344,7 @@ fn parent(text: &str) -> Result<Uri, Error> {
     Ok(uri)
 }
 
-fn upstream(name: &str, mount: &Mount, guesses: bool) -> Result<Upstream, Error> {
+fn upstream(name: &str, mount: &Mount, guesses: bool, folder: &Utf8Path) -> Result<Upstream, Error> {
     let table = match mount {
         Mount::Url(url) => MountTable { url: url.clone(), ..MountTable::default() },
         Mount::Table(table) => table.clone(),
@@ -365,12 +366,23 @@ fn upstream(name: &str, mount: &Mount, guesses: bool) -> Result<Upstream, Error>
         name: name.trim_matches('/').to_owned(),
         url,
         kind: table.kind,
-        keyring: table.keyring,
+        keyring: table.keyring.map(|path| keyring(&folder.join(path))).transpose()?,
         keep_links: table.keep_links,
         follow_redirects: table.follow_redirects,
         keep_private: table.keep_private,
         heuristic_freshness: table.heuristic_freshness.unwrap_or(guesses),
     })
+}
+
+/// No keyring is larger: 16 MiB.
+const LARGEST_KEYRING: u64 = 16 << 20;
+
+/// What is in a file with keys.
+fn keyring(path: &Utf8Path) -> Result<Arc<[u8]>, Error> {
+    let bad = |reason: String| Error::File { path: path.to_owned(), reason };
+    let found = storekit::files::replace::read_capped(path, LARGEST_KEYRING);
+    let bytes = found.map_err(|error| bad(error.to_string()))?;
+    Ok(bytes.ok_or_else(|| bad("it is not there".to_owned()))?.into())
 }
 
 /// docker.io is served by another host, and its tokens by a third.

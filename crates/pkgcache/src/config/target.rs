@@ -2,6 +2,8 @@
 //!
 //! Source: RFC 9112, 3.2; RFC 3986, 2.4 and 5.2.4.
 
+use std::sync::Arc;
+
 use http::{Uri, uri::PathAndQuery};
 
 use crate::config::hosts::is_address;
@@ -34,6 +36,8 @@ pub(crate) struct Target {
     pub(crate) below: String,
     /// The upstream's own URL, where one is mounted, or is known, that has this kind.
     pub(crate) upstream: Uri,
+    /// The keys that the indexes have to be signed by, where that is checked.
+    pub(crate) keyring: Option<Arc<[u8]>>,
     /// Whether npm gets the upstream's own URLs of tarballs.
     pub(crate) keep_links: bool,
     /// The server, beside its own, that may be sent credentials for a token.
@@ -81,6 +85,7 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
     Ok(Target {
         source: if port == 80 { host.to_owned() } else { format!("{host}:{port}") },
         keep_links: false,
+        keyring: known.keyring,
         keep_private: known.kind != Ecosystem::Generic,
         follow_redirects: known.kind != Ecosystem::Generic,
         kind: known.kind,
@@ -99,6 +104,7 @@ struct Known {
     kind: Ecosystem,
     below: String,
     upstream: Uri,
+    keyring: Option<Arc<[u8]>>,
 }
 
 /// A URL below an upstream that is mounted is of its kind; one that looks like a file of a Debian
@@ -107,12 +113,13 @@ fn known(config: &Config, url: &Uri) -> Known {
     let path = url.path();
     let mounted = config.upstreams.iter().filter_map(|it| Some((it, path_below(&it.url, url)?)));
     if let Some((upstream, below)) = mounted.max_by_key(|(it, _)| it.url.path().len()) {
-        return Known { kind: upstream.kind, below, upstream: upstream.url.clone() };
+        let (kind, keyring) = (upstream.kind, upstream.keyring.clone());
+        return Known { kind, below, upstream: upstream.url.clone(), keyring };
     }
     let kind = if apt::is_likely(path) { Ecosystem::Apt } else { Ecosystem::Generic };
     let root =
         format!("{}://{}/", url.scheme_str().unwrap_or("http"), url.authority().map_or("", |it| it.as_str()));
-    Known { kind, below: path.to_owned(), upstream: root.parse().unwrap_or_default() }
+    Known { kind, below: path.to_owned(), upstream: root.parse().unwrap_or_default(), keyring: None }
 }
 
 /// The path of a URL below another one, if it lies there.
@@ -149,6 +156,7 @@ fn reverse(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
         below: path_of(rest),
         upstream: upstream.url.clone(),
         keep_links: upstream.keep_links,
+        keyring: upstream.keyring.clone(),
         tokens_from: None,
         mount: Some(upstream.name.clone()),
     })

@@ -18,13 +18,14 @@ pub(crate) struct Text<'r> {
     valid: usize,
     filled: usize,
     taken: u64,
+    ended: bool,
 }
 
 impl<'r> Text<'r> {
     /// The text that comes out of a reader.
     #[must_use]
     pub(crate) fn new(input: &'r mut dyn Read) -> Self {
-        Self { input, buffer: vec![0; PIECE], from: 0, valid: 0, filled: 0, taken: 0 }
+        Self { input, buffer: vec![0; PIECE], from: 0, valid: 0, filled: 0, taken: 0, ended: false }
     }
 
     /// What is at hand of the text; nothing at its end only.
@@ -32,7 +33,7 @@ impl<'r> Text<'r> {
     /// # Errors
     /// [`BadIndex`]: not UTF-8, too long, or not readable.
     pub(crate) fn at_hand(&mut self) -> Result<&[u8], BadIndex> {
-        if self.from == self.valid {
+        if self.from == self.valid && !self.ended {
             self.refill()?;
         }
         Ok(self.buffer.get(self.from..self.valid).unwrap_or_default())
@@ -65,7 +66,10 @@ impl<'r> Text<'r> {
         (self.from, self.valid) = (0, 0);
         while self.valid == 0 {
             let count = match self.input.read(self.buffer.get_mut(self.filled..).unwrap_or_default()) {
-                Ok(0) if self.filled == 0 => return Ok(()),
+                Ok(0) if self.filled == 0 => {
+                    self.ended = true;
+                    return Ok(());
+                }
                 Ok(0) => return Err(not_text(self.taken)),
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,

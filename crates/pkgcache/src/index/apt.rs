@@ -4,6 +4,7 @@
 //! a few generations, so that a client that holds the older release gets what belongs to it.
 
 use std::collections::{HashMap, VecDeque};
+use std::io::Read;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +26,8 @@ use crate::rules::age::Times;
 const GENERATIONS: usize = 3;
 /// Clients of which it is remembered what they were given.
 const CLIENTS: usize = 4096;
+/// No release or signature is larger.
+const SIGNED_MOST: u64 = (16 << 20) + 1;
 /// By this a written down index says how it is packed.
 const PACKING: &str = "larder-packing";
 /// Indexes of packages that are known of one repository.
@@ -35,6 +38,15 @@ const INDEXES: usize = 256;
 struct Packages {
     digest: Digest,
     packing: Packing,
+    /// Who vouches for it.
+    level: Level,
+}
+
+/// A release, and who vouches for it.
+#[derive(Clone, Debug)]
+struct Vouched {
+    release: Arc<Release>,
+    level: Level,
 }
 
 /// What is known of a repository.
@@ -49,7 +61,7 @@ struct State {
     repositories: HashMap<String, Repository>,
     /// The release that each client was given last, by the release's URL.
     given: VecDeque<((IpAddr, String), Digest)>,
-    releases: VecDeque<(Digest, Arc<Release>)>,
+    releases: VecDeque<((Digest, bool), Vouched)>,
 }
 
 /// What is known of repositories.
@@ -93,13 +105,14 @@ impl Bases {
         state.repositories.get(base).map(|it| it.packages.iter().cloned().collect()).unwrap_or_default()
     }
 
-    fn release(&self, digest: &Digest) -> Option<Arc<Release>> {
-        self.state().releases.iter().find(|(it, _)| it == digest).map(|(_, release)| Arc::clone(release))
+    /// The release with this digest, read with or without a look at its signature.
+    fn release(&self, key: (Digest, bool)) -> Option<Vouched> {
+        self.state().releases.iter().find(|(it, _)| *it == key).map(|(_, release)| release.clone())
     }
 
-    fn keep_release(&self, digest: Digest, release: &Arc<Release>) {
+    fn keep_release(&self, key: (Digest, bool), release: &Vouched) {
         let mut state = self.state();
-        state.releases.push_front((digest, Arc::clone(release)));
+        state.releases.push_front((key, release.clone()));
         state.releases.truncate(16);
     }
 }
@@ -135,6 +148,11 @@ async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: IpAddr)
     crate::rules::conditional::strip(&mut asking.headers);
     match document::current(cache, &asking).await {
         Ok(document) => {
+            if lookup.target.keyring.is_some()
+                && let Err(error) = release(cache, &asking, &document).await
+            {
+                return document::bad(cache, &asking, &error);
+            }
             cache.index.apt.give(client, &asking.key.url, document.digest);
             document::whole(&lookup, &document)
         }
@@ -143,7 +161,7 @@ async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: IpAddr)
 }
 
 /// The releases that a client may have: the one that it was given, then the newest.
-async fn releases(cache: &Arc<Cache>, lookup: &Lookup, place: &Place, client: IpAddr) -> Vec<Arc<Release>> {
+async fn releases(cache: &Arc<Cache>, lookup: &Lookup, place: &Place, client: IpAddr) -> Vec<Vouched> {
     let mut found = Vec::new();
     for name in ["InRelease", "Release"] {
         let Some(path) = place.release.as_ref().map(|folder| format!("{}/{folder}/{name}", place.base))
@@ -154,10 +172,10 @@ async fn releases(cache: &Arc<Cache>, lookup: &Lookup, place: &Place, client: Ip
         if let Some(digest) = cache.index.apt.given(client, &asking.key.url)
             && let Some(document) = document::stored_as(cache, &asking, &digest).await
         {
-            found.extend(release(cache, &document).await.ok());
+            found.extend(release(cache, &asking, &document).await.ok());
         }
         if let Some(document) = document::stored(cache, &asking).await {
-            found.extend(release(cache, &document).await.ok());
+            found.extend(release(cache, &asking, &document).await.ok());
         }
         if !found.is_empty() {
             break;
@@ -181,21 +199,57 @@ fn at(lookup: &Lookup, path: &str) -> Option<Lookup> {
     Some(generations(other))
 }
 
-async fn release(cache: &Arc<Cache>, document: &Document) -> Result<Arc<Release>, BadIndex> {
-    if let Some(release) = cache.index.apt.release(&document.digest) {
+/// What a stored release says. Where there is a keyring, it counts only if one of its keys signed it.
+async fn release(cache: &Arc<Cache>, asking: &Lookup, document: &Document) -> Result<Vouched, BadIndex> {
+    let key = (document.digest, asking.target.keyring.is_some());
+    if let Some(release) = cache.index.apt.release(key) {
         return Ok(release);
     }
-    let release = Arc::new(document::read(document, |read| apt::release(read)).await?);
-    cache.index.apt.keep_release(document.digest, &release);
-    Ok(release)
+    let vouched = match asking.target.keyring.clone() {
+        None => {
+            let release = document::read(document, |read| apt::release(read)).await?;
+            Vouched { release: Arc::new(release), level: Level::Indexed }
+        }
+        Some(keyring) => {
+            let detached = detached(cache, asking).await?;
+            let now = cache::now();
+            let check = move |read: &mut dyn std::io::Read| {
+                let mut bytes = Vec::new();
+                read.take(SIGNED_MOST).read_to_end(&mut bytes)?;
+                let text = apt::signature::verify(&bytes, detached.as_deref(), &keyring, now)?;
+                apt::release(&mut text.as_slice())
+            };
+            let release = document::read(document, check).await?;
+            Vouched { release: Arc::new(release), level: Level::Signed }
+        }
+    };
+    cache.index.apt.keep_release(key, &vouched);
+    Ok(vouched)
+}
+
+/// The signature of a `Release`, which lies beside it; an `InRelease` has its own.
+async fn detached(cache: &Arc<Cache>, asking: &Lookup) -> Result<Option<Vec<u8>>, BadIndex> {
+    let path = &asking.target.below;
+    if path.ends_with("/InRelease") {
+        return Ok(None);
+    }
+    let missing = || BadIndex::Malformed("its signature, `Release.gpg`, cannot be had".to_owned());
+    let asking = at(asking, &format!("{path}.gpg")).ok_or_else(missing)?;
+    let document = Box::pin(document::current(cache, &asking)).await.map_err(|_| missing())?;
+    let read = |read: &mut dyn std::io::Read| {
+        let mut bytes = Vec::new();
+        read.take(SIGNED_MOST).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    document::read(&document, read).await.map(Some)
 }
 
 /// An index under its fixed name. What the client's release says of it counts; where that cannot be
 /// had any more, the newest release's.
 async fn sub_index(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: IpAddr) -> Plan {
     let releases = releases(cache, &lookup, place, client).await;
-    let said = |release: &Arc<Release>| {
-        let (_, size, checksum) = release.files.iter().find(|(path, ..)| *path == place.rest)?;
+    let said = |vouched: &Vouched| {
+        let (_, size, checksum) = vouched.release.files.iter().find(|(path, ..)| *path == place.rest)?;
         Some(Expected { checksum: *checksum, size: Some(*size) })
     };
     let Some(first) = releases.first() else {
@@ -205,18 +259,19 @@ async fn sub_index(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: Ip
         let text = format!("{}: the release does not name this file", lookup.target.url);
         return Plan::refused(StatusCode::NOT_FOUND, text);
     };
-    let mut lookup = ruled(lookup, Known::File(Level::Indexed, Some(expected)));
+    let level = first.level;
+    let mut lookup = ruled(lookup, Known::File(level, Some(expected)));
     lookup.ruling.generations = GENERATIONS;
     if let Some(packing) = apt::names_packages(&place.rest) {
-        learn(cache, &lookup, place, expected, packing);
+        learn(cache, &lookup, place, expected, (packing, level));
     }
     Plan::Lookup(Box::new(lookup))
 }
 
-fn learn(cache: &Cache, lookup: &Lookup, place: &Place, expected: Expected, packing: Packing) {
+fn learn(cache: &Cache, lookup: &Lookup, place: &Place, expected: Expected, (packing, level): (Packing, Level)) {
     let Some(repository) = at(lookup, &format!("{}/", place.base)) else { return };
     if let Some(digest) = expected.checksum.digest()
-        && cache.index.apt.learn(&repository.key.url, Packages { digest, packing })
+        && cache.index.apt.learn(&repository.key.url, Packages { digest, packing, level })
     {
         cache.index.changed();
     }
@@ -233,7 +288,8 @@ fn indexes(cache: &Cache, repository: &PackageKey) -> Vec<Packages> {
     for response in written.responses.iter().rev() {
         let packing = response.stored.selecting.get(PACKING).and_then(|name| Packing::named(name));
         if let Some(packing) = packing {
-            cache.index.apt.learn(&repository.url, Packages { digest: response.stored.digest, packing });
+            let (digest, level) = (response.stored.digest, response.stored.level);
+            cache.index.apt.learn(&repository.url, Packages { digest, packing, level });
         }
     }
     cache.index.apt.packages(&repository.url)
@@ -260,6 +316,7 @@ fn write_down(cache: &Cache, repository: &PackageKey, packages: &Packages) {
     let selecting = [(PACKING.to_owned(), packages.packing.name().to_owned())].into();
     let response = StoredResponse {
         vary: vec![PACKING.to_owned()],
+        level: packages.level,
         selecting,
         ..answer.to_stored(packages.digest, lease.size())
     };
@@ -271,12 +328,15 @@ fn write_down(cache: &Cache, repository: &PackageKey, packages: &Packages) {
 
 /// An index under its checksum: which one it is, the releases say.
 async fn by_hash(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, place: &Place) -> Plan {
-    let lookup = ruled(lookup, plain(asked.class));
+    let mut lookup = ruled(lookup, plain(asked.class));
     let Some(expected) = lookup.ruling.expected else { return Plan::Lookup(Box::new(lookup)) };
-    for release in releases(cache, &lookup, place, IpAddr::from([0, 0, 0, 0])).await {
-        let named = release.files.iter().filter(|(_, _, checksum)| *checksum == expected.checksum);
-        for packing in named.filter_map(|(path, ..)| apt::names_packages(path)) {
-            learn(cache, &lookup, place, expected, packing);
+    for Vouched { release, level } in releases(cache, &lookup, place, IpAddr::from([0, 0, 0, 0])).await {
+        let named = || release.files.iter().filter(|(_, _, checksum)| *checksum == expected.checksum);
+        if named().next().is_some() {
+            lookup.ruling.level = lookup.ruling.level.max(level);
+        }
+        for packing in named().filter_map(|(path, ..)| apt::names_packages(path)) {
+            learn(cache, &lookup, place, expected, (packing, level));
         }
     }
     Plan::Lookup(Box::new(lookup))
@@ -299,7 +359,7 @@ async fn package(cache: &Arc<Cache>, lookup: Lookup, place: &Place) -> Plan {
             Some(Said::File(voucher)) => {
                 let size = voucher.size;
                 let expected = voucher.checksum.map(|checksum| Expected { checksum, size });
-                let level = if expected.is_some() { Level::Indexed } else { Level::Pinned };
+                let level = if expected.is_some() { packages.level } else { Level::Pinned };
                 return Plan::Lookup(Box::new(ruled(lookup, Known::File(level, expected))));
             }
         }

@@ -6,6 +6,7 @@
 mod caching;
 mod commands;
 mod crash;
+mod doors;
 mod integrity;
 mod manual;
 mod meeting;
