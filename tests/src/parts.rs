@@ -72,7 +72,7 @@ pub enum Part {
     GitLfs,
     /// script, which makes a terminal.
     Script,
-    /// GnuPG, for keys and signatures.
+    /// `gpg`, for keys and signatures.
     Gnupg,
 }
 
