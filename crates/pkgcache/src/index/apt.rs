@@ -13,10 +13,10 @@ use storekit::{Digest, Level, PackageKey, StoredResponse};
 use crate::cache::{self, Cache};
 use crate::ecosystem::apt::{self, Packing, Place};
 use crate::ecosystem::ruling::Expected;
-use crate::ecosystem::table::{Said, Table};
+use crate::ecosystem::table::Table;
 use crate::ecosystem::{Asked, BadIndex, Class};
 use crate::index::document::{self, Document};
-use crate::index::ruled::{Known, Plan, plain, ruled};
+use crate::index::ruled::{Known, Plan, plain, ruled, vouched};
 use crate::known::repositories::{Packages, Vouched};
 use crate::proxy::lookup::Lookup;
 use crate::response::stored_head::Answer;
@@ -37,7 +37,7 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, clie
         Class::Root => root(cache, lookup, &place, client).await,
         Class::SelfCertifying(_) => by_hash(cache, lookup, asked, &place).await,
         Class::SubIndex => sub_index(cache, lookup, &place, client).await,
-        _ => package(cache, lookup, &place).await,
+        _ => package(cache, lookup).await,
     }
 }
 
@@ -76,10 +76,7 @@ async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: IpAddr)
 async fn releases(cache: &Arc<Cache>, lookup: &Lookup, place: &Place, client: IpAddr) -> Vec<Vouched> {
     let mut found = Vec::new();
     for name in ["InRelease", "Release"] {
-        let Some(path) = place.release.as_ref().map(|folder| format!("{}/{folder}/{name}", place.base))
-        else {
-            break;
-        };
+        let Some(path) = place.beside_release(name) else { break };
         let Some(asking) = at(lookup, &path) else { continue };
         if let Some(digest) = cache.index.apt.given(client, &asking.key.url)
             && let Some(document) = document::stored_as(cache, &asking, &digest).await
@@ -249,36 +246,33 @@ async fn by_hash(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, place: &Plac
     let mut lookup = ruled(lookup, plain(asked.class));
     let Some(expected) = lookup.ruling.expected else { return Plan::Lookup(Box::new(lookup)) };
     for Vouched { release, level } in releases(cache, &lookup, place, IpAddr::from([0, 0, 0, 0])).await {
-        let named = || release.files.iter().filter(|(_, _, checksum)| *checksum == expected.checksum);
-        if named().next().is_some() {
+        for (path, ..) in release.files.iter().filter(|(_, _, checksum)| *checksum == expected.checksum) {
             lookup.ruling.level = lookup.ruling.level.max(level);
-        }
-        for packing in named().filter_map(|(path, ..)| apt::names_packages(path)) {
-            learn(cache, &lookup, place, expected, (packing, level));
+            // What is stored is named by SHA-256, whatever it was asked for by.
+            let mut rows = release.files.iter().filter(|(it, ..)| it == path);
+            let named = rows.find_map(|(_, size, checksum)| {
+                checksum.digest().map(|_| Expected { checksum: *checksum, size: Some(*size) })
+            });
+            if let (Some(named), Some(packing)) = (named, apt::names_packages(path)) {
+                learn(cache, &lookup, place, named, (packing, level));
+            }
         }
     }
     Plan::Lookup(Box::new(lookup))
 }
 
-/// A package: what the newest index says of it.
-async fn package(cache: &Arc<Cache>, lookup: Lookup, place: &Place) -> Plan {
-    let Some(repository) = at(&lookup, &format!("{}/", place.base)).map(|it| it.key) else {
-        return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
-    };
-    for packages in indexes(cache, &repository) {
-        let Ok(Some(table)) = table(cache, &packages).await else { continue };
-        write_down(cache, &repository, &packages);
-        match table.get(&place.rest) {
-            None => {}
-            Some(Said::Contradiction) => {
-                let text = format!("{}: its index names it with two different checksums", lookup.target.url);
-                return Plan::refused(StatusCode::BAD_GATEWAY, text);
-            }
-            Some(Said::File(voucher)) => {
-                let size = voucher.size;
-                let expected = voucher.checksum.map(|checksum| Expected { checksum, size });
-                let level = if expected.is_some() { packages.level } else { Level::Pinned };
-                return Plan::Lookup(Box::new(ruled(lookup, Known::File(level, expected))));
+/// A package: what the newest index says of it. In a flat repository the index may be in any folder
+/// above.
+async fn package(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
+    for (base, name) in apt::bases(&lookup.target.below) {
+        let Some(repository) = at(&lookup, &format!("{base}/")).map(|it| it.key) else {
+            return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
+        };
+        for packages in indexes(cache, &repository) {
+            let Ok(Some(table)) = table(cache, &packages).await else { continue };
+            write_down(cache, &repository, &packages);
+            if let Some(said) = table.get(&name) {
+                return vouched(lookup, said, packages.level);
             }
         }
     }
