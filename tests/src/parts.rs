@@ -72,6 +72,8 @@ pub enum Part {
     GitLfs,
     /// script, which makes a terminal.
     Script,
+    /// `gpg`, for keys and signatures.
+    Gnupg,
 }
 
 /// Whether all parts are there. Where one is not, the running test is noted as not run.
@@ -200,6 +202,7 @@ impl Part {
             Self::QemuImg => succeeds("qemu-img", &["--version"]) && succeeds("qemu-io", &["--version"]),
             Self::GitLfs => succeeds("git", &["lfs", "version"]),
             Self::Script => succeeds("script", &["--version"]),
+            Self::Gnupg => succeeds("gpg", &["--version"]) && succeeds("gpgconf", &["--version"]),
         }
     }
 }
@@ -233,6 +236,7 @@ impl fmt::Display for Part {
             Self::QemuImg => "`qemu-img` with `qemu-io`",
             Self::GitLfs => "`git-lfs`",
             Self::Script => "`script`",
+            Self::Gnupg => "`gpg` with its agent",
         })
     }
 }

@@ -67,7 +67,9 @@ pub(crate) fn run(
         let before = place.tally().await;
         // The command has the umask that we had.
         let ours = umask(users);
-        let child = surroundings.command(&args.command, &here, environment).map(|it| it.map(|mut command| command.spawn()));
+        let child = surroundings
+            .command(&args.command, &here, environment)
+            .map(|it| it.map(|mut command| command.spawn()));
         umask(ours);
         let mut child = match child? {
             Some(Ok(child)) => child,

@@ -65,6 +65,7 @@ pub(crate) enum NoTarget {
 pub(crate) fn target(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
     let without = without_dots(uri);
     let uri = without.as_ref().unwrap_or(uri);
+    let uri = &without_dots(config, uri);
     check_path(uri.path())?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http"), Some(host)) if !host.is_empty() => forward(config, uri, host),
@@ -72,6 +73,19 @@ pub(crate) fn target(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
         (None, _) if uri.path().starts_with('/') => reverse(config, uri),
         (None, _) => Err(NoTarget::Malformed("the target is not a path or a URL")),
     }
+}
+
+/// A flat repository of Debian's is written with a `.` for its folder, and its clients ask with it.
+/// Source: RFC 3986, 5.2.4.
+fn without_dots(config: &Config, uri: &Uri) -> Uri {
+    if !uri.path().contains("/./") {
+        return uri.clone();
+    }
+    let text = uri.to_string().replace("/./", "/");
+    let Some(plain) = text.parse::<Uri>().ok() else { return uri.clone() };
+    let mounted = plain.path_and_query().and_then(|path| config.mounted(path.as_str()));
+    let by_mount = plain.authority().is_none() && mounted.is_some_and(|(it, _)| it.kind == Ecosystem::Apt);
+    if by_mount || (plain.authority().is_some() && apt::is_likely(plain.path())) { plain } else { uri.clone() }
 }
 
 fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {

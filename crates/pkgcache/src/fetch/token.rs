@@ -7,9 +7,6 @@
 //! Source: OCI distribution-spec v1.1, "Authentication"; RFC 6750, 3; the token protocol of the
 //! distribution project ("Token Authentication Specification").
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
 use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
@@ -25,38 +22,10 @@ use crate::rules::invalidate::is_same_origin;
 
 /// No answer with a token is larger.
 const CAP: usize = 1 << 20;
-/// Tokens that are kept.
-const MOST: usize = 4096;
 /// A token that does not say for how long it holds, does for so many seconds.
 const USUAL: i64 = 60;
 /// It is not used in its last seconds.
 const MARGIN: i64 = 10;
-
-/// Tokens that hold still, by account and repository.
-#[derive(Debug, Default)]
-pub(crate) struct Tokens(Mutex<HashMap<Digest, (HeaderValue, i64)>>);
-
-impl Tokens {
-    fn get(&self, key: &Digest) -> Option<HeaderValue> {
-        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.get(key).filter(|(_, until)| cache::now() < *until).map(|(token, _)| token.clone())
-    }
-
-    fn keep(&self, key: Digest, token: HeaderValue, until: i64) {
-        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if tokens.len() >= MOST {
-            let now = cache::now();
-            tokens.retain(|_, (_, until)| now < *until);
-        }
-        if tokens.len() < MOST {
-            tokens.insert(key, (token, until));
-        }
-    }
-
-    fn forget(&self, key: &Digest) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
-}
 
 /// As whom a request is sent to a registry.
 #[derive(Debug)]
@@ -102,7 +71,7 @@ impl Identity {
         let repository = oci::parse(&target.below).map(|path| path.name).unwrap_or_default();
         let account = sent.as_ref().map(|value| Digest::of(value.as_bytes()).hex()).unwrap_or_default();
         let key = Digest::of(format!("{} {repository} {account}", target.upstream).as_bytes());
-        headers.extend(cache.tokens.get(&key).map(|token| (AUTHORIZATION, token)));
+        headers.extend(cache.tokens.get(&key, cache::now()).map(|token| (AUTHORIZATION, token)));
         Some(Self { basic: sent, key, tried: false })
     }
 
@@ -120,7 +89,7 @@ impl Identity {
         for value in response.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|it| it.to_str().ok()) {
             if let Some(challenge) = Challenge::parse(value) {
                 let Some((token, until)) = self.fetch(trip, &challenge).await else { continue };
-                trip.cache.tokens.keep(self.key, token.clone(), until);
+                trip.cache.tokens.keep(self.key, token.clone(), until, cache::now());
                 headers.insert(AUTHORIZATION, token);
                 return true;
             }

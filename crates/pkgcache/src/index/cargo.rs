@@ -9,7 +9,7 @@ use crate::cache::Cache;
 use crate::ecosystem::table::{Said, Voucher};
 use crate::ecosystem::{Asked, Class, cargo};
 use crate::index::document;
-use crate::index::{Known, Plan, base, beside, ruled, vouched};
+use crate::index::ruled::{Known, Plan, base, beside, ruled, vouched};
 use crate::proxy::lookup::Lookup;
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
@@ -59,7 +59,7 @@ async fn the_crate(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, checksum: 
     match document::read(&document, find).await {
         Ok(url) => {
             let said = Said::File(Voucher { url: Some(url), checksum: Some(checksum), size: None });
-            vouched(cache, lookup, said, Level::Addressed)
+            vouched(lookup, said, Level::Addressed)
         }
         Err(error) => document::bad(cache, &asking, &error),
     }
