@@ -258,8 +258,12 @@ impl Machine {
     /// cargo names its index where it cannot reach it: through a proxy that is not there. Nothing
     /// is sent to the index.
     fn cargo_itself(&self) -> Option<Result<Found, String>> {
-        let mut command = self.program("cargo")?;
-        let found = self.cargo_without_network(&mut command).or_else(|| self.cargo_cache());
+        let mut command = self.program("cargo");
+        let said = command.as_mut().and_then(|command| self.cargo_without_network(command));
+        let found = said.or_else(|| self.cargo_cache());
+        if found.is_none() && command.is_none() {
+            return None;
+        }
         Some(found.ok_or_else(|| "cargo does not say which index it has built in".to_owned()))
     }
 

@@ -95,6 +95,21 @@ fn a_client_says_which_index_it_has_built_in() {
 }
 
 #[test]
+fn an_index_that_cargo_used_is_known_by_its_cache() {
+    let session = session()
+        .file("../home/.cargo/registry/index/index.rs.example-1949cf8c6b5b557f/config.json", "{}")
+        .file("../home/.cargo/registry/index/index.rs.example-1949cf8c6b5b557f/.cache/x", "")
+        .file("../home/.cargo/registry/index/git.example-1949cf8c6b5b557f/.git/x", "")
+        .env("PATH", "/nonexistent");
+    let rows = session.run("detect --json").ok().rows();
+    let cargo = rows.iter().find(|row| row["kind"] == "cargo").unwrap();
+    assert_eq!(
+        (&cargo["url"], &cargo["from"]),
+        (&"https://index.rs.example/".into(), &"cargo's index cache".into())
+    );
+}
+
+#[test]
 fn real_clients_say_which_index_they_have_built_in() {
     if !have(&[Part::Python, Part::Node]) {
         return;
