@@ -26,6 +26,8 @@ pub struct Doors {
     pub python: Option<String>,
     /// The URL of an npm registry.
     pub npm: Option<String>,
+    /// Whether npm is to replace the host of every tarball's URL by that registry's.
+    pub npm_replaces: bool,
     /// The URL of a sparse index, without `sparse+`.
     pub cargo: Option<String>,
 }
@@ -46,7 +48,8 @@ impl Doors {
     }
 
     fn npmrc(&self) -> Option<String> {
-        self.npm.as_ref().map(|url| format!("registry={url}\nreplace-registry-host=always\n"))
+        let replaces = if self.npm_replaces { "replace-registry-host=always\n" } else { "" };
+        self.npm.as_ref().map(|url| format!("registry={url}\n{replaces}"))
     }
 
     fn cargo_config(&self) -> Option<String> {

@@ -88,10 +88,14 @@ pub(crate) fn run(
     outcome
 }
 
-/// npm is told to replace the host of every tarball's URL: so it gets them as they are.
+/// npm is told to replace the host of every tarball's URL: so it gets them as they are, and its lock
+/// files stay as they would be without the cache. It replaces them by its default registry: with
+/// another one beside it, links have to say which is meant.
 fn with_links(mut config: Config) -> Config {
-    let npm = config.upstreams.iter_mut().filter(|mount| mount.kind == Ecosystem::Npm);
-    npm.for_each(|mount| mount.keep_links = true);
+    let mut npm: Vec<_> = config.upstreams.iter_mut().filter(|it| it.kind == Ecosystem::Npm).collect();
+    if let [only] = npm.as_mut_slice() {
+        only.keep_links = true;
+    }
     config
 }
 

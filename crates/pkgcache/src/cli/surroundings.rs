@@ -7,7 +7,6 @@ use std::path::Path;
 
 use camino::Utf8PathBuf;
 use miette::{IntoDiagnostic, Result, WrapErr};
-use pkgcache::Ecosystem;
 use pkgcache::clients::address;
 use pkgcache::clients::pointers::{Here, Pointers};
 use storekit::files::replace::{self, Durability};
@@ -36,7 +35,7 @@ impl Surroundings {
         let pointers = here.pointers();
         let mut variables = vec![(doors::URL.to_owned(), here.url.clone())];
         variables.extend(pointers.variables.iter().map(|it| (it.name.clone(), it.value.clone())));
-        if here.default_of(Ecosystem::Npm).is_some() {
+        if here.has_one_npm() {
             // npm leads the upstream's own URLs of tarballs here: its lock files keep them.
             variables.push(("npm_config_replace_registry_host".to_owned(), "always".to_owned()));
         }

@@ -129,6 +129,12 @@ impl Here {
         defaults.next().or_else(only)
     }
 
+    /// Whether npm has one registry here, and no other beside it.
+    #[must_use]
+    pub fn has_one_npm(&self) -> bool {
+        self.of(Ecosystem::Npm).count() == 1
+    }
+
     /// The mounts that apt asks for through the proxy.
     pub fn by_proxy(&self) -> impl Iterator<Item = &Mount> {
         self.of(Ecosystem::Apt).filter(|mount| mount.url.starts_with("http://"))
