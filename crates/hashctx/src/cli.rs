@@ -143,6 +143,13 @@ pub(crate) struct BuildFlags {
     #[arg(long = "pin", value_name = "NAME=DIGEST", requires = "file", value_parser = base)]
     pub(crate) pins: Vec<(String, String)>,
 
+    /// Another name for an image that the build uses, in the Dockerfile that `--pinned` and `--tar`
+    /// write
+    ///
+    /// The key is as without it: give the image's digest with `--base`.
+    #[arg(long = "use", value_name = "NAME=IMAGE", requires = "file", value_parser = pair)]
+    pub(crate) uses: Vec<(String, String)>,
+
     /// A named context: a folder, or an address such as docker-image://IMAGE
     #[arg(long = "build-context", value_name = "NAME=PATH", requires = "file", value_parser = pair)]
     pub(crate) contexts: Vec<(String, String)>,
@@ -188,7 +195,8 @@ pub(crate) struct Output {
     #[arg(long, group = "what", requires = "file")]
     pub(crate) images: bool,
 
-    /// Write to FILE the Dockerfile with the digests of `--pin` behind the images' names
+    /// Write to FILE the Dockerfile with the digests of `--pin` behind the images' names, and the
+    /// names of `--use`
     ///
     /// To build from it, name it with `-f` and keep the context. If the Dockerfile has an ignore
     /// file of its own, a copy is written beside FILE, so that the engine reads the same rules.
@@ -336,6 +344,7 @@ impl Cli {
             platform: self.build.platform.clone().unwrap_or_default(),
             bases: [self.build.bases.as_slice(), &self.build.pins].concat(),
             pins: self.build.pins.clone(),
+            uses: self.build.uses.clone(),
             contexts: contexts.into_iter().collect(),
         }
     }

@@ -6,6 +6,7 @@ mod init;
 mod levels;
 mod lock;
 mod outputs;
+mod platforms;
 mod prove;
 mod settings;
 mod side_by_side;

@@ -10,7 +10,7 @@ use camino::Utf8Path;
 use storekit::Platform;
 
 use crate::config::{Build, Config, Rules, Selection};
-use crate::dockerfile::pin::pinned;
+use crate::dockerfile::pin::{Names, pinned};
 use crate::dockerfile::{self, Analysis, Base, NamedContext, Request, Selector, Unknown, same_image};
 use crate::dockerignore::Engine;
 use crate::error::HashError;
@@ -26,7 +26,7 @@ use crate::warning::Warning;
 #[derive(Debug)]
 pub(crate) struct Precise {
     analysis: Analysis,
-    /// The Dockerfile with the digests of the build's pins.
+    /// The Dockerfile with the digests and names of the build.
     pub(crate) pinned: Vec<u8>,
 }
 
@@ -51,7 +51,8 @@ impl Precise {
             contexts: &contexts,
         };
         let analysis = dockerfile::analyse(&request)?;
-        let pinned = if build.pins.is_empty() { text.to_vec() } else { pinned(&request, &build.pins)? };
+        let names = Names { pins: &build.pins, uses: &build.uses };
+        let pinned = if build.is_renamed() { pinned(&request, names)? } else { text.to_vec() };
         Ok(Self { analysis, pinned })
     }
 

@@ -161,7 +161,7 @@ pub(crate) fn plan(config: &Config, tar: bool, cache: Option<&StatCache>) -> Res
         warnings.retain(|warning| !matches!(warning, Warning::MissingSource { .. }));
     }
     let pinned = build
-        .filter(|build| !build.pins.is_empty())
+        .filter(|build| build.is_renamed())
         .zip(precise)
         .and_then(|(build, precise)| Some((select::below(&config.root, &build.dockerfile)?, precise.pinned)));
     Ok(Plan { listed, dockerfile, extra, pinned, warnings, unknowns, declared, named })

@@ -1,5 +1,6 @@
 //! A Dockerfile with digests: the same text, in which each image that a caller knows the digest of
-//! is named by it, so that an engine builds from that image wherever the tag points by then.
+//! is named by it, so that an engine builds from that image wherever the tag points by then; and
+//! one that the caller has under another name by that.
 //!
 //! The digest is added to what is written, so that variables and stages stay as they are:
 //! `FROM $BASE` becomes `FROM $BASE@sha256:…`. Instructions keep their line numbers.
@@ -13,32 +14,38 @@ use super::stages::{Origin, Stages};
 use super::{Request, same_image};
 use crate::error::dockerfile::{DockerfileError, Fault};
 
-/// The Dockerfile with the digests of `pins`, which are by the images' names.
+/// What a Dockerfile is to name otherwise, by the images' names in it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Names<'a> {
+    /// Their digests.
+    pub(crate) pins: &'a [(String, String)],
+    /// Other names in their place.
+    pub(crate) uses: &'a [(String, String)],
+}
+
+/// The Dockerfile with these names.
 ///
 /// # Errors
 /// A Dockerfile that is not a Dockerfile; a name that is written so that no digest can be added.
-pub(crate) fn pinned(
-    request: &Request<'_>,
-    pins: &[(String, String)],
-) -> Result<Vec<u8>, Box<DockerfileError>> {
+pub(crate) fn pinned(request: &Request<'_>, names: Names<'_>) -> Result<Vec<u8>, Box<DockerfileError>> {
     let error = |fault| DockerfileError::unpinned(request.name, request.dockerfile, fault);
-    let with_syntax = Pinner { pins, escape: '\\' }.syntax(request).map_err(error)?;
+    let with_syntax = Pinner { names, escape: '\\' }.syntax(request).map_err(error)?;
     if Frontend::of(request).is_some_and(|frontend| !frontend.is_dockers) {
         return Ok(with_syntax);
     }
     let request = Request { dockerfile: &with_syntax, ..*request };
     let error = |fault| DockerfileError::unpinned(request.name, request.dockerfile, fault);
-    instructions(&request, pins).map_err(error)
+    instructions(&request, names).map_err(error)
 }
 
 /// A text that takes the place of an instruction.
 type Edit = (Line, Vec<u8>);
 
-fn instructions(request: &Request<'_>, pins: &[(String, String)]) -> Result<Vec<u8>, Fault> {
+fn instructions(request: &Request<'_>, names: Names<'_>) -> Result<Vec<u8>, Fault> {
     let file = lines::split(request.dockerfile)?;
     let (lines, escape) = (file.list.clone(), file.escape);
     let stages = Stages::new(file, request)?;
-    let pinner = Pinner { pins, escape };
+    let pinner = Pinner { names, escape };
     let mut froms = stages.list.iter();
     let mut edits = Vec::new();
     for line in lines {
@@ -75,15 +82,22 @@ fn written(file: &[u8], edits: impl Iterator<Item = Edit>) -> Vec<u8> {
 }
 
 struct Pinner<'a> {
-    pins: &'a [(String, String)],
+    names: Names<'a>,
     escape: char,
 }
 
 impl Pinner<'_> {
     /// The digest for a name that has none.
     fn digest(&self, reference: &str) -> Option<&str> {
-        let known = self.pins.iter().find(|(name, _)| same_image(name, reference));
+        let known = self.names.pins.iter().find(|(name, _)| same_image(name, reference));
         known.map(|(_, digest)| digest.as_str()).filter(|_| !reference.contains('@'))
+    }
+
+    /// What takes the place of an image's name that is `written` so, if anything does.
+    fn other(&self, reference: &str, written: &str) -> Option<String> {
+        let used = self.names.uses.iter().find(|(name, _)| same_image(name, reference));
+        let pinned = || Some(format!("{written}@{}", self.digest(reference)?));
+        used.map(|(_, image)| image.clone()).or_else(pinned)
     }
 
     fn syntax(&self, request: &Request<'_>) -> Result<Vec<u8>, Fault> {
@@ -100,11 +114,11 @@ impl Pinner<'_> {
 
     fn base(&self, line: &Line, origin: &Origin, base: &str) -> Result<Option<Vec<u8>>, Fault> {
         let Origin::Image(reference) = origin else { return Ok(None) };
-        let Some(digest) = self.digest(reference) else { return Ok(None) };
+        let Some(other) = self.other(reference, base) else { return Ok(None) };
         let head = line.text.strip_suffix(line.rest.as_bytes());
         let tail = line.rest.strip_prefix(base);
         let (head, tail) = head.zip(tail).ok_or_else(|| unpinned(&line.span, base))?;
-        Ok(Some([head, base.as_bytes(), b"@", digest.as_bytes(), tail.as_bytes()].concat()))
+        Ok(Some([head, other.as_bytes(), tail.as_bytes()].concat()))
     }
 
     fn trigger(&self, line: &Line, stages: &Stages, request: &Request<'_>) -> Result<Option<Vec<u8>>, Fault> {
@@ -119,17 +133,17 @@ impl Pinner<'_> {
         let mut text: Option<Vec<u8>> = None;
         for (name, numbered) in reads::froms(line) {
             let Some(Origin::Image(reference)) = stages.origin(&name, numbered, request) else { continue };
-            let Some(digest) = self.digest(&reference) else { continue };
+            let Some(other) = self.other(&reference, &name) else { continue };
             let old: &[u8] = text.as_ref().unwrap_or(&line.text);
-            let new = self.named_by(old, line, &name, digest);
+            let new = self.named_by(old, line, &name, &other);
             text = Some(new.ok_or_else(|| unpinned(&line.span, &name))?);
         }
         Ok(text)
     }
 
-    /// The instruction with the digest behind each `from=NAME` of its flags. None where none is
+    /// The instruction with the other name in each `from=NAME` of its flags. None where none is
     /// written so.
-    fn named_by(&self, text: &[u8], line: &Line, name: &str, digest: &str) -> Option<Vec<u8>> {
+    fn named_by(&self, text: &[u8], line: &Line, name: &str, other: &str) -> Option<Vec<u8>> {
         let arguments = text.get(line.keyword.len() + 1..)?;
         let (_, rest) = super::words::flags(arguments, self.escape);
         let end = text.len() - rest.len();
@@ -149,8 +163,9 @@ impl Pinner<'_> {
         let (mut out, mut at) = (Vec::new(), 0);
         for place in &places {
             let next = place + wanted.len();
-            out.extend(text.get(at..next)?);
-            out.extend([b"@", digest.as_bytes()].concat());
+            // As far as the flag is written: in capitals, too.
+            out.extend(text.get(at..next.checked_sub(name.len())?)?);
+            out.extend(other.as_bytes());
             at = next;
         }
         out.extend(text.get(at..)?);
@@ -202,7 +217,9 @@ mod tests {
             build_platform: &Platform::host(),
             contexts: &BTreeMap::new(),
         };
-        pinned(&request, &pins).map(|text| String::from_utf8(text).expect("text"))
+        let uses = [("base".to_owned(), "base:latest-arm".to_owned())];
+        let names = Names { pins: &pins, uses: &uses };
+        pinned(&request, names).map(|text| String::from_utf8(text).expect("text"))
     }
 
     #[track_caller]
@@ -246,6 +263,16 @@ mod tests {
         ] {
             becomes(file, file);
         }
+    }
+
+    #[test]
+    fn an_image_is_named_otherwise_where_the_caller_has_it_so() {
+        becomes("ARG B=base\nFROM $B AS x\n", "ARG B=base\nFROM base:latest-arm AS x\n");
+        becomes(
+            "FROM scratch\nCOPY --from=base a b\nRUN --mount=from=base:latest,target=/t ls\n",
+            "FROM scratch\nCOPY --from=base:latest-arm a b\nRUN --mount=from=base:latest-arm,target=/t ls\n",
+        );
+        becomes("FROM scratch AS base\nFROM base\n", "FROM scratch AS base\nFROM base\n");
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Bake<'_> {
                 None => open.push(name.as_str()),
             }
         }
-        let found = self.inspect(&open)?;
+        let found = self.inspect(&self.in_engine(&open))?;
         let nothing = found.iter().all(Option::is_none) && !open.is_empty();
         for (name, image) in open.into_iter().zip(found) {
             let of_project = self.planned.bases.contains_key(name);
@@ -85,7 +85,11 @@ impl Bake<'_> {
     /// names.
     pub(super) fn below(&self) -> Result<Vec<Option<String>>, RunError> {
         let names: Vec<_> = self.planned.bases.keys().map(String::as_str).collect();
-        Ok(self.inspect(&names)?.iter().map(|image| image.as_ref().map(Inspected::id)).collect())
+        Ok(self
+            .inspect(&self.in_engine(&names))?
+            .iter()
+            .map(|image| image.as_ref().map(Inspected::id))
+            .collect())
     }
 
     /// After a build: why the images that it was built from may be others than those of the key, if
@@ -127,7 +131,7 @@ impl Bake<'_> {
         let names: Vec<_> = uses.iter().map(String::as_str).filter(|name| !name.contains('$')).collect();
         let pinned = |name: &&str| match self.planned.pins.get(*name) {
             Some(digest) => format!("{name}@{digest}"),
-            None => (*name).to_owned(),
+            None => self.planned.in_engine(name).to_owned(),
         };
         let references: Vec<_> = names.iter().map(pinned).collect();
         let found = self.inspect(&references.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -162,6 +166,11 @@ impl Bake<'_> {
     /// has now. Where that was not saved, it may be something else.
     fn key_of(base: &Baked) -> Option<&str> {
         base.key.as_deref().filter(|_| base.by_key)
+    }
+
+    /// The engine's names for images that the Dockerfile names so.
+    fn in_engine<'n>(&'n self, names: &[&'n str]) -> Vec<&'n str> {
+        names.iter().map(|name| self.planned.in_engine(name)).collect()
     }
 
     fn inspect(&self, names: &[&str]) -> Result<Vec<Option<Inspected>>, RunError> {

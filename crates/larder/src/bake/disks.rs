@@ -386,6 +386,7 @@ impl DiskBake<'_> {
             saved,
             by_key: saved,
             id: None,
+            platform: None,
             tags: Vec::new(),
             outputs: self.outputs,
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),

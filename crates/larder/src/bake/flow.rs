@@ -12,7 +12,7 @@ use super::doubts;
 use super::plan::Planned;
 use super::stock::Found;
 use super::turn::Turn;
-use crate::config::image::{Ignore, Image};
+use crate::config::image::{Ignore, Image, Named};
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Verbosity};
 use crate::report::changes::{Changes, Sought, changes_since, earlier};
@@ -254,7 +254,8 @@ impl Bake<'_> {
     }
 
     pub(super) fn describe(&self, hashctx: Cmd) -> Cmd {
-        self.image.describe(hashctx, &self.bases, &self.known_needs(), &self.planned.pins)
+        let named = Named { pins: &self.planned.pins, uses: &self.planned.uses_as };
+        self.image.describe(hashctx, &self.bases, &self.known_needs(), &named)
     }
 
     pub(super) fn hashctx(&self) -> Cmd {
@@ -431,6 +432,7 @@ impl Bake<'_> {
             saved,
             by_key: (saved && in_engine) || to_save || options.no_image_cache,
             id: None,
+            platform: Some(self.image.platform().to_string()),
             tags: self.image.tags.clone(),
             outputs: self.outputs,
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),

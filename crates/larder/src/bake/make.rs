@@ -53,7 +53,7 @@ impl Bake<'_> {
     /// only after a failure.
     pub(super) fn build_only(&mut self, inputs: Option<&Inputs>) -> Result<Built, RunError> {
         self.baker.engine(self.image.builder())?;
-        match self.build_now(inputs) {
+        match self.build_now(inputs).map_err(|error| error.of_build_for(&self.image.platform())) {
             Err(error) if !error.is_interruption() => Err(self
                 .baker
                 .stock
@@ -102,10 +102,12 @@ impl Bake<'_> {
         let seconds = started.elapsed().as_secs_f64();
         let key = piped.then(|| word_in(&key_file)).transpose()?;
         let id = word_in(&id_file)?;
-        let doubt = match doubt {
-            Some(doubt) => Some(doubt),
-            None => self.other_platform(&id)?,
-        };
+        let other = self.other_platform(&id)?;
+        // One of several platforms would stand there in the place of another one.
+        if let Some(other) = other.as_ref().filter(|_| self.image.name != self.image.plain) {
+            return Err(RunError::OtherPlatform(other.clone()));
+        }
+        let doubt = doubt.or(other);
         let uses = self.planned.uses.as_deref().unwrap_or_default();
         let doubt = match doubt {
             Some(doubt) => Some(doubt),
@@ -117,14 +119,14 @@ impl Bake<'_> {
     /// Whether the engine gets a tar. Docker's builder before `BuildKit` does where its Dockerfile
     /// is another one than the context's: given that beside a folder, it hides `.dockerignore`.
     fn is_piped(&self, builder: Builder) -> bool {
-        let is_pinned = !self.planned.pins.is_empty();
+        let is_pinned = self.planned.is_renamed();
         self.image.ignore == Ignore::All || (builder == Builder::Old && is_pinned)
     }
 
-    /// Writes the Dockerfile that names images by the digests of larder.lock, where it has any of
-    /// this build, with its ignore file.
+    /// Writes the Dockerfile that names images by the digests of larder.lock and by the tags of
+    /// their platform, where it has any of this build, with its ignore file.
     fn pinned(&self) -> Result<Option<Utf8PathBuf>, RunError> {
-        if self.planned.pins.is_empty() {
+        if !self.planned.is_renamed() {
             return Ok(None);
         }
         let file = self.temp.join("Dockerfile");

@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
+use storekit::Platform;
 
 use super::engines::Engines;
 use super::flow::special_file;
@@ -17,7 +18,6 @@ use crate::config::Project;
 use crate::config::chosen::chosen_images;
 use crate::config::image::Image;
 use crate::config::names;
-use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, succeeded};
 use crate::process::tools::Tools;
@@ -40,6 +40,9 @@ pub(super) struct Planned {
     pub(super) foreign: bool,
     /// The digests that the build takes images by, by their names in the Dockerfile.
     pub(super) pins: BTreeMap<String, String>,
+    /// The names by which the build takes images of larder.toml, where they are others than those
+    /// in the Dockerfile: there it names an image for all its platforms.
+    pub(super) uses_as: BTreeMap<String, String>,
 }
 
 impl Planned {
@@ -47,6 +50,16 @@ impl Planned {
     /// that it needs.
     pub(super) fn below(&self) -> impl Iterator<Item = &String> {
         self.bases.values().chain(&self.image.needs)
+    }
+
+    /// The engine's name for an image that the Dockerfile names so.
+    pub(super) fn in_engine<'n>(&'n self, name: &'n str) -> &'n str {
+        self.uses_as.get(name).map_or(name, String::as_str)
+    }
+
+    /// Whether it is built from another Dockerfile than that on disk.
+    pub(super) fn is_renamed(&self) -> bool {
+        !(self.pins.is_empty() && self.uses_as.is_empty())
     }
 }
 
@@ -109,7 +122,11 @@ impl Planner<'_, '_> {
             Some(Uses { images, frontend, foreign }) => (Some(images), frontend, foreign),
             None => (None, None, false),
         };
-        let bases = self.bases(uses.as_deref().unwrap_or_default(), image.builder())?;
+        let found = self.bases(uses.as_deref().unwrap_or_default(), &image)?;
+        let uses: Option<Vec<_>> = uses.map(|uses| names_of(&uses));
+        let bases = found.iter().map(|(name, base)| (name.clone(), base.name.clone())).collect();
+        let uses_as = found.into_iter().filter_map(|(name, base)| Some((name, base.tag?))).collect();
+        let bases: BTreeMap<String, String> = bases;
         let project = self.project;
         let is_below = |other: &&Image| {
             bases.values().any(|base| *base == other.name) || image.needs.contains(&other.name)
@@ -119,7 +136,7 @@ impl Planner<'_, '_> {
         }
         self.path.pop();
         let pins = BTreeMap::new();
-        self.planned.push(Planned { image, asked: false, uses, bases, frontend, foreign, pins });
+        self.planned.push(Planned { image, asked: false, uses, bases, frontend, foreign, pins, uses_as });
         Ok(())
     }
 
@@ -147,22 +164,45 @@ impl Planner<'_, '_> {
         Ok(())
     }
 
-    /// Of the references, those that name an image of larder.toml, with its name there.
-    fn bases(&mut self, references: &[String], engine: Engine) -> Result<BTreeMap<String, String>, RunError> {
-        let project = self.project;
-        let mut owners = BTreeMap::new();
+    /// Of the references, those that name an image of larder.toml.
+    fn bases(&mut self, uses: &[Use], of: &Image) -> Result<BTreeMap<String, Base>, BakeError> {
+        let (project, engine) = (self.project, of.builder());
+        let mut owners: BTreeMap<String, Vec<&Image>> = BTreeMap::new();
         for image in &project.images {
             if self.engines.of(image)? == engine {
-                owners.extend(image.tags.iter().map(|tag| (names::given(tag, engine), &image.name)));
+                for tag in
+                    image.tags.iter().chain(image.plain_tags.iter().filter(|tag| !image.tags.contains(tag)))
+                {
+                    owners.entry(names::given(tag, engine)).or_default().push(image);
+                }
             }
         }
-        let owner = |reference: &String| {
-            let full =
-                names::sought(reference, engine).into_iter().find_map(|name| owners.get(&name).copied());
-            Some((reference.clone(), full?.clone()))
-        };
-        Ok(references.iter().filter(|reference| !reference.contains('@')).filter_map(owner).collect())
+        let mut bases = BTreeMap::new();
+        for used in uses.iter().filter(|used| !used.image.contains('@')) {
+            let sought = names::sought(&used.image, engine);
+            let Some((full, found)) = sought.iter().find_map(|name| Some((name, owners.get(name)?))) else {
+                continue;
+            };
+            let has_tag = |image: &&&Image| image.tags.iter().any(|tag| names::given(tag, engine) == *full);
+            // The platform that is built for decides between those of one name.
+            let fits = |image: &&&Image| used.platform.as_ref() == Some(&image.platform());
+            let several = || found.iter().find(|image| fits(image));
+            let Some(owner) = several().or_else(|| found.iter().find(has_tag)) else { continue };
+            let tag = if has_tag(&owner) { None } else { owner.tags.first().cloned() };
+            let base = Base { name: owner.name.clone(), tag };
+            if bases.insert(used.image.clone(), base.clone()).is_some_and(|other| other != base) {
+                return Err(two_platforms(project, of, &used.image));
+            }
+        }
+        Ok(bases)
     }
+}
+
+fn two_platforms(project: &Project, image: &Image, name: &str) -> BakeError {
+    let message = format!("image `{}` takes `{name}` for two platforms", image.name);
+    let help =
+        "name one of the two by its own tag in the Dockerfile: `larder list` has the tags of each platform";
+    project.fault(image, message, help).into()
 }
 
 fn cycle(project: &Project, image: &Image, path: &[String]) -> BakeError {
@@ -177,24 +217,49 @@ fn cycle(project: &Project, image: &Image, path: &[String]) -> BakeError {
 #[derive(Deserialize)]
 struct Used {
     image: Option<String>,
+    platform: Option<String>,
     frontend: Option<String>,
     #[serde(default)]
     foreign: bool,
+}
+
+/// An image that a Dockerfile names.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Use {
+    image: String,
+    /// The platform that it is taken for.
+    platform: Option<Platform>,
+}
+
+/// An image of larder.toml that a build takes.
+#[derive(Clone, PartialEq, Eq)]
+struct Base {
+    /// Its name there.
+    name: String,
+    /// Its first tag, where it has not got the one that the Dockerfile names.
+    tag: Option<String>,
 }
 
 /// What a Dockerfile names.
 #[derive(Default)]
 struct Uses {
     /// The images that the build starts from or copies from, sorted.
-    images: Vec<String>,
+    images: Vec<Use>,
     frontend: Option<String>,
     foreign: bool,
+}
+
+/// The images' names, each once.
+fn names_of(uses: &[Use]) -> Vec<String> {
+    let mut names: Vec<_> = uses.iter().map(|used| used.image.clone()).collect();
+    names.dedup();
+    names
 }
 
 /// The images that a build starts from or copies from, as its Dockerfile has them. What hashctx
 /// says against it is shown.
 pub(super) fn uses(image: &Image, tools: &Tools, runner: &Runner) -> Result<Vec<String>, RunError> {
-    asked(image, tools, |cmd| runner.capture(cmd)).map(|uses| uses.images)
+    asked(image, tools, |cmd| runner.capture(cmd)).map(|uses| names_of(&uses.images))
 }
 
 /// As `asked`; a Dockerfile that is not a file would be waited for without end.
@@ -222,7 +287,8 @@ fn asked(
             source: error.into(),
         };
         let line = line.map_err(lost)?;
-        uses.images.extend(line.image);
+        let platform = line.platform.and_then(|platform| Platform::of_engine(&platform).ok());
+        uses.images.extend(line.image.map(|image| Use { image, platform }));
         uses.frontend = uses.frontend.or(line.frontend);
         uses.foreign |= line.foreign;
     }

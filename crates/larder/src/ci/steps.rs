@@ -5,6 +5,7 @@ use std::io::Write;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{IntoDiagnostic, WrapErr};
+use storekit::Platform;
 use storekit::files::replace::{Durability, replace};
 use storekit::store::Store;
 use toolkit::{Outcome, output};
@@ -90,7 +91,9 @@ impl<'a> Steps<'a> {
 
     fn image(&self, name: &str) -> miette::Result<&'a Image> {
         let found = chosen_images(self.project, &[name.to_owned()])?;
-        found.first().copied().ok_or_else(|| miette::miette!("larder.toml has no image `{name}`"))
+        // Of several platforms that which can run here.
+        let own = found.iter().find(|image| image.platform() == Platform::host());
+        own.or(found.first()).copied().ok_or_else(|| miette::miette!("larder.toml has no image `{name}`"))
     }
 
     /// The key of all that the step reads, where it says so.

@@ -93,6 +93,7 @@ pub(super) fn set<'i>(
     let is_meant = |entry: &Entry<'_>| {
         entry.name == names
             || entry.group == names
+            || entry.plain == names
             || glob.as_ref().is_some_and(|glob| glob.is_match(&entry.name))
     };
     let mut found = false;

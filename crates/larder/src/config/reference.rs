@@ -103,6 +103,12 @@ pub(super) const IMAGE: &[Key] = &[
     ),
     key("platform", Kind::Text, true, "such as `linux/arm64`; linux on this machine's architecture"),
     key(
+        "platforms",
+        Kind::Texts,
+        true,
+        "in the place of `platform`: an image for each, NAME@PLATFORM, with a key of its own. In the engine, the tags of all but this machine's own platform end in it, as in `app:1-linux-arm64`, unless they have `{platform}`",
+    ),
+    key(
         "base",
         Kind::Pairs,
         true,
@@ -398,7 +404,7 @@ mod tests {
 
     #[test]
     fn every_key_that_is_read_is_told_and_no_other() {
-        is_complete("[image.a]", IMAGE, &["extends", "matrix"]);
+        is_complete("[image.a]", IMAGE, &["extends", "matrix", "platforms"]);
         is_complete("[image.a.pack]\ndir = \"d\"", PACK, &[]);
         is_complete("[image.a.secrets.s]", SECRET, &[]);
         is_complete("[image.a.engine-cache]", ENGINE_CACHE, &[]);

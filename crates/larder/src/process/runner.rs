@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::Diagnostic;
+use storekit::Platform;
 use thiserror::Error;
 
 use crate::outputs::OutputError;
@@ -84,6 +85,23 @@ pub enum RunError {
     #[diagnostic(code(larder::late), help("`timeout` in larder.toml says how long it may take"))]
     Late { command: String, limit: String },
 
+    #[error("`{command}` {how}, for {platform} on a machine of {own}")]
+    #[diagnostic(
+        code(larder::foreign_platform),
+        help(
+            "a `RUN` of another platform needs an emulator: install qemu-user-static and binfmt-support on the engine's machine \
+             (without it a step says `exec format error`), or build on a machine of that platform"
+        )
+    )]
+    Foreign { command: String, how: String, code: Option<u8>, platform: String, own: String },
+
+    #[error("{0}")]
+    #[diagnostic(
+        code(larder::other_platform),
+        help("install docker's plugin buildx, or build with podman: `--engine podman`")
+    )]
+    OtherPlatform(String),
+
     #[error("the Dockerfile `{path}` is not a regular file")]
     #[diagnostic(code(larder::special_file), help("`dockerfile` in larder.toml is relative to `context`"))]
     SpecialFile { path: Utf8PathBuf },
@@ -102,7 +120,7 @@ impl RunError {
     #[must_use]
     pub fn exit_code(&self) -> Option<u8> {
         match self {
-            Self::Failed { code, .. } => *code,
+            Self::Failed { code, .. } | Self::Foreign { code, .. } => *code,
             Self::Interrupted(code) => Some(*code),
             Self::Start { .. }
             | Self::Lost { .. }
@@ -113,8 +131,21 @@ impl RunError {
             | Self::OutputsLost
             | Self::Late { .. }
             | Self::NoContexts
+            | Self::OtherPlatform(_)
             | Self::SpecialFile { .. }
             | Self::NoEngine(_) => None,
+        }
+    }
+
+    /// The same of a build for a platform: a machine of another one may not run what it built.
+    #[must_use]
+    pub(crate) fn of_build_for(self, platform: &Platform) -> Self {
+        let own = Platform::host();
+        match self {
+            Self::Failed { command, how, code } if !runs(&own, platform) => {
+                Self::Foreign { command, how, code, platform: platform.to_string(), own: own.to_string() }
+            }
+            other => other,
         }
     }
 
@@ -123,6 +154,14 @@ impl RunError {
     pub fn is_interruption(&self) -> bool {
         matches!(self, Self::Interrupted(_))
     }
+}
+
+/// Whether a machine runs programs of the other platform by itself.
+fn runs(own: &Platform, other: &Platform) -> bool {
+    let older = [("amd64", "386"), ("arm64", "arm")];
+    other.matches(own)
+        || own.matches(other)
+        || (own.os() == other.os() && older.contains(&(own.architecture(), other.architecture())))
 }
 
 /// Runs commands in one folder.
@@ -476,6 +515,23 @@ mod tests {
     #[test]
     fn a_good_pipe_hands_everything_on() {
         runner().build(Some(&sh("printf abc")), &sh("[ \"$(cat)\" = abc ]")).expect("the same bytes");
+    }
+
+    #[test]
+    fn a_build_for_another_machine_says_what_it_needs() {
+        let after = |own: &str, other: &str| {
+            let [own, other] = [own, other].map(|text| text.parse().expect("a platform"));
+            runs(&own, &other)
+        };
+        assert!(after("linux/amd64", "linux/amd64/v3") && after("linux/amd64", "linux/386"));
+        assert!(after("linux/arm64", "linux/arm/v7") && !after("linux/amd64", "linux/arm64"));
+        let failed = RunError::Failed { command: "docker build".into(), how: "ended".into(), code: Some(1) };
+        let told = failed.of_build_for(&"linux/s390x".parse().expect("a platform"));
+        assert!(
+            told.to_string().starts_with("`docker build` ended, for linux/s390x on a machine of "),
+            "{told}"
+        );
+        assert_eq!(told.exit_code(), Some(1));
     }
 
     #[test]

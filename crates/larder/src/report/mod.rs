@@ -80,6 +80,8 @@ pub struct Baked {
     /// The engine's ID of it, where others are built from it and this was not a check.
     #[serde(skip)]
     pub id: Option<String>,
+    /// The platform that it is for; absent for a disk.
+    pub platform: Option<String>,
     /// The image's names.
     pub tags: Vec<String>,
     /// How many of its files were written into the project; absent where it has none, or was not
@@ -245,6 +247,7 @@ mod tests {
             saved: true,
             by_key: true,
             id: None,
+            platform: Some("linux/amd64".into()),
             tags: vec!["app:latest".into()],
             outputs: None,
             reason: None,
@@ -300,7 +303,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).expect("UTF-8"),
             "{\"image\":\"app\",\"wave\":1,\"needs\":[],\"state\":\"hit\",\"key\":\"c0ffee\",\"from\":\"store\",\"engine\":\"podman\",\"saved\":true,\
-             \"tags\":[\"app:latest\"],\"outputs\":null,\"reason\":null,\"chain\":[],\"changes\":null,\"warnings\":[],\"key_warnings\":[],\"moved\":0,\"saved_seconds\":null,\"error\":null,\"seconds\":1.234}\n"
+             \"platform\":\"linux/amd64\",\"tags\":[\"app:latest\"],\"outputs\":null,\"reason\":null,\"chain\":[],\"changes\":null,\"warnings\":[],\"key_warnings\":[],\"moved\":0,\"saved_seconds\":null,\"error\":null,\"seconds\":1.234}\n"
         );
     }
 }
