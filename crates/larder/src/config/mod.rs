@@ -309,7 +309,7 @@ fn members(name: &Spanned<String>, of: &Image, names: &[Named]) -> Result<Vec<St
     };
     let is_meant = |one: &&Named| [&one.name, &one.group, &one.plain].contains(&wanted) && !is_other(one);
     let found: Vec<_> = names.iter().filter(is_meant).map(|one| one.name.clone()).collect();
-    if found.iter().any(|found| *found == of.name) {
+    if found.contains(&of.name) {
         return Err(Fault::new(
             format!("image `{}` needs itself", of.name),
             name.span(),

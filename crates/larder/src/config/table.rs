@@ -192,7 +192,7 @@ impl ImageTable {
         let needs = self.needs.clone();
         let contexts = self.contexts.values().filter_map(image_of).collect();
         let plain_tags = texts(&plain);
-        let image = Image { outputs, plain_tags, ..self.into_image(name, &tags)? };
+        let image = Image { plain_tags, outputs, ..self.into_image(name, &tags)? };
         Ok(Read { image, tags, needs, contexts })
     }
 
