@@ -143,6 +143,22 @@ pub(crate) struct BuildFlags {
     #[arg(long = "pin", value_name = "NAME=DIGEST", requires = "file", value_parser = base)]
     pub(crate) pins: Vec<(String, String)>,
 
+    /// What stands at an address that `ADD` fetches: the digest of the file, or the commit of the
+    /// repository
+    ///
+    /// ADDRESS is what `--images --json` prints, variables expanded. PIN is `sha256:HEX` or a whole
+    /// commit.
+    #[arg(long = "source", value_name = "ADDRESS=PIN", requires = "file", value_parser = source)]
+    pub(crate) sources: Vec<(String, String)>,
+
+    /// The same, where the build is to check that
+    ///
+    /// The key is as with `--source`. The Dockerfile that `--pinned` and `--tar` write has
+    /// `--checksum` for a file, and the commit in the address of a repository. Docker's frontend
+    /// knows both from 1.6 on.
+    #[arg(long = "pin-source", value_name = "ADDRESS=PIN", requires = "file", value_parser = source)]
+    pub(crate) pinned_sources: Vec<(String, String)>,
+
     /// Another name for an image that the build uses, in the Dockerfile that `--pinned` and `--tar`
     /// write
     ///
@@ -190,8 +206,8 @@ pub(crate) struct Output {
     /// Print the images that the build starts from or copies from, and hash nothing
     ///
     /// Prints each image of the stages that are needed once, with variables expanded. `--json` adds
-    /// the platform of each, and a line for a frontend (`# syntax=`) that has no digest or is not
-    /// docker's.
+    /// the platform of each, a line for a frontend (`# syntax=`) that has no digest or is not
+    /// docker's, and one for each address without a digest or a commit that is fetched.
     #[arg(long, group = "what", requires = "file")]
     pub(crate) images: bool,
 
@@ -345,6 +361,8 @@ impl Cli {
             bases: [self.build.bases.as_slice(), &self.build.pins].concat(),
             pins: self.build.pins.clone(),
             uses: self.build.uses.clone(),
+            sources: [self.build.sources.as_slice(), &self.build.pinned_sources].concat(),
+            pinned_sources: self.build.pinned_sources.clone(),
             contexts: contexts.into_iter().collect(),
         }
     }
@@ -388,6 +406,24 @@ fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("it has to be `NAME=VALUE`".to_owned()),
+    }
+}
+
+/// `ADDRESS=PIN`. An address may have a `=`, a pin has none.
+fn source(text: &str) -> Result<(String, String), String> {
+    let is_hex = |hex: &str, lengths: &[usize]| {
+        lengths.contains(&hex.len()) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    match text.rsplit_once('=') {
+        Some((address, pin))
+            if !address.is_empty()
+                && pin.strip_prefix("sha256:").map_or(is_hex(pin, &[40, 64]), |hex| is_hex(hex, &[64])) =>
+        {
+            Ok((address.to_owned(), pin.to_owned()))
+        }
+        _ => {
+            Err("it has to be `ADDRESS=`, and then `sha256:` and 64 hex digits, or a whole commit".to_owned())
+        }
     }
 }
 

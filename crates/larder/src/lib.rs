@@ -12,6 +12,7 @@ pub mod engine;
 pub mod init;
 pub mod list;
 pub mod lock;
+mod nearest;
 pub mod outputs;
 pub mod process;
 pub mod report;

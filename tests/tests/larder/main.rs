@@ -2,6 +2,7 @@
 
 mod bake;
 mod disks;
+mod fetched;
 mod init;
 mod levels;
 mod lock;

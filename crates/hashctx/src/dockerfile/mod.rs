@@ -99,9 +99,45 @@ pub struct Analysis {
     pub sources: Vec<Source>,
     /// What could change the build and cannot be known here.
     pub unknowns: Vec<Unknown>,
+    /// Those of the sources that move by themselves and that can be pinned.
+    pub remotes: Vec<Remote>,
     /// Of images whose names are made of build arguments, as `FROM` writes them: the values may be
     /// secrets.
     pub written: BTreeMap<String, String>,
+}
+
+/// Something that a build fetches from an address that does not say which content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// The address, variables expanded.
+    pub address: String,
+    /// What it is.
+    pub fetched: Fetched,
+    /// Who fetches it.
+    pub by: Fetcher,
+}
+
+/// What is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetched {
+    /// A file, known by its digest.
+    File,
+    /// A repository, known by its commit.
+    Repository,
+}
+
+/// Who fetches something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetcher {
+    /// The `ADD` of this line, which has the address written so.
+    Add {
+        /// From 1.
+        line: usize,
+        /// The source, variables as they are.
+        written: String,
+    },
+    /// The named context.
+    Context(String),
 }
 
 /// An image that a build starts from or copies from.
@@ -175,6 +211,12 @@ pub enum Unknown {
     /// The instruction of this line uses a predefined proxy argument of this name, which has a
     /// value: it shapes the image and is in no key.
     ProxyArg(usize, String),
+}
+
+/// Whether the frontend that is asked for knows `ADD --checksum`; None where none is, or its name
+/// does not tell.
+pub(crate) fn checks_sources(request: &Request<'_>) -> Option<bool> {
+    frontend::Frontend::of(request)?.checks_sources()
 }
 
 /// The context of this name, however the reference to it is written.

@@ -11,7 +11,7 @@ use super::frontend::Frontend;
 use super::lines::{self, Line};
 use super::reads;
 use super::stages::{Origin, Stages};
-use super::{Request, same_image};
+use super::{Fetched, Fetcher, Remote, Request, remote, same_image};
 use crate::error::dockerfile::{DockerfileError, Fault};
 
 /// What a Dockerfile is to name otherwise, by the images' names in it.
@@ -21,6 +21,8 @@ pub(crate) struct Names<'a> {
     pub(crate) pins: &'a [(String, String)],
     /// Other names in their place.
     pub(crate) uses: &'a [(String, String)],
+    /// What is fetched, with its digest or commit.
+    pub(crate) remotes: &'a [(Remote, String)],
 }
 
 /// The Dockerfile with these names.
@@ -52,6 +54,7 @@ fn instructions(request: &Request<'_>, names: Names<'_>) -> Result<Vec<u8>, Faul
         let text = match line.keyword.as_str() {
             "FROM" => froms.next().map_or(Ok(None), |stage| pinner.base(&line, &stage.origin, &stage.base)),
             "ONBUILD" => pinner.trigger(&line, &stages, request),
+            "ADD" => pinner.fetched(&line),
             _ => pinner.sources(&line, &stages, request),
         }?;
         edits.push((line, text));
@@ -126,6 +129,35 @@ impl Pinner<'_> {
         let inner = lines::parse(text, self.escape, line.span.clone(), line.number);
         let text = self.sources(&inner, stages, request)?;
         Ok(text.map(|text| [b"ONBUILD ", text.as_slice()].concat()))
+    }
+
+    /// An `ADD` with what pins its source.
+    fn fetched(&self, line: &Line) -> Result<Option<Vec<u8>>, Fault> {
+        let is_its = |(remote, _): &&(Remote, String)| matches!(&remote.by, Fetcher::Add { line: at, .. } if *at == line.number);
+        let Some((Remote { address, fetched, by }, pin)) = self.names.remotes.iter().find(is_its) else {
+            return Ok(None);
+        };
+        let Fetcher::Add { written, .. } = by else { return Ok(None) };
+        let arguments = line.text.strip_prefix(b"ADD ").unwrap_or_default();
+        if *fetched == Fetched::File {
+            return Ok(Some([b"ADD --checksum=", pin.as_bytes(), b" ", arguments].concat()));
+        }
+        let text = String::from_utf8_lossy(&line.text);
+        let wanted = remote::at_commit(address, pin);
+        let parts = |c: Option<char>| c.is_none_or(|c| c.is_whitespace() || c == '"');
+        let is_one = |(at, _): &(usize, &str)| {
+            let after = text.get(at + written.len()..).and_then(|after| after.chars().next());
+            parts(text.get(..*at).and_then(|before| before.chars().next_back())) && parts(after)
+        };
+        match text.match_indices(written.as_str()).filter(is_one).collect::<Vec<_>>().as_slice() {
+            [(at, _)] => {
+                let (before, after) = (text.get(..*at), text.get(at + written.len()..));
+                Ok(Some(
+                    [before.unwrap_or_default(), &wanted, after.unwrap_or_default()].concat().into_bytes(),
+                ))
+            }
+            _ => Err(unpinned(&line.span, written)),
+        }
     }
 
     /// The images that an instruction takes files of.
@@ -218,7 +250,15 @@ mod tests {
             contexts: &BTreeMap::new(),
         };
         let uses = [("base".to_owned(), "base:latest-arm".to_owned())];
-        let names = Names { pins: &pins, uses: &uses };
+        let of = |line, written: &str, address: &str, fetched, pin: &str| {
+            let by = Fetcher::Add { line, written: written.to_owned() };
+            (Remote { address: address.to_owned(), fetched, by }, pin.to_owned())
+        };
+        let remotes = [
+            of(2, "http://x/$V", "http://x/12", Fetched::File, "sha256:0f"),
+            of(3, "https://x/y.git#$V:sub", "https://x/y.git#12:sub", Fetched::Repository, "0c"),
+        ];
+        let names = Names { pins: &pins, uses: &uses, remotes: &remotes };
         pinned(&request, names).map(|text| String::from_utf8(text).expect("text"))
     }
 
@@ -273,6 +313,15 @@ mod tests {
             "FROM scratch\nCOPY --from=base:latest-arm a b\nRUN --mount=from=base:latest-arm,target=/t ls\n",
         );
         becomes("FROM scratch AS base\nFROM base\n", "FROM scratch AS base\nFROM base\n");
+    }
+
+    #[test]
+    fn what_is_fetched_is_pinned_where_it_is_written() {
+        becomes(
+            "FROM scratch\nADD --chown=1 http://x/$V /f\nADD [\"https://x/y.git#$V:sub\", \"/g\"]\nADD http://x/$V /h\n",
+            "FROM scratch\nADD --checksum=sha256:0f --chown=1 http://x/$V /f\nADD [\"https://x/y.git#0c:sub\", \"/g\"]\n\
+             ADD http://x/$V /h\n",
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::expand::{self, Word};
 use super::lines::{self, Line};
 use super::remote::{self, Address};
 use super::stages::{Origin, Stages};
-use super::{Request, What, words};
+use super::{Fetched, Request, What, words};
 use crate::dockerignore::Patterns;
 use crate::error::dockerfile::Fault;
 
@@ -166,8 +166,16 @@ fn is_read(source: &str) -> bool {
     remote::address(source) == Address::Path || !source.contains("://")
 }
 
-/// What an `ADD` fetches and can be another thing tomorrow, as it is written.
-pub(super) fn moving(line: &Line, env: &Env, escape: char) -> Result<Vec<String>, String> {
+/// A source that can be another thing tomorrow.
+pub(super) struct Moving {
+    /// As it is written.
+    pub(super) written: String,
+    /// What there is to pin, if that can be done.
+    pub(super) remote: Option<(String, Fetched)>,
+}
+
+/// What an `ADD` fetches and can be another thing tomorrow.
+pub(super) fn moving(line: &Line, env: &Env, escape: char) -> Result<Vec<Moving>, String> {
     if line.keyword != "ADD" {
         return Ok(Vec::new());
     }
@@ -175,13 +183,20 @@ pub(super) fn moving(line: &Line, env: &Env, escape: char) -> Result<Vec<String>
     let mut moving = Vec::new();
     let mut sources = words::list(&line.rest);
     sources.pop();
+    // A checksum is of one source.
+    let alone = sources.len() == 1 && flag(line, "checksum").is_none();
     for source in sources {
-        let fixed = match remote::address(&expand::expand(&source, escape, env)?.text) {
+        let word = expand::expand(&source, escape, env)?;
+        let fixed = match remote::address(&word.text) {
             Address::Path => true,
             Address::File => !checksum.is_empty(),
             Address::Repository { pinned } => pinned || remote::is_commit(&checksum),
         };
-        moving.extend(Some(source).filter(|_| !fixed));
+        if !fixed {
+            let fetched = remote::pinnable(&word.text).filter(|_| alone && !word.uncertain);
+            let remote = fetched.map(|fetched| (word.text, fetched));
+            moving.push(Moving { written: source, remote });
+        }
     }
     Ok(moving)
 }

@@ -57,6 +57,13 @@ impl Builder {
     }
 }
 
+/// Whether docker's engine knows `ADD --checksum` without a frontend from elsewhere: from 25 on.
+pub(super) fn checks_by_itself(tools: &Tools, runner: &Runner) -> Result<bool, RunError> {
+    let ask = tools.engine(Engine::Docker, "version").args(["--format", "{{.Server.Version}}"]);
+    let (status, version) = runner.ask(&ask)?;
+    Ok(status.success() && major(&String::from_utf8_lossy(&version)).is_some_and(|major| major >= 25))
+}
+
 /// A base image that the engine holds under another digest than larder.toml names, if there is one.
 pub(super) fn wrong_base(image: &Image, tools: &Tools, runner: &Runner) -> Result<Option<String>, RunError> {
     let Some(build) = image.as_build() else { return Ok(None) };

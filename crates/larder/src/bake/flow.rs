@@ -232,19 +232,20 @@ impl Bake<'_> {
         Ok(Inputs { key, manifest })
     }
 
-    /// A command that writes the tar of the inputs, and their key into `key_file`.
-    pub(super) fn tar(&self, key_file: &Utf8Path) -> Cmd {
-        self.tar_by(self.hashctx(), key_file)
+    /// A command that writes the tar of the inputs, and their key into `key_file`. `checks`: its
+    /// Dockerfile checks what it fetches.
+    pub(super) fn tar(&self, key_file: &Utf8Path, checks: bool) -> Cmd {
+        self.tar_by(self.hashctx(), key_file, checks)
     }
 
     /// The same, of what docker's builder before `BuildKit` reads.
     pub(super) fn tar_for_old_builder(&self, key_file: &Utf8Path) -> Cmd {
-        self.tar_by(self.hashctx().args(["--engine", "docker"]), key_file)
+        self.tar_by(self.hashctx().args(["--engine", "docker"]), key_file, false)
     }
 
-    fn tar_by(&self, hashctx: Cmd, key_file: &Utf8Path) -> Cmd {
+    fn tar_by(&self, hashctx: Cmd, key_file: &Utf8Path, checks: bool) -> Cmd {
         let hashctx = if self.image.ignore == Ignore::All { hashctx } else { hashctx.arg("-q") };
-        self.describe(hashctx.args(["--tar", "--key-file"]).path(key_file))
+        self.describe_as(hashctx.args(["--tar", "--key-file"]).path(key_file), checks)
     }
 
     /// The key that the inputs would have for docker's builder before `BuildKit`.
@@ -254,7 +255,13 @@ impl Bake<'_> {
     }
 
     pub(super) fn describe(&self, hashctx: Cmd) -> Cmd {
-        let named = Named { pins: &self.planned.pins, uses: &self.planned.uses_as };
+        self.describe_as(hashctx, false)
+    }
+
+    /// The same where a Dockerfile is written: `checks` whether it is to check what it fetches.
+    pub(super) fn describe_as(&self, hashctx: Cmd, checks: bool) -> Cmd {
+        let Planned { pins, uses_as: uses, sources, .. } = self.planned;
+        let named = Named { pins, uses, sources, checks };
         self.image.describe(hashctx, &self.bases, &self.known_needs(), &named)
     }
 

@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::builder::{Builder, moved_base, wrong_base};
+use super::builder::{Builder, checks_by_itself, moved_base, wrong_base};
 use super::flow::{Bake, Inputs};
 use super::inspect::inspect;
 use super::stock::{Extras, Found, Stock};
 use crate::config::image::{Handed, Ignore};
+use crate::lock;
 use crate::process::runner::{RunError, succeeded};
 
 /// An image that the engine has built.
@@ -84,7 +85,8 @@ impl Bake<'_> {
         let options = self.baker.options;
         let cmd = if options.rebuild || options.from_scratch { cmd.arg("--no-cache") } else { cmd };
         let piped = self.is_piped(builder);
-        let pinned = if piped || inputs.is_none() { None } else { self.pinned()? };
+        let checks = self.checks_sources(builder)?;
+        let pinned = if piped || inputs.is_none() { None } else { self.pinned(checks)? };
         let handed = match &pinned {
             _ if piped => Handed::Tar,
             Some(dockerfile) => Handed::Dockerfile(dockerfile),
@@ -93,7 +95,7 @@ impl Bake<'_> {
         let key_file = self.temp.join("key");
         let context = match (piped, self.image.ignore) {
             (false, _) => None,
-            (true, Ignore::All) => Some(self.tar(&key_file)),
+            (true, Ignore::All) => Some(self.tar(&key_file, checks)),
             (true, Ignore::Docker) => Some(self.tar_for_old_builder(&key_file)),
         };
         let started = Instant::now();
@@ -113,6 +115,10 @@ impl Bake<'_> {
             Some(doubt) => Some(doubt),
             None => moved_base(self.image, uses, tools, runner)?,
         };
+        let doubt = match doubt {
+            None if self.cached() && !checks => self.moved_source()?,
+            doubt => doubt,
+        };
         Ok(Built { id, seconds, key, doubt })
     }
 
@@ -125,8 +131,8 @@ impl Bake<'_> {
 
     /// Writes the Dockerfile that names images by the digests of larder.lock and by the tags of
     /// their platform, where it has any of this build, with its ignore file.
-    fn pinned(&self) -> Result<Option<Utf8PathBuf>, RunError> {
-        if !self.planned.is_renamed() {
+    fn pinned(&self, checks: bool) -> Result<Option<Utf8PathBuf>, RunError> {
+        if !self.planned.is_renamed() && !checks {
             return Ok(None);
         }
         let file = self.temp.join("Dockerfile");
@@ -134,9 +140,38 @@ impl Bake<'_> {
         for suffix in ["dockerignore", "containerignore"] {
             let _ = std::fs::remove_file(self.temp.join(format!("Dockerfile.{suffix}")));
         }
-        let cmd = self.describe(self.hashctx().arg("--pinned").path(&file));
+        let cmd = self.describe_as(self.hashctx().arg("--pinned").path(&file), checks);
         let (status, _) = self.baker.runner.capture(&cmd)?;
         succeeded(&cmd, status).map(|()| Some(file))
+    }
+
+    /// Whether the build itself checks that what it fetches is what larder.lock says.
+    fn checks_sources(&self, builder: Builder) -> Result<bool, RunError> {
+        let fetched =
+            self.planned.remotes.iter().filter(|remote| self.planned.sources.contains_key(&remote.address));
+        let told: Vec<_> = fetched.map(|remote| remote.checked).collect();
+        if builder != Builder::BuildKit || told.is_empty() || told.contains(&Some(false)) {
+            return Ok(false);
+        }
+        Ok(!told.contains(&None) || checks_by_itself(self.baker.tools, self.baker.runner)?)
+    }
+
+    /// After a build that did not check it: something that it fetched, and that is now another
+    /// thing than larder.lock says, or is not to be had any more.
+    fn moved_source(&self) -> Result<Option<String>, RunError> {
+        for (address, pin) in &self.planned.sources {
+            let is_repository =
+                self.planned.remotes.iter().any(|it| it.address == *address && it.is_repository);
+            let now = lock::at_address(address, is_repository, self.baker.tools, self.baker.runner)?;
+            if now.as_ref() != Some(pin) {
+                let now = now.map_or("cannot be fetched".to_owned(), |now| format!("is {now}"));
+                return Ok(Some(format!(
+                    "this builder does not check what `ADD` fetches, and `{address}` {now}, not the {pin} of larder.lock; \
+                     `larder bake --update {address}` takes what is there now"
+                )));
+            }
+        }
+        Ok(None)
     }
 
     /// Why the builder before `BuildKit` would not make what the key says, if so: it reads some
@@ -170,7 +205,7 @@ impl Bake<'_> {
         let tar = self.temp.join("files.tar");
         let started = Instant::now();
         let key_file = self.temp.join("key");
-        self.baker.runner.write(&self.tar(&key_file), &tar)?;
+        self.baker.runner.write(&self.tar(&key_file, false), &tar)?;
         let extras = self.extras(inputs, started.elapsed().as_secs_f64());
         if self.cached() && self.unchanged(inputs, word_in(&key_file))? {
             let saved = self.baker.stock.pack(&inputs.key, &tar, self.image, &extras);

@@ -43,6 +43,22 @@ pub(super) struct Planned {
     /// The names by which the build takes images of larder.toml, where they are others than those
     /// in the Dockerfile: there it names an image for all its platforms.
     pub(super) uses_as: BTreeMap<String, String>,
+    /// What the build fetches from addresses that say nothing of the content.
+    pub(super) remotes: Vec<Remote>,
+    /// What is to stand there, by the addresses that its Dockerfile fetches.
+    pub(super) sources: BTreeMap<String, String>,
+}
+
+/// Something that a build fetches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Remote {
+    pub(super) address: String,
+    pub(super) is_repository: bool,
+    /// The named context that it is; none of one that the Dockerfile fetches.
+    pub(super) context: Option<String>,
+    /// Whether the frontend that the Dockerfile names checks what it fetches; none where that is
+    /// the engine's own.
+    pub(super) checked: Option<bool>,
 }
 
 impl Planned {
@@ -118,9 +134,9 @@ impl Planner<'_, '_> {
             Err(error) if error.is_interruption() => return Err(error.into()),
             uses => uses.ok(),
         };
-        let (uses, frontend, foreign) = match uses {
-            Some(Uses { images, frontend, foreign }) => (Some(images), frontend, foreign),
-            None => (None, None, false),
+        let (uses, frontend, foreign, remotes) = match uses {
+            Some(Uses { images, frontend, foreign, remotes }) => (Some(images), frontend, foreign, remotes),
+            None => (None, None, false, Vec::new()),
         };
         let found = self.bases(uses.as_deref().unwrap_or_default(), &image)?;
         let uses: Option<Vec<_>> = uses.map(|uses| names_of(&uses));
@@ -135,8 +151,10 @@ impl Planner<'_, '_> {
             self.visit(base)?;
         }
         self.path.pop();
-        let pins = BTreeMap::new();
-        self.planned.push(Planned { image, asked: false, uses, bases, frontend, foreign, pins, uses_as });
+        let (pins, sources) = (BTreeMap::new(), BTreeMap::new());
+        let one =
+            Planned { image, asked: false, uses, bases, frontend, foreign, pins, uses_as, remotes, sources };
+        self.planned.push(one);
         Ok(())
     }
 
@@ -221,6 +239,11 @@ struct Used {
     frontend: Option<String>,
     #[serde(default)]
     foreign: bool,
+    source: Option<String>,
+    #[serde(default)]
+    kind: String,
+    context: Option<String>,
+    checked: Option<bool>,
 }
 
 /// An image that a Dockerfile names.
@@ -247,6 +270,7 @@ struct Uses {
     images: Vec<Use>,
     frontend: Option<String>,
     foreign: bool,
+    remotes: Vec<Remote>,
 }
 
 /// The images' names, each once.
@@ -287,6 +311,9 @@ fn asked(
             source: error.into(),
         };
         let line = line.map_err(lost)?;
+        let is_repository = line.kind == "repository";
+        let (context, checked) = (line.context, line.checked);
+        uses.remotes.extend(line.source.map(|address| Remote { address, is_repository, context, checked }));
         let platform = line.platform.and_then(|platform| Platform::of_engine(&platform).ok());
         uses.images.extend(line.image.map(|image| Use { image, platform }));
         uses.frontend = uses.frontend.or(line.frontend);

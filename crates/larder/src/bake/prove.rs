@@ -45,7 +45,7 @@ impl Bake<'_> {
         let extras = self.extras(inputs, 0.0);
         if self.image.is_packed() {
             let tar = self.temp.join("files.tar");
-            runner.write(&self.tar(&self.temp.join("key")), &tar)?;
+            runner.write(&self.tar(&self.temp.join("key"), false), &tar)?;
             fresh.pack(&inputs.key, &tar, self.image, &extras)?;
         } else {
             let built = self.build_only(Some(inputs))?;

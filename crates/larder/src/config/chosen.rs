@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::Project;
 use super::disk::Disk;
 use super::image::Image;
-use super::nearest::question;
+use crate::nearest::question;
 
 /// Why nothing is meant.
 #[derive(Debug, Error, Diagnostic)]

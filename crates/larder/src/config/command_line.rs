@@ -6,8 +6,8 @@ use super::Given;
 use super::expand::{Entry, set as set_entry};
 use super::fault::Fault;
 use super::layers::{Layers, Table};
-use super::nearest::question;
 use super::reference::{DISK, IMAGE};
+use crate::nearest::question;
 
 /// Whether the word may follow the image's name.
 fn is_key(word: &str) -> bool {

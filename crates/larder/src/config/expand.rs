@@ -13,9 +13,9 @@ use storekit::Platform;
 use super::fault::Fault;
 use super::layers::{Table, merge};
 use super::matrix::{self, Value};
-use super::nearest::question;
 use super::platforms::{self, apart};
 use super::variables::{Variables, names_one, replaced};
+use crate::nearest::question;
 
 /// What belongs to one image alone, and goes to none that extends it.
 const OWN: [&str; 5] = ["description", "extends", "matrix", "outputs", "tags"];

@@ -168,6 +168,10 @@ pub struct Named<'a> {
     pub pins: &'a BTreeMap<String, String>,
     /// By these names.
     pub uses: &'a BTreeMap<String, String>,
+    /// What stands at addresses that it fetches.
+    pub sources: &'a BTreeMap<String, String>,
+    /// Whether the build checks that.
+    pub checks: bool,
 }
 
 /// Which ignore files hide inputs.
@@ -195,6 +199,16 @@ impl Image {
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         [&self.name, &self.group, &self.plain].into_iter().any(|own| own == name)
+    }
+
+    /// Names the commit of a named context that is a repository.
+    pub(crate) fn pin_context(&mut self, name: &str, commit: &str) {
+        let Source::Build(build) = &mut self.source else { return };
+        if let Some(Context::Given(address)) = build.contexts.get_mut(name) {
+            let (place, fragment) = address.split_once('#').unwrap_or((address.as_str(), ""));
+            let folder = fragment.split_once(':').map(|(_, folder)| format!(":{folder}")).unwrap_or_default();
+            *address = format!("{place}#{commit}{folder}");
+        }
     }
 
     /// What builds it, once that is settled.
@@ -230,7 +244,9 @@ impl Image {
                 let inputs = build.labels.iter().map(|(name, value)| format!("label.{name}={value}"));
                 let cmd = inputs.fold(cmd, |cmd, input| cmd.flag("--input", &input));
                 let cmd = pairs(pairs(cmd, "--base", &build.base), "--base", bases);
-                pairs(pairs(cmd, "--pin", named.pins), "--use", named.uses).path(&build.context)
+                let cmd = pairs(pairs(cmd, "--pin", named.pins), "--use", named.uses);
+                let source = if named.checks { "--pin-source" } else { "--source" };
+                pairs(cmd, source, named.sources).path(&build.context)
             }
             Source::Pack(pack) => {
                 let cmd = hashctx.flag("--ignore", self.ignore.name());
@@ -388,6 +404,3 @@ fn words(words: &[String]) -> Option<String> {
 fn plain(path: &Utf8Path) -> Utf8PathBuf {
     path.strip_prefix(".").unwrap_or(path).to_owned()
 }
-
-#[cfg(test)]
-mod tests;

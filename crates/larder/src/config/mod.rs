@@ -25,7 +25,7 @@ pub mod image;
 mod layers;
 mod matrix;
 pub mod names;
-mod nearest;
+
 pub mod outputs;
 mod platforms;
 pub mod reference;
@@ -42,10 +42,10 @@ pub(crate) use self::fault::Fault;
 use self::fault::misread;
 use self::image::{Context, Image, Source};
 use self::layers::{Layers, Table};
-pub(crate) use self::nearest::question;
 use self::step::{CiTable, Step};
 use self::table::{ImageTable, Read};
 pub use self::variables::Variables;
+use crate::nearest::{self, question};
 
 /// The file's name.
 pub const FILE: &str = "larder.toml";

@@ -167,7 +167,7 @@ pub(super) const IMAGE: &[Key] = &[
         "lock",
         Kind::Flag,
         false,
-        "whether larder.lock says which images the names in the Dockerfile stand for; `true`",
+        "whether larder.lock says which images the names in the Dockerfile stand for, and what `ADD` and contexts fetch from addresses; `true`",
     ),
     key(
         "refresh",

@@ -1,5 +1,6 @@
 //! What is read, and what is refused where.
 
+mod image;
 mod inherited;
 
 use super::image::Ignore;

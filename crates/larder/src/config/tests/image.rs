@@ -1,6 +1,11 @@
 //! The commands of an image, as lines.
 
-use super::*;
+use std::collections::BTreeMap;
+
+use storekit::Platform;
+
+use crate::config::image::*;
+use crate::process::command::Cmd;
 
 fn image(text: &str) -> Image {
     crate::config::parse(&format!("[image.app]\n{text}")).expect("a good table").images.remove(0)
@@ -16,7 +21,14 @@ fn described(text: &str, line: &str) {
 /// The command that hashes it where nothing is known beside larder.toml.
 fn plainly(image: &Image) -> String {
     let none = BTreeMap::new();
-    image.describe(Cmd::new("hashctx"), &none, &none, &Named { pins: &none, uses: &none }).to_string()
+    image
+        .describe(
+            Cmd::new("hashctx"),
+            &none,
+            &none,
+            &Named { pins: &none, uses: &none, sources: &none, checks: false },
+        )
+        .to_string()
 }
 
 const FULL: &str = r#"
@@ -45,14 +57,15 @@ fn whatever_decides_about_a_build_is_hashed() {
     let bases = [("app:1".to_owned(), "larder:c0".to_owned())].into();
     let pins = [("alpine".to_owned(), "sha256:0a".to_owned())].into();
     let uses = [("app:1".to_owned(), "app:1-arm".to_owned())].into();
-    let named = Named { pins: &pins, uses: &uses };
+    let sources = [("https://x/y".to_owned(), "sha256:0b".to_owned())].into();
+    let named = Named { pins: &pins, uses: &uses, sources: &sources, checks: true };
     let zeros = "0".repeat(64);
     assert_eq!(
         image(FULL).describe(Cmd::new("hashctx"), &bases, &BTreeMap::new(), &named).to_string(),
         format!(
             "hashctx -f srv/docker/App --target run --platform linux/arm64 --build-arg 'A=1 2' --build-arg B=2 \
              --base debian:12=sha256:{zeros} --base app:1=larder:c0 \
-             --pin alpine=sha256:0a --use app:1=app:1-arm srv"
+             --pin alpine=sha256:0a --use app:1=app:1-arm --pin-source https://x/y=sha256:0b srv"
         )
     );
 }
