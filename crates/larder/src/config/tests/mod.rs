@@ -2,6 +2,7 @@
 
 mod image;
 mod inherited;
+mod teams;
 
 use super::image::Ignore;
 use super::*;
