@@ -207,7 +207,8 @@ pub(crate) struct Output {
     ///
     /// Prints each image of the stages that are needed once, with variables expanded. `--json` adds
     /// the platform of each, a line for a frontend (`# syntax=`) that has no digest or is not
-    /// docker's, and one for each address without a digest or a commit that is fetched.
+    /// docker's, one for each address without a digest or a commit that is fetched, and one for
+    /// each `--build-arg` that no stage declares.
     #[arg(long, group = "what", requires = "file")]
     pub(crate) images: bool,
 

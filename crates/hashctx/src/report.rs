@@ -74,7 +74,8 @@ pub fn images(images: &Images, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// The same as one object each, with the platform that the image is pulled for; one for a frontend
-/// without a digest; and one for each source that can be pinned.
+/// without a digest; one for each source that can be pinned, and for each build arg that no stage
+/// declares.
 ///
 /// # Errors
 /// Those of the writer.
@@ -84,7 +85,8 @@ pub fn images_json(images: &Images, out: &mut impl Write) -> io::Result<()> {
     if images.frontend.is_some() || images.foreign {
         writeln!(out, "{}", json!({ "frontend": images.frontend, "foreign": images.foreign }))?;
     }
-    images.remotes.iter().try_for_each(|one| writeln!(out, "{}", remote(one, images.checks_sources)))
+    images.remotes.iter().try_for_each(|one| writeln!(out, "{}", remote(one, images.checks_sources)))?;
+    images.unused_args.iter().try_for_each(|name| writeln!(out, "{}", json!({ "unused_arg": name })))
 }
 
 fn remote(remote: &Remote, checked: Option<bool>) -> Value {

@@ -13,6 +13,7 @@ pub mod init;
 pub mod list;
 pub mod lock;
 mod nearest;
+mod note;
 pub mod outputs;
 pub mod process;
 pub mod report;

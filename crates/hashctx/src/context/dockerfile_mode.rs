@@ -33,6 +33,8 @@ pub(crate) struct Precise {
     /// Whether the frontend that the file names knows how to check what `ADD` fetches; None where
     /// that is not known.
     pub(crate) checks_sources: Option<bool>,
+    /// The build args that no stage declares.
+    pub(crate) unused_args: Vec<String>,
 }
 
 impl Precise {
@@ -60,7 +62,8 @@ impl Precise {
         let remotes: Vec<_> = analysis.remotes.iter().filter_map(pin).collect();
         let names = Names { pins: &build.pins, uses: &build.uses, remotes: &remotes };
         let pinned = if build.is_renamed() { pinned(&request, names)? } else { text.to_vec() };
-        Ok(Self { analysis, pinned, checks_sources: dockerfile::checks_sources(&request) })
+        let checks_sources = dockerfile::checks_sources(&request);
+        Ok(Self { analysis, pinned, checks_sources, unused_args: dockerfile::unused_args(&request) })
     }
 
     /// The image of a frontend that the Dockerfile names without a digest, and whether it is

@@ -95,6 +95,8 @@ pub struct Images {
     /// Whether the frontend that the Dockerfile names checks what `ADD` fetches; None where that
     /// is not known.
     pub checks_sources: Option<bool>,
+    /// The build args that no stage declares.
+    pub unused_args: Vec<String>,
 }
 
 /// The images that a build needs. Of all its files only the Dockerfile is read.
@@ -111,6 +113,7 @@ pub fn images(config: &Config) -> Result<Images, HashError> {
         foreign: precise.is_foreign(),
         remotes: precise.remotes().to_vec(),
         checks_sources: precise.checks_sources,
+        unused_args: precise.unused_args,
     })
 }
 

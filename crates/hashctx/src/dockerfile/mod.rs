@@ -43,6 +43,7 @@ use std::sync::Arc;
 
 use storekit::Platform;
 
+use crate::config::PROXY_ARGS;
 use crate::dockerignore::Engine;
 pub use crate::error::dockerfile::DockerfileError;
 pub use analyse::analyse;
@@ -211,6 +212,21 @@ pub enum Unknown {
     /// The instruction of this line uses a predefined proxy argument of this name, which has a
     /// value: it shapes the image and is in no key.
     ProxyArg(usize, String),
+}
+
+/// Those of the build arguments that no stage declares, whether it is needed or not: they change
+/// nothing. Where a name is made of variables, or a frontend reads the file that is not docker's
+/// own, any may be declared.
+pub(crate) fn unused_args(request: &Request<'_>) -> Vec<String> {
+    let is_foreign = frontend::Frontend::of(request).is_some_and(|frontend| !frontend.is_dockers);
+    let Some(declared) = (if is_foreign { None } else { reads::declared(request.dockerfile) }) else {
+        return Vec::new();
+    };
+    let acts = |name: &str| {
+        name.starts_with("BUILDKIT_") || name == "SOURCE_DATE_EPOCH" || PROXY_ARGS.contains(&name)
+    };
+    let given = request.build_args.keys();
+    given.filter(|name| !acts(name) && !declared.contains(*name)).cloned().collect()
 }
 
 /// Whether the frontend that is asked for knows `ADD --checksum`; None where none is, or its name

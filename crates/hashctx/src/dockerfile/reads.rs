@@ -1,6 +1,7 @@
 //! Follows one stage's instructions: its variables, and what it reads from contexts, stages and
 //! images.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::env::Env;
@@ -40,6 +41,32 @@ pub(super) fn froms(line: &Line) -> Vec<(String, bool)> {
         _ => Vec::new(),
     };
     named.into_iter().filter(|(name, _)| !name.is_empty()).collect()
+}
+
+/// The names that `ARG` declares anywhere in the file. None where one of them is made of variables,
+/// or the file cannot be split into instructions.
+pub(super) fn declared(file: &[u8]) -> Option<BTreeSet<String>> {
+    let file = lines::split(file).ok()?;
+    let mut declared = BTreeSet::new();
+    for line in &file.list {
+        let text = match line.keyword.as_str() {
+            "ARG" => line.rest.clone(),
+            "ONBUILD" => {
+                let text = line.text.get("ONBUILD ".len()..).unwrap_or_default();
+                let inner = lines::parse(text, file.escape, line.span.clone(), line.number);
+                if inner.keyword == "ARG" { inner.rest } else { continue }
+            }
+            _ => continue,
+        };
+        for word in words::quoted(&text, file.escape) {
+            let name = word.split('=').next().unwrap_or_default();
+            if name.contains(['$', '"', '\'', '\\']) {
+                return None;
+            }
+            declared.insert(name.to_owned());
+        }
+    }
+    Some(declared)
 }
 
 /// Applies ARG and ENV to the variables. Returns the arguments whose value came from outside of the

@@ -9,6 +9,7 @@ use miette::Diagnostic;
 use super::baker::Baker;
 use super::bases::{chain, rebuilt};
 use super::doubts;
+use super::inputs::{Inputs, digest, unusable};
 use super::plan::Planned;
 use super::stock::Found;
 use super::turn::Turn;
@@ -19,12 +20,6 @@ use crate::report::changes::{Changes, Sought, changes_since, earlier};
 use crate::report::{Baked, State};
 use crate::schedule::Seat;
 use toolkit::output;
-
-/// What an image is made from, at one moment.
-pub(super) struct Inputs {
-    pub(super) key: String,
-    pub(super) manifest: Utf8PathBuf,
-}
 
 /// The bake of one image, while it runs.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the image")]
@@ -106,11 +101,18 @@ impl Bake<'_> {
         if let Some(base) = self.failed_base() {
             return self.failed(None, RunError::Below { base });
         }
-        if let Some(path) = special_file(self.image, self.baker.runner.folder()) {
-            return self.failed(None, RunError::SpecialFile { path });
+        if let Some(error) = unusable(self.image, self.baker.runner.folder()) {
+            return self.failed(None, error);
         }
         for literal in self.image.literals() {
             self.warn(format!("{literal}, which is not replaced"));
+        }
+        for name in self.planned.unused_args.iter().filter(|name| self.image.own_args.contains(*name)) {
+            let doubt = format!(
+                "no stage of its Dockerfile declares the build argument `{name}`: its value changes nothing"
+            );
+            self.key_warnings.extend(self.baker.options.doubts.then(|| doubt.clone()));
+            self.warn(doubt);
         }
         let inputs = match self.inputs() {
             Ok(inputs) => inputs,
@@ -473,21 +475,6 @@ impl Bake<'_> {
     pub(super) fn say(&self, what: &str, message: &str) {
         output::say(&format!("{what}: {}: {message}", self.image.name));
     }
-}
-
-/// The image's Dockerfile, where something else stands in its place, as a folder or a pipe.
-pub(super) fn special_file(image: &Image, folder: &Utf8Path) -> Option<Utf8PathBuf> {
-    let path = image.as_build()?.file();
-    let metadata = std::fs::metadata(folder.join(&path)).ok()?;
-    (!metadata.is_file()).then_some(path)
-}
-
-/// The key of a manifest: its BLAKE3 digest, as `b3sum` prints it.
-pub(super) fn digest(manifest: &Utf8Path) -> Result<String, RunError> {
-    let lost = |source| RunError::Lost { program: format!("the manifest {manifest}"), source };
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(std::fs::File::open(manifest).map_err(lost)?).map_err(lost)?;
-    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// The error with what caused it, on one line.

@@ -6,12 +6,15 @@ use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::builder::{Builder, checks_by_itself, moved_base, wrong_base};
-use super::flow::{Bake, Inputs};
+use super::baker::Baker;
+use super::builder::{Builder, checks_by_itself, keeps_its_cache, moved_base, wrong_base};
+use super::flow::Bake;
+use super::inputs::Inputs;
 use super::inspect::inspect;
 use super::stock::{Extras, Found, Stock};
 use crate::config::image::{Handed, Ignore};
 use crate::lock;
+use crate::process::command::Cmd;
 use crate::process::runner::{RunError, succeeded};
 
 /// An image that the engine has built.
@@ -54,7 +57,8 @@ impl Bake<'_> {
     /// only after a failure.
     pub(super) fn build_only(&mut self, inputs: Option<&Inputs>) -> Result<Built, RunError> {
         self.baker.engine(self.image.builder())?;
-        match self.build_now(inputs).map_err(|error| error.of_build_for(&self.image.platform())) {
+        let cache_to = self.cache_to()?;
+        match self.build_now(inputs, &cache_to).map_err(|error| error.of_build_for(&self.image.platform())) {
             Err(error) if !error.is_interruption() => Err(self
                 .baker
                 .stock
@@ -67,7 +71,24 @@ impl Bake<'_> {
         }
     }
 
-    fn build_now(&self, inputs: Option<&Inputs>) -> Result<Built, RunError> {
+    /// Where the engine's cache of the build is to be written; a builder that cannot goes without.
+    fn cache_to(&mut self) -> Result<Vec<String>, RunError> {
+        let wanted = self.image.as_build().map_or(Vec::new(), |build| build.cache_to.clone());
+        if wanted.is_empty() {
+            return Ok(wanted);
+        }
+        let Baker { options, tools, runner, .. } = self.baker;
+        let has_builder = options.variables.contains_key("BUILDX_BUILDER");
+        Ok(match keeps_its_cache(self.image.builder(), has_builder, tools, runner)? {
+            None => wanted,
+            Some(why) => {
+                self.warn(format!("`engine-cache.to` is left out: {why}"));
+                Vec::new()
+            }
+        })
+    }
+
+    fn build_now(&self, inputs: Option<&Inputs>, cache_to: &[String]) -> Result<Built, RunError> {
         let (tools, runner) = (self.baker.tools, self.baker.runner);
         let builder = Builder::probe(self.image.builder(), tools, runner)?;
         if self.image.as_build().is_some_and(|build| !build.contexts.is_empty())
@@ -84,6 +105,9 @@ impl Bake<'_> {
         let cmd = builder.command(tools).arg("--iidfile").path(&id_file);
         let options = self.baker.options;
         let cmd = if options.rebuild || options.from_scratch { cmd.arg("--no-cache") } else { cmd };
+        let to =
+            |cmd: Cmd, image: &String| cmd.flag("--cache-to", &format!("type=registry,ref={image},mode=max"));
+        let cmd = cache_to.iter().fold(cmd, to);
         let piped = self.is_piped(builder);
         let checks = self.checks_sources(builder)?;
         let pinned = if piped || inputs.is_none() { None } else { self.pinned(checks)? };

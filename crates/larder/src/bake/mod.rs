@@ -11,6 +11,7 @@ mod disks;
 mod doubts;
 mod engines;
 mod flow;
+mod inputs;
 mod inspect;
 mod locks;
 mod make;
@@ -156,13 +157,21 @@ pub fn bake(
 ) -> Result<Outcome, BakeError> {
     let mut written = Ok(());
     let (mut states, mut sum) = (Vec::new(), Sum::default());
+    let mut in_engines: BTreeMap<Engine, Vec<String>> = BTreeMap::new();
     let width = width(project, options)?;
     each(project, options, tools, runner, |baked| {
         states.push(baked.state);
         sum.add(baked);
+        let engine = baked.engine.and_then(Engine::named).filter(|_| baked.from.is_some());
+        if let (Some(engine), Some(tag)) = (engine, baked.tags.first()) {
+            in_engines.entry(engine).or_default().push(tag.clone());
+        }
         let before = std::mem::replace(&mut written, Ok(()));
         written = before.and_then(|()| report::write(baked, options.json, width, out));
     })?;
+    if sum.moved > 0 {
+        sum.of = size(&in_engines, tools, runner)?;
+    }
     if !options.check {
         note(&sum, options.store.as_deref());
     }
@@ -234,6 +243,17 @@ fn width(project: &Project, options: &Options) -> Result<usize, BakeError> {
     let images = project.images.iter().map(|image| &image.name);
     let disks = project.disks.iter().map(|disk| &disk.name);
     Ok(images.chain(disks).map(|name| name.chars().count()).max().unwrap_or_default())
+}
+
+/// How many bytes the images have together, plain, as their engines tell.
+fn size(images: &BTreeMap<Engine, Vec<String>>, tools: &Tools, runner: &Runner) -> Result<u64, RunError> {
+    let mut sum = 0_u64;
+    for (engine, tags) in images {
+        let tags: Vec<_> = tags.iter().map(String::as_str).collect();
+        let found = inspect::inspect(&tags, *engine, tools, runner)?;
+        sum = found.iter().flatten().map(inspect::Inspected::size).fold(sum, u64::saturating_add);
+    }
+    Ok(sum)
 }
 
 /// Keeps the sum as an event of the store; one that cannot be kept is not missed.

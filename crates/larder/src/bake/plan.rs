@@ -12,7 +12,7 @@ use serde::Deserialize;
 use storekit::Platform;
 
 use super::engines::Engines;
-use super::flow::special_file;
+use super::inputs::special_file;
 use super::{BakeError, Options};
 use crate::config::Project;
 use crate::config::chosen::chosen_images;
@@ -47,6 +47,8 @@ pub(super) struct Planned {
     pub(super) remotes: Vec<Remote>,
     /// What is to stand there, by the addresses that its Dockerfile fetches.
     pub(super) sources: BTreeMap<String, String>,
+    /// The build args that no stage declares.
+    pub(super) unused_args: Vec<String>,
 }
 
 /// Something that a build fetches.
@@ -134,12 +136,10 @@ impl Planner<'_, '_> {
             Err(error) if error.is_interruption() => return Err(error.into()),
             uses => uses.ok(),
         };
-        let (uses, frontend, foreign, remotes) = match uses {
-            Some(Uses { images, frontend, foreign, remotes }) => (Some(images), frontend, foreign, remotes),
-            None => (None, None, false, Vec::new()),
-        };
-        let found = self.bases(uses.as_deref().unwrap_or_default(), &image)?;
-        let uses: Option<Vec<_>> = uses.map(|uses| names_of(&uses));
+        let known = uses.is_some();
+        let Uses { images, frontend, foreign, remotes, unused_args } = uses.unwrap_or_default();
+        let found = self.bases(&images, &image)?;
+        let uses = known.then(|| names_of(&images));
         let bases = found.iter().map(|(name, base)| (name.clone(), base.name.clone())).collect();
         let uses_as = found.into_iter().filter_map(|(name, base)| Some((name, base.tag?))).collect();
         let bases: BTreeMap<String, String> = bases;
@@ -152,8 +152,19 @@ impl Planner<'_, '_> {
         }
         self.path.pop();
         let (pins, sources) = (BTreeMap::new(), BTreeMap::new());
-        let one =
-            Planned { image, asked: false, uses, bases, frontend, foreign, pins, uses_as, remotes, sources };
+        let one = Planned {
+            image,
+            asked: false,
+            uses,
+            bases,
+            frontend,
+            foreign,
+            pins,
+            uses_as,
+            remotes,
+            sources,
+            unused_args,
+        };
         self.planned.push(one);
         Ok(())
     }
@@ -244,6 +255,7 @@ struct Used {
     kind: String,
     context: Option<String>,
     checked: Option<bool>,
+    unused_arg: Option<String>,
 }
 
 /// An image that a Dockerfile names.
@@ -271,6 +283,7 @@ struct Uses {
     frontend: Option<String>,
     foreign: bool,
     remotes: Vec<Remote>,
+    unused_args: Vec<String>,
 }
 
 /// The images' names, each once.
@@ -311,6 +324,7 @@ fn asked(
             source: error.into(),
         };
         let line = line.map_err(lost)?;
+        uses.unused_args.extend(line.unused_arg);
         let is_repository = line.kind == "repository";
         let (context, checked) = (line.context, line.checked);
         uses.remotes.extend(line.source.map(|address| Remote { address, is_repository, context, checked }));

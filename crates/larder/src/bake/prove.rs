@@ -5,7 +5,8 @@
 
 use camino::Utf8Path;
 
-use super::flow::{Bake, Inputs};
+use super::flow::Bake;
+use super::inputs::Inputs;
 use super::stock::{Found, Stock, judged};
 use crate::process::runner::{RunError, Verbosity};
 use crate::report::changes::{Changes, Earlier, changes_since};

@@ -3,7 +3,7 @@
 use globset::Glob;
 
 use super::Given;
-use super::expand::{Entry, set as set_entry};
+use super::expand::{Entry, args_of, set as set_entry};
 use super::fault::Fault;
 use super::layers::{Layers, Table};
 use super::reference::{DISK, IMAGE};
@@ -98,6 +98,9 @@ pub(super) fn set<'i>(
     };
     let mut found = false;
     for entry in images.iter_mut().chain(disks.iter_mut()).filter(|entry| is_meant(entry)) {
+        if names != "*" {
+            entry.own_args.extend(args_of(over));
+        }
         set_entry(entry, over.clone())?;
         found = true;
     }

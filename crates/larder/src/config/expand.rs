@@ -3,6 +3,7 @@
 //!
 //! Works on tables alone, and knows what few keys mean; each part keeps its place.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -57,12 +58,24 @@ pub(super) struct Entry<'i> {
     pub(super) table: Table<'i>,
     /// What of its values looks like a variable and is taken as it stands.
     pub(super) literals: Vec<String>,
+    /// The args that are set in its own table.
+    pub(super) own_args: BTreeSet<String>,
 }
 
 impl<'i> Entry<'i> {
     pub(super) fn new(name: &str, at: Range<usize>, table: Table<'i>) -> Self {
         let [name, group, plain] = [name, name, name].map(str::to_owned);
-        Self { name, group, plain, platform: None, tells: false, at, table, literals: Vec::new() }
+        Self {
+            name,
+            group,
+            plain,
+            platform: None,
+            tells: false,
+            at,
+            table,
+            literals: Vec::new(),
+            own_args: BTreeSet::new(),
+        }
     }
 }
 
@@ -74,6 +87,7 @@ pub(super) fn images<'i>(file: &mut Table<'i>) -> Result<Vec<Entry<'i>>, Fault> 
     let mut entries = Vec::new();
     for (name, at, own) in &images {
         let whole = family.with_ancestors(own, &mut vec![name.clone()])?;
+        let own_args = args_of(own);
         let mut table = defaults.clone();
         if whole.contains_key("pack") {
             without(&mut table, &BUILD);
@@ -83,7 +97,11 @@ pub(super) fn images<'i>(file: &mut Table<'i>) -> Result<Vec<Entry<'i>>, Fault> 
         table.remove("extends");
         let platforms = platforms::taken(&mut table)?;
         for values in matrix::combinations(&mut table)? {
-            let one = |platform| entry(name, at.clone(), &table, &values, platform);
+            let one = |platform| {
+                let matrix = values.iter().map(|value| value.name.get_ref().to_string());
+                let own_args = own_args.iter().cloned().chain(matrix).collect();
+                Entry { own_args, ..entry(name, at.clone(), &table, &values, platform) }
+            };
             entries.extend(platforms.iter().map(Some).map(one));
             entries.extend(platforms.is_empty().then(|| one(None)));
         }
@@ -205,6 +223,12 @@ fn parents(table: &Table<'_>) -> Result<Vec<Spanned<String>>, Fault> {
         DeValue::Array(names) => names.iter().map(text).collect(),
         _ => Ok(vec![text(value)?]),
     }
+}
+
+/// The names of the args in one table.
+pub(super) fn args_of(table: &Table<'_>) -> BTreeSet<String> {
+    let args = table.get("args").and_then(|args| args.get_ref().as_table());
+    args.into_iter().flat_map(|args| args.keys()).map(|name| name.get_ref().to_string()).collect()
 }
 
 /// One image of a table, with the values of its matrix as args and in the place of `{NAME}`, and

@@ -3,7 +3,7 @@
 //! Pure: the same image always gives the same commands, and whatever changes the image is in the
 //! hash command.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -56,6 +56,8 @@ pub struct Image {
     pub timeout: Option<Age>,
     /// What of its args looks like a variable of the shell's and is taken as it stands.
     pub literals: Vec<String>,
+    /// The args that are set for this image, and not for all or for those that it extends.
+    pub own_args: BTreeSet<String>,
 }
 
 /// What an image is made of.
@@ -92,6 +94,8 @@ pub struct Build {
     pub network: Option<String>,
     /// Images in registries whose layers the engine may take for its cache.
     pub cache_from: Vec<String>,
+    /// Images in registries that the engine's cache of the build is written to.
+    pub cache_to: Vec<String>,
 }
 
 /// A named context.

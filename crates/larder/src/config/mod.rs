@@ -158,6 +158,7 @@ fn image(mut entry: Entry<'_>, cached: bool, variables: Variables<'_>) -> Result
     read.image.at = at;
     read.image.use_image_cache &= cached;
     read.image.literals.extend(entry.literals);
+    read.image.own_args = entry.own_args;
     Ok(read)
 }
 

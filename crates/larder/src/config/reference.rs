@@ -71,12 +71,20 @@ const SECRET: &[Key] = &[
     key("file", Kind::Text, false, "the file that has it, relative to larder.toml"),
 ];
 
-const ENGINE_CACHE: &[Key] = &[key(
-    "from",
-    Kind::Texts,
-    false,
-    "images in registries whose layers the engine may take, as `--cache-from` has them",
-)];
+const ENGINE_CACHE: &[Key] = &[
+    key(
+        "from",
+        Kind::Texts,
+        false,
+        "images in registries whose layers the engine may take, as `--cache-from` has them",
+    ),
+    key(
+        "to",
+        Kind::Texts,
+        false,
+        "images in registries that a build writes its layers to, all stages', as `--cache-to` does. docker with buildx has it, where docker keeps images with containerd or BUILDX_BUILDER names a builder; else it is left out, with a warning",
+    ),
+];
 
 pub(super) const IMAGE: &[Key] = &[
     key("description", Kind::Text, false, "what the image is, for `larder list`"),

@@ -1,6 +1,6 @@
 //! `[image.NAME]` as it is written, with what is wrong in it refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use camino::Utf8PathBuf;
@@ -86,6 +86,8 @@ struct SecretTable {
 struct EngineCache {
     #[serde(default)]
     from: Vec<Spanned<String>>,
+    #[serde(default)]
+    to: Vec<Spanned<String>>,
 }
 
 /// Which keys of the user's a build may use.
@@ -205,6 +207,7 @@ impl ImageTable {
             || !self.secrets.is_empty()
             || !matches!(self.ssh, Ssh::None)
             || !self.engine_cache.from.is_empty()
+            || !self.engine_cache.to.is_empty()
             || pairs.iter().any(|pairs| !pairs.is_empty())
     }
 
@@ -239,7 +242,7 @@ impl ImageTable {
             return Err(Fault::new("`network` is empty", network.span(), help));
         }
         let not_name = |name: &&Spanned<String>| !names::is_name(name.get_ref());
-        if let Some(name) = self.engine_cache.from.iter().find(not_name) {
+        if let Some(name) = self.engine_cache.from.iter().chain(&self.engine_cache.to).find(not_name) {
             let help = "name an image in a registry, such as `registry.example/team/app:cache`";
             let message = format!("`{}` is not a valid image name", name.get_ref());
             return Err(Fault::new(message, name.span(), help));
@@ -290,7 +293,8 @@ impl ImageTable {
                 secrets,
                 ssh: self.ssh.keys(),
                 network: self.network.map(Spanned::into_inner),
-                cache_from: self.engine_cache.from.into_iter().map(Spanned::into_inner).collect(),
+                cache_from: texts(&self.engine_cache.from),
+                cache_to: texts(&self.engine_cache.to),
             }),
         };
         Ok(Image {
@@ -312,6 +316,7 @@ impl ImageTable {
             lock: self.lock,
             refresh: self.refresh.and_then(|refresh| refresh.0),
             literals: Vec::new(),
+            own_args: BTreeSet::new(),
         })
     }
 }

@@ -106,6 +106,15 @@ pub enum RunError {
     #[diagnostic(code(larder::special_file), help("`dockerfile` in larder.toml is relative to `context`"))]
     SpecialFile { path: Utf8PathBuf },
 
+    #[error("the context `{path}` {why}")]
+    #[diagnostic(
+        code(larder::no_context),
+        help(
+            "`context` in larder.toml is a folder, relative to larder.toml; left out, it is larder.toml's own"
+        )
+    )]
+    NoContext { path: Utf8PathBuf, why: &'static str },
+
     #[error("docker needs its plugin buildx for `contexts`")]
     #[diagnostic(code(larder::no_contexts), help("install buildx, or build with podman: `--engine podman`"))]
     NoContexts,
@@ -133,6 +142,7 @@ impl RunError {
             | Self::NoContexts
             | Self::OtherPlatform(_)
             | Self::SpecialFile { .. }
+            | Self::NoContext { .. }
             | Self::NoEngine(_) => None,
         }
     }
