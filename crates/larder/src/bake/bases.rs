@@ -21,7 +21,19 @@ use crate::report::{Baked, State};
 impl Bake<'_> {
     /// An image that it is built from, and that could not be baked.
     pub(super) fn failed_base(&self) -> Option<String> {
-        self.baked_bases().find(|base| base.state == State::Failed).map(|base| base.image.clone())
+        self.baked_before().find(|base| base.state == State::Failed).map(|base| base.image.clone())
+    }
+
+    /// In a check: an image whose outputs it reads, and that would make them anew. What they will
+    /// be is not known.
+    pub(super) fn stale_feed(&self) -> Option<&Baked> {
+        let feeds = self.planned.feeds.iter().filter_map(|name| self.baker.done(name));
+        feeds.into_iter().find(|feed| feed.state == State::Stale)
+    }
+
+    /// All images that come before it.
+    pub(super) fn baked_before(&self) -> impl Iterator<Item = &Baked> {
+        self.planned.before().filter_map(|name| self.baker.done(name))
     }
 
     /// An image that it is built from, and that was, or would be, built in this bake.

@@ -192,6 +192,9 @@ impl Bake<'_> {
         } else if let Some(base) = self.outlived(key) {
             (self.reason, self.chain) = (Some(rebuilt(base)), chain(base));
             self.replace = true;
+        } else if let Some(feed) = self.stale_feed() {
+            let reason = format!("the outputs of `{}`, which it reads, would be made anew", feed.image);
+            self.reason = Some(reason);
         } else {
             return self.look_up(key);
         }
@@ -431,8 +434,8 @@ impl Bake<'_> {
         let to_save = state == State::Stale && self.image.use_image_cache;
         Baked {
             image: self.image.name.clone(),
-            wave: 1 + self.baked_bases().map(|base| base.wave).max().unwrap_or_default(),
-            needs: self.planned.below().cloned().collect(),
+            wave: 1 + self.baked_before().map(|base| base.wave).max().unwrap_or_default(),
+            needs: self.planned.before().cloned().collect(),
             state,
             key,
             from,

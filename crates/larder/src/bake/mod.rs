@@ -10,6 +10,7 @@ mod builder;
 mod disks;
 mod doubts;
 mod engines;
+mod feeds;
 mod flow;
 mod inputs;
 mod inspect;
@@ -273,7 +274,7 @@ fn order_of_file(project: &Project, planned: &[plan::Planned]) -> Vec<usize> {
 /// For each image, where those stand that it is built from.
 fn needs(planned: &[plan::Planned]) -> Vec<Vec<usize>> {
     let at = |name: &String| planned.iter().position(|other| other.image.name == *name);
-    planned.iter().map(|image| image.below().filter_map(at).collect()).collect()
+    planned.iter().map(|image| image.before().filter_map(at).collect()).collect()
 }
 
 /// Resolves what larder.lock lacks, or is to be updated, and writes it; builds nothing. With

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use storekit::Platform;
 
 use super::engines::Engines;
+use super::feeds::feeds;
 use super::inputs::special_file;
 use super::{BakeError, Options};
 use crate::config::Project;
@@ -34,6 +35,8 @@ pub(super) struct Planned {
     pub(super) uses: Option<Vec<String>>,
     /// Those of them that larder.toml has, each with its name there.
     pub(super) bases: BTreeMap<String, String>,
+    /// The images of larder.toml whose outputs its build reads.
+    pub(super) feeds: Vec<String>,
     /// The frontend that the Dockerfile names without a digest.
     pub(super) frontend: Option<String>,
     /// Whether a frontend reads the Dockerfile that is not docker's own.
@@ -68,6 +71,12 @@ impl Planned {
     /// that it needs.
     pub(super) fn below(&self) -> impl Iterator<Item = &String> {
         self.bases.values().chain(&self.image.needs)
+    }
+
+    /// The same, and those whose outputs it reads.
+    pub(super) fn before(&self) -> impl Iterator<Item = &String> {
+        let is_other = |name: &&String| !self.below().any(|below| below == *name);
+        self.below().chain(self.feeds.iter().filter(is_other))
     }
 
     /// The engine's name for an image that the Dockerfile names so.
@@ -132,12 +141,12 @@ impl Planner<'_, '_> {
         let image = Image { engine: Some(self.engines.of(image)?), ..image.clone() };
         // What is wrong is told when it is the image's turn.
         let uses = self.ahead.remove(&image.name);
-        let uses = match uses.unwrap_or_else(|| look(&image, self.tools, self.runner)) {
+        let uses = match uses.unwrap_or_else(|| look(&image, self.project, self.tools, self.runner)) {
             Err(error) if error.is_interruption() => return Err(error.into()),
             uses => uses.ok(),
         };
         let known = uses.is_some();
-        let Uses { images, frontend, foreign, remotes, unused_args } = uses.unwrap_or_default();
+        let Uses { images, frontend, foreign, remotes, unused_args, feeds } = uses.unwrap_or_default();
         let found = self.bases(&images, &image)?;
         let uses = known.then(|| names_of(&images));
         let bases = found.iter().map(|(name, base)| (name.clone(), base.name.clone())).collect();
@@ -145,7 +154,9 @@ impl Planner<'_, '_> {
         let bases: BTreeMap<String, String> = bases;
         let project = self.project;
         let is_below = |other: &&Image| {
-            bases.values().any(|base| *base == other.name) || image.needs.contains(&other.name)
+            bases.values().any(|base| *base == other.name)
+                || image.needs.contains(&other.name)
+                || feeds.contains(&other.name)
         };
         for base in project.images.iter().filter(is_below) {
             self.visit(base)?;
@@ -157,6 +168,7 @@ impl Planner<'_, '_> {
             asked: false,
             uses,
             bases,
+            feeds,
             frontend,
             foreign,
             pins,
@@ -179,11 +191,11 @@ impl Planner<'_, '_> {
         for image in images {
             settled.push(Image { engine: Some(self.engines.of(image)?), ..(*image).clone() });
         }
-        let (tools, runner) = (self.tools, self.runner);
+        let (project, tools, runner) = (self.project, self.tools, self.runner);
         let found = Mutex::new(BTreeMap::new());
         let ask = |at: usize, _: &Seat<'_, RunError>| {
             if let Some(image) = settled.get(at) {
-                let uses = look(image, tools, runner);
+                let uses = look(image, project, tools, runner);
                 found.lock().unwrap_or_else(PoisonError::into_inner).insert(image.name.clone(), uses);
             }
             Ok(())
@@ -238,7 +250,7 @@ fn cycle(project: &Project, image: &Image, path: &[String]) -> BakeError {
     let mut names: Vec<_> = path.iter().map(|name| format!("`{name}`")).collect();
     names.extend(names.first().cloned());
     let message = format!("images are built from one another: {}", names.join(" from "));
-    let help = "each `FROM`, or `--from`, names the next one by one of its `tags`, or it is in `needs`: give one of them another name";
+    let help = "each `FROM`, or `--from`, names the next one by one of its `tags`, it is in `needs`, or its `outputs` are read: give one of them another name, or hide outputs in .dockerignore";
     project.fault(image, message, help).into()
 }
 
@@ -284,6 +296,8 @@ struct Uses {
     foreign: bool,
     remotes: Vec<Remote>,
     unused_args: Vec<String>,
+    /// The images of larder.toml whose outputs the build reads.
+    feeds: Vec<String>,
 }
 
 /// The images' names, each once.
@@ -300,11 +314,12 @@ pub(super) fn uses(image: &Image, tools: &Tools, runner: &Runner) -> Result<Vec<
 }
 
 /// As `asked`; a Dockerfile that is not a file would be waited for without end.
-fn look(image: &Image, tools: &Tools, runner: &Runner) -> Result<Uses, RunError> {
-    match special_file(image, runner.folder()) {
-        Some(path) => Err(RunError::SpecialFile { path }),
-        None => asked(image, tools, |cmd| runner.ask(cmd)),
+fn look(image: &Image, project: &Project, tools: &Tools, runner: &Runner) -> Result<Uses, RunError> {
+    if let Some(path) = special_file(image, runner.folder()) {
+        return Err(RunError::SpecialFile { path });
     }
+    let uses = asked(image, tools, |cmd| runner.ask(cmd))?;
+    Ok(Uses { feeds: feeds(image, project, tools, runner)?, ..uses })
 }
 
 fn asked(

@@ -269,6 +269,28 @@ impl Image {
         self.as_build().map(|build| self.hashed_build(build, &BTreeMap::new(), hashctx))
     }
 
+    /// The folder that it is made from, relative to larder.toml.
+    #[must_use]
+    pub fn folder(&self) -> &Utf8Path {
+        match &self.source {
+            Source::Build(build) => &build.context,
+            Source::Pack(pack) => &pack.dir,
+        }
+    }
+
+    /// Completes a `hashctx --check-ignore` command, which asks of what it is made.
+    #[must_use]
+    pub fn check_ignore(&self, hashctx: Cmd) -> Cmd {
+        let cmd = match &self.source {
+            Source::Build(build) => {
+                let cmd = self.hashed_build(build, &BTreeMap::new(), hashctx);
+                if self.ignore == Ignore::All { cmd.flag("--ignore", "all") } else { cmd }
+            }
+            Source::Pack(_) => hashctx.flag("--ignore", self.ignore.name()),
+        };
+        cmd.path(self.folder())
+    }
+
     /// What an engine builds it from.
     #[must_use]
     pub fn as_build(&self) -> Option<&Build> {

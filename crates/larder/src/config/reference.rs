@@ -147,7 +147,7 @@ pub(super) const IMAGE: &[Key] = &[
         "needs",
         Kind::Texts,
         true,
-        "images of the file that are baked first though the Dockerfile does not name them, such as one whose outputs lie in this context; their keys are in this one's",
+        "images of the file that are baked first though the Dockerfile does not name them; their keys are in this one's. One whose outputs this build reads in its context comes first by itself",
     ),
     key("timeout", Kind::Text, false, "how long a build may take, such as `30m`"),
     key(
