@@ -19,7 +19,6 @@ use crate::process::runner::{RunError, Verbosity};
 use crate::report::changes::{Changes, Sought, changes_since, earlier};
 use crate::report::{Baked, State};
 use crate::schedule::Seat;
-use toolkit::output;
 
 /// The bake of one image, while it runs.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the image")]
@@ -114,6 +113,7 @@ impl Bake<'_> {
             self.key_warnings.extend(self.baker.options.doubts.then(|| doubt.clone()));
             self.warn(doubt);
         }
+        self.step("hashing");
         let inputs = match self.inputs() {
             Ok(inputs) => inputs,
             Err(error) => return self.without_key(error),
@@ -168,7 +168,8 @@ impl Bake<'_> {
         let store = self.baker.options.store.as_deref();
         let name = &self.image.name;
         let turn = Turn::take(store, key, self.baker.runner, || {
-            output::say(&format!("waiting: {name}: another bake makes the same"));
+            self.step("waiting for another bake of the same");
+            self.baker.runner.tell(&format!("waiting: {name}: another bake makes the same"));
         })?;
         // It may have been saved between the question and the turn, too.
         if (turn.waited || (missed && self.stands(key)))
@@ -279,6 +280,7 @@ impl Bake<'_> {
         let stock = &self.baker.stock;
         // A check changes nothing, in the engine neither; and a packed image needs no engine.
         let quick = self.baker.options.check || self.image.is_packed();
+        self.step("asking for it");
         let found = if quick { stock.has(key)? } else { stock.load(key, self.image)? };
         self.was_loaded = !quick && matches!(found, Found::Hit { present: false, .. });
         let hit = self.judged_with_outputs(key, found)?;
@@ -415,7 +417,7 @@ impl Bake<'_> {
         let why = with_causes(&error);
         self.say("error", &why);
         if let Some(help) = error.help() {
-            output::say(&format!("  help: {help}"));
+            self.baker.runner.tell(&format!("  help: {help}"));
         }
         self.error = Some(why);
         Ok(self.report(State::Failed, key, None, false))
@@ -476,7 +478,12 @@ impl Bake<'_> {
     }
 
     pub(super) fn say(&self, what: &str, message: &str) {
-        output::say(&format!("{what}: {}: {message}", self.image.name));
+        self.baker.runner.tell(&format!("{what}: {}: {message}", self.image.name));
+    }
+
+    /// What is done now, for a live view.
+    pub(super) fn step(&self, step: &str) {
+        self.baker.runner.live().step(&self.image.name, step);
     }
 }
 

@@ -15,6 +15,7 @@ use super::stock::{Extras, Found, Stock};
 use crate::config::image::{Handed, Ignore};
 use crate::lock;
 use crate::process::command::Cmd;
+use crate::process::live::step_of;
 use crate::process::runner::{RunError, succeeded};
 
 /// An image that the engine has built.
@@ -49,6 +50,7 @@ impl Bake<'_> {
             return Ok(false);
         }
         let extras = self.extras(inputs, built.seconds);
+        self.step("saving");
         let saved = self.baker.stock.save(&inputs.key, &built.id, self.image, &extras);
         self.or_unsaved(saved)
     }
@@ -124,7 +126,11 @@ impl Bake<'_> {
         };
         let started = Instant::now();
         let limit = self.image.timeout.map(|limit| limit.0);
-        runner.build(context.as_ref(), &self.image.build(cmd, handed).within(limit))?;
+        let (live, name) = (runner.live().clone(), self.image.name.clone());
+        self.step("building");
+        let step = move |line: &str| step_of(line).into_iter().for_each(|step| live.step(&name, &step));
+        runner.build(context.as_ref(), &self.image.build(cmd, handed).within(limit), Box::new(step))?;
+        self.step("built");
         let seconds = started.elapsed().as_secs_f64();
         let key = piped.then(|| word_in(&key_file)).transpose()?;
         let id = word_in(&id_file)?;

@@ -41,6 +41,7 @@ use crate::config::{ConfigError, Project};
 use crate::engine::Engine;
 use crate::lock::LockError;
 use crate::outputs::spec;
+use crate::process::live::Live;
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
 use crate::report::{self, Baked, State, Sum};
@@ -82,6 +83,8 @@ pub struct Options {
     pub store: Option<Utf8PathBuf>,
     /// This machine's name, to be kept beside what is saved.
     pub host: Option<String>,
+    /// Whether a live view is drawn on stderr while several images are baked.
+    pub live: bool,
     /// Whether what would be built, or differs, is no reason to end otherwise than with 0.
     pub dry_run: bool,
     /// The environment variables: secrets come from there.
@@ -215,15 +218,25 @@ pub(crate) fn each(
     } else {
         runner
     };
-    let mut oven = baker::Baker::new(options, tools, runner, temp, &planned);
+    let drawn = (planned.len() > 1 && options.jobs > 1 && options.live && !options.check).then(|| {
+        Live::draw(planned.iter().map(|one| one.image.name.chars().count()).max().unwrap_or_default())
+    });
+    let live = drawn.as_ref().map(|drawn| drawn.live.clone()).unwrap_or_default();
+    let watched = runner.below(&live);
+    let mut oven = baker::Baker::new(options, tools, &watched, temp, &planned);
     oven.owners = owners(project);
     schedule::run(
         &needs(&planned),
         options.jobs,
         |at, seat| oven.bake_planned(&planned, at, seat),
         &order_of_file(project, &planned),
-        |at| oven.done.get(at).and_then(|(_, baked)| baked.get()).into_iter().for_each(&mut tell),
+        |at| {
+            let baked = oven.done.get(at).and_then(|(_, baked)| baked.get());
+            live.aside(|| baked.into_iter().for_each(&mut tell));
+        },
     )?;
+    drop(drawn);
+    oven.runner = runner;
     for disk in disks {
         tell(&oven.bake_disk(disk)?);
     }
