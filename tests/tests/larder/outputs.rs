@@ -254,8 +254,14 @@ fn an_image_that_reads_another_ones_outputs_comes_after_it() {
     // Outputs that are gone come back before they are read.
     assert_eq!(states(&format!("rm -r gen; {bake}"), 0), ["reader hit", "other hit", "maker hit"]);
 
-    // Each reads what the other one makes.
+    // A folder that another image makes as a whole is packed after it, too.
+    let pack = format!("[image.packed]\npack = {{ dir = \"gen\", {} }}\n", session.labels());
     let toml = std::fs::read_to_string(session.path("larder.toml")).expect("a file");
+    session.write("larder.toml", toml.clone() + &pack);
+    let packed = format!("rm -r gen; {bake} packed --no-image-cache");
+    assert_eq!(states(&packed, 0), ["maker built", "packed built"]);
+
+    // Each reads what the other one makes.
     let circle =
         toml.replacen("[image.other]", "outputs = { \"src/one.txt\" = \"/one.txt\" }\n[image.other]", 1);
     session.write("larder.toml", circle);

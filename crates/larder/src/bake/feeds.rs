@@ -8,7 +8,9 @@
 //! Limit: of named contexts only `needs` tells. What files there will be is not known before: of a
 //! pattern one name stands for all.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use std::collections::BTreeSet;
+
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use crate::config::Project;
@@ -62,7 +64,9 @@ pub(super) fn feeds(
     if others.is_empty() {
         return Ok(Vec::new());
     }
-    let Some((context, root)) = real_context(image, runner.folder()) else { return Ok(Vec::new()) };
+    let Some((context, root, is_there)) = context_to_be(image, runner.folder()) else {
+        return Ok(Vec::new());
+    };
     let inside = |path: Utf8PathBuf| Some(root.join(path).strip_prefix(&context).ok()?.to_owned());
     let places: Vec<(Utf8PathBuf, &str)> = others
         .iter()
@@ -71,6 +75,10 @@ pub(super) fn feeds(
         .collect();
     if places.is_empty() {
         return Ok(Vec::new());
+    }
+    if !is_there {
+        // All that will be in it is made.
+        return Ok(sorted(places.into_iter().map(|(_, name)| name)));
     }
     let mut paths: Vec<_> = places.iter().map(|(path, _)| path.to_string()).collect();
     paths.sort();
@@ -82,11 +90,23 @@ pub(super) fn feeds(
         answer => answer.map(|(_, json)| json).unwrap_or_default(),
     };
     let read: Vec<_> = judged(&json).filter(Judged::is_input).map(|judged| judged.path).collect();
-    let mut names: Vec<_> =
-        places.into_iter().filter(|(path, _)| read.contains(path)).map(|(_, name)| name.to_owned()).collect();
-    names.sort();
-    names.dedup();
-    Ok(names)
+    Ok(sorted(places.into_iter().filter(|(path, _)| read.contains(path)).map(|(_, name)| name)))
+}
+
+fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    names.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// As `real_context`, also of a folder that is not there yet; and whether it is.
+fn context_to_be(image: &Image, root: &Utf8Path) -> Option<(Utf8PathBuf, Utf8PathBuf, bool)> {
+    if let Some((context, root)) = real_context(image, root) {
+        return Some((context, root, true));
+    }
+    let is_below =
+        |part: &Utf8Component<'_>| matches!(part, Utf8Component::Normal(_) | Utf8Component::CurDir);
+    let root = root.canonicalize_utf8().ok()?;
+    let is_new = image.folder().components().all(|part| is_below(&part));
+    is_new.then(|| (root.join(image.folder()).components().collect(), root, false))
 }
 
 /// Where files of an output may come to lie.

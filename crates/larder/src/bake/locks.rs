@@ -124,7 +124,7 @@ impl<'a> Locks<'a> {
     fn known_names(&self, planned: &[Planned]) -> Result<(), BakeError> {
         let is_known = |name: &&String| {
             planned.iter().any(|one| {
-                one.image.name == **name
+                one.image.is_called(name)
                     || open(one).iter().any(|open| names::full(open) == names::full(name))
                     || remotes(one).any(|remote| remote.address == **name)
             })
@@ -194,7 +194,7 @@ impl<'a> Locks<'a> {
         };
         let is_named = |updates: &Vec<String>| {
             let is_this =
-                |update: &String| *update == planned.image.name || names::full(update) == names::full(name);
+                |update: &String| planned.image.is_called(update) || names::full(update) == names::full(name);
             updates.is_empty() || updates.iter().any(is_this)
         };
         old.is_some_and(is_old) || self.options.update.as_ref().is_some_and(is_named)

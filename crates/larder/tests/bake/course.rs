@@ -268,6 +268,16 @@ fn an_argument_that_no_stage_declares_is_told() {
     assert!(result.report[0]["key_warnings"].to_string().contains("`A`"), "{:?}", result.report);
 }
 
+#[test]
+fn one_of_several_platforms_that_came_out_for_another_is_an_error() {
+    // The stand-in builds for this machine, whatever it is asked for.
+    let result = Project::new("[image.app]\nplatforms = [\"linux/s390x\"]\n").bake();
+    result.ended(Outcome::Code(2), "failed").never_called("imgtar save");
+    let error = result.report[0]["error"].to_string();
+    assert!(error.contains("and its key says linux/s390x"), "{error}");
+    assert!(result.calls.iter().any(|call| call.contains("-t app:latest-linux-s390x")), "{:?}", result.calls);
+}
+
 /// An image whose cache goes to a registry.
 const CACHED: &str = "[image.app]\nengine-cache = { to = [\"r.example/app:cache\"] }\n";
 
