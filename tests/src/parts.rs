@@ -54,6 +54,9 @@ pub enum Part {
     /// The same of an older release, with the right to change the root; named by
     /// `LARDER_TEST_OLD_BASE` or made by `.ci/run`.
     OldBase,
+    /// A root file system with Python's pip and node, named by `LARDER_TEST_CLIENT_BASE` or made by
+    /// `.ci/run`.
+    ClientBase,
     /// What `cargo xtask dist` made of this tree: the folder that `LARDER_TEST_RELEASE` names.
     Release,
     /// Python with what makes environments of it.
@@ -145,6 +148,14 @@ pub fn old_base() -> Option<Utf8PathBuf> {
     env::var("LARDER_TEST_OLD_BASE").ok().map(Utf8PathBuf::from).or_else(made).filter(|path| path.is_file())
 }
 
+/// The tar of a root file system with clients of packages, if there is one.
+#[must_use]
+pub fn client_base() -> Option<Utf8PathBuf> {
+    let made = || tools::cache().map(|folder| folder.join("clients/root.tar"));
+    let named = env::var("LARDER_TEST_CLIENT_BASE").ok().map(Utf8PathBuf::from);
+    named.or_else(made).filter(|path| path.is_file())
+}
+
 /// The folder with what `cargo xtask dist` made, if it is named.
 #[must_use]
 pub fn release() -> Option<Utf8PathBuf> {
@@ -193,6 +204,7 @@ impl Part {
             Self::CacheTests => !cache_tests().is_empty(),
             Self::Base => base().is_some_and(|path| File::open(path).is_ok()),
             Self::OldBase => is_root() && old_base().is_some(),
+            Self::ClientBase => client_base().is_some(),
             Self::Release => release().is_some(),
             Self::Python => succeeds("python3", &["-c", "import ensurepip, venv"]),
             Self::Yaml => succeeds("python3", &["-c", "import yaml"]),
@@ -226,6 +238,7 @@ impl fmt::Display for Part {
             Self::Strace => "`strace`, with the right to trace",
             Self::CacheTests => "the npm package `http-cache-tests`, as `.ci/run` installs it",
             Self::Base => "a base image's tar in `LARDER_TEST_BASE`",
+            Self::ClientBase => "a root with clients of packages in `LARDER_TEST_CLIENT_BASE`",
             Self::OldBase => "an older root's tar in `LARDER_TEST_OLD_BASE`, as root",
             Self::Release => "what `cargo xtask dist` made, in `LARDER_TEST_RELEASE`",
             Self::Python => "`python3` with `venv`",
