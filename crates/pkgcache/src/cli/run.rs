@@ -174,17 +174,23 @@ impl Place {
         let instance = Instance::of(&store)?;
         let settings = instance::settings(&config);
         config.listen = ([127, 0, 0, 1], 0).into();
-        if instance.try_lock() {
-            return Self::on_own_port(instance, config, store).await;
-        }
-        match running(&instance).await {
-            Some(note) if note.settings == settings => {
-                config.listen.set_port(note.port);
-                Ok(Self { config, store, instance: Some(instance), server: None })
+        let until = tokio::time::Instant::now() + SOON;
+        while tokio::time::Instant::now() < until {
+            if instance.try_lock() {
+                return Self::on_own_port(instance, config, store).await;
             }
-            // With other upstreams it is of no use here.
-            _ => Self::bind(config, store, None).await,
+            match running(&instance).await {
+                Some(note) if note.settings == settings => {
+                    config.listen.set_port(note.port);
+                    return Ok(Self { config, store, instance: Some(instance), server: None });
+                }
+                // With other upstreams it is of no use here.
+                Some(_) => break,
+                // It has just begun, or just ended.
+                None => tokio::time::sleep(LOOK).await,
+            }
         }
+        Self::bind(config, store, None).await
     }
 
     async fn bind(config: Config, store: Store, instance: Option<Instance>) -> Result<Self> {
@@ -238,18 +244,10 @@ async fn start(config: &Config, store: &Store) -> Result<Server, Error> {
     Server::bind(config.clone(), store.clone(), Arc::new(Process)).await
 }
 
-/// What the process with the lock has written, as soon as it answers.
+/// What the process with the lock has written, if that answers.
 async fn running(instance: &Instance) -> Option<instance::Note> {
-    let until = tokio::time::Instant::now() + SOON;
-    while tokio::time::Instant::now() < until {
-        if let Some(note) = instance.note()
-            && answers(note.port).await
-        {
-            return Some(note);
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    None
+    let note = instance.note()?;
+    answers(note.port).await.then_some(note)
 }
 
 async fn answers(port: u16) -> bool {
