@@ -46,11 +46,11 @@ struct Challenge {
 
 /// A registry's token.
 #[derive(Deserialize)]
-struct Token {
-    #[serde(default)]
-    token: Option<String>,
-    #[serde(default)]
-    access_token: Option<String>,
+struct Given {
+    #[serde(default, rename = "token")]
+    text: Option<String>,
+    #[serde(default, rename = "access_token")]
+    by_another_name: Option<String>,
     #[serde(default)]
     expires_in: Option<i64>,
 }
@@ -129,11 +129,11 @@ impl Identity {
             return None;
         }
         let body = Limited::new(response.into_body(), CAP).collect().await.ok()?.to_bytes();
-        let token: Token = serde_json::from_slice(&body).ok()?;
-        let text = token.token.or(token.access_token).filter(|text| !text.is_empty())?;
+        let given: Given = serde_json::from_slice(&body).ok()?;
+        let text = given.text.or(given.by_another_name).filter(|text| !text.is_empty())?;
         let mut value = HeaderValue::from_str(&format!("Bearer {text}")).ok()?;
         value.set_sensitive(true);
-        let lasts = token.expires_in.unwrap_or(USUAL).clamp(0, 86_400);
+        let lasts = given.expires_in.unwrap_or(USUAL).clamp(0, 86_400);
         Some((value, cache::now() + (lasts - MARGIN).max(1)))
     }
 }
@@ -179,12 +179,11 @@ fn parameters(text: &str) -> Vec<(String, String)> {
     let mut rest = text;
     while let Some((name, behind)) = rest.split_once('=') {
         let name = name.trim_matches([' ', ',', '\t']).to_owned();
-        let (value, left) = match behind.strip_prefix('"') {
-            Some(quoted) => quoted_value(quoted),
-            None => {
-                let (value, left) = behind.split_once(',').unwrap_or((behind, ""));
-                (value.trim().to_owned(), left)
-            }
+        let (value, left) = if let Some(quoted) = behind.strip_prefix('"') {
+            quoted_value(quoted)
+        } else {
+            let (value, left) = behind.split_once(',').unwrap_or((behind, ""));
+            (value.trim().to_owned(), left)
         };
         found.push((name, value));
         rest = left;

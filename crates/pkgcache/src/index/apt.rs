@@ -103,12 +103,13 @@ fn at(lookup: &Lookup, path: &str) -> Option<Lookup> {
     let mut other = lookup.clone();
     other.method = http::Method::GET;
     other.target.url = crate::config::target::normal(&url)?;
-    other.target.below = path.to_owned();
+    path.clone_into(&mut other.target.below);
     other.key = cache::key(&other.target, &other.headers);
     Some(generations(other))
 }
 
-/// What a stored release says. Where there is a keyring, it counts only if one of its keys signed it.
+/// What a stored release says. Where there is a keyring, it counts only if one of its keys signed
+/// it.
 async fn release(cache: &Arc<Cache>, asking: &Lookup, document: &Document) -> Result<Vouched, BadIndex> {
     let key = (document.digest, asking.target.keyring.is_some());
     if let Some(release) = cache.index.apt.release(key) {

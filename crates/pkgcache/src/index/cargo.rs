@@ -6,10 +6,10 @@ use http::{HeaderMap, StatusCode};
 use storekit::{Checksum, Level};
 
 use crate::cache::Cache;
-use crate::ecosystem::table::{Said, Voucher};
-use crate::ecosystem::{Asked, Class, cargo};
-use crate::index::document;
-use crate::index::ruled::{Known, Plan, base, beside, ruled, vouched};
+use crate::ecosystem::table::{Said, Table, Voucher};
+use crate::ecosystem::{Asked, BadIndex, Class, cargo};
+use crate::index::document::{self, Document};
+use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched};
 use crate::proxy::lookup::Lookup;
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
@@ -19,8 +19,49 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
         }
         Class::Root => Plan::Lookup(Box::new(ruled(lookup, Known::Root))),
         Class::SelfCertifying(checksum) => the_crate(cache, lookup, asked, checksum).await,
+        Class::Artifact => under_its_own_name(cache, lookup, asked).await,
         _ => Plan::Lookup(Box::new(lookup)),
     }
+}
+
+/// A crate that is asked for where the upstream has it: its index file says what it has to be.
+async fn under_its_own_name(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
+    let Some((path, name)) = names(asked) else {
+        return Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None))));
+    };
+    let Some(asking) = beside(&lookup, path, HeaderMap::new()) else {
+        return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
+    };
+    let document = match document::stored(cache, &asking).await {
+        Some(document) => document,
+        None => match document::current(cache, &asking).await {
+            Ok(document) => document,
+            Err(plan) => return plan,
+        },
+    };
+    match table(cache, &document).await.map(|table| table.get(name)) {
+        Ok(Some(said)) => vouched(lookup, said, Level::Indexed),
+        Ok(None) => Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None)))),
+        Err(error) => document::bad(cache, &asking, &error),
+    }
+}
+
+async fn table(cache: &Cache, document: &Document) -> Result<Arc<Table>, BadIndex> {
+    document::table(&cache.index, document, "cargo", |read, table| cargo::vouch(read, table)).await
+}
+
+/// Who vouches for a crate whose address has its checksum: the index file, where one is stored that
+/// says the same.
+async fn level(cache: &Arc<Cache>, lookup: &Lookup, asked: &Asked, checksum: Checksum) -> Level {
+    let indexed = async {
+        let (path, name) = names(asked)?;
+        let document = document::stored(cache, &beside(lookup, path, HeaderMap::new())?).await?;
+        match table(cache, &document).await.ok()?.get(name)? {
+            Said::File(voucher) if voucher.checksum == Some(checksum) => Some(Level::Indexed),
+            Said::File(_) | Said::Contradiction => None,
+        }
+    };
+    indexed.await.unwrap_or(Level::Addressed)
 }
 
 async fn config(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
@@ -54,12 +95,13 @@ async fn the_crate(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, checksum: 
             Err(plan) => return plan,
         },
     };
-    let sha256: String = checksum.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = checksum.digest().map(|digest| digest.hex()).unwrap_or_default();
     let find = move |read: &mut dyn std::io::Read| cargo::download_url(read, &name, &version, &sha256);
     match document::read(&document, find).await {
         Ok(url) => {
             let said = Said::File(Voucher { url: Some(url), checksum: Some(checksum), size: None });
-            vouched(lookup, said, Level::Addressed)
+            let level = level(cache, &lookup, asked, checksum).await;
+            vouched(lookup, said, level)
         }
         Err(error) => document::bad(cache, &asking, &error),
     }

@@ -1,8 +1,8 @@
 //! What package clients ask for: which index names it, what it has to be, and what the client gets.
 //!
 //! A request comes as a [`Lookup`] by HTTP's rules. [`plan`] finds out what its ecosystem knows of
-//! it: it goes on with a ruling (a checksum that gates the body, a lifetime), with another URL where
-//! an index says that the file lies elsewhere, or is answered at once.
+//! it: it goes on with a ruling (a checksum that gates the body, a lifetime), with another URL
+//! where an index says that the file lies elsewhere, or is answered at once.
 //!
 //! Deliberately absent: formats (`ecosystem`), and how a body is fetched and stored (`proxy`,
 //! `fetch`).
@@ -46,14 +46,13 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
     let mut lookup = lookup;
     lookup.package = asked.package.clone();
     let planned = match (kind, asked.class) {
-        (Ecosystem::Oci, Class::Unknown | Class::Api) => oci::interface(lookup),
-        (_, Class::Unknown | Class::Api) => Plan::Lookup(Box::new(lookup)),
+        (Ecosystem::Oci, Class::Unknown | Class::Api) => oci::interface(&lookup),
+        (_, Class::Unknown | Class::Api) | (Ecosystem::Generic, _) => Plan::Lookup(Box::new(lookup)),
         (Ecosystem::Python, _) => python::plan(cache, lookup, &asked).await,
         (Ecosystem::Npm, _) => npm::plan(cache, lookup, &asked).await,
         (Ecosystem::Cargo, _) => cargo::plan(cache, lookup, &asked).await,
         (Ecosystem::Apt, _) => apt::plan(cache, lookup, &asked, from.client).await,
         (Ecosystem::Oci, _) => oci::plan(cache, lookup, &asked).await,
-        (Ecosystem::Generic, _) => Plan::Lookup(Box::new(lookup)),
     };
     if let Plan::Lookup(lookup) = &planned {
         remember(cache, lookup, from.asked);

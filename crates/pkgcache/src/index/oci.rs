@@ -32,7 +32,7 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vn
      application/vnd.docker.distribution.manifest.v2+json, */*;q=0.1";
 
 /// What is neither a tag nor has a digest: the greeting is answered here, nothing else is mirrored.
-pub(super) fn interface(lookup: Lookup) -> Plan {
+pub(super) fn interface(lookup: &Lookup) -> Plan {
     if lookup.target.below.trim_end_matches('/') != "/v2" {
         return Plan::refused(StatusCode::NOT_FOUND, "only tags, manifests and blobs are mirrored here");
     }
@@ -45,7 +45,7 @@ pub(super) fn interface(lookup: Lookup) -> Plan {
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     let Some(RegistryPath { what, .. }) = oci::parse(&lookup.target.below) else {
-        return interface(lookup);
+        return interface(&lookup);
     };
     match (what, asked.class) {
         (What::Tag(_), _) => tag(cache, lookup).await,
@@ -146,11 +146,11 @@ struct Tagged {
 /// The manifest that has this digest, fetched if it is not stored.
 async fn manifest(cache: &Arc<Cache>, lookup: &Lookup, named: Checksum) -> Result<Tagged, Plan> {
     let mut other = lookup.clone();
-    let Some((folder, _)) = other.target.below.rsplit_once('/') else { return Err(interface(other)) };
+    let Some((folder, _)) = other.target.below.rsplit_once('/') else { return Err(interface(&other)) };
     other.target.below = format!("{folder}/{named}");
     let url = format!("{}{}", other.target.upstream.to_string().trim_end_matches('/'), other.target.below);
     let Some(url) = url.parse().ok().and_then(|url| crate::config::target::normal(&url)) else {
-        return Err(interface(other));
+        return Err(interface(&other));
     };
     other.target.url = url;
     other.method = Method::GET;

@@ -124,7 +124,7 @@ pub(super) fn beside(lookup: &Lookup, path: &str, headers: HeaderMap) -> Option<
     let mut other = lookup.clone();
     other.method = http::Method::GET;
     other.target.url = crate::config::target::normal(&url)?;
-    other.target.below = path.to_owned();
+    path.clone_into(&mut other.target.below);
     other.headers = headers;
     other.package = crate::ecosystem::Package::default();
     other.wire = None;

@@ -133,7 +133,6 @@ fn path_tricks_are_refused() {
         "/a/x%0d%0aX:%20y",
         "/a/x%5cy",
         "/a/%zz",
-        "/a/./x",
         "/a/%2e/x",
         "/a/x/.",
     ] {

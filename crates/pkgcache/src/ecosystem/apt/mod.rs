@@ -11,7 +11,6 @@ pub(crate) mod signature;
 #[cfg(test)]
 mod tests;
 
-use http::Uri;
 use storekit::Checksum;
 
 pub(crate) use self::packages::vouch;
@@ -108,12 +107,4 @@ pub(crate) fn names_packages(path: &str) -> Option<Packing> {
         Some(_) => return None,
     };
     matches!(stem, "Packages" | "Sources").then_some(packing)
-}
-
-/// The URL of a path below a base; the path is spelled as a table's names are.
-#[must_use]
-pub(crate) fn below(base: &Uri, path: &str) -> Option<Uri> {
-    let path = place::segments(path)?.join("/");
-    let folder = base.path().trim_end_matches('/');
-    format!("{}://{}{folder}/{path}", base.scheme_str()?, base.authority()?).parse().ok()
 }

@@ -352,17 +352,6 @@ fn an_unknown_host_is_known_by_its_paths() {
 }
 
 #[test]
-fn a_path_below_a_base_is_a_url() {
-    let base: Uri = "https://mirror.example/debian/".parse().unwrap();
-    let url = |path| below(&base, path).map(|url| url.to_string());
-    assert_eq!(url("dists/x/a+b").as_deref(), Some("https://mirror.example/debian/dists/x/a+b"));
-    assert_eq!(url("a%20b").as_deref(), Some("https://mirror.example/debian/a%20b"));
-    assert_eq!(url("../x"), None);
-    assert_eq!(url("a/%2e%2e/x"), None);
-    assert_eq!(url("a\r\nb"), None);
-}
-
-#[test]
 fn what_lies_beside_a_release_has_its_path() {
     let path = |of| place(of).and_then(|place| place.beside_release("Release"));
     assert_eq!(path("/debian/dists/a/b/InRelease").as_deref(), Some("/debian/dists/a/b/Release"));
