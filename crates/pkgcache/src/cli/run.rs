@@ -4,6 +4,7 @@
 //! is. Where another such process serves the store already, that one is used; when it ends first,
 //! this one takes its place.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 use clap::Args;
 use miette::Result;
+use pkgcache::clients::Role;
+use pkgcache::clients::pointers::Here;
 use pkgcache::{Config, Control, Ecosystem, Error, Server};
 use rustix::process::{Pid, Signal, getpgrp, kill_process, umask};
 use storekit::Store;
@@ -57,11 +60,13 @@ pub(crate) fn run(
     let users = process::keep_to_ourselves();
     let runtime = process::threads()?;
     let outcome = runtime.block_on(async {
-        let place = Place::take(args, with_links(process::fitted(config)), store).await?;
         let machine = Machine::this(environment);
+        let config = with_links(process::fitted(config), &machine, environment);
+        let place = Place::take(args, config, store).await?;
         let mut here = doors::here(&place.config, &place.url(), &machine, environment);
         // The command gets what its clients have in their settings anyway.
         here.reveals = true;
+        leave_alone(&mut here, &machine.found(&[]).elsewhere);
         let surroundings = Surroundings::new(&here, environment)?;
         let mut heard = listen()?;
         let before = place.tally().await;
@@ -88,9 +93,19 @@ pub(crate) fn run(
     outcome
 }
 
-/// npm is told to replace the host of every tarball's URL: so it gets them as they are.
-fn with_links(mut config: Config) -> Config {
-    let npm = config.upstreams.iter_mut().filter(|mount| mount.kind == Ecosystem::Npm);
+/// Clients that are set to ask no index, such as cargo with vendored crates, are not led to one.
+fn leave_alone(here: &mut Here, elsewhere: &BTreeSet<Ecosystem>) {
+    for mount in here.mounts.iter_mut().filter(|it| elsewhere.contains(&it.ecosystem)) {
+        mount.role = Role::Named(mount.name.clone());
+    }
+}
+
+/// npm is told to replace the host of its registry in the URLs of tarballs: so it gets them as they
+/// are. What belongs to a scope has another registry, and stays with the mount's own URLs.
+fn with_links(mut config: Config, machine: &Machine, environment: &Environment) -> Config {
+    let here = doors::here(&config, "", machine, environment);
+    let default = here.default_of(Ecosystem::Npm).map(|mount| mount.name.clone());
+    let npm = config.upstreams.iter_mut().filter(|mount| default.as_ref() == Some(&mount.name));
     npm.for_each(|mount| mount.keep_links = true);
     config
 }

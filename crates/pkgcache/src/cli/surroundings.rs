@@ -36,9 +36,11 @@ impl Surroundings {
         let pointers = here.pointers();
         let mut variables = vec![(doors::URL.to_owned(), here.url.clone())];
         variables.extend(pointers.variables.iter().map(|it| (it.name.clone(), it.value.clone())));
-        if here.default_of(Ecosystem::Npm).is_some() {
-            // npm leads the upstream's own URLs of tarballs here: its lock files keep them.
-            variables.push(("npm_config_replace_registry_host".to_owned(), "always".to_owned()));
+        if let Some(mount) = here.default_of(Ecosystem::Npm) {
+            // npm leads the upstream's own URLs of tarballs here: its lock files keep them. Those
+            // of other hosts stay: a scope's, and tarballs that a project names by their URLs.
+            let host = address::host(&mount.url).to_owned();
+            variables.push(("npm_config_replace_registry_host".to_owned(), host));
         }
         variables.extend(around_proxies(here, environment));
         variables.extend(apt(&pointers, environment, &path)?);
