@@ -2,10 +2,12 @@
 
 mod bake;
 mod disks;
+mod fetched;
 mod init;
 mod levels;
 mod lock;
 mod outputs;
+mod platforms;
 mod prove;
 mod settings;
 mod side_by_side;

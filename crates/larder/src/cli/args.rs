@@ -124,8 +124,8 @@ pub struct BakeArgs {
     /// Build from scratch, without any cache, the engine's too, and save nothing
     #[arg(long, conflicts_with = "rebuild")]
     pub(super) no_cache: bool,
-    /// Resolve anew what is in larder.lock for the images of larder.toml, or the names in
-    /// Dockerfiles, that follow; without any, for all
+    /// Resolve anew what is in larder.lock for the images of larder.toml, or the names and
+    /// addresses in Dockerfiles, that follow; without any, for all
     #[arg(long, value_name = "NAME", num_args = 0..)]
     pub(super) update: Option<Vec<String>>,
     /// Do not write larder.lock: what it lacks is an error; the default where CI is set
@@ -230,8 +230,8 @@ pub struct ProjectArgs {
 pub struct LockArgs {
     /// The images whose Dockerfiles are looked at: by default, all of larder.toml
     pub(super) names: Vec<String>,
-    /// Resolve anew what is in larder.lock for the images of larder.toml, or the names in
-    /// Dockerfiles, that follow; without any, for all
+    /// Resolve anew what is in larder.lock for the images of larder.toml, or the names and
+    /// addresses in Dockerfiles, that follow; without any, for all
     #[arg(long, value_name = "NAME", num_args = 0..)]
     pub(super) update: Option<Vec<String>>,
     /// Change nothing, ask the registries, print what is behind, and exit 1 if anything is

@@ -278,6 +278,7 @@ mod tests {
             apt: true,
             python: at("pypi"),
             npm: at("npm"),
+            npm_host: Some("js.example".into()),
             cargo: at("crates"),
         }
     }

@@ -70,6 +70,7 @@ fn doors(here: &Here) -> Doors {
         apt: here.by_proxy().next().is_some(),
         python: at(Ecosystem::Python),
         npm: at(Ecosystem::Npm),
+        npm_host: here.npm_host().map(str::to_owned),
         cargo: at(Ecosystem::Cargo),
     }
 }

@@ -130,6 +130,13 @@ impl Here {
         defaults.next().or_else(only)
     }
 
+    /// The host that npm is to replace in URLs of tarballs: its registry's own. Those of other hosts
+    /// are a scope's, or are named by the project, and have to stay.
+    #[must_use]
+    pub fn npm_host(&self) -> Option<&str> {
+        self.default_of(Ecosystem::Npm).map(|mount| address::host(&mount.url))
+    }
+
     /// The mounts that apt asks for through the proxy.
     pub fn by_proxy(&self) -> impl Iterator<Item = &Mount> {
         self.of(Ecosystem::Apt).filter(|mount| mount.url.starts_with("http://"))
