@@ -41,6 +41,8 @@ pub enum Role {
     Further,
     /// Asked for what belongs to this name: a scope, a registry.
     Named(String),
+    /// No client of this machine has it in its settings.
+    Unknown,
 }
 
 /// An index that a client uses.
@@ -171,6 +173,7 @@ pub(crate) mod tests {
                 Role::Default => "default",
                 Role::Further => "further",
                 Role::Named(name) => name,
+                Role::Unknown => "unknown",
             };
             let star = if it.has_credentials { "*" } else { "" };
             format!("{role} {}{star} ({})", it.url, it.from)
