@@ -16,6 +16,19 @@ use camino::Utf8PathBuf;
 
 use crate::tools;
 
+/// pip below the folder where `.ci/run` keeps what it installs.
+pub const PIP: &str = "python/bin/pip";
+/// uv there.
+pub const UV: &str = "python/bin/uv";
+/// npm there, for node.
+pub const NPM: &str = "node/node_modules/npm/bin/npm-cli.js";
+/// pnpm there, for node.
+pub const PNPM: &str = "node/node_modules/pnpm/bin/pnpm.mjs";
+/// yarn 1 there, for node.
+pub const YARN_CLASSIC: &str = "node/node_modules/yarn/bin/yarn.js";
+/// yarn 4 there, for node.
+pub const YARN: &str = "node/node_modules/@yarnpkg/cli-dist/bin/yarn.js";
+
 /// Something that a test cannot do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
@@ -75,6 +88,18 @@ pub enum Part {
     GitLfs,
     /// script, which makes a terminal.
     Script,
+    /// pip, as `.ci/run` installs it.
+    Pip,
+    /// uv.
+    Uv,
+    /// npm, as `.ci/run` installs it.
+    Npm,
+    /// pnpm.
+    Pnpm,
+    /// yarn 1.
+    YarnClassic,
+    /// yarn 4.
+    Yarn,
     /// `gpg`, for keys and signatures.
     Gnupg,
 }
@@ -163,6 +188,13 @@ pub fn release() -> Option<Utf8PathBuf> {
     folder.join("SHA256SUMS").is_file().then_some(folder)
 }
 
+/// The program of a package client that `.ci/run` installs: a file of its Python environment, or of its
+/// `node_modules`.
+#[must_use]
+pub fn installed(path: &str) -> Utf8PathBuf {
+    tools::cache().unwrap_or_default().join(path)
+}
+
 /// Where the program lies, if it is on the PATH of the tests.
 #[must_use]
 pub fn on_path(program: &str) -> Option<Utf8PathBuf> {
@@ -214,6 +246,12 @@ impl Part {
             Self::QemuImg => succeeds("qemu-img", &["--version"]) && succeeds("qemu-io", &["--version"]),
             Self::GitLfs => succeeds("git", &["lfs", "version"]),
             Self::Script => succeeds("script", &["--version"]),
+            Self::Pip => succeeds(installed(PIP).as_str(), &["--version"]),
+            Self::Uv => succeeds(installed(UV).as_str(), &["--version"]),
+            Self::Npm => succeeds("node", &[installed(NPM).as_str(), "--version"]),
+            Self::Pnpm => succeeds("node", &[installed(PNPM).as_str(), "--version"]),
+            Self::YarnClassic => succeeds("node", &[installed(YARN_CLASSIC).as_str(), "--version"]),
+            Self::Yarn => succeeds("node", &[installed(YARN).as_str(), "--version"]),
             Self::Gnupg => succeeds("gpg", &["--version"]) && succeeds("gpgconf", &["--version"]),
         }
     }
@@ -249,6 +287,12 @@ impl fmt::Display for Part {
             Self::QemuImg => "`qemu-img` with `qemu-io`",
             Self::GitLfs => "`git-lfs`",
             Self::Script => "`script`",
+            Self::Pip => "`pip`, as `.ci/run` installs it",
+            Self::Uv => "`uv`, as `.ci/run` installs it",
+            Self::Npm => "`npm`, as `.ci/run` installs it",
+            Self::Pnpm => "`pnpm`, as `.ci/run` installs it",
+            Self::YarnClassic => "`yarn` 1, as `.ci/run` installs it",
+            Self::Yarn => "`yarn` 4, as `.ci/run` installs it",
             Self::Gnupg => "`gpg` with its agent",
         })
     }
