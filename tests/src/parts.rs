@@ -72,6 +72,10 @@ pub enum Part {
     GitLfs,
     /// script, which makes a terminal.
     Script,
+    /// apt, with what makes repositories for it: dpkg-deb, apt-ftparchive and gpg.
+    Apt,
+    /// cargo with the compiler beside it, as it runs these tests.
+    Cargo,
 }
 
 /// Whether all parts are there. Where one is not, the running test is noted as not run.
@@ -150,6 +154,13 @@ pub fn release() -> Option<Utf8PathBuf> {
     folder.join("SHA256SUMS").is_file().then_some(folder)
 }
 
+/// The folder with cargo and the compiler, if cargo runs these tests.
+#[must_use]
+pub fn cargo() -> Option<Utf8PathBuf> {
+    let folder = Utf8PathBuf::from(env::var("CARGO").ok()?).parent()?.to_owned();
+    folder.join("rustc").is_file().then_some(folder)
+}
+
 /// Where the program lies, if it is on the PATH of the tests.
 #[must_use]
 pub fn on_path(program: &str) -> Option<Utf8PathBuf> {
@@ -200,6 +211,10 @@ impl Part {
             Self::QemuImg => succeeds("qemu-img", &["--version"]) && succeeds("qemu-io", &["--version"]),
             Self::GitLfs => succeeds("git", &["lfs", "version"]),
             Self::Script => succeeds("script", &["--version"]),
+            Self::Apt => ["apt-get", "dpkg-deb", "apt-ftparchive", "gpg"]
+                .iter()
+                .all(|program| succeeds(program, &["--version"])),
+            Self::Cargo => cargo().is_some(),
         }
     }
 }
@@ -233,6 +248,8 @@ impl fmt::Display for Part {
             Self::QemuImg => "`qemu-img` with `qemu-io`",
             Self::GitLfs => "`git-lfs`",
             Self::Script => "`script`",
+            Self::Apt => "`apt-get` with `dpkg-deb`, `apt-ftparchive` and `gpg`",
+            Self::Cargo => "`cargo`, in `CARGO`, with `rustc` beside it",
         })
     }
 }

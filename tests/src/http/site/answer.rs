@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::PoisonError;
 use std::thread;
 
-use super::{Content, Exchange, Fault, File, Reply, Script, Shared, State, hash};
+use super::{Content, Exchange, Fault, File, Guard, Reply, Script, Shared, State, front, hash};
 use crate::http::origin::{Connection, Request};
 
 /// The day on which all files are from; a change makes one a second younger.
@@ -50,7 +50,11 @@ fn prepared(shared: &Shared, request: &Request) -> (Option<Fault>, Found) {
         state = shared.released.wait(state).unwrap_or_else(PoisonError::into_inner);
     }
     let fault = state.fault(&request.path);
-    (fault, state.found(&path))
+    let found = match state.guard.clone() {
+        Some(guard) => Found::Guarded(guard, Box::new(state.found(&path))),
+        None => state.found(&path),
+    };
+    (fault, found)
 }
 
 impl State {
@@ -69,7 +73,9 @@ impl State {
             let content = Content::Bytes(Arc::new(fs::read(path).ok()?));
             Some(File { content, fields: String::new(), changes: 0 })
         });
-        let Some(file) = file else { return Found::Nothing };
+        let Some(file) = file else {
+            return self.behind.clone().map_or(Found::Nothing, Found::Behind);
+        };
         match file.content {
             Content::Script(script) => Found::Script(script),
             Content::Bytes(bytes) => {
@@ -105,6 +111,10 @@ fn by_spelling<'a>(files: &'a BTreeMap<String, File>, path: &str) -> Option<&'a 
 /// What there is under a path.
 enum Found {
     Nothing,
+    /// Another server has it.
+    Behind(String),
+    /// This, where the test does not answer first.
+    Guarded(Guard, Box<Found>),
     Script(Script),
     Bytes { fields: String, bytes: Arc<Vec<u8>> },
 }
@@ -113,6 +123,8 @@ impl Found {
     fn reply(self, request: &Request) -> Reply {
         match self {
             Self::Nothing => plain(404, "", "not here\n"),
+            Self::Behind(authority) => front::ask(&authority, request),
+            Self::Guarded(guard, found) => guard(request).unwrap_or_else(|| found.reply(request)),
             Self::Script(script) => script(request),
             Self::Bytes { fields, bytes } => file(request, fields, &bytes),
         }
