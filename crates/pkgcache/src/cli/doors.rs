@@ -225,8 +225,12 @@ fn checked(
     http::get(&here.url, "/healthz", "*/*").into_diagnostic().wrap_err_with(|| {
         format!("no cache answers at `{}`: start one with `pkgcache serve`", printable(&here.url))
     })?;
-    let mut all = true;
-    for check in check::checks(here, &machine.suites()) {
+    let checks = check::checks(here, &machine.suites());
+    let mut all = !checks.is_empty();
+    if !all && !common.quiet {
+        output::say("nothing is mounted that could be checked");
+    }
+    for check in checks {
         let answer = http::get(&here.url, &check.target, check.accept);
         let verdict = answer.map_err(|error| error.to_string()).and_then(|it| check::judge(&check, &it));
         all &= verdict.is_ok();

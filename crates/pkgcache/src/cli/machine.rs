@@ -89,6 +89,7 @@ impl Machine {
         let project = folder.ancestors().find(is_project).unwrap_or(folder);
         let files = self.texts(found, &npm::files(&self.environment, prefix, Some(project)));
         found.add(npm::npm(&files, &self.environment));
+        found.add(npm::pnpm(&self.environment));
         let home = self.environment.get("HOME").map(Utf8Path::new);
         let folders = [home, Some(project)].into_iter().flatten();
         let files: Vec<_> =

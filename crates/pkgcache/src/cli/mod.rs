@@ -1,6 +1,7 @@
 //! The command line, and what of the process's environment the library is told.
 
 mod ask;
+mod builds;
 mod doors;
 mod http;
 mod instance;
@@ -332,7 +333,12 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
             doors::env(args, &config, &environment, &cli.common, &mut console.out)?
         }
         Job::Run(args) => {
-            let options = doors::completed(args.serve.options()?.or(set()?), &environment, &mut |_| {})?;
+            let mut tell = |line: &str| {
+                if cli.common.verbose {
+                    output::say(&format!("pkgcache: {line}"));
+                }
+            };
+            let options = doors::completed(args.serve.options()?.or(set()?), &environment, &mut tell)?;
             let config = options.config(&environment.folder)?;
             let store = Store::open_or_create(&store)?;
             run::run(args, config, &environment, store, cli.common.quiet)?

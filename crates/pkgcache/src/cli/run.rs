@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use clap::Args;
 use miette::Result;
-use pkgcache::{Config, Control, Error, Server};
+use pkgcache::{Config, Control, Ecosystem, Error, Server};
 use rustix::process::{Pid, Signal, getpgrp, kill_process, umask};
 use storekit::Store;
 use tokio::process::Child;
@@ -57,7 +57,7 @@ pub(crate) fn run(
     let users = process::keep_to_ourselves();
     let runtime = process::threads()?;
     let outcome = runtime.block_on(async {
-        let place = Place::take(args, process::fitted(config), store).await?;
+        let place = Place::take(args, with_links(process::fitted(config)), store).await?;
         let machine = Machine::this(environment);
         let mut here = doors::here(&place.config, &place.url(), &machine, environment);
         // The command gets what its clients have in their settings anyway.
@@ -67,9 +67,9 @@ pub(crate) fn run(
         let before = place.tally().await;
         // The command has the umask that we had.
         let ours = umask(users);
-        let child = surroundings.command(&args.command).map(|mut command| command.spawn());
+        let child = surroundings.command(&args.command, &here, environment).map(|it| it.map(|mut command| command.spawn()));
         umask(ours);
-        let mut child = match child {
+        let mut child = match child? {
             Some(Ok(child)) => child,
             Some(Err(error)) => return Ok(not_started(&args.command, &error)),
             None => return Ok(Outcome::No),
@@ -84,6 +84,13 @@ pub(crate) fn run(
     });
     runtime.shutdown_timeout(process::LAST);
     outcome
+}
+
+/// npm is told to replace the host of every tarball's URL: so it gets them as they are.
+fn with_links(mut config: Config) -> Config {
+    let npm = config.upstreams.iter_mut().filter(|mount| mount.kind == Ecosystem::Npm);
+    npm.for_each(|mount| mount.keep_links = true);
+    config
 }
 
 fn not_started(command: &[OsString], error: &io::Error) -> Outcome {

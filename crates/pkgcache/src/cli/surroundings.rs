@@ -7,6 +7,7 @@ use std::path::Path;
 
 use camino::Utf8PathBuf;
 use miette::{IntoDiagnostic, Result, WrapErr};
+use pkgcache::Ecosystem;
 use pkgcache::clients::address;
 use pkgcache::clients::pointers::{Here, Pointers};
 use storekit::files::replace::{self, Durability};
@@ -14,12 +15,13 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use toolkit::Environment;
 
-use crate::cli::{ask, doors};
+use crate::cli::{ask, builds, doors};
 
 /// Variables and files, which go when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     variables: Vec<(String, String)>,
+    path: Utf8PathBuf,
     /// apt's settings, and a `cargo` that goes before the real one.
     _folder: TempDir,
 }
@@ -34,19 +36,32 @@ impl Surroundings {
         let pointers = here.pointers();
         let mut variables = vec![(doors::URL.to_owned(), here.url.clone())];
         variables.extend(pointers.variables.iter().map(|it| (it.name.clone(), it.value.clone())));
+        if here.default_of(Ecosystem::Npm).is_some() {
+            // npm leads the upstream's own URLs of tarballs here: its lock files keep them.
+            variables.push(("npm_config_replace_registry_host".to_owned(), "always".to_owned()));
+        }
         variables.extend(around_proxies(here, environment));
         variables.extend(apt(&pointers, environment, &path)?);
         variables.extend(cargo(&pointers, environment, &path)?);
-        Ok(Self { variables, _folder: folder })
+        Ok(Self { variables, path, _folder: folder })
     }
 
     /// The command, to be started in these surroundings; `None` without a program.
-    pub(crate) fn command(&self, words: &[OsString]) -> Option<Command> {
-        let (program, args) = words.split_first()?;
+    ///
+    /// # Errors
+    /// Files of a build that cannot be read or written.
+    pub(crate) fn command(
+        &self,
+        words: &[OsString],
+        here: &Here,
+        environment: &Environment,
+    ) -> Result<Option<Command>> {
+        let words = builds::led_here(words, here, environment, &self.path)?;
+        let Some((program, args)) = words.split_first() else { return Ok(None) };
         // Found as the command's own PATH has it.
         let mut command = Command::new(program);
         command.args(args).envs(self.variables.iter().map(|(name, value)| (name, value)));
-        Some(command)
+        Ok(Some(command))
     }
 }
 

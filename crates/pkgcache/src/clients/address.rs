@@ -73,14 +73,8 @@ impl Address {
 #[must_use]
 pub(super) fn escaped(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().fold(String::new(), |mut all, byte| {
-        if plain(byte) {
-            all.push(char::from(byte));
-        } else {
-            all.push_str(&format!("%{byte:02X}"));
-        }
-        all
-    })
+    let written = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(written).collect()
 }
 
 /// Whether the text behind a colon begins as a port does, so that the colon ends a host's name.

@@ -45,6 +45,19 @@ pub struct Written {
 #[must_use]
 pub fn write(here: &Here, form: Form) -> Written {
     let pointers = here.pointers();
+    let mut written = in_form(here, pointers, form);
+    if here.mounts.is_empty() && here.registries.is_empty() {
+        written.notes.push("nothing is mounted that a client could be led to".to_owned());
+    } else if here.is_local() && matches!(form, Form::Docker | Form::Compose) {
+        let host = address::host(&here.url);
+        written
+            .notes
+            .push(format!("in a build `{host}` is the build itself, but with `--network host`: see `--url`"));
+    }
+    written
+}
+
+fn in_form(here: &Here, pointers: Pointers, form: Form) -> Written {
     match form {
         Form::Sh => Written { text: shell(here, &pointers, "export ", "=", quoted), notes: Vec::new() },
         Form::Fish => Written { text: shell(here, &pointers, "set -gx ", " ", fish), notes: Vec::new() },
@@ -362,6 +375,9 @@ mod tests {
             "{containerd}"
         );
         let none = Here { url: "http://127.0.0.1:1".into(), ..Here::default() };
-        assert_eq!(write(&none, Form::Podman).notes, ["no registry is set in `[pkgcache.registry]`"]);
+        assert_eq!(write(&none, Form::Podman).notes[0], "no registry is set in `[pkgcache.registry]`");
+        assert_eq!(write(&none, Form::Sh).notes, ["nothing is mounted that a client could be led to"]);
+        let docker = write(&here("http://127.0.0.1:3144"), Form::Docker);
+        assert!(docker.notes.last().unwrap().starts_with("in a build `127.0.0.1` is the build itself"));
     }
 }

@@ -116,6 +116,18 @@ pub fn built_in(printed: &str, client: &str) -> Option<Found> {
     Some(found).filter(|found| !found.indexes.is_empty())
 }
 
+/// What pnpm uses by its own variable; all else it has in common with npm.
+#[must_use]
+pub fn pnpm(environment: &Environment) -> Found {
+    let mut found = Found::default();
+    for (name, url) in &environment.variables {
+        if name.eq_ignore_ascii_case("pnpm_config_registry") && !url.is_empty() {
+            found.index(Ecosystem::Npm, Role::Default, url, name);
+        }
+    }
+    found
+}
+
 /// What yarn uses by its files (`.yarnrc.yml`, `.yarnrc`), the one that counts most last, and its
 /// variables. Only lines of the form `KEY: URL` and `KEY "URL"` at the beginning are read.
 #[must_use]
@@ -187,6 +199,12 @@ mod tests {
         let found = built_in("npm warn x\nhttps://registry.example/\n", "npm").unwrap();
         assert_eq!(indexes(&found), ["default https://registry.example/ (npm's built-in default)"]);
         assert!(built_in("undefined\n", "npm").is_none());
+    }
+
+    #[test]
+    fn pnpm_has_a_variable_of_its_own() {
+        let found = pnpm(&environment(&[("PNPM_CONFIG_REGISTRY", "https://p.example/")]));
+        assert_eq!(indexes(&found), ["default https://p.example/ (PNPM_CONFIG_REGISTRY)"]);
     }
 
     #[test]

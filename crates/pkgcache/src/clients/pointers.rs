@@ -31,8 +31,8 @@ pub struct Here {
     pub mounts: Vec<Mount>,
     /// The names of the registries that it stands in for.
     pub registries: Vec<String>,
-    /// Whether clients are given the credentials that they have for what is mounted. Nothing of that
-    /// may be shown.
+    /// Whether clients are given the credentials that they have for what is mounted. Nothing of
+    /// that may be shown.
     pub reveals: bool,
 }
 
@@ -171,7 +171,8 @@ impl Here {
     fn npm(&self, to: &mut Pointers) {
         if let Some(mount) = self.default_of(Ecosystem::Npm) {
             let url = self.at(mount);
-            to.set("npm, pnpm", "npm_config_registry", &url);
+            to.set("npm, pnpm before 12", "npm_config_registry", &url);
+            to.set("pnpm", "pnpm_config_registry", &url);
             to.set("yarn 1", "YARN_REGISTRY", &url);
             to.set("yarn", "YARN_NPM_REGISTRY_SERVER", &url);
             if self.url.starts_with("http://") {
@@ -298,6 +299,7 @@ pub(crate) mod tests {
             ("UV_DEFAULT_INDEX", "http://127.0.0.1:3144/pypi/"),
             ("PIP_EXTRA_INDEX_URL", "http://127.0.0.1:3144/own/"),
             ("npm_config_registry", "http://127.0.0.1:3144/npm/"),
+            ("pnpm_config_registry", "http://127.0.0.1:3144/npm/"),
             ("npm_config_@team:registry", "http://127.0.0.1:3144/team/"),
             ("YARN_UNSAFE_HTTP_WHITELIST", "127.0.0.1"),
         ] {

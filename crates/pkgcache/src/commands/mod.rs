@@ -12,7 +12,7 @@ use camino::Utf8Path;
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::error::At;
-use storekit::{ByteSize, Checksum, Digest, Level, FoundPackage, PackageEntry, StoredResponse, printable};
+use storekit::{ByteSize, Checksum, Digest, FoundPackage, Level, PackageEntry, StoredResponse, printable};
 use toolkit::words::count;
 use toolkit::{Outcome, output};
 
@@ -22,8 +22,8 @@ use crate::response::stored_head::Answer;
 
 pub use change::{refresh, rm};
 pub use selection::{By, Selection};
-pub use why::why;
 use selection::{Sum, Sums};
+pub use why::why;
 
 /// Where a command writes, and in which form.
 pub struct Console<'a> {
@@ -119,7 +119,8 @@ impl<'a> Detail<'a> {
             Some(ttl) => format!("stale for {} s", -ttl),
             None => "unreadable".to_owned(),
         };
-        let (status, digest, size, level) = (self.status, self.digest, ByteSize(self.size), self.level.name());
+        let (status, digest, size, level) =
+            (self.status, self.digest, ByteSize(self.size), self.level.name());
         writeln!(out, "  {status} {digest} {size} {level}, {freshness}")?;
         let mut fields = self.headers.iter().map(|(name, value)| (printable(name), printable(value)));
         fields.try_for_each(|(name, value)| writeln!(out, "    {name}: {value}"))

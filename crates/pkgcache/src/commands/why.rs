@@ -122,9 +122,10 @@ async fn explain(cache: &Arc<Cache>, asked: &Uri) -> Why {
     let target = target::target(&config, asked).unwrap_or_else(|_| elsewhere(asked));
     let door = asked.authority().is_none().then(|| asked.to_string());
     let question = target.kind.ask(&Method::GET, &target.below, asked.query());
-    let named_by = question.index.as_ref().map(|path| {
-        format!("{}{path}", target.upstream.to_string().trim_end_matches('/'))
-    });
+    let named_by = question
+        .index
+        .as_ref()
+        .map(|path| format!("{}{path}", target.upstream.to_string().trim_end_matches('/')));
     let (kind, class) = (target.kind, question.class);
     let lookup = lookup(cache, target);
     let from = index::From { client: IpAddr::from([127, 0, 0, 1]), query: asked.query(), asked };
@@ -141,9 +142,7 @@ async fn explain(cache: &Arc<Cache>, asked: &Uri) -> Why {
     let stored = stored(cache, &planned);
     let next = match (&stored, answered) {
         (Some(stored), _) if stored.ttl > 0 => "it is handed on without asking".to_owned(),
-        (None, Some(status)) if status.is_success() => {
-            "it is made of an index that is stored".to_owned()
-        }
+        (None, Some(status)) if status.is_success() => "it is made of an index that is stored".to_owned(),
         (Some(stored), _) => asks(&planned, Some(stored)),
         (None, _) => asks(&planned, None),
     };
@@ -242,7 +241,8 @@ impl Why {
     fn print(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
         writeln!(out, "{}", printable(&self.url))?;
         let mut line = |name: &str, text: &str| writeln!(out, "  {name:<9} {}", printable(text));
-        let package = [self.name.as_deref(), self.version.as_deref()].map(Option::unwrap_or_default).join(" ");
+        let package =
+            [self.name.as_deref(), self.version.as_deref()].map(Option::unwrap_or_default).join(" ");
         line("class", format!("{} ({}) {package}", self.class, self.ecosystem).trim_end())?;
         if let Some(door) = &self.door {
             line("door", door)?;
@@ -260,7 +260,10 @@ impl Why {
                 let when = stored.received.strftime("%Y-%m-%d %H:%M:%S");
                 let size = ByteSize(stored.size);
                 let level = stored.level.name();
-                line("stored", &format!("{} {size} {}, {level}, since {when}", stored.status, stored.digest))?;
+                line(
+                    "stored",
+                    &format!("{} {size} {}, {level}, since {when}", stored.status, stored.digest),
+                )?;
             }
         }
         line("next", &self.next)

@@ -63,6 +63,8 @@ pub(crate) enum NoTarget {
 /// # Errors
 /// [`NoTarget`].
 pub(crate) fn target(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
+    let without = without_dots(uri);
+    let uri = without.as_ref().unwrap_or(uri);
     check_path(uri.path())?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http"), Some(host)) if !host.is_empty() => forward(config, uri, host),
@@ -240,6 +242,23 @@ pub(crate) fn normal(uri: &Uri) -> Option<Uri> {
     format!("{scheme}://{host}{port}{slash}{path}").parse().ok()
 }
 
+/// The URL without parts of its path that are `.`, which lead nowhere (RFC 3986, 5.2.4): apt asks
+/// so for what lies in a flat repository. `None` where there are none.
+fn without_dots(uri: &Uri) -> Option<Uri> {
+    let path = uri.path_and_query()?.as_str();
+    let (path, query) = path.split_at_checked(path.find('?').unwrap_or(path.len()))?;
+    if !path.contains("/./") {
+        return None;
+    }
+    let mut parts: Vec<_> = path.split('/').collect();
+    let last = parts.pop()?;
+    parts.retain(|part| *part != ".");
+    parts.push(last);
+    let mut split = uri.clone().into_parts();
+    split.path_and_query = Some(format!("{}{query}", parts.join("/")).parse().ok()?);
+    Uri::from_parts(split).ok()
+}
+
 /// Refuses paths that a server behind might take for others than they look.
 fn check_path(path: &str) -> Result<(), NoTarget> {
     let plain = decoded(path.as_bytes()).ok_or(NoTarget::Malformed("a percent sign that escapes nothing"))?;
@@ -303,6 +322,16 @@ mod tests {
     }
 
     #[test]
+    fn a_dot_in_a_path_leads_nowhere() {
+        let plain = |text: &str| without_dots(&text.parse().unwrap()).map(|it| it.to_string());
+        assert_eq!(plain("http://a/x/./y/././z?q=/./").as_deref(), Some("http://a/x/y/z?q=/./"));
+        assert_eq!(plain("/./x").as_deref(), Some("/x"));
+        for text in ["/x/..", "/x/.", "/x.y", "http://a/?/./"] {
+            assert_eq!(plain(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn paths_lead_to_mounted_upstreams() {
         leads("/a/x?y=%2F", "a", "https://files.example/base/x?y=%2F", false);
         leads("/a", "a", "https://files.example/base/", false);
@@ -328,7 +357,7 @@ mod tests {
             "/a/../x",
             "/a/%2e%2E/x",
             "/a/.%2e",
-            "/a/./x",
+            "/a/%2e/x",
             "/a/x%00",
             "/a/x%0d%0ay",
             "/a/x%5cy",

@@ -10,24 +10,31 @@ pub(crate) fn canonical(path: &str) -> String {
     let mut written = String::with_capacity(path.len());
     let mut rest = path;
     while let Some(at) = rest.find('%') {
-        let (before, escape) = rest.split_at(at);
+        let (before, escaped) = rest.split_at(at);
         written.push_str(before);
-        let hex = escape.get(1..3).filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let hex = escaped.get(1..3).filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let Some(byte) = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) else {
             written.push('%');
-            rest = escape.get(1..).unwrap_or_default();
+            rest = escaped.get(1..).unwrap_or_default();
             continue;
         };
         let c = char::from(byte);
         if c.is_ascii_alphanumeric() || "-._~+:".contains(c) {
             written.push(c);
         } else {
-            written.push_str(&format!("%{byte:02X}"));
+            written.extend(escape(byte));
         }
-        rest = escape.get(3..).unwrap_or_default();
+        rest = escaped.get(3..).unwrap_or_default();
     }
     written.push_str(rest);
     written
+}
+
+/// The byte as an escape.
+#[must_use]
+pub(crate) fn escape(byte: u8) -> [char; 3] {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or('0').to_ascii_uppercase();
+    ['%', digit(byte >> 4), digit(byte & 15)]
 }
 
 #[cfg(test)]

@@ -268,7 +268,13 @@ async fn sub_index(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: Ip
     Plan::Lookup(Box::new(lookup))
 }
 
-fn learn(cache: &Cache, lookup: &Lookup, place: &Place, expected: Expected, (packing, level): (Packing, Level)) {
+fn learn(
+    cache: &Cache,
+    lookup: &Lookup,
+    place: &Place,
+    expected: Expected,
+    (packing, level): (Packing, Level),
+) {
     let Some(repository) = at(lookup, &format!("{}/", place.base)) else { return };
     if let Some(digest) = expected.checksum.digest()
         && cache.index.apt.learn(&repository.key.url, Packages { digest, packing, level })

@@ -8,6 +8,7 @@ mod commands;
 mod crash;
 mod doors;
 mod integrity;
+mod led_clients;
 mod manual;
 mod meeting;
 mod nginx;

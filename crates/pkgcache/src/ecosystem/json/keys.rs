@@ -1,5 +1,5 @@
-//! Which keys the objects have that are open, so that one that comes twice is seen: readers differ in
-//! which of two counts, and one must not see another checksum than the other.
+//! Which keys the objects have that are open, so that one that comes twice is seen: readers differ
+//! in which of two counts, and one must not see another checksum than the other.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -41,7 +41,8 @@ impl Keys {
         self.around.pop();
     }
 
-    /// Adds a key to the object that was opened last. Returns whether it is the first one of its name.
+    /// Adds a key to the object that was opened last. Returns whether it is the first one of its
+    /// name.
     ///
     /// # Errors
     /// [`BadIndex::TooLarge`].

@@ -2,8 +2,8 @@
 //! values, puts others in their place, leaves members out and adds some. Memory does not grow with
 //! the document.
 //!
-//! Strict: what does not follow the grammar, has a key twice in one object, or is nested deeper or has
-//! longer strings than any real index, is refused.
+//! Strict: what does not follow the grammar, has a key twice in one object, or is nested deeper or
+//! has longer strings than any real index, is refused.
 //!
 //! Source: RFC 8259.
 
@@ -53,15 +53,15 @@ pub(crate) trait Editor {
     /// What shall become of the value that begins at the path.
     fn fate(&mut self, path: &Path) -> Fate;
 
-    /// A value whose fate is to be seen; of an object or a list, its beginning, before it is copied.
-    /// Returns JSON to be put in its place, which counts for simple values only.
+    /// A value whose fate is to be seen; of an object or a list, its beginning, before it is
+    /// copied. Returns JSON to be put in its place, which counts for simple values only.
     ///
     /// # Errors
     /// [`BadIndex`], if it cannot be what it should be.
     fn see(&mut self, path: &Path, value: Value<'_>) -> Result<Option<String>, BadIndex>;
 
-    /// The end of an object or a list, before it is copied. Returns members or elements to be added,
-    /// as JSON without a comma before or behind them.
+    /// The end of an object or a list, before it is copied. Returns members or elements to be
+    /// added, as JSON without a comma before or behind them.
     ///
     /// # Errors
     /// [`BadIndex`].

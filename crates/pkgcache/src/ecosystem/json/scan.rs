@@ -1,5 +1,5 @@
-//! The smallest parts of a document: strings, numbers, words and the space between them, each handed on
-//! as it was read.
+//! The smallest parts of a document: strings, numbers, words and the space between them, each
+//! handed on as it was read.
 
 use std::borrow::Cow;
 use std::io::Read;

@@ -7,8 +7,8 @@ use serde_json::Value as Reference;
 
 use super::*;
 
-/// Drops members of this name, sees all that is called `seen`, and adds members to objects that are called
-/// `more`.
+/// Drops members of this name, sees all that is called `seen`, and adds members to objects that are
+/// called `more`.
 #[derive(Default)]
 struct Test {
     out: Vec<u8>,
@@ -50,15 +50,15 @@ impl Read for Pieces<'_> {
 }
 
 fn run(text: &[u8], piece: usize) -> Result<Test, BadIndex> {
-    let mut test = Test::default();
-    edit(&mut Pieces(text, piece), &mut test).map(|()| test)
+    let mut edited = Test::default();
+    edit(&mut Pieces(text, piece), &mut edited).map(|()| edited)
 }
 
 #[track_caller]
 fn becomes(text: &str, expected: &str) {
     for piece in [1, 3, 1 << 20] {
-        let test = run(text.as_bytes(), piece).unwrap();
-        assert_eq!(String::from_utf8(test.out).unwrap(), expected);
+        let edited = run(text.as_bytes(), piece).unwrap();
+        assert_eq!(String::from_utf8(edited.out).unwrap(), expected);
     }
 }
 
@@ -92,9 +92,9 @@ fn members_are_left_out_with_their_commas() {
 fn values_are_seen_and_replaced() {
     let text =
         r#"{"a":[{"seen":"o\u006cd"},{"seen":"\u006fther"}],"seen":{"seen":17},"dropped":{"seen":"old"}}"#;
-    let test = run(text.as_bytes(), 2).unwrap();
+    let edited = run(text.as_bytes(), 2).unwrap();
     let expected = r#"{"a":[{"seen":"new\n"},{"seen":"\u006fther"}],"seen":{"seen":17}}"#;
-    assert_eq!(String::from_utf8(test.out).unwrap(), expected);
+    assert_eq!(String::from_utf8(edited.out).unwrap(), expected);
     let seen = [
         "a.[].seen Text(\"old\")",
         "a.[].seen Text(\"other\")",
@@ -102,7 +102,7 @@ fn values_are_seen_and_replaced() {
         "seen.seen Number(\"17\")",
         "dropped.seen Text(\"old\")",
     ];
-    assert_eq!(test.seen, seen);
+    assert_eq!(edited.seen, seen);
 }
 
 #[test]
@@ -201,9 +201,9 @@ proptest! {
     ) {
         let mut text = serde_json::to_vec(&document).unwrap();
         let at = at.index(text.len());
-        if insert { text.insert(at, byte) } else { text[at] = byte };
-        // Stricter than the reference about keys; as strict in everything else but numbers that are out of
-        // range and halves of characters.
+        if insert { text.insert(at, byte) } else { text[at] = byte }
+        // Stricter than the reference about keys; as strict in everything else but numbers that are
+        // out of range and halves of characters.
         match (run(&text, 1 << 16), serde_json::from_slice::<Reference>(&text)) {
             (Ok(_), Err(error)) => {
                 let known = ["out of range", "surrogate", "unexpected end of hex escape"];

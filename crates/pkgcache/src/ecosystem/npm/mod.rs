@@ -26,10 +26,12 @@ pub(crate) enum Variant {
 }
 
 /// Mounted paths: `/NAME`, `/@SCOPE%2fNAME`, `/@SCOPE/NAME` (a packument: a root), the tarballs
-/// `/NAME/-/FILE.tgz` (`index` is the packument's path, `entry` the tarball's canonical path without
-/// its first `/`), `/-/npm/v1/attestations/…` and keys (roots), the rest of `/-/…` an interface.
+/// `/NAME/-/FILE.tgz` (`index` is the packument's path, `entry` the tarball's canonical path
+/// without its first `/`), `/-/npm/v1/attestations/…` and keys (roots), the rest of `/-/…` an
+/// interface.
 ///
-/// The `index` of a scoped package is `/@SCOPE%2FNAME`, whichever way the tarball's path is written.
+/// The `index` of a scoped package is `/@SCOPE%2FNAME`, whichever way the tarball's path is
+/// written.
 #[must_use]
 pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
     let path = names::plain(path);
@@ -69,8 +71,8 @@ fn tarball(path: &str) -> Option<Asked> {
     Some(Asked { class: Class::Artifact, package, index, entry: Some(path.to_owned()) })
 }
 
-/// The variant that a client wants, by its `Accept` fields. Ranges such as `*/*` want the full one, unless
-/// the other is named beside them.
+/// The variant that a client wants, by its `Accept` fields. Ranges such as `*/*` want the full one,
+/// unless the other is named beside them.
 #[must_use]
 pub(crate) fn wanted(accept: &str) -> Variant {
     let abbreviated = accept::wish(accept, "application/vnd.npm.install-v1+json").filter(|wish| wish.named);

@@ -2,7 +2,7 @@
 //!
 //! Source: npm's `validate-npm-package-name`, its registry's "Package metadata".
 
-use crate::ecosystem::path::canonical;
+use crate::ecosystem::path::{canonical, escape};
 
 /// A package's name: `NAME` or `@SCOPE/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Name {
             if c.is_ascii_alphanumeric() || "-._~+".contains(c) {
                 escaped.push(c);
             } else {
-                escaped.push_str(&format!("%{byte:02X}"));
+                escaped.extend(escape(byte));
             }
         }
         format!("{}/-/{}-{escaped}.tgz", self.0, self.base())

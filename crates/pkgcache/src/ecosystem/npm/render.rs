@@ -11,8 +11,8 @@ use crate::ecosystem::BadIndex;
 use crate::ecosystem::base::Base;
 use crate::ecosystem::json::{Editor, Fate, Path, Value, quoted};
 
-/// What an abbreviated packument has. `time` is not in npm's own; clients that are to take no version
-/// younger than some days need it, and ask for the full packument where it is missing.
+/// What an abbreviated packument has. `time` is not in npm's own; clients that are to take no
+/// version younger than some days need it, and ask for the full packument where it is missing.
 const KEPT: [&str; 5] = ["name", "dist-tags", "versions", "modified", "time"];
 /// What each of its versions has.
 const KEPT_OF_VERSION: [&str; 21] = [
@@ -53,9 +53,16 @@ pub(super) struct Render<'r> {
     /// When the package was changed last, by `time`, if nothing else says so.
     modified: Option<String>,
     says_modified: bool,
-    /// Whether the version that is read runs a script when it is installed, and whether it says so.
+    version: Scripts,
+}
+
+/// What the version that is read has of scripts.
+#[derive(Default)]
+struct Scripts {
+    /// Whether one runs when the package is installed.
     installs: bool,
-    says_installs: bool,
+    /// Whether the version says so itself.
+    is_said: bool,
 }
 
 impl<'r> Render<'r> {
@@ -76,8 +83,7 @@ impl<'r> Render<'r> {
             named: false,
             modified: None,
             says_modified: false,
-            installs: false,
-            says_installs: false,
+            version: Scripts::default(),
         })
     }
 
@@ -107,9 +113,8 @@ impl<'r> Render<'r> {
 
     /// What an abbreviated version says of scripts that it leaves out.
     fn end_of_version(&mut self) -> Option<String> {
-        let (installs, says) = (self.installs, self.says_installs);
-        (self.installs, self.says_installs) = (false, false);
-        (installs && !says).then(|| r#""hasInstallScript":true"#.to_owned())
+        let Scripts { installs, is_said } = std::mem::take(&mut self.version);
+        (installs && !is_said).then(|| r#""hasInstallScript":true"#.to_owned())
     }
 
     fn end_of_packument(&mut self) -> Option<String> {
@@ -139,9 +144,9 @@ impl Editor for Render<'_> {
             (2, "modified") if path.name(0) == "time" => {
                 self.modified = packument::text(path, value)?.map(str::to_owned);
             }
-            (3, "hasInstallScript") => self.says_installs = true,
+            (3, "hasInstallScript") => self.version.is_said = true,
             (4, script) if path.name(2) == "scripts" => {
-                self.installs |=
+                self.version.installs |=
                     INSTALLS.contains(&script) && !matches!(value, Value::Text("") | Value::Null);
             }
             (4, "tarball") | (5, "url") => return self.replaced(path, value),

@@ -28,7 +28,8 @@ impl<'t> Vouch<'t> {
         Ok(Self { name, table, named: false, tarball: None, integrity: None, shasum: None })
     }
 
-    /// Adds the version that was read. Only what an `integrity` or a `shasum` says counts as its checksum.
+    /// Adds the version that was read. Only what an `integrity` or a `shasum` says counts as its
+    /// checksum.
     fn add(&mut self, version: &str) -> Result<(), BadIndex> {
         let (integrity, shasum) = (self.integrity.take(), self.shasum.take());
         let Some(Link { url, uri }) = self.tarball.take() else { return Ok(()) };

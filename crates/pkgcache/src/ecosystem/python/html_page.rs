@@ -1,4 +1,5 @@
-//! A page as HTML: read. It is never changed in place: what clients get is written from what was read.
+//! A page as HTML: read. It is never changed in place: what clients get is written from what was
+//! read.
 //!
 //! Source: PEP 503, 592, 629, 658, 708, 714, 740, 792.
 

@@ -67,13 +67,13 @@ impl<'r> Reading<'r> {
     /// A part of the page itself.
     fn of_page(&mut self, path: &Path, value: Value<'_>) -> Result<(), BadIndex> {
         match (path.last(), value) {
-            ("", Value::Object) | ("meta", Value::Object) => {}
             ("name", Value::Text(name)) if normalized(name) == self.project => {}
             ("name", _) => return Err(malformed(&format!("it is not that of `{}`", self.project))),
             ("files", Value::List) => self.lists = true,
             ("project-status", Value::Text(status)) => self.head.status = Some(short(status)?.to_owned()),
-            ("project-status", Value::Object | Value::Null) => {}
-            ("alternate-locations", Value::List | Value::Null) => {}
+            ("" | "meta" | "project-status", Value::Object)
+            | ("project-status" | "alternate-locations", Value::Null)
+            | ("alternate-locations", Value::List) => {}
             _ => return Err(wrong(path)),
         }
         Ok(())
@@ -84,17 +84,17 @@ impl<'r> Reading<'r> {
         let head = &mut self.head;
         match (path.name(0), path.name(1), value) {
             ("meta", "api-version", Value::Text(version)) => _ = head.set_version(version)?,
-            ("meta", "tracks", Value::List | Value::Null) => {}
             ("meta", "tracks", Value::Text(url)) if path.depth() == 3 => {
                 push(&mut head.tracks, short(url)?.to_owned())?;
             }
             ("alternate-locations", _, Value::Text(url)) => {
-                push(&mut head.alternates, short(url)?.to_owned())?
+                push(&mut head.alternates, short(url)?.to_owned())?;
             }
             ("project-status", "status", Value::Text(text)) => head.status = Some(short(text)?.to_owned()),
             ("project-status", "reason", Value::Text(text)) => head.reason = Some(short(text)?.to_owned()),
-            ("project-status", "reason", Value::Null) => {}
-            ("files", _, Value::Object) => {}
+            ("meta", "tracks", Value::List | Value::Null)
+            | ("project-status", "reason", Value::Null)
+            | ("files", _, Value::Object) => {}
             _ => return Err(wrong(path)),
         }
         Ok(())
@@ -107,7 +107,6 @@ impl<'r> Reading<'r> {
         match (path.last(), value) {
             ("filename", Value::Text(name)) => file.name = text(name)?,
             ("url", Value::Text(url)) => file.link = Some(link::resolve(self.page, short(url)?)?),
-            ("hashes", Value::Object) => {}
             ("size", Value::Number(size)) => file.size = Some(size.parse().map_err(|_| wrong(path))?),
             ("requires-python", Value::Text(wanted)) => file.requires_python = text(wanted)?,
             ("yanked", Value::Text(reason)) => file.yanked = text(reason)?,
@@ -118,6 +117,7 @@ impl<'r> Reading<'r> {
             ("dist-info-metadata" | "data-dist-info-metadata", Value::Bool(true) | Value::Object) => {
                 file.dist_info_metadata = Some(Hashes::new());
             }
+            ("hashes", Value::Object) => {}
             (key, Value::Bool(false)) if key.ends_with("metadata") => {}
             (key, Value::Null) if !matches!(key, "filename" | "url") => {}
             _ => return Err(wrong(path)),
@@ -164,11 +164,10 @@ impl Editor for Reading<'_> {
     fn fate(&mut self, path: &Path) -> Fate {
         let last = path.last();
         let seen = match (path.depth(), path.name(0)) {
-            (0, _) => true,
+            (0, _) | (2, "alternate-locations" | "files") => true,
             (1, _) => OF_PAGE.contains(&last),
             (2, "meta") => matches!(last, "api-version" | "tracks"),
             (2, "project-status") => matches!(last, "status" | "reason"),
-            (2, "alternate-locations" | "files") => true,
             (3, "meta") => path.name(1) == "tracks",
             (3, "files") => OF_FILE.contains(&last),
             (4, "files") => {

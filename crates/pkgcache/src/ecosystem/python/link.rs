@@ -6,6 +6,7 @@ use http::Uri;
 
 use super::{names, tag};
 use crate::ecosystem::BadIndex;
+use crate::ecosystem::path::escape;
 use crate::ecosystem::table::fetchable;
 
 /// A link that can be followed from here.
@@ -48,7 +49,8 @@ impl Link {
         format!("{path}{ending}{mark}{query}")
     }
 
-    /// The name of the file that it leads to; `None` for a folder, or for what no file can be called.
+    /// The name of the file that it leads to; `None` for a folder, or for what no file can be
+    /// called.
     #[must_use]
     pub(super) fn file_name(&self) -> Option<String> {
         let name = unescaped(self.uri.path().rsplit('/').next()?)?;
@@ -88,7 +90,7 @@ fn escaped(reference: &str) -> String {
         if byte.is_ascii_graphic() && !b"\"<>^`{|}".contains(&byte) {
             written.push(char::from(byte));
         } else {
-            written.push_str(&format!("%{byte:02X}"));
+            written.extend(escape(byte));
         }
     }
     written

@@ -113,8 +113,8 @@ impl Listed {
     }
 }
 
-/// Where clients of the mount get what is behind a link. What would not be known there as a file of this
-/// project, they get where it is.
+/// Where clients of the mount get what is behind a link. What would not be known there as a file of
+/// this project, they get where it is.
 #[must_use]
 pub(super) fn here(link: &Link, project: &str, base: &Base) -> String {
     link.entry(project).map_or_else(|| link.url.clone(), |entry| format!("{}/files/{entry}", base.mount))

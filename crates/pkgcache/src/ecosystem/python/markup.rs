@@ -1,4 +1,5 @@
-//! The tags of an HTML document, as tolerantly as browsers read them: what is not a tag is passed over.
+//! The tags of an HTML document, as tolerantly as browsers read them: what is not a tag is passed
+//! over.
 //!
 //! Deliberately absent: the tree, the text between tags, and most names for characters.
 //!
@@ -83,7 +84,8 @@ impl<'r> Markup<'r> {
         Ok(byte)
     }
 
-    /// Passes over what comes before any of these, and over that itself. Returns whether there was one.
+    /// Passes over what comes before any of these, and over that itself. Returns whether there was
+    /// one.
     fn pass(&mut self, ends: &[u8]) -> Result<bool, BadIndex> {
         loop {
             let at_hand = self.text.at_hand()?;
@@ -138,7 +140,7 @@ impl<'r> Markup<'r> {
             let ended = loop {
                 match (rest.next(), self.text.peek()?) {
                     (Some(expected), Some(byte)) if byte.eq_ignore_ascii_case(&expected) => {
-                        _ = self.byte()?
+                        self.text.take(1);
                     }
                     (None, Some(byte)) => break byte == b'>' || byte == b'/' || byte.is_ascii_whitespace(),
                     _ => break false,
@@ -225,8 +227,8 @@ fn is_space(byte: u8) -> bool {
     b" \t\n\x0c\r".contains(&byte)
 }
 
-/// The text with escapes as the characters that they stand for. Of names, only those of the characters
-/// that have to be escaped are known; others stay as they are.
+/// The text with escapes as the characters that they stand for. Of names, only those of the
+/// characters that have to be escaped are known; others stay as they are.
 fn unescaped(value: &str) -> String {
     let mut written = String::with_capacity(value.len());
     let mut rest = value;

@@ -1,6 +1,7 @@
 //! pip, uv and others: simple indexes. Mounted is the index itself, what pip calls its index URL.
 //!
-//! Source: PyPA's "Simple repository API" (PEP 503, 592, 629, 658, 691, 700, 708, 714, 740, 792).
+//! Source: The Python packaging guide's "Simple repository API" (PEP 503, 592, 629, 658, 691, 700,
+//! 708, 714, 740, 792).
 
 mod html_page;
 mod json_page;
@@ -8,6 +9,8 @@ mod link;
 mod listed;
 mod markup;
 mod names;
+#[cfg(test)]
+mod reference;
 mod spool;
 mod tag;
 #[cfg(test)]
@@ -40,9 +43,9 @@ pub(crate) enum Form {
 }
 
 /// Mounted paths: `/` (all projects), `/NAME/` (a project's page: a root), `/files/TAG/PATH` (a
-/// file; `index` is its project's page by the file's name, `entry` is `TAG/PATH`, canonical) and the
-/// same with `.metadata`. A page whose name is not normalized, or has no `/` behind it, is a root as
-/// well; the caller redirects.
+/// file; `index` is its project's page by the file's name, `entry` is `TAG/PATH`, canonical) and
+/// the same with `.metadata`. A page whose name is not normalized, or has no `/` behind it, is a
+/// root as well; the caller redirects.
 #[must_use]
 pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
     let path = canonical(path);
@@ -82,15 +85,15 @@ fn file(entry: &str) -> Option<Asked> {
 }
 
 /// `TAG/PATH` of a file's URL: how it is named below `files/` and in tables. `TAG` is `HOST`,
-/// `HOST_PORT`, `http_HOST` or `http_HOST_PORT`; https and its usual port are left out. The query is
-/// not part of it: who asks here has no use for another host's signature.
+/// `HOST_PORT`, `http_HOST` or `http_HOST_PORT`; https and its usual port are left out. The query
+/// is not part of it: who asks here has no use for another host's signature.
 #[must_use]
 pub(crate) fn file_name(url: &Uri) -> Option<String> {
     tag::entry(url)
 }
 
-/// The form that a client wants, by its `Accept` fields; `None` where it wants neither. A client that says
-/// nothing gets what a browser does.
+/// The form that a client wants, by its `Accept` fields; `None` where it wants neither. A client
+/// that says nothing gets what a browser does.
 #[must_use]
 pub(crate) fn wanted(accept: &str) -> Option<Form> {
     // Of two that are wanted alike, the later one is given. Ranges such as `*/*` are a browser's.
@@ -142,8 +145,8 @@ pub(crate) fn vouch(
     Ok(())
 }
 
-/// Writes the page in the form that is wanted, with links that stay on the mount. Of a project that is
-/// quarantined no files are listed.
+/// Writes the page in the form that is wanted, with links that stay on the mount. Of a project that
+/// is quarantined no files are listed.
 ///
 /// # Errors
 /// [`BadIndex`].

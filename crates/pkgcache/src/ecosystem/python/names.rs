@@ -1,7 +1,7 @@
 //! Names of projects, and what the name of a file tells of its project.
 //!
-//! Source: PyPA's "Names and normalization", "Binary distribution format", "Source distribution
-//! format" and "Version specifiers" (PEP 440, appendix B).
+//! Source: The Python packaging guide's "Names and normalization", "Binary distribution format",
+//! "Source distribution format" and "Version specifiers" (PEP 440, appendix B).
 
 /// What the name of a file tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +48,8 @@ pub(super) fn is_release(name: &str) -> bool {
     [".whl", ".egg", "-variants.json"].iter().chain(&SOURCES).any(|ending| name.ends_with(ending))
 }
 
-/// What the name of a released file tells; `None` where it is not one, or has a word such as `latest`
-/// where the version should be: that file may change.
+/// What the name of a released file tells; `None` where it is not one, or has a word such as
+/// `latest` where the version should be: that file may change.
 #[must_use]
 pub(super) fn of_file(name: &str) -> Option<FileName> {
     if let Some(stem) = name.strip_suffix(".whl") {

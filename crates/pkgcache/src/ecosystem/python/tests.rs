@@ -72,9 +72,9 @@ fn rendered(sent: Form, text: &str, wanted: Form) -> Result<String, BadIndex> {
     Ok(String::from_utf8(out).unwrap())
 }
 
-fn file(url: &str, hex: Option<&str>, size: Option<u64>) -> Option<Said> {
+fn file(url: &str, hex: Option<&str>, size: Option<u64>) -> Said {
     let checksum = hex.map(|hex| Checksum::from_hex("sha256", hex).unwrap());
-    Some(Said::File(Voucher { url: Some(url.to_owned()), checksum, size }))
+    Said::File(Voucher { url: Some(url.to_owned()), checksum, size })
 }
 
 #[test]
@@ -82,11 +82,14 @@ fn a_json_page_vouches_for_its_files_and_their_metadata() {
     let table = table_of(Form::Json, &json_page().to_string()).unwrap();
     let wheel = "https://files.example/packages/aa/zope_left-1.0-py3-none-any.whl";
     let entry = "files.example/packages/aa/zope_left-1.0-py3-none-any.whl";
-    assert_eq!(table.get(entry), file(wheel, Some(ONE), Some(1234)));
-    assert_eq!(table.get(&format!("{entry}.metadata")), file(&format!("{wheel}.metadata"), Some(TWO), None));
-    assert_eq!(table.get(&format!("{entry}.asc")), file(&format!("{wheel}.asc"), None, None));
+    assert_eq!(table.get(entry), Some(file(wheel, Some(ONE), Some(1234))));
+    assert_eq!(
+        table.get(&format!("{entry}.metadata")),
+        Some(file(&format!("{wheel}.metadata"), Some(TWO), None))
+    );
+    assert_eq!(table.get(&format!("{entry}.asc")), Some(file(&format!("{wheel}.asc"), None, None)));
     let old = "https://index.example/old/zope.left-0.9.tar.gz?sig=1";
-    assert_eq!(table.get("index.example/old/zope.left-0.9.tar.gz"), file(old, None, None));
+    assert_eq!(table.get("index.example/old/zope.left-0.9.tar.gz"), Some(file(old, None, None)));
     assert_eq!(table.len(), 4);
 }
 
@@ -96,13 +99,13 @@ fn an_html_page_vouches_for_its_files_and_their_metadata() {
         let table = table_of(form, HTML).unwrap();
         let wheel = "https://index.example/files/zope_left-1.0%2Bcpu-py3-none-any.whl";
         let entry = "index.example/files/zope_left-1.0+cpu-py3-none-any.whl";
-        assert_eq!(table.get(entry), file(wheel, Some(ONE), None));
+        assert_eq!(table.get(entry), Some(file(wheel, Some(ONE), None)));
         assert_eq!(
             table.get(&format!("{entry}.metadata")),
-            file(&format!("{wheel}.metadata"), Some(TWO), None)
+            Some(file(&format!("{wheel}.metadata"), Some(TWO), None))
         );
         let old = "http://files.example:8080/zope.left-0.9.zip";
-        assert_eq!(table.get("http_files.example_8080/zope.left-0.9.zip"), file(old, None, None));
+        assert_eq!(table.get("http_files.example_8080/zope.left-0.9.zip"), Some(file(old, None, None)));
         assert_eq!(table.len(), 3);
     }
 }
@@ -149,7 +152,7 @@ fn what_follows_another_page_goes_on_following_it() {
 fn html_is_written_from_json() {
     let out = rendered(Form::Json, &json_page().to_string(), Form::PlainHtml).unwrap();
     let expected = format!(
-        r##"<!DOCTYPE html>
+        r#"<!DOCTYPE html>
 <html>
 <head>
 <meta charset="utf-8">
@@ -166,7 +169,7 @@ fn html_is_written_from_json() {
 <a href="/pypi/files/index.example/old/zope.left-0.9.tar.gz#md5=cd" data-yanked="broken on &lt;b&gt;&quot;Windows&quot;&lt;/b&gt; &amp; Mac">zope.left-0.9.tar.gz</a><br>
 </body>
 </html>
-"##
+"#
     );
     assert_eq!(out, expected);
 }

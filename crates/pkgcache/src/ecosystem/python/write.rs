@@ -22,7 +22,8 @@ impl Page<'_> {
         let mut written = String::from("<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n");
         let mut meta = |name: &str, content: &str| {
             let content = escaped(content);
-            written.push_str(&format!("<meta name=\"pypi:{name}\" content=\"{content}\">\n"));
+            // Writing to a text cannot fail.
+            let _ = writeln!(written, "<meta name=\"pypi:{name}\" content=\"{content}\">");
         };
         meta("repository-version", head.version.as_deref().unwrap_or("1.0"));
         head.status.iter().for_each(|status| meta("project-status", status));
@@ -58,13 +59,16 @@ impl Page<'_> {
         format!("{written}>{}</a><br>\n", escaped(&file.name))
     }
 
-    /// What stands before the files in JSON. HTML does not say all that later versions of the interface
-    /// want to have said.
+    /// What stands before the files in JSON. HTML does not say all that later versions of the
+    /// interface want to have said.
     #[must_use]
     pub(super) fn json_head(&self, head: &Head) -> String {
         let meta = json!({"api-version": "1.0", "tracks": head.tracks(self.url)});
         let mut members = format!(r#"{{"meta":{meta},"name":{}"#, Value::from(self.project));
-        let mut member = |name: &str, value: Value| members.push_str(&format!(",\"{name}\":{value}"));
+        let mut member = |name: &str, value: Value| {
+            // Writing to a text cannot fail.
+            let _ = write!(members, ",\"{name}\":{value}");
+        };
         if let Some(status) = &head.status {
             let mut said = json!({"status": status});
             head.reason.iter().for_each(|reason| said["reason"] = json!(reason));
@@ -125,7 +129,10 @@ fn escaped(text: &str) -> String {
             '>' => written.push_str("&gt;"),
             '"' => written.push_str("&quot;"),
             '\'' => written.push_str("&#39;"),
-            '\t' | '\n' | '\r' => written.push_str(&format!("&#{};", u32::from(c))),
+            '\t' | '\n' | '\r' => {
+                // Writing to a text cannot fail.
+                let _ = write!(written, "&#{};", u32::from(c));
+            }
             c if c.is_control() => written.push('\u{fffd}'),
             c => written.push(c),
         }
