@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, StatusCode, Uri};
@@ -32,6 +32,8 @@ const SIGNED_MOST: u64 = (16 << 20) + 1;
 const PACKING: &str = "larder-packing";
 /// Indexes of packages that are known of one repository.
 const INDEXES: usize = 256;
+/// A client that was given nothing.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// An index of packages that is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +61,9 @@ struct Repository {
 #[derive(Debug, Default)]
 struct State {
     repositories: HashMap<String, Repository>,
-    /// The release that each client was given last, by the release's URL.
-    given: VecDeque<((IpAddr, String), Digest)>,
+    /// The release that was given last on each connection, by the client's end of it and the
+    /// release's URL.
+    given: VecDeque<((SocketAddr, String), Digest)>,
     releases: VecDeque<((Digest, bool), Vouched)>,
 }
 
@@ -74,17 +77,21 @@ impl Bases {
     }
 
     /// The client has this release now.
-    fn give(&self, client: IpAddr, url: &str, digest: Digest) {
+    fn give(&self, client: SocketAddr, url: &str, digest: Digest) {
         let mut state = self.state();
         state.given.retain(|((it, at), _)| !(*it == client && at == url));
         state.given.push_front(((client, url.to_owned()), digest));
         state.given.truncate(CLIENTS);
     }
 
-    /// The release that the client has.
-    fn given(&self, client: IpAddr, url: &str) -> Option<Digest> {
+    /// The release that the client has: what it was given on this connection, else on the last one
+    /// from its address, behind which others may be, too.
+    fn given(&self, client: SocketAddr, url: &str) -> Option<Digest> {
         let state = self.state();
-        state.given.iter().find(|((it, at), _)| *it == client && at == url).map(|(_, digest)| *digest)
+        let find = |is_it: &dyn Fn(&SocketAddr) -> bool| {
+            state.given.iter().find(|((it, at), _)| is_it(it) && at == url).map(|(_, digest)| *digest)
+        };
+        find(&|it| *it == client).or_else(|| find(&|it| it.ip() == client.ip()))
     }
 
     /// The repository has such an index.
@@ -117,7 +124,7 @@ impl Bases {
     }
 }
 
-pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, client: IpAddr) -> Plan {
+pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, client: SocketAddr) -> Plan {
     let Some(place) = apt::place(&lookup.target.below) else {
         return Plan::Lookup(Box::new(ruled(lookup, plain(asked.class))));
     };
@@ -136,7 +143,7 @@ fn generations(lookup: Lookup) -> Lookup {
 }
 
 /// A release. The client's answer is that of the lookup; what it was given is remembered.
-async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: IpAddr) -> Plan {
+async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: SocketAddr) -> Plan {
     let lookup = generations(lookup);
     if !matches!(place.rest.as_str(), "InRelease" | "Release") {
         return Plan::Lookup(Box::new(lookup));
@@ -161,7 +168,7 @@ async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: IpAddr)
 }
 
 /// The releases that a client may have: the one that it was given, then the newest.
-async fn releases(cache: &Arc<Cache>, lookup: &Lookup, place: &Place, client: IpAddr) -> Vec<Vouched> {
+async fn releases(cache: &Arc<Cache>, lookup: &Lookup, place: &Place, client: SocketAddr) -> Vec<Vouched> {
     let mut found = Vec::new();
     for name in ["InRelease", "Release"] {
         let Some(path) = place.release.as_ref().map(|folder| format!("{}/{folder}/{name}", place.base))
@@ -246,7 +253,7 @@ async fn detached(cache: &Arc<Cache>, asking: &Lookup) -> Result<Option<Vec<u8>>
 
 /// An index under its fixed name. What the client's release says of it counts; where that cannot be
 /// had any more, the newest release's.
-async fn sub_index(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: IpAddr) -> Plan {
+async fn sub_index(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: SocketAddr) -> Plan {
     let releases = releases(cache, &lookup, place, client).await;
     let said = |vouched: &Vouched| {
         let (_, size, checksum) = vouched.release.files.iter().find(|(path, ..)| *path == place.rest)?;
@@ -336,13 +343,17 @@ fn write_down(cache: &Cache, repository: &PackageKey, packages: &Packages) {
 async fn by_hash(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, place: &Place) -> Plan {
     let mut lookup = ruled(lookup, plain(asked.class));
     let Some(expected) = lookup.ruling.expected else { return Plan::Lookup(Box::new(lookup)) };
-    for Vouched { release, level } in releases(cache, &lookup, place, IpAddr::from([0, 0, 0, 0])).await {
+    for Vouched { release, level } in releases(cache, &lookup, place, NOBODY).await {
         let named = || release.files.iter().filter(|(_, _, checksum)| *checksum == expected.checksum);
         if named().next().is_some() {
             lookup.ruling.level = lookup.ruling.level.max(level);
         }
-        for packing in named().filter_map(|(path, ..)| apt::names_packages(path)) {
-            learn(cache, &lookup, place, expected, (packing, level));
+        for (path, ..) in named() {
+            let Some(packing) = apt::names_packages(path) else { continue };
+            // Whatever checksum is asked by, SHA-256 names what is stored.
+            let known = release.files.iter().find(|(it, ..)| it == path).map(|(.., checksum)| *checksum);
+            let checksum = known.unwrap_or(expected.checksum);
+            learn(cache, &lookup, place, Expected { checksum, ..expected }, (packing, level));
         }
     }
     Plan::Lookup(Box::new(lookup))

@@ -16,7 +16,7 @@ mod python;
 mod rendered;
 mod tables;
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -61,8 +61,8 @@ impl Index {
 /// What else is known of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct From<'a> {
-    /// The client's address.
-    pub(crate) client: IpAddr,
+    /// The client's end of the connection.
+    pub(crate) client: SocketAddr,
     /// The query of what it asks for.
     pub(crate) query: Option<&'a str>,
     /// What it asks for, as it was sent.
