@@ -5,4 +5,5 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests may fail and write as they like")]
 
 mod apt;
+mod cargo;
 mod served;

@@ -49,7 +49,7 @@ fn prepared(shared: &Shared, request: &Request) -> (Option<Fault>, Found) {
     while state.held.iter().any(|held| decoded(held) == path) {
         state = shared.released.wait(state).unwrap_or_else(PoisonError::into_inner);
     }
-    let fault = state.fault(&request.path);
+    let fault = state.fault(&path);
     let found = match state.guard.clone() {
         Some(guard) => Found::Guarded(guard, Box::new(state.found(&path))),
         None => state.found(&path),
@@ -59,9 +59,12 @@ fn prepared(shared: &Shared, request: &Request) -> (Option<Fault>, Found) {
 
 impl State {
     fn fault(&mut self, path: &str) -> Option<Fault> {
-        let lasting = self.faults.iter().find(|(beginning, _)| path.starts_with(beginning.as_str()));
+        let lasting = self.faults.iter().find(|(beginning, _)| path.starts_with(&decoded(beginning)));
         let lasting = lasting.map(|(_, fault)| fault.clone());
-        lasting.or_else(|| self.next_faults.get_mut(path)?.pop_front())
+        lasting.or_else(|| {
+            let mut next = self.next_faults.iter_mut();
+            next.find(|(of, _)| decoded(of) == path).and_then(|(_, faults)| faults.pop_front())
+        })
     }
 
     /// What there is under the path, or under it without its query.
