@@ -6,4 +6,5 @@
 
 mod apt;
 mod cargo;
+mod images;
 mod served;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 
 use larder_tests::{Ran, Server, Session};
 use serde_json::Value;
@@ -30,9 +31,14 @@ impl<'a> Cache<'a> {
         Self::start_with(session, settings, "")
     }
 
+    /// The same at this address, also when it is started again.
+    pub(crate) fn at(session: &'a Session, address: SocketAddr, settings: &str) -> Self {
+        Self::start_with(session, &format!("listen = \"{address}\"\n{settings}"), "")
+    }
+
     fn start_with(session: &'a Session, settings: &str, options: &str) -> Self {
-        let general = "[pkgcache]\nlisten = \"127.0.0.1:0\"\naccess-log = \"access.log\"\n";
-        session.write("larder.toml", format!("{general}{settings}"));
+        let listen = if settings.starts_with("listen") { "" } else { "listen = \"127.0.0.1:0\"\n" };
+        session.write("larder.toml", format!("[pkgcache]\naccess-log = \"access.log\"\n{listen}{settings}"));
         let _ = fs::remove_file(session.path("access.log"));
         let server = Server::new(session.start(&format!("exec pkgcache serve {options}")));
         Self { session, server, settings: settings.to_owned() }

@@ -15,6 +15,7 @@ mod oci;
 mod python;
 mod rendered;
 mod tables;
+mod turns;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub(crate) struct Index {
     tables: tables::Tables,
     rendered: rendered::Rendered,
     apt: apt::Bases,
+    turns: turns::Turns,
 }
 
 impl Index {
