@@ -1,0 +1,12 @@
+//! The real package clients, through pkgcache, in front of upstreams that a test plays.
+//!
+//! Each client installs a package and what that needs: with an empty cache, again with nothing of
+//! its own, with the upstream cut off, with damaged files, ten at once. All talk to 127.0.0.1.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests may fail and write as they like")]
+
+mod columns;
+mod doors;
+mod locks;
+mod npm;
+mod python;
+mod world;
