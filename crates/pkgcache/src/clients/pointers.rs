@@ -130,8 +130,8 @@ impl Here {
         defaults.next().or_else(only)
     }
 
-    /// The host that npm is to replace in URLs of tarballs: its registry's own. Those of other hosts
-    /// are a scope's, or are named by the project, and have to stay.
+    /// The host that npm is to replace in URLs of tarballs: its registry's own. Those of other
+    /// hosts are a scope's, or are named by the project, and have to stay.
     #[must_use]
     pub fn npm_host(&self) -> Option<&str> {
         self.default_of(Ecosystem::Npm).map(|mount| address::host(&mount.url))
