@@ -102,6 +102,10 @@ pub enum Part {
     Yarn,
     /// `gpg`, for keys and signatures.
     Gnupg,
+    /// apt, with what makes repositories for it: dpkg-deb, apt-ftparchive and gpg.
+    Apt,
+    /// cargo with the compiler beside it, as it runs these tests.
+    Cargo,
 }
 
 /// Whether all parts are there. Where one is not, the running test is noted as not run.
@@ -195,6 +199,13 @@ pub fn installed(path: &str) -> Utf8PathBuf {
     tools::cache().unwrap_or_default().join(path)
 }
 
+/// The folder with cargo and the compiler, if cargo runs these tests.
+#[must_use]
+pub fn cargo() -> Option<Utf8PathBuf> {
+    let folder = Utf8PathBuf::from(env::var("CARGO").ok()?).parent()?.to_owned();
+    folder.join("rustc").is_file().then_some(folder)
+}
+
 /// Where the program lies, if it is on the PATH of the tests.
 #[must_use]
 pub fn on_path(program: &str) -> Option<Utf8PathBuf> {
@@ -253,6 +264,10 @@ impl Part {
             Self::YarnClassic => succeeds("node", &[installed(YARN_CLASSIC).as_str(), "--version"]),
             Self::Yarn => succeeds("node", &[installed(YARN).as_str(), "--version"]),
             Self::Gnupg => succeeds("gpg", &["--version"]) && succeeds("gpgconf", &["--version"]),
+            Self::Apt => ["apt-get", "dpkg-deb", "apt-ftparchive", "gpg"]
+                .iter()
+                .all(|program| succeeds(program, &["--version"])),
+            Self::Cargo => cargo().is_some(),
         }
     }
 }
@@ -294,6 +309,8 @@ impl fmt::Display for Part {
             Self::YarnClassic => "`yarn` 1, as `.ci/run` installs it",
             Self::Yarn => "`yarn` 4, as `.ci/run` installs it",
             Self::Gnupg => "`gpg` with its agent",
+            Self::Apt => "`apt-get` with `dpkg-deb`, `apt-ftparchive` and `gpg`",
+            Self::Cargo => "`cargo`, in `CARGO`, with `rustc` beside it",
         })
     }
 }

@@ -10,7 +10,7 @@ use http::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use storekit::{Checksum, Digest, PackageEntry, StoredResponse};
+use storekit::{Checksum, Digest, Level, PackageEntry, StoredResponse};
 
 use crate::cache::{self, Cache};
 use crate::ecosystem::oci::{self, RegistryPath, What};
@@ -96,12 +96,16 @@ async fn head(cache: &Cache, lookup: &Lookup) -> Result<Response<Incoming>, crat
 /// that digest becomes what is stored for it.
 async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     let lookup = negotiated(lookup);
-    let known = cache.shelf.find(&lookup.key);
-    let found = known.as_ref().and_then(|known| known.select(&lookup.headers));
-    let fresh = found.is_some_and(|found| found.answer.ttl(&lookup.ruling, false, cache::now()) > 0);
-    if fresh || lookup.config.offline {
+    if lookup.config.offline || is_fresh(cache, &lookup) {
         return Plan::Lookup(Box::new(lookup));
     }
+    let turn = cache.index.turns.of(lookup.key.digest());
+    let _asks = turn.lock().await;
+    if is_fresh(cache, &lookup) {
+        return Plan::Lookup(Box::new(lookup));
+    }
+    let known = cache.shelf.find(&lookup.key);
+    let found = known.as_ref().and_then(|known| known.select(&lookup.headers));
     let answer = head(cache, &lookup).await;
     let failing = answer
         .as_ref()
@@ -129,6 +133,13 @@ async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
         keep(cache, &lookup, tagged);
     }
     Plan::Lookup(Box::new(lookup))
+}
+
+/// Whether what is stored for the tag needs no question.
+fn is_fresh(cache: &Cache, lookup: &Lookup) -> bool {
+    let known = cache.shelf.find(&lookup.key);
+    let found = known.as_ref().and_then(|known| known.select(&lookup.headers));
+    found.is_some_and(|found| found.answer.ttl(&lookup.ruling, false, cache::now()) > 0)
 }
 
 /// What is stored, though its time is over.
@@ -183,6 +194,7 @@ fn keep(cache: &Arc<Cache>, lookup: &Lookup, tagged: Tagged) {
         let response = StoredResponse {
             vary: names.clone(),
             selecting: selecting.clone(),
+            level: Level::Indexed,
             headers,
             requested,
             received,
