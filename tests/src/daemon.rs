@@ -69,6 +69,12 @@ impl Daemon {
         format!("unix://{}", self.folder.join("sock"))
     }
 
+    /// What it said.
+    #[must_use]
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
     /// Stops it now, in the middle of whatever it does.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

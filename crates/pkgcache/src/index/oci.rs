@@ -111,7 +111,8 @@ async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
         .map_or(true, |it| it.status().is_server_error() || it.status() == StatusCode::TOO_MANY_REQUESTS);
     let stands = found.is_some_and(|it| it.answer.stands_by_rule(&lookup.ruling, cache::now()) == Some(true));
     if failing && stands {
-        return Plan::Lookup(Box::new(as_it_is(lookup)));
+        let age = found.map_or(0, |found| found.answer.age(cache::now()));
+        return Plan::Lookup(Box::new(as_it_is(lookup, age)));
     }
     let Ok(answer) = answer else { return Plan::Lookup(Box::new(lookup)) };
     let named = answer.headers().get(DIGEST).and_then(|it| it.to_str().ok()?.parse::<Checksum>().ok());
@@ -131,7 +132,7 @@ async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     if let Some(tagged) = digest {
         keep(cache, &lookup, tagged);
     }
-    Plan::Lookup(Box::new(lookup))
+    Plan::Lookup(Box::new(as_it_is(lookup, 0)))
 }
 
 /// Whether what is stored for the tag needs no question.
@@ -141,9 +142,9 @@ fn is_fresh(cache: &Cache, lookup: &Lookup) -> bool {
     found.is_some_and(|found| found.answer.ttl(&lookup.ruling, false, cache::now()) > 0)
 }
 
-/// What is stored, though its time is over.
-fn as_it_is(mut lookup: Lookup) -> Lookup {
-    lookup.ruling.freshness = Freshness::Forever;
+/// What is stored, whatever its time: for this request alone, so that the next one asks again.
+fn as_it_is(mut lookup: Lookup, age: i64) -> Lookup {
+    lookup.ruling.freshness = Freshness::For(age.saturating_add(60));
     lookup
 }
 
