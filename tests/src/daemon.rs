@@ -33,7 +33,7 @@ impl Daemon {
     pub fn with_mirror(folder: &Utf8Path, url: &str) -> Self {
         let mut command = Command::new("dockerd");
         // Without a bridge, it leaves the machine's network alone. Nobody listens at port 1.
-        command.args(["--bridge=none", "--registry-mirror", url]);
+        command.args(["--bridge=none", "--max-download-attempts=1", "--registry-mirror", url]);
         command.env("HTTPS_PROXY", "http://127.0.0.1:1").env("NO_PROXY", "127.0.0.1");
         Self::run(folder, &mut command)
     }
