@@ -16,6 +16,19 @@ use camino::Utf8PathBuf;
 
 use crate::tools;
 
+/// pip below the folder where `.ci/run` keeps what it installs.
+pub const PIP: &str = "python/bin/pip";
+/// uv there.
+pub const UV: &str = "python/bin/uv";
+/// npm there, for node.
+pub const NPM: &str = "node/node_modules/npm/bin/npm-cli.js";
+/// pnpm there, for node.
+pub const PNPM: &str = "node/node_modules/pnpm/bin/pnpm.mjs";
+/// yarn 1 there, for node.
+pub const YARN_CLASSIC: &str = "node/node_modules/yarn/bin/yarn.js";
+/// yarn 4 there, for node.
+pub const YARN: &str = "node/node_modules/@yarnpkg/cli-dist/bin/yarn.js";
+
 /// Something that a test cannot do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
@@ -54,6 +67,9 @@ pub enum Part {
     /// The same of an older release, with the right to change the root; named by
     /// `LARDER_TEST_OLD_BASE` or made by `.ci/run`.
     OldBase,
+    /// A root file system with Python's pip and node, named by `LARDER_TEST_CLIENT_BASE` or made by
+    /// `.ci/run`.
+    ClientBase,
     /// What `cargo xtask dist` made of this tree: the folder that `LARDER_TEST_RELEASE` names.
     Release,
     /// Python with what makes environments of it.
@@ -72,6 +88,20 @@ pub enum Part {
     GitLfs,
     /// script, which makes a terminal.
     Script,
+    /// pip, as `.ci/run` installs it.
+    Pip,
+    /// uv.
+    Uv,
+    /// npm, as `.ci/run` installs it.
+    Npm,
+    /// pnpm.
+    Pnpm,
+    /// yarn 1.
+    YarnClassic,
+    /// yarn 4.
+    Yarn,
+    /// `gpg`, for keys and signatures.
+    Gnupg,
     /// apt, with what makes repositories for it: dpkg-deb, apt-ftparchive and gpg.
     Apt,
     /// cargo with the compiler beside it, as it runs these tests.
@@ -147,11 +177,26 @@ pub fn old_base() -> Option<Utf8PathBuf> {
     env::var("LARDER_TEST_OLD_BASE").ok().map(Utf8PathBuf::from).or_else(made).filter(|path| path.is_file())
 }
 
+/// The tar of a root file system with clients of packages, if there is one.
+#[must_use]
+pub fn client_base() -> Option<Utf8PathBuf> {
+    let made = || tools::cache().map(|folder| folder.join("clients/root.tar"));
+    let named = env::var("LARDER_TEST_CLIENT_BASE").ok().map(Utf8PathBuf::from);
+    named.or_else(made).filter(|path| path.is_file())
+}
+
 /// The folder with what `cargo xtask dist` made, if it is named.
 #[must_use]
 pub fn release() -> Option<Utf8PathBuf> {
     let folder = Utf8PathBuf::from(env::var("LARDER_TEST_RELEASE").ok()?);
     folder.join("SHA256SUMS").is_file().then_some(folder)
+}
+
+/// The program of a package client that `.ci/run` installs: a file of its Python environment, or of its
+/// `node_modules`.
+#[must_use]
+pub fn installed(path: &str) -> Utf8PathBuf {
+    tools::cache().unwrap_or_default().join(path)
 }
 
 /// The folder with cargo and the compiler, if cargo runs these tests.
@@ -202,6 +247,7 @@ impl Part {
             Self::CacheTests => !cache_tests().is_empty(),
             Self::Base => base().is_some_and(|path| File::open(path).is_ok()),
             Self::OldBase => is_root() && old_base().is_some(),
+            Self::ClientBase => client_base().is_some(),
             Self::Release => release().is_some(),
             Self::Python => succeeds("python3", &["-c", "import ensurepip, venv"]),
             Self::Yaml => succeeds("python3", &["-c", "import yaml"]),
@@ -211,6 +257,13 @@ impl Part {
             Self::QemuImg => succeeds("qemu-img", &["--version"]) && succeeds("qemu-io", &["--version"]),
             Self::GitLfs => succeeds("git", &["lfs", "version"]),
             Self::Script => succeeds("script", &["--version"]),
+            Self::Pip => succeeds(installed(PIP).as_str(), &["--version"]),
+            Self::Uv => succeeds(installed(UV).as_str(), &["--version"]),
+            Self::Npm => succeeds("node", &[installed(NPM).as_str(), "--version"]),
+            Self::Pnpm => succeeds("node", &[installed(PNPM).as_str(), "--version"]),
+            Self::YarnClassic => succeeds("node", &[installed(YARN_CLASSIC).as_str(), "--version"]),
+            Self::Yarn => succeeds("node", &[installed(YARN).as_str(), "--version"]),
+            Self::Gnupg => succeeds("gpg", &["--version"]) && succeeds("gpgconf", &["--version"]),
             Self::Apt => ["apt-get", "dpkg-deb", "apt-ftparchive", "gpg"]
                 .iter()
                 .all(|program| succeeds(program, &["--version"])),
@@ -238,6 +291,7 @@ impl fmt::Display for Part {
             Self::Strace => "`strace`, with the right to trace",
             Self::CacheTests => "the npm package `http-cache-tests`, as `.ci/run` installs it",
             Self::Base => "a base image's tar in `LARDER_TEST_BASE`",
+            Self::ClientBase => "a root with clients of packages in `LARDER_TEST_CLIENT_BASE`",
             Self::OldBase => "an older root's tar in `LARDER_TEST_OLD_BASE`, as root",
             Self::Release => "what `cargo xtask dist` made, in `LARDER_TEST_RELEASE`",
             Self::Python => "`python3` with `venv`",
@@ -248,6 +302,13 @@ impl fmt::Display for Part {
             Self::QemuImg => "`qemu-img` with `qemu-io`",
             Self::GitLfs => "`git-lfs`",
             Self::Script => "`script`",
+            Self::Pip => "`pip`, as `.ci/run` installs it",
+            Self::Uv => "`uv`, as `.ci/run` installs it",
+            Self::Npm => "`npm`, as `.ci/run` installs it",
+            Self::Pnpm => "`pnpm`, as `.ci/run` installs it",
+            Self::YarnClassic => "`yarn` 1, as `.ci/run` installs it",
+            Self::Yarn => "`yarn` 4, as `.ci/run` installs it",
+            Self::Gnupg => "`gpg` with its agent",
             Self::Apt => "`apt-get` with `dpkg-deb`, `apt-ftparchive` and `gpg`",
             Self::Cargo => "`cargo`, in `CARGO`, with `rustc` beside it",
         })

@@ -1,6 +1,8 @@
 //! The teams that larder is for, from beginning to end, with the tools as they are installed.
 
-use larder_tests::{Part, Session, have, parts};
+use std::fs;
+
+use larder_tests::{Part, Ran, Session, have, parts};
 
 /// A session whose `larder` and its tools are those of the release.
 fn installed() -> Session {
@@ -19,19 +21,58 @@ fn line(session: &Session, line: &str) -> String {
     format!("unset LARDER_DIR; PATH={}:$PATH; {line}", session.aside("opt/bin"))
 }
 
+/// An engine, with what its command needs for `run`.
+struct Engine {
+    name: &'static str,
+    part: Part,
+    run: &'static str,
+}
+
+const DOCKER: Engine = Engine { name: "docker", part: Part::Docker, run: "docker run" };
+
+/// This podman's other runtime refuses the control groups of some machines.
+const PODMAN: Engine = Engine {
+    name: "podman",
+    part: Part::Podman,
+    run: "podman --runtime runc run --ulimit nofile=1024:1024 --ulimit nproc=1024:1024",
+};
+
+impl Engine {
+    /// Runs a line with the installed tools, which build with this engine.
+    fn line(&self, session: &Session, text: &str) -> Ran {
+        let only = if self.name == "docker" { "LARDER_DOCKER" } else { "LARDER_PODMAN" };
+        session.run(&line(session, &format!("export {only}={}; {text}", self.name)))
+    }
+
+    fn image_id(&self, session: &Session, name: &str) -> String {
+        let ask = format!("{} image inspect --format '{{{{.Id}}}}' {name}", self.name);
+        session.run(&ask).ok().stdout().trim().to_owned()
+    }
+}
+
 /// git, as somebody.
 const GIT: &str = "git -c user.name=x -c user.email=x@example.org";
 
 #[test]
 fn a_test_image_is_kept_in_the_repository_and_loaded_from_a_clone() {
-    let wanted = [Part::Release, Part::Docker, Part::Git, Part::GitLfs];
+    keeps_a_test_image(&DOCKER);
+}
+
+#[test]
+fn a_test_image_of_podmans_is_kept_in_the_repository_too() {
+    keeps_a_test_image(&PODMAN);
+}
+
+fn keeps_a_test_image(engine: &Engine) {
+    let wanted = [Part::Release, engine.part, Part::Git, Part::GitLfs];
     if !have(&wanted) {
         return;
     }
     let mut session = installed();
-    let run = |session: &Session, text: &str| session.run(&line(session, text));
-    let base = session.base();
-    let name = session.image("python-tests");
+    let run = |session: &Session, text: &str| engine.line(session, text);
+    let base = session.base_of(engine.name);
+    let name = session.image_in(engine.name, "python-tests");
+    let (engine_run, rmi) = (engine.run, format!("{} rmi -f {name}:latest", engine.name));
     session.write(
         "docker/Dockerfile.tests",
         session.from(&base) + "COPY requirements.txt /\nRUN echo built >/built\n",
@@ -45,7 +86,7 @@ fn a_test_image_is_kept_in_the_repository_and_loaded_from_a_clone() {
              [image.python-tests]\ndescription = \"Everything that the Python tests need\"\n\
              dockerfile = \"docker/Dockerfile.tests\"\ntags = [\"{name}:latest\"]\n\
              [[ci.step]]\nname = \"unit\"\nimage = \"python-tests\"\n\
-             run = 'docker run --rm -v \"$PWD:/work\" -w /work \"$LARDER_IMAGE\" cat /built tests/test.py'\n"
+             run = '{engine_run} --rm -v \"$PWD:/work\" -w /work \"$LARDER_IMAGE\" cat /built tests/test.py'\n"
         ),
     );
     run(&session, "git init -q . && imgtar init --lfs docker-cache").ok();
@@ -59,8 +100,8 @@ fn a_test_image_is_kept_in_the_repository_and_loaded_from_a_clone() {
     run(&session, &format!("git add -A . && {GIT} commit -qm 'Keep the image'")).ok();
 
     // A fresh clone, and an engine that has never seen the image.
-    let id = session.image_id(&format!("{name}:latest"));
-    run(&session, &format!("docker rmi -f {name}:latest")).ok();
+    let id = engine.image_id(&session, &format!("{name}:latest"));
+    run(&session, &rmi).ok();
     run(
         &session,
         "git init -q --bare ../remote && git push -q file://$(cd ../remote && pwd) HEAD:refs/heads/main",
@@ -70,12 +111,12 @@ fn a_test_image_is_kept_in_the_repository_and_loaded_from_a_clone() {
     run(&session, "git clone -q file://$(cd ../remote && pwd) ../clone && mv ../remote ../away").ok();
     let cloned = run(&session, "cd ../clone && larder bake").ok();
     assert!(cloned.stdout().contains("  hit  ") && cloned.stdout().contains("  store "), "{cloned}");
-    assert_eq!(session.image_id(&format!("{name}:latest")), id);
+    assert_eq!(engine.image_id(&session, &format!("{name}:latest")), id);
 
     // A damaged cache is noticed, never loaded, and built through.
     run(&session, "for blob in ../clone/docker-cache/images/blobs/sha256/*; do truncate -s -1 $blob; done")
         .ok();
-    run(&session, &format!("docker rmi -f {name}:latest")).ok();
+    run(&session, &rmi).ok();
     let mended = run(&session, "cd ../clone && larder bake").ok();
     assert!(mended.stdout().contains("built") && mended.stderr().contains("damaged"), "{mended}");
     assert!(run(&session, "cd ../clone && larder bake").ok().stdout().contains("  hit  "));
@@ -91,13 +132,22 @@ fn a_test_image_is_kept_in_the_repository_and_loaded_from_a_clone() {
 
 #[test]
 fn wheels_come_out_of_images_on_hits_and_on_builds() {
-    if !have(&[Part::Release, Part::Docker]) {
+    releases_wheels(&DOCKER);
+}
+
+#[test]
+fn wheels_come_out_of_images_of_podmans_too() {
+    releases_wheels(&PODMAN);
+}
+
+fn releases_wheels(engine: &Engine) {
+    if !have(&[Part::Release, engine.part]) {
         return;
     }
     let mut session = installed();
-    let run = |session: &Session, text: &str| session.run(&line(session, text));
-    let base = session.base();
-    let [builder, wheels] = ["builder", "wheels"].map(|name| session.image(name));
+    let run = |session: &Session, text: &str| engine.line(session, text);
+    let base = session.base_of(engine.name);
+    let [builder, wheels] = ["builder", "wheels"].map(|name| session.image_in(engine.name, name));
     session.write("Dockerfile.builder", session.from(&base) + "RUN mkdir -p /build/dist\n");
     session.write(
         "Dockerfile.wheels",
@@ -160,4 +210,81 @@ fn wheels_come_out_of_images_on_hits_and_on_builds() {
     run(&session, "larder bake wheels")
         .ends(2)
         .says("nothing in image `wheels-3.9` is called `/build/dist/*.whl`");
+}
+
+/// A composer that makes disks of specifications: their text, in the format that they name.
+const COMPOSER: &str = "#!/bin/sh -e\n[ \"$1 $2\" = 'build --out' ]; echo \"$4\" >>\"$COMPOSED\"\n\
+    truncate -s 64M raw.$$; cat \"$4\" specs/common/* | dd of=raw.$$ bs=1M seek=40 conv=notrunc status=none\n\
+    printf \"$SUITE $ARCH\" | dd of=raw.$$ bs=1M seek=50 conv=notrunc status=none\n\
+    qemu-img convert -f raw -O \"$(sed -n 's/^format: //p' \"$4\")\" raw.$$ \"$3\"; rm raw.$$\n";
+
+#[test]
+fn disks_are_composed_once_and_copied_from_then_on() {
+    if !have(&[Part::Release, Part::QemuImg]) {
+        return;
+    }
+    let session = installed();
+    session.script("../opt/bin/image-composer", COMPOSER);
+    // The team's own file, without the limit that gcctl does not know yet.
+    session.write("larder.toml", include_str!("../teams/c.toml").replace("max-disks", "max-images"));
+    session.write("specs/edge.yml", "format: qcow2\npackages: [nginx]\n");
+    session.write("specs/edge-debug.yml", "format: raw\npackages: [nginx, gdb]\n");
+    session.write("specs/common/base.yml", "users: [admin]\n");
+    let setting = "export LARDER_DIR=$(cd ..; pwd)/images COMPOSED=$(cd ..; pwd)/composed;";
+    let run = |text: &str| session.run(&line(&session, &format!("{setting} {text}")));
+    let composed = || {
+        let lines = fs::read_to_string(session.aside("composed")).unwrap_or_default();
+        let _ = fs::remove_file(session.aside("composed"));
+        let mut names: Vec<_> =
+            lines.lines().map(|line| line.trim_start_matches("specs/").to_owned()).collect();
+        names.sort();
+        names
+    };
+    let state = |ran: &Ran, name: &str| {
+        let text = ran.stdout();
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).expect("a line");
+        line.split_whitespace().nth(1).expect("a state").to_owned()
+    };
+
+    let listed = run("larder list").ok();
+    assert!(
+        listed.stdout().contains("Edge node, qcow2") && listed.stdout().contains("out/edge-debug.raw"),
+        "{listed}"
+    );
+    let first = run("larder bake").ok();
+    assert_eq!((state(&first, "edge"), state(&first, "edge-debug")), ("built".into(), "built".into()));
+    assert_eq!(composed(), ["edge-debug.yml", "edge.yml"]);
+    let made = fs::read(session.path("out/edge.qcow2")).expect("a disk");
+    session.run("qemu-img check -q out/edge.qcow2 && qemu-img info -f raw out/edge-debug.raw").ok();
+
+    // The cached one is copied out; the other one's cache is off.
+    let again = run("rm -r out; larder bake").ok();
+    assert_eq!((state(&again, "edge"), state(&again, "edge-debug")), ("hit".into(), "built".into()));
+    assert_eq!(composed(), ["edge-debug.yml"]);
+    assert!(fs::read(session.path("out/edge.qcow2")).expect("a disk") == made, "other bytes");
+
+    // What nobody reads changes nothing; what both read composes both, with the reason.
+    session.write("specs/other.yml", "x\n");
+    assert_eq!(state(&run("larder bake edge").ok(), "edge"), "hit");
+    session.write("specs/common/base.yml", "users: [root]\n");
+    let changed = run("larder bake").ok();
+    assert!(changed.stdout().contains("changed specs/common/base.yml"), "{changed}");
+    assert_eq!(composed(), ["edge-debug.yml", "edge.yml"]);
+    session.write("specs/common/base.yml", "users: [admin]\n");
+    assert_eq!(state(&run("larder bake edge").ok(), "edge"), "hit");
+    // Off for once, on the command line.
+    assert_eq!(state(&run("larder bake edge --no-image-cache").ok(), "edge"), "built");
+    assert_eq!(composed(), ["edge.yml"]);
+
+    // The two that were kept are listed, shown, exported, and taken away.
+    let keys = run("imgtar ls --json").ok().rows();
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    let key = run("larder bake edge --json").ok().rows()[0]["key"].as_str().expect("a key").to_owned();
+    assert!(run(&format!("imgtar info {key}")).ok().stdout().contains("qcow2"));
+    run(&format!("imgtar export {key} ../exported.qcow2")).ok();
+    assert!(fs::read(session.aside("exported.qcow2")).expect("a disk") == made, "other bytes");
+    run(&format!("imgtar rm {key} && imgtar import {key} ../exported.qcow2")).ok();
+    assert_eq!(state(&run("rm -r out; larder bake edge").ok(), "edge"), "hit");
+    run("gcctl plan --json --max-images 1 >../plan && gcctl apply ../plan").ok();
+    assert_eq!(run("imgtar ls --json").ok().rows().len(), 1);
 }

@@ -143,6 +143,29 @@ pub(crate) struct BuildFlags {
     #[arg(long = "pin", value_name = "NAME=DIGEST", requires = "file", value_parser = base)]
     pub(crate) pins: Vec<(String, String)>,
 
+    /// What stands at an address that `ADD` fetches: the digest of the file, or the commit of the
+    /// repository
+    ///
+    /// ADDRESS is what `--images --json` prints, variables expanded. PIN is `sha256:HEX` or a whole
+    /// commit.
+    #[arg(long = "source", value_name = "ADDRESS=PIN", requires = "file", value_parser = source)]
+    pub(crate) sources: Vec<(String, String)>,
+
+    /// The same, where the build is to check that
+    ///
+    /// The key is as with `--source`. The Dockerfile that `--pinned` and `--tar` write has
+    /// `--checksum` for a file, and the commit in the address of a repository. Docker's frontend
+    /// knows both from 1.6 on.
+    #[arg(long = "pin-source", value_name = "ADDRESS=PIN", requires = "file", value_parser = source)]
+    pub(crate) pinned_sources: Vec<(String, String)>,
+
+    /// Another name for an image that the build uses, in the Dockerfile that `--pinned` and `--tar`
+    /// write
+    ///
+    /// The key is as without it: give the image's digest with `--base`.
+    #[arg(long = "use", value_name = "NAME=IMAGE", requires = "file", value_parser = pair)]
+    pub(crate) uses: Vec<(String, String)>,
+
     /// A named context: a folder, or an address such as docker-image://IMAGE
     #[arg(long = "build-context", value_name = "NAME=PATH", requires = "file", value_parser = pair)]
     pub(crate) contexts: Vec<(String, String)>,
@@ -183,12 +206,14 @@ pub(crate) struct Output {
     /// Print the images that the build starts from or copies from, and hash nothing
     ///
     /// Prints each image of the stages that are needed once, with variables expanded. `--json` adds
-    /// the platform of each, and a line for a frontend (`# syntax=`) that has no digest or is not
-    /// docker's.
+    /// the platform of each, a line for a frontend (`# syntax=`) that has no digest or is not
+    /// docker's, one for each address without a digest or a commit that is fetched, and one for
+    /// each `--build-arg` that no stage declares.
     #[arg(long, group = "what", requires = "file")]
     pub(crate) images: bool,
 
-    /// Write to FILE the Dockerfile with the digests of `--pin` behind the images' names
+    /// Write to FILE the Dockerfile with the digests of `--pin` behind the images' names, and the
+    /// names of `--use`
     ///
     /// To build from it, name it with `-f` and keep the context. If the Dockerfile has an ignore
     /// file of its own, a copy is written beside FILE, so that the engine reads the same rules.
@@ -336,6 +361,9 @@ impl Cli {
             platform: self.build.platform.clone().unwrap_or_default(),
             bases: [self.build.bases.as_slice(), &self.build.pins].concat(),
             pins: self.build.pins.clone(),
+            uses: self.build.uses.clone(),
+            sources: [self.build.sources.as_slice(), &self.build.pinned_sources].concat(),
+            pinned_sources: self.build.pinned_sources.clone(),
             contexts: contexts.into_iter().collect(),
         }
     }
@@ -379,6 +407,24 @@ fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("it has to be `NAME=VALUE`".to_owned()),
+    }
+}
+
+/// `ADDRESS=PIN`. An address may have a `=`, a pin has none.
+fn source(text: &str) -> Result<(String, String), String> {
+    let is_hex = |hex: &str, lengths: &[usize]| {
+        lengths.contains(&hex.len()) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    match text.rsplit_once('=') {
+        Some((address, pin))
+            if !address.is_empty()
+                && pin.strip_prefix("sha256:").map_or(is_hex(pin, &[40, 64]), |hex| is_hex(hex, &[64])) =>
+        {
+            Ok((address.to_owned(), pin.to_owned()))
+        }
+        _ => {
+            Err("it has to be `ADDRESS=`, and then `sha256:` and 64 hex digits, or a whole commit".to_owned())
+        }
     }
 }
 

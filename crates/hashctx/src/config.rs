@@ -73,8 +73,22 @@ pub struct Build {
     pub bases: Vec<(String, String)>,
     /// Those of the bases that a build is to name by their digests, as [`crate::pinned`] does.
     pub pins: Vec<(String, String)>,
+    /// Names by which a build is to name images in its Dockerfile, by those that it has for them.
+    pub uses: Vec<(String, String)>,
+    /// Of what the build fetches, by its address: the digest of the file, or the repository's
+    /// commit.
+    pub sources: Vec<(String, String)>,
+    /// Those of them that the build is to check, as [`crate::pinned`] writes it.
+    pub pinned_sources: Vec<(String, String)>,
     /// Named contexts: folders, or addresses with a scheme.
     pub contexts: Vec<(String, String)>,
+}
+
+impl Build {
+    /// Whether the Dockerfile to build from is another one than that on disk.
+    pub(crate) fn is_renamed(&self) -> bool {
+        !(self.pins.is_empty() && self.uses.is_empty() && self.pinned_sources.is_empty())
+    }
 }
 
 /// Args that every build knows: engines keep them out of their own cache, so they never enter a

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::context::check_ignore::{Answer, Readers};
 use crate::context::{Hashed, Images};
-use crate::dockerfile::{Base, Unknown};
+use crate::dockerfile::{Base, Fetched, Fetcher, Remote, Unknown};
 use crate::files::entry::{Content, Entry, FileMode};
 use crate::listed::Rule;
 use crate::manifest::diff::{Change, Difference};
@@ -73,8 +73,9 @@ pub fn images(images: &Images, out: &mut impl Write) -> io::Result<()> {
     images.bases.iter().try_for_each(|image| writeln!(out, "{}", escape(image.reference.as_bytes())))
 }
 
-/// The same as one object each, with the platform that the image is pulled for; and one for a
-/// frontend without a digest.
+/// The same as one object each, with the platform that the image is pulled for; one for a frontend
+/// without a digest; one for each source that can be pinned, and for each build arg that no stage
+/// declares.
 ///
 /// # Errors
 /// Those of the writer.
@@ -84,7 +85,21 @@ pub fn images_json(images: &Images, out: &mut impl Write) -> io::Result<()> {
     if images.frontend.is_some() || images.foreign {
         writeln!(out, "{}", json!({ "frontend": images.frontend, "foreign": images.foreign }))?;
     }
-    Ok(())
+    images.remotes.iter().try_for_each(|one| writeln!(out, "{}", remote(one, images.checks_sources)))?;
+    images.unused_args.iter().try_for_each(|name| writeln!(out, "{}", json!({ "unused_arg": name })))
+}
+
+fn remote(remote: &Remote, checked: Option<bool>) -> Value {
+    let kind = match remote.fetched {
+        Fetched::File => "file",
+        Fetched::Repository => "repository",
+    };
+    match &remote.by {
+        Fetcher::Add { line, .. } => {
+            json!({ "source": remote.address, "kind": kind, "line": line, "checked": checked })
+        }
+        Fetcher::Context(name) => json!({ "source": remote.address, "kind": kind, "context": name }),
+    }
 }
 
 fn unknown(unknown: &Unknown) -> Value {

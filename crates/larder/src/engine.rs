@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// What builds images.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
     /// Docker, by its command line client.
@@ -14,6 +14,12 @@ pub enum Engine {
 }
 
 impl Engine {
+    /// The engine of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Docker, Self::Podman].into_iter().find(|engine| engine.name() == name)
+    }
+
     /// The engine's name, which is that of its command too.
     #[must_use]
     pub fn name(self) -> &'static str {

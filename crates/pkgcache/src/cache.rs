@@ -12,14 +12,14 @@ use crate::config::target::Target;
 use crate::ecosystem::Ecosystem;
 use crate::ecosystem::path::canonical;
 use crate::error::{Error, Result};
-use crate::fetch::token::Tokens;
-use crate::index::Index;
+use crate::known::Index;
 use crate::observe::access_log::AccessLog;
 use crate::observe::meter::Counts;
 use crate::outside::Outside;
 use crate::response::flight::Flights;
 use crate::store::Shelf;
 use crate::store::recent_targets::RecentTargets;
+use crate::upstream::tokens::Tokens;
 use crate::upstream::{Route, Upstreams};
 use crate::wire::queues::Queues;
 

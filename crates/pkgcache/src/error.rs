@@ -4,7 +4,6 @@ use std::io;
 
 use camino::Utf8PathBuf;
 use miette::Diagnostic;
-use storekit::Checksum;
 use thiserror::Error;
 
 /// The result of the library's operations.
@@ -125,8 +124,8 @@ pub enum Error {
         /// The URL that it came from.
         url: String,
         /// The digest that was announced.
-        announced: Checksum,
+        announced: String,
         /// The digest of what came.
-        found: Checksum,
+        found: String,
     },
 }

@@ -16,6 +16,7 @@ mod ecosystem;
 mod error;
 mod fetch;
 mod index;
+mod known;
 mod observe;
 mod outside;
 mod proxy;

@@ -1,11 +1,14 @@
 //! `larder` with real engines and registries: what it bakes, when, and what it says of it.
 
 mod bake;
+mod closing;
 mod disks;
+mod fetched;
 mod init;
 mod levels;
 mod lock;
 mod outputs;
+mod platforms;
 mod prove;
 mod settings;
 mod side_by_side;

@@ -213,3 +213,57 @@ fn outputs_come_from_podman() {
     reported(&session.run("larder bake --json --no-cache").ok(), &[("built", Some(1))]);
     holds(&session, "dist/a.whl", Some("wheel"));
 }
+
+#[test]
+fn an_image_that_reads_another_ones_outputs_comes_after_it() {
+    if !have(&[Part::Docker]) {
+        return;
+    }
+    let mut session = Session::new();
+    let [maker, reader, other] = ["maker", "reader", "other"].map(|name| session.image(name));
+    session.write("Dockerfile.reader", session.from("scratch") + "COPY gen/*.txt /\n");
+    session.write("Dockerfile.other", session.from("scratch") + "COPY src/one.txt /\n");
+    session.write("src/Dockerfile", session.from("scratch") + "COPY *.txt /out/\n");
+    session.write("src/one.txt", "1\n");
+    session.write(
+        "larder.toml",
+        format!(
+            "[image.reader]\ndockerfile = \"Dockerfile.reader\"\ntags = [\"{reader}:1\"]\n\
+             [image.other]\ndockerfile = \"Dockerfile.other\"\ntags = [\"{other}:1\"]\n\
+             [image.maker]\ncontext = \"src\"\ntags = [\"{maker}:1\"]\noutputs = {{ gen = \"/out/*.txt\" }}\n"
+        ),
+    );
+    let states = |line: &str, code: i32| {
+        let rows = session.run(line).ends(code).rows();
+        let text = |row: &serde_json::Value| format!("{} {}", row["image"], row["state"]).replace('"', "");
+        rows.iter().map(text).collect::<Vec<_>>()
+    };
+    let bake = "larder bake --engine docker --json";
+    // What it reads is not there before.
+    assert_eq!(states(&format!("{bake} reader"), 0), ["reader built", "maker built"]);
+    assert_eq!(states(bake, 0), ["reader hit", "other built", "maker hit"]);
+    let needs = session.run(bake).ok().rows();
+    assert_eq!((&needs[0]["needs"], &needs[1]["needs"]), (&["maker"].into(), &serde_json::json!([])));
+    assert_eq!((&needs[0]["wave"], &needs[2]["wave"]), (&2.into(), &1.into()));
+
+    session.write("src/two.txt", "2\n");
+    assert_eq!(states(&format!("{bake} --check"), 1), ["reader stale", "other hit", "maker stale"]);
+    let changed = session.run(bake).ok();
+    assert_eq!(changed.rows()[0]["changes"]["lines"].to_string(), "[\"added gen/two.txt\"]", "{changed}");
+    assert_eq!(states(bake, 0), ["reader hit", "other hit", "maker hit"]);
+    // Outputs that are gone come back before they are read.
+    assert_eq!(states(&format!("rm -r gen; {bake}"), 0), ["reader hit", "other hit", "maker hit"]);
+
+    // A folder that another image makes as a whole is packed after it, too.
+    let pack = format!("[image.packed]\npack = {{ dir = \"gen\", {} }}\n", session.labels());
+    let toml = std::fs::read_to_string(session.path("larder.toml")).expect("a file");
+    session.write("larder.toml", toml.clone() + &pack);
+    let packed = format!("rm -r gen; {bake} packed --no-image-cache");
+    assert_eq!(states(&packed, 0), ["maker built", "packed built"]);
+
+    // Each reads what the other one makes.
+    let circle =
+        toml.replacen("[image.other]", "outputs = { \"src/one.txt\" = \"/one.txt\" }\n[image.other]", 1);
+    session.write("larder.toml", circle);
+    session.run(bake).ends(2).says("images are built from one another").says("hide outputs in .dockerignore");
+}

@@ -81,7 +81,8 @@ impl<'a> Repository<'a> {
         self.session.write("deb/DEBIAN/control", control);
         self.session.write("deb/usr/share/data", format!("{name} {version}\n").repeat(5000));
         let folder = format!("repo/pool/main/{name}");
-        let build = format!("dpkg-deb -Znone --root-owner-group --build deb {folder}/{name}_{version}_all.deb");
+        let build =
+            format!("dpkg-deb -Znone --root-owner-group --build deb {folder}/{name}_{version}_all.deb");
         self.session.run(&format!("mkdir -p {folder} && {build}")).ok();
     }
 
@@ -321,7 +322,12 @@ fn a_damaged_package_is_refused_and_not_kept() {
 fn a_damaged_index_is_refused_and_not_kept() {
     ways(|repository, door| {
         let cache = repository.checked("");
-        let paths: Vec<_> = repository.files.keys().filter(|path| path.contains("/Packages") || path.contains("/by-hash/")).cloned().collect();
+        let paths: Vec<_> = repository
+            .files
+            .keys()
+            .filter(|path| path.contains("/Packages") || path.contains("/by-hash/"))
+            .cloned()
+            .collect();
         paths.iter().for_each(|path| repository.site.flip(path, 60));
         repository.client(&cache, door, "a").update().fails();
         paths.iter().for_each(|path| repository.site.flip(path, 60));
@@ -430,11 +436,14 @@ fn an_upstream_that_changes_between_update_and_install_is_never_a_mismatch() {
 fn an_upstream_that_changes_within_an_update_is_never_a_mismatch() {
     ways(|repository, door| {
         let cache = repository.checked("index-ttl = \"0s\"\n");
-        let paths: Vec<_> = repository.files.keys().filter(|path| path.contains("main/binary-amd64/")).cloned().collect();
+        let paths: Vec<_> =
+            repository.files.keys().filter(|path| path.contains("main/binary-amd64/")).cloned().collect();
         let held: Vec<_> = paths.iter().map(|path| repository.site.hold(path)).collect();
         let client = repository.client(&cache, door, "a");
         let update = repository.session.start(&client.line("update"));
-        larder_tests::until("an index is asked for", || paths.iter().any(|path| repository.site.asked(path) > 0));
+        larder_tests::until("an index is asked for", || {
+            paths.iter().any(|path| repository.site.asked(path) > 0)
+        });
         repository.replace("hello", "2.0");
         drop(held);
         checked(Ran::after("update", update));

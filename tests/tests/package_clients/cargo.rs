@@ -56,7 +56,9 @@ impl<'a> Registry<'a> {
         let source = format!("pub const NAME: &str = \"{name}\";\n{}", "// more\n".repeat(2000));
         self.session.write(&format!("{folder}/src/lib.rs"), source);
         let about = "edition = \"2021\"\ndescription = \"d\"\nlicense = \"MIT\"";
-        let text = format!("[package]\nname = \"{name}\"\nversion = \"{version}\"\n{about}\n[dependencies]\n{needs}");
+        let text = format!(
+            "[package]\nname = \"{name}\"\nversion = \"{version}\"\n{about}\n[dependencies]\n{needs}"
+        );
         self.session.write(&format!("{folder}/Cargo.toml"), text);
         // What it needs is in the index already.
         let packed = self.session.run(&format!(
@@ -324,7 +326,10 @@ fn both_doors_lead_to_one_entry_and_head_is_as_get_would_be() {
     let registry = Registry::new(&session);
     let cache = registry.cache("");
     // Nothing is stored yet: HEAD says what GET will.
-    let sum = sh(&format!("sha256sum {} | cut -d' ' -f1", session.path("beta-made/target/package/beta-0.3.0+x.crate")));
+    let sum = sh(&format!(
+        "sha256sum {} | cut -d' ' -f1",
+        session.path("beta-made/target/package/beta-0.3.0+x.crate")
+    ));
     let path = format!("/crates/dl/beta/0.3.0+x/{sum}.crate");
     let head = session.run(&format!("curl -sfI {}{path}", cache.url())).ok().stdout();
     let answer = get(cache.authority(), &path).unwrap();
@@ -341,9 +346,13 @@ fn both_doors_lead_to_one_entry_and_head_is_as_get_would_be() {
     registry.works(&cache);
     registry.site.forget();
     for path in [beta.clone(), beta.replace('+', "%2b"), beta.replace('+', "%2B")] {
-        let asked = session.run(&format!("curl -sf -x {} {}{path} | sha256sum", cache.url(), registry.site.url()));
+        let asked =
+            session.run(&format!("curl -sf -x {} {}{path} | sha256sum", cache.url(), registry.site.url()));
         assert!(asked.ok().stdout().starts_with(&sum), "{path}");
     }
     assert_eq!(registry.site.requests(), 0, "{:#?}", registry.site.log());
-    assert_eq!(stored(&session).iter().filter(|url| url.contains("beta") && url.contains("download")).count(), 1);
+    assert_eq!(
+        stored(&session).iter().filter(|url| url.contains("beta") && url.contains("download")).count(),
+        1
+    );
 }

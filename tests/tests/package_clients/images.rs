@@ -46,7 +46,9 @@ impl Scene {
 
     /// Lets the user alone in, with this password, from now on.
     fn lock(&mut self) {
-        let file = self.session.write("htpasswd", "user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n");
+        let file = self
+            .session
+            .write("htpasswd", "user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n");
         let auth = format!("auth: {{htpasswd: {{realm: test, path: {file}}}}}");
         self.registry = DockerRegistry::start_with(&self.session.aside("registry"), "", &auth);
         self.site = Site::before(self.registry.host());
@@ -60,7 +62,11 @@ impl Scene {
     /// A cache that mirrors the registry.
     fn cache(&self, more: &str) -> Cache<'_> {
         let url = self.site.url();
-        Cache::at(&self.session, self.here, &format!("{more}[pkgcache.registry]\n\"{ONE}\" = {{ url = \"{url}\" }}\n"))
+        Cache::at(
+            &self.session,
+            self.here,
+            &format!("{more}[pkgcache.registry]\n\"{ONE}\" = {{ url = \"{url}\" }}\n"),
+        )
     }
 
     /// Another one each time.
@@ -78,7 +84,9 @@ fn push(session: &Session, host: &str, name: &str, text: &str) -> Image {
     let key = name.replace(['/', ':'], "-");
     let line = text.repeat(3000);
     session.write(&format!("{key}/data"), format!("{name} {line}"));
-    session.run(&format!("imgtar pack --force {key} {key} && imgtar push --compress gzip {key} {host}/{name}")).ok();
+    session
+        .run(&format!("imgtar pack --force {key} {key} && imgtar push --compress gzip {key} {host}/{name}"))
+        .ok();
     let (name, tag) = name.split_once(':').unwrap();
     let url = format!("http://{host}/v2/{name}/manifests/{tag}");
     let file = session.path("manifest");
@@ -146,11 +154,17 @@ impl<'a> Client<'a> {
             .collect();
         larder_tests::write(session.aside("registries.conf"), mirrors);
         for name in [ONE, "two.example"] {
-            let text = format!("server = \"http://127.0.0.1:1\"\n[host.\"http://{here}\"]\ncapabilities = [\"pull\", \"resolve\"]\n");
+            let text = format!(
+                "server = \"http://127.0.0.1:1\"\n[host.\"http://{here}\"]\ncapabilities = [\"pull\", \"resolve\"]\n"
+            );
             session.write(&format!("hosts/{name}/hosts.toml"), text);
         }
-        let docker = (kind == Kind::Docker)
-            .then(|| Daemon::with_mirror(&session.aside(&format!("dockerd{}", scene.number())), &format!("http://{here}")));
+        let docker = (kind == Kind::Docker).then(|| {
+            Daemon::with_mirror(
+                &session.aside(&format!("dockerd{}", scene.number())),
+                &format!("http://{here}"),
+            )
+        });
         let containerd = (kind == Kind::Containerd).then(|| containerd(session));
         Self { kind, scene, session, docker, _containerd: containerd }
     }
@@ -163,7 +177,9 @@ impl<'a> Client<'a> {
                 "rm -rf out{number}; skopeo --registries-conf {conf} --insecure-policy copy docker://{registry}/{name} dir:out{number}"
             ),
             Kind::Podman => {
-                format!("export TMPDIR=$TMPDIR/{number}/p; mkdir -p $TMPDIR; cp {conf} $TMPDIR/..; $LARDER_PODMAN pull -q {registry}/{name}")
+                format!(
+                    "export TMPDIR=$TMPDIR/{number}/p; mkdir -p $TMPDIR; cp {conf} $TMPDIR/..; $LARDER_PODMAN pull -q {registry}/{name}"
+                )
             }
             Kind::Docker => {
                 let host = self.docker.as_ref().unwrap().host();
@@ -189,7 +205,12 @@ impl<'a> Client<'a> {
     fn gets(&self, name: &str, image: &Image) {
         let number = self.scene.number();
         let pulled = self.session.run(&self.line(name, number));
-        assert_eq!(pulled.code(), 0, "{pulled}{}", self.docker.as_ref().map(Daemon::said).unwrap_or_default());
+        assert_eq!(
+            pulled.code(),
+            0,
+            "{pulled}{}",
+            self.docker.as_ref().map(Daemon::said).unwrap_or_default()
+        );
         self.has(ONE, name, image, number);
         self.empty(name);
     }
@@ -197,17 +218,24 @@ impl<'a> Client<'a> {
     #[track_caller]
     fn has(&self, registry: &str, name: &str, image: &Image, number: usize) {
         let (line, expected) = match self.kind {
-            Kind::Skopeo => (format!("sha256sum <out{number}/manifest.json | cut -d' ' -f1"), &image.manifest),
+            Kind::Skopeo => {
+                (format!("sha256sum <out{number}/manifest.json | cut -d' ' -f1"), &image.manifest)
+            }
             Kind::Podman => (
-                format!("TMPDIR=$TMPDIR/{number}/p $LARDER_PODMAN image inspect -f '{{{{.Id}}}}' {registry}/{name}"),
+                format!(
+                    "TMPDIR=$TMPDIR/{number}/p $LARDER_PODMAN image inspect -f '{{{{.Id}}}}' {registry}/{name}"
+                ),
                 &image.config,
             ),
             Kind::Docker => {
-                let (host, name) = (self.docker.as_ref().unwrap().host(), name.trim_start_matches("library/"));
+                let (host, name) =
+                    (self.docker.as_ref().unwrap().host(), name.trim_start_matches("library/"));
                 (format!("docker -H {host} image inspect -f '{{{{.Id}}}}' {name}"), &image.config)
             }
             Kind::Containerd => (
-                format!("ctr -a containerd/sock -n n{number} images ls 'name=={registry}/{name}' | awk 'NR>1 {{ print $3 }}'"),
+                format!(
+                    "ctr -a containerd/sock -n n{number} images ls 'name=={registry}/{name}' | awk 'NR>1 {{ print $3 }}'"
+                ),
                 &image.manifest,
             ),
         };
@@ -358,8 +386,16 @@ fn damaged_bytes_are_refused_and_not_kept(scene: &Scene, client: &Client<'_>) {
     let manifest = format!("/v2/library/app/manifests/{}", image.manifest);
     for path in [manifest, layer] {
         let mut bytes = original(&path);
-        let kind = scene.session.run(&format!("curl -sfI -H 'Accept: {MANIFEST}' {}{path}", scene.site.url())).ok().stdout();
-        let fields: String = kind.lines().filter(|it| it.starts_with("content-type") || it.starts_with("docker-")).collect::<Vec<_>>().join("\n");
+        let kind = scene
+            .session
+            .run(&format!("curl -sfI -H 'Accept: {MANIFEST}' {}{path}", scene.site.url()))
+            .ok()
+            .stdout();
+        let fields: String = kind
+            .lines()
+            .filter(|it| it.starts_with("content-type") || it.starts_with("docker-"))
+            .collect::<Vec<_>>()
+            .join("\n");
         let shorter = bytes[..bytes.len() / 2].to_vec();
         bytes[30] = !bytes[30];
         for damaged in [bytes, shorter] {
@@ -474,7 +510,9 @@ fn registries_stay_apart_and_no_other_is_asked() {
     }
     scene.site.forget();
     for name in ["three.example", "127.0.0.1", "169.254.169.254", &scene.site.authority()] {
-        for path in [format!("/v2/app/manifests/1?ns={name}"), format!("/v2/app/blobs/{}?ns={name}", one.layers[0])] {
+        for path in
+            [format!("/v2/app/manifests/1?ns={name}"), format!("/v2/app/blobs/{}?ns={name}", one.layers[0])]
+        {
             assert_eq!(get(cache.authority(), &path).unwrap().status, 403, "{path}");
         }
     }
@@ -488,11 +526,13 @@ const USER: &str = "Basic dXNlcjpzZWNyZXQ=";
 fn with_tokens(scene: &Scene) {
     let realm = scene.site.url();
     scene.site.script("/token", |request| {
-        let repository = request.path.split("repository:").nth(1).or_else(|| request.path.split("repository%3A").nth(1));
+        let repository =
+            request.path.split("repository:").nth(1).or_else(|| request.path.split("repository%3A").nth(1));
         let name = repository.unwrap_or_default().replace("%2F", "/");
         let name = name.split([':', '%']).next().unwrap_or_default().to_owned();
         let is_user = request.header("authorization") == Some(USER);
-        let token = if is_user || name == "library/open" { format!("may-{name}") } else { "nothing".to_owned() };
+        let token =
+            if is_user || name == "library/open" { format!("may-{name}") } else { "nothing".to_owned() };
         Reply {
             status: 200,
             fields: "content-type: application/json".to_owned(),

@@ -1,10 +1,17 @@
-//! Real package clients in front of `pkgcache serve`, whose upstream is a server of the test's own:
-//! cold, warm, with the upstream cut off, with damaged bytes, ten at once.
+//! The real package clients, through pkgcache, in front of upstreams that a test plays.
 //!
-//! The table in crates/pkgcache/CLIENTS.md stands on these.
+//! Each client installs a package and what that needs: with an empty cache, again with nothing of
+//! its own, with the upstream cut off, with damaged files, ten at once. All talk to 127.0.0.1. The
+//! table in crates/pkgcache/CLIENTS.md stands on these.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests may fail and write as they like")]
 
 mod apt;
 mod cargo;
+mod columns;
+mod doors;
 mod images;
+mod locks;
+mod npm;
+mod python;
 mod served;
+mod world;

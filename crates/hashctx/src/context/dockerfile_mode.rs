@@ -10,8 +10,10 @@ use camino::Utf8Path;
 use storekit::Platform;
 
 use crate::config::{Build, Config, Rules, Selection};
-use crate::dockerfile::pin::pinned;
-use crate::dockerfile::{self, Analysis, Base, NamedContext, Request, Selector, Unknown, same_image};
+use crate::dockerfile::pin::{Names, pinned};
+use crate::dockerfile::{
+    self, Analysis, Base, Fetcher, NamedContext, Remote, Request, Selector, Unknown, same_image,
+};
 use crate::dockerignore::Engine;
 use crate::error::HashError;
 use crate::files::digest::Digest;
@@ -26,8 +28,13 @@ use crate::warning::Warning;
 #[derive(Debug)]
 pub(crate) struct Precise {
     analysis: Analysis,
-    /// The Dockerfile with the digests of the build's pins.
+    /// The Dockerfile with the digests and names of the build.
     pub(crate) pinned: Vec<u8>,
+    /// Whether the frontend that the file names knows how to check what `ADD` fetches; None where
+    /// that is not known.
+    pub(crate) checks_sources: Option<bool>,
+    /// The build args that no stage declares.
+    pub(crate) unused_args: Vec<String>,
 }
 
 impl Precise {
@@ -51,8 +58,12 @@ impl Precise {
             contexts: &contexts,
         };
         let analysis = dockerfile::analyse(&request)?;
-        let pinned = if build.pins.is_empty() { text.to_vec() } else { pinned(&request, &build.pins)? };
-        Ok(Self { analysis, pinned })
+        let pin = |remote: &Remote| Some((remote.clone(), pin_of(&build.pinned_sources, remote)?.to_owned()));
+        let remotes: Vec<_> = analysis.remotes.iter().filter_map(pin).collect();
+        let names = Names { pins: &build.pins, uses: &build.uses, remotes: &remotes };
+        let pinned = if build.is_renamed() { pinned(&request, names)? } else { text.to_vec() };
+        let checks_sources = dockerfile::checks_sources(&request);
+        Ok(Self { analysis, pinned, checks_sources, unused_args: dockerfile::unused_args(&request) })
     }
 
     /// The image of a frontend that the Dockerfile names without a digest, and whether it is
@@ -70,6 +81,11 @@ impl Precise {
     /// The images that it starts from or copies from, each once.
     pub(crate) fn images(&self) -> &[Base] {
         &self.analysis.bases
+    }
+
+    /// What it fetches that its address does not pin, and that can be pinned.
+    pub(crate) fn remotes(&self) -> &[Remote] {
+        &self.analysis.remotes
     }
 
     /// Whether anything of the named context is read.
@@ -170,6 +186,11 @@ impl Precise {
         declared.extend(args.iter().map(secret).map(|(name, digest)| Declared::Arg(name, digest)));
         let bases = build.bases.iter().filter(|(name, _)| self.uses(name));
         declared.extend(bases.map(|(name, digest)| Declared::Base(name.clone(), digest.clone())));
+        let known = self.analysis.remotes.iter().filter_map(|remote| match &remote.by {
+            Fetcher::Add { written, .. } => Some((written, pin_of(&build.sources, remote)?)),
+            Fetcher::Context(_) => None,
+        });
+        declared.extend(known.map(|(name, pin)| Declared::Source(name.clone(), Digest::of(pin.as_bytes()))));
         declared
             .extend(remote_contexts.iter().map(secret).map(|(name, digest)| Declared::Source(name, digest)));
         declared
@@ -192,7 +213,19 @@ impl Precise {
     /// What cannot be known, less what the caller knew.
     pub(crate) fn unknowns(&self, build: &Build) -> Vec<Unknown> {
         let given = |image: &str| build.bases.iter().any(|(name, _)| same_image(name, image));
-        let is_known = |unknown: &Unknown| matches!(unknown, Unknown::MovingTag(image) | Unknown::MovingSyntax(image) if given(image));
+        let fetched = |line: usize, source: &str| {
+            let is_it = |remote: &&Remote| matches!(&remote.by, Fetcher::Add { line: at, written } if *at == line && written == source);
+            self.analysis
+                .remotes
+                .iter()
+                .find(is_it)
+                .is_some_and(|remote| pin_of(&build.sources, remote).is_some())
+        };
+        let is_known = |unknown: &Unknown| match unknown {
+            Unknown::MovingTag(image) | Unknown::MovingSyntax(image) => given(image),
+            Unknown::MovingSource(line, source) => fetched(*line, source),
+            _ => false,
+        };
         let open = |unknown: &&Unknown| !is_known(unknown);
         self.analysis.unknowns.iter().filter(open).cloned().map(|unknown| self.shown(unknown)).collect()
     }
@@ -214,6 +247,11 @@ impl Precise {
         let mut used = self.analysis.bases.iter().map(|base| &base.reference).chain(frontend);
         self.is_foreign() || used.any(|used| same_image(used, image))
     }
+}
+
+/// What is known of something that is fetched.
+fn pin_of<'a>(known: &'a [(String, String)], remote: &Remote) -> Option<&'a str> {
+    known.iter().find(|(address, _)| *address == remote.address).map(|(_, pin)| pin.as_str())
 }
 
 fn selected(selector: &Selector<'_>, root: &Utf8Path, entries: &[Listed]) -> dockerfile::Selection {

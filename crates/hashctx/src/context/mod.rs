@@ -19,7 +19,7 @@ use crate::config::{Build, Config, Rules, Selection};
 use crate::context::dockerfile_mode::{Precise, has_scheme};
 use crate::context::reader::Reader;
 use crate::context::tar_dockerfile::Extra;
-use crate::dockerfile::{Base, Unknown};
+use crate::dockerfile::{Base, Remote, Unknown};
 use crate::dockerignore::choose;
 use crate::error::HashError;
 use crate::files::digest::Digest;
@@ -90,6 +90,13 @@ pub struct Images {
     /// Whether a frontend reads the Dockerfile that is not docker's own: whether the images are all
     /// of the build's is not known then.
     pub foreign: bool,
+    /// What it fetches that its address does not pin, and that can be pinned.
+    pub remotes: Vec<Remote>,
+    /// Whether the frontend that the Dockerfile names checks what `ADD` fetches; None where that
+    /// is not known.
+    pub checks_sources: Option<bool>,
+    /// The build args that no stage declares.
+    pub unused_args: Vec<String>,
 }
 
 /// The images that a build needs. Of all its files only the Dockerfile is read.
@@ -100,7 +107,14 @@ pub fn images(config: &Config) -> Result<Images, HashError> {
     let Some(build) = &config.build else { return Ok(Images::default()) };
     let precise = Precise::new(build, config.engine, &read_dockerfile(build)?)?;
     let frontend = precise.frontend().map(|(image, _)| image.to_owned());
-    Ok(Images { bases: precise.images().to_vec(), frontend, foreign: precise.is_foreign() })
+    Ok(Images {
+        bases: precise.images().to_vec(),
+        frontend,
+        foreign: precise.is_foreign(),
+        remotes: precise.remotes().to_vec(),
+        checks_sources: precise.checks_sources,
+        unused_args: precise.unused_args,
+    })
 }
 
 /// A Dockerfile that names the build's pins by their digests, and the ignore file of its own.
@@ -161,7 +175,7 @@ pub(crate) fn plan(config: &Config, tar: bool, cache: Option<&StatCache>) -> Res
         warnings.retain(|warning| !matches!(warning, Warning::MissingSource { .. }));
     }
     let pinned = build
-        .filter(|build| !build.pins.is_empty())
+        .filter(|build| build.is_renamed())
         .zip(precise)
         .and_then(|(build, precise)| Some((select::below(&config.root, &build.dockerfile)?, precise.pinned)));
     Ok(Plan { listed, dockerfile, extra, pinned, warnings, unknowns, declared, named })

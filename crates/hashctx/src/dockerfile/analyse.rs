@@ -7,9 +7,9 @@ use storekit::Platform;
 use super::env::Env;
 use super::frontend::{self, Frontend};
 use super::lines::{self, Line};
-use super::reads::{self, Read};
+use super::reads::{self, Moving, Read};
 use super::stages::{Origin, Stage, Stages, is_instruction};
-use super::{Analysis, Base, NamedContext, Request, Source, Unknown, What, remote};
+use super::{Analysis, Base, Fetched, Fetcher, NamedContext, Remote, Request, Source, Unknown, What, remote};
 use crate::config::PROXY_ARGS;
 use crate::error::dockerfile::{DockerfileError, Fault};
 
@@ -241,6 +241,10 @@ impl Gatherer<'_> {
             Origin::Stage(index) => format!("stage {}", self.number.get(index).copied().unwrap_or_default()),
             Origin::Context(name) => {
                 if let Some(NamedContext::Other(value)) = self.request.contexts.get(name) {
+                    let fetched = remote::pinnable(value).filter(|fetched| *fetched == Fetched::Repository);
+                    let by = Fetcher::Context(name.clone());
+                    let remote = fetched.map(|fetched| Remote { address: value.clone(), fetched, by });
+                    self.out.remotes.extend(remote.filter(|remote| !self.out.remotes.contains(remote)));
                     self.out.remote_contexts.insert(name.clone(), value.clone());
                 }
                 if self.request.contexts.get(name).is_some_and(remote::moves) {
@@ -279,7 +283,12 @@ impl Gatherer<'_> {
         let number = line.number;
         let moving = reads::moving(line, env, self.stages.escape);
         let moving = moving.map_err(|why| Fault::new(&line.span, why))?;
-        self.out.unknowns.extend(moving.into_iter().map(|source| Unknown::MovingSource(number, source)));
+        for Moving { written, remote } in moving {
+            let by = Fetcher::Add { line: number, written: written.clone() };
+            let remote = remote.map(|(address, fetched)| Remote { address, fetched, by });
+            self.out.remotes.extend(remote);
+            self.out.unknowns.push(Unknown::MovingSource(number, written));
+        }
         for Read { from, what, uncertain } in reads::reads(line, env, self.stages, self.request)? {
             let context = match &from {
                 None => None,

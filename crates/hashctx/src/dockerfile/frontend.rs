@@ -54,6 +54,25 @@ impl Frontend {
         self.written.clone().filter(|_| !self.is_pinned)
     }
 
+    /// Whether it knows `ADD --checksum` and `ADD` of repositories: docker's own from 1.6 on, and
+    /// in 1.5 those for experiments. None where its name does not tell.
+    pub(super) fn checks_sources(&self) -> Option<bool> {
+        let name = self.written.as_deref().filter(|_| self.is_dockers)?;
+        let name = name.split('@').next().unwrap_or_default();
+        let tag =
+            name.rsplit('/').next().and_then(|last| last.split_once(':')).map_or("latest", |(_, tag)| tag);
+        let mut parts = tag.split(['.', '-']);
+        match (parts.next()?.parse::<u32>().ok(), parts.next()) {
+            // The newest there is.
+            (None, _) | (Some(1), None | Some("labs")) => Some(true),
+            (Some(1), Some(minor)) => {
+                let least = if tag.ends_with("labs") { 5 } else { 6 };
+                Some(minor.parse::<u32>().ok()? >= least)
+            }
+            (Some(major), _) => Some(major > 1),
+        }
+    }
+
     /// What cannot be known of it.
     pub(super) fn unknowns(&self) -> Vec<Unknown> {
         let foreign = (!self.is_dockers).then(|| Unknown::ForeignFrontend(self.shown.clone()));

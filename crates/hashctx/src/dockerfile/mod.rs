@@ -43,6 +43,7 @@ use std::sync::Arc;
 
 use storekit::Platform;
 
+use crate::config::PROXY_ARGS;
 use crate::dockerignore::Engine;
 pub use crate::error::dockerfile::DockerfileError;
 pub use analyse::analyse;
@@ -99,9 +100,45 @@ pub struct Analysis {
     pub sources: Vec<Source>,
     /// What could change the build and cannot be known here.
     pub unknowns: Vec<Unknown>,
+    /// Those of the sources that move by themselves and that can be pinned.
+    pub remotes: Vec<Remote>,
     /// Of images whose names are made of build arguments, as `FROM` writes them: the values may be
     /// secrets.
     pub written: BTreeMap<String, String>,
+}
+
+/// Something that a build fetches from an address that does not say which content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// The address, variables expanded.
+    pub address: String,
+    /// What it is.
+    pub fetched: Fetched,
+    /// Who fetches it.
+    pub by: Fetcher,
+}
+
+/// What is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetched {
+    /// A file, known by its digest.
+    File,
+    /// A repository, known by its commit.
+    Repository,
+}
+
+/// Who fetches something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetcher {
+    /// The `ADD` of this line, which has the address written so.
+    Add {
+        /// From 1.
+        line: usize,
+        /// The source, variables as they are.
+        written: String,
+    },
+    /// The named context.
+    Context(String),
 }
 
 /// An image that a build starts from or copies from.
@@ -175,6 +212,27 @@ pub enum Unknown {
     /// The instruction of this line uses a predefined proxy argument of this name, which has a
     /// value: it shapes the image and is in no key.
     ProxyArg(usize, String),
+}
+
+/// Those of the build arguments that no stage declares, whether it is needed or not: they change
+/// nothing. Where a name is made of variables, or a frontend reads the file that is not docker's
+/// own, any may be declared.
+pub(crate) fn unused_args(request: &Request<'_>) -> Vec<String> {
+    let is_foreign = frontend::Frontend::of(request).is_some_and(|frontend| !frontend.is_dockers);
+    let Some(declared) = (if is_foreign { None } else { reads::declared(request.dockerfile) }) else {
+        return Vec::new();
+    };
+    let acts = |name: &str| {
+        name.starts_with("BUILDKIT_") || name == "SOURCE_DATE_EPOCH" || PROXY_ARGS.contains(&name)
+    };
+    let given = request.build_args.keys();
+    given.filter(|name| !acts(name) && !declared.contains(*name)).cloned().collect()
+}
+
+/// Whether the frontend that is asked for knows `ADD --checksum`; None where none is, or its name
+/// does not tell.
+pub(crate) fn checks_sources(request: &Request<'_>) -> Option<bool> {
+    frontend::Frontend::of(request)?.checks_sources()
 }
 
 /// The context of this name, however the reference to it is written.

@@ -1,5 +1,6 @@
 //! A Dockerfile with digests: the same text, in which each image that a caller knows the digest of
-//! is named by it, so that an engine builds from that image wherever the tag points by then.
+//! is named by it, so that an engine builds from that image wherever the tag points by then; and
+//! one that the caller has under another name by that.
 //!
 //! The digest is added to what is written, so that variables and stages stay as they are:
 //! `FROM $BASE` becomes `FROM $BASE@sha256:…`. Instructions keep their line numbers.
@@ -10,41 +11,50 @@ use super::frontend::Frontend;
 use super::lines::{self, Line};
 use super::reads;
 use super::stages::{Origin, Stages};
-use super::{Request, same_image};
+use super::{Fetched, Fetcher, Remote, Request, remote, same_image};
 use crate::error::dockerfile::{DockerfileError, Fault};
 
-/// The Dockerfile with the digests of `pins`, which are by the images' names.
+/// What a Dockerfile is to name otherwise, by the images' names in it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Names<'a> {
+    /// Their digests.
+    pub(crate) pins: &'a [(String, String)],
+    /// Other names in their place.
+    pub(crate) uses: &'a [(String, String)],
+    /// What is fetched, with its digest or commit.
+    pub(crate) remotes: &'a [(Remote, String)],
+}
+
+/// The Dockerfile with these names.
 ///
 /// # Errors
 /// A Dockerfile that is not a Dockerfile; a name that is written so that no digest can be added.
-pub(crate) fn pinned(
-    request: &Request<'_>,
-    pins: &[(String, String)],
-) -> Result<Vec<u8>, Box<DockerfileError>> {
+pub(crate) fn pinned(request: &Request<'_>, names: Names<'_>) -> Result<Vec<u8>, Box<DockerfileError>> {
     let error = |fault| DockerfileError::unpinned(request.name, request.dockerfile, fault);
-    let with_syntax = Pinner { pins, escape: '\\' }.syntax(request).map_err(error)?;
+    let with_syntax = Pinner { names, escape: '\\' }.syntax(request).map_err(error)?;
     if Frontend::of(request).is_some_and(|frontend| !frontend.is_dockers) {
         return Ok(with_syntax);
     }
     let request = Request { dockerfile: &with_syntax, ..*request };
     let error = |fault| DockerfileError::unpinned(request.name, request.dockerfile, fault);
-    instructions(&request, pins).map_err(error)
+    instructions(&request, names).map_err(error)
 }
 
 /// A text that takes the place of an instruction.
 type Edit = (Line, Vec<u8>);
 
-fn instructions(request: &Request<'_>, pins: &[(String, String)]) -> Result<Vec<u8>, Fault> {
+fn instructions(request: &Request<'_>, names: Names<'_>) -> Result<Vec<u8>, Fault> {
     let file = lines::split(request.dockerfile)?;
     let (lines, escape) = (file.list.clone(), file.escape);
     let stages = Stages::new(file, request)?;
-    let pinner = Pinner { pins, escape };
+    let pinner = Pinner { names, escape };
     let mut froms = stages.list.iter();
     let mut edits = Vec::new();
     for line in lines {
         let text = match line.keyword.as_str() {
             "FROM" => froms.next().map_or(Ok(None), |stage| pinner.base(&line, &stage.origin, &stage.base)),
             "ONBUILD" => pinner.trigger(&line, &stages, request),
+            "ADD" => pinner.fetched(&line),
             _ => pinner.sources(&line, &stages, request),
         }?;
         edits.push((line, text));
@@ -75,15 +85,22 @@ fn written(file: &[u8], edits: impl Iterator<Item = Edit>) -> Vec<u8> {
 }
 
 struct Pinner<'a> {
-    pins: &'a [(String, String)],
+    names: Names<'a>,
     escape: char,
 }
 
 impl Pinner<'_> {
     /// The digest for a name that has none.
     fn digest(&self, reference: &str) -> Option<&str> {
-        let known = self.pins.iter().find(|(name, _)| same_image(name, reference));
+        let known = self.names.pins.iter().find(|(name, _)| same_image(name, reference));
         known.map(|(_, digest)| digest.as_str()).filter(|_| !reference.contains('@'))
+    }
+
+    /// What takes the place of an image's name that is `written` so, if anything does.
+    fn other(&self, reference: &str, written: &str) -> Option<String> {
+        let used = self.names.uses.iter().find(|(name, _)| same_image(name, reference));
+        let pinned = || Some(format!("{written}@{}", self.digest(reference)?));
+        used.map(|(_, image)| image.clone()).or_else(pinned)
     }
 
     fn syntax(&self, request: &Request<'_>) -> Result<Vec<u8>, Fault> {
@@ -100,11 +117,11 @@ impl Pinner<'_> {
 
     fn base(&self, line: &Line, origin: &Origin, base: &str) -> Result<Option<Vec<u8>>, Fault> {
         let Origin::Image(reference) = origin else { return Ok(None) };
-        let Some(digest) = self.digest(reference) else { return Ok(None) };
+        let Some(other) = self.other(reference, base) else { return Ok(None) };
         let head = line.text.strip_suffix(line.rest.as_bytes());
         let tail = line.rest.strip_prefix(base);
         let (head, tail) = head.zip(tail).ok_or_else(|| unpinned(&line.span, base))?;
-        Ok(Some([head, base.as_bytes(), b"@", digest.as_bytes(), tail.as_bytes()].concat()))
+        Ok(Some([head, other.as_bytes(), tail.as_bytes()].concat()))
     }
 
     fn trigger(&self, line: &Line, stages: &Stages, request: &Request<'_>) -> Result<Option<Vec<u8>>, Fault> {
@@ -114,22 +131,51 @@ impl Pinner<'_> {
         Ok(text.map(|text| [b"ONBUILD ", text.as_slice()].concat()))
     }
 
+    /// An `ADD` with what pins its source.
+    fn fetched(&self, line: &Line) -> Result<Option<Vec<u8>>, Fault> {
+        let is_its = |(remote, _): &&(Remote, String)| matches!(&remote.by, Fetcher::Add { line: at, .. } if *at == line.number);
+        let Some((Remote { address, fetched, by }, pin)) = self.names.remotes.iter().find(is_its) else {
+            return Ok(None);
+        };
+        let Fetcher::Add { written, .. } = by else { return Ok(None) };
+        let arguments = line.text.strip_prefix(b"ADD ").unwrap_or_default();
+        if *fetched == Fetched::File {
+            return Ok(Some([b"ADD --checksum=", pin.as_bytes(), b" ", arguments].concat()));
+        }
+        let text = String::from_utf8_lossy(&line.text);
+        let wanted = remote::at_commit(address, pin);
+        let parts = |c: Option<char>| c.is_none_or(|c| c.is_whitespace() || c == '"');
+        let is_one = |(at, _): &(usize, &str)| {
+            let after = text.get(at + written.len()..).and_then(|after| after.chars().next());
+            parts(text.get(..*at).and_then(|before| before.chars().next_back())) && parts(after)
+        };
+        match text.match_indices(written.as_str()).filter(is_one).collect::<Vec<_>>().as_slice() {
+            [(at, _)] => {
+                let (before, after) = (text.get(..*at), text.get(at + written.len()..));
+                Ok(Some(
+                    [before.unwrap_or_default(), &wanted, after.unwrap_or_default()].concat().into_bytes(),
+                ))
+            }
+            _ => Err(unpinned(&line.span, written)),
+        }
+    }
+
     /// The images that an instruction takes files of.
     fn sources(&self, line: &Line, stages: &Stages, request: &Request<'_>) -> Result<Option<Vec<u8>>, Fault> {
         let mut text: Option<Vec<u8>> = None;
         for (name, numbered) in reads::froms(line) {
             let Some(Origin::Image(reference)) = stages.origin(&name, numbered, request) else { continue };
-            let Some(digest) = self.digest(&reference) else { continue };
+            let Some(other) = self.other(&reference, &name) else { continue };
             let old: &[u8] = text.as_ref().unwrap_or(&line.text);
-            let new = self.named_by(old, line, &name, digest);
+            let new = self.named_by(old, line, &name, &other);
             text = Some(new.ok_or_else(|| unpinned(&line.span, &name))?);
         }
         Ok(text)
     }
 
-    /// The instruction with the digest behind each `from=NAME` of its flags. None where none is
+    /// The instruction with the other name in each `from=NAME` of its flags. None where none is
     /// written so.
-    fn named_by(&self, text: &[u8], line: &Line, name: &str, digest: &str) -> Option<Vec<u8>> {
+    fn named_by(&self, text: &[u8], line: &Line, name: &str, other: &str) -> Option<Vec<u8>> {
         let arguments = text.get(line.keyword.len() + 1..)?;
         let (_, rest) = super::words::flags(arguments, self.escape);
         let end = text.len() - rest.len();
@@ -149,8 +195,9 @@ impl Pinner<'_> {
         let (mut out, mut at) = (Vec::new(), 0);
         for place in &places {
             let next = place + wanted.len();
-            out.extend(text.get(at..next)?);
-            out.extend([b"@", digest.as_bytes()].concat());
+            // As far as the flag is written: in capitals, too.
+            out.extend(text.get(at..next.checked_sub(name.len())?)?);
+            out.extend(other.as_bytes());
             at = next;
         }
         out.extend(text.get(at..)?);
@@ -202,7 +249,17 @@ mod tests {
             build_platform: &Platform::host(),
             contexts: &BTreeMap::new(),
         };
-        pinned(&request, &pins).map(|text| String::from_utf8(text).expect("text"))
+        let uses = [("base".to_owned(), "base:latest-arm".to_owned())];
+        let of = |line, written: &str, address: &str, fetched, pin: &str| {
+            let by = Fetcher::Add { line, written: written.to_owned() };
+            (Remote { address: address.to_owned(), fetched, by }, pin.to_owned())
+        };
+        let remotes = [
+            of(2, "http://x/$V", "http://x/12", Fetched::File, "sha256:0f"),
+            of(3, "https://x/y.git#$V:sub", "https://x/y.git#12:sub", Fetched::Repository, "0c"),
+        ];
+        let names = Names { pins: &pins, uses: &uses, remotes: &remotes };
+        pinned(&request, names).map(|text| String::from_utf8(text).expect("text"))
     }
 
     #[track_caller]
@@ -246,6 +303,25 @@ mod tests {
         ] {
             becomes(file, file);
         }
+    }
+
+    #[test]
+    fn an_image_is_named_otherwise_where_the_caller_has_it_so() {
+        becomes("ARG B=base\nFROM $B AS x\n", "ARG B=base\nFROM base:latest-arm AS x\n");
+        becomes(
+            "FROM scratch\nCOPY --from=base a b\nRUN --mount=from=base:latest,target=/t ls\n",
+            "FROM scratch\nCOPY --from=base:latest-arm a b\nRUN --mount=from=base:latest-arm,target=/t ls\n",
+        );
+        becomes("FROM scratch AS base\nFROM base\n", "FROM scratch AS base\nFROM base\n");
+    }
+
+    #[test]
+    fn what_is_fetched_is_pinned_where_it_is_written() {
+        becomes(
+            "FROM scratch\nADD --chown=1 http://x/$V /f\nADD [\"https://x/y.git#$V:sub\", \"/g\"]\nADD http://x/$V /h\n",
+            "FROM scratch\nADD --checksum=sha256:0f --chown=1 http://x/$V /f\nADD [\"https://x/y.git#0c:sub\", \"/g\"]\n\
+             ADD http://x/$V /h\n",
+        );
     }
 
     #[test]

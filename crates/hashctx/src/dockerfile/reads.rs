@@ -1,6 +1,7 @@
 //! Follows one stage's instructions: its variables, and what it reads from contexts, stages and
 //! images.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::env::Env;
@@ -8,7 +9,7 @@ use super::expand::{self, Word};
 use super::lines::{self, Line};
 use super::remote::{self, Address};
 use super::stages::{Origin, Stages};
-use super::{Request, What, words};
+use super::{Fetched, Request, What, words};
 use crate::dockerignore::Patterns;
 use crate::error::dockerfile::Fault;
 
@@ -40,6 +41,32 @@ pub(super) fn froms(line: &Line) -> Vec<(String, bool)> {
         _ => Vec::new(),
     };
     named.into_iter().filter(|(name, _)| !name.is_empty()).collect()
+}
+
+/// The names that `ARG` declares anywhere in the file. None where one of them is made of variables,
+/// or the file cannot be split into instructions.
+pub(super) fn declared(file: &[u8]) -> Option<BTreeSet<String>> {
+    let file = lines::split(file).ok()?;
+    let mut declared = BTreeSet::new();
+    for line in &file.list {
+        let text = match line.keyword.as_str() {
+            "ARG" => line.rest.clone(),
+            "ONBUILD" => {
+                let text = line.text.get("ONBUILD ".len()..).unwrap_or_default();
+                let inner = lines::parse(text, file.escape, line.span.clone(), line.number);
+                if inner.keyword == "ARG" { inner.rest } else { continue }
+            }
+            _ => continue,
+        };
+        for word in words::quoted(&text, file.escape) {
+            let name = word.split('=').next().unwrap_or_default();
+            if name.contains(['$', '"', '\'', '\\']) {
+                return None;
+            }
+            declared.insert(name.to_owned());
+        }
+    }
+    Some(declared)
 }
 
 /// Applies ARG and ENV to the variables. Returns the arguments whose value came from outside of the
@@ -166,8 +193,16 @@ fn is_read(source: &str) -> bool {
     remote::address(source) == Address::Path || !source.contains("://")
 }
 
-/// What an `ADD` fetches and can be another thing tomorrow, as it is written.
-pub(super) fn moving(line: &Line, env: &Env, escape: char) -> Result<Vec<String>, String> {
+/// A source that can be another thing tomorrow.
+pub(super) struct Moving {
+    /// As it is written.
+    pub(super) written: String,
+    /// What there is to pin, if that can be done.
+    pub(super) remote: Option<(String, Fetched)>,
+}
+
+/// What an `ADD` fetches and can be another thing tomorrow.
+pub(super) fn moving(line: &Line, env: &Env, escape: char) -> Result<Vec<Moving>, String> {
     if line.keyword != "ADD" {
         return Ok(Vec::new());
     }
@@ -175,13 +210,22 @@ pub(super) fn moving(line: &Line, env: &Env, escape: char) -> Result<Vec<String>
     let mut moving = Vec::new();
     let mut sources = words::list(&line.rest);
     sources.pop();
+    // A checksum is of one source.
+    let alone = sources.len() == 1 && flag(line, "checksum").is_none();
     for source in sources {
-        let fixed = match remote::address(&expand::expand(&source, escape, env)?.text) {
+        let word = expand::expand(&source, escape, env)?;
+        let fixed = match remote::address(&word.text) {
             Address::Path => true,
             Address::File => !checksum.is_empty(),
             Address::Repository { pinned } => pinned || remote::is_commit(&checksum),
         };
-        moving.extend(Some(source).filter(|_| !fixed));
+        if !fixed {
+            // The value of a variable in a query may be a secret: a pin is written down.
+            let is_open = word.text == source || !word.text.contains('?');
+            let fetched = remote::pinnable(&word.text).filter(|_| alone && is_open && !word.uncertain);
+            let remote = fetched.map(|fetched| (word.text, fetched));
+            moving.push(Moving { written: source, remote });
+        }
     }
     Ok(moving)
 }

@@ -3,7 +3,7 @@
 //!
 //! Absent: any request. An address that can be read in two ways counts as one that can change.
 
-use super::NamedContext;
+use super::{Fetched, NamedContext};
 
 /// What a source of `ADD` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,30 @@ pub(super) fn moves(context: &NamedContext) -> bool {
         Some(("docker-image" | "oci-layout", reference)) => !has_digest(reference),
         _ => self::address(address) != Address::Repository { pinned: true },
     }
+}
+
+/// What is fetched from the address, where that can be pinned in a Dockerfile: it has no user's
+/// password, nothing that is read as something else there, and of a repository the plain form
+/// `ADDRESS#REF:FOLDER`.
+pub(super) fn pinnable(source: &str) -> Option<Fetched> {
+    let authority = source.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next());
+    let has_user = source.starts_with("http") && authority.flatten().is_some_and(|host| host.contains('@'));
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"$\"'\\`<>".contains(&byte);
+    if has_user || !source.bytes().all(is_plain) {
+        return None;
+    }
+    match address(source) {
+        Address::File if !source.contains('#') => Some(Fetched::File),
+        Address::Repository { pinned: false } if !source.contains('?') => Some(Fetched::Repository),
+        _ => None,
+    }
+}
+
+/// The address of a repository with this commit in the place of a branch or a tag.
+pub(super) fn at_commit(source: &str, commit: &str) -> String {
+    let (repository, fragment) = source.split_once('#').unwrap_or((source, ""));
+    let folder = fragment.split_once(':').map(|(_, folder)| format!(":{folder}")).unwrap_or_default();
+    format!("{repository}#{commit}{folder}")
 }
 
 /// Whether an image stands behind the context, which may have triggers.
@@ -119,6 +143,24 @@ mod tests {
             is(&format!("https://x/y.git{end}{COMMIT}"), repository(true));
         }
         is(&format!("git@x:y#{COMMIT}:sub"), repository(true));
+    }
+
+    #[test]
+    fn what_can_be_pinned_is_plain() {
+        for file in ["http://x/y", "https://x:1/y?z=1"] {
+            assert_eq!(pinnable(file), Some(Fetched::File), "{file}");
+        }
+        for repository in ["https://x/y.git", "git@x:y.git#main:sub", "ssh://git@x/y"] {
+            assert_eq!(pinnable(repository), Some(Fetched::Repository), "{repository}");
+        }
+        let pinned = format!("https://x/y.git#{COMMIT}");
+        for other in
+            ["a", "https://u:p@x/y", "https://x/y z", "https://x/$Y", "https://x/y.git?ref=v1", &pinned]
+        {
+            assert_eq!(pinnable(other), None, "{other}");
+        }
+        assert_eq!(at_commit("git@x:y.git#main:sub", "0c"), "git@x:y.git#0c:sub");
+        assert_eq!(at_commit("https://x/y.git", "0c"), "https://x/y.git#0c");
     }
 
     #[test]

@@ -85,3 +85,36 @@ fn a_frontend_is_named_in_json_and_pinned() {
     session.write("Dockerfile", "# syntax=x/y\nFROM debian:12\n");
     assert!(session.ok(&["-f", "Dockerfile", "--images", "--json", "."]).contains("\"foreign\":true"));
 }
+
+#[test]
+fn build_args_that_no_stage_declares_are_named() {
+    let unused = |dockerfile: &str| {
+        let session = Session::new().file("Dockerfile", dockerfile);
+        let args = ["A", "B", "HTTP_PROXY", "BUILDKIT_X"].map(|name| format!("{name}=1"));
+        let args = args.iter().flat_map(|arg| ["--build-arg", arg]);
+        let line: Vec<_> =
+            ["-f", "Dockerfile", "--images", "--json"].into_iter().chain(args).chain(["."]).collect();
+        let names: Vec<_> = session.ok(&line).lines().map(str::to_owned).collect();
+        names.into_iter().filter(|line| line.contains("unused_arg")).collect::<Vec<_>>()
+    };
+    let both = ["{\"unused_arg\":\"A\"}", "{\"unused_arg\":\"B\"}"];
+    assert_eq!(unused("FROM scratch\n"), both);
+    assert_eq!(unused("ARG A\nFROM scratch\nONBUILD ARG B=2\n"), [""; 0]);
+    // A stage that is not needed may be another build's.
+    assert_eq!(unused("FROM scratch AS x\nARG B\nFROM scratch\n"), [both[0]]);
+    assert_eq!(unused("FROM scratch\nARG X=A\nARG $X\n"), [""; 0]);
+}
+
+#[test]
+fn addresses_that_may_hold_a_secret_are_not_told() {
+    let told = |source: &str| {
+        let session = Session::new().file("Dockerfile", &format!("FROM scratch\nARG T\nADD {source} /f\n"));
+        session.ok(&["-f", "Dockerfile", "--build-arg", "T=1", "--images", "--json", "."])
+    };
+    assert!(told("https://x.example/f-$T").contains("\"source\":\"https://x.example/f-1\""));
+    assert!(told("https://x.example/f?v=1").contains("\"kind\":\"file\""));
+    for source in ["https://x.example/f?token=$T", "https://user:$T@x.example/f", "https://u@x.example/r.git"]
+    {
+        assert_eq!(told(source), "", "{source}");
+    }
+}

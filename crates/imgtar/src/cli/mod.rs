@@ -212,7 +212,7 @@ pub(crate) enum Command {
     ///
     /// The registry is asked, without reading the image. With `--engine`, the engine tells which
     /// digest the image has in that registry; for an image that was not pulled, the image's ID is
-    /// printed.
+    /// printed. A file is fetched, and its SHA-256 is printed, as `ADD --checksum` takes it.
     #[command(
         after_long_help = "Example:\n    hashctx -f Dockerfile . --base debian:12=\"$(imgtar resolve debian:12)\""
     )]

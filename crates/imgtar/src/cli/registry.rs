@@ -100,6 +100,9 @@ impl Invocation<'_> {
     }
 
     pub(crate) fn resolve(&self, args: &ResolveArgs) -> Result<Outcome> {
+        if registry::is_address(&args.reference) {
+            return self.resolve_file(args);
+        }
         let reference: Reference = args.reference.parse()?;
         let digest = match args.engine {
             Some(engine) => self.resolve_in(engine, &args.reference, &reference)?,
@@ -114,6 +117,20 @@ impl Invocation<'_> {
         };
         out(if self.view.common.json {
             Output::listing().json(&ResolvedLine { reference: &reference, digest: Some(digest) })
+        } else {
+            writeln!(Output::listing(), "{digest}")
+        })?;
+        Ok(Outcome::Yes)
+    }
+
+    fn resolve_file(&self, args: &ResolveArgs) -> Result<Outcome> {
+        let address = &args.reference;
+        let Some(digest) = registry::digest_of_file(&self.registries(&args.registry), address)? else {
+            self.view.say(&format!("there is no file at {address}"));
+            return Ok(Outcome::No);
+        };
+        out(if self.view.common.json {
+            Output::listing().json(&serde_json::json!({ "reference": address, "digest": digest }))
         } else {
             writeln!(Output::listing(), "{digest}")
         })?;

@@ -49,7 +49,7 @@ pub(crate) struct PullArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ResolveArgs {
-    /// The image, such as `debian:12`
+    /// The image, such as `debian:12`; or the URL of a file
     #[arg(value_name = "REF")]
     pub(crate) reference: String,
     /// The digest of the image for this platform, where the reference stands for several

@@ -23,6 +23,13 @@ pub enum Error {
         /// What the connection said.
         reason: String,
     },
+    /// Text that no file can be fetched from.
+    #[error("`{address}` is not an address that a file can be fetched from")]
+    #[diagnostic(
+        code(imgtar::registry::not_an_address),
+        help("write `https://HOST/PATH`, without a user or a password")
+    )]
+    NotAnAddress { address: String },
     /// An answer that says no.
     #[error("the registry answered {status} to {asked}: {said}")]
     #[diagnostic(

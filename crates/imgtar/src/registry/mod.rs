@@ -11,6 +11,7 @@ mod auth;
 mod client;
 mod document;
 mod download;
+mod file;
 mod memory;
 mod pieces;
 mod proxy;
@@ -26,6 +27,7 @@ pub use crate::error::registry::Error;
 pub use crate::registry::auth::credentials::Credentials;
 pub use client::{Client, Purpose};
 pub use document::Document;
+pub use file::is_address;
 pub use proxy::{Named, Proxies};
 pub use pull::{Pulled, pull};
 pub use push::{Pushed, push};
@@ -106,6 +108,15 @@ impl Tally {
         self.skipped_blobs += other.skipped_blobs;
         self.mounted_blobs += other.mounted_blobs;
     }
+}
+
+/// The digest of the file that stands at the address now. `None` where there is none.
+///
+/// # Errors
+/// An address that cannot be used; no connection; a server that says no, or leads out of TLS.
+pub fn digest_of_file(config: &Config, address: &str) -> Result<Option<Digest>> {
+    let transport = transport::Transport::new(&config.roots, &config.proxies, config.patience);
+    file::digest(&transport, config.patience, address)
 }
 
 /// The digest that the reference stands for in its registry: of the image for the platform, where

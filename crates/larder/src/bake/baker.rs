@@ -87,7 +87,11 @@ impl<'a> Baker<'a> {
         seat: &Seat<'_, RunError>,
     ) -> Result<(), RunError> {
         let (Some(image), Some((_, place))) = (planned.get(at), self.done.get(at)) else { return Ok(()) };
-        let mut baked = self.bake(image, seat)?;
+        let live = self.runner.live();
+        live.begin(&image.image.name);
+        let baked = self.bake(image, seat);
+        live.end(&image.image.name);
+        let mut baked = baked?;
         if planned.iter().any(|above| above.below().any(|base| *base == baked.image)) {
             self.note_id(&mut baked, image)?;
         }

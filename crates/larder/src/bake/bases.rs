@@ -21,7 +21,19 @@ use crate::report::{Baked, State};
 impl Bake<'_> {
     /// An image that it is built from, and that could not be baked.
     pub(super) fn failed_base(&self) -> Option<String> {
-        self.baked_bases().find(|base| base.state == State::Failed).map(|base| base.image.clone())
+        self.baked_before().find(|base| base.state == State::Failed).map(|base| base.image.clone())
+    }
+
+    /// In a check: an image whose outputs it reads, and that would make them anew. What they will
+    /// be is not known.
+    pub(super) fn stale_feed(&self) -> Option<&Baked> {
+        let feeds = self.planned.feeds.iter().filter_map(|name| self.baker.done(name));
+        feeds.into_iter().find(|feed| feed.state == State::Stale)
+    }
+
+    /// All images that come before it.
+    pub(super) fn baked_before(&self) -> impl Iterator<Item = &Baked> {
+        self.planned.before().filter_map(|name| self.baker.done(name))
     }
 
     /// An image that it is built from, and that was, or would be, built in this bake.
@@ -54,7 +66,7 @@ impl Bake<'_> {
                 None => open.push(name.as_str()),
             }
         }
-        let found = self.inspect(&open)?;
+        let found = self.inspect(&self.in_engine(&open))?;
         let nothing = found.iter().all(Option::is_none) && !open.is_empty();
         for (name, image) in open.into_iter().zip(found) {
             let of_project = self.planned.bases.contains_key(name);
@@ -85,7 +97,11 @@ impl Bake<'_> {
     /// names.
     pub(super) fn below(&self) -> Result<Vec<Option<String>>, RunError> {
         let names: Vec<_> = self.planned.bases.keys().map(String::as_str).collect();
-        Ok(self.inspect(&names)?.iter().map(|image| image.as_ref().map(Inspected::id)).collect())
+        Ok(self
+            .inspect(&self.in_engine(&names))?
+            .iter()
+            .map(|image| image.as_ref().map(Inspected::id))
+            .collect())
     }
 
     /// After a build: why the images that it was built from may be others than those of the key, if
@@ -127,7 +143,7 @@ impl Bake<'_> {
         let names: Vec<_> = uses.iter().map(String::as_str).filter(|name| !name.contains('$')).collect();
         let pinned = |name: &&str| match self.planned.pins.get(*name) {
             Some(digest) => format!("{name}@{digest}"),
-            None => (*name).to_owned(),
+            None => self.planned.in_engine(name).to_owned(),
         };
         let references: Vec<_> = names.iter().map(pinned).collect();
         let found = self.inspect(&references.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -162,6 +178,11 @@ impl Bake<'_> {
     /// has now. Where that was not saved, it may be something else.
     fn key_of(base: &Baked) -> Option<&str> {
         base.key.as_deref().filter(|_| base.by_key)
+    }
+
+    /// The engine's names for images that the Dockerfile names so.
+    fn in_engine<'n>(&'n self, names: &[&'n str]) -> Vec<&'n str> {
+        names.iter().map(|name| self.planned.in_engine(name)).collect()
     }
 
     fn inspect(&self, names: &[&str]) -> Result<Vec<Option<Inspected>>, RunError> {

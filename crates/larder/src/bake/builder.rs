@@ -57,6 +57,41 @@ impl Builder {
     }
 }
 
+/// Why a build cannot write its cache to a registry, if so. `has_builder`: the user's variables
+/// name a builder of buildx's.
+pub(super) fn keeps_its_cache(
+    engine: Engine,
+    has_builder: bool,
+    tools: &Tools,
+    runner: &Runner,
+) -> Result<Option<&'static str>, RunError> {
+    if engine == Engine::Podman {
+        return Ok(Some("only docker with its plugin buildx can do that"));
+    }
+    let (buildx, _) = runner.ask(&tools.engine(engine, "buildx").arg("version"))?;
+    let (_, version) = runner.ask(&tools.engine(engine, "--version"))?;
+    // From then on `docker build` is buildx's, where that is installed.
+    let is_new = major(&String::from_utf8_lossy(&version)).is_some_and(|major| major >= 23);
+    if !(buildx.success() && is_new) {
+        return Ok(Some("docker from 23 on with its plugin buildx can do that"));
+    }
+    if has_builder {
+        return Ok(None);
+    }
+    let (_, info) = runner.ask(&tools.engine(engine, "info").args(["--format", "{{.DriverStatus}}"]))?;
+    let with_containerd = String::from_utf8_lossy(&info).contains("containerd.snapshotter");
+    Ok((!with_containerd).then_some(
+        "docker's own builder can do that only where docker keeps images with containerd; BUILDX_BUILDER names another",
+    ))
+}
+
+/// Whether docker's engine knows `ADD --checksum` without a frontend from elsewhere: from 25 on.
+pub(super) fn checks_by_itself(tools: &Tools, runner: &Runner) -> Result<bool, RunError> {
+    let ask = tools.engine(Engine::Docker, "version").args(["--format", "{{.Server.Version}}"]);
+    let (status, version) = runner.ask(&ask)?;
+    Ok(status.success() && major(&String::from_utf8_lossy(&version)).is_some_and(|major| major >= 25))
+}
+
 /// A base image that the engine holds under another digest than larder.toml names, if there is one.
 pub(super) fn wrong_base(image: &Image, tools: &Tools, runner: &Runner) -> Result<Option<String>, RunError> {
     let Some(build) = image.as_build() else { return Ok(None) };

@@ -9,7 +9,8 @@ use miette::Diagnostic;
 use tempfile::TempDir;
 
 use super::baker::Baker;
-use super::flow::{digest, with_causes};
+use super::flow::with_causes;
+use super::inputs::digest;
 use super::stock::{Found, from, judged};
 use super::turn::Turn;
 use crate::config::disk::Disk;
@@ -386,6 +387,7 @@ impl DiskBake<'_> {
             saved,
             by_key: saved,
             id: None,
+            platform: None,
             tags: Vec::new(),
             outputs: self.outputs,
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),

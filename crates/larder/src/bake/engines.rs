@@ -1,12 +1,13 @@
 //! Which engine builds an image, where nobody named one; and what there is to say of that.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use storekit::files::replace::{Durability, replace};
 use storekit::store::Store;
 
 use super::{Options, stock};
 use crate::config::image::Image;
 use crate::engine::Engine;
+use crate::note;
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
 use toolkit::output;
@@ -71,16 +72,11 @@ impl<'a> Engines<'a> {
         let _ = replace(&note, engine.name().as_bytes(), Durability::Unsynced);
     }
 
-    /// The file that has the engine of the project's last bake. It is this machine's: git ignores
-    /// it in a store of Git LFS's.
+    /// The file that has the engine of the project's last bake.
     fn note(&self) -> Option<Utf8PathBuf> {
         let store = self.options.store.as_deref().filter(|store| Store::open(store).is_ok())?;
-        Some(store.join(format!(".last-engine-{}", short_hash(self.runner.folder()))))
+        Some(store.join(note::file_name("last-engine", &[self.runner.folder().as_str()])))
     }
-}
-
-fn short_hash(folder: &Utf8Path) -> String {
-    blake3::hash(folder.as_str().as_bytes()).to_hex().chars().take(16).collect()
 }
 
 fn say(what: &str, message: &str) {

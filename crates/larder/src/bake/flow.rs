@@ -9,22 +9,16 @@ use miette::Diagnostic;
 use super::baker::Baker;
 use super::bases::{chain, rebuilt};
 use super::doubts;
+use super::inputs::{Inputs, digest, unusable};
 use super::plan::Planned;
 use super::stock::Found;
 use super::turn::Turn;
-use crate::config::image::{Ignore, Image};
+use crate::config::image::{Ignore, Image, Named};
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Verbosity};
 use crate::report::changes::{Changes, Sought, changes_since, earlier};
 use crate::report::{Baked, State};
 use crate::schedule::Seat;
-use toolkit::output;
-
-/// What an image is made from, at one moment.
-pub(super) struct Inputs {
-    pub(super) key: String,
-    pub(super) manifest: Utf8PathBuf,
-}
 
 /// The bake of one image, while it runs.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the image")]
@@ -106,12 +100,20 @@ impl Bake<'_> {
         if let Some(base) = self.failed_base() {
             return self.failed(None, RunError::Below { base });
         }
-        if let Some(path) = special_file(self.image, self.baker.runner.folder()) {
-            return self.failed(None, RunError::SpecialFile { path });
+        if let Some(error) = unusable(self.image, self.baker.runner.folder()) {
+            return self.failed(None, error);
         }
         for literal in self.image.literals() {
             self.warn(format!("{literal}, which is not replaced"));
         }
+        for name in self.planned.unused_args.iter().filter(|name| self.image.own_args.contains(*name)) {
+            let doubt = format!(
+                "no stage of its Dockerfile declares the build argument `{name}`: its value changes nothing"
+            );
+            self.key_warnings.extend(self.baker.options.doubts.then(|| doubt.clone()));
+            self.warn(doubt);
+        }
+        self.step("hashing");
         let inputs = match self.inputs() {
             Ok(inputs) => inputs,
             Err(error) => return self.without_key(error),
@@ -166,7 +168,8 @@ impl Bake<'_> {
         let store = self.baker.options.store.as_deref();
         let name = &self.image.name;
         let turn = Turn::take(store, key, self.baker.runner, || {
-            output::say(&format!("waiting: {name}: another bake makes the same"));
+            self.step("waiting for another bake of the same");
+            self.baker.runner.tell(&format!("waiting: {name}: another bake makes the same"));
         })?;
         // It may have been saved between the question and the turn, too.
         if (turn.waited || (missed && self.stands(key)))
@@ -190,6 +193,9 @@ impl Bake<'_> {
         } else if let Some(base) = self.outlived(key) {
             (self.reason, self.chain) = (Some(rebuilt(base)), chain(base));
             self.replace = true;
+        } else if let Some(feed) = self.stale_feed() {
+            let reason = format!("the outputs of `{}`, which it reads, would be made anew", feed.image);
+            self.reason = Some(reason);
         } else {
             return self.look_up(key);
         }
@@ -232,19 +238,20 @@ impl Bake<'_> {
         Ok(Inputs { key, manifest })
     }
 
-    /// A command that writes the tar of the inputs, and their key into `key_file`.
-    pub(super) fn tar(&self, key_file: &Utf8Path) -> Cmd {
-        self.tar_by(self.hashctx(), key_file)
+    /// A command that writes the tar of the inputs, and their key into `key_file`. `checks`: its
+    /// Dockerfile checks what it fetches.
+    pub(super) fn tar(&self, key_file: &Utf8Path, checks: bool) -> Cmd {
+        self.tar_by(self.hashctx(), key_file, checks)
     }
 
     /// The same, of what docker's builder before `BuildKit` reads.
     pub(super) fn tar_for_old_builder(&self, key_file: &Utf8Path) -> Cmd {
-        self.tar_by(self.hashctx().args(["--engine", "docker"]), key_file)
+        self.tar_by(self.hashctx().args(["--engine", "docker"]), key_file, false)
     }
 
-    fn tar_by(&self, hashctx: Cmd, key_file: &Utf8Path) -> Cmd {
+    fn tar_by(&self, hashctx: Cmd, key_file: &Utf8Path, checks: bool) -> Cmd {
         let hashctx = if self.image.ignore == Ignore::All { hashctx } else { hashctx.arg("-q") };
-        self.describe(hashctx.args(["--tar", "--key-file"]).path(key_file))
+        self.describe_as(hashctx.args(["--tar", "--key-file"]).path(key_file), checks)
     }
 
     /// The key that the inputs would have for docker's builder before `BuildKit`.
@@ -254,7 +261,14 @@ impl Bake<'_> {
     }
 
     pub(super) fn describe(&self, hashctx: Cmd) -> Cmd {
-        self.image.describe(hashctx, &self.bases, &self.known_needs(), &self.planned.pins)
+        self.describe_as(hashctx, false)
+    }
+
+    /// The same where a Dockerfile is written: `checks` whether it is to check what it fetches.
+    pub(super) fn describe_as(&self, hashctx: Cmd, checks: bool) -> Cmd {
+        let Planned { pins, uses_as: uses, sources, .. } = self.planned;
+        let named = Named { pins, uses, sources, checks };
+        self.image.describe(hashctx, &self.bases, &self.known_needs(), &named)
     }
 
     pub(super) fn hashctx(&self) -> Cmd {
@@ -266,6 +280,7 @@ impl Bake<'_> {
         let stock = &self.baker.stock;
         // A check changes nothing, in the engine neither; and a packed image needs no engine.
         let quick = self.baker.options.check || self.image.is_packed();
+        self.step("asking for it");
         let found = if quick { stock.has(key)? } else { stock.load(key, self.image)? };
         self.was_loaded = !quick && matches!(found, Found::Hit { present: false, .. });
         let hit = self.judged_with_outputs(key, found)?;
@@ -402,7 +417,7 @@ impl Bake<'_> {
         let why = with_causes(&error);
         self.say("error", &why);
         if let Some(help) = error.help() {
-            output::say(&format!("  help: {help}"));
+            self.baker.runner.tell(&format!("  help: {help}"));
         }
         self.error = Some(why);
         Ok(self.report(State::Failed, key, None, false))
@@ -421,8 +436,8 @@ impl Bake<'_> {
         let to_save = state == State::Stale && self.image.use_image_cache;
         Baked {
             image: self.image.name.clone(),
-            wave: 1 + self.baked_bases().map(|base| base.wave).max().unwrap_or_default(),
-            needs: self.planned.below().cloned().collect(),
+            wave: 1 + self.baked_before().map(|base| base.wave).max().unwrap_or_default(),
+            needs: self.planned.before().cloned().collect(),
             state,
             key,
             from,
@@ -431,6 +446,7 @@ impl Bake<'_> {
             saved,
             by_key: (saved && in_engine) || to_save || options.no_image_cache,
             id: None,
+            platform: Some(self.image.platform().to_string()),
             tags: self.image.tags.clone(),
             outputs: self.outputs,
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
@@ -462,23 +478,13 @@ impl Bake<'_> {
     }
 
     pub(super) fn say(&self, what: &str, message: &str) {
-        output::say(&format!("{what}: {}: {message}", self.image.name));
+        self.baker.runner.tell(&format!("{what}: {}: {message}", self.image.name));
     }
-}
 
-/// The image's Dockerfile, where something else stands in its place, as a folder or a pipe.
-pub(super) fn special_file(image: &Image, folder: &Utf8Path) -> Option<Utf8PathBuf> {
-    let path = image.as_build()?.file();
-    let metadata = std::fs::metadata(folder.join(&path)).ok()?;
-    (!metadata.is_file()).then_some(path)
-}
-
-/// The key of a manifest: its BLAKE3 digest, as `b3sum` prints it.
-pub(super) fn digest(manifest: &Utf8Path) -> Result<String, RunError> {
-    let lost = |source| RunError::Lost { program: format!("the manifest {manifest}"), source };
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(std::fs::File::open(manifest).map_err(lost)?).map_err(lost)?;
-    Ok(hasher.finalize().to_hex().to_string())
+    /// What is done now, for a live view.
+    pub(super) fn step(&self, step: &str) {
+        self.baker.runner.live().step(&self.image.name, step);
+    }
 }
 
 /// The error with what caused it, on one line.

@@ -19,6 +19,7 @@ pub(super) struct Inspected {
     os: Option<String>,
     architecture: Option<String>,
     variant: Option<String>,
+    size: Option<u64>,
     config: Option<Config>,
 }
 
@@ -56,6 +57,11 @@ impl Inspected {
     /// The image's ID, with its algorithm; podman leaves that out.
     pub(super) fn id(&self) -> String {
         if self.id.contains(':') { self.id.clone() } else { format!("sha256:{}", self.id) }
+    }
+
+    /// How many bytes its layers have, plain.
+    pub(super) fn size(&self) -> u64 {
+        self.size.unwrap_or_default()
     }
 
     /// Whether no registry is known to have the image under `name`. In doubt it is local: then its

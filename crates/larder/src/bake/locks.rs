@@ -1,5 +1,5 @@
-//! By which digests a bake takes the images that its Dockerfiles name by tags: those of
-//! larder.lock, and new ones for what that lacks.
+//! By which digests a bake takes the images that its Dockerfiles name by tags, and what it fetches
+//! from addresses: those of larder.lock, and new ones for what that lacks.
 //!
 //! An image that only the engine has is not locked: the key has its ID, as ever. Neither is one of
 //! a foreign frontend, whose Dockerfile nobody could pin. What neither registry nor engine knows
@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use toolkit::Outcome;
 
 use super::inspect::inspect;
-use super::plan::Planned;
+use super::plan::{Planned, Remote};
 use super::{BakeError, Options};
 use crate::config::names;
 use crate::lock::{self, LockFile, Locked};
@@ -38,6 +38,15 @@ pub(super) fn lock(
     locks.known_names(planned)?;
     for one in planned.iter_mut() {
         one.pins = locks.of(one)?;
+        for (address, pin) in locks.of_sources(one)? {
+            let contexts = one.remotes.iter().filter(|remote| remote.address == address);
+            for remote in contexts.cloned().collect::<Vec<_>>() {
+                match &remote.context {
+                    Some(name) => one.image.pin_context(name, &pin),
+                    None => drop(one.sources.insert(address.clone(), pin.clone())),
+                }
+            }
+        }
     }
     locks.finish(planned)
 }
@@ -64,6 +73,15 @@ pub(super) fn behind(
             writeln!(out, "{name}  {}  ->  {now}", locked.digest).map_err(BakeError::Report)?;
         }
     }
+    for (address, locked) in locks.file.sources() {
+        let mut remotes = planned.iter().flat_map(remotes).filter(|remote| remote.address == address);
+        let Some(remote) = remotes.next() else { continue };
+        let now = lock::at_address(address, remote.is_repository, tools, runner)?;
+        if let Some(now) = now.filter(|now| *now != locked.digest) {
+            current = false;
+            writeln!(out, "{address}  {}  ->  {now}", locked.digest).map_err(BakeError::Report)?;
+        }
+    }
     out.flush().map_err(BakeError::Report)?;
     Ok(Outcome::from_bool(current))
 }
@@ -77,7 +95,9 @@ struct Locks<'a> {
     today: Date,
     /// What was found out in this bake, by full names.
     found: BTreeMap<String, Found>,
-    /// Images that larder.lock lacks, where it may not be written.
+    /// The same, by addresses.
+    fetched: BTreeMap<String, Option<String>>,
+    /// Images and addresses that larder.lock lacks, where it may not be written.
     missing: Vec<String>,
 }
 
@@ -96,16 +116,17 @@ impl<'a> Locks<'a> {
         let path = runner.folder().join(lock::FILE);
         let file = LockFile::load(&path)?;
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-        let (found, missing) = (BTreeMap::new(), Vec::new());
-        Ok(Self { options, tools, runner, path, file, today, found, missing })
+        let (found, fetched, missing) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Ok(Self { options, tools, runner, path, file, today, found, fetched, missing })
     }
 
     /// Refuses to update what is not there.
     fn known_names(&self, planned: &[Planned]) -> Result<(), BakeError> {
         let is_known = |name: &&String| {
             planned.iter().any(|one| {
-                one.image.name == **name
+                one.image.is_called(name)
                     || open(one).iter().any(|open| names::full(open) == names::full(name))
+                    || remotes(one).any(|remote| remote.address == **name)
             })
         };
         match self.options.update.iter().flatten().find(|name| !is_known(name)) {
@@ -129,6 +150,42 @@ impl<'a> Locks<'a> {
         Ok(pins)
     }
 
+    /// What stands at the addresses that one image's build fetches.
+    fn of_sources(&mut self, planned: &Planned) -> Result<BTreeMap<String, String>, RunError> {
+        let mut pins = BTreeMap::new();
+        for Remote { address, is_repository, .. } in remotes(planned) {
+            let old = self.file.source(address).cloned();
+            let pin = match old {
+                Some(old) if !self.moves(planned, address, Some(&old)) => Some(old.digest),
+                old => self.fetched(address, *is_repository, old)?,
+            };
+            pins.extend(pin.map(|pin| (address.clone(), pin)));
+        }
+        Ok(pins)
+    }
+
+    /// What stands at the address now, else what stood there.
+    fn fetched(
+        &mut self,
+        address: &str,
+        is_repository: bool,
+        old: Option<Locked>,
+    ) -> Result<Option<String>, RunError> {
+        let now = match self.fetched.get(address) {
+            Some(now) => now.clone(),
+            None if self.options.locked => None,
+            None => lock::at_address(address, is_repository, self.tools, self.runner)?,
+        };
+        self.fetched.insert(address.to_owned(), now.clone());
+        if now.is_none() && old.is_none() && self.options.locked {
+            self.missing.push(address.to_owned());
+        }
+        if now.is_none() && old.is_some() && self.options.update.is_some() {
+            self.say("warning", &format!("`{address}` cannot be fetched: it stays as locked"));
+        }
+        Ok(now.or(old.map(|old| old.digest)))
+    }
+
     /// Whether what is locked is to be resolved anew.
     fn moves(&self, planned: &Planned, name: &str, old: Option<&Locked>) -> bool {
         let is_old = |locked: &Locked| {
@@ -137,7 +194,7 @@ impl<'a> Locks<'a> {
         };
         let is_named = |updates: &Vec<String>| {
             let is_this =
-                |update: &String| *update == planned.image.name || names::full(update) == names::full(name);
+                |update: &String| planned.image.is_called(update) || names::full(update) == names::full(name);
             updates.is_empty() || updates.iter().any(is_this)
         };
         old.is_some_and(is_old) || self.options.update.as_ref().is_some_and(is_named)
@@ -211,8 +268,16 @@ impl<'a> Locks<'a> {
             self.tell(name, &locked, self.file.get(name));
             file.set(name, locked);
         }
+        for (address, now) in &self.fetched {
+            let Some(digest) = now.clone() else { continue };
+            let locked = Locked { digest, resolved: self.today };
+            self.tell(address, &locked, self.file.source(address));
+            file.set_source(address, locked);
+        }
         if self.updates_all() {
-            let used: Vec<String> = planned.iter().flat_map(open).map(|name| names::full(&name)).collect();
+            let mut used: Vec<String> =
+                planned.iter().flat_map(open).map(|name| names::full(&name)).collect();
+            used.extend(planned.iter().flat_map(remotes).map(|remote| remote.address.clone()));
             file.retain(|name| used.iter().any(|used| used == name));
         }
         if !self.options.check && file != LockFile::load(&self.path)? {
@@ -258,6 +323,11 @@ fn open(planned: &Planned) -> Vec<String> {
     let is_open = |name: &&String| names::is_name(name) && !given(name) && !planned.bases.contains_key(*name);
     let uses = planned.uses.iter().flatten().chain(&planned.frontend);
     uses.filter(is_open).cloned().collect()
+}
+
+/// What a build fetches that its address does not pin.
+fn remotes(planned: &Planned) -> impl Iterator<Item = &Remote> {
+    planned.remotes.iter().filter(|_| planned.image.lock)
 }
 
 #[cfg(test)]

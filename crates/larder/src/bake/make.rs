@@ -6,11 +6,16 @@ use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::builder::{Builder, moved_base, wrong_base};
-use super::flow::{Bake, Inputs};
+use super::baker::Baker;
+use super::builder::{Builder, checks_by_itself, keeps_its_cache, moved_base, wrong_base};
+use super::flow::Bake;
+use super::inputs::Inputs;
 use super::inspect::inspect;
 use super::stock::{Extras, Found, Stock};
 use crate::config::image::{Handed, Ignore};
+use crate::lock;
+use crate::process::command::Cmd;
+use crate::process::live::step_of;
 use crate::process::runner::{RunError, succeeded};
 
 /// An image that the engine has built.
@@ -45,6 +50,7 @@ impl Bake<'_> {
             return Ok(false);
         }
         let extras = self.extras(inputs, built.seconds);
+        self.step("saving");
         let saved = self.baker.stock.save(&inputs.key, &built.id, self.image, &extras);
         self.or_unsaved(saved)
     }
@@ -53,7 +59,8 @@ impl Bake<'_> {
     /// only after a failure.
     pub(super) fn build_only(&mut self, inputs: Option<&Inputs>) -> Result<Built, RunError> {
         self.baker.engine(self.image.builder())?;
-        match self.build_now(inputs) {
+        let cache_to = self.cache_to()?;
+        match self.build_now(inputs, &cache_to).map_err(|error| error.of_build_for(&self.image.platform())) {
             Err(error) if !error.is_interruption() => Err(self
                 .baker
                 .stock
@@ -66,7 +73,24 @@ impl Bake<'_> {
         }
     }
 
-    fn build_now(&self, inputs: Option<&Inputs>) -> Result<Built, RunError> {
+    /// Where the engine's cache of the build is to be written; a builder that cannot goes without.
+    fn cache_to(&mut self) -> Result<Vec<String>, RunError> {
+        let wanted = self.image.as_build().map_or(Vec::new(), |build| build.cache_to.clone());
+        if wanted.is_empty() {
+            return Ok(wanted);
+        }
+        let Baker { options, tools, runner, .. } = self.baker;
+        let has_builder = options.variables.contains_key("BUILDX_BUILDER");
+        Ok(match keeps_its_cache(self.image.builder(), has_builder, tools, runner)? {
+            None => wanted,
+            Some(why) => {
+                self.warn(format!("`engine-cache.to` is left out: {why}"));
+                Vec::new()
+            }
+        })
+    }
+
+    fn build_now(&self, inputs: Option<&Inputs>, cache_to: &[String]) -> Result<Built, RunError> {
         let (tools, runner) = (self.baker.tools, self.baker.runner);
         let builder = Builder::probe(self.image.builder(), tools, runner)?;
         if self.image.as_build().is_some_and(|build| !build.contexts.is_empty())
@@ -83,8 +107,12 @@ impl Bake<'_> {
         let cmd = builder.command(tools).arg("--iidfile").path(&id_file);
         let options = self.baker.options;
         let cmd = if options.rebuild || options.from_scratch { cmd.arg("--no-cache") } else { cmd };
+        let to =
+            |cmd: Cmd, image: &String| cmd.flag("--cache-to", &format!("type=registry,ref={image},mode=max"));
+        let cmd = cache_to.iter().fold(cmd, to);
         let piped = self.is_piped(builder);
-        let pinned = if piped || inputs.is_none() { None } else { self.pinned()? };
+        let checks = self.checks_sources(builder)?;
+        let pinned = if piped || inputs.is_none() { None } else { self.pinned(checks)? };
         let handed = match &pinned {
             _ if piped => Handed::Tar,
             Some(dockerfile) => Handed::Dockerfile(dockerfile),
@@ -93,38 +121,61 @@ impl Bake<'_> {
         let key_file = self.temp.join("key");
         let context = match (piped, self.image.ignore) {
             (false, _) => None,
-            (true, Ignore::All) => Some(self.tar(&key_file)),
+            (true, Ignore::All) => Some(self.tar(&key_file, checks)),
             (true, Ignore::Docker) => Some(self.tar_for_old_builder(&key_file)),
         };
         let started = Instant::now();
         let limit = self.image.timeout.map(|limit| limit.0);
-        runner.build(context.as_ref(), &self.image.build(cmd, handed).within(limit))?;
+        let (live, name) = (runner.live().clone(), self.image.name.clone());
+        self.step("building");
+        let step = move |line: &str| step_of(line).into_iter().for_each(|step| live.step(&name, &step));
+        runner.build(context.as_ref(), &self.image.build(cmd, handed).within(limit), Box::new(step))?;
+        self.step("built");
         let seconds = started.elapsed().as_secs_f64();
         let key = piped.then(|| word_in(&key_file)).transpose()?;
         let id = word_in(&id_file)?;
-        let doubt = match doubt {
-            Some(doubt) => Some(doubt),
-            None => self.other_platform(&id)?,
-        };
+        let other = self.other_platform(&id)?;
+        // One of several platforms would stand there in the place of another one.
+        if let Some(other) = other.as_ref().filter(|_| self.image.name != self.image.plain) {
+            self.untag()?;
+            // What follows is for people who want only one.
+            let other = other.split("; ").next().unwrap_or(other);
+            return Err(RunError::OtherPlatform(other.to_owned()));
+        }
+        let doubt = doubt.or(other);
         let uses = self.planned.uses.as_deref().unwrap_or_default();
         let doubt = match doubt {
             Some(doubt) => Some(doubt),
             None => moved_base(self.image, uses, tools, runner)?,
         };
+        let doubt = match doubt {
+            None if self.cached() && !checks => self.moved_source()?,
+            doubt => doubt,
+        };
         Ok(Built { id, seconds, key, doubt })
+    }
+
+    /// Takes the names of what was just built away: it is not what they say.
+    fn untag(&self) -> Result<(), RunError> {
+        let tools = self.baker.tools;
+        let remove = |tag: &String| {
+            let cmd = tools.engine(self.image.builder(), "image").args(["rm", tag]);
+            self.baker.runner.ask(&cmd).map(drop)
+        };
+        self.image.tags.iter().try_for_each(remove)
     }
 
     /// Whether the engine gets a tar. Docker's builder before `BuildKit` does where its Dockerfile
     /// is another one than the context's: given that beside a folder, it hides `.dockerignore`.
     fn is_piped(&self, builder: Builder) -> bool {
-        let is_pinned = !self.planned.pins.is_empty();
+        let is_pinned = self.planned.is_renamed();
         self.image.ignore == Ignore::All || (builder == Builder::Old && is_pinned)
     }
 
-    /// Writes the Dockerfile that names images by the digests of larder.lock, where it has any of
-    /// this build, with its ignore file.
-    fn pinned(&self) -> Result<Option<Utf8PathBuf>, RunError> {
-        if self.planned.pins.is_empty() {
+    /// Writes the Dockerfile that names images by the digests of larder.lock and by the tags of
+    /// their platform, where it has any of this build, with its ignore file.
+    fn pinned(&self, checks: bool) -> Result<Option<Utf8PathBuf>, RunError> {
+        if !self.planned.is_renamed() && !checks {
             return Ok(None);
         }
         let file = self.temp.join("Dockerfile");
@@ -132,9 +183,38 @@ impl Bake<'_> {
         for suffix in ["dockerignore", "containerignore"] {
             let _ = std::fs::remove_file(self.temp.join(format!("Dockerfile.{suffix}")));
         }
-        let cmd = self.describe(self.hashctx().arg("--pinned").path(&file));
+        let cmd = self.describe_as(self.hashctx().arg("--pinned").path(&file), checks);
         let (status, _) = self.baker.runner.capture(&cmd)?;
         succeeded(&cmd, status).map(|()| Some(file))
+    }
+
+    /// Whether the build itself checks that what it fetches is what larder.lock says.
+    fn checks_sources(&self, builder: Builder) -> Result<bool, RunError> {
+        let fetched =
+            self.planned.remotes.iter().filter(|remote| self.planned.sources.contains_key(&remote.address));
+        let told: Vec<_> = fetched.map(|remote| remote.checked).collect();
+        if builder != Builder::BuildKit || told.is_empty() || told.contains(&Some(false)) {
+            return Ok(false);
+        }
+        Ok(!told.contains(&None) || checks_by_itself(self.baker.tools, self.baker.runner)?)
+    }
+
+    /// After a build that did not check it: something that it fetched, and that is now another
+    /// thing than larder.lock says, or is not to be had any more.
+    fn moved_source(&self) -> Result<Option<String>, RunError> {
+        for (address, pin) in &self.planned.sources {
+            let is_repository =
+                self.planned.remotes.iter().any(|it| it.address == *address && it.is_repository);
+            let now = lock::at_address(address, is_repository, self.baker.tools, self.baker.runner)?;
+            if now.as_ref() != Some(pin) {
+                let now = now.map_or("cannot be fetched".to_owned(), |now| format!("is {now}"));
+                return Ok(Some(format!(
+                    "this builder does not check what `ADD` fetches, and `{address}` {now}, not the {pin} of larder.lock; \
+                     `larder bake --update {address}` takes what is there now"
+                )));
+            }
+        }
+        Ok(None)
     }
 
     /// Why the builder before `BuildKit` would not make what the key says, if so: it reads some
@@ -168,7 +248,7 @@ impl Bake<'_> {
         let tar = self.temp.join("files.tar");
         let started = Instant::now();
         let key_file = self.temp.join("key");
-        self.baker.runner.write(&self.tar(&key_file), &tar)?;
+        self.baker.runner.write(&self.tar(&key_file, false), &tar)?;
         let extras = self.extras(inputs, started.elapsed().as_secs_f64());
         if self.cached() && self.unchanged(inputs, word_in(&key_file))? {
             let saved = self.baker.stock.pack(&inputs.key, &tar, self.image, &extras);

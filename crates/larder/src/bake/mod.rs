@@ -10,7 +10,9 @@ mod builder;
 mod disks;
 mod doubts;
 mod engines;
+mod feeds;
 mod flow;
+mod inputs;
 mod inspect;
 mod locks;
 mod make;
@@ -39,6 +41,7 @@ use crate::config::{ConfigError, Project};
 use crate::engine::Engine;
 use crate::lock::LockError;
 use crate::outputs::spec;
+use crate::process::live::Live;
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
 use crate::report::{self, Baked, State, Sum};
@@ -80,6 +83,8 @@ pub struct Options {
     pub store: Option<Utf8PathBuf>,
     /// This machine's name, to be kept beside what is saved.
     pub host: Option<String>,
+    /// Whether a live view is drawn on stderr while several images are baked.
+    pub live: bool,
     /// Whether what would be built, or differs, is no reason to end otherwise than with 0.
     pub dry_run: bool,
     /// The environment variables: secrets come from there.
@@ -156,13 +161,21 @@ pub fn bake(
 ) -> Result<Outcome, BakeError> {
     let mut written = Ok(());
     let (mut states, mut sum) = (Vec::new(), Sum::default());
+    let mut in_engines: BTreeMap<Engine, Vec<String>> = BTreeMap::new();
     let width = width(project, options)?;
     each(project, options, tools, runner, |baked| {
         states.push(baked.state);
         sum.add(baked);
+        let engine = baked.engine.and_then(Engine::named).filter(|_| baked.from.is_some());
+        if let (Some(engine), Some(tag)) = (engine, baked.tags.first()) {
+            in_engines.entry(engine).or_default().push(tag.clone());
+        }
         let before = std::mem::replace(&mut written, Ok(()));
         written = before.and_then(|()| report::write(baked, options.json, width, out));
     })?;
+    if sum.moved > 0 {
+        sum.of = size(&in_engines, tools, runner)?;
+    }
     if !options.check {
         note(&sum, options.store.as_deref());
     }
@@ -205,15 +218,25 @@ pub(crate) fn each(
     } else {
         runner
     };
-    let mut oven = baker::Baker::new(options, tools, runner, temp, &planned);
+    let drawn = (planned.len() > 1 && options.jobs > 1 && options.live && !options.check).then(|| {
+        Live::draw(planned.iter().map(|one| one.image.name.chars().count()).max().unwrap_or_default())
+    });
+    let live = drawn.as_ref().map(|drawn| drawn.live.clone()).unwrap_or_default();
+    let watched = runner.below(&live);
+    let mut oven = baker::Baker::new(options, tools, &watched, temp, &planned);
     oven.owners = owners(project);
     schedule::run(
         &needs(&planned),
         options.jobs,
         |at, seat| oven.bake_planned(&planned, at, seat),
         &order_of_file(project, &planned),
-        |at| oven.done.get(at).and_then(|(_, baked)| baked.get()).into_iter().for_each(&mut tell),
+        |at| {
+            let baked = oven.done.get(at).and_then(|(_, baked)| baked.get());
+            live.aside(|| baked.into_iter().for_each(&mut tell));
+        },
     )?;
+    drop(drawn);
+    oven.runner = runner;
     for disk in disks {
         tell(&oven.bake_disk(disk)?);
     }
@@ -236,6 +259,17 @@ fn width(project: &Project, options: &Options) -> Result<usize, BakeError> {
     Ok(images.chain(disks).map(|name| name.chars().count()).max().unwrap_or_default())
 }
 
+/// How many bytes the images have together, plain, as their engines tell.
+fn size(images: &BTreeMap<Engine, Vec<String>>, tools: &Tools, runner: &Runner) -> Result<u64, RunError> {
+    let mut sum = 0_u64;
+    for (engine, tags) in images {
+        let tags: Vec<_> = tags.iter().map(String::as_str).collect();
+        let found = inspect::inspect(&tags, *engine, tools, runner)?;
+        sum = found.iter().flatten().map(inspect::Inspected::size).fold(sum, u64::saturating_add);
+    }
+    Ok(sum)
+}
+
 /// Keeps the sum as an event of the store; one that cannot be kept is not missed.
 fn note(sum: &Sum, store: Option<&Utf8Path>) {
     let Some(store) = store.and_then(|store| Store::open(store).ok()) else { return };
@@ -253,7 +287,7 @@ fn order_of_file(project: &Project, planned: &[plan::Planned]) -> Vec<usize> {
 /// For each image, where those stand that it is built from.
 fn needs(planned: &[plan::Planned]) -> Vec<Vec<usize>> {
     let at = |name: &String| planned.iter().position(|other| other.image.name == *name);
-    planned.iter().map(|image| image.below().filter_map(at).collect()).collect()
+    planned.iter().map(|image| image.before().filter_map(at).collect()).collect()
 }
 
 /// Resolves what larder.lock lacks, or is to be updated, and writes it; builds nothing. With

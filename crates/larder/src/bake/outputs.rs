@@ -3,12 +3,11 @@
 
 use std::cell::Cell;
 
-use camino::{Utf8Path, Utf8PathBuf};
-use serde::Deserialize;
+use camino::Utf8Path;
 
+use super::feeds::{Judged, judged, real_context};
 use super::flow::Bake;
 use super::stock::{Found, Stock};
-use crate::config::image::Source;
 use crate::outputs::place::{Owner, put};
 use crate::outputs::record::Ledger;
 use crate::outputs::staged::{Staged, leading, placed};
@@ -25,15 +24,6 @@ enum Brought {
     Files(usize),
     /// What is stored is damaged, or not there.
     Lost,
-}
-
-/// One line of `hashctx --check-ignore --json`.
-#[derive(Deserialize)]
-struct Judged {
-    path: Utf8PathBuf,
-    excluded: bool,
-    #[serde(default)]
-    read_by: Option<Vec<String>>,
 }
 
 impl Bake<'_> {
@@ -149,13 +139,7 @@ impl Bake<'_> {
 
     /// Refuses files that the image's own key would have as inputs: it would never be a hit again.
     fn check_inputs(&self, files: &[Staged]) -> Result<(), RunError> {
-        let root = self.baker.runner.folder();
-        let context = match &self.image.source {
-            Source::Build(build) => &build.context,
-            Source::Pack(pack) => &pack.dir,
-        };
-        let (Ok(real), Ok(real_root)) = (root.join(context).canonicalize_utf8(), root.canonicalize_utf8())
-        else {
+        let Some((real, real_root)) = real_context(self.image, self.baker.runner.folder()) else {
             return Ok(());
         };
         let inside = |file: &Staged| Some(real_root.join(&file.to).strip_prefix(&real).ok()?.to_string());
@@ -165,14 +149,8 @@ impl Bake<'_> {
         }
         let cmd = self.describe(self.hashctx().args(["-q", "--json"])).args(["--check-ignore", "--"]);
         let (_, json) = self.baker.runner.ask(&cmd.args(paths))?;
-        let judged = serde_json::Deserializer::from_slice(&json).into_iter::<Judged>().flatten();
-        let is_input = |judged: &Judged| {
-            !judged.excluded && judged.read_by.as_ref().is_none_or(|lines| !lines.is_empty())
-        };
-        judged.into_iter().find(is_input).map_or(Ok(()), |judged| {
-            let lines = judged.read_by.unwrap_or_default();
-            let by =
-                lines.first().map_or("its folder is packed".to_owned(), |line| format!("{line} reads it"));
+        judged(&json).find(Judged::is_input).map_or(Ok(()), |judged| {
+            let by = judged.reader();
             Err(OutputError::Input { image: self.image.name.clone(), path: judged.path, by }.into())
         })
     }

@@ -9,15 +9,16 @@ use std::process::ExitStatus;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
+use storekit::Platform;
 
 use super::engines::Engines;
-use super::flow::special_file;
+use super::feeds::feeds;
+use super::inputs::special_file;
 use super::{BakeError, Options};
 use crate::config::Project;
 use crate::config::chosen::chosen_images;
 use crate::config::image::Image;
 use crate::config::names;
-use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, succeeded};
 use crate::process::tools::Tools;
@@ -34,12 +35,35 @@ pub(super) struct Planned {
     pub(super) uses: Option<Vec<String>>,
     /// Those of them that larder.toml has, each with its name there.
     pub(super) bases: BTreeMap<String, String>,
+    /// The images of larder.toml whose outputs its build reads.
+    pub(super) feeds: Vec<String>,
     /// The frontend that the Dockerfile names without a digest.
     pub(super) frontend: Option<String>,
     /// Whether a frontend reads the Dockerfile that is not docker's own.
     pub(super) foreign: bool,
     /// The digests that the build takes images by, by their names in the Dockerfile.
     pub(super) pins: BTreeMap<String, String>,
+    /// The names by which the build takes images of larder.toml, where they are others than those
+    /// in the Dockerfile: there it names an image for all its platforms.
+    pub(super) uses_as: BTreeMap<String, String>,
+    /// What the build fetches from addresses that say nothing of the content.
+    pub(super) remotes: Vec<Remote>,
+    /// What is to stand there, by the addresses that its Dockerfile fetches.
+    pub(super) sources: BTreeMap<String, String>,
+    /// The build args that no stage declares.
+    pub(super) unused_args: Vec<String>,
+}
+
+/// Something that a build fetches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Remote {
+    pub(super) address: String,
+    pub(super) is_repository: bool,
+    /// The named context that it is; none of one that the Dockerfile fetches.
+    pub(super) context: Option<String>,
+    /// Whether the frontend that the Dockerfile names checks what it fetches; none where that is
+    /// the engine's own.
+    pub(super) checked: Option<bool>,
 }
 
 impl Planned {
@@ -47,6 +71,22 @@ impl Planned {
     /// that it needs.
     pub(super) fn below(&self) -> impl Iterator<Item = &String> {
         self.bases.values().chain(&self.image.needs)
+    }
+
+    /// The same, and those whose outputs it reads.
+    pub(super) fn before(&self) -> impl Iterator<Item = &String> {
+        let is_other = |name: &&String| !self.below().any(|below| below == *name);
+        self.below().chain(self.feeds.iter().filter(is_other))
+    }
+
+    /// The engine's name for an image that the Dockerfile names so.
+    pub(super) fn in_engine<'n>(&'n self, name: &'n str) -> &'n str {
+        self.uses_as.get(name).map_or(name, String::as_str)
+    }
+
+    /// Whether it is built from another Dockerfile than that on disk.
+    pub(super) fn is_renamed(&self) -> bool {
+        !(self.pins.is_empty() && self.uses_as.is_empty())
     }
 }
 
@@ -101,25 +141,43 @@ impl Planner<'_, '_> {
         let image = Image { engine: Some(self.engines.of(image)?), ..image.clone() };
         // What is wrong is told when it is the image's turn.
         let uses = self.ahead.remove(&image.name);
-        let uses = match uses.unwrap_or_else(|| look(&image, self.tools, self.runner)) {
+        let uses = match uses.unwrap_or_else(|| look(&image, self.project, self.tools, self.runner)) {
             Err(error) if error.is_interruption() => return Err(error.into()),
             uses => uses.ok(),
         };
-        let (uses, frontend, foreign) = match uses {
-            Some(Uses { images, frontend, foreign }) => (Some(images), frontend, foreign),
-            None => (None, None, false),
-        };
-        let bases = self.bases(uses.as_deref().unwrap_or_default(), image.builder())?;
+        let known = uses.is_some();
+        let Uses { images, frontend, foreign, remotes, unused_args, feeds } = uses.unwrap_or_default();
+        let found = self.bases(&images, &image)?;
+        let uses = known.then(|| names_of(&images));
+        let bases = found.iter().map(|(name, base)| (name.clone(), base.name.clone())).collect();
+        let uses_as = found.into_iter().filter_map(|(name, base)| Some((name, base.tag?))).collect();
+        let bases: BTreeMap<String, String> = bases;
         let project = self.project;
         let is_below = |other: &&Image| {
-            bases.values().any(|base| *base == other.name) || image.needs.contains(&other.name)
+            bases.values().any(|base| *base == other.name)
+                || image.needs.contains(&other.name)
+                || feeds.contains(&other.name)
         };
         for base in project.images.iter().filter(is_below) {
             self.visit(base)?;
         }
         self.path.pop();
-        let pins = BTreeMap::new();
-        self.planned.push(Planned { image, asked: false, uses, bases, frontend, foreign, pins });
+        let (pins, sources) = (BTreeMap::new(), BTreeMap::new());
+        let one = Planned {
+            image,
+            asked: false,
+            uses,
+            bases,
+            feeds,
+            frontend,
+            foreign,
+            pins,
+            uses_as,
+            remotes,
+            sources,
+            unused_args,
+        };
+        self.planned.push(one);
         Ok(())
     }
 
@@ -133,11 +191,11 @@ impl Planner<'_, '_> {
         for image in images {
             settled.push(Image { engine: Some(self.engines.of(image)?), ..(*image).clone() });
         }
-        let (tools, runner) = (self.tools, self.runner);
+        let (project, tools, runner) = (self.project, self.tools, self.runner);
         let found = Mutex::new(BTreeMap::new());
         let ask = |at: usize, _: &Seat<'_, RunError>| {
             if let Some(image) = settled.get(at) {
-                let uses = look(image, tools, runner);
+                let uses = look(image, project, tools, runner);
                 found.lock().unwrap_or_else(PoisonError::into_inner).insert(image.name.clone(), uses);
             }
             Ok(())
@@ -147,29 +205,52 @@ impl Planner<'_, '_> {
         Ok(())
     }
 
-    /// Of the references, those that name an image of larder.toml, with its name there.
-    fn bases(&mut self, references: &[String], engine: Engine) -> Result<BTreeMap<String, String>, RunError> {
-        let project = self.project;
-        let mut owners = BTreeMap::new();
+    /// Of the references, those that name an image of larder.toml.
+    fn bases(&mut self, uses: &[Use], of: &Image) -> Result<BTreeMap<String, Base>, BakeError> {
+        let (project, engine) = (self.project, of.builder());
+        let mut owners: BTreeMap<String, Vec<&Image>> = BTreeMap::new();
         for image in &project.images {
             if self.engines.of(image)? == engine {
-                owners.extend(image.tags.iter().map(|tag| (names::given(tag, engine), &image.name)));
+                for tag in
+                    image.tags.iter().chain(image.plain_tags.iter().filter(|tag| !image.tags.contains(tag)))
+                {
+                    owners.entry(names::given(tag, engine)).or_default().push(image);
+                }
             }
         }
-        let owner = |reference: &String| {
-            let full =
-                names::sought(reference, engine).into_iter().find_map(|name| owners.get(&name).copied());
-            Some((reference.clone(), full?.clone()))
-        };
-        Ok(references.iter().filter(|reference| !reference.contains('@')).filter_map(owner).collect())
+        let mut bases = BTreeMap::new();
+        for used in uses.iter().filter(|used| !used.image.contains('@')) {
+            let sought = names::sought(&used.image, engine);
+            let Some((full, found)) = sought.iter().find_map(|name| Some((name, owners.get(name)?))) else {
+                continue;
+            };
+            let has_tag = |image: &&&Image| image.tags.iter().any(|tag| names::given(tag, engine) == *full);
+            // The platform that is built for decides between those of one name.
+            let fits = |image: &&&Image| used.platform.as_ref() == Some(&image.platform());
+            let several = || found.iter().find(|image| fits(image));
+            let Some(owner) = several().or_else(|| found.iter().find(has_tag)) else { continue };
+            let tag = if has_tag(&owner) { None } else { owner.tags.first().cloned() };
+            let base = Base { name: owner.name.clone(), tag };
+            if bases.insert(used.image.clone(), base.clone()).is_some_and(|other| other != base) {
+                return Err(two_platforms(project, of, &used.image));
+            }
+        }
+        Ok(bases)
     }
+}
+
+fn two_platforms(project: &Project, image: &Image, name: &str) -> BakeError {
+    let message = format!("image `{}` takes `{name}` for two platforms", image.name);
+    let help =
+        "name one of the two by its own tag in the Dockerfile: `larder list` has the tags of each platform";
+    project.fault(image, message, help).into()
 }
 
 fn cycle(project: &Project, image: &Image, path: &[String]) -> BakeError {
     let mut names: Vec<_> = path.iter().map(|name| format!("`{name}`")).collect();
     names.extend(names.first().cloned());
     let message = format!("images are built from one another: {}", names.join(" from "));
-    let help = "each `FROM`, or `--from`, names the next one by one of its `tags`, or it is in `needs`: give one of them another name";
+    let help = "each `FROM`, or `--from`, names the next one by one of its `tags`, it is in `needs`, or its `outputs` are read: give one of them another name, or hide outputs in .dockerignore";
     project.fault(image, message, help).into()
 }
 
@@ -177,32 +258,68 @@ fn cycle(project: &Project, image: &Image, path: &[String]) -> BakeError {
 #[derive(Deserialize)]
 struct Used {
     image: Option<String>,
+    platform: Option<String>,
     frontend: Option<String>,
     #[serde(default)]
     foreign: bool,
+    source: Option<String>,
+    #[serde(default)]
+    kind: String,
+    context: Option<String>,
+    checked: Option<bool>,
+    unused_arg: Option<String>,
+}
+
+/// An image that a Dockerfile names.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Use {
+    image: String,
+    /// The platform that it is taken for.
+    platform: Option<Platform>,
+}
+
+/// An image of larder.toml that a build takes.
+#[derive(Clone, PartialEq, Eq)]
+struct Base {
+    /// Its name there.
+    name: String,
+    /// Its first tag, where it has not got the one that the Dockerfile names.
+    tag: Option<String>,
 }
 
 /// What a Dockerfile names.
 #[derive(Default)]
 struct Uses {
     /// The images that the build starts from or copies from, sorted.
-    images: Vec<String>,
+    images: Vec<Use>,
     frontend: Option<String>,
     foreign: bool,
+    remotes: Vec<Remote>,
+    unused_args: Vec<String>,
+    /// The images of larder.toml whose outputs the build reads.
+    feeds: Vec<String>,
+}
+
+/// The images' names, each once.
+fn names_of(uses: &[Use]) -> Vec<String> {
+    let mut names: Vec<_> = uses.iter().map(|used| used.image.clone()).collect();
+    names.dedup();
+    names
 }
 
 /// The images that a build starts from or copies from, as its Dockerfile has them. What hashctx
 /// says against it is shown.
 pub(super) fn uses(image: &Image, tools: &Tools, runner: &Runner) -> Result<Vec<String>, RunError> {
-    asked(image, tools, |cmd| runner.capture(cmd)).map(|uses| uses.images)
+    asked(image, tools, |cmd| runner.capture(cmd)).map(|uses| names_of(&uses.images))
 }
 
 /// As `asked`; a Dockerfile that is not a file would be waited for without end.
-fn look(image: &Image, tools: &Tools, runner: &Runner) -> Result<Uses, RunError> {
-    match special_file(image, runner.folder()) {
-        Some(path) => Err(RunError::SpecialFile { path }),
-        None => asked(image, tools, |cmd| runner.ask(cmd)),
+fn look(image: &Image, project: &Project, tools: &Tools, runner: &Runner) -> Result<Uses, RunError> {
+    if let Some(path) = special_file(image, runner.folder()) {
+        return Err(RunError::SpecialFile { path });
     }
+    let uses = asked(image, tools, |cmd| runner.ask(cmd))?;
+    Ok(Uses { feeds: feeds(image, project, tools, runner)?, ..uses })
 }
 
 fn asked(
@@ -222,7 +339,12 @@ fn asked(
             source: error.into(),
         };
         let line = line.map_err(lost)?;
-        uses.images.extend(line.image);
+        uses.unused_args.extend(line.unused_arg);
+        let is_repository = line.kind == "repository";
+        let (context, checked) = (line.context, line.checked);
+        uses.remotes.extend(line.source.map(|address| Remote { address, is_repository, context, checked }));
+        let platform = line.platform.and_then(|platform| Platform::of_engine(&platform).ok());
+        uses.images.extend(line.image.map(|image| Use { image, platform }));
         uses.frontend = uses.frontend.or(line.frontend);
         uses.foreign |= line.foreign;
     }

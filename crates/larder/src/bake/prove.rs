@@ -5,7 +5,8 @@
 
 use camino::Utf8Path;
 
-use super::flow::{Bake, Inputs};
+use super::flow::Bake;
+use super::inputs::Inputs;
 use super::stock::{Found, Stock, judged};
 use crate::process::runner::{RunError, Verbosity};
 use crate::report::changes::{Changes, Earlier, changes_since};
@@ -45,7 +46,7 @@ impl Bake<'_> {
         let extras = self.extras(inputs, 0.0);
         if self.image.is_packed() {
             let tar = self.temp.join("files.tar");
-            runner.write(&self.tar(&self.temp.join("key")), &tar)?;
+            runner.write(&self.tar(&self.temp.join("key"), false), &tar)?;
             fresh.pack(&inputs.key, &tar, self.image, &extras)?;
         } else {
             let built = self.build_only(Some(inputs))?;

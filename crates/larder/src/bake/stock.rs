@@ -55,7 +55,7 @@ impl<'a> Stock<'a> {
         match judged(&cmd, self.runner.hold(&cmd, &mut said))? {
             Found::Unusable(why) => self.blamed(key, image, why, &said),
             found => {
-                Runner::release(&said);
+                self.runner.release(&said);
                 Ok(found)
             }
         }
@@ -66,7 +66,7 @@ impl<'a> Stock<'a> {
         if let Some(trouble) = self.engine_trouble(image.builder())? {
             return Ok(Found::NoEngine(trouble));
         }
-        Runner::release(said);
+        self.runner.release(said);
         let stored = judged(&self.imgtar("has", key), self.runner.ask(&self.imgtar("has", key)))?;
         let stored = matches!(stored, Found::Hit { .. });
         Ok(if stored { Found::Unloadable(why) } else { Found::Unusable(why) })

@@ -10,8 +10,9 @@ use thiserror::Error;
 use toolkit::Outcome;
 
 use crate::bake;
+use crate::config::Project;
 use crate::config::step::Step;
-use crate::config::{Project, question};
+use crate::nearest::question;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code};
 use crate::process::tools::Tools;

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{IntoDiagnostic, WrapErr};
+use storekit::Platform;
 use storekit::files::replace::{Durability, replace};
 use storekit::store::Store;
 use toolkit::{Outcome, output};
@@ -16,6 +17,7 @@ use crate::config::chosen::chosen_images;
 use crate::config::image::Image;
 use crate::config::step::Step;
 use crate::disk::glob;
+use crate::note;
 use crate::process::command::Cmd;
 use crate::process::runner::{Runner, Verbosity, code};
 use crate::process::tools::Tools;
@@ -90,7 +92,9 @@ impl<'a> Steps<'a> {
 
     fn image(&self, name: &str) -> miette::Result<&'a Image> {
         let found = chosen_images(self.project, &[name.to_owned()])?;
-        found.first().copied().ok_or_else(|| miette::miette!("larder.toml has no image `{name}`"))
+        // Of several platforms that which can run here.
+        let own = found.iter().find(|image| image.platform() == Platform::host());
+        own.or(found.first()).copied().ok_or_else(|| miette::miette!("larder.toml has no image `{name}`"))
     }
 
     /// The key of all that the step reads, where it says so.
@@ -144,13 +148,11 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// The file that has the key: this machine's, like the store's other notes.
+    /// The file that has the key.
     fn note(&self, step: &Step) -> Option<Utf8PathBuf> {
         let store = self.options.store.as_deref()?;
         Store::open_or_create(store).ok()?;
-        let whose = format!("{}\0{}", self.runner.folder(), step.name);
-        let whose: String = blake3::hash(whose.as_bytes()).to_hex().chars().take(16).collect();
-        Some(store.join(format!(".ci-step-{whose}")))
+        Some(store.join(note::file_name("ci-step", &[self.runner.folder().as_str(), &step.name])))
     }
 
     /// Adds the times to those of earlier runs; what cannot be written is only a warning.

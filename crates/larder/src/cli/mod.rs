@@ -7,7 +7,7 @@ pub use args::{
 };
 
 use args::{EngineArg, Job};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{IntoDiagnostic, WrapErr};
@@ -136,6 +136,7 @@ impl Process {
             update: args.update,
             no_image_cache: args.no_image_cache || args.no_cache,
             json: args.json,
+            live: args.talk.verbosity() == Verbosity::Normal && self.draws(),
             jobs: args.jobs.map_or_else(processors, usize::from),
             doubts: args.doubts,
             engine: args.engine.map(EngineArg::engine),
@@ -167,6 +168,12 @@ impl Process {
         Ok(bake::lock(&project, &options, &tools, &runner, &mut Output::report())?)
     }
 
+    /// Whether a live view can be drawn: on a terminal that can move its cursor.
+    fn draws(&self) -> bool {
+        let is_dumb = self.environment.get("TERM").is_none_or(|term| matches!(term, "" | "dumb"));
+        !is_dumb && std::io::stderr().is_terminal()
+    }
+
     /// Whether this is a run of a CI's, as far as the environment tells.
     fn is_ci(&self) -> bool {
         self.environment.get("CI").is_some_and(|value| !matches!(value, "" | "0" | "false"))
@@ -182,6 +189,7 @@ impl Process {
         let options = bake::Options {
             engines: self.engines(),
             jobs: processors(),
+            live: args.talk.verbosity() == Verbosity::Normal && self.draws(),
             locked: self.is_ci(),
             store: self.settings(&root, &args.project).store_dir(None).ok(),
             ..self.options()

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::Project;
 use super::disk::Disk;
 use super::image::Image;
-use super::nearest::question;
+use crate::nearest::question;
 
 /// Why nothing is meant.
 #[derive(Debug, Error, Diagnostic)]
@@ -32,7 +32,8 @@ pub enum ChosenError {
 
 /// The images of these names, each once; all of them where no name is given.
 ///
-/// A name is that of an image, that of a table with a `matrix`, or a pattern of either.
+/// A name is that of an image, that of a table with a `matrix` or with `platforms`, or a pattern of
+/// either.
 ///
 /// # Errors
 /// `NoImages`; `NoImage` for a name that is neither an image's nor a disk's.
@@ -45,8 +46,11 @@ pub fn chosen_images<'a>(project: &'a Project, names: &[String]) -> Result<Vec<&
     }
     let mut images: Vec<&Image> = Vec::new();
     for name in names {
-        let meant: Vec<_> =
-            project.images.iter().filter(|image| is_meant(name, &[&image.name, &image.group])).collect();
+        let meant: Vec<_> = project
+            .images
+            .iter()
+            .filter(|image| is_meant(name, &[&image.name, &image.group, &image.plain]))
+            .collect();
         if meant.is_empty() && !project.disks.iter().any(|disk| is_meant(name, &[&disk.name])) {
             return Err(unknown(project, name));
         }

@@ -3,11 +3,11 @@
 use globset::Glob;
 
 use super::Given;
-use super::expand::{Entry, set as set_entry};
+use super::expand::{Entry, args_of, set as set_entry};
 use super::fault::Fault;
 use super::layers::{Layers, Table};
-use super::nearest::question;
 use super::reference::{DISK, IMAGE};
+use crate::nearest::question;
 
 /// Whether the word may follow the image's name.
 fn is_key(word: &str) -> bool {
@@ -93,10 +93,14 @@ pub(super) fn set<'i>(
     let is_meant = |entry: &Entry<'_>| {
         entry.name == names
             || entry.group == names
+            || entry.plain == names
             || glob.as_ref().is_some_and(|glob| glob.is_match(&entry.name))
     };
     let mut found = false;
     for entry in images.iter_mut().chain(disks.iter_mut()).filter(|entry| is_meant(entry)) {
+        if names != "*" {
+            entry.own_args.extend(args_of(over));
+        }
         set_entry(entry, over.clone())?;
         found = true;
     }

@@ -153,33 +153,6 @@ mod tests {
     }
 
     #[test]
-    fn the_composers_file_is_read() {
-        let text = r#"
-            [cache]
-            images = true
-            packages = true
-            [disk.edge]
-            description = "Edge node, qcow2"
-            inputs = ["specs/edge.yml", "specs/common/**"]
-            args = { SUITE = "bookworm", ARCH = "amd64" }
-            run = 'image-composer build --out "$LARDER_OUTPUT" specs/edge.yml'
-            output = "out/edge.qcow2"
-            [disk.edge-debug]
-            inputs = ["specs/edge-debug.yml", "specs/common/**"]
-            run = 'image-composer build --out "$LARDER_OUTPUT" specs/edge-debug.yml'
-            output = "out/edge-debug.raw"
-            cache = { images = false, packages = true }
-            [pkgcache]
-            max-size = "10GB"
-            [gcctl]
-            max-disks = 5
-        "#;
-        let disks = parse(text).expect("good").disks;
-        let cached: Vec<_> = disks.iter().map(|disk| (disk.name.as_str(), disk.use_image_cache)).collect();
-        assert_eq!(cached, [("edge", true), ("edge-debug", false)]);
-    }
-
-    #[test]
     fn a_bad_disk_is_refused_where_it_stands() {
         refused("out/edge.qcow2", "../edge.qcow2", "leads out of the project");
         refused("out/edge.qcow2", "larder.toml", "is the project's own");

@@ -3,16 +3,20 @@
 //!
 //! Works on tables alone, and knows what few keys mean; each part keeps its place.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use storekit::Platform;
+
 use super::fault::Fault;
 use super::layers::{Table, merge};
 use super::matrix::{self, Value};
-use super::nearest::question;
+use super::platforms::{self, apart};
 use super::variables::{Variables, names_one, replaced};
+use crate::nearest::question;
 
 /// What belongs to one image alone, and goes to none that extends it.
 const OWN: [&str; 5] = ["description", "extends", "matrix", "outputs", "tags"];
@@ -43,16 +47,35 @@ pub(super) struct Entry<'i> {
     pub(super) name: String,
     /// The table's name: that of all images of one `matrix`.
     pub(super) group: String,
+    /// The name without the platform: that of all images of one `platforms`.
+    pub(super) plain: String,
+    /// The platform, where the table has several.
+    pub(super) platform: Option<Platform>,
+    /// Whether its tags tell it from the other platforms' by themselves.
+    pub(super) tells: bool,
     /// The place of its name.
     pub(super) at: Range<usize>,
     pub(super) table: Table<'i>,
     /// What of its values looks like a variable and is taken as it stands.
     pub(super) literals: Vec<String>,
+    /// The args that are set in its own table.
+    pub(super) own_args: BTreeSet<String>,
 }
 
 impl<'i> Entry<'i> {
     pub(super) fn new(name: &str, at: Range<usize>, table: Table<'i>) -> Self {
-        Self { name: name.to_owned(), group: name.to_owned(), at, table, literals: Vec::new() }
+        let [name, group, plain] = [name, name, name].map(str::to_owned);
+        Self {
+            name,
+            group,
+            plain,
+            platform: None,
+            tells: false,
+            at,
+            table,
+            literals: Vec::new(),
+            own_args: BTreeSet::new(),
+        }
     }
 }
 
@@ -64,14 +87,23 @@ pub(super) fn images<'i>(file: &mut Table<'i>) -> Result<Vec<Entry<'i>>, Fault> 
     let mut entries = Vec::new();
     for (name, at, own) in &images {
         let whole = family.with_ancestors(own, &mut vec![name.clone()])?;
+        let own_args = args_of(own);
         let mut table = defaults.clone();
         if whole.contains_key("pack") {
             without(&mut table, &BUILD);
         }
+        apart(&mut table, &whole);
         merge(&mut table, whole);
         table.remove("extends");
+        let platforms = platforms::taken(&mut table)?;
         for values in matrix::combinations(&mut table)? {
-            entries.push(entry(name, at.clone(), &table, &values));
+            let one = |platform| {
+                let matrix = values.iter().map(|value| value.name.get_ref().to_string());
+                let own_args = own_args.iter().cloned().chain(matrix).collect();
+                Entry { own_args, ..entry(name, at.clone(), &table, &values, platform) }
+            };
+            entries.extend(platforms.iter().map(Some).map(one));
+            entries.extend(platforms.is_empty().then(|| one(None)));
         }
     }
     Ok(entries)
@@ -154,8 +186,10 @@ impl<'i> Family<'_, 'i> {
             let mut above = self.with_ancestors(self.named(&parent)?, path)?;
             path.pop();
             without(&mut above, &OWN);
+            apart(&mut sum, &above);
             merge(&mut sum, above);
         }
+        apart(&mut sum, own);
         merge(&mut sum, own.clone());
         Ok(sum)
     }
@@ -191,8 +225,21 @@ fn parents(table: &Table<'_>) -> Result<Vec<Spanned<String>>, Fault> {
     }
 }
 
-/// One image of a table, with the values of its matrix as args and in the place of `{NAME}`.
-fn entry<'i>(group: &str, at: Range<usize>, table: &Table<'i>, values: &[Value<'i>]) -> Entry<'i> {
+/// The names of the args in one table.
+pub(super) fn args_of(table: &Table<'_>) -> BTreeSet<String> {
+    let args = table.get("args").and_then(|args| args.get_ref().as_table());
+    args.into_iter().flat_map(|args| args.keys()).map(|name| name.get_ref().to_string()).collect()
+}
+
+/// One image of a table, with the values of its matrix as args and in the place of `{NAME}`, and
+/// with one of its platforms.
+fn entry<'i>(
+    group: &str,
+    at: Range<usize>,
+    table: &Table<'i>,
+    values: &[Value<'i>],
+    platform: Option<&Spanned<Platform>>,
+) -> Entry<'i> {
     let mut table = table.clone();
     if !values.is_empty() {
         let mut args = Table::new();
@@ -204,12 +251,21 @@ fn entry<'i>(group: &str, at: Range<usize>, table: &Table<'i>, values: &[Value<'
         let args = Spanned::new(at.clone(), DeValue::Table(args));
         merge(&mut table, std::iter::once((key, args)).collect());
     }
-    let name = std::iter::once(group.to_owned()).chain(values.iter().map(Value::in_name));
-    let name = name.collect::<Vec<_>>().join("-");
+    let plain = std::iter::once(group.to_owned()).chain(values.iter().map(Value::in_name));
+    let plain = plain.collect::<Vec<_>>().join("-");
     let named = values.iter().map(|value| (format!("{{{}}}", value.name.get_ref()), value.text.clone()));
-    let places: Vec<_> = named.chain([("{image}".to_owned(), name.clone())]).collect();
-    let table = filled(table, &places);
-    Entry { group: group.to_owned(), ..Entry::new(&name, at, table) }
+    let mut places: Vec<_> = named.chain([("{image}".to_owned(), plain.clone())]).collect();
+    let mut entry = Entry { group: group.to_owned(), ..Entry::new(&plain, at.clone(), Table::new()) };
+    if let Some(platform) = platform {
+        let key = Spanned::new(platform.span(), "platform".into());
+        let platform = (platform.span(), platform.get_ref());
+        table.insert(key, Spanned::new(platform.0, DeValue::String(platform.1.to_string().into())));
+        entry.name = format!("{plain}@{}", platform.1);
+        entry.platform = Some(platform.1.clone());
+        entry.tells = table.get("tags").is_some_and(platforms::names_it);
+        places.push((platforms::PLACE.to_owned(), platforms::in_name(platform.1)));
+    }
+    Entry { table: filled(table, &places), ..entry }
 }
 
 /// The table with each placeholder replaced, in keys and in values.
@@ -243,7 +299,9 @@ fn fill<'i>(text: std::borrow::Cow<'i, str>, places: &[(String, String)]) -> std
 
 /// What is set of it on the command line goes above all.
 pub(super) fn set<'i>(entry: &mut Entry<'i>, over: Table<'i>) -> Result<(), Fault> {
-    if let Some(key) = over.keys().find(|key| matches!(key.get_ref().as_ref(), "extends" | "matrix")) {
+    let is_one_of = |key: &str| entry.platform.is_some() && key == "platform";
+    let decides = |key: &str| matches!(key, "extends" | "matrix" | "platforms") || is_one_of(key);
+    if let Some(key) = over.keys().find(|key| decides(key.get_ref())) {
         let help = "it decides which images there are: write it into larder.toml, or larder.local.toml";
         return Err(Fault::new(format!("`{}` cannot be set", key.get_ref()), key.span(), help));
     }

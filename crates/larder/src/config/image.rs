@@ -3,7 +3,7 @@
 //! Pure: the same image always gives the same commands, and whatever changes the image is in the
 //! hash command.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -19,10 +19,12 @@ use crate::process::command::Cmd;
 /// One `[image.NAME]`, with the defaults filled in. Paths are relative to larder.toml's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// The table's name, with the values of its matrix.
+    /// The table's name, with the values of its matrix, and `@PLATFORM` where it has several.
     pub name: String,
     /// The table's name alone.
     pub group: String,
+    /// The name without the platform.
+    pub plain: String,
     /// Where that stands in what was read.
     pub at: Range<usize>,
     /// What it is, for people.
@@ -33,6 +35,9 @@ pub struct Image {
     pub platform: Option<Platform>,
     /// The names in the engine and in the store; never empty.
     pub tags: Vec<String>,
+    /// Those that the image of this machine's platform has, where there are several platforms; else
+    /// the same.
+    pub plain_tags: Vec<String>,
     /// Which ignore files hide inputs.
     pub ignore: Ignore,
     /// What builds it; none means the engine that answers.
@@ -51,6 +56,8 @@ pub struct Image {
     pub timeout: Option<Age>,
     /// What of its args looks like a variable of the shell's and is taken as it stands.
     pub literals: Vec<String>,
+    /// The args that are set for this image, and not for all or for those that it extends.
+    pub own_args: BTreeSet<String>,
 }
 
 /// What an image is made of.
@@ -87,6 +94,8 @@ pub struct Build {
     pub network: Option<String>,
     /// Images in registries whose layers the engine may take for its cache.
     pub cache_from: Vec<String>,
+    /// Images in registries that the engine's cache of the build is written to.
+    pub cache_to: Vec<String>,
 }
 
 /// A named context.
@@ -156,6 +165,19 @@ pub enum Handed<'a> {
     Tar,
 }
 
+/// How a build is to name images, by their names in the Dockerfile.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// By these digests.
+    pub pins: &'a BTreeMap<String, String>,
+    /// By these names.
+    pub uses: &'a BTreeMap<String, String>,
+    /// What stands at addresses that it fetches.
+    pub sources: &'a BTreeMap<String, String>,
+    /// Whether the build checks that.
+    pub checks: bool,
+}
+
 /// Which ignore files hide inputs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -177,6 +199,22 @@ impl Ignore {
 }
 
 impl Image {
+    /// Whether people may mean it by this name.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        [&self.name, &self.group, &self.plain].into_iter().any(|own| own == name)
+    }
+
+    /// Names the commit of a named context that is a repository.
+    pub(crate) fn pin_context(&mut self, name: &str, commit: &str) {
+        let Source::Build(build) = &mut self.source else { return };
+        if let Some(Context::Given(address)) = build.contexts.get_mut(name) {
+            let (place, fragment) = address.split_once('#').unwrap_or((address.as_str(), ""));
+            let folder = fragment.split_once(':').map(|(_, folder)| format!(":{folder}")).unwrap_or_default();
+            *address = format!("{place}#{commit}{folder}");
+        }
+    }
+
     /// What builds it, once that is settled.
     #[must_use]
     pub fn builder(&self) -> Engine {
@@ -191,15 +229,15 @@ impl Image {
 
     /// Completes a `hashctx` command so that its key covers whatever decides about the image's
     /// content. `bases` are the digests, keys or IDs of images that the build uses, beside those of
-    /// larder.toml; `needs` the keys or IDs of those that it needs, by their names there; `pins`
-    /// the digests that it is to name images by.
+    /// larder.toml; `needs` the keys or IDs of those that it needs, by their names there; `named`
+    /// how it is to name images.
     #[must_use]
     pub fn describe(
         &self,
         hashctx: Cmd,
         bases: &BTreeMap<String, String>,
         needs: &BTreeMap<String, String>,
-        pins: &BTreeMap<String, String>,
+        named: &Named<'_>,
     ) -> Cmd {
         let needed = needs.iter().map(|(name, by)| format!("needs.{name}={by}"));
         let hashctx = needed.fold(hashctx, |cmd, input| cmd.flag("--input", &input));
@@ -210,7 +248,9 @@ impl Image {
                 let inputs = build.labels.iter().map(|(name, value)| format!("label.{name}={value}"));
                 let cmd = inputs.fold(cmd, |cmd, input| cmd.flag("--input", &input));
                 let cmd = pairs(pairs(cmd, "--base", &build.base), "--base", bases);
-                pairs(cmd, "--pin", pins).path(&build.context)
+                let cmd = pairs(pairs(cmd, "--pin", named.pins), "--use", named.uses);
+                let source = if named.checks { "--pin-source" } else { "--source" };
+                pairs(cmd, source, named.sources).path(&build.context)
             }
             Source::Pack(pack) => {
                 let cmd = hashctx.flag("--ignore", self.ignore.name());
@@ -227,6 +267,28 @@ impl Image {
     #[must_use]
     pub fn images(&self, hashctx: Cmd) -> Option<Cmd> {
         self.as_build().map(|build| self.hashed_build(build, &BTreeMap::new(), hashctx))
+    }
+
+    /// The folder that it is made from, relative to larder.toml.
+    #[must_use]
+    pub fn folder(&self) -> &Utf8Path {
+        match &self.source {
+            Source::Build(build) => &build.context,
+            Source::Pack(pack) => &pack.dir,
+        }
+    }
+
+    /// Completes a `hashctx --check-ignore` command, which asks of what it is made.
+    #[must_use]
+    pub fn check_ignore(&self, hashctx: Cmd) -> Cmd {
+        let cmd = match &self.source {
+            Source::Build(build) => {
+                let cmd = self.hashed_build(build, &BTreeMap::new(), hashctx);
+                if self.ignore == Ignore::All { cmd.flag("--ignore", "all") } else { cmd }
+            }
+            Source::Pack(_) => hashctx.flag("--ignore", self.ignore.name()),
+        };
+        cmd.path(self.folder())
     }
 
     /// What an engine builds it from.
@@ -367,135 +429,4 @@ fn words(words: &[String]) -> Option<String> {
 /// The path without `./` in front, as one would type it.
 fn plain(path: &Utf8Path) -> Utf8PathBuf {
     path.strip_prefix(".").unwrap_or(path).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn image(text: &str) -> Image {
-        crate::config::parse(&format!("[image.app]\n{text}")).expect("a good table").images.remove(0)
-    }
-
-    /// `P` in the line is this machine's platform.
-    #[track_caller]
-    fn described(text: &str, line: &str) {
-        let line = line.replace("--platform P", &format!("--platform {}", Platform::host()));
-        assert_eq!(
-            image(text)
-                .describe(Cmd::new("hashctx"), &BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new())
-                .to_string(),
-            line
-        );
-    }
-
-    const FULL: &str = r#"
-        context = "srv"
-        dockerfile = "docker/App"
-        target = "run"
-        args = { B = "2", A = "1 2" }
-        platform = "linux/aarch64"
-        base = { "debian:12" = "sha256:0000000000000000000000000000000000000000000000000000000000000000" }
-        tags = ["app:1", "app:dev"]
-    "#;
-
-    #[test]
-    fn a_plain_image_is_hashed_as_by_hand() {
-        described("", "hashctx -f Dockerfile --platform P .");
-    }
-
-    #[test]
-    fn podman_has_ignore_rules_of_its_own() {
-        described("engine = \"podman\"", "hashctx -f Dockerfile --platform P --engine podman .");
-        described("engine = \"docker\"", "hashctx -f Dockerfile --platform P .");
-    }
-
-    #[test]
-    fn whatever_decides_about_a_build_is_hashed() {
-        let bases = [("app:1".to_owned(), "larder:c0".to_owned())].into();
-        let pins = [("alpine".to_owned(), "sha256:0a".to_owned())].into();
-        let zeros = "0".repeat(64);
-        assert_eq!(
-            image(FULL).describe(Cmd::new("hashctx"), &bases, &BTreeMap::new(), &pins).to_string(),
-            format!(
-                "hashctx -f srv/docker/App --target run --platform linux/arm64 --build-arg 'A=1 2' --build-arg B=2 \
-                 --base debian:12=sha256:{zeros} --base app:1=larder:c0 \
-                 --pin alpine=sha256:0a srv"
-            )
-        );
-    }
-
-    #[test]
-    fn a_platform_is_hashed_and_built_by_one_name() {
-        for platform in ["linux/aarch64", "linux/arm64/v8", "Linux/ARM64"] {
-            let image = image(&format!("platform = \"{platform}\""));
-            described(
-                &format!("platform = \"{platform}\""),
-                "hashctx -f Dockerfile --platform linux/arm64 .",
-            );
-            let built = image.build(Cmd::new("docker").arg("build"), Handed::Folder).to_string();
-            assert!(built.contains(" --platform linux/arm64 "), "{built}");
-        }
-    }
-
-    #[test]
-    fn the_images_of_a_build_are_asked_for_as_it_is_hashed() {
-        assert_eq!(
-            image(FULL).images(Cmd::new("hashctx")).expect("a build").to_string(),
-            "hashctx -f srv/docker/App --target run --platform linux/arm64 --build-arg 'A=1 2' --build-arg B=2"
-        );
-        assert_eq!(image("pack = { dir = \"d\" }").images(Cmd::new("hashctx")), None);
-    }
-
-    #[test]
-    fn what_looks_like_a_variable_is_told() {
-        let told = |text: &str| image(text).literals();
-        assert_eq!(told("args = { B = \"a$5\", C = \"x-$Y\" }"), ["`args.C` has the text `x-$Y`"]);
-        assert_eq!(
-            told("pack = { dir = \"d\", env = { P = \"${P}:/x\" } }"),
-            ["`pack.env.P` has the text `${P}:/x`"]
-        );
-        assert_eq!(told("args = { A = \"$\", B = \"1\" }"), [""; 0]);
-    }
-
-    #[test]
-    fn git_rules_are_hashed_where_asked_for() {
-        described("ignore = \"all\"", "hashctx -f Dockerfile --platform P --ignore all .");
-    }
-
-    #[test]
-    fn a_build_is_as_one_would_type_it() {
-        assert_eq!(
-            image(FULL).build(Cmd::new("docker").arg("build"), Handed::Folder).to_string(),
-            "docker build -f srv/docker/App --target run --platform linux/arm64 --build-arg 'A=1 2' \
-             --build-arg B=2 -t app:1 -t app:dev srv"
-        );
-    }
-
-    #[test]
-    fn a_piped_context_names_the_dockerfile_from_within() {
-        let cmd = image(FULL).build(Cmd::new("docker").arg("build"), Handed::Tar).to_string();
-        assert!(cmd.contains("-f docker/App "), "{cmd}");
-        assert!(cmd.ends_with(" -"), "{cmd}");
-    }
-
-    #[test]
-    fn the_settings_of_a_pack_are_hashed_and_packed() {
-        let image = image(
-            "platform = \"linux/amd64\"\npack = { dir = \"dist\", entrypoint = [\"/app\", \"-v\"], \
-             env = { A = \"1\" }, workdir = \"/srv\", labels = { v = \"2\" } }",
-        );
-        assert_eq!(
-            image
-                .describe(Cmd::new("hashctx"), &BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new())
-                .to_string(),
-            "hashctx --ignore docker --input pack.platform=linux/amd64 --input pack.entrypoint.0=/app \
-             --input pack.entrypoint.1=-v --input pack.env.A=1 --input pack.workdir=/srv --input pack.label.v=2 dist"
-        );
-        assert_eq!(
-            image.pack(Cmd::new("imgtar").args(["pack", "K"])).to_string(),
-            "imgtar pack K --platform linux/amd64 --entrypoint '[\"/app\",\"-v\"]' --env A=1 --workdir /srv \
-             --label v=2"
-        );
-    }
 }

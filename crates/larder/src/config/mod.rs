@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
+use storekit::Platform;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -24,8 +25,9 @@ pub mod image;
 mod layers;
 mod matrix;
 pub mod names;
-mod nearest;
+
 pub mod outputs;
+mod platforms;
 pub mod reference;
 pub mod secrets;
 pub mod step;
@@ -40,10 +42,10 @@ pub(crate) use self::fault::Fault;
 use self::fault::misread;
 use self::image::{Context, Image, Source};
 use self::layers::{Layers, Table};
-pub(crate) use self::nearest::question;
 use self::step::{CiTable, Step};
 use self::table::{ImageTable, Read};
 pub use self::variables::Variables;
+use crate::nearest::{self, question};
 
 /// The file's name.
 pub const FILE: &str = "larder.toml";
@@ -149,11 +151,14 @@ fn image(mut entry: Entry<'_>, cached: bool, variables: Variables<'_>) -> Result
     let at = entry.at.clone();
     expand::settle(&mut entry, variables)?;
     let table = ImageTable::deserialize(expand::as_value(entry.at.clone(), entry.table).into_deserializer());
-    let mut read = table.map_err(|error| misread(&error))?.checked(&entry.name, entry.at)?;
+    let other = entry.platform.as_ref().filter(|_| !entry.tells);
+    let mut read = table.map_err(|error| misread(&error))?.checked(&entry.plain, entry.at, other)?;
+    read.image.name = entry.name;
     read.image.group = entry.group;
     read.image.at = at;
     read.image.use_image_cache &= cached;
     read.image.literals.extend(entry.literals);
+    read.image.own_args = entry.own_args;
     Ok(read)
 }
 
@@ -231,7 +236,8 @@ struct LarderTable {
 fn valid_defaults(file: &mut Table<'_>) -> Result<(), Fault> {
     let Some(defaults) = file.remove("defaults") else { return Ok(()) };
     let at = defaults.span();
-    let DeValue::Table(table) = defaults.into_inner() else { return Ok(()) };
+    let DeValue::Table(mut table) = defaults.into_inner() else { return Ok(()) };
+    platforms::taken(&mut table)?;
     let mut entry = Entry::new("defaults", at.clone(), table);
     expand::settle(&mut entry, &|_| Some(String::new()))?;
     let read = ImageTable::deserialize(expand::as_value(at, entry.table).into_deserializer());
@@ -242,7 +248,7 @@ fn valid_defaults(file: &mut Table<'_>) -> Result<(), Fault> {
 /// of another.
 fn settled(read: Vec<Read>) -> Result<Vec<Image>, Fault> {
     one_owner_each(&read)?;
-    let names: Vec<_> = read.iter().map(|read| (read.image.name.clone(), read.image.group.clone())).collect();
+    let names: Vec<_> = read.iter().map(|read| Named::of(&read.image)).collect();
     let tags: BTreeMap<_, _> = read
         .iter()
         .map(|read| (read.image.name.clone(), read.image.tags.first().cloned().unwrap_or_default()))
@@ -250,10 +256,10 @@ fn settled(read: Vec<Read>) -> Result<Vec<Image>, Fault> {
     let mut images = Vec::new();
     for Read { mut image, needs, contexts, .. } in read {
         for need in needs {
-            image.needs.extend(members(&need, &image.name, &names)?);
+            image.needs.extend(members(&need, &image, &names)?);
         }
         for context in contexts {
-            let members = members(&context, &image.name, &names)?;
+            let members = members(&context, &image, &names)?;
             let [member] = members.as_slice() else {
                 let help = format!(
                     "name one of its images, such as `image:{}`",
@@ -278,16 +284,41 @@ fn settled(read: Vec<Read>) -> Result<Vec<Image>, Fault> {
     Ok(images)
 }
 
-/// The images that another one names: one, or all of a matrix.
-fn members(name: &Spanned<String>, of: &str, names: &[(String, String)]) -> Result<Vec<String>, Fault> {
+/// By what other images may name one.
+struct Named {
+    name: String,
+    group: String,
+    plain: String,
+    platform: Platform,
+}
+
+impl Named {
+    fn of(image: &Image) -> Self {
+        let [name, group, plain] = [&image.name, &image.group, &image.plain].map(String::clone);
+        Self { name, group, plain, platform: image.platform() }
+    }
+}
+
+/// The images that another one names: one, or all of a matrix; of several platforms those of its
+/// own, where there is one.
+fn members(name: &Spanned<String>, of: &Image, names: &[Named]) -> Result<Vec<String>, Fault> {
     let wanted = name.get_ref();
-    let is_meant = |(image, group): &&(String, String)| image == wanted || group == wanted;
-    let found: Vec<_> = names.iter().filter(is_meant).map(|(image, _)| image.clone()).collect();
-    if found.iter().any(|found| found == of) {
-        return Err(Fault::new(format!("image `{of}` needs itself"), name.span(), "name another image"));
+    let own = of.platform();
+    let is_other = |one: &Named| {
+        let is_sibling = |other: &&Named| other.plain == one.plain && other.platform == own;
+        one.name != *wanted && one.platform != own && names.iter().any(|other| is_sibling(&other))
+    };
+    let is_meant = |one: &&Named| [&one.name, &one.group, &one.plain].contains(&wanted) && !is_other(one);
+    let found: Vec<_> = names.iter().filter(is_meant).map(|one| one.name.clone()).collect();
+    if found.contains(&of.name) {
+        return Err(Fault::new(
+            format!("image `{}` needs itself", of.name),
+            name.span(),
+            "name another image",
+        ));
     }
     if found.is_empty() {
-        let meant = question(wanted, names.iter().map(|(image, _)| image.as_str()));
+        let meant = question(wanted, names.iter().map(|one| one.name.as_str()));
         let help = format!("{meant}name an image of this file");
         return Err(Fault::new(format!("there is no image `{wanted}`"), name.span(), help));
     }

@@ -21,6 +21,11 @@ pub(crate) fn sought(name: &str, engine: Engine) -> Vec<String> {
     names
 }
 
+/// Whether the name says a tag.
+pub(crate) fn has_tag(name: &str) -> bool {
+    name.rsplit('/').next().is_some_and(|last| last.contains(':'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

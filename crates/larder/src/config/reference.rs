@@ -71,12 +71,20 @@ const SECRET: &[Key] = &[
     key("file", Kind::Text, false, "the file that has it, relative to larder.toml"),
 ];
 
-const ENGINE_CACHE: &[Key] = &[key(
-    "from",
-    Kind::Texts,
-    false,
-    "images in registries whose layers the engine may take, as `--cache-from` has them",
-)];
+const ENGINE_CACHE: &[Key] = &[
+    key(
+        "from",
+        Kind::Texts,
+        false,
+        "images in registries whose layers the engine may take, as `--cache-from` has them",
+    ),
+    key(
+        "to",
+        Kind::Texts,
+        false,
+        "images in registries that a build writes its layers to, all stages', as `--cache-to` does. docker with buildx has it, where docker keeps images with containerd or BUILDX_BUILDER names a builder; else it is left out, with a warning",
+    ),
+];
 
 pub(super) const IMAGE: &[Key] = &[
     key("description", Kind::Text, false, "what the image is, for `larder list`"),
@@ -102,6 +110,12 @@ pub(super) const IMAGE: &[Key] = &[
         "build arguments. `true` takes the environment variable of that name; `${VAR}`, `${VAR:-x}` and `${VAR-x}` stand for variables, `$${` for `${`",
     ),
     key("platform", Kind::Text, true, "such as `linux/arm64`; linux on this machine's architecture"),
+    key(
+        "platforms",
+        Kind::Texts,
+        true,
+        "in the place of `platform`: an image for each, NAME@PLATFORM, with a key of its own. In the engine, the tags of all but this machine's own platform end in it, as in `app:1-linux-arm64`, unless they have `{platform}`",
+    ),
     key(
         "base",
         Kind::Pairs,
@@ -133,7 +147,7 @@ pub(super) const IMAGE: &[Key] = &[
         "needs",
         Kind::Texts,
         true,
-        "images of the file that are baked first though the Dockerfile does not name them, such as one whose outputs lie in this context; their keys are in this one's",
+        "images of the file that are baked first though the Dockerfile does not name them; their keys are in this one's. One whose outputs this build reads in its context comes first by itself",
     ),
     key("timeout", Kind::Text, false, "how long a build may take, such as `30m`"),
     key(
@@ -161,7 +175,7 @@ pub(super) const IMAGE: &[Key] = &[
         "lock",
         Kind::Flag,
         false,
-        "whether larder.lock says which images the names in the Dockerfile stand for; `true`",
+        "whether larder.lock says which images the names in the Dockerfile stand for, and what `ADD` and contexts fetch from addresses; `true`",
     ),
     key(
         "refresh",
@@ -398,7 +412,7 @@ mod tests {
 
     #[test]
     fn every_key_that_is_read_is_told_and_no_other() {
-        is_complete("[image.a]", IMAGE, &["extends", "matrix"]);
+        is_complete("[image.a]", IMAGE, &["extends", "matrix", "platforms"]);
         is_complete("[image.a.pack]\ndir = \"d\"", PACK, &[]);
         is_complete("[image.a.secrets.s]", SECRET, &[]);
         is_complete("[image.a.engine-cache]", ENGINE_CACHE, &[]);

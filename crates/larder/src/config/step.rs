@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::checks::leaves;
 use super::fault::Fault;
 use super::image::Image;
-use super::nearest::question;
+use crate::nearest::question;
 
 /// One of the project's own steps of `ci`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,8 +88,7 @@ impl CiTable {
 impl StepTable {
     fn checked(&self, whole: &Spanned<Self>, images: &[Image]) -> Result<Step, Fault> {
         for name in self.bake.iter().chain(&self.image) {
-            let is_known = |image: &Image| image.name == *name.get_ref() || image.group == *name.get_ref();
-            if !images.iter().any(is_known) {
+            if !images.iter().any(|image| image.is_called(name.get_ref())) {
                 let meant = question(name.get_ref(), images.iter().map(|image| image.name.as_str()));
                 let help = format!("{meant}name an image of this file");
                 return Err(Fault::new(format!("there is no image `{}`", name.get_ref()), name.span(), help));

@@ -1,6 +1,6 @@
 //! `[image.NAME]` as it is written, with what is wrong in it refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use camino::Utf8PathBuf;
@@ -14,7 +14,7 @@ use super::checks::{are_names, is_base, is_limit, is_path, is_secret_name, leave
 use super::disk::Cache;
 use super::fault::Fault;
 use super::image::{Build, Context, Ignore, Image, Pack, Secret, Source};
-use super::{names, outputs};
+use super::{names, outputs, platforms};
 use crate::engine::Engine;
 
 /// One image, with everything that its defaults, its ancestors and its matrix give it.
@@ -86,6 +86,8 @@ struct SecretTable {
 struct EngineCache {
     #[serde(default)]
     from: Vec<Spanned<String>>,
+    #[serde(default)]
+    to: Vec<Spanned<String>>,
 }
 
 /// Which keys of the user's a build may use.
@@ -157,8 +159,14 @@ pub(super) struct Read {
 }
 
 impl ImageTable {
-    /// The image called so, with wrong values refused. `at` is the place of the name.
-    pub(super) fn checked(self, name: &str, at: Range<usize>) -> Result<Read, Fault> {
+    /// The image called so, with wrong values refused. `at` is the place of the name. `platform`:
+    /// the image is one of several, and its tags are to tell that.
+    pub(super) fn checked(
+        self,
+        name: &str,
+        at: Range<usize>,
+        platform: Option<&Platform>,
+    ) -> Result<Read, Fault> {
         self.check_values()?;
         if self.pack.is_some() && self.builds() {
             return Err(Fault::new(
@@ -176,11 +184,17 @@ impl ImageTable {
                 "with `ignore = \"all\"` the engine is handed a tar of the context: move the Dockerfile into it",
             ));
         }
-        let tags = self.tags(name, at)?;
+        let plain = self.tags(name, at)?;
+        let own = |tag: &Spanned<String>| match platform {
+            Some(platform) => Spanned::new(tag.span(), platforms::tag(tag.get_ref(), platform)),
+            None => tag.clone(),
+        };
+        let tags: Vec<_> = plain.iter().map(own).collect();
         let outputs = outputs::checked(&self.outputs)?;
         let needs = self.needs.clone();
         let contexts = self.contexts.values().filter_map(image_of).collect();
-        let image = Image { outputs, ..self.into_image(name, &tags)? };
+        let plain_tags = texts(&plain);
+        let image = Image { plain_tags, outputs, ..self.into_image(name, &tags)? };
         Ok(Read { image, tags, needs, contexts })
     }
 
@@ -193,6 +207,7 @@ impl ImageTable {
             || !self.secrets.is_empty()
             || !matches!(self.ssh, Ssh::None)
             || !self.engine_cache.from.is_empty()
+            || !self.engine_cache.to.is_empty()
             || pairs.iter().any(|pairs| !pairs.is_empty())
     }
 
@@ -227,7 +242,7 @@ impl ImageTable {
             return Err(Fault::new("`network` is empty", network.span(), help));
         }
         let not_name = |name: &&Spanned<String>| !names::is_name(name.get_ref());
-        if let Some(name) = self.engine_cache.from.iter().find(not_name) {
+        if let Some(name) = self.engine_cache.from.iter().chain(&self.engine_cache.to).find(not_name) {
             let help = "name an image in a registry, such as `registry.example/team/app:cache`";
             let message = format!("`{}` is not a valid image name", name.get_ref());
             return Err(Fault::new(message, name.span(), help));
@@ -278,17 +293,20 @@ impl ImageTable {
                 secrets,
                 ssh: self.ssh.keys(),
                 network: self.network.map(Spanned::into_inner),
-                cache_from: self.engine_cache.from.into_iter().map(Spanned::into_inner).collect(),
+                cache_from: texts(&self.engine_cache.from),
+                cache_to: texts(&self.engine_cache.to),
             }),
         };
         Ok(Image {
             name: name.to_owned(),
             group: name.to_owned(),
+            plain: name.to_owned(),
             at: 0..0,
             description: self.description,
             source,
             platform: self.platform,
-            tags: tags.iter().map(|tag| tag.get_ref().clone()).collect(),
+            tags: texts(tags),
+            plain_tags: Vec::new(),
             ignore: self.ignore,
             engine: self.engine,
             use_image_cache: self.use_image_cache && self.cache.images,
@@ -298,13 +316,18 @@ impl ImageTable {
             lock: self.lock,
             refresh: self.refresh.and_then(|refresh| refresh.0),
             literals: Vec::new(),
+            own_args: BTreeSet::new(),
         })
     }
 }
 
+fn texts(tags: &[Spanned<String>]) -> Vec<String> {
+    tags.iter().map(|tag| tag.get_ref().clone()).collect()
+}
+
 fn tag_help(tag: &str) -> &'static str {
     if tag.contains('{') {
-        "`{image}` stands for the image's name, and `{NAME}` for a value of its `matrix`; there is no other"
+        "`{image}` stands for the image's name, `{NAME}` for a value of its `matrix`, and `{platform}` for one of its `platforms`"
     } else {
         "image names are lower case, as in `team/app:1.2`; `tags = […]` names the image otherwise than its table"
     }

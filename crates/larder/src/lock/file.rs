@@ -1,5 +1,6 @@
-//! The file: TOML, an `[[image]]` table each, sorted by name, so that two branches that each add
-//! one merge without a conflict. Nothing in it counts or covers the rest of the file.
+//! The file: TOML, an `[[image]]` table each, sorted by name, then a `[[source]]` table for each
+//! address, so that two branches that each add one merge without a conflict. Nothing in it counts
+//! or covers the rest of the file.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -28,16 +29,18 @@ const HEAD: &str =
 /// What one image stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Locked {
-    /// Its digest in its registry, for all its platforms.
+    /// Its digest in its registry, for all its platforms; of a file its own; of a repository the
+    /// commit.
     pub digest: String,
     /// The day on which it was resolved.
     pub resolved: Date,
 }
 
-/// What larder.lock says, by the images' full names.
+/// What larder.lock says: by the images' full names, and by the addresses that builds fetch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LockFile {
     images: BTreeMap<String, Locked>,
+    sources: BTreeMap<String, Locked>,
 }
 
 /// Why larder.lock cannot be used.
@@ -92,6 +95,17 @@ struct File {
     _version: u64,
     #[serde(default)]
     image: Vec<Entry>,
+    #[serde(default)]
+    source: Vec<SourceEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceEntry {
+    address: Spanned<String>,
+    digest: Option<Spanned<String>>,
+    commit: Option<Spanned<String>>,
+    resolved: Spanned<String>,
 }
 
 #[derive(Deserialize)]
@@ -134,9 +148,26 @@ impl LockFile {
         self.images.insert(names::full(name), locked)
     }
 
-    /// Drops all that `keep` does not want, which is asked with full names.
+    /// What the address stands for.
+    #[must_use]
+    pub fn source(&self, address: &str) -> Option<&Locked> {
+        self.sources.get(address)
+    }
+
+    /// Notes what the address stands for.
+    pub fn set_source(&mut self, address: &str, locked: Locked) {
+        self.sources.insert(address.to_owned(), locked);
+    }
+
+    /// Drops all that `keep` does not want, which is asked with full names and with addresses.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.images.retain(|name, _| keep(name));
+        self.sources.retain(|address, _| keep(address));
+    }
+
+    /// The addresses and what they stand for, in their order.
+    pub fn sources(&self) -> impl Iterator<Item = (&str, &Locked)> {
+        self.sources.iter().map(|(address, locked)| (address.as_str(), locked))
     }
 
     /// The full names and what they stand for, in the order of the names.
@@ -151,6 +182,13 @@ impl LockFile {
             let _ = write!(
                 text,
                 "\n[[image]]\nname = \"{name}\"\ndigest = \"{digest}\"\nresolved = \"{resolved}\"\n"
+            );
+        }
+        for (address, Locked { digest, resolved }) in &self.sources {
+            let kind = if is_digest(digest) { "digest" } else { "commit" };
+            let _ = write!(
+                text,
+                "\n[[source]]\naddress = \"{address}\"\n{kind} = \"{digest}\"\nresolved = \"{resolved}\"\n"
             );
         }
         text
@@ -188,22 +226,60 @@ fn parse(text: &str) -> Result<LockFile, Fault> {
             });
         }
     }
+    for entry in file.source {
+        let (at, address) = (entry.address.span(), entry.address.get_ref().clone());
+        // No address with these can be written, or read, here.
+        if address.is_empty() || address.contains(['"', '\\']) || address.contains(char::is_control) {
+            return Err(Fault { message: format!("`{address}` is not an address"), at, help: ANEW });
+        }
+        if lock.sources.insert(address.clone(), entry.locked()?).is_some() {
+            let message = format!("`{address}` is here twice");
+            return Err(Fault { message, at, help: "remove one of the two" });
+        }
+    }
     Ok(lock)
 }
 
 impl Entry {
     fn locked(self) -> Result<Locked, Fault> {
-        let bad = |what: &Spanned<String>, is: &str| Fault {
-            message: format!("`{}` is not {is}", what.get_ref()),
-            at: what.span(),
-            help: ANEW,
-        };
         if !is_digest(self.digest.get_ref()) {
             return Err(bad(&self.digest, "a digest"));
         }
-        let resolved = self.resolved.get_ref().parse().map_err(|_| bad(&self.resolved, "a day"))?;
-        Ok(Locked { digest: self.digest.into_inner(), resolved })
+        Ok(Locked { digest: self.digest.into_inner(), resolved: day(&self.resolved)? })
     }
+}
+
+impl SourceEntry {
+    fn locked(self) -> Result<Locked, Fault> {
+        let resolved = day(&self.resolved)?;
+        match (self.digest, self.commit) {
+            (Some(digest), None) if is_digest(digest.get_ref()) => {
+                Ok(Locked { digest: digest.into_inner(), resolved })
+            }
+            (None, Some(commit)) if is_commit(commit.get_ref()) => {
+                Ok(Locked { digest: commit.into_inner(), resolved })
+            }
+            (Some(digest), _) => Err(bad(&digest, "a digest alone")),
+            (None, Some(commit)) => Err(bad(&commit, "a whole commit")),
+            (None, None) => {
+                let message = "the address has neither a digest nor a commit".to_owned();
+                Err(Fault { message, at: self.address.span(), help: ANEW })
+            }
+        }
+    }
+}
+
+fn bad(what: &Spanned<String>, is: &str) -> Fault {
+    Fault { message: format!("`{}` is not {is}", what.get_ref()), at: what.span(), help: ANEW }
+}
+
+fn day(text: &Spanned<String>) -> Result<Date, Fault> {
+    text.get_ref().parse().map_err(|_| bad(text, "a day"))
+}
+
+/// 40 or 64 hex digits.
+pub(super) fn is_commit(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// `sha256:` or `sha512:` and its hex digits.
@@ -224,7 +300,7 @@ fn conflict(text: &str) -> Option<Fault> {
             return Some(Fault {
                 message: "a merge left both versions of these lines".to_owned(),
                 at: start..start + line.trim_end().len(),
-                help: "keep one `[[image]]` table for each name, and remove the marks",
+                help: "keep one table for each name or address, and remove the marks",
             });
         }
         start += line.len();
@@ -285,6 +361,35 @@ mod tests {
         let sorted = ["docker.io/library/alpine:latest", "docker.io/library/debian:12", "host:5000/a:latest"];
         assert_eq!(names, sorted.map(|name| format!("name = \"{name}\"")));
         assert_eq!(parse(&text).expect("a good file"), lock);
+    }
+
+    #[test]
+    fn addresses_follow_the_images() {
+        let mut lock = LockFile::default();
+        let commit = Locked { digest: "c0".repeat(20), resolved: DAY };
+        lock.set_source("https://x/r.git#main", commit.clone());
+        lock.set_source("https://x/f", locked("a"));
+        lock.set("debian:12", locked("b"));
+        let text = lock.text();
+        let at = ["[[image]]", "address = \"https://x/f\"\ndigest = ", "#main\"\ncommit = "]
+            .map(|part| text.find(part));
+        assert!(at[0] < at[1] && at[1] < at[2] && at[0].is_some(), "{text}");
+        assert_eq!(parse(&text).expect("a good file"), lock);
+        assert_eq!(lock.source("https://x/r.git#main"), Some(&commit));
+        let entry = |rest: &str| {
+            format!("version = 1\n[[source]]\naddress = \"https://x/f\"\n{rest}resolved = \"2026-03-09\"\n")
+        };
+        refused(&entry(""), 3, "neither a digest nor a commit");
+        refused(&entry("commit = \"c0\"\n"), 4, "not a whole commit");
+        refused(&entry("digest = \"c0\"\n"), 4, "not a digest");
+        refused(
+            &entry(&format!("digest = \"{}\"\n", digest("a")))
+                .repeat(2)
+                .replacen("version = 1\n", "", 2)
+                .replacen("[[source]]", "version = 1\n[[source]]", 1),
+            7,
+            "here twice",
+        );
     }
 
     #[test]

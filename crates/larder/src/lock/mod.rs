@@ -1,5 +1,5 @@
-//! larder.lock: which digest each image stands for that a Dockerfile names by a tag, resolved once
-//! and written down beside larder.toml.
+//! larder.lock: which digest each image stands for that a Dockerfile names by a tag, and what is
+//! at each address that a build fetches, resolved once and written down beside larder.toml.
 //!
 //! `file` reads and writes the file, `resolve` asks for digests. Which images a bake needs, and
 //! what it does with their digests, is the bake's.
@@ -12,4 +12,4 @@ mod file;
 mod resolve;
 
 pub use file::{FILE, Invalid, LockError, LockFile, Locked};
-pub use resolve::{in_engine, in_registry};
+pub use resolve::{at_address, in_engine, in_registry};

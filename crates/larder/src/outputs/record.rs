@@ -8,6 +8,8 @@ use storekit::files::replace::{Durability, read_capped, replace};
 use storekit::files::state::FileState;
 use storekit::store::Store;
 
+use crate::note;
+
 /// A note is small: more than this was not written by a bake.
 const LARGEST: u64 = 64 << 20;
 
@@ -68,10 +70,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The file is this machine's: git ignores it in a store of Git LFS's.
     fn file(&self, owner: &str) -> Option<Utf8PathBuf> {
-        let whose = blake3::hash(format!("{}\0{owner}", self.root).as_bytes()).to_hex();
-        let short: String = whose.chars().take(16).collect();
-        Some(self.store?.join(format!(".outputs-{short}")))
+        Some(self.store?.join(note::file_name("outputs", &[self.root.as_str(), owner])))
     }
 }

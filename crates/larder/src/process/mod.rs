@@ -5,5 +5,7 @@
 pub mod background;
 pub mod children;
 pub mod command;
+pub mod error;
+pub mod live;
 pub mod runner;
 pub mod tools;

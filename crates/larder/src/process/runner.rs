@@ -4,19 +4,18 @@
 //! ours is for data.
 
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use miette::Diagnostic;
-use thiserror::Error;
 
-use crate::outputs::OutputError;
 use crate::process::background::Background;
 use crate::process::children::Children;
 use crate::process::command::{Cmd, quoted};
+pub use crate::process::error::RunError;
+use crate::process::live::Live;
 use toolkit::output;
 use toolkit::words::span;
 
@@ -32,99 +31,6 @@ pub enum Verbosity {
     Verbose,
 }
 
-/// Why a command did not do its work.
-#[derive(Debug, Error, Diagnostic)]
-#[expect(missing_docs, reason = "the messages say what each field is")]
-pub enum RunError {
-    #[error("cannot run `{program}`")]
-    #[diagnostic(code(larder::cannot_run), help("it is looked for beside larder itself and on PATH"))]
-    Start { program: String, source: io::Error },
-
-    #[error("cannot follow `{program}`")]
-    #[diagnostic(code(larder::lost))]
-    Lost { program: String, source: io::Error },
-
-    #[error("`{command}` {how}")]
-    #[diagnostic(code(larder::failed), help("`-v` prints the command, to be run by hand"))]
-    Failed { command: String, how: String, code: Option<u8> },
-
-    #[error("the image has no place: the store does not take it, and no engine answers")]
-    #[diagnostic(code(larder::nowhere), help("name another store with `--store DIR`"))]
-    Nowhere,
-
-    #[error("`{base}`, which it is built from, could not be baked")]
-    #[diagnostic(
-        code(larder::below),
-        help("see its own error: an image on top of the old one would be saved as one on the new")
-    )]
-    Below { base: String },
-
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Output(#[from] OutputError),
-
-    #[error("the image's files cannot be read: {0}")]
-    #[diagnostic(code(larder::unextracted), help("`imgtar verify KEY` says what is wrong with it"))]
-    Unextracted(String),
-
-    #[error("the image that was just saved is damaged")]
-    #[diagnostic(code(larder::outputs_lost), help("`larder bake --rebuild` makes it anew"))]
-    OutputsLost,
-
-    #[error("no engine: {0}")]
-    #[diagnostic(
-        code(larder::no_engine),
-        help(
-            "install docker and start its daemon, or podman; `LARDER_DOCKER` and `LARDER_PODMAN` name other commands"
-        )
-    )]
-    NoEngine(String),
-
-    #[error("`{command}` was ended: it took longer than {limit}")]
-    #[diagnostic(code(larder::late), help("`timeout` in larder.toml says how long it may take"))]
-    Late { command: String, limit: String },
-
-    #[error("the Dockerfile `{path}` is not a regular file")]
-    #[diagnostic(code(larder::special_file), help("`dockerfile` in larder.toml is relative to `context`"))]
-    SpecialFile { path: Utf8PathBuf },
-
-    #[error("docker needs its plugin buildx for `contexts`")]
-    #[diagnostic(code(larder::no_contexts), help("install buildx, or build with podman: `--engine podman`"))]
-    NoContexts,
-
-    #[error("interrupted")]
-    #[diagnostic(code(larder::interrupted))]
-    Interrupted(u8),
-}
-
-impl RunError {
-    /// The code that the command itself ended with, or that says by which signal it was killed.
-    #[must_use]
-    pub fn exit_code(&self) -> Option<u8> {
-        match self {
-            Self::Failed { code, .. } => *code,
-            Self::Interrupted(code) => Some(*code),
-            Self::Start { .. }
-            | Self::Lost { .. }
-            | Self::Nowhere
-            | Self::Below { .. }
-            | Self::Output(_)
-            | Self::Unextracted(_)
-            | Self::OutputsLost
-            | Self::Late { .. }
-            | Self::NoContexts
-            | Self::SpecialFile { .. }
-            | Self::NoEngine(_) => None,
-        }
-    }
-
-    /// Whether a signal asked larder itself to stop.
-    #[must_use]
-    pub fn is_interruption(&self) -> bool {
-        matches!(self, Self::Interrupted(_))
-    }
-}
-
 /// Runs commands in one folder.
 #[derive(Clone, Debug)]
 pub struct Runner {
@@ -133,13 +39,16 @@ pub struct Runner {
     children: Children,
     /// Whether what a build prints is shown when it has ended.
     holds_builds: bool,
+    /// What is drawn below all that is said.
+    live: Live,
 }
 
 impl Runner {
     /// A runner for the folder; `-v` begins with the line that goes there.
     #[must_use]
     pub fn new(folder: Utf8PathBuf, verbosity: Verbosity, children: Children) -> Self {
-        let runner = Self { folder, verbosity, children, holds_builds: false };
+        let live = Live::default();
+        let runner = Self { folder, verbosity, children, holds_builds: false, live };
         runner.say(&format!("cd {}", quoted(runner.folder.as_str())));
         runner
     }
@@ -149,6 +58,22 @@ impl Runner {
     #[must_use]
     pub fn holding_builds(&self) -> Self {
         Self { holds_builds: true, ..self.clone() }
+    }
+
+    /// The same, with all that is said put above a live view.
+    #[must_use]
+    pub(crate) fn below(&self, live: &Live) -> Self {
+        Self { live: live.clone(), ..self.clone() }
+    }
+
+    /// What is drawn below all that is said.
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// Says a line on stderr.
+    pub(crate) fn tell(&self, line: &str) {
+        self.live.aside(|| output::say(line));
     }
 
     /// The folder that the commands run in.
@@ -177,10 +102,12 @@ impl Runner {
     /// Only where it did not run to its end: any exit code is the caller's to judge.
     pub fn capture(&self, cmd: &Cmd) -> Result<(ExitStatus, Vec<u8>), RunError> {
         self.say(&cmd.to_string());
-        let mut child = self.start(cmd, Stdio::null(), Stdio::piped(), Stdio::inherit())?;
+        let said = self.said(cmd)?;
+        let mut child = self.start(cmd, Stdio::null(), Stdio::piped(), said.stdio(cmd)?)?;
         let mut data = Vec::new();
         let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut data));
         let status = self.wait(cmd, &mut child)?;
+        self.show_said(said);
         read.map_err(lost(cmd))?;
         Ok((status, data))
     }
@@ -220,9 +147,22 @@ impl Runner {
     }
 
     /// Shows what was held back.
-    pub(crate) fn release(said: &[u8]) {
+    pub(crate) fn release(&self, said: &[u8]) {
         // Nobody is left to tell where stderr is closed.
-        let _ = io::stderr().write_all(said);
+        self.live.aside(|| drop(io::stderr().write_all(said)));
+    }
+
+    /// Where a command's own messages go: to stderr, or below a live view into a file, to be shown
+    /// in one piece.
+    fn said(&self, cmd: &Cmd) -> Result<Said, RunError> {
+        Ok(Said(self.live.is_shown().then(tempfile::tempfile).transpose().map_err(lost(cmd))?))
+    }
+
+    fn show_said(&self, said: Said) {
+        if let Some(mut file) = said.0 {
+            // What cannot be shown is lost.
+            self.live.aside(|| drop(file.rewind().and_then(|()| io::copy(&mut file, &mut io::stderr()))));
+        }
     }
 
     /// The stdout of a command that must end with 0.
@@ -289,28 +229,64 @@ impl Runner {
     }
 
     /// Runs a build: what it prints is shown as it comes, or with `Quiet` only at a failure.
-    /// `from`, if given, is piped into it, and both must end with 0.
+    /// `from`, if given, is piped into it, and both must end with 0. Below a live view, each line
+    /// goes to `line`, too.
     ///
     /// # Errors
     /// Where one of the two did not.
-    pub fn build(&self, from: Option<&Cmd>, cmd: &Cmd) -> Result<(), RunError> {
+    pub fn build(
+        &self,
+        from: Option<&Cmd>,
+        cmd: &Cmd,
+        line: Box<dyn Fn(&str) + Send>,
+    ) -> Result<(), RunError> {
         match from {
             None => self.say(&cmd.to_string()),
             Some(from) => self.say(&format!("{from} | {cmd}")),
         }
         let is_held = self.holds_builds || self.verbosity == Verbosity::Quiet;
         let mut log = is_held.then(tempfile::tempfile).transpose().map_err(lost(cmd))?;
-        let result = self.build_into(from, cmd, log.as_ref());
-        let is_shown = result.is_err() || self.verbosity == Verbosity::Verbose;
+        let result = match log.as_ref().filter(|_| self.live.is_shown()) {
+            Some(log) => self.build_watched(from, cmd, log, line),
+            None => self.build_into(from, cmd, log.as_ref().map(AsFd::as_fd)),
+        };
+        // Of a build that was stopped nobody asks why it failed.
+        let has_failed = result.as_ref().is_err_and(|error| !error.is_interruption());
+        let is_shown = has_failed || self.verbosity == Verbosity::Verbose;
         if let Some(log) = log.as_mut().filter(|_| is_shown) {
-            // In one piece, whatever other threads have to say.
-            let mut stderr = io::stderr().lock();
-            if self.holds_builds {
-                output::say(&format!("what `{cmd}` printed:"));
-            }
-            // What cannot be shown is lost; the failure itself is still told.
-            let _ = log.rewind().and_then(|()| io::copy(log, &mut stderr));
+            self.live.aside(|| {
+                // In one piece, whatever other threads have to say.
+                let mut stderr = io::stderr().lock();
+                if self.holds_builds {
+                    output::say(&format!("what `{cmd}` printed:"));
+                }
+                // What cannot be shown is lost; the failure itself is still told.
+                let _ = log.rewind().and_then(|()| io::copy(log, &mut stderr));
+            });
         }
+        result
+    }
+
+    /// Runs the build with what it prints in the log, and handed on line by line.
+    fn build_watched(
+        &self,
+        from: Option<&Cmd>,
+        cmd: &Cmd,
+        log: &std::fs::File,
+        line: Box<dyn Fn(&str) + Send>,
+    ) -> Result<(), RunError> {
+        let (reader, writer) = io::pipe().map_err(lost(cmd))?;
+        let log = log.try_clone().map_err(lost(cmd))?;
+        let (ended, end) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            copy_lines(reader, log, &*line);
+            // Who waits no longer is not told.
+            let _ = ended.send(());
+        });
+        let result = self.build_into(from, cmd, Some(writer.as_fd()));
+        drop(writer);
+        // What runs on in the background may keep the pipe open.
+        let _ = end.recv_timeout(Duration::from_secs(1));
         result
     }
 
@@ -321,24 +297,29 @@ impl Runner {
     pub fn write(&self, cmd: &Cmd, path: &Utf8Path) -> Result<(), RunError> {
         self.say(&format!("{cmd} > {}", quoted(path.as_str())));
         let file = std::fs::File::create(path).map_err(lost(cmd))?;
-        let mut child = self.start(cmd, Stdio::null(), file.into(), Stdio::inherit())?;
-        succeeded(cmd, self.wait(cmd, &mut child)?)
+        let said = self.said(cmd)?;
+        let mut child = self.start(cmd, Stdio::null(), file.into(), said.stdio(cmd)?)?;
+        let status = self.wait(cmd, &mut child)?;
+        self.show_said(said);
+        succeeded(cmd, status)
     }
 
-    fn build_into(&self, from: Option<&Cmd>, cmd: &Cmd, log: Option<&std::fs::File>) -> Result<(), RunError> {
+    fn build_into(&self, from: Option<&Cmd>, cmd: &Cmd, log: Option<BorrowedFd<'_>>) -> Result<(), RunError> {
         let sink = |otherwise: Stdio| match log {
-            Some(file) => file.try_clone().map(Stdio::from).map_err(lost(cmd)),
+            Some(log) => log.try_clone_to_owned().map(Stdio::from).map_err(lost(cmd)),
             None => Ok(otherwise),
         };
         let Some(from) = from else {
             let mut child = self.start(cmd, Stdio::null(), sink(ours(cmd)?)?, sink(Stdio::inherit())?)?;
             return succeeded(cmd, self.wait(cmd, &mut child)?);
         };
-        let mut source = self.start(from, Stdio::null(), Stdio::piped(), Stdio::inherit())?;
+        let said = self.said(from)?;
+        let mut source = self.start(from, Stdio::null(), Stdio::piped(), said.stdio(from)?)?;
         let pipe = source.stdout.take().map_or_else(Stdio::null, Stdio::from);
         let started = self.start(cmd, pipe, sink(ours(cmd)?)?, sink(Stdio::inherit())?);
         let ended = started.and_then(|mut child| self.wait(cmd, &mut child));
         let source_ended = self.wait(from, &mut source);
+        self.show_said(said);
         // The reader's failure comes first: a source whose reader is gone only says that its pipe
         // broke.
         succeeded(cmd, ended?)?;
@@ -391,6 +372,18 @@ impl Runner {
     }
 }
 
+/// What a command says on stderr, where it is held back.
+struct Said(Option<std::fs::File>);
+
+impl Said {
+    fn stdio(&self, cmd: &Cmd) -> Result<Stdio, RunError> {
+        match &self.0 {
+            Some(file) => file.try_clone().map(Stdio::from).map_err(lost(cmd)),
+            None => Ok(Stdio::inherit()),
+        }
+    }
+}
+
 /// An error unless the command ended with 0.
 ///
 /// # Errors
@@ -432,6 +425,18 @@ fn copy_twice(mut from: impl Read, mut file: std::fs::File) {
     }
 }
 
+/// Copies to the file, and hands on each line as it comes, until the end of what comes.
+fn copy_lines(from: impl Read, mut file: std::fs::File, line: &dyn Fn(&str)) {
+    let mut from = BufReader::new(from);
+    let mut bytes = Vec::new();
+    while let Ok(1..) = from.read_until(b'\n', &mut bytes) {
+        // The build goes on where the disk is full.
+        let _ = file.write_all(&bytes);
+        line(&String::from_utf8_lossy(&bytes));
+        bytes.clear();
+    }
+}
+
 /// Our stderr, as another process's stdout.
 fn ours(cmd: &Cmd) -> Result<Stdio, RunError> {
     io::stderr().as_fd().try_clone_to_owned().map(Stdio::from).map_err(lost(cmd))
@@ -451,7 +456,7 @@ mod tests {
 
     #[track_caller]
     fn fails(from: Option<&Cmd>, cmd: &Cmd, message: &str) {
-        let error = runner().build(from, cmd).expect_err("a failure");
+        let error = runner().build(from, cmd, Box::new(|_| ())).expect_err("a failure");
         assert_eq!(error.to_string(), message);
     }
 
@@ -475,7 +480,9 @@ mod tests {
 
     #[test]
     fn a_good_pipe_hands_everything_on() {
-        runner().build(Some(&sh("printf abc")), &sh("[ \"$(cat)\" = abc ]")).expect("the same bytes");
+        runner()
+            .build(Some(&sh("printf abc")), &sh("[ \"$(cat)\" = abc ]"), Box::new(|_| ()))
+            .expect("the same bytes");
     }
 
     #[test]

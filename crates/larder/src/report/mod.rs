@@ -80,6 +80,8 @@ pub struct Baked {
     /// The engine's ID of it, where others are built from it and this was not a check.
     #[serde(skip)]
     pub id: Option<String>,
+    /// The platform that it is for; absent for a disk.
+    pub platform: Option<String>,
     /// The image's names.
     pub tags: Vec<String>,
     /// How many of its files were written into the project; absent where it has none, or was not
@@ -163,6 +165,8 @@ pub struct Sum {
     failed: usize,
     /// In bytes.
     pub moved: u64,
+    /// How many bytes all images have that are in an engine now; 0 where that was not asked.
+    pub of: u64,
     /// In seconds.
     pub saved: f64,
 }
@@ -185,7 +189,7 @@ impl Sum {
     }
 }
 
-/// `5 images: 3 hits, 1 loaded, 1 built; 12.3MB moved; 9 min 40 s saved`
+/// `5 images: 3 hits, 1 loaded, 1 built; 12.3MB moved of 1.50GB; 9 min 40 s saved`
 impl fmt::Display for Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hits = if self.hits == 1 { "hit" } else { "hits" };
@@ -204,6 +208,9 @@ impl fmt::Display for Sum {
         write!(f, "{}: {}", count(self.images, "image"), kinds.join(", "))?;
         if self.moved > 0 {
             write!(f, "; {} moved", ByteSize(self.moved))?;
+            if self.of > self.moved {
+                write!(f, " of {}", ByteSize(self.of))?;
+            }
         }
         if self.saved >= 1.0 {
             #[expect(
@@ -245,6 +252,7 @@ mod tests {
             saved: true,
             by_key: true,
             id: None,
+            platform: Some("linux/amd64".into()),
             tags: vec!["app:latest".into()],
             outputs: None,
             reason: None,
@@ -258,6 +266,18 @@ mod tests {
             error: None,
             seconds: 1.234,
         }
+    }
+
+    #[test]
+    fn the_sum_tells_how_much_of_all_was_moved() {
+        let mut sum = Sum::default();
+        sum.add(&Baked { loaded: true, moved: 12_300_000, saved_seconds: Some(61.3), ..baked(State::Hit) });
+        sum.add(&baked(State::Built));
+        assert_eq!(sum.to_string(), "2 images: 1 loaded, 1 built; 12.3MB moved; 1 min saved");
+        sum.of = 1_500_000_000;
+        assert!(sum.to_string().contains("; 12.3MB moved of 1.50GB; "), "{sum}");
+        sum.moved = 0;
+        assert!(!sum.to_string().contains("moved"), "{sum}");
     }
 
     #[track_caller]
@@ -300,7 +320,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).expect("UTF-8"),
             "{\"image\":\"app\",\"wave\":1,\"needs\":[],\"state\":\"hit\",\"key\":\"c0ffee\",\"from\":\"store\",\"engine\":\"podman\",\"saved\":true,\
-             \"tags\":[\"app:latest\"],\"outputs\":null,\"reason\":null,\"chain\":[],\"changes\":null,\"warnings\":[],\"key_warnings\":[],\"moved\":0,\"saved_seconds\":null,\"error\":null,\"seconds\":1.234}\n"
+             \"platform\":\"linux/amd64\",\"tags\":[\"app:latest\"],\"outputs\":null,\"reason\":null,\"chain\":[],\"changes\":null,\"warnings\":[],\"key_warnings\":[],\"moved\":0,\"saved_seconds\":null,\"error\":null,\"seconds\":1.234}\n"
         );
     }
 }

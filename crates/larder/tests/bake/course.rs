@@ -244,3 +244,76 @@ fn an_engine_that_is_missing_is_not_the_other_ones_fault() {
     let states: Vec<_> = result.report.iter().map(|line| line["state"].clone()).collect();
     assert_eq!(states, ["failed", "built"], "{:?}", result.report);
 }
+
+#[test]
+fn a_context_that_is_not_there_is_one_error() {
+    for (line, why) in [("\"none\"", "does not exist"), ("\"source\"", "is not a folder")] {
+        let result = Project::new(&format!("[image.app]\ncontext = {line}\n")).bake();
+        result.ended(Outcome::Code(2), "failed").silent().never_called("docker");
+        let error = result.report[0]["error"].to_string();
+        assert!(error.contains(&format!("{} {why}", line.replace('"', "`"))), "{error}");
+    }
+}
+
+#[test]
+fn an_argument_that_no_stage_declares_is_told() {
+    let unused = "echo '{\"unused_arg\":\"A\"}{\"unused_arg\":\"B\"}'; true";
+    let hashctx = HASHCTX.replace("cat uses-of-$2 2>/dev/null || true", unused);
+    // What all images have is not every one's.
+    let toml = "[defaults]\nargs = { B = 1 }\n[image.app]\nargs = { A = 1 }\n";
+    let project = Project::new(toml).tool("hashctx", &hashctx).tool("imgtar", "true");
+    let result = project.with(|options| options.doubts = true).bake();
+    result.ended(Outcome::Yes, "hit").warned("declares the build argument `A`");
+    assert!(!result.report[0]["warnings"].to_string().contains("`B`"), "{:?}", result.report);
+    assert!(result.report[0]["key_warnings"].to_string().contains("`A`"), "{:?}", result.report);
+}
+
+#[test]
+fn one_of_several_platforms_that_came_out_for_another_is_an_error() {
+    // The stand-in builds for this machine, whatever it is asked for.
+    let result = Project::new("[image.app]\nplatforms = [\"linux/s390x\"]\n").answering().bake();
+    result.ended(Outcome::Code(2), "failed").never_called("imgtar save");
+    let error = result.report[0]["error"].to_string();
+    assert!(error.contains("and its key says linux/s390x\""), "{error}");
+    // It is not left there under a name that says so.
+    assert!(
+        result.calls.contains(&"docker image rm app:latest-linux-s390x".to_owned()),
+        "{:?}",
+        result.calls
+    );
+    assert!(result.calls.iter().any(|call| call.contains("-t app:latest-linux-s390x")), "{:?}", result.calls);
+}
+
+/// An image whose cache goes to a registry.
+const CACHED: &str = "[image.app]\nengine-cache = { to = [\"r.example/app:cache\"] }\n";
+
+#[test]
+fn a_builder_that_can_writes_its_cache_to_a_registry() {
+    let docker = DOCKER
+        .replace("buildx) exit 1", "buildx) exit 0")
+        .replace("Docker version 20.10.24", "Docker version 28.2.2");
+    let to = "--cache-to type=registry,ref=r.example/app:cache,mode=max";
+    let containerd =
+        docker.replace("build) ", "info) echo '[[driver-type io.containerd.snapshotter.v1]]';;\n build) ");
+    let result = Project::new(CACHED).docker(&containerd).bake();
+    result.ended(Outcome::Yes, "built").saved(true).silent();
+    assert!(
+        result.calls.iter().any(|call| call.starts_with("docker build") && call.contains(to)),
+        "{:?}",
+        result.calls
+    );
+
+    // Any other builds without.
+    for (docker, why) in [
+        (docker.as_str(), "keeps images with containerd"),
+        (DOCKER, "docker from 23 on with its plugin buildx"),
+    ] {
+        let result = Project::new(CACHED).docker(docker).bake();
+        result.ended(Outcome::Yes, "built").saved(true).warned(why);
+        assert!(!result.calls.iter().any(|call| call.contains("--cache-to")), "{:?}", result.calls);
+    }
+    let result = Project::new(CACHED).docker(&docker).with(|options| {
+        options.variables.insert("BUILDX_BUILDER".into(), "mine".into());
+    });
+    assert!(result.bake().calls.iter().any(|call| call.contains(to)));
+}

@@ -58,10 +58,7 @@ pub fn rewrite(text: &str, engine: Engine, doors: &Doors) -> Rewritten {
     let mut written = Rewritten::default();
     let mut stage = Stage::default();
     for instruction in instructions(text) {
-        let (first, rest) = match instruction.lines.split_first() {
-            Some(parts) => parts,
-            None => continue,
-        };
+        let Some((first, rest)) = instruction.lines.split_first() else { continue };
         let (indent, keyword, behind) = keyword(first);
         stage.learn(&keyword.to_ascii_uppercase(), &instruction.text());
         let mounts = if keyword.eq_ignore_ascii_case("RUN") && engine.mounts() {
@@ -281,6 +278,7 @@ mod tests {
             apt: true,
             python: at("pypi"),
             npm: at("npm"),
+            npm_host: Some("js.example".into()),
             cargo: at("crates"),
         }
     }

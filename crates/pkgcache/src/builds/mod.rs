@@ -26,6 +26,8 @@ pub struct Doors {
     pub python: Option<String>,
     /// The URL of an npm registry.
     pub npm: Option<String>,
+    /// The host that npm is to replace in URLs of tarballs by that registry's.
+    pub npm_host: Option<String>,
     /// The URL of a sparse index, without `sparse+`.
     pub cargo: Option<String>,
 }
@@ -46,7 +48,9 @@ impl Doors {
     }
 
     fn npmrc(&self) -> Option<String> {
-        self.npm.as_ref().map(|url| format!("registry={url}\nreplace-registry-host=always\n"))
+        let host = self.npm_host.as_ref();
+        let replaces = host.map(|host| format!("replace-registry-host={host}\n")).unwrap_or_default();
+        self.npm.as_ref().map(|url| format!("registry={url}\n{replaces}"))
     }
 
     fn cargo_config(&self) -> Option<String> {

@@ -7,11 +7,11 @@ use std::process::{Command, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{IntoDiagnostic, Result, WrapErr};
+use pkgcache::Ecosystem;
 use pkgcache::builds::command::BuildCommand;
 use pkgcache::builds::dockerfile;
 use pkgcache::builds::{Doors, Engine};
 use pkgcache::clients::pointers::Here;
-use pkgcache::Ecosystem;
 use storekit::files::replace::{self, Durability};
 use storekit::printable;
 use toolkit::{Environment, output};
@@ -28,7 +28,9 @@ pub(crate) fn led_here(
     let Some(command) = texts.as_deref().and_then(BuildCommand::parse) else { return Ok(words.to_vec()) };
     let candidates = command.dockerfiles();
     let Some(file) = candidates.iter().map(|it| environment.folder.join(it)).find(|it| it.is_file()) else {
-        output::say("pkgcache: warning: the build's Dockerfile is not a file here: its steps are not led to the cache");
+        output::say(
+            "pkgcache: warning: the build's Dockerfile is not a file here: its steps are not led to the cache",
+        );
         return Ok(words.to_vec());
     };
     let text = fs::read_to_string(&file).into_diagnostic();
@@ -36,7 +38,9 @@ pub(crate) fn led_here(
     let engine = engine(&command, words, environment);
     let written = dockerfile::rewrite(&text, engine, &doors(here));
     if engine == Engine::Classic && here.default_of(Ecosystem::Cargo).is_some() && text.contains("cargo") {
-        output::say("pkgcache: warning: docker's classic builder cannot lead cargo to the cache: use BuildKit");
+        output::say(
+            "pkgcache: warning: docker's classic builder cannot lead cargo to the cache: use BuildKit",
+        );
     }
     let folder = folder.join("build");
     fs::create_dir(&folder).into_diagnostic().wrap_err_with(|| format!("cannot make `{folder}`"))?;
@@ -45,7 +49,9 @@ pub(crate) fn led_here(
     let ignores = ["dockerignore", "containerignore"];
     let ignores = ignores.map(|kind| (kind, fs::read(format!("{file}.{kind}"))));
     for (kind, bytes) in &ignores {
-        files.extend(bytes.as_ref().ok().map(|bytes| (folder.join(format!("Dockerfile.{kind}")), bytes.as_slice())));
+        files.extend(
+            bytes.as_ref().ok().map(|bytes| (folder.join(format!("Dockerfile.{kind}")), bytes.as_slice())),
+        );
     }
     for (path, bytes) in files {
         replace::replace(&path, bytes, Durability::Unsynced)
@@ -64,6 +70,7 @@ fn doors(here: &Here) -> Doors {
         apt: here.by_proxy().next().is_some(),
         python: at(Ecosystem::Python),
         npm: at(Ecosystem::Npm),
+        npm_host: here.npm_host().map(str::to_owned),
         cargo: at(Ecosystem::Cargo),
     }
 }
@@ -84,7 +91,8 @@ fn engine(command: &BuildCommand, words: &[OsString], environment: &Environment)
     };
     // Since 23, a client that has buildx builds with it.
     let major = |text: String| text.split('.').next().and_then(|it| it.trim().parse::<u32>().ok());
-    let newer = || says(&["version", "--format", "{{.Client.Version}}"]).and_then(major).is_some_and(|it| it >= 23);
+    let newer =
+        || says(&["version", "--format", "{{.Client.Version}}"]).and_then(major).is_some_and(|it| it >= 23);
     let builds = set.is_none() && newer() && says(&["buildx", "version"]).is_some();
     if builds { Engine::BuildKit } else { Engine::Classic }
 }

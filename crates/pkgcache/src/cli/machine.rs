@@ -42,6 +42,8 @@ impl Machine {
     /// without what leads to one of `own`, this cache itself.
     pub(crate) fn plan(&self, own: &[String]) -> Plan {
         let mut found = self.found(own);
+        self.engines(&mut found);
+        found.without_ourselves(own);
         if self.root.is_none() {
             self.ask(&mut found);
         }
@@ -52,14 +54,13 @@ impl Machine {
         plan
     }
 
-    /// What its files and variables say, without what leads to one of `own`.
+    /// What the files and variables of its package clients say, without what leads to one of `own`.
     pub(crate) fn found(&self, own: &[String]) -> Found {
         let mut found = Found::default();
         self.python(&mut found);
         self.npm(&mut found);
         self.cargo(&mut found);
         self.apt(&mut found, own);
-        self.engines(&mut found);
         self.proxy(&mut found);
         found.without_ourselves(own);
         found
@@ -177,7 +178,9 @@ impl Machine {
     fn dockers_own(&self) -> Option<Found> {
         let format = "{{range $name, $it := .RegistryConfig.IndexConfigs}}{{if $it.Official}}{{$name}}{{end}}{{end}} {{.IndexServerAddress}}";
         let mut docker = self.program("docker")?;
-        registries::built_in(ask::ask(docker.args(["info", "--format", format]))?.lines().last()?)
+        // This machine's own: another one may be behind a command that asks for a password.
+        docker.env_remove("DOCKER_HOST").args(["--context", "default", "info", "--format", format]);
+        registries::built_in(ask::ask(&mut docker)?.lines().last()?)
     }
 
     fn proxy(&self, found: &mut Found) {
@@ -258,8 +261,12 @@ impl Machine {
     /// cargo names its index where it cannot reach it: through a proxy that is not there. Nothing
     /// is sent to the index.
     fn cargo_itself(&self) -> Option<Result<Found, String>> {
-        let mut command = self.program("cargo")?;
-        let found = self.cargo_without_network(&mut command).or_else(|| self.cargo_cache());
+        let mut command = self.program("cargo");
+        let said = command.as_mut().and_then(|command| self.cargo_without_network(command));
+        let found = said.or_else(|| self.cargo_cache());
+        if found.is_none() && command.is_none() {
+            return None;
+        }
         Some(found.ok_or_else(|| "cargo does not say which index it has built in".to_owned()))
     }
 

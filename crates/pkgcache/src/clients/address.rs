@@ -41,24 +41,18 @@ impl Address {
         if !matches!(scheme.as_str(), "http" | "https") {
             return None;
         }
+        // Where the host ends, as clients see it: a password with one of these is not valid.
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        // A password that was not encoded may have a slash: an `@` in what seems the path counts
-        // where the part before it has a colon and is not a host with a port.
-        let (user, path) = match rest.rsplit_once('@') {
-            Some((user, behind))
-                if user.len() < end || user.split_once(':').is_some_and(|(_, it)| !starts_with_port(it)) =>
-            {
-                (Some(Secret::new(user)), behind)
-            }
-            _ => (None, rest),
+        let (authority, path) = rest.split_at_checked(end)?;
+        let (user, host) = match authority.rsplit_once('@') {
+            Some((user, host)) => (Some(Secret::new(user)), host),
+            None => (None, authority),
         };
-        let end = path.find(['/', '?', '#']).unwrap_or(path.len());
-        let (host, path) = path.split_at_checked(end)?;
         let path = path.split(['?', '#']).next().unwrap_or_default();
         let slash = if path.is_empty() { "/" } else { path };
         let url = format!("{scheme}://{}{slash}", host.to_ascii_lowercase());
         let valid = url.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()));
-        valid.then_some(Self { url, credentials: user })
+        (valid && is_host(host) && !may_hide(path)).then_some(Self { url, credentials: user })
     }
 
     /// The URL with these credentials in it.
@@ -69,18 +63,27 @@ impl Address {
     }
 }
 
+/// Whether this is a host, and what follows a colon is a port.
+fn is_host(text: &str) -> bool {
+    let behind = text.rsplit_once(']').map_or(text, |(_, behind)| behind);
+    behind
+        .split_once(':')
+        .is_none_or(|(_, port)| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Whether the end of a password may be in the path, since it was not encoded. A name may begin
+/// with an `@`, as npm's scopes do.
+fn may_hide(path: &str) -> bool {
+    let within = |part: &str| part.rfind('@').is_some_and(|at| at > 0);
+    path.split('/').any(within) || path.rsplit_once('@').is_some_and(|(before, _)| before.contains(':'))
+}
+
 /// Text as a part of a URL's credentials.
 #[must_use]
 pub(super) fn escaped(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let written = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(written).collect()
-}
-
-/// Whether the text behind a colon begins as a port does, so that the colon ends a host's name.
-fn starts_with_port(text: &str) -> bool {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    digits > 0 && text.as_bytes().get(digits).is_none_or(|byte| matches!(byte, b'/' | b'?' | b'#'))
 }
 
 /// The URL with a `/` at its end.
@@ -139,8 +142,8 @@ mod tests {
         reads("https://files.example", "https://files.example/", "");
         reads("HTTPS://me:secret@files.example:8443/a/?x#y", "https://files.example:8443/a/", "me:secret");
         reads("https://token@files.example/a", "https://files.example/a", "token");
-        reads("https://me:s/e@c@files.example/a", "https://files.example/a", "me:s/e@c");
-        reads("https://me:se?cret@files.example/a", "https://files.example/a", "me:se?cret");
+        reads("https://me:s@e@files.example/a", "https://files.example/a", "me:s@e");
+        reads("https://me:secret@files.example/@scope/x", "https://files.example/@scope/x", "me:secret");
         reads("http://files.example/@scope/x", "http://files.example/@scope/x", "");
         reads("http://files.example:80/@scope/x", "http://files.example:80/@scope/x", "");
         reads("http://[::1]:3144/a", "http://[::1]:3144/a", "");
@@ -155,6 +158,8 @@ mod tests {
             "https://",
             "https:///x",
             "http://a b/",
+            "https://me:s/e@c@files.example/a",
+            "https://me:se?cret@files.example/a",
             "",
         ] {
             assert_eq!(Address::read(text), None, "{text}");

@@ -41,6 +41,8 @@ pub enum Role {
     Further,
     /// Asked for what belongs to this name: a scope, a registry.
     Named(String),
+    /// No client of this machine has it in its settings.
+    Unknown,
 }
 
 /// An index that a client uses.
@@ -146,7 +148,9 @@ fn texts_at<'a>(table: &'a toml::Table, key: &str) -> impl Iterator<Item = &'a s
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::clients::plan::Plan;
     use camino::Utf8PathBuf;
+    use proptest::prelude::*;
     use toolkit::Environment;
 
     /// A client's file.
@@ -169,10 +173,31 @@ pub(crate) mod tests {
                 Role::Default => "default",
                 Role::Further => "further",
                 Role::Named(name) => name,
+                Role::Unknown => "unknown",
             };
             let star = if it.has_credentials { "*" } else { "" };
             format!("{role} {}{star} ({})", it.url, it.from)
         };
         found.indexes.iter().map(line).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_password_is_ever_printed(
+            word in "[!-/:-~][!-~]{5,19}", user in "[a-z@:/?#%]{0,6}", path in "(/[a-z@]{0,5}){0,3}", scheme in "https?|ftp|git\\+https",
+        ) {
+            // What begins as a port ends the host for every client. A word that the texts around it
+            // have may be printed.
+            prop_assume!(!"https://one.example/pip.conf/environment/#credentials/client".contains(&word));
+            let address = format!("{scheme}://{user}:{word}@one.example{path}");
+            let file = text("pip.conf", &format!("[global]\nindex-url = {address}\n"));
+            let mut found = python::pip(&[file], &environment(&[]));
+            found.add(npm::npm(&[text("npmrc", &format!("registry={address}\n"))], &environment(&[])));
+            found.add(apt::apt(&[text("a.list", &format!("deb {address} s main\n"))], &[]));
+            let shown = format!("{found:?}");
+            let plan = Plan::of(found);
+            let shown = format!("{shown}{plan:?}{}{:?}", plan.to_toml(), plan.lines().collect::<Vec<_>>());
+            prop_assert!(!shown.contains(&word), "{shown}");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! `why`: what the cache makes of a URL, worked out as for a request of a client, without a network.
+//! `why`: what the cache makes of a URL, worked out as for a request of a client, without a
+//! network.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

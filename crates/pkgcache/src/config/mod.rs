@@ -57,6 +57,7 @@ pub struct Config {
 
 /// An upstream and the path that it is mounted at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Upstream {
     /// The first segment of the paths below which it is mounted; empty at the root.
     pub name: String,

@@ -1,8 +1,8 @@
 //! What is known of package clients: which kinds there are, what their requests ask for, what their
 //! indexes say of files, and how these indexes are written anew so that the clients stay here.
 //!
-//! Everything here is pure: text and bytes in, a [`Class`], [`table`] entries or a document out. All
-//! that comes in is hostile.
+//! Everything here is pure: text and bytes in, a [`Class`], [`table`] entries or a document out.
+//! All that comes in is hostile.
 //!
 //! Deliberately absent: requests, the store, time (`index`, `proxy`).
 

@@ -106,14 +106,14 @@ impl Check {
     ///
     /// # Errors
     /// [`Mismatch`].
-    pub(crate) fn verdict(&self, sha256: Digest) -> Result<(), Mismatch> {
+    pub(crate) fn verdict(&self, sha256: Digest) -> Result<(), Box<Mismatch>> {
         let Some(expected) = self.expected else { return Ok(()) };
         let other = self.other.clone().and_then(ChecksumHasher::finish);
         let found = other.unwrap_or(Checksum::from(sha256));
         if found == expected.checksum {
             Ok(())
         } else {
-            Err(Mismatch { announced: expected.checksum, found })
+            Err(Box::new(Mismatch { announced: expected.checksum, found }))
         }
     }
 }
@@ -122,7 +122,7 @@ impl Check {
 mod tests {
     use super::*;
 
-    fn verdict(checksum: &str, bytes: &[u8]) -> Result<(), Mismatch> {
+    fn verdict(checksum: &str, bytes: &[u8]) -> Result<(), Box<Mismatch>> {
         let expected = Expected { checksum: checksum.parse().unwrap(), size: None };
         let mut check = Check::new(Some(expected));
         check.update(bytes);

@@ -116,6 +116,7 @@ impl Table {
     }
 
     /// How many files it names.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.records.len()

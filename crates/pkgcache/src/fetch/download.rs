@@ -52,9 +52,9 @@ pub(crate) struct Download<'a> {
 /// Where the bytes go.
 enum Sink {
     /// Into the store.
-    File(BodyWriter),
+    File(Box<BodyWriter>),
     /// To the requests that read along.
-    Overflow(Overflow),
+    Overflow(Box<Overflow>),
     /// Nowhere any more, after so many.
     Nothing(u64),
 }
@@ -98,7 +98,7 @@ impl<'a> Download<'a> {
         });
         let tag = conditional::strong_tag(response.headers()).cloned();
         let check = Check::new(ask.ruling.expected);
-        Self { cache, flight, ask, growing, progress, sink: Sink::File(writer), tag, check }
+        Self { cache, flight, ask, growing, progress, sink: Sink::File(Box::new(writer)), tag, check }
     }
 
     /// Receives the body, and stores it.
@@ -186,7 +186,7 @@ impl<'a> Download<'a> {
         let Sink::File(writer) = sink else { return };
         let spill = Overflow::new(&self.growing.readers, writer.abandon(), size, self.check.clone());
         self.progress.send_replace(Progress { written: size, end: End::Spilling });
-        self.sink = Sink::Overflow(spill);
+        self.sink = Sink::Overflow(Box::new(spill));
     }
 
     /// Asks for the rest, if it is sure to be the rest of the same.
@@ -278,7 +278,11 @@ impl<'a> Download<'a> {
 /// Notes that a body is not what it was announced as, with both digests.
 fn mismatch(cache: &Cache, ask: &Ask, &Mismatch { announced, found }: &Mismatch) {
     add(&cache.counts.mismatches, 1);
-    let error = Error::Mismatch { url: ask.target.url.to_string(), announced, found };
+    let error = Error::Mismatch {
+        url: ask.target.url.to_string(),
+        announced: announced.to_string(),
+        found: found.to_string(),
+    };
     cache.outside.warning(&error.to_string());
 }
 

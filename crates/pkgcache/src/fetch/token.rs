@@ -7,9 +7,6 @@
 //! Source: OCI distribution-spec v1.1, "Authentication"; RFC 6750, 3; the token protocol of the
 //! distribution project ("Token Authentication Specification").
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
 use http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
@@ -25,38 +22,10 @@ use crate::rules::invalidate::is_same_origin;
 
 /// No answer with a token is larger.
 const CAP: usize = 1 << 20;
-/// Tokens that are kept.
-const MOST: usize = 4096;
 /// A token that does not say for how long it holds, does for so many seconds.
 const USUAL: i64 = 60;
 /// It is not used in its last seconds.
 const MARGIN: i64 = 10;
-
-/// Tokens that hold still, by account and repository.
-#[derive(Debug, Default)]
-pub(crate) struct Tokens(Mutex<HashMap<Digest, (HeaderValue, i64)>>);
-
-impl Tokens {
-    fn get(&self, key: &Digest) -> Option<HeaderValue> {
-        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.get(key).filter(|(_, until)| cache::now() < *until).map(|(token, _)| token.clone())
-    }
-
-    fn keep(&self, key: Digest, token: HeaderValue, until: i64) {
-        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if tokens.len() >= MOST {
-            let now = cache::now();
-            tokens.retain(|_, (_, until)| now < *until);
-        }
-        if tokens.len() < MOST {
-            tokens.insert(key, (token, until));
-        }
-    }
-
-    fn forget(&self, key: &Digest) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
-}
 
 /// As whom a request is sent to a registry.
 #[derive(Debug)]
@@ -77,11 +46,11 @@ struct Challenge {
 
 /// A registry's token.
 #[derive(Deserialize)]
-struct Token {
-    #[serde(default)]
-    token: Option<String>,
-    #[serde(default)]
-    access_token: Option<String>,
+struct Given {
+    #[serde(default, rename = "token")]
+    text: Option<String>,
+    #[serde(default, rename = "access_token")]
+    by_another_name: Option<String>,
     #[serde(default)]
     expires_in: Option<i64>,
 }
@@ -102,7 +71,7 @@ impl Identity {
         let repository = oci::parse(&target.below).map(|path| path.name).unwrap_or_default();
         let account = sent.as_ref().map(|value| Digest::of(value.as_bytes()).hex()).unwrap_or_default();
         let key = Digest::of(format!("{} {repository} {account}", target.upstream).as_bytes());
-        headers.extend(cache.tokens.get(&key).map(|token| (AUTHORIZATION, token)));
+        headers.extend(cache.tokens.get(&key, cache::now()).map(|token| (AUTHORIZATION, token)));
         Some(Self { basic: sent, key, tried: false })
     }
 
@@ -120,7 +89,7 @@ impl Identity {
         for value in response.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|it| it.to_str().ok()) {
             if let Some(challenge) = Challenge::parse(value) {
                 let Some((token, until)) = self.fetch(trip, &challenge).await else { continue };
-                trip.cache.tokens.keep(self.key, token.clone(), until);
+                trip.cache.tokens.keep(self.key, token.clone(), until, cache::now());
                 headers.insert(AUTHORIZATION, token);
                 return true;
             }
@@ -160,11 +129,11 @@ impl Identity {
             return None;
         }
         let body = Limited::new(response.into_body(), CAP).collect().await.ok()?.to_bytes();
-        let token: Token = serde_json::from_slice(&body).ok()?;
-        let text = token.token.or(token.access_token).filter(|text| !text.is_empty())?;
+        let given: Given = serde_json::from_slice(&body).ok()?;
+        let text = given.text.or(given.by_another_name).filter(|text| !text.is_empty())?;
         let mut value = HeaderValue::from_str(&format!("Bearer {text}")).ok()?;
         value.set_sensitive(true);
-        let lasts = token.expires_in.unwrap_or(USUAL).clamp(0, 86_400);
+        let lasts = given.expires_in.unwrap_or(USUAL).clamp(0, 86_400);
         Some((value, cache::now() + (lasts - MARGIN).max(1)))
     }
 }
@@ -210,12 +179,11 @@ fn parameters(text: &str) -> Vec<(String, String)> {
     let mut rest = text;
     while let Some((name, behind)) = rest.split_once('=') {
         let name = name.trim_matches([' ', ',', '\t']).to_owned();
-        let (value, left) = match behind.strip_prefix('"') {
-            Some(quoted) => quoted_value(quoted),
-            None => {
-                let (value, left) = behind.split_once(',').unwrap_or((behind, ""));
-                (value.trim().to_owned(), left)
-            }
+        let (value, left) = if let Some(quoted) = behind.strip_prefix('"') {
+            quoted_value(quoted)
+        } else {
+            let (value, left) = behind.split_once(',').unwrap_or((behind, ""));
+            (value.trim().to_owned(), left)
         };
         found.push((name, value));
         rest = left;

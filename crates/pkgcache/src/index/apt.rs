@@ -3,126 +3,33 @@
 //! A release names its indexes with their checksums; these name the packages. Both stay stored for
 //! a few generations, so that a client that holds the older release gets what belongs to it.
 
-use std::collections::{HashMap, VecDeque};
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode, Uri};
 use storekit::{Digest, Level, PackageKey, StoredResponse};
 
 use crate::cache::{self, Cache};
-use crate::ecosystem::apt::{self, Packing, Place, Release};
+use crate::ecosystem::apt::{self, Packing, Place};
 use crate::ecosystem::ruling::Expected;
-use crate::ecosystem::table::{Said, Table};
+use crate::ecosystem::table::Table;
 use crate::ecosystem::{Asked, BadIndex, Class};
 use crate::index::document::{self, Document};
-use crate::index::{Known, Plan, plain, ruled};
+use crate::index::ruled::{Known, Plan, plain, ruled, vouched};
+use crate::known::repositories::{Packages, Vouched};
 use crate::proxy::lookup::Lookup;
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
 
 /// So many generations of a release are kept beside the newest.
 const GENERATIONS: usize = 3;
-/// Clients of which it is remembered what they were given.
-const CLIENTS: usize = 4096;
 /// No release or signature is larger.
 const SIGNED_MOST: u64 = (16 << 20) + 1;
-/// By this a written down index says how it is packed.
-const PACKING: &str = "larder-packing";
-/// Indexes of packages that are known of one repository.
-const INDEXES: usize = 256;
 /// A client that was given nothing.
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-
-/// An index of packages that is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Packages {
-    digest: Digest,
-    packing: Packing,
-    /// Who vouches for it.
-    level: Level,
-}
-
-/// A release, and who vouches for it.
-#[derive(Clone, Debug)]
-struct Vouched {
-    release: Arc<Release>,
-    level: Level,
-}
-
-/// What is known of a repository.
-#[derive(Debug, Default)]
-struct Repository {
-    /// The newest first.
-    packages: VecDeque<Packages>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    repositories: HashMap<String, Repository>,
-    /// The release that was given last on each connection, by the client's end of it and the
-    /// release's URL.
-    given: VecDeque<((SocketAddr, String), Digest)>,
-    releases: VecDeque<((Digest, bool), Vouched)>,
-}
-
-/// What is known of repositories.
-#[derive(Debug, Default)]
-pub(crate) struct Bases(Mutex<State>);
-
-impl Bases {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The client has this release now.
-    fn give(&self, client: SocketAddr, url: &str, digest: Digest) {
-        let mut state = self.state();
-        state.given.retain(|((it, at), _)| !(*it == client && at == url));
-        state.given.push_front(((client, url.to_owned()), digest));
-        state.given.truncate(CLIENTS);
-    }
-
-    /// The release that the client has: what it was given on this connection, else on the last one
-    /// from its address, behind which others may be, too.
-    fn given(&self, client: SocketAddr, url: &str) -> Option<Digest> {
-        let state = self.state();
-        let find = |is_it: &dyn Fn(&SocketAddr) -> bool| {
-            state.given.iter().find(|((it, at), _)| is_it(it) && at == url).map(|(_, digest)| *digest)
-        };
-        find(&|it| *it == client).or_else(|| find(&|it| it.ip() == client.ip()))
-    }
-
-    /// The repository has such an index.
-    fn learn(&self, base: &str, packages: Packages) -> bool {
-        let mut state = self.state();
-        let known = &mut state.repositories.entry(base.to_owned()).or_default().packages;
-        if known.front() == Some(&packages) || known.contains(&packages) {
-            return false;
-        }
-        known.push_front(packages);
-        known.truncate(INDEXES);
-        true
-    }
-
-    /// The indexes of a repository, the newest first.
-    fn packages(&self, base: &str) -> Vec<Packages> {
-        let state = self.state();
-        state.repositories.get(base).map(|it| it.packages.iter().cloned().collect()).unwrap_or_default()
-    }
-
-    /// The release with this digest, read with or without a look at its signature.
-    fn release(&self, key: (Digest, bool)) -> Option<Vouched> {
-        self.state().releases.iter().find(|(it, _)| *it == key).map(|(_, release)| release.clone())
-    }
-
-    fn keep_release(&self, key: (Digest, bool), release: &Vouched) {
-        let mut state = self.state();
-        state.releases.push_front((key, release.clone()));
-        state.releases.truncate(16);
-    }
-}
+/// By this a written down index says how it is packed.
+const PACKING: &str = "larder-packing";
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, client: SocketAddr) -> Plan {
     let Some(place) = apt::place(&lookup.target.below) else {
@@ -132,7 +39,7 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, clie
         Class::Root => root(cache, lookup, &place, client).await,
         Class::SelfCertifying(_) => by_hash(cache, lookup, asked, &place).await,
         Class::SubIndex => sub_index(cache, lookup, &place, client).await,
-        _ => package(cache, lookup, &place).await,
+        _ => package(cache, lookup).await,
     }
 }
 
@@ -171,10 +78,7 @@ async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: SocketA
 async fn releases(cache: &Arc<Cache>, lookup: &Lookup, place: &Place, client: SocketAddr) -> Vec<Vouched> {
     let mut found = Vec::new();
     for name in ["InRelease", "Release"] {
-        let Some(path) = place.release.as_ref().map(|folder| format!("{}/{folder}/{name}", place.base))
-        else {
-            break;
-        };
+        let Some(path) = place.beside_release(name) else { break };
         let Some(asking) = at(lookup, &path) else { continue };
         if let Some(digest) = cache.index.apt.given(client, &asking.key.url)
             && let Some(document) = document::stored_as(cache, &asking, &digest).await
@@ -201,12 +105,13 @@ fn at(lookup: &Lookup, path: &str) -> Option<Lookup> {
     let mut other = lookup.clone();
     other.method = http::Method::GET;
     other.target.url = crate::config::target::normal(&url)?;
-    other.target.below = path.to_owned();
+    path.clone_into(&mut other.target.below);
     other.key = cache::key(&other.target, &other.headers);
     Some(generations(other))
 }
 
-/// What a stored release says. Where there is a keyring, it counts only if one of its keys signed it.
+/// What a stored release says. Where there is a keyring, it counts only if one of its keys signed
+/// it.
 async fn release(cache: &Arc<Cache>, asking: &Lookup, document: &Document) -> Result<Vouched, BadIndex> {
     let key = (document.digest, asking.target.keyring.is_some());
     if let Some(release) = cache.index.apt.release(key) {
@@ -344,40 +249,33 @@ async fn by_hash(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, place: &Plac
     let mut lookup = ruled(lookup, plain(asked.class));
     let Some(expected) = lookup.ruling.expected else { return Plan::Lookup(Box::new(lookup)) };
     for Vouched { release, level } in releases(cache, &lookup, place, NOBODY).await {
-        let named = || release.files.iter().filter(|(_, _, checksum)| *checksum == expected.checksum);
-        if named().next().is_some() {
+        for (path, ..) in release.files.iter().filter(|(_, _, checksum)| *checksum == expected.checksum) {
             lookup.ruling.level = lookup.ruling.level.max(level);
-        }
-        for (path, ..) in named() {
-            let Some(packing) = apt::names_packages(path) else { continue };
-            // Whatever checksum is asked by, SHA-256 names what is stored.
-            let known = release.files.iter().find(|(it, ..)| it == path).map(|(.., checksum)| *checksum);
-            let checksum = known.unwrap_or(expected.checksum);
-            learn(cache, &lookup, place, Expected { checksum, ..expected }, (packing, level));
+            // What is stored is named by SHA-256, whatever it was asked for by.
+            let mut rows = release.files.iter().filter(|(it, ..)| it == path);
+            let named = rows.find_map(|(_, size, checksum)| {
+                checksum.digest().map(|_| Expected { checksum: *checksum, size: Some(*size) })
+            });
+            if let (Some(named), Some(packing)) = (named, apt::names_packages(path)) {
+                learn(cache, &lookup, place, named, (packing, level));
+            }
         }
     }
     Plan::Lookup(Box::new(lookup))
 }
 
-/// A package: what the newest index says of it.
-async fn package(cache: &Arc<Cache>, lookup: Lookup, place: &Place) -> Plan {
-    let Some(repository) = at(&lookup, &format!("{}/", place.base)).map(|it| it.key) else {
-        return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
-    };
-    for packages in indexes(cache, &repository) {
-        let Ok(Some(table)) = table(cache, &packages).await else { continue };
-        write_down(cache, &repository, &packages);
-        match table.get(&place.rest) {
-            None => {}
-            Some(Said::Contradiction) => {
-                let text = format!("{}: its index names it with two different checksums", lookup.target.url);
-                return Plan::refused(StatusCode::BAD_GATEWAY, text);
-            }
-            Some(Said::File(voucher)) => {
-                let size = voucher.size;
-                let expected = voucher.checksum.map(|checksum| Expected { checksum, size });
-                let level = if expected.is_some() { packages.level } else { Level::Pinned };
-                return Plan::Lookup(Box::new(ruled(lookup, Known::File(level, expected))));
+/// A package: what the newest index says of it. In a flat repository the index may be in any folder
+/// above.
+async fn package(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
+    for (base, name) in apt::bases(&lookup.target.below) {
+        let Some(repository) = at(&lookup, &format!("{base}/")).map(|it| it.key) else {
+            return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
+        };
+        for packages in indexes(cache, &repository) {
+            let Ok(Some(table)) = table(cache, &packages).await else { continue };
+            write_down(cache, &repository, &packages);
+            if let Some(said) = table.get(&name) {
+                return vouched(lookup, said, packages.level);
             }
         }
     }

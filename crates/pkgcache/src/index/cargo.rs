@@ -6,10 +6,10 @@ use http::{HeaderMap, StatusCode};
 use storekit::{Checksum, Level};
 
 use crate::cache::Cache;
-use crate::ecosystem::table::{Said, Voucher};
-use crate::ecosystem::{Asked, Class, cargo};
-use crate::index::document;
-use crate::index::{Known, Plan, base, beside, names, ruled, vouched};
+use crate::ecosystem::table::{Said, Table, Voucher};
+use crate::ecosystem::{Asked, BadIndex, Class, cargo};
+use crate::index::document::{self, Document};
+use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched};
 use crate::proxy::lookup::Lookup;
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
@@ -19,10 +19,68 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
         }
         Class::Root if asked.package.name.is_some() => index_file(cache, lookup).await,
         Class::Root => Plan::Lookup(Box::new(ruled(lookup, Known::Root))),
-        Class::Artifact => by_index(cache, lookup, asked).await,
         Class::SelfCertifying(checksum) => the_crate(cache, lookup, asked, checksum).await,
+        Class::Artifact => under_its_own_name(cache, lookup, asked).await,
         _ => Plan::Lookup(Box::new(lookup)),
     }
+}
+
+/// A crate that is asked for where the upstream has it: its index file says what it has to be.
+async fn under_its_own_name(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
+    let Some((path, name)) = names(asked) else {
+        return Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None))));
+    };
+    let Some(asking) = beside(&lookup, path, HeaderMap::new()) else {
+        return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
+    };
+    let document = match document::stored(cache, &asking).await {
+        Some(document) => Some(document),
+        None => document::current(cache, &asking).await.ok(),
+    };
+    let table = match document {
+        Some(document) => table(cache, &document).await.ok(),
+        None => None,
+    };
+    match table.and_then(|table| table.get(name)) {
+        Some(said) => vouched(lookup, said, Level::Indexed),
+        None => Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None)))),
+    }
+}
+
+/// An index file, handed on as it is where it can be one: cargo leaves out what it cannot read, and
+/// would find no such crate in half a file.
+async fn index_file(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
+    let lookup = ruled(lookup, Known::Root);
+    let mut asking = lookup.clone();
+    asking.method = http::Method::GET;
+    asking.headers.remove(http::header::RANGE);
+    crate::rules::conditional::strip(&mut asking.headers);
+    let document = match document::current(cache, &asking).await {
+        Ok(document) => document,
+        Err(plan) => return plan,
+    };
+    match table(cache, &document).await {
+        Ok(_) => document::whole(&lookup, &document),
+        Err(error) => document::bad(cache, &asking, &error),
+    }
+}
+
+async fn table(cache: &Cache, document: &Document) -> Result<Arc<Table>, BadIndex> {
+    document::table(&cache.index, document, "cargo", |read, table| cargo::vouch(read, table)).await
+}
+
+/// Who vouches for a crate whose address has its checksum: the index file, where one is stored that
+/// says the same.
+async fn level(cache: &Arc<Cache>, lookup: &Lookup, asked: &Asked, checksum: Checksum) -> Level {
+    let indexed = async {
+        let (path, name) = names(asked)?;
+        let document = document::stored(cache, &beside(lookup, path, HeaderMap::new())?).await?;
+        match table(cache, &document).await.ok()?.get(name)? {
+            Said::File(voucher) if voucher.checksum == Some(checksum) => Some(Level::Indexed),
+            Said::File(_) | Said::Contradiction => None,
+        }
+    };
+    indexed.await.unwrap_or(Level::Addressed)
 }
 
 async fn config(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
@@ -41,42 +99,6 @@ async fn config(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     document::render(cache, &lookup, &document, &salt, "application/json", write).await
 }
 
-/// An index file, handed on as it is where it can be one: cargo leaves out what it cannot read, and
-/// would find no such crate in half a file.
-async fn index_file(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
-    let lookup = ruled(lookup, Known::Root);
-    let mut asking = lookup.clone();
-    asking.method = http::Method::GET;
-    asking.headers.remove(http::header::RANGE);
-    crate::rules::conditional::strip(&mut asking.headers);
-    let document = match document::current(cache, &asking).await {
-        Ok(document) => document,
-        Err(plan) => return plan,
-    };
-    match document::table(&cache.index, &document, "cargo", cargo::vouch).await {
-        Ok(_) => document::whole(&lookup, &document),
-        Err(error) => document::bad(cache, &asking, &error),
-    }
-}
-
-/// A crate under the upstream's own address, as the forward mode asks for it.
-async fn by_index(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
-    let found = names(asked).and_then(|(path, entry)| Some((beside(&lookup, path, HeaderMap::new())?, entry)));
-    let Some((asking, entry)) = found else { return Plan::Lookup(Box::new(lookup)) };
-    let document = match document::stored(cache, &asking).await {
-        Some(document) => Some(document),
-        None => document::current(cache, &asking).await.ok(),
-    };
-    let said = match document {
-        Some(document) => document::table(&cache.index, &document, "cargo", cargo::vouch).await.ok(),
-        None => None,
-    };
-    match said.and_then(|table| table.get(entry)) {
-        Some(said) => vouched(cache, lookup, said, Level::Indexed),
-        None => Plan::Lookup(Box::new(lookup)),
-    }
-}
-
 /// A crate, whose address here has its checksum; where the upstream has it, its configuration says.
 async fn the_crate(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, checksum: Checksum) -> Plan {
     let (Some(name), Some(version)) = (asked.package.name.clone(), asked.package.version.clone()) else {
@@ -92,12 +114,13 @@ async fn the_crate(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, checksum: 
             Err(plan) => return plan,
         },
     };
-    let sha256: String = checksum.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = checksum.digest().map(|digest| digest.hex()).unwrap_or_default();
     let find = move |read: &mut dyn std::io::Read| cargo::download_url(read, &name, &version, &sha256);
     match document::read(&document, find).await {
         Ok(url) => {
             let said = Said::File(Voucher { url: Some(url), checksum: Some(checksum), size: None });
-            vouched(cache, lookup, said, Level::Addressed)
+            let level = level(cache, &lookup, asked, checksum).await;
+            vouched(lookup, said, level)
         }
         Err(error) => document::bad(cache, &asking, &error),
     }

@@ -11,13 +11,13 @@ use crate::ecosystem::npm::{self, Variant};
 use crate::ecosystem::table::Table;
 use crate::ecosystem::{Asked, BadIndex, Class};
 use crate::index::document::{self, Document};
-use crate::index::{Known, Plan, base, beside, names, ruled, vouched};
+use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched};
 use crate::proxy::lookup::Lookup;
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     match asked.class {
         Class::Root if lookup.target.mount.is_some() && asked.package.name.is_some() => {
-            packument(cache, lookup).await
+            packument(cache, lookup, asked).await
         }
         Class::Root => Plan::Lookup(Box::new(negotiated(lookup))),
         _ => tarball(cache, lookup, asked).await,
@@ -39,10 +39,13 @@ fn for_document(lookup: &Lookup, path: &str) -> Option<Lookup> {
     Some(negotiated(beside(lookup, path, headers)?))
 }
 
-async fn packument(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
+async fn packument(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
+    // Clients write the `/` of a scoped name in three ways: it is one document.
+    let name = asked.package.name.as_deref().unwrap_or_default();
+    let path = format!("/{}", name.replace('/', "%2F"));
     let accept: Vec<_> = lookup.headers.get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok()).collect();
     let variant = npm::wanted(&accept.join(","));
-    let (Some(asking), Some(mut base)) = (for_document(&lookup, &lookup.target.below), base(&lookup)) else {
+    let (Some(asking), Some(mut base)) = (for_document(&lookup, &path), base(&lookup)) else {
         return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
     };
     let agent = lookup.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -75,14 +78,14 @@ async fn tarball(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
         && let Ok(table) = table(cache, &asking, &document).await
         && let Some(said) = table.get(name)
     {
-        return vouched(cache, lookup, said, Level::Indexed);
+        return vouched(lookup, said, Level::Indexed);
     }
     let document = match document::current(cache, &asking).await {
         Ok(document) => document,
         Err(plan) => return plan,
     };
     match table(cache, &asking, &document).await.map(|table| table.get(name)) {
-        Ok(Some(said)) => vouched(cache, lookup, said, Level::Indexed),
+        Ok(Some(said)) => vouched(lookup, said, Level::Indexed),
         // A version that was taken back is still named by lock files: the upstream decides.
         Ok(None) => Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None)))),
         Err(error) => document::bad(cache, &asking, &error),

@@ -17,7 +17,8 @@ use crate::ecosystem::oci::{self, RegistryPath, What};
 use crate::ecosystem::ruling::Freshness;
 use crate::ecosystem::{Asked, Class, Package};
 use crate::fetch::redirect::Trip;
-use crate::index::{Known, Plan, document, plain, ruled};
+use crate::index::document;
+use crate::index::ruled::{Known, Plan, plain, ruled};
 use crate::observe::meter;
 use crate::proxy::lookup::Lookup;
 use crate::response::reply::own;
@@ -39,7 +40,7 @@ const FORMS: [&str; 4] = [
 ];
 
 /// What is neither a tag nor has a digest: the greeting is answered here, nothing else is mirrored.
-pub(super) fn interface(lookup: Lookup) -> Plan {
+pub(super) fn interface(lookup: &Lookup) -> Plan {
     if lookup.target.below.trim_end_matches('/') != "/v2" {
         return Plan::refused(StatusCode::NOT_FOUND, "only tags, manifests and blobs are mirrored here");
     }
@@ -52,7 +53,7 @@ pub(super) fn interface(lookup: Lookup) -> Plan {
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     let Some(RegistryPath { what, .. }) = oci::parse(&lookup.target.below) else {
-        return interface(lookup);
+        return interface(&lookup);
     };
     match (what, asked.class) {
         (What::Tag(_), _) => tag(cache, lookup).await,
@@ -149,7 +150,8 @@ fn with_forms(mut lookup: Lookup) -> Lookup {
     let values = lookup.headers.get_all(&ACCEPT).iter().filter_map(|it| it.to_str().ok());
     let kinds = values.flat_map(|value| value.split(',')).filter_map(|kind| kind.split(';').next());
     let kinds: Vec<_> = kinds.map(str::trim).collect();
-    let takes = |form: &&&str| kinds.iter().any(|kind| matches!(*kind, "*/*" | "application/*") || kind == *form);
+    let takes =
+        |form: &&&str| kinds.iter().any(|kind| matches!(*kind, "*/*" | "application/*") || kind == *form);
     let forms: Vec<_> = FORMS.iter().filter(takes).copied().collect();
     if let Some(value) = HeaderValue::from_str(&forms.join(", ")).ok().filter(|_| !forms.is_empty()) {
         lookup.headers.insert(ACCEPT, value);
@@ -179,11 +181,11 @@ struct Tagged {
 /// The manifest that has this digest, fetched if it is not stored.
 async fn manifest(cache: &Arc<Cache>, lookup: &Lookup, named: Checksum) -> Result<Tagged, Plan> {
     let mut other = lookup.clone();
-    let Some((folder, _)) = other.target.below.rsplit_once('/') else { return Err(interface(other)) };
+    let Some((folder, _)) = other.target.below.rsplit_once('/') else { return Err(interface(&other)) };
     other.target.below = format!("{folder}/{named}");
     let url = format!("{}{}", other.target.upstream.to_string().trim_end_matches('/'), other.target.below);
     let Some(url) = url.parse().ok().and_then(|url| crate::config::target::normal(&url)) else {
-        return Err(interface(other));
+        return Err(interface(&other));
     };
     other.target.url = url;
     other.method = Method::GET;

@@ -11,7 +11,7 @@ use crate::ecosystem::python::{self, Form};
 use crate::ecosystem::table::Table;
 use crate::ecosystem::{Asked, BadIndex, Class};
 use crate::index::document::{self, Document};
-use crate::index::{Known, Plan, base, beside, names, ruled, vouched};
+use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched};
 use crate::observe::meter;
 use crate::proxy::lookup::Lookup;
 use crate::response::reply::own;
@@ -112,14 +112,14 @@ async fn file(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
         && let Ok(table) = table(cache, &asking, &document).await
         && let Some(said) = table.get(name)
     {
-        return vouched(cache, lookup, said, Level::Indexed);
+        return vouched(lookup, said, Level::Indexed);
     }
     let document = match document::current(cache, &asking).await {
         Ok(document) => document,
         Err(plan) => return plan,
     };
     match table(cache, &asking, &document).await.map(|table| table.get(name)) {
-        Ok(Some(said)) => vouched(cache, lookup, said, Level::Indexed),
+        Ok(Some(said)) => vouched(lookup, said, Level::Indexed),
         Ok(None) => {
             let text = format!("{} does not name this file", asking.target.url);
             Plan::refused(StatusCode::NOT_FOUND, text)

@@ -277,8 +277,8 @@ impl Lookup {
         self.select(cache.shelf.find(&self.key)?.as_ref()).cloned()
     }
 
-    /// Whether the whole file is fetched for a part of it: one that is vouched for, and so small that
-    /// no client gives up before its end has come.
+    /// Whether the whole file is fetched for a part of it: one that is vouched for, and so small
+    /// that no client gives up before its end has come.
     fn is_worth_the_whole(&self) -> bool {
         let size = self.ruling.expected.and_then(|expected| expected.size);
         size.is_some_and(|size| size <= WHOLE)

@@ -7,6 +7,7 @@
 //! Deliberately absent: what is asked for and what becomes of the answer (`fetch`, `proxy`).
 
 pub(crate) mod tls;
+pub(crate) mod tokens;
 pub(crate) mod upload;
 
 use std::collections::HashMap;

@@ -95,6 +95,21 @@ fn a_client_says_which_index_it_has_built_in() {
 }
 
 #[test]
+fn an_index_that_cargo_used_is_known_by_its_cache() {
+    let session = session()
+        .file("../home/.cargo/registry/index/index.rs.example-1949cf8c6b5b557f/config.json", "{}")
+        .file("../home/.cargo/registry/index/index.rs.example-1949cf8c6b5b557f/.cache/x", "")
+        .file("../home/.cargo/registry/index/git.example-1949cf8c6b5b557f/.git/x", "")
+        .env("PATH", "/nonexistent");
+    let rows = session.run("detect --json").ok().rows();
+    let cargo = rows.iter().find(|row| row["kind"] == "cargo").unwrap();
+    assert_eq!(
+        (&cargo["url"], &cargo["from"]),
+        (&"https://index.rs.example/".into(), &"cargo's index cache".into())
+    );
+}
+
+#[test]
 fn real_clients_say_which_index_they_have_built_in() {
     if !have(&[Part::Python, Part::Node]) {
         return;
@@ -218,6 +233,28 @@ fn a_command_has_a_cache_for_as_long_as_it_runs() {
     assert!(std::net::TcpStream::connect(url.trim_start_matches("http://")).is_err());
     let mut quiet = run(&session, &origin, &["true"]);
     assert_eq!(Ran::of(quiet.env("LARDER_QUIET", "x")).ok().stdout(), "");
+}
+
+#[test]
+fn a_client_that_asks_no_index_is_let_be() {
+    let session = session().file(
+        "larder.toml",
+        "[pkgcache.upstream]\npypi = { url = \"https://py.example/simple/\", kind = \"python\" }\n\
+         crates = { url = \"https://rs.example/\", kind = \"cargo\" }\n",
+    );
+    let line = "echo \"${PIP_INDEX_URL-none}\"; command -v cargo || :";
+    let cargo = session.script("../bin/cargo", "exit 1");
+    let path = format!("{}:{}", cargo.parent().unwrap(), larder_tests::tools::path());
+    let session = session.env("PATH", &path);
+    let run = || Ran::of(session.command("run --").args(["sh", "-c", line])).ok().stdout();
+    let led = run();
+    assert!(led.contains("/pypi/\n") && !led.ends_with(&format!("{cargo}\n")), "{led}");
+    session.write(
+        ".cargo/config.toml",
+        "[source.crates-io]\nreplace-with = \"v\"\n[source.v]\ndirectory = \"vendor\"\n",
+    );
+    session.write("../home/.config/pip/pip.conf", "[global]\nno-index = true\n");
+    assert_eq!(run(), format!("none\n{cargo}\n"));
 }
 
 #[test]

@@ -127,6 +127,7 @@ impl Level {
         }
     }
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's way to ask")]
     fn is_none(&self) -> bool {
         *self == Self::None
     }

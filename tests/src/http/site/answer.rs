@@ -89,21 +89,12 @@ impl State {
     }
 
     /// The fields with the validators that they lack.
-    fn validated(&self, mut fields: String, bytes: &[u8], changes: u32) -> String {
+    fn validated(&self, fields: String, bytes: &[u8], changes: u32) -> String {
         if self.no_validators {
             return fields;
         }
-        if !has(&fields, "etag") {
-            fields.push_str(&format!("\netag: {}", etag(bytes)));
-        }
-        if !has(&fields, "last-modified") {
-            fields.push_str(&format!(
-                "\nlast-modified: {DAY} 00:{:02}:{:02} GMT",
-                changes / 60,
-                changes % 60
-            ));
-        }
-        fields
+        let date = format!("{DAY} 00:{:02}:{:02} GMT", changes / 60, changes % 60);
+        with(with(fields, "etag", &etag(bytes)), "last-modified", &date)
     }
 }
 
@@ -119,7 +110,10 @@ enum Found {
     /// This, where the test does not answer first.
     Guarded(Guard, Box<Found>),
     Script(Script),
-    Bytes { fields: String, bytes: Arc<Vec<u8>> },
+    Bytes {
+        fields: String,
+        bytes: Arc<Vec<u8>>,
+    },
 }
 
 impl Found {
@@ -212,9 +206,12 @@ pub(super) fn etag(bytes: &[u8]) -> String {
     format!("\"{:016x}\"", hash(bytes))
 }
 
-/// Whether there is a field of this name, in lower case, among the lines.
-pub(super) fn has(fields: &str, name: &str) -> bool {
-    value(fields, name).is_some()
+/// The fields with one more, unless they have it already.
+pub(super) fn with(fields: String, name: &str, text: &str) -> String {
+    match value(&fields, name) {
+        Some(_) => fields,
+        None => format!("{fields}\n{name}: {text}"),
+    }
 }
 
 fn value<'a>(fields: &'a str, name: &str) -> Option<&'a str> {

@@ -1,5 +1,5 @@
-//! An upstream of files: it answers as a plain web server does, counts, and fails where a test tells
-//! it to.
+//! An upstream of files: it answers as a plain web server does, counts, and fails where a test
+//! tells it to.
 //!
 //! It knows ranges, conditions and validators, keeps connections, and serves a path whatever its
 //! spelling (`%2b` and `+`). What is asked with a query is the file without it, unless a file has
@@ -217,9 +217,7 @@ impl Site {
         let etag = answer::etag(bytes);
         let at = Arc::make_mut(bytes).get_mut(byte).unwrap_or_else(|| panic!("{path} is shorter"));
         *at = !*at;
-        if !answer::has(&file.fields, "etag") {
-            file.fields = format!("{}\netag: {etag}", file.fields).trim_start().to_owned();
-        }
+        file.fields = answer::with(std::mem::take(&mut file.fields), "etag", &etag);
     }
 
     /// Lets this go wrong with every request for a path that begins so, until it is healed.

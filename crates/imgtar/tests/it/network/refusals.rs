@@ -1,5 +1,8 @@
 //! Registries that refuse one way of asking or sending, and take another.
 
+use std::io::Write;
+
+use larder_tests::http::{Origin, answer};
 use serde_json::Value;
 use storekit::Digest;
 
@@ -193,4 +196,25 @@ fn a_pull_by_digest_leaves_no_tag() {
     // It is the digest's image that came.
     let document = session.run("info both --manifest").ok().stdout();
     assert_eq!(Digest::of(document.as_bytes()).to_string(), digest);
+}
+
+#[test]
+fn the_digest_of_a_file_is_told_where_it_stands() {
+    let origin = Origin::new(|request, stream| {
+        let reply = match request.path.as_str() {
+            "/f" => answer(200, "", b"content"),
+            "/moved" => answer(302, "Location: /f\r\n", b""),
+            "/round" => answer(302, "Location: /round\r\n", b""),
+            _ => answer(404, "", b"no"),
+        };
+        drop(stream.write_all(&reply));
+    });
+    let session = Session::new();
+    let resolve = |path: &str| session.run(&format!("resolve {}{path}", origin.url()));
+    let digest = Digest::of(b"content").to_string();
+    assert_eq!(resolve("/f").ok().stdout().trim(), digest);
+    assert_eq!(resolve("/moved").ok().stdout().trim(), digest);
+    resolve("/none").ends(1).says("there is no file at");
+    resolve("/round").ends(2).says("redirects again and again");
+    session.run("resolve https://user:secret@127.0.0.1/f").ends(2).says("is not an address");
 }

@@ -1,6 +1,8 @@
 //! What is read, and what is refused where.
 
+mod image;
 mod inherited;
+mod teams;
 
 use super::image::Ignore;
 use super::*;

@@ -11,7 +11,6 @@ pub(crate) mod signature;
 #[cfg(test)]
 mod tests;
 
-use http::Uri;
 use storekit::Checksum;
 
 pub(crate) use self::packages::vouch;
@@ -22,10 +21,10 @@ pub(crate) use self::release::{Release, release};
 use crate::ecosystem::{Asked, Class, Package};
 
 /// Paths with `…/dists/SUITE/…`: `InRelease`, `Release`, `Release.gpg` (roots), `…/by-hash/ALG/HEX`
-/// (self-certifying), the other indexes (`index` is the path of InRelease, `entry` the path below
-/// the suite's folder); `…/pool/…` (artifacts; `entry` is the path below the base); the same in flat
-/// repositories, where a package's base is one of [`bases`]. What nothing lists is unknown, and so
-/// is whatever is asked for with a query.
+/// (self-certifying), the other indexes (`index` is the path of `InRelease`, `entry` the path below
+/// the suite's folder); `…/pool/…` (artifacts; `entry` is the path below the base); the same in
+/// flat repositories, where a package's base is one of [`bases`]. What nothing lists is unknown,
+/// and so is whatever is asked for with a query.
 ///
 /// A release stays a root below the path of a snapshot too: some services answer for a time to come
 /// with what is newest now.
@@ -108,12 +107,4 @@ pub(crate) fn names_packages(path: &str) -> Option<Packing> {
         Some(_) => return None,
     };
     matches!(stem, "Packages" | "Sources").then_some(packing)
-}
-
-/// The URL of a path below a base; the path is spelled as a table's names are.
-#[must_use]
-pub(crate) fn below(base: &Uri, path: &str) -> Option<Uri> {
-    let path = place::segments(path)?.join("/");
-    let folder = base.path().trim_end_matches('/');
-    format!("{}://{}{folder}/{path}", base.scheme_str()?, base.authority()?).parse().ok()
 }

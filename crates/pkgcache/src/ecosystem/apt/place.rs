@@ -3,6 +3,8 @@
 //! Deliberately absent: what any index says. So a name decides only what may be believed of a file,
 //! never that it is what it should be.
 
+use std::fmt::Write as _;
+
 use crate::ecosystem::Package;
 
 /// The parts of a path in a repository.
@@ -65,7 +67,6 @@ pub(super) fn segments(path: &str) -> Option<Vec<String>> {
     path.split('/').filter(says_something).map(|segment| spelled(&decoded(segment)?)).collect()
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "filters hand out references")]
 fn says_something(segment: &&str) -> bool {
     !matches!(*segment, "" | ".")
 }
@@ -103,7 +104,7 @@ fn spelled(segment: &[u8]) -> Option<String> {
         if byte.is_ascii_alphanumeric() || b"-._~+:@!$&'()*,;=".contains(byte) {
             text.push(char::from(*byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            let _ = write!(text, "%{byte:02X}");
         }
     }
     Some(text)
@@ -196,7 +197,7 @@ pub(super) fn kind(names: &[&str]) -> Kind {
         || unpacked(name).starts_with("Translation-")
         || unpacked(name).starts_with("Contents-")
         || matches!(folder, "dep11" | "cnf")
-        || (*name == "Index" && folder.ends_with(".diff"));
+        || (*name == "Index" && folder.strip_suffix(".diff").is_some());
     if listed {
         return Kind::Index;
     }

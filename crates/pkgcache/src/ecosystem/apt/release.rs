@@ -17,8 +17,8 @@ use crate::ecosystem::BadIndex;
 pub(crate) struct Release {
     /// Each file below the release's folder, with its size and a checksum; paths are spelled as
     /// [`super::place()`] spells them. A file stands there once for each of its checksums: SHA-256
-    /// first, which names what is stored, then SHA-512, then SHA-1. Indexes that may be asked for by
-    /// their MD5 stand there under that address, too, since an MD5 proves nothing.
+    /// first, which names what is stored, then SHA-512, then SHA-1. Indexes that may be asked for
+    /// by their MD5 stand there under that address, too, since an MD5 proves nothing.
     pub(crate) files: Vec<(String, u64, Checksum)>,
     /// When it ceases to be valid, in seconds since 1970.
     pub(crate) valid_until: Option<i64>,
@@ -55,7 +55,7 @@ pub(crate) fn release(document: &mut dyn Read) -> Result<Release, BadIndex> {
     }
     match part {
         Part::Start => Err(malformed("it is empty")),
-        Part::Plain | Part::Behind => draft.finish(),
+        Part::Plain | Part::Behind => Ok(draft.finish()),
         Part::Head | Part::Signed => Err(malformed("it has no signature at its end")),
         Part::Signature => Err(malformed("its signature has no end")),
     }
@@ -168,26 +168,22 @@ impl Draft {
         if is_new {
             file.size = size;
         }
-        let agrees = file.size == size
-            && match LISTS.get(list) {
-                Some(algorithm) => {
-                    let checksum = fields::checksum(algorithm, hex)?;
-                    let slot = file.checksums.get_mut(list);
-                    slot.is_none_or(|slot| *slot.get_or_insert(checksum) == checksum)
-                }
-                None => {
-                    let md5 = md5(hex)?;
-                    *file.md5.get_or_insert_with(|| md5.clone()) == md5
-                }
-            };
-        if agrees {
+        let agrees = if let Some(algorithm) = LISTS.get(list) {
+            let checksum = fields::checksum(algorithm, hex)?;
+            let slot = file.checksums.get_mut(list);
+            slot.is_none_or(|slot| *slot.get_or_insert(checksum) == checksum)
+        } else {
+            let md5 = md5(hex)?;
+            *file.md5.get_or_insert_with(|| md5.clone()) == md5
+        };
+        if agrees && file.size == size {
             Ok(())
         } else {
             Err(BadIndex::Malformed(format!("it says two different things of `{path}`")))
         }
     }
 
-    fn finish(self) -> Result<Release, BadIndex> {
+    fn finish(self) -> Release {
         let mut files = Vec::with_capacity(self.files.len());
         for (path, file) in self.files {
             let known = file.checksums.into_iter().flatten();
@@ -199,7 +195,7 @@ impl Draft {
             }));
             files.extend(rows);
         }
-        Ok(Release { files, valid_until: self.valid_until })
+        Release { files, valid_until: self.valid_until }
     }
 }
 

@@ -88,9 +88,10 @@ fn table(packing: Packing, mut document: &[u8]) -> Result<Table, BadIndex> {
     Ok(table.finish())
 }
 
-fn said(checksum: Option<&str>, size: u64) -> Option<Said> {
+#[track_caller]
+fn says(table: &Table, name: &str, checksum: Option<&str>, size: u64) {
     let checksum = checksum.map(|text| text.parse().unwrap());
-    Some(Said::File(Voucher { url: None, checksum, size: Some(size) }))
+    assert_eq!(table.get(name), Some(Said::File(Voucher { url: None, checksum, size: Some(size) })));
 }
 
 fn packed(packing: Packing, text: &[u8]) -> Vec<u8> {
@@ -115,10 +116,10 @@ fn a_list_of_packages_vouches_for_them() {
     for packing in [Packing::Plain, Packing::Gzip, Packing::Zstd] {
         let table = table(packing, &packed(packing, PACKAGES.as_bytes())).unwrap();
         let name = "pool/main/libx/libx++1_1.0~rc1-1_amd64.deb";
-        assert_eq!(table.get(name), said(Some(&sha256(b"")), 1234), "{packing:?}");
+        says(&table, name, Some(&sha256(b"")), 1234);
         let weak = "sha1:da39a3ee5e6b4b0d3255bfef95601890afd80709";
-        assert_eq!(table.get("old/a%20b_1_all.deb"), said(Some(weak), u64::MAX));
-        assert_eq!(table.get("weak_1_all.deb"), said(None, 5));
+        says(&table, "old/a%20b_1_all.deb", Some(weak), u64::MAX);
+        says(&table, "weak_1_all.deb", None, 5);
         assert_eq!(table.get("pool/evil.deb"), None);
         assert_eq!(table.len(), 3);
     }
@@ -145,15 +146,15 @@ fn what_is_asked_for_is_found_in_the_list() {
 #[test]
 fn a_list_of_sources_vouches_for_their_files() {
     let table = table(Packing::Plain, SOURCES.as_bytes()).unwrap();
-    assert_eq!(table.get("pool/main/b/bash/bash_5.2-2.dsc"), said(Some(&sha256(b"abc")), 2418));
-    assert_eq!(table.get("pool/main/b/bash/bash_5.2.orig.tar.xz"), said(Some(&sha256(b"")), 7));
+    says(&table, "pool/main/b/bash/bash_5.2-2.dsc", Some(&sha256(b"abc")), 2418);
+    says(&table, "pool/main/b/bash/bash_5.2.orig.tar.xz", Some(&sha256(b"")), 7);
     assert_eq!(table.len(), 2);
 }
 
 #[test]
 fn xz_is_unpacked() {
     let table = table(Packing::Xz, &packed(Packing::Xz, b"")).unwrap();
-    assert_eq!(table.get("pool/a_1_all.deb"), said(Some(&sha256(b"abc")), 3));
+    says(&table, "pool/a_1_all.deb", Some(&sha256(b"abc")), 3);
 }
 
 /// A dictionary of 4 GiB, in the head of a block whose own checksum is right.
@@ -351,17 +352,6 @@ fn an_unknown_host_is_known_by_its_paths() {
 }
 
 #[test]
-fn a_path_below_a_base_is_a_url() {
-    let base: Uri = "https://mirror.example/debian/".parse().unwrap();
-    let url = |path| below(&base, path).map(|url| url.to_string());
-    assert_eq!(url("dists/x/a+b").as_deref(), Some("https://mirror.example/debian/dists/x/a+b"));
-    assert_eq!(url("a%20b").as_deref(), Some("https://mirror.example/debian/a%20b"));
-    assert_eq!(url("../x"), None);
-    assert_eq!(url("a/%2e%2e/x"), None);
-    assert_eq!(url("a\r\nb"), None);
-}
-
-#[test]
 fn what_lies_beside_a_release_has_its_path() {
     let path = |of| place(of).and_then(|place| place.beside_release("Release"));
     assert_eq!(path("/debian/dists/a/b/InRelease").as_deref(), Some("/debian/dists/a/b/Release"));
@@ -467,7 +457,7 @@ proptest! {
         let name = format!("{name}_1_all.deb");
         let document = format!("Filename: pool/{name}\nSize: 1\n");
         let table = table(Packing::Plain, document.as_bytes()).unwrap();
-        let escaped: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let escaped: String = name.bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02x}"));
         let entry = ask(&format!("/base/pool/{escaped}"), None).entry;
         prop_assert!(entry.is_some_and(|entry| table.get(&entry).is_some()));
     }

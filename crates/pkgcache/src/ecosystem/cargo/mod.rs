@@ -32,10 +32,9 @@ pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
             Asked { package, ..Asked::of(Class::Root) }
         }
         [.., name, version, "download"] => crate_of(Class::Artifact, name, version),
-        [.., folder, file] if file.ends_with(".crate") => file
-            .strip_prefix(*folder)
-            .and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".crate"))
-            .map_or_else(Asked::default, |version| crate_of(Class::Artifact, folder, version)),
+        [.., folder, file] if version_in(file, folder).is_some() => {
+            crate_of(Class::Artifact, folder, version_in(file, folder).unwrap_or_default())
+        }
         ["api", ..] => Asked::of(Class::Api),
         _ => Asked::default(),
     }
@@ -44,6 +43,11 @@ pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
 fn marked(name: &str, version: &str, file: &str) -> Asked {
     let hex = file.strip_suffix(".crate").and_then(|hex| Checksum::from_hex("sha256", hex));
     hex.map_or_else(Asked::default, |checksum| crate_of(Class::SelfCertifying(checksum), name, version))
+}
+
+/// The version in `NAME-VERSION.crate`.
+fn version_in<'a>(file: &'a str, name: &str) -> Option<&'a str> {
+    file.strip_prefix(name)?.strip_prefix('-')?.strip_suffix(".crate")
 }
 
 fn crate_of(class: Class, name: &str, version: &str) -> Asked {

@@ -172,6 +172,6 @@ fn malformed(text: String) -> BadIndex {
 /// What a signature calls its key by.
 fn named(issuers: &[Vec<u8>]) -> String {
     let longest = issuers.iter().max_by_key(|issuer| issuer.len());
-    let hex = |bytes: &Vec<u8>| bytes.iter().take(32).map(|byte| format!("{byte:02X}")).collect();
-    longest.map_or_else(|| "that it does not name".to_owned(), hex)
+    let Some(longest) = longest else { return "that it does not name".to_owned() };
+    longest.iter().take(20).fold(String::new(), |text, byte| format!("{text}{byte:02X}"))
 }

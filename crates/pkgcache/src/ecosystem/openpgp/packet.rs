@@ -70,7 +70,7 @@ pub(super) fn packets(document: &[u8]) -> Option<Vec<Packet<'_>>> {
 fn new_length(bytes: &mut Bytes<'_>) -> Option<usize> {
     match bytes.u8()? {
         first @ ..192 => Some(first.into()),
-        first @ 192..224 => Some((usize::from(first) - 192 << 8) + usize::from(bytes.u8()?) + 192),
+        first @ 192..224 => Some(((usize::from(first) - 192) << 8) + usize::from(bytes.u8()?) + 192),
         224..255 => None,
         255 => usize::try_from(bytes.u32()?).ok(),
     }
@@ -92,7 +92,7 @@ pub(super) fn subpackets(area: &[u8]) -> Option<Vec<(u8, &[u8])>> {
     while !bytes.0.is_empty() {
         let length = match bytes.u8()? {
             first @ ..192 => first.into(),
-            first @ 192..255 => (usize::from(first) - 192 << 8) + usize::from(bytes.u8()?) + 192,
+            first @ 192..255 => ((usize::from(first) - 192) << 8) + usize::from(bytes.u8()?) + 192,
             255 => usize::try_from(bytes.u32()?).ok()?,
         };
         let mut body = Bytes(bytes.take(length)?);

@@ -81,8 +81,8 @@ impl Hash {
 }
 
 impl Signature {
-    /// Reads the body of a packet. `None` where it is of another version, or says something critical
-    /// that is not understood here, so that it must not count.
+    /// Reads the body of a packet. `None` where it is of another version, or says something
+    /// critical that is not understood here, so that it must not count.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         Self::nested(body, true)
     }

@@ -5,10 +5,14 @@
 //! (`KEY.Release.gpg`). `ed` and those that begin with `sub` sign by a subkey. The keys whose name
 //! says so expire on February 1, 2026, or were revoked.
 
+use std::fs::File;
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use larder_tests::{Part, have};
 use proptest::prelude::*;
 
 use super::packet::{packets, unarmored};
@@ -190,6 +194,97 @@ fn documents_that_are_not_signed_are_refused() {
     }
     let error = verify(b"", Some(b"x"), fixture("rsa.key").as_bytes(), NOW).unwrap_err().to_string();
     assert_eq!(error, "its signature is not one of OpenPGP");
+}
+
+/// A folder with a new key, of which only `gpg` knows the secret.
+struct Gnupg(tempfile::TempDir);
+
+impl Gnupg {
+    fn new() -> Self {
+        let gnupg = Self(tempfile::tempdir().unwrap());
+        gnupg.run(&["--quick-gen-key", "a <a@keys.example>", "ed25519", "sign", "never"], b"").unwrap();
+        gnupg
+    }
+
+    /// What it writes, if it succeeds.
+    fn run(&self, args: &[&str], input: &[u8]) -> Option<Vec<u8>> {
+        larder_tests::write(self.0.path().join("input"), input);
+        let mut command = Command::new("gpg");
+        command.args([
+            "--batch",
+            "--quiet",
+            "--pinentry-mode",
+            "loopback",
+            "--passphrase",
+            "",
+            "--homedir",
+            ".",
+        ]);
+        command.args(args).current_dir(self.0.path()).stdin(File::open(self.0.path().join("input")).unwrap());
+        let output = command.stderr(Stdio::null()).output().unwrap();
+        output.status.success().then_some(output.stdout)
+    }
+}
+
+impl Drop for Gnupg {
+    fn drop(&mut self) {
+        let mut command = Command::new("gpgconf");
+        let _ = command.args(["--homedir", ".", "--kill", "gpg-agent"]).current_dir(self.0.path()).status();
+    }
+}
+
+/// Texts of lines that signed texts are picky about.
+fn a_text(state: &mut u64) -> String {
+    const PIECES: [&str; 16] = [
+        "\n",
+        "\n",
+        "\n\n",
+        "-",
+        "- ",
+        "-----BEGIN PGP SIGNATURE-----",
+        "a",
+        "b: c",
+        " ",
+        "\t",
+        "\r\n",
+        "From x",
+        "é",
+        "-----END",
+        "Hash: SHA256",
+        ".",
+    ];
+    let mut next = || {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(*state >> 33).unwrap()
+    };
+    let length = next() % 20;
+    (0..length).map(|_| PIECES[next() % PIECES.len()]).collect()
+}
+
+#[test]
+fn gpg_agrees_on_what_is_signed() {
+    if !have(&[Part::Gnupg]) {
+        return;
+    }
+    let gnupg = Gnupg::new();
+    let keyring = gnupg.run(&["--export"], b"").unwrap();
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let mut state = 1;
+    for round in 0..12 {
+        let text = a_text(&mut state);
+        let mut document = gnupg.run(&["--clearsign"], text.as_bytes()).unwrap();
+        let signature = gnupg.run(&["--armor", "--detach-sign"], text.as_bytes()).unwrap();
+        assert_eq!(verify(text.as_bytes(), Some(&signature), &keyring, now).as_deref(), Ok(text.as_bytes()));
+        let found = String::from_utf8(verify(&document, None, &keyring, now).unwrap()).unwrap();
+        let lines = |text: &str| text.trim_end().lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+        assert_eq!(lines(&found), lines(&text), "round {round}");
+        let place = usize::try_from(state >> 33).unwrap() % document.len();
+        document[place] ^= 1;
+        // What is taken all the same is what was signed: a change of the armor, or of blanks.
+        if let Ok(taken) = verify(&document, None, &keyring, now) {
+            assert_eq!(String::from_utf8(taken).unwrap(), found, "byte {place}");
+        }
+    }
 }
 
 static BINARY: LazyLock<Vec<u8>> = LazyLock::new(|| {

@@ -65,6 +65,13 @@ impl Link {
         let told = names::of_file(entry.rsplit('/').next()?)?;
         (told.project == project).then_some(entry)
     }
+
+    /// The same with its path as the page spells it, for clients that write it into a lock file.
+    #[must_use]
+    pub(super) fn written(&self, project: &str) -> Option<String> {
+        let entry = self.entry(project)?;
+        Some(format!("{}{}", entry.split_once('/')?.0, self.uri.path()))
+    }
 }
 
 /// Whether a file can have this name.
@@ -182,6 +189,18 @@ mod tests {
         leads("..", "http://index.example:8080/simple/");
         leads("b c-é.whl", "http://index.example:8080/simple/a/b%20c-%C3%A9.whl");
         leads("a/b:c", "http://index.example:8080/simple/a/a/b:c");
+    }
+
+    #[test]
+    fn a_path_is_written_as_the_page_spells_it() {
+        let page = "https://index.example/simple/torch/".parse().unwrap();
+        let link = resolve(&page, "/a/torch-2.0%2Bcpu-py3-none-any.whl").unwrap();
+        assert_eq!(link.entry("torch").as_deref(), Some("index.example/a/torch-2.0+cpu-py3-none-any.whl"));
+        assert_eq!(
+            link.written("torch").as_deref(),
+            Some("index.example/a/torch-2.0%2Bcpu-py3-none-any.whl")
+        );
+        assert_eq!(link.written("other"), None);
     }
 
     #[test]

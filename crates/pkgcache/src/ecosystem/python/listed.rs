@@ -117,7 +117,7 @@ impl Listed {
 /// this project, they get where it is.
 #[must_use]
 pub(super) fn here(link: &Link, project: &str, base: &Base) -> String {
-    link.entry(project).map_or_else(|| link.url.clone(), |entry| format!("{}/files/{entry}", base.mount))
+    link.written(project).map_or_else(|| link.url.clone(), |entry| format!("{}/files/{entry}", base.mount))
 }
 
 /// What a file has to hash to, if one of its hashes is any good.

@@ -184,7 +184,7 @@ fn json_is_written_from_html() {
         "files": [
             {
                 "filename": "zope_left-1.0+cpu-py3-none-any.whl",
-                "url": "/pypi/files/index.example/files/zope_left-1.0+cpu-py3-none-any.whl",
+                "url": "/pypi/files/index.example/files/zope_left-1.0%2Bcpu-py3-none-any.whl",
                 "hashes": {"sha256": ONE}, "requires-python": ">=3.8", "yanked": true,
                 "core-metadata": {"sha256": TWO}, "dist-info-metadata": true, "gpg-sig": false,
             },
@@ -201,7 +201,7 @@ fn json_is_written_from_html() {
 fn html_is_written_from_html() {
     let out = rendered(Form::PlainHtml, HTML, Form::Html).unwrap();
     let file = format!(
-        "<a href=\"/pypi/files/index.example/files/zope_left-1.0+cpu-py3-none-any.whl#sha256={ONE}\" \
+        "<a href=\"/pypi/files/index.example/files/zope_left-1.0%2Bcpu-py3-none-any.whl#sha256={ONE}\" \
          data-requires-python=\"&gt;=3.8\" data-yanked=\"\" data-core-metadata=\"sha256={TWO}\" \
          data-dist-info-metadata=\"true\" data-gpg-sig=\"false\">zope_left-1.0+cpu-py3-none-any.whl</a><br>\n"
     );

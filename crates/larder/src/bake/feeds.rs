@@ -1,0 +1,168 @@
+//! Which images of larder.toml put files into the project that another one's build reads: they come
+//! before it.
+//!
+//! Asked of hashctx, which knows what a build reads of its context: a file that an ignore file
+//! hides, or that no instruction reads, is no reason. The files themselves are in the key then, so
+//! the image that made them is not.
+//!
+//! Limit: of named contexts only `needs` tells. What files there will be is not known before: of a
+//! pattern one name stands for all.
+
+use std::collections::BTreeSet;
+
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+
+use crate::config::Project;
+use crate::config::image::Image;
+use crate::outputs::Output;
+use crate::process::runner::{RunError, Runner};
+use crate::process::tools::Tools;
+
+/// One line of `hashctx --check-ignore --json`.
+#[derive(Deserialize)]
+pub(super) struct Judged {
+    pub(super) path: Utf8PathBuf,
+    excluded: bool,
+    #[serde(default)]
+    read_by: Option<Vec<String>>,
+}
+
+impl Judged {
+    /// Whether the file would be an input.
+    pub(super) fn is_input(&self) -> bool {
+        !self.excluded && self.read_by.as_ref().is_none_or(|lines| !lines.is_empty())
+    }
+
+    /// What reads it.
+    pub(super) fn reader(&self) -> String {
+        let line = self.read_by.iter().flatten().next();
+        line.map_or("its folder is packed".to_owned(), |line| format!("{line} reads it"))
+    }
+}
+
+/// What `hashctx --check-ignore --json` printed.
+pub(super) fn judged(json: &[u8]) -> impl Iterator<Item = Judged> {
+    serde_json::Deserializer::from_slice(json).into_iter::<Judged>().flatten()
+}
+
+/// The context of the image within the project's folder: both as they really are.
+pub(super) fn real_context(image: &Image, root: &Utf8Path) -> Option<(Utf8PathBuf, Utf8PathBuf)> {
+    let context = root.join(image.folder()).canonicalize_utf8().ok()?;
+    Some((context, root.canonicalize_utf8().ok()?))
+}
+
+/// The names of the images whose outputs the image's build reads.
+pub(super) fn feeds(
+    image: &Image,
+    project: &Project,
+    tools: &Tools,
+    runner: &Runner,
+) -> Result<Vec<String>, RunError> {
+    let others = project.images.iter().filter(|other| other.name != image.name && !other.outputs.is_empty());
+    let others: Vec<_> = others.collect();
+    if others.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some((context, root, is_there)) = context_to_be(image, runner.folder()) else {
+        return Ok(Vec::new());
+    };
+    let inside = |path: Utf8PathBuf| Some(root.join(path).strip_prefix(&context).ok()?.to_owned());
+    let places: Vec<(Utf8PathBuf, &str)> = others
+        .iter()
+        .flat_map(|other| other.outputs.iter().flat_map(places).map(|path| (path, other.name.as_str())))
+        .filter_map(|(path, name)| Some((inside(path)?, name)))
+        .collect();
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !is_there {
+        // All that will be in it is made.
+        return Ok(sorted(places.into_iter().map(|(_, name)| name)));
+    }
+    let mut paths: Vec<_> = places.iter().map(|(path, _)| path.to_string()).collect();
+    paths.sort();
+    paths.dedup();
+    let cmd = image.check_ignore(tools.hashctx().args(["-q", "--json"]));
+    // What is wrong is told when it is the image's turn.
+    let json = match runner.ask(&cmd.args(["--check-ignore", "--"]).args(paths)) {
+        Err(error) if error.is_interruption() => return Err(error),
+        answer => answer.map(|(_, json)| json).unwrap_or_default(),
+    };
+    let read: Vec<_> = judged(&json).filter(Judged::is_input).map(|judged| judged.path).collect();
+    Ok(sorted(places.into_iter().filter(|(path, _)| read.contains(path)).map(|(_, name)| name)))
+}
+
+fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    names.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// As `real_context`, also of a folder that is not there yet; and whether it is.
+fn context_to_be(image: &Image, root: &Utf8Path) -> Option<(Utf8PathBuf, Utf8PathBuf, bool)> {
+    if let Some((context, root)) = real_context(image, root) {
+        return Some((context, root, true));
+    }
+    let is_below =
+        |part: &Utf8Component<'_>| matches!(part, Utf8Component::Normal(_) | Utf8Component::CurDir);
+    let root = root.canonicalize_utf8().ok()?;
+    let is_new = image.folder().components().all(|part| is_below(&part));
+    is_new.then(|| (root.join(image.folder()).components().collect(), root, false))
+}
+
+/// Where files of an output may come to lie.
+fn places(output: &Output) -> Vec<Utf8PathBuf> {
+    let mut places = Vec::new();
+    for pattern in &output.from {
+        let last = pattern.rsplit('/').find(|part| !part.is_empty()).unwrap_or("x");
+        let is_pattern = last.contains(['*', '?', '[']);
+        if !(is_pattern || output.folder) {
+            places.push(output.to.clone());
+        }
+        places.push(output.to.join(one_name(last)));
+        // What is in it, where it is a folder.
+        places.extend((!is_pattern).then(|| output.to.join("x")));
+    }
+    places
+}
+
+/// A name that the pattern stands for.
+fn one_name(pattern: &str) -> String {
+    let mut name = String::new();
+    let mut rest = pattern;
+    while let Some(next) = rest.chars().next() {
+        rest = rest.get(next.len_utf8()..).unwrap_or_default();
+        match next {
+            '*' => rest = rest.trim_start_matches('*'),
+            '[' => rest = rest.split_once(']').map_or("", |(_, after)| after),
+            _ => {}
+        }
+        name.push(if matches!(next, '*' | '?' | '[') { 'x' } else { next });
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_name_stands_for_a_pattern() {
+        for (pattern, name) in [("*.whl", "x.whl"), ("**", "x"), ("a?[bc]-*", "axx-x"), ("plain", "plain")] {
+            assert_eq!(one_name(pattern), name);
+        }
+    }
+
+    #[test]
+    fn outputs_lie_where_they_may() {
+        let output = |to: &str, folder, from: &[&str]| {
+            let from = from.iter().map(|from| (*from).to_owned()).collect();
+            places(&Output { to: to.into(), folder, from })
+                .into_iter()
+                .map(Utf8PathBuf::into_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(output("dist", false, &["/b/*.whl"]), ["dist/x.whl"]);
+        assert_eq!(output("bin", true, &["/usr/bin/app"]), ["bin/app", "bin/x"]);
+        assert_eq!(output("gen", false, &["/out"]), ["gen", "gen/out", "gen/x"]);
+    }
+}

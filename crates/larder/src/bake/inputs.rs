@@ -1,0 +1,43 @@
+//! What an image is made from, and whether it is there at all.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::config::image::Image;
+use crate::process::runner::RunError;
+
+/// What an image is made from, at one moment.
+pub(super) struct Inputs {
+    pub(super) key: String,
+    pub(super) manifest: Utf8PathBuf,
+}
+
+/// Why the image cannot be made, where its context or its Dockerfile is not what it has to be:
+/// hashctx and the engine would say so one after the other, or wait for a pipe without end.
+pub(super) fn unusable(image: &Image, folder: &Utf8Path) -> Option<RunError> {
+    let build = image.as_build()?;
+    match std::fs::metadata(folder.join(&build.context)) {
+        Ok(metadata) if metadata.is_dir() => {}
+        // What cannot be looked at, hashctx tells of.
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {}
+        found => {
+            let why = if found.is_ok() { "is not a folder" } else { "does not exist" };
+            return Some(RunError::NoContext { path: build.context.clone(), why });
+        }
+    }
+    special_file(image, folder).map(|path| RunError::SpecialFile { path })
+}
+
+/// The image's Dockerfile, where something else stands in its place, as a folder or a pipe.
+pub(super) fn special_file(image: &Image, folder: &Utf8Path) -> Option<Utf8PathBuf> {
+    let path = image.as_build()?.file();
+    let metadata = std::fs::metadata(folder.join(&path)).ok()?;
+    (!metadata.is_file()).then_some(path)
+}
+
+/// The key of a manifest: its BLAKE3 digest, as `b3sum` prints it.
+pub(super) fn digest(manifest: &Utf8Path) -> Result<String, RunError> {
+    let lost = |source| RunError::Lost { program: format!("the manifest {manifest}"), source };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(manifest).map_err(lost)?).map_err(lost)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}

@@ -1,0 +1,97 @@
+//! The files of the teams that larder is for: `tests/teams`.
+
+use super::*;
+
+/// The file of one team.
+macro_rules! team {
+    ($name:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/teams/", $name, ".toml"))
+    };
+}
+
+fn names(project: &Project) -> Vec<&str> {
+    let disks = project.disks.iter().map(|disk| disk.name.as_str());
+    project.images.iter().map(|image| image.name.as_str()).chain(disks).collect()
+}
+
+#[test]
+fn the_test_image_in_the_repository_is_read() {
+    let project = parse(team!("a")).expect("a good file");
+    assert_eq!(names(&project), ["python-tests"]);
+    let image = &project.images[0];
+    assert_eq!(image.description.as_deref(), Some("Everything that the Python tests need"));
+    assert_eq!(image.tags, ["rinna-python-tests:latest"]);
+    assert_eq!(image.as_build().expect("a build").file(), "docker/Dockerfile.tests");
+    let step = &project.steps[0];
+    assert_eq!((step.name.as_str(), step.image.as_deref()), ("unit", Some("python-tests")));
+    assert!(step.run.as_ref().expect("a line").contains("\"$LARDER_IMAGE\" pytest tests/unit"));
+}
+
+#[test]
+fn the_release_artifacts_are_read() {
+    let project = parse(team!("b")).expect("a good file");
+    let wheels = ["3.9", "3.10", "3.11", "3.12", "3.13", "3.14"].map(|version| format!("wheels-{version}"));
+    assert_eq!(names(&project)[0], "builder");
+    assert_eq!(names(&project)[1..], wheels);
+    for (image, version) in project.images[1..].iter().zip(["3.9", "3.10"]) {
+        let build = image.as_build().expect("a build");
+        assert_eq!((build.args["PY"].as_str(), image.ignore), (version, Ignore::All));
+        assert_eq!(image.tags, [format!("pyovf-wheels:{version}")]);
+        assert_eq!(
+            (image.outputs[0].to.as_str(), image.outputs[0].from[0].as_str()),
+            ("dist", "/build/dist/*.whl")
+        );
+    }
+    assert!(
+        project.images.iter().all(|image| image.refresh.is_some_and(|age| age.0.as_secs() == 30 * 86_400))
+    );
+    let steps: Vec<_> = project.steps.iter().map(|step| (step.name.as_str(), step.is_manual)).collect();
+    assert_eq!(steps, [("create-tag", true), ("build", false), ("test", false), ("deploy", true)]);
+    assert_eq!(
+        (project.steps[1].bake.as_slice(), project.steps[2].inputs.len()),
+        (&["wheels".to_owned()][..], 3)
+    );
+    assert_eq!(project.steps[3].env, ["PYPI_TOKEN"]);
+    assert_eq!(project.ci_log, Some("target/ci".into()));
+}
+
+#[test]
+fn the_composers_disks_are_read() {
+    let project = parse(team!("c")).expect("a good file");
+    assert_eq!(names(&project), ["edge", "edge-debug"]);
+    let [edge, debug] = project.disks.as_slice() else { panic!("two disks") };
+    assert_eq!((edge.output.as_str(), edge.use_image_cache, edge.folder), ("out/edge.qcow2", true, false));
+    assert_eq!((edge.args["SUITE"].as_str(), edge.args["ARCH"].as_str()), ("bookworm", "amd64"));
+    assert_eq!(edge.inputs, ["specs/edge.yml", "specs/common/**"]);
+    assert!(edge.run.starts_with("image-composer build --out \"$LARDER_OUTPUT\""));
+    assert_eq!((debug.output.as_str(), debug.use_image_cache), ("out/edge-debug.raw", false));
+}
+
+/// The file's tables that are refused, each for itself; and what the rest is read as.
+#[track_caller]
+fn refuses(text: &str, refused: &[&str]) -> Result<Project, Fault> {
+    let mut file: toml::Table = text.parse().expect("TOML");
+    for name in refused {
+        let table = file.remove(*name).unwrap_or_else(|| panic!("it has no `{name}`"));
+        let alone = toml::Table::from_iter([((*name).to_owned(), table)]).to_string();
+        let fault = parse(&alone).expect_err(name);
+        assert_eq!(fault.message, format!("no tool knows the table `{name}`"));
+    }
+    parse(&file.to_string())
+}
+
+#[test]
+fn what_the_machine_learning_team_plans_is_refused_by_name() {
+    let fault = refuses(team!("d"), &["compose", "service"]).expect_err("it has `packages`");
+    assert!(fault.message.starts_with("unknown field `packages`"), "{}", fault.message);
+    assert!(parse(team!("d")).is_err());
+}
+
+#[test]
+fn what_the_team_with_a_registry_plans_is_refused_by_name() {
+    assert!(parse(team!("e")).is_err());
+    let project = refuses(team!("e"), &["tier", "profile"]).expect("the rest is known");
+    assert_eq!(names(&project), ["git-server@linux/amd64", "git-server@linux/arm64", "runner"]);
+    let cache = |at: usize| project.images[at].as_build().expect("a build").cache_from.clone();
+    assert_eq!(cache(1), ["registry.example/autogit/git-server:cache"]);
+}

@@ -1,0 +1,140 @@
+//! A lookup with what holds for it, and other lookups that one needs.
+
+use http::header::HOST;
+use http::{HeaderMap, Response, StatusCode, Uri};
+use storekit::Level;
+
+use crate::cache;
+use crate::ecosystem::base::Base;
+use crate::ecosystem::ruling::{Expected, Freshness, Ruling};
+use crate::ecosystem::table::{Said, fetchable};
+use crate::ecosystem::{Asked, Class, Ecosystem};
+use crate::observe::meter;
+use crate::proxy::lookup::Lookup;
+use crate::response::body::Body;
+use crate::response::reply::own;
+use crate::rules::cache_status::CacheStatus;
+
+/// What becomes of a request.
+pub(crate) enum Plan {
+    /// It is looked up and fetched as this one.
+    Lookup(Box<Lookup>),
+    /// It is answered.
+    Answer(Box<Response<Body>>, meter::Result),
+}
+
+impl Plan {
+    pub(super) fn answer(response: Response<Body>, result: meter::Result) -> Self {
+        Self::Answer(Box::new(response), result)
+    }
+
+    /// An answer of this program's own: what went wrong, in words that clients show.
+    pub(super) fn refused(status: StatusCode, text: impl Into<String>) -> Self {
+        Self::answer(own(status, text, Some(&CacheStatus::default())), meter::Result::Error)
+    }
+}
+
+/// The ruling of a class of which nothing else is known.
+pub(super) fn plain(class: Class) -> Known {
+    match class {
+        Class::Root => Known::Root,
+        Class::SelfCertifying(checksum) => {
+            Known::File(Level::Addressed, Some(Expected { checksum, size: None }))
+        }
+        Class::Artifact | Class::PinnedByName => Known::File(Level::Pinned, None),
+        Class::SubIndex | Class::Api | Class::Unknown => Known::Nothing,
+    }
+}
+
+/// What is known of what is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It is a document on which freshness hangs.
+    Root,
+    /// It is a file that does not change: who vouches for it, and for what.
+    File(Level, Option<Expected>),
+    /// HTTP's rules hold.
+    Nothing,
+}
+
+/// The lookup with what holds for it.
+pub(super) fn ruled(mut lookup: Lookup, known: Known) -> Lookup {
+    let seconds = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let stale = seconds(lookup.config.stale_window);
+    lookup.ruling = match known {
+        Known::Root => {
+            Ruling { freshness: Freshness::For(seconds(lookup.config.index_ttl)), stale, ..Ruling::default() }
+        }
+        Known::File(level, expected) => {
+            let adopts = lookup.target.kind != Ecosystem::Oci;
+            Ruling { freshness: Freshness::Forever, expected, level, stale, adopts, ..Ruling::default() }
+        }
+        Known::Nothing => Ruling::default(),
+    };
+    lookup
+}
+
+/// The lookup of a document on which freshness hangs.
+#[must_use]
+pub(crate) fn as_root(lookup: Lookup) -> Lookup {
+    ruled(lookup, Known::Root)
+}
+
+/// The lookup for a file of which an index says this; where it lies elsewhere, that is asked.
+pub(super) fn vouched(mut lookup: Lookup, said: Said, level: Level) -> Plan {
+    let Said::File(voucher) = said else {
+        let text = format!("{}: its index names it with two different checksums", lookup.target.url);
+        return Plan::refused(StatusCode::BAD_GATEWAY, text);
+    };
+    if let Some(url) = &voucher.url {
+        let Some(url) = fetchable(url).and_then(|url| crate::config::target::normal(&url)) else {
+            let text = format!("its index names `{url}`, which is not an http or https URL");
+            return Plan::refused(StatusCode::BAD_GATEWAY, text);
+        };
+        if !crate::rules::invalidate::is_same_origin(&url, &lookup.target.url) {
+            // Credentials stay with the server that they are for.
+            lookup.headers.remove(http::header::AUTHORIZATION);
+        }
+        lookup.target.url = url;
+        lookup.key = cache::key(&lookup.target, &lookup.headers);
+    }
+    let expected = voucher.checksum.map(|checksum| Expected { checksum, size: voucher.size });
+    let level = if expected.is_some() { level } else { Level::Pinned };
+    Plan::Lookup(Box::new(ruled(lookup, Known::File(level, expected))))
+}
+
+/// The addresses on both sides of the mount that was asked through; `None` in the forward mode,
+/// where nothing is written anew.
+pub(super) fn base(lookup: &Lookup) -> Option<Base> {
+    let mount = lookup.target.mount.as_deref()?;
+    let host = lookup.headers.get(HOST).and_then(|value| value.to_str().ok());
+    let plain = |host: &&str| {
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+    };
+    let listens = lookup.config.listen.to_string();
+    let here = format!("http://{}", host.filter(plain).unwrap_or(&listens));
+    let mount = if mount.is_empty() { String::new() } else { format!("/{mount}") };
+    Some(Base { here, mount, upstream: lookup.target.upstream.clone(), keeps_links: false })
+}
+
+/// The lookup of another path below the same upstream, for this program's own use.
+pub(super) fn beside(lookup: &Lookup, path: &str, headers: HeaderMap) -> Option<Lookup> {
+    let root = lookup.target.upstream.to_string();
+    let url: Uri = format!("{}{path}", root.trim_end_matches('/')).parse().ok()?;
+    let mut other = lookup.clone();
+    other.method = http::Method::GET;
+    other.target.url = crate::config::target::normal(&url)?;
+    path.clone_into(&mut other.target.below);
+    other.headers = headers;
+    other.package = crate::ecosystem::Package::default();
+    other.wire = None;
+    let credentials = lookup.headers.get(http::header::AUTHORIZATION).cloned();
+    other.headers.extend(credentials.map(|value| (http::header::AUTHORIZATION, value)));
+    other.key = cache::key(&other.target, &other.headers);
+    Some(ruled(other, Known::Root))
+}
+
+/// What an index document's path, and the name of a file in it, are where both are known.
+pub(super) fn names(asked: &Asked) -> Option<(&str, &str)> {
+    Some((asked.index.as_deref()?, asked.entry.as_deref()?))
+}

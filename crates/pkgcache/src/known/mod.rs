@@ -1,0 +1,37 @@
+//! What is known of indexes beside what is stored of them: tables that were read, pages that were
+//! written anew, repositories. All of it can be worked out again.
+
+pub(crate) mod rendered;
+pub(crate) mod repositories;
+pub(crate) mod tables;
+pub(crate) mod turns;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What is known of indexes.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// Grows whenever an index that was not known before is read.
+    epoch: AtomicU64,
+    /// What indexes say of files.
+    pub(crate) tables: tables::Tables,
+    /// Indexes as clients get them.
+    pub(crate) rendered: rendered::Rendered,
+    /// Debian repositories.
+    pub(crate) apt: repositories::Repositories,
+    /// Questions that one asks for all.
+    pub(crate) turns: turns::Turns,
+}
+
+impl Index {
+    /// A number that is another when what indexes say may be another.
+    #[must_use]
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Another index is known from now on.
+    pub(crate) fn changed(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,87 @@
+//! The same object through every door, in every spelling, and by HEAD.
+
+use larder_tests::have;
+
+use crate::columns::{Client, lines};
+use crate::npm::Npm;
+use crate::python::Pip;
+use crate::world::World;
+
+fn started<C: Client>() -> Option<World> {
+    have(C::PARTS).then(|| {
+        let mut world = C::world();
+        world.serve("");
+        world
+    })
+}
+
+#[track_caller]
+fn is_hit(world: &World, target: &str, body: &[u8]) {
+    let answer = world.ask("GET", target, "");
+    let status = answer.header("cache-status").unwrap_or_default();
+    assert!(status.contains("hit"), "{target}: {:?}", answer.headers);
+    assert!(answer.whole && answer.body == body, "{target}: {} bytes", answer.body.len());
+}
+
+#[test]
+fn a_tarball_is_one_entry_through_every_door() {
+    let Some(world) = started::<Npm>() else { return };
+    let (path, below) = world.artifacts[1].clone();
+    let body = world.content(&path);
+    let url = world.file_url(&path);
+    let first = world.ask("GET", &url, "");
+    assert!(first.whole && first.body == body, "{:?}", first.headers);
+    world.forget();
+    let escaped = url.replace("@larder/", "%40larder%2f");
+    for target in [url.clone(), world.below(&below), world.below(&below).replace('@', "%40"), escaped] {
+        is_hit(&world, &target, &body);
+    }
+    assert!(lines(&world).is_empty(), "{:?}", lines(&world));
+    assert_eq!(world.stored().iter().filter(|row| row["size"] == body.len()).count(), 1);
+}
+
+#[test]
+fn a_wheel_is_one_entry_through_every_door() {
+    let Some(world) = started::<Pip>() else { return };
+    let (path, below) = world.artifacts.last().unwrap().clone();
+    let body = world.content(&path);
+    let first = world.ask("GET", &world.below(&below), "");
+    assert!(first.whole && first.body == body, "{:?}", first.headers);
+    world.forget();
+    for path in [path.clone(), path.replace("%2B", "+"), path.replace("%2B", "%2b")] {
+        is_hit(&world, &format!("{}{path}", world.files().url()), &body);
+    }
+    for below in [below.clone(), below.replace("%2B", "+"), below.replace("%2B", "%2b")] {
+        is_hit(&world, &world.below(&below), &body);
+    }
+    assert!(lines(&world).is_empty(), "{:?}", lines(&world));
+    assert_eq!(world.stored().iter().filter(|row| row["size"] == body.len()).count(), 1);
+}
+
+#[test]
+fn head_says_what_get_would() {
+    let Some(world) = started::<Pip>() else { return };
+    let Some(registry) = started::<Npm>() else { return };
+    let wheel = world.below(&world.artifacts.last().unwrap().1);
+    let tarball = registry.below(&registry.artifacts[0].1);
+    let asked = [
+        (&world, world.below("/larder-dep/"), "accept: application/vnd.pypi.simple.v1+json\r\n"),
+        (&world, world.below("/larder-dep/"), "accept: text/html\r\n"),
+        (&world, wheel, ""),
+        (&registry, registry.below("/@larder%2fdep"), "accept: application/vnd.npm.install-v1+json\r\n"),
+        (&registry, registry.below("/larder-demo"), "accept: application/json\r\n"),
+        (&registry, tarball, ""),
+    ];
+    for (world, path, fields) in asked {
+        let of = |answer: &larder_tests::http::Answer| {
+            let names = ["content-length", "content-type", "etag", "vary", "accept-ranges"];
+            (answer.status, names.map(|name| answer.header(name).map(str::to_owned)))
+        };
+        let cold = world.ask("HEAD", &path, fields);
+        let get = world.ask("GET", &path, fields);
+        let warm = world.ask("HEAD", &path, fields);
+        assert_eq!(get.status, 200, "{path}: {get:?}");
+        assert_eq!(get.header("content-length"), Some(get.body.len().to_string().as_str()), "{path}");
+        assert_eq!((of(&cold), of(&warm)), (of(&get), of(&get)), "{path}");
+    }
+}
