@@ -33,7 +33,7 @@ impl Daemon {
     pub fn with_mirror(folder: &Utf8Path, url: &str) -> Self {
         let mut command = Command::new("dockerd");
         // Without a bridge, it leaves the machine's network alone. Nobody listens at port 1.
-        command.args(["--bridge=none", "--registry-mirror", url]);
+        command.args(["--bridge=none", "--max-download-attempts=1", "--registry-mirror", url]);
         command.env("HTTPS_PROXY", "http://127.0.0.1:1").env("NO_PROXY", "127.0.0.1");
         Self::run(folder, &mut command)
     }
@@ -67,6 +67,12 @@ impl Daemon {
     #[must_use]
     pub fn host(&self) -> String {
         format!("unix://{}", self.folder.join("sock"))
+    }
+
+    /// What it said.
+    #[must_use]
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
     /// Stops it now, in the middle of whatever it does.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use larder_tests::http::{Fault, Reply, Request, Site, free_address, get};
+use larder_tests::http::{Exchange, Fault, Reply, Site, free_address, get};
 use larder_tests::{Daemon, DockerRegistry, Part, Ran, Session, have, sh, signal, until};
 
 use crate::served::{Cache, Line, at_once, stored, verified};
@@ -16,6 +16,8 @@ struct Scene {
     site: Site,
     /// Where the cache answers.
     here: SocketAddr,
+    /// The next number.
+    numbers: AtomicUsize,
 }
 
 /// An image in the registry.
@@ -28,22 +30,28 @@ struct Image {
     layers: Vec<String>,
 }
 
-const MANIFEST: &str =
-    "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
+/// What clients take for a manifest.
+const MANIFEST: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 /// The default registry of these tests.
 const ONE: &str = "one.example";
 
 impl Scene {
     fn new() -> Self {
-        Self::with_auth("")
+        let session = Session::new().with_podman();
+        let registry = DockerRegistry::start(&session.aside("registry"));
+        let site = Site::before(registry.host());
+        Self { session, registry, site, here: free_address(), numbers: AtomicUsize::new(100) }
     }
 
-    /// One whose registry wants this.
-    fn with_auth(auth: &str) -> Self {
-        let session = Session::new().with_podman();
-        let registry = DockerRegistry::start_with(&session.aside("registry"), "", auth);
-        let site = Site::before(registry.host());
-        Self { session, registry, site, here: free_address() }
+    /// Lets the user alone in, with this password, from now on.
+    fn lock(&mut self) {
+        let file = self
+            .session
+            .write("htpasswd", "user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n");
+        let auth = format!("auth: {{htpasswd: {{realm: test, path: {file}}}}}");
+        self.registry = DockerRegistry::start_with(&self.session.aside("registry"), "", &auth);
+        self.site = Site::before(self.registry.host());
     }
 
     /// Makes an image with this text in it, and pushes it.
@@ -61,6 +69,11 @@ impl Scene {
         )
     }
 
+    /// Another one each time.
+    fn number(&self) -> usize {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// How often the site was asked for blobs and manifests by their digests.
     fn by_digest(&self) -> usize {
         self.site.log().iter().filter(|it| it.request.path.contains("/sha256:")).count()
@@ -71,11 +84,13 @@ fn push(session: &Session, host: &str, name: &str, text: &str) -> Image {
     let key = name.replace(['/', ':'], "-");
     let line = text.repeat(3000);
     session.write(&format!("{key}/data"), format!("{name} {line}"));
-    session.run(&format!("imgtar pack --force {key} {key} && imgtar push {key} {host}/{name}")).ok();
+    session
+        .run(&format!("imgtar pack --force {key} {key} && imgtar push --compress gzip {key} {host}/{name}"))
+        .ok();
     let (name, tag) = name.split_once(':').unwrap();
     let url = format!("http://{host}/v2/{name}/manifests/{tag}");
     let file = session.path("manifest");
-    session.run(&format!("curl -sf -u user:secret -H 'Accept: {MANIFEST}' -o {file} {url}")).ok();
+    session.run(&format!("curl -sf -H 'Accept: {MANIFEST}' -o {file} {url}")).ok();
     let manifest = sh(&format!("sha256sum {file} | cut -d' ' -f1"));
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     let digest = |value: &serde_json::Value| value["digest"].as_str().unwrap().to_owned();
@@ -108,10 +123,9 @@ impl Kind {
 /// A client that is led to the cache of a scene.
 struct Client<'a> {
     kind: Kind,
+    scene: &'a Scene,
     session: &'a Session,
     docker: Option<Daemon>,
-    /// How many there were.
-    pulls: AtomicUsize,
     _containerd: Option<Ended>,
 }
 
@@ -145,10 +159,14 @@ impl<'a> Client<'a> {
             );
             session.write(&format!("hosts/{name}/hosts.toml"), text);
         }
-        let docker = (kind == Kind::Docker)
-            .then(|| Daemon::with_mirror(&session.aside("dockerd"), &format!("http://{here}")));
+        let docker = (kind == Kind::Docker).then(|| {
+            Daemon::with_mirror(
+                &session.aside(&format!("dockerd{}", scene.number())),
+                &format!("http://{here}"),
+            )
+        });
         let containerd = (kind == Kind::Containerd).then(|| containerd(session));
-        Self { kind, session, docker, pulls: AtomicUsize::new(100), _containerd: containerd }
+        Self { kind, scene, session, docker, _containerd: containerd }
     }
 
     /// The line that pulls `NAME:TAG` from a registry, as a client of its own, of this number.
@@ -177,16 +195,23 @@ impl<'a> Client<'a> {
         self.line_from(ONE, name, number)
     }
 
-    /// As a client that has nothing.
+    /// Pulls as a client that has nothing.
     fn pull(&self, name: &str) -> Ran {
-        self.session.run(&self.line(name, self.pulls.fetch_add(1, Ordering::Relaxed)))
+        self.session.run(&self.line(name, self.scene.number()))
     }
 
     /// Pulls, has this very image, and forgets it.
     #[track_caller]
     fn gets(&self, name: &str, image: &Image) {
-        self.pull(name).ok();
-        self.has(ONE, name, image, self.pulls.load(Ordering::Relaxed) - 1);
+        let number = self.scene.number();
+        let pulled = self.session.run(&self.line(name, number));
+        assert_eq!(
+            pulled.code(),
+            0,
+            "{pulled}{}",
+            self.docker.as_ref().map(Daemon::said).unwrap_or_default()
+        );
+        self.has(ONE, name, image, number);
         self.empty(name);
     }
 
@@ -232,7 +257,8 @@ fn containerd(session: &Session) -> Ended {
     let at = |name: &str| session.path("containerd").join(name);
     let text = format!(
         "version = 2\nroot = \"{}\"\nstate = \"{}\"\n\
-         disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{}\"\n",
+         disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{}\"\n\
+         [plugins.\"io.containerd.metadata.v1.bolt\"]\ncontent_sharing_policy = \"isolated\"\n",
         at("root"),
         at("state"),
         at("sock")
@@ -396,7 +422,9 @@ fn ten_at_once_fetch_each_blob_once(scene: &Scene, client: &Client<'_>) {
     let mut paths = vec![path("manifests", &image.manifest), path("blobs", &image.config)];
     paths.extend(image.layers.iter().map(|layer| path("blobs", layer)));
     for path in paths {
-        assert_eq!(scene.site.count(&path), 1, "{path}: {:#?}", scene.site.log());
+        let log = scene.site.log();
+        let fetches = log.iter().filter(|it| it.request.is("GET", &path)).count();
+        assert_eq!(fetches, 1, "{path}: {log:#?}");
     }
     assert_eq!(scene.site.count(&path("manifests", "1")), 1, "the tag: {:#?}", scene.site.log());
 }
@@ -420,4 +448,181 @@ fn an_upstream_in_trouble_leaves_what_is_stored(scene: &Scene, client: &Client<'
     client.gets("library/app:1", &image);
     client.gets("library/app:1", &image);
     assert!(scene.site.requests() <= 1, "{:#?}", scene.site.log());
+}
+
+/// What one client was given, the others get when the upstream is cut off.
+#[test]
+fn a_tag_that_one_client_asked_for_is_known_to_all() {
+    let kinds = [Kind::Skopeo, Kind::Podman, Kind::Docker, Kind::Containerd];
+    if !have(&[Part::Skopeo, Part::Podman, Part::Dockerd, Part::Containerd, Part::Registry, Part::Curl]) {
+        return;
+    }
+    let scene = Scene::new();
+    let image = scene.push("library/app:1", "one");
+    let cache = scene.cache("index-ttl = \"0s\"\n");
+    Client::new(Kind::Docker, &scene).gets("library/app:1", &image);
+    scene.site.unplug();
+    for kind in kinds {
+        Client::new(kind, &scene).gets("library/app:1", &image);
+    }
+    // HEAD is as GET would be: of the tag, the manifest and a blob.
+    let name = format!("{}/v2/{ONE}/library/app", cache.url());
+    for path in [
+        "manifests/1".to_owned(),
+        format!("manifests/{}", image.manifest),
+        format!("blobs/{}", image.layers[0]),
+    ] {
+        let curl = format!("curl -sf -H 'Accept: {MANIFEST}'");
+        let head = scene.session.run(&format!("{curl} -I {name}/{path}")).ok().stdout();
+        let get = scene.session.run(&format!("{curl} -D - -o body {name}/{path}")).ok().stdout();
+        let lines = |text: &str| {
+            let kept = ["content-length", "content-type", "docker-content-digest", "etag"];
+            let lines = text.lines().map(str::to_ascii_lowercase);
+            lines.filter(|line| kept.iter().any(|it| line.starts_with(it))).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&head), lines(&get), "{path}");
+        assert!(head.contains("ength: "), "{path}: {head}");
+    }
+}
+
+#[test]
+fn registries_stay_apart_and_no_other_is_asked() {
+    if !have(&[Part::Skopeo, Part::Podman, Part::Containerd, Part::Registry, Part::Curl]) {
+        return;
+    }
+    let scene = Scene::new();
+    let other = DockerRegistry::start(&scene.session.aside("other"));
+    let one = scene.push("app:1", "one");
+    let two = push(&scene.session, other.host(), "app:1", "two");
+    assert_ne!(one, two);
+    let settings = format!(
+        "[pkgcache.registry]\n\"{ONE}\" = {{ url = \"{}\" }}\n\"two.example\" = {{ url = \"http://{}\" }}\n",
+        scene.site.url(),
+        other.host()
+    );
+    let cache = Cache::at(&scene.session, scene.here, &settings);
+    for kind in [Kind::Skopeo, Kind::Podman, Kind::Containerd] {
+        let client = Client::new(kind, &scene);
+        for (number, (registry, image)) in [(ONE, &one), ("two.example", &two)].into_iter().enumerate() {
+            scene.session.run(&client.line_from(registry, "app:1", number)).ok();
+            client.has(registry, "app:1", image, number);
+        }
+    }
+    scene.site.forget();
+    for name in ["three.example", "127.0.0.1", "169.254.169.254", &scene.site.authority()] {
+        for path in
+            [format!("/v2/app/manifests/1?ns={name}"), format!("/v2/app/blobs/{}?ns={name}", one.layers[0])]
+        {
+            assert_eq!(get(cache.authority(), &path).unwrap().status, 403, "{path}");
+        }
+    }
+    assert_eq!(scene.site.requests(), 0);
+}
+
+/// A user and a password, as clients send them.
+const USER: &str = "Basic dXNlcjpzZWNyZXQ=";
+
+/// A registry that wants tokens: anybody may have `library/open`, and the user everything.
+fn with_tokens(scene: &Scene) {
+    let realm = scene.site.url();
+    scene.site.script("/token", |request| {
+        let repository =
+            request.path.split("repository:").nth(1).or_else(|| request.path.split("repository%3A").nth(1));
+        let name = repository.unwrap_or_default().replace("%2F", "/");
+        let name = name.split([':', '%']).next().unwrap_or_default().to_owned();
+        let is_user = request.header("authorization") == Some(USER);
+        let token =
+            if is_user || name == "library/open" { format!("may-{name}") } else { "nothing".to_owned() };
+        Reply {
+            status: 200,
+            fields: "content-type: application/json".to_owned(),
+            body: format!("{{\"token\": \"{token}\", \"expires_in\": 300}}").into_bytes(),
+        }
+    });
+    scene.site.guard(move |request| {
+        let path = request.path.strip_prefix("/v2/")?;
+        let end = path.find("/manifests/").or_else(|| path.find("/blobs/"));
+        let name = end.and_then(|end| path.get(..end)).unwrap_or_default();
+        let allowed = request.header("authorization") == Some(&format!("Bearer may-{name}"));
+        let challenge = format!(
+            "www-authenticate: Bearer realm=\"{realm}/token\",service=\"it\",scope=\"repository:{name}:pull\""
+        );
+        (!allowed).then(|| Reply { status: 401, fields: challenge, body: Vec::new() })
+    });
+}
+
+fn tokens(scene: &Scene) -> usize {
+    scene.site.log().iter().filter(|it: &&Exchange| it.request.path.starts_with("/token")).count()
+}
+
+/// What curl gets for a path of the cache, with credentials or without.
+fn status(scene: &Scene, user: bool, path: &str) -> String {
+    let user = if user { "-u user:secret" } else { "" };
+    let url = format!("http://{}/v2/{ONE}/{path}", scene.here);
+    let line = format!("curl -s {user} -H 'Accept: {MANIFEST}' -o body -w '%{{http_code}}' {url}");
+    scene.session.run(&line).stdout()
+}
+
+#[test]
+fn tokens_are_fetched_here_and_what_came_with_credentials_is_not_for_others() {
+    if !have(&[Part::Skopeo, Part::Podman, Part::Dockerd, Part::Containerd, Part::Registry, Part::Curl]) {
+        return;
+    }
+    let scene = Scene::new();
+    let open = scene.push("library/open:1", "same");
+    let closed = scene.push("library/closed:1", "other");
+    with_tokens(&scene);
+    let cache = scene.cache("");
+    for kind in [Kind::Skopeo, Kind::Podman, Kind::Docker, Kind::Containerd] {
+        let client = Client::new(kind, &scene);
+        client.gets("library/open:1", &open);
+        client.pull("library/closed:1").fails();
+    }
+    // One token for the open repository, and one that allows nothing for the other.
+    assert!(tokens(&scene) >= 1, "{:#?}", scene.site.log());
+    let paths = [
+        "library/closed/manifests/1".to_owned(),
+        format!("library/closed/manifests/{}", closed.manifest),
+        format!("library/closed/blobs/{}", closed.layers[0]),
+        format!("library/closed/blobs/{}", closed.config),
+    ];
+    let all = |user: bool| paths.iter().map(|path| status(&scene, user, path)).collect::<Vec<_>>();
+    assert_eq!(all(true), ["200"; 4]);
+    assert!(all(false).iter().all(|status| ["401", "403"].contains(&status.as_str())), "{:?}", all(false));
+    scene.site.forget();
+    assert_eq!(all(true), ["200"; 4]);
+    assert_eq!(scene.by_digest(), 0, "{:#?}", scene.site.log());
+    // Nor is it where the name of another repository stands before the digest.
+    let elsewhere = format!("library/open/blobs/{}", closed.layers[0]);
+    assert_eq!(status(&scene, false, &elsewhere), "404");
+    let _cache = cache.offline();
+    assert_eq!(all(true), ["200"; 4]);
+    assert_eq!(all(false), ["504"; 4]);
+}
+
+#[test]
+fn what_came_with_a_password_is_not_for_others() {
+    if !have(&[Part::Containerd, Part::Registry, Part::Curl]) {
+        return;
+    }
+    let mut scene = Scene::new();
+    let image = scene.push("library/app:1", "one");
+    scene.lock();
+    let cache = scene.cache("");
+    let paths = ["library/app/manifests/1".to_owned(), format!("library/app/blobs/{}", image.layers[0])];
+    let all = |user: bool| paths.iter().map(|path| status(&scene, user, path)).collect::<Vec<_>>();
+    assert_eq!(all(false), ["401"; 2]);
+    assert_eq!(all(true), ["200"; 2]);
+    assert_eq!(all(false), ["401"; 2]);
+    scene.site.forget();
+    assert_eq!(all(true), ["200"; 2]);
+    assert_eq!(scene.site.requests(), 0, "{:#?}", scene.site.log());
+    // skopeo, podman and docker send theirs only where the greeting asks for them.
+    let client = Client::new(Kind::Containerd, &scene);
+    client.pull("library/app:1").fails();
+    let line = client.line("library/app:1", 1).replace(" pull ", " pull --user user:secret ");
+    scene.session.run(&line).ok();
+    client.has(ONE, "library/app:1", &image, 1);
+    let _cache = cache.offline();
+    assert_eq!((all(true), all(false)), (vec!["200".to_owned(); 2], vec!["504".to_owned(); 2]));
 }

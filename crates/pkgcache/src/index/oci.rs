@@ -31,6 +31,14 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vn
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json, */*;q=0.1";
 
+/// The same, each by itself.
+const FORMS: [&str; 4] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
+
 /// What is neither a tag nor has a digest: the greeting is answered here, nothing else is mirrored.
 pub(super) fn interface(lookup: &Lookup) -> Plan {
     if lookup.target.below.trim_end_matches('/') != "/v2" {
@@ -95,7 +103,7 @@ async fn head(cache: &Cache, lookup: &Lookup) -> Result<Response<Incoming>, crat
 /// A tag: what is stored for it while that is fresh; else its digest is asked for, and what has
 /// that digest becomes what is stored for it.
 async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
-    let lookup = negotiated(lookup);
+    let lookup = with_forms(negotiated(lookup));
     if lookup.config.offline || is_fresh(cache, &lookup) {
         return Plan::Lookup(Box::new(lookup));
     }
@@ -112,7 +120,8 @@ async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
         .map_or(true, |it| it.status().is_server_error() || it.status() == StatusCode::TOO_MANY_REQUESTS);
     let stands = found.is_some_and(|it| it.answer.stands_by_rule(&lookup.ruling, cache::now()) == Some(true));
     if failing && stands {
-        return Plan::Lookup(Box::new(as_it_is(lookup)));
+        let age = found.map_or(0, |found| found.answer.age(cache::now()));
+        return Plan::Lookup(Box::new(as_it_is(lookup, age)));
     }
     let Ok(answer) = answer else { return Plan::Lookup(Box::new(lookup)) };
     let named = answer.headers().get(DIGEST).and_then(|it| it.to_str().ok()?.parse::<Checksum>().ok());
@@ -132,7 +141,22 @@ async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     if let Some(tagged) = digest {
         keep(cache, &lookup, tagged);
     }
-    Plan::Lookup(Box::new(lookup))
+    Plan::Lookup(Box::new(as_it_is(lookup, 0)))
+}
+
+/// The lookup with those forms of a manifest that its client takes, in one order: docker sends them
+/// in another one each time, and what one client was given, another that takes the same gets too.
+fn with_forms(mut lookup: Lookup) -> Lookup {
+    let values = lookup.headers.get_all(&ACCEPT).iter().filter_map(|it| it.to_str().ok());
+    let kinds = values.flat_map(|value| value.split(',')).filter_map(|kind| kind.split(';').next());
+    let kinds: Vec<_> = kinds.map(str::trim).collect();
+    let takes =
+        |form: &&&str| kinds.iter().any(|kind| matches!(*kind, "*/*" | "application/*") || kind == *form);
+    let forms: Vec<_> = FORMS.iter().filter(takes).copied().collect();
+    if let Some(value) = HeaderValue::from_str(&forms.join(", ")).ok().filter(|_| !forms.is_empty()) {
+        lookup.headers.insert(ACCEPT, value);
+    }
+    lookup
 }
 
 /// Whether what is stored for the tag needs no question.
@@ -142,9 +166,9 @@ fn is_fresh(cache: &Cache, lookup: &Lookup) -> bool {
     found.is_some_and(|found| found.answer.ttl(&lookup.ruling, false, cache::now()) > 0)
 }
 
-/// What is stored, though its time is over.
-fn as_it_is(mut lookup: Lookup) -> Lookup {
-    lookup.ruling.freshness = Freshness::Forever;
+/// What is stored, whatever its time: for this request alone, so that the next one asks again.
+fn as_it_is(mut lookup: Lookup, age: i64) -> Lookup {
+    lookup.ruling.freshness = Freshness::For(age.saturating_add(60));
     lookup
 }
 

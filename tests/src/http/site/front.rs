@@ -12,12 +12,7 @@ const OWN: [&str; 5] = ["connection", "content-length", "host", "keep-alive", "t
 /// What the server at this address answers. A HEAD is asked as a GET: the site leaves the body out.
 pub(super) fn ask(authority: &str, request: &Request) -> Reply {
     let method = if request.method == "HEAD" { "GET" } else { request.method.as_str() };
-    let fields: String = request
-        .headers
-        .iter()
-        .filter(|(name, _)| !OWN.contains(&name.as_str()))
-        .map(|(name, value)| format!("{name}: {value}\r\n"))
-        .collect();
+    let fields = lines(request.headers.iter(), "\r\n");
     let head = format!(
         "{method} {} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\ncontent-length: {}\r\n{fields}\r\n",
         request.path,
@@ -27,7 +22,12 @@ pub(super) fn ask(authority: &str, request: &Request) -> Reply {
     let sent = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&request.body));
     sent.unwrap_or_else(|error| panic!("{authority}: {error}"));
     let answer = Answer::read(&mut BufReader::new(stream), method);
-    let fields = answer.headers.iter().filter(|(name, _)| !OWN.contains(&name.as_str()));
-    let fields = fields.map(|(name, value)| format!("{name}: {value}\n")).collect();
+    let fields = lines(answer.headers.iter().map(|(name, value)| (name, value)), "\n");
     Reply { status: answer.status, fields, body: answer.body }
+}
+
+/// The fields that are passed on, each with an end.
+fn lines<'a>(fields: impl Iterator<Item = (&'a String, &'a String)>, end: &str) -> String {
+    let fields = fields.filter(|(name, _)| !OWN.contains(&name.as_str()));
+    fields.flat_map(|(name, value)| [name, ": ", value, end]).collect()
 }
