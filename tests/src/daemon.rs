@@ -1,6 +1,7 @@
 //! A docker daemon of a test's own, to be stopped when the test likes.
 //!
-//! It has a network of its own that leads nowhere, and shares nothing with the machine's daemon.
+//! It shares nothing with the machine's daemon, and has a network of its own that leads nowhere; or
+//! the machine's, where it reaches nothing but this machine.
 
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
@@ -20,14 +21,29 @@ impl Daemon {
     /// Starts one with all its files below the folder, and waits until it answers.
     #[must_use]
     pub fn start(folder: &Utf8Path) -> Self {
-        std::fs::create_dir_all(folder).expect("a folder");
-        let log = File::create(folder.join("log")).expect("a log");
-        let at = |name: &str| folder.join(name).into_string();
         // In a network name space of its own: a daemon makes and removes the machine's default
         // bridge as it likes.
         let mut command = Command::new("unshare");
+        Self::run(folder, command.args(["--net", "dockerd"]))
+    }
+
+    /// The same with a mirror of the default registry, which is an `http` URL of this machine. What
+    /// the mirror does not have is asked for nowhere else.
+    #[must_use]
+    pub fn with_mirror(folder: &Utf8Path, url: &str) -> Self {
+        let mut command = Command::new("dockerd");
+        // Without a bridge, it leaves the machine's network alone. Nobody listens at port 1.
+        command.args(["--bridge=none", "--max-download-attempts=1", "--registry-mirror", url]);
+        command.env("HTTPS_PROXY", "http://127.0.0.1:1").env("NO_PROXY", "127.0.0.1");
+        Self::run(folder, &mut command)
+    }
+
+    fn run(folder: &Utf8Path, command: &mut Command) -> Self {
+        std::fs::create_dir_all(folder).expect("a folder");
+        let log = File::create(folder.join("log")).expect("a log");
+        let at = |name: &str| folder.join(name).into_string();
         command.env("PATH", tools::path());
-        command.args(["--net", "dockerd", "--host", &format!("unix://{}", at("sock"))]);
+        command.args(["--host", &format!("unix://{}", at("sock"))]);
         command.args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid")]);
         command.args([
             "--iptables=false",
@@ -51,6 +67,12 @@ impl Daemon {
     #[must_use]
     pub fn host(&self) -> String {
         format!("unix://{}", self.folder.join("sock"))
+    }
+
+    /// What it said.
+    #[must_use]
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
     /// Stops it now, in the middle of whatever it does.

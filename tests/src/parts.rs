@@ -67,6 +67,9 @@ pub enum Part {
     /// The same of an older release, with the right to change the root; named by
     /// `LARDER_TEST_OLD_BASE` or made by `.ci/run`.
     OldBase,
+    /// A root file system with Python's pip and node, named by `LARDER_TEST_CLIENT_BASE` or made by
+    /// `.ci/run`.
+    ClientBase,
     /// What `cargo xtask dist` made of this tree: the folder that `LARDER_TEST_RELEASE` names.
     Release,
     /// Python with what makes environments of it.
@@ -99,6 +102,10 @@ pub enum Part {
     Yarn,
     /// `gpg`, for keys and signatures.
     Gnupg,
+    /// apt, with what makes repositories for it: dpkg-deb, apt-ftparchive and gpg.
+    Apt,
+    /// cargo with the compiler beside it, as it runs these tests.
+    Cargo,
 }
 
 /// Whether all parts are there. Where one is not, the running test is noted as not run.
@@ -170,6 +177,14 @@ pub fn old_base() -> Option<Utf8PathBuf> {
     env::var("LARDER_TEST_OLD_BASE").ok().map(Utf8PathBuf::from).or_else(made).filter(|path| path.is_file())
 }
 
+/// The tar of a root file system with clients of packages, if there is one.
+#[must_use]
+pub fn client_base() -> Option<Utf8PathBuf> {
+    let made = || tools::cache().map(|folder| folder.join("clients/root.tar"));
+    let named = env::var("LARDER_TEST_CLIENT_BASE").ok().map(Utf8PathBuf::from);
+    named.or_else(made).filter(|path| path.is_file())
+}
+
 /// The folder with what `cargo xtask dist` made, if it is named.
 #[must_use]
 pub fn release() -> Option<Utf8PathBuf> {
@@ -182,6 +197,13 @@ pub fn release() -> Option<Utf8PathBuf> {
 #[must_use]
 pub fn installed(path: &str) -> Utf8PathBuf {
     tools::cache().unwrap_or_default().join(path)
+}
+
+/// The folder with cargo and the compiler, if cargo runs these tests.
+#[must_use]
+pub fn cargo() -> Option<Utf8PathBuf> {
+    let folder = Utf8PathBuf::from(env::var("CARGO").ok()?).parent()?.to_owned();
+    folder.join("rustc").is_file().then_some(folder)
 }
 
 /// Where the program lies, if it is on the PATH of the tests.
@@ -225,6 +247,7 @@ impl Part {
             Self::CacheTests => !cache_tests().is_empty(),
             Self::Base => base().is_some_and(|path| File::open(path).is_ok()),
             Self::OldBase => is_root() && old_base().is_some(),
+            Self::ClientBase => client_base().is_some(),
             Self::Release => release().is_some(),
             Self::Python => succeeds("python3", &["-c", "import ensurepip, venv"]),
             Self::Yaml => succeeds("python3", &["-c", "import yaml"]),
@@ -241,6 +264,10 @@ impl Part {
             Self::YarnClassic => succeeds("node", &[installed(YARN_CLASSIC).as_str(), "--version"]),
             Self::Yarn => succeeds("node", &[installed(YARN).as_str(), "--version"]),
             Self::Gnupg => succeeds("gpg", &["--version"]) && succeeds("gpgconf", &["--version"]),
+            Self::Apt => ["apt-get", "dpkg-deb", "apt-ftparchive", "gpg"]
+                .iter()
+                .all(|program| succeeds(program, &["--version"])),
+            Self::Cargo => cargo().is_some(),
         }
     }
 }
@@ -264,6 +291,7 @@ impl fmt::Display for Part {
             Self::Strace => "`strace`, with the right to trace",
             Self::CacheTests => "the npm package `http-cache-tests`, as `.ci/run` installs it",
             Self::Base => "a base image's tar in `LARDER_TEST_BASE`",
+            Self::ClientBase => "a root with clients of packages in `LARDER_TEST_CLIENT_BASE`",
             Self::OldBase => "an older root's tar in `LARDER_TEST_OLD_BASE`, as root",
             Self::Release => "what `cargo xtask dist` made, in `LARDER_TEST_RELEASE`",
             Self::Python => "`python3` with `venv`",
@@ -281,6 +309,8 @@ impl fmt::Display for Part {
             Self::YarnClassic => "`yarn` 1, as `.ci/run` installs it",
             Self::Yarn => "`yarn` 4, as `.ci/run` installs it",
             Self::Gnupg => "`gpg` with its agent",
+            Self::Apt => "`apt-get` with `dpkg-deb`, `apt-ftparchive` and `gpg`",
+            Self::Cargo => "`cargo`, in `CARGO`, with `rustc` beside it",
         })
     }
 }

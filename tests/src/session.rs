@@ -181,8 +181,17 @@ impl Session {
     /// The same, for `docker` or `podman`.
     #[must_use]
     pub fn base_of(&mut self, engine: &'static str) -> String {
+        self.import(engine, &parts::base().expect("a base"))
+    }
+
+    /// The same of the root with clients of packages.
+    #[must_use]
+    pub fn client_base_of(&mut self, engine: &'static str) -> String {
+        self.import(engine, &parts::client_base().expect("a base"))
+    }
+
+    fn import(&mut self, engine: &'static str, tar: &Utf8Path) -> String {
         let name = format!("{}:latest", self.image_in(engine, "base"));
-        let tar = parts::base().expect("a base");
         self.run(&format!("{engine} import -c 'CMD [\"/bin/sh\"]' {tar} {name}")).ok();
         name
     }

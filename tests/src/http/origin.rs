@@ -15,7 +15,7 @@ pub struct Request {
     pub method: String,
     /// Path and query, or the whole URL where the client sent that.
     pub path: String,
-    /// Names in lower case.
+    /// Names in lower case; the values of fields with the same name in one list.
     pub headers: HashMap<String, String>,
     /// What was taken of it.
     pub body: Vec<u8>,
@@ -112,7 +112,11 @@ impl Connection {
         let first = line(&mut self.reader)?;
         let mut words = first.split_whitespace();
         let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-        let headers = fields(&mut self.reader).into_iter().collect();
+        let mut headers = HashMap::<String, String>::new();
+        for (name, value) in fields(&mut self.reader) {
+            let known = headers.entry(name).or_default();
+            *known = if known.is_empty() { value } else { format!("{known}, {value}") };
+        }
         Some(Request { method, path, headers, ..Request::default() })
     }
 

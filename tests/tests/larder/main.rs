@@ -1,6 +1,7 @@
 //! `larder` with real engines and registries: what it bakes, when, and what it says of it.
 
 mod bake;
+mod closing;
 mod disks;
 mod fetched;
 mod init;

@@ -220,7 +220,9 @@ pub(super) fn moving(line: &Line, env: &Env, escape: char) -> Result<Vec<Moving>
             Address::Repository { pinned } => pinned || remote::is_commit(&checksum),
         };
         if !fixed {
-            let fetched = remote::pinnable(&word.text).filter(|_| alone && !word.uncertain);
+            // The value of a variable in a query may be a secret: a pin is written down.
+            let is_open = word.text == source || !word.text.contains('?');
+            let fetched = remote::pinnable(&word.text).filter(|_| alone && is_open && !word.uncertain);
             let remote = fetched.map(|fetched| (word.text, fetched));
             moving.push(Moving { written: source, remote });
         }

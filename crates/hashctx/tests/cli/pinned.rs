@@ -104,3 +104,17 @@ fn build_args_that_no_stage_declares_are_named() {
     assert_eq!(unused("FROM scratch AS x\nARG B\nFROM scratch\n"), [both[0]]);
     assert_eq!(unused("FROM scratch\nARG X=A\nARG $X\n"), [""; 0]);
 }
+
+#[test]
+fn addresses_that_may_hold_a_secret_are_not_told() {
+    let told = |source: &str| {
+        let session = Session::new().file("Dockerfile", format!("FROM scratch\nARG T\nADD {source} /f\n"));
+        session.ok(&["-f", "Dockerfile", "--build-arg", "T=1", "--images", "--json", "."])
+    };
+    assert!(told("https://x.example/f-$T").contains("\"source\":\"https://x.example/f-1\""));
+    assert!(told("https://x.example/f?v=1").contains("\"kind\":\"file\""));
+    for source in ["https://x.example/f?token=$T", "https://user:$T@x.example/f", "https://u@x.example/r.git"]
+    {
+        assert_eq!(told(source), "", "{source}");
+    }
+}

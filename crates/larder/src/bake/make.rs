@@ -137,7 +137,10 @@ impl Bake<'_> {
         let other = self.other_platform(&id)?;
         // One of several platforms would stand there in the place of another one.
         if let Some(other) = other.as_ref().filter(|_| self.image.name != self.image.plain) {
-            return Err(RunError::OtherPlatform(other.clone()));
+            self.untag()?;
+            // What follows is for people who want only one.
+            let other = other.split("; ").next().unwrap_or(other);
+            return Err(RunError::OtherPlatform(other.to_owned()));
         }
         let doubt = doubt.or(other);
         let uses = self.planned.uses.as_deref().unwrap_or_default();
@@ -150,6 +153,16 @@ impl Bake<'_> {
             doubt => doubt,
         };
         Ok(Built { id, seconds, key, doubt })
+    }
+
+    /// Takes the names of what was just built away: it is not what they say.
+    fn untag(&self) -> Result<(), RunError> {
+        let tools = self.baker.tools;
+        let remove = |tag: &String| {
+            let cmd = tools.engine(self.image.builder(), "image").args(["rm", tag]);
+            self.baker.runner.ask(&cmd).map(drop)
+        };
+        self.image.tags.iter().try_for_each(remove)
     }
 
     /// Whether the engine gets a tar. Docker's builder before `BuildKit` does where its Dockerfile

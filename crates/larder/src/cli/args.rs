@@ -51,7 +51,14 @@ pub(super) enum Job {
     /// Disks come after the images. The key of a disk covers the files that `inputs` names, `args`
     /// and `run`. `outputs` of an image and `output` of a disk are written where they are not there
     /// as a bake wrote them; a place outside the project, or among the inputs of the key, is
-    /// refused. Files that a bake wrote for an earlier key are removed if nobody changed them.
+    /// refused. Files that a bake wrote for an earlier key are removed if nobody changed them. An
+    /// image that reads another one's outputs in its context comes after it.
+    ///
+    /// Of an image with `platforms` each is baked for itself, as NAME@PLATFORM. NAME means all of
+    /// them.
+    ///
+    /// While several images are baked, a terminal shows a line for each that runs, with its step
+    /// and its time, unless TERM is `dumb`.
     Bake(BakeArgs),
     /// Say why an image is a hit or would be built, or what is on record of a stored one
     ///
@@ -62,12 +69,13 @@ pub(super) enum Job {
     Why(WhyArgs),
     /// List the images and disks of larder.toml, with what each is
     List(ListArgs),
-    /// Write into larder.lock which images the names in the Dockerfiles stand for
+    /// Write into larder.lock what the names and addresses in the Dockerfiles stand for
     ///
     /// Each base image and `# syntax=` frontend that is named without a digest is resolved once, by
     /// its registry, else by the engine, and `bake` builds from just that. Images of larder.toml
-    /// and images that only the engine has are not locked: their keys and IDs are in the key.
-    /// Builds nothing.
+    /// and images that only the engine has are not locked: their keys and IDs are in the key. A
+    /// file that `ADD` fetches is locked by its SHA-256, a repository, also of `contexts`, by its
+    /// commit. Builds nothing.
     Lock(LockArgs),
     /// Bake all images, then run larder.toml's own steps
     ///
@@ -234,7 +242,8 @@ pub struct LockArgs {
     /// addresses in Dockerfiles, that follow; without any, for all
     #[arg(long, value_name = "NAME", num_args = 0..)]
     pub(super) update: Option<Vec<String>>,
-    /// Change nothing, ask the registries, print what is behind, and exit 1 if anything is
+    /// Change nothing, ask registries and addresses, print what is behind, and exit 1 if anything
+    /// is
     #[arg(long, conflicts_with = "update")]
     pub(super) check: bool,
     /// What builds the images, whatever larder.toml says

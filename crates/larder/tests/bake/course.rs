@@ -271,10 +271,16 @@ fn an_argument_that_no_stage_declares_is_told() {
 #[test]
 fn one_of_several_platforms_that_came_out_for_another_is_an_error() {
     // The stand-in builds for this machine, whatever it is asked for.
-    let result = Project::new("[image.app]\nplatforms = [\"linux/s390x\"]\n").bake();
+    let result = Project::new("[image.app]\nplatforms = [\"linux/s390x\"]\n").answering().bake();
     result.ended(Outcome::Code(2), "failed").never_called("imgtar save");
     let error = result.report[0]["error"].to_string();
-    assert!(error.contains("and its key says linux/s390x"), "{error}");
+    assert!(error.contains("and its key says linux/s390x\""), "{error}");
+    // It is not left there under a name that says so.
+    assert!(
+        result.calls.contains(&"docker image rm app:latest-linux-s390x".to_owned()),
+        "{:?}",
+        result.calls
+    );
     assert!(result.calls.iter().any(|call| call.contains("-t app:latest-linux-s390x")), "{:?}", result.calls);
 }
 

@@ -278,7 +278,7 @@ mod tests {
             apt: true,
             python: at("pypi"),
             npm: at("npm"),
-            npm_replaces: true,
+            npm_host: Some("js.example".into()),
             cargo: at("crates"),
         }
     }

@@ -26,8 +26,8 @@ pub struct Doors {
     pub python: Option<String>,
     /// The URL of an npm registry.
     pub npm: Option<String>,
-    /// Whether npm is to replace the host of every tarball's URL by that registry's.
-    pub npm_replaces: bool,
+    /// The host that npm is to replace in URLs of tarballs by that registry's.
+    pub npm_host: Option<String>,
     /// The URL of a sparse index, without `sparse+`.
     pub cargo: Option<String>,
 }
@@ -48,7 +48,8 @@ impl Doors {
     }
 
     fn npmrc(&self) -> Option<String> {
-        let replaces = if self.npm_replaces { "replace-registry-host=always\n" } else { "" };
+        let host = self.npm_host.as_ref();
+        let replaces = host.map(|host| format!("replace-registry-host={host}\n")).unwrap_or_default();
         self.npm.as_ref().map(|url| format!("registry={url}\n{replaces}"))
     }
 

@@ -70,7 +70,7 @@ fn doors(here: &Here) -> Doors {
         apt: here.by_proxy().next().is_some(),
         python: at(Ecosystem::Python),
         npm: at(Ecosystem::Npm),
-        npm_replaces: here.has_one_npm(),
+        npm_host: here.npm_host().map(str::to_owned),
         cargo: at(Ecosystem::Cargo),
     }
 }

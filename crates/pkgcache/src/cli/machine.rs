@@ -42,6 +42,8 @@ impl Machine {
     /// without what leads to one of `own`, this cache itself.
     pub(crate) fn plan(&self, own: &[String]) -> Plan {
         let mut found = self.found(own);
+        self.engines(&mut found);
+        found.without_ourselves(own);
         if self.root.is_none() {
             self.ask(&mut found);
         }
@@ -49,17 +51,18 @@ impl Machine {
         if self.root.is_none() && plan.parent.is_none() {
             plan.private = private(&plan);
         }
+        let without = ["no_proxy", "NO_PROXY"].iter().find_map(|name| self.environment.get(name));
+        plan.note_without_proxy(without.unwrap_or_default());
         plan
     }
 
-    /// What its files and variables say, without what leads to one of `own`.
+    /// What the files and variables of its package clients say, without what leads to one of `own`.
     pub(crate) fn found(&self, own: &[String]) -> Found {
         let mut found = Found::default();
         self.python(&mut found);
         self.npm(&mut found);
         self.cargo(&mut found);
         self.apt(&mut found, own);
-        self.engines(&mut found);
         self.proxy(&mut found);
         found.without_ourselves(own);
         found
@@ -177,7 +180,9 @@ impl Machine {
     fn dockers_own(&self) -> Option<Found> {
         let format = "{{range $name, $it := .RegistryConfig.IndexConfigs}}{{if $it.Official}}{{$name}}{{end}}{{end}} {{.IndexServerAddress}}";
         let mut docker = self.program("docker")?;
-        registries::built_in(ask::ask(docker.args(["info", "--format", format]))?.lines().last()?)
+        // This machine's own: another one may be behind a command that asks for a password.
+        docker.env_remove("DOCKER_HOST").args(["--context", "default", "info", "--format", format]);
+        registries::built_in(ask::ask(&mut docker)?.lines().last()?)
     }
 
     fn proxy(&self, found: &mut Found) {

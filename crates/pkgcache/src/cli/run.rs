@@ -4,6 +4,7 @@
 //! is. Where another such process serves the store already, that one is used; when it ends first,
 //! this one takes its place.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 use clap::Args;
 use miette::Result;
+use pkgcache::clients::Role;
+use pkgcache::clients::pointers::Here;
 use pkgcache::{Config, Control, Ecosystem, Error, Server};
 use rustix::process::{Pid, Signal, getpgrp, kill_process, umask};
 use storekit::Store;
@@ -57,11 +60,13 @@ pub(crate) fn run(
     let users = process::keep_to_ourselves();
     let runtime = process::threads()?;
     let outcome = runtime.block_on(async {
-        let place = Place::take(args, with_links(process::fitted(config)), store).await?;
         let machine = Machine::this(environment);
+        let config = with_links(process::fitted(config), &machine, environment);
+        let place = Place::take(args, config, store).await?;
         let mut here = doors::here(&place.config, &place.url(), &machine, environment);
         // The command gets what its clients have in their settings anyway.
         here.reveals = true;
+        leave_alone(&mut here, &machine.found(&[]).elsewhere);
         let surroundings = Surroundings::new(&here, environment)?;
         let mut heard = listen()?;
         let before = place.tally().await;
@@ -88,14 +93,20 @@ pub(crate) fn run(
     outcome
 }
 
-/// npm is told to replace the host of every tarball's URL: so it gets them as they are, and its lock
-/// files stay as they would be without the cache. It replaces them by its default registry: with
-/// another one beside it, links have to say which is meant.
-fn with_links(mut config: Config) -> Config {
-    let mut npm: Vec<_> = config.upstreams.iter_mut().filter(|it| it.kind == Ecosystem::Npm).collect();
-    if let [only] = npm.as_mut_slice() {
-        only.keep_links = true;
+/// Clients that are set to ask no index, such as cargo with vendored crates, are not led to one.
+fn leave_alone(here: &mut Here, elsewhere: &BTreeSet<Ecosystem>) {
+    for mount in here.mounts.iter_mut().filter(|it| elsewhere.contains(&it.ecosystem)) {
+        mount.role = Role::Named(mount.name.clone());
     }
+}
+
+/// npm is told to replace the host of its registry in the URLs of tarballs: so it gets them as they
+/// are. What belongs to a scope has another registry, and stays with the mount's own URLs.
+fn with_links(mut config: Config, machine: &Machine, environment: &Environment) -> Config {
+    let here = doors::here(&config, "", machine, environment);
+    let default = here.default_of(Ecosystem::Npm).map(|mount| mount.name.clone());
+    let npm = config.upstreams.iter_mut().filter(|mount| default.as_ref() == Some(&mount.name));
+    npm.for_each(|mount| mount.keep_links = true);
     config
 }
 
@@ -178,17 +189,23 @@ impl Place {
         let instance = Instance::of(&store)?;
         let settings = instance::settings(&config);
         config.listen = ([127, 0, 0, 1], 0).into();
-        if instance.try_lock() {
-            return Self::on_own_port(instance, config, store).await;
-        }
-        match running(&instance).await {
-            Some(note) if note.settings == settings => {
-                config.listen.set_port(note.port);
-                Ok(Self { config, store, instance: Some(instance), server: None })
+        let until = tokio::time::Instant::now() + SOON;
+        while tokio::time::Instant::now() < until {
+            if instance.try_lock() {
+                return Self::on_own_port(instance, config, store).await;
             }
-            // With other upstreams it is of no use here.
-            _ => Self::bind(config, store, None).await,
+            match running(&instance).await {
+                Some(note) if note.settings == settings => {
+                    config.listen.set_port(note.port);
+                    return Ok(Self { config, store, instance: Some(instance), server: None });
+                }
+                // With other upstreams it is of no use here.
+                Some(_) => break,
+                // It has just begun, or just ended.
+                None => tokio::time::sleep(LOOK).await,
+            }
         }
+        Self::bind(config, store, None).await
     }
 
     async fn bind(config: Config, store: Store, instance: Option<Instance>) -> Result<Self> {
@@ -242,18 +259,10 @@ async fn start(config: &Config, store: &Store) -> Result<Server, Error> {
     Server::bind(config.clone(), store.clone(), Arc::new(Process)).await
 }
 
-/// What the process with the lock has written, as soon as it answers.
+/// What the process with the lock has written, if that answers.
 async fn running(instance: &Instance) -> Option<instance::Note> {
-    let until = tokio::time::Instant::now() + SOON;
-    while tokio::time::Instant::now() < until {
-        if let Some(note) = instance.note()
-            && answers(note.port).await
-        {
-            return Some(note);
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    None
+    let note = instance.note()?;
+    answers(note.port).await.then_some(note)
 }
 
 async fn answers(port: u16) -> bool {

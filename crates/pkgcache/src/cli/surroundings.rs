@@ -35,9 +35,9 @@ impl Surroundings {
         let pointers = here.pointers();
         let mut variables = vec![(doors::URL.to_owned(), here.url.clone())];
         variables.extend(pointers.variables.iter().map(|it| (it.name.clone(), it.value.clone())));
-        if here.has_one_npm() {
+        if let Some(host) = here.npm_host() {
             // npm leads the upstream's own URLs of tarballs here: its lock files keep them.
-            variables.push(("npm_config_replace_registry_host".to_owned(), "always".to_owned()));
+            variables.push(("npm_config_replace_registry_host".to_owned(), host.to_owned()));
         }
         variables.extend(around_proxies(here, environment));
         variables.extend(apt(&pointers, environment, &path)?);

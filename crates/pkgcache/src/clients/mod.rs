@@ -41,6 +41,8 @@ pub enum Role {
     Further,
     /// Asked for what belongs to this name: a scope, a registry.
     Named(String),
+    /// No client of this machine has it in its settings.
+    Unknown,
 }
 
 /// An index that a client uses.
@@ -156,11 +158,11 @@ pub(crate) mod tests {
         Text { from: from.to_owned(), text: text.to_owned() }
     }
 
-    /// A process with these variables, in `/work/project`.
+    /// A process with these variables, in `/srv/project`.
     pub(crate) fn environment(variables: &[(&str, &str)]) -> Environment {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let home = ("HOME".to_owned(), "/home/me".to_owned());
-        let folder = Utf8PathBuf::from("/work/project");
+        let folder = Utf8PathBuf::from("/srv/project");
         Environment { folder, variables: std::iter::once(home).chain(variables).collect() }
     }
 
@@ -171,6 +173,7 @@ pub(crate) mod tests {
                 Role::Default => "default",
                 Role::Further => "further",
                 Role::Named(name) => name,
+                Role::Unknown => "unknown",
             };
             let star = if it.has_credentials { "*" } else { "" };
             format!("{role} {}{star} ({})", it.url, it.from)

@@ -80,7 +80,7 @@ impl Mount {
         let known = found.iter().filter(same).map(|it| it.role.clone()).min();
         let secrets = found.iter().filter(same).map(|it| it.secrets.clone()).find(|it| !it.is_empty());
         let usual = name == plan::usual_name(ecosystem) || name == ecosystem.name();
-        let by_name = if usual { Role::Default } else { Role::Named(name.to_owned()) };
+        let by_name = if usual { Role::Default } else { Role::Unknown };
         let role = known.unwrap_or(by_name);
         let secrets = secrets.unwrap_or_default();
         Self { name: name.to_owned(), ecosystem, url: url.to_owned(), role, has_credentials, secrets }
@@ -121,18 +121,20 @@ impl Here {
     }
 
     /// The mount that stands for the client's default index: one that is the default, else the only
-    /// one that there is.
+    /// one that there is, unless that is known to be another index of the client's.
     #[must_use]
     pub fn default_of(&self, ecosystem: Ecosystem) -> Option<&Mount> {
         let mut defaults = self.of(ecosystem).filter(|mount| mount.role == Role::Default);
-        let only = || self.of(ecosystem).next().filter(|_| self.of(ecosystem).count() == 1);
+        let is_open = |mount: &&Mount| mount.role == Role::Unknown && self.of(ecosystem).count() == 1;
+        let only = || self.of(ecosystem).next().filter(is_open);
         defaults.next().or_else(only)
     }
 
-    /// Whether npm has one registry here, and no other beside it.
+    /// The host that npm is to replace in URLs of tarballs: its registry's own. Those of other
+    /// hosts are a scope's, or are named by the project, and have to stay.
     #[must_use]
-    pub fn has_one_npm(&self) -> bool {
-        self.of(Ecosystem::Npm).count() == 1
+    pub fn npm_host(&self) -> Option<&str> {
+        self.default_of(Ecosystem::Npm).map(|mount| address::host(&mount.url))
     }
 
     /// The mounts that apt asks for through the proxy.
@@ -348,7 +350,7 @@ pub(crate) mod tests {
         assert_eq!(role("x", "https://a.example/simple/"), Role::Default);
         assert_eq!(role("pypi", "https://b.example/"), Role::Further);
         assert_eq!(role("pypi", "https://c.example/"), Role::Default);
-        assert_eq!(role("c", "https://c.example/"), Role::Named("c".into()));
+        assert_eq!(role("c", "https://c.example/"), Role::Unknown);
     }
 
     #[test]
@@ -372,6 +374,8 @@ pub(crate) mod tests {
     fn the_only_mount_of_a_kind_is_the_default() {
         let mut here = here("http://127.0.0.1:1");
         here.mounts.retain(|it| it.name == "it");
+        assert_eq!(here.default_of(Ecosystem::Python), None);
+        here.mounts[0].role = Role::Unknown;
         assert_eq!(here.default_of(Ecosystem::Python).unwrap().name, "it");
     }
 }

@@ -1,7 +1,7 @@
 //! `why`: what the cache makes of a URL, worked out as for a request of a client, without a
 //! network.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Uri};
@@ -129,7 +129,7 @@ async fn explain(cache: &Arc<Cache>, asked: &Uri) -> Why {
         .map(|path| format!("{}{path}", target.upstream.to_string().trim_end_matches('/')));
     let (kind, class) = (target.kind, question.class);
     let lookup = lookup(cache, target);
-    let from = index::From { client: IpAddr::from([127, 0, 0, 1]), query: asked.query(), asked };
+    let from = index::From { client: SocketAddr::from(([127, 0, 0, 1], 0)), query: asked.query(), asked };
     let (planned, answered) = match kind {
         Ecosystem::Generic => (lookup, None),
         _ => match index::plan(cache, lookup.clone(), &from).await {

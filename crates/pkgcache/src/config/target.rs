@@ -202,6 +202,8 @@ fn registry(config: &Config, uri: &Uri, rest: &str) -> Result<Target, NoTarget> 
         (None, Some((first, behind))) if config.registry(first).is_some() => {
             (config.registry(first).ok_or_else(|| unknown(first))?, *behind)
         }
+        // The greeting is the same for all.
+        (None, None) if rest.is_empty() => (config.registries.first().ok_or_else(|| unknown(DOCKER))?, rest),
         (None, _) => (config.default_registry().ok_or_else(|| unknown(DOCKER))?, rest),
     };
     // docker.io's own images are found below `library/`.

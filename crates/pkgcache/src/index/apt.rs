@@ -4,7 +4,7 @@
 //! a few generations, so that a client that holds the older release gets what belongs to it.
 
 use std::io::Read;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode, Uri};
@@ -26,10 +26,12 @@ use crate::rules::age::Times;
 const GENERATIONS: usize = 3;
 /// No release or signature is larger.
 const SIGNED_MOST: u64 = (16 << 20) + 1;
+/// A client that was given nothing.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 /// By this a written down index says how it is packed.
 const PACKING: &str = "larder-packing";
 
-pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, client: IpAddr) -> Plan {
+pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, client: SocketAddr) -> Plan {
     let Some(place) = apt::place(&lookup.target.below) else {
         return Plan::Lookup(Box::new(ruled(lookup, plain(asked.class))));
     };
@@ -48,7 +50,7 @@ fn generations(lookup: Lookup) -> Lookup {
 }
 
 /// A release. The client's answer is that of the lookup; what it was given is remembered.
-async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: IpAddr) -> Plan {
+async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: SocketAddr) -> Plan {
     let lookup = generations(lookup);
     if !matches!(place.rest.as_str(), "InRelease" | "Release") {
         return Plan::Lookup(Box::new(lookup));
@@ -73,7 +75,7 @@ async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: IpAddr)
 }
 
 /// The releases that a client may have: the one that it was given, then the newest.
-async fn releases(cache: &Arc<Cache>, lookup: &Lookup, place: &Place, client: IpAddr) -> Vec<Vouched> {
+async fn releases(cache: &Arc<Cache>, lookup: &Lookup, place: &Place, client: SocketAddr) -> Vec<Vouched> {
     let mut found = Vec::new();
     for name in ["InRelease", "Release"] {
         let Some(path) = place.beside_release(name) else { break };
@@ -156,7 +158,7 @@ async fn detached(cache: &Arc<Cache>, asking: &Lookup) -> Result<Option<Vec<u8>>
 
 /// An index under its fixed name. What the client's release says of it counts; where that cannot be
 /// had any more, the newest release's.
-async fn sub_index(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: IpAddr) -> Plan {
+async fn sub_index(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: SocketAddr) -> Plan {
     let releases = releases(cache, &lookup, place, client).await;
     let said = |vouched: &Vouched| {
         let (_, size, checksum) = vouched.release.files.iter().find(|(path, ..)| *path == place.rest)?;
@@ -246,7 +248,7 @@ fn write_down(cache: &Cache, repository: &PackageKey, packages: &Packages) {
 async fn by_hash(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, place: &Place) -> Plan {
     let mut lookup = ruled(lookup, plain(asked.class));
     let Some(expected) = lookup.ruling.expected else { return Plan::Lookup(Box::new(lookup)) };
-    for Vouched { release, level } in releases(cache, &lookup, place, IpAddr::from([0, 0, 0, 0])).await {
+    for Vouched { release, level } in releases(cache, &lookup, place, NOBODY).await {
         for (path, ..) in release.files.iter().filter(|(_, _, checksum)| *checksum == expected.checksum) {
             lookup.ruling.level = lookup.ruling.level.max(level);
             // What is stored is named by SHA-256, whatever it was asked for by.

@@ -17,6 +17,7 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
         Class::Root if lookup.target.mount.is_some() && asked.package.name.is_none() => {
             config(cache, lookup).await
         }
+        Class::Root if asked.package.name.is_some() => index_file(cache, lookup).await,
         Class::Root => Plan::Lookup(Box::new(ruled(lookup, Known::Root))),
         Class::SelfCertifying(checksum) => the_crate(cache, lookup, asked, checksum).await,
         Class::Artifact => under_its_own_name(cache, lookup, asked).await,
@@ -33,15 +34,33 @@ async fn under_its_own_name(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -
         return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
     };
     let document = match document::stored(cache, &asking).await {
-        Some(document) => document,
-        None => match document::current(cache, &asking).await {
-            Ok(document) => document,
-            Err(plan) => return plan,
-        },
+        Some(document) => Some(document),
+        None => document::current(cache, &asking).await.ok(),
     };
-    match table(cache, &document).await.map(|table| table.get(name)) {
-        Ok(Some(said)) => vouched(lookup, said, Level::Indexed),
-        Ok(None) => Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None)))),
+    let table = match document {
+        Some(document) => table(cache, &document).await.ok(),
+        None => None,
+    };
+    match table.and_then(|table| table.get(name)) {
+        Some(said) => vouched(lookup, said, Level::Indexed),
+        None => Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None)))),
+    }
+}
+
+/// An index file, handed on as it is where it can be one: cargo leaves out what it cannot read, and
+/// would find no such crate in half a file.
+async fn index_file(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
+    let lookup = ruled(lookup, Known::Root);
+    let mut asking = lookup.clone();
+    asking.method = http::Method::GET;
+    asking.headers.remove(http::header::RANGE);
+    crate::rules::conditional::strip(&mut asking.headers);
+    let document = match document::current(cache, &asking).await {
+        Ok(document) => document,
+        Err(plan) => return plan,
+    };
+    match table(cache, &document).await {
+        Ok(_) => document::whole(&lookup, &document),
         Err(error) => document::bad(cache, &asking, &error),
     }
 }

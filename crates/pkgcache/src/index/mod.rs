@@ -15,7 +15,7 @@ mod oci;
 mod python;
 mod ruled;
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Uri;
@@ -31,8 +31,8 @@ pub(crate) use self::ruled::{Plan, as_root};
 /// What else is known of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct From<'a> {
-    /// The client's address.
-    pub(crate) client: IpAddr,
+    /// The client's end of the connection.
+    pub(crate) client: SocketAddr,
     /// The query of what it asks for.
     pub(crate) query: Option<&'a str>,
     /// What it asks for, as it was sent.

@@ -10,7 +10,7 @@ use http::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use storekit::{Checksum, Digest, PackageEntry, StoredResponse};
+use storekit::{Checksum, Digest, Level, PackageEntry, StoredResponse};
 
 use crate::cache::{self, Cache};
 use crate::ecosystem::oci::{self, RegistryPath, What};
@@ -30,6 +30,14 @@ const VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-ver
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json, */*;q=0.1";
+
+/// The same, each by itself.
+const FORMS: [&str; 4] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
 
 /// What is neither a tag nor has a digest: the greeting is answered here, nothing else is mirrored.
 pub(super) fn interface(lookup: &Lookup) -> Plan {
@@ -95,20 +103,25 @@ async fn head(cache: &Cache, lookup: &Lookup) -> Result<Response<Incoming>, crat
 /// A tag: what is stored for it while that is fresh; else its digest is asked for, and what has
 /// that digest becomes what is stored for it.
 async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
-    let lookup = negotiated(lookup);
-    let known = cache.shelf.find(&lookup.key);
-    let found = known.as_ref().and_then(|known| known.select(&lookup.headers));
-    let fresh = found.is_some_and(|found| found.answer.ttl(&lookup.ruling, false, cache::now()) > 0);
-    if fresh || lookup.config.offline {
+    let lookup = with_forms(negotiated(lookup));
+    if lookup.config.offline || is_fresh(cache, &lookup) {
         return Plan::Lookup(Box::new(lookup));
     }
+    let turn = cache.index.turns.of(lookup.key.digest());
+    let _asks = turn.lock().await;
+    if is_fresh(cache, &lookup) {
+        return Plan::Lookup(Box::new(lookup));
+    }
+    let known = cache.shelf.find(&lookup.key);
+    let found = known.as_ref().and_then(|known| known.select(&lookup.headers));
     let answer = head(cache, &lookup).await;
     let failing = answer
         .as_ref()
         .map_or(true, |it| it.status().is_server_error() || it.status() == StatusCode::TOO_MANY_REQUESTS);
     let stands = found.is_some_and(|it| it.answer.stands_by_rule(&lookup.ruling, cache::now()) == Some(true));
     if failing && stands {
-        return Plan::Lookup(Box::new(as_it_is(lookup)));
+        let age = found.map_or(0, |found| found.answer.age(cache::now()));
+        return Plan::Lookup(Box::new(as_it_is(lookup, age)));
     }
     let Ok(answer) = answer else { return Plan::Lookup(Box::new(lookup)) };
     let named = answer.headers().get(DIGEST).and_then(|it| it.to_str().ok()?.parse::<Checksum>().ok());
@@ -128,12 +141,34 @@ async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     if let Some(tagged) = digest {
         keep(cache, &lookup, tagged);
     }
-    Plan::Lookup(Box::new(lookup))
+    Plan::Lookup(Box::new(as_it_is(lookup, 0)))
 }
 
-/// What is stored, though its time is over.
-fn as_it_is(mut lookup: Lookup) -> Lookup {
-    lookup.ruling.freshness = Freshness::Forever;
+/// The lookup with those forms of a manifest that its client takes, in one order: docker sends them
+/// in another one each time, and what one client was given, another that takes the same gets too.
+fn with_forms(mut lookup: Lookup) -> Lookup {
+    let values = lookup.headers.get_all(&ACCEPT).iter().filter_map(|it| it.to_str().ok());
+    let kinds = values.flat_map(|value| value.split(',')).filter_map(|kind| kind.split(';').next());
+    let kinds: Vec<_> = kinds.map(str::trim).collect();
+    let takes =
+        |form: &&&str| kinds.iter().any(|kind| matches!(*kind, "*/*" | "application/*") || kind == *form);
+    let forms: Vec<_> = FORMS.iter().filter(takes).copied().collect();
+    if let Some(value) = HeaderValue::from_str(&forms.join(", ")).ok().filter(|_| !forms.is_empty()) {
+        lookup.headers.insert(ACCEPT, value);
+    }
+    lookup
+}
+
+/// Whether what is stored for the tag needs no question.
+fn is_fresh(cache: &Cache, lookup: &Lookup) -> bool {
+    let known = cache.shelf.find(&lookup.key);
+    let found = known.as_ref().and_then(|known| known.select(&lookup.headers));
+    found.is_some_and(|found| found.answer.ttl(&lookup.ruling, false, cache::now()) > 0)
+}
+
+/// What is stored, whatever its time: for this request alone, so that the next one asks again.
+fn as_it_is(mut lookup: Lookup, age: i64) -> Lookup {
+    lookup.ruling.freshness = Freshness::For(age.saturating_add(60));
     lookup
 }
 
@@ -183,6 +218,7 @@ fn keep(cache: &Arc<Cache>, lookup: &Lookup, tagged: Tagged) {
         let response = StoredResponse {
             vary: names.clone(),
             selecting: selecting.clone(),
+            level: Level::Indexed,
             headers,
             requested,
             received,

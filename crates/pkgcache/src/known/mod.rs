@@ -4,6 +4,7 @@
 pub(crate) mod rendered;
 pub(crate) mod repositories;
 pub(crate) mod tables;
+pub(crate) mod turns;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,6 +19,8 @@ pub(crate) struct Index {
     pub(crate) rendered: rendered::Rendered,
     /// Debian repositories.
     pub(crate) apt: repositories::Repositories,
+    /// Questions that one asks for all.
+    pub(crate) turns: turns::Turns,
 }
 
 impl Index {

@@ -2,7 +2,7 @@
 //! release each client has.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use storekit::{Digest, Level};
@@ -44,8 +44,9 @@ struct Repository {
 #[derive(Debug, Default)]
 struct State {
     repositories: HashMap<String, Repository>,
-    /// The release that each client was given last, by the release's URL.
-    given: VecDeque<((IpAddr, String), Digest)>,
+    /// The release that was given last on each connection, by the client's end of it and the
+    /// release's URL.
+    given: VecDeque<((SocketAddr, String), Digest)>,
     releases: VecDeque<((Digest, bool), Vouched)>,
 }
 
@@ -59,17 +60,21 @@ impl Repositories {
     }
 
     /// The client has this release now.
-    pub(crate) fn give(&self, client: IpAddr, url: &str, digest: Digest) {
+    pub(crate) fn give(&self, client: SocketAddr, url: &str, digest: Digest) {
         let mut state = self.state();
         state.given.retain(|((it, at), _)| !(*it == client && at == url));
         state.given.push_front(((client, url.to_owned()), digest));
         state.given.truncate(CLIENTS);
     }
 
-    /// The release that the client has.
-    pub(crate) fn given(&self, client: IpAddr, url: &str) -> Option<Digest> {
+    /// The release that the client has: what it was given on this connection, else on the last one
+    /// from its address, behind which others may be, too.
+    pub(crate) fn given(&self, client: SocketAddr, url: &str) -> Option<Digest> {
         let state = self.state();
-        state.given.iter().find(|((it, at), _)| *it == client && at == url).map(|(_, digest)| *digest)
+        let find = |is_it: &dyn Fn(&SocketAddr) -> bool| {
+            state.given.iter().find(|((it, at), _)| is_it(it) && at == url).map(|(_, digest)| *digest)
+        };
+        find(&|it| *it == client).or_else(|| find(&|it| it.ip() == client.ip()))
     }
 
     /// The repository has such an index.

@@ -481,7 +481,7 @@ impl Client {
         let bodiless = hyper::body::Body::is_end_stream(&body);
         let reads = bodiless && matches!(lookup.method, Method::GET | Method::HEAD);
         if reads && lookup.target.kind != Ecosystem::Generic {
-            let from = index::From { client: self.peer.ip(), query: parts.uri.query(), asked: &parts.uri };
+            let from = index::From { client: self.peer, query: parts.uri.query(), asked: &parts.uri };
             match index::plan(&self.cache, lookup, &from).await {
                 Plan::Lookup(planned) => lookup = *planned,
                 Plan::Answer(response, result) => return (*response, result),

@@ -236,6 +236,28 @@ fn a_command_has_a_cache_for_as_long_as_it_runs() {
 }
 
 #[test]
+fn a_client_that_asks_no_index_is_let_be() {
+    let session = session().file(
+        "larder.toml",
+        "[pkgcache.upstream]\npypi = { url = \"https://py.example/simple/\", kind = \"python\" }\n\
+         crates = { url = \"https://rs.example/\", kind = \"cargo\" }\n",
+    );
+    let line = "echo \"${PIP_INDEX_URL-none}\"; command -v cargo || :";
+    let cargo = session.script("../bin/cargo", "exit 1");
+    let path = format!("{}:{}", cargo.parent().unwrap(), larder_tests::tools::path());
+    let session = session.env("PATH", &path);
+    let run = || Ran::of(session.command("run --").args(["sh", "-c", line])).ok().stdout();
+    let led = run();
+    assert!(led.contains("/pypi/\n") && !led.ends_with(&format!("{cargo}\n")), "{led}");
+    session.write(
+        ".cargo/config.toml",
+        "[source.crates-io]\nreplace-with = \"v\"\n[source.v]\ndirectory = \"vendor\"\n",
+    );
+    session.write("../home/.config/pip/pip.conf", "[global]\nno-index = true\n");
+    assert_eq!(run(), format!("none\n{cargo}\n"));
+}
+
+#[test]
 fn a_command_that_cannot_be_started_ends_as_in_a_shell() {
     let (origin, session) = (Origin::fixed(FRESH, "body"), session().file("plain", "x"));
     let missing = Ran::of(&mut run(&session, &origin, &["no-such-command"])).ends(127);

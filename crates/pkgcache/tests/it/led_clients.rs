@@ -83,7 +83,7 @@ fn pip_brings_the_credentials_of_its_index() {
     led(&session, &pip);
     assert!(session.path("out/own-1.0-py3-none-any.whl").is_file());
     all_through_the_cache(&site);
-    let files = || site.log().iter().filter(|it| it.request.path.ends_with(".whl")).count();
+    let files = || site.log().iter().filter(|it| it.request.path.contains("py3-none-any")).count();
     let before = files();
     fs::remove_dir_all(session.path("out")).unwrap();
     let saved = led(&session, &pip);
@@ -123,10 +123,69 @@ fn npm_brings_the_token_of_its_scope() {
     for folder in ["cache", "node_modules"] {
         fs::remove_dir_all(session.path(folder)).unwrap();
     }
-    let before = site.log().iter().filter(|it| it.request.path.ends_with(".tgz")).count();
+    let before = site.log().iter().filter(|it| it.request.path.contains("/-/")).count();
     led(&session, &npm);
-    let after = site.log().iter().filter(|it| it.request.path.ends_with(".tgz")).count();
+    let after = site.log().iter().filter(|it| it.request.path.contains("/-/")).count();
     assert_eq!(before, after);
+}
+
+/// Packs a package of this name; its tarball, and what npm says of it.
+fn packed(session: &Session, name: &str) -> (Vec<u8>, serde_json::Value) {
+    session
+        .write(&format!("{name}/package.json"), format!("{{\"name\": \"{name}\", \"version\": \"1.0.0\"}}"));
+    let said = Ran::of(session.program("npm").args(["pack", "--json", &format!("./{name}")])).ok().stdout();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let said = said.get(0).or_else(|| said.get(name)).unwrap().clone();
+    (fs::read(session.path(said["filename"].as_str().unwrap())).unwrap(), said)
+}
+
+#[test]
+fn npm_installs_a_lock_file_that_was_made_without_a_cache() {
+    if !have(&[Part::Node]) {
+        return;
+    }
+    let session = session();
+    let (site, other) = (Site::new(), Site::new());
+    let (own, said) = packed(&session, "own");
+    let dist = serde_json::json!({
+        "tarball": format!("{}/own/-/own-1.0.0.tgz", site.url()),
+        "integrity": said["integrity"], "shasum": said["shasum"],
+    });
+    let version = serde_json::json!({ "name": "own", "version": "1.0.0", "dist": dist });
+    let packument = serde_json::json!({
+        "name": "own", "dist-tags": { "latest": "1.0.0" }, "versions": { "1.0.0": version },
+    });
+    site.put_with("/own", "content-type: application/json", packument.to_string());
+    site.put("/own/-/own-1.0.0.tgz", own);
+    other.put("/by-url.tgz", packed(&session, "by-url").0);
+    // By another host than the registry's: npm tells them apart by that.
+    let by_url = format!("{}/by-url.tgz", other.url().replace("127.0.0.1", "localhost"));
+    let project = serde_json::json!({
+        "name": "x", "version": "1.0.0", "dependencies": { "own": "1.0.0", "by-url": by_url },
+    });
+    session.write("x/package.json", project.to_string());
+    session.write("../home/.npmrc", format!("registry={}/\n", site.url()));
+    let npm = |command: &'static str| {
+        ["npm", command, "--prefix", "x", "--no-audit", "--no-fund", "--cache", "cache"]
+    };
+    let lock = || fs::read_to_string(session.path("x/package-lock.json")).unwrap();
+    let empty = || {
+        for folder in ["cache", "x/node_modules"] {
+            fs::remove_dir_all(session.path(folder)).unwrap();
+        }
+        site.forget();
+    };
+    Ran::of(session.program("npm").args(&npm("install")[1..])).ok();
+    let made = lock();
+    empty();
+    led(&session, &npm("ci"));
+    all_through_the_cache(&site);
+    assert!(session.path("x/node_modules/by-url/package.json").is_file());
+    // One that is made with the cache is the same.
+    empty();
+    fs::remove_file(session.path("x/package-lock.json")).unwrap();
+    led(&session, &npm("install"));
+    assert_eq!(lock(), made);
 }
 
 /// A session with the cargo that builds this on its PATH.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::PoisonError;
 use std::thread;
 
-use super::{Content, Exchange, Fault, File, Reply, Script, Shared, State, hash};
+use super::{Content, Exchange, Fault, File, Guard, Reply, Script, Shared, State, front, hash};
 use crate::http::origin::{Connection, Request};
 
 /// The day on which all files are from; a change makes one a second younger.
@@ -49,15 +49,22 @@ fn prepared(shared: &Shared, request: &Request) -> (Option<Fault>, Found) {
     while state.held.iter().any(|held| decoded(held) == path) {
         state = shared.released.wait(state).unwrap_or_else(PoisonError::into_inner);
     }
-    let fault = state.fault(&request.path);
-    (fault, state.found(&path))
+    let fault = state.fault(&path);
+    let found = match state.guard.clone() {
+        Some(guard) => Found::Guarded(guard, Box::new(state.found(&path))),
+        None => state.found(&path),
+    };
+    (fault, found)
 }
 
 impl State {
     fn fault(&mut self, path: &str) -> Option<Fault> {
-        let lasting = self.faults.iter().find(|(beginning, _)| path.starts_with(beginning.as_str()));
+        let lasting = self.faults.iter().find(|(beginning, _)| path.starts_with(&decoded(beginning)));
         let lasting = lasting.map(|(_, fault)| fault.clone());
-        lasting.or_else(|| self.next_faults.get_mut(path)?.pop_front())
+        lasting.or_else(|| {
+            let mut next = self.next_faults.iter_mut();
+            next.find(|(of, _)| decoded(of) == path).and_then(|(_, faults)| faults.pop_front())
+        })
     }
 
     /// What there is under the path, or under it without its query.
@@ -69,7 +76,9 @@ impl State {
             let content = Content::Bytes(Arc::new(fs::read(path).ok()?));
             Some(File { content, fields: String::new(), changes: 0 })
         });
-        let Some(file) = file else { return Found::Nothing };
+        let Some(file) = file else {
+            return self.behind.clone().map_or(Found::Nothing, Found::Behind);
+        };
         match file.content {
             Content::Script(script) => Found::Script(script),
             Content::Bytes(bytes) => {
@@ -96,14 +105,23 @@ fn by_spelling<'a>(files: &'a BTreeMap<String, File>, path: &str) -> Option<&'a 
 /// What there is under a path.
 enum Found {
     Nothing,
+    /// Another server has it.
+    Behind(String),
+    /// This, where the test does not answer first.
+    Guarded(Guard, Box<Found>),
     Script(Script),
-    Bytes { fields: String, bytes: Arc<Vec<u8>> },
+    Bytes {
+        fields: String,
+        bytes: Arc<Vec<u8>>,
+    },
 }
 
 impl Found {
     fn reply(self, request: &Request) -> Reply {
         match self {
             Self::Nothing => plain(404, "", "not here\n"),
+            Self::Behind(authority) => front::ask(&authority, request),
+            Self::Guarded(guard, found) => guard(request).unwrap_or_else(|| found.reply(request)),
             Self::Script(script) => script(request),
             Self::Bytes { fields, bytes } => file(request, fields, &bytes),
         }

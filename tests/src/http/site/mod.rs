@@ -8,6 +8,7 @@
 //! Deliberately absent: formats of packages. A test puts documents there, or a folder.
 
 mod answer;
+mod front;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -59,6 +60,7 @@ pub struct Reply {
 }
 
 type Script = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
+type Guard = Arc<dyn Fn(&Request) -> Option<Reply> + Send + Sync>;
 
 #[derive(Clone)]
 enum Content {
@@ -77,6 +79,9 @@ struct File {
 #[derive(Default)]
 struct State {
     folder: Option<Utf8PathBuf>,
+    /// The host and port of the server that is asked for what is not here.
+    behind: Option<String>,
+    guard: Option<Guard>,
     files: BTreeMap<String, File>,
     /// Fields of all files that have none of their own.
     fields: String,
@@ -136,6 +141,14 @@ impl Site {
         site
     }
 
+    /// One that asks another server, by its host and port, for what it has no file for.
+    #[must_use]
+    pub fn before(authority: &str) -> Self {
+        let site = Self::new();
+        site.state().behind = Some(authority.to_owned());
+        site
+    }
+
     /// Its address, as URLs begin.
     #[must_use]
     pub fn url(&self) -> String {
@@ -162,6 +175,12 @@ impl Site {
     /// Has the test answer all requests for a path.
     pub fn script(&self, path: &str, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) {
         self.set(path, Content::Script(Arc::new(script)), None);
+    }
+
+    /// Has the test answer any request first; where it gives nothing, the request is answered as
+    /// ever.
+    pub fn guard(&self, guard: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static) {
+        self.state().guard = Some(Arc::new(guard));
     }
 
     fn set(&self, path: &str, content: Content, fields: Option<&str>) {

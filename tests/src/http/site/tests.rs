@@ -134,6 +134,24 @@ fn answers_are_held_and_worked_out() {
 }
 
 #[test]
+fn another_server_is_asked_for_what_is_not_here() {
+    let behind = with_file();
+    let site = Site::before(&behind.authority());
+    gives(&site, "range: bytes=2-4", 206, "234");
+    let head = ask(&site, "HEAD", "/a", "");
+    assert_eq!((head.header("content-length"), head.header("accept-ranges")), (Some("10"), Some("bytes")));
+    site.put("/a", "own");
+    gives(&site, "", 200, "own");
+    assert_eq!((site.count("/a"), behind.count("/a")), (3, 2));
+    site.guard(|request| {
+        let closed = request.header("authorization").is_none();
+        closed.then(|| Reply { status: 401, ..Reply::default() })
+    });
+    gives(&site, "", 401, "");
+    gives(&site, "authorization: x", 200, "own");
+}
+
+#[test]
 fn a_connection_is_kept() {
     let site = with_file();
     let mut stream = connect(&site.authority());
