@@ -3,7 +3,7 @@
 use larder_tests::http::{Exchange, Reply, get};
 use larder_tests::{DockerRegistry, Part, have};
 
-use super::scene::{Client, Kind, MANIFEST, ONE, Scene, push};
+use super::scene::{Client, Image, Kind, MANIFEST, ONE, Scene, push};
 use crate::served::Cache;
 
 #[test]
@@ -76,6 +76,34 @@ fn tokens(scene: &Scene) -> usize {
     scene.site.log().iter().filter(|it: &&Exchange| it.request.path.starts_with("/token")).count()
 }
 
+/// All clients that have credentials get it, and no other.
+#[track_caller]
+fn bring_credentials(scene: &Scene, name: &str, image: &Image) {
+    // skopeo and podman bring those for the mirror's address: `podman login 127.0.0.1:3144`.
+    let file =
+        |registry: &str| format!("{{\"auths\": {{\"{registry}\": {{\"auth\": \"dXNlcjpzZWNyZXQ=\"}}}}}}");
+    scene.session.write("login/auth.json", file(&scene.here.to_string()));
+    for kind in [Kind::Skopeo, Kind::Podman, Kind::Docker, Kind::Containerd] {
+        let client = Client::new(kind, scene);
+        client.pull(name).fails();
+        if let Some(docker) = &client.docker {
+            // It brings those for its default registry to the mirror.
+            let ask = format!("docker -H {} info -f '{{{{.IndexServerAddress}}}}'", docker.host());
+            let registry = scene.session.run(&ask).ok().stdout();
+            scene.session.write("login/config.json", file(registry.trim()));
+        }
+        let number = scene.number();
+        let (words, with) = match kind {
+            Kind::Skopeo => (" copy ", " copy --src-authfile login/auth.json "),
+            Kind::Podman => (" pull ", " pull --authfile login/auth.json "),
+            Kind::Docker => ("docker -H", "docker --config login -H"),
+            Kind::Containerd => (" pull ", " pull --user user:secret "),
+        };
+        scene.session.run(&client.line(name, number).replace(words, with)).ok();
+        client.has(ONE, name, image, number);
+    }
+}
+
 /// What curl gets for a path of the cache, with credentials or without.
 fn status(scene: &Scene, user: bool, path: &str) -> String {
     let user = if user { "-u user:secret" } else { "" };
@@ -113,6 +141,7 @@ fn tokens_are_fetched_here_and_what_came_with_credentials_is_not_for_others() {
     scene.site.forget();
     assert_eq!(all(true), ["200"; 4]);
     assert_eq!(scene.by_digest(), 0, "{:#?}", scene.site.log());
+    bring_credentials(&scene, "library/closed:1", &closed);
     // Nor is it where the name of another repository stands before the digest.
     let elsewhere = format!("library/open/blobs/{}", closed.layers[0]);
     assert_eq!(status(&scene, false, &elsewhere), "404");
@@ -123,7 +152,7 @@ fn tokens_are_fetched_here_and_what_came_with_credentials_is_not_for_others() {
 
 #[test]
 fn what_came_with_a_password_is_not_for_others() {
-    if !have(&[Part::Containerd, Part::Registry, Part::Curl]) {
+    if !have(&[Part::Skopeo, Part::Podman, Part::Dockerd, Part::Containerd, Part::Registry, Part::Curl]) {
         return;
     }
     let mut scene = Scene::new();
@@ -138,12 +167,7 @@ fn what_came_with_a_password_is_not_for_others() {
     scene.site.forget();
     assert_eq!(all(true), ["200"; 2]);
     assert_eq!(scene.site.requests(), 0, "{:#?}", scene.site.log());
-    // skopeo, podman and docker send theirs only where the greeting asks for them.
-    let client = Client::new(Kind::Containerd, &scene);
-    client.pull("library/app:1").fails();
-    let line = client.line("library/app:1", 1).replace(" pull ", " pull --user user:secret ");
-    scene.session.run(&line).ok();
-    client.has(ONE, "library/app:1", &image, 1);
+    bring_credentials(&scene, "library/app:1", &image);
     let _cache = cache.offline();
     assert_eq!((all(true), all(false)), (vec!["200".to_owned(); 2], vec!["504".to_owned(); 2]));
 }

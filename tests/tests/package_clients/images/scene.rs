@@ -126,7 +126,7 @@ pub(super) struct Client<'a> {
     pub(super) kind: Kind,
     scene: &'a Scene,
     session: &'a Session,
-    docker: Option<Daemon>,
+    pub(super) docker: Option<Daemon>,
     _containerd: Option<Ended>,
 }
 
