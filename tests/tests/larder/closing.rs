@@ -12,12 +12,12 @@ fn the_closing_line_says_how_much_of_all_was_moved() {
         let names = ["large", "small"].map(|name| session.image_in(engine, name));
         session.write("large/file", vec![b'x'; 3_000_000]);
         session.write("small/file", vec![b'y'; 40_000]);
-        let mut toml = String::new();
         // Packed: of what was built, the builder keeps the layers.
-        for (name, tag) in ["large", "small"].iter().zip(&names) {
+        let table = |(name, tag): (&str, &String)| {
             let pack = format!("pack = {{ dir = \"{name}\", {} }}", session.labels());
-            toml += &format!("[image.{name}]\n{pack}\ntags = [\"{tag}:1\"]\n");
-        }
+            format!("[image.{name}]\n{pack}\ntags = [\"{tag}:1\"]\n")
+        };
+        let toml: String = ["large", "small"].into_iter().zip(&names).map(table).collect();
         session.write("larder.toml", toml);
         let closes = |line: &str| {
             let ran = session.run(&format!("{line}larder bake --engine {engine}")).ok();

@@ -149,6 +149,15 @@ fn uv_writes_the_mount_into_its_lock_file_and_nothing_else() {
     let cached = made(&world, "cached", uv_lock(&world, "cached", &world.url()), "uv.lock");
     assert_ne!(cached, direct);
     assert_eq!(without_the_cache(&world, &cached), direct);
+    for place in ["synced", "frozen"] {
+        bring(&world, place, "uv.lock", &cached);
+        let mut command = python::uv(&world, place, &["sync", "--locked"]);
+        command.env("UV_DEFAULT_INDEX", world.url());
+        World::run(command).ok();
+        world.unplug();
+        world.forget();
+    }
+    assert!(lines(&world).is_empty(), "{:?}", lines(&world));
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn build_args_that_no_stage_declares_are_named() {
 #[test]
 fn addresses_that_may_hold_a_secret_are_not_told() {
     let told = |source: &str| {
-        let session = Session::new().file("Dockerfile", &format!("FROM scratch\nARG T\nADD {source} /f\n"));
+        let session = Session::new().file("Dockerfile", format!("FROM scratch\nARG T\nADD {source} /f\n"));
         session.ok(&["-f", "Dockerfile", "--build-arg", "T=1", "--images", "--json", "."])
     };
     assert!(told("https://x.example/f-$T").contains("\"source\":\"https://x.example/f-1\""));

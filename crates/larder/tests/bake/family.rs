@@ -4,7 +4,7 @@ use std::fs;
 
 use toolkit::Outcome;
 
-use crate::project::{DOCKER, HASHCTX, Project, Result, refused};
+use crate::project::{DOCKER, HASHCTX, Project, Result, arch, refused};
 
 /// A project of three images: `app` is built from `base` and copies from `tools`.
 fn family() -> Project {
@@ -172,4 +172,34 @@ fn the_engine_is_told_for_hits_too() {
     assert_eq!(result.report[0]["engine"], "docker");
     let result = Project::packed().without("docker").tool("imgtar", "true").bake();
     assert_eq!(result.report[0]["engine"], serde_json::Value::Null);
+}
+
+/// What `app` of this machine takes of `base`, which is for it and for another one.
+fn of_two_platforms(platforms: &[&str]) -> Project {
+    let own = format!("linux/{}", arch());
+    let project = Project::new(&format!(
+        "[image.app]\n[image.base]\ndockerfile = \"Base\"\nplatforms = [\"{own}\", \"linux/s390x\"]\n"
+    ));
+    let line = |platform: &&str| format!("{{\"image\":\"base\",\"platform\":\"{platform}\"}}\n");
+    let uses: String = platforms.iter().map(line).collect();
+    fs::write(project.root.join("uses-of-Dockerfile"), uses).expect("a file");
+    project
+}
+
+#[test]
+fn an_image_of_several_platforms_is_taken_for_the_one_that_is_asked_for() {
+    let own = format!("linux/{}", arch());
+    for (platform, tag) in [(own.as_str(), None), ("linux/s390x", Some("base:latest-linux-s390x"))] {
+        let project = of_two_platforms(&[platform]).tool("imgtar", "true");
+        let result = project.with(|options| options.names = vec!["app".into()]).bake();
+        assert_eq!(result.report[0]["needs"], serde_json::json!([format!("base@{platform}")]));
+        let hashed = result.calls.iter().find(|call| call.contains("--base base=larder:")).expect("a key");
+        assert_eq!(hashed.contains(" --use "), tag.is_some(), "{hashed}");
+        assert!(tag.is_none_or(|tag| hashed.contains(&format!("--use base={tag}"))), "{hashed}");
+    }
+    refused(
+        &of_two_platforms(&[&own, "linux/s390x"]),
+        "larder.toml cannot be baked: image `app` takes `base` for two platforms",
+        "its own tag",
+    );
 }

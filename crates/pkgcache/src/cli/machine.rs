@@ -51,6 +51,8 @@ impl Machine {
         if self.root.is_none() && plan.parent.is_none() {
             plan.private = private(&plan);
         }
+        let without = ["no_proxy", "NO_PROXY"].iter().find_map(|name| self.environment.get(name));
+        plan.note_without_proxy(without.unwrap_or_default());
         plan
     }
 

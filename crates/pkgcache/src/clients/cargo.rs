@@ -189,8 +189,8 @@ mod tests {
             [
                 "/home/me/.cargo/config.toml",
                 "/.cargo/config.toml",
-                "/work/.cargo/config.toml",
-                "/work/project/.cargo/config.toml"
+                "/srv/.cargo/config.toml",
+                "/srv/project/.cargo/config.toml"
             ]
         );
         assert_eq!(credentials[0], "/home/me/.cargo/credentials.toml");

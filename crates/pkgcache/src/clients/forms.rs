@@ -178,17 +178,12 @@ fn bare(
     line: impl Fn(&Variable) -> String,
 ) -> Written {
     let text = variables.iter().filter(|it| is_plain(&it.name)).map(|it| line(it) + "\n").collect();
-    let mut notes: Vec<_> = pieces(here, pointers)
-        .into_iter()
-        .map(|it| {
-            format!(
-                "{} has no variable for it: put `{}` into {}",
-                it.client,
-                it.text.trim().replace('\n', "; "),
-                it.place
-            )
-        })
-        .collect();
+    // apt has one here, if that of its proxy is among them.
+    let has_own = |it: &Piece| it.client == "apt" && variables.iter().any(|it| it.client == "apt");
+    let note = |it: Piece| {
+        format!("{} has no variable for it: `pkgcache env` says what belongs into {}", it.client, it.place)
+    };
+    let mut notes: Vec<_> = pieces(here, pointers).into_iter().filter(|it| !has_own(it)).map(note).collect();
     notes.extend(pointers.notes.iter().cloned());
     Written { text, notes }
 }

@@ -158,11 +158,11 @@ pub(crate) mod tests {
         Text { from: from.to_owned(), text: text.to_owned() }
     }
 
-    /// A process with these variables, in `/work/project`.
+    /// A process with these variables, in `/srv/project`.
     pub(crate) fn environment(variables: &[(&str, &str)]) -> Environment {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let home = ("HOME".to_owned(), "/home/me".to_owned());
-        let folder = Utf8PathBuf::from("/work/project");
+        let folder = Utf8PathBuf::from("/srv/project");
         Environment { folder, variables: std::iter::once(home).chain(variables).collect() }
     }
 

@@ -159,15 +159,15 @@ mod tests {
     #[test]
     fn npms_files_are_those_of_machine_user_and_project() {
         let list = |set: &[(&str, &str)]| {
-            files(&environment(set), Some("/usr".into()), Some("/work".into()))
+            files(&environment(set), Some("/usr".into()), Some("/srv".into()))
                 .into_iter()
                 .map(Utf8PathBuf::into_string)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(list(&[]), ["/etc/npmrc", "/usr/etc/npmrc", "/home/me/.npmrc", "/work/.npmrc"]);
+        assert_eq!(list(&[]), ["/etc/npmrc", "/usr/etc/npmrc", "/home/me/.npmrc", "/srv/.npmrc"]);
         assert_eq!(
             list(&[("NPM_CONFIG_USERCONFIG", "/u"), ("npm_config_prefix", "/opt")]),
-            ["/etc/npmrc", "/opt/etc/npmrc", "/u", "/work/.npmrc"]
+            ["/etc/npmrc", "/opt/etc/npmrc", "/u", "/srv/.npmrc"]
         );
     }
 

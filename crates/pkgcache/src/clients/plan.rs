@@ -98,6 +98,25 @@ impl Plan {
         })
     }
 
+    /// Notes the upstreams that clients reach without the proxy, by the value of `no_proxy`: this
+    /// cache has one way to all.
+    pub fn note_without_proxy(&mut self, no_proxy: &str) {
+        if self.parent.is_none() {
+            return;
+        }
+        let rules: Vec<_> = no_proxy.split([',', ' ']).map(|it| it.trim_start_matches(['*', '.'])).collect();
+        let is_of = |host: &str, rule: &str| {
+            !rule.is_empty() && host.strip_suffix(rule).is_some_and(|it| it.is_empty() || it.ends_with('.'))
+        };
+        let mut hosts: Vec<_> = self.hosts().map(|(host, _)| host.to_owned()).collect();
+        hosts.retain(|host| rules.iter().any(|rule| is_of(host, rule)));
+        hosts.sort();
+        hosts.dedup();
+        let note =
+            |host: String| format!("no_proxy has `{host}`, but all upstreams are reached through the proxy");
+        self.notes.extend(hosts.into_iter().map(note));
+    }
+
     /// A part of larder.toml that says so.
     #[must_use]
     pub fn to_toml(&self) -> String {
@@ -377,6 +396,19 @@ mod tests {
         assert!(!text.contains("word"), "a password");
         text.parse::<toml::Table>().unwrap();
         assert_eq!(Plan::default().to_toml(), "\n");
+    }
+
+    #[test]
+    fn what_no_proxy_has_is_told() {
+        let mut plan = Plan::of(many());
+        plan.note_without_proxy("example");
+        assert!(plan.notes.is_empty(), "there is no proxy");
+        plan.parent = Some("http://p.example:1/".into());
+        plan.note_without_proxy("localhost,.rs.example, y.example");
+        assert_eq!(
+            plan.notes,
+            ["no_proxy has `rs.example`, but all upstreams are reached through the proxy"]
+        );
     }
 
     #[test]

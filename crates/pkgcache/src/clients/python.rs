@@ -240,7 +240,7 @@ mod tests {
         );
         assert_eq!(
             paths(&[("PIP_CONFIG_FILE", "own.conf"), ("XDG_CONFIG_DIRS", "/a:/b")]),
-            ["/b/pip/pip.conf", "/a/pip/pip.conf", "/etc/pip.conf", "/work/project/own.conf"]
+            ["/b/pip/pip.conf", "/a/pip/pip.conf", "/etc/pip.conf", "/srv/project/own.conf"]
         );
         assert!(paths(&[("PIP_CONFIG_FILE", "/dev/null")]).is_empty());
     }
@@ -315,7 +315,7 @@ mod tests {
                 "/home/me/.config/uv/uv.toml",
                 "index-url = \"https://user.example/s\"\n[pip]\nindex-url = \"https://pip.example/s\"",
             ),
-            text("/work/pyproject.toml", project),
+            text("/srv/pyproject.toml", project),
         ];
         let set = environment(&[
             ("UV_INDEX_OWN_ONE_PASSWORD", "x"),
@@ -324,9 +324,9 @@ mod tests {
         assert_eq!(
             lines(&uv(&files, &set)),
             [
-                "default https://main.example/simple (/work/pyproject.toml)",
-                "further https://x.example/s (/work/pyproject.toml)",
-                "own-one https://own.example/simple* (/work/pyproject.toml)",
+                "default https://main.example/simple (/srv/pyproject.toml)",
+                "further https://x.example/s (/srv/pyproject.toml)",
+                "own-one https://own.example/simple* (/srv/pyproject.toml)",
                 "it https://a.example/s (UV_INDEX)",
                 "further https://b.example/q (UV_INDEX)",
             ]
@@ -351,7 +351,7 @@ mod tests {
         );
         let files: Vec<_> = uv_files(&environment(&[])).into_iter().map(Utf8PathBuf::into_string).collect();
         assert_eq!(files.first().unwrap(), "/etc/uv/uv.toml");
-        assert_eq!(files.last().unwrap(), "/work/project/uv.toml");
+        assert_eq!(files.last().unwrap(), "/srv/project/uv.toml");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use http::{Uri, uri::PathAndQuery};
 use crate::config::hosts::is_address;
 use crate::config::{Config, DOCKER, Upstream};
 use crate::ecosystem::path::canonical;
-use crate::ecosystem::{Ecosystem, apt};
+use crate::ecosystem::{Ecosystem, apt, python};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,13 +110,19 @@ struct Known {
 }
 
 /// A URL below an upstream that is mounted is of its kind; one that looks like a file of a Debian
-/// repository is taken for one.
+/// repository is taken for one, and where an index of Python is mounted, one that looks like a
+/// file of such an index: these lie on other servers.
 fn known(config: &Config, url: &Uri) -> Known {
     let path = url.path();
     let mounted = config.upstreams.iter().filter_map(|it| Some((it, path_below(&it.url, url)?)));
     if let Some((upstream, below)) = mounted.max_by_key(|(it, _)| it.url.path().len()) {
         let (kind, keyring) = (upstream.kind, upstream.keyring.clone());
         return Known { kind, below, upstream: upstream.url.clone(), keyring };
+    }
+    if let Some(index) = config.upstreams.iter().find(|it| it.kind == Ecosystem::Python)
+        && let Some(below) = python::mounted_file(url)
+    {
+        return Known { kind: Ecosystem::Python, below, upstream: index.url.clone(), keyring: None };
     }
     let kind = if apt::is_likely(path) { Ecosystem::Apt } else { Ecosystem::Generic };
     let root =

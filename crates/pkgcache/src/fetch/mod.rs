@@ -111,7 +111,8 @@ impl Ask {
         let (expected, total) = (self.ruling.expected?.size?, total?);
         let url = &self.target.url;
         (status == StatusCode::OK && expected != total).then(|| Trouble {
-            failure: Failure::Error,
+            // After an error, the request would be passed on, and this body with it.
+            failure: Failure::Unreachable,
             status: StatusCode::BAD_GATEWAY.as_u16(),
             message: format!("{url} has {total} bytes, and its index says {expected}: not handed on"),
         })

@@ -124,6 +124,13 @@ pub(super) async fn stored(cache: &Arc<Cache>, lookup: &Lookup) -> Option<Docume
     })
 }
 
+/// The newest document that is stored for a lookup, whatever form of it was asked for.
+pub(super) async fn stored_in_any_form(cache: &Arc<Cache>, lookup: &Lookup) -> Option<Document> {
+    let known = cache.shelf.find(&lookup.key)?;
+    let found = known.responses.iter().find(|it| it.answer.status == StatusCode::OK)?;
+    stored_as(cache, lookup, &found.stored.digest).await
+}
+
 /// An older generation of it, by its digest.
 pub(super) async fn stored_as(cache: &Arc<Cache>, lookup: &Lookup, digest: &Digest) -> Option<Document> {
     let known = cache.shelf.find(&lookup.key)?;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, LOCATION, USER_AGENT};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use storekit::Level;
 
 use crate::cache::Cache;
 use crate::ecosystem::python::{self, Form};
-use crate::ecosystem::table::Table;
-use crate::ecosystem::{Asked, BadIndex, Class};
+use crate::ecosystem::table::{Said, Table};
+use crate::ecosystem::{Asked, BadIndex, Class, Ecosystem};
 use crate::index::document::{self, Document};
 use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched};
 use crate::observe::meter;
@@ -22,7 +22,7 @@ const WANTED: &str =
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     if lookup.target.mount.is_none() {
-        return outside_a_mount(lookup, asked);
+        return outside_a_mount(cache, lookup, asked).await;
     }
     match asked.class {
         Class::Root if asked.package.name.is_some() => page(cache, lookup).await,
@@ -32,12 +32,27 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
 }
 
 /// In the forward mode nothing is written anew, so that files come from wherever the index has
-/// them.
-fn outside_a_mount(lookup: Lookup, asked: &Asked) -> Plan {
-    Plan::Lookup(Box::new(match asked.class {
-        Class::Root => negotiated(lookup),
-        _ => ruled(lookup, Known::Nothing),
-    }))
+/// them. What a stored page of a mounted index says of them holds there as well.
+async fn outside_a_mount(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
+    if asked.class == Class::Root {
+        return Plan::Lookup(Box::new(negotiated(lookup)));
+    }
+    for index in lookup.config.upstreams.iter().filter(|it| it.kind == Ecosystem::Python) {
+        if let Some(said) = said_by(cache, &lookup, &index.url, asked).await {
+            return vouched(lookup, said, Level::Indexed);
+        }
+    }
+    Plan::Lookup(Box::new(ruled(lookup, Known::Nothing)))
+}
+
+/// What the stored page of this index says of a file.
+async fn said_by(cache: &Arc<Cache>, lookup: &Lookup, index: &Uri, asked: &Asked) -> Option<Said> {
+    let (path, name) = names(asked)?;
+    let mut lookup = lookup.clone();
+    lookup.target.upstream = index.clone();
+    let asking = for_document(&lookup, path)?;
+    let document = document::stored_in_any_form(cache, &asking).await?;
+    table(cache, &asking, &document).await.ok()?.get(name)
 }
 
 fn negotiated(lookup: Lookup) -> Lookup {

@@ -49,7 +49,7 @@ pub(crate) fn decide(policy: &Policy, wishes: &Wishes, lifetime: i64, age: i64) 
 /// Why the server gave no usable answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// It cannot be reached, or said nothing.
+    /// It cannot be reached, said nothing, or said something that is not to be passed on.
     Unreachable,
     /// It answered 500, 502, 503 or 504.
     Error,

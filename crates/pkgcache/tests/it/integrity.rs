@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use crate::support::{Answer, Cached, Origin, Proxy, answer};
+use larder_tests::http::Site;
 use storekit::{Digest, Level, PackageEntry};
 
 /// A proxy with the origin mounted as a registry.
@@ -58,4 +59,23 @@ fn what_is_not_what_was_announced_is_cut_before_its_last_byte_and_forgotten() {
         assert!(entries(&proxy).is_empty() && proxy.packages().blobs().list().unwrap().is_empty());
         assert!(proxy.get("/metrics").text().contains("pkgcache_mismatches_total 1\n"));
     }
+}
+
+#[test]
+fn a_body_that_is_not_as_long_as_its_index_says_is_not_handed_on() {
+    let site = Site::new();
+    let wheel = "/files/tool-1-py3-none-any.whl";
+    let hash = "1".repeat(64);
+    let page = format!(
+        "{{\"meta\":{{\"api-version\":\"1.1\"}},\"name\":\"tool\",\"files\":[{{\"filename\":\"tool-1-py3-none-any.whl\",\
+         \"url\":\"{wheel}\",\"hashes\":{{\"sha256\":\"{hash}\"}},\"size\":100}}]}}"
+    );
+    site.put_with("/simple/tool/", "content-type: application/vnd.pypi.simple.v1+json", page);
+    site.put(wheel, "short");
+    let settings =
+        format!("[pkgcache.upstream]\nindex = {{ url = \"{}/simple/\", kind = \"python\" }}\n", site.url());
+    let proxy = Proxy::set(&settings, &[]);
+    let answer = proxy.get(&format!("/index/files/http_{}{wheel}", site.authority().replace(':', "_")));
+    assert_eq!(answer.status, 502, "{answer:?}");
+    assert!(answer.text().contains("has 5 bytes, and its index says 100"), "{answer:?}");
 }

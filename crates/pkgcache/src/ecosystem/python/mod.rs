@@ -92,6 +92,13 @@ pub(crate) fn file_name(url: &Uri) -> Option<String> {
     tag::entry(url)
 }
 
+/// The mounted path of a file, by its URL; `None` where that is not one of a project's files.
+#[must_use]
+pub(crate) fn mounted_file(url: &Uri) -> Option<String> {
+    let path = format!("/files/{}", file_name(url)?);
+    (ask(&path, None).class == Class::Artifact).then_some(path)
+}
+
 /// The form that a client wants, by its `Accept` fields; `None` where it wants neither. A client
 /// that says nothing gets what a browser does.
 #[must_use]
