@@ -49,7 +49,8 @@ impl Project {
         let session = &self.session;
         let from = session.from(&self.base);
         session.write("Dockerfile", format!("{from}\n{steps}"));
-        let authorities = std::env::var("SSL_CERT_FILE").unwrap_or("/etc/ssl/certs/ca-certificates.crt".into());
+        let authorities =
+            std::env::var("SSL_CERT_FILE").unwrap_or("/etc/ssl/certs/ca-certificates.crt".into());
         session.write("authorities", fs::read(authorities).unwrap());
         let npm = parts::installed("node/node_modules/npm10");
         session.run(&format!("cp -a {npm} npm")).ok();
@@ -65,7 +66,10 @@ impl Project {
         session.script("rustc", &format!("[ \"$1\" = -vV ] && exec cat <<'E'\n{who}E\ncat <<'E'\n{what}E"));
         session.write("project/Cargo.toml", "[package]\nname = \"x\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\nitoa = \"=1.0.9\"\n");
         session.write("project/src/lib.rs", "");
-        session.write("project/package.json", r#"{"name":"x","version":"1.0.0","dependencies":{"is-odd":"3.0.1"}}"#);
+        session.write(
+            "project/package.json",
+            r#"{"name":"x","version":"1.0.0","dependencies":{"is-odd":"3.0.1"}}"#,
+        );
     }
 
     /// Builds; the line that `run` ends with.
@@ -94,7 +98,8 @@ fn upstreams() -> Option<String> {
     let tool = larder_tests::tools::folder().join("pkgcache");
     let found = Command::new(tool).arg("detect").output().unwrap();
     let text = String::from_utf8(found.stdout).unwrap();
-    let all = ["apt", "python", "npm", "cargo"].iter().all(|kind| text.contains(&format!("kind = \"{kind}\"")));
+    let all =
+        ["apt", "python", "npm", "cargo"].iter().all(|kind| text.contains(&format!("kind = \"{kind}\"")));
     if !all {
         not_run(&format!("not all clients of this machine have an index that can be found:\n{text}"));
     }
@@ -131,7 +136,8 @@ fn a_build_comes_through_the_cache_and_leaves_nothing_of_it() {
     assert!(first_files.len() > 1000 && first_files.iter().any(|line| line.contains("idna/core.py has ")));
     same(&first_files, &second_files);
     same(&second_files, &plain_files);
-    let config = project.session.run(&format!("docker image inspect {first}; docker history --no-trunc {first}"));
+    let config =
+        project.session.run(&format!("docker image inspect {first}; docker history --no-trunc {first}"));
     let text = config.ok().stdout();
     for word in ["127.0.0.1", "larder-pip", "pip.conf", "npmrc"] {
         assert!(!text.contains(word), "{word}: {text}");
