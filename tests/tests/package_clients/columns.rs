@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use larder_tests::http::{Exchange, Fault};
+use larder_tests::http::Fault;
 use larder_tests::{Part, Ran, have};
 
 use crate::world::World;
