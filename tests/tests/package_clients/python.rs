@@ -179,7 +179,7 @@ impl Client for Uv {
 }
 
 /// uv, which reads a part of each wheel first, where the index does not say what is in it.
-struct LazyUv;
+pub(crate) struct LazyUv;
 
 impl Client for LazyUv {
     const PARTS: &'static [Part] = Uv::PARTS;
