@@ -171,7 +171,7 @@ fn reverse(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
 }
 
 /// The path below `/v2/`, where registries are mirrored there.
-fn registry_path<'a>(config: &Config, uri: &'a Uri) -> Option<&'a str> {
+pub(crate) fn registry_path<'a>(config: &Config, uri: &'a Uri) -> Option<&'a str> {
     let taken = config.upstreams.iter().any(|upstream| upstream.name == "v2");
     if config.registries.is_empty() || taken {
         return None;
@@ -202,8 +202,10 @@ fn registry(config: &Config, uri: &Uri, rest: &str) -> Result<Target, NoTarget> 
         (None, Some((first, behind))) if config.registry(first).is_some() => {
             (config.registry(first).ok_or_else(|| unknown(first))?, *behind)
         }
-        // The greeting is the same for all.
-        (None, None) if rest.is_empty() => (config.registries.first().ok_or_else(|| unknown(DOCKER))?, rest),
+        // The greeting and the tokens of clients are the same for all.
+        (None, None) if matches!(rest, "" | "token") => {
+            (config.registries.first().ok_or_else(|| unknown(DOCKER))?, rest)
+        }
         (None, _) => (config.default_registry().ok_or_else(|| unknown(DOCKER))?, rest),
     };
     // docker.io's own images are found below `library/`.

@@ -10,6 +10,7 @@
 mod apt;
 mod cargo;
 mod document;
+pub(crate) mod login;
 mod npm;
 mod oci;
 mod python;

@@ -17,8 +17,8 @@ use crate::ecosystem::oci::{self, RegistryPath, What};
 use crate::ecosystem::ruling::Freshness;
 use crate::ecosystem::{Asked, Class, Package};
 use crate::fetch::redirect::Trip;
-use crate::index::document;
 use crate::index::ruled::{Known, Plan, plain, ruled};
+use crate::index::{document, login};
 use crate::observe::meter;
 use crate::proxy::lookup::Lookup;
 use crate::response::reply::own;
@@ -41,6 +41,12 @@ const FORMS: [&str; 4] = [
 
 /// What is neither a tag nor has a digest: the greeting is answered here, nothing else is mirrored.
 pub(super) fn interface(lookup: &Lookup) -> Plan {
+    if lookup.target.below == login::TOKEN {
+        return login::token(&lookup.headers);
+    }
+    if lookup.target.below.trim_end_matches('/') == "/v2" && !lookup.headers.contains_key(AUTHORIZATION) {
+        return login::greeting(&lookup.config, &lookup.headers);
+    }
     if lookup.target.below.trim_end_matches('/') != "/v2" {
         return Plan::refused(StatusCode::NOT_FOUND, "only tags, manifests and blobs are mirrored here");
     }

@@ -1,10 +1,11 @@
 //! A lookup with what holds for it, and other lookups that one needs.
 
-use http::header::HOST;
+use http::header::{HOST, HeaderValue};
 use http::{HeaderMap, Response, StatusCode, Uri};
 use storekit::Level;
 
 use crate::cache;
+use crate::config::Config;
 use crate::ecosystem::base::Base;
 use crate::ecosystem::ruling::{Expected, Freshness, Ruling};
 use crate::ecosystem::table::{Said, fetchable};
@@ -103,16 +104,21 @@ pub(super) fn vouched(mut lookup: Lookup, said: Said, level: Level) -> Plan {
     Plan::Lookup(Box::new(ruled(lookup, Known::File(level, expected))))
 }
 
+/// Where a client that sent this `Host` reaches this program.
+pub(super) fn here(config: &Config, host: Option<&HeaderValue>) -> String {
+    let host = host.and_then(|value| value.to_str().ok());
+    let plain = |host: &&str| {
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+    };
+    let listens = config.listen.to_string();
+    format!("http://{}", host.filter(plain).unwrap_or(&listens))
+}
+
 /// The addresses on both sides of the mount that was asked through; `None` in the forward mode,
 /// where nothing is written anew.
 pub(super) fn base(lookup: &Lookup) -> Option<Base> {
     let mount = lookup.target.mount.as_deref()?;
-    let host = lookup.headers.get(HOST).and_then(|value| value.to_str().ok());
-    let plain = |host: &&str| {
-        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
-    };
-    let listens = lookup.config.listen.to_string();
-    let here = format!("http://{}", host.filter(plain).unwrap_or(&listens));
+    let here = here(&lookup.config, lookup.headers.get(HOST));
     let mount = if mount.is_empty() { String::new() } else { format!("/{mount}") };
     Some(Base { here, mount, upstream: lookup.target.upstream.clone(), keeps_links: false })
 }

@@ -23,11 +23,11 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::cache::{self, Cache};
 use crate::config::Config;
-use crate::config::target::{NoTarget, target};
+use crate::config::target::{NoTarget, registry_path, target};
 use crate::ecosystem::ruling::Ruling;
 use crate::ecosystem::{Ecosystem, Package};
 use crate::error::{Error, Result};
-use crate::index::{self, Plan};
+use crate::index::{self, Plan, login};
 use crate::observe::meter::{self, Line, Meter, add, get};
 use crate::outside::Outside;
 use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
@@ -399,9 +399,24 @@ impl Client {
             Method::TRACE => self.refuse(405, "TRACE is not answered"),
             _ => match self.own(&request) {
                 Some(response) => (response, meter::Result::Own),
-                None => self.proxy(config, request).await,
+                None => self.challenging(config, request).await,
             },
         }
+    }
+
+    /// The same as [`Self::proxy`]; a registry's client is told to bring its credentials here.
+    async fn challenging(
+        &self,
+        config: Arc<Config>,
+        request: Request<Incoming>,
+    ) -> (Response<Body>, meter::Result) {
+        let host = request.headers().get(http::header::HOST).cloned();
+        let is_registry = registry_path(&config, request.uri()).is_some();
+        let (mut response, result) = self.proxy(Arc::clone(&config), request).await;
+        if is_registry && response.status() == StatusCode::UNAUTHORIZED {
+            login::challenge(&config, host.as_ref(), response.headers_mut());
+        }
+        (response, result)
     }
 
     /// What a tunnel has to know of its client's side.
@@ -465,6 +480,9 @@ impl Client {
         let (parts, body) = request.into_parts();
         let mut headers = parts.headers;
         hop::strip(&mut headers);
+        if target.kind == Ecosystem::Oci {
+            login::unwrap(&mut headers);
+        }
         let key = cache::key(&target, &headers);
         let newest = parts.version == http::Version::HTTP_11;
         let wire = newest.then(|| Arc::clone(&self.wire));

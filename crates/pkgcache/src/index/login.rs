@@ -1,0 +1,89 @@
+//! How a registry's client brings the credentials that it has: it is sent for a token to this
+//! program, whose tokens are the credentials themselves.
+//!
+//! A client sends credentials only where it was asked for them, and goes for a token to whatever
+//! server it is told. So it is told this one, which needs no memory of it: what the registry wants
+//! for a token of its own, `fetch::token` finds out.
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
+
+use crate::config::Config;
+use crate::index::ruled::{Plan, here};
+use crate::observe::meter;
+use crate::response::reply::own;
+
+/// What such a token begins with; nothing stands behind it for a client without credentials.
+const PREFIX: &str = "pkgcache.";
+/// For how many seconds a client may use its token.
+const HOLDS: u32 = 3600;
+/// Where tokens are given, below the address of the registries.
+pub(super) const TOKEN: &str = "/v2/token";
+
+/// Puts the credentials that a token stands for in its place.
+pub(crate) fn unwrap(headers: &mut HeaderMap) {
+    let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let Some(credentials) = token.and_then(|(_, token)| token.trim().strip_prefix(PREFIX)) else { return };
+    let basic = HeaderValue::from_str(&format!("Basic {credentials}")).ok();
+    match basic.filter(|_| !credentials.is_empty()) {
+        Some(basic) => drop(headers.insert(AUTHORIZATION, basic)),
+        None => drop(headers.remove(AUTHORIZATION)),
+    }
+}
+
+/// Tells a client whose request was not allowed where to bring its credentials. What the registry
+/// itself says would lead it past this cache.
+pub(crate) fn challenge(config: &Config, host: Option<&HeaderValue>, headers: &mut HeaderMap) {
+    let realm = format!("{}{TOKEN}", here(config, host));
+    let text = format!("Bearer realm=\"{realm}\",service=\"pkgcache\"");
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.insert(WWW_AUTHENTICATE, value);
+    }
+}
+
+/// The greeting of a client that brings nothing: it may have credentials.
+pub(super) fn greeting(config: &Config, headers: &HeaderMap) -> Plan {
+    let mut response = own(StatusCode::UNAUTHORIZED, "{}", None);
+    challenge(config, headers.get(HOST), response.headers_mut());
+    Plan::answer(response, meter::Result::Own)
+}
+
+/// The token of a client, with credentials or without.
+pub(super) fn token(headers: &HeaderMap) -> Plan {
+    let sent = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '));
+    let basic = sent.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
+    let plain =
+        |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_".contains(&byte));
+    let credentials = basic.map(|(_, text)| text.trim()).filter(plain).unwrap_or_default();
+    let token = format!("{PREFIX}{credentials}");
+    let body = format!("{{\"token\":\"{token}\",\"access_token\":\"{token}\",\"expires_in\":{HOLDS}}}");
+    let mut response = own(StatusCode::OK, body, None);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Plan::answer(response, meter::Result::Own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn unwraps(sent: &'static str, expected: Option<&str>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static(sent));
+        unwrap(&mut headers);
+        assert_eq!(headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()), expected, "{sent}");
+    }
+
+    #[test]
+    fn a_token_is_the_credentials_that_it_was_given_for() {
+        unwraps("Bearer pkgcache.dTpw", Some("Basic dTpw"));
+        unwraps("bearer  pkgcache.dTpw ", Some("Basic dTpw"));
+        unwraps("Bearer pkgcache.", None);
+        for other in ["Bearer pkgcach", "Bearer x.y", "Basic dTpw", "Basic pkgcache.x", "pkgcache."] {
+            unwraps(other, Some(other));
+        }
+    }
+}
