@@ -169,3 +169,40 @@ fn the_classic_builder_and_podman_come_through_it_too() {
         assert!(!files.iter().any(|line| line.contains(path)), "{path} stayed");
     }
 }
+
+#[test]
+fn a_bake_leads_the_clients_of_its_builds_to_the_cache() {
+    if !have(&[Part::Docker, Part::ClientBase]) {
+        return;
+    }
+    let Some(detected) = upstreams() else { return };
+    let mut session = Session::new().env("LARDER_DOCKER", "docker");
+    let (base, tag) = (session.client_base_of("docker"), session.image("app"));
+    let steps = "COPY authorities /authorities\nENV PIP_CERT=/authorities\n\
+        RUN pip install --no-compile --break-system-packages --root-user-action=ignore idna==3.4\n";
+    session.write("Dockerfile", format!("{}\n{steps}", session.from(&base)));
+    let authorities = std::env::var("SSL_CERT_FILE").unwrap_or("/etc/ssl/certs/ca-certificates.crt".into());
+    session.write("authorities", fs::read(authorities).unwrap());
+    let settings = |packages: &str| {
+        let image = format!("[image.app]\ntags = [\"{tag}\"]\nlock = false\n{packages}");
+        session.write("larder.toml", format!("{image}\n{detected}"));
+    };
+    settings("packages = [\"pip\"]\n");
+    let bake = |line: &str| session.run(&format!("larder bake --json {line}")).ok().rows().remove(0);
+    let first = bake("");
+    assert!(first["packages"]["misses"].as_u64().unwrap() > 0, "{first}");
+    // The same again, with the upstreams cut off.
+    let again = session.run("LARDER_PKGCACHE_OFFLINE=true larder bake --json --rebuild app").ok().rows().remove(0);
+    assert_eq!((&again["packages"]["misses"], &again["packages"]["fetched"]), (&0.into(), &0.into()), "{again}");
+    assert_eq!((&again["key"], &again["state"]), (&first["key"], &"built".into()));
+    // Clients are in no key, and the switches turn it off.
+    settings("");
+    assert_eq!(bake("")["state"], "hit");
+    settings("packages = [\"pip\"]\ncache = { packages = false }\n");
+    assert!(bake("--rebuild").get("packages").is_none());
+    settings("packages = [\"pip\"]\n");
+    assert!(bake("--rebuild --no-package-cache").get("packages").is_none());
+    settings("packages = [\"pip\", \"conda\"]\n");
+    let refused = session.run("larder bake").ends(2).stderr();
+    assert!(refused.contains("cannot lead `conda`"), "{refused}");
+}

@@ -177,6 +177,12 @@ pub(crate) fn bad_index<C: Client>() {
         }
     }
     world.site.put(path, whole);
+    // An index that breaks off is not one of fewer versions.
+    world.site.fail_once(path, Fault::CutAfter(100));
+    let ran = World::run(C::install(&world, "broken off", &world.url()));
+    if ran.code() == 0 {
+        is_installed::<C>(&world, "broken off", &ran);
+    }
     installs::<C>(&world, "healed");
 }
 

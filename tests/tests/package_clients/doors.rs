@@ -1,6 +1,7 @@
 //! The same object through every door, in every spelling, and by HEAD.
 
 use larder_tests::have;
+use larder_tests::http::Fault;
 
 use crate::columns::{Client, is_installed, lines};
 use crate::npm::Npm;
@@ -119,4 +120,37 @@ fn a_tarball_that_lies_elsewhere_is_found_at_its_usual_place() {
     assert_eq!(world.stored_of(&world.file_url("/elsewhere/a.tgz"))[0]["level"], "indexed");
     let ran = World::run(Npm::install(&world, "project", &world.url())).ok();
     is_installed::<Npm>(&world, "project", &ran);
+}
+
+#[test]
+fn every_client_is_told_when_a_server_wants_to_be_asked_again() {
+    let Some(world) = started::<Npm>() else { return };
+    world.site.fail("", Fault::TooManyRequests("3600".to_owned()));
+    for path in ["/larder-demo", "/@larder%2Fdep", "/larder-demo"] {
+        let answer = world.ask("GET", &world.below(path), "");
+        let after: u32 = answer.header("retry-after").unwrap_or_default().parse().unwrap_or(0);
+        assert!([429, 503].contains(&answer.status) && after > 3000, "{path}: {answer:?}");
+    }
+    assert_eq!(lines(&world), ["GET /larder-demo 429"]);
+}
+
+/// Some indexes have no JSON.
+#[test]
+fn pip_installs_from_an_index_of_html() {
+    let Some(world) = started::<Pip>() else { return };
+    for path in &world.indexes {
+        let page: serde_json::Value = serde_json::from_slice(&world.content(path)).unwrap();
+        let link = |file: &serde_json::Value| {
+            let text = |name: &str| file[name].as_str().unwrap().to_owned();
+            let hash = file["hashes"]["sha256"].as_str().unwrap();
+            format!("<a href=\"{}#sha256={hash}\">{}</a><br>\n", text("url"), text("filename"))
+        };
+        let links: String = page["files"].as_array().unwrap().iter().map(link).collect();
+        let html = format!("<!DOCTYPE html><html><body>\n{links}</body></html>\n");
+        world.site.put_with(path, "content-type: text/html", html);
+    }
+    let ran = World::run(Pip::install(&world, "project", &world.url())).ok();
+    is_installed::<Pip>(&world, "project", &ran);
+    let wheel = &world.artifacts.last().unwrap().0;
+    assert_eq!(world.stored_of(&world.file_url(wheel))[0]["level"], "indexed");
 }

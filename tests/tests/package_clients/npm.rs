@@ -150,10 +150,10 @@ pub(crate) struct Pnpm;
 
 pub(crate) fn pnpm(world: &World, place: &str, words: &[&str], registry: &str) -> Command {
     let mut command = script(world, place, PNPM, words);
-    world.session.write(&format!("{place}/.npmrc"), format!("registry={registry}\nfetch-retries=0\n"));
     // A layout as the others have it, so that the same files are looked for.
     let settings = "storeDir: ./store\ncacheDir: ./cache\nnodeLinker: hoisted\nfetchRetries: 0\n";
     world.session.write(&format!("{place}/pnpm-workspace.yaml"), settings);
+    command.env("pnpm_config_registry", registry);
     command.env("npm_config_globalconfig", "/dev/null");
     command
 }
@@ -211,16 +211,14 @@ pub(crate) struct Yarn;
 
 pub(crate) fn yarn(world: &World, place: &str, words: &[&str], registry: &str) -> Command {
     let mut command = script(world, place, YARN, words);
-    let settings = format!(
-        "npmRegistryServer: \"{}\"\nunsafeHttpWhitelist: [\"127.0.0.1\"]\nnodeLinker: node-modules\n\
-         enableGlobalCache: false\ncacheFolder: ./cache\nenableTelemetry: false\nhttpRetry: 0\n",
-        registry.trim_end_matches('/')
-    );
+    let settings = "nodeLinker: node-modules\nenableGlobalCache: false\ncacheFolder: ./cache\n\
+                    enableTelemetry: false\nhttpRetry: 0\n";
     world.session.write(&format!("{place}/.yarnrc.yml"), settings);
     // A project of its own, whatever lies above.
     if !world.session.path(&format!("{place}/yarn.lock")).is_file() {
         world.session.write(&format!("{place}/yarn.lock"), "");
     }
+    command.env("YARN_NPM_REGISTRY_SERVER", registry).env("YARN_UNSAFE_HTTP_WHITELIST", "127.0.0.1");
     command.env("YARN_ENABLE_IMMUTABLE_INSTALLS", "false");
     command
 }

@@ -14,6 +14,7 @@ use super::stock::Stock;
 use crate::engine::Engine;
 use crate::outputs::may_meet;
 use crate::process::command::Cmd;
+use crate::process::packages::Through;
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
 use crate::report::Baked;
@@ -134,6 +135,12 @@ impl<'a> Baker<'a> {
         let made = std::fs::create_dir_all(&temp);
         made.map_err(|source| RunError::Lost { program: format!("the folder {temp}"), source })?;
         Ok(temp)
+    }
+
+    /// How a build comes through the package cache, if these clients of its are to.
+    pub(super) fn through(&self, clients: &[String], temp: &Utf8Path) -> Option<Through> {
+        let clients = if self.options.no_package_cache { &[] } else { clients };
+        Through::of(clients, self.tools, self.options.store_flag.as_deref(), temp)
     }
 
     /// Notes which image the engine has now under the name of one that others are built from.

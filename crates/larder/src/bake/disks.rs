@@ -20,6 +20,7 @@ use crate::outputs::place::{Owner, put};
 use crate::outputs::record::Ledger;
 use crate::outputs::staged::{Staged, below};
 use crate::process::command::Cmd;
+use crate::process::packages::Packages;
 use crate::process::runner::{RunError, Verbosity, how};
 use crate::report::changes::{Changes, Sought, changes_since, earlier};
 use crate::report::{Baked, State};
@@ -38,6 +39,8 @@ struct DiskBake<'a> {
     warnings: Vec<String>,
     outputs: Option<usize>,
     error: Option<String>,
+    /// What its package clients took from the package cache.
+    packages: Option<Packages>,
     /// How long the run took that a hit makes needless.
     saved_seconds: Option<f64>,
 }
@@ -68,6 +71,7 @@ impl Baker<'_> {
             warnings: Vec::new(),
             outputs: None,
             error: None,
+            packages: None,
             saved_seconds: None,
         };
         bake.run()
@@ -178,7 +182,14 @@ impl DiskBake<'_> {
         let run = Cmd::new("sh").args(["-c", &self.disk.run]);
         let args = self.disk.args.iter().fold(run, |cmd, (name, value)| cmd.env(name, value));
         let cmd = args.env("LARDER_OUTPUT", file.as_str()).within(self.disk.timeout.map(|limit| limit.0));
+        let through = self.baker.through(&self.disk.packages, self.in_work(&work));
+        let limit = cmd.limit();
+        let cmd = match &through {
+            Some(through) => through.lead(cmd).within(limit),
+            None => cmd,
+        };
         let status = self.baker.runner.show(&cmd)?;
+        self.packages = through.and_then(|through| through.summary());
         if !status.success() {
             let (disk, how) = (self.disk.name.clone(), how(status));
             return Err(OutputError::RunFailed { disk, how }.into());
@@ -319,9 +330,13 @@ impl DiskBake<'_> {
         Ok(Work { folder, _lock: lock })
     }
 
+    fn in_work<'w>(&'w self, work: &'w Work) -> &'w Utf8Path {
+        Utf8Path::from_path(work.folder.path()).unwrap_or(self.root())
+    }
+
     /// The output's own name, in the folder where it is made: tools go by its end.
     fn made_in(&self, work: &Work) -> Utf8PathBuf {
-        let folder = Utf8Path::from_path(work.folder.path()).unwrap_or(self.root());
+        let folder = self.in_work(work);
         folder.join(self.disk.output.file_name().unwrap_or("output"))
     }
 
@@ -397,6 +412,7 @@ impl DiskBake<'_> {
             key_warnings: Vec::new(),
             loaded: false,
             moved: 0,
+            packages: self.packages,
             saved_seconds: self.saved_seconds.filter(|_| state == State::Hit),
             error: self.error,
             seconds: self.started.elapsed().as_secs_f64(),

@@ -15,6 +15,7 @@ use super::stock::Found;
 use super::turn::Turn;
 use crate::config::image::{Ignore, Image, Named};
 use crate::process::command::Cmd;
+use crate::process::packages::Packages;
 use crate::process::runner::{RunError, Verbosity};
 use crate::report::changes::{Changes, Sought, changes_since, earlier};
 use crate::report::{Baked, State};
@@ -56,6 +57,8 @@ pub(super) struct Bake<'a> {
     moved: u64,
     /// Whether it was, of a stored image that it lacked.
     was_loaded: bool,
+    /// What its package clients took from the package cache.
+    pub(super) packages: Option<Packages>,
     /// How long the build took that a hit saves.
     saved_seconds: Option<f64>,
 }
@@ -87,6 +90,7 @@ impl<'a> Bake<'a> {
             unloaded: false,
             moved: 0,
             was_loaded: false,
+            packages: None,
             saved_seconds: None,
             replace: baker.options.rebuild && planned.asked,
         })
@@ -453,6 +457,7 @@ impl Bake<'_> {
             chain: self.chain,
             loaded: self.was_loaded,
             moved: self.moved,
+            packages: self.packages,
             saved_seconds: if state == State::Hit { self.saved_seconds } else { None },
             changes: self.changes,
             warnings: self.warnings,

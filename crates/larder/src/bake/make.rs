@@ -16,6 +16,7 @@ use crate::config::image::{Handed, Ignore};
 use crate::lock;
 use crate::process::command::Cmd;
 use crate::process::live::step_of;
+use crate::process::packages::Packages;
 use crate::process::runner::{RunError, succeeded};
 
 /// An image that the engine has built.
@@ -27,6 +28,7 @@ pub(super) struct Built {
     key: Option<String>,
     /// Why it is not what its key says, if so.
     doubt: Option<String>,
+    packages: Option<Packages>,
 }
 
 impl Bake<'_> {
@@ -68,6 +70,10 @@ impl Bake<'_> {
                 .map_or(error, |why| self.baker.without_engine(self.image.builder(), why))),
             built => {
                 self.built_id = built.as_ref().ok().map(|built| built.id.clone());
+                self.packages = built.as_ref().ok().and_then(|built| built.packages);
+                if let Some(packages) = self.packages {
+                    self.say("packages", &packages.to_string());
+                }
                 built
             }
         }
@@ -129,8 +135,15 @@ impl Bake<'_> {
         let (live, name) = (runner.live().clone(), self.image.name.clone());
         self.step("building");
         let step = move |line: &str| step_of(line).into_iter().for_each(|step| live.step(&name, &step));
-        runner.build(context.as_ref(), &self.image.build(cmd, handed).within(limit), Box::new(step))?;
+        let cmd = self.image.build(cmd, handed);
+        let through = self.baker.through(&self.image.packages, &self.temp);
+        let cmd = match &through {
+            Some(through) => through.lead(cmd),
+            None => cmd,
+        };
+        runner.build(context.as_ref(), &cmd.within(limit), Box::new(step))?;
         self.step("built");
+        let packages = through.and_then(|through| through.summary());
         let seconds = started.elapsed().as_secs_f64();
         let key = piped.then(|| word_in(&key_file)).transpose()?;
         let id = word_in(&id_file)?;
@@ -152,7 +165,7 @@ impl Bake<'_> {
             None if self.cached() && !checks => self.moved_source()?,
             doubt => doubt,
         };
-        Ok(Built { id, seconds, key, doubt })
+        Ok(Built { id, seconds, key, doubt, packages })
     }
 
     /// Takes the names of what was just built away: it is not what they say.

@@ -63,6 +63,8 @@ pub struct Options {
     pub check: bool,
     /// Neither ask the store nor save into it.
     pub no_image_cache: bool,
+    /// Whether builds are not led to the package cache.
+    pub no_package_cache: bool,
     /// Report as NDJSON.
     pub json: bool,
     /// Say of each image what its key cannot cover.

@@ -129,6 +129,9 @@ pub struct BakeArgs {
     /// Neither ask the store for images nor save into it
     #[arg(long)]
     pub(super) no_image_cache: bool,
+    /// Do not lead builds to the package cache, whatever `packages` says
+    #[arg(long)]
+    pub(super) no_package_cache: bool,
     /// Build from scratch, without any cache, the engine's too, and save nothing
     #[arg(long, conflicts_with = "rebuild")]
     pub(super) no_cache: bool,

@@ -135,6 +135,7 @@ impl Process {
             locked: args.locked || (args.update.is_none() && self.is_ci()),
             update: args.update,
             no_image_cache: args.no_image_cache || args.no_cache,
+            no_package_cache: args.no_package_cache,
             json: args.json,
             live: args.talk.verbosity() == Verbosity::Normal && self.draws(),
             jobs: args.jobs.map_or_else(processors, usize::from),

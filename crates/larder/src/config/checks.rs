@@ -40,6 +40,20 @@ pub(super) fn are_names(what: &str, pairs: &Pairs) -> Result<(), Fault> {
 }
 
 /// Refuses a limit that nothing could keep.
+/// The package clients that a build can be led to pkgcache for.
+pub(crate) const CLIENTS: [&str; 4] = ["apt", "cargo", "npm", "pip"];
+
+/// The names of package clients, if all are known.
+pub(super) fn clients(names: &[Spanned<String>]) -> Result<Vec<String>, Fault> {
+    let unknown = names.iter().find(|name| !CLIENTS.contains(&name.get_ref().as_str()));
+    if let Some(name) = unknown {
+        let message = format!("builds cannot lead `{}` to the package cache", name.get_ref());
+        let help = "write those of `apt`, `cargo`, `npm` (pnpm and yarn with it) and `pip`";
+        return Err(Fault::new(message, name.span(), help));
+    }
+    Ok(names.iter().map(|name| name.get_ref().clone()).collect())
+}
+
 pub(super) fn is_limit(timeout: Option<&Spanned<Age>>) -> Result<(), Fault> {
     timeout.filter(|timeout| timeout.get_ref().0.is_zero()).map_or(Ok(()), |timeout| {
         Err(Fault::new("`timeout` is 0", timeout.span(), "left out, it takes as long as it takes"))

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use storekit::size::Age;
 use toml::Spanned;
 
-use super::checks::{are_names, is_limit, leaves};
+use super::checks::{are_names, clients, is_limit, leaves};
 use super::fault::Fault;
 use super::outputs;
 use super::table::{Pairs, plain, yes};
@@ -33,6 +33,8 @@ pub struct Disk {
     pub use_image_cache: bool,
     /// How long `run` may take; none means as long as it takes.
     pub timeout: Option<Age>,
+    /// The package clients of `run` that are led to the package cache.
+    pub packages: Vec<String>,
 }
 
 impl Disk {
@@ -56,6 +58,8 @@ pub(super) struct DiskTable {
     #[serde(default = "yes")]
     use_image_cache: bool,
     timeout: Option<Spanned<Age>>,
+    #[serde(default)]
+    packages: Vec<Spanned<String>>,
 }
 
 /// Which of the two caches are used.
@@ -64,22 +68,22 @@ pub(super) struct DiskTable {
 pub(super) struct Cache {
     #[serde(default = "yes")]
     pub(super) images: bool,
-    // Whoever points builds at pkgcache reads it.
-    #[serde(default = "yes", rename = "packages")]
-    _packages: bool,
+    #[serde(default = "yes")]
+    pub(super) packages: bool,
 }
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { images: true, _packages: true }
+        Self { images: true, packages: true }
     }
 }
 
 impl DiskTable {
-    /// The disk, with wrong values refused. `images`: whether the image cache is on at all.
-    pub(super) fn checked(self, name: &str, images: bool) -> Result<Disk, Fault> {
+    /// The disk, with wrong values refused. `caches`: which of them are on at all.
+    pub(super) fn checked(self, name: &str, caches: Cache) -> Result<Disk, Fault> {
         are_names("args", &self.args)?;
         is_limit(self.timeout.as_ref())?;
+        let packages = clients(&self.packages)?;
         let output = outputs::is_place("output", &self.output)?;
         let inputs = self.inputs.get_ref();
         if inputs.is_empty() {
@@ -104,7 +108,8 @@ impl DiskTable {
             run: self.run.into_inner(),
             output,
             folder,
-            use_image_cache: images && self.use_image_cache && self.cache.images,
+            use_image_cache: caches.images && self.use_image_cache && self.cache.images,
+            packages: if caches.packages && self.cache.packages { packages } else { Vec::new() },
             timeout: self.timeout.map(Spanned::into_inner),
         })
     }

@@ -25,7 +25,7 @@ const OWN: [&str; 5] = ["description", "extends", "matrix", "outputs", "tags"];
 pub(super) const NO_DEFAULTS: [&str; 5] = ["description", "extends", "matrix", "outputs", "pack"];
 
 /// What of the defaults a packed image has no use for.
-const BUILD: [&str; 11] = [
+const BUILD: [&str; 12] = [
     "args",
     "base",
     "context",
@@ -34,6 +34,7 @@ const BUILD: [&str; 11] = [
     "engine-cache",
     "labels",
     "network",
+    "packages",
     "secrets",
     "ssh",
     "target",

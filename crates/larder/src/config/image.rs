@@ -54,6 +54,8 @@ pub struct Image {
     pub needs: Vec<String>,
     /// How long a build may take; none means as long as it takes.
     pub timeout: Option<Age>,
+    /// The package clients of the build that are led to the package cache.
+    pub packages: Vec<String>,
     /// What of its args looks like a variable of the shell's and is taken as it stands.
     pub literals: Vec<String>,
     /// The args that are set for this image, and not for all or for those that it extends.

@@ -133,9 +133,9 @@ fn project(layers: &Layers, variables: Variables<'_>) -> Result<Project, Fault> 
     let at = 0..0;
     let rest = File::deserialize(expand::as_value(at, file).into_deserializer());
     let rest = rest.map_err(|error| misread(&error))?;
-    let cached = rest.cache.images;
-    let disks = disks.into_iter().map(|entry| disk(entry, cached, variables)).collect::<Result<_, _>>()?;
-    let read = images.into_iter().map(|entry| image(entry, cached, variables));
+    let caches = rest.cache;
+    let disks = disks.into_iter().map(|entry| disk(entry, caches, variables)).collect::<Result<_, _>>()?;
+    let read = images.into_iter().map(|entry| image(entry, caches, variables));
     let images = settled(read.collect::<Result<_, _>>()?)?;
     let steps = rest.ci.steps(&images)?;
     Ok(Project {
@@ -147,7 +147,7 @@ fn project(layers: &Layers, variables: Variables<'_>) -> Result<Project, Fault> 
     })
 }
 
-fn image(mut entry: Entry<'_>, cached: bool, variables: Variables<'_>) -> Result<Read, Fault> {
+fn image(mut entry: Entry<'_>, caches: Cache, variables: Variables<'_>) -> Result<Read, Fault> {
     let at = entry.at.clone();
     expand::settle(&mut entry, variables)?;
     let table = ImageTable::deserialize(expand::as_value(entry.at.clone(), entry.table).into_deserializer());
@@ -156,16 +156,19 @@ fn image(mut entry: Entry<'_>, cached: bool, variables: Variables<'_>) -> Result
     read.image.name = entry.name;
     read.image.group = entry.group;
     read.image.at = at;
-    read.image.use_image_cache &= cached;
+    read.image.use_image_cache &= caches.images;
+    if !caches.packages {
+        read.image.packages.clear();
+    }
     read.image.literals.extend(entry.literals);
     read.image.own_args = entry.own_args;
     Ok(read)
 }
 
-fn disk(mut entry: Entry<'_>, cached: bool, variables: Variables<'_>) -> Result<Disk, Fault> {
+fn disk(mut entry: Entry<'_>, caches: Cache, variables: Variables<'_>) -> Result<Disk, Fault> {
     expand::settle(&mut entry, variables)?;
     let table = DiskTable::deserialize(expand::as_value(entry.at, entry.table).into_deserializer());
-    table.map_err(|error| misread(&error))?.checked(&entry.name, cached)
+    table.map_err(|error| misread(&error))?.checked(&entry.name, caches)
 }
 
 /// Refuses a file for another larder: before anything else in it is judged.

@@ -48,6 +48,8 @@ const fn key(name: &'static str, kind: Kind, decides: bool, text: &'static str) 
     Key { name, kind, decides, text }
 }
 
+const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `npm`, `pip`. In no key, and nothing of it stays in an image";
+
 const CACHE: &[Key] = &[
     key(
         "images",
@@ -55,7 +57,12 @@ const CACHE: &[Key] = &[
         false,
         "whether images and disks are looked for in the store, and saved; `true`",
     ),
-    key("packages", Kind::Flag, false, "kept for builds through pkgcache: no effect yet"),
+    key(
+        "packages",
+        Kind::Flag,
+        false,
+        "whether builds are led to the package cache, where `packages` says so; `true`",
+    ),
 ];
 
 const PACK: &[Key] = &[
@@ -142,6 +149,7 @@ pub(super) const IMAGE: &[Key] = &[
         "whether the build may use the user's ssh agent, or which keys, as `--ssh` has them",
     ),
     key("network", Kind::Text, false, "the network of `RUN` instructions: `host`, `none`, `default`"),
+    key("packages", Kind::Texts, false, PACKAGES),
     key("engine-cache", Kind::Table(ENGINE_CACHE), false, "registries that help a build along"),
     key(
         "needs",
@@ -199,6 +207,7 @@ pub(super) const DISK: &[Key] = &[
     key("output", Kind::Text, false, "where it goes, relative to larder.toml; a folder ends with a slash"),
     key("cache", Kind::Table(CACHE), false, "which caches it uses"),
     key("use-image-cache", Kind::Flag, false, "the older name of `cache.images`"),
+    key("packages", Kind::Texts, false, PACKAGES),
     key("timeout", Kind::Text, false, "how long `run` may take, such as `30m`"),
 ];
 

@@ -10,7 +10,7 @@ use storekit::Platform;
 use storekit::size::Age;
 use toml::Spanned;
 
-use super::checks::{are_names, is_base, is_limit, is_path, is_secret_name, leaves};
+use super::checks::{are_names, clients, is_base, is_limit, is_path, is_secret_name, leaves};
 use super::disk::Cache;
 use super::fault::Fault;
 use super::image::{Build, Context, Ignore, Image, Pack, Secret, Source};
@@ -42,6 +42,8 @@ pub(super) struct ImageTable {
     network: Option<Spanned<String>>,
     #[serde(default)]
     engine_cache: EngineCache,
+    #[serde(default)]
+    packages: Vec<Spanned<String>>,
     #[serde(default)]
     needs: Vec<Spanned<String>>,
     timeout: Option<Spanned<Age>>,
@@ -204,6 +206,7 @@ impl ImageTable {
             || self.dockerfile.is_some()
             || self.target.is_some()
             || self.network.is_some()
+            || !self.packages.is_empty()
             || !self.secrets.is_empty()
             || !matches!(self.ssh, Ssh::None)
             || !self.engine_cache.from.is_empty()
@@ -277,6 +280,7 @@ impl ImageTable {
     fn into_image(self, name: &str, tags: &[Spanned<String>]) -> Result<Image, Fault> {
         let secrets = self.secrets.into_iter().map(|(id, table)| Ok((id.into_inner(), secret(table)?)));
         let secrets = secrets.collect::<Result<_, Fault>>()?;
+        let packages = clients(&self.packages)?;
         let source = match self.pack {
             Some(pack) => Source::Pack(pack.into_pack()),
             None => Source::Build(Build {
@@ -310,6 +314,7 @@ impl ImageTable {
             ignore: self.ignore,
             engine: self.engine,
             use_image_cache: self.use_image_cache && self.cache.images,
+            packages: if self.cache.packages { packages } else { Vec::new() },
             outputs: Vec::new(),
             needs: Vec::new(),
             timeout: self.timeout.map(Spanned::into_inner),

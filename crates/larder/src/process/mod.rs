@@ -7,5 +7,6 @@ pub mod children;
 pub mod command;
 pub mod error;
 pub mod live;
+pub mod packages;
 pub mod runner;
 pub mod tools;

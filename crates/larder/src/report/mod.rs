@@ -10,6 +10,7 @@ use toolkit::words::{count, took};
 pub mod changes;
 
 use self::changes::Changes;
+use crate::process::packages::Packages;
 
 /// How many changed inputs the text names; the rest is counted.
 const SHOWN: usize = 5;
@@ -103,6 +104,9 @@ pub struct Baked {
     pub loaded: bool,
     /// How many bytes of layers the engine was sent, plain.
     pub moved: u64,
+    /// What its package clients took from the package cache; absent where they were not led there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packages: Option<Packages>,
     /// How long the build took that a hit makes needless, in seconds; absent where that is not on
     /// record.
     pub saved_seconds: Option<f64>,
@@ -262,6 +266,7 @@ mod tests {
             key_warnings: Vec::new(),
             loaded: false,
             moved: 0,
+            packages: None,
             saved_seconds: None,
             error: None,
             seconds: 1.234,

@@ -12,13 +12,15 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
+use camino::Utf8PathBuf;
+use clap::{Args, ValueEnum};
 use miette::Result;
 use pkgcache::clients::Role;
 use pkgcache::clients::pointers::Here;
 use pkgcache::{Config, Control, Ecosystem, Error, Server};
 use rustix::process::{Pid, Signal, getpgrp, kill_process, umask};
 use storekit::Store;
+use storekit::files::replace::{self, Durability};
 use tokio::process::Child;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -36,9 +38,36 @@ use crate::cli::{doors, http};
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
+    /// Lead only these clients to the cache
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "CLIENT")]
+    only: Vec<Led>,
+    /// Write what was saved to this file, as a JSON object: `hits`, `misses`, and the bytes
+    /// `fetched` and `saved`
+    #[arg(long, value_name = "FILE")]
+    summary: Option<Utf8PathBuf>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
+}
+
+/// A client that is led to the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Led {
+    Apt,
+    Cargo,
+    Npm,
+    Pip,
+}
+
+impl Led {
+    fn kind(self) -> Ecosystem {
+        match self {
+            Self::Apt => Ecosystem::Apt,
+            Self::Cargo => Ecosystem::Cargo,
+            Self::Npm => Ecosystem::Npm,
+            Self::Pip => Ecosystem::Python,
+        }
+    }
 }
 
 /// What was begun when the command has ended: so long a download may take to be stored.
@@ -64,6 +93,9 @@ pub(crate) fn run(
         let config = with_links(process::fitted(config), &machine, environment);
         let place = Place::take(args, config, store).await?;
         let mut here = doors::here(&place.config, &place.url(), &machine, environment);
+        if !args.only.is_empty() {
+            here.mounts.retain(|mount| args.only.iter().any(|led| led.kind() == mount.ecosystem));
+        }
         // The command gets what its clients have in their settings anyway.
         here.reveals = true;
         leave_alone(&mut here, &machine.found(&[]).elsewhere);
@@ -84,6 +116,10 @@ pub(crate) fn run(
         let serving = place.serve(before);
         let ended = follow(&mut child, &mut heard).await;
         let tally = serving.end(heard.was_any).await;
+        if let Some(path) = &args.summary {
+            let text = tally.json();
+            replace::replace(&environment.folder.join(path), text.as_bytes(), Durability::Unsynced)?;
+        }
         if !quiet {
             output::say(&format!("pkgcache: {}", tally.line()));
         }

@@ -46,6 +46,14 @@ impl Tally {
         }
     }
 
+    /// As a JSON object on a line.
+    pub(crate) fn json(self) -> String {
+        let Self { hits, misses, fetched, saved } = self;
+        let object =
+            serde_json::json!({ "hits": hits, "misses": misses, "fetched": fetched, "saved": saved });
+        format!("{object}\n")
+    }
+
     /// In one line.
     pub(crate) fn line(self) -> String {
         let misses = if self.misses == 1 { "1 miss".to_owned() } else { format!("{} misses", self.misses) };

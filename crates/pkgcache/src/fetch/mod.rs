@@ -115,6 +115,7 @@ impl Ask {
             failure: Failure::Unreachable,
             status: StatusCode::BAD_GATEWAY.as_u16(),
             message: format!("{url} has {total} bytes, and its index says {expected}: not handed on"),
+            pause: None,
         })
     }
 
@@ -143,7 +144,11 @@ pub(crate) async fn fetch(cache: Arc<Cache>, flight: Arc<Flight>, ask: Ask) {
 
 fn trouble(error: &SendError) -> Trouble {
     let status = error.status().as_u16();
-    Trouble { failure: Failure::Unreachable, status, message: error.to_string() }
+    let pause = match error {
+        SendError::Paused(_, seconds) => Some(*seconds),
+        _ => None,
+    };
+    Trouble { failure: Failure::Unreachable, status, message: error.to_string(), pause }
 }
 
 /// The answer to the question whether what is stored still holds, or to the plain request.
@@ -193,7 +198,7 @@ async fn settle(
         && ask.may_stand_in(&stored.answer, times.received)
     {
         let message = format!("the upstream answered {status}");
-        let trouble = Trouble { failure: Failure::Error, status: status.as_u16(), message };
+        let trouble = Trouble { failure: Failure::Error, status: status.as_u16(), message, pause: None };
         return flight.reach(Stage::Failed(Arc::new(trouble)));
     }
     let total = response.body().size_hint().exact();

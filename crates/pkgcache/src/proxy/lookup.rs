@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RANGE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RANGE, RETRY_AFTER};
 use http::{HeaderMap, Method, Response, StatusCode};
 use storekit::{Digest, PackageEntry, PackageKey, StoredResponse};
 
@@ -510,7 +510,9 @@ impl Lookup {
         }
         let status = StatusCode::from_u16(trouble.status).unwrap_or(StatusCode::BAD_GATEWAY);
         let cache_status = CacheStatus { detail: Some(UPSTREAM_FAILED), ..CacheStatus::default() };
-        (own(status, trouble.message.clone(), Some(&cache_status)), meter::Result::Error).into()
+        let mut response = own(status, trouble.message.clone(), Some(&cache_status));
+        response.headers_mut().extend(trouble.pause.map(|seconds| (RETRY_AFTER, seconds.into())));
+        (response, meter::Result::Error).into()
     }
 
     /// Hands on what is stored; `None` where its body is not there or not sound.

@@ -60,6 +60,8 @@ pub(crate) struct Trouble {
     pub(crate) status: u16,
     /// For people.
     pub(crate) message: String,
+    /// In how many seconds the upstream may be asked again, if it said so.
+    pub(crate) pause: Option<u64>,
 }
 
 /// Where requests for the same URL meet.
@@ -231,7 +233,7 @@ impl Drop for Flying<'_> {
         let nothing_said = matches!(*self.flight.stage.borrow(), Stage::Asking);
         if nothing_said {
             let message = "the fetch was given up".to_owned();
-            let trouble = Trouble { failure: Failure::Unreachable, status: 502, message };
+            let trouble = Trouble { failure: Failure::Unreachable, status: 502, message, pause: None };
             self.flight.stage.send_replace(Stage::Failed(Arc::new(trouble)));
         }
         self.flights.leave(&self.key, &self.flight);
