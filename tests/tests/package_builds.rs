@@ -192,8 +192,13 @@ fn a_bake_leads_the_clients_of_its_builds_to_the_cache() {
     let first = bake("");
     assert!(first["packages"]["misses"].as_u64().unwrap() > 0, "{first}");
     // The same again, with the upstreams cut off.
-    let again = session.run("LARDER_PKGCACHE_OFFLINE=true larder bake --json --rebuild app").ok().rows().remove(0);
-    assert_eq!((&again["packages"]["misses"], &again["packages"]["fetched"]), (&0.into(), &0.into()), "{again}");
+    let again =
+        session.run("LARDER_PKGCACHE_OFFLINE=true larder bake --json --rebuild app").ok().rows().remove(0);
+    assert_eq!(
+        (&again["packages"]["misses"], &again["packages"]["fetched"]),
+        (&0.into(), &0.into()),
+        "{again}"
+    );
     assert_eq!((&again["key"], &again["state"]), (&first["key"], &"built".into()));
     // Clients are in no key, and the switches turn it off.
     settings("");

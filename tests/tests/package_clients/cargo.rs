@@ -200,6 +200,7 @@ fn a_damaged_crate_is_refused_and_not_kept() {
         assert!(!stored(&session).iter().any(|url| url.ends_with(path)), "{path} is kept");
         registry.mend();
         registry.works(&cache);
+        assert!(stored(&session).iter().any(|url| url.ends_with(path)), "{path} is not kept");
     }
 }
 
