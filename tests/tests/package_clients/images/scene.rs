@@ -195,12 +195,8 @@ impl<'a> Client<'a> {
             );
             session.write(&format!("hosts/{name}/hosts.toml"), text);
         }
-        let docker = (kind == Kind::Docker).then(|| {
-            Daemon::with_mirror(
-                &session.aside(&format!("dockerd{}", scene.number())),
-                &format!("http://{here}"),
-            )
-        });
+        let docker = (kind == Kind::Docker)
+            .then(|| Daemon::with_mirror(&session.aside(&format!("dockerd{}", scene.number())), here));
         let containerd = (kind == Kind::Containerd).then(|| containerd(session));
         Self { kind, scene, session, docker, _containerd: containerd }
     }
