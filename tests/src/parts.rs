@@ -192,8 +192,8 @@ pub fn release() -> Option<Utf8PathBuf> {
     folder.join("SHA256SUMS").is_file().then_some(folder)
 }
 
-/// The program of a package client that `.ci/run` installs: a file of its Python environment, or of its
-/// `node_modules`.
+/// The program of a package client that `.ci/run` installs: a file of its Python environment, or of
+/// its `node_modules`.
 #[must_use]
 pub fn installed(path: &str) -> Utf8PathBuf {
     tools::cache().unwrap_or_default().join(path)

@@ -1,9 +1,10 @@
 //! What holds for every client: the columns of the table in the manual.
 
+use std::fmt::Write;
 use std::fs;
 use std::process::{Command, Stdio};
 
-use larder_tests::http::{Exchange, Fault};
+use larder_tests::http::Fault;
 use larder_tests::{Part, Ran, have};
 
 use crate::world::World;
@@ -37,7 +38,7 @@ pub(crate) fn noise(seed: &str) -> String {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        text.push_str(&format!("{state:016x}\n"));
+        let _ = writeln!(text, "{state:016x}");
     }
     text
 }
@@ -85,7 +86,7 @@ fn asked(world: &World, indexes: usize, artifacts: usize) {
     assert_eq!(log.iter().filter(|it| !it.starts_with("HEAD ")).count(), all, "{log:?}");
 }
 
-/// What the upstreams were asked, in one spelling.
+/// What the upstreams were asked.
 pub(crate) fn lines(world: &World) -> Vec<String> {
     world
         .log()

@@ -1,7 +1,8 @@
 //! The same object through every door, in every spelling, and by HEAD.
 
-use larder_tests::have;
 use larder_tests::http::Fault;
+use larder_tests::parts::{NPM, PIP, PNPM, UV, YARN, YARN_CLASSIC, installed};
+use larder_tests::{Part, Session, have};
 
 use crate::columns::{Client, is_installed, lines};
 use crate::npm::Npm;
@@ -153,4 +154,26 @@ fn pip_installs_from_an_index_of_html() {
     is_installed::<Pip>(&world, "project", &ran);
     let wheel = &world.artifacts.last().unwrap().0;
     assert_eq!(world.stored_of(&world.file_url(wheel))[0]["level"], "indexed");
+}
+
+#[test]
+fn the_table_in_the_manual_names_the_tested_versions() {
+    let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/pkgcache/CLIENTS.md");
+    let manual = std::fs::read_to_string(manual).unwrap();
+    let session = Session::new();
+    let clients = [
+        (Part::Pip, "pip", PIP, false),
+        (Part::Uv, "uv", UV, false),
+        (Part::Npm, "npm", NPM, true),
+        (Part::Pnpm, "pnpm", PNPM, true),
+        (Part::YarnClassic, "yarn", YARN_CLASSIC, true),
+        (Part::Yarn, "yarn", YARN, true),
+    ];
+    for (part, name, program, is_script) in clients.into_iter().filter(|it| have(&[it.0])) {
+        let node = if is_script { "node " } else { "" };
+        let said = session.run(&format!("{node}{} --version", installed(program))).ok().stdout();
+        let version =
+            said.split_whitespace().find(|it| it.starts_with(|c: char| c.is_ascii_digit())).unwrap();
+        assert!(manual.contains(&format!("\n| {name} {version} | ")), "{part}: {name} {version}");
+    }
 }

@@ -8,7 +8,7 @@ use larder_tests::have;
 
 use crate::columns::{Client, is_installed, lines};
 use crate::npm::{self, Npm, Pnpm, Yarn, YarnClassic};
-use crate::python::{self, Pip, Uv};
+use crate::python::{self, LazyUv, Pip, Uv};
 use crate::world::World;
 
 /// Runs what makes a lock file, and reads that.
@@ -143,45 +143,49 @@ fn uv_lock(world: &World, place: &str, index: &str) -> Command {
 
 #[test]
 fn uv_writes_the_mount_into_its_lock_file_and_nothing_else() {
-    let Some(world) = started::<Uv>(Uv::world()) else { return };
-    let upstream = world.upstream();
-    let direct = made(&world, "direct", uv_lock(&world, "direct", &upstream), "uv.lock");
-    let cached = made(&world, "cached", uv_lock(&world, "cached", &world.url()), "uv.lock");
-    assert_ne!(cached, direct);
-    assert_eq!(without_the_cache(&world, &cached), direct);
-    for place in ["synced", "frozen"] {
-        bring(&world, place, "uv.lock", &cached);
-        let mut command = python::uv(&world, place, &["sync", "--locked"]);
-        command.env("UV_DEFAULT_INDEX", world.url());
-        World::run(command).ok();
-        world.unplug();
-        world.forget();
+    for world in [Uv::world, LazyUv::world] {
+        let Some(world) = started::<Uv>(world()) else { return };
+        let upstream = world.upstream();
+        let direct = made(&world, "direct", uv_lock(&world, "direct", &upstream), "uv.lock");
+        let cached = made(&world, "cached", uv_lock(&world, "cached", &world.url()), "uv.lock");
+        assert_ne!(cached, direct);
+        assert_eq!(without_the_cache(&world, &cached), direct);
+        for place in ["synced", "frozen"] {
+            bring(&world, place, "uv.lock", &cached);
+            let mut command = python::uv(&world, place, &["sync", "--locked"]);
+            command.env("UV_DEFAULT_INDEX", world.url());
+            World::run(command).ok();
+            world.unplug();
+            world.forget();
+        }
+        assert!(lines(&world).is_empty(), "{:?}", lines(&world));
     }
-    assert!(lines(&world).is_empty(), "{:?}", lines(&world));
 }
 
 #[test]
 fn uv_writes_the_same_lock_file_through_the_proxy_and_installs_by_one_from_elsewhere() {
-    let Some(world) = started::<Uv>(Uv::world()) else { return };
-    let upstream = world.upstream();
-    let direct = made(&world, "direct", uv_lock(&world, "direct", &upstream), "uv.lock");
-    world.forget();
-    let command = through_proxy(&world, uv_lock(&world, "cached", &upstream));
-    assert_eq!(made(&world, "cached", command, "uv.lock"), direct);
-    for place in ["synced", "frozen"] {
-        bring(&world, place, "uv.lock", &direct);
-        let mut command = python::uv(&world, place, &["sync", "--frozen"]);
-        command.env("UV_DEFAULT_INDEX", &upstream);
-        let command = through_proxy(&world, command);
-        if place == "synced" {
-            World::run(command).ok();
-            continue;
-        }
-        world.unplug();
+    for world in [Uv::world, LazyUv::world] {
+        let Some(world) = started::<Uv>(world()) else { return };
+        let upstream = world.upstream();
+        let direct = made(&world, "direct", uv_lock(&world, "direct", &upstream), "uv.lock");
         world.forget();
-        World::run(command).ok();
-        assert!(lines(&world).is_empty(), "{:?}", lines(&world));
-        assert!(world.session.path("frozen/.venv/lib").is_dir());
+        let command = through_proxy(&world, uv_lock(&world, "cached", &upstream));
+        assert_eq!(made(&world, "cached", command, "uv.lock"), direct);
+        for place in ["synced", "frozen"] {
+            bring(&world, place, "uv.lock", &direct);
+            let mut command = python::uv(&world, place, &["sync", "--frozen"]);
+            command.env("UV_DEFAULT_INDEX", &upstream);
+            let command = through_proxy(&world, command);
+            if place == "synced" {
+                World::run(command).ok();
+                continue;
+            }
+            world.unplug();
+            world.forget();
+            World::run(command).ok();
+            assert!(lines(&world).is_empty(), "{:?}", lines(&world));
+            assert!(world.session.path("frozen/.venv/lib").is_dir());
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::columns::{Client, columns, noise};
 use crate::world::World;
 
 /// Makes the tarballs in the working folder, and prints what a packument says of each.
-const BUILD: &str = r#"
+const BUILD: &str = r"
 const { execFileSync } = require('child_process');
 const { createHash } = require('crypto');
 const fs = require('fs');
@@ -33,7 +33,7 @@ const rows = versions.map(({ text, ...manifest }) => {
   return { ...manifest, dist: { integrity, shasum: hash('sha1', data, 'hex'), file } };
 });
 console.log(JSON.stringify(rows));
-"#;
+";
 
 /// A registry at a server's root; `more` is what larder.toml says of its mount.
 pub(crate) fn registry(more: &str) -> World {

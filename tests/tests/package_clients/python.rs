@@ -11,7 +11,7 @@ use crate::columns::{Client, columns, noise};
 use crate::world::World;
 
 /// Makes the wheels in the working folder, and prints what a page says of each.
-const BUILD: &str = r#"
+const BUILD: &str = r"
 import hashlib, json, sys, zipfile
 rows = []
 def wheel(name, version, requires, extra):
@@ -37,7 +37,7 @@ wheel('larder-demo', '1.0.0', ['larder-dep >= 2'], 'demo\n')
 wheel('larder-dep', '1.0.0', [], 'old\n')
 wheel('larder-dep', '2.0.0+local.1', [], noise)
 json.dump(rows, sys.stdout)
-"#;
+";
 
 /// Whether an index says beforehand what the metadata of a wheel is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -179,7 +179,7 @@ impl Client for Uv {
 }
 
 /// uv, which reads a part of each wheel first, where the index does not say what is in it.
-struct LazyUv;
+pub(crate) struct LazyUv;
 
 impl Client for LazyUv {
     const PARTS: &'static [Part] = Uv::PARTS;

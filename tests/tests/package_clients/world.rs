@@ -32,8 +32,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// One without indexes and files. `kind` is what larder.toml calls the client's, and `more` what
-    /// else it says of the mount.
+    /// One without indexes and files. `kind` is what larder.toml calls the client's, and `more`
+    /// what else it says of the mount.
     pub(crate) fn new(kind: &'static str, below: &str, more: &str, files: Option<Site>) -> Self {
         let (session, site) = (Session::new(), Site::new());
         let line = format!("{kind} = {{ url = \"{}{below}\", kind = \"{kind}\"{more} }}", site.url());
@@ -188,7 +188,7 @@ impl World {
         command
     }
 
-    /// Runs it; whatever else a failed test shows, the upstreams' log is of use.
+    /// Runs it.
     #[track_caller]
     pub(crate) fn run(mut command: Command) -> Ran {
         Ran::of(&mut command)

@@ -63,6 +63,10 @@ fn the_composers_disks_are_read() {
     assert_eq!((edge.output.as_str(), edge.use_image_cache, edge.folder), ("out/edge.qcow2", true, false));
     assert_eq!((edge.args["SUITE"].as_str(), edge.args["ARCH"].as_str()), ("bookworm", "amd64"));
     assert_eq!(edge.inputs, ["specs/edge.yml", "specs/common/**"]);
+    assert_eq!(
+        (edge.packages.as_slice(), debug.packages.as_slice()),
+        (&["apt".to_owned()][..], &["apt".to_owned()][..])
+    );
     assert!(edge.run.starts_with("image-composer build --out \"$LARDER_OUTPUT\""));
     assert_eq!((debug.output.as_str(), debug.use_image_cache), ("out/edge-debug.raw", false));
 }
@@ -80,10 +84,15 @@ fn refuses(text: &str, refused: &[&str]) -> Result<Project, Fault> {
     parse(&file.to_string())
 }
 
+/// What team D has for all its images.
+const DEFAULTS: &str = "[defaults]\npackages = [\"apt\", \"pip\", \"huggingface\", \"ollama\", \"torch\"]\n";
+
 #[test]
 fn what_the_machine_learning_team_plans_is_refused_by_name() {
-    let fault = refuses(team!("d"), &["compose", "service"]).expect_err("it has `packages`");
-    assert!(fault.message.starts_with("unknown field `packages`"), "{}", fault.message);
+    let project = refuses(team!("d"), &["compose", "service"]).expect("the rest is known");
+    assert_eq!(names(&project), [""; 0]);
+    let fault = parse(&format!("[image.a]\n{}", DEFAULTS)).expect_err("it has clients that are not led yet");
+    assert!(fault.message.contains("cannot lead `huggingface`"), "{}", fault.message);
     assert!(parse(team!("d")).is_err());
 }
 
