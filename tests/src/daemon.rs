@@ -1,31 +1,73 @@
 //! A docker daemon of a test's own, to be stopped when the test likes.
 //!
-//! It shares nothing with the machine's daemon, and has a network of its own that leads nowhere; or
-//! the machine's, where it reaches nothing but this machine.
+//! It shares nothing with the machine's daemon, and has a network of its own, which leads nowhere, or
+//! to a mirror alone.
 
 use std::fs::File;
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{tools, until};
-
-/// So many bridges this process has made.
-static BRIDGES: AtomicU8 = AtomicU8::new(0);
 
 /// A running dockerd, killed when dropped.
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
     folder: Utf8PathBuf,
-    bridge: Option<String>,
+    /// What leads out of its network.
+    door: Option<Child>,
 }
 
-/// Changes the machine's network.
-fn ip(words: &[&str]) {
-    let ran = Command::new("ip").env("PATH", tools::path()).args(words).output().expect("ip");
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+/// Leads connections to a port of its network to a socket in the file system, which is the same in
+/// all networks.
+const DOOR: &str = "
+import socket, sys, threading
+def copy(a, b):
+    while data := a.recv(65536):
+        b.sendall(data)
+    b.shutdown(socket.SHUT_WR)
+server = socket.create_server(('127.0.0.1', int(sys.argv[1])))
+print(flush=True)
+while True:
+    here, _ = server.accept()
+    there = socket.socket(socket.AF_UNIX)
+    there.connect(sys.argv[2])
+    for pair in ((here, there), (there, here)):
+        threading.Thread(target=copy, args=pair, daemon=True).start()
+";
+
+/// Leads connections to this port, in the network of the process, to the machine's address.
+fn door(socket: &Utf8Path, process: u32, to: SocketAddr) -> Child {
+    let listener = UnixListener::bind(socket).expect("a socket");
+    thread::spawn(move || {
+        for inside in listener.incoming().map_while(Result::ok) {
+            let Ok(outside) = TcpStream::connect(to) else { continue };
+            let (mut from, mut back) =
+                (inside.try_clone().expect("a socket"), outside.try_clone().expect("a socket"));
+            let (mut inside, mut outside) = (inside, outside);
+            thread::spawn(move || {
+                let _ = io::copy(&mut from, &mut outside);
+                let _ = outside.shutdown(Shutdown::Write);
+            });
+            thread::spawn(move || {
+                let _ = io::copy(&mut back, &mut inside);
+                let _ = inside.shutdown(Shutdown::Write);
+            });
+        }
+    });
+    let mut command = Command::new("nsenter");
+    command.env("PATH", tools::path()).args(["--net", "--target", &process.to_string()]);
+    command.args(["python3", "-c", DOOR, &to.port().to_string(), socket.as_str()]);
+    let mut door = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("nsenter");
+    // It says so when it listens.
+    let read = door.stdout.as_mut().expect("a pipe").read_exact(&mut [0]);
+    read.expect("the door listens");
+    door
 }
 
 impl Daemon {
@@ -38,21 +80,16 @@ impl Daemon {
         Self::run(folder, command.args(["--net", "dockerd"]))
     }
 
-    /// The same with a mirror of the default registry, which is an `http` URL of this machine. What
-    /// the mirror does not have is asked for nowhere else.
+    /// The same with a mirror of the default registry, at this address of the machine: the one thing
+    /// that its network leads to.
     #[must_use]
-    pub fn with_mirror(folder: &Utf8Path, url: &str) -> Self {
-        // A bridge of its own: without one, it would take the machine's default bridge away.
-        let number = BRIDGES.fetch_add(1, Ordering::Relaxed);
-        let bridge = format!("lrd{}-{number}", std::process::id());
-        ip(&["link", "add", "name", &bridge, "type", "bridge"]);
-        ip(&["address", "add", &format!("198.18.{number}.1/24"), "dev", &bridge]);
-        let mut command = Command::new("dockerd");
-        // Nobody listens at port 1.
-        command.args(["--bridge", &bridge, "--max-download-attempts=1", "--registry-mirror", url]);
-        command.env("HTTPS_PROXY", "http://127.0.0.1:1").env("NO_PROXY", "127.0.0.1");
+    pub fn with_mirror(folder: &Utf8Path, mirror: SocketAddr) -> Self {
+        let mut command = Command::new("unshare");
+        let script = "ip link set lo up && exec dockerd \"$@\"";
+        command.args(["--net", "sh", "-c", script, "dockerd", "--max-download-attempts=1"]);
+        command.args(["--registry-mirror", &format!("http://{mirror}")]);
         let mut daemon = Self::run(folder, &mut command);
-        daemon.bridge = Some(bridge);
+        daemon.door = Some(door(&folder.join("door"), daemon.child.id(), mirror));
         daemon
     }
 
@@ -76,7 +113,7 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .expect("dockerd");
-        let mut daemon = Self { child, folder: folder.to_owned(), bridge: None };
+        let mut daemon = Self { child, folder: folder.to_owned(), door: None };
         daemon.wait_until_it_answers();
         daemon
     }
@@ -97,6 +134,10 @@ impl Daemon {
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let Some(mut door) = self.door.take() {
+            let _ = door.kill();
+            let _ = door.wait();
+        }
         // The containerd that it started for itself.
         if let Ok(pid) = std::fs::read_to_string(self.folder.join("exec/containerd/containerd.pid")) {
             let _ = Command::new("kill").args(["-9", pid.trim()]).stderr(Stdio::null()).status();
@@ -119,10 +160,6 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();
-        if let Some(bridge) = &self.bridge {
-            let ip = Command::new("ip").env("PATH", tools::path()).args(["link", "delete", bridge]).status();
-            drop(ip);
-        }
         // What it mounted must go before the test's folder can.
         let below = format!("grep -o ' {}/[^ ]*' /proc/mounts | sort -r | xargs -r umount -l", self.folder);
         let _ = Command::new("sh").args(["-c", &below]).stderr(Stdio::null()).status();

@@ -230,7 +230,11 @@ impl Part {
     fn find(self) -> bool {
         match self {
             Self::Docker => succeeds("docker", &["version"]),
-            Self::Dockerd => is_root() && succeeds("unshare", &["--net", "dockerd", "--version"]),
+            Self::Dockerd => {
+                is_root()
+                    && succeeds("unshare", &["--net", "dockerd", "--version"])
+                    && succeeds("python3", &["--version"])
+            }
             Self::Podman => succeeds("podman", &["info"]),
             Self::Registry => succeeds("docker-registry", &["--version"]),
             Self::Skopeo => succeeds("skopeo", &["--version"]),
@@ -276,7 +280,7 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Docker => "a docker engine that answers",
-            Self::Dockerd => "`dockerd`, as root",
+            Self::Dockerd => "`dockerd` and `python3`, as root",
             Self::Podman => "`podman`",
             Self::Registry => "`docker-registry`",
             Self::Skopeo => "`skopeo`",

@@ -51,6 +51,7 @@ with_each! {
     damaged_bytes_are_refused_and_not_kept
     ten_at_once_fetch_each_blob_once
     an_upstream_in_trouble_leaves_what_is_stored
+    of_several_platforms_only_the_own_one_is_fetched
 }
 
 /// All that was asked for by its digest was verified by it.
@@ -215,4 +216,19 @@ fn a_tag_that_one_client_asked_for_is_known_to_all() {
         assert_eq!(lines(&head), lines(&get), "{path}");
         assert!(head.contains("ength: "), "{path}: {head}");
     }
+}
+
+fn of_several_platforms_only_the_own_one_is_fetched(scene: &Scene, client: &Client<'_>) {
+    let (own, other) = scene.push_list(client.kind == Kind::Containerd);
+    let cache = scene.cache("");
+    scene.site.forget();
+    client.gets("library/app:all", &own);
+    assert!(scene.by_digest() > 0);
+    for digest in other.layers.iter().chain([&other.config, &other.manifest]) {
+        assert_eq!(scene.site.bytes(digest), 0, "{:#?}", scene.site.log());
+    }
+    scene.site.unplug();
+    client.gets("library/app:all", &own);
+    let _cache = cache.offline();
+    client.gets("library/app:all", &own);
 }

@@ -60,6 +60,36 @@ impl Scene {
         push(&self.session, self.registry.host(), name, text)
     }
 
+    /// Makes an image for each of two platforms, and pushes a list of them under the tag `all`.
+    /// Gives the one for this machine, with the list's digest as that of its manifest where
+    /// `is_list`, and the other.
+    pub(super) fn push_list(&self, is_list: bool) -> (Image, Image) {
+        let (mine, theirs) =
+            if cfg!(target_arch = "aarch64") { ("arm64", "amd64") } else { ("amd64", "arm64") };
+        let [own, other] =
+            [mine, theirs].map(|machine| self.push(&format!("library/app:{machine}"), machine));
+        let entry = |image: &Image, machine: &str| {
+            let url = format!("http://{}/v2/library/app/manifests/{}", self.registry.host(), image.manifest);
+            let size = sh(&format!("curl -sf -H 'Accept: {MANIFEST}' {url} | wc -c"));
+            format!(
+                "{{\"mediaType\": \"application/vnd.oci.image.manifest.v1+json\", \"digest\": \"{}\", \"size\": {size}, \
+                 \"platform\": {{\"os\": \"linux\", \"architecture\": \"{machine}\"}}}}",
+                image.manifest
+            )
+        };
+        let kind = "application/vnd.oci.image.index.v1+json";
+        let list = format!(
+            "{{\"schemaVersion\": 2, \"mediaType\": \"{kind}\", \"manifests\": [{}, {}]}}",
+            entry(&own, mine),
+            entry(&other, theirs)
+        );
+        let file = self.session.write("list.json", list);
+        let url = format!("http://{}/v2/library/app/manifests/all", self.registry.host());
+        sh(&format!("curl -sf -X PUT -H 'Content-Type: {kind}' --data-binary @{file} {url}"));
+        let digest = format!("sha256:{}", sh(&format!("sha256sum {file} | cut -d' ' -f1")));
+        (Image { manifest: if is_list { digest } else { own.manifest.clone() }, ..own }, other)
+    }
+
     /// A cache that mirrors the registry.
     pub(super) fn cache(&self, more: &str) -> Cache<'_> {
         let url = self.site.url();
@@ -84,9 +114,15 @@ impl Scene {
 pub(super) fn push(session: &Session, host: &str, name: &str, text: &str) -> Image {
     let key = name.replace(['/', ':'], "-");
     let line = text.repeat(3000);
+    let platform = match name.rsplit(':').next() {
+        Some(machine @ ("amd64" | "arm64")) => format!("--platform linux/{machine}"),
+        _ => String::new(),
+    };
     session.write(&format!("{key}/data"), format!("{name} {line}"));
     session
-        .run(&format!("imgtar pack --force {key} {key} && imgtar push --compress gzip {key} {host}/{name}"))
+        .run(&format!(
+            "imgtar pack --force {platform} {key} {key} && imgtar push --compress gzip {key} {host}/{name}"
+        ))
         .ok();
     let (name, tag) = name.split_once(':').unwrap();
     let url = format!("http://{host}/v2/{name}/manifests/{tag}");
@@ -159,12 +195,8 @@ impl<'a> Client<'a> {
             );
             session.write(&format!("hosts/{name}/hosts.toml"), text);
         }
-        let docker = (kind == Kind::Docker).then(|| {
-            Daemon::with_mirror(
-                &session.aside(&format!("dockerd{}", scene.number())),
-                &format!("http://{here}"),
-            )
-        });
+        let docker = (kind == Kind::Docker)
+            .then(|| Daemon::with_mirror(&session.aside(&format!("dockerd{}", scene.number())), here));
         let containerd = (kind == Kind::Containerd).then(|| containerd(session));
         Self { kind, scene, session, docker, _containerd: containerd }
     }
