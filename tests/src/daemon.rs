@@ -5,16 +5,27 @@
 
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::{tools, until};
+
+/// So many bridges this process has made.
+static BRIDGES: AtomicU8 = AtomicU8::new(0);
 
 /// A running dockerd, killed when dropped.
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
     folder: Utf8PathBuf,
+    bridge: Option<String>,
+}
+
+/// Changes the machine's network.
+fn ip(words: &[&str]) {
+    let ran = Command::new("ip").env("PATH", tools::path()).args(words).output().expect("ip");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }
 
 impl Daemon {
@@ -31,11 +42,18 @@ impl Daemon {
     /// the mirror does not have is asked for nowhere else.
     #[must_use]
     pub fn with_mirror(folder: &Utf8Path, url: &str) -> Self {
+        // A bridge of its own: without one, it would take the machine's default bridge away.
+        let number = BRIDGES.fetch_add(1, Ordering::Relaxed);
+        let bridge = format!("lrd{}-{number}", std::process::id());
+        ip(&["link", "add", "name", &bridge, "type", "bridge"]);
+        ip(&["address", "add", &format!("198.18.{number}.1/24"), "dev", &bridge]);
         let mut command = Command::new("dockerd");
-        // Without a bridge, it leaves the machine's network alone. Nobody listens at port 1.
-        command.args(["--bridge=none", "--max-download-attempts=1", "--registry-mirror", url]);
+        // Nobody listens at port 1.
+        command.args(["--bridge", &bridge, "--max-download-attempts=1", "--registry-mirror", url]);
         command.env("HTTPS_PROXY", "http://127.0.0.1:1").env("NO_PROXY", "127.0.0.1");
-        Self::run(folder, &mut command)
+        let mut daemon = Self::run(folder, &mut command);
+        daemon.bridge = Some(bridge);
+        daemon
     }
 
     fn run(folder: &Utf8Path, command: &mut Command) -> Self {
@@ -58,7 +76,7 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .expect("dockerd");
-        let mut daemon = Self { child, folder: folder.to_owned() };
+        let mut daemon = Self { child, folder: folder.to_owned(), bridge: None };
         daemon.wait_until_it_answers();
         daemon
     }
@@ -101,6 +119,10 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();
+        if let Some(bridge) = &self.bridge {
+            let ip = Command::new("ip").env("PATH", tools::path()).args(["link", "delete", bridge]).status();
+            drop(ip);
+        }
         // What it mounted must go before the test's folder can.
         let below = format!("grep -o ' {}/[^ ]*' /proc/mounts | sort -r | xargs -r umount -l", self.folder);
         let _ = Command::new("sh").args(["-c", &below]).stderr(Stdio::null()).status();

@@ -70,7 +70,14 @@ enum Job {
     /// access log anew; a new `listen` or `max-connections` holds only after a restart, and where a
     /// settings file is gone, the old settings stay.
     ///
-    /// An answer says how long it is fresh. If it does not, the upstream is asked each time whether
+    /// A mount with a `kind` (`apt`, `python`, `npm`, `cargo`) knows its packages: each file is
+    /// compared with the checksum that its index names, and cut off before its last byte where it
+    /// is another; indexes lead clients back to the mount. `keyring` checks the signature of apt's
+    /// releases. `keep-links` leaves npm the upstream's own URLs of tarballs, whose host it
+    /// replaces by itself. Registries answer at `/v2/HOST/NAME`, at `/v2/NAME?ns=HOST`, and the
+    /// default one at `/v2/NAME`; only pulls are mirrored.
+    ///
+    /// Any other answer says how long it is fresh. If it does not, the upstream is asked each time whether
     /// it still holds, for it may be an index that has changed; `heuristic-freshness` guesses a
     /// tenth of the answer's age instead, a day at most.
     ///
@@ -87,8 +94,11 @@ enum Job {
     /// `allow`, `tunnel`, `allow-private`, `parent`, `offline`, `allow-remote`, `clients`,
     /// `token-file`, `max-object`, `heuristic-freshness`, `keep-cookies`, `drain-time`,
     /// `access-log`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME = { url =
-    /// "URL", follow-redirects = true, keep-private = true, heuristic-freshness = true }`. Only
-    /// there: `max-connections` (16384, and no more than three quarters of the files that may be
+    /// "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
+    /// keep-private = true, heuristic-freshness = true }`; registries as `[pkgcache.registry]`,
+    /// with `NAME = { url = "URL", tokens-from = "HOST" }`. Only there: `index-ttl` (an index is
+    /// handed on without a question for 60s), `stale-window` (a stored copy stands in for an
+    /// upstream that fails for 7d beyond that), `max-connections` (16384, and no more than three quarters of the files that may be
     /// open), `head-time` (a request's head has to come within 20s), `idle-time` (a connection on
     /// which the client lets nothing move is closed, 300s), `answer-time` (an upstream has to say
     /// something within 60s, from the end of the request's body on), `keep-events` (the counts in
