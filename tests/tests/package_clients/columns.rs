@@ -100,8 +100,7 @@ pub(crate) fn cold<C: Client>() {
     installs::<C>(&world, "cold");
     asked(&world, 1, 1);
     for (path, below) in &world.artifacts {
-        let stored = world.stored_of(&world.file_url(path));
-        assert!(stored.len() == 1 && stored[0]["level"] == "indexed", "{path}: {stored:?}");
+        assert_eq!(world.level_of(&world.file_url(path)), "indexed", "{path}");
         let answer = world.ask("GET", &world.below(below), "");
         let status = answer.header("cache-status").unwrap_or_default();
         assert!(status.contains("hit") && status.contains("verified=indexed"), "{path}: {answer:?}");
@@ -154,7 +153,7 @@ pub(crate) fn tampered<C: Client>() {
     // What breaks off is fetched from there on, and checked as a whole.
     world.files().fail_once(path, Fault::CutAfter(70_000));
     installs::<C>(&world, "healed");
-    assert_eq!(world.stored_of(&world.file_url(path))[0]["level"], "indexed");
+    assert_eq!(world.level_of(&world.file_url(path)), "indexed");
     world.session.run("pkgcache verify").ok();
 }
 

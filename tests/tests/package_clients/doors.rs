@@ -40,7 +40,7 @@ fn a_tarball_is_one_entry_through_every_door() {
         is_hit(&world, &target, &body);
     }
     assert!(lines(&world).is_empty(), "{:?}", lines(&world));
-    assert_eq!(world.stored().iter().filter(|row| row["size"] == body.len()).count(), 1);
+    assert_eq!(world.entries_of(body.len()), 1);
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_wheel_is_one_entry_through_every_door() {
         is_hit(&world, &world.below(&below), &body);
     }
     assert!(lines(&world).is_empty(), "{:?}", lines(&world));
-    assert_eq!(world.stored().iter().filter(|row| row["size"] == body.len()).count(), 1);
+    assert_eq!(world.entries_of(body.len()), 1);
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_tarball_that_lies_elsewhere_is_found_at_its_usual_place() {
         .put("/larder-demo", Npm::with_link(&packument, &format!("{}/elsewhere/a.tgz", world.site.url())));
     let answer = world.ask("GET", &world.below(&below), "");
     assert!(answer.status == 200 && answer.whole && answer.body == body, "{answer:?}");
-    assert_eq!(world.stored_of(&world.file_url("/elsewhere/a.tgz"))[0]["level"], "indexed");
+    assert_eq!(world.level_of(&world.file_url("/elsewhere/a.tgz")), "indexed");
     let ran = World::run(Npm::install(&world, "project", &world.url())).ok();
     is_installed::<Npm>(&world, "project", &ran);
 }
@@ -153,7 +153,7 @@ fn pip_installs_from_an_index_of_html() {
     let ran = World::run(Pip::install(&world, "project", &world.url())).ok();
     is_installed::<Pip>(&world, "project", &ran);
     let wheel = &world.artifacts.last().unwrap().0;
-    assert_eq!(world.stored_of(&world.file_url(wheel))[0]["level"], "indexed");
+    assert_eq!(world.level_of(&world.file_url(wheel)), "indexed");
 }
 
 #[test]

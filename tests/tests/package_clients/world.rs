@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use larder_tests::http::{Answer, Exchange, Site, connect, free_address};
-use larder_tests::{Ran, Server, Session};
+use larder_tests::{Ran, Server, Session, until_some};
 use serde_json::Value;
 
 /// The upstreams of one kind of client, and the cache that it is led to.
@@ -131,6 +131,23 @@ impl World {
     pub(crate) fn stored_of(&self, url: &str) -> Vec<Value> {
         let found = self.stored().into_iter().find(|row| row["url"] == url);
         found.map_or(Vec::new(), |row| row["responses"].as_array().unwrap().clone())
+    }
+
+    /// Who vouches for what is stored of an upstream's URL. It is stored a moment after its last byte
+    /// was handed on.
+    pub(crate) fn level_of(&self, url: &str) -> Value {
+        until_some(format_args!("{url} is stored"), || {
+            self.stored_of(url).first().map(|stored| stored["level"].clone())
+        })
+    }
+
+    /// How many stored URLs have a body of this size, once one has.
+    pub(crate) fn entries_of(&self, size: usize) -> usize {
+        until_some("the body is stored", || {
+            let has = |row: &&Value| row["responses"].as_array().unwrap().iter().any(|it| it["size"] == size);
+            let count = self.stored().iter().filter(has).count();
+            (count > 0).then_some(count)
+        })
     }
 
     /// The upstream's own URL, with `/` at its end.
