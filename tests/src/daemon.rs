@@ -1,7 +1,7 @@
 //! A docker daemon of a test's own, to be stopped when the test likes.
 //!
-//! It shares nothing with the machine's daemon, and has a network of its own, which leads nowhere, or
-//! to a mirror alone.
+//! It shares nothing with the machine's daemon, and has a network of its own, which leads nowhere,
+//! or to a mirror alone.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -80,8 +80,8 @@ impl Daemon {
         Self::run(folder, command.args(["--net", "dockerd"]))
     }
 
-    /// The same with a mirror of the default registry, at this address of the machine: the one thing
-    /// that its network leads to.
+    /// The same with a mirror of the default registry, at this address of the machine: the one
+    /// thing that its network leads to.
     #[must_use]
     pub fn with_mirror(folder: &Utf8Path, mirror: SocketAddr) -> Self {
         let mut command = Command::new("unshare");

@@ -133,8 +133,8 @@ impl World {
         found.map_or(Vec::new(), |row| row["responses"].as_array().unwrap().clone())
     }
 
-    /// Who vouches for what is stored of an upstream's URL. It is stored a moment after its last byte
-    /// was handed on.
+    /// Who vouches for what is stored of an upstream's URL. It is stored a moment after its last
+    /// byte was handed on.
     pub(crate) fn level_of(&self, url: &str) -> Value {
         until_some(format_args!("{url} is stored"), || {
             self.stored_of(url).first().map(|stored| stored["level"].clone())

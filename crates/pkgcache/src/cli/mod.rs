@@ -77,9 +77,9 @@ enum Job {
     /// replaces by itself. Registries answer at `/v2/HOST/NAME`, at `/v2/NAME?ns=HOST`, and the
     /// default one at `/v2/NAME`; only pulls are mirrored.
     ///
-    /// Any other answer says how long it is fresh. If it does not, the upstream is asked each time whether
-    /// it still holds, for it may be an index that has changed; `heuristic-freshness` guesses a
-    /// tenth of the answer's age instead, a day at most.
+    /// Any other answer says how long it is fresh. If it does not, the upstream is asked each time
+    /// whether it still holds, for it may be an index that has changed; `heuristic-freshness`
+    /// guesses a tenth of the answer's age instead, a day at most.
     ///
     /// A `Location` that leads to a mounted upstream is rewritten to the path below its mount; any
     /// other is an absolute URL that leads past the cache. `follow-redirects` follows redirects of
@@ -98,12 +98,13 @@ enum Job {
     /// keep-private = true, heuristic-freshness = true }`; registries as `[pkgcache.registry]`,
     /// with `NAME = { url = "URL", tokens-from = "HOST" }`. Only there: `index-ttl` (an index is
     /// handed on without a question for 60s), `stale-window` (a stored copy stands in for an
-    /// upstream that fails for 7d beyond that), `max-connections` (16384, and no more than three quarters of the files that may be
-    /// open), `head-time` (a request's head has to come within 20s), `idle-time` (a connection on
-    /// which the client lets nothing move is closed, 300s), `answer-time` (an upstream has to say
-    /// something within 60s, from the end of the request's body on), `keep-events` (the counts in
-    /// events/, 30d). Variables: `LARDER_PKGCACHE_LISTEN`, `_UPSTREAM`, `_ALLOW`, `_TUNNEL`
-    /// (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`, `_TOKEN_FILE`.
+    /// upstream that fails for 7d beyond that), `max-connections` (16384, and no more than three
+    /// quarters of the files that may be open), `head-time` (a request's head has to come within
+    /// 20s), `idle-time` (a connection on which the client lets nothing move is closed, 300s),
+    /// `answer-time` (an upstream has to say something within 60s, from the end of the request's
+    /// body on), `keep-events` (the counts in events/, 30d). Variables: `LARDER_PKGCACHE_LISTEN`,
+    /// `_UPSTREAM`, `_ALLOW`, `_TUNNEL` (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`,
+    /// `_TOKEN_FILE`.
     ///
     /// Where neither an upstream nor a host is set, the indexes of this machine's clients are
     /// cached, as `pkgcache detect` finds them; a line on stderr names each.

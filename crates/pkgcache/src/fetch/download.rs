@@ -104,6 +104,9 @@ impl<'a> Download<'a> {
     /// Receives the body, and stores it.
     pub(crate) async fn run(mut self, body: Incoming) {
         self.flight.reach(Stage::Growing(Arc::clone(&self.growing)));
+        if self.growing.total.is_some_and(|total| total > self.ask.route.limits.object) {
+            self.growing.readers.begun().await;
+        }
         match self.receive(body).await {
             Ok(()) => self.finish().await,
             Err(Broken::Upstream(why)) => self.give_up(&why),

@@ -96,6 +96,9 @@ pub(super) fn vouched(mut lookup: Lookup, said: Said, level: Level) -> Plan {
             // Credentials stay with the server that they are for.
             lookup.headers.remove(http::header::AUTHORIZATION);
         }
+        // A private network is open to the host that was mounted, not to whatever it names.
+        let same_host = url.host() == lookup.target.upstream.host();
+        lookup.target.private = lookup.config.allow_private || (lookup.target.private && same_host);
         lookup.target.url = url;
         lookup.key = cache::key(&lookup.target, &lookup.headers);
     }

@@ -271,6 +271,7 @@ impl Lookup {
             entry.key.ecosystem = ecosystem;
             (entry.name, entry.package_version, entry.architecture) =
                 (package.name, package.version, package.architecture);
+            entry.responses.retain(|it| it.digest != digest);
             entry.responses.insert(0, stored);
         };
         cache.shelf.change(&self.key, &[lease], change).ok()?;
@@ -472,9 +473,18 @@ impl Lookup {
         Some(handled)
     }
 
+    /// Whether the whole body must not be handed on as it comes.
+    #[must_use]
+    pub(crate) fn must_be_compared(&self) -> bool {
+        self.method == Method::GET && self.ruling.expected.is_some()
+    }
+
     /// Whether nothing that is stored may be an answer, whatever becomes of the request.
     fn passes_the_store(&self) -> bool {
         let reads = matches!(self.method, Method::GET | Method::HEAD);
+        if !self.ruling.is_http() {
+            return !reads;
+        }
         !reads || Wishes::of(&self.headers).no_store || request::is_for_the_server(&self.headers)
     }
 

@@ -16,6 +16,8 @@ use crate::ecosystem::ruling::{Check, Mismatch};
 
 /// Pieces that wait for a reader.
 const WAITING: usize = 8;
+/// Between two looks for the first reader.
+const LOOK: Duration = Duration::from_millis(1);
 /// A reader that takes nothing for so long is cut off.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -50,6 +52,20 @@ impl Readers {
         readers.retain(|reader| !reader.is_closed());
         readers.push(sender);
         Some(receiver)
+    }
+
+    /// Waits until somebody reads along, or a while: what is not to be stored is for them alone.
+    pub(crate) async fn begun(&self) {
+        let none = || {
+            let readers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            readers.as_ref().is_some_and(Vec::is_empty)
+        };
+        let waiting = async {
+            while none() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let _ = timeout(PATIENCE, waiting).await;
     }
 
     fn close(&self) -> Vec<mpsc::Sender<Rest>> {

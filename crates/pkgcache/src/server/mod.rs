@@ -464,6 +464,19 @@ impl Client {
         Some(response)
     }
 
+    /// The answer to a request whose upstream would send the whole of what has to be compared
+    /// first, though a part was asked for, or another request's answer could not be shared.
+    async fn compared(&self, lookup: &Lookup) -> (Response<Body>, meter::Result) {
+        match lookup.handle(&self.cache).await {
+            Handled::Answered(response, result) => (*response, result),
+            Handled::Forward(_) => {
+                let text = format!("{}: it could not be compared with its index", lookup.target.url);
+                let status = CacheStatus { detail: Some(UPSTREAM_FAILED), ..CacheStatus::default() };
+                (own(StatusCode::BAD_GATEWAY, text, Some(&status)), meter::Result::Error)
+            }
+        }
+    }
+
     async fn proxy(
         &self,
         config: Arc<Config>,
@@ -521,7 +534,16 @@ impl Client {
         };
         let (mut response, result) = match handled {
             Handled::Answered(response, result) => (*response, result),
-            Handled::Forward(why) => lookup.forward(&self.cache, body, why).await,
+            Handled::Forward(why) => {
+                let passed = lookup.forward(&self.cache, body, why).await;
+                if passed.0.status() == StatusCode::OK && lookup.must_be_compared() {
+                    drop(passed);
+                    lookup.headers.remove(http::header::RANGE);
+                    self.compared(&lookup).await
+                } else {
+                    passed
+                }
+            }
         };
         if lookup.ruling.level >= Level::Indexed && matches!(response.status().as_u16(), 404 | 410) {
             // To a client that would be a reason to take another version, or another index.

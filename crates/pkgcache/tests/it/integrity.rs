@@ -79,3 +79,27 @@ fn a_body_that_is_not_as_long_as_its_index_says_is_not_handed_on() {
     assert_eq!(answer.status, 502, "{answer:?}");
     assert!(answer.text().contains("has 5 bytes, and its index says 100"), "{answer:?}");
 }
+
+#[test]
+fn neither_size_nor_the_clients_word_lets_a_wrong_body_through() {
+    let body = "0123456789".repeat(50_000);
+    let bytes = answer(200, "", body.as_bytes());
+    let origin = Origin::new(move |_, stream| drop(stream.write_all(&bytes)));
+    let settings = format!(
+        "[pkgcache]\nmax-object = \"1kB\"\n[pkgcache.upstream]\n\"/\" = {{ url = \"{}\", kind = \"oci\" }}\n",
+        origin.url()
+    );
+    let proxy = Proxy::set(&settings, &[]);
+    let wrong = format!("/v2/tool/blobs/{}", Digest::of(b"something else"));
+    for headers in
+        ["", "cache-control: no-store", "range: bytes=0-99", "cache-control: no-cache\npragma: no-cache"]
+    {
+        let cut = proxy.ask("GET", &wrong, headers);
+        assert!(!cut.whole || cut.status != 200, "{headers}: {} bytes came whole", cut.body.len());
+    }
+    // What is right is handed on, and not stored.
+    let right = format!("/v2/tool/blobs/{}", Digest::of(body.as_bytes()));
+    let whole = proxy.ask("GET", &right, "cache-control: no-store");
+    assert!(whole.whole && whole.status == 200 && whole.body == body.as_bytes());
+    assert!(entries(&proxy).is_empty());
+}

@@ -91,7 +91,7 @@ const DEFAULTS: &str = "[defaults]\npackages = [\"apt\", \"pip\", \"huggingface\
 fn what_the_machine_learning_team_plans_is_refused_by_name() {
     let project = refuses(team!("d"), &["compose", "service"]).expect("the rest is known");
     assert_eq!(names(&project), [""; 0]);
-    let fault = parse(&format!("[image.a]\n{}", DEFAULTS)).expect_err("it has clients that are not led yet");
+    let fault = parse(&format!("[image.a]\n{DEFAULTS}")).expect_err("it has clients that are not led yet");
     assert!(fault.message.contains("cannot lead `huggingface`"), "{}", fault.message);
     assert!(parse(team!("d")).is_err());
 }
