@@ -225,8 +225,9 @@ fn disks_are_composed_once_and_copied_from_then_on() {
     }
     let session = installed();
     session.script("../opt/bin/image-composer", COMPOSER);
-    // The team's own file, without the limit that gcctl does not know yet.
-    session.write("larder.toml", include_str!("../teams/c.toml").replace("max-disks", "max-images"));
+    // The team's own file, without the limits that gcctl and pkgcache do not know yet.
+    let file = include_str!("../teams/c.toml").replace("max-disks", "max-images");
+    session.write("larder.toml", file.replace("[pkgcache]\nmax-size = \"10GB\"\nmax-age = \"30d\"\n", ""));
     session.write("specs/edge.yml", "format: qcow2\npackages: [nginx]\n");
     session.write("specs/edge-debug.yml", "format: raw\npackages: [nginx, gdb]\n");
     session.write("specs/common/base.yml", "users: [admin]\n");
