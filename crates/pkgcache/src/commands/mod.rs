@@ -141,6 +141,10 @@ pub fn ls(
     let (mut total, mut sums) = (Sum::default(), by.map(Sums::new));
     let verbose = console.verbose;
     let found = each(packages, which, console, &mut |entry, used, console| {
+        // No request has a fragment: what has one is this program's own.
+        if entry.key.url.contains('#') && !verbose {
+            return Ok(());
+        }
         total.add(entry);
         match &mut sums {
             Some(sums) => sums.add(entry),

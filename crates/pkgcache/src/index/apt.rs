@@ -65,7 +65,7 @@ async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: SocketA
             if lookup.target.keyring.is_some()
                 && let Err(error) = release(cache, &asking, &document).await
             {
-                return document::bad(cache, &asking, &error);
+                return document::bad(cache, &asking, &document, &error);
             }
             cache.index.apt.give(client, &asking.key.url, document.digest);
             document::whole(&lookup, &document)

@@ -61,7 +61,7 @@ async fn index_file(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     };
     match table(cache, &document).await {
         Ok(_) => document::whole(&lookup, &document),
-        Err(error) => document::bad(cache, &asking, &error),
+        Err(error) => document::bad(cache, &asking, &document, &error),
     }
 }
 
@@ -122,6 +122,6 @@ async fn the_crate(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, checksum: 
             let level = level(cache, &lookup, asked, checksum).await;
             vouched(lookup, said, level)
         }
-        Err(error) => document::bad(cache, &asking, &error),
+        Err(error) => document::bad(cache, &asking, &document, &error),
     }
 }

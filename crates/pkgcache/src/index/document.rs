@@ -12,12 +12,13 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
-use storekit::Digest;
+use storekit::{Digest, PackageEntry};
 use tokio::task::spawn_blocking;
 
 use crate::cache::{self, Cache};
 use crate::ecosystem::BadIndex;
 use crate::ecosystem::table::{Table, TableBuilder};
+use crate::error::explained;
 use crate::index::ruled::Plan;
 use crate::known::Index;
 use crate::known::rendered::Page;
@@ -258,7 +259,7 @@ pub(super) async fn render(
                 cache.index.rendered.keep(name, page.clone());
                 page
             }
-            Err(error) => return bad(cache, lookup, &error),
+            Err(error) => return bad(cache, lookup, document, &error),
         },
     };
     let answer = rewritten(&document.answer, &name, content_type);
@@ -306,10 +307,14 @@ fn rewritten(answer: &Answer, name: &Digest, content_type: &'static str) -> Answ
 }
 
 /// The answer where an index cannot be what it should be. It is forgotten, so that the next request
-/// asks for it anew.
-pub(super) fn bad(cache: &Cache, lookup: &Lookup, error: &BadIndex) -> Plan {
+/// asks for it anew; the one that was stored before it stands again.
+pub(super) fn bad(cache: &Cache, lookup: &Lookup, document: &Document, error: &BadIndex) -> Plan {
     let text = format!("the index {} cannot be used: {error}", lookup.target.url);
     cache.outside.warning(&text);
-    cache.shelf.forget(&lookup.key);
+    let digest = document.digest;
+    let change = |entry: &mut PackageEntry| entry.responses.retain(|it| it.digest != digest);
+    if let Err(error) = cache.shelf.change(&lookup.key, &[], change) {
+        cache.outside.warning(&format!("{text}: {}", explained(&error)));
+    }
     Plan::refused(StatusCode::BAD_GATEWAY, text)
 }

@@ -88,7 +88,7 @@ async fn tarball(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
         Ok(Some(said)) => vouched(lookup, said, Level::Indexed),
         // A version that was taken back is still named by lock files: the upstream decides.
         Ok(None) => Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None)))),
-        Err(error) => document::bad(cache, &asking, &error),
+        Err(error) => document::bad(cache, &asking, &document, &error),
     }
 }
 

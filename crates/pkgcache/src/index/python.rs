@@ -91,7 +91,7 @@ async fn page(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     let Some(sent) = python::sent(document.content_type()) else {
         let error =
             BadIndex::Malformed(format!("it came as `{}`", storekit::printable(document.content_type())));
-        return document::bad(cache, &asking, &error);
+        return document::bad(cache, &asking, &document, &error);
     };
     let content_type = match wanted {
         Form::Json => "application/vnd.pypi.simple.v1+json",
@@ -139,7 +139,7 @@ async fn file(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
             let text = format!("{} does not name this file", asking.target.url);
             Plan::refused(StatusCode::NOT_FOUND, text)
         }
-        Err(error) => document::bad(cache, &asking, &error),
+        Err(error) => document::bad(cache, &asking, &document, &error),
     }
 }
 

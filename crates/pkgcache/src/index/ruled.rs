@@ -64,7 +64,9 @@ pub(super) fn ruled(mut lookup: Lookup, known: Known) -> Lookup {
     let stale = seconds(lookup.config.stale_window);
     lookup.ruling = match known {
         Known::Root => {
-            Ruling { freshness: Freshness::For(seconds(lookup.config.index_ttl)), stale, ..Ruling::default() }
+            let freshness = Freshness::For(seconds(lookup.config.index_ttl));
+            // The one before, should the newest turn out to be none.
+            Ruling { freshness, stale, generations: 1, ..Ruling::default() }
         }
         Known::File(level, expected) => {
             let adopts = lookup.target.kind != Ecosystem::Oci;
