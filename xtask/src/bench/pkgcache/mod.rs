@@ -7,6 +7,7 @@
 mod client;
 mod crowd;
 mod servers;
+mod verified;
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use larder::process::command::Cmd;
 use larder::process::runner::{RunError, Runner};
 use larder::process::tools::Tools;
 use servers::{Server, Servers};
+use verified::Blobs;
 
 /// Rounds of each race; each contender has its turn in each.
 const ROUNDS: usize = 3;
@@ -45,6 +47,7 @@ pub(super) fn bench(
     writeln!(out, "{}\n", machine(runner)).map_err(lost)?;
     say("writing the origin's files and starting the servers");
     files(folder).map_err(lost)?;
+    let blobs = Blobs::write(&folder.join("origin")).map_err(lost)?;
     let servers = Servers::start(tools, runner, folder)?;
     let mut within = true;
     let mut show = |figures: Figures| {
@@ -54,7 +57,11 @@ pub(super) fn bench(
     for (file, kibibytes) in FILES {
         show(hits(runner, &servers, file, kibibytes)?)?;
     }
+    for at in 0..FILES.len() {
+        show(blobs.hits(runner, &servers, at)?)?;
+    }
     show(first_bytes(&servers).map_err(lost)?)?;
+    show(blobs.first_bytes(&servers).map_err(lost)?)?;
     for (place, limit) in [("limited/", Some(0.95)), ("", None)] {
         show(throughput(&servers, place, limit).map_err(lost)?)?;
     }

@@ -10,6 +10,7 @@ use camino::Utf8Path;
 use super::super::lost;
 use super::SMALL;
 use super::client::Client;
+use super::verified::REGISTRY;
 use larder::process::background::Background;
 use larder::process::command::Cmd;
 use larder::process::runner::{RunError, Runner};
@@ -107,6 +108,7 @@ pub(super) fn pkgcache(
     let authority = free().map_err(lost)?;
     let serve = tools.pkgcache("serve").args(["--listen", &authority, "--store"]).path(&folder.join("store"));
     let serve = serve.args(["--upstream".to_owned(), format!("/={upstream}")]);
+    let serve = serve.args(["--registry".to_owned(), format!("{REGISTRY}={upstream}")]);
     let process = runner.background(&serve, &folder.join("pkgcache.log"))?;
     Server::new("pkgcache", authority, process).once_it_answers("/healthz")
 }

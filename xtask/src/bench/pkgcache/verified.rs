@@ -1,0 +1,97 @@
+//! What it costs to compare: files whose address has their checksum, beside the same files without.
+
+use std::fs;
+use std::io::{self, Write};
+
+use camino::Utf8Path;
+use larder::process::command::Cmd;
+use larder::process::runner::{RunError, Runner};
+use storekit::Digest;
+
+use super::super::figures::{Figure, Figures, Limit, median};
+use super::super::lost;
+use super::client::{self, Client};
+use super::servers::Servers;
+use super::{DOWNLOADS, FILES, ROUNDS};
+
+/// The name under which the origin is mirrored as a registry.
+pub(super) const REGISTRY: &str = "registry.example";
+/// Where a registry has its files.
+const BLOBS: &str = "v2/bench/blobs";
+
+/// The digests of the origin's files, and of many small ones that are unlike each other.
+#[derive(Debug, Default)]
+pub(super) struct Blobs {
+    files: Vec<Digest>,
+    many: Vec<Digest>,
+}
+
+impl Blobs {
+    /// Puts the files below the origin's folder, as a registry has them.
+    pub(super) fn write(root: &Utf8Path) -> io::Result<Self> {
+        let folder = root.join(BLOBS);
+        fs::create_dir_all(&folder)?;
+        let mut blobs = Self::default();
+        for (file, _) in FILES {
+            let path = root.join(file);
+            let digest = Digest::of(&fs::read(&path)?);
+            fs::hard_link(&path, folder.join(digest.to_string()))?;
+            blobs.files.push(digest);
+        }
+        for number in 0..DOWNLOADS {
+            let bytes = format!("{number:08}\n").repeat((10 << 10) / 9);
+            let digest = Digest::of(bytes.as_bytes());
+            fs::File::create(folder.join(digest.to_string()))?.write_all(bytes.as_bytes())?;
+            blobs.many.push(digest);
+        }
+        Ok(blobs)
+    }
+
+    /// One file again and again, compared when it came, and the same file without.
+    pub(super) fn hits(&self, runner: &Runner, servers: &Servers, at: usize) -> Result<Figures, RunError> {
+        let Some(((file, kibibytes), digest)) = FILES.get(at).zip(self.files.get(at)) else {
+            return Err(lost(io::Error::other("no such file")));
+        };
+        let server = &servers.pkgcache;
+        let paths = [format!("/v2/{REGISTRY}/bench/blobs/{digest}"), server.path(file)];
+        for path in &paths {
+            Client::connect(server.authority()).and_then(|mut it| it.get(path)).map_err(lost)?;
+        }
+        let mut rates = [Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            for (path, rates) in paths.iter().zip(&mut rates) {
+                let url = format!("{}{path}", server.url());
+                let wrk = Cmd::new("wrk").args(["-t1", "-c16", "-d3s", "--timeout", "30s"]).arg(url);
+                let (_, text) = runner.ask(&wrk)?;
+                rates.extend(client::wrk(&String::from_utf8_lossy(&text)).map(|(requests, _)| requests));
+            }
+        }
+        let [verified, plain] = rates;
+        let mut figures =
+            Figures::new(format!("hits of files that are vouched for, {kibibytes} KiB"), "requests/s");
+        figures.add(Figure::new("verified", verified));
+        figures.add(Figure::new("not verified", plain).limit(Limit::AtLeast(0.97)));
+        Ok(figures)
+    }
+
+    /// How long the first byte of what is not stored, and has to be compared, takes.
+    pub(super) fn first_bytes(&self, servers: &Servers) -> io::Result<Figures> {
+        let title = format!("first byte of {DOWNLOADS} misses that are compared, 10 KiB");
+        let mut figures = Figures::new(title, "ms");
+        let mut through = Client::connect(servers.pkgcache.authority())?;
+        let mut direct = Client::connect(servers.origin.authority())?;
+        let mut times = [Vec::new(), Vec::new()];
+        for digest in &self.many {
+            let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+            let [own, other] = &mut times;
+            own.push(milliseconds(through.get(&format!("/v2/{REGISTRY}/bench/blobs/{digest}"))?.first));
+            other.push(milliseconds(direct.get(&format!("/{BLOBS}/{digest}"))?.first));
+        }
+        let [own, other] = times;
+        let added = median(&own).zip(median(&other)).map(|(through, direct)| through - direct);
+        figures.add(Figure::new("pkgcache", own));
+        figures.add(Figure::new("directly", other));
+        figures.add(Figure::new("added", added.into_iter().collect()).limit(Limit::AtMost(1.0)));
+        Ok(figures)
+    }
+}
