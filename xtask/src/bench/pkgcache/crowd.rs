@@ -61,7 +61,7 @@ pub(super) fn ready(tools: &Tools, runner: &Runner, folder: &Utf8Path) -> Result
     let upstream = origin(runner, folder)?;
     let server = pkgcache(tools, runner, &own, &upstream.url())?;
     Client::connect(server.authority()).and_then(|mut it| it.get(&format!("/{SMALL}"))).map_err(lost)?;
-    let entries = own.join("store/packages/entries/generic/127.0.0.1");
+    let entries = own.join("store/packages/entries/127.0.0.1");
     // It is written after the answer.
     let started = Instant::now();
     while !entries.is_dir() && started.elapsed() < Duration::from_secs(5) {
