@@ -16,7 +16,7 @@ use crate::ecosystem::ruling::Expected;
 use crate::ecosystem::table::Table;
 use crate::ecosystem::{Asked, BadIndex, Class};
 use crate::index::document::{self, Document};
-use crate::index::ruled::{Known, Plan, plain, ruled, vouched};
+use crate::index::ruled::{Known, Plan, plain, ruled, vouched, whole};
 use crate::known::repositories::{Packages, Vouched};
 use crate::proxy::lookup::Lookup;
 use crate::response::stored_head::Answer;
@@ -55,11 +55,7 @@ async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: SocketA
     if !matches!(place.rest.as_str(), "InRelease" | "Release") {
         return Plan::Lookup(Box::new(lookup));
     }
-    // A condition of the client's is answered by what is stored then.
-    let mut asking = lookup.clone();
-    asking.method = http::Method::GET;
-    asking.headers.remove(http::header::RANGE);
-    crate::rules::conditional::strip(&mut asking.headers);
+    let asking = whole(&lookup);
     match document::current(cache, &asking).await {
         Ok(document) => {
             if lookup.target.keyring.is_some()
@@ -113,7 +109,8 @@ fn at(lookup: &Lookup, path: &str) -> Option<Lookup> {
 /// What a stored release says. Where there is a keyring, it counts only if one of its keys signed
 /// it.
 async fn release(cache: &Arc<Cache>, asking: &Lookup, document: &Document) -> Result<Vouched, BadIndex> {
-    let key = (document.digest, asking.target.keyring.is_some());
+    // A verdict is that of one keyring: another one may be set meanwhile.
+    let key = (document.digest, asking.target.keyring.as_deref().map(Digest::of));
     if let Some(release) = cache.index.apt.release(key) {
         return Ok(release);
     }

@@ -6,10 +6,10 @@ use http::{HeaderMap, StatusCode};
 use storekit::{Checksum, Level};
 
 use crate::cache::Cache;
-use crate::ecosystem::table::{Said, Table, Voucher};
-use crate::ecosystem::{Asked, BadIndex, Class, cargo};
-use crate::index::document::{self, Document};
-use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched};
+use crate::ecosystem::table::{Said, Voucher};
+use crate::ecosystem::{Asked, Class, cargo};
+use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched, whole};
+use crate::index::{document, named};
 use crate::proxy::lookup::Lookup;
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
@@ -38,7 +38,7 @@ async fn under_its_own_name(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -
         None => document::current(cache, &asking).await.ok(),
     };
     let table = match document {
-        Some(document) => table(cache, &document).await.ok(),
+        Some(document) => named::table(cache, &asking, &document).await.ok(),
         None => None,
     };
     match table.and_then(|table| table.get(name)) {
@@ -51,22 +51,15 @@ async fn under_its_own_name(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -
 /// would find no such crate in half a file.
 async fn index_file(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     let lookup = ruled(lookup, Known::Root);
-    let mut asking = lookup.clone();
-    asking.method = http::Method::GET;
-    asking.headers.remove(http::header::RANGE);
-    crate::rules::conditional::strip(&mut asking.headers);
+    let asking = whole(&lookup);
     let document = match document::current(cache, &asking).await {
         Ok(document) => document,
         Err(plan) => return plan,
     };
-    match table(cache, &document).await {
+    match named::table(cache, &asking, &document).await {
         Ok(_) => document::whole(&lookup, &document),
         Err(error) => document::bad(cache, &asking, &document, &error),
     }
-}
-
-async fn table(cache: &Cache, document: &Document) -> Result<Arc<Table>, BadIndex> {
-    document::table(&cache.index, document, "cargo", |read, table| cargo::vouch(read, table)).await
 }
 
 /// Who vouches for a crate whose address has its checksum: the index file, where one is stored that
@@ -74,8 +67,9 @@ async fn table(cache: &Cache, document: &Document) -> Result<Arc<Table>, BadInde
 async fn level(cache: &Arc<Cache>, lookup: &Lookup, asked: &Asked, checksum: Checksum) -> Level {
     let indexed = async {
         let (path, name) = names(asked)?;
-        let document = document::stored(cache, &beside(lookup, path, HeaderMap::new())?).await?;
-        match table(cache, &document).await.ok()?.get(name)? {
+        let asking = beside(lookup, path, HeaderMap::new())?;
+        let document = document::stored(cache, &asking).await?;
+        match named::table(cache, &asking, &document).await.ok()?.get(name)? {
             Said::File(voucher) if voucher.checksum == Some(checksum) => Some(Level::Indexed),
             Said::File(_) | Said::Contradiction => None,
         }

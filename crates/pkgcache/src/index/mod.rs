@@ -11,6 +11,7 @@ mod apt;
 mod cargo;
 mod document;
 pub(crate) mod login;
+mod named;
 mod npm;
 mod oci;
 mod python;

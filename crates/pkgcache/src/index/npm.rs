@@ -8,10 +8,9 @@ use storekit::Level;
 
 use crate::cache::Cache;
 use crate::ecosystem::npm::{self, Variant};
-use crate::ecosystem::table::Table;
-use crate::ecosystem::{Asked, BadIndex, Class};
-use crate::index::document::{self, Document};
+use crate::ecosystem::{Asked, Class};
 use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched};
+use crate::index::{document, named};
 use crate::proxy::lookup::Lookup;
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
@@ -74,26 +73,10 @@ async fn tarball(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     let Some(asking) = for_document(&lookup, path) else {
         return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
     };
-    if let Some(document) = document::stored(cache, &asking).await
-        && let Ok(table) = table(cache, &asking, &document).await
-        && let Some(said) = table.get(name)
-    {
-        return vouched(lookup, said, Level::Indexed);
-    }
-    let document = match document::current(cache, &asking).await {
-        Ok(document) => document,
-        Err(plan) => return plan,
-    };
-    match table(cache, &asking, &document).await.map(|table| table.get(name)) {
+    match named::said(cache, &asking, name).await {
         Ok(Some(said)) => vouched(lookup, said, Level::Indexed),
         // A version that was taken back is still named by lock files: the upstream decides.
         Ok(None) => Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None)))),
-        Err(error) => document::bad(cache, &asking, &document, &error),
+        Err(plan) => plan,
     }
-}
-
-async fn table(cache: &Cache, asking: &Lookup, document: &Document) -> Result<Arc<Table>, BadIndex> {
-    let url = asking.target.url.clone();
-    let salt = format!("npm {url}");
-    document::table(&cache.index, document, &salt, move |read, table| npm::vouch(&url, read, table)).await
 }

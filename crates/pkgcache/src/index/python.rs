@@ -8,10 +8,10 @@ use storekit::Level;
 
 use crate::cache::Cache;
 use crate::ecosystem::python::{self, Form};
-use crate::ecosystem::table::{Said, Table};
-use crate::ecosystem::{Asked, BadIndex, Class, Ecosystem};
-use crate::index::document::{self, Document};
+use crate::ecosystem::table::Said;
+use crate::ecosystem::{Asked, Class, Ecosystem};
 use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched};
+use crate::index::{document, named};
 use crate::observe::meter;
 use crate::proxy::lookup::Lookup;
 use crate::response::reply::own;
@@ -52,7 +52,7 @@ async fn said_by(cache: &Arc<Cache>, lookup: &Lookup, index: &Uri, asked: &Asked
     lookup.target.upstream = index.clone();
     let asking = for_document(&lookup, path)?;
     let document = document::stored_in_any_form(cache, &asking).await?;
-    table(cache, &asking, &document).await.ok()?.get(name)
+    named::table(cache, &asking, &document).await.ok()?.get(name)
 }
 
 fn negotiated(lookup: Lookup) -> Lookup {
@@ -89,9 +89,7 @@ async fn page(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
         Err(plan) => return plan,
     };
     let Some(sent) = python::sent(document.content_type()) else {
-        let error =
-            BadIndex::Malformed(format!("it came as `{}`", storekit::printable(document.content_type())));
-        return document::bad(cache, &asking, &document, &error);
+        return document::bad(cache, &asking, &document, &named::neither(&document));
     };
     let content_type = match wanted {
         Form::Json => "application/vnd.pypi.simple.v1+json",
@@ -123,31 +121,12 @@ async fn file(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     let Some(asking) = for_document(&lookup, path) else {
         return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
     };
-    if let Some(document) = document::stored(cache, &asking).await
-        && let Ok(table) = table(cache, &asking, &document).await
-        && let Some(said) = table.get(name)
-    {
-        return vouched(lookup, said, Level::Indexed);
-    }
-    let document = match document::current(cache, &asking).await {
-        Ok(document) => document,
-        Err(plan) => return plan,
-    };
-    match table(cache, &asking, &document).await.map(|table| table.get(name)) {
+    match named::said(cache, &asking, name).await {
         Ok(Some(said)) => vouched(lookup, said, Level::Indexed),
         Ok(None) => {
             let text = format!("{} does not name this file", asking.target.url);
             Plan::refused(StatusCode::NOT_FOUND, text)
         }
-        Err(error) => document::bad(cache, &asking, &document, &error),
+        Err(plan) => plan,
     }
-}
-
-async fn table(cache: &Cache, asking: &Lookup, document: &Document) -> Result<Arc<Table>, BadIndex> {
-    let sent = python::sent(document.content_type());
-    let sent = sent.ok_or_else(|| BadIndex::Malformed("it is neither JSON nor HTML".to_owned()))?;
-    let url = asking.target.url.clone();
-    let salt = format!("python {url}");
-    document::table(&cache.index, document, &salt, move |read, table| python::vouch(&url, sent, read, table))
-        .await
 }

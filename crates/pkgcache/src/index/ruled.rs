@@ -145,6 +145,16 @@ pub(super) fn beside(lookup: &Lookup, path: &str, headers: HeaderMap) -> Option<
     Some(ruled(other, Known::Root))
 }
 
+/// The same request for the whole document: a condition or a range of the client's is answered by
+/// what is stored then.
+pub(super) fn whole(lookup: &Lookup) -> Lookup {
+    let mut asking = lookup.clone();
+    asking.method = http::Method::GET;
+    asking.headers.remove(http::header::RANGE);
+    crate::rules::conditional::strip(&mut asking.headers);
+    asking
+}
+
 /// What an index document's path, and the name of a file in it, are where both are known.
 pub(super) fn names(asked: &Asked) -> Option<(&str, &str)> {
     Some((asked.index.as_deref()?, asked.entry.as_deref()?))

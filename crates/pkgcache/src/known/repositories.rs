@@ -47,7 +47,7 @@ struct State {
     /// The release that was given last on each connection, by the client's end of it and the
     /// release's URL.
     given: VecDeque<((SocketAddr, String), Digest)>,
-    releases: VecDeque<((Digest, bool), Vouched)>,
+    releases: VecDeque<((Digest, Option<Digest>), Vouched)>,
 }
 
 /// What is known of repositories.
@@ -95,13 +95,14 @@ impl Repositories {
         state.repositories.get(base).map(|it| it.packages.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// The release with this digest, read with or without a look at its signature.
-    pub(crate) fn release(&self, key: (Digest, bool)) -> Option<Vouched> {
+    /// The release with this digest, read without a look at its signature, or with the keyring of
+    /// this digest.
+    pub(crate) fn release(&self, key: (Digest, Option<Digest>)) -> Option<Vouched> {
         self.state().releases.iter().find(|(it, _)| *it == key).map(|(_, release)| release.clone())
     }
 
     /// Remembers what it says.
-    pub(crate) fn keep_release(&self, key: (Digest, bool), release: &Vouched) {
+    pub(crate) fn keep_release(&self, key: (Digest, Option<Digest>), release: &Vouched) {
         let mut state = self.state();
         state.releases.push_front((key, release.clone()));
         state.releases.truncate(16);

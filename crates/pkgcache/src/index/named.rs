@@ -1,0 +1,62 @@
+//! What the index that names a file says of it.
+
+use std::sync::Arc;
+
+use storekit::printable;
+
+use crate::cache::Cache;
+use crate::ecosystem::table::{Said, Table};
+use crate::ecosystem::{BadIndex, Ecosystem, cargo, npm, python};
+use crate::index::document::{self, Document};
+use crate::index::ruled::Plan;
+use crate::proxy::lookup::Lookup;
+
+/// What the index says of the file of this name: as it is stored, whatever its age; where that does
+/// not name the file, as it is now.
+///
+/// # Errors
+/// The answer that tells the client why there is no index, or none that can be used.
+pub(super) async fn said(cache: &Arc<Cache>, asking: &Lookup, name: &str) -> Result<Option<Said>, Plan> {
+    if let Some(document) = document::stored(cache, asking).await
+        && let Ok(table) = table(cache, asking, &document).await
+        && let Some(said) = table.get(name)
+    {
+        return Ok(Some(said));
+    }
+    let document = document::current(cache, asking).await?;
+    match table(cache, asking, &document).await {
+        Ok(table) => Ok(table.get(name)),
+        Err(error) => Err(document::bad(cache, asking, &document, &error)),
+    }
+}
+
+/// The table of an index document.
+///
+/// # Errors
+/// [`BadIndex`].
+pub(super) async fn table(
+    cache: &Cache,
+    asking: &Lookup,
+    document: &Document,
+) -> Result<Arc<Table>, BadIndex> {
+    let (index, url) = (&cache.index, asking.target.url.clone());
+    let salt = format!("{} {url}", asking.target.kind.name());
+    match asking.target.kind {
+        Ecosystem::Python => {
+            let sent = python::sent(document.content_type()).ok_or_else(|| neither(document))?;
+            let read =
+                move |read: &mut dyn std::io::Read, table: &mut _| python::vouch(&url, sent, read, table);
+            document::table(index, document, &salt, read).await
+        }
+        Ecosystem::Npm => {
+            let read = move |read: &mut dyn std::io::Read, table: &mut _| npm::vouch(&url, read, table);
+            document::table(index, document, &salt, read).await
+        }
+        _ => document::table(index, document, "cargo", cargo::vouch).await,
+    }
+}
+
+/// A page whose form is not known.
+pub(super) fn neither(document: &Document) -> BadIndex {
+    BadIndex::Malformed(format!("it came as `{}`", printable(document.content_type())))
+}
