@@ -86,8 +86,13 @@ impl Session {
     /// left behind. It goes by `../registries.conf` where that is there.
     #[must_use]
     pub fn with_podman(self) -> Self {
+        // Layers on top of one another: with vfs each would be a copy of all below it.
         let script = "conf=$TMPDIR/../registries.conf; [ -e \"$conf\" ] && export CONTAINERS_REGISTRIES_CONF=\"$conf\"\n\
-                      exec podman --root \"$TMPDIR/podman\" --runroot \"$TMPDIR/run\" --storage-driver vfs \"$@\"";
+                      case $(stat -f -c %T \"$TMPDIR\") in\n\
+                      overlayfs) set -- --storage-driver vfs \"$@\" ;;\n\
+                      *) set -- --storage-driver overlay --storage-opt overlay.skip_mount_home=true \"$@\" ;;\n\
+                      esac\n\
+                      exec podman --root \"$TMPDIR/podman\" --runroot \"$TMPDIR/run\" \"$@\"";
         let podman = self.script("../bin/podman", script);
         self.env("LARDER_PODMAN", podman.as_str())
     }
@@ -279,6 +284,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.unmount();
         let removal = self.removal();
         let mut open = Open::lock();
         open.removals.extend(removal);
@@ -292,6 +298,18 @@ impl Drop for Session {
 }
 
 impl Session {
+    /// Takes away what a killed podman has left mounted: its folder could not be removed.
+    fn unmount(&self) {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let below = |line: &str| {
+            let path = Utf8PathBuf::from(line.split(' ').nth(1)?);
+            path.starts_with(&self.root).then_some(path)
+        };
+        for path in mounts.lines().rev().filter_map(below) {
+            let _ = Command::new("umount").arg("-l").arg(path).stdin(Stdio::null()).status();
+        }
+    }
+
     /// What removes the images that it may have made.
     fn removal(&self) -> Option<Command> {
         if self.images.is_empty() && !self.labelled.load(Ordering::Relaxed) {

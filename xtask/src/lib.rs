@@ -7,6 +7,7 @@ pub mod bench;
 pub mod checks;
 pub mod dist;
 pub mod rules;
+mod stall;
 pub mod test;
 pub mod tidy;
 pub mod workspace;

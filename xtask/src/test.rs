@@ -5,6 +5,8 @@
 //! test`.
 
 use std::io::{self, Write};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Instant;
 
 use camino::Utf8Path;
@@ -12,6 +14,8 @@ use toolkit::Outcome;
 
 use larder::process::runner::{RunError, Runner, code};
 use larder::process::tools::Tools;
+
+use crate::stall;
 
 /// The variable that names the file for the tests that were not run: a line `NAME<tab>REASON` each.
 pub const NOT_RUN: &str = "LARDER_NOT_RUN";
@@ -46,9 +50,15 @@ pub fn test(
     let cmd = tools.folder(runner.folder()).iter().fold(cmd, |cmd, folder| cmd.env(TOOLS, folder.as_str()));
     let started = Instant::now();
     let mut counts = Counts::default();
-    let status = runner.tee(&cmd, &mut |line| {
-        counts.add(line);
-        writeln!(out, "{line}")
+    let status = thread::scope(|scope| {
+        let (heard, lines) = mpsc::channel();
+        scope.spawn(move || stall::watch(&lines));
+        runner.tee(&cmd, &mut |line| {
+            // It listens until there is nobody to hear.
+            let _ = heard.send(());
+            counts.add(line);
+            writeln!(out, "{line}")
+        })
     })?;
     let not_run = std::fs::read_to_string(path).map_err(lost)?;
     let total = closing(&not_run, counts, started.elapsed().as_secs_f64(), status.success());
