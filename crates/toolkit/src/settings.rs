@@ -52,6 +52,11 @@ impl Environment {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Where the user's own settings are.
+    fn user_file(&self) -> Option<Utf8PathBuf> {
+        self.user_folder("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("larder/config.toml"))
+    }
+
     /// The user's folder that `variable` names, else the one below the home folder.
     fn user_folder(&self, variable: &str, below_home: &str) -> Option<Utf8PathBuf> {
         let absolute = |text: &str| Some(Utf8PathBuf::from(text)).filter(|path| path.is_absolute());
@@ -126,13 +131,19 @@ impl Settings {
     /// error when it is asked for something that no option, variable or nearer file says.
     #[must_use]
     pub fn load(environment: Environment) -> Self {
-        let user =
-            environment.user_folder("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("larder/config.toml"));
+        let user = environment.user_file();
         let named = environment.get(PROJECT_VARIABLE).map(|file| environment.folder.join(file));
         let project = named.or_else(|| find_project_file(&environment.folder));
         let local = project.as_deref().map(local_file);
         let paths = local.into_iter().chain(project).chain(user);
         let files = paths.filter_map(File::read).collect();
+        Self { environment, files }
+    }
+
+    /// The user's own settings, without those of any project.
+    #[must_use]
+    pub fn of_user(environment: Environment) -> Self {
+        let files = environment.user_file().into_iter().filter_map(File::read).collect();
         Self { environment, files }
     }
 

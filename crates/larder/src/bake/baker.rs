@@ -19,6 +19,7 @@ use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
 use crate::report::Baked;
 use crate::schedule::Seat;
+use crate::tier::Supply;
 
 /// Bakes images, several at once.
 pub(super) struct Baker<'a> {
@@ -26,6 +27,8 @@ pub(super) struct Baker<'a> {
     pub(super) tools: &'a Tools,
     pub(super) runner: &'a Runner,
     pub(super) stock: Stock<'a>,
+    /// The tiers behind the store.
+    pub(super) supply: Option<Supply<'a>>,
     pub(super) temp: Utf8PathBuf,
     /// What is wrong with the engine, once that is known: it is not asked again.
     no_engine: Mutex<Vec<(Engine, String)>>,
@@ -50,6 +53,7 @@ impl<'a> Baker<'a> {
             tools,
             runner,
             stock: Stock::new(tools, runner, options.store_flag.as_deref()),
+            supply: None,
             temp: temp.to_owned(),
             no_engine: Mutex::default(),
             done: planned.iter().map(|planned| (planned.image.name.clone(), OnceLock::new())).collect(),
@@ -99,6 +103,20 @@ impl<'a> Baker<'a> {
         // Nothing is baked twice.
         let _ = place.set(baked);
         Ok(())
+    }
+
+    /// The tier that has the image of the key, where the store does not; out of a check, it is in
+    /// the store now, `over` what was there.
+    pub(super) fn bring(&self, key: &str, over: bool) -> Result<Option<String>, RunError> {
+        let Some(supply) = &self.supply else { return Ok(None) };
+        Ok(supply.bring(key, over)?.map(str::to_owned))
+    }
+
+    /// Sends what was saved under the key to the tiers.
+    pub(super) fn send(&self, key: &str) {
+        if let Some(supply) = &self.supply {
+            supply.send(key);
+        }
     }
 
     /// How long the build took whose image is stored under the key.

@@ -41,6 +41,8 @@ struct DiskBake<'a> {
     error: Option<String>,
     /// What its package clients took from the package cache.
     packages: Option<Packages>,
+    /// The tier that it came from, or that has it.
+    tier: Option<String>,
     /// How long the run took that a hit makes needless.
     saved_seconds: Option<f64>,
 }
@@ -72,6 +74,7 @@ impl Baker<'_> {
             outputs: None,
             error: None,
             packages: None,
+            tier: None,
             saved_seconds: None,
         };
         bake.run()
@@ -129,7 +132,12 @@ impl DiskBake<'_> {
             self.reason = Some("the image cache is off".to_owned());
             return Ok(false);
         }
-        let found = match self.baker.stock.has(key)? {
+        let mut found = self.baker.stock.has(key)?;
+        if matches!(found, Found::Miss | Found::Damaged) {
+            self.tier = self.baker.bring(key, found == Found::Damaged)?;
+            found = if self.tier.is_some() { Found::Hit { present: false, moved: 0 } } else { found };
+        }
+        let found = match found {
             Found::Hit { .. } => self.copy_out(key)?,
             other => other,
         };
@@ -199,6 +207,9 @@ impl DiskBake<'_> {
             let kept = self.keep(spec, &file, started.elapsed().as_secs_f64());
             self.or_unsaved(kept)?
         };
+        if saved {
+            self.baker.send(&spec.key);
+        }
         self.put(&spec.key, &file)?;
         Ok(saved)
     }
@@ -398,6 +409,7 @@ impl DiskBake<'_> {
             state,
             key,
             from,
+            tier: self.tier.clone().filter(|_| state == State::Hit),
             engine: None,
             saved,
             by_key: saved,

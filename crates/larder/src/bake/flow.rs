@@ -59,6 +59,8 @@ pub(super) struct Bake<'a> {
     was_loaded: bool,
     /// What its package clients took from the package cache.
     pub(super) packages: Option<Packages>,
+    /// The tier that it came from, or that has it.
+    tier: Option<String>,
     /// How long the build took that a hit saves.
     saved_seconds: Option<f64>,
 }
@@ -91,6 +93,7 @@ impl<'a> Bake<'a> {
             moved: 0,
             was_loaded: false,
             packages: None,
+            tier: None,
             saved_seconds: None,
             replace: baker.options.rebuild && planned.asked,
         })
@@ -129,7 +132,9 @@ impl Bake<'_> {
         let turn = match self.found_or_turn(&inputs.key) {
             Ok(Ok(from)) => {
                 self.saved_seconds = self.baker.build_seconds(&inputs.key);
-                return Ok(self.report(State::Hit, Some(inputs.key), Some(from), true));
+                // A check leaves it where it is.
+                let saved = self.tier.is_none() || !self.baker.options.check;
+                return Ok(self.report(State::Hit, Some(inputs.key), Some(from), saved));
             }
             Ok(Err(turn)) => turn,
             Err(error) => return self.failed(Some(inputs.key), error),
@@ -149,6 +154,9 @@ impl Bake<'_> {
         let made = if self.image.is_packed() { self.pack(&inputs) } else { self.build(&inputs) };
         match made {
             Ok(saved) => {
+                if saved {
+                    self.baker.send(&inputs.key);
+                }
                 if let Err(error) = self.bring_made(Some(&inputs.key), saved) {
                     return self.failed(Some(inputs.key), error);
                 }
@@ -285,7 +293,16 @@ impl Bake<'_> {
         // A check changes nothing, in the engine neither; and a packed image needs no engine.
         let quick = self.baker.options.check || self.image.is_packed();
         self.step("asking for it");
-        let found = if quick { stock.has(key)? } else { stock.load(key, self.image)? };
+        let ask = || if quick { stock.has(key) } else { stock.load(key, self.image) };
+        let mut found = ask()?;
+        if matches!(found, Found::Miss | Found::Damaged) {
+            self.tier = self.baker.bring(key, found == Found::Damaged)?;
+            found = match &self.tier {
+                Some(_) if self.baker.options.check => Found::Hit { present: false, moved: 0 },
+                Some(_) => ask()?,
+                None => found,
+            };
+        }
         self.was_loaded = !quick && matches!(found, Found::Hit { present: false, .. });
         let hit = self.judged_with_outputs(key, found)?;
         let hit = match hit {
@@ -445,6 +462,7 @@ impl Bake<'_> {
             state,
             key,
             from,
+            tier: self.tier.clone().filter(|_| state == State::Hit),
             engine: ((self.loaded || !self.image.is_packed()) && !self.unloaded)
                 .then(|| self.image.builder().name()),
             saved,

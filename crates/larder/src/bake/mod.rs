@@ -20,6 +20,7 @@ mod outputs;
 mod plan;
 mod prove;
 mod stock;
+pub(crate) mod tags;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -40,12 +41,15 @@ use crate::config::secrets::{self, NoSecret};
 use crate::config::{ConfigError, Project};
 use crate::engine::Engine;
 use crate::lock::LockError;
+use crate::occasion::Occasion;
 use crate::outputs::spec;
 use crate::process::live::Live;
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
 use crate::report::{self, Baked, State, Sum};
 use crate::schedule;
+use crate::tags::plan::TagError;
+use crate::tier::{Queue, Route, Supply, Tally, Tiers, Trouble};
 
 /// What to bake, and how.
 #[derive(Clone, Debug, Default)]
@@ -89,8 +93,20 @@ pub struct Options {
     pub live: bool,
     /// Whether what would be built, or differs, is no reason to end otherwise than with 0.
     pub dry_run: bool,
+    /// Which tiers are read and written, and what is tagged.
+    pub route: Route,
+    /// What is built, and what for.
+    pub occasion: Occasion,
     /// The environment variables: secrets come from there.
     pub variables: BTreeMap<String, String>,
+}
+
+impl Options {
+    /// The route, if images are looked for in stores and saved there at all.
+    fn route_of_bake(&self) -> Route {
+        let by_itself = self.no_image_cache || self.from_scratch || self.prove;
+        if by_itself { Route::default() } else { self.route.clone() }
+    }
 }
 
 /// Why nothing was baked at all, or the bake stopped.
@@ -131,6 +147,10 @@ pub enum BakeError {
     #[diagnostic(transparent)]
     Lock(#[from] LockError),
 
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Tag(#[from] TagError),
+
     #[error("cannot make a temporary folder")]
     #[diagnostic(code(larder::temp), help("TMPDIR names the folder for temporary files"))]
     Temp(#[source] std::io::Error),
@@ -165,7 +185,9 @@ pub fn bake(
     let (mut states, mut sum) = (Vec::new(), Sum::default());
     let mut in_engines: BTreeMap<Engine, Vec<String>> = BTreeMap::new();
     let width = width(project, options)?;
-    each(project, options, tools, runner, |baked| {
+    let mut keys = Vec::new();
+    let tallies = each(project, options, tools, runner, |baked| {
+        keys.push((baked.image.clone(), baked.key.clone().filter(|_| baked.saved)));
         states.push(baked.state);
         sum.add(baked);
         let engine = baked.engine.and_then(Engine::named).filter(|_| baked.from.is_some());
@@ -175,6 +197,7 @@ pub fn bake(
         let before = std::mem::replace(&mut written, Ok(()));
         written = before.and_then(|()| report::write(baked, options.json, width, out));
     })?;
+    sum.tiers = tallies;
     if sum.moved > 0 {
         sum.of = size(&in_engines, tools, runner)?;
     }
@@ -182,7 +205,14 @@ pub fn bake(
         note(&sum, options.store.as_deref());
     }
     let is_told = !options.json && runner.verbosity() > Verbosity::Quiet;
-    let written = written.and_then(|()| if is_told { writeln!(out, "{sum}") } else { Ok(()) });
+    let mut written = written.and_then(|()| if is_told { writeln!(out, "{sum}") } else { Ok(()) });
+    if outcome(&states) == Outcome::Yes && !options.check {
+        let mut say = |line: &str| {
+            let before = std::mem::replace(&mut written, Ok(()));
+            written = before.and_then(|()| if is_told { writeln!(out, "{line}") } else { Ok(()) });
+        };
+        tags::push(project, &keys, options, (tools, runner), &mut say)?;
+    }
     written.map_err(BakeError::Report)?;
     Ok(match outcome(&states) {
         Outcome::No if options.dry_run => Outcome::Yes,
@@ -191,7 +221,7 @@ pub fn bake(
 }
 
 /// Bakes as `bake` does, and tells of each image and disk in the order of the file, as soon as it
-/// and all before it are done.
+/// and all before it are done. What tiers gave and took, by name.
 ///
 /// # Errors
 /// As `bake`, but for the report.
@@ -201,7 +231,7 @@ pub(crate) fn each(
     tools: &Tools,
     runner: &Runner,
     mut tell: impl FnMut(&Baked),
-) -> Result<(), BakeError> {
+) -> Result<Vec<(String, Tally)>, BakeError> {
     let temp = tempfile::Builder::new().prefix("bake-").tempdir().map_err(BakeError::Temp)?;
     let temp = Utf8Path::from_path(temp.path())
         .ok_or_else(|| BakeError::Temp(std::io::Error::other("its path is not UTF-8")))?;
@@ -225,25 +255,33 @@ pub(crate) fn each(
     });
     let live = drawn.as_ref().map(|drawn| drawn.live.clone()).unwrap_or_default();
     let watched = runner.below(&live);
-    let mut oven = baker::Baker::new(options, tools, &watched, temp, &planned);
-    oven.owners = owners(project);
-    schedule::run(
-        &needs(&planned),
-        options.jobs,
-        |at, seat| oven.bake_planned(&planned, at, seat),
-        &order_of_file(project, &planned),
-        |at| {
-            let baked = oven.done.get(at).and_then(|(_, baked)| baked.get());
-            live.aside(|| baked.into_iter().for_each(&mut tell));
-        },
-    )?;
-    drop(drawn);
-    oven.runner = runner;
-    for disk in disks {
-        tell(&oven.bake_disk(disk)?);
-    }
+    let route = options.route_of_bake();
+    let tiers = Tiers::new(&route, tools, &watched, options.store_flag.as_deref());
+    let warn = |trouble: &Trouble| trouble.tell(&watched);
+    std::thread::scope(|scope| {
+        let queue = Queue::start(scope, &tiers, &warn);
+        let mut oven = baker::Baker::new(options, tools, &watched, temp, &planned);
+        oven.owners = owners(project);
+        oven.supply =
+            Some(Supply { tiers: &tiers, queue: &queue, runner: &watched, is_check: options.check });
+        schedule::run(
+            &needs(&planned),
+            options.jobs,
+            |at, seat| oven.bake_planned(&planned, at, seat),
+            &order_of_file(project, &planned),
+            |at| {
+                let baked = oven.done.get(at).and_then(|(_, baked)| baked.get());
+                live.aside(|| baked.into_iter().for_each(&mut tell));
+            },
+        )?;
+        drop(drawn);
+        oven.runner = runner;
+        disks.into_iter().try_for_each(|disk| oven.bake_disk(disk).map(|baked| tell(&baked)))
+    })?;
+    runner.uninterrupted()?;
     engines.remember();
-    Ok(())
+    let used = |(_, tally): &(&str, Tally)| *tally != Tally::default();
+    Ok(tiers.tallies().filter(used).map(|(name, tally)| (name.to_owned(), tally)).collect())
 }
 
 /// What is built for a proof alone must not take the names of what people use.

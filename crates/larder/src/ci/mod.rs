@@ -16,6 +16,7 @@ use crate::nearest::question;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code};
 use crate::process::tools::Tools;
+use crate::tier::Route;
 use crate::times::{Ended, Times};
 
 /// One thing to check, with its name in the table of times.
@@ -91,13 +92,15 @@ pub fn ci<'a>(
 ) -> miette::Result<Outcome> {
     let chosen = chosen(project, wanted)?;
     all_set(&chosen, options)?;
-    let mut kitchen = steps::Steps::new(project, options, tools, runner)?;
+    // No image gets its names before the last step has passed.
+    let untagged = untagged(options);
+    let mut kitchen = steps::Steps::new(project, &untagged, tools, runner)?;
     // A step that says what it bakes says when, too.
     let bakes_itself = !wanted.steps.is_empty() || project.steps.iter().any(|step| !step.bake.is_empty());
     let mut checks = before;
     let is_empty = project.images.is_empty() && project.disks.is_empty();
     if !(bakes_itself || is_empty) {
-        checks.push(Check::new("bake", |out| Ok(bake::bake(project, options, tools, runner, out)?)));
+        checks.push(Check::new("bake", |out| Ok(bake::bake(project, &untagged, tools, runner, out)?)));
         kitchen.all_is_baked = true;
     }
     let kitchen = &kitchen;
@@ -105,6 +108,10 @@ pub fn ci<'a>(
         let run: Run<'_> = Box::new(move |out| kitchen.run(step, out));
         Check { name: step.name.clone(), run }
     }));
+    if !options.route.tags.is_empty() && wanted.steps.is_empty() {
+        let tag = |out: &mut dyn Write| Ok(bake::tags::give(project, options, (tools, runner), out)?);
+        checks.push(Check::new("tags", tag));
+    }
     let mut times = Times::default();
     let mut outcome = Outcome::Yes;
     for check in checks {
@@ -127,6 +134,12 @@ pub fn ci<'a>(
     let written = write!(out, "{times}").and_then(|()| out.flush());
     written.into_diagnostic().wrap_err("cannot write the report")?;
     Ok(outcome)
+}
+
+/// The same without names for images in registries.
+fn untagged(options: &bake::Options) -> bake::Options {
+    let route = Route { tags: Vec::new(), ..options.route.clone() };
+    bake::Options { route, ..options.clone() }
 }
 
 /// The steps to run, in the order of the file.

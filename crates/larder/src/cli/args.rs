@@ -57,6 +57,13 @@ pub(super) enum Job {
     /// Of an image with `platforms` each is baked for itself, as NAME@PLATFORM. NAME means all of
     /// them.
     ///
+    /// With tiers in larder.toml, an image that the store lacks is looked for there, and what is
+    /// saved goes to those that the profile writes. A tier that fails costs one warning, and is
+    /// left out for the rest of the run. With `tags` in the profile, images get these names in
+    /// registries when all are baked; none does where anything failed. `LARDER_READ_ONLY=1`, or
+    /// `[larder] read-only = true` in the user's own settings, keeps every profile from writing to
+    /// anything but this machine's store.
+    ///
     /// While several images are baked, a terminal shows a line for each that runs, with its step
     /// and its time, unless TERM is `dumb`.
     Bake(BakeArgs),
@@ -86,6 +93,14 @@ pub(super) enum Job {
     /// is any before it, where a variable is not set. With `[ci] log`, what each step prints is
     /// kept in that folder as NAME.log, and its times in times.ndjson.
     Ci(CiArgs),
+    /// List the names that images would get in registries, and why some of them would not
+    ///
+    /// `[profile.NAME] tags` has the rules; `bake` gives the names when all images are baked.
+    /// Registries are asked which versions they have where a name only moves forward. Changes
+    /// nothing.
+    Tags(TagsArgs),
+    /// List the tiers and what is in them, and fill one
+    Tier(TierArgs),
     /// Print all keys of larder.toml, with what each does
     Reference(ReferenceArgs),
 }
@@ -161,6 +176,8 @@ pub struct BakeArgs {
     #[command(flatten)]
     pub(super) talk: TalkArgs,
     #[command(flatten)]
+    pub(super) profile: ProfileArgs,
+    #[command(flatten)]
     pub(super) project: ProjectArgs,
 }
 
@@ -175,6 +192,8 @@ pub struct CiArgs {
     /// How much it says.
     #[command(flatten)]
     pub talk: TalkArgs,
+    #[command(flatten)]
+    pub(super) profile: ProfileArgs,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
 }
@@ -234,6 +253,92 @@ pub struct ProjectArgs {
     /// Set a build argument of all images; without a value, it is taken from the environment
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(super) build_arg: Vec<String>,
+}
+
+/// Which kind of build this is.
+#[derive(clap::Args, Clone, Default)]
+#[command(next_help_heading = "Settings")]
+pub struct ProfileArgs {
+    /// The profile that counts: by default LARDER_PROFILE, else the one whose `when` fits what the
+    /// CI or git says
+    #[arg(long, value_name = "NAME")]
+    pub(super) profile: Option<String>,
+}
+
+/// What `tags` is told.
+#[derive(clap::Args)]
+pub struct TagsArgs {
+    /// The images: by default, all
+    pub(super) names: Vec<String>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) talk: TalkArgs,
+    #[command(flatten)]
+    pub(super) profile: ProfileArgs,
+    #[command(flatten)]
+    pub(super) project: ProjectArgs,
+}
+
+/// What `tier` is told.
+#[derive(clap::Args)]
+pub struct TierArgs {
+    #[command(subcommand)]
+    pub(super) job: TierJob,
+}
+
+#[derive(Subcommand)]
+pub(super) enum TierJob {
+    /// List the tiers and which of them this kind of build uses; or what is in one
+    Ls {
+        /// The tier; `machine` is this machine's store
+        name: Option<String>,
+        /// Print one JSON object a line
+        #[arg(long, requires = "name")]
+        json: bool,
+        #[command(flatten)]
+        common: TierCommon,
+    },
+    /// Say how much is in a tier, for each image, and together with what they share counted once
+    Df {
+        /// The tier
+        name: String,
+        #[command(flatten)]
+        common: TierCommon,
+    },
+    /// Say of each image whether a tier has it as it is now, and exit 1 where one is missing
+    Check {
+        /// The tier
+        name: String,
+        /// The images and disks: by default, all
+        images: Vec<String>,
+        #[command(flatten)]
+        common: TierCommon,
+    },
+    /// Bring images into a tier from this machine's store, or from other tiers through it
+    ///
+    /// Builds nothing: exits 1 where an image is nowhere. The profile of this build must write the
+    /// tier.
+    Warm {
+        /// The tier; `machine` is this machine's store
+        name: String,
+        /// The images and disks: by default, all
+        images: Vec<String>,
+        #[command(flatten)]
+        common: TierCommon,
+    },
+}
+
+/// What all commands about tiers are told.
+#[derive(clap::Args)]
+pub(super) struct TierCommon {
+    #[command(flatten)]
+    pub(super) talk: TalkArgs,
+    #[command(flatten)]
+    pub(super) profile: ProfileArgs,
+    #[command(flatten)]
+    pub(super) project: ProjectArgs,
 }
 
 /// What `lock` is told.

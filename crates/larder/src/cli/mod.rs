@@ -3,10 +3,11 @@
 mod args;
 
 pub use args::{
-    Args, BakeArgs, CiArgs, InitArgs, ListArgs, LockArgs, ProjectArgs, ReferenceArgs, TalkArgs, WhyArgs,
+    Args, BakeArgs, CiArgs, InitArgs, ListArgs, LockArgs, ProfileArgs, ProjectArgs, ReferenceArgs, TagsArgs,
+    TalkArgs, TierArgs, WhyArgs,
 };
 
-use args::{EngineArg, Job};
+use args::{EngineArg, Job, TierJob};
 use std::io::{IsTerminal, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -20,9 +21,12 @@ use crate::config;
 use crate::engine::Engine;
 use crate::init;
 use crate::list;
+use crate::occasion::{self, Occasion, PROFILE_VARIABLE};
 use crate::process::children::Children;
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
+use crate::tier::Route;
+use crate::tier::command::Desk;
 use crate::why;
 
 /// Does what the command line says.
@@ -37,6 +41,8 @@ pub fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
         Job::Lock(args) => process.lock(args),
         Job::Ci(args) => process.ci(Vec::new(), args),
         Job::List(args) => process.list(&args),
+        Job::Tags(args) => process.tags(&args),
+        Job::Tier(args) => process.tier(args),
         Job::Reference(args) => reference(&args),
         Job::Why(args) => process.why(&args),
     };
@@ -144,7 +150,7 @@ impl Process {
             engines: self.engines(),
             store: self.settings(&root, &args.project).store_dir(store_flag.as_deref()).ok(),
             store_flag,
-            ..self.options()
+            ..self.routed(&project, &args.profile, &runner)?
         };
         let tools = self.tools_of(&root, &args.project);
         Ok(bake::bake(&project, &options, &tools, &runner, &mut Output::report())?)
@@ -193,7 +199,7 @@ impl Process {
             live: args.talk.verbosity() == Verbosity::Normal && self.draws(),
             locked: self.is_ci(),
             store: self.settings(&root, &args.project).store_dir(None).ok(),
-            ..self.options()
+            ..self.routed(&project, &args.profile, &runner)?
         };
         let tools = self.tools_of(&root, &args.project);
         let wanted = ci::Wanted { steps: args.steps, with: args.with };
@@ -207,6 +213,53 @@ impl Process {
     pub fn list(&self, args: &ListArgs) -> miette::Result<Outcome> {
         let (_, project) = self.project(&args.project)?;
         list::list(&project, &args.names, args.json, &mut Output::report())
+    }
+
+    /// `tags`.
+    ///
+    /// # Errors
+    /// A larder.toml that cannot be used, a name that it does not have; a registry that does not tell what is there.
+    pub fn tags(&self, args: &TagsArgs) -> miette::Result<Outcome> {
+        let (root, project) = self.project(&args.project)?;
+        let runner = self.runner(&root, args.talk.verbosity());
+        let options =
+            bake::Options { names: args.names.clone(), ..self.routed(&project, &args.profile, &runner)? };
+        let tools = self.tools_of(&root, &args.project);
+        bake::tags::list(&project, &options, args.json, (&tools, &runner), &mut Output::report())
+    }
+
+    /// `tier`.
+    ///
+    /// # Errors
+    /// A larder.toml that cannot be used; a tier that does not answer.
+    pub fn tier(&self, args: TierArgs) -> miette::Result<Outcome> {
+        let (names, common) = match &args.job {
+            TierJob::Ls { common, .. } | TierJob::Df { common, .. } => (Vec::new(), common),
+            TierJob::Check { images, common, .. } | TierJob::Warm { images, common, .. } => {
+                (images.clone(), common)
+            }
+        };
+        let (root, project) = self.project(&common.project)?;
+        let runner = self.runner(&root, common.talk.verbosity());
+        let options = bake::Options {
+            names,
+            engines: self.engines(),
+            jobs: processors(),
+            locked: self.is_ci(),
+            store: self.settings(&root, &common.project).store_dir(None).ok(),
+            ..self.routed(&project, &common.profile, &runner)?
+        };
+        let (tools, is_read_only) = (self.tools_of(&root, &common.project), self.is_read_only()?);
+        let desk =
+            Desk { project: &project, options: &options, tools: &tools, runner: &runner, is_read_only };
+        let mut out = Output::report();
+        match &args.job {
+            TierJob::Ls { name: None, .. } => desk.list(&mut out),
+            TierJob::Ls { name: Some(name), json, .. } => desk.entries(name, *json, &mut out),
+            TierJob::Df { name, .. } => desk.size(name, &mut out),
+            TierJob::Check { name, .. } => desk.check(name, &mut out),
+            TierJob::Warm { name, .. } => desk.warm(name, &mut out),
+        }
     }
 
     /// `why`. Outside a project, only what is stored can be asked for.
@@ -244,6 +297,43 @@ impl Process {
             host: Some(host),
             ..bake::Options::default()
         }
+    }
+
+    /// The same, with what this kind of build reads, writes and tags.
+    fn routed(
+        &self,
+        project: &config::Project,
+        args: &ProfileArgs,
+        runner: &Runner,
+    ) -> miette::Result<bake::Options> {
+        if project.tiers.is_empty() && project.profiles.is_empty() && args.profile.is_none() {
+            let route = Route::of(project, None, self.is_read_only()?);
+            return Ok(bake::Options { route, ..self.options() });
+        }
+        let occasion = Occasion::find(&self.environment.variables, runner);
+        let flag = args.profile.as_deref().map(|name| (name, "`--profile`"));
+        let variable = || self.environment.get(PROFILE_VARIABLE).map(|name| (name, PROFILE_VARIABLE));
+        let profile = occasion::choose(&project.profiles, flag.or_else(variable), &occasion)?;
+        let route = Route::of(project, profile, self.is_read_only()?);
+        if let Some(name) = &route.profile {
+            runner.say(&format!("# the profile of this build: {name}"));
+        }
+        Ok(bake::Options { route, occasion, ..self.options() })
+    }
+
+    /// Whether the user has forbidden to write to anything but this machine's store. No file of a
+    /// checkout is asked.
+    fn is_read_only(&self) -> miette::Result<bool> {
+        #[derive(Default, serde::Deserialize)]
+        #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+        struct User {
+            read_only: bool,
+            #[serde(rename = "version")]
+            _version: Option<String>,
+        }
+        let is_set = |value: &str| !matches!(value, "0" | "false");
+        let by_variable = self.environment.get("LARDER_READ_ONLY").is_some_and(is_set);
+        Ok(by_variable || Settings::of_user(self.environment.clone()).table::<User>("larder")?.read_only)
     }
 
     /// The programs to run in the folder `root`.

@@ -32,6 +32,7 @@ pub mod reference;
 pub mod secrets;
 pub mod step;
 mod table;
+pub mod tiers;
 mod variables;
 
 pub use fault::{ConfigError, Invalid};
@@ -44,6 +45,8 @@ use self::image::{Context, Image, Source};
 use self::layers::{Layers, Table};
 use self::step::{CiTable, Step};
 use self::table::{ImageTable, Read};
+use self::tiers::profile::{self, Profile, ProfileTables};
+use self::tiers::tier::{self, Tier, TierTables};
 pub use self::variables::Variables;
 use crate::nearest::{self, question};
 
@@ -61,6 +64,10 @@ pub struct Project {
     pub steps: Vec<Step>,
     /// Where `ci` keeps what its steps print.
     pub ci_log: Option<Utf8PathBuf>,
+    /// Where else images are kept, in the order of their tables.
+    pub tiers: Vec<Tier>,
+    /// The kinds of build, in the order of their tables.
+    pub profiles: Vec<Profile>,
     /// The texts that it was read from.
     layers: Layers,
 }
@@ -116,8 +123,8 @@ pub(crate) fn check(text: &str, variables: Variables<'_>) -> Result<(), ConfigEr
 }
 
 /// The tables of larder.toml, those of other tools too. One that begins with `x-` is its user's.
-const TABLES: [&str; 9] =
-    ["cache", "ci", "defaults", "disk", "gcctl", "image", "larder", "pkgcache", "store"];
+const TABLES: [&str; 11] =
+    ["cache", "ci", "defaults", "disk", "gcctl", "image", "larder", "pkgcache", "profile", "store", "tier"];
 
 fn project(layers: &Layers, variables: Variables<'_>) -> Result<Project, Fault> {
     let mut file = layers.merged()?;
@@ -138,11 +145,15 @@ fn project(layers: &Layers, variables: Variables<'_>) -> Result<Project, Fault> 
     let read = images.into_iter().map(|entry| image(entry, caches, variables));
     let images = settled(read.collect::<Result<_, _>>()?)?;
     let steps = rest.ci.steps(&images)?;
+    let tiers = tier::tiers(rest.tier)?;
+    let profiles = profile::profiles(rest.profile, &tiers)?;
     Ok(Project {
         images,
         disks,
         steps,
         ci_log: rest.ci.log.map(Spanned::into_inner),
+        tiers,
+        profiles,
         layers: Layers::default(),
     })
 }
@@ -200,8 +211,8 @@ fn known_tables(file: &Table<'_>) -> Result<(), Fault> {
     let Some(name) = file.keys().find(|name| !own(name.get_ref())) else { return Ok(()) };
     let word = name.get_ref().as_ref();
     let meant = nearest::nearest(word, TABLES).map(|table| format!("is `[{table}]` meant? "));
-    let known = "there are `[image.NAME]`, `[disk.NAME]`, `[defaults]`, `[store]`, `[cache]`, `[ci]`, `[gcctl]`, `[pkgcache]` \
-                 and `[larder]`; a name that begins with `x-` is yours";
+    let known = "there are `[image.NAME]`, `[disk.NAME]`, `[defaults]`, `[store]`, `[cache]`, `[ci]`, `[gcctl]`, `[pkgcache]`, \
+                 `[tier.NAME]`, `[profile.NAME]` and `[larder]`; a name that begins with `x-` is yours";
     let help = format!("{}{known}", meant.unwrap_or_default());
     Err(Fault::new(format!("no tool knows the table `{word}`"), name.span(), help))
 }
@@ -213,6 +224,10 @@ struct File {
     cache: Cache,
     #[serde(default)]
     ci: CiTable,
+    #[serde(default)]
+    tier: TierTables,
+    #[serde(default)]
+    profile: ProfileTables,
     // Only to refuse misspelt keys: where the store lies is storekit's to read.
     #[serde(default, rename = "store")]
     _store: StoreTable,

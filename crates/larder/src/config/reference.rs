@@ -40,6 +40,10 @@ enum Kind {
     Named(&'static [Key]),
     /// A list of tables.
     Several(&'static [Key]),
+    /// A list of texts or tables.
+    Rules(&'static [Key]),
+    /// A whole number that is not negative.
+    Number,
     /// Another tool's, or the user's.
     Any,
 }
@@ -251,6 +255,83 @@ const LARDER: &[Key] = &[key(
     "the oldest larder that will do, such as `0.1`, or a range: `>=0.1, <0.3`. Checked first",
 )];
 
+const TIER: &[Key] = &[
+    key("store", Kind::Text, false, "the folder of another store, relative to larder.toml"),
+    key(
+        "registry",
+        Kind::Text,
+        false,
+        "a repository in a registry, without a tag: `registry.example/team/cache`. Each image is there under its key",
+    ),
+    key(
+        "s3",
+        Kind::Text,
+        false,
+        "a bucket of an object store: `https://s3.example/bucket`, with or without a beginning for all keys behind it. Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
+    key(
+        "timeout",
+        Kind::Text,
+        false,
+        "how long it may keep silent; then it is left out for the rest of the run, with one warning; `10s`",
+    ),
+];
+
+const WHEN: &[Key] = &[
+    key(
+        "event",
+        Kind::Words,
+        false,
+        "what led to the build, as the CI says: `push`, `pull_request`, `schedule`, `manual`, `release`, or its own word; a pattern, or a list of them",
+    ),
+    key("branch", Kind::Words, false, "the branch that is built; a pull request has none"),
+    key("tag", Kind::Words, false, "the git tag that is built"),
+];
+
+const TAG: &[Key] = &[
+    key("name", Kind::Text, false, "the name"),
+    key(
+        "move",
+        Kind::OneOf(&["always", "forward"]),
+        false,
+        "`forward`: only where no higher version of those in the repository has the name, and never to a pre-release; `always`",
+    ),
+];
+
+const PROFILE: &[Key] = &[
+    key(
+        "when",
+        Kind::Table(WHEN),
+        false,
+        "for which builds it counts: all that is said must fit. Left out, it counts where no other profile does; where several fit, the one that is trusted least. `--profile` and LARDER_PROFILE name one themselves",
+    ),
+    key(
+        "trust",
+        Kind::Number,
+        false,
+        "0 to 255; `0`. A profile that reads what one with a smaller number writes is refused",
+    ),
+    key(
+        "read",
+        Kind::Texts,
+        false,
+        "the tiers that are asked, in this order; `machine`, this machine's store, is always the first",
+    ),
+    key("write", Kind::Texts, false, "the tiers that what is built goes to; `machine` is always one"),
+    key(
+        "tags",
+        Kind::Rules(TAG),
+        false,
+        "the names that images get in registries when all are baked: `registry.example/team/{image}:v{version}`, or `{ name = …, move = … }`. There are `{image}`, `{branch}`, `{sha}`, `{sha7}`, `{version}`, `{minor}` (1.2), `{major}` (1) and `{date}`; what a build has no value for is left out",
+    ),
+    key(
+        "also-read",
+        Kind::Texts,
+        false,
+        "names in registries, as in `tags`, under which an image is looked for when no tier has it; it is taken where it was made for the very key",
+    ),
+];
+
 const FILE: &[Key] = &[
     key("image", Kind::Named(IMAGE), true, "an image, built from a Dockerfile or packed from a folder"),
     key("disk", Kind::Named(DISK), true, "what a command makes: a disk image, an archive or a folder"),
@@ -263,6 +344,8 @@ const FILE: &[Key] = &[
     key("cache", Kind::Table(CACHE), false, "both caches for the whole file"),
     key("ci", Kind::Table(CI), false, "what `larder ci` runs"),
     key("store", Kind::Table(STORE), false, "the store of all tools"),
+    key("tier", Kind::Named(TIER), false, "where else images are kept under their keys"),
+    key("profile", Kind::Named(PROFILE), false, "what a kind of build reads, writes and tags"),
     key("larder", Kind::Table(LARDER), false, "larder itself"),
     key("gcctl", Kind::Any, false, "see `gcctl --help`"),
     key("pkgcache", Kind::Any, false, "see `pkgcache serve --help`"),
@@ -285,6 +368,10 @@ pub fn page() -> String {
         ("[ci]", CI),
         ("[[ci.step]]", STEP),
         ("[store]", STORE),
+        ("[tier.NAME]", TIER),
+        ("[profile.NAME]", PROFILE),
+        ("when", WHEN),
+        ("tags", TAG),
         ("[larder]", LARDER),
     ] {
         // A string is never too long to be written.
@@ -369,6 +456,8 @@ impl Kind {
             Self::Table(_) | Self::Any => "table".to_owned(),
             Self::Named(_) => "names with tables".to_owned(),
             Self::Several(_) => "list of tables".to_owned(),
+            Self::Rules(_) => "list of texts or tables".to_owned(),
+            Self::Number => "number".to_owned(),
         }
     }
 
@@ -392,6 +481,8 @@ impl Kind {
             Self::Table(keys) => object(keys),
             Self::Named(keys) => of_names(object(keys)),
             Self::Several(keys) => json!({ "type": "array", "items": object(keys) }),
+            Self::Rules(keys) => json!({ "type": "array", "items": { "anyOf": [text, object(keys)] } }),
+            Self::Number => json!({ "type": "integer", "minimum": 0, "maximum": 255 }),
             Self::Any => json!({ "type": "object" }),
         }
     }
@@ -431,6 +522,9 @@ mod tests {
         is_complete("[[ci.step]]", STEP, &[]);
         is_complete("[store]", STORE, &[]);
         is_complete("[larder]", LARDER, &[]);
+        is_complete("[tier.t]", TIER, &[]);
+        is_complete("[profile.p]", PROFILE, &[]);
+        is_complete("[profile.p.when]", WHEN, &[]);
         let mut tables: Vec<_> = FILE.iter().map(|key| key.name).collect();
         tables.sort_unstable();
         assert_eq!(tables, crate::config::TABLES);

@@ -103,13 +103,30 @@ impl Runner {
     pub fn capture(&self, cmd: &Cmd) -> Result<(ExitStatus, Vec<u8>), RunError> {
         self.say(&cmd.to_string());
         let said = self.said(cmd)?;
-        let mut child = self.start(cmd, Stdio::null(), Stdio::piped(), said.stdio(cmd)?)?;
-        let mut data = Vec::new();
-        let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut data));
-        let status = self.wait(cmd, &mut child)?;
+        let child = self.start(cmd, Stdio::null(), Stdio::piped(), said.stdio(cmd)?)?;
+        let ended = self.heard(cmd, child);
         self.show_said(said);
-        read.map_err(lost(cmd))?;
-        Ok((status, data))
+        ended
+    }
+
+    /// How the command ended, and what it wrote; it is read while its time runs.
+    fn heard(&self, cmd: &Cmd, mut child: Child) -> Result<(ExitStatus, Vec<u8>), RunError> {
+        let stdout = child.stdout.take();
+        let read = move || {
+            let mut data = Vec::new();
+            let read = stdout.map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut data));
+            read.map(|_| data)
+        };
+        if cmd.limit().is_none() {
+            let read = read();
+            return Ok((self.wait(cmd, &mut child)?, read.map_err(lost(cmd))?));
+        }
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(read);
+            let status = self.wait(cmd, &mut child)?;
+            let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok((status, read.map_err(lost(cmd))?))
+        })
     }
 
     /// As `capture`, without a word from the command: for questions that may be answered with an
@@ -119,12 +136,8 @@ impl Runner {
     /// As `capture`.
     pub fn ask(&self, cmd: &Cmd) -> Result<(ExitStatus, Vec<u8>), RunError> {
         self.say(&cmd.to_string());
-        let mut child = self.start(cmd, Stdio::null(), Stdio::piped(), Stdio::null())?;
-        let mut data = Vec::new();
-        let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut data));
-        let status = self.wait(cmd, &mut child)?;
-        read.map_err(lost(cmd))?;
-        Ok((status, data))
+        let child = self.start(cmd, Stdio::null(), Stdio::piped(), Stdio::null())?;
+        self.heard(cmd, child)
     }
 
     /// As `capture`, with what the command says on stderr in `said`, to be shown by `release`; with
@@ -138,12 +151,10 @@ impl Runner {
         }
         let mut log = tempfile::tempfile().map_err(lost(cmd))?;
         let stderr = log.try_clone().map_err(lost(cmd))?.into();
-        let mut child = self.start(cmd, Stdio::null(), Stdio::piped(), stderr)?;
-        let mut data = Vec::new();
-        let read = child.stdout.take().map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut data));
-        let status = self.wait(cmd, &mut child)?;
-        read.and_then(|_| log.rewind()).and_then(|()| log.read_to_end(said)).map_err(lost(cmd))?;
-        Ok((status, data))
+        let child = self.start(cmd, Stdio::null(), Stdio::piped(), stderr)?;
+        let ended = self.heard(cmd, child);
+        log.rewind().and_then(|()| log.read_to_end(said)).map_err(lost(cmd))?;
+        ended
     }
 
     /// Shows what was held back.

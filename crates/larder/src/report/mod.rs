@@ -11,6 +11,7 @@ pub mod changes;
 
 use self::changes::Changes;
 use crate::process::packages::Packages;
+use crate::tier::Tally;
 
 /// How many changed inputs the text names; the rest is counted.
 const SHOWN: usize = 5;
@@ -69,6 +70,10 @@ pub struct Baked {
     /// `engine` or `store` where it was found, `docker`, `podman` or `pack` where it was made;
     /// absent where there is no image.
     pub from: Option<&'static str>,
+    /// The tier that it came from, or by a check the one that has it; absent where this machine's
+    /// store had it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
     /// The engine that it is for, also where it was found; absent where a packed image is in the
     /// store alone.
     pub engine: Option<&'static str>,
@@ -137,7 +142,7 @@ fn json(baked: &Baked, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
 /// below it.
 fn text(baked: &Baked, width: usize, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
     let key = baked.key.as_deref().map_or("-", |key| key.get(..SHORT).unwrap_or(key));
-    let from = baked.from.unwrap_or("-");
+    let from = baked.tier.as_deref().or(baked.from).unwrap_or("-");
     let (image, state) = (&baked.image, baked.state.name());
     let line = format!("{image:width$}  {state:6}  {key:SHORT$}  {from:6}  {:>7.2} s", baked.seconds);
     let remark = remark(baked);
@@ -158,7 +163,7 @@ fn text(baked: &Baked, width: usize, out: &mut (impl Write + ?Sized)) -> io::Res
 }
 
 /// All images and disks of a bake together.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sum {
     /// How many there are.
     pub images: usize,
@@ -173,6 +178,8 @@ pub struct Sum {
     pub of: u64,
     /// In seconds.
     pub saved: f64,
+    /// What tiers gave and took, by name.
+    pub(crate) tiers: Vec<(String, Tally)>,
 }
 
 impl Sum {
@@ -216,6 +223,14 @@ impl fmt::Display for Sum {
                 write!(f, " of {}", ByteSize(self.of))?;
             }
         }
+        for (tier, tally) in &self.tiers {
+            if tally.given > 0 {
+                write!(f, "; {} from {tier} ({})", tally.given, ByteSize(tally.given_bytes))?;
+            }
+            if tally.taken > 0 {
+                write!(f, "; {} to {tier} ({})", tally.taken, ByteSize(tally.taken_bytes))?;
+            }
+        }
         if self.saved >= 1.0 {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -252,6 +267,7 @@ mod tests {
             state,
             key: Some("c0ffee".into()),
             from: Some("store"),
+            tier: None,
             engine: Some("podman"),
             saved: true,
             by_key: true,

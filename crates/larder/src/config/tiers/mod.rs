@@ -1,0 +1,4 @@
+//! Where else images are kept, and which kind of build reads, writes and tags what.
+
+pub mod profile;
+pub mod tier;

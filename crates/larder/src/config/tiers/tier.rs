@@ -1,0 +1,186 @@
+//! `[tier.NAME]`: where else images are kept under their keys.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use serde::Deserialize;
+use storekit::size::Age;
+use toml::Spanned;
+
+use crate::config::checks::{is_limit, is_path};
+use crate::config::fault::Fault;
+use crate::config::names;
+
+/// The tier that is always there: this machine's own store.
+pub const MACHINE: &str = "machine";
+
+/// How long a tier may keep silent where nothing is said.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One `[tier.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tier {
+    /// The table's name.
+    pub name: String,
+    /// Where it is.
+    pub place: Place,
+    /// How long it may keep silent before it is left out.
+    pub timeout: Age,
+}
+
+/// Where a tier is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Another store: a folder, relative to larder.toml's.
+    Store(Utf8PathBuf),
+    /// A repository in a registry, without a tag.
+    Registry(String),
+    /// A bucket of an object store, and what its keys begin with: a URL.
+    S3(String),
+}
+
+impl Place {
+    /// As `imgtar --tier` has it.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        match self {
+            Self::Store(folder) => format!("store:{folder}"),
+            Self::Registry(repository) => format!("registry:{repository}"),
+            Self::S3(url) => format!("s3:{url}"),
+        }
+    }
+}
+
+/// The table as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct TierTable {
+    store: Option<Spanned<Utf8PathBuf>>,
+    registry: Option<Spanned<String>>,
+    s3: Option<Spanned<String>>,
+    timeout: Option<Spanned<Age>>,
+}
+
+/// The tables of all tiers, by name.
+pub(in crate::config) type TierTables = BTreeMap<Spanned<String>, Spanned<TierTable>>;
+
+/// The tiers, in the order of the file, with wrong values refused.
+pub(in crate::config) fn tiers(tables: TierTables) -> Result<Vec<Tier>, Fault> {
+    let mut tables: Vec<_> = tables.into_iter().collect();
+    tables.sort_by_key(|(name, _)| name.span().start);
+    tables.into_iter().map(|(name, table)| table.into_inner().checked(&name)).collect()
+}
+
+impl TierTable {
+    fn checked(self, name: &Spanned<String>) -> Result<Tier, Fault> {
+        let text = name.get_ref();
+        if text == MACHINE {
+            let help = "it is this machine's store, as `[store]` or LARDER_DIR names it, and is always the first; give this tier another name";
+            return Err(Fault::new("`machine` is no tier of the file's", name.span(), help));
+        }
+        let odd = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        if text.is_empty() || text.contains(odd) {
+            let help = "a tier's name has letters, digits, `-`, `_` and `.`";
+            return Err(Fault::new(format!("`{text}` cannot be the name of a tier"), name.span(), help));
+        }
+        is_limit(self.timeout.as_ref())?;
+        let place = match (self.store, self.registry, self.s3) {
+            (Some(folder), None, None) => {
+                is_path("store", &folder, "name a folder, relative to larder.toml")?;
+                Place::Store(folder.into_inner())
+            }
+            (None, Some(repository), None) => {
+                is_repository(&repository)?;
+                Place::Registry(repository.into_inner())
+            }
+            (None, None, Some(url)) => {
+                is_bucket(&url)?;
+                Place::S3(url.into_inner())
+            }
+            _ => {
+                let help = "write one of `store = \"FOLDER\"`, `registry = \"registry.example/team/cache\"` and \
+                            `s3 = \"https://s3.example/bucket\"`";
+                return Err(Fault::new(format!("tier `{text}` has to be in one place"), name.span(), help));
+            }
+        };
+        let timeout = self.timeout.map_or(Age(PATIENCE), Spanned::into_inner);
+        Ok(Tier { name: text.clone(), place, timeout })
+    }
+}
+
+/// Refuses what names no repository of a registry.
+fn is_repository(name: &Spanned<String>) -> Result<(), Fault> {
+    let text = name.get_ref();
+    let host = text.split_once('/').map(|(host, _)| host);
+    let why = if !host.is_some_and(|host| host.contains(['.', ':']) || host == "localhost") {
+        "names no registry"
+    } else if text.contains('@') || names::has_tag(text) {
+        "names an image, not a repository"
+    } else if !names::is_name(text) {
+        "is not a valid repository"
+    } else {
+        return Ok(());
+    };
+    let help =
+        "write it in lower case with the registry in front and without a tag: `registry.example/team/cache`";
+    Err(Fault::new(format!("`{text}` {why}"), name.span(), help))
+}
+
+/// Refuses what names no bucket.
+fn is_bucket(url: &Spanned<String>) -> Result<(), Fault> {
+    let text = url.get_ref();
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '?' | '#' | '@');
+    let is_whole = rest.and_then(|rest| rest.split_once('/')).is_some_and(|(host, path)| {
+        !host.is_empty() && !path.trim_matches('/').is_empty() && !path.split('/').any(|part| part == "..")
+    });
+    if is_whole && !text.contains(odd) {
+        return Ok(());
+    }
+    let help = "write the server and the bucket, `https://s3.example/bucket`, or with a beginning for all keys \
+                `https://s3.example/bucket/team`; the credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+    Err(Fault::new(format!("`{text}` names no bucket"), url.span(), help))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    #[track_caller]
+    fn refused(tier: &str, why: &str) {
+        let fault = parse(tier).expect_err("a bad tier");
+        assert!(fault.message.contains(why), "{}", fault.message);
+        assert!(fault.at.is_some(), "no place");
+    }
+
+    #[test]
+    fn tiers_are_in_the_order_of_the_file() {
+        let text = "[tier.team]\nregistry = \"registry.example:5000/a/cache\"\ntimeout = \"5s\"\n\
+                    [tier.depot]\ns3 = \"https://s3.example/larder\"\n[tier.near]\nstore = \"docker-cache\"\n";
+        let tiers = parse(text).expect("good").tiers;
+        let flags: Vec<_> = tiers.iter().map(|tier| (tier.name.as_str(), tier.place.flag())).collect();
+        let places = [
+            ("team", "registry:registry.example:5000/a/cache"),
+            ("depot", "s3:https://s3.example/larder"),
+            ("near", "store:docker-cache"),
+        ];
+        assert_eq!(flags, places.map(|(name, place)| (name, place.to_owned())));
+        assert_eq!(tiers.first().map(|tier| tier.timeout.0), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn what_is_no_place_is_refused_where_it_stands() {
+        refused("[tier.a]\n", "has to be in one place");
+        refused("[tier.a]\nstore = \"x\"\ns3 = \"https://h/b\"\n", "has to be in one place");
+        refused("[tier.machine]\nstore = \"x\"\n", "is no tier of the file's");
+        refused("[tier.\"a b\"]\nstore = \"x\"\n", "cannot be the name of a tier");
+        refused("[tier.a]\nregistry = \"team/cache\"\n", "names no registry");
+        refused("[tier.a]\nregistry = \"registry.example/Team\"\n", "is not a valid repository");
+        refused("[tier.a]\nregistry = \"registry.example:5000/a:1\"\n", "names an image");
+        refused("[tier.a]\ns3 = \"https://s3.example\"\n", "names no bucket");
+        refused("[tier.a]\ns3 = \"https://me:secret@s3.example/b\"\n", "names no bucket");
+        refused("[tier.a]\nstore = \"x\"\ntimeout = \"0s\"\n", "`timeout` is 0");
+    }
+}

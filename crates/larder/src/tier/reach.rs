@@ -1,0 +1,357 @@
+//! Tiers, as a bake uses them: by `imgtar`, and never relied on.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+
+use super::Route;
+use crate::config::tiers::tier::Tier;
+use crate::process::command::Cmd;
+use crate::process::runner::{RunError, Runner, code};
+use crate::process::tools::Tools;
+
+/// How much longer than a tier may keep silent a question to it may take in all.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// The tiers of one run.
+pub(crate) struct Tiers<'a> {
+    tools: &'a Tools,
+    runner: &'a Runner,
+    store: Option<Utf8PathBuf>,
+    all: Vec<Reached<'a>>,
+    read: Vec<usize>,
+    write: Vec<usize>,
+}
+
+/// A tier, and what is known of it.
+struct Reached<'a> {
+    tier: &'a Tier,
+    state: Mutex<State>,
+    changed: Condvar,
+    tally: Mutex<Tally>,
+}
+
+/// What is known of a tier in this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It was not asked yet.
+    Unknown,
+    /// Somebody waits for its first answer.
+    Asked,
+    /// It answers.
+    Up,
+    /// It answers, and takes nothing.
+    Unwritable,
+    /// It is left out.
+    Down,
+}
+
+/// What a tier gave and took in this run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// How many images came from it.
+    pub(crate) given: usize,
+    /// How many bytes of blobs came.
+    pub(crate) given_bytes: u64,
+    /// How many images went to it.
+    pub(crate) taken: usize,
+    /// How many bytes of blobs went.
+    pub(crate) taken_bytes: u64,
+}
+
+/// Why a tier is left out; told once in a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Trouble {
+    /// What happens to it.
+    pub(crate) message: String,
+    /// What `imgtar` said.
+    pub(crate) said: Vec<u8>,
+}
+
+/// What a tier said.
+enum Asked<T> {
+    Answer(T),
+    /// It is left out. The reason goes to the one who found out.
+    LeftOut(Option<Trouble>),
+}
+
+/// Where an image stands.
+#[derive(Default)]
+pub(crate) struct Places {
+    /// The tiers that have it, the one that is asked first at the front.
+    pub(crate) holders: Vec<usize>,
+    /// Those before the first of these that answered, and have it not.
+    pub(crate) lacking: Vec<usize>,
+    /// What went wrong.
+    pub(crate) troubles: Vec<Trouble>,
+}
+
+/// What an attempt to bring an image gave.
+pub(crate) enum Pulled {
+    /// It is in this machine's store.
+    Here,
+    /// It is gone meanwhile.
+    Gone,
+    /// It could not be brought: why, where that was not said before.
+    Failed(Option<Trouble>),
+}
+
+/// What `imgtar pull --json` and `push --json` say of the bytes.
+#[derive(Deserialize)]
+struct Moved {
+    #[serde(default)]
+    moved_bytes: u64,
+}
+
+impl<'a> Tiers<'a> {
+    /// The tiers of the route; none of them is asked yet. `store` is handed to imgtar as `--store`.
+    pub(crate) fn new(
+        route: &'a Route,
+        tools: &'a Tools,
+        runner: &'a Runner,
+        store: Option<&Utf8Path>,
+    ) -> Self {
+        let mut all: Vec<Reached<'a>> = Vec::new();
+        let mut place = |tier: &'a Tier| {
+            all.iter().position(|known| known.tier.name == tier.name).unwrap_or_else(|| {
+                all.push(Reached::new(tier));
+                all.len() - 1
+            })
+        };
+        let read = route.read.iter().map(&mut place).collect();
+        let write = route.write.iter().map(&mut place).collect();
+        Self { tools, runner, store: store.map(Utf8Path::to_owned), all, read, write }
+    }
+
+    /// Whether there is any to ask.
+    pub(crate) fn are_read(&self) -> bool {
+        !self.read.is_empty()
+    }
+
+    /// Those that are written.
+    pub(crate) fn written(&self) -> &[usize] {
+        &self.write
+    }
+
+    /// The tier's name.
+    pub(crate) fn name(&self, at: usize) -> &str {
+        self.all.get(at).map_or("", |reached| reached.tier.name.as_str())
+    }
+
+    /// What each tier gave and took, by name.
+    pub(crate) fn tallies(&self) -> impl Iterator<Item = (&str, Tally)> {
+        self.all.iter().map(|reached| (reached.tier.name.as_str(), *locked(&reached.tally)))
+    }
+
+    /// Where the image of the key stands: all tiers that are read are asked at once.
+    ///
+    /// # Errors
+    /// Only where a signal came.
+    pub(crate) fn places(&self, key: &str) -> Result<Places, RunError> {
+        let asked: Vec<_> = match self.read.as_slice() {
+            [] => Vec::new(),
+            [only] => vec![(*only, self.has(*only, key))],
+            several => thread::scope(|scope| {
+                let ask = |at: &usize| {
+                    (
+                        *at,
+                        scope.spawn({
+                            let at = *at;
+                            move || self.has(at, key)
+                        }),
+                    )
+                };
+                let asks: Vec<_> = several.iter().map(ask).collect();
+                asks.into_iter()
+                    .map(|(at, ask)| {
+                        (at, ask.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                    })
+                    .collect()
+            }),
+        };
+        let mut places = Places::default();
+        for (at, asked) in asked {
+            match asked? {
+                Asked::Answer(true) => places.holders.push(at),
+                Asked::Answer(false) if places.holders.is_empty() => places.lacking.push(at),
+                Asked::Answer(false) | Asked::LeftOut(None) => {}
+                Asked::LeftOut(Some(trouble)) => places.troubles.push(trouble),
+            }
+        }
+        Ok(places)
+    }
+
+    fn has(&self, at: usize, key: &str) -> Result<Asked<bool>, RunError> {
+        let Some(reached) = self.all.get(at) else { return Ok(Asked::LeftOut(None)) };
+        reached.ask(|| {
+            let cmd = self.imgtar("has", key, reached.tier).within(Some(reached.limit()));
+            let (code, _, said) = self.run(&cmd)?;
+            Ok(match code {
+                Some(0) => Ok(true),
+                Some(1) => Ok(false),
+                _ => Err(said),
+            })
+        })
+    }
+
+    /// Brings the image into this machine's store, over what stands there under the key where that
+    /// is damaged.
+    ///
+    /// # Errors
+    /// Only where a signal came.
+    pub(crate) fn pull(&self, at: usize, key: &str, over: bool) -> Result<Pulled, RunError> {
+        let Some(reached) = self.all.get(at).filter(|reached| reached.state() != State::Down) else {
+            return Ok(Pulled::Failed(None));
+        };
+        let cmd = self.imgtar("pull", key, reached.tier).arg("--json");
+        let (code, answer, said) = self.run(&if over { cmd.arg("--force") } else { cmd })?;
+        let tier = &reached.tier.name;
+        Ok(match code {
+            Some(0) => {
+                let mut tally = locked(&reached.tally);
+                tally.given += 1;
+                tally.given_bytes += moved(&answer);
+                Pulled::Here
+            }
+            Some(1) => Pulled::Gone,
+            Some(3) => {
+                let message =
+                    format!("what the tier `{tier}` has under the key is damaged, and is not taken");
+                Pulled::Failed(Some(Trouble { message, said }))
+            }
+            _ => Pulled::Failed(reached.leave_out(State::Down, said)),
+        })
+    }
+
+    /// Sends what this machine's store has under the key to the tier. A trouble is for the one who
+    /// finds it out first.
+    ///
+    /// # Errors
+    /// Only where a signal came.
+    pub(crate) fn push(&self, at: usize, key: &str) -> Result<Option<Trouble>, RunError> {
+        let is_open = |reached: &&Reached<'_>| !matches!(reached.state(), State::Down | State::Unwritable);
+        let Some(reached) = self.all.get(at).filter(is_open) else { return Ok(None) };
+        let cmd = self.imgtar("push", key, reached.tier).arg("--json");
+        let (code, answer, said) = self.run(&cmd)?;
+        if code == Some(0) {
+            let mut tally = locked(&reached.tally);
+            tally.taken += 1;
+            tally.taken_bytes += moved(&answer);
+            return Ok(None);
+        }
+        if code == Some(3) {
+            let message =
+                format!("the stored image is damaged: it was not sent to the tier `{}`", reached.tier.name);
+            return Ok(Some(Trouble { message, said }));
+        }
+        Ok(reached.leave_out(State::Unwritable, said))
+    }
+
+    /// An `imgtar` command about a key in the tier.
+    fn imgtar(&self, job: &str, key: &str, tier: &Tier) -> Cmd {
+        let cmd = self.tools.imgtar(job).args([key, "-q"]);
+        on(
+            tier,
+            match &self.store {
+                Some(store) => cmd.arg("--store").path(store),
+                None => cmd,
+            },
+        )
+    }
+
+    /// The command's exit code, what it wrote and what it said.
+    fn run(&self, cmd: &Cmd) -> Result<(Option<u8>, Vec<u8>, Vec<u8>), RunError> {
+        let mut said = Vec::new();
+        match self.runner.hold(cmd, &mut said) {
+            Ok((status, answer)) => Ok((code(status), answer, said)),
+            Err(error) if error.is_interruption() => Err(error),
+            Err(error) => Ok((None, Vec::new(), format!("{error}\n").into_bytes())),
+        }
+    }
+}
+
+/// Names the tier to an `imgtar` command.
+pub(super) fn on(tier: &Tier, cmd: Cmd) -> Cmd {
+    let patience = format!("{}s", tier.timeout.0.as_secs().max(1));
+    cmd.args(["--tier", &tier.place.flag(), "--timeout", &patience])
+}
+
+fn moved(answer: &[u8]) -> u64 {
+    let lines =
+        answer.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Moved>(line).ok());
+    lines.map(|line| line.moved_bytes).fold(0, u64::saturating_add)
+}
+
+impl<'a> Reached<'a> {
+    fn new(tier: &'a Tier) -> Self {
+        Self { tier, state: Mutex::new(State::Unknown), changed: Condvar::new(), tally: Mutex::default() }
+    }
+
+    fn state(&self) -> State {
+        *locked(&self.state)
+    }
+
+    fn limit(&self) -> Duration {
+        self.tier.timeout.0.saturating_add(MARGIN)
+    }
+
+    /// Asks the tier, unless it is left out. The first question of a run is alone: the others wait
+    /// for what comes of it, so that a tier which does not answer costs its timeout once.
+    fn ask<T>(
+        &self,
+        question: impl FnOnce() -> Result<Result<T, Vec<u8>>, RunError>,
+    ) -> Result<Asked<T>, RunError> {
+        {
+            let state = locked(&self.state);
+            let waited = self.changed.wait_while(state, |state| *state == State::Asked);
+            let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+            match *state {
+                State::Down => return Ok(Asked::LeftOut(None)),
+                State::Unknown => *state = State::Asked,
+                State::Asked | State::Up | State::Unwritable => {}
+            }
+        }
+        let answer = question();
+        let settled = match &answer {
+            Ok(Ok(_)) => State::Up,
+            _ => State::Down,
+        };
+        let mut state = locked(&self.state);
+        let was_known = *state == State::Down;
+        if *state != State::Unwritable || settled == State::Down {
+            *state = settled;
+        }
+        drop(state);
+        self.changed.notify_all();
+        Ok(match answer? {
+            Ok(answer) => Asked::Answer(answer),
+            Err(said) => Asked::LeftOut((!was_known).then(|| self.trouble(State::Down, said))),
+        })
+    }
+
+    /// Leaves it out from now on; the reason, if that is news.
+    fn leave_out(&self, how: State, said: Vec<u8>) -> Option<Trouble> {
+        let mut state = locked(&self.state);
+        let is_news = !matches!(*state, State::Down | State::Unwritable);
+        *state = how;
+        drop(state);
+        self.changed.notify_all();
+        is_news.then(|| self.trouble(how, said))
+    }
+
+    fn trouble(&self, how: State, said: Vec<u8>) -> Trouble {
+        let tier = &self.tier.name;
+        let message = match how {
+            State::Unwritable => format!("nothing more is written to the tier `{tier}` in this run"),
+            _ => format!("the tier `{tier}` is left out of the rest of this run"),
+        };
+        Trouble { message, said }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
