@@ -46,6 +46,7 @@ use crate::outputs::spec;
 use crate::process::live::Live;
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
+use crate::report::summary::{Summary, append};
 use crate::report::{self, Baked, State, Sum};
 use crate::schedule;
 use crate::tags::plan::TagError;
@@ -91,6 +92,8 @@ pub struct Options {
     pub host: Option<String>,
     /// Whether a live view is drawn on stderr while several images are baked.
     pub live: bool,
+    /// A file that a summary in Markdown is appended to.
+    pub summary: Option<Utf8PathBuf>,
     /// Whether what would be built, or differs, is no reason to end otherwise than with 0.
     pub dry_run: bool,
     /// Which tiers are read and written, and what is tagged.
@@ -155,6 +158,14 @@ pub enum BakeError {
     #[diagnostic(code(larder::temp), help("TMPDIR names the folder for temporary files"))]
     Temp(#[source] std::io::Error),
 
+    #[error("cannot write the summary to {path}")]
+    #[diagnostic(code(larder::summary), help("the images are baked; `--summary` names a file to append to"))]
+    Summary {
+        path: Utf8PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+
     #[error("cannot write the report")]
     #[diagnostic(code(larder::report))]
     Report(#[source] std::io::Error),
@@ -186,7 +197,9 @@ pub fn bake(
     let mut in_engines: BTreeMap<Engine, Vec<String>> = BTreeMap::new();
     let width = width(project, options)?;
     let mut keys = Vec::new();
+    let (mut summary, mut tagged) = (Summary::default(), Vec::new());
     let tallies = each(project, options, tools, runner, |baked| {
+        summary.add(baked);
         keys.push((baked.image.clone(), baked.key.clone().filter(|_| baked.saved)));
         states.push(baked.state);
         sum.add(baked);
@@ -206,13 +219,21 @@ pub fn bake(
     }
     let is_told = !options.json && runner.verbosity() > Verbosity::Quiet;
     let mut written = written.and_then(|()| if is_told { writeln!(out, "{sum}") } else { Ok(()) });
-    if outcome(&states) == Outcome::Yes && !options.check {
+    let given = if outcome(&states) == Outcome::Yes && !options.check {
         let mut say = |line: &str| {
+            tagged.push(line.to_owned());
             let before = std::mem::replace(&mut written, Ok(()));
             written = before.and_then(|()| if is_told { writeln!(out, "{line}") } else { Ok(()) });
         };
-        tags::push(project, &keys, options, (tools, runner), &mut say)?;
+        tags::push(project, &keys, options, (tools, runner), &mut say)
+    } else {
+        Ok(())
+    };
+    if let Some(file) = &options.summary {
+        let appended = append(&summary.text(&sum, &tagged), file);
+        appended.map_err(|source| BakeError::Summary { path: file.clone(), source })?;
     }
+    given?;
     written.map_err(BakeError::Report)?;
     Ok(match outcome(&states) {
         Outcome::No if options.dry_run => Outcome::Yes,

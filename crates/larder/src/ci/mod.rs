@@ -1,13 +1,18 @@
 //! A project's images and its own steps, in order, up to the first failure.
 
+pub mod emit;
+mod junit;
 mod steps;
 
 use std::io::Write;
 use std::time::Instant;
 
+use camino::Utf8PathBuf;
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
+use storekit::files::replace::{Durability, replace};
+use storekit::printable;
 use thiserror::Error;
-use toolkit::Outcome;
+use toolkit::{Outcome, output};
 
 use crate::bake;
 use crate::config::Project;
@@ -54,6 +59,14 @@ pub struct Wanted {
     pub steps: Vec<String>,
     /// These manual ones, too.
     pub with: Vec<String>,
+    /// None before this one.
+    pub from: Option<String>,
+    /// None of these.
+    pub skip: Vec<String>,
+    /// Where the run goes as JUnit's XML; absolute.
+    pub junit: Option<Utf8PathBuf>,
+    /// Whether failures are told as GitHub's annotations, too.
+    pub annotate: bool,
 }
 
 /// Why nothing was checked.
@@ -96,7 +109,8 @@ pub fn ci<'a>(
     let untagged = untagged(options);
     let mut kitchen = steps::Steps::new(project, &untagged, tools, runner)?;
     // A step that says what it bakes says when, too.
-    let bakes_itself = !wanted.steps.is_empty() || project.steps.iter().any(|step| !step.bake.is_empty());
+    let is_part = !wanted.steps.is_empty() || wanted.from.is_some();
+    let bakes_itself = is_part || project.steps.iter().any(|step| !step.bake.is_empty());
     let mut checks = before;
     let is_empty = project.images.is_empty() && project.disks.is_empty();
     if !(bakes_itself || is_empty) {
@@ -108,7 +122,7 @@ pub fn ci<'a>(
         let run: Run<'_> = Box::new(move |out| kitchen.run(step, out));
         Check { name: step.name.clone(), run }
     }));
-    if !options.route.tags.is_empty() && wanted.steps.is_empty() {
+    if !options.route.tags.is_empty() && !is_part && wanted.skip.is_empty() {
         let tag = |out: &mut dyn Write| Ok(bake::tags::give(project, options, (tools, runner), out)?);
         checks.push(Check::new("tags", tag));
     }
@@ -116,7 +130,17 @@ pub fn ci<'a>(
     let mut outcome = Outcome::Yes;
     for check in checks {
         let started = Instant::now();
-        let done = (check.run)(out)?;
+        let ran = (check.run)(out);
+        let done = match ran {
+            Ok(done) => done,
+            Err(error) => {
+                // The error itself is the caller's to tell.
+                times.add(&check.name, started.elapsed(), Ended::Badly);
+                times.blame(error.to_string());
+                tell(&times, wanted, out)?;
+                return Err(error);
+            }
+        };
         let ended = match done {
             Done::Skipped => Ended::Skipped,
             Done::Made(Outcome::Yes) => Ended::Well,
@@ -127,13 +151,115 @@ pub fn ci<'a>(
         };
         times.add(&check.name, started.elapsed(), ended);
         if outcome != Outcome::Yes {
+            let why = kitchen.why(&check.name, outcome);
+            output::say(&format!("failed: {}: {why}", check.name));
+            times.blame(why);
             break;
         }
     }
+    let times = times.since(&kitchen.kept());
     kitchen.keep(&times);
     let written = write!(out, "{times}").and_then(|()| out.flush());
     written.into_diagnostic().wrap_err("cannot write the report")?;
+    tell(&times, wanted, out)?;
     Ok(outcome)
+}
+
+/// Tells a CI what became of the steps, as far as it was asked for.
+fn tell(times: &Times, wanted: &Wanted, out: &mut dyn Write) -> miette::Result<()> {
+    if let Some(file) = &wanted.junit {
+        let written = replace(file, junit::xml(times).as_bytes(), Durability::Unsynced);
+        written.into_diagnostic().wrap_err_with(|| format!("cannot write `{file}`"))?;
+    }
+    if wanted.annotate {
+        let written = out.write_all(junit::annotations(times).as_bytes()).and_then(|()| out.flush());
+        written.into_diagnostic().wrap_err("cannot write the report")?;
+    }
+    Ok(())
+}
+
+/// Lists the steps: a line each, with what each does, and when.
+///
+/// # Errors
+/// [`CiError`]; a list that cannot be written.
+pub fn list(project: &Project, wanted: &Wanted, out: &mut dyn Write) -> miette::Result<Outcome> {
+    let chosen = chosen(project, wanted)?;
+    let width = |of: fn(&Step) -> usize| project.steps.iter().map(of).max().unwrap_or_default();
+    let width = width(|step| step.name.chars().count());
+    let mut text = String::new();
+    for step in &project.steps {
+        let when = match (step.is_manual, chosen.iter().any(|other| other.name == step.name)) {
+            (true, false) => "manual ",
+            (false, false) => "left out",
+            (_, true) => "runs",
+        };
+        let what = step.run.clone().unwrap_or_else(|| format!("bakes {}", step.bake.join(", ")));
+        let what = what.lines().next().unwrap_or_default().to_owned();
+        text.push_str(&format!("{:width$}  {when:8}  {}\n", step.name, printable(&what)));
+    }
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .into_diagnostic()
+        .wrap_err("cannot write the list")?;
+    Ok(Outcome::Yes)
+}
+
+/// Says what would be done, in order, and does nothing: which images would be built, and which
+/// steps run.
+///
+/// # Errors
+/// As [`ci`].
+pub fn dry_run(
+    project: &Project,
+    wanted: &Wanted,
+    options: &bake::Options,
+    (tools, runner): (&Tools, &Runner),
+    out: &mut dyn Write,
+) -> miette::Result<Outcome> {
+    let chosen = chosen(project, wanted)?;
+    all_set(&chosen, options)?;
+    let options = bake::Options { check: true, dry_run: true, ..untagged(options) };
+    if !(project.images.is_empty() && project.disks.is_empty()) {
+        bake::bake(project, &options, tools, runner, out)?;
+    }
+    let kitchen = steps::Steps::new(project, &options, tools, runner)?;
+    let width = chosen.iter().map(|step| step.name.chars().count()).max().unwrap_or_default();
+    for step in chosen {
+        let word = if kitchen.would_skip(step)? { "would be skipped" } else { "would run" };
+        writeln!(out, "{:width$}  {word}", step.name).into_diagnostic().wrap_err("cannot write the list")?;
+    }
+    Ok(Outcome::Yes)
+}
+
+/// Writes a workflow for the CI that does what `ci` does.
+///
+/// # Errors
+/// Images that cannot be put in order; a text that cannot be written.
+pub fn emit(
+    project: &Project,
+    forge: emit::Forge,
+    options: &bake::Options,
+    (tools, runner): (&Tools, &Runner),
+    out: &mut dyn Write,
+) -> miette::Result<Outcome> {
+    let mut work = emit::Work::default();
+    let names = project.steps.iter().filter(|step| !step.is_manual).flat_map(|step| step.env.iter().cloned());
+    work.secrets = std::collections::BTreeSet::from_iter(names).into_iter().collect();
+    // Without a tier each job would build anew what those before it have built.
+    if project.profiles.iter().any(|profile| !profile.write.is_empty()) {
+        let check = bake::Options { check: true, route: Route::default(), ..options.clone() };
+        bake::each(project, &check, tools, runner, |baked| {
+            let at = baked.wave.saturating_sub(1);
+            work.waves.resize(work.waves.len().max(at + 1), Vec::new());
+            work.waves.iter_mut().skip(at).take(1).for_each(|wave| wave.push(baked.image.clone()));
+        })?;
+    }
+    let text = emit::workflow(forge, &work);
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .into_diagnostic()
+        .wrap_err("cannot write the workflow")?;
+    Ok(Outcome::Yes)
 }
 
 /// The same without names for images in registries.
@@ -145,7 +271,8 @@ fn untagged(options: &bake::Options) -> bake::Options {
 /// The steps to run, in the order of the file.
 fn chosen<'a>(project: &'a Project, wanted: &Wanted) -> Result<Vec<&'a Step>, CiError> {
     let names: Vec<_> = project.steps.iter().map(|step| step.name.as_str()).collect();
-    if let Some(name) = wanted.steps.iter().chain(&wanted.with).find(|name| !names.contains(&name.as_str())) {
+    let told = wanted.steps.iter().chain(&wanted.with).chain(&wanted.from).chain(&wanted.skip);
+    if let Some(name) = told.into_iter().find(|name| !names.contains(&name.as_str())) {
         let meant = question(name, names.iter().copied());
         let help = match names.as_slice() {
             [] => "it has no steps: write `[[ci.step]]` with `name` and `run`".to_owned(),
@@ -157,7 +284,9 @@ fn chosen<'a>(project: &'a Project, wanted: &Wanted) -> Result<Vec<&'a Step>, Ci
         [] => !step.is_manual || wanted.with.contains(&step.name),
         steps => steps.contains(&step.name) || wanted.with.contains(&step.name),
     };
-    Ok(project.steps.iter().filter(is_chosen).collect())
+    let first = wanted.from.as_ref().and_then(|from| names.iter().position(|name| name == from));
+    let later = project.steps.iter().skip(first.unwrap_or_default());
+    Ok(later.filter(is_chosen).filter(|step| !wanted.skip.contains(&step.name)).collect())
 }
 
 fn all_set(steps: &[&Step], options: &bake::Options) -> Result<(), CiError> {
@@ -227,7 +356,8 @@ mod tests {
     #[test]
     fn a_manual_step_runs_where_it_is_asked_for() {
         let table = |steps: &[&str], with: &[&str]| {
-            ran(MANUAL, &Wanted { steps: words(steps), with: words(with) }).expect("it ran").1
+            let wanted = Wanted { steps: words(steps), with: words(with), ..Wanted::default() };
+            ran(MANUAL, &wanted).expect("it ran").1
         };
         assert_eq!(table(&[], &[]), ["test", "total"]);
         assert_eq!(table(&["tag"], &[]), ["tag", "total"]);
@@ -235,9 +365,38 @@ mod tests {
     }
 
     #[test]
+    fn a_run_begins_later_and_leaves_steps_out() {
+        let step = |name: &str| format!("[[ci.step]]\nname = \"{name}\"\nrun = \"true\"\n");
+        let text = ["a", "b", "c"].map(step).concat();
+        let table = |from: Option<&str>, skip: &[&str]| {
+            let from = from.map(str::to_owned);
+            ran(&text, &Wanted { from, skip: words(skip), ..Wanted::default() }).expect("it ran").1
+        };
+        assert_eq!(table(Some("b"), &[]), ["b", "c", "total"]);
+        assert_eq!(table(None, &["b"]), ["a", "c", "total"]);
+        assert_eq!(table(Some("b"), &["c"]), ["b", "total"]);
+        assert!(ran(&text, &Wanted { skip: words(&["d"]), ..Wanted::default() }).is_err());
+    }
+
+    #[test]
+    fn a_step_must_make_what_it_says() {
+        let step = |run: &str, more: &str| {
+            format!("[[ci.step]]\nname = \"a\"\nrun = \"{run}\"\noutputs = [\"made/*\"]\n{more}")
+        };
+        let outcome = |text: &str| ran(text, &Wanted::default()).expect("it ran").0;
+        assert_eq!(outcome(&step("mkdir made && touch made/x", "")), Outcome::Yes);
+        assert_eq!(outcome(&step("true", "")), Outcome::No);
+        let late = "[[ci.step]]\nname = \"a\"\nrun = \"exec sleep 60\"\ntimeout = \"1s\"\n";
+        assert!(ran(late, &Wanted::default()).expect_err("too late").to_string().contains("1 s"));
+        let deep = "[[ci.step]]\nname = \"a\"\nrun = \"mkdir d\"\n[[ci.step]]\nname = \"b\"\ndir = \"d\"\nrun = \"test $(basename $PWD) = d\"\n";
+        assert_eq!(outcome(deep), Outcome::Yes);
+    }
+
+    #[test]
     fn an_unknown_step_and_a_variable_that_is_not_set_are_told_before_anything_runs() {
         let fails = |text: &str, steps: &[&str]| {
-            ran(text, &Wanted { steps: words(steps), with: Vec::new() }).expect_err("trouble").to_string()
+            let wanted = Wanted { steps: words(steps), ..Wanted::default() };
+            ran(text, &wanted).expect_err("trouble").to_string()
         };
         assert_eq!(fails(MANUAL, &["tst"]), "larder.toml has no step `tst`");
         let text = "[[ci.step]]\nname = \"a\"\nrun = \"exit 3\"\n[[ci.step]]\nname = \"b\"\nrun = \"true\"\nenv = [\"NONE\"]\n";

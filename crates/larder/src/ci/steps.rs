@@ -1,7 +1,7 @@
 //! One step of the project's own: what it bakes, whether it has to run at all, and what is kept of
 //! it.
 
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{IntoDiagnostic, WrapErr};
@@ -22,6 +22,9 @@ use crate::process::command::Cmd;
 use crate::process::runner::{Runner, Verbosity, code};
 use crate::process::tools::Tools;
 use crate::times::Times;
+
+/// So much of earlier times is read, in bytes.
+const KEPT: u64 = 1 << 20;
 
 /// What all steps of a run have in common.
 pub(super) struct Steps<'a> {
@@ -66,13 +69,17 @@ impl<'a> Steps<'a> {
         }
         let Some(run) = &step.run else { return Ok(Done::Made(Outcome::Yes)) };
         let key = self.key(step, run, image)?;
-        if key.is_some() && key == self.last(step) {
+        if key.is_some() && key == self.last(step) && self.lacking(step)?.is_none() {
             if self.runner.verbosity() > Verbosity::Quiet {
                 output::say(&format!("skipped: {}: its inputs are those of its last success", step.name));
             }
             return Ok(Done::Skipped);
         }
-        let cmd = Cmd::new("sh").arg("-c").arg(run);
+        let cmd = Cmd::new("sh").arg("-c").arg(run).within(step.timeout.map(|limit| limit.0));
+        let cmd = match &step.dir {
+            Some(dir) => cmd.inside(self.runner.folder().join(dir)),
+            None => cmd,
+        };
         let cmd = match image.and_then(|image| image.tags.first()) {
             Some(tag) => cmd.env("LARDER_IMAGE", tag),
             None => cmd,
@@ -83,11 +90,65 @@ impl<'a> Steps<'a> {
         };
         match code(ended) {
             Some(0) => {
+                if let Some(glob) = self.lacking(step)? {
+                    output::say(&format!("error: {}: it made nothing that is like `{glob}`", step.name));
+                    return Ok(Done::Made(Outcome::No));
+                }
                 self.remember(step, key.as_deref());
                 Ok(Done::Made(Outcome::Yes))
             }
             code => Ok(Done::Made(Outcome::Code(code.unwrap_or(2)))),
         }
+    }
+
+    /// Whether the step would be skipped now. A step that bakes is not.
+    pub(super) fn would_skip(&self, step: &Step) -> miette::Result<bool> {
+        let Some(run) = &step.run else { return Ok(false) };
+        let image = step.image.as_ref().map(|name| self.image(name)).transpose()?;
+        let key = self.key(step, run, image)?;
+        Ok(key.is_some() && key == self.last(step) && self.lacking(step)?.is_none())
+    }
+
+    /// The pattern of what the step makes, where there is nothing of it.
+    fn lacking<'s>(&self, step: &'s Step) -> miette::Result<Option<&'s str>> {
+        for pattern in &step.outputs {
+            let found = glob::files(self.runner.folder(), pattern).into_diagnostic();
+            if found.wrap_err_with(|| format!("cannot read the outputs `{pattern}`"))?.is_empty() {
+                return Ok(Some(pattern));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Why the step failed: its command and how that ended, and where what it printed is.
+    pub(super) fn why(&self, name: &str, outcome: Outcome) -> String {
+        let step = self.project.steps.iter().find(|step| step.name == name);
+        let Some(run) = step.and_then(|step| step.run.as_ref()) else { return "it is not done".to_owned() };
+        let run = run.lines().next().unwrap_or_default();
+        let code = match outcome {
+            Outcome::Code(code) => format!("ended with code {code}"),
+            _ => "did not make what it is to make".to_owned(),
+        };
+        let printed = self.log.as_ref().map(|log| {
+            let log = log.join(file_name(name, "log"));
+            let log = log.strip_prefix(self.runner.folder()).unwrap_or(&log);
+            format!("; what it printed is in {log}")
+        });
+        format!("`{}` {code}{}", storekit::printable(run), printed.unwrap_or_default())
+    }
+
+    /// What earlier runs have kept of their times; the last mebibyte of it.
+    pub(super) fn kept(&self) -> String {
+        let Some(log) = &self.log else { return String::new() };
+        let read = || {
+            let mut file = std::fs::File::open(log.join("times.ndjson"))?;
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length.saturating_sub(KEPT)))?;
+            let mut bytes = Vec::new();
+            file.take(KEPT).read_to_end(&mut bytes)?;
+            Ok::<_, std::io::Error>(bytes)
+        };
+        String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
     }
 
     fn image(&self, name: &str) -> miette::Result<&'a Image> {

@@ -4,6 +4,7 @@ use camino::Utf8PathBuf;
 use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::ci::emit::Forge;
 use crate::engine::Engine;
 use crate::process::runner::Verbosity;
 
@@ -89,9 +90,11 @@ pub(super) enum Job {
     /// Stops at the first failure and passes on its code. The steps are those of `[[ci.step]]` in
     /// larder.toml, in the order of their lines. Where a step says what it bakes, nothing else is
     /// baked. A step with `image` sees the image's name in `LARDER_IMAGE`; one with `inputs` is
-    /// skipped where these are what they were at its last success; one with `env` is not begun, nor
-    /// is any before it, where a variable is not set. With `[ci] log`, what each step prints is
-    /// kept in that folder as NAME.log, and its times in times.ndjson.
+    /// skipped where these are what they were at its last success and its `outputs` are there; one
+    /// with `env` is not begun, nor is any before it, where a variable is not set. With `[ci] log`,
+    /// what each step prints is kept in that folder as NAME.log, and its times in times.ndjson; the
+    /// table has what a step took when it last went well. Names in registries (`[profile.NAME]
+    /// tags`) are given last, when every step has passed.
     Ci(CiArgs),
     /// List the names that images would get in registries, and why some of them would not
     ///
@@ -166,6 +169,9 @@ pub struct BakeArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub(super) json: bool,
+    /// Append a summary in Markdown to this file, for the page that a CI shows of a run
+    #[arg(long, value_name = "FILE")]
+    pub(super) summary: Option<Utf8PathBuf>,
     /// The store's folder
     #[arg(long, value_name = "DIR")]
     pub(super) store: Option<Utf8PathBuf>,
@@ -189,6 +195,28 @@ pub struct CiArgs {
     /// Run this step with `when = "manual"` too, where it stands
     #[arg(long, value_name = "STEP")]
     pub(super) with: Vec<String>,
+    /// Begin with this step: nothing before it is done
+    #[arg(long, value_name = "STEP", conflicts_with = "steps")]
+    pub(super) from: Option<String>,
+    /// Leave this step out; may be given more than once
+    #[arg(long, value_name = "STEP")]
+    pub(super) skip: Vec<String>,
+    /// List the steps, and do nothing
+    #[arg(long)]
+    pub(super) list: bool,
+    /// Say what would be built, and which steps would run, and do nothing
+    #[arg(long, conflicts_with = "list")]
+    pub(super) dry_run: bool,
+    /// Print a workflow that calls the same commands, and do nothing. Images go over several jobs,
+    /// a wave each, where a profile writes a tier
+    #[arg(long, value_name = "CI", conflicts_with_all = ["list", "dry_run", "steps", "from", "skip", "with"])]
+    pub(super) emit: Option<ForgeArg>,
+    /// Write the steps into this file, as JUnit's XML
+    #[arg(long, value_name = "FILE")]
+    pub(super) junit: Option<Utf8PathBuf>,
+    /// Print a failure as GitHub and Gitea show it beside a run, too
+    #[arg(long)]
+    pub(super) annotate: bool,
     /// How much it says.
     #[command(flatten)]
     pub talk: TalkArgs,
@@ -196,6 +224,22 @@ pub struct CiArgs {
     pub(super) profile: ProfileArgs,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
+}
+
+/// The CI that a workflow is for.
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum ForgeArg {
+    Github,
+    Gitlab,
+}
+
+impl ForgeArg {
+    pub(super) fn forge(self) -> Forge {
+        match self {
+            Self::Github => Forge::GitHub,
+            Self::Gitlab => Forge::GitLab,
+        }
+    }
 }
 
 /// What `list` is told.

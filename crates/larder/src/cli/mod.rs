@@ -146,6 +146,7 @@ impl Process {
             live: args.talk.verbosity() == Verbosity::Normal && self.draws(),
             jobs: args.jobs.map_or_else(processors, usize::from),
             doubts: args.doubts,
+            summary: args.summary.map(|file| self.environment.folder.join(file)),
             engine: args.engine.map(EngineArg::engine),
             engines: self.engines(),
             store: self.settings(&root, &args.project).store_dir(store_flag.as_deref()).ok(),
@@ -202,8 +203,22 @@ impl Process {
             ..self.routed(&project, &args.profile, &runner)?
         };
         let tools = self.tools_of(&root, &args.project);
-        let wanted = ci::Wanted { steps: args.steps, with: args.with };
-        ci::ci(&project, checks, &wanted, &options, (&tools, &runner), &mut Output::report())
+        let folder = &self.environment.folder;
+        let wanted = ci::Wanted {
+            steps: args.steps,
+            with: args.with,
+            from: args.from,
+            skip: args.skip,
+            junit: args.junit.map(|file| folder.join(file)),
+            annotate: args.annotate,
+        };
+        let (mut out, programs) = (Output::report(), (&tools, &runner));
+        match args.emit {
+            Some(forge) => ci::emit(&project, forge.forge(), &options, programs, &mut out),
+            None if args.list => ci::list(&project, &wanted, &mut out),
+            None if args.dry_run => ci::dry_run(&project, &wanted, &options, programs, &mut out),
+            None => ci::ci(&project, checks, &wanted, &options, programs, &mut out),
+        }
     }
 
     /// `list`.

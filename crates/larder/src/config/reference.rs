@@ -217,7 +217,7 @@ pub(super) const DISK: &[Key] = &[
 
 const STEP: &[Key] = &[
     key("name", Kind::Text, false, "what the table of times calls it"),
-    key("run", Kind::Text, false, "the line for `sh -c`, in the folder of larder.toml"),
+    key("run", Kind::Text, false, "the line for `sh -c`, in the folder of larder.toml or in `dir`"),
     key("image", Kind::Text, false, "an image that is baked first; its name is in `$LARDER_IMAGE`"),
     key(
         "bake",
@@ -237,7 +237,15 @@ const STEP: &[Key] = &[
         false,
         "patterns of what it reads: where that is as it was at its last success, the step is skipped",
     ),
+    key(
+        "outputs",
+        Kind::Texts,
+        false,
+        "patterns of what it makes: it is not skipped where there is nothing of one, and has failed where it made none",
+    ),
     key("env", Kind::Texts, false, "environment variables that it needs: asked for before anything runs"),
+    key("timeout", Kind::Text, false, "how long `run` may take, such as `30m`"),
+    key("dir", Kind::Text, false, "the folder that `run` runs in, relative to larder.toml"),
 ];
 
 const CI: &[Key] = &[

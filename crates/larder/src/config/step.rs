@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use camino::Utf8PathBuf;
 use serde::Deserialize;
+use storekit::size::Age;
 use toml::Spanned;
 
-use super::checks::leaves;
+use super::checks::{is_limit, leaves};
 use super::fault::Fault;
 use super::image::Image;
 use crate::nearest::question;
@@ -26,8 +27,14 @@ pub struct Step {
     pub is_manual: bool,
     /// Globs of what it reads: where that is as it was at its last success, it is skipped.
     pub inputs: Vec<String>,
+    /// Globs of what it makes: where there is nothing of one, it is not skipped.
+    pub outputs: Vec<String>,
     /// Variables that have to be set.
     pub env: Vec<String>,
+    /// How long its line may take; none means as long as it takes.
+    pub timeout: Option<Age>,
+    /// The folder that its line runs in, relative to larder.toml's.
+    pub dir: Option<Utf8PathBuf>,
 }
 
 /// The table as it is written.
@@ -54,7 +61,11 @@ struct StepTable {
     #[serde(default)]
     inputs: Vec<Spanned<String>>,
     #[serde(default)]
+    outputs: Vec<Spanned<String>>,
+    #[serde(default)]
     env: Vec<String>,
+    timeout: Option<Spanned<Age>>,
+    dir: Option<Spanned<Utf8PathBuf>>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -107,7 +118,12 @@ impl StepTable {
             let help = "write `run = \"COMMAND\"`, or `bake = [\"IMAGE\"]`";
             return Err(Fault::new(format!("step `{}` does nothing", self.name), whole.span(), help));
         }
-        self.inputs.iter().try_for_each(super::disk::is_glob)?;
+        self.inputs.iter().chain(&self.outputs).try_for_each(super::disk::is_glob)?;
+        is_limit(self.timeout.as_ref())?;
+        if let Some(dir) = self.dir.as_ref().filter(|dir| leaves(dir.get_ref())) {
+            let help = "name a folder below larder.toml's";
+            return Err(Fault::new("`dir` leads out of the project", dir.span(), help));
+        }
         let plain = |names: &[Spanned<String>]| names.iter().map(|name| name.get_ref().clone()).collect();
         Ok(Step {
             name: self.name.clone(),
@@ -116,7 +132,10 @@ impl StepTable {
             run: self.run.as_ref().map(|run| run.get_ref().clone()),
             is_manual: self.when == When::Manual,
             inputs: plain(&self.inputs),
+            outputs: plain(&self.outputs),
             env: self.env.clone(),
+            timeout: self.timeout.as_ref().map(|timeout| *timeout.get_ref()),
+            dir: self.dir.as_ref().map(|dir| dir.get_ref().clone()),
         })
     }
 }

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 /// One program with its arguments and the variables that are set for it alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,13 +14,14 @@ pub struct Cmd {
     args: Vec<String>,
     env: Vec<(String, String)>,
     limit: Option<Duration>,
+    folder: Option<Utf8PathBuf>,
 }
 
 impl Cmd {
     /// A command without arguments.
     #[must_use]
     pub fn new(program: impl Into<String>) -> Self {
-        Self { program: program.into(), args: Vec::new(), env: Vec::new(), limit: None }
+        Self { program: program.into(), args: Vec::new(), env: Vec::new(), limit: None, folder: None }
     }
 
     /// Adds one argument.
@@ -54,6 +55,13 @@ impl Cmd {
     #[must_use]
     pub fn within(mut self, limit: Option<Duration>) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Runs the command in this folder, an absolute path, and not in the runner's.
+    #[must_use]
+    pub fn inside(mut self, folder: Utf8PathBuf) -> Self {
+        self.folder = Some(folder);
         self
     }
 
@@ -97,7 +105,8 @@ impl Cmd {
     /// The command for the operating system, to be run in `folder`.
     pub(crate) fn build(&self, folder: &Utf8Path) -> std::process::Command {
         let mut command = std::process::Command::new(&self.program);
-        command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value))).current_dir(folder);
+        command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.current_dir(self.folder.as_deref().unwrap_or(folder));
         command
     }
 }
@@ -105,6 +114,9 @@ impl Cmd {
 /// The line that a shell runs as this command.
 impl fmt::Display for Cmd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(folder) = &self.folder {
+            write!(f, "cd {} && ", quoted(folder.as_str()))?;
+        }
         for (name, value) in &self.env {
             write!(f, "{name}={} ", quoted(value))?;
         }

@@ -8,6 +8,7 @@ use storekit::size::ByteSize;
 use toolkit::words::{count, took};
 
 pub mod changes;
+pub(crate) mod summary;
 
 use self::changes::Changes;
 use crate::process::packages::Packages;

@@ -70,7 +70,7 @@ fn a_table_that_no_tool_knows_is_refused_with_the_nearest() {
         rejected(&text, &format!("no tool knows the table `{name}`"), name);
         assert!(help(&text).starts_with(&format!("is `[{meant}]` meant?")), "{}", help(&text));
     }
-    rejected("[tier.team]\n", "no tool knows the table `tier`", "tier");
+    rejected("[tiers.team]\n", "no tool knows the table `tiers`", "tiers");
     rejected("[store]\n[profle.pr]\n", "`profle`", "profle");
     rejected("engine = \"docker\"\n", "`engine`", "engine");
     parse("[x-mine]\nanything = 1\n").expect("a good file");

@@ -97,10 +97,23 @@ fn what_the_machine_learning_team_plans_is_refused_by_name() {
 }
 
 #[test]
-fn what_the_team_with_a_registry_plans_is_refused_by_name() {
-    assert!(parse(team!("e")).is_err());
-    let project = refuses(team!("e"), &["tier", "profile"]).expect("the rest is known");
+fn the_three_kinds_of_build_are_read() {
+    let project = parse(team!("e")).expect("a good file");
     assert_eq!(names(&project), ["git-server@linux/amd64", "git-server@linux/arm64", "runner"]);
     let cache = |at: usize| project.images[at].as_build().expect("a build").cache_from.clone();
     assert_eq!(cache(1), ["registry.example/autogit/git-server:cache"]);
+    let tiers: Vec<_> = project.tiers.iter().map(|tier| (tier.name.as_str(), tier.place.flag())).collect();
+    let places = [
+        ("team", "registry:registry.example/autogit/cache"),
+        ("scratch", "registry:registry.example/autogit/cache-pr"),
+        ("depot", "s3:https://s3.example/larder"),
+    ];
+    assert_eq!(tiers, places.map(|(name, place)| (name, place.to_owned())));
+    let [pr, dev, release] = project.profiles.as_slice() else { panic!("three profiles") };
+    assert_eq!((pr.trust, pr.read.len(), pr.write.as_slice()), (0, 3, &["scratch".to_owned()][..]));
+    assert_eq!((dev.trust, dev.write.len(), dev.tags.len()), (1, 2, 2));
+    assert_eq!((release.trust, release.also_read.len(), release.tags.len()), (2, 2, 5));
+    let trusting = team!("e").replace("read = [\"machine\", \"team\"]", "read = [\"machine\", \"scratch\"]");
+    let fault = parse(&trusting).expect_err("pull requests write it");
+    assert!(fault.message.contains("reads the tier `scratch`, which `pr` writes"), "{}", fault.message);
 }

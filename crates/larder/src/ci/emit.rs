@@ -1,0 +1,142 @@
+//! A workflow for a CI that calls the same commands.
+//!
+//! Images go over several jobs only where a tier carries them from one to the next: a job for each
+//! wave, those of one wave side by side. What all others are built from is in one wave alone.
+
+use std::fmt::Write as _;
+
+/// Which CI a workflow is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forge {
+    /// GitHub Actions, and what reads its workflows.
+    GitHub,
+    /// GitLab CI/CD.
+    GitLab,
+}
+
+/// What a workflow is written from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Work {
+    /// The images of each wave; one job bakes all where there is one wave, or none.
+    pub(super) waves: Vec<Vec<String>>,
+    /// The variables that steps need.
+    pub(super) secrets: Vec<String>,
+}
+
+const HEAD: &str = "# Written by `larder ci --emit`; run it again when larder.toml has changed.\n";
+
+/// The workflow's text.
+pub(super) fn workflow(forge: Forge, work: &Work) -> String {
+    match forge {
+        Forge::GitHub => github(work),
+        Forge::GitLab => gitlab(work),
+    }
+}
+
+fn github(work: &Work) -> String {
+    let mut text = format!("{HEAD}name: larder\non: [push, pull_request]\n\njobs:\n");
+    let mut before = None;
+    if work.waves.len() > 1 {
+        for (at, images) in work.waves.iter().enumerate() {
+            let name = format!("wave-{}", at + 1);
+            // A string is never too long to be written.
+            let _ = writeln!(text, "  {name}:");
+            let _ = before.iter().try_for_each(|before| writeln!(text, "    needs: {before}"));
+            let _ = write!(
+                text,
+                "    runs-on: ubuntu-latest\n    strategy:\n      matrix:\n        image: [{}]\n",
+                list(images)
+            );
+            text.push_str(&github_steps(
+                "larder bake --summary \"$GITHUB_STEP_SUMMARY\" '${{ matrix.image }}'",
+                &[],
+            ));
+            before = Some(name);
+        }
+    }
+    text.push_str("  ci:\n");
+    let _ = before.iter().try_for_each(|before| writeln!(text, "    needs: {before}"));
+    text.push_str("    runs-on: ubuntu-latest\n");
+    text.push_str(&github_steps("larder ci --annotate", &work.secrets));
+    text
+}
+
+fn github_steps(run: &str, secrets: &[String]) -> String {
+    let mut text = format!(
+        "    steps:\n      - uses: actions/checkout@v4\n        with:\n          fetch-depth: 0\n      - run: pip install larder-tools\n      - run: {run}\n"
+    );
+    if !secrets.is_empty() {
+        text.push_str("        env:\n");
+        let line = |name: &String| format!("          {name}: ${{{{ secrets.{name} }}}}\n");
+        text.extend(secrets.iter().map(line));
+    }
+    text
+}
+
+fn gitlab(work: &Work) -> String {
+    let mut text = format!(
+        "{HEAD}default:\n  image: docker:cli\n  services: [docker:dind]\n  before_script:\n    - apk add git py3-pip && pip install --break-system-packages larder-tools\n\nvariables:\n  GIT_DEPTH: 0\n"
+    );
+    let mut before = None;
+    if work.waves.len() > 1 {
+        let stages: Vec<_> = (1..=work.waves.len()).map(|at| format!("wave-{at}")).collect();
+        let _ = write!(text, "\nstages: [{}, ci]\n", stages.join(", "));
+        for (name, images) in stages.iter().zip(&work.waves) {
+            let _ = write!(
+                text,
+                "\n{name}:\n  stage: {name}\n  parallel:\n    matrix:\n      - IMAGE: [{}]\n  script:\n    - larder bake \"$IMAGE\"\n",
+                list(images)
+            );
+            before = Some(name.clone());
+        }
+    }
+    text.push_str("\nci:\n");
+    if before.is_some() {
+        text.push_str("  stage: ci\n");
+    }
+    text.push_str("  script:\n    - larder ci --junit larder-ci.xml\n  artifacts:\n    when: always\n    reports:\n      junit: larder-ci.xml\n");
+    text
+}
+
+/// The names in a list of YAML.
+fn list(names: &[String]) -> String {
+    // JSON's strings are YAML's.
+    let quoted = names.iter().map(|name| serde_json::Value::from(name.as_str()).to_string());
+    quoted.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work() -> Work {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Work { waves: vec![names(&["base"]), names(&["app", "web\"x"])], secrets: names(&["TOKEN"]) }
+    }
+
+    fn parsed(text: &str) -> serde_json::Value {
+        serde_yaml_ng::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
+    }
+
+    #[test]
+    fn the_shared_base_is_in_one_wave_alone() {
+        let file = parsed(&workflow(Forge::GitHub, &work()));
+        let jobs = &file["jobs"];
+        assert_eq!(jobs["wave-1"]["strategy"]["matrix"]["image"], serde_json::json!(["base"]));
+        assert_eq!(jobs["wave-2"]["strategy"]["matrix"]["image"], serde_json::json!(["app", "web\"x"]));
+        assert_eq!((&jobs["wave-2"]["needs"], &jobs["ci"]["needs"]), (&"wave-1".into(), &"wave-2".into()));
+        assert_eq!(jobs["ci"]["steps"][2]["env"]["TOKEN"], "${{ secrets.TOKEN }}");
+        let file = parsed(&workflow(Forge::GitLab, &work()));
+        assert_eq!(file["stages"], serde_json::json!(["wave-1", "wave-2", "ci"]));
+        assert_eq!(file["wave-2"]["parallel"]["matrix"][0]["IMAGE"], serde_json::json!(["app", "web\"x"]));
+        assert_eq!(file["ci"]["stage"], "ci");
+    }
+
+    #[test]
+    fn without_tiers_one_job_does_it_all() {
+        let file = parsed(&workflow(Forge::GitHub, &Work::default()));
+        assert_eq!(file["jobs"].as_object().map(serde_json::Map::len), Some(1));
+        let file = parsed(&workflow(Forge::GitLab, &Work::default()));
+        assert_eq!(file["ci"]["script"], serde_json::json!(["larder ci --junit larder-ci.xml"]));
+    }
+}
