@@ -7,6 +7,7 @@
 //!   from a folder or a tar.
 //! - [`extract`]: files out of an image.
 //! - [`engine`]: from and to docker and podman, only what the other side lacks.
+//! - [`tier`]: an image under its key in another place, with what is noted with it.
 //! - [`registry`]: from and to any OCI registry. [`serve`]: the store as a registry.
 //! - [`repository`]: a store that git keeps.
 //!
@@ -28,5 +29,7 @@ pub mod registry;
 pub mod repository;
 pub mod serve;
 pub mod source;
+pub mod tally;
+pub mod tier;
 
 pub use error::{Error, Result};

@@ -14,6 +14,7 @@ pub(crate) mod registry;
 pub(crate) mod registry_args;
 pub(crate) mod run;
 mod serve;
+pub(crate) mod tier;
 pub(crate) mod view;
 
 use camino::Utf8PathBuf;
@@ -166,19 +167,23 @@ pub(crate) enum Command {
     },
     Init(crate::cli::init::InitArgs),
     Extract(crate::cli::extract::ExtractArgs),
-    /// Tell by the exit code whether an image is stored: 0 yes, 1 no, 3 yes but blobs are missing
+    /// Tell by the exit code whether images are stored: 0 yes, 1 not all, 3 yes but blobs are
+    /// missing
     ///
     /// Looks at documents and sizes, not at the bytes of layers: `verify` does. With `--remote`,
-    /// registries are asked whether they have the images: 0 all of them, 1 not all. In a repository
+    /// registries are asked whether they have the images; with `--tier`, a place is asked for the
+    /// keys, one question for each: 0 all of them, 1 not all. In a repository
     /// whose blobs Git LFS has not fetched, every command that needs them ends with 2 and names the
     /// command that fetches them.
     Has {
-        /// The image: its key, the beginning of one, or a name
-        #[arg(required_unless_present = "remote")]
-        key: Option<KeyOrName>,
+        /// The images: keys, beginnings of keys, or names; with `--tier` whole keys
+        #[arg(required_unless_present = "remote", value_name = "KEY")]
+        keys: Vec<KeyOrName>,
         /// Ask registries for these images
-        #[arg(long, value_name = "REF", num_args = 1.., conflicts_with = "key")]
+        #[arg(long, value_name = "REF", num_args = 1.., conflicts_with_all = ["keys", "tier"])]
         remote: Vec<Reference>,
+        #[command(flatten)]
+        tier: tier::TierArgs,
         #[command(flatten)]
         registry: registry_args::RegistryArgs,
     },
@@ -338,6 +343,17 @@ pub(crate) struct OriginArgs {
     /// The git commit that it was made from; a `+` at the end says that files had changed
     #[arg(long, value_name = "COMMIT")]
     pub(crate) commit: Option<Remark>,
+}
+
+impl NoteArgs {
+    /// Whether anything is to be noted.
+    pub(crate) fn says_anything(&self) -> bool {
+        let OriginArgs { image, host, commit } = &self.origin;
+        self.build_seconds.is_some()
+            || self.manifest.is_some()
+            || !self.names.is_empty()
+            || [image, host, commit].into_iter().any(Option::is_some)
+    }
 }
 
 #[derive(Debug, clap::Args)]

@@ -48,10 +48,11 @@ struct ResolvedLine<'a> {
 impl Invocation<'_> {
     pub(crate) fn push(&self, args: &PushArgs) -> Result<Outcome> {
         let Some((store, key)) = self.find(&args.key)? else { return Ok(self.absent(&args.key)) };
+        let Some(reference) = &args.reference else { return self.tier_push(&store, &key, args) };
         let options = Options { form: args.compress.form(), from: args.from.clone(), foreign: args.foreign };
         options.from.iter().try_for_each(|from| repository(from))?;
         let config = self.registries(&args.registry);
-        let pushed = registry::push(&store, &config, &key, &args.reference, &options, &self.bar())?;
+        let pushed = registry::push(&store, &config, &key, reference, &options, &self.bar())?;
         let Some(pushed) = pushed else { return Ok(self.miss(&key)) };
         let Pushed { reference, digest, tally, foreign_made_own, .. } = &pushed;
         self.view.say(&format!("pushed {reference}: {digest}, {}", told(tally)));
@@ -65,7 +66,11 @@ impl Invocation<'_> {
     }
 
     pub(crate) fn pull(&self, args: PullArgs) -> Result<Outcome> {
-        let PullArgs { reference, key, platform, notes, registry } = args;
+        let PullArgs { reference, key, platform, notes, tier, registry } = args;
+        if let Some(place) = &tier.tier {
+            return self.tier_pull(&reference, place, &notes, &tier, &registry);
+        }
+        let reference: Reference = reference.parse()?;
         let wanted = Wanted { key, platform, notes: read_notes(notes)? };
         let config = self.registries(&registry);
         let store = Store::open_or_create(&self.root)?;
@@ -176,7 +181,7 @@ impl Invocation<'_> {
         Outcome::No
     }
 
-    fn registries(&self, args: &RegistryArgs) -> Config {
+    pub(crate) fn registries(&self, args: &RegistryArgs) -> Config {
         let environment = self.settings.environment();
         let realm = environment.get("LARDER_AUTH_REALM").map(str::to_owned);
         let Authorities { certificates, problems } = net::authorities();
@@ -205,7 +210,7 @@ fn repository(name: &str) -> Result<(), Error> {
     Err(Error::Usage { message, help: "write it without registry and tag, such as `team/app`" })
 }
 
-fn told(tally: &Tally) -> String {
+pub(crate) fn told(tally: &Tally) -> String {
     let Tally { moved_bytes, moved_blobs, skipped_bytes, skipped_blobs, mounted_blobs } = *tally;
     let blobs = |count| if count == 1 { "1 blob".to_owned() } else { format!("{count} blobs") };
     let elsewhere =

@@ -6,6 +6,7 @@ use imgtar::format::oci::Platform;
 use imgtar::format::reference::Reference;
 use storekit::{Key, KeyOrName};
 
+use crate::cli::tier::TierArgs;
 use crate::cli::{EngineName, NoteArgs};
 
 #[derive(Debug, clap::Args)]
@@ -13,36 +14,44 @@ pub(crate) struct PushArgs {
     /// The image: its key, the beginning of one, or a name
     pub(crate) key: KeyOrName,
     /// Where it goes, such as `registry.example/team/app:1`
-    #[arg(value_name = "REF")]
-    pub(crate) reference: Reference,
+    #[arg(value_name = "REF", required_unless_present = "tier", conflicts_with = "tier")]
+    pub(crate) reference: Option<Reference>,
     /// How layers are compressed in the registry; Docker before 23 cannot pull zstd
-    #[arg(long, value_name = "HOW", default_value = "keep")]
+    #[arg(long, value_name = "HOW", default_value = "keep", conflicts_with = "tier")]
     pub(crate) compress: Recompress,
     /// Another repository of the registry that has some of the layers; may be given more than once
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "tier")]
     pub(crate) from: Vec<String>,
     /// Send also layers that are kept elsewhere (`urls`, as those of Windows), if their makers
     /// allow it. A registry that refuses such addresses gets them as its own, and the image has
     /// another digest there
-    #[arg(long)]
+    #[arg(long, conflicts_with = "tier")]
     pub(crate) foreign: bool,
+    /// Replace what stands under the key in the place of `--tier`
+    #[arg(long, requires = "tier")]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) tier: TierArgs,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct PullArgs {
-    /// The image, such as `debian:12` or `registry.example/team/app@sha256:…`
+    /// The image, such as `debian:12` or `registry.example/team/app@sha256:…`; its key with
+    /// `--tier`
     #[arg(value_name = "REF")]
-    pub(crate) reference: Reference,
+    pub(crate) reference: String,
     /// What the image is found by; `sha256-HEX`, after its digest, by default
-    #[arg(long)]
+    #[arg(long, conflicts_with = "tier")]
     pub(crate) key: Option<Key>,
     /// Only the image for this platform, such as `linux/arm64`; all by default
-    #[arg(long)]
+    #[arg(long, conflicts_with = "tier")]
     pub(crate) platform: Option<Platform>,
     #[command(flatten)]
     pub(crate) notes: NoteArgs,
+    #[command(flatten)]
+    pub(crate) tier: TierArgs,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
 }

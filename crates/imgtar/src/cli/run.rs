@@ -97,8 +97,11 @@ impl Invocation<'_> {
             }
             Command::Extract(args) => self.extract(&args),
             Command::Init(args) => self.init(args),
-            Command::Has { key: Some(key), .. } => self.has(&key),
-            Command::Has { key: None, remote, registry } => self.has_remote(&remote, &registry),
+            Command::Has { keys, tier, registry, remote } => match &tier.tier {
+                Some(place) => self.tier_has(&keys, place, &tier, &registry),
+                None if remote.is_empty() => self.has(&keys),
+                None => self.has_remote(&remote, &registry),
+            },
             Command::Push(args) => self.push(&args),
             Command::Pull(args) => self.pull(args),
             Command::Resolve(args) => self.resolve(&args),
@@ -222,7 +225,15 @@ impl Invocation<'_> {
         Ok(Outcome::Yes)
     }
 
-    fn has(&self, text: &KeyOrName) -> Result<Outcome> {
+    fn has(&self, texts: &[KeyOrName]) -> Result<Outcome> {
+        let mut all = true;
+        for text in texts {
+            all &= self.has_one(text)? == Outcome::Yes;
+        }
+        Ok(Outcome::from_bool(all))
+    }
+
+    fn has_one(&self, text: &KeyOrName) -> Result<Outcome> {
         let Some((store, key)) = self.find(text)? else {
             if text.is_too_short() {
                 self.absent(text);

@@ -3,6 +3,7 @@
 //! Deliberately absent: what a client of `imgtar serve` is told (`serve::fault`), exit codes.
 
 pub(crate) mod registry;
+pub(crate) mod tier;
 
 use std::io;
 
@@ -28,6 +29,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Registry(#[from] registry::Error),
+    /// Those of a place that images stand in.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Tier(#[from] tier::Error),
     /// Text that is not a reference to an image.
     #[error("`{text}` is not a reference to an image: {reason}")]
     #[diagnostic(

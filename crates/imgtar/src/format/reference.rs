@@ -64,6 +64,12 @@ impl Reference {
         }
     }
 
+    /// Another tag of the same repository.
+    #[must_use]
+    pub fn at_tag(&self, tag: &str) -> Self {
+        Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() }
+    }
+
     /// The name as docker shows it, without a digest: `debian:12`, `registry.example/team/app:1`.
     /// `None` without a tag.
     #[must_use]

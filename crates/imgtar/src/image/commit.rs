@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::image::Stored;
 use crate::image::show::{self, ArtifactInfo};
 use crate::image::{inputs, verify};
+use crate::tally::Tally;
 
 /// What a save notes besides the image.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +63,14 @@ impl Imported {
         let ids = stored.as_ref().map_or_else(Vec::new, Stored::ids);
         let artifacts = stored.as_ref().map_or_else(Vec::new, show::artifacts);
         Self { saved: false, ids, artifacts, ..Self::new(entry) }
+    }
+
+    /// This was copied from another place: whether it was saved, and what stands.
+    pub(crate) fn copied(images: &Images, key: &Key, standing: (bool, Entry), tally: &Tally) -> Self {
+        let count = |blobs| usize::try_from(blobs).unwrap_or(usize::MAX);
+        let (written, reused) = (count(tally.moved_blobs), count(tally.skipped_blobs));
+        let (saved, entry) = standing;
+        Self { saved, written, reused, ..Self::already(images, key, entry) }
     }
 
     /// This was saved.

@@ -4,6 +4,7 @@
 
 pub mod commit;
 pub mod disk;
+pub mod fetch;
 pub(crate) mod inputs;
 pub(crate) mod referrers;
 pub mod show;

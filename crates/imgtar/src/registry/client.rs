@@ -48,6 +48,8 @@ pub enum Purpose {
     Pull,
     /// To write too.
     Push,
+    /// To delete too.
+    Remove,
 }
 
 impl Client {
@@ -66,6 +68,7 @@ impl Client {
         let scope = match purpose {
             Purpose::Pull => Scope::pull(&repository),
             Purpose::Push => Scope::push(&repository),
+            Purpose::Remove => Scope::remove(&repository),
         };
         let (plain_http, patience) = (config.plain_http, config.patience);
         let pieces = Pieces::default();
@@ -104,7 +107,7 @@ impl Client {
                 return Ok(announced(&answer));
             }
             match self.refusal(answer, "HEAD", target) {
-                passing @ Failure::Passing { .. } => Err(passing),
+                passing @ (Failure::Passing { .. } | Failure::Silent(_)) => Err(passing),
                 // Some registries say no to every HEAD, and not in one way: what a GET brings
                 // decides.
                 _ => Ok(None),
@@ -200,7 +203,7 @@ impl Client {
             }
             if once {
                 let reason = "it asked for credentials again".to_owned();
-                return Err(Failure::passing(Error::Unreachable { url: url.to_string(), reason }));
+                return Err(Failure::passing(Error::Unreachable { url: url.shown(), reason }));
             }
         }
         Err(self.untrue("it asks for credentials again and again".to_owned()).into())
@@ -226,7 +229,7 @@ impl Client {
             url =
                 next.ok_or_else(|| self.untrue("it redirects to an address that cannot be used".to_owned()))?;
             if answer.url.origin().tls && !url.origin().tls {
-                return Err(Error::Insecure { url: url.to_string() }.into());
+                return Err(Error::Insecure { url: url.shown() }.into());
             }
         }
         Err(self.untrue(format!("it redirects more than {REDIRECTS} times")).into())
@@ -266,9 +269,12 @@ impl Client {
 
     /// What an answer that was not to come fails of.
     pub(crate) fn refusal(&self, answer: Answer, method: &str, target: &str) -> Failure {
-        let pushes = self.scope == Scope::push(&self.repository);
         if matches!(answer.status, 401 | 403) && answer.url.origin() == &self.base {
-            let verb = if pushes { "push to" } else { "pull from" };
+            let verb = match &self.scope {
+                scope if *scope == Scope::push(&self.repository) => "push to",
+                scope if *scope == Scope::remove(&self.repository) => "delete from",
+                _ => "pull from",
+            };
             let doing = format!("{verb} `{}`", self.repository);
             let (registry, said) = (self.registry.clone(), answer.said());
             return Error::Denied { registry, doing, said, help: self.auth.help_after() }.into();
@@ -313,6 +319,8 @@ fn speaks_plainly(transport: &Transport, origin: &Origin, patience: Patience) ->
         asked += 1;
         match hasty.send(request()) {
             Ok(answer) => return Ok(answer.status != 400),
+            // Asked in another way, it would be as silent.
+            Err(Failure::Silent(error)) if !patience.insists => return Err(error),
             Err(_) if asked < 2 => std::thread::sleep(Duration::from_millis(50)),
             // Whatever it is, asking it with TLS will say why not.
             Err(_) => return Ok(!speaks_tls(&hasty, origin)),

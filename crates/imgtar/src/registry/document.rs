@@ -14,18 +14,10 @@ use super::client::{Client, announced, is_type};
 use super::retry::retrying;
 use crate::error::Result;
 use crate::error::registry::{Error, tame};
+use crate::image::fetch::Document;
 
 /// What Docker's registries once served instead of manifests.
 const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1";
-
-/// A manifest or an index, its very bytes.
-#[derive(Clone, Debug)]
-pub struct Document {
-    /// What it is.
-    pub descriptor: Descriptor,
-    /// The document's bytes, as they came.
-    pub bytes: Vec<u8>,
-}
 
 impl Client {
     /// The manifest or index of a tag or a digest. `expected`: the descriptor that named it, if one
@@ -127,21 +119,23 @@ impl Client {
 
     /// A config's bytes, in memory.
     pub(crate) fn config_bytes(&self, config: &Descriptor) -> Result<Vec<u8>> {
-        let target = config.digest.to_string();
-        if config.size > DOCUMENT_CAP {
-            return Err(self
-                .untrue(format!("the config `{target}` is larger than {}", ByteSize(DOCUMENT_CAP)))
-                .into());
+        self.small_blob("the config", config, DOCUMENT_CAP)
+    }
+
+    /// A blob's bytes, in memory. `what` is for messages, `cap` the most bytes that it may have.
+    pub(crate) fn small_blob(&self, what: &str, blob: &Descriptor, cap: u64) -> Result<Vec<u8>> {
+        let target = blob.digest.to_string();
+        if blob.size > cap {
+            return Err(self.untrue(format!("{what} `{target}` is larger than {}", ByteSize(cap))).into());
         }
         let bytes = retrying(self.patience, || {
             let answer = self.call(self.request(Method::GET, "blobs", &target, None), self.scope())?;
             match answer.status {
-                200 => answer.read(config.size),
+                200 => answer.read(blob.size),
                 _ => Err(self.refusal(answer, "GET", &target)),
             }
         })?;
-        let sound =
-            bytes.filter(|bytes| Digest::of(bytes) == config.digest && bytes.len() as u64 == config.size);
+        let sound = bytes.filter(|bytes| Digest::of(bytes) == blob.digest && bytes.len() as u64 == blob.size);
         Ok(sound.ok_or_else(|| self.untrue(format!("what it sends as `{target}` is something else")))?)
     }
 

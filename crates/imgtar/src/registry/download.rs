@@ -11,26 +11,59 @@ use storekit::{BlobWriter, Blobs, Descriptor, Lease};
 use ureq::http::Method;
 
 use super::client::Client;
-use super::retry::{Failure, Tries};
+use super::retry::{Failure, Patience, Tries};
 use super::transport::{Answer, cut};
 use crate::error::Result;
 use crate::progress::Progress;
 
 const CHUNK: usize = 128 << 10;
 
-/// Fetches the blob. Returns it and the number of bytes that moved; `None` where the repository
-/// does not have it.
+/// What a blob can be asked of, from any of its bytes on.
+pub(crate) trait Holder {
+    /// Asks for the blob from this byte on. Any answer comes back.
+    fn get(&self, blob: &Descriptor, from: u64) -> Result<Answer, Failure>;
+    /// What an answer that was not to come fails of.
+    fn refusal(&self, answer: Answer, blob: &Descriptor) -> Failure;
+    /// That it does not hold what it should.
+    fn untrue(&self, reason: String) -> crate::Error;
+    /// How long it is waited for.
+    fn patience(&self) -> Patience;
+}
+
+impl Holder for Client {
+    fn get(&self, blob: &Descriptor, from: u64) -> Result<Answer, Failure> {
+        let mut request = self.request(Method::GET, "blobs", &blob.digest.to_string(), None);
+        if from > 0 {
+            request = request.with("range", format!("bytes={from}-"));
+        }
+        self.call(request, self.scope())
+    }
+
+    fn refusal(&self, answer: Answer, blob: &Descriptor) -> Failure {
+        Self::refusal(self, answer, "GET", &blob.digest.to_string())
+    }
+
+    fn untrue(&self, reason: String) -> crate::Error {
+        Self::untrue(self, reason).into()
+    }
+
+    fn patience(&self) -> Patience {
+        self.patience
+    }
+}
+
+/// Fetches the blob. Returns it and the number of bytes that moved; `None` where it is not there.
 ///
 /// # Errors
 /// As [`Client::resolve`]; bytes that are not the blob's; I/O errors. What came and may be right is
 /// kept then.
 pub(crate) fn fetch(
-    client: &Client,
+    holder: &dyn Holder,
     blobs: &Blobs,
     blob: &Descriptor,
     progress: &dyn Progress,
 ) -> Result<Option<(Lease, u64)>> {
-    let mut download = Download { client, blob, folder: blobs.folder(), progress, moved: 0 };
+    let mut download = Download { holder, blob, folder: blobs.folder(), progress, moved: 0 };
     let kept = download.run(blobs)?;
     match kept {
         Kept::Done(lease) => Ok(Some((lease, download.moved))),
@@ -39,7 +72,7 @@ pub(crate) fn fetch(
         Kept::Doubtful => match download.run(blobs)? {
             Kept::Done(lease) => Ok(Some((lease, download.moved))),
             Kept::NotThere => Ok(None),
-            Kept::Doubtful => Err(download.not_it().into()),
+            Kept::Doubtful => Err(download.not_it()),
         },
     }
 }
@@ -52,7 +85,7 @@ enum Kept {
 }
 
 struct Download<'a> {
-    client: &'a Client,
+    holder: &'a dyn Holder,
     blob: &'a Descriptor,
     /// Where it is written, for messages.
     folder: &'a Utf8Path,
@@ -66,7 +99,7 @@ impl Download<'_> {
         let found = writer.size();
         let before = self.moved;
         self.progress.add(found.min(self.blob.size));
-        let mut tries = Tries::new(self.client.patience);
+        let mut tries = Tries::new(self.holder.patience());
         loop {
             match self.fill(&mut writer) {
                 Ok(true) => break,
@@ -82,7 +115,7 @@ impl Download<'_> {
             Err(storekit::Error::Mismatch { .. }) if self.moved - before < self.blob.size => {
                 Ok(Kept::Doubtful)
             }
-            Err(storekit::Error::Mismatch { .. }) => Err(self.not_it().into()),
+            Err(storekit::Error::Mismatch { .. }) => Err(self.not_it()),
             // Another process has finished the very file, or a collector has taken it.
             Err(storekit::Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Ok(blobs.lease_sound(&self.blob.digest)?.map_or(Kept::Doubtful, Kept::Done))
@@ -91,11 +124,11 @@ impl Download<'_> {
         }
     }
 
-    fn not_it(&self) -> super::Error {
-        self.client.untrue(format!("what it sends as `{}` is something else", self.blob.digest))
+    fn not_it(&self) -> crate::Error {
+        self.holder.untrue(format!("what it sends as `{}` is something else", self.blob.digest))
     }
 
-    /// Reads on to the end of the blob. `false`: the registry does not have it.
+    /// Reads on to the end of the blob. `false`: it is not there.
     fn fill(&mut self, writer: &mut BlobWriter<'_>) -> Result<bool, Failure> {
         if writer.size() > self.blob.size {
             writer.restart()?;
@@ -104,12 +137,7 @@ impl Download<'_> {
         if have == self.blob.size {
             return Ok(true);
         }
-        let target = self.blob.digest.to_string();
-        let mut request = self.client.request(Method::GET, "blobs", &target, None);
-        if have > 0 {
-            request = request.with("range", format!("bytes={have}-"));
-        }
-        let answer = self.client.call(request, self.client.scope())?;
+        let answer = self.holder.get(self.blob, have)?;
         match answer.status {
             200 if have > 0 => writer.restart()?,
             200 => {}
@@ -117,12 +145,11 @@ impl Download<'_> {
             // It has other bytes than those that are here.
             206 | 416 => {
                 writer.restart()?;
-                return Err(Failure::passing(
-                    self.client.untrue(format!("it sends another part of `{target}`")),
-                ));
+                let reason = format!("it sends another part of `{}`", self.blob.digest);
+                return Err(Failure::passing(self.holder.untrue(reason)));
             }
             404 => return Ok(false),
-            _ => return Err(self.client.refusal(answer, "GET", &target)),
+            _ => return Err(self.holder.refusal(answer, self.blob)),
         }
         self.copy(answer, writer).map(|()| true)
     }
@@ -132,12 +159,10 @@ impl Download<'_> {
         let mut left = size - writer.size();
         let encoded = answer.header("content-encoding").is_some_and(|encoding| encoding != "identity");
         if encoded || answer.length().is_some_and(|length| length != left) {
-            return Err(self
-                .client
-                .untrue(format!("`{digest}` does not have the {size} bytes that were announced"))
-                .into());
+            let reason = format!("`{digest}` does not have the {size} bytes that were announced");
+            return Err(self.holder.untrue(reason).into());
         }
-        let url = answer.url.to_string();
+        let url = answer.url.shown();
         let mut reader = answer.into_reader();
         let mut buffer = vec![0; CHUNK];
         while left > 0 {
@@ -156,7 +181,7 @@ impl Download<'_> {
         }
         match reader.read(&mut buffer) {
             Ok(1..) => {
-                Err(self.client.untrue(format!("`{digest}` should have {size} bytes and has more")).into())
+                Err(self.holder.untrue(format!("`{digest}` should have {size} bytes and has more")).into())
             }
             // All is here: how the connection ends is of no interest.
             Ok(0) | Err(_) => Ok(()),

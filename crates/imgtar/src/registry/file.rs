@@ -35,13 +35,13 @@ pub(crate) fn digest(transport: &Transport, patience: Patience, address: &str) -
         match answer.status {
             200 => hashed(answer).map(Some),
             404 | 410 => Ok(None),
-            _ => Err(answer.failure(&format!("GET {url}"))),
+            _ => Err(answer.failure(&format!("GET {}", url.shown()))),
         }
     })
 }
 
 fn follow(transport: &Transport, mut url: Url) -> Result<Answer, Failure> {
-    let untrue = |reason: &str| Error::Unreachable { url: url.to_string(), reason: reason.to_owned() };
+    let untrue = |reason: &str| Error::Unreachable { url: url.shown(), reason: reason.to_owned() };
     let unusable = untrue("it redirects to an address that cannot be used");
     let endless = untrue("it redirects again and again");
     for _ in 0..=REDIRECTS {
@@ -52,7 +52,7 @@ fn follow(transport: &Transport, mut url: Url) -> Result<Answer, Failure> {
         let next = answer.header("location").and_then(|location| answer.url.join(location));
         let Some(next) = next else { return Err(unusable.into()) };
         if answer.url.origin().tls && !next.origin().tls {
-            return Err(Error::Insecure { url: next.to_string() }.into());
+            return Err(Error::Insecure { url: next.shown() }.into());
         }
         url = next;
     }
@@ -60,7 +60,7 @@ fn follow(transport: &Transport, mut url: Url) -> Result<Answer, Failure> {
 }
 
 fn hashed(answer: Answer) -> Result<Digest, Failure> {
-    let (url, length) = (answer.url.to_string(), answer.length());
+    let (url, length) = (answer.url.shown(), answer.length());
     let (mut body, mut hasher, mut count) = (answer.into_reader(), Hasher::new(), 0_u64);
     let mut buffer = vec![0; 1 << 16];
     loop {

@@ -10,7 +10,7 @@
 mod auth;
 mod client;
 mod document;
-mod download;
+pub(crate) mod download;
 mod file;
 mod memory;
 mod pieces;
@@ -19,21 +19,21 @@ pub mod pull;
 pub mod push;
 mod recode;
 pub mod retry;
-mod transport;
-mod upload;
-mod url;
+pub(crate) mod transport;
+pub(crate) mod upload;
+pub(crate) mod url;
 
 pub use crate::error::registry::Error;
+pub use crate::image::fetch::Document;
 pub use crate::registry::auth::credentials::Credentials;
+pub use crate::tally::Tally;
 pub use client::{Client, Purpose};
-pub use document::Document;
 pub use file::is_address;
 pub use proxy::{Named, Proxies};
 pub use pull::{Pulled, pull};
 pub use push::{Pushed, push};
 pub use retry::Patience;
 
-use serde::Serialize;
 use storekit::Digest;
 
 use crate::error::Result;
@@ -70,43 +70,6 @@ impl Default for Config {
             parallel: 4,
             patience: Patience::default(),
         }
-    }
-}
-
-/// What moved, and what had not to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
-    /// Bytes that went over the network, without documents.
-    pub moved_bytes: u64,
-    /// The blobs that they belong to.
-    pub moved_blobs: u64,
-    /// Bytes of blobs that were there already, or of which the registry had them elsewhere.
-    pub skipped_bytes: u64,
-    /// These blobs.
-    pub skipped_blobs: u64,
-    /// Those among them that the registry took from another repository of its own.
-    pub mounted_blobs: u64,
-}
-
-impl Tally {
-    fn moved(bytes: u64) -> Self {
-        Self { moved_bytes: bytes, moved_blobs: 1, ..Self::default() }
-    }
-
-    fn skipped(bytes: u64) -> Self {
-        Self { skipped_bytes: bytes, skipped_blobs: 1, ..Self::default() }
-    }
-
-    fn mounted(bytes: u64) -> Self {
-        Self { mounted_blobs: 1, ..Self::skipped(bytes) }
-    }
-
-    fn add(&mut self, other: Self) {
-        self.moved_bytes += other.moved_bytes;
-        self.moved_blobs += other.moved_blobs;
-        self.skipped_bytes += other.skipped_bytes;
-        self.skipped_blobs += other.skipped_blobs;
-        self.mounted_blobs += other.mounted_blobs;
     }
 }
 

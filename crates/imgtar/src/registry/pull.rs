@@ -1,36 +1,22 @@
 //! A whole image from a registry into the store: documents from the top down, then the blobs that
 //! are not there, the key last. Kept byte for byte, so that its digest is the registry's.
 //!
-//! Nothing is believed: every document and blob must hash to what names it, every layer must unpack
-//! to what its config announces. Layers of `urls` are asked for in the registry only.
-
-use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+//! Nothing is believed: `image::fetch` checks all of it. Layers of `urls` are asked for in the
+//! registry only.
 
 use jiff::Timestamp;
 use storekit::{Blobs, Descriptor, Digest, Entry, Key, Lease, Store};
 
 use super::client::{Client, Purpose};
-use super::document::Document;
 use super::memory::Memory;
 use super::{Config, Error, Tally, download};
 use crate::error::Result;
 use crate::error::registry::tame;
-use crate::format::compression::{self, Form};
-use crate::format::oci::{self, DOCUMENT_CAP, Index, Manifest, Platform};
+use crate::format::oci::{DOCUMENT_CAP, Index, Manifest, Platform};
 use crate::format::reference::Reference;
 use crate::image::commit::{self, Imported, Notes, Ready, Standing};
-use crate::layer::known::Known;
-use crate::parallel;
+use crate::image::fetch::{self, Document, Fetched, Source};
 use crate::progress::Progress;
-
-/// Indexes stand in indexes at most this deep, and an image has at most so many documents.
-const DEPTH: usize = 4;
-const DOCUMENTS: usize = 1000;
-/// All of them together, in bytes.
-const TOGETHER: u64 = 64 << 20;
 
 /// What is pulled, and how it is kept.
 #[derive(Clone, Debug, Default)]
@@ -90,15 +76,10 @@ pub fn pull(
         }
         Standing::Save(ready) => ready,
     };
-    let blobs = store.images().blobs();
-    let known = Known::scan(store, &sound)?;
-    let mut pull = Pull { client, reference, blobs: &blobs, known, progress, parts: Parts::default() };
-    pull.visit(&root, 0)?;
-    let fetched = pull.fetch(config.parallel)?;
-    pull.remember(store, &fetched);
-    let (tally, partial) = summed(&fetched);
-    let leases: Vec<Lease> =
-        pull.parts.leases.into_iter().chain(fetched.into_iter().filter_map(|one| one.lease)).collect();
+    let source = FromRegistry { client: &client, reference: reference.to_string() };
+    let fetched = fetch::fetch(store, &source, &root, &sound, config.parallel, progress)?;
+    source.remember(store, &fetched);
+    let Fetched { leases, tally, partial, .. } = fetched;
     let entry = Entry {
         names: notes.names.clone().unwrap_or_else(|| tagged(reference)),
         build_seconds: notes.build_seconds,
@@ -107,26 +88,13 @@ pub fn pull(
         ..Entry::new(root.descriptor, Timestamp::now())
     };
     let (saved, entry) = commit::commit(store, &key, entry, &notes, &leases)?;
-    let (written, reused) = (count(tally.moved_blobs), count(tally.skipped_blobs));
-    let imported = Imported { saved, written, reused, ..Imported::already(&store.images(), &key, entry) };
+    let imported = Imported::copied(&store.images(), &key, (saved, entry), &tally);
     Ok(Some(Pulled { key, imported, tally }))
 }
 
 /// The name that a pulled image has by itself.
 fn tagged(reference: &Reference) -> Vec<String> {
     reference.familiar().filter(|_| reference.digest().is_none()).into_iter().collect()
-}
-
-fn count(blobs: u64) -> usize {
-    usize::try_from(blobs).unwrap_or(usize::MAX)
-}
-
-fn summed(fetched: &[Fetched]) -> (Tally, bool) {
-    let mut tally = Tally::default();
-    for one in fetched {
-        tally.add(one.tally);
-    }
-    (tally, fetched.iter().any(|fetched| fetched.lease.is_none()))
 }
 
 /// The manifest for the platform in an index. `None`: what there is is not an index, and serves.
@@ -168,9 +136,11 @@ pub(crate) fn choose(
 
 fn document(client: &Client, reference: &Reference, descriptor: &Descriptor) -> Result<Document> {
     let found = client.manifest(&descriptor.digest.to_string(), Some(descriptor))?;
-    let (registry, digest) = (client.registry().to_owned(), descriptor.digest);
-    let missing = || Error::Incomplete { registry, reference: reference.to_string(), digest };
-    Ok(found.ok_or_else(missing)?)
+    Ok(found.ok_or_else(|| incomplete(client, &reference.to_string(), descriptor.digest))?)
+}
+
+fn incomplete(client: &Client, reference: &str, digest: Digest) -> Error {
+    Error::Incomplete { registry: client.registry().to_owned(), reference: reference.to_owned(), digest }
 }
 
 /// Reads a document that came from the registry.
@@ -180,237 +150,51 @@ fn read<T: serde::de::DeserializeOwned>(client: &Client, document: &Document) ->
     Ok(serde_json::from_slice(&document.bytes).map_err(odd)?)
 }
 
-/// Refuses a document whose `subject` is wrong.
-fn check_subject(client: &Client, document: &Document) -> Result<()> {
-    let what = format!("its document `{}`", document.descriptor.digest);
-    oci::subject(&document.bytes, &what).map_err(|error| client.untrue(error.to_string()))?;
-    Ok(())
+/// An image in a registry.
+pub(crate) struct FromRegistry<'a> {
+    pub(crate) client: &'a Client,
+    /// The image's name, for messages.
+    pub(crate) reference: String,
 }
 
-/// What an image is made of, as its documents tell.
-#[derive(Default)]
-struct Parts {
-    /// On the documents, which are stored.
-    leases: Vec<Lease>,
-    seen: HashSet<Digest>,
-    bytes: u64,
-    blobs: BTreeMap<Digest, Part>,
-}
-
-/// A blob that is needed.
-struct Part {
-    descriptor: Descriptor,
-    /// What it unpacks to, as configs tell.
-    layer_of: Vec<Digest>,
-}
-
-/// A blob that is there now; without a lease one that need not be.
-struct Fetched {
-    digest: Digest,
-    lease: Option<Lease>,
-    tally: Tally,
-}
-
-struct Pull<'a> {
-    client: Client,
-    reference: &'a Reference,
-    blobs: &'a Blobs,
-    known: Known,
-    progress: &'a dyn Progress,
-    parts: Parts,
-}
-
-impl Pull<'_> {
-    /// Stores a document and all that it leads to but blobs, which it notes.
-    fn visit(&mut self, document: &Document, depth: usize) -> Result<()> {
-        let descriptor = &document.descriptor;
-        self.parts.bytes += descriptor.size;
-        if !self.parts.seen.insert(descriptor.digest) {
-            return Ok(());
-        }
-        if self.parts.seen.len() > DOCUMENTS || self.parts.bytes > TOGETHER || depth > DEPTH {
-            return Err(self.client.untrue(format!("`{}` has too many documents", self.reference)).into());
-        }
-        if !descriptor.is_document() {
-            // What it needs is not known: stored alone, it would pass for the whole image.
-            let reason =
-                format!("it is a `{}`, and neither a manifest nor an index", tame(&descriptor.media_type));
-            return Err(Error::Unfit { reference: self.reference.to_string(), reason }.into());
-        }
-        check_subject(&self.client, document)?;
-        self.parts.leases.push(self.blobs.put(&document.bytes)?);
-        if descriptor.is_index() {
-            let index: Index = read(&self.client, document)?;
-            return index.manifests.iter().try_for_each(|child| self.child(child, depth));
-        }
-        let manifest: Manifest = read(&self.client, document)?;
-        if !manifest.is_image() {
-            self.note(&manifest.config, None)?;
-        }
-        let diff_ids = self.diff_ids(&manifest)?;
-        for (at, layer) in manifest.layers.iter().enumerate() {
-            self.note(layer, diff_ids.get(at))?;
-        }
-        // What older artifacts name besides.
-        let links: storekit::oci::Links = read(&self.client, document)?;
-        links.blobs.iter().try_for_each(|blob| self.note(blob, None))
-    }
-
-    fn child(&mut self, child: &Descriptor, depth: usize) -> Result<()> {
-        if !child.is_document() {
-            return self.note(child, None);
-        }
-        if self.parts.seen.contains(&child.digest) {
-            return Ok(());
-        }
-        let stored = if child.size <= DOCUMENT_CAP { self.blobs.lease_sound(&child.digest)? } else { None };
-        let below = match stored.filter(|lease| lease.size() == child.size) {
-            Some(_lease) => {
-                let bytes = self.blobs.read(&child.digest, DOCUMENT_CAP)?;
-                Document { descriptor: child.clone(), bytes }
-            }
-            None => document(&self.client, self.reference, child)?,
-        };
-        self.visit(&below, depth + 1)
-    }
-
-    /// What the layers of an image unpack to; nothing where it is not an image.
-    fn diff_ids(&mut self, manifest: &Manifest) -> Result<Vec<Digest>> {
-        if !manifest.is_image() {
-            return Ok(Vec::new());
-        }
-        let config = match self.blobs.lease_sound(&manifest.config.digest)? {
-            Some(lease) if lease.size() == manifest.config.size && lease.size() <= DOCUMENT_CAP => {
-                self.blobs.read(&manifest.config.digest, DOCUMENT_CAP)?
-            }
-            _ => self.client.config_bytes(&manifest.config)?,
-        };
-        self.parts.leases.push(self.blobs.put(&config)?);
-        let odd = |error| {
-            self.client
-                .untrue(format!("the config `{}` cannot be understood: {error}", manifest.config.digest))
-        };
-        let config: oci::Config = serde_json::from_slice(&config).map_err(odd)?;
-        let (layers, diff_ids) = (manifest.layers.len(), config.rootfs.diff_ids.len());
-        // With none, it is an artifact that borrows the config's type.
-        if layers != diff_ids && diff_ids > 0 {
-            let reason = format!("its config has {diff_ids} diff_ids, and its manifest has {layers} layers");
-            return Err(Error::Unfit { reference: self.reference.to_string(), reason }.into());
-        }
-        Ok(config.rootfs.diff_ids)
-    }
-
-    fn note(&mut self, blob: &Descriptor, diff_id: Option<&Digest>) -> Result<()> {
-        let new = || Part { descriptor: blob.clone(), layer_of: Vec::new() };
-        let part = self.parts.blobs.entry(blob.digest).or_insert_with(new);
-        if part.descriptor.size != blob.size
-            || Form::named(&part.descriptor.media_type) != Form::named(&blob.media_type)
-        {
-            return Err(self.client.untrue(format!("it describes `{}` in two ways", blob.digest)).into());
-        }
-        // What one of them says must be there, must be.
-        if blob.urls.is_empty() {
-            part.descriptor.urls.clear();
-        }
-        part.layer_of.extend(diff_id.filter(|diff_id| !part.layer_of.contains(diff_id)));
-        Ok(())
-    }
-
-    /// Brings all blobs, the largest first.
-    fn fetch(&self, threads: usize) -> Result<Vec<Fetched>> {
-        let mut parts: Vec<_> = self.parts.blobs.values().collect();
-        parts.sort_by_key(|part| part.descriptor.size);
-        // What they announce is not known to be true, nor to make a sum.
-        let sizes = parts.iter().map(|part| part.descriptor.size);
-        self.progress.expect(sizes.fold(0, u64::saturating_add));
-        parallel::map_with(threads, &parts, |part| self.fetch_one(part))
-    }
-
-    fn fetch_one(&self, part: &Part) -> Result<Fetched> {
-        let Part { descriptor, .. } = part;
-        let (digest, size) = (descriptor.digest, descriptor.size);
-        if let Some(lease) = self.stored(descriptor)? {
-            self.progress.add(size);
-            self.check(part, &lease)?;
-            return Ok(Fetched { digest, lease: Some(lease), tally: Tally::skipped(size) });
-        }
-        match download::fetch(&self.client, self.blobs, descriptor, self.progress)? {
-            Some((lease, moved)) => {
-                self.check(part, &lease)?;
-                Ok(Fetched { digest, lease: Some(lease), tally: Tally::moved(moved) })
-            }
-            None if !descriptor.urls.is_empty() => {
-                Ok(Fetched { digest, lease: None, tally: Tally::default() })
-            }
-            None => {
-                let registry = self.client.registry().to_owned();
-                Err(Error::Incomplete { registry, reference: self.reference.to_string(), digest }.into())
-            }
-        }
-    }
-
-    /// The blob, where it is there and sound; a damaged one is moved aside by this.
-    fn stored(&self, descriptor: &Descriptor) -> Result<Option<Lease>> {
-        let lease = self.blobs.lease(&descriptor.digest)?;
-        let sound = lease.is_some() && self.known.is_sound(self.blobs, &descriptor.digest)?;
-        Ok(lease.filter(|lease| sound && lease.size() == descriptor.size))
-    }
-
+impl FromRegistry<'_> {
     /// The next push to another repository of this registry need not send them.
-    fn remember(&self, store: &Store, fetched: &[Fetched]) {
+    pub(crate) fn remember(&self, store: &Store, fetched: &Fetched) {
         let mut memory = Memory::load(store.root(), self.client.registry());
-        for present in fetched.iter().filter(|fetched| fetched.lease.is_some()) {
-            memory.holds(present.digest, self.client.repository());
+        for blob in &fetched.blobs {
+            memory.holds(*blob, self.client.repository());
         }
         memory.save();
     }
+}
 
-    /// A layer must be what its image says, or a later image that has it would be another one.
-    /// Its bytes were compared with its digest a moment ago.
-    fn check(&self, part: &Part, lease: &Lease) -> Result<()> {
-        let Part { descriptor, layer_of } = part;
-        if layer_of.iter().all(|diff_id| self.known.proves(diff_id, &descriptor.digest)) {
-            return Ok(());
-        }
-        let digest = descriptor.digest;
-        let mut reader = Bytes { file: lease.file(), at: 0 };
-        let failed = |error| crate::image::unreadable(self.blobs, &digest, error);
-        let head = compression::read_head(&mut reader).map_err(failed)?;
-        let (found, named) = (Form::of(&head), Form::named(&descriptor.media_type));
-        let unfit = |reason| Error::Unfit { reference: self.reference.to_string(), reason };
-        if found != named && descriptor.media_type.contains(".tar") {
-            let media_type = tame(&descriptor.media_type);
-            return Err(unfit(format!(
-                "the layer `{digest}` has the media type `{media_type}` and is something else"
-            ))
-            .into());
-        }
-        let whole = io::Cursor::new(head).chain(reader);
-        let plain = named.decoder(whole).and_then(|mut plain| crate::layer::hash_plain(&mut plain, &()));
-        let (plain, _) = plain.map_err(|error| match failed(error) {
-            error @ crate::Error::Store(_) => error,
-            error => unfit(format!("the layer `{digest}` does not unpack: {error}")).into(),
-        })?;
-        match layer_of.iter().find(|diff_id| **diff_id != plain) {
-            Some(diff_id) => Err(unfit(format!(
-                "the layer `{digest}` should unpack to `{diff_id}`, and unpacks to `{plain}`"
-            ))
-            .into()),
-            None => Ok(()),
-        }
+impl Source for FromRegistry<'_> {
+    fn document(&self, descriptor: &Descriptor) -> Result<Option<Document>> {
+        self.client.manifest(&descriptor.digest.to_string(), Some(descriptor))
     }
-}
 
-/// Reads a file from its start, whatever its own position is.
-struct Bytes<'a> {
-    file: &'a File,
-    at: u64,
-}
+    fn config(&self, config: &Descriptor) -> Result<Vec<u8>> {
+        self.client.config_bytes(config)
+    }
 
-impl Read for Bytes<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read_at(buffer, self.at)?;
-        self.at += count as u64;
-        Ok(count)
+    fn blob(
+        &self,
+        blobs: &Blobs,
+        blob: &Descriptor,
+        progress: &dyn Progress,
+    ) -> Result<Option<(Lease, u64)>> {
+        download::fetch(self.client, blobs, blob, progress)
+    }
+
+    fn untrue(&self, reason: String) -> crate::Error {
+        self.client.untrue(reason).into()
+    }
+
+    fn unfit(&self, reason: String) -> crate::Error {
+        Error::Unfit { reference: self.reference.clone(), reason }.into()
+    }
+
+    fn incomplete(&self, digest: Digest) -> crate::Error {
+        incomplete(self.client, &self.reference, digest).into()
     }
 }

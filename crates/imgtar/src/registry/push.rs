@@ -17,8 +17,8 @@ use storekit::oci::Links;
 use storekit::{Blobs, Descriptor, Digest, Key, Store};
 
 use super::client::{Client, Purpose};
-use super::document::Document;
 use super::memory::{Made, Memory};
+use super::upload::Content;
 use super::{Config, Error, Tally, recode, upload};
 use crate::error::Result;
 use crate::error::registry::tame;
@@ -26,6 +26,7 @@ use crate::format::compression::Form;
 use crate::format::oci::{self, DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_CAP, Index, Manifest};
 use crate::format::reference::Reference;
 use crate::image::Stored;
+use crate::image::fetch::Document;
 use crate::parallel;
 use crate::progress::Progress;
 
@@ -85,18 +86,55 @@ pub fn push(
     }
     let images = store.images();
     let Some(stored) = Stored::open(&images, key)? else { return Ok(None) };
-    let blobs = images.blobs();
-    let tree = Tree::read(&blobs, &stored)?.with_foreign(options.foreign, &stored);
+    let tree = Tree::read(&images.blobs(), &stored)?.with_foreign(options.foreign, &stored);
     let client = Client::new(config, reference, Purpose::Push)?;
-    let memory = Memory::load(store.root(), client.registry());
-    let (tally, foreign_made_own) = (Tally::default(), false);
-    let mut push = Push { client, blobs, options, progress, memory, tally, foreign_made_own };
-    let root = push.run(&tree, &reference.target(), config.parallel)?;
-    let Push { memory, tally, foreign_made_own, .. } = push;
-    memory.save();
+    let sent = send(store, &client, &tree, &reference.target(), options, config.parallel, progress)?;
     crate::engine::load::note(store, &stored);
+    let Sent { root, tally, foreign_made_own } = sent;
     let (reference, key, digest) = (reference.clone(), key.clone(), root.digest);
     Ok(Some(Pushed { reference, key, digest, media_type: root.media_type, foreign_made_own, tally }))
+}
+
+/// Pushes all that stands under the key exactly as it is stored, so that the tag has the entry's
+/// own digest. Returns what moved.
+///
+/// # Errors
+/// As [`push`].
+pub(crate) fn push_whole(
+    store: &Store,
+    client: &Client,
+    stored: &Stored,
+    tag: &str,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<Tally> {
+    let tree = Tree::whole(&store.images().blobs(), stored)?;
+    Ok(send(store, client, &tree, tag, &Options::default(), threads, progress)?.tally)
+}
+
+/// A pushed tree.
+struct Sent {
+    root: Descriptor,
+    tally: Tally,
+    foreign_made_own: bool,
+}
+
+fn send(
+    store: &Store,
+    client: &Client,
+    tree: &Tree,
+    tag: &str,
+    options: &Options,
+    threads: usize,
+    progress: &dyn Progress,
+) -> Result<Sent> {
+    let (blobs, memory) = (store.images().blobs(), Memory::load(store.root(), client.registry()));
+    let (tally, foreign_made_own) = (Tally::default(), false);
+    let mut push = Push { client, blobs, options, progress, memory, tally, foreign_made_own };
+    let root = push.run(tree, tag, threads)?;
+    let Push { memory, tally, foreign_made_own, .. } = push;
+    memory.save();
+    Ok(Sent { root, tally, foreign_made_own })
 }
 
 /// All that an image is made of.
@@ -119,6 +157,14 @@ impl Tree {
         }
         tree.visit(blobs, stored.root(), &stored.blobs)?;
         // What one manifest says must be there, must be.
+        tree.foreign.retain(|digest, _| !tree.blobs.contains_key(digest));
+        Ok(tree)
+    }
+
+    /// All that the entry names, its own document last.
+    fn whole(blobs: &Blobs, stored: &Stored) -> Result<Self> {
+        let mut tree = Self { documents: Vec::new(), blobs: BTreeMap::new(), foreign: BTreeMap::new() };
+        tree.visit(blobs, &stored.entry.descriptor, &stored.blobs)?;
         tree.foreign.retain(|digest, _| !tree.blobs.contains_key(digest));
         Ok(tree)
     }
@@ -192,7 +238,7 @@ fn changes(layer: &Descriptor, form: Form) -> bool {
 }
 
 struct Push<'a> {
-    client: Client,
+    client: &'a Client,
     blobs: Blobs,
     options: &'a Options,
     progress: &'a dyn Progress,
@@ -202,7 +248,7 @@ struct Push<'a> {
 }
 
 /// What becomes of one blob.
-struct Sent {
+struct SentBlob {
     tally: Tally,
     /// What it is in the registry, where that is something else.
     became: Option<Made>,
@@ -279,7 +325,7 @@ impl Push<'_> {
         tree: &Tree,
         unlike: &HashMap<Digest, Descriptor>,
         threads: usize,
-    ) -> Result<Vec<Sent>> {
+    ) -> Result<Vec<SentBlob>> {
         let mut jobs: Vec<_> =
             tree.blobs.values().map(|blob| unlike.get(&blob.digest).unwrap_or(blob)).collect();
         // The last goes first.
@@ -288,7 +334,7 @@ impl Push<'_> {
         let this = &*self;
         let sent = parallel::map_with(threads, &jobs, |blob| match this.options.form {
             Some(form) if unlike.contains_key(&blob.digest) => this.recode(blob, form),
-            _ => this.send(blob).map(|tally| Sent { tally, became: None }),
+            _ => this.send(blob).map(|tally| SentBlob { tally, became: None }),
         })?;
         for (blob, sent) in jobs.iter().zip(&sent) {
             self.tally.add(sent.tally);
@@ -300,7 +346,8 @@ impl Push<'_> {
     }
 
     fn send(&self, blob: &Descriptor) -> Result<Tally> {
-        upload::send(&self.client, &self.blobs, blob, &self.holders(&blob.digest), self.progress)
+        let content = Content::Stored(&self.blobs);
+        upload::send(self.client, content, blob, &self.holders(&blob.digest), self.progress)
     }
 
     /// Where else in the registry the blob may be.
@@ -309,17 +356,17 @@ impl Push<'_> {
         self.options.from.iter().cloned().chain(known).take(4).collect()
     }
 
-    fn recode(&self, layer: &Descriptor, form: Form) -> Result<Sent> {
+    fn recode(&self, layer: &Descriptor, form: Form) -> Result<SentBlob> {
         if let Some(made) = self.memory.made(&layer.digest, form) {
             let there = Descriptor::new("", made.digest, made.size);
             if self.client.has_blob(&there)? {
                 self.progress.add(layer.size);
-                return Ok(Sent { tally: Tally::skipped(made.size), became: Some(made.clone()) });
+                return Ok(SentBlob { tally: Tally::skipped(made.size), became: Some(made.clone()) });
             }
         }
-        let (digest, size) = recode::send(&self.client, &self.blobs, layer, form, self.progress)?;
+        let (digest, size) = recode::send(self.client, &self.blobs, layer, form, self.progress)?;
         let made = Made { from: layer.digest, form: form.suffix().to_owned(), digest, size };
-        Ok(Sent { tally: Tally::moved(size), became: Some(made) })
+        Ok(SentBlob { tally: Tally::moved(size), became: Some(made) })
     }
 
     /// All but the last under their digests, the last under the tag.

@@ -31,10 +31,14 @@ pub struct Patience {
     pub longest: Duration,
     /// All pauses for one thing together.
     pub total: Duration,
+    /// Whether what did not answer in time is asked again.
+    pub insists: bool,
 }
 
 /// A body that brings fewer bytes than this in [`Patience::stall`] counts as one that stands still.
 pub const SLOWEST: u64 = 16 << 10;
+/// How long a place that is not waited for long may take to take an upload in.
+pub const SETTLE: Duration = Duration::from_secs(60);
 /// How often a host that does not answer is tried again.
 const ABSENT: u32 = 2;
 /// So much progress is worth all tries anew.
@@ -50,6 +54,25 @@ impl Default for Patience {
             pause: Duration::from_millis(500),
             longest: Duration::from_secs(60),
             total: Duration::from_secs(180),
+            insists: true,
+        }
+    }
+}
+
+impl Patience {
+    /// For a place that others can stand in for: it may be silent for so long, once. The answer
+    /// that ends an upload may take [`SETTLE`] all the same.
+    #[must_use]
+    pub fn within(limit: Duration) -> Self {
+        Self {
+            connect: limit,
+            stall: limit,
+            settle: limit.max(SETTLE),
+            pause: Self::default().pause.min(limit / 4),
+            longest: limit,
+            total: limit,
+            insists: false,
+            ..Self::default()
         }
     }
 }
@@ -59,6 +82,8 @@ impl Default for Patience {
 pub(crate) enum Failure {
     /// It may work the next time, after this pause where the registry asks for one.
     Passing { error: Error, after: Option<Duration> },
+    /// There was no answer in time.
+    Silent(Error),
     /// A host or a name does not exist, which seldom changes while a command waits.
     Absent(Error),
     /// It will not.
@@ -74,7 +99,9 @@ impl Failure {
 impl Failure {
     pub(crate) fn into_error(self) -> Error {
         match self {
-            Self::Passing { error, .. } | Self::Absent(error) | Self::Final(error) => error,
+            Self::Passing { error, .. } | Self::Silent(error) | Self::Absent(error) | Self::Final(error) => {
+                error
+            }
         }
     }
 }
@@ -111,6 +138,8 @@ impl Tries {
     pub(crate) fn again(&mut self, failure: Failure) -> Result<(), Error> {
         let (error, after, retries) = match failure {
             Failure::Final(error) => return Err(error),
+            Failure::Silent(error) if !self.patience.insists => return Err(error),
+            Failure::Silent(error) => (error, None, self.patience.retries),
             Failure::Absent(error) => (error, None, self.patience.retries.min(ABSENT)),
             Failure::Passing { error, after } => (error, after, self.patience.retries),
         };
@@ -225,6 +254,18 @@ mod tests {
             tries.again(failure())
         });
         assert!(ended.is_err());
+    }
+
+    #[test]
+    fn what_stays_silent_is_asked_again_unless_another_place_will_do() {
+        let silent = || {
+            let Failure::Passing { error, .. } = failure() else { unreachable!() };
+            Failure::Silent(error)
+        };
+        assert!(Tries::new(quick()).again(silent()).is_ok());
+        let hasty = Patience { pause: Duration::from_millis(1), ..Patience::within(Duration::from_secs(9)) };
+        assert!(Tries::new(hasty).again(silent()).is_err());
+        assert!(Tries::new(hasty).again(failure()).is_ok());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ureq::config::Config as AgentConfig;
 use ureq::http::{HeaderMap, Method};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Proxy, SendBody};
+use ureq::{Agent, Proxy, SendBody, Timeout};
 
 use super::proxy::{Named, Proxies};
 use super::retry::{self, Failure, Patience, SLOWEST};
@@ -23,6 +23,7 @@ const HEAD: usize = 64 << 10;
 /// So much is read of the body of an answer that says no.
 const SAID: u64 = 8 << 10;
 const AGENT: &str = concat!("imgtar/", env!("CARGO_PKG_VERSION"));
+const STOPPED: &str = "it stopped answering";
 
 /// A request to a registry.
 pub(crate) struct Request<'a> {
@@ -86,7 +87,7 @@ impl Answer {
 
     /// The body, if it has no more bytes than the cap.
     pub(crate) fn read(self, cap: u64) -> Result<Option<Vec<u8>>, Failure> {
-        let url = self.url.to_string();
+        let url = self.url.shown();
         let mut bytes = Vec::new();
         let read = self.into_reader().take(cap + 1).read_to_end(&mut bytes);
         read.map_err(|error| cut(&url, &error))?;
@@ -122,9 +123,16 @@ fn own_words(body: &[u8]) -> Option<String> {
     Some(words.join(" "))
 }
 
-/// A connection that broke off.
+/// A connection that broke off, or stands still.
 pub(crate) fn cut(url: &str, error: &io::Error) -> Failure {
-    Failure::passing(Error::Unreachable { url: url.to_owned(), reason: tame(&error.to_string()) })
+    let unreachable = |reason| Error::Unreachable { url: url.to_owned(), reason };
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(ureq::Error::Timeout(_)) => Failure::Silent(unreachable(STOPPED.to_owned()).into()),
+        _ if error.kind() == io::ErrorKind::TimedOut => {
+            Failure::Silent(unreachable(tame(&error.to_string())).into())
+        }
+        _ => Failure::passing(unreachable(tame(&error.to_string()))),
+    }
 }
 
 /// Makes connections and keeps them.
@@ -177,6 +185,7 @@ impl Transport {
         if let RequestBody::Stream { length: Some(length), .. } = &body {
             builder = builder.header("content-length", length.to_string());
         }
+        let shown = url.shown();
         let answer = match body {
             RequestBody::None => self.run(builder.body(()), proxy, settles),
             RequestBody::Bytes(bytes) => self.run(builder.body(bytes), proxy, settles),
@@ -184,7 +193,7 @@ impl Transport {
                 self.run(builder.body(SendBody::from_reader(from)), proxy, settles)
             }
         };
-        let (parts, body) = answer.map_err(|error| failure(&text, named, error))?.into_parts();
+        let (parts, body) = answer.map_err(|error| failure(&shown, named, error))?.into_parts();
         Ok(Answer {
             status: parts.status.as_u16(),
             url,
@@ -234,9 +243,10 @@ fn failure(url: &str, proxy: Option<&Named>, error: ureq::Error) -> Failure {
             Err(error) if is_absent(error.kind()) => Failure::Absent(unreachable(error.to_string()).into()),
             Err(error) => Failure::passing(unreachable(error.to_string())),
         },
-        ureq::Error::Timeout(which) => {
-            Failure::passing(unreachable(format!("it stopped answering ({which:?})")))
+        ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
+            Failure::Silent(unreachable("no connection came about in time".to_owned()).into())
         }
+        ureq::Error::Timeout(_) => Failure::Silent(unreachable(STOPPED.to_owned()).into()),
         error @ (ureq::Error::HostNotFound
         | ureq::Error::LargeResponseHeader(..)
         | ureq::Error::BadUri(_)) => Failure::Final(unreachable(error.to_string()).into()),

@@ -32,7 +32,7 @@ const WHOLE: u64 = 1 << 20;
 /// As [`Client::resolve`]; a stored blob that is damaged.
 pub(crate) fn send(
     client: &Client,
-    blobs: &Blobs,
+    content: Content<'_>,
     blob: &Descriptor,
     from: &[String],
     progress: &dyn Progress,
@@ -41,7 +41,7 @@ pub(crate) fn send(
         progress.add(blob.size);
         return Ok(Tally::skipped(blob.size));
     }
-    let mut upload = Upload { client, blobs, blob, progress, opened: None, begun: None, reached: 0 };
+    let mut upload = Upload { client, content, blob, progress, opened: None, begun: None, reached: 0 };
     if upload.mount(from) {
         progress.add(blob.size);
         return Ok(Tally::mounted(blob.size));
@@ -62,9 +62,43 @@ pub(crate) fn send(
     }
 }
 
+/// Where a blob's bytes are.
+#[derive(Clone, Copy)]
+pub(crate) enum Content<'a> {
+    Stored(&'a Blobs),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Content<'a> {
+    /// The bytes from this one on. Those of a stored blob are verified at its end, before the last
+    /// of them leaves.
+    pub(crate) fn body(
+        self,
+        blob: &Descriptor,
+        at: u64,
+        progress: &'a dyn Progress,
+    ) -> Result<Box<dyn Read + Send + 'a>> {
+        let blobs = match self {
+            Self::Bytes(bytes) => {
+                return Ok(Box::new(
+                    bytes.get(usize::try_from(at).unwrap_or(usize::MAX)..).unwrap_or_default(),
+                ));
+            }
+            Self::Stored(blobs) => blobs,
+        };
+        let path = blobs.path(&blob.digest);
+        let missing = || storekit::Error::Missing { digest: blob.digest, path: blobs.folder().to_owned() };
+        let mut from = blobs.reader(&blob.digest)?.ok_or_else(missing)?;
+        // All of it is hashed, also what is not sent again.
+        io::copy(&mut (&mut from).take(at), &mut io::sink())
+            .map_err(|error| storekit::Error::io("read", path.clone(), error))?;
+        Ok(Box::new(Outgoing { from, path, left: blob.size - at, progress }))
+    }
+}
+
 struct Upload<'a> {
     client: &'a Client,
-    blobs: &'a Blobs,
+    content: Content<'a>,
     blob: &'a Descriptor,
     progress: &'a dyn Progress,
     /// A place that was opened for nothing yet.
@@ -75,7 +109,7 @@ struct Upload<'a> {
     reached: u64,
 }
 
-impl<'a> Upload<'a> {
+impl Upload<'_> {
     /// Asks the registry to take the blob from one of its other repositories.
     fn mount(&mut self, from: &[String]) -> bool {
         for other in from.iter().filter(|other| *other != self.client.repository()) {
@@ -117,7 +151,7 @@ impl<'a> Upload<'a> {
 
     fn send_to(&mut self, place: Url, at: u64, pieces: Option<u64>) -> Result<(), Failure> {
         if at == 0 && self.blob.size <= WHOLE && pieces.is_none() {
-            let mut body = self.body(0)?;
+            let mut body = self.content.body(self.blob, 0, self.progress)?;
             return finish(self.client, &place, &self.blob.digest, Some((&mut body, self.blob.size)));
         }
         self.reached = at;
@@ -131,7 +165,7 @@ impl<'a> Upload<'a> {
         if at == self.blob.size {
             return Ok(place);
         }
-        let mut body = self.body(at)?;
+        let mut body = self.content.body(self.blob, at, self.progress)?;
         while at < self.blob.size {
             let left = self.blob.size - at;
             let length = pieces.map_or(left, |size| size.min(left));
@@ -155,17 +189,6 @@ impl<'a> Upload<'a> {
         let next = answer.header("location").and_then(|location| place.join(location));
         let next = next.unwrap_or_else(|| place.clone());
         Ok(at.filter(|at| *at <= self.blob.size).map(|at| (next, at)))
-    }
-
-    fn body(&self, at: u64) -> Result<Outgoing<'a>, Failure> {
-        let path = self.blobs.path(&self.blob.digest);
-        let missing =
-            || storekit::Error::Missing { digest: self.blob.digest, path: self.blobs.folder().to_owned() };
-        let mut from = self.blobs.reader(&self.blob.digest)?.ok_or_else(missing)?;
-        // All of it is hashed, also what is not sent again.
-        io::copy(&mut (&mut from).take(at), &mut io::sink())
-            .map_err(|error| storekit::Error::io("read", path.clone(), error))?;
-        Ok(Outgoing { from, path, left: self.blob.size - at, progress: self.progress })
     }
 }
 
@@ -217,7 +240,7 @@ pub(crate) fn next_place(client: &Client, answer: Answer, from: &Url) -> Result<
     let next = answer.header("location").and_then(|location| from.join(location));
     let next = next.ok_or_else(|| client.untrue("it does not say where to send a blob".to_owned()))?;
     if from.origin().tls && !next.origin().tls {
-        return Err(Error::Insecure { url: next.to_string() }.into());
+        return Err(Error::Insecure { url: next.shown() }.into());
     }
     Ok(next)
 }

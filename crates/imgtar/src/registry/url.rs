@@ -106,6 +106,12 @@ impl Url {
         &self.origin
     }
 
+    /// For messages: without the query, which may hold a signature.
+    pub(crate) fn shown(&self) -> String {
+        let text = self.to_string();
+        text.split('?').next().unwrap_or_default().to_owned()
+    }
+
     /// The same with another parameter at the end of the query. The value must need no escapes, or
     /// have them.
     pub(crate) fn with(&self, parameter: &str) -> Self {

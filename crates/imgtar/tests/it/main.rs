@@ -9,4 +9,5 @@ mod network;
 mod serve;
 mod store;
 mod strangers;
+mod tier;
 mod words;

@@ -49,6 +49,10 @@ impl Scope {
         Self(vec![format!("repository:{repository}:pull,push")])
     }
 
+    pub(crate) fn remove(repository: &str) -> Self {
+        Self(vec![format!("repository:{repository}:pull,delete")])
+    }
+
     /// This, and reading another repository of the registry.
     pub(crate) fn and_pull(mut self, repository: &str) -> Self {
         self.0.push(format!("repository:{repository}:pull"));
@@ -161,7 +165,7 @@ impl Auth {
         if !url.origin().tls
             && (self.origin.tls || *url.origin() != self.origin && !url.origin().is_loopback())
         {
-            return Err(Error::Insecure { url: url.to_string() }.into());
+            return Err(Error::Insecure { url: url.shown() }.into());
         }
         let trusted = self.trusts(url.origin());
         let request = TokenRequest { url: &url, challenge, scope };

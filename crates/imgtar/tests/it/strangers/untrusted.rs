@@ -24,6 +24,7 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 pub(crate) fn quick() -> Config {
     let patience = Patience {
+        insists: true,
         connect: Duration::from_secs(20),
         stall: Duration::from_secs(20),
         settle: Duration::from_secs(20),
@@ -208,7 +209,7 @@ fn a_busy_registry_is_asked_again_when_it_says() {
         let fake = Fake::start(move |_| busy().then(|| Reply::new(status).with("Retry-After", after)));
         fake.image("1", &[&layer("a", "b")]);
         let longest = Duration::from_millis(200);
-        let patience = Patience { longest, ..quick().patience };
+        let patience = Patience { insists: true, longest, ..quick().patience };
         let (session, started) = (Session::new(), Instant::now());
         pull_with(&session, &fake, &Config { patience, ..quick() }).unwrap().unwrap();
         // Its own pauses would be 35 ms at most in all.
@@ -239,7 +240,8 @@ fn a_registry_that_stands_still_is_given_up() {
         });
         fake.image("1", &[&body]);
         let config = quick();
-        let patience = Patience { stall: Duration::from_millis(400), retries: 1, ..config.patience };
+        let patience =
+            Patience { insists: true, stall: Duration::from_millis(400), retries: 1, ..config.patience };
         let (session, started) = (Session::new(), Instant::now());
         let error = pull_with(&session, &fake, &Config { patience, ..config }).unwrap_err();
         assert!(error.to_string().contains("cannot be reached"), "{error}");

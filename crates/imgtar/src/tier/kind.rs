@@ -1,0 +1,38 @@
+//! What each kind of place can do.
+
+use storekit::{Descriptor, Digest, Entry, Key};
+
+use crate::error::Result;
+use crate::image::fetch::{Document, Source};
+
+/// An entry that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The digest of its image, where the answer tells it.
+    pub digest: Option<Digest>,
+}
+
+/// A place that images stand in under their keys.
+pub(crate) trait Tier: Sync {
+    /// Whether an entry stands under the key: one question.
+    fn has(&self, key: &Key) -> Result<Option<Found>>;
+    /// What stands under the key, without its inputs.
+    fn entry(&self, key: &Key) -> Result<Option<Told>>;
+    /// The manifest of inputs that was noted with it.
+    fn inputs(&self, key: &Key, told: &Told) -> Result<Option<Vec<u8>>>;
+    /// Where the image under the key is copied from.
+    fn source(&self, key: &Key) -> Box<dyn Source + '_>;
+}
+
+/// What a place tells of an entry. Nothing of it is known to be true.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) entry: Entry,
+    /// Its document, where that came along.
+    pub(crate) root: Option<Document>,
+    /// Where its inputs are, in a place that does not know them by the key.
+    pub(crate) inputs: Option<Descriptor>,
+}
+
+/// No manifest of inputs is larger that goes over a network, in bytes.
+pub(crate) const INPUTS_CAP: u64 = 128 << 20;

@@ -1,0 +1,20 @@
+//! The place that is meant, ready to be asked.
+
+use crate::error::Result;
+use crate::registry::Purpose;
+use crate::tier::config::Config;
+use crate::tier::kind::Tier;
+use crate::tier::place::Place;
+use crate::tier::registry::RegistryTier;
+use crate::tier::store::StoreTier;
+
+/// Opens the place for this purpose.
+///
+/// # Errors
+/// A folder that is not a store; a registry on this machine that does not answer.
+pub(crate) fn open(config: &Config, place: &Place, purpose: Purpose) -> Result<Box<dyn Tier>> {
+    Ok(match place {
+        Place::Store(folder) => Box::new(StoreTier::open(folder, config.timeout)?),
+        Place::Registry(repository) => Box::new(RegistryTier::open(&config.network(), repository, purpose)?),
+    })
+}

@@ -1,0 +1,144 @@
+//! From the store into a place: the image under a key, and what is noted with it. The entry comes
+//! last, so that no reader sees half an image.
+
+use std::collections::BTreeSet;
+
+use camino::Utf8Path;
+use serde::Serialize;
+use storekit::{Descriptor, Digest, Key, Store};
+
+use crate::engine::load;
+use crate::error::Result;
+use crate::image::Stored;
+use crate::image::commit::{self, Notes};
+use crate::image::fetch::{self, Fetched, Source};
+use crate::progress::Progress;
+use crate::registry::push::push_whole;
+use crate::registry::upload::{self, Content};
+use crate::registry::{Client, Purpose};
+use crate::tally::Tally;
+use crate::tier::artifact;
+use crate::tier::config::Config;
+use crate::tier::place::{Place, Repository};
+use crate::tier::registry::RegistryTier;
+use crate::tier::store::{FromStore, patient};
+
+/// What a push did.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pushed {
+    /// The key, here and there.
+    pub key: Key,
+    /// Whether the entry was written now; `false` where an earlier one stands.
+    pub saved: bool,
+    /// The digest of what stands there under the key.
+    pub digest: Digest,
+    /// What moved.
+    #[serde(flatten)]
+    pub tally: Tally,
+}
+
+/// Brings what is stored under the key into the place, under the same key. The first save wins,
+/// unless `force`. `None` where nothing is stored under the key.
+///
+/// # Errors
+/// Damaged or missing blobs; a place that does not answer, says no, or cannot be written to. An
+/// entry stands then only if it stood before.
+pub fn push(
+    store: &Store,
+    config: &Config,
+    place: &Place,
+    key: &Key,
+    force: bool,
+    progress: &dyn Progress,
+) -> Result<Option<Pushed>> {
+    let Some(stored) = Stored::open(&store.images(), key)? else { return Ok(None) };
+    let push = Push { store, config, stored: &stored, key, force, progress };
+    let pushed = match place {
+        Place::Store(folder) => push.to_store(folder)?,
+        Place::Registry(repository) => push.to_registry(repository)?,
+    };
+    load::note(store, &stored);
+    Ok(Some(pushed))
+}
+
+struct Push<'a> {
+    store: &'a Store,
+    config: &'a Config,
+    stored: &'a Stored,
+    key: &'a Key,
+    force: bool,
+    progress: &'a dyn Progress,
+}
+
+impl Push<'_> {
+    fn pushed(&self, saved: bool, digest: Digest, tally: Tally) -> Pushed {
+        Pushed { key: self.key.clone(), saved, digest, tally }
+    }
+
+    fn root(&self) -> &Descriptor {
+        &self.stored.entry.descriptor
+    }
+
+    fn inputs(&self) -> Result<Option<Vec<u8>>> {
+        Ok(self.store.images().inputs(self.key)?)
+    }
+
+    /// The other store takes the image as it would from anywhere.
+    fn to_store(&self, folder: &Utf8Path) -> Result<Pushed> {
+        let to = patient(Store::open_or_create(folder)?, self.config.timeout);
+        let images = to.images();
+        images.prepare()?;
+        images.sweep_spent()?;
+        let standing = match images.find(self.key) {
+            Err(error) if error.is_corrupt() => None,
+            found => found?,
+        };
+        if let Some((entry, reach)) = standing.filter(|(_, reach)| reach.is_whole() && !self.force) {
+            let same = entry.descriptor.digest == self.root().digest;
+            let tally = if same { skipped(reach.present.into_values()) } else { Tally::default() };
+            return Ok(self.pushed(false, entry.descriptor.digest, tally));
+        }
+        let source = FromStore::own(self.store, self.key);
+        let root = source.document(self.root())?.ok_or_else(|| source.incomplete(self.root().digest))?;
+        let threads = self.config.registries.parallel;
+        let fetched = fetch::fetch(&to, &source, &root, &BTreeSet::new(), threads, self.progress)?;
+        let Fetched { leases, tally, .. } = fetched;
+        let entry = self.stored.entry.clone();
+        let origin = entry.origin.clone();
+        let notes = Notes { inputs: self.inputs()?, origin, force: self.force, ..Notes::default() };
+        let (saved, entry) = commit::commit(&to, self.key, entry, &notes, &leases)?;
+        Ok(self.pushed(saved, entry.descriptor.digest, tally))
+    }
+
+    /// What is noted goes before the image: who has the tag of the key has all of it.
+    fn to_registry(&self, repository: &Repository) -> Result<Pushed> {
+        artifact::check_key(self.key)?;
+        let tier = RegistryTier::open(&self.config.network(), repository, Purpose::Push)?;
+        let standing = tier.client.resolve(self.key.as_str())?;
+        if let Some(other) = standing.filter(|digest| *digest != self.root().digest && !self.force) {
+            return Ok(self.pushed(false, other, Tally::default()));
+        }
+        let stands = standing.is_some() && !self.force;
+        if !stands || tier.client.resolve(&artifact::tag(self.key))?.is_none() {
+            self.send_artifact(&tier.client)?;
+        }
+        let threads = self.config.registries.parallel;
+        let tally =
+            push_whole(self.store, &tier.client, self.stored, self.key.as_str(), threads, self.progress)?;
+        Ok(self.pushed(!stands, self.root().digest, tally))
+    }
+
+    fn send_artifact(&self, client: &Client) -> Result<()> {
+        let made = artifact::make(&self.stored.entry, self.inputs()?);
+        for (blob, bytes) in &made.blobs {
+            upload::send(client, Content::Bytes(bytes), blob, &[], &())?;
+        }
+        client.put_manifest(&artifact::tag(self.key), &made.manifest.descriptor, &made.manifest.bytes)
+    }
+}
+
+fn skipped(sizes: impl Iterator<Item = u64>) -> Tally {
+    let mut tally = Tally::default();
+    sizes.for_each(|size| tally.add(Tally::skipped(size)));
+    tally
+}
