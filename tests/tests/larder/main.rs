@@ -12,4 +12,5 @@ mod platforms;
 mod prove;
 mod settings;
 mod side_by_side;
+mod tiers;
 mod why;

@@ -222,6 +222,13 @@ pub(crate) enum Command {
         after_long_help = "Example:\n    hashctx -f Dockerfile . --base debian:12=\"$(imgtar resolve debian:12)\""
     )]
     Resolve(registry_args::ResolveArgs),
+    /// List the tags of a repository in a registry, sorted; exit code 1 if there is no such
+    /// repository
+    Tags(registry_args::TagsArgs),
+    /// Give an image in a registry further tags in its repository; no blob moves
+    ///
+    /// Exit code 1: the registry does not have the image.
+    Retag(registry_args::RetagArgs),
     /// List what is stored
     ///
     /// SIZE counts blobs that several keys share under each of them: `gcctl df` tells what is

@@ -13,13 +13,13 @@ use imgtar::registry::push::Options;
 use imgtar::registry::{self, Config, Credentials, Named, Proxies, Pulled, Pushed, Tally};
 use miette::Result;
 use serde::Serialize;
-use storekit::{ByteSize, Digest, Key, Store};
+use storekit::{ByteSize, Digest, Key, Store, printable};
 use toolkit::net::{self, Authorities};
 use toolkit::settings::Environment;
 use toolkit::{Outcome, Output};
 
 use crate::cli::EngineName;
-use crate::cli::registry_args::{PullArgs, PushArgs, RegistryArgs, ResolveArgs};
+use crate::cli::registry_args::{PullArgs, PushArgs, RegistryArgs, ResolveArgs, RetagArgs, TagsArgs};
 use crate::cli::run::{Invocation, out, read_notes};
 
 /// What `pull --json` prints.
@@ -48,20 +48,76 @@ struct ResolvedLine<'a> {
 impl Invocation<'_> {
     pub(crate) fn push(&self, args: &PushArgs) -> Result<Outcome> {
         let Some((store, key)) = self.find(&args.key)? else { return Ok(self.absent(&args.key)) };
-        let Some(reference) = &args.reference else { return self.tier_push(&store, &key, args) };
-        let options = Options { form: args.compress.form(), from: args.from.clone(), foreign: args.foreign };
+        if args.references.is_empty() {
+            return self.tier_push(&store, &key, args);
+        }
+        let options = Options {
+            form: args.compress.form(),
+            from: args.from.clone(),
+            foreign: args.foreign,
+            note: args.note_key.then(|| key.clone()),
+        };
         options.from.iter().try_for_each(|from| repository(from))?;
         let config = self.registries(&args.registry);
-        let pushed = registry::push(&store, &config, &key, reference, &options, &self.bar())?;
-        let Some(pushed) = pushed else { return Ok(self.miss(&key)) };
-        let Pushed { reference, digest, tally, foreign_made_own, .. } = &pushed;
+        for (reference, more) in by_repository(&args.references) {
+            let pushed =
+                registry::push(&store, &config, &key, (&reference, &more), &options, &self.bar())?;
+            let Some(pushed) = pushed else { return Ok(self.miss(&key)) };
+            self.tell_pushed(&pushed)?;
+        }
+        Ok(Outcome::Yes)
+    }
+
+    fn tell_pushed(&self, pushed: &Pushed) -> Result<()> {
+        let Pushed { reference, also, digest, tally, foreign_made_own, .. } = pushed;
         self.view.say(&format!("pushed {reference}: {digest}, {}", told(tally)));
+        also.iter().for_each(|name| self.view.say(&format!("pushed {name}: {digest}")));
         if *foreign_made_own {
             self.view.say("the registry does not take layers that are kept elsewhere: they were pushed to it, and the digest is different");
         }
         if self.view.common.json {
-            out(Output::report().json(&pushed))?;
+            out(Output::report().json(pushed))?;
         }
+        Ok(())
+    }
+
+    pub(crate) fn tags(&self, args: &TagsArgs) -> Result<Outcome> {
+        let Some(tags) = registry::tags(&self.registries(&args.registry), &args.repository)? else {
+            return Ok(self.no_image(&args.repository));
+        };
+        let mut listing = Output::listing();
+        for tag in tags {
+            out(if self.view.common.json {
+                listing.json(&serde_json::json!({ "tag": tag }))
+            } else {
+                writeln!(listing, "{}", printable(&tag))
+            })?;
+        }
+        Ok(Outcome::Yes)
+    }
+
+    pub(crate) fn retag(&self, args: &RetagArgs) -> Result<Outcome> {
+        let RetagArgs { reference, names, registry } = args;
+        if !registry::retag(&self.registries(registry), reference, names)? {
+            return Ok(self.no_image(reference));
+        }
+        names.iter().for_each(|name| self.view.say(&format!("{name} is {reference}")));
+        Ok(Outcome::Yes)
+    }
+
+    fn resolve_key(&self, reference: &Reference, args: &RegistryArgs) -> Result<Outcome> {
+        let Some(key) = registry::key(&self.registries(args), reference)? else {
+            return Ok(self.no_image(reference));
+        };
+        let Ok(key) = key.parse::<Key>() else {
+            self.view.say(&format!("`{reference}` does not say by what key it is known"));
+            return Ok(Outcome::No);
+        };
+        out(if self.view.common.json {
+            Output::listing().json(&serde_json::json!({ "reference": reference, "key": key }))
+        } else {
+            writeln!(Output::listing(), "{key}")
+        })?;
         Ok(Outcome::Yes)
     }
 
@@ -109,6 +165,9 @@ impl Invocation<'_> {
             return self.resolve_file(args);
         }
         let reference: Reference = args.reference.parse()?;
+        if args.key {
+            return self.resolve_key(&reference, &args.registry);
+        }
         let digest = match args.engine {
             Some(engine) => self.resolve_in(engine, &args.reference, &reference)?,
             None => registry::resolve(&self.registries(&args.registry), &reference, args.platform.as_ref())?,
@@ -198,6 +257,19 @@ impl Invocation<'_> {
             ..Config::default()
         }
     }
+}
+
+/// The references by their repositories: of each the first one, and the others.
+fn by_repository(references: &[Reference]) -> Vec<(Reference, Vec<Reference>)> {
+    let mut groups: Vec<(Reference, Vec<Reference>)> = Vec::new();
+    for reference in references {
+        let place = |of: &Reference| (of.registry().to_owned(), of.repository().to_owned());
+        match groups.iter_mut().find(|(first, _)| place(first) == place(reference)) {
+            Some((_, more)) => more.push(reference.clone()),
+            None => groups.push((reference.clone(), Vec::new())),
+        }
+    }
+    groups
 }
 
 /// A repository's name becomes a part of a URL.

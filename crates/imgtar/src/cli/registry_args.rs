@@ -13,9 +13,10 @@ use crate::cli::{EngineName, NoteArgs};
 pub(crate) struct PushArgs {
     /// The image: its key, the beginning of one, or a name
     pub(crate) key: KeyOrName,
-    /// Where it goes, such as `registry.example/team/app:1`
+    /// Where it goes, such as `registry.example/team/app:1`; several get it in this order, and what
+    /// is in one repository moves once
     #[arg(value_name = "REF", required_unless_present = "tier", conflicts_with = "tier")]
-    pub(crate) reference: Option<Reference>,
+    pub(crate) references: Vec<Reference>,
     /// How layers are compressed in the registry; Docker before 23 cannot pull zstd
     #[arg(long, value_name = "HOW", default_value = "keep", conflicts_with = "tier")]
     pub(crate) compress: Recompress,
@@ -27,6 +28,10 @@ pub(crate) struct PushArgs {
     /// another digest there
     #[arg(long, conflicts_with = "tier")]
     pub(crate) foreign: bool,
+    /// Write the key into the image's manifest there, as the annotation `dev.larder.key`, which
+    /// `resolve --key` prints; the image has another digest then
+    #[arg(long, conflicts_with = "tier")]
+    pub(crate) note_key: bool,
     /// Replace what stands under the key in the place of `--tier`
     #[arg(long, requires = "tier")]
     pub(crate) force: bool,
@@ -57,6 +62,27 @@ pub(crate) struct PullArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct TagsArgs {
+    /// The repository, such as `registry.example/team/app`
+    #[arg(value_name = "REPOSITORY")]
+    pub(crate) repository: Reference,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RetagArgs {
+    /// The image, such as `registry.example/team/app:1.2`
+    #[arg(value_name = "REF")]
+    pub(crate) reference: Reference,
+    /// A further name for it in the same repository
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<Reference>,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct ResolveArgs {
     /// The image, such as `debian:12`; or the URL of a file
     #[arg(value_name = "REF")]
@@ -64,6 +90,10 @@ pub(crate) struct ResolveArgs {
     /// The digest of the image for this platform, where the reference stands for several
     #[arg(long, conflicts_with = "engine")]
     pub(crate) platform: Option<Platform>,
+    /// Print the key that the image was pushed with (`push --note-key`), and not its digest; exit
+    /// code 1 if it has none
+    #[arg(long, conflicts_with_all = ["platform", "engine"])]
+    pub(crate) key: bool,
     /// Ask this engine what it holds under the name, instead of the registry
     #[arg(long)]
     pub(crate) engine: Option<EngineName>,

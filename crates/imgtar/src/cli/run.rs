@@ -105,6 +105,8 @@ impl Invocation<'_> {
             Command::Push(args) => self.push(&args),
             Command::Pull(args) => self.pull(args),
             Command::Resolve(args) => self.resolve(&args),
+            Command::Tags(args) => self.tags(&args),
+            Command::Retag(args) => self.retag(&args),
             Command::Ls => self.ls(),
             Command::Info { key, inputs, document } => self.with_key(&key, |key| match (inputs, document) {
                 (true, _) => self.inputs(key),

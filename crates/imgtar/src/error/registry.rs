@@ -23,6 +23,13 @@ pub enum Error {
         /// What the connection said.
         reason: String,
     },
+    /// A name in another repository.
+    #[error("`{name}` is not in the repository of `{reference}`")]
+    #[diagnostic(
+        code(imgtar::registry::elsewhere),
+        help("`imgtar pull` and `imgtar push` bring an image from one repository to another")
+    )]
+    Elsewhere { reference: String, name: String },
     /// Text that no file can be fetched from.
     #[error("`{address}` is not an address that a file can be fetched from")]
     #[diagnostic(

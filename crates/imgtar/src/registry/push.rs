@@ -35,6 +35,8 @@ const ATTESTED: &str = "vnd.docker.reference.digest";
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 /// The media types of layers that may not be redistributed freely, Docker's and OCI's.
 const DOCKER_FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
+/// The annotation that says by what key an image is known.
+pub(super) const KEY: &str = "dev.larder.key";
 const NONDISTRIBUTABLE: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
 
 /// How an image is pushed.
@@ -47,6 +49,9 @@ pub struct Options {
     /// Whether layers that are to be had elsewhere are sent too. A registry that refuses to name
     /// other places gets them as its own, in manifests that are written anew.
     pub foreign: bool,
+    /// Written into the root document, which has another digest then: by what key the image is
+    /// known.
+    pub note: Option<Key>,
 }
 
 /// What a push did.
@@ -54,6 +59,9 @@ pub struct Options {
 pub struct Pushed {
     /// Where it is now.
     pub reference: Reference,
+    /// Its other tags in the repository.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Reference>,
     /// The key that it came from.
     pub key: Key,
     /// The digest of its manifest or index there.
@@ -68,7 +76,8 @@ pub struct Pushed {
     pub tally: Tally,
 }
 
-/// Pushes what is stored under the key. `None` where nothing is.
+/// Pushes what is stored under the key to one repository, under the tags of all these references.
+/// `None` where nothing is stored.
 ///
 /// # Errors
 /// Damaged or missing blobs (no tag points to the image then); a registry that says no; as
@@ -77,22 +86,27 @@ pub fn push(
     store: &Store,
     config: &Config,
     key: &Key,
-    reference: &Reference,
+    (reference, more): (&Reference, &[Reference]),
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Option<Pushed>> {
-    if reference.digest().is_some() {
-        return Err(Error::ToDigest { reference: reference.to_string() }.into());
+    let mut tags = Vec::new();
+    for reference in std::iter::once(reference).chain(more) {
+        if reference.digest().is_some() {
+            return Err(Error::ToDigest { reference: reference.to_string() }.into());
+        }
+        tags.push(reference.target());
     }
     let images = store.images();
     let Some(stored) = Stored::open(&images, key)? else { return Ok(None) };
     let tree = Tree::read(&images.blobs(), &stored)?.with_foreign(options.foreign, &stored);
     let client = Client::new(config, reference, Purpose::Push)?;
-    let sent = send(store, &client, &tree, &reference.target(), options, config.parallel, progress)?;
+    let sent = send(store, &client, &tree, &tags, options, config.parallel, progress)?;
     crate::engine::load::note(store, &stored);
     let Sent { root, tally, foreign_made_own } = sent;
     let (reference, key, digest) = (reference.clone(), key.clone(), root.digest);
-    Ok(Some(Pushed { reference, key, digest, media_type: root.media_type, foreign_made_own, tally }))
+    let also = more.to_vec();
+    Ok(Some(Pushed { reference, also, key, digest, media_type: root.media_type, foreign_made_own, tally }))
 }
 
 /// Pushes all that stands under the key exactly as it is stored, so that the tag has the entry's
@@ -109,7 +123,7 @@ pub(crate) fn push_whole(
     progress: &dyn Progress,
 ) -> Result<Tally> {
     let tree = Tree::whole(&store.images().blobs(), stored)?;
-    Ok(send(store, client, &tree, tag, &Options::default(), threads, progress)?.tally)
+    Ok(send(store, client, &tree, &[tag.to_owned()], &Options::default(), threads, progress)?.tally)
 }
 
 /// A pushed tree.
@@ -123,7 +137,7 @@ fn send(
     store: &Store,
     client: &Client,
     tree: &Tree,
-    tag: &str,
+    tags: &[String],
     options: &Options,
     threads: usize,
     progress: &dyn Progress,
@@ -131,7 +145,7 @@ fn send(
     let (blobs, memory) = (store.images().blobs(), Memory::load(store.root(), client.registry()));
     let (tally, foreign_made_own) = (Tally::default(), false);
     let mut push = Push { client, blobs, options, progress, memory, tally, foreign_made_own };
-    let root = push.run(tree, tag, threads)?;
+    let root = push.run(tree, tags, threads)?;
     let Push { memory, tally, foreign_made_own, .. } = push;
     memory.save();
     Ok(Sent { root, tally, foreign_made_own })
@@ -205,10 +219,6 @@ impl Tree {
         Ok(())
     }
 
-    fn root(&self) -> Option<&Descriptor> {
-        self.documents.last().map(|document| &document.descriptor)
-    }
-
     /// The layers of images that have another form than this.
     fn layers_unlike(&self, form: Form) -> Result<HashMap<Digest, Descriptor>> {
         let mut found = HashMap::new();
@@ -255,19 +265,28 @@ struct SentBlob {
 }
 
 impl Push<'_> {
-    fn run(&mut self, tree: &Tree, tag: &str, threads: usize) -> Result<Descriptor> {
+    fn run(&mut self, tree: &Tree, tags: &[String], threads: usize) -> Result<Descriptor> {
         let form = self.options.form;
         let unlike = form.map(|form| tree.layers_unlike(form)).transpose()?.unwrap_or_default();
         // Where a tag leads to an image, the layers that need not be there may be missing.
         let is_wanting = self.options.foreign && !tree.foreign.is_empty();
-        let as_is = tree.root().filter(|_| unlike.is_empty() && !is_wanting);
-        let there = match as_is {
-            Some(root) => self.client.resolve(tag)? == Some(root.digest),
-            None => false,
-        };
-        if let Some(root) = as_is.filter(|_| there) {
-            self.skip(tree);
-            return Ok(root.clone());
+        let plain = || tree.documents.last().cloned();
+        let noted = || self.with_note(tree.documents.clone()).ok()?.pop();
+        let as_is = if self.options.note.is_some() { noted() } else { plain() };
+        let as_is = as_is.filter(|_| unlike.is_empty() && !is_wanting);
+        if let Some(root) = &as_is {
+            let mut absent = tags.to_vec();
+            for tag in tags {
+                if self.client.resolve(tag)? == Some(root.descriptor.digest) {
+                    absent.retain(|other| other != tag);
+                }
+            }
+            if absent.len() < tags.len() {
+                // Where one of them leads to it, it is there, whole.
+                self.skip(tree);
+                let put = |tag: &String| self.client.put_manifest(tag, &root.descriptor, &root.bytes);
+                return absent.iter().try_for_each(put).map(|()| root.descriptor.clone());
+            }
         }
         self.check_foreign(tree)?;
         let sent = self.send_blobs(tree, &unlike, threads)?;
@@ -277,9 +296,10 @@ impl Push<'_> {
             Some(form) => rewritten(&tree.documents, |document| new_manifest(document, form, &made))?,
             None => tree.documents.clone(),
         };
-        match (self.send_documents(&documents, tag), tree.foreign.values().next()) {
+        let documents = self.with_note(documents)?;
+        match (self.send_documents(&documents, tags), tree.foreign.values().next()) {
             (Err(crate::Error::Registry(Error::Refused { status: 400..=500, said, .. })), Some(layer)) => {
-                self.send_without_urls(&documents, tag, layer, said)
+                self.send_without_urls(&documents, tags, layer, said)
             }
             (sent, _) => sent,
         }
@@ -301,13 +321,13 @@ impl Push<'_> {
     fn send_without_urls(
         &mut self,
         documents: &[Document],
-        tag: &str,
+        tags: &[String],
         layer: &Descriptor,
         said: String,
     ) -> Result<Descriptor> {
         if self.options.foreign {
             self.foreign_made_own = true;
-            return self.send_documents(&rewritten(documents, own_manifest)?, tag);
+            return self.send_documents(&rewritten(documents, own_manifest)?, tags);
         }
         let registry = self.client.registry().to_owned();
         Err(Error::Foreign { registry, digest: layer.digest, url: place_of(layer), said }.into())
@@ -370,16 +390,41 @@ impl Push<'_> {
     }
 
     /// All but the last under their digests, the last under the tag.
-    fn send_documents(&self, documents: &[Document], tag: &str) -> Result<Descriptor> {
+    /// The documents with the note in the last of them, where there is one to make.
+    fn with_note(&self, mut documents: Vec<Document>) -> Result<Vec<Document>> {
+        if let (Some(key), Some(root)) = (&self.options.note, documents.last_mut()) {
+            *root = noted(root, key)?;
+        }
+        Ok(documents)
+    }
+
+    fn send_documents(&self, documents: &[Document], tags: &[String]) -> Result<Descriptor> {
         let nothing = || self.client.untrue("there is nothing to be sent".to_owned());
         let (root, below) = documents.split_last().ok_or_else(nothing)?;
         for document in below {
             let target = document.descriptor.digest.to_string();
             self.client.put_manifest(&target, &document.descriptor, &document.bytes)?;
         }
-        self.client.put_manifest(tag, &root.descriptor, &root.bytes)?;
+        let put = |tag: &String| self.client.put_manifest(tag, &root.descriptor, &root.bytes);
+        tags.iter().try_for_each(put)?;
         Ok(root.descriptor.clone())
     }
+}
+
+/// The document with the key among its annotations.
+fn noted(document: &Document, key: &Key) -> Result<Document> {
+    let mut value: serde_json::Value = oci::parse(&document.bytes, "a document")?;
+    if let Some(fields) = value.as_object_mut() {
+        // Docker's own formats have no annotations, and their readers pass over them.
+        let notes = fields.entry("annotations").or_insert_with(|| serde_json::json!({}));
+        if notes.is_null() {
+            *notes = serde_json::json!({});
+        }
+        if let Some(notes) = notes.as_object_mut() {
+            notes.insert(KEY.to_owned(), key.as_str().into());
+        }
+    }
+    Ok(document_of(document.descriptor.media_type.clone(), oci::to_bytes(&value)))
 }
 
 /// Where a layer is to be had.

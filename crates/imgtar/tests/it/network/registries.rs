@@ -27,7 +27,7 @@ fn two_layers() -> [Vec<u8>; 2] {
     [noise(7), layer("top", "a small layer")]
 }
 
-fn saved(session: &Session) -> String {
+pub(crate) fn saved(session: &Session) -> String {
     let [base, top] = two_layers();
     session.feed("import k", &docker("app:1", &[&base, &top]).end()).ok();
     id(&[&base, &top])

@@ -63,7 +63,7 @@ pub(crate) fn pull(session: &Session, fake: &Fake) -> Result<Option<Pulled>, Err
 
 pub(crate) fn push(session: &Session, fake: &Fake, config: &Config) -> Result<Option<Pushed>, Error> {
     let key = "k".parse().unwrap();
-    registry::push(&store(session), config, &key, &reference(fake), &Options::default(), &())
+    registry::push(&store(session), config, &key, (&reference(fake), &[]), &Options::default(), &())
 }
 
 /// The pull must fail with this, and leave nothing that a key leads to.
@@ -517,7 +517,7 @@ fn a_mount_that_is_refused_is_an_upload() {
     let fake = Fake::start(|asked| asked.is("POST", "mount=").then(|| Reply::new(403)));
     let options = Options { from: vec!["other".to_owned()], ..Options::default() };
     let key = "k".parse().unwrap();
-    let pushed = registry::push(&store(&session), &quick(), &key, &reference(&fake), &options, &());
+    let pushed = registry::push(&store(&session), &quick(), &key, (&reference(&fake), &[]), &options, &());
     assert_eq!(pushed.unwrap().unwrap().tally.moved_blobs, 2);
 }
 

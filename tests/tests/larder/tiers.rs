@@ -1,0 +1,280 @@
+//! Images in other places, kinds of build, and names in registries.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use larder_tests::{DockerRegistry, Part, Session, have};
+
+/// A project with one packed image, and a registry.
+struct Scene {
+    session: Session,
+    registry: DockerRegistry,
+}
+
+impl Scene {
+    /// `None` where this machine has no registry. `file`: what stands below the image's table.
+    fn start(file: impl Fn(&str) -> String) -> Option<Self> {
+        if !have(&[Part::DockerRegistry]) {
+            return None;
+        }
+        let session = Session::new();
+        let registry = DockerRegistry::start(&session.aside("registry"));
+        session.write("src/file", "one");
+        session.write("larder.toml", format!("{}{}", image(&session), file(registry.host())));
+        Some(Self { session, registry })
+    }
+
+    /// A bake on another machine, which has a store of its own.
+    fn bake_on(&self, machine: &str) -> String {
+        let line = format!("LARDER_DIR=../{machine} larder bake");
+        self.session.run(&line).ok().stdout()
+    }
+
+    /// The tags in the repository; nothing where there is none.
+    fn tags(&self, repository: &str) -> Vec<String> {
+        let ran = self.session.run(&format!("imgtar tags {}/{repository}", self.registry.host()));
+        ran.stdout().lines().map(str::to_owned).collect()
+    }
+
+    fn digest(&self, name: &str) -> String {
+        self.session.run(&format!("imgtar resolve {}/{name}", self.registry.host())).ok().stdout()
+    }
+}
+
+fn image(session: &Session) -> String {
+    format!("[image.app]\npack = {{ dir = \"src\", {} }}\n", session.labels())
+}
+
+/// Where an image came from, by its line of the report.
+#[track_caller]
+fn from(report: &str) -> Vec<&str> {
+    report.lines().next().expect("a line").split_whitespace().collect()
+}
+
+const BOTH: &str = "[profile.all]\nread = [\"near\", \"team\"]\nwrite = [\"near\", \"team\"]\n";
+
+#[test]
+fn a_far_hit_fills_the_near_tier() {
+    let tiers = |host: &str| {
+        format!("[tier.near]\nstore = \"../near\"\n[tier.team]\nregistry = \"{host}/team/cache\"\n{BOTH}")
+    };
+    let Some(scene) = Scene::start(tiers) else { return };
+    let built = scene.bake_on("a");
+    assert_eq!(from(&built)[1..4], ["built", from(&built)[2], "pack"], "{built}");
+    assert!(built.contains("; 1 to near (") && built.contains("; 1 to team ("), "{built}");
+    let near = scene.bake_on("b");
+    assert_eq!((from(&near)[1], from(&near)[3]), ("hit", "near"), "{near}");
+
+    scene.session.run("rm -r ../near").ok();
+    let far = scene.bake_on("c");
+    assert_eq!((from(&far)[1], from(&far)[3]), ("hit", "team"), "{far}");
+    assert!(far.contains("; 1 to near (") && far.contains("; 1 from team ("), "{far}");
+    assert_eq!(from(&scene.bake_on("d"))[3], "near");
+    // Once it is here, nobody is asked.
+    let here = scene.bake_on("d");
+    assert!(!here.contains("near") && !here.contains("team"), "{here}");
+
+    // What was made elsewhere explains what is made here.
+    scene.session.write("src/file", "two");
+    let why = scene.session.run("LARDER_DIR=../d larder why app").ends(1).stdout();
+    assert!(why.contains("src/file") || why.contains("file"), "{why}");
+}
+
+#[test]
+fn tiers_are_listed_checked_and_filled() {
+    let tiers = |host: &str| format!("[tier.team]\nregistry = \"{host}/cache\"\n[profile.all]\nread = [\"team\"]\nwrite = [\"team\"]\n");
+    let Some(scene) = Scene::start(tiers) else { return };
+    let session = &scene.session;
+    let listed = session.run("larder tier ls").ok().stdout();
+    assert!(listed.contains("machine  read, written") && listed.contains("profile: all"), "{listed}");
+    session.run("larder tier check team").ends(1);
+    session.run("larder tier warm team").ends(1);
+    // Without the profile nothing is sent.
+    session.run("LARDER_READ_ONLY=1 larder bake").ok();
+    session.run("LARDER_READ_ONLY=1 larder tier warm team").ends(2).says("forbid it");
+    assert!(scene.tags("cache").is_empty());
+    session.run("larder tier warm team").ok();
+    session.run("larder tier check team").ok();
+    let size = session.run("larder tier df team").ok().stdout();
+    assert!(size.contains("app") && size.contains("1 image"), "{size}");
+    let entries = session.run("larder tier ls team --json").ok().rows();
+    assert_eq!((entries.len(), &entries[0]["image"]), (1, &"app".into()));
+    session.run("larder tier ls tame").ends(2).says("is `team` meant?");
+    session.run("LARDER_DIR=../other larder tier warm machine").ok();
+    session.run("LARDER_DIR=../other larder tier check machine").ok();
+}
+
+#[test]
+fn a_pull_request_writes_nothing_whatever_its_checkout_says() {
+    let kinds = |host: &str| {
+        format!(
+            "[tier.team]\nregistry = \"{host}/cache\"\n[tier.scratch]\nregistry = \"{host}/cache-pr\"\n\
+             [profile.pr]\nwhen = {{ event = \"pull_request\" }}\nread = [\"scratch\", \"team\"]\nwrite = [\"scratch\"]\n\
+             [profile.dev]\nwhen = {{ branch = \"dev\" }}\ntrust = 1\nread = [\"team\"]\nwrite = [\"team\"]\ntags = [\"{host}/{{image}}:dev\"]\n"
+        )
+    };
+    let Some(scene) = Scene::start(kinds) else { return };
+    let session = &scene.session;
+    let pr = "GITHUB_ACTIONS=true GITHUB_EVENT_NAME=pull_request GITHUB_REF=refs/pull/1/merge GITHUB_REF_NAME=1/merge GITHUB_HEAD_REF=dev";
+    let push = "GITHUB_ACTIONS=true GITHUB_EVENT_NAME=push GITHUB_REF=refs/heads/dev GITHUB_REF_NAME=dev";
+    session.run(&format!("{pr} LARDER_DIR=../pr larder bake")).ok();
+    assert_eq!((scene.tags("cache").len(), scene.tags("app").len()), (0, 0));
+    assert!(!scene.tags("cache-pr").is_empty());
+
+    // The checkout widens its own profile: what the user or the CI says goes before.
+    let file = session.run("cat larder.toml").ok().stdout();
+    let wide = file.replace("write = [\"scratch\"]", "trust = 1\nwrite = [\"scratch\", \"team\"]");
+    session.write("larder.toml", &wide);
+    session.write("src/file", "two");
+    session.run(&format!("{pr} LARDER_READ_ONLY=1 LARDER_DIR=../pr larder bake")).ok();
+    session.run("mkdir -p \"$HOME/.config/larder\" && printf '[larder]\\nread-only = true\\n' > \"$HOME/.config/larder/config.toml\"").ok();
+    session.write("src/file", "three");
+    session.run(&format!("{pr} LARDER_DIR=../pr larder bake --profile dev")).ok();
+    assert_eq!((scene.tags("cache").len(), scene.tags("app").len()), (0, 0));
+    session.run("rm \"$HOME/.config/larder/config.toml\"").ok();
+
+    // A build of the branch writes and tags, and does not take what the pull request left.
+    session.write("larder.toml", file);
+    session.write("src/file", "one");
+    let built = session.run(&format!("{push} LARDER_DIR=../dev larder bake")).ok().stdout();
+    assert_eq!(from(&built)[1], "built", "{built}");
+    assert_eq!(scene.tags("app"), ["dev"]);
+    assert!(!scene.tags("cache").is_empty());
+}
+
+#[test]
+fn a_tier_that_does_not_answer_costs_one_warning() {
+    if !have(&[Part::Docker]) {
+        return;
+    }
+    let session = Session::new();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    thread::spawn(move || {
+        let mut held = Vec::new();
+        for connection in silent.incoming() {
+            count.fetch_add(1, Ordering::SeqCst);
+            held.push(connection);
+        }
+    });
+    session.write("src/file", "one");
+    let pack = format!("pack = {{ dir = \"src\", {}, env = {{ N = \"{{N}}\" }} }}", session.labels());
+    let matrix = "matrix = { N = [\"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\", \"10\"] }";
+    session.write(
+        "larder.toml",
+        format!(
+            "[image.app]\n{matrix}\n{pack}\n[tier.far]\nregistry = \"{address}/cache\"\ntimeout = \"1s\"\n\
+             [profile.all]\nread = [\"far\"]\nwrite = [\"far\"]\n"
+        ),
+    );
+    let ran = session.run("larder bake").ok().says("the tier `far` is left out of the rest of this run");
+    assert_eq!(ran.stderr().matches("warning: ").count(), 1, "{ran}");
+    assert!(ran.stdout().contains("10 images: 10 built"), "{ran}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "{ran}");
+}
+
+/// A project in git, whose releases have five names.
+fn releases(host: &str) -> String {
+    format!(
+        "[profile.release]\nwhen = {{ tag = \"v*\" }}\ntags = [\n\"{host}/team/{{image}}:v{{version}}\",\n\"{host}/team/{{image}}:{{sha}}\",\n\
+         {{ name = \"{host}/team/{{image}}:{{minor}}\", move = \"forward\" }},\n{{ name = \"{host}/team/{{image}}:{{major}}\", move = \"forward\" }},\n\
+         {{ name = \"{host}/team/{{image}}:latest\", move = \"forward\" }},\n]\n"
+    )
+}
+
+impl Scene {
+    /// Commits another content and tags it.
+    fn commit(&self, version: &str) {
+        self.session.write("src/file", version);
+        self.session.run(&format!("git add -A && git commit -qm {version} && git tag v{version}")).ok();
+    }
+}
+
+#[test]
+fn a_release_moves_names_forward_only() {
+    let Some(scene) = Scene::start(releases) else { return };
+    let session = &scene.session;
+    session.run("git init -q").ok();
+    scene.commit("1.0.0");
+    let sha = session.run("git rev-parse HEAD").ok().stdout().trim().to_owned();
+    let listed = session.run("larder tags").ok().stdout();
+    assert_eq!(listed.matches("pushed").count(), 5, "{listed}");
+    assert!(scene.tags("team/app").is_empty());
+    let said = session.run("larder bake").ok().stdout();
+    assert_eq!(said.matches("tagged: app: ").count(), 5, "{said}");
+    let mut tags = vec!["1", "1.0", "latest", "v1.0.0", &sha];
+    tags.sort_unstable();
+    assert_eq!(scene.tags("team/app"), tags);
+
+    scene.commit("1.1.0");
+    session.run("larder bake").ok();
+    let newest = scene.digest("team/app:v1.1.0");
+    assert_ne!(newest, scene.digest("team/app:v1.0.0"));
+    assert_eq!(scene.digest("team/app:latest"), newest);
+
+    // A backport has its own series alone.
+    session.run("git checkout -q v1.0.0").ok();
+    scene.commit("1.0.1");
+    let listed = session.run("larder tags").ok().stdout();
+    assert_eq!(listed.matches("stays: 1.1.0 is there").count(), 2, "{listed}");
+    session.run("larder bake").ok();
+    assert_eq!((scene.digest("team/app:latest"), scene.digest("team/app:1")), (newest.clone(), newest.clone()));
+    assert_eq!(scene.digest("team/app:1.0"), scene.digest("team/app:v1.0.1"));
+
+    // A pre-release has its full version alone.
+    scene.commit("2.0.0-rc.1");
+    session.run("larder bake").ok();
+    assert!(scene.tags("team/app").contains(&"v2.0.0-rc.1".to_owned()));
+    assert!(!scene.tags("team/app").contains(&"2".to_owned()));
+    assert_eq!(scene.digest("team/app:latest"), newest);
+
+    // Where files differ from the commit, no name would say what it is.
+    scene.session.write("src/file", "changed");
+    let before = scene.tags("team/app");
+    session.run("larder bake").ok().says("files differ from the git commit");
+    assert_eq!(scene.tags("team/app"), before);
+}
+
+#[test]
+fn nothing_is_tagged_where_anything_failed() {
+    let Some(scene) = Scene::start(releases) else { return };
+    let session = &scene.session;
+    session.run("git init -q").ok();
+    let bad = "[image.bad]\npack = { dir = \"none\" }\n";
+    let file = session.run("cat larder.toml").ok().stdout();
+    session.write("larder.toml", format!("{file}{bad}"));
+    scene.commit("1.0.0");
+    session.run("larder bake").ends(2);
+    assert!(scene.tags("team/app").is_empty());
+    session.run("larder bake app").ok();
+    assert_eq!(scene.tags("team/app").len(), 5);
+    // A step that fails comes before the names, too.
+    session.write("larder.toml", format!("{file}[[ci.step]]\nname = \"test\"\nrun = \"test -e passes\"\n"));
+    scene.commit("1.1.0");
+    session.run("larder ci").ends(1).says("failed: test: `test -e passes` ended with code 1");
+    assert!(!scene.tags("team/app").contains(&"v1.1.0".to_owned()));
+    session.run("touch passes && larder ci").ok();
+    assert!(scene.tags("team/app").contains(&"v1.1.0".to_owned()));
+}
+
+#[test]
+fn of_two_releases_at_once_the_higher_one_has_the_names() {
+    let Some(scene) = Scene::start(releases) else { return };
+    let session = &scene.session;
+    session.run("git init -q").ok();
+    scene.commit("1.0.0");
+    scene.commit("2.0.0");
+    session.run("git clone -q . ../one && git -C ../one checkout -q v1.0.0 && git clone -q . ../two").ok();
+    for round in 0..3 {
+        let line = format!(
+            "(cd ../one && LARDER_DIR=../one-{round} larder bake) & one=$!; (cd ../two && LARDER_DIR=../two-{round} larder bake) & two=$!; wait $one && wait $two"
+        );
+        session.run(&line).ok();
+        assert_eq!(scene.digest("team/app:latest"), scene.digest("team/app:v2.0.0"), "round {round}");
+        assert_eq!(scene.digest("team/app:1"), scene.digest("team/app:v1.0.0"));
+    }
+}
