@@ -16,7 +16,7 @@ struct Scene {
 impl Scene {
     /// `None` where this machine has no registry. `file`: what stands below the image's table.
     fn start(file: impl Fn(&str) -> String) -> Option<Self> {
-        if !have(&[Part::DockerRegistry]) {
+        if !have(&[Part::Registry]) {
             return None;
         }
         let session = Session::new();
@@ -162,15 +162,13 @@ fn a_tier_that_does_not_answer_costs_one_warning() {
         }
     });
     session.write("src/file", "one");
-    let pack = format!("pack = {{ dir = \"src\", {}, env = {{ N = \"{{N}}\" }} }}", session.labels());
-    let matrix = "matrix = { N = [\"1\", \"2\", \"3\", \"4\", \"5\", \"6\", \"7\", \"8\", \"9\", \"10\"] }";
-    session.write(
-        "larder.toml",
-        format!(
-            "[image.app]\n{matrix}\n{pack}\n[tier.far]\nregistry = \"{address}/cache\"\ntimeout = \"1s\"\n\
-             [profile.all]\nread = [\"far\"]\nwrite = [\"far\"]\n"
-        ),
-    );
+    let image = |number: usize| {
+        let labels = session.labels();
+        format!("[image.app-{number}]\npack = {{ dir = \"src\", {labels}, env = {{ N = \"{number}\" }} }}\n")
+    };
+    let images: String = (1..=10).map(image).collect();
+    let tier = format!("[tier.far]\nregistry = \"{address}/cache\"\ntimeout = \"1s\"\n");
+    session.write("larder.toml", format!("{images}{tier}[profile.all]\nread = [\"far\"]\nwrite = [\"far\"]\n"));
     let ran = session.run("larder bake").ok().says("the tier `far` is left out of the rest of this run");
     assert_eq!(ran.stderr().matches("warning: ").count(), 1, "{ran}");
     assert!(ran.stdout().contains("10 images: 10 built"), "{ran}");
