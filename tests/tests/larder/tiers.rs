@@ -276,3 +276,27 @@ fn of_two_releases_at_once_the_higher_one_has_the_names() {
         assert_eq!(scene.digest("team/app:1"), scene.digest("team/app:v1.0.0"));
     }
 }
+
+#[test]
+fn an_image_is_taken_by_the_name_of_another_kind_of_build() {
+    let kinds = |host: &str| {
+        format!(
+            "[profile.dev]\nwhen = {{ branch = \"*\" }}\ntrust = 1\ntags = [\"{host}/{{image}}:dev\"]\n\
+             [profile.release]\nwhen = {{ tag = \"v*\" }}\ntrust = 2\nalso-read = [\"{host}/{{image}}:dev\", \"{host}/{{image}}:latest\"]\n\
+             tags = [\"{host}/{{image}}:v{{version}}\"]\n"
+        )
+    };
+    let Some(scene) = Scene::start(kinds) else { return };
+    let session = &scene.session;
+    session.run("git init -q && git add -A && git commit -qm one").ok();
+    assert_eq!(from(&scene.bake_on("dev"))[1], "built");
+    assert_eq!(scene.tags("app"), ["dev"]);
+    session.run("git tag v1.0.0").ok();
+    let report = scene.bake_on("release");
+    let name = format!("{}/app:dev", scene.registry.host());
+    assert_eq!((from(&report)[1], from(&report)[3]), ("hit", name.as_str()), "{report}");
+    assert_eq!(scene.digest("app:v1.0.0"), scene.digest("app:dev"));
+    // What stands there was made for another key: it is not taken.
+    scene.commit("1.1.0");
+    assert_eq!(from(&scene.bake_on("release"))[1], "built");
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
 use miette::Diagnostic;
 
 use super::baker::Baker;
@@ -11,7 +12,7 @@ use super::bases::{chain, rebuilt};
 use super::doubts;
 use super::inputs::{Inputs, digest, unusable};
 use super::plan::Planned;
-use super::stock::Found;
+use super::stock::{Found, from};
 use super::turn::Turn;
 use crate::config::image::{Ignore, Image, Named};
 use crate::process::command::Cmd;
@@ -20,6 +21,7 @@ use crate::process::runner::{RunError, Verbosity};
 use crate::report::changes::{Changes, Sought, changes_since, earlier};
 use crate::report::{Baked, State};
 use crate::schedule::Seat;
+use crate::tags::plan::values;
 
 /// The bake of one image, while it runs.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the image")]
@@ -296,7 +298,11 @@ impl Bake<'_> {
         let ask = || if quick { stock.has(key) } else { stock.load(key, self.image) };
         let mut found = ask()?;
         if matches!(found, Found::Miss | Found::Damaged) {
-            self.tier = self.baker.bring(key, found == Found::Damaged)?;
+            let over = found == Found::Damaged;
+            self.tier = self.baker.bring(key, over)?;
+            if self.tier.is_none() {
+                self.tier = self.taken_by_name(key, over)?;
+            }
             found = match &self.tier {
                 Some(_) if self.baker.options.check => Found::Hit { present: false, moved: 0 },
                 Some(_) => ask()?,
@@ -313,6 +319,21 @@ impl Bake<'_> {
             return self.judge(Found::Damaged);
         }
         Ok(hit)
+    }
+
+    /// The name in a registry that has the image of the key, of those that the profile also reads.
+    fn taken_by_name(&self, key: &str, over: bool) -> Result<Option<String>, RunError> {
+        let Baker { options, tools, supply, .. } = self.baker;
+        let Some(supply) = supply else { return Ok(None) };
+        let values = values(&self.image.name, &options.occasion, Timestamp::now());
+        let names = options.route.also_read.iter().filter_map(|name| name.fill(&values).ok()).collect();
+        let manifest = self.temp.join("manifest");
+        supply.take(names, key, tools, |pull| {
+            let pull = self.baker.stock.at_store(pull).arg("--manifest").path(&manifest);
+            let pull = self.image.tags.iter().fold(pull, |pull, tag| pull.flag("--name", tag));
+            let pull = from(pull, &self.image.name, None, None);
+            if over { pull.arg("--force") } else { pull }
+        })
     }
 
     /// As `judge`; but the files of a stored image are to be had without an engine.

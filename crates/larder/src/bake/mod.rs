@@ -25,6 +25,7 @@ mod turn;
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Mutex;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
@@ -283,8 +284,13 @@ pub(crate) fn each(
         let queue = Queue::start(scope, &tiers, &warn);
         let mut oven = baker::Baker::new(options, tools, &watched, temp, &planned);
         oven.owners = owners(project);
-        oven.supply =
-            Some(Supply { tiers: &tiers, queue: &queue, runner: &watched, is_check: options.check });
+        oven.supply = Some(Supply {
+            tiers: &tiers,
+            queue: &queue,
+            runner: &watched,
+            is_check: options.check,
+            silent: Mutex::default(),
+        });
         schedule::run(
             &needs(&planned),
             options.jobs,

@@ -1,7 +1,16 @@
 //! The tiers behind the store of one bake.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use super::{Pulled, Queue, Tiers, Trouble};
-use crate::process::runner::{RunError, Runner};
+use crate::process::command::Cmd;
+use crate::process::runner::{RunError, Runner, code};
+use crate::process::tools::Tools;
+
+/// How long a registry may take to say what stands under a name.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where a bake gets images that its store lacks, and where those go that it saves.
 pub(crate) struct Supply<'a> {
@@ -10,6 +19,8 @@ pub(crate) struct Supply<'a> {
     pub(crate) runner: &'a Runner,
     /// Whether nothing is to be changed.
     pub(crate) is_check: bool,
+    /// The registries that did not answer for a name; they are not asked again.
+    pub(crate) silent: Mutex<BTreeSet<String>>,
 }
 
 impl Supply<'_> {
@@ -39,6 +50,55 @@ impl Supply<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// The first of these names in registries under which the image of the key stands, as its
+    /// manifest says; out of a check, it is in the store now. `pull` is completed to the command
+    /// that brings it.
+    ///
+    /// # Errors
+    /// Only where a signal came.
+    pub(crate) fn take(
+        &self,
+        names: Vec<String>,
+        key: &str,
+        tools: &Tools,
+        pull: impl Fn(Cmd) -> Cmd,
+    ) -> Result<Option<String>, RunError> {
+        for name in names {
+            let host = name.split('/').next().unwrap_or_default().to_owned();
+            if self.silent().contains(&host) {
+                continue;
+            }
+            let mut said = Vec::new();
+            let ask = tools.imgtar("resolve").args([name.as_str(), "--key", "-q"]).within(Some(PATIENCE));
+            let asked = self.runner.hold(&ask, &mut said);
+            let is_it = match asked {
+                Err(error) if error.is_interruption() => return Err(error),
+                Ok((status, said)) if matches!(code(status), Some(0 | 1)) => {
+                    status.success() && String::from_utf8_lossy(&said).trim() == key
+                }
+                _ => {
+                    let message = format!("the names of `{host}` are left out of the rest of this run");
+                    if self.silent().insert(host) {
+                        Trouble { message, said }.tell(self.runner);
+                    }
+                    false
+                }
+            };
+            if !is_it {
+                continue;
+            }
+            let pull = pull(tools.imgtar("pull").args([name.as_str(), "--key", key, "-q"]));
+            if self.is_check || self.runner.capture(&pull)?.0.success() {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
+    fn silent(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends what is saved under the key to all tiers that are written.
