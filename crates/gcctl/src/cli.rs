@@ -40,6 +40,17 @@ enum Job {
     ///
     /// The parts add up to the whole folder exactly, as `du` counts it.
     Df,
+    /// Show how well the caches did, by day (UTC)
+    ///
+    /// Of images: how many bakes asked for, what share was found and where (`machine` is this
+    /// store, others are tiers), how many were built, the build time that was saved, and the bytes
+    /// that moved to and from engines and tiers. Of packages: requests, what share the store
+    /// answered, and the bytes.
+    Stats {
+        /// So many days, today included
+        #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+    },
     /// Print what would go and why, and remove nothing
     ///
     /// Exits 0 whatever it finds. With `--json` it prints what `apply` reads.
@@ -203,6 +214,7 @@ fn dispatch(
     Ok(match job {
         Job::Ls => commands::ls(store, console)?,
         Job::Df => commands::df(store, console)?,
+        Job::Stats { days } => commands::stats(store, *days, console)?,
         Job::Plan(args) | Job::Run { limits: args, dry_run: true, .. } => {
             commands::plan(store, Wanted::OverLimits, &limits(args.limits())?, console)?
         }

@@ -18,6 +18,7 @@ use crate::limits::Limits;
 use crate::plan::{self, Objection, Plan, Unmet};
 use crate::show::Held;
 use crate::snapshot::Snapshot;
+use crate::stats::Stats;
 use crate::survey::survey;
 use crate::sweep::{Reason, Swept, sweep};
 use crate::{plan_file, show};
@@ -119,6 +120,32 @@ pub fn df(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
         console.table(&show::df_table(&df))?;
     }
     console.flush().map(|()| Outcome::Yes)
+}
+
+/// Prints how well the caches did in the last days, each and all together.
+///
+/// # Errors
+/// A store that cannot be read, an output that cannot be written.
+pub fn stats(store: &Store, days: u32, console: &mut Console<'_>) -> Result<Outcome> {
+    let span = jiff::SignedDuration::from_hours(24 * i64::from(days.saturating_sub(1)));
+    let first = jiff::Timestamp::now().checked_sub(span).unwrap_or(jiff::Timestamp::MIN);
+    let mut stats = Stats::default();
+    store.events().each(Some(first), |event| stats.add(&event))?;
+    let together = stats.together();
+    if console.json {
+        stats.lines(&together).try_for_each(|line| console.line(&line))?;
+    } else {
+        for table in stats.tables(&together) {
+            console.table(&table)?;
+        }
+    }
+    console.flush()?;
+    if stats.is_empty() {
+        console.say(
+            "nothing is on record: bakes and the package cache note what they do in the store".to_owned(),
+        );
+    }
+    Ok(Outcome::Yes)
 }
 
 /// What is to go.

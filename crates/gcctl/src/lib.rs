@@ -19,6 +19,7 @@ pub mod plan_file;
 mod roots;
 pub mod show;
 pub mod snapshot;
+pub mod stats;
 pub mod survey;
 pub mod sweep;
 

@@ -4,7 +4,7 @@
 //! An event is a note for people and statistics: nothing that is stored depends on one.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{At, Result};
 use crate::files::replace;
+
+/// No event is longer, in bytes.
+const LINE: u64 = 64 << 10;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +38,9 @@ pub struct Event {
     /// is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
+    /// Where else images came from or went to, by its name in larder.toml; `machine` is this store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
 }
 
 /// Kinds of events.
@@ -73,6 +79,7 @@ impl Event {
             bytes: None,
             seconds: None,
             count: None,
+            tier: None,
         }
     }
 
@@ -80,7 +87,8 @@ impl Event {
     #[must_use]
     pub fn counted(tool: &str, kind: Kind, count: u64, bytes: u64, now: Timestamp) -> Self {
         let (count, bytes) = (Some(count), Some(bytes));
-        Self { time: now, tool: tool.to_owned(), kind, key: None, bytes, seconds: None, count }
+        let (key, seconds, tier) = (None, None, None);
+        Self { time: now, tool: tool.to_owned(), kind, key, bytes, seconds, count, tier }
     }
 }
 
@@ -143,14 +151,34 @@ impl Events {
     /// I/O errors.
     pub fn read(&self) -> Result<Vec<Event>> {
         let mut events = Vec::new();
+        self.each(None, |event| events.push(event)).map(|()| events)
+    }
+
+    /// Hands on all events of `first` and later, or of all days, oldest file first; what is read is
+    /// never held together.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn each(&self, first: Option<Timestamp>, mut take: impl FnMut(Event)) -> Result<()> {
+        let first = first.map(|first| first.strftime("%Y-%m-%d").to_string());
         for name in replace::names(&self.folder)? {
+            let is_before = |first: &String| name.get(..first.len()).is_none_or(|day| day < first.as_str());
+            if first.as_ref().is_some_and(is_before) {
+                continue;
+            }
             let path = self.folder.join(name);
-            let text = fs::read(&path).at("read", &path)?;
-            events.extend(
-                text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()),
-            );
+            let mut file = BufReader::new(fs::File::open(&path).at("open", &path)?);
+            let mut line = Vec::new();
+            loop {
+                line.clear();
+                let read = file.by_ref().take(LINE).read_until(b'\n', &mut line).at("read", &path)?;
+                if read == 0 {
+                    break;
+                }
+                serde_json::from_slice(&line).into_iter().for_each(&mut take);
+            }
         }
-        Ok(events)
+        Ok(())
     }
 }
 

@@ -84,7 +84,11 @@ fn a_far_hit_fills_the_near_tier() {
 
 #[test]
 fn tiers_are_listed_checked_and_filled() {
-    let tiers = |host: &str| format!("[tier.team]\nregistry = \"{host}/cache\"\n[profile.all]\nread = [\"team\"]\nwrite = [\"team\"]\n");
+    let tiers = |host: &str| {
+        format!(
+            "[tier.team]\nregistry = \"{host}/cache\"\n[profile.all]\nread = [\"team\"]\nwrite = [\"team\"]\n"
+        )
+    };
     let Some(scene) = Scene::start(tiers) else { return };
     let session = &scene.session;
     let listed = session.run("larder tier ls").ok().stdout();
@@ -168,7 +172,8 @@ fn a_tier_that_does_not_answer_costs_one_warning() {
     };
     let images: String = (1..=10).map(image).collect();
     let tier = format!("[tier.far]\nregistry = \"{address}/cache\"\ntimeout = \"1s\"\n");
-    session.write("larder.toml", format!("{images}{tier}[profile.all]\nread = [\"far\"]\nwrite = [\"far\"]\n"));
+    session
+        .write("larder.toml", format!("{images}{tier}[profile.all]\nread = [\"far\"]\nwrite = [\"far\"]\n"));
     let ran = session.run("larder bake").ok().says("the tier `far` is left out of the rest of this run");
     assert_eq!(ran.stderr().matches("warning: ").count(), 1, "{ran}");
     assert!(ran.stdout().contains("10 images: 10 built"), "{ran}");
@@ -220,7 +225,10 @@ fn a_release_moves_names_forward_only() {
     let listed = session.run("larder tags").ok().stdout();
     assert_eq!(listed.matches("stays: 1.1.0 is there").count(), 2, "{listed}");
     session.run("larder bake").ok();
-    assert_eq!((scene.digest("team/app:latest"), scene.digest("team/app:1")), (newest.clone(), newest.clone()));
+    assert_eq!(
+        (scene.digest("team/app:latest"), scene.digest("team/app:1")),
+        (newest.clone(), newest.clone())
+    );
     assert_eq!(scene.digest("team/app:1.0"), scene.digest("team/app:v1.0.1"));
 
     // A pre-release has its full version alone.

@@ -60,8 +60,7 @@ impl Invocation<'_> {
         options.from.iter().try_for_each(|from| repository(from))?;
         let config = self.registries(&args.registry);
         for (reference, more) in by_repository(&args.references) {
-            let pushed =
-                registry::push(&store, &config, &key, (&reference, &more), &options, &self.bar())?;
+            let pushed = registry::push(&store, &config, &key, (&reference, &more), &options, &self.bar())?;
             let Some(pushed) = pushed else { return Ok(self.miss(&key)) };
             self.tell_pushed(&pushed)?;
         }

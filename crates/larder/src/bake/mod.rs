@@ -343,6 +343,10 @@ fn note(sum: &Sum, store: Option<&Utf8Path>) {
     let mut event = Event::counted("larder", Kind::Bake, sum.images as u64, sum.moved, Timestamp::now());
     event.seconds = Some(sum.saved);
     let _ = store.events().record(&event);
+    for (kind, count, bytes, tier) in sum.parts() {
+        let event = Event::counted("larder", kind, count as u64, bytes, Timestamp::now());
+        let _ = store.events().record(&Event { tier: tier.map(str::to_owned), ..event });
+    }
 }
 
 /// The places of the images in the plan, in the order of the file.

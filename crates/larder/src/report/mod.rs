@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use serde::Serialize;
+use storekit::Kind;
 use storekit::size::ByteSize;
 use toolkit::words::{count, took};
 
@@ -11,6 +12,7 @@ pub mod changes;
 pub(crate) mod summary;
 
 use self::changes::Changes;
+use crate::config::tiers::tier::MACHINE;
 use crate::process::packages::Packages;
 use crate::tier::Tally;
 
@@ -198,6 +200,25 @@ impl Sum {
         self.moved += baked.moved;
         // What a hit took itself is not saved.
         self.saved += baked.saved_seconds.map_or(0.0, |saved| (saved - baked.seconds).max(0.0));
+    }
+}
+
+impl Sum {
+    /// What it adds up from: how many images came from this machine's store and from each tier, how
+    /// many had to be built, and how many went to each tier, with their bytes.
+    pub(crate) fn parts(&self) -> Vec<(Kind, usize, u64, Option<&str>)> {
+        let given: usize = self.tiers.iter().map(|(_, tally)| tally.given).sum();
+        let own = (self.hits + self.loaded).saturating_sub(given);
+        let mut parts = vec![
+            (Kind::Hit, own, 0, Some(MACHINE)),
+            (Kind::Miss, self.built + self.stale + self.failed, 0, None),
+        ];
+        for (tier, tally) in &self.tiers {
+            parts.push((Kind::Hit, tally.given, tally.given_bytes, Some(tier)));
+            parts.push((Kind::Save, tally.taken, tally.taken_bytes, Some(tier)));
+        }
+        parts.retain(|(_, count, ..)| *count > 0);
+        parts
     }
 }
 
