@@ -8,6 +8,7 @@
 //! - [`Session`]: a folder with a store and a home of its own, [`Ran`]: what a command gave.
 //! - [`Server`]: a process that says where it listens; [`http`]: a server that a test plays, a
 //!   client; [`Daemon`], [`DockerRegistry`]: other people's, of a test's own.
+//! - [`guide`]: plays a guide for people, line by line.
 //! - [`have`]: the parts that a machine may lack. [`until()`]: waits for what happens.
 #![expect(clippy::missing_panics_doc, reason = "whatever goes wrong here fails the test")]
 

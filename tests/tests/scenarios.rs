@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use larder_tests::{Part, Ran, Session, have, parts};
+use larder_tests::{DockerRegistry, Part, Ran, Session, guide, have, parts};
 
 /// A session whose `larder` and its tools are those of the release.
 fn installed() -> Session {
@@ -288,4 +288,27 @@ fn disks_are_composed_once_and_copied_from_then_on() {
     assert_eq!(state(&run("rm -r out; larder bake edge").ok(), "edge"), "hit");
     run("gcctl plan --json --max-images 1 >../plan && gcctl apply ../plan").ok();
     assert_eq!(run("imgtar ls --json").ok().rows().len(), 1);
+}
+
+/// A guide of docs, with the registry and the images' names of this test.
+fn text_of(name: &str, replaced: &[(&str, &str)]) -> String {
+    let path = format!("{}/../docs/{name}.md", env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    replaced.iter().fold(text, |text, (from, to)| text.replace(from, to))
+}
+
+#[test]
+fn three_kinds_of_build_share_a_registry() {
+    if !have(&[Part::Release, Part::Docker, Part::Registry, Part::Git]) {
+        return;
+    }
+    let mut session = installed();
+    let registry = DockerRegistry::start(&session.aside("registry"));
+    let [base, runner] = ["base", "runner"].map(|name| session.image(name));
+    let names = [
+        ("registry.example", registry.host()),
+        ("autogit-base:latest", &format!("{base}:latest")),
+        ("autogit-runner:latest", &format!("{runner}:latest")),
+    ];
+    guide::play(&session, &text_of("registry", &names), &line(&session, "export LARDER_DOCKER=docker"));
 }
