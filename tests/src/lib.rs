@@ -15,6 +15,7 @@
 pub mod daemon;
 pub mod docker_registry;
 pub mod http;
+pub mod guide;
 pub mod isolation;
 pub mod mount;
 pub mod parts;
