@@ -25,11 +25,21 @@ impl DockerRegistry {
     /// The same, with more of its settings: `tls` stands below `http`, `auth` at the top.
     #[must_use]
     pub fn start_with(folder: &Utf8Path, tls: &str, auth: &str) -> Self {
+        Self::start_by(folder, tls, auth, "")
+    }
+
+    /// One that deletes what it is asked to.
+    #[must_use]
+    pub fn start_deleting(folder: &Utf8Path) -> Self {
+        Self::start_by(folder, "", "", ", delete: {enabled: true}")
+    }
+
+    fn start_by(folder: &Utf8Path, tls: &str, auth: &str, storage: &str) -> Self {
         let host = http::free_address().to_string();
         fs::create_dir_all(folder).expect("a folder");
         let config = format!(
             "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
-             storage: {{filesystem: {{rootdirectory: {folder}/data}}}}\nhttp: {{addr: '{host}', secret: x{tls}}}\n{auth}\n"
+             storage: {{filesystem: {{rootdirectory: {folder}/data}}{storage}}}\nhttp: {{addr: '{host}', secret: x{tls}}}\n{auth}\n"
         );
         let file = folder.join("config.yml");
         crate::write(&file, config);

@@ -7,7 +7,7 @@
 //!
 //! - [`Session`]: a folder with a store and a home of its own, [`Ran`]: what a command gave.
 //! - [`Server`]: a process that says where it listens; [`http`]: a server that a test plays, a
-//!   client; [`Daemon`], [`DockerRegistry`]: other people's, of a test's own.
+//!   client; [`Daemon`], [`DockerRegistry`], [`Rclone`]: other people's, of a test's own.
 //! - [`guide`]: plays a guide for people, line by line.
 //! - [`have`]: the parts that a machine may lack. [`until()`]: waits for what happens.
 #![expect(clippy::missing_panics_doc, reason = "whatever goes wrong here fails the test")]
@@ -21,6 +21,7 @@ pub mod mount;
 pub mod parts;
 pub mod process;
 pub mod ran;
+pub mod rclone;
 pub mod reviewed;
 pub mod server;
 pub mod session;
@@ -34,6 +35,7 @@ pub use mount::Mount;
 pub use parts::{Part, have, not_run};
 pub use process::{signal, until_it_listens, until_it_waits};
 pub use ran::Ran;
+pub use rclone::Rclone;
 pub use reviewed::reviewed;
 pub use server::Server;
 pub use session::Session;

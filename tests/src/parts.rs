@@ -40,6 +40,8 @@ pub enum Part {
     Podman,
     /// docker-registry, to be started by the test itself.
     Registry,
+    /// rclone, whose object store is started by the test itself.
+    Rclone,
     /// skopeo.
     Skopeo,
     /// b3sum.
@@ -237,6 +239,7 @@ impl Part {
             }
             Self::Podman => succeeds("podman", &["info"]),
             Self::Registry => succeeds("docker-registry", &["--version"]),
+            Self::Rclone => succeeds("rclone", &["version"]),
             Self::Skopeo => succeeds("skopeo", &["--version"]),
             Self::B3sum => succeeds("b3sum", &["--version"]),
             Self::Git => succeeds("git", &["--version"]),
@@ -283,6 +286,7 @@ impl fmt::Display for Part {
             Self::Dockerd => "`dockerd` and `python3`, as root",
             Self::Podman => "`podman`",
             Self::Registry => "`docker-registry`",
+            Self::Rclone => "`rclone`, as `.ci/run` installs it",
             Self::Skopeo => "`skopeo`",
             Self::B3sum => "`b3sum`",
             Self::Git => "`git`",

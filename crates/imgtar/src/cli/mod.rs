@@ -198,8 +198,12 @@ pub(crate) enum Command {
     /// ALL_PROXY (`http`, `https`, `socks5`, and `socks5h`, which looks up the names), NO_PROXY,
     /// SSL_CERT_FILE and SSL_CERT_DIR are used. After a cut connection, or if the registry is busy,
     /// it tries again.
+    ///
+    /// With `--tier`, the image goes to another place, under its key and as it is stored, with all
+    /// that is noted with it. The first save there wins too, unless `--force`: the other image's
+    /// digest is said, and the exit code is 0.
     #[command(
-        after_long_help = "Example:\n    imgtar push \"$key\" registry.example/team/app:1 --compress gzip"
+        after_long_help = "Examples:\n    imgtar push \"$key\" registry.example/team/app:1 --compress gzip\n    imgtar push \"$key\" --tier registry:registry.example/team/cache"
     )]
     Push(registry_args::PushArgs),
     /// Pull an image from a registry
@@ -209,8 +213,11 @@ pub(crate) enum Command {
     /// cut goes on where it stopped when it is run again. The first save under a key wins, unless
     /// `--force`: with `--key`, the registry is not asked then. A REF with a digest gives the image
     /// no name, even with a tag. Exit code 1: the registry does not have the image.
+    ///
+    /// With `--tier`, REF is a key, and what stands under it in another place comes under the same
+    /// key, with all that is noted with it: names, build time, where it came from, inputs.
     #[command(
-        after_long_help = "Example:\n    imgtar pull registry.example/team/app:1 --key \"$key\" && imgtar load \"$key\""
+        after_long_help = "Examples:\n    imgtar pull registry.example/team/app:1 --key \"$key\" && imgtar load \"$key\"\n    imgtar pull \"$key\" --tier registry:registry.example/team/cache --timeout 5s"
     )]
     Pull(registry_args::PullArgs),
     /// Print the digest that a reference stands for; exit code 1 if it does not exist
@@ -232,8 +239,13 @@ pub(crate) enum Command {
     /// List what is stored
     ///
     /// SIZE counts blobs that several keys share under each of them: `gcctl df` tells what is
-    /// shared.
-    Ls,
+    /// shared. With `--tier`, what stands in another place is listed.
+    Ls {
+        #[command(flatten)]
+        tier: tier::TierArgs,
+        #[command(flatten)]
+        registry: registry_args::RegistryArgs,
+    },
     /// Show an image's platforms, layers, sizes and names, an artifact's type and files
     Info {
         /// The image: its key, the beginning of one, or a name
@@ -261,10 +273,18 @@ pub(crate) enum Command {
     ///
     /// The blobs stay until a collection (`gcctl run`), and `gcctl undo` brings the keys back until
     /// then.
+    ///
+    /// With `--tier`, they are removed from another place. What an entry that stays needs is not:
+    /// a bucket loses the blobs that no other key needs and that are older than an hour, a registry
+    /// deletes a manifest only where no other tag has it.
     Rm {
-        /// The images: keys, beginnings of keys, or names
+        /// The images: keys, beginnings of keys, or names; with `--tier` whole keys
         #[arg(required = true, value_name = "KEY")]
         keys: Vec<KeyOrName>,
+        #[command(flatten)]
+        tier: tier::TierArgs,
+        #[command(flatten)]
+        registry: registry_args::RegistryArgs,
     },
     /// Read images through and compare every blob with its digest, every layer with its diffID
     ///

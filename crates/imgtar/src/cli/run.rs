@@ -107,14 +107,20 @@ impl Invocation<'_> {
             Command::Resolve(args) => self.resolve(&args),
             Command::Tags(args) => self.tags(&args),
             Command::Retag(args) => self.retag(&args),
-            Command::Ls => self.ls(),
+            Command::Ls { tier, registry } => match &tier.tier {
+                Some(place) => self.tier_ls(place, &tier, &registry),
+                None => self.ls(),
+            },
             Command::Info { key, inputs, document } => self.with_key(&key, |key| match (inputs, document) {
                 (true, _) => self.inputs(key),
                 (_, true) => self.document(key),
                 _ => self.info(key),
             }),
             Command::Tag { key, names } => self.tag(&key, &names),
-            Command::Rm { keys } => self.rm(&keys),
+            Command::Rm { keys, tier, registry } => match &tier.tier {
+                Some(place) => self.tier_rm(&keys, place, &tier, &registry),
+                None => self.rm(&keys),
+            },
             Command::Verify { keys } => self.verify(&keys),
             Command::Serve(args) => crate::cli::serve(&self.root, self.settings, common, &args, self.signals),
             Command::Pack { key, from, config, notes } => self.pack(&key, &from, *config, notes),

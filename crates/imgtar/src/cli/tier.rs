@@ -1,12 +1,17 @@
 //! `--tier`: the commands that ask a place other than the store, and what they print.
 
+use std::io::Write;
+
 use imgtar::Error;
 use imgtar::image::Stored;
-use imgtar::tier::{self, Config, Place, Pulled, Pushed};
+use imgtar::tier::{self, Account, Config, Place, Pulled, Pushed, Row, Secret};
 use imgtar::{registry::Tally, repository};
 use miette::Result;
 use serde::Serialize;
-use storekit::{Age, Digest, Key, KeyOrName, Store};
+use storekit::{Age, ByteSize, Digest, Key, KeyOrName, Store};
+use toolkit::settings::Environment;
+use toolkit::table::{Align, Table};
+use toolkit::words::count;
 use toolkit::{Outcome, Output};
 
 use crate::cli::NoteArgs;
@@ -19,7 +24,9 @@ use crate::cli::run::{Invocation, out};
 #[command(next_help_heading = "Places")]
 pub(crate) struct TierArgs {
     /// A place where images stand under their keys: `store:DIR`, another store;
-    /// `registry:HOST/REPOSITORY`, where each key is a tag
+    /// `registry:HOST/REPOSITORY`, where each key is a tag; `s3:https://HOST/BUCKET[/PREFIX]`, with
+    /// the credentials in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and the
+    /// region in AWS_REGION
     #[arg(long, value_name = "PLACE")]
     pub(crate) tier: Option<Place>,
     /// How long the place may be silent, such as `5s`: what did not answer is not asked again
@@ -36,6 +43,15 @@ struct HasLine<'a> {
     /// Of its image, where the place tells it.
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<Digest>,
+}
+
+/// What `rm --tier --json` prints for each key.
+#[derive(Serialize)]
+struct RemovedLine<'a> {
+    key: &'a Key,
+    tier: &'a Place,
+    /// `false` where nothing stood under it.
+    removed: bool,
 }
 
 /// What `push --tier --json` prints.
@@ -70,7 +86,7 @@ impl Invocation<'_> {
         registry: &RegistryArgs,
     ) -> Result<Outcome> {
         let keys = texts.iter().map(|text| whole(text.as_str())).collect::<Result<Vec<_>, _>>()?;
-        let found = tier::has(&self.tiers(args, registry), place, &keys)?;
+        let found = tier::has(&self.tiers(args, registry)?, place, &keys)?;
         for (key, found) in keys.iter().zip(&found) {
             if found.is_none() {
                 self.not_there(key, place);
@@ -97,7 +113,7 @@ impl Invocation<'_> {
             return Err(Error::Usage { message, help: "leave out what is to be noted" }.into());
         }
         let store = Store::open_or_create(&self.root)?;
-        let config = self.tiers(args, registry);
+        let config = self.tiers(args, registry)?;
         let pulled = tier::pull(&store, &config, place, &key, notes.force, &self.bar())?;
         let Some(Pulled { imported, tally }) = pulled else { return Ok(self.not_there(&key, place)) };
         let digest = imported.entry.descriptor.digest;
@@ -124,7 +140,7 @@ impl Invocation<'_> {
 
     pub(crate) fn tier_push(&self, store: &Store, key: &Key, args: &PushArgs) -> Result<Outcome> {
         let Some(place) = &args.tier.tier else { return Ok(self.miss(key)) };
-        let config = self.tiers(&args.tier, &args.registry);
+        let config = self.tiers(&args.tier, &args.registry)?;
         let pushed = tier::push(store, &config, place, key, args.force, &self.bar())?;
         let Some(pushed) = pushed else { return Ok(self.miss(key)) };
         let Pushed { saved, digest, tally, .. } = &pushed;
@@ -152,9 +168,92 @@ impl Invocation<'_> {
         Outcome::No
     }
 
-    fn tiers(&self, args: &TierArgs, registry: &RegistryArgs) -> Config {
-        Config { registries: self.registries(registry), timeout: args.timeout.map(|age| age.0) }
+    pub(crate) fn tier_ls(&self, place: &Place, args: &TierArgs, registry: &RegistryArgs) -> Result<Outcome> {
+        let rows = tier::list(&self.tiers(args, registry)?, place)?;
+        let mut to = Output::listing();
+        if self.view.common.json {
+            out(rows.iter().try_for_each(|row| to.json(row)))?;
+            return Ok(Outcome::Yes);
+        }
+        let columns = ["KEY", "IMAGE", "SIZE", "SAVED", "HOST", "NAMES"];
+        let align = |name| (name, if name == "SIZE" { Align::Right } else { Align::Left });
+        let mut table = Table::new(&columns.map(align));
+        for row in &rows {
+            table.row(cells(row));
+        }
+        out(to.write_all(table.text(false).as_bytes()))?;
+        Ok(Outcome::Yes)
     }
+
+    pub(crate) fn tier_rm(
+        &self,
+        texts: &[KeyOrName],
+        place: &Place,
+        args: &TierArgs,
+        registry: &RegistryArgs,
+    ) -> Result<Outcome> {
+        let keys = texts.iter().map(|text| whole(text.as_str())).collect::<Result<Vec<_>, _>>()?;
+        let removal = tier::remove(&self.tiers(args, registry)?, place, &keys)?;
+        for key in &removal.followed {
+            self.view.say(&format!("`{key}` referred to what was removed, and went with it"));
+        }
+        for key in &removal.absent {
+            self.not_there(key, place);
+        }
+        if removal.blobs > 0 {
+            let blobs = count(removal.blobs, "blob");
+            self.view.say(&format!("{blobs} ({}) went that no key needs", ByteSize(removal.bytes)));
+        }
+        if let Some(why) = &removal.spared {
+            self.view.warn(&format!("no blob was removed from `{place}`, since one may be needed: {why}"));
+        }
+        if self.view.common.json {
+            let mut to = Output::report();
+            for (keys, removed) in
+                [(&removal.removed, true), (&removal.followed, true), (&removal.absent, false)]
+            {
+                out(keys.iter().try_for_each(|key| to.json(&RemovedLine { key, tier: place, removed })))?;
+            }
+        }
+        Ok(Outcome::from_bool(removal.absent.is_empty()))
+    }
+
+    fn tiers(&self, args: &TierArgs, registry: &RegistryArgs) -> Result<Config, Error> {
+        let account = account(self.settings.environment())?;
+        let timeout = args.timeout.map(|age| age.0);
+        Ok(Config { registries: self.registries(registry), timeout, account })
+    }
+}
+
+/// The account that the environment names.
+fn account(environment: &Environment) -> Result<Account, Error> {
+    let get = |name: &str| environment.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
+    let secret = match (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY")) {
+        (Some(key), Some(secret)) => Some(Secret { key, secret, token: get("AWS_SESSION_TOKEN") }),
+        (None, None) => None,
+        _ => {
+            let message = "of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, one is set alone".to_owned();
+            return Err(Error::Usage { message, help: "set both, or neither" });
+        }
+    };
+    let region = get("AWS_REGION").or_else(|| get("AWS_DEFAULT_REGION"));
+    Ok(Account { secret, region: region.unwrap_or_else(|| Account::default().region) })
+}
+
+fn cells(row: &Row) -> [String; 6] {
+    let image = match (&row.problem, &row.origin.image, &row.digest) {
+        (Some(_), ..) => "damaged".to_owned(),
+        (None, Some(image), _) => image.to_string(),
+        (None, None, digest) => digest.map(|digest| digest.short()).unwrap_or_default(),
+    };
+    [
+        row.key.to_string(),
+        image,
+        ByteSize(row.size).to_string(),
+        row.saved.map(|saved| saved.strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default(),
+        row.origin.host.as_ref().map(ToString::to_string).unwrap_or_default(),
+        row.names.join(" "),
+    ]
 }
 
 /// A whole key: places are asked for nothing else.

@@ -11,7 +11,10 @@ use thiserror::Error;
 pub enum Error {
     /// Text that is not a place.
     #[error("`{text}` is not a place: {reason}")]
-    #[diagnostic(code(imgtar::tier::bad_place), help("write `store:DIR` or `registry:HOST/REPOSITORY`"))]
+    #[diagnostic(
+        code(imgtar::tier::bad_place),
+        help("write `store:DIR`, `registry:HOST/REPOSITORY` or `s3:https://HOST/BUCKET`")
+    )]
     BadPlace { text: String, reason: String },
     /// Bytes that are not what they should be.
     #[error("`{place}` does not hold what it should: {reason}")]
@@ -30,6 +33,48 @@ pub enum Error {
     #[error("`{key}` in `{place}` cannot be stored: {reason}")]
     #[diagnostic(code(imgtar::tier::unfit), help("build the image anew, and push it with `--force`"))]
     Unfit { place: String, key: Key, reason: String },
+    /// No right to do that.
+    #[error("`{place}` does not allow to {doing}: {said}")]
+    #[diagnostic(
+        code(imgtar::tier::denied),
+        help(
+            "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_REGION, and what their account may do"
+        )
+    )]
+    Denied {
+        place: String,
+        /// The method, and with what.
+        doing: String,
+        /// The server's own words.
+        said: String,
+    },
+    /// An answer that says no.
+    #[error("`{place}` answered {status} to {doing}: {said}")]
+    #[diagnostic(
+        code(imgtar::tier::refused),
+        help("check that the bucket exists, that the server works and has room, and that it allows this")
+    )]
+    Refused {
+        place: String,
+        /// The method, and with what.
+        doing: String,
+        status: u16,
+        /// The server's own words.
+        said: String,
+    },
+    /// A registry that deletes nothing.
+    #[error("`{place}` does not delete: {said}")]
+    #[diagnostic(
+        code(imgtar::tier::no_deletion),
+        help(
+            "allow it in the registry's settings (docker-registry: `storage: delete: enabled: true`), or delete there by the registry's own means"
+        )
+    )]
+    NoDeletion {
+        place: String,
+        /// The registry's own words.
+        said: String,
+    },
     /// An entry without all of its image.
     #[error("`{place}` does not have `{digest}`, a part of the image under `{key}`")]
     #[diagnostic(

@@ -20,6 +20,7 @@ pub mod pull;
 pub mod push;
 mod recode;
 pub mod retry;
+pub(crate) mod tags;
 pub(crate) mod transport;
 pub(crate) mod upload;
 pub(crate) mod url;

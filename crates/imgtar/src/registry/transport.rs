@@ -102,11 +102,17 @@ impl Answer {
         tame(&own_words(&bytes).unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// The failure that an unexpected answer is.
+    /// The failure that an unexpected answer of a registry is.
     pub(crate) fn failure(self, asked: &str) -> Failure {
+        let asked = asked.to_owned();
+        self.failure_as(|status, said| Error::Refused { asked, status, said }.into())
+    }
+
+    /// The same as this error, made of the status and of what the answer says.
+    pub(crate) fn failure_as(self, error: impl FnOnce(u16, String) -> crate::Error) -> Failure {
         let status = self.status;
         let after = self.header("retry-after").and_then(|text| retry::retry_after(text, SystemTime::now()));
-        let error = Error::Refused { asked: asked.to_owned(), status, said: self.said() }.into();
+        let error = error(status, self.said());
         match status {
             408 | 429 | 500 | 502..=504 | 506..=599 => Failure::Passing { error, after },
             _ => Failure::Final(error),
@@ -114,13 +120,24 @@ impl Answer {
     }
 }
 
-/// The words in the error body that registries are to send.
+/// The words in the error body that registries are to send, or in that of an object store. All else
+/// that such a store says may hold what was signed.
 fn own_words(body: &[u8]) -> Option<String> {
+    if let Some(text) = std::str::from_utf8(body).ok().filter(|text| text.trim_start().starts_with('<')) {
+        let words = ["Code", "Message"].map(|name| element(text, name).unwrap_or_default());
+        return Some(words.join(" "));
+    }
     let document: serde_json::Value = serde_json::from_slice(body).ok()?;
     let first = document.get("errors")?.get(0)?;
     let words =
         ["code", "message"].map(|name| first.get(name).and_then(|word| word.as_str()).unwrap_or_default());
     Some(words.join(" "))
+}
+
+/// What an XML document holds in its first element of the name, where that holds text alone.
+pub(crate) fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    rest.split_once(&format!("</{name}>")).map(|(inner, _)| inner).filter(|inner| !inner.contains('<'))
 }
 
 /// A connection that broke off, or stands still.
@@ -295,5 +312,22 @@ impl<R: Read> Read for Paced<R> {
             (self.waited, self.came) = (Duration::ZERO, 0);
         }
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_words_of_a_refusal_are_told() {
+        let json = br#"{"errors":[{"code":"DENIED","message":"no","detail":"x"}]}"#;
+        assert_eq!(own_words(json).unwrap(), "DENIED no");
+        let xml =
+            b"<?xml version=\"1.0\"?><Error><Code>SignatureDoesNotMatch</Code><Message>not so</Message>\
+                    <AWSAccessKeyId>AK</AWSAccessKeyId><StringToSign>secret</StringToSign></Error>";
+        assert_eq!(own_words(xml).unwrap(), "SignatureDoesNotMatch not so");
+        assert_eq!(own_words(b"<html><b>signed</b></html>").unwrap().trim(), "");
+        assert_eq!(own_words(b"plain words"), None);
     }
 }

@@ -106,6 +106,11 @@ impl Url {
         &self.origin
     }
 
+    /// The path, without the query.
+    pub(crate) fn path(&self) -> &str {
+        self.path.split('?').next().unwrap_or_default()
+    }
+
     /// For messages: without the query, which may hold a signature.
     pub(crate) fn shown(&self) -> String {
         let text = self.to_string();

@@ -20,6 +20,10 @@ const KIND: &str = "application/vnd.larder.entry.v1";
 /// Its layers: the text of the key file, and the manifest of inputs.
 const KEY_FILE: &str = "application/vnd.larder.key.v1+toml";
 const INPUTS: &str = "application/vnd.larder.inputs.v1";
+/// What stands for a moment where a tag is taken away.
+const TOMBSTONE: &str = "application/vnd.larder.removed.v1";
+/// The bytes of the empty config.
+pub(crate) const EMPTY_BYTES: &[u8] = b"{}";
 /// How the tag of one ends.
 const ENDING: &str = ".entry";
 /// A key file up to this size stands in the manifest too, in base64.
@@ -75,15 +79,37 @@ pub(crate) fn make(entry: &Entry, inputs: Option<Vec<u8>>) -> Made {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "artifactType": KIND,
-        "config": descriptor(EMPTY, b"{}"),
+        "config": descriptor(EMPTY, EMPTY_BYTES),
         "layers": layers,
         "subject": { "mediaType": media_type, "digest": digest, "size": size },
     });
     let bytes = oci::to_bytes(&manifest);
     let manifest = Document { descriptor: descriptor(MANIFEST, &bytes), bytes };
-    let mut blobs = vec![(descriptor(EMPTY, b"{}"), b"{}".to_vec()), (key_file, text)];
+    let mut blobs = vec![(descriptor(EMPTY, EMPTY_BYTES), EMPTY_BYTES.to_vec()), (key_file, text)];
     blobs.extend(inputs);
     Made { blobs, manifest }
+}
+
+/// A manifest that no other tag has, and the blob that it needs.
+pub(crate) fn tombstone(tag: &str) -> (Descriptor, Document) {
+    let empty = descriptor(EMPTY, EMPTY_BYTES);
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": TOMBSTONE,
+        "config": empty,
+        "layers": [empty],
+        "annotations": { "dev.larder.removed": tag },
+    });
+    let bytes = oci::to_bytes(&manifest);
+    (empty, Document { descriptor: descriptor(MANIFEST, &bytes), bytes })
+}
+
+/// Whether the document stands where a tag is being taken away: nothing stands there.
+pub(crate) fn is_tombstone(document: &Document) -> bool {
+    let manifest: Option<Manifest> = serde_json::from_slice(&document.bytes).ok();
+    document.descriptor.is_manifest()
+        && manifest.is_some_and(|manifest| manifest.artifact_type() == TOMBSTONE)
 }
 
 fn descriptor(media_type: &str, bytes: &[u8]) -> Descriptor {
@@ -173,5 +199,6 @@ mod tests {
         assert_eq!(tag(&key), "k1.entry");
         assert!(check_key(&tag(&key).parse().unwrap()).is_err());
         assert!(check_key(&key).is_ok());
+        assert!(is_tombstone(&tombstone("k1").1) && !is_tombstone(&make(&entry(), None).manifest));
     }
 }

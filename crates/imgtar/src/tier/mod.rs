@@ -2,27 +2,36 @@
 //! What is noted with it (names, inputs, where it came from) goes along.
 //!
 //! - [`place`]: how a place is written. `kind`: what each kind of place can do. `store`,
-//!   `registry`: the kinds. `open`: the place that is meant.
-//! - [`pull()`], [`push()`], [`has()`]: an image comes, goes, or is asked for.
+//!   `registry`, `s3`: the kinds. `open`: the place that is meant.
+//! - [`has()`], [`pull()`], [`push()`]: an image is asked for, comes, or goes. [`list()`],
+//!   [`remove()`]: what stands in a place, and what is no longer to.
 //!
-//! Deliberately absent: which places there are and in which order they are asked; what is removed
-//! from a place, and why; the environment, the terminal.
+//! Deliberately absent: which places there are and in which order they are asked; what is to be
+//! removed from a place, and why; the environment, the terminal.
 
 pub(crate) mod artifact;
 pub mod config;
 pub mod has;
 pub(crate) mod kind;
+pub mod list;
 pub(crate) mod open;
 pub mod place;
 pub mod pull;
 pub mod push;
+pub(crate) mod reach;
 pub(crate) mod registry;
+pub mod removal;
+pub mod remove;
+pub(crate) mod s3;
 pub(crate) mod store;
 
 pub use crate::error::tier::Error;
-pub use crate::tier::config::Config;
+pub use crate::tier::config::{Account, Config, Secret};
 pub use crate::tier::has::has;
 pub use crate::tier::kind::Found;
+pub use crate::tier::list::{Row, list};
 pub use crate::tier::place::Place;
 pub use crate::tier::pull::{Pulled, pull};
 pub use crate::tier::push::{Pushed, push};
+pub use crate::tier::removal::Removal;
+pub use crate::tier::remove::remove;

@@ -6,6 +6,8 @@ use crate::tier::config::Config;
 use crate::tier::kind::Tier;
 use crate::tier::place::Place;
 use crate::tier::registry::RegistryTier;
+use crate::tier::s3::client::Bucket;
+use crate::tier::s3::tier::S3Tier;
 use crate::tier::store::StoreTier;
 
 /// Opens the place for this purpose.
@@ -15,6 +17,7 @@ use crate::tier::store::StoreTier;
 pub(crate) fn open(config: &Config, place: &Place, purpose: Purpose) -> Result<Box<dyn Tier>> {
     Ok(match place {
         Place::Store(folder) => Box::new(StoreTier::open(folder, config.timeout)?),
+        Place::S3(address) => Box::new(S3Tier { bucket: Bucket::open(config, address)? }),
         Place::Registry(repository) => Box::new(RegistryTier::open(&config.network(), repository, purpose)?),
     })
 }

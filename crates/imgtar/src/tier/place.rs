@@ -1,4 +1,4 @@
-//! How a place is written: `store:DIR`, `registry:HOST[:PORT]/REPOSITORY`.
+//! How a place is written: `store:DIR`, `registry:HOST[:PORT]/REPOSITORY`, `s3:URL`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,6 +9,7 @@ use storekit::Key;
 
 use crate::error::tier::Error;
 use crate::format::reference::Reference;
+use crate::tier::s3::address::Address;
 
 /// A place that images stand in under their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Place {
     Store(Utf8PathBuf),
     /// A repository of a registry, where keys are tags.
     Registry(Repository),
+    /// A bucket of an object store, or a part of it.
+    S3(Address),
 }
 
 /// A repository of a registry.
@@ -47,6 +50,7 @@ impl FromStr for Place {
             Some(("store", folder)) if !folder.is_empty() => Ok(Self::Store(folder.into())),
             Some(("store", _)) => Err(bad("it names no folder")),
             Some(("registry", name)) => repository(name).map(Self::Registry).map_err(|reason| bad(&reason)),
+            Some(("s3", url)) => Address::parse(url).map(Self::S3).map_err(bad),
             _ => Err(bad("it is of no kind that is known")),
         }
     }
@@ -83,6 +87,7 @@ impl fmt::Display for Place {
         match self {
             Self::Store(folder) => write!(f, "store:{folder}"),
             Self::Registry(repository) => write!(f, "registry:{repository}"),
+            Self::S3(address) => write!(f, "s3:{address}"),
         }
     }
 }
@@ -115,6 +120,7 @@ mod tests {
             "registry:registry.example/team/cache",
             "registry:127.0.0.1:5000/x",
             "registry:[::1]:5000/x",
+            "s3:https://s3.example/larder/team",
         ] {
             reads(text);
         }
@@ -134,6 +140,8 @@ mod tests {
             "registry:https://registry.example/a",
             "registry:user:secret@registry.example/a",
             "docker:registry.example/a",
+            "s3:s3.example/larder",
+            "s3:https://user:secret@s3.example/larder",
         ] {
             refused(text);
         }

@@ -69,11 +69,7 @@ fn bring(
     progress: &dyn Progress,
 ) -> Result<Option<Pulled>> {
     let Some(told) = tier.entry(key)? else { return Ok(None) };
-    let (source, descriptor) = (tier.source(key), &told.entry.descriptor);
-    let root = match &told.root {
-        Some(root) => root.clone(),
-        None => source.document(descriptor)?.ok_or_else(|| source.incomplete(descriptor.digest))?,
-    };
+    let (source, root) = (tier.source(key), tier.root(key, &told)?);
     let inputs = tier.inputs(key, &told)?;
     let fetched = fetch::fetch(store, &*source, &root, &sound, config.registries.parallel, progress)?;
     let Fetched { leases, tally, partial, .. } = fetched;

@@ -19,8 +19,13 @@ use crate::registry::{Client, Purpose};
 use crate::tally::Tally;
 use crate::tier::artifact;
 use crate::tier::config::Config;
+use crate::tier::kind::Tier;
 use crate::tier::place::{Place, Repository};
 use crate::tier::registry::RegistryTier;
+use crate::tier::s3::address::Address;
+use crate::tier::s3::client::Bucket;
+use crate::tier::s3::push::{Job, Sent};
+use crate::tier::s3::tier::S3Tier;
 use crate::tier::store::{FromStore, patient};
 
 /// What a push did.
@@ -56,6 +61,7 @@ pub fn push(
     let pushed = match place {
         Place::Store(folder) => push.to_store(folder)?,
         Place::Registry(repository) => push.to_registry(repository)?,
+        Place::S3(address) => push.to_bucket(address)?,
     };
     load::note(store, &stored);
     Ok(Some(pushed))
@@ -115,10 +121,13 @@ impl Push<'_> {
         artifact::check_key(self.key)?;
         let tier = RegistryTier::open(&self.config.network(), repository, Purpose::Push)?;
         let standing = tier.client.resolve(self.key.as_str())?;
-        if let Some(other) = standing.filter(|digest| *digest != self.root().digest && !self.force) {
+        let other = standing.filter(|digest| *digest != self.root().digest);
+        if let Some(other) = other.filter(|_| !self.force)
+            && tier.entry(self.key)?.is_some()
+        {
             return Ok(self.pushed(false, other, Tally::default()));
         }
-        let stands = standing.is_some() && !self.force;
+        let stands = standing == Some(self.root().digest) && !self.force;
         if !stands || tier.client.resolve(&artifact::tag(self.key))?.is_none() {
             self.send_artifact(&tier.client)?;
         }
@@ -126,6 +135,19 @@ impl Push<'_> {
         let tally =
             push_whole(self.store, &tier.client, self.stored, self.key.as_str(), threads, self.progress)?;
         Ok(self.pushed(!stands, self.root().digest, tally))
+    }
+
+    fn to_bucket(&self, address: &Address) -> Result<Pushed> {
+        let tier = S3Tier { bucket: Bucket::open(self.config, address)? };
+        let Sent { saved, digest, tally } = tier.push(&Job {
+            store: self.store,
+            stored: self.stored,
+            key: self.key,
+            force: self.force,
+            threads: self.config.registries.parallel,
+            progress: self.progress,
+        })?;
+        Ok(self.pushed(saved, digest, tally))
     }
 
     fn send_artifact(&self, client: &Client) -> Result<()> {

@@ -48,11 +48,15 @@ impl Tier for StoreTier {
 
     fn entry(&self, key: &Key) -> Result<Option<Told>> {
         let entry = self.images.get(key).map_err(|error| foreign(error.into(), &self.place))?;
-        Ok(entry.map(|entry| Told { entry, root: None, inputs: None }))
+        Ok(entry.map(|entry| Told { entry, root: None, inputs: None, is_noted: true }))
     }
 
     fn inputs(&self, key: &Key, _: &Told) -> Result<Option<Vec<u8>>> {
         Ok(self.images.inputs(key)?)
+    }
+
+    fn keys(&self) -> Result<Vec<Key>> {
+        Ok(self.images.keys()?)
     }
 
     fn source(&self, key: &Key) -> Box<dyn Source + '_> {
@@ -154,7 +158,7 @@ impl Source for FromStore {
 }
 
 /// An error of a store that is a place. Damage there is not damage here.
-fn foreign(error: Error, place: &str) -> Error {
+pub(crate) fn foreign(error: Error, place: &str) -> Error {
     let is_damage = match &error {
         Error::Store(error) => error.is_corrupt(),
         Error::Corrupt { .. } => true,

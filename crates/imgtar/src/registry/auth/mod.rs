@@ -50,7 +50,7 @@ impl Scope {
     }
 
     pub(crate) fn remove(repository: &str) -> Self {
-        Self(vec![format!("repository:{repository}:pull,delete")])
+        Self(vec![format!("repository:{repository}:pull,push,delete")])
     }
 
     /// This, and reading another repository of the registry.

@@ -81,10 +81,9 @@ fn two_pushes_at_once_both_end_well() {
         let (session, other, reader) = (Session::new(), Session::new(), Session::new());
         saved(&session);
         saved_another(&other);
-        let words = format!("push k --tier {}", scene.place);
         std::thread::scope(|scope| {
             let pushes = [&session, &session, &other].map(|session| {
-                let mut command = session.command(&words);
+                let mut command = scene.command(session, "push k");
                 scope.spawn(move || Ran::of(&mut command))
             });
             for push in pushes {

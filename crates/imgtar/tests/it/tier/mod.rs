@@ -1,6 +1,8 @@
 //! An image under its key in other places, of every kind.
 
+mod bucket;
 mod every_kind;
+mod listing;
 mod registry;
 mod scene;
 mod silence;

@@ -1,11 +1,13 @@
 //! Places of every kind, and an image with all that can be noted with it.
 
+use std::process::Command;
+
 use camino::Utf8PathBuf;
-use larder_tests::{Ran, Session as Shell};
+use larder_tests::rclone::{ACCESS_KEY, SECRET_KEY};
+use larder_tests::{DockerRegistry, Part, Ran, Rclone, Session as Shell, have};
 use serde_json::Value;
 
 use crate::kit::registry::Registry;
-use crate::kit::remotes::Real;
 use crate::kit::session::Session;
 use crate::kit::tars::{docker, layer};
 use crate::network::registries::noise;
@@ -15,29 +17,34 @@ pub(crate) struct Scene {
     pub(crate) place: String,
     /// Where its files are.
     pub(crate) files: Session,
-    _running: Running,
+    running: Running,
 }
 
+#[expect(dead_code, reason = "held while it runs")]
 enum Running {
     Nothing,
-    Registry(#[expect(dead_code, reason = "held while it runs")] Real),
-    Serve(#[expect(dead_code, reason = "held while it runs")] Registry),
+    Registry(DockerRegistry),
+    Serve(Registry),
+    Bucket(Rclone),
 }
 
 impl Scene {
     pub(crate) fn store() -> Self {
         let files = Session::new();
-        Self { place: format!("store:{}", root(&files)), files, _running: Running::Nothing }
+        Self { place: format!("store:{}", root(&files)), files, running: Running::Nothing }
     }
 
-    /// Debian's registry; nothing where it is not there.
+    /// Debian's registry, which deletes what it is asked to; nothing where it is not there.
     pub(crate) fn registry() -> Option<Self> {
         let files = Session::new();
-        let real = Real::start(&files)?;
+        if !have(&[Part::Registry]) {
+            return None;
+        }
+        let real = DockerRegistry::start_deleting(&files.aside("registry"));
         Some(Self {
-            place: format!("registry:{}/team/cache", real.host),
+            place: format!("registry:{}/team/cache", real.host()),
             files,
-            _running: Running::Registry(real),
+            running: Running::Registry(real),
         })
     }
 
@@ -46,19 +53,56 @@ impl Scene {
         let files = Session::new();
         let registry = files.serve("");
         let place = format!("registry:{}/team/cache", registry.address);
-        Self { place, files, _running: Running::Serve(registry) }
+        Self { place, files, running: Running::Serve(registry) }
+    }
+
+    /// An object store; nothing where it is not there.
+    pub(crate) fn bucket() -> Option<Self> {
+        let files = Session::new();
+        if !have(&[Part::Rclone]) {
+            return None;
+        }
+        let rclone = Rclone::start(&files.aside("buckets"));
+        let place = format!("s3:{}/team", rclone.url());
+        Some(Self { place, files, running: Running::Bucket(rclone) })
     }
 
     /// One of each kind that this machine can have.
     pub(crate) fn each() -> Vec<Self> {
         let mut scenes = vec![Self::store(), Self::serve()];
         scenes.extend(Self::registry());
+        scenes.extend(Self::bucket());
         scenes
     }
 
+    /// The object store, started anew: it sees what changed in its folder.
+    pub(crate) fn restarted(mut self) -> Self {
+        self.running = Running::Nothing;
+        let rclone = Rclone::start(&self.files.aside("buckets"));
+        self.place = format!("s3:{}/team", rclone.url());
+        self.running = Running::Bucket(rclone);
+        self
+    }
+
+    /// Where an object of the bucket is on disk.
+    pub(crate) fn object(&self, name: &str) -> Utf8PathBuf {
+        match &self.running {
+            Running::Bucket(rclone) => rclone.object(&format!("team/{name}")),
+            _ => panic!("not an object store"),
+        }
+    }
+
+    /// A command with `--tier`, and the credentials for it.
+    pub(crate) fn command(&self, session: &Session, words: &str) -> Command {
+        let mut command = session.command(&format!("{words} --tier {}", self.place));
+        command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        command
+    }
+
     /// What a command with `--tier` gives.
+    #[track_caller]
     pub(crate) fn run(&self, session: &Session, words: &str) -> Ran {
-        session.run(&format!("{words} --tier {}", self.place))
+        Ran::of(&mut self.command(session, words))
     }
 }
 
@@ -100,9 +144,8 @@ pub(crate) fn blob_files(session: &Shell) -> Vec<Utf8PathBuf> {
     session.blobs()
 }
 
-/// Damages a blob's file in a store.
-pub(crate) fn flip(session: &Shell, at: usize) {
-    let path = &blob_files(session)[at];
+/// Damages a file without a change of its size.
+pub(crate) fn flip(path: &Utf8PathBuf) {
     let mut bytes = std::fs::read(path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

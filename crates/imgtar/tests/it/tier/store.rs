@@ -10,7 +10,7 @@ fn a_damaged_blob_there_is_refused_and_mended_by_a_push() {
     let (session, other, scene) = (Session::new(), Session::new(), Scene::store());
     saved(&session);
     scene.run(&session, "push k").ok();
-    flip(&scene.files, 0);
+    flip(&blob_files(&scene.files)[0]);
     scene.run(&other, "pull k").ends(2).says("does not hold what it should");
     other.run("has k").ends(1);
     assert!(!other.run("ls").ok().stdout().contains('k'), "nothing stands under the key");
@@ -38,7 +38,7 @@ fn a_missing_blob_there_is_refused_and_brought_by_a_push() {
 fn a_damaged_blob_here_is_not_pushed() {
     let (session, scene) = (Session::new(), Scene::store());
     saved(&session);
-    flip(&session, 0);
+    flip(&blob_files(&session)[0]);
     scene.run(&session, "push k").ends(3).says("is damaged");
     scene.run(&session, "has k").ends(1);
 }

@@ -1,0 +1,112 @@
+//! What stands in a place.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use storekit::{Digest, Key, Origin};
+
+use crate::error::Result;
+use crate::parallel;
+use crate::registry::Purpose;
+use crate::tier::config::Config;
+use crate::tier::kind::{Tier, Told};
+use crate::tier::open::open;
+use crate::tier::place::Place;
+
+/// An entry of a place, as `ls --tier --json` prints it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub struct Row {
+    /// The key that the image stands under.
+    pub key: Key,
+    /// The digest of its manifest or index; `null` where the key file cannot be read.
+    pub digest: Option<Digest>,
+    /// The names that are noted with it.
+    pub names: Vec<String>,
+    /// When it was saved, where that is noted.
+    pub saved: Option<Timestamp>,
+    /// The bytes of its blobs, every blob once. Those that other keys share are counted here too.
+    pub size: u64,
+    /// How long its build took.
+    pub build_seconds: Option<f64>,
+    /// Where it came from: `image`, `host` and `commit`, as far as they are noted.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// Its blobs, documents included.
+    pub blobs: Vec<BlobRow>,
+    /// What is wrong with it, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// A blob of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct BlobRow {
+    /// The blob's digest.
+    pub digest: Digest,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// All entries of a place, sorted by key. One that cannot be understood is listed with what is
+/// wrong.
+///
+/// # Errors
+/// A place that does not answer, or says no; a list without an end.
+pub fn list(config: &Config, place: &Place) -> Result<Vec<Row>> {
+    let tier = open(config, place, Purpose::Pull)?;
+    let keys = tier.keys()?;
+    let rows = parallel::map_with(config.registries.parallel, &keys, |key| row(&*tier, key))?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// `None` where the key is gone meanwhile.
+fn row(tier: &dyn Tier, key: &Key) -> Result<Option<Row>> {
+    let empty = Row {
+        key: key.clone(),
+        digest: None,
+        names: Vec::new(),
+        saved: None,
+        size: 0,
+        build_seconds: None,
+        origin: Origin::default(),
+        blobs: Vec::new(),
+        problem: None,
+    };
+    let told = match tier.entry(key) {
+        Ok(None) => return Ok(None),
+        Ok(Some(told)) => told,
+        Err(error) if error.is_about_content() => {
+            return Ok(Some(Row { problem: Some(error.to_string()), ..empty }));
+        }
+        Err(error) => return Err(error),
+    };
+    let row = noted(empty, &told);
+    match tier.reach(key, &told) {
+        Ok(reach) => Ok(Some(with_blobs(row, &reach.blobs))),
+        Err(error) if error.is_about_content() => Ok(Some(Row { problem: Some(error.to_string()), ..row })),
+        Err(error) => Err(error),
+    }
+}
+
+fn noted(row: Row, told: &Told) -> Row {
+    let entry = &told.entry;
+    Row {
+        digest: Some(entry.descriptor.digest),
+        names: entry.names.clone(),
+        saved: told.is_noted.then_some(entry.saved),
+        build_seconds: entry.build_seconds,
+        origin: entry.origin.clone(),
+        ..row
+    }
+}
+
+fn with_blobs(row: Row, blobs: &BTreeMap<Digest, u64>) -> Row {
+    let size = blobs.values().fold(0, |sum: u64, size| sum.saturating_add(*size));
+    Row {
+        size,
+        blobs: blobs.iter().map(|(digest, size)| BlobRow { digest: *digest, size: *size }).collect(),
+        ..row
+    }
+}
