@@ -119,7 +119,7 @@ impl Bucket {
                 Error::Denied { place, doing: format!("{method} {path}"), said }.into()
             }
             401 | 403 => {
-                let said = said(answer);
+                let said = self.without_secrets(said(answer));
                 Error::Denied { place, doing: format!("{method} {path}"), said }.into()
             }
             301 | 302 | 307 | 308 => {
@@ -136,9 +136,20 @@ impl Bucket {
             }
             _ => {
                 let doing = format!("{method} {path}");
-                answer.failure_as(|status, said| Error::Refused { place, doing, status, said }.into())
+                answer.failure_as(|status, said| {
+                    let said = self.without_secrets(said);
+                    Error::Refused { place, doing, status, said }.into()
+                })
             }
         }
+    }
+
+    /// Some servers repeat what they were shown.
+    fn without_secrets(&self, said: String) -> String {
+        let Some(credentials) = &self.credentials else { return said };
+        let shown = [Some(credentials.key()), Some(credentials.secret()), credentials.token()];
+        let shown = shown.into_iter().flatten().filter(|text| !text.is_empty());
+        shown.fold(said, |said, text| said.replace(text, "…"))
     }
 
     pub(crate) fn untrue(&self, reason: String) -> crate::Error {

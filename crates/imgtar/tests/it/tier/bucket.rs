@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use camino::Utf8PathBuf;
 use larder_tests::rclone::{ACCESS_KEY, SECRET_KEY};
-use larder_tests::{Part, Ran, have, sh, until};
+use larder_tests::{Part, Ran, Rclone, have, sh, until};
 
 use super::scene::{INPUTS, Scene, blob_files, flip, noted, number, saved, saved_another};
 use crate::kit::session::Session;
@@ -128,7 +128,9 @@ fn only_old_blobs_that_no_key_needs_are_removed() {
     // A push may be about to name them.
     scene.run(&session, "rm other").ok();
     assert_eq!(blobs(&scene).len(), all);
-    blobs(&scene).iter().for_each(|path| age(path, LONG));
+    for path in blobs(&scene) {
+        age(&path, LONG);
+    }
     let scene = scene.restarted();
     let unknown = std::fs::read_to_string(scene.object("keys/k")).unwrap();
     std::fs::write(scene.object("keys/odd"), unknown.replace("version = 1", "version = 2")).unwrap();
@@ -151,7 +153,9 @@ fn an_old_blob_that_is_used_again_becomes_young() {
     let session = Session::new();
     saved(&session);
     scene.run(&session, "push k").ok();
-    blobs(&scene).iter().for_each(|path| age(path, LONG));
+    for path in blobs(&scene) {
+        age(&path, LONG);
+    }
     let scene = scene.restarted();
     session.run("export k a.tar").ok();
     session.run("import again a.tar").ok();
@@ -232,6 +236,38 @@ fn a_bucket_that_cannot_be_written_to_says_so() {
     command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
     Ran::of(&mut command).ends(2).says("NoSuchBucket");
     session.run("has k --tier s3:http://s3.example/larder").ends(2).says("is not encrypted");
+}
+
+#[test]
+fn a_bucket_that_takes_nothing_says_so() {
+    if !have(&[Part::Rclone]) {
+        return;
+    }
+    let session = Session::new();
+    saved(&session);
+    let folder = session.aside("buckets");
+    let rclone = Rclone::start_with(&folder, &["--read-only"]);
+    let mut command = session.command(&format!("push k --tier s3:{}/team --timeout 2s", rclone.url()));
+    command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+    Ran::of(&mut command).ends(2).says("answered");
+    assert!(!rclone.object("team/keys/k").exists());
+}
+
+#[test]
+fn a_pull_goes_on_where_an_earlier_one_stopped() {
+    let Some(scene) = Scene::bucket() else { return };
+    let (session, other) = (Session::new(), Session::new());
+    saved(&session);
+    scene.run(&session, "push k").ok();
+    // What a killed pull leaves of the largest blob.
+    let blob = &blobs(&scene)[0];
+    let bytes = std::fs::read(blob).unwrap();
+    other.run("init").ok();
+    let partial = format!("images/blobs/sha256/.tmp-partial-{}", blob.file_name().unwrap());
+    std::fs::write(super::scene::root(&other).join(partial), &bytes[..bytes.len() - 1000]).unwrap();
+    let pulled = scene.run(&other, "pull k --json").ok().json();
+    assert!(number(&pulled, "moved_bytes") < 5000, "{pulled}");
+    other.run("verify").ok();
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod bucket;
 mod every_kind;
+mod hostile_bucket;
 mod listing;
 mod registry;
 mod scene;

@@ -1,6 +1,6 @@
 //! Another store as a place.
 
-use larder_tests::{Part, have, sh};
+use larder_tests::{Part, have, sh, until};
 
 use super::scene::{Scene, blob_files, flip, noted, root, saved};
 use crate::kit::session::Session;
@@ -61,6 +61,24 @@ fn a_place_that_cannot_be_written_to_says_so() {
     );
     let said = sh(&line);
     assert!(said.contains(folder.as_str()) && said.ends_with('2'), "{said}");
+}
+
+#[test]
+fn a_killed_push_leaves_a_store_that_verifies_and_the_next_one_completes_it() {
+    let (session, other, scene) = (Session::new(), Session::new(), Scene::store());
+    let big = session.path("big");
+    sh(&format!("mkdir {big} && head -c 60000000 /dev/urandom > {big}/random"));
+    session.run(&format!("pack k {big}")).ok();
+    let mut push = scene.command(&session, "push k").spawn().unwrap();
+    let folder = root(&scene.files).join("images/blobs/sha256");
+    until("something of it is there", || folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()));
+    push.kill().unwrap();
+    push.wait().unwrap();
+    scene.files.run("verify").ok();
+    scene.run(&session, "push k").ok();
+    scene.files.run("verify").ok();
+    scene.run(&other, "pull k").ok();
+    other.run("verify").ok();
 }
 
 #[test]
