@@ -61,6 +61,8 @@ pub(super) struct Bake<'a> {
     pub(super) packages: Option<Packages>,
     /// How long the build took that a hit saves.
     saved_seconds: Option<f64>,
+    /// The name that stands for its key, once the engine has it.
+    pub(super) pinned: Option<String>,
 }
 
 impl<'a> Bake<'a> {
@@ -92,6 +94,7 @@ impl<'a> Bake<'a> {
             was_loaded: false,
             packages: None,
             saved_seconds: None,
+            pinned: None,
             replace: baker.options.rebuild && planned.asked,
         })
     }
@@ -117,6 +120,9 @@ impl Bake<'_> {
             self.key_warnings.extend(self.baker.options.doubts.then(|| doubt.clone()));
             self.warn(doubt);
         }
+        if let Err(error) = self.check_writes() {
+            return self.failed(None, error);
+        }
         self.step("hashing");
         let inputs = match self.inputs() {
             Ok(inputs) => inputs,
@@ -129,6 +135,7 @@ impl Bake<'_> {
         let turn = match self.found_or_turn(&inputs.key) {
             Ok(Ok(from)) => {
                 self.saved_seconds = self.baker.build_seconds(&inputs.key);
+                self.pinned = self.image.pinned(&inputs.key);
                 return Ok(self.report(State::Hit, Some(inputs.key), Some(from), true));
             }
             Ok(Err(turn)) => turn,
@@ -149,7 +156,8 @@ impl Bake<'_> {
         let made = if self.image.is_packed() { self.pack(&inputs) } else { self.build(&inputs) };
         match made {
             Ok(saved) => {
-                if let Err(error) = self.bring_made(Some(&inputs.key), saved) {
+                let brought = self.bring_made(Some(&inputs.key), saved);
+                if let Err(error) = brought.and_then(|()| self.pin_made(saved.then_some(&inputs.key))) {
                     return self.failed(Some(inputs.key), error);
                 }
                 let from = Some(self.maker());
@@ -403,7 +411,7 @@ impl Bake<'_> {
         self.reason = Some("the inputs cannot be hashed".to_owned());
         self.warn(format!("built without the image cache: {error}"));
         match self.build_only(None) {
-            Ok(_) => match self.bring_made(None, false) {
+            Ok(_) => match self.bring_made(None, false).and_then(|()| self.pin_made(None)) {
                 Ok(()) => {
                     let from = Some(self.maker());
                     Ok(self.report(State::Built, None, from, false))
@@ -459,6 +467,7 @@ impl Bake<'_> {
             moved: self.moved,
             packages: self.packages,
             saved_seconds: if state == State::Hit { self.saved_seconds } else { None },
+            pinned: self.pinned,
             changes: self.changes,
             warnings: self.warnings,
             key_warnings: self.key_warnings,

@@ -1,9 +1,11 @@
 //! The command line, and what of the process's environment the library is told.
 
 mod args;
+mod compose;
 
 pub use args::{
-    Args, BakeArgs, CiArgs, InitArgs, ListArgs, LockArgs, ProjectArgs, ReferenceArgs, TalkArgs, WhyArgs,
+    Args, BakeArgs, CiArgs, ComposeArgs, InitArgs, ListArgs, LockArgs, ProjectArgs, ReferenceArgs, TalkArgs,
+    UnbakeArgs, WhyArgs,
 };
 
 use args::{EngineArg, Job};
@@ -38,6 +40,7 @@ pub fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
         Job::Ci(args) => process.ci(Vec::new(), args),
         Job::List(args) => process.list(&args),
         Job::Reference(args) => reference(&args),
+        Job::Unbake(args) => process.unbake(&args),
         Job::Why(args) => process.why(&args),
     };
     or_interrupted(result, signals)
@@ -119,13 +122,23 @@ impl Process {
     /// # Errors
     /// A larder.toml that cannot be used, or [`BakeError`].
     pub fn bake(&self, args: BakeArgs) -> miette::Result<Outcome> {
+        if args.compose.compose {
+            return self.bake_composed(args);
+        }
         if args.list {
             return self.list(&ListArgs { names: args.names, json: args.json, project: args.project });
         }
         let (root, project) = self.project(&args.project)?;
         let runner = self.runner(&root, args.talk.verbosity());
+        let tools = self.tools_of(&root, &args.project);
+        let options = self.bake_options(args, &root);
+        Ok(bake::bake(&project, &options, &tools, &runner, &mut Output::report())?)
+    }
+
+    /// What `bake` is told, for the library.
+    fn bake_options(&self, args: BakeArgs, root: &Utf8Path) -> bake::Options {
         let store_flag = args.store.map(|store| self.environment.folder.join(store));
-        let options = bake::Options {
+        bake::Options {
             names: args.names,
             rebuild: args.rebuild,
             from_scratch: args.no_cache || args.prove,
@@ -142,12 +155,10 @@ impl Process {
             doubts: args.doubts,
             engine: args.engine.map(EngineArg::engine),
             engines: self.engines(),
-            store: self.settings(&root, &args.project).store_dir(store_flag.as_deref()).ok(),
+            store: self.settings(root, &args.project).store_dir(store_flag.as_deref()).ok(),
             store_flag,
             ..self.options()
-        };
-        let tools = self.tools_of(&root, &args.project);
-        Ok(bake::bake(&project, &options, &tools, &runner, &mut Output::report())?)
+        }
     }
 
     /// `lock`.
