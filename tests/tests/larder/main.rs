@@ -2,6 +2,7 @@
 
 mod bake;
 mod closing;
+mod composed;
 mod disks;
 mod fetched;
 mod init;
@@ -12,4 +13,5 @@ mod platforms;
 mod prove;
 mod settings;
 mod side_by_side;
+mod unbaked;
 mod why;

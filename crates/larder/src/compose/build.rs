@@ -362,7 +362,7 @@ impl<'a> Reader<'a> {
                 match registry(&text) {
                     Some(image) => images.push((item.at.clone(), Said::Text(image))),
                     None => {
-                        self.note(&format!("`{key}` `{text}` is left out: it is not an image in a registry"))
+                        self.note(&format!("`{key}` `{text}` is left out: it is not an image in a registry"));
                     }
                 }
             }

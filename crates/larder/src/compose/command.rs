@@ -159,13 +159,14 @@ impl Prepared<'_> {
         }
         write::carry_out(&steps)?;
         if runner.verbosity() > Verbosity::Quiet {
-            self.say(&all, steps.is_empty());
+            let is_podmans = !engines.is_empty() && engines.values().all(|engine| *engine == Engine::Podman);
+            self.say(&all, steps.is_empty(), if is_podmans { "podman-compose" } else { "docker compose" });
         }
         let before = write::all_pins(&standing, &Pins::new(), |_| true);
         for (service, engine) in &engines {
             let old = before.get(service).filter(|old| !all.values().any(|image| image == *old));
             if let Some(old) = old.filter(|old| old.contains(&format!(":{PINNED}"))) {
-                self.forget(old, *engine, tools, runner)?;
+                Self::forget(old, *engine, tools, runner)?;
             }
         }
         Ok(outcome)
@@ -173,7 +174,7 @@ impl Prepared<'_> {
 
     /// Takes the name of an image away that nothing names any more. What a container still uses
     /// stays.
-    fn forget(&self, image: &str, engine: Engine, tools: &Tools, runner: &Runner) -> Result<(), RunError> {
+    fn forget(image: &str, engine: Engine, tools: &Tools, runner: &Runner) -> Result<(), RunError> {
         let remove = tools.engine(engine, "image").args(["rm", image]);
         match runner.ask(&remove) {
             Err(error) if error.is_interruption() => Err(error),
@@ -181,16 +182,16 @@ impl Prepared<'_> {
         }
     }
 
-    fn say(&self, pins: &Pins, as_before: bool) {
+    fn say(&self, pins: &Pins, as_before: bool, program: &str) {
         let count = toolkit::words::count(pins.len(), "image");
         let verb = if as_before { "already pinned" } else { "pinned" };
         let from = &self.order.around.folder;
         let shown = |path: &Utf8PathBuf| crate::process::command::quoted(seen_from(from, path).as_str());
         let above = self.places.override_file();
-        let mut line = "docker-compose".to_owned();
+        let mut line = program.to_owned();
         if !(self.in_place && self.composed.by_default) {
             let files = self.composed.files.iter().chain((!self.in_place).then_some(&above));
-            files.for_each(|file| line.push_str(&format!(" -f {}", shown(file))));
+            line.extend(files.map(|file| format!(" -f {}", shown(file))));
         }
         let place = if self.in_place { "in place".to_owned() } else { format!("in {}", shown(&above)) };
         output::say(&format!("{count} {verb} {place}; next: `{line} up --no-build`"));

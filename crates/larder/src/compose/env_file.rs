@@ -33,7 +33,7 @@ pub(crate) fn read(
     if text.starts_with('\u{feff}') {
         reader.at = '\u{feff}'.len_utf8();
     }
-    while reader.to_statement() {
+    while reader.next_statement() {
         let (name, has_value) = reader.name()?;
         if has_value {
             let value = reader.value(lookup, variables)?;
@@ -68,7 +68,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Goes to the next name; `false` at the end.
-    fn to_statement(&mut self) -> bool {
+    fn next_statement(&mut self) -> bool {
         loop {
             self.pass(char::is_whitespace);
             if !self.rest().starts_with('#') {
@@ -116,17 +116,15 @@ impl<'t> Reader<'t> {
         variables: &BTreeMap<String, String>,
     ) -> Result<String, EnvFault> {
         let start = self.at;
-        let (value, expands) = match self.rest().chars().next() {
-            Some(quote @ ('"' | '\'')) => {
-                let text = self.quoted(quote)?;
-                if quote == '"' { (unescaped(&text), true) } else { (text, false) }
-            }
-            _ => {
-                let line = self.line();
-                self.at += line.len();
-                let value = line.split_once(" #").map_or(line, |(value, _)| value);
-                (value.trim_end().to_owned(), true)
-            }
+        let quote = self.rest().chars().next().filter(|first| matches!(first, '"' | '\''));
+        let (value, expands) = if let Some(quote) = quote {
+            let text = self.quoted(quote)?;
+            if quote == '"' { (unescaped(&text), true) } else { (text, false) }
+        } else {
+            let line = self.line();
+            self.at += line.len();
+            let value = line.split_once(" #").map_or(line, |(value, _)| value);
+            (value.trim_end().to_owned(), true)
         };
         if !expands {
             return self.counted(value, start);
@@ -292,7 +290,7 @@ B=$$C"#,
         assert_eq!(marked("A!=2"), ("`!` cannot be in a variable's name".into(), "!".into()));
         assert_eq!(marked("A=\"x\nB=1"), ("the quotes do not end".into(), "\"x".into()));
         assert_eq!(marked("A=b$"), ("a `$` that names no variable".into(), "b$".into()));
-        let doubling: String = (0..64).map(|at| format!("A{}=$A{at}$A{at}\n", at + 1)).collect();
+        let doubling = (0..64).map(|at| format!("A{}=$A{at}$A{at}\n", at + 1)).collect::<Vec<_>>().concat();
         assert_eq!(marked(&format!("A0=xxxxxxxx\n{doubling}")).0, "its variables make too much of it");
     }
 }

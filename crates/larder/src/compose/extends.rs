@@ -81,7 +81,7 @@ impl Loader<'_> {
                 self.base(scope.folder).settle_service(&mut found);
                 self.extended(services, &of, &found, scope, course)?
             }
-            Some(file) => self.from_file(&file, &of, &extends.at, scope, course)?,
+            Some(file) => self.of_file(&file, &of, &extends.at, scope, course)?,
         };
         course.pop();
         let mut service = service.clone();
@@ -95,7 +95,7 @@ impl Loader<'_> {
     }
 
     /// A service of another file: its paths are relative to that.
-    fn from_file(
+    fn of_file(
         &mut self,
         file: &str,
         of: &str,

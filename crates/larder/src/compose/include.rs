@@ -41,7 +41,9 @@ impl Loader<'_> {
             if let Some(map) = imported.as_map_mut() {
                 let others: Vec<_> =
                     map.names().filter(|name| !SHARED.contains(name)).map(str::to_owned).collect();
-                others.iter().for_each(|name| drop(map.remove(name)));
+                for name in &others {
+                    map.remove(name);
+                }
             }
             document = merged(imported, document, &mut Vec::new());
         }

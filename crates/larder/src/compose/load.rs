@@ -192,11 +192,7 @@ impl<'a> Loader<'a> {
         let bytes = read_capped(path, most)?;
         let bytes = bytes.ok_or_else(|| ComposeError::NoFile { path: shown.clone(), help })?;
         let bytes = (self.originals)(path, &bytes).unwrap_or(bytes);
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-            let line = before.split(|byte| *byte == b'\n').count();
-            ComposeError::NotText { path: shown.clone(), line }
-        })?;
+        let text = yaml::text_of(bytes, &shown)?;
         Ok(self.sources.add(shown.as_str(), path, text))
     }
 

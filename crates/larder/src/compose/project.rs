@@ -143,7 +143,7 @@ fn read_env(
     if is_off || !own.is_file() { Ok(()) } else { loader.variables(&own, variables) }
 }
 
-/// The files in COMPOSE_FILE.
+/// The files in `COMPOSE_FILE`.
 fn split<'n>(named: &'n str, variables: &Variables) -> impl Iterator<Item = Utf8PathBuf> + use<'n> {
     let separator = variables.get("COMPOSE_PATH_SEPARATOR").filter(|separator| !separator.is_empty());
     let separator = separator.map_or_else(|| ":".to_owned(), Clone::clone);

@@ -176,8 +176,9 @@ fn project(layers: &Layers, variables: Variables<'_>, services: Option<&Services
     let read = images.into_iter().map(|entry| image(entry, caches, variables));
     let mut images = settled(read.collect::<Result<_, _>>()?)?;
     for service in services.into_iter().flat_map(|services| &services.services) {
-        let image = images.iter_mut().find(|image| image.name == service.name);
-        image.into_iter().for_each(|image| services::complete(image, service));
+        if let Some(image) = images.iter_mut().find(|image| image.name == service.name) {
+            services::complete(image, service);
+        }
     }
     // With a compose file's services in the place of images, steps are not what is asked for.
     let steps = if services.is_some() { Vec::new() } else { rest.ci.steps(&images)? };

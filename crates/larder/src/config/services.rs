@@ -172,9 +172,9 @@ fn table_of<'i>(lines: &[Line], starts: &[usize]) -> DeTable<'i> {
     let line = |line: &Line| {
         let key = Spanned::new(span(&line.key, starts), line.name.clone().into());
         // Variables are put in already.
-        let text = |text: &str| match expand::WITH_VARIABLES.contains(&line.name.as_str()) {
-            true => text.replace("${", "$${"),
-            false => text.to_owned(),
+        let text = |text: &str| {
+            let has_variables = expand::WITH_VARIABLES.contains(&line.name.as_str());
+            if has_variables { text.replace("${", "$${") } else { text.to_owned() }
         };
         (key, value_of(&line.said, &line.at, starts, &text))
     };

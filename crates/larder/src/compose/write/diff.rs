@@ -20,11 +20,9 @@ pub(super) fn difference(before: &str, after: &str) -> String {
         .count();
     let part = |lines: &[&str], sign: char| {
         let lines = lines.get(same..lines.len() - same_end).unwrap_or_default();
-        let mut text: String = lines.iter().take(SHOWN).map(|line| shown(sign, line)).collect();
-        if let Some(more) = lines.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-            text.push_str(&format!("{sign} and {more} more lines\n"));
-        }
-        text
+        let more = lines.len().checked_sub(SHOWN).filter(|more| *more > 0);
+        let more = more.map(|more| format!("{sign} and {more} more lines\n"));
+        lines.iter().take(SHOWN).map(|line| shown(sign, line)).chain(more).collect::<String>()
     };
     format!("line {}:\n{}{}", same + 1, part(&before, '-'), part(&after, '+')).trim_end().to_owned()
 }
@@ -50,7 +48,7 @@ mod tests {
         assert_eq!(difference("a\nb\n", "b\n"), "line 1:\n-a");
         assert_eq!(difference("a\n", "a"), "line 1:\n-a\n+a  (without a line end)");
         assert_eq!(difference("a\r\nb\n", "a\nb\n"), "line 1:\n-a  (CR)\n+a");
-        let many: String = (0..50).map(|at| format!("{at}\n")).collect();
+        let many = (0..50).map(|at| format!("{at}\n")).collect::<Vec<_>>().concat();
         assert!(difference("", &many).ends_with("+19\n+ and 30 more lines"));
         assert_eq!(difference("a\na\n", "a\n"), "line 2:\n-a");
     }

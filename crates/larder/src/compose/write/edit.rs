@@ -86,14 +86,14 @@ fn changed_service(before: &Node, after: &Node, pins: &Pins) -> Option<String> {
     let none = Map::default();
     let services = |node: &Node| node.get("services").and_then(Node::as_map).unwrap_or(&none).clone();
     let (before, after) = (services(before), services(after));
-    let names = before.names().chain(after.names());
+    let names: Vec<_> = before.names().chain(after.names()).collect();
     let without = |node: Option<&Node>| {
-        let mut node = node.cloned()?;
-        if let Some(map) = node.as_map_mut() {
+        let mut own = node.cloned()?;
+        if let Some(map) = own.as_map_mut() {
             map.remove("image");
             map.remove("pull_policy");
         }
-        Some(node)
+        Some(own)
     };
     let is_same = |name: &str| {
         let (one, other) = (before.get(name), after.get(name));
@@ -107,8 +107,7 @@ fn changed_service(before: &Node, after: &Node, pins: &Pins) -> Option<String> {
             }
         }
     };
-    let changed = names.filter(|name| !is_same(name)).map(str::to_owned).next();
-    changed
+    names.into_iter().find(|name| !is_same(name)).map(str::to_owned)
 }
 
 fn edits_of<'c>(
@@ -167,8 +166,8 @@ fn pinning(text: &str, service: &Raw, image: &str) -> Option<Vec<Edit>> {
         return None;
     }
     let end = line_end(text, key.at.start);
-    let lines: String = missing.iter().map(|(name, value)| format!("{indent}{name}: {value}{end}")).collect();
-    edits.push(Edit::new(start..start, lines));
+    let lines: Vec<_> = missing.iter().map(|(name, value)| format!("{indent}{name}: {value}{end}")).collect();
+    edits.push(Edit::new(start..start, lines.concat()));
     Some(edits)
 }
 

@@ -23,3 +23,6 @@ pub use self::record::WriteError;
 pub(crate) use self::record::originals;
 pub(crate) use self::steps::carry_out;
 pub(crate) use self::unbake::unbake;
+
+#[cfg(test)]
+mod tests;

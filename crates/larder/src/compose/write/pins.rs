@@ -15,7 +15,7 @@ pub(crate) const FILE: &str = "docker-compose.larder.yml";
 pub(crate) type Pins = BTreeMap<String, String>;
 
 const HEAD: &str = "# Written by `larder bake --compose`: the images that it baked. Name it behind the other files:\n\
-                    #   docker-compose -f FILE -f docker-compose.larder.yml up --no-build\n\
+                    #   docker compose -f FILE -f docker-compose.larder.yml up --no-build\n\
                     # `larder unbake` removes it.\n";
 
 /// The file's text.

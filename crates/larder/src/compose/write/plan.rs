@@ -169,7 +169,7 @@ pub(crate) fn written(
     };
     wanted.retain(|_, one| !one.edits.is_empty());
     let text = pins::text(pins);
-    let above = (!in_place).then_some(text);
+    let above = (!in_place).then_some(text.as_str());
     steps(places, standing, &wanted, if in_place { pins.clone() } else { Pins::new() }, above)
 }
 
@@ -205,7 +205,7 @@ fn steps(
     standing: &Standing,
     wanted: &BTreeMap<Utf8PathBuf, Wanted>,
     pins: Pins,
-    above: Option<String>,
+    above: Option<&str>,
 ) -> Result<Vec<Step>, WriteError> {
     let Places { folder, .. } = places;
     let old = &standing.record;
@@ -244,10 +244,10 @@ fn steps(
         }
     }
     let above_path = places.override_file();
-    if let Some(text) = &above
+    if let Some(text) = above
         && read_capped(&above_path, LARGEST)?.as_deref() != Some(text.as_bytes())
     {
-        steps.push(Step::Write { path: above_path.clone(), bytes: text.clone().into_bytes(), like: None });
+        steps.push(Step::Write { path: above_path.clone(), bytes: text.as_bytes().to_vec(), like: None });
     }
     for (path, one) in wanted.iter().filter(|(_, one)| one.now != one.new) {
         steps.push(Step::Write { path: real(folder, path)?, bytes: one.new.clone(), like: None });
@@ -258,10 +258,7 @@ fn steps(
     }
     steps.extend(others.iter().map(|file| Step::Remove { path: folder.join(file.backup()) }));
     if !others.is_empty() {
-        steps.push(match last.is_empty() {
-            true => Step::Remove { path: places.record_file() },
-            false => record(files),
-        });
+        steps.push(if last.is_empty() { Step::Remove { path: places.record_file() } } else { record(files) });
     }
     Ok(steps)
 }

@@ -11,6 +11,12 @@ use super::steps::{Step, carry_out};
 /// A file that was edited since the bake, or that is not what its backup says: nothing is changed
 /// then. I/O errors.
 pub(crate) fn unbake(places: &Places) -> Result<Vec<String>, WriteError> {
+    let (said, steps) = undoing(places)?;
+    carry_out(&steps).map(|()| said)
+}
+
+/// What is to be done for that, and what there is to say of it.
+pub(super) fn undoing(places: &Places) -> Result<(Vec<String>, Vec<Step>), WriteError> {
     let standing = places.standing()?;
     let files = &standing.record.files;
     let mut steps = restored(&places.folder, files.iter())?;
@@ -25,5 +31,5 @@ pub(crate) fn unbake(places: &Places) -> Result<Vec<String>, WriteError> {
     if places.record_file().is_file() {
         steps.push(Step::Remove { path: places.record_file() });
     }
-    carry_out(&steps).map(|()| said)
+    Ok((said, steps))
 }

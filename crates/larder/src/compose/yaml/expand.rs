@@ -100,14 +100,14 @@ impl<'r> Expander<'r> {
         for (key, value) in entries {
             if matches!(&key.kind, Kind::Scalar { text, plain: true } if text == "<<") {
                 let merged = self.node(value, depth + 1)?;
-                self.merge(&mut map, merged)?;
+                Self::merge(&mut map, merged)?;
             }
         }
         Ok(map)
     }
 
     /// Puts what a mapping does not have itself into it; of several, the first that has it counts.
-    fn merge(&self, map: &mut Map, merged: Node) -> Result<(), Fault> {
+    fn merge(map: &mut Map, merged: Node) -> Result<(), Fault> {
         let wrong = |at: &Place| {
             Fault::new(
                 "`<<` takes a mapping, or a list of mappings",
@@ -126,7 +126,7 @@ impl<'r> Expander<'r> {
                 Ok(())
             }
             Value::List(items) => items.into_iter().try_for_each(|item| match item.value {
-                Value::Map(_) => self.merge(map, item),
+                Value::Map(_) => Self::merge(map, item),
                 _ => Err(wrong(&item.at)),
             }),
             _ => Err(wrong(&at)),

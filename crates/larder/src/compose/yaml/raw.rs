@@ -137,22 +137,20 @@ impl Reader<'_> {
         open.end = open.end.max(raw.at.end);
         match &mut open.parts {
             Parts::List(items) => items.push(raw),
-            Parts::Map { entries, key, lines } => match key.take() {
-                Some(name) => entries.push((name, raw)),
-                None => {
-                    if let Kind::Scalar { text, .. } = &raw.kind
-                        && let Some(line) = lines.insert(text.clone(), line_of(self.text, raw.at.start))
-                    {
-                        let message = format!("the key `{text}` stands here twice: line {line} has it, too");
-                        return Err(Fault::new(
-                            message,
-                            &place,
-                            "keep one of them: which of two counts, no two programs agree on",
-                        ));
-                    }
-                    *key = Some(raw);
+            Parts::Map { entries, key, lines } => {
+                if let Some(name) = key.take() {
+                    entries.push((name, raw));
+                    return Ok(());
                 }
-            },
+                if let Kind::Scalar { text, .. } = &raw.kind
+                    && let Some(line) = lines.insert(text.clone(), line_of(self.text, raw.at.start))
+                {
+                    let message = format!("the key `{text}` stands here twice: line {line} has it, too");
+                    let help = "keep one of them: which of two counts, no two programs agree on";
+                    return Err(Fault::new(message, &place, help));
+                }
+                *key = Some(raw);
+            }
         }
         Ok(())
     }

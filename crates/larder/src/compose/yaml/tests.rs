@@ -66,18 +66,20 @@ fn what_is_not_yaml_is_marked() {
 
 #[test]
 fn what_multiplies_or_nests_without_end_is_refused() {
-    let bomb: String =
-        (1..30).map(|at| format!("a{at}: &a{at} [{}]\n", format!("*a{},", at - 1).repeat(9))).collect();
+    let bomb = (1..30)
+        .map(|at| format!("a{at}: &a{at} [{}]\n", format!("*a{},", at - 1).repeat(9)))
+        .collect::<Vec<_>>()
+        .concat();
     let (message, at) = refused(&format!("a0: &a0 [x]\n{bomb}"));
     assert!(message.contains("more than 100000 parts"), "{message}");
     assert!(!at.is_empty());
     for text in ["[".repeat(2000), "- ".repeat(2000), "{a: ".repeat(2000), "? ".repeat(2000)] {
         read(&text, 0).expect_err("too deep");
     }
-    let deep: String = (0..2000).map(|at| format!("{}a:\n", " ".repeat(at))).collect();
+    let deep = (0..2000).map(|at| format!("{}a:\n", " ".repeat(at))).collect::<Vec<_>>().concat();
     read(&deep, 0).expect_err("too deep");
     assert!(refused("a: &x [*x]").0.contains("levels"));
-    let chain: String = (1..3000).map(|at| format!("a{at}: &a{at} [*a{}]\n", at - 1)).collect();
+    let chain = (1..3000).map(|at| format!("a{at}: &a{at} [*a{}]\n", at - 1)).collect::<Vec<_>>().concat();
     assert!(refused(&format!("a0: &a0 [x]\n{chain}")).0.contains("levels"));
     assert!(refused("a: &x\n  <<: *x\n").0.contains("levels"));
 }
