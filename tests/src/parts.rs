@@ -108,6 +108,10 @@ pub enum Part {
     Apt,
     /// cargo with the compiler beside it, as it runs these tests.
     Cargo,
+    /// docker-compose.
+    DockerCompose,
+    /// podman-compose, as `.ci/run` installs it.
+    PodmanCompose,
 }
 
 /// Whether all parts are there. Where one is not, the running test is noted as not run.
@@ -275,6 +279,8 @@ impl Part {
                 .iter()
                 .all(|program| succeeds(program, &["--version"])),
             Self::Cargo => cargo().is_some(),
+            Self::DockerCompose => succeeds("docker-compose", &["version"]),
+            Self::PodmanCompose => succeeds("podman-compose", &["--version"]),
         }
     }
 }
@@ -319,6 +325,8 @@ impl fmt::Display for Part {
             Self::Gnupg => "`gpg` with its agent",
             Self::Apt => "`apt-get` with `dpkg-deb`, `apt-ftparchive` and `gpg`",
             Self::Cargo => "`cargo`, in `CARGO`, with `rustc` beside it",
+            Self::DockerCompose => "`docker-compose`",
+            Self::PodmanCompose => "`podman-compose`, as `.ci/run` installs it",
         })
     }
 }

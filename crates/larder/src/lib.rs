@@ -6,6 +6,7 @@
 pub mod bake;
 pub mod ci;
 pub mod cli;
+pub mod compose;
 pub mod config;
 pub mod disk;
 pub mod engine;

@@ -63,7 +63,7 @@ fn where_nothing_is_to_be_found_nothing_is_written() {
     session.write("compose.yml", "services: {db: {image: x}}\n");
     session.run("larder init --from-compose compose.yml").ends(2).says("has no service with `build`");
     session.write("compose.yml", "services: [\n");
-    session.run("larder init --from-compose compose.yml").ends(2).says("is not a compose file");
-    session.run("larder init --from-compose none.yml").ends(2).says("cannot read `none.yml`");
+    session.run("larder init --from-compose compose.yml").ends(2).says("compose.yml is not understood");
+    session.run("larder init --from-compose none.yml").ends(2).says("there is no `none.yml`");
     assert!(!session.path("larder.toml").exists());
 }

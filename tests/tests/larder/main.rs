@@ -2,6 +2,7 @@
 
 mod bake;
 mod closing;
+mod composed;
 mod disks;
 mod fetched;
 mod init;
@@ -13,4 +14,5 @@ mod prove;
 mod settings;
 mod side_by_side;
 mod tiers;
+mod unbaked;
 mod why;

@@ -426,6 +426,7 @@ impl DiskBake<'_> {
             moved: 0,
             packages: self.packages,
             saved_seconds: self.saved_seconds.filter(|_| state == State::Hit),
+            pinned: None,
             error: self.error,
             seconds: self.started.elapsed().as_secs_f64(),
         }

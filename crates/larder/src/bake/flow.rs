@@ -65,6 +65,8 @@ pub(super) struct Bake<'a> {
     tier: Option<String>,
     /// How long the build took that a hit saves.
     saved_seconds: Option<f64>,
+    /// The name that stands for its key, once the engine has it.
+    pub(super) pinned: Option<String>,
 }
 
 impl<'a> Bake<'a> {
@@ -97,6 +99,7 @@ impl<'a> Bake<'a> {
             packages: None,
             tier: None,
             saved_seconds: None,
+            pinned: None,
             replace: baker.options.rebuild && planned.asked,
         })
     }
@@ -122,6 +125,9 @@ impl Bake<'_> {
             self.key_warnings.extend(self.baker.options.doubts.then(|| doubt.clone()));
             self.warn(doubt);
         }
+        if let Err(error) = self.check_writes() {
+            return self.failed(None, error);
+        }
         self.step("hashing");
         let inputs = match self.inputs() {
             Ok(inputs) => inputs,
@@ -134,6 +140,7 @@ impl Bake<'_> {
         let turn = match self.found_or_turn(&inputs.key) {
             Ok(Ok(from)) => {
                 self.saved_seconds = self.baker.build_seconds(&inputs.key);
+                self.pinned = self.image.pinned(&inputs.key);
                 // A check leaves it where it is.
                 let saved = self.tier.is_none() || !self.baker.options.check;
                 return Ok(self.report(State::Hit, Some(inputs.key), Some(from), saved));
@@ -159,7 +166,8 @@ impl Bake<'_> {
                 if saved {
                     self.baker.send(&inputs.key);
                 }
-                if let Err(error) = self.bring_made(Some(&inputs.key), saved) {
+                let brought = self.bring_made(Some(&inputs.key), saved);
+                if let Err(error) = brought.and_then(|()| self.pin_made(saved.then_some(&inputs.key))) {
                     return self.failed(Some(inputs.key), error);
                 }
                 let from = Some(self.maker());
@@ -441,7 +449,7 @@ impl Bake<'_> {
         self.reason = Some("the inputs cannot be hashed".to_owned());
         self.warn(format!("built without the image cache: {error}"));
         match self.build_only(None) {
-            Ok(_) => match self.bring_made(None, false) {
+            Ok(_) => match self.bring_made(None, false).and_then(|()| self.pin_made(None)) {
                 Ok(()) => {
                     let from = Some(self.maker());
                     Ok(self.report(State::Built, None, from, false))
@@ -498,6 +506,7 @@ impl Bake<'_> {
             moved: self.moved,
             packages: self.packages,
             saved_seconds: if state == State::Hit { self.saved_seconds } else { None },
+            pinned: self.pinned,
             changes: self.changes,
             warnings: self.warnings,
             key_warnings: self.key_warnings,

@@ -79,6 +79,19 @@ impl Bake<'_> {
         }
     }
 
+    /// Gives what was built the name that stands for its key, or, where no key describes it, for
+    /// its ID.
+    pub(super) fn pin_made(&mut self, key: Option<&String>) -> Result<(), RunError> {
+        let Some(id) = &self.built_id else { return Ok(()) };
+        let name = key.map_or_else(|| self.image.pinned_by_id(id), |key| self.image.pinned(key));
+        if let Some(name) = &name {
+            let tag = self.baker.tools.engine(self.image.builder(), "tag").arg(id).arg(name);
+            self.baker.runner.output(&tag)?;
+        }
+        self.pinned = name;
+        Ok(())
+    }
+
     /// Where the engine's cache of the build is to be written; a builder that cannot goes without.
     fn cache_to(&mut self) -> Result<Vec<String>, RunError> {
         let wanted = self.image.as_build().map_or(Vec::new(), |build| build.cache_to.clone());
@@ -112,7 +125,9 @@ impl Bake<'_> {
         let id_file = self.temp.join("id");
         let cmd = builder.command(tools).arg("--iidfile").path(&id_file);
         let options = self.baker.options;
-        let cmd = if options.rebuild || options.from_scratch { cmd.arg("--no-cache") } else { cmd };
+        let no_cache = self.image.as_build().is_some_and(|build| build.no_cache);
+        let from_scratch = options.rebuild || options.from_scratch || no_cache;
+        let cmd = if from_scratch { cmd.arg("--no-cache") } else { cmd };
         let to =
             |cmd: Cmd, image: &String| cmd.flag("--cache-to", &format!("type=registry,ref={image},mode=max"));
         let cmd = cache_to.iter().fold(cmd, to);

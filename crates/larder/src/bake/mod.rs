@@ -193,6 +193,21 @@ pub fn bake(
     runner: &Runner,
     out: &mut (impl Write + ?Sized),
 ) -> Result<Outcome, BakeError> {
+    bake_and(project, options, tools, runner, &mut |_| (), out)
+}
+
+/// As `bake`, and hands on what became of each image.
+///
+/// # Errors
+/// As `bake`.
+pub(crate) fn bake_and(
+    project: &Project,
+    options: &Options,
+    tools: &Tools,
+    runner: &Runner,
+    take: &mut dyn FnMut(&Baked),
+    out: &mut (impl Write + ?Sized),
+) -> Result<Outcome, BakeError> {
     let mut written = Ok(());
     let (mut states, mut sum) = (Vec::new(), Sum::default());
     let mut in_engines: BTreeMap<Engine, Vec<String>> = BTreeMap::new();
@@ -204,6 +219,7 @@ pub fn bake(
         keys.push((baked.image.clone(), baked.key.clone().filter(|_| baked.saved)));
         states.push(baked.state);
         sum.add(baked);
+        take(baked);
         let engine = baked.engine.and_then(Engine::named).filter(|_| baked.from.is_some());
         if let (Some(engine), Some(tag)) = (engine, baked.tags.first()) {
             in_engines.entry(engine).or_default().push(tag.clone());

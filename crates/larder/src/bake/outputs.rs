@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::feeds::{Judged, judged, real_context};
 use super::flow::Bake;
@@ -139,20 +139,42 @@ impl Bake<'_> {
 
     /// Refuses files that the image's own key would have as inputs: it would never be a hit again.
     fn check_inputs(&self, files: &[Staged]) -> Result<(), RunError> {
+        let image = self.image.name.clone();
+        self.first_input(files.iter().map(|file| file.to.as_path()))?.map_or(Ok(()), |judged| {
+            let by = judged.reader();
+            Err(OutputError::Input { image, path: judged.path, by }.into())
+        })
+    }
+
+    /// The same of files that the bake writes beside the image, which its key would follow.
+    pub(super) fn check_writes(&self) -> Result<(), RunError> {
+        let image = self.image.name.clone();
+        self.first_input(self.image.writes.iter().map(Utf8PathBuf::as_path))?.map_or(Ok(()), |judged| {
+            let by = judged.reader();
+            Err(RunError::WrittenInput { image, path: judged.path, by })
+        })
+    }
+
+    /// The first of the files that would be an input; paths are relative to the project's folder.
+    fn first_input<'f>(&self, files: impl Iterator<Item = &'f Utf8Path>) -> Result<Option<Judged>, RunError> {
         let Some((real, real_root)) = real_context(self.image, self.baker.runner.folder()) else {
-            return Ok(());
+            return Ok(None);
         };
-        let inside = |file: &Staged| Some(real_root.join(&file.to).strip_prefix(&real).ok()?.to_string());
-        let paths: Vec<_> = files.iter().filter_map(inside).collect();
+        let found = |file: &Utf8Path| {
+            let parent = file.is_absolute().then(|| file.parent()?.canonicalize_utf8().ok())??;
+            Some(parent.join(file.file_name()?))
+        };
+        let inside = |file: &Utf8Path| {
+            let full = found(file).unwrap_or_else(|| real_root.join(file));
+            Some(full.strip_prefix(&real).ok()?.to_string())
+        };
+        let paths: Vec<_> = files.filter_map(inside).collect();
         if paths.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let cmd = self.describe(self.hashctx().args(["-q", "--json"])).args(["--check-ignore", "--"]);
         let (_, json) = self.baker.runner.ask(&cmd.args(paths))?;
-        judged(&json).find(Judged::is_input).map_or(Ok(()), |judged| {
-            let by = judged.reader();
-            Err(OutputError::Input { image: self.image.name.clone(), path: judged.path, by }.into())
-        })
+        Ok(judged(&json).find(Judged::is_input))
     }
 
     /// Refuses files that another image or disk of the project has written.

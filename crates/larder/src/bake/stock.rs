@@ -50,7 +50,9 @@ impl<'a> Stock<'a> {
     /// Brings the image into the engine under all its names.
     pub(super) fn load(&self, key: &str, image: &Image) -> Result<Found, RunError> {
         let cmd = self.imgtar("load", key).args(["--json", "--engine", image.builder().name()]);
-        let cmd = image.tags.iter().fold(cmd, |cmd, tag| cmd.flag("--tag", tag));
+        let pinned = image.pinned(key);
+        let tags = image.tags.iter().chain(&pinned);
+        let cmd = tags.fold(cmd, |cmd, tag| cmd.flag("--tag", tag));
         let mut said = Vec::new();
         match judged(&cmd, self.runner.hold(&cmd, &mut said))? {
             Found::Unusable(why) => self.blamed(key, image, why, &said),

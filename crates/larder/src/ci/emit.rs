@@ -114,29 +114,64 @@ mod tests {
         Work { waves: vec![names(&["base"]), names(&["app", "web\"x"])], secrets: names(&["TOKEN"]) }
     }
 
-    fn parsed(text: &str) -> serde_json::Value {
-        serde_yaml_ng::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
+    #[track_caller]
+    fn has(text: &str, parts: &[&str]) {
+        let mut rest = text;
+        for part in parts {
+            let (_, behind) = rest.split_once(part).unwrap_or_else(|| panic!("no {part:?} in {text}"));
+            rest = behind;
+        }
     }
 
     #[test]
     fn the_shared_base_is_in_one_wave_alone() {
-        let file = parsed(&workflow(Forge::GitHub, &work()));
-        let jobs = &file["jobs"];
-        assert_eq!(jobs["wave-1"]["strategy"]["matrix"]["image"], serde_json::json!(["base"]));
-        assert_eq!(jobs["wave-2"]["strategy"]["matrix"]["image"], serde_json::json!(["app", "web\"x"]));
-        assert_eq!((&jobs["wave-2"]["needs"], &jobs["ci"]["needs"]), (&"wave-1".into(), &"wave-2".into()));
-        assert_eq!(jobs["ci"]["steps"][2]["env"]["TOKEN"], "${{ secrets.TOKEN }}");
-        let file = parsed(&workflow(Forge::GitLab, &work()));
-        assert_eq!(file["stages"], serde_json::json!(["wave-1", "wave-2", "ci"]));
-        assert_eq!(file["wave-2"]["parallel"]["matrix"][0]["IMAGE"], serde_json::json!(["app", "web\"x"]));
-        assert_eq!(file["ci"]["stage"], "ci");
+        let text = workflow(Forge::GitHub, &work());
+        has(
+            &text,
+            &[
+                "\n  wave-1:\n    runs-on:",
+                "image: [\"base\"]\n",
+                "\n  wave-2:\n    needs: wave-1\n",
+                "image: [\"app\", \"web\\\"x\"]\n",
+                "\n  ci:\n    needs: wave-2\n",
+                "run: larder ci --annotate\n        env:\n          TOKEN: ${{ secrets.TOKEN }}\n",
+            ],
+        );
+        assert_eq!(text.matches("base").count(), 1, "{text}");
+        let text = workflow(Forge::GitLab, &work());
+        has(
+            &text,
+            &[
+                "stages: [wave-1, wave-2, ci]\n",
+                "\nwave-1:\n  stage: wave-1\n",
+                "- IMAGE: [\"base\"]\n",
+                "- IMAGE: [\"app\", \"web\\\"x\"]\n",
+                "\nci:\n  stage: ci\n",
+            ],
+        );
     }
 
     #[test]
     fn without_tiers_one_job_does_it_all() {
-        let file = parsed(&workflow(Forge::GitHub, &Work::default()));
-        assert_eq!(file["jobs"].as_object().map(serde_json::Map::len), Some(1));
-        let file = parsed(&workflow(Forge::GitLab, &Work::default()));
-        assert_eq!(file["ci"]["script"], serde_json::json!(["larder ci --junit larder-ci.xml"]));
+        let text = workflow(Forge::GitHub, &Work::default());
+        has(&text, &["jobs:\n  ci:\n    runs-on:", "run: larder ci --annotate\n"]);
+        assert!(!text.contains("wave"), "{text}");
+        let text = workflow(Forge::GitLab, &Work::default());
+        has(&text, &["\nci:\n  script:\n    - larder ci --junit larder-ci.xml\n"]);
+    }
+
+    /// What a CI's reader makes of it, where Python's is there.
+    #[test]
+    fn it_is_yaml() {
+        if !larder_tests::have(&[larder_tests::Part::Yaml]) {
+            return;
+        }
+        for forge in [Forge::GitHub, Forge::GitLab] {
+            let session = larder_tests::Session::of("/bin/true");
+            let file = session.write("workflow.yml", workflow(forge, &work()));
+            let read = format!("import yaml; print(len(yaml.safe_load(open({:?}))))", file.as_str());
+            let mut python = session.program("python3");
+            assert_ne!(larder_tests::Ran::of(python.args(["-c", &read])).ok().stdout().trim(), "0");
+        }
     }
 }

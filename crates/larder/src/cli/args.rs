@@ -67,7 +67,23 @@ pub(super) enum Job {
     ///
     /// While several images are baked, a terminal shows a line for each that runs, with its step
     /// and its time, unless TERM is `dumb`.
+    ///
+    /// With `--compose`, the services of compose files that have `build` are the images. Which
+    /// files,
+    /// `.env`, profiles and project name count is as for compose; `[compose]` and `[service.NAME]`
+    /// of larder.toml, which need not be there, add what compose files cannot say. When all are
+    /// baked, docker-compose.larder.yml beside the first file pins each service to its image, by a
+    /// name that has the key in it, so that no other build moves it; or, with `--in-place`, the
+    /// files themselves do, with their comments and a backup of each. Start them with `up
+    /// --no-build`.
+    /// `larder unbake` takes all of that back.
     Bake(BakeArgs),
+    /// Take back what `bake --compose` has written
+    ///
+    /// Compose files and a devcontainer.json get back what they were, byte for byte;
+    /// docker-compose.larder.yml is removed. Where a file was edited since, nothing is changed, and
+    /// the difference is shown.
+    Unbake(UnbakeArgs),
     /// Say why an image is a hit or would be built, or what is on record of a stored one
     ///
     /// Of an image of larder.toml: its key; of a hit, when, where and from which commit it was
@@ -121,8 +137,11 @@ pub struct InitArgs {
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line, and all combine")]
 pub struct BakeArgs {
     /// The images and disks to bake, by their names in larder.toml or patterns such as `'web-*'`:
-    /// by default, all
+    /// by default, all. With `--compose`: compose files (words with a slash, or that end in .yml,
+    /// .yaml or .json) and services
     pub(super) names: Vec<String>,
+    #[command(flatten)]
+    pub(super) compose: ComposeArgs,
     /// List the images and disks, and bake nothing
     #[arg(long, conflicts_with_all = ["rebuild", "check"])]
     pub(super) list: bool,
@@ -183,6 +202,45 @@ pub struct BakeArgs {
     pub(super) talk: TalkArgs,
     #[command(flatten)]
     pub(super) profile: ProfileArgs,
+    #[command(flatten)]
+    pub(super) project: ProjectArgs,
+}
+
+/// What `bake` is told of compose files.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Compose files")]
+pub struct ComposeArgs {
+    /// Bake the services of compose files
+    #[arg(long)]
+    pub(super) compose: bool,
+    /// Pin the images in the compose files themselves, and not in a file above them
+    #[arg(long, requires = "compose")]
+    pub(super) in_place: bool,
+    /// Activate this profile of the compose files
+    #[arg(long, value_name = "NAME", requires = "compose")]
+    pub(super) compose_profile: Vec<String>,
+    /// Read variables from this file, and not from `.env`
+    #[arg(long, value_name = "FILE", requires = "compose")]
+    pub(super) env_file: Vec<Utf8PathBuf>,
+    /// The project's name, as compose's `--project-name`
+    #[arg(long, value_name = "NAME", requires = "compose")]
+    pub(super) project_name: Option<String>,
+    /// The folder that paths in compose files are relative to: by default, that of the first one
+    #[arg(long, value_name = "DIR", requires = "compose")]
+    pub(super) project_directory: Option<Utf8PathBuf>,
+    /// Add docker-compose.larder.yml to `dockerComposeFile` of this devcontainer.json
+    #[arg(long, value_name = "FILE", requires = "compose", conflicts_with = "in_place")]
+    pub(super) devcontainer: Option<Utf8PathBuf>,
+}
+
+/// What `unbake` is told.
+#[derive(clap::Args)]
+pub struct UnbakeArgs {
+    /// The compose files, if not those that compose finds or larder.toml names
+    pub(super) files: Vec<Utf8PathBuf>,
+    /// The folder that paths in compose files are relative to, where `bake` was told one
+    #[arg(long, value_name = "DIR")]
+    pub(super) project_directory: Option<Utf8PathBuf>,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
 }

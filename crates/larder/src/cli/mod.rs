@@ -1,10 +1,11 @@
 //! The command line, and what of the process's environment the library is told.
 
 mod args;
+mod compose;
 
 pub use args::{
-    Args, BakeArgs, CiArgs, InitArgs, ListArgs, LockArgs, ProfileArgs, ProjectArgs, ReferenceArgs, TagsArgs,
-    TalkArgs, TierArgs, WhyArgs,
+    Args, BakeArgs, CiArgs, ComposeArgs, InitArgs, ListArgs, LockArgs, ProfileArgs, ProjectArgs, ReferenceArgs,
+    TagsArgs, TalkArgs, TierArgs, UnbakeArgs, WhyArgs,
 };
 
 use args::{EngineArg, Job, TierJob};
@@ -44,6 +45,7 @@ pub fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
         Job::Tags(args) => process.tags(&args),
         Job::Tier(args) => process.tier(args),
         Job::Reference(args) => reference(&args),
+        Job::Unbake(args) => process.unbake(&args),
         Job::Why(args) => process.why(&args),
     };
     or_interrupted(result, signals)
@@ -125,13 +127,24 @@ impl Process {
     /// # Errors
     /// A larder.toml that cannot be used, or [`BakeError`].
     pub fn bake(&self, args: BakeArgs) -> miette::Result<Outcome> {
+        if args.compose.compose {
+            return self.bake_composed(args);
+        }
         if args.list {
             return self.list(&ListArgs { names: args.names, json: args.json, project: args.project });
         }
         let (root, project) = self.project(&args.project)?;
         let runner = self.runner(&root, args.talk.verbosity());
+        let tools = self.tools_of(&root, &args.project);
+        let routed = self.routed(&project, &args.profile, &runner)?;
+        let options = self.bake_options(args, &root, routed);
+        Ok(bake::bake(&project, &options, &tools, &runner, &mut Output::report())?)
+    }
+
+    /// What `bake` is told, for the library; `routed` says what this kind of build reads and writes.
+    fn bake_options(&self, args: BakeArgs, root: &Utf8Path, routed: bake::Options) -> bake::Options {
         let store_flag = args.store.map(|store| self.environment.folder.join(store));
-        let options = bake::Options {
+        bake::Options {
             names: args.names,
             rebuild: args.rebuild,
             from_scratch: args.no_cache || args.prove,
@@ -149,12 +162,10 @@ impl Process {
             summary: args.summary.map(|file| self.environment.folder.join(file)),
             engine: args.engine.map(EngineArg::engine),
             engines: self.engines(),
-            store: self.settings(&root, &args.project).store_dir(store_flag.as_deref()).ok(),
+            store: self.settings(root, &args.project).store_dir(store_flag.as_deref()).ok(),
             store_flag,
-            ..self.routed(&project, &args.profile, &runner)?
-        };
-        let tools = self.tools_of(&root, &args.project);
-        Ok(bake::bake(&project, &options, &tools, &runner, &mut Output::report())?)
+            ..routed
+        }
     }
 
     /// `lock`.

@@ -40,6 +40,9 @@ const BUILD: [&str; 12] = [
     "target",
 ];
 
+/// The values that may have variables.
+pub(super) const WITH_VARIABLES: [&str; 5] = ["args", "labels", "tags", "contexts", "secrets"];
+
 /// What of the defaults a disk has.
 const DISK: [&str; 4] = ["cache", "packages", "timeout", "use-image-cache"];
 
@@ -130,7 +133,7 @@ fn without(table: &mut Table<'_>, keys: &[&str]) {
 }
 
 /// The defaults of all images.
-fn defaults<'i>(file: &Table<'i>) -> Result<Table<'i>, Fault> {
+pub(super) fn defaults<'i>(file: &Table<'i>) -> Result<Table<'i>, Fault> {
     let Some(value) = file.get("defaults") else { return Ok(Table::new()) };
     let DeValue::Table(table) = value.get_ref() else { return Err(not_a_table("defaults", value.span())) };
     match table.keys().find(|key| NO_DEFAULTS.contains(&key.get_ref().as_ref())) {
@@ -143,7 +146,7 @@ fn defaults<'i>(file: &Table<'i>) -> Result<Table<'i>, Fault> {
     }
 }
 
-fn named_tables<'i>(
+pub(super) fn named_tables<'i>(
     file: &mut Table<'i>,
     kind: &str,
 ) -> Result<Vec<(String, Range<usize>, Table<'i>)>, Fault> {
@@ -270,7 +273,7 @@ fn entry<'i>(
 }
 
 /// The table with each placeholder replaced, in keys and in values.
-fn filled<'i>(table: Table<'i>, places: &[(String, String)]) -> Table<'i> {
+pub(super) fn filled<'i>(table: Table<'i>, places: &[(String, String)]) -> Table<'i> {
     let key = |key: Spanned<std::borrow::Cow<'i, str>>| {
         let at = key.span();
         Spanned::new(at, fill(key.into_inner(), places))
@@ -329,7 +332,7 @@ pub(super) fn settle(entry: &mut Entry<'_>, variables: Variables<'_>) -> Result<
             }
         }
     }
-    for key in ["args", "labels", "tags", "contexts", "secrets"] {
+    for key in WITH_VARIABLES {
         if let Some(value) = entry.table.get_mut(key) {
             put_in(value, variables)?;
         }

@@ -16,6 +16,12 @@ use crate::engine::Engine;
 use crate::outputs::Output;
 use crate::process::command::Cmd;
 
+/// How the tags begin that stand for a key.
+pub const PINNED: &str = "larder-";
+
+/// How many digits of it they have.
+const PINNED_DIGITS: usize = 12;
+
 /// One `[image.NAME]`, with the defaults filled in. Paths are relative to larder.toml's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
@@ -60,6 +66,11 @@ pub struct Image {
     pub literals: Vec<String>,
     /// The args that are set for this image, and not for all or for those that it extends.
     pub own_args: BTreeSet<String>,
+    /// Where the name is that stands for a key: a repository's name, of a compose file's service
+    /// alone.
+    pub pin: Option<String>,
+    /// Files that a bake writes, in full: they must not be its inputs.
+    pub writes: Vec<Utf8PathBuf>,
 }
 
 /// What an image is made of.
@@ -98,6 +109,10 @@ pub struct Build {
     pub cache_from: Vec<String>,
     /// Images in registries that the engine's cache of the build is written to.
     pub cache_to: Vec<String>,
+    /// Whether the engine's layer cache is left aside.
+    pub no_cache: bool,
+    /// What else the engine is told, flag by flag; in no key.
+    pub flags: Vec<(String, String)>,
 }
 
 /// A named context.
@@ -205,6 +220,19 @@ impl Image {
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         [&self.name, &self.group, &self.plain].into_iter().any(|own| own == name)
+    }
+
+    /// The name that stands for its image of this key, and for no other: the key is in it.
+    #[must_use]
+    pub fn pinned(&self, key: &str) -> Option<String> {
+        Some(format!("{}:{PINNED}{}", self.pin.as_ref()?, key.get(..PINNED_DIGITS)?))
+    }
+
+    /// The same of an image that no key describes, by the engine's ID of it.
+    #[must_use]
+    pub fn pinned_by_id(&self, id: &str) -> Option<String> {
+        let digits = id.rsplit(':').next()?.get(..PINNED_DIGITS)?;
+        Some(format!("{}:{PINNED}id-{digits}", self.pin.as_ref()?))
     }
 
     /// Names the commit of a named context that is a repository.
@@ -335,6 +363,7 @@ impl Image {
         let cmd = build.ssh.iter().fold(cmd, |cmd, key| cmd.flag("--ssh", key));
         let cmd = optional(cmd, "--network", build.network.as_deref());
         let cmd = build.cache_from.iter().fold(cmd, |cmd, image| cmd.flag("--cache-from", image));
+        let cmd = build.flags.iter().fold(cmd, |cmd, (flag, value)| cmd.flag(flag, value));
         let cmd = self.tags.iter().fold(cmd, |cmd, tag| cmd.flag("-t", tag));
         if handed == Handed::Tar { cmd.arg("-") } else { cmd.path(&build.context) }
     }

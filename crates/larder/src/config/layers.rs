@@ -32,6 +32,8 @@ struct Layer {
     start: usize,
     /// Of which images and disks it is the table; the whole file's without.
     of: Option<String>,
+    /// Whether it is another kind of file: only to show what is wrong in it.
+    is_foreign: bool,
 }
 
 impl Layers {
@@ -59,16 +61,32 @@ impl Layers {
         self.push(shown, text, Some(names.to_owned()));
     }
 
+    /// Adds the text of another kind of file, for the places of what was read from it.
+    pub(super) fn add_foreign(&mut self, name: &str, text: &str) {
+        let start = self.end();
+        let (name, long) = (name.to_owned(), format!("{}{text}", " ".repeat(start)));
+        self.0.push(Layer { name, long, start, of: None, is_foreign: true });
+    }
+
+    /// Where the texts of other kinds of files begin, in the order in which they were added.
+    pub(super) fn foreign_starts(&self) -> Vec<usize> {
+        self.0.iter().filter(|layer| layer.is_foreign).map(|layer| layer.start).collect()
+    }
+
     fn push(&mut self, name: &str, text: &str, of: Option<String>) {
-        let start = self.0.last().map_or(0, |last| last.long.len() + 1);
+        let start = self.end();
         let long = format!("{}{text}", " ".repeat(start));
-        self.0.push(Layer { name: name.to_owned(), long, start, of });
+        self.0.push(Layer { name: name.to_owned(), long, start, of, is_foreign: false });
+    }
+
+    fn end(&self) -> usize {
+        self.0.last().map_or(0, |last| last.long.len() + 1)
     }
 
     /// What all files say: tables together, key by key; of anything else the uppermost word.
     pub(super) fn merged(&self) -> Result<Table<'_>, Fault> {
         let mut sum = Table::new();
-        for layer in self.0.iter().filter(|layer| layer.of.is_none()) {
+        for layer in self.0.iter().filter(|layer| layer.of.is_none() && !layer.is_foreign) {
             merge(&mut sum, layer.table()?);
         }
         Ok(sum)

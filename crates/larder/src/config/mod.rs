@@ -18,6 +18,7 @@ use toml::de::DeValue;
 mod checks;
 pub mod chosen;
 mod command_line;
+pub mod compose;
 pub mod disk;
 mod expand;
 mod fault;
@@ -30,6 +31,7 @@ pub mod outputs;
 mod platforms;
 pub mod reference;
 pub mod secrets;
+pub(crate) mod services;
 pub mod step;
 mod table;
 pub mod tiers;
@@ -37,12 +39,15 @@ mod variables;
 
 pub use fault::{ConfigError, Invalid};
 
+pub use self::compose::Compose;
+use self::compose::ComposeTable;
 use self::disk::{Cache, Disk, DiskTable};
 use self::expand::Entry;
 pub(crate) use self::fault::Fault;
 use self::fault::misread;
 use self::image::{Context, Image, Source};
 use self::layers::{Layers, Table};
+use self::services::Services;
 use self::step::{CiTable, Step};
 use self::table::{ImageTable, Read};
 use self::tiers::profile::{self, Profile, ProfileTables};
@@ -68,6 +73,8 @@ pub struct Project {
     pub tiers: Vec<Tier>,
     /// The kinds of build, in the order of their tables.
     pub profiles: Vec<Profile>,
+    /// What `bake --compose` does where no flag says otherwise.
+    pub compose: Compose,
     /// The texts that it was read from.
     layers: Layers,
 }
@@ -105,7 +112,29 @@ pub fn find(folder: &Utf8Path) -> Result<Utf8PathBuf, ConfigError> {
 /// Unreadable, not TOML, or not what larder knows: the error marks the place.
 pub fn load(path: &Utf8Path, given: &Given<'_>) -> Result<Project, ConfigError> {
     let mut layers = Layers::read(path)?;
-    let project = command_line::add(&mut layers, given).and_then(|()| project(&layers, given.variables));
+    let project =
+        command_line::add(&mut layers, given).and_then(|()| project(&layers, given.variables, None));
+    match project {
+        Ok(project) => Ok(Project { layers, ..project }),
+        Err(fault) => Err(layers.explain("is not understood", fault)),
+    }
+}
+
+/// The services of compose files as images, with what larder.toml says of them and of other images.
+/// There need not be a larder.toml.
+///
+/// # Errors
+/// As `load`; a service that is not what an image of larder.toml could be.
+pub(crate) fn with_services(
+    path: Option<&Utf8Path>,
+    services: &Services,
+    given: &Given<'_>,
+) -> Result<Project, ConfigError> {
+    let mut layers = path.map_or_else(|| Ok(Layers::default()), Layers::read)?;
+    let project = command_line::add(&mut layers, given).and_then(|()| {
+        services.texts.iter().for_each(|(name, text)| layers.add_foreign(name, text));
+        project(&layers, given.variables, Some(services))
+    });
     match project {
         Ok(project) => Ok(Project { layers, ..project }),
         Err(fault) => Err(layers.explain("is not understood", fault)),
@@ -119,19 +148,29 @@ pub fn load(path: &Utf8Path, given: &Given<'_>) -> Result<Project, ConfigError> 
 pub(crate) fn check(text: &str, variables: Variables<'_>) -> Result<(), ConfigError> {
     let mut layers = Layers::default();
     layers.add(FILE, text);
-    project(&layers, variables).map(drop).map_err(|fault| layers.explain("is not understood", fault))
+    project(&layers, variables, None).map(drop).map_err(|fault| layers.explain("is not understood", fault))
 }
 
 /// The tables of larder.toml, those of other tools too. One that begins with `x-` is its user's.
-const TABLES: [&str; 11] =
-    ["cache", "ci", "defaults", "disk", "gcctl", "image", "larder", "pkgcache", "profile", "store", "tier"];
+const TABLES: [&str; 13] = [
+    "cache", "ci", "compose", "defaults", "disk", "gcctl", "image", "larder", "pkgcache", "profile", "service",
+    "store", "tier",
+];
 
-fn project(layers: &Layers, variables: Variables<'_>) -> Result<Project, Fault> {
+fn project(layers: &Layers, variables: Variables<'_>, services: Option<&Services>) -> Result<Project, Fault> {
     let mut file = layers.merged()?;
     right_version(&file)?;
     known_tables(&file)?;
     let mut images = expand::images(&mut file)?;
     let mut disks = expand::disks(&mut file)?;
+    let own = services::tables(&mut file)?;
+    if let Some(services) = services {
+        let services = services::entries(services, layers, &expand::defaults(&file)?, own)?;
+        // A service is what its file says, and not what larder.toml says under the same name.
+        images.retain(|image| !services.iter().any(|one| [&image.name, &image.group].contains(&&one.name)));
+        images.extend(services);
+        disks.clear();
+    }
     for (names, over) in layers.of_images()? {
         command_line::set(names, &over, &mut images, &mut disks)?;
     }
@@ -143,14 +182,21 @@ fn project(layers: &Layers, variables: Variables<'_>) -> Result<Project, Fault> 
     let caches = rest.cache;
     let disks = disks.into_iter().map(|entry| disk(entry, caches, variables)).collect::<Result<_, _>>()?;
     let read = images.into_iter().map(|entry| image(entry, caches, variables));
-    let images = settled(read.collect::<Result<_, _>>()?)?;
-    let steps = rest.ci.steps(&images)?;
+    let mut images = settled(read.collect::<Result<_, _>>()?)?;
+    for service in services.into_iter().flat_map(|services| &services.services) {
+        if let Some(image) = images.iter_mut().find(|image| image.name == service.name) {
+            services::complete(image, service);
+        }
+    }
+    // With a compose file's services in the place of images, steps are not what is asked for.
+    let steps = if services.is_some() { Vec::new() } else { rest.ci.steps(&images)? };
     let tiers = tier::tiers(rest.tier)?;
     let profiles = profile::profiles(rest.profile, &tiers)?;
     Ok(Project {
         images,
         disks,
         steps,
+        compose: rest.compose.checked()?,
         ci_log: rest.ci.log.map(Spanned::into_inner),
         tiers,
         profiles,
@@ -211,8 +257,8 @@ fn known_tables(file: &Table<'_>) -> Result<(), Fault> {
     let Some(name) = file.keys().find(|name| !own(name.get_ref())) else { return Ok(()) };
     let word = name.get_ref().as_ref();
     let meant = nearest::nearest(word, TABLES).map(|table| format!("is `[{table}]` meant? "));
-    let known = "there are `[image.NAME]`, `[disk.NAME]`, `[defaults]`, `[store]`, `[cache]`, `[ci]`, `[gcctl]`, `[pkgcache]`, \
-                 `[tier.NAME]`, `[profile.NAME]` and `[larder]`; a name that begins with `x-` is yours";
+    let known = "there are `[image.NAME]`, `[disk.NAME]`, `[service.NAME]`, `[compose]`, `[defaults]`, `[store]`, `[cache]`, `[ci]`, \
+                 `[gcctl]`, `[pkgcache]`, `[tier.NAME]`, `[profile.NAME]` and `[larder]`; a name that begins with `x-` is yours";
     let help = format!("{}{known}", meant.unwrap_or_default());
     Err(Fault::new(format!("no tool knows the table `{word}`"), name.span(), help))
 }
@@ -228,6 +274,8 @@ struct File {
     tier: TierTables,
     #[serde(default)]
     profile: ProfileTables,
+    #[serde(default)]
+    compose: ComposeTable,
     // Only to refuse misspelt keys: where the store lies is storekit's to read.
     #[serde(default, rename = "store")]
     _store: StoreTable,
@@ -390,7 +438,7 @@ fn no_namesakes(images: &[Entry<'_>], disks: &[Entry<'_>]) -> Result<(), Fault> 
 pub(crate) fn parse(text: &str) -> Result<Project, Fault> {
     let mut layers = Layers::default();
     layers.add(FILE, text);
-    project(&layers, &|_| None)
+    project(&layers, &|_| None, None)
 }
 
 #[cfg(test)]

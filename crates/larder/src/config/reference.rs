@@ -38,6 +38,8 @@ enum Kind {
     Table(&'static [Key]),
     /// Names with tables.
     Named(&'static [Key]),
+    /// Names with tables: those keys of an image that a service has.
+    Services,
     /// A list of tables.
     Several(&'static [Key]),
     /// A list of texts or tables.
@@ -254,6 +256,25 @@ const CI: &[Key] = &[
     key("log", Kind::Text, false, "a folder for what each step prints, and for `times.ndjson`"),
 ];
 
+const COMPOSE: &[Key] = &[
+    key("files", Kind::Texts, false, "the compose files, the lowest first; those that compose finds"),
+    key("services", Kind::Texts, false, "the services to bake; all that have `build`"),
+    key("profiles", Kind::Texts, false, "the active profiles of the compose files"),
+    key("env-files", Kind::Texts, false, "files of variables in the place of `.env`"),
+    key(
+        "write",
+        Kind::OneOf(&["override", "in-place"]),
+        false,
+        "`override`: the images are pinned in docker-compose.larder.yml, beside the first file; `in-place`: in the files themselves",
+    ),
+    key(
+        "devcontainer",
+        Kind::Text,
+        false,
+        "a devcontainer.json: docker-compose.larder.yml is added to its `dockerComposeFile`",
+    ),
+];
+
 const STORE: &[Key] = &[key("dir", Kind::Text, false, "where the store is, relative to this file")];
 
 const LARDER: &[Key] = &[key(
@@ -342,6 +363,13 @@ const PROFILE: &[Key] = &[
 
 const FILE: &[Key] = &[
     key("image", Kind::Named(IMAGE), true, "an image, built from a Dockerfile or packed from a folder"),
+    key(
+        "service",
+        Kind::Services,
+        true,
+        "what a compose file cannot say of a service that it builds, for `bake --compose`",
+    ),
+    key("compose", Kind::Table(COMPOSE), false, "what `bake --compose` does where no flag says otherwise"),
     key("disk", Kind::Named(DISK), true, "what a command makes: a disk image, an archive or a folder"),
     key(
         "defaults",
@@ -365,22 +393,26 @@ pub fn page() -> String {
     let mut text = "# larder.toml\n\nAll keys. A value that is in the key makes another image where it is another one. Tables that begin with `x-` are yours; any other \
                     unknown table, and any unknown key of a table that is told here, is an error. `larder.local.toml` beside it goes above it, key by key, and `--set NAME.KEY=VALUE` above both.\n"
         .to_owned();
+    let services: Vec<&Key> = of_service().collect();
+    let all = |keys: &'static [Key]| keys.iter().collect::<Vec<_>>();
     for (heading, keys) in [
-        ("The file", FILE),
-        ("[image.NAME]", IMAGE),
-        ("pack", PACK),
-        ("secrets.NAME", SECRET),
-        ("engine-cache", ENGINE_CACHE),
-        ("[disk.NAME]", DISK),
-        ("[cache], and cache", CACHE),
-        ("[ci]", CI),
-        ("[[ci.step]]", STEP),
-        ("[store]", STORE),
-        ("[tier.NAME]", TIER),
-        ("[profile.NAME]", PROFILE),
-        ("when", WHEN),
-        ("tags", TAG),
-        ("[larder]", LARDER),
+        ("The file", all(FILE)),
+        ("[image.NAME]", all(IMAGE)),
+        ("pack", all(PACK)),
+        ("secrets.NAME", all(SECRET)),
+        ("engine-cache", all(ENGINE_CACHE)),
+        ("[disk.NAME]", all(DISK)),
+        ("[compose]", all(COMPOSE)),
+        ("[service.NAME]", services),
+        ("[cache], and cache", all(CACHE)),
+        ("[ci]", all(CI)),
+        ("[[ci.step]]", all(STEP)),
+        ("[store]", all(STORE)),
+        ("[tier.NAME]", all(TIER)),
+        ("[profile.NAME]", all(PROFILE)),
+        ("when", all(WHEN)),
+        ("tags", all(TAG)),
+        ("[larder]", all(LARDER)),
     ] {
         // A string is never too long to be written.
         let _ = write!(
@@ -419,7 +451,7 @@ next bake copies it out of the store. `larder bake NAME` takes disks by name, to
 /// The JSON Schema (2020-12), for editors that know one.
 #[must_use]
 pub fn schema() -> Value {
-    let mut whole = object(FILE);
+    let mut whole = object(FILE.iter());
     if let Some(map) = whole.as_object_mut() {
         map.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
         map.insert("title".into(), "larder.toml".into());
@@ -433,8 +465,13 @@ pub fn schema() -> Value {
     whole
 }
 
-fn object(keys: &[Key]) -> Value {
-    let properties: Map<_, _> = keys.iter().map(property).collect();
+/// The keys of an image that `[service.NAME]` has.
+fn of_service() -> impl Iterator<Item = &'static Key> {
+    IMAGE.iter().filter(|key| super::services::KEYS.contains(&key.name))
+}
+
+fn object<'k>(keys: impl Iterator<Item = &'k Key>) -> Value {
+    let properties: Map<_, _> = keys.map(property).collect();
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
 }
 
@@ -462,7 +499,7 @@ impl Kind {
                 words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ")
             }
             Self::Table(_) | Self::Any => "table".to_owned(),
-            Self::Named(_) => "names with tables".to_owned(),
+            Self::Named(_) | Self::Services => "names with tables".to_owned(),
             Self::Several(_) => "list of tables".to_owned(),
             Self::Rules(_) => "list of texts or tables".to_owned(),
             Self::Number => "number".to_owned(),
@@ -486,10 +523,11 @@ impl Kind {
             }
             Self::FlagOrTexts => json!({ "anyOf": [{ "type": "boolean" }, texts] }),
             Self::OneOf(words) => json!({ "enum": words }),
-            Self::Table(keys) => object(keys),
-            Self::Named(keys) => of_names(object(keys)),
-            Self::Several(keys) => json!({ "type": "array", "items": object(keys) }),
-            Self::Rules(keys) => json!({ "type": "array", "items": { "anyOf": [text, object(keys)] } }),
+            Self::Table(keys) => object(keys.iter()),
+            Self::Named(keys) => of_names(object(keys.iter())),
+            Self::Services => of_names(object(of_service())),
+            Self::Several(keys) => json!({ "type": "array", "items": object(keys.iter()) }),
+            Self::Rules(keys) => json!({ "type": "array", "items": { "anyOf": [text, object(keys.iter())] } }),
             Self::Number => json!({ "type": "integer", "minimum": 0, "maximum": 255 }),
             Self::Any => json!({ "type": "object" }),
         }
@@ -526,6 +564,10 @@ mod tests {
         is_complete("[image.a.engine-cache]", ENGINE_CACHE, &[]);
         is_complete("[image.a.cache]", CACHE, &[]);
         is_complete("[disk.d]", DISK, &[]);
+        is_complete("[compose]", COMPOSE, &[]);
+        let mut of_service: Vec<_> = of_service().map(|key| key.name.to_owned()).collect();
+        of_service.sort();
+        assert_eq!(of_service, known("[service.s]"));
         is_complete("[ci]", CI, &[]);
         is_complete("[[ci.step]]", STEP, &[]);
         is_complete("[store]", STORE, &[]);

@@ -299,6 +299,7 @@ impl ImageTable {
                 network: self.network.map(Spanned::into_inner),
                 cache_from: texts(&self.engine_cache.from),
                 cache_to: texts(&self.engine_cache.to),
+                ..Build::default()
             }),
         };
         Ok(Image {
@@ -322,6 +323,8 @@ impl ImageTable {
             refresh: self.refresh.and_then(|refresh| refresh.0),
             literals: Vec::new(),
             own_args: BTreeSet::new(),
+            pin: None,
+            writes: Vec::new(),
         })
     }
 }

@@ -13,6 +13,7 @@ use thiserror::Error;
 use toolkit::Outcome;
 use toolkit::words::count;
 
+use crate::compose::ComposeError;
 use crate::config::{self, FILE};
 
 /// Why no file was written.
@@ -36,13 +37,20 @@ pub enum InitError {
     #[diagnostic(code(larder::init_no_build), help("nothing was written; larder bakes what is built here"))]
     NoBuild { path: Utf8PathBuf },
 
-    #[error("cannot read `{path}`")]
-    #[diagnostic(code(larder::init_unread))]
-    Unread { path: Utf8PathBuf, source: std::io::Error },
+    #[error("there is no `{path}`")]
+    #[diagnostic(
+        code(larder::init_missing),
+        help("nothing was written; `--from-compose` takes the path of a compose file")
+    )]
+    Missing { path: Utf8PathBuf },
 
-    #[error("`{path}` is not a compose file: {why}")]
+    #[error("`{path}` has no `services`")]
     #[diagnostic(code(larder::init_compose), help("nothing was written"))]
-    BadCompose { path: Utf8PathBuf, why: String },
+    NoServices { path: Utf8PathBuf },
+
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    BadCompose(ComposeError),
 }
 
 /// One image of the file to write.

@@ -95,6 +95,16 @@ pub enum RunError {
     #[diagnostic(code(larder::no_contexts), help("install buildx, or build with podman: `--engine podman`"))]
     NoContexts,
 
+    #[error("`{path}`, which the bake writes, would be an input of `{image}`: {by}")]
+    #[diagnostic(
+        code(larder::written_input),
+        help(
+            "each bake would change its key: hide it from the build with a line `{path}` in .dockerignore; `**/*.larder*` hides all that \
+             larder writes beside the compose files"
+        )
+    )]
+    WrittenInput { image: String, path: Utf8PathBuf, by: String },
+
     #[error("interrupted")]
     #[diagnostic(code(larder::interrupted))]
     Interrupted(u8),
@@ -117,6 +127,7 @@ impl RunError {
             | Self::Late { .. }
             | Self::NoContexts
             | Self::OtherPlatform(_)
+            | Self::WrittenInput { .. }
             | Self::SpecialFile { .. }
             | Self::NoContext { .. }
             | Self::NoEngine(_) => None,

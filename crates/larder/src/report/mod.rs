@@ -118,6 +118,9 @@ pub struct Baked {
     /// How long the build took that a hit makes needless, in seconds; absent where that is not on
     /// record.
     pub saved_seconds: Option<f64>,
+    /// The name that stands for its key, of a compose file's service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<String>,
     /// Why it could not be built.
     pub error: Option<String>,
     /// Wall-clock time.
@@ -306,6 +309,7 @@ mod tests {
             moved: 0,
             packages: None,
             saved_seconds: None,
+            pinned: None,
             error: None,
             seconds: 1.234,
         }

@@ -88,12 +88,23 @@ fn refuses(text: &str, refused: &[&str]) -> Result<Project, Fault> {
 const DEFAULTS: &str = "[defaults]\npackages = [\"apt\", \"pip\", \"huggingface\", \"ollama\", \"torch\"]\n";
 
 #[test]
-fn what_the_machine_learning_team_plans_is_refused_by_name() {
-    let project = refuses(team!("d"), &["compose", "service"]).expect("the rest is known");
+fn the_machine_learning_teams_services_are_read() {
+    let project = parse(team!("d")).expect("a good file");
     assert_eq!(names(&project), [""; 0]);
+    let Compose { files, services, in_place, devcontainer, .. } = &project.compose;
+    assert_eq!(files, &["docker-compose.yml", "docker-compose.gpu.yml"]);
+    assert_eq!((services.len(), *in_place), (2, false));
+    assert_eq!(devcontainer.as_deref(), Some(".devcontainer/devcontainer.json".into()));
+    assert!(
+        project.steps[0]
+            .run
+            .as_ref()
+            .expect("a line")
+            .contains("-f docker-compose.larder.yml up -d --no-build")
+    );
+    // What is not there yet is refused by name where an image has it.
     let fault = parse(&format!("[image.a]\n{DEFAULTS}")).expect_err("it has clients that are not led yet");
     assert!(fault.message.contains("cannot lead `huggingface`"), "{}", fault.message);
-    assert!(parse(team!("d")).is_err());
 }
 
 #[test]

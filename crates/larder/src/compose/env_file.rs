@@ -1,0 +1,296 @@
+//! Files of variables, `.env` among them, as compose reads them: `export`, quotes, comments, values
+//! of several lines, variables in values.
+//!
+//! Pure. Limit: 4 MiB of values in one file.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::interpolate::{Interpolation, Lookup};
+
+/// How many bytes all values of one file may have.
+const MOST: usize = 4 << 20;
+
+/// What is wrong in a file, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EnvFault {
+    pub(crate) message: String,
+    pub(crate) at: Range<usize>,
+    pub(crate) help: String,
+}
+
+/// Reads the variables of a file into those of the files before it. In values, `lookup` goes before
+/// them.
+///
+/// # Errors
+/// A name that none can have, quotes that do not end, a value whose variables cannot be put in.
+pub(crate) fn read(
+    text: &str,
+    lookup: Lookup<'_>,
+    variables: &mut BTreeMap<String, String>,
+) -> Result<(), EnvFault> {
+    let mut reader = Reader { text, at: 0, left: MOST };
+    if text.starts_with('\u{feff}') {
+        reader.at = '\u{feff}'.len_utf8();
+    }
+    while reader.next_statement() {
+        let (name, has_value) = reader.name()?;
+        if has_value {
+            let value = reader.value(lookup, variables)?;
+            variables.insert(name, value);
+        } else if let Some(value) = lookup(&name).or_else(|| variables.get(&name).cloned()) {
+            variables.insert(name, value);
+        }
+    }
+    Ok(())
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    at: usize,
+    left: usize,
+}
+
+impl<'t> Reader<'t> {
+    fn rest(&self) -> &'t str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// The rest of the line, without its end.
+    fn line(&self) -> &'t str {
+        self.rest().split('\n').next().unwrap_or_default()
+    }
+
+    /// Passes over blanks.
+    fn pass(&mut self, is_blank: impl Fn(char) -> bool) {
+        let rest = self.rest();
+        self.at += rest.len() - rest.trim_start_matches(is_blank).len();
+    }
+
+    /// Goes to the next name; `false` at the end.
+    fn next_statement(&mut self) -> bool {
+        loop {
+            self.pass(char::is_whitespace);
+            if !self.rest().starts_with('#') {
+                return !self.rest().is_empty();
+            }
+            self.at += self.line().len();
+        }
+    }
+
+    /// The name, and whether it has a value: without, it is taken from elsewhere.
+    fn name(&mut self) -> Result<(String, bool), EnvFault> {
+        if let Some(after) = self.rest().strip_prefix("export").filter(|after| after.starts_with(is_space)) {
+            self.at = self.text.len() - after.len();
+            self.pass(is_space);
+        }
+        let line = self.line();
+        let end = line.find(['=', ':']);
+        let written = line.get(..end.unwrap_or(line.len())).unwrap_or_default();
+        let name = written.trim();
+        let start = self.at;
+        let bad = |c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '[' | ']'));
+        if let Some((at, letter)) = name.char_indices().find(|(_, c)| bad(*c)) {
+            let at = start + at..start + at + letter.len_utf8();
+            let message = if letter.is_whitespace() {
+                format!("the name `{name}` has a blank")
+            } else {
+                format!("`{letter}` cannot be in a variable's name")
+            };
+            return Err(EnvFault {
+                message,
+                at,
+                help: "write `NAME=value`; a comment begins with `#`".to_owned(),
+            });
+        }
+        self.at += end.map_or(line.len(), |end| end + 1);
+        if end.is_some() {
+            self.pass(is_space);
+        }
+        Ok((name.to_owned(), end.is_some()))
+    }
+
+    fn value(
+        &mut self,
+        lookup: Lookup<'_>,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<String, EnvFault> {
+        let start = self.at;
+        let quote = self.rest().chars().next().filter(|first| matches!(first, '"' | '\''));
+        let (value, expands) = if let Some(quote) = quote {
+            let text = self.quoted(quote)?;
+            if quote == '"' { (unescaped(&text), true) } else { (text, false) }
+        } else {
+            let line = self.line();
+            self.at += line.len();
+            let value = line.split_once(" #").map_or(line, |(value, _)| value);
+            (value.trim_end().to_owned(), true)
+        };
+        if !expands {
+            return self.counted(value, start);
+        }
+        let known = |name: &str| lookup(name).or_else(|| variables.get(name).cloned());
+        let mut interpolation = Interpolation::new(&known, self.left);
+        let value = interpolation.apply(&value).map_err(|unfit| EnvFault {
+            message: unfit.to_string(),
+            at: start..self.at,
+            help: format!("{}; between single quotes, `$` stands for itself", unfit.help()),
+        })?;
+        self.counted(value, start)
+    }
+
+    fn counted(&mut self, value: String, start: usize) -> Result<String, EnvFault> {
+        self.left = self.left.checked_sub(value.len()).ok_or_else(|| EnvFault {
+            message: "the values are too long".to_owned(),
+            at: start..self.at,
+            help: "no more than 4 MiB of variables are taken from one file".to_owned(),
+        })?;
+        Ok(value)
+    }
+
+    /// What stands between quotes, which may be on another line: with backslashes as they are, but
+    /// for those before a quote.
+    fn quoted(&mut self, quote: char) -> Result<String, EnvFault> {
+        let start = self.at;
+        let mut text = String::new();
+        let mut is_escaped = false;
+        for (at, next) in self.rest().char_indices().skip(1) {
+            match (next, is_escaped) {
+                (next, true) if next == quote => text.push(next),
+                (next, false) if next == quote => {
+                    self.at = start + at + quote.len_utf8();
+                    return Ok(text);
+                }
+                ('\\', false) => {
+                    is_escaped = true;
+                    continue;
+                }
+                (next, true) => text.extend(['\\', next]),
+                (next, false) => text.push(next),
+            }
+            is_escaped = false;
+        }
+        Err(EnvFault {
+            message: "the quotes do not end".to_owned(),
+            at: start..start + self.line().trim_end().len(),
+            help: format!("a value that begins with {quote} ends with {quote}"),
+        })
+    }
+}
+
+/// A blank that does not end the line.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() && c != '\n'
+}
+
+/// Puts in what backslashes stand for between double quotes.
+fn unescaped(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.push_str(before);
+        let mut chars = after.chars();
+        let next = chars.next();
+        rest = chars.as_str();
+        match next {
+            Some('a') => out.push('\u{7}'),
+            Some('b') => out.push('\u{8}'),
+            Some('f') => out.push('\u{c}'),
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some('t') => out.push('\t'),
+            Some('v') => out.push('\u{b}'),
+            Some('$') => out.push_str("$$"),
+            Some(same @ ('"' | '\\')) => out.push(same),
+            Some('0') => {
+                let digits: String = rest.chars().take(3).take_while(|c| c.is_digit(8)).collect();
+                match u32::from_str_radix(&digits, 8)
+                    .ok()
+                    .filter(|_| digits.len() == 3)
+                    .and_then(char::from_u32)
+                {
+                    Some(letter) => {
+                        out.push(letter);
+                        rest = rest.get(3..).unwrap_or_default();
+                    }
+                    None => out.push_str("\\0"),
+                }
+            }
+            Some(other) => out.extend(['\\', other]),
+            None => out.push('\\'),
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outer(name: &str) -> Option<String> {
+        (name == "OUTER").then(|| "o".to_owned())
+    }
+
+    #[track_caller]
+    fn gives(text: &str, expected: &[(&str, &str)]) {
+        let mut variables = BTreeMap::new();
+        read(text, &outer, &mut variables).unwrap_or_else(|fault| panic!("{text:?}: {fault:?}"));
+        let pairs: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, expected, "{text:?}");
+    }
+
+    #[test]
+    fn lines_are_read_as_compose_does() {
+        gives(
+            "A=1\n# no\n\n  B = two words  # no\nC=a#b\nD=#x\n",
+            &[("A", "1"), ("B", "two words"), ("C", "a#b"), ("D", "#x")],
+        );
+        gives(
+            "\u{feff}export A=1\r\nexport\tB: 2\r\nexported=3",
+            &[("A", "1"), ("B", "2"), ("exported", "3")],
+        );
+        gives("A=\nB=\"\"\nC=''", &[("A", ""), ("B", ""), ("C", "")]);
+        gives("OUTER\nNONE\n", &[("OUTER", "o")]);
+        gives("OUTER", &[("OUTER", "o")]);
+        gives("a.b-c[0]=1", &[("a.b-c[0]", "1")]);
+        gives("A=x=y:z", &[("A", "x=y:z")]);
+    }
+
+    #[test]
+    fn quotes_keep_what_is_between_them() {
+        gives("A='it # is' # no\nB=\"x # y\"", &[("A", "it # is"), ("B", "x # y")]);
+        gives("A=\"one\ntwo\"\nB='\n'", &[("A", "one\ntwo"), ("B", "\n")]);
+        gives(r#"A="a\n\"b\"\t\\\q""#, &[("A", "a\n\"b\"\t\\\\q")]);
+        gives(r"A='a\n\'b\'\\'", &[("A", r"a\n'b'\\")]);
+        gives(r#"A="\0101\07""#, &[("A", "A\\07")]);
+    }
+
+    #[test]
+    fn values_have_variables_but_between_single_quotes() {
+        gives(
+            "A=1\nB=$A-${A}\nC=\"${NONE:-x}$OUTER\"\nD='$A'",
+            &[("A", "1"), ("B", "1-1"), ("C", "xo"), ("D", "$A")],
+        );
+        gives(
+            r#"A="\$B"
+B=$$C"#,
+            &[("A", "$B"), ("B", "$C")],
+        );
+        gives("OUTER=mine\nA=$OUTER", &[("A", "o"), ("OUTER", "mine")]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_marked() {
+        let marked = |text: &str| {
+            let fault = read(text, &outer, &mut BTreeMap::new()).expect_err(text);
+            (fault.message, text[fault.at].to_owned())
+        };
+        assert_eq!(marked("A=1\nB C=2"), ("the name `B C` has a blank".into(), " ".into()));
+        assert_eq!(marked("A!=2"), ("`!` cannot be in a variable's name".into(), "!".into()));
+        assert_eq!(marked("A=\"x\nB=1"), ("the quotes do not end".into(), "\"x".into()));
+        assert_eq!(marked("A=b$"), ("a `$` that names no variable".into(), "b$".into()));
+        let doubling = (0..64).map(|at| format!("A{}=$A{at}$A{at}\n", at + 1)).collect::<Vec<_>>().concat();
+        assert_eq!(marked(&format!("A0=xxxxxxxx\n{doubling}")).0, "its variables make too much of it");
+    }
+}
