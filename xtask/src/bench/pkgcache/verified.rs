@@ -11,11 +11,10 @@ use storekit::Digest;
 use super::super::figures::{Figure, Figures, Limit, median};
 use super::super::lost;
 use super::client::{self, Client};
-use super::servers::Servers;
-use super::{DOWNLOADS, FILES, ROUNDS};
+use super::origin::FILES;
+use super::servers::{REGISTRY, Servers};
+use super::{DOWNLOADS, ROUNDS};
 
-/// The name under which the origin is mirrored as a registry.
-pub(super) const REGISTRY: &str = "registry.example";
 /// Where a registry has its files.
 const BLOBS: &str = "v2/bench/blobs";
 
