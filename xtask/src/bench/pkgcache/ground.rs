@@ -1,5 +1,6 @@
 //! Where the bench works, and where the programs of other caches are.
 
+use std::error::Error as _;
 use std::fs::{self, File};
 use std::io::{self, Write};
 
@@ -31,6 +32,15 @@ impl Ground<'_> {
         let folder = self.folder.join(name);
         fs::create_dir_all(&folder)?;
         Ok(Self { folder, ..self.clone() })
+    }
+
+    /// The time as HTTP writes it, for upstreams whose clients work out an age.
+    ///
+    /// # Errors
+    /// A signal that ends the bench.
+    pub(super) fn date(&self) -> Result<String, RunError> {
+        let date = sh("LC_ALL=C date -u '+%a, %d %b %Y %H:%M:%S GMT'".to_owned());
+        Ok(String::from_utf8_lossy(&self.runner.ask(&date)?.1).trim().to_owned())
     }
 
     /// Writes a file, with the folders above it; its path.
@@ -73,6 +83,18 @@ impl Ground<'_> {
 
 fn absent(program: &str, peers: &Utf8Path) -> String {
     format!("`{program}` is not on PATH or in {peers}; `{INSTALLER}` installs it")
+}
+
+/// An error with what caused it, in one line; a signal stays an error.
+///
+/// # Errors
+/// A signal that ends the bench.
+pub(super) fn reason(error: RunError) -> Result<String, RunError> {
+    if error.is_interruption() {
+        return Err(error);
+    }
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    Ok(format!("{error}{cause}"))
 }
 
 /// Writes a file, with the folders above it.

@@ -9,7 +9,7 @@ use camino::Utf8Path;
 
 use super::super::lost;
 use super::client::Client;
-use super::ground::Ground;
+use super::ground::{Ground, reason};
 use super::origin::SMALL;
 use larder::process::background::Background;
 use larder::process::command::Cmd;
@@ -58,8 +58,7 @@ impl Servers {
         started: Result<Result<Server, String>, RunError>,
     ) -> Result<(), RunError> {
         match started {
-            Err(error) if error.is_interruption() => return Err(error),
-            Err(error) => self.absent.push((name, error.to_string())),
+            Err(error) => self.absent.push((name, reason(error)?)),
             Ok(Err(reason)) => self.absent.push((name, reason)),
             Ok(Ok(server)) => self.peers.push(server),
         }
@@ -246,4 +245,11 @@ pub(super) fn proxpi(
 /// start.
 pub(super) fn free() -> io::Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
+
+/// A listener at a port below 32768, for what knows no others.
+pub(super) fn low_port() -> io::Result<TcpListener> {
+    let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap_or_default();
+    let mut listeners = (first..32_000).map(|port| TcpListener::bind(("127.0.0.1", port)));
+    listeners.find_map(Result::ok).ok_or_else(|| io::ErrorKind::AddrInUse.into())
 }

@@ -9,7 +9,7 @@ use larder_tests::http::Site;
 
 use super::super::super::{lost, sh};
 use super::super::ground::{Ground, write};
-use super::super::servers::{Server, free};
+use super::super::servers::{Server, low_port};
 use super::case::{Client, Cold, Peer};
 use super::packages;
 
@@ -26,11 +26,12 @@ for package in ../../deb/*; do
     dpkg-deb -Znone --root-owner-group --build "$package" "pool/main/${package##*/}_1.0_all.deb"
 done
 folder=dists/stable/main/binary-amd64
-mkdir -p $folder/by-hash/SHA256
+mkdir -p $folder/by-hash/SHA256 $folder/by-hash/SHA512
 apt-ftparchive packages pool >$folder/Packages
 xz -k $folder/Packages
 for index in $folder/Packages*; do
     cp $index $folder/by-hash/SHA256/$(sha256sum $index | cut -d' ' -f1)
+    cp $index $folder/by-hash/SHA512/$(sha512sum $index | cut -d' ' -f1)
 done
 field=APT::FTPArchive::Release
 apt-ftparchive -o $field::Suite=stable -o $field::Codename=stable -o $field::Architectures=amd64 \
@@ -49,7 +50,7 @@ pub(super) struct Apt {
 
 impl Client for Apt {
     const NAME: &str = "apt";
-    const JOB: &str = "apt-get update, and install --download-only";
+    const JOB: &str = "apt-get update and install --download-only,";
     const INSTALLED: &str = "none";
     const OWN_CACHE: f64 = 1.5;
 
@@ -69,13 +70,15 @@ impl Client for Apt {
             ground.write(&format!("deb/{name}/usr/share/{name}"), package.content).map_err(lost)?;
             names.push(name);
         }
-        let site = ground.folder.join("site");
-        std::fs::create_dir_all(site.join("debian")).map_err(lost)?;
+        // apt-cacher-ng neither listens at higher ports nor asks them.
+        let site = Site::on(low_port().map_err(lost)?);
+        site.folder(&ground.folder.join("site"));
+        std::fs::create_dir_all(ground.folder.join("site/debian")).map_err(lost)?;
         let script = sh(format!("cd \"$1\"; {PUBLISH}")).arg("sh").path(&ground.folder);
         if !ground.runner.ask(&script)?.0.success() {
             return Ok(Err("the repository could not be made".to_owned()));
         }
-        Ok(Ok(Self { site: Site::of(&site), key: ground.folder.join("key.gpg"), names }))
+        Ok(Ok(Self { site, key: ground.folder.join("key.gpg"), names }))
     }
 
     fn site(&self) -> &Site {
@@ -144,7 +147,7 @@ fn cacher(ground: &Ground<'_>) -> Result<Result<Server, String>, RunError> {
         Ok(program) => program,
         Err(reason) => return Ok(Err(reason)),
     };
-    let authority = free().map_err(lost)?;
+    let authority = low_port().and_then(|port| port.local_addr()).map_err(lost)?.to_string();
     let (host, port) = authority.split_once(':').unwrap_or_default();
     let folder = ground.folder.join("acng");
     for name in ["cache", "log"] {

@@ -6,14 +6,14 @@ use camino::Utf8Path;
 use larder::process::runner::RunError;
 use larder_tests::http::Site;
 
-use super::super::ground::Ground;
+use super::super::ground::{Ground, reason};
 use super::super::servers::Server;
 
 /// A package client, with an upstream of packages for it.
 pub(super) trait Client: Sized {
     /// As `--only` names it.
     const NAME: &str;
-    /// What it does, for the title.
+    /// What it does, for the title; the first word is its program.
     const JOB: &str;
     /// What an install leaves in its folder beside the client's own cache: words for a shell.
     const INSTALLED: &str;
@@ -86,8 +86,7 @@ impl Peer {
         place: impl Fn(&Server) -> String,
     ) -> Result<Self, RunError> {
         let started = match started {
-            Err(error) if error.is_interruption() => return Err(error),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(reason(error)?),
             Ok(started) => started.map(|server| {
                 let place = place(&server);
                 (server, place)

@@ -45,7 +45,7 @@ impl Client for Npm {
             return Ok(Err("needs node".to_owned()));
         }
         let mut npm = Self { site: Site::new(), script, names: Vec::new() };
-        npm.site.fields(packages::FOR_EVER);
+        npm.site.fields(&format!("{}\ndate: {}", packages::FOR_EVER, ground.date()?));
         packages::all().try_for_each(|package| npm.add(&package)).map_err(lost)?;
         Ok(Ok(npm))
     }

@@ -50,13 +50,13 @@ impl Client for Pip {
     const INSTALLED: &str = "out";
     const OWN_CACHE: f64 = 1.25;
 
-    fn new(_: &Ground<'_>) -> Result<Result<Self, String>, RunError> {
+    fn new(ground: &Ground<'_>) -> Result<Result<Self, String>, RunError> {
         let program = installed(PIP);
         if !program.is_file() {
             return Ok(Err("needs pip, as `.ci/run` installs it".to_owned()));
         }
         let mut pip = Self { site: Site::new(), program, names: Vec::new(), wheels: Vec::new() };
-        pip.site.fields(packages::FOR_EVER);
+        pip.site.fields(&format!("{}\ndate: {}", packages::FOR_EVER, ground.date()?));
         packages::all().try_for_each(|package| pip.add(&package)).map_err(lost)?;
         let projects: Vec<_> = pip.names.iter().map(|name| json!({ "name": name })).collect();
         let root = json!({ "meta": { "api-version": "1.1" }, "projects": projects });

@@ -11,7 +11,7 @@ use larder_tests::http::{Site, get};
 
 use super::super::super::figures::{Figure, Figures, Limit as Bound, median};
 use super::super::super::table::{Limit, Table};
-use super::super::super::{Bytes, lost, sh};
+use super::super::super::{Bytes, lost, say, sh};
 use super::super::client;
 use super::super::ground::Ground;
 use super::super::servers::{Server, configured};
@@ -82,10 +82,13 @@ pub(super) fn run<C: Client>(client: &C, ground: &Ground<'_>) -> Result<Race, Ru
                 Err(reason) if index == 0 => return Err(lost(io::Error::other(reason))),
                 Err(reason) => times.fail(index, reason),
                 Ok((_, asked)) if round == 0 => {
-                    total = total.max(asked.bytes);
+                    total = if index == 0 { asked.bytes } else { total };
                     traffic.cold(&way.name, asked, way.requests);
                 }
                 Ok((time, asked)) => {
+                    if way.requests.is_some_and(|limit| asked.requests > limit) {
+                        tell(client.site());
+                    }
                     times.add(index, time);
                     traffic.warm(&way.name, asked);
                 }
@@ -97,11 +100,8 @@ pub(super) fn run<C: Client>(client: &C, ground: &Ground<'_>) -> Result<Race, Ru
             times.fail(index, reason);
         }
     }
-    let title = format!(
-        "{} of {COUNT} packages ({}), the cache has them, the client has nothing",
-        C::JOB,
-        Bytes(total)
-    );
+    let title =
+        format!("{} {COUNT} packages ({}), the cache has them, the client has nothing", C::JOB, Bytes(total));
     Ok(Race { title, times, traffic, first })
 }
 
@@ -126,7 +126,7 @@ fn ways<C: Client>(client: &C, ground: &Ground<'_>) -> Result<Vec<Way>, RunError
             Err(reason) => Way { absent: Some(reason), ..way(name.to_owned(), String::new(), None) },
         });
     }
-    let cached = way(format!("{}'s own cache", C::NAME), client.directly(), Some(C::OWN_CACHE));
+    let cached = way(format!("{}'s own cache", program::<C>()), client.directly(), Some(C::OWN_CACHE));
     ways.push(Way { keeps: true, ..cached });
     ways.push(way("no cache".to_owned(), client.directly(), None));
     Ok(ways)
@@ -161,16 +161,23 @@ fn install<C: Client>(
     let time = started.elapsed();
     if !status.success() {
         let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
-        return Ok(Err(failure(C::NAME, &log)));
+        return Ok(Err(failure(program::<C>(), &log)));
     }
     Ok(Ok((time, asked(client.site()))))
 }
 
-/// Why a client failed, by what it said.
+/// The client's program.
+fn program<C: Client>() -> &'static str {
+    C::JOB.split(' ').next().unwrap_or(C::NAME)
+}
+
+/// Why a client failed, by what it said: two lines from the first error on, or the last one.
 fn failure(client: &str, log: &str) -> String {
     let said: Vec<_> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let first = said.iter().find(|line| line.to_ascii_lowercase().contains("err")).or(said.last());
-    format!("{client} failed: {}", first.unwrap_or(&"it said nothing"))
+    let is_error = |line: &&str| line.to_ascii_lowercase().starts_with("err");
+    let first = said.iter().position(is_error).unwrap_or(said.len().saturating_sub(1));
+    let told = said.iter().skip(first).take(2).copied().collect::<Vec<_>>().join(" ");
+    format!("{client} failed: {}", if told.is_empty() { "it said nothing" } else { &told })
 }
 
 /// What the upstream was asked for, once it is asked for no more.
@@ -183,6 +190,14 @@ fn asked(site: &Site) -> Asked {
         }
     }
     Asked { requests: last.0, bytes: site.bytes("") as u64 }
+}
+
+/// Tells who waits what the upstream was asked for again.
+fn tell(site: &Site) {
+    for exchange in site.log() {
+        let request = exchange.request;
+        say(&format!("asked again: {} {} ({})", request.method, request.path, exchange.status));
+    }
 }
 
 /// How long the first byte of each file takes, through a pkgcache that has its index alone.
@@ -223,8 +238,8 @@ mod tests {
 
     #[test]
     fn a_failed_client_is_quoted() {
-        assert_eq!(failure("pip", "a\nERROR: no such package\nb\n"), "pip failed: ERROR: no such package");
-        assert_eq!(failure("pip", "a\n\n b \n\n"), "pip failed: b");
+        assert_eq!(failure("pip", "a\nERROR: none\n b\nc"), "pip failed: ERROR: none b");
+        assert_eq!(failure("pip", "a error\n\n b \n\n"), "pip failed: b");
         assert_eq!(failure("pip", ""), "pip failed: it said nothing");
     }
 }
