@@ -60,7 +60,8 @@ pub(super) fn ready(ground: &Ground<'_>) -> Result<Figures, RunError> {
     let upstream = origin(ground)?;
     let server = pkgcache(&own, &upstream.url())?;
     Client::connect(server.authority()).and_then(|mut it| it.get(&format!("/{SMALL}"))).map_err(lost)?;
-    let entries = own.folder.join("store/packages/entries/127.0.0.1");
+    let source = upstream.authority().replace(':', "_");
+    let entries = own.folder.join("store/packages/entries").join(source);
     // It is written after the answer.
     let started = Instant::now();
     while !entries.is_dir() && started.elapsed() < Duration::from_secs(5) {
