@@ -8,6 +8,7 @@ mod client;
 mod crowd;
 mod ground;
 mod installs;
+mod link;
 mod origin;
 mod servers;
 mod verified;
@@ -91,11 +92,19 @@ fn answers(ground: &Ground<'_>, out: &mut impl Write) -> Result<bool, RunError> 
     }
     show(first_bytes(&servers).map_err(lost)?)?;
     show(blobs.first_bytes(&servers).map_err(lost)?)?;
-    for (place, limit) in [("limited/", Some(0.95)), ("", None)] {
-        show(throughput(&servers, place, limit).map_err(lost)?)?;
-    }
+    show(over_a_link(ground)?)?;
+    let contenders = [&servers.pkgcache, &servers.origin].map(Server::authority);
+    show(throughput("as fast as it goes", contenders, None).map_err(lost)?)?;
     show(memory(&servers))?;
     Ok(within)
+}
+
+/// How fast one download is where a link is what limits it.
+fn over_a_link(ground: &Ground<'_>) -> Result<Figures, RunError> {
+    let link = link::start(64 << 20);
+    let server = servers::pkgcache(&ground.below("link").map_err(lost)?, &link.url())?;
+    let contenders = [server.authority(), &link.address.to_string()];
+    throughput("over a link of 1 Gbit/s", contenders, Some(0.95)).map_err(lost)
 }
 
 /// One file again and again, over 16 connections.
@@ -152,15 +161,13 @@ fn first_bytes(servers: &Servers) -> io::Result<Figures> {
     Ok(figures)
 }
 
-/// How fast one download of what is not stored is.
-fn throughput(servers: &Servers, place: &str, limit: Option<f64>) -> io::Result<Figures> {
-    let link = if place.is_empty() { "as fast as it goes" } else { "over a link of 1 Gbit/s" };
-    let mut figures = Figures::new(format!("misses, 64 MiB, {link}"), "MB/s");
-    let contenders = [&servers.pkgcache, &servers.origin];
+/// How fast one download of what is not stored is: from pkgcache, and from its upstream.
+fn throughput(how: &str, contenders: [&str; 2], limit: Option<f64>) -> io::Result<Figures> {
+    let mut figures = Figures::new(format!("misses, 64 MiB, {how}"), "MB/s");
     let mut rates = [Vec::new(), Vec::new()];
     for number in 0..ROUNDS {
-        for (server, rates) in contenders.iter().zip(&mut rates) {
-            let got = Client::connect(server.authority())?.get(&format!("/{place}{LARGE}?{number}"))?;
+        for (authority, rates) in contenders.iter().zip(&mut rates) {
+            let got = Client::connect(authority)?.get(&format!("/{LARGE}?{number}"))?;
             rates.push(megabytes(got.bytes) / got.whole.max(Duration::from_nanos(1)).as_secs_f64());
         }
     }

@@ -172,13 +172,12 @@ fn serve(ground: &Ground<'_>, authority: &str, store: &Utf8Path) -> Cmd {
     ground.tools.pkgcache("serve").args(["--listen", authority, "--store"]).path(store)
 }
 
-/// nginx with the origin's files; below `/limited/` they come at 1 Gbit/s.
+/// nginx with the origin's files.
 pub(super) fn origin(ground: &Ground<'_>) -> Result<Server, RunError> {
     let authority = free().map_err(lost)?;
     let root = ground.folder.join("origin");
     let server = format!(
-        "server {{ listen {authority} backlog=4096; root {root}; add_header Cache-Control max-age=86400;\n\
-         location /limited/ {{ alias {root}/; limit_rate 120m; add_header Cache-Control max-age=86400; }} }}"
+        "server {{ listen {authority} backlog=4096; root {root}; add_header Cache-Control max-age=86400; }}"
     );
     let process = run_nginx(ground, "origin-nginx", &server)?;
     Server::new("origin", authority, process).once_it_answers(&format!("/{SMALL}"))
