@@ -51,8 +51,9 @@ pub(super) struct Apt {
 impl Client for Apt {
     const NAME: &str = "apt";
     const JOB: &str = "apt-get update and install --download-only,";
+    const ROUNDS: usize = 15;
     const INSTALLED: &str = "none";
-    const OWN_CACHE: f64 = 1.5;
+    const OWN_CACHE: f64 = 2.5;
 
     fn new(ground: &Ground<'_>) -> Result<Result<Self, String>, RunError> {
         for program in ["apt-get", "dpkg-deb", "apt-ftparchive", "gpg", "xz"] {

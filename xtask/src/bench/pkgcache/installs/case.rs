@@ -15,10 +15,12 @@ pub(super) trait Client: Sized {
     const NAME: &str;
     /// What it does, for the title; the first word is its program.
     const JOB: &str;
+    /// Timed installs on each way.
+    const ROUNDS: usize;
     /// What an install leaves in its folder beside the client's own cache: words for a shell.
     const INSTALLED: &str;
     /// The most that an install through pkgcache may take, as a share of one by a client that has
-    /// all files in its own cache.
+    /// all files in its own cache. Some clients then ask for nothing, and move nothing.
     const OWN_CACHE: f64;
 
     /// Makes the packages. Where this machine lacks the client, the reason not to measure.

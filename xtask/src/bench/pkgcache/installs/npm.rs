@@ -33,8 +33,9 @@ pub(super) struct Npm {
 impl Client for Npm {
     const NAME: &str = "npm";
     const JOB: &str = "npm install";
+    const ROUNDS: usize = 7;
     const INSTALLED: &str = "node_modules package-lock.json";
-    const OWN_CACHE: f64 = 1.25;
+    const OWN_CACHE: f64 = 1.5;
 
     fn new(ground: &Ground<'_>) -> Result<Result<Self, String>, RunError> {
         let script = installed(NPM);

@@ -32,6 +32,7 @@ pub(super) struct Skopeo {
 impl Client for Skopeo {
     const NAME: &str = "oci";
     const JOB: &str = "skopeo copy of an image whose layers are";
+    const ROUNDS: usize = 15;
     const INSTALLED: &str = "out";
     const OWN_CACHE: f64 = 4.0;
 

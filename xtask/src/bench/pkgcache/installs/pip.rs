@@ -47,6 +47,7 @@ pub(super) struct Pip {
 impl Client for Pip {
     const NAME: &str = "pip";
     const JOB: &str = "pip install";
+    const ROUNDS: usize = 7;
     const INSTALLED: &str = "out";
     const OWN_CACHE: f64 = 1.25;
 

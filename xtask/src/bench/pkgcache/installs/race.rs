@@ -15,12 +15,12 @@ use super::super::super::{Bytes, lost, say, sh};
 use super::super::client;
 use super::super::ground::Ground;
 use super::super::servers::{Server, configured};
-use super::case::{Client, Peer};
+use super::case::{Client, Cold, Peer};
 use super::packages::COUNT;
 use super::traffic::{Asked, Traffic};
 
-/// Timed installs on each way.
-const ROUNDS: usize = 5;
+/// Stores without anything, to which each file is new.
+const EMPTY: usize = 5;
 /// The most that an install through pkgcache may take, as a share of one through another cache.
 /// Most of either is the client's own work, so that they differ by little; the rest is noise.
 const PEER: f64 = 1.05;
@@ -75,7 +75,7 @@ pub(super) fn run<C: Client>(client: &C, ground: &Ground<'_>) -> Result<Race, Ru
     let mut times = Table::new(ways.iter().map(|way| (way.name.clone(), way.limit)));
     let mut traffic = Traffic::default();
     let mut total = 0;
-    for round in 0..=ROUNDS {
+    for round in 0..=C::ROUNDS {
         for (index, way) in ways.iter().enumerate().filter(|(_, way)| way.absent.is_none()) {
             match install(client, ground, way, round)? {
                 // The tool itself must run.
@@ -203,22 +203,13 @@ fn tell(site: &Site) {
 /// How long the first byte of each file takes, through a pkgcache that has its index alone.
 fn first_bytes<C: Client>(client: &C, ground: &Ground<'_>) -> Result<Figures, RunError> {
     let cold = client.cold();
-    let server = configured(ground, "cold", &client.settings(), &client.site().authority())?;
-    for index in &cold.indexes {
-        let answer = get(server.authority(), index).map_err(lost)?;
-        if answer.status != 200 {
-            return Err(lost(io::Error::other(format!("`{}` for {index}", answer.status))));
-        }
-    }
     let mut times = [Vec::new(), Vec::new()];
-    let connect = |authority: &str| client::Client::connect(authority).map_err(lost);
-    let (mut through, mut direct) = (connect(server.authority())?, connect(&client.site().authority())?);
-    for (own, upstream) in &cold.files {
-        let [first, other] = &mut times;
-        first.push(milliseconds(through.get(own).map_err(lost)?.first));
-        other.push(milliseconds(direct.get(upstream).map_err(lost)?.first));
+    for number in 0..EMPTY {
+        let name = format!("cold{number}");
+        let server = configured(ground, &name, &client.settings(), &client.site().authority())?;
+        fetch(&cold, server.authority(), &client.site().authority(), &mut times).map_err(lost)?;
     }
-    let title = format!("first byte of {} files that were not asked for before", cold.files.len());
+    let title = format!("first byte of {} files that were not asked for before", times[0].len());
     let mut figures = Figures::new(title, "ms");
     let added = median(&times[0]).zip(median(&times[1])).map(|(through, direct)| through - direct);
     let [through, direct] = times;
@@ -228,8 +219,21 @@ fn first_bytes<C: Client>(client: &C, ground: &Ground<'_>) -> Result<Figures, Ru
     Ok(figures)
 }
 
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
+/// Asks for the indexes, and then for each file: from pkgcache, and from the upstream.
+fn fetch(cold: &Cold, own: &str, upstream: &str, times: &mut [Vec<f64>; 2]) -> io::Result<()> {
+    for index in &cold.indexes {
+        let answer = get(own, index)?;
+        if answer.status != 200 {
+            return Err(io::Error::other(format!("`{}` for {index}", answer.status)));
+        }
+    }
+    let mut clients = [client::Client::connect(own)?, client::Client::connect(upstream)?];
+    for paths in &cold.files {
+        for ((client, path), times) in clients.iter_mut().zip([&paths.0, &paths.1]).zip(times.iter_mut()) {
+            times.push(client.get(path)?.first.as_secs_f64() * 1e3);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
