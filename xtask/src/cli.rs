@@ -1,6 +1,7 @@
 //! The command line, and what of the process's environment the library is told.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use clap::builder::PossibleValuesParser;
 use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand, ValueEnum};
 use larder::cli::{BakeArgs, CiArgs, Process, or_interrupted};
@@ -88,8 +89,9 @@ enum BenchArg {
     /// Import, load and save of a 1 GB image, its memory and its size, against zstd, skopeo and
     /// docker
     Imgtar,
-    /// Hits, misses, memory and readiness, against nginx and proxpi (`gunicorn` on PATH), asked by
-    /// `wrk`
+    /// Hits, misses, memory and readiness, against nginx and proxpi, asked by `wrk`; and installs
+    /// by pip, npm, apt and skopeo, against proxpi, devpi, verdaccio, apt-cacher-ng and
+    /// docker-registry
     Pkgcache,
 }
 
@@ -117,6 +119,13 @@ struct BenchArgs {
     /// Rounds of hashctx's shortest race; longer ones have fewer
     #[arg(long, value_name = "N", default_value_t = 21, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
+    /// Only these parts of pkgcache's
+    #[arg(long, value_name = "PART", value_delimiter = ',', value_parser = PossibleValuesParser::new(bench::PARTS))]
+    only: Vec<String>,
+    /// Where `xtask/bench-peers` put what pkgcache is compared with, beside PATH [default:
+    /// `larder-bench` in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    peers: Option<Utf8PathBuf>,
     /// Print each command before it runs
     #[arg(short, long)]
     verbose: bool,
@@ -182,7 +191,17 @@ impl Own {
             large: args.large.into(),
             rounds: args.rounds.into(),
         };
-        Ok(bench::bench(what, &size, &tools, &runner, &mut Output::report())?)
+        let scope = bench::Scope { only: args.only.clone(), peers: self.peers(args.peers.as_deref()) };
+        Ok(bench::bench(what, &size, &scope, &tools, &runner, &mut Output::report())?)
+    }
+
+    /// The folder with pkgcache's peers.
+    fn peers(&self, named: Option<&Utf8Path>) -> Utf8PathBuf {
+        let environment = self.0.environment();
+        let home = || environment.get("HOME").map(|home| Utf8Path::new(home).join(".cache"));
+        let cache = environment.get("XDG_CACHE_HOME").map(Utf8PathBuf::from).or_else(home);
+        let default = cache.unwrap_or_default().join("larder-bench");
+        self.folder().join(named.unwrap_or(&default))
     }
 
     fn dist(&self, args: DistArgs) -> miette::Result<Outcome> {

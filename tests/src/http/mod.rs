@@ -24,7 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Serves each connection to a port of its own in a thread of its own, until the test's process
 /// ends.
 pub fn listen(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listen_on(TcpListener::bind("127.0.0.1:0").expect("a port"), serve)
+}
+
+/// The same at a port of the caller's.
+pub fn listen_on(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let address = listener.local_addr().expect("an address");
     let serve = Arc::new(serve);
     thread::spawn(move || {

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{chunked, fields, line, listen};
+use super::{chunked, fields, line, listen_on};
 
 /// What a client asked for.
 #[derive(Clone, Debug, Default)]
@@ -78,9 +78,17 @@ impl Origin {
 
     /// One whose script has the connection, and gives nothing where that ends early.
     pub fn serving(script: impl Fn(&mut Connection) -> Option<()> + Send + Sync + 'static) -> Self {
+        Self::serving_on(TcpListener::bind("127.0.0.1:0").expect("a port"), script)
+    }
+
+    /// The same at a port of the caller's.
+    pub fn serving_on(
+        listener: TcpListener,
+        script: impl Fn(&mut Connection) -> Option<()> + Send + Sync + 'static,
+    ) -> Self {
         let seen = Arc::new(Mutex::default());
         let noted = Arc::clone(&seen);
-        let address = listen(move |stream| {
+        let address = listen_on(listener, move |stream| {
             let mut connection = Connection { reader: BufReader::new(stream), seen: Arc::clone(&noted) };
             let _ = script(&mut connection);
         });

@@ -17,6 +17,8 @@ pub(super) struct Figure {
     name: &'static str,
     values: Vec<f64>,
     limit: Option<Limit>,
+    /// Why there are no values.
+    not_run: Option<String>,
 }
 
 /// What was measured of all of them.
@@ -29,7 +31,12 @@ pub(super) struct Figures {
 
 impl Figure {
     pub(super) fn new(name: &'static str, values: Vec<f64>) -> Self {
-        Self { name, values, limit: None }
+        Self { name, values, limit: None, not_run: None }
+    }
+
+    /// One that could not be measured.
+    pub(super) fn not_run(name: &'static str, reason: String) -> Self {
+        Self { not_run: Some(reason), ..Self::new(name, Vec::new()) }
     }
 
     pub(super) fn limit(self, limit: Limit) -> Self {
@@ -87,7 +94,7 @@ impl fmt::Display for Figures {
         for (at, row) in self.rows.iter().enumerate() {
             write!(f, "  {:width$}", row.name)?;
             let Some(own) = median(&row.values) else {
-                writeln!(f, "  not measured: not installed, or it failed")?;
+                writeln!(f, "  not run: {}", row.not_run.as_deref().unwrap_or("it failed"))?;
                 continue;
             };
             let digits = if own < 100.0 { 2 } else { 0 };
@@ -115,10 +122,11 @@ mod tests {
         let mut figures = Figures::new("hits".to_owned(), "requests/s");
         figures.add(Figure::new("ours", vec![300.0, 200.0, 400.0]).limit(Limit::AtLeast(9.0)));
         figures.add(Figure::new("theirs", vec![200.0]).limit(Limit::AtLeast(1.0)));
-        figures.add(Figure::new("absent", Vec::new()).limit(Limit::AtLeast(10.0)));
+        figures.add(Figure::new("failed", Vec::new()).limit(Limit::AtLeast(10.0)));
+        figures.add(Figure::not_run("absent", "no such program".to_owned()));
         assert!(figures.is_within());
         let said = "hits\n  ours           300 requests/s  (200 to 400)\n  theirs         200 requests/s  ours does 1.50 \
-                    of it, limit 1.00: ok\n  absent  not measured: not installed, or it failed\n";
+                    of it, limit 1.00: ok\n  failed  not run: it failed\n  absent  not run: no such program\n";
         assert_eq!(figures.to_string(), said);
         figures.add(Figure::new("memory", vec![30.5]).limit(Limit::AtMost(30.0)));
         assert!(!figures.is_within());

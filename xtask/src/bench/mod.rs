@@ -21,6 +21,7 @@ use toolkit::Outcome;
 use larder::process::command::Cmd;
 use larder::process::runner::{RunError, Runner, succeeded};
 use larder::process::tools::Tools;
+pub use pkgcache::PARTS;
 use table::{Limit, Table};
 
 /// What can be measured.
@@ -49,6 +50,21 @@ pub struct Size {
     pub rounds: usize,
 }
 
+/// Which parts of pkgcache's bench to run, and with which peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// Names of [`PARTS`]; all of them where this is empty.
+    pub only: Vec<String>,
+    /// The folder with the programs of other caches that are not on PATH.
+    pub peers: Utf8PathBuf,
+}
+
+impl Scope {
+    fn has(&self, part: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == part)
+    }
+}
+
 /// One command that is timed.
 struct Contender {
     name: &'static str,
@@ -75,6 +91,7 @@ struct Race {
 pub fn bench(
     what: Bench,
     size: &Size,
+    scope: &Scope,
     tools: &Tools,
     runner: &Runner,
     out: &mut impl Write,
@@ -92,7 +109,7 @@ pub fn bench(
         Bench::Hashctx => show(&hashctx::races(tools, runner, &folder, size)?, &folder, runner, out),
         Bench::Imgtar => imgtar::bench(tools, runner, &folder, out),
         // Rates, not times.
-        Bench::Pkgcache => pkgcache::bench(tools, runner, &folder, out),
+        Bench::Pkgcache => pkgcache::bench(scope, tools, runner, &folder, out),
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Table {
 }
 
 struct Row {
-    name: &'static str,
+    name: String,
     limit: Option<Limit>,
     times: Vec<Duration>,
     /// Why it was not measured, where it was not.
@@ -30,8 +30,9 @@ struct Row {
 }
 
 impl Table {
-    pub(super) fn new(contenders: impl Iterator<Item = (&'static str, Option<Limit>)>) -> Self {
-        let rows = contenders.map(|(name, limit)| Row { name, limit, times: Vec::new(), failed: None });
+    pub(super) fn new(contenders: impl Iterator<Item = (impl Into<String>, Option<Limit>)>) -> Self {
+        let rows =
+            contenders.map(|(name, limit)| Row { name: name.into(), limit, times: Vec::new(), failed: None });
         Self { rows: rows.collect(), peak: None }
     }
 
@@ -74,13 +75,13 @@ impl Table {
         let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or_default();
         write!(f, "  {:width$}", row.name)?;
         let Some(own) = median(&row.times) else {
-            return writeln!(f, "  not measured: {}", row.failed.as_deref().unwrap_or("it was not run"));
+            return writeln!(f, "  not run: {}", row.failed.as_deref().unwrap_or("no reason is known"));
         };
         let min = row.times.iter().min().map_or(0.0, Duration::as_secs_f64);
         let max = row.times.iter().max().map_or(0.0, Duration::as_secs_f64);
         write!(f, "  {own:8.3} s  ({min:.3} to {max:.3})")?;
         if let Some(share) = self.share(row).filter(|_| at > 0) {
-            write!(f, "  {} takes {share:.2} of it", self.rows.first().map_or("", |row| row.name))?;
+            write!(f, "  {} takes {share:.2} of it", self.rows.first().map_or("", |row| &row.name))?;
         }
         write_verdict(self.verdict(row), f)?;
         if let Some((peak, limit)) = self.peak.filter(|_| at == 0) {
@@ -139,7 +140,7 @@ mod tests {
             table.to_string(),
             "  ours       2.000 s  (1.000 to 3.000)  at most 12 MB of memory, limit 300 MB: ok\n  \
              theirs     5.000 s  (5.000 to 5.000)  ours takes 0.40 of it, limit 0.40: ok\n  \
-             absent  not measured: cannot run `absent`\n"
+             absent  not run: cannot run `absent`\n"
         );
         assert!(table.is_within());
     }

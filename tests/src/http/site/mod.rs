@@ -13,6 +13,7 @@ mod front;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::TcpListener;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -123,9 +124,15 @@ impl Site {
     /// One without files.
     #[must_use]
     pub fn new() -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").expect("a port"))
+    }
+
+    /// The same at a port of the caller's.
+    #[must_use]
+    pub fn on(listener: TcpListener) -> Self {
         let shared: Arc<Shared> = Arc::default();
         let serving = Arc::clone(&shared);
-        let origin = Origin::serving(move |connection| {
+        let origin = Origin::serving_on(listener, move |connection| {
             loop {
                 answer::serve(connection, &serving)?;
             }
@@ -137,8 +144,13 @@ impl Site {
     #[must_use]
     pub fn of(folder: &Utf8Path) -> Self {
         let site = Self::new();
-        site.state().folder = Some(folder.to_owned());
+        site.folder(folder);
         site
+    }
+
+    /// Has the files of a folder from now on, beside those that are put there.
+    pub fn folder(&self, folder: &Utf8Path) {
+        self.state().folder = Some(folder.to_owned());
     }
 
     /// One that asks another server, by its host and port, for what it has no file for.

@@ -52,7 +52,7 @@ pub(super) fn bench(
     let mut within = place.without_engine(out)?;
     match docker::answers(tools, runner)? {
         Ok(()) => within &= place.with_docker(out)?,
-        Err(reason) => writeln!(out, "load and save\n  not measured: {reason}").map_err(lost)?,
+        Err(reason) => writeln!(out, "load and save\n  not run: {reason}").map_err(lost)?,
     }
     Ok(Outcome::from_bool(within))
 }

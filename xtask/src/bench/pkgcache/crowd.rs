@@ -9,11 +9,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::super::figures::{Figure, Figures, Limit, megabytes};
 use super::super::{lost, say};
-use super::SMALL;
 use super::client::Client;
+use super::ground::Ground;
+use super::origin::SMALL;
 use super::servers::{origin, pkgcache};
-use larder::process::runner::{RunError, Runner};
-use larder::process::tools::Tools;
+use larder::process::runner::RunError;
 
 const CONNECTIONS: u64 = 10_000;
 const ENTRIES: u32 = 1_000_000;
@@ -21,11 +21,11 @@ const ENTRIES: u32 = 1_000_000;
 const LINKS: u32 = 30_000;
 
 /// What connections cost that were used once and stay.
-pub(super) fn idle(tools: &Tools, runner: &Runner, folder: &Utf8Path) -> Result<Figures, RunError> {
+pub(super) fn idle(ground: &Ground<'_>) -> Result<Figures, RunError> {
     let mut figures = Figures::new(format!("memory of {CONNECTIONS} idle connections"), "MB");
     let cost = if raise_limit() {
-        let origin = origin(runner, folder)?;
-        let server = pkgcache(tools, runner, folder, &origin.url())?;
+        let origin = origin(ground)?;
+        let server = pkgcache(ground, &origin.url())?;
         let path = format!("/{SMALL}");
         Client::connect(server.authority()).and_then(|mut client| client.get(&path)).map_err(lost)?;
         let before = server.memory("VmRSS:");
@@ -53,15 +53,15 @@ fn raise_limit() -> bool {
 }
 
 /// How long a server on a full store takes from its start to its first answer.
-pub(super) fn ready(tools: &Tools, runner: &Runner, folder: &Utf8Path) -> Result<Figures, RunError> {
+pub(super) fn ready(ground: &Ground<'_>) -> Result<Figures, RunError> {
     let mut figures = Figures::new(format!("ready with {ENTRIES} entries"), "ms");
-    let own = folder.join("ready");
-    fs::create_dir_all(&own).map_err(lost)?;
+    let own = ground.below("ready").map_err(lost)?;
     // A store as the tool makes it, with one entry.
-    let upstream = origin(runner, folder)?;
-    let server = pkgcache(tools, runner, &own, &upstream.url())?;
+    let upstream = origin(ground)?;
+    let server = pkgcache(&own, &upstream.url())?;
     Client::connect(server.authority()).and_then(|mut it| it.get(&format!("/{SMALL}"))).map_err(lost)?;
-    let entries = own.join("store/packages/entries/127.0.0.1");
+    let source = upstream.authority().replace(':', "_");
+    let entries = own.folder.join("store/packages/entries").join(source);
     // It is written after the answer.
     let started = Instant::now();
     while !entries.is_dir() && started.elapsed() < Duration::from_secs(5) {
@@ -73,7 +73,7 @@ pub(super) fn ready(tools: &Tools, runner: &Runner, folder: &Utf8Path) -> Result
     let mut times = Vec::new();
     for _ in 0..5 {
         let started = Instant::now();
-        let server = pkgcache(tools, runner, &own, &upstream.url())?;
+        let server = pkgcache(&own, &upstream.url())?;
         times.push(started.elapsed().as_secs_f64() * 1e3);
         drop(server);
     }

@@ -1,11 +1,15 @@
-//! pkgcache against nginx's `proxy_cache` and a Python index cache: hits, misses, memory, idle
-//! connections, readiness.
+//! pkgcache against nginx's `proxy_cache` and caches of packages: hits, misses, memory, idle
+//! connections, readiness; and installs by real clients.
 //!
 //! All on one machine over the loopback, the load generator too: the ratios say how much a server
 //! does with what is left. Nothing here measures a network or a disk.
 
 mod client;
 mod crowd;
+mod ground;
+mod installs;
+mod link;
+mod origin;
 mod servers;
 mod verified;
 
@@ -16,11 +20,14 @@ use camino::Utf8Path;
 use toolkit::Outcome;
 
 use super::figures::{Figure, Figures, Limit, median, megabytes};
-use super::{inputs, lost, machine, say};
+use super::{Scope, lost, machine, say};
 use client::Client;
+use ground::Ground;
+use installs::CLIENTS;
 use larder::process::command::Cmd;
 use larder::process::runner::{RunError, Runner};
 use larder::process::tools::Tools;
+use origin::{FILES, LARGE, SMALL};
 use servers::{Server, Servers};
 use verified::Blobs;
 
@@ -31,55 +38,73 @@ const DOWNLOADS: usize = 300;
 /// Megabytes that the server may have, whatever it serves.
 const MEMORY: f64 = 30.0;
 
-/// The files of the origin, and their sizes in KiB.
-const FILES: [(&str, u64); 3] =
-    [("bench-1.0-py3-none-any.whl", 10), ("medium", 1 << 10), ("large", 64 << 10)];
-const SMALL: &str = FILES[0].0;
-const LARGE: &str = FILES[2].0;
+/// What can be measured alone: the servers' answers, many idle connections, a full store, and each
+/// client's installs.
+pub const PARTS: [&str; 7] = ["answers", "idle", "ready", CLIENTS[0], CLIENTS[1], CLIENTS[2], CLIENTS[3]];
 
 /// Measures, and prints the figures. `No` where a limit was missed.
 pub(super) fn bench(
+    scope: &Scope,
     tools: &Tools,
     runner: &Runner,
     folder: &Utf8Path,
     out: &mut impl Write,
 ) -> Result<Outcome, RunError> {
     writeln!(out, "{}\n", machine(runner)).map_err(lost)?;
-    say("writing the origin's files and starting the servers");
-    files(folder).map_err(lost)?;
-    let blobs = Blobs::write(&folder.join("origin")).map_err(lost)?;
-    let servers = Servers::start(tools, runner, folder)?;
+    let ground = Ground { tools, runner, folder: folder.to_owned(), peers: &scope.peers };
     let mut within = true;
-    let mut show = |figures: Figures| {
-        within &= figures.is_within();
-        writeln!(out, "{figures}").and_then(|()| out.flush()).map_err(lost)
-    };
-    for (file, kibibytes) in FILES {
-        show(hits(runner, &servers, file, kibibytes)?)?;
+    if scope.has("answers") {
+        within &= answers(&ground, out)?;
     }
-    for at in 0..FILES.len() {
-        show(blobs.hits(runner, &servers, at)?)?;
+    origin::write(&folder.join("origin")).map_err(lost)?;
+    if scope.has("idle") {
+        within &= shown(&crowd::idle(&ground)?, out)?;
     }
-    show(first_bytes(&servers).map_err(lost)?)?;
-    show(blobs.first_bytes(&servers).map_err(lost)?)?;
-    for (place, limit) in [("limited/", Some(0.95)), ("", None)] {
-        show(throughput(&servers, place, limit).map_err(lost)?)?;
+    if scope.has("ready") {
+        within &= shown(&crowd::ready(&ground)?, out)?;
     }
-    show(memory(&servers))?;
-    drop(servers);
-    show(crowd::idle(tools, runner, folder)?)?;
-    show(crowd::ready(tools, runner, folder)?)?;
+    for client in CLIENTS.into_iter().filter(|client| scope.has(client)) {
+        within &= installs::bench(client, &ground, out)?;
+    }
     Ok(Outcome::from_bool(within))
 }
 
-/// What the origin has.
-fn files(folder: &Utf8Path) -> io::Result<()> {
-    let root = folder.join("origin");
-    let index = root.join("simple/bench");
-    std::fs::create_dir_all(&index)?;
-    let link = format!("<!DOCTYPE html><html><body><a href=\"/{SMALL}\">{SMALL}</a></body></html>\n");
-    std::fs::File::create(index.join("index.html"))?.write_all(link.as_bytes())?;
-    FILES.iter().try_for_each(|(file, kibibytes)| inputs::file(&root.join(file), kibibytes << 10))
+/// Prints the figures. Returns whether they are within their limits.
+fn shown(figures: &Figures, out: &mut impl Write) -> Result<bool, RunError> {
+    writeln!(out, "{figures}").and_then(|()| out.flush()).map_err(lost)?;
+    Ok(figures.is_within())
+}
+
+/// Hits, misses, and the memory after all of them.
+fn answers(ground: &Ground<'_>, out: &mut impl Write) -> Result<bool, RunError> {
+    say("writing the origin's files and starting the servers");
+    let root = ground.folder.join("origin");
+    origin::write(&root).map_err(lost)?;
+    let blobs = Blobs::write(&root).map_err(lost)?;
+    let servers = Servers::start(ground)?;
+    let mut within = true;
+    let mut show = |figures: Figures| shown(&figures, out).map(|kept| within &= kept);
+    for (file, kibibytes) in FILES {
+        show(hits(ground.runner, &servers, file, kibibytes)?)?;
+    }
+    for at in 0..FILES.len() {
+        show(blobs.hits(ground.runner, &servers, at)?)?;
+    }
+    show(first_bytes(&servers).map_err(lost)?)?;
+    show(blobs.first_bytes(&servers).map_err(lost)?)?;
+    show(over_a_link(ground)?)?;
+    let contenders = [&servers.pkgcache, &servers.origin].map(Server::authority);
+    show(throughput("as fast as it goes", contenders, None).map_err(lost)?)?;
+    show(memory(&servers))?;
+    Ok(within)
+}
+
+/// How fast one download is where a link is what limits it.
+fn over_a_link(ground: &Ground<'_>) -> Result<Figures, RunError> {
+    let link = link::start(64 << 20);
+    let server = servers::pkgcache(&ground.below("link").map_err(lost)?, &link.url())?;
+    let contenders = [server.authority(), &link.address.to_string()];
+    throughput("over a link of 1 Gbit/s", contenders, Some(0.95)).map_err(lost)
 }
 
 /// One file again and again, over 16 connections.
@@ -110,6 +135,9 @@ fn hits(runner: &Runner, servers: &Servers, file: &str, kibibytes: u64) -> Resul
         };
         figures.add(Figure::new(server.name, rates).limit(Limit::AtLeast(limit)));
     }
+    for (name, reason) in &servers.absent {
+        figures.add(Figure::not_run(name, reason.clone()));
+    }
     Ok(figures)
 }
 
@@ -133,15 +161,13 @@ fn first_bytes(servers: &Servers) -> io::Result<Figures> {
     Ok(figures)
 }
 
-/// How fast one download of what is not stored is.
-fn throughput(servers: &Servers, place: &str, limit: Option<f64>) -> io::Result<Figures> {
-    let link = if place.is_empty() { "as fast as it goes" } else { "over a link of 1 Gbit/s" };
-    let mut figures = Figures::new(format!("misses, 64 MiB, {link}"), "MB/s");
-    let contenders = [&servers.pkgcache, &servers.origin];
+/// How fast one download of what is not stored is: from pkgcache, and from its upstream.
+fn throughput(how: &str, contenders: [&str; 2], limit: Option<f64>) -> io::Result<Figures> {
+    let mut figures = Figures::new(format!("misses, 64 MiB, {how}"), "MB/s");
     let mut rates = [Vec::new(), Vec::new()];
     for number in 0..ROUNDS {
-        for (server, rates) in contenders.iter().zip(&mut rates) {
-            let got = Client::connect(server.authority())?.get(&format!("/{place}{LARGE}?{number}"))?;
+        for (authority, rates) in contenders.iter().zip(&mut rates) {
+            let got = Client::connect(authority)?.get(&format!("/{LARGE}?{number}"))?;
             rates.push(megabytes(got.bytes) / got.whole.max(Duration::from_nanos(1)).as_secs_f64());
         }
     }

@@ -11,13 +11,27 @@ use storekit::Digest;
 use super::super::figures::{Figure, Figures, Limit, median};
 use super::super::lost;
 use super::client::{self, Client};
-use super::servers::Servers;
-use super::{DOWNLOADS, FILES, ROUNDS};
+use super::origin::FILES;
+use super::servers::{REGISTRY, Servers};
+use super::{DOWNLOADS, ROUNDS};
 
-/// The name under which the origin is mirrored as a registry.
-pub(super) const REGISTRY: &str = "registry.example";
 /// Where a registry has its files.
 const BLOBS: &str = "v2/bench/blobs";
+
+/// Where the same files have names as long as these.
+const PLAIN: &str = "plain";
+
+/// The path of a file at pkgcache that is compared with its name.
+fn verified(digest: Digest) -> String {
+    format!("/v2/{REGISTRY}/bench/blobs/{digest}")
+}
+
+/// The name of the same file that is compared with nothing. It is as long: a longer request takes
+/// longer to read, whatever is asked for.
+fn unverified(file: &str, digest: Digest) -> String {
+    let width = verified(digest).len() - "//".len() - PLAIN.len();
+    format!("{PLAIN}/{file:->width$}")
+}
 
 /// The digests of the origin's files, and of many small ones that are unlike each other.
 #[derive(Debug, Default)]
@@ -32,10 +46,12 @@ impl Blobs {
         let folder = root.join(BLOBS);
         fs::create_dir_all(&folder)?;
         let mut blobs = Self::default();
+        fs::create_dir_all(root.join(PLAIN))?;
         for (file, _) in FILES {
             let path = root.join(file);
             let digest = Digest::of(&fs::read(&path)?);
             fs::hard_link(&path, folder.join(digest.to_string()))?;
+            fs::hard_link(&path, root.join(unverified(file, digest)))?;
             blobs.files.push(digest);
         }
         for number in 0..DOWNLOADS {
@@ -53,7 +69,7 @@ impl Blobs {
             return Err(lost(io::Error::other("no such file")));
         };
         let server = &servers.pkgcache;
-        let paths = [format!("/v2/{REGISTRY}/bench/blobs/{digest}"), server.path(file)];
+        let paths = [verified(*digest), format!("/{}", unverified(file, *digest))];
         for path in &paths {
             Client::connect(server.authority()).and_then(|mut it| it.get(path)).map_err(lost)?;
         }
@@ -84,7 +100,7 @@ impl Blobs {
         for digest in &self.many {
             let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1e3;
             let [own, other] = &mut times;
-            own.push(milliseconds(through.get(&format!("/v2/{REGISTRY}/bench/blobs/{digest}"))?.first));
+            own.push(milliseconds(through.get(&verified(*digest))?.first));
             other.push(milliseconds(direct.get(&format!("/{BLOBS}/{digest}"))?.first));
         }
         let [own, other] = times;
@@ -93,5 +109,18 @@ impl Blobs {
         figures.add(Figure::new("directly", other));
         figures.add(Figure::new("added", added.into_iter().collect()).limit(Limit::AtMost(1.0)));
         Ok(figures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_verified_and_what_is_not_have_names_of_one_length() {
+        let digest = Digest::of(b"");
+        let plain = unverified("medium", digest);
+        assert!(plain.starts_with("plain/-") && plain.ends_with("-medium"), "{plain}");
+        assert_eq!(plain.len() + 1, verified(digest).len());
     }
 }
