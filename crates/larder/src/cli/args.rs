@@ -122,8 +122,6 @@ pub struct BakeArgs {
     /// by default, all. With `--compose`: compose files (words with a slash, or that end in .yml,
     /// .yaml or .json) and services
     pub(super) names: Vec<String>,
-    #[command(flatten)]
-    pub(super) compose: ComposeArgs,
     /// List the images and disks, and bake nothing
     #[arg(long, conflicts_with_all = ["rebuild", "check"])]
     pub(super) list: bool,
@@ -179,6 +177,8 @@ pub struct BakeArgs {
     pub(super) engine: Option<EngineArg>,
     #[command(flatten)]
     pub(super) talk: TalkArgs,
+    #[command(flatten)]
+    pub(super) compose: ComposeArgs,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
 }
