@@ -4,7 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::PossibleValuesParser;
 use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand, ValueEnum};
-use larder::cli::{BakeArgs, CiArgs, Process, or_interrupted};
+use larder::cli::{BakeArgs, CiArgs, Process, UnbakeArgs, or_interrupted};
 use larder::config;
 use larder::process::runner::{RunError, Runner, Verbosity};
 use larder::process::tools::Tools;
@@ -27,6 +27,8 @@ pub(crate) struct Args {
 enum Job {
     /// Bring the images of larder.toml up to date: `larder bake`, which see
     Bake(BakeArgs),
+    /// Take back what `bake --compose` has written: `larder unbake`, which see
+    Unbake(UnbakeArgs),
     /// Check everything: format, lints, tests, documentation, dependency rules; then `larder ci`
     ///
     /// Stops at the first failure and passes on its code.
@@ -137,6 +139,7 @@ pub(crate) fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
     let own = Own(Process::new()?);
     let result = match args.job {
         Job::Bake(args) => own.built().map_err(Into::into).and_then(|()| own.0.bake(args)),
+        Job::Unbake(args) => own.0.unbake(&args),
         Job::Ci(args) => own.ci(args),
         Job::Test(args) => own.test(&args.args),
         Job::Bench(args) => own.bench(&args),

@@ -22,34 +22,46 @@ const PODMAN: Engine = Engine {
     compose: "podman-compose --podman-args='--runtime runc' --podman-run-args='--ulimit nofile=1024:1024 --ulimit nproc=1024:1024'",
 };
 
-/// A project of three services, of which one stands on another; its name is that of no other test's.
+/// A project of three services, of which one stands on another; its name is that of no other
+/// test's.
 struct Project {
     session: Session,
     name: String,
 }
 
 impl Project {
+    /// On the base image, so that its services can be started.
     fn new(engine: &Engine) -> Self {
         let mut session = Session::new();
         let base = session.base_of(engine.name);
+        let project = Self::on(session, engine, &base, "RUN echo $WORD >/word");
+        project.session.write(".env", "WORD='from the file'\n");
+        project
+    }
+
+    /// On nothing, where none is started.
+    fn bare(engine: &Engine) -> Self {
+        let project = Self::on(Session::new(), engine, "scratch", "COPY $WORD /word");
+        project.session.write(".env", "WORD=file\n");
+        project
+    }
+
+    fn on(mut session: Session, engine: &Engine, base: &str, step: &str) -> Self {
         let name = session.image_in(engine.name, "p");
         for service in ["p-web", "p-job"] {
             let _ = session.image_in(engine.name, service);
         }
-        session.write(
-            "web/Dockerfile",
-            session.from(&base) + "ARG WORD\nCOPY file /file\nRUN echo $WORD >/word\n",
-        );
+        session.write("web/Dockerfile", session.from(base) + "ARG WORD\nCOPY file /file\n" + step + "\n");
         session.write("web/file", "one\n");
         session.write("job/Dockerfile", format!("FROM {name}-web\nCOPY file /file\n"));
         session.write("job/file", "job\n");
-        session.write(".env", "WORD='from the file'\n");
+        session.write("later/file", "no Dockerfile\n");
         session.write(
             "docker-compose.yml",
             "# Ours.\nservices:\n\
              \x20 web:  # the site\n    build:\n      context: ./web\n      args: [\"WORD=${WORD}\"]\n    network_mode: none\n    command: [cat, /file, /word]\n\
              \x20 job:\n    build: job\n    network_mode: none\n    command: [cat, /file, /word]\n\
-             \x20 later:\n    build: none\n    profiles: [later]\n",
+             \x20 later:\n    build: later\n    profiles: [later]\n",
         );
         let variable = if engine.name == "docker" { "LARDER_DOCKER" } else { "LARDER_PODMAN" };
         let session = session.env("COMPOSE_PROJECT_NAME", &name).env(variable, engine.name);
@@ -132,9 +144,13 @@ fn bakes_and_starts(engine: &Engine) {
         .ok();
     let compose = format!("{} -f docker-compose.yml -f docker-compose.larder.yml", engine.compose);
     project.run(&format!("{compose} up -d --no-build")).ok();
-    let logs = || project.run(&format!("{compose} logs --no-color 2>&1")).stdout();
-    larder_tests::until("both have printed", || logs().contains("one") && logs().contains("other"));
-    assert!(logs().contains("from the file"), "{}", logs());
+    project
+        .run(&format!("{} wait $({} ps -aq --filter name={})", engine.name, engine.name, project.name))
+        .ok();
+    let logs = project.run(&format!("{compose} logs --no-color 2>&1")).ok().stdout();
+    for word in ["one", "other", "from the file"] {
+        assert!(logs.contains(word), "`{word}` is not in {logs}");
+    }
     let used = project.run(&format!("{0} ps -a --format '{{{{.Image}}}}'", engine.name)).ok().stdout();
     assert!(used.contains(&web) && used.contains(&job), "{used}");
     project.run(&format!("{compose} down -t 0")).ok();
@@ -150,7 +166,7 @@ fn services_are_chosen_and_the_others_stay_pinned() {
     if !have(DOCKER.parts) {
         return;
     }
-    let project = Project::new(&DOCKER);
+    let project = Project::bare(&DOCKER);
     project.run("larder bake --compose").ok();
     let (web, job) = (project.pinned("web"), project.pinned("job"));
     project.session.write("web/file", "two\n");
@@ -163,7 +179,7 @@ fn services_are_chosen_and_the_others_stay_pinned() {
     for (line, code, words) in [
         ("larder bake --compose wev", 2, "is `web` meant?"),
         ("larder bake --compose none.yml", 2, "there is no `none.yml`"),
-        ("larder bake --compose later", 2, "does not exist"),
+        ("larder bake --compose later", 2, "Dockerfile"),
         ("larder bake --in-place", 2, "--compose"),
     ] {
         project.run(line).ends(code).says(words);
@@ -177,7 +193,7 @@ fn a_check_and_a_failure_write_nothing() {
     if !have(DOCKER.parts) {
         return;
     }
-    let project = Project::new(&DOCKER);
+    let project = Project::bare(&DOCKER);
     project.run("larder bake --compose --check").ends(1);
     project.run("larder bake --compose --dry-run").ok();
     project.session.write("job/Dockerfile", "FROM scratch\nCOPY none /\n");
@@ -191,7 +207,7 @@ fn what_a_bake_writes_is_an_input_of_no_image() {
     if !have(DOCKER.parts) {
         return;
     }
-    let project = Project::new(&DOCKER);
+    let project = Project::bare(&DOCKER);
     let base = project.run("sed -n 1,2p web/Dockerfile").ok().stdout();
     project.session.write("Dockerfile", base + "COPY . /src\n");
     project.session.write("docker-compose.yml", "services: {web: {build: .}}\n");
@@ -253,11 +269,11 @@ fn a_service_may_be_another_ones_context() {
     if !have(PODMAN.parts) {
         return;
     }
-    let project = Project::new(&PODMAN);
+    let project = Project::bare(&PODMAN);
     project.session.write("job/Dockerfile", "FROM scratch\nCOPY --from=up /file /up\n");
     project.session.write(
         "docker-compose.yml",
-        "services:\n  job: {build: {context: job, additional_contexts: {up: 'service:web'}}}\n  web: {build: {context: web, args: {WORD: x}}}\n",
+        "services:\n  job: {build: {context: job, additional_contexts: {up: 'service:web'}}}\n  web: {build: {context: web, args: {WORD: file}}}\n",
     );
     assert_eq!(project.states("larder bake --compose"), states(&[("job", "built"), ("web", "built")]));
     project.session.write("web/file", "two\n");
@@ -270,7 +286,9 @@ fn larder_toml_says_the_rest() {
     if !have(DOCKER.parts) {
         return;
     }
-    let project = Project::new(&DOCKER);
+    let project = Project::bare(&DOCKER);
+    project.session.write("web/gpu", "gpu\n");
+    project.session.write("web/flag", "flag\n");
     project.session.write("docker-compose.gpu.yml", "services: {web: {build: {args: {WORD: gpu}}}}\n");
     project.session.write(
         ".devcontainer/devcontainer.json",

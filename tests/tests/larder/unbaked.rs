@@ -113,8 +113,8 @@ fn a_service_that_another_one_takes_its_settings_from_is_not_edited_alone() {
     is_as_before(&session);
 }
 
-/// Kills a line at the first moment, the second and so on at which it is about to change a name, until it is
-/// done before; `then` is looked at after each.
+/// Kills a line at the first moment, the second and so on at which it is about to change a name,
+/// until it is done before; `then` is looked at after each.
 fn killed_at_each(session: &Session, line: &str, then: impl Fn(u32)) {
     for moment in 1.. {
         assert!(moment < 60, "it is never done");

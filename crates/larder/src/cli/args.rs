@@ -140,8 +140,6 @@ pub struct BakeArgs {
     /// by default, all. With `--compose`: compose files (words with a slash, or that end in .yml,
     /// .yaml or .json) and services
     pub(super) names: Vec<String>,
-    #[command(flatten)]
-    pub(super) compose: ComposeArgs,
     /// List the images and disks, and bake nothing
     #[arg(long, conflicts_with_all = ["rebuild", "check"])]
     pub(super) list: bool,
@@ -202,6 +200,8 @@ pub struct BakeArgs {
     pub(super) talk: TalkArgs,
     #[command(flatten)]
     pub(super) profile: ProfileArgs,
+    #[command(flatten)]
+    pub(super) compose: ComposeArgs,
     #[command(flatten)]
     pub(super) project: ProjectArgs,
 }
