@@ -45,7 +45,10 @@ pub fn play(session: &Session, guide: &str, prepare: &str) {
         let said = format!("{}{}", ran.stdout(), ran.stderr());
         let mut lines = said.lines();
         for wanted in expected {
-            assert!(lines.any(|line| is_like(line, &wanted)), "`{wanted}` is not there, or not in order: {ran}");
+            assert!(
+                lines.any(|line| is_like(line, &wanted)),
+                "`{wanted}` is not there, or not in order: {ran}"
+            );
         }
     }
 }

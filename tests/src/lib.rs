@@ -14,8 +14,8 @@
 
 pub mod daemon;
 pub mod docker_registry;
-pub mod http;
 pub mod guide;
+pub mod http;
 pub mod isolation;
 pub mod mount;
 pub mod parts;

@@ -4,8 +4,8 @@ mod args;
 mod compose;
 
 pub use args::{
-    Args, BakeArgs, CiArgs, ComposeArgs, InitArgs, ListArgs, LockArgs, ProfileArgs, ProjectArgs, ReferenceArgs,
-    TagsArgs, TalkArgs, TierArgs, UnbakeArgs, WhyArgs,
+    Args, BakeArgs, CiArgs, ComposeArgs, InitArgs, ListArgs, LockArgs, ProfileArgs, ProjectArgs,
+    ReferenceArgs, TagsArgs, TalkArgs, TierArgs, UnbakeArgs, WhyArgs,
 };
 
 use args::{EngineArg, Job, TierJob};

@@ -9,7 +9,7 @@ use super::load::{Loader, Variables};
 use super::paths::tidy;
 use super::source::ComposeError;
 use super::yaml::Node;
-use crate::config::compose::Compose;
+use crate::config::Compose;
 
 /// The names of a project's file, the first first.
 const NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];

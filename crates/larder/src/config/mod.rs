@@ -18,7 +18,6 @@ use toml::de::DeValue;
 mod checks;
 pub mod chosen;
 mod command_line;
-pub mod compose;
 pub mod disk;
 mod expand;
 mod fault;
@@ -39,8 +38,6 @@ mod variables;
 
 pub use fault::{ConfigError, Invalid};
 
-pub use self::compose::Compose;
-use self::compose::ComposeTable;
 use self::disk::{Cache, Disk, DiskTable};
 use self::expand::Entry;
 pub(crate) use self::fault::Fault;
@@ -48,6 +45,8 @@ use self::fault::misread;
 use self::image::{Context, Image, Source};
 use self::layers::{Layers, Table};
 use self::services::Services;
+pub use self::services::compose::Compose;
+use self::services::compose::ComposeTable;
 use self::step::{CiTable, Step};
 use self::table::{ImageTable, Read};
 use self::tiers::profile::{self, Profile, ProfileTables};
@@ -153,8 +152,8 @@ pub(crate) fn check(text: &str, variables: Variables<'_>) -> Result<(), ConfigEr
 
 /// The tables of larder.toml, those of other tools too. One that begins with `x-` is its user's.
 const TABLES: [&str; 13] = [
-    "cache", "ci", "compose", "defaults", "disk", "gcctl", "image", "larder", "pkgcache", "profile", "service",
-    "store", "tier",
+    "cache", "ci", "compose", "defaults", "disk", "gcctl", "image", "larder", "pkgcache", "profile",
+    "service", "store", "tier",
 ];
 
 fn project(layers: &Layers, variables: Variables<'_>, services: Option<&Services>) -> Result<Project, Fault> {

@@ -71,19 +71,6 @@ fn the_composers_disks_are_read() {
     assert_eq!((debug.output.as_str(), debug.use_image_cache), ("out/edge-debug.raw", false));
 }
 
-/// The file's tables that are refused, each for itself; and what the rest is read as.
-#[track_caller]
-fn refuses(text: &str, refused: &[&str]) -> Result<Project, Fault> {
-    let mut file: toml::Table = text.parse().expect("TOML");
-    for name in refused {
-        let table = file.remove(*name).unwrap_or_else(|| panic!("it has no `{name}`"));
-        let alone = toml::Table::from_iter([((*name).to_owned(), table)]).to_string();
-        let fault = parse(&alone).expect_err(name);
-        assert_eq!(fault.message, format!("no tool knows the table `{name}`"));
-    }
-    parse(&file.to_string())
-}
-
 /// What team D has for all its images.
 const DEFAULTS: &str = "[defaults]\npackages = [\"apt\", \"pip\", \"huggingface\", \"ollama\", \"torch\"]\n";
 

@@ -1,62 +1,10 @@
-//! All keys of larder.toml in words: the page for people, and the JSON Schema for editors.
-//!
-//! The tests hold it against what the file's reader takes.
+//! All tables of larder.toml and their keys, in words.
 
-use std::fmt::Write;
+use super::{Key, Kind, key};
 
-use serde_json::{Map, Value, json};
+pub(in crate::config) const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `npm`, `pip`. In no key, and nothing of it stays in an image";
 
-/// One key of a table.
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    kind: Kind,
-    /// Whether it decides about an image's or a disk's key.
-    decides: bool,
-    text: &'static str,
-}
-
-/// What a key's value is.
-enum Kind {
-    Text,
-    Flag,
-    /// A list of texts.
-    Texts,
-    /// A text, or a list of them.
-    Words,
-    /// Names with texts.
-    Pairs,
-    /// Names with texts, numbers or truth values.
-    Values,
-    /// Names with texts or lists of texts.
-    Places,
-    /// Names with lists of texts or numbers.
-    Lists,
-    /// `true`, or a list of texts.
-    FlagOrTexts,
-    /// One of these words.
-    OneOf(&'static [&'static str]),
-    Table(&'static [Key]),
-    /// Names with tables.
-    Named(&'static [Key]),
-    /// Names with tables: those keys of an image that a service has.
-    Services,
-    /// A list of tables.
-    Several(&'static [Key]),
-    /// A list of texts or tables.
-    Rules(&'static [Key]),
-    /// A whole number that is not negative.
-    Number,
-    /// Another tool's, or the user's.
-    Any,
-}
-
-const fn key(name: &'static str, kind: Kind, decides: bool, text: &'static str) -> Key {
-    Key { name, kind, decides, text }
-}
-
-const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `npm`, `pip`. In no key, and nothing of it stays in an image";
-
-const CACHE: &[Key] = &[
+pub(in crate::config) const CACHE: &[Key] = &[
     key(
         "images",
         Kind::Flag,
@@ -71,7 +19,7 @@ const CACHE: &[Key] = &[
     ),
 ];
 
-const PACK: &[Key] = &[
+pub(in crate::config) const PACK: &[Key] = &[
     key("dir", Kind::Text, true, "the folder whose files become the image"),
     key("entrypoint", Kind::Words, true, "the command that the image runs"),
     key("env", Kind::Pairs, true, "variables that its processes see"),
@@ -79,12 +27,12 @@ const PACK: &[Key] = &[
     key("labels", Kind::Pairs, true, "labels of the image"),
 ];
 
-const SECRET: &[Key] = &[
+pub(in crate::config) const SECRET: &[Key] = &[
     key("env", Kind::Text, false, "the environment variable that has it"),
     key("file", Kind::Text, false, "the file that has it, relative to larder.toml"),
 ];
 
-const ENGINE_CACHE: &[Key] = &[
+pub(in crate::config) const ENGINE_CACHE: &[Key] = &[
     key(
         "from",
         Kind::Texts,
@@ -99,7 +47,7 @@ const ENGINE_CACHE: &[Key] = &[
     ),
 ];
 
-pub(super) const IMAGE: &[Key] = &[
+pub(in crate::config) const IMAGE: &[Key] = &[
     key("description", Kind::Text, false, "what the image is, for `larder list`"),
     key(
         "extends",
@@ -205,7 +153,7 @@ pub(super) const IMAGE: &[Key] = &[
     ),
 ];
 
-pub(super) const DISK: &[Key] = &[
+pub(in crate::config) const DISK: &[Key] = &[
     key("description", Kind::Text, false, "what the disk is, for `larder list`"),
     key("inputs", Kind::Texts, true, "patterns of the files that `run` reads, relative to larder.toml"),
     key("args", Kind::Values, true, "variables that `run` sees; values as in an image's `args`"),
@@ -217,7 +165,7 @@ pub(super) const DISK: &[Key] = &[
     key("timeout", Kind::Text, false, "how long `run` may take, such as `30m`"),
 ];
 
-const STEP: &[Key] = &[
+pub(in crate::config) const STEP: &[Key] = &[
     key("name", Kind::Text, false, "what the table of times calls it"),
     key("run", Kind::Text, false, "the line for `sh -c`, in the folder of larder.toml or in `dir`"),
     key("image", Kind::Text, false, "an image that is baked first; its name is in `$LARDER_IMAGE`"),
@@ -250,13 +198,13 @@ const STEP: &[Key] = &[
     key("dir", Kind::Text, false, "the folder that `run` runs in, relative to larder.toml"),
 ];
 
-const CI: &[Key] = &[
+pub(in crate::config) const CI: &[Key] = &[
     key("step", Kind::Several(STEP), false, "`[[ci.step]]`: the steps, in order"),
     key("steps", Kind::Several(STEP), false, "the same as one list"),
     key("log", Kind::Text, false, "a folder for what each step prints, and for `times.ndjson`"),
 ];
 
-const COMPOSE: &[Key] = &[
+pub(in crate::config) const COMPOSE: &[Key] = &[
     key("files", Kind::Texts, false, "the compose files, the lowest first; those that compose finds"),
     key("services", Kind::Texts, false, "the services to bake; all that have `build`"),
     key("profiles", Kind::Texts, false, "the active profiles of the compose files"),
@@ -275,16 +223,17 @@ const COMPOSE: &[Key] = &[
     ),
 ];
 
-const STORE: &[Key] = &[key("dir", Kind::Text, false, "where the store is, relative to this file")];
+pub(in crate::config) const STORE: &[Key] =
+    &[key("dir", Kind::Text, false, "where the store is, relative to this file")];
 
-const LARDER: &[Key] = &[key(
+pub(in crate::config) const LARDER: &[Key] = &[key(
     "version",
     Kind::Text,
     false,
     "the oldest larder that will do, such as `0.1`, or a range: `>=0.1, <0.3`. Checked first",
 )];
 
-const TIER: &[Key] = &[
+pub(in crate::config) const TIER: &[Key] = &[
     key("store", Kind::Text, false, "the folder of another store, relative to larder.toml"),
     key(
         "registry",
@@ -306,7 +255,7 @@ const TIER: &[Key] = &[
     ),
 ];
 
-const WHEN: &[Key] = &[
+pub(in crate::config) const WHEN: &[Key] = &[
     key(
         "event",
         Kind::Words,
@@ -317,7 +266,7 @@ const WHEN: &[Key] = &[
     key("tag", Kind::Words, false, "the git tag that is built"),
 ];
 
-const TAG: &[Key] = &[
+pub(in crate::config) const TAG: &[Key] = &[
     key("name", Kind::Text, false, "the name"),
     key(
         "move",
@@ -327,7 +276,7 @@ const TAG: &[Key] = &[
     ),
 ];
 
-const PROFILE: &[Key] = &[
+pub(in crate::config) const PROFILE: &[Key] = &[
     key(
         "when",
         Kind::Table(WHEN),
@@ -361,7 +310,7 @@ const PROFILE: &[Key] = &[
     ),
 ];
 
-const FILE: &[Key] = &[
+pub(in crate::config) const FILE: &[Key] = &[
     key("image", Kind::Named(IMAGE), true, "an image, built from a Dockerfile or packed from a folder"),
     key(
         "service",
@@ -386,209 +335,3 @@ const FILE: &[Key] = &[
     key("gcctl", Kind::Any, false, "see `gcctl --help`"),
     key("pkgcache", Kind::Any, false, "see `pkgcache serve --help`"),
 ];
-
-/// The page for people, in Markdown.
-#[must_use]
-pub fn page() -> String {
-    let mut text = "# larder.toml\n\nAll keys. A value that is in the key makes another image where it is another one. Tables that begin with `x-` are yours; any other \
-                    unknown table, and any unknown key of a table that is told here, is an error. `larder.local.toml` beside it goes above it, key by key, and `--set NAME.KEY=VALUE` above both.\n"
-        .to_owned();
-    let services: Vec<&Key> = of_service().collect();
-    let all = |keys: &'static [Key]| keys.iter().collect::<Vec<_>>();
-    for (heading, keys) in [
-        ("The file", all(FILE)),
-        ("[image.NAME]", all(IMAGE)),
-        ("pack", all(PACK)),
-        ("secrets.NAME", all(SECRET)),
-        ("engine-cache", all(ENGINE_CACHE)),
-        ("[disk.NAME]", all(DISK)),
-        ("[compose]", all(COMPOSE)),
-        ("[service.NAME]", services),
-        ("[cache], and cache", all(CACHE)),
-        ("[ci]", all(CI)),
-        ("[[ci.step]]", all(STEP)),
-        ("[store]", all(STORE)),
-        ("[tier.NAME]", all(TIER)),
-        ("[profile.NAME]", all(PROFILE)),
-        ("when", all(WHEN)),
-        ("tags", all(TAG)),
-        ("[larder]", all(LARDER)),
-    ] {
-        // A string is never too long to be written.
-        let _ = write!(
-            text,
-            "\n## {heading}\n\n| key | value | in the key | what it does |\n| --- | --- | --- | --- |\n"
-        );
-        for Key { name, kind, decides, text: words } in keys {
-            let is_in = if *decides { "yes" } else { "" };
-            let _ = writeln!(text, "| `{name}` | {} | {is_in} | {words} |", kind.in_words());
-        }
-    }
-    text.push_str(NOTES);
-    text
-}
-
-/// What is to be said of two of the keys at more length.
-const NOTES: &str = "
-## How outputs are written
-
-`outputs` copies files out of an image into the project, after a build and on a hit. No engine has to run for that. On the left is a place relative to
-larder.toml, on the right a path in the image, a pattern (`*`, `?`, `**`), or a list of them.
-
-- A folder gives what is in it. A single file gets the name on the left, or goes into it if that ends with a slash. Times are kept.
-- Files that a bake wrote for an earlier key are removed. All others are yours and stay, also those that you changed since. Unchanged files are not written again.
-- Errors are: a pattern that matches nothing, an output that would be an input of the image's own key, a file that another image has written.
-
-## How disks are kept
-
-`run` of `[disk.NAME]` writes to `$LARDER_OUTPUT`, and what it made is stored under a key of its inputs, arguments and command line. With the same key, the
-next bake copies it out of the store. `larder bake NAME` takes disks by name, too.
-
-- Files come back byte for byte, raw disks with their holes. A folder comes back with its modes and links, with times of 1980, and without empty folders.
-- If the command fails, nothing is stored, and the old output stays.
-";
-
-/// The JSON Schema (2020-12), for editors that know one.
-#[must_use]
-pub fn schema() -> Value {
-    let mut whole = object(FILE.iter());
-    if let Some(map) = whole.as_object_mut() {
-        map.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
-        map.insert("title".into(), "larder.toml".into());
-        map.insert("patternProperties".into(), json!({ "^x-": true }));
-        let mut defaults = IMAGE.iter().filter(|key| !super::expand::NO_DEFAULTS.contains(&key.name));
-        let defaults: Map<_, _> = defaults.by_ref().map(property).collect();
-        if let Some(place) = map.get_mut("properties").and_then(|all| all.get_mut("defaults")) {
-            *place = json!({ "type": "object", "properties": defaults, "additionalProperties": false });
-        }
-    }
-    whole
-}
-
-/// The keys of an image that `[service.NAME]` has.
-fn of_service() -> impl Iterator<Item = &'static Key> {
-    IMAGE.iter().filter(|key| super::services::KEYS.contains(&key.name))
-}
-
-fn object<'k>(keys: impl Iterator<Item = &'k Key>) -> Value {
-    let properties: Map<_, _> = keys.map(property).collect();
-    json!({ "type": "object", "properties": properties, "additionalProperties": false })
-}
-
-fn property(key: &Key) -> (String, Value) {
-    let mut value = key.kind.schema();
-    if let Some(map) = value.as_object_mut() {
-        map.insert("description".into(), key.text.into());
-    }
-    (key.name.to_owned(), value)
-}
-
-impl Kind {
-    fn in_words(&self) -> String {
-        match self {
-            Self::Text => "text".to_owned(),
-            Self::Flag => "`true` or `false`".to_owned(),
-            Self::Texts => "list of texts".to_owned(),
-            Self::Words => "text, or list of texts".to_owned(),
-            Self::Pairs => "names with texts".to_owned(),
-            Self::Values => "names with texts, numbers or truth values".to_owned(),
-            Self::Places => "names with texts, or lists of texts".to_owned(),
-            Self::Lists => "names with lists of texts or numbers".to_owned(),
-            Self::FlagOrTexts => "`true`, or list of texts".to_owned(),
-            Self::OneOf(words) => {
-                words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ")
-            }
-            Self::Table(_) | Self::Any => "table".to_owned(),
-            Self::Named(_) | Self::Services => "names with tables".to_owned(),
-            Self::Several(_) => "list of tables".to_owned(),
-            Self::Rules(_) => "list of texts or tables".to_owned(),
-            Self::Number => "number".to_owned(),
-        }
-    }
-
-    fn schema(&self) -> Value {
-        let text = json!({ "type": "string" });
-        let texts = json!({ "type": "array", "items": text });
-        let of_names = |values: Value| json!({ "type": "object", "additionalProperties": values });
-        match self {
-            Self::Text => text,
-            Self::Flag => json!({ "type": "boolean" }),
-            Self::Texts => texts,
-            Self::Words => json!({ "anyOf": [text, texts] }),
-            Self::Pairs => of_names(text),
-            Self::Values => of_names(json!({ "type": ["string", "number", "boolean"] })),
-            Self::Places => of_names(json!({ "anyOf": [text, texts] })),
-            Self::Lists => {
-                of_names(json!({ "type": "array", "items": { "type": ["string", "number", "boolean"] } }))
-            }
-            Self::FlagOrTexts => json!({ "anyOf": [{ "type": "boolean" }, texts] }),
-            Self::OneOf(words) => json!({ "enum": words }),
-            Self::Table(keys) => object(keys.iter()),
-            Self::Named(keys) => of_names(object(keys.iter())),
-            Self::Services => of_names(object(of_service())),
-            Self::Several(keys) => json!({ "type": "array", "items": object(keys.iter()) }),
-            Self::Rules(keys) => json!({ "type": "array", "items": { "anyOf": [text, object(keys.iter())] } }),
-            Self::Number => json!({ "type": "integer", "minimum": 0, "maximum": 255 }),
-            Self::Any => json!({ "type": "object" }),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::parse;
-
-    /// The keys that the reader says that it knows in the table.
-    fn known(table: &str) -> Vec<String> {
-        let message = parse(&format!("{table}\nno-such-key = 1\n")).expect_err("an unknown key").message;
-        let (_, expected) = message.split_once("expected ").unwrap_or_else(|| panic!("{table}: {message}"));
-        let mut names: Vec<_> = expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-        names.sort();
-        names
-    }
-
-    #[track_caller]
-    fn is_complete(table: &str, keys: &[Key], read_before: &[&str]) {
-        let mut names: Vec<_> = keys.iter().map(|key| key.name.to_owned()).collect();
-        names.retain(|name| !read_before.contains(&name.as_str()));
-        names.sort();
-        assert_eq!(names, known(table), "{table}");
-    }
-
-    #[test]
-    fn every_key_that_is_read_is_told_and_no_other() {
-        is_complete("[image.a]", IMAGE, &["extends", "matrix", "platforms"]);
-        is_complete("[image.a.pack]\ndir = \"d\"", PACK, &[]);
-        is_complete("[image.a.secrets.s]", SECRET, &[]);
-        is_complete("[image.a.engine-cache]", ENGINE_CACHE, &[]);
-        is_complete("[image.a.cache]", CACHE, &[]);
-        is_complete("[disk.d]", DISK, &[]);
-        is_complete("[compose]", COMPOSE, &[]);
-        let mut of_service: Vec<_> = of_service().map(|key| key.name.to_owned()).collect();
-        of_service.sort();
-        assert_eq!(of_service, known("[service.s]"));
-        is_complete("[ci]", CI, &[]);
-        is_complete("[[ci.step]]", STEP, &[]);
-        is_complete("[store]", STORE, &[]);
-        is_complete("[larder]", LARDER, &[]);
-        is_complete("[tier.t]", TIER, &[]);
-        is_complete("[profile.p]", PROFILE, &[]);
-        is_complete("[profile.p.when]", WHEN, &[]);
-        let mut tables: Vec<_> = FILE.iter().map(|key| key.name).collect();
-        tables.sort_unstable();
-        assert_eq!(tables, crate::config::TABLES);
-    }
-
-    #[track_caller]
-    fn is_written(file: &str, text: &str) {
-        let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
-        larder_tests::reviewed(&path, text);
-    }
-
-    #[test]
-    fn the_page_and_the_schema_are_written_down() {
-        is_written("larder-toml.md", &page());
-        is_written("larder.schema.json", &format!("{:#}\n", schema()));
-    }
-}
