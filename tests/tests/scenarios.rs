@@ -312,3 +312,18 @@ fn three_kinds_of_build_share_a_registry() {
     ];
     guide::play(&session, &text_of("registry", &names), &line(&session, "export LARDER_DOCKER=docker"));
 }
+
+#[test]
+fn the_services_of_a_compose_file_start_at_once() {
+    if !have(&[Part::Release, Part::Docker, Part::DockerCompose, Part::Base]) {
+        return;
+    }
+    let mut session = installed();
+    let base = session.base();
+    let [project, ..] =
+        ["atelier", "atelier-devcontainer", "atelier-test-gen"].map(|name| session.image(name));
+    // Its own, so that nothing of another test's is removed.
+    let from = format!("{base}\nLABEL test={project}");
+    let names = [("debian:12", from.as_str()), ("atelier", &project)];
+    guide::play(&session, &text_of("compose", &names), &line(&session, "export LARDER_DOCKER=docker"));
+}
