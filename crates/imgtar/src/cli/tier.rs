@@ -86,7 +86,7 @@ impl Invocation<'_> {
         registry: &RegistryArgs,
     ) -> Result<Outcome> {
         let keys = texts.iter().map(|text| whole(text.as_str())).collect::<Result<Vec<_>, _>>()?;
-        let found = tier::has(&self.tiers(args, registry)?, place, &keys)?;
+        let found = tier::has(&self.tiers(place, args, registry)?, place, &keys)?;
         for (key, found) in keys.iter().zip(&found) {
             if found.is_none() {
                 self.not_there(key, place);
@@ -113,7 +113,7 @@ impl Invocation<'_> {
             return Err(Error::Usage { message, help: "leave out what is to be noted" }.into());
         }
         let store = Store::open_or_create(&self.root)?;
-        let config = self.tiers(args, registry)?;
+        let config = self.tiers(place, args, registry)?;
         let pulled = tier::pull(&store, &config, place, &key, notes.force, &self.bar())?;
         let Some(Pulled { imported, tally }) = pulled else { return Ok(self.not_there(&key, place)) };
         let digest = imported.entry.descriptor.digest;
@@ -140,7 +140,7 @@ impl Invocation<'_> {
 
     pub(crate) fn tier_push(&self, store: &Store, key: &Key, args: &PushArgs) -> Result<Outcome> {
         let Some(place) = &args.tier.tier else { return Ok(self.miss(key)) };
-        let config = self.tiers(&args.tier, &args.registry)?;
+        let config = self.tiers(place, &args.tier, &args.registry)?;
         let pushed = tier::push(store, &config, place, key, args.force, &self.bar())?;
         let Some(pushed) = pushed else { return Ok(self.miss(key)) };
         let Pushed { saved, digest, tally, .. } = &pushed;
@@ -169,7 +169,7 @@ impl Invocation<'_> {
     }
 
     pub(crate) fn tier_ls(&self, place: &Place, args: &TierArgs, registry: &RegistryArgs) -> Result<Outcome> {
-        let rows = tier::list(&self.tiers(args, registry)?, place)?;
+        let rows = tier::list(&self.tiers(place, args, registry)?, place)?;
         let mut to = Output::listing();
         if self.view.common.json {
             out(rows.iter().try_for_each(|row| to.json(row)))?;
@@ -193,7 +193,7 @@ impl Invocation<'_> {
         registry: &RegistryArgs,
     ) -> Result<Outcome> {
         let keys = texts.iter().map(|text| whole(text.as_str())).collect::<Result<Vec<_>, _>>()?;
-        let removal = tier::remove(&self.tiers(args, registry)?, place, &keys)?;
+        let removal = tier::remove(&self.tiers(place, args, registry)?, place, &keys)?;
         for key in &removal.followed {
             self.view.say(&format!("`{key}` referred to what was removed, and went with it"));
         }
@@ -218,8 +218,11 @@ impl Invocation<'_> {
         Ok(Outcome::from_bool(removal.absent.is_empty()))
     }
 
-    fn tiers(&self, args: &TierArgs, registry: &RegistryArgs) -> Result<Config, Error> {
-        let account = account(self.settings.environment())?;
+    fn tiers(&self, place: &Place, args: &TierArgs, registry: &RegistryArgs) -> Result<Config, Error> {
+        let account = match place {
+            Place::S3(_) => account(self.settings.environment())?,
+            Place::Store(_) | Place::Registry(_) => Account::default(),
+        };
         let timeout = args.timeout.map(|age| age.0);
         Ok(Config { registries: self.registries(registry), timeout, account })
     }

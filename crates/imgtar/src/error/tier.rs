@@ -34,7 +34,7 @@ pub enum Error {
     #[diagnostic(code(imgtar::tier::unfit), help("build the image anew, and push it with `--force`"))]
     Unfit { place: String, key: Key, reason: String },
     /// No right to do that.
-    #[error("`{place}` does not allow to {doing}: {said}")]
+    #[error("`{place}` denied {doing}: {said}")]
     #[diagnostic(
         code(imgtar::tier::denied),
         help(

@@ -128,13 +128,21 @@ impl Push<'_> {
             return Ok(self.pushed(false, other, Tally::default()));
         }
         let stands = standing == Some(self.root().digest) && !self.force;
-        if !stands || tier.client.resolve(&artifact::tag(self.key))?.is_none() {
+        if !stands || !self.is_noted(&tier)? {
             self.send_artifact(&tier.client)?;
         }
         let threads = self.config.registries.parallel;
         let tally =
             push_whole(self.store, &tier.client, self.stored, self.key.as_str(), threads, self.progress)?;
         Ok(self.pushed(!stands, self.root().digest, tally))
+    }
+
+    /// Whether what stands there has notes, which are of this very image.
+    fn is_noted(&self, tier: &RegistryTier) -> Result<bool> {
+        match tier.entry(self.key) {
+            Err(error) if error.is_about_content() => Ok(false),
+            told => Ok(told?.is_some_and(|told| told.is_noted)),
+        }
     }
 
     fn to_bucket(&self, address: &Address) -> Result<Pushed> {

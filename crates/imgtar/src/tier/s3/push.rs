@@ -4,7 +4,7 @@
 //! that an old one that is used again is made young, and is looked for once more when the key file
 //! stands.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use storekit::{Blobs, Descriptor, Digest, Key, Store};
 
@@ -57,6 +57,7 @@ impl S3Tier {
         let same = matches!(standing, Standing::Same);
         let blobs: Vec<_> =
             job.stored.blobs.iter().map(|(digest, size)| Descriptor::new("", *digest, *size)).collect();
+        let begun = Instant::now();
         // What is forced though it stands mends what is damaged there.
         let (tally, reused) = self.send(job, &blobs, same && job.force)?;
         if same && !job.force {
@@ -65,7 +66,9 @@ impl S3Tier {
         self.write_layout()?;
         self.write_notes(job, !matches!(standing, Standing::Nothing))?;
         self.bucket.write(&key_path(job.key), job.stored.entry.to_text().as_bytes())?;
-        self.send(job, &reused, false)?;
+        // What a long push sent first is not young any more either.
+        let doubtful = if is_old(begun.elapsed()) { &blobs } else { &reused };
+        self.send(job, doubtful, false)?;
         Ok(Sent { saved: true, digest: own, tally })
     }
 

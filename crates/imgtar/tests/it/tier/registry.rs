@@ -4,7 +4,7 @@ use larder_tests::{Part, Ran, have, sh};
 use serde_json::{Value, json};
 use storekit::Digest;
 
-use super::scene::{INPUTS, Scene, noted, number, saved};
+use super::scene::{INPUTS, Scene, noted, number, saved, saved_another};
 use crate::kit::remotes::{Fake, PASSWORD, Real, Reply};
 use crate::kit::session::Session;
 use crate::kit::tars::layer;
@@ -52,6 +52,25 @@ fn an_image_without_its_artifact_comes_without_notes() {
     assert_eq!((number(&pushed, "moved_blobs"), &pushed["saved"]), (0, &false.into()));
     other.run(&format!("pull k --force --tier registry:{repository}")).ok();
     assert_eq!(noted(&other, "k"), noted(&session, "k"));
+}
+
+#[test]
+fn a_push_replaces_the_notes_of_another_image() {
+    let (session, reader, scene) = (Session::new(), Session::new(), Scene::serve());
+    saved(&session);
+    scene.run(&session, "push k").ok();
+    // The tag of one image beside the notes of another, as two pushes at once may leave it.
+    let other = Session::new();
+    saved_another(&other);
+    scene.run(&other, "push k --force").ok();
+    let repository = scene.place.strip_prefix("registry:").unwrap();
+    session.run(&format!("push k {repository}:k")).ok();
+    scene.run(&reader, "pull k").ok();
+    assert_eq!(noted(&reader, "k")["names"], json!([]));
+    let again = scene.run(&session, "push k --json").ok().json();
+    assert_eq!((&again["saved"], number(&again, "moved_blobs")), (&false.into(), 0));
+    scene.run(&reader, "pull k --force").ok();
+    assert_eq!(noted(&reader, "k"), noted(&session, "k"));
 }
 
 #[test]
