@@ -12,7 +12,6 @@ pub mod engine;
 pub mod init;
 pub mod list;
 pub mod lock;
-mod nearest;
 mod note;
 pub mod outputs;
 pub mod process;

@@ -45,7 +45,7 @@ use self::layers::{Layers, Table};
 use self::step::{CiTable, Step};
 use self::table::{ImageTable, Read};
 pub use self::variables::Variables;
-use crate::nearest::{self, question};
+use toolkit::nearest::{self, question};
 
 /// The file's name.
 pub const FILE: &str = "larder.toml";

@@ -69,12 +69,12 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
             Plan::Lookup(Box::new(may_adopt(cache, lookup).await))
         }
         (What::Blob(_), class) => Plan::Lookup(Box::new(may_adopt(cache, ruled(lookup, plain(class))).await)),
-        (What::Tags | What::Referrers(_), _) => Plan::Lookup(Box::new(negotiated(lookup))),
+        (What::Tags | What::Referrers(_), _) => Plan::Lookup(Box::new(negotiated(lookup, Known::Index))),
     }
 }
 
-fn negotiated(lookup: Lookup) -> Lookup {
-    let mut lookup = ruled(lookup, Known::Root);
+fn negotiated(lookup: Lookup, known: Known) -> Lookup {
+    let mut lookup = ruled(lookup, known);
     lookup.ruling.negotiated = true;
     lookup
 }
@@ -109,7 +109,7 @@ async fn head(cache: &Cache, lookup: &Lookup) -> Result<Response<Incoming>, crat
 /// A tag: what is stored for it while that is fresh; else its digest is asked for, and what has
 /// that digest becomes what is stored for it.
 async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
-    let lookup = with_forms(negotiated(lookup));
+    let lookup = with_forms(negotiated(lookup, Known::Tag));
     if lookup.config.offline || is_fresh(cache, &lookup) {
         return Plan::Lookup(Box::new(lookup));
     }

@@ -9,6 +9,7 @@ mod crash;
 mod doors;
 mod integrity;
 mod led_clients;
+mod lifetimes;
 mod manual;
 mod meeting;
 mod nginx;
