@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests write what they like")]
 
+mod breaker;
 mod caching;
 mod commands;
 mod crash;
