@@ -35,7 +35,8 @@ pub(crate) enum What {
 const LONGEST: usize = 255;
 
 /// Paths `/v2/NAME/manifests/TAG` (a tag), `/v2/NAME/manifests/DIGEST` and `/v2/NAME/blobs/DIGEST`
-/// (self-certifying), `tags/list` and `referrers` (indexes), anything else below `/v2/` an interface.
+/// (self-certifying), `tags/list` and `referrers` (indexes), anything else below `/v2/` an
+/// interface.
 #[must_use]
 pub(crate) fn ask(path: &str, _query: Option<&str>) -> Asked {
     let Some(RegistryPath { name, what }) = parse(path) else {

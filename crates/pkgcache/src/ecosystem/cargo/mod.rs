@@ -15,9 +15,9 @@ use crate::ecosystem::{Asked, Class, Package};
 /// The name of a crate, and a version, has no more bytes.
 const LONGEST: usize = 128;
 
-/// Mounted paths: `/config.json` (an index), index files `/se/rd/serde` (indexes; `package.name`), and
-/// the crates `/dl/NAME/VERSION/SHA256.crate` (self-certifying; `index` is the path of the crate's
-/// index file, `entry` is `NAME/VERSION`). Crates as registries usually name them
+/// Mounted paths: `/config.json` (an index), index files `/se/rd/serde` (indexes; `package.name`),
+/// and the crates `/dl/NAME/VERSION/SHA256.crate` (self-certifying; `index` is the path of the
+/// crate's index file, `entry` is `NAME/VERSION`). Crates as registries usually name them
 /// (`…/NAME/VERSION/download`, `…/NAME-VERSION.crate`) are artifacts. `/api/…` is an interface.
 #[must_use]
 pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
