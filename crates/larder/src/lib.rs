@@ -13,7 +13,6 @@ pub mod engine;
 pub mod init;
 pub mod list;
 pub mod lock;
-mod nearest;
 mod note;
 pub mod occasion;
 pub mod outputs;

@@ -19,6 +19,7 @@ use crate::outside::Outside;
 use crate::response::flight::Flights;
 use crate::store::Shelf;
 use crate::store::recent_targets::RecentTargets;
+use crate::upstream::breaker::Need;
 use crate::upstream::tokens::Tokens;
 use crate::upstream::{Route, Upstreams};
 use crate::wire::queues::Queues;
@@ -122,7 +123,8 @@ impl Cache {
     /// The way to the upstream.
     #[must_use]
     pub(crate) fn route(&self, config: &Config, private: bool) -> Route {
-        Route { private, parent: config.parent.clone(), via: vec![self.via.clone()], limits: config.limits }
+        let (parent, via) = (config.parent.clone(), vec![self.via.clone()]);
+        Route { private, parent, via, limits: config.limits, need: Need::default() }
     }
 }
 

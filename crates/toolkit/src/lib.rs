@@ -10,6 +10,7 @@ pub mod errors;
 pub mod limits;
 #[cfg(feature = "manual")]
 pub mod manual;
+pub mod nearest;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod outcome;

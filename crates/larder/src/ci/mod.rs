@@ -17,12 +17,12 @@ use toolkit::{Outcome, output};
 use crate::bake;
 use crate::config::Project;
 use crate::config::step::Step;
-use crate::nearest::question;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code};
 use crate::process::tools::Tools;
 use crate::tier::Route;
 use crate::times::{Ended, Times};
+use toolkit::nearest::question;
 
 /// One thing to check, with its name in the table of times.
 pub struct Check<'a> {

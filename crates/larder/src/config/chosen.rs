@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::Project;
 use super::disk::Disk;
 use super::image::Image;
-use crate::nearest::question;
+use toolkit::nearest::question;
 
 /// Why nothing is meant.
 #[derive(Debug, Error, Diagnostic)]

@@ -7,7 +7,7 @@ use super::expand::{Entry, args_of, set as set_entry};
 use super::fault::Fault;
 use super::layers::{Layers, Table};
 use super::reference::{DISK, IMAGE};
-use crate::nearest::question;
+use toolkit::nearest::question;
 
 /// Whether the word may follow the image's name.
 fn is_key(word: &str) -> bool {

@@ -16,7 +16,7 @@ use super::layers::{Table, merge};
 use super::matrix::{self, Value};
 use super::platforms::{self, apart};
 use super::variables::{Variables, names_one, replaced};
-use crate::nearest::question;
+use toolkit::nearest::question;
 
 /// What belongs to one image alone, and goes to none that extends it.
 const OWN: [&str; 5] = ["description", "extends", "matrix", "outputs", "tags"];

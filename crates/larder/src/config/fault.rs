@@ -7,7 +7,7 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use storekit::printable;
 use thiserror::Error;
 
-use crate::nearest::nearest;
+use toolkit::nearest::nearest;
 
 /// Why larder.toml cannot be used.
 #[derive(Debug, Error, Diagnostic)]

@@ -52,7 +52,7 @@ use self::table::{ImageTable, Read};
 use self::tiers::profile::{self, Profile, ProfileTables};
 use self::tiers::tier::{self, Tier, TierTables};
 pub use self::variables::Variables;
-use crate::nearest::{self, question};
+use toolkit::nearest::{self, question};
 
 /// The file's name.
 pub const FILE: &str = "larder.toml";

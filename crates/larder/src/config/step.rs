@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::checks::{is_limit, leaves};
 use super::fault::Fault;
 use super::image::Image;
-use crate::nearest::question;
+use toolkit::nearest::question;
 
 /// One of the project's own steps of `ci`.
 #[derive(Clone, Debug, PartialEq, Eq)]

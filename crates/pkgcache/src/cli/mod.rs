@@ -96,15 +96,27 @@ enum Job {
     /// `access-log`; upstreams as `[pkgcache.upstream]`, with `NAME = "URL"` or `NAME = { url =
     /// "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
     /// keep-private = true, heuristic-freshness = true }`; registries as `[pkgcache.registry]`,
-    /// with `NAME = { url = "URL", tokens-from = "HOST" }`. Only there: `index-ttl` (an index is
-    /// handed on without a question for 60s), `stale-window` (a stored copy stands in for an
-    /// upstream that fails for 7d beyond that), `max-connections` (16384, and no more than three
-    /// quarters of the files that may be open), `head-time` (a request's head has to come within
-    /// 20s), `idle-time` (a connection on which the client lets nothing move is closed, 300s),
+    /// with `NAME = { url = "URL", tokens-from = "HOST" }`. Only there: `ttl`, `stale-window` (a
+    /// stored copy stands in for an upstream that fails for 7d beyond that), `max-connections`
+    /// (16384, and no more than three quarters of the files that may be open), `head-time` (a
+    /// request's head has to come within 20s), `idle-time` (a connection on which the client lets
+    /// nothing move is closed, 300s),
     /// `answer-time` (an upstream has to say something within 60s, from the end of the request's
     /// body on), `keep-events` (the counts in events/, 30d). Variables: `LARDER_PKGCACHE_LISTEN`,
     /// `_UPSTREAM`, `_ALLOW`, `_TUNNEL` (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`,
     /// `_TOKEN_FILE`.
+    ///
+    /// `ttl = { index = "60s", tag = "10s", pinned-by-name = "30d" }` says for how long the classes
+    /// that `pkgcache why` names are handed on without a question: an index (60s; `index-ttl` for
+    /// short), a registry's tag (as an index), and a file of which nothing says a checksum (for
+    /// ever). It can stand in the table of a mount with a `kind`, and of a registry, too, where it
+    /// goes first. What has a checksum cannot change, and for all else HTTP's rules hold.
+    ///
+    /// An upstream that cannot be reached is left alone for a second, then for twice as long each
+    /// time, up to a minute; one that asks for it (429, or 503 with `Retry-After`) for as long as
+    /// it says, up to an hour. After that one request finds out how it is, and the others get the
+    /// stored copy, or the failure, at once. The same holds for one that package clients are served
+    /// from while it fails; only what nothing stored can stand in for is asked of it all the same.
     ///
     /// Where neither an upstream nor a host is set, the indexes of this machine's clients are
     /// cached, as `pkgcache detect` finds them; a line on stderr names each.
@@ -175,8 +187,9 @@ enum Job {
     },
     /// Explain what becomes of a request for a URL
     ///
-    /// What it is, who says what it has to be, for how long it is fresh, what is stored of it, and
-    /// what would be asked for. Nothing is asked. Exit code 1 where nothing is stored.
+    /// What it is, who says what it has to be, for how long it is fresh and which setting says so,
+    /// what is stored of it, and what would be asked for. Nothing is asked. Exit code 1 where
+    /// nothing is stored.
     Why {
         /// The upstream's own URL, or a path of this server
         url: String,

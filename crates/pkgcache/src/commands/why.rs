@@ -13,6 +13,7 @@ use crate::cache::{self, Cache};
 use crate::commands::Console;
 use crate::config::Config;
 use crate::config::target::{self, Target};
+use crate::config::ttl::SetBy;
 use crate::ecosystem::ruling::{Freshness, Ruling};
 use crate::ecosystem::table::fetchable;
 use crate::ecosystem::{Class, Ecosystem, Package, python};
@@ -43,6 +44,9 @@ struct Why {
     door: Option<String>,
     /// By which rule it is fresh.
     rule: String,
+    /// The setting that says for how long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set_by: Option<String>,
     /// What it has to hash to, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     expected: Option<Checksum>,
@@ -134,8 +138,8 @@ async fn explain(cache: &Arc<Cache>, asked: &Uri) -> Why {
         Ecosystem::Generic => (lookup, None),
         _ => match index::plan(cache, lookup.clone(), &from).await {
             Plan::Lookup(planned) => (*planned, None),
-            Plan::Answer(response, _) if class == Class::Root => {
-                (index::as_root(lookup), Some(response.status()))
+            Plan::Answer(response, _) if matches!(class, Class::Index | Class::Tag) => {
+                (index::as_class(lookup, class), Some(response.status()))
             }
             Plan::Answer(response, _) => (lookup, Some(response.status())),
         },
@@ -147,14 +151,16 @@ async fn explain(cache: &Arc<Cache>, asked: &Uri) -> Why {
         (Some(stored), _) => asks(&planned, Some(stored)),
         (None, _) => asks(&planned, None),
     };
+    let (rule, set_by) = rule(&planned, class, &config);
     Why {
         url: planned.target.url.to_string(),
         ecosystem: kind.name(),
-        class: word(class),
+        class: class.name(),
         name: question.package.name,
         version: question.package.version,
         door,
-        rule: rule(&planned.ruling),
+        rule,
+        set_by,
         expected: planned.ruling.expected.map(|it| it.checksum),
         level: planned.ruling.level,
         named_by,
@@ -218,24 +224,37 @@ fn asks(planned: &Lookup, stored: Option<&Found>) -> String {
     }
 }
 
-fn rule(ruling: &Ruling) -> String {
-    match ruling.freshness {
-        Freshness::Http => "as long as HTTP's rules say".to_owned(),
-        Freshness::For(seconds) => format!("an index: for {seconds} s, whatever its headers say"),
-        Freshness::Forever => "for ever: it cannot change".to_owned(),
-    }
+/// By which rule it is fresh, and the setting that says for how long, where there is one.
+fn rule(planned: &Lookup, class: Class, config: &Config) -> (String, Option<String>) {
+    let Ruling { freshness, expected, .. } = &planned.ruling;
+    let ttl = &planned.target.ttl;
+    let lifetime = match (freshness, expected, class) {
+        (Freshness::Http, ..) => return ("as long as HTTP's rules say".to_owned(), None),
+        (_, Some(_), _) => return ("for ever: it cannot change".to_owned(), None),
+        (.., Class::Index) => ttl.index,
+        (.., Class::Tag) => ttl.tag,
+        _ => ttl.pinned_by_name,
+    };
+    let rule = lifetime.seconds.map_or_else(
+        || "for ever: what has this name is not expected to change".to_owned(),
+        |seconds| format!("for {seconds} s, whatever its headers say"),
+    );
+    let set_by = match lifetime.set_by {
+        SetBy::Default(name) => format!("the default of `{name}`"),
+        SetBy::All(name) => format!("`{name}` of [pkgcache]"),
+        SetBy::Mount(name) => format!("`{name}` of {}", table(&planned.target, config)),
+    };
+    (rule, Some(set_by))
 }
 
-fn word(class: Class) -> &'static str {
-    match class {
-        Class::Root => "root",
-        Class::SubIndex => "sub-index",
-        Class::Artifact => "artifact",
-        Class::SelfCertifying(_) => "self-certifying",
-        Class::PinnedByName => "pinned-by-name",
-        Class::Api => "api",
-        Class::Unknown => "unknown",
+/// The table of settings of the mount or registry.
+fn table(target: &Target, config: &Config) -> String {
+    if config.registries.iter().any(|it| it.name == target.source && it.url == target.upstream) {
+        return format!("[pkgcache.registry] {}", target.source);
     }
+    let mount = config.upstreams.iter().find(|it| it.url == target.upstream && it.kind == target.kind);
+    let name = mount.map(|it| it.name.as_str()).filter(|name| !name.is_empty());
+    format!("[pkgcache.upstream] {}", name.unwrap_or("/"))
 }
 
 impl Why {
@@ -248,7 +267,10 @@ impl Why {
         if let Some(door) = &self.door {
             line("door", door)?;
         }
-        line("fresh", &self.rule)?;
+        match &self.set_by {
+            Some(set_by) => line("fresh", &format!("{} ({set_by})", self.rule))?,
+            None => line("fresh", &self.rule)?,
+        }
         if let Some(expected) = &self.expected {
             line("expected", &format!("{expected} ({})", self.level.name()))?;
         }

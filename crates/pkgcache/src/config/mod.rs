@@ -5,6 +5,7 @@
 pub(crate) mod hosts;
 pub(crate) mod settings;
 pub(crate) mod target;
+pub(crate) mod ttl;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use storekit::Digest;
 use toolkit::net::Network;
 
 use crate::config::hosts::Hosts;
+use crate::config::ttl::Lifetimes;
 use crate::ecosystem::Ecosystem;
 use crate::wire::framing::HeadLimits;
 
@@ -41,8 +43,8 @@ pub struct Config {
     pub heuristic_freshness: bool,
     /// Whether the cookies of an answer are stored, and handed to all clients that get it.
     pub keep_cookies: bool,
-    /// For how long an index is handed on without asking its upstream.
-    pub index_ttl: Duration,
+    /// For how long what is asked for elsewhere than below a mount is handed on without a question.
+    pub ttl: Lifetimes,
     /// For how long beyond that a stored response stands in for an upstream that fails.
     pub stale_window: Duration,
     /// Which clients may connect from another machine.
@@ -76,6 +78,8 @@ pub struct Upstream {
     pub keep_private: bool,
     /// Whether a lifetime is guessed for answers that name none.
     pub heuristic_freshness: bool,
+    /// For how long its indexes, and files without a checksum, are handed on without a question.
+    pub ttl: Lifetimes,
 }
 
 /// A registry of container images that is mirrored here.
@@ -87,6 +91,8 @@ pub struct Registry {
     pub url: Uri,
     /// The server, beside the registry's own, that gives tokens for its users' credentials.
     pub tokens_from: Option<String>,
+    /// For how long its tags and lists are handed on without a question.
+    pub ttl: Lifetimes,
 }
 
 /// What the forward mode may reach.
@@ -162,7 +168,7 @@ impl Default for Config {
             offline: false,
             heuristic_freshness: false,
             keep_cookies: false,
-            index_ttl: Duration::from_secs(60),
+            ttl: Lifetimes::default(),
             stale_window: Duration::from_secs(7 * 86_400),
             clients: Clients::default(),
             limits: Limits::default(),

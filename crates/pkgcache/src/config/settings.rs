@@ -17,6 +17,7 @@ use toolkit::net::without_credentials;
 use toolkit::settings::Settings;
 
 use crate::config::hosts::{HostRule, Hosts};
+use crate::config::ttl::{Lifetimes, Ttl};
 use crate::config::{Clients, Config, DOCKER, Forward, Limits, Registry, Upstream};
 use crate::ecosystem::Ecosystem;
 use crate::error::Error;
@@ -50,7 +51,9 @@ pub struct Options {
     pub heuristic_freshness: Option<bool>,
     /// Whether the cookies of an answer are stored, and handed to all clients that get it.
     pub keep_cookies: Option<bool>,
-    /// For how long an index is handed on without asking its upstream.
+    /// For how long what clients get is handed on without asking its upstream, by class.
+    pub ttl: Ttl,
+    /// The same for an index, by a shorter name.
     pub index_ttl: Option<Age>,
     /// For how long beyond that a stored response stands in for an upstream that fails.
     pub stale_window: Option<Age>,
@@ -101,6 +104,8 @@ pub struct RegistryMount {
     pub url: Option<String>,
     /// The server, beside the registry's own, that may be sent its users' credentials for a token.
     pub tokens_from: Option<String>,
+    /// For how long its tags and lists are handed on without a question.
+    pub ttl: Ttl,
 }
 
 /// An upstream's table.
@@ -125,6 +130,9 @@ pub struct MountTable {
     pub keep_private: bool,
     /// Whether a lifetime is guessed for answers that name none.
     pub heuristic_freshness: Option<bool>,
+    /// For how long what clients get is handed on without a question, by class.
+    #[serde(default)]
+    pub ttl: Ttl,
 }
 
 impl<'de> Deserialize<'de> for Mount {
@@ -218,7 +226,7 @@ impl Options {
     pub fn mirror<'a>(&mut self, registries: impl IntoIterator<Item = &'a str>) {
         for text in registries {
             let (name, url) = text.split_once('=').map_or((text, None), |(name, url)| (name, Some(url)));
-            let mount = RegistryMount { url: url.map(str::to_owned), tokens_from: None };
+            let mount = RegistryMount { url: url.map(str::to_owned), ..RegistryMount::default() };
             self.registry.insert(name.to_owned(), mount);
         }
     }
@@ -241,6 +249,7 @@ impl Options {
             offline: self.offline.or(other.offline),
             heuristic_freshness: self.heuristic_freshness.or(other.heuristic_freshness),
             keep_cookies: self.keep_cookies.or(other.keep_cookies),
+            ttl: self.ttl.or(&other.ttl),
             index_ttl: self.index_ttl.or(other.index_ttl),
             stale_window: self.stale_window.or(other.stale_window),
             allow_remote: self.allow_remote.or(other.allow_remote),
@@ -273,17 +282,18 @@ impl Options {
             ..defaults.limits
         };
         let guesses = self.heuristic_freshness.unwrap_or(false);
+        let ttl = |own: &Ttl| Lifetimes::of(own, &self.ttl, self.index_ttl);
         let config = Config {
             listen: listen(self.listen.as_deref().unwrap_or(LISTEN))?,
             upstreams: self
                 .upstream
                 .iter()
-                .map(|(name, mount)| upstream(name, mount, guesses, folder))
+                .map(|(name, mount)| upstream(name, mount, folder, guesses, ttl))
                 .collect::<Result<_, _>>()?,
             registries: self
                 .registry
                 .iter()
-                .map(|(name, mount)| registry(name, mount))
+                .map(|(name, mount)| registry(name, mount, ttl))
                 .collect::<Result<_, _>>()?,
             forward: Forward {
                 hosts: hosts(self.allow.as_deref())?,
@@ -292,7 +302,7 @@ impl Options {
             allow_private: self.allow_private.unwrap_or(false),
             parent: self.parent.as_deref().map(parent).transpose()?,
             offline: self.offline.unwrap_or(false),
-            index_ttl: self.index_ttl.map_or(defaults.index_ttl, |age| age.0),
+            ttl: ttl(&Ttl::default()),
             stale_window: self.stale_window.map_or(defaults.stale_window, |age| age.0),
             heuristic_freshness: guesses,
             keep_cookies: self.keep_cookies.unwrap_or(false),
@@ -344,7 +354,13 @@ fn parent(text: &str) -> Result<Uri, Error> {
     Ok(uri)
 }
 
-fn upstream(name: &str, mount: &Mount, guesses: bool, folder: &Utf8Path) -> Result<Upstream, Error> {
+fn upstream(
+    name: &str,
+    mount: &Mount,
+    folder: &Utf8Path,
+    guesses: bool,
+    ttl: impl Fn(&Ttl) -> Lifetimes,
+) -> Result<Upstream, Error> {
     let table = match mount {
         Mount::Url(url) => MountTable { url: url.clone(), ..MountTable::default() },
         Mount::Table(table) => table.clone(),
@@ -362,6 +378,9 @@ fn upstream(name: &str, mount: &Mount, guesses: bool, folder: &Utf8Path) -> Resu
     if url.query().is_some() || url.authority().is_some_and(|it| it.as_str().contains('@')) {
         return Err(wrong("neither a query nor credentials can be a part of it"));
     }
+    if table.kind == Ecosystem::Generic && !table.ttl.is_empty() {
+        return Err(wrong("`ttl` needs a `kind`, for without one HTTP's rules hold for everything"));
+    }
     Ok(Upstream {
         name: name.trim_matches('/').to_owned(),
         url,
@@ -371,6 +390,7 @@ fn upstream(name: &str, mount: &Mount, guesses: bool, folder: &Utf8Path) -> Resu
         follow_redirects: table.follow_redirects,
         keep_private: table.keep_private,
         heuristic_freshness: table.heuristic_freshness.unwrap_or(guesses),
+        ttl: ttl(&table.ttl),
     })
 }
 
@@ -389,7 +409,7 @@ fn keyring(path: &Utf8Path) -> Result<Arc<[u8]>, Error> {
 const DOCKER_URL: &str = "https://registry-1.docker.io";
 const DOCKER_TOKENS: &str = "auth.docker.io";
 
-fn registry(name: &str, mount: &RegistryMount) -> Result<Registry, Error> {
+fn registry(name: &str, mount: &RegistryMount, ttl: impl Fn(&Ttl) -> Lifetimes) -> Result<Registry, Error> {
     let is_docker = name == DOCKER;
     let usual = if is_docker { DOCKER_URL.to_owned() } else { format!("https://{name}") };
     let text = mount.url.clone().unwrap_or(usual);
@@ -411,7 +431,7 @@ fn registry(name: &str, mount: &RegistryMount) -> Result<Registry, Error> {
         ));
     }
     let tokens_from = mount.tokens_from.clone().or(is_docker.then(|| DOCKER_TOKENS.to_owned()));
-    Ok(Registry { name: name.to_ascii_lowercase(), url, tokens_from })
+    Ok(Registry { name: name.to_ascii_lowercase(), url, tokens_from, ttl: ttl(&mount.ttl) })
 }
 
 /// The digest of the token in the file's first line.
@@ -455,6 +475,9 @@ mod tests {
         refused(|it| it.mount(["x=ftp://a/"]).unwrap(), "invalid upstream");
         refused(|it| it.mount(["a/b=http://a/"]).unwrap(), "invalid upstream");
         refused(|it| it.mount(["x=http://user:pw@a/"]).unwrap(), "http://…@a/");
+        let ttl = || toml::from_str("index = \"1s\"").unwrap();
+        let table = |ttl| MountTable { url: "http://a".to_owned(), ttl, ..MountTable::default() };
+        refused(|it| drop(it.upstream.insert("a".into(), Mount::Table(table(ttl())))), "needs a `kind`");
         refused(|it| it.token_file = Some("/nonexistent".into()), "/nonexistent");
         assert!(Options::default().mount(["x"]).is_err());
     }
@@ -478,6 +501,9 @@ mod tests {
         wrong("[pkgcache.upstream]\na = { url = 3 }", "expected a string");
         wrong("[pkgcache.upstream]\na = { uri = \"http://a\" }", "unknown field `uri`, expected");
         wrong("[pkgcache.upstream]\na = { keep-private = true }", "missing field `url`");
+        wrong("[pkgcache.upstream]\na = { url = \"http://a\", ttl = { tga = \"1s\" } }", "is `tag` meant?");
+        wrong("[pkgcache.registry]\na = { ttl = \"1s\" }", "expected times by class");
+        wrong("[pkgcache]\nttl = { artifact = \"1s\" }", "cannot change");
         wrong("[pkgcache]\nmax-connections = -1", "integer `-1`, expected a number of connections");
         wrong("[pkgcache]\nmax-connections = \"5\"", "expected a number of connections");
         wrong("[pkgcache]\nmax-object = true", "expected a size");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::{Uri, uri::PathAndQuery};
 
 use crate::config::hosts::is_address;
+use crate::config::ttl::Lifetimes;
 use crate::config::{Config, DOCKER, Upstream};
 use crate::ecosystem::path::canonical;
 use crate::ecosystem::{Ecosystem, apt, python};
@@ -40,6 +41,8 @@ pub(crate) struct Target {
     pub(crate) keyring: Option<Arc<[u8]>>,
     /// Whether npm gets the upstream's own URLs of tarballs.
     pub(crate) keep_links: bool,
+    /// For how long what it gives is handed on without a question.
+    pub(crate) ttl: Lifetimes,
     /// The server, beside its own, that may be sent credentials for a token.
     pub(crate) tokens_from: Option<String>,
     /// The name of the mount below which it was asked for; empty at the root, `None` in the forward
@@ -88,6 +91,7 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
         source: if port == 80 { host.to_owned() } else { format!("{host}:{port}") },
         keep_links: false,
         keyring: known.keyring,
+        ttl: known.ttl,
         keep_private: known.kind != Ecosystem::Generic,
         follow_redirects: known.kind != Ecosystem::Generic,
         kind: known.kind,
@@ -107,6 +111,7 @@ struct Known {
     below: String,
     upstream: Uri,
     keyring: Option<Arc<[u8]>>,
+    ttl: Lifetimes,
 }
 
 /// A URL below an upstream that is mounted is of its kind; one that looks like a file of a Debian
@@ -117,17 +122,19 @@ fn known(config: &Config, url: &Uri) -> Known {
     let mounted = config.upstreams.iter().filter_map(|it| Some((it, path_below(&it.url, url)?)));
     if let Some((upstream, below)) = mounted.max_by_key(|(it, _)| it.url.path().len()) {
         let (kind, keyring) = (upstream.kind, upstream.keyring.clone());
-        return Known { kind, below, upstream: upstream.url.clone(), keyring };
+        return Known { kind, below, upstream: upstream.url.clone(), keyring, ttl: upstream.ttl };
     }
     if let Some(index) = config.upstreams.iter().find(|it| it.kind == Ecosystem::Python)
         && let Some(below) = python::mounted_file(url)
     {
-        return Known { kind: Ecosystem::Python, below, upstream: index.url.clone(), keyring: None };
+        let (kind, upstream) = (Ecosystem::Python, index.url.clone());
+        return Known { kind, below, upstream, keyring: None, ttl: index.ttl };
     }
     let kind = if apt::is_likely(path) { Ecosystem::Apt } else { Ecosystem::Generic };
     let root =
         format!("{}://{}/", url.scheme_str().unwrap_or("http"), url.authority().map_or("", |it| it.as_str()));
-    Known { kind, below: path.to_owned(), upstream: root.parse().unwrap_or_default(), keyring: None }
+    let (below, upstream) = (path.to_owned(), root.parse().unwrap_or_default());
+    Known { kind, below, upstream, keyring: None, ttl: config.ttl }
 }
 
 /// The path of a URL below another one, if it lies there.
@@ -165,6 +172,7 @@ fn reverse(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
         upstream: upstream.url.clone(),
         keep_links: upstream.keep_links,
         keyring: upstream.keyring.clone(),
+        ttl: upstream.ttl,
         tokens_from: None,
         mount: Some(upstream.name.clone()),
     })
@@ -228,6 +236,7 @@ fn registry(config: &Config, uri: &Uri, rest: &str) -> Result<Target, NoTarget> 
         below,
         upstream: found.url.clone(),
         tokens_from: found.tokens_from.clone(),
+        ttl: found.ttl,
         ..Target::default()
     })
 }

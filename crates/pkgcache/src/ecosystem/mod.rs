@@ -49,9 +49,11 @@ pub enum Ecosystem {
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// A document on which freshness hangs: a signed release file, a project's page, a tag.
-    Root,
-    /// A document that a root names, with its checksum.
+    /// A document on which freshness hangs: a signed release file, a project's page.
+    Index,
+    /// A name that a registry gives to one image after another.
+    Tag,
+    /// A document that an index names, with its checksum.
     SubIndex,
     /// A file that an index names, with its checksum.
     Artifact,
@@ -64,6 +66,23 @@ pub(crate) enum Class {
     /// Anything else: HTTP's rules alone.
     #[default]
     Unknown,
+}
+
+impl Class {
+    /// The word for it in settings and in what `why` says.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Index => "index",
+            Self::Tag => "tag",
+            Self::SubIndex => "sub-index",
+            Self::Artifact => "artifact",
+            Self::SelfCertifying(_) => "self-certifying",
+            Self::PinnedByName => "pinned-by-name",
+            Self::Api => "api",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// What is known of a package from the address of one of its files.
@@ -133,8 +152,8 @@ impl Ecosystem {
     }
 
     /// What a request for `path` (with its `/`, as it was sent, below the upstream's own URL where
-    /// that is mounted) asks for. Nothing that may change is ever called anything but a root, an
-    /// interface or unknown.
+    /// that is mounted) asks for. Nothing that may change is ever called anything but an index, a
+    /// tag, an interface or unknown.
     #[must_use]
     pub(crate) fn ask(self, method: &Method, path: &str, query: Option<&str>) -> Asked {
         if !matches!(*method, Method::GET | Method::HEAD) {

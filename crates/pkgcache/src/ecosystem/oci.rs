@@ -34,8 +34,9 @@ pub(crate) enum What {
 /// A repository's name has no more bytes: clients count that of the registry too.
 const LONGEST: usize = 255;
 
-/// Paths `/v2/NAME/manifests/TAG` (a root), `/v2/NAME/manifests/DIGEST` and `/v2/NAME/blobs/DIGEST`
-/// (self-certifying), `tags/list` and `referrers` (roots), anything else below `/v2/` an interface.
+/// Paths `/v2/NAME/manifests/TAG` (a tag), `/v2/NAME/manifests/DIGEST` and `/v2/NAME/blobs/DIGEST`
+/// (self-certifying), `tags/list` and `referrers` (indexes), anything else below `/v2/` an
+/// interface.
 #[must_use]
 pub(crate) fn ask(path: &str, _query: Option<&str>) -> Asked {
     let Some(RegistryPath { name, what }) = parse(path) else {
@@ -44,10 +45,10 @@ pub(crate) fn ask(path: &str, _query: Option<&str>) -> Asked {
         return Asked::of(if interface { Class::Api } else { Class::Unknown });
     };
     let (class, version) = match what {
-        What::Tag(tag) => (Class::Root, Some(tag)),
+        What::Tag(tag) => (Class::Tag, Some(tag)),
         What::Manifest(digest) => (Class::SelfCertifying(digest), Some(digest.to_string())),
         What::Blob(digest) => (Class::SelfCertifying(digest), None),
-        What::Tags | What::Referrers(_) => (Class::Root, None),
+        What::Tags | What::Referrers(_) => (Class::Index, None),
     };
     Asked { package: Package { name: Some(name), version, architecture: None }, ..Asked::of(class) }
 }

@@ -10,15 +10,11 @@ use crate::ecosystem::{Asked, Class, Ecosystem};
 
 const TABLE: &str = include_str!("recorded.txt");
 
-fn class(class: Class) -> String {
+fn class(class: Class) -> &'static str {
     match class {
-        Class::Root => "root".to_owned(),
-        Class::SubIndex => "sub-index".to_owned(),
-        Class::Artifact => "artifact".to_owned(),
-        Class::SelfCertifying(checksum) => checksum.algorithm().to_owned(),
-        Class::PinnedByName => "pinned".to_owned(),
-        Class::Api => "api".to_owned(),
-        Class::Unknown => "unknown".to_owned(),
+        Class::SelfCertifying(checksum) => checksum.algorithm(),
+        Class::PinnedByName => "pinned",
+        class => class.name(),
     }
 }
 

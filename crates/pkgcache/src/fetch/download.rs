@@ -208,7 +208,7 @@ impl<'a> Download<'a> {
             }
             sleep(FIRST_PAUSE * 2_u32.pow(*fruitless)).await;
             *fruitless += 1;
-            match follow(self.cache, self.ask, &conditions).await {
+            match follow(self.cache, self.ask, &conditions, false).await {
                 Ok(response) if response.status().is_server_error() => {
                     then = format!("; then it answered {}", response.status());
                 }

@@ -145,7 +145,7 @@ pub(crate) async fn fetch(cache: Arc<Cache>, flight: Arc<Flight>, ask: Ask) {
 fn trouble(error: &SendError) -> Trouble {
     let status = error.status().as_u16();
     let pause = match error {
-        SendError::Paused(_, seconds) => Some(*seconds),
+        SendError::Paused(_, seconds, _) => Some(*seconds),
         _ => None,
     };
     Trouble { failure: Failure::Unreachable, status, message: error.to_string(), pause }
@@ -156,25 +156,28 @@ async fn answer(cache: &Cache, ask: &Ask) -> Result<Response<Incoming>, SendErro
     let conditions =
         ask.stored.as_ref().map(|it| conditional::validators(&it.answer.headers)).unwrap_or_default();
     let asked = !conditions.is_empty();
-    let response = follow(cache, ask, &conditions).await?;
+    let spare = ask.stored.as_ref().is_some_and(|it| ask.may_stand_in(&it.answer, cache::now()));
+    let response = follow(cache, ask, &conditions, spare).await?;
     let speaks =
         ask.stored.as_ref().is_some_and(|it| conditional::speaks_of(response.headers(), &it.answer.headers));
     if response.status() == StatusCode::NOT_MODIFIED && asked && !speaks {
-        return follow(cache, ask, &HeaderMap::new()).await;
+        return follow(cache, ask, &HeaderMap::new(), spare).await;
     }
     Ok(response)
 }
 
-/// Sends the request with these conditions, and follows redirects where that is set.
+/// Sends the request with these conditions, and follows redirects where that is set. `spare` says
+/// whether what is stored can stand in for the answer.
 pub(crate) async fn follow(
     cache: &Cache,
     ask: &Ask,
     conditions: &HeaderMap,
+    spare: bool,
 ) -> Result<Response<Incoming>, SendError> {
     let mut headers = ask.headers.clone();
     headers.extend(conditions.clone());
     let (method, target, route, wire) = (&Method::GET, &ask.target, &ask.route, ask.wire.clone());
-    Trip { cache, method, target, route, wire }.follow(headers).await
+    Trip { cache, method, target, route, wire, spare }.follow(headers).await
 }
 
 async fn settle(

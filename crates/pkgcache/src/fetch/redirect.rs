@@ -4,13 +4,12 @@
 //! or stands in `allow`, TLS is never left, and a private address needs what it needs there.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, LOCATION, RANGE, RETRY_AFTER, USER_AGENT, VIA,
+    IF_RANGE, LOCATION, RANGE, USER_AGENT, VIA,
 };
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 
@@ -19,8 +18,8 @@ use crate::config::target::Target;
 use crate::ecosystem::Ecosystem;
 use crate::fetch::token::Identity;
 use crate::observe::meter::add;
-use crate::rules::date;
 use crate::rules::invalidate::{is_same_origin, resolve};
+use crate::upstream::breaker::Need;
 use crate::upstream::{Outgoing, Route, SendError};
 use crate::wire::guard::Wire;
 
@@ -50,6 +49,8 @@ pub(crate) struct Trip<'a> {
     pub(crate) route: &'a Route,
     /// Where interim answers go.
     pub(crate) wire: Option<Arc<Wire>>,
+    /// Whether something stored can stand in for the answer.
+    pub(crate) spare: bool,
 }
 
 impl Trip<'_> {
@@ -99,29 +100,20 @@ impl Trip<'_> {
         *request.uri_mut() = url.clone();
         *request.headers_mut() = headers.clone();
         request.headers_mut().append(VIA, self.cache.via.clone());
-        let route = Route { private: self.may_be_private(url), ..self.route.clone() };
+        let route = Route { private: self.may_be_private(url), need: self.need(), ..self.route.clone() };
         add(&self.cache.counts.fetches, 1);
         let response = self.cache.upstreams.send(request, &route, self.wire.clone()).await;
         add(&self.cache.counts.failures, u64::from(response.is_err()));
-        if let Ok(response) = &response {
-            self.heed(url, &route, response);
-        }
         response
     }
 
-    /// A server of packages that is asked too often says for how long it wants to be left alone:
-    /// that holds for all clients here, which it takes for one.
-    fn heed(&self, url: &Uri, route: &Route, response: &Response<Incoming>) {
-        let busy = response.status() == StatusCode::TOO_MANY_REQUESTS;
-        if !busy || self.target.kind == Ecosystem::Generic {
-            return;
+    /// By HTTP's rules alone, what a server answers is passed on, whatever it says of the server.
+    fn need(&self) -> Need {
+        match self.target.kind {
+            Ecosystem::Generic => Need::Connection,
+            _ if self.spare => Need::Spare,
+            _ => Need::Answer,
         }
-        let named = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let seconds = named.and_then(|text| match text.trim().parse::<u64>() {
-            Ok(seconds) => Some(seconds),
-            Err(_) => u64::try_from(date::parse(text)? - crate::cache::now()).ok(),
-        });
-        self.cache.upstreams.pause(url, route, Duration::from_secs(seconds.unwrap_or(1)));
     }
 
     /// What holds for the server that was asked does not hold for one that it names: that one has

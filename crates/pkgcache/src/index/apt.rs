@@ -36,7 +36,7 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, clie
         return Plan::Lookup(Box::new(ruled(lookup, plain(asked.class))));
     };
     match asked.class {
-        Class::Root => root(cache, lookup, &place, client).await,
+        Class::Index => root(cache, lookup, &place, client).await,
         Class::SelfCertifying(_) => by_hash(cache, lookup, asked, &place).await,
         Class::SubIndex => sub_index(cache, lookup, &place, client).await,
         _ => package(cache, lookup).await,
@@ -44,7 +44,7 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, clie
 }
 
 fn generations(lookup: Lookup) -> Lookup {
-    let mut lookup = ruled(lookup, Known::Root);
+    let mut lookup = ruled(lookup, Known::Index);
     lookup.ruling.generations = GENERATIONS;
     lookup
 }

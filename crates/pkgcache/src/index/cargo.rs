@@ -14,11 +14,11 @@ use crate::proxy::lookup::Lookup;
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     match asked.class {
-        Class::Root if lookup.target.mount.is_some() && asked.package.name.is_none() => {
+        Class::Index if lookup.target.mount.is_some() && asked.package.name.is_none() => {
             config(cache, lookup).await
         }
-        Class::Root if asked.package.name.is_some() => index_file(cache, lookup).await,
-        Class::Root => Plan::Lookup(Box::new(ruled(lookup, Known::Root))),
+        Class::Index if asked.package.name.is_some() => index_file(cache, lookup).await,
+        Class::Index => Plan::Lookup(Box::new(ruled(lookup, Known::Index))),
         Class::SelfCertifying(checksum) => the_crate(cache, lookup, asked, checksum).await,
         Class::Artifact => under_its_own_name(cache, lookup, asked).await,
         _ => Plan::Lookup(Box::new(lookup)),
@@ -50,7 +50,7 @@ async fn under_its_own_name(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -
 /// An index file, handed on as it is where it can be one: cargo leaves out what it cannot read, and
 /// would find no such crate in half a file.
 async fn index_file(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
-    let lookup = ruled(lookup, Known::Root);
+    let lookup = ruled(lookup, Known::Index);
     let asking = whole(&lookup);
     let document = match document::current(cache, &asking).await {
         Ok(document) => document,

@@ -28,7 +28,7 @@ use crate::ecosystem::{Class, Ecosystem};
 use crate::proxy::lookup::Lookup;
 use crate::store::recent_targets::Place;
 
-pub(crate) use self::ruled::{Plan, as_root};
+pub(crate) use self::ruled::{Plan, as_class};
 
 /// What else is known of a request.
 #[derive(Clone, Copy, Debug)]

@@ -15,16 +15,16 @@ use crate::proxy::lookup::Lookup;
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     match asked.class {
-        Class::Root if lookup.target.mount.is_some() && asked.package.name.is_some() => {
+        Class::Index if lookup.target.mount.is_some() && asked.package.name.is_some() => {
             packument(cache, lookup, asked).await
         }
-        Class::Root => Plan::Lookup(Box::new(negotiated(lookup))),
+        Class::Index => Plan::Lookup(Box::new(negotiated(lookup))),
         _ => tarball(cache, lookup, asked).await,
     }
 }
 
 fn negotiated(lookup: Lookup) -> Lookup {
-    let mut lookup = ruled(lookup, Known::Root);
+    let mut lookup = ruled(lookup, Known::Index);
     lookup.ruling.negotiated = true;
     lookup
 }

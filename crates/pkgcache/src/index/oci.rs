@@ -69,12 +69,12 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
             Plan::Lookup(Box::new(may_adopt(cache, lookup).await))
         }
         (What::Blob(_), class) => Plan::Lookup(Box::new(may_adopt(cache, ruled(lookup, plain(class))).await)),
-        (What::Tags | What::Referrers(_), _) => Plan::Lookup(Box::new(negotiated(lookup))),
+        (What::Tags | What::Referrers(_), _) => Plan::Lookup(Box::new(negotiated(lookup, Known::Index))),
     }
 }
 
-fn negotiated(lookup: Lookup) -> Lookup {
-    let mut lookup = ruled(lookup, Known::Root);
+fn negotiated(lookup: Lookup, known: Known) -> Lookup {
+    let mut lookup = ruled(lookup, known);
     lookup.ruling.negotiated = true;
     lookup
 }
@@ -88,15 +88,20 @@ async fn may_adopt(cache: &Arc<Cache>, mut lookup: Lookup) -> Lookup {
         .is_some_and(|known| known.select_where(&lookup.headers, |it| lookup.ruling.accepts(it)).is_some());
     let Some(digest) = digest.filter(|_| !has_own && !lookup.config.offline) else { return lookup };
     if matches!(cache.shelf.body(&digest).await, Ok(FoundBody::Sound(_))) {
-        let answer = head(cache, &lookup).await;
+        let answer = head(cache, &lookup, false).await;
         lookup.ruling.adopts = answer.is_ok_and(|it| it.status() == StatusCode::OK);
     }
     lookup
 }
 
-async fn head(cache: &Cache, lookup: &Lookup) -> Result<Response<Incoming>, crate::upstream::SendError> {
+async fn head(
+    cache: &Cache,
+    lookup: &Lookup,
+    spare: bool,
+) -> Result<Response<Incoming>, crate::upstream::SendError> {
     let route = cache.route(&lookup.config, lookup.target.private);
-    let trip = Trip { cache, method: &Method::HEAD, target: &lookup.target, route: &route, wire: None };
+    let (method, target) = (&Method::HEAD, &lookup.target);
+    let trip = Trip { cache, method, target, route: &route, wire: None, spare };
     let mut headers = HeaderMap::new();
     for name in [ACCEPT, USER_AGENT, AUTHORIZATION] {
         for value in lookup.headers.get_all(&name) {
@@ -109,7 +114,7 @@ async fn head(cache: &Cache, lookup: &Lookup) -> Result<Response<Incoming>, crat
 /// A tag: what is stored for it while that is fresh; else its digest is asked for, and what has
 /// that digest becomes what is stored for it.
 async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
-    let lookup = with_forms(negotiated(lookup));
+    let lookup = with_forms(negotiated(lookup, Known::Tag));
     if lookup.config.offline || is_fresh(cache, &lookup) {
         return Plan::Lookup(Box::new(lookup));
     }
@@ -120,11 +125,11 @@ async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     }
     let known = cache.shelf.find(&lookup.key);
     let found = known.as_ref().and_then(|known| known.select(&lookup.headers));
-    let answer = head(cache, &lookup).await;
+    let stands = found.is_some_and(|it| it.answer.stands_by_rule(&lookup.ruling, cache::now()) == Some(true));
+    let answer = head(cache, &lookup, stands).await;
     let failing = answer
         .as_ref()
         .map_or(true, |it| it.status().is_server_error() || it.status() == StatusCode::TOO_MANY_REQUESTS);
-    let stands = found.is_some_and(|it| it.answer.stands_by_rule(&lookup.ruling, cache::now()) == Some(true));
     if failing && stands {
         let age = found.map_or(0, |found| found.answer.age(cache::now()));
         return Plan::Lookup(Box::new(as_it_is(lookup, age)));

@@ -25,8 +25,8 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
         return outside_a_mount(cache, lookup, asked).await;
     }
     match asked.class {
-        Class::Root if asked.package.name.is_some() => page(cache, lookup).await,
-        Class::Root => Plan::Lookup(Box::new(negotiated(lookup))),
+        Class::Index if asked.package.name.is_some() => page(cache, lookup).await,
+        Class::Index => Plan::Lookup(Box::new(negotiated(lookup))),
         _ => file(cache, lookup, asked).await,
     }
 }
@@ -34,7 +34,7 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
 /// In the forward mode nothing is written anew, so that files come from wherever the index has
 /// them. What a stored page of a mounted index says of them holds there as well.
 async fn outside_a_mount(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
-    if asked.class == Class::Root {
+    if asked.class == Class::Index {
         return Plan::Lookup(Box::new(negotiated(lookup)));
     }
     for index in lookup.config.upstreams.iter().filter(|it| it.kind == Ecosystem::Python) {
@@ -56,7 +56,7 @@ async fn said_by(cache: &Arc<Cache>, lookup: &Lookup, index: &Uri, asked: &Asked
 }
 
 fn negotiated(lookup: Lookup) -> Lookup {
-    let mut lookup = ruled(lookup, Known::Root);
+    let mut lookup = ruled(lookup, Known::Index);
     lookup.ruling.negotiated = true;
     lookup
 }

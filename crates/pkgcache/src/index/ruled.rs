@@ -6,6 +6,7 @@ use storekit::Level;
 
 use crate::cache;
 use crate::config::Config;
+use crate::config::ttl::Lifetimes;
 use crate::ecosystem::base::Base;
 use crate::ecosystem::ruling::{Expected, Freshness, Ruling};
 use crate::ecosystem::table::{Said, fetchable};
@@ -38,7 +39,8 @@ impl Plan {
 /// The ruling of a class of which nothing else is known.
 pub(super) fn plain(class: Class) -> Known {
     match class {
-        Class::Root => Known::Root,
+        Class::Index => Known::Index,
+        Class::Tag => Known::Tag,
         Class::SelfCertifying(checksum) => {
             Known::File(Level::Addressed, Some(Expected { checksum, size: None }))
         }
@@ -51,7 +53,9 @@ pub(super) fn plain(class: Class) -> Known {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     /// It is a document on which freshness hangs.
-    Root,
+    Index,
+    /// It is a registry's tag.
+    Tag,
     /// It is a file that does not change: who vouches for it, and for what.
     File(Level, Option<Expected>),
     /// HTTP's rules hold.
@@ -60,27 +64,35 @@ pub(super) enum Known {
 
 /// The lookup with what holds for it.
 pub(super) fn ruled(mut lookup: Lookup, known: Known) -> Lookup {
-    let seconds = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    let stale = seconds(lookup.config.stale_window);
+    let stale = i64::try_from(lookup.config.stale_window.as_secs()).unwrap_or(i64::MAX);
+    let freshness = freshness(&lookup.target.ttl, known);
     lookup.ruling = match known {
-        Known::Root => {
-            let freshness = Freshness::For(seconds(lookup.config.index_ttl));
-            // The one before, should the newest turn out to be none.
-            Ruling { freshness, stale, generations: 1, ..Ruling::default() }
-        }
+        // The one before, should the newest turn out to be none.
+        Known::Index | Known::Tag => Ruling { freshness, stale, generations: 1, ..Ruling::default() },
         Known::File(level, expected) => {
             let adopts = lookup.target.kind != Ecosystem::Oci;
-            Ruling { freshness: Freshness::Forever, expected, level, stale, adopts, ..Ruling::default() }
+            Ruling { freshness, expected, level, adopts, stale, ..Ruling::default() }
         }
         Known::Nothing => Ruling::default(),
     };
     lookup
 }
 
-/// The lookup of a document on which freshness hangs.
+fn freshness(ttl: &Lifetimes, known: Known) -> Freshness {
+    let lifetime = match known {
+        Known::Nothing => return Freshness::Http,
+        Known::File(_, Some(_)) => return Freshness::Forever,
+        Known::Index => ttl.index,
+        Known::Tag => ttl.tag,
+        Known::File(_, None) => ttl.pinned_by_name,
+    };
+    lifetime.seconds.map_or(Freshness::Forever, Freshness::For)
+}
+
+/// The lookup of something of which nothing but its class is known.
 #[must_use]
-pub(crate) fn as_root(lookup: Lookup) -> Lookup {
-    ruled(lookup, Known::Root)
+pub(crate) fn as_class(lookup: Lookup, class: Class) -> Lookup {
+    ruled(lookup, plain(class))
 }
 
 /// The lookup for a file of which an index says this; where it lies elsewhere, that is asked.
@@ -142,7 +154,7 @@ pub(super) fn beside(lookup: &Lookup, path: &str, headers: HeaderMap) -> Option<
     let credentials = lookup.headers.get(http::header::AUTHORIZATION).cloned();
     other.headers.extend(credentials.map(|value| (http::header::AUTHORIZATION, value)));
     other.key = cache::key(&other.target, &other.headers);
-    Some(ruled(other, Known::Root))
+    Some(ruled(other, Known::Index))
 }
 
 /// The same request for the whole document: a condition or a range of the client's is answered by

@@ -44,7 +44,7 @@ impl Lookup {
         let requested = cache::now();
         let answer = if body.is_end_stream() && matches!(self.method, Method::GET | Method::HEAD) {
             let (method, target, wire) = (&self.method, &self.target, self.wire.clone());
-            Trip { cache, method, target, route: &route, wire }.follow(headers).await
+            Trip { cache, method, target, route: &route, wire, spare: false }.follow(headers).await
         } else {
             self.send(cache, headers, body, &route).await
         };
@@ -171,7 +171,7 @@ fn broken_off(error: &SendError) -> Response<Body> {
 pub(crate) fn refused(error: &SendError) -> Response<Body> {
     let cache = CacheStatus { detail: Some(UPSTREAM_FAILED), ..CacheStatus::default() };
     let mut response = own(error.status(), error.to_string(), Some(&cache));
-    if let SendError::Paused(_, seconds) = error {
+    if let SendError::Paused(_, seconds, _) = error {
         response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from(*seconds));
     }
     response

@@ -1,11 +1,12 @@
-//! Connections to upstreams: made with checked addresses, kept for the next request, left alone for
-//! a while where no server answers.
+//! Connections to upstreams: made with checked addresses, kept for the next request, and held back
+//! from servers in trouble ([`breaker`]).
 //!
 //! HTTP/1.1, or HTTP/2 where TLS agrees on it. An idempotent request that an old connection lost is
 //! sent once more on a new one; no other is.
 //!
 //! Deliberately absent: what is asked for and what becomes of the answer (`fetch`, `proxy`).
 
+pub(crate) mod breaker;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 pub(crate) mod upload;
@@ -13,11 +14,11 @@ pub(crate) mod upload;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderValue};
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::header::{HOST, HeaderValue, RETRY_AFTER};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -32,9 +33,10 @@ use crate::config::Limits;
 use crate::config::hosts::{self, Reach};
 use crate::error::chain;
 use crate::outside::Outside;
-use crate::wire::guard::Wire;
-
+use crate::rules::{date, reuse};
+use crate::upstream::breaker::{Breaker, Held, Need, Verdict};
 use crate::upstream::upload::Upload;
+use crate::wire::guard::Wire;
 
 /// A request's body: none, or what a client sends.
 pub(crate) type Outgoing = Either<Full<Bytes>, Upload>;
@@ -49,8 +51,6 @@ const HEAD: u32 = 256 << 10;
 const MOST_IDLE: usize = 16;
 /// They are closed after this time.
 const IDLE: Duration = Duration::from_secs(30);
-/// No server is left alone for longer, whatever it asks for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// A server, as far as connections are concerned.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +73,8 @@ pub(crate) struct Route {
     pub(crate) via: Vec<HeaderValue>,
     /// The limits of time.
     pub(crate) limits: Limits,
+    /// What of a server's trouble concerns the request.
+    pub(crate) need: Need,
 }
 
 /// Why a request got no answer.
@@ -84,12 +86,12 @@ pub(crate) enum SendError {
     /// It cannot be reached.
     #[error("`{0}` cannot be reached: {1}")]
     Unreachable(String, String),
-    /// It could not be reached a moment ago.
-    #[error("`{0}` could not be reached a moment ago: {1}")]
+    /// It could not be reached, or failed, a moment ago.
+    #[error("`{0}` {1}")]
     Resting(String, String),
-    /// It asked to be left alone for so many seconds more.
+    /// It asked to be left alone for so many seconds more, by this status code.
     #[error("`{0}` asked for fewer requests: the next in {1} s")]
-    Paused(String, u64),
+    Paused(String, u64, StatusCode),
     /// It was reached and gave no answer.
     #[error("`{0}` did not answer: {1}")]
     NoAnswer(String, String),
@@ -121,19 +123,11 @@ impl SendError {
         match self {
             Self::Forbidden(_) | Self::Redirect(..) => StatusCode::FORBIDDEN,
             Self::Body(_) => StatusCode::BAD_REQUEST,
-            Self::Paused(..) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Paused(_, _, status) => *status,
             Self::NoAnswer(..) | Self::Lost(..) => StatusCode::BAD_GATEWAY,
             Self::Unreachable(..) | Self::Resting(..) | Self::TooSlow(..) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
-}
-
-/// An upstream that could not be reached.
-#[derive(Clone, Debug)]
-struct Trouble {
-    until: Instant,
-    pause: Duration,
-    why: String,
 }
 
 /// A connection that waits for a request.
@@ -148,9 +142,7 @@ struct Idle {
 pub(crate) struct Upstreams {
     idle: Arc<Mutex<HashMap<Origin, Vec<Idle>>>>,
     shared: Mutex<HashMap<Origin, http2::SendRequest<Outgoing>>>,
-    troubles: Mutex<HashMap<Origin, Trouble>>,
-    /// Until when servers asked to be left alone.
-    pauses: Mutex<HashMap<Origin, Instant>>,
+    breaker: Breaker<Origin>,
     tls: OnceLock<Arc<rustls::ClientConfig>>,
     outside: Arc<dyn Outside>,
 }
@@ -183,8 +175,7 @@ impl Upstreams {
         Self {
             idle: Arc::default(),
             shared: Mutex::default(),
-            troubles: Mutex::default(),
-            pauses: Mutex::default(),
+            breaker: Breaker::default(),
             tls: OnceLock::new(),
             outside,
         }
@@ -202,35 +193,58 @@ impl Upstreams {
         wire: Option<Arc<Wire>>,
     ) -> Result<Response<Incoming>, SendError> {
         let origin = Origin::of(request.uri(), route);
-        self.check_pause(&origin)?;
+        // Kept off the stack of every request that asks nobody.
+        let asked = Box::pin(self.ask(&origin, request, route, wire));
+        self.watched(&origin, route, asked, |answer| {
+            answer.as_ref().map_or_else(|error| failure(error, route.need), |it| verdict(it, route.need))
+        })
+        .await
+    }
+
+    async fn ask(
+        &self,
+        origin: &Origin,
+        request: Request<Outgoing>,
+        route: &Route,
+        wire: Option<Arc<Wire>>,
+    ) -> Result<Response<Incoming>, SendError> {
         let (parts, body) = request.into_parts();
         let repeatable = matches!(&body, Either::Left(_)) && parts.method.is_idempotent();
-        if repeatable && let Some(sender) = self.kept(&origin) {
+        if repeatable && let Some(sender) = self.kept(origin) {
             let again = Request::from_parts(parts.clone(), Either::Left(Full::default()));
-            match self.exchange(sender, &origin, again, route, wire.clone()).await {
+            match self.exchange(sender, origin, again, route, wire.clone()).await {
                 // The other side may have closed it meanwhile; a new one tells. One that is slow is
                 // not asked twice.
                 Err(SendError::Lost(..)) => {}
                 answer => return answer,
             }
         }
-        let sender = self.connect(&origin, route).await?;
-        self.exchange(sender, &origin, Request::from_parts(parts, body), route, wire).await
+        let sender = self.connect(origin, route).await?;
+        self.exchange(sender, origin, Request::from_parts(parts, body), route, wire).await
     }
 
-    /// The server is left alone for so long, by all clients: it asked for that.
-    pub(crate) fn pause(&self, url: &Uri, route: &Route, time: Duration) {
-        let mut pauses = lock(&self.pauses);
-        pauses.retain(|_, until| *until > Instant::now());
-        pauses.insert(Origin::of(url, route), Instant::now() + time.min(LONGEST_PAUSE));
-    }
-
-    fn check_pause(&self, origin: &Origin) -> Result<(), SendError> {
-        let until = lock(&self.pauses).get(origin).copied();
-        match until.map(|until| until.saturating_duration_since(Instant::now())) {
-            Some(left) if !left.is_zero() => Err(SendError::Paused(origin.name(), left.as_secs() + 1)),
-            _ => Ok(()),
-        }
+    /// Does it, unless the server is in trouble, and notes how it went.
+    async fn watched<T>(
+        &self,
+        origin: &Origin,
+        route: &Route,
+        attempt: impl Future<Output = Result<T, SendError>>,
+        judge: impl FnOnce(&Result<T, SendError>) -> Verdict,
+    ) -> Result<T, SendError> {
+        let admitted = self.breaker.admit(origin, route.need, Instant::now());
+        let pass = admitted.map_err(|held| {
+            let name = origin.name();
+            match held {
+                Held::Unreachable(why) => {
+                    SendError::Resting(name, format!("could not be reached a moment ago: {why}"))
+                }
+                Held::Failed(why) => SendError::Resting(name, format!("failed a moment ago: {why}")),
+                Held::Asked(seconds, status) => SendError::Paused(name, seconds, status),
+            }
+        })?;
+        let outcome = attempt.await;
+        pass.conclude(judge(&outcome), Instant::now(), route.limits.back_off);
+        outcome
     }
 
     /// Opens a connection for a tunnel.
@@ -240,7 +254,10 @@ impl Upstreams {
     pub(crate) async fn tunnel(&self, host: &str, port: u16, route: &Route) -> Result<TcpStream, SendError> {
         let (host, parent) = (host.to_ascii_lowercase(), route.parent.clone());
         let origin = Origin { secure: true, host, port, parent };
-        self.attempt(&origin, route, Box::pin(reach(&origin, route))).await
+        self.watched(&origin, route, Box::pin(reach(&origin, route)), |reached| {
+            reached.as_ref().map_or_else(|error| failure(error, route.need), |_| Verdict::Reached)
+        })
+        .await
     }
 
     async fn exchange(
@@ -319,8 +336,7 @@ impl Upstreams {
 
     async fn connect(&self, origin: &Origin, route: &Route) -> Result<Sender, SendError> {
         // Kept off the stack of every request that needs no new connection.
-        let opened = Box::pin(self.open(origin, route));
-        let sender = self.attempt(origin, route, opened).await?;
+        let sender = Box::pin(self.open(origin, route)).await?;
         if let Sender::Two(sender) = &sender {
             lock(&self.shared).insert(origin.clone(), sender.clone());
         }
@@ -342,46 +358,52 @@ impl Upstreams {
         };
         opened.map_err(|error| failed(chain(&error)))
     }
+}
 
-    /// Does it unless the upstream rests, and notes how it went.
-    async fn attempt<T>(
-        &self,
-        origin: &Origin,
-        route: &Route,
-        attempt: impl Future<Output = Result<T, SendError>>,
-    ) -> Result<T, SendError> {
-        self.check_rest(origin)?;
-        match attempt.await {
-            Ok(done) => {
-                lock(&self.troubles).remove(origin);
-                Ok(done)
-            }
-            Err(SendError::Unreachable(name, why)) => {
-                self.note_failure(origin, route, &why);
-                Err(SendError::Unreachable(name, why))
-            }
-            Err(error) => Err(error),
-        }
+/// What an answer says of the server that gave it.
+fn verdict(answer: &Response<Incoming>, need: Need) -> Verdict {
+    let status = answer.status();
+    let busy = status == StatusCode::TOO_MANY_REQUESTS;
+    let failing = reuse::is_failing(status);
+    if need == Need::Connection {
+        return if busy || failing { Verdict::Reached } else { Verdict::Answered };
     }
-
-    fn check_rest(&self, origin: &Origin) -> Result<(), SendError> {
-        let troubles = lock(&self.troubles);
-        let Some(trouble) = troubles.get(origin).filter(|trouble| trouble.until > Instant::now()) else {
-            return Ok(());
-        };
-        Err(SendError::Resting(origin.name(), trouble.why.clone()))
-    }
-
-    /// Each failure doubles the time for which the upstream is left alone.
-    fn note_failure(&self, origin: &Origin, route: &Route, why: &str) {
-        let mut troubles = lock(&self.troubles);
-        let least = route.limits.back_off;
-        let pause = troubles.get(origin).map_or(least, |trouble| (trouble.pause * 2).min(least * 60));
-        if troubles.len() > 10_000 {
-            troubles.retain(|_, trouble| trouble.until > Instant::now());
+    match retry_after(answer.headers()).or(busy.then_some(1)) {
+        Some(seconds) if busy || status == StatusCode::SERVICE_UNAVAILABLE => {
+            Verdict::Asked(Duration::from_secs(seconds), status)
         }
-        let trouble = Trouble { until: Instant::now() + pause, pause, why: why.to_owned() };
-        troubles.insert(origin.clone(), trouble);
+        _ if failing => Verdict::Failed(format!("it answered {}", status.as_u16())),
+        _ => Verdict::Answered,
+    }
+}
+
+/// In how many seconds the server wants to be asked again.
+fn retry_after(headers: &HeaderMap) -> Option<u64> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    text.parse().ok().or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+        Some(u64::try_from(date::parse(text)?).ok()?.saturating_sub(now))
+    })
+}
+
+/// What it says of the server that there was no answer.
+fn failure(error: &SendError, need: Need) -> Verdict {
+    match error {
+        SendError::Unreachable(_, why) => Verdict::Unreachable(why.clone()),
+        SendError::NoAnswer(..) | SendError::Lost(..) | SendError::TooSlow(..)
+            if need == Need::Connection =>
+        {
+            Verdict::Reached
+        }
+        SendError::NoAnswer(_, why) | SendError::Lost(_, why) => {
+            Verdict::Failed(format!("it did not answer: {why}"))
+        }
+        SendError::TooSlow(_, seconds) => Verdict::Failed(format!("it did not answer within {seconds} s")),
+        SendError::Body(_) => Verdict::Reached,
+        SendError::Forbidden(_)
+        | SendError::Resting(..)
+        | SendError::Paused(..)
+        | SendError::Redirect(..) => Verdict::Nothing,
     }
 }
 

@@ -3,12 +3,14 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests write what they like")]
 
+mod breaker;
 mod caching;
 mod commands;
 mod crash;
 mod doors;
 mod integrity;
 mod led_clients;
+mod lifetimes;
 mod manual;
 mod meeting;
 mod nginx;

@@ -20,20 +20,20 @@ pub(crate) use self::place::{Place, place};
 pub(crate) use self::release::{Release, release};
 use crate::ecosystem::{Asked, Class, Package};
 
-/// Paths with `…/dists/SUITE/…`: `InRelease`, `Release`, `Release.gpg` (roots), `…/by-hash/ALG/HEX`
-/// (self-certifying), the other indexes (`index` is the path of `InRelease`, `entry` the path below
-/// the suite's folder); `…/pool/…` (artifacts; `entry` is the path below the base); the same in
-/// flat repositories, where a package's base is one of [`bases`]. What nothing lists is unknown,
-/// and so is whatever is asked for with a query.
+/// Paths with `…/dists/SUITE/…`: `InRelease`, `Release`, `Release.gpg` (indexes),
+/// `…/by-hash/ALG/HEX` (self-certifying), the other indexes (`index` is the path of `InRelease`,
+/// `entry` the path below the suite's folder); `…/pool/…` (artifacts; `entry` is the path below the
+/// base); the same in flat repositories, where a package's base is one of [`bases`]. What nothing
+/// lists is unknown, and so is whatever is asked for with a query.
 ///
-/// A release stays a root below the path of a snapshot too: some services answer for a time to come
-/// with what is newest now.
+/// A release stays an index below the path of a snapshot too: some services answer for a time to
+/// come with what is newest now.
 #[must_use]
 pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
     let Some(place) = place(path).filter(|_| query.is_none()) else { return Asked::default() };
     let names: Vec<&str> = place.rest.split('/').collect();
     match place::kind(&names) {
-        Kind::Release => Asked::of(Class::Root),
+        Kind::Release => Asked::of(Class::Index),
         Kind::ByHash(algorithm, hex) => by_hash(&place, &algorithm, &hex),
         Kind::Index if place.release.is_some() => listed(&place),
         Kind::Package(package) if place.release.is_none() => {

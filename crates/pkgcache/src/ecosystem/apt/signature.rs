@@ -1,6 +1,8 @@
 //! Whether a release is signed by a key of a keyring.
 //!
-//! What is handed on is what was signed, and nothing else of the document.
+//! What is handed on is what was signed, and nothing else of the document. Whoever wrote it may be
+//! hostile, so it is split as apt does: what stands around the signed text, or begins with a dash
+//! that is not escaped, is refused and not skipped.
 //!
 //! Source: RFC 9580, 7 (the cleartext signature framework).
 

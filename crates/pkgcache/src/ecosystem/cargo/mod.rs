@@ -15,9 +15,9 @@ use crate::ecosystem::{Asked, Class, Package};
 /// The name of a crate, and a version, has no more bytes.
 const LONGEST: usize = 128;
 
-/// Mounted paths: `/config.json` (a root), index files `/se/rd/serde` (roots; `package.name`), and
-/// the crates `/dl/NAME/VERSION/SHA256.crate` (self-certifying; `index` is the path of the crate's
-/// index file, `entry` is `NAME/VERSION`). Crates as registries usually name them
+/// Mounted paths: `/config.json` (an index), index files `/se/rd/serde` (indexes; `package.name`),
+/// and the crates `/dl/NAME/VERSION/SHA256.crate` (self-certifying; `index` is the path of the
+/// crate's index file, `entry` is `NAME/VERSION`). Crates as registries usually name them
 /// (`…/NAME/VERSION/download`, `…/NAME-VERSION.crate`) are artifacts. `/api/…` is an interface.
 #[must_use]
 pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
@@ -25,11 +25,11 @@ pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
     let Some(path) = path.strip_prefix('/').filter(|_| query.is_none()) else { return Asked::default() };
     let names: Vec<&str> = path.split('/').collect();
     match names.as_slice() {
-        ["config.json"] => Asked::of(Class::Root),
+        ["config.json"] => Asked::of(Class::Index),
         ["dl", name, version, file] => marked(name, version, file),
         [.., name] if index_path(name).as_deref() == Some(path) => {
             let package = Package { name: Some((*name).to_owned()), ..Package::default() };
-            Asked { package, ..Asked::of(Class::Root) }
+            Asked { package, ..Asked::of(Class::Index) }
         }
         [.., name, version, "download"] => crate_of(Class::Artifact, name, version),
         [.., folder, file] if version_in(file, folder).is_some() => {

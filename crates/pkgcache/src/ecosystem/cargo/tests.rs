@@ -242,7 +242,7 @@ proptest! {
             }
             _ => {}
         }
-        prop_assert!(asked.index.is_none_or(|index| ask(&index, None).class == Class::Root));
+        prop_assert!(asked.index.is_none_or(|index| ask(&index, None).class == Class::Index));
         prop_assert_eq!(ask(&path, Some("x")).class, Class::Unknown);
     }
 }

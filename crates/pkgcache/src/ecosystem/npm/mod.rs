@@ -25,9 +25,9 @@ pub(crate) enum Variant {
     Abbreviated,
 }
 
-/// Mounted paths: `/NAME`, `/@SCOPE%2fNAME`, `/@SCOPE/NAME` (a packument: a root), the tarballs
+/// Mounted paths: `/NAME`, `/@SCOPE%2fNAME`, `/@SCOPE/NAME` (a packument: an index), the tarballs
 /// `/NAME/-/FILE.tgz` (`index` is the packument's path, `entry` the tarball's canonical path
-/// without its first `/`), `/-/npm/v1/attestations/…` and keys (roots), the rest of `/-/…` an
+/// without its first `/`), `/-/npm/v1/attestations/…` and keys (indexes), the rest of `/-/…` an
 /// interface.
 ///
 /// The `index` of a scoped package is `/@SCOPE%2FNAME`, whichever way the tarball's path is
@@ -38,14 +38,14 @@ pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
     let Some(path) = path.strip_prefix('/') else { return Asked::default() };
     if let Some(interface) = path.strip_prefix("-/") {
         let stays = ["npm/v1/attestations/", "npm/v1/keys"].iter().any(|it| interface.starts_with(it));
-        return Asked::of(if stays { Class::Root } else { Class::Api });
+        return Asked::of(if stays { Class::Index } else { Class::Api });
     }
     if query.is_some_and(|query| !query.is_empty()) {
         return Asked::default();
     }
     if let Some(name) = Name::parse(path) {
         let package = Package { name: Some(name.as_str().to_owned()), ..Package::default() };
-        return Asked { package, ..Asked::of(Class::Root) };
+        return Asked { package, ..Asked::of(Class::Index) };
     }
     tarball(path).unwrap_or_default()
 }

@@ -3,19 +3,24 @@
 //!
 //! Limit: revocations by another key (designated revokers) are not looked for.
 
-use super::key::Key;
-use super::packet::Packet;
-use super::sign::Signature;
+use std::fmt;
 
-/// A key with all that belongs to it.
-#[derive(Debug)]
-pub(super) struct Certificate {
-    primary: Key,
-    /// What is said of the key itself.
-    direct: Vec<Signature>,
-    /// Each name of its owner, as signatures cover it.
-    names: Vec<(Vec<u8>, Vec<Signature>)>,
-    subkeys: Vec<(Key, Vec<Signature>)>,
+use pgp::composed::{SignedPublicKey, SignedPublicSubKey};
+use pgp::packet::{KeyFlags, Signature, SignatureType};
+use pgp::ser::Serialize as _;
+use pgp::types::{
+    Duration, EcdsaPublicParams, EddsaLegacyPublicParams, Fingerprint, KeyDetails, KeyVersion, PublicParams,
+    Tag,
+};
+
+use super::sign::{self, counts_at, created, is, is_strong, is_understood};
+
+/// A key of a certificate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key<'a> {
+    certificate: &'a SignedPublicKey,
+    /// `None` for the certificate's own.
+    subkey: Option<&'a SignedPublicSubKey>,
 }
 
 /// Why a key may not sign.
@@ -30,179 +35,188 @@ pub(super) enum Unfit {
     NotForSigning,
 }
 
-/// The flag of a key that may sign documents.
-const SIGNS: u8 = 2;
+/// RSA keys have at least so many bits.
+const LEAST_BITS: u16 = 2048;
 
-/// All certificates among these packets.
-pub(super) fn certificates(packets: &[Packet<'_>]) -> Vec<Certificate> {
-    let mut found: Vec<Certificate> = Vec::new();
-    // Whether the key is one that is read here; else what belongs to it is skipped.
-    let mut known = false;
-    let mut last = Last::Primary;
-    for Packet { tag, body } in packets {
-        match tag {
-            5 | 6 => {
-                let primary = Key::read(body).filter(|_| *tag == 6);
-                known = primary.is_some();
-                last = Last::Primary;
-                found.extend(primary.map(|primary| Certificate {
-                    primary,
-                    direct: Vec::new(),
-                    names: Vec::new(),
-                    subkeys: Vec::new(),
-                }));
-            }
-            2 | 7 | 13 | 14 | 17 if known => {
-                if let Some(certificate) = found.last_mut() {
-                    last = certificate.take(*tag, body, last);
-                }
-            }
-            _ => {}
-        }
-    }
-    found
+/// The keys of a certificate that a signature says made it.
+pub(super) fn named<'a>(
+    certificate: &'a SignedPublicKey,
+    signature: &Signature,
+) -> impl Iterator<Item = Key<'a>> {
+    let own = sign::names(signature, certificate).then_some(Key { certificate, subkey: None });
+    let subkeys = certificate.public_subkeys.iter().filter(|subkey| sign::names(signature, &subkey.key));
+    let subkeys = subkeys.map(|subkey| Key { certificate, subkey: Some(subkey) });
+    own.into_iter().chain(subkeys.collect::<Vec<_>>())
 }
 
-/// What the next signature speaks of.
-#[derive(Clone, Copy)]
-enum Last {
-    Primary,
-    Name,
-    Subkey,
-    /// Something that is not read here.
-    Other,
-}
+impl Key<'_> {
+    fn details(&self) -> &dyn KeyDetails {
+        match self.subkey {
+            Some(subkey) => &subkey.key,
+            None => &self.certificate.primary_key,
+        }
+    }
 
-impl Certificate {
-    fn take(&mut self, tag: u8, body: &[u8], last: Last) -> Last {
-        match tag {
-            13 | 17 => {
-                let mark = if tag == 13 { 0xb4 } else { 0xd1 };
-                let Ok(length) = u32::try_from(body.len()) else { return Last::Other };
-                let covered = [&[mark], length.to_be_bytes().as_slice(), body].concat();
-                self.names.push((covered, Vec::new()));
-                Last::Name
-            }
-            14 => {
-                let Some(key) = Key::read(body) else { return Last::Other };
-                self.subkeys.push((key, Vec::new()));
-                Last::Subkey
-            }
-            2 => {
-                let signatures = match last {
-                    Last::Primary => Some(&mut self.direct),
-                    Last::Name => self.names.last_mut().map(|(_, signatures)| signatures),
-                    Last::Subkey => self.subkeys.last_mut().map(|(_, signatures)| signatures),
-                    Last::Other => None,
-                };
-                if let Some(signatures) = signatures {
-                    signatures.extend(Signature::read(body));
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        self.details().fingerprint()
+    }
+
+    /// When it was made, in seconds since 1970.
+    pub(super) fn created(&self) -> i64 {
+        self.details().created_at().as_secs().into()
+    }
+
+    /// Whether the key is of a version and an algorithm that is in use for signing repositories.
+    pub(super) fn is_known(&self) -> bool {
+        let key = self.details();
+        let version = matches!(key.version(), KeyVersion::V4 | KeyVersion::V6);
+        version
+            && match key.public_params() {
+                PublicParams::RSA(rsa) => {
+                    // The modulus, behind the number of its bits.
+                    let mut numbers = Vec::new();
+                    let written = rsa.to_writer(&mut numbers).is_ok();
+                    let bits = numbers.first_chunk().map_or(0, |bits| u16::from_be_bytes(*bits));
+                    written && bits >= LEAST_BITS
                 }
-                last
+                PublicParams::ECDSA(ecdsa) => matches!(
+                    ecdsa,
+                    EcdsaPublicParams::P256 { .. }
+                        | EcdsaPublicParams::P384 { .. }
+                        | EcdsaPublicParams::P521 { .. }
+                ),
+                PublicParams::EdDSALegacy(key) => matches!(key, EddsaLegacyPublicParams::Ed25519 { .. }),
+                PublicParams::Ed25519(_) | PublicParams::Ed448(_) => true,
+                _ => false,
             }
-            _ => Last::Other,
+    }
+
+    /// Whether it made the signature over these bytes.
+    pub(super) fn signed(&self, signature: &Signature, data: &[u8]) -> bool {
+        match self.subkey {
+            Some(subkey) => signature.verify(&subkey.key, data).is_ok(),
+            None => signature.verify(&self.certificate.primary_key, data).is_ok(),
         }
     }
 
-    /// The key of this certificate that is called so: a fingerprint, or its last bytes.
-    pub(super) fn key(&self, issuer: &[u8]) -> Option<&Key> {
-        let called = |key: &&Key| key.fingerprint == issuer || key.id() == issuer;
-        std::iter::once(&self.primary).chain(self.subkeys.iter().map(|(key, _)| key)).find(called)
+    /// Whether it may sign documents now.
+    pub(super) fn may_sign(&self, now: i64) -> Result<(), Unfit> {
+        let signs = self.own_word(now)?;
+        match self.subkey {
+            Some(subkey) => self.subkey_may_sign(subkey, now),
+            None => signs.then_some(()).ok_or(Unfit::NotForSigning),
+        }
     }
 
-    /// Whether this key of the certificate may sign documents now.
-    pub(super) fn may_sign(&self, key: &Key, now: i64) -> Result<(), Unfit> {
-        let own = self.own_word(now)?;
-        if std::ptr::eq(key, &raw const self.primary) {
-            return own
-                .flags
-                .is_none_or(|flags| flags & SIGNS != 0)
-                .then_some(())
-                .ok_or(Unfit::NotForSigning);
+    /// Whether the certificate's own key counts now, by what it says of itself, and is for signing.
+    fn own_word(&self, now: i64) -> Result<bool, Unfit> {
+        let (key, details) = (&self.certificate.primary_key, &self.certificate.details);
+        // A weak hash does here: whoever forges one only takes a key away.
+        if details.revocation_signatures.iter().any(|it| self.counts(it) && it.verify_key(key).is_ok()) {
+            return Err(Unfit::Revoked);
         }
-        let of = self.subkeys.iter().find(|(it, _)| std::ptr::eq(it, key));
-        let (_, signatures) = of.ok_or(Unfit::Unproved)?;
-        let covered = [self.primary.covered(), key.covered()];
-        self.not_revoked(signatures, 0x28, &covered)?;
-        let word =
-            self.newest(signatures.iter().filter(|it| it.kind == 0x18).map(|it| (it, &covered[..])), now)?;
-        alive(key, word, now)?;
-        if word.flags.is_none_or(|flags| flags & SIGNS == 0) {
+        let direct = details.direct_signatures.iter().filter(|it| is(it, &[SignatureType::Key]));
+        let direct = newest(direct.filter(|it| self.counts(it)), now, |it| it.verify_key(key).is_ok());
+        let names =
+            details.users.iter().map(|user| self.name_word(Tag::UserId, &user.id, &user.signatures, now));
+        let attributes = details.user_attributes.iter();
+        let attributes =
+            attributes.map(|it| self.name_word(Tag::UserAttribute, &it.attr, &it.signatures, now));
+        let of_a_name = names.chain(attributes).reduce(newer).unwrap_or(Err(Unfit::Unproved));
+        // What is said of the key itself goes first, for each thing that it says.
+        let said = match (direct, of_a_name) {
+            (Ok(direct), Ok(of_a_name)) => vec![direct, of_a_name],
+            (Ok(word), Err(_)) | (Err(_), Ok(word)) => vec![word],
+            (Err(one), Err(other)) => return Err(if one == Unfit::Weak { one } else { other }),
+        };
+        let lifetime = said.iter().find_map(|it| it.key_expiration_time());
+        alive(key, lifetime.map_or(0, Duration::as_secs), now)?;
+        Ok(said.iter().find_map(|it| sign::flags(it)).is_none_or(KeyFlags::sign))
+    }
+
+    /// The newest thing that the key says of itself with one of its names.
+    fn name_word<'a>(
+        &self,
+        tag: Tag,
+        name: &impl pgp::ser::Serialize,
+        signatures: &'a [Signature],
+        now: i64,
+    ) -> Result<&'a Signature, Unfit> {
+        let key = &self.certificate.primary_key;
+        let holds = |it: &Signature| it.verify_certification(key, tag, name).is_ok();
+        let own = || signatures.iter().filter(|it| self.counts(it));
+        let revocations = own().filter(|it| is(it, &[SignatureType::CertRevocation]) && holds(it));
+        let gone = revocations.map(created).max();
+        let said = own().filter(|it| !is(it, &[SignatureType::CertRevocation]));
+        newest(said.filter(|it| gone.is_none_or(|gone| gone < created(it))), now, holds)
+    }
+
+    fn subkey_may_sign(&self, subkey: &SignedPublicSubKey, now: i64) -> Result<(), Unfit> {
+        let primary = &self.certificate.primary_key;
+        let holds = |it: &Signature| it.verify_subkey_binding(primary, &subkey.key).is_ok();
+        let own = || subkey.signatures.iter().filter(|it| self.counts(it));
+        if own().any(|it| is(it, &[SignatureType::SubkeyRevocation]) && holds(it)) {
+            return Err(Unfit::Revoked);
+        }
+        let word = newest(own().filter(|it| is(it, &[SignatureType::SubkeyBinding])), now, holds)?;
+        alive(&subkey.key, word.key_expiration_time().map_or(0, Duration::as_secs), now)?;
+        if !sign::flags(word).is_some_and(KeyFlags::sign) {
             return Err(Unfit::NotForSigning);
         }
         // The subkey says, too, that it belongs to the key: else anybody could claim it.
-        let agrees = |back: &&Signature| {
-            back.kind == 0x19 && back.hash.is_strong() && back.counts_at(now) && key.signed(back, &covered)
+        let agrees = |it: &Signature| {
+            is_understood(it)
+                && is_strong(it)
+                && counts_at(it, now)
+                && it.verify_primary_key_binding(&subkey.key, primary).is_ok()
         };
-        word.embedded.iter().find(agrees).map(|_| ()).ok_or(Unfit::Unproved)
+        sign::embedded(word).any(agrees).then_some(()).ok_or(Unfit::Unproved)
     }
 
-    /// The newest thing that the key says of itself.
-    fn own_word(&self, now: i64) -> Result<&Signature, Unfit> {
-        let key = self.primary.covered();
-        self.not_revoked(&self.direct, 0x20, &[key])?;
-        let direct = self.direct.iter().filter(|it| it.kind == 0x1f).map(|it| (it, vec![key]));
-        let names = self.names.iter().flat_map(|(name, signatures)| {
-            let covered = vec![key, name.as_slice()];
-            let gone = self.revocation(signatures, 0x30, &covered).map(|it| it.created);
-            let said = signatures.iter().filter(|it| (0x10..=0x13).contains(&it.kind));
-            let said = said.filter(move |it| gone.is_none_or(|gone| gone < it.created));
-            said.map(move |it| (it, covered.clone()))
-        });
-        let said: Vec<_> = direct.chain(names).collect();
-        let word = self.newest(said.iter().map(|(it, covered)| (*it, covered.as_slice())), now)?;
-        alive(&self.primary, word, now)?;
-        Ok(word)
-    }
-
-    /// The newest signature of the key among these that holds.
-    fn newest<'a, 'b>(
-        &self,
-        signatures: impl Iterator<Item = (&'a Signature, &'b [&'b [u8]])>,
-        now: i64,
-    ) -> Result<&'a Signature, Unfit> {
-        let mut weak = false;
-        let mut newest: Option<&Signature> = None;
-        for (signature, covered) in signatures.filter(|(it, _)| it.counts_at(now) && self.claims(it)) {
-            if !signature.hash.is_strong() {
-                weak = true;
-            } else if newest.is_none_or(|newest| newest.created < signature.created)
-                && self.primary.signed(signature, covered)
-            {
-                newest = Some(signature);
-            }
-        }
-        newest.ok_or(if weak { Unfit::Weak } else { Unfit::Unproved })
-    }
-
-    fn not_revoked(&self, signatures: &[Signature], kind: u8, covered: &[&[u8]]) -> Result<(), Unfit> {
-        match self.revocation(signatures, kind, covered) {
-            None => Ok(()),
-            Some(_) => Err(Unfit::Revoked),
-        }
-    }
-
-    /// The newest revocation of the key's own. A weak hash does here: whoever forges one only takes
-    /// a key away.
-    fn revocation<'a>(
-        &self,
-        signatures: &'a [Signature],
-        kind: u8,
-        covered: &[&[u8]],
-    ) -> Option<&'a Signature> {
-        let own = signatures.iter().filter(|it| it.kind == kind && self.claims(it));
-        own.filter(|it| self.primary.signed(it, covered)).max_by_key(|it| it.created)
-    }
-
-    /// Whether the signature does not name another key as its maker.
-    fn claims(&self, signature: &Signature) -> bool {
-        let called = |issuer: &Vec<u8>| **issuer == self.primary.fingerprint || **issuer == self.primary.id();
-        signature.issuers.is_empty() || signature.issuers.iter().any(called)
+    /// Whether it is one of the certificate's own, and understood.
+    fn counts(&self, signature: &Signature) -> bool {
+        is_understood(signature) && sign::may_be_of(signature, &self.certificate.primary_key)
     }
 }
 
-/// Whether the key counts at this time, by what is said of it.
-fn alive(key: &Key, word: &Signature, now: i64) -> Result<(), Unfit> {
-    let ends = i64::from(key.created) + i64::from(word.key_lifetime);
-    if word.key_lifetime != 0 && ends <= now { Err(Unfit::Expired) } else { Ok(()) }
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:X}", self.fingerprint())
+    }
+}
+
+/// The newest of these signatures that holds.
+fn newest<'a>(
+    signatures: impl Iterator<Item = &'a Signature>,
+    now: i64,
+    holds: impl Fn(&Signature) -> bool,
+) -> Result<&'a Signature, Unfit> {
+    let mut weak = false;
+    let mut found: Option<&Signature> = None;
+    for signature in signatures.filter(|it| counts_at(it, now)) {
+        if !is_strong(signature) {
+            weak = true;
+        } else if found.is_none_or(|found| created(found) < created(signature)) && holds(signature) {
+            found = Some(signature);
+        }
+    }
+    found.ok_or(if weak { Unfit::Weak } else { Unfit::Unproved })
+}
+
+/// Of two things that were said, the later one; where nothing holds, the reason that says more.
+fn newer<'a>(
+    one: Result<&'a Signature, Unfit>,
+    other: Result<&'a Signature, Unfit>,
+) -> Result<&'a Signature, Unfit> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok(if created(one) < created(other) { other } else { one }),
+        (Ok(word), Err(_)) | (Err(_), Ok(word)) => Ok(word),
+        (Err(one), Err(other)) => Err(if one == Unfit::Weak { one } else { other }),
+    }
+}
+
+/// Whether the key counts at this time, which has this lifetime; 0 for ever.
+fn alive(key: &impl KeyDetails, lifetime: u32, now: i64) -> Result<(), Unfit> {
+    let ends = i64::from(key.created_at().as_secs()) + i64::from(lifetime);
+    if lifetime != 0 && ends <= now { Err(Unfit::Expired) } else { Ok(()) }
 }

@@ -1,31 +1,32 @@
-//! OpenPGP, as much of it as tells whether one of a keyring's keys signed a document.
+//! Whether one of a keyring's keys signed a document, as OpenPGP has it.
 //!
-//! What counts is what a careful client lets count: keys that are neither expired nor revoked now,
-//! subkeys that agree with their key, SHA-2. What is not understood does not count.
+//! The library (`pgp`) reads packets and does the arithmetic. Which signatures count is decided
+//! here: what counts is what a careful client lets count, from keys that are neither expired nor
+//! revoked now, by subkeys that agree with their key, with SHA-2 or SHA-3. What is not understood
+//! does not count.
 //!
 //! Deliberately absent: secrets, encryption, trust between people, and every algorithm that is not
 //! in use for signing repositories (DSA, MD5, SHA-1, RSA below 2048 bits).
 //!
-//! Source: RFC 9580, with the packets of version 4.
+//! Source: RFC 9580; versions 4 and 6 of keys and signatures.
 
 mod certificate;
-mod key;
-mod packet;
+mod packets;
 mod sign;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
+use pgp::composed::{Deserializable as _, SignedPublicKey};
+use pgp::packet::{Packet, Signature, SignatureType};
+use pgp::types::Tag;
 
-use self::certificate::{Certificate, Unfit, certificates};
-use self::key::Key;
-use self::packet::{packets, unarmored};
-use self::sign::Signature;
+use self::certificate::{Key, Unfit, named};
+use self::packets::{Block, packets};
 use crate::ecosystem::BadIndex;
 
 /// Keys whose signatures count.
 #[derive(Debug)]
-pub(crate) struct Keyring(Vec<Certificate>);
+pub(crate) struct Keyring(Vec<SignedPublicKey>);
 
 /// What is signed.
 #[derive(Clone, Copy, Debug)]
@@ -52,12 +53,13 @@ impl Keyring {
         if document.len() > LARGEST_KEYRING {
             return Err(BadIndex::TooLarge("the keyring is larger than 16 MiB"));
         }
-        let binary = unarmored(document, "PUBLIC KEY BLOCK");
-        let keys = binary.as_deref().and_then(packets).map(|packets| certificates(&packets));
-        match keys {
-            Some(keys) if !keys.is_empty() => Ok(Self(keys)),
-            _ => Err(malformed("the keyring has no OpenPGP key that can be used".to_owned())),
+        let parts = packets(document, Block::Keys).unwrap_or_default();
+        let parts = parts.into_iter().filter(is_of_a_certificate).map(Ok);
+        let keys: Vec<_> = SignedPublicKey::from_packets(parts.peekable()).filter_map(Result::ok).collect();
+        if keys.is_empty() {
+            return Err(malformed("the keyring has no OpenPGP key that can be used".to_owned()));
         }
+        Ok(Self(keys))
     }
 
     /// Whether one of these signatures is good. One of another key counts for nothing; one that is
@@ -80,34 +82,33 @@ impl Keyring {
     }
 
     fn judge(&self, signature: &Signature, signed: Signed<'_>, now: i64) -> Verdict {
+        if !sign::is_understood(signature) {
+            return Verdict::Nothing("a signature says something that is not known here".to_owned());
+        }
         // A keyring may have a certificate twice, of two ages.
-        let found: Vec<(&Certificate, &Key)> = self
-            .0
-            .iter()
-            .filter_map(|it| Some((it, signature.issuers.iter().find_map(|issuer| it.key(issuer))?)))
-            .collect();
-        let Some((_, key)) = found.first() else {
-            return Verdict::Nothing(format!("the key {} is not in the keyring", named(&signature.issuers)));
+        let found: Vec<Key<'_>> = self.0.iter().flat_map(|it| named(it, signature)).collect();
+        let Some(key) = found.first() else {
+            return Verdict::Nothing(format!("the key {} is not in the keyring", sign::issuer(signature)));
         };
-        let Some(data) = signed.covered(signature.kind) else {
+        let Some(data) = signed.covered(signature) else {
             return Verdict::Nothing(format!("the signature of {key} is of another kind"));
         };
-        if !signature.hash.is_strong() {
+        if !sign::is_strong(signature) {
             return Verdict::Nothing(format!("the signature of {key} uses SHA-1 or weaker"));
         }
-        if !key.can_check(signature) {
+        if !key.is_known() {
             return Verdict::Nothing(format!(
                 "the signature of {key} is of an algorithm that is not known here"
             ));
         }
-        let Some((_, key)) = found.iter().find(|(_, key)| key.signed(signature, &[&data])) else {
+        let Some(key) = found.iter().find(|key| key.signed(signature, data)) else {
             return Verdict::Bad(format!("its signature is not that of {key}: it was changed"));
         };
-        if !signature.counts_at(now) || signature.created < key.created {
+        if !sign::counts_at(signature, now) || sign::created(signature) < key.created() {
             return Verdict::Nothing(format!("the signature of {key} has expired, or is not valid yet"));
         }
-        let same = found.iter().filter(|(_, it)| it.fingerprint == key.fingerprint);
-        let fit: Vec<_> = same.map(|(certificate, key)| certificate.may_sign(key, now)).collect();
+        let same = found.iter().filter(|it| it.fingerprint() == key.fingerprint());
+        let fit: Vec<_> = same.map(|key| key.may_sign(now)).collect();
         let revoked = fit.iter().find(|it| **it == Err(Unfit::Revoked));
         match revoked.or_else(|| fit.iter().find(|it| it.is_ok())).or(fit.first()) {
             Some(Ok(())) => Verdict::Good,
@@ -117,16 +118,20 @@ impl Keyring {
     }
 }
 
+fn is_of_a_certificate(packet: &Packet) -> bool {
+    use pgp::packet::PacketTrait as _;
+    matches!(
+        packet.tag(),
+        Tag::PublicKey | Tag::PublicSubkey | Tag::UserId | Tag::UserAttribute | Tag::Signature
+    )
+}
+
 impl<'a> Signed<'a> {
     /// What a signature of this kind covers of it.
-    fn covered(self, kind: u8) -> Option<Cow<'a, [u8]>> {
-        match (self, kind) {
-            (Self::Bytes(bytes), 0) | (Self::Text(bytes), 1) => Some(Cow::Borrowed(bytes)),
-            (Self::Bytes(bytes), 1) => {
-                let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
-                let plain = lines.iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-                Some(Cow::Owned(plain.collect::<Vec<_>>().join(b"\r\n".as_slice())))
-            }
+    fn covered(self, signature: &Signature) -> Option<&'a [u8]> {
+        match (self, signature.typ()?) {
+            (Self::Bytes(bytes), SignatureType::Binary | SignatureType::Text)
+            | (Self::Text(bytes), SignatureType::Text) => Some(bytes),
             _ => None,
         }
     }
@@ -154,11 +159,13 @@ fn read(document: &[u8]) -> Result<Vec<Signature>, BadIndex> {
     if document.len() > LARGEST_SIGNATURE {
         return Err(BadIndex::TooLarge("its signature is larger than 1 MiB"));
     }
-    let binary = unarmored(document, "SIGNATURE");
-    let packets = binary.as_deref().and_then(packets);
+    let packets = packets(document, Block::Signatures);
     let packets = packets.ok_or_else(|| malformed("its signature is not one of OpenPGP".to_owned()))?;
-    let bodies = packets.iter().filter(|packet| packet.tag == 2).take(MOST);
-    let found: Vec<_> = bodies.filter_map(|packet| Signature::read(packet.body)).collect();
+    let found = packets.into_iter().filter_map(|packet| match packet {
+        Packet::Signature(signature) => Some(signature),
+        _ => None,
+    });
+    let found: Vec<_> = found.take(MOST).collect();
     if found.is_empty() {
         return Err(malformed("it has no signature that can be read".to_owned()));
     }
@@ -167,11 +174,4 @@ fn read(document: &[u8]) -> Result<Vec<Signature>, BadIndex> {
 
 fn malformed(text: String) -> BadIndex {
     BadIndex::Malformed(text)
-}
-
-/// What a signature calls its key by.
-fn named(issuers: &[Vec<u8>]) -> String {
-    let longest = issuers.iter().max_by_key(|issuer| issuer.len());
-    let Some(longest) = longest else { return "that it does not name".to_owned() };
-    longest.iter().take(20).fold(String::new(), |text, byte| format!("{text}{byte:02X}"))
 }

@@ -1,175 +1,119 @@
-//! Signature packets of version 4.
+//! What a signature says of itself, as far as it is understood here.
 
-use ring::digest;
-use ring::signature::{self, RsaParameters};
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::packet::{KeyFlags, Signature, SignatureType, SignatureVersion, SubpacketData};
+use pgp::types::{Duration, KeyDetails};
 
-use super::packet::{Bytes, subpackets};
+/// Clocks may differ by so many seconds.
+const DRIFT: i64 = 300;
 
-/// What a signature hashes with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hash {
-    Sha1,
-    Sha256,
-    Sha384,
-    Sha512,
-    /// MD5 and others: nothing that is signed so counts.
-    Other,
+/// Whether all that it says, and wants to be understood, is understood here: else it must not
+/// count.
+pub(super) fn is_understood(signature: &Signature) -> bool {
+    let known = matches!(signature.version(), SignatureVersion::V4 | SignatureVersion::V6);
+    let Some(config) = signature.config().filter(|_| known) else { return false };
+    let mut critical = config.hashed_subpackets().filter(|it| it.is_critical);
+    config.created().is_some() && critical.all(|it| is_known(&it.data))
 }
 
-/// A signature.
-#[derive(Clone, Debug)]
-pub(super) struct Signature {
-    /// What it says of what it covers.
-    pub(super) kind: u8,
-    /// The algorithm of its key.
-    pub(super) algorithm: u8,
-    pub(super) hash: Hash,
-    /// When it was made, in seconds since 1970.
-    pub(super) created: u32,
-    /// For how many seconds it counts; 0 for ever.
-    pub(super) lifetime: u32,
-    /// For how many seconds, from when it was made, the key counts that it speaks of; 0 for ever.
-    pub(super) key_lifetime: u32,
-    /// What the key may be used for.
-    pub(super) flags: Option<u8>,
-    /// What the keys are called that may have made it: fingerprints, or the ends of them.
-    pub(super) issuers: Vec<Vec<u8>>,
-    /// A signature of another key in it.
-    pub(super) embedded: Vec<Self>,
-    /// Its own part that it covers.
-    own: Vec<u8>,
-    /// The numbers that it consists of.
-    pub(super) values: Vec<Vec<u8>>,
-}
-
-/// No signature has more in it.
-const MOST_EMBEDDED: usize = 4;
-
-impl Hash {
-    fn of(number: u8) -> Self {
-        match number {
-            2 => Self::Sha1,
-            8 => Self::Sha256,
-            9 => Self::Sha384,
-            10 => Self::Sha512,
-            _ => Self::Other,
-        }
-    }
-
-    /// Whether it is hard enough to find other bytes with the same hash.
-    pub(super) fn is_strong(self) -> bool {
-        matches!(self, Self::Sha256 | Self::Sha384 | Self::Sha512)
-    }
-
-    pub(super) fn ring(self) -> &'static digest::Algorithm {
-        match self {
-            Self::Sha1 | Self::Other => &digest::SHA1_FOR_LEGACY_USE_ONLY,
-            Self::Sha256 => &digest::SHA256,
-            Self::Sha384 => &digest::SHA384,
-            Self::Sha512 => &digest::SHA512,
-        }
-    }
-
-    pub(super) fn rsa(self) -> &'static RsaParameters {
-        match self {
-            Self::Sha1 | Self::Other => &signature::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
-            Self::Sha256 => &signature::RSA_PKCS1_2048_8192_SHA256,
-            Self::Sha384 => &signature::RSA_PKCS1_2048_8192_SHA384,
-            Self::Sha512 => &signature::RSA_PKCS1_2048_8192_SHA512,
-        }
+fn is_known(said: &SubpacketData) -> bool {
+    match said {
+        // When it was made, until when it and the key count, who made it, for what the key is.
+        SubpacketData::SignatureCreationTime(_)
+        | SubpacketData::SignatureExpirationTime(_)
+        | SubpacketData::KeyExpirationTime(_)
+        | SubpacketData::IssuerKeyId(_)
+        | SubpacketData::IssuerFingerprint(_)
+        | SubpacketData::KeyFlags(_)
+        | SubpacketData::EmbeddedSignature(_)
+        // Whether it may be revoked, and for whom it is; what its maker prefers, can, or says of
+        // it.
+        | SubpacketData::PreferredSymmetricAlgorithms(_)
+        | SubpacketData::PreferredHashAlgorithms(_)
+        | SubpacketData::PreferredCompressionAlgorithms(_)
+        | SubpacketData::PreferredAeadAlgorithms(_)
+        | SubpacketData::PreferredEncryptionModes(_)
+        | SubpacketData::KeyServerPreferences(_)
+        | SubpacketData::PreferredKeyServer(_)
+        | SubpacketData::Features(_)
+        | SubpacketData::RevocationReason(..)
+        | SubpacketData::IsPrimary(_)
+        | SubpacketData::Revocable(_)
+        | SubpacketData::SignersUserID(_)
+        | SubpacketData::PolicyURI(_)
+        | SubpacketData::TrustSignature(..)
+        | SubpacketData::RegularExpression(_)
+        | SubpacketData::ExportableCertification(_)
+        | SubpacketData::SignatureTarget(..)
+        | SubpacketData::IntendedRecipientFingerprint(_)
+        | SubpacketData::RevocationKey(_) => true,
+        SubpacketData::Notation(_) | SubpacketData::Experimental(..) | SubpacketData::Other(..) => false,
     }
 }
 
-impl Signature {
-    /// Reads the body of a packet. `None` where it is of another version, or says something
-    /// critical that is not understood here, so that it must not count.
-    pub(super) fn read(body: &[u8]) -> Option<Self> {
-        Self::nested(body, true)
-    }
-
-    fn nested(body: &[u8], may_embed: bool) -> Option<Self> {
-        let mut bytes = Bytes(body);
-        let &[4, kind, algorithm, hash] = bytes.take(4)? else { return None };
-        let length = usize::from(bytes.u16()?);
-        let hashed = bytes.take(length)?;
-        let own = body.get(..6 + length)?.to_vec();
-        let length = usize::from(bytes.u16()?);
-        let unhashed = bytes.take(length)?;
-        // The first bytes of the hash, to see early that it is another.
-        bytes.take(2)?;
-        let values = values(algorithm, &mut bytes)?;
-        let mut signature = Self {
-            kind,
-            algorithm,
-            hash: Hash::of(hash),
-            created: 0,
-            lifetime: 0,
-            key_lifetime: 0,
-            flags: None,
-            issuers: Vec::new(),
-            embedded: Vec::new(),
-            own,
-            values,
-        };
-        let mut has_time = false;
-        for (kind, body) in subpackets(hashed)? {
-            has_time |= kind & 0x7f == 2;
-            signature.learn(kind, body, may_embed)?;
-        }
-        // What is not covered only helps to find the key, or proves itself.
-        for (kind, body) in subpackets(unhashed)? {
-            if matches!(kind & 0x7f, 16 | 32 | 33) {
-                signature.learn(kind, body, may_embed)?;
-            }
-        }
-        has_time.then_some(signature)
-    }
-
-    fn learn(&mut self, kind: u8, body: &[u8], may_embed: bool) -> Option<()> {
-        let number = || Bytes(body).u32();
-        match kind & 0x7f {
-            2 => self.created = number()?,
-            3 => self.lifetime = number()?,
-            9 => self.key_lifetime = number()?,
-            16 => self.issuers.push(body.to_vec()),
-            27 => self.flags = Some(body.first().copied().unwrap_or(0)),
-            32 if may_embed && self.embedded.len() < MOST_EMBEDDED => {
-                self.embedded.extend(Self::nested(body, false));
-            }
-            // Of version 4.
-            33 => self.issuers.extend(body.strip_prefix(&[4]).map(<[u8]>::to_vec)),
-            // Whether it may be revoked, and by whom; what its maker prefers, can, or says of it.
-            4..=7 | 11 | 12 | 21..=26 | 28..=31 | 34 | 35 | 39 => {}
-            _ if kind & 0x80 == 0 => {}
-            _ => return None,
-        }
-        Some(())
-    }
-
-    /// What is hashed behind that which is signed.
-    pub(super) fn trailer(&self) -> Vec<u8> {
-        let length = u32::try_from(self.own.len()).unwrap_or(u32::MAX);
-        [self.own.as_slice(), &[4, 0xff], &length.to_be_bytes()].concat()
-    }
-
-    /// Whether it counts at this time: it is made, and has not expired. Clocks may differ by five
-    /// minutes.
-    pub(super) fn counts_at(&self, now: i64) -> bool {
-        let created = i64::from(self.created);
-        let ends = created + i64::from(self.lifetime);
-        created <= now + 300 && (self.lifetime == 0 || now < ends)
-    }
+/// Whether its hash is one for which nobody finds other bytes.
+pub(super) fn is_strong(signature: &Signature) -> bool {
+    let strong = [
+        HashAlgorithm::Sha256,
+        HashAlgorithm::Sha384,
+        HashAlgorithm::Sha512,
+        HashAlgorithm::Sha3_256,
+        HashAlgorithm::Sha3_512,
+    ];
+    signature.hash_alg().is_some_and(|hash| strong.contains(&hash))
 }
 
-fn values(algorithm: u8, bytes: &mut Bytes<'_>) -> Option<Vec<Vec<u8>>> {
-    let count = match algorithm {
-        1 | 3 => 1,
-        17 | 19 | 22 => 2,
-        27 => {
-            let (r, s) = bytes.take(64)?.split_at_checked(32)?;
-            return Some(vec![r.to_vec(), s.to_vec()]);
-        }
-        _ => return Some(Vec::new()),
-    };
-    (0..count).map(|_| bytes.number().map(<[u8]>::to_vec)).collect()
+/// Whether it is one of this kind.
+pub(super) fn is(signature: &Signature, kinds: &[SignatureType]) -> bool {
+    signature.typ().is_some_and(|kind| kinds.contains(&kind))
+}
+
+/// When it was made, in seconds since 1970.
+pub(super) fn created(signature: &Signature) -> i64 {
+    signature.created().map_or(0, |time| time.as_secs().into())
+}
+
+/// Whether it counts at this time: it is made, and has not expired.
+pub(super) fn counts_at(signature: &Signature, now: i64) -> bool {
+    let created = created(signature);
+    let lifetime = signature.signature_expiration_time().map_or(0, Duration::as_secs);
+    created <= now + DRIFT && (lifetime == 0 || now < created + i64::from(lifetime))
+}
+
+/// For what the key is that it speaks of, where it says so.
+pub(super) fn flags(signature: &Signature) -> Option<&KeyFlags> {
+    signature.config()?.hashed_subpackets().find_map(|it| match &it.data {
+        SubpacketData::KeyFlags(flags) => Some(flags),
+        _ => None,
+    })
+}
+
+/// The signatures in it: of the subkey that it speaks of.
+pub(super) fn embedded(signature: &Signature) -> impl Iterator<Item = &Signature> {
+    let said =
+        signature.config().into_iter().flat_map(|it| it.hashed_subpackets().chain(it.unhashed_subpackets()));
+    said.filter_map(|it| match &it.data {
+        SubpacketData::EmbeddedSignature(signature) => Some(&**signature),
+        _ => None,
+    })
+}
+
+/// Whether it says that this key made it.
+pub(super) fn names(signature: &Signature, key: &impl KeyDetails) -> bool {
+    let (id, fingerprint) = (key.legacy_key_id(), key.fingerprint());
+    signature.issuer_key_id().contains(&&id) || signature.issuer_fingerprint().contains(&&fingerprint)
+}
+
+/// Whether it does not say that another key made it.
+pub(super) fn may_be_of(signature: &Signature, key: &impl KeyDetails) -> bool {
+    let is_silent = signature.issuer_key_id().is_empty() && signature.issuer_fingerprint().is_empty();
+    is_silent || names(signature, key)
+}
+
+/// What it calls its key by.
+pub(super) fn issuer(signature: &Signature) -> String {
+    let fingerprint = signature.issuer_fingerprint().first().map(|it| format!("{it:X}"));
+    fingerprint
+        .or_else(|| signature.issuer_key_id().first().map(|it| it.to_string().to_uppercase()))
+        .unwrap_or_else(|| "that it does not name".to_owned())
 }

@@ -42,10 +42,10 @@ pub(crate) enum Form {
     PlainHtml,
 }
 
-/// Mounted paths: `/` (all projects), `/NAME/` (a project's page: a root), `/files/TAG/PATH` (a
+/// Mounted paths: `/` (all projects), `/NAME/` (a project's page: an index), `/files/TAG/PATH` (a
 /// file; `index` is its project's page by the file's name, `entry` is `TAG/PATH`, canonical) and
-/// the same with `.metadata`. A page whose name is not normalized, or has no `/` behind it, is a
-/// root as well; the caller redirects.
+/// the same with `.metadata`. A page whose name is not normalized, or has no `/` behind it, is an
+/// index as well; the caller redirects.
 #[must_use]
 pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
     let path = canonical(path);
@@ -53,11 +53,11 @@ pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
         return Asked::default();
     };
     if path.is_empty() {
-        return Asked::of(Class::Root);
+        return Asked::of(Class::Index);
     }
     if let Some(name) = page_name(path) {
         let package = Package { name: Some(name), ..Package::default() };
-        return Asked { package, ..Asked::of(Class::Root) };
+        return Asked { package, ..Asked::of(Class::Index) };
     }
     path.strip_prefix("files/").and_then(file).unwrap_or_default()
 }

@@ -467,7 +467,7 @@ proptest! {
         query in prop::option::of("[a-z=]{0,3}"),
     ) {
         let asked = ask(&path, query.as_deref());
-        if !matches!(asked.class, Class::Root | Class::Api | Class::Unknown) {
+        if !matches!(asked.class, Class::Index | Class::Api | Class::Unknown) {
             prop_assert!(path.starts_with("/files/") && query.is_none_or(|query| query.is_empty()));
             prop_assert!(asked.package.version.unwrap().contains(|c: char| c.is_ascii_digit()));
             prop_assert!(asked.index.is_some() && asked.entry.is_some());

@@ -5,17 +5,14 @@
 //! (`KEY.Release.gpg`). `ed` and those that begin with `sub` sign by a subkey. The keys whose name
 //! says so expire on February 1, 2026, or were revoked.
 
-use std::fs::File;
-use std::process::{Command, Stdio};
-use std::sync::LazyLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+mod gnupg;
+mod hostile;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use larder_tests::{Part, have};
-use proptest::prelude::*;
+use pgp::packet::PacketTrait as _;
+use pgp::ser::Serialize as _;
+use pgp::types::Tag;
 
-use super::packet::{packets, unarmored};
+use super::packets::{Block, packets};
 use crate::ecosystem::BadIndex;
 use crate::ecosystem::apt::signature::verify;
 
@@ -38,6 +35,15 @@ fn fixture(name: &str) -> &'static str {
     let head = format!("== {name}\n");
     let (_, rest) = include_str!("fixtures.txt").split_once(&head).unwrap_or_else(|| panic!("{name}"));
     rest.split("== ").next().unwrap()
+}
+
+/// What blocks of armor hold.
+fn binary(armored: &str, block: Block) -> Vec<u8> {
+    let mut found = Vec::new();
+    for packet in packets(armored.as_bytes(), block).unwrap() {
+        packet.to_writer(&mut found).unwrap();
+    }
+    found
 }
 
 fn clear(document: &str, keys: &[&str], now: i64) -> Result<String, String> {
@@ -79,13 +85,12 @@ fn signatures_of_known_keys_are_good() {
 
 #[test]
 fn a_keyring_may_be_binary() {
-    let armored = [fixture("ed.key"), fixture("rsa.key")].concat();
-    let binary = unarmored(armored.as_bytes(), "PUBLIC KEY BLOCK").unwrap();
+    let keys = binary(&[fixture("ed.key"), fixture("rsa.key")].concat(), Block::Keys);
     let document = fixture("rsa.InRelease").as_bytes();
-    assert!(verify(document, None, &binary, NOW).is_ok());
-    let signature = unarmored(fixture("rsa.Release.gpg").as_bytes(), "SIGNATURE").unwrap();
+    assert!(verify(document, None, &keys, NOW).is_ok());
+    let signature = binary(fixture("rsa.Release.gpg"), Block::Signatures);
     let release = RELEASE.replace("stable\n", "stable  \t\n");
-    assert!(verify(release.as_bytes(), Some(&signature), &binary, NOW).is_ok());
+    assert!(verify(release.as_bytes(), Some(&signature), &keys, NOW).is_ok());
 }
 
 #[test]
@@ -151,15 +156,10 @@ fn another_key_does_not_count() {
 #[test]
 fn a_subkey_counts_for_its_own_key_alone() {
     // The subkey of `ed`, put behind the key `rsa` with all that is said of it.
-    let binary = |name: &str| unarmored(fixture(name).as_bytes(), "PUBLIC KEY BLOCK").unwrap();
-    let (rsa, ed) = (binary("rsa.key"), binary("ed.key"));
-    let packets = packets(&ed).unwrap();
-    let (length, subkey) = (packets.len(), packets.iter().position(|it| it.tag == 14).unwrap());
-    let mut keyring = rsa;
-    for packet in &packets[subkey..length] {
-        keyring.extend([0xc0 | packet.tag, 0xff]);
-        keyring.extend(u32::try_from(packet.body.len()).unwrap().to_be_bytes());
-        keyring.extend(packet.body);
+    let mut keyring = binary(fixture("rsa.key"), Block::Keys);
+    let packets = packets(fixture("ed.key").as_bytes(), Block::Keys).unwrap();
+    for packet in packets.iter().skip_while(|it| it.tag() != Tag::PublicSubkey) {
+        packet.to_writer(&mut keyring).unwrap();
     }
     let document = fixture("ed.InRelease").as_bytes();
     let error = verify(document, None, &keyring, NOW).unwrap_err().to_string();
@@ -194,139 +194,4 @@ fn documents_that_are_not_signed_are_refused() {
     }
     let error = verify(b"", Some(b"x"), fixture("rsa.key").as_bytes(), NOW).unwrap_err().to_string();
     assert_eq!(error, "its signature is not one of OpenPGP");
-}
-
-/// A folder with a new key, of which only `gpg` knows the secret.
-struct Gnupg(tempfile::TempDir);
-
-impl Gnupg {
-    fn new() -> Self {
-        let gnupg = Self(tempfile::tempdir().unwrap());
-        gnupg.run(&["--quick-gen-key", "a <a@keys.example>", "ed25519", "sign", "never"], b"").unwrap();
-        gnupg
-    }
-
-    /// What it writes, if it succeeds.
-    fn run(&self, args: &[&str], input: &[u8]) -> Option<Vec<u8>> {
-        larder_tests::write(self.0.path().join("input"), input);
-        let mut command = Command::new("gpg");
-        command.args([
-            "--batch",
-            "--quiet",
-            "--pinentry-mode",
-            "loopback",
-            "--passphrase",
-            "",
-            "--homedir",
-            ".",
-        ]);
-        command.args(args).current_dir(self.0.path()).stdin(File::open(self.0.path().join("input")).unwrap());
-        let output = command.stderr(Stdio::null()).output().unwrap();
-        output.status.success().then_some(output.stdout)
-    }
-}
-
-impl Drop for Gnupg {
-    fn drop(&mut self) {
-        let mut command = Command::new("gpgconf");
-        let _ = command.args(["--homedir", ".", "--kill", "gpg-agent"]).current_dir(self.0.path()).status();
-    }
-}
-
-/// Texts of lines that signed texts are picky about.
-fn a_text(state: &mut u64) -> String {
-    const PIECES: [&str; 16] = [
-        "\n",
-        "\n",
-        "\n\n",
-        "-",
-        "- ",
-        "-----BEGIN PGP SIGNATURE-----",
-        "a",
-        "b: c",
-        " ",
-        "\t",
-        "\r\n",
-        "From x",
-        "é",
-        "-----END",
-        "Hash: SHA256",
-        ".",
-    ];
-    let mut next = || {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(*state >> 33).unwrap()
-    };
-    let length = next() % 20;
-    (0..length).map(|_| PIECES[next() % PIECES.len()]).collect()
-}
-
-#[test]
-fn gpg_agrees_on_what_is_signed() {
-    if !have(&[Part::Gnupg]) {
-        return;
-    }
-    let gnupg = Gnupg::new();
-    let keyring = gnupg.run(&["--export"], b"").unwrap();
-    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
-    let mut state = 1;
-    for round in 0..12 {
-        let text = a_text(&mut state);
-        let mut document = gnupg.run(&["--clearsign"], text.as_bytes()).unwrap();
-        let signature = gnupg.run(&["--armor", "--detach-sign"], text.as_bytes()).unwrap();
-        assert_eq!(verify(text.as_bytes(), Some(&signature), &keyring, now).as_deref(), Ok(text.as_bytes()));
-        let found = String::from_utf8(verify(&document, None, &keyring, now).unwrap()).unwrap();
-        let lines = |text: &str| text.trim_end().lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
-        assert_eq!(lines(&found), lines(&text), "round {round}");
-        let place = usize::try_from(state >> 33).unwrap() % document.len();
-        document[place] ^= 1;
-        // What is taken all the same is what was signed: a change of the armor, or of blanks.
-        if let Ok(taken) = verify(&document, None, &keyring, now) {
-            assert_eq!(String::from_utf8(taken).unwrap(), found, "byte {place}");
-        }
-    }
-}
-
-static BINARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let keys = ["ed", "expired", "subrevoked", "uidrevoked"].map(|key| fixture(&format!("{key}.key")));
-    unarmored(keys.concat().as_bytes(), "PUBLIC KEY BLOCK").unwrap()
-});
-
-proptest! {
-    #[test]
-    fn no_change_of_a_document_is_taken_for_what_was_signed(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        let mut document = fixture("ed.InRelease").as_bytes().to_vec();
-        let place = at.index(document.len());
-        document[place] = byte;
-        if let Ok(text) = verify(&document, None, fixture("ed.key").as_bytes(), NOW) {
-            prop_assert_eq!(String::from_utf8(text).unwrap(), RELEASE);
-        }
-    }
-
-    #[test]
-    fn no_change_of_a_keyring_makes_more_of_it(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
-        let mut keyring = BINARY.clone();
-        let place = at.index(keyring.len());
-        keyring[place] = byte;
-        keyring.truncate(if cut { place } else { keyring.len() });
-        for name in ["expired", "subrevoked"] {
-            let document = fixture(&format!("{name}.InRelease")).as_bytes();
-            let changed = verify(document, None, &keyring, NOW);
-            // A revocation that is damaged is none, as one that was never there is none.
-            prop_assert!(changed.is_err() || name == "subrevoked");
-        }
-        let _ = verify(fixture("ed.InRelease").as_bytes(), None, &keyring, NOW);
-    }
-
-    #[test]
-    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), armored in any::<bool>()) {
-        let key = fixture("ed.key").as_bytes();
-        let wrapped = |kind: &str| {
-            let text = STANDARD.encode(&bytes);
-            format!("-----BEGIN PGP {kind}-----\n\n{text}\n-----END PGP {kind}-----\n").into_bytes()
-        };
-        let bytes_of = |kind| if armored { wrapped(kind) } else { bytes.clone() };
-        let _ = verify(RELEASE.as_bytes(), Some(&bytes_of("SIGNATURE")), key, NOW);
-        let _ = verify(fixture("ed.InRelease").as_bytes(), None, &bytes_of("PUBLIC KEY BLOCK"), NOW);
-    }
 }

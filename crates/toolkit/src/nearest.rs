@@ -1,7 +1,8 @@
 //! The word that was probably meant.
 
 /// The word that is at most two letters, and about half of its own, from the other.
-pub(crate) fn nearest<'a>(to: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(to: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let to = to.to_lowercase();
     let far = |word: &str| distance(&to, &word.to_lowercase());
     let best = words.into_iter().min_by_key(|word| far(word))?;
@@ -9,7 +10,8 @@ pub(crate) fn nearest<'a>(to: &str, words: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// The same as a question, with a blank behind it; empty where no word is near.
-pub(crate) fn question<'a>(to: &str, words: impl IntoIterator<Item = &'a str>) -> String {
+#[must_use]
+pub fn question<'a>(to: &str, words: impl IntoIterator<Item = &'a str>) -> String {
     nearest(to, words).map(|word| format!("is `{word}` meant? ")).unwrap_or_default()
 }
 
