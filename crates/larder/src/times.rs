@@ -54,8 +54,8 @@ impl Times {
     }
 
     /// Says why the step that was added last has failed.
-    pub(crate) fn blame(&mut self, why: String) {
-        self.steps.last_mut().into_iter().for_each(|last| last.why = Some(why.clone()));
+    pub(crate) fn blame(&mut self, why: &str) {
+        self.steps.last_mut().into_iter().for_each(|last| last.why = Some(why.to_owned()));
     }
 
     pub(crate) fn steps(&self) -> &[Taken] {

@@ -1,4 +1,4 @@
-//! The steps of a run as a CI reads them: JUnit's XML, and annotations.
+//! The steps of a run as a CI reads them: `JUnit`'s XML, and annotations.
 
 use std::fmt::Write as _;
 
@@ -82,7 +82,7 @@ mod tests {
         times.add("lint", Duration::from_millis(1500), Ended::Well);
         times.add("docs", Duration::ZERO, Ended::Skipped);
         times.add("te,st", Duration::from_secs(2), Ended::Badly);
-        times.blame("`a < \"b\"` ended with code 7\n100%".to_owned());
+        times.blame("`a < \"b\"` ended with code 7\n100%");
         times
     }
 

@@ -4,6 +4,7 @@ pub mod emit;
 mod junit;
 mod steps;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Instant;
 
@@ -63,7 +64,7 @@ pub struct Wanted {
     pub from: Option<String>,
     /// None of these.
     pub skip: Vec<String>,
-    /// Where the run goes as JUnit's XML; absolute.
+    /// Where the run goes as `JUnit`'s XML; absolute.
     pub junit: Option<Utf8PathBuf>,
     /// Whether failures are told as GitHub's annotations, too.
     pub annotate: bool,
@@ -136,7 +137,7 @@ pub fn ci<'a>(
             Err(error) => {
                 // The error itself is the caller's to tell.
                 times.add(&check.name, started.elapsed(), Ended::Badly);
-                times.blame(error.to_string());
+                times.blame(&error.to_string());
                 tell(&times, wanted, out)?;
                 return Err(error);
             }
@@ -153,7 +154,7 @@ pub fn ci<'a>(
         if outcome != Outcome::Yes {
             let why = kitchen.why(&check.name, outcome);
             output::say(&format!("failed: {}: {why}", check.name));
-            times.blame(why);
+            times.blame(&why);
             break;
         }
     }
@@ -186,8 +187,7 @@ pub fn list(project: &Project, wanted: &Wanted, out: &mut dyn Write) -> miette::
     let chosen = chosen(project, wanted)?;
     let width = |of: fn(&Step) -> usize| project.steps.iter().map(of).max().unwrap_or_default();
     let width = width(|step| step.name.chars().count());
-    let mut text = String::new();
-    for step in &project.steps {
+    let line = |step: &Step| {
         let when = match (step.is_manual, chosen.iter().any(|other| other.name == step.name)) {
             (true, false) => "manual ",
             (false, false) => "left out",
@@ -195,8 +195,9 @@ pub fn list(project: &Project, wanted: &Wanted, out: &mut dyn Write) -> miette::
         };
         let what = step.run.clone().unwrap_or_else(|| format!("bakes {}", step.bake.join(", ")));
         let what = what.lines().next().unwrap_or_default().to_owned();
-        text.push_str(&format!("{:width$}  {when:8}  {}\n", step.name, printable(&what)));
-    }
+        format!("{:width$}  {when:8}  {}\n", step.name, printable(&what))
+    };
+    let text: String = project.steps.iter().map(line).collect();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .into_diagnostic()
@@ -244,7 +245,7 @@ pub fn emit(
 ) -> miette::Result<Outcome> {
     let mut work = emit::Work::default();
     let names = project.steps.iter().filter(|step| !step.is_manual).flat_map(|step| step.env.iter().cloned());
-    work.secrets = std::collections::BTreeSet::from_iter(names).into_iter().collect();
+    work.secrets = names.collect::<BTreeSet<_>>().into_iter().collect();
     // Without a tier each job would build anew what those before it have built.
     if project.profiles.iter().any(|profile| !profile.write.is_empty()) {
         let check = bake::Options { check: true, route: Route::default(), ..options.clone() };

@@ -269,7 +269,7 @@ pub struct CiArgs {
     /// a wave each, where a profile writes a tier
     #[arg(long, value_name = "CI", conflicts_with_all = ["list", "dry_run", "steps", "from", "skip", "with"])]
     pub(super) emit: Option<ForgeArg>,
-    /// Write the steps into this file, as JUnit's XML
+    /// Write the steps into this file, as the XML of `JUnit`
     #[arg(long, value_name = "FILE")]
     pub(super) junit: Option<Utf8PathBuf>,
     /// Print a failure as GitHub and Gitea show it beside a run, too
@@ -361,7 +361,7 @@ pub struct ProjectArgs {
 #[derive(clap::Args, Clone, Default)]
 #[command(next_help_heading = "Settings")]
 pub struct ProfileArgs {
-    /// The profile that counts: by default LARDER_PROFILE, else the one whose `when` fits what the
+    /// The profile that counts: by default `LARDER_PROFILE`, else the one whose `when` fits what the
     /// CI or git says
     #[arg(long, value_name = "NAME")]
     pub(super) profile: Option<String>,

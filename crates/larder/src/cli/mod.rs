@@ -43,7 +43,7 @@ pub fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
         Job::Ci(args) => process.ci(Vec::new(), args),
         Job::List(args) => process.list(&args),
         Job::Tags(args) => process.tags(&args),
-        Job::Tier(args) => process.tier(args),
+        Job::Tier(args) => process.tier(&args),
         Job::Reference(args) => reference(&args),
         Job::Unbake(args) => process.unbake(&args),
         Job::Why(args) => process.why(&args),
@@ -258,7 +258,7 @@ impl Process {
     ///
     /// # Errors
     /// A larder.toml that cannot be used; a tier that does not answer.
-    pub fn tier(&self, args: TierArgs) -> miette::Result<Outcome> {
+    pub fn tier(&self, args: &TierArgs) -> miette::Result<Outcome> {
         let (names, common) = match &args.job {
             TierJob::Ls { common, .. } | TierJob::Df { common, .. } => (Vec::new(), common),
             TierJob::Check { images, common, .. } | TierJob::Warm { images, common, .. } => {

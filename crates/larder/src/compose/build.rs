@@ -217,7 +217,10 @@ impl<'a> Reader<'a> {
         let meant = |help: String| Fault::new(format!("there is no service `{service}`"), at, help);
         let names = self.around.services.names();
         let node = self.around.services.get(service).ok_or_else(|| {
-            meant(format!("{}name a service of the compose files", crate::nearest::question(service, names)))
+            meant(format!(
+                "{}name a service of the compose files",
+                toolkit::nearest::question(service, names)
+            ))
         })?;
         if node.get("build").is_some() {
             return Ok(format!("image:{service}"));

@@ -132,7 +132,7 @@ impl Loader<'_> {
     }
 
     fn missing(&self, of: &str, scope: &Scope<'_>, services: &Map, at: &Place) -> ComposeError {
-        let meant = crate::nearest::question(of, services.names());
+        let meant = toolkit::nearest::question(of, services.names());
         let file = scope.path.file_name().unwrap_or(scope.path.as_str());
         let message = format!("there is no service `{of}` to extend");
         self.explained(Fault::new(message, at, format!("{meant}name a service of `{file}`")))

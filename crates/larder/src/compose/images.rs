@@ -16,7 +16,7 @@ use super::yaml::{Map, Node};
 use crate::config::image::PINNED;
 use crate::config::names;
 use crate::config::services::{Said, Service, Services};
-use crate::nearest::question;
+use toolkit::nearest::question;
 
 /// A project's compose files, read.
 pub(crate) struct Composed {

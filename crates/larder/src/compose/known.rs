@@ -1,7 +1,7 @@
 //! The fields that compose knows: any other is left as it is, and said once.
 
 use super::yaml::{Map, Node};
-use crate::nearest::nearest;
+use toolkit::nearest::nearest;
 
 const FILE: [&str; 9] =
     ["configs", "include", "models", "name", "networks", "secrets", "services", "version", "volumes"];

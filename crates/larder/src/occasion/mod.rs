@@ -9,9 +9,9 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::config::tiers::profile::{Profile, When};
-use crate::nearest::question;
 use crate::process::command::Cmd;
 use crate::process::runner::Runner;
+use toolkit::nearest::question;
 
 /// The variable that names the profile.
 pub const PROFILE_VARIABLE: &str = "LARDER_PROFILE";

@@ -37,7 +37,7 @@ pub enum TagError {
     Unknown {
         repository: String,
         #[source]
-        source: RunError,
+        source: Box<RunError>,
     },
 
     #[error("image `{image}` is not tagged, and so none is: it is not in the store")]
@@ -106,11 +106,11 @@ impl There {
         runner: &Runner,
     ) -> Result<&[String], TagError> {
         if !self.0.contains_key(repository) {
-            let names = listed(repository, tools, runner).or_else(|error| {
+            let names = listed(repository, tools, runner).map_err(|error| {
                 if error.is_interruption() {
-                    return Err(error.into());
+                    return error.into();
                 }
-                Err(TagError::Unknown { repository: repository.to_owned(), source: error })
+                TagError::Unknown { repository: repository.to_owned(), source: Box::new(error) }
             })?;
             self.0.insert(repository.to_owned(), names);
         }

@@ -64,7 +64,9 @@ impl Tagger<'_> {
             let names: Vec<_> = names.map(|planned| planned.name.as_str()).collect();
             let cmd = self.imgtar("push", key).args(names.iter().copied()).arg("--note-key");
             self.done(&cmd)?;
-            names.iter().for_each(|name| say(&format!("tagged: {image}: {name}")));
+            for name in names {
+                say(&format!("tagged: {image}: {name}"));
+            }
         }
         let values = values(image, self.occasion, Timestamp::now());
         wanted

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::version::Version;
 use crate::config::Fault;
 use crate::config::names;
-use crate::nearest::question;
+use toolkit::nearest::question;
 
 /// What stands in braces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

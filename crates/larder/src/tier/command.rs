@@ -1,6 +1,7 @@
 //! `larder tier`: what a tier has, and filling it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Write;
 
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
@@ -14,10 +15,10 @@ use super::{Pulled, Tiers};
 use crate::bake::{self, BakeError, Options};
 use crate::config::Project;
 use crate::config::tiers::tier::{MACHINE, Tier};
-use crate::nearest::question;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code, how, succeeded};
 use crate::process::tools::Tools;
+use toolkit::nearest::question;
 
 /// Why a tier cannot be asked or filled.
 #[derive(Debug, Error, Diagnostic)]
@@ -150,21 +151,17 @@ impl Desk<'_> {
         let sum = blobs.values().copied().fold(alone, u64::saturating_add);
         let width =
             by_image.keys().map(|image| image.chars().count()).max().unwrap_or(0).max("together".len());
+        // A string is never too long to be written.
         let mut text = String::new();
         for (image, (count, size)) in &by_image {
             let size = ByteSize(*size).to_string();
-            text.push_str(&format!(
-                "{image:width$}  {:>10}  {size:>8}\n",
-                toolkit::words::count(*count, "image")
-            ));
+            let _ =
+                write!(text, "{image:width$}  {:>10}  {size:>8}\n", toolkit::words::count(*count, "image"));
         }
         let count = by_image.values().map(|(count, _)| *count).sum::<usize>();
         let size = ByteSize(sum).to_string();
-        text.push_str(&format!(
-            "{:width$}  {:>10}  {size:>8}\n",
-            "together",
-            toolkit::words::count(count, "image")
-        ));
+        let _ =
+            write!(text, "{:width$}  {:>10}  {size:>8}\n", "together", toolkit::words::count(count, "image"));
         out.write_all(text.as_bytes())
             .and_then(|()| out.flush())
             .into_diagnostic()
@@ -185,7 +182,7 @@ impl Desk<'_> {
             let is_there = match code(status) {
                 Some(0) => true,
                 Some(1) => false,
-                _ => return Err(self.failed(name, &cmd, how(status)).into()),
+                _ => return Err(Self::failed(name, &cmd, how(status)).into()),
             };
             all &= is_there;
             let word = if is_there { "there" } else { "missing" };
@@ -297,11 +294,11 @@ impl Desk<'_> {
 
     fn output(&self, name: &str, cmd: &Cmd) -> miette::Result<Vec<u8>> {
         let (status, said) = self.runner.capture(cmd)?;
-        succeeded(cmd, status).map_err(|_| self.failed(name, cmd, how(status)))?;
+        succeeded(cmd, status).map_err(|_| Self::failed(name, cmd, how(status)))?;
         Ok(said)
     }
 
-    fn failed(&self, name: &str, cmd: &Cmd, how: String) -> TierError {
+    fn failed(name: &str, cmd: &Cmd, how: String) -> TierError {
         TierError::Failed { name: name.to_owned(), command: cmd.short(), how }
     }
 }

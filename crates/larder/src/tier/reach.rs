@@ -99,6 +99,9 @@ pub(crate) enum Pulled {
     Failed(Option<Trouble>),
 }
 
+/// A command's exit code, what it wrote and what it said.
+type Ended = (Option<u8>, Vec<u8>, Vec<u8>);
+
 /// What `imgtar pull --json` and `push --json` say of the bytes.
 #[derive(Deserialize)]
 struct Moved {
@@ -262,8 +265,7 @@ impl<'a> Tiers<'a> {
         )
     }
 
-    /// The command's exit code, what it wrote and what it said.
-    fn run(&self, cmd: &Cmd) -> Result<(Option<u8>, Vec<u8>, Vec<u8>), RunError> {
+    fn run(&self, cmd: &Cmd) -> Result<Ended, RunError> {
         let mut said = Vec::new();
         match self.runner.hold(cmd, &mut said) {
             Ok((status, answer)) => Ok((code(status), answer, said)),

@@ -20,7 +20,7 @@ use crate::config::image::{Image, Source};
 use crate::config::layers::{Layers, Table, merge};
 use crate::config::reference::IMAGE;
 use crate::config::table::ImageTable;
-use crate::nearest::question;
+use toolkit::nearest::question;
 
 /// What of an image `[service.NAME]` can say: what a compose file cannot.
 pub(in crate::config) const KEYS: [&str; 14] = [

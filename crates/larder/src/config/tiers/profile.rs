@@ -14,8 +14,8 @@ use toml::Spanned;
 use super::tier::{MACHINE, Tier};
 use crate::config::fault::Fault;
 use crate::config::table::Words;
-use crate::nearest::question;
 use crate::tags::template::{Template, fault_of};
+use toolkit::nearest::question;
 
 /// One `[profile.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
