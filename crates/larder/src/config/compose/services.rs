@@ -12,16 +12,16 @@ use serde::de::IntoDeserializer;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::expand::{self, Entry, filled, named_tables};
-use super::fault::{Fault, misread};
-use super::image::{Image, Source};
-use super::layers::{Layers, Table, merge};
-use super::reference::IMAGE;
-use super::table::ImageTable;
+use crate::config::expand::{self, Entry, filled, named_tables};
+use crate::config::fault::{Fault, misread};
+use crate::config::image::{Image, Source};
+use crate::config::layers::{Layers, Table, merge};
+use crate::config::reference::IMAGE;
+use crate::config::table::ImageTable;
 use crate::nearest::question;
 
 /// What of an image `[service.NAME]` can say: what a compose file cannot.
-pub(super) const KEYS: [&str; 14] = [
+pub(in crate::config) const KEYS: [&str; 14] = [
     "base",
     "cache",
     "description",
@@ -90,7 +90,7 @@ pub(crate) struct Services {
 }
 
 /// The tables `[service.NAME]`.
-pub(super) fn tables<'i>(file: &mut Table<'i>) -> Result<Vec<Entry<'i>>, Fault> {
+pub(in crate::config) fn tables<'i>(file: &mut Table<'i>) -> Result<Vec<Entry<'i>>, Fault> {
     let tables = named_tables(file, "service")?;
     let entries = tables.into_iter().map(|(name, at, table)| checked(Entry::new(&name, at, table)));
     entries.collect()
@@ -117,7 +117,7 @@ fn checked(entry: Entry<'_>) -> Result<Entry<'_>, Fault> {
 }
 
 /// The services as images: each above the defaults, and below what larder.toml says of it.
-pub(super) fn entries<'i>(
+pub(in crate::config) fn entries<'i>(
     services: &Services,
     layers: &Layers,
     defaults: &Table<'i>,
@@ -152,7 +152,7 @@ pub(super) fn entries<'i>(
 }
 
 /// What of a service no table says.
-pub(super) fn complete(image: &mut Image, service: &Service) {
+pub(in crate::config) fn complete(image: &mut Image, service: &Service) {
     // What looks like a variable was put in, or is meant as it stands.
     image.literals.clear();
     image.pin = Some(service.pin.clone());

@@ -7,6 +7,8 @@ use toml::Spanned;
 use super::checks::is_path;
 use super::fault::Fault;
 
+pub(crate) mod services;
+
 /// What larder.toml says of compose files. Paths are relative to larder.toml.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compose {
