@@ -506,7 +506,7 @@ impl Bake<'_> {
             moved: self.moved,
             packages: self.packages,
             saved_seconds: if state == State::Hit { self.saved_seconds } else { None },
-            pinned: self.pinned,
+            pinned: self.pinned.filter(|_| !self.unloaded),
             changes: self.changes,
             warnings: self.warnings,
             key_warnings: self.key_warnings,

@@ -6,12 +6,13 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::load::Variables;
-use super::merge::{as_hosts, as_pairs};
+use super::merge::as_hosts;
 use super::paths::{is_remote, seen_from};
 use super::source::{Fault, Place};
+use super::values::{list, pairs_of, registry, repository, scalar};
 use super::yaml::{Map, Node, Value};
+use crate::config::compose::services::{Line, Said, Service};
 use crate::config::names::is_name;
-use crate::config::services::{Line, Said, Service};
 
 /// What of `build` an image has no use for, or larder does not hand on.
 const LEFT_OUT: [&str; 7] =
@@ -416,91 +417,5 @@ impl<'a> Reader<'a> {
             flag("--ulimit", format!("{}={value}", key.name));
         }
         Ok(flags)
-    }
-}
-
-/// A text, or what compose takes for one.
-fn scalar(node: &Node, key: &str) -> Result<String, Fault> {
-    let wrong = || Fault::new(format!("`{key}` is {}", node.kind()), &node.at, "compose has a text here");
-    node.scalar().ok_or_else(wrong)
-}
-
-fn list<'n>(node: &'n Node, key: &str) -> Result<&'n [Node], Fault> {
-    let wrong = || Fault::new(format!("`{key}` is {}", node.kind()), &node.at, "compose has a list here");
-    node.as_list().ok_or_else(wrong)
-}
-
-/// The places of name and value, and both of them.
-type Pair = (Place, Place, String, Option<Value>);
-
-/// A mapping, or a list of `NAME=VALUE`.
-fn pairs_of(node: &Node, key: &str) -> Result<Vec<Pair>, Fault> {
-    let wrong = |node: &Node| {
-        let message = format!("`{key}` is {}", node.kind());
-        Fault::new(message, &node.at, "compose has a mapping here, or a list of `NAME=VALUE`")
-    };
-    let node = as_pairs(node.clone());
-    let map = node.as_map().ok_or_else(|| wrong(&node))?;
-    let pair = |(name, value): (super::yaml::Key<'_>, &Node)| match &value.value {
-        Value::List(_) | Value::Map(_) => Err(wrong(value)),
-        Value::Null => Ok((name.at.clone(), value.at.clone(), name.name.to_owned(), None)),
-        own => Ok((name.at.clone(), value.at.clone(), name.name.to_owned(), Some(own.clone()))),
-    };
-    map.iter().map(pair).collect()
-}
-
-/// The image in a registry that a cache is, as buildx or docker names it.
-fn registry(text: &str) -> Option<String> {
-    if is_name(text) {
-        return Some(text.to_owned());
-    }
-    let fields: Vec<_> = text.split(',').filter_map(|field| field.split_once('=')).collect();
-    let of = |name: &str| fields.iter().find(|(own, _)| *own == name).map(|(_, value)| *value);
-    of("ref").filter(|image| of("type") == Some("registry") && is_name(image)).map(str::to_owned)
-}
-
-/// The name of a service's images, where it is one that images can have: as compose makes it.
-pub(super) fn repository(project: &str, service: &str) -> String {
-    let name = format!("{project}-{service}").to_lowercase();
-    let mut tidy = String::new();
-    let mut rest = name.as_str();
-    while let Some(next) = rest.chars().next() {
-        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let end = rest.find(|c: char| is_word(c) != is_word(next)).unwrap_or(rest.len());
-        let (run, after) = rest.split_at(end);
-        let is_separator = matches!(run, "." | "_" | "__") || run.bytes().all(|byte| byte == b'-');
-        tidy.push_str(if is_word(next) || is_separator { run } else { "-" });
-        rest = after;
-    }
-    let tidy: String = tidy.chars().take(200).collect();
-    tidy.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn images_are_named_as_compose_does_where_that_is_a_name() {
-        for (service, name) in [
-            ("web", "p-web"),
-            ("Web_1", "p-web_1"),
-            ("a..b", "p-a-b"),
-            ("a-_b", "p-a-b"),
-            ("x-", "p-x"),
-            ("ü", "p"),
-        ] {
-            let own = repository("p", service);
-            assert_eq!(own, name, "{service}");
-            assert!(is_name(&own));
-        }
-        assert!(is_name(&repository("p", &"a-".repeat(200))));
-    }
-
-    #[test]
-    fn caches_in_registries_are_known() {
-        assert_eq!(registry("host:5000/a:cache").as_deref(), Some("host:5000/a:cache"));
-        assert_eq!(registry("type=registry,ref=a/b:c,mode=max").as_deref(), Some("a/b:c"));
-        assert_eq!([registry("type=local,src=x"), registry("type=gha"), registry("A B")], [None, None, None]);
     }
 }

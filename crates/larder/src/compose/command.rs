@@ -10,7 +10,7 @@ use super::load::Loader;
 use super::paths::{seen_from, tidy};
 use super::project::{Request, Surroundings, find};
 use super::source::ComposeError;
-use super::write::{self, Pins, Places, Write, originals};
+use super::write::{self, Pins, Places, Standing, Step, Write, WriteError, originals};
 use crate::bake::{self, Options};
 use crate::config::image::PINNED;
 use crate::config::{self, Given, Project};
@@ -69,7 +69,11 @@ pub fn prepare<'a>(order: &'a Order<'a>) -> miette::Result<Prepared<'a>> {
     }
     let project = config::with_services(order.file, &composed.services, order.given)?;
     let root = root.unwrap_or(&composed.folder).to_owned();
-    Ok(Prepared { order, composed, project, places, in_place, root })
+    let prepared = Prepared { order, composed, project, places, in_place, root };
+    // As it will be, but for the keys: what cannot be edited is not baked in vain.
+    let pins = prepared.names().iter().map(|name| (name.clone(), format!("{name}:{PINNED}")));
+    prepared.steps(&standing, &pins.collect())?;
+    Ok(prepared)
 }
 
 fn wanted<'a>(order: &'a Order<'a>) -> Wanted<'a> {
@@ -145,15 +149,7 @@ impl Prepared<'_> {
         }
         // Somebody may have edited a file meanwhile.
         let standing = self.places.standing()?;
-        let is_built =
-            |name: &str| self.composed.services.services.iter().any(|service| service.name == name);
-        let all = write::all_pins(&standing, &pins, is_built);
-        let write = if self.in_place {
-            Write::InPlace(write::verified(&self.composed, &all, &wanted(self.order))?)
-        } else {
-            Write::Override
-        };
-        let steps = write::written(&self.places, &standing, &all, &write)?;
+        let (all, steps) = self.steps(&standing, &pins)?;
         for step in &steps {
             runner.say(&step.to_string());
         }
@@ -165,11 +161,32 @@ impl Prepared<'_> {
         let before = write::all_pins(&standing, &Pins::new(), |_| true);
         for (service, engine) in &engines {
             let old = before.get(service).filter(|old| !all.values().any(|image| image == *old));
-            if let Some(old) = old.filter(|old| old.contains(&format!(":{PINNED}"))) {
+            if let Some(old) = old.filter(|old| self.is_own(service, old)) {
                 Self::forget(old, *engine, tools, runner)?;
             }
         }
         Ok(outcome)
+    }
+
+    /// What pins these images, and those of an earlier bake that stay.
+    fn steps(&self, standing: &Standing, pins: &Pins) -> Result<(Pins, Vec<Step>), WriteError> {
+        let services = &self.composed.services.services;
+        let is_built = |name: &str| services.iter().any(|service| service.name == name);
+        let all = write::all_pins(standing, pins, is_built);
+        let write = if self.in_place {
+            Write::InPlace(write::verified(&self.composed, &all, &wanted(self.order))?)
+        } else {
+            Write::Override
+        };
+        let steps = write::written(&self.places, standing, &all, &write)?;
+        Ok((all, steps))
+    }
+
+    /// Whether a bake gave this name to the service's image.
+    fn is_own(&self, service: &str, image: &str) -> bool {
+        let services = &self.composed.services.services;
+        let own = services.iter().find(|own| own.name == service);
+        own.is_some_and(|own| image.starts_with(&format!("{}:{PINNED}", own.pin)))
     }
 
     /// Takes the name of an image away that nothing names any more. What a container still uses

@@ -13,9 +13,9 @@ use super::merge::settle;
 use super::project::{Found, Request, Surroundings, find, is_active};
 use super::source::{ComposeError, Fault, Place, Sources};
 use super::yaml::{Map, Node};
+use crate::config::compose::services::{Said, Service, Services};
 use crate::config::image::PINNED;
 use crate::config::names;
-use crate::config::services::{Said, Service, Services};
 use toolkit::nearest::question;
 
 /// A project's compose files, read.

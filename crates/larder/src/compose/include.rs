@@ -99,10 +99,7 @@ impl Loader<'_> {
                 .collect(),
         };
         paths.iter().try_for_each(|path| self.must_be_there(path, &node.at))?;
-        // Of several, the last one counts.
-        for path in paths.iter().rev() {
-            self.variables(path, &mut variables)?;
-        }
+        self.variables(&paths, &mut variables)?;
         Ok(variables)
     }
 }

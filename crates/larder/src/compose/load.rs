@@ -196,20 +196,26 @@ impl<'a> Loader<'a> {
         Ok(self.sources.add(shown.as_str(), path, text))
     }
 
-    /// Reads a file of variables: what is set already goes before it.
+    /// Reads files of variables, of which the last one counts: what is set already goes before them.
     ///
     /// # Errors
     /// A file that is not there or says something wrong.
-    pub(super) fn variables(&mut self, path: &Utf8Path, set: &mut Variables) -> Result<(), ComposeError> {
-        let file =
-            self.text(path, yaml::LARGEST, "name a file of variables, with a line `NAME=value` for each")?;
-        let text = self.sources.get(file).map_or("", |source| source.text.as_str());
+    pub(super) fn variables(
+        &mut self,
+        paths: &[Utf8PathBuf],
+        set: &mut Variables,
+    ) -> Result<(), ComposeError> {
         let mut own = Variables::new();
-        let read = env_file::read(text, &|name| set.get(name).cloned(), &mut own);
-        read.map_err(|fault| {
-            let env_file::EnvFault { message, at, help } = fault;
-            self.explained(Fault::new(message, &Place { file, at }, help))
-        })?;
+        for path in paths {
+            let help = "name a file of variables, with a line `NAME=value` for each";
+            let file = self.text(path, yaml::LARGEST, help)?;
+            let text = self.sources.get(file).map_or("", |source| source.text.as_str());
+            let read = env_file::read(text, &|name| set.get(name).cloned(), &mut own);
+            read.map_err(|fault| {
+                let env_file::EnvFault { message, at, help } = fault;
+                self.explained(Fault::new(message, &Place { file, at }, help))
+            })?;
+        }
         for (name, value) in own {
             set.entry(name).or_insert(value);
         }

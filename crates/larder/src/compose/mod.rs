@@ -13,6 +13,7 @@ mod merge;
 mod paths;
 mod project;
 mod source;
+mod values;
 mod write;
 pub(crate) mod yaml;
 

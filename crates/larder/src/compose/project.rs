@@ -134,13 +134,12 @@ fn read_env(
     variables: &mut Variables,
 ) -> Result<(), ComposeError> {
     if !named.is_empty() {
-        // Of several, the last one counts.
-        return named.iter().rev().try_for_each(|path| loader.variables(path, variables));
+        return loader.variables(named, variables);
     }
     let is_off =
         variables.get("COMPOSE_DISABLE_ENV_FILE").is_some_and(|value| matches!(value.as_str(), "1" | "true"));
     let own = folder.join(".env");
-    if is_off || !own.is_file() { Ok(()) } else { loader.variables(&own, variables) }
+    if is_off || !own.is_file() { Ok(()) } else { loader.variables(&[own], variables) }
 }
 
 /// The files in `COMPOSE_FILE`.

@@ -5,7 +5,7 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use storekit::printable;
 use thiserror::Error;
 
-pub(crate) use crate::config::services::Place;
+pub(crate) use crate::config::compose::services::Place;
 
 /// Why compose files cannot be used.
 #[derive(Debug, Error, Diagnostic)]

@@ -86,7 +86,7 @@ pub enum RunError {
     #[diagnostic(
         code(larder::no_context),
         help(
-            "`context` in larder.toml is a folder, relative to larder.toml; left out, it is larder.toml's own"
+            "`context` is a folder, relative to larder.toml or to the compose project; left out, it is that folder itself"
         )
     )]
     NoContext { path: Utf8PathBuf, why: &'static str },

@@ -156,12 +156,12 @@ impl Desk<'_> {
         for (image, (count, size)) in &by_image {
             let size = ByteSize(*size).to_string();
             let _ =
-                write!(text, "{image:width$}  {:>10}  {size:>8}\n", toolkit::words::count(*count, "image"));
+                writeln!(text, "{image:width$}  {:>10}  {size:>8}", toolkit::words::count(*count, "image"));
         }
         let count = by_image.values().map(|(count, _)| *count).sum::<usize>();
         let size = ByteSize(sum).to_string();
         let _ =
-            write!(text, "{:width$}  {:>10}  {size:>8}\n", "together", toolkit::words::count(count, "image"));
+            writeln!(text, "{:width$}  {:>10}  {size:>8}", "together", toolkit::words::count(count, "image"));
         out.write_all(text.as_bytes())
             .and_then(|()| out.flush())
             .into_diagnostic()

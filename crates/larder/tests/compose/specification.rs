@@ -163,3 +163,18 @@ fn a_file_from_elsewhere_has_its_own_folder() {
     let read = read_of(&session, &Asked { request: files(&["app/deploy.yml"]), ..Asked::default() });
     assert_eq!(read.builds["app"]["context"], session.path("lib").as_str());
 }
+
+#[test]
+fn of_several_files_of_variables_the_last_one_counts() {
+    let text = "services: {app: {build: {context: app, args: {A: '$A', B: '$B', C: '$C'}}}}\n";
+    let session =
+        session(text).file("one.env", "A=1\nB=1\n").file("two.env", "B=2\nC=$A-$B\n").file(".env", "A=no\n");
+    let request = Request { env_files: vec!["one.env".into(), "two.env".into()], ..Request::default() };
+    let variables = [("B", "outer")];
+    let build =
+        read_of(&session, &Asked { request: request.clone(), ..Asked::default() }).builds.remove("app");
+    assert_eq!(build.expect("a build")["args"], json!({"A": "1", "B": "2", "C": "1-2"}));
+    let build =
+        read_of(&session, &Asked { request, variables: &variables, ..Asked::default() }).builds.remove("app");
+    assert_eq!(build.expect("a build")["args"], json!({"A": "1", "B": "outer", "C": "1-outer"}));
+}

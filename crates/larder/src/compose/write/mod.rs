@@ -18,10 +18,10 @@ mod unbake;
 
 pub(crate) use self::edit::verified;
 pub(crate) use self::pins::Pins;
-pub(crate) use self::plan::{Places, Write, all_pins, written};
+pub(crate) use self::plan::{Places, Standing, Write, all_pins, written};
 pub use self::record::WriteError;
 pub(crate) use self::record::originals;
-pub(crate) use self::steps::carry_out;
+pub(crate) use self::steps::{Step, carry_out};
 pub(crate) use self::unbake::unbake;
 
 #[cfg(test)]

@@ -141,7 +141,7 @@ pub fn schema() -> Value {
 
 /// The keys of an image that `[service.NAME]` has.
 fn of_service() -> impl Iterator<Item = &'static Key> {
-    IMAGE.iter().filter(|key| super::services::KEYS.contains(&key.name))
+    IMAGE.iter().filter(|key| super::compose::services::KEYS.contains(&key.name))
 }
 
 fn object<'k>(keys: impl Iterator<Item = &'k Key>) -> Value {

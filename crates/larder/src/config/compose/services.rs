@@ -4,8 +4,6 @@
 //! What a compose file says comes as text with places, as larder.toml's own does; what it is
 //! checked for is the same. Knows no YAML.
 
-pub(crate) mod compose;
-
 use std::ops::Range;
 
 use camino::Utf8PathBuf;

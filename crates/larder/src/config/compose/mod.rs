@@ -4,8 +4,10 @@ use camino::Utf8PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::config::checks::is_path;
-use crate::config::fault::Fault;
+use super::checks::is_path;
+use super::fault::Fault;
+
+pub(crate) mod services;
 
 /// What larder.toml says of compose files. Paths are relative to larder.toml.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub struct Compose {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(in crate::config) struct ComposeTable {
+pub(super) struct ComposeTable {
     #[serde(default)]
     files: Vec<Spanned<Utf8PathBuf>>,
     #[serde(default)]
@@ -50,7 +52,7 @@ enum Write {
 }
 
 impl ComposeTable {
-    pub(in crate::config) fn checked(self) -> Result<Compose, Fault> {
+    pub(super) fn checked(self) -> Result<Compose, Fault> {
         let help = "name a file, relative to larder.toml";
         self.files.iter().try_for_each(|path| is_path("files", path, help))?;
         self.env_files.iter().try_for_each(|path| is_path("env-files", path, help))?;
