@@ -392,30 +392,18 @@ impl DiskBake<'_> {
 
     fn report(self, state: State, key: Option<String>, from: Option<&'static str>, saved: bool) -> Baked {
         Baked {
-            image: self.disk.name.clone(),
-            wave: 1,
-            needs: Vec::new(),
-            state,
-            key,
             from,
-            engine: None,
             saved,
             by_key: saved,
-            id: None,
-            platform: None,
-            tags: Vec::new(),
             outputs: self.outputs,
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
-            chain: Vec::new(),
             changes: self.changes,
             warnings: self.warnings,
-            key_warnings: Vec::new(),
-            loaded: false,
-            moved: 0,
             packages: self.packages,
             saved_seconds: self.saved_seconds.filter(|_| state == State::Hit),
             error: self.error,
             seconds: self.started.elapsed().as_secs_f64(),
+            ..Baked::new(&self.disk.name, state, key)
         }
     }
 }

@@ -8,8 +8,7 @@ use miette::Diagnostic;
 
 use super::baker::Baker;
 use super::bases::{chain, rebuilt};
-use super::doubts;
-use super::inputs::{Inputs, digest, unusable};
+use super::inputs::{Inputs, digest, doubts, unusable};
 use super::plan::Planned;
 use super::stock::Found;
 use super::turn::Turn;
@@ -224,7 +223,7 @@ impl Bake<'_> {
         if self.baker.options.json || self.baker.options.doubts {
             let hashctx = self.describe(self.hashctx().args(["-q", "--json"]));
             let (_, json) = self.baker.runner.ask(&hashctx)?;
-            self.key_warnings.extend(doubts::parse(&json, self.image.ignore == Ignore::All));
+            self.key_warnings.extend(doubts(&json, self.image.ignore == Ignore::All));
         }
         Ok(())
     }
@@ -439,17 +438,13 @@ impl Bake<'_> {
         let in_engine = self.loaded || !self.image.is_packed() || options.check;
         let to_save = state == State::Stale && self.image.use_image_cache;
         Baked {
-            image: self.image.name.clone(),
             wave: 1 + self.baked_before().map(|base| base.wave).max().unwrap_or_default(),
             needs: self.planned.before().cloned().collect(),
-            state,
-            key,
             from,
             engine: ((self.loaded || !self.image.is_packed()) && !self.unloaded)
                 .then(|| self.image.builder().name()),
             saved,
             by_key: (saved && in_engine) || to_save || options.no_image_cache,
-            id: None,
             platform: Some(self.image.platform().to_string()),
             tags: self.image.tags.clone(),
             outputs: self.outputs,
@@ -464,6 +459,7 @@ impl Bake<'_> {
             key_warnings: self.key_warnings,
             error: self.error,
             seconds: self.started.elapsed().as_secs_f64(),
+            ..Baked::new(&self.image.name, state, key)
         }
     }
 

@@ -8,10 +8,10 @@ mod baker;
 mod bases;
 mod builder;
 mod disks;
-mod doubts;
 mod engines;
 mod feeds;
 mod flow;
+mod indexes;
 mod inputs;
 mod inspect;
 mod locks;
@@ -191,7 +191,7 @@ pub fn bake(
 }
 
 /// Bakes as `bake` does, and tells of each image and disk in the order of the file, as soon as it
-/// and all before it are done.
+/// and all before it are done; of the index of several platforms after the last of them.
 ///
 /// # Errors
 /// As `bake`, but for the report.
@@ -227,6 +227,8 @@ pub(crate) fn each(
     let watched = runner.below(&live);
     let mut oven = baker::Baker::new(options, tools, &watched, temp, &planned);
     oven.owners = owners(project);
+    let groups = oven.groups(project, &planned);
+    let mut indexed = Ok(());
     schedule::run(
         &needs(&planned),
         options.jobs,
@@ -235,8 +237,15 @@ pub(crate) fn each(
         |at| {
             let baked = oven.done.get(at).and_then(|(_, baked)| baked.get());
             live.aside(|| baked.into_iter().for_each(&mut tell));
+            for group in groups.iter().filter(|group| group.ends_with(at)) {
+                match oven.bake_index(group) {
+                    Ok(index) => live.aside(|| index.iter().for_each(&mut tell)),
+                    Err(error) => indexed = Err(error),
+                }
+            }
         },
     )?;
+    indexed?;
     drop(drawn);
     oven.runner = runner;
     for disk in disks {
