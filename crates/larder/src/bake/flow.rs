@@ -32,6 +32,8 @@ pub(super) struct Bake<'a> {
     /// By what the key knows the images that it is built from, as far as larder.toml names no
     /// digest.
     pub(super) bases: BTreeMap<String, String>,
+    /// The IDs of images that only the engine has and that are its named contexts.
+    pub(super) contexts: BTreeMap<String, String>,
     /// Whether an engine has a packed image, too.
     loaded: bool,
     /// Whether what the store has under the key is to be replaced.
@@ -76,6 +78,7 @@ impl<'a> Bake<'a> {
             planned,
             image: &planned.image,
             bases: BTreeMap::new(),
+            contexts: BTreeMap::new(),
             loaded: false,
             started: Instant::now(),
             warnings: Vec::new(),
@@ -212,6 +215,7 @@ impl Bake<'_> {
     /// The key of the inputs as they are now, with the manifest that it is the digest of.
     fn inputs(&mut self) -> Result<Inputs, RunError> {
         self.bases = self.known_bases()?;
+        self.contexts = self.known_contexts()?;
         // It would warn of what git hides; but then the build is from `--tar`, which has the word.
         let hashctx =
             if self.image.ignore == Ignore::All { self.hashctx().arg("-q") } else { self.hashctx() };
@@ -270,7 +274,7 @@ impl Bake<'_> {
     /// The same where a Dockerfile is written: `checks` whether it is to check what it fetches.
     pub(super) fn describe_as(&self, hashctx: Cmd, checks: bool) -> Cmd {
         let Planned { pins, uses_as: uses, sources, .. } = self.planned;
-        let named = Named { pins, uses, sources, checks };
+        let named = Named { pins, uses, sources, checks, contexts: &self.contexts };
         self.image.describe(hashctx, &self.bases, &self.known_needs(), &named)
     }
 

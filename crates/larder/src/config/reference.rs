@@ -133,7 +133,7 @@ pub(super) const IMAGE: &[Key] = &[
         "contexts",
         Kind::Pairs,
         true,
-        "named contexts: folders relative to larder.toml, `image:NAME` for an image of the file, or addresses. podman has them, and docker with buildx",
+        "named contexts: folders relative to larder.toml, `image:NAME` for an image of the file, or addresses, such as `docker-image://NAME:TAG`. podman has them, and docker with buildx",
     ),
     key("labels", Kind::Pairs, true, "labels of the image; variables as in `args`"),
     key(
@@ -183,7 +183,7 @@ pub(super) const IMAGE: &[Key] = &[
         "lock",
         Kind::Flag,
         false,
-        "whether larder.lock says which images the names in the Dockerfile stand for, and what `ADD` and contexts fetch from addresses; `true`",
+        "whether larder.lock says which images the names in the Dockerfile and in `contexts` stand for, and what `ADD` and contexts fetch from addresses; `true`",
     ),
     key(
         "refresh",
