@@ -8,10 +8,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long nothing may come before the first line, while everything is compiled.
-const BUILD: Duration = Duration::from_mins(40);
+const BUILD: Duration = Duration::from_secs(40 * 60);
 
 /// How long nothing may come between two lines. No test takes half as long.
-const SILENCE: Duration = Duration::from_mins(12);
+const SILENCE: Duration = Duration::from_secs(12 * 60);
 
 /// How long the pipe of a killed process may stay open.
 const GRACE: Duration = Duration::from_secs(10);
@@ -29,16 +29,19 @@ pub(crate) fn watch(lines: &Receiver<()>) {
         }
     };
     let below = below(process::id());
-    let list: String = below.iter().map(|found| format!("\n    {}: {}", found.id, found.command)).collect();
     let minutes = too_long.as_secs() / 60;
-    toolkit::output::say(&format!("no test has ended for {minutes} minutes; killing what runs:{list}"));
+    toolkit::output::say(&format!("no test has ended for {minutes} minutes; killing what runs:"));
+    for Found { id, command } in &below {
+        toolkit::output::say(&format!("    {id}: {command}"));
+    }
     for id in below.iter().filter_map(|found| Pid::from_raw(found.id)) {
         // It may have ended meanwhile.
         let _ = kill_process(id, Signal::KILL);
     }
     if lines.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) {
         toolkit::output::say("somebody else holds the tests' output; giving up");
-        process::exit(2);
+        // The thread that waits for it cannot be told.
+        let _ = kill_process(rustix::process::getpid(), Signal::KILL);
     }
 }
 

@@ -141,9 +141,7 @@ pub fn stats(store: &Store, days: u32, console: &mut Console<'_>) -> Result<Outc
     }
     console.flush()?;
     if stats.is_empty() {
-        console.say(
-            "nothing is on record: bakes and the package cache note what they do in the store".to_owned(),
-        );
+        console.say("nothing is on record: bakes and the package cache note what they do in the store");
     }
     Ok(Outcome::Yes)
 }

@@ -93,6 +93,7 @@ fn remote(remote: &Remote, checked: Option<bool>) -> Value {
     let kind = match remote.fetched {
         Fetched::File => "file",
         Fetched::Repository => "repository",
+        Fetched::Image => "image",
     };
     match &remote.by {
         Fetcher::Add { line, .. } => {

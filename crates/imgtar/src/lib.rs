@@ -4,7 +4,7 @@
 //! - [`layer`]: one layer into the store, and which layers it has already.
 //! - [`image`]: what is stored under a key, read back and verified; what every save does.
 //! - [`archive`]: image archives in and out. [`disk`]: disk images in and out. [`pack`]: an image
-//!   from a folder or a tar.
+//!   from a folder or a tar. [`index`]: one of stored images.
 //! - [`extract`]: files out of an image.
 //! - [`engine`]: from and to docker and podman, only what the other side lacks.
 //! - [`tier`]: an image under its key in another place, with what is noted with it.
@@ -21,6 +21,7 @@ pub mod error;
 pub mod extract;
 pub mod format;
 pub mod image;
+pub mod index;
 pub mod layer;
 pub mod pack;
 pub mod parallel;

@@ -16,6 +16,7 @@ use toolkit::words::{ago, count, took};
 use crate::bake::{self, Options};
 use crate::config::Project;
 use crate::config::chosen::chosen_images;
+use crate::config::image::Image;
 use crate::process::runner::Runner;
 use crate::process::tools::Tools;
 use crate::report::changes::{Changes, Earlier, changes_since};
@@ -99,7 +100,9 @@ fn of_project(
     let mut all = Vec::new();
     bake::each(project, options, tools, runner, |baked| {
         let is_disk = project.disks.iter().any(|disk| disk.name == baked.image);
-        if is_disk || asked.iter().any(|image| image.name == baked.image) {
+        // Of several platforms, the index has the name without one.
+        let is_asked = |image: &&Image| image.name == baked.image || image.plain == baked.image;
+        if is_disk || asked.iter().any(is_asked) {
             all.push(baked.clone());
         }
     })?;
@@ -197,6 +200,9 @@ fn write(told: &Told<'_>, json: bool, out: &mut (impl Write + ?Sized)) -> io::Re
     if let Some(baked) = told.baked {
         let key = baked.key.as_deref().unwrap_or("without a key");
         writeln!(out, "{}: {} {key}", baked.image, baked.state)?;
+        if !baked.platforms.is_empty() {
+            writeln!(out, "  an index for {}", baked.platforms.join(", "))?;
+        }
         let reason = baked.reason.as_deref().or(baked.error.as_deref());
         if let Some(reason) = reason {
             writeln!(out, "  {reason}")?;

@@ -183,3 +183,25 @@ fn a_context_in_a_repository_is_the_locked_commit() {
     bakes(&session, &format!("{bake} --update"), "built");
     assert_eq!(cat(&session, "podman", &format!("{app}:1"), "/f"), "two\n");
 }
+
+#[test]
+fn an_address_that_a_base_image_may_set_is_a_doubt() {
+    let session = Session::new();
+    session.write("Dockerfile", "FROM debian:12\nADD ${URL} /f\n");
+    session.write("larder.toml", "[image.app]\n");
+    let doubts = "larder bake --engine docker --check --doubts";
+    let ran = session.run(&format!("DOCKER_HOST=unix:///none {doubts}")).ends(1);
+    assert!(
+        ran.stdout().contains("doubt: line 2 fetches `${URL}`, which may be something else later"),
+        "{ran}"
+    );
+    // With a value, there is an address to lock.
+    session.write("../served/tool", "one\n");
+    let origin = serve(session.aside("served"));
+    session.write("Dockerfile", "FROM scratch\nARG URL\nADD ${URL} /f\n");
+    let address = format!("{}/tool", origin.url());
+    session.write("larder.toml", format!("[image.app]\nargs = {{ URL = \"{address}\" }}\n"));
+    session.run("larder lock").ok().says(&format!("locked: {address} at sha256:"));
+    let ran = session.run(&format!("DOCKER_HOST=unix:///none {doubts}")).ends(1);
+    assert!(!ran.stdout().contains("doubt:"), "{ran}");
+}

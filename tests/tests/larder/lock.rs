@@ -162,3 +162,37 @@ fn podman_builds_from_the_locked_base() {
     assert_eq!(session.run(all).ok().stdout(), "base 1");
     assert_eq!(bakes(&session, &format!("{BAKE} --update"), "built").rows()[0]["saved"], true);
 }
+
+#[test]
+fn a_context_is_the_locked_image() {
+    if !have(&[Part::Docker, Part::Podman, Part::Registry]) {
+        return;
+    }
+    let session = Session::new().with_podman();
+    let registry = DockerRegistry::start(&session.aside("registry"));
+    let host = registry.host();
+    let conf = format!("[[registry]]\nlocation = \"{host}\"\ninsecure = true\n");
+    session.write("../registries.conf", conf);
+    push(&registry, &session, "tools", "tools 1");
+    session.write("Dockerfile", session.from("scratch") + "COPY --from=tools /tools /t\n");
+    let context = format!("contexts = {{ tools = \"docker-image://{host}/tools:1\" }}\n");
+    session.write("larder.toml", format!("[image.app]\nengine = \"podman\"\n{context}"));
+    let file = || {
+        let list = "../bin/podman save localhost/app:latest -o ../app.tar && tar -xOf ../app.tar --wildcards '*.tar' \
+                    | tar -xO --ignore-zeros -f - t; rm ../app.tar";
+        session.run(list).ok().stdout()
+    };
+    session.run(&format!("{BAKE} --locked")).ends(2).says(&format!("has no digest for `{host}/tools:1`"));
+    let first = bakes(&session, BAKE, "built").says(&format!("locked: {host}/tools:1 at sha256:"));
+    assert_eq!((&first.rows()[0]["saved"], file().as_str()), (&true.into(), "tools 1"), "{first}");
+    assert_eq!(first.rows()[0]["key_warnings"], serde_json::json!([]), "{first}");
+    push(&registry, &session, "tools", "tools 2");
+    bakes(&session, &format!("CI=true {BAKE}"), "hit");
+    session.run("../bin/podman rmi -af").ok();
+    bakes(&session, &format!("{BAKE} --rebuild"), "built");
+    assert_eq!(file(), "tools 1");
+    let behind = session.run("larder lock --check").ends(1).stdout();
+    assert!(behind.starts_with(&format!("{host}/tools:1  sha256:")), "{behind}");
+    let moved = bakes(&session, &format!("{BAKE} --update {host}/tools:1"), "built");
+    assert_eq!((&moved.rows()[0]["saved"], file().as_str()), (&true.into(), "tools 2"), "{moved}");
+}

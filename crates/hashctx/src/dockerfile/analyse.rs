@@ -9,7 +9,7 @@ use super::frontend::{self, Frontend};
 use super::lines::{self, Line};
 use super::reads::{self, Moving, Read};
 use super::stages::{Origin, Stage, Stages, is_instruction};
-use super::{Analysis, Base, Fetched, Fetcher, NamedContext, Remote, Request, Source, Unknown, What, remote};
+use super::{Analysis, Base, Fetcher, NamedContext, Remote, Request, Source, Unknown, What, remote};
 use crate::config::PROXY_ARGS;
 use crate::error::dockerfile::{DockerfileError, Fault};
 
@@ -73,7 +73,21 @@ fn gather(request: &Request<'_>, wanted: &dyn Fn(&Line) -> bool) -> Result<Analy
     for index in &needed {
         gathered.stage(*index)?;
     }
-    Ok(gathered.finish())
+    let mut out = gathered.finish();
+    if !request.build_args.is_empty() && out.remotes.iter().any(may_be_secret) {
+        // What follows from the file alone is no secret.
+        let bare = Request { build_args: &BTreeMap::new(), ..*request };
+        let public = gather(&bare, wanted).map_or_else(|_| Vec::new(), |analysis| analysis.remotes);
+        out.remotes.retain(|remote| !may_be_secret(remote) || public.contains(remote));
+    }
+    Ok(out)
+}
+
+/// Whether variables decide a query in the address: the value of an argument may be a secret, and a
+/// pin is written down.
+fn may_be_secret(remote: &Remote) -> bool {
+    let address = &remote.address;
+    matches!(&remote.by, Fetcher::Add { written, .. } if written != address && address.contains('?'))
 }
 
 /// The stages that the target is made of, in the order of the file.
@@ -241,7 +255,7 @@ impl Gatherer<'_> {
             Origin::Stage(index) => format!("stage {}", self.number.get(index).copied().unwrap_or_default()),
             Origin::Context(name) => {
                 if let Some(NamedContext::Other(value)) = self.request.contexts.get(name) {
-                    let fetched = remote::pinnable(value).filter(|fetched| *fetched == Fetched::Repository);
+                    let fetched = remote::pinnable_context(value);
                     let by = Fetcher::Context(name.clone());
                     let remote = fetched.map(|fetched| Remote { address: value.clone(), fetched, by });
                     self.out.remotes.extend(remote.filter(|remote| !self.out.remotes.contains(remote)));

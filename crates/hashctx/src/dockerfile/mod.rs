@@ -125,6 +125,8 @@ pub enum Fetched {
     File,
     /// A repository, known by its commit.
     Repository,
+    /// An image, known by its digest.
+    Image,
 }
 
 /// Who fetches something.

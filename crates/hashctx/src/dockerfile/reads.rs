@@ -214,15 +214,15 @@ pub(super) fn moving(line: &Line, env: &Env, escape: char) -> Result<Vec<Moving>
     let alone = sources.len() == 1 && flag(line, "checksum").is_none();
     for source in sources {
         let word = expand::expand(&source, escape, env)?;
+        // A variable of the base image may be a whole address.
+        let may_be_address = word.uncertain && source.trim_start_matches('"').starts_with('$');
         let fixed = match remote::address(&word.text) {
-            Address::Path => true,
+            Address::Path => !may_be_address,
             Address::File => !checksum.is_empty(),
             Address::Repository { pinned } => pinned || remote::is_commit(&checksum),
         };
         if !fixed {
-            // The value of a variable in a query may be a secret: a pin is written down.
-            let is_open = word.text == source || !word.text.contains('?');
-            let fetched = remote::pinnable(&word.text).filter(|_| alone && is_open && !word.uncertain);
+            let fetched = remote::pinnable(&word.text).filter(|_| alone && !word.uncertain);
             let remote = fetched.map(|fetched| (word.text, fetched));
             moving.push(Moving { written: source, remote });
         }

@@ -5,6 +5,9 @@
 
 use super::{Fetched, NamedContext};
 
+/// What an image's address begins with, as a named context.
+const IMAGE: &str = "docker-image://";
+
 /// What a source of `ADD` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Address {
@@ -49,7 +52,6 @@ pub(super) fn moves(context: &NamedContext) -> bool {
 pub(super) fn pinnable(source: &str) -> Option<Fetched> {
     let authority = source.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next());
     let has_user = source.starts_with("http") && authority.flatten().is_some_and(|host| host.contains('@'));
-    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"$\"'\\`<>".contains(&byte);
     if has_user || !source.bytes().all(is_plain) {
         return None;
     }
@@ -58,6 +60,20 @@ pub(super) fn pinnable(source: &str) -> Option<Fetched> {
         Address::Repository { pinned: false } if !source.contains('?') => Some(Fetched::Repository),
         _ => None,
     }
+}
+
+/// Whether the byte stands for itself wherever an address may be written.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"$\"'\\`<>".contains(&byte)
+}
+
+/// What stands behind a named context, where that moves and can be pinned in its address.
+pub(super) fn pinnable_context(address: &str) -> Option<Fetched> {
+    let Some(image) = address.strip_prefix(IMAGE) else {
+        return pinnable(address).filter(|fetched| *fetched == Fetched::Repository);
+    };
+    let is_open = image != "scratch" && !image.is_empty() && !image.contains('@');
+    (is_open && image.bytes().all(is_plain)).then_some(Fetched::Image)
 }
 
 /// The address of a repository with this commit in the place of a branch or a tag.
@@ -70,7 +86,7 @@ pub(super) fn at_commit(source: &str, commit: &str) -> String {
 /// Whether an image stands behind the context, which may have triggers.
 pub(super) fn is_image(context: &NamedContext) -> bool {
     matches!(context, NamedContext::Other(address)
-        if address.starts_with("docker-image://") || address.starts_with("oci-layout://"))
+        if address.starts_with(IMAGE) || address.starts_with("oci-layout://"))
 }
 
 /// True for a whole commit, SHA-1 or SHA-256.
@@ -161,6 +177,22 @@ mod tests {
         }
         assert_eq!(at_commit("git@x:y.git#main:sub", "0c"), "git@x:y.git#0c:sub");
         assert_eq!(at_commit("https://x/y.git", "0c"), "https://x/y.git#0c");
+    }
+
+    #[test]
+    fn a_context_can_be_pinned_where_it_is_a_plain_image_or_a_repository() {
+        let digest = format!("docker-image://a@sha256:{}", "a".repeat(64));
+        for (address, fetched) in [
+            ("docker-image://host:5000/a:1", Some(Fetched::Image)),
+            ("https://x/y.git#main", Some(Fetched::Repository)),
+            (&digest, None),
+            ("docker-image://scratch", None),
+            ("docker-image://a$b", None),
+            ("oci-layout://dir:tag", None),
+            ("https://x/y.tar", None),
+        ] {
+            assert_eq!(pinnable_context(address), fetched, "{address}");
+        }
     }
 
     #[test]

@@ -118,3 +118,45 @@ fn addresses_that_may_hold_a_secret_are_not_told() {
         assert_eq!(told(source), "", "{source}");
     }
 }
+
+#[test]
+fn addresses_made_of_variables_are_told_where_all_of_them_are_known() {
+    let session = Session::new();
+    let asked = |args: &[&str]| {
+        let args = args.iter().flat_map(|arg| ["--build-arg", arg]);
+        let line = ["-f", "Dockerfile", "--images", "--json"].into_iter().chain(args).chain(["."]);
+        session.ok(&line.collect::<Vec<_>>())
+    };
+    let told = |address: &str| format!("\"source\":\"{address}\"");
+    session.write("Dockerfile", "FROM scratch\nARG URL=https://x.example/f\nADD ${URL} /f\n");
+    assert!(asked(&[]).contains(&told("https://x.example/f")));
+    assert!(asked(&["URL=https://y.example/g"]).contains(&told("https://y.example/g")));
+    // What the file itself says is no secret, in a query neither; what an arg says may be.
+    let query = "FROM scratch\nARG V=1\nARG URL=https://x.example/f?v=$V\nARG A\nADD \"$URL\" /f\n";
+    session.write("Dockerfile", query);
+    for args in [&[][..], &["A=2"], &["V=1"]] {
+        assert!(asked(args).contains(&told("https://x.example/f?v=1")), "{args:?}");
+    }
+    assert_eq!(asked(&["V=2"]), "");
+    // A base image may set it to anything.
+    session.write("Dockerfile", "FROM debian:12\nADD ${URL} /f\n");
+    assert!(!asked(&[]).contains("source"));
+    let json = session.ok(&["-f", "Dockerfile", "--pin", PIN, "--json", "."]);
+    assert!(json.contains("hashctx::moving_source") && json.contains("${URL}"), "{json}");
+}
+
+#[test]
+fn images_that_are_contexts_are_told() {
+    let session = Session::new().file("Dockerfile", "FROM scratch\nCOPY --from=tools /t /t\n");
+    let told = |context: &str| {
+        session.ok(&["-f", "Dockerfile", "--build-context", context, "--images", "--json", "."])
+    };
+    assert_eq!(
+        told("tools=docker-image://host.example/tools:1"),
+        "{\"context\":\"tools\",\"kind\":\"image\",\"source\":\"docker-image://host.example/tools:1\"}\n"
+    );
+    let (_, digest) = PIN.split_once('=').expect("a digest");
+    assert_eq!(told(&format!("tools=docker-image://host.example/tools:1@{digest}")), "");
+    // One that is not used is not told.
+    assert!(!told("other=docker-image://host.example/tools:1").contains("source"));
+}

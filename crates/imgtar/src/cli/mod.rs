@@ -9,6 +9,7 @@ pub(crate) mod disk;
 pub(crate) mod docker_host;
 pub(crate) mod engine;
 pub(crate) mod extract;
+mod index;
 pub(crate) mod init;
 pub(crate) mod registry;
 pub(crate) mod registry_args;
@@ -164,6 +165,28 @@ pub(crate) enum Command {
         platform: Option<Platform>,
         #[command(flatten)]
         engine: EngineArgs,
+    },
+    /// Make an index of stored images, one for each platform
+    ///
+    /// No blob is copied. Engines take the image for their own platform from it, and a push gives a
+    /// registry all of them under one name. Attestations that came with an image are listed after
+    /// the images. The index keeps what it lists: a collection removes none of it, whatever becomes
+    /// of the images' own keys.
+    ///
+    /// Where the key has this index already, nothing is done. Any other image under it stays,
+    /// unless `--force`.
+    #[command(
+        after_long_help = "Example:\n    imgtar index \"$key\" \"$amd64\" \"$arm64\" --name app:1 && imgtar push \"$key\" registry.example/app:1"
+    )]
+    Index {
+        /// What the index is found by
+        key: Key,
+        /// The images: keys, beginnings of keys, or names; of one that holds several platforms,
+        /// `=PLATFORM` takes one
+        #[arg(required = true, value_name = "IMAGE[=PLATFORM]")]
+        parts: Vec<index::PartArg>,
+        #[command(flatten)]
+        notes: NoteArgs,
     },
     Init(crate::cli::init::InitArgs),
     Extract(crate::cli::extract::ExtractArgs),

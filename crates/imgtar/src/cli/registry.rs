@@ -70,7 +70,9 @@ impl Invocation<'_> {
     fn tell_pushed(&self, pushed: &Pushed) -> Result<()> {
         let Pushed { reference, also, digest, tally, foreign_made_own, .. } = pushed;
         self.view.say(&format!("pushed {reference}: {digest}, {}", told(tally)));
-        also.iter().for_each(|name| self.view.say(&format!("pushed {name}: {digest}")));
+        for name in also {
+            self.view.say(&format!("pushed {name}: {digest}"));
+        }
         if *foreign_made_own {
             self.view.say("the registry does not take layers that are kept elsewhere: they were pushed to it, and the digest is different");
         }
@@ -100,7 +102,9 @@ impl Invocation<'_> {
         if !registry::retag(&self.registries(registry), reference, names)? {
             return Ok(self.no_image(reference));
         }
-        names.iter().for_each(|name| self.view.say(&format!("{name} is {reference}")));
+        for name in names {
+            self.view.say(&format!("{name} is {reference}"));
+        }
         Ok(Outcome::Yes)
     }
 

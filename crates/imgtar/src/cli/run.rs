@@ -57,7 +57,11 @@ pub(crate) fn run(args: Args, signals: &Signals) -> Result<Outcome> {
     };
     let saves = matches!(
         args.command,
-        Command::Import { .. } | Command::Save { .. } | Command::Pull(_) | Command::Pack { .. }
+        Command::Import { .. }
+            | Command::Save { .. }
+            | Command::Pull(_)
+            | Command::Pack { .. }
+            | Command::Index { .. }
     );
     let outcome = invocation.run(args.command, &common)?;
     if saves && let Some(warning) = repository::unfiltered(&invocation.root) {
@@ -95,6 +99,7 @@ impl Invocation<'_> {
                 let wanted = Wanted { names, platform };
                 self.with_key(&key, |key| self.while_it_changes(key, || self.load(key, &wanted, &engine)))
             }
+            Command::Index { key, parts, notes } => self.index(&key, &parts, notes),
             Command::Extract(args) => self.extract(&args),
             Command::Init(args) => self.init(args),
             Command::Has { keys, tier, registry, remote } => match &tier.tier {

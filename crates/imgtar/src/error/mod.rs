@@ -155,6 +155,20 @@ pub enum Error {
         wanted: String,
         present: String,
     },
+    /// An image of an index that nobody could choose.
+    #[error("the image under `{key}` does not say for which platform it is")]
+    #[diagnostic(
+        code(imgtar::no_platform_of_its_own),
+        help("build it for one (`docker build --platform`), or pack it with `--platform`")
+    )]
+    NoPlatformOfItsOwn { key: Key },
+    /// Two images of an index between which nobody could choose.
+    #[error("`{key}` is one more image for {platform}")]
+    #[diagnostic(
+        code(imgtar::two_for_platform),
+        help("an index has one image for each platform; `KEY=PLATFORM` takes one out of several")
+    )]
+    TwoForPlatform { key: Key, platform: String },
     /// An image that is not for the platform of its key.
     #[error("the image is for {present}, and the key `{key}` is for {wanted}")]
     #[diagnostic(

@@ -34,6 +34,8 @@ pub mod annotation {
     pub const IMAGE_NAME: &str = "io.containerd.image.name";
     /// What BuildKit writes on the descriptors of manifests that are not images.
     pub const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+    /// Beside it: the digest of the manifest that an attestation is about.
+    pub const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
     /// The size of a layer's tar, on the descriptor of its compressed form, where imgtar wrote the
     /// manifest.
     pub const PLAIN_SIZE: &str = "dev.larder.uncompressed-size";

@@ -23,15 +23,13 @@ use super::{Config, Error, Tally, recode, upload};
 use crate::error::Result;
 use crate::error::registry::tame;
 use crate::format::compression::Form;
-use crate::format::oci::{self, DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_CAP, Index, Manifest};
+use crate::format::oci::{self, DOCKER_LIST, DOCKER_MANIFEST, DOCUMENT_CAP, Index, Manifest, annotation};
 use crate::format::reference::Reference;
 use crate::image::Stored;
 use crate::image::fetch::Document;
 use crate::parallel;
 use crate::progress::Progress;
 
-/// What BuildKit calls the manifest that an attestation is about.
-const ATTESTED: &str = "vnd.docker.reference.digest";
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 /// The media types of layers that may not be redistributed freely, Docker's and OCI's.
 const DOCKER_FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
@@ -515,7 +513,7 @@ fn new_index(document: &Document, moved: &HashMap<Digest, Descriptor>) -> Result
             child.media_type.clone_from(&new.media_type);
             changed = true;
         }
-        if let Some(about) = child.annotations.get_mut(ATTESTED)
+        if let Some(about) = child.annotations.get_mut(annotation::REFERENCE_DIGEST)
             && let Some(new) = about.parse().ok().and_then(|about: Digest| moved.get(&about))
         {
             *about = new.digest.to_string();

@@ -83,6 +83,21 @@ impl Bake<'_> {
         Ok(known)
     }
 
+    /// By what the key knows each image that is a named context and has no digest: by its ID, where
+    /// no registry is known to have it.
+    pub(super) fn known_contexts(&self) -> Result<BTreeMap<String, String>, RunError> {
+        let is_open = |context: &String| self.image.is_open_context(context);
+        let open: Vec<_> = self.planned.contexts.iter().filter(|(context, _)| is_open(context)).collect();
+        let names: Vec<_> = open.iter().map(|(_, name)| name.as_str()).collect();
+        let found = self.inspect(&names)?;
+        let own = open.into_iter().zip(found).filter_map(|((context, name), image)| {
+            let image = image?;
+            let counts = !self.image.lock || image.is_local(name, self.image.builder());
+            counts.then(|| (context.clone(), image.id()))
+        });
+        Ok(own.collect())
+    }
+
     /// By what the key knows each image that it needs without being built from it.
     pub(super) fn known_needs(&self) -> BTreeMap<String, String> {
         let known = |name: &String| {
@@ -108,7 +123,11 @@ impl Bake<'_> {
     /// so. `below` is what the engine had before it.
     pub(super) fn doubtful_bases(&mut self, below: &[Option<String>]) -> Result<Option<String>, RunError> {
         let uses = uses(self.image, self.baker.tools, self.baker.runner).ok();
-        if uses != self.planned.uses || self.known_bases()? != self.bases || self.below()? != below {
+        if uses != self.planned.uses
+            || self.known_bases()? != self.bases
+            || self.known_contexts()? != self.contexts
+            || self.below()? != below
+        {
             return Ok(Some("the images that it is built from changed during the build".to_owned()));
         }
         if let Some(name) = self.replaced_base(below) {

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use super::baker::Baker;
 use super::flow::with_causes;
 use super::inputs::digest;
+use super::stock::turn::Turn;
 use super::stock::{Found, from, judged};
-use super::turn::Turn;
 use crate::config::disk::Disk;
 use crate::disk::glob;
 use crate::outputs::OutputError;
@@ -403,32 +403,20 @@ impl DiskBake<'_> {
 
     fn report(self, state: State, key: Option<String>, from: Option<&'static str>, saved: bool) -> Baked {
         Baked {
-            image: self.disk.name.clone(),
-            wave: 1,
-            needs: Vec::new(),
-            state,
-            key,
             from,
             tier: self.tier.clone().filter(|_| state == State::Hit),
-            engine: None,
             saved,
             by_key: saved,
-            id: None,
-            platform: None,
-            tags: Vec::new(),
             outputs: self.outputs,
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
-            chain: Vec::new(),
             changes: self.changes,
             warnings: self.warnings,
-            key_warnings: Vec::new(),
-            loaded: false,
-            moved: 0,
             packages: self.packages,
             saved_seconds: self.saved_seconds.filter(|_| state == State::Hit),
             pinned: None,
             error: self.error,
             seconds: self.started.elapsed().as_secs_f64(),
+            ..Baked::new(&self.disk.name, state, key)
         }
     }
 }

@@ -9,11 +9,10 @@ use miette::Diagnostic;
 
 use super::baker::Baker;
 use super::bases::{chain, rebuilt};
-use super::doubts;
-use super::inputs::{Inputs, digest, unusable};
+use super::inputs::{Inputs, digest, doubts, unusable};
 use super::plan::Planned;
+use super::stock::turn::Turn;
 use super::stock::{Found, from};
-use super::turn::Turn;
 use crate::config::image::{Ignore, Image, Named};
 use crate::process::command::Cmd;
 use crate::process::packages::Packages;
@@ -35,6 +34,8 @@ pub(super) struct Bake<'a> {
     /// By what the key knows the images that it is built from, as far as larder.toml names no
     /// digest.
     pub(super) bases: BTreeMap<String, String>,
+    /// The IDs of images that only the engine has and that are its named contexts.
+    pub(super) contexts: BTreeMap<String, String>,
     /// Whether an engine has a packed image, too.
     loaded: bool,
     /// Whether what the store has under the key is to be replaced.
@@ -83,6 +84,7 @@ impl<'a> Bake<'a> {
             planned,
             image: &planned.image,
             bases: BTreeMap::new(),
+            contexts: BTreeMap::new(),
             loaded: false,
             started: Instant::now(),
             warnings: Vec::new(),
@@ -231,6 +233,7 @@ impl Bake<'_> {
     /// The key of the inputs as they are now, with the manifest that it is the digest of.
     fn inputs(&mut self) -> Result<Inputs, RunError> {
         self.bases = self.known_bases()?;
+        self.contexts = self.known_contexts()?;
         // It would warn of what git hides; but then the build is from `--tar`, which has the word.
         let hashctx =
             if self.image.ignore == Ignore::All { self.hashctx().arg("-q") } else { self.hashctx() };
@@ -242,7 +245,7 @@ impl Bake<'_> {
         if self.baker.options.json || self.baker.options.doubts {
             let hashctx = self.describe(self.hashctx().args(["-q", "--json"]));
             let (_, json) = self.baker.runner.ask(&hashctx)?;
-            self.key_warnings.extend(doubts::parse(&json, self.image.ignore == Ignore::All));
+            self.key_warnings.extend(doubts(&json, self.image.ignore == Ignore::All));
         }
         Ok(())
     }
@@ -289,7 +292,7 @@ impl Bake<'_> {
     /// The same where a Dockerfile is written: `checks` whether it is to check what it fetches.
     pub(super) fn describe_as(&self, hashctx: Cmd, checks: bool) -> Cmd {
         let Planned { pins, uses_as: uses, sources, .. } = self.planned;
-        let named = Named { pins, uses, sources, checks };
+        let named = Named { pins, uses, sources, checks, contexts: &self.contexts };
         self.image.describe(hashctx, &self.bases, &self.known_needs(), &named)
     }
 
@@ -485,18 +488,14 @@ impl Bake<'_> {
         let in_engine = self.loaded || !self.image.is_packed() || options.check;
         let to_save = state == State::Stale && self.image.use_image_cache;
         Baked {
-            image: self.image.name.clone(),
             wave: 1 + self.baked_before().map(|base| base.wave).max().unwrap_or_default(),
             needs: self.planned.before().cloned().collect(),
-            state,
-            key,
             from,
             tier: self.tier.clone().filter(|_| state == State::Hit),
             engine: ((self.loaded || !self.image.is_packed()) && !self.unloaded)
                 .then(|| self.image.builder().name()),
             saved,
             by_key: (saved && in_engine) || to_save || options.no_image_cache,
-            id: None,
             platform: Some(self.image.platform().to_string()),
             tags: self.image.tags.clone(),
             outputs: self.outputs,
@@ -512,6 +511,7 @@ impl Bake<'_> {
             key_warnings: self.key_warnings,
             error: self.error,
             seconds: self.started.elapsed().as_secs_f64(),
+            ..Baked::new(&self.image.name, state, key)
         }
     }
 

@@ -1,6 +1,7 @@
-//! What an image is made from, and whether it is there at all.
+//! What an image is made from, whether it is there at all, and what its key may not cover.
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
 
 use crate::config::image::Image;
 use crate::process::runner::RunError;
@@ -40,4 +41,38 @@ pub(super) fn digest(manifest: &Utf8Path) -> Result<String, RunError> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(std::fs::File::open(manifest).map_err(lost)?).map_err(lost)?;
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// As much of what `hashctx --json` prints as matters here.
+#[derive(Deserialize)]
+struct Key {
+    warnings: Vec<Doubt>,
+}
+
+#[derive(Deserialize)]
+struct Doubt {
+    code: String,
+    message: String,
+}
+
+/// The warnings' texts. Who builds `from_tar` reads nothing that git hides, so that this is none
+/// then.
+pub(super) fn doubts(json: &[u8], from_tar: bool) -> Vec<String> {
+    let key = serde_json::from_slice::<Key>(json).map_or(Vec::new(), |key| key.warnings);
+    let counts = |doubt: &Doubt| !(from_tar && doubt.code == "hashctx::hidden_source");
+    key.into_iter().filter(counts).map(|doubt| doubt.message).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_git_hides_is_no_doubt_about_a_tar() {
+        let json = br#"{"key":"c0","inputs":1,"unknown":[],"warnings":[
+            {"code":"hashctx::hidden_source","message":"hidden"},{"code":"hashctx::private","message":"private"}]}"#;
+        assert_eq!(doubts(json, false), ["hidden", "private"]);
+        assert_eq!(doubts(json, true), ["private"]);
+        assert_eq!(doubts(b"", false), [""; 0]);
+    }
 }

@@ -1,5 +1,6 @@
-//! By which digests a bake takes the images that its Dockerfiles name by tags, and what it fetches
-//! from addresses: those of larder.lock, and new ones for what that lacks.
+//! By which digests a bake takes the images that its Dockerfiles name by tags, or that are named
+//! contexts, and what it fetches from addresses: those of larder.lock, and new ones for what that
+//! lacks.
 //!
 //! An image that only the engine has is not locked: the key has its ID, as ever. Neither is one of
 //! a foreign frontend, whose Dockerfile nobody could pin. What neither registry nor engine knows
@@ -38,6 +39,9 @@ pub(super) fn lock(
     locks.known_names(planned)?;
     for one in planned.iter_mut() {
         one.pins = locks.of(one)?;
+        for (context, digest) in locks.of_contexts(one)? {
+            one.image.pin_context(&context, &digest);
+        }
         for (address, pin) in locks.of_sources(one)? {
             let contexts = one.remotes.iter().filter(|remote| remote.address == address);
             for remote in contexts.cloned().collect::<Vec<_>>() {
@@ -64,7 +68,7 @@ pub(super) fn behind(
     out: &mut (impl Write + ?Sized),
 ) -> Result<Outcome, BakeError> {
     let locks = Locks::load(options, tools, runner)?;
-    let used: Vec<String> = planned.iter().flat_map(open).map(|name| names::full(&name)).collect();
+    let used: Vec<String> = planned.iter().flat_map(named).map(|name| names::full(&name)).collect();
     let mut current = true;
     for (name, locked) in locks.file.iter().filter(|(name, _)| used.iter().any(|used| used == name)) {
         let now = lock::in_registry(name, tools, runner)?.filter(|now| *now != locked.digest);
@@ -125,7 +129,7 @@ impl<'a> Locks<'a> {
         let is_known = |name: &&String| {
             planned.iter().any(|one| {
                 one.image.is_called(name)
-                    || open(one).iter().any(|open| names::full(open) == names::full(name))
+                    || named(one).iter().any(|named| names::full(named) == names::full(name))
                     || remotes(one).any(|remote| remote.address == **name)
             })
         };
@@ -139,15 +143,27 @@ impl<'a> Locks<'a> {
     fn of(&mut self, planned: &Planned) -> Result<BTreeMap<String, String>, RunError> {
         let mut pins = BTreeMap::new();
         for name in open(planned) {
-            let old = self.file.get(&name).cloned();
-            let moves = self.moves(planned, &name, old.as_ref());
-            let digest = match old {
-                Some(old) if !moves => Some(old.digest),
-                old => self.resolved(planned, &name, old)?,
-            };
-            pins.extend(digest.map(|digest| (name, digest)));
+            pins.extend(self.digest(planned, &name)?.map(|digest| (name, digest)));
         }
         Ok(pins)
+    }
+
+    /// The digests of the images that are named contexts, by the contexts' names.
+    fn of_contexts(&mut self, planned: &Planned) -> Result<BTreeMap<String, String>, RunError> {
+        let mut pins = BTreeMap::new();
+        for (context, name) in contexts(planned) {
+            pins.extend(self.digest(planned, name)?.map(|digest| (context.clone(), digest)));
+        }
+        Ok(pins)
+    }
+
+    /// The digest that an image is taken by.
+    fn digest(&mut self, planned: &Planned, name: &str) -> Result<Option<String>, RunError> {
+        let old = self.file.get(name).cloned();
+        match old {
+            Some(old) if !self.moves(planned, name, Some(&old)) => Ok(Some(old.digest)),
+            old => self.resolved(planned, name, old),
+        }
     }
 
     /// What stands at the addresses that one image's build fetches.
@@ -276,7 +292,7 @@ impl<'a> Locks<'a> {
         }
         if self.updates_all() {
             let mut used: Vec<String> =
-                planned.iter().flat_map(open).map(|name| names::full(&name)).collect();
+                planned.iter().flat_map(named).map(|name| names::full(&name)).collect();
             used.extend(planned.iter().flat_map(remotes).map(|remote| remote.address.clone()));
             file.retain(|name| used.iter().any(|used| used == name));
         }
@@ -323,6 +339,16 @@ fn open(planned: &Planned) -> Vec<String> {
     let is_open = |name: &&String| names::is_name(name) && !given(name) && !planned.bases.contains_key(*name);
     let uses = planned.uses.iter().flatten().chain(&planned.frontend);
     uses.filter(is_open).cloned().collect()
+}
+
+/// The images of other people that are named contexts of a build, without a digest.
+fn contexts(planned: &Planned) -> impl Iterator<Item = (&String, &String)> {
+    planned.contexts.iter().filter(|(_, name)| planned.image.lock && names::is_name(name))
+}
+
+/// All images of other people that are locked.
+fn named(planned: &Planned) -> Vec<String> {
+    open(planned).into_iter().chain(contexts(planned).map(|(_, name)| name.clone())).collect()
 }
 
 /// What a build fetches that its address does not pin.

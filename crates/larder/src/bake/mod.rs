@@ -8,10 +8,10 @@ mod baker;
 mod bases;
 mod builder;
 mod disks;
-mod doubts;
 mod engines;
 mod feeds;
 mod flow;
+mod indexes;
 mod inputs;
 mod inspect;
 mod locks;
@@ -21,7 +21,6 @@ mod plan;
 mod prove;
 mod stock;
 pub(crate) mod tags;
-mod turn;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -259,7 +258,8 @@ pub(crate) fn bake_and(
 }
 
 /// Bakes as `bake` does, and tells of each image and disk in the order of the file, as soon as it
-/// and all before it are done. What tiers gave and took, by name.
+/// and all before it are done; of the index of several platforms after the last of them. What
+/// tiers gave and took, by name.
 ///
 /// # Errors
 /// As `bake`, but for the report.
@@ -307,6 +307,8 @@ pub(crate) fn each(
             is_check: options.check,
             silent: Mutex::default(),
         });
+        let groups = oven.groups(project, &planned);
+        let mut indexed = Ok(());
         schedule::run(
             &needs(&planned),
             options.jobs,
@@ -315,8 +317,15 @@ pub(crate) fn each(
             |at| {
                 let baked = oven.done.get(at).and_then(|(_, baked)| baked.get());
                 live.aside(|| baked.into_iter().for_each(&mut tell));
+                for group in groups.iter().filter(|group| group.ends_with(at)) {
+                    match oven.bake_index(group) {
+                        Ok(index) => live.aside(|| index.iter().for_each(&mut tell)),
+                        Err(error) => indexed = Err(error),
+                    }
+                }
             },
         )?;
+        indexed?;
         drop(drawn);
         oven.runner = runner;
         disks.into_iter().try_for_each(|disk| oven.bake_disk(disk).map(|baked| tell(&baked)))

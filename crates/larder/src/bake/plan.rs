@@ -17,7 +17,7 @@ use super::inputs::special_file;
 use super::{BakeError, Options};
 use crate::config::Project;
 use crate::config::chosen::chosen_images;
-use crate::config::image::Image;
+use crate::config::image::{IMAGE, Image};
 use crate::config::names;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, succeeded};
@@ -48,6 +48,8 @@ pub(super) struct Planned {
     pub(super) uses_as: BTreeMap<String, String>,
     /// What the build fetches from addresses that say nothing of the content.
     pub(super) remotes: Vec<Remote>,
+    /// The images of other people that are its named contexts, by the contexts' names.
+    pub(super) contexts: BTreeMap<String, String>,
     /// What is to stand there, by the addresses that its Dockerfile fetches.
     pub(super) sources: BTreeMap<String, String>,
     /// The build args that no stage declares.
@@ -138,7 +140,7 @@ impl Planner<'_, '_> {
             return Err(cycle(self.project, image, self.path.get(start..).unwrap_or_default()));
         }
         self.path.push(image.name.clone());
-        let image = Image { engine: Some(self.engines.of(image)?), ..image.clone() };
+        let mut image = Image { engine: Some(self.engines.of(image)?), ..image.clone() };
         // What is wrong is told when it is the image's turn.
         let uses = self.ahead.remove(&image.name);
         let uses = match uses.unwrap_or_else(|| look(&image, self.project, self.tools, self.runner)) {
@@ -146,7 +148,9 @@ impl Planner<'_, '_> {
             uses => uses.ok(),
         };
         let known = uses.is_some();
-        let Uses { images, frontend, foreign, remotes, unused_args, feeds } = uses.unwrap_or_default();
+        let Uses { images, contexts, frontend, foreign, remotes, unused_args, feeds } =
+            uses.unwrap_or_default();
+        let contexts = self.contexts(contexts, &mut image)?;
         let found = self.bases(&images, &image)?;
         let uses = known.then(|| names_of(&images));
         let bases = found.iter().map(|(name, base)| (name.clone(), base.name.clone())).collect();
@@ -174,6 +178,7 @@ impl Planner<'_, '_> {
             pins,
             uses_as,
             remotes,
+            contexts,
             sources,
             unused_args,
         };
@@ -203,6 +208,23 @@ impl Planner<'_, '_> {
         schedule::run(&vec![Vec::new(); settled.len()], jobs, ask, &[], |_| ())?;
         self.ahead = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(())
+    }
+
+    /// Has the named contexts that are images of larder.toml as such; gives those that are not.
+    fn contexts(
+        &mut self,
+        given: BTreeMap<String, String>,
+        image: &mut Image,
+    ) -> Result<BTreeMap<String, String>, BakeError> {
+        let mut others = BTreeMap::new();
+        for (context, name) in given {
+            let used = Use { image: name.clone(), platform: Some(image.platform()) };
+            match self.bases(&[used], image)?.remove(&name) {
+                Some(Base { name: own, tag }) => image.take_context(&context, own, tag.unwrap_or(name)),
+                None => drop(others.insert(context, name)),
+            }
+        }
+        Ok(others)
     }
 
     /// Of the references, those that name an image of larder.toml.
@@ -292,6 +314,8 @@ struct Base {
 struct Uses {
     /// The images that the build starts from or copies from, sorted.
     images: Vec<Use>,
+    /// The images without a digest that are its named contexts, by the contexts' names.
+    contexts: BTreeMap<String, String>,
     frontend: Option<String>,
     foreign: bool,
     remotes: Vec<Remote>,
@@ -340,9 +364,19 @@ fn asked(
         };
         let line = line.map_err(lost)?;
         uses.unused_args.extend(line.unused_arg);
-        let is_repository = line.kind == "repository";
+        let (is_repository, is_image) = (line.kind == "repository", line.kind == "image");
         let (context, checked) = (line.context, line.checked);
-        uses.remotes.extend(line.source.map(|address| Remote { address, is_repository, context, checked }));
+        if is_image {
+            let image = line.source.and_then(|source| Some(source.strip_prefix(IMAGE)?.to_owned()));
+            uses.contexts.extend(context.zip(image));
+        } else {
+            uses.remotes.extend(line.source.map(|address| Remote {
+                address,
+                is_repository,
+                context,
+                checked,
+            }));
+        }
         let platform = line.platform.and_then(|platform| Platform::of_engine(&platform).ok());
         uses.images.extend(line.image.map(|image| Use { image, platform }));
         uses.frontend = uses.frontend.or(line.frontend);

@@ -27,7 +27,7 @@ pub(crate) fn list(
     out: &mut (impl Write + ?Sized),
 ) -> miette::Result<Outcome> {
     let images = chosen_images(project, &options.names)?;
-    let planned = tagger(options, tools, runner).plan(images.iter().map(|image| image.name.as_str()))?;
+    let planned = tagger(options, tools, runner).plan(names(&images).into_iter())?;
     write(&planned, as_json, out).into_diagnostic().wrap_err("cannot write the list")?;
     Ok(Outcome::Yes)
 }
@@ -53,15 +53,26 @@ pub(super) fn push(
         runner.tell("warning: no image is tagged: files differ from the git commit");
         return Ok(());
     }
-    let key = |image: &Image| {
-        let key = keys.iter().find(|(name, _)| *name == image.name).and_then(|(_, key)| key.clone());
-        key.ok_or_else(|| TagError::Unsaved { image: image.name.clone() })
+    let key = |image: &str| {
+        let key = keys.iter().find(|(name, _)| name == image).and_then(|(_, key)| key.clone());
+        key.ok_or_else(|| TagError::Unsaved { image: image.to_owned() })
     };
-    let keys = images.iter().map(|image| Ok((image.name.as_str(), key(image)?)));
+    let keys = names(&images).into_iter().map(|image| Ok((image, key(image)?)));
     let keys = keys.collect::<Result<Vec<_>, TagError>>()?;
     let tagger = tagger(options, tools, runner);
     let planned = tagger.plan(keys.iter().map(|(image, _)| *image))?;
     keys.iter().try_for_each(|(image, key)| tagger.push(image, key, &planned, say))
+}
+
+/// What is tagged: of the images for several platforms their index.
+fn names<'i>(images: &[&'i Image]) -> Vec<&'i str> {
+    let mut names: Vec<&str> = Vec::new();
+    for image in images {
+        if !names.contains(&image.plain.as_str()) {
+            names.push(&image.plain);
+        }
+    }
+    names
 }
 
 /// Gives all images of the project their names, by the keys that they have now. What is said is a

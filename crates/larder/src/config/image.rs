@@ -73,6 +73,9 @@ pub struct Image {
     pub writes: Vec<Utf8PathBuf>,
 }
 
+/// What the address of an image begins with, as a named context.
+pub(crate) const IMAGE: &str = "docker-image://";
+
 /// What an image is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -134,15 +137,18 @@ impl Context {
     fn text(&self) -> String {
         match self {
             Self::Given(text) => text.clone(),
-            Self::Image { tag, .. } => format!("docker-image://{tag}"),
+            Self::Image { tag, .. } => format!("{IMAGE}{tag}"),
         }
     }
 
     /// The same for hashctx, which takes the key or ID of an image for its digest: that says which
-    /// image it is.
-    fn hashed(&self, known: &BTreeMap<String, String>) -> String {
-        let Self::Image { name, .. } = self else { return self.text() };
-        let id = known.get(name).and_then(|known| known.split_once(':'));
+    /// image it is. `own` is the ID of an image that only the engine has.
+    fn hashed(&self, known: &BTreeMap<String, String>, own: Option<&String>) -> String {
+        let by = match self {
+            Self::Image { name, .. } => known.get(name),
+            Self::Given(_) => own,
+        };
+        let id = by.and_then(|by| by.split_once(':'));
         id.map_or_else(|| self.text(), |(_, id)| format!("{}@sha256:{id}", self.text()))
     }
 }
@@ -193,6 +199,9 @@ pub struct Named<'a> {
     pub sources: &'a BTreeMap<String, String>,
     /// Whether the build checks that.
     pub checks: bool,
+    /// The IDs of images that only the engine has and that are named contexts, by the contexts'
+    /// names.
+    pub contexts: &'a BTreeMap<String, String>,
 }
 
 /// Which ignore files hide inputs.
@@ -235,14 +244,34 @@ impl Image {
         Some(format!("{}:{PINNED}id-{digits}", self.pin.as_ref()?))
     }
 
-    /// Names the commit of a named context that is a repository.
-    pub(crate) fn pin_context(&mut self, name: &str, commit: &str) {
+    /// Has an image of the file, by this tag, for the named context.
+    pub(crate) fn take_context(&mut self, name: &str, image: String, tag: String) {
+        let Source::Build(build) = &mut self.source else { return };
+        if !self.needs.contains(&image) {
+            self.needs.push(image.clone());
+        }
+        build.contexts.insert(name.to_owned(), Context::Image { name: image, tag });
+    }
+
+    /// Names the digest of a named context that is an image, or the commit of one that is a
+    /// repository.
+    pub(crate) fn pin_context(&mut self, name: &str, pin: &str) {
         let Source::Build(build) = &mut self.source else { return };
         if let Some(Context::Given(address)) = build.contexts.get_mut(name) {
+            if address.starts_with(IMAGE) {
+                *address = format!("{address}@{pin}");
+                return;
+            }
             let (place, fragment) = address.split_once('#').unwrap_or((address.as_str(), ""));
             let folder = fragment.split_once(':').map(|(_, folder)| format!(":{folder}")).unwrap_or_default();
-            *address = format!("{place}#{commit}{folder}");
+            *address = format!("{place}#{pin}{folder}");
         }
+    }
+
+    /// Whether the named context is an image without a digest.
+    pub(crate) fn is_open_context(&self, name: &str) -> bool {
+        let context = self.as_build().and_then(|build| build.contexts.get(name));
+        matches!(context, Some(Context::Given(address)) if address.starts_with(IMAGE) && !address.contains('@'))
     }
 
     /// What builds it, once that is settled.
@@ -273,7 +302,7 @@ impl Image {
         let hashctx = needed.fold(hashctx, |cmd, input| cmd.flag("--input", &input));
         match &self.source {
             Source::Build(build) => {
-                let cmd = self.hashed_build(build, needs, hashctx);
+                let cmd = self.hashed_build(build, (needs, named.contexts), hashctx);
                 let cmd = if self.ignore == Ignore::All { cmd.flag("--ignore", "all") } else { cmd };
                 let inputs = build.labels.iter().map(|(name, value)| format!("label.{name}={value}"));
                 let cmd = inputs.fold(cmd, |cmd, input| cmd.flag("--input", &input));
@@ -296,7 +325,8 @@ impl Image {
     /// no engine builds it.
     #[must_use]
     pub fn images(&self, hashctx: Cmd) -> Option<Cmd> {
-        self.as_build().map(|build| self.hashed_build(build, &BTreeMap::new(), hashctx))
+        let none = BTreeMap::new();
+        self.as_build().map(|build| self.hashed_build(build, (&none, &none), hashctx))
     }
 
     /// The folder that it is made from, relative to larder.toml.
@@ -311,9 +341,10 @@ impl Image {
     /// Completes a `hashctx --check-ignore` command, which asks of what it is made.
     #[must_use]
     pub fn check_ignore(&self, hashctx: Cmd) -> Cmd {
+        let none = BTreeMap::new();
         let cmd = match &self.source {
             Source::Build(build) => {
-                let cmd = self.hashed_build(build, &BTreeMap::new(), hashctx);
+                let cmd = self.hashed_build(build, (&none, &none), hashctx);
                 if self.ignore == Ignore::All { cmd.flag("--ignore", "all") } else { cmd }
             }
             Source::Pack(_) => hashctx.flag("--ignore", self.ignore.name()),
@@ -330,12 +361,18 @@ impl Image {
         }
     }
 
-    /// What of a build both of hashctx's questions have.
-    fn hashed_build(&self, build: &Build, needs: &BTreeMap<String, String>, hashctx: Cmd) -> Cmd {
+    /// What of a build both of hashctx's questions have. `needs` and `contexts` say by what images
+    /// are known that are named contexts.
+    fn hashed_build(
+        &self,
+        build: &Build,
+        (needs, contexts): (&BTreeMap<String, String>, &BTreeMap<String, String>),
+        hashctx: Cmd,
+    ) -> Cmd {
         let cmd = hashctx.arg("-f").path(&build.file());
         let cmd = optional(cmd, "--target", build.target.as_deref());
         let cmd = pairs(cmd.flag("--platform", &self.platform().to_string()), "--build-arg", &build.args);
-        let cmd = named_contexts(cmd, build, |context| context.hashed(needs));
+        let cmd = named_contexts(cmd, build, |name, context| context.hashed(needs, contexts.get(name)));
         // Other ignore files, read by other rules; other args that are set by themselves.
         if self.builder() == Engine::Podman { cmd.flag("--engine", "podman") } else { cmd }
     }
@@ -358,7 +395,7 @@ impl Image {
         let cmd = optional(docker_build.arg("-f").path(&file), "--target", build.target.as_deref());
         let cmd = cmd.flag("--platform", &self.platform().to_string());
         let cmd = pairs(pairs(cmd, "--build-arg", &build.args), "--label", &build.labels);
-        let cmd = named_contexts(cmd, build, Context::text);
+        let cmd = named_contexts(cmd, build, |_, context| context.text());
         let cmd = build.secrets.iter().fold(cmd, |cmd, (id, secret)| cmd.flag("--secret", &secret.flag(id)));
         let cmd = build.ssh.iter().fold(cmd, |cmd, key| cmd.flag("--ssh", key));
         let cmd = optional(cmd, "--network", build.network.as_deref());
@@ -443,8 +480,8 @@ fn pairs(cmd: Cmd, flag: &str, map: &BTreeMap<String, String>) -> Cmd {
     map.iter().fold(cmd, |cmd, (name, value)| cmd.flag(flag, &format!("{name}={value}")))
 }
 
-fn named_contexts(cmd: Cmd, build: &Build, text: impl Fn(&Context) -> String) -> Cmd {
-    let given = build.contexts.iter().map(|(name, context)| format!("{name}={}", text(context)));
+fn named_contexts(cmd: Cmd, build: &Build, text: impl Fn(&String, &Context) -> String) -> Cmd {
+    let given = build.contexts.iter().map(|(name, context)| format!("{name}={}", text(name, context)));
     given.fold(cmd, |cmd, given| cmd.flag("--build-context", &given))
 }
 

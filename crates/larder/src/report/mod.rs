@@ -70,8 +70,8 @@ pub struct Baked {
     pub state: State,
     /// Absent where the inputs could not be hashed.
     pub key: Option<String>,
-    /// `engine` or `store` where it was found, `docker`, `podman` or `pack` where it was made;
-    /// absent where there is no image.
+    /// `engine` or `store` where it was found, `docker`, `podman`, `pack` or `index` where it was
+    /// made; absent where there is no image.
     pub from: Option<&'static str>,
     /// The tier that it came from, or by a check the one that has it; absent where this machine's
     /// store had it.
@@ -89,8 +89,11 @@ pub struct Baked {
     /// The engine's ID of it, where others are built from it and this was not a check.
     #[serde(skip)]
     pub id: Option<String>,
-    /// The platform that it is for; absent for a disk.
+    /// The platform that it is for; absent for a disk and for an index.
     pub platform: Option<String>,
+    /// Of an index, the platforms that it has images for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<String>,
     /// The image's names.
     pub tags: Vec<String>,
     /// How many of its files were written into the project; absent where it has none, or was not
@@ -125,6 +128,41 @@ pub struct Baked {
     pub error: Option<String>,
     /// Wall-clock time.
     pub seconds: f64,
+}
+
+impl Baked {
+    /// What is told of an image or disk of which nothing else is known.
+    pub(crate) fn new(name: &str, state: State, key: Option<String>) -> Self {
+        Self {
+            image: name.to_owned(),
+            wave: 1,
+            needs: Vec::new(),
+            state,
+            key,
+            from: None,
+            engine: None,
+            saved: false,
+            by_key: false,
+            id: None,
+            platform: None,
+            platforms: Vec::new(),
+            tags: Vec::new(),
+            outputs: None,
+            reason: None,
+            chain: Vec::new(),
+            changes: None,
+            warnings: Vec::new(),
+            key_warnings: Vec::new(),
+            loaded: false,
+            moved: 0,
+            packages: None,
+            saved_seconds: None,
+            tier: None,
+            pinned: None,
+            error: None,
+            seconds: 0.0,
+        }
+    }
 }
 
 /// Writes the report, as JSON or as a line for people with the names `width` characters wide.
@@ -189,8 +227,11 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// With one more.
+    /// With one more. An index is not counted: its images are.
     pub fn add(&mut self, baked: &Baked) {
+        if !baked.platforms.is_empty() {
+            return;
+        }
         let of_kind = match baked.state {
             State::Hit if baked.loaded => &mut self.loaded,
             State::Hit => &mut self.hits,
@@ -271,13 +312,14 @@ impl fmt::Display for Sum {
 fn remark(baked: &Baked) -> String {
     // Of a build, `from` says it.
     let engine = baked.engine.filter(|_| baked.state == State::Hit).map(|engine| format!("  for {engine}"));
+    let platforms = (!baked.platforms.is_empty()).then(|| format!("  for {}", baked.platforms.join(", ")));
     let reason = baked.reason.as_ref().map(|reason| format!("  {reason}"));
     let unsaved = (baked.state == State::Built && !baked.saved).then(|| "  not saved".to_owned());
     let outputs = baked
         .outputs
         .filter(|count| *count > 0)
         .map(|count| format!("  outputs: {}", toolkit::words::count(count, "file")));
-    [engine, reason, unsaved, outputs].into_iter().flatten().collect()
+    [engine, platforms, reason, unsaved, outputs].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -286,32 +328,15 @@ mod tests {
 
     fn baked(state: State) -> Baked {
         Baked {
-            image: "app".into(),
-            wave: 1,
-            needs: Vec::new(),
-            state,
-            key: Some("c0ffee".into()),
             from: Some("store"),
             tier: None,
             engine: Some("podman"),
             saved: true,
             by_key: true,
-            id: None,
             platform: Some("linux/amd64".into()),
             tags: vec!["app:latest".into()],
-            outputs: None,
-            reason: None,
-            chain: Vec::new(),
-            changes: None,
-            warnings: Vec::new(),
-            key_warnings: Vec::new(),
-            loaded: false,
-            moved: 0,
-            packages: None,
-            saved_seconds: None,
-            pinned: None,
-            error: None,
             seconds: 1.234,
+            ..Baked::new("app", state, Some("c0ffee".into()))
         }
     }
 
@@ -337,6 +362,16 @@ mod tests {
     #[test]
     fn a_hit_is_one_line() {
         reads(&baked(State::Hit), "app    hit     c0ffee        store      1.23 s  for podman\n");
+    }
+
+    #[test]
+    fn an_index_says_for_what_it_is_and_is_not_counted() {
+        let platforms = vec!["linux/amd64".to_owned(), "linux/arm64".to_owned()];
+        let index = Baked { engine: None, platforms, ..baked(State::Hit) };
+        reads(&index, "app    hit     c0ffee        store      1.23 s  for linux/amd64, linux/arm64\n");
+        let mut sum = Sum::default();
+        sum.add(&index);
+        assert_eq!(sum, Sum::default());
     }
 
     #[test]

@@ -112,3 +112,85 @@ fn a_damaged_lock_is_an_error_before_anything_runs() {
     );
     assert!(!project.calls().iter().any(|call| call.starts_with("docker")), "{:?}", project.calls());
 }
+
+/// A project with a named context that is an image, with an engine that takes one.
+fn with_context(image: &str, inspect: &str) -> Project {
+    let docker = DOCKER.replace("buildx) exit 1", "buildx) exit 0").replace("image) ", inspect);
+    let toml = format!("[image.app]\ncontexts = {{ tools = \"docker-image://{image}\" }}\n");
+    let project = Project::new(&toml)
+        .tool("imgtar", "case $1 in has|load) exit 1;; resolve) cat digest;; esac")
+        .docker(&docker);
+    let told =
+        format!("{{\"source\":\"docker-image://{image}\",\"kind\":\"image\",\"context\":\"tools\"}}\n");
+    fs::write(project.root.join("uses-of-Dockerfile"), told).expect("a file");
+    project.has("1")
+}
+
+#[test]
+fn an_image_that_is_a_context_is_locked_too() {
+    let project = with_context("host.example/tools:1", "image) ");
+    let result = project.bake();
+    result.ended(Outcome::Yes, "built").saved(true).silent();
+    let context =
+        format!("--build-context tools=docker-image://host.example/tools:1@sha256:{}", "1".repeat(64));
+    for start in ["hashctx --manifest", "hashctx -q --manifest", "docker build "] {
+        let call = result.calls.iter().find(|call| call.starts_with(start)).expect("a call");
+        assert!(call.contains(&context) && !call.contains("--pin"), "{call}");
+    }
+    let lock = project.lock().expect("a lock");
+    assert!(lock.contains("[[image]]\nname = \"host.example/tools:1\"\n"), "{lock}");
+    let project = project.has("2");
+    project.bake().never_called("imgtar resolve");
+    let project = project.with(|options| options.update = Some(vec!["host.example/tools:1".to_owned()]));
+    project.bake();
+    assert!(project.lock().expect("a lock").contains(&"2".repeat(64)));
+    let project = with_context("host.example/tools:1", "image) ").with(|options| options.locked = true);
+    let error = project.bake_to(&mut Vec::new()).expect_err("nothing is locked");
+    assert_eq!(error.to_string(), "larder.lock has no digest for `host.example/tools:1`");
+}
+
+#[test]
+fn a_context_that_only_the_engine_has_is_known_by_its_id() {
+    let inspect = "image) [ \"$3\" = tools:1 ] && echo \"[{\\\"Id\\\":\\\"sha256:$(cat id)\\\"}]\"; ";
+    let project = with_context("tools:1", inspect);
+    fs::write(project.root.join("id"), "1d").expect("a file");
+    let result = project.bake();
+    result.ended(Outcome::Yes, "built").saved(true).never_called("imgtar resolve");
+    assert_eq!(project.lock(), None);
+    let hashed = |call: &&String| call.contains("tools=docker-image://tools:1@sha256:1d ");
+    assert_eq!(result.calls.iter().filter(|call| call.starts_with("hashctx")).filter(hashed).count(), 3);
+    let built = result.calls.iter().find(|call| call.starts_with("docker build ")).expect("a build");
+    assert!(built.contains("tools=docker-image://tools:1 "), "{built}");
+
+    // One that becomes another image during the build is not what the key says.
+    let moving = inspect.replace("image) ", "build) echo 2d >id;; esac; case $1 in image) ");
+    let project = with_context("tools:1", &moving);
+    fs::write(project.root.join("id"), "1d").expect("a file");
+    let result = project.bake();
+    result.ended(Outcome::Yes, "built").saved(false).warned("changed during the build");
+}
+
+#[test]
+fn a_context_that_is_an_image_of_the_file_is_baked_first() {
+    let docker = DOCKER.replace("buildx) exit 1", "buildx) exit 0");
+    let project = Project::new(
+        "[image.app]\ncontexts = { tools = \"docker-image://team/tools:1\" }\n\
+         [image.tools]\ndockerfile = \"Tools\"\ntags = [\"team/tools:1\"]\n",
+    )
+    .docker(&docker);
+    let told = "{\"source\":\"docker-image://team/tools:1\",\"kind\":\"image\",\"context\":\"tools\"}\n";
+    fs::write(project.root.join("uses-of-Dockerfile"), told).expect("a file");
+    let result = project.bake();
+    assert_eq!(result.report[0]["needs"], serde_json::json!(["tools"]));
+    let hash = "hashctx --manifest -f Dockerfile --platform P --build-context tools=docker-image://team/tools:1@sha256:KEY \
+                --input needs.tools=larder:KEY .";
+    let hashed =
+        result.calls.iter().find(|call| call.starts_with("hashctx --manifest") && call.contains("tools="));
+    let words = |line: &str| {
+        let mut words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        words.sort();
+        words
+    };
+    assert_eq!(words(hashed.expect("a call")), words(hash));
+    result.never_called("imgtar resolve");
+}

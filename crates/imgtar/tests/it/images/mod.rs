@@ -5,6 +5,7 @@ mod artifacts;
 mod disks;
 mod extracting;
 mod foreign;
+pub(crate) mod indexes;
 mod loose;
 mod names;
 mod packing;

@@ -5,9 +5,9 @@ use larder_tests::{Ran, reviewed};
 
 use crate::kit::session::Session;
 
-const COMMANDS: [&str; 19] = [
-    "", "import", "export", "save", "load", "init", "extract", "has", "ls", "info", "tag", "rm", "verify",
-    "serve", "pack", "push", "pull", "resolve", "help",
+const COMMANDS: [&str; 20] = [
+    "", "import", "export", "save", "load", "index", "init", "extract", "has", "ls", "info", "tag", "rm",
+    "verify", "serve", "pack", "push", "pull", "resolve", "help",
 ];
 
 #[test]

@@ -75,7 +75,7 @@ pub(in crate::config) const IMAGE: &[Key] = &[
         "platforms",
         Kind::Texts,
         true,
-        "in the place of `platform`: an image for each, NAME@PLATFORM, with a key of its own. In the engine, the tags of all but this machine's own platform end in it, as in `app:1-linux-arm64`, unless they have `{platform}`",
+        "in the place of `platform`: an image for each, NAME@PLATFORM, with a key of its own. In the engine, the tags of all but this machine's own platform end in it, as in `app:1-linux-arm64`, unless they have `{platform}`. The store joins them in an index, NAME",
     ),
     key(
         "base",
@@ -87,7 +87,7 @@ pub(in crate::config) const IMAGE: &[Key] = &[
         "contexts",
         Kind::Pairs,
         true,
-        "named contexts: folders relative to larder.toml, `image:NAME` for an image of the file, or addresses. podman has them, and docker with buildx",
+        "named contexts: folders relative to larder.toml, `image:NAME` for an image of the file, or addresses, such as `docker-image://NAME:TAG`. podman has them, and docker with buildx",
     ),
     key("labels", Kind::Pairs, true, "labels of the image; variables as in `args`"),
     key(
@@ -137,7 +137,7 @@ pub(in crate::config) const IMAGE: &[Key] = &[
         "lock",
         Kind::Flag,
         false,
-        "whether larder.lock says which images the names in the Dockerfile stand for, and what `ADD` and contexts fetch from addresses; `true`",
+        "whether larder.lock says which images the names in the Dockerfile and in `contexts` stand for, and what `ADD` and contexts fetch from addresses; `true`",
     ),
     key(
         "refresh",

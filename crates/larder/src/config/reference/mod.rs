@@ -102,7 +102,7 @@ pub fn page() -> String {
     text
 }
 
-/// What is to be said of two of the keys at more length.
+/// What is to be said of some of the keys at more length.
 const NOTES: &str = "
 ## How outputs are written
 
@@ -112,6 +112,15 @@ larder.toml, on the right a path in the image, a pattern (`*`, `?`, `**`), or a 
 - A folder gives what is in it. A single file gets the name on the left, or goes into it if that ends with a slash. Times are kept.
 - Files that a bake wrote for an earlier key are removed. All others are yours and stay, also those that you changed since. Unchanged files are not written again.
 - Errors are: a pattern that matches nothing, an output that would be an input of the image's own key, a file that another image has written.
+
+## How platforms are kept
+
+With `platforms`, each image has its own key and its own line of the report. When the store has all of them, it gets an index of them, too: a line of its
+own, under the table's name. Its key follows from theirs, it has the tags as they are written, and no blob is copied for it.
+
+- `imgtar push NAME registry.example/app:1` gives a registry all platforms under one name; docker, podman and skopeo take their own from it.
+- The index keeps what it lists when a collection removes the images' own keys.
+- There is no index where one of the images was not saved, or where only some of the platforms are baked (`larder bake NAME@PLATFORM`).
 
 ## How disks are kept
 

@@ -26,7 +26,7 @@ fn plainly(image: &Image) -> String {
             Cmd::new("hashctx"),
             &none,
             &none,
-            &Named { pins: &none, uses: &none, sources: &none, checks: false },
+            &Named { pins: &none, uses: &none, sources: &none, checks: false, contexts: &none },
         )
         .to_string()
 }
@@ -58,7 +58,8 @@ fn whatever_decides_about_a_build_is_hashed() {
     let pins = [("alpine".to_owned(), "sha256:0a".to_owned())].into();
     let uses = [("app:1".to_owned(), "app:1-arm".to_owned())].into();
     let sources = [("https://x/y".to_owned(), "sha256:0b".to_owned())].into();
-    let named = Named { pins: &pins, uses: &uses, sources: &sources, checks: true };
+    let none = BTreeMap::new();
+    let named = Named { pins: &pins, uses: &uses, sources: &sources, checks: true, contexts: &none };
     let zeros = "0".repeat(64);
     assert_eq!(
         image(FULL).describe(Cmd::new("hashctx"), &bases, &BTreeMap::new(), &named).to_string(),

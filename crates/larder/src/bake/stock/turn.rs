@@ -18,10 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// The right to build one key, until it is dropped.
 #[must_use = "another bake builds the same when this is dropped"]
-pub(super) struct Turn {
+pub(in crate::bake) struct Turn {
     held: Option<(File, Utf8PathBuf)>,
     /// Whether another bake held it first.
-    pub(super) waited: bool,
+    pub(in crate::bake) waited: bool,
 }
 
 impl Turn {
@@ -29,7 +29,7 @@ impl Turn {
     ///
     /// # Errors
     /// An interruption.
-    pub(super) fn take(
+    pub(in crate::bake) fn take(
         store: Option<&Utf8Path>,
         key: &str,
         runner: &Runner,

@@ -1,5 +1,7 @@
 //! The store, as bake uses it: by `imgtar`, and never relied on.
 
+pub(in crate::bake) mod turn;
+
 use std::process::ExitStatus;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -13,7 +15,7 @@ use crate::process::runner::{RunError, Runner, Verbosity, code, succeeded};
 use crate::process::tools::Tools;
 
 /// The store's side of a bake.
-pub(super) struct Stock<'a> {
+pub(in crate::bake) struct Stock<'a> {
     tools: &'a Tools,
     runner: &'a Runner,
     flag: Option<&'a Utf8Path>,
@@ -21,7 +23,7 @@ pub(super) struct Stock<'a> {
 
 /// What the store answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(in crate::bake) enum Found {
     /// The image is there, and in the engine where it was to be loaded.
     Hit {
         /// Whether the engine had it before.
@@ -43,12 +45,12 @@ pub(super) enum Found {
 
 impl<'a> Stock<'a> {
     /// `flag` is handed to imgtar as `--store`.
-    pub(super) fn new(tools: &'a Tools, runner: &'a Runner, flag: Option<&'a Utf8Path>) -> Self {
+    pub(in crate::bake) fn new(tools: &'a Tools, runner: &'a Runner, flag: Option<&'a Utf8Path>) -> Self {
         Self { tools, runner, flag }
     }
 
     /// Brings the image into the engine under all its names.
-    pub(super) fn load(&self, key: &str, image: &Image) -> Result<Found, RunError> {
+    pub(in crate::bake) fn load(&self, key: &str, image: &Image) -> Result<Found, RunError> {
         let cmd = self.imgtar("load", key).args(["--json", "--engine", image.builder().name()]);
         let pinned = image.pinned(key);
         let tags = image.tags.iter().chain(&pinned);
@@ -75,23 +77,29 @@ impl<'a> Stock<'a> {
     }
 
     /// Why the engine cannot be used, if so.
-    pub(super) fn engine_trouble(&self, engine: Engine) -> Result<Option<String>, RunError> {
+    pub(in crate::bake) fn engine_trouble(&self, engine: Engine) -> Result<Option<String>, RunError> {
         trouble(engine, self.tools, self.runner)
     }
 
     /// Whether the image is stored.
-    pub(super) fn has(&self, key: &str) -> Result<Found, RunError> {
+    pub(in crate::bake) fn has(&self, key: &str) -> Result<Found, RunError> {
         self.found(&self.imgtar("has", key))
     }
 
     /// Saves the engine's image with this ID, and its names.
-    pub(super) fn save(&self, key: &str, id: &str, image: &Image, with: &Extras) -> Result<(), RunError> {
+    pub(in crate::bake) fn save(
+        &self,
+        key: &str,
+        id: &str,
+        image: &Image,
+        with: &Extras,
+    ) -> Result<(), RunError> {
         let cmd = self.imgtar("save", key).arg(id).args(["--engine", image.builder().name()]);
         self.done(&with.on(cmd, image))
     }
 
     /// Makes the image of a tar of its files.
-    pub(super) fn pack(
+    pub(in crate::bake) fn pack(
         &self,
         key: &str,
         tar: &Utf8Path,
@@ -111,13 +119,13 @@ impl<'a> Stock<'a> {
     }
 
     /// An `imgtar` command about a key of the store's.
-    pub(super) fn imgtar(&self, job: &str, key: &str) -> Cmd {
+    pub(in crate::bake) fn imgtar(&self, job: &str, key: &str) -> Cmd {
         let cmd = self.at_store(self.tools.imgtar(job).arg(key));
         if self.runner.verbosity() == Verbosity::Verbose { cmd } else { cmd.arg("-q") }
     }
 
     /// Names the store's folder, where the user has named one.
-    pub(super) fn at_store(&self, cmd: Cmd) -> Cmd {
+    pub(in crate::bake) fn at_store(&self, cmd: Cmd) -> Cmd {
         match self.flag {
             Some(store) => cmd.arg("--store").path(store),
             None => cmd,
@@ -126,7 +134,11 @@ impl<'a> Stock<'a> {
 }
 
 /// Why the engine cannot be used, if so. Podman has no daemon: there its command is asked.
-pub(super) fn trouble(engine: Engine, tools: &Tools, runner: &Runner) -> Result<Option<String>, RunError> {
+pub(in crate::bake) fn trouble(
+    engine: Engine,
+    tools: &Tools,
+    runner: &Runner,
+) -> Result<Option<String>, RunError> {
     let (format, whose) = match engine {
         Engine::Docker => ("{{.Server.Version}}", "the daemon of "),
         Engine::Podman => ("{{.Client.Version}}", ""),
@@ -141,7 +153,10 @@ pub(super) fn trouble(engine: Engine, tools: &Tools, runner: &Runner) -> Result<
 }
 
 /// What imgtar's end means.
-pub(super) fn judged(cmd: &Cmd, ran: Result<(ExitStatus, Vec<u8>), RunError>) -> Result<Found, RunError> {
+pub(in crate::bake) fn judged(
+    cmd: &Cmd,
+    ran: Result<(ExitStatus, Vec<u8>), RunError>,
+) -> Result<Found, RunError> {
     let (status, said) = match ran {
         Ok(ran) => ran,
         Err(error) if error.is_interruption() => return Err(error),
@@ -174,17 +189,17 @@ fn loaded(said: &[u8]) -> Found {
 }
 
 /// What is saved beside an image.
-pub(super) struct Extras {
+pub(in crate::bake) struct Extras {
     /// `hashctx`'s manifest, by which a later miss is explained.
-    pub(super) manifest: Utf8PathBuf,
+    pub(in crate::bake) manifest: Utf8PathBuf,
     /// What the build took.
-    pub(super) seconds: f64,
+    pub(in crate::bake) seconds: f64,
     /// Whether an image that is stored under the key already is replaced.
-    pub(super) force: bool,
+    pub(in crate::bake) force: bool,
     /// The machine that made it, as far as it is known.
-    pub(super) host: Option<String>,
+    pub(in crate::bake) host: Option<String>,
     /// The project's git commit, with a `+` where it had changes.
-    pub(super) commit: Option<String>,
+    pub(in crate::bake) commit: Option<String>,
 }
 
 impl Extras {
@@ -200,7 +215,7 @@ impl Extras {
 }
 
 /// Says where an image comes from; what imgtar would refuse is left out.
-pub(super) fn from(cmd: Cmd, image: &str, host: Option<&str>, commit: Option<&str>) -> Cmd {
+pub(in crate::bake) fn from(cmd: Cmd, image: &str, host: Option<&str>, commit: Option<&str>) -> Cmd {
     let said = [("--image", Some(image)), ("--host", host), ("--commit", commit)];
     let said = said.into_iter().filter_map(|(flag, text)| Some((flag, text?)));
     let plain = said.filter(|(_, text)| text.parse::<Remark>().is_ok());
