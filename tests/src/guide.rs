@@ -2,7 +2,8 @@
 //!
 //! A block with a file's name behind its language (`toml larder.toml`) is that file. In a block
 //! `console`, a line that begins with `$ ` runs; what stands below it must be in what it prints, in
-//! that order, where `…` stands for anything. `# ends with N` at the end of a line is its exit code;
+//! that order, where `…` stands for anything. `# ends with N` at the end of a line is its exit
+//! code;
 //! `cd`, `export` and `unset` hold for the lines after them.
 
 use std::fmt::Write;

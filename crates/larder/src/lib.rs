@@ -8,6 +8,7 @@ pub mod ci;
 pub mod cli;
 pub mod compose;
 pub mod config;
+mod depot;
 pub mod disk;
 pub mod engine;
 pub mod init;

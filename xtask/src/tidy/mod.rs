@@ -55,7 +55,7 @@ const ALLOWED: [Allowed; 8] = [
     },
     Allowed {
         of: ("imgtar", "registry"),
-        members: &["client", "download", "memory", "mod", "pull", "push", "recode", "upload"],
+        members: &["client", "download", "memory", "mod", "names", "pull", "push", "recode", "upload"],
         reason: "mod.rs has the configuration beside the operations that the files make up",
     },
     Allowed {
@@ -65,7 +65,7 @@ const ALLOWED: [Allowed; 8] = [
     },
     Allowed {
         of: ("larder", "bake"),
-        members: &["baker", "bases", "engines", "flow", "locks", "mod", "plan"],
+        members: &["baker", "bases", "engines", "flow", "locks", "mod", "plan", "tags"],
         reason: "mod.rs has options and errors beside the operation that the files make up",
     },
     Allowed {

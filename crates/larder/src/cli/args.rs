@@ -361,8 +361,8 @@ pub struct ProjectArgs {
 #[derive(clap::Args, Clone, Default)]
 #[command(next_help_heading = "Settings")]
 pub struct ProfileArgs {
-    /// The profile that counts: by default `LARDER_PROFILE`, else the one whose `when` fits what the
-    /// CI or git says
+    /// The profile that counts: by default `LARDER_PROFILE`, else the one whose `when` fits what
+    /// the CI or git says
     #[arg(long, value_name = "NAME")]
     pub(super) profile: Option<String>,
 }

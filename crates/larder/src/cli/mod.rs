@@ -19,6 +19,7 @@ use toolkit::{Environment, Outcome, Output, Settings, Signals};
 use crate::bake::{self, BakeError};
 use crate::ci::{self, Check};
 use crate::config;
+use crate::depot::Desk;
 use crate::engine::Engine;
 use crate::init;
 use crate::list;
@@ -27,7 +28,6 @@ use crate::process::children::Children;
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
 use crate::tier::Route;
-use crate::tier::command::Desk;
 use crate::why;
 
 /// Does what the command line says.
@@ -141,7 +141,8 @@ impl Process {
         Ok(bake::bake(&project, &options, &tools, &runner, &mut Output::report())?)
     }
 
-    /// What `bake` is told, for the library; `routed` says what this kind of build reads and writes.
+    /// What `bake` is told, for the library; `routed` says what this kind of build reads and
+    /// writes.
     fn bake_options(&self, args: BakeArgs, root: &Utf8Path, routed: bake::Options) -> bake::Options {
         let store_flag = args.store.map(|store| self.environment.folder.join(store));
         bake::Options {
@@ -244,7 +245,8 @@ impl Process {
     /// `tags`.
     ///
     /// # Errors
-    /// A larder.toml that cannot be used, a name that it does not have; a registry that does not tell what is there.
+    /// A larder.toml that cannot be used, a name that it does not have; a registry that does not
+    /// tell what is there.
     pub fn tags(&self, args: &TagsArgs) -> miette::Result<Outcome> {
         let (root, project) = self.project(&args.project)?;
         let runner = self.runner(&root, args.talk.verbosity());

@@ -196,7 +196,8 @@ impl<'a> Loader<'a> {
         Ok(self.sources.add(shown.as_str(), path, text))
     }
 
-    /// Reads files of variables, of which the last one counts: what is set already goes before them.
+    /// Reads files of variables, of which the last one counts: what is set already goes before
+    /// them.
     ///
     /// # Errors
     /// A file that is not there or says something wrong.

@@ -47,7 +47,7 @@ pub(super) const WITH_VARIABLES: [&str; 5] = ["args", "labels", "tags", "context
 const DISK: [&str; 4] = ["cache", "packages", "timeout", "use-image-cache"];
 
 /// The table of one image or disk.
-pub(super) struct Entry<'i> {
+pub(crate) struct Entry<'i> {
     pub(super) name: String,
     /// The table's name: that of all images of one `matrix`.
     pub(super) group: String,

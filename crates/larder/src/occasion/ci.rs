@@ -1,7 +1,7 @@
 //! What a CI's own variables say. Pure.
 //!
-//! Sources: the lists of predefined variables of GitHub Actions (which Gitea's and Forgejo's runners
-//! share), GitLab CI/CD, Jenkins (the branch source plugin's) and Woodpecker.
+//! Sources: the lists of predefined variables of GitHub Actions (which Gitea's and Forgejo's
+//! runners share), GitLab CI/CD, Jenkins (the branch source plugin's) and Woodpecker.
 
 use super::Occasion;
 

@@ -3,9 +3,9 @@
 //! A release of an older series (a backport) leaves `latest` alone, and a pre-release leaves all
 //! names alone that move.
 
-use super::template::{Template, Values, repository};
-use super::version::Version;
 use crate::config::tiers::profile::Rule;
+use crate::config::tiers::template::{Template, Values, repository};
+use crate::config::tiers::version::Version;
 
 /// What becomes of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::forward::{Move, judge};
-use super::template::{Unfit, Values, repository};
-use super::version::Version;
 use crate::config::tiers::profile::Rule;
+use crate::config::tiers::template::{Unfit, Values, repository};
+use crate::config::tiers::version::Version;
 use crate::occasion::Occasion;
 use crate::process::runner::{RunError, Runner, code, succeeded};
 use crate::process::tools::Tools;

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::forward::{Move, judge, name_of};
 use super::plan::{Becomes, Planned, TagError, There, plan, values};
-use super::template::{Values, repository};
 use crate::config::tiers::profile::Rule;
+use crate::config::tiers::template::{Values, repository};
 use crate::occasion::Occasion;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, succeeded};

@@ -3,7 +3,6 @@
 //! `route` says which tiers a run reads and writes, `reach` asks them through `imgtar`. A tier that
 //! fails costs one warning and is left out from then on; no bake fails for it.
 
-pub(crate) mod command;
 mod queue;
 mod reach;
 mod route;
@@ -12,5 +11,5 @@ mod supply;
 pub use route::Route;
 
 pub(crate) use queue::Queue;
-pub(crate) use reach::{Pulled, Tally, Tiers, Trouble};
+pub(crate) use reach::{Pulled, Tally, Tiers, Trouble, on};
 pub(crate) use supply::Supply;

@@ -276,7 +276,7 @@ impl<'a> Tiers<'a> {
 }
 
 /// Names the tier to an `imgtar` command.
-pub(super) fn on(tier: &Tier, cmd: Cmd) -> Cmd {
+pub(crate) fn on(tier: &Tier, cmd: Cmd) -> Cmd {
     let patience = format!("{}s", tier.timeout.0.as_secs().max(1));
     cmd.args(["--tier", &tier.place.flag(), "--timeout", &patience])
 }

@@ -2,8 +2,8 @@
 
 use crate::config::Project;
 use crate::config::tiers::profile::{Profile, Rule};
+use crate::config::tiers::template::Template;
 use crate::config::tiers::tier::Tier;
-use crate::tags::template::Template;
 
 /// What a run may do beyond this machine's store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,10 +23,10 @@ pub struct Route {
 }
 
 impl Route {
-    /// What the profile says. One that is trusted with nothing writes no layers of the engine's, for
-    /// every profile reads those. Where the file has tiers and no profile at all, all of them are read
-    /// and none is written; where it has profiles and none is for this build, neither. `read_only`
-    /// goes before all that the project says.
+    /// What the profile says. One that is trusted with nothing writes no layers of the engine's,
+    /// for every profile reads those. Where the file has tiers and no profile at all, all of them
+    /// are read and none is written; where it has profiles and none is for this build, neither.
+    /// `read_only` goes before all that the project says.
     #[must_use]
     pub fn of(project: &Project, profile: Option<&Profile>, read_only: bool) -> Self {
         let Some(profile) = profile else {

@@ -65,8 +65,8 @@ fn the_key_is_noted_where_that_is_wanted() {
 #[test]
 fn a_list_comes_in_pages_and_has_an_end() {
     let fake = Fake::start(|asked| {
-        let list = asked.path.split_once("/v2/app/tags/list?")?.1;
-        let last = list.split_once("last=").map_or(0, |(_, last)| last.parse().expect("a number"));
+        let query = asked.path.split_once("/v2/app/tags/list?")?.1;
+        let last = query.split_once("last=").map_or(0, |(_, last)| last.parse().expect("a number"));
         let next = format!("</v2/app/tags/list?n=1000&last={}>; rel=\"next\"", last + 1);
         let page = |tags: &str| Reply::new(200).body(format!("{{\"name\":\"app\",\"tags\":{tags}}}"));
         Some(match last {

@@ -1,6 +1,6 @@
 //! The store, as bake uses it: by `imgtar`, and never relied on.
 
-pub(in crate::bake) mod turn;
+pub(crate) mod turn;
 
 use std::process::ExitStatus;
 
@@ -15,7 +15,7 @@ use crate::process::runner::{RunError, Runner, Verbosity, code, succeeded};
 use crate::process::tools::Tools;
 
 /// The store's side of a bake.
-pub(in crate::bake) struct Stock<'a> {
+pub(crate) struct Stock<'a> {
     tools: &'a Tools,
     runner: &'a Runner,
     flag: Option<&'a Utf8Path>,
@@ -23,7 +23,7 @@ pub(in crate::bake) struct Stock<'a> {
 
 /// What the store answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::bake) enum Found {
+pub(crate) enum Found {
     /// The image is there, and in the engine where it was to be loaded.
     Hit {
         /// Whether the engine had it before.
@@ -45,12 +45,12 @@ pub(in crate::bake) enum Found {
 
 impl<'a> Stock<'a> {
     /// `flag` is handed to imgtar as `--store`.
-    pub(in crate::bake) fn new(tools: &'a Tools, runner: &'a Runner, flag: Option<&'a Utf8Path>) -> Self {
+    pub(crate) fn new(tools: &'a Tools, runner: &'a Runner, flag: Option<&'a Utf8Path>) -> Self {
         Self { tools, runner, flag }
     }
 
     /// Brings the image into the engine under all its names.
-    pub(in crate::bake) fn load(&self, key: &str, image: &Image) -> Result<Found, RunError> {
+    pub(crate) fn load(&self, key: &str, image: &Image) -> Result<Found, RunError> {
         let cmd = self.imgtar("load", key).args(["--json", "--engine", image.builder().name()]);
         let pinned = image.pinned(key);
         let tags = image.tags.iter().chain(&pinned);
@@ -77,29 +77,23 @@ impl<'a> Stock<'a> {
     }
 
     /// Why the engine cannot be used, if so.
-    pub(in crate::bake) fn engine_trouble(&self, engine: Engine) -> Result<Option<String>, RunError> {
+    pub(crate) fn engine_trouble(&self, engine: Engine) -> Result<Option<String>, RunError> {
         trouble(engine, self.tools, self.runner)
     }
 
     /// Whether the image is stored.
-    pub(in crate::bake) fn has(&self, key: &str) -> Result<Found, RunError> {
+    pub(crate) fn has(&self, key: &str) -> Result<Found, RunError> {
         self.found(&self.imgtar("has", key))
     }
 
     /// Saves the engine's image with this ID, and its names.
-    pub(in crate::bake) fn save(
-        &self,
-        key: &str,
-        id: &str,
-        image: &Image,
-        with: &Extras,
-    ) -> Result<(), RunError> {
+    pub(crate) fn save(&self, key: &str, id: &str, image: &Image, with: &Extras) -> Result<(), RunError> {
         let cmd = self.imgtar("save", key).arg(id).args(["--engine", image.builder().name()]);
         self.done(&with.on(cmd, image))
     }
 
     /// Makes the image of a tar of its files.
-    pub(in crate::bake) fn pack(
+    pub(crate) fn pack(
         &self,
         key: &str,
         tar: &Utf8Path,
@@ -119,13 +113,13 @@ impl<'a> Stock<'a> {
     }
 
     /// An `imgtar` command about a key of the store's.
-    pub(in crate::bake) fn imgtar(&self, job: &str, key: &str) -> Cmd {
+    pub(crate) fn imgtar(&self, job: &str, key: &str) -> Cmd {
         let cmd = self.at_store(self.tools.imgtar(job).arg(key));
         if self.runner.verbosity() == Verbosity::Verbose { cmd } else { cmd.arg("-q") }
     }
 
     /// Names the store's folder, where the user has named one.
-    pub(in crate::bake) fn at_store(&self, cmd: Cmd) -> Cmd {
+    pub(crate) fn at_store(&self, cmd: Cmd) -> Cmd {
         match self.flag {
             Some(store) => cmd.arg("--store").path(store),
             None => cmd,
@@ -134,11 +128,7 @@ impl<'a> Stock<'a> {
 }
 
 /// Why the engine cannot be used, if so. Podman has no daemon: there its command is asked.
-pub(in crate::bake) fn trouble(
-    engine: Engine,
-    tools: &Tools,
-    runner: &Runner,
-) -> Result<Option<String>, RunError> {
+pub(crate) fn trouble(engine: Engine, tools: &Tools, runner: &Runner) -> Result<Option<String>, RunError> {
     let (format, whose) = match engine {
         Engine::Docker => ("{{.Server.Version}}", "the daemon of "),
         Engine::Podman => ("{{.Client.Version}}", ""),
@@ -153,10 +143,7 @@ pub(in crate::bake) fn trouble(
 }
 
 /// What imgtar's end means.
-pub(in crate::bake) fn judged(
-    cmd: &Cmd,
-    ran: Result<(ExitStatus, Vec<u8>), RunError>,
-) -> Result<Found, RunError> {
+pub(crate) fn judged(cmd: &Cmd, ran: Result<(ExitStatus, Vec<u8>), RunError>) -> Result<Found, RunError> {
     let (status, said) = match ran {
         Ok(ran) => ran,
         Err(error) if error.is_interruption() => return Err(error),
@@ -189,17 +176,17 @@ fn loaded(said: &[u8]) -> Found {
 }
 
 /// What is saved beside an image.
-pub(in crate::bake) struct Extras {
+pub(crate) struct Extras {
     /// `hashctx`'s manifest, by which a later miss is explained.
-    pub(in crate::bake) manifest: Utf8PathBuf,
+    pub(crate) manifest: Utf8PathBuf,
     /// What the build took.
-    pub(in crate::bake) seconds: f64,
+    pub(crate) seconds: f64,
     /// Whether an image that is stored under the key already is replaced.
-    pub(in crate::bake) force: bool,
+    pub(crate) force: bool,
     /// The machine that made it, as far as it is known.
-    pub(in crate::bake) host: Option<String>,
+    pub(crate) host: Option<String>,
     /// The project's git commit, with a `+` where it had changes.
-    pub(in crate::bake) commit: Option<String>,
+    pub(crate) commit: Option<String>,
 }
 
 impl Extras {
@@ -215,7 +202,7 @@ impl Extras {
 }
 
 /// Says where an image comes from; what imgtar would refuse is left out.
-pub(in crate::bake) fn from(cmd: Cmd, image: &str, host: Option<&str>, commit: Option<&str>) -> Cmd {
+pub(crate) fn from(cmd: Cmd, image: &str, host: Option<&str>, commit: Option<&str>) -> Cmd {
     let said = [("--image", Some(image)), ("--host", host), ("--commit", commit)];
     let said = said.into_iter().filter_map(|(flag, text)| Some((flag, text?)));
     let plain = said.filter(|(_, text)| text.parse::<Remark>().is_ok());

@@ -18,10 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// The right to build one key, until it is dropped.
 #[must_use = "another bake builds the same when this is dropped"]
-pub(in crate::bake) struct Turn {
+pub(crate) struct Turn {
     held: Option<(File, Utf8PathBuf)>,
     /// Whether another bake held it first.
-    pub(in crate::bake) waited: bool,
+    pub(crate) waited: bool,
 }
 
 impl Turn {
@@ -29,7 +29,7 @@ impl Turn {
     ///
     /// # Errors
     /// An interruption.
-    pub(in crate::bake) fn take(
+    pub(crate) fn take(
         store: Option<&Utf8Path>,
         key: &str,
         runner: &Runner,

@@ -21,7 +21,7 @@ use crate::config::table::ImageTable;
 use toolkit::nearest::question;
 
 /// What of an image `[service.NAME]` can say: what a compose file cannot.
-pub(in crate::config) const KEYS: [&str; 14] = [
+pub(crate) const KEYS: [&str; 14] = [
     "base",
     "cache",
     "description",
@@ -90,7 +90,7 @@ pub(crate) struct Services {
 }
 
 /// The tables `[service.NAME]`.
-pub(in crate::config) fn tables<'i>(file: &mut Table<'i>) -> Result<Vec<Entry<'i>>, Fault> {
+pub(crate) fn tables<'i>(file: &mut Table<'i>) -> Result<Vec<Entry<'i>>, Fault> {
     let tables = named_tables(file, "service")?;
     let entries = tables.into_iter().map(|(name, at, table)| checked(Entry::new(&name, at, table)));
     entries.collect()
@@ -117,7 +117,7 @@ fn checked(entry: Entry<'_>) -> Result<Entry<'_>, Fault> {
 }
 
 /// The services as images: each above the defaults, and below what larder.toml says of it.
-pub(in crate::config) fn entries<'i>(
+pub(crate) fn entries<'i>(
     services: &Services,
     layers: &Layers,
     defaults: &Table<'i>,
@@ -152,7 +152,7 @@ pub(in crate::config) fn entries<'i>(
 }
 
 /// What of a service no table says.
-pub(in crate::config) fn complete(image: &mut Image, service: &Service) {
+pub(crate) fn complete(image: &mut Image, service: &Service) {
     // What looks like a variable was put in, or is meant as it stands.
     image.literals.clear();
     image.pin = Some(service.pin.clone());

@@ -2,9 +2,9 @@
 
 use super::{Key, Kind, key};
 
-pub(in crate::config) const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `npm`, `pip`. In no key, and nothing of it stays in an image";
+pub(crate) const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `npm`, `pip`. In no key, and nothing of it stays in an image";
 
-pub(in crate::config) const CACHE: &[Key] = &[
+pub(crate) const CACHE: &[Key] = &[
     key(
         "images",
         Kind::Flag,
@@ -19,7 +19,7 @@ pub(in crate::config) const CACHE: &[Key] = &[
     ),
 ];
 
-pub(in crate::config) const PACK: &[Key] = &[
+pub(crate) const PACK: &[Key] = &[
     key("dir", Kind::Text, true, "the folder whose files become the image"),
     key("entrypoint", Kind::Words, true, "the command that the image runs"),
     key("env", Kind::Pairs, true, "variables that its processes see"),
@@ -27,12 +27,12 @@ pub(in crate::config) const PACK: &[Key] = &[
     key("labels", Kind::Pairs, true, "labels of the image"),
 ];
 
-pub(in crate::config) const SECRET: &[Key] = &[
+pub(crate) const SECRET: &[Key] = &[
     key("env", Kind::Text, false, "the environment variable that has it"),
     key("file", Kind::Text, false, "the file that has it, relative to larder.toml"),
 ];
 
-pub(in crate::config) const ENGINE_CACHE: &[Key] = &[
+pub(crate) const ENGINE_CACHE: &[Key] = &[
     key(
         "from",
         Kind::Texts,
@@ -47,7 +47,7 @@ pub(in crate::config) const ENGINE_CACHE: &[Key] = &[
     ),
 ];
 
-pub(in crate::config) const IMAGE: &[Key] = &[
+pub(crate) const IMAGE: &[Key] = &[
     key("description", Kind::Text, false, "what the image is, for `larder list`"),
     key(
         "extends",
@@ -153,7 +153,7 @@ pub(in crate::config) const IMAGE: &[Key] = &[
     ),
 ];
 
-pub(in crate::config) const DISK: &[Key] = &[
+pub(crate) const DISK: &[Key] = &[
     key("description", Kind::Text, false, "what the disk is, for `larder list`"),
     key("inputs", Kind::Texts, true, "patterns of the files that `run` reads, relative to larder.toml"),
     key("args", Kind::Values, true, "variables that `run` sees; values as in an image's `args`"),
@@ -165,7 +165,7 @@ pub(in crate::config) const DISK: &[Key] = &[
     key("timeout", Kind::Text, false, "how long `run` may take, such as `30m`"),
 ];
 
-pub(in crate::config) const STEP: &[Key] = &[
+pub(crate) const STEP: &[Key] = &[
     key("name", Kind::Text, false, "what the table of times calls it"),
     key("run", Kind::Text, false, "the line for `sh -c`, in the folder of larder.toml or in `dir`"),
     key("image", Kind::Text, false, "an image that is baked first; its name is in `$LARDER_IMAGE`"),
@@ -198,13 +198,13 @@ pub(in crate::config) const STEP: &[Key] = &[
     key("dir", Kind::Text, false, "the folder that `run` runs in, relative to larder.toml"),
 ];
 
-pub(in crate::config) const CI: &[Key] = &[
+pub(crate) const CI: &[Key] = &[
     key("step", Kind::Several(STEP), false, "`[[ci.step]]`: the steps, in order"),
     key("steps", Kind::Several(STEP), false, "the same as one list"),
     key("log", Kind::Text, false, "a folder for what each step prints, and for `times.ndjson`"),
 ];
 
-pub(in crate::config) const COMPOSE: &[Key] = &[
+pub(crate) const COMPOSE: &[Key] = &[
     key("files", Kind::Texts, false, "the compose files, the lowest first; those that compose finds"),
     key("services", Kind::Texts, false, "the services to bake; all that have `build`"),
     key("profiles", Kind::Texts, false, "the active profiles of the compose files"),
@@ -223,17 +223,17 @@ pub(in crate::config) const COMPOSE: &[Key] = &[
     ),
 ];
 
-pub(in crate::config) const STORE: &[Key] =
+pub(crate) const STORE: &[Key] =
     &[key("dir", Kind::Text, false, "where the store is, relative to this file")];
 
-pub(in crate::config) const LARDER: &[Key] = &[key(
+pub(crate) const LARDER: &[Key] = &[key(
     "version",
     Kind::Text,
     false,
     "the oldest larder that will do, such as `0.1`, or a range: `>=0.1, <0.3`. Checked first",
 )];
 
-pub(in crate::config) const TIER: &[Key] = &[
+pub(crate) const TIER: &[Key] = &[
     key("store", Kind::Text, false, "the folder of another store, relative to larder.toml"),
     key(
         "registry",
@@ -255,7 +255,7 @@ pub(in crate::config) const TIER: &[Key] = &[
     ),
 ];
 
-pub(in crate::config) const WHEN: &[Key] = &[
+pub(crate) const WHEN: &[Key] = &[
     key(
         "event",
         Kind::Words,
@@ -266,7 +266,7 @@ pub(in crate::config) const WHEN: &[Key] = &[
     key("tag", Kind::Words, false, "the git tag that is built"),
 ];
 
-pub(in crate::config) const TAG: &[Key] = &[
+pub(crate) const TAG: &[Key] = &[
     key("name", Kind::Text, false, "the name"),
     key(
         "move",
@@ -276,7 +276,7 @@ pub(in crate::config) const TAG: &[Key] = &[
     ),
 ];
 
-pub(in crate::config) const PROFILE: &[Key] = &[
+pub(crate) const PROFILE: &[Key] = &[
     key(
         "when",
         Kind::Table(WHEN),
@@ -310,7 +310,7 @@ pub(in crate::config) const PROFILE: &[Key] = &[
     ),
 ];
 
-pub(in crate::config) const FILE: &[Key] = &[
+pub(crate) const FILE: &[Key] = &[
     key("image", Kind::Named(IMAGE), true, "an image, built from a Dockerfile or packed from a folder"),
     key(
         "service",

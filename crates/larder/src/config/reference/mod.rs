@@ -14,8 +14,8 @@ use self::keys::{
 pub(super) use self::keys::{DISK, IMAGE};
 
 /// One key of a table.
-pub(in crate::config) struct Key {
-    pub(in crate::config) name: &'static str,
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
     kind: Kind,
     /// Whether it decides about an image's or a disk's key.
     decides: bool,
@@ -23,7 +23,7 @@ pub(in crate::config) struct Key {
 }
 
 /// What a key's value is.
-pub(in crate::config) enum Kind {
+pub(crate) enum Kind {
     Text,
     Flag,
     /// A list of texts.

@@ -14,7 +14,7 @@ use toml::Spanned;
 use super::tier::{MACHINE, Tier};
 use crate::config::fault::Fault;
 use crate::config::table::Words;
-use crate::tags::template::{Template, fault_of};
+use crate::config::tiers::template::{Template, fault_of};
 use toolkit::nearest::question;
 
 /// One `[profile.NAME]`.
@@ -58,7 +58,7 @@ pub struct Rule {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(in crate::config) struct ProfileTable {
+pub(crate) struct ProfileTable {
     when: Option<WhenTable>,
     #[serde(default)]
     trust: u8,
@@ -105,11 +105,11 @@ enum Moves {
 }
 
 /// The tables of all profiles, by name.
-pub(in crate::config) type ProfileTables = BTreeMap<Spanned<String>, Spanned<ProfileTable>>;
+pub(crate) type ProfileTables = BTreeMap<Spanned<String>, Spanned<ProfileTable>>;
 
 /// The profiles, in the order of the file, with wrong values refused, and those that trust too
 /// much.
-pub(in crate::config) fn profiles(tables: ProfileTables, tiers: &[Tier]) -> Result<Vec<Profile>, Fault> {
+pub(crate) fn profiles(tables: ProfileTables, tiers: &[Tier]) -> Result<Vec<Profile>, Fault> {
     let mut tables: Vec<_> = tables.into_iter().collect();
     tables.sort_by_key(|(name, _)| name.span().start);
     one_fallback(&tables)?;

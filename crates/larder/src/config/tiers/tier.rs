@@ -55,7 +55,7 @@ impl Place {
 /// The table as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::config) struct TierTable {
+pub(crate) struct TierTable {
     store: Option<Spanned<Utf8PathBuf>>,
     registry: Option<Spanned<String>>,
     s3: Option<Spanned<String>>,
@@ -63,10 +63,10 @@ pub(in crate::config) struct TierTable {
 }
 
 /// The tables of all tiers, by name.
-pub(in crate::config) type TierTables = BTreeMap<Spanned<String>, Spanned<TierTable>>;
+pub(crate) type TierTables = BTreeMap<Spanned<String>, Spanned<TierTable>>;
 
 /// The tiers, in the order of the file, with wrong values refused.
-pub(in crate::config) fn tiers(tables: TierTables) -> Result<Vec<Tier>, Fault> {
+pub(crate) fn tiers(tables: TierTables) -> Result<Vec<Tier>, Fault> {
     let mut tables: Vec<_> = tables.into_iter().collect();
     tables.sort_by_key(|(name, _)| name.span().start);
     tables.into_iter().map(|(name, table)| table.into_inner().checked(&name)).collect()

@@ -10,14 +10,13 @@ use storekit::size::ByteSize;
 use thiserror::Error;
 use toolkit::Outcome;
 
-use super::reach::on;
-use super::{Pulled, Tiers};
 use crate::bake::{self, BakeError, Options};
 use crate::config::Project;
 use crate::config::tiers::tier::{MACHINE, Tier};
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code, how, succeeded};
 use crate::process::tools::Tools;
+use crate::tier::{Pulled, Route, Tiers, on};
 use toolkit::nearest::question;
 
 /// Why a tier cannot be asked or filled.
@@ -259,7 +258,7 @@ impl Desk<'_> {
     /// The images and disks that were asked for, with the keys that they have now.
     fn keys(&self) -> Result<Vec<(String, String)>, BakeError> {
         let mut keys = Vec::new();
-        let check = Options { check: true, route: super::Route::default(), ..self.options.clone() };
+        let check = Options { check: true, route: Route::default(), ..self.options.clone() };
         bake::each(self.project, &check, self.tools, self.runner, |baked| {
             keys.extend(baked.key.clone().map(|key| (baked.image.clone(), key)));
         })?;
