@@ -95,7 +95,7 @@ impl Bake<'_> {
     /// Where the engine's cache of the build is to be written; a builder that cannot goes without.
     fn cache_to(&mut self) -> Result<Vec<String>, RunError> {
         let wanted = self.image.as_build().map_or(Vec::new(), |build| build.cache_to.clone());
-        if wanted.is_empty() || !self.baker.options.route.engine_cache {
+        if wanted.is_empty() || self.baker.options.route.no_engine_cache {
             return Ok(Vec::new());
         }
         let Baker { options, tools, runner, .. } = self.baker;

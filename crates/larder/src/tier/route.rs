@@ -18,8 +18,8 @@ pub struct Route {
     pub also_read: Vec<Template>,
     /// The names that images get in registries.
     pub tags: Vec<Rule>,
-    /// Whether the engine's layers may be written to registries, where an image says so.
-    pub engine_cache: bool,
+    /// Whether no image writes the engine's layers to registries, whatever it says.
+    pub no_engine_cache: bool,
 }
 
 impl Route {
@@ -32,7 +32,7 @@ impl Route {
         let Some(profile) = profile else {
             let is_plain = project.profiles.is_empty();
             let read = if is_plain { project.tiers.clone() } else { Vec::new() };
-            return Self { read, engine_cache: is_plain && !read_only, ..Self::default() };
+            return Self { read, no_engine_cache: !is_plain || read_only, ..Self::default() };
         };
         let named = |names: &[String]| {
             let tier = |name: &String| project.tiers.iter().find(|tier| tier.name == *name).cloned();
@@ -44,10 +44,10 @@ impl Route {
             write: named(&profile.write),
             also_read: profile.also_read.clone(),
             tags: profile.tags.clone(),
-            engine_cache: profile.trust > 0 && !profile.write.is_empty(),
+            no_engine_cache: profile.trust == 0 || profile.write.is_empty(),
         };
         if read_only {
-            Self { write: Vec::new(), tags: Vec::new(), engine_cache: false, ..route }
+            Self { write: Vec::new(), tags: Vec::new(), no_engine_cache: true, ..route }
         } else {
             route
         }
@@ -72,9 +72,9 @@ mod tests {
         let route = Route::of(&parse(FILE).expect("good"), None, false);
         assert_eq!((names(&route.read), names(&route.write)), (vec!["team", "far"], vec![]));
         let route = Route::of(&parse(&format!("{FILE}{PROFILE}")).expect("good"), None, false);
-        assert_eq!(route, Route::default());
-        assert!(Route::of(&parse("").expect("good"), None, false).engine_cache);
-        assert!(!Route::of(&parse("").expect("good"), None, true).engine_cache);
+        assert_eq!(route, Route { no_engine_cache: true, ..Route::default() });
+        assert!(!Route::of(&parse("").expect("good"), None, false).no_engine_cache);
+        assert!(Route::of(&parse("").expect("good"), None, true).no_engine_cache);
     }
 
     #[test]

@@ -209,7 +209,8 @@ fn podman_compose_agrees_too() {
     }
     // It changes what an anchor has while it reads it: `three` gets the args of `one`.
     agree(&project("anchors"), "podman-compose", &Asked::default(), &["three"]);
-    agree(&project("include"), "podman-compose", &Asked::default(), &[]);
+    // Of what it includes it takes paths from the project's folder, and not, as the specification
+    // and docker's compose have it, from the included file's: `specification.rs` has those.
     let asked = Asked { request: files(&["base.yml", "deep/dev.yml"]), ..Asked::default() };
     agree(&project("several"), "podman-compose -f base.yml -f deep/dev.yml", &asked, &[]);
     let asked = Asked { request: files(&["compose.yml", "over.yml"]), ..Asked::default() };
