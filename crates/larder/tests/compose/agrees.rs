@@ -213,7 +213,6 @@ fn podman_compose_agrees_too() {
     // and docker's compose have it, from the included file's: `specification.rs` has those.
     let asked = Asked { request: files(&["base.yml", "deep/dev.yml"]), ..Asked::default() };
     agree(&project("several"), "podman-compose -f base.yml -f deep/dev.yml", &asked, &[]);
-    let asked = Asked { request: files(&["compose.yml", "over.yml"]), ..Asked::default() };
-    agree(&project("tags"), "podman-compose -f compose.yml -f over.yml", &asked, &[]);
+    // `!reset` and `!override` end its 1.6.0 with an error.
     agree(&project("profiles"), "podman-compose --profile dev", &active(&["dev"]), &[]);
 }
