@@ -53,7 +53,7 @@ impl Client for Apt {
     const JOB: &str = "apt-get update and install --download-only,";
     const ROUNDS: usize = 15;
     const INSTALLED: &str = "none";
-    const OWN_CACHE: f64 = 2.5;
+    const OWN_CACHE: f64 = 1.5;
 
     fn new(ground: &Ground<'_>) -> Result<Result<Self, String>, RunError> {
         for program in ["apt-get", "dpkg-deb", "apt-ftparchive", "gpg", "xz"] {

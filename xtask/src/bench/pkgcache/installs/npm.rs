@@ -35,7 +35,7 @@ impl Client for Npm {
     const JOB: &str = "npm install";
     const ROUNDS: usize = 7;
     const INSTALLED: &str = "node_modules package-lock.json";
-    const OWN_CACHE: f64 = 1.5;
+    const OWN_CACHE: f64 = 1.25;
 
     fn new(ground: &Ground<'_>) -> Result<Result<Self, String>, RunError> {
         let script = installed(NPM);
