@@ -61,10 +61,15 @@ const LONGEST: usize = 4096;
 /// `./`, or end in two `/`.
 #[must_use]
 pub(super) fn segments(path: &str) -> Option<Vec<String>> {
-    if path.len() > LONGEST || path.ends_with('/') {
+    if path.len() > LONGEST || is_folder(path) {
         return None;
     }
     path.split('/').filter(says_something).map(|segment| spelled(&decoded(segment)?)).collect()
+}
+
+/// Whether a path ends in a segment that says nothing: `a/.` is `a/` (RFC 3986, 5.2.4).
+fn is_folder(path: &str) -> bool {
+    !path.rsplit('/').next().as_ref().is_some_and(says_something)
 }
 
 fn says_something(segment: &&str) -> bool {
@@ -74,7 +79,7 @@ fn says_something(segment: &&str) -> bool {
 /// A path as files name one another, raw, in the spelling of [`segments`].
 #[must_use]
 pub(super) fn spelled_path(raw: &str) -> Option<String> {
-    if raw.len() > LONGEST || raw.starts_with('/') || raw.ends_with('/') {
+    if raw.len() > LONGEST || raw.starts_with('/') || is_folder(raw) {
         return None;
     }
     let names = raw.split('/').filter(says_something);

@@ -424,8 +424,8 @@ proptest! {
             _ => {}
         }
         prop_assert_eq!(ask(&path, Some("x")).class, Class::Unknown);
-        let escapes = path.contains("..") || path.contains("%2e%2e") || path.contains("%00");
-        prop_assert!(!escapes || asked.class == Class::Unknown);
+        let escapes = path.split('/').any(|segment| matches!(segment, ".." | "%2e%2e")) || path.contains("%00");
+        prop_assert!(!escapes || asked.class == Class::Unknown, "{}", path);
         let _ = (is_likely(&path), bases(&path));
     }
 
