@@ -184,6 +184,13 @@ fn services_are_chosen_and_the_others_stay_pinned() {
     ] {
         project.run(line).ends(code).says(words);
     }
+    // Where compose is told of the file by a variable, larder still reads the others alone.
+    let variable = "COMPOSE_FILE=docker-compose.yml:docker-compose.larder.yml";
+    project.session.write(".env", format!("WORD=file\n{variable}\n"));
+    let web = project.pinned("web");
+    assert_eq!(project.states("larder bake --compose"), states(&[("web", "hit"), ("job", "hit")]));
+    let config = project.run("docker-compose config").ok().stdout();
+    assert!(config.contains(&web), "{config}");
     let list = project.run("larder bake --compose --list").ok().stdout();
     assert!(list.contains("web") && !list.contains("later"), "{list}");
 }

@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
         }
         let text = scalar(inline, "dockerfile_inline")?;
         // By its place, since a name may be anything; the key knows no name of it.
-        let path = self.around.temp.join(format!("{}.Dockerfile", inline.at.at.start));
+        let path = self.around.temp.join(format!("{}-{}.Dockerfile", inline.at.file, inline.at.at.start));
         self.say_text("dockerfile", &inline.at, path.as_str());
         self.files.push((path, text));
         Ok(())
@@ -281,7 +281,7 @@ impl<'a> Reader<'a> {
                 return Ok(line("env", variable));
             };
             // No process that larder starts would see it.
-            let path = self.around.temp.join(format!("{}.secret", at.at.start));
+            let path = self.around.temp.join(format!("{}-{}.secret", at.file, at.at.start));
             self.files.push((path.clone(), value.clone()));
             return Ok(line("file", path.into_string()));
         }

@@ -147,6 +147,7 @@ impl Prepared<'_> {
         if outcome != Outcome::Yes || options.check || options.prove {
             return Ok(outcome);
         }
+        let lock = self.places.lock()?;
         // Somebody may have edited a file meanwhile.
         let standing = self.places.standing()?;
         let (all, steps) = self.steps(&standing, &pins)?;
@@ -154,6 +155,7 @@ impl Prepared<'_> {
             runner.say(&step.to_string());
         }
         write::carry_out(&steps)?;
+        drop(lock);
         if runner.verbosity() > Verbosity::Quiet {
             let is_podmans = !engines.is_empty() && engines.values().all(|engine| *engine == Engine::Podman);
             self.say(&all, steps.is_empty(), if is_podmans { "podman-compose" } else { "docker compose" });

@@ -70,7 +70,10 @@ pub(crate) fn read(wanted: &Wanted<'_>, originals: Originals<'_>) -> Result<Comp
     settle(&mut whole);
     let temp = tempfile::Builder::new().prefix("larder-compose-").tempdir();
     let temp = temp.map_err(|source| ComposeError::Temp { path: "TMPDIR".into(), source })?;
-    let temp_path = Utf8Path::from_path(temp.path()).unwrap_or(Utf8Path::new("/tmp")).to_owned();
+    let odd = || std::io::Error::other("its path is not UTF-8");
+    let temp_path = Utf8Path::from_path(temp.path())
+        .ok_or_else(|| ComposeError::Temp { path: "TMPDIR".into(), source: odd() })?
+        .to_owned();
 
     let none = Map::default();
     let services = whole.get("services").and_then(Node::as_map).unwrap_or(&none);
@@ -100,6 +103,9 @@ pub(crate) fn read(wanted: &Wanted<'_>, originals: Originals<'_>) -> Result<Comp
     read.retain(|(one, _)| one.foreign.is_none());
     let chosen: Vec<_> =
         chosen.into_iter().filter(|name| read.iter().any(|(one, _)| one.service.name == *name)).collect();
+    if chosen.is_empty() {
+        return Err(ComposeError::Nothing);
+    }
     let read: Vec<_> = read.into_iter().map(|(one, _)| one).collect();
     for (path, text) in read.iter().flat_map(|one| &one.files) {
         write_private(path, text)?;
@@ -157,14 +163,13 @@ fn chosen(
     for name in names {
         match (is_read(name), services.get(name)) {
             (Some((Built { foreign: Some(why), .. }, _)), _) => {
-                let help = format!("{why}; copy it into the project, or leave the service to compose");
-                return Err(ComposeError::NoService { name: name.clone(), help });
+                return Err(ComposeError::NotBuilt { name: name.clone(), why: why.clone() });
             }
             (Some(_), _) if chosen.contains(name) => {}
             (Some(_), _) => chosen.push(name.clone()),
             (None, Some(_)) => {
-                let help = "it is there, but has no `build`: its image is not made here".to_owned();
-                return Err(ComposeError::NoService { name: name.clone(), help });
+                let why = "it has no `build`".to_owned();
+                return Err(ComposeError::NotBuilt { name: name.clone(), why });
             }
             (None, None) => {
                 let known: Vec<_> = read.iter().map(|(one, _)| one.service.name.as_str()).collect();

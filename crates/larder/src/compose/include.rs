@@ -36,6 +36,7 @@ impl Loader<'_> {
             )));
         };
         for entry in entries {
+            self.count_included(&entry.at)?;
             let read = entry_of(entry).map_err(|fault| self.explained(fault))?;
             let mut imported = self.imported(&read, entry, scope, within)?;
             if let Some(map) = imported.as_map_mut() {

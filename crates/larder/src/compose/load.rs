@@ -1,7 +1,7 @@
 //! Reads compose files into one document: variables put in, other files included, services
 //! extended, each file above those before it.
 //!
-//! Limits: 200 files, a million parts in all.
+//! Limits: 200 files of 32 MiB together, 200 that are included, a million parts in all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +18,11 @@ use super::{env_file, known};
 /// The variables that texts may have.
 pub(super) type Variables = BTreeMap<String, String>;
 
-/// How many files a project may have.
+/// How many files a project may have, and how often files may be included.
 const FILES: usize = 200;
+
+/// How many bytes all files may have together.
+const ALL: usize = 32 << 20;
 
 /// How many parts all files may have, with all that they take from one another.
 const PARTS: usize = 1_000_000;
@@ -43,8 +46,11 @@ pub(super) struct Loader<'a> {
     shown_from: &'a Utf8Path,
     home: Option<&'a str>,
     originals: Originals<'a>,
-    files: usize,
+    /// The documents of the files that were read, as they are written.
+    known: BTreeMap<Utf8PathBuf, Vec<Node>>,
+    included: usize,
     parts: usize,
+    bytes: usize,
 }
 
 /// In what a file is read.
@@ -65,8 +71,10 @@ impl<'a> Loader<'a> {
             shown_from,
             home,
             originals,
-            files: 0,
+            known: BTreeMap::new(),
+            included: 0,
             parts: 0,
+            bytes: 0,
         }
     }
 
@@ -127,39 +135,47 @@ impl<'a> Loader<'a> {
 
     /// The documents of one file, as they are written.
     pub(super) fn raw(&mut self, path: &Utf8Path) -> Result<Vec<Node>, ComposeError> {
-        self.files += 1;
+        let documents = match self.known.get(path) {
+            Some(known) => known.clone(),
+            None => self.read(path)?,
+        };
+        documents.iter().try_for_each(|document| self.count(document))?;
+        Ok(documents)
+    }
+
+    fn read(&mut self, path: &Utf8Path) -> Result<Vec<Node>, ComposeError> {
         let help = "name a compose file: `larder bake --compose FILE`, COMPOSE_FILE, or `[compose] files` in larder.toml";
-        let file = self.text(path, yaml::LARGEST, help)?;
+        let text = self.text(path, help)?;
+        self.bytes += text.len();
+        let shown = seen_from(self.shown_from, path);
+        let file = self.sources.add(shown.as_str(), path, text);
+        let start = Place { file, at: 0..0 };
+        if self.known.len() >= FILES || self.bytes > ALL {
+            let message = format!("more than {FILES} files are read, or more than 32 MiB");
+            return Err(self.explained(Fault::new(message, &start, "leave some out")));
+        }
         let text = self.sources.get(file).map_or("", |source| source.text.as_str());
         let documents = yaml::read(text, file).map_err(|fault| self.explained(fault))?;
-        if self.files > FILES {
-            let message = format!("more than {FILES} files are read");
-            return Err(self.explained(Fault::new(
-                message,
-                &Place { file, at: 0..0 },
-                "do files include each other?",
-            )));
-        }
-        for document in &documents {
-            if document.as_map().is_none() {
-                let message = format!("a compose file is a mapping, and this is {}", document.kind());
-                return Err(self.explained(Fault::new(
-                    message,
-                    &document.at,
-                    "write `services:`, and each service below it",
-                )));
-            }
-            self.count(document)?;
-        }
+        let help = "write `services:`, and each service below it";
         if documents.is_empty() {
-            let place = Place { file, at: 0..0 };
-            return Err(self.explained(Fault::new(
-                "the file has nothing in it",
-                &place,
-                "write `services:`, and each service below it",
-            )));
+            return Err(self.explained(Fault::new("the file has nothing in it", &start, help)));
         }
+        if let Some(odd) = documents.iter().find(|document| document.as_map().is_none()) {
+            let message = format!("a compose file is a mapping, and this is {}", odd.kind());
+            return Err(self.explained(Fault::new(message, &odd.at, help)));
+        }
+        self.known.insert(path.to_owned(), documents.clone());
         Ok(documents)
+    }
+
+    /// Counts a file that another one includes: files that include each other may multiply.
+    pub(super) fn count_included(&mut self, at: &Place) -> Result<(), ComposeError> {
+        self.included += 1;
+        if self.included <= FILES {
+            return Ok(());
+        }
+        let message = format!("more than {FILES} files are included");
+        Err(self.explained(Fault::new(message, at, "do they include one another?")))
     }
 
     /// Refuses a file that another one names, where it is not there.
@@ -186,21 +202,20 @@ impl<'a> Loader<'a> {
         )))
     }
 
-    /// Reads a file among the sources; its number there.
-    fn text(&mut self, path: &Utf8Path, most: u64, help: &'static str) -> Result<usize, ComposeError> {
+    fn text(&self, path: &Utf8Path, help: &'static str) -> Result<String, ComposeError> {
         let shown = seen_from(self.shown_from, path);
-        let bytes = read_capped(path, most)?;
+        let bytes = read_capped(path, yaml::LARGEST)?;
         let bytes = bytes.ok_or_else(|| ComposeError::NoFile { path: shown.clone(), help })?;
         let bytes = (self.originals)(path, &bytes).unwrap_or(bytes);
-        let text = yaml::text_of(bytes, &shown)?;
-        Ok(self.sources.add(shown.as_str(), path, text))
+        yaml::text_of(bytes, &shown)
     }
 
     /// Reads files of variables, of which the last one counts: what is set already goes before
     /// them.
     ///
     /// # Errors
-    /// A file that is not there or says something wrong.
+    /// A file that is not there or says something wrong. It may have secrets, so nothing of it is
+    /// shown but the number of the line.
     pub(super) fn variables(
         &mut self,
         paths: &[Utf8PathBuf],
@@ -208,13 +223,12 @@ impl<'a> Loader<'a> {
     ) -> Result<(), ComposeError> {
         let mut own = Variables::new();
         for path in paths {
-            let help = "name a file of variables, with a line `NAME=value` for each";
-            let file = self.text(path, yaml::LARGEST, help)?;
-            let text = self.sources.get(file).map_or("", |source| source.text.as_str());
-            let read = env_file::read(text, &|name| set.get(name).cloned(), &mut own);
+            let text = self.text(path, "name a file of variables, with a line `NAME=value` for each")?;
+            let read = env_file::read(&text, &|name| set.get(name).cloned(), &mut own);
             read.map_err(|fault| {
                 let env_file::EnvFault { message, at, help } = fault;
-                self.explained(Fault::new(message, &Place { file, at }, help))
+                let line = text.get(..at.start).map_or(1, |before| before.matches('\n').count() + 1);
+                ComposeError::Variables { path: seen_from(self.shown_from, path), line, message, help }
             })?;
         }
         for (name, value) in own {

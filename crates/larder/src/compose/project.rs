@@ -22,6 +22,9 @@ const ABOVE: [&str; 4] = [
     "docker-compose.override.yaml",
 ];
 
+/// The file that a bake writes above the others: it is never read, wherever it is named.
+pub(crate) const PINS: &str = "docker-compose.larder.yml";
+
 /// What the command line says, with paths as they are written there.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -79,16 +82,17 @@ pub(super) fn find(
     let own_folder = request.directory.as_ref().map(absolute);
     let env_files = env_files(request, around);
 
-    let mut files: Vec<_> = request.files.iter().map(absolute).collect();
+    let is_read = |path: &Utf8PathBuf| path.file_name() != Some(PINS);
+    let mut files: Vec<_> = request.files.iter().map(absolute).filter(is_read).collect();
     if files.is_empty()
         && let Some(named) = set("COMPOSE_FILE")
     {
-        files = split(named, &variables).map(|path| absolute(&path)).collect();
+        files = split(named, &variables).map(|path| absolute(&path)).filter(is_read).collect();
     }
     if files.is_empty()
         && let Some((settings, root)) = around.settings
     {
-        files = settings.files.iter().map(|path| tidy(&root.join(path))).collect();
+        files = settings.files.iter().map(|path| tidy(&root.join(path))).filter(is_read).collect();
     }
     // Those of the files' own folder, of the working folder where none is named.
     let beside = own_folder.clone().or_else(|| files.first()?.parent().map(Utf8Path::to_owned));
@@ -96,7 +100,7 @@ pub(super) fn find(
     if files.is_empty()
         && let Some(named) = variables.get("COMPOSE_FILE").filter(|named| !named.is_empty())
     {
-        files = split(named, &variables).map(|path| absolute(&path)).collect();
+        files = split(named, &variables).map(|path| absolute(&path)).filter(is_read).collect();
     }
     let by_default = files.is_empty();
     if by_default {

@@ -29,6 +29,10 @@ pub enum ComposeError {
     #[diagnostic(code(larder::compose_not_text), help("save the file as UTF-8"))]
     NotText { path: Utf8PathBuf, line: usize },
 
+    #[error("`{path}` is not understood: line {line}: {message}")]
+    #[diagnostic(code(larder::compose_variables), help("{help}"))]
+    Variables { path: Utf8PathBuf, line: usize, message: String, help: String },
+
     #[error("the compose files have no service `{name}`")]
     #[diagnostic(code(larder::compose_no_service))]
     NoService {
@@ -37,7 +41,14 @@ pub enum ComposeError {
         help: String,
     },
 
-    #[error("no service of the compose files has `build`")]
+    #[error("larder cannot build the service `{name}`: {why}")]
+    #[diagnostic(
+        code(larder::compose_not_built),
+        help("name services that are built from a folder of this machine; compose sees to the others")
+    )]
+    NotBuilt { name: String, why: String },
+
+    #[error("no service of the compose files is built from a folder of this machine")]
     #[diagnostic(
         code(larder::compose_nothing),
         help(

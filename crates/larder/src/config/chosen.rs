@@ -25,7 +25,10 @@ pub enum ChosenError {
     #[error("`larder.toml` names no image")]
     #[diagnostic(
         code(larder::no_images),
-        help("write `[image.NAME]`; with `context = \".\"` it builds the Dockerfile beside larder.toml")
+        help(
+            "write `[image.NAME]`; with `context = \".\"` it builds the Dockerfile beside larder.toml; the services of compose files: \
+             `larder bake --compose`"
+        )
     )]
     NoImages,
 }

@@ -26,9 +26,11 @@ pub(crate) struct Layers(Vec<Layer>);
 #[derive(Debug, PartialEq, Eq)]
 struct Layer {
     name: String,
-    /// Blanks for all the texts below, then the own one.
+    /// Blanks for all the texts below, then the own one; of another kind of file the own one alone.
     long: String,
-    /// Where the own one begins.
+    /// Where the own one begins in it.
+    own: usize,
+    /// Where the own one begins among all.
     start: usize,
     /// Of which images and disks it is the table; the whole file's without.
     of: Option<String>,
@@ -64,8 +66,8 @@ impl Layers {
     /// Adds the text of another kind of file, for the places of what was read from it.
     pub(super) fn add_foreign(&mut self, name: &str, text: &str) {
         let start = self.end();
-        let (name, long) = (name.to_owned(), format!("{}{text}", " ".repeat(start)));
-        self.0.push(Layer { name, long, start, of: None, is_foreign: true });
+        let (name, long) = (name.to_owned(), text.to_owned());
+        self.0.push(Layer { name, long, own: 0, start, of: None, is_foreign: true });
     }
 
     /// Where the texts of other kinds of files begin, in the order in which they were added.
@@ -76,11 +78,11 @@ impl Layers {
     fn push(&mut self, name: &str, text: &str, of: Option<String>) {
         let start = self.end();
         let long = format!("{}{text}", " ".repeat(start));
-        self.0.push(Layer { name: name.to_owned(), long, start, of, is_foreign: false });
+        self.0.push(Layer { name: name.to_owned(), long, own: start, start, of, is_foreign: false });
     }
 
     fn end(&self) -> usize {
-        self.0.last().map_or(0, |last| last.long.len() + 1)
+        self.0.last().map_or(0, |last| last.start + last.long.len() - last.own + 1)
     }
 
     /// What all files say: tables together, key by key; of anything else the uppermost word.
@@ -103,15 +105,16 @@ impl Layers {
         let Fault { message, at, help } = fault;
         let place = at.as_ref().map_or(0, |at| at.start);
         let layer = self.0.iter().rfind(|layer| layer.start <= place);
-        let (name, long, start) =
-            layer.map_or(("", "", 0), |layer| (layer.name.as_str(), layer.long.as_str(), layer.start));
+        let (name, text, start) = layer.map_or(("", "", 0), |layer| {
+            (layer.name.as_str(), layer.long.get(layer.own..).unwrap_or_default(), layer.start)
+        });
         let within = |place: usize| place.saturating_sub(start);
         ConfigError::Invalid(Box::new(Invalid {
             what,
             message,
             at: at.map(|at| (within(at.start)..within(at.end)).into()),
             help,
-            text: NamedSource::new(name, long.get(start..).unwrap_or_default().to_owned()),
+            text: NamedSource::new(name, text.to_owned()),
             name: name.to_owned(),
         }))
     }

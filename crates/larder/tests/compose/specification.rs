@@ -82,9 +82,11 @@ fn a_service_that_is_named_needs_no_profile() {
     };
     assert_eq!(chosen(&["app"]), Ok(vec!["app".to_owned()]));
     assert_eq!(chosen(&[]), Ok(vec!["web".to_owned()]));
-    for (name, message) in
-        [("db", "has no `build`"), ("wev", "is `web` meant?"), ("x", "those that are built are app, web")]
-    {
+    for (name, message) in [
+        ("db", "cannot build the service `db`: it has no `build`"),
+        ("wev", "is `web` meant?"),
+        ("x", "those that are built are app, web"),
+    ] {
         assert!(chosen(&[name]).expect_err(name).contains(message), "{name}");
     }
 }
@@ -177,4 +179,31 @@ fn of_several_files_of_variables_the_last_one_counts() {
     let build =
         read_of(&session, &Asked { request, variables: &variables, ..Asked::default() }).builds.remove("app");
     assert_eq!(build.expect("a build")["args"], json!({"A": "1", "B": "outer", "C": "1-outer"}));
+}
+
+#[test]
+fn the_file_that_a_bake_writes_is_not_read() {
+    let session = session("services: {app: {build: app}}\n");
+    session.write("docker-compose.larder.yml", "services: {app: {image: 'work-app:larder-0'}}\n");
+    let variables = [("COMPOSE_FILE", "compose.yml:docker-compose.larder.yml")];
+    assert!(
+        read(&session.path(""), &Asked { variables: &variables, ..Asked::default() }).is_err(),
+        "it is another's"
+    );
+    session.run("rm docker-compose.larder.yml").ok();
+    let read = read_of(&session, &Asked { variables: &variables, ..Asked::default() });
+    assert_eq!(read.builds["app"]["tags"], json!(["work-app"]));
+}
+
+#[test]
+fn what_is_built_from_elsewhere_is_left_to_compose() {
+    let remote = "  remote: {build: 'https://example.org/x.git'}\n";
+    let both = session(&format!("services:\n  app: {{build: app}}\n{remote}"));
+    assert_eq!(read_of(&both, &Asked::default()).chosen, ["app"]);
+    let error = |session: &Session, names: &[&str]| {
+        read(&session.path(""), &Asked { names, ..Asked::default() }).err().expect("refused")
+    };
+    assert!(error(&both, &["remote"]).contains("is not a folder of this machine"));
+    let alone = session(&format!("services:\n{remote}"));
+    assert!(error(&alone, &[]).contains("no service of the compose files is built from a folder"));
 }

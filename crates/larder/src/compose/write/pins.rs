@@ -8,8 +8,7 @@ use std::fmt::Write;
 
 use crate::compose::yaml::{self, Map, Node};
 
-/// The file's name.
-pub(crate) const FILE: &str = "docker-compose.larder.yml";
+pub(crate) use crate::compose::project::PINS as FILE;
 
 /// The image of each service.
 pub(crate) type Pins = BTreeMap<String, String>;

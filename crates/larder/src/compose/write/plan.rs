@@ -4,8 +4,10 @@
 //! Touches nothing: reads what is there, and decides.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use storekit::At;
 use storekit::files::replace::read_capped;
 
 use super::devcontainer::added;
@@ -48,6 +50,21 @@ impl Places {
 
     pub(super) fn record_file(&self) -> Utf8PathBuf {
         self.folder.join(RECORD)
+    }
+
+    /// Waits until no other process writes into the project, and lets none begin until what is
+    /// returned is dropped. Where the file system has no locks, nothing is waited for.
+    ///
+    /// # Errors
+    /// The folder cannot be opened.
+    pub(crate) fn lock(&self) -> Result<File, WriteError> {
+        let folder = File::open(&self.folder).at("open", &self.folder)?;
+        match folder.lock() {
+            Err(source) if source.kind() != std::io::ErrorKind::Unsupported => {
+                Err(source).at("lock", &self.folder).map_err(WriteError::Io)
+            }
+            _ => Ok(folder),
+        }
     }
 
     /// The files that a bake writes: they must be inputs of no image that it pins.

@@ -269,3 +269,23 @@ fn a_file_outside_the_project_is_not_edited() {
     let result = written(&places, &standing, &Pins::new(), &Write::Override);
     assert!(matches!(result, Err(WriteError::Devcontainer { .. })), "{result:?}");
 }
+
+#[test]
+fn several_bakes_at_once_leave_what_can_be_taken_back() {
+    for round in 0..20 {
+        let project = Project::new();
+        std::thread::scope(|scope| {
+            for (number, in_place) in [false, true, true, false].into_iter().enumerate() {
+                let project = &project;
+                scope.spawn(move || {
+                    let _lock = project.places.lock().expect("a lock");
+                    let steps = project.baking(in_place, &format!("p-web:larder-{number}"));
+                    carry_out(&steps.expect("it can be baked")).expect("it is written");
+                });
+            }
+            scope.spawn(|| unbake(&project.places).expect("it can be taken back"));
+        });
+        unbake(&project.places).expect("it can be taken back");
+        project.is_as_before(&format!("round {round}"));
+    }
+}

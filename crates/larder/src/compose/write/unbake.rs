@@ -11,6 +11,7 @@ use super::steps::{Step, carry_out};
 /// A file that was edited since the bake, or that is not what its backup says: nothing is changed
 /// then. I/O errors.
 pub(crate) fn unbake(places: &Places) -> Result<Vec<String>, WriteError> {
+    let _lock = places.lock()?;
     let (said, steps) = undoing(places)?;
     carry_out(&steps).map(|()| said)
 }
