@@ -82,14 +82,15 @@ pub fn save(
         Standing::Stays(imported) => return Ok(*imported),
         Standing::Save(ready) => ready,
     };
-    let (why, ready) = match options.way {
-        Way::Archive => ("it was asked for".to_owned(), ready),
+    let (why, ready, turn) = match options.way {
+        Way::Archive => ("it was asked for".to_owned(), ready, None),
         _ => match save_by_push::save(store, engine, key, image, ready, options, progress)? {
             PushOutcome::Done(imported) => return Ok(*imported),
-            PushOutcome::Archive { why, ready } => (why, ready),
+            PushOutcome::Archive { why, ready, turn } => (why, ready, turn),
         },
     };
     let archive = engine.save(image)?;
     let imported = import::import_stream(store, key, (Box::new(archive), "-"), ready, progress)?;
+    drop(turn);
     Ok(Imported { way: Some(format!("archive, since {why}")), ..imported })
 }

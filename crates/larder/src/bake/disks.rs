@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::baker::Baker;
 use super::flow::with_causes;
 use super::inputs::digest;
-use super::stock::turn::Turn;
+use super::stock::turn;
 use super::stock::{Found, from, judged};
 use crate::config::disk::Disk;
 use crate::disk::glob;
@@ -107,10 +107,10 @@ impl DiskBake<'_> {
         }
         let name = &self.disk.name;
         let store = options.store.as_deref().filter(|_| self.cached());
-        let turn = Turn::take(store, &spec.key, self.baker.runner, || {
+        let turn = turn::take(store, &spec.key, self.baker.runner, || {
             let _ = writeln!(io::stderr(), "waiting: {name}: another bake makes the same");
         })?;
-        if turn.waited && !options.rebuild && self.found(&spec.key)? {
+        if turn.as_ref().is_some_and(|turn| turn.waited) && !options.rebuild && self.found(&spec.key)? {
             return Ok((State::Hit, Some("store"), true));
         }
         let saved = self.make(spec)?;

@@ -6,12 +6,13 @@ use std::time::Instant;
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use miette::Diagnostic;
+use storekit::files::turn::Turn;
 
 use super::baker::Baker;
 use super::bases::{chain, rebuilt};
 use super::inputs::{Inputs, digest, doubts, unusable};
 use super::plan::Planned;
-use super::stock::turn::Turn;
+use super::stock::turn;
 use super::stock::{Found, from};
 use crate::config::image::{Ignore, Image, Named};
 use crate::process::command::Cmd;
@@ -191,17 +192,17 @@ impl Bake<'_> {
         let missed = self.reason.is_none();
         let store = self.baker.options.store.as_deref();
         let name = &self.image.name;
-        let turn = Turn::take(store, key, self.baker.runner, || {
+        let turn = turn::take(store, key, self.baker.runner, || {
             self.step("waiting for another bake of the same");
             self.baker.runner.tell(&format!("waiting: {name}: another bake makes the same"));
         })?;
         // It may have been saved between the question and the turn, too.
-        if (turn.waited || (missed && self.stands(key)))
+        if (turn.as_ref().is_some_and(|turn| turn.waited) || (missed && self.stands(key)))
             && let Some(from) = self.found(key)?
         {
             return Ok(Ok(from));
         }
-        Ok(Err(Some(turn)))
+        Ok(Err(turn))
     }
 
     fn stands(&self, key: &str) -> bool {

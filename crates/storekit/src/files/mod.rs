@@ -1,5 +1,6 @@
-//! Files of a store: written whole or not at all (`replace`), locked (`lock`), told from the
-//! pointers of Git LFS (`lfs`), still what was read (`state`).
+//! Files of a store: written whole or not at all (`replace`), locked (`lock`), a sign that a piece
+//! of work is being done (`turn`), told from the pointers of Git LFS (`lfs`), still what was read
+//! (`state`).
 //!
 //! Deliberately absent: what stands in the files.
 
@@ -7,3 +8,4 @@ pub mod lfs;
 pub mod lock;
 pub mod replace;
 pub mod state;
+pub mod turn;

@@ -10,6 +10,7 @@
 //! Only for podman and docker's own store, and an engine of this machine; otherwise the image is
 //! saved as an archive.
 
+mod first;
 mod http;
 mod place;
 mod sink;
@@ -20,6 +21,7 @@ use std::net::SocketAddr;
 use std::thread::{self, ScopedJoinHandle};
 
 use jiff::Timestamp;
+use storekit::files::turn::Turn;
 use storekit::{Blobs, Descriptor, Digest, Entry, Key, Lease, Store};
 
 use crate::archive::assemble;
@@ -60,6 +62,8 @@ pub(crate) enum PushOutcome<'n> {
         why: String,
         /// The save, to go on with.
         ready: Ready<'n>,
+        /// Others wait for what it brings; to be held until it is stored.
+        turn: Option<Turn>,
     },
 }
 
@@ -106,25 +110,34 @@ pub(crate) fn save<'n>(
     options: &Options<'_>,
     progress: &dyn Progress,
 ) -> Result<PushOutcome<'n>> {
-    let archive = |why, ready| Ok(PushOutcome::Archive { why, ready });
+    let archive = |why, ready, turn| Ok(PushOutcome::Archive { why, ready, turn });
     let held = match eligible(store, engine, image)? {
         Step::Done(held) => held,
-        Step::Archive(why) => return archive(why, ready),
+        Step::Archive(why) => return archive(why, ready, None),
     };
     let blobs = store.images().blobs();
-    let known = Known::scan(store, &ready.sound)?;
-    let have = layers_of(&known, &blobs, &held)?;
+    let mut known = Known::scan(store, &ready.sound)?;
+    let mut have = layers_of(&known, &blobs, &held)?;
+    let mut turn = None;
+    if have.is_empty() {
+        turn = first::take(store, &held, options.halt)?;
+        if turn.as_ref().is_some_and(|turn| turn.waited) {
+            known = Known::scan(store, &ready.sound)?;
+            have = layers_of(&known, &blobs, &held)?;
+            turn = turn.filter(|_| have.is_empty());
+        }
+    }
     let push = SaveByPush { store, engine, held, blobs, have, options, progress };
     if let Some(why) = push.slower() {
-        return archive(why, ready);
+        return archive(why, ready, turn);
     }
     let taken = match push.push()? {
         Step::Done(taken) => taken,
-        Step::Archive(why) => return archive(why, ready),
+        Step::Archive(why) => return archive(why, ready, turn),
     };
     match push.commit(key, image, &ready, &known, taken)? {
         Step::Done(imported) => Ok(PushOutcome::Done(Box::new(imported))),
-        Step::Archive(why) => archive(why, ready),
+        Step::Archive(why) => archive(why, ready, turn),
     }
 }
 

@@ -221,3 +221,33 @@ fn what_a_killed_push_left_goes_with_the_next_save() {
     session.run(&format!("save next {}", first.0)).ok();
     assert_eq!(names_of(&id), second.0);
 }
+
+/// The second one, which comes while the base is being stored, waits for it.
+#[test]
+fn of_images_on_one_base_the_first_brings_it() {
+    let Some((_, [first, second], [_, id])) = base_is_stored("docker", "at-once") else { return };
+    let session = Session::new();
+    let script = "[ $1 != save ] || until [ -e go ]; do sleep 0.05; done\nexec $ENGINE \"$@\"";
+    let program = wrapped(&session, "docker", script);
+    let save = |key: &str, image: &str| {
+        let mut command = session.command(&format!("save {key} {image} --by push --engine docker --json"));
+        command.env("LARDER_DOCKER", &program).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let came = |child: std::process::Child| {
+        let line = child.wait_with_output().unwrap().stdout;
+        let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        line["way"].as_str().unwrap().to_owned()
+    };
+    let asked = || std::fs::read_to_string(session.path("calls")).unwrap_or_default();
+    let one = save("one", &first.0);
+    until("the first is on its way", || asked().contains("\nsave "));
+    let before = asked().len();
+    let other = save("other", &second.0);
+    until("the second has asked for its image", || asked()[before..].contains("image inspect"));
+    session.write("go", "");
+    assert_eq!(came(one), "archive, since the store has no layer of it");
+    assert_eq!(came(other), "push");
+    assert_eq!(session.ids("other"), [id.as_str()]);
+    let left = sh(&format!("find {} -name '.save-*'", session.path("")));
+    assert_eq!(left, "");
+}
