@@ -308,3 +308,58 @@ fn an_image_is_taken_by_the_name_of_another_kind_of_build() {
     scene.commit("1.1.0");
     assert_eq!(from(&scene.bake_on("release"))[1], "built");
 }
+
+/// What podman's storage of this machine says of the first step of `app`: another time, where the
+/// step was done again.
+fn first_step(session: &Session, machine: &str) -> String {
+    let format = "'{{(index .History 0).Created}}'";
+    session
+        .run(&format!("TMPDIR=$PWD/../{machine} $LARDER_PODMAN image inspect --format {format} app"))
+        .ok()
+        .stdout()
+}
+
+#[test]
+fn layers_come_from_tiers_where_an_image_does_not() {
+    if !have(&[Part::Podman, Part::Registry]) {
+        return;
+    }
+    let session = Session::new().with_podman();
+    let registry = DockerRegistry::start(&session.aside("registry"));
+    let host = registry.host();
+    session.write("../registries.conf", format!("[[registry]]\nlocation = \"{host}\"\ninsecure = true\n"));
+    session.write(
+        "larder.toml",
+        format!(
+            "[tier.team]\nregistry = \"{host}/team/cache\"\n[tier.other]\nregistry = \"{host}/other\"\n\
+             [profile.dev]\nread = [\"team\"]\nwrite = [\"team\"]\n\
+             [profile.pr]\nwhen = {{ event = \"pull_request\" }}\nread = [\"team\"]\n\
+             [profile.apart]\nwhen = {{ event = \"schedule\" }}\nread = [\"other\"]\n\
+             [image.app]\nengine-cache = {{ tiers = true }}\ntags = [\"app\"]\n"
+        ),
+    );
+    session.write("Dockerfile", "FROM scratch\nCOPY one /one\nCOPY two /two\n");
+    session.write("one", "one");
+    let bake = |machine: &str, profile: &str, two: &str| {
+        session.run(&format!("mkdir -p ../{machine}")).ok();
+        session.write("two", two);
+        let line = format!(
+            "LARDER_DIR=../{machine}/store TMPDIR=$PWD/../{machine} larder bake --engine podman --profile {profile}"
+        );
+        session.run(&line).ok().says("");
+        first_step(&session, machine)
+    };
+    let layers = || {
+        let ran = session.run(&format!("imgtar tags {host}/team/cache-layers"));
+        ran.stdout().lines().count()
+    };
+    let first = bake("a", "dev", "a");
+    assert_eq!(layers(), 2);
+    // Another machine, another image: what has not changed is not done again.
+    assert_eq!(bake("b", "pr", "b"), first);
+    assert_eq!(layers(), 2, "a profile that writes nothing has written layers");
+    assert_ne!(bake("c", "apart", "c"), first, "no tier that is read has them");
+    // A tier that is gone costs a warning, not the bake.
+    drop(registry);
+    assert_ne!(bake("d", "dev", "d"), first);
+}

@@ -19,7 +19,7 @@ use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
 use crate::report::Baked;
 use crate::schedule::Seat;
-use crate::tier::Supply;
+use crate::tier::{Layers, Supply};
 
 /// Bakes images, several at once.
 pub(super) struct Baker<'a> {
@@ -29,6 +29,8 @@ pub(super) struct Baker<'a> {
     pub(super) stock: Stock<'a>,
     /// The tiers behind the store.
     pub(super) supply: Option<Supply<'a>>,
+    /// The layers that engines keep of builds in these.
+    pub(super) layers: Option<Layers<'a>>,
     pub(super) temp: Utf8PathBuf,
     /// What is wrong with the engine, once that is known: it is not asked again.
     no_engine: Mutex<Vec<(Engine, String)>>,
@@ -54,6 +56,7 @@ impl<'a> Baker<'a> {
             runner,
             stock: Stock::new(tools, runner, options.store_flag.as_deref()),
             supply: None,
+            layers: None,
             temp: temp.to_owned(),
             no_engine: Mutex::default(),
             done: planned.iter().map(|planned| (planned.image.name.clone(), OnceLock::new())).collect(),

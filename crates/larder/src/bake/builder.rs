@@ -57,32 +57,44 @@ impl Builder {
     }
 }
 
-/// Why a build cannot write its cache to a registry, if so. `has_builder`: the user's variables
-/// name a builder of buildx's.
-pub(super) fn keeps_its_cache(
-    engine: Engine,
-    has_builder: bool,
-    tools: &Tools,
-    runner: &Runner,
-) -> Result<Option<&'static str>, RunError> {
-    if engine == Engine::Podman {
-        return Ok(Some("only docker with its plugin buildx can do that"));
+/// What a builder can do with layers that registries keep of builds; why not, where it cannot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keeps {
+    /// It takes them.
+    pub(super) imports: Result<(), &'static str>,
+    /// It writes them to an image whose name has a tag.
+    pub(super) exports: Result<(), &'static str>,
+}
+
+impl Keeps {
+    /// Asks the engine. `has_builder`: the user's variables name a builder of buildx's.
+    pub(super) fn probe(
+        engine: Engine,
+        has_builder: bool,
+        tools: &Tools,
+        runner: &Runner,
+    ) -> Result<Self, RunError> {
+        let (_, version) = runner.ask(&tools.engine(engine, "--version"))?;
+        let version = numbers(&String::from_utf8_lossy(&version));
+        if engine == Engine::Podman {
+            let is_new = version.is_some_and(|version| version >= (4, 3));
+            let imports = if is_new { Ok(()) } else { Err("podman can do that from 4.3 on") };
+            return Ok(Self { imports, exports: Err("only docker with its plugin buildx can do that") });
+        }
+        let (buildx, _) = runner.ask(&tools.engine(engine, "buildx").arg("version"))?;
+        // From then on `docker build` is buildx's, where that is installed.
+        if !(buildx.success() && version.is_some_and(|version| version >= (23, 0))) {
+            let why = Err("docker from 23 on with its plugin buildx can do that");
+            return Ok(Self { imports: why, exports: why });
+        }
+        if has_builder {
+            return Ok(Self { imports: Ok(()), exports: Ok(()) });
+        }
+        let (_, info) = runner.ask(&tools.engine(engine, "info").args(["--format", "{{.DriverStatus}}"]))?;
+        let with_containerd = String::from_utf8_lossy(&info).contains("containerd.snapshotter");
+        let why = "docker's own builder can do that only where docker keeps images with containerd; BUILDX_BUILDER names another";
+        Ok(Self { imports: Ok(()), exports: if with_containerd { Ok(()) } else { Err(why) } })
     }
-    let (buildx, _) = runner.ask(&tools.engine(engine, "buildx").arg("version"))?;
-    let (_, version) = runner.ask(&tools.engine(engine, "--version"))?;
-    // From then on `docker build` is buildx's, where that is installed.
-    let is_new = major(&String::from_utf8_lossy(&version)).is_some_and(|major| major >= 23);
-    if !(buildx.success() && is_new) {
-        return Ok(Some("docker from 23 on with its plugin buildx can do that"));
-    }
-    if has_builder {
-        return Ok(None);
-    }
-    let (_, info) = runner.ask(&tools.engine(engine, "info").args(["--format", "{{.DriverStatus}}"]))?;
-    let with_containerd = String::from_utf8_lossy(&info).contains("containerd.snapshotter");
-    Ok((!with_containerd).then_some(
-        "docker's own builder can do that only where docker keeps images with containerd; BUILDX_BUILDER names another",
-    ))
 }
 
 /// Whether docker's engine knows `ADD --checksum` without a frontend from elsewhere: from 25 on.
@@ -149,7 +161,14 @@ fn answer(cmd: &Cmd, runner: &Runner) -> Result<Option<String>, RunError> {
 
 /// The first number in `Docker version 20.10.24, build …`.
 fn major(version: &str) -> Option<u32> {
-    version.split(|c: char| !c.is_ascii_digit()).find(|part| !part.is_empty())?.parse().ok()
+    numbers(version).map(|(major, _)| major)
+}
+
+/// The first two numbers of a version; the second is 0 where there is none.
+fn numbers(text: &str) -> Option<(u32, u32)> {
+    let from = text.find(|c: char| c.is_ascii_digit())?;
+    let mut parts = text.get(from..)?.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((parts.next()?.ok()?, parts.next().and_then(Result::ok).unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ use crate::report::summary::{Summary, append};
 use crate::report::{self, Baked, State, Sum};
 use crate::schedule;
 use crate::tags::plan::TagError;
-use crate::tier::{Queue, Route, Supply, Tally, Tiers, Trouble};
+use crate::tier::{Layers, Queue, Route, Supply, Tally, Tiers, Trouble};
 
 /// What to bake, and how.
 #[derive(Clone, Debug, Default)]
@@ -307,6 +307,7 @@ pub(crate) fn each(
             is_check: options.check,
             silent: Mutex::default(),
         });
+        oven.layers = Some(Layers { tiers: &tiers, tools, runner: &watched, temp, served: Mutex::default() });
         let groups = oven.groups(project, &planned);
         let mut indexed = Ok(());
         schedule::run(

@@ -108,6 +108,8 @@ pub struct Build {
     pub ssh: Vec<String>,
     /// The network of its `RUN` instructions; none means the engine's default.
     pub network: Option<String>,
+    /// Whether the layers of the profile's tiers are taken and written, too.
+    pub cache_tiers: bool,
     /// Images in registries whose layers the engine may take for its cache.
     pub cache_from: Vec<String>,
     /// Images in registries that the engine's cache of the build is written to.

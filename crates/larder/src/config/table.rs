@@ -87,6 +87,8 @@ struct SecretTable {
 #[serde(deny_unknown_fields)]
 struct EngineCache {
     #[serde(default)]
+    tiers: bool,
+    #[serde(default)]
     from: Vec<Spanned<String>>,
     #[serde(default)]
     to: Vec<Spanned<String>>,
@@ -209,6 +211,7 @@ impl ImageTable {
             || !self.packages.is_empty()
             || !self.secrets.is_empty()
             || !matches!(self.ssh, Ssh::None)
+            || self.engine_cache.tiers
             || !self.engine_cache.from.is_empty()
             || !self.engine_cache.to.is_empty()
             || pairs.iter().any(|pairs| !pairs.is_empty())
@@ -297,6 +300,7 @@ impl ImageTable {
                 secrets,
                 ssh: self.ssh.keys(),
                 network: self.network.map(Spanned::into_inner),
+                cache_tiers: self.engine_cache.tiers,
                 cache_from: texts(&self.engine_cache.from),
                 cache_to: texts(&self.engine_cache.to),
                 ..Build::default()

@@ -139,6 +139,18 @@ impl<'a> Tiers<'a> {
         &self.write
     }
 
+    /// Those that are read and have not failed so far.
+    pub(crate) fn open_to_read(&self) -> impl Iterator<Item = &'a Tier> {
+        let known = self.read.iter().filter_map(|at| self.all.get(*at));
+        known.filter(|reached| reached.state() != State::Down).map(|reached| reached.tier)
+    }
+
+    /// Those that are written and have not failed so far.
+    pub(crate) fn open_to_write(&self) -> impl Iterator<Item = &'a Tier> {
+        let known = self.write.iter().filter_map(|at| self.all.get(*at));
+        known.filter(|reached| reached.is_open()).map(|reached| reached.tier)
+    }
+
     /// The tier's name.
     pub(crate) fn name(&self, at: usize) -> &str {
         self.all.get(at).map_or("", |reached| reached.tier.name.as_str())
@@ -235,8 +247,7 @@ impl<'a> Tiers<'a> {
     /// # Errors
     /// Only where a signal came.
     pub(crate) fn push(&self, at: usize, key: &str) -> Result<Option<Trouble>, RunError> {
-        let is_open = |reached: &&Reached<'_>| !matches!(reached.state(), State::Down | State::Unwritable);
-        let Some(reached) = self.all.get(at).filter(is_open) else { return Ok(None) };
+        let Some(reached) = self.all.get(at).filter(|reached| reached.is_open()) else { return Ok(None) };
         let cmd = self.imgtar("push", key, reached.tier).arg("--json");
         let (code, answer, said) = self.run(&cmd)?;
         if code == Some(0) {
@@ -294,6 +305,11 @@ impl<'a> Reached<'a> {
 
     fn state(&self) -> State {
         *locked(&self.state)
+    }
+
+    /// Whether it can be written, as far as is known.
+    fn is_open(&self) -> bool {
+        !matches!(self.state(), State::Down | State::Unwritable)
     }
 
     fn limit(&self) -> Duration {

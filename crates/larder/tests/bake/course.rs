@@ -317,3 +317,44 @@ fn a_builder_that_can_writes_its_cache_to_a_registry() {
     });
     assert!(result.bake().calls.iter().any(|call| call.contains(to)));
 }
+
+/// An image whose layers go to two tiers.
+const IN_TIERS: &str = "[tier.near]\nstore = \"near\"\n[tier.team]\nregistry = \"r.example/cache\"\n\
+                        [tier.depot]\ns3 = \"https://s3.example/b\"\n[profile.all]\n\
+                        read = [\"near\", \"team\", \"depot\"]\nwrite = [\"near\", \"team\"]\n\
+                        [image.app]\nengine-cache = { tiers = true }\n";
+
+#[test]
+fn layers_come_from_tiers_and_go_to_them() {
+    let imgtar = "case $1 in has|load) exit 1;; serve) echo http://127.0.0.1:9; exec sleep 600;; esac";
+    let docker = DOCKER
+        .replace("buildx) exit 1", "buildx) exit 0")
+        .replace("Docker version 20.10.24", "Docker version 28.2.2");
+    let builds = |docker: &str, read_only: bool| {
+        let project = Project::new(IN_TIERS).docker(docker).tool("imgtar", imgtar).with_route(read_only);
+        let result = project.with(|options| {
+            options.variables.insert("BUILDX_BUILDER".into(), "mine".into());
+        });
+        let result = result.bake();
+        result.ended(Outcome::Yes, "built").saved(true);
+        let of = |what: &str| result.calls.iter().find(|call| call.starts_with(what)).cloned();
+        (of("docker build --").or_else(|| of("docker build ")).expect("a build"), of("imgtar serve"), result)
+    };
+    let from = "--cache-from type=registry,ref=127.0.0.1:9/larder/layers:app \
+                --cache-from type=registry,ref=r.example/cache-layers:app ";
+    let to = "--cache-to type=registry,ref=127.0.0.1:9/larder/layers:app,mode=max,ignore-error=true \
+              --cache-to type=registry,ref=r.example/cache-layers:app,mode=max,ignore-error=true ";
+    let (build, serve, _) = builds(&docker, false);
+    assert!(build.contains(from) && build.contains(to), "{build}");
+    assert_eq!(serve.as_deref(), Some("imgtar serve --store near --listen 127.0.0.1:0"));
+
+    // Where nothing may be written, they are only read.
+    let (build, serve, _) = builds(&docker, true);
+    assert!(build.contains(from) && !build.contains("--cache-to"), "{build}");
+    assert_eq!(serve.as_deref(), Some("imgtar serve --store near --listen 127.0.0.1:0 --read-only"));
+
+    // An engine that cannot builds without.
+    let (build, serve, result) = builds(DOCKER, false);
+    result.warned("`engine-cache.tiers` is left out: docker from 23 on with its plugin buildx can do that");
+    assert!(!build.contains("--cache-") && serve.is_none(), "{build}");
+}

@@ -9,6 +9,7 @@ use larder::config;
 use larder::process::children::Children;
 use larder::process::runner::{Runner, Verbosity};
 use larder::process::tools::Tools;
+use larder::tier::Route;
 use larder_tests::stand_in;
 use tempfile::TempDir;
 use toolkit::Outcome;
@@ -92,6 +93,13 @@ impl Project {
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
         change(&mut self.options);
         self
+    }
+
+    /// With the tiers of the only profile.
+    pub(crate) fn with_route(self, read_only: bool) -> Self {
+        let project = loaded(&self.root);
+        let route = Route::of(&project, project.profiles.first(), read_only);
+        self.with(|options| options.route = route)
     }
 
     pub(crate) fn bake(&self) -> Result {

@@ -34,6 +34,12 @@ pub(crate) const SECRET: &[Key] = &[
 
 pub(crate) const ENGINE_CACHE: &[Key] = &[
     key(
+        "tiers",
+        Kind::Flag,
+        false,
+        "whether layers come from the tiers that the profile reads, and go to those that it writes. A registry has them in REPOSITORY-layers; a store is served to docker meanwhile; a bucket has none. podman from 4.3 on can, and docker as for `to`",
+    ),
+    key(
         "from",
         Kind::Texts,
         false,

@@ -2,27 +2,28 @@
 //!
 //! Saved is only what its key describes: the inputs are hashed again when the image is made.
 
+mod caches;
+
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::baker::Baker;
-use super::builder::{Builder, checks_by_itself, keeps_its_cache, moved_base, wrong_base};
-use super::flow::Bake;
-use super::inputs::Inputs;
-use super::inspect::inspect;
-use super::stock::{Extras, Found, Stock};
+use self::caches::Caches;
+use crate::bake::builder::{Builder, checks_by_itself, moved_base, wrong_base};
+use crate::bake::flow::Bake;
+use crate::bake::inputs::Inputs;
+use crate::bake::inspect::inspect;
+use crate::bake::stock::{Extras, Found, Stock};
 use crate::config::image::{Handed, Ignore};
 use crate::lock;
-use crate::process::command::Cmd;
 use crate::process::live::step_of;
 use crate::process::packages::Packages;
 use crate::process::runner::{RunError, succeeded};
 
 /// An image that the engine has built.
-pub(super) struct Built {
+pub(in crate::bake) struct Built {
     /// Its ID.
-    pub(super) id: String,
+    pub(in crate::bake) id: String,
     seconds: f64,
     /// The key of what the engine was handed, where it was handed a tar.
     key: Option<String>,
@@ -33,7 +34,7 @@ pub(super) struct Built {
 
 impl Bake<'_> {
     /// Builds with the engine and saves. `false`: built, but not saved.
-    pub(super) fn build(&mut self, inputs: &Inputs) -> Result<bool, RunError> {
+    pub(in crate::bake) fn build(&mut self, inputs: &Inputs) -> Result<bool, RunError> {
         let below = if self.cached() { self.below()? } else { Vec::new() };
         let built = self.build_only(Some(inputs))?;
         if !self.cached() {
@@ -59,10 +60,10 @@ impl Bake<'_> {
 
     /// Builds with the engine, from `inputs` where they are known. Whether there is one is asked
     /// only after a failure.
-    pub(super) fn build_only(&mut self, inputs: Option<&Inputs>) -> Result<Built, RunError> {
+    pub(in crate::bake) fn build_only(&mut self, inputs: Option<&Inputs>) -> Result<Built, RunError> {
         self.baker.engine(self.image.builder())?;
-        let cache_to = self.cache_to()?;
-        match self.build_now(inputs, &cache_to).map_err(|error| error.of_build_for(&self.image.platform())) {
+        let caches = self.caches()?;
+        match self.build_now(inputs, &caches).map_err(|error| error.of_build_for(&self.image.platform())) {
             Err(error) if !error.is_interruption() => Err(self
                 .baker
                 .stock
@@ -81,7 +82,7 @@ impl Bake<'_> {
 
     /// Gives what was built the name that stands for its key, or, where no key describes it, for
     /// its ID.
-    pub(super) fn pin_made(&mut self, key: Option<&String>) -> Result<(), RunError> {
+    pub(in crate::bake) fn pin_made(&mut self, key: Option<&String>) -> Result<(), RunError> {
         let Some(id) = &self.built_id else { return Ok(()) };
         let name = key.map_or_else(|| self.image.pinned_by_id(id), |key| self.image.pinned(key));
         if let Some(name) = &name {
@@ -92,24 +93,7 @@ impl Bake<'_> {
         Ok(())
     }
 
-    /// Where the engine's cache of the build is to be written; a builder that cannot goes without.
-    fn cache_to(&mut self) -> Result<Vec<String>, RunError> {
-        let wanted = self.image.as_build().map_or(Vec::new(), |build| build.cache_to.clone());
-        if wanted.is_empty() || self.baker.options.route.no_engine_cache {
-            return Ok(Vec::new());
-        }
-        let Baker { options, tools, runner, .. } = self.baker;
-        let has_builder = options.variables.contains_key("BUILDX_BUILDER");
-        Ok(match keeps_its_cache(self.image.builder(), has_builder, tools, runner)? {
-            None => wanted,
-            Some(why) => {
-                self.warn(format!("`engine-cache.to` is left out: {why}"));
-                Vec::new()
-            }
-        })
-    }
-
-    fn build_now(&self, inputs: Option<&Inputs>, cache_to: &[String]) -> Result<Built, RunError> {
+    fn build_now(&mut self, inputs: Option<&Inputs>, caches: &Caches) -> Result<Built, RunError> {
         let (tools, runner) = (self.baker.tools, self.baker.runner);
         let builder = Builder::probe(self.image.builder(), tools, runner)?;
         if self.image.as_build().is_some_and(|build| !build.contexts.is_empty())
@@ -124,13 +108,8 @@ impl Bake<'_> {
         // By its ID, not by its name: another build may take the name before this one is saved.
         let id_file = self.temp.join("id");
         let cmd = builder.command(tools).arg("--iidfile").path(&id_file);
-        let options = self.baker.options;
-        let no_cache = self.image.as_build().is_some_and(|build| build.no_cache);
-        let from_scratch = options.rebuild || options.from_scratch || no_cache;
-        let cmd = if from_scratch { cmd.arg("--no-cache") } else { cmd };
-        let to =
-            |cmd: Cmd, image: &String| cmd.flag("--cache-to", &format!("type=registry,ref={image},mode=max"));
-        let cmd = cache_to.iter().fold(cmd, to);
+        let cmd = if self.is_from_scratch() { cmd.arg("--no-cache") } else { cmd };
+        let cmd = caches.flags.iter().fold(cmd, |cmd, (flag, value)| cmd.flag(flag, value));
         let piped = self.is_piped(builder);
         let checks = self.checks_sources(builder)?;
         let pinned = if piped || inputs.is_none() { None } else { self.pinned(checks)? };
@@ -169,6 +148,9 @@ impl Bake<'_> {
             // What follows is for people who want only one.
             let other = other.split("; ").next().unwrap_or(other);
             return Err(RunError::OtherPlatform(other.to_owned()));
+        }
+        if let Some(repository) = &caches.after {
+            self.send_layers(builder, handed, context.as_ref(), repository)?;
         }
         let doubt = doubt.or(other);
         let uses = self.planned.uses.as_deref().unwrap_or_default();
@@ -272,7 +254,7 @@ impl Bake<'_> {
 
     /// Packs into the store, and loads into the engine where one answers. `false`: it is in the
     /// engine only.
-    pub(super) fn pack(&mut self, inputs: &Inputs) -> Result<bool, RunError> {
+    pub(in crate::bake) fn pack(&mut self, inputs: &Inputs) -> Result<bool, RunError> {
         let tar = self.temp.join("files.tar");
         let started = Instant::now();
         let key_file = self.temp.join("key");
@@ -325,7 +307,7 @@ impl Bake<'_> {
         }
     }
 
-    pub(super) fn extras(&self, inputs: &Inputs, seconds: f64) -> Extras {
+    pub(in crate::bake) fn extras(&self, inputs: &Inputs, seconds: f64) -> Extras {
         let host = self.baker.options.host.clone();
         let commit = self.baker.commit();
         Extras { manifest: inputs.manifest.clone(), seconds, force: self.replace, host, commit }
