@@ -1,9 +1,9 @@
 //! The layers that engines keep of builds, in tiers: where a build finds those of other machines,
 //! and where it leaves its own.
 //!
-//! In a registry they stand beside the tier's own repository, whose tags are keys; a store is served
-//! for as long as the bake runs; a bucket has none. Deliberately absent: what an engine can do with
-//! them.
+//! In a registry they stand beside the tier's own repository, whose tags are keys; a store is
+//! served for as long as the bake runs; a bucket has none. Deliberately absent: what an engine can
+//! do with them.
 
 use std::fs;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::Tiers;
+use super::reach::Tiers;
 use crate::config::tiers::tier::{Place, Tier};
 use crate::process::background::Background;
 use crate::process::runner::{RunError, Runner};

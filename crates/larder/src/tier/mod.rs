@@ -1,8 +1,8 @@
 //! Where images are looked for, and where they go, beside this machine's store.
 //!
-//! `route` says which tiers a run reads and writes, `reach` asks them through `imgtar`; `layers`: what
-//! engines keep of builds there. A tier that
-//! fails costs one warning and is left out from then on; no bake fails for it.
+//! `route` says which tiers a run reads and writes, `reach` asks them through `imgtar`; `layers`:
+//! what engines keep of builds there. A tier that fails costs one warning and is left out from then
+//! on; no bake fails for it.
 
 mod layers;
 mod queue;

@@ -1,4 +1,5 @@
-//! The layers that an engine keeps of builds, beyond this machine: which of them a build is told of.
+//! The layers that an engine keeps of builds, beyond this machine: which of them a build is told
+//! of.
 
 use crate::bake::Options;
 use crate::bake::builder::{Builder, Keeps};
