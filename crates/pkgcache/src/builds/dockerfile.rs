@@ -84,6 +84,18 @@ pub fn rewrite(text: &str, engine: Engine, doors: &Doors) -> Rewritten {
     written
 }
 
+/// What a build may need whose Dockerfile is not known yet: all secrets that one could mount, and
+/// the build arguments; no text.
+#[must_use]
+pub fn beforehand(engine: Engine, doors: &Doors) -> Rewritten {
+    let step = [&APT[..], &NPM, &CARGO].concat().join(" ");
+    let mut written = Rewritten { arguments: rewrite("", engine, doors).arguments, ..Rewritten::default() };
+    if engine.mounts() {
+        let _ = mounts(&step, &Stage::default(), doors, &mut written.secrets);
+    }
+    written
+}
+
 impl Stage {
     fn learn(&mut self, keyword: &str, text: &str) {
         let mut words = text.split_ascii_whitespace().skip(1);
@@ -326,6 +338,19 @@ mod tests {
         targets("FROM rust\nFROM a\nRUN cargo build", "target=/root/.cargo/config.toml");
         let other = rewrite("FROM a\nUSER me\nRUN cargo build", Engine::Podman, &doors()).text;
         assert!(!other.contains("larder-cargo"), "{other}");
+    }
+
+    #[test]
+    fn what_a_dockerfile_may_need_is_known_before_it() {
+        let all = beforehand(Engine::Podman, &doors());
+        let ids: Vec<_> = all.secrets.iter().map(|secret| secret.id).collect();
+        assert_eq!(ids, ["larder-apt", "larder-pip", "larder-npm", "larder-cargo"]);
+        assert!(all.arguments.is_empty());
+        let text = "FROM a\nRUN apt-get update && npm ci && cargo build\n";
+        assert_eq!(all.secrets, rewrite(text, Engine::Podman, &doors()).secrets);
+        let classic = beforehand(Engine::Classic, &doors());
+        assert_eq!(classic.arguments, rewrite("FROM a\n", Engine::Classic, &doors()).arguments);
+        assert!(classic.secrets.is_empty() && !classic.arguments.is_empty());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! Dockerfile and without a trace in the image.
 
 pub mod command;
+pub mod context;
 pub mod dockerfile;
 
 /// Who builds.
