@@ -108,6 +108,13 @@ fn write(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
         .wrap_err_with(|| format!("cannot write `{}`", printable(path.as_str())))
 }
 
+/// Whether nothing that the command does is left to an engine's own cache, whose steps fetch
+/// nothing.
+pub(crate) fn is_complete(words: &[OsString]) -> bool {
+    let texts: Option<Vec<String>> = words.iter().map(|word| word.clone().into_string().ok()).collect();
+    texts.as_deref().and_then(BuildCommand::parse).is_none_or(|command| command.from_scratch)
+}
+
 /// Where the steps find the cache: they have this machine's network.
 fn doors(here: &Here) -> Doors {
     let at = |kind| here.default_of(kind).map(|mount| here.at(mount));
