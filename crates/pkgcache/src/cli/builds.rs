@@ -35,7 +35,11 @@ impl Piped {
     /// Passes our standard input on to the build, on a thread of its own: it may never end.
     pub(crate) fn pass_on(self, mut to: fs::File) {
         std::thread::spawn(move || {
-            let lead = |text: &str| dockerfile::rewrite(text, self.engine, &self.doors).text;
+            let lead = |text: &str| {
+                let written = dockerfile::rewrite(text, self.engine, &self.doors);
+                warn_of_unled(&written);
+                written.text
+            };
             let why = match context::pass(&mut io::stdin().lock(), &mut to, &self.names, &lead) {
                 Ok(Passed::Led) => return,
                 Ok(Passed::Without) => "no Dockerfile is in the context on standard input".to_owned(),
@@ -79,9 +83,7 @@ pub(crate) fn led_here(
     let text = fs::read_to_string(&file).into_diagnostic();
     let text = text.wrap_err_with(|| format!("cannot read `{file}`"))?;
     let written = dockerfile::rewrite(&text, engine, &doors);
-    if engine == Engine::Classic && doors.cargo.is_some() && text.contains("cargo") {
-        warn("docker's classic builder cannot lead cargo to the cache: use BuildKit");
-    }
+    warn_of_unled(&written);
     let own = folder.join("Dockerfile");
     write(&own, written.text.as_bytes())?;
     for kind in ["dockerignore", "containerignore"] {
@@ -92,6 +94,15 @@ pub(crate) fn led_here(
     write_secrets(&written, &folder)?;
     let words = command.through(&written, Some(&own), &folder).into_iter().map(OsString::from).collect();
     Ok(Led { words, piped: None })
+}
+
+fn warn_of_unled(written: &Rewritten) {
+    if written.has_unled {
+        warn(
+            "docker's classic builder cannot lead cargo and uv to the cache in steps that are JSON, \
+             and cargo in steps with `exec` or `trap`: use BuildKit",
+        );
+    }
 }
 
 fn warn(text: &str) {
