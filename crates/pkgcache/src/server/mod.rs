@@ -4,6 +4,7 @@
 //! (`short_path`).
 
 pub(crate) mod connection;
+mod drain;
 pub(crate) mod entrance;
 pub(crate) mod event_counts;
 pub(crate) mod hit;
@@ -11,7 +12,6 @@ pub(crate) mod short_path;
 pub(crate) mod simple_request;
 
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,6 @@ use hyper::body::Incoming;
 use storekit::{Level, Store, StoredResponse};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{timeout, timeout_at};
 
 use crate::cache::{self, Cache};
 use crate::config::Config;
@@ -29,7 +28,7 @@ use crate::ecosystem::ruling::Ruling;
 use crate::ecosystem::{Ecosystem, Package};
 use crate::error::{Error, Result};
 use crate::index::{self, Plan, login};
-use crate::observe::meter::{self, Line, Meter, add, get};
+use crate::observe::meter::{self, Line, Meter, add};
 use crate::observe::record::{Note, Visit};
 use crate::outside::Outside;
 use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
@@ -39,12 +38,12 @@ use crate::response::location;
 use crate::response::reply::own;
 use crate::rules::cache_status::{CACHE_STATUS, CacheStatus, Forward};
 use crate::rules::{hop, max_forwards};
+use crate::server::drain::drain;
 use crate::server::event_counts::EventCounts;
 use crate::server::short_path::ShortAnswer;
 use crate::server::simple_request::SimpleRequest;
 use crate::wire::guard::{Draining, Guard, Refused, Wire, stands_in};
 use crate::wire::seat::Seat;
-use toolkit::words::count;
 
 /// A server that listens.
 #[derive(Debug)]
@@ -211,55 +210,6 @@ async fn connected(
     connection::run(Arc::new(client), guard, config.limits, stopped).await;
 }
 
-/// Waits for what is under way. Each connection ends itself when nothing has moved on it for
-/// `drain-time`; what moves all the time is left behind when the longer time is over.
-async fn drain(cache: &Cache, free: &Semaphore, seats: usize) {
-    let limits = cache.config().limits;
-    let deadline = tokio::time::Instant::now() + limits.drain_moving.max(limits.drain);
-    let connections = connections_end(cache, free, seats, deadline);
-    let (all_gone, landed) = tokio::join!(connections, downloads_end(cache, deadline));
-    let left = if all_gone { 0 } else { get(&cache.counts.connections) };
-    let cut = left + get(&cache.counts.cut);
-    if cut > 0 {
-        cache.outside.warning(&format!("cut off: {}", count(cut, "connection")));
-    }
-    if !landed {
-        cache.outside.warning("some downloads were cut off: they are not stored");
-    }
-}
-
-/// Waits until no client is connected. Returns whether that came in time.
-async fn connections_end(
-    cache: &Cache,
-    free: &Semaphore,
-    seats: usize,
-    deadline: tokio::time::Instant,
-) -> bool {
-    let mut gone = pin!(free.acquire_many(u32::try_from(seats).unwrap_or(u32::MAX)));
-    if timeout(SOON, &mut gone).await.is_ok() {
-        return true;
-    }
-    let left = count(get(&cache.counts.connections), "connection");
-    cache.outside.note(&format!("waiting for {left}; a second signal ends at once"));
-    timeout_at(deadline, gone).await.is_ok()
-}
-
-/// Waits for the downloads, as long as anything comes. Returns whether all have ended: what still
-/// brings nothing after that is waited for no longer.
-async fn downloads_end(cache: &Cache, deadline: tokio::time::Instant) -> bool {
-    let patience = cache.config().limits.drain;
-    loop {
-        let before = get(&cache.counts.fetched_bytes);
-        let look = deadline.min(tokio::time::Instant::now() + patience);
-        let landed = timeout_at(look, cache.flights.landed()).await.is_ok();
-        if landed || look == deadline || get(&cache.counts.fetched_bytes) == before {
-            return landed;
-        }
-    }
-}
-
-/// A drain that takes no longer than this says nothing.
-const SOON: Duration = Duration::from_secs(1);
 const HEALTH: &str = "/healthz";
 const METRICS: &str = "/metrics";
 
