@@ -150,6 +150,22 @@ fn a_build_that_the_engine_has_cached_leaves_the_record() {
     session.run(&format!("imgtar info {key} --packages")).ends(1);
     assert_eq!(bakes("")["state"], "built");
     session.run(&format!("imgtar info {key} --packages")).ends(1).says("no record of what its build fetched");
+    // Another key of the image, whose first steps the engine has: it takes up what these fetched.
+    let scratch = bakes("--rebuild");
+    assert_eq!(on_record(&session, &scratch["key"]).1, true, "{scratch}");
+    let dockerfile = std::fs::read_to_string(session.path("a.Dockerfile")).expect("a Dockerfile");
+    session.write("a.Dockerfile", dockerfile + "RUN : more\n");
+    let other = bakes("");
+    assert_eq!((&other["state"], &other["packages"]["misses"]), (&"built".into(), &0.into()), "{other}");
+    assert_ne!(&other["key"], key);
+    assert_eq!(
+        on_record(&session, &other["key"]),
+        (vec!["ours-a".to_owned(), "ours-shared".to_owned()], false)
+    );
+    session
+        .run("imgtar info a --packages")
+        .ok()
+        .says("of an earlier build; steps from the engine's own cache");
 }
 
 #[test]

@@ -280,9 +280,9 @@ pub(crate) enum Command {
         /// Print what the builds of the image fetched, as far as that is on record
         ///
         /// Steps that the engine took from its own cache fetched nothing: what they had fetched is
-        /// told where an earlier build of the key, or of the image of that name before, did. So more
-        /// may be told than is in the image. With `--json`, as FORMAT.md of the store says. Neither
-        /// archives nor tiers carry it. Exit code 1: nothing is on record.
+        /// told where an earlier build of the key, or of the image of that name before, did. So
+        /// more may be told than is in the image. With `--json`, as FORMAT.md of the store says.
+        /// Neither archives nor tiers carry it. Exit code 1: nothing is on record.
         #[arg(long, conflicts_with_all = ["document", "inputs"])]
         packages: bool,
         /// Print the image's own manifest or index, byte for byte

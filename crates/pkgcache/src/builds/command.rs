@@ -154,8 +154,8 @@ impl BuildCommand {
         self.usual().iter().map(|name| Utf8Path::new(context).join(name)).collect()
     }
 
-    /// The command with another Dockerfile, if one is given, and with secrets that lie in the folder
-    /// under their names.
+    /// The command with another Dockerfile, if one is given, and with secrets that lie in the
+    /// folder under their names.
     #[must_use]
     pub fn through(&self, written: &Rewritten, file: Option<&Utf8Path>, folder: &Utf8Path) -> Vec<String> {
         let mut words: Vec<String> = self.words.iter().take(self.options).cloned().collect();

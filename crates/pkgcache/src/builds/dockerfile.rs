@@ -4,11 +4,13 @@
 //! clients look for them: a secret is neither in the image nor in its history, and what stands in
 //! for the file while the step runs is taken away by the builder. That holds for the file, not for
 //! folders: a settings file is only mounted into a folder that is there, or that its client makes
-//! anyway. The classic builder has no mounts: there the settings are build arguments, and for clients
-//! that have no variable for them, or not for all of their commands, the step's own shell sets them.
+//! anyway. The classic builder has no mounts: there the settings are build arguments, and for
+//! clients that have no variable for them, or not for all of their commands, the step's own shell
+//! sets them.
 //!
-//! Limit: uv is led where a step installs with `uv pip` alone. Its commands for projects compare the
-//! index with the one in `uv.lock`, and would refuse the lock file or write the cache's address there.
+//! Limit: uv is led where a step installs with `uv pip` alone. Its commands for projects compare
+//! the index with the one in `uv.lock`, and would refuse the lock file or write the cache's address
+//! there.
 
 use std::fmt::Write;
 
@@ -174,8 +176,8 @@ fn mounts(step: &str, stage: &Stage, doors: &Doors, secrets: &mut Vec<Secret>) -
     mounts
 }
 
-/// What the step's own shell does first, with the classic builder. `has_unled` is set where there is
-/// no such shell, or where it would not come to undo it.
+/// What the step's own shell does first, with the classic builder. `has_unled` is set where there
+/// is no such shell, or where it would not come to undo it.
 fn shell(step: &str, doors: &Doors, has_unled: &mut bool) -> String {
     let has = |words: &[&str]| tokens(step).any(|token| words.contains(&token));
     let is_shell = !step.split_ascii_whitespace().nth(1).is_some_and(|word| word.starts_with('['));

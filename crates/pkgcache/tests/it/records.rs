@@ -166,6 +166,7 @@ fn a_record_whose_first_part_is_lost_is_not_complete() {
     // Killed, so that it can tell nobody.
     first.0.kill().unwrap();
     first.0.wait().unwrap();
+    assert!(!session.path("first.ndjson").exists());
     second.gets("/after");
     second.end();
     assert_eq!(paths(&session, "second", &origin), ["/after"]);
