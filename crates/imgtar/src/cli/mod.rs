@@ -243,7 +243,7 @@ pub(crate) enum Command {
     #[command(
         after_long_help = "Examples:\n    imgtar pull registry.example/team/app:1 --key \"$key\" && imgtar load \"$key\"\n    imgtar pull \"$key\" --tier registry:registry.example/team/cache --timeout 5s"
     )]
-    Pull(registry_args::PullArgs),
+    Pull(Box<registry_args::PullArgs>),
     /// Print the digest that a reference stands for; exit code 1 if it does not exist
     ///
     /// The registry is asked, without reading the image. With `--engine`, the engine tells which

@@ -49,7 +49,7 @@ impl Invocation<'_> {
 }
 
 /// As much of a digest as people compare; JSON has all of it.
-fn short(digest: String) -> String {
+fn short(digest: &str) -> String {
     let hex = digest.rsplit(':').next().unwrap_or_default();
     hex.chars().take(12).collect()
 }
@@ -72,7 +72,7 @@ fn listed(fetched: &Fetched) -> io::Result<()> {
             plain(version),
             ByteSize(bytes).to_string(),
             plain(level),
-            plain(digest.map(short)),
+            plain(digest.as_deref().map(short)),
             plain(Some(url)),
         ]);
     }

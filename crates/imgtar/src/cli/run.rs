@@ -109,7 +109,7 @@ impl Invocation<'_> {
                 None => self.has_remote(&remote, &registry),
             },
             Command::Push(args) => self.push(&args),
-            Command::Pull(args) => self.pull(args),
+            Command::Pull(args) => self.pull(*args),
             Command::Resolve(args) => self.resolve(&args),
             Command::Tags(args) => self.tags(&args),
             Command::Retag(args) => self.retag(&args),
