@@ -8,13 +8,14 @@ use std::process::{Command, Stdio};
 
 use larder_tests::{Part, Session, have, not_run, parts};
 
-/// Steps of four clients. What they keep for themselves goes: it names the index that they asked.
+/// Steps of five clients. What they keep for themselves goes: it names the index that they asked.
 const STEPS: &str = "COPY authorities /authorities\n\
-    ENV PIP_CERT=/authorities NODE_EXTRA_CA_CERTS=/authorities CARGO_HTTP_CAINFO=/authorities\n\
-    COPY npm /opt/npm\nCOPY cargo rustc /usr/local/bin/\nCOPY project /project\n\
+    ENV PIP_CERT=/authorities NODE_EXTRA_CA_CERTS=/authorities CARGO_HTTP_CAINFO=/authorities SSL_CERT_FILE=/authorities\n\
+    COPY npm /opt/npm\nCOPY cargo rustc uv /usr/local/bin/\nCOPY project /project\n\
     RUN rm -f /etc/apt/apt.conf.d/*clean && apt-get update && apt-get install -y --no-install-recommends hello \\\n \
       && rm -rf /var/log /var/cache/apt /var/cache/ldconfig /var/lib/apt/lists\n\
     RUN pip install --no-compile --break-system-packages --root-user-action=ignore idna==3.4 && rm -rf /root/.cache\n\
+    RUN uv pip install --system --break-system-packages --no-cache iniconfig==2.0.0\n\
     RUN cd /project && node /opt/npm/bin/npm-cli.js install --no-audit --no-fund --no-update-notifier \\\n \
       && rm -rf /root/.npm\n\
     RUN cd /project && cargo fetch --quiet && test -d /root/.cargo/registry/cache && rm -rf /root/.cargo/registry /root/.cargo/.global-cache\n";
@@ -24,11 +25,6 @@ const QUESTION: &str = "- --crate-name ___ --print=file-names --crate-type bin -
     --crate-type cdylib --crate-type staticlib --crate-type proc-macro --print=sysroot \
     --print=split-debuginfo --print=crate-name --print=cfg -Wwarnings";
 
-/// What the classic builder leads to a cache: cargo has no variable for that.
-const FEWER_STEPS: &str = "COPY authorities /authorities\nENV PIP_CERT=/authorities\n\
-    RUN apt-get update && apt-get install -y --no-install-recommends hello\n\
-    RUN pip install --no-compile --break-system-packages --root-user-action=ignore idna==3.4\n";
-
 /// A folder with a Dockerfile, and the upstreams of this machine's own clients.
 struct Project {
     session: Session,
@@ -36,19 +32,19 @@ struct Project {
 }
 
 impl Project {
-    fn new(mut session: Session, engine: &'static str, steps: &str) -> Option<Self> {
+    fn new(mut session: Session, engine: &'static str) -> Option<Self> {
         let detected = upstreams()?;
         let base = session.client_base_of(engine);
         session.write("larder.toml", detected);
         let project = Self { session, base };
-        project.context(steps);
+        project.context();
         Some(project)
     }
 
-    fn context(&self, steps: &str) {
+    fn context(&self) {
         let session = &self.session;
         let from = session.from(&self.base);
-        session.write("Dockerfile", format!("{from}\n{steps}"));
+        session.write("Dockerfile", format!("{from}\n{STEPS}"));
         let authorities =
             std::env::var("SSL_CERT_FILE").unwrap_or("/etc/ssl/certs/ca-certificates.crt".into());
         session.write("authorities", fs::read(authorities).unwrap());
@@ -56,6 +52,7 @@ impl Project {
         session.run(&format!("cp -a {npm} npm")).ok();
         let cargo = parts::cargo().unwrap();
         session.run(&format!("cp -L {cargo}/cargo cargo")).ok();
+        session.run(&format!("cp -L {} uv", parts::installed(parts::UV))).ok();
         // cargo asks the compiler what it can, and needs no more of it to fetch.
         let says = |args: &str| {
             let mut rustc = Command::new(cargo.join("rustc"));
@@ -75,8 +72,18 @@ impl Project {
     /// Builds; the line that `run` ends with.
     #[track_caller]
     fn build(&self, run: &str, build: &str) -> String {
-        let ran = self.session.run(&format!("pkgcache run {run} -- {build} ."));
-        let said = ran.ok().stderr();
+        self.builds(&format!("pkgcache run {run} -- {build} ."))
+    }
+
+    /// The same, of a tar of the folder.
+    #[track_caller]
+    fn build_piped(&self, run: &str, build: &str) -> String {
+        self.builds(&format!("tar -c . | pkgcache run {run} -- {build} -"))
+    }
+
+    #[track_caller]
+    fn builds(&self, line: &str) -> String {
+        let said = self.session.run(line).ok().stderr();
         said.lines().rev().find(|line| line.starts_with("pkgcache: ")).unwrap_or_default().to_owned()
     }
 
@@ -118,18 +125,18 @@ fn same(one: &BTreeSet<String>, other: &BTreeSet<String>) {
     assert!(differing.is_empty(), "{differing:?}");
 }
 
-#[test]
-fn a_build_comes_through_the_cache_and_leaves_nothing_of_it() {
-    if !have(&[Part::Docker, Part::ClientBase, Part::Npm, Part::Cargo]) {
+/// Builds with docker: cold, again with the upstreams cut off, and without the cache.
+fn builds_with_docker(buildkit: &str) {
+    if !have(&[Part::Docker, Part::ClientBase, Part::Npm, Part::Cargo, Part::Uv]) {
         return;
     }
-    let session = Session::new().env("DOCKER_BUILDKIT", "1");
-    let Some(mut project) = Project::new(session, "docker", STEPS) else { return };
+    let session = Session::new().env("DOCKER_BUILDKIT", buildkit);
+    let Some(mut project) = Project::new(session, "docker") else { return };
     let [first, second, plain] = ["first", "second", "plain"].map(|it| project.session.image(it));
     // What the engine has of an earlier run would ask for nothing.
     let line = project.build("", &format!("docker build --no-cache -t {first}"));
     assert!(!line.contains(" 0B from upstream"), "{line}");
-    let line = project.build("--offline", &format!("docker build --no-cache -t {second}"));
+    let line = project.build_piped("--offline", &format!("docker build --no-cache -t {second}"));
     assert!(line.contains(" 0 misses, 0B from upstream"), "{line}");
     project.session.run(&format!("docker build --no-cache --network host -t {plain} .")).ok();
     let [first_files, second_files, plain_files] =
@@ -137,37 +144,42 @@ fn a_build_comes_through_the_cache_and_leaves_nothing_of_it() {
     assert!(first_files.len() > 1000 && first_files.iter().any(|line| line.contains("idna/core.py has ")));
     same(&first_files, &second_files);
     same(&second_files, &plain_files);
-    let config =
-        project.session.run(&format!("docker image inspect {first}; docker history --no-trunc {first}"));
-    let text = config.ok().stdout();
+    let inspects = format!("docker image inspect -f '{{{{json .Config}}}}' {first}");
+    // The classic builder writes build arguments and steps into the history as they were given.
+    let history =
+        if buildkit == "1" { format!("; docker history --no-trunc {first}") } else { String::new() };
+    let text = project.session.run(&(inspects + &history)).ok().stdout();
     for word in ["127.0.0.1", "larder-pip", "pip.conf", "npmrc"] {
         assert!(!text.contains(word), "{word}: {text}");
     }
 }
 
 #[test]
-fn the_classic_builder_and_podman_come_through_it_too() {
-    if !have(&[Part::Docker, Part::Podman, Part::ClientBase, Part::Npm, Part::Cargo]) {
+fn a_build_comes_through_the_cache_and_leaves_nothing_of_it() {
+    builds_with_docker("1");
+}
+
+#[test]
+fn the_classic_builder_comes_through_it_too() {
+    builds_with_docker("0");
+}
+
+#[test]
+fn podman_comes_through_it_too() {
+    if !have(&[Part::Podman, Part::ClientBase, Part::Npm, Part::Cargo, Part::Uv]) {
         return;
     }
-    let session = Session::new().env("DOCKER_BUILDKIT", "0");
-    let Some(mut project) = Project::new(session, "docker", FEWER_STEPS) else { return };
-    let image = project.session.image("classic");
-    project.build("", &format!("docker build --no-cache -t {image}"));
-    let line = project.build("--offline", &format!("docker build --no-cache -t {image}"));
-    assert!(line.contains(" 0 misses, 0B from upstream"), "{line}");
-    let config = project.session.run(&format!("docker image inspect -f '{{{{json .Config.Env}}}}' {image}"));
-    assert!(!config.ok().stdout().contains("127.0.0.1"));
-
     let session = Session::new().with_podman();
-    let Some(project) = Project::new(session, "../bin/podman", STEPS) else { return };
+    let Some(project) = Project::new(session, "../bin/podman") else { return };
     // Without layers between: its storage here copies each one whole.
     let build = "../bin/podman build --layers=false --runtime runc --ulimit nofile=1024:1024 --ulimit nproc=1024:1024";
     project.build("", &format!("{build} --no-cache -t here"));
-    let line = project.build("--offline", &format!("{build} --no-cache -t again"));
+    let line = project.build_piped("--offline", &format!("{build} --no-cache -t again"));
     assert!(line.contains(" 0 misses, 0B from upstream"), "{line}");
     let files = project.files("../bin/podman", "localhost/again");
-    for path in ["etc/pip.conf", "root/.npmrc", "usr/local/etc/npmrc", "root/.cargo/config.toml"] {
+    assert!(files.iter().any(|line| line.contains("iniconfig/__init__.py has ")));
+    for path in ["etc/pip.conf", "root/.npmrc", "usr/local/etc/npmrc", "root/.cargo/config.toml", "./uv.toml"]
+    {
         assert!(!files.iter().any(|line| line.contains(path)), "{path} stayed");
     }
 }

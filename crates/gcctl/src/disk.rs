@@ -20,7 +20,7 @@ use storekit::{Digest, Key, Result};
 pub enum Place {
     /// A blob.
     Blob(Digest),
-    /// A key file, or the inputs of a key.
+    /// A key file, or what is kept beside it.
     OfKey(Key),
     /// A file that is not finished.
     Unfinished,
@@ -40,7 +40,7 @@ impl Place {
                 Self::Unfinished
             }
             ["images", "blobs", "sha256", hex] => Digest::from_hex(hex).map_or(Self::Other, Self::Blob),
-            ["images", "keys" | "inputs", key] => key.parse().map_or(Self::Other, Self::OfKey),
+            ["images", "keys" | "inputs" | "fetched", key] => key.parse().map_or(Self::Other, Self::OfKey),
             ["trash", name, ..] => Self::Trash(name.to_owned()),
             _ => Self::Other,
         }
@@ -65,13 +65,14 @@ pub fn walk(store: &Utf8Path, each: &mut dyn FnMut(Place, u64, &Metadata)) -> Re
 }
 
 /// The folders of a store that may be links, by their names below it.
-const FOLDERS: [&str; 15] = [
+const FOLDERS: [&str; 16] = [
     "",
     "images",
     "images/blobs",
     "images/blobs/sha256",
     "images/keys",
     "images/inputs",
+    "images/fetched",
     "images/pins",
     "packages",
     "packages/blobs",
@@ -161,6 +162,7 @@ mod tests {
         check(&format!("images/blobs/sha256/{}", digest.hex()), &Place::Blob(digest));
         check("images/keys/app", &Place::OfKey("app".parse().unwrap()));
         check("images/inputs/app", &Place::OfKey("app".parse().unwrap()));
+        check("images/fetched/app", &Place::OfKey("app".parse().unwrap()));
         check("images/blobs/sha256/.tmp-x", &Place::Unfinished);
         check("images/.tmp-x", &Place::Unfinished);
         check("packages/blobs/sha256/.tmp-x", &Place::Unfinished);

@@ -56,7 +56,7 @@ pub struct Image {
     pub incomplete: bool,
     /// The blobs that it needs, those that are there, each once.
     pub blobs: Vec<Digest>,
-    /// The bytes of its own files: its key file and its inputs.
+    /// The bytes of its own files: its key file and what is kept beside it.
     pub files: u64,
 }
 

@@ -49,7 +49,7 @@ pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
         now,
         images: images_now,
         foreign: foreign(&images)?,
-        // The inputs of a key that has no entry are what a writer left that died before the entry.
+        // What lies beside an entry that is not there was left by a writer that died before it.
         unfinished: found.unfinished + ownerless,
         abandoned: abandoned.min(found.unfinished + ownerless),
         trash: found.trash.into_values().map(|removed| first_seen(removed, now)).collect(),

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::files::lock::Exclusive;
+use storekit::images::BESIDE;
 use storekit::{Batch, Digest, Discarded, Event, Images, Kind, Store};
 
 use crate::disk;
@@ -136,7 +137,7 @@ impl<'a> Sweep<'a> {
         if self.shred || (self.plan.images.is_empty() && self.plan.blobs.is_empty()) {
             return Ok(());
         }
-        for name in ["blobs/sha256", "keys", "inputs"] {
+        for name in ["blobs/sha256", "keys"].into_iter().chain(BESIDE) {
             self.store.trash().can_take(&self.images.folder().join(name))?;
         }
         Ok(())
@@ -203,8 +204,11 @@ impl<'a> Sweep<'a> {
             self.swept.kept.push(Kept { name: image.key.to_string(), reason });
             return Ok(());
         }
-        let files = ["keys", "inputs"].map(|name| self.images.folder().join(name).join(image.key.as_str()));
-        let bytes = disk::bytes(&files[0])?.unwrap_or(0) + disk::bytes(&files[1])?.unwrap_or(0);
+        let mut bytes = 0;
+        for name in ["keys"].into_iter().chain(BESIDE) {
+            let file = self.images.folder().join(name).join(image.key.as_str());
+            bytes += disk::bytes(&file)?.unwrap_or(0);
+        }
         if self.discarding(|it| it.images.discard(lock, &image.key, &it.batch))? {
             self.swept.images.push(image.clone());
             self.count(bytes, true);

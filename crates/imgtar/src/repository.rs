@@ -33,6 +33,7 @@ const IGNORE: &str = "/*
 !/images/blobs/
 !/images/keys/
 !/images/inputs/
+!/images/fetched/
 !/images/pins/
 .tmp-*
 ";

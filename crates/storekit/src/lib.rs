@@ -34,7 +34,7 @@ pub use checksum::{Checksum, ChecksumHasher};
 pub use digest::{Digest, Hasher};
 pub use error::{At, Error, Result};
 pub use events::{Event, Events, Kind};
-pub use images::{Committed, Images, Overwrite};
+pub use images::{Beside, Committed, Images, Overwrite};
 pub use key::Key;
 pub use oci::Descriptor;
 pub use packages::{BodyWriter, FoundPackage, Packages};

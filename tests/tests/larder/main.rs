@@ -9,6 +9,7 @@ mod init;
 mod levels;
 mod lock;
 mod outputs;
+mod packages;
 mod platforms;
 mod prove;
 mod settings;

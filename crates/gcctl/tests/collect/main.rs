@@ -212,16 +212,43 @@ fn what_a_dead_writer_left_goes() {
 }
 
 #[test]
-fn inputs_without_an_image_go() {
+fn what_lies_beside_no_image_goes() {
+    for folder in ["images/inputs", "images/fetched"] {
+        let scratch = Scratch::new();
+        scratch.three();
+        let [ownerless, owned] = ["x", "a"].map(|key| scratch.root.join(folder).join(key));
+        fs::write(&ownerless, "larder\n").unwrap();
+        fs::write(&owned, "larder\n").unwrap();
+        assert!(scratch.run("plan").ends(0).stdout().contains("unfinished files"));
+        scratch.run("run").ends(0);
+        assert!(!ownerless.exists() && owned.exists());
+        assert_eq!(scratch.run("plan").ends(0).stdout(), "");
+    }
+}
+
+#[test]
+fn what_lies_beside_an_image_counts_and_goes_and_comes_with_it() {
     let scratch = Scratch::new();
     scratch.three();
-    let [ownerless, owned] = ["x", "a"].map(|key| scratch.root.join("images/inputs").join(key));
-    fs::write(&ownerless, "larder\n").unwrap();
-    fs::write(&owned, "larder\n").unwrap();
-    assert!(scratch.run("plan").ends(0).stdout().contains("unfinished files"));
-    scratch.run("run").ends(0);
-    assert!(!ownerless.exists() && owned.exists());
-    assert_eq!(scratch.run("plan").ends(0).stdout(), "");
+    let df = || {
+        let df: serde_json::Value = serde_json::from_str(&scratch.run("df --json").ends(0).stdout()).unwrap();
+        let du = Ran::of(scratch.session.program("du").args(["-s", "--block-size=1", scratch.root.as_str()]));
+        assert_eq!(df["total"].to_string(), du.stdout().split('\t').next().unwrap());
+        df["unique"].as_u64().unwrap()
+    };
+    let before = df();
+    let files = ["images/inputs/c", "images/fetched/c"].map(|file| scratch.root.join(file));
+    for file in &files {
+        fs::write(file, vec![1; 5000]).unwrap();
+    }
+    assert_eq!(df(), before + 2 * 8192);
+    scratch.run("run --max-images 1").ends(0);
+    assert_eq!(scratch.keys(), "a");
+    assert!(files.iter().all(|file| !file.exists()));
+    df();
+    scratch.run("undo").ends(0);
+    assert!(files.iter().all(|file| file.exists()));
+    df();
 }
 
 #[test]

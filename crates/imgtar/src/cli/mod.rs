@@ -11,6 +11,7 @@ pub(crate) mod engine;
 pub(crate) mod extract;
 mod index;
 pub(crate) mod init;
+mod packages;
 pub(crate) mod registry;
 pub(crate) mod registry_args;
 pub(crate) mod run;
@@ -242,7 +243,7 @@ pub(crate) enum Command {
     #[command(
         after_long_help = "Examples:\n    imgtar pull registry.example/team/app:1 --key \"$key\" && imgtar load \"$key\"\n    imgtar pull \"$key\" --tier registry:registry.example/team/cache --timeout 5s"
     )]
-    Pull(registry_args::PullArgs),
+    Pull(Box<registry_args::PullArgs>),
     /// Print the digest that a reference stands for; exit code 1 if it does not exist
     ///
     /// The registry is asked, without reading the image. With `--engine`, the engine tells which
@@ -276,6 +277,14 @@ pub(crate) enum Command {
         /// Print the manifest of inputs that was saved with the image, for `hashctx --diff`
         #[arg(long, conflicts_with = "document")]
         inputs: bool,
+        /// Print what the builds of the image fetched, as far as that is on record
+        ///
+        /// Steps that the engine took from its own cache fetched nothing: what they had fetched is
+        /// told where an earlier build of the key, or of the image of that name before, did. So
+        /// more may be told than is in the image. With `--json`, as FORMAT.md of the store says.
+        /// Neither archives nor tiers carry it. Exit code 1: nothing is on record.
+        #[arg(long, conflicts_with_all = ["document", "inputs"])]
+        packages: bool,
         /// Print the image's own manifest or index, byte for byte
         #[arg(long = "manifest")]
         document: bool,
@@ -370,6 +379,12 @@ pub(crate) struct NoteArgs {
     /// is refused
     #[arg(long, value_name = "FILE")]
     pub(crate) manifest: Option<Utf8PathBuf>,
+    /// What the build fetched, as `pkgcache run --record` writes it: shown by `info --packages`
+    ///
+    /// Adds to what is on record of the key already, or else of the image of that name (`--image`)
+    /// before, unless the file says that it is complete.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) packages: Option<Utf8PathBuf>,
     /// Replace what is stored under the key
     #[arg(long)]
     pub(crate) force: bool,

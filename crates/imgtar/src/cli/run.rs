@@ -14,6 +14,7 @@ use imgtar::format::image_name;
 use imgtar::image::Stored;
 use imgtar::image::commit::Notes;
 use imgtar::image::disk::Disk;
+use imgtar::image::fetched::Fetched;
 use imgtar::image::{show, verify};
 use imgtar::pack::{self, Input};
 use imgtar::source::Source;
@@ -108,7 +109,7 @@ impl Invocation<'_> {
                 None => self.has_remote(&remote, &registry),
             },
             Command::Push(args) => self.push(&args),
-            Command::Pull(args) => self.pull(args),
+            Command::Pull(args) => self.pull(*args),
             Command::Resolve(args) => self.resolve(&args),
             Command::Tags(args) => self.tags(&args),
             Command::Retag(args) => self.retag(&args),
@@ -116,11 +117,14 @@ impl Invocation<'_> {
                 Some(place) => self.tier_ls(place, &tier, &registry),
                 None => self.ls(),
             },
-            Command::Info { key, inputs, document } => self.with_key(&key, |key| match (inputs, document) {
-                (true, _) => self.inputs(key),
-                (_, true) => self.document(key),
-                _ => self.info(key),
-            }),
+            Command::Info { key, inputs, packages, document } => {
+                self.with_key(&key, |key| match (inputs, packages, document) {
+                    (true, ..) => self.inputs(key),
+                    (_, true, _) => self.packages(key),
+                    (.., true) => self.document(key),
+                    _ => self.info(key),
+                })
+            }
             Command::Tag { key, names } => self.tag(&key, &names),
             Command::Rm { keys, tier, registry } => match &tier.tier {
                 Some(place) => self.tier_rm(&keys, place, &tier, &registry),
@@ -449,9 +453,15 @@ pub(crate) fn read_notes(args: NoteArgs) -> Result<Notes> {
     }
     let read = |path: Utf8PathBuf| std::fs::read(&path).map_err(|source| Error::Input { path, source });
     let names = args.names.iter().map(|name| image_name::complete(name)).collect::<Result<Vec<_>, _>>()?;
+    let record = |path: Utf8PathBuf| {
+        let help = "`pkgcache run --record` writes one";
+        let bad = |reason| Error::Usage { message: format!("`{path}` is not a record: {reason}"), help };
+        Fetched::parse(&read(path.clone())?).map_err(bad)
+    };
     Ok(Notes {
         build_seconds: args.build_seconds,
         inputs: args.manifest.map(read).transpose()?,
+        fetched: args.packages.map(record).transpose()?,
         names: (!names.is_empty()).then_some(names),
         force: args.force,
         origin: Origin { image: args.origin.image, host: args.origin.host, commit: args.origin.commit },

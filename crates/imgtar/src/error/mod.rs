@@ -123,6 +123,17 @@ pub enum Error {
         help("it should follow the OCI image-spec, or Docker's formats")
     )]
     BadDocument { what: String, reason: String },
+    /// A record of what an image's builds fetched that cannot be understood.
+    #[error("the record of what `{key}` fetched is damaged: {reason}")]
+    #[diagnostic(
+        code(imgtar::record::corrupt),
+        help("a build from scratch (`larder bake --rebuild`) begins it anew; the image is not concerned")
+    )]
+    BadRecord { key: Key, reason: String },
+    /// One of a later version of the format.
+    #[error("the record of what `{key}` fetched cannot be read: {reason}")]
+    #[diagnostic(code(imgtar::newer_record), help("a newer imgtar reads it"))]
+    NewerRecord { key: Key, reason: String },
     /// A stored image that contradicts itself.
     #[error("the stored image `{key}` is damaged: {reason}")]
     #[diagnostic(code(imgtar::stored::corrupt), help("save it anew, or remove it with `imgtar rm {key}`"))]

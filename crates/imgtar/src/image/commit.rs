@@ -6,11 +6,13 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use storekit::{
-    Blobs, Committed, Descriptor, Digest, Entry, Event, Images, Key, Kind, Lease, Origin, Overwrite, Store,
+    Beside, Blobs, Committed, Descriptor, Digest, Entry, Event, Images, Key, Kind, Lease, Origin, Overwrite,
+    Store,
 };
 
 use crate::error::Result;
 use crate::image::Stored;
+use crate::image::fetched::Fetched;
 use crate::image::show::{self, ArtifactInfo};
 use crate::image::{inputs, verify};
 use crate::tally::Tally;
@@ -22,6 +24,8 @@ pub struct Notes {
     pub build_seconds: Option<f64>,
     /// hashctx's manifest of the inputs.
     pub inputs: Option<Vec<u8>>,
+    /// What the build fetched.
+    pub fetched: Option<Fetched>,
     /// The names to remember; those in the archive where this is `None`.
     pub names: Option<Vec<String>>,
     /// Whether what is stored under the key is replaced.
@@ -152,7 +156,9 @@ pub(crate) fn commit(
     inputs::check_platform(&store.images().blobs(), key, notes.inputs.as_deref(), &entry.descriptor)?;
     let entry = Entry { origin: notes.origin.clone(), ..entry };
     let overwrite = if notes.force { Overwrite::Yes } else { Overwrite::No };
-    match store.images().commit(key, &entry, notes.inputs.as_deref(), leases, overwrite)? {
+    let fetched = fetched(store, key, &entry, notes)?.map(|fetched| fetched.to_text());
+    let beside = Beside { inputs: notes.inputs.as_deref(), fetched: fetched.as_deref().map(str::as_bytes) };
+    match store.images().commit_with(key, &entry, beside, leases, overwrite)? {
         Committed::AlreadyThere => Ok((false, store.images().get(key)?.unwrap_or(entry))),
         Committed::Saved => {
             let mut event = Event::new("imgtar", Kind::Save, key, Timestamp::now());
@@ -162,4 +168,44 @@ pub(crate) fn commit(
             Ok((true, entry))
         }
     }
+}
+
+/// What is on record of what the key's builds fetched, with what this one did. A record that
+/// cannot be read or understood is begun anew.
+fn fetched(store: &Store, key: &Key, entry: &Entry, notes: &Notes) -> Result<Option<Fetched>> {
+    let images = store.images();
+    let record = |key: &Key| Fetched::parse(&images.fetched(key).ok()??).ok();
+    let Some(now) = notes.fetched.clone() else {
+        // The same image again: what its builds fetched is as true as before.
+        let standing = images.peek(key).ok().flatten();
+        let is_same = standing.is_some_and(|it| it.entry.descriptor.digest == entry.descriptor.digest);
+        return Ok(is_same.then(|| record(key)).flatten());
+    };
+    let before = match record(key) {
+        None if !now.complete => earlier(&images, key, entry)?.iter().find_map(record).map(Fetched::doubted),
+        before => before,
+    };
+    Ok(now.after(before))
+}
+
+/// The keys of earlier images of the same name in larder.toml and in engines, the newest first: the
+/// engine may have had steps of theirs, which fetched nothing this time.
+fn earlier(images: &Images, key: &Key, entry: &Entry) -> Result<Vec<Key>> {
+    let Some(image) = &entry.origin.image else { return Ok(Vec::new()) };
+    let repositories = |entry: &Entry| -> BTreeSet<String> {
+        entry
+            .names
+            .iter()
+            .map(|name| name.rsplit_once(':').map_or(name.as_str(), |it| it.0).to_owned())
+            .collect()
+    };
+    let own = repositories(entry);
+    let mut found = images.list_sound()?;
+    found.retain(|it| {
+        let theirs = repositories(&it.entry);
+        let is_same = own.intersection(&theirs).next().is_some() || (own.is_empty() && theirs.is_empty());
+        it.key != *key && it.entry.origin.image.as_ref() == Some(image) && is_same
+    });
+    found.sort_by_key(|it| std::cmp::Reverse(it.entry.saved));
+    Ok(found.into_iter().map(|it| it.key).collect())
 }

@@ -158,10 +158,10 @@ impl<'a> Baker<'a> {
         Ok(temp)
     }
 
-    /// How a build comes through the package cache, if these clients of its are to.
-    pub(super) fn through(&self, clients: &[String], temp: &Utf8Path) -> Option<Through> {
+    /// How a build of that name comes through the package cache, if these clients of its are to.
+    pub(super) fn through(&self, name: &str, clients: &[String], temp: &Utf8Path) -> Option<Through> {
         let clients = if self.options.no_package_cache { &[] } else { clients };
-        Through::of(clients, self.tools, self.options.store_flag.as_deref(), temp)
+        Through::of(name, clients, self.tools, self.options.store_flag.as_deref(), temp)
     }
 
     /// Notes which image the engine has now under the name of one that others are built from.

@@ -20,7 +20,7 @@ use crate::outputs::place::{Owner, put};
 use crate::outputs::record::Ledger;
 use crate::outputs::staged::{Staged, below};
 use crate::process::command::Cmd;
-use crate::process::packages::Packages;
+use crate::process::packages::{Packages, Through};
 use crate::process::runner::{RunError, Verbosity, how};
 use crate::report::changes::{Changes, Sought, changes_since, earlier};
 use crate::report::{Baked, State};
@@ -190,21 +190,22 @@ impl DiskBake<'_> {
         let run = Cmd::new("sh").args(["-c", &self.disk.run]);
         let args = self.disk.args.iter().fold(run, |cmd, (name, value)| cmd.env(name, value));
         let cmd = args.env("LARDER_OUTPUT", file.as_str()).within(self.disk.timeout.map(|limit| limit.0));
-        let through = self.baker.through(&self.disk.packages, self.in_work(&work));
+        let through = self.baker.through(&self.disk.name, &self.disk.packages, self.in_work(&work));
         let limit = cmd.limit();
         let cmd = match &through {
             Some(through) => through.lead(cmd).within(limit),
             None => cmd,
         };
         let status = self.baker.runner.show(&cmd)?;
-        self.packages = through.and_then(|through| through.summary());
+        self.packages = through.as_ref().and_then(Through::summary);
+        let fetched = through.as_ref().and_then(Through::record);
         if !status.success() {
             let (disk, how) = (self.disk.name.clone(), how(status));
             return Err(OutputError::RunFailed { disk, how }.into());
         }
         self.check_made(&file)?;
         let saved = self.cached() && self.unchanged(spec)? && {
-            let kept = self.keep(spec, &file, started.elapsed().as_secs_f64());
+            let kept = self.keep(spec, &file, started.elapsed().as_secs_f64(), fetched.as_deref());
             self.or_unsaved(kept)?
         };
         if saved {
@@ -228,7 +229,13 @@ impl DiskBake<'_> {
         Err(OutputError::NoDisk { disk: self.disk.name.clone(), made, wanted }.into())
     }
 
-    fn keep(&self, spec: &Spec, file: &Utf8Path, seconds: f64) -> Result<(), RunError> {
+    fn keep(
+        &self,
+        spec: &Spec,
+        file: &Utf8Path,
+        seconds: f64,
+        fetched: Option<&Utf8Path>,
+    ) -> Result<(), RunError> {
         let stock = &self.baker.stock;
         let cmd = if self.disk.folder {
             let tar = self.baker.temp.join("disk.tar");
@@ -244,6 +251,7 @@ impl DiskBake<'_> {
         let cmd = from(cmd, &self.disk.name, host, commit.as_deref());
         let cmd =
             cmd.flag("--build-seconds", &format!("{seconds:.3}")).arg("--manifest").path(&spec.manifest);
+        let cmd = fetched.into_iter().fold(cmd, |cmd, record| cmd.arg("--packages").path(record));
         let cmd = if self.replace { cmd.arg("--force") } else { cmd };
         self.baker.runner.output(&cmd).map(drop)
     }

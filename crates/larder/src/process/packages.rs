@@ -1,5 +1,6 @@
 //! Builds whose package clients come through pkgcache: it starts its server for the build, leads
-//! the steps there, and says what that saved.
+//! the steps there, and says what that saved and what was fetched. Each build has an address of its
+//! own there, so that builds side by side are told apart.
 
 use std::fmt;
 
@@ -34,12 +35,15 @@ impl fmt::Display for Packages {
 /// How a build comes through the package cache.
 pub(crate) struct Through {
     summary: Utf8PathBuf,
+    record: Utf8PathBuf,
     starter: Cmd,
 }
 
 impl Through {
-    /// For these clients, with what it needs in a temporary folder; `None` where there are none.
+    /// For these clients of the image or disk of this name, with what it needs in a temporary
+    /// folder; `None` where there are none.
     pub(crate) fn of(
+        name: &str,
         clients: &[String],
         tools: &Tools,
         store: Option<&Utf8Path>,
@@ -48,19 +52,29 @@ impl Through {
         if clients.is_empty() {
             return None;
         }
-        let summary = temp.join("packages.json");
+        let [summary, record] = ["packages.json", "packages.ndjson"].map(|file| temp.join(file));
+        // What an earlier build has left there is not this one's.
+        for file in [&summary, &record] {
+            let _ = std::fs::remove_file(file);
+        }
         let cmd = tools.pkgcache("run").arg("--quiet").arg("--summary").path(&summary);
+        let cmd = cmd.arg("--record").path(&record).flag("--as", name);
         let cmd = match store {
             Some(store) => cmd.arg("--store").path(store),
             None => cmd,
         };
         let starter = cmd.flag("--only", &clients.join(",")).arg("--");
-        Some(Self { summary, starter })
+        Some(Self { summary, record, starter })
     }
 
     /// The command, through the cache.
     pub(crate) fn lead(&self, cmd: Cmd) -> Cmd {
         cmd.under(self.starter.clone())
+    }
+
+    /// The file with what was fetched, where there is one.
+    pub(crate) fn record(&self) -> Option<Utf8PathBuf> {
+        self.record.is_file().then(|| self.record.clone())
     }
 
     /// What the cache says of it; `None` where it says nothing.

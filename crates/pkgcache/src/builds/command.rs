@@ -38,6 +38,7 @@ const FLAGS: [&str; 28] = [
 
 /// A command that builds an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the command")]
 pub struct BuildCommand {
     words: Vec<String>,
     /// Where the options of the build begin.
@@ -49,6 +50,8 @@ pub struct BuildCommand {
     file: Option<(usize, String)>,
     context: Option<String>,
     has_network: bool,
+    /// Whether no step is taken from the engine's own cache.
+    pub from_scratch: bool,
 }
 
 impl BuildCommand {
@@ -77,6 +80,7 @@ impl BuildCommand {
             file: None,
             context: None,
             has_network: false,
+            from_scratch: false,
         };
         plain.then(|| command.read_options()).map(|()| command)
     }
@@ -91,8 +95,9 @@ impl BuildCommand {
             let long = name.starts_with("--");
             let short = !long && name.len() > 1 && name.starts_with('-');
             match name {
-                "-f" | "--file" => self.file = own.or(value).map(|file| (at, file)),
+                "-f" | "--file" => self.file = own.clone().or(value).map(|file| (at, file)),
                 "--network" => self.has_network = true,
+                "--no-cache" => self.from_scratch = own.as_deref().is_none_or(|own| own != "false"),
                 _ if !long && !short => self.context = Some(word.clone()),
                 _ => {}
             }
@@ -105,26 +110,56 @@ impl BuildCommand {
         }
     }
 
-    /// The Dockerfiles that it may mean, the likeliest first. None where it comes from elsewhere
-    /// than a folder.
+    /// Whether its context, or its Dockerfile alone, comes on standard input.
     #[must_use]
-    pub fn dockerfiles(&self) -> Vec<Utf8PathBuf> {
-        if let Some((_, file)) = &self.file {
-            return if file == "-" { Vec::new() } else { vec![file.into()] };
-        }
-        let context = self.context.as_deref().unwrap_or(".");
-        if context == "-" || context.contains("://") || context.starts_with("git@") {
-            return Vec::new();
-        }
-        let names: &[&str] = if self.podman { &["Containerfile", "Dockerfile"] } else { &["Dockerfile"] };
-        names.iter().map(|name| Utf8Path::new(context).join(name)).collect()
+    pub fn reads_stdin(&self) -> bool {
+        self.is_piped() || self.file().is_some_and(|file| file == "-")
     }
 
-    /// The command with another Dockerfile, whose secrets lie in the folder under their names.
+    fn is_piped(&self) -> bool {
+        self.context.as_deref() == Some("-")
+    }
+
+    fn file(&self) -> Option<&str> {
+        self.file.as_ref().map(|(_, file)| file.as_str())
+    }
+
+    /// The places that the Dockerfile may have in a context that comes on standard input.
     #[must_use]
-    pub fn through(&self, written: &Rewritten, file: &Utf8Path, folder: &Utf8Path) -> Vec<String> {
+    pub fn inner_dockerfiles(&self) -> Vec<String> {
+        match self.file() {
+            Some(file) => vec![file.to_owned()],
+            None => self.usual().iter().map(|&name| name.to_owned()).collect(),
+        }
+    }
+
+    fn usual(&self) -> &'static [&'static str] {
+        if self.podman { &["Containerfile", "Dockerfile"] } else { &["Dockerfile"] }
+    }
+
+    /// The files here that its Dockerfile may be, the likeliest first. None where it comes from
+    /// elsewhere.
+    #[must_use]
+    pub fn dockerfiles(&self) -> Vec<Utf8PathBuf> {
+        match self.file() {
+            Some("-") => return Vec::new(),
+            // Podman looks for it here first.
+            Some(file) if self.podman || !self.is_piped() => return vec![file.into()],
+            _ => {}
+        }
+        let context = self.context.as_deref().unwrap_or(".");
+        if self.is_piped() || context.contains("://") || context.starts_with("git@") {
+            return Vec::new();
+        }
+        self.usual().iter().map(|name| Utf8Path::new(context).join(name)).collect()
+    }
+
+    /// The command with another Dockerfile, if one is given, and with secrets that lie in the
+    /// folder under their names.
+    #[must_use]
+    pub fn through(&self, written: &Rewritten, file: Option<&Utf8Path>, folder: &Utf8Path) -> Vec<String> {
         let mut words: Vec<String> = self.words.iter().take(self.options).cloned().collect();
-        words.extend(["--file".to_owned(), file.to_string()]);
+        words.extend(file.into_iter().flat_map(|file| ["--file".to_owned(), file.to_string()]));
         for secret in &written.secrets {
             words.extend(["--secret".to_owned(), format!("id={0},src={folder}/{0}", secret.id)]);
         }
@@ -137,7 +172,7 @@ impl BuildCommand {
         let mut rest = self.words.iter().enumerate().skip(self.options);
         while let Some((at, word)) = rest.next() {
             match &self.file {
-                Some((own, _)) if *own == at => {
+                Some((own, _)) if *own == at && file.is_some() => {
                     // Its value is the next word, unless it is in this one.
                     if matches!(word.as_str(), "-f" | "--file") {
                         rest.next();
@@ -156,6 +191,10 @@ mod tests {
 
     fn parse(text: &str) -> Option<BuildCommand> {
         BuildCommand::parse(&text.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    fn paths(names: &[&str]) -> Vec<Utf8PathBuf> {
+        names.iter().map(Utf8PathBuf::from).collect()
     }
 
     #[track_caller]
@@ -179,6 +218,39 @@ mod tests {
     }
 
     #[test]
+    fn a_context_on_standard_input_keeps_its_dockerfile() {
+        let of = |text: &str| parse(text).unwrap();
+        for (text, reads, files) in [
+            ("docker build -", true, &[][..]),
+            ("docker build -f - .", true, &[]),
+            ("docker build -f X -", true, &[]),
+            ("podman build -f X -", true, &["X"]),
+            ("docker build .", false, &["./Dockerfile"]),
+        ] {
+            assert_eq!((of(text).reads_stdin(), of(text).dockerfiles()), (reads, paths(files)), "{text}");
+        }
+        assert_eq!(of("docker build -f d/X -t a -").inner_dockerfiles(), ["d/X"]);
+        assert_eq!(of("docker build -").inner_dockerfiles(), ["Dockerfile"]);
+        assert_eq!(of("podman build -").inner_dockerfiles(), ["Containerfile", "Dockerfile"]);
+        let written = Rewritten { arguments: vec![("A", "b".into())], ..Rewritten::default() };
+        let through = of("docker build -f X -t a -").through(&written, None, "/t".into()).join(" ");
+        assert_eq!(through, "docker build --build-arg A=b --network host -f X -t a -");
+    }
+
+    #[test]
+    fn a_build_from_scratch_is_known() {
+        for (text, from_scratch) in [
+            ("docker build .", false),
+            ("docker build --no-cache .", true),
+            ("podman build --no-cache=true -t --no-cache .", true),
+            ("docker build --no-cache=false .", false),
+            ("docker build -t --no-cache .", false),
+        ] {
+            assert_eq!(parse(text).unwrap().from_scratch, from_scratch, "{text}");
+        }
+    }
+
+    #[test]
     fn other_commands_are_not() {
         for text in ["docker run build", "docker compose build", "make build", "podman images", "docker"] {
             assert_eq!(parse(text), None, "{text}");
@@ -190,7 +262,7 @@ mod tests {
         let secrets = vec![super::super::dockerfile::Secret { id: "larder-pip", text: String::new() }];
         let written = Rewritten { secrets, arguments: vec![("A", "b c".into())], ..Rewritten::default() };
         let through =
-            |text: &str| parse(text).unwrap().through(&written, "/t/D".into(), "/t".into()).join(" ");
+            |text: &str| parse(text).unwrap().through(&written, Some("/t/D".into()), "/t".into()).join(" ");
         assert_eq!(
             through("docker build -f X -t a ."),
             "docker build --file /t/D --secret id=larder-pip,src=/t/larder-pip --build-arg A=b c --network host -t a ."

@@ -4,12 +4,17 @@
 //! clients look for them: a secret is neither in the image nor in its history, and what stands in
 //! for the file while the step runs is taken away by the builder. That holds for the file, not for
 //! folders: a settings file is only mounted into a folder that is there, or that its client makes
-//! anyway. The classic builder has no mounts: there the settings are build arguments.
+//! anyway. The classic builder has no mounts: there the settings are build arguments, and for
+//! clients that have no variable for them, or not for all of their commands, the step's own shell
+//! sets them.
 //!
-//! Source: the Dockerfile reference (parser directives, line continuations, here-documents).
+//! Limit: uv is led where a step installs with `uv pip` alone. Its commands for projects compare
+//! the index with the one in `uv.lock`, and would refuse the lock file or write the cache's address
+//! there.
 
 use std::fmt::Write;
 
+use crate::builds::instructions::{instructions, keyword};
 use crate::builds::{Doors, Engine};
 
 /// A settings file of a client.
@@ -30,11 +35,8 @@ pub struct Rewritten {
     pub secrets: Vec<Secret>,
     /// The build arguments that it needs.
     pub arguments: Vec<(&'static str, String)>,
-}
-
-/// An instruction: its lines, with those of its here-documents.
-struct Instruction<'a> {
-    lines: Vec<&'a str>,
+    /// Whether there is a step whose clients the classic builder cannot lead.
+    pub has_unled: bool,
 }
 
 /// What is known while a Dockerfile is read from top to bottom.
@@ -44,6 +46,8 @@ struct Stage {
     cargo_home: Option<String>,
     /// Whether steps run as another user than root.
     other_user: bool,
+    /// Whether it has settings of its own for uv.
+    own_uv: bool,
 }
 
 const APT: [&str; 3] = ["apt", "apt-get", "aptitude"];
@@ -61,12 +65,12 @@ pub fn rewrite(text: &str, engine: Engine, doors: &Doors) -> Rewritten {
         let Some((first, rest)) = instruction.lines.split_first() else { continue };
         let (indent, keyword, behind) = keyword(first);
         stage.learn(&keyword.to_ascii_uppercase(), &instruction.text());
-        let mounts = if keyword.eq_ignore_ascii_case("RUN") && engine.mounts() {
-            mounts(&instruction.text(), &stage, doors, &mut written.secrets)
-        } else {
-            String::new()
+        let more = match (keyword.eq_ignore_ascii_case("RUN"), engine.mounts()) {
+            (true, true) => mounts(&instruction.text(), &stage, doors, &mut written.secrets),
+            (true, false) => shell(&instruction.text(), doors, &mut written.has_unled),
+            _ => String::new(),
         };
-        let _ = write!(written.text, "{indent}{keyword}{mounts}{behind}");
+        let _ = write!(written.text, "{indent}{keyword}{more}{behind}");
         written.text.extend(rest.iter().copied());
         if keyword.eq_ignore_ascii_case("FROM") && !engine.mounts() {
             if !written.text.ends_with('\n') {
@@ -84,6 +88,18 @@ pub fn rewrite(text: &str, engine: Engine, doors: &Doors) -> Rewritten {
     written
 }
 
+/// What a build may need whose Dockerfile is not known yet: all secrets that one could mount, and
+/// the build arguments; no text.
+#[must_use]
+pub fn beforehand(engine: Engine, doors: &Doors) -> Rewritten {
+    let step = [&APT[..], &NPM, &CARGO, &["uv", "pip"]].concat().join(" ");
+    let mut written = Rewritten { arguments: rewrite("", engine, doors).arguments, ..Rewritten::default() };
+    if engine.mounts() {
+        let _ = mounts(&step, &Stage::default(), doors, &mut written.secrets);
+    }
+    written
+}
+
 impl Stage {
     fn learn(&mut self, keyword: &str, text: &str) {
         let mut words = text.split_ascii_whitespace().skip(1);
@@ -97,6 +113,7 @@ impl Stage {
                     ..Self::default()
                 };
             }
+            "COPY" | "ADD" => self.own_uv |= text.contains("uv.toml"),
             "USER" => {
                 let user = words.next().unwrap_or_default();
                 self.other_user = !matches!(user.split(':').next(), Some("root" | "0"));
@@ -110,12 +127,6 @@ impl Stage {
             }
             _ => {}
         }
-    }
-}
-
-impl Instruction<'_> {
-    fn text(&self) -> String {
-        self.lines.concat()
     }
 }
 
@@ -145,6 +156,13 @@ fn mounts(step: &str, stage: &Stage, doors: &Doors, secrets: &mut Vec<Secret>) -
         let home = stage.cargo_home.clone().or((!stage.other_user).then(|| "/root/.cargo".to_owned()));
         wanted.extend(home.map(|home| ("larder-cargo", format!("{home}/config.toml"), text)));
     }
+    if !stage.own_uv
+        && installs_with_uv(step)
+        && let Some(text) = doors.uv_toml()
+    {
+        // Looked for from the working folder upwards: `/etc/uv` need not be there.
+        wanted.push(("larder-uv", "/uv.toml".to_owned(), text));
+    }
     let mut mounts = String::new();
     for (id, target, text) in wanted {
         if step.contains(&target) {
@@ -158,113 +176,50 @@ fn mounts(step: &str, stage: &Stage, doors: &Doors, secrets: &mut Vec<Secret>) -
     mounts
 }
 
+/// What the step's own shell does first, with the classic builder. `has_unled` is set where there
+/// is no such shell, or where it would not come to undo it.
+fn shell(step: &str, doors: &Doors, has_unled: &mut bool) -> String {
+    let has = |words: &[&str]| tokens(step).any(|token| words.contains(&token));
+    let is_shell = !step.split_ascii_whitespace().nth(1).is_some_and(|word| word.starts_with('['));
+    let mut first = String::new();
+    if installs_with_uv(step)
+        && let Some(url) = &doors.python
+    {
+        *has_unled |= !is_shell;
+        let _ = write!(first, " export UV_DEFAULT_INDEX=\"${{UV_DEFAULT_INDEX:-{url}}}\";");
+    }
+    if has(&CARGO)
+        && let Some(text) = doors.cargo_config()
+    {
+        if has(&["exec", "trap"]) {
+            *has_unled = true;
+        } else {
+            *has_unled |= !is_shell;
+            let lines = text.lines().fold(String::new(), |lines, line| lines + " '" + line + "'");
+            // What the step leaves has to be what it leaves without this.
+            let _ = write!(
+                first,
+                " larder=\"${{CARGO_HOME:-$HOME/.cargo}}/config.toml\"; [ -e \"$larder\" ] || \
+                 {{ trap 'rm -f \"$larder\"' EXIT; mkdir -p \"${{larder%/*}}\" && \
+                 printf '%s\\n'{lines} >\"$larder\"; }};"
+            );
+        }
+    }
+    if is_shell { first } else { String::new() }
+}
+
+/// Whether all that the step has uv do is `uv pip`.
+fn installs_with_uv(step: &str) -> bool {
+    let commands: Vec<&str> =
+        tokens(step).zip(tokens(step).skip(1)).filter(|pair| pair.0 == "uv").map(|pair| pair.1).collect();
+    let of_projects = ["sync", "lock", "run", "add", "remove", "export", "tree"];
+    commands.contains(&"pip") && !commands.iter().any(|command| of_projects.contains(command))
+}
+
 /// The words of a step, as far as they may be names of programs.
 fn tokens(step: &str) -> impl Iterator<Item = &str> {
-    step.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)))
-}
-
-/// The first word of a line, with what stands before and behind it.
-fn keyword(line: &str) -> (&str, &str, &str) {
-    let start = line.len() - line.trim_start().len();
-    let (indent, rest) = line.split_at(start);
-    let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
-    let (word, behind) = rest.split_at(end);
-    (indent, word, behind)
-}
-
-/// The instructions, comments and empty lines of a Dockerfile: all its bytes, in order.
-fn instructions(text: &str) -> Vec<Instruction<'_>> {
-    let escape = escape_of(text);
-    let mut lines = text.split_inclusive('\n').peekable();
-    let mut found = Vec::new();
-    while let Some(line) = lines.next() {
-        let mut taken = vec![line];
-        if !is_comment(line) && !line.trim().is_empty() {
-            let mut last = line;
-            while goes_on(last, escape) {
-                let Some(next) = lines.next() else { break };
-                taken.push(next);
-                // A comment inside does not end it.
-                if !is_comment(next) {
-                    last = next;
-                }
-            }
-            for end in here_documents(&taken.concat()) {
-                for next in lines.by_ref() {
-                    taken.push(next);
-                    let plain = next.trim_end_matches(['\r', '\n']);
-                    if end.matches(plain) {
-                        break;
-                    }
-                }
-            }
-        }
-        found.push(Instruction { lines: taken });
-    }
-    found
-}
-
-fn is_comment(line: &str) -> bool {
-    line.trim_start().starts_with('#')
-}
-
-fn goes_on(line: &str, escape: char) -> bool {
-    line.trim_end().ends_with(escape)
-}
-
-/// The character that continues lines: a directive at the very top may set another.
-fn escape_of(text: &str) -> char {
-    for line in text.lines() {
-        let Some(rest) = line.trim().strip_prefix('#') else { break };
-        let Some((name, value)) = rest.split_once('=') else { break };
-        if name.trim().eq_ignore_ascii_case("escape") {
-            return if value.trim() == "`" { '`' } else { '\\' };
-        }
-    }
-    '\\'
-}
-
-/// The line that ends a here-document.
-struct HereEnd {
-    word: String,
-    tabs: bool,
-}
-
-impl HereEnd {
-    fn matches(&self, line: &str) -> bool {
-        let line = if self.tabs { line.trim_start_matches('\t') } else { line };
-        line == self.word
-    }
-}
-
-/// The here-documents that an instruction begins.
-fn here_documents(text: &str) -> Vec<HereEnd> {
-    let (_, word, _) = keyword(text);
-    if !["RUN", "COPY", "ADD"].iter().any(|it| word.eq_ignore_ascii_case(it)) {
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    let mut rest = text;
-    while let Some((_, behind)) = rest.split_once("<<") {
-        rest = behind;
-        // `<<<` is something else.
-        if let Some(behind) = behind.strip_prefix('<') {
-            rest = behind;
-            continue;
-        }
-        let (tabs, behind) = behind.strip_prefix('-').map_or((false, behind), |behind| (true, behind));
-        let (quote, behind) = match behind.chars().next() {
-            Some(quote @ ('"' | '\'')) => (Some(quote), behind.get(1..).unwrap_or_default()),
-            _ => (None, behind),
-        };
-        let ends = |c: char| quote.map_or_else(|| !(c.is_alphanumeric() || c == '_'), |quote| c == quote);
-        let word: String = behind.chars().take_while(|c| !ends(*c)).collect();
-        let digits = word.chars().all(|c| c.is_ascii_digit());
-        if !word.is_empty() && !digits {
-            found.push(HereEnd { word, tabs });
-        }
-    }
-    found
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    step.split(move |c: char| !is_part(c)).filter(|token| !token.is_empty())
 }
 
 #[cfg(test)]
@@ -329,6 +284,78 @@ mod tests {
     }
 
     #[test]
+    fn what_a_dockerfile_may_need_is_known_before_it() {
+        let all = beforehand(Engine::Podman, &doors());
+        let ids: Vec<_> = all.secrets.iter().map(|secret| secret.id).collect();
+        assert_eq!(ids, ["larder-apt", "larder-pip", "larder-npm", "larder-cargo", "larder-uv"]);
+        assert!(all.arguments.is_empty());
+        let text = "FROM a\nRUN apt-get update && npm ci && cargo build && uv pip install x\n";
+        assert_eq!(all.secrets, rewrite(text, Engine::Podman, &doors()).secrets);
+        let classic = beforehand(Engine::Classic, &doors());
+        assert_eq!(classic.arguments, rewrite("FROM a\n", Engine::Classic, &doors()).arguments);
+        assert!(classic.secrets.is_empty() && !classic.arguments.is_empty());
+    }
+
+    #[test]
+    fn uv_is_led_where_it_reads_no_lock_file() {
+        let is_led = |text: &str| ids(&format!("FROM a\n{text}")).contains(&"larder-uv");
+        assert!(is_led("RUN uv pip install --system x") && is_led("RUN uv venv && uv pip sync r.txt"));
+        for text in ["RUN uv sync --locked", "RUN uv pip install x && uv sync", "RUN uv tool install x"] {
+            assert!(!is_led(text), "{text}");
+        }
+        assert!(!is_led("COPY uv.toml /\nRUN uv pip install x"));
+        assert!(is_led("COPY uv.toml /\nFROM b\nRUN uv pip install x"));
+    }
+
+    /// What the classic builder makes of the steps, and whether all are led.
+    fn classic(steps: &str) -> (String, bool) {
+        let written = rewrite(&format!("FROM a\n{steps}"), Engine::Classic, &doors());
+        let steps = written.text.lines().filter(|line| !line.starts_with("ARG") && *line != "FROM a");
+        (steps.collect::<Vec<_>>().join("\n"), !written.has_unled)
+    }
+
+    #[test]
+    fn the_classic_builders_shell_sets_what_has_no_argument() {
+        let (uv, led) = classic("RUN uv pip install x");
+        let set = "export UV_DEFAULT_INDEX=\"${UV_DEFAULT_INDEX:-http://127.0.0.1:1/pypi/}\";";
+        assert_eq!((uv.as_str(), led), (format!("RUN {set} uv pip install x").as_str(), true));
+        assert!(classic("RUN cargo build \\\n  --locked").1);
+        for steps in ["RUN make", "RUN uv sync", "RUN [\"npm\", \"ci\"]"] {
+            assert_eq!(classic(steps), (steps.to_owned(), true));
+        }
+        // There is no shell, or it does not come to take the settings away.
+        for step in ["RUN [\"cargo\", \"build\"]", "RUN exec cargo build", "RUN trap x EXIT; cargo build"] {
+            assert_eq!(classic(step), (step.to_owned(), false));
+        }
+    }
+
+    #[test]
+    fn the_settings_of_a_step_are_there_while_it_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = |step: &str, home: &str| {
+            let (text, _) = classic(&format!("RUN {step}"));
+            let mut sh = std::process::Command::new("sh");
+            sh.args(["-c", text.strip_prefix("RUN").unwrap()]).env_remove("CARGO_HOME").env("HOME", home);
+            let ran = sh.current_dir(dir.path()).output().unwrap();
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            (text(&ran.stdout) + &text(&ran.stderr), ran.status.code())
+        };
+        let home = dir.path().join("home").display().to_string();
+        let file = dir.path().join("home/.cargo/config.toml");
+        let expected = doors().cargo_config().unwrap();
+        // A function stands for the program.
+        let step = "cargo() { cat \"$HOME/.cargo/config.toml\"; }; cd / && cargo";
+        assert_eq!(run(step, &home), (expected, Some(0)));
+        assert!(!file.exists() && file.parent().unwrap().is_dir());
+        assert_eq!(run("cargo() { return 7; }; cargo", &home).1, Some(7));
+        assert!(!file.exists());
+        // The image's own stay, and are the ones that count.
+        std::fs::write(&file, "own\n").unwrap();
+        assert_eq!(run(step, &home), ("own\n".to_owned(), Some(0)));
+        assert!(file.exists());
+    }
+
+    #[test]
     fn another_escape_continues_lines() {
         let text = "# escape=`\nFROM a\nRUN dir c:\\\nRUN npm `\n  ci\n";
         let written = rewrite(text, Engine::BuildKit, &doors()).text;
@@ -341,7 +368,8 @@ mod tests {
         assert_eq!(written.text.matches("ARG PIP_INDEX_URL\n").count(), 2, "{}", written.text);
         assert!(written.secrets.is_empty());
         let names: Vec<_> = written.arguments.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["PIP_INDEX_URL", "npm_config_registry", "http_proxy", "no_proxy"]);
+        let npm = ["npm_config_registry", "npm_config_replace_registry_host"];
+        assert_eq!(names, [&["PIP_INDEX_URL"][..], &npm, &["http_proxy", "no_proxy"]].concat());
     }
 
     proptest::proptest! {

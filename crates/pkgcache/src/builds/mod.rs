@@ -2,7 +2,9 @@
 //! Dockerfile and without a trace in the image.
 
 pub mod command;
+pub mod context;
 pub mod dockerfile;
+mod instructions;
 
 /// Who builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,9 +62,18 @@ impl Doors {
         ))
     }
 
+    fn uv_toml(&self) -> Option<String> {
+        self.python.as_ref().map(|url| format!("[[index]]\nurl = \"{url}\"\ndefault = true\n"))
+    }
+
     /// Variables for clients that have them.
     fn variables(&self) -> Vec<(&'static str, String)> {
-        let pairs = [("PIP_INDEX_URL", &self.python), ("npm_config_registry", &self.npm)];
+        let npm_host = if self.npm.is_some() { &self.npm_host } else { &None };
+        let pairs = [
+            ("PIP_INDEX_URL", &self.python),
+            ("npm_config_registry", &self.npm),
+            ("npm_config_replace_registry_host", npm_host),
+        ];
         pairs.into_iter().filter_map(|(name, url)| Some((name, url.clone()?))).collect()
     }
 

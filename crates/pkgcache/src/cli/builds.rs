@@ -2,19 +2,57 @@
 //! to the cache.
 
 use std::ffi::OsString;
-use std::fs;
 use std::process::{Command, Stdio};
+use std::{fs, io};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use pkgcache::Ecosystem;
 use pkgcache::builds::command::BuildCommand;
-use pkgcache::builds::dockerfile;
+use pkgcache::builds::context::{self, Passed};
+use pkgcache::builds::dockerfile::{self, Rewritten};
 use pkgcache::builds::{Doors, Engine};
 use pkgcache::clients::pointers::Here;
 use storekit::files::replace::{self, Durability};
 use storekit::printable;
 use toolkit::{Environment, output};
+
+/// A command as it is to be run.
+pub(crate) struct Led {
+    pub(crate) words: Vec<OsString>,
+    /// What comes to it on standard input, where that has its Dockerfile.
+    pub(crate) piped: Option<Piped>,
+}
+
+/// A context on standard input, whose Dockerfile is led.
+pub(crate) struct Piped {
+    names: Vec<String>,
+    engine: Engine,
+    doors: Doors,
+}
+
+impl Piped {
+    /// Passes our standard input on to the build, on a thread of its own: it may never end.
+    pub(crate) fn pass_on(self, mut to: fs::File) {
+        std::thread::spawn(move || {
+            let lead = |text: &str| {
+                let written = dockerfile::rewrite(text, self.engine, &self.doors);
+                warn_of_unled(&written);
+                written.text
+            };
+            let why = match context::pass(&mut io::stdin().lock(), &mut to, &self.names, &lead) {
+                Ok(Passed::Led) => return,
+                Ok(Passed::Without) => "no Dockerfile is in the context on standard input".to_owned(),
+                Ok(Passed::Unread) => "what comes on standard input is no plain tar".to_owned(),
+                // Nobody reads it any more.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return,
+                Err(error) => format!("cannot pass standard input on: {error}"),
+            };
+            // Before the pipe is closed: the build goes on then, and may be at its end soon.
+            warn(&format!("{why}: the build's steps are not led to the cache"));
+        });
+    }
+}
 
 /// The command as it is to be run; files for it go into the folder. One that builds no image stays
 /// as it is.
@@ -23,43 +61,69 @@ pub(crate) fn led_here(
     here: &Here,
     environment: &Environment,
     folder: &Utf8Path,
-) -> Result<Vec<OsString>> {
+) -> Result<Led> {
+    let unled = || Led { words: words.to_vec(), piped: None };
     let texts: Option<Vec<String>> = words.iter().map(|word| word.clone().into_string().ok()).collect();
-    let Some(command) = texts.as_deref().and_then(BuildCommand::parse) else { return Ok(words.to_vec()) };
+    let Some(command) = texts.as_deref().and_then(BuildCommand::parse) else { return Ok(unled()) };
     let candidates = command.dockerfiles();
-    let Some(file) = candidates.iter().map(|it| environment.folder.join(it)).find(|it| it.is_file()) else {
-        output::say(
-            "pkgcache: warning: the build's Dockerfile is not a file here: its steps are not led to the cache",
-        );
-        return Ok(words.to_vec());
+    let file = candidates.iter().map(|it| environment.folder.join(it)).find(|it| it.is_file());
+    if file.is_none() && !command.reads_stdin() {
+        warn("the build's Dockerfile is not a file here: its steps are not led to the cache");
+        return Ok(unled());
+    }
+    let (engine, doors) = (engine(&command, words, environment), doors(here));
+    let folder = folder.join("build");
+    fs::create_dir(&folder).into_diagnostic().wrap_err_with(|| format!("cannot make `{folder}`"))?;
+    let Some(file) = file else {
+        let needs = dockerfile::beforehand(engine, &doors);
+        write_secrets(&needs, &folder)?;
+        let words = command.through(&needs, None, &folder).into_iter().map(OsString::from).collect();
+        return Ok(Led { words, piped: Some(Piped { names: command.inner_dockerfiles(), engine, doors }) });
     };
     let text = fs::read_to_string(&file).into_diagnostic();
     let text = text.wrap_err_with(|| format!("cannot read `{file}`"))?;
-    let engine = engine(&command, words, environment);
-    let written = dockerfile::rewrite(&text, engine, &doors(here));
-    if engine == Engine::Classic && here.default_of(Ecosystem::Cargo).is_some() && text.contains("cargo") {
-        output::say(
-            "pkgcache: warning: docker's classic builder cannot lead cargo to the cache: use BuildKit",
+    let written = dockerfile::rewrite(&text, engine, &doors);
+    warn_of_unled(&written);
+    let own = folder.join("Dockerfile");
+    write(&own, written.text.as_bytes())?;
+    for kind in ["dockerignore", "containerignore"] {
+        if let Ok(bytes) = fs::read(format!("{file}.{kind}")) {
+            write(&folder.join(format!("Dockerfile.{kind}")), &bytes)?;
+        }
+    }
+    write_secrets(&written, &folder)?;
+    let words = command.through(&written, Some(&own), &folder).into_iter().map(OsString::from).collect();
+    Ok(Led { words, piped: None })
+}
+
+fn warn_of_unled(written: &Rewritten) {
+    if written.has_unled {
+        warn(
+            "docker's classic builder cannot lead cargo and uv to the cache in steps that are JSON, \
+             and cargo in steps with `exec` or `trap`: use BuildKit",
         );
     }
-    let folder = folder.join("build");
-    fs::create_dir(&folder).into_diagnostic().wrap_err_with(|| format!("cannot make `{folder}`"))?;
-    let mut files: Vec<(Utf8PathBuf, &[u8])> = vec![(folder.join("Dockerfile"), written.text.as_bytes())];
-    files.extend(written.secrets.iter().map(|secret| (folder.join(secret.id), secret.text.as_bytes())));
-    let ignores = ["dockerignore", "containerignore"];
-    let ignores = ignores.map(|kind| (kind, fs::read(format!("{file}.{kind}"))));
-    for (kind, bytes) in &ignores {
-        files.extend(
-            bytes.as_ref().ok().map(|bytes| (folder.join(format!("Dockerfile.{kind}")), bytes.as_slice())),
-        );
-    }
-    for (path, bytes) in files {
-        replace::replace(&path, bytes, Durability::Unsynced)
-            .into_diagnostic()
-            .wrap_err_with(|| format!("cannot write `{}`", printable(path.as_str())))?;
-    }
-    let words = command.through(&written, &folder.join("Dockerfile"), &folder);
-    Ok(words.into_iter().map(OsString::from).collect())
+}
+
+fn warn(text: &str) {
+    output::say(&format!("pkgcache: warning: {text}"));
+}
+
+fn write_secrets(written: &Rewritten, folder: &Utf8Path) -> Result<()> {
+    written.secrets.iter().try_for_each(|secret| write(&folder.join(secret.id), secret.text.as_bytes()))
+}
+
+fn write(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
+    replace::replace(path, bytes, Durability::Unsynced)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot write `{}`", printable(path.as_str())))
+}
+
+/// Whether nothing that the command does is left to an engine's own cache, whose steps fetch
+/// nothing.
+pub(crate) fn is_complete(words: &[OsString]) -> bool {
+    let texts: Option<Vec<String>> = words.iter().map(|word| word.clone().into_string().ok()).collect();
+    texts.as_deref().and_then(BuildCommand::parse).is_none_or(|command| command.from_scratch)
 }
 
 /// Where the steps find the cache: they have this machine's network.

@@ -30,6 +30,9 @@ pub(crate) struct Note {
     pub(crate) port: u16,
     /// The digest of the settings that the server has.
     pub(crate) settings: Digest,
+    /// The name of the abstract socket at which it is lent addresses of other commands'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lobby: Option<String>,
 }
 
 /// The store's file, opened.
@@ -74,8 +77,8 @@ impl Instance {
     }
 
     /// Writes what holds from now on. Only the process that has the lock does.
-    pub(crate) fn write(&self, port: u16, settings: Digest) -> Result<()> {
-        let note = Note { version: VERSION, port, settings };
+    pub(crate) fn write(&self, port: u16, settings: Digest, lobby: Option<String>) -> Result<()> {
+        let note = Note { version: VERSION, port, settings, lobby };
         let text = toml::to_string(&note).into_diagnostic()?;
         // In place: the lock is the file's, and another file in its place would have none.
         let written = self.file.set_len(0).and_then(|()| {
@@ -88,16 +91,26 @@ impl Instance {
     /// The ports to be tried, the one that the store had before first.
     pub(crate) fn ports(&self) -> impl Iterator<Item = u16> + use<> {
         let known = self.note().map(|note| note.port);
-        let own = own_port(&self.path);
-        known.into_iter().chain((0..TRIES).map(move |step| FIRST + (own - FIRST + step) % PORTS))
+        known.into_iter().chain(own_ports(&self.path, ""))
+    }
+
+    /// The ports to be tried for a command of this name: the same each time, since clients key
+    /// their caches by URL.
+    pub(crate) fn ports_of(&self, name: &str) -> impl Iterator<Item = u16> + use<> {
+        own_ports(&self.path, &format!("\n{name}"))
     }
 }
 
-/// The port that a store has by its place.
-fn own_port(path: &Utf8Path) -> u16 {
+/// The ports that a store, or a command with it, has by its place.
+fn own_ports(path: &Utf8Path, name: &str) -> impl Iterator<Item = u16> + use<> {
+    let own = own_port(path, name);
+    (0..TRIES).map(move |step| FIRST + (own - FIRST + step) % PORTS)
+}
+
+fn own_port(path: &Utf8Path, name: &str) -> u16 {
     let path =
         fs::canonicalize(path).map_or_else(|_| path.to_string(), |it| it.to_string_lossy().into_owned());
-    let hex: String = Digest::of(path.as_bytes()).hex().chars().take(8).collect();
+    let hex: String = Digest::of(format!("{path}{name}").as_bytes()).hex().chars().take(8).collect();
     let number = u32::from_str_radix(&hex, 16).unwrap_or_default() % u32::from(PORTS);
     FIRST + u16::try_from(number).unwrap_or_default()
 }
@@ -126,11 +139,30 @@ mod tests {
         assert!(first.iter().all(|port| (FIRST..FIRST + PORTS).contains(port)), "{first:?}");
         assert_eq!((first.len(), instance.note()), (usize::from(TRIES), None));
         let settings = Digest::of(b"x");
-        instance.write(1234, settings).unwrap();
-        instance.write(1235, settings).unwrap();
+        instance.write(1234, settings, None).unwrap();
+        instance.write(1235, settings, Some("x".to_owned())).unwrap();
         let again = Instance::of(&store).unwrap();
-        assert_eq!(again.note().unwrap(), Note { version: 1, port: 1235, settings });
+        assert_eq!(again.note().unwrap(), Note { version: 1, port: 1235, settings, lobby: Some("x".into()) });
         assert_eq!(again.ports().next(), Some(1235));
+    }
+
+    #[test]
+    fn a_command_keeps_its_port_too() {
+        let (_dir, store) = store();
+        let instance = Instance::of(&store).unwrap();
+        let ports = |name: &str| instance.ports_of(name).collect::<Vec<_>>();
+        assert_eq!(ports("app"), ports("app"));
+        assert!(ports("app")[0] != ports("web")[0] && ports("app")[0] != instance.ports().next().unwrap());
+    }
+
+    #[test]
+    fn a_file_of_before_says_nothing_of_a_lobby() {
+        let (_dir, store) = store();
+        let instance = Instance::of(&store).unwrap();
+        let settings = Digest::of(b"x");
+        let text = format!("version = 1\nport = 1234\nsettings = \"{settings}\"\n");
+        std::io::Write::write_all(&mut &instance.file, text.as_bytes()).unwrap();
+        assert_eq!(instance.note().unwrap(), Note { version: 1, port: 1234, settings, lobby: None });
     }
 
     #[test]

@@ -28,11 +28,13 @@ use toolkit::{Environment, Outcome, output};
 
 use crate::cli::ServeArgs;
 use crate::cli::instance::{self, Instance};
+use crate::cli::lobby::Lobby;
 use crate::cli::machine::Machine;
 use crate::cli::process::{self, Process};
+use crate::cli::record::{self, Booth, Recording};
 use crate::cli::surroundings::Surroundings;
 use crate::cli::tally::Tally;
-use crate::cli::{doors, http};
+use crate::cli::{builds, doors, http};
 
 #[derive(Args)]
 pub(crate) struct RunArgs {
@@ -45,6 +47,25 @@ pub(crate) struct RunArgs {
     /// `fetched` and `saved`
     #[arg(long, value_name = "FILE")]
     summary: Option<Utf8PathBuf>,
+    /// Write what was fetched to this file, as JSON lines: one about all, then one for each object
+    ///
+    /// URL, ecosystem, name, version, digest, who vouches for it, size. The command gets an address
+    /// of its own, so that what others fetch at the same time is not in it, nor in the summary.
+    /// `complete` says whether no step of a build can have come from the engine's own cache
+    /// (`--no-cache`): such steps fetch nothing.
+    #[arg(long, value_name = "FILE")]
+    record: Option<Utf8PathBuf>,
+    /// What this command is called: with `--record`, one of the same name has the same address
+    ///
+    /// Clients key their own caches by it.
+    #[arg(
+        long = "as",
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true,
+        requires = "record"
+    )]
+    name: String,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -91,8 +112,10 @@ pub(crate) fn run(
     let outcome = runtime.block_on(async {
         let machine = Machine::this(environment);
         let config = with_links(process::fitted(config), &machine, environment);
-        let place = Place::take(args, config, store).await?;
-        let mut here = doors::here(&place.config, &place.url(), &machine, environment);
+        let booth = args.record.as_ref().map(|_| Booth::open(&store, &args.name)).transpose()?;
+        let place = Place::take(args, config, store.clone()).await?;
+        let url = booth.as_ref().map_or_else(|| place.url(), Booth::url);
+        let mut here = doors::here(&place.config, &url, &machine, environment);
         if !args.only.is_empty() {
             here.mounts.retain(|mount| args.only.iter().any(|led| led.kind() == mount.ecosystem));
         }
@@ -104,18 +127,28 @@ pub(crate) fn run(
         let before = place.tally().await;
         // The command has the umask that we had.
         let ours = umask(users);
-        let child = surroundings
-            .command(&args.command, &here, environment)
-            .map(|it| it.map(|mut command| command.spawn()));
+        let child = surroundings.start(&args.command, &here, environment);
         umask(ours);
         let mut child = match child? {
             Some(Ok(child)) => child,
             Some(Err(error)) => return Ok(not_started(&args.command, &error)),
             None => return Ok(Outcome::No),
         };
+        let config = place.config.clone();
         let serving = place.serve(before);
+        let recording = booth.map(|booth| Recording::begin(booth, serving.controls.clone(), config, store));
         let ended = follow(&mut child, &mut heard).await;
-        let tally = serving.end(heard.was_any).await;
+        let patience = if heard.was_any { Duration::ZERO } else { PATIENCE };
+        let record = match recording {
+            Some(recording) => Some(recording.end(patience).await),
+            None => None,
+        };
+        let tally = serving.end(patience).await;
+        let tally = record.as_ref().map_or(tally, Tally::of);
+        if let Some((path, record)) = args.record.as_ref().zip(record) {
+            let text = record::text(&record, builds::is_complete(&args.command));
+            replace::replace(&environment.folder.join(path), text.as_bytes(), Durability::Unsynced)?;
+        }
         if let Some(path) = &args.summary {
             let text = tally.json();
             replace::replace(&environment.folder.join(path), text.as_bytes(), Durability::Unsynced)?;
@@ -215,6 +248,8 @@ struct Place {
     instance: Option<Instance>,
     /// The server, where it is this process.
     server: Option<Server>,
+    /// Where it is lent addresses, where it serves the store.
+    lobby: Option<Lobby>,
 }
 
 impl Place {
@@ -233,7 +268,7 @@ impl Place {
             match running(&instance).await {
                 Some(note) if note.settings == settings => {
                     config.listen.set_port(note.port);
-                    return Ok(Self { config, store, instance: Some(instance), server: None });
+                    return Ok(Self { config, store, instance: Some(instance), server: None, lobby: None });
                 }
                 // With other upstreams it is of no use here.
                 Some(_) => break,
@@ -247,7 +282,7 @@ impl Place {
     async fn bind(config: Config, store: Store, instance: Option<Instance>) -> Result<Self> {
         let server = start(&config, &store).await?;
         let config = Config { listen: server.address()?, ..config };
-        Ok(Self { config, store, instance, server: Some(server) })
+        Ok(Self { config, store, instance, server: Some(server), lobby: None })
     }
 
     async fn on_own_port(instance: Instance, mut config: Config, store: Store) -> Result<Self> {
@@ -256,8 +291,9 @@ impl Place {
             config.listen.set_port(port);
             match start(&config, &store).await {
                 Ok(server) => {
-                    instance.write(port, settings)?;
-                    return Ok(Self { config, store, instance: Some(instance), server: Some(server) });
+                    let lobby = Lobby::open().ok();
+                    instance.write(port, settings, lobby.as_ref().map(|it| it.name().to_owned()))?;
+                    return Ok(Self { config, store, instance: Some(instance), server: Some(server), lobby });
                 }
                 Err(Error::Listen { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -279,16 +315,27 @@ impl Place {
     /// Serves from now on, or stands by to do so.
     fn serve(self, before: Tally) -> Serving {
         let url = self.url();
-        let Self { config, store, instance, server } = self;
+        let Self { config, store, instance, server, lobby } = self;
         let (told, tells) = tokio::sync::watch::channel(None);
         if let Some(server) = server {
             told.send_replace(Some(server.control()));
-            let running = tokio::spawn(server.run());
+            let running = tokio::spawn(serve(server, lobby));
             return Serving { url, before, instance, controls: tells, running, is_own: true };
         }
         let running = tokio::spawn(stand_by(config, store, instance, told));
         Serving { url, before, instance: None, controls: tells, running, is_own: false }
     }
+}
+
+/// Serves to the end, with what it is lent.
+async fn serve(server: Server, lobby: Option<Lobby>) {
+    let control = server.control();
+    let lent = async {
+        if let Some(lobby) = lobby {
+            lobby.serve(control).await;
+        }
+    };
+    tokio::join!(server.run(), lent);
 }
 
 async fn start(config: &Config, store: &Store) -> Result<Server, Error> {
@@ -330,12 +377,17 @@ async fn stand_by(
             let _ = tell.send(instance);
         }
     });
-    let Ok(_instance) = free.await else { return };
+    let Ok(instance) = free.await else { return };
+    let settings = instance::settings(&config);
     let until = tokio::time::Instant::now() + SOON;
     while tokio::time::Instant::now() < until {
         if let Ok(server) = start(&config, &store).await {
             told.send_replace(Some(server.control()));
-            server.run().await;
+            let lobby = Lobby::open().ok();
+            // Without it, others serve for themselves.
+            let _ =
+                instance.write(config.listen.port(), settings, lobby.as_ref().map(|it| it.name().to_owned()));
+            serve(server, lobby).await;
             return;
         }
         // The other one lets go of its port a moment after its lock.
@@ -355,8 +407,9 @@ struct Serving {
 }
 
 impl Serving {
-    /// Ends what is served here, and tells what the command took. `at_once`: nothing is waited for.
-    async fn end(self, at_once: bool) -> Tally {
+    /// Ends what is served here, and tells what the command took. What was begun is waited for no
+    /// longer than `patience`.
+    async fn end(self, patience: Duration) -> Tally {
         let after = tally(self.url).await;
         let control = self.controls.borrow().clone();
         let Some(control) = control else {
@@ -366,7 +419,6 @@ impl Serving {
         control.stop();
         // Whoever waits for the lock may have it now.
         drop(self.instance);
-        let patience = if at_once { Duration::ZERO } else { PATIENCE };
         let _ = tokio::time::timeout(patience, self.running).await;
         // One that began later counted from nothing.
         if self.is_own { after.since(self.before) } else { after }

@@ -1,9 +1,10 @@
 //! What a command of `run` finds around it: variables, and a folder with what no variable says.
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
+use std::{fs, io};
 
 use camino::Utf8PathBuf;
 use miette::{IntoDiagnostic, Result, WrapErr};
@@ -11,7 +12,7 @@ use pkgcache::clients::address;
 use pkgcache::clients::pointers::{Here, Pointers};
 use storekit::files::replace::{self, Durability};
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::process::{Child, ChildStdin, Command};
 use toolkit::Environment;
 
 use crate::cli::{ask, builds, doors};
@@ -45,22 +46,29 @@ impl Surroundings {
         Ok(Self { variables, path, _folder: folder })
     }
 
-    /// The command, to be started in these surroundings; `None` without a program.
+    /// Starts the command in these surroundings; `None` without a program.
     ///
     /// # Errors
-    /// Files of a build that cannot be read or written.
-    pub(crate) fn command(
+    /// Files of a build that cannot be read or written. Within: a command that cannot be started.
+    pub(crate) fn start(
         &self,
         words: &[OsString],
         here: &Here,
         environment: &Environment,
-    ) -> Result<Option<Command>> {
-        let words = builds::led_here(words, here, environment, &self.path)?;
+    ) -> Result<Option<io::Result<Child>>> {
+        let builds::Led { words, piped } = builds::led_here(words, here, environment, &self.path)?;
         let Some((program, args)) = words.split_first() else { return Ok(None) };
         // Found as the command's own PATH has it.
         let mut command = Command::new(program);
         command.args(args).envs(self.variables.iter().map(|(name, value)| (name, value)));
-        Ok(Some(command))
+        let Some(piped) = piped else { return Ok(Some(command.spawn())) };
+        Ok(Some(command.stdin(Stdio::piped()).spawn().and_then(|mut child| {
+            let stdin = child.stdin.take().map(ChildStdin::into_owned_fd).transpose()?;
+            if let Some(stdin) = stdin {
+                piped.pass_on(stdin.into());
+            }
+            Ok(child)
+        })))
     }
 }
 

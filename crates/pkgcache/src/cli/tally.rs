@@ -1,5 +1,6 @@
 //! What a command took from the cache and from upstreams, by the server's own counts.
 
+use pkgcache::Record;
 use storekit::ByteSize;
 use toolkit::words::count;
 
@@ -34,6 +35,12 @@ impl Tally {
             fetched: number("pkgcache_upstream_bytes_total"),
             saved: sum("sent_bytes_total", &HITS),
         }
+    }
+
+    /// What a record says.
+    pub(crate) fn of(record: &Record) -> Self {
+        let Record { hits, misses, fetched, saved, .. } = *record;
+        Self { hits, misses, fetched, saved }
     }
 
     /// What has been added since.

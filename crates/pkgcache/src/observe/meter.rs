@@ -11,6 +11,7 @@ use hyper::body::Frame;
 use serde::Serialize;
 
 use crate::observe::access_log::AccessLog;
+use crate::observe::record::{Note, Recorder};
 
 /// How a request was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -162,6 +163,8 @@ pub(crate) struct Meter {
     bytes: u64,
     whole: bool,
     line: Option<Box<Line>>,
+    /// Who takes notes, and of what.
+    record: Option<(Arc<Recorder>, Option<Box<Note>>)>,
     /// As long as it lives, its connection is not idle.
     _busy: Arc<()>,
 }
@@ -215,7 +218,14 @@ impl Meter {
     /// For a response that is about to be sent; `busy` is dropped when that is done.
     #[must_use]
     pub(crate) fn new(counts: Arc<Counts>, result: Result, line: Option<Box<Line>>, busy: Arc<()>) -> Self {
-        Self { counts, result, bytes: 0, whole: false, line, _busy: busy }
+        Self { counts, result, bytes: 0, whole: false, line, record: None, _busy: busy }
+    }
+
+    /// Has it noted, with what the response is of where that is to be told.
+    #[must_use]
+    pub(crate) fn noted_by(mut self, recorder: &Arc<Recorder>, note: Option<Box<Note>>) -> Self {
+        self.record = Some((Arc::clone(recorder), note));
+        self
     }
 
     /// Sees a frame, or the end.
@@ -248,6 +258,9 @@ impl Meter {
 impl Drop for Meter {
     fn drop(&mut self) {
         self.counts.note(self.result, self.bytes);
+        if let Some((recorder, note)) = self.record.take() {
+            recorder.add(note.map(|note| *note), self.result, self.bytes);
+        }
         if let Some(mut line) = self.line.take() {
             line.bytes = self.bytes;
             line.whole = self.whole;

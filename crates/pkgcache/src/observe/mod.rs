@@ -1,6 +1,7 @@
-//! What is counted and logged: for `/metrics` and the access log.
+//! What is counted and logged: for `/metrics`, the access log, and the records of entrances.
 //!
 //! Deliberately absent: any influence on what is answered; messages (`outside`).
 
 pub(crate) mod access_log;
 pub(crate) mod meter;
+pub(crate) mod record;

@@ -564,6 +564,8 @@ impl Lookup {
         if !self.target.keep_cookies {
             take_cookies(response.headers_mut());
         }
+        // For the record of the entrance that it was asked for at, if that was one.
+        response.extensions_mut().insert(Arc::clone(&found.stored));
         Some((response, served.result).into())
     }
 

@@ -4,22 +4,22 @@
 //! (`short_path`).
 
 pub(crate) mod connection;
+mod drain;
+pub(crate) mod entrance;
 pub(crate) mod event_counts;
 pub(crate) mod hit;
 pub(crate) mod short_path;
 pub(crate) mod simple_request;
 
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
-use storekit::{Level, Store};
+use storekit::{Level, Store, StoredResponse};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{timeout, timeout_at};
 
 use crate::cache::{self, Cache};
 use crate::config::Config;
@@ -28,7 +28,8 @@ use crate::ecosystem::ruling::Ruling;
 use crate::ecosystem::{Ecosystem, Package};
 use crate::error::{Error, Result};
 use crate::index::{self, Plan, login};
-use crate::observe::meter::{self, Line, Meter, add, get};
+use crate::observe::meter::{self, Line, Meter, add};
+use crate::observe::record::{Note, Visit};
 use crate::outside::Outside;
 use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
 use crate::proxy::tunnel;
@@ -37,18 +38,20 @@ use crate::response::location;
 use crate::response::reply::own;
 use crate::rules::cache_status::{CACHE_STATUS, CacheStatus, Forward};
 use crate::rules::{hop, max_forwards};
+use crate::server::drain::drain;
 use crate::server::event_counts::EventCounts;
 use crate::server::short_path::ShortAnswer;
 use crate::server::simple_request::SimpleRequest;
 use crate::wire::guard::{Draining, Guard, Refused, Wire, stands_in};
 use crate::wire::seat::Seat;
-use toolkit::words::count;
 
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
     cache: Arc<Cache>,
     listener: TcpListener,
+    /// Places for connections.
+    free: Arc<Semaphore>,
     stop: watch::Sender<bool>,
 }
 
@@ -56,6 +59,7 @@ pub struct Server {
 #[derive(Clone, Debug)]
 pub struct Control {
     cache: Arc<Cache>,
+    free: Arc<Semaphore>,
     stop: watch::Sender<bool>,
 }
 
@@ -63,6 +67,11 @@ impl Control {
     /// No new connections; what is under way is ended in peace.
     pub fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Ends when the server is told to stop.
+    pub async fn stopped(&self) {
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
     }
 
     /// Sets something else from now on. The access log is opened anew, so that one that was moved
@@ -102,7 +111,8 @@ impl Server {
         }
         let listener =
             TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-        Ok(Self { cache, listener, stop: watch::Sender::new(false) })
+        let free = Arc::new(Semaphore::new(config.limits.connections));
+        Ok(Self { cache, listener, free, stop: watch::Sender::new(false) })
     }
 
     /// Where it listens.
@@ -116,7 +126,8 @@ impl Server {
     /// What ends and changes it.
     #[must_use]
     pub fn control(&self) -> Control {
-        Control { cache: Arc::clone(&self.cache), stop: self.stop.clone() }
+        let (cache, free) = (Arc::clone(&self.cache), Arc::clone(&self.free));
+        Control { cache, free, stop: self.stop.clone() }
     }
 
     /// Serves until it is stopped, and then until what was under way is done or the time for that
@@ -135,109 +146,70 @@ impl Server {
     }
 
     async fn serve(self) {
-        let seats = self.cache.config().limits.connections;
-        let free = Arc::new(Semaphore::new(seats));
-        let mut stopped = self.stop.subscribe();
-        loop {
-            let seat = tokio::select! {
-                biased;
-                _ = stopped.wait_for(|stop| *stop) => break,
-                seat = Arc::clone(&free).acquire_owned() => seat,
-            };
-            let accepted = tokio::select! {
-                biased;
-                _ = stopped.wait_for(|stop| *stop) => break,
-                accepted = self.listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    tokio::spawn(self.connection(stream, peer, seat.ok()));
-                }
-                Err(error) => {
-                    self.cache.outside.warning(&format!("a connection could not be accepted: {error}"));
-                    // Most likely there are no file descriptors left: a connection has to end.
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-        drop(self.listener);
-        drain(&self.cache, &free, seats).await;
-    }
-
-    fn connection(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        seat: Option<OwnedSemaphorePermit>,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let (cache, stopped) = (Arc::clone(&self.cache), self.stop.subscribe());
-        async move {
-            let config = cache.config();
-            if !config.clients.knows(peer.ip()) && config.clients.token.is_none() {
-                add(&cache.counts.refused, 1);
-                return;
-            }
-            let _ = stream.set_nodelay(true);
-            let guard = Guard::new(stream, config.limits.head);
-            let wire = guard.wire();
-            add(&cache.counts.connections, 1);
-            let seat = Arc::new(Seat::new(Arc::clone(&cache.counts), seat));
-            let (busy, stops) = (Arc::default(), stopped.clone());
-            let client = Client { cache, wire, peer, busy, seat, stops };
-            connection::run(Arc::new(client), guard, config.limits, stopped).await;
-        }
+        let Self { cache, listener, free, stop } = self;
+        admit(&cache, &free, &listener, &stop, None).await;
+        drop(listener);
+        drain(&cache, &free, cache.config().limits.connections).await;
     }
 }
 
-/// Waits for what is under way. Each connection ends itself when nothing has moved on it for
-/// `drain-time`; what moves all the time is left behind when the longer time is over.
-async fn drain(cache: &Cache, free: &Semaphore, seats: usize) {
-    let limits = cache.config().limits;
-    let deadline = tokio::time::Instant::now() + limits.drain_moving.max(limits.drain);
-    let connections = connections_end(cache, free, seats, deadline);
-    let (all_gone, landed) = tokio::join!(connections, downloads_end(cache, deadline));
-    let left = if all_gone { 0 } else { get(&cache.counts.connections) };
-    let cut = left + get(&cache.counts.cut);
-    if cut > 0 {
-        cache.outside.warning(&format!("cut off: {}", count(cut, "connection")));
-    }
-    if !landed {
-        cache.outside.warning("some downloads were cut off: they are not stored");
-    }
-}
-
-/// Waits until no client is connected. Returns whether that came in time.
-async fn connections_end(
-    cache: &Cache,
-    free: &Semaphore,
-    seats: usize,
-    deadline: tokio::time::Instant,
-) -> bool {
-    let mut gone = pin!(free.acquire_many(u32::try_from(seats).unwrap_or(u32::MAX)));
-    if timeout(SOON, &mut gone).await.is_ok() {
-        return true;
-    }
-    let left = count(get(&cache.counts.connections), "connection");
-    cache.outside.note(&format!("waiting for {left}; a second signal ends at once"));
-    timeout_at(deadline, gone).await.is_ok()
-}
-
-/// Waits for the downloads, as long as anything comes. Returns whether all have ended: what still
-/// brings nothing after that is waited for no longer.
-async fn downloads_end(cache: &Cache, deadline: tokio::time::Instant) -> bool {
-    let patience = cache.config().limits.drain;
+/// Takes connections until it is told to stop. `visit` is what those of an entrance hold.
+async fn admit(
+    cache: &Arc<Cache>,
+    free: &Arc<Semaphore>,
+    listener: &TcpListener,
+    stop: &watch::Sender<bool>,
+    visit: Option<&Visit>,
+) {
+    let mut stopped = stop.subscribe();
     loop {
-        let before = get(&cache.counts.fetched_bytes);
-        let look = deadline.min(tokio::time::Instant::now() + patience);
-        let landed = timeout_at(look, cache.flights.landed()).await.is_ok();
-        if landed || look == deadline || get(&cache.counts.fetched_bytes) == before {
-            return landed;
+        let seat = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stop| *stop) => return,
+            seat = Arc::clone(free).acquire_owned() => seat,
+        };
+        let accepted = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stop| *stop) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (cache, stops) = (Arc::clone(cache), stop.subscribe());
+                tokio::spawn(connected(cache, stream, peer, seat.ok(), stops, visit.cloned()));
+            }
+            Err(error) => {
+                cache.outside.warning(&format!("a connection could not be accepted: {error}"));
+                // Most likely there are no file descriptors left: a connection has to end.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
     }
 }
 
-/// A drain that takes no longer than this says nothing.
-const SOON: Duration = Duration::from_secs(1);
+async fn connected(
+    cache: Arc<Cache>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    seat: Option<OwnedSemaphorePermit>,
+    stops: watch::Receiver<bool>,
+    visit: Option<Visit>,
+) {
+    let config = cache.config();
+    if !config.clients.knows(peer.ip()) && config.clients.token.is_none() {
+        add(&cache.counts.refused, 1);
+        return;
+    }
+    let _ = stream.set_nodelay(true);
+    let guard = Guard::new(stream, config.limits.head);
+    let wire = guard.wire();
+    add(&cache.counts.connections, 1);
+    let seat = Arc::new(Seat::new(Arc::clone(&cache.counts), seat));
+    let (busy, stopped) = (Arc::default(), stops.clone());
+    let client = Client { cache, wire, peer, busy, seat, stops, visit, noting: Mutex::default() };
+    connection::run(Arc::new(client), guard, config.limits, stopped).await;
+}
+
 const HEALTH: &str = "/healthz";
 const METRICS: &str = "/metrics";
 
@@ -271,6 +243,10 @@ pub(crate) struct Client {
     seat: Arc<Seat>,
     /// Says when the server is to end.
     stops: watch::Receiver<bool>,
+    /// The entrance that it came in by, if it was one.
+    visit: Option<Visit>,
+    /// What the answer is of that is being made: on a connection, one at a time.
+    noting: Mutex<Option<Box<Note>>>,
 }
 
 impl Client {
@@ -318,6 +294,9 @@ impl Client {
             line
         });
         let mut meter = Meter::new(Arc::clone(&self.cache.counts), result, line, busy);
+        if let Some(visit) = &self.visit {
+            meter = meter.noted_by(&visit.recorder, self.noted(&mut response));
+        }
         if result == meter::Result::Tunnel {
             slot.put(meter);
             return response;
@@ -346,8 +325,16 @@ impl Client {
             line.cache = Some(hit.head.status.to_string());
             line
         });
-        let meter =
+        let mut meter =
             Meter::new(Arc::clone(&self.cache.counts), meter::Result::Hit, line, Arc::clone(&self.busy));
+        if let Some(visit) = &self.visit {
+            let note = || Note {
+                key: hit.place.spot.key.clone(),
+                flight: None,
+                stored: Some(Arc::clone(&hit.stored)),
+            };
+            meter = meter.noted_by(&visit.recorder, (!plain.head_only).then(note).map(Box::new));
+        }
         add(&self.cache.counts.quick, 1);
         let end = if plain.head_only { 0 } else { hit.size };
         Some(ShortAnswer { head: hit.head.bytes.clone(), file: hit.file, at: 0, end, meter })
@@ -395,7 +382,10 @@ impl Client {
             return (allowed(), meter::Result::Own);
         }
         match method {
-            Method::CONNECT => tunnel::connect(&self.cache, &config, request, self.end(slot)).await,
+            Method::CONNECT => {
+                self.note(|| Note::of_tunnel(request.uri()));
+                tunnel::connect(&self.cache, &config, request, self.end(slot)).await
+            }
             Method::TRACE => self.refuse(405, "TRACE is not answered"),
             _ => match self.own(&request) {
                 Some(response) => (response, meter::Result::Own),
@@ -509,6 +499,7 @@ impl Client {
             config,
             wire,
         };
+        self.note_lookup(&lookup, false);
         let bodiless = hyper::body::Body::is_end_stream(&body);
         let reads = bodiless && matches!(lookup.method, Method::GET | Method::HEAD);
         if reads && lookup.target.kind != Ecosystem::Generic {
@@ -518,6 +509,7 @@ impl Client {
                 Plan::Answer(response, result) => return (*response, result),
             }
         }
+        self.note_lookup(&lookup, true);
         let handled = match lookup.method {
             _ if reads => lookup.handle(&self.cache).await,
             _ if lookup.target.kind == Ecosystem::Oci && !reads => {
@@ -554,5 +546,29 @@ impl Client {
         }
         location::rewrite(&lookup.config, &lookup.target, response.headers_mut());
         (response, result)
+    }
+
+    /// Notes what the answer that is being made is of, where it came in at an entrance.
+    fn note(&self, note: impl FnOnce() -> Note) {
+        if self.visit.is_some() {
+            *self.noting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(note()));
+        }
+    }
+
+    /// The same of a request that may be answered with what is stored; `may_fly`: it may be stored
+    /// only now.
+    fn note_lookup(&self, lookup: &Lookup, may_fly: bool) {
+        if lookup.method == Method::GET {
+            let flight = || may_fly.then(|| lookup.flight_key());
+            self.note(|| Note { key: lookup.key.clone(), flight: flight(), stored: None });
+        }
+    }
+
+    /// What the response is of, where it gives something: the body, or that it is still the same.
+    fn noted(&self, response: &mut Response<Body>) -> Option<Box<Note>> {
+        let status = response.status();
+        let mut note = self.noting.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        note.stored = response.extensions_mut().remove::<Arc<StoredResponse>>();
+        (status.is_success() || status == StatusCode::NOT_MODIFIED).then_some(note)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use larder_tests::{Part, Ran, Session, have, signal, until};
@@ -264,6 +264,43 @@ fn a_command_that_cannot_be_started_ends_as_in_a_shell() {
     assert!(missing.stderr().starts_with("pkgcache: cannot run `no-such-command`: No such file"));
     Ran::of(&mut run(&session, &origin, &["./plain"])).ends(126);
     Ran::of(&mut run(&session, &origin, &["sh", "-c", "kill -9 $$"])).ends(137);
+}
+
+#[test]
+fn a_build_whose_context_is_a_tar_is_led() {
+    let upstream =
+        "[pkgcache.upstream]\npypi = { url = \"https://py.example/simple/\", kind = \"python\" }\n";
+    let session = session()
+        .env("DOCKER_BUILDKIT", "1")
+        .file("larder.toml", upstream)
+        .file("context/Dockerfile", "FROM a\nRUN pip install b\n")
+        .file("context/file", "text");
+    session.script("docker", "echo \"$*\" && exec cat >came");
+    let build = |tar: &str| {
+        let tar = Command::new("tar").args(["-c", tar, "-C"]).arg(session.path("context")).arg(".").output();
+        std::fs::write(session.path("sent"), tar.unwrap().stdout).unwrap();
+        let mut command = session.command("run -- ./docker build -t x -");
+        Ran::of(command.stdin(std::fs::File::open(session.path("sent")).unwrap())).ok()
+    };
+    let in_tar = |name: &str| {
+        let got = Command::new("tar").arg("-xOf").arg(session.path("came")).arg(name).output();
+        String::from_utf8(got.unwrap().stdout).unwrap()
+    };
+    let led = build("--format=gnu");
+    assert!(led.stdout().starts_with("build --secret id=larder-pip,src="), "{led}");
+    assert!(led.stdout().ends_with(" --network host -t x -\n") && !led.stderr().contains("warning"), "{led}");
+    assert!(in_tar("./Dockerfile").contains("RUN --mount=type=secret,id=larder-pip,"), "{led}");
+    assert_eq!(in_tar("./file"), "text");
+    // What cannot be led passes as it is, and says so.
+    for (tar, why) in [("-z", "no plain tar"), ("--exclude=Dockerfile", "no Dockerfile is in")] {
+        assert!(build(tar).stderr().contains(why), "{tar}");
+        let [sent, came] = ["sent", "came"].map(|name| std::fs::read(session.path(name)).unwrap());
+        assert!(sent == came, "{tar}");
+    }
+    // A build that reads nothing of it.
+    session.script("docker", "exit 3");
+    let mut command = session.command("run -- ./docker build -");
+    Ran::of(command.stdin(std::fs::File::open("/dev/zero").unwrap())).ends(3);
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod nginx;
 mod parents;
 mod patience;
 mod quick;
+mod records;
 mod safety;
 mod servers;
 mod storage;

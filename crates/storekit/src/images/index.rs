@@ -6,9 +6,9 @@
 
 use crate::Key;
 use crate::error::{Error, Result};
-use crate::images::Images;
 use crate::images::entry::Entry;
 use crate::images::index_file::Found;
+use crate::images::{Beside, Images};
 use crate::oci::{self, Descriptor};
 
 impl Images {
@@ -78,7 +78,7 @@ impl Images {
             )
         };
         let Some(key) = self.free_key(descriptor)? else { return Ok(true) };
-        match self.write_entry(&key, &entry, None) {
+        match self.write_entry(&key, &entry, Beside::default()) {
             Err(Error::Missing { .. } | Error::BadDocument { .. }) => Ok(false),
             // What is said of it has no room in a key file.
             Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::FileTooLarge => Ok(false),

@@ -40,6 +40,8 @@ use crate::{Digest, Key};
 
 /// Where the key files are.
 const KEYS_IN_STORE: &str = "images/keys";
+/// No record of what a build fetched is larger: 64 MiB.
+pub const FETCHED_CAP: u64 = 64 << 20;
 /// A use is stamped again only when the last stamp is older than this.
 pub(crate) const STAMP_EVERY: Duration = Duration::from_secs(300);
 
@@ -47,6 +49,18 @@ pub(crate) const STAMP_EVERY: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub struct Images {
     store: Store,
+}
+
+/// The folders, below images/, of what is kept beside the entries: a file for each key.
+pub const BESIDE: [&str; 2] = ["inputs", "fetched"];
+
+/// What is kept beside an entry; what is not given is removed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    /// hashctx's manifest of the inputs.
+    pub inputs: Option<&'a [u8]>,
+    /// What the build fetched. See FORMAT.md, "What a build fetched".
+    pub fetched: Option<&'a [u8]>,
 }
 
 /// Whether a save may take the place of one that stands.
@@ -95,7 +109,7 @@ impl Images {
     /// # Errors
     /// I/O errors.
     pub fn prepare(&self) -> Result<()> {
-        for name in ["blobs/sha256", "keys", "inputs"] {
+        for name in ["blobs/sha256", "keys", "inputs", "fetched"] {
             let folder = self.folder().join(name);
             fs::create_dir_all(&folder).at("create", &folder)?;
         }
@@ -114,6 +128,15 @@ impl Images {
 
     fn inputs_path(&self, key: &Key) -> Utf8PathBuf {
         self.folder().join("inputs").join(key.as_str())
+    }
+
+    fn fetched_path(&self, key: &Key) -> Utf8PathBuf {
+        self.folder().join("fetched").join(key.as_str())
+    }
+
+    /// The files beside the entry.
+    fn beside(&self, key: &Key) -> [Utf8PathBuf; BESIDE.len()] {
+        BESIDE.map(|name| self.folder().join(name).join(key.as_str()))
     }
 
     /// What is stored under the key. What another tool has added to index.json since is adopted
@@ -202,8 +225,31 @@ impl Images {
         replace::read_capped(&self.inputs_path(key), 1 << 30)
     }
 
-    /// Writes the entry, and the manifest of inputs with it. All blobs that it needs are there
-    /// afterwards, or nothing was written.
+    /// What the build fetched that was saved with the key, where that is on record.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn fetched(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        replace::read_capped(&self.fetched_path(key), FETCHED_CAP)
+    }
+
+    /// As [`Images::commit_with`], with the manifest of inputs alone.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn commit(
+        &self,
+        key: &Key,
+        entry: &Entry,
+        inputs: Option<&[u8]>,
+        leases: &[Lease],
+        overwrite: Overwrite,
+    ) -> Result<Committed> {
+        self.commit_with(key, entry, Beside { inputs, fetched: None }, leases, overwrite)
+    }
+
+    /// Writes the entry, and what is kept beside it. All blobs that it needs are there afterwards,
+    /// or nothing was written.
     ///
     /// The leases are asked for so that no caller forgets to hold them: until the entry stands,
     /// they alone keep the blobs. What a collector took before is brought back. An entry that
@@ -213,11 +259,11 @@ impl Images {
     /// # Errors
     /// [`Error::Missing`] where a blob is neither there nor in the trash; [`Error::BadDocument`];
     /// [`Error::Locked`]; I/O errors.
-    pub fn commit(
+    pub fn commit_with(
         &self,
         key: &Key,
         entry: &Entry,
-        inputs: Option<&[u8]>,
+        beside: Beside<'_>,
         _leases: &[Lease],
         overwrite: Overwrite,
     ) -> Result<Committed> {
@@ -225,20 +271,24 @@ impl Images {
         if overwrite == Overwrite::No && self.stands_sound(key)? {
             return Ok(Committed::AlreadyThere);
         }
-        self.write_entry(key, entry, inputs)?;
+        self.write_entry(key, entry, beside)?;
         self.sync_index()?;
         Ok(Committed::Saved)
     }
 
-    /// Under the shared lock: every blob, then the inputs, then the entry.
-    pub(crate) fn write_entry(&self, key: &Key, entry: &Entry, inputs: Option<&[u8]>) -> Result<()> {
+    /// Under the shared lock: every blob, then what is kept beside, then the entry.
+    pub(crate) fn write_entry(&self, key: &Key, entry: &Entry, beside: Beside<'_>) -> Result<()> {
         let text = self.key_text(key, entry)?;
         let lock = self.store.lock_shared()?;
         self.bring_back(&entry.descriptor)?;
         replace::sync_folder(self.blobs().folder(), Durability::Synced)?;
-        match inputs {
-            Some(inputs) => replace::replace(&self.inputs_path(key), inputs, Durability::Synced)?,
-            None => remove(&self.inputs_path(key))?,
+        for (path, bytes) in
+            [(self.inputs_path(key), beside.inputs), (self.fetched_path(key), beside.fetched)]
+        {
+            match bytes {
+                Some(bytes) => replace::replace(&path, bytes, Durability::Synced)?,
+                None => remove(&path)?,
+            }
         }
         replace::replace(&self.key_path(key), text.as_bytes(), Durability::Synced)?;
         drop(lock);
@@ -341,7 +391,9 @@ impl Images {
     /// # Errors
     /// I/O errors.
     pub fn discard(&self, _lock: &Exclusive, key: &Key, batch: &Batch) -> Result<bool> {
-        batch.take(&self.inputs_path(key))?;
+        for path in self.beside(key) {
+            batch.take(&path)?;
+        }
         batch.take(&self.key_path(key))
     }
 
@@ -363,8 +415,11 @@ impl Images {
         let lock = self.store.lock_exclusive()?;
         let (entries, others): (Vec<_>, Vec<_>) =
             batch.files()?.into_iter().partition(|path| path.starts_with(KEYS_IN_STORE));
-        // An image's inputs come back with its entry, and never to a newer one.
-        for path in others.iter().filter(|path| !path.starts_with("images/inputs")) {
+        // What is kept beside an entry comes back with it, and never to a newer one.
+        let is_beside = |path: &Utf8Path| {
+            path.strip_prefix("images").is_ok_and(|path| BESIDE.iter().any(|name| path.starts_with(name)))
+        };
+        for path in others.iter().filter(|path| !is_beside(path)) {
             batch.give_back(&self.store.root().join(path))?;
         }
         let mut keys = Vec::new();
@@ -388,7 +443,9 @@ impl Images {
             Err(error) if error.is_corrupt() => Ok(false),
             whole => {
                 whole?;
-                batch.give_back(&self.inputs_path(key))?;
+                for path in self.beside(key) {
+                    batch.give_back(&path)?;
+                }
                 batch.give_back(&path)
             }
         }
@@ -404,7 +461,7 @@ impl Images {
         if self.ownerless()?.is_empty() {
             return Ok(freed);
         }
-        // A writer writes the inputs before the entry, and holds the lock for both.
+        // A writer writes what is kept beside before the entry, and holds the lock for all.
         let lock = self.store.lock_exclusive()?;
         let ownerless = self.ownerless()?;
         let bytes = sum_files(&ownerless)?;
@@ -431,13 +488,20 @@ impl Images {
         folders.iter().try_for_each(|folder| replace::sweep_unfinished(folder).map(drop))
     }
 
-    /// The inputs of keys that have no entry: a writer died between the two.
+    /// What lies beside entries that are not there: a writer died between the two.
     fn ownerless(&self) -> Result<Vec<Utf8PathBuf>> {
-        // Inputs first: what is written meanwhile has its inputs before its entry.
-        let inputs = replace::names(&self.folder().join("inputs"))?;
+        // These first: what is written meanwhile has them before its entry.
+        let mut beside = Vec::new();
+        for folder in BESIDE.map(|name| self.folder().join(name)) {
+            let names = replace::names(&folder)?;
+            beside.extend(names.into_iter().map(|name| (folder.clone(), name)));
+        }
         let owners: HashSet<Key> = self.keys()?.into_iter().collect();
-        let inputs = inputs.iter().filter_map(|name| name.parse::<Key>().ok());
-        Ok(inputs.filter(|key| !owners.contains(key)).map(|key| self.inputs_path(&key)).collect())
+        let is_ownerless = |(folder, name): (Utf8PathBuf, String)| {
+            let key: Key = name.parse().ok()?;
+            (!owners.contains(&key)).then(|| folder.join(name))
+        };
+        Ok(beside.into_iter().filter_map(is_ownerless).collect())
     }
 
     /// The bytes on disk that [`Images::sweep_unfinished`] would free.
@@ -449,7 +513,8 @@ impl Images {
     }
 
     fn sum_folders(&self, bytes: impl Fn(&Utf8Path) -> Result<u64>) -> Result<u64> {
-        let folders = ["blobs/sha256", "keys", "inputs", "pins", ""].map(|name| self.folder().join(name));
+        let folders =
+            ["blobs/sha256", "keys", "inputs", "fetched", "pins", ""].map(|name| self.folder().join(name));
         folders.iter().try_fold(0, |sum, folder| Ok(sum + bytes(folder)?))
     }
 

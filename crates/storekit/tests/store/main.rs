@@ -16,7 +16,9 @@ use std::time::{Duration, SystemTime};
 use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use storekit::oci::{CONFIG, INDEX, MANIFEST};
-use storekit::{Committed, Descriptor, Digest, Discarded, Entry, Error, Key, Lease, Overwrite, Store};
+use storekit::{
+    Beside, Committed, Descriptor, Digest, Discarded, Entry, Error, Key, Lease, Overwrite, Store,
+};
 
 struct Scratch {
     _dir: tempfile::TempDir,
@@ -468,6 +470,30 @@ fn undo_leaves_what_was_saved_since() {
     assert!(images.undo(&batch).unwrap().is_empty());
     assert_eq!(images.get(&key("k")).unwrap(), Some(new));
     assert_eq!(images.inputs(&key("k")).unwrap(), None);
+}
+
+#[test]
+fn what_is_kept_beside_an_entry_goes_and_comes_with_it() {
+    let scratch = Scratch::new();
+    let images = scratch.store.images();
+    let (first, leases) = image(&scratch.store, b"first");
+    let beside = Beside { inputs: Some(b"inputs"), fetched: Some(b"fetched") };
+    images.commit_with(&key("k"), &entry(first.clone()), beside, &leases, Overwrite::No).unwrap();
+    let fetched = || images.fetched(&key("k")).unwrap();
+    assert_eq!(fetched().as_deref(), Some(&b"fetched"[..]));
+    let batch = scratch.store.trash().batch(Timestamp::now());
+    images.remove(&[key("k")], &batch).unwrap();
+    assert_eq!(fetched(), None);
+    assert_eq!(images.undo(&batch).unwrap(), [key("k")]);
+    assert_eq!(fetched().as_deref(), Some(&b"fetched"[..]));
+    assert_eq!(images.inputs(&key("k")).unwrap().as_deref(), Some(&b"inputs"[..]));
+    // A save without one says nothing of what was fetched.
+    images.commit(&key("k"), &entry(first), None, &leases, Overwrite::Yes).unwrap();
+    assert_eq!(fetched(), None);
+    // What a writer left that died before the entry goes.
+    std::fs::write(images.folder().join("fetched/gone"), "x").unwrap();
+    assert!(images.abandoned().unwrap() > 0 && images.sweep_unfinished().unwrap() > 0);
+    assert!(!images.folder().join("fetched/gone").exists());
 }
 
 #[test]

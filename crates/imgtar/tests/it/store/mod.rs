@@ -3,5 +3,6 @@
 mod lookup;
 mod many;
 mod orphans;
+mod records;
 mod repository;
 mod stored;

@@ -17,7 +17,7 @@ use crate::bake::stock::{Extras, Found, Stock};
 use crate::config::image::{Handed, Ignore};
 use crate::lock;
 use crate::process::live::step_of;
-use crate::process::packages::Packages;
+use crate::process::packages::{Packages, Through};
 use crate::process::runner::{RunError, succeeded};
 
 /// An image that the engine has built.
@@ -30,6 +30,8 @@ pub(in crate::bake) struct Built {
     /// Why it is not what its key says, if so.
     doubt: Option<String>,
     packages: Option<Packages>,
+    /// The file with what its package clients fetched.
+    fetched: Option<Utf8PathBuf>,
 }
 
 impl Bake<'_> {
@@ -52,7 +54,7 @@ impl Bake<'_> {
         if !self.unchanged(inputs, after)? {
             return Ok(false);
         }
-        let extras = self.extras(inputs, built.seconds);
+        let extras = Extras { fetched: built.fetched, ..self.extras(inputs, built.seconds) };
         self.step("saving");
         let saved = self.baker.stock.save(&inputs.key, &built.id, self.image, &extras);
         self.or_unsaved(saved)
@@ -130,14 +132,15 @@ impl Bake<'_> {
         self.step("building");
         let step = move |line: &str| step_of(line).into_iter().for_each(|step| live.step(&name, &step));
         let cmd = self.image.build(cmd, handed);
-        let through = self.baker.through(&self.image.packages, &self.temp);
+        let through = self.baker.through(&self.image.name, &self.image.packages, &self.temp);
         let cmd = match &through {
             Some(through) => through.lead(cmd),
             None => cmd,
         };
         runner.build(context.as_ref(), &cmd.within(limit), Box::new(step))?;
         self.step("built");
-        let packages = through.and_then(|through| through.summary());
+        let packages = through.as_ref().and_then(Through::summary);
+        let fetched = through.as_ref().and_then(Through::record);
         let seconds = started.elapsed().as_secs_f64();
         let key = piped.then(|| word_in(&key_file)).transpose()?;
         let id = word_in(&id_file)?;
@@ -162,7 +165,7 @@ impl Bake<'_> {
             None if self.cached() && !checks => self.moved_source()?,
             doubt => doubt,
         };
-        Ok(Built { id, seconds, key, doubt, packages })
+        Ok(Built { id, seconds, key, doubt, packages, fetched })
     }
 
     /// Takes the names of what was just built away: it is not what they say.
@@ -310,7 +313,14 @@ impl Bake<'_> {
     pub(in crate::bake) fn extras(&self, inputs: &Inputs, seconds: f64) -> Extras {
         let host = self.baker.options.host.clone();
         let commit = self.baker.commit();
-        Extras { manifest: inputs.manifest.clone(), seconds, force: self.replace, host, commit }
+        Extras {
+            manifest: inputs.manifest.clone(),
+            fetched: None,
+            seconds,
+            force: self.replace,
+            host,
+            commit,
+        }
     }
 }
 

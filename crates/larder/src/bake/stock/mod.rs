@@ -179,6 +179,8 @@ fn loaded(said: &[u8]) -> Found {
 pub(crate) struct Extras {
     /// `hashctx`'s manifest, by which a later miss is explained.
     pub(crate) manifest: Utf8PathBuf,
+    /// What the build fetched, as pkgcache has written it.
+    pub(crate) fetched: Option<Utf8PathBuf>,
     /// What the build took.
     pub(crate) seconds: f64,
     /// Whether an image that is stored under the key already is replaced.
@@ -197,6 +199,10 @@ impl Extras {
             .flag("--build-seconds", &format!("{:.3}", self.seconds))
             .arg("--manifest")
             .path(&self.manifest);
+        let cmd = match &self.fetched {
+            Some(record) => cmd.arg("--packages").path(record),
+            None => cmd,
+        };
         if self.force { cmd.arg("--force") } else { cmd }
     }
 }

@@ -122,6 +122,16 @@ own, under the table's name. Its key follows from theirs, it has the tags as the
 - The index keeps what it lists when a collection removes the images' own keys.
 - There is no index where one of the images was not saved, or where only some of the platforms are baked (`larder bake NAME@PLATFORM`).
 
+## What a build fetched
+
+With `packages`, the report says of each image what its package clients took from the package cache and from upstreams, also where several are built at once. What they fetched is kept with the
+image: `imgtar info NAME --packages` lists it, with version, digest and who vouches for it.
+
+- A step that the engine takes from its own cache fetches nothing. What it had fetched stays on record where an earlier build of the same key, or of the image's key before, did: such a build adds to that record, which may
+  so name more than the image holds. A build from scratch (`--rebuild`) begins it anew, and only then the record is complete for sure.
+- The record stays in the store that the image was built into: no tier, registry or archive carries it. It goes with the image, and `gcctl undo` brings it back.
+- Not seen is what a client has in a cache of its own (`RUN --mount=type=cache`) and does not ask for, and what a step fetches past the package cache.
+
 ## How disks are kept
 
 `run` of `[disk.NAME]` writes to `$LARDER_OUTPUT`, and what it made is stored under a key of its inputs, arguments and command line. With the same key, the
