@@ -15,13 +15,14 @@ use toolkit::Outcome;
 use crate::error::{Error, Result};
 use crate::events::{self, Returns};
 use crate::limits::Limits;
+use crate::plan::file as plan_file;
 use crate::plan::{self, Objection, Plan, Unmet};
+use crate::show;
 use crate::show::Held;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::survey::survey;
 use crate::sweep::{Reason, Swept, sweep};
-use crate::{plan_file, show};
 use toolkit::words::count;
 use toolkit::{Table, output};
 

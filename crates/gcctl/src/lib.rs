@@ -15,7 +15,6 @@ pub mod error;
 pub mod events;
 pub mod limits;
 pub mod plan;
-pub mod plan_file;
 mod roots;
 pub mod show;
 pub mod snapshot;

@@ -5,8 +5,8 @@ use serde::Serialize;
 use storekit::{ByteSize, Digest, Key, Origin, Referrers, WrittenSize};
 
 use crate::limits::{Limits, Why};
+use crate::plan::file::{self as plan_file, WrittenUnmet};
 use crate::plan::{Eviction, Left, Objection, Plan, Rest, Unmet};
-use crate::plan_file::{self, WrittenUnmet};
 use crate::snapshot::{Holders, Image, Snapshot, Usage};
 use crate::sweep::{Kept, Reason, Swept};
 use toolkit::words::{ago, count, span};

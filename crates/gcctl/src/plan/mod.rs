@@ -5,6 +5,8 @@
 //! reported as not to be met. A limit of bytes that cannot be met takes no image that is the newest
 //! of a name: that would not help. What refers to an image goes with it.
 
+pub mod file;
+
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
