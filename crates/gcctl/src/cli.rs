@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand};
 use gcctl::commands::{self, Console, Force, Wanted};
+use gcctl::plan::Clean;
 use gcctl::{Error, Limits};
 use storekit::error::At;
 use storekit::{Age, KeyOrName, Store, WrittenSize};
@@ -98,8 +99,14 @@ enum Job {
         #[arg(required = true, value_name = "KEY")]
         keys: Vec<KeyOrName>,
     },
-    /// Remove all images that are not pinned, and what no image needs
+    /// Remove all images that are not pinned, or all packages, and what nothing needs
     Clean {
+        /// Remove the package downloads instead; they are deleted at once
+        #[arg(long)]
+        packages: bool,
+        /// Remove both
+        #[arg(long, conflicts_with = "packages")]
+        all: bool,
         /// Print what would go, and remove nothing
         #[arg(long)]
         dry_run: bool,
@@ -126,16 +133,38 @@ struct LimitArgs {
     /// count.
     #[arg(long, value_name = "N", value_parser = gcctl::limits::count)]
     max_images: Option<u64>,
+    /// Keep at most this many disks
+    ///
+    /// Where this is set, disks do not count for `--max-images`.
+    #[arg(long, value_name = "N", value_parser = gcctl::limits::count)]
+    max_disks: Option<u64>,
+    /// Keep at most this many images of each name: the last used ones
+    ///
+    /// The name is the one in larder.toml, else the first that a load restores. An image without
+    /// either has no such limit.
+    #[arg(long, value_name = "N", value_parser = gcctl::limits::count)]
+    max_per_image: Option<u64>,
+    /// Keep the last used images of each name, so many, whatever the other limits say
+    #[arg(long, value_name = "N", value_parser = gcctl::limits::count)]
+    keep_last: Option<u64>,
     /// Occupy at most this many bytes, trash included: 500MB, 10GB, 10GiB
     ///
-    /// Counts all that `df` shows, but for `other`.
+    /// Counts images and packages: all that `df` shows, but for `contexts`, `events` and `other`.
+    /// What is unused for longest goes first, and packages are deleted at once.
     #[arg(long, value_name = "SIZE")]
     max_size: Option<WrittenSize>,
-    /// Keep images that were used within this time: 12h, 30d
+    /// Keep images and packages that were used within this time: 12h, 30d
     ///
     /// Pinned images may be older.
     #[arg(long, value_name = "AGE")]
     max_age: Option<Age>,
+    /// Keep at most this many bytes of package downloads [else `max-size` of [pkgcache]]
+    #[arg(long, value_name = "SIZE")]
+    packages_max_size: Option<WrittenSize>,
+    /// Keep packages that were used within this time [else `max-age` of [pkgcache], else
+    /// `--max-age`]
+    #[arg(long, value_name = "AGE")]
+    packages_max_age: Option<Age>,
     /// Leave at least this many bytes free on the file system of the images
     ///
     /// Where that cannot be had, the newest image of each name stays all the same; so with
@@ -149,8 +178,8 @@ struct LimitArgs {
 
 #[derive(Args)]
 struct ForceArg {
-    /// Delete also all images, or more than half of them, for good, if a limit of bytes asks for
-    /// that
+    /// Delete also all images or packages, or more than half of them, for good, if a limit of bytes
+    /// asks for that
     ///
     /// Without it, such a limit is refused with exit code 2, and what would be lost is listed. So
     /// is a limit below 1 MB without a unit: `--max-size 10` is ten bytes.
@@ -166,8 +195,18 @@ impl ForceArg {
 
 impl LimitArgs {
     fn limits(&self) -> Limits {
-        let Self { max_images, max_size, max_age, min_free, trash_grace } = *self;
-        Limits { max_images, max_size, max_age, min_free, trash_grace }
+        Limits {
+            max_images: self.max_images,
+            max_disks: self.max_disks,
+            max_per_image: self.max_per_image,
+            keep_last: self.keep_last,
+            max_size: self.max_size,
+            max_age: self.max_age,
+            packages_max_size: self.packages_max_size,
+            packages_max_age: self.packages_max_age,
+            min_free: self.min_free,
+            trash_grace: self.trash_grace,
+        }
     }
 }
 
@@ -223,12 +262,13 @@ fn dispatch(
             let (wanted, stop) = (Wanted::OverLimits, signals.stop());
             signals.held(|| commands::run(store, wanted, &limits, force.get(), &stop, console))?
         }
-        Job::Clean { dry_run, trash_grace } => {
+        Job::Clean { packages, all, dry_run, trash_grace } => {
+            let what = Clean { images: *all || !packages, packages: *all || *packages };
             let limits = limits(Limits { trash_grace: *trash_grace, ..Limits::default() })?;
             if *dry_run {
-                commands::plan(store, Wanted::Everything, &limits, console)?
+                commands::plan(store, Wanted::All(what), &limits, console)?
             } else {
-                let (wanted, stop) = (Wanted::Everything, signals.stop());
+                let (wanted, stop) = (Wanted::All(what), signals.stop());
                 signals.held(|| commands::run(store, wanted, &limits, Force::Yes, &stop, console))?
             }
         }

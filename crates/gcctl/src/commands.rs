@@ -5,7 +5,7 @@
 use std::io::{BufRead, Write};
 use std::sync::atomic::AtomicBool;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::error::At;
@@ -16,13 +16,13 @@ use crate::error::{Error, Result};
 use crate::events::{self, Returns};
 use crate::limits::Limits;
 use crate::plan::file as plan_file;
-use crate::plan::{self, Objection, Plan, Unmet};
+use crate::plan::{self, Clean, Objection, Plan, Unmet};
 use crate::show;
 use crate::show::Held;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::survey::survey;
-use crate::sweep::{Reason, Swept, sweep};
+use crate::sweep::{Kept, Reason, Swept, What, sweep};
 use toolkit::words::count;
 use toolkit::{Table, output};
 
@@ -114,11 +114,15 @@ pub fn ls(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
 pub fn df(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
-    let df = show::df(&survey(store, &[])?);
+    let snapshot = survey(store, &[])?;
+    let df = show::df(&snapshot);
     if console.json {
         console.line(&df)?;
     } else {
         console.table(&show::df_table(&df))?;
+        if console.verbose && !snapshot.packages.entries.is_empty() {
+            console.table(&show::ecosystems(&snapshot.packages))?;
+        }
     }
     console.flush().map(|()| Outcome::Yes)
 }
@@ -152,8 +156,8 @@ pub fn stats(store: &Store, days: u32, console: &mut Console<'_>) -> Result<Outc
 pub enum Wanted {
     /// What is over the limits.
     OverLimits,
-    /// All images that are not pinned.
-    Everything,
+    /// All of what is said, but for pinned images.
+    All(Clean),
 }
 
 /// Prints what would go and why.
@@ -166,7 +170,8 @@ pub fn plan(store: &Store, wanted: Wanted, limits: &Limits, console: &mut Consol
     if console.json {
         plan_file::write(&plan, console.out).map_err(Error::output)?;
     } else if !plan.is_empty() {
-        console.table(&show::going(&plan, &plan.images, console.verbose))?;
+        let packages: Vec<_> = plan.packages.iter().collect();
+        console.table(&show::going(&plan, &plan.images, &packages, console.verbose))?;
     }
     console.flush()?;
     console.say(show::outlook(&plan));
@@ -180,7 +185,7 @@ pub fn plan(store: &Store, wanted: Wanted, limits: &Limits, console: &mut Consol
 fn say_no_limit(wanted: Wanted, limits: &Limits, console: &mut Console<'_>) {
     if wanted == Wanted::OverLimits && limits.is_none() {
         console.say(
-            "no limit is set: only what no image needs goes (`--max-size 20GB` sets one, or [gcctl] in larder.toml)",
+            "no limit is set: only what nothing needs goes (`--max-size 20GB` sets one, or [gcctl] in larder.toml)",
         );
     }
 }
@@ -232,17 +237,26 @@ pub fn apply(
     stop: &AtomicBool,
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
+    if let Some(planned) = plan.store.as_ref().filter(|planned| **planned != place(store)) {
+        return Err(Error::OtherStore { planned: planned.clone(), opened: store.root().to_owned() });
+    }
     carry_out(store, plan, Timestamp::now(), Returns::default(), force, stop, console)
+}
+
+/// The store's folder behind all links.
+fn place(store: &Store) -> Utf8PathBuf {
+    store.root().canonicalize_utf8().unwrap_or_else(|_| store.root().to_owned())
 }
 
 fn look(store: &Store, wanted: Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
     let events = store.events().read()?;
     let snapshot: Snapshot = survey(store, &events)?;
     let returns = events::returns(&events, snapshot.now);
-    Ok(match wanted {
+    let (plan, returns) = match wanted {
         Wanted::OverLimits => (plan::decide(&snapshot, limits), returns),
-        Wanted::Everything => (plan::clean(&snapshot, limits), Returns::default()),
-    })
+        Wanted::All(what) => (plan::clean(&snapshot, limits, what), Returns::default()),
+    };
+    Ok((Plan { store: Some(place(store)), ..plan }, returns))
 }
 
 fn carry_out(
@@ -256,7 +270,8 @@ fn carry_out(
 ) -> Result<Outcome> {
     if let Some(objection) = plan.objection().filter(|_| force == Force::No) {
         // Where stderr is closed, the list is lost.
-        let lost = show::going(plan, &plan.images, console.verbose).text(console.bold);
+        let packages: Vec<_> = plan.packages.iter().collect();
+        let lost = show::going(plan, &plan.images, &packages, console.verbose).text(console.bold);
         let _ = console.err.write_all(lost.as_bytes());
         return Err(refusal(&objection));
     }
@@ -289,25 +304,28 @@ fn refusal(objection: &Objection) -> Error {
 
 fn print(plan: &Plan, swept: &Swept, console: &mut Console<'_>) -> Result<()> {
     if console.json {
-        show::lines(swept).iter().try_for_each(|line| console.line(line))?;
-    } else if !swept.images.is_empty() {
+        show::lines(plan, swept).iter().try_for_each(|line| console.line(line))?;
+    } else if !(swept.images.is_empty() && swept.packages.is_empty()) {
         // The rest is in the message.
         let images = Plan { time: plan.time, limits: plan.limits, ..Plan::default() };
-        console.table(&show::going(&images, &swept.images, false))?;
+        let packages: Vec<_> = swept.packages.iter().filter_map(|it| plan.packages.get(*it)).collect();
+        console.table(&show::going(&images, &swept.images, &packages, console.verbose))?;
     }
     console.flush()
 }
 
-/// Says for each key, and for the blobs together, why they stayed.
+/// Says for each key, and for all else together, why they stayed.
 fn report_kept(swept: &Swept, console: &mut Console<'_>) {
-    let (blobs, keys): (Vec<_>, Vec<_>) = swept.kept.iter().partition(|kept| kept.name.contains(':'));
-    for kept in keys {
+    for kept in swept.kept.iter().filter(|kept| kept.what == What::Image) {
         console.say(format!("kept `{}`: {}", kept.name, show::reason(kept.reason)));
     }
-    for reason in [Reason::InUse, Reason::Needed] {
-        let number = blobs.iter().filter(|kept| kept.reason == reason).count() as u64;
-        if number > 0 {
-            console.say(format!("kept {}: {}", count(number, "blob"), show::reason(reason)));
+    for (what, one) in [(What::Blob, "blob"), (What::Package, "package"), (What::Body, "package file")] {
+        for reason in Reason::ALL {
+            let meant = |kept: &&Kept| kept.what == what && kept.reason == reason;
+            let number = swept.kept.iter().filter(meant).count() as u64;
+            if number > 0 {
+                console.say(format!("kept {}: {}", count(number, one), show::reason(reason)));
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod disk;
 pub mod error;
 pub mod events;
 pub mod limits;
+pub mod packages;
 pub mod plan;
 mod roots;
 pub mod show;
