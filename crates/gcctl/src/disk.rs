@@ -50,7 +50,7 @@ impl Place {
             ["images", "blobs", "sha256", hex] => Digest::from_hex(hex).map_or(Self::Other, Self::Blob),
             ["images", "keys" | "inputs", key] => key.parse().map_or(Self::Other, Self::OfKey),
             ["packages", "blobs", "sha256", hex] => Digest::from_hex(hex).map_or(Self::Other, Self::Body),
-            ["packages", "entries", _, _, name] if name.ends_with(".toml") => Self::Package,
+            ["packages", "entries", _, _, name] if name.strip_suffix(".toml").is_some() => Self::Package,
             ["contexts", _, ..] => Self::Context,
             ["events", _, ..] => Self::Events,
             ["trash", name, ..] => Self::Trash(name.to_owned()),

@@ -110,10 +110,10 @@ impl Limits {
             min_free: variable(settings, "LARDER_MIN_FREE", str::parse)?,
             trash_grace: variable(settings, "LARDER_TRASH_GRACE", str::parse)?,
         };
-        Ok(variables.or(Self::of_tables(settings.table("gcctl")?, settings.table("pkgcache")?)))
+        Ok(variables.or(Self::of_tables(&settings.table("gcctl")?, &settings.table("pkgcache")?)))
     }
 
-    fn of_tables(table: Table, packages: PackageTable) -> Self {
+    fn of_tables(table: &Table, packages: &PackageTable) -> Self {
         Self {
             max_images: table.max_images,
             max_disks: table.max_disks,

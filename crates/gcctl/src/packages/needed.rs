@@ -73,13 +73,17 @@ impl Needed {
                     other => {
                         self.forget(other);
                         let named = self.named_in(&folder)?;
-                        named.iter().for_each(|digest| *self.count.entry(*digest).or_default() += 1);
+                        for digest in &named {
+                            *self.count.entry(*digest).or_default() += 1;
+                        }
                         self.folders.insert(folder, (state, named));
                     }
                 }
             }
         }
-        before.into_values().for_each(|gone| self.forget(Some(gone)));
+        for gone in before.into_values() {
+            self.forget(Some(gone));
+        }
         Ok(())
     }
 
@@ -94,7 +98,7 @@ impl Needed {
     /// The bodies that are to go and that an entry in this folder names.
     fn named_in(&self, folder: &Utf8Path) -> Result<Vec<Digest>> {
         let mut named = HashSet::new();
-        for name in replace::names(folder)?.iter().filter(|name| name.ends_with(".toml")) {
+        for name in replace::names(folder)?.iter().filter(|name| name.strip_suffix(".toml").is_some()) {
             let Some(entry) = entry_at(&folder.join(name))? else { continue };
             named.extend(bodies(&entry).into_iter().filter(|digest| self.doomed.contains(digest)));
         }

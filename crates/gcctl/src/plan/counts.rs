@@ -9,7 +9,7 @@ use crate::snapshot::{Image, Snapshot};
 
 /// By what an image is one of several.
 pub(super) fn name(image: &Image) -> Option<&str> {
-    let own = image.origin.image.as_ref().map(|name| name.as_str());
+    let own = image.origin.image.as_ref().map(storekit::Remark::as_str);
     own.or_else(|| image.names.first().map(String::as_str))
 }
 

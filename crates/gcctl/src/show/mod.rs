@@ -406,7 +406,7 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::Used => "used since",
         Reason::Pinned => "pinned since",
         Reason::InUse => "in use",
-        Reason::Needed => "needed by an image now",
+        Reason::Needed => "needed by an image or a package now",
         Reason::SubjectStays => "the image that it refers to stays",
     }
 }

@@ -21,6 +21,7 @@ use storekit::oci::MANIFEST;
 use storekit::{Descriptor, Event, Key, Kind};
 
 mod links;
+mod packages;
 mod scratch;
 mod signed;
 mod strict;
