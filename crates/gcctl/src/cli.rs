@@ -5,12 +5,14 @@ use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
-use clap::{Args, Parser, Subcommand};
-use gcctl::commands::{self, Console, Force, Wanted};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gcctl::commands::{self, Console, Force, Id, Listing, Wanted};
 use gcctl::plan::Clean;
+use gcctl::show::ls::{Filter, Sort};
 use gcctl::{Error, Limits};
+use globset::Glob;
 use storekit::error::At;
-use storekit::{Age, KeyOrName, Store, WrittenSize};
+use storekit::{Age, ByteSize, KeyOrName, Store, WrittenSize};
 use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 /// Show what a store holds and what it costs, and keep it within limits
@@ -32,11 +34,18 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Job {
-    /// List the images, the last used first
+    /// List the images or the packages, the last used first
     ///
-    /// SIZE is all that an image needs, OWN is what would be free if it alone went, USES is how
-    /// often it was loaded, exported or pulled.
-    Ls,
+    /// SIZE is all that it needs, OWN is what would be free if it alone went, USES is how often an
+    /// image was loaded, exported or pulled.
+    Ls(ListArgs),
+    /// Show what is known of an image or a package, and what it shares with which others
+    ///
+    /// Exits 1 where it is not there.
+    Info {
+        /// A key, the beginning of one or an image's name; or the URL of a package
+        id: Id,
+    },
     /// Show what the store occupies, by kind
     ///
     /// The parts add up to the whole folder exactly, as `du` counts it.
@@ -177,6 +186,55 @@ struct LimitArgs {
 }
 
 #[derive(Args)]
+struct ListArgs {
+    /// What to list
+    #[arg(value_enum, default_value_t)]
+    what: What,
+    /// Only those whose name, key or URL is like this: `app:*`
+    ///
+    /// `*` stands for any characters, `?` for one, `{a,b}` for either.
+    #[arg(long, value_name = "PATTERN")]
+    name: Option<Glob>,
+    /// Only packages of this ecosystem: apt, cargo, npm, oci, python or generic
+    #[arg(long, value_name = "NAME")]
+    ecosystem: Option<String>,
+    /// Only those that were not used for longer than this: 12h, 30d
+    #[arg(long, value_name = "AGE")]
+    unused: Option<Age>,
+    /// Only those whose SIZE is more than this
+    #[arg(long, value_name = "SIZE")]
+    larger: Option<ByteSize>,
+    /// The order: used, name, size or own
+    #[arg(long, value_name = "BY", default_value = "used")]
+    sort: Sort,
+    /// Print keys or URLs alone, each with a NUL behind it
+    #[arg(short = '0', long, conflicts_with = "json")]
+    null: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum What {
+    /// Images and disks, and what refers to them
+    #[default]
+    Images,
+    /// Package downloads
+    Packages,
+}
+
+impl ListArgs {
+    fn listing(&self) -> Listing {
+        let filter = Filter {
+            ecosystem: self.ecosystem.clone(),
+            name: self.name.as_ref().map(Glob::compile_matcher),
+            unused: self.unused,
+            larger: self.larger,
+            sort: self.sort,
+        };
+        Listing { packages: matches!(self.what, What::Packages), filter, nul: self.null }
+    }
+}
+
+#[derive(Args)]
 struct ForceArg {
     /// Delete also all images or packages, or more than half of them, for good, if a limit of bytes
     /// asks for that
@@ -236,7 +294,7 @@ impl Job {
     /// Whether a reader that goes ends the command.
     fn output(&self) -> Output {
         match self {
-            Self::Ls | Self::Df | Self::Plan(_) => Output::listing(),
+            Self::Ls(_) | Self::Info { .. } | Self::Df | Self::Plan(_) => Output::listing(),
             _ => Output::report(),
         }
     }
@@ -251,7 +309,8 @@ fn dispatch(
 ) -> miette::Result<Outcome> {
     let limits = |limits: Limits| Ok::<_, miette::Report>(limits.or(Limits::load(settings)?));
     Ok(match job {
-        Job::Ls => commands::ls(store, console)?,
+        Job::Ls(args) => commands::ls(store, &args.listing(), console)?,
+        Job::Info { id } => commands::info(store, id, console)?,
         Job::Df => commands::df(store, console)?,
         Job::Stats { days } => commands::stats(store, *days, console)?,
         Job::Plan(args) | Job::Run { limits: args, dry_run: true, .. } => {

@@ -3,6 +3,7 @@
 //! What changes the store finishes its work before it prints: a closed pipe loses words, not work.
 
 use std::io::{BufRead, Write};
+use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -19,6 +20,7 @@ use crate::plan::file as plan_file;
 use crate::plan::{self, Clean, Objection, Plan, Unmet};
 use crate::show;
 use crate::show::Held;
+use crate::show::ls::Filter;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::survey::survey;
@@ -46,6 +48,15 @@ pub struct Console<'a> {
 impl Console<'_> {
     fn line(&mut self, line: &impl Serialize) -> Result<()> {
         output::json_line(self.out, line).map_err(Error::output)
+    }
+
+    /// The line, where JSON is wanted; else the text.
+    fn either(&mut self, line: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+        if self.json {
+            return self.line(line);
+        }
+        let text = storekit::printable_lines(&text());
+        self.out.write_all(text.as_bytes()).map_err(Error::output)
     }
 
     fn table(&mut self, table: &Table) -> Result<()> {
@@ -92,21 +103,106 @@ pub fn open(folder: &Utf8Path, named: bool, console: &mut Console<'_>) -> Result
     Ok(empty)
 }
 
-/// Lists the images.
+/// What is listed.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Packages, and not images.
+    pub packages: bool,
+    /// Which, and in which order.
+    pub filter: Filter,
+    /// Whether only keys or URLs are printed, each with a NUL behind it.
+    pub nul: bool,
+}
+
+/// Lists images or packages.
 ///
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
-pub fn ls(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
+pub fn ls(store: &Store, listing: &Listing, console: &mut Console<'_>) -> Result<Outcome> {
     let snapshot = survey(store, &store.events().read()?)?;
-    let rows = show::rows(&snapshot);
-    if console.json {
-        rows.iter().try_for_each(|row| console.line(row))?;
-    } else if rows.is_empty() {
-        console.say("no images are stored");
+    let (mut images, mut packages) = (Vec::new(), Vec::new());
+    if listing.packages {
+        packages = show::ls::package_rows(&snapshot.packages, &listing.filter, snapshot.now);
     } else {
-        console.table(&show::list(&rows, snapshot.now))?;
+        images = show::ls::rows(&snapshot, &listing.filter);
+    }
+    if listing.nul {
+        let mut ids = show::ls::ids(&images, &packages);
+        ids.try_for_each(|id| write!(console.out, "{id}\0")).map_err(Error::output)?;
+    } else if console.json {
+        images.iter().try_for_each(|row| console.line(row))?;
+        packages.iter().try_for_each(|row| console.line(row))?;
+    } else if images.is_empty() && packages.is_empty() {
+        console.say(if listing.packages { "no packages are stored" } else { "no images are stored" });
+    } else if listing.packages {
+        console.table(&show::ls::package_list(&packages, snapshot.now))?;
+    } else {
+        console.table(&show::ls::list(&images, snapshot.now))?;
     }
     console.flush().map(|()| Outcome::Yes)
+}
+
+/// What something is known by.
+#[derive(Clone, Debug)]
+pub enum Id {
+    /// An image: its key, the beginning of it, or a name.
+    Image(KeyOrName),
+    /// A package: its URL.
+    Package(String),
+}
+
+impl FromStr for Id {
+    type Err = <KeyOrName as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.contains("://") { Ok(Self::Package(text.to_owned())) } else { text.parse().map(Self::Image) }
+    }
+}
+
+/// Tells what is known of an image (by its key, the beginning of it, or a name) or of a package (by
+/// its URL).
+///
+/// # Errors
+/// As [`ls`]; a text that may mean several.
+pub fn info(store: &Store, id: &Id, console: &mut Console<'_>) -> Result<Outcome> {
+    let snapshot = survey(store, &store.events().read()?)?;
+    let shown = match id {
+        Id::Image(text) => image_info(store, &snapshot, text, console)?,
+        Id::Package(url) => package_info(&snapshot, url, console)?,
+    };
+    console.flush().map(|()| Outcome::from_bool(shown))
+}
+
+fn image_info(
+    store: &Store,
+    snapshot: &Snapshot,
+    text: &KeyOrName,
+    console: &mut Console<'_>,
+) -> Result<bool> {
+    let rows = show::ls::rows(snapshot, &Filter::default());
+    let key = lookup(store, text)?;
+    let image = snapshot.images.iter().find(|image| key.as_ref() == Some(&image.key));
+    let row = rows.iter().find(|row| key.as_ref() == Some(row.key()));
+    let Some((image, row)) = image.zip(row) else {
+        console.warn(format!("{}; `gcctl ls` lists the keys", text.absent()));
+        return Ok(false);
+    };
+    let info = show::ls::image_info(snapshot, image, row);
+    console.either(&info, || show::ls::image_text(&info, snapshot.now)).map(|()| true)
+}
+
+/// The same URL may be stored for several credentials.
+fn package_info(snapshot: &Snapshot, url: &str, console: &mut Console<'_>) -> Result<bool> {
+    let rows = show::ls::package_rows(&snapshot.packages, &Filter::default(), snapshot.now);
+    let found: Vec<_> = rows.iter().filter(|row| row.url() == url).collect();
+    for row in &found {
+        let info = show::ls::package_info(&snapshot.packages, row);
+        console.either(&info, || show::ls::package_text(&info, snapshot.now))?;
+    }
+    if found.is_empty() {
+        console.warn(format!("nothing is stored of `{url}`; `gcctl ls packages` lists the URLs"));
+    }
+    Ok(!found.is_empty())
 }
 
 /// Prints what the store occupies.

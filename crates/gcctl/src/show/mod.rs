@@ -1,121 +1,21 @@
 //! What people and scripts get to see.
 
 mod df;
+pub mod ls;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{ByteSize, Digest, Key, Origin, Referrers, WrittenSize};
+use storekit::{ByteSize, Digest, Key, WrittenSize};
 
 use crate::limits::{Limits, Why};
 use crate::packages::choose::Eviction as PackageEviction;
 use crate::plan::file::{self as plan_file, WrittenUnmet};
 use crate::plan::{Eviction, Left, Objection, Plan, Rest, Unmet};
-use crate::snapshot::{Holders, Image, Snapshot};
 use crate::sweep::{Kept, Reason, Swept};
 pub use df::{Df, df, df_table, ecosystems};
 use toolkit::words::{ago, count, span};
 use toolkit::{Align, Table};
-
-/// An image as `ls` shows it: one JSON object a line.
-#[derive(Debug, Serialize)]
-pub struct Row<'a> {
-    key: &'a Key,
-    digest: Digest,
-    names: &'a [String],
-    /// Where it came from: `image`, `host` and `commit`, as far as they are known.
-    #[serde(flatten)]
-    origin: &'a Origin,
-    /// Bytes on disk, with what it shares.
-    size: u64,
-    /// Bytes on disk that would be free if it alone went.
-    own: u64,
-    saved: Timestamp,
-    used: Timestamp,
-    uses: u64,
-    pinned: bool,
-    /// Whether something that it needs is not there.
-    incomplete: bool,
-    /// What it refers to: the digest of the image that it signs or describes, stored or not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<Digest>,
-    /// The key of an image that it lives and dies with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    of: Option<&'a Key>,
-}
-
-/// The images, the last used first.
-#[must_use]
-pub fn rows(snapshot: &Snapshot) -> Vec<Row<'_>> {
-    let holders = Holders::of(snapshot);
-    let owners = owners(snapshot, &snapshot.referrers());
-    let images = snapshot.images.iter().zip(owners);
-    let mut rows: Vec<_> = images.map(|(image, of)| row(snapshot, image, of, &holders)).collect();
-    rows.sort_by(|a, b| b.used.cmp(&a.used).then_with(|| a.key.cmp(b.key)));
-    rows
-}
-
-/// For each entry, an image that it lives and dies with.
-fn owners<'a>(snapshot: &'a Snapshot, referrers: &Referrers) -> Vec<Option<&'a Key>> {
-    let mut owners = vec![None; snapshot.images.len()];
-    for (entry, image) in
-        snapshot.images.iter().enumerate().filter(|(entry, _)| !referrers.is_attached(*entry))
-    {
-        for referrer in referrers.below(entry) {
-            owners[referrer].get_or_insert(&image.key);
-        }
-    }
-    owners
-}
-
-fn row<'a>(snapshot: &Snapshot, image: &'a Image, of: Option<&'a Key>, holders: &Holders) -> Row<'a> {
-    Row {
-        key: &image.key,
-        digest: image.digest,
-        names: &image.names,
-        origin: &image.origin,
-        size: snapshot.size(image),
-        own: snapshot.own(image, holders),
-        saved: image.saved,
-        used: image.used,
-        uses: image.uses,
-        pinned: image.pinned,
-        incomplete: image.incomplete,
-        subject: image.subject,
-        of,
-    }
-}
-
-/// The table of `ls`.
-#[must_use]
-pub fn list(rows: &[Row<'_>], now: Timestamp) -> Table {
-    use Align::{Left, Right};
-    let mut table = Table::new(&[
-        ("KEY", Left),
-        ("SIZE", Right),
-        ("OWN", Right),
-        ("LAST USE", Right),
-        ("USES", Right),
-        ("NAMES", Left),
-    ]);
-    for row in rows {
-        let marks = [(row.pinned, "(pinned)"), (row.incomplete, "(incomplete)")];
-        let marks = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark);
-        let of = row.of.map(|key| format!("(goes with {key})"));
-        let names = row.names.iter().map(String::as_str).filter(|name| !name.is_empty());
-        let names: Vec<_> = names.chain(marks).chain(of.as_deref()).collect();
-        table.row([
-            row.key.to_string(),
-            size(row.size),
-            size(row.own),
-            ago(row.used, now),
-            row.uses.to_string(),
-            names.join(" "),
-        ]);
-    }
-    table
-}
 
 /// The table of what goes, or went. With `all`, each blob that nothing needs has a line of its own.
 #[must_use]

@@ -264,3 +264,50 @@ fn an_entry_that_a_crash_has_emptied_stops_nothing() {
     scratch.run("run --packages-max-age 1h").ends(2).says("version 2");
     assert!(scratch.has_body("a"));
 }
+
+#[test]
+fn packages_are_listed_as_they_are_asked_for() {
+    let scratch = four();
+    scratch.three();
+    let urls = |words: &str| {
+        let out = scratch.run(&format!("ls packages -0 {words}")).ends(0).stdout();
+        let names: Vec<_> =
+            out.split_terminator('\0').map(|url| url.trim_start_matches("https://files.example/")).collect();
+        names.join(" ")
+    };
+    assert_eq!(urls(""), "a both twin c");
+    assert_eq!(urls("--sort name"), "a both c twin");
+    assert_eq!(urls("--sort size"), "both a c twin");
+    assert_eq!(urls("--sort own --larger 12kB"), "a both c twin");
+    assert_eq!(urls("--ecosystem npm --unused 25h"), "twin");
+    assert_eq!(urls("--name t*"), "twin");
+    assert_eq!(urls("--name *example/b*"), "both");
+    let table = scratch.run("ls packages --name both").ends(0).stdout();
+    assert!(
+        table.contains("npm        both  -        20.5kB  12.3kB  20 h ago  https://files.example/both"),
+        "{table}"
+    );
+    let row = scratch.json("ls packages --json --name c");
+    assert_eq!((row["ecosystem"].as_str(), row["size"].as_u64()), (Some("apt"), Some(12_288)));
+    assert_eq!(scratch.run("ls -0 --name [bc]").ends(0).stdout(), "b\0c\0");
+    assert_eq!(scratch.run("ls --unused 15h --sort name -0").ends(0).stdout(), "b\0c\0");
+    scratch.run("ls packages --name none").ends(0).says("no packages are stored");
+    scratch.run("ls --sort weight").ends(2).says("not an order");
+}
+
+#[test]
+fn what_is_known_of_one_thing_is_told() {
+    let scratch = four();
+    scratch.three();
+    let text = scratch.run("info https://files.example/twin").ends(0).stdout();
+    assert!(text.starts_with("package https://files.example/twin\nnpm twin\nvouched for: none\n"), "{text}");
+    assert!(text.contains("shared with https://files.example/both"), "{text}");
+    scratch.run("info https://files.example/none").ends(1).says("nothing is stored of");
+    let text = scratch.run("info a").ends(0).stdout();
+    assert!(
+        text.contains("size 28.7kB, of which 16.4kB its own") && text.contains("shared with b c"),
+        "{text}"
+    );
+    assert_eq!(scratch.json("info --json b")["key"], "b");
+    scratch.run("info none").ends(1).says("`gcctl ls` lists the keys");
+}
