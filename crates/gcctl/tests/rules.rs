@@ -69,8 +69,8 @@ fn image(random: &mut Random, number: u64, snapshot: &mut Snapshot) -> Image {
 }
 
 fn package(random: &mut Random, number: u64, bodies: &mut BTreeMap<Digest, u64>) -> Package {
-    let names: BTreeSet<_> = (0..1 + random.below(3)).map(|_| format!("body{}", random.below(20))).collect();
-    let mut named: Vec<_> = names.iter().map(|name| digest(name)).collect();
+    let texts: BTreeSet<_> = (0..=random.below(3)).map(|_| format!("body{}", random.below(20))).collect();
+    let mut named: Vec<_> = texts.iter().map(|text| digest(text)).collect();
     named.sort_unstable();
     for body in &named {
         bodies.entry(*body).or_insert(1 + random.below(60));

@@ -402,16 +402,15 @@ impl fmt::Display for Share<'_> {
 pub fn image_text(info: &ImageInfo<'_>, now: Timestamp) -> String {
     let Row { key, digest, names, origin, size, own, saved, used, uses, .. } = *info.row;
     let kind = if info.row.disk { "disk" } else { "image" };
-    let mut text = format!("{kind} {key}\ndigest {digest}\n");
-    for name in names {
-        text += &format!("name {name}\n");
-    }
-    for (word, remark) in [("made as", &origin.image), ("on", &origin.host), ("of commit", &origin.commit)] {
-        text += &remark.as_ref().map_or_else(String::new, |remark| format!("{word} {remark}\n"));
-    }
-    text += &format!("size {}, of which {} its own\n", bytes(size), bytes(own));
-    text += &format!("saved {}, last used {}, used {uses} times\n", ago(saved, now), ago(used, now));
-    info.blobs.iter().fold(text, |text, blob| text + &format!("{blob}\n"))
+    let mut lines = vec![format!("{kind} {key}"), format!("digest {digest}")];
+    lines.extend(names.iter().map(|name| format!("name {name}")));
+    let remarks = [("made as", &origin.image), ("on", &origin.host), ("of commit", &origin.commit)];
+    let known = remarks.into_iter().filter_map(|(word, remark)| remark.as_ref().map(|remark| (word, remark)));
+    lines.extend(known.map(|(word, remark)| format!("{word} {remark}")));
+    lines.push(format!("size {}, of which {} its own", bytes(size), bytes(own)));
+    lines.push(format!("saved {}, last used {}, used {uses} times", ago(saved, now), ago(used, now)));
+    lines.extend(info.blobs.iter().map(ToString::to_string));
+    lines.join("\n") + "\n"
 }
 
 /// A line for each thing that is known.
@@ -419,9 +418,10 @@ pub fn image_text(info: &ImageInfo<'_>, now: Timestamp) -> String {
 pub fn package_text(info: &PackageInfo<'_>, now: Timestamp) -> String {
     let PackageRow { ecosystem, url, name, version, architecture, level, size, own, used, .. } = *info.row;
     let words = [name, version, architecture].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let mut text = format!("package {url}\n{ecosystem} {words}").trim_end().to_owned() + "\n";
-    text += &format!("vouched for: {}\n", level.name());
-    text += &format!("size {}, of which {} its own\n", bytes(size), bytes(own));
-    text += &format!("last used {}\n", ago(used, now));
-    info.shares.iter().fold(text, |text, body| text + &format!("{body}\n"))
+    let mut lines = vec![format!("package {url}"), format!("{ecosystem} {words}").trim_end().to_owned()];
+    lines.push(format!("vouched for: {}", level.name()));
+    lines.push(format!("size {}, of which {} its own", bytes(size), bytes(own)));
+    lines.push(format!("last used {}", ago(used, now)));
+    lines.extend(info.shares.iter().map(ToString::to_string));
+    lines.join("\n") + "\n"
 }
