@@ -13,6 +13,7 @@ pub mod commands;
 pub mod disk;
 pub mod error;
 pub mod events;
+mod holders;
 pub mod limits;
 pub mod packages;
 pub mod plan;

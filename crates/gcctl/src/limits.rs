@@ -151,8 +151,8 @@ impl Limits {
         self.trash_grace.unwrap_or(TRASH_GRACE).0
     }
 
-    /// Whether no limit is set. How long the trash is kept, and what stays in any case, do not count
-    /// as one.
+    /// Whether no limit is set. How long the trash is kept, and what stays in any case, do not
+    /// count as one.
     #[must_use]
     pub fn is_none(&self) -> bool {
         Self { trash_grace: None, keep_last: None, ..*self } == Self::default()

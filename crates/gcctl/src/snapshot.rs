@@ -2,12 +2,13 @@
 //!
 //! Touches no disk and reads no clock. All sizes are bytes on disk (blocks, not lengths).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::{Digest, Key, Origin, Referrers, trash};
 
+pub use crate::holders::Holders;
 use crate::packages::Packages;
 
 /// A store at one moment.
@@ -198,10 +199,6 @@ impl Snapshot {
     }
 }
 
-/// How many roots need each blob.
-#[derive(Clone, Debug, Default)]
-pub struct Holders(HashMap<Digest, usize>);
-
 impl Holders {
     /// Counts all entries, and the other tools' descriptors as one more.
     #[must_use]
@@ -210,35 +207,8 @@ impl Holders {
         Self::count_all(ours.chain(&snapshot.foreign).copied())
     }
 
-    /// Counts how often each is named.
-    #[must_use]
-    pub fn count_all(digests: impl Iterator<Item = Digest>) -> Self {
-        let mut holders = Self::default();
-        digests.for_each(|digest| *holders.0.entry(digest).or_default() += 1);
-        holders
-    }
-
-    /// By how many the blob is needed.
-    #[must_use]
-    pub fn count(&self, digest: &Digest) -> usize {
-        self.0.get(digest).copied().unwrap_or(0)
-    }
-
     /// Takes an image away. Returns the blobs that nothing needs after that.
     pub fn release(&mut self, image: &Image) -> Vec<Digest> {
         self.release_all(&image.blobs)
-    }
-
-    /// Takes something away that needs these. Returns what nothing needs after that.
-    pub fn release_all(&mut self, needed: &[Digest]) -> Vec<Digest> {
-        let mut idle = Vec::new();
-        for digest in needed {
-            let Some(count) = self.0.get_mut(digest) else { continue };
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                idle.push(*digest);
-            }
-        }
-        idle
     }
 }

@@ -15,8 +15,8 @@ pub fn question<'a>(to: &str, words: impl IntoIterator<Item = &'a str>) -> Strin
     nearest(to, words).map(|word| format!("is `{word}` meant? ")).unwrap_or_default()
 }
 
-/// Of what a reader of TOML says, ``unknown field `x`, expected one of `a`, `b` ``: what is nearest to
-/// x.
+/// Of what a reader of TOML says, ``unknown field `x`, expected one of `a`, `b` ``: what is nearest
+/// to x.
 #[must_use]
 pub fn nearest_expected(message: &str) -> Option<&str> {
     let mut quoted = message.split('`').skip(1).step_by(2);

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use storekit::{Digest, PackageKey};
 
 use super::{Package, Packages};
+use crate::holders::Holders;
 use crate::limits::Why;
-use crate::snapshot::Holders;
 
 /// An entry that goes.
 #[derive(Clone, Debug, PartialEq, Eq)]

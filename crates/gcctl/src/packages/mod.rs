@@ -1,10 +1,9 @@
 //! The package downloads of a store at one moment, and what follows from that.
 //!
-//! Touches no disk and reads no clock, but for [`needed`]. All sizes are bytes on disk. Bodies stand
+//! Touches no disk and reads no clock. All sizes are bytes on disk. Bodies stand
 //! once, however many entries name them.
 
 pub mod choose;
-pub(crate) mod needed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use storekit::{Digest, Level, PackageEntry, PackageKey};
 
-use crate::snapshot::Holders;
+use crate::holders::Holders;
 
 /// What is stored of one URL.
 #[derive(Clone, Debug, PartialEq)]

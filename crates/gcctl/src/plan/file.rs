@@ -1,7 +1,7 @@
 //! A plan as text: one JSON object a line. See FORMAT.md.
 //!
-//! Keys and digests are read as such, a package's file is found by its key, and folders of the trash
-//! are only ever compared with those that are there: no path is made from anything else.
+//! Keys and digests are read as such, a package's file is found by its key, and folders of the
+//! trash are only ever compared with those that are there: no path is made from anything else.
 
 use std::io::{self, BufRead, Write};
 

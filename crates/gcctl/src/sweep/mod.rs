@@ -5,6 +5,7 @@
 //! no entry that stands then needs it. Entries go before blobs, so that a run that is killed leaves
 //! whole images and blobs that nothing needs.
 
+mod needed;
 mod packages;
 
 use std::collections::HashSet;
@@ -17,11 +18,11 @@ use serde::Serialize;
 use storekit::files::lock::Exclusive;
 use storekit::{Batch, Digest, Discarded, Event, Images, Kind, Store};
 
+use self::needed::Needed;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::events::TOOL;
 use crate::limits::Why;
-use crate::packages::needed::Needed;
 use crate::plan::{self, Eviction, Left, Plan, Rest, Unmet};
 use crate::roots::Roots;
 use crate::snapshot::Snapshot;

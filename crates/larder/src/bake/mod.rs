@@ -369,8 +369,8 @@ fn size(images: &BTreeMap<Engine, Vec<String>>, tools: &Tools, runner: &Runner) 
     Ok(sum)
 }
 
-/// Lets gcctl remove what is over the limits. It tells on stderr what it does not do; the images are
-/// baked all the same.
+/// Lets gcctl remove what is over the limits. It tells on stderr what it does not do; the images
+/// are baked all the same.
 fn collect(options: &Options, tools: &Tools, runner: &Runner) -> Result<(), RunError> {
     let store = options.store_flag.iter().flat_map(|store| ["--store", store.as_str()]);
     let quiet = if runner.verbosity() > Verbosity::Normal { "--verbose" } else { "--quiet" };
