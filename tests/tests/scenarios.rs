@@ -225,9 +225,7 @@ fn disks_are_composed_once_and_copied_from_then_on() {
     }
     let session = installed();
     session.script("../opt/bin/image-composer", COMPOSER);
-    // The team's own file, without the limits that gcctl and pkgcache do not know yet.
-    let file = include_str!("../teams/c.toml").replace("max-disks", "max-images");
-    session.write("larder.toml", file.replace("[pkgcache]\nmax-size = \"10GB\"\nmax-age = \"30d\"\n", ""));
+    session.write("larder.toml", include_str!("../teams/c.toml"));
     session.write("specs/edge.yml", "format: qcow2\npackages: [nginx]\n");
     session.write("specs/edge-debug.yml", "format: raw\npackages: [nginx, gdb]\n");
     session.write("specs/common/base.yml", "users: [admin]\n");
@@ -286,7 +284,7 @@ fn disks_are_composed_once_and_copied_from_then_on() {
     assert!(fs::read(session.aside("exported.qcow2")).expect("a disk") == made, "other bytes");
     run(&format!("imgtar rm {key} && imgtar import {key} ../exported.qcow2")).ok();
     assert_eq!(state(&run("rm -r out; larder bake edge").ok(), "edge"), "hit");
-    run("gcctl plan --json --max-images 1 >../plan && gcctl apply ../plan").ok();
+    run("gcctl plan --json --max-disks 1 >../plan && gcctl apply ../plan").ok();
     assert_eq!(run("imgtar ls --json").ok().rows().len(), 1);
 }
 

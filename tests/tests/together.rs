@@ -1,8 +1,12 @@
 //! Many processes over one store at once: nothing is lost that was not removed.
 
+use std::io::Write;
 use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-use larder_tests::{Part, Session, have};
+use larder_tests::http::{Origin, answer, get};
+use larder_tests::{Part, Server, Session, have, until};
 
 /// A session with archives `../0.tar` to `../7.tar` of different images.
 fn archives() -> Session {
@@ -81,4 +85,55 @@ fn savers_of_a_real_engine_share_one_store() {
     }
     let left = session.run("find ../store -name '.tmp-*'").ok();
     assert_eq!(left.stdout(), "", "{left}");
+}
+
+/// What the upstream of the next test sends for a path: its bytes say whose they are.
+fn download(path: &str) -> String {
+    path.repeat(20_000 / path.len())
+}
+
+/// Bodies are shared (`/a1` and `/b1` are the same), so that one goes while another entry needs it.
+#[test]
+fn packages_are_served_and_stored_while_they_are_collected() {
+    let session = Session::new();
+    let origin = Origin::new(|request, stream| {
+        let body = download(&request.path.replace('b', "a"));
+        let _ = stream.write_all(&answer(200, "cache-control: max-age=3600", body.as_bytes()));
+    });
+    let mut command = session.program("pkgcache");
+    let upstream = format!("/={}", origin.url());
+    let server = Server::start(command.args(["serve", "--listen", "127.0.0.1:0", "--upstream", &upstream]));
+    let collect = "for round in $(seq 25); do gcctl LINE; [ $? -le 1 ] || exit 9; done";
+    let lines =
+        ["clean -q --packages", "run -q --packages-max-size 90kB --force", "run -q --packages-max-age 1s"];
+    let collectors: Vec<_> = lines.iter().map(|line| session.start(&collect.replace("LINE", line))).collect();
+    let is_over = AtomicBool::new(false);
+    let ask = |client: usize| {
+        let mut asked = 0;
+        while !is_over.load(Ordering::Relaxed) || asked < 60 {
+            let path = format!("/{}{}", if asked % 3 == 0 { 'a' } else { 'b' }, (asked + client) % 8);
+            let answer = get(server.authority(), &path).expect("an answer");
+            assert_eq!(answer.status, 200, "{path}");
+            assert!(answer.body == download(&path.replace('b', "a")).into_bytes(), "{path}: wrong bytes");
+            asked += 1;
+        }
+        asked
+    };
+    let asked: usize = thread::scope(|scope| {
+        let ask = &ask;
+        let clients: Vec<_> = (0..4).map(|client| scope.spawn(move || ask(client))).collect();
+        collectors.into_iter().for_each(ends_well);
+        is_over.store(true, Ordering::Relaxed);
+        clients.into_iter().map(|client| client.join().expect("a client")).sum()
+    });
+    // Something was removed meanwhile, and something was not.
+    let fetched = origin.seen().len();
+    assert!(fetched > 16 && fetched < asked, "{fetched} of {asked}");
+    session.run("pkgcache verify").ok();
+    for path in ["/a1", "/b1"] {
+        until("a hit", || {
+            let status = get(server.authority(), path).expect("an answer");
+            status.header("cache-status").is_some_and(|status| status.contains("; hit"))
+        });
+    }
 }

@@ -5,11 +5,14 @@ use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::builder::styling::Styles;
-use clap::{Args, Parser, Subcommand};
-use gcctl::commands::{self, Console, Force, Wanted};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gcctl::commands::{self, Console, Force, Id, Listing, Wanted};
+use gcctl::plan::Clean;
+use gcctl::show::ls::{Filter, Sort};
 use gcctl::{Error, Limits};
+use globset::Glob;
 use storekit::error::At;
-use storekit::{Age, KeyOrName, Store, WrittenSize};
+use storekit::{Age, ByteSize, KeyOrName, Store, WrittenSize};
 use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 /// Show what a store holds and what it costs, and keep it within limits
@@ -31,11 +34,18 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 enum Job {
-    /// List the images, the last used first
+    /// List the images or the packages, the last used first
     ///
-    /// SIZE is all that an image needs, OWN is what would be free if it alone went, USES is how
-    /// often it was loaded, exported or pulled.
-    Ls,
+    /// SIZE is all that it needs, OWN is what would be free if it alone went, USES is how often an
+    /// image was loaded, exported or pulled.
+    Ls(ListArgs),
+    /// Show what is known of an image or a package, and what it shares with which others
+    ///
+    /// Exits 1 where it is not there.
+    Info {
+        /// A key, the beginning of one or an image's name; or the URL of a package
+        id: Id,
+    },
     /// Show what the store occupies, by kind
     ///
     /// The parts add up to the whole folder exactly, as `du` counts it.
@@ -98,8 +108,14 @@ enum Job {
         #[arg(required = true, value_name = "KEY")]
         keys: Vec<KeyOrName>,
     },
-    /// Remove all images that are not pinned, and what no image needs
+    /// Remove all images that are not pinned, or all packages, and what nothing needs
     Clean {
+        /// Remove the package downloads instead; they are deleted at once
+        #[arg(long)]
+        packages: bool,
+        /// Remove both
+        #[arg(long, conflicts_with = "packages")]
+        all: bool,
         /// Print what would go, and remove nothing
         #[arg(long)]
         dry_run: bool,
@@ -126,16 +142,38 @@ struct LimitArgs {
     /// count.
     #[arg(long, value_name = "N", value_parser = gcctl::limits::count)]
     max_images: Option<u64>,
+    /// Keep at most this many disks
+    ///
+    /// Where this is set, disks do not count for `--max-images`.
+    #[arg(long, value_name = "N", value_parser = gcctl::limits::count)]
+    max_disks: Option<u64>,
+    /// Keep at most this many images of each name: the last used ones
+    ///
+    /// The name is the one in larder.toml, else the first that a load restores. An image without
+    /// either has no such limit.
+    #[arg(long, value_name = "N", value_parser = gcctl::limits::count)]
+    max_per_image: Option<u64>,
+    /// Keep the last used images of each name, so many, whatever the other limits say
+    #[arg(long, value_name = "N", value_parser = gcctl::limits::count)]
+    keep_last: Option<u64>,
     /// Occupy at most this many bytes, trash included: 500MB, 10GB, 10GiB
     ///
-    /// Counts all that `df` shows, but for `other`.
+    /// Counts images and packages: all that `df` shows, but for `contexts`, `events` and `other`.
+    /// What is unused for longest goes first, and packages are deleted at once.
     #[arg(long, value_name = "SIZE")]
     max_size: Option<WrittenSize>,
-    /// Keep images that were used within this time: 12h, 30d
+    /// Keep images and packages that were used within this time: 12h, 30d
     ///
     /// Pinned images may be older.
     #[arg(long, value_name = "AGE")]
     max_age: Option<Age>,
+    /// Keep at most this many bytes of package downloads [else `max-size` of [pkgcache]]
+    #[arg(long, value_name = "SIZE")]
+    packages_max_size: Option<WrittenSize>,
+    /// Keep packages that were used within this time [else `max-age` of [pkgcache], else
+    /// `--max-age`]
+    #[arg(long, value_name = "AGE")]
+    packages_max_age: Option<Age>,
     /// Leave at least this many bytes free on the file system of the images
     ///
     /// Where that cannot be had, the newest image of each name stays all the same; so with
@@ -148,9 +186,58 @@ struct LimitArgs {
 }
 
 #[derive(Args)]
+struct ListArgs {
+    /// What to list
+    #[arg(value_enum, default_value_t)]
+    what: What,
+    /// Only those whose name, key or URL is like this: `app:*`
+    ///
+    /// `*` stands for any characters, `?` for one, `{a,b}` for either.
+    #[arg(long, value_name = "PATTERN")]
+    name: Option<Glob>,
+    /// Only packages of this ecosystem: apt, cargo, npm, oci, python or generic
+    #[arg(long, value_name = "NAME")]
+    ecosystem: Option<String>,
+    /// Only those that were not used for longer than this: 12h, 30d
+    #[arg(long, value_name = "AGE")]
+    unused: Option<Age>,
+    /// Only those whose SIZE is more than this
+    #[arg(long, value_name = "SIZE")]
+    larger: Option<ByteSize>,
+    /// The order: used, name, size or own
+    #[arg(long, value_name = "BY", default_value = "used")]
+    sort: Sort,
+    /// Print keys or URLs alone, each with a NUL behind it
+    #[arg(short = '0', long, conflicts_with = "json")]
+    null: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum What {
+    /// Images and disks, and what refers to them
+    #[default]
+    Images,
+    /// Package downloads
+    Packages,
+}
+
+impl ListArgs {
+    fn listing(&self) -> Listing {
+        let filter = Filter {
+            ecosystem: self.ecosystem.clone(),
+            name: self.name.as_ref().map(Glob::compile_matcher),
+            unused: self.unused,
+            larger: self.larger,
+            sort: self.sort,
+        };
+        Listing { packages: matches!(self.what, What::Packages), filter, nul: self.null }
+    }
+}
+
+#[derive(Args)]
 struct ForceArg {
-    /// Delete also all images, or more than half of them, for good, if a limit of bytes asks for
-    /// that
+    /// Delete also all images or packages, or more than half of them, for good, if a limit of bytes
+    /// asks for that
     ///
     /// Without it, such a limit is refused with exit code 2, and what would be lost is listed. So
     /// is a limit below 1 MB without a unit: `--max-size 10` is ten bytes.
@@ -166,8 +253,18 @@ impl ForceArg {
 
 impl LimitArgs {
     fn limits(&self) -> Limits {
-        let Self { max_images, max_size, max_age, min_free, trash_grace } = *self;
-        Limits { max_images, max_size, max_age, min_free, trash_grace }
+        Limits {
+            max_images: self.max_images,
+            max_disks: self.max_disks,
+            max_per_image: self.max_per_image,
+            keep_last: self.keep_last,
+            max_size: self.max_size,
+            max_age: self.max_age,
+            packages_max_size: self.packages_max_size,
+            packages_max_age: self.packages_max_age,
+            min_free: self.min_free,
+            trash_grace: self.trash_grace,
+        }
     }
 }
 
@@ -197,7 +294,7 @@ impl Job {
     /// Whether a reader that goes ends the command.
     fn output(&self) -> Output {
         match self {
-            Self::Ls | Self::Df | Self::Plan(_) => Output::listing(),
+            Self::Ls(_) | Self::Info { .. } | Self::Df | Self::Plan(_) => Output::listing(),
             _ => Output::report(),
         }
     }
@@ -212,7 +309,8 @@ fn dispatch(
 ) -> miette::Result<Outcome> {
     let limits = |limits: Limits| Ok::<_, miette::Report>(limits.or(Limits::load(settings)?));
     Ok(match job {
-        Job::Ls => commands::ls(store, console)?,
+        Job::Ls(args) => commands::ls(store, &args.listing(), console)?,
+        Job::Info { id } => commands::info(store, id, console)?,
         Job::Df => commands::df(store, console)?,
         Job::Stats { days } => commands::stats(store, *days, console)?,
         Job::Plan(args) | Job::Run { limits: args, dry_run: true, .. } => {
@@ -223,12 +321,13 @@ fn dispatch(
             let (wanted, stop) = (Wanted::OverLimits, signals.stop());
             signals.held(|| commands::run(store, wanted, &limits, force.get(), &stop, console))?
         }
-        Job::Clean { dry_run, trash_grace } => {
+        Job::Clean { packages, all, dry_run, trash_grace } => {
+            let what = Clean { images: *all || !packages, packages: *all || *packages };
             let limits = limits(Limits { trash_grace: *trash_grace, ..Limits::default() })?;
             if *dry_run {
-                commands::plan(store, Wanted::Everything, &limits, console)?
+                commands::plan(store, Wanted::All(what), &limits, console)?
             } else {
-                let (wanted, stop) = (Wanted::Everything, signals.stop());
+                let (wanted, stop) = (Wanted::All(what), signals.stop());
                 signals.held(|| commands::run(store, wanted, &limits, Force::Yes, &stop, console))?
             }
         }

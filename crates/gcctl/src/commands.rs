@@ -3,9 +3,10 @@
 //! What changes the store finishes its work before it prints: a closed pipe loses words, not work.
 
 use std::io::{BufRead, Write};
+use std::str::FromStr;
 use std::sync::atomic::AtomicBool;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::error::At;
@@ -15,13 +16,15 @@ use toolkit::Outcome;
 use crate::error::{Error, Result};
 use crate::events::{self, Returns};
 use crate::limits::Limits;
-use crate::plan::{self, Objection, Plan, Unmet};
+use crate::plan::file as plan_file;
+use crate::plan::{self, Clean, Objection, Plan, Unmet};
+use crate::show;
 use crate::show::Held;
+use crate::show::ls::Filter;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::survey::survey;
-use crate::sweep::{Reason, Swept, sweep};
-use crate::{plan_file, show};
+use crate::sweep::{Kept, Reason, Swept, What, sweep};
 use toolkit::words::count;
 use toolkit::{Table, output};
 
@@ -45,6 +48,15 @@ pub struct Console<'a> {
 impl Console<'_> {
     fn line(&mut self, line: &impl Serialize) -> Result<()> {
         output::json_line(self.out, line).map_err(Error::output)
+    }
+
+    /// The line, where JSON is wanted; else the text.
+    fn either(&mut self, line: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+        if self.json {
+            return self.line(line);
+        }
+        let text = storekit::printable_lines(&text());
+        self.out.write_all(text.as_bytes()).map_err(Error::output)
     }
 
     fn table(&mut self, table: &Table) -> Result<()> {
@@ -91,21 +103,106 @@ pub fn open(folder: &Utf8Path, named: bool, console: &mut Console<'_>) -> Result
     Ok(empty)
 }
 
-/// Lists the images.
+/// What is listed.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Packages, and not images.
+    pub packages: bool,
+    /// Which, and in which order.
+    pub filter: Filter,
+    /// Whether only keys or URLs are printed, each with a NUL behind it.
+    pub nul: bool,
+}
+
+/// Lists images or packages.
 ///
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
-pub fn ls(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
+pub fn ls(store: &Store, listing: &Listing, console: &mut Console<'_>) -> Result<Outcome> {
     let snapshot = survey(store, &store.events().read()?)?;
-    let rows = show::rows(&snapshot);
-    if console.json {
-        rows.iter().try_for_each(|row| console.line(row))?;
-    } else if rows.is_empty() {
-        console.say("no images are stored");
+    let (mut images, mut packages) = (Vec::new(), Vec::new());
+    if listing.packages {
+        packages = show::ls::package_rows(&snapshot.packages, &listing.filter, snapshot.now);
     } else {
-        console.table(&show::list(&rows, snapshot.now))?;
+        images = show::ls::rows(&snapshot, &listing.filter);
+    }
+    if listing.nul {
+        let mut ids = show::ls::ids(&images, &packages);
+        ids.try_for_each(|id| write!(console.out, "{id}\0")).map_err(Error::output)?;
+    } else if console.json {
+        images.iter().try_for_each(|row| console.line(row))?;
+        packages.iter().try_for_each(|row| console.line(row))?;
+    } else if images.is_empty() && packages.is_empty() {
+        console.say(if listing.packages { "no packages are stored" } else { "no images are stored" });
+    } else if listing.packages {
+        console.table(&show::ls::package_list(&packages, snapshot.now))?;
+    } else {
+        console.table(&show::ls::list(&images, snapshot.now))?;
     }
     console.flush().map(|()| Outcome::Yes)
+}
+
+/// What something is known by.
+#[derive(Clone, Debug)]
+pub enum Id {
+    /// An image: its key, the beginning of it, or a name.
+    Image(KeyOrName),
+    /// A package: its URL.
+    Package(String),
+}
+
+impl FromStr for Id {
+    type Err = <KeyOrName as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.contains("://") { Ok(Self::Package(text.to_owned())) } else { text.parse().map(Self::Image) }
+    }
+}
+
+/// Tells what is known of an image (by its key, the beginning of it, or a name) or of a package (by
+/// its URL).
+///
+/// # Errors
+/// As [`ls`]; a text that may mean several.
+pub fn info(store: &Store, id: &Id, console: &mut Console<'_>) -> Result<Outcome> {
+    let snapshot = survey(store, &store.events().read()?)?;
+    let shown = match id {
+        Id::Image(text) => image_info(store, &snapshot, text, console)?,
+        Id::Package(url) => package_info(&snapshot, url, console)?,
+    };
+    console.flush().map(|()| Outcome::from_bool(shown))
+}
+
+fn image_info(
+    store: &Store,
+    snapshot: &Snapshot,
+    text: &KeyOrName,
+    console: &mut Console<'_>,
+) -> Result<bool> {
+    let rows = show::ls::rows(snapshot, &Filter::default());
+    let key = lookup(store, text)?;
+    let image = snapshot.images.iter().find(|image| key.as_ref() == Some(&image.key));
+    let row = rows.iter().find(|row| key.as_ref() == Some(row.key()));
+    let Some((image, row)) = image.zip(row) else {
+        console.warn(format!("{}; `gcctl ls` lists the keys", text.absent()));
+        return Ok(false);
+    };
+    let info = show::ls::image_info(snapshot, image, row);
+    console.either(&info, || show::ls::image_text(&info, snapshot.now)).map(|()| true)
+}
+
+/// The same URL may be stored for several credentials.
+fn package_info(snapshot: &Snapshot, url: &str, console: &mut Console<'_>) -> Result<bool> {
+    let rows = show::ls::package_rows(&snapshot.packages, &Filter::default(), snapshot.now);
+    let found: Vec<_> = rows.iter().filter(|row| row.url() == url).collect();
+    for row in &found {
+        let info = show::ls::package_info(&snapshot.packages, row);
+        console.either(&info, || show::ls::package_text(&info, snapshot.now))?;
+    }
+    if found.is_empty() {
+        console.warn(format!("nothing is stored of `{url}`; `gcctl ls packages` lists the URLs"));
+    }
+    Ok(!found.is_empty())
 }
 
 /// Prints what the store occupies.
@@ -113,11 +210,15 @@ pub fn ls(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
 pub fn df(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
-    let df = show::df(&survey(store, &[])?);
+    let snapshot = survey(store, &[])?;
+    let df = show::df(&snapshot);
     if console.json {
         console.line(&df)?;
     } else {
         console.table(&show::df_table(&df))?;
+        if console.verbose && !snapshot.packages.entries.is_empty() {
+            console.table(&show::ecosystems(&snapshot.packages))?;
+        }
     }
     console.flush().map(|()| Outcome::Yes)
 }
@@ -151,8 +252,8 @@ pub fn stats(store: &Store, days: u32, console: &mut Console<'_>) -> Result<Outc
 pub enum Wanted {
     /// What is over the limits.
     OverLimits,
-    /// All images that are not pinned.
-    Everything,
+    /// All of what is said, but for pinned images.
+    All(Clean),
 }
 
 /// Prints what would go and why.
@@ -165,7 +266,8 @@ pub fn plan(store: &Store, wanted: Wanted, limits: &Limits, console: &mut Consol
     if console.json {
         plan_file::write(&plan, console.out).map_err(Error::output)?;
     } else if !plan.is_empty() {
-        console.table(&show::going(&plan, &plan.images, console.verbose))?;
+        let packages: Vec<_> = plan.packages.iter().collect();
+        console.table(&show::going(&plan, &plan.images, &packages, console.verbose))?;
     }
     console.flush()?;
     console.say(show::outlook(&plan));
@@ -179,7 +281,7 @@ pub fn plan(store: &Store, wanted: Wanted, limits: &Limits, console: &mut Consol
 fn say_no_limit(wanted: Wanted, limits: &Limits, console: &mut Console<'_>) {
     if wanted == Wanted::OverLimits && limits.is_none() {
         console.say(
-            "no limit is set: only what no image needs goes (`--max-size 20GB` sets one, or [gcctl] in larder.toml)",
+            "no limit is set: only what nothing needs goes (`--max-size 20GB` sets one, or [gcctl] in larder.toml)",
         );
     }
 }
@@ -231,17 +333,26 @@ pub fn apply(
     stop: &AtomicBool,
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
+    if let Some(planned) = plan.store.as_ref().filter(|planned| **planned != place(store)) {
+        return Err(Error::OtherStore { planned: planned.clone(), opened: store.root().to_owned() });
+    }
     carry_out(store, plan, Timestamp::now(), Returns::default(), force, stop, console)
+}
+
+/// The store's folder behind all links.
+fn place(store: &Store) -> Utf8PathBuf {
+    store.root().canonicalize_utf8().unwrap_or_else(|_| store.root().to_owned())
 }
 
 fn look(store: &Store, wanted: Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
     let events = store.events().read()?;
     let snapshot: Snapshot = survey(store, &events)?;
     let returns = events::returns(&events, snapshot.now);
-    Ok(match wanted {
+    let (plan, returns) = match wanted {
         Wanted::OverLimits => (plan::decide(&snapshot, limits), returns),
-        Wanted::Everything => (plan::clean(&snapshot, limits), Returns::default()),
-    })
+        Wanted::All(what) => (plan::clean(&snapshot, limits, what), Returns::default()),
+    };
+    Ok((Plan { store: Some(place(store)), ..plan }, returns))
 }
 
 fn carry_out(
@@ -255,7 +366,8 @@ fn carry_out(
 ) -> Result<Outcome> {
     if let Some(objection) = plan.objection().filter(|_| force == Force::No) {
         // Where stderr is closed, the list is lost.
-        let lost = show::going(plan, &plan.images, console.verbose).text(console.bold);
+        let packages: Vec<_> = plan.packages.iter().collect();
+        let lost = show::going(plan, &plan.images, &packages, console.verbose).text(console.bold);
         let _ = console.err.write_all(lost.as_bytes());
         return Err(refusal(&objection));
     }
@@ -288,25 +400,28 @@ fn refusal(objection: &Objection) -> Error {
 
 fn print(plan: &Plan, swept: &Swept, console: &mut Console<'_>) -> Result<()> {
     if console.json {
-        show::lines(swept).iter().try_for_each(|line| console.line(line))?;
-    } else if !swept.images.is_empty() {
+        show::lines(plan, swept).iter().try_for_each(|line| console.line(line))?;
+    } else if !(swept.images.is_empty() && swept.packages.is_empty()) {
         // The rest is in the message.
         let images = Plan { time: plan.time, limits: plan.limits, ..Plan::default() };
-        console.table(&show::going(&images, &swept.images, false))?;
+        let packages: Vec<_> = swept.packages.iter().filter_map(|it| plan.packages.get(*it)).collect();
+        console.table(&show::going(&images, &swept.images, &packages, console.verbose))?;
     }
     console.flush()
 }
 
-/// Says for each key, and for the blobs together, why they stayed.
+/// Says for each key, and for all else together, why they stayed.
 fn report_kept(swept: &Swept, console: &mut Console<'_>) {
-    let (blobs, keys): (Vec<_>, Vec<_>) = swept.kept.iter().partition(|kept| kept.name.contains(':'));
-    for kept in keys {
+    for kept in swept.kept.iter().filter(|kept| kept.what == What::Image) {
         console.say(format!("kept `{}`: {}", kept.name, show::reason(kept.reason)));
     }
-    for reason in [Reason::InUse, Reason::Needed] {
-        let number = blobs.iter().filter(|kept| kept.reason == reason).count() as u64;
-        if number > 0 {
-            console.say(format!("kept {}: {}", count(number, "blob"), show::reason(reason)));
+    for (what, one) in [(What::Blob, "blob"), (What::Package, "package"), (What::Body, "package file")] {
+        for reason in Reason::ALL {
+            let meant = |kept: &&Kept| kept.what == what && kept.reason == reason;
+            let number = swept.kept.iter().filter(meant).count() as u64;
+            if number > 0 {
+                console.say(format!("kept {}: {}", count(number, one), show::reason(reason)));
+            }
         }
     }
 }

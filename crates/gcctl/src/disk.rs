@@ -1,15 +1,16 @@
 //! What lies in a store's folder, in bytes on disk.
 //!
-//! Counts as `du` does: blocks, not lengths; folders too; a file with several names once. The
-//! store's folder and those in it may be links, and what is behind them counts; no other link is
-//! followed. A file that goes while it is looked for does not count.
+//! Counts as `du` does: blocks, not lengths; folders too; a file with several names once, and then
+//! as something that no removal of one name frees. The store's folder and those in it may be links,
+//! and what is behind them counts; no other link is followed. A file that goes while it is looked
+//! for does not count.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use camino::Utf8Path;
 use storekit::error::At;
@@ -22,6 +23,14 @@ pub enum Place {
     Blob(Digest),
     /// A key file, or what is kept beside it.
     OfKey(Key),
+    /// The body of a package download.
+    Body(Digest),
+    /// The entry of a package download.
+    Package,
+    /// A file of hashctx's about a folder that it has read.
+    Context,
+    /// A file that says what happened.
+    Events,
     /// A file that is not finished.
     Unfinished,
     /// Something in the folder of this name in the trash, or that folder.
@@ -41,27 +50,69 @@ impl Place {
             }
             ["images", "blobs", "sha256", hex] => Digest::from_hex(hex).map_or(Self::Other, Self::Blob),
             ["images", "keys" | "inputs" | "fetched", key] => key.parse().map_or(Self::Other, Self::OfKey),
+            ["packages", "blobs", "sha256", hex] => Digest::from_hex(hex).map_or(Self::Other, Self::Body),
+            ["packages", "entries", _, _, name] if name.strip_suffix(".toml").is_some() => Self::Package,
+            ["contexts", _, ..] => Self::Context,
+            ["events", _, ..] => Self::Events,
             ["trash", name, ..] => Self::Trash(name.to_owned()),
             _ => Self::Other,
         }
     }
 }
 
-/// Visits everything below a store's folder, itself included, each with its bytes on disk.
+/// Something that was come across.
+pub struct Found<'a> {
+    /// Where it is.
+    pub path: &'a Path,
+    /// What it is, by its name alone.
+    pub place: Place,
+    /// Its bytes on disk.
+    pub bytes: u64,
+    /// What the system says of it; it may be a folder.
+    pub metadata: &'a Metadata,
+}
+
+/// A file with several names.
+struct Linked {
+    path: PathBuf,
+    metadata: Metadata,
+    /// How many of its names are in the store.
+    names: u64,
+}
+
+/// Visits everything below a store's folder, itself included. A file that has several names in the
+/// store comes once, as [`Place::Other`].
 ///
 /// # Errors
-/// Folders that cannot be listed, files that cannot be looked at.
-pub fn walk(store: &Utf8Path, each: &mut dyn FnMut(Place, u64, &Metadata)) -> Result<()> {
-    let mut seen = HashSet::new();
+/// Folders that cannot be listed, files that cannot be looked at; those of `each`.
+pub fn walk<E: From<storekit::Error>>(
+    store: &Utf8Path,
+    each: &mut dyn FnMut(Found<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut linked: HashMap<(u64, u64), Linked> = HashMap::new();
+    let mut tell = |path: &Path, place: Option<Place>, metadata: &Metadata| {
+        let place = place.unwrap_or_else(|| Place::of(path.strip_prefix(store).unwrap_or(path)));
+        each(Found { path, place, bytes: bytes_of(metadata), metadata })
+    };
     visit(store, store.as_std_path(), &mut |path, metadata| {
-        let inode = (metadata.dev(), metadata.ino());
-        let is_new = metadata.nlink() == 1 || seen.insert(inode);
-        if is_new {
-            let below = path.strip_prefix(store).unwrap_or(path);
-            each(Place::of(below), bytes_of(metadata), metadata);
+        if metadata.nlink() == 1 {
+            return tell(path, None, metadata).map(|()| true);
         }
-        is_new
-    })
+        // A folder may be come to again through a link; a file is told when all its names are
+        // known.
+        let inode = (metadata.dev(), metadata.ino());
+        let known = linked.contains_key(&inode);
+        let new = || Linked { path: path.to_owned(), metadata: metadata.clone(), names: 0 };
+        linked.entry(inode).or_insert_with(new).names += 1;
+        if known || !metadata.is_dir() {
+            return Ok(false);
+        }
+        tell(path, None, metadata).map(|()| true)
+    })?;
+    for Linked { path, metadata, names } in linked.values().filter(|it| !it.metadata.is_dir()) {
+        tell(path, (*names > 1).then_some(Place::Other), metadata)?;
+    }
+    Ok(())
 }
 
 /// The folders of a store that may be links, by their names below it.
@@ -98,14 +149,18 @@ fn look(store: &Utf8Path, path: &Path) -> Result<Option<Metadata>> {
     Ok(found)
 }
 
-/// The bytes on disk of one file; `None` where it is not there.
+/// The bytes on disk that go with one file; 0 where it has other names, `None` where it is not
+/// there.
 ///
 /// # Errors
 /// I/O errors.
 pub fn bytes(path: &Utf8Path) -> Result<Option<u64>> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        metadata => Ok(Some(bytes_of(&metadata.at("read", path)?))),
+        metadata => {
+            let metadata = metadata.at("read", path)?;
+            Ok(Some(if metadata.nlink() == 1 { bytes_of(&metadata) } else { 0 }))
+        }
     }
 }
 
@@ -126,10 +181,14 @@ fn bytes_of(metadata: &Metadata) -> u64 {
 }
 
 /// `each` says whether to go on into a folder.
-fn visit(store: &Utf8Path, path: &Path, each: &mut dyn FnMut(&Path, &Metadata) -> bool) -> Result<()> {
+fn visit<E: From<storekit::Error>>(
+    store: &Utf8Path,
+    path: &Path,
+    each: &mut dyn FnMut(&Path, &Metadata) -> Result<bool, E>,
+) -> Result<(), E> {
     let shown = Utf8Path::from_path(path).unwrap_or(store);
     let Some(metadata) = look(store, path)? else { return Ok(()) };
-    if !each(path, &metadata) || !metadata.is_dir() {
+    if !each(path, &metadata)? || !metadata.is_dir() {
         return Ok(());
     }
     let Some(listing) = unless_gone(fs::read_dir(path)).at("list", shown)? else { return Ok(()) };
@@ -167,10 +226,15 @@ mod tests {
         check("images/.tmp-x", &Place::Unfinished);
         check("packages/blobs/sha256/.tmp-x", &Place::Unfinished);
         check("trash/b/images/keys/app", &Place::Trash("b".into()));
+        check(&format!("packages/blobs/sha256/{}", digest.hex()), &Place::Body(digest));
+        check("packages/entries/a.example/2d/x.toml", &Place::Package);
+        check("packages/entries/a.example/2d/.tmp-x.toml", &Place::Unfinished);
+        check("contexts/a", &Place::Context);
+        check("events/x", &Place::Events);
         check("trash/b", &Place::Trash("b".into()));
-        for path in
-            ["", "trash", "images", "images/blobs/sha256/x", "images/keys/-", "images/keys/a/b", "events/x"]
-        {
+        let wrong =
+            ["images/blobs/sha256/x", "images/keys/-", "images/keys/a/b", "packages/entries/a/x.toml"];
+        for path in ["", "trash", "images", "events", "contexts"].iter().chain(&wrong) {
             check(path, &Place::Other);
         }
     }

@@ -90,6 +90,14 @@ pub enum Error {
         /// The newest version that is known here.
         known: u64,
     },
+    /// A plan for another store.
+    #[error("the plan was made for the store at `{planned}`, and not for `{opened}`")]
+    #[diagnostic(code(gcctl::other_store), help("nothing was removed; name its store with `--store`"))]
+    OtherStore {
+        planned: Utf8PathBuf,
+        /// The store that was to be worked on.
+        opened: Utf8PathBuf,
+    },
     /// A key that is not stored.
     #[error("nothing is stored under `{0}`")]
     #[diagnostic(code(gcctl::no_such_key), help("`gcctl ls` lists the keys"))]

@@ -1,4 +1,5 @@
-//! The limits of a store: flag > `LARDER_*` variable > `[gcctl]` of a settings file > none.
+//! The limits of a store: flag > `LARDER_*` variable > `[gcctl]` and `[pkgcache]` of a settings
+//! file > none.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -18,25 +19,63 @@ pub const TRASH_GRACE: Age = Age(Duration::from_secs(24 * 3600));
 const SMALL: ByteSize = ByteSize(1_000_000);
 
 /// What a store may hold. What is `None` has no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// How many images. What refers to an image (a signature, an SBOM) does not count; disks do,
+    /// where they have no limit of their own.
+    pub max_images: Option<u64>,
+    /// How many disks.
+    pub max_disks: Option<u64>,
+    /// How many images of one name.
+    pub max_per_image: Option<u64>,
+    /// How many images of each name stay whatever the other limits are: the last used ones.
+    pub keep_last: Option<u64>,
+    /// How many bytes on disk: images, packages, what nothing needs, unfinished files and trash.
+    pub max_size: Option<WrittenSize>,
+    /// How long an image, or a package, may stay unused.
+    pub max_age: Option<Age>,
+    /// How many bytes of package downloads.
+    pub packages_max_size: Option<WrittenSize>,
+    /// How long a package may stay unused, where that is not as long as an image may.
+    pub packages_max_age: Option<Age>,
+    /// How many bytes stay free on the file system.
+    pub min_free: Option<WrittenSize>,
+    /// How long removed things could be brought back; [`TRASH_GRACE`] where nothing is said.
+    pub trash_grace: Option<Age>,
+}
+
+/// The table `[gcctl]`.
+#[derive(Default, Deserialize)]
 #[serde(
     rename_all = "kebab-case",
     deny_unknown_fields,
     default,
     expecting = "limits, such as `max-size = \"20GB\"`"
 )]
-pub struct Limits {
-    /// How many images. What refers to an image (a signature, an SBOM) does not count.
+struct Table {
     #[serde(deserialize_with = "written_count")]
-    pub max_images: Option<u64>,
-    /// How many bytes on disk: images, what nothing needs, unfinished files and trash.
-    pub max_size: Option<WrittenSize>,
-    /// How long an image may stay unused.
-    pub max_age: Option<Age>,
-    /// How many bytes stay free on the file system.
-    pub min_free: Option<WrittenSize>,
-    /// How long removed things could be brought back; [`TRASH_GRACE`] where nothing is said.
-    pub trash_grace: Option<Age>,
+    max_images: Option<u64>,
+    #[serde(deserialize_with = "written_count")]
+    max_disks: Option<u64>,
+    #[serde(deserialize_with = "written_count")]
+    max_per_image: Option<u64>,
+    #[serde(deserialize_with = "written_count")]
+    keep_last: Option<u64>,
+    max_size: Option<WrittenSize>,
+    max_age: Option<Age>,
+    min_free: Option<WrittenSize>,
+    trash_grace: Option<Age>,
+    /// Not a limit: `larder bake` reads it.
+    #[serde(rename = "after-bake")]
+    _after_bake: Option<bool>,
+}
+
+/// Of the table `[pkgcache]`, what is a limit. All else in it is pkgcache's to judge.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default, expecting = "settings, such as `max-size = \"10GB\"`")]
+struct PackageTable {
+    max_size: Option<WrittenSize>,
+    max_age: Option<Age>,
 }
 
 /// A variable with a wrong value, or wrong settings.
@@ -61,12 +100,32 @@ impl Limits {
     pub fn load(settings: &Settings) -> Result<Self, LimitsError> {
         let variables = Self {
             max_images: variable(settings, "LARDER_MAX_IMAGES", count)?,
+            max_disks: variable(settings, "LARDER_MAX_DISKS", count)?,
+            max_per_image: variable(settings, "LARDER_MAX_PER_IMAGE", count)?,
+            keep_last: variable(settings, "LARDER_KEEP_LAST", count)?,
+            packages_max_size: variable(settings, "LARDER_PKGCACHE_MAX_SIZE", str::parse)?,
+            packages_max_age: variable(settings, "LARDER_PKGCACHE_MAX_AGE", str::parse)?,
             max_size: variable(settings, "LARDER_MAX_SIZE", str::parse)?,
             max_age: variable(settings, "LARDER_MAX_AGE", str::parse)?,
             min_free: variable(settings, "LARDER_MIN_FREE", str::parse)?,
             trash_grace: variable(settings, "LARDER_TRASH_GRACE", str::parse)?,
         };
-        Ok(variables.or(settings.table("gcctl")?))
+        Ok(variables.or(Self::of_tables(&settings.table("gcctl")?, &settings.table("pkgcache")?)))
+    }
+
+    fn of_tables(table: &Table, packages: &PackageTable) -> Self {
+        Self {
+            max_images: table.max_images,
+            max_disks: table.max_disks,
+            max_per_image: table.max_per_image,
+            keep_last: table.keep_last,
+            max_size: table.max_size,
+            max_age: table.max_age,
+            packages_max_size: packages.max_size,
+            packages_max_age: packages.max_age,
+            min_free: table.min_free,
+            trash_grace: table.trash_grace,
+        }
     }
 
     /// These limits; the others where these say nothing.
@@ -74,6 +133,11 @@ impl Limits {
     pub fn or(self, others: Self) -> Self {
         Self {
             max_images: self.max_images.or(others.max_images),
+            max_disks: self.max_disks.or(others.max_disks),
+            max_per_image: self.max_per_image.or(others.max_per_image),
+            keep_last: self.keep_last.or(others.keep_last),
+            packages_max_size: self.packages_max_size.or(others.packages_max_size),
+            packages_max_age: self.packages_max_age.or(others.packages_max_age),
             max_size: self.max_size.or(others.max_size),
             max_age: self.max_age.or(others.max_age),
             min_free: self.min_free.or(others.min_free),
@@ -87,10 +151,11 @@ impl Limits {
         self.trash_grace.unwrap_or(TRASH_GRACE).0
     }
 
-    /// Whether no limit is set. How long the trash is kept does not count as one.
+    /// Whether no limit is set. How long the trash is kept, and what stays in any case, do not
+    /// count as one.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        Self { trash_grace: None, ..*self } == Self::default()
+        Self { trash_grace: None, keep_last: None, ..*self } == Self::default()
     }
 
     /// Whether these limits are a reason for something to go that goes for `why`.
@@ -99,6 +164,10 @@ impl Limits {
         match why {
             Why::MaxAge => self.max_age.is_some(),
             Why::MaxImages => self.max_images.is_some(),
+            Why::MaxDisks => self.max_disks.is_some(),
+            Why::MaxPerImage => self.max_per_image.is_some(),
+            Why::PackagesMaxAge => self.packages_max_age.is_some(),
+            Why::PackagesMaxSize => self.packages_max_size.is_some(),
             Why::MaxSize => self.max_size.is_some(),
             Why::MinFree => self.min_free.is_some(),
             Why::Clean => self.is_none(),
@@ -117,7 +186,8 @@ impl Limits {
     #[must_use]
     pub fn without_unit(&self) -> Option<(Why, ByteSize)> {
         let free = self.min_free.filter(|free| free.size.0 > 0);
-        let limits = [(Why::MaxSize, self.max_size), (Why::MinFree, free)];
+        let packages = (Why::PackagesMaxSize, self.packages_max_size);
+        let limits = [(Why::MaxSize, self.max_size), (Why::MinFree, free), packages];
         let mut bare =
             limits.into_iter().filter_map(|(why, limit)| Some((why, limit.filter(|it| it.bare)?.size)));
         bare.find(|(_, size)| *size < SMALL)
@@ -173,6 +243,14 @@ pub enum Why {
     MaxAge,
     /// More images than the limit.
     MaxImages,
+    /// More disks than the limit.
+    MaxDisks,
+    /// More images of one name than the limit.
+    MaxPerImage,
+    /// A package, unused for longer than the age limit of packages.
+    PackagesMaxAge,
+    /// More bytes of packages than the limit.
+    PackagesMaxSize,
     /// More bytes than the limit.
     MaxSize,
     /// Too few bytes free on the file system.
@@ -186,12 +264,22 @@ pub enum Why {
 }
 
 impl Why {
+    /// Whether it is a limit of bytes: what goes for it is deleted at once.
+    #[must_use]
+    pub fn is_of_bytes(self) -> bool {
+        matches!(self, Self::MaxSize | Self::MinFree | Self::PackagesMaxSize)
+    }
+
     /// As it is written in JSON and, for a limit, as the option.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::MaxAge => "max-age",
             Self::MaxImages => "max-images",
+            Self::MaxDisks => "max-disks",
+            Self::MaxPerImage => "max-per-image",
+            Self::PackagesMaxAge => "packages-max-age",
+            Self::PackagesMaxSize => "packages-max-size",
             Self::MaxSize => "max-size",
             Self::MinFree => "min-free",
             Self::TrashGrace => "trash-grace",
@@ -224,6 +312,7 @@ mod tests {
             max_age: Some("30d".parse().unwrap()),
             min_free: Some(WrittenSize { size: ByteSize(1000), bare: true }),
             trash_grace: Some("1h".parse().unwrap()),
+            ..Limits::default()
         };
         assert_eq!(limits, expected);
         assert_eq!(limits.grace(), Duration::from_secs(3600));

@@ -2,11 +2,14 @@
 //!
 //! Touches no disk and reads no clock. All sizes are bytes on disk (blocks, not lengths).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::{Digest, Key, Origin, Referrers, trash};
+
+pub use crate::holders::Holders;
+use crate::packages::Packages;
 
 /// A store at one moment.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +22,12 @@ pub struct Snapshot {
     pub foreign: BTreeSet<Digest>,
     /// Every blob that is there, with its bytes.
     pub blobs: BTreeMap<Digest, u64>,
+    /// The package downloads.
+    pub packages: Packages,
+    /// What hashctx remembers of folders that it has read.
+    pub contexts: u64,
+    /// What happened.
+    pub events: u64,
     /// Unfinished files of writers, living and dead.
     pub unfinished: u64,
     /// The part of `unfinished` that dead writers left behind.
@@ -48,6 +57,8 @@ pub struct Image {
     pub used: Timestamp,
     /// How often it was loaded.
     pub uses: u64,
+    /// Whether it is a disk, and not an image of an engine's.
+    pub is_disk: bool,
     /// Whether it may never go.
     pub pinned: bool,
     /// What it refers to: the image that it signs or describes.
@@ -73,6 +84,7 @@ pub struct Removed {
 
 /// What a store occupies, by kind. The parts add up to the store's folder exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Usage {
     /// What one image alone needs.
     pub unique: u64,
@@ -80,27 +92,39 @@ pub struct Usage {
     pub shared: u64,
     /// Blobs that nothing needs.
     pub unreferenced: u64,
+    /// Package downloads that one URL alone has, with the files that name them.
+    pub packages: u64,
+    /// Package downloads that several URLs have, counted once.
+    pub packages_shared: u64,
+    /// Package downloads that no URL has any more.
+    pub packages_unneeded: u64,
     /// Files that are being written, or were left unfinished.
     pub unfinished: u64,
     /// What was removed and could still be brought back.
     pub trash: u64,
     /// What was set aside because its bytes are not what they should be; goes as the trash does.
     pub damaged: u64,
-    /// Everything else: index, events, contexts, packages, folders.
+    /// What hashctx remembers of folders.
+    pub contexts: u64,
+    /// What happened.
+    pub events: u64,
+    /// Everything else: index, pins, folders, files with several names, what is not the store's.
     pub other: u64,
 }
 
 impl Usage {
-    /// What collection governs: all but `other`.
+    /// What collection governs: all but `contexts`, `events` and `other`.
     #[must_use]
     pub fn governed(&self) -> u64 {
-        self.unique + self.shared + self.unreferenced + self.unfinished + self.trash + self.damaged
+        let packages = self.packages + self.packages_shared + self.packages_unneeded;
+        let images = self.unique + self.shared + self.unreferenced;
+        images + packages + self.unfinished + self.trash + self.damaged
     }
 
     /// All bytes below the store's folder.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.governed() + self.other
+        self.governed() + self.contexts + self.events + self.other
     }
 }
 
@@ -157,7 +181,13 @@ impl Snapshot {
         let files: u64 = self.images.iter().map(|image| image.files).sum();
         let unreferenced = self.unreferenced(&holders).iter().map(|(_, bytes)| bytes).sum();
         let all = self.blobs.values().sum::<u64>() + files;
+        let (packages, packages_unneeded) = self.packages.occupied();
         Usage {
+            packages: packages.own,
+            packages_shared: packages.shared,
+            packages_unneeded,
+            contexts: self.contexts,
+            events: self.events,
             unique,
             shared: all - unique - unreferenced,
             unreferenced,
@@ -169,38 +199,16 @@ impl Snapshot {
     }
 }
 
-/// How many roots need each blob.
-#[derive(Clone, Debug, Default)]
-pub struct Holders(HashMap<Digest, usize>);
-
 impl Holders {
     /// Counts all entries, and the other tools' descriptors as one more.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
-        let mut holders = Self::default();
         let ours = snapshot.images.iter().flat_map(|image| &image.blobs);
-        for digest in ours.chain(&snapshot.foreign) {
-            *holders.0.entry(*digest).or_default() += 1;
-        }
-        holders
-    }
-
-    /// By how many the blob is needed.
-    #[must_use]
-    pub fn count(&self, digest: &Digest) -> usize {
-        self.0.get(digest).copied().unwrap_or(0)
+        Self::count_all(ours.chain(&snapshot.foreign).copied())
     }
 
     /// Takes an image away. Returns the blobs that nothing needs after that.
     pub fn release(&mut self, image: &Image) -> Vec<Digest> {
-        let mut idle = Vec::new();
-        for digest in &image.blobs {
-            let Some(count) = self.0.get_mut(digest) else { continue };
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                idle.push(*digest);
-            }
-        }
-        idle
+        self.release_all(&image.blobs)
     }
 }

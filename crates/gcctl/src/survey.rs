@@ -4,14 +4,20 @@
 //! document that is missing or damaged, is an error.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::Metadata;
+use std::path::Path;
 
+use camino::Utf8Path;
 use jiff::Timestamp;
+use storekit::files::replace;
 use storekit::images::referrers;
-use storekit::{Digest, Event, Images, Key, Listed, Reach, Store, Walker, trash};
+use storekit::packages::entry;
+use storekit::{Digest, Event, Images, Key, Listed, PackageEntry, Reach, Store, Walker, trash};
 
 use crate::disk::{self, Place};
 use crate::error::{Error, Result};
 use crate::events;
+use crate::packages::{Package, Packages};
 use crate::snapshot::{Image, Removed, Snapshot};
 
 /// Reads the whole store. `events` are its own, for the uses.
@@ -21,11 +27,12 @@ use crate::snapshot::{Image, Removed, Snapshot};
 pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
     let images = store.images();
     // Files first: what an entry needs that came after them is not taken for unreferenced.
-    let found = Found::below(store)?;
+    let mut found = Found::below(store)?;
     let entries = entries(&images)?;
     let uses = events::uses(events);
     let pins = images.pins()?;
     let now = Timestamp::now();
+    let packages = found.packages(now);
     let image = |(listed, reach): (Listed, Reach)| Image {
         digest: listed.entry.descriptor.digest,
         names: listed.entry.names.clone(),
@@ -35,6 +42,7 @@ pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
         uses: uses.get(listed.key.as_str()).copied().unwrap_or(0),
         pinned: pins.contains(&listed.key),
         subject: referrers::subject(&listed.key, &listed.entry, &reach),
+        is_disk: reach.is_disk,
         incomplete: !reach.is_whole(),
         // What is not on the list came after it: the entry's next look sees it.
         blobs: reach.present.into_keys().filter(|digest| found.blobs.contains_key(digest)).collect(),
@@ -54,6 +62,9 @@ pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
         abandoned: abandoned.min(found.unfinished + ownerless),
         trash: found.trash.into_values().map(|removed| first_seen(removed, now)).collect(),
         other: found.other,
+        packages,
+        contexts: found.contexts,
+        events: found.events,
         blobs: found.blobs,
         free: disk::free(images.blobs().folder())?,
     })
@@ -111,6 +122,9 @@ pub(crate) fn foreign(images: &Images) -> Result<BTreeSet<Digest>> {
 struct Found {
     blobs: BTreeMap<Digest, u64>,
     files: HashMap<Key, u64>,
+    packages: Packages,
+    contexts: u64,
+    events: u64,
     unfinished: u64,
     trash: BTreeMap<String, Removed>,
     other: u64,
@@ -119,29 +133,78 @@ struct Found {
 impl Found {
     fn below(store: &Store) -> Result<Self> {
         let mut found = Self::default();
-        disk::walk(store.root(), &mut |place, bytes, metadata| match place {
-            Place::Blob(digest) => {
-                found.blobs.insert(digest, bytes);
-            }
-            Place::OfKey(key) => *found.files.entry(key).or_default() += bytes,
-            Place::Unfinished => found.unfinished += bytes,
-            Place::Trash(name) if metadata.is_dir() => {
-                found.removed(name, 0, metadata);
-                found.other += bytes;
-            }
-            Place::Trash(name) => found.removed(name, bytes, metadata),
-            Place::Other => found.other += bytes,
-        })?;
+        disk::walk(store.root(), &mut |it| found.add(it))?;
         Ok(found)
     }
 
+    fn add(&mut self, disk::Found { path, place, bytes, metadata }: disk::Found<'_>) -> Result<()> {
+        match place {
+            Place::Blob(digest) => {
+                self.blobs.insert(digest, bytes);
+            }
+            Place::OfKey(key) => *self.files.entry(key).or_default() += bytes,
+            Place::Body(digest) => {
+                self.packages.bodies.insert(digest, bytes);
+            }
+            Place::Package => match package(path, bytes, metadata)? {
+                Some(package) => self.packages.entries.push(package),
+                None => self.other += bytes,
+            },
+            Place::Context => self.contexts += bytes,
+            Place::Events => self.events += bytes,
+            Place::Unfinished => self.unfinished += bytes,
+            Place::Trash(name) if metadata.is_dir() => {
+                self.removed(name, 0, metadata);
+                self.other += bytes;
+            }
+            Place::Trash(name) => self.removed(name, bytes, metadata),
+            Place::Other => self.other += bytes,
+        }
+        Ok(())
+    }
+
+    /// The packages in order; what was used in the future was used now.
+    fn packages(&mut self, now: Timestamp) -> Packages {
+        let mut packages = std::mem::take(&mut self.packages);
+        packages.entries.iter_mut().for_each(|package| package.used = package.used.min(now));
+        let order = |it: &Package, other: &Package| {
+            let (a, b) = (&it.key, &other.key);
+            a.source.cmp(&b.source).then_with(|| a.url.cmp(&b.url)).then_with(|| a.scope.cmp(&b.scope))
+        };
+        packages.entries.sort_unstable_by(order);
+        packages
+    }
+
     /// The folder of the trash itself comes before what is in it.
-    fn removed(&mut self, name: String, bytes: u64, metadata: &std::fs::Metadata) {
+    fn removed(&mut self, name: String, bytes: u64, metadata: &Metadata) {
         // What a killed run was about to delete is older than any grace.
         let since = metadata.modified().ok().filter(|_| !trash::is_doomed(&name));
         let since = since.and_then(|time| Timestamp::try_from(time).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
         let removed = self.trash.entry(name.clone()).or_insert_with(|| Removed { name, since, bytes: 0 });
         removed.bytes += bytes;
+    }
+}
+
+/// What stands in the file of an entry. `None` where it is gone, is not understood (nothing syncs
+/// these files: a crash may have emptied it), or is another URL's: no server takes it for an answer
+/// then either.
+fn package(path: &Path, bytes: u64, metadata: &Metadata) -> Result<Option<Package>> {
+    let Some(path) = Utf8Path::from_path(path).filter(|_| metadata.is_file()) else { return Ok(None) };
+    let Some(entry) = entry_at(path)? else { return Ok(None) };
+    let used = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
+    let is_its_own = path.as_str().ends_with(&entry.key.path());
+    Ok(is_its_own.then(|| Package::new(entry, used.unwrap_or(Timestamp::MAX), bytes)))
+}
+
+/// The entry of packages in a file; `None` where that is gone or not understood.
+///
+/// # Errors
+/// A file of a later version: what it needs is not known. I/O errors.
+pub(crate) fn entry_at(path: &Utf8Path) -> Result<Option<PackageEntry>> {
+    let Some(bytes) = replace::read_capped(path, entry::CAP)? else { return Ok(None) };
+    match PackageEntry::parse(&bytes, path) {
+        Err(storekit::Error::BadPackage { .. }) => Ok(None),
+        entry => Ok(Some(entry?)),
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use gcctl::Limits;
 use gcctl::limits::Why;
-use gcctl::plan::{self, Left, Plan};
+use gcctl::plan::{self, Clean, Left, Plan};
 use gcctl::snapshot::{Image, Removed, Snapshot};
 use jiff::{SignedDuration, Timestamp};
 use storekit::{Digest, Origin};
@@ -56,6 +56,7 @@ fn image(text: &str) -> (Image, Vec<(Digest, u64)>) {
         saved: hours(5000),
         used,
         uses,
+        is_disk: key.starts_with("disk"),
         pinned: key.ends_with('!'),
         subject,
         incomplete: false,
@@ -80,6 +81,11 @@ fn limits(text: &str) -> Limits {
             "size" => limits.max_size = Some(value.parse().unwrap()),
             "age" => limits.max_age = Some(value.parse().unwrap()),
             "free" => limits.min_free = Some(value.parse().unwrap()),
+            "disks" => limits.max_disks = Some(value.parse().unwrap()),
+            "each" => limits.max_per_image = Some(value.parse().unwrap()),
+            "last" => limits.keep_last = Some(value.parse().unwrap()),
+            "psize" => limits.packages_max_size = Some(value.parse().unwrap()),
+            "page" => limits.packages_max_age = Some(value.parse().unwrap()),
             "grace" => limits.trash_grace = Some(value.parse().unwrap()),
             _ => panic!("{name}"),
         }
@@ -296,7 +302,7 @@ fn what_no_image_needs_goes_without_any_limit() {
     assert_eq!(plan.blobs.iter().map(|it| (it.digest, it.bytes)).collect::<Vec<_>>(), [(digest("idle"), 5)]);
     assert_eq!(plan.abandoned, 4);
     // 163 + 6 + the 5 of a living writer + 5 in the trash.
-    assert_eq!(plan.left, Left { images: 3, bytes: 179, free: 1004 });
+    assert_eq!(plan.left, Left { images: 3, bytes: 179, free: 1004, ..plan.left });
 }
 
 #[test]
@@ -340,15 +346,15 @@ fn the_trash_goes_after_its_grace_or_when_bytes_need_it() {
 #[test]
 fn what_moves_to_the_trash_still_counts() {
     let plan = plan::decide(&store(&THREE), &limits("images=2"));
-    assert_eq!(plan.left, Left { images: 2, bytes: 163, free: 1000 });
+    assert_eq!(plan.left, Left { images: 2, bytes: 163, free: 1000, ..plan.left });
     let plan = plan::decide(&store(&THREE), &limits("images=2 size=150"));
-    assert_eq!((plan.shred, plan.left), (true, Left { images: 2, bytes: 132, free: 1031 }));
+    assert_eq!((plan.shred, plan.left), (true, Left { images: 2, bytes: 132, free: 1031, ..plan.left }));
 }
 
 #[test]
 fn clean_takes_all_but_the_pinned() {
     let snapshot = store(&["a! 30 0 base:100", "b 20 0 base:100 b1:20"]);
-    let plan = plan::clean(&snapshot, &limits("images=0 size=0"));
+    let plan = plan::clean(&snapshot, &limits("images=0 size=0"), Clean { images: true, packages: false });
     assert_eq!(gone(&plan), "b");
     assert_eq!(plan.images[0].why, Why::Clean);
     assert!(plan.unmet.is_empty() && !plan.shred);

@@ -122,9 +122,20 @@ pub struct Links {
     /// What the document refers to: the image that it signs or describes. It is not needed, and not
     /// judged here.
     pub subject: Option<serde_json::Value>,
+    /// What kind of artifact it is, where it says so itself.
+    pub artifact_type: Option<serde_json::Value>,
 }
 
+/// How the artifact types of disks begin: see imgtar's FORMAT.md.
+const DISK: &str = "application/vnd.larder.disk.";
+
 impl Links {
+    /// Whether the document is a disk's, by its own word.
+    #[must_use]
+    pub fn is_disk(&self) -> bool {
+        self.artifact_type.as_ref().and_then(|own| own.as_str()).is_some_and(|own| own.starts_with(DISK))
+    }
+
     /// The digest of what the document refers to.
     #[must_use]
     pub fn subject(&self) -> Option<Digest> {

@@ -15,6 +15,15 @@ pub fn question<'a>(to: &str, words: impl IntoIterator<Item = &'a str>) -> Strin
     nearest(to, words).map(|word| format!("is `{word}` meant? ")).unwrap_or_default()
 }
 
+/// Of what a reader of TOML says, ``unknown field `x`, expected one of `a`, `b` ``: what is nearest
+/// to x.
+#[must_use]
+pub fn nearest_expected(message: &str) -> Option<&str> {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = quoted.next().filter(|_| message.starts_with("unknown "))?;
+    nearest(unknown, quoted)
+}
+
 /// How many letters are to be added, removed or replaced to come from one word to the other.
 fn distance(from: &str, to: &str) -> usize {
     let first = (0..=to.chars().count()).collect::<Vec<_>>();

@@ -16,6 +16,7 @@ use thiserror::Error;
 use toml::de::DeTable;
 
 use crate::Common;
+use crate::nearest::nearest_expected;
 use crate::output;
 
 /// The project's settings file.
@@ -107,6 +108,9 @@ pub struct BadSettings {
     source_code: NamedSource<String>,
     #[label("here")]
     span: Option<SourceSpan>,
+    /// The word that was probably meant.
+    #[help]
+    help: Option<String>,
 }
 
 /// Why settings could not be had.
@@ -309,6 +313,7 @@ impl Text {
             message: error.message().to_owned(),
             source_code: NamedSource::new(self.path.as_str(), self.text.clone()),
             span: error.span().map(Into::into),
+            help: nearest_expected(error.message()).map(|name| format!("is `{name}` meant?")),
         })
     }
 }

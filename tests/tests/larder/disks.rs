@@ -188,3 +188,32 @@ fn a_damaged_disk_is_made_anew() {
     session.run("rm -r out").ok();
     bakes(&session, "larder bake --json", "hit");
 }
+
+#[test]
+fn a_bake_that_saved_something_leaves_as_many_as_the_limits_allow() {
+    let session = composer("out/edge.raw", SPARSE);
+    let limits = "[gcctl]\nmax-per-image = 2\nafter-bake = true\n";
+    session.write("larder.toml", format!("{}{limits}", table("out/edge.raw", SPARSE)));
+    let keys: Vec<_> = (0..4)
+        .map(|version| {
+            session.write("specs/edge.yml", format!("packages: [{version}]\n"));
+            bakes(&session, "larder bake --json", "built")["key"].as_str().expect("a key").to_owned()
+        })
+        .collect();
+    let stored = || {
+        let rows = session.run("gcctl ls --json").ok().rows();
+        rows.iter().map(|row| row["key"].as_str().expect("a key").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(stored(), [keys[3].as_str(), keys[2].as_str()]);
+    // A hit saves nothing, and collects nothing.
+    session.run("gcctl undo").ok();
+    assert_eq!(stored().len(), 3);
+    bakes(&session, "larder bake --json", "hit");
+    assert_eq!(stored().len(), 3);
+    session.run("gcctl run --max-per-image 9 --max-disks 1").ok();
+    assert_eq!(stored().len(), 1);
+    session.write("larder.toml", format!("{}{limits}max-sise = 3\n", table("out/edge.raw", SPARSE)));
+    session.write("specs/edge.yml", "packages: [9]\n");
+    let ran = session.run("larder bake --json").ok();
+    assert!(ran.stderr().contains("is `max-size` meant?"), "{ran}");
+}

@@ -86,6 +86,9 @@ pub struct Options {
     pub update: Option<Vec<String>>,
     /// Handed on to the tools as `--store`; absolute.
     pub store_flag: Option<Utf8PathBuf>,
+    /// Whether a bake that saved something lets gcctl remove what is over the limits
+    /// (`[gcctl] after-bake`).
+    pub after_bake: bool,
     /// Where the store is by the settings; none where they name no place.
     pub store: Option<Utf8PathBuf>,
     /// This machine's name, to be kept beside what is saved.
@@ -211,12 +214,13 @@ pub(crate) fn bake_and(
     let (mut states, mut sum) = (Vec::new(), Sum::default());
     let mut in_engines: BTreeMap<Engine, Vec<String>> = BTreeMap::new();
     let width = width(project, options)?;
-    let mut keys = Vec::new();
+    let (mut keys, mut has_saved) = (Vec::new(), false);
     let (mut summary, mut tagged) = (Summary::default(), Vec::new());
     let tallies = each(project, options, tools, runner, |baked| {
         summary.add(baked);
         keys.push((baked.image.clone(), baked.key.clone().filter(|_| baked.saved)));
         states.push(baked.state);
+        has_saved |= baked.saved && baked.state == State::Built;
         sum.add(baked);
         take(baked);
         let engine = baked.engine.and_then(Engine::named).filter(|_| baked.from.is_some());
@@ -250,6 +254,9 @@ pub(crate) fn bake_and(
         appended.map_err(|source| BakeError::Summary { path: file.clone(), source })?;
     }
     given?;
+    if options.after_bake && has_saved {
+        collect(options, tools, runner)?;
+    }
     written.map_err(BakeError::Report)?;
     Ok(match outcome(&states) {
         Outcome::No if options.dry_run => Outcome::Yes,
@@ -361,6 +368,19 @@ fn size(images: &BTreeMap<Engine, Vec<String>>, tools: &Tools, runner: &Runner) 
         sum = found.iter().flatten().map(inspect::Inspected::size).fold(sum, u64::saturating_add);
     }
     Ok(sum)
+}
+
+/// Lets gcctl remove what is over the limits. It tells on stderr what it does not do; the images
+/// are baked all the same.
+fn collect(options: &Options, tools: &Tools, runner: &Runner) -> Result<(), RunError> {
+    let store = options.store_flag.iter().flat_map(|store| ["--store", store.as_str()]);
+    let quiet = if runner.verbosity() > Verbosity::Normal { "--verbose" } else { "--quiet" };
+    let cmd = tools.gcctl("run").args(store).arg(quiet);
+    match runner.capture(&cmd) {
+        Err(error) if !error.is_interruption() => runner.tell(&format!("larder: warning: {error}")),
+        ran => drop(ran?),
+    }
+    Ok(())
 }
 
 /// Keeps the sum as an event of the store; one that cannot be kept is not missed.

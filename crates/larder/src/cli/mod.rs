@@ -165,6 +165,7 @@ impl Process {
             engines: self.engines(),
             store: self.settings(root, &args.project).store_dir(store_flag.as_deref()).ok(),
             store_flag,
+            after_bake: self.collects(root, &args.project),
             ..routed
         }
     }
@@ -186,6 +187,12 @@ impl Process {
         };
         let tools = self.tools_of(&root, &args.project);
         Ok(bake::lock(&project, &options, &tools, &runner, &mut Output::report())?)
+    }
+
+    /// Whether `[gcctl] after-bake` is set. What is wrong with the table is for gcctl to say.
+    fn collects(&self, root: &Utf8Path, args: &ProjectArgs) -> bool {
+        let table: toml::Table = self.settings(root, args).table("gcctl").unwrap_or_default();
+        table.get("after-bake").and_then(toml::Value::as_bool).unwrap_or(false)
     }
 
     /// Whether a live view can be drawn: on a terminal that can move its cursor.

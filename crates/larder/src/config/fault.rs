@@ -7,7 +7,7 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use storekit::printable;
 use thiserror::Error;
 
-use toolkit::nearest::nearest;
+use toolkit::nearest::nearest_expected;
 
 /// Why larder.toml cannot be used.
 #[derive(Debug, Error, Diagnostic)]
@@ -79,11 +79,4 @@ pub(super) fn misread(error: &toml::de::Error) -> Fault {
         |name| format!("is `{name}` meant?"),
     );
     Fault { message, at: error.span(), help }
-}
-
-/// Of ``unknown field `x`, expected one of `a`, `b` ``: what is nearest to x.
-fn nearest_expected(message: &str) -> Option<String> {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let unknown = quoted.next().filter(|_| message.starts_with("unknown "))?;
-    nearest(unknown, quoted).map(ToOwned::to_owned)
 }

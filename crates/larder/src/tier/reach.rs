@@ -7,7 +7,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
-use super::Route;
+use super::route::Route;
 use crate::config::tiers::tier::Tier;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code};

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Pulled, Queue, Tiers, Trouble};
+use super::queue::Queue;
+use super::reach::{Pulled, Tiers, Trouble};
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code};
 use crate::process::tools::Tools;

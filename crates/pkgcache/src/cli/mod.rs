@@ -104,7 +104,9 @@ enum Job {
     /// request's head has to come within 20s), `idle-time` (a connection on which the client lets
     /// nothing move is closed, 300s),
     /// `answer-time` (an upstream has to say something within 60s, from the end of the request's
-    /// body on), `keep-events` (the counts in events/, 30d). Variables: `LARDER_PKGCACHE_LISTEN`,
+    /// body on), `keep-events` (the counts in events/, 30d); `max-size` and `max-age`, which `gcctl
+    /// run` keeps: what is unused for longest goes, also while this serves. Variables:
+    /// `LARDER_PKGCACHE_LISTEN`,
     /// `_UPSTREAM`, `_ALLOW`, `_TUNNEL` (words), `_PARENT`, `_OFFLINE`, `_ALLOW_PRIVATE`,
     /// `_TOKEN_FILE`.
     ///

@@ -12,7 +12,7 @@ use http::Uri;
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer};
-use storekit::{Age, ByteSize, Digest};
+use storekit::{Age, ByteSize, Digest, WrittenSize};
 use toolkit::net::without_credentials;
 use toolkit::settings::Settings;
 
@@ -80,6 +80,10 @@ pub struct Options {
     pub access_log: Option<Utf8PathBuf>,
     /// For how long the counts by the minute are kept.
     pub keep_events: Option<Age>,
+    /// How much may be stored: gcctl's to see to.
+    pub max_size: Option<WrittenSize>,
+    /// For how long it may be unused: gcctl's to see to.
+    pub max_age: Option<Age>,
 }
 
 /// An upstream in larder.toml: its URL, or a table.
@@ -263,6 +267,8 @@ impl Options {
             drain_time: self.drain_time.or(other.drain_time),
             access_log: self.access_log.or(other.access_log),
             keep_events: self.keep_events.or(other.keep_events),
+            max_size: self.max_size.or(other.max_size),
+            max_age: self.max_age.or(other.max_age),
         }
     }
 

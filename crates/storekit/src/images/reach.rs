@@ -24,6 +24,8 @@ pub struct Reach {
     pub unknown: BTreeSet<Digest>,
     /// What the descriptor's own document refers to by its `subject`; not among what it needs.
     pub subject: Option<Digest>,
+    /// Whether the descriptor's own document is a disk's, and not an image's.
+    pub is_disk: bool,
 }
 
 impl Reach {
@@ -58,6 +60,7 @@ pub struct Walker {
 struct Read {
     children: Vec<Descriptor>,
     subject: Option<Digest>,
+    is_disk: bool,
 }
 
 impl Walker {
@@ -105,6 +108,7 @@ impl Walker {
         };
         if depth == 0 {
             reach.subject = read.subject;
+            reach.is_disk = read.is_disk;
         }
         read.children.iter().try_for_each(|child| self.visit(child, depth + 1, reach))
     }
@@ -116,7 +120,8 @@ impl Walker {
         let bytes = self.blobs.read(&digest, DOCUMENT_CAP)?;
         let links: Links = serde_json::from_slice(&bytes)
             .map_err(|error| Error::BadDocument { digest, reason: error.to_string() })?;
-        let read = Arc::new(Read { subject: links.subject(), children: links.all().collect() });
+        let (subject, is_disk) = (links.subject(), links.is_disk());
+        let read = Arc::new(Read { subject, is_disk, children: links.all().collect() });
         self.read.insert(digest, Arc::clone(&read));
         Ok(read)
     }

@@ -7,6 +7,7 @@
 //! Limit: two processes that change one entry at the same time do not wait for each other. The last
 //! one's stands; a response that is lost so is fetched again.
 
+mod collect;
 pub mod entry;
 
 use std::fs::{self, File};
@@ -108,12 +109,11 @@ impl Packages {
         Ok(Some(PackageEntry::parse(&bytes, &path)?).filter(|entry| entry.key.is(key)))
     }
 
-    /// Writes the entry; without responses, removes it. `leases` hold the bodies until it stands;
-    /// bodies that a collector took before are brought back.
+    /// Writes the entry; without responses, removes it. `leases` hold the bodies until it stands.
+    /// Older responses whose bodies a collector took meanwhile are left out.
     ///
     /// # Errors
-    /// [`Error::Missing`] where a body is neither there nor in the trash; [`Error::Locked`]; I/O
-    /// errors.
+    /// [`Error::Missing`] where no response has its body any more; [`Error::Locked`]; I/O errors.
     pub fn put(&self, entry: &PackageEntry, leases: &[Lease]) -> Result<()> {
         let mut entry = entry.clone();
         entry.responses.truncate(MOST_RESPONSES);
@@ -125,21 +125,33 @@ impl Packages {
             fs::create_dir_all(folder).at("create", folder)?;
         }
         let lock = self.store.lock_shared()?;
-        self.bring_back(&entry, leases)?;
+        self.leave_out_the_lost(&mut entry, leases)?;
         replace::replace(&path, entry.to_text().as_bytes(), Durability::Unsynced)?;
         drop(lock);
         Ok(())
     }
 
-    fn bring_back(&self, entry: &PackageEntry, leases: &[Lease]) -> Result<()> {
+    /// The caller holds the store shared: no body goes from here on.
+    fn leave_out_the_lost(&self, entry: &mut PackageEntry, leases: &[Lease]) -> Result<()> {
         let blobs = self.blobs();
-        for digest in entry.responses.iter().map(|response| response.digest) {
-            let held = leases.iter().any(|lease| lease.digest() == digest);
-            if !held && !blobs.contains(&digest) && blobs.lease(&digest)?.is_none() {
-                return Err(Error::Missing { digest, path: blobs.folder().to_owned() });
+        let is_there = |digest: &Digest| {
+            let held = leases.iter().any(|lease| lease.digest() == *digest);
+            Ok::<_, Error>(held || blobs.contains(digest) || blobs.lease(digest)?.is_some())
+        };
+        let mut lost = None;
+        let mut there = Vec::with_capacity(entry.responses.len());
+        for response in std::mem::take(&mut entry.responses) {
+            if is_there(&response.digest)? {
+                there.push(response);
+            } else {
+                lost = Some(response.digest);
             }
         }
-        Ok(())
+        entry.responses = there;
+        match lost.filter(|_| entry.responses.is_empty()) {
+            Some(digest) => Err(Error::Missing { digest, path: blobs.folder().to_owned() }),
+            None => Ok(()),
+        }
     }
 
     /// Forgets what is stored under the key. What was not there is gone too.
@@ -333,6 +345,27 @@ mod tests {
         drop(lease);
         assert!(matches!(packages.put(&entry, &[]), Err(Error::Missing { .. })));
         assert!(packages.get(&entry.key).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_response_whose_body_was_collected_does_not_keep_a_new_one_out() {
+        let (_dir, store) = store();
+        let packages = store.packages();
+        let (old, new) = (body(&packages, b"old"), body(&packages, b"new"));
+        let mut both = entry("http://a/x", &old);
+        packages.put(&both, &[old]).unwrap();
+        // What a server read before a collector took it.
+        let fresh = entry("http://a/x", &new);
+        both.responses.insert(0, fresh.responses[0].clone());
+        let lock = store.lock_exclusive().unwrap();
+        let batch = store.trash().shredder();
+        assert!(packages.discard(&lock, &packages.path(&both.key), &batch).unwrap());
+        let gone = both.responses[1].digest;
+        // A process that another test is just starting has the lease, too, until it runs.
+        while packages.discard_body(&lock, &gone, &batch).unwrap() == crate::Discarded::InUse {}
+        drop(lock);
+        packages.put(&both, &[new]).unwrap();
+        assert_eq!(packages.get(&both.key).unwrap().unwrap().responses, fresh.responses);
     }
 
     #[test]

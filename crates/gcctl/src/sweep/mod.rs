@@ -5,6 +5,9 @@
 //! no entry that stands then needs it. Entries go before blobs, so that a run that is killed leaves
 //! whole images and blobs that nothing needs.
 
+mod needed;
+mod packages;
+
 use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +19,7 @@ use storekit::files::lock::Exclusive;
 use storekit::images::BESIDE;
 use storekit::{Batch, Digest, Discarded, Event, Images, Kind, Store};
 
+use self::needed::Needed;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::events::TOOL;
@@ -37,6 +41,12 @@ pub struct Swept {
     pub kept: Vec<Kept>,
     /// How many blobs went.
     pub blobs: u64,
+    /// The package entries that went, by their places in the plan.
+    pub packages: Vec<usize>,
+    /// How many bodies of packages went.
+    pub bodies: u64,
+    /// The bytes of these, and of the entries.
+    pub package_bytes: u64,
     /// The bytes that went out of images/, and what was unfinished in packages/.
     pub bytes: u64,
     /// Of these, what dead writers had left unfinished: deleted at once.
@@ -62,10 +72,25 @@ pub struct Swept {
 /// Something that stayed although the plan names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// Its key, or its digest.
+    /// What it is.
+    pub what: What,
+    /// Its key, its digest, or its URL.
     pub name: String,
     /// Why it stayed.
     pub reason: Reason,
+}
+
+/// What is removed one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// An image's entry.
+    Image,
+    /// An image's blob.
+    Blob,
+    /// What is stored of one URL.
+    Package,
+    /// A body of packages.
+    Body,
 }
 
 /// Why something stayed.
@@ -74,7 +99,7 @@ pub struct Kept {
 pub enum Reason {
     /// It is not there any more.
     Gone,
-    /// Another image stands under the key.
+    /// Another image stands under the key, or other responses under the URL.
     SavedAnew,
     /// It was used since.
     Used,
@@ -86,6 +111,19 @@ pub enum Reason {
     Needed,
     /// The image that it refers to stays.
     SubjectStays,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Gone,
+        Self::SavedAnew,
+        Self::Used,
+        Self::Pinned,
+        Self::InUse,
+        Self::Needed,
+        Self::SubjectStays,
+    ];
 }
 
 /// Removes what the plan names. `stop` ends the sweep between two steps. Ages are judged as of
@@ -119,6 +157,8 @@ struct Sweep<'a> {
     shred: bool,
     stop: &'a AtomicBool,
     roots: Roots,
+    /// Of the packages.
+    needed: Needed,
     swept: Swept,
 }
 
@@ -129,7 +169,8 @@ impl<'a> Sweep<'a> {
         let trash = store.trash();
         let batch = if plan.shred { trash.shredder() } else { trash.batch(Timestamp::now()) };
         let (shred, swept) = (plan.shred, Swept::default());
-        Self { store, plan, images, batch, shred, stop, roots, swept }
+        let needed = Needed::new(store.packages().entries(), packages::doomed(plan));
+        Self { store, plan, images, batch, shred, stop, roots, needed, swept }
     }
 
     /// Whether what goes can be moved to the trash, as far as it is not deleted at once.
@@ -149,6 +190,8 @@ impl<'a> Sweep<'a> {
         let freed = self.images.sweep_unfinished()? + self.store.packages().sweep_unfinished()?;
         self.count(freed, false);
         self.swept.unfinished = freed;
+        // What is deleted at once comes first: a full disk has room then.
+        self.take_packages()?;
         let plan = self.plan;
         let (images, referrers): (Vec<_>, Vec<_>) = plan.images.iter().partition(|it| it.subject.is_none());
         self.in_steps(images.into_iter(), Self::evict)?;
@@ -190,6 +233,7 @@ impl<'a> Sweep<'a> {
         while items.peek().is_some() && !self.stopped() {
             let lock = self.store.lock_exclusive()?;
             self.roots.begin_step();
+            self.needed.begin_step();
             let begun = Instant::now();
             while let Some(item) = items.next_if(|_| begun.elapsed() < STEP) {
                 each(self, &lock, item)?;
@@ -201,7 +245,7 @@ impl<'a> Sweep<'a> {
 
     fn evict(&mut self, lock: &Exclusive, image: &Eviction) -> Result<()> {
         if let Some(reason) = self.reason_to_keep(image)? {
-            self.swept.kept.push(Kept { name: image.key.to_string(), reason });
+            self.swept.kept.push(Kept { what: What::Image, name: image.key.to_string(), reason });
             return Ok(());
         }
         let mut bytes = 0;
@@ -221,7 +265,7 @@ impl<'a> Sweep<'a> {
         let needed = self.roots.needed(lock)?;
         if image.subject.is_some_and(|subject| needed.contains(&subject)) {
             let name = image.key.to_string();
-            self.swept.kept.push(Kept { name, reason: Reason::SubjectStays });
+            self.swept.kept.push(Kept { what: What::Image, name, reason: Reason::SubjectStays });
             return Ok(());
         }
         self.evict(lock, image)
@@ -243,7 +287,9 @@ impl<'a> Sweep<'a> {
 
     /// `listed`: the plan names the blob by itself, not with an image.
     fn take_blob(&mut self, lock: &Exclusive, (digest, listed): (Digest, bool)) -> Result<()> {
-        let keep = |it: &mut Self, reason| it.swept.kept.push(Kept { name: digest.to_string(), reason });
+        let keep = |it: &mut Self, reason| {
+            it.swept.kept.push(Kept { what: What::Blob, name: digest.to_string(), reason });
+        };
         if self.roots.needed(lock)?.contains(&digest) {
             if listed {
                 keep(self, Reason::Needed);

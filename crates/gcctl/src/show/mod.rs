@@ -1,160 +1,25 @@
 //! What people and scripts get to see.
 
-use jiff::Timestamp;
+mod df;
+pub mod ls;
+
+use std::collections::BTreeMap;
+
 use serde::Serialize;
-use storekit::{ByteSize, Digest, Key, Origin, Referrers, WrittenSize};
+use storekit::{ByteSize, Digest, Key, WrittenSize};
 
 use crate::limits::{Limits, Why};
+use crate::packages::choose::Eviction as PackageEviction;
+use crate::plan::file::{self as plan_file, WrittenUnmet};
 use crate::plan::{Eviction, Left, Objection, Plan, Rest, Unmet};
-use crate::plan_file::{self, WrittenUnmet};
-use crate::snapshot::{Holders, Image, Snapshot, Usage};
 use crate::sweep::{Kept, Reason, Swept};
+pub use df::{Df, df, df_table, ecosystems};
 use toolkit::words::{ago, count, span};
 use toolkit::{Align, Table};
 
-/// An image as `ls` shows it: one JSON object a line.
-#[derive(Debug, Serialize)]
-pub struct Row<'a> {
-    key: &'a Key,
-    digest: Digest,
-    names: &'a [String],
-    /// Where it came from: `image`, `host` and `commit`, as far as they are known.
-    #[serde(flatten)]
-    origin: &'a Origin,
-    /// Bytes on disk, with what it shares.
-    size: u64,
-    /// Bytes on disk that would be free if it alone went.
-    own: u64,
-    saved: Timestamp,
-    used: Timestamp,
-    uses: u64,
-    pinned: bool,
-    /// Whether something that it needs is not there.
-    incomplete: bool,
-    /// What it refers to: the digest of the image that it signs or describes, stored or not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<Digest>,
-    /// The key of an image that it lives and dies with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    of: Option<&'a Key>,
-}
-
-/// The images, the last used first.
-#[must_use]
-pub fn rows(snapshot: &Snapshot) -> Vec<Row<'_>> {
-    let holders = Holders::of(snapshot);
-    let owners = owners(snapshot, &snapshot.referrers());
-    let images = snapshot.images.iter().zip(owners);
-    let mut rows: Vec<_> = images.map(|(image, of)| row(snapshot, image, of, &holders)).collect();
-    rows.sort_by(|a, b| b.used.cmp(&a.used).then_with(|| a.key.cmp(b.key)));
-    rows
-}
-
-/// For each entry, an image that it lives and dies with.
-fn owners<'a>(snapshot: &'a Snapshot, referrers: &Referrers) -> Vec<Option<&'a Key>> {
-    let mut owners = vec![None; snapshot.images.len()];
-    for (entry, image) in
-        snapshot.images.iter().enumerate().filter(|(entry, _)| !referrers.is_attached(*entry))
-    {
-        for referrer in referrers.below(entry) {
-            owners[referrer].get_or_insert(&image.key);
-        }
-    }
-    owners
-}
-
-fn row<'a>(snapshot: &Snapshot, image: &'a Image, of: Option<&'a Key>, holders: &Holders) -> Row<'a> {
-    Row {
-        key: &image.key,
-        digest: image.digest,
-        names: &image.names,
-        origin: &image.origin,
-        size: snapshot.size(image),
-        own: snapshot.own(image, holders),
-        saved: image.saved,
-        used: image.used,
-        uses: image.uses,
-        pinned: image.pinned,
-        incomplete: image.incomplete,
-        subject: image.subject,
-        of,
-    }
-}
-
-/// The table of `ls`.
-#[must_use]
-pub fn list(rows: &[Row<'_>], now: Timestamp) -> Table {
-    use Align::{Left, Right};
-    let mut table = Table::new(&[
-        ("KEY", Left),
-        ("SIZE", Right),
-        ("OWN", Right),
-        ("LAST USE", Right),
-        ("USES", Right),
-        ("NAMES", Left),
-    ]);
-    for row in rows {
-        let marks = [(row.pinned, "(pinned)"), (row.incomplete, "(incomplete)")];
-        let marks = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark);
-        let of = row.of.map(|key| format!("(goes with {key})"));
-        let names = row.names.iter().map(String::as_str).filter(|name| !name.is_empty());
-        let names: Vec<_> = names.chain(marks).chain(of.as_deref()).collect();
-        table.row([
-            row.key.to_string(),
-            size(row.size),
-            size(row.own),
-            ago(row.used, now),
-            row.uses.to_string(),
-            names.join(" "),
-        ]);
-    }
-    table
-}
-
-/// What `df --json` prints.
-#[derive(Debug, Serialize)]
-pub struct Df {
-    #[serde(flatten)]
-    usage: Usage,
-    total: u64,
-    free: u64,
-    images: u64,
-    /// What refers to these images, and lives and dies with them.
-    referrers: u64,
-}
-
-/// The numbers of `df`.
-#[must_use]
-pub fn df(snapshot: &Snapshot) -> Df {
-    let usage = snapshot.usage();
-    let images = snapshot.count(&snapshot.referrers());
-    let referrers = snapshot.images.len() as u64 - images;
-    Df { usage, total: usage.total(), free: snapshot.free, images, referrers }
-}
-
-/// The table of `df`.
-#[must_use]
-pub fn df_table(df: &Df) -> Table {
-    let mut table = Table::new(&[("WHAT", Align::Left), ("SIZE", Align::Right), ("", Align::Left)]);
-    let usage = &df.usage;
-    for (what, bytes, note) in [
-        ("unique", usage.unique, "what one image alone needs"),
-        ("shared", usage.shared, "what several images need, counted once"),
-        ("unreferenced", usage.unreferenced, "what no image needs: goes with the next run"),
-        ("unfinished", usage.unfinished, "what is being written, or was left unfinished"),
-        ("trash", usage.trash, "what was removed and could be brought back"),
-        ("damaged", usage.damaged, "what was set aside: its bytes are not what they should be"),
-        ("other", usage.other, "all else: events, index, contexts, packages, folders"),
-        ("total", df.total, "the whole folder"),
-    ] {
-        table.row([what.to_owned(), size(bytes), note.to_owned()]);
-    }
-    table
-}
-
 /// The table of what goes, or went. With `all`, each blob that nothing needs has a line of its own.
 #[must_use]
-pub fn going(plan: &Plan, images: &[Eviction], all: bool) -> Table {
+pub fn going(plan: &Plan, images: &[Eviction], packages: &[&PackageEviction], all: bool) -> Table {
     use Align::{Left, Right};
     let mut table =
         Table::new(&[("WHAT", Left), ("FREES", Right), ("LAST USE", Right), ("USES", Right), ("WHY", Left)]);
@@ -168,9 +33,24 @@ pub fn going(plan: &Plan, images: &[Eviction], all: bool) -> Table {
             why(image.why, &plan.limits),
         ]);
     }
+    // A cache of packages has many: without `all`, they stand together by ecosystem and reason.
+    for package in packages.iter().filter(|_| all) {
+        let (last_use, why) = (ago(package.used, plan.time), why(package.why, &plan.limits));
+        table.row([package.key.url.clone(), size(package.bytes), last_use, "-".into(), why]);
+    }
     let mut other = |what: String, bytes: u64, why: String| {
         table.row([what, size(bytes), "-".into(), "-".into(), why]);
     };
+    for ((ecosystem, reason), (number, bytes)) in
+        if all { BTreeMap::new() } else { together(packages, &plan.limits) }
+    {
+        let what = format!("{} of {ecosystem}", count(number, "package"));
+        other(what, bytes, reason);
+    }
+    if !plan.bodies.is_empty() {
+        let bytes = plan.bodies.iter().fold(0, |sum: u64, body| sum.saturating_add(body.bytes));
+        other(counted(&[(plan.bodies.len() as u64, "package body")]), bytes, "no package needs it".into());
+    }
     if all {
         plan.blobs.iter().for_each(|blob| other(blob.digest.to_string(), blob.bytes, UNNEEDED.into()));
     } else if !plan.blobs.is_empty() {
@@ -186,6 +66,19 @@ pub fn going(plan: &Plan, images: &[Eviction], all: bool) -> Table {
     table
 }
 
+/// How many packages of an ecosystem go for a reason, and what that frees.
+fn together<'a>(
+    packages: &[&'a PackageEviction],
+    limits: &Limits,
+) -> BTreeMap<(&'a str, String), (u64, u64)> {
+    let mut sums: BTreeMap<_, (u64, u64)> = BTreeMap::new();
+    for package in packages {
+        let sum = sums.entry((package.key.ecosystem.as_str(), why(package.why, limits))).or_default();
+        (sum.0, sum.1) = (sum.0 + 1, sum.1.saturating_add(package.bytes));
+    }
+    sums
+}
+
 const UNNEEDED: &str = "no image needs it";
 
 /// Why something goes.
@@ -195,6 +88,12 @@ pub fn why(why: Why, limits: &Limits) -> String {
     match why {
         Why::MaxAge => format!("unused for over {}", span(limits.max_age.unwrap_or_default().0.as_secs())),
         Why::MaxImages => format!("over {}", count(limits.max_images.unwrap_or_default(), "image")),
+        Why::MaxDisks => format!("over {}", count(limits.max_disks.unwrap_or_default(), "disk")),
+        Why::MaxPerImage => format!("over {} of its name", limits.max_per_image.unwrap_or_default()),
+        Why::PackagesMaxAge => {
+            format!("unused for over {}", span(limits.packages_max_age.unwrap_or_default().0.as_secs()))
+        }
+        Why::PackagesMaxSize => format!("packages over {}", bytes(limits.packages_max_size)),
         Why::MaxSize => format!("over {}", bytes(limits.max_size)),
         Why::MinFree => format!("under {} free", bytes(limits.min_free)),
         Why::TrashGrace => format!("removed over {} ago", span(limits.grace().as_secs())),
@@ -211,6 +110,9 @@ pub fn outlook(plan: &Plan) -> String {
     if moved > 0 {
         let fate = if plan.shred { "be deleted at once" } else { "go into the trash" };
         parts.push(format!("{} would {fate}", what_goes(plan)));
+    }
+    if plan.package_bytes() > 0 || !plan.packages.is_empty() {
+        parts.push(format!("{} would be deleted at once", packages_that_go(plan)));
     }
     if plan.abandoned > 0 {
         parts.push(format!("{} of unfinished files would be deleted", ByteSize(plan.abandoned)));
@@ -235,6 +137,10 @@ pub fn result(swept: &Swept, limits: &Limits) -> String {
     if swept.unfinished > 0 {
         parts.push(format!("deleted {} of unfinished files", ByteSize(swept.unfinished)));
     }
+    if swept.package_bytes > 0 || !swept.packages.is_empty() {
+        let number = swept.packages.len() as u64;
+        parts.push(format!("deleted {}", amount_of_packages(number, swept.bodies, swept.package_bytes)));
+    }
     let moved = swept.bytes.saturating_sub(swept.unfinished);
     if moved > 0 {
         parts.push(format!("removed {}", amount(&swept.images, swept.blobs, moved)));
@@ -254,6 +160,16 @@ fn what_goes(plan: &Plan) -> String {
     amount(&plan.images, blobs as u64, plan.bytes().saturating_sub(plan.abandoned))
 }
 
+fn packages_that_go(plan: &Plan) -> String {
+    amount_of_packages(plan.packages.len() as u64, plan.bodies.len() as u64, plan.package_bytes())
+}
+
+/// `3 packages and 2 package bodies (16.4kB)`.
+fn amount_of_packages(packages: u64, bodies: u64, bytes: u64) -> String {
+    let parts = counted(&[(packages, "package"), (bodies, "package body")]);
+    format!("{parts} ({})", ByteSize(bytes))
+}
+
 /// `1 image, 2 referrers and 3 blobs (16.4kB)`: what there is none of is left out.
 fn amount(images: &[Eviction], blobs: u64, bytes: u64) -> String {
     let referrers = images.iter().filter(|image| image.subject.is_some()).count() as u64;
@@ -270,7 +186,11 @@ pub fn entries(all: u64, referrers: u64) -> String {
 
 fn counted(parts: &[(u64, &str)]) -> String {
     let some = parts.iter().filter(|(number, _)| *number > 0);
-    listed(&some.map(|(number, one)| count(*number, one)).collect::<Vec<_>>(), "and")
+    let words = some.map(|(number, one)| match (*number, *one) {
+        (number, "package body") if number != 1 => format!("{number} package bodies"),
+        (number, one) => count(number, one),
+    });
+    listed(&words.collect::<Vec<_>>(), "and")
 }
 
 /// `a, b and c`.
@@ -302,16 +222,19 @@ pub fn for_good(plan: &Plan) -> Option<String> {
 /// What a plan that needs `--force` would lose.
 #[must_use]
 pub fn lost(objection: &Objection) -> String {
-    let Objection { lost, of, bytes, .. } = *objection;
+    let Objection { lost, of, bytes, of_packages, .. } = *objection;
+    let one = if of_packages { "package" } else { "image" };
     if lost == 0 {
-        return "no image".to_owned();
+        return format!("no {one}");
     }
     let all = if lost == of { "all of them, " } else { "" };
-    format!("{lost} of {} ({all}{})", count(of, "image"), ByteSize(bytes))
+    format!("{lost} of {} ({all}{})", count(of, one), ByteSize(bytes))
 }
 
 fn left(left: &Left) -> String {
-    format!("left: {}, {} with trash", count(left.images, "image"), ByteSize(left.bytes))
+    let packages = (left.packages > 0).then(|| count(left.packages, "package"));
+    let parts: Vec<_> = [count(left.images, "image")].into_iter().chain(packages).collect();
+    format!("left: {}, {} with trash", listed(&parts, "and"), ByteSize(left.bytes))
 }
 
 /// Why no more goes for a limit.
@@ -329,7 +252,7 @@ impl Held {
     /// What is true of it, in words; empty where nothing is known.
     fn reasons(&self, why: Why) -> String {
         let Rest { images, pinned, newest, writing, bytes } = self.rest;
-        let of_bytes = matches!(why, Why::MaxSize | Why::MinFree);
+        let of_bytes = why.is_of_bytes();
         let is_are = |number| if number == 1 { "is" } else { "are" };
         let mut parts = Vec::new();
         let mut add = |number: u64, text: String| parts.extend((number > 0).then_some(text));
@@ -356,6 +279,14 @@ pub fn unmet(unmet: &Unmet, held: &Held) -> String {
     let Unmet { why, left, limit } = *unmet;
     let what = match why {
         Why::MaxImages => format!("{} left, over the limit of {limit}", count(left, "image")),
+        Why::MaxDisks => format!("{} left, over the limit of {limit}", count(left, "disk")),
+        Why::MaxPerImage => format!("{} of one name left, over the limit of {limit}", count(left, "image")),
+        Why::PackagesMaxSize => {
+            format!("{} of packages left, over the limit of {}", ByteSize(left), ByteSize(limit))
+        }
+        Why::PackagesMaxAge => {
+            format!("a package is unused for {}, over the limit of {}", span(left), span(limit))
+        }
         Why::MinFree => format!("only {} free, under the limit of {}", ByteSize(left), ByteSize(limit)),
         Why::MaxAge => format!("an image is unused for {}, over the limit of {}", span(left), span(limit)),
         _ => format!("{} left, over the limit of {}", ByteSize(left), ByteSize(limit)),
@@ -371,18 +302,18 @@ pub fn unmet(unmet: &Unmet, held: &Held) -> String {
 pub fn reason(reason: Reason) -> &'static str {
     match reason {
         Reason::Gone => "gone already",
-        Reason::SavedAnew => "another image was saved under it",
+        Reason::SavedAnew => "something else was saved under it",
         Reason::Used => "used since",
         Reason::Pinned => "pinned since",
         Reason::InUse => "in use",
-        Reason::Needed => "needed by an image now",
+        Reason::Needed => "needed by an image or a package now",
         Reason::SubjectStays => "the image that it refers to stays",
     }
 }
 
 /// A line of what `run` and `apply` print with `--json`.
 #[derive(Debug, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Line<'a> {
     /// An image that went.
     Image {
@@ -395,9 +326,20 @@ pub enum Line<'a> {
         /// The bytes that the plan said.
         bytes: u64,
     },
+    /// A package that went.
+    Package {
+        /// The ecosystem that it was fetched for.
+        ecosystem: &'a str,
+        /// Its URL.
+        url: &'a str,
+        /// For which limit.
+        why: Why,
+        /// The bytes that the plan said.
+        bytes: u64,
+    },
     /// Something that stayed although the plan names it.
     Kept {
-        /// A key or a digest.
+        /// A key, a digest or a URL.
         name: &'a str,
         /// Why it stayed.
         reason: Reason,
@@ -410,6 +352,10 @@ pub enum Line<'a> {
         referrers: u64,
         /// How many blobs went.
         blobs: u64,
+        /// How many packages went.
+        packages: u64,
+        /// The bytes that went out of packages/.
+        package_bytes: u64,
         /// The bytes that went out of images/.
         bytes: u64,
         /// Of these, what lies in the trash.
@@ -425,20 +371,38 @@ pub enum Line<'a> {
 
 /// What `run` and `apply` print with `--json`.
 #[must_use]
-pub fn lines(swept: &Swept) -> Vec<Line<'_>> {
+pub fn lines<'a>(plan: &'a Plan, swept: &'a Swept) -> Vec<Line<'a>> {
     let images = swept.images.iter().map(|it| Line::Image {
         key: &it.key,
         digest: it.digest,
         why: it.why,
         bytes: it.bytes,
     });
-    let kept = swept.kept.iter().map(|Kept { name, reason }| Line::Kept { name, reason: *reason });
-    let Swept { blobs, bytes, trashed, emptied, left, .. } = *swept;
+    let packages = swept.packages.iter().filter_map(|place| plan.packages.get(*place));
+    let packages = packages.map(|it| Line::Package {
+        ecosystem: &it.key.ecosystem,
+        url: &it.key.url,
+        why: it.why,
+        bytes: it.bytes,
+    });
+    let kept = swept.kept.iter().map(|Kept { name, reason, .. }| Line::Kept { name, reason: *reason });
+    let Swept { blobs, bytes, package_bytes, trashed, emptied, left, .. } = *swept;
     let unmet = plan_file::written(&swept.unmet);
     let referrers = swept.images.iter().filter(|image| image.subject.is_some()).count() as u64;
     let went = swept.images.len() as u64 - referrers;
-    let end = Line::End { images: went, referrers, blobs, bytes, trashed, emptied, left, unmet };
-    images.chain(kept).chain([end]).collect()
+    let end = Line::End {
+        images: went,
+        referrers,
+        blobs,
+        packages: swept.packages.len() as u64,
+        package_bytes,
+        bytes,
+        trashed,
+        emptied,
+        left,
+        unmet,
+    };
+    images.chain(packages).chain(kept).chain([end]).collect()
 }
 
 fn size(bytes: u64) -> String {

@@ -1,24 +1,23 @@
 //! A plan as text: one JSON object a line. See FORMAT.md.
 //!
-//! Keys and digests are read as such, and folders of the trash are only ever compared with those
-//! that are there: no path is made from anything else.
+//! Keys and digests are read as such, a package's file is found by its key, and folders of the
+//! trash are only ever compared with those that are there: no path is made from anything else.
 
 use std::io::{self, BufRead, Write};
 
+use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use storekit::{Age, ByteSize, Digest, Key, WrittenSize};
+use storekit::{Age, ByteSize, Digest, Key, PackageKey, WrittenSize};
 use toolkit::output;
 
 use crate::error::{Error, Result};
 use crate::limits::{Limits, Why};
+use crate::packages::choose::Eviction as PackageEviction;
 use crate::plan::{Emptied, Eviction, Left, Plan, Unmet, Unneeded};
 
 /// The newest version of the format; a newer one is refused.
-pub const VERSION: u64 = 2;
-
-/// The version of a plan that needs nothing of a later one: an older gcctl reads it.
-const FIRST_VERSION: u64 = 1;
+pub const VERSION: u64 = 3;
 
 /// No line is longer: 16 MiB.
 const LINE_CAP: u64 = 16 << 20;
@@ -30,6 +29,9 @@ enum Line {
     Plan {
         version: u64,
         time: Timestamp,
+        /// Since version 3.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        store: Option<Utf8PathBuf>,
         limits: WrittenLimits,
     },
     Image {
@@ -47,6 +49,23 @@ enum Line {
         digest: Digest,
         bytes: u64,
     },
+    /// Since version 3.
+    Package {
+        ecosystem: String,
+        source: String,
+        url: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<Digest>,
+        used: Timestamp,
+        why: Why,
+        bytes: u64,
+        bodies: Vec<Digest>,
+    },
+    /// Since version 3.
+    Body {
+        digest: Digest,
+        bytes: u64,
+    },
     Unfinished {
         bytes: u64,
     },
@@ -59,10 +78,18 @@ enum Line {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct End {
     keep: bool,
     images: u64,
+    #[serde(default)]
+    disks: u64,
+    #[serde(default)]
+    per_image: u64,
+    #[serde(default)]
+    packages: u64,
+    #[serde(default)]
+    package_bytes: u64,
     bytes: u64,
     free: u64,
     #[serde(default)]
@@ -75,6 +102,24 @@ struct End {
 struct WrittenLimits {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_images: Option<u64>,
+    /// Since version 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_disks: Option<u64>,
+    /// Since version 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_per_image: Option<u64>,
+    /// Since version 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_last: Option<u64>,
+    /// Since version 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packages_max_size: Option<u64>,
+    /// Since version 3.
+    #[serde(skip_serializing_if = "is_false")]
+    packages_max_size_has_no_unit: bool,
+    /// Since version 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packages_max_age: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_size: Option<u64>,
     /// Since version 2.
@@ -94,13 +139,6 @@ struct WrittenLimits {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 fn is_false(flag: &bool) -> bool {
     !flag
-}
-
-impl WrittenLimits {
-    /// The oldest version that has all of these.
-    fn version(&self) -> u64 {
-        if self.max_size_has_no_unit || self.min_free_has_no_unit { VERSION } else { FIRST_VERSION }
-    }
 }
 
 /// A limit that is not met.
@@ -180,7 +218,9 @@ impl Reader<'_> {
             return Err(Error::NewerPlan { found: first.version, known: VERSION });
         }
         match serde_json::from_slice(text).map_err(|error| self.bad(in_words(&error)))? {
-            Line::Plan { time, limits, .. } => Ok(Plan { time, limits: limits.into(), ..Plan::default() }),
+            Line::Plan { time, store, limits, .. } => {
+                Ok(Plan { time, store, limits: limits.into(), ..Plan::default() })
+            }
             _ => Err(self.bad("it is not the first line of a plan".to_owned())),
         }
     }
@@ -210,6 +250,12 @@ fn add(plan: &mut Plan, line: Line) -> Result<bool, String> {
             plan.images.push(Eviction { key, digest, used, uses, why, subject, blobs, bytes });
         }
         Line::Blob { digest, bytes } => plan.blobs.push(Unneeded { digest, bytes }),
+        Line::Package { ecosystem, source, url, scope, used, why, bytes, bodies } => {
+            check_limit(&plan.limits, why)?;
+            let key = PackageKey { ecosystem, source, url, scope };
+            plan.packages.push(PackageEviction { key, used, why, bodies, bytes });
+        }
+        Line::Body { digest, bytes } => plan.bodies.push(Unneeded { digest, bytes }),
         Line::Unfinished { bytes } => plan.abandoned = bytes,
         Line::Trash { name, bytes, why } => {
             check_limit(&plan.limits, why)?;
@@ -224,7 +270,15 @@ fn add(plan: &mut Plan, line: Line) -> Result<bool, String> {
                         .to_owned(),
                 );
             }
-            plan.left = Left { images: end.images, bytes: end.bytes, free: end.free };
+            plan.left = Left {
+                images: end.images,
+                disks: end.disks,
+                per_image: end.per_image,
+                packages: end.packages,
+                package_bytes: end.package_bytes,
+                bytes: end.bytes,
+                free: end.free,
+            };
             plan.unmet =
                 end.unmet.iter().map(|it| Unmet { why: it.why, left: it.left, limit: it.limit }).collect();
             return Ok(true);
@@ -250,18 +304,32 @@ fn lines(plan: &Plan) -> Vec<Line> {
         bytes: it.bytes,
         blobs: it.blobs.clone(),
     };
-    let limits = WrittenLimits::from(&plan.limits);
-    let mut lines = vec![Line::Plan { version: limits.version(), time: plan.time, limits }];
+    let package = |it: &PackageEviction| Line::Package {
+        ecosystem: it.key.ecosystem.clone(),
+        source: it.key.source.clone(),
+        url: it.key.url.clone(),
+        scope: it.key.scope,
+        used: it.used,
+        why: it.why,
+        bytes: it.bytes,
+        bodies: it.bodies.clone(),
+    };
+    let (limits, store) = (WrittenLimits::from(&plan.limits), plan.store.clone());
+    let mut lines = vec![Line::Plan { version: VERSION, time: plan.time, store, limits }];
     lines.extend(plan.images.iter().map(image));
     lines.extend(plan.blobs.iter().map(|it| Line::Blob { digest: it.digest, bytes: it.bytes }));
+    lines.extend(plan.packages.iter().map(package));
+    lines.extend(plan.bodies.iter().map(|it| Line::Body { digest: it.digest, bytes: it.bytes }));
     lines.extend((plan.abandoned > 0).then_some(Line::Unfinished { bytes: plan.abandoned }));
     lines.extend(plan.trash.iter().map(|it| Line::Trash {
         name: it.name.clone(),
         bytes: it.bytes,
         why: it.why,
     }));
-    let Left { images, bytes, free } = plan.left;
-    lines.push(Line::End(End { keep: !plan.shred, images, bytes, free, unmet: written(&plan.unmet) }));
+    let Left { images, disks, per_image, packages, package_bytes, bytes, free } = plan.left;
+    let (keep, unmet) = (!plan.shred, written(&plan.unmet));
+    let end = End { keep, images, disks, per_image, packages, package_bytes, bytes, free, unmet };
+    lines.push(Line::End(end));
     lines
 }
 
@@ -276,6 +344,12 @@ impl From<&Limits> for WrittenLimits {
         let has_no_unit = |limit: Option<WrittenSize>| limit.is_some_and(|limit| limit.bare);
         Self {
             max_images: limits.max_images,
+            max_disks: limits.max_disks,
+            max_per_image: limits.max_per_image,
+            keep_last: limits.keep_last,
+            packages_max_size: limits.packages_max_size.map(|limit| limit.size.0),
+            packages_max_size_has_no_unit: has_no_unit(limits.packages_max_size),
+            packages_max_age: limits.packages_max_age.map(|age| age.0.as_secs()),
             max_size: limits.max_size.map(|limit| limit.size.0),
             max_size_has_no_unit: has_no_unit(limits.max_size),
             max_age: limits.max_age.map(|age| age.0.as_secs()),
@@ -292,6 +366,11 @@ impl From<WrittenLimits> for Limits {
         let size = |bytes: Option<u64>, bare| bytes.map(|bytes| WrittenSize { size: ByteSize(bytes), bare });
         Self {
             max_images: written.max_images,
+            max_disks: written.max_disks,
+            max_per_image: written.max_per_image,
+            keep_last: written.keep_last,
+            packages_max_size: size(written.packages_max_size, written.packages_max_size_has_no_unit),
+            packages_max_age: written.packages_max_age.map(age),
             max_size: size(written.max_size, written.max_size_has_no_unit),
             max_age: written.max_age.map(age),
             min_free: size(written.min_free, written.min_free_has_no_unit),
@@ -304,8 +383,8 @@ impl From<WrittenLimits> for Limits {
 mod tests {
     use super::*;
 
-    const FIRST: &str =
-        r#"{"kind":"plan","version":1,"time":"2026-01-02T03:04:05Z","limits":{"max-images":2}}"#;
+    const FIRST: &str = r#"{"kind":"plan","version":3,"time":"2026-01-02T03:04:05Z","store":"/store","limits":{"max-images":2,"packages-max-age":60}}"#;
+    /// As version 1 had it.
     const LAST: &str = r#"{"kind":"end","keep":true,"images":2,"bytes":10,"free":7}"#;
 
     fn parse(lines: &[&str]) -> Result<Plan> {
@@ -324,8 +403,14 @@ mod tests {
         let digest = Digest::of(b"x");
         let plan = Plan {
             time: "2026-01-02T03:04:05Z".parse().unwrap(),
+            store: Some("/store".into()),
             limits: Limits {
                 max_images: Some(2),
+                max_disks: Some(3),
+                max_per_image: Some(4),
+                keep_last: Some(1),
+                packages_max_size: Some("4GB".parse().unwrap()),
+                packages_max_age: Some("5d".parse().unwrap()),
                 max_age: Some("3d".parse().unwrap()),
                 max_size: Some("3".parse().unwrap()),
                 min_free: Some("10GB".parse().unwrap()),
@@ -342,10 +427,26 @@ mod tests {
                 bytes: 12,
             }],
             blobs: vec![Unneeded { digest, bytes: 5 }],
+            packages: vec![PackageEviction {
+                key: PackageKey::new("python", "files.example", "https://files.example/a", Some(digest)),
+                used: "2026-01-01T03:04:05.123456789Z".parse().unwrap(),
+                why: Why::PackagesMaxSize,
+                bodies: vec![digest],
+                bytes: 7,
+            }],
+            bodies: vec![Unneeded { digest, bytes: 6 }],
             abandoned: 4096,
             trash: vec![Emptied { name: "b".into(), bytes: 1, why: Why::TrashGrace }],
             shred: true,
-            left: Left { images: 2, bytes: 10, free: 7 },
+            left: Left {
+                images: 2,
+                disks: 1,
+                per_image: 1,
+                packages: 3,
+                package_bytes: 4,
+                bytes: 10,
+                free: 7,
+            },
             unmet: vec![Unmet { why: Why::MaxSize, left: 10, limit: 3 }],
             rest: crate::plan::Rest::default(),
         };
@@ -361,10 +462,14 @@ mod tests {
             r#"{{"kind":"image","key":"k","digest":"{digest}","used":"2026-01-01T00:00:00Z","uses":0,"why":"max-images","bytes":9,"blobs":["{digest}"]}}"#
         );
         let blob = format!(r#"{{"kind":"blob","digest":"{digest}","bytes":5}}"#);
+        let package = format!(
+            r#"{{"kind":"package","ecosystem":"python","source":"files.example","url":"https://files.example/a","used":"2026-01-01T00:00:00Z","why":"packages-max-age","bytes":8,"bodies":["{digest}"]}}"#
+        );
+        let body = format!(r#"{{"kind":"body","digest":"{digest}","bytes":6}}"#);
         let unfinished = r#"{"kind":"unfinished","bytes":4096}"#;
         let trash = r#"{"kind":"trash","name":"20260101T000000.000000Z-1","bytes":5,"why":"trash-grace"}"#;
-        let end = r#"{"kind":"end","keep":true,"images":2,"bytes":10,"free":7,"unmet":[]}"#;
-        let lines = [FIRST, &image, &blob, unfinished, trash, end];
+        let end = r#"{"kind":"end","keep":true,"images":2,"disks":0,"per-image":1,"packages":3,"package-bytes":4,"bytes":10,"free":7,"unmet":[]}"#;
+        let lines = [FIRST, &image, &blob, &package, &body, unfinished, trash, end];
         let mut text = Vec::new();
         write(&parse(&lines).unwrap(), &mut text).unwrap();
         assert_eq!(String::from_utf8(text).unwrap(), lines.map(|line| format!("{line}\n")).concat());
@@ -378,12 +483,19 @@ mod tests {
         refused(&[LAST], "line 1");
         refused(&[FIRST, FIRST, LAST], "second plan");
         refused(&[FIRST, LAST, LAST], "line 3");
-        refused(&[&FIRST.replace("\"version\":1", "\"version\":3"), LAST], "version 3");
+        refused(&[&FIRST.replace("\"version\":3", "\"version\":4"), LAST], "version 4");
         refused(&[FIRST, r#"{"kind":"image","key":"../../etc"}"#, LAST], "not a key");
         refused(&[FIRST, r#"{"kind":"blob","digest":"sha256:../x","bytes":1}"#, LAST], "not a digest");
         refused(&[FIRST, r#"{"kind":"blob","digest":"x","bytes":-1}"#, LAST], "line 2");
         refused(&[FIRST, r#"{"kind":"folder","path":"/"}"#, LAST], "folder");
         refused(&[FIRST, r#"{"kind":"unfinished","bytes":1,"path":"/"}"#, LAST], "path");
+    }
+
+    #[test]
+    fn a_plan_of_an_earlier_version_is_read() {
+        let first = r#"{"kind":"plan","version":1,"time":"2026-01-02T03:04:05Z","limits":{"max-images":2}}"#;
+        let plan = parse(&[first, LAST]).unwrap();
+        assert_eq!((plan.store, plan.limits.max_images, plan.left.images), (None, Some(2), 2));
     }
 
     #[test]

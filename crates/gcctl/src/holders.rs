@@ -1,0 +1,38 @@
+//! By how many each blob is needed.
+
+use std::collections::HashMap;
+
+use storekit::Digest;
+
+/// How many roots need each blob.
+#[derive(Clone, Debug, Default)]
+pub struct Holders(HashMap<Digest, usize>);
+
+impl Holders {
+    /// Counts how often each is named.
+    #[must_use]
+    pub fn count_all(digests: impl Iterator<Item = Digest>) -> Self {
+        let mut holders = Self::default();
+        digests.for_each(|digest| *holders.0.entry(digest).or_default() += 1);
+        holders
+    }
+
+    /// By how many the blob is needed.
+    #[must_use]
+    pub fn count(&self, digest: &Digest) -> usize {
+        self.0.get(digest).copied().unwrap_or(0)
+    }
+
+    /// Takes something away that needs these. Returns what nothing needs after that.
+    pub fn release_all(&mut self, needed: &[Digest]) -> Vec<Digest> {
+        let mut idle = Vec::new();
+        for digest in needed {
+            let Some(count) = self.0.get_mut(digest) else { continue };
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                idle.push(*digest);
+            }
+        }
+        idle
+    }
+}

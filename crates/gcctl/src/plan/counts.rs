@@ -1,0 +1,52 @@
+//! The images of one name, and how many of them there are.
+//!
+//! The name is the one in larder.toml; where there is none, the first that a load restores.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+
+use crate::snapshot::{Image, Snapshot};
+
+/// By what an image is one of several.
+pub(super) fn name(image: &Image) -> Option<&str> {
+    let own = image.origin.image.as_ref().map(storekit::Remark::as_str);
+    own.or_else(|| image.names.first().map(String::as_str))
+}
+
+/// How many images the name has that has the most.
+pub(super) fn most<'a>(images: impl Iterator<Item = &'a Image>) -> u64 {
+    let mut counts: HashMap<&str, u64> = HashMap::new();
+    images.filter_map(name).for_each(|name| *counts.entry(name).or_default() += 1);
+    counts.into_values().max().unwrap_or(0)
+}
+
+/// Of the entries, the last used ones of each name, so many of each.
+pub(super) fn first(snapshot: &Snapshot, entries: impl Iterator<Item = usize>, keep: u64) -> HashSet<usize> {
+    let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+    by_name(snapshot, entries).into_values().flat_map(|entries| entries.into_iter().take(keep)).collect()
+}
+
+/// The same, where the pinned ones count first: they stay in any case.
+pub(super) fn last(snapshot: &Snapshot, entries: impl Iterator<Item = usize>, most: u64) -> HashSet<usize> {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let of_one = |mut entries: Vec<usize>| {
+        entries.sort_by_key(|entry| !snapshot.images[*entry].pinned);
+        entries.into_iter().take(most)
+    };
+    by_name(snapshot, entries).into_values().flat_map(of_one).collect()
+}
+
+/// The entries of each name, the last used first.
+fn by_name(snapshot: &Snapshot, entries: impl Iterator<Item = usize>) -> HashMap<&str, Vec<usize>> {
+    let images = &snapshot.images;
+    let mut names: HashMap<&str, Vec<usize>> = HashMap::new();
+    for entry in entries {
+        if let Some(name) = name(&images[entry]) {
+            names.entry(name).or_default().push(entry);
+        }
+    }
+    for entries in names.values_mut() {
+        entries.sort_by_key(|entry| (Reverse(images[*entry].used), Reverse(images[*entry].saved), *entry));
+    }
+    names
+}

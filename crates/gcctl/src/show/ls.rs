@@ -1,0 +1,427 @@
+//! `ls` and `info`: images and packages, chosen, in order.
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::str::FromStr;
+
+use globset::GlobMatcher;
+use jiff::Timestamp;
+use serde::Serialize;
+use storekit::{Age, ByteSize, Digest, Key, Level, Origin, Referrers};
+use thiserror::Error;
+use toolkit::words::ago;
+use toolkit::{Align, Table};
+
+use crate::packages::{Package, Packages};
+use crate::snapshot::{Holders, Image, Snapshot};
+
+/// Which are listed, and in which order.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only packages of this ecosystem.
+    pub ecosystem: Option<String>,
+    /// Only those with such a name, key or URL.
+    pub name: Option<GlobMatcher>,
+    /// Only those that are unused for longer.
+    pub unused: Option<Age>,
+    /// Only those that take more bytes on disk.
+    pub larger: Option<ByteSize>,
+    /// In which order.
+    pub sort: Sort,
+}
+
+/// In which order things are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// The last used first.
+    #[default]
+    Used,
+    /// By name.
+    Name,
+    /// The largest first, with what they share.
+    Size,
+    /// What would free the most first.
+    Own,
+}
+
+/// A word that is not an order.
+#[derive(Clone, Debug, Error)]
+#[error("not an order: write `used`, `name`, `size` or `own`")]
+pub struct NotASort;
+
+impl FromStr for Sort {
+    type Err = NotASort;
+
+    fn from_str(text: &str) -> Result<Self, NotASort> {
+        Ok(match text {
+            "used" => Self::Used,
+            "name" => Self::Name,
+            "size" => Self::Size,
+            "own" => Self::Own,
+            _ => return Err(NotASort),
+        })
+    }
+}
+
+/// What is listed.
+trait Item {
+    /// By this it is named to other commands.
+    fn id(&self) -> &str;
+    /// By these people know it.
+    fn names(&self) -> impl Iterator<Item = &str>;
+    fn used(&self) -> Timestamp;
+    fn size(&self) -> u64;
+    fn own(&self) -> u64;
+}
+
+impl Filter {
+    fn apply<T: Item>(&self, items: Vec<T>, now: Timestamp) -> Vec<T> {
+        let is_old =
+            |it: &T, age: Age| now.duration_since(it.used()).unsigned_abs() > age.0 && it.used() < now;
+        let is_named =
+            |it: &T, glob: &GlobMatcher| glob.is_match(it.id()) || it.names().any(|name| glob.is_match(name));
+        let is_meant = |it: &T| {
+            self.name.as_ref().is_none_or(|glob| is_named(it, glob))
+                && self.unused.is_none_or(|age| is_old(it, age))
+                && self.larger.is_none_or(|size| it.size() > size.0)
+        };
+        let mut items: Vec<T> = items.into_iter().filter(is_meant).collect();
+        let name = |it: &T| it.names().next().unwrap_or_default().to_owned();
+        // Of equal ones, by what they are named by.
+        items.sort_by(|a, b| a.id().cmp(b.id()));
+        match self.sort {
+            Sort::Used => items.sort_by_key(|it| Reverse(it.used())),
+            Sort::Name => items.sort_by_cached_key(name),
+            Sort::Size => items.sort_by_key(|it| Reverse(it.size())),
+            Sort::Own => items.sort_by_key(|it| Reverse(it.own())),
+        }
+        items
+    }
+}
+
+/// An image as `ls` shows it: one JSON object a line.
+#[derive(Debug, Serialize)]
+pub struct Row<'a> {
+    key: &'a Key,
+    digest: Digest,
+    names: &'a [String],
+    /// Where it came from: `image`, `host` and `commit`, as far as they are known.
+    #[serde(flatten)]
+    origin: &'a Origin,
+    /// Bytes on disk, with what it shares.
+    size: u64,
+    /// Bytes on disk that would be free if it alone went.
+    own: u64,
+    saved: Timestamp,
+    used: Timestamp,
+    uses: u64,
+    /// Whether it is a disk.
+    disk: bool,
+    pinned: bool,
+    /// Whether something that it needs is not there.
+    incomplete: bool,
+    /// What it refers to: the digest of the image that it signs or describes, stored or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Digest>,
+    /// The key of an image that it lives and dies with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<&'a Key>,
+}
+
+/// The images that are meant.
+#[must_use]
+pub fn rows<'a>(snapshot: &'a Snapshot, filter: &Filter) -> Vec<Row<'a>> {
+    let holders = Holders::of(snapshot);
+    let owners = owners(snapshot, &snapshot.referrers());
+    let images = snapshot.images.iter().zip(owners);
+    let rows = images.map(|(image, of)| row(snapshot, image, of, &holders)).collect();
+    filter.apply(rows, snapshot.now)
+}
+
+impl Row<'_> {
+    pub(crate) fn key(&self) -> &Key {
+        self.key
+    }
+}
+
+impl PackageRow<'_> {
+    pub(crate) fn url(&self) -> &str {
+        self.url
+    }
+}
+
+impl Item for Row<'_> {
+    fn id(&self) -> &str {
+        self.key.as_str()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let own = self.origin.image.as_ref().map(storekit::Remark::as_str);
+        self.names.iter().map(String::as_str).chain(own)
+    }
+
+    fn used(&self) -> Timestamp {
+        self.used
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn own(&self) -> u64 {
+        self.own
+    }
+}
+
+/// For each entry, an image that it lives and dies with.
+fn owners<'a>(snapshot: &'a Snapshot, referrers: &Referrers) -> Vec<Option<&'a Key>> {
+    let mut owners = vec![None; snapshot.images.len()];
+    for (entry, image) in
+        snapshot.images.iter().enumerate().filter(|(entry, _)| !referrers.is_attached(*entry))
+    {
+        for referrer in referrers.below(entry) {
+            owners[referrer].get_or_insert(&image.key);
+        }
+    }
+    owners
+}
+
+fn row<'a>(snapshot: &Snapshot, image: &'a Image, of: Option<&'a Key>, holders: &Holders) -> Row<'a> {
+    Row {
+        key: &image.key,
+        digest: image.digest,
+        names: &image.names,
+        origin: &image.origin,
+        size: snapshot.size(image),
+        own: snapshot.own(image, holders),
+        saved: image.saved,
+        used: image.used,
+        uses: image.uses,
+        disk: image.is_disk,
+        pinned: image.pinned,
+        incomplete: image.incomplete,
+        subject: image.subject,
+        of,
+    }
+}
+
+/// The table of `ls`.
+#[must_use]
+pub fn list(rows: &[Row<'_>], now: Timestamp) -> Table {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("KEY", Left),
+        ("SIZE", Right),
+        ("OWN", Right),
+        ("LAST USE", Right),
+        ("USES", Right),
+        ("NAMES", Left),
+    ]);
+    for row in rows {
+        let marks = [(row.pinned, "(pinned)"), (row.incomplete, "(incomplete)")];
+        let marks = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark);
+        let of = row.of.map(|key| format!("(goes with {key})"));
+        let names = row.names.iter().map(String::as_str).filter(|name| !name.is_empty());
+        let names: Vec<_> = names.chain(marks).chain(of.as_deref()).collect();
+        table.row([
+            row.key.to_string(),
+            bytes(row.size),
+            bytes(row.own),
+            ago(row.used, now),
+            row.uses.to_string(),
+            names.join(" "),
+        ]);
+    }
+    table
+}
+
+fn bytes(bytes: u64) -> String {
+    ByteSize(bytes).to_string()
+}
+
+/// A package as `ls packages` shows it: one JSON object a line.
+#[derive(Debug, Serialize)]
+pub struct PackageRow<'a> {
+    ecosystem: &'a str,
+    source: &'a str,
+    url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    architecture: Option<&'a str>,
+    level: Level,
+    /// Bytes on disk, with what it shares.
+    size: u64,
+    /// Bytes on disk that would be free if it alone went.
+    own: u64,
+    used: Timestamp,
+    /// The bodies that its entry names.
+    bodies: &'a [Digest],
+}
+
+/// The packages that are meant.
+#[must_use]
+pub fn package_rows<'a>(packages: &'a Packages, filter: &Filter, now: Timestamp) -> Vec<PackageRow<'a>> {
+    let holders = packages.holders();
+    let is_meant = |it: &&Package| filter.ecosystem.as_ref().is_none_or(|word| it.key.ecosystem == *word);
+    let rows = packages.entries.iter().filter(is_meant).map(|package| PackageRow {
+        ecosystem: &package.key.ecosystem,
+        source: &package.key.source,
+        url: &package.key.url,
+        scope: package.key.scope,
+        name: package.name.as_deref(),
+        version: package.version.as_deref(),
+        architecture: package.architecture.as_deref(),
+        level: package.level,
+        size: packages.size(package),
+        own: packages.own(package, &holders),
+        used: package.used,
+        bodies: &package.bodies,
+    });
+    filter.apply(rows.collect(), now)
+}
+
+impl Item for PackageRow<'_> {
+    fn id(&self) -> &str {
+        self.url
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.name.into_iter()
+    }
+
+    fn used(&self) -> Timestamp {
+        self.used
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn own(&self) -> u64 {
+        self.own
+    }
+}
+
+/// The table of `ls packages`.
+#[must_use]
+pub fn package_list(rows: &[PackageRow<'_>], now: Timestamp) -> Table {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("ECOSYSTEM", Left),
+        ("NAME", Left),
+        ("VERSION", Left),
+        ("SIZE", Right),
+        ("OWN", Right),
+        ("LAST USE", Right),
+        ("URL", Left),
+    ]);
+    for row in rows {
+        table.row([
+            row.ecosystem.to_owned(),
+            row.name.unwrap_or("-").to_owned(),
+            row.version.unwrap_or("-").to_owned(),
+            bytes(row.size),
+            bytes(row.own),
+            ago(row.used, now),
+            row.url.to_owned(),
+        ]);
+    }
+    table
+}
+
+/// By what each is named to other commands.
+pub fn ids<'a>(images: &'a [Row<'_>], packages: &'a [PackageRow<'_>]) -> impl Iterator<Item = &'a str> {
+    images.iter().map(Item::id).chain(packages.iter().map(Item::id))
+}
+
+/// What `info` shows of an image: its blobs, and who shares them.
+#[derive(Debug, Serialize)]
+pub struct ImageInfo<'a> {
+    #[serde(flatten)]
+    row: &'a Row<'a>,
+    blobs: Vec<Share<'a>>,
+}
+
+/// What `info` shows of a package.
+#[derive(Debug, Serialize)]
+pub struct PackageInfo<'a> {
+    #[serde(flatten)]
+    row: &'a PackageRow<'a>,
+    shares: Vec<Share<'a>>,
+}
+
+/// A blob or a body, and what else needs it.
+#[derive(Debug, Serialize)]
+pub struct Share<'a> {
+    digest: Digest,
+    size: u64,
+    with: Vec<&'a str>,
+}
+
+/// What `info` shows of the image.
+#[must_use]
+pub fn image_info<'a>(snapshot: &'a Snapshot, image: &'a Image, row: &'a Row<'a>) -> ImageInfo<'a> {
+    let others = |digest: &Digest| {
+        let holds = |it: &&Image| it.key != image.key && it.blobs.contains(digest);
+        snapshot.images.iter().filter(holds).map(|it| it.key.as_str()).collect()
+    };
+    let share =
+        |digest: &Digest| Share { digest: *digest, size: snapshot.bytes(digest), with: others(digest) };
+    ImageInfo { row, blobs: image.blobs.iter().map(share).collect() }
+}
+
+/// What `info` shows of the package.
+#[must_use]
+pub fn package_info<'a>(packages: &'a Packages, row: &'a PackageRow<'a>) -> PackageInfo<'a> {
+    let others = |digest: &Digest| {
+        let names = |it: &&Package| it.key.url != row.url && it.bodies.binary_search(digest).is_ok();
+        packages.entries.iter().filter(names).map(|it| it.key.url.as_str()).collect()
+    };
+    let share =
+        |digest: &Digest| Share { digest: *digest, size: packages.bytes(digest), with: others(digest) };
+    PackageInfo { row, shares: row.bodies.iter().map(share).collect() }
+}
+
+impl fmt::Display for Share<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{}  {}", self.digest, ByteSize(self.size))?;
+        if !self.with.is_empty() {
+            write!(to, "  shared with {}", self.with.join(" "))?;
+        }
+        Ok(())
+    }
+}
+
+/// A line for each thing that is known.
+#[must_use]
+pub fn image_text(info: &ImageInfo<'_>, now: Timestamp) -> String {
+    let Row { key, digest, names, origin, size, own, saved, used, uses, .. } = *info.row;
+    let kind = if info.row.disk { "disk" } else { "image" };
+    let mut lines = vec![format!("{kind} {key}"), format!("digest {digest}")];
+    lines.extend(names.iter().map(|name| format!("name {name}")));
+    let remarks = [("made as", &origin.image), ("on", &origin.host), ("of commit", &origin.commit)];
+    let known = remarks.into_iter().filter_map(|(word, remark)| remark.as_ref().map(|remark| (word, remark)));
+    lines.extend(known.map(|(word, remark)| format!("{word} {remark}")));
+    lines.push(format!("size {}, of which {} its own", bytes(size), bytes(own)));
+    lines.push(format!("saved {}, last used {}, used {uses} times", ago(saved, now), ago(used, now)));
+    lines.extend(info.blobs.iter().map(ToString::to_string));
+    lines.join("\n") + "\n"
+}
+
+/// A line for each thing that is known.
+#[must_use]
+pub fn package_text(info: &PackageInfo<'_>, now: Timestamp) -> String {
+    let PackageRow { ecosystem, url, name, version, architecture, level, size, own, used, .. } = *info.row;
+    let words = [name, version, architecture].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let mut lines = vec![format!("package {url}"), format!("{ecosystem} {words}").trim_end().to_owned()];
+    lines.push(format!("vouched for: {}", level.name()));
+    lines.push(format!("size {}, of which {} its own", bytes(size), bytes(own)));
+    lines.push(format!("last used {}", ago(used, now)));
+    lines.extend(info.shares.iter().map(ToString::to_string));
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,291 @@
+//! What holds of every plan, over stores that are made up at random: images with shared blobs and
+//! names, disks, referrers and pins, packages with shared bodies, trash.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gcctl::Limits;
+use gcctl::packages::Package;
+use gcctl::plan::{self, Plan};
+use gcctl::snapshot::{Image, Removed, Snapshot};
+use jiff::{SignedDuration, Timestamp};
+use storekit::{Age, ByteSize, Digest, Level, Origin, PackageKey, WrittenSize};
+
+/// A small generator (Knuth's constants): the same stores in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+
+    fn one_in(&mut self, many: u64) -> bool {
+        self.below(many) == 0
+    }
+}
+
+fn now() -> Timestamp {
+    "2026-06-15T12:00:00Z".parse().unwrap()
+}
+
+fn hours(hours: u64) -> Timestamp {
+    now() - SignedDuration::from_hours(i64::try_from(hours).unwrap())
+}
+
+fn digest(name: &str) -> Digest {
+    Digest::of(name.as_bytes())
+}
+
+fn image(random: &mut Random, number: u64, snapshot: &mut Snapshot) -> Image {
+    let mut blobs = BTreeSet::from([format!("own{number}")]);
+    blobs.extend((0..random.below(4)).map(|_| format!("shared{}", random.below(8))));
+    // No circles: what stands in one stands for itself until the circle is broken.
+    let subject = random.one_in(6).then(|| digest(&format!("own{}", random.below(number + 1))));
+    let blobs: Vec<_> = blobs.iter().map(|name| digest(name)).collect();
+    for blob in &blobs {
+        snapshot.blobs.entry(*blob).or_insert(1 + random.below(50));
+    }
+    let own = digest(&format!("own{number}"));
+    Image {
+        key: format!("key{number}").parse().unwrap(),
+        digest: own,
+        names: (0..random.below(2)).map(|_| format!("app:{}", random.below(4))).collect(),
+        origin: Origin {
+            image: format!("i{}", random.below(3)).parse().ok().filter(|_| random.one_in(2)),
+            ..Origin::default()
+        },
+        saved: hours(random.below(300)),
+        used: hours(random.below(200)),
+        uses: random.below(3),
+        is_disk: random.one_in(4),
+        pinned: random.one_in(8),
+        subject: subject.filter(|subject| *subject != own),
+        incomplete: false,
+        blobs,
+        files: 1 + random.below(3),
+    }
+}
+
+fn package(random: &mut Random, number: u64, bodies: &mut BTreeMap<Digest, u64>) -> Package {
+    let texts: BTreeSet<_> = (0..=random.below(3)).map(|_| format!("body{}", random.below(20))).collect();
+    let mut named: Vec<_> = texts.iter().map(|text| digest(text)).collect();
+    named.sort_unstable();
+    for body in &named {
+        bodies.entry(*body).or_insert(1 + random.below(60));
+    }
+    let ecosystem = ["apt", "npm", "python"][usize::try_from(random.below(3)).unwrap()];
+    Package {
+        key: PackageKey::new(ecosystem, "files.example", format!("https://files.example/{number}"), None),
+        name: None,
+        version: None,
+        architecture: None,
+        level: Level::None,
+        used: hours(random.below(200)),
+        bodies: named,
+        file: 1 + random.below(3),
+    }
+}
+
+fn store(seed: u64) -> Snapshot {
+    let random = &mut Random(seed);
+    let mut snapshot = Snapshot { now: now(), free: 500, other: 7, ..Snapshot::default() };
+    for number in 0..random.below(14) {
+        let image = image(random, number, &mut snapshot);
+        snapshot.images.push(image);
+    }
+    let mut bodies = BTreeMap::new();
+    for number in 0..random.below(14) {
+        snapshot.packages.entries.push(package(random, number, &mut bodies));
+    }
+    bodies.extend(random.one_in(3).then(|| (digest("idle body"), 9)));
+    snapshot.packages.bodies = bodies;
+    snapshot.blobs.extend(random.one_in(3).then(|| (digest("idle"), 9)));
+    if random.one_in(3) {
+        let (name, since) = ("20260601T000000.000000Z-1".to_owned(), hours(random.below(48)));
+        snapshot.trash.push(Removed { name, since, bytes: random.below(90) });
+    }
+    snapshot
+}
+
+/// How many of each there may be, for one limit alone.
+fn limit(kind: u64, value: u64) -> Limits {
+    let size = Some(WrittenSize { size: ByteSize(value * 20), bare: false });
+    let age = Some(Age(std::time::Duration::from_secs(value * 3600 * 6)));
+    let count = Some(value);
+    let none =
+        Limits { trash_grace: Some(Age(std::time::Duration::from_secs(24 * 3600))), ..Limits::default() };
+    match kind {
+        0 => Limits { max_images: count, ..none },
+        1 => Limits { max_disks: count, ..none },
+        2 => Limits { max_per_image: count, ..none },
+        3 => Limits { max_size: size, ..none },
+        4 => Limits { packages_max_size: size, ..none },
+        5 => Limits { max_age: age, ..none },
+        6 => Limits { packages_max_age: age, ..none },
+        _ => Limits { max_size: size, packages_max_age: age, max_per_image: count, ..none },
+    }
+}
+
+const KINDS: u64 = 8;
+
+fn gone(plan: &Plan) -> BTreeSet<String> {
+    let images = plan.images.iter().map(|image| image.key.to_string());
+    images.chain(plan.packages.iter().map(|package| package.key.url.clone())).collect()
+}
+
+/// What is there once the plan is carried out.
+fn carried_out(snapshot: &Snapshot, plan: &Plan) -> Snapshot {
+    let mut after = snapshot.clone();
+    let gone = gone(plan);
+    let removed: BTreeSet<_> = plan.images.iter().flat_map(|image| &image.blobs).copied().collect();
+    after.images.retain(|image| !gone.contains(image.key.as_str()));
+    after
+        .blobs
+        .retain(|digest, _| !removed.contains(digest) && !plan.blobs.iter().any(|it| it.digest == *digest));
+    after.packages.entries.retain(|package| !gone.contains(&package.key.url));
+    let named: BTreeSet<_> =
+        after.packages.entries.iter().flat_map(|package| package.bodies.clone()).collect();
+    after.packages.bodies.retain(|digest, _| named.contains(digest));
+    after.trash.retain(|kept| !plan.trash.iter().any(|it| it.name == kept.name));
+    let (in_trash, freed) = if plan.shred { (0, plan.bytes()) } else { (plan.bytes(), 0) };
+    if in_trash > 0 {
+        let (name, since) = ("20260615T120000.000000Z-1".to_owned(), now());
+        after.trash.push(Removed { name, since, bytes: in_trash });
+    }
+    let emptied: u64 = plan.trash.iter().map(|emptied| emptied.bytes).sum();
+    after.free += freed + emptied + plan.package_bytes();
+    after
+}
+
+fn for_each_store(check: impl Fn(&Snapshot, u64, u64)) {
+    for seed in 0..120 {
+        let snapshot = store(seed);
+        for kind in 0..KINDS {
+            for value in [0, 1, 2, 4, 8, 16] {
+                check(&snapshot, kind, value);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_said_to_be_left_is_left() {
+    for_each_store(|snapshot, kind, value| {
+        let plan = plan::decide(snapshot, &limit(kind, value));
+        let after = carried_out(snapshot, &plan);
+        assert_eq!(plan.left, after.left(), "{kind} {value} {plan:#?}");
+        let freed = snapshot.usage().total() - after.usage().total();
+        let emptied: u64 = plan.trash.iter().map(|emptied| emptied.bytes).sum();
+        let at_once = if plan.shred { plan.bytes() } else { 0 };
+        assert_eq!(freed, emptied + at_once + plan.package_bytes());
+    });
+}
+
+#[test]
+fn no_kept_entry_loses_what_it_needs() {
+    for_each_store(|snapshot, kind, value| {
+        let plan = plan::decide(snapshot, &limit(kind, value));
+        let after = carried_out(snapshot, &plan);
+        for image in &after.images {
+            assert!(image.blobs.iter().all(|digest| after.blobs.contains_key(digest)), "{}", image.key);
+        }
+        for image in plan.images.iter().filter(|image| image.subject.is_none()) {
+            assert!(!snapshot.images.iter().any(|it| it.pinned && it.key == image.key), "{}", image.key);
+        }
+        for package in &after.packages.entries {
+            assert!(package.bodies.iter().all(|digest| after.packages.bodies.contains_key(digest)));
+        }
+    });
+}
+
+#[test]
+fn a_second_run_removes_nothing() {
+    for_each_store(|snapshot, kind, value| {
+        let limits = limit(kind, value);
+        let first = plan::decide(snapshot, &limits);
+        let second = plan::decide(&carried_out(snapshot, &first), &limits);
+        assert!(gone(&second).is_empty() && second.blobs.is_empty(), "{kind} {value} {second:#?}");
+        assert!(second.bodies.is_empty() && second.packages.is_empty());
+        assert_eq!(first.unmet, second.unmet);
+    });
+}
+
+#[test]
+fn a_tighter_limit_removes_a_superset() {
+    // All kinds of one limit; of several together, what one takes another need not.
+    for seed in 0..120 {
+        let snapshot = store(seed);
+        for kind in 0..KINDS - 1 {
+            let mut looser: Option<BTreeSet<String>> = None;
+            for value in [20, 16, 8, 4, 3, 2, 1, 0] {
+                let plan = plan::decide(&snapshot, &limit(kind, value));
+                if plan.unmet.iter().any(|it| it.why.is_of_bytes()) {
+                    // One that cannot be met keeps the newest of each name.
+                    break;
+                }
+                let gone = gone(&plan);
+                assert!(looser.is_none_or(|looser| looser.is_subset(&gone)), "{seed} {kind} {value}");
+                looser = Some(gone);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_removing_a_set_frees_is_known() {
+    for seed in 0..120 {
+        let snapshot = store(seed);
+        let random = &mut Random(seed);
+        let places: Vec<_> = (0..snapshot.packages.entries.len()).filter(|_| random.one_in(2)).collect();
+        let freed = snapshot.packages.freed_by(&places);
+        let mut after = snapshot.packages.clone();
+        let stays = |place: usize| !places.contains(&place);
+        after.entries =
+            (0..after.entries.len()).filter(|it| stays(*it)).map(|it| after.entries[it].clone()).collect();
+        let (before, unneeded) = snapshot.packages.occupied();
+        let (left, now_unneeded) = after.occupied();
+        assert_eq!(before.own + before.shared - left.own - left.shared, freed);
+        assert_eq!(
+            now_unneeded - unneeded,
+            freed - places.iter().map(|it| snapshot.packages.entries[*it].file).sum::<u64>()
+        );
+    }
+}
+
+#[test]
+fn the_last_ones_of_a_name_stay_whatever_the_other_limits_say() {
+    for seed in 0..120 {
+        let snapshot = store(seed);
+        for kind in 0..KINDS {
+            let limits = Limits { keep_last: Some(1), ..limit(kind, 0) };
+            let plan = plan::decide(&snapshot, &limits);
+            let after = carried_out(&snapshot, &plan);
+            let names = |snapshot: &Snapshot| -> BTreeSet<String> {
+                let referrers = snapshot.referrers();
+                let own = snapshot.images.iter().enumerate().filter(|(at, _)| !referrers.is_attached(*at));
+                own.filter_map(|(_, it)| it.origin.image.as_ref().map(ToString::to_string)).collect()
+            };
+            assert!(names(&snapshot).is_subset(&names(&after)), "{seed} {kind}");
+        }
+    }
+}
+
+#[test]
+fn a_hundred_thousand_packages_are_planned() {
+    let freed = |count: u64| {
+        let mut snapshot = Snapshot { now: now(), ..Snapshot::default() };
+        let random = &mut Random(count);
+        for number in 0..count {
+            let mut package = package(random, number, &mut BTreeMap::new());
+            package.bodies = vec![digest(&number.to_string()), digest(&format!("s{}", number / 10))];
+            snapshot.packages.bodies.extend(package.bodies.iter().map(|body| (*body, 10)));
+            snapshot.packages.entries.push(package);
+        }
+        let plan = plan::decide(&snapshot, &limit(4, 0));
+        assert_eq!(plan.packages.len() as u64, count);
+        plan.packages.iter().map(|package| package.bytes).sum::<u64>()
+    };
+    assert!(freed(100_000) > 1_000_000);
+}
