@@ -295,6 +295,45 @@ fn text_of(name: &str, replaced: &[(&str, &str)]) -> String {
     replaced.iter().fold(text, |text, (from, to)| text.replace(from, to))
 }
 
+/// Docker's base as the guides call it, for images with a label of the test's own.
+fn debian(session: &mut Session, test: &str) -> String {
+    format!("{}\nLABEL test={test}", session.base())
+}
+
+#[test]
+fn the_guide_of_a_test_image_plays() {
+    if !have(&[Part::Release, Part::Docker, Part::Base, Part::Git, Part::GitLfs]) {
+        return;
+    }
+    let mut session = installed();
+    let name = session.image("guided-tests");
+    let base = debian(&mut session, &name);
+    let names = [("debian:12", base.as_str()), ("rinna-python-tests", &name)];
+    guide::play(&session, &text_of("test-image", &names), &line(&session, "export LARDER_DOCKER=docker"));
+}
+
+#[test]
+fn the_guide_of_files_out_of_images_plays() {
+    if !have(&[Part::Release, Part::Docker, Part::Base, Part::Git]) {
+        return;
+    }
+    let mut session = installed();
+    let [builder, wheels] = ["guided-builder", "guided-wheels"].map(|name| session.image(name));
+    let base = debian(&mut session, &builder);
+    let names = [("debian:12", base.as_str()), ("pyovf-builder", &builder), ("pyovf-wheels", &wheels)];
+    let prepare = "export LARDER_DIR=../store LARDER_DOCKER=docker";
+    guide::play(&session, &text_of("wheels", &names), &line(&session, prepare));
+}
+
+#[test]
+fn the_guide_of_disks_plays() {
+    if !have(&[Part::Release, Part::QemuImg]) {
+        return;
+    }
+    let session = installed();
+    guide::play(&session, &text_of("disks", &[]), &line(&session, "export LARDER_DIR=../store"));
+}
+
 #[test]
 fn three_kinds_of_build_share_a_registry() {
     if !have(&[Part::Release, Part::Docker, Part::Registry, Part::Git]) {
