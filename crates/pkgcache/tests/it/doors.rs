@@ -278,9 +278,9 @@ fn a_build_whose_context_is_a_tar_is_led() {
     session.script("docker", "echo \"$*\" && exec cat >came");
     let build = |tar: &str| {
         let tar = Command::new("tar").args(["-c", tar, "-C"]).arg(session.path("context")).arg(".").output();
-        std::fs::write(session.path("sent"), tar.unwrap().stdout).unwrap();
-        let mut command = session.command("run -- ./docker build -t x -");
-        Ran::of(command.stdin(std::fs::File::open(session.path("sent")).unwrap())).ok()
+        let tar = tar.unwrap().stdout;
+        std::fs::write(session.path("sent"), &tar).unwrap();
+        Ran::fed(&mut session.command("run -- ./docker build -t x -"), &tar).ok()
     };
     let in_tar = |name: &str| {
         let got = Command::new("tar").arg("-xOf").arg(session.path("came")).arg(name).output();
@@ -300,7 +300,9 @@ fn a_build_whose_context_is_a_tar_is_led() {
     // A build that reads nothing of it.
     session.script("docker", "exit 3");
     let mut command = session.command("run -- ./docker build -");
-    Ran::of(command.stdin(std::fs::File::open("/dev/zero").unwrap())).ends(3);
+    let endless = command.stdin(std::fs::File::open("/dev/zero").unwrap());
+    let child = endless.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    Ran::after("build -", child).ends(3);
 }
 
 #[test]
