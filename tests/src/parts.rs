@@ -106,6 +106,8 @@ pub enum Part {
     Gnupg,
     /// apt, with what makes repositories for it: dpkg-deb, apt-ftparchive and gpg.
     Apt,
+    /// dnf, with what makes repositories for it: `rpmbuild`, `createrepo_c` and gpg.
+    Dnf,
     /// cargo with the compiler beside it, as it runs these tests.
     Cargo,
     /// docker-compose.
@@ -278,6 +280,9 @@ impl Part {
             Self::Apt => ["apt-get", "dpkg-deb", "apt-ftparchive", "gpg"]
                 .iter()
                 .all(|program| succeeds(program, &["--version"])),
+            Self::Dnf => ["dnf", "rpmbuild", "createrepo_c", "gpg"]
+                .iter()
+                .all(|program| succeeds(program, &["--version"])),
             Self::Cargo => cargo().is_some(),
             Self::DockerCompose => succeeds("docker-compose", &["version"]),
             Self::PodmanCompose => succeeds("podman-compose", &["--version"]),
@@ -324,6 +329,7 @@ impl fmt::Display for Part {
             Self::Yarn => "`yarn` 4, as `.ci/run` installs it",
             Self::Gnupg => "`gpg` with its agent",
             Self::Apt => "`apt-get` with `dpkg-deb`, `apt-ftparchive` and `gpg`",
+            Self::Dnf => "`dnf` with `rpmbuild`, `createrepo_c` and `gpg`",
             Self::Cargo => "`cargo`, in `CARGO`, with `rustc` beside it",
             Self::DockerCompose => "`docker-compose`",
             Self::PodmanCompose => "`podman-compose`, as `.ci/run` installs it",

@@ -9,6 +9,7 @@
 
 mod apt;
 mod cargo;
+mod dnf;
 mod document;
 pub(crate) mod login;
 mod named;
@@ -54,6 +55,7 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
         (Ecosystem::Npm, _) => npm::plan(cache, lookup, &asked).await,
         (Ecosystem::Cargo, _) => cargo::plan(cache, lookup, &asked).await,
         (Ecosystem::Apt, _) => apt::plan(cache, lookup, &asked, from.client).await,
+        (Ecosystem::Dnf, _) => Box::pin(dnf::plan(cache, lookup, &asked, from.client)).await,
         (Ecosystem::Oci, _) => oci::plan(cache, lookup, &asked).await,
     };
     if let Plan::Lookup(lookup) = &planned {
