@@ -72,6 +72,8 @@ pub enum Part {
     /// A root file system with Python's pip and node, named by `LARDER_TEST_CLIENT_BASE` or made by
     /// `.ci/run`.
     ClientBase,
+    /// A root file system with dnf, named by `LARDER_TEST_DNF_BASE` or made by `.ci/run`.
+    DnfBase,
     /// What `cargo xtask dist` made of this tree: the folder that `LARDER_TEST_RELEASE` names.
     Release,
     /// Python with what makes environments of it.
@@ -193,6 +195,14 @@ pub fn client_base() -> Option<Utf8PathBuf> {
     named.or_else(made).filter(|path| path.is_file())
 }
 
+/// The tar of a root file system with dnf, if there is one.
+#[must_use]
+pub fn dnf_base() -> Option<Utf8PathBuf> {
+    let made = || tools::cache().map(|folder| folder.join("clients/dnf.tar"));
+    let named = env::var("LARDER_TEST_DNF_BASE").ok().map(Utf8PathBuf::from);
+    named.or_else(made).filter(|path| path.is_file())
+}
+
 /// The folder with what `cargo xtask dist` made, if it is named.
 #[must_use]
 pub fn release() -> Option<Utf8PathBuf> {
@@ -261,6 +271,7 @@ impl Part {
             Self::Base => base().is_some_and(|path| File::open(path).is_ok()),
             Self::OldBase => is_root() && old_base().is_some(),
             Self::ClientBase => client_base().is_some(),
+            Self::DnfBase => dnf_base().is_some(),
             Self::Release => release().is_some(),
             Self::Python => succeeds("python3", &["-c", "import ensurepip, venv"]),
             Self::Yaml => succeeds("python3", &["-c", "import yaml"]),
@@ -311,6 +322,7 @@ impl fmt::Display for Part {
             Self::CacheTests => "the npm package `http-cache-tests`, as `.ci/run` installs it",
             Self::Base => "a base image's tar in `LARDER_TEST_BASE`",
             Self::ClientBase => "a root with clients of packages in `LARDER_TEST_CLIENT_BASE`",
+            Self::DnfBase => "a root with dnf in `LARDER_TEST_DNF_BASE`",
             Self::OldBase => "an older root's tar in `LARDER_TEST_OLD_BASE`, as root",
             Self::Release => "what `cargo xtask dist` made, in `LARDER_TEST_RELEASE`",
             Self::Python => "`python3` with `venv`",

@@ -1,6 +1,7 @@
 //! dnf, through the forward proxy and a mount, with checksums in the names of indexes and without.
 //! Each client checks the signature of repomd.xml, so that a mixture of generations shows.
 
+mod builds;
 mod generations;
 mod repository;
 
