@@ -64,9 +64,12 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
     planned
 }
 
-/// Remembers where a file's answer is stored, so that the next request for it is quick.
+/// Remembers where a file's answer is stored, so that the next request for it is quick. What has
+/// generations is another file for each client, by what that was given before.
 fn remember(cache: &Cache, lookup: &Lookup, asked: &Uri) {
-    let simple = lookup.ruling.freshness == Freshness::Forever && lookup.key.scope.is_none();
+    let ruling = &lookup.ruling;
+    let is_one = ruling.freshness == Freshness::Forever && ruling.generations == 0;
+    let simple = is_one && lookup.key.scope.is_none();
     if !simple || lookup.headers.contains_key(http::header::AUTHORIZATION) {
         return;
     }

@@ -157,7 +157,8 @@ async fn sub_index(
     for Vouched { repomd, level } in stored(cache, &lookup, base, client).await {
         if let Some(listed) = repomd.file(rest) {
             let mut lookup = ruled(lookup, Known::File(level, Some(expected(listed))));
-            lookup.ruling.generations = GENERATIONS;
+            let in_name = asked.class == Class::SelfCertifying(listed.checksum);
+            lookup.ruling.generations = if in_name { 0 } else { GENERATIONS };
             return Plan::Lookup(Box::new(lookup));
         }
     }
@@ -173,11 +174,22 @@ async fn package(cache: &Arc<Cache>, lookup: Lookup, client: SocketAddr) -> Plan
             // A client that has the list from elsewhere asks for none: then it is fetched for us.
             let table = table(cache, &lookup, &base, generation, place == 0).await;
             if let Some(said) = table.and_then(|table| table.get(&name)) {
-                return vouched(lookup, said, generation.level);
+                return of_generations(vouched(lookup, said, generation.level));
             }
         }
     }
     Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None))))
+}
+
+/// A repository may put another file in the place of one: each generation has its own.
+fn of_generations(plan: Plan) -> Plan {
+    match plan {
+        Plan::Lookup(mut lookup) => {
+            lookup.ruling.generations = GENERATIONS;
+            Plan::Lookup(lookup)
+        }
+        answer @ Plan::Answer(..) => answer,
+    }
 }
 
 /// What the list of packages says that this repomd.xml names; `None` where it cannot be had or
