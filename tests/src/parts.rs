@@ -72,6 +72,8 @@ pub enum Part {
     /// A root file system with Python's pip and node, named by `LARDER_TEST_CLIENT_BASE` or made by
     /// `.ci/run`.
     ClientBase,
+    /// A root file system with dnf, named by `LARDER_TEST_DNF_BASE` or made by `.ci/run`.
+    DnfBase,
     /// What `cargo xtask dist` made of this tree: the folder that `LARDER_TEST_RELEASE` names.
     Release,
     /// Python with what makes environments of it.
@@ -106,6 +108,8 @@ pub enum Part {
     Gnupg,
     /// apt, with what makes repositories for it: dpkg-deb, apt-ftparchive and gpg.
     Apt,
+    /// dnf, with what makes repositories for it: `rpmbuild`, `createrepo_c` and gpg.
+    Dnf,
     /// cargo with the compiler beside it, as it runs these tests.
     Cargo,
     /// docker-compose.
@@ -191,6 +195,14 @@ pub fn client_base() -> Option<Utf8PathBuf> {
     named.or_else(made).filter(|path| path.is_file())
 }
 
+/// The tar of a root file system with dnf, if there is one.
+#[must_use]
+pub fn dnf_base() -> Option<Utf8PathBuf> {
+    let made = || tools::cache().map(|folder| folder.join("clients/dnf.tar"));
+    let named = env::var("LARDER_TEST_DNF_BASE").ok().map(Utf8PathBuf::from);
+    named.or_else(made).filter(|path| path.is_file())
+}
+
 /// The folder with what `cargo xtask dist` made, if it is named.
 #[must_use]
 pub fn release() -> Option<Utf8PathBuf> {
@@ -259,6 +271,7 @@ impl Part {
             Self::Base => base().is_some_and(|path| File::open(path).is_ok()),
             Self::OldBase => is_root() && old_base().is_some(),
             Self::ClientBase => client_base().is_some(),
+            Self::DnfBase => dnf_base().is_some(),
             Self::Release => release().is_some(),
             Self::Python => succeeds("python3", &["-c", "import ensurepip, venv"]),
             Self::Yaml => succeeds("python3", &["-c", "import yaml"]),
@@ -276,6 +289,9 @@ impl Part {
             Self::Yarn => succeeds("node", &[installed(YARN).as_str(), "--version"]),
             Self::Gnupg => succeeds("gpg", &["--version"]) && succeeds("gpgconf", &["--version"]),
             Self::Apt => ["apt-get", "dpkg-deb", "apt-ftparchive", "gpg"]
+                .iter()
+                .all(|program| succeeds(program, &["--version"])),
+            Self::Dnf => ["dnf", "rpmbuild", "createrepo_c", "gpg"]
                 .iter()
                 .all(|program| succeeds(program, &["--version"])),
             Self::Cargo => cargo().is_some(),
@@ -306,6 +322,7 @@ impl fmt::Display for Part {
             Self::CacheTests => "the npm package `http-cache-tests`, as `.ci/run` installs it",
             Self::Base => "a base image's tar in `LARDER_TEST_BASE`",
             Self::ClientBase => "a root with clients of packages in `LARDER_TEST_CLIENT_BASE`",
+            Self::DnfBase => "a root with dnf in `LARDER_TEST_DNF_BASE`",
             Self::OldBase => "an older root's tar in `LARDER_TEST_OLD_BASE`, as root",
             Self::Release => "what `cargo xtask dist` made, in `LARDER_TEST_RELEASE`",
             Self::Python => "`python3` with `venv`",
@@ -324,6 +341,7 @@ impl fmt::Display for Part {
             Self::Yarn => "`yarn` 4, as `.ci/run` installs it",
             Self::Gnupg => "`gpg` with its agent",
             Self::Apt => "`apt-get` with `dpkg-deb`, `apt-ftparchive` and `gpg`",
+            Self::Dnf => "`dnf` with `rpmbuild`, `createrepo_c` and `gpg`",
             Self::Cargo => "`cargo`, in `CARGO`, with `rustc` beside it",
             Self::DockerCompose => "`docker-compose`",
             Self::PodmanCompose => "`podman-compose`, as `.ci/run` installs it",

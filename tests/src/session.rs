@@ -195,6 +195,12 @@ impl Session {
         self.import(engine, &parts::client_base().expect("a base"))
     }
 
+    /// The same of the root with dnf.
+    #[must_use]
+    pub fn dnf_base_of(&mut self, engine: &'static str) -> String {
+        self.import(engine, &parts::dnf_base().expect("a base"))
+    }
+
     fn import(&mut self, engine: &'static str, tar: &Utf8Path) -> String {
         let name = format!("{}:latest", self.image_in(engine, "base"));
         self.run(&format!("{engine} import -c 'CMD [\"/bin/sh\"]' {tar} {name}")).ok();

@@ -8,6 +8,7 @@
 mod apt;
 mod cargo;
 mod columns;
+mod dnf;
 mod doors;
 mod images;
 mod locks;

@@ -70,7 +70,7 @@ const ALLOWED: [Allowed; 8] = [
     },
     Allowed {
         of: ("pkgcache", "clients"),
-        members: &["apt", "mod", "npm", "plan", "python", "registries"],
+        members: &["apt", "dnf", "mod", "npm", "plan", "python", "registries"],
         reason: "mod.rs has what is found beside the list of those who find it",
     },
     Allowed {

@@ -4,9 +4,10 @@
 //! clients look for them: a secret is neither in the image nor in its history, and what stands in
 //! for the file while the step runs is taken away by the builder. That holds for the file, not for
 //! folders: a settings file is only mounted into a folder that is there, or that its client makes
-//! anyway. The classic builder has no mounts: there the settings are build arguments, and for
-//! clients that have no variable for them, or not for all of their commands, the step's own shell
-//! sets them.
+//! anyway. dnf has no file that could be mounted so: it gets the proxy by the build arguments that
+//! every builder knows and keeps out of the image. The classic builder has no mounts: there the
+//! settings are build arguments, and for clients that have no variable for them, or not for all of
+//! their commands, the step's own shell sets them.
 //!
 //! Limit: uv is led where a step installs with `uv pip` alone. Its commands for projects compare
 //! the index with the one in `uv.lock`, and would refuse the lock file or write the cache's address
@@ -51,6 +52,7 @@ struct Stage {
 }
 
 const APT: [&str; 3] = ["apt", "apt-get", "aptitude"];
+const DNF: [&str; 6] = ["dnf", "dnf-3", "dnf5", "microdnf", "tdnf", "yum"];
 const NPM: [&str; 6] = ["npm", "npx", "pnpm", "yarn", "corepack", "node-gyp"];
 const CARGO: [&str; 3] = ["cargo", "cargo-chef", "maturin"];
 
@@ -61,14 +63,18 @@ pub fn rewrite(text: &str, engine: Engine, doors: &Doors) -> Rewritten {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut written = Rewritten::default();
     let mut stage = Stage::default();
+    let mut runs_dnf = false;
     for instruction in instructions(text) {
         let Some((first, rest)) = instruction.lines.split_first() else { continue };
         let (indent, keyword, behind) = keyword(first);
         stage.learn(&keyword.to_ascii_uppercase(), &instruction.text());
-        let more = match (keyword.eq_ignore_ascii_case("RUN"), engine.mounts()) {
-            (true, true) => mounts(&instruction.text(), &stage, doors, &mut written.secrets),
-            (true, false) => shell(&instruction.text(), doors, &mut written.has_unled),
-            _ => String::new(),
+        let is_run = keyword.eq_ignore_ascii_case("RUN");
+        let own = instruction.text();
+        runs_dnf |= is_run && engine.mounts() && doors.dnf && tokens(&own).any(|token| DNF.contains(&token));
+        let more = match (is_run, engine.mounts()) {
+            (true, true) => mounts(&own, &stage, doors, &mut written.secrets),
+            (true, false) => shell(&own, doors, &mut written.has_unled),
+            (false, _) => String::new(),
         };
         let _ = write!(written.text, "{indent}{keyword}{more}{behind}");
         written.text.extend(rest.iter().copied());
@@ -83,6 +89,8 @@ pub fn rewrite(text: &str, engine: Engine, doors: &Doors) -> Rewritten {
     }
     if !engine.mounts() {
         written.arguments = doors.variables();
+    }
+    if runs_dnf || !engine.mounts() {
         written.arguments.extend(doors.proxy());
     }
     written
@@ -231,6 +239,7 @@ mod tests {
         Doors {
             proxy: "http://127.0.0.1:1".into(),
             apt: true,
+            dnf: true,
             python: at("pypi"),
             npm: at("npm"),
             npm_host: Some("js.example".into()),
@@ -240,6 +249,23 @@ mod tests {
 
     fn ids(text: &str) -> Vec<&'static str> {
         rewrite(text, Engine::BuildKit, &doors()).secrets.iter().map(|it| it.id).collect()
+    }
+
+    #[test]
+    fn a_build_that_runs_dnf_gets_the_proxy() {
+        let names = |text: &str, dnf: bool, engine: Engine| {
+            let written = rewrite(text, engine, &Doors { dnf, ..doors() });
+            written.arguments.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        for line in
+            ["RUN dnf install -y x", "RUN a && \\\n  microdnf install x", "RUN [\"yum\", \"install\"]"]
+        {
+            let text = format!("FROM a\n{line}\n");
+            assert_eq!(names(&text, true, Engine::BuildKit), ["http_proxy", "no_proxy"], "{line}");
+            assert_eq!(names(&text, true, Engine::Podman), ["http_proxy", "no_proxy"], "{line}");
+            assert!(names(&text, false, Engine::BuildKit).is_empty(), "{line}");
+        }
+        assert!(names("FROM dnf\nRUN ls /etc/yum.repos.d\nENV dnf=1", true, Engine::BuildKit).is_empty());
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct Doors {
     pub proxy: String,
     /// Whether apt is to use it as its proxy.
     pub apt: bool,
+    /// Whether dnf is to use it as its proxy.
+    pub dnf: bool,
     /// The URL of a simple index.
     pub python: Option<String>,
     /// The URL of an npm registry.
@@ -80,6 +82,6 @@ impl Doors {
     /// The build arguments that every builder knows, and keeps out of the image.
     fn proxy(&self) -> Vec<(&'static str, String)> {
         let pairs = [("http_proxy", self.proxy.clone()), ("no_proxy", "127.0.0.1,localhost".to_owned())];
-        if self.apt { pairs.into() } else { Vec::new() }
+        if self.apt || self.dnf { pairs.into() } else { Vec::new() }
     }
 }

@@ -131,7 +131,8 @@ fn doors(here: &Here) -> Doors {
     let at = |kind| here.default_of(kind).map(|mount| here.at(mount));
     Doors {
         proxy: here.url.clone(),
-        apt: here.by_proxy().next().is_some(),
+        apt: here.has_by_proxy(Ecosystem::Apt),
+        dnf: here.has_by_proxy(Ecosystem::Dnf),
         python: at(Ecosystem::Python),
         npm: at(Ecosystem::Npm),
         npm_host: here.npm_host().map(str::to_owned),

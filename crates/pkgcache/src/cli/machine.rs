@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pkgcache::clients::plan::{Plan, is_private};
-use pkgcache::clients::{Ecosystem, Found, Role, Text, address, apt, cargo, npm, python, registries};
+use pkgcache::clients::{Ecosystem, Found, Role, Text, address, apt, cargo, dnf, npm, python, registries};
 use storekit::files::replace;
 use toolkit::Environment;
 
@@ -63,6 +63,7 @@ impl Machine {
         self.npm(&mut found);
         self.cargo(&mut found);
         self.apt(&mut found, own);
+        self.dnf(&mut found, own);
         self.proxy(&mut found);
         found.without_ourselves(own);
         found
@@ -117,11 +118,28 @@ impl Machine {
         settings.push("/etc/apt/apt.conf".into());
         let settings = self.texts(found, &settings);
         let text: String = settings.into_iter().map(|it| it.text + "\n").collect();
-        let is_other = |proxy: &String| !own.iter().any(|own| own == address::authority(proxy));
-        if let Some(proxy) = apt::proxy(&text).filter(is_other) {
-            let shown = toolkit::net::without_credentials(&proxy);
-            found.notes.push(format!("apt goes through the proxy `{shown}` already"));
+        note_proxy(found, "apt", apt::proxy(&text), own);
+    }
+
+    fn dnf(&self, found: &mut Found, own: &[String]) {
+        let settings = ["/etc/dnf/dnf.conf", "/etc/yum.conf"].map(Utf8PathBuf::from);
+        let settings = self.texts(found, &settings);
+        let repositories = self.texts(found, &self.dnf_files());
+        found.add(dnf::dnf(&settings, &repositories));
+        for file in &settings {
+            note_proxy(found, "dnf", dnf::proxy(&file.text), own);
         }
+    }
+
+    /// The files that name dnf's repositories.
+    fn dnf_files(&self) -> Vec<Utf8PathBuf> {
+        let folders = ["/etc/yum.repos.d", "/etc/yum/repos.d", "/etc/distro.repos.d"];
+        folders.iter().flat_map(|folder| self.folder(folder, dnf::is_repo)).collect()
+    }
+
+    /// Their texts.
+    pub(crate) fn dnf_repositories(&self) -> Vec<Text> {
+        self.texts(&mut Found::default(), &self.dnf_files())
     }
 
     fn apt_lists(&self, found: &mut Found) -> Vec<Text> {
@@ -336,6 +354,15 @@ impl Machine {
         let mut names = replace::names(&self.at(Utf8Path::new(path))).unwrap_or_default();
         names.sort();
         names.into_iter().filter(|name| wanted(name)).map(|name| Utf8Path::new(path).join(name)).collect()
+    }
+}
+
+/// Notes the proxy that a client has already, unless it is this cache itself.
+fn note_proxy(found: &mut Found, client: &str, proxy: Option<String>, own: &[String]) {
+    let is_other = |proxy: &String| !own.iter().any(|own| own == address::authority(proxy));
+    if let Some(proxy) = proxy.filter(is_other) {
+        let shown = toolkit::net::without_credentials(&proxy);
+        found.notes.push(format!("{client} goes through the proxy `{shown}` already"));
     }
 }
 

@@ -76,6 +76,7 @@ pub(crate) struct RunArgs {
 pub(crate) enum Led {
     Apt,
     Cargo,
+    Dnf,
     Npm,
     Pip,
 }
@@ -85,6 +86,7 @@ impl Led {
         match self {
             Self::Apt => Ecosystem::Apt,
             Self::Cargo => Ecosystem::Cargo,
+            Self::Dnf => Ecosystem::Dnf,
             Self::Npm => Ecosystem::Npm,
             Self::Pip => Ecosystem::Python,
         }
@@ -122,7 +124,7 @@ pub(crate) fn run(
         // The command gets what its clients have in their settings anyway.
         here.reveals = true;
         leave_alone(&mut here, &machine.found(&[]).elsewhere);
-        let surroundings = Surroundings::new(&here, environment)?;
+        let surroundings = Surroundings::new(&here, &machine, environment)?;
         let mut heard = listen()?;
         let before = place.tally().await;
         // The command has the umask that we had.

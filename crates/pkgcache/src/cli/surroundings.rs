@@ -6,15 +6,17 @@ use std::path::Path;
 use std::process::Stdio;
 use std::{fs, io};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use miette::{IntoDiagnostic, Result, WrapErr};
-use pkgcache::clients::address;
+use pkgcache::Ecosystem;
 use pkgcache::clients::pointers::{Here, Pointers};
+use pkgcache::clients::{address, dnf};
 use storekit::files::replace::{self, Durability};
 use tempfile::TempDir;
 use tokio::process::{Child, ChildStdin, Command};
 use toolkit::Environment;
 
+use crate::cli::machine::Machine;
 use crate::cli::{ask, builds, doors};
 
 /// Variables and files, which go when this is dropped.
@@ -22,13 +24,13 @@ use crate::cli::{ask, builds, doors};
 pub(crate) struct Surroundings {
     variables: Vec<(String, String)>,
     path: Utf8PathBuf,
-    /// apt's settings, and a `cargo` that goes before the real one.
+    /// apt's settings and dnf's, and a `cargo` and a `dnf` that go before the real ones.
     _folder: TempDir,
 }
 
 impl Surroundings {
     /// For the clients of a cache.
-    pub(crate) fn new(here: &Here, environment: &Environment) -> Result<Self> {
+    pub(crate) fn new(here: &Here, machine: &Machine, environment: &Environment) -> Result<Self> {
         let made = tempfile::Builder::new().prefix("pkgcache-").tempdir().into_diagnostic();
         let folder = made.wrap_err("cannot make a temporary folder")?;
         let path = Utf8PathBuf::from_path_buf(folder.path().to_owned());
@@ -42,7 +44,11 @@ impl Surroundings {
         }
         variables.extend(around_proxies(here, environment));
         variables.extend(apt(&pointers, environment, &path)?);
-        variables.extend(cargo(&pointers, environment, &path)?);
+        let programs = [cargo(&pointers, environment, &path)?, dnf_here(here, machine, environment, &path)?];
+        if programs.contains(&true) {
+            let known = environment.get("PATH").unwrap_or_default();
+            variables.push(("PATH".to_owned(), format!("{path}/bin:{known}")));
+        }
         Ok(Self { variables, path, _folder: folder })
     }
 
@@ -103,27 +109,57 @@ fn apt(
 }
 
 /// cargo takes its sources from arguments alone: a `cargo` of ours gives them to the real one.
-fn cargo(
-    pointers: &Pointers,
-    environment: &Environment,
-    folder: &Utf8PathBuf,
-) -> Result<Option<(String, String)>> {
-    let path = environment.get("PATH");
-    let Some(real) = ask::find("cargo", path).filter(|_| !pointers.cargo.is_empty()) else { return Ok(None) };
-    let bin = folder.join("bin");
-    fs::create_dir(&bin).into_diagnostic().wrap_err_with(|| format!("cannot make `{bin}`"))?;
+fn cargo(pointers: &Pointers, environment: &Environment, folder: &Utf8PathBuf) -> Result<bool> {
+    let real = ask::find("cargo", environment.get("PATH"));
+    let Some(real) = real.filter(|_| !pointers.cargo.is_empty()) else { return Ok(false) };
     let config: Vec<_> = pointers.cargo.iter().map(|it| format!("--config {}", quoted(it))).collect();
     let (real, config) = (quoted(real.as_str()), config.join(" "));
     // A toolchain comes before all else.
     let script = format!(
         "#!/bin/sh\ncase \"$1\" in\n+*) first=$1; shift; exec {real} \"$first\" {config} \"$@\" ;;\nesac\nexec {real} {config} \"$@\"\n"
     );
-    let file = bin.join("cargo");
+    program(folder, "cargo", &script)?;
+    Ok(true)
+}
+
+/// dnf takes the files that name its repositories from one folder: a `dnf` of ours names one to the
+/// real one in which those that are mounted are led here.
+fn dnf_here(here: &Here, machine: &Machine, environment: &Environment, folder: &Utf8PathBuf) -> Result<bool> {
+    let mounts = here.mounts.iter().filter(|mount| mount.ecosystem == Ecosystem::Dnf);
+    let mounts: Vec<_> = mounts.map(|it| dnf::Mounted { url: it.url.clone(), at: here.at(it) }).collect();
+    if mounts.is_empty() {
+        return Ok(false);
+    }
+    let names = ["dnf", "dnf-3", "dnf5", "yum"];
+    let found = names.map(|name| Some((name, ask::find(name, environment.get("PATH"))?)));
+    let (found, files) = (found.into_iter().flatten().collect::<Vec<_>>(), machine.dnf_repositories());
+    if found.is_empty() || files.is_empty() {
+        return Ok(false);
+    }
+    let repositories = folder.join("repositories");
+    fs::create_dir(&repositories)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot make `{repositories}`"))?;
+    for file in &files {
+        let path = repositories.join(Utf8Path::new(&file.from).file_name().unwrap_or_default());
+        replace::replace(&path, dnf::led(&file.text, &here.url, &mounts).as_bytes(), Durability::Unsynced)?;
+    }
+    for (name, real) in found {
+        let option = quoted(&format!("--setopt=reposdir={repositories}"));
+        program(folder, name, &format!("#!/bin/sh\nexec {} {option} \"$@\"\n", quoted(real.as_str())))?;
+    }
+    Ok(true)
+}
+
+/// A program that goes before the real one of its name.
+fn program(folder: &Utf8PathBuf, name: &str, script: &str) -> Result<()> {
+    let bin = folder.join("bin");
+    fs::create_dir_all(&bin).into_diagnostic().wrap_err_with(|| format!("cannot make `{bin}`"))?;
+    let file = bin.join(name);
     replace::replace(&file, script.as_bytes(), Durability::Unsynced)?;
     open(file.as_ref(), 0o755)?;
     open(bin.as_ref(), 0o711)?;
-    open(folder.as_ref(), 0o711)?;
-    Ok(Some(("PATH".to_owned(), format!("{bin}:{}", path.unwrap_or_default()))))
+    open(folder.as_ref(), 0o711)
 }
 
 fn open(path: &Path, mode: u32) -> Result<()> {

@@ -53,6 +53,11 @@ fn of_mount(mount: &Mount, suites: &[(String, String)]) -> Check {
         Ecosystem::Cargo => (format!("{below}/config.json"), "text/plain"),
         Ecosystem::Oci => (format!("{below}/v2/"), "*/*"),
         Ecosystem::Generic => (format!("{below}/"), "*/*"),
+        Ecosystem::Dnf => {
+            let base =
+                if mount.url.starts_with("http://") { mount.url.trim_end_matches('/') } else { &below };
+            (format!("{base}/repodata/repomd.xml"), "*/*")
+        }
         Ecosystem::Apt => {
             let suite = suites
                 .iter()
@@ -84,8 +89,9 @@ fn release(suite: &str) -> String {
 pub fn judge(check: &Check, answer: &Answer) -> Result<(), String> {
     let status = answer.status;
     let fine = match check.ecosystem {
-        // The index answers, and has no such project or no such address.
-        Ecosystem::Python | Ecosystem::Npm => matches!(status, 200..=299 | 404),
+        // The index answers, and has no such project or no such address. Of a repository what is
+        // mounted may end before the variables in its address.
+        Ecosystem::Python | Ecosystem::Npm | Ecosystem::Dnf => matches!(status, 200..=299 | 404),
         // The registry answers, and has no such image, or none for everybody.
         Ecosystem::Oci => matches!(status, 200..=299 | 401 | 404) || (status == 403 && !is_unknown(answer)),
         Ecosystem::Cargo => status == 200,

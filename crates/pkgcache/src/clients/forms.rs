@@ -157,13 +157,19 @@ fn json(here: &Here, pointers: Pointers) -> String {
     String::from_utf8(line).unwrap_or_default()
 }
 
-/// What a build is given: apt's http sources go through the proxy, and the cache itself does not.
+/// The clients that a proxy leads here, for a variable that is theirs together.
+const PROXY: &str = "apt, dnf";
+/// The same, each by itself.
+const PROXIED: [&str; 2] = ["apt", "dnf"];
+
+/// What a build is given: http sources of apt and dnf go through the proxy, and the cache itself
+/// does not.
 fn build_args(here: &Here, pointers: &Pointers) -> Vec<Variable> {
     let mut args = Vec::new();
     if here.by_proxy().next().is_some() {
         let host = address::host(&here.url);
         for (name, value) in [("http_proxy", here.url.as_str()), ("no_proxy", host)] {
-            args.push(Variable { client: "apt", name: name.to_owned(), value: value.to_owned() });
+            args.push(Variable { client: PROXY, name: name.to_owned(), value: value.to_owned() });
         }
     }
     args.extend(pointers.variables.iter().filter(|it| is_plain(&it.name)).cloned());
@@ -178,8 +184,8 @@ fn bare(
     line: impl Fn(&Variable) -> String,
 ) -> Written {
     let text = variables.iter().filter(|it| is_plain(&it.name)).map(|it| line(it) + "\n").collect();
-    // apt has one here, if that of its proxy is among them.
-    let has_own = |it: &Piece| it.client == "apt" && variables.iter().any(|it| it.client == "apt");
+    // apt and dnf have one here, if that of the proxy is among them.
+    let has_own = |it: &Piece| PROXIED.contains(&it.client) && variables.iter().any(|it| it.client == PROXY);
     let note = |it: Piece| {
         format!("{} has no variable for it: `pkgcache env` says what belongs into {}", it.client, it.place)
     };

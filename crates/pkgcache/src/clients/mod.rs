@@ -10,6 +10,7 @@ pub mod address;
 pub mod apt;
 pub mod cargo;
 pub mod check;
+pub mod dnf;
 pub mod forms;
 mod ini;
 pub mod npm;
@@ -194,6 +195,7 @@ pub(crate) mod tests {
             let mut found = python::pip(&[file], &environment(&[]));
             found.add(npm::npm(&[text("npmrc", &format!("registry={address}\n"))], &environment(&[])));
             found.add(apt::apt(&[text("a.list", &format!("deb {address} s main\n"))], &[]));
+            found.add(dnf::dnf(&[], &[text("a.repo", &format!("[a]\nbaseurl={address}\n"))]));
             let shown = format!("{found:?}");
             let plan = Plan::of(found);
             let shown = format!("{shown}{plan:?}{}{:?}", plan.to_toml(), plan.lines().collect::<Vec<_>>());

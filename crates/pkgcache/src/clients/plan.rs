@@ -124,7 +124,14 @@ impl Plan {
         let mut own = String::new();
         if !self.allow.is_empty() {
             let list: Vec<_> = self.allow.iter().map(|host| quoted(host)).collect();
-            own.push_str("# apt asks for its http sources through the proxy.\n");
+            let kinds = [Ecosystem::Apt, Ecosystem::Dnf].into_iter();
+            let is_of =
+                |kind| self.mounts.iter().any(|it| it.index.ecosystem == kind && is_by_proxy(&it.index));
+            let names: Vec<_> = kinds.filter(|kind| is_of(*kind)).map(Ecosystem::name).collect();
+            let _ = match names.as_slice() {
+                [one] => writeln!(own, "# {one} asks for its http sources through the proxy."),
+                all => writeln!(own, "# {} ask for their http sources through the proxy.", all.join(" and ")),
+            };
             let _ = writeln!(own, "allow = [{}]", list.join(", "));
         }
         if let Some(parent) = &self.parent {
@@ -207,7 +214,14 @@ pub fn is_private(address: IpAddr) -> bool {
 /// Whether the client asks for it through the proxy, by its own address.
 #[must_use]
 pub fn is_by_proxy(index: &Index) -> bool {
-    index.ecosystem == Ecosystem::Apt && index.url.starts_with("http://")
+    goes_by_proxy(index.ecosystem) && index.url.starts_with("http://")
+}
+
+/// Whether clients of this kind ask for what is plain HTTP through a proxy, by addresses that stay
+/// as they are.
+#[must_use]
+pub fn goes_by_proxy(ecosystem: Ecosystem) -> bool {
+    matches!(ecosystem, Ecosystem::Apt | Ecosystem::Dnf)
 }
 
 fn host_rule(url: &str) -> String {
@@ -244,9 +258,9 @@ fn merged(indexes: Vec<Index>) -> Vec<Index> {
 fn name(index: &Index, taken: &mut BTreeSet<String>) -> String {
     let usual = usual_name(index.ecosystem);
     let wanted = match &index.role {
-        Role::Default if index.ecosystem != Ecosystem::Apt => usual.to_owned(),
+        Role::Default if !goes_by_proxy(index.ecosystem) => usual.to_owned(),
         Role::Named(name) => name.trim_start_matches('@').to_owned(),
-        _ => by_path(&index.url),
+        _ => by_path(index),
     };
     let good =
         |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c.to_ascii_lowercase() } else { '-' };
@@ -271,11 +285,15 @@ pub fn usual_name(ecosystem: Ecosystem) -> &'static str {
 }
 
 /// The last part of the path that says something, else the host.
-fn by_path(url: &str) -> String {
+fn by_path(index: &Index) -> String {
+    let url = index.url.as_str();
+    let says_nothing = |part: &str| match index.ecosystem {
+        Ecosystem::Dnf => matches!(part, "pub" | "linux" | "releases" | "os" | "repo" | "rpm" | "yum"),
+        _ => matches!(part, "simple" | "index" | "apt" | "api"),
+    };
     let authority = address::authority(url);
     let path = url.split_once(authority).map_or("", |(_, path)| path);
-    let mut parts =
-        path.rsplit('/').filter(|part| !matches!(*part, "" | "." | "simple" | "index" | "apt" | "api"));
+    let mut parts = path.rsplit('/').filter(|part| !matches!(*part, "" | ".") && !says_nothing(part));
     parts.next().map_or_else(|| address::host(url).to_owned(), str::to_owned)
 }
 
@@ -298,6 +316,11 @@ pub fn credentials(ecosystem: Ecosystem, name: &str) -> String {
             format!("by the token of a registry whose index is `sparse+http://HOST:PORT/{name}/`")
         }
         Ecosystem::Apt => format!("by `machine http://HOST:PORT/{name}` in a file in /etc/apt/auth.conf.d"),
+        Ecosystem::Dnf => {
+            format!(
+                "by `username` and `password` beside `baseurl=http://HOST:PORT/{name}/…` in its .repo file"
+            )
+        }
         Ecosystem::Oci | Ecosystem::Generic => "as it does now".to_owned(),
     };
     format!("The client sends its own credentials, which pass through: {how}.")

@@ -1,5 +1,6 @@
 //! What leads clients to this cache: variables, and files where a client knows no variable.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::clients::address::Address;
@@ -137,9 +138,22 @@ impl Here {
         self.default_of(Ecosystem::Npm).map(|mount| address::host(&mount.url))
     }
 
-    /// The mounts that apt asks for through the proxy.
+    /// The mounts that apt and dnf ask for through the proxy.
     pub fn by_proxy(&self) -> impl Iterator<Item = &Mount> {
-        self.of(Ecosystem::Apt).filter(|mount| mount.url.starts_with("http://"))
+        let by_proxy = |it: &&Mount| plan::goes_by_proxy(it.ecosystem) && it.url.starts_with("http://");
+        self.mounts.iter().filter(by_proxy)
+    }
+
+    /// The hosts of those that clients of this kind ask for.
+    fn hosts_by_proxy(&self, ecosystem: Ecosystem) -> BTreeSet<&str> {
+        let mounts = self.by_proxy().filter(|mount| mount.ecosystem == ecosystem);
+        mounts.map(|mount| address::host(&mount.url)).collect()
+    }
+
+    /// Whether clients of this kind ask for any of them.
+    #[must_use]
+    pub fn has_by_proxy(&self, ecosystem: Ecosystem) -> bool {
+        self.by_proxy().any(|mount| mount.ecosystem == ecosystem)
     }
 
     /// What leads clients here.
@@ -150,6 +164,7 @@ impl Here {
         self.npm(&mut pointers);
         self.cargo(&mut pointers);
         self.apt(&mut pointers);
+        self.dnf(&mut pointers);
         self.left(&mut pointers);
         pointers
     }
@@ -218,7 +233,7 @@ impl Here {
     }
 
     fn apt(&self, to: &mut Pointers) {
-        let hosts: std::collections::BTreeSet<_> = self.by_proxy().map(|it| address::host(&it.url)).collect();
+        let hosts = self.hosts_by_proxy(Ecosystem::Apt);
         let mut text = String::new();
         for host in &hosts {
             let _ = writeln!(text, "Acquire::http::Proxy::{host} \"{}/\";", self.url);
@@ -233,13 +248,29 @@ impl Here {
         }
     }
 
+    /// dnf takes a proxy for each repository, in the file that names it.
+    fn dnf(&self, to: &mut Pointers) {
+        let hosts: Vec<_> = self.hosts_by_proxy(Ecosystem::Dnf).into_iter().collect();
+        if !hosts.is_empty() {
+            let place = format!("/etc/yum.repos.d, in each section of {}", hosts.join(", "));
+            to.pieces.push(Piece { client: "dnf", place, text: format!("proxy={}\n", self.url) });
+        }
+        for mount in self.of(Ecosystem::Dnf).filter(|it| !it.url.starts_with("http://")) {
+            to.notes.push(format!(
+                "dnf: write `baseurl={}…` in the place of `{}`, and comment out `metalink` and `mirrorlist`",
+                self.at(mount),
+                mount.url
+            ));
+        }
+    }
+
     /// Says what no client is led to.
     fn left(&self, to: &mut Pointers) {
         for mount in &self.mounts {
             let at = self.at(mount);
             let is_default = self.default_of(mount.ecosystem) == Some(mount);
             match (&mount.role, mount.ecosystem) {
-                (_, Ecosystem::Apt) => {}
+                (_, Ecosystem::Apt | Ecosystem::Dnf) => {}
                 (_, Ecosystem::Generic) => to.notes.push(format!("{at} is {}", mount.url)),
                 _ if is_default => {}
                 (Role::Further, Ecosystem::Python) => {}
@@ -252,7 +283,7 @@ impl Here {
                     ));
                 }
             }
-            if mount.has_credentials && mount.ecosystem != Ecosystem::Apt {
+            if mount.has_credentials && !plan::goes_by_proxy(mount.ecosystem) {
                 to.notes.push(format!("{}: {}", mount.name, plan::credentials(mount.ecosystem, &mount.name)));
             }
         }

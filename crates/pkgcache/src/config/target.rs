@@ -10,7 +10,7 @@ use crate::config::hosts::is_address;
 use crate::config::ttl::Lifetimes;
 use crate::config::{Config, DOCKER, Upstream};
 use crate::ecosystem::path::canonical;
-use crate::ecosystem::{Ecosystem, apt, python};
+use crate::ecosystem::{Ecosystem, apt, dnf, python};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -115,8 +115,8 @@ struct Known {
 }
 
 /// A URL below an upstream that is mounted is of its kind; one that looks like a file of a Debian
-/// repository is taken for one, and where an index of Python is mounted, one that looks like a
-/// file of such an index: these lie on other servers.
+/// or RPM repository is taken for one, and where an index of Python is mounted, one that looks like
+/// a file of such an index: these lie on other servers.
 fn known(config: &Config, url: &Uri) -> Known {
     let path = url.path();
     let mounted = config.upstreams.iter().filter_map(|it| Some((it, path_below(&it.url, url)?)));
@@ -130,7 +130,11 @@ fn known(config: &Config, url: &Uri) -> Known {
         let (kind, upstream) = (Ecosystem::Python, index.url.clone());
         return Known { kind, below, upstream, keyring: None, ttl: index.ttl };
     }
-    let kind = if apt::is_likely(path) { Ecosystem::Apt } else { Ecosystem::Generic };
+    let kind = match () {
+        () if apt::is_likely(path) => Ecosystem::Apt,
+        () if dnf::is_likely(path) => Ecosystem::Dnf,
+        () => Ecosystem::Generic,
+    };
     let root =
         format!("{}://{}/", url.scheme_str().unwrap_or("http"), url.authority().map_or("", |it| it.as_str()));
     let (below, upstream) = (path.to_owned(), root.parse().unwrap_or_default());

@@ -10,10 +10,12 @@ mod accept;
 pub(crate) mod apt;
 pub(crate) mod base;
 pub(crate) mod cargo;
+pub(crate) mod dnf;
 mod json;
 pub(crate) mod npm;
 pub(crate) mod oci;
 mod openpgp;
+mod packing;
 pub(crate) mod path;
 pub(crate) mod python;
 #[cfg(test)]
@@ -36,6 +38,8 @@ pub enum Ecosystem {
     Generic,
     /// Debian's package manager, and what speaks like it.
     Apt,
+    /// dnf, yum and zypper.
+    Dnf,
     /// pip, uv and others that read a simple index.
     Python,
     /// npm, pnpm and yarn.
@@ -144,6 +148,7 @@ impl Ecosystem {
         match self {
             Self::Generic => "generic",
             Self::Apt => "apt",
+            Self::Dnf => "dnf",
             Self::Python => "python",
             Self::Npm => "npm",
             Self::Cargo => "cargo",
@@ -162,6 +167,7 @@ impl Ecosystem {
         match self {
             Self::Generic => Asked::default(),
             Self::Apt => apt::ask(path, query),
+            Self::Dnf => dnf::ask(path, query),
             Self::Python => python::ask(path, query),
             Self::Npm => npm::ask(path, query),
             Self::Cargo => cargo::ask(path, query),

@@ -28,7 +28,8 @@ fn line(ecosystem: &str, path: &str, asked: &Asked) -> String {
 }
 
 fn ecosystem(name: &str) -> Ecosystem {
-    let all = [Ecosystem::Apt, Ecosystem::Python, Ecosystem::Npm, Ecosystem::Cargo, Ecosystem::Oci];
+    let all =
+        [Ecosystem::Apt, Ecosystem::Dnf, Ecosystem::Python, Ecosystem::Npm, Ecosystem::Cargo, Ecosystem::Oci];
     all.into_iter().find(|it| it.name() == name).unwrap_or_else(|| panic!("{name}"))
 }
 

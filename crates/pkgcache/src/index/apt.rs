@@ -7,7 +7,7 @@ use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, StatusCode};
 use storekit::{Digest, Level, PackageKey, StoredResponse};
 
 use crate::cache::{self, Cache};
@@ -16,7 +16,7 @@ use crate::ecosystem::ruling::Expected;
 use crate::ecosystem::table::Table;
 use crate::ecosystem::{Asked, BadIndex, Class};
 use crate::index::document::{self, Document};
-use crate::index::ruled::{Known, Plan, plain, ruled, vouched, whole};
+use crate::index::ruled::{self, Known, Plan, plain, ruled, vouched, whole};
 use crate::known::repositories::{Packages, Vouched};
 use crate::proxy::lookup::Lookup;
 use crate::response::stored_head::Answer;
@@ -63,7 +63,7 @@ async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: SocketA
             {
                 return document::bad(cache, &asking, &document, &error);
             }
-            cache.index.apt.give(client, &asking.key.url, document.digest);
+            cache.index.given.give(client, &asking.key.url, document.digest);
             document::whole(&lookup, &document)
         }
         Err(plan) => plan,
@@ -76,7 +76,7 @@ async fn releases(cache: &Arc<Cache>, lookup: &Lookup, place: &Place, client: So
     for name in ["InRelease", "Release"] {
         let Some(path) = place.beside_release(name) else { break };
         let Some(asking) = at(lookup, &path) else { continue };
-        if let Some(digest) = cache.index.apt.given(client, &asking.key.url)
+        if let Some(digest) = cache.index.given.of(client, &asking.key.url)
             && let Some(document) = document::stored_as(cache, &asking, &digest).await
         {
             found.extend(release(cache, &asking, &document).await.ok());
@@ -93,17 +93,7 @@ async fn releases(cache: &Arc<Cache>, lookup: &Lookup, place: &Place, client: So
 
 /// The lookup of another path of the same server.
 fn at(lookup: &Lookup, path: &str) -> Option<Lookup> {
-    let (scheme, authority) = (lookup.target.url.scheme_str()?, lookup.target.url.authority()?);
-    // The path is below the mount; what is mounted is above it.
-    let whole = lookup.target.url.path();
-    let above = whole.strip_suffix(lookup.target.below.as_str()).unwrap_or_default();
-    let url: Uri = format!("{scheme}://{authority}{above}{path}").parse().ok()?;
-    let mut other = lookup.clone();
-    other.method = http::Method::GET;
-    other.target.url = crate::config::target::normal(&url)?;
-    path.clone_into(&mut other.target.below);
-    other.key = cache::key(&other.target, &other.headers);
-    Some(generations(other))
+    ruled::at(lookup, path).map(generations)
 }
 
 /// What a stored release says. Where there is a keyring, it counts only if one of its keys signed

@@ -9,6 +9,7 @@
 
 mod apt;
 mod cargo;
+mod dnf;
 mod document;
 pub(crate) mod login;
 mod named;
@@ -54,6 +55,7 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
         (Ecosystem::Npm, _) => npm::plan(cache, lookup, &asked).await,
         (Ecosystem::Cargo, _) => cargo::plan(cache, lookup, &asked).await,
         (Ecosystem::Apt, _) => apt::plan(cache, lookup, &asked, from.client).await,
+        (Ecosystem::Dnf, _) => Box::pin(dnf::plan(cache, lookup, &asked, from.client)).await,
         (Ecosystem::Oci, _) => oci::plan(cache, lookup, &asked).await,
     };
     if let Plan::Lookup(lookup) = &planned {
@@ -62,9 +64,12 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
     planned
 }
 
-/// Remembers where a file's answer is stored, so that the next request for it is quick.
+/// Remembers where a file's answer is stored, so that the next request for it is quick. What has
+/// generations is another file for each client, by what that was given before.
 fn remember(cache: &Cache, lookup: &Lookup, asked: &Uri) {
-    let simple = lookup.ruling.freshness == Freshness::Forever && lookup.key.scope.is_none();
+    let ruling = &lookup.ruling;
+    let is_one = ruling.freshness == Freshness::Forever && ruling.generations == 0;
+    let simple = is_one && lookup.key.scope.is_none();
     if !simple || lookup.headers.contains_key(http::header::AUTHORIZATION) {
         return;
     }

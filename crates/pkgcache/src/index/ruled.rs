@@ -140,6 +140,21 @@ pub(super) fn base(lookup: &Lookup) -> Option<Base> {
     Some(Base { here, mount, upstream: lookup.target.upstream.clone(), keeps_links: false })
 }
 
+/// The lookup of another path of the same server.
+pub(super) fn at(lookup: &Lookup, path: &str) -> Option<Lookup> {
+    let (scheme, authority) = (lookup.target.url.scheme_str()?, lookup.target.url.authority()?);
+    // The path is below the mount; what is mounted is above it.
+    let whole = lookup.target.url.path();
+    let above = whole.strip_suffix(lookup.target.below.as_str()).unwrap_or_default();
+    let url: Uri = format!("{scheme}://{authority}{above}{path}").parse().ok()?;
+    let mut other = lookup.clone();
+    other.method = http::Method::GET;
+    other.target.url = crate::config::target::normal(&url)?;
+    path.clone_into(&mut other.target.below);
+    other.key = cache::key(&other.target, &other.headers);
+    Some(other)
+}
+
 /// The lookup of another path below the same upstream, for this program's own use.
 pub(super) fn beside(lookup: &Lookup, path: &str, headers: HeaderMap) -> Option<Lookup> {
     let root = lookup.target.upstream.to_string();

@@ -1,7 +1,9 @@
 //! What is known of indexes beside what is stored of them: tables that were read, pages that were
 //! written anew, repositories. All of it can be worked out again.
 
+pub(crate) mod given;
 pub(crate) mod rendered;
+pub(crate) mod repomds;
 pub(crate) mod repositories;
 pub(crate) mod tables;
 pub(crate) mod turns;
@@ -19,6 +21,10 @@ pub(crate) struct Index {
     pub(crate) rendered: rendered::Rendered,
     /// Debian repositories.
     pub(crate) apt: repositories::Repositories,
+    /// Indexes of RPM repositories.
+    pub(crate) dnf: repomds::Repomds,
+    /// Which generation of an index each client has.
+    pub(crate) given: given::Given,
     /// Questions that one asks for all.
     pub(crate) turns: turns::Turns,
 }

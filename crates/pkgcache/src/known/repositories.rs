@@ -1,16 +1,12 @@
-//! What is known of Debian repositories: their releases, their indexes of packages, and which
-//! release each client has.
+//! What is known of Debian repositories: their releases and their indexes of packages.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use storekit::{Digest, Level};
 
 use crate::ecosystem::apt::{Packing, Release};
 
-/// Clients of which it is remembered what they were given.
-const CLIENTS: usize = 4096;
 /// Indexes of packages that are known of one repository.
 const INDEXES: usize = 256;
 
@@ -44,9 +40,6 @@ struct Repository {
 #[derive(Debug, Default)]
 struct State {
     repositories: HashMap<String, Repository>,
-    /// The release that was given last on each connection, by the client's end of it and the
-    /// release's URL.
-    given: VecDeque<((SocketAddr, String), Digest)>,
     releases: VecDeque<((Digest, Option<Digest>), Vouched)>,
 }
 
@@ -57,24 +50,6 @@ pub(crate) struct Repositories(Mutex<State>);
 impl Repositories {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The client has this release now.
-    pub(crate) fn give(&self, client: SocketAddr, url: &str, digest: Digest) {
-        let mut state = self.state();
-        state.given.retain(|((it, at), _)| !(*it == client && at == url));
-        state.given.push_front(((client, url.to_owned()), digest));
-        state.given.truncate(CLIENTS);
-    }
-
-    /// The release that the client has: what it was given on this connection, else on the last one
-    /// from its address, behind which others may be, too.
-    pub(crate) fn given(&self, client: SocketAddr, url: &str) -> Option<Digest> {
-        let state = self.state();
-        let find = |is_it: &dyn Fn(&SocketAddr) -> bool| {
-            state.given.iter().find(|((it, at), _)| is_it(it) && at == url).map(|(_, digest)| *digest)
-        };
-        find(&|it| *it == client).or_else(|| find(&|it| it.ip() == client.ip()))
     }
 
     /// The repository has such an index.

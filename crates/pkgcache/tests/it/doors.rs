@@ -30,6 +30,40 @@ fn machine() -> Session {
 }
 
 #[test]
+fn the_repositories_of_a_machine_with_dnf_are_upstreams() {
+    let session = session()
+        .file("root/etc/dnf/dnf.conf", "[main]\ngpgcheck=1\nproxy=http://me:word@p.example:1/\n")
+        .file(
+            "root/etc/yum.repos.d/a.repo",
+            "[base]\nbaseurl=http://one.example/pub/linux/releases/$releasever/os/$basearch/\n\
+             [list]\nmetalink=https://m.example/metalink?repo=x\n[off]\nenabled=0\nbaseurl=http://off.example/\n",
+        )
+        .file("root/etc/yum.repos.d/b.repo", "[own]\nbaseurl=https://own.example/team/rpm/$basearch\n");
+    let found = session.run("detect --root root").ok().stdout();
+    assert_eq!(
+        found,
+        "[pkgcache]\n\
+         # dnf asks for its http sources through the proxy.\n\
+         allow = [\"one.example\"]\n\n\
+         [pkgcache.upstream]\n\
+         # /etc/yum.repos.d/a.repo\n\
+         \"one.example\" = { url = \"http://one.example/pub/linux/releases/\", kind = \"dnf\" }\n\
+         # /etc/yum.repos.d/b.repo\n\
+         team = { url = \"https://own.example/team/rpm/\", kind = \"dnf\" }\n\n\
+         # /etc/yum.repos.d/a.repo: `list` has its servers from a metalink, so it is not cached: write a `baseurl` in its place\n\
+         # dnf goes through the proxy `http://…@p.example:1/` already\n"
+    );
+    session.write("larder.toml", &found);
+    let env = session.run("env").ok().stdout();
+    for line in [
+        "# dnf: no variable says this. In /etc/yum.repos.d, in each section of one.example:\n#   proxy=http://127.0.0.1:3144\n",
+        "# dnf: write `baseurl=http://127.0.0.1:3144/team/…` in the place of `https://own.example/team/rpm/`, and comment out",
+    ] {
+        assert!(env.contains(line), "{line}\n{env}");
+    }
+}
+
+#[test]
 fn the_settings_of_a_machine_are_upstreams() {
     let session = machine();
     let found = session.run("detect --root root").ok().stdout();

@@ -2,7 +2,7 @@
 
 use super::{Key, Kind, key};
 
-pub(crate) const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `npm`, `pip`. In no key, and nothing of it stays in an image";
+pub(crate) const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `dnf`, `npm`, `pip`. In no key, and nothing of it stays in an image";
 
 pub(crate) const CACHE: &[Key] = &[
     key(

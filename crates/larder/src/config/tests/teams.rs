@@ -65,7 +65,7 @@ fn the_composers_disks_are_read() {
     assert_eq!(edge.inputs, ["specs/edge.yml", "specs/common/**"]);
     assert_eq!(
         (edge.packages.as_slice(), debug.packages.as_slice()),
-        (&["apt".to_owned()][..], &["apt".to_owned()][..])
+        (&["apt".to_owned(), "dnf".to_owned()][..], &["apt".to_owned(), "dnf".to_owned()][..])
     );
     assert!(edge.run.starts_with("image-composer build --out \"$LARDER_OUTPUT\""));
     assert_eq!((debug.output.as_str(), debug.use_image_cache), ("out/edge-debug.raw", false));

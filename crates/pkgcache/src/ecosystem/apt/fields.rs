@@ -4,8 +4,8 @@
 
 use storekit::{Checksum, printable};
 
-use super::place::spelled_path;
 use crate::ecosystem::BadIndex;
+use crate::ecosystem::path::spelled_path;
 
 /// What a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,6 @@
 
 mod fields;
 mod packages;
-mod packing;
 mod place;
 mod release;
 pub(crate) mod signature;
@@ -14,10 +13,10 @@ mod tests;
 use storekit::Checksum;
 
 pub(crate) use self::packages::vouch;
-pub(crate) use self::packing::Packing;
 use self::place::Kind;
 pub(crate) use self::place::{Place, place};
 pub(crate) use self::release::{Release, release};
+pub(crate) use crate::ecosystem::packing::Packing;
 use crate::ecosystem::{Asked, Class, Package};
 
 /// Paths with `…/dists/SUITE/…`: `InRelease`, `Release`, `Release.gpg` (indexes),

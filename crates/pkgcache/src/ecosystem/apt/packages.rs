@@ -5,8 +5,8 @@ use std::io::Read;
 use storekit::Checksum;
 
 use super::fields::{self, Line};
-use super::packing::{Lines, Packing};
 use crate::ecosystem::BadIndex;
+use crate::ecosystem::packing::{Lines, Packing};
 use crate::ecosystem::table::{TableBuilder, Voucher};
 
 /// Adds all files of a `Packages` or a `Sources`, by their paths below the repository's base, in

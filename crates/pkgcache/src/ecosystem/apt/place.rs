@@ -3,9 +3,8 @@
 //! Deliberately absent: what any index says. So a name decides only what may be believed of a file,
 //! never that it is what it should be.
 
-use std::fmt::Write as _;
-
 use crate::ecosystem::Package;
+use crate::ecosystem::path::{decoded, segments};
 
 /// The parts of a path in a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,67 +52,6 @@ const PACKED: [&str; 6] = [".xz", ".gz", ".zst", ".lz4", ".bz2", ".lzma"];
 const BINARY: [&str; 3] = [".deb", ".udeb", ".ddeb"];
 /// What stands behind the version in the name of a file of a source package, the longest first.
 const SOURCE: [&str; 5] = [".orig", ".debian.tar.", ".diff.gz", ".tar.", ".dsc"];
-/// A path has no more bytes.
-const LONGEST: usize = 4096;
-
-/// The segments of a path, each in one spelling; `None` where one could lead elsewhere, and for a
-/// folder. An empty segment and `.` say nothing and are left out: apt asks so where its sources say
-/// `./`, or end in two `/`.
-#[must_use]
-pub(super) fn segments(path: &str) -> Option<Vec<String>> {
-    if path.len() > LONGEST || is_folder(path) {
-        return None;
-    }
-    path.split('/').filter(says_something).map(|segment| spelled(&decoded(segment)?)).collect()
-}
-
-/// Whether a path ends in a segment that says nothing: `a/.` is `a/` (RFC 3986, 5.2.4).
-fn is_folder(path: &str) -> bool {
-    !path.rsplit('/').next().as_ref().is_some_and(says_something)
-}
-
-fn says_something(segment: &&str) -> bool {
-    !matches!(*segment, "" | ".")
-}
-
-/// A path as files name one another, raw, in the spelling of [`segments`].
-#[must_use]
-pub(super) fn spelled_path(raw: &str) -> Option<String> {
-    if raw.len() > LONGEST || raw.starts_with('/') || is_folder(raw) {
-        return None;
-    }
-    let names = raw.split('/').filter(says_something);
-    let segments: Option<Vec<_>> = names.map(|name| spelled(name.as_bytes())).collect();
-    segments.filter(|segments| !segments.is_empty()).map(|segments| segments.join("/"))
-}
-
-/// The bytes of a segment, its escapes decoded.
-fn decoded(segment: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(if byte == b'%' { digit(rest.next()?)? << 4 | digit(rest.next()?)? } else { byte });
-    }
-    Some(bytes)
-}
-
-/// A segment with everything escaped that does not stand for itself in a path.
-fn spelled(segment: &[u8]) -> Option<String> {
-    let bad = |byte: &u8| byte.is_ascii_control() || matches!(byte, b'/' | b'\\');
-    if segment.is_empty() || matches!(segment, b"." | b"..") || segment.iter().any(bad) {
-        return None;
-    }
-    let mut text = String::with_capacity(segment.len());
-    for byte in segment {
-        if byte.is_ascii_alphanumeric() || b"-._~+:@!$&'()*,;=".contains(byte) {
-            text.push(char::from(*byte));
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    Some(text)
-}
 
 /// The parts of a path; `None` where it could not be in a repository.
 #[must_use]

@@ -9,8 +9,8 @@ use jiff::fmt::rfc2822;
 use storekit::Checksum;
 
 use super::fields::{self, Line};
-use super::packing::{Lines, Packing};
 use crate::ecosystem::BadIndex;
+use crate::ecosystem::packing::{Lines, Packing};
 
 /// What a release says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -36,7 +36,7 @@ impl Packing {
 }
 
 /// No index is larger when it is unpacked: 1 GiB.
-const CAP: u64 = 1 << 30;
+pub(crate) const CAP: u64 = 1 << 30;
 /// No line is longer: 16 MiB.
 const LONGEST_LINE: u64 = 16 << 20;
 /// What an unpacker may take in memory: 80 MiB, enough for `xz -9`.
@@ -46,12 +46,41 @@ const ZSTD_WINDOW: u32 = 26;
 /// What is read at once.
 const PIECE: usize = 128 << 10;
 
+/// What is in a document that is packed so; more than `cap` bytes are an error.
+///
+/// # Errors
+/// [`BadIndex`].
+pub(crate) fn unpacked<'a>(
+    packing: Packing,
+    document: &'a mut dyn Read,
+    cap: u64,
+) -> Result<Unpacked<'a>, BadIndex> {
+    let unpacked: Box<dyn Read + 'a> = match packing {
+        Packing::Plain => Box::new(document),
+        Packing::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(PIECE, document))),
+        Packing::Xz => {
+            let packed = BufReader::with_capacity(PIECE, document);
+            Box::new(XzReader::new_mem_limit(packed, true, XZ_KIB))
+        }
+        Packing::Zstd => {
+            let mut decoder = zstd::Decoder::new(document).map_err(|error| broken(&error))?;
+            decoder.window_log_max(ZSTD_WINDOW).map_err(|error| broken(&error))?;
+            Box::new(decoder)
+        }
+    };
+    let capped: Box<dyn Read + 'a> = Box::new(Capped { inner: unpacked, left: cap });
+    Ok(BufReader::with_capacity(PIECE, capped))
+}
+
+/// What comes out of a document when it is unpacked.
+pub(crate) type Unpacked<'a> = BufReader<Box<dyn Read + 'a>>;
+
 /// The lines of a document.
-pub(super) struct Lines<'a> {
-    inner: BufReader<Box<dyn Read + 'a>>,
+pub(crate) struct Lines<'a> {
+    inner: Unpacked<'a>,
     line: Vec<u8>,
     /// How many were read.
-    pub(super) count: u64,
+    pub(crate) count: u64,
 }
 
 /// Ends in an error where more comes than an index has.
@@ -73,7 +102,7 @@ impl<'a> Lines<'a> {
     ///
     /// # Errors
     /// [`BadIndex`].
-    pub(super) fn new(packing: Packing, document: &'a mut dyn Read) -> Result<Self, BadIndex> {
+    pub(crate) fn new(packing: Packing, document: &'a mut dyn Read) -> Result<Self, BadIndex> {
         Self::capped(packing, document, CAP)
     }
 
@@ -81,29 +110,15 @@ impl<'a> Lines<'a> {
     ///
     /// # Errors
     /// [`BadIndex`].
-    pub(super) fn capped(packing: Packing, document: &'a mut dyn Read, cap: u64) -> Result<Self, BadIndex> {
-        let unpacked: Box<dyn Read + 'a> = match packing {
-            Packing::Plain => Box::new(document),
-            Packing::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(PIECE, document))),
-            Packing::Xz => {
-                let packed = BufReader::with_capacity(PIECE, document);
-                Box::new(XzReader::new_mem_limit(packed, true, XZ_KIB))
-            }
-            Packing::Zstd => {
-                let mut decoder = zstd::Decoder::new(document).map_err(|error| broken(&error))?;
-                decoder.window_log_max(ZSTD_WINDOW).map_err(|error| broken(&error))?;
-                Box::new(decoder)
-            }
-        };
-        let capped: Box<dyn Read + 'a> = Box::new(Capped { inner: unpacked, left: cap });
-        Ok(Self { inner: BufReader::with_capacity(PIECE, capped), line: Vec::new(), count: 0 })
+    pub(crate) fn capped(packing: Packing, document: &'a mut dyn Read, cap: u64) -> Result<Self, BadIndex> {
+        Ok(Self { inner: unpacked(packing, document, cap)?, line: Vec::new(), count: 0 })
     }
 
     /// The next line without its end; `None` behind the last.
     ///
     /// # Errors
     /// [`BadIndex`].
-    pub(super) fn next(&mut self) -> Result<Option<&[u8]>, BadIndex> {
+    pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, BadIndex> {
         self.line.clear();
         let mut inner = (&mut self.inner).take(LONGEST_LINE);
         let count = inner.read_until(b'\n', &mut self.line).map_err(|error| broken(&error))?;
@@ -121,7 +136,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-fn broken(error: &io::Error) -> BadIndex {
+/// What an error while a document is unpacked says of it.
+pub(crate) fn broken(error: &io::Error) -> BadIndex {
     match error.kind() {
         ErrorKind::FileTooLarge => BadIndex::TooLarge("it is larger than 1 GiB when it is unpacked"),
         ErrorKind::OutOfMemory => BadIndex::TooLarge("it takes too much memory to unpack"),
