@@ -355,6 +355,20 @@ fn the_loop_closes_with_podman() {
 }
 
 #[test]
+fn podman_takes_the_dockerfile_of_a_piped_context() {
+    if !have(&[Part::Podman]) {
+        return;
+    }
+    let session = with_podman("engine = \"podman\"\ncontext = \"app\"\nignore = \"all\"\n");
+    session.write("app/Dockerfile", "FROM scratch\nLABEL from=context\n");
+    // It lies where larder and podman run.
+    session.write("Dockerfile", "FROM scratch\nLABEL from=elsewhere\n");
+    bakes(&session, "built");
+    let label = session.run("../bin/podman image inspect --format '{{.Config.Labels.from}}' app").ok();
+    assert_eq!(label.stdout().trim(), "context");
+}
+
+#[test]
 fn the_engine_that_answers_builds() {
     if !have(&[Part::Podman]) {
         return;

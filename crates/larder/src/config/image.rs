@@ -392,6 +392,7 @@ impl Image {
         let file = match handed {
             Handed::Folder => build.file(),
             Handed::Dockerfile(file) => file.to_owned(),
+            Handed::Tar if self.builder() == Engine::Podman => only_within(&build.dockerfile),
             Handed::Tar => plain(&build.dockerfile),
         };
         let cmd = optional(docker_build.arg("-f").path(&file), "--target", build.target.as_deref());
@@ -494,6 +495,13 @@ fn words(words: &[String]) -> Option<String> {
         [word] if !word.starts_with('[') => Some(word.clone()),
         several => Some(serde_json::Value::from(several.to_vec()).to_string()),
     }
+}
+
+/// The path as podman finds it in a piped context: that looks in its own folder first, where
+/// another file may have the name. A folder that is not there leads nowhere then, and within the
+/// context its name falls away, as podman joins the two.
+fn only_within(path: &Utf8Path) -> Utf8PathBuf {
+    Utf8Path::new(".larder-nowhere/..").join(plain(path))
 }
 
 /// The path without `./` in front, as one would type it.

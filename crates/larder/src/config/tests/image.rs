@@ -120,6 +120,9 @@ fn a_piped_context_names_the_dockerfile_from_within() {
     let cmd = image(FULL).build(Cmd::new("docker").arg("build"), Handed::Tar).to_string();
     assert!(cmd.contains("-f docker/App "), "{cmd}");
     assert!(cmd.ends_with(" -"), "{cmd}");
+    let text = format!("engine = \"podman\"\n{FULL}");
+    let cmd = image(&text).build(Cmd::new("podman").arg("build"), Handed::Tar).to_string();
+    assert!(cmd.contains("-f .larder-nowhere/../docker/App "), "{cmd}");
 }
 
 #[test]
