@@ -41,6 +41,8 @@ const SPARSE: &str = "truncate -s 64M \"$LARDER_OUTPUT\"; \
 #[test]
 fn a_raw_disk_is_made_once_and_keeps_its_holes() {
     let session = composer("out/edge.raw", SPARSE);
+    session.run("larder bake --prove edge").ends(2).says("`edge` is a disk, and only images can be proved");
+    assert_eq!(runs(&session), 0);
     let built = bakes(&session, "larder bake --json", "built");
     assert_eq!(
         (&built["saved"], &built["from"], &built["reason"]),

@@ -57,6 +57,8 @@ fn a_moved_base_is_built_from_when_it_is_asked_for() {
         .ends(2)
         .says(&format!("has no digest for `{host}/base:1`, `{host}/tools:1`"));
     session.run(&format!("{BAKE} --locked")).ends(2);
+    let unlocked = session.run("CI=true larder lock --check").ends(1).stdout();
+    assert!(unlocked.contains(&format!("{host}/base:1  not locked  ->  sha256:")), "{unlocked}");
     assert_eq!(lock(), "");
 
     let first = bakes(&session, BAKE, "built").says(&format!("locked: {host}/base:1 at sha256:"));
@@ -89,7 +91,13 @@ fn a_moved_base_is_built_from_when_it_is_asked_for() {
     registry.kill();
     bakes(&session, BAKE, "hit");
     bakes(&session, &format!("{BAKE} --update"), "hit").says("it stays as locked");
-    session.run("larder lock --check").ok();
+    // What nobody can say is not said to be well.
+    session.run("larder lock --check").ends(2).says(&format!("`{host}/base:1` cannot be looked up now"));
+    session.write("Dockerfile", format!("FROM {host}/gone:1\n"));
+    session
+        .run("larder lock")
+        .ends(2)
+        .says(&format!("`{host}/gone:1` is not locked: its registry does not answer for it"));
 }
 
 /// A project whose Dockerfile has an ignore file of its own, on a base from the registry.

@@ -122,7 +122,14 @@ impl Bake<'_> {
     /// After a build: why the images that it was built from may be others than those of the key, if
     /// so. `below` is what the engine had before it.
     pub(super) fn doubtful_bases(&mut self, below: &[Option<String>]) -> Result<Option<String>, RunError> {
-        let uses = uses(self.image, self.baker.tools, self.baker.runner).ok();
+        let uses = match uses(self.image, self.baker.tools, self.baker.runner) {
+            Ok(uses) => Some(uses),
+            Err(error) if error.is_interruption() => return Err(error),
+            Err(error) if self.planned.uses.is_some() => {
+                return Ok(Some(format!("its Dockerfile could not be read again after the build: {error}")));
+            }
+            Err(_) => None,
+        };
         if uses != self.planned.uses
             || self.known_bases()? != self.bases
             || self.known_contexts()? != self.contexts

@@ -6,7 +6,7 @@
 //! a foreign frontend, whose Dockerfile nobody could pin. What neither registry nor engine knows
 //! stays as it is, and hashctx warns of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use camino::Utf8PathBuf;
@@ -24,7 +24,7 @@ use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
 
 /// Gives each image to bake the digests that it is built from, and writes what is new into
-/// larder.lock, unless this is a check.
+/// larder.lock, unless this is a check. Returns what could not be locked, a line each.
 ///
 /// # Errors
 /// A larder.lock that cannot be used; one that lacks an image, where it may not be written; a name
@@ -34,7 +34,7 @@ pub(super) fn lock(
     options: &Options,
     tools: &Tools,
     runner: &Runner,
-) -> Result<(), BakeError> {
+) -> Result<Vec<String>, BakeError> {
     let mut locks = Locks::load(options, tools, runner)?;
     locks.known_names(planned)?;
     for one in planned.iter_mut() {
@@ -52,11 +52,13 @@ pub(super) fn lock(
             }
         }
     }
-    locks.finish(planned)
+    let unknown = locks.unknown(planned);
+    locks.finish(planned).map(|()| unknown)
 }
 
-/// Says which images of the bake have another digest in their registry than in larder.lock, a line
-/// each. `No` where there is one. A registry that does not answer says nothing.
+/// Says which images of the bake have another digest in their registry than in larder.lock, or none
+/// there, a line each. `No` where there is one, else trouble where something could not be looked
+/// up.
 ///
 /// # Errors
 /// A larder.lock that cannot be used; an interruption; a report that could not be written.
@@ -68,26 +70,47 @@ pub(super) fn behind(
     out: &mut (impl Write + ?Sized),
 ) -> Result<Outcome, BakeError> {
     let locks = Locks::load(options, tools, runner)?;
-    let used: Vec<String> = planned.iter().flat_map(named).map(|name| names::full(&name)).collect();
-    let mut current = true;
-    for (name, locked) in locks.file.iter().filter(|(name, _)| used.iter().any(|used| used == name)) {
-        let now = lock::in_registry(name, tools, runner)?.filter(|now| *now != locked.digest);
-        if let Some(now) = now {
-            current = false;
-            writeln!(out, "{name}  {}  ->  {now}", locked.digest).map_err(BakeError::Report)?;
+    let mut behind = Vec::new();
+    let mut unknown = Vec::new();
+    let mut seen = BTreeSet::new();
+    for one in planned {
+        for name in named(one) {
+            let full = names::full(&name);
+            if !seen.insert(full.clone()) {
+                continue;
+            }
+            let locked = locks.file.get(&name).map(|locked| locked.digest.clone());
+            match locks.look_up(one, &name, locked.is_some(), true)? {
+                Found::Digest(now) if locked.as_ref() != Some(&now) => behind.push((full, locked, now)),
+                Found::Nothing => unknown.push(full),
+                Found::Digest(_) | Found::Local => {}
+            }
+        }
+        for Remote { address, is_repository, .. } in remotes(one) {
+            if !seen.insert(address.clone()) {
+                continue;
+            }
+            let locked = locks.file.source(address).map(|locked| locked.digest.clone());
+            match lock::at_address(address, *is_repository, tools, runner)? {
+                Some(now) if locked.as_ref() != Some(&now) => behind.push((address.clone(), locked, now)),
+                Some(_) => {}
+                None => unknown.push(address.clone()),
+            }
         }
     }
-    for (address, locked) in locks.file.sources() {
-        let mut remotes = planned.iter().flat_map(remotes).filter(|remote| remote.address == address);
-        let Some(remote) = remotes.next() else { continue };
-        let now = lock::at_address(address, remote.is_repository, tools, runner)?;
-        if let Some(now) = now.filter(|now| *now != locked.digest) {
-            current = false;
-            writeln!(out, "{address}  {}  ->  {now}", locked.digest).map_err(BakeError::Report)?;
-        }
+    for (name, locked, now) in &behind {
+        let locked = locked.as_deref().unwrap_or("not locked");
+        writeln!(out, "{name}  {locked}  ->  {now}").map_err(BakeError::Report)?;
     }
     out.flush().map_err(BakeError::Report)?;
-    Ok(Outcome::from_bool(current))
+    for name in &unknown {
+        locks.say("warning", &format!("`{name}` cannot be looked up now"));
+    }
+    Ok(match (behind.is_empty(), unknown.is_empty()) {
+        (false, _) => Outcome::No,
+        (true, false) => Outcome::Code(2),
+        (true, true) => Outcome::Yes,
+    })
 }
 
 struct Locks<'a> {
@@ -249,6 +272,17 @@ impl<'a> Locks<'a> {
     /// Asks the engine whether the image is its own; then the registry; then the engine for the
     /// registry's digest. One that was locked is the registry's.
     fn ask(&self, planned: &Planned, name: &str, was_locked: bool) -> Result<Found, RunError> {
+        self.look_up(planned, name, was_locked, !self.options.locked)
+    }
+
+    /// The same, in registries only where they may be asked.
+    fn look_up(
+        &self,
+        planned: &Planned,
+        name: &str,
+        was_locked: bool,
+        in_registries: bool,
+    ) -> Result<Found, RunError> {
         let engine = planned.image.builder();
         let own = if was_locked {
             None
@@ -258,7 +292,7 @@ impl<'a> Locks<'a> {
         if own.as_ref().is_some_and(|own| own.is_local(name, engine)) {
             return Ok(Found::Local);
         }
-        if self.options.locked {
+        if !in_registries {
             return Ok(Found::Nothing);
         }
         let digest = match lock::in_registry(name, self.tools, self.runner)? {
@@ -266,6 +300,31 @@ impl<'a> Locks<'a> {
             digest => digest,
         };
         Ok(digest.map_or(Found::Nothing, Found::Digest))
+    }
+
+    /// What is not locked by now, and should be, a line each.
+    fn unknown(&self, planned: &[Planned]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for one in planned {
+            let image = &one.image;
+            if one.foreign && image.lock {
+                lines.push(format!(
+                    "`{}`: its Dockerfile is for another frontend, and what that names is not locked",
+                    image.name
+                ));
+            } else if image.as_build().is_some() && one.uses.is_none() {
+                lines.push(format!("`{}`: what it is built from could not be read", image.name));
+            }
+        }
+        let is_new = |name: &&String| self.file.get(name).is_none();
+        let nowhere = self.found.iter().filter(|(_, found)| matches!(found, Found::Nothing));
+        let names = nowhere.map(|(name, _)| name).filter(is_new);
+        lines
+            .extend(names.map(|name| format!("`{name}` is not locked: its registry does not answer for it")));
+        let unfetched = self.fetched.iter().filter(|(_, now)| now.is_none()).map(|(address, _)| address);
+        let new = unfetched.filter(|address| self.file.source(address).is_none());
+        lines.extend(new.map(|address| format!("`{address}` is not locked: it cannot be fetched")));
+        lines
     }
 
     /// Tells what is new, and writes it.

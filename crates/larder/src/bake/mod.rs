@@ -33,7 +33,7 @@ use storekit::Kind;
 use storekit::events::Event;
 use storekit::store::Store;
 use thiserror::Error;
-use toolkit::Outcome;
+use toolkit::{Outcome, output};
 
 use crate::config::chosen::{ChosenError, chosen_disks, chosen_images};
 use crate::config::image::Image;
@@ -45,6 +45,7 @@ use crate::occasion::Occasion;
 use crate::outputs::spec;
 use crate::process::live::Live;
 use crate::process::runner::{RunError, Runner, Verbosity};
+use crate::process::temp::Temp;
 use crate::process::tools::Tools;
 use crate::report::summary::{Summary, append};
 use crate::report::{self, Baked, State, Sum};
@@ -156,6 +157,10 @@ pub enum BakeError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Tag(#[from] TagError),
+
+    #[error("`{name}` is a disk, and only images can be proved")]
+    #[diagnostic(code(larder::not_proved), help("name images; `--rebuild` makes a disk anew"))]
+    NotProved { name: String },
 
     #[error("cannot make a temporary folder")]
     #[diagnostic(code(larder::temp), help("TMPDIR names the folder for temporary files"))]
@@ -277,11 +282,16 @@ pub(crate) fn each(
     runner: &Runner,
     mut tell: impl FnMut(&Baked),
 ) -> Result<Vec<(String, Tally)>, BakeError> {
-    let temp = tempfile::Builder::new().prefix("bake-").tempdir().map_err(BakeError::Temp)?;
-    let temp = Utf8Path::from_path(temp.path())
-        .ok_or_else(|| BakeError::Temp(std::io::Error::other("its path is not UTF-8")))?;
+    let temp = Temp::new().map_err(BakeError::Temp)?;
+    let temp = temp.path();
     runner.say(&format!("mkdir -p {temp}"));
-    let disks = chosen_disks(project, &options.names);
+    let mut disks = chosen_disks(project, &options.names);
+    if options.prove {
+        if let Some(disk) = disks.first().filter(|_| !options.names.is_empty()) {
+            return Err(BakeError::NotProved { name: disk.name.clone() });
+        }
+        disks.clear();
+    }
     let (mut planned, engines) = plan::plan(project, options, tools, runner)?;
     secrets::are_there(planned.iter().map(|planned| &planned.image), &options.variables, runner.folder())?;
     locks::lock(&mut planned, options, tools, runner)?;
@@ -423,7 +433,9 @@ pub fn lock(
     if options.check {
         return locks::behind(&planned, options, tools, runner, out);
     }
-    locks::lock(&mut planned, options, tools, runner).map(|()| Outcome::Yes)
+    let unknown = locks::lock(&mut planned, options, tools, runner)?;
+    unknown.iter().for_each(|line| output::say(&format!("warning: {line}")));
+    Ok(if unknown.is_empty() { Outcome::Yes } else { Outcome::Code(2) })
 }
 
 fn outcome(states: &[State]) -> Outcome {

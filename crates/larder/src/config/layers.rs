@@ -144,6 +144,13 @@ pub(super) fn merge<'i>(under: &mut Table<'i>, over: Table<'i>) {
         let below = under.get_mut(name.as_ref()).map(Spanned::get_mut);
         let at = value.span();
         match (below, value.into_inner()) {
+            // A secret comes from one place: one that is said anew is said as a whole.
+            (Some(DeValue::Table(below)), DeValue::Table(above)) if name == "secrets" => {
+                for (id, secret) in above {
+                    below.remove(id.get_ref().as_ref());
+                    below.insert(id, secret);
+                }
+            }
             (Some(DeValue::Table(below)), DeValue::Table(above)) => merge(below, above),
             (_, value) => {
                 under.remove(name.as_ref());

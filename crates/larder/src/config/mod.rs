@@ -235,7 +235,9 @@ fn right_version(file: &Table<'_>) -> Result<(), Fault> {
     let own = env!("CARGO_PKG_VERSION");
     let help = "write the oldest larder that will do: `version = \"0.1\"`, or `\">=0.1, <0.3\"`";
     let wanted = value.get_ref().as_str().unwrap_or_default();
-    let Ok(wanted_is) = semver::VersionReq::parse(wanted) else {
+    // semver takes a lone letter for any version.
+    let has_digit = wanted.contains(|c: char| c.is_ascii_digit());
+    let Some(wanted_is) = semver::VersionReq::parse(wanted).ok().filter(|_| has_digit) else {
         return Err(Fault::new("`version` is not a version", value.span(), help));
     };
     // A version alone means the oldest that will do, and not, as for a crate, a series.

@@ -9,4 +9,5 @@ pub mod error;
 pub mod live;
 pub mod packages;
 pub mod runner;
+pub(crate) mod temp;
 pub mod tools;

@@ -193,7 +193,8 @@ fn text(baked: &Baked, width: usize, out: &mut (impl Write + ?Sized)) -> io::Res
     if line.chars().count() + remark.chars().count() <= COLUMNS {
         writeln!(out, "{line}{remark}")?;
     } else {
-        writeln!(out, "{line}\n  {remark}")?;
+        writeln!(out, "{line}")?;
+        wrapped(&remark, COLUMNS - 4).iter().try_for_each(|line| writeln!(out, "    {line}"))?;
     }
     baked.key_warnings.iter().try_for_each(|doubt| writeln!(out, "    doubt: {doubt}"))?;
     if let Some(changes) = &baked.changes {
@@ -309,6 +310,23 @@ impl fmt::Display for Sum {
     }
 }
 
+/// The text in lines of so many columns at most; a longer word has a line of its own.
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    // Of two blanks the second one stays with the word behind it.
+    for word in text.trim_start().split_inclusive(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.trim_end().chars().count() <= columns => {
+                line.push_str(word)
+            }
+            _ => lines.push(word.trim_start().to_owned()),
+        }
+    }
+    lines.iter_mut().for_each(|line| line.truncate(line.trim_end().len()));
+    lines.retain(|line| !line.is_empty());
+    lines
+}
+
 fn remark(baked: &Baked) -> String {
     // Of a build, `from` says it.
     let engine = baked.engine.filter(|_| baked.state == State::Hit).map(|engine| format!("  for {engine}"));
@@ -325,6 +343,18 @@ fn remark(baked: &Baked) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_there_is_to_say_fits_the_columns() {
+        let text = "  its base `b` would be rebuilt, and its base `c` would be rebuilt  not saved";
+        assert_eq!(
+            wrapped(text, 34),
+            ["its base `b` would be rebuilt, and", "its base `c` would be rebuilt  not", "saved"]
+        );
+        assert_eq!(wrapped("  a/very/long/path is", 6), ["a/very/long/path", "is"]);
+        assert_eq!(wrapped("  short  not saved", 76), ["short  not saved"]);
+        assert!(wrapped("  ", 76).is_empty());
+    }
 
     fn baked(state: State) -> Baked {
         Baked {

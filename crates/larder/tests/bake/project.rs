@@ -75,7 +75,7 @@ impl Project {
     pub(crate) fn tool(self, name: &str, script: &str) -> Self {
         let path = self.root.join("bin").join(name);
         // The temporary folder's name is different each time: it is noted as T.
-        let note = "echo \"${0##*/} $*\" | sed 's#/[^ ]*/bake-[^ /]*#T#g' >>calls";
+        let note = "echo \"${0##*/} $*\" | sed 's#/[^ ]*/larder-bake-[^ /]*#T#g' >>calls";
         stand_in(path, &format!("{note}\n{script}"));
         self
     }

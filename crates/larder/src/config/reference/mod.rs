@@ -110,7 +110,7 @@ const NOTES: &str = "
 larder.toml, on the right a path in the image, a pattern (`*`, `?`, `**`), or a list of them.
 
 - A folder gives what is in it. A single file gets the name on the left, or goes into it if that ends with a slash. Times are kept.
-- Files that a bake wrote for an earlier key are removed. All others are yours and stay, also those that you changed since. Unchanged files are not written again.
+- Files that a bake wrote for an earlier key are removed. All others are yours and stay, but for those in the places of this key's files: they are replaced. Unchanged files are not written again.
 - Errors are: a pattern that matches nothing, an output that would be an input of the image's own key, a file that another image has written.
 
 ## How platforms are kept

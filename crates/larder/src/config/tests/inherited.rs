@@ -147,6 +147,16 @@ fn a_local_file_and_the_command_line_go_above() {
 }
 
 #[test]
+fn a_secret_that_is_said_anew_comes_from_there_alone() {
+    let main = "[image.a]\nsecrets = { tok = { env = \"TOK\" }, other = { env = \"OTHER\" } }\n";
+    let images =
+        read(&[main, "[image.a.secrets]\ntok = { file = \"tok\" }\n"], &[], &[]).expect("good").images;
+    let secrets = &images[0].as_build().expect("a build").secrets;
+    assert_eq!(secrets["tok"], Secret::File("tok".into()));
+    assert_eq!(secrets["other"], Secret::Variable("OTHER".into()));
+}
+
+#[test]
 fn a_fault_is_shown_in_its_own_file() {
     let mut layers = Layers::default();
     layers.add("larder.toml", "[image.a]\n");
@@ -186,6 +196,7 @@ fn contexts_secrets_and_keys_are_handed_to_the_build() {
 fn a_file_for_another_larder_is_refused_first() {
     refused("[larder]\nversion = \"9.0\"\n[imag.x]\n", "the file is for `9.0`", "9.0");
     refused("[larder]\nversion = \"soon\"\n", "`version` is not a version", "soon");
+    refused("[larder]\nversion = \"x\"\n", "`version` is not a version", "x");
     images("[larder]\nversion = \"0.0.1\"\n[image.a]\n");
     images("[larder]\nversion = \">=0.1, <0.9\"\n[image.a]\n");
 }
