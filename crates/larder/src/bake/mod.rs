@@ -434,7 +434,9 @@ pub fn lock(
         return locks::behind(&planned, options, tools, runner, out);
     }
     let unknown = locks::lock(&mut planned, options, tools, runner)?;
-    unknown.iter().for_each(|line| output::say(&format!("warning: {line}")));
+    for line in &unknown {
+        output::say(&format!("warning: {line}"));
+    }
     Ok(if unknown.is_empty() { Outcome::Yes } else { Outcome::Code(2) })
 }
 

@@ -83,7 +83,7 @@ mod tests {
         let parent = tempfile::tempdir().expect("a folder");
         let made = || {
             let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent.path()).expect("a folder");
-            fs::write(folder.path().join("file"), "x").expect("a file");
+            File::create(folder.path().join("file")).expect("a file");
             folder
         };
         // Of a killed run nobody holds the lock, nor removes the folder.

@@ -317,12 +317,14 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
     for word in text.trim_start().split_inclusive(' ') {
         match lines.last_mut() {
             Some(line) if line.chars().count() + word.trim_end().chars().count() <= columns => {
-                line.push_str(word)
+                line.push_str(word);
             }
             _ => lines.push(word.trim_start().to_owned()),
         }
     }
-    lines.iter_mut().for_each(|line| line.truncate(line.trim_end().len()));
+    for line in &mut lines {
+        line.truncate(line.trim_end().len());
+    }
     lines.retain(|line| !line.is_empty());
     lines
 }
