@@ -136,8 +136,8 @@ fn covers(machine: &str, url: &str) -> bool {
         || machine == address::host(url)
 }
 
-/// Settings by which apt asks a proxy (an address without a `/` at its end) for these hosts, and all
-/// others itself.
+/// Settings by which apt asks a proxy (an address without a `/` at its end) for these hosts, and
+/// all others itself.
 #[must_use]
 pub fn led(hosts: &[impl AsRef<str>], proxy: &str) -> String {
     hosts.iter().fold(String::new(), |text, host| {
