@@ -6,13 +6,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
+use larder_tests::http::Site;
 use larder_tests::{Part, Session, have, not_run, parts};
 
 /// Steps of five clients. What they keep for themselves goes: it names the index that they asked.
 const STEPS: &str = "COPY authorities /authorities\n\
     ENV PIP_CERT=/authorities NODE_EXTRA_CA_CERTS=/authorities CARGO_HTTP_CAINFO=/authorities SSL_CERT_FILE=/authorities\n\
     COPY npm /opt/npm\nCOPY cargo rustc uv /usr/local/bin/\nCOPY project /project\n\
-    RUN rm -f /etc/apt/apt.conf.d/*clean && apt-get update && apt-get install -y --no-install-recommends hello \\\n \
+    RUN rm -f /etc/apt/apt.conf.d/*clean && echo 'deb [trusted=yes] VENDOR/ ./' >/etc/apt/sources.list.d/vendor.list \\\n \
+      && apt-get update -o APT::Update::Error-Mode=any && rm /etc/apt/sources.list.d/vendor.list && apt-get install -y --no-install-recommends hello \\\n \
       && rm -rf /var/log /var/cache/apt /var/cache/ldconfig /var/lib/apt/lists\n\
     RUN pip install --no-compile --break-system-packages --root-user-action=ignore idna==3.4 && rm -rf /root/.cache\n\
     RUN uv pip install --system --break-system-packages --no-cache iniconfig==2.0.0\n\
@@ -29,6 +31,8 @@ const QUESTION: &str = "- --crate-name ___ --print=file-names --crate-type bin -
 struct Project {
     session: Session,
     base: String,
+    /// A repository that the cache does not answer for.
+    vendor: Site,
 }
 
 impl Project {
@@ -36,7 +40,12 @@ impl Project {
         let detected = upstreams()?;
         let base = session.client_base_of(engine);
         session.write("larder.toml", detected);
-        let project = Self { session, base };
+        let vendor = Site::new();
+        vendor.put(
+            "/./Packages",
+            "Package: own\nVersion: 1\nArchitecture: all\nFilename: ./own.deb\nSize: 1\n",
+        );
+        let project = Self { session, base, vendor };
         project.context();
         Some(project)
     }
@@ -44,7 +53,8 @@ impl Project {
     fn context(&self) {
         let session = &self.session;
         let from = session.from(&self.base);
-        session.write("Dockerfile", format!("{from}\n{STEPS}"));
+        let steps = STEPS.replace("VENDOR", &self.vendor.url());
+        session.write("Dockerfile", format!("{from}\n{steps}"));
         let authorities =
             std::env::var("SSL_CERT_FILE").unwrap_or("/etc/ssl/certs/ca-certificates.crt".into());
         session.write("authorities", fs::read(authorities).unwrap());
@@ -85,6 +95,15 @@ impl Project {
     fn builds(&self, line: &str) -> String {
         let said = self.session.run(line).ok().stderr();
         said.lines().rev().find(|line| line.starts_with("pkgcache: ")).unwrap_or_default().to_owned()
+    }
+
+    /// The vendor's repository was asked, and not by the cache.
+    #[track_caller]
+    fn vendor_was_asked_directly(&self) {
+        let log = self.vendor.log();
+        assert!(log.iter().any(|it| it.request.path == "/./Packages"), "nobody asked");
+        assert!(log.iter().all(|it| it.request.header("via").is_none()), "the cache asked");
+        self.vendor.forget();
     }
 
     /// A line for each file of an image with its mode, and one for what is in it.
@@ -136,6 +155,7 @@ fn builds_with_docker(buildkit: &str) {
     // What the engine has of an earlier run would ask for nothing.
     let line = project.build("", &format!("docker build --no-cache -t {first}"));
     assert!(!line.contains(" 0B from upstream"), "{line}");
+    project.vendor_was_asked_directly();
     let line = project.build_piped("--offline", &format!("docker build --no-cache -t {second}"));
     assert!(line.contains(" 0 misses, 0B from upstream"), "{line}");
     project.session.run(&format!("docker build --no-cache --network host -t {plain} .")).ok();
@@ -149,6 +169,8 @@ fn builds_with_docker(buildkit: &str) {
     let history =
         if buildkit == "1" { format!("; docker history --no-trunc {first}") } else { String::new() };
     let text = project.session.run(&(inspects + &history)).ok().stdout();
+    // The Dockerfile itself names the vendor.
+    let text = text.replace(&project.vendor.url(), "");
     for word in ["127.0.0.1", "larder-pip", "pip.conf", "npmrc"] {
         assert!(!text.contains(word), "{word}: {text}");
     }
@@ -174,6 +196,7 @@ fn podman_comes_through_it_too() {
     // Without layers between: its storage here copies each one whole.
     let build = "../bin/podman build --layers=false --runtime runc --ulimit nofile=1024:1024 --ulimit nproc=1024:1024";
     project.build("", &format!("{build} --no-cache -t here"));
+    project.vendor_was_asked_directly();
     let line = project.build_piped("--offline", &format!("{build} --no-cache -t again"));
     assert!(line.contains(" 0 misses, 0B from upstream"), "{line}");
     let files = project.files("../bin/podman", "localhost/again");

@@ -189,6 +189,32 @@ fn uv_writes_the_same_lock_file_through_the_proxy_and_installs_by_one_from_elsew
     }
 }
 
+#[test]
+fn uv_in_run_leaves_lock_files_as_they_are_and_is_led_where_it_installs() {
+    let Some(world) = started::<Uv>(Uv::world()) else { return };
+    let upstream = world.upstream();
+    let in_run = |place: &str, words: &[&str]| {
+        let mut command = python::uv_in_run(&world, place, words);
+        command.env("UV_DEFAULT_INDEX", &upstream);
+        command
+    };
+    let direct = made(&world, "direct", uv_lock(&world, "direct", &upstream), "uv.lock");
+    assert_eq!(made(&world, "project", in_run("project", &["lock"]), "uv.lock"), direct);
+    for words in [&["sync"][..], &["sync", "--locked"], &["lock", "--upgrade"], &["run", "true"]] {
+        assert_eq!(made(&world, "project", in_run("project", words), "uv.lock"), direct, "{words:?}");
+    }
+    let words = ["pip", "compile", "-q", "-o", "pylock.toml", "pyproject.toml"];
+    let lock = made(&world, "compiled", in_run("compiled", &words), "pylock.toml");
+    assert!(lock.contains(&world.files().url()), "{lock}");
+    world.forget();
+    let words = ["--quiet", "--directory", ".", "pip", "install", "--target", "out", "larder-demo"];
+    let ran = World::run(in_run("installed", &words)).ok();
+    is_installed::<Uv>(&world, "installed", &ran);
+    let log: Vec<_> = [&world.site, world.files()].iter().flat_map(|site| site.log()).collect();
+    assert!(!log.is_empty(), "nobody asked");
+    assert!(log.iter().all(|it| it.request.header("via").is_some()), "uv came by itself");
+}
+
 fn pip_lock(world: &World, place: &str, index: &str) -> Command {
     let mut command = python::pip(world, place, &["lock", "larder-demo"]);
     command.env("PIP_INDEX_URL", index);

@@ -146,7 +146,16 @@ impl Client for Pip {
 pub(crate) struct Uv;
 
 pub(crate) fn uv(world: &World, place: &str, words: &[&str]) -> Command {
-    let mut command = world.client(place, installed(UV).as_str(), words);
+    as_uv(world, place, world.client(place, installed(UV).as_str(), words))
+}
+
+/// uv as `pkgcache run` starts it.
+pub(crate) fn uv_in_run(world: &World, place: &str, words: &[&str]) -> Command {
+    as_uv(world, place, world.client(place, "pkgcache", &[&["run", "--", "uv"], words].concat()))
+}
+
+/// The command with what uv needs.
+fn as_uv(world: &World, place: &str, mut command: Command) -> Command {
     let home = world.session.path(place);
     let project = "[project]\nname = \"project\"\nversion = \"0.1.0\"\nrequires-python = \">=3.9\"\n\
                    dependencies = [\"larder-demo\"]\n";

@@ -9,6 +9,8 @@
 //! settings are build arguments, and for clients that have no variable for them, or not for all of
 //! their commands, the step's own shell sets them.
 //!
+//! apt is led for the cache's own hosts alone: other sources of an image stay where they are.
+//!
 //! Limit: uv is led where a step installs with `uv pip` alone. Its commands for projects compare
 //! the index with the one in `uv.lock`, and would refuse the lock file or write the cache's address
 //! there.
@@ -51,6 +53,8 @@ struct Stage {
     own_uv: bool,
 }
 
+/// Where apt gets what leads it, while a step runs.
+const APT_CONF: &str = "/etc/apt/apt.conf.d/99larder";
 const APT: [&str; 3] = ["apt", "apt-get", "aptitude"];
 const DNF: [&str; 6] = ["dnf", "dnf-3", "dnf5", "microdnf", "tdnf", "yum"];
 const NPM: [&str; 6] = ["npm", "npx", "pnpm", "yarn", "corepack", "node-gyp"];
@@ -70,7 +74,7 @@ pub fn rewrite(text: &str, engine: Engine, doors: &Doors) -> Rewritten {
         stage.learn(&keyword.to_ascii_uppercase(), &instruction.text());
         let is_run = keyword.eq_ignore_ascii_case("RUN");
         let own = instruction.text();
-        runs_dnf |= is_run && engine.mounts() && doors.dnf && tokens(&own).any(|token| DNF.contains(&token));
+        runs_dnf |= is_run && doors.dnf && tokens(&own).any(|token| DNF.contains(&token));
         let more = match (is_run, engine.mounts()) {
             (true, true) => mounts(&own, &stage, doors, &mut written.secrets),
             (true, false) => shell(&own, doors, &mut written.has_unled),
@@ -90,7 +94,7 @@ pub fn rewrite(text: &str, engine: Engine, doors: &Doors) -> Rewritten {
     if !engine.mounts() {
         written.arguments = doors.variables();
     }
-    if runs_dnf || !engine.mounts() {
+    if runs_dnf {
         written.arguments.extend(doors.proxy());
     }
     written
@@ -145,7 +149,7 @@ fn mounts(step: &str, stage: &Stage, doors: &Doors, secrets: &mut Vec<Secret>) -
     if has(&APT)
         && let Some(text) = doors.apt_conf()
     {
-        wanted.push(("larder-apt", "/etc/apt/apt.conf.d/99larder".to_owned(), text));
+        wanted.push(("larder-apt", APT_CONF.to_owned(), text));
     }
     if let Some(text) = doors.pip_conf() {
         wanted.push(("larder-pip", "/etc/pip.conf".to_owned(), text));
@@ -196,22 +200,27 @@ fn shell(step: &str, doors: &Doors, has_unled: &mut bool) -> String {
         *has_unled |= !is_shell;
         let _ = write!(first, " export UV_DEFAULT_INDEX=\"${{UV_DEFAULT_INDEX:-{url}}}\";");
     }
-    if has(&CARGO)
-        && let Some(text) = doors.cargo_config()
-    {
-        if has(&["exec", "trap"]) {
-            *has_unled = true;
-        } else {
-            *has_unled |= !is_shell;
-            let lines = text.lines().fold(String::new(), |lines, line| lines + " '" + line + "'");
-            // What the step leaves has to be what it leaves without this.
-            let _ = write!(
-                first,
-                " larder=\"${{CARGO_HOME:-$HOME/.cargo}}/config.toml\"; [ -e \"$larder\" ] || \
-                 {{ trap 'rm -f \"$larder\"' EXIT; mkdir -p \"${{larder%/*}}\" && \
-                 printf '%s\\n'{lines} >\"$larder\"; }};"
-            );
-        }
+    let apt = doors.apt_conf().filter(|_| has(&APT)).map(|text| ("larder_apt", APT_CONF, text));
+    let cargo = doors.cargo_config().filter(|_| has(&CARGO));
+    let cargo = cargo.map(|text| ("larder_cargo", "${CARGO_HOME:-$HOME/.cargo}/config.toml", text));
+    let files: Vec<_> = apt.into_iter().chain(cargo).collect();
+    let cannot_undo = has(&["exec", "trap"]);
+    *has_unled |= !files.is_empty() && (cannot_undo || !is_shell);
+    if !files.is_empty() && !cannot_undo {
+        // What the step leaves has to be what it leaves without this.
+        let names = files.iter().fold(String::new(), |names, (name, ..)| names + " \"$" + name + "\"");
+        let _ = write!(first, " trap 'rm -f{names}' EXIT;");
+    }
+    for (name, path, text) in files.iter().filter(|_| !cannot_undo) {
+        let lines = text.lines().fold(String::new(), |lines, line| lines + " '" + line + "'");
+        // apt's folder is there wherever apt is; cargo makes its own.
+        let folder = if *path == APT_CONF { "[ -w" } else { "mkdir -p" };
+        let end = if *path == APT_CONF { " ]" } else { "" };
+        let _ = write!(
+            first,
+            " {name}=\"{path}\"; if [ -e \"${name}\" ]; then {name}=; \
+             elif {folder} \"${{{name}%/*}}\"{end}; then printf '%s\\n'{lines} >\"${name}\"; fi;"
+        );
     }
     if is_shell { first } else { String::new() }
 }
@@ -238,7 +247,7 @@ mod tests {
         let at = |name: &str| Some(format!("http://127.0.0.1:1/{name}/"));
         Doors {
             proxy: "http://127.0.0.1:1".into(),
-            apt: true,
+            apt: vec!["deb.example".into(), "sec.example".into()],
             dnf: true,
             python: at("pypi"),
             npm: at("npm"),
@@ -263,9 +272,30 @@ mod tests {
             let text = format!("FROM a\n{line}\n");
             assert_eq!(names(&text, true, Engine::BuildKit), ["http_proxy", "no_proxy"], "{line}");
             assert_eq!(names(&text, true, Engine::Podman), ["http_proxy", "no_proxy"], "{line}");
+            assert!(names(&text, true, Engine::Classic).contains(&"http_proxy"), "{line}");
             assert!(names(&text, false, Engine::BuildKit).is_empty(), "{line}");
         }
         assert!(names("FROM dnf\nRUN ls /etc/yum.repos.d\nENV dnf=1", true, Engine::BuildKit).is_empty());
+    }
+
+    #[test]
+    fn apt_is_led_for_the_caches_hosts_alone() {
+        let expected = "Acquire::http::Proxy::deb.example \"http://127.0.0.1:1/\";\n\
+                        Acquire::http::Proxy::sec.example \"http://127.0.0.1:1/\";\n";
+        for engine in [Engine::BuildKit, Engine::Podman] {
+            let written = rewrite("FROM a\nRUN apt-get update", engine, &doors());
+            assert_eq!(written.secrets[0], Secret { id: "larder-apt", text: expected.into() });
+            assert!(written.arguments.is_empty(), "{:?}", written.arguments);
+        }
+        let none = rewrite("FROM a\nRUN apt-get update", Engine::BuildKit, &Doors { apt: vec![], ..doors() });
+        assert!(!none.text.contains("apt.conf.d"), "{}", none.text);
+        let written = rewrite("FROM a\nRUN apt-get update", Engine::Classic, &doors());
+        assert!(
+            expected.lines().all(|line| written.text.contains(&format!(" '{line}'"))),
+            "{}",
+            written.text
+        );
+        assert!(!written.arguments.iter().any(|(name, _)| name.contains("proxy")), "{:?}", written.arguments);
     }
 
     #[test]
@@ -350,7 +380,13 @@ mod tests {
             assert_eq!(classic(steps), (steps.to_owned(), true));
         }
         // There is no shell, or it does not come to take the settings away.
-        for step in ["RUN [\"cargo\", \"build\"]", "RUN exec cargo build", "RUN trap x EXIT; cargo build"] {
+        for step in [
+            "RUN [\"cargo\", \"build\"]",
+            "RUN exec cargo build",
+            "RUN trap x EXIT; cargo build",
+            "RUN [\"apt-get\", \"update\"]",
+            "RUN exec apt-get update",
+        ] {
             assert_eq!(classic(step), (step.to_owned(), false));
         }
     }
@@ -360,6 +396,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let run = |step: &str, home: &str| {
             let (text, _) = classic(&format!("RUN {step}"));
+            let text = text.replace("/etc/apt/apt.conf.d", &dir.path().join("apt").display().to_string());
             let mut sh = std::process::Command::new("sh");
             sh.args(["-c", text.strip_prefix("RUN").unwrap()]).env_remove("CARGO_HOME").env("HOME", home);
             let ran = sh.current_dir(dir.path()).output().unwrap();
@@ -375,6 +412,16 @@ mod tests {
         assert!(!file.exists() && file.parent().unwrap().is_dir());
         assert_eq!(run("cargo() { return 7; }; cargo", &home).1, Some(7));
         assert!(!file.exists());
+        // Two clients in one step, and apt where there is no folder of its settings.
+        let both = "apt() { cat \"$larder_apt\"; }; apt; ls \"$larder_cargo\" # cargo";
+        assert_ne!(run(both, &home).1, None);
+        assert!(run(both, &home).0.contains("config.toml") && !file.exists());
+        let conf = dir.path().join("apt/99larder");
+        assert!(!conf.exists());
+        std::fs::create_dir(dir.path().join("apt")).unwrap();
+        let (said, code) = run(both, &home);
+        assert_eq!((said, code), (doors().apt_conf().unwrap() + &format!("{}\n", file.display()), Some(0)));
+        assert!(!conf.exists() && !file.exists());
         // The image's own stay, and are the ones that count.
         std::fs::write(&file, "own\n").unwrap();
         assert_eq!(run(step, &home), ("own\n".to_owned(), Some(0)));
@@ -395,7 +442,7 @@ mod tests {
         assert!(written.secrets.is_empty());
         let names: Vec<_> = written.arguments.iter().map(|(name, _)| *name).collect();
         let npm = ["npm_config_registry", "npm_config_replace_registry_host"];
-        assert_eq!(names, [&["PIP_INDEX_URL"][..], &npm, &["http_proxy", "no_proxy"]].concat());
+        assert_eq!(names, [&["PIP_INDEX_URL"][..], &npm].concat());
     }
 
     proptest::proptest! {

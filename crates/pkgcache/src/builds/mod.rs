@@ -1,6 +1,8 @@
 //! Builds of images whose package clients are to come through the cache, without a change of their
 //! Dockerfile and without a trace in the image.
 
+use crate::clients::apt;
+
 pub mod command;
 pub mod context;
 pub mod dockerfile;
@@ -22,8 +24,8 @@ pub enum Engine {
 pub struct Doors {
     /// The cache itself: `http://HOST:PORT`.
     pub proxy: String,
-    /// Whether apt is to use it as its proxy.
-    pub apt: bool,
+    /// The hosts for which apt is to use it as its proxy.
+    pub apt: Vec<String>,
     /// Whether dnf is to use it as its proxy.
     pub dnf: bool,
     /// The URL of a simple index.
@@ -44,7 +46,7 @@ impl Engine {
 
 impl Doors {
     fn apt_conf(&self) -> Option<String> {
-        self.apt.then(|| format!("Acquire::http::Proxy \"{}\";\n", self.proxy))
+        (!self.apt.is_empty()).then(|| apt::led(&self.apt, &self.proxy))
     }
 
     fn pip_conf(&self) -> Option<String> {
@@ -82,6 +84,6 @@ impl Doors {
     /// The build arguments that every builder knows, and keeps out of the image.
     fn proxy(&self) -> Vec<(&'static str, String)> {
         let pairs = [("http_proxy", self.proxy.clone()), ("no_proxy", "127.0.0.1,localhost".to_owned())];
-        if self.apt || self.dnf { pairs.into() } else { Vec::new() }
+        if self.dnf { pairs.into() } else { Vec::new() }
     }
 }

@@ -99,8 +99,8 @@ pub(crate) fn led_here(
 fn warn_of_unled(written: &Rewritten) {
     if written.has_unled {
         warn(
-            "docker's classic builder cannot lead cargo and uv to the cache in steps that are JSON, \
-             and cargo in steps with `exec` or `trap`: use BuildKit",
+            "docker's classic builder cannot lead apt, cargo and uv to the cache in steps that are \
+             JSON, and apt and cargo in steps with `exec` or `trap`: use BuildKit",
         );
     }
 }
@@ -131,7 +131,7 @@ fn doors(here: &Here) -> Doors {
     let at = |kind| here.default_of(kind).map(|mount| here.at(mount));
     Doors {
         proxy: here.url.clone(),
-        apt: here.has_by_proxy(Ecosystem::Apt),
+        apt: here.hosts_by_proxy(Ecosystem::Apt).into_iter().map(str::to_owned).collect(),
         dnf: here.has_by_proxy(Ecosystem::Dnf),
         python: at(Ecosystem::Python),
         npm: at(Ecosystem::Npm),

@@ -128,11 +128,13 @@ enum Job {
     /// Run a command with a private cache that its package clients are led to
     ///
     /// Starts a server for this store on a port that stays the same, leads pip, uv, npm, pnpm,
-    /// yarn, cargo, apt (its http sources) and dnf to it, by variables and by a `cargo` and a `dnf`
-    /// that go before the real ones on PATH, and ends with the command. `LARDER_PKGCACHE_URL` says
-    /// where the cache is. The options are those of `serve`; where no upstream is set, the indexes
-    /// of this machine's clients are cached. Where another `run` serves this store already, that
-    /// server is used.
+    /// yarn, cargo, apt (its http sources) and dnf to it, by variables and by a `cargo`, a `dnf`
+    /// and a `uv` that go before the real ones on PATH, and ends with the command. uv is led for
+    /// `uv pip` alone, but for `uv pip compile`: other commands would write the cache's address
+    /// into uv.lock.
+    /// `LARDER_PKGCACHE_URL` says where the cache is. The options are those of `serve`; where no
+    /// upstream is set, the indexes of this machine's clients are cached. Where another `run`
+    /// serves this store already, that server is used.
     ///
     /// Exit code: the command's; 126 or 127 where it cannot be started. A line on stderr says what
     /// was saved.
@@ -151,8 +153,9 @@ enum Job {
     /// `pkgcache env --for ci >> "$GITHUB_ENV"`. What a client takes from a file alone is told with
     /// the file's place.
     ///
-    /// uv.lock and other lock files take down the index that was asked: keep the mount's URL out of
-    /// those that others are to use.
+    /// uv.lock and other lock files take down the index that was asked: with these variables set,
+    /// `uv sync`, `lock`, `add` and `run` write the cache's address into uv.lock. `run` sets them
+    /// for `uv pip` alone; set them so for yourself, too, where others are to use the lock file.
     Env(EnvArgs),
     /// List the stored URLs; with `--verbose` the responses of each, too
     ///

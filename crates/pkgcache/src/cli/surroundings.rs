@@ -24,7 +24,7 @@ use crate::cli::{ask, builds, doors};
 pub(crate) struct Surroundings {
     variables: Vec<(String, String)>,
     path: Utf8PathBuf,
-    /// apt's settings and dnf's, and a `cargo` and a `dnf` that go before the real ones.
+    /// apt's settings and dnf's, and a `cargo`, a `dnf` and a `uv` that go before the real ones.
     _folder: TempDir,
 }
 
@@ -37,14 +37,21 @@ impl Surroundings {
         let path = path.map_err(|it| miette::miette!("`{}` is not UTF-8", it.display()))?;
         let pointers = here.pointers();
         let mut variables = vec![(doors::URL.to_owned(), here.url.clone())];
-        variables.extend(pointers.variables.iter().map(|it| (it.name.clone(), it.value.clone())));
+        let for_all = pointers.variables.iter().filter(|it| it.client != UV);
+        variables.extend(for_all.map(|it| (it.name.clone(), it.value.clone())));
         if let Some(host) = here.npm_host() {
             // npm leads the upstream's own URLs of tarballs here: its lock files keep them.
             variables.push(("npm_config_replace_registry_host".to_owned(), host.to_owned()));
         }
         variables.extend(around_proxies(here, environment));
         variables.extend(apt(&pointers, environment, &path)?);
-        let programs = [cargo(&pointers, environment, &path)?, dnf_here(here, machine, environment, &path)?];
+        let for_uv = uv(&pointers, environment, &path)?;
+        let programs = [
+            cargo(&pointers, environment, &path)?,
+            dnf_here(here, machine, environment, &path)?,
+            !for_uv.is_empty(),
+        ];
+        variables.extend(for_uv);
         if programs.contains(&true) {
             let known = environment.get("PATH").unwrap_or_default();
             variables.push(("PATH".to_owned(), format!("{path}/bin:{known}")));
@@ -120,6 +127,41 @@ fn cargo(pointers: &Pointers, environment: &Environment, folder: &Utf8PathBuf) -
     );
     program(folder, "cargo", &script)?;
     Ok(true)
+}
+
+/// The client whose variables are not for all of its commands.
+const UV: &str = "uv";
+
+/// uv writes the index that it asked into lock files, and refuses one with another index: a `uv` of
+/// ours names the cache to `uv pip` alone, but for `uv pip compile`, which writes such files, too.
+/// The variables by which it knows the addresses: they may have credentials, so no file has them.
+fn uv(pointers: &Pointers, environment: &Environment, folder: &Utf8PathBuf) -> Result<Vec<(String, String)>> {
+    let set: Vec<_> = pointers.variables.iter().filter(|it| it.client == UV).collect();
+    let real = ask::find(UV, environment.get("PATH"));
+    let Some(real) = real.filter(|_| !set.is_empty()) else { return Ok(Vec::new()) };
+    let exports: Vec<_> = set.iter().map(|it| format!("{0}=\"$PKGCACHE_{0}\"", it.name)).collect();
+    let (real, exports) = (quoted(real.as_str()), exports.join(" "));
+    // The first words that are no options, nor their values, are the command.
+    let script = format!(
+        "#!/bin/sh
+value= command=
+for word do
+    if [ \"$value\" ]; then value=; continue; fi
+    case \"$command $word\" in
+    *' --cache-dir' | *' --color' | *' --config-file' | *' --directory' | *' --project' | \
+        *' --allow-insecure-host' | *' --preview-features') value=1 ;;
+    ' -'* | 'pip -'*) ;;
+    ' pip') command=pip ;;
+    'pip compile') break ;;
+    'pip '*) export {exports}; break ;;
+    *) break ;;
+    esac
+done
+exec {real} \"$@\"
+"
+    );
+    program(folder, UV, &script)?;
+    Ok(set.iter().map(|it| (format!("PKGCACHE_{}", it.name), it.value.clone())).collect())
 }
 
 /// dnf takes the files that name its repositories from one folder: a `dnf` of ours names one to the

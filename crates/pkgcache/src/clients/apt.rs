@@ -136,6 +136,15 @@ fn covers(machine: &str, url: &str) -> bool {
         || machine == address::host(url)
 }
 
+/// Settings by which apt asks a proxy (an address without a `/` at its end) for these hosts, and
+/// all others itself.
+#[must_use]
+pub fn led(hosts: &[impl AsRef<str>], proxy: &str) -> String {
+    hosts.iter().fold(String::new(), |text, host| {
+        text + &format!("Acquire::http::Proxy::{} \"{proxy}/\";\n", host.as_ref())
+    })
+}
+
 /// The proxy for `http` sources that apt has already, by the text of its settings
 /// (`apt-config dump`, or its files): the last one that is said.
 #[must_use]

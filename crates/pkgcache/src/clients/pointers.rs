@@ -1,10 +1,9 @@
 //! What leads clients to this cache: variables, and files where a client knows no variable.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 use crate::clients::address::Address;
-use crate::clients::{Ecosystem, Index, Role, Secret, address, plan};
+use crate::clients::{Ecosystem, Index, Role, Secret, address, apt, plan};
 
 /// A mount of the cache, as its clients see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +144,8 @@ impl Here {
     }
 
     /// The hosts of those that clients of this kind ask for.
-    fn hosts_by_proxy(&self, ecosystem: Ecosystem) -> BTreeSet<&str> {
+    #[must_use]
+    pub fn hosts_by_proxy(&self, ecosystem: Ecosystem) -> BTreeSet<&str> {
         let mounts = self.by_proxy().filter(|mount| mount.ecosystem == ecosystem);
         mounts.map(|mount| address::host(&mount.url)).collect()
     }
@@ -233,11 +233,8 @@ impl Here {
     }
 
     fn apt(&self, to: &mut Pointers) {
-        let hosts = self.hosts_by_proxy(Ecosystem::Apt);
-        let mut text = String::new();
-        for host in &hosts {
-            let _ = writeln!(text, "Acquire::http::Proxy::{host} \"{}/\";", self.url);
-        }
+        let hosts: Vec<_> = self.hosts_by_proxy(Ecosystem::Apt).into_iter().collect();
+        let text = apt::led(&hosts, &self.url);
         if !text.is_empty() {
             to.pieces.push(Piece { client: "apt", place: "/etc/apt/apt.conf.d/90pkgcache".into(), text });
         }

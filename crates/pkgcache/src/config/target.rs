@@ -83,7 +83,7 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
         return Err(NoTarget::Malformed("credentials in a URL"));
     }
     if !config.forward.hosts.allow(host, port) {
-        return Err(NoTarget::Forbidden(format!("`{host}:{port}` is not on the list of allowed hosts")));
+        return Err(NoTarget::Forbidden(format!("`{host}:{port}` is not in `allow` of [pkgcache]")));
     }
     let url = normal(uri).ok_or(NoTarget::Malformed("the URL is not valid here"))?;
     let known = known(config, &url);

@@ -16,14 +16,19 @@ use crate::ecosystem::BadIndex;
 /// Algorithms whose names may stand behind the `#` of a link.
 const ALGORITHMS: [&str; 6] = ["sha256", "sha512", "sha384", "sha224", "sha1", "md5"];
 
-/// Reads a page.
+/// Reads a page. One without a file is a page where it says which version of the interface it has:
+/// anything else may be what a proxy shows in its place, such as a form to log in.
 ///
 /// # Errors
 /// [`BadIndex`].
 pub(super) fn read(page: &Uri, document: &mut dyn Read, each: &mut Each<'_>) -> Result<Head, BadIndex> {
     let mut markup = Markup::new(document);
     let mut head = Head::default();
-    let (mut base, mut linked, mut tags) = (None, false, 0_u64);
+    let (mut base, mut linked, mut tags, mut has_files) = (None, false, 0_u64, false);
+    let mut each = |file: Listed| {
+        has_files = true;
+        each(file)
+    };
     while let Some(tag) = markup.next()? {
         tags += 1;
         if !matches!(tag.name.as_str(), "a" | "base" | "meta") {
@@ -40,12 +45,18 @@ pub(super) fn read(page: &Uri, document: &mut dyn Read, each: &mut Each<'_>) -> 
             ("a", Some(href)) => {
                 linked = true;
                 let link = link::resolve(base.as_ref().unwrap_or(page), short(href)?)?;
-                anchor(&tag, link, each)?;
+                anchor(&tag, link, &mut each)?;
             }
             _ => {}
         }
     }
-    if tags == 0 { Err(malformed("it is not HTML")) } else { Ok(head) }
+    if tags == 0 {
+        return Err(malformed("it is not HTML"));
+    }
+    if !has_files && head.version.is_none() {
+        return Err(malformed("it names no file, and does not say that it is a page of an index"));
+    }
+    Ok(head)
 }
 
 fn meta(tag: &Tag, head: &mut Head) -> Result<(), BadIndex> {

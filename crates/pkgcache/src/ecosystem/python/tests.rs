@@ -291,6 +291,18 @@ fn json_that_is_not_a_page_is_refused_with_a_reason() {
 }
 
 #[test]
+fn html_without_a_file_is_a_page_where_it_says_so() {
+    let body = "<body><form action='/login'><a href='/help'>Help</a> <a href='../'>up</a></form></body>";
+    let login = format!("<!DOCTYPE html><html><head><title>Log in</title></head>{body}</html>");
+    for form in [Form::Html, Form::PlainHtml] {
+        let refused = table_of(form, &login).unwrap_err().to_string();
+        assert!(refused.contains("names no file"), "{refused}");
+        let meta = "<meta name='pypi:repository-version' content='1.0'></head>";
+        assert!(table_of(form, &login.replace("</head>", meta)).is_ok());
+    }
+}
+
+#[test]
 fn html_that_is_not_a_page_is_refused_with_a_reason() {
     let cases = [
         ("", "not HTML"),
