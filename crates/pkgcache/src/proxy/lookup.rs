@@ -116,7 +116,7 @@ impl Lookup {
         let known = self.promoted(cache).await;
         let Some(found) = known.as_ref().and_then(|known| self.select(known)) else {
             let why = if known.is_some() { Forward::VaryMiss } else { Forward::UriMiss };
-            return self.miss(cache, &wishes, why).await;
+            return self.miss(cache, &wishes, why, None).await;
         };
         let decision = self.decide(&found.answer, &wishes);
         let served = match decision {
@@ -125,7 +125,7 @@ impl Lookup {
             _ if wishes.only_if_cached => return self.gateway_timeout("nothing fresh is stored"),
             _ if self.config.offline => Some(Served::stale("offline")),
             Reuse::WhileRevalidating => {
-                self.fetch(cache, Some(found.clone()));
+                self.fetch(cache, Some(found), Some(found));
                 Some(Served::stale("stale-while-revalidate"))
             }
             Reuse::AskFirst => None,
@@ -139,7 +139,7 @@ impl Lookup {
         }
         match self.serve(cache, found, served).await {
             Some(handled) => handled,
-            None => self.miss(cache, &wishes, Forward::UriMiss).await,
+            None => self.miss(cache, &wishes, Forward::UriMiss, Some(found)).await,
         }
     }
 
@@ -180,7 +180,14 @@ impl Lookup {
         Handled::Forward(why)
     }
 
-    async fn miss(&self, cache: &Arc<Cache>, wishes: &Wishes, why: Forward) -> Handled {
+    /// Nothing that is stored can be used; `seen` is what was found and could not be read.
+    async fn miss(
+        &self,
+        cache: &Arc<Cache>,
+        wishes: &Wishes,
+        why: Forward,
+        seen: Option<&Shelved>,
+    ) -> Handled {
         if wishes.only_if_cached {
             return self.gateway_timeout("it is not stored");
         }
@@ -203,7 +210,7 @@ impl Lookup {
         {
             return handled;
         }
-        let boarding = self.fetch(cache, None);
+        let boarding = self.fetch(cache, None, seen);
         self.await_flight(cache, boarding, why, None).await
     }
 
@@ -291,7 +298,7 @@ impl Lookup {
         if self.method == Method::HEAD {
             return Handled::Forward(why);
         }
-        let boarding = self.fetch(cache, Some(found.clone()));
+        let boarding = self.fetch(cache, Some(found), Some(found));
         self.await_flight(cache, boarding, why, Some(found)).await
     }
 
@@ -313,14 +320,20 @@ impl Lookup {
         Digest::of(&parts)
     }
 
-    /// Starts a fetch unless there is one.
-    fn fetch(&self, cache: &Arc<Cache>, stored: Option<Shelved>) -> Boarding {
+    /// Starts a fetch unless there is one. `stored` is what the upstream is asked about, `seen` what
+    /// was found in the store before.
+    fn fetch(&self, cache: &Arc<Cache>, stored: Option<&Shelved>, seen: Option<&Shelved>) -> Boarding {
         let key = self.flight_key();
         let shared = PackageKey { scope: None, ..self.key.clone() };
         let (flight, leads) = cache.flights.join(key, shared.digest());
         let early = flight.is_asking();
-        if leads {
-            let (work, meeting, ask) = (Arc::clone(cache), Arc::clone(&flight), self.ask(cache, stored));
+        // The fetch that this request would have joined may have ended since it looked.
+        if leads && self.is_stored_since(cache, seen) {
+            flight.reach(Stage::Stored);
+            cache.flights.leave(&key, &flight);
+        } else if leads {
+            let ask = self.ask(cache, stored.cloned());
+            let (work, meeting) = (Arc::clone(cache), Arc::clone(&flight));
             tokio::spawn(async move {
                 let flying = work.flights.flying(key, Arc::clone(&meeting));
                 fetch::fetch(Arc::clone(&work), meeting, ask).await;
@@ -328,6 +341,16 @@ impl Lookup {
             });
         }
         Boarding { flight, leads, early }
+    }
+
+    /// Whether the store has by now what may be handed on for this request, and is not what was seen
+    /// there before.
+    fn is_stored_since(&self, cache: &Cache, seen: Option<&Shelved>) -> bool {
+        let Some(known) = cache.shelf.find(&self.key) else { return false };
+        self.select(&known).is_some_and(|found| {
+            seen.is_none_or(|seen| seen.stored != found.stored)
+                && self.decide(&found.answer, &Wishes::of(&self.headers)) == Reuse::Fresh
+        })
     }
 
     fn ask(&self, cache: &Cache, stored: Option<Shelved>) -> Ask {
@@ -367,6 +390,7 @@ impl Lookup {
                 self.growing_reply(&growing, leads, why).await
             }
             Stage::Validated(digest) if early => self.validated(cache, digest, leads, why).await,
+            Stage::Stored => self.stored_since(cache, why).await,
             Stage::Failed(trouble) => self.failed(cache, &trouble, stored).await,
             Stage::Passing => match flight.take().filter(|_| leads) {
                 Some(response) => (self.passed_on(cache, response, why), meter::Result::Pass).into(),
@@ -506,6 +530,19 @@ impl Lookup {
         }
     }
 
+    /// Hands on what another fetch stored meanwhile.
+    async fn stored_since(&self, cache: &Arc<Cache>, why: Forward) -> Handled {
+        let known = cache.shelf.find(&self.key);
+        let found = known.as_deref().and_then(|known: &Known| self.select(known));
+        let fresh = |it: &&Shelved| self.decide(&it.answer, &Wishes::of(&self.headers)) == Reuse::Fresh;
+        match found.filter(fresh) {
+            Some(found) => {
+                self.serve(cache, found, Served::HIT).await.unwrap_or_else(|| self.forward_or_504(why))
+            }
+            None => self.forward_or_504(why),
+        }
+    }
+
     /// What is stored stands in for an upstream that failed, where it may; else the failure is
     /// told.
     async fn failed(&self, cache: &Arc<Cache>, trouble: &Trouble, stored: Option<&Shelved>) -> Handled {
@@ -591,4 +628,73 @@ impl Lookup {
 
 fn has_size(file: &File, size: u64) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.len() == size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outside::tests::Nobody;
+    use http::Uri;
+    use http::header::CACHE_CONTROL;
+    use storekit::Store;
+
+    /// Stores a response, as a fetch does that ends.
+    fn store(cache: &Cache, key: &PackageKey, body: &[u8], lifetime: i64) -> Shelved {
+        let mut writer = cache.shelf.begin().unwrap();
+        writer.write(body).unwrap();
+        let lease = writer.finish(None).unwrap();
+        let times = Times { requested: cache::now(), received: cache::now() };
+        let field = HeaderValue::from_str(&format!("max-age={lifetime}")).unwrap();
+        let headers = HeaderMap::from_iter([(CACHE_CONTROL, field)]);
+        let answer = Answer::new(StatusCode::OK, &headers, &HeaderMap::new(), times);
+        let response = answer.to_stored(lease.digest(), lease.size());
+        cache.shelf.change(key, &[lease], |entry| entry.responses = vec![response]).unwrap();
+        cache.shelf.find(key).unwrap().responses.first().unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_fetch_ends_as_it_looks_begins_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = camino::Utf8Path::from_path(dir.path()).unwrap();
+        let packages = Store::open_or_create(folder).unwrap();
+        let cache = Arc::new(Cache::new(Config::default(), packages, Arc::new(Nobody)).unwrap());
+        // Nobody listens there: whatever is asked for comes to nothing.
+        let url = Uri::from_static("http://127.0.0.1:1/b");
+        let key = PackageKey::new("generic", "127.0.0.1:1", url.to_string(), None);
+        let lookup = Lookup {
+            method: Method::GET,
+            headers: HeaderMap::new(),
+            target: Target { source: "127.0.0.1:1".to_owned(), url, ..Target::default() },
+            package: Package::default(),
+            ruling: Ruling::default(),
+            key: key.clone(),
+            config: cache.config(),
+            wire: None,
+        };
+        let asked = |boarding: &Boarding| !matches!(boarding.flight.stage(), Stage::Stored);
+
+        // It saw nothing, and there is something now.
+        let first = store(&cache, &key, b"first", 60);
+        let boarding = lookup.fetch(&cache, None, None);
+        assert!(!asked(&boarding) && cache.flights.count() == 0);
+        let handled = lookup.await_flight(&cache, boarding, Forward::UriMiss, None).await;
+        assert!(
+            matches!(&handled, Handled::Answered(it, meter::Result::Hit) if it.status() == StatusCode::OK)
+        );
+
+        // It saw just this, which was of no use.
+        assert!(asked(&lookup.fetch(&cache, None, Some(&first))));
+        cache.flights.landed().await;
+
+        // It asks about that, and there is a newer one.
+        let second = store(&cache, &key, b"second", 60);
+        assert!(!asked(&lookup.fetch(&cache, Some(&first), Some(&first))));
+        assert!(asked(&lookup.fetch(&cache, Some(&second), Some(&second))));
+        cache.flights.landed().await;
+
+        // The newer one may not be handed on without a question either.
+        store(&cache, &key, b"third", 0);
+        assert!(asked(&lookup.fetch(&cache, Some(&second), Some(&second))));
+        cache.flights.landed().await;
+    }
 }

@@ -26,6 +26,9 @@ pub(crate) enum Stage {
     Growing(Arc<Growing>),
     /// The stored response with this body still holds.
     Validated(Digest),
+    /// Another fetch stored it between the look into the store and this one's beginning: the
+    /// upstream was not asked.
+    Stored,
     /// The answer is for the request that came first.
     Passing,
     /// The upstream gave no usable answer.
@@ -103,6 +106,12 @@ impl Flight {
     #[must_use]
     pub(crate) fn is_asking(&self) -> bool {
         matches!(*self.stage.borrow(), Stage::Asking)
+    }
+
+    /// How far it has come.
+    #[cfg(test)]
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage.borrow().clone()
     }
 
     /// What is being stored, if it has come so far.

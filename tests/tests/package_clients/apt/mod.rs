@@ -175,7 +175,12 @@ fn ten_at_once_fetch_each_file_once() {
         for exchange in repository.site.log() {
             *counts.entry(exchange.request.path).or_insert(0) += 1;
         }
-        assert!(counts.values().all(|count| *count == 1), "{counts:#?}");
+        let lines = cache.stop();
+        assert!(
+            counts.values().all(|count| *count == 1),
+            "{counts:#?} {:#?} {lines:#?}",
+            repository.site.log()
+        );
     });
 }
 
