@@ -202,6 +202,8 @@ impl Lookup {
                     let early = flight.is_asking();
                     self.await_flight(cache, Boarding { flight, leads: false, early }, why, None).await
                 }
+                // It may have ended since this request looked.
+                _ if self.is_stored_since(cache, seen) => self.stored_since(cache, why).await,
                 _ => Handled::Forward(why),
             };
         }
@@ -681,6 +683,15 @@ mod tests {
         assert!(
             matches!(&handled, Handled::Answered(it, meter::Result::Hit) if it.status() == StatusCode::OK)
         );
+
+        // The same of a part, for which the whole is not fetched.
+        let mut part = lookup.clone();
+        part.headers.insert(RANGE, HeaderValue::from_static("bytes=0-1"));
+        let handled = part.miss(&cache, &Wishes::default(), Forward::UriMiss, None).await;
+        let is_part = |it: &Response<Body>| it.status() == StatusCode::PARTIAL_CONTENT;
+        assert!(matches!(&handled, Handled::Answered(it, meter::Result::Hit) if is_part(it)));
+        let handled = part.miss(&cache, &Wishes::default(), Forward::UriMiss, Some(&first)).await;
+        assert!(matches!(handled, Handled::Forward(_)));
 
         // It saw just this, which was of no use.
         assert!(asked(&lookup.fetch(&cache, None, Some(&first))));
