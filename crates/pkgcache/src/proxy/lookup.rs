@@ -322,8 +322,8 @@ impl Lookup {
         Digest::of(&parts)
     }
 
-    /// Starts a fetch unless there is one. `stored` is what the upstream is asked about, `seen` what
-    /// was found in the store before.
+    /// Starts a fetch unless there is one. `stored` is what the upstream is asked about, `seen`
+    /// what was found in the store before.
     fn fetch(&self, cache: &Arc<Cache>, stored: Option<&Shelved>, seen: Option<&Shelved>) -> Boarding {
         let key = self.flight_key();
         let shared = PackageKey { scope: None, ..self.key.clone() };
@@ -345,8 +345,8 @@ impl Lookup {
         Boarding { flight, leads, early }
     }
 
-    /// Whether the store has by now what may be handed on for this request, and is not what was seen
-    /// there before.
+    /// Whether the store has by now what may be handed on for this request, and is not what was
+    /// seen there before.
     fn is_stored_since(&self, cache: &Cache, seen: Option<&Shelved>) -> bool {
         let Some(known) = cache.shelf.find(&self.key) else { return false };
         self.select(&known).is_some_and(|found| {
