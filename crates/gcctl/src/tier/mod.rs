@@ -8,6 +8,8 @@ pub mod limits;
 pub mod listing;
 mod refs;
 
+use std::collections::HashSet;
+
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::error::Result;
@@ -28,7 +30,7 @@ pub fn decide(listing: &Listing, name: &str, limits: &TierLimits, folder: &Utf8P
     let mut snapshot = listing.snapshot.clone();
     let used = match limits.keep_refs {
         Some(last) => refs::used(&snapshot.images, last, folder)?,
-        None => Default::default(),
+        None => HashSet::new(),
     };
     for (place, image) in snapshot.images.iter_mut().enumerate() {
         image.pinned = used.contains(&place) || limits.keeps(image);
