@@ -416,7 +416,8 @@ mod tests {
             "[gcctl.team]\nmax-age = \"1d\"\n",
         );
         let settings = Settings::load(environment);
-        let (own, team) = (settings.values("gcctl").unwrap(), settings.table_in("gcctl", "team").unwrap());
+        let (own, team): (Table, Table) =
+            (settings.values("gcctl").unwrap(), settings.table_in("gcctl", "team").unwrap());
         assert_eq!(own, Table { max_images: Some(2), max_age: None });
         assert_eq!(team, Table { max_images: Some(5), max_age: Some("1d".parse().unwrap()) });
         assert_eq!(settings.table_in::<Table>("gcctl", "other").unwrap(), Table::default());
