@@ -21,7 +21,7 @@ impl Scene {
             return None;
         }
         let session = Session::new();
-        let registry = DockerRegistry::start(&session.aside("registry"));
+        let registry = DockerRegistry::start_deleting(&session.aside("registry"));
         session.write("src/file", "one");
         session.write("larder.toml", format!("{}{}", image(&session), file(registry.host())));
         Some(Self { session, registry })
@@ -393,7 +393,7 @@ fn layers_come_from_tiers_where_an_image_does_not() {
         return;
     }
     let session = Session::new().with_podman();
-    let registry = DockerRegistry::start(&session.aside("registry"));
+    let registry = DockerRegistry::start_deleting(&session.aside("registry"));
     let host = registry.host();
     session.write("../registries.conf", format!("[[registry]]\nlocation = \"{host}\"\ninsecure = true\n"));
     session.write(
