@@ -9,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use gcctl::commands::{self, Console, Force, Id, Listing, Wanted};
 use gcctl::plan::Clean;
 use gcctl::show::ls::{Filter, Sort};
+use gcctl::tier::command as tier;
+use gcctl::tier::limits::TierLimits;
 use gcctl::{Error, Limits};
 use globset::Glob;
 use storekit::error::At;
@@ -64,7 +66,16 @@ enum Job {
     /// Print what would go and why, and remove nothing
     ///
     /// Exits 0 whatever it finds. With `--json` it prints what `apply` reads.
-    Plan(LimitArgs),
+    ///
+    /// With `--listing` it is about another place: `imgtar ls --tier PLACE --json | gcctl plan
+    /// --listing - --tier NAME --json | imgtar rm --tier PLACE --plan -`, or `larder tier collect
+    /// NAME`.
+    Plan {
+        #[command(flatten)]
+        limits: LimitArgs,
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
     /// Remove exactly what a plan names
     ///
     /// Each item is looked at again: an image that was used, pinned or saved anew since the plan
@@ -185,6 +196,30 @@ struct LimitArgs {
     trash_grace: Option<Age>,
 }
 
+/// What stands in another place.
+#[derive(Args)]
+#[command(next_help_heading = "Another place")]
+struct PlaceArgs {
+    /// Plan for what this file lists, as `imgtar ls --tier PLACE --json` prints it; `-` is stdin
+    ///
+    /// An image counts as used when it was saved. Tags that nothing is noted with stay, and so does
+    /// what they need.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tier",
+        conflicts_with_all = ["max_disks", "packages_max_size", "packages_max_age", "min_free", "trash_grace"]
+    )]
+    listing: Option<Utf8PathBuf>,
+    /// The tier that it lists: its limits are in [gcctl.NAME] of larder.toml, with `keep` and
+    /// `keep-refs`
+    #[arg(long, value_name = "NAME", requires = "listing")]
+    tier: Option<String>,
+    /// Plan also what takes more than half of the images for a limit of bytes
+    #[arg(long, requires = "listing")]
+    force: bool,
+}
+
 #[derive(Args)]
 struct ListArgs {
     /// What to list
@@ -245,12 +280,6 @@ struct ForceArg {
     force: bool,
 }
 
-impl ForceArg {
-    fn get(&self) -> Force {
-        if self.force { Force::Yes } else { Force::No }
-    }
-}
-
 impl LimitArgs {
     fn limits(&self) -> Limits {
         Limits {
@@ -282,6 +311,13 @@ pub(crate) fn run(cli: &Cli, signals: &Signals) -> miette::Result<Outcome> {
         verbose: common.verbose,
         bold: common.color.is_wanted(io::stdout().is_terminal()),
     };
+    if let Job::Plan { limits, place } = &cli.job
+        && let (Some(file), Some(name)) = (&place.listing, &place.tier)
+    {
+        let limits = TierLimits::load(&settings, name, limits.limits())?;
+        let (here, force) = (&settings.environment().folder, place.force.into());
+        return Ok(tier::plan(&mut *open(file)?, name, &limits, here, force, &mut console)?);
+    }
     let store = commands::open(&folder, common.store.is_some(), &mut console)?.with_stop(signals.stop());
     let outcome = dispatch(&cli.job, &settings, &store, signals, &mut console)?;
     // What a change or a verdict prints was flushed before; a listing's reader may go at the very
@@ -294,7 +330,7 @@ impl Job {
     /// Whether a reader that goes ends the command.
     fn output(&self) -> Output {
         match self {
-            Self::Ls(_) | Self::Info { .. } | Self::Df | Self::Plan(_) => Output::listing(),
+            Self::Ls(_) | Self::Info { .. } | Self::Df | Self::Plan { .. } => Output::listing(),
             _ => Output::report(),
         }
     }
@@ -313,13 +349,13 @@ fn dispatch(
         Job::Info { id } => commands::info(store, id, console)?,
         Job::Df => commands::df(store, console)?,
         Job::Stats { days } => commands::stats(store, *days, console)?,
-        Job::Plan(args) | Job::Run { limits: args, dry_run: true, .. } => {
+        Job::Plan { limits: args, .. } | Job::Run { limits: args, dry_run: true, .. } => {
             commands::plan(store, Wanted::OverLimits, &limits(args.limits())?, console)?
         }
         Job::Run { limits: args, dry_run: false, force } => {
             let limits = limits(args.limits())?;
             let (wanted, stop) = (Wanted::OverLimits, signals.stop());
-            signals.held(|| commands::run(store, wanted, &limits, force.get(), &stop, console))?
+            signals.held(|| commands::run(store, wanted, &limits, force.force.into(), &stop, console))?
         }
         Job::Clean { packages, all, dry_run, trash_grace } => {
             let what = Clean { images: *all || !packages, packages: *all || *packages };
@@ -336,7 +372,7 @@ fn dispatch(
                 console.say("waiting for a plan on stdin: `gcctl plan --json | gcctl apply` hands one on");
             }
             let plan = commands::read_plan(&mut *open(file)?)?;
-            signals.held(|| commands::apply(store, &plan, force.get(), &signals.stop(), console))?
+            signals.held(|| commands::apply(store, &plan, force.force.into(), &signals.stop(), console))?
         }
         Job::Pin { keys } => commands::pin(store, keys, console)?,
         Job::Unpin { keys } => commands::unpin(store, keys, console)?,

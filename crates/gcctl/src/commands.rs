@@ -59,11 +59,11 @@ impl Console<'_> {
         self.out.write_all(text.as_bytes()).map_err(Error::output)
     }
 
-    fn table(&mut self, table: &Table) -> Result<()> {
+    pub(crate) fn table(&mut self, table: &Table) -> Result<()> {
         self.out.write_all(table.text(self.bold).as_bytes()).map_err(Error::output)
     }
 
-    fn flush(&mut self) -> Result<()> {
+    pub(crate) fn flush(&mut self) -> Result<()> {
         self.out.flush().map_err(Error::output)
     }
 
@@ -74,7 +74,7 @@ impl Console<'_> {
         }
     }
 
-    fn warn(&mut self, message: impl AsRef<str>) {
+    pub(crate) fn warn(&mut self, message: impl AsRef<str>) {
         if !self.quiet {
             output::warn_to(self.err, message.as_ref());
         }
@@ -314,6 +314,12 @@ pub enum Force {
     Yes,
 }
 
+impl From<bool> for Force {
+    fn from(force: bool) -> Self {
+        if force { Self::Yes } else { Self::No }
+    }
+}
+
 /// Reads a plan.
 ///
 /// # Errors
@@ -390,7 +396,7 @@ fn carry_out(
     printed.map(|()| Outcome::from_bool(swept.unmet.is_empty()))
 }
 
-fn refusal(objection: &Objection) -> Error {
+pub(crate) fn refusal(objection: &Objection) -> Error {
     let (limit, lost) = (objection.why.name(), show::lost(objection));
     match objection.bare {
         Some(size) => Error::NoUnit { limit, size, lost },

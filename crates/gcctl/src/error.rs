@@ -98,6 +98,21 @@ pub enum Error {
         /// The store that was to be worked on.
         opened: Utf8PathBuf,
     },
+    /// A list of another place that cannot be understood.
+    #[error("line {line} of the list cannot be understood: {reason}")]
+    #[diagnostic(code(gcctl::bad_listing), help("`imgtar ls --tier PLACE --json` prints what is read here"))]
+    BadListing {
+        /// Which line, from 1.
+        line: usize,
+        reason: String,
+    },
+    /// Branches that cannot be read.
+    #[error("what the branches use is not known: {reason}")]
+    #[diagnostic(
+        code(gcctl::git),
+        help("nothing was chosen; leave out `keep-refs`, or run this in the project's repository")
+    )]
+    Git { reason: String },
     /// A key that is not stored.
     #[error("nothing is stored under `{0}`")]
     #[diagnostic(code(gcctl::no_such_key), help("`gcctl ls` lists the keys"))]

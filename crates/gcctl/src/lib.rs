@@ -23,6 +23,7 @@ pub mod snapshot;
 pub mod stats;
 pub mod survey;
 pub mod sweep;
+pub mod tier;
 
 pub use commands::Console;
 pub use error::{Error, Result};

@@ -90,6 +90,10 @@ pub enum LimitsError {
     #[error("the variable `{name}` is wrong: {reason}")]
     #[diagnostic(code(gcctl::variable), help("correct it, or unset it"))]
     Variable { name: &'static str, reason: String },
+    /// Patterns of names that are too many, or too large together.
+    #[error("the patterns of `keep` cannot be used: {reason}")]
+    #[diagnostic(code(gcctl::keep), help("write fewer of them"))]
+    Keep { reason: String },
 }
 
 impl Limits {
@@ -110,7 +114,7 @@ impl Limits {
             min_free: variable(settings, "LARDER_MIN_FREE", str::parse)?,
             trash_grace: variable(settings, "LARDER_TRASH_GRACE", str::parse)?,
         };
-        Ok(variables.or(Self::of_tables(&settings.table("gcctl")?, &settings.table("pkgcache")?)))
+        Ok(variables.or(Self::of_tables(&settings.values("gcctl")?, &settings.table("pkgcache")?)))
     }
 
     fn of_tables(table: &Table, packages: &PackageTable) -> Self {
@@ -217,7 +221,7 @@ pub fn count(text: &str) -> Result<u64, NotACount> {
 }
 
 /// A number of images in a settings file.
-fn written_count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+pub(crate) fn written_count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     struct Count;
 
     impl Visitor<'_> for Count {

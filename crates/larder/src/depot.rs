@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::Write;
 
+use camino::Utf8Path;
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 use serde::Deserialize;
 use storekit::size::ByteSize;
@@ -15,6 +17,7 @@ use crate::config::Project;
 use crate::config::tiers::tier::{MACHINE, Tier};
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code, how, succeeded};
+use crate::process::temp::Temp;
 use crate::process::tools::Tools;
 use crate::tier::{Pulled, Route, Tiers, on};
 use toolkit::nearest::question;
@@ -38,6 +41,10 @@ pub(crate) enum TierError {
         )
     )]
     Closed { name: String, why: String },
+
+    #[error("the tier `{MACHINE}` is this machine's store")]
+    #[diagnostic(code(larder::tier_machine), help("`gcctl run` keeps it within the limits of [gcctl]"))]
+    Machine,
 
     #[error("the tier `{name}` cannot be used: `{command}` {how}")]
     #[diagnostic(code(larder::tier), help("the message above says why"))]
@@ -220,6 +227,48 @@ impl Desk<'_> {
         Ok(Outcome::from_bool(all))
     }
 
+    /// Removes from the tier what is over the limits of `[gcctl.NAME]`; with `dry_run` it only says
+    /// what that is. `force`: also where a limit of bytes takes more than half.
+    ///
+    /// # Errors
+    /// As [`Desk::warm`]; this machine's own store, which has commands of its own; branches that
+    /// count and cannot be read.
+    pub(crate) fn collect(
+        &self,
+        name: &str,
+        dry_run: bool,
+        force: bool,
+        out: &mut (impl Write + ?Sized),
+    ) -> miette::Result<Outcome> {
+        if name == MACHINE {
+            return Err(TierError::Machine.into());
+        }
+        self.tier(name)?;
+        if !dry_run {
+            self.may_write(name)?;
+        }
+        let temp = Temp::new().into_diagnostic().wrap_err("cannot make a folder for the list")?;
+        let (listing, plan) = (temp.path().join("listing"), temp.path().join("plan"));
+        let listed = self.output(name, &self.listing(name, true)?)?;
+        put(&listing, &listed)?;
+        let planning = |forced: bool| {
+            let cmd = self.tools.gcctl("plan").arg("--listing").path(&listing).args(["--tier", name]);
+            if forced { cmd.arg("--force") } else { cmd }
+        };
+        let table = self.output(name, &planning(force || dry_run))?;
+        out.write_all(&table)
+            .and_then(|()| out.flush())
+            .into_diagnostic()
+            .wrap_err("cannot write the list")?;
+        if dry_run || table.is_empty() {
+            return Ok(Outcome::Yes);
+        }
+        put(&plan, &self.output(name, &planning(force).args(["--json", "-q"]))?)?;
+        let cmd = self.at(name, self.tools.imgtar("rm").arg("--plan").path(&plan))?;
+        self.output(name, &cmd)?;
+        Ok(Outcome::Yes)
+    }
+
     fn may_write(&self, name: &str) -> Result<(), TierError> {
         if name == MACHINE {
             return Ok(());
@@ -300,4 +349,12 @@ impl Desk<'_> {
     fn failed(name: &str, cmd: &Cmd, how: String) -> TierError {
         TierError::Failed { name: name.to_owned(), command: cmd.short(), how }
     }
+}
+
+/// Writes a file of a run's own.
+fn put(path: &Utf8Path, bytes: &[u8]) -> miette::Result<()> {
+    File::create_new(path)
+        .and_then(|mut file| file.write_all(bytes))
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot write `{path}`"))
 }

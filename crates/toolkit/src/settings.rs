@@ -13,7 +13,8 @@ use miette::{Diagnostic, IntoDiagnostic, NamedSource, SourceSpan, WrapErr};
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use storekit::files::replace;
 use thiserror::Error;
-use toml::de::DeTable;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use crate::Common;
 use crate::nearest::nearest_expected;
@@ -197,11 +198,35 @@ impl Settings {
     /// # Errors
     /// A table that does not fit `T`, with the place marked. Each file must be right by itself.
     pub fn table<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, SettingsError> {
+        self.merged(Place::Table(name))
+    }
+
+    /// The same without the tables that stand in it, which are about something else each.
+    ///
+    /// # Errors
+    /// As [`Settings::table`].
+    pub fn values<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, SettingsError> {
+        self.merged(Place::Values(name))
+    }
+
+    /// A table that stands in a tool's table.
+    ///
+    /// # Errors
+    /// As [`Settings::table`].
+    pub fn table_in<T: DeserializeOwned + Default>(
+        &self,
+        outer: &str,
+        name: &str,
+    ) -> Result<T, SettingsError> {
+        self.merged(Place::Inner(outer, name))
+    }
+
+    fn merged<T: DeserializeOwned + Default>(&self, place: Place<'_>) -> Result<T, SettingsError> {
         let mut merged = toml::Table::new();
         for file in self.files.iter().rev() {
             let file = file.text()?;
-            file.table::<T>(name)?;
-            merged.extend(file.table::<toml::Table>(name)?.unwrap_or_default());
+            file.table::<T>(place)?;
+            merged.extend(file.table::<toml::Table>(place)?.unwrap_or_default());
         }
         match self.files.first().filter(|_| !merged.is_empty()) {
             None => Ok(T::default()),
@@ -288,6 +313,37 @@ impl Unread {
     }
 }
 
+/// Which table of a file.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// The one with this name.
+    Table(&'a str),
+    /// The same without the tables in it.
+    Values(&'a str),
+    /// The second, which stands in the first.
+    Inner(&'a str, &'a str),
+}
+
+impl Place<'_> {
+    fn find<'a>(self, document: &mut DeTable<'a>) -> Option<Spanned<DeValue<'a>>> {
+        let (Self::Table(name) | Self::Values(name) | Self::Inner(name, _)) = self;
+        let mut found = document.remove(name)?;
+        match (self, found.get_mut()) {
+            (Self::Values(_), DeValue::Table(table)) => {
+                let tables = table.iter().filter(|(_, value)| value.get_ref().is_table());
+                let names: Vec<_> = tables.map(|(name, _)| name.get_ref().to_string()).collect();
+                for name in names {
+                    table.remove(name.as_str());
+                }
+            }
+            (Self::Inner(_, inner), DeValue::Table(table)) => return table.remove(inner),
+            (Self::Inner(..), _) => return None,
+            _ => {}
+        }
+        Some(found)
+    }
+}
+
 impl Text {
     fn store_dir(&self) -> Result<Option<Utf8PathBuf>, SettingsError> {
         #[derive(serde::Deserialize)]
@@ -295,15 +351,15 @@ impl Text {
         struct Store {
             dir: Option<Utf8PathBuf>,
         }
-        let dir = self.table::<Store>("store")?.and_then(|store| store.dir);
+        let dir = self.table::<Store>(Place::Table("store"))?.and_then(|store| store.dir);
         let base = self.path.parent().unwrap_or(Utf8Path::new("/"));
         Ok(dir.map(|dir| base.join(dir)))
     }
 
     /// One table, read from the text itself, so that an error knows its place.
-    fn table<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, SettingsError> {
+    fn table<T: DeserializeOwned>(&self, place: Place<'_>) -> Result<Option<T>, SettingsError> {
         let document = DeTable::parse(&self.text).map_err(|error| self.bad(&error))?;
-        let Some(value) = document.into_inner().remove(name) else { return Ok(None) };
+        let Some(value) = place.find(&mut document.into_inner()) else { return Ok(None) };
         Ok(Some(T::deserialize(value.into_deserializer()).map_err(|error| self.bad(&error))?))
     }
 
@@ -351,6 +407,20 @@ mod tests {
         let table: Table = settings.table("gcctl").unwrap();
         assert_eq!(table, Table { max_images: Some(2), max_age: Some("1d".parse().unwrap()) });
         assert_eq!(settings.table::<Table>("none").unwrap(), Table::default());
+    }
+
+    #[test]
+    fn a_table_in_a_table_is_read_by_itself() {
+        let (_dir, environment) = environment(
+            "[gcctl]\nmax-images = 2\n[gcctl.team]\nmax-images = 5\n",
+            "[gcctl.team]\nmax-age = \"1d\"\n",
+        );
+        let settings = Settings::load(environment);
+        let (own, team): (Table, Table) =
+            (settings.values("gcctl").unwrap(), settings.table_in("gcctl", "team").unwrap());
+        assert_eq!(own, Table { max_images: Some(2), max_age: None });
+        assert_eq!(team, Table { max_images: Some(5), max_age: Some("1d".parse().unwrap()) });
+        assert_eq!(settings.table_in::<Table>("gcctl", "other").unwrap(), Table::default());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Images in other places, kinds of build, and names in registries.
 
+use std::fs;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +21,7 @@ impl Scene {
             return None;
         }
         let session = Session::new();
-        let registry = DockerRegistry::start(&session.aside("registry"));
+        let registry = DockerRegistry::start_deleting(&session.aside("registry"));
         session.write("src/file", "one");
         session.write("larder.toml", format!("{}{}", image(&session), file(registry.host())));
         Some(Self { session, registry })
@@ -108,6 +109,73 @@ fn tiers_are_listed_checked_and_filled() {
     session.run("larder tier ls tame").ends(2).says("is `team` meant?");
     session.run("LARDER_DIR=../other larder tier warm machine").ok();
     session.run("LARDER_DIR=../other larder tier check machine").ok();
+}
+
+/// Saves the image at a commit of its own, which is tagged `name`.
+fn commit(session: &Session, name: &str) {
+    session.write("src/file", name);
+    session.run(&format!("git add . && git commit -qm {name} && git tag {name} && larder bake")).ok();
+}
+
+/// What larder has put into a tier, by what the commits of the images are tagged, sorted.
+fn commits_in(session: &Session, tier: &str) -> Vec<String> {
+    let rows = session.run(&format!("larder tier ls {tier} --json")).ok().rows();
+    let of = |commit: &str| session.run(&format!("git tag --points-at {commit}")).ok().stdout();
+    let commits = rows.iter().filter_map(|row| row["commit"].as_str());
+    let mut names: Vec<_> = commits.map(|commit| of(commit).trim().to_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_tier_is_kept_within_limits_of_its_own() {
+    let tiers = |host: &str| {
+        format!(
+            "[tier.near]\nstore = \"../near\"\n[tier.team]\nregistry = \"{host}/cache\"\n\
+             [profile.all]\nread = [\"near\", \"team\"]\nwrite = [\"near\", \"team\"]\n\
+             [profile.pr]\nwhen = {{ event = \"pull_request\" }}\nread = [\"team\"]\n\
+             [gcctl]\nmax-images = 100\n[gcctl.near]\nmax-per-image = 1\n\
+             [gcctl.team]\nmax-per-image = 1\nkeep-refs = 1\n"
+        )
+    };
+    let Some(scene) = Scene::start(tiers) else { return };
+    let session = &scene.session;
+    session.run("git init -qb main && git config user.email t@t && git config user.name t").ok();
+    commit(session, "one");
+    session.run("git branch old").ok();
+    commit(session, "two");
+    // Nothing of the image has changed since: the branch uses what was saved before.
+    session.run("git commit -qm same --allow-empty").ok();
+    session.run("git branch same").ok();
+    commit(session, "three");
+    commit(session, "four");
+    // A tag of another tool's stays, and so does what it needs.
+    let three = session.run("git rev-parse three").ok().stdout();
+    let rows = session.run("larder tier ls team --json").ok().rows();
+    let key = rows.iter().find(|row| row["commit"] == three.trim()).unwrap()["key"].clone();
+    let repository = format!("{}/cache", scene.registry.host());
+    session.run(&format!("imgtar retag {repository}:{} {repository}:foreign", key.as_str().unwrap())).ok();
+
+    session.run("larder tier collect machine").ends(2).says("gcctl run");
+    session.run("larder tier collect team --profile pr").ends(2).says("does not write it");
+    let planned = session.run("larder tier collect team --dry-run").ok();
+    assert!(planned.stdout().contains("over 1 of its name"), "{planned}");
+    planned.says("1 image").says("1 tag without a note");
+    assert_eq!(commits_in(session, "team").len(), 4);
+    session.run("larder tier collect team").ok().says("removed 1 image");
+    // `old` uses the first, `same` the second; the third goes, though its manifest stays.
+    assert_eq!(commits_in(session, "team"), ["four", "one", "two"]);
+    session.run(&format!("imgtar pull {repository}:foreign")).ok();
+    session.run("larder tier collect team").ok().says("nothing would go");
+
+    session.run("larder tier collect near").ok().says("removed 3 images");
+    assert_eq!(commits_in(session, "near"), ["four"]);
+    let again = scene.bake_on("elsewhere");
+    assert_eq!(from(&again)[1], "hit", "{again}");
+
+    let read = fs::read_to_string(session.path("larder.toml")).unwrap();
+    session.write("larder.toml", read.replace("keep-refs = 1", "keep_refs = 1"));
+    session.run("larder tier collect team").ends(2).says("keep-refs");
 }
 
 #[test]
@@ -325,7 +393,7 @@ fn layers_come_from_tiers_where_an_image_does_not() {
         return;
     }
     let session = Session::new().with_podman();
-    let registry = DockerRegistry::start(&session.aside("registry"));
+    let registry = DockerRegistry::start_deleting(&session.aside("registry"));
     let host = registry.host();
     session.write("../registries.conf", format!("[[registry]]\nlocation = \"{host}\"\ninsecure = true\n"));
     session.write(

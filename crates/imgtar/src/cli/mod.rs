@@ -311,8 +311,14 @@ pub(crate) enum Command {
     /// deletes a manifest only where no other tag has it.
     Rm {
         /// The images: keys, beginnings of keys, or names; with `--tier` whole keys
-        #[arg(required = true, value_name = "KEY")]
+        #[arg(required_unless_present = "plan", value_name = "KEY")]
         keys: Vec<KeyOrName>,
+        /// Remove what a plan names, as `gcctl plan --listing FILE --tier NAME --json` prints it;
+        /// `-` is stdin
+        ///
+        /// Each key is looked at again: one that another image stands under by now stays.
+        #[arg(long, value_name = "FILE", requires = "tier", conflicts_with = "keys")]
+        plan: Option<Utf8PathBuf>,
         #[command(flatten)]
         tier: tier::TierArgs,
         #[command(flatten)]

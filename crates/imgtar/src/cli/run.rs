@@ -126,9 +126,10 @@ impl Invocation<'_> {
                 })
             }
             Command::Tag { key, names } => self.tag(&key, &names),
-            Command::Rm { keys, tier, registry } => match &tier.tier {
-                Some(place) => self.tier_rm(&keys, place, &tier, &registry),
-                None => self.rm(&keys),
+            Command::Rm { keys, plan, tier, registry } => match (&tier.tier, &plan) {
+                (Some(place), Some(plan)) => self.tier_collect(plan, place, &tier, &registry),
+                (Some(place), None) => self.tier_rm(&keys, place, &tier, &registry),
+                (None, _) => self.rm(&keys),
             },
             Command::Verify { keys } => self.verify(&keys),
             Command::Serve(args) => crate::cli::serve(&self.root, self.settings, common, &args, self.signals),

@@ -1,13 +1,16 @@
 //! `--tier`: the commands that ask a place other than the store, and what they print.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufReader, Write};
 
+use camino::Utf8Path;
 use imgtar::Error;
 use imgtar::image::Stored;
-use imgtar::tier::{self, Account, Config, Place, Pulled, Pushed, Row, Secret};
+use imgtar::tier::{self, Account, Config, Place, Pulled, Pushed, Removal, Row, Secret, Standing};
 use imgtar::{registry::Tally, repository};
 use miette::Result;
 use serde::Serialize;
+use storekit::error::At;
 use storekit::{Age, ByteSize, Digest, Key, KeyOrName, Store};
 use toolkit::settings::Environment;
 use toolkit::table::{Align, Table};
@@ -193,7 +196,46 @@ impl Invocation<'_> {
         registry: &RegistryArgs,
     ) -> Result<Outcome> {
         let keys = texts.iter().map(|text| whole(text.as_str())).collect::<Result<Vec<_>, _>>()?;
-        let removal = tier::remove(&self.tiers(place, args, registry)?, place, &keys)?;
+        let removal = self.removed(&keys, place, &self.tiers(place, args, registry)?)?;
+        Ok(Outcome::from_bool(removal.absent.is_empty()))
+    }
+
+    /// Removes what a plan names and stands there still.
+    pub(crate) fn tier_collect(
+        &self,
+        plan: &Utf8Path,
+        place: &Place,
+        args: &TierArgs,
+        registry: &RegistryArgs,
+    ) -> Result<Outcome> {
+        let planned = match plan.as_str() {
+            "-" => tier::planned::read(&mut std::io::stdin().lock())?,
+            _ => tier::planned::read(&mut BufReader::new(
+                File::open(plan).at("read", plan).map_err(Error::from)?,
+            ))?,
+        };
+        let config = self.tiers(place, args, registry)?;
+        let mut keys = Vec::new();
+        for (planned, standing) in planned.iter().zip(tier::planned::standing(&config, place, &planned)?) {
+            match standing {
+                Standing::Same => keys.push(planned.key.clone()),
+                Standing::Other => {
+                    self.view.say(&format!("kept `{}`: another image stands under it by now", planned.key));
+                }
+                Standing::Nothing => self.view.say(&format!("`{}` is gone already", planned.key)),
+            }
+        }
+        if !keys.is_empty() {
+            let removal = self.removed(&keys, place, &config)?;
+            self.view
+                .say(&format!("removed {} from `{place}`", count(removal.removed.len() as u64, "image")));
+        }
+        Ok(Outcome::Yes)
+    }
+
+    /// Removes the keys, and says what came of it.
+    fn removed(&self, keys: &[Key], place: &Place, config: &Config) -> Result<Removal> {
+        let removal = tier::remove(config, place, keys)?;
         for key in &removal.followed {
             self.view.say(&format!("`{key}` referred to what was removed, and went with it"));
         }
@@ -215,7 +257,7 @@ impl Invocation<'_> {
                 out(keys.iter().try_for_each(|key| to.json(&RemovedLine { key, tier: place, removed })))?;
             }
         }
-        Ok(Outcome::from_bool(removal.absent.is_empty()))
+        Ok(removal)
     }
 
     fn tiers(&self, place: &Place, args: &TierArgs, registry: &RegistryArgs) -> Result<Config, Error> {

@@ -4,7 +4,7 @@
 //! - [`place`]: how a place is written. `kind`: what each kind of place can do. `store`,
 //!   `registry`, `s3`: the kinds. `open`: the place that is meant.
 //! - [`has()`], [`pull()`], [`push()`]: an image is asked for, comes, or goes. [`list()`],
-//!   [`remove()`]: what stands in a place, and what is no longer to.
+//!   [`remove()`]: what stands in a place, and what is no longer to; [`planned`]: as a plan says.
 //!
 //! Deliberately absent: which places there are and in which order they are asked; what is to be
 //! removed from a place, and why; the environment, the terminal.
@@ -16,6 +16,7 @@ pub(crate) mod kind;
 pub mod list;
 pub(crate) mod open;
 pub mod place;
+pub mod planned;
 pub mod pull;
 pub mod push;
 pub(crate) mod reach;
@@ -31,6 +32,7 @@ pub use crate::tier::has::has;
 pub use crate::tier::kind::Found;
 pub use crate::tier::list::{Row, list};
 pub use crate::tier::place::Place;
+pub use crate::tier::planned::{Planned, Standing};
 pub use crate::tier::pull::{Pulled, pull};
 pub use crate::tier::push::{Pushed, push};
 pub use crate::tier::removal::Removal;

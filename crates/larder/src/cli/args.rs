@@ -418,6 +418,25 @@ pub(super) enum TierJob {
         #[command(flatten)]
         common: TierCommon,
     },
+    /// Remove from a tier what is over the limits of [gcctl.NAME] in larder.toml
+    ///
+    /// The limits are `max-age`, `max-images`, `max-per-image`, `max-size` and `keep-last`; an image
+    /// counts as used when it was saved. `keep = ["app:v*"]` are names of images that stay, and
+    /// with `keep-refs = 10` what the last ten commits of each branch use stays. Nothing goes that an
+    /// image needs which stays, and what goes does not come back. The profile of this build must
+    /// write the tier.
+    Collect {
+        /// The tier
+        name: String,
+        /// Print what would go and why, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Remove also more than half of the images, if a limit of bytes asks for that
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        common: TierCommon,
+    },
     /// Bring images into a tier from this machine's store, or from other tiers through it
     ///
     /// Builds nothing: exits 1 where an image is nowhere. The profile of this build must write the

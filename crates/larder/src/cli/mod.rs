@@ -269,7 +269,9 @@ impl Process {
     /// A larder.toml that cannot be used; a tier that does not answer.
     pub fn tier(&self, args: &TierArgs) -> miette::Result<Outcome> {
         let (names, common) = match &args.job {
-            TierJob::Ls { common, .. } | TierJob::Df { common, .. } => (Vec::new(), common),
+            TierJob::Ls { common, .. } | TierJob::Df { common, .. } | TierJob::Collect { common, .. } => {
+                (Vec::new(), common)
+            }
             TierJob::Check { images, common, .. } | TierJob::Warm { images, common, .. } => {
                 (images.clone(), common)
             }
@@ -294,6 +296,7 @@ impl Process {
             TierJob::Df { name, .. } => desk.size(name, &mut out),
             TierJob::Check { name, .. } => desk.check(name, &mut out),
             TierJob::Warm { name, .. } => desk.warm(name, &mut out),
+            TierJob::Collect { name, dry_run, force, .. } => desk.collect(name, *dry_run, *force, &mut out),
         }
     }
 

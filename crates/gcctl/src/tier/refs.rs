@@ -1,0 +1,113 @@
+//! Which images the last commits of a repository's branches stand for.
+//!
+//! An image is noted with the commit that it was first baked at, and serves all that come after,
+//! until the next one of its name. Of each branch and name, all of the last commits are kept; where
+//! the oldest of these has none of its own, the one before it, which it still uses.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use camino::Utf8Path;
+
+use crate::error::{Error, Result};
+use crate::snapshot::Image;
+
+/// The places of the images that the last so many commits of each branch use, of the repository
+/// that `folder` lies in.
+///
+/// # Errors
+/// [`Error::Git`]: git cannot be run, there is no repository, or one without its history.
+pub(super) fn used(images: &[Image], last: u64, folder: &Utf8Path) -> Result<HashSet<usize>> {
+    if ask(folder, &["rev-parse", "--is-shallow-repository"])?.trim() == "true" {
+        let reason = "this clone does not have the history of its branches (`git fetch --unshallow` gets it)";
+        return Err(Error::Git { reason: reason.to_owned() });
+    }
+    let branches = ["for-each-ref", "--format=%(objectname)", "refs/heads", "refs/remotes"];
+    let tips = ask(folder, &branches)?;
+    let tips: HashSet<&str> = tips.split_whitespace().collect();
+    let by_commit = by_commit(images);
+    let mut used = HashSet::new();
+    for tip in tips {
+        used.extend(on_branch(images, &by_commit, last, folder, tip)?);
+    }
+    Ok(used)
+}
+
+/// Images by the commit that they are noted with; one made of changed files counts with the commit
+/// that was changed.
+fn by_commit(images: &[Image]) -> HashMap<&str, Vec<usize>> {
+    let mut found: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (place, image) in images.iter().enumerate() {
+        if let Some(commit) = &image.origin.commit {
+            found.entry(commit.as_str().trim_end_matches('+')).or_default().push(place);
+        }
+    }
+    found
+}
+
+fn on_branch(
+    images: &[Image],
+    by_commit: &HashMap<&str, Vec<usize>>,
+    last: u64,
+    folder: &Utf8Path,
+    tip: &str,
+) -> Result<HashSet<usize>> {
+    let mut used = HashSet::new();
+    // The names whose image before the last commits is still to be found.
+    let name = |place: usize| images[place].origin.image.as_ref().map(storekit::Remark::as_str);
+    let mut sought: HashSet<_> = by_commit.values().flatten().map(|place| name(*place)).collect();
+    let mut child = git(folder, &["rev-list", tip])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| Error::Git { reason: error.to_string() })?;
+    let lines = child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines);
+    let mut is_whole = true;
+    for (at, commit) in (0_u64..).zip(lines) {
+        let commit = commit.map_err(|error| Error::Git { reason: error.to_string() })?;
+        let here = by_commit.get(commit.as_str()).map_or(&[][..], Vec::as_slice);
+        if at < last {
+            used.extend(here);
+            // The oldest of them uses none that came before its own.
+            let own = here.iter().filter(|_| at + 1 == last);
+            own.for_each(|place| {
+                sought.remove(&name(*place));
+            });
+            continue;
+        }
+        // Of one commit there may be several of a name, for several platforms or arguments.
+        used.extend(here.iter().filter(|place| sought.contains(&name(**place))));
+        for place in here {
+            sought.remove(&name(*place));
+        }
+        if sought.is_empty() {
+            is_whole = false;
+            break;
+        }
+    }
+    if !is_whole {
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(|error| Error::Git { reason: error.to_string() })?;
+    if is_whole && !status.success() {
+        return Err(Error::Git { reason: format!("`git rev-list` ended with {status}") });
+    }
+    Ok(used)
+}
+
+/// What git prints.
+fn ask(folder: &Utf8Path, args: &[&str]) -> Result<String> {
+    let output = git(folder, args).output().map_err(|error| Error::Git { reason: error.to_string() })?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Error::Git { reason: storekit::printable(said.trim()).to_string() });
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn git(folder: &Utf8Path, args: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(folder).args(args).stdin(Stdio::null());
+    command
+}
