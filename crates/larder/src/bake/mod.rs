@@ -282,8 +282,9 @@ pub(crate) fn each(
     runner: &Runner,
     mut tell: impl FnMut(&Baked),
 ) -> Result<Vec<(String, Tally)>, BakeError> {
-    let temp = Temp::new().map_err(BakeError::Temp)?;
-    let temp = temp.path();
+    let podman = tools.engine(Engine::Podman, "build");
+    let own = Temp::new(podman.program()).map_err(BakeError::Temp)?;
+    let temp = own.path();
     runner.say(&format!("mkdir -p {temp}"));
     let mut disks = chosen_disks(project, &options.names);
     if options.prove {
@@ -298,6 +299,11 @@ pub(crate) fn each(
     if options.prove {
         under_own_names(&mut planned);
     }
+    let with_podman = planned.iter().any(|one| one.image.builder() == Engine::Podman);
+    // Where podman has them itself: in /tmp the layers of a build may not have room.
+    let aside = (with_podman && !options.check && !options.variables.contains_key("TMPDIR"))
+        .then(|| Temp::of_podman(podman.program()));
+    let aside = aside.transpose().map_err(BakeError::Temp)?;
     let held;
     let runner = if planned.len() > 1 && options.jobs > 1 {
         held = runner.holding_builds();
@@ -317,6 +323,7 @@ pub(crate) fn each(
         let queue = Queue::start(scope, &tiers, &warn);
         let mut oven = baker::Baker::new(options, tools, &watched, temp, &planned);
         oven.owners = owners(project);
+        oven.builds = Some(aside.as_ref().unwrap_or(&own));
         oven.supply = Some(Supply {
             tiers: &tiers,
             queue: &queue,
