@@ -141,6 +141,18 @@ pub enum BakeError {
     )]
     NotLocked { names: String },
 
+    #[error(
+        "what `{image}` is built from cannot be locked: its Dockerfile is for another `# syntax=` frontend"
+    )]
+    #[diagnostic(
+        code(larder::not_lockable),
+        help(
+            "larder reads Dockerfiles of `docker/dockerfile` alone, and `--locked`, the default where CI is set, builds nothing that is not locked; \
+             `lock = false` in `[image.{image}]` takes whatever is there"
+        )
+    )]
+    NotLockable { image: String },
+
     #[error("there is nothing to update under `{name}`")]
     #[diagnostic(
         code(larder::nothing_to_update),
