@@ -46,5 +46,6 @@ pub const PKGCACHE: &[&str] = &[
     "max-age",
 ];
 
-/// A key of `[pkgcache]` that is agreed on and that it does not read yet: pkgcache refuses it itself.
+/// A key of `[pkgcache]` that is agreed on and that it does not read yet: pkgcache refuses it
+/// itself.
 pub const PKGCACHE_TO_COME: &[&str] = &["models-max-age"];

@@ -28,8 +28,8 @@ use crate::process::tools::Tools;
 /// larder.lock, unless this is a check. Returns what could not be locked, a line each.
 ///
 /// # Errors
-/// A larder.lock that cannot be used; one that lacks an image, or cannot have what an image is built
-/// from, where it may not be written; a name to update that is not there; an interruption.
+/// A larder.lock that cannot be used; one that lacks an image, or cannot have what an image is
+/// built from, where it may not be written; a name to update that is not there; an interruption.
 pub(super) fn lock(
     planned: &mut [Planned],
     options: &Options,

@@ -117,8 +117,8 @@ fn is_of(pid: Pid, step: &Utf8Path) -> bool {
     mounts.contains(&format!("/{}/", names.join("/")))
 }
 
-/// Ends what runs on of a run that was killed, and takes away what is left of it but files. `folder`
-/// is the run's. `false`: something of it is still there.
+/// Ends what runs on of a run that was killed, and takes away what is left of it but files.
+/// `folder` is the run's. `false`: something of it is still there.
 pub(crate) fn end_left(folder: &Path, podman: &str) -> bool {
     let Some(folder) = Utf8Path::from_path(folder) else { return true };
     let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
