@@ -83,17 +83,22 @@ impl Session {
     }
 
     /// Makes `podman`, as `LARDER_PODMAN` names it, one with storage of its own, so that nothing is
-    /// left behind. It goes by `../registries.conf` where that is there.
+    /// left behind. `PODMAN_STORAGE` names the folder of another one. It goes by the
+    /// `registries.conf` beside that, where there is one.
     #[must_use]
     pub fn with_podman(self) -> Self {
         // Layers on top of one another: with vfs each would be a copy of all below it.
-        let script = "conf=$TMPDIR/../registries.conf; [ -e \"$conf\" ] && export CONTAINERS_REGISTRIES_CONF=\"$conf\"\n\
-                      case $(stat -f -c %T \"$TMPDIR\") in\n\
-                      overlayfs) set -- --storage-driver vfs \"$@\" ;;\n\
-                      *) set -- --storage-driver overlay --storage-opt overlay.skip_mount_home=true \"$@\" ;;\n\
-                      esac\n\
-                      exec podman --root \"$TMPDIR/podman\" --runroot \"$TMPDIR/run\" \"$@\"";
-        let podman = self.script("../bin/podman", script);
+        let script = format!(
+            "at=${{PODMAN_STORAGE:-{}}}; conf=$at/../registries.conf\n\
+             [ -e \"$conf\" ] && export CONTAINERS_REGISTRIES_CONF=\"$conf\"\n\
+             case $(stat -f -c %T \"$at\") in\n\
+             overlayfs) set -- --storage-driver vfs \"$@\" ;;\n\
+             *) set -- --storage-driver overlay --storage-opt overlay.skip_mount_home=true \"$@\" ;;\n\
+             esac\n\
+             exec podman --root \"$at/podman\" --runroot \"$at/run\" \"$@\"",
+            self.root.join("tmp")
+        );
+        let podman = self.script("../bin/podman", &script);
         self.env("LARDER_PODMAN", podman.as_str())
     }
 

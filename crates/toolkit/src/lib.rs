@@ -19,6 +19,7 @@ mod remedies;
 pub mod settings;
 pub mod signals;
 pub mod table;
+pub mod tables;
 pub mod words;
 
 pub use common::{Color, Common};

@@ -158,13 +158,13 @@ fn an_image_follows_what_it_is_built_from() {
             let said = report["reason"].as_str().expect("a reason");
             assert!(said.starts_with(reason) && said.contains(" since "), "{said}");
         };
-        because(&checked[0], &format!("its base `{name}` would be rebuilt: "));
+        because(&checked[0], &format!("`{name}` would be rebuilt: "));
         let built = bakes_all(
             &session,
             "larder bake --json app",
             &[("app", "built"), only("base", "built"), only("tools", "built")],
         );
-        because(&built[0], &format!("its base `{name}` was rebuilt: "));
+        because(&built[0], &format!("`{name}` was rebuilt: "));
         assert!(built[0]["changes"]["lines"].to_string().contains("base-changed "), "{built:?}");
         assert_eq!(checked[0]["key"], built[0]["key"]);
         assert_eq!(inside(&session, &app, path), "two");
@@ -194,7 +194,7 @@ fn an_image_is_built_anew_where_its_base_was_from_the_same_inputs() {
         "larder bake --json --check",
         &[("app", "stale"), ("base", "hit"), ("tools", "hit")],
     );
-    assert_eq!(check[0]["reason"], "its base `base` was rebuilt");
+    assert_eq!(check[0]["reason"], "`base` was rebuilt");
     let built = bakes_all(&session, ALL, &[("app", "built"), ("base", "hit"), ("tools", "hit")]);
     assert_eq!((&built[0]["reason"], &built[0]["saved"]), (&check[0]["reason"], &true.into()));
     bakes_all(&session, ALL, &[("app", "hit"), ("base", "hit"), ("tools", "hit")]);
@@ -408,7 +408,7 @@ fn podman_finds_its_bases_under_localhost() {
         session.write("file", format!("{name} 2"));
         let built = bakes_all(&session, ALL, &[("app", "built"), ("base", "built")]);
         let reason = built[0]["reason"].as_str().expect("a reason");
-        assert!(reason.starts_with("its base `base` was rebuilt"), "{reason}");
+        assert!(reason.starts_with("`base` was rebuilt"), "{reason}");
         session.run("../bin/podman rmi -af").ok();
         bakes_all(&session, "larder bake --json app", &[("app", "hit"), ("base", "hit")]);
     }

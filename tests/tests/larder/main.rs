@@ -6,6 +6,7 @@ mod composed;
 mod disks;
 mod fetched;
 mod init;
+mod interrupted;
 mod levels;
 mod lock;
 mod outputs;

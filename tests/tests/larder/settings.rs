@@ -235,3 +235,72 @@ fn what_would_be_waited_for_without_end_is_refused() {
     let session = Session::new();
     session.run("larder bake -f none.toml").ends(2).says("there is no `");
 }
+
+#[test]
+fn the_keys_that_larder_knows_of_other_tools_are_those_that_they_know() {
+    for (table, line) in [("gcctl", "gcctl run"), ("pkgcache", "pkgcache serve --listen 127.0.0.1:0")] {
+        let session = Session::new();
+        session.write("larder.toml", format!("[{table}]\nno-such-key = 1\n"));
+        // The words of a list, from its beginning on: the lines of a message end anywhere.
+        let listed = |said: &str, from: &str| {
+            let said = said.replace(['\n', '│'], " ");
+            let (_, list) = said.split_once(from).unwrap_or_else(|| panic!("no `{from}` in: {said}"));
+            let words = list.split('`').skip(1).step_by(2).take_while(|word| !word.contains(' '));
+            let mut words: Vec<_> = words.map(str::to_owned).collect();
+            words.sort();
+            words
+        };
+        let own = listed(&session.run(line).ends(2).stderr(), "expected one of");
+        let larder = listed(&session.run("larder list").ends(2).stderr(), "there are");
+        assert_eq!(own, larder, "{table}");
+        assert!(own.len() > 5, "{own:?}");
+    }
+}
+
+#[test]
+fn an_output_that_would_be_an_input_is_refused_before_anything_is_made() {
+    let refused = |outputs: &str| {
+        let session = Session::new().file("d/file", "1");
+        session.write(
+            "larder.toml",
+            format!("[image.a]\npack = {{ dir = \"d\" }}\noutputs = {{ {outputs} }}\n"),
+        );
+        session.run("larder bake").ends(2).says("would be an input of").says("its folder is packed");
+        assert!(!session.store().join("images").exists(), "{outputs}: something is saved");
+    };
+    refused("\"d/copy\" = \"/file\"");
+    refused("\"d\" = \"/*\"");
+    refused("\"d/\" = \"/file\"");
+    let session = Session::new().file("d/file", "1");
+    session.write("larder.toml", "[image.a]\npack = { dir = \"d\" }\noutputs = { \"e\" = \"/file\" }\n");
+    session.run("LARDER_DOCKER=none LARDER_PODMAN=none larder bake").ok();
+    session.run("cmp e d/file").ok();
+}
+
+#[test]
+fn what_a_foreign_frontend_names_cannot_be_locked_and_locked_says_so() {
+    let session = Session::new();
+    session.write("Dockerfile", "# syntax=example.org/frontend:1\nsomething: else\n");
+    session.write("larder.toml", "[image.app]\n");
+    let refused = session.run("larder bake --locked --dry-run").ends(2);
+    let refused =
+        refused.says("what `app` is built from cannot be locked").says("`lock = false` in `[image.app]`");
+    assert!(!refused.stderr().contains("warning"), "{refused}");
+    session.run("CI=true larder bake --dry-run").ends(2).says("cannot be locked");
+    session.write("larder.toml", "[image.app]\nlock = false\n");
+    let allowed = session.run("larder bake --locked --dry-run");
+    assert!(!allowed.stderr().contains("cannot be locked"), "{allowed}");
+}
+
+#[test]
+fn tags_says_why_there_are_none() {
+    let session = Session::new().file("d/file", "1");
+    let image = "[image.a]\npack = { dir = \"d\" }\n";
+    session.write("larder.toml", image);
+    let none = session.run("larder tags").ok().says("larder.toml has no `[profile.NAME]` with `tags`");
+    assert_eq!(none.stdout(), "");
+    session.write("larder.toml", format!("{image}[profile.dev]\n"));
+    session.run("larder tags --profile dev").ok().says("the profile `dev` has no `tags`");
+    session.write("larder.toml", format!("{image}[profile.ci]\nwhen = {{ event = \"schedule\" }}\n"));
+    session.run("larder tags").ok().says("no profile of larder.toml is for this build");
+}

@@ -382,7 +382,7 @@ fn an_image_is_taken_by_the_name_of_another_kind_of_build() {
 fn first_step(session: &Session, machine: &str) -> String {
     let format = "'{{(index .History 0).Created}}'";
     session
-        .run(&format!("TMPDIR=$PWD/../{machine} $LARDER_PODMAN image inspect --format {format} app"))
+        .run(&format!("PODMAN_STORAGE=$PWD/../{machine} $LARDER_PODMAN image inspect --format {format} app"))
         .ok()
         .stdout()
 }
@@ -412,7 +412,7 @@ fn layers_come_from_tiers_where_an_image_does_not() {
         session.run(&format!("mkdir -p ../{machine}")).ok();
         session.write("two", two);
         let line = format!(
-            "LARDER_DIR=../{machine}/store TMPDIR=$PWD/../{machine} larder bake --engine podman --profile {profile}"
+            "LARDER_DIR=../{machine}/store PODMAN_STORAGE=$PWD/../{machine} larder bake --engine podman --profile {profile}"
         );
         session.run(&line).ok().says("");
         first_step(&session, machine)

@@ -7,6 +7,7 @@ use storekit::Entry;
 use storekit::store::Store;
 
 use super::Options;
+use super::builder::Builder;
 use super::flow::Bake;
 use super::inspect::inspect;
 use super::plan::Planned;
@@ -16,6 +17,7 @@ use crate::outputs::may_meet;
 use crate::process::command::Cmd;
 use crate::process::packages::Through;
 use crate::process::runner::{RunError, Runner};
+use crate::process::temp::Temp;
 use crate::process::tools::Tools;
 use crate::report::Baked;
 use crate::schedule::Seat;
@@ -32,6 +34,8 @@ pub(super) struct Baker<'a> {
     /// The layers that engines keep of builds in these.
     pub(super) layers: Option<Layers<'a>>,
     pub(super) temp: Utf8PathBuf,
+    /// Where builds of podman have their temporary files.
+    pub(super) builds: Option<&'a Temp>,
     /// What is wrong with the engine, once that is known: it is not asked again.
     no_engine: Mutex<Vec<(Engine, String)>>,
     /// What was baked so far: whatever comes next may be built from it.
@@ -58,6 +62,7 @@ impl<'a> Baker<'a> {
             supply: None,
             layers: None,
             temp: temp.to_owned(),
+            builds: None,
             no_engine: Mutex::default(),
             done: planned.iter().map(|planned| (planned.image.name.clone(), OnceLock::new())).collect(),
             owners: Vec::new(),
@@ -156,6 +161,16 @@ impl<'a> Baker<'a> {
         let made = std::fs::create_dir_all(&temp);
         made.map_err(|source| RunError::Lost { program: format!("the folder {temp}"), source })?;
         Ok(temp)
+    }
+
+    /// The start of a build command, with a folder of its own for podman's temporary files.
+    pub(super) fn build_command(&self, builder: Builder) -> Result<Cmd, RunError> {
+        let cmd = builder.command(self.tools);
+        let Some(builds) = self.builds.filter(|_| builder == Builder::Podman) else { return Ok(cmd) };
+        let lost = |source| RunError::Lost { program: format!("the folder {}", builds.path()), source };
+        let folder = builds.for_build().map_err(lost)?;
+        self.runner.say(&format!("mkdir -p {folder}"));
+        Ok(cmd.building_in(&folder))
     }
 
     /// How a build of that name comes through the package cache, if these clients of its are to.

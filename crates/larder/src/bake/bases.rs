@@ -228,13 +228,14 @@ impl Bake<'_> {
     }
 }
 
-/// Why an image is built anew whose base was: down to the image whose own inputs changed.
+/// Why an image is built anew of which something else was that it is made from: down to the image
+/// whose own inputs changed.
 pub(super) fn rebuilt(base: &Baked) -> String {
     let was = if base.state == State::Stale { "would be" } else { "was" };
     match (base.reason.as_deref(), base.chain.is_empty()) {
-        (None, _) => format!("its base `{}` {was} rebuilt", base.image),
-        (Some(reason), true) => format!("its base `{}` {was} rebuilt: {reason}", base.image),
-        (Some(reason), false) => format!("its base `{}` {was} rebuilt, and {reason}", base.image),
+        (None, _) => format!("`{}` {was} rebuilt", base.image),
+        (Some(reason), true) => format!("`{}` {was} rebuilt: {reason}", base.image),
+        (Some(reason), false) => format!("`{}` {was} rebuilt, and {reason}", base.image),
     }
 }
 

@@ -424,6 +424,7 @@ impl DiskBake<'_> {
             pinned: None,
             error: self.error,
             seconds: self.started.elapsed().as_secs_f64(),
+            is_disk: true,
             ..Baked::new(&self.disk.name, state, key)
         }
     }

@@ -111,17 +111,20 @@ fn context_to_be(image: &Image, root: &Utf8Path) -> Option<(Utf8PathBuf, Utf8Pat
 
 /// Where files of an output may come to lie.
 fn places(output: &Output) -> Vec<Utf8PathBuf> {
+    output.from.iter().flat_map(|pattern| places_of(output, pattern)).collect()
+}
+
+/// The same of one pattern of it.
+pub(super) fn places_of(output: &Output, pattern: &str) -> Vec<Utf8PathBuf> {
     let mut places = Vec::new();
-    for pattern in &output.from {
-        let last = pattern.rsplit('/').find(|part| !part.is_empty()).unwrap_or("x");
-        let is_pattern = last.contains(['*', '?', '[']);
-        if !(is_pattern || output.folder) {
-            places.push(output.to.clone());
-        }
-        places.push(output.to.join(one_name(last)));
-        // What is in it, where it is a folder.
-        places.extend((!is_pattern).then(|| output.to.join("x")));
+    let last = pattern.rsplit('/').find(|part| !part.is_empty()).unwrap_or("x");
+    let is_pattern = last.contains(['*', '?', '[']);
+    if !(is_pattern || output.folder) {
+        places.push(output.to.clone());
     }
+    places.push(output.to.join(one_name(last)));
+    // What is in it, where it is a folder.
+    places.extend((!is_pattern).then(|| output.to.join("x")));
     places
 }
 

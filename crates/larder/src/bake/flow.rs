@@ -162,6 +162,9 @@ impl Bake<'_> {
         if self.baker.options.check {
             return Ok(self.report(State::Stale, Some(inputs.key), None, false));
         }
+        if let Err(error) = self.check_places() {
+            return self.failed(Some(inputs.key), error);
+        }
         self.tell_start();
         let made = if self.image.is_packed() { self.pack(&inputs) } else { self.build(&inputs) };
         match made {

@@ -3,7 +3,8 @@
 //! lacks.
 //!
 //! An image that only the engine has is not locked: the key has its ID, as ever. Neither is one of
-//! a foreign frontend, whose Dockerfile nobody could pin. What neither registry nor engine knows
+//! a foreign frontend, whose Dockerfile nobody could pin: where all has to be locked, that is an
+//! error. What neither registry nor engine knows
 //! stays as it is, and hashctx warns of it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,8 +28,8 @@ use crate::process::tools::Tools;
 /// larder.lock, unless this is a check. Returns what could not be locked, a line each.
 ///
 /// # Errors
-/// A larder.lock that cannot be used; one that lacks an image, where it may not be written; a name
-/// to update that is not there; an interruption.
+/// A larder.lock that cannot be used; one that lacks an image, or cannot have what an image is
+/// built from, where it may not be written; a name to update that is not there; an interruption.
 pub(super) fn lock(
     planned: &mut [Planned],
     options: &Options,
@@ -37,6 +38,9 @@ pub(super) fn lock(
 ) -> Result<Vec<String>, BakeError> {
     let mut locks = Locks::load(options, tools, runner)?;
     locks.known_names(planned)?;
+    if let Some(one) = planned.iter().find(|one| options.locked && one.foreign && one.image.lock) {
+        return Err(BakeError::NotLockable { image: one.image.name.clone() });
+    }
     for one in planned.iter_mut() {
         one.pins = locks.of(one)?;
         for (context, digest) in locks.of_contexts(one)? {
@@ -371,8 +375,14 @@ impl<'a> Locks<'a> {
     fn tell(&self, name: &str, now: &Locked, old: Option<&Locked>) {
         match old {
             Some(old) if old.digest == now.digest => {}
-            Some(old) => self.say("updated", &format!("{name} from {} to {}", old.digest, now.digest)),
-            None => self.say("locked", &format!("{name} at {}", now.digest)),
+            Some(old) => {
+                let what = if self.options.check { "would be updated" } else { "updated" };
+                self.say(what, &format!("{name} from {} to {}", old.digest, now.digest));
+            }
+            None => {
+                let what = if self.options.check { "would be locked" } else { "locked" };
+                self.say(what, &format!("{name} at {}", now.digest));
+            }
         }
     }
 

@@ -141,6 +141,18 @@ pub enum BakeError {
     )]
     NotLocked { names: String },
 
+    #[error(
+        "what `{image}` is built from cannot be locked: its Dockerfile is for another `# syntax=` frontend"
+    )]
+    #[diagnostic(
+        code(larder::not_lockable),
+        help(
+            "larder reads Dockerfiles of `docker/dockerfile` alone, and `--locked`, the default where CI is set, builds nothing that is not locked; \
+             `lock = false` in `[image.{image}]` takes whatever is there"
+        )
+    )]
+    NotLockable { image: String },
+
     #[error("there is nothing to update under `{name}`")]
     #[diagnostic(
         code(larder::nothing_to_update),
@@ -282,8 +294,9 @@ pub(crate) fn each(
     runner: &Runner,
     mut tell: impl FnMut(&Baked),
 ) -> Result<Vec<(String, Tally)>, BakeError> {
-    let temp = Temp::new().map_err(BakeError::Temp)?;
-    let temp = temp.path();
+    let podman = tools.engine(Engine::Podman, "build");
+    let own = Temp::new(podman.program()).map_err(BakeError::Temp)?;
+    let temp = own.path();
     runner.say(&format!("mkdir -p {temp}"));
     let mut disks = chosen_disks(project, &options.names);
     if options.prove {
@@ -298,6 +311,11 @@ pub(crate) fn each(
     if options.prove {
         under_own_names(&mut planned);
     }
+    let with_podman = planned.iter().any(|one| one.image.builder() == Engine::Podman);
+    // Where podman has them itself: in /tmp the layers of a build may not have room.
+    let aside = (with_podman && !options.check && !options.variables.contains_key("TMPDIR"))
+        .then(|| Temp::of_podman(podman.program()));
+    let aside = aside.transpose().map_err(BakeError::Temp)?;
     let held;
     let runner = if planned.len() > 1 && options.jobs > 1 {
         held = runner.holding_builds();
@@ -317,6 +335,7 @@ pub(crate) fn each(
         let queue = Queue::start(scope, &tiers, &warn);
         let mut oven = baker::Baker::new(options, tools, &watched, temp, &planned);
         oven.owners = owners(project);
+        oven.builds = Some(aside.as_ref().unwrap_or(&own));
         oven.supply = Some(Supply {
             tiers: &tiers,
             queue: &queue,

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::feeds::{Judged, judged, real_context};
+use super::feeds::{Judged, judged, places_of, real_context};
 use super::flow::Bake;
 use super::stock::{Found, Stock};
 use crate::outputs::place::{Owner, put};
@@ -144,6 +144,26 @@ impl Bake<'_> {
             let by = judged.reader();
             Err(OutputError::Input { image, path: judged.path, by }.into())
         })
+    }
+
+    /// The same before a build, of outputs that would be inputs whatever their files are called. Of
+    /// others `check_inputs` tells, once the files are there.
+    pub(super) fn check_places(&self) -> Result<(), RunError> {
+        for (output, pattern) in lines(&self.image.outputs) {
+            let mut by = None;
+            let mut are_all = true;
+            for place in places_of(output, pattern) {
+                match self.first_input(std::iter::once(place.as_path()))? {
+                    Some(judged) => by = Some(judged.reader()),
+                    None => are_all = false,
+                }
+            }
+            if let Some(by) = by.filter(|_| are_all) {
+                let (image, path) = (self.image.name.clone(), output.to.clone());
+                return Err(OutputError::Input { image, path, by }.into());
+            }
+        }
+        Ok(())
     }
 
     /// The same of files that the bake writes beside the image, which its key would follow.

@@ -27,6 +27,14 @@ pub(crate) fn list(
     out: &mut (impl Write + ?Sized),
 ) -> miette::Result<Outcome> {
     let images = chosen_images(project, &options.names)?;
+    if options.route.tags.is_empty() {
+        let why = match (&options.route.profile, project.profiles.is_empty()) {
+            (Some(profile), _) => format!("the profile `{profile}` has no `tags`"),
+            (None, true) => "larder.toml has no `[profile.NAME]` with `tags`".to_owned(),
+            (None, false) => "no profile of larder.toml is for this build; `--profile` names one".to_owned(),
+        };
+        runner.tell(&format!("no names in registries: {why}"));
+    }
     let planned = tagger(options, tools, runner).plan(names(&images).into_iter())?;
     write(&planned, as_json, out).into_diagnostic().wrap_err("cannot write the list")?;
     Ok(Outcome::Yes)

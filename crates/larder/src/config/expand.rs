@@ -24,6 +24,9 @@ const OWN: [&str; 5] = ["description", "extends", "matrix", "outputs", "tags"];
 /// What `[defaults]` cannot have: each image says it for itself.
 pub(super) const NO_DEFAULTS: [&str; 5] = ["description", "extends", "matrix", "outputs", "pack"];
 
+/// What is taken out of an image's table before the rest of it is read.
+pub(super) const TAKEN: [&str; 3] = ["extends", "matrix", "platforms"];
+
 /// What of the defaults a packed image has no use for.
 const BUILD: [&str; 12] = [
     "args",

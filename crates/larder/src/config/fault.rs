@@ -71,9 +71,22 @@ impl Fault {
 
 /// The fault that the TOML reader found.
 pub(super) fn misread(error: &toml::de::Error) -> Fault {
+    misread_beside(error, &[], &[])
+}
+
+/// The same in a table that has had these keys, too, which were taken out before. `own` are the
+/// places of those that are left: a key of a table within is none of them.
+pub(super) fn misread_beside(error: &toml::de::Error, own: &[Range<usize>], taken: &[&str]) -> Fault {
     // toml's own message has a second line where it names the table; one line is enough beside the
     // mark.
-    let message = error.message().lines().next().unwrap_or_default().to_owned();
+    let message = error.message().lines().next().unwrap_or_default();
+    let is_own = error.span().is_some_and(|at| own.contains(&at));
+    let taken: String = taken.iter().filter(|_| is_own).map(|key| format!("`{key}`, ")).collect();
+    let known = ", expected one of ";
+    let message = match message.split_once(known).filter(|_| message.starts_with("unknown field ")) {
+        Some((unknown, others)) => format!("{unknown}{known}{taken}{others}"),
+        None => message.to_owned(),
+    };
     let help = nearest_expected(&message).map_or_else(
         || "`larder reference` lists the keys of each table".to_owned(),
         |name| format!("is `{name}` meant?"),

@@ -32,8 +32,9 @@ impl Value<'_> {
 /// Takes `matrix` out of the table. The values of each image, the first name changing slowest; one
 /// image without values where there is no matrix.
 pub(super) fn combinations<'i>(table: &mut Table<'i>) -> Result<Vec<Vec<Value<'i>>>, Fault> {
-    let Some(matrix) = table.remove("matrix") else { return Ok(vec![Vec::new()]) };
-    let at = matrix.span();
+    // The key alone is marked: what stands behind it may be long.
+    let key = table.keys().find(|key| key.get_ref() == "matrix").map(Spanned::span);
+    let Some((at, matrix)) = key.zip(table.remove("matrix")) else { return Ok(vec![Vec::new()]) };
     let help = "write `matrix = { NAME = [\"one\", \"two\"] }`: NAME becomes a build argument";
     let bad = |what: String, at| Fault::new(what, at, help);
     let DeValue::Table(matrix) = matrix.into_inner() else {

@@ -44,7 +44,7 @@ use self::compose::services::{self, Services};
 use self::disk::{Cache, Disk, DiskTable};
 use self::expand::Entry;
 pub(crate) use self::fault::Fault;
-use self::fault::misread;
+use self::fault::{misread, misread_beside};
 use self::image::{Context, Image, Source};
 use self::layers::{Layers, Table};
 use self::step::{CiTable, Step};
@@ -53,6 +53,7 @@ use self::tiers::profile::{self, Profile, ProfileTables};
 use self::tiers::tier::{self, Tier, TierTables};
 pub use self::variables::Variables;
 use toolkit::nearest::{self, question};
+use toolkit::tables;
 
 /// The file's name.
 pub const FILE: &str = "larder.toml";
@@ -160,6 +161,7 @@ fn project(layers: &Layers, variables: Variables<'_>, services: Option<&Services
     let mut file = layers.merged()?;
     right_version(&file)?;
     known_tables(&file)?;
+    known_keys(&file)?;
     let mut images = expand::images(&mut file)?;
     let mut disks = expand::disks(&mut file)?;
     let own = services::tables(&mut file)?;
@@ -206,9 +208,14 @@ fn project(layers: &Layers, variables: Variables<'_>, services: Option<&Services
 fn image(mut entry: Entry<'_>, caches: Cache, variables: Variables<'_>) -> Result<Read, Fault> {
     let at = entry.at.clone();
     expand::settle(&mut entry, variables)?;
+    let own: Vec<_> = entry.table.keys().map(Spanned::span).collect();
     let table = ImageTable::deserialize(expand::as_value(entry.at.clone(), entry.table).into_deserializer());
     let other = entry.platform.as_ref().filter(|_| !entry.tells);
-    let mut read = table.map_err(|error| misread(&error))?.checked(&entry.plain, entry.at, other)?;
+    let mut read = table.map_err(|error| misread_beside(&error, &own, &expand::TAKEN))?.checked(
+        &entry.plain,
+        entry.at,
+        other,
+    )?;
     read.image.name = entry.name;
     read.image.group = entry.group;
     read.image.at = at;
@@ -264,6 +271,24 @@ fn known_tables(file: &Table<'_>) -> Result<(), Fault> {
     Err(Fault::new(format!("no tool knows the table `{word}`"), name.span(), help))
 }
 
+/// Refuses keys of other tools' tables that the tools themselves would refuse.
+fn known_keys(file: &Table<'_>) -> Result<(), Fault> {
+    for (table, keys) in [("gcctl", tables::GCCTL), ("pkgcache", tables::PKGCACHE)] {
+        let Some(own) = file.get(table).and_then(|value| value.get_ref().as_table()) else { continue };
+        // A table in `[gcctl]` is a tier's.
+        let is_tier = |value: &Spanned<DeValue<'_>>| table == "gcctl" && value.get_ref().is_table();
+        let is_to_come = |key: &str| table == "pkgcache" && tables::PKGCACHE_TO_COME.contains(&key);
+        let is_known = |key: &str| keys.contains(&key) || is_to_come(key);
+        let unknown = own.iter().find(|(key, value)| !is_known(key.get_ref()) && !is_tier(value));
+        if let Some((key, _)) = unknown {
+            let word = key.get_ref().as_ref();
+            let help = format!("{}there are `{}`", question(word, keys.iter().copied()), keys.join("`, `"));
+            return Err(Fault::new(format!("`[{table}]` has no key `{word}`"), key.span(), help));
+        }
+    }
+    Ok(())
+}
+
 /// What is left when images and disks are taken out.
 #[derive(Deserialize)]
 struct File {
@@ -307,8 +332,9 @@ fn valid_defaults(file: &mut Table<'_>) -> Result<(), Fault> {
     platforms::taken(&mut table)?;
     let mut entry = Entry::new("defaults", at.clone(), table);
     expand::settle(&mut entry, &|_| Some(String::new()))?;
+    let own: Vec<_> = entry.table.keys().map(Spanned::span).collect();
     let read = ImageTable::deserialize(expand::as_value(at, entry.table).into_deserializer());
-    read.map(drop).map_err(|error| misread(&error))
+    read.map(drop).map_err(|error| misread_beside(&error, &own, &["platforms"]))
 }
 
 /// What is checked of all images together: names and tags that are one image's, and what one needs

@@ -11,9 +11,77 @@ use toml::de::DeValue;
 use super::fault::Fault;
 use super::layers::Table;
 use super::names;
+use toolkit::nearest::nearest;
 
 /// What stands for the platform in the texts of a table.
 pub(super) const PLACE: &str = "{platform}";
+
+/// The architectures that there are under each operating system, as Go names them and images have
+/// them: <https://go.dev/doc/install/source#environment>, and `wasi` of what runs `WebAssembly`.
+const MACHINES: [(&str, &[&str]); 17] = [
+    ("aix", &["ppc64"]),
+    ("android", &["386", "amd64", "arm", "arm64"]),
+    ("darwin", &["amd64", "arm64"]),
+    ("dragonfly", &["amd64"]),
+    ("freebsd", &["386", "amd64", "arm", "arm64", "riscv64"]),
+    ("illumos", &["amd64"]),
+    ("ios", &["amd64", "arm64"]),
+    ("js", &["wasm"]),
+    (
+        "linux",
+        &[
+            "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64",
+            "ppc64le", "riscv64", "s390x",
+        ],
+    ),
+    ("netbsd", &["386", "amd64", "arm", "arm64"]),
+    ("openbsd", &["386", "amd64", "arm", "arm64", "ppc64", "riscv64"]),
+    ("plan9", &["386", "amd64", "arm"]),
+    ("solaris", &["amd64"]),
+    ("wasi", &["wasm"]),
+    ("wasip1", &["wasm"]),
+    ("wasip2", &["wasm"]),
+    ("windows", &["386", "amd64", "arm", "arm64"]),
+];
+
+/// The platform of this name, if there are such machines; else what is wrong with it.
+pub(super) fn parsed(text: &str) -> Result<Platform, String> {
+    let platform: Platform =
+        text.parse().map_err(|error: storekit::platform::NotAPlatform| error.to_string())?;
+    let (os, architecture) = (platform.os(), platform.architecture());
+    let systems = MACHINES.iter().map(|(os, _)| *os);
+    let Some((_, machines)) = MACHINES.iter().find(|(known, _)| *known == os) else {
+        return Err(format!("there is no operating system `{os}`; {}", or_list(os, systems)));
+    };
+    if !machines.contains(&architecture) {
+        let known = or_list(architecture, machines.iter().copied());
+        return Err(format!("{os} has no architecture `{architecture}`; {known}"));
+    }
+    let levels: Option<&[&str]> = match architecture {
+        "amd64" => Some(&["v1", "v2", "v3", "v4"]),
+        "arm" => Some(&["v5", "v6", "v7", "v8"]),
+        // `v8.2` and the like are levels of their own.
+        "arm64" => Some(&["v8", "v9"]),
+        _ => None,
+    };
+    let level = platform.variant().map(|variant| variant.split('.').next().unwrap_or(variant));
+    match (level, levels) {
+        (Some(level), Some(levels)) if !levels.contains(&level) => Err(format!(
+            "{architecture} has no variant `{level}`; {}",
+            or_list(level, levels.iter().copied())
+        )),
+        _ => Ok(platform),
+    }
+}
+
+/// The word that is meant, or all.
+fn or_list<'a>(word: &str, words: impl DoubleEndedIterator<Item = &'a str> + Clone) -> String {
+    // Of two that are as near the longer: `arm64` for `arm46`.
+    nearest(word, words.clone().rev()).map_or_else(
+        || format!("there are {}", words.collect::<Vec<_>>().join(", ")),
+        |meant| format!("is `{meant}` meant?"),
+    )
+}
 
 /// Takes `platforms` out of the table.
 pub(super) fn taken(table: &mut Table<'_>) -> Result<Vec<Spanned<Platform>>, Fault> {
@@ -33,9 +101,7 @@ pub(super) fn taken(table: &mut Table<'_>) -> Result<Vec<Spanned<Platform>>, Fau
         let DeValue::String(text) = item.get_ref() else {
             return Err(Fault::new("`platforms` is not a list of texts", at, help));
         };
-        let platform: Platform = text.parse().map_err(|error: storekit::platform::NotAPlatform| {
-            Fault::new(error.to_string(), at.clone(), help)
-        })?;
+        let platform = parsed(text).map_err(|error| Fault::new(error, at.clone(), help))?;
         if platforms.iter().any(|other| *other.get_ref() == platform) {
             return Err(Fault::new(
                 format!("`{platform}` stands twice in `platforms`"),
@@ -152,6 +218,31 @@ mod tests {
             "[image.a]\nplatform = \"linux/386\"\nplatforms = [\"linux/386\"]\n",
             "there are `platform` and",
         );
+    }
+
+    #[test]
+    fn a_machine_that_there_is_not_is_refused_with_the_nearest() {
+        for (platform, why) in [
+            ("linux/arm46", "linux has no architecture `arm46`; is `arm64` meant?"),
+            ("linux/sparc", "linux has no architecture `sparc`; there are 386, amd64, arm, "),
+            ("lniux/amd64", "there is no operating system `lniux`; is `linux` meant?"),
+            ("darwin/s390x", "darwin has no architecture `s390x`; there are amd64, arm64"),
+            ("linux/amd64/v7", "amd64 has no variant `v7`; is `v4` meant?"),
+            ("linux/arm/v11", "arm has no variant `v11`"),
+        ] {
+            refused(&format!("[image.a]\nplatforms = [\"{platform}\"]\n"), why);
+            refused(&format!("[image.a]\nplatform = \"{platform}\"\n"), why);
+        }
+        for platform in [
+            "linux/arm/v7",
+            "linux/arm64/v8",
+            "linux/amd64/v2",
+            "linux/arm64/v8.2",
+            "windows/amd64",
+            "wasi/wasm",
+        ] {
+            parse(&format!("[image.a]\nplatforms = [\"{platform}\"]\n")).expect("a platform");
+        }
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Words {
 
 fn platform<'de, D: Deserializer<'de>>(written: D) -> Result<Option<Platform>, D::Error> {
     let text = String::deserialize(written)?;
-    text.parse().map(Some).map_err(D::Error::custom)
+    platforms::parsed(&text).map(Some).map_err(D::Error::custom)
 }
 
 pub(super) fn yes() -> bool {

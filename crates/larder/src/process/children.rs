@@ -2,9 +2,12 @@
 //!
 //! The first SIGINT, SIGTERM or SIGHUP (unless that is ignored, as under `nohup`) is handed to
 //! every child; a second one kills them. No child starts afterwards. Limit: grandchildren are the
-//! children's own business; a terminal's Ctrl-C reaches them all the same.
+//! children's own business; a terminal's Ctrl-C reaches them all the same. A build of podman is the
+//! exception: it is ended as `podman` says, and has a process group of its own, so that no terminal
+//! ends it before.
 
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +16,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use signal_hook::iterator::Signals;
+
+use crate::process::podman::Build;
 
 /// How long a child has to end once it is told to.
 const GRACE: Duration = Duration::from_secs(10);
@@ -23,8 +28,15 @@ pub struct Children(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    running: Vec<Pid>,
+    running: Vec<Running>,
     signal: Option<i32>,
+}
+
+#[derive(Debug)]
+struct Running {
+    pid: Pid,
+    /// The build of podman that it is.
+    build: Option<Build>,
 }
 
 impl Children {
@@ -53,13 +65,21 @@ impl Children {
     /// # Errors
     /// The operating system's, where the command cannot be started.
     pub fn spawn(&self, command: &mut Command) -> io::Result<Option<Child>> {
+        self.spawn_as(None, command)
+    }
+
+    /// As `spawn`, for a build of podman, if it is one.
+    pub(crate) fn spawn_as(&self, build: Option<&Build>, command: &mut Command) -> io::Result<Option<Child>> {
+        if build.is_some() {
+            command.process_group(0);
+        }
         // Under the lock, so that no signal falls between start and entry.
         let mut state = self.lock();
         if state.signal.is_some() {
             return Ok(None);
         }
         let child = command.spawn()?;
-        state.running.push(Pid::from_child(&child));
+        state.running.push(Running { pid: Pid::from_child(&child), build: build.cloned() });
         Ok(Some(child))
     }
 
@@ -75,7 +95,7 @@ impl Children {
             .is_err_and(|error| error == rustix::io::Errno::INTR)
         {}
         let mut state = self.lock();
-        state.running.retain(|other| *other != pid);
+        state.running.retain(|other| other.pid != pid);
         child.wait()
     }
 
@@ -90,7 +110,7 @@ impl Children {
         thread::scope(|scope| {
             let watch = scope.spawn(move || {
                 let is_late = |limit| end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
-                let told = is_late(limit) && self.send(pid, Signal::TERM);
+                let told = is_late(limit) && self.end(pid, Signal::TERM);
                 if told && is_late(GRACE) {
                     self.send(pid, Signal::KILL);
                 }
@@ -105,7 +125,22 @@ impl Children {
     /// Sends a signal to a child that still runs.
     fn send(&self, pid: Pid, signal: Signal) -> bool {
         let state = self.lock();
-        state.running.contains(&pid) && kill_process(pid, signal).is_ok()
+        state.running.iter().any(|one| one.pid == pid) && kill_process(pid, signal).is_ok()
+    }
+
+    /// Tells a child to end, or ends a build of podman. `false`: it had ended by itself.
+    fn end(&self, pid: Pid, signal: Signal) -> bool {
+        let build = self.lock().running.iter().find(|one| one.pid == pid).map(|one| one.build.clone());
+        match build {
+            None => false,
+            Some(None) => self.send(pid, signal),
+            Some(Some(build)) => {
+                if !build.end(|| self.lock().running.iter().any(|one| one.pid == pid)) {
+                    self.send(pid, signal);
+                }
+                true
+            }
+        }
     }
 
     fn interrupt(&self, signal: i32) {
@@ -115,7 +150,16 @@ impl Children {
             _ => Signal::KILL,
         };
         state.signal.get_or_insert(signal);
-        for pid in &state.running {
+        for Running { pid, build } in &state.running {
+            if build.is_some() && send != Signal::KILL {
+                let (children, pid) = (self.clone(), *pid);
+                let ending = move || {
+                    children.end(pid, send);
+                };
+                if thread::Builder::new().name("end".into()).spawn(ending).is_ok() {
+                    continue;
+                }
+            }
             // A child that has ended meanwhile is no matter.
             let _ = kill_process(*pid, send);
         }

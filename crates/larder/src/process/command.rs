@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::process::podman::Build;
+
 /// One program with its arguments and the variables that are set for it alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cmd {
@@ -15,13 +17,22 @@ pub struct Cmd {
     env: Vec<(String, String)>,
     limit: Option<Duration>,
     folder: Option<Utf8PathBuf>,
+    /// The build of podman that it is.
+    build: Option<Build>,
 }
 
 impl Cmd {
     /// A command without arguments.
     #[must_use]
     pub fn new(program: impl Into<String>) -> Self {
-        Self { program: program.into(), args: Vec::new(), env: Vec::new(), limit: None, folder: None }
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            limit: None,
+            folder: None,
+            build: None,
+        }
     }
 
     /// Adds one argument.
@@ -65,6 +76,19 @@ impl Cmd {
         self
     }
 
+    /// The same, of a command of podman that builds, with its temporary files in this folder, which
+    /// no other build has.
+    #[must_use]
+    pub(crate) fn building_in(self, folder: &Utf8Path) -> Self {
+        let build = Build::new(folder, &self.program);
+        Self { build: Some(build), ..self.env("TMPDIR", folder.as_str()) }
+    }
+
+    /// The build of podman that it is, if it is one.
+    pub(crate) fn as_build(&self) -> Option<&Build> {
+        self.build.as_ref()
+    }
+
     /// How long it may run.
     #[must_use]
     pub fn limit(&self) -> Option<Duration> {
@@ -83,7 +107,7 @@ impl Cmd {
     pub fn under(self, starter: Self) -> Self {
         let mut env = self.env;
         env.extend(starter.env.iter().cloned());
-        Self { env, ..starter.arg(self.program).args(self.args) }
+        Self { env, build: self.build, ..starter.arg(self.program).args(self.args) }
     }
 
     /// The program's path, or its name where PATH decides.

@@ -8,6 +8,7 @@ pub mod command;
 pub mod error;
 pub mod live;
 pub mod packages;
+mod podman;
 pub mod runner;
 pub(crate) mod temp;
 pub mod tools;

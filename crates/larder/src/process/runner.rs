@@ -261,6 +261,11 @@ impl Runner {
             Some(log) => self.build_watched(from, cmd, log, line),
             None => self.build_into(from, cmd, log.as_ref().map(AsFd::as_fd)),
         };
+        if let (Some(build), Err(RunError::Interrupted(_) | RunError::Late { .. })) =
+            (cmd.as_build(), &result)
+        {
+            build.clear();
+        }
         // Of a build that was stopped nobody asks why it failed.
         let has_failed = result.as_ref().is_err_and(|error| !error.is_interruption());
         let is_shown = has_failed || self.verbosity == Verbosity::Verbose;
@@ -351,7 +356,8 @@ impl Runner {
 
     fn start(&self, cmd: &Cmd, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Child, RunError> {
         let mut command = cmd.build(&self.folder);
-        let child = self.children.spawn(command.stdin(stdin).stdout(stdout).stderr(stderr));
+        let child =
+            self.children.spawn_as(cmd.as_build(), command.stdin(stdin).stdout(stdout).stderr(stderr));
         match child.map_err(|source| RunError::Start { program: cmd.program().to_owned(), source })? {
             Some(child) => Ok(child),
             None => Err(self.interruption()),

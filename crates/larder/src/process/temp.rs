@@ -1,14 +1,17 @@
 //! A folder for what a run needs while it lasts. Those of runs that were killed go with the next
-//! run.
+//! run, and what podman still does for them.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::TempDir;
+
+use crate::process::podman::{FOLDER, end_left};
 
 /// What the names of these folders begin with.
 const PREFIX: &str = "larder-bake-";
@@ -21,18 +24,28 @@ pub(crate) struct Temp {
     folder: TempDir,
     /// Says that the run lives.
     _lock: File,
+    /// How many builds have a folder in it.
+    builds: AtomicUsize,
 }
 
 impl Temp {
-    /// A new folder, after those that nobody holds are removed.
+    /// A new folder in TMPDIR, after those that nobody holds are removed. `podman`: its command.
     ///
     /// # Errors
     /// I/O errors; a path that is not UTF-8.
-    pub(crate) fn new() -> io::Result<Self> {
-        Self::hold(tempfile::Builder::new().prefix(PREFIX).tempdir()?, YOUNG)
+    pub(crate) fn new(podman: &str) -> io::Result<Self> {
+        Self::hold(tempfile::Builder::new().prefix(PREFIX).tempdir()?, YOUNG, podman)
     }
 
-    fn hold(folder: TempDir, young: Duration) -> io::Result<Self> {
+    /// The same where podman has its temporary files if TMPDIR does not say otherwise.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub(crate) fn of_podman(podman: &str) -> io::Result<Self> {
+        Self::hold(tempfile::Builder::new().prefix(PREFIX).tempdir_in("/var/tmp")?, YOUNG, podman)
+    }
+
+    fn hold(folder: TempDir, young: Duration, podman: &str) -> io::Result<Self> {
         if Utf8Path::from_path(folder.path()).is_none() {
             return Err(io::Error::other("its path is not UTF-8"));
         }
@@ -41,9 +54,18 @@ impl Temp {
         if lock.try_lock().is_ok()
             && let Some(parent) = folder.path().parent()
         {
-            sweep(parent, lock.metadata()?.uid(), young);
+            sweep(parent, lock.metadata()?.uid(), young, podman);
         }
-        Ok(Self { folder, _lock: lock })
+        Ok(Self { folder, _lock: lock, builds: AtomicUsize::new(0) })
+    }
+
+    /// A new folder in it for one build of podman.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub(crate) fn for_build(&self) -> io::Result<Utf8PathBuf> {
+        let folder = self.path().join(format!("{FOLDER}{}", self.builds.fetch_add(1, Ordering::Relaxed)));
+        fs::create_dir(&folder).map(|()| folder)
     }
 
     /// Where it is.
@@ -52,9 +74,9 @@ impl Temp {
     }
 }
 
-/// Removes the folders of this user's runs that are gone. What cannot be removed stays for the next
-/// run.
-fn sweep(parent: &Path, user: u32, young: Duration) {
+/// Removes the folders of this user's runs that are gone, and what runs on for them. What cannot be
+/// removed stays for the next run.
+fn sweep(parent: &Path, user: u32, young: Duration, podman: &str) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
@@ -62,16 +84,16 @@ fn sweep(parent: &Path, user: u32, young: Duration) {
             let Ok(found) = fs::symlink_metadata(entry.path()) else { continue };
             let age = found.modified().ok().and_then(|time| time.elapsed().ok());
             let is_old = age.is_some_and(|age| age >= young);
-            if found.is_dir() && found.uid() == user && is_old && is_left(&entry.path()) {
+            if !(found.is_dir() && found.uid() == user && is_old) {
+                continue;
+            }
+            // It is held meanwhile: of two runs only one ends what is left.
+            let held = File::open(entry.path()).and_then(|folder| Ok(folder.try_lock().map(|()| folder)?));
+            if held.is_ok() && end_left(&entry.path(), podman) {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
     }
-}
-
-/// Whether no run holds it.
-fn is_left(folder: &Path) -> bool {
-    File::open(folder).is_ok_and(|folder| folder.try_lock().is_ok())
 }
 
 #[cfg(test)]
@@ -89,12 +111,12 @@ mod tests {
         // Of a killed run nobody holds the lock, nor removes the folder.
         let left = made().keep();
         fs::create_dir(parent.path().join("another's")).expect("a folder");
-        let living = Temp::hold(made(), Duration::ZERO).expect("a folder");
+        let living = Temp::hold(made(), Duration::ZERO, "/none/podman").expect("a folder");
         assert!(!left.exists());
         let left = made().keep();
-        let _young = Temp::hold(made(), Duration::from_secs(3600)).expect("a folder");
+        let _young = Temp::hold(made(), Duration::from_secs(3600), "/none/podman").expect("a folder");
         assert!(left.exists());
-        let _next = Temp::hold(made(), Duration::ZERO).expect("a folder");
+        let _next = Temp::hold(made(), Duration::ZERO, "/none/podman").expect("a folder");
         assert!(!left.exists() && living.path().join("file").exists());
         assert!(parent.path().join("another's").exists());
         let path = living.path().to_owned();

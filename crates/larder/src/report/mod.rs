@@ -124,6 +124,9 @@ pub struct Baked {
     /// The name that stands for its key, of a compose file's service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned: Option<String>,
+    /// Whether it is a disk.
+    #[serde(skip)]
+    pub is_disk: bool,
     /// Why it could not be built.
     pub error: Option<String>,
     /// Wall-clock time.
@@ -159,6 +162,7 @@ impl Baked {
             saved_seconds: None,
             tier: None,
             pinned: None,
+            is_disk: false,
             error: None,
             seconds: 0.0,
         }
@@ -212,6 +216,8 @@ fn text(baked: &Baked, width: usize, out: &mut (impl Write + ?Sized)) -> io::Res
 pub struct Sum {
     /// How many there are.
     pub images: usize,
+    /// How many of them are disks.
+    disks: usize,
     hits: usize,
     loaded: usize,
     built: usize,
@@ -242,6 +248,7 @@ impl Sum {
         };
         *of_kind += 1;
         self.images += 1;
+        self.disks += usize::from(baked.is_disk);
         self.moved += baked.moved;
         // What a hit took itself is not saved.
         self.saved += baked.saved_seconds.map_or(0.0, |saved| (saved - baked.seconds).max(0.0));
@@ -283,7 +290,13 @@ impl fmt::Display for Sum {
             .filter(|(count, _)| *count > 0)
             .map(|(count, kind)| format!("{count} {kind}"))
             .collect();
-        write!(f, "{}: {}", count(self.images, "image"), kinds.join(", "))?;
+        let images = self.images.saturating_sub(self.disks);
+        let both = [(images, "image"), (self.disks, "disk")];
+        // Of nothing at all there are no images.
+        let there =
+            both.iter().filter(|(number, what)| *number > 0 || (self.images == 0 && *what == "image"));
+        let there: Vec<_> = there.map(|(number, what)| count(*number, what)).collect();
+        write!(f, "{}: {}", there.join(", "), kinds.join(", "))?;
         if self.moved > 0 {
             write!(f, "; {} moved", ByteSize(self.moved))?;
             if self.of > self.moved {
@@ -378,6 +391,13 @@ mod tests {
         sum.add(&Baked { loaded: true, moved: 12_300_000, saved_seconds: Some(61.3), ..baked(State::Hit) });
         sum.add(&baked(State::Built));
         assert_eq!(sum.to_string(), "2 images: 1 loaded, 1 built; 12.3MB moved; 1 min saved");
+        let disk = Baked { is_disk: true, ..baked(State::Hit) };
+        let mut disks = Sum::default();
+        disks.add(&disk);
+        assert_eq!(disks.to_string(), "1 disk: 1 hit");
+        disks.add(&disk);
+        disks.add(&baked(State::Built));
+        assert!(disks.to_string().starts_with("1 image, 2 disks: 2 hits, 1 built"), "{disks}");
         sum.of = 1_500_000_000;
         assert!(sum.to_string().contains("; 12.3MB moved of 1.50GB; "), "{sum}");
         sum.moved = 0;

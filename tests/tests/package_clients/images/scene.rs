@@ -210,7 +210,7 @@ impl<'a> Client<'a> {
             ),
             Kind::Podman => {
                 format!(
-                    "export TMPDIR=$TMPDIR/{number}/p; mkdir -p $TMPDIR; cp {conf} $TMPDIR/..; $LARDER_PODMAN pull -q {registry}/{name}"
+                    "export PODMAN_STORAGE=$TMPDIR/{number}/p; mkdir -p $PODMAN_STORAGE; cp {conf} $PODMAN_STORAGE/..; $LARDER_PODMAN pull -q {registry}/{name}"
                 )
             }
             Kind::Docker => {
@@ -255,7 +255,7 @@ impl<'a> Client<'a> {
             }
             Kind::Podman => (
                 format!(
-                    "TMPDIR=$TMPDIR/{number}/p $LARDER_PODMAN image inspect -f '{{{{.Id}}}}' {registry}/{name}"
+                    "PODMAN_STORAGE=$TMPDIR/{number}/p $LARDER_PODMAN image inspect -f '{{{{.Id}}}}' {registry}/{name}"
                 ),
                 &image.config,
             ),

@@ -94,7 +94,7 @@ impl Bake<'_> {
         }
         self.step("sending layers");
         let untagged = Image { tags: Vec::new(), ..self.image.clone() };
-        let cmd = builder.command(self.baker.tools).flag("--cache-to", repository);
+        let cmd = self.baker.build_command(builder)?.flag("--cache-to", repository);
         let sent = self.baker.runner.build(context, &untagged.build(cmd, handed), Box::new(|_| ()));
         match sent {
             Err(error) if error.is_interruption() => Err(error),

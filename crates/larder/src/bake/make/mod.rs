@@ -109,7 +109,7 @@ impl Bake<'_> {
         };
         // By its ID, not by its name: another build may take the name before this one is saved.
         let id_file = self.temp.join("id");
-        let cmd = builder.command(tools).arg("--iidfile").path(&id_file);
+        let cmd = self.baker.build_command(builder)?.arg("--iidfile").path(&id_file);
         let cmd = if self.is_from_scratch() { cmd.arg("--no-cache") } else { cmd };
         let cmd = caches.flags.iter().fold(cmd, |cmd, (flag, value)| cmd.flag(flag, value));
         let piped = self.is_piped(builder);

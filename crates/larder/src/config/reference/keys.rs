@@ -1,5 +1,7 @@
 //! All tables of larder.toml and their keys, in words.
 
+use toolkit::tables;
+
 use super::{Key, Kind, key};
 
 pub(crate) const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `dnf`, `npm`, `pip`. In no key, and nothing of it stays in an image";
@@ -338,6 +340,11 @@ pub(crate) const FILE: &[Key] = &[
     key("tier", Kind::Named(TIER), false, "where else images are kept under their keys"),
     key("profile", Kind::Named(PROFILE), false, "what a kind of build reads, writes and tags"),
     key("larder", Kind::Table(LARDER), false, "larder itself"),
-    key("gcctl", Kind::Any, false, "see `gcctl --help`"),
-    key("pkgcache", Kind::Any, false, "see `pkgcache serve --help`"),
+    key(
+        "gcctl",
+        Kind::Foreign(tables::GCCTL),
+        false,
+        "limits of the store, see `gcctl --help`; a table in it, `[gcctl.NAME]`, has a tier's",
+    ),
+    key("pkgcache", Kind::Foreign(tables::PKGCACHE), false, "the package cache, see `pkgcache serve --help`"),
 ];

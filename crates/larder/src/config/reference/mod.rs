@@ -53,7 +53,9 @@ pub(crate) enum Kind {
     Rules(&'static [Key]),
     /// A whole number that is not negative.
     Number,
-    /// Another tool's, or the user's.
+    /// Another tool's table, with these keys.
+    Foreign(&'static [&'static str]),
+    /// Any table.
     Any,
 }
 
@@ -192,6 +194,7 @@ impl Kind {
                 words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or ")
             }
             Self::Table(_) | Self::Any => "table".to_owned(),
+            Self::Foreign(keys) => format!("table with `{}`", keys.join("`, `")),
             Self::Named(_) | Self::Services => "names with tables".to_owned(),
             Self::Several(_) => "list of tables".to_owned(),
             Self::Rules(_) => "list of texts or tables".to_owned(),
@@ -224,6 +227,11 @@ impl Kind {
                 json!({ "type": "array", "items": { "anyOf": [text, object(keys.iter())] } })
             }
             Self::Number => json!({ "type": "integer", "minimum": 0, "maximum": 255 }),
+            Self::Foreign(keys) => {
+                let properties: Map<_, _> = keys.iter().map(|key| ((*key).to_owned(), json!({}))).collect();
+                // A table may be a tier's; its keys are the tool's to judge.
+                json!({ "type": "object", "properties": properties, "additionalProperties": { "type": "object" } })
+            }
             Self::Any => json!({ "type": "object" }),
         }
     }
@@ -244,35 +252,88 @@ mod tests {
     }
 
     #[track_caller]
-    fn is_complete(table: &str, keys: &[Key], read_before: &[&str]) {
+    fn is_complete(table: &str, keys: &[Key]) {
         let mut names: Vec<_> = keys.iter().map(|key| key.name.to_owned()).collect();
-        names.retain(|name| !read_before.contains(&name.as_str()));
         names.sort();
         assert_eq!(names, known(table), "{table}");
     }
 
     #[test]
     fn every_key_that_is_read_is_told_and_no_other() {
-        is_complete("[image.a]", IMAGE, &["extends", "matrix", "platforms"]);
-        is_complete("[image.a.pack]\ndir = \"d\"", PACK, &[]);
-        is_complete("[image.a.secrets.s]", SECRET, &[]);
-        is_complete("[image.a.engine-cache]", ENGINE_CACHE, &[]);
-        is_complete("[image.a.cache]", CACHE, &[]);
-        is_complete("[disk.d]", DISK, &[]);
-        is_complete("[compose]", COMPOSE, &[]);
+        is_complete("[image.a]", IMAGE);
+        is_complete("[image.a.pack]\ndir = \"d\"", PACK);
+        is_complete("[image.a.secrets.s]", SECRET);
+        is_complete("[image.a.engine-cache]", ENGINE_CACHE);
+        is_complete("[image.a.cache]", CACHE);
+        is_complete("[disk.d]", DISK);
+        is_complete("[compose]", COMPOSE);
         let mut of_service: Vec<_> = of_service().map(|key| key.name.to_owned()).collect();
         of_service.sort();
         assert_eq!(of_service, known("[service.s]"));
-        is_complete("[ci]", CI, &[]);
-        is_complete("[[ci.step]]", STEP, &[]);
-        is_complete("[store]", STORE, &[]);
-        is_complete("[larder]", LARDER, &[]);
-        is_complete("[tier.t]", TIER, &[]);
-        is_complete("[profile.p]", PROFILE, &[]);
-        is_complete("[profile.p.when]", WHEN, &[]);
+        is_complete("[ci]", CI);
+        is_complete("[[ci.step]]", STEP);
+        is_complete("[store]", STORE);
+        is_complete("[larder]", LARDER);
+        is_complete("[tier.t]", TIER);
+        is_complete("[profile.p]", PROFILE);
+        is_complete("[profile.p.when]", WHEN);
         let mut tables: Vec<_> = FILE.iter().map(|key| key.name).collect();
         tables.sort_unstable();
         assert_eq!(tables, crate::config::TABLES);
+    }
+
+    /// Each key of the table is named where one of its letters is missing.
+    #[track_caller]
+    fn is_named(table: &str, keys: &[Key]) {
+        for Key { name, .. } in keys {
+            // A key that is another one then, or two letters, is nobody's mistake.
+            let wrong = format!("{}{}", &name[..name.len() / 2], &name[name.len() / 2 + 1..]);
+            if name.len() < 3 || keys.iter().any(|other| other.name == wrong) {
+                continue;
+            }
+            let help = parse(&format!("{table}\n{wrong} = 1\n")).expect_err("an unknown key").help;
+            assert!(help.starts_with(&format!("is `{name}` meant?")), "{table} {wrong}: {help}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_of_any_table_is_told_with_the_right_one() {
+        is_named("[image.a]", IMAGE);
+        is_named("[image.a.pack]\ndir = \"d\"", PACK);
+        is_named("[image.a.secrets.s]", SECRET);
+        is_named("[image.a.engine-cache]", ENGINE_CACHE);
+        is_named("[image.a.cache]", CACHE);
+        is_named("[disk.d]", DISK);
+        is_named("[cache]", CACHE);
+        is_named("[compose]", COMPOSE);
+        is_named("[ci]", CI);
+        is_named("[[ci.step]]", STEP);
+        is_named("[store]", STORE);
+        is_named("[larder]", LARDER);
+        is_named("[tier.t]", TIER);
+        is_named("[profile.p]", PROFILE);
+        is_named("[profile.p.when]", WHEN);
+        let help = |text: &str| parse(text).expect_err("an unknown key").help;
+        assert_eq!(help("[image.a]\nplatfroms = 1\n"), "is `platforms` meant?");
+        assert_eq!(help("[defaults]\nplatfroms = 1\n"), "is `platforms` meant?");
+        assert!(help("[service.a]\nneds = 1\n").starts_with("is `needs` meant?"));
+    }
+
+    #[test]
+    fn a_key_that_another_tool_would_refuse_is_refused() {
+        for (table, keys) in [("gcctl", toolkit::tables::GCCTL), ("pkgcache", toolkit::tables::PKGCACHE)] {
+            for name in keys {
+                parse(&format!("[{table}]\n{name} = 1\n")).expect("the tool's own to judge");
+                let fault = parse(&format!("[{table}]\nx{name} = 1\n")).expect_err("an unknown key");
+                assert_eq!(fault.message, format!("`[{table}]` has no key `x{name}`"));
+                let at = fault.at.expect("a place");
+                assert_eq!(at, table.len() + 3..table.len() + 4 + name.len());
+                assert!(fault.help.starts_with(&format!("is `{name}` meant? ")), "{}", fault.help);
+            }
+        }
+        // The limits of a tier.
+        parse("[gcctl.team]\nmax-age = \"30d\"\n").expect("a good file");
+        parse("[pkgcache.aptt]\nx = 1\n").expect_err("an unknown table");
     }
 
     #[track_caller]

@@ -52,7 +52,7 @@ fn a_pack_takes_one_word_or_several() {
 
 #[test]
 fn tables_of_other_tools_are_left_alone() {
-    let text = "[gcctl]\nmax-images = 3\n[pkgcache.apt]\nport = 1\n[store]\ndir = \"cache\"\n";
+    let text = "[gcctl]\nmax-images = 3\n[pkgcache.upstream]\nx = \"y\"\n[store]\ndir = \"cache\"\n";
     assert_eq!(parse(text).expect("a good file"), Project::default());
 }
 
