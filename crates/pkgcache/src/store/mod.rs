@@ -11,6 +11,7 @@ pub(crate) mod head;
 pub(crate) mod recent;
 pub(crate) mod recent_targets;
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +23,7 @@ use http::HeaderMap;
 use storekit::error::At;
 use storekit::files::state::FileState;
 use storekit::{
-    BodyWriter, Checksum, Digest, Hasher, Lease, PackageEntry, PackageKey, Packages, StoredResponse,
+    BodyWriter, Checksum, Digest, Hasher, Lease, PackageEntry, PackageKey, Packages, Store, StoredResponse,
 };
 use tokio::task::spawn_blocking;
 
@@ -259,6 +260,28 @@ impl Shelf {
             }
         }
         Ok(self.packages.put(&entry, leases)?)
+    }
+
+    /// Deletes those of the bodies that no entry names and nobody is about to name.
+    ///
+    /// # Errors
+    /// A store that is in use for too long; entries that cannot be read; I/O errors.
+    pub(crate) fn discard(&self, store: &Store, bodies: &HashSet<Digest>) -> Result<()> {
+        // From here on no entry is written; who takes a lease on one of them keeps it.
+        let exclusive = store.lock_exclusive()?;
+        let mut unnamed = bodies.clone();
+        self.packages.each::<storekit::Error>(&mut |found| {
+            for response in found.entry?.responses {
+                unnamed.remove(&response.digest);
+            }
+            Ok(())
+        })?;
+        for digest in &unnamed {
+            lock(&self.files).remove(digest);
+            lock(&self.sound).remove(digest);
+            self.packages.discard_body(&exclusive, digest, &store.trash().shredder())?;
+        }
+        Ok(())
     }
 
     /// Forgets what is stored under the key.
