@@ -9,13 +9,15 @@ use http::{HeaderMap, HeaderValue, Uri};
 use storekit::{Digest, PackageKey, Store};
 
 use crate::config::Config;
-use crate::config::target::Target;
+use crate::config::target::{self, Target};
 use crate::ecosystem::Ecosystem;
 use crate::ecosystem::path::canonical;
+use crate::ecosystem::table::fetchable;
 use crate::error::{Error, Result, explained};
 use crate::known::Index;
 use crate::observe::access_log::AccessLog;
 use crate::observe::meter::Counts;
+use crate::observe::refusals::Refusals;
 use crate::outside::Outside;
 use crate::response::flight::Flights;
 use crate::store::Shelf;
@@ -50,6 +52,8 @@ pub(crate) struct Cache {
     pub(crate) counts: Arc<Counts>,
     /// Where each request is noted.
     access: RwLock<Option<AccessLog>>,
+    /// What could not be served.
+    pub(crate) refusals: Refusals,
     /// What was refused and is to go.
     refused: Mutex<Refused>,
     /// The process around this.
@@ -95,6 +99,7 @@ impl Cache {
             tokens: Tokens::default(),
             queues: Queues::default(),
             counts: Arc::default(),
+            refusals: Refusals::default(),
             refused: Mutex::default(),
             access: RwLock::new(access),
             outside,
@@ -199,9 +204,20 @@ fn source(url: &Uri) -> String {
 
 /// The URL as its key has it: where it is known what clients mean by it, in one spelling.
 fn spelled(kind: Ecosystem, url: &Uri) -> String {
-    if kind == Ecosystem::Generic {
-        return url.to_string();
-    }
+    if kind == Ecosystem::Generic { url.to_string() } else { in_one_spelling(url) }
+}
+
+/// The same of a URL that somebody wrote, for entries of the ecosystem with this name; `None` where
+/// it is not one that is fetched.
+#[must_use]
+pub(crate) fn spelled_by_hand(ecosystem: &str, text: &str) -> Option<String> {
+    let url = target::plain(&fetchable(text)?)?;
+    Some(if ecosystem == Ecosystem::Generic.name() { url.to_string() } else { in_one_spelling(&url) })
+}
+
+/// The URL with its path as [`canonical`] spells it.
+#[must_use]
+pub(crate) fn in_one_spelling(url: &Uri) -> String {
     let (scheme, authority) = (url.scheme_str().unwrap_or_default(), source(url));
     let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
     format!("{scheme}://{authority}{}{query}", canonical(url.path()))

@@ -122,6 +122,7 @@ pub(crate) fn pip(world: &World, place: &str, words: &[&str]) -> Command {
 }
 
 impl Client for Pip {
+    const SHOWS_REASONS: bool = false;
     const PARTS: &'static [Part] = &[Part::Python, Part::Pip];
 
     fn world() -> World {

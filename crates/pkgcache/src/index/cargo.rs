@@ -104,7 +104,7 @@ async fn the_crate(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, checksum: 
         Some(document) => document,
         None => match document::current(cache, &asking).await {
             Ok(document) => document,
-            Err(plan) => return plan,
+            Err(refused) => return named::of_file(refused, &asking, &format!("{name} {version}")),
         },
     };
     let sha256 = checksum.digest().map(|digest| digest.hex()).unwrap_or_default();

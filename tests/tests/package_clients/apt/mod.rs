@@ -149,7 +149,7 @@ fn another_key_s_signature_is_refused_where_there_is_a_keyring() {
         repository.publish("wrong");
         let cache = repository.checked("");
         let ran = repository.client(&cache, door, "a").update().fails();
-        assert!(ran.stderr().contains("502"), "{ran}");
+        assert!(ran.stderr().contains("502") && ran.stderr().contains("cannot be used: "), "{ran}");
         larder_tests::until("the cache says why", || cache.said().contains("cannot be used"));
         repository.publish("right");
         repository.client(&cache, door, "b").works();
