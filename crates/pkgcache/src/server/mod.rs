@@ -285,7 +285,7 @@ impl Client {
         let busy = Arc::clone(&self.busy);
         let refused = stands_in(request.headers()).then(|| self.wire.refused()).flatten();
         let mut line = self.line(request.method(), request.uri());
-        let old = request.version() == http::Version::HTTP_10;
+        let (old, asked) = (request.version() == http::Version::HTTP_10, request.uri().clone());
         let (slot, refused) = (tunnel::Slot::default(), refused.as_ref());
         let (mut response, result) = match refused {
             Some(Refused { refusal, .. }) => self.refuse(refusal.status, refusal.reason),
@@ -294,7 +294,9 @@ impl Client {
         // What is not there, or will be asked for again with credentials, is no trouble.
         let is_trouble = response.status().is_server_error() || response.status() == StatusCode::FORBIDDEN;
         if let Some(Reason(reason)) = response.extensions_mut().remove().filter(|_| is_trouble) {
-            self.cache.refusals.note(reason);
+            // Some do not say of what.
+            let names_it = reason.contains("://");
+            self.cache.refusals.note(if names_it { reason } else { format!("{asked}: {reason}") });
         }
         if let (Some(line), Some(refused)) = (&mut line, refused) {
             line.show(&refused.line);

@@ -355,3 +355,32 @@ async fn hashed(file: File) -> (Arc<File>, std::io::Result<Digest>) {
     };
     (file, found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_names_goes_and_what_somebody_is_about_to_name_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(camino::Utf8Path::from_path(dir.path()).unwrap()).unwrap();
+        store.packages().prepare().unwrap();
+        let shelf = Shelf::new(store.packages());
+        let put = |bytes: &[u8]| {
+            let mut writer = shelf.begin().unwrap();
+            writer.write(bytes).unwrap();
+            writer.finish(None).unwrap()
+        };
+        let (named, leased, unnamed) = (put(b"named"), put(b"leased"), put(b"unnamed").digest());
+        let key = PackageKey::new("generic", "a", "http://a/b".to_owned(), None);
+        let times = crate::rules::age::Times { requested: 0, received: 0 };
+        let answer = Answer::new(http::StatusCode::OK, &HeaderMap::new(), &HeaderMap::new(), times);
+        let (response, digest) = (answer.to_stored(named.digest(), named.size()), named.digest());
+        shelf.change(&key, &[named], |entry| entry.responses.push(response)).unwrap();
+        let bodies = [digest, leased.digest(), unnamed, Digest::of(b"never there")].into();
+        shelf.discard(&store, &bodies).unwrap();
+        let mut left = vec![digest, leased.digest()];
+        left.sort();
+        assert_eq!(store.packages().blobs().list().unwrap(), left);
+    }
+}

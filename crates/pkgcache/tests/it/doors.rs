@@ -261,6 +261,10 @@ fn a_command_has_a_cache_for_as_long_as_it_runs() {
     assert_eq!(first.stderr(), "pkgcache: 0 hits, 1 miss, 4B from upstream, 0B saved\n");
     let again = Ran::of(&mut run(&session, &origin, &["sh", "-c", script])).ends(7);
     assert_eq!(again.stderr(), "pkgcache: 1 hit, 0 misses, 0B from upstream, 4B saved\n");
+    let gone = ["sh", "-c", "curl -s \"$LARDER_PKGCACHE_URL/b/x\" >/dev/null"];
+    let mut other = session.command("run");
+    let ran = Ran::of(other.args(["--upstream", "b=http://127.0.0.1:9", "--"]).args(gone)).ok().stderr();
+    assert!(ran.starts_with("pkgcache: 1 request could not be served:\npkgcache:   /b/x: "), "{ran}");
     // The port is the store's, the umask the user's; nobody is there any more.
     assert_eq!(first.stdout(), again.stdout());
     let url = again.stdout().lines().nth(1).unwrap().to_owned();
