@@ -179,10 +179,12 @@ pub(super) async fn current(cache: &Arc<Cache>, lookup: &Lookup) -> Result<Docum
         }
         let status = response.headers().get_all(CACHE_STATUS).iter().next_back().cloned();
         if matches!(result, meter::Result::Miss | meter::Result::Collapsed | meter::Result::Pass) {
-            drain(response.into_body()).await.map_err(|why| {
+            if let Err(why) = drain(response.into_body()).await {
+                let before = if lookup.ruling.is_index { earlier(cache, lookup).await } else { Vec::new() };
                 let text = format!("{}: the index did not come whole: {why}", lookup.target.url);
-                Plan::refused(StatusCode::BAD_GATEWAY, text)
-            })?;
+                let refused = || Plan::refused(StatusCode::BAD_GATEWAY, text);
+                return before.into_iter().next().ok_or_else(refused);
+            }
             cache.flights.gone(&lookup.flight_key()).await;
         }
         if let Some(document) = stored(cache, lookup).await {

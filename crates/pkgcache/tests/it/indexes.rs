@@ -149,6 +149,26 @@ fn what_was_good_stands_in_for_an_index_that_is_none() {
 }
 
 #[test]
+fn what_was_good_stands_in_for_an_index_that_breaks_off() {
+    let site = Site::new();
+    // Nothing says that a rest would belong to the same bytes.
+    site.without_validators();
+    let proxy = proxy(&site);
+    for (path, document) in indexes() {
+        put(&site, path, &document);
+        site.fail(&there(path), Fault::CutAfter(10));
+        let broken = proxy.get(path);
+        assert!(broken.status == 502 && broken.text().contains("did not come whole"), "{path}: {broken:?}");
+        site.heal();
+        let good = proxy.get(path);
+        assert_eq!(good.status, 200, "{path}: {good:?}");
+        site.fail(&there(path), Fault::CutAfter(10));
+        proxy.get(path).is(200, "upstream-failed", good.text());
+        site.heal();
+    }
+}
+
+#[test]
 fn what_was_good_stands_in_for_an_index_that_is_not_there() {
     let site = Site::new();
     let proxy = proxy(&site);
