@@ -1,20 +1,23 @@
 //! The cache as a whole: its parts, and what every request needs of them.
 
+use std::collections::HashSet;
 use std::io::Read;
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue, Uri};
 use storekit::{Digest, PackageKey, Store};
 
 use crate::config::Config;
-use crate::config::target::Target;
+use crate::config::target::{self, Target};
 use crate::ecosystem::Ecosystem;
 use crate::ecosystem::path::canonical;
-use crate::error::{Error, Result};
+use crate::ecosystem::table::fetchable;
+use crate::error::{Error, Result, explained};
 use crate::known::Index;
 use crate::observe::access_log::AccessLog;
 use crate::observe::meter::Counts;
+use crate::observe::refusals::Refusals;
 use crate::outside::Outside;
 use crate::response::flight::Flights;
 use crate::store::Shelf;
@@ -23,6 +26,9 @@ use crate::upstream::breaker::Need;
 use crate::upstream::tokens::Tokens;
 use crate::upstream::{Route, Upstreams};
 use crate::wire::queues::Queues;
+
+/// After the entries were read for what was refused, they are not read for so many times as long.
+const PEACE: u32 = 20;
 
 /// Everything that requests share.
 #[derive(Debug)]
@@ -46,12 +52,24 @@ pub(crate) struct Cache {
     pub(crate) counts: Arc<Counts>,
     /// Where each request is noted.
     access: RwLock<Option<AccessLog>>,
+    /// What could not be served.
+    pub(crate) refusals: Refusals,
+    /// What was refused and is to go.
+    refused: Mutex<Refused>,
     /// The process around this.
     pub(crate) outside: Arc<dyn Outside>,
     /// What indexes say.
     pub(crate) index: Index,
     /// The name of this process in `Via`, by which it knows itself.
     pub(crate) via: HeaderValue,
+}
+
+/// Bodies that were refused and are to go.
+#[derive(Debug, Default)]
+struct Refused {
+    bodies: HashSet<Digest>,
+    /// Whether a task is at it.
+    swept: bool,
 }
 
 /// The seconds since 1970.
@@ -81,6 +99,8 @@ impl Cache {
             tokens: Tokens::default(),
             queues: Queues::default(),
             counts: Arc::default(),
+            refusals: Refusals::default(),
+            refused: Mutex::default(),
             access: RwLock::new(access),
             outside,
             index: Index::default(),
@@ -120,6 +140,36 @@ impl Cache {
         Ok(fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect())
     }
 
+    /// Deletes a body that was refused, unless an entry has it. One task does it for all: reading
+    /// the entries keeps others from writing some, so they are left in peace for a while after it.
+    pub(crate) fn sweep(self: &Arc<Self>, body: Digest) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.bodies.insert(body);
+        if !std::mem::replace(&mut refused.swept, true) {
+            tokio::spawn(Arc::clone(self).sweep_all());
+        }
+    }
+
+    async fn sweep_all(self: Arc<Self>) {
+        while let Some(bodies) = self.next_to_sweep() {
+            let (cache, begun) = (Arc::clone(&self), Instant::now());
+            let work = move || cache.shelf.discard(&cache.store, &bodies);
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
+                let why = explained(&error);
+                self.outside.warning(&format!("a body that was refused stays until a collection: {why}"));
+            }
+            tokio::time::sleep(begun.elapsed() * PEACE).await;
+        }
+    }
+
+    /// The bodies that came together since; `None` ends the task.
+    fn next_to_sweep(&self) -> Option<HashSet<Digest>> {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let bodies = std::mem::take(&mut refused.bodies);
+        refused.swept = !bodies.is_empty();
+        refused.swept.then_some(bodies)
+    }
+
     /// The way to the upstream.
     #[must_use]
     pub(crate) fn route(&self, config: &Config, private: bool) -> Route {
@@ -154,9 +204,20 @@ fn source(url: &Uri) -> String {
 
 /// The URL as its key has it: where it is known what clients mean by it, in one spelling.
 fn spelled(kind: Ecosystem, url: &Uri) -> String {
-    if kind == Ecosystem::Generic {
-        return url.to_string();
-    }
+    if kind == Ecosystem::Generic { url.to_string() } else { in_one_spelling(url) }
+}
+
+/// The same of a URL that somebody wrote, for entries of the ecosystem with this name; `None` where
+/// it is not one that is fetched.
+#[must_use]
+pub(crate) fn spelled_by_hand(ecosystem: &str, text: &str) -> Option<String> {
+    let url = target::plain(&fetchable(text)?)?;
+    Some(if ecosystem == Ecosystem::Generic.name() { url.to_string() } else { in_one_spelling(&url) })
+}
+
+/// The URL with its path as [`canonical`] spells it.
+#[must_use]
+pub(crate) fn in_one_spelling(url: &Uri) -> String {
     let (scheme, authority) = (url.scheme_str().unwrap_or_default(), source(url));
     let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
     format!("{scheme}://{authority}{}{query}", canonical(url.path()))

@@ -32,6 +32,7 @@ pub use config::{Config, Upstream};
 pub use ecosystem::Ecosystem;
 pub use error::{Error, Result};
 pub use observe::record::{Given, Record};
+pub use observe::refusals::NotServed;
 pub use outside::Outside;
 pub use server::entrance::Entrance;
 pub use server::{Control, Server};

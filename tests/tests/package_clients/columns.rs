@@ -14,6 +14,9 @@ pub(crate) trait Client {
     /// What it needs.
     const PARTS: &'static [Part];
 
+    /// Whether it shows the words of a status line, or the body of a refusal.
+    const SHOWS_REASONS: bool = true;
+
     /// Its upstreams, and a cache in front of them that does not run yet.
     fn world() -> World;
 
@@ -168,6 +171,8 @@ pub(crate) fn bad_index<C: Client>() {
         world.site.put(path, document);
         let ran = fails::<C>(&world, place);
         assert!(!ran.to_string().contains("root:"), "{ran}");
+        let told = ran.to_string().contains("cannot be used: ");
+        assert!(told || !C::SHOWS_REASONS || place == "outside", "{ran}");
         if place != "outside" {
             let stored = world.stored_of(&world.index_url(path));
             assert!(stored.is_empty(), "{place}: {stored:?}");

@@ -232,6 +232,39 @@ fn pip_writes_the_mount_into_its_lock_file_and_nothing_else() {
 }
 
 #[test]
+fn pip_in_run_leaves_lock_files_as_they_are_and_is_led_where_it_installs() {
+    let Some(world) = started::<Pip>(Pip::world()) else { return };
+    let upstream = world.upstream();
+    let in_run = |place: &str, words: &[&str]| {
+        let mut command = python::pip_in_run(&world, place, words);
+        command.env("PIP_INDEX_URL", &upstream);
+        command
+    };
+    let direct = made(&world, "direct", pip_lock(&world, "direct", &upstream), "pylock.toml");
+    for words in [&["lock", "larder-demo"][..], &["--retries", "2", "-q", "lock", "larder-demo"]] {
+        assert_eq!(made(&world, "project", in_run("project", words), "pylock.toml"), direct, "{words:?}");
+    }
+    world.forget();
+    let ran = World::run(in_run("installed", &["install", "--target", "out", "larder-demo"])).ok();
+    is_installed::<Pip>(&world, "installed", &ran);
+    let log: Vec<_> = [&world.site, world.files()].iter().flat_map(|site| site.log()).collect();
+    assert!(!log.is_empty(), "nobody asked");
+    assert!(log.iter().all(|it| it.request.header("via").is_some()), "pip came by itself");
+}
+
+/// What is missing is listed, for pip itself says of an index no more than that it has no such
+/// project.
+#[test]
+fn what_pip_lacks_in_run_is_listed() {
+    let Some(world) = started::<Pip>(Pip::world()) else { return };
+    let mut command = python::pip_in_run(&world, "offline", &["install", "--target", "out", "larder-demo"]);
+    command.env("PIP_INDEX_URL", world.upstream()).env("LARDER_PKGCACHE_OFFLINE", "true");
+    let ran = World::run(command).fails();
+    let missing = format!("{}larder-demo/: the proxy is offline, and this is not stored", world.upstream());
+    assert!(ran.stderr().contains(&missing), "{ran}");
+}
+
+#[test]
 fn pip_writes_the_same_lock_file_through_the_proxy_and_installs_again_through_it() {
     let Some(world) = started::<Pip>(Pip::world()) else { return };
     let upstream = world.upstream();

@@ -159,6 +159,7 @@ pub(crate) fn pnpm(world: &World, place: &str, words: &[&str], registry: &str) -
 }
 
 impl Client for Pnpm {
+    const SHOWS_REASONS: bool = false;
     const PARTS: &'static [Part] = &[Part::Node, Part::Pnpm];
 
     fn world() -> World {
@@ -188,6 +189,7 @@ pub(crate) fn yarn_classic(world: &World, place: &str, words: &[&str], registry:
 }
 
 impl Client for YarnClassic {
+    const SHOWS_REASONS: bool = false;
     const PARTS: &'static [Part] = &[Part::Node, Part::YarnClassic];
 
     fn world() -> World {

@@ -115,13 +115,28 @@ fn with_link(document: &str, url: &str) -> String {
 pub(crate) struct Pip;
 
 pub(crate) fn pip(world: &World, place: &str, words: &[&str]) -> Command {
-    let mut command = world.client(place, installed(PIP).as_str(), words);
+    as_pip(world.client(place, installed(PIP).as_str(), words))
+}
+
+/// pip as `pkgcache run` starts it.
+pub(crate) fn pip_in_run(world: &World, place: &str, words: &[&str]) -> Command {
+    let mut command = world.client(place, "pkgcache", &[&["run", "--", "pip"], words].concat());
+    // The one that is installed for these tests goes before the machine's.
+    let folder = installed(PIP).parent().unwrap().to_owned();
+    let tools = larder_tests::tools::folder();
+    command.env("PATH", format!("{folder}:{tools}:{}", larder_tests::tools::path()));
+    as_pip(command)
+}
+
+/// The command with what pip needs.
+fn as_pip(mut command: Command) -> Command {
     command.env("PIP_CONFIG_FILE", "/dev/null").env("PIP_CACHE_DIR", "cache").env("PIP_RETRIES", "1");
     command.env("PIP_DISABLE_PIP_VERSION_CHECK", "1").env("PIP_NO_COMPILE", "1");
     command
 }
 
 impl Client for Pip {
+    const SHOWS_REASONS: bool = false;
     const PARTS: &'static [Part] = &[Part::Python, Part::Pip];
 
     fn world() -> World {

@@ -11,9 +11,10 @@
 //!
 //! apt is led for the cache's own hosts alone: other sources of an image stay where they are.
 //!
-//! Limit: uv is led where a step installs with `uv pip` alone. Its commands for projects compare
-//! the index with the one in `uv.lock`, and would refuse the lock file or write the cache's address
-//! there.
+//! Limit: uv is led where a step installs with `uv pip` alone, and pip where it does not run `pip
+//! lock`. `uv pip compile` and `pip lock` would write the cache's address into what they make; uv's
+//! commands for projects compare the index with the one in `uv.lock`, and would refuse the lock
+//! file or write the address there, too.
 
 use std::fmt::Write;
 
@@ -151,7 +152,9 @@ fn mounts(step: &str, stage: &Stage, doors: &Doors, secrets: &mut Vec<Secret>) -
     {
         wanted.push(("larder-apt", APT_CONF.to_owned(), text));
     }
-    if let Some(text) = doors.pip_conf() {
+    if !locks_with_pip(step)
+        && let Some(text) = doors.pip_conf()
+    {
         wanted.push(("larder-pip", "/etc/pip.conf".to_owned(), text));
     }
     if has(&NPM)
@@ -194,6 +197,12 @@ fn shell(step: &str, doors: &Doors, has_unled: &mut bool) -> String {
     let has = |words: &[&str]| tokens(step).any(|token| words.contains(&token));
     let is_shell = !step.split_ascii_whitespace().nth(1).is_some_and(|word| word.starts_with('['));
     let mut first = String::new();
+    if locks_with_pip(step)
+        && let Some(url) = &doors.python
+    {
+        *has_unled |= !is_shell;
+        let _ = write!(first, " if [ \"$PIP_INDEX_URL\" = '{url}' ]; then unset PIP_INDEX_URL; fi;");
+    }
     if installs_with_uv(step)
         && let Some(url) = &doors.python
     {
@@ -225,16 +234,31 @@ fn shell(step: &str, doors: &Doors, has_unled: &mut bool) -> String {
     if is_shell { first } else { String::new() }
 }
 
-/// Whether all that the step has uv do is `uv pip`.
+/// Whether the step has pip write a lock file.
+fn locks_with_pip(step: &str) -> bool {
+    let mut words = tokens(step);
+    let is_pip = |word: &str| {
+        word.strip_prefix("pip").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+    };
+    while words.any(is_pip) {
+        if words.clone().find(|word| !word.starts_with('-')) == Some("lock") {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether all that the step has uv do is `uv pip`, but for `uv pip compile`.
 fn installs_with_uv(step: &str) -> bool {
     let commands: Vec<&str> =
         tokens(step).zip(tokens(step).skip(1)).filter(|pair| pair.0 == "uv").map(|pair| pair.1).collect();
     let of_projects = ["sync", "lock", "run", "add", "remove", "export", "tree"];
-    commands.contains(&"pip") && !commands.iter().any(|command| of_projects.contains(command))
+    let compiles = tokens(step).zip(tokens(step).skip(1)).any(|pair| pair == ("pip", "compile"));
+    commands.contains(&"pip") && !compiles && !commands.iter().any(|command| of_projects.contains(command))
 }
 
 /// The words of a step, as far as they may be names of programs.
-fn tokens(step: &str) -> impl Iterator<Item = &str> {
+fn tokens(step: &str) -> impl Iterator<Item = &str> + Clone {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     step.split(move |c: char| !is_part(c)).filter(|token| !token.is_empty())
 }
@@ -356,11 +380,34 @@ mod tests {
     fn uv_is_led_where_it_reads_no_lock_file() {
         let is_led = |text: &str| ids(&format!("FROM a\n{text}")).contains(&"larder-uv");
         assert!(is_led("RUN uv pip install --system x") && is_led("RUN uv venv && uv pip sync r.txt"));
-        for text in ["RUN uv sync --locked", "RUN uv pip install x && uv sync", "RUN uv tool install x"] {
+        for text in [
+            "RUN uv sync --locked",
+            "RUN uv pip install x && uv sync",
+            "RUN uv tool install x",
+            "RUN uv pip compile -o r.txt r.in",
+            "RUN uv pip compile r.in >r.txt && uv pip sync r.txt",
+        ] {
             assert!(!is_led(text), "{text}");
         }
         assert!(!is_led("COPY uv.toml /\nRUN uv pip install x"));
         assert!(is_led("COPY uv.toml /\nFROM b\nRUN uv pip install x"));
+    }
+
+    #[test]
+    fn pip_is_led_where_it_writes_no_lock_file() {
+        for (step, is_led) in [
+            ("pip install x", true),
+            ("pip install uv && uv lock", true),
+            ("make", true),
+            ("pip lock x", false),
+            ("pip3.12 -q lock -r r.txt", false),
+            ("python3 -m pip lock x && pip install x", false),
+        ] {
+            assert_eq!(ids(&format!("FROM a\nRUN {step}")).contains(&"larder-pip"), is_led, "{step}");
+        }
+        let (lock, led) = classic("RUN pip lock x");
+        let unset = "if [ \"$PIP_INDEX_URL\" = 'http://127.0.0.1:1/pypi/' ]; then unset PIP_INDEX_URL; fi;";
+        assert_eq!((lock.as_str(), led), (format!("RUN {unset} pip lock x").as_str(), true));
     }
 
     /// What the classic builder makes of the steps, and whether all are led.

@@ -9,7 +9,7 @@ use miette::{IntoDiagnostic, WrapErr};
 use pkgcache::clients::forms::{self, Form};
 use pkgcache::clients::plan::{Named, Plan};
 use pkgcache::clients::pointers::{Here, Mount};
-use pkgcache::clients::{address, check};
+use pkgcache::clients::{address, check, registries};
 use pkgcache::{Config, Error, Options};
 use serde::Serialize;
 use storekit::printable;
@@ -174,10 +174,11 @@ pub(crate) fn here(config: &Config, url: &str, machine: &Machine, environment: &
     }
 }
 
-/// Prints what leads clients to the cache, or checks that they find what they need there.
+/// Prints what leads clients to the cache, or checks that they find what they need there. `is_set`
+/// says whether somebody set what is mounted.
 pub(crate) fn env(
     args: &EnvArgs,
-    config: &Config,
+    (config, is_set): (&Config, bool),
     environment: &Environment,
     common: &toolkit::Common,
     out: &mut dyn Write,
@@ -188,8 +189,13 @@ pub(crate) fn env(
         return Err(miette::miette!(help = "write `http://HOST:PORT`", "`{}` is not a URL", printable(url)));
     }
     let machine = Machine::this(environment);
-    let here = here(config, url, &machine, environment);
+    let mut here = here(config, url, &machine, environment);
     if args.check {
+        if !is_set {
+            // An engine that is led nowhere asks its built-in registry itself.
+            let found = machine.registries(&own(config.listen, environment));
+            here.registries.retain(|name| !registries::is_built_in_alone(&found, name));
+        }
         return checked(&here, &machine, common, out);
     }
     let form = if common.json { Form::Json } else { args.form.form() };

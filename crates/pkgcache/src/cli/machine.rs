@@ -69,6 +69,14 @@ impl Machine {
         found
     }
 
+    /// The registries that this machine's container engines use.
+    pub(crate) fn registries(&self, own: &[String]) -> Found {
+        let mut found = Found::default();
+        self.engines(&mut found);
+        found.without_ourselves(own);
+        found
+    }
+
     fn python(&self, found: &mut Found) {
         let files = self.texts(found, &python::pip_files(&self.environment));
         found.add(python::pip(&files, &self.environment));

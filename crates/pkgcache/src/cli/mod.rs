@@ -128,16 +128,15 @@ enum Job {
     /// Run a command with a private cache that its package clients are led to
     ///
     /// Starts a server for this store on a port that stays the same, leads pip, uv, npm, pnpm,
-    /// yarn, cargo, apt (its http sources) and dnf to it, by variables and by a `cargo`, a `dnf`
-    /// and a `uv` that go before the real ones on PATH, and ends with the command. uv is led for
-    /// `uv pip` alone, but for `uv pip compile`: other commands would write the cache's address
-    /// into uv.lock.
-    /// `LARDER_PKGCACHE_URL` says where the cache is. The options are those of `serve`; where no
-    /// upstream is set, the indexes of this machine's clients are cached. Where another `run`
-    /// serves this store already, that server is used.
+    /// yarn, cargo, apt (its http sources) and dnf to it, by variables and by a `cargo`, a `dnf`, a
+    /// `pip` and a `uv` that go before the real ones on PATH, and ends with the command. uv is led
+    /// for `uv pip` alone, but for `uv pip compile`, and pip for all but `pip lock`: these would
+    /// write the cache's address into lock files. `LARDER_PKGCACHE_URL` says where the cache is.
+    /// The options are those of `serve`; where no upstream is set, the indexes of this machine's
+    /// clients are cached. Where another `run` serves this store already, that server is used.
     ///
-    /// Exit code: the command's; 126 or 127 where it cannot be started. A line on stderr says what
-    /// was saved.
+    /// Exit code: the command's; 126 or 127 where it cannot be started. On stderr stands what
+    /// could not be served, and in a line what was saved.
     Run(Box<RunArgs>),
     /// Print the indexes that this machine's package clients use, as a part of larder.toml
     ///
@@ -361,9 +360,11 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
     Ok(match &cli.job {
         Job::Detect(args) => doors::detect(args, &set()?, &environment, cli.common.json, &mut console.out)?,
         Job::Env(args) => {
-            let options = doors::completed(set()?, &environment, &mut |_| {})?;
-            let config = options.config(&environment.folder)?;
-            doors::env(args, &config, &environment, &cli.common, &mut console.out)?
+            let options = set()?;
+            let is_set = !doors::is_unset(&options);
+            let config = doors::completed(options, &environment, &mut |_| {})?;
+            let config = config.config(&environment.folder)?;
+            doors::env(args, (&config, is_set), &environment, &cli.common, &mut console.out)?
         }
         Job::Run(args) => {
             let mut tell = |line: &str| {

@@ -17,7 +17,7 @@ use clap::{Args, ValueEnum};
 use miette::Result;
 use pkgcache::clients::Role;
 use pkgcache::clients::pointers::Here;
-use pkgcache::{Config, Control, Ecosystem, Error, Server};
+use pkgcache::{Config, Control, Ecosystem, Error, NotServed, Server};
 use rustix::process::{Pid, Signal, getpgrp, kill_process, umask};
 use storekit::Store;
 use storekit::files::replace::{self, Durability};
@@ -33,7 +33,7 @@ use crate::cli::machine::Machine;
 use crate::cli::process::{self, Process};
 use crate::cli::record::{self, Booth, Recording};
 use crate::cli::surroundings::Surroundings;
-use crate::cli::tally::Tally;
+use crate::cli::tally::{self, Tally};
 use crate::cli::{builds, doors, http};
 
 #[derive(Args)]
@@ -145,7 +145,7 @@ pub(crate) fn run(
             Some(recording) => Some(recording.end(patience).await),
             None => None,
         };
-        let tally = serving.end(patience).await;
+        let (tally, refused) = serving.end(patience).await;
         let tally = record.as_ref().map_or(tally, Tally::of);
         if let Some((path, record)) = args.record.as_ref().zip(record) {
             let text = record::text(&record, builds::is_complete(&args.command));
@@ -156,6 +156,9 @@ pub(crate) fn run(
             replace::replace(&environment.folder.join(path), text.as_bytes(), Durability::Unsynced)?;
         }
         if !quiet {
+            for line in tally::refused_lines(&refused) {
+                output::say(&line);
+            }
             output::say(&format!("pkgcache: {}", tally.line()));
         }
         Ok(code(ended.map_err(|source| Error::System { doing: "follow the command", source })?))
@@ -409,20 +412,21 @@ struct Serving {
 }
 
 impl Serving {
-    /// Ends what is served here, and tells what the command took. What was begun is waited for no
-    /// longer than `patience`.
-    async fn end(self, patience: Duration) -> Tally {
+    /// Ends what is served here, and tells what the command took, and what this process could not
+    /// serve. What was begun is waited for no longer than `patience`.
+    async fn end(self, patience: Duration) -> (Tally, NotServed) {
         let after = tally(self.url).await;
         let control = self.controls.borrow().clone();
         let Some(control) = control else {
             self.running.abort();
-            return after.since(self.before);
+            return (after.since(self.before), NotServed::default());
         };
         control.stop();
         // Whoever waits for the lock may have it now.
         drop(self.instance);
         let _ = tokio::time::timeout(patience, self.running).await;
         // One that began later counted from nothing.
-        if self.is_own { after.since(self.before) } else { after }
+        let tally = if self.is_own { after.since(self.before) } else { after };
+        (tally, control.not_served())
     }
 }

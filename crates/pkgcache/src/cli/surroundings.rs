@@ -1,6 +1,7 @@
 //! What a command of `run` finds around it: variables, and a folder with what no variable says.
 
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
@@ -24,7 +25,8 @@ use crate::cli::{ask, builds, doors};
 pub(crate) struct Surroundings {
     variables: Vec<(String, String)>,
     path: Utf8PathBuf,
-    /// apt's settings and dnf's, and a `cargo`, a `dnf` and a `uv` that go before the real ones.
+    /// apt's settings and dnf's, and programs that go before the real ones: `cargo`, `dnf`, `pip`
+    /// and `uv`.
     _folder: TempDir,
 }
 
@@ -46,12 +48,15 @@ impl Surroundings {
         variables.extend(around_proxies(here, environment));
         variables.extend(apt(&pointers, environment, &path)?);
         let for_uv = uv(&pointers, environment, &path)?;
+        let for_pip = pip(&pointers, environment, &path)?;
         let programs = [
             cargo(&pointers, environment, &path)?,
             dnf_here(here, machine, environment, &path)?,
             !for_uv.is_empty(),
+            for_pip.is_some(),
         ];
         variables.extend(for_uv);
+        variables.extend(for_pip.unwrap_or_default());
         if programs.contains(&true) {
             let known = environment.get("PATH").unwrap_or_default();
             variables.push(("PATH".to_owned(), format!("{path}/bin:{known}")));
@@ -162,6 +167,52 @@ exec {real} \"$@\"
     );
     program(folder, UV, &script)?;
     Ok(set.iter().map(|it| (format!("PKGCACHE_{}", it.name), it.value.clone())).collect())
+}
+
+/// `pip lock` writes the addresses that it was given into pylock.toml: a `pip` of ours takes the
+/// variables that lead it back for that command alone. What they were before; `None` where there is
+/// no pip.
+fn pip(
+    pointers: &Pointers,
+    environment: &Environment,
+    folder: &Utf8PathBuf,
+) -> Result<Option<Vec<(String, String)>>> {
+    let set: Vec<_> = pointers.variables.iter().filter(|it| it.client == "pip").collect();
+    let names = ["pip", "pip3"].map(|name| Some((name, ask::find(name, environment.get("PATH"))?)));
+    let found: Vec<_> = names.into_iter().flatten().filter(|_| !set.is_empty()).collect();
+    let mut own = Vec::new();
+    let mut undone = String::new();
+    for name in set.iter().map(|it| &it.name) {
+        if let Some(value) = environment.get(name) {
+            own.push((format!("PKGCACHE_OWN_{name}"), value.to_owned()));
+            let _ = write!(undone, "export {name}=\"$PKGCACHE_OWN_{name}\"; ");
+        } else {
+            let _ = write!(undone, "unset {name}; ");
+        }
+    }
+    for (name, real) in &found {
+        // The first word that is no option, nor its value, is the command.
+        let script = format!(
+            "#!/bin/sh
+value=
+for word do
+    if [ \"$value\" ]; then value=; continue; fi
+    case $word in
+    --python | --log | --keyring-provider | --proxy | --retries | --timeout | --exists-action | \
+        --trusted-host | --cert | --client-cert | --cache-dir | --use-feature | --use-deprecated | \
+        --resume-retries) value=1 ;;
+    -*) ;;
+    lock) {undone}break ;;
+    *) break ;;
+    esac
+done
+exec {} \"$@\"
+",
+            quoted(real.as_str())
+        );
+        program(folder, name, &script)?;
+    }
+    Ok((!found.is_empty()).then_some(own))
 }
 
 /// dnf takes the files that name its repositories from one folder: a `dnf` of ours names one to the

@@ -1,7 +1,7 @@
 //! What a command took from the cache and from upstreams, by the server's own counts.
 
-use pkgcache::Record;
-use storekit::ByteSize;
+use pkgcache::{NotServed, Record};
+use storekit::{ByteSize, printable};
 use toolkit::words::count;
 
 /// Counts of a server.
@@ -69,9 +69,30 @@ impl Tally {
     }
 }
 
+/// What could not be served, a line for each.
+pub(crate) fn refused_lines(refused: &NotServed) -> Vec<String> {
+    let all = refused.told.len() + refused.more;
+    if all == 0 {
+        return Vec::new();
+    }
+    let head = format!("pkgcache: {} could not be served:", count(all as u64, "request"));
+    let lines = refused.told.iter().map(|reason| format!("pkgcache:   {}", printable(reason)));
+    let more = (refused.more > 0).then(|| format!("pkgcache:   and {} more", refused.more));
+    std::iter::once(head).chain(lines).chain(more).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_not_be_served_is_listed() {
+        assert!(refused_lines(&NotServed::default()).is_empty());
+        let lines = refused_lines(&NotServed { told: vec!["a\u{1b}: x".to_owned()], more: 2 });
+        assert_eq!(lines[0], "pkgcache: 3 requests could not be served:");
+        assert!(lines[1].starts_with("pkgcache:   a") && !lines[1].contains('\u{1b}'), "{lines:?}");
+        assert_eq!(lines[2], "pkgcache:   and 2 more");
+    }
 
     #[test]
     fn what_was_added_is_told_in_a_line() {

@@ -92,6 +92,12 @@ impl Found {
         self.proxy = self.proxy.take().or(other.proxy);
     }
 
+    /// Whether a client of this kind is led to this cache.
+    #[must_use]
+    pub fn is_led_here(&self, ecosystem: Ecosystem) -> bool {
+        self.notes.iter().any(|note| note.ends_with(&led_already(ecosystem)))
+    }
+
     /// Notes an index, or that its address cannot be used.
     fn index(&mut self, ecosystem: Ecosystem, role: Role, address: &str, from: &str) {
         if let Some(address::Address { url, credentials }) = address::Address::read(address) {
@@ -121,6 +127,11 @@ impl Found {
             toml::Table::new()
         })
     }
+}
+
+/// The end of the note on a client that is led to this cache.
+fn led_already(ecosystem: Ecosystem) -> String {
+    format!(": {} is led to this cache already", ecosystem.name())
 }
 
 /// The text at a path of keys.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use crate::clients::{Ecosystem, Found, Index, Role, address, registries};
+use crate::clients::{Ecosystem, Found, Index, Role, address, led_already, registries};
 use crate::config::hosts;
 use crate::config::settings::{Mount, MountTable, Options, RegistryMount};
 
@@ -43,7 +43,7 @@ impl Found {
         let (here, others) = std::mem::take(&mut self.indexes).into_iter().partition(|it| is_own(&it.url));
         self.indexes = others;
         for Index { ecosystem, from, .. } in here {
-            self.note(format!("{from}: {} is led to this cache already", ecosystem.name()));
+            self.note(format!("{from}{}", led_already(ecosystem)));
         }
         self.proxy = self.proxy.take().filter(|proxy| !is_own(proxy));
     }

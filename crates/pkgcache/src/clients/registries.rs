@@ -46,6 +46,14 @@ pub fn built_in(said: &str) -> Option<Found> {
     Some(found).filter(|found| !name.is_empty() && !found.indexes.is_empty())
 }
 
+/// Whether nothing but docker itself names the registry: no setting, no login, and no mirror that
+/// is this cache.
+#[must_use]
+pub fn is_built_in_alone(found: &Found, name: &str) -> bool {
+    let mut named = found.indexes.iter().filter(|it| it.role == Role::Named(name.to_owned())).peekable();
+    named.peek().is_some() && named.all(|it| it.from == OWN) && !found.is_led_here(Ecosystem::Oci)
+}
+
 /// The registries that an engine has credentials for (docker's config.json, podman's auth.json).
 #[must_use]
 pub fn logins(file: &Text) -> Found {
@@ -149,6 +157,21 @@ mod tests {
         let own = built_in("own.example https://index.own.example/v1/\n").unwrap();
         assert_eq!(lines(&own), ["own.example https://index.own.example/ (docker's built-in default)"]);
         assert!(built_in("\n").is_none() && built_in(" https://x.example/").is_none());
+    }
+
+    #[test]
+    fn a_registry_that_docker_alone_names_is_known_as_one() {
+        let own = built_in("own.example https://index.own.example/v1/\n").unwrap();
+        assert!(is_built_in_alone(&own, "own.example") && !is_built_in_alone(&own, "r.example"));
+        let mut mirrored = own.clone();
+        mirrored.add(docker(
+            &text("daemon.json", "{\"registry-mirrors\": [\"https://mirror.example\"]}"),
+            Some("own.example"),
+        ));
+        assert!(!is_built_in_alone(&mirrored, "own.example"));
+        let mut led = own.clone();
+        led.note(format!("daemon.json{}", crate::clients::led_already(Ecosystem::Oci)));
+        assert!(!is_built_in_alone(&led, "own.example"));
     }
 
     #[test]

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, HashSet};
 use serde::Serialize;
 use storekit::{ByteSize, Digest, PackageEntry, PackageKey};
 use toolkit::words::count;
+
+use crate::cache;
 use toolkit::{Align, Table};
 
 /// Which of the stored URLs are meant: those for which all that is said holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// The URL itself.
+    /// The URL itself, in any spelling in which a client may ask for it.
     pub url: Option<String>,
     /// Text in the URL.
     pub part: String,
@@ -50,7 +52,10 @@ impl Selection {
         // Entries have hosts as names of folders: with `_` in the place of `:`.
         let source = self.source.as_ref().map(|it| PackageKey::new("", it, "", None).source);
         let key = &entry.key;
-        self.url.as_ref().is_none_or(|url| *url == key.url)
+        let names = |url: &str| {
+            url == key.url || cache::spelled_by_hand(&key.ecosystem, url).is_some_and(|url| url == key.url)
+        };
+        self.url.as_deref().is_none_or(names)
             && key.url.contains(&self.part)
             && is(&self.ecosystem, &key.ecosystem)
             && is(&source, &key.source)
@@ -210,6 +215,29 @@ mod tests {
         assert!(Selection::of_url("https://py.example/simple/a/").is_of(&it));
         assert!(!Selection::of_url("https://py.example/simple/").is_of(&it));
         assert_eq!(of("npm", "a").words(), "no stored URL has the ecosystem `npm` and has the name `a`");
+    }
+
+    #[test]
+    fn a_url_is_found_in_any_spelling() {
+        let deb = "http://deb.example/pool/libx++_1~rc1_all.deb";
+        let it = entry("apt", deb, "libx++", b"1");
+        for spelling in [
+            deb,
+            "http://deb.example/pool/libx%2b%2B_1~rc1_all.deb",
+            "HTTP://DEB.example:80/pool/./libx++_1%7Erc1_all%2edeb",
+        ] {
+            assert!(Selection::of_url(spelling).is_of(&it), "{spelling}");
+        }
+        for other in
+            ["http://deb.example/pool/libx_1~rc1_all.deb", "https://deb.example/pool/libx++_1~rc1_all.deb"]
+        {
+            assert!(!Selection::of_url(other).is_of(&it), "{other}");
+        }
+        // Of what is not known, nobody knows what its escapes mean.
+        let it = entry("generic", "http://a/x%2b", "", b"1");
+        assert!(
+            Selection::of_url("http://A:80/x%2b").is_of(&it) && !Selection::of_url("http://a/x+").is_of(&it)
+        );
     }
 
     #[test]

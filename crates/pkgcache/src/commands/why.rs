@@ -105,7 +105,7 @@ fn asked(cache: &Cache, text: &str) -> Option<Uri> {
     if uri.authority().is_none() || own {
         return uri.path_and_query()?.as_str().parse().ok();
     }
-    let normal = fetchable(text).and_then(|uri| target::normal(&uri))?;
+    let normal = fetchable(text).and_then(|uri| target::plain(&uri))?;
     let path = location::path_here(&config, "", &normal).or_else(|| file_of_python(cache, &normal));
     path.map_or(Some(normal), |path| path.parse().ok())
 }
@@ -113,7 +113,7 @@ fn asked(cache: &Cache, text: &str) -> Option<Uri> {
 /// The path of a file that Python's clients asked for below a mount: it lies on another server than
 /// its index.
 fn file_of_python(cache: &Cache, url: &Uri) -> Option<String> {
-    let key = cache::key(&elsewhere(url), &HeaderMap::new());
+    let key = cache::key(&elsewhere(cache, url), &HeaderMap::new());
     let entry = cache.store.packages().get(&key).ok()??;
     let config = cache.config();
     let mount = config.upstreams.iter().find(|it| it.kind == Ecosystem::Python)?;
@@ -124,7 +124,7 @@ fn file_of_python(cache: &Cache, url: &Uri) -> Option<String> {
 
 async fn explain(cache: &Arc<Cache>, asked: &Uri) -> Why {
     let config = cache.config();
-    let target = target::target(&config, asked).unwrap_or_else(|_| elsewhere(asked));
+    let target = target::target(&config, asked).unwrap_or_else(|_| elsewhere(cache, asked));
     let door = asked.authority().is_none().then(|| asked.to_string());
     let question = target.kind.ask(&Method::GET, &target.below, asked.query());
     let named_by = question
@@ -169,9 +169,12 @@ async fn explain(cache: &Arc<Cache>, asked: &Uri) -> Why {
     }
 }
 
-/// What is known of a URL that no request may ask for: what is stored for it.
-fn elsewhere(asked: &Uri) -> Target {
-    Target { url: asked.clone(), below: asked.path().to_owned(), ..Target::default() }
+/// What is known of a URL that no request may ask for: what is stored for it, in whatever spelling.
+fn elsewhere(cache: &Cache, asked: &Uri) -> Target {
+    let of = |url: Uri| Target { below: url.path().to_owned(), url, ..Target::default() };
+    let stored = |target: &Target| cache.shelf.find(&cache::key(target, &HeaderMap::new())).is_some();
+    let other = cache::in_one_spelling(asked).parse().ok().map(of);
+    other.filter(stored).unwrap_or_else(|| of(asked.clone()))
 }
 
 fn lookup(cache: &Cache, target: Target) -> Lookup {

@@ -265,6 +265,11 @@ pub(crate) fn normal(uri: &Uri) -> Option<Uri> {
     format!("{scheme}://{host}{port}{slash}{path}").parse().ok()
 }
 
+/// The URL as requests for it are taken: without dots that lead nowhere, then as [`normal`].
+pub(crate) fn plain(uri: &Uri) -> Option<Uri> {
+    normal(without_dots(uri).as_ref().unwrap_or(uri))
+}
+
 /// The URL without parts of its path that are `.`, which lead nowhere (RFC 3986, 5.2.4): apt asks
 /// so for what lies in a flat repository. `None` where there are none.
 fn without_dots(uri: &Uri) -> Option<Uri> {

@@ -25,13 +25,14 @@ pub(crate) mod table;
 mod text;
 
 use http::Method;
-use serde::Deserialize;
-use storekit::Checksum;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use storekit::{Checksum, printable};
 use thiserror::Error;
+use toolkit::nearest::nearest;
 
 /// A kind of package client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ecosystem {
     /// Nothing is known: HTTP's rules alone.
     #[default]
@@ -141,7 +142,52 @@ impl From<std::io::Error> for BadIndex {
     }
 }
 
+/// Names of programs and indexes, which are easily taken for that of their kind.
+const RELATED: [(&str, Ecosystem); 16] = [
+    ("crates", Ecosystem::Cargo),
+    ("deb", Ecosystem::Apt),
+    ("debian", Ecosystem::Apt),
+    ("docker", Ecosystem::Oci),
+    ("fedora", Ecosystem::Dnf),
+    ("node", Ecosystem::Npm),
+    ("pip", Ecosystem::Python),
+    ("pnpm", Ecosystem::Npm),
+    ("pypi", Ecosystem::Python),
+    ("registry", Ecosystem::Oci),
+    ("rpm", Ecosystem::Dnf),
+    ("rust", Ecosystem::Cargo),
+    ("ubuntu", Ecosystem::Apt),
+    ("uv", Ecosystem::Python),
+    ("yarn", Ecosystem::Npm),
+    ("yum", Ecosystem::Dnf),
+];
+
+impl<'de> Deserialize<'de> for Ecosystem {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::named(&text).ok_or_else(|| D::Error::custom(Self::unknown(&text)))
+    }
+}
+
 impl Ecosystem {
+    const ALL: [Self; 7] =
+        [Self::Apt, Self::Cargo, Self::Dnf, Self::Generic, Self::Npm, Self::Oci, Self::Python];
+
+    /// The one of this name.
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+
+    /// What is said where there is none of this name.
+    fn unknown(name: &str) -> String {
+        let lower = name.to_lowercase();
+        let related = RELATED.iter().find(|(it, _)| *it == lower).map(|(_, kind)| kind.name());
+        let meant = related.or_else(|| nearest(&lower, Self::ALL.map(Self::name)));
+        let meant = meant.map(|it| format!("is `{it}` meant? ")).unwrap_or_default();
+        let kinds = Self::ALL.map(|it| format!("`{}`", it.name())).join(", ");
+        format!("`{}` is no kind of package client: {meant}there are {kinds}", printable(name))
+    }
+
     /// The word for it in settings, lists and entries.
     #[must_use]
     pub fn name(self) -> &'static str {

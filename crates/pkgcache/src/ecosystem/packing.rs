@@ -35,8 +35,8 @@ impl Packing {
     }
 }
 
-/// No index is larger when it is unpacked: 1 GiB.
-pub(crate) const CAP: u64 = 1 << 30;
+/// No index is larger when it is unpacked.
+pub(crate) const CAP: u64 = crate::ecosystem::ruling::LARGEST_INDEX;
 /// No line is longer: 16 MiB.
 const LONGEST_LINE: u64 = 16 << 20;
 /// What an unpacker may take in memory: 80 MiB, enough for `xz -9`.

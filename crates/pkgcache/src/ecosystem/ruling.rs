@@ -15,6 +15,9 @@ pub(crate) enum Freshness {
     Forever,
 }
 
+/// No index is larger, as it comes or unpacked: 1 GiB.
+pub(crate) const LARGEST_INDEX: u64 = 1 << 30;
+
 /// What a body has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Expected {
@@ -44,6 +47,9 @@ pub(crate) struct Ruling {
     pub(crate) generations: usize,
     /// For how many seconds it may stand in, once it is stale, for an upstream that fails.
     pub(crate) stale: i64,
+    /// Whether it is an index: for one, an upstream that has it no more is one that fails, and no
+    /// answer may be larger than [`LARGEST_INDEX`].
+    pub(crate) is_index: bool,
 }
 
 impl Ruling {
@@ -51,6 +57,12 @@ impl Ruling {
     #[must_use]
     pub(crate) fn is_http(&self) -> bool {
         self.freshness == Freshness::Http
+    }
+
+    /// The size in bytes beyond which no answer is taken.
+    #[must_use]
+    pub(crate) fn most(&self) -> u64 {
+        if self.is_index { LARGEST_INDEX } else { u64::MAX }
     }
 
     /// Whether the stored response is what is expected.

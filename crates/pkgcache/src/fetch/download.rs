@@ -65,8 +65,8 @@ enum Broken {
     Upstream(String),
     /// It is not stored, and no request reads along.
     Deserted,
-    /// More than was announced.
-    TooLarge,
+    /// More than it may have: what it is larger than, in words.
+    TooLarge(&'static str),
 }
 
 impl<'a> Download<'a> {
@@ -111,7 +111,7 @@ impl<'a> Download<'a> {
             Ok(()) => self.finish().await,
             Err(Broken::Upstream(why)) => self.give_up(&why),
             Err(Broken::Deserted) => {}
-            Err(Broken::TooLarge) => self.give_up("it is larger than announced"),
+            Err(Broken::TooLarge(why)) => self.give_up(why),
         }
     }
 
@@ -159,7 +159,10 @@ impl<'a> Download<'a> {
     async fn take(&mut self, data: Bytes) -> Result<(), Broken> {
         let size = self.sink.size() + data.len() as u64;
         if self.growing.total.is_some_and(|total| size > total) {
-            return Err(Broken::TooLarge);
+            return Err(Broken::TooLarge("it is larger than announced"));
+        }
+        if size > self.ask.ruling.most() {
+            return Err(Broken::TooLarge("no index is larger than 1 GiB"));
         }
         if size > self.ask.route.limits.object && matches!(self.sink, Sink::File(_)) {
             self.spill();

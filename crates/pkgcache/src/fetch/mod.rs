@@ -106,15 +106,35 @@ impl Ask {
             && !self.is_outlived(status, headers, times)
     }
 
-    /// Whether the body says beforehand that it is not as long as its index says.
+    /// Whether the answer is one for which what is stored stands in.
+    fn is_failing(&self, status: StatusCode) -> bool {
+        let by_rule = match status {
+            StatusCode::TOO_MANY_REQUESTS => !self.ruling.is_http(),
+            // A mirror that is being updated has no index for a while.
+            StatusCode::NOT_FOUND => self.ruling.is_index,
+            _ => false,
+        };
+        by_rule || reuse::is_failing(status)
+    }
+
+    /// Whether the body says beforehand that it is not as long as its index says, or longer than
+    /// any index.
     fn wrong_size(&self, status: StatusCode, total: Option<u64>) -> Option<Trouble> {
-        let (expected, total) = (self.ruling.expected?.size?, total?);
-        let url = &self.target.url;
-        (status == StatusCode::OK && expected != total).then(|| Trouble {
+        let (total, url) = (total?, &self.target.url);
+        let message = match self.ruling.expected.and_then(|it| it.size) {
+            Some(expected) if expected != total => {
+                format!("{url} has {total} bytes, and its index says {expected}: not handed on")
+            }
+            _ if total > self.ruling.most() => {
+                format!("the index {url} has {total} bytes: none is larger than 1 GiB")
+            }
+            _ => return None,
+        };
+        (status == StatusCode::OK).then_some(Trouble {
             // After an error, the request would be passed on, and this body with it.
             failure: Failure::Unreachable,
             status: StatusCode::BAD_GATEWAY.as_u16(),
-            message: format!("{url} has {total} bytes, and its index says {expected}: not handed on"),
+            message,
             pause: None,
         })
     }
@@ -194,9 +214,7 @@ async fn settle(
         refresh(cache, flight, ask, stored, response.headers(), times).await;
         return flight.reach(Stage::Validated(stored.stored.digest));
     }
-    let is_failing =
-        reuse::is_failing(status) || (!ask.ruling.is_http() && status == StatusCode::TOO_MANY_REQUESTS);
-    if is_failing
+    if ask.is_failing(status)
         && let Some(stored) = &ask.stored
         && ask.may_stand_in(&stored.answer, times.received)
     {
@@ -206,7 +224,7 @@ async fn settle(
     }
     let total = response.body().size_hint().exact();
     if let Some(trouble) = ask.wrong_size(status, total) {
-        add(&cache.counts.mismatches, 1);
+        add(&cache.counts.mismatches, u64::from(ask.ruling.expected.is_some()));
         cache.outside.warning(&trouble.message);
         return flight.reach(Stage::Failed(Arc::new(trouble)));
     }

@@ -52,21 +52,19 @@ fn generations(lookup: Lookup) -> Lookup {
 /// A release. The client's answer is that of the lookup; what it was given is remembered.
 async fn root(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: SocketAddr) -> Plan {
     let lookup = generations(lookup);
+    let asking = &whole(&lookup);
     if !matches!(place.rest.as_str(), "InRelease" | "Release") {
-        return Plan::Lookup(Box::new(lookup));
+        let signature = |document: Document| async move { signature(&document).await };
+        let good = document::good(cache, asking, signature).await;
+        return good.map_or_else(|refused| refused, |(document, _)| document::whole(&lookup, &document));
     }
-    let asking = whole(&lookup);
-    match document::current(cache, &asking).await {
-        Ok(document) => {
-            if lookup.target.keyring.is_some()
-                && let Err(error) = release(cache, &asking, &document).await
-            {
-                return document::bad(cache, &asking, &document, &error);
-            }
+    let said = |document: Document| async move { release(cache, asking, &document).await };
+    match document::good(cache, asking, said).await {
+        Ok((document, _)) => {
             cache.index.given.give(client, &asking.key.url, document.digest);
             document::whole(&lookup, &document)
         }
-        Err(plan) => plan,
+        Err(refused) => refused,
     }
 }
 
@@ -135,12 +133,19 @@ async fn detached(cache: &Arc<Cache>, asking: &Lookup) -> Result<Option<Vec<u8>>
     let missing = || BadIndex::Malformed("its signature, `Release.gpg`, cannot be had".to_owned());
     let asking = at(asking, &format!("{path}.gpg")).ok_or_else(missing)?;
     let document = Box::pin(document::current(cache, &asking)).await.map_err(|_| missing())?;
+    signature(&document).await.map(Some)
+}
+
+/// The bytes of a `Release.gpg`.
+async fn signature(document: &Document) -> Result<Vec<u8>, BadIndex> {
     let read = |read: &mut dyn std::io::Read| {
         let mut bytes = Vec::new();
         read.take(SIGNED_MOST).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        apt::signature::is_one(&bytes)
+            .then_some(bytes)
+            .ok_or_else(|| BadIndex::Malformed("it is no OpenPGP signature".to_owned()))
     };
-    document::read(&document, read).await.map(Some)
+    document::read(document, read).await
 }
 
 /// An index under its fixed name. What the client's release says of it counts; where that cannot be
@@ -154,6 +159,10 @@ async fn sub_index(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: So
     let Some(first) = releases.first() else {
         return Plan::Lookup(Box::new(ruled(lookup, Known::Nothing)));
     };
+    if first.release.files.is_empty() {
+        // It has MD5s alone, or nothing: whether that will do, the client knows.
+        return Plan::Lookup(Box::new(ruled(lookup, Known::Nothing)));
+    }
     let Some(expected) = said(first) else {
         let text = format!("{}: the release does not name this file", lookup.target.url);
         return Plan::refused(StatusCode::NOT_FOUND, text);

@@ -8,8 +8,9 @@ use storekit::{Checksum, Level};
 use crate::cache::Cache;
 use crate::ecosystem::table::{Said, Voucher};
 use crate::ecosystem::{Asked, Class, cargo};
+use crate::index::document::{self, Document};
+use crate::index::named;
 use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched, whole};
-use crate::index::{document, named};
 use crate::proxy::lookup::Lookup;
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
@@ -52,14 +53,10 @@ async fn under_its_own_name(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -
 async fn index_file(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     let lookup = ruled(lookup, Known::Index);
     let asking = whole(&lookup);
-    let document = match document::current(cache, &asking).await {
-        Ok(document) => document,
-        Err(plan) => return plan,
-    };
-    match named::table(cache, &asking, &document).await {
-        Ok(_) => document::whole(&lookup, &document),
-        Err(error) => document::bad(cache, &asking, &document, &error),
-    }
+    let asking = &asking;
+    let table = |document: Document| async move { named::table(cache, asking, &document).await };
+    let good = document::good(cache, asking, table).await;
+    good.map_or_else(|refused| refused, |(document, _)| document::whole(&lookup, &document))
 }
 
 /// Who vouches for a crate whose address has its checksum: the index file, where one is stored that
@@ -82,15 +79,17 @@ async fn config(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     let (Some(asking), Some(base)) = (beside(&lookup, &path, HeaderMap::new()), base(&lookup)) else {
         return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
     };
-    let document = match document::current(cache, &asking).await {
-        Ok(document) => document,
-        Err(plan) => return plan,
-    };
     let salt = format!("{base:?}");
-    let write = move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| {
-        cargo::render_config(read, &base, out)
+    let page = |document: Document| {
+        let (lookup, salt, base) = (&lookup, &salt, base.clone());
+        async move {
+            let write = move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| {
+                cargo::render_config(read, &base, out)
+            };
+            document::render(cache, lookup, &document, salt, "application/json", write).await
+        }
     };
-    document::render(cache, &lookup, &document, &salt, "application/json", write).await
+    document::good(cache, &asking, page).await.map_or_else(|refused| refused, |(_, page)| page)
 }
 
 /// A crate, whose address here has its checksum; where the upstream has it, its configuration says.
@@ -105,7 +104,7 @@ async fn the_crate(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked, checksum: 
         Some(document) => document,
         None => match document::current(cache, &asking).await {
             Ok(document) => document,
-            Err(plan) => return plan,
+            Err(refused) => return named::of_file(refused, &asking, &format!("{name} {version}")),
         },
     };
     let sha256 = checksum.digest().map(|digest| digest.hex()).unwrap_or_default();

@@ -16,14 +16,14 @@ use storekit::{Digest, PackageEntry};
 use tokio::task::spawn_blocking;
 
 use crate::cache::{self, Cache};
-use crate::ecosystem::BadIndex;
 use crate::ecosystem::table::{Table, TableBuilder};
+use crate::ecosystem::{BadIndex, ruling};
 use crate::error::explained;
 use crate::index::ruled::Plan;
 use crate::known::Index;
 use crate::known::rendered::Page;
 use crate::observe::meter;
-use crate::proxy::lookup::{Handled, Lookup};
+use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
 use crate::response::body::{Body, Source};
 use crate::response::reply::{Question, reply};
 use crate::response::stored_head::Answer;
@@ -31,8 +31,8 @@ use crate::rules::age::Times;
 use crate::rules::cache_status::{CACHE_STATUS, CacheStatus};
 use crate::store::FoundBody;
 
-/// No index is larger when it is unpacked: 1 GiB.
-const CAP: u64 = 1 << 30;
+/// No index is larger when it is unpacked.
+const CAP: u64 = ruling::LARGEST_INDEX;
 /// A fetch whose answer another request took is tried so many times.
 const TRIES: usize = 3;
 
@@ -179,10 +179,12 @@ pub(super) async fn current(cache: &Arc<Cache>, lookup: &Lookup) -> Result<Docum
         }
         let status = response.headers().get_all(CACHE_STATUS).iter().next_back().cloned();
         if matches!(result, meter::Result::Miss | meter::Result::Collapsed | meter::Result::Pass) {
-            drain(response.into_body()).await.map_err(|why| {
+            if let Err(why) = drain(response.into_body()).await {
+                let before = if lookup.ruling.is_index { earlier(cache, lookup).await } else { Vec::new() };
                 let text = format!("{}: the index did not come whole: {why}", lookup.target.url);
-                Plan::refused(StatusCode::BAD_GATEWAY, text)
-            })?;
+                let refused = || Plan::refused(StatusCode::BAD_GATEWAY, text);
+                return before.into_iter().next().ok_or_else(refused);
+            }
             cache.flights.gone(&lookup.flight_key()).await;
         }
         if let Some(document) = stored(cache, lookup).await {
@@ -201,6 +203,55 @@ async fn drain(mut body: Body) -> std::io::Result<()> {
         frame?;
     }
     Ok(())
+}
+
+/// The document, as fresh as its lookup wants it, and what `read` makes of it. One that cannot be
+/// what it should be is forgotten; one that was stored before it stands in, for as long as it may.
+///
+/// # Errors
+/// The answer that tells the client why there is none.
+pub(super) async fn good<T, F>(
+    cache: &Arc<Cache>,
+    lookup: &Lookup,
+    read: impl Fn(Document) -> F,
+) -> Result<(Document, T), Plan>
+where
+    F: Future<Output = Result<T, BadIndex>>,
+{
+    let document = current(cache, lookup).await?;
+    let refused = match read(document.clone()).await {
+        Ok(read) => return Ok((document, read)),
+        Err(error) => bad(cache, lookup, &document, &error),
+    };
+    for document in earlier(cache, lookup).await {
+        if let Ok(read) = read(document.clone()).await {
+            return Ok((document, read));
+        }
+    }
+    Err(refused)
+}
+
+/// What is stored and may stand in for an upstream that fails, the newest first.
+pub(super) async fn earlier(cache: &Arc<Cache>, lookup: &Lookup) -> Vec<Document> {
+    let Some(known) = cache.shelf.find(&lookup.key) else { return Vec::new() };
+    let (now, mut found) = (cache::now(), Vec::new());
+    for it in known.responses.iter().filter(|it| it.answer.answers(&lookup.headers)) {
+        if it.answer.stands_by_rule(&lookup.ruling, now) != Some(true) {
+            continue;
+        }
+        let Some(document) = stored_as(cache, lookup, &it.stored.digest).await else { continue };
+        let status = CacheStatus {
+            hit: true,
+            ttl: Some(it.answer.ttl(&lookup.ruling, lookup.target.heuristic, now)),
+            detail: Some(UPSTREAM_FAILED),
+            ..CacheStatus::default()
+        };
+        let mut headers = HeaderMap::new();
+        status.add_to(&mut headers);
+        let status = headers.remove(CACHE_STATUS);
+        found.push(Document { status, result: meter::Result::Stale, ..document });
+    }
+    found
 }
 
 /// What the document says of files. `salt` is what it depends on beside the document's bytes.
@@ -243,6 +294,9 @@ pub(super) async fn read<T: Send + 'static>(
 
 /// The answer to a client that asks for the document: written anew by `write`, which depends on
 /// `salt` beside the document's bytes.
+///
+/// # Errors
+/// [`BadIndex`].
 pub(super) async fn render(
     cache: &Arc<Cache>,
     lookup: &Lookup,
@@ -250,17 +304,14 @@ pub(super) async fn render(
     salt: &str,
     content_type: &'static str,
     write: impl FnOnce(&mut dyn Read, &mut dyn Write) -> Result<(), BadIndex> + Send + 'static,
-) -> Plan {
+) -> Result<Plan, BadIndex> {
     let name = Digest::of(format!("1 {} {salt}", document.digest).as_bytes());
-    let page = match cache.index.rendered.get(&name) {
-        Some(page) => page,
-        None => match written(cache, document, write).await {
-            Ok(page) => {
-                cache.index.rendered.keep(name, page.clone());
-                page
-            }
-            Err(error) => return bad(cache, lookup, document, &error),
-        },
+    let page = if let Some(page) = cache.index.rendered.get(&name) {
+        page
+    } else {
+        let page = written(cache, document, write).await?;
+        cache.index.rendered.keep(name, page.clone());
+        page
     };
     let answer = rewritten(&document.answer, &name, content_type);
     let age = answer.age(cache::now());
@@ -270,7 +321,7 @@ pub(super) async fn render(
     if let Some(status) = &document.status {
         response.headers_mut().insert(CACHE_STATUS, status.clone());
     }
-    Plan::answer(response, document.result)
+    Ok(Plan::answer(response, document.result))
 }
 
 async fn written(
@@ -308,13 +359,14 @@ fn rewritten(answer: &Answer, name: &Digest, content_type: &'static str) -> Answ
 
 /// The answer where an index cannot be what it should be. It is forgotten, so that the next request
 /// asks for it anew; the one that was stored before it stands again.
-pub(super) fn bad(cache: &Cache, lookup: &Lookup, document: &Document, error: &BadIndex) -> Plan {
+pub(super) fn bad(cache: &Arc<Cache>, lookup: &Lookup, document: &Document, error: &BadIndex) -> Plan {
     let text = format!("the index {} cannot be used: {error}", lookup.target.url);
     cache.outside.warning(&text);
     let digest = document.digest;
     let change = |entry: &mut PackageEntry| entry.responses.retain(|it| it.digest != digest);
-    if let Err(error) = cache.shelf.change(&lookup.key, &[], change) {
-        cache.outside.warning(&format!("{text}: {}", explained(&error)));
+    match cache.shelf.change(&lookup.key, &[], change) {
+        Ok(()) => cache.sweep(digest),
+        Err(error) => cache.outside.warning(&format!("{text}: {}", explained(&error))),
     }
     Plan::refused(StatusCode::BAD_GATEWAY, text)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use storekit::printable;
 
 use crate::cache::Cache;
@@ -9,7 +10,9 @@ use crate::ecosystem::table::{Said, Table};
 use crate::ecosystem::{BadIndex, Ecosystem, cargo, npm, python};
 use crate::index::document::{self, Document};
 use crate::index::ruled::Plan;
-use crate::proxy::lookup::Lookup;
+use crate::proxy::lookup::{Lookup, NOT_STORED};
+use crate::response::reply::own;
+use crate::rules::cache_status::CacheStatus;
 
 /// What the index says of the file of this name: as it is stored, whatever its age; where that does
 /// not name the file, as it is now.
@@ -23,11 +26,25 @@ pub(super) async fn said(cache: &Arc<Cache>, asking: &Lookup, name: &str) -> Res
     {
         return Ok(Some(said));
     }
-    let document = document::current(cache, asking).await?;
+    let document =
+        document::current(cache, asking).await.map_err(|refused| of_file(refused, asking, name))?;
     match table(cache, asking, &document).await {
         Ok(table) => Ok(table.get(name)),
         Err(error) => Err(document::bad(cache, asking, &document, &error)),
     }
+}
+
+/// The refusal of an index as one of the file that it names: offline, that is what is missing.
+pub(super) fn of_file(refused: Plan, asking: &Lookup, name: &str) -> Plan {
+    let Plan::Answer(response, result) = refused else { return refused };
+    if !asking.config.offline || response.status() != StatusCode::GATEWAY_TIMEOUT {
+        return Plan::Answer(response, result);
+    }
+    let (url, name) = (&asking.target.url, name.rsplit('/').next().unwrap_or(name));
+    let text =
+        format!("{name}: the proxy is offline, and the index that names this file, {url}, is not stored");
+    let status = CacheStatus { detail: Some(NOT_STORED), ..CacheStatus::default() };
+    Plan::answer(own(StatusCode::GATEWAY_TIMEOUT, text, Some(&status)), result)
 }
 
 /// The table of an index document.

@@ -9,8 +9,9 @@ use storekit::Level;
 use crate::cache::Cache;
 use crate::ecosystem::npm::{self, Variant};
 use crate::ecosystem::{Asked, Class};
+use crate::index::document::{self, Document};
+use crate::index::named;
 use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched};
-use crate::index::{document, named};
 use crate::proxy::lookup::Lookup;
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
@@ -50,20 +51,22 @@ async fn packument(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     let agent = lookup.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     // Other clients that speak like npm take the URL as it is.
     base.keeps_links = lookup.target.keep_links && agent.starts_with("npm/");
-    let document = match document::current(cache, &asking).await {
-        Ok(document) => document,
-        Err(plan) => return plan,
-    };
     let content_type = match variant {
         Variant::Full => "application/json",
         Variant::Abbreviated => "application/vnd.npm.install-v1+json",
     };
     let url = asking.target.url.clone();
     let salt = format!("{url} {variant:?} {base:?}");
-    let write = move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| {
-        npm::render(&url, read, &base, variant, out)
+    let page = |document: Document| {
+        let (lookup, salt, url, base) = (&lookup, &salt, url.clone(), base.clone());
+        async move {
+            let write = move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| {
+                npm::render(&url, read, &base, variant, out)
+            };
+            document::render(cache, lookup, &document, salt, content_type, write).await
+        }
     };
-    document::render(cache, &lookup, &document, &salt, content_type, write).await
+    document::good(cache, &asking, page).await.map_or_else(|refused| refused, |(_, page)| page)
 }
 
 async fn tarball(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {

@@ -10,8 +10,9 @@ use crate::cache::Cache;
 use crate::ecosystem::python::{self, Form};
 use crate::ecosystem::table::Said;
 use crate::ecosystem::{Asked, Class, Ecosystem};
+use crate::index::document::{self, Document};
+use crate::index::named;
 use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched};
-use crate::index::{document, named};
 use crate::observe::meter;
 use crate::proxy::lookup::Lookup;
 use crate::response::reply::own;
@@ -84,13 +85,6 @@ async fn page(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     let (Some(asking), Some(base)) = (for_document(&lookup, &lookup.target.below), base(&lookup)) else {
         return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
     };
-    let document = match document::current(cache, &asking).await {
-        Ok(document) => document,
-        Err(plan) => return plan,
-    };
-    let Some(sent) = python::sent(document.content_type()) else {
-        return document::bad(cache, &asking, &document, &named::neither(&document));
-    };
     let content_type = match wanted {
         Form::Json => "application/vnd.pypi.simple.v1+json",
         Form::Html => "application/vnd.pypi.simple.v1+html",
@@ -98,10 +92,17 @@ async fn page(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     };
     let url = asking.target.url.clone();
     let salt = format!("{url} {wanted:?} {base:?}");
-    let write = move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| {
-        python::render(&url, sent, read, &base, wanted, out)
+    let page = |document: Document| {
+        let (lookup, salt, url, base) = (&lookup, &salt, url.clone(), base.clone());
+        async move {
+            let sent = python::sent(document.content_type()).ok_or_else(|| named::neither(&document))?;
+            let write = move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| {
+                python::render(&url, sent, read, &base, wanted, out)
+            };
+            document::render(cache, lookup, &document, salt, content_type, write).await
+        }
     };
-    document::render(cache, &lookup, &document, &salt, content_type, write).await
+    document::good(cache, &asking, page).await.map_or_else(|refused| refused, |(_, page)| page)
 }
 
 /// To the page of that name, on the same mount.

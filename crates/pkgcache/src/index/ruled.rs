@@ -68,7 +68,10 @@ pub(super) fn ruled(mut lookup: Lookup, known: Known) -> Lookup {
     let freshness = freshness(&lookup.target.ttl, known);
     lookup.ruling = match known {
         // The one before, should the newest turn out to be none.
-        Known::Index | Known::Tag => Ruling { freshness, stale, generations: 1, ..Ruling::default() },
+        Known::Index | Known::Tag => {
+            let is_index = known == Known::Index;
+            Ruling { freshness, stale, generations: 1, is_index, ..Ruling::default() }
+        }
         Known::File(level, expected) => {
             let adopts = lookup.target.kind != Ecosystem::Oci;
             Ruling { freshness, expected, level, adopts, stale, ..Ruling::default() }

@@ -5,3 +5,4 @@
 pub(crate) mod access_log;
 pub(crate) mod meter;
 pub(crate) mod record;
+pub(crate) mod refusals;

@@ -40,6 +40,9 @@ const WHOLE: u64 = 32 << 20;
 /// What `Cache-Status` says where the upstream gave no usable answer.
 pub(crate) const UPSTREAM_FAILED: &str = "upstream-failed";
 
+/// What it says where nothing is stored, and no upstream may be asked.
+pub(crate) const NOT_STORED: &str = "not-stored";
+
 /// A request for something that may be stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Lookup {
@@ -167,7 +170,7 @@ impl Lookup {
     }
 
     fn gateway_timeout(&self, text: &str) -> Handled {
-        let status = CacheStatus { detail: Some("not-stored"), ..CacheStatus::default() };
+        let status = CacheStatus { detail: Some(NOT_STORED), ..CacheStatus::default() };
         let response =
             own(StatusCode::GATEWAY_TIMEOUT, format!("{}: {text}", self.target.url), Some(&status));
         (response, meter::Result::Error).into()

@@ -11,6 +11,7 @@ use http::header::{
     ACCEPT_RANGES, AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE,
 };
 use http::{HeaderMap, Method, Response, StatusCode};
+use hyper::ext::ReasonPhrase;
 
 use crate::response::body::{Body, Piece, Source};
 use crate::response::stored_head::Answer;
@@ -166,7 +167,23 @@ fn multipart(
     (pieces, sum)
 }
 
-/// An answer of this program's own.
+/// What an answer of this program's own says is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reason(pub(crate) String);
+
+/// The status line has no more bytes of a reason: apt reads no more of it.
+const LONGEST: usize = 300;
+
+/// The words of the status line. Most clients show no other: apt, npm, uv and yarn these, cargo the
+/// body.
+fn phrase(status: StatusCode, text: &str) -> Option<ReasonPhrase> {
+    let visible = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
+    let words = format!("{}: {text}", status.canonical_reason()?);
+    let words: String = words.chars().take(LONGEST).map(visible).collect();
+    ReasonPhrase::try_from(words.into_bytes()).ok()
+}
+
+/// An answer of this program's own. Where it is a refusal, its status line says why.
 #[must_use]
 pub(crate) fn own(
     status: StatusCode,
@@ -174,6 +191,8 @@ pub(crate) fn own(
     cache: Option<&CacheStatus>,
 ) -> Response<Body> {
     let mut text = text.into();
+    let is_refusal = status.is_client_error() || status.is_server_error();
+    let reason = is_refusal.then(|| (phrase(status, &text), Reason(text.clone())));
     text.push('\n');
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -182,7 +201,12 @@ pub(crate) fn own(
     if let Some(cache) = cache {
         cache.add_to(&mut headers);
     }
-    built(status, headers, Body::text(text))
+    let mut response = built(status, headers, Body::text(text));
+    if let Some((phrase, reason)) = reason {
+        response.extensions_mut().insert(reason);
+        phrase.and_then(|phrase| response.extensions_mut().insert(phrase));
+    }
+    response
 }
 
 #[cfg(test)]
@@ -230,6 +254,19 @@ mod tests {
         check("range: bytes=x", 200, None, "0123456789");
         check("range: bytes=2-4\nif-range: \"a\"", 206, Some("bytes 2-4/10"), "234");
         check("range: bytes=2-4\nif-range: \"b\"", 200, None, "0123456789");
+    }
+
+    #[test]
+    fn a_refusal_says_why_in_its_status_line() {
+        let words = |status, text: &str| {
+            let response = own(status, text, None);
+            let words = response.extensions().get::<ReasonPhrase>().map(|it| it.as_bytes().to_vec());
+            words.map(|it| String::from_utf8(it).unwrap())
+        };
+        let refused = words(StatusCode::BAD_GATEWAY, "it is `é`\r\nx: y\0\u{1b}").unwrap();
+        assert_eq!(refused, "Bad Gateway: it is `?`??x: y??");
+        assert_eq!(words(StatusCode::NOT_FOUND, &"é".repeat(1000)).unwrap().len(), LONGEST);
+        assert_eq!(words(StatusCode::OK, "ok"), None);
     }
 
     #[test]

@@ -30,12 +30,13 @@ use crate::error::{Error, Result};
 use crate::index::{self, Plan, login};
 use crate::observe::meter::{self, Line, Meter, add};
 use crate::observe::record::{Note, Visit};
+use crate::observe::refusals::NotServed;
 use crate::outside::Outside;
 use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
 use crate::proxy::tunnel;
 use crate::response::body::Body;
 use crate::response::location;
-use crate::response::reply::own;
+use crate::response::reply::{Reason, own};
 use crate::rules::cache_status::{CACHE_STATUS, CacheStatus, Forward};
 use crate::rules::{hop, max_forwards};
 use crate::server::drain::drain;
@@ -67,6 +68,12 @@ impl Control {
     /// No new connections; what is under way is ended in peace.
     pub fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// What could not be served until now.
+    #[must_use]
+    pub fn not_served(&self) -> NotServed {
+        self.cache.refusals.all()
     }
 
     /// Ends when the server is told to stop.
@@ -278,12 +285,19 @@ impl Client {
         let busy = Arc::clone(&self.busy);
         let refused = stands_in(request.headers()).then(|| self.wire.refused()).flatten();
         let mut line = self.line(request.method(), request.uri());
-        let old = request.version() == http::Version::HTTP_10;
+        let (old, asked) = (request.version() == http::Version::HTTP_10, request.uri().clone());
         let (slot, refused) = (tunnel::Slot::default(), refused.as_ref());
         let (mut response, result) = match refused {
             Some(Refused { refusal, .. }) => self.refuse(refusal.status, refusal.reason),
             None => self.dispatch(request, &slot).await,
         };
+        // What is not there, or will be asked for again with credentials, is no trouble.
+        let is_trouble = response.status().is_server_error() || response.status() == StatusCode::FORBIDDEN;
+        if let Some(Reason(reason)) = response.extensions_mut().remove().filter(|_| is_trouble) {
+            // Some do not say of what.
+            let names_it = reason.contains("://");
+            self.cache.refusals.note(if names_it { reason } else { format!("{asked}: {reason}") });
+        }
         if let (Some(line), Some(refused)) = (&mut line, refused) {
             line.show(&refused.line);
         }
@@ -519,7 +533,7 @@ impl Client {
                 );
             }
             _ if lookup.config.offline => {
-                let text = "the proxy is offline";
+                let text = format!("{}: the proxy is offline, and asks no upstream", lookup.target.url);
                 return (own(StatusCode::GATEWAY_TIMEOUT, text, None), meter::Result::Error);
             }
             _ => Handled::Forward(Forward::Method),

@@ -11,6 +11,7 @@ pub(crate) mod head;
 pub(crate) mod recent;
 pub(crate) mod recent_targets;
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +23,7 @@ use http::HeaderMap;
 use storekit::error::At;
 use storekit::files::state::FileState;
 use storekit::{
-    BodyWriter, Checksum, Digest, Hasher, Lease, PackageEntry, PackageKey, Packages, StoredResponse,
+    BodyWriter, Checksum, Digest, Hasher, Lease, PackageEntry, PackageKey, Packages, Store, StoredResponse,
 };
 use tokio::task::spawn_blocking;
 
@@ -261,6 +262,28 @@ impl Shelf {
         Ok(self.packages.put(&entry, leases)?)
     }
 
+    /// Deletes those of the bodies that no entry names and nobody is about to name.
+    ///
+    /// # Errors
+    /// A store that is in use for too long; entries that cannot be read; I/O errors.
+    pub(crate) fn discard(&self, store: &Store, bodies: &HashSet<Digest>) -> Result<()> {
+        // From here on no entry is written; who takes a lease on one of them keeps it.
+        let exclusive = store.lock_exclusive()?;
+        let mut unnamed = bodies.clone();
+        self.packages.each::<storekit::Error>(&mut |found| {
+            for response in found.entry?.responses {
+                unnamed.remove(&response.digest);
+            }
+            Ok(())
+        })?;
+        for digest in &unnamed {
+            lock(&self.files).remove(digest);
+            lock(&self.sound).remove(digest);
+            self.packages.discard_body(&exclusive, digest, &store.trash().shredder())?;
+        }
+        Ok(())
+    }
+
     /// Forgets what is stored under the key.
     pub(crate) fn forget(&self, key: &PackageKey) {
         let _commit = lock(&self.commit);
@@ -331,4 +354,33 @@ async fn hashed(file: File) -> (Arc<File>, std::io::Result<Digest>) {
         Err(error) => Err(std::io::Error::other(error)),
     };
     (file, found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_names_goes_and_what_somebody_is_about_to_name_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_or_create(camino::Utf8Path::from_path(dir.path()).unwrap()).unwrap();
+        store.packages().prepare().unwrap();
+        let shelf = Shelf::new(store.packages());
+        let put = |bytes: &[u8]| {
+            let mut writer = shelf.begin().unwrap();
+            writer.write(bytes).unwrap();
+            writer.finish(None).unwrap()
+        };
+        let (named, leased, unnamed) = (put(b"named"), put(b"leased"), put(b"unnamed").digest());
+        let key = PackageKey::new("generic", "a", "http://a/b".to_owned(), None);
+        let times = crate::rules::age::Times { requested: 0, received: 0 };
+        let answer = Answer::new(http::StatusCode::OK, &HeaderMap::new(), &HeaderMap::new(), times);
+        let (response, digest) = (answer.to_stored(named.digest(), named.size()), named.digest());
+        shelf.change(&key, &[named], |entry| entry.responses.push(response)).unwrap();
+        let bodies = [digest, leased.digest(), unnamed, Digest::of(b"never there")].into();
+        shelf.discard(&store, &bodies).unwrap();
+        let mut left = vec![digest, leased.digest()];
+        left.sort();
+        assert_eq!(store.packages().blobs().list().unwrap(), left);
+    }
 }

@@ -44,7 +44,7 @@ impl Upstream {
                 status = 200;
             }
             let fields = if status == 200 { "" } else { fields };
-            drop(stream.write_all(&answer(status, fields, b"index")));
+            drop(stream.write_all(&answer(status, fields, RELEASE.as_bytes())));
         });
         Self { origin, status, go }
     }
@@ -64,6 +64,9 @@ fn proxy(url: &str) -> Proxy {
     );
     Proxy::set(&settings, &[])
 }
+
+/// What is there: an index of apt's.
+const RELEASE: &str = "Suite: stable\n";
 
 /// The index that this client asks for.
 fn path(client: usize) -> String {
@@ -105,7 +108,7 @@ fn next_answer(events: &Receiver<Event>) -> Answer {
 
 fn stored(proxy: &Proxy) {
     for client in 0..CLIENTS {
-        assert_eq!(proxy.get(&path(client)).text(), "index");
+        assert_eq!(proxy.get(&path(client)).text(), RELEASE);
     }
 }
 
@@ -117,18 +120,18 @@ fn an_upstream_that_failed_is_asked_by_one_client_of_all() {
     stored(&proxy);
     for failure in [503, 500] {
         upstream.answers(failure);
-        proxy.get(&path(0)).is(200, "detail=upstream-failed", "index");
+        proxy.get(&path(0)).is(200, "detail=upstream-failed", RELEASE);
         let before = upstream.asked();
         upstream.answers(WAITS);
         all_ask(&proxy, &tell);
         let (answers, asked) = heard(&events);
         assert_eq!((asked, upstream.asked() - before), (1, 1), "{failure}");
         for answer in &answers {
-            answer.is(200, "detail=upstream-failed", "index");
+            answer.is(200, "detail=upstream-failed", RELEASE);
         }
         upstream.answers(200);
         upstream.go.send(()).unwrap();
-        next_answer(&events).is(200, "fwd=stale", "index");
+        next_answer(&events).is(200, "fwd=stale", RELEASE);
         // It is well again: everybody's question goes there.
         all_ask(&proxy, &tell);
         assert_eq!(heard(&events).0.len(), CLIENTS);
@@ -169,7 +172,7 @@ fn listen(address: SocketAddr, events: Sender<Event>) -> Sender<()> {
 fn answered(mut stream: TcpStream) {
     let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
     lines.take_while(|line| !line.is_empty()).for_each(drop);
-    let _ = stream.write_all(&answer(200, "", b"index"));
+    let _ = stream.write_all(&answer(200, "", RELEASE.as_bytes()));
 }
 
 #[test]
@@ -190,14 +193,14 @@ fn an_upstream_that_could_not_be_reached_is_tried_by_one_client_of_all() {
         assert!(answer.status == 504 && answer.text().contains("could not be reached a moment ago"));
     }
     go.send(()).unwrap();
-    assert_eq!(next_answer(&events).text(), "index");
+    assert_eq!(next_answer(&events).text(), RELEASE);
     drop(go);
     all_ask(&proxy, &tell);
     let (mut well, mut asked) = (0, 0);
     while well < CLIENTS {
         match events.recv().unwrap() {
             Event::Asked => asked += 1,
-            Event::Answered(answer) => well += usize::from(answer.text() == "index"),
+            Event::Answered(answer) => well += usize::from(answer.text() == RELEASE),
         }
     }
     assert!(asked > 1, "{asked}");
@@ -209,7 +212,7 @@ fn a_time_that_the_upstream_asks_for_holds_for_all_clients() {
         let (tell, _events) = channel();
         let upstream = Upstream::new(tell, "retry-after: 3600");
         let proxy = proxy(&upstream.origin.url());
-        assert_eq!(proxy.get(&path(0)).text(), "index");
+        assert_eq!(proxy.get(&path(0)).text(), RELEASE);
         upstream.answers(status);
         let before = upstream.asked();
         assert_eq!(proxy.get(&path(1)).status, status);
@@ -218,7 +221,7 @@ fn a_time_that_the_upstream_asks_for_holds_for_all_clients() {
             let after: u32 = answer.header("retry-after").unwrap_or_default().parse().unwrap();
             assert!(answer.status == status && (3000..=3600).contains(&after), "{answer:?}");
         }
-        proxy.get(&path(0)).is(200, "detail=upstream-failed", "index");
+        proxy.get(&path(0)).is(200, "detail=upstream-failed", RELEASE);
         assert_eq!(upstream.asked() - before, 1);
     }
 }

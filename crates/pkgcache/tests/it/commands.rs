@@ -32,6 +32,37 @@ fn what_is_stored_is_listed() {
     nothing(&proxy, &["info", "http://other/"], "nothing is stored for `http://other/`\n", 1);
 }
 
+#[test]
+fn a_stored_url_is_known_in_any_spelling() {
+    let site = larder_tests::http::Site::new();
+    site.put("/debian/pool/libx++_1~rc1_all.deb", "deb");
+    let settings =
+        format!("[pkgcache.upstream]\ndebian = {{ url = \"{}/debian\", kind = \"apt\" }}\n", site.url());
+    let proxy = Proxy::set(&settings, &[]);
+    proxy.get("/debian/pool/libx%2b%2b_1~rc1_all.deb").is(200, "stored", "deb");
+    proxy.kept(1);
+    for path in ["/debian/pool/libx++_1~rc1_all.deb", "/debian/./pool/libx%2b%2B_1%7erc1_all.deb"] {
+        let url = format!("{}{path}", site.url().replace("http", "HTTP"));
+        assert!(proxy.command(&["info", &url]).ok().stdout().contains("libx++_1~rc1_all.deb"), "{url}");
+        assert!(proxy.command(&["why", &url]).ok().stdout().contains("stored"), "{url}");
+        proxy.command(&["refresh", &url]).ok();
+    }
+    let url = format!("{}/debian/pool/libx%2B%2B_1~rc1_all.deb", site.url());
+    proxy.command(&["rm", &url]).ok();
+    assert_eq!(proxy.listed(), 0);
+}
+
+#[test]
+fn a_kind_of_client_that_there_is_not_is_named_with_those_that_there_are() {
+    let session = crate::support::session()
+        .file("larder.toml", "[pkgcache.upstream]\na = { url = \"http://a/\", kind = \"pip\" }\n");
+    let said = session.run("env").fails().stderr();
+    let text = "`pip` is no kind of package client: is `python` meant?";
+    // It is wrapped where it stands.
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains(text) && said.contains("`oci`") && !said.contains("variant"), "{said}");
+}
+
 /// The command finds nothing and says so, on stderr and unless it is to be quiet.
 #[track_caller]
 fn nothing(proxy: &Proxy, args: &[&str], told: &str, code: i32) {

@@ -261,12 +261,42 @@ fn a_command_has_a_cache_for_as_long_as_it_runs() {
     assert_eq!(first.stderr(), "pkgcache: 0 hits, 1 miss, 4B from upstream, 0B saved\n");
     let again = Ran::of(&mut run(&session, &origin, &["sh", "-c", script])).ends(7);
     assert_eq!(again.stderr(), "pkgcache: 1 hit, 0 misses, 0B from upstream, 4B saved\n");
+    let gone = ["sh", "-c", "curl -s \"$LARDER_PKGCACHE_URL/b/x\" >/dev/null"];
+    let mut other = session.command("run");
+    let ran = Ran::of(other.args(["--upstream", "b=http://127.0.0.1:9", "--"]).args(gone)).ok().stderr();
+    assert!(ran.starts_with("pkgcache: 1 request could not be served:\npkgcache:   /b/x: "), "{ran}");
     // The port is the store's, the umask the user's; nobody is there any more.
     assert_eq!(first.stdout(), again.stdout());
     let url = again.stdout().lines().nth(1).unwrap().to_owned();
     assert!(std::net::TcpStream::connect(url.trim_start_matches("http://")).is_err());
     let mut quiet = run(&session, &origin, &["true"]);
     assert_eq!(Ran::of(quiet.env("LARDER_QUIET", "x")).ok().stdout(), "");
+}
+
+/// Each is asked for twice, and told once.
+#[test]
+fn what_a_command_lacked_is_listed_at_its_end() {
+    if !have(&[Part::Curl]) {
+        return;
+    }
+    let session = session().file(
+        "larder.toml",
+        "[pkgcache.upstream]\npypi = { url = \"http://127.0.0.1:9/simple/\", kind = \"python\" }\n",
+    );
+    let script = "for it in demo/ demo/ files/http_f.example/d/demo-1.0-py3-none-any.whl; do curl -si $PIP_INDEX_URL$it | head -n1; done";
+    let ran = Ran::of(session.command("run --offline --").args(["sh", "-c", script])).ok();
+    let page = "http://127.0.0.1:9/simple/demo/: the proxy is offline, and this is not stored";
+    let file = "demo-1.0-py3-none-any.whl: the proxy is offline, and the index that names this file, \
+                http://127.0.0.1:9/simple/demo/, is not stored";
+    let line = |text: &str| format!("HTTP/1.1 504 Gateway Timeout: {text}\r\n");
+    assert_eq!(ran.stdout(), [line(page), line(page), line(file)].concat());
+    assert_eq!(
+        ran.stderr(),
+        format!(
+            "pkgcache: 2 requests could not be served:\npkgcache:   {page}\npkgcache:   {file}\n\
+             pkgcache: 0 hits, 0 misses, 0B from upstream, 0B saved\n"
+        )
+    );
 }
 
 #[test]

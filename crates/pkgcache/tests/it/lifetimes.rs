@@ -7,7 +7,7 @@ use crate::support::{Origin, Proxy};
 
 /// An upstream that answers everything.
 fn upstream() -> Origin {
-    Origin::fixed("", "body")
+    Origin::fixed("", "Suite: x\n")
 }
 
 const INDEX: &str = "/dists/x/InRelease";

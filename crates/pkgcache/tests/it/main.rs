@@ -8,6 +8,7 @@ mod caching;
 mod commands;
 mod crash;
 mod doors;
+mod indexes;
 mod integrity;
 mod led_clients;
 mod lifetimes;

@@ -149,7 +149,7 @@ fn another_key_s_signature_is_refused_where_there_is_a_keyring() {
         repository.publish("wrong");
         let cache = repository.checked("");
         let ran = repository.client(&cache, door, "a").update().fails();
-        assert!(ran.stderr().contains("502"), "{ran}");
+        assert!(ran.stderr().contains("502") && ran.stderr().contains("cannot be used: "), "{ran}");
         larder_tests::until("the cache says why", || cache.said().contains("cannot be used"));
         repository.publish("right");
         repository.client(&cache, door, "b").works();
@@ -276,10 +276,10 @@ fn an_upstream_in_trouble_leaves_what_is_stored() {
         repository.client(&cache, door, "cold").works();
         repository.site.fail("", Fault::Status(500));
         repository.client(&cache, door, "a").works();
-        // What is not there any more is not there; but one answer like this takes nothing away.
+        // A mirror that is being updated may have no index for a while.
         repository.site.heal();
         repository.site.fail("", Fault::Status(404));
-        repository.client(&cache, door, "a").update().fails();
+        repository.client(&cache, door, "a").works();
         repository.site.heal();
         repository.site.unplug();
         repository.client(&cache, door, "a").works();

@@ -31,6 +31,21 @@ const MOST: usize = 200_000;
 /// The lists of checksums, the one that counts most first.
 const LISTS: [&str; 3] = ["SHA256", "SHA512", "SHA1"];
 
+/// Fields one of which every release has. `Error: …` is a field, too.
+const FIELDS: [&str; 11] = [
+    "Architectures",
+    "Codename",
+    "Components",
+    "Date",
+    "Description",
+    "Label",
+    "MD5Sum",
+    "Origin",
+    "SHA256",
+    "Suite",
+    "Version",
+];
+
 const SIGNED: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
 const SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
 const END: &[u8] = b"-----END PGP SIGNATURE-----";
@@ -55,6 +70,7 @@ pub(crate) fn release(document: &mut dyn Read) -> Result<Release, BadIndex> {
     }
     match part {
         Part::Start => Err(malformed("it is empty")),
+        Part::Plain | Part::Behind if !draft.is_release => Err(malformed("it has no field of a release")),
         Part::Plain | Part::Behind => Ok(draft.finish()),
         Part::Head | Part::Signed => Err(malformed("it has no signature at its end")),
         Part::Signature => Err(malformed("its signature has no end")),
@@ -94,6 +110,8 @@ struct Draft {
     seen: [bool; LISTS.len() + 1],
     by_hash: bool,
     valid_until: Option<i64>,
+    /// Whether it has one of [`FIELDS`], or a list.
+    is_release: bool,
 }
 
 impl Draft {
@@ -132,6 +150,7 @@ impl Draft {
     fn line(&mut self, text: &[u8], number: u64) -> Result<(), BadIndex> {
         match fields::line(text, number)? {
             Line::Empty => {
+                // Those of several paragraphs count as one's.
                 self.list = None;
                 Ok(())
             }
@@ -148,6 +167,8 @@ impl Draft {
         {
             return Err(BadIndex::Malformed(format!("it has two lists `{}`", fields::shown(name))));
         }
+        let known = FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field.as_bytes()));
+        self.is_release |= known || self.list.is_some();
         if name.eq_ignore_ascii_case(b"Acquire-By-Hash") {
             self.by_hash = value.eq_ignore_ascii_case(b"yes");
         } else if name.eq_ignore_ascii_case(b"Valid-Until") {

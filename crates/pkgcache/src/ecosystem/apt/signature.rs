@@ -16,6 +16,12 @@ const SIGNED: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
 const SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
 const END: &[u8] = b"-----END PGP SIGNATURE-----";
 
+/// Whether a `Release.gpg` may be what it should: an armored signature, or a packet.
+#[must_use]
+pub(crate) fn is_one(document: &[u8]) -> bool {
+    document.trim_ascii_start().starts_with(SIGNATURE) || document.first().is_some_and(|tag| tag & 0x80 != 0)
+}
+
 /// The signed text of an `InRelease`, or of a `Release` with its signature from `Release.gpg`, if a
 /// key of the keyring (packets or armor) signed it that may do so at this time, in seconds since
 /// 1970. Lines of an `InRelease` end in `\n`, and not in blanks, which it does not sign.

@@ -281,6 +281,8 @@ fn releases_that_cannot_be_are_refused_with_a_reason() {
     let other = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     no_release("", "it is empty");
     no_release("<html>\n", "its line 1 is not a field");
+    no_release("Error: log in first\n", "it has no field of a release");
+    no_release("\n\n", "it has no field of a release");
     no_release(&format!("SHA256:\n {hex} 1 ../../x\n"), "`../../x` is not a path below it");
     no_release(&format!("SHA256:\n {hex} 99999999999999999999 x\n"), "`99999999999999999999` is not a size");
     no_release("SHA256:\n abc 1 x\n", "`abc` is not a SHA256 checksum");
@@ -303,6 +305,30 @@ fn releases_that_cannot_be_are_refused_with_a_reason() {
     no_release("-----BEGIN PGP SIGNED MESSAGE-----\n\n-A: b\n", "its signed text is broken");
     let large = format!("A: b\n{}", "C: d\n".repeat(4 << 20));
     no_release(&large, "it is larger than 16 MiB");
+}
+
+#[test]
+fn a_release_may_name_nothing_or_by_md5_alone() {
+    for document in ["Suite: x\n", "MD5Sum:\n d41d8cd98f00b204e9800998ecf8427e 0 Packages\n", "Origin: a\n\n"]
+    {
+        assert_eq!(release(&mut document.as_bytes()).unwrap(), Release::default(), "{document}");
+    }
+    let sha1 = "SHA1:\n da39a3ee5e6b4b0d3255bfef95601890afd80709 0 ./Packages\n";
+    assert_eq!(release(&mut sha1.as_bytes()).unwrap().files.len(), 1);
+}
+
+#[test]
+fn a_signature_is_armor_or_a_packet() {
+    for (document, is_one) in [
+        (b"-----BEGIN PGP SIGNATURE-----\n".as_slice(), true),
+        (b"\n-----BEGIN PGP SIGNATURE-----\n", true),
+        (b"\xc2\xb4\x04", true),
+        (b"\x89\x01\x33", true),
+        (b"<html>", false),
+        (b"", false),
+    ] {
+        assert_eq!(signature::is_one(document), is_one, "{document:?}");
+    }
 }
 
 #[test]

@@ -96,5 +96,5 @@ fn not(path: &Path, what: &str) -> BadIndex {
 }
 
 fn malformed(why: &str) -> BadIndex {
-    BadIndex::Malformed(format!("the packument cannot be used: {why}"))
+    BadIndex::Malformed(why.to_owned())
 }

@@ -188,5 +188,5 @@ pub(super) fn short(text: &str) -> Result<&str, BadIndex> {
 /// A page that cannot be used.
 #[must_use]
 pub(super) fn malformed(why: &str) -> BadIndex {
-    BadIndex::Malformed(format!("the page cannot be used: {why}"))
+    BadIndex::Malformed(why.to_owned())
 }

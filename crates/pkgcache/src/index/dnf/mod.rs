@@ -85,15 +85,30 @@ async fn repomd(cache: &Arc<Cache>, lookup: Lookup, client: SocketAddr) -> Plan 
         Ok(document) => document,
         Err(plan) => return plan,
     };
-    let document = match pair::with_signature(cache, &asking, document).await {
+    let document = match usable(cache, &asking, document).await {
         Ok(document) => document,
         Err(plan) => return plan,
     };
-    if let Err(error) = read(cache, &asking, &document).await {
-        return document::bad(cache, &asking, &document, &error);
-    }
     cache.index.given.give(client, &asking.key.url, document.digest);
     document::whole(&lookup, &document)
+}
+
+/// The document with its signature; where it cannot be used, one that was stored before it and may
+/// stand in.
+async fn usable(cache: &Arc<Cache>, asking: &Lookup, document: Document) -> Result<Document, Plan> {
+    let refused = match pair::with_signature(cache, asking, document).await {
+        Ok(document) => match read(cache, asking, &document).await {
+            Ok(_) => return Ok(document),
+            Err(error) => document::bad(cache, asking, &document, &error),
+        },
+        Err(refused) => refused,
+    };
+    for document in document::earlier(cache, asking).await {
+        if read(cache, asking, &document).await.is_ok() {
+            return Ok(document);
+        }
+    }
+    Err(refused)
 }
 
 /// What a stored repomd.xml says. Where there is a keyring, it counts only if one of its keys
