@@ -345,6 +345,14 @@ mod tests {
         wrong("", &[("LARDER_MAX_IMAGES", "1.5")], "\"1.5\" is not a number of images");
     }
 
+    #[test]
+    fn larder_knows_the_keys() {
+        let message = load("[gcctl]\nno-such-key = 1\n", &[]).unwrap_err().to_string();
+        let (_, expected) = message.split_once("expected one of ").unwrap();
+        let names: Vec<_> = expected.split('`').skip(1).step_by(2).collect();
+        assert_eq!(names, toolkit::tables::GCCTL);
+    }
+
     #[track_caller]
     fn unit(toml: &str, forgotten: Option<Why>) {
         let found = load(&format!("[gcctl]\n{toml}\n"), &[]).unwrap().without_unit();

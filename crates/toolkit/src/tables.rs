@@ -16,6 +16,10 @@ pub const GCCTL: &[&str] = &[
     "after-bake",
 ];
 
+/// The keys of `[gcctl.NAME]`: what a tier may hold.
+pub const GCCTL_TIER: &[&str] =
+    &["max-images", "max-per-image", "keep-last", "max-size", "max-age", "keep", "keep-refs"];
+
 /// The keys of `[pkgcache]`.
 pub const PKGCACHE: &[&str] = &[
     "listen",

@@ -84,3 +84,39 @@ impl TierLimits {
         image.names.iter().map(String::as_str).chain(own).any(|name| self.keep.is_match(name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Why;
+    use toolkit::settings::Environment;
+
+    fn load(toml: &str, options: Limits) -> Result<TierLimits, LimitsError> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("larder.toml"), toml).unwrap();
+        let folder = camino::Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+        let variables = [("LARDER_MAX_IMAGES".into(), "9".into())].into();
+        TierLimits::load(&Settings::load(Environment { folder, variables }), "team", options)
+    }
+
+    #[test]
+    fn a_tier_has_limits_of_its_own() {
+        let toml = "[gcctl]\nmax-size = \"1GB\"\n[gcctl.team]\nmax-per-image = 2\nkeep = [\"*:v*\"]\n";
+        let options = Limits { max_age: Some("1d".parse().unwrap()), ..Limits::default() };
+        let found = load(toml, options).unwrap();
+        let set =
+            [Why::MaxAge, Why::MaxPerImage, Why::MaxSize, Why::MaxImages].map(|why| found.limits.allow(why));
+        assert_eq!(set, [true, true, false, false]);
+        assert!(found.keep.is_match("host/app:v1.2") && !found.keep.is_match("host/app:dev"));
+        assert!(load("[gcctl]\nmax-images = 1\n", Limits::default()).unwrap().limits.is_none());
+    }
+
+    #[test]
+    fn larder_knows_the_keys() {
+        let message = load("[gcctl.team]\nno-such-key = 1\n", Limits::default()).unwrap_err().to_string();
+        let (_, expected) = message.split_once("expected one of ").unwrap();
+        let names: Vec<_> = expected.split('`').skip(1).step_by(2).collect();
+        assert_eq!(names, toolkit::tables::GCCTL_TIER);
+        load("[gcctl.team]\nkeep = [\"[\"]\n", Limits::default()).unwrap_err();
+    }
+}

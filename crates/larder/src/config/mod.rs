@@ -273,20 +273,45 @@ fn known_tables(file: &Table<'_>) -> Result<(), Fault> {
 
 /// Refuses keys of other tools' tables that the tools themselves would refuse.
 fn known_keys(file: &Table<'_>) -> Result<(), Fault> {
-    for (table, keys) in [("gcctl", tables::GCCTL), ("pkgcache", tables::PKGCACHE)] {
-        let Some(own) = file.get(table).and_then(|value| value.get_ref().as_table()) else { continue };
-        // A table in `[gcctl]` is a tier's.
-        let is_tier = |value: &Spanned<DeValue<'_>>| table == "gcctl" && value.get_ref().is_table();
-        let is_to_come = |key: &str| table == "pkgcache" && tables::PKGCACHE_TO_COME.contains(&key);
-        let is_known = |key: &str| keys.contains(&key) || is_to_come(key);
-        let unknown = own.iter().find(|(key, value)| !is_known(key.get_ref()) && !is_tier(value));
-        if let Some((key, _)) = unknown {
-            let word = key.get_ref().as_ref();
-            let help = format!("{}there are `{}`", question(word, keys.iter().copied()), keys.join("`, `"));
-            return Err(Fault::new(format!("`[{table}]` has no key `{word}`"), key.span(), help));
+    let table_of = |name: &str| file.get(name).and_then(|value| value.get_ref().as_table());
+    let is_to_come = |key: &str| tables::PKGCACHE_TO_COME.contains(&key);
+    if let Some(own) = table_of("pkgcache") {
+        known_in("pkgcache", own, tables::PKGCACHE, |key, _| is_to_come(key))?;
+    }
+    let Some(own) = table_of("gcctl") else { return Ok(()) };
+    // A table in it is a tier's.
+    known_in("gcctl", own, tables::GCCTL, |_, value| value.is_table())?;
+    let tiers: Vec<_> =
+        table_of("tier").into_iter().flatten().map(|(name, _)| name.get_ref().as_ref()).collect();
+    for (name, value) in own {
+        let Some(limits) = value.get_ref().as_table() else { continue };
+        let word = name.get_ref().as_ref();
+        if !tiers.contains(&word) {
+            let help = format!(
+                "{}the limits of a tier stand in the table of its name",
+                question(word, tiers.into_iter())
+            );
+            return Err(Fault::new(format!("there is no tier `{word}`"), name.span(), help));
         }
+        known_in(&format!("gcctl.{word}"), limits, tables::GCCTL_TIER, |_, _| false)?;
     }
     Ok(())
+}
+
+/// Refuses keys of a table that are neither among these nor taken in by `also`.
+fn known_in(
+    table: &str,
+    own: &Table<'_>,
+    keys: &[&str],
+    also: impl Fn(&str, &DeValue<'_>) -> bool,
+) -> Result<(), Fault> {
+    let unknown = own.iter().find(|(key, value)| {
+        !keys.contains(&key.get_ref().as_ref()) && !also(key.get_ref(), value.get_ref())
+    });
+    let Some((key, _)) = unknown else { return Ok(()) };
+    let word = key.get_ref().as_ref();
+    let help = format!("{}there are `{}`", question(word, keys.iter().copied()), keys.join("`, `"));
+    Err(Fault::new(format!("`[{table}]` has no key `{word}`"), key.span(), help))
 }
 
 /// What is left when images and disks are taken out.

@@ -344,7 +344,7 @@ pub(crate) const FILE: &[Key] = &[
         "gcctl",
         Kind::Foreign(tables::GCCTL),
         false,
-        "limits of the store, see `gcctl --help`; a table in it, `[gcctl.NAME]`, has a tier's",
+        "limits of the store, see `gcctl --help`; `[gcctl.NAME]` has those of a tier, see `larder tier collect --help`",
     ),
     key("pkgcache", Kind::Foreign(tables::PKGCACHE), false, "the package cache, see `pkgcache serve --help`"),
 ];

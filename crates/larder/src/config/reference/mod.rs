@@ -332,7 +332,14 @@ mod tests {
             }
         }
         // The limits of a tier.
-        parse("[gcctl.team]\nmax-age = \"30d\"\n").expect("a good file");
+        let tier = "[tier.team]\nstore = \"s\"\n";
+        for name in toolkit::tables::GCCTL_TIER {
+            parse(&format!("{tier}[gcctl.team]\n{name} = 1\n")).expect("the tool's own to judge");
+        }
+        let fault = |text: &str| parse(&format!("{tier}{text}")).expect_err("a wrong file");
+        assert!(fault("[gcctl.taem]\nmax-age = 1\n").help.starts_with("is `team` meant?"));
+        let wrong = fault("[gcctl.team]\nkeep_refs = 1\n");
+        assert!(wrong.help.starts_with("is `keep-refs` meant?") && wrong.message.contains("[gcctl.team]"));
         parse("[pkgcache.aptt]\nx = 1\n").expect_err("an unknown table");
     }
 
