@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::snapshot::Image;
 
 /// The places of the images that the last so many commits of each branch use, of the repository
-/// that `folder` lies in.
+/// that `folder` lies in: the branches that this clone has, and what is checked out.
 ///
 /// # Errors
 /// [`Error::Git`]: git cannot be run, there is no repository, or one without its history.
@@ -24,7 +24,8 @@ pub(super) fn used(images: &[Image], last: u64, folder: &Utf8Path) -> Result<Has
         return Err(Error::Git { reason: reason.to_owned() });
     }
     let branches = ["for-each-ref", "--format=%(objectname)", "refs/heads", "refs/remotes"];
-    let tips = ask(folder, &branches)?;
+    // What is checked out may be on none of them.
+    let tips = ask(folder, &branches)? + &ask(folder, &["rev-parse", "HEAD"])?;
     let tips: HashSet<&str> = tips.split_whitespace().collect();
     let by_commit = by_commit(images);
     let mut used = HashSet::new();

@@ -420,11 +420,11 @@ pub(super) enum TierJob {
     },
     /// Remove from a tier what is over the limits of [gcctl.NAME] in larder.toml
     ///
-    /// The limits are `max-age`, `max-images`, `max-per-image`, `max-size` and `keep-last`; an image
-    /// counts as used when it was saved. `keep = ["app:v*"]` are names of images that stay, and
-    /// with `keep-refs = 10` what the last ten commits of each branch use stays. Nothing goes that an
-    /// image needs which stays, and what goes does not come back. The profile of this build must
-    /// write the tier.
+    /// The limits are `max-age`, `max-images`, `max-per-image`, `max-size` and `keep-last`; an
+    /// image counts as used when it was saved. `keep = ["app:v*"]` are names of images that stay,
+    /// and with `keep-refs = 10` what the last ten commits of each branch of this clone use stays.
+    /// Nothing goes that an image needs which stays, and what goes does not come back. The profile
+    /// of this build must write the tier.
     Collect {
         /// The tier
         name: String,
