@@ -249,7 +249,8 @@ impl Desk<'_> {
             self.may_write(name)?;
         }
         let podman = self.tools.engine(Engine::Podman, "build");
-        let temp = Temp::new(podman.program()).into_diagnostic().wrap_err("cannot make a folder for the list")?;
+        let temp =
+            Temp::new(podman.program()).into_diagnostic().wrap_err("cannot make a folder for the list")?;
         let (listing, plan) = (temp.path().join("listing"), temp.path().join("plan"));
         let listed = self.output(name, &self.listing(name, true)?)?;
         put(&listing, &listed)?;

@@ -197,6 +197,11 @@ impl Lookup {
         if self.config.offline {
             return self.gateway_timeout("the proxy is offline, and this is not stored");
         }
+        // What another request was given whole is about to be stored, in whatever form it was asked
+        // for; before that, requests for other forms do not meet it.
+        if cache.flights.stored(&self.shared()).await && self.is_stored_since(cache, seen) {
+            return self.stored_since(cache, why).await;
+        }
         let ranged = self.method == Method::GET && self.headers.contains_key(RANGE);
         if self.method == Method::HEAD || (ranged && !self.is_worth_the_whole()) {
             // The whole is not fetched for a part, unless another request fetches it anyway.
@@ -325,12 +330,16 @@ impl Lookup {
         Digest::of(&parts)
     }
 
+    /// What is asked for, whichever client asks.
+    fn shared(&self) -> Digest {
+        PackageKey { scope: None, ..self.key.clone() }.digest()
+    }
+
     /// Starts a fetch unless there is one. `stored` is what the upstream is asked about, `seen`
     /// what was found in the store before.
     fn fetch(&self, cache: &Arc<Cache>, stored: Option<&Shelved>, seen: Option<&Shelved>) -> Boarding {
         let key = self.flight_key();
-        let shared = PackageKey { scope: None, ..self.key.clone() };
-        let (flight, leads) = cache.flights.join(key, shared.digest());
+        let (flight, leads) = cache.flights.join(key, self.shared());
         let early = flight.is_asking();
         // The fetch that this request would have joined may have ended since it looked.
         if leads && self.is_stored_since(cache, seen) {

@@ -6,16 +6,21 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 use storekit::Digest;
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use crate::response::body::{End, Progress};
 use crate::response::overflow::Readers;
 use crate::response::stored_head::Answer;
 use crate::rules::reuse::Failure;
+
+/// So long a request waits for the store to take what another one was given: 100 ms.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// How far a fetch has come.
 #[derive(Clone, Debug)]
@@ -124,8 +129,11 @@ impl Flight {
 
     /// Whether it broke off, though the task that does the work may not have ended yet.
     fn is_broken(&self) -> bool {
-        let broken = |growing: &Growing| growing.progress.borrow().end == End::Broken;
-        matches!(&*self.stage.borrow(), Stage::Growing(growing) if broken(growing))
+        self.has_come_to(End::Broken)
+    }
+
+    fn has_come_to(&self, end: End) -> bool {
+        matches!(&*self.stage.borrow(), Stage::Growing(growing) if growing.progress.borrow().end == end)
     }
 
     /// Says how far it has come.
@@ -206,6 +214,21 @@ impl Flights {
         }
     }
 
+    /// Waits, for a moment at most, until what was fetched of this to its last byte is stored.
+    /// Returns whether there was any.
+    pub(crate) async fn stored(&self, shared: &Digest) -> bool {
+        let is_whole = |flight: &Flight| flight.shared == *shared && flight.has_come_to(End::Whole);
+        let whole: Vec<_> =
+            lock(&self.0).iter().filter(|(_, flight)| is_whole(flight)).map(|(key, _)| *key).collect();
+        let all = async {
+            for key in &whole {
+                self.gone(key).await;
+            }
+        };
+        let _ = timeout(MOMENT, all).await;
+        !whole.is_empty()
+    }
+
     /// What is being fetched for this, with whatever credentials, is not to be stored, and nobody
     /// joins it any more.
     pub(crate) fn doubt(&self, shared: &Digest) {
@@ -252,6 +275,11 @@ impl Drop for Flying<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::age::Times;
+    use http::StatusCode;
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
+    use std::task::Poll;
 
     #[test]
     fn all_who_ask_meet_in_one_fetch() {
@@ -269,5 +297,32 @@ mod tests {
         assert_eq!(flights.count(), 1, "another fetch was ended");
         flights.leave(&key, &third);
         assert_eq!(flights.count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_has_come_whole_is_waited_for_and_nothing_else() {
+        let flights = Flights::default();
+        let (key, shared) = (Digest::of(b"k"), Digest::of(b"s"));
+        let (flight, _) = flights.join(key, shared);
+        assert!(!flights.stored(&shared).await, "the answer has not come");
+        let (told, progress) = watch::channel(Progress::default());
+        let times = Times { requested: 0, received: 0 };
+        let growing = Growing {
+            answer: Answer::new(StatusCode::OK, &HeaderMap::new(), &HeaderMap::new(), times),
+            total: None,
+            strict: false,
+            file: Arc::new(tempfile::tempfile().unwrap()),
+            progress,
+            readers: Readers::default(),
+            cookies: HeaderMap::new(),
+        };
+        flight.reach(Stage::Growing(Arc::new(growing)));
+        assert!(!flights.stored(&shared).await, "not all of it has come");
+        told.send_replace(Progress { written: 1, end: End::Whole });
+        let mut waits = pin!(flights.stored(&shared));
+        assert!(poll_fn(|context| Poll::Ready(waits.as_mut().poll(context).is_pending())).await);
+        flights.leave(&key, &flight);
+        assert!(waits.await);
+        assert!(!flights.stored(&shared).await, "it is over");
     }
 }
