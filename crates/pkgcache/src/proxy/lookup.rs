@@ -198,8 +198,9 @@ impl Lookup {
             return self.gateway_timeout("the proxy is offline, and this is not stored");
         }
         // What another request was given whole is about to be stored, in whatever form it was asked
-        // for; before that, requests for other forms do not meet it.
-        if cache.flights.stored(&self.shared()).await && self.is_stored_since(cache, seen) {
+        // for; requests for other forms do not meet it before that.
+        let meets = cache.flights.find(&self.flight_key()).is_some();
+        if !meets && cache.flights.stored(&self.shared()).await && self.is_stored_since(cache, seen) {
             return self.stored_since(cache, why).await;
         }
         let ranged = self.method == Method::GET && self.headers.contains_key(RANGE);
