@@ -143,7 +143,8 @@ impl Context {
         }
     }
 
-    /// The folder that it is, relative to larder.toml; `None` for what is, or may be, anything else.
+    /// The folder that it is, relative to larder.toml; `None` for what is, or may be, anything
+    /// else.
     pub(crate) fn as_folder(&self) -> Option<&Utf8Path> {
         let Self::Given(text) = self else { return None };
         let is_address = text.contains([':', '@']) || text.starts_with("github.com/");
