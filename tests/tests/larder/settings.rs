@@ -304,3 +304,20 @@ fn tags_says_why_there_are_none() {
     session.write("larder.toml", format!("{image}[profile.ci]\nwhen = {{ event = \"schedule\" }}\n"));
     session.run("larder tags").ok().says("no profile of larder.toml is for this build");
 }
+
+#[test]
+fn a_dockerfile_or_a_folder_that_is_not_there_is_one_error() {
+    let session = Session::new().file("Dockerfile", "FROM scratch\n");
+    session.write("larder.toml", "[image.a]\ndockerfile = \"Dockerfil\"\n");
+    let ran = session.run("larder bake").ends(2).says("there is no Dockerfile `Dockerfil`");
+    assert!(ran.stderr().contains("is `Dockerfile` meant?"), "{ran}");
+    assert_eq!(
+        (ran.stderr().matches("error: ").count(), ran.stderr().contains("hashctx")),
+        (1, false),
+        "{ran}"
+    );
+    session.write("larder.toml", "[image.a]\ncontexts = { src = \"lib\" }\n");
+    let ran = session.run("larder bake").ends(2);
+    let ran = ran.says("the folder `lib`, the context `src`, does not exist");
+    assert!(!ran.stderr().contains("hashctx"), "{ran}");
+}

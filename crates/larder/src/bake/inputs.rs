@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::config::image::Image;
 use crate::process::runner::RunError;
+use toolkit::nearest::nearest;
 
 /// What an image is made from, at one moment.
 pub(super) struct Inputs {
@@ -25,7 +26,29 @@ pub(super) fn unusable(image: &Image, folder: &Utf8Path) -> Option<RunError> {
             return Some(RunError::NoContext { path: build.context.clone(), why });
         }
     }
-    special_file(image, folder).map(|path| RunError::SpecialFile { path })
+    if let Some(path) = special_file(image, folder) {
+        return Some(RunError::SpecialFile { path });
+    }
+    let file = build.file();
+    if let Some(meant) = is_missing(&folder.join(&file)).then(|| beside(&folder.join(&file))).flatten() {
+        return Some(RunError::NoDockerfile { path: file, meant });
+    }
+    let folders = build.contexts.iter().filter_map(|(name, context)| Some((name, context.as_folder()?)));
+    let mut missing = folders.filter(|(_, path)| is_missing(&folder.join(path)));
+    missing.next().map(|(name, path)| RunError::NoNamedContext { name: name.clone(), path: path.to_owned() })
+}
+
+fn is_missing(path: &Utf8Path) -> bool {
+    std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// The name of the file beside the missing one that is probably meant. Without one, hashctx and the
+/// engine tell.
+fn beside(path: &Utf8Path) -> Option<String> {
+    let entries = path.parent()?.read_dir_utf8().ok()?.flatten();
+    let files = entries.filter(|entry| entry.metadata().is_ok_and(|found| found.is_file()));
+    let names: Vec<_> = files.map(|entry| entry.file_name().to_owned()).collect();
+    nearest(path.file_name()?, names.iter().map(String::as_str)).map(str::to_owned)
 }
 
 /// The image's Dockerfile, where something else stands in its place, as a folder or a pipe.

@@ -8,6 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::feeds::{Judged, judged, places_of, real_context};
 use super::flow::Bake;
 use super::stock::{Found, Stock};
+use crate::config::image::Ignore;
 use crate::outputs::place::{Owner, put};
 use crate::outputs::record::Ledger;
 use crate::outputs::staged::{Staged, leading, placed};
@@ -149,7 +150,13 @@ impl Bake<'_> {
     /// The same before a build, of outputs that would be inputs whatever their files are called. Of
     /// others `check_inputs` tells, once the files are there.
     pub(super) fn check_places(&self) -> Result<(), RunError> {
+        let hides = self.image.ignore == Ignore::All || self.has_ignore_file();
         for (output, pattern) in lines(&self.image.outputs) {
+            // Which names a pattern stands for is not known, and an ignore file may hide just
+            // those.
+            if hides && pattern.contains(['*', '?', '[']) {
+                continue;
+            }
             let mut by = None;
             let mut are_all = true;
             for place in places_of(output, pattern) {
@@ -164,6 +171,17 @@ impl Bake<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether its context has a file that may hide inputs.
+    fn has_ignore_file(&self) -> bool {
+        let root = self.baker.runner.folder();
+        let own = self.image.as_build().map(crate::config::image::Build::file);
+        let beside = [".dockerignore", ".containerignore"].into_iter().flat_map(|name| {
+            let of_file = own.as_ref().map(|file| Utf8PathBuf::from(format!("{file}{name}")));
+            [Some(self.image.folder().join(name)), of_file]
+        });
+        beside.flatten().any(|path| root.join(path).symlink_metadata().is_ok())
     }
 
     /// The same of files that the bake writes beside the image, which its key would follow.

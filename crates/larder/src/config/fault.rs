@@ -81,7 +81,7 @@ pub(super) fn misread_beside(error: &toml::de::Error, own: &[Range<usize>], take
     // mark.
     let message = error.message().lines().next().unwrap_or_default();
     let is_own = error.span().is_some_and(|at| own.contains(&at));
-    let taken: String = taken.iter().filter(|_| is_own).map(|key| format!("`{key}`, ")).collect();
+    let taken: String = taken.iter().filter(|_| is_own).flat_map(|key| ["`", key, "`, "]).collect();
     let known = ", expected one of ";
     let message = match message.split_once(known).filter(|_| message.starts_with("unknown field ")) {
         Some((unknown, others)) => format!("{unknown}{known}{taken}{others}"),

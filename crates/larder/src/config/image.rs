@@ -143,6 +143,14 @@ impl Context {
         }
     }
 
+    /// The folder that it is, relative to larder.toml; `None` for what is, or may be, anything
+    /// else.
+    pub(crate) fn as_folder(&self) -> Option<&Utf8Path> {
+        let Self::Given(text) = self else { return None };
+        let is_address = text.contains([':', '@']) || text.starts_with("github.com/");
+        (!is_address).then(|| Utf8Path::new(text))
+    }
+
     /// The same for hashctx, which takes the key or ID of an image for its digest: that says which
     /// image it is. `own` is the ID of an image that only the engine has.
     fn hashed(&self, known: &BTreeMap<String, String>, own: Option<&String>) -> String {

@@ -82,6 +82,22 @@ pub enum RunError {
     #[diagnostic(code(larder::special_file), help("`dockerfile` in larder.toml is relative to `context`"))]
     SpecialFile { path: Utf8PathBuf },
 
+    #[error("there is no Dockerfile `{path}`")]
+    #[diagnostic(
+        code(larder::no_dockerfile),
+        help("is `{meant}` meant? `dockerfile` in larder.toml is relative to `context`")
+    )]
+    NoDockerfile { path: Utf8PathBuf, meant: String },
+
+    #[error("the folder `{path}`, the context `{name}`, does not exist")]
+    #[diagnostic(
+        code(larder::no_named_context),
+        help(
+            "`contexts` names folders relative to larder.toml; where another image's `outputs` make it, name that in `needs`"
+        )
+    )]
+    NoNamedContext { name: String, path: Utf8PathBuf },
+
     #[error("the context `{path}` {why}")]
     #[diagnostic(
         code(larder::no_context),
@@ -130,6 +146,8 @@ impl RunError {
             | Self::WrittenInput { .. }
             | Self::SpecialFile { .. }
             | Self::NoContext { .. }
+            | Self::NoDockerfile { .. }
+            | Self::NoNamedContext { .. }
             | Self::NoEngine(_) => None,
         }
     }

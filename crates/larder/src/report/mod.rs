@@ -58,6 +58,7 @@ impl State {
 
 /// One line of the report. With `--json` these are the object's fields.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the image")]
 pub struct Baked {
     /// The name in larder.toml.
     pub image: String,
