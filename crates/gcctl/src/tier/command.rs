@@ -32,7 +32,7 @@ pub fn plan(
     console: &mut Console<'_>,
 ) -> Result<Outcome> {
     let listing = Listing::read(input, Timestamp::now())?;
-    let plan = decide(&listing, name, limits, folder)?;
+    let plan = decide(&listing, limits, folder)?;
     if limits.limits.is_none() {
         console.say(format!(
             "no limit is set for `{name}`: nothing goes ([gcctl.{name}] in larder.toml has them)"

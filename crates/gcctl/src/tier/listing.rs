@@ -23,6 +23,7 @@ const MOST: u64 = 1 << 60;
 /// A line.
 #[derive(Deserialize)]
 struct Row {
+    tier: String,
     key: Key,
     digest: Option<Digest>,
     #[serde(default)]
@@ -45,6 +46,8 @@ struct Blob {
 /// What stands in a place.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
+    /// The place; empty where nothing stands there.
+    pub place: String,
     /// The images that may go.
     pub snapshot: Snapshot,
     /// How many entries nothing is noted with, so that they stay.
@@ -74,10 +77,20 @@ impl Listing {
     }
 
     fn add(&mut self, row: Row, sum: &mut u64) -> Result<(), String> {
-        let Row { key, digest, names, saved, image, host, commit, blobs, problem } = row;
+        let Row { tier, key, digest, names, saved, image, host, commit, blobs, problem } = row;
+        if !self.place.is_empty() && self.place != tier {
+            return Err(format!("it is of `{}`, and not of `{}`", storekit::printable(&tier), self.place));
+        }
+        self.place = tier;
+        let named = blobs.iter().map(|blob| blob.digest).collect::<Vec<_>>();
+        let (blobs, heavy) = match self.weigh(blobs, sum) {
+            Ok(blobs) => (blobs, None),
+            // Whoever writes to the place can write so; what it names stays all the same.
+            Err(problem) => (named, Some(problem)),
+        };
+        let problem = problem.or(heavy);
         let is_sound = problem.is_none();
         self.damaged.extend(problem.map(|problem| (key.clone(), problem)));
-        let blobs = self.weigh(blobs, sum)?;
         match (digest, saved) {
             (Some(digest), Some(saved)) if is_sound => {
                 let remark = |text: Option<String>| text.and_then(|text| text.parse().ok());
@@ -149,7 +162,9 @@ mod tests {
 
     fn row(key: &str, more: &str) -> String {
         let digest = Digest::of(key.as_bytes());
-        format!("{{\"key\":\"{key}\",\"digest\":\"{digest}\",\"names\":[],\"size\":1{more}}}\n")
+        format!(
+            "{{\"tier\":\"store:/s\",\"key\":\"{key}\",\"digest\":\"{digest}\",\"names\":[],\"size\":1{more}}}\n"
+        )
     }
 
     fn read(text: &str) -> Result<Listing> {
@@ -179,14 +194,23 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_weighed_stays() {
+        let huge =
+            format!("{SAVED},\"blobs\":[{{\"digest\":\"{}\",\"size\":{}}}]", Digest::of(b"x"), u64::MAX);
+        let listing = read(&(row("a", &huge) + &row("b", SAVED))).unwrap();
+        assert_eq!((listing.snapshot.images.len(), listing.damaged.len()), (1, 1));
+        assert!(listing.snapshot.foreign.contains(&Digest::of(b"x")));
+    }
+
+    #[test]
     fn what_is_no_list_is_refused() {
-        let huge = format!(",\"blobs\":[{{\"digest\":\"{}\",\"size\":{}}}]", Digest::of(b"x"), u64::MAX);
+        let elsewhere = row("b", SAVED).replace("store:/s", "store:/t");
         for (text, word) in [
             ("nothing\n".to_owned(), "line 1"),
             (row("a", "") + "{}\n", "line 2"),
+            (row("a", SAVED) + &elsewhere, "store:/t"),
             (row("a", SAVED).trim_end().to_owned(), "cut off"),
             (row("a", SAVED) + &row("a", SAVED), "twice"),
-            (row("a", &huge), "too large"),
             (row("../a", SAVED), "line 1"),
         ] {
             let message = read(&text).unwrap_err().to_string();

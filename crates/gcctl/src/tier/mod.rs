@@ -17,8 +17,8 @@ use crate::plan::{self, Plan};
 use crate::tier::limits::TierLimits;
 use crate::tier::listing::Listing;
 
-/// A plan for a place has this before the name of its tier in the place of a store's folder, so
-/// that it is never carried out on a store.
+/// A plan for a place has this, and the place behind it, where another has the folder of its store,
+/// so that it is never carried out on a store, nor on another place.
 const PLACE: &str = "tier:";
 
 /// Chooses what goes of a place. `folder` lies in the repository whose branches count, where any
@@ -26,7 +26,7 @@ const PLACE: &str = "tier:";
 ///
 /// # Errors
 /// Branches that count and cannot be read.
-pub fn decide(listing: &Listing, name: &str, limits: &TierLimits, folder: &Utf8Path) -> Result<Plan> {
+pub fn decide(listing: &Listing, limits: &TierLimits, folder: &Utf8Path) -> Result<Plan> {
     let mut snapshot = listing.snapshot.clone();
     let used = match limits.keep_refs {
         Some(last) => refs::used(&snapshot.images, last, folder)?,
@@ -37,5 +37,5 @@ pub fn decide(listing: &Listing, name: &str, limits: &TierLimits, folder: &Utf8P
     }
     // A place has no trash, and nothing of it is known that nothing needs.
     let plan = plan::decide(&snapshot, &limits.limits);
-    Ok(Plan { store: Some(Utf8PathBuf::from(format!("{PLACE}{name}"))), ..plan })
+    Ok(Plan { store: Some(Utf8PathBuf::from(format!("{PLACE}{}", listing.place))), ..plan })
 }

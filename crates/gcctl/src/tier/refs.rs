@@ -3,6 +3,10 @@
 //! An image is noted with the commit that it was first baked at, and serves all that come after,
 //! until the next one of its name. Of each branch and name, all of the last commits are kept; where
 //! the oldest of these has none of its own, the one before it, which it still uses.
+//!
+//! Limits: what was noted with a commit that is on no branch any more (it was squashed or rebased)
+//! is not known to be used; of a name's images for several platforms, those count together that
+//! were saved at one commit.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader};
@@ -25,7 +29,7 @@ pub(super) fn used(images: &[Image], last: u64, folder: &Utf8Path) -> Result<Has
     }
     let branches = ["for-each-ref", "--format=%(objectname)", "refs/heads", "refs/remotes"];
     // What is checked out may be on none of them.
-    let tips = ask(folder, &branches)? + &ask(folder, &["rev-parse", "HEAD"])?;
+    let tips = strictly(folder, &branches)? + &ask(folder, &["rev-parse", "HEAD"])?;
     let tips: HashSet<&str> = tips.split_whitespace().collect();
     let by_commit = by_commit(images);
     let mut used = HashSet::new();
@@ -57,6 +61,9 @@ fn on_branch(
     let mut used = HashSet::new();
     // The names whose image before the last commits is still to be found.
     let name = |place: usize| images[place].origin.image.as_ref().map(storekit::Remark::as_str);
+    // One of changed files is not what the commit itself uses.
+    let is_clean =
+        |place: usize| images[place].origin.commit.as_ref().is_some_and(|it| !it.as_str().ends_with('+'));
     let mut sought: HashSet<_> = by_commit.values().flatten().map(|place| name(*place)).collect();
     let mut child = git(folder, &["rev-list", tip])
         .stdout(Stdio::piped())
@@ -71,15 +78,14 @@ fn on_branch(
         if at < last {
             used.extend(here);
             // The oldest of them uses none that came before its own.
-            let own = here.iter().filter(|_| at + 1 == last);
-            own.for_each(|place| {
+            for place in here.iter().filter(|place| at + 1 == last && is_clean(**place)) {
                 sought.remove(&name(*place));
-            });
+            }
             continue;
         }
         // Of one commit there may be several of a name, for several platforms or arguments.
         used.extend(here.iter().filter(|place| sought.contains(&name(**place))));
-        for place in here {
+        for place in here.iter().filter(|place| is_clean(**place)) {
             sought.remove(&name(*place));
         }
         if sought.is_empty() {
@@ -95,6 +101,17 @@ fn on_branch(
         return Err(Error::Git { reason: format!("`git rev-list` ended with {status}") });
     }
     Ok(used)
+}
+
+/// The same, where what git warns of is a refusal, too: a branch that it cannot read would not
+/// count.
+fn strictly(folder: &Utf8Path, args: &[&str]) -> Result<String> {
+    let output = git(folder, args).output().map_err(|error| Error::Git { reason: error.to_string() })?;
+    if !output.status.success() || !output.stderr.is_empty() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Error::Git { reason: storekit::printable(said.trim()).to_string() });
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// What git prints.

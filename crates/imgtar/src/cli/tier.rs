@@ -208,11 +208,13 @@ impl Invocation<'_> {
         args: &TierArgs,
         registry: &RegistryArgs,
     ) -> Result<Outcome> {
+        let at = place.to_string();
         let planned = match plan.as_str() {
-            "-" => tier::planned::read(&mut std::io::stdin().lock())?,
-            _ => tier::planned::read(&mut BufReader::new(
-                File::open(plan).at("read", plan).map_err(Error::from)?,
-            ))?,
+            "-" => tier::planned::read(&mut std::io::stdin().lock(), &at)?,
+            _ => {
+                let file = File::open(plan).at("read", plan).map_err(Error::from)?;
+                tier::planned::read(&mut BufReader::new(file), &at)?
+            }
         };
         let config = self.tiers(place, args, registry)?;
         let mut keys = Vec::new();

@@ -18,6 +18,8 @@ use crate::tier::place::Place;
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub struct Row {
+    /// The place.
+    pub tier: String,
     /// The key that the image stands under.
     pub key: Key,
     /// The digest of its manifest or index; `null` where the key file cannot be read.
@@ -57,13 +59,14 @@ pub struct BlobRow {
 pub fn list(config: &Config, place: &Place) -> Result<Vec<Row>> {
     let tier = open(config, place, Purpose::Pull)?;
     let keys = tier.keys()?;
-    let rows = parallel::map_with(config.registries.parallel, &keys, |key| row(&*tier, key))?;
+    let rows = parallel::map_with(config.registries.parallel, &keys, |key| row(&*tier, place, key))?;
     Ok(rows.into_iter().flatten().collect())
 }
 
 /// `None` where the key is gone meanwhile.
-fn row(tier: &dyn Tier, key: &Key) -> Result<Option<Row>> {
+fn row(tier: &dyn Tier, place: &Place, key: &Key) -> Result<Option<Row>> {
     let empty = Row {
+        tier: place.to_string(),
         key: key.clone(),
         digest: None,
         names: Vec::new(),

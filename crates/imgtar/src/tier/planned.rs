@@ -62,11 +62,11 @@ enum Line {
     Else,
 }
 
-/// Reads the images of a plan, whole.
+/// Reads the images of a plan for the place, whole.
 ///
 /// # Errors
-/// What is no plan, is cut off, or is a plan for a store.
-pub fn read(input: &mut dyn BufRead) -> Result<Vec<Planned>> {
+/// What is no plan, is cut off, or is a plan for a store or another place.
+pub fn read(input: &mut dyn BufRead, place: &str) -> Result<Vec<Planned>> {
     let (mut planned, mut number, mut begun) = (Vec::new(), 0_usize, false);
     while let Some(text) = line(input)? {
         number += 1;
@@ -79,10 +79,13 @@ pub fn read(input: &mut dyn BufRead) -> Result<Vec<Planned>> {
                 )));
             }
             Line::Plan { store, .. } if !begun => {
-                if !store.is_some_and(|store| store.starts_with(PLACE)) {
-                    return Err(bad("it is for a store: `gcctl apply` carries it out"));
+                match store.as_deref().and_then(|store| store.strip_prefix(PLACE)) {
+                    None => return Err(bad("it is for a store: `gcctl apply` carries it out")),
+                    Some(meant) if meant != place => {
+                        return Err(bad(&format!("it is for `{}`", storekit::printable(meant))));
+                    }
+                    Some(_) => begun = true,
                 }
-                begun = true;
             }
             _ if !begun => return Err(bad("it does not begin one")),
             Line::Plan { .. } => return Err(bad("a second plan begins")),
@@ -140,7 +143,7 @@ mod tests {
     use super::*;
 
     const FIRST: &str =
-        r#"{"kind":"plan","version":3,"time":"2026-01-02T03:04:05Z","store":"tier:team","limits":{}}"#;
+        r#"{"kind":"plan","version":3,"time":"2026-01-02T03:04:05Z","store":"tier:store:/team","limits":{}}"#;
     const LAST: &str = r#"{"kind":"end","keep":false,"images":2,"bytes":10,"free":7}"#;
 
     fn image(key: &str) -> String {
@@ -148,7 +151,8 @@ mod tests {
     }
 
     fn parse(lines: &[&str]) -> Result<Vec<Planned>> {
-        read(&mut lines.iter().flat_map(|line| [*line, "\n"]).collect::<String>().as_bytes())
+        let text: String = lines.iter().flat_map(|line| [*line, "\n"]).collect();
+        read(&mut text.as_bytes(), "store:/team")
     }
 
     #[test]
@@ -162,10 +166,12 @@ mod tests {
 
     #[test]
     fn what_is_no_plan_of_a_place_is_refused() {
-        let of_a_store = FIRST.replace("tier:team", "/store");
+        let of_a_store = FIRST.replace("tier:store:/team", "/store");
+        let elsewhere = FIRST.replace("/team", "/other");
         let newer = FIRST.replace("\"version\":3", "\"version\":4");
         for (lines, word) in [
             (vec![of_a_store.as_str(), LAST], "gcctl apply"),
+            (vec![elsewhere.as_str(), LAST], "store:/other"),
             (vec![newer.as_str(), LAST], "version 4"),
             (vec![FIRST, &image("a")], "cut off"),
             (vec![&image("a"), LAST], "does not begin"),

@@ -10,15 +10,17 @@
 //! may leave working containers; with `--pid=host` only the first process of a step is ended.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
 
 /// How the names of these folders begin, within the folder of a run.
 pub(crate) const FOLDER: &str = "podman-";
@@ -32,6 +34,20 @@ const CLEARING: Duration = Duration::from_secs(20);
 const REMOVAL: Duration = Duration::from_secs(10);
 /// How long it takes to look again.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// No list of containers is longer, in bytes.
+const MOST: u64 = 64 << 20;
+
+/// A container, as `podman ps --format json` lists it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    id: String,
+    /// `storage`: of a build.
+    state: String,
+    /// In seconds since 1970.
+    created: u64,
+}
 
 /// One build of podman.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,26 +80,49 @@ impl Build {
     }
 
     /// Takes away what is left of it when podman is gone.
+    ///
+    /// A step can write into its `hostname`, so that says nothing by itself: what goes is a working
+    /// container of a build, and no older than this one.
     pub(crate) fn clear(&self) {
         self.end_steps();
         let text = |step: Utf8PathBuf| fs::read_to_string(step.join("hostname")).ok();
-        let is_container = |name: &String| name.len() == 12 && name.bytes().all(|b| b.is_ascii_hexdigit());
         let names = self.steps().into_iter().filter_map(text).map(|name| name.trim().to_owned());
-        let names: Vec<_> = names.filter(is_container).collect();
-        if names.is_empty() {
-            return;
+        let names: Vec<_> = names.filter(|name| name.len() == 12).collect();
+        let begun = fs::metadata(&self.folder).and_then(|found| found.created()).ok();
+        let begun = begun.and_then(|begun| begun.duration_since(UNIX_EPOCH).ok());
+        let Some(begun) = begun.filter(|_| !names.is_empty()) else { return };
+        let listed = self.asked(&["ps", "-a", "--external", "--no-trunc", "--format", "json"]);
+        let listed: Vec<Listed> = serde_json::from_slice(&listed).unwrap_or_default();
+        let is_left = |it: &Listed| {
+            it.state == "storage"
+                && it.created >= begun.as_secs()
+                && names.iter().any(|name| it.id.starts_with(name))
+        };
+        let left: Vec<_> = listed.iter().filter(|it| is_left(it)).map(|it| it.id.as_str()).collect();
+        if !left.is_empty() {
+            self.asked(&[&["rm", "-f"], left.as_slice()].concat());
         }
-        let mut remove = Command::new(&self.podman);
-        remove.args(["rm", "-f"]).args(names).process_group(0);
-        remove.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let Ok(mut child) = remove.spawn() else { return };
-        let asked = Instant::now();
-        while matches!(child.try_wait(), Ok(None)) && asked.elapsed() < REMOVAL {
+    }
+
+    /// What podman prints; nothing where it fails, or takes too long.
+    fn asked(&self, args: &[&str]) -> Vec<u8> {
+        let mut command = Command::new(&self.podman);
+        command.args(args).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let Ok(mut child) = command.spawn() else { return Vec::new() };
+        let stdout = child.stdout.take();
+        let reader = thread::spawn(move || {
+            let mut said = Vec::new();
+            stdout.map(|stdout| stdout.take(MOST).read_to_end(&mut said)).transpose().map(|_| said)
+        });
+        let begun = Instant::now();
+        while matches!(child.try_wait(), Ok(None)) && begun.elapsed() < REMOVAL {
             thread::sleep(PAUSE);
         }
         // Neither can fail but for a child that has ended.
         let _ = child.kill();
         let _ = child.wait();
+        reader.join().ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// The folders of its steps that run.
@@ -124,25 +163,50 @@ pub(crate) fn end_left(folder: &Path, podman: &str) -> bool {
     let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
     let builds = entries.filter(|entry| entry.file_name().starts_with(FOLDER));
     for build in builds.map(|entry| Build::new(entry.path(), podman)) {
-        if !build.end(|| !running(&build.folder).is_empty()) {
-            for pid in running(&build.folder) {
+        if !build.end(|| !running(&build.folder, podman).is_empty()) {
+            for pid in running(&build.folder, podman) {
                 // One that has ended meanwhile is no matter.
                 let _ = kill_process(pid, Signal::KILL);
             }
         }
         build.clear();
     }
-    // What is mounted there is not ours to remove.
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    !mounts.lines().any(|line| line.split(' ').nth(4).is_some_and(|at| Utf8Path::new(at).starts_with(folder)))
+    !has_mounts(folder)
 }
 
-/// The processes of this user whose temporary files go to the folder.
-fn running(folder: &Utf8Path) -> Vec<Pid> {
+/// Whether something is mounted there, or that cannot be told: it is not ours to remove.
+fn has_mounts(folder: &Utf8Path) -> bool {
+    let (Ok(real), Ok(mounts)) = (folder.canonicalize_utf8(), fs::read_to_string("/proc/self/mountinfo"))
+    else {
+        return true;
+    };
+    // Source: proc(5), `mountinfo`: spaces, tabs, ends of lines and backslashes stand in octal.
+    let plain = |at: &str| {
+        [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+            .iter()
+            .fold(at.to_owned(), |at, (written, meant)| at.replace(written, meant))
+    };
+    let mut places = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(plain);
+    places.any(|at| Utf8Path::new(&at).starts_with(&real))
+}
+
+/// The processes of podman and of this user whose temporary files go to the folder. Others inherit
+/// the variable and serve other containers, too.
+fn running(folder: &Utf8Path, podman: &str) -> Vec<Pid> {
     let variable = format!("TMPDIR={folder}");
     let user = rustix::process::getuid().as_raw();
+    let names = ["podman", Utf8Path::new(podman).file_name().unwrap_or_default()];
+    let is_podman = |entry: &fs::DirEntry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let program =
+            line.split(|byte| *byte == 0).next().and_then(|program| std::str::from_utf8(program).ok());
+        program
+            .and_then(|program| Utf8Path::new(program).file_name())
+            .is_some_and(|name| names.contains(&name))
+    };
     let has_it = |entry: &fs::DirEntry| {
         entry.metadata().is_ok_and(|found| found.uid() == user)
+            && is_podman(entry)
             && fs::read(entry.path().join("environ"))
                 .is_ok_and(|all| all.split(|byte| *byte == 0).any(|one| one == variable.as_bytes()))
     };
@@ -182,13 +246,14 @@ mod tests {
             sleep.arg("600").env("TMPDIR", at).spawn().expect("sleep")
         };
         let (mut own, mut other) = (start(&folder), start(&temp_beside(&folder)));
-        let found = running(&folder);
+        let found = running(&folder, "/bin/sleep");
         assert_eq!(found, [Pid::from_child(&own)]);
+        assert!(running(&folder, "/bin/podman").is_empty(), "another program's process");
         for child in [&mut own, &mut other] {
             child.kill().expect("it runs");
             child.wait().expect("it ends");
         }
-        assert!(running(&folder).is_empty());
+        assert!(running(&folder, "sleep").is_empty());
     }
 
     fn temp_beside(folder: &Utf8Path) -> Utf8PathBuf {

@@ -234,6 +234,28 @@ fn shell(step: &str, doors: &Doors, has_unled: &mut bool) -> String {
     if is_shell { first } else { String::new() }
 }
 
+/// What pip is told to do, in its first word that is no option, nor an option's value.
+pub const PIP_COMMANDS: [&str; 18] = [
+    "cache",
+    "check",
+    "completion",
+    "config",
+    "debug",
+    "download",
+    "freeze",
+    "hash",
+    "help",
+    "index",
+    "inspect",
+    "install",
+    "list",
+    "lock",
+    "search",
+    "show",
+    "uninstall",
+    "wheel",
+];
+
 /// Whether the step has pip write a lock file.
 fn locks_with_pip(step: &str) -> bool {
     let mut words = tokens(step);
@@ -241,7 +263,7 @@ fn locks_with_pip(step: &str) -> bool {
         word.strip_prefix("pip").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
     };
     while words.any(is_pip) {
-        if words.clone().find(|word| !word.starts_with('-')) == Some("lock") {
+        if words.clone().find(|word| PIP_COMMANDS.contains(word)) == Some("lock") {
             return true;
         }
     }
@@ -253,7 +275,7 @@ fn installs_with_uv(step: &str) -> bool {
     let commands: Vec<&str> =
         tokens(step).zip(tokens(step).skip(1)).filter(|pair| pair.0 == "uv").map(|pair| pair.1).collect();
     let of_projects = ["sync", "lock", "run", "add", "remove", "export", "tree"];
-    let compiles = tokens(step).zip(tokens(step).skip(1)).any(|pair| pair == ("pip", "compile"));
+    let compiles = tokens(step).any(|word| word == "compile");
     commands.contains(&"pip") && !compiles && !commands.iter().any(|command| of_projects.contains(command))
 }
 
@@ -385,6 +407,7 @@ mod tests {
             "RUN uv pip install x && uv sync",
             "RUN uv tool install x",
             "RUN uv pip compile -o r.txt r.in",
+            "RUN uv pip -q --python 3.11 compile -o pylock.toml r.in",
             "RUN uv pip compile r.in >r.txt && uv pip sync r.txt",
         ] {
             assert!(!is_led(text), "{text}");
@@ -400,6 +423,8 @@ mod tests {
             ("pip install uv && uv lock", true),
             ("make", true),
             ("pip lock x", false),
+            ("pip --timeout 10 --log f lock x", false),
+            ("pip -v install lock", true),
             ("pip3.12 -q lock -r r.txt", false),
             ("python3 -m pip lock x && pip install x", false),
         ] {

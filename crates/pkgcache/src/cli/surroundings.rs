@@ -10,6 +10,7 @@ use std::{fs, io};
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{IntoDiagnostic, Result, WrapErr};
 use pkgcache::Ecosystem;
+use pkgcache::builds::dockerfile::PIP_COMMANDS;
 use pkgcache::clients::pointers::{Here, Pointers};
 use pkgcache::clients::{address, dnf};
 use storekit::files::replace::{self, Durability};
@@ -146,20 +147,18 @@ fn uv(pointers: &Pointers, environment: &Environment, folder: &Utf8PathBuf) -> R
     let Some(real) = real.filter(|_| !set.is_empty()) else { return Ok(Vec::new()) };
     let exports: Vec<_> = set.iter().map(|it| format!("{0}=\"$PKGCACHE_{0}\"", it.name)).collect();
     let (real, exports) = (quoted(real.as_str()), exports.join(" "));
-    // The first words that are no options, nor their values, are the command.
+    // The first word that is a command is the command, whatever options come before it.
     let script = format!(
         "#!/bin/sh
-value= command=
-for word do
-    if [ \"$value\" ]; then value=; continue; fi
-    case \"$command $word\" in
-    *' --cache-dir' | *' --color' | *' --config-file' | *' --directory' | *' --project' | \
-        *' --allow-insecure-host' | *' --preview-features') value=1 ;;
-    ' -'* | 'pip -'*) ;;
-    ' pip') command=pip ;;
+_larder_of=
+for _larder_word do
+    case \"$_larder_of $_larder_word\" in
+    ' pip') _larder_of=pip ;;
+    ' add' | ' auth' | ' build' | ' cache' | ' export' | ' format' | ' help' | ' init' | ' lock' | ' publish' | \
+        ' python' | ' remove' | ' run' | ' self' | ' sync' | ' tool' | ' tree' | ' venv' | ' version') break ;;
     'pip compile') break ;;
-    'pip '*) export {exports}; break ;;
-    *) break ;;
+    'pip check' | 'pip freeze' | 'pip install' | 'pip list' | 'pip show' | 'pip sync' | 'pip tree' | \
+        'pip uninstall') export {exports}; break ;;
     esac
 done
 exec {real} \"$@\"
@@ -183,31 +182,26 @@ fn pip(
     let mut own = Vec::new();
     let mut undone = String::new();
     for name in set.iter().map(|it| &it.name) {
-        if let Some(value) = environment.get(name) {
-            own.push((format!("PKGCACHE_OWN_{name}"), value.to_owned()));
-            let _ = write!(undone, "export {name}=\"$PKGCACHE_OWN_{name}\"; ");
-        } else {
-            let _ = write!(undone, "unset {name}; ");
-        }
+        let kept = format!("PKGCACHE_OWN_{name}");
+        // In another `run`, what it was before that one.
+        let before = environment.variables.get(&kept).map(String::as_str).or(environment.get(name));
+        own.push((kept.clone(), before.unwrap_or_default().to_owned()));
+        let _ = write!(undone, "if [ \"${kept}\" ]; then export {name}=\"${kept}\"; else unset {name}; fi; ");
     }
     for (name, real) in &found {
-        // The first word that is no option, nor its value, is the command.
+        // The first word that is a command is the command, whatever options come before it.
+        let others: Vec<_> = PIP_COMMANDS.into_iter().filter(|it| *it != "lock").collect();
         let script = format!(
             "#!/bin/sh
-value=
-for word do
-    if [ \"$value\" ]; then value=; continue; fi
-    case $word in
-    --python | --log | --keyring-provider | --proxy | --retries | --timeout | --exists-action | \
-        --trusted-host | --cert | --client-cert | --cache-dir | --use-feature | --use-deprecated | \
-        --resume-retries) value=1 ;;
-    -*) ;;
+for _larder_word do
+    case $_larder_word in
     lock) {undone}break ;;
-    *) break ;;
+    {}) break ;;
     esac
 done
 exec {} \"$@\"
 ",
+            others.join(" | "),
             quoted(real.as_str())
         );
         program(folder, name, &script)?;

@@ -134,11 +134,26 @@ pub(crate) enum BadIndex {
     /// Its bytes could not be read.
     #[error("{0}")]
     Unreadable(String),
+    /// This machine could not read it, or write it anew: a full disk, too many open files. It says
+    /// nothing of the index.
+    #[error("{0}")]
+    Own(String),
+}
+
+impl BadIndex {
+    /// Whether it is the index that is wrong.
+    pub(crate) fn is_of_the_index(&self) -> bool {
+        !matches!(self, Self::Own(_))
+    }
 }
 
 impl From<std::io::Error> for BadIndex {
     fn from(error: std::io::Error) -> Self {
-        Self::Unreadable(error.to_string())
+        // What the system says has a number; what an unpacker says of bytes has none.
+        match error.raw_os_error() {
+            Some(_) => Self::Own(error.to_string()),
+            None => Self::Unreadable(error.to_string()),
+        }
     }
 }
 

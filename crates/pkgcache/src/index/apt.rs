@@ -16,7 +16,7 @@ use crate::ecosystem::ruling::Expected;
 use crate::ecosystem::table::Table;
 use crate::ecosystem::{Asked, BadIndex, Class};
 use crate::index::document::{self, Document};
-use crate::index::ruled::{self, Known, Plan, plain, ruled, vouched, whole};
+use crate::index::ruled::{self, Known, Plan, plain, ruled, unnamed, vouched, whole};
 use crate::known::repositories::{Packages, Vouched};
 use crate::proxy::lookup::Lookup;
 use crate::response::stored_head::Answer;
@@ -160,12 +160,19 @@ async fn sub_index(cache: &Arc<Cache>, lookup: Lookup, place: &Place, client: So
         return Plan::Lookup(Box::new(ruled(lookup, Known::Nothing)));
     };
     if first.release.files.is_empty() {
+        if lookup.target.keyring.is_some() {
+            let text = format!(
+                "{}: the signed release says of no index what its SHA-256 or SHA-512 is",
+                lookup.target.url
+            );
+            return Plan::refused(StatusCode::BAD_GATEWAY, text);
+        }
         // It has MD5s alone, or nothing: whether that will do, the client knows.
         return Plan::Lookup(Box::new(ruled(lookup, Known::Nothing)));
     }
     let Some(expected) = said(first) else {
         let text = format!("{}: the release does not name this file", lookup.target.url);
-        return Plan::refused(StatusCode::NOT_FOUND, text);
+        return unnamed(&lookup, text);
     };
     let level = first.level;
     let mut lookup = ruled(lookup, Known::File(level, Some(expected)));

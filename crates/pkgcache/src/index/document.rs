@@ -274,7 +274,7 @@ pub(super) async fn table(
         read(&mut BufReader::with_capacity(64 << 10, source.open()?), &mut builder)?;
         Ok(Arc::new(builder.finish()))
     };
-    let table = spawn_blocking(work).await.map_err(|error| BadIndex::Unreadable(error.to_string()))??;
+    let table = spawn_blocking(work).await.map_err(|error| BadIndex::Own(error.to_string()))??;
     index.tables.keep(name, Arc::clone(&table));
     Ok(table)
 }
@@ -289,7 +289,7 @@ pub(super) async fn read<T: Send + 'static>(
 ) -> Result<T, BadIndex> {
     let source = document.clone();
     let work = move || read(&mut BufReader::with_capacity(64 << 10, source.open()?));
-    spawn_blocking(work).await.map_err(|error| BadIndex::Unreadable(error.to_string()))?
+    spawn_blocking(work).await.map_err(|error| BadIndex::Own(error.to_string()))?
 }
 
 /// The answer to a client that asks for the document: written anew by `write`, which depends on
@@ -339,7 +339,7 @@ async fn written(
         let size = file.stream_position()?;
         Ok(Page { file: Arc::new(file), size })
     };
-    spawn_blocking(work).await.map_err(|error| BadIndex::Unreadable(error.to_string()))?
+    spawn_blocking(work).await.map_err(|error| BadIndex::Own(error.to_string()))?
 }
 
 /// The head of a document that was written anew: what its upstream said of the bytes does not hold
@@ -358,10 +358,14 @@ fn rewritten(answer: &Answer, name: &Digest, content_type: &'static str) -> Answ
 }
 
 /// The answer where an index cannot be what it should be. It is forgotten, so that the next request
-/// asks for it anew; the one that was stored before it stands again.
+/// asks for it anew; the one that was stored before it stands again. Where this machine alone is at
+/// fault, it stays.
 pub(super) fn bad(cache: &Arc<Cache>, lookup: &Lookup, document: &Document, error: &BadIndex) -> Plan {
     let text = format!("the index {} cannot be used: {error}", lookup.target.url);
     cache.outside.warning(&text);
+    if !error.is_of_the_index() {
+        return Plan::refused(StatusCode::BAD_GATEWAY, text);
+    }
     let digest = document.digest;
     let change = |entry: &mut PackageEntry| entry.responses.retain(|it| it.digest != digest);
     match cache.shelf.change(&lookup.key, &[], change) {

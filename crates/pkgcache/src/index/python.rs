@@ -12,7 +12,7 @@ use crate::ecosystem::table::Said;
 use crate::ecosystem::{Asked, Class, Ecosystem};
 use crate::index::document::{self, Document};
 use crate::index::named;
-use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched};
+use crate::index::ruled::{Known, Plan, base, beside, names, ruled, unnamed, vouched};
 use crate::observe::meter;
 use crate::proxy::lookup::Lookup;
 use crate::response::reply::own;
@@ -126,7 +126,7 @@ async fn file(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
         Ok(Some(said)) => vouched(lookup, said, Level::Indexed),
         Ok(None) => {
             let text = format!("{} does not name this file", asking.target.url);
-            Plan::refused(StatusCode::NOT_FOUND, text)
+            unnamed(&lookup, text)
         }
         Err(plan) => plan,
     }

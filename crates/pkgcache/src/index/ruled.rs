@@ -36,6 +36,16 @@ impl Plan {
     }
 }
 
+/// The answer for a file that its index does not name. Offline nobody knows whether a newer index
+/// does, so that is no 404.
+pub(super) fn unnamed(lookup: &Lookup, text: String) -> Plan {
+    if lookup.config.offline {
+        let text = format!("{text}, and the proxy is offline");
+        return Plan::refused(StatusCode::GATEWAY_TIMEOUT, text);
+    }
+    Plan::refused(StatusCode::NOT_FOUND, text)
+}
+
 /// The ruling of a class of which nothing else is known.
 pub(super) fn plain(class: Class) -> Known {
     match class {

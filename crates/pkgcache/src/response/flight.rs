@@ -203,11 +203,13 @@ impl Flights {
         }
     }
 
-    /// Waits until the fetch under this key has ended: what came of it is stored then, if anything.
+    /// Waits until the fetch that is under this key now has ended: what came of it is stored then,
+    /// if anything.
     pub(crate) async fn gone(&self, key: &Digest) {
+        let Some(meant) = lock(&self.0).get(key).cloned() else { return };
         loop {
             let left = self.1.notified();
-            if !lock(&self.0).contains_key(key) {
+            if !lock(&self.0).get(key).is_some_and(|standing| Arc::ptr_eq(standing, &meant)) {
                 return;
             }
             left.await;

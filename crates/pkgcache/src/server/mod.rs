@@ -296,7 +296,11 @@ impl Client {
         if let Some(Reason(reason)) = response.extensions_mut().remove().filter(|_| is_trouble) {
             // Some do not say of what.
             let names_it = reason.contains("://");
-            self.cache.refusals.note(if names_it { reason } else { format!("{asked}: {reason}") });
+            // A query may be a signature that gives access.
+            let asked = asked.to_string();
+            let place = asked.split('?').next().unwrap_or_default();
+            let reason = reason.replace(&asked, place);
+            self.cache.refusals.note(if names_it { reason } else { format!("{place}: {reason}") });
         }
         if let (Some(line), Some(refused)) = (&mut line, refused) {
             line.show(&refused.line);
