@@ -129,3 +129,93 @@ fn git(folder: &Utf8Path, args: &[&str]) -> Command {
     command.arg("-C").arg(folder).args(args).stdin(Stdio::null());
     command
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use camino::Utf8PathBuf;
+    use jiff::Timestamp;
+    use storekit::{Digest, Origin};
+
+    /// A repository with commits that nothing changes.
+    struct Repository(tempfile::TempDir);
+
+    impl Repository {
+        fn new() -> Self {
+            let repository = Self(tempfile::tempdir().unwrap());
+            repository.git("init -qb main");
+            repository
+        }
+
+        fn folder(&self) -> Utf8PathBuf {
+            Utf8PathBuf::from_path_buf(self.0.path().to_owned()).unwrap()
+        }
+
+        fn git(&self, line: &str) -> String {
+            let own = ["-c", "user.name=t", "-c", "user.email=t@localhost"];
+            let args: Vec<_> = own.into_iter().chain(line.split(' ')).collect();
+            ask(&self.folder(), &args).unwrap()
+        }
+
+        fn commit(&self) -> String {
+            self.git("commit -qm x --allow-empty");
+            self.git("rev-parse HEAD").trim().to_owned()
+        }
+
+        fn used(&self, images: &[Image], last: u64) -> Vec<usize> {
+            let mut used: Vec<_> = used(images, last, &self.folder()).unwrap().into_iter().collect();
+            used.sort_unstable();
+            used
+        }
+    }
+
+    fn image(name: &str, commit: &str) -> Image {
+        let remark = |text: &str| Some(text.parse().unwrap());
+        Image {
+            key: format!("{name}-{commit}").trim_end_matches('+').parse().unwrap(),
+            digest: Digest::of(commit.as_bytes()),
+            names: Vec::new(),
+            origin: Origin { image: remark(name), host: None, commit: remark(commit) },
+            saved: Timestamp::UNIX_EPOCH,
+            used: Timestamp::UNIX_EPOCH,
+            uses: 0,
+            is_disk: false,
+            pinned: false,
+            subject: None,
+            incomplete: false,
+            blobs: Vec::new(),
+            files: 0,
+        }
+    }
+
+    #[test]
+    fn a_commit_uses_the_nearest_clean_image_before_it() {
+        let repository = Repository::new();
+        let (first, second) = (repository.commit(), repository.commit());
+        repository.git("branch old");
+        let third = repository.commit();
+        let of = |commit: &str| image("app", commit);
+        let images = [of(&first), of(&second), of(&format!("{third}+")), image("other", &first)];
+        // The last commit was only built with changes: itself it uses what the one before it does.
+        assert_eq!(repository.used(&images, 1), [1, 2, 3]);
+        let images = [of(&first), of(&third), image("app", &"0".repeat(40))];
+        // `old` uses the first; what is on no branch is not known to be used.
+        assert_eq!(repository.used(&images, 1), [0, 1]);
+        repository.git("branch -D old");
+        assert_eq!(repository.used(&images, 1), [1]);
+        assert_eq!(repository.used(&images, 2), [0, 1]);
+        repository.git("checkout -q --detach old@{0}".replace("old@{0}", &first).as_str());
+        repository.git("branch -D main");
+        assert_eq!(repository.used(&images, 1), [0], "what is checked out counts");
+    }
+
+    #[test]
+    fn branches_that_cannot_be_read_are_a_refusal() {
+        let repository = Repository::new();
+        repository.commit();
+        larder_tests::write(repository.folder().join(".git/refs/heads/odd"), "nothing\n");
+        used(&[], 1, &repository.folder()).unwrap_err();
+        let elsewhere = tempfile::tempdir().unwrap();
+        used(&[], 1, Utf8Path::from_path(elsewhere.path()).unwrap()).unwrap_err();
+    }
+}

@@ -236,3 +236,17 @@ impl Ecosystem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn what_the_system_says_is_not_the_index_s_fault() {
+        let full = BadIndex::from(Error::from_raw_os_error(28));
+        assert!(!full.is_of_the_index(), "{full}");
+        assert!(BadIndex::from(Error::new(ErrorKind::InvalidData, "no gzip")).is_of_the_index());
+        assert!(BadIndex::from(Error::from(ErrorKind::UnexpectedEof)).is_of_the_index());
+    }
+}

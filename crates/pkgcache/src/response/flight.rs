@@ -302,6 +302,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_end_of_a_fetch_is_waited_for_and_not_that_of_the_next() {
+        let flights = Flights::default();
+        let key = Digest::of(b"k");
+        let (flight, _) = flights.join(key, key);
+        let mut waits = pin!(flights.gone(&key));
+        assert!(poll_fn(|context| Poll::Ready(waits.as_mut().poll(context).is_pending())).await);
+        flights.leave(&key, &flight);
+        let (_next, leads) = flights.join(key, key);
+        assert!(leads);
+        waits.await;
+    }
+
+    #[tokio::test]
     async fn what_has_come_whole_is_waited_for_and_nothing_else() {
         let flights = Flights::default();
         let (key, shared) = (Digest::of(b"k"), Digest::of(b"s"));

@@ -299,6 +299,37 @@ fn what_a_command_lacked_is_listed_at_its_end() {
     );
 }
 
+/// Whatever options come first, and whatever the variables are called that it is given.
+#[test]
+fn what_writes_a_lock_file_is_not_led() {
+    let toml = "[pkgcache.upstream]\npypi = { url = \"https://py.example/simple/\", kind = \"python\" }\n";
+    let session = session().file("larder.toml", toml);
+    let pip = session.script("../bin/pip", "echo \"${PIP_INDEX_URL-none} $value $word $_larder_word\"");
+    session.script("../bin/uv", "echo \"${UV_DEFAULT_INDEX-none} $value\"");
+    let path = format!("{}:{}", pip.parent().unwrap(), larder_tests::tools::path());
+    let session = session.env("PATH", &path).env("value", "7").env("word", "8");
+    let said = |run: &str, line: &str| {
+        Ran::of(session.command(&format!("run {run} --")).args(["sh", "-c", line])).ok().stdout()
+    };
+    for line in ["pip lock x", "pip --default-timeout 10 --log f lock x", "pip --time 3 lock x"] {
+        assert_eq!(said("", line), "none 7 8 \n", "{line}");
+    }
+    for line in ["pip install x", "pip -v install lock", "pip --log f download x"] {
+        let led = said("", line);
+        assert!(led.starts_with("http://127.0.0.1:") && led.ends_with("/pypi/ 7 8 \n"), "{line}: {led}");
+    }
+    for line in ["uv pip compile x", "uv pip -q --python 3.11 compile x", "uv lock", "uv run pip install x"] {
+        assert_eq!(said("", line), "none 7\n", "{line}");
+    }
+    assert!(said("", "uv --color never pip install x").starts_with("http://127.0.0.1:"));
+    // Within another one, and where the user has an index of their own.
+    let inner = format!("{} run -- pip lock x", env!("CARGO_BIN_EXE_pkgcache"));
+    assert_eq!(said("", &inner), "none 7 8 \n");
+    let session = session.env("PIP_INDEX_URL", "https://own.example/simple/");
+    let ran = Ran::of(session.command("run --").args(["sh", "-c", &inner])).ok().stdout();
+    assert_eq!(ran, "https://own.example/simple/ 7 8 \n");
+}
+
 #[test]
 fn a_client_that_asks_no_index_is_let_be() {
     let session = session().file(

@@ -140,6 +140,29 @@ fn offline_serves_what_is_stored_and_says_so() {
 }
 
 #[test]
+fn offline_nothing_is_said_not_to_be() {
+    let origin = Origin::new(|_, stream| {
+        let page = r#"{"meta":{"api-version":"1.0"},"name":"a","files":[
+            {"filename":"a-1.0-py3-none-any.whl","url":"../../f/a-1.0-py3-none-any.whl","hashes":{}}]}"#;
+        let kind = "content-type: application/vnd.pypi.simple.v1+json";
+        drop(stream.write_all(&answer(200, kind, page.as_bytes())));
+    });
+    let settings =
+        format!("[pkgcache.upstream]\npypi = {{ url = \"{}/simple/\", kind = \"python\" }}\n", origin.url());
+    let proxy = Proxy::set(&settings, &[]);
+    let page = proxy.ask("GET", "/pypi/a/", "accept: application/vnd.pypi.simple.v1+json");
+    let page: serde_json::Value = serde_json::from_slice(&page.body).unwrap();
+    let known = page["files"][0]["url"].as_str().unwrap();
+    let path = &known[known.find("/pypi/").unwrap()..];
+    let file = path.replace("a-1.0", "a-3.0");
+    proxy.kept(1);
+    assert_eq!(proxy.get(&file).status, 404);
+    let none = proxy.again(&["--offline"]).get(&file);
+    assert_eq!(none.status, 504);
+    assert!(none.text().contains("does not name this file, and the proxy is offline"), "{}", none.text());
+}
+
+#[test]
 fn an_upstream_that_is_gone_is_stood_in_for() {
     let origin = Origin::fixed("cache-control: max-age=0", "body");
     let proxy = Proxy::of(&origin);
