@@ -209,12 +209,11 @@ impl Invocation<'_> {
         registry: &RegistryArgs,
     ) -> Result<Outcome> {
         let at = place.to_string();
-        let planned = match plan.as_str() {
-            "-" => tier::planned::read(&mut std::io::stdin().lock(), &at)?,
-            _ => {
-                let file = File::open(plan).at("read", plan).map_err(Error::from)?;
-                tier::planned::read(&mut BufReader::new(file), &at)?
-            }
+        let planned = if plan == "-" {
+            tier::planned::read(&mut std::io::stdin().lock(), &at)?
+        } else {
+            let file = File::open(plan).at("read", plan).map_err(Error::from)?;
+            tier::planned::read(&mut BufReader::new(file), &at)?
         };
         let config = self.tiers(place, args, registry)?;
         let mut keys = Vec::new();
