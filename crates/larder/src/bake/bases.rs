@@ -108,15 +108,18 @@ impl Bake<'_> {
         self.image.needs.iter().filter_map(known).collect()
     }
 
-    /// The engine's IDs of the images of larder.toml that it is built from, in the order of their
-    /// names.
+    /// The engine's IDs of the images of larder.toml that it is built from, in the order of
+    /// `taken`.
     pub(super) fn below(&self) -> Result<Vec<Option<String>>, RunError> {
-        let names: Vec<_> = self.planned.bases.keys().map(String::as_str).collect();
-        Ok(self
-            .inspect(&self.in_engine(&names))?
-            .iter()
-            .map(|image| image.as_ref().map(Inspected::id))
-            .collect())
+        let names: Vec<_> = self.taken().map(|(name, _)| name).collect();
+        Ok(self.inspect(&names)?.iter().map(|image| image.as_ref().map(Inspected::id)).collect())
+    }
+
+    /// The engine's names by which the build takes images of larder.toml, each with the image's
+    /// name there: those of its Dockerfile, then the tags of its named contexts.
+    fn taken(&self) -> impl Iterator<Item = (&str, &String)> {
+        let bases = self.planned.bases.iter().map(|(name, image)| (self.planned.in_engine(name), image));
+        bases.chain(self.image.context_images().map(|(image, tag)| (tag.as_str(), image)))
     }
 
     /// After a build: why the images that it was built from may be others than those of the key, if
@@ -149,15 +152,26 @@ impl Bake<'_> {
         let unclear = uses.iter().flatten().filter(|name| self.is_open(name)).find(|name| {
             name.contains('$') || (self.planned.bases.contains_key(*name) && !self.bases.contains_key(*name))
         });
+        let unclear = unclear.or_else(|| self.unknown_context());
         Ok(unclear.map(|name| format!("which image `{name}` is, that it is built from, is not known")))
     }
 
     /// An image of larder.toml whose name stood for another one when the build began than was
     /// baked: some other build took it.
-    fn replaced_base(&self, below: &[Option<String>]) -> Option<&String> {
-        let baked = |name: &String| self.base(name).and_then(|base| base.id.clone());
-        let mut names = self.planned.bases.keys().zip(below);
-        names.find(|(name, id)| baked(name).is_some_and(|baked| Some(baked) != **id)).map(|(name, _)| name)
+    fn replaced_base(&self, below: &[Option<String>]) -> Option<&str> {
+        let baked = |image: &String| self.baker.done(image).and_then(|base| base.id.clone());
+        let mut taken = self.taken().zip(below);
+        let is_other =
+            |image, id: &Option<String>| baked(image).is_some_and(|baked| Some(&baked) != id.as_ref());
+        taken.find(|((_, image), id)| is_other(image, id)).map(|((name, _), _)| name)
+    }
+
+    /// The tag of a named context that is an image of larder.toml and has neither a key nor an ID.
+    fn unknown_context(&self) -> Option<&String> {
+        let is_known = |image: &String| {
+            self.baker.done(image).is_some_and(|base| Self::key_of(base).is_some() || base.id.is_some())
+        };
+        self.image.context_images().find(|(image, _)| !is_known(image)).map(|(_, tag)| tag)
     }
 
     /// An image that brings instructions which may read the context. A tar of the hashed files has

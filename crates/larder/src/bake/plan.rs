@@ -1,10 +1,10 @@
 //! Which images are baked, and in which order: what an image is built from comes before it.
 //!
 //! That is asked of hashctx, which reads Dockerfiles. An image is found by any of its tags, as its
-//! engine would find it. Limit: an image of another engine's is not a base: that engine would not
-//! find it either.
+//! engine would find it. One of another engine's is refused: that engine has whatever else it was
+//! given under the name, or nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitStatus;
 use std::sync::{Mutex, PoisonError};
 
@@ -19,6 +19,7 @@ use crate::config::Project;
 use crate::config::chosen::chosen_images;
 use crate::config::image::{IMAGE, Image};
 use crate::config::names;
+use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, succeeded};
 use crate::process::tools::Tools;
@@ -152,6 +153,8 @@ impl Planner<'_, '_> {
             uses.unwrap_or_default();
         let contexts = self.contexts(contexts, &mut image)?;
         let found = self.bases(&images, &image)?;
+        let others = images.iter().filter(|used| !found.contains_key(&used.image));
+        self.refuse_other_engines(&image, &contexts, others)?;
         let uses = known.then(|| names_of(&images));
         let bases = found.iter().map(|(name, base)| (name.clone(), base.name.clone())).collect();
         let uses_as = found.into_iter().filter_map(|(name, base)| Some((name, base.tag?))).collect();
@@ -259,6 +262,46 @@ impl Planner<'_, '_> {
         }
         Ok(bases)
     }
+
+    /// Refuses an image that takes one of larder.toml which another engine has: `contexts` and
+    /// `uses` are what its own engine has not got from there.
+    fn refuse_other_engines<'u>(
+        &mut self,
+        image: &Image,
+        contexts: &BTreeMap<String, String>,
+        uses: impl Iterator<Item = &'u Use>,
+    ) -> Result<(), BakeError> {
+        // One that has a digest is no other image's, whatever is called so.
+        let is_given = |name: &str| {
+            let mut given = image.as_build().into_iter().flat_map(|build| build.base.keys());
+            name.contains('@') || given.any(|given| names::full(given) == names::full(name))
+        };
+        let open = uses.map(|used| &used.image).filter(|name| !is_given(name));
+        let sought: BTreeSet<_> =
+            open.chain(contexts.values()).map(|name| names::any_engines(name)).collect();
+        let project = self.project;
+        let is_taken = |other: &&Image| {
+            let mut tags = other.tags.iter().chain(&other.plain_tags);
+            image.context_images().any(|(name, _)| *name == other.name)
+                || tags.any(|tag| sought.contains(&names::any_engines(tag)))
+        };
+        for base in project.images.iter().filter(is_taken) {
+            let engine = self.engines.of(base)?;
+            if engine != image.builder() {
+                return Err(two_engines(project, image, base, engine));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `engine` is the base's.
+fn two_engines(project: &Project, image: &Image, base: &Image, engine: Engine) -> BakeError {
+    let (own, other) = (image.builder().name(), engine.name());
+    let does = if base.is_packed() { "gets" } else { "builds" };
+    let message =
+        format!("image `{}` is built by {own} from `{}`, which {other} {does}", image.name, base.name);
+    project.fault(image, message, "an engine has its own images alone: give both one `engine`").into()
 }
 
 fn two_platforms(project: &Project, image: &Image, name: &str) -> BakeError {

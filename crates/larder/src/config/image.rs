@@ -263,6 +263,16 @@ impl Image {
         build.contexts.insert(name.to_owned(), Context::Image { name: image, tag });
     }
 
+    /// The images of the file that are its named contexts, each with the tag that the build takes
+    /// it by.
+    pub(crate) fn context_images(&self) -> impl Iterator<Item = (&String, &String)> {
+        let contexts = self.as_build().into_iter().flat_map(|build| build.contexts.values());
+        contexts.filter_map(|context| match context {
+            Context::Image { name, tag } => Some((name, tag)),
+            Context::Given(_) => None,
+        })
+    }
+
     /// Names the digest of a named context that is an image, or the commit of one that is a
     /// repository.
     pub(crate) fn pin_context(&mut self, name: &str, pin: &str) {

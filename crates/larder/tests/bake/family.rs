@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use larder::engine::Engine;
 use toolkit::Outcome;
 
 use crate::project::{DOCKER, HASHCTX, Project, Result, arch, refused};
@@ -111,6 +112,96 @@ fn a_base_whose_name_another_build_took_is_not_saved_on() {
     assert_eq!([&result.report[1]["saved"], &result.report[0]["saved"]], [true, false]);
     let warnings = result.report[0]["warnings"].to_string();
     assert!(warnings.contains("`base:1` became another image"), "{warnings}");
+}
+
+#[test]
+fn a_context_whose_name_another_build_took_is_not_saved_on() {
+    let inspect =
+        "buildx) exit 0;; image) [ \"$3\" = base:1 ] && echo \"[{\\\"Id\\\":\\\"sha256:$(cat id)\\\"}]\"; ";
+    let takes = "case \"$*\" in *larder:*) echo 2 >id;; esac; ";
+    let saved = |context: &str, taken: &str| {
+        let project = Project::new(&format!(
+            "[image.app]\ncontexts = {{ up = \"{context}\" }}\n\
+             [image.base]\ndockerfile = \"Base\"\ntags = [\"base:1\"]\n"
+        ))
+        .docker(&DOCKER.replace("buildx) exit 1;;", "").replace("image) ", inspect))
+        .tool("hashctx", &HASHCTX.replace("--manifest '*) ", &format!("--manifest '*) {taken}")));
+        let told = "{\"source\":\"docker-image://base:1\",\"kind\":\"image\",\"context\":\"up\"}\n";
+        if context.starts_with("docker-image") {
+            fs::write(project.root.join("uses-of-Dockerfile"), told).expect("a file");
+        }
+        fs::write(project.root.join("id"), "1\n").expect("a file");
+        let result = project.bake();
+        result.baked(&[("app", "built"), ("base", "built")]);
+        assert_eq!(result.report[1]["saved"], true);
+        let warnings = result.report[0]["warnings"].to_string();
+        assert_eq!(warnings.contains("`base:1` became another image"), !taken.is_empty(), "{warnings}");
+        result.report[0]["saved"].clone()
+    };
+    for context in ["image:base", "docker-image://base:1"] {
+        assert_eq!([saved(context, ""), saved(context, takes)], [true, false], "{context}");
+    }
+}
+
+#[test]
+fn a_context_of_which_nothing_is_known_is_not_saved_on() {
+    // The base is not saved, and the engine tells no ID.
+    let imgtar = "case \"$*\" in has*|load*) exit 1;; save*base*) exit 2;; esac";
+    let project = Project::new(
+        "[image.app]\ncontexts = { up = \"image:base\" }\n[image.base]\ndockerfile = \"Base\"\n",
+    );
+    let docker = DOCKER.replace("buildx) exit 1", "buildx) exit 0");
+    let result = project.docker(&docker).tool("imgtar", imgtar).bake();
+    result.baked(&[("app", "built"), ("base", "built")]).saved(false).warned("is not known");
+}
+
+#[test]
+fn what_another_engine_has_is_refused_as_a_base() {
+    let project = |app: &str, base: &str, uses: &str| {
+        let file = if base.contains("pack") { "" } else { "dockerfile = \"Base\"\n" };
+        let toml = format!("[image.app]\n{app}\n[image.base]\ntags = [\"b:1\"]\n{file}{base}\n");
+        let project = Project::new(&toml);
+        fs::write(project.root.join("uses-of-Dockerfile"), uses).expect("a file");
+        project.tool("podman", DOCKER)
+    };
+    let refused = |app: &str, base: &str, uses: &str, why: &str| {
+        let project = project(app, base, uses);
+        refused(
+            &project,
+            &format!("larder.toml cannot be baked: image `app` is built by {why}"),
+            "one `engine`",
+        );
+        let calls = project.calls();
+        assert!(calls.iter().all(|call| call.starts_with("hashctx --images ")), "{calls:?}");
+    };
+    let (docker, podman, from) = ("engine = \"docker\"", "engine = \"podman\"", "{\"image\":\"b:1\"}\n");
+    let by_podman = "podman from `base`, which docker builds";
+    refused(podman, docker, from, by_podman);
+    // That which nobody named is found by asking.
+    refused(podman, "", from, by_podman);
+    refused(docker, podman, from, "docker from `base`, which podman builds");
+    refused(docker, podman, "{\"image\":\"localhost/b:1\"}\n", "docker from `base`, which podman builds");
+    let context = format!("{podman}\ncontexts = {{ up = \"image:base\" }}");
+    refused(&context, docker, "", by_podman);
+    let context = format!("{podman}\ncontexts = {{ up = \"docker-image://b:1\" }}");
+    let told = "{\"source\":\"docker-image://b:1\",\"kind\":\"image\",\"context\":\"up\"}\n";
+    refused(&context, docker, told, by_podman);
+    refused(podman, "pack = { dir = \"d\" }", from, "podman from `base`, which docker gets");
+
+    let baked = |project: Project| project.tool("imgtar", "true").bake().outcome;
+    let given = format!("{podman}\nbase = {{ \"b:1\" = \"sha256:{}\" }}", "1".repeat(64));
+    let needs = format!("{podman}\nneeds = [\"base\"]");
+    let good = [
+        project("", "", from),
+        project(podman, podman, from),
+        project(podman, "pack = { dir = \"d\" }\nengine = \"podman\"", from),
+        project(&needs, docker, ""),
+        project(&given, docker, from),
+        project(podman, docker, from).with(|options| options.engine = Some(Engine::Docker)),
+    ];
+    for (at, project) in good.into_iter().enumerate() {
+        assert_eq!(baked(project), Outcome::Yes, "{at}");
+    }
 }
 
 #[test]

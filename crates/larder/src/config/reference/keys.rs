@@ -132,7 +132,12 @@ pub(crate) const IMAGE: &[Key] = &[
         true,
         "`all`: git's ignore rules count too, and the engine gets exactly the hashed files; `docker`",
     ),
-    key("engine", Kind::OneOf(&["docker", "podman"]), true, "what builds; docker if it answers, else podman"),
+    key(
+        "engine",
+        Kind::OneOf(&["docker", "podman"]),
+        true,
+        "what builds; docker if it answers, else podman. An image and the images of the file that it is built from have one engine",
+    ),
     key("cache", Kind::Table(CACHE), false, "which caches it uses"),
     key("use-image-cache", Kind::Flag, false, "the older name of `cache.images`"),
     key(
