@@ -85,6 +85,12 @@ impl Inspected {
                 && !self.digests().any(|digest| names::is_digest_of(digest, name) && !digest.ends_with(&self.id()))
     }
 
+    /// Whether it is another image than that of the digest in the repository of `name`. One image
+    /// may have several digests: that of all its platforms, and that of its own.
+    pub(super) fn is_other(&self, name: &str, digest: &str) -> bool {
+        !self.digests().any(|known| names::is_digest_of(known, name) && known.ends_with(digest))
+    }
+
     /// Whether a build from the image may read more than its own Dockerfile says.
     ///
     /// Podman does not tell of `ONBUILD` but in the history. Limit: that keeps the line in images
@@ -175,6 +181,18 @@ mod tests {
         docker("host:5000/base", "host:5000/base/other", true);
         docker("debian:12", "debian", false);
         docker("docker.io/library/debian:12", "debian", false);
+    }
+
+    #[test]
+    fn another_image_has_other_digests_of_the_name() {
+        let image =
+            inspected(r#"{"Id":"0","RepoDigests":["x.y/b@sha256:01","x.y/b@sha256:02","x.y/c@sha256:03"]}"#);
+        let is_other = |name, digest| image.is_other(name, digest);
+        assert!(is_other("x.y/b:1", "sha256:03") && is_other("x.y/b", "sha256:00"));
+        assert!(!is_other("x.y/b:1", "sha256:01") && !is_other("x.y/b:1", "sha256:02"));
+        assert!(
+            is_other("x.y/b:1", "sha256:03") && inspected(r#"{"Id":"0"}"#).is_other("x.y/b", "sha256:01")
+        );
     }
 
     #[test]
