@@ -11,6 +11,7 @@ use storekit::Platform;
 
 use crate::config::{Build, Config, Rules, Selection};
 use crate::dockerfile::pin::{Names, pinned};
+use crate::dockerfile::remote::without_user;
 use crate::dockerfile::{
     self, Analysis, Base, Fetcher, NamedContext, Remote, Request, Selector, Unknown, same_image,
 };
@@ -230,12 +231,13 @@ impl Precise {
         self.analysis.unknowns.iter().filter(open).cloned().map(|unknown| self.shown(unknown)).collect()
     }
 
-    /// The same without the values of build args.
+    /// The same without the values of build args, and without passwords.
     fn shown(&self, unknown: Unknown) -> Unknown {
         let written = |image: String| self.analysis.written.get(&image).cloned().unwrap_or(image);
         match unknown {
             Unknown::Onbuild(image) => Unknown::Onbuild(written(image)),
             Unknown::MovingTag(image) => Unknown::MovingTag(written(image)),
+            Unknown::MovingSource(line, source) => Unknown::MovingSource(line, without_user(&source)),
             other => other,
         }
     }

@@ -32,7 +32,7 @@ mod lines;
 pub(crate) mod pin;
 mod platform;
 mod reads;
-mod remote;
+pub(crate) mod remote;
 mod select;
 mod stages;
 mod tree;

@@ -62,6 +62,21 @@ pub(super) fn pinnable(source: &str) -> Option<Fetched> {
     }
 }
 
+/// The address as it may be shown: without a user's name and password, which it may have before the
+/// host, in a text with variables as well.
+pub(crate) fn without_user(source: &str) -> String {
+    let Some((scheme, rest)) = source.split_once("://") else { return source.to_owned() };
+    let (authority, _) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let port = authority.rsplit_once(':').map(|(_, port)| port).unwrap_or_default();
+    // A password that was not encoded may have any character: then the last `@` counts.
+    let is_cut = !port.bytes().all(|byte| byte.is_ascii_digit());
+    let end = authority.rfind('@').or_else(|| rest.rfind('@').filter(|_| is_cut));
+    match end.and_then(|end| rest.get(end..)) {
+        Some(host) => format!("{scheme}://…{host}"),
+        None => source.to_owned(),
+    }
+}
+
 /// Whether the byte stands for itself wherever an address may be written.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"$\"'\\`<>".contains(&byte)
@@ -140,6 +155,22 @@ mod tests {
     #[track_caller]
     fn context_moves(address: &str, want: bool) {
         assert_eq!(moves(&NamedContext::Other(address.to_owned())), want, "{address}");
+    }
+
+    #[test]
+    fn no_user_and_no_password_is_shown() {
+        for (source, shown) in [
+            ("https://u:p@x/y", "https://…@x/y"),
+            ("HTTPS://u:p@w@x:80/y?z#v", "HTTPS://…@x:80/y?z#v"),
+            ("https://u:p/w@x/y", "https://…@x/y"),
+            ("https://$U:${P:-a/b}@x/y", "https://…@x/y"),
+            ("https://token@x", "https://…@x"),
+            ("https://x:80/@scope/y?mail=a@b", "https://x:80/@scope/y?mail=a@b"),
+            ("https://x/y", "https://x/y"),
+            ("git@x:y.git", "git@x:y.git"),
+        ] {
+            assert_eq!(without_user(source), shown);
+        }
     }
 
     #[test]

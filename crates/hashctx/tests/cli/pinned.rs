@@ -146,6 +146,14 @@ fn addresses_made_of_variables_are_told_where_all_of_them_are_known() {
 }
 
 #[test]
+fn no_password_of_an_address_is_told() {
+    let session = Session::new().file("Dockerfile", "FROM scratch\nADD https://user:word@x.example/f /f\n");
+    let json = session.ok(&["-f", "Dockerfile", "--json", "."]);
+    assert!(json.contains("https://…@x.example/f") && !json.contains("word"), "{json}");
+    assert_eq!(session.ok(&["-f", "Dockerfile", "--images", "--json", "."]), "");
+}
+
+#[test]
 fn images_that_are_contexts_are_told() {
     let session = Session::new().file("Dockerfile", "FROM scratch\nCOPY --from=tools /t /t\n");
     let told = |context: &str| {

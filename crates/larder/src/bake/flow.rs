@@ -247,6 +247,7 @@ impl Bake<'_> {
     /// Puts into a report in JSON what hashctx has warned of on stderr.
     fn note_doubts(&mut self) -> Result<(), RunError> {
         if self.baker.options.json || self.baker.options.doubts {
+            self.key_warnings.extend(self.planned.doubts.iter().cloned());
             let hashctx = self.describe(self.hashctx().args(["-q", "--json"]));
             let (_, json) = self.baker.runner.ask(&hashctx)?;
             self.key_warnings.extend(doubts(&json, self.image.ignore == Ignore::All));

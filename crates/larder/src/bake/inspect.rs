@@ -21,6 +21,13 @@ pub(super) struct Inspected {
     variant: Option<String>,
     size: Option<u64>,
     config: Option<Config>,
+    history: Option<Vec<Step>>,
+}
+
+/// A step of the builds that an image comes from. Only podman tells them here.
+#[derive(Clone, Debug, Deserialize)]
+struct Step {
+    created_by: Option<String>,
 }
 
 /// As much of an image's own settings as matters here.
@@ -78,15 +85,20 @@ impl Inspected {
                 && !self.digests().any(|digest| names::is_digest_of(digest, name) && !digest.ends_with(&self.id()))
     }
 
+    /// Whether it is another image than that of the digest in the repository of `name`. One image
+    /// may have several digests: that of all its platforms, and that of its own.
+    pub(super) fn is_other(&self, name: &str, digest: &str) -> bool {
+        !self.digests().any(|known| names::is_digest_of(known, name) && known.ends_with(digest))
+    }
+
     /// Whether a build from the image may read more than its own Dockerfile says.
     ///
-    /// Limit: podman does not tell of `ONBUILD`.
+    /// Podman does not tell of `ONBUILD` but in the history. Limit: that keeps the line in images
+    /// built from such a one, whose instructions are done; in doubt those read as well.
     pub(super) fn reads_on_build(&self) -> bool {
-        let reads = |line: &String| {
-            let keyword = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-            matches!(keyword.as_str(), "ADD" | "COPY") || (keyword == "RUN" && line.contains("--mount"))
-        };
-        self.config.iter().flat_map(|config| &config.on_build).flatten().any(reads)
+        let told = self.config.iter().flat_map(|config| &config.on_build).flatten().map(String::as_str);
+        let steps = self.history.iter().flatten().filter_map(|step| step.created_by.as_deref());
+        told.chain(steps.filter_map(on_build)).any(reads)
     }
 
     /// Whether podman would take the image under `localhost/` for `name`.
@@ -116,6 +128,20 @@ impl Inspected {
     fn has_tag(&self, name: &str) -> bool {
         self.repo_tags.iter().flatten().any(|tag| tag == name)
     }
+}
+
+/// Whether the instruction may read more than it says.
+fn reads(line: &str) -> bool {
+    let keyword = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    matches!(keyword.as_str(), "ADD" | "COPY") || (keyword == "RUN" && line.contains("--mount"))
+}
+
+/// The instruction for later builds that a line of the history has: `ONBUILD COPY . /`, in docker's
+/// and buildah's spelling after `/bin/sh -c #(nop)`.
+fn on_build(line: &str) -> Option<&str> {
+    let line = line.split_once("#(nop)").map_or(line, |(_, line)| line).trim_start();
+    let (keyword, rest) = line.split_once(char::is_whitespace)?;
+    keyword.eq_ignore_ascii_case("ONBUILD").then(|| rest.trim_start())
 }
 
 #[cfg(test)]
@@ -158,6 +184,18 @@ mod tests {
     }
 
     #[test]
+    fn another_image_has_other_digests_of_the_name() {
+        let image =
+            inspected(r#"{"Id":"0","RepoDigests":["x.y/b@sha256:01","x.y/b@sha256:02","x.y/c@sha256:03"]}"#);
+        let is_other = |name, digest| image.is_other(name, digest);
+        assert!(is_other("x.y/b:1", "sha256:03") && is_other("x.y/b", "sha256:00"));
+        assert!(!is_other("x.y/b:1", "sha256:01") && !is_other("x.y/b:1", "sha256:02"));
+        assert!(
+            is_other("x.y/b:1", "sha256:03") && inspected(r#"{"Id":"0"}"#).is_other("x.y/b", "sha256:01")
+        );
+    }
+
+    #[test]
     fn instructions_for_later_builds_are_known_where_they_read() {
         let reads = |line: &str| {
             inspected(&format!(r#"{{"Id":"0","Config":{{"OnBuild":[{line}]}}}}"#)).reads_on_build()
@@ -167,6 +205,21 @@ mod tests {
         assert!(!reads(r#""RUN make","ENV A=COPY""#) && !reads(""));
         assert!(!inspected(r#"{"Id":"0","Config":{"OnBuild":null}}"#).reads_on_build());
         assert!(!inspected(r#"{"Id":"0","Config":null}"#).reads_on_build());
+    }
+
+    #[test]
+    fn instructions_for_later_builds_are_known_from_podmans_history() {
+        let reads = |line: &str| {
+            let history =
+                format!(r#"[{{"created_by":"COPY a /a"}},{{"empty_layer":true}},{{"created_by":"{line}"}}]"#);
+            inspected(&format!(r#"{{"Id":"0","Config":{{}},"History":{history}}}"#)).reads_on_build()
+        };
+        assert!(reads("/bin/sh -c #(nop)  ONBUILD COPY f /f") && reads("/bin/sh -c #(nop) ONBUILD add f /f"));
+        assert!(reads("ONBUILD COPY f /f") && reads("onbuild  RUN --mount=target=/s make"));
+        assert!(!reads("/bin/sh -c #(nop) ONBUILD RUN make") && !reads("/bin/sh -c echo ONBUILD COPY f /f"));
+        assert!(
+            !reads("ONBUILD") && !reads("") && !inspected(r#"{"Id":"0","History":null}"#).reads_on_build()
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
@@ -20,6 +21,7 @@ use super::inspect::inspect;
 use super::plan::{Planned, Remote};
 use super::{BakeError, Options};
 use crate::config::names;
+use crate::engine::Engine;
 use crate::lock::{self, LockFile, Locked};
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
@@ -46,6 +48,7 @@ pub(super) fn lock(
         for (context, digest) in locks.of_contexts(one)? {
             one.image.pin_context(&context, &digest);
         }
+        one.doubts = std::mem::take(&mut locks.doubts);
         for (address, pin) in locks.of_sources(one)? {
             let contexts = one.remotes.iter().filter(|remote| remote.address == address);
             for remote in contexts.cloned().collect::<Vec<_>>() {
@@ -83,11 +86,15 @@ pub(super) fn behind(
             if !seen.insert(full.clone()) {
                 continue;
             }
-            let locked = locks.file.get(&name).map(|locked| locked.digest.clone());
-            match locks.look_up(one, &name, locked.is_some(), true)? {
-                Found::Digest(now) if locked.as_ref() != Some(&now) => behind.push((full, locked, now)),
+            let old = locks.file.get(&name);
+            let found = locks.look_up(one, &name, old, true)?;
+            let locked = old.map(|locked| locked.digest.clone());
+            match found {
+                Found::Digest(now) | Found::OfEngine(now) if locked.as_ref() != Some(&now) => {
+                    behind.push((full, locked, now))
+                }
                 Found::Nothing => unknown.push(full),
-                Found::Digest(_) | Found::Local => {}
+                Found::Digest(_) | Found::OfEngine(_) | Found::Local => {}
             }
         }
         for Remote { address, is_repository, .. } in remotes(one) {
@@ -130,12 +137,18 @@ struct Locks<'a> {
     fetched: BTreeMap<String, Option<String>>,
     /// Images and addresses that larder.lock lacks, where it may not be written.
     missing: Vec<String>,
+    /// What was told of images that the engine replaced.
+    replaced: BTreeSet<String>,
+    /// The same, of the image that is looked at.
+    doubts: Vec<String>,
 }
 
 /// What a name stands for.
 #[derive(Clone)]
 enum Found {
     Digest(String),
+    /// The registry does not answer, and the engine has an image of its.
+    OfEngine(String),
     /// Only the engine has the image.
     Local,
     /// Neither registry nor engine knows.
@@ -148,7 +161,8 @@ impl<'a> Locks<'a> {
         let file = LockFile::load(&path)?;
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
         let (found, fetched, missing) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Ok(Self { options, tools, runner, path, file, today, found, fetched, missing })
+        let (replaced, doubts) = (BTreeSet::new(), Vec::new());
+        Ok(Self { options, tools, runner, path, file, today, found, fetched, missing, replaced, doubts })
     }
 
     /// Refuses to update what is not there.
@@ -188,7 +202,10 @@ impl<'a> Locks<'a> {
     fn digest(&mut self, planned: &Planned, name: &str) -> Result<Option<String>, RunError> {
         let old = self.file.get(name).cloned();
         match old {
-            Some(old) if !self.moves(planned, name, Some(&old)) => Ok(Some(old.digest)),
+            Some(old) if !self.moves(planned, name, Some(&old)) => {
+                self.compare(planned, name, &old)?;
+                Ok(Some(old.digest))
+            }
             old => self.resolved(planned, name, old),
         }
     }
@@ -233,7 +250,7 @@ impl<'a> Locks<'a> {
     fn moves(&self, planned: &Planned, name: &str, old: Option<&Locked>) -> bool {
         let is_old = |locked: &Locked| {
             let age = planned.image.refresh.filter(|_| !self.options.locked);
-            age.is_some_and(|age| days_between(locked.resolved, self.today) >= age.0.as_secs() / 86_400)
+            age.is_some_and(|age| is_older(locked.resolved, self.today, age.0))
         };
         let is_named = |updates: &Vec<String>| {
             let is_this =
@@ -253,11 +270,11 @@ impl<'a> Locks<'a> {
         let full = names::full(name);
         let found = match self.found.get(&full).cloned() {
             Some(found) => found,
-            None => self.ask(planned, name, old.is_some())?,
+            None => self.ask(planned, name, old.as_ref())?,
         };
         self.found.insert(full.clone(), found.clone());
         match (found, old) {
-            (Found::Digest(digest), _) => Ok(Some(digest)),
+            (Found::Digest(digest) | Found::OfEngine(digest), _) => Ok(Some(digest)),
             (_, Some(old)) => {
                 if self.options.update.is_some() {
                     let warning = format!("its registry does not answer for `{name}`: it stays as locked");
@@ -274,9 +291,10 @@ impl<'a> Locks<'a> {
     }
 
     /// Asks the engine whether the image is its own; then the registry; then the engine for the
-    /// registry's digest. One that was locked is the registry's.
-    fn ask(&self, planned: &Planned, name: &str, was_locked: bool) -> Result<Found, RunError> {
-        self.look_up(planned, name, was_locked, !self.options.locked)
+    /// registry's digest. One that was locked is the registry's; the engine is asked again only
+    /// where it was the engine that told: else it may well have what came before.
+    fn ask(&self, planned: &Planned, name: &str, old: Option<&Locked>) -> Result<Found, RunError> {
+        self.look_up(planned, name, old, !self.options.locked)
     }
 
     /// The same, in registries only where they may be asked.
@@ -284,26 +302,47 @@ impl<'a> Locks<'a> {
         &self,
         planned: &Planned,
         name: &str,
-        was_locked: bool,
+        old: Option<&Locked>,
         in_registries: bool,
     ) -> Result<Found, RunError> {
         let engine = planned.image.builder();
-        let own = if was_locked {
-            None
-        } else {
-            inspect(&[name], engine, self.tools, self.runner)?.pop().flatten()
+        let own = match old {
+            Some(old) if !old.of_engine => None,
+            _ => inspect(&[name], engine, self.tools, self.runner)?.pop().flatten(),
         };
-        if own.as_ref().is_some_and(|own| own.is_local(name, engine)) {
+        let is_local = own.as_ref().is_some_and(|own| own.is_local(name, engine));
+        if is_local && old.is_none() {
             return Ok(Found::Local);
         }
         if !in_registries {
             return Ok(Found::Nothing);
         }
-        let digest = match lock::in_registry(name, self.tools, self.runner)? {
-            None if own.is_some() => lock::in_engine(name, engine, self.tools, self.runner)?,
-            digest => digest,
+        if let Some(digest) = lock::in_registry(name, self.tools, self.runner)? {
+            return Ok(Found::Digest(digest));
+        }
+        let digest = match own {
+            Some(_) if !is_local => lock::in_engine(name, engine, self.tools, self.runner)?,
+            _ => None,
         };
-        Ok(digest.map_or(Found::Nothing, Found::Digest))
+        Ok(digest.map_or(Found::Nothing, Found::OfEngine))
+    }
+
+    /// Whether the engine, which told the digest that is locked, has another image of that name
+    /// now: somebody built it anew there. What is locked counts all the same, and that is told.
+    fn compare(&mut self, planned: &Planned, name: &str, old: &Locked) -> Result<(), RunError> {
+        if !old.of_engine {
+            return Ok(());
+        }
+        let engine = planned.image.builder();
+        let now = inspect(&[name], engine, self.tools, self.runner)?.pop().flatten();
+        if now.is_some_and(|now| now.is_other(name, &old.digest)) {
+            let doubt = replaced(name, engine);
+            if self.replaced.insert(doubt.clone()) {
+                self.say("warning", &doubt);
+            }
+            self.doubts.push(doubt);
+        }
+        Ok(())
     }
 
     /// What is not locked by now, and should be, a line each.
@@ -342,14 +381,18 @@ impl<'a> Locks<'a> {
         // Another bake may have written meanwhile.
         let mut file = LockFile::load(&self.path)?;
         for (name, found) in &self.found {
-            let Found::Digest(digest) = found else { continue };
-            let locked = Locked { digest: digest.clone(), resolved: self.today };
+            let (digest, of_engine) = match found {
+                Found::Digest(digest) => (digest, false),
+                Found::OfEngine(digest) => (digest, true),
+                Found::Local | Found::Nothing => continue,
+            };
+            let locked = Locked { digest: digest.clone(), resolved: self.today, of_engine };
             self.tell(name, &locked, self.file.get(name));
             file.set(name, locked);
         }
         for (address, now) in &self.fetched {
             let Some(digest) = now.clone() else { continue };
-            let locked = Locked { digest, resolved: self.today };
+            let locked = Locked { digest, resolved: self.today, of_engine: false };
             self.tell(address, &locked, self.file.source(address));
             file.set_source(address, locked);
         }
@@ -394,6 +437,21 @@ impl<'a> Locks<'a> {
     }
 }
 
+/// Whether what was resolved on that day is as old as that. The hour is not known: what is of today
+/// has no age.
+fn is_older(resolved: Date, today: Date, age: Duration) -> bool {
+    Duration::from_secs(days_between(resolved, today) * 86_400) >= age
+}
+
+/// What is told where the engine has another image now than it told.
+fn replaced(name: &str, engine: Engine) -> String {
+    format!(
+        "{} has another image as `{name}` now than larder.lock, which has it from there: `larder bake --update \
+         {name}` takes that",
+        engine.name()
+    )
+}
+
 fn days_between(from: Date, to: Date) -> u64 {
     from.until(to).map_or(0, |span| u64::try_from(span.get_days()).unwrap_or_default())
 }
@@ -429,6 +487,13 @@ fn remotes(planned: &Planned) -> impl Iterator<Item = &Remote> {
 mod tests {
     use super::*;
     use jiff::civil::date;
+
+    #[test]
+    fn an_age_of_hours_is_no_age_of_nothing() {
+        let (day, hour) = (date(2026, 3, 1), Duration::from_secs(3_600));
+        assert!(!is_older(day, day, 12 * hour) && is_older(day, date(2026, 3, 2), 12 * hour));
+        assert!(!is_older(day, date(2026, 3, 2), 36 * hour) && is_older(day, date(2026, 3, 3), 36 * hour));
+    }
 
     #[test]
     fn days_are_counted_over_months() {

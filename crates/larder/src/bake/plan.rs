@@ -55,6 +55,8 @@ pub(super) struct Planned {
     pub(super) sources: BTreeMap<String, String>,
     /// The build args that no stage declares.
     pub(super) unused_args: Vec<String>,
+    /// What larder.lock leaves in doubt; that was told.
+    pub(super) doubts: Vec<String>,
 }
 
 /// Something that a build fetches.
@@ -184,6 +186,7 @@ impl Planner<'_, '_> {
             contexts,
             sources,
             unused_args,
+            doubts: Vec::new(),
         };
         self.planned.push(one);
         Ok(())

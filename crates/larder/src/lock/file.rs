@@ -34,6 +34,8 @@ pub struct Locked {
     pub digest: String,
     /// The day on which it was resolved.
     pub resolved: Date,
+    /// Whether the engine said so, while the registry did not answer.
+    pub of_engine: bool,
 }
 
 /// What larder.lock says: by the images' full names, and by the addresses that builds fetch.
@@ -114,6 +116,9 @@ struct Entry {
     name: Spanned<String>,
     digest: Spanned<String>,
     resolved: Spanned<String>,
+    /// Only there where it is true: an earlier larder knows no such line.
+    #[serde(default)]
+    engine: bool,
 }
 
 impl LockFile {
@@ -177,14 +182,15 @@ impl LockFile {
 
     fn text(&self) -> String {
         let mut text = format!("{HEAD}version = {VERSION}\n");
-        for (name, Locked { digest, resolved }) in &self.images {
+        for (name, Locked { digest, resolved, of_engine }) in &self.images {
+            let engine = if *of_engine { "engine = true\n" } else { "" };
             // A string has no way to fail.
             let _ = write!(
                 text,
-                "\n[[image]]\nname = \"{name}\"\ndigest = \"{digest}\"\nresolved = \"{resolved}\"\n"
+                "\n[[image]]\nname = \"{name}\"\ndigest = \"{digest}\"\nresolved = \"{resolved}\"\n{engine}"
             );
         }
-        for (address, Locked { digest, resolved }) in &self.sources {
+        for (address, Locked { digest, resolved, .. }) in &self.sources {
             let kind = if is_digest(digest) { "digest" } else { "commit" };
             let _ = write!(
                 text,
@@ -245,7 +251,8 @@ impl Entry {
         if !is_digest(self.digest.get_ref()) {
             return Err(bad(&self.digest, "a digest"));
         }
-        Ok(Locked { digest: self.digest.into_inner(), resolved: day(&self.resolved)? })
+        let resolved = day(&self.resolved)?;
+        Ok(Locked { digest: self.digest.into_inner(), resolved, of_engine: self.engine })
     }
 }
 
@@ -254,10 +261,10 @@ impl SourceEntry {
         let resolved = day(&self.resolved)?;
         match (self.digest, self.commit) {
             (Some(digest), None) if is_digest(digest.get_ref()) => {
-                Ok(Locked { digest: digest.into_inner(), resolved })
+                Ok(Locked { digest: digest.into_inner(), resolved, of_engine: false })
             }
             (None, Some(commit)) if is_commit(commit.get_ref()) => {
-                Ok(Locked { digest: commit.into_inner(), resolved })
+                Ok(Locked { digest: commit.into_inner(), resolved, of_engine: false })
             }
             (Some(digest), _) => Err(bad(&digest, "a digest alone")),
             (None, Some(commit)) => Err(bad(&commit, "a whole commit")),
@@ -338,7 +345,7 @@ mod tests {
     }
 
     fn locked(digit: &str) -> Locked {
-        Locked { digest: digest(digit), resolved: DAY }
+        Locked { digest: digest(digit), resolved: DAY, of_engine: false }
     }
 
     #[track_caller]
@@ -364,9 +371,19 @@ mod tests {
     }
 
     #[test]
+    fn what_the_engine_said_is_told_apart() {
+        let mut lock = LockFile::default();
+        lock.set("debian:12", locked("b"));
+        assert!(!lock.text().contains("engine ="), "an earlier larder reads what registries said");
+        lock.set("registry.invalid/x/b:1", Locked { of_engine: true, ..locked("a") });
+        assert!(lock.text().ends_with("resolved = \"2026-03-09\"\nengine = true\n"), "{}", lock.text());
+        assert_eq!(parse(&lock.text()).expect("a good file"), lock);
+    }
+
+    #[test]
     fn addresses_follow_the_images() {
         let mut lock = LockFile::default();
-        let commit = Locked { digest: "c0".repeat(20), resolved: DAY };
+        let commit = Locked { digest: "c0".repeat(20), resolved: DAY, of_engine: false };
         lock.set_source("https://x/r.git#main", commit.clone());
         lock.set_source("https://x/f", locked("a"));
         lock.set("debian:12", locked("b"));

@@ -101,6 +101,46 @@ fn a_registry_that_does_not_answer_leaves_what_is_locked() {
     assert!(lock.is_some_and(|lock| lock.contains(&"1".repeat(64))));
 }
 
+/// Without a registry: the engine has the image under the digest of the file `digest`.
+fn on_the_engines() -> Project {
+    let digest = "debian@$(cat digest)";
+    let inspect = format!(
+        "image) [ \"$3\" = debian:12 ] && echo \"[{{\\\"Id\\\":\\\"sha256:1d\\\",\\\"RepoDigests\\\":[\\\"{digest}\\\"]}}]\"; "
+    );
+    let resolve = "case $1 in has|load) exit 1;; resolve) [ $3 = --engine ] && cat digest || exit 2;; esac";
+    on_a_tag("").tool("imgtar", resolve).docker(&DOCKER.replace("image) ", &inspect))
+}
+
+#[test]
+fn what_the_engine_told_is_asked_of_it_again() {
+    let project = on_the_engines();
+    project.bake().ended(Outcome::Yes, "built").silent();
+    let lock = project.lock().expect("a lock");
+    assert!(lock.contains(&"1".repeat(64)) && lock.ends_with("engine = true\n"), "{lock}");
+    assert_eq!(project.bake().report[0]["key_warnings"], serde_json::json!([]));
+    let project = project.has("2").with(|options| options.doubts = true);
+    let result = project.bake();
+    let doubts = result.report[0]["key_warnings"].to_string();
+    assert!(doubts.contains("`larder bake --update debian:12`"), "{doubts}");
+    assert!(result.calls.iter().any(|call| call.contains(&format!("=sha256:{}", "1".repeat(64)))));
+    assert_eq!(project.lock(), Some(lock));
+    let project = project.with(|options| options.update = Some(Vec::new()));
+    assert_eq!(project.bake().report[0]["key_warnings"], serde_json::json!([]));
+    assert!(project.lock().expect("a lock").contains(&"2".repeat(64)));
+}
+
+#[test]
+fn what_a_registry_told_is_not_asked_of_the_engine() {
+    let project = on_the_engines();
+    let lock = "version = 1\n[[image]]\nname = \"docker.io/library/debian:12\"\n";
+    let lock = format!("{lock}digest = \"sha256:{}\"\nresolved = \"2026-03-09\"\n", "3".repeat(64));
+    fs::write(project.root.join("larder.lock"), &lock).expect("a file");
+    project
+        .with(|options| options.update = Some(Vec::new()))
+        .bake()
+        .never_called("imgtar resolve -q --engine");
+}
+
 #[test]
 fn a_damaged_lock_is_an_error_before_anything_runs() {
     let project = on_a_tag("");
