@@ -91,7 +91,7 @@ pub(super) fn behind(
             let locked = old.map(|locked| locked.digest.clone());
             match found {
                 Found::Digest(now) | Found::OfEngine(now) if locked.as_ref() != Some(&now) => {
-                    behind.push((full, locked, now))
+                    behind.push((full, locked, now));
                 }
                 Found::Nothing => unknown.push(full),
                 Found::Digest(_) | Found::OfEngine(_) | Found::Local => {}

@@ -77,6 +77,46 @@ fn a_file_that_its_user_changed_since_stays() {
 }
 
 #[test]
+fn a_file_becomes_a_folder_and_a_folder_a_file() {
+    let desk = Desk::new();
+    desk.put("one", &["dist", "out/a", "out/deep/b"]).expect("written");
+    assert_eq!(desk.put("two", &["dist/deep/a", "out"]).expect("written"), 2);
+    assert_eq!(desk.has("dist/deep/a").as_deref(), Some("two dist/deep/a"));
+    assert_eq!(desk.has("out").as_deref(), Some("two out"));
+    assert!(desk.is_sound("two"));
+    desk.put("one", &["dist", "out/a", "out/deep/b"]).expect("written");
+    assert!(desk.is_sound("one"));
+}
+
+#[test]
+fn what_a_killed_bake_left_in_the_way_goes() {
+    let desk = Desk::new();
+    let files = [("dist", None), ("dist/a", None)].map(|(file, state)| (file.into(), state)).into();
+    desk.ledger().write("app", &Record { files, ..Record::default() });
+    fs::write(desk.root.join("dist"), "half").expect("a file");
+    desk.put("two", &["dist/a"]).expect("written");
+    assert_eq!(desk.has("dist/a").as_deref(), Some("two dist/a"));
+}
+
+#[test]
+fn a_users_file_in_the_way_stays_and_nothing_is_written() {
+    let desk = Desk::new();
+    desk.put("one", &["dist", "out/a"]).expect("written");
+    fs::write(desk.root.join("out/mine"), "mine").expect("a file");
+    let refused = desk.put("two", &["dist/a", "out"]).expect_err("a user's file");
+    assert!(matches!(refused, OutputError::Folder { .. }), "{refused:?}");
+    assert_eq!(desk.has("dist").as_deref(), Some("one dist"));
+    fs::remove_file(desk.root.join("out/mine")).expect("a file");
+    fs::create_dir(desk.root.join("out/empty")).expect("a folder");
+    desk.put("two", &["dist/a", "out"]).expect_err("a user's folder");
+    assert_eq!(desk.has("out/a").as_deref(), Some("one out/a"));
+    fs::write(desk.root.join("dist"), "edited by hand").expect("a file");
+    let refused = desk.put("two", &["a", "dist/a"]).expect_err("a user's file");
+    assert!(matches!(refused, OutputError::Place { .. }), "{refused:?}");
+    assert_eq!((desk.has("a"), desk.has("dist").as_deref()), (None, Some("edited by hand")));
+}
+
+#[test]
 fn what_is_there_and_sound_is_known() {
     let desk = Desk::new();
     desk.put("one", &["a", "b"]).expect("written");
