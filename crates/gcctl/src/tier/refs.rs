@@ -103,21 +103,21 @@ fn on_branch(
     Ok(used)
 }
 
+/// What git prints.
+fn ask(folder: &Utf8Path, args: &[&str]) -> Result<String> {
+    told(folder, args, |_| true)
+}
+
 /// The same, where what git warns of is a refusal, too: a branch that it cannot read would not
 /// count.
 fn strictly(folder: &Utf8Path, args: &[&str]) -> Result<String> {
-    let output = git(folder, args).output().map_err(|error| Error::Git { reason: error.to_string() })?;
-    if !output.status.success() || !output.stderr.is_empty() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Error::Git { reason: storekit::printable(said.trim()).to_string() });
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    told(folder, args, <[u8]>::is_empty)
 }
 
-/// What git prints.
-fn ask(folder: &Utf8Path, args: &[&str]) -> Result<String> {
+/// What git prints, where it ends well and its messages will do.
+fn told(folder: &Utf8Path, args: &[&str], will_do: impl Fn(&[u8]) -> bool) -> Result<String> {
     let output = git(folder, args).output().map_err(|error| Error::Git { reason: error.to_string() })?;
-    if !output.status.success() {
+    if !output.status.success() || !will_do(&output.stderr) {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(Error::Git { reason: storekit::printable(said.trim()).to_string() });
     }
@@ -204,7 +204,7 @@ mod tests {
         repository.git("branch -D old");
         assert_eq!(repository.used(&images, 1), [1]);
         assert_eq!(repository.used(&images, 2), [0, 1]);
-        repository.git("checkout -q --detach old@{0}".replace("old@{0}", &first).as_str());
+        repository.git(&format!("checkout -q --detach {first}"));
         repository.git("branch -D main");
         assert_eq!(repository.used(&images, 1), [0], "what is checked out counts");
     }

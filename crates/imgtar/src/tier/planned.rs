@@ -1,6 +1,6 @@
 //! Which keys of a place a plan of `gcctl` lets go.
 //!
-//! Source: FORMAT.md, "A plan of gcctl". Lines of other kinds are about what a store does by
+//! Source: gcctl's FORMAT.md, "Plans". Lines of other kinds are about what a store does by
 //! itself.
 
 use std::io::BufRead;

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RANGE, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use storekit::{Digest, PackageEntry, PackageKey, StoredResponse};
 
@@ -19,14 +19,14 @@ use crate::error::explained;
 use crate::fetch::{self, Ask};
 use crate::observe::meter::{self, add};
 use crate::response::body::{Body, End, Source};
-use crate::response::flight::{Flight, Growing, Stage, Trouble};
+use crate::response::flight::{Flight, Growing, Stage};
 use crate::response::reply::{Question, own, reply};
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
 use crate::rules::cache_status::{CacheStatus, Forward};
 use crate::rules::merge::take_cookies;
 use crate::rules::request::{self, Wishes};
-use crate::rules::reuse::{self, Failure, Reuse};
+use crate::rules::reuse::{self, Reuse};
 use crate::rules::vary;
 use crate::store::{self, Known, Shelved};
 use crate::wire::guard::Wire;
@@ -90,7 +90,7 @@ struct Boarding {
 
 /// What a stored response is handed on for.
 #[derive(Clone, Copy, Debug)]
-struct Served {
+pub(super) struct Served {
     result: meter::Result,
     collapsed: bool,
     forward: Option<(Forward, Option<u16>)>,
@@ -100,7 +100,7 @@ struct Served {
 impl Served {
     const HIT: Self = Self { result: meter::Result::Hit, collapsed: false, forward: None, detail: None };
 
-    fn stale(detail: &'static str) -> Self {
+    pub(super) fn stale(detail: &'static str) -> Self {
         Self { result: meter::Result::Stale, detail: Some(detail), ..Self::HIT }
     }
 }
@@ -147,7 +147,7 @@ impl Lookup {
     }
 
     /// For how many more seconds the answer is fresh here.
-    fn ttl(&self, answer: &Answer) -> i64 {
+    pub(super) fn ttl(&self, answer: &Answer) -> i64 {
         answer.ttl(&self.ruling, self.target.heuristic, cache::now())
     }
 
@@ -165,7 +165,7 @@ impl Lookup {
     }
 
     /// The newest stored response that answers the request and is what it has to be.
-    fn select<'a>(&self, known: &'a Known) -> Option<&'a Shelved> {
+    pub(super) fn select<'a>(&self, known: &'a Known) -> Option<&'a Shelved> {
         known.select_where(&self.headers, |stored| self.ruling.accepts(stored))
     }
 
@@ -439,7 +439,7 @@ impl Lookup {
 
     /// The reply that reads along with what is being stored; `None` where that has broken off. Its
     /// age is that at the time `at`, if any.
-    async fn along(
+    pub(super) async fn along(
         &self,
         growing: &Growing,
         at: Option<i64>,
@@ -457,61 +457,6 @@ impl Lookup {
         Some(reply(&self.question(), &growing.answer, source, size, age, status))
     }
 
-    /// What stands in for an upstream that failed to answer this request, which was passed on: what
-    /// is being stored at that moment, else what is stored, where it may.
-    pub(crate) async fn stand_in(
-        &self,
-        cache: &Arc<Cache>,
-        failure: Failure,
-    ) -> Option<(Response<Body>, meter::Result)> {
-        if self.passes_the_store() {
-            return None;
-        }
-        // What is being stored goes first: where it ends meanwhile, it is found in the store.
-        if let Some(response) = self.growing_stand_in(cache, failure).await {
-            return Some((response, meter::Result::Stale));
-        }
-        let known = cache.shelf.find(&self.key)?;
-        let found = self.select(&known)?;
-        match self.stored_stand_in(cache, failure, found).await? {
-            Handled::Answered(response, result) => Some((*response, result)),
-            Handled::Forward(_) => None,
-        }
-    }
-
-    async fn growing_stand_in(&self, cache: &Cache, failure: Failure) -> Option<Response<Body>> {
-        let growing = cache.flights.find(&self.flight_key())?.growing()?;
-        let answer = &growing.answer;
-        if !(answer.answers(&self.headers) && self.may_stand_in(answer, failure)) {
-            return None;
-        }
-        let now = cache::now();
-        let status = CacheStatus {
-            hit: true,
-            ttl: Some(self.ttl(answer)),
-            collapsed: true,
-            detail: Some(UPSTREAM_FAILED),
-            ..CacheStatus::default()
-        };
-        self.along(&growing, Some(now), &status).await
-    }
-
-    async fn stored_stand_in(
-        &self,
-        cache: &Arc<Cache>,
-        failure: Failure,
-        found: &Shelved,
-    ) -> Option<Handled> {
-        if !self.may_stand_in(&found.answer, failure) {
-            return None;
-        }
-        let handled = self.serve(cache, found, Served::stale(UPSTREAM_FAILED)).await?;
-        if let Some(known) = cache.shelf.find(&self.key) {
-            cache.shelf.touch(&self.key, &known, cache::now());
-        }
-        Some(handled)
-    }
-
     /// Whether the whole body must not be handed on as it comes.
     #[must_use]
     pub(crate) fn must_be_compared(&self) -> bool {
@@ -519,7 +464,7 @@ impl Lookup {
     }
 
     /// Whether nothing that is stored may be an answer, whatever becomes of the request.
-    fn passes_the_store(&self) -> bool {
+    pub(super) fn passes_the_store(&self) -> bool {
         let reads = matches!(self.method, Method::GET | Method::HEAD);
         if !self.ruling.is_http() {
             return !reads;
@@ -558,27 +503,8 @@ impl Lookup {
         }
     }
 
-    /// What is stored stands in for an upstream that failed, where it may; else the failure is
-    /// told.
-    async fn failed(&self, cache: &Arc<Cache>, trouble: &Trouble, stored: Option<&Shelved>) -> Handled {
-        if let Some(found) = stored
-            && let Some(handled) = self.stored_stand_in(cache, trouble.failure, found).await
-        {
-            return handled;
-        }
-        if trouble.failure == Failure::Error {
-            // That answer was not kept; a client that cannot do without it asks for one.
-            return Handled::Forward(Forward::Stale);
-        }
-        let status = StatusCode::from_u16(trouble.status).unwrap_or(StatusCode::BAD_GATEWAY);
-        let cache_status = CacheStatus { detail: Some(UPSTREAM_FAILED), ..CacheStatus::default() };
-        let mut response = own(status, trouble.message.clone(), Some(&cache_status));
-        response.headers_mut().extend(trouble.pause.map(|seconds| (RETRY_AFTER, seconds.into())));
-        (response, meter::Result::Error).into()
-    }
-
     /// Hands on what is stored; `None` where its body is not there or not sound.
-    async fn serve(&self, cache: &Arc<Cache>, found: &Shelved, served: Served) -> Option<Handled> {
+    pub(super) async fn serve(&self, cache: &Arc<Cache>, found: &Shelved, served: Served) -> Option<Handled> {
         let file = match cache.shelf.body(&found.stored.digest).await {
             Ok(store::FoundBody::Sound(file)) if has_size(&file, found.stored.size) => file,
             // An entry that says another size is not what was written, whatever else it says.
@@ -632,13 +558,6 @@ impl Lookup {
         }
         None
     }
-
-    fn may_stand_in(&self, answer: &Answer, failure: Failure) -> bool {
-        let (now, heuristic) = (cache::now(), self.target.heuristic);
-        answer.stands_by_rule(&self.ruling, now).unwrap_or_else(|| {
-            reuse::may_stand_in(&answer.policy, answer.lifetime(heuristic), answer.age(now), failure)
-        })
-    }
 }
 
 fn has_size(file: &File, size: u64) -> bool {
@@ -646,79 +565,4 @@ fn has_size(file: &File, size: u64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::outside::tests::Nobody;
-    use http::Uri;
-    use http::header::CACHE_CONTROL;
-    use storekit::Store;
-
-    /// Stores a response, as a fetch does that ends.
-    fn store(cache: &Cache, key: &PackageKey, body: &[u8], lifetime: i64) -> Shelved {
-        let mut writer = cache.shelf.begin().unwrap();
-        writer.write(body).unwrap();
-        let lease = writer.finish(None).unwrap();
-        let times = Times { requested: cache::now(), received: cache::now() };
-        let field = HeaderValue::from_str(&format!("max-age={lifetime}")).unwrap();
-        let headers = HeaderMap::from_iter([(CACHE_CONTROL, field)]);
-        let answer = Answer::new(StatusCode::OK, &headers, &HeaderMap::new(), times);
-        let response = answer.to_stored(lease.digest(), lease.size());
-        cache.shelf.change(key, &[lease], |entry| entry.responses = vec![response]).unwrap();
-        cache.shelf.find(key).unwrap().responses.first().unwrap().clone()
-    }
-
-    #[tokio::test]
-    async fn a_request_whose_fetch_ends_as_it_looks_begins_no_other() {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = camino::Utf8Path::from_path(dir.path()).unwrap();
-        let packages = Store::open_or_create(folder).unwrap();
-        let cache = Arc::new(Cache::new(Config::default(), packages, Arc::new(Nobody)).unwrap());
-        // Nobody listens there: whatever is asked for comes to nothing.
-        let url = Uri::from_static("http://127.0.0.1:1/b");
-        let key = PackageKey::new("generic", "127.0.0.1:1", url.to_string(), None);
-        let lookup = Lookup {
-            method: Method::GET,
-            headers: HeaderMap::new(),
-            target: Target { source: "127.0.0.1:1".to_owned(), url, ..Target::default() },
-            package: Package::default(),
-            ruling: Ruling::default(),
-            key: key.clone(),
-            config: cache.config(),
-            wire: None,
-        };
-        let asked = |boarding: &Boarding| !matches!(boarding.flight.stage(), Stage::Stored);
-
-        // It saw nothing, and there is something now.
-        let first = store(&cache, &key, b"first", 60);
-        let boarding = lookup.fetch(&cache, None, None);
-        assert!(!asked(&boarding) && cache.flights.count() == 0);
-        let handled = lookup.await_flight(&cache, boarding, Forward::UriMiss, None).await;
-        assert!(
-            matches!(&handled, Handled::Answered(it, meter::Result::Hit) if it.status() == StatusCode::OK)
-        );
-
-        // The same of a part, for which the whole is not fetched.
-        let mut part = lookup.clone();
-        part.headers.insert(RANGE, HeaderValue::from_static("bytes=0-1"));
-        let handled = part.miss(&cache, &Wishes::default(), Forward::UriMiss, None).await;
-        let is_part = |it: &Response<Body>| it.status() == StatusCode::PARTIAL_CONTENT;
-        assert!(matches!(&handled, Handled::Answered(it, meter::Result::Hit) if is_part(it)));
-        let handled = part.miss(&cache, &Wishes::default(), Forward::UriMiss, Some(&first)).await;
-        assert!(matches!(handled, Handled::Forward(_)));
-
-        // It saw just this, which was of no use.
-        assert!(asked(&lookup.fetch(&cache, None, Some(&first))));
-        cache.flights.landed().await;
-
-        // It asks about that, and there is a newer one.
-        let second = store(&cache, &key, b"second", 60);
-        assert!(!asked(&lookup.fetch(&cache, Some(&first), Some(&first))));
-        assert!(asked(&lookup.fetch(&cache, Some(&second), Some(&second))));
-        cache.flights.landed().await;
-
-        // The newer one may not be handed on without a question either.
-        store(&cache, &key, b"third", 0);
-        assert!(asked(&lookup.fetch(&cache, Some(&second), Some(&second))));
-        cache.flights.landed().await;
-    }
-}
+mod tests;

@@ -5,4 +5,5 @@
 
 pub(crate) mod forward;
 pub(crate) mod lookup;
+mod stand_in;
 pub(crate) mod tunnel;
