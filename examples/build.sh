@@ -4,11 +4,12 @@ set -eu
 
 key=$(hashctx -f Dockerfile .)
 if ! imgtar load "$key"; then
-    hashctx --manifest -f Dockerfile . > inputs.larder
+    inputs=$(mktemp)
+    trap 'rm "$inputs"' EXIT
+    hashctx --manifest -f Dockerfile . > "$inputs"
     docker build -t example-site .
     # An edit during the build is never saved.
     if [ "$(hashctx -f Dockerfile .)" = "$key" ]; then
-        imgtar save --manifest inputs.larder "$key" example-site
+        imgtar save --manifest "$inputs" "$key" example-site
     fi
-    rm inputs.larder
 fi

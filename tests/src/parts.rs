@@ -62,6 +62,8 @@ pub enum Part {
     Nginx,
     /// openssl, for certificates.
     Openssl,
+    /// OpenSSH's agent, and what makes keys for it.
+    Ssh,
     /// strace, and the right to trace a process of one's own.
     Strace,
     /// A root file system as a tar, named by `LARDER_TEST_BASE` or made by `.ci/run`.
@@ -266,6 +268,7 @@ impl Part {
             Self::Curl => succeeds("curl", &["--version"]),
             Self::Nginx => succeeds("nginx", &["-v"]),
             Self::Openssl => succeeds("openssl", &["version"]),
+            Self::Ssh => ["ssh-agent", "ssh-add", "ssh-keygen"].iter().all(|name| on_path(name).is_some()),
             Self::Strace => succeeds("strace", &["-o", "/dev/null", "true"]),
             Self::CacheTests => !cache_tests().is_empty(),
             Self::Base => base().is_some_and(|path| File::open(path).is_ok()),
@@ -318,6 +321,7 @@ impl fmt::Display for Part {
             Self::Curl => "`curl`",
             Self::Nginx => "`nginx`",
             Self::Openssl => "`openssl`",
+            Self::Ssh => "OpenSSH's `ssh-agent`, `ssh-add` and `ssh-keygen`",
             Self::Strace => "`strace`, with the right to trace",
             Self::CacheTests => "the npm package `http-cache-tests`, as `.ci/run` installs it",
             Self::Base => "a base image's tar in `LARDER_TEST_BASE`",

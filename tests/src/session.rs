@@ -280,6 +280,15 @@ impl Session {
         (ran.code() == 0).then(|| ran.stdout().trim().to_owned())
     }
 
+    /// What is in a file of an engine's image. No program of the image runs.
+    #[must_use]
+    pub fn file_of(&self, engine: &str, image: &str, file: &str) -> String {
+        let line = format!(
+            "c=$({engine} create {image} none) && {engine} cp $c:{file} - | tar -xO; {engine} rm $c >/dev/null"
+        );
+        self.run(&line).ok().stdout()
+    }
+
     /// Where all blobs of the store's images are, the largest first.
     #[must_use]
     pub fn blobs(&self) -> Vec<Utf8PathBuf> {

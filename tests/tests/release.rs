@@ -104,10 +104,11 @@ fn examples() -> Session {
 
 /// The command lines of an example for a CI service: `run:` of each step, or those of `script:`.
 fn lines(session: &Session, file: &str, program: &str) -> Vec<String> {
+    let file = session.path(file);
     let script = format!(
         "python3 -c 'import json, yaml; d = yaml.safe_load(open(\"{file}\")); print(json.dumps({program}))'"
     );
-    let lines = session.run(&script).ok().json();
+    let lines = Session::new().run(&script).ok().json();
     lines.as_array().expect("a list").iter().filter_map(|line| line.as_str().map(str::to_owned)).collect()
 }
 
@@ -133,23 +134,65 @@ fn the_examples_run_with_the_installed_tools_alone() {
 }
 
 #[test]
-fn the_examples_for_other_runners_run_too() {
-    if !have(&[Part::Release, Part::Docker, Part::Just, Part::Yaml]) {
+fn the_example_for_just_runs_too() {
+    if !have(&[Part::Release, Part::Docker, Part::Just]) {
         return;
     }
     let session = examples();
     let just = parts::on_path("just").expect("just");
     session.run(&format!("{just} images && {just} why && {just} clean")).ok();
-    let session = examples().env("LARDER_DIR", ".larder");
-    let github = lines(&session, "github.yml", "[s.get(\"run\") for s in d[\"jobs\"][\"bake\"][\"steps\"]]");
-    assert_eq!(github.len(), 3, "{github:?}");
-    for line in github.iter().filter(|line| !line.starts_with("pip install")) {
-        session.run(line).ok();
-    }
-    let gitlab = lines(&session, "gitlab.yml", "d[\"images\"][\"script\"]");
-    assert_eq!(gitlab.len(), 2, "{gitlab:?}");
-    for line in &gitlab {
-        session.run(line).ok();
-    }
     session.run("docker image rm example-site:latest").ok();
+}
+
+/// The example project on a machine of a CI service: the system's own programs, pip with our wheel
+/// and no other, and an apt-get that notes in `../apt` what it is to install.
+fn runner() -> Session {
+    let session = examples();
+    session.run("python3 -m venv ../env").ok();
+    session.script("../env/bin/apt-get", "echo \"$@\" >>../apt");
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", session.aside("env/bin"));
+    session.env("PATH", &path).env("PIP_NO_INDEX", "1").env("PIP_FIND_LINKS", release().as_str())
+}
+
+#[test]
+fn the_examples_for_ci_services_install_and_run() {
+    if !have(&[Part::Release, Part::Docker, Part::Python, Part::Yaml]) {
+        return;
+    }
+    let github = runner();
+    let steps = lines(&github, "github.yml", "[s.get(\"run\") for s in d[\"jobs\"][\"bake\"][\"steps\"]]");
+    let gitlab = runner().env("LARDER_DIR", ".larder");
+    let jobs = lines(&gitlab, "gitlab.yml", "d[\"images\"][\"before_script\"] + d[\"images\"][\"script\"]");
+    for (session, steps, count) in [(&github, steps, 3), (&gitlab, jobs, 4)] {
+        assert_eq!(steps.len(), count, "{steps:?}");
+        session.run("! command -v larder").ok();
+        for step in &steps {
+            session.run(step).ok();
+        }
+        assert!(session.run("larder bake --check").ok().stdout().contains("hit"));
+    }
+    let said = gitlab.run("larder bake --check --strict").ok().stderr();
+    assert_eq!(said, "", "the store is hidden from the engine");
+    gitlab.run("grep 'install .* docker-cli git' ../apt").ok();
+    gitlab.run("docker image rm example-site:latest").ok();
+}
+
+#[test]
+fn what_is_written_for_ci_services_installs_and_runs() {
+    if !have(&[Part::Release, Part::Docker, Part::Python, Part::Yaml]) {
+        return;
+    }
+    let steps = "[s[\"run\"] for j in d[\"jobs\"].values() for s in j[\"steps\"] if \"run\" in s]";
+    for (forge, steps, count) in
+        [("github", steps, 2), ("gitlab", "d[\"default\"][\"before_script\"] + d[\"ci\"][\"script\"]", 3)]
+    {
+        let session = runner();
+        session.run(&format!("../opt/bin/larder ci --emit {forge} >ci.yml")).ok();
+        let steps = lines(&session, "ci.yml", steps);
+        assert_eq!(steps.len(), count, "{steps:?}");
+        for step in &steps {
+            session.run(step).ok();
+        }
+        session.run("docker image rm example-site:latest").ok();
+    }
 }

@@ -151,21 +151,21 @@ struct LimitArgs {
     ///
     /// What refers to an image (a signature, an attestation, an SBOM) goes with it and does not
     /// count.
-    #[arg(long, value_name = "N", value_parser = gcctl::limits::count)]
+    #[arg(long, value_name = "N", value_parser = toolkit::tables::count)]
     max_images: Option<u64>,
     /// Keep at most this many disks
     ///
     /// Where this is set, disks do not count for `--max-images`.
-    #[arg(long, value_name = "N", value_parser = gcctl::limits::count)]
+    #[arg(long, value_name = "N", value_parser = toolkit::tables::count)]
     max_disks: Option<u64>,
     /// Keep at most this many images of each name: the last used ones
     ///
     /// The name is the one in larder.toml, else the first that a load restores. An image without
     /// either has no such limit.
-    #[arg(long, value_name = "N", value_parser = gcctl::limits::count)]
+    #[arg(long, value_name = "N", value_parser = toolkit::tables::count)]
     max_per_image: Option<u64>,
     /// Keep the last used images of each name, so many, whatever the other limits say
-    #[arg(long, value_name = "N", value_parser = gcctl::limits::count)]
+    #[arg(long, value_name = "N", value_parser = toolkit::tables::count)]
     keep_last: Option<u64>,
     /// Occupy at most this many bytes, trash included: 500MB, 10GB, 10GiB
     ///

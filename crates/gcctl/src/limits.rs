@@ -1,15 +1,14 @@
 //! The limits of a store: flag > `LARDER_*` variable > `[gcctl]` and `[pkgcache]` of a settings
 //! file > none.
 
-use std::fmt::{self, Display};
-use std::str::FromStr;
+use std::fmt::Display;
 use std::time::Duration;
 
-use serde::de::{self, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use storekit::{Age, ByteSize, WrittenSize};
 use thiserror::Error;
 use toolkit::settings::{Settings, SettingsError};
+use toolkit::tables::{StoreLimits, count};
 
 /// How long removed things stay in the trash, unless another time is said.
 pub const TRASH_GRACE: Age = Age(Duration::from_secs(24 * 3600));
@@ -42,32 +41,6 @@ pub struct Limits {
     pub min_free: Option<WrittenSize>,
     /// How long removed things could be brought back; [`TRASH_GRACE`] where nothing is said.
     pub trash_grace: Option<Age>,
-}
-
-/// The table `[gcctl]`.
-#[derive(Default, Deserialize)]
-#[serde(
-    rename_all = "kebab-case",
-    deny_unknown_fields,
-    default,
-    expecting = "limits, such as `max-size = \"20GB\"`"
-)]
-struct Table {
-    #[serde(deserialize_with = "written_count")]
-    max_images: Option<u64>,
-    #[serde(deserialize_with = "written_count")]
-    max_disks: Option<u64>,
-    #[serde(deserialize_with = "written_count")]
-    max_per_image: Option<u64>,
-    #[serde(deserialize_with = "written_count")]
-    keep_last: Option<u64>,
-    max_size: Option<WrittenSize>,
-    max_age: Option<Age>,
-    min_free: Option<WrittenSize>,
-    trash_grace: Option<Age>,
-    /// Not a limit: `larder bake` reads it.
-    #[serde(rename = "after-bake")]
-    _after_bake: Option<bool>,
 }
 
 /// Of the table `[pkgcache]`, what is a limit. All else in it is pkgcache's to judge.
@@ -117,7 +90,7 @@ impl Limits {
         Ok(variables.or(Self::of_tables(&settings.values("gcctl")?, &settings.table("pkgcache")?)))
     }
 
-    fn of_tables(table: &Table, packages: &PackageTable) -> Self {
+    fn of_tables(table: &StoreLimits, packages: &PackageTable) -> Self {
         Self {
             max_images: table.max_images,
             max_disks: table.max_disks,
@@ -205,38 +178,6 @@ fn variable<T, E: Display>(
 ) -> Result<Option<T>, LimitsError> {
     let text = settings.environment().get(name);
     text.map(parse).transpose().map_err(|error| LimitsError::Variable { name, reason: error.to_string() })
-}
-
-/// Text that is not a number of images.
-#[derive(Clone, Debug, Error)]
-#[error("{0:?} is not a number of images: write a whole number, 0 or more")]
-pub struct NotACount(String);
-
-/// Reads a number of images.
-///
-/// # Errors
-/// [`NotACount`].
-pub fn count(text: &str) -> Result<u64, NotACount> {
-    u64::from_str(text.trim()).map_err(|_| NotACount(text.to_owned()))
-}
-
-/// A number of images in a settings file.
-pub(crate) fn written_count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    struct Count;
-
-    impl Visitor<'_> for Count {
-        type Value = u64;
-
-        fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-            to.write_str("a number of images: write a whole number, 0 or more")
-        }
-
-        fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
-            count(&number.to_string()).map_err(E::custom)
-        }
-    }
-
-    from.deserialize_any(Count).map(Some)
 }
 
 /// Which limit a thing goes for.

@@ -1,7 +1,114 @@
-//! The keys of the tables of larder.toml that one tool reads and another has to know: larder
-//! refuses what the tool itself would refuse, when a file is read.
+//! The tables of larder.toml that one tool reads and another has to know: larder refuses what the
+//! tool itself would refuse, when a file is read.
 //!
-//! Names alone: what a value means is the tool's to say. A test holds the lists against the tools.
+//! What a limit means is gcctl's to say; of `[pkgcache]` the names of the keys are here alone.
+//! Tests hold the lists of names against the types, and against the tools.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
+use storekit::{Age, WrittenSize};
+use thiserror::Error;
+
+/// `[gcctl]`, without the tables of tiers in it: what a store may hold.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    expecting = "limits, such as `max-size = \"20GB\"`"
+)]
+#[expect(missing_docs, reason = "gcctl's `Limits` says what each is")]
+pub struct StoreLimits {
+    #[serde(deserialize_with = "written_count")]
+    pub max_images: Option<u64>,
+    #[serde(deserialize_with = "written_count")]
+    pub max_disks: Option<u64>,
+    #[serde(deserialize_with = "written_count")]
+    pub max_per_image: Option<u64>,
+    #[serde(deserialize_with = "written_count")]
+    pub keep_last: Option<u64>,
+    pub max_size: Option<WrittenSize>,
+    pub max_age: Option<Age>,
+    pub min_free: Option<WrittenSize>,
+    pub trash_grace: Option<Age>,
+    /// Not a limit: `larder bake` reads it.
+    pub after_bake: Option<bool>,
+}
+
+/// `[gcctl.NAME]`: what a tier may hold. `P` is a pattern of names.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    default,
+    bound = "P: Deserialize<'de>",
+    expecting = "limits of a tier, such as `max-age = \"30d\"`"
+)]
+#[expect(missing_docs, reason = "gcctl's `Limits` says what each is")]
+pub struct TierLimits<P> {
+    #[serde(deserialize_with = "written_count")]
+    pub max_images: Option<u64>,
+    #[serde(deserialize_with = "written_count")]
+    pub max_per_image: Option<u64>,
+    #[serde(deserialize_with = "written_count")]
+    pub keep_last: Option<u64>,
+    pub max_size: Option<WrittenSize>,
+    pub max_age: Option<Age>,
+    /// Names of images that stay.
+    pub keep: Vec<P>,
+    /// Images stay that the last so many commits of each branch use.
+    #[serde(deserialize_with = "written_count")]
+    pub keep_refs: Option<u64>,
+}
+
+impl<P> Default for TierLimits<P> {
+    fn default() -> Self {
+        Self {
+            max_images: None,
+            max_per_image: None,
+            keep_last: None,
+            max_size: None,
+            max_age: None,
+            keep: Vec::new(),
+            keep_refs: None,
+        }
+    }
+}
+
+/// Text that is not a number of images.
+#[derive(Clone, Debug, Error)]
+#[error("{0:?} is not a number of images: write a whole number, 0 or more")]
+pub struct NotACount(String);
+
+/// Reads a number of images.
+///
+/// # Errors
+/// [`NotACount`].
+pub fn count(text: &str) -> Result<u64, NotACount> {
+    u64::from_str(text.trim()).map_err(|_| NotACount(text.to_owned()))
+}
+
+/// A number of images in a settings file.
+fn written_count<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    struct Count;
+
+    impl Visitor<'_> for Count {
+        type Value = u64;
+
+        fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            to.write_str("a number of images: write a whole number, 0 or more")
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
+            count(&number.to_string()).map_err(E::custom)
+        }
+    }
+
+    from.deserialize_any(Count).map(Some)
+}
 
 /// The keys of `[gcctl]`; a table in it is a tier's.
 pub const GCCTL: &[&str] = &[

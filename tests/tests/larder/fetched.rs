@@ -51,14 +51,6 @@ fn bakes(session: &Session, line: &str, state: &str) -> Ran {
     ran
 }
 
-/// What is in one file of an image.
-fn cat(session: &Session, engine: &str, image: &str, file: &str) -> String {
-    let line = format!(
-        "c=$({engine} create {image} none) && {engine} cp $c:{file} - | tar -xO; {engine} rm $c >/dev/null"
-    );
-    session.run(&line).ok().stdout()
-}
-
 #[test]
 fn a_file_that_add_fetches_is_what_larder_lock_says() {
     for (engine, part) in [("docker", Part::Docker), ("podman", Part::Podman)] {
@@ -100,7 +92,7 @@ fn a_file_that_add_fetches_is_what_larder_lock_says() {
         let moved = bakes(&session, &format!("{bake} --update {address}"), "built");
         let moved = moved.says(&format!("updated: {address} from sha256:"));
         assert_eq!(moved.rows()[0]["saved"], true, "{moved}");
-        assert_eq!(cat(&session, engine, &format!("{app}:1"), "/tool"), "two\n");
+        assert_eq!(session.file_of(engine, &format!("{app}:1"), "/tool"), "two\n");
         session.run("larder lock --check").ok();
 
         // One that is gone stays as it is locked.
@@ -170,7 +162,7 @@ fn a_context_in_a_repository_is_the_locked_commit() {
     let bake = "LARDER_PODMAN=../bin/fetching larder bake --engine podman --json";
     let first = bakes(&session, bake, "built").says(&format!("locked: {address} at "));
     assert_eq!(first.rows()[0]["saved"], true, "{first}");
-    assert_eq!(cat(&session, "podman", &format!("{app}:1"), "/f"), "one\n");
+    assert_eq!(session.file_of("podman", &format!("{app}:1"), "/f"), "one\n");
     let lock = fs::read_to_string(session.path("larder.lock")).expect("a lock");
     assert!(lock.contains(&format!("address = \"{address}\"\ncommit = \"")), "{lock}");
 
@@ -178,10 +170,10 @@ fn a_context_in_a_repository_is_the_locked_commit() {
     session.run(&format!("cd ../source && {commit}")).ok();
     bakes(&session, bake, "hit");
     bakes(&session, &format!("{bake} --rebuild"), "built");
-    assert_eq!(cat(&session, "podman", &format!("{app}:1"), "/f"), "one\n");
+    assert_eq!(session.file_of("podman", &format!("{app}:1"), "/f"), "one\n");
     session.run("larder lock --check").ends(1);
     bakes(&session, &format!("{bake} --update"), "built");
-    assert_eq!(cat(&session, "podman", &format!("{app}:1"), "/f"), "two\n");
+    assert_eq!(session.file_of("podman", &format!("{app}:1"), "/f"), "two\n");
 }
 
 #[test]

@@ -7,14 +7,6 @@ use serde_json::{Value, json};
 
 const ENGINES: [(&str, Part); 2] = [("docker", Part::Docker), ("podman", Part::Podman)];
 
-/// What is in one file of an image.
-fn cat(session: &Session, engine: &str, image: &str, file: &str) -> String {
-    let line = format!(
-        "c=$({engine} create {image} none) && {engine} cp $c:{file} - | tar -xO; {engine} rm $c >/dev/null"
-    );
-    session.run(&line).ok().stdout()
-}
-
 fn column(ran: &Ran, name: &str) -> Vec<Value> {
     ran.rows().iter().map(|row| row[name].clone()).collect()
 }
@@ -55,8 +47,8 @@ fn each_platform_has_its_image_its_key_and_its_base() {
         assert_eq!(first.rows()[1]["platform"], format!("linux/{other}"));
         let keys: BTreeSet<_> = column(&first, "key").iter().map(Value::to_string).collect();
         assert_eq!(keys.len(), 6, "{first}");
-        assert_eq!(cat(&session, engine, &format!("{app}:1"), "/arch"), format!("{own}\n"));
-        assert_eq!(cat(&session, engine, &format!("{app}:1-linux-{other}"), "/arch"), format!("{other}\n"));
+        assert_eq!(session.file_of(engine, &format!("{app}:1"), "/arch"), format!("{own}\n"));
+        assert_eq!(session.file_of(engine, &format!("{app}:1-linux-{other}"), "/arch"), format!("{other}\n"));
         let architecture =
             format!("{engine} image inspect -f '{{{{.Architecture}}}}' {below}:1-linux-{other}");
         assert_eq!(session.run(&architecture).ok().stdout().trim(), other);
@@ -70,7 +62,7 @@ fn each_platform_has_its_image_its_key_and_its_base() {
         session.write(other, "changed\n");
         let changed = session.run(&bake).ok();
         assert_eq!(column(&changed, "state"), ["hit", "built", "built"].repeat(2), "{changed}");
-        assert_eq!(cat(&session, engine, &format!("{app}:1-linux-{other}"), "/arch"), "changed\n");
+        assert_eq!(session.file_of(engine, &format!("{app}:1-linux-{other}"), "/arch"), "changed\n");
         let one = session.run(&format!("{bake} app@linux/{other}")).ok();
         // Without all platforms there is no index.
         assert_eq!(column(&one, "image"), [names[0][1].clone(), names[1][1].clone()]);

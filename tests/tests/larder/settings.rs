@@ -13,14 +13,6 @@ fn with_each_engine(run: impl Fn(&'static str)) {
     }
 }
 
-/// What is in one file of an image.
-fn cat(session: &Session, engine: &str, image: &str, file: &str) -> String {
-    let line = format!(
-        "c=$({engine} create {image} none) && {engine} cp $c:{file} - | tar -xO; {engine} rm $c >/dev/null"
-    );
-    session.run(&line).ok().stdout()
-}
-
 #[test]
 fn a_matrix_builds_an_image_for_each_value() {
     with_each_engine(|engine| {
@@ -41,7 +33,7 @@ fn a_matrix_builds_an_image_for_each_value() {
         let bake = format!("FROM_ENV=e1 larder bake --engine {engine} --json");
         let names: Vec<_> = session.run(&bake).ok().rows().iter().map(|line| line["image"].clone()).collect();
         assert_eq!(names, ["py-3.9", "py-3.10"]);
-        assert_eq!(cat(&session, engine, &format!("{name}:3.10"), "/args"), "ten\n");
+        assert_eq!(session.file_of(engine, &format!("{name}:3.10"), "/args"), "ten\n");
         let label = format!("{engine} image inspect -f '{{{{.Config.Labels.args}}}}' {name}:3.9");
         assert_eq!(session.run(&label).ok().stdout().trim(), "7-e1");
         assert_eq!(session.run("cat out/3.9").ok().stdout(), "nine\n");
@@ -87,10 +79,12 @@ fn a_secret_is_read_by_the_build_and_left_nowhere() {
             .run(&bake)
             .ends(2)
             .says("image `app` needs the secret `one`: the environment variable `ONE` is not set");
+        // What only looks needs no secret.
+        session.run(&format!("{bake} --check")).ends(1);
         let ran = session.run(&format!("ONE={VALUE} {bake}")).ok();
         assert_eq!(ran.rows()[0]["saved"], true, "{ran}");
         let sum = session.run(&format!("printf %s {VALUE} | sha256sum")).ok().stdout();
-        assert_eq!(cat(&session, engine, &format!("{name}:1"), "/sum"), format!("{sum}{sum}"));
+        assert_eq!(session.file_of(engine, &format!("{name}:1"), "/sum"), format!("{sum}{sum}"));
         // Neither in the log nor in the report, the key's manifest or anything else of the store.
         assert!(!ran.stderr().contains(VALUE) && !ran.stdout().contains(VALUE), "{ran}");
         let found = session.run(&format!("grep -rl {VALUE} {}", session.store())).stdout();
@@ -100,6 +94,49 @@ fn a_secret_is_read_by_the_build_and_left_nowhere() {
         assert_eq!(label.ok().stdout().trim(), "tests");
         // Another value is the same key.
         assert_eq!(session.run(&format!("ONE=other {bake}")).ok().rows()[0]["state"], "hit");
+    });
+}
+
+#[test]
+fn a_build_asks_the_ssh_agent_and_no_key_stays() {
+    // By OpenSSH's protocol for agents, 11 asks which keys there are.
+    const ASK: &str = "use IO::Socket::UNIX;\n\
+                       my $agent = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK}) or die \"no agent: $!\";\n\
+                       syswrite $agent, pack('NC', 1, 11);\n\
+                       read $agent, my $length, 4; read $agent, my $keys, unpack('N', $length);\n\
+                       print unpack('H*', $keys);\n";
+    if !have(&[Part::Ssh]) {
+        return;
+    }
+    with_each_engine(|engine| {
+        let mut session = Session::new();
+        let name = session.image_in(engine, "app");
+        let below = session.base_of(engine);
+        session.write("ask.pl", ASK);
+        let run = "COPY ask.pl /\nRUN --mount=type=ssh perl /ask.pl >/keys\n";
+        session.write("Dockerfile", session.from(&below) + run);
+        session.write("larder.toml", format!("[image.app]\ntags = [\"{name}:1\"]\nssh = true\n"));
+        for key in ["../one", "../two"] {
+            session.run(&format!("ssh-keygen -q -t ed25519 -N '' -f {key}")).ok();
+        }
+        let bake = |key: &str| {
+            session.run(&format!(
+                "ssh-agent sh -c 'ssh-add -q {key} && larder bake --engine {engine} --json -v'"
+            ))
+        };
+        let ran = bake("../one").ok();
+        assert_eq!(ran.rows()[0]["saved"], true, "{ran}");
+        let public = "cut -d' ' -f2 ../one.pub | base64 -d | od -An -v -tx1 | tr -d ' \n'";
+        let public = session.run(public).ok().stdout();
+        let asked = session.file_of(engine, &format!("{name}:1"), "/keys");
+        assert!(!public.is_empty() && asked.contains(&public), "the agent answered {asked}");
+        // Each line of the key's file, in what was printed and in the store.
+        let private = session.run("grep -v -- ----- ../one").ok().stdout();
+        for line in private.lines() {
+            assert!(!ran.stderr().contains(line) && !ran.stdout().contains(line), "{ran}");
+            assert_eq!(session.run(&format!("grep -rlF {line} {}", session.store())).stdout(), "");
+        }
+        assert_eq!(bake("../two").ok().rows()[0]["state"], "hit", "the keys are no input");
     });
 }
 
@@ -135,7 +172,7 @@ fn named_contexts_are_inputs_and_edges() {
         ),
     );
     let bake = "larder bake --engine podman --json";
-    let both = || ["/up", "/file"].map(|file| cat(&session, "podman", &format!("{app}:1"), file)).concat();
+    let both = || ["/up", "/file"].map(|file| session.file_of("podman", &format!("{app}:1"), file)).concat();
     let states = |line: &str| {
         let lines = session.run(line).rows();
         lines

@@ -3,10 +3,11 @@
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use storekit::{Age, WrittenSize};
+use storekit::Age;
 use toolkit::settings::Settings;
+use toolkit::tables;
 
-use crate::limits::{Limits, LimitsError, written_count};
+use crate::limits::{Limits, LimitsError};
 use crate::snapshot::Image;
 
 /// What a place may hold, and what stays whatever the limits are.
@@ -18,28 +19,6 @@ pub struct TierLimits {
     pub keep: GlobSet,
     /// Images stay that the last so many commits of each branch use.
     pub keep_refs: Option<u64>,
-}
-
-/// The table `[gcctl.NAME]`.
-#[derive(Default, Deserialize)]
-#[serde(
-    rename_all = "kebab-case",
-    deny_unknown_fields,
-    default,
-    expecting = "limits of a tier, such as `max-age = \"30d\"`"
-)]
-struct Table {
-    #[serde(deserialize_with = "written_count")]
-    max_images: Option<u64>,
-    #[serde(deserialize_with = "written_count")]
-    max_per_image: Option<u64>,
-    #[serde(deserialize_with = "written_count")]
-    keep_last: Option<u64>,
-    max_size: Option<WrittenSize>,
-    max_age: Option<Age>,
-    keep: Vec<Pattern>,
-    #[serde(deserialize_with = "written_count")]
-    keep_refs: Option<u64>,
 }
 
 /// Names of images: `*` stands for any characters.
@@ -58,7 +37,7 @@ impl TierLimits {
     /// # Errors
     /// Wrong settings.
     pub fn load(settings: &Settings, name: &str, options: Limits) -> Result<Self, LimitsError> {
-        let table: Table = settings.table_in("gcctl", name)?;
+        let table: tables::TierLimits<Pattern> = settings.table_in("gcctl", name)?;
         let written = Limits {
             max_images: table.max_images,
             max_per_image: table.max_per_image,

@@ -306,7 +306,10 @@ pub(crate) fn each(
         disks.clear();
     }
     let (mut planned, engines) = plan::plan(project, options, tools, runner)?;
-    secrets::are_there(planned.iter().map(|planned| &planned.image), &options.variables, runner.folder())?;
+    if !options.check {
+        let images = planned.iter().map(|planned| &planned.image);
+        secrets::are_there(images, &options.variables, runner.folder())?;
+    }
     locks::lock(&mut planned, options, tools, runner)?;
     if options.prove {
         under_own_names(&mut planned);

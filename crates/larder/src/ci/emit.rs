@@ -25,6 +25,10 @@ pub(super) struct Work {
 
 const HEAD: &str = "# Written by `larder ci --emit`; run it again when larder.toml has changed.\n";
 
+/// What GitLab's jobs run in: one with glibc, which the tools need and docker's own images lack,
+/// with pip, and with docker's client to be had from its distribution (Debian from 13 on).
+const GITLAB_IMAGE: &str = "python:3-slim";
+
 /// The workflow's text.
 pub(super) fn workflow(forge: Forge, work: &Work) -> String {
     match forge {
@@ -75,7 +79,7 @@ fn github_steps(run: &str, secrets: &[String]) -> String {
 
 fn gitlab(work: &Work) -> String {
     let mut text = format!(
-        "{HEAD}default:\n  image: docker:cli\n  services: [docker:dind]\n  before_script:\n    - apk add git py3-pip && pip install --break-system-packages larder-tools\n\nvariables:\n  GIT_DEPTH: 0\n"
+        "{HEAD}default:\n  image: {GITLAB_IMAGE}\n  services: [docker:dind]\n  before_script:\n    - apt-get update && apt-get install --yes --no-install-recommends docker-cli git\n    - pip install larder-tools\n\nvariables:\n  GIT_DEPTH: 0\n  DOCKER_HOST: tcp://docker:2376\n  DOCKER_TLS_VERIFY: 1\n  DOCKER_TLS_CERTDIR: /certs\n  DOCKER_CERT_PATH: /certs/client\n"
     );
     let mut before = None;
     if work.waves.len() > 1 {

@@ -26,6 +26,18 @@ pub(super) fn is_path(what: &str, path: &Spanned<Utf8PathBuf>, help: &str) -> Re
     Err(Fault::new(format!("`{what}` {why}"), path.span(), help))
 }
 
+/// Refuses what no engine takes for one word of its command line.
+pub(super) fn is_word(what: &str, word: &Spanned<String>, help: &str) -> Result<(), Fault> {
+    let text = word.get_ref();
+    let why = match text {
+        _ if text.trim().is_empty() => "is empty",
+        _ if text.contains(|c: char| c.is_whitespace() || c.is_control()) => "is not one word",
+        _ if text.starts_with('-') => "begins like a flag",
+        _ => return Ok(()),
+    };
+    Err(Fault::new(format!("{what} {why}"), word.span(), help))
+}
+
 /// Refuses names that no variable, build argument or label can have.
 pub(super) fn are_names(what: &str, pairs: &Pairs) -> Result<(), Fault> {
     let bad = |name: &&Spanned<String>| name.get_ref().is_empty() || name.get_ref().contains(['=', '\0']);
@@ -39,7 +51,6 @@ pub(super) fn are_names(what: &str, pairs: &Pairs) -> Result<(), Fault> {
     })
 }
 
-/// Refuses a limit that nothing could keep.
 /// The package clients that a build can be led to pkgcache for.
 pub(crate) const CLIENTS: [&str; 5] = ["apt", "cargo", "dnf", "npm", "pip"];
 
@@ -54,6 +65,7 @@ pub(super) fn clients(names: &[Spanned<String>]) -> Result<Vec<String>, Fault> {
     Ok(names.iter().map(|name| name.get_ref().clone()).collect())
 }
 
+/// Refuses a limit that nothing could keep.
 pub(super) fn is_limit(timeout: Option<&Spanned<Age>>) -> Result<(), Fault> {
     timeout.filter(|timeout| timeout.get_ref().0.is_zero()).map_or(Ok(()), |timeout| {
         Err(Fault::new("`timeout` is 0", timeout.span(), "left out, it takes as long as it takes"))

@@ -3,7 +3,7 @@
 //! The texts go through in one direction: `layers` (files and what the command line sets), `expand`
 //! and `matrix` (tables with all that they inherit), `table` and `disk` (values, each checked where
 //! it stands), and at last what is checked of all images together. Tables of other tools are known
-//! by their names and not looked into. What a value would only be refused for later, by hashctx or
+//! by their keys (`foreign`). What a value would only be refused for later, by hashctx or
 //! an engine, is refused here.
 
 use std::collections::BTreeMap;
@@ -22,11 +22,11 @@ pub mod compose;
 pub mod disk;
 mod expand;
 mod fault;
+mod foreign;
 pub mod image;
 mod layers;
 mod matrix;
 pub mod names;
-
 pub mod outputs;
 mod platforms;
 pub mod reference;
@@ -53,7 +53,6 @@ use self::tiers::profile::{self, Profile, ProfileTables};
 use self::tiers::tier::{self, Tier, TierTables};
 pub use self::variables::Variables;
 use toolkit::nearest::{self, question};
-use toolkit::tables;
 
 /// The file's name.
 pub const FILE: &str = "larder.toml";
@@ -161,7 +160,7 @@ fn project(layers: &Layers, variables: Variables<'_>, services: Option<&Services
     let mut file = layers.merged()?;
     right_version(&file)?;
     known_tables(&file)?;
-    known_keys(&file)?;
+    foreign::check(&file)?;
     let mut images = expand::images(&mut file)?;
     let mut disks = expand::disks(&mut file)?;
     let own = services::tables(&mut file)?;
@@ -269,49 +268,6 @@ fn known_tables(file: &Table<'_>) -> Result<(), Fault> {
                  `[gcctl]`, `[pkgcache]`, `[tier.NAME]`, `[profile.NAME]` and `[larder]`; a name that begins with `x-` is yours";
     let help = format!("{}{known}", meant.unwrap_or_default());
     Err(Fault::new(format!("no tool knows the table `{word}`"), name.span(), help))
-}
-
-/// Refuses keys of other tools' tables that the tools themselves would refuse.
-fn known_keys(file: &Table<'_>) -> Result<(), Fault> {
-    let table_of = |name: &str| file.get(name).and_then(|value| value.get_ref().as_table());
-    let is_to_come = |key: &str| tables::PKGCACHE_TO_COME.contains(&key);
-    if let Some(own) = table_of("pkgcache") {
-        known_in("pkgcache", own, tables::PKGCACHE, |key, _| is_to_come(key))?;
-    }
-    let Some(own) = table_of("gcctl") else { return Ok(()) };
-    // A table in it is a tier's.
-    known_in("gcctl", own, tables::GCCTL, |_, value| value.is_table())?;
-    let tiers: Vec<_> =
-        table_of("tier").into_iter().flatten().map(|(name, _)| name.get_ref().as_ref()).collect();
-    for (name, value) in own {
-        let Some(limits) = value.get_ref().as_table() else { continue };
-        let word = name.get_ref().as_ref();
-        if !tiers.contains(&word) {
-            let help = format!(
-                "{}the limits of a tier stand in the table of its name",
-                question(word, tiers.into_iter())
-            );
-            return Err(Fault::new(format!("there is no tier `{word}`"), name.span(), help));
-        }
-        known_in(&format!("gcctl.{word}"), limits, tables::GCCTL_TIER, |_, _| false)?;
-    }
-    Ok(())
-}
-
-/// Refuses keys of a table that are neither among these nor taken in by `also`.
-fn known_in(
-    table: &str,
-    own: &Table<'_>,
-    keys: &[&str],
-    also: impl Fn(&str, &DeValue<'_>) -> bool,
-) -> Result<(), Fault> {
-    let unknown = own.iter().find(|(key, value)| {
-        !keys.contains(&key.get_ref().as_ref()) && !also(key.get_ref(), value.get_ref())
-    });
-    let Some((key, _)) = unknown else { return Ok(()) };
-    let word = key.get_ref().as_ref();
-    let help = format!("{}there are `{}`", question(word, keys.iter().copied()), keys.join("`, `"));
-    Err(Fault::new(format!("`[{table}]` has no key `{word}`"), key.span(), help))
 }
 
 /// What is left when images and disks are taken out.

@@ -10,7 +10,7 @@ use storekit::Platform;
 use storekit::size::Age;
 use toml::Spanned;
 
-use super::checks::{are_names, clients, is_base, is_limit, is_path, is_secret_name, leaves};
+use super::checks::{are_names, clients, is_base, is_limit, is_path, is_secret_name, is_word, leaves};
 use super::disk::Cache;
 use super::fault::Fault;
 use super::image::{Build, Context, Ignore, Image, Pack, Secret, Source};
@@ -37,8 +37,7 @@ pub(super) struct ImageTable {
     labels: Pairs,
     #[serde(default)]
     secrets: BTreeMap<Spanned<String>, Spanned<SecretTable>>,
-    #[serde(default)]
-    ssh: Ssh,
+    ssh: Option<Spanned<Ssh>>,
     network: Option<Spanned<String>>,
     #[serde(default)]
     engine_cache: EngineCache,
@@ -95,11 +94,9 @@ struct EngineCache {
 }
 
 /// Which keys of the user's a build may use.
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(untagged, expecting = "`true`, or a list such as `[\"default\"]`")]
 enum Ssh {
-    #[default]
-    None,
     Agent(bool),
     Keys(Vec<String>),
 }
@@ -210,7 +207,7 @@ impl ImageTable {
             || self.network.is_some()
             || !self.packages.is_empty()
             || !self.secrets.is_empty()
-            || !matches!(self.ssh, Ssh::None)
+            || self.ssh.as_ref().is_some_and(|ssh| !matches!(ssh.get_ref(), Ssh::Agent(false)))
             || self.engine_cache.tiers
             || !self.engine_cache.from.is_empty()
             || !self.engine_cache.to.is_empty()
@@ -242,10 +239,18 @@ impl ImageTable {
         are_names("contexts", &self.contexts)?;
         self.secrets.keys().try_for_each(is_secret_name)?;
         is_limit(self.timeout.as_ref())?;
-        let network = self.network.as_ref().filter(|network| network.get_ref().trim().is_empty());
-        if let Some(network) = network {
+        if let Some(network) = &self.network {
             let help = "write `host`, `none` or `default`, as `docker build --network` has it";
-            return Err(Fault::new("`network` is empty", network.span(), help));
+            is_word("`network`", network, help)?;
+        }
+        if let Some(ssh) = &self.ssh
+            && let Ssh::Keys(keys) = ssh.get_ref()
+        {
+            let help =
+                "write `\"default\"` for the agent's keys, or `\"ID=PATH\"`, as `docker build --ssh` has it";
+            let id = |key: &String| key.split('=').next().unwrap_or_default().to_owned();
+            let ids = keys.iter().map(|key| Spanned::new(ssh.span(), id(key)));
+            ids.into_iter().try_for_each(|id| is_word("an id of `ssh`", &id, help))?;
         }
         let not_name = |name: &&Spanned<String>| !names::is_name(name.get_ref());
         if let Some(name) = self.engine_cache.from.iter().chain(&self.engine_cache.to).find(not_name) {
@@ -298,7 +303,7 @@ impl ImageTable {
                     .collect(),
                 labels: plain(self.labels),
                 secrets,
-                ssh: self.ssh.keys(),
+                ssh: self.ssh.map(|ssh| ssh.into_inner().keys()).unwrap_or_default(),
                 network: self.network.map(Spanned::into_inner),
                 cache_tiers: self.engine_cache.tiers,
                 cache_from: texts(&self.engine_cache.from),
@@ -372,7 +377,7 @@ fn secret(table: Spanned<SecretTable>) -> Result<Secret, Fault> {
 impl Ssh {
     fn keys(self) -> Vec<String> {
         match self {
-            Self::None | Self::Agent(false) => Vec::new(),
+            Self::Agent(false) => Vec::new(),
             Self::Agent(true) => vec!["default".to_owned()],
             Self::Keys(keys) => keys,
         }

@@ -53,6 +53,15 @@ fn service_of(name: &str, service: &Node, build: &Node, base: &Utf8Path) -> Foun
     let others = build.as_map().into_iter().flat_map(Map::names);
     left_out.extend(others.filter(|key| !KNOWN.contains(key)).map(|key| format!("`build.{key}`")));
     let dockerfile = text("dockerfile").map_or_else(|| Utf8PathBuf::from("Dockerfile"), Utf8PathBuf::from);
+    let (given, named): (Vec<_>, Vec<_>) =
+        pairs(build.get("args")).into_iter().partition(|(_, value)| value.is_some());
+    // `true` takes a variable that has to be set; compose leaves the argument out where it is not.
+    let from_environment = |(name, _)| {
+        format!(
+            "`args.{name}`, which compose takes from the environment where it is set there: `{name} = true`"
+        )
+    };
+    left_out.extend(named.into_iter().map(from_environment));
     let image = service.get("image").and_then(Node::scalar);
     let plain = |pairs: Vec<(String, Option<String>)>| {
         pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect::<Vec<_>>()
@@ -65,7 +74,7 @@ fn service_of(name: &str, service: &Node, build: &Node, base: &Utf8Path) -> Foun
         tags: image.into_iter().chain(list(build.get("tags"))).map(with_tag).collect(),
         platform,
         network: text("network"),
-        args: pairs(build.get("args")),
+        args: plain(given),
         contexts: plain(pairs(build.get("additional_contexts"))),
         labels: plain(pairs(build.get("labels"))),
         left_out,

@@ -65,7 +65,7 @@ struct Found {
     tags: Vec<String>,
     platform: Option<String>,
     network: Option<String>,
-    args: Vec<(String, Option<String>)>,
+    args: Vec<(String, String)>,
     contexts: Vec<(String, String)>,
     labels: Vec<(String, String)>,
     /// What of the compose file larder does not take over.
@@ -141,12 +141,7 @@ fn table(image: &Found, text: &mut String) -> std::fmt::Result {
             writeln!(text, "{name} = {}", quoted(value))?;
         }
     }
-    if !image.args.is_empty() {
-        let value = |value: &Option<String>| value.as_deref().map_or_else(|| "true".to_owned(), quoted);
-        let args = image.args.iter().map(|(name, given)| format!("{} = {}", key(name), value(given)));
-        writeln!(text, "args = {{ {} }}", args.collect::<Vec<_>>().join(", "))?;
-    }
-    for (name, pairs) in [("contexts", &image.contexts), ("labels", &image.labels)] {
+    for (name, pairs) in [("args", &image.args), ("contexts", &image.contexts), ("labels", &image.labels)] {
         if !pairs.is_empty() {
             let pairs = pairs.iter().map(|(name, value)| format!("{} = {}", key(name), quoted(value)));
             writeln!(text, "{name} = {{ {} }}", pairs.collect::<Vec<_>>().join(", "))?;

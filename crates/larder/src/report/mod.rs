@@ -25,6 +25,9 @@ const SHORT: usize = 12;
 /// How long a line of the text may get before what there is to remark gets one of its own.
 const COLUMNS: usize = 80;
 
+/// How wide the column of names may be for that: the other columns have the rest.
+const NAMES: usize = 39;
+
 /// How an image was found, or what became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -192,7 +195,11 @@ fn json(baked: &Baked, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
 fn text(baked: &Baked, width: usize, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
     let key = baked.key.as_deref().map_or("-", |key| key.get(..SHORT).unwrap_or(key));
     let from = baked.tier.as_deref().or(baked.from).unwrap_or("-");
-    let (image, state) = (&baked.image, baked.state.name());
+    let (mut image, width, state) = (baked.image.as_str(), width.min(NAMES), baked.state.name());
+    if image.chars().count() > NAMES {
+        writeln!(out, "{image}")?;
+        image = "";
+    }
     let line = format!("{image:width$}  {state:6}  {key:SHORT$}  {from:6}  {:>7.2} s", baked.seconds);
     let remark = remark(baked);
     if line.chars().count() + remark.chars().count() <= COLUMNS {
@@ -415,6 +422,19 @@ mod tests {
     #[test]
     fn a_hit_is_one_line() {
         reads(&baked(State::Hit), "app    hit     c0ffee        store      1.23 s  for podman\n");
+    }
+
+    #[test]
+    fn a_long_name_has_a_line_of_its_own() {
+        let image = "n".repeat(NAMES + 1);
+        let mut out = Vec::new();
+        text(&Baked { image, ..baked(State::Hit) }, 99, &mut out).expect("a buffer");
+        text(&Baked { engine: None, ..baked(State::Hit) }, 99, &mut out).expect("a buffer");
+        let out = String::from_utf8(out).expect("UTF-8");
+        let lines: Vec<_> = out.lines().collect();
+        assert_eq!(lines[0], "n".repeat(NAMES + 1));
+        assert_eq!([lines[1].find("hit"), lines[3].find("hit")], [Some(NAMES + 2); 2]);
+        assert_eq!(lines[3].chars().count(), COLUMNS);
     }
 
     #[test]

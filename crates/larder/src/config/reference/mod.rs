@@ -319,11 +319,38 @@ mod tests {
         assert!(help("[service.a]\nneds = 1\n").starts_with("is `needs` meant?"));
     }
 
+    /// What may stand for a key of another tool's.
+    fn value(name: &str) -> &'static str {
+        match name {
+            "max-age" | "trash-grace" => "\"30d\"",
+            "after-bake" => "true",
+            "keep" => "[\"*:v*\"]",
+            _ => "1",
+        }
+    }
+
+    #[test]
+    fn a_value_that_gcctl_would_refuse_is_refused() {
+        let tier = "[tier.team]\nstore = \"s\"\n";
+        for (text, message, marked) in [
+            ("[gcctl]\nmax-images = \"3\"\n", "expected a number of images", "\"3\""),
+            ("[gcctl]\nmin-free = \"1ZB\"\n", "\"1ZB\" is not a size", "\"1ZB\""),
+            ("[gcctl]\nafter-bake = 1\n", "expected a boolean", "1"),
+            ("[gcctl]\nmax-images = 1\n[gcctl.team]\nmax-age = 30\n", "\"30\" is not an age", "30"),
+            ("[gcctl.team]\nkeep = [\"a\", \"[\"]\n", "`[` is no pattern of names", "\"[\""),
+        ] {
+            let text = format!("{tier}{text}");
+            let fault = parse(&text).expect_err("a wrong value");
+            assert!(fault.message.contains(message), "{}", fault.message);
+            assert_eq!(text.get(fault.at.expect("a place")), Some(marked));
+        }
+    }
+
     #[test]
     fn a_key_that_another_tool_would_refuse_is_refused() {
         for (table, keys) in [("gcctl", toolkit::tables::GCCTL), ("pkgcache", toolkit::tables::PKGCACHE)] {
             for name in keys {
-                parse(&format!("[{table}]\n{name} = 1\n")).expect("the tool's own to judge");
+                parse(&format!("[{table}]\n{name} = {}\n", value(name))).expect("a good value");
                 let fault = parse(&format!("[{table}]\nx{name} = 1\n")).expect_err("an unknown key");
                 assert_eq!(fault.message, format!("`[{table}]` has no key `x{name}`"));
                 let at = fault.at.expect("a place");
@@ -334,7 +361,7 @@ mod tests {
         // The limits of a tier.
         let tier = "[tier.team]\nstore = \"s\"\n";
         for name in toolkit::tables::GCCTL_TIER {
-            parse(&format!("{tier}[gcctl.team]\n{name} = 1\n")).expect("the tool's own to judge");
+            parse(&format!("{tier}[gcctl.team]\n{name} = {}\n", value(name))).expect("a good value");
         }
         let fault = |text: &str| parse(&format!("{tier}{text}")).expect_err("a wrong file");
         assert!(fault("[gcctl.taem]\nmax-age = 1\n").help.starts_with("is `team` meant?"));

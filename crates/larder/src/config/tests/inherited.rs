@@ -225,3 +225,14 @@ fn steps_are_read_in_either_form() {
         "\"a\"",
     );
 }
+
+#[test]
+fn words_for_the_engine_are_words() {
+    let image = |key: &str| format!("[image.a]\n{key}\n");
+    refused(&image("network = \"\""), "`network` is empty", "\"\"");
+    refused(&image("network = \"my net\""), "`network` is not one word", "\"my net\"");
+    refused(&image("network = \"--privileged\""), "`network` begins like a flag", "\"--privileged\"");
+    refused(&image("ssh = [\"\"]"), "an id of `ssh` is empty", "[\"\"]");
+    refused(&image("ssh = [\"a b=key\"]"), "an id of `ssh` is not one word", "[\"a b=key\"]");
+    super::parse(&image("ssh = [\"default\", \"id=a key\"]")).expect("good");
+}
