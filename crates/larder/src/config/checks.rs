@@ -72,6 +72,17 @@ pub(super) fn is_limit(timeout: Option<&Spanned<Age>>) -> Result<(), Fault> {
     })
 }
 
+/// Refuses names that no variable of the environment has.
+pub(super) fn is_variable(name: &Spanned<String>) -> Result<(), Fault> {
+    let text = name.get_ref();
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if text.chars().all(is_letter) && text.starts_with(|c: char| !c.is_ascii_digit()) {
+        return Ok(());
+    }
+    let help = "a variable's name has letters, digits and `_`, such as `CUDA_ARCH`";
+    Err(Fault::new(format!("`{text}` cannot be the name of a variable"), name.span(), help))
+}
+
 /// Refuses names that would be something else in an engine's `--secret id=NAME,…`.
 pub(super) fn is_secret_name(name: &Spanned<String>) -> Result<(), Fault> {
     let text = name.get_ref();

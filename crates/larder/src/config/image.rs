@@ -66,6 +66,8 @@ pub struct Image {
     pub literals: Vec<String>,
     /// The args that are set for this image, and not for all or for those that it extends.
     pub own_args: BTreeSet<String>,
+    /// Variables whose values are inputs, each with a digest of what it is set to.
+    pub inputs_env: BTreeMap<String, Option<String>>,
     /// Where the name is that stands for a key: a repository's name, of a compose file's service
     /// alone.
     pub pin: Option<String>,
@@ -320,6 +322,10 @@ impl Image {
     ) -> Cmd {
         let needed = needs.iter().map(|(name, by)| format!("needs.{name}={by}"));
         let hashctx = needed.fold(hashctx, |cmd, input| cmd.flag("--input", &input));
+        let variables = self.inputs_env.iter();
+        let variables =
+            variables.map(|(name, value)| format!("env.{name}={}", value.as_deref().unwrap_or("unset")));
+        let hashctx = variables.fold(hashctx, |cmd, input| cmd.flag("--input", &input));
         match &self.source {
             Source::Build(build) => {
                 let cmd = self.hashed_build(build, (needs, named.contexts), hashctx);

@@ -224,6 +224,9 @@ fn image(mut entry: Entry<'_>, caches: Cache, variables: Variables<'_>) -> Resul
     }
     read.image.literals.extend(entry.literals);
     read.image.own_args = entry.own_args;
+    for (name, digest) in &mut read.image.inputs_env {
+        *digest = variables(name).map(|value| format!("b3:{}", blake3::hash(value.as_bytes()).to_hex()));
+    }
     Ok(read)
 }
 

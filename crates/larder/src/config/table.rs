@@ -10,7 +10,9 @@ use storekit::Platform;
 use storekit::size::Age;
 use toml::Spanned;
 
-use super::checks::{are_names, clients, is_base, is_limit, is_path, is_secret_name, is_word, leaves};
+use super::checks::{
+    are_names, clients, is_base, is_limit, is_path, is_secret_name, is_variable, is_word, leaves,
+};
 use super::disk::Cache;
 use super::fault::Fault;
 use super::image::{Build, Context, Ignore, Image, Pack, Secret, Source};
@@ -38,6 +40,8 @@ pub(super) struct ImageTable {
     #[serde(default)]
     secrets: BTreeMap<Spanned<String>, Spanned<SecretTable>>,
     ssh: Option<Spanned<Ssh>>,
+    #[serde(default)]
+    inputs_env: Vec<Spanned<String>>,
     network: Option<Spanned<String>>,
     #[serde(default)]
     engine_cache: EngineCache,
@@ -238,6 +242,7 @@ impl ImageTable {
         are_names("labels", &self.labels)?;
         are_names("contexts", &self.contexts)?;
         self.secrets.keys().try_for_each(is_secret_name)?;
+        self.inputs_env.iter().try_for_each(is_variable)?;
         is_limit(self.timeout.as_ref())?;
         if let Some(network) = &self.network {
             let help = "write `host`, `none` or `default`, as `docker build --network` has it";
@@ -332,6 +337,7 @@ impl ImageTable {
             refresh: self.refresh.and_then(|refresh| refresh.0),
             literals: Vec::new(),
             own_args: BTreeSet::new(),
+            inputs_env: self.inputs_env.into_iter().map(|name| (name.into_inner(), None)).collect(),
             pin: None,
             writes: Vec::new(),
         })

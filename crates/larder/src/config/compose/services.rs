@@ -21,13 +21,14 @@ use crate::config::table::ImageTable;
 use toolkit::nearest::question;
 
 /// What of an image `[service.NAME]` can say: what a compose file cannot.
-pub(crate) const KEYS: [&str; 14] = [
+pub(crate) const KEYS: [&str; 15] = [
     "base",
     "cache",
     "description",
     "engine",
     "engine-cache",
     "ignore",
+    "inputs-env",
     "lock",
     "needs",
     "outputs",

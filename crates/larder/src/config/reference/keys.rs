@@ -110,6 +110,12 @@ pub(crate) const IMAGE: &[Key] = &[
         false,
         "whether the build may use the user's ssh agent, or which keys, as `--ssh` has them",
     ),
+    key(
+        "inputs-env",
+        Kind::Texts,
+        true,
+        "environment variables whose values are inputs, though no build is told them: what a secret stands for, a date. A digest of each value stands with the key, so that a short secret could be guessed from it",
+    ),
     key("network", Kind::Text, false, "the network of `RUN` instructions: `host`, `none`, `default`"),
     key("packages", Kind::Texts, false, PACKAGES),
     key("engine-cache", Kind::Table(ENGINE_CACHE), false, "registries that help a build along"),

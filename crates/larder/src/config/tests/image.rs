@@ -19,7 +19,7 @@ fn described(text: &str, line: &str) {
 }
 
 /// The command that hashes it where nothing is known beside larder.toml.
-fn plainly(image: &Image) -> String {
+pub(super) fn plainly(image: &Image) -> String {
     let none = BTreeMap::new();
     image
         .describe(

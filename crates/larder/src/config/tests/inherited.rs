@@ -236,3 +236,22 @@ fn words_for_the_engine_are_words() {
     refused(&image("ssh = [\"a b=key\"]"), "an id of `ssh` is not one word", "[\"a b=key\"]");
     super::parse(&image("ssh = [\"default\", \"id=a key\"]")).expect("good");
 }
+
+#[test]
+fn the_values_of_variables_are_inputs_and_not_shown() {
+    let text = "[defaults]\ninputs-env = [\"TOKEN\"]\n[image.a]\n[image.b]\npack = { dir = \"b\" }\n";
+    let inputs = |token: Option<&str>| -> Vec<String> {
+        let mut layers = Layers::default();
+        layers.add(FILE, text);
+        let variables = |name: &str| token.filter(|_| name == "TOKEN").map(str::to_owned);
+        let images = project(&layers, &variables, None).expect("a good file").images;
+        images.iter().map(super::image::plainly).collect()
+    };
+    let [one, two, none] = [Some("hunter2"), Some("two"), None].map(inputs);
+    for at in 0..2 {
+        assert!(one[at].contains("--input env.TOKEN=b3:") && !one[at].contains("hunter2"), "{}", one[at]);
+        assert_ne!(one[at], two[at]);
+        assert!(none[at].contains("--input env.TOKEN=unset"), "{}", none[at]);
+    }
+    refused("[image.a]\ninputs-env = [\"A=b\"]\n", "`A=b` cannot be the name of a variable", "A=b");
+}
