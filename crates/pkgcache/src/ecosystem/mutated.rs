@@ -2,7 +2,7 @@
 //! pieces of others in them. No reader panics, whatever it says of them, and none writes much more
 //! than it was given.
 //!
-//! `LARDER_FUZZ_SEED` and `LARDER_FUZZ_ROUNDS` set another seed, and how many of each are tried.
+//! `PROPTEST_CASES`, which proptest reads, sets how many are tried of each, as for property tests.
 
 use std::io::Write as _;
 
@@ -15,6 +15,8 @@ use super::table::TableBuilder;
 use super::{BadIndex, apt, cargo, dnf, npm, python};
 
 const HEX: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+/// For each case of a property test (256, unless `PROPTEST_CASES` says otherwise), so many.
+const ROUNDS: u32 = 8;
 /// What breaks readers elsewhere: numbers, ends, escapes, other schemes, ways up.
 const PIECES: [&str; 16] = [
     "99999999999999999999999999",
@@ -78,17 +80,13 @@ impl Dice {
     }
 }
 
-fn set(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 /// Tries the document as it is, which has to be good, and then what becomes of it.
 #[track_caller]
 fn tried(document: impl AsRef<[u8]>, read: Reader) {
     let whole = document.as_ref();
     read(whole).unwrap_or_else(|error| panic!("the undamaged one is refused: {error}"));
-    let mut dice = Dice(set("LARDER_FUZZ_SEED").unwrap_or(7) | 1);
-    for _ in 0..set("LARDER_FUZZ_ROUNDS").unwrap_or(2000) {
+    let mut dice = Dice(7);
+    for _ in 0..ROUNDS * proptest::test_runner::Config::default().cases {
         let damaged = dice.damaged(whole);
         match read(&damaged) {
             Ok(size) => assert!(size <= 64 * damaged.len() + 4096, "{size} bytes of {}", damaged.len()),
