@@ -28,7 +28,7 @@ use crate::upstream::{Route, Upstreams};
 use crate::wire::queues::Queues;
 
 /// After the entries were read for what was refused, they are not read for so many times as long.
-const PEACE: u32 = 20;
+const PEACE: u32 = 4;
 
 /// Everything that requests share.
 #[derive(Debug)]
@@ -140,8 +140,8 @@ impl Cache {
         Ok(fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect())
     }
 
-    /// Deletes a body that was refused, unless an entry has it. One task does it for all: reading
-    /// the entries keeps others from writing some, so they are left in peace for a while after it.
+    /// Deletes a body that was refused, unless an entry has it. One task does it for all: it reads
+    /// all entries, so they are left in peace for a while after it.
     pub(crate) fn sweep(self: &Arc<Self>, body: Digest) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.bodies.insert(body);

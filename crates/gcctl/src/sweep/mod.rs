@@ -5,7 +5,6 @@
 //! no entry that stands then needs it. Entries go before blobs, so that a run that is killed leaves
 //! whole images and blobs that nothing needs.
 
-mod needed;
 mod packages;
 
 use std::collections::HashSet;
@@ -17,9 +16,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use storekit::files::lock::Exclusive;
 use storekit::images::BESIDE;
-use storekit::{Batch, Digest, Discarded, Event, Images, Kind, Store};
+use storekit::{Batch, Digest, Discarded, Event, Images, Kind, NeededBodies, Store};
 
-use self::needed::Needed;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::events::TOOL;
@@ -158,7 +156,7 @@ struct Sweep<'a> {
     stop: &'a AtomicBool,
     roots: Roots,
     /// Of the packages.
-    needed: Needed,
+    needed: NeededBodies,
     swept: Swept,
 }
 
@@ -169,7 +167,7 @@ impl<'a> Sweep<'a> {
         let trash = store.trash();
         let batch = if plan.shred { trash.shredder() } else { trash.batch(Timestamp::now()) };
         let (shred, swept) = (plan.shred, Swept::default());
-        let needed = Needed::new(store.packages().entries(), packages::doomed(plan));
+        let needed = NeededBodies::new(&store.packages(), packages::doomed(plan));
         Self { store, plan, images, batch, shred, stop, roots, needed, swept }
     }
 

@@ -99,10 +99,10 @@ enum Job {
     /// "URL", kind = "apt", keyring = "FILE", keep-links = true, follow-redirects = true,
     /// keep-private = true, heuristic-freshness = true }`; registries as `[pkgcache.registry]`,
     /// with `NAME = { url = "URL", tokens-from = "HOST" }`. Only there: `ttl`, `stale-window` (a
-    /// stored copy stands in for an upstream that fails for 7d beyond that), `max-connections`
-    /// (16384, and no more than three quarters of the files that may be open), `head-time` (a
-    /// request's head has to come within 20s), `idle-time` (a connection on which the client lets
-    /// nothing move is closed, 300s),
+    /// stored copy stands in for an upstream that fails for 7d beyond that; a 404 of an index
+    /// counts as a failure, a 410 does not), `max-connections` (16384, and no more than three
+    /// quarters of the files that may be open), `head-time` (a request's head has to come within
+    /// 20s), `idle-time` (a connection on which the client lets nothing move is closed, 300s),
     /// `answer-time` (an upstream has to say something within 60s, from the end of the request's
     /// body on), `keep-events` (the counts in events/, 30d); `max-size` and `max-age`, which `gcctl
     /// run` keeps: what is unused for longest goes, also while this serves. Variables:

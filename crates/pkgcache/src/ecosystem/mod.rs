@@ -12,6 +12,8 @@ pub(crate) mod base;
 pub(crate) mod cargo;
 pub(crate) mod dnf;
 mod json;
+#[cfg(test)]
+mod mutated;
 pub(crate) mod npm;
 pub(crate) mod oci;
 mod openpgp;

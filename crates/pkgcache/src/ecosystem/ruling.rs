@@ -1,7 +1,10 @@
 //! What the engine has to know of a request that a package client makes: what its answer must hash
 //! to, and for how long it holds.
 
+use http::{StatusCode, Uri};
 use storekit::{Checksum, ChecksumHasher, Digest, Level, StoredResponse};
+
+use crate::rules::reuse;
 
 /// For how long a stored response may be handed on without asking.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +66,33 @@ impl Ruling {
     #[must_use]
     pub(crate) fn most(&self) -> u64 {
         if self.is_index { LARGEST_INDEX } else { u64::MAX }
+    }
+
+    /// Whether the answer is one for which what is stored stands in.
+    #[must_use]
+    pub(crate) fn is_failing(&self, status: StatusCode) -> bool {
+        let by_rule = match status {
+            StatusCode::TOO_MANY_REQUESTS => !self.is_http(),
+            // A mirror that is being updated has no index for a while.
+            StatusCode::NOT_FOUND => self.is_index,
+            _ => false,
+        };
+        by_rule || reuse::is_failing(status)
+    }
+
+    /// Why an answer that says beforehand that it has `total` bytes is not what it should be, where
+    /// its index says another size, or an index is larger than any; `None` where it may be.
+    #[must_use]
+    pub(crate) fn wrong_size(&self, url: &Uri, total: u64) -> Option<String> {
+        match self.expected.and_then(|it| it.size) {
+            Some(expected) if expected != total => {
+                Some(format!("{url} has {total} bytes, and its index says {expected}: not handed on"))
+            }
+            _ if total > self.most() => {
+                Some(format!("the index {url} has {total} bytes: none is larger than 1 GiB"))
+            }
+            _ => None,
+        }
     }
 
     /// Whether the stored response is what is expected.

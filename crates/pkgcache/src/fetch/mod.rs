@@ -106,30 +106,10 @@ impl Ask {
             && !self.is_outlived(status, headers, times)
     }
 
-    /// Whether the answer is one for which what is stored stands in.
-    fn is_failing(&self, status: StatusCode) -> bool {
-        let by_rule = match status {
-            StatusCode::TOO_MANY_REQUESTS => !self.ruling.is_http(),
-            // A mirror that is being updated has no index for a while.
-            StatusCode::NOT_FOUND => self.ruling.is_index,
-            _ => false,
-        };
-        by_rule || reuse::is_failing(status)
-    }
-
     /// Whether the body says beforehand that it is not as long as its index says, or longer than
     /// any index.
     fn wrong_size(&self, status: StatusCode, total: Option<u64>) -> Option<Trouble> {
-        let (total, url) = (total?, &self.target.url);
-        let message = match self.ruling.expected.and_then(|it| it.size) {
-            Some(expected) if expected != total => {
-                format!("{url} has {total} bytes, and its index says {expected}: not handed on")
-            }
-            _ if total > self.ruling.most() => {
-                format!("the index {url} has {total} bytes: none is larger than 1 GiB")
-            }
-            _ => return None,
-        };
+        let message = self.ruling.wrong_size(&self.target.url, total?)?;
         (status == StatusCode::OK).then_some(Trouble {
             // After an error, the request would be passed on, and this body with it.
             failure: Failure::Unreachable,
@@ -214,7 +194,7 @@ async fn settle(
         refresh(cache, flight, ask, stored, response.headers(), times).await;
         return flight.reach(Stage::Validated(stored.stored.digest));
     }
-    if ask.is_failing(status)
+    if ask.ruling.is_failing(status)
         && let Some(stored) = &ask.stored
         && ask.may_stand_in(&stored.answer, times.received)
     {

@@ -19,7 +19,7 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
             config(cache, lookup).await
         }
         Class::Index if asked.package.name.is_some() => index_file(cache, lookup).await,
-        Class::Index => Plan::Lookup(Box::new(ruled(lookup, Known::Index))),
+        Class::Index => config_as_it_is(cache, lookup).await,
         Class::SelfCertifying(checksum) => the_crate(cache, lookup, asked, checksum).await,
         Class::Artifact => under_its_own_name(cache, lookup, asked).await,
         _ => Plan::Lookup(Box::new(lookup)),
@@ -72,6 +72,15 @@ async fn level(cache: &Arc<Cache>, lookup: &Lookup, asked: &Asked, checksum: Che
         }
     };
     indexed.await.unwrap_or(Level::Addressed)
+}
+
+/// The configuration as the upstream has it, where it can be one.
+async fn config_as_it_is(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
+    let lookup = ruled(lookup, Known::Index);
+    let asking = &whole(&lookup);
+    let check = |document: Document| async move { document::read(&document, cargo::check_config).await };
+    let good = document::good(cache, asking, check).await;
+    good.map_or_else(|refused| refused, |(document, ())| document::whole(&lookup, &document))
 }
 
 async fn config(cache: &Arc<Cache>, lookup: Lookup) -> Plan {

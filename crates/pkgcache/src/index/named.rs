@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::header::{ACCEPT_ENCODING, HeaderValue};
+use http::{HeaderMap, StatusCode};
 use storekit::printable;
 
 use crate::cache::Cache;
 use crate::ecosystem::table::{Said, Table};
 use crate::ecosystem::{BadIndex, Ecosystem, cargo, npm, python};
 use crate::index::document::{self, Document};
-use crate::index::ruled::Plan;
+use crate::index::ruled::{Plan, whole};
 use crate::proxy::lookup::{Lookup, NOT_STORED};
 use crate::response::reply::own;
 use crate::rules::cache_status::CacheStatus;
@@ -71,6 +72,25 @@ pub(super) async fn table(
         }
         _ => document::table(index, document, "cargo", cargo::vouch).await,
     }
+}
+
+/// The index as its upstream has it, where it can be one: for the forward mode, in which nothing is
+/// written anew.
+pub(super) async fn as_it_is(cache: &Arc<Cache>, mut lookup: Lookup) -> Plan {
+    legible(&mut lookup.headers);
+    let asking = whole(&lookup);
+    let asking = &asking;
+    let table = |document: Document| async move { table(cache, asking, &document).await };
+    let good = document::good(cache, asking, table).await;
+    good.map_or_else(|refused| refused, |(document, _)| document::whole(&lookup, &document))
+}
+
+/// Asks for an encoding that can be read here, of those that the client takes.
+pub(super) fn legible(headers: &mut HeaderMap) {
+    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|it| it.to_str().ok());
+    let gzip = values.flat_map(|it| it.split(',')).any(|it| it.trim().eq_ignore_ascii_case("gzip"));
+    let encoding = if gzip { "gzip" } else { "identity" };
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
 }
 
 /// A page whose form is not known.

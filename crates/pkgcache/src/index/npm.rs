@@ -19,6 +19,7 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
         Class::Index if lookup.target.mount.is_some() && asked.package.name.is_some() => {
             packument(cache, lookup, asked).await
         }
+        Class::Index if asked.package.name.is_some() => named::as_it_is(cache, negotiated(lookup)).await,
         Class::Index => Plan::Lookup(Box::new(negotiated(lookup))),
         _ => tarball(cache, lookup, asked).await,
     }

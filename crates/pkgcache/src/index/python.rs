@@ -35,6 +35,9 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
 /// In the forward mode nothing is written anew, so that files come from wherever the index has
 /// them. What a stored page of a mounted index says of them holds there as well.
 async fn outside_a_mount(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
+    if asked.class == Class::Index && asked.package.name.is_some() {
+        return named::as_it_is(cache, negotiated(lookup)).await;
+    }
     if asked.class == Class::Index {
         return Plan::Lookup(Box::new(negotiated(lookup)));
     }

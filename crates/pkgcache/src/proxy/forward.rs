@@ -35,6 +35,9 @@ impl Lookup {
         body: Incoming,
         why: Forward,
     ) -> (Response<Body>, meter::Result) {
+        if self.method == Method::HEAD && !self.ruling.is_http() {
+            return self.head(cache, why).await;
+        }
         let mut headers = self.headers.clone();
         headers.remove(HOST);
         if self.method == Method::HEAD {
@@ -99,7 +102,10 @@ impl Lookup {
         why: Forward,
     ) -> Response<Body> {
         let (parts, body) = response.into_parts();
-        let body = Body::incoming(body, self.config.limits.answer);
+        let body = match self.method {
+            Method::HEAD => Body::empty(),
+            _ => Body::incoming(body, self.config.limits.answer),
+        };
         let mut response = Response::from_parts(parts, body);
         hop::strip(response.headers_mut());
         response.headers_mut().append(VIA, cache.via.clone());
@@ -108,7 +114,7 @@ impl Lookup {
     }
 
     /// What the answer says about what is stored.
-    fn learn(&self, cache: &Arc<Cache>, status: StatusCode, headers: &HeaderMap, times: Times) {
+    pub(super) fn learn(&self, cache: &Arc<Cache>, status: StatusCode, headers: &HeaderMap, times: Times) {
         if self.method == Method::HEAD && status == StatusCode::OK {
             self.learn_from_head(cache, headers, times);
         }

@@ -106,7 +106,7 @@ impl Served {
 }
 
 impl Lookup {
-    fn question(&self) -> Question<'_> {
+    pub(super) fn question(&self) -> Question<'_> {
         Question { method: &self.method, headers: &self.headers }
     }
 
@@ -203,11 +203,16 @@ impl Lookup {
         if !meets && cache.flights.stored(&self.shared()).await && self.is_stored_since(cache, seen) {
             return self.stored_since(cache, why).await;
         }
+        if let Some(found) = self.adopt(cache).await
+            && let Some(handled) = self.serve(cache, &found, Served::HIT).await
+        {
+            return handled;
+        }
         let ranged = self.method == Method::GET && self.headers.contains_key(RANGE);
-        if self.method == Method::HEAD || (ranged && !self.is_worth_the_whole()) {
+        if self.is_asked_by_head() || (ranged && !self.is_worth_the_whole()) {
             // The whole is not fetched for a part, unless another request fetches it anyway.
             return match cache.flights.find(&self.flight_key()) {
-                Some(flight) if ranged => {
+                Some(flight) if ranged || !self.ruling.is_http() => {
                     let early = flight.is_asking();
                     self.await_flight(cache, Boarding { flight, leads: false, early }, why, None).await
                 }
@@ -215,11 +220,6 @@ impl Lookup {
                 _ if self.is_stored_since(cache, seen) => self.stored_since(cache, why).await,
                 _ => Handled::Forward(why),
             };
-        }
-        if let Some(found) = self.adopt(cache).await
-            && let Some(handled) = self.serve(cache, &found, Served::HIT).await
-        {
-            return handled;
         }
         let boarding = self.fetch(cache, None, seen);
         self.await_flight(cache, boarding, why, None).await
@@ -303,10 +303,16 @@ impl Lookup {
         size.is_some_and(|size| size <= WHOLE)
     }
 
+    /// Whether the upstream is asked for the head alone. An index is fetched for its head, too:
+    /// what a client gets hangs on what it says.
+    fn is_asked_by_head(&self) -> bool {
+        self.method == Method::HEAD && !self.ruling.is_index
+    }
+
     /// The server is asked whether what is stored still holds.
     async fn ask_first(&self, cache: &Arc<Cache>, found: &Shelved, is_stale: bool) -> Handled {
         let why = if is_stale { Forward::Stale } else { Forward::Request };
-        if self.method == Method::HEAD {
+        if self.is_asked_by_head() {
             return Handled::Forward(why);
         }
         let boarding = self.fetch(cache, Some(found), Some(found));
@@ -383,7 +389,7 @@ impl Lookup {
 
     /// The headers that the upstream gets. What clients negotiate is left to them only where the
     /// upstream's answers differ by it.
-    fn asking(&self) -> HeaderMap {
+    pub(super) fn asking(&self) -> HeaderMap {
         let mut headers = fetch::asking(&self.headers);
         if !(self.ruling.is_http() || self.ruling.negotiated) {
             fetch::ask_for_the_bytes(&mut headers);

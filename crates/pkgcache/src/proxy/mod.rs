@@ -4,6 +4,7 @@
 //! the connection that the request came on (`server`).
 
 pub(crate) mod forward;
+mod head;
 pub(crate) mod lookup;
 mod stand_in;
 pub(crate) mod tunnel;

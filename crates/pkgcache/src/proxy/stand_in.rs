@@ -97,7 +97,7 @@ impl Lookup {
         (response, meter::Result::Error).into()
     }
 
-    fn may_stand_in(&self, answer: &Answer, failure: Failure) -> bool {
+    pub(super) fn may_stand_in(&self, answer: &Answer, failure: Failure) -> bool {
         let (now, heuristic) = (cache::now(), self.target.heuristic);
         answer.stands_by_rule(&self.ruling, now).unwrap_or_else(|| {
             reuse::may_stand_in(&answer.policy, answer.lifetime(heuristic), answer.age(now), failure)

@@ -53,7 +53,8 @@ pub(crate) enum End {
 /// A file to read from.
 #[derive(Debug)]
 pub(crate) struct Source {
-    file: Arc<File>,
+    /// `None` where there is only a head.
+    file: Option<Arc<File>>,
     growth: Option<watch::Receiver<Progress>>,
     rest: Option<mpsc::Receiver<Rest>>,
     /// Bytes that came past the file, and where they begin in the body.
@@ -66,7 +67,13 @@ impl Source {
     /// A file that is whole.
     #[must_use]
     pub(crate) fn whole(file: Arc<File>) -> Self {
-        Self { file, growth: None, rest: None, past: (0, Bytes::new()), hold_back: false }
+        Self { file: Some(file), ..Self::none() }
+    }
+
+    /// No file, for an answer without a body.
+    #[must_use]
+    pub(crate) fn none() -> Self {
+        Self { file: None, growth: None, rest: None, past: (0, Bytes::new()), hold_back: false }
     }
 
     /// A file that grows. `None` where its beginning cannot be had any more.
@@ -128,7 +135,8 @@ impl Source {
     }
 
     fn cut(&self, position: u64, end: u64) -> io::Result<Bytes> {
-        read_at(&self.file, position, end.saturating_sub(position).min(READ))
+        let file = self.file.as_ref().ok_or(io::ErrorKind::UnexpectedEof)?;
+        read_at(file, position, end.saturating_sub(position).min(READ))
     }
 }
 

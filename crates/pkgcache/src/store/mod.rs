@@ -17,13 +17,15 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use http::HeaderMap;
 use storekit::error::At;
 use storekit::files::state::FileState;
 use storekit::{
-    BodyWriter, Checksum, Digest, Hasher, Lease, PackageEntry, PackageKey, Packages, Store, StoredResponse,
+    BodyWriter, Checksum, Digest, Hasher, Lease, NeededBodies, PackageEntry, PackageKey, Packages, Store,
+    StoredResponse,
 };
 use tokio::task::spawn_blocking;
 
@@ -40,6 +42,8 @@ const FILES: usize = 128;
 const SOUND: usize = 16_384;
 /// A use is stamped again after so many seconds.
 const STAMP_EVERY: i64 = 300;
+/// Those who write entries wait no longer for what is deleted: 20 ms, and what one deletion takes.
+const STEP: Duration = Duration::from_millis(20);
 
 /// Where what belongs to a key is stored.
 #[derive(Debug)]
@@ -262,24 +266,30 @@ impl Shelf {
         Ok(self.packages.put(&entry, leases)?)
     }
 
-    /// Deletes those of the bodies that no entry names and nobody is about to name.
+    /// Deletes those of the bodies that no entry names and nobody is about to name. The entries are
+    /// read beforehand, so that those who write some wait for short steps alone.
     ///
     /// # Errors
-    /// A store that is in use for too long; entries that cannot be read; I/O errors.
+    /// A store that is in use for too long; I/O errors.
     pub(crate) fn discard(&self, store: &Store, bodies: &HashSet<Digest>) -> Result<()> {
-        // From here on no entry is written; who takes a lease on one of them keeps it.
-        let exclusive = store.lock_exclusive()?;
-        let mut unnamed = bodies.clone();
-        self.packages.each::<storekit::Error>(&mut |found| {
-            for response in found.entry?.responses {
-                unnamed.remove(&response.digest);
+        let mut needed = NeededBodies::new(&self.packages, bodies.clone()).going_past_damage();
+        // The second time, what was written during the first.
+        needed.read_ahead();
+        needed.read_ahead();
+        let mut bodies = bodies.iter().peekable();
+        while bodies.peek().is_some() {
+            // From here on no entry is written; who takes a lease on one of them keeps it.
+            let exclusive = store.lock_exclusive()?;
+            needed.begin_step();
+            let begun = Instant::now();
+            while let Some(digest) = bodies.next_if(|_| begun.elapsed() < STEP) {
+                if needed.is_needed(&exclusive, digest)? {
+                    continue;
+                }
+                lock(&self.files).remove(digest);
+                lock(&self.sound).remove(digest);
+                self.packages.discard_body(&exclusive, digest, &store.trash().shredder())?;
             }
-            Ok(())
-        })?;
-        for digest in &unnamed {
-            lock(&self.files).remove(digest);
-            lock(&self.sound).remove(digest);
-            self.packages.discard_body(&exclusive, digest, &store.trash().shredder())?;
         }
         Ok(())
     }
@@ -377,6 +387,9 @@ mod tests {
         let answer = Answer::new(http::StatusCode::OK, &HeaderMap::new(), &HeaderMap::new(), times);
         let (response, digest) = (answer.to_stored(named.digest(), named.size()), named.digest());
         shelf.change(&key, &[named], |entry| entry.responses.push(response)).unwrap();
+        // Of an entry that nobody can read.
+        std::fs::write(store.packages().path(&key).with_file_name("damaged.toml"), "version = [").unwrap();
+        std::fs::create_dir(store.packages().path(&key).with_file_name("folder.toml")).unwrap();
         let bodies = [digest, leased.digest(), unnamed, Digest::of(b"never there")].into();
         shelf.discard(&store, &bodies).unwrap();
         let mut left = vec![digest, leased.digest()];

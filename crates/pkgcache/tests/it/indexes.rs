@@ -23,7 +23,7 @@ fn proxy(site: &Site) -> Proxy {
          crates = {{ url = \"{url}/crates\", kind = \"cargo\" }}\n\
          fedora = {{ url = \"{url}/fedora\", kind = \"dnf\" }}\n"
     );
-    Proxy::set(&settings, &[])
+    Proxy::set(&settings, &["--allow", &site.authority()])
 }
 
 /// An index of each kind: where it is, and what may be there.
@@ -250,4 +250,43 @@ fn an_index_that_becomes_larger_than_any_is_cut_off_and_not_kept() {
     assert!(answer.status == 502 && answer.text().contains("did not come whole"), "{answer:?}");
     proxy.says("no index is larger than 1 GiB");
     nothing_is_kept(&proxy);
+}
+
+/// The forward mode writes nothing anew, and checks all the same.
+#[test]
+fn an_index_that_is_none_is_refused_through_the_forward_door() {
+    let site = Site::new();
+    let proxy = proxy(&site);
+    let config = format!("{{\"dl\":\"{}/crates\"}}", site.url());
+    let config = ("/crates/config.json", config);
+    let checked = indexes().into_iter().skip(1).take(3).chain([config]);
+    for (path, document) in checked {
+        let url = format!("{}{}", site.url(), there(path));
+        let answers = || {
+            ["GET", "HEAD"].map(|method| {
+                proxy.ask(method, &url, "accept: */*\naccept-encoding: gzip, br\nif-none-match: \"x\"")
+            })
+        };
+        for bad in ["<!DOCTYPE html>\n<title>Log in</title>\n", &document[..document.len() / 2], "{}"] {
+            site.put_with(&there(path), "content-type: text/html", bad);
+            let [get, head] = answers();
+            refused(&get, "");
+            assert_eq!(head.status, 502, "{path}: {head:?}");
+        }
+        nothing_is_kept(&proxy);
+        put(&site, path, &document);
+        let [get, head] = answers();
+        get.is(200, "", &document);
+        assert_eq!(head.status, 200, "{path}: {head:?}");
+        site.put_with(&there(path), "content-type: text/html", "<!DOCTYPE html>\n");
+        let [get, _] = answers();
+        get.is(200, "upstream-failed", &document);
+        // The next one begins with an empty store.
+        for ecosystem in ["python", "npm", "cargo"] {
+            proxy.command(&["rm", "--ecosystem", ecosystem]);
+        }
+        for digest in proxy.packages().blobs().list().unwrap() {
+            std::fs::remove_file(proxy.packages().blobs().path(&digest)).unwrap();
+        }
+    }
 }

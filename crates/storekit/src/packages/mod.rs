@@ -9,6 +9,7 @@
 
 mod collect;
 pub mod entry;
+mod needed;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -24,6 +25,8 @@ use crate::files::replace::{self, Durability, Staged};
 use crate::images::{STAMP_EVERY, stamp_now};
 use crate::packages::entry::{CAP, MOST_RESPONSES, PackageEntry, PackageKey};
 use crate::store::Store;
+
+pub use needed::NeededBodies;
 
 /// The package downloads of a store.
 #[derive(Clone, Debug)]
@@ -283,14 +286,14 @@ mod tests {
     use super::*;
     use crate::packages::entry::StoredResponse;
 
-    fn store() -> (tempfile::TempDir, Store) {
+    pub(super) fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open_or_create(Utf8Path::from_path(dir.path()).unwrap()).unwrap();
         store.packages().prepare().unwrap();
         (dir, store)
     }
 
-    fn entry(url: &str, lease: &Lease) -> PackageEntry {
+    pub(super) fn entry(url: &str, lease: &Lease) -> PackageEntry {
         let mut entry = PackageEntry::new(PackageKey::new("generic", "up", url, None));
         let now = jiff::Timestamp::now();
         entry.responses.push(StoredResponse {
@@ -309,7 +312,7 @@ mod tests {
         entry
     }
 
-    fn body(packages: &Packages, bytes: &[u8]) -> Lease {
+    pub(super) fn body(packages: &Packages, bytes: &[u8]) -> Lease {
         let mut writer = packages.body().unwrap();
         writer.write(bytes).unwrap();
         writer.finish(None).unwrap()

@@ -41,6 +41,14 @@ fn read(config: &mut dyn Read) -> Result<Config, BadIndex> {
     Ok(config)
 }
 
+/// Whether it can be a `config.json`.
+///
+/// # Errors
+/// [`BadIndex`].
+pub(crate) fn check_config(config: &mut dyn Read) -> Result<(), BadIndex> {
+    read(config).map(|_| ())
+}
+
 /// Where the upstream has a crate, by the `dl` of its `config.json`.
 ///
 /// # Errors

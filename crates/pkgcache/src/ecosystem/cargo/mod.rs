@@ -7,7 +7,7 @@ mod versions;
 
 use storekit::Checksum;
 
-pub(crate) use self::config::{download_url, render_config};
+pub(crate) use self::config::{check_config, download_url, render_config};
 pub(crate) use self::versions::vouch;
 use crate::ecosystem::path::canonical;
 use crate::ecosystem::{Asked, Class, Package};

@@ -1,0 +1,251 @@
+//! Tests: indexes that look real, with bytes flipped, cut out, doubled and put elsewhere, and
+//! pieces of others in them. No reader panics, whatever it says of them, and none writes much more
+//! than it was given.
+//!
+//! `PROPTEST_CASES`, which proptest reads, sets how many are tried of each, as for property tests.
+
+use std::io::Write as _;
+
+use http::Uri;
+
+use super::base::Base;
+use super::packing::Packing;
+use super::python::Form;
+use super::table::TableBuilder;
+use super::{BadIndex, apt, cargo, dnf, npm, python};
+
+const HEX: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+/// For each case of a property test (256, unless `PROPTEST_CASES` says otherwise), so many.
+const ROUNDS: u32 = 8;
+/// What breaks readers elsewhere: numbers, ends, escapes, other schemes, ways up.
+const PIECES: [&str; 16] = [
+    "99999999999999999999999999",
+    "-1",
+    "1e999",
+    "\"",
+    "\\u0000\\ud800",
+    "\0",
+    "../../../",
+    "javascript:x",
+    "{\"a\":[[[[",
+    "]]]}}}",
+    "<a href='//e.example/x#sha256=0'>",
+    "<!DOCTYPE x [<!ENTITY a \"b\">]>",
+    "&a;&#x110000;",
+    "\r\n\r\n",
+    "\u{feff}\u{2028}",
+    "-----BEGIN PGP SIGNED MESSAGE-----\n",
+];
+
+type Reader = fn(&[u8]) -> Result<usize, BadIndex>;
+
+/// Small, fast and the same everywhere: xorshift.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, most: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap_or(0) % most.max(1)
+    }
+
+    fn damaged(&mut self, whole: &[u8]) -> Vec<u8> {
+        let mut bytes = whole.to_vec();
+        for _ in 0..=self.below(4) {
+            let (at, other) = (self.below(bytes.len() + 1), self.below(bytes.len() + 1));
+            let (first, last) = (at.min(other), at.max(other));
+            match self.below(7) {
+                0 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
+                1 => bytes.truncate(at),
+                2 => drop(bytes.drain(first..last.min(first + 200))),
+                3 => {
+                    let part = bytes[first..last.min(first + 200)].to_vec();
+                    bytes.splice(at..at, part);
+                }
+                4 => {
+                    // Deep, for readers that call themselves.
+                    let open = [&b"["[..], b"{\"a\":", b"<x>", b"<a href="][self.below(4)];
+                    let deep = open.repeat(1 << self.below(12));
+                    bytes.splice(at..at, deep);
+                }
+                5 => bytes.splice(at..at, [u8::try_from(self.below(256)).unwrap_or(0); 9]).for_each(drop),
+                _ => {
+                    let piece = PIECES[self.below(PIECES.len())].bytes();
+                    bytes.splice(at..at, piece).for_each(drop);
+                }
+            }
+        }
+        bytes
+    }
+}
+
+/// Tries the document as it is, which has to be good, and then what becomes of it.
+#[track_caller]
+fn tried(document: impl AsRef<[u8]>, read: Reader) {
+    let whole = document.as_ref();
+    read(whole).unwrap_or_else(|error| panic!("the undamaged one is refused: {error}"));
+    let mut dice = Dice(7);
+    for _ in 0..ROUNDS * proptest::test_runner::Config::default().cases {
+        let damaged = dice.damaged(whole);
+        match read(&damaged) {
+            Ok(size) => assert!(size <= 64 * damaged.len() + 4096, "{size} bytes of {}", damaged.len()),
+            Err(error) => assert!(!error.to_string().is_empty() && error.is_of_the_index(), "{error:?}"),
+        }
+    }
+}
+
+fn url() -> Uri {
+    Uri::from_static("https://index.example/simple/a/")
+}
+
+fn base() -> Base {
+    let here = "http://127.0.0.1:3144".to_owned();
+    Base {
+        here,
+        mount: "/m".to_owned(),
+        upstream: Uri::from_static("https://index.example/"),
+        keeps_links: false,
+    }
+}
+
+/// What a table takes that was read to its end.
+fn weight(read: impl FnOnce(&mut TableBuilder) -> Result<(), BadIndex>) -> Result<usize, BadIndex> {
+    let mut table = TableBuilder::default();
+    read(&mut table)?;
+    Ok(table.finish().weight())
+}
+
+fn page() -> String {
+    format!(
+        "{{\"meta\":{{\"api-version\":\"1.1\"}},\"name\":\"a\",\"versions\":[\"1\"],\"files\":[{{\"filename\":\"a-1.tar.gz\",\
+         \"url\":\"../../files/a-1.tar.gz\",\"hashes\":{{\"sha256\":\"{HEX}\"}},\"size\":3,\"yanked\":\"why\",\"core-metadata\":\
+         {{\"sha256\":\"{HEX}\"}}}},{{\"filename\":\"a-2-py3-none-any.whl\",\"url\":\"https://files.example/a-2-py3-none-any.whl\",\
+         \"hashes\":{{}},\"requires-python\":\">=3\"}}]}}"
+    )
+}
+
+fn html() -> String {
+    format!(
+        "<!DOCTYPE html><html><head><meta name=\"pypi:repository-version\" content=\"1.0\"></head><body>\
+         <a href=\"../../files/a-1.tar.gz#sha256={HEX}\" data-requires-python=\"&gt;=3\" data-yanked>a-1.tar.gz</a><br>\
+         <!-- x --><A HREF='https://files.example/a-2-py3-none-any.whl'>a-2-py3-none-any.whl</A></body></html>"
+    )
+}
+
+fn packument() -> String {
+    "{\"name\":\"a\",\"dist-tags\":{\"latest\":\"1.0.0\"},\"time\":{\"1.0.0\":\"2026-01-01T00:00:00Z\"},\"versions\":{\"1.0.0\":\
+     {\"name\":\"a\",\"version\":\"1.0.0\",\"scripts\":{\"install\":\"x\"},\"dist\":{\"tarball\":\"https://index.example/a/-/a-1.0.0.tgz\",\
+     \"shasum\":\"a9993e364706816aba3e25717850c26c9cd0d89d\",\"signatures\":[{\"keyid\":\"k\",\"sig\":\"s\"}]}}},\"readme\":\"\\u00e9\"}"
+        .to_owned()
+}
+
+fn packages() -> String {
+    let one = |name: &str| {
+        format!(
+            "Package: {name}\nVersion: 1\nDescription: x\n more\nFilename: pool/{name}_1_all.deb\nSize: 3\nSHA256: {HEX}\n\n"
+        )
+    };
+    one("a")
+        + &one("b")
+        + &format!(
+            "Package: s\nDirectory: pool/s\nFiles:\n 900150983cd24fb0d6963f7d28e17f72 3 s.dsc\nChecksums-Sha256:\n {HEX} 3 s.dsc\n\n"
+        )
+}
+
+fn primary() -> String {
+    format!(
+        "<?xml version=\"1.0\"?><metadata xmlns=\"http://linux.duke.edu/metadata/common\" packages=\"1\"><package type=\"rpm\">\
+         <name>a</name><checksum type=\"sha256\" pkgid=\"YES\">{HEX}</checksum><size package=\"3\" installed=\"4\"/>\
+         <location href=\"Packages/a-1.rpm\"/></package></metadata>"
+    )
+}
+
+#[test]
+fn pages_of_projects_are_read_or_refused() {
+    tried(page(), |bytes| weight(|table| python::vouch(&url(), Form::Json, &mut &*bytes, table)));
+    tried(html(), |bytes| weight(|table| python::vouch(&url(), Form::Html, &mut &*bytes, table)));
+    tried(page(), |bytes| {
+        written(|out| python::render(&url(), Form::Json, &mut &*bytes, &base(), Form::Html, out))
+    });
+    tried(html(), |bytes| {
+        written(|out| python::render(&url(), Form::Html, &mut &*bytes, &base(), Form::Json, out))
+    });
+}
+
+/// How much is written.
+fn written(write: impl FnOnce(&mut dyn std::io::Write) -> Result<(), BadIndex>) -> Result<usize, BadIndex> {
+    let mut out = Vec::new();
+    write(&mut out).map(|()| out.len())
+}
+
+#[test]
+fn packuments_are_read_or_refused() {
+    tried(packument(), |bytes| {
+        weight(|table| npm::vouch(&Uri::from_static("https://index.example/a"), &mut &*bytes, table))
+    });
+    for read in [
+        (|bytes| {
+            written(|out| {
+                npm::render(
+                    &Uri::from_static("https://index.example/a"),
+                    &mut &*bytes,
+                    &base(),
+                    npm::Variant::Full,
+                    out,
+                )
+            })
+        }) as Reader,
+        |bytes| {
+            written(|out| {
+                npm::render(
+                    &Uri::from_static("https://index.example/a"),
+                    &mut &*bytes,
+                    &base(),
+                    npm::Variant::Abbreviated,
+                    out,
+                )
+            })
+        },
+    ] {
+        tried(packument(), read);
+    }
+}
+
+#[test]
+fn the_files_of_a_sparse_index_are_read_or_refused() {
+    let line = format!(
+        "{{\"name\":\"aaaa\",\"vers\":\"1.0.0\",\"deps\":[{{\"name\":\"b\",\"req\":\"^1\"}}],\"cksum\":\"{HEX}\",\"features\":{{}},\"yanked\":false}}\n"
+    );
+    tried(line.repeat(3).replacen("1.0.0", "2.0.0", 1), |bytes| {
+        weight(|table| cargo::vouch(&mut &*bytes, table))
+    });
+    let config = "{\"dl\":\"https://index.example/{crate}/{version}\",\"api\":\"https://index.example\"}";
+    tried(config, |bytes| written(|out| cargo::render_config(&mut &*bytes, &base(), out)));
+}
+
+#[test]
+fn releases_and_lists_of_packages_are_read_or_refused() {
+    let release = format!(
+        "Origin: x\nSuite: stable\nDate: Sun, 01 Nov 2026 00:00:00 UTC\nSHA256:\n {HEX} 3 main/binary-amd64/Packages\n {HEX} 4 main/source/Sources.xz\n"
+    );
+    tried(release, |bytes| Ok(apt::release(&mut &*bytes)?.files.len()));
+    tried(packages(), |bytes| weight(|table| apt::vouch(Packing::Plain, &mut &*bytes, table)));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(packages().as_bytes()).unwrap();
+    tried(gzip.finish().unwrap(), |bytes| {
+        weight(|table| apt::vouch(Packing::Gzip, &mut &*bytes, table)).map(|_| 0)
+    });
+    let packed = zstd::encode_all(packages().as_bytes(), 1).unwrap();
+    tried(packed, |bytes| weight(|table| apt::vouch(Packing::Zstd, &mut &*bytes, table)).map(|_| 0));
+}
+
+#[test]
+fn the_indexes_of_rpm_repositories_are_read_or_refused() {
+    let repomd = format!(
+        "<?xml version=\"1.0\"?><repomd xmlns=\"http://linux.duke.edu/metadata/repo\"><revision>1</revision><data type=\"primary\">\
+         <checksum type=\"sha256\">{HEX}</checksum><location href=\"repodata/primary.xml.gz\"/><size>3</size></data></repomd>"
+    );
+    tried(repomd, |bytes| dnf::repomd(&mut &*bytes).map(|_| 0));
+    tried(primary(), |bytes| weight(|table| dnf::vouch(Packing::Plain, &mut &*bytes, table)));
+}

@@ -1,0 +1,253 @@
+//! Which of the bodies that are to go some entry names at this very moment, read again in each step
+//! of a sweep, under its lock.
+//!
+//! Every entry is read once, and that without the lock ([`NeededBodies::read_ahead`]). After that a
+//! folder of entries is read again where it is not in the state that it was in: a server writes an
+//! entry anew and renames it, which its folder shows.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rustix::io::Errno;
+
+use super::Packages;
+use super::entry::{CAP, PackageEntry};
+use crate::digest::Digest;
+use crate::error::{At, Error, Result};
+use crate::files::lock::Exclusive;
+use crate::files::replace;
+use crate::files::state::FileState;
+
+/// Remembers between the steps what it has read.
+#[derive(Debug)]
+pub struct NeededBodies {
+    entries: Utf8PathBuf,
+    /// The bodies that are to go: no others are remembered.
+    doomed: HashSet<Digest>,
+    folders: BTreeMap<Utf8PathBuf, (FileState, Vec<Digest>)>,
+    /// By how many folders each is named.
+    count: HashMap<Digest, usize>,
+    of_this_step: bool,
+    goes_past: bool,
+}
+
+impl NeededBodies {
+    /// Of these bodies of a store. An entry that is not understood names none; one that cannot be
+    /// read, or is of a later version, is an error.
+    #[must_use]
+    pub fn new(packages: &Packages, doomed: HashSet<Digest>) -> Self {
+        Self {
+            entries: packages.entries(),
+            doomed,
+            folders: BTreeMap::new(),
+            count: HashMap::new(),
+            of_this_step: false,
+            goes_past: false,
+        }
+    }
+
+    /// An entry that is of a later version or damaged names whatever digests stand in its text, and
+    /// one that cannot be read, none: for bodies that nobody misses if they go.
+    #[must_use]
+    pub fn going_past_damage(self) -> Self {
+        Self { goes_past: true, ..self }
+    }
+
+    /// Reads ahead, without the lock, so that the steps are short. What cannot be read is found out
+    /// in a step.
+    pub fn read_ahead(&mut self) {
+        let _ = self.refresh();
+    }
+
+    /// What was read before the lock was taken is looked at again.
+    pub fn begin_step(&mut self) {
+        self.of_this_step = false;
+    }
+
+    /// Whether an entry names the body. Looks once in each step: no process writes an entry under
+    /// its lock.
+    ///
+    /// # Errors
+    /// Entries that cannot be read; [`Error::Newer`].
+    pub fn is_needed(&mut self, _lock: &Exclusive, digest: &Digest) -> Result<bool> {
+        if !self.of_this_step {
+            self.refresh()?;
+            self.of_this_step = true;
+        }
+        Ok(self.count.get(digest).is_some_and(|count| *count > 0))
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        let mut before = std::mem::take(&mut self.folders);
+        for source in replace::names(&self.entries)? {
+            let source = self.entries.join(source);
+            if !source.is_dir() {
+                continue;
+            }
+            for shard in replace::names(&source)? {
+                let folder = source.join(shard);
+                let Some(state) = state(&folder)? else { continue };
+                match before.remove(&folder) {
+                    Some(known) if known.0.is_still(&state) => {
+                        self.folders.insert(folder, known);
+                    }
+                    other => {
+                        self.forget(other);
+                        let named = self.named_in(&folder)?;
+                        for digest in &named {
+                            *self.count.entry(*digest).or_default() += 1;
+                        }
+                        self.folders.insert(folder, (state, named));
+                    }
+                }
+            }
+        }
+        for gone in before.into_values() {
+            self.forget(Some(gone));
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, folder: Option<(FileState, Vec<Digest>)>) {
+        for digest in folder.map(|(_, named)| named).unwrap_or_default() {
+            if let Some(count) = self.count.get_mut(&digest) {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+
+    /// The bodies that are to go and that an entry in this folder names.
+    fn named_in(&self, folder: &Utf8Path) -> Result<Vec<Digest>> {
+        let mut named = HashSet::new();
+        for name in replace::names(folder)?.iter().filter(|name| name.strip_suffix(".toml").is_some()) {
+            named.extend(self.named_by(&folder.join(name))?);
+        }
+        Ok(named.into_iter().collect())
+    }
+
+    fn named_by(&self, path: &Utf8Path) -> Result<Vec<Digest>> {
+        let bytes = match replace::read_capped(path, CAP) {
+            Ok(bytes) => bytes.unwrap_or_default(),
+            Err(error) if self.goes_past && !is_of_this_process(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let digests = match PackageEntry::parse(&bytes, path) {
+            Ok(entry) => entry.responses.iter().map(|it| it.digest).collect(),
+            Err(_) if self.goes_past => in_text(&bytes),
+            Err(Error::BadPackage { .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        Ok(digests.into_iter().filter(|digest| self.doomed.contains(digest)).collect())
+    }
+}
+
+/// Whether it is this process that has not what it takes to read a file.
+fn is_of_this_process(error: &Error) -> bool {
+    let Error::Io { source, .. } = error else { return false };
+    let own = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
+    source.raw_os_error().is_some_and(|code| own.contains(&code))
+}
+
+/// All runs of 64 hex digits.
+fn in_text(bytes: &[u8]) -> Vec<Digest> {
+    let words = bytes.split(|byte| !byte.is_ascii_hexdigit());
+    words.filter_map(|word| Digest::from_hex(std::str::from_utf8(word).ok()?)).collect()
+}
+
+/// The state of a folder; `None` for anything else.
+fn state(folder: &Utf8Path) -> Result<Option<FileState>> {
+    match fs::metadata(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        metadata => {
+            let metadata = metadata.at("read", folder)?;
+            Ok(metadata.is_dir().then(|| FileState::seen(&metadata)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packages::tests::{body, entry, store};
+    use crate::store::Store;
+    use std::os::unix::fs::MetadataExt as _;
+
+    fn put(store: &Store, url: &str, bytes: &[u8]) -> (Digest, Utf8PathBuf) {
+        let packages = store.packages();
+        let lease = body(&packages, bytes);
+        let (digest, entry) = (lease.digest(), entry(url, &lease));
+        packages.put(&entry, &[lease]).unwrap();
+        (digest, packages.path(&entry.key))
+    }
+
+    fn is_needed(needed: &mut NeededBodies, store: &Store, digest: &Digest) -> Result<bool> {
+        let lock = store.lock_exclusive().unwrap();
+        needed.begin_step();
+        needed.is_needed(&lock, digest)
+    }
+
+    #[test]
+    fn what_was_written_since_it_was_read_counts() {
+        let (_dir, store) = store();
+        let unnamed = body(&store.packages(), b"other").digest();
+        let doomed = [unnamed, Digest::of(b"body")].into();
+        let mut needed = NeededBodies::new(&store.packages(), doomed);
+        needed.read_ahead();
+        let (named, _) = put(&store, "http://a/x", b"body");
+        assert!(is_needed(&mut needed, &store, &named).unwrap());
+        assert!(!is_needed(&mut needed, &store, &unnamed).unwrap());
+        let (_, path) = put(&store, "http://a/x", b"new");
+        assert!(!is_needed(&mut needed, &store, &named).unwrap());
+        fs::remove_file(path).unwrap();
+        assert!(!is_needed(&mut needed, &store, &named).unwrap());
+    }
+
+    /// A step under the lock reads no entry that was read ahead: what is written past its folder is
+    /// not seen.
+    #[test]
+    fn a_step_reads_no_folder_that_is_as_it_was() {
+        let (_dir, store) = store();
+        let (digest, path) = put(&store, "http://a/x", b"body");
+        let folder = path.parent().unwrap();
+        let mut needed = NeededBodies::new(&store.packages(), [digest].into());
+        // A state that is as young as one tick of the clock proves nothing.
+        FileState::settled(&fs::File::open(folder).unwrap()).unwrap();
+        needed.read_ahead();
+        let before = fs::metadata(folder).unwrap().ctime_nsec();
+        fs::write(&path, "").unwrap();
+        assert_eq!(fs::metadata(folder).unwrap().ctime_nsec(), before, "the folder has changed");
+        assert!(is_needed(&mut needed, &store, &digest).unwrap());
+        fs::remove_file(&path).unwrap();
+        assert!(!is_needed(&mut needed, &store, &digest).unwrap());
+    }
+
+    #[test]
+    fn damaged_entries_end_nothing_where_they_may_be_gone_past() {
+        let (_dir, store) = store();
+        let (named, path) = put(&store, "http://a/x", b"body");
+        let unnamed = body(&store.packages(), b"other").digest();
+        let text = fs::read_to_string(&path).unwrap();
+        let newer = text.replacen("version = 1", "version = 99", 1);
+        assert_ne!(newer, text);
+        let half = text.replacen("url", "\"", 1);
+        for (damaged, strict) in [(newer, false), (half, true)] {
+            fs::write(&path, damaged).unwrap();
+            let needed = || NeededBodies::new(&store.packages(), [named, unnamed].into());
+            let mut past = needed().going_past_damage();
+            // What stands in its text may be what it means.
+            assert!(is_needed(&mut past, &store, &named).unwrap());
+            assert!(!is_needed(&mut past, &store, &unnamed).unwrap());
+            assert_eq!(is_needed(&mut needed(), &store, &named).is_ok(), strict);
+        }
+        // What is no file, and what is larger than any entry.
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        fs::write(path.with_file_name("large.toml"), vec![b'#'; 2 << 20]).unwrap();
+        let mut past = NeededBodies::new(&store.packages(), [unnamed].into()).going_past_damage();
+        assert!(!is_needed(&mut past, &store, &unnamed).unwrap());
+        assert!(
+            is_needed(&mut NeededBodies::new(&store.packages(), HashSet::new()), &store, &named).is_err()
+        );
+    }
+}
