@@ -11,6 +11,9 @@ fn main() -> ExitCode {
     if let Some(written) = toolkit::manual::written::<cli::Args>() {
         return written;
     }
+    if let Some(ended) = cli::guarded() {
+        return ended;
+    }
     let args = cli::Args::parse();
     // It listens for itself: a signal is handed to its children.
     toolkit::run(&Signals::deaf("larder"), Color::Auto, |signals| cli::run(args, signals))

@@ -121,6 +121,65 @@ fn a_signal_stops_the_build_and_ends_with_130() {
     );
 }
 
+/// A line for the shell whose own process ends before what it has started.
+const LINE: &str = "sh -c 'echo ready >&2; sleep 600; :' & wait; exit 7";
+
+#[test]
+fn what_ended_before_a_signal_is_told() {
+    let toml = format!(
+        "[ci]\nlog = \"log\"\nsteps = [{{ name = \"one\", run = \"true\" }}, {{ name = \"two\", run = \"{LINE}\" }}]\n"
+    );
+    let desk = Desk::new(&toml);
+    let mut child = desk.command(&["ci", "--junit", "junit.xml"]);
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("larder");
+    let mut lines =
+        BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(std::io::Result::ok);
+    assert!(lines.any(|line| line == "ready"));
+    signal(&child, "TERM");
+    // To the end of it: what the step has started holds it, too.
+    assert_eq!(lines.collect::<Vec<_>>(), ["larder: stopped by SIGTERM"]);
+    let ended = child.wait_with_output().expect("larder");
+    assert_eq!(ended.status.code(), Some(143));
+    contains(&String::from_utf8_lossy(&ended.stdout), &["one", "ok", "two", "FAILED", "total"]);
+    let read = |path: &str| fs::read_to_string(desk.session.path(path)).expect("a file");
+    contains(&read("log/times.ndjson"), &["\"one\"", "\"ok\"", "\"two\"", "\"failed\""]);
+    contains(&read("deep/down/junit.xml"), &["name=\"one\"", "<failure message=\"interrupted\"/>"]);
+}
+
+#[test]
+fn a_step_that_takes_too_long_ends_with_all_that_it_has_started() {
+    let step = format!("[[ci.step]]\nname = \"a\"\ntimeout = \"1s\"\nrun = \"{LINE}\"\n");
+    let disk = format!(
+        "[disk.a]\ninputs = [\"larder.toml\"]\noutput = \"out\"\ntimeout = \"1s\"\nrun = \"{LINE}\"\n"
+    );
+    for (toml, job) in [(step, "ci"), (disk, "bake")] {
+        // Its stderr is read to the end, which is there when nobody holds it any more.
+        let ran = Desk::new(&toml).tool("imgtar", "exit 1").run(&[job]).ends(2);
+        contains(&ran.stderr(), &["ready", "it took longer than 1 s"]);
+    }
+}
+
+#[test]
+fn a_build_ends_with_a_larder_that_is_killed() {
+    let docker = "case $1 in build) echo ready >&2; exec sleep 600;; esac; exit 1";
+    let desk = Desk::new("[image.app]\n").tool("imgtar", "exit 1").tool("docker", docker);
+    let mut child = desk.command(&["bake"]).stderr(Stdio::piped()).spawn().expect("larder");
+    let mut lines =
+        BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(std::io::Result::ok);
+    assert!(lines.any(|line| line == "ready"));
+    child.kill().expect("larder");
+    child.wait().expect("larder");
+    // The build holds its other end as long as it runs.
+    assert_eq!(lines.count(), 0);
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named_also_by_a_guard() {
+    let desk = Desk::new("[image.app]\n").tool("docker", "case $1 in version) exit 0;; esac; exit 1");
+    fs::remove_file(desk.session.aside("bin/imgtar")).expect("a file");
+    contains(&desk.run(&["bake"]).stderr(), &["cannot run `imgtar`"]);
+}
+
 #[test]
 fn the_codes_of_steps_are_passed_on() {
     let desk = Desk::new("[ci]\nsteps = [{ name = \"mine\", run = \"exit 9\" }]\n");

@@ -190,6 +190,7 @@ impl DiskBake<'_> {
         let run = Cmd::new("sh").args(["-c", &self.disk.run]);
         let args = self.disk.args.iter().fold(run, |cmd, (name, value)| cmd.env(name, value));
         let cmd = args.env("LARDER_OUTPUT", file.as_str()).within(self.disk.timeout.map(|limit| limit.0));
+        let cmd = cmd.step();
         let through = self.baker.through(&self.disk.name, &self.disk.packages, self.in_work(&work));
         let limit = cmd.limit();
         let cmd = match &through {

@@ -169,6 +169,9 @@ impl Bake<'_> {
         let made = if self.image.is_packed() { self.pack(&inputs) } else { self.build(&inputs) };
         match made {
             Ok(saved) => {
+                if let Err(error) = self.name_made() {
+                    return self.failed(Some(inputs.key), error);
+                }
                 if saved {
                     self.baker.send(&inputs.key);
                 }
@@ -457,13 +460,16 @@ impl Bake<'_> {
         self.reason = Some("the inputs cannot be hashed".to_owned());
         self.warn(format!("built without the image cache: {error}"));
         match self.build_only(None) {
-            Ok(_) => match self.bring_made(None, false).and_then(|()| self.pin_made(None)) {
-                Ok(()) => {
-                    let from = Some(self.maker());
-                    Ok(self.report(State::Built, None, from, false))
+            Ok(_) => {
+                let named = self.name_made().and_then(|()| self.bring_made(None, false));
+                match named.and_then(|()| self.pin_made(None)) {
+                    Ok(()) => {
+                        let from = Some(self.maker());
+                        Ok(self.report(State::Built, None, from, false))
+                    }
+                    Err(error) => self.failed(None, error),
                 }
-                Err(error) => self.failed(None, error),
-            },
+            }
             Err(error) => self.failed(None, error),
         }
     }

@@ -246,7 +246,17 @@ pub(crate) fn bake_and(
         }
         let before = std::mem::replace(&mut written, Ok(()));
         written = before.and_then(|()| report::write(baked, options.json, width, out));
-    })?;
+    });
+    let tallies = match tallies {
+        Ok(tallies) => tallies,
+        Err(error) => {
+            // What was done before the signal is told.
+            if let Some(file) = options.summary.as_ref().filter(|_| !states.is_empty()) {
+                let _ = append(&summary.text(&sum, &tagged), file);
+            }
+            return Err(error);
+        }
+    };
     sum.tiers = tallies;
     if sum.moved > 0 {
         sum.of = size(&in_engines, tools, runner)?;

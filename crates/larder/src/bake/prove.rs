@@ -50,11 +50,12 @@ impl Bake<'_> {
             fresh.pack(&inputs.key, &tar, self.image, &extras)?;
         } else {
             let built = self.build_only(Some(inputs))?;
-            let saved = fresh.save(&inputs.key, &built.id, self.image, &extras);
+            fresh.save(&inputs.key, &built.id, self.image, &extras)?;
             let engine = self.image.builder();
-            // One that stays is only in the way of a disk.
+            // By a name of its own: the same image may stand under another one, which would go with
+            // the ID. One that stays is only in the way of a disk.
+            self.name_made()?;
             let _ = runner.ask(&tools.engine(engine, "rmi").args(self.image.tags.clone()));
-            saved?;
         }
         let then = self.files_of(&self.baker.stock, &inputs.key, "stored")?;
         let now = self.files_of(&fresh, &inputs.key, "fresh")?;

@@ -128,42 +128,53 @@ pub fn ci<'a>(
         checks.push(Check::new("tags", tag));
     }
     let mut times = Times::default();
-    let mut outcome = Outcome::Yes;
+    let ended = run_all(checks, kitchen, &mut times, out);
+    let times = times.since(&kitchen.kept());
+    kitchen.keep(&times);
+    let told = report(&times, wanted, out);
+    let outcome = ended?;
+    told.map(|()| outcome)
+}
+
+/// Makes the checks up to the first that does not go well. Each that was begun is in `times`.
+fn run_all(
+    checks: Vec<Check<'_>>,
+    kitchen: &steps::Steps<'_>,
+    times: &mut Times,
+    out: &mut dyn Write,
+) -> miette::Result<Outcome> {
     for check in checks {
         let started = Instant::now();
         let ran = (check.run)(out);
-        let done = match ran {
-            Ok(done) => done,
-            Err(error) => {
-                // The error itself is the caller's to tell.
-                times.add(&check.name, started.elapsed(), Ended::Badly);
-                times.blame(&error.to_string());
-                tell(&times, wanted, out)?;
-                return Err(error);
-            }
-        };
-        let ended = match done {
-            Done::Skipped => Ended::Skipped,
-            Done::Made(Outcome::Yes) => Ended::Well,
-            Done::Made(failed) => {
-                outcome = failed;
-                Ended::Badly
-            }
+        let ended = match &ran {
+            Ok(Done::Skipped) => Ended::Skipped,
+            Ok(Done::Made(Outcome::Yes)) => Ended::Well,
+            Ok(Done::Made(_)) | Err(_) => Ended::Badly,
         };
         times.add(&check.name, started.elapsed(), ended);
-        if outcome != Outcome::Yes {
-            let why = kitchen.why(&check.name, outcome);
-            output::say(&format!("failed: {}: {why}", check.name));
-            times.blame(&why);
-            break;
+        match ran {
+            Ok(Done::Skipped | Done::Made(Outcome::Yes)) => {}
+            Ok(Done::Made(failed)) => {
+                let why = kitchen.why(&check.name, failed);
+                output::say(&format!("failed: {}: {why}", check.name));
+                times.blame(&why);
+                return Ok(failed);
+            }
+            Err(error) => {
+                // The error itself is the caller's to tell.
+                times.blame(&error.to_string());
+                return Err(error);
+            }
         }
     }
-    let times = times.since(&kitchen.kept());
-    kitchen.keep(&times);
+    Ok(Outcome::Yes)
+}
+
+/// Prints the table of times, and tells a CI.
+fn report(times: &Times, wanted: &Wanted, out: &mut dyn Write) -> miette::Result<()> {
     let written = write!(out, "{times}").and_then(|()| out.flush());
-    written.into_diagnostic().wrap_err("cannot write the report")?;
-    tell(&times, wanted, out)?;
-    Ok(outcome)
+    let told = tell(times, wanted, out);
+    written.into_diagnostic().wrap_err("cannot write the report").and(told)
 }
 
 /// Tells a CI what became of the steps, as far as it was asked for.

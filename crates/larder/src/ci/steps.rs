@@ -84,6 +84,7 @@ impl<'a> Steps<'a> {
             Some(tag) => cmd.env("LARDER_IMAGE", tag),
             None => cmd,
         };
+        let cmd = cmd.step();
         let ended = match &self.log {
             Some(log) => self.runner.show_and_keep(&cmd, &log.join(file_name(&step.name, "log")))?,
             None => self.runner.show(&cmd)?,

@@ -404,7 +404,7 @@ impl Image {
     }
 
     /// Completes a `docker build` command; the Dockerfile and the context come from where `handed`
-    /// says.
+    /// says. It gives the image no name.
     ///
     /// The platform is always named: engines have a default of their own
     /// (`DOCKER_DEFAULT_PLATFORM`, another machine's). A packed image gives the command back as it
@@ -428,7 +428,6 @@ impl Image {
         let cmd = optional(cmd, "--network", build.network.as_deref());
         let cmd = build.cache_from.iter().fold(cmd, |cmd, image| cmd.flag("--cache-from", image));
         let cmd = build.flags.iter().fold(cmd, |cmd, (flag, value)| cmd.flag(flag, value));
-        let cmd = self.tags.iter().fold(cmd, |cmd, tag| cmd.flag("-t", tag));
         if handed == Handed::Tar { cmd.arg("-") } else { cmd.path(&build.context) }
     }
 

@@ -1,10 +1,10 @@
 //! The running children, and what a signal does to them.
 //!
 //! The first SIGINT, SIGTERM or SIGHUP (unless that is ignored, as under `nohup`) is handed to
-//! every child; a second one kills them. No child starts afterwards. Limit: grandchildren are the
-//! children's own business; a terminal's Ctrl-C reaches them all the same. A build of podman is the
-//! exception: it is ended as `podman` says, and has a process group of its own, so that no terminal
-//! ends it before.
+//! every child; a second one kills them. No child starts afterwards. What a child has started is
+//! the child's own business, but for two kinds: a build of podman is ended as `podman` says, and
+//! has a process group of its own, so that no terminal ends it before; a step of a project's own is
+//! signalled with all that it has started, and waited for with all of it.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use signal_hook::iterator::Signals;
 
 use crate::process::podman::Build;
+use crate::process::tree::{self, Process};
 
 /// How long a child has to end once it is told to.
 const GRACE: Duration = Duration::from_secs(10);
@@ -30,28 +31,73 @@ pub struct Children(Arc<Mutex<State>>);
 struct State {
     running: Vec<Running>,
     signal: Option<i32>,
+    /// Whether a second signal came.
+    is_urgent: bool,
+    /// Whether this process can start guards.
+    guards: bool,
 }
 
 #[derive(Debug)]
 struct Running {
     pid: Pid,
-    /// The build of podman that it is.
-    build: Option<Build>,
+    kind: Kind,
+    /// What was found below a step when it was told to end.
+    below: Vec<Process>,
+}
+
+/// How a child is ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// By a signal to it.
+    #[default]
+    Plain,
+    /// By a signal to it and to all that it has started.
+    Step,
+    /// As a build of podman.
+    Build(Build),
+}
+
+impl Running {
+    fn send(&mut self, signal: Signal) -> bool {
+        if self.kind == Kind::Step {
+            tree::find(self.pid, &mut self.below);
+        }
+        // A parent before its children: a shell whose command ends goes on to the next one.
+        let is_sent = kill_process(self.pid, signal).is_ok();
+        // A terminal's Ctrl-C has reached those below already, and many take a second one for the
+        // wish to end without clearing up.
+        if signal != Signal::INT || !has_terminal() {
+            self.below.iter().for_each(|process| process.send(signal));
+        }
+        is_sent
+    }
+}
+
+/// Whether signals may come from a terminal, which sends them to everything that runs there.
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }
 
 impl Children {
-    /// A register that listens to the signals of this process from now on.
+    /// A register that listens to the signals of this process from now on. Its program has to begin
+    /// with [`entered`](crate::process::guard::entered).
     ///
     /// # Errors
     /// The operating system's, where the handlers cannot be set.
     pub fn listening() -> io::Result<Self> {
         let children = Self::default();
+        children.lock().guards = true;
         let listener = children.clone();
         let mut signals = Signals::new(toolkit::signals::heeded())?;
         thread::Builder::new().name("signals".into()).spawn(move || {
             signals.forever().for_each(|signal| listener.interrupt(signal));
         })?;
         Ok(children)
+    }
+
+    /// Whether a child can be started so that it ends with this process.
+    pub(crate) fn can_guard(&self) -> bool {
+        self.lock().guards
     }
 
     /// The exit code of an interrupted process (130 for Ctrl-C), once a signal came.
@@ -65,12 +111,12 @@ impl Children {
     /// # Errors
     /// The operating system's, where the command cannot be started.
     pub fn spawn(&self, command: &mut Command) -> io::Result<Option<Child>> {
-        self.spawn_as(None, command)
+        self.spawn_as(&Kind::Plain, command)
     }
 
-    /// As `spawn`, for a build of podman, if it is one.
-    pub(crate) fn spawn_as(&self, build: Option<&Build>, command: &mut Command) -> io::Result<Option<Child>> {
-        if build.is_some() {
+    /// As `spawn`, for a child that is ended in this way.
+    pub(crate) fn spawn_as(&self, kind: &Kind, command: &mut Command) -> io::Result<Option<Child>> {
+        if matches!(kind, Kind::Build(_)) {
             command.process_group(0);
         }
         // Under the lock, so that no signal falls between start and entry.
@@ -79,11 +125,11 @@ impl Children {
             return Ok(None);
         }
         let child = command.spawn()?;
-        state.running.push(Running { pid: Pid::from_child(&child), build: build.cloned() });
+        state.running.push(Running { pid: Pid::from_child(&child), kind: kind.clone(), below: Vec::new() });
         Ok(Some(child))
     }
 
-    /// Waits for the child.
+    /// Waits for the child, and where it was told to end for what was found below it.
     ///
     /// # Errors
     /// The operating system's.
@@ -95,8 +141,13 @@ impl Children {
             .is_err_and(|error| error == rustix::io::Errno::INTR)
         {}
         let mut state = self.lock();
+        let below = state.running.iter_mut().filter(|one| one.pid == pid);
+        let below: Vec<_> = below.flat_map(|one| std::mem::take(&mut one.below)).collect();
         state.running.retain(|other| other.pid != pid);
-        child.wait()
+        let status = child.wait();
+        drop(state);
+        tree::outwait(&below, GRACE, || self.lock().is_urgent);
+        status
     }
 
     /// As `wait`, for a child that is told to end when it has run for so long, and killed ten
@@ -124,17 +175,17 @@ impl Children {
 
     /// Sends a signal to a child that still runs.
     fn send(&self, pid: Pid, signal: Signal) -> bool {
-        let state = self.lock();
-        state.running.iter().any(|one| one.pid == pid) && kill_process(pid, signal).is_ok()
+        let mut state = self.lock();
+        state.running.iter_mut().find(|one| one.pid == pid).is_some_and(|one| one.send(signal))
     }
 
     /// Tells a child to end, or ends a build of podman. `false`: it had ended by itself.
     fn end(&self, pid: Pid, signal: Signal) -> bool {
-        let build = self.lock().running.iter().find(|one| one.pid == pid).map(|one| one.build.clone());
-        match build {
+        let kind = self.lock().running.iter().find(|one| one.pid == pid).map(|one| one.kind.clone());
+        match kind {
             None => false,
-            Some(None) => self.send(pid, signal),
-            Some(Some(build)) => {
+            Some(Kind::Plain | Kind::Step) => self.send(pid, signal),
+            Some(Kind::Build(build)) => {
                 if !build.end(|| self.lock().running.iter().any(|one| one.pid == pid)) {
                     self.send(pid, signal);
                 }
@@ -149,10 +200,11 @@ impl Children {
             (None, Some(first)) => first,
             _ => Signal::KILL,
         };
+        state.is_urgent = state.signal.is_some();
         state.signal.get_or_insert(signal);
-        for Running { pid, build } in &state.running {
-            if build.is_some() && send != Signal::KILL {
-                let (children, pid) = (self.clone(), *pid);
+        for one in &mut state.running {
+            if matches!(one.kind, Kind::Build(_)) && send != Signal::KILL {
+                let (children, pid) = (self.clone(), one.pid);
                 let ending = move || {
                     children.end(pid, send);
                 };
@@ -161,7 +213,7 @@ impl Children {
                 }
             }
             // A child that has ended meanwhile is no matter.
-            let _ = kill_process(*pid, send);
+            let _ = one.send(send);
         }
     }
 
@@ -212,6 +264,20 @@ mod tests {
         let mut quick = start(&children, "exit 7");
         let (status, told) = children.wait_at_most(&mut quick, Duration::from_secs(600)).expect("wait");
         assert_eq!((status.code(), told), (Some(7), false));
+    }
+
+    #[test]
+    fn a_step_ends_with_all_that_it_has_started() {
+        let children = Children::default();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sh -c 'echo ready; sleep 600; :' & wait"]).stdout(std::process::Stdio::piped());
+        let mut child = children.spawn_as(&Kind::Step, &mut shell).expect("sh").expect("not interrupted");
+        let mut stdout = child.stdout.take().expect("a pipe");
+        stdout.read_exact(&mut [0; 6]).expect("ready");
+        let (status, told) = children.wait_at_most(&mut child, Duration::from_millis(1)).expect("wait");
+        assert_eq!((status.signal(), told), (Some(15), true), "the shell did not go on");
+        // Nobody holds the pipe any more.
+        assert_eq!(stdout.read_to_end(&mut Vec::new()).expect("the end"), 0);
     }
 
     #[test]

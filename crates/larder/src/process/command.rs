@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::process::children::Kind;
+use crate::process::guard::guarded;
 use crate::process::podman::Build;
 
 /// One program with its arguments and the variables that are set for it alone.
@@ -17,8 +19,8 @@ pub struct Cmd {
     env: Vec<(String, String)>,
     limit: Option<Duration>,
     folder: Option<Utf8PathBuf>,
-    /// The build of podman that it is.
-    build: Option<Build>,
+    /// How it is ended.
+    kind: Kind,
 }
 
 impl Cmd {
@@ -31,7 +33,7 @@ impl Cmd {
             env: Vec::new(),
             limit: None,
             folder: None,
-            build: None,
+            kind: Kind::Plain,
         }
     }
 
@@ -81,12 +83,18 @@ impl Cmd {
     #[must_use]
     pub(crate) fn building_in(self, folder: &Utf8Path) -> Self {
         let build = Build::new(folder, &self.program);
-        Self { build: Some(build), ..self.env("TMPDIR", folder.as_str()) }
+        Self { kind: Kind::Build(build), ..self.env("TMPDIR", folder.as_str()) }
     }
 
-    /// The build of podman that it is, if it is one.
-    pub(crate) fn as_build(&self) -> Option<&Build> {
-        self.build.as_ref()
+    /// The same, of a line of the project's own: what it starts is ended with it.
+    #[must_use]
+    pub(crate) fn step(self) -> Self {
+        Self { kind: Kind::Step, ..self }
+    }
+
+    /// How it is ended.
+    pub(crate) fn kind(&self) -> &Kind {
+        &self.kind
     }
 
     /// How long it may run.
@@ -107,7 +115,7 @@ impl Cmd {
     pub fn under(self, starter: Self) -> Self {
         let mut env = self.env;
         env.extend(starter.env.iter().cloned());
-        Self { env, build: self.build, ..starter.arg(self.program).args(self.args) }
+        Self { env, kind: self.kind, ..starter.arg(self.program).args(self.args) }
     }
 
     /// The program's path, or its name where PATH decides.
@@ -126,9 +134,11 @@ impl Cmd {
         }
     }
 
-    /// The command for the operating system, to be run in `folder`.
-    pub(crate) fn build(&self, folder: &Utf8Path) -> std::process::Command {
-        let mut command = std::process::Command::new(&self.program);
+    /// The command for the operating system, to be run in `folder`. `is_guarded`: it ends with this
+    /// process.
+    pub(crate) fn build(&self, folder: &Utf8Path, is_guarded: bool) -> std::process::Command {
+        let mut command =
+            if is_guarded { guarded(&self.program) } else { std::process::Command::new(&self.program) };
         command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.folder.as_deref().unwrap_or(folder));
         command
@@ -172,7 +182,7 @@ mod tests {
     fn reads(cmd: &Cmd, line: &str) {
         assert_eq!(cmd.to_string(), line);
         let shell = std::process::Command::new("sh").args(["-c", line]).output().expect("sh");
-        let direct = cmd.build(Utf8Path::new("/")).output().expect("the program");
+        let direct = cmd.build(Utf8Path::new("/"), false).output().expect("the program");
         assert_eq!(shell.stdout, direct.stdout, "the shell reads `{line}` otherwise");
     }
 

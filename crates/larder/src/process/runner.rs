@@ -12,7 +12,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::process::background::Background;
-use crate::process::children::Children;
+use crate::process::children::{Children, Kind};
 use crate::process::command::{Cmd, quoted};
 pub use crate::process::error::RunError;
 use crate::process::live::Live;
@@ -103,7 +103,7 @@ impl Runner {
     pub fn capture(&self, cmd: &Cmd) -> Result<(ExitStatus, Vec<u8>), RunError> {
         self.say(&cmd.to_string());
         let said = self.said(cmd)?;
-        let child = self.start(cmd, Stdio::null(), Stdio::piped(), said.stdio(cmd)?)?;
+        let child = self.start_guarded(cmd, Stdio::null(), Stdio::piped(), said.stdio(cmd)?)?;
         let ended = self.heard(cmd, child);
         self.show_said(said);
         ended
@@ -151,7 +151,7 @@ impl Runner {
         }
         let mut log = tempfile::tempfile().map_err(lost(cmd))?;
         let stderr = log.try_clone().map_err(lost(cmd))?.into();
-        let child = self.start(cmd, Stdio::null(), Stdio::piped(), stderr)?;
+        let child = self.start_guarded(cmd, Stdio::null(), Stdio::piped(), stderr)?;
         let ended = self.heard(cmd, child);
         log.rewind().and_then(|()| log.read_to_end(said)).map_err(lost(cmd))?;
         ended
@@ -191,7 +191,7 @@ impl Runner {
     /// Only where it did not run to its end.
     pub fn show(&self, cmd: &Cmd) -> Result<ExitStatus, RunError> {
         self.say(&cmd.to_string());
-        let mut child = self.start(cmd, Stdio::null(), ours(cmd)?, Stdio::inherit())?;
+        let mut child = self.start_guarded(cmd, Stdio::null(), ours(cmd)?, Stdio::inherit())?;
         self.wait(cmd, &mut child)
     }
 
@@ -205,7 +205,7 @@ impl Runner {
         let file = std::fs::File::create(log).map_err(unmade)?;
         let (reader, stdout) = io::pipe().map_err(lost(cmd))?;
         let stderr = stdout.try_clone().map_err(lost(cmd))?;
-        let mut child = self.start(cmd, Stdio::null(), stdout.into(), stderr.into())?;
+        let mut child = self.start_guarded(cmd, Stdio::null(), stdout.into(), stderr.into())?;
         let (ended, end) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             copy_twice(reader, file);
@@ -261,8 +261,8 @@ impl Runner {
             Some(log) => self.build_watched(from, cmd, log, line),
             None => self.build_into(from, cmd, log.as_ref().map(AsFd::as_fd)),
         };
-        if let (Some(build), Err(RunError::Interrupted(_) | RunError::Late { .. })) =
-            (cmd.as_build(), &result)
+        if let (Kind::Build(build), Err(RunError::Interrupted(_) | RunError::Late { .. })) =
+            (cmd.kind(), &result)
         {
             build.clear();
         }
@@ -326,13 +326,14 @@ impl Runner {
             None => Ok(otherwise),
         };
         let Some(from) = from else {
-            let mut child = self.start(cmd, Stdio::null(), sink(ours(cmd)?)?, sink(Stdio::inherit())?)?;
+            let mut child =
+                self.start_guarded(cmd, Stdio::null(), sink(ours(cmd)?)?, sink(Stdio::inherit())?)?;
             return succeeded(cmd, self.wait(cmd, &mut child)?);
         };
         let said = self.said(from)?;
-        let mut source = self.start(from, Stdio::null(), Stdio::piped(), said.stdio(from)?)?;
+        let mut source = self.start_guarded(from, Stdio::null(), Stdio::piped(), said.stdio(from)?)?;
         let pipe = source.stdout.take().map_or_else(Stdio::null, Stdio::from);
-        let started = self.start(cmd, pipe, sink(ours(cmd)?)?, sink(Stdio::inherit())?);
+        let started = self.start_guarded(cmd, pipe, sink(ours(cmd)?)?, sink(Stdio::inherit())?);
         let ended = started.and_then(|mut child| self.wait(cmd, &mut child));
         let source_ended = self.wait(from, &mut source);
         self.show_said(said);
@@ -354,10 +355,32 @@ impl Runner {
         Ok(Background::new(child, self.children.clone()))
     }
 
+    /// Starts what is soon done, or may run on.
     fn start(&self, cmd: &Cmd, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Child, RunError> {
-        let mut command = cmd.build(&self.folder);
-        let child =
-            self.children.spawn_as(cmd.as_build(), command.stdin(stdin).stdout(stdout).stderr(stderr));
+        self.spawn(cmd, false, [stdin, stdout, stderr])
+    }
+
+    /// Starts what must not go on where this process is killed. This thread has to wait for it.
+    fn start_guarded(
+        &self,
+        cmd: &Cmd,
+        stdin: Stdio,
+        stdout: Stdio,
+        stderr: Stdio,
+    ) -> Result<Child, RunError> {
+        // podman leaves less behind where it is let, until the next bake ends its step.
+        let is_guarded = self.children.can_guard() && !matches!(cmd.kind(), Kind::Build(_));
+        self.spawn(cmd, is_guarded, [stdin, stdout, stderr])
+    }
+
+    fn spawn(
+        &self,
+        cmd: &Cmd,
+        is_guarded: bool,
+        [stdin, stdout, stderr]: [Stdio; 3],
+    ) -> Result<Child, RunError> {
+        let mut command = cmd.build(&self.folder, is_guarded);
+        let child = self.children.spawn_as(cmd.kind(), command.stdin(stdin).stdout(stdout).stderr(stderr));
         match child.map_err(|source| RunError::Start { program: cmd.program().to_owned(), source })? {
             Some(child) => Ok(child),
             None => Err(self.interruption()),

@@ -40,13 +40,12 @@ impl Result {
 fn what_an_image_is_built_from_comes_first_and_is_in_its_key() {
     let result = family().bake();
     result.baked(&[("app", "built"), ("base", "built"), ("tools", "built"), ("other", "built")]);
-    let builds: Vec<_> = result.calls.iter().filter(|call| call.starts_with("docker build ")).collect();
-    let places = ["base", "tools", "app"].map(|tag| {
-        builds
-            .iter()
-            .position(|call| call.contains(&format!("-t {tag}")) || call.contains(&format!("-t team/{tag}")))
-    });
-    assert!(places[0] < places[2] && places[1] < places[2], "{builds:?}");
+    let is_build = |call: &String| call.starts_with("docker build ") && call.contains("-f Dockerfile ");
+    let build = result.calls.iter().position(is_build).expect("a build");
+    for name in ["team/base", "tools:latest"] {
+        let named = result.calls.iter().position(|call| *call == format!("docker tag sha256:cafe {name}"));
+        assert!(named.is_some_and(|named| named < build), "{name}: {:?}", result.calls);
+    }
     let hash = "hashctx --manifest -f Dockerfile --platform P --base docker.io/team/base:latest=larder:KEY --base tools=larder:KEY .";
     assert!(result.calls.iter().any(|call| call == hash), "{:?}", result.calls);
 }

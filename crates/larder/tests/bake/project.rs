@@ -194,11 +194,13 @@ pub(crate) const DOUBTS: &str = "hashctx -q --json";
 pub(crate) const AGAIN: &str = "hashctx -q --manifest -f Dockerfile --platform P .";
 pub(crate) const LOAD: &str = "imgtar load KEY -q --json --engine docker --tag app:latest";
 pub(crate) const PROBE: [&str; 2] = ["docker buildx version", "docker --version"];
-pub(crate) const BUILD: &str = "docker build --iidfile T/id -f Dockerfile --platform P -t app:latest .";
+pub(crate) const BUILD: &str = "docker build --iidfile T/id -f Dockerfile --platform P .";
 /// Asked after a build: for which platform it was, and whether it was built from the same images.
 pub(crate) const MADE: &str = "docker image inspect sha256:cafe";
 pub(crate) const SAVE: &str =
     "imgtar save KEY -q sha256:cafe --engine docker --name app:latest --image app --manifest T/manifest";
+/// What is built gets its name when it is saved.
+pub(crate) const TAG: &str = "docker tag sha256:cafe app:latest";
 
 /// The bake does not begin, and says this.
 #[track_caller]

@@ -93,9 +93,8 @@ impl Bake<'_> {
             return Ok(());
         }
         self.step("sending layers");
-        let untagged = Image { tags: Vec::new(), ..self.image.clone() };
         let cmd = self.baker.build_command(builder)?.flag("--cache-to", repository);
-        let sent = self.baker.runner.build(context, &untagged.build(cmd, handed), Box::new(|_| ()));
+        let sent = self.baker.runner.build(context, &self.image.build(cmd, handed), Box::new(|_| ()));
         match sent {
             Err(error) if error.is_interruption() => Err(error),
             Err(error) => {

@@ -82,17 +82,27 @@ impl Bake<'_> {
         }
     }
 
+    /// Gives what was built its names, once it is saved or known not to be: a bake that ends before
+    /// leaves them where they were.
+    pub(in crate::bake) fn name_made(&self) -> Result<(), RunError> {
+        self.image.tags.iter().try_for_each(|tag| self.name(tag))
+    }
+
     /// Gives what was built the name that stands for its key, or, where no key describes it, for
     /// its ID.
     pub(in crate::bake) fn pin_made(&mut self, key: Option<&String>) -> Result<(), RunError> {
         let Some(id) = &self.built_id else { return Ok(()) };
         let name = key.map_or_else(|| self.image.pinned_by_id(id), |key| self.image.pinned(key));
-        if let Some(name) = &name {
-            let tag = self.baker.tools.engine(self.image.builder(), "tag").arg(id).arg(name);
-            self.baker.runner.output(&tag)?;
-        }
+        name.iter().try_for_each(|name| self.name(name))?;
         self.pinned = name;
         Ok(())
+    }
+
+    /// Gives what was built a name in its engine, if something was.
+    fn name(&self, name: &str) -> Result<(), RunError> {
+        let Some(id) = &self.built_id else { return Ok(()) };
+        let tag = self.baker.tools.engine(self.image.builder(), "tag").arg(id).arg(name);
+        self.baker.runner.output(&tag).map(drop)
     }
 
     fn build_now(&mut self, inputs: Option<&Inputs>, caches: &Caches) -> Result<Built, RunError> {
@@ -107,7 +117,7 @@ impl Bake<'_> {
             Some(doubt) => Some(doubt),
             None => wrong_base(self.image, tools, runner)?,
         };
-        // By its ID, not by its name: another build may take the name before this one is saved.
+        // By its ID: it has no name before it is saved.
         let id_file = self.temp.join("id");
         let cmd = self.baker.build_command(builder)?.arg("--iidfile").path(&id_file);
         let cmd = if self.is_from_scratch() { cmd.arg("--no-cache") } else { cmd };
@@ -147,7 +157,6 @@ impl Bake<'_> {
         let other = self.other_platform(&id)?;
         // One of several platforms would stand there in the place of another one.
         if let Some(other) = other.as_ref().filter(|_| self.image.name != self.image.plain) {
-            self.untag()?;
             // What follows is for people who want only one.
             let other = other.split("; ").next().unwrap_or(other);
             return Err(RunError::OtherPlatform(other.to_owned()));
@@ -166,16 +175,6 @@ impl Bake<'_> {
             doubt => doubt,
         };
         Ok(Built { id, seconds, key, doubt, packages, fetched })
-    }
-
-    /// Takes the names of what was just built away: it is not what they say.
-    fn untag(&self) -> Result<(), RunError> {
-        let tools = self.baker.tools;
-        let remove = |tag: &String| {
-            let cmd = tools.engine(self.image.builder(), "image").args(["rm", tag]);
-            self.baker.runner.ask(&cmd).map(drop)
-        };
-        self.image.tags.iter().try_for_each(remove)
     }
 
     /// Whether the engine gets a tar. Docker's builder before `BuildKit` does where its Dockerfile

@@ -111,7 +111,7 @@ fn a_build_is_as_one_would_type_it() {
     assert_eq!(
         image(FULL).build(Cmd::new("docker").arg("build"), Handed::Folder).to_string(),
         "docker build -f srv/docker/App --target run --platform linux/arm64 --build-arg 'A=1 2' \
-         --build-arg B=2 -t app:1 -t app:dev srv"
+         --build-arg B=2 srv"
     );
 }
 

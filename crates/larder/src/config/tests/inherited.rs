@@ -181,7 +181,7 @@ fn contexts_secrets_and_keys_are_handed_to_the_build() {
     assert!(
         line.contains(
             "--label v=1 --build-context src=../lib --build-context up=docker-image://up:1 --secret id=hf,env=HF \
-             --secret id=rc,src=rc --ssh default --network host --cache-from r.example/a:cache -t a:latest"
+             --secret id=rc,src=rc --ssh default --network host --cache-from r.example/a:cache ."
         ),
         "{line}"
     );
