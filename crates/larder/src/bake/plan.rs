@@ -31,6 +31,8 @@ pub(super) struct Planned {
     pub(super) image: Image,
     /// Whether it was asked for, and not only what stands on it.
     pub(super) asked: bool,
+    /// Whether it is there for what stands on it: others do, and nobody named it.
+    pub(super) only_below: bool,
     /// The images that its build starts from or copies from, as its Dockerfile has them. `None`:
     /// that cannot be known.
     pub(super) uses: Option<Vec<String>>,
@@ -116,8 +118,11 @@ pub(super) fn plan<'a>(
         planner.visit(image)?;
     }
     let Planner { mut planned, engines, .. } = planner;
+    let stood_on: BTreeSet<String> = planned.iter().flat_map(Planned::below).cloned().collect();
     for one in &mut planned {
         one.asked = asked.iter().any(|image| image.name == one.image.name);
+        let is_named = one.asked && !options.names.is_empty();
+        one.only_below = stood_on.contains(&one.image.name) && !is_named;
     }
     Ok((planned, engines))
 }
@@ -175,6 +180,7 @@ impl Planner<'_, '_> {
         let one = Planned {
             image,
             asked: false,
+            only_below: false,
             uses,
             bases,
             feeds,
