@@ -97,3 +97,72 @@ fn outputs_come_without_an_engine_on_a_packed_base() {
     session.write("b", "b2");
     bakes(&session, &format!("{stop} larder bake --json"), 2, &["base hit null", "app failed null"]);
 }
+
+/// `app` has outputs and stands on an image that only the engine has.
+fn on_a_local_image(engine: &'static str, session: Session) {
+    let mut session = session;
+    let command = if engine == "docker" { "docker" } else { "../bin/podman" };
+    let [base, app] = ["base", "app"].map(|name| session.image_in(engine, name));
+    let make = |content: &str| {
+        session.write("../base/Dockerfile", session.from("scratch") + "COPY a /\n");
+        session.write("../base/a", content);
+        session.run(&format!("{command} build -q -t {base}:latest ../base")).ok();
+    };
+    make("a1");
+    session.write("Dockerfile", format!("FROM {base}\nCOPY b /\n"));
+    session.write("b", "b1");
+    let outputs = "outputs = { \"out/\" = [\"/a\", \"/b\"] }\n";
+    session.write(
+        "larder.toml",
+        format!("[image.app]\nengine = \"{engine}\"\ntags = [\"{app}:latest\"]\n{outputs}"),
+    );
+    let read = |file: &str| fs::read_to_string(session.path(file)).unwrap_or_default();
+    session.run("larder bake --locked").ends(2).says("larder.lock has no digest for");
+    let said = bakes(&session, "larder bake --json", 0, &["app built 2"]);
+    assert!(said.contains(&format!(", which {engine} alone has")), "{said}");
+    let lock = read("larder.lock");
+    assert!(lock.contains(&format!("local = \"{engine}\"\n")), "{lock}");
+    let again = bakes(&session, "larder bake --json --locked", 0, &["app hit 0"]);
+    assert_eq!(again, "");
+
+    session.run("rm -r out").ok();
+    let stop = stopped(engine);
+    bakes(&session, &format!("{stop} larder bake --json"), 0, &["app hit 2"]);
+    bakes(&session, &format!("{stop} larder bake --json --check"), 0, &["app hit null"]);
+
+    // The engine has another one by now: what is locked counts, and nothing is built from the other.
+    make("a2");
+    session.run("rm -r out").ok();
+    let said = bakes(&session, "larder bake --json", 0, &["app hit 2"]);
+    assert!(said.contains(&format!("`larder bake --update {base}`")), "{said}");
+    assert_eq!((read("out/a"), read("larder.lock")), ("a1".to_owned(), lock.clone()));
+    let behind = session.run("larder lock --check").ends(1).stdout();
+    assert!(behind.contains(&format!("{base}:latest  sha256:")), "{behind}");
+    session.write("b", "b2");
+    let said = bakes(&session, "larder bake --json", 2, &["app failed null"]);
+    assert!(said.contains(&format!("error: app: {engine} has sha256:")), "{said}");
+    let said = bakes(&session, &format!("larder bake --json --update {base}"), 0, &["app built 2"]);
+    assert!(said.contains("updated: "), "{said}");
+    assert_eq!((read("out/a"), read("out/b")), ("a2".to_owned(), "b2".to_owned()));
+    assert_ne!(read("larder.lock"), lock);
+    // Without a lock it is whatever the engine has.
+    make("a3");
+    let toml = read("larder.toml");
+    session.write("larder.toml", format!("{toml}lock = false\n"));
+    bakes(&session, "larder bake --json", 0, &["app built 1"]);
+    assert_eq!(read("out/a"), "a3");
+}
+
+#[test]
+fn docker_alone_has_the_base() {
+    if have(&[Part::Docker]) {
+        on_a_local_image("docker", Session::new());
+    }
+}
+
+#[test]
+fn podman_alone_has_the_base() {
+    if have(&[Part::Podman]) {
+        on_a_local_image("podman", Session::new().with_podman());
+    }
+}

@@ -46,6 +46,11 @@ pub(super) struct Planned {
     pub(super) foreign: bool,
     /// The digests that the build takes images by, by their names in the Dockerfile.
     pub(super) pins: BTreeMap<String, String>,
+    /// The IDs that images have to have in the engine which it alone has, by their names in the
+    /// Dockerfile.
+    pub(super) locals: BTreeMap<String, String>,
+    /// The same of those that are named contexts, by the contexts' names.
+    pub(super) local_contexts: BTreeMap<String, String>,
     /// The names by which the build takes images of larder.toml, where they are others than those
     /// in the Dockerfile: there it names an image for all its platforms.
     pub(super) uses_as: BTreeMap<String, String>,
@@ -177,6 +182,7 @@ impl Planner<'_, '_> {
         }
         self.path.pop();
         let (pins, sources) = (BTreeMap::new(), BTreeMap::new());
+        let (locals, local_contexts) = (BTreeMap::new(), BTreeMap::new());
         let one = Planned {
             image,
             asked: false,
@@ -187,6 +193,8 @@ impl Planner<'_, '_> {
             frontend,
             foreign,
             pins,
+            locals,
+            local_contexts,
             uses_as,
             remotes,
             contexts,
