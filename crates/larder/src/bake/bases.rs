@@ -104,8 +104,9 @@ impl Bake<'_> {
     /// larder.lock says.
     pub(super) fn replaced_local(&self) -> Result<Option<RunError>, RunError> {
         let Planned { locals, local_contexts, contexts, .. } = self.planned;
-        let named = local_contexts.iter().filter_map(|(context, id)| Some((contexts.get(context)?, id)));
-        let wanted: Vec<_> = locals.iter().chain(named).collect();
+        let in_contexts =
+            local_contexts.iter().filter_map(|(context, id)| Some((contexts.get(context)?, id)));
+        let wanted: Vec<_> = locals.iter().chain(in_contexts).collect();
         let names: Vec<_> = wanted.iter().map(|(name, _)| name.as_str()).collect();
         let found = self.inspect(&names)?.into_iter().map(|image| image.map(|image| image.id()));
         let other = wanted.into_iter().zip(found).find(|((_, id), now)| now.as_ref() != Some(*id));

@@ -323,7 +323,7 @@ impl<'a> Locks<'a> {
         };
         self.found.insert(place, found.clone());
         match (found, old) {
-            (Found::Local(_), None) if self.options.locked => {
+            (Found::Local(_) | Found::Nothing, None) if self.options.locked => {
                 self.missing.push(full);
                 Ok(None)
             }
@@ -339,10 +339,6 @@ impl<'a> Locks<'a> {
                     self.say("warning", &warning);
                 }
                 Ok(Some(Pin::of(old)))
-            }
-            (Found::Nothing, None) if self.options.locked => {
-                self.missing.push(full);
-                Ok(None)
             }
             (_, None) => Ok(None),
         }
@@ -416,9 +412,8 @@ impl<'a> Locks<'a> {
             By::Engine | By::Local(_) => self.in_engine(name, engine)?,
         };
         let is_local = matches!(old.by, By::Local(_));
-        let is_other = |now: &Inspected| match is_local {
-            true => now.id() != old.digest,
-            false => now.is_other(name, &old.digest),
+        let is_other = |now: &Inspected| {
+            if is_local { now.id() != old.digest } else { now.is_other(name, &old.digest) }
         };
         if let Some(now) = now.filter(is_other) {
             let doubt = replaced(name, engine, is_local.then(|| (old.digest.clone(), now.id())));
