@@ -15,6 +15,7 @@ mod platforms;
 mod prove;
 mod settings;
 mod side_by_side;
+mod stopped;
 mod tiers;
 mod unbaked;
 mod why;

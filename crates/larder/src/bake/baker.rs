@@ -80,7 +80,7 @@ impl<'a> Baker<'a> {
         known.map_or(Ok(()), |why| Err(RunError::NoEngine(why)))
     }
 
-    /// Remembers what is wrong with the engine.
+    /// Remembers what is wrong with the engine: nothing is built by it any more.
     pub(super) fn without_engine(&self, engine: Engine, why: String) -> RunError {
         self.no_engine().push((engine, why.clone()));
         RunError::NoEngine(why)

@@ -12,7 +12,7 @@ use storekit::store::Store;
 
 use super::flow::Bake;
 use super::inspect::{Inspected, inspect};
-use super::plan::uses;
+use super::plan::{Planned, uses};
 use crate::config::image::Ignore;
 use crate::config::names;
 use crate::process::runner::RunError;
@@ -61,8 +61,9 @@ impl Bake<'_> {
         let mut known = BTreeMap::new();
         let mut open = Vec::new();
         for name in uses.iter().filter(|name| self.is_open(name)) {
-            match self.base(name).and_then(Self::key_of) {
-                Some(key) => drop(known.insert(name.clone(), format!("larder:{key}"))),
+            let key = self.base(name).and_then(Self::key_of).map(|key| format!("larder:{key}"));
+            match key.or_else(|| self.planned.locals.get(name).cloned()) {
+                Some(by) => drop(known.insert(name.clone(), by)),
                 None => open.push(name.as_str()),
             }
         }
@@ -86,7 +87,8 @@ impl Bake<'_> {
     /// By what the key knows each image that is a named context and has no digest: by its ID, where
     /// no registry is known to have it.
     pub(super) fn known_contexts(&self) -> Result<BTreeMap<String, String>, RunError> {
-        let is_open = |context: &String| self.image.is_open_context(context);
+        let locked = &self.planned.local_contexts;
+        let is_open = |context: &String| self.image.is_open_context(context) && !locked.contains_key(context);
         let open: Vec<_> = self.planned.contexts.iter().filter(|(context, _)| is_open(context)).collect();
         let names: Vec<_> = open.iter().map(|(_, name)| name.as_str()).collect();
         let found = self.inspect(&names)?;
@@ -95,7 +97,32 @@ impl Bake<'_> {
             let counts = !self.image.lock || image.is_local(name, self.image.builder());
             counts.then(|| (context.clone(), image.id()))
         });
-        Ok(own.collect())
+        Ok(own.chain(locked.iter().map(|(context, id)| (context.clone(), id.clone()))).collect())
+    }
+
+    /// Before and after a build: an image that the engine alone has, and that it has no more as
+    /// larder.lock says.
+    pub(super) fn replaced_local(&self) -> Result<Option<RunError>, RunError> {
+        let Planned { locals, local_contexts, contexts, .. } = self.planned;
+        let in_contexts =
+            local_contexts.iter().filter_map(|(context, id)| Some((contexts.get(context)?, id)));
+        let wanted: Vec<_> = locals.iter().chain(in_contexts).collect();
+        let names: Vec<_> = wanted.iter().map(|(name, _)| name.as_str()).collect();
+        let found = self.inspect(&names)?.into_iter().map(|image| image.map(|image| image.id()));
+        let other = wanted.into_iter().zip(found).find(|((_, id), now)| now.as_ref() != Some(*id));
+        let Some(((name, locked), now)) = other else { return Ok(None) };
+        let engine = self.image.builder();
+        if let Some(why) =
+            now.is_none().then(|| self.baker.stock.engine_trouble(engine)).transpose()?.flatten()
+        {
+            return Ok(Some(self.baker.without_engine(engine, why)));
+        }
+        let has = match now {
+            Some(now) => format!("{now} as `{name}`"),
+            None => format!("no image `{name}`"),
+        };
+        let (engine, name, locked) = (engine.name(), name.clone(), locked.clone());
+        Ok(Some(RunError::OtherLocal { engine, has, name, locked }))
     }
 
     /// By what the key knows each image that it needs without being built from it.
@@ -137,6 +164,7 @@ impl Bake<'_> {
             || self.known_bases()? != self.bases
             || self.known_contexts()? != self.contexts
             || self.below()? != below
+            || self.replaced_local()?.is_some()
         {
             return Ok(Some("the images that it is built from changed during the build".to_owned()));
         }

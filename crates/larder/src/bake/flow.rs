@@ -355,19 +355,27 @@ impl Bake<'_> {
         })
     }
 
-    /// As `judge`; but the files of a stored image are to be had without an engine.
+    /// As `judge`; but the files of a stored image are to be had without an engine, and what others
+    /// stand on is only loaded for a build of these.
     fn judged_with_outputs(&mut self, key: &str, found: Found) -> Result<Option<&'static str>, RunError> {
         match found {
             Found::NoEngine(why)
-                if !self.image.outputs.is_empty()
+                if (!self.image.outputs.is_empty() || self.planned.only_below)
                     && matches!(self.baker.stock.has(key)?, Found::Hit { .. }) =>
             {
-                self.unloaded = true;
-                self.warn(format!("it is stored, but could not be loaded into the engine: {why}"));
+                self.leave_in_store(why);
                 Ok(Some("store"))
             }
             found => self.judge(found),
         }
+    }
+
+    /// Takes a stored image for found that no engine takes: what is built on it would be built on
+    /// whatever the engine had, so that nothing is.
+    fn leave_in_store(&mut self, why: String) {
+        self.unloaded = true;
+        self.warn(format!("it is stored, but could not be loaded into the engine: {why}"));
+        self.baker.without_engine(self.image.builder(), why);
     }
 
     fn judge(&mut self, found: Found) -> Result<Option<&'static str>, RunError> {
@@ -401,11 +409,17 @@ impl Bake<'_> {
 
     /// Loads a packed image into the engine, where one answers. `None`: what is stored is damaged.
     pub(super) fn load_packed(&mut self, key: &str) -> Result<Option<&'static str>, RunError> {
-        if !self.engine_answers()? {
+        if let Some(why) = self.baker.stock.engine_trouble(self.image.builder())? {
+            self.unloaded = true;
+            self.baker.without_engine(self.image.builder(), why);
             return Ok(Some("store"));
         }
         match self.baker.stock.load(key, self.image)? {
-            Found::Unusable(why) | Found::Unloadable(why) | Found::NoEngine(why) => {
+            Found::NoEngine(why) => {
+                self.leave_in_store(why);
+                Ok(Some("store"))
+            }
+            Found::Unusable(why) | Found::Unloadable(why) => {
                 self.warn(format!("it is stored, but could not be loaded into the engine: {why}"));
                 Ok(Some("store"))
             }
@@ -496,7 +510,8 @@ impl Bake<'_> {
     ) -> Baked {
         let options = self.baker.options;
         // A packed image may be stored and not loaded: the engine has some other under its name.
-        let in_engine = self.loaded || !self.image.is_packed() || options.check;
+        // Without an engine nothing is built on it.
+        let in_engine = self.loaded || !self.image.is_packed() || options.check || self.unloaded;
         let to_save = state == State::Stale && self.image.use_image_cache;
         Baked {
             wave: 1 + self.baked_before().map(|base| base.wave).max().unwrap_or_default(),

@@ -37,7 +37,7 @@ struct Config {
     on_build: Option<Vec<String>>,
 }
 
-/// What the engine has under each of the names, in their order.
+/// What the engine has under each of the names, in their order. One that cannot be run has nothing.
 pub(super) fn inspect(
     names: &[&str],
     engine: Engine,
@@ -47,7 +47,11 @@ pub(super) fn inspect(
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let (_, json) = runner.ask(&tools.engine(engine, "image").arg("inspect").args(names.iter().copied()))?;
+    let asked = runner.ask(&tools.engine(engine, "image").arg("inspect").args(names.iter().copied()));
+    let json = match asked {
+        Err(RunError::Start { .. }) => Vec::new(),
+        asked => asked?.1,
+    };
     let found: Vec<Inspected> = serde_json::from_slice(&json).unwrap_or_default();
     match (found.len(), names) {
         (0, _) => Ok(vec![None; names.len()]),

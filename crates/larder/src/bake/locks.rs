@@ -2,10 +2,10 @@
 //! contexts, and what it fetches from addresses: those of larder.lock, and new ones for what that
 //! lacks.
 //!
-//! An image that only the engine has is not locked: the key has its ID, as ever. Neither is one of
-//! a foreign frontend, whose Dockerfile nobody could pin: where all has to be locked, that is an
-//! error. What neither registry nor engine knows
-//! stays as it is, and hashctx warns of it.
+//! An image that only the engine has is locked by its ID there: the key has that, and nothing is
+//! built from another one. One of a foreign frontend is not locked, whose Dockerfile nobody could
+//! pin: where all has to be locked, that is an error. What neither registry nor engine knows stays
+//! as it is, and hashctx warns of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -17,12 +17,12 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use toolkit::Outcome;
 
-use super::inspect::inspect;
+use super::inspect::{Inspected, inspect};
 use super::plan::{Planned, Remote};
 use super::{BakeError, Options};
 use crate::config::names;
 use crate::engine::Engine;
-use crate::lock::{self, LockFile, Locked};
+use crate::lock::{self, By, LockFile, Locked};
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
 
@@ -44,9 +44,17 @@ pub(super) fn lock(
         return Err(BakeError::NotLockable { image: one.image.name.clone() });
     }
     for one in planned.iter_mut() {
-        one.pins = locks.of(one)?;
-        for (context, digest) in locks.of_contexts(one)? {
-            one.image.pin_context(&context, &digest);
+        for (name, pin) in locks.of(one)? {
+            match pin {
+                Pin::Digest(digest) => drop(one.pins.insert(name, digest)),
+                Pin::Id(id) => drop(one.locals.insert(name, id)),
+            }
+        }
+        for (context, pin) in locks.of_contexts(one)? {
+            match pin {
+                Pin::Digest(digest) => one.image.pin_context(&context, &digest),
+                Pin::Id(id) => drop(one.local_contexts.insert(context, id)),
+            }
         }
         one.doubts = std::mem::take(&mut locks.doubts);
         for (address, pin) in locks.of_sources(one)? {
@@ -76,25 +84,30 @@ pub(super) fn behind(
     runner: &Runner,
     out: &mut (impl Write + ?Sized),
 ) -> Result<Outcome, BakeError> {
-    let locks = Locks::load(options, tools, runner)?;
+    let mut locks = Locks::load(options, tools, runner)?;
     let mut behind = Vec::new();
     let mut unknown = Vec::new();
     let mut seen = BTreeSet::new();
+    let mut asked = BTreeSet::new();
     for one in planned {
         for name in named(one) {
             let full = names::full(&name);
-            if !seen.insert(full.clone()) {
+            if !asked.insert((full.clone(), one.image.builder())) {
                 continue;
             }
-            let old = locks.file.get(&name);
-            let found = locks.look_up(one, &name, old, true)?;
-            let locked = old.map(|locked| locked.digest.clone());
+            let old = locks.file.get(&name, one.image.builder()).cloned();
+            let found = locks.look_up(one, &name, old.as_ref(), true)?;
+            let locked = old.map(|locked| locked.digest);
             match found {
-                Found::Digest(now) | Found::OfEngine(now) if locked.as_ref() != Some(&now) => {
-                    behind.push((full, locked, now));
+                Found::Digest(now) | Found::OfEngine(now) | Found::Local(now)
+                    if locked.as_ref() != Some(&now) =>
+                {
+                    // Two engines may say the same of it.
+                    let line = (full, locked, now);
+                    behind.extend((!behind.contains(&line)).then_some(line));
                 }
                 Found::Nothing => unknown.push(full),
-                Found::Digest(_) | Found::OfEngine(_) | Found::Local => {}
+                Found::Digest(_) | Found::OfEngine(_) | Found::Local(_) | Found::Unlocked => {}
             }
         }
         for Remote { address, is_repository, .. } in remotes(one) {
@@ -131,8 +144,10 @@ struct Locks<'a> {
     path: Utf8PathBuf,
     file: LockFile,
     today: Date,
-    /// What was found out in this bake, by full names.
-    found: BTreeMap<String, Found>,
+    /// What was found out in this bake, by full names and what builds.
+    found: BTreeMap<(String, Engine), Found>,
+    /// The same of what engines have.
+    in_engines: BTreeMap<(String, Engine), Option<Inspected>>,
     /// The same, by addresses.
     fetched: BTreeMap<String, Option<String>>,
     /// Images and addresses that larder.lock lacks, where it may not be written.
@@ -149,10 +164,30 @@ enum Found {
     Digest(String),
     /// The registry does not answer, and the engine has an image of its.
     OfEngine(String),
-    /// Only the engine has the image.
-    Local,
+    /// Only the engine has the image; its ID there.
+    Local(String),
+    /// The same where that is not written down: a frontend, which no key knows by its ID, or an ID
+    /// that is none.
+    Unlocked,
     /// Neither registry nor engine knows.
     Nothing,
+}
+
+/// By what a build takes an image.
+enum Pin {
+    /// Its digest, which is written into the Dockerfile.
+    Digest(String),
+    /// The ID that its name has to have in the engine.
+    Id(String),
+}
+
+impl Pin {
+    fn of(locked: Locked) -> Self {
+        match locked.by {
+            By::Local(_) => Self::Id(locked.digest),
+            By::Place | By::Engine => Self::Digest(locked.digest),
+        }
+    }
 }
 
 impl<'a> Locks<'a> {
@@ -161,8 +196,21 @@ impl<'a> Locks<'a> {
         let file = LockFile::load(&path)?;
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
         let (found, fetched, missing) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        let (replaced, doubts) = (BTreeSet::new(), Vec::new());
-        Ok(Self { options, tools, runner, path, file, today, found, fetched, missing, replaced, doubts })
+        let (replaced, doubts, in_engines) = (BTreeSet::new(), Vec::new(), BTreeMap::new());
+        Ok(Self {
+            options,
+            tools,
+            runner,
+            path,
+            file,
+            today,
+            found,
+            in_engines,
+            fetched,
+            missing,
+            replaced,
+            doubts,
+        })
     }
 
     /// Refuses to update what is not there.
@@ -180,31 +228,31 @@ impl<'a> Locks<'a> {
         }
     }
 
-    /// The digests of one image's bases, by the names that its Dockerfile has for them.
-    fn of(&mut self, planned: &Planned) -> Result<BTreeMap<String, String>, RunError> {
+    /// By what one image's bases are taken, by the names that its Dockerfile has for them.
+    fn of(&mut self, planned: &Planned) -> Result<BTreeMap<String, Pin>, RunError> {
         let mut pins = BTreeMap::new();
         for name in open(planned) {
-            pins.extend(self.digest(planned, &name)?.map(|digest| (name, digest)));
+            pins.extend(self.pin(planned, &name)?.map(|pin| (name, pin)));
         }
         Ok(pins)
     }
 
-    /// The digests of the images that are named contexts, by the contexts' names.
-    fn of_contexts(&mut self, planned: &Planned) -> Result<BTreeMap<String, String>, RunError> {
+    /// By what the images are taken that are named contexts, by the contexts' names.
+    fn of_contexts(&mut self, planned: &Planned) -> Result<BTreeMap<String, Pin>, RunError> {
         let mut pins = BTreeMap::new();
         for (context, name) in contexts(planned) {
-            pins.extend(self.digest(planned, name)?.map(|digest| (context.clone(), digest)));
+            pins.extend(self.pin(planned, name)?.map(|pin| (context.clone(), pin)));
         }
         Ok(pins)
     }
 
-    /// The digest that an image is taken by.
-    fn digest(&mut self, planned: &Planned, name: &str) -> Result<Option<String>, RunError> {
-        let old = self.file.get(name).cloned();
+    /// By what an image is taken.
+    fn pin(&mut self, planned: &Planned, name: &str) -> Result<Option<Pin>, RunError> {
+        let old = self.file.get(name, planned.image.builder()).cloned();
         match old {
             Some(old) if !self.moves(planned, name, Some(&old)) => {
                 self.compare(planned, name, &old)?;
-                Ok(Some(old.digest))
+                Ok(Some(Pin::of(old)))
             }
             old => self.resolved(planned, name, old),
         }
@@ -260,31 +308,37 @@ impl<'a> Locks<'a> {
         old.is_some_and(is_old) || self.options.update.as_ref().is_some_and(is_named)
     }
 
-    /// The digest that the name has now, else the one that it had.
+    /// By what the name is taken now, else by what it was.
     fn resolved(
         &mut self,
         planned: &Planned,
         name: &str,
         old: Option<Locked>,
-    ) -> Result<Option<String>, RunError> {
+    ) -> Result<Option<Pin>, RunError> {
         let full = names::full(name);
-        let found = match self.found.get(&full).cloned() {
+        let place = (full.clone(), planned.image.builder());
+        let found = match self.found.get(&place).cloned() {
             Some(found) => found,
             None => self.ask(planned, name, old.as_ref())?,
         };
-        self.found.insert(full.clone(), found.clone());
+        self.found.insert(place, found.clone());
         match (found, old) {
-            (Found::Digest(digest) | Found::OfEngine(digest), _) => Ok(Some(digest)),
-            (_, Some(old)) => {
-                if self.options.update.is_some() {
-                    let warning = format!("its registry does not answer for `{name}`: it stays as locked");
-                    self.say("warning", &warning);
-                }
-                Ok(Some(old.digest))
-            }
-            (Found::Nothing, None) if self.options.locked => {
+            (Found::Local(_) | Found::Nothing, None) if self.options.locked => {
                 self.missing.push(full);
                 Ok(None)
+            }
+            (Found::Digest(digest) | Found::OfEngine(digest), _) => Ok(Some(Pin::Digest(digest))),
+            (Found::Local(id), _) => Ok(Some(Pin::Id(id))),
+            (_, Some(old)) => {
+                if self.options.update.is_some() {
+                    let who = match old.by {
+                        By::Local(engine) => engine.name(),
+                        By::Place | By::Engine => "its registry",
+                    };
+                    let warning = format!("{who} does not answer for `{name}`: it stays as locked");
+                    self.say("warning", &warning);
+                }
+                Ok(Some(Pin::of(old)))
             }
             (_, None) => Ok(None),
         }
@@ -293,13 +347,13 @@ impl<'a> Locks<'a> {
     /// Asks the engine whether the image is its own; then the registry; then the engine for the
     /// registry's digest. One that was locked is the registry's; the engine is asked again only
     /// where it was the engine that told: else it may well have what came before.
-    fn ask(&self, planned: &Planned, name: &str, old: Option<&Locked>) -> Result<Found, RunError> {
+    fn ask(&mut self, planned: &Planned, name: &str, old: Option<&Locked>) -> Result<Found, RunError> {
         self.look_up(planned, name, old, !self.options.locked)
     }
 
     /// The same, in registries only where they may be asked.
     fn look_up(
-        &self,
+        &mut self,
         planned: &Planned,
         name: &str,
         old: Option<&Locked>,
@@ -307,12 +361,19 @@ impl<'a> Locks<'a> {
     ) -> Result<Found, RunError> {
         let engine = planned.image.builder();
         let own = match old {
-            Some(old) if !old.of_engine => None,
-            _ => inspect(&[name], engine, self.tools, self.runner)?.pop().flatten(),
+            Some(Locked { by: By::Place, .. }) => None,
+            _ => self.in_engine(name, engine)?,
         };
-        let is_local = own.as_ref().is_some_and(|own| own.is_local(name, engine));
-        if is_local && old.is_none() {
-            return Ok(Found::Local);
+        let local = own.as_ref().filter(|own| own.is_local(name, engine)).map(Inspected::id);
+        let by = old.map(|old| old.by);
+        match (&local, by) {
+            (Some(id), None) if is_frontend(planned, name) || !lock::is_digest(id) => {
+                return Ok(Found::Unlocked);
+            }
+            (Some(id), None | Some(By::Local(_))) => return Ok(Found::Local(id.clone())),
+            // In a registry it may be any other image: only who asks for that gets it.
+            (None, Some(By::Local(_))) if self.options.update.is_none() => return Ok(Found::Nothing),
+            _ => {}
         }
         if !in_registries {
             return Ok(Found::Nothing);
@@ -320,23 +381,42 @@ impl<'a> Locks<'a> {
         if let Some(digest) = lock::in_registry(name, self.tools, self.runner)? {
             return Ok(Found::Digest(digest));
         }
+        if let Some(id) = local {
+            let is_lockable = !is_frontend(planned, name) && lock::is_digest(&id);
+            return Ok(if is_lockable { Found::Local(id) } else { Found::Nothing });
+        }
         let digest = match own {
-            Some(_) if !is_local => lock::in_engine(name, engine, self.tools, self.runner)?,
-            _ => None,
+            Some(_) => lock::in_engine(name, engine, self.tools, self.runner)?,
+            None => None,
         };
         Ok(digest.map_or(Found::Nothing, Found::OfEngine))
     }
 
-    /// Whether the engine, which told the digest that is locked, has another image of that name
-    /// now: somebody built it anew there. What is locked counts all the same, and that is told.
-    fn compare(&mut self, planned: &Planned, name: &str, old: &Locked) -> Result<(), RunError> {
-        if !old.of_engine {
-            return Ok(());
+    /// What the engine has under the name; it is asked once.
+    fn in_engine(&mut self, name: &str, engine: Engine) -> Result<Option<Inspected>, RunError> {
+        let place = (names::full(name), engine);
+        if let Some(known) = self.in_engines.get(&place) {
+            return Ok(known.clone());
         }
+        let found = inspect(&[name], engine, self.tools, self.runner)?.pop().flatten();
+        self.in_engines.insert(place, found.clone());
+        Ok(found)
+    }
+
+    /// Whether the engine, which told what is locked, has another image of that name now: somebody
+    /// built it anew there. What is locked counts all the same, and that is told.
+    fn compare(&mut self, planned: &Planned, name: &str, old: &Locked) -> Result<(), RunError> {
         let engine = planned.image.builder();
-        let now = inspect(&[name], engine, self.tools, self.runner)?.pop().flatten();
-        if now.is_some_and(|now| now.is_other(name, &old.digest)) {
-            let doubt = replaced(name, engine);
+        let now = match old.by {
+            By::Place => return Ok(()),
+            By::Engine | By::Local(_) => self.in_engine(name, engine)?,
+        };
+        let is_local = matches!(old.by, By::Local(_));
+        let is_other = |now: &Inspected| {
+            if is_local { now.id() != old.digest } else { now.is_other(name, &old.digest) }
+        };
+        if let Some(now) = now.filter(is_other) {
+            let doubt = replaced(name, engine, is_local.then(|| (old.digest.clone(), now.id())));
             if self.replaced.insert(doubt.clone()) {
                 self.say("warning", &doubt);
             }
@@ -359,11 +439,14 @@ impl<'a> Locks<'a> {
                 lines.push(format!("`{}`: what it is built from could not be read", image.name));
             }
         }
-        let is_new = |name: &&String| self.file.get(name).is_none();
         let nowhere = self.found.iter().filter(|(_, found)| matches!(found, Found::Nothing));
-        let names = nowhere.map(|(name, _)| name).filter(is_new);
-        lines
-            .extend(names.map(|name| format!("`{name}` is not locked: its registry does not answer for it")));
+        let new = nowhere.filter(|((name, engine), _)| self.file.get(name, *engine).is_none());
+        let names: BTreeSet<_> = new.map(|((name, _), _)| name).collect();
+        lines.extend(
+            names
+                .into_iter()
+                .map(|name| format!("`{name}` is not locked: its registry does not answer for it")),
+        );
         let unfetched = self.fetched.iter().filter(|(_, now)| now.is_none()).map(|(address, _)| address);
         let new = unfetched.filter(|address| self.file.source(address).is_none());
         lines.extend(new.map(|address| format!("`{address}` is not locked: it cannot be fetched")));
@@ -380,19 +463,20 @@ impl<'a> Locks<'a> {
         }
         // Another bake may have written meanwhile.
         let mut file = LockFile::load(&self.path)?;
-        for (name, found) in &self.found {
-            let (digest, of_engine) = match found {
-                Found::Digest(digest) => (digest, false),
-                Found::OfEngine(digest) => (digest, true),
-                Found::Local | Found::Nothing => continue,
+        for ((name, engine), found) in &self.found {
+            let (digest, by) = match found {
+                Found::Digest(digest) => (digest, By::Place),
+                Found::OfEngine(digest) => (digest, By::Engine),
+                Found::Local(id) => (id, By::Local(*engine)),
+                Found::Unlocked | Found::Nothing => continue,
             };
-            let locked = Locked { digest: digest.clone(), resolved: self.today, of_engine };
-            self.tell(name, &locked, self.file.get(name));
-            file.set(name, locked);
+            let locked = Locked { digest: digest.clone(), resolved: self.today, by };
+            self.tell(name, &locked, self.file.get(name, *engine));
+            file.set(name, *engine, locked);
         }
         for (address, now) in &self.fetched {
             let Some(digest) = now.clone() else { continue };
-            let locked = Locked { digest, resolved: self.today, of_engine: false };
+            let locked = Locked { digest, resolved: self.today, by: By::Place };
             self.tell(address, &locked, self.file.source(address));
             file.set_source(address, locked);
         }
@@ -416,15 +500,19 @@ impl<'a> Locks<'a> {
     }
 
     fn tell(&self, name: &str, now: &Locked, old: Option<&Locked>) {
+        let of = match now.by {
+            By::Local(engine) => format!(", which {} alone has", engine.name()),
+            By::Place | By::Engine => String::new(),
+        };
         match old {
             Some(old) if old.digest == now.digest => {}
             Some(old) => {
                 let what = if self.options.check { "would be updated" } else { "updated" };
-                self.say(what, &format!("{name} from {} to {}", old.digest, now.digest));
+                self.say(what, &format!("{name} from {} to {}{of}", old.digest, now.digest));
             }
             None => {
                 let what = if self.options.check { "would be locked" } else { "locked" };
-                self.say(what, &format!("{name} at {}", now.digest));
+                self.say(what, &format!("{name} at {}{of}", now.digest));
             }
         }
     }
@@ -443,13 +531,21 @@ fn is_older(resolved: Date, today: Date, age: Duration) -> bool {
     Duration::from_secs(days_between(resolved, today) * 86_400) >= age
 }
 
-/// What is told where the engine has another image now than it told.
-fn replaced(name: &str, engine: Engine) -> String {
+/// What is told where the engine has another image now than it told; of one that it alone has with
+/// the ID that is locked and the one that it has now.
+fn replaced(name: &str, engine: Engine, ids: Option<(String, String)>) -> String {
+    let engine = engine.name();
+    let (now, locked) =
+        ids.map(|(locked, now)| (format!(" ({now})"), format!(" ({locked})"))).unwrap_or_default();
     format!(
-        "{} has another image as `{name}` now than larder.lock, which has it from there: `larder bake --update \
-         {name}` takes that",
-        engine.name()
+        "{engine} has another image as `{name}` now{now} than larder.lock{locked}, which has it from there: \
+         `larder bake --update {name}` takes that"
     )
+}
+
+/// Whether the image is the frontend that reads the Dockerfile, and nothing else of it.
+fn is_frontend(planned: &Planned, name: &str) -> bool {
+    planned.frontend.as_deref() == Some(name) && !planned.uses.iter().flatten().any(|used| used == name)
 }
 
 fn days_between(from: Date, to: Date) -> u64 {

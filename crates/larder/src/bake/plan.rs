@@ -31,6 +31,8 @@ pub(super) struct Planned {
     pub(super) image: Image,
     /// Whether it was asked for, and not only what stands on it.
     pub(super) asked: bool,
+    /// Whether it is there for what stands on it: others do, and nobody named it.
+    pub(super) only_below: bool,
     /// The images that its build starts from or copies from, as its Dockerfile has them. `None`:
     /// that cannot be known.
     pub(super) uses: Option<Vec<String>>,
@@ -44,6 +46,11 @@ pub(super) struct Planned {
     pub(super) foreign: bool,
     /// The digests that the build takes images by, by their names in the Dockerfile.
     pub(super) pins: BTreeMap<String, String>,
+    /// The IDs that images have to have in the engine which it alone has, by their names in the
+    /// Dockerfile.
+    pub(super) locals: BTreeMap<String, String>,
+    /// The same of those that are named contexts, by the contexts' names.
+    pub(super) local_contexts: BTreeMap<String, String>,
     /// The names by which the build takes images of larder.toml, where they are others than those
     /// in the Dockerfile: there it names an image for all its platforms.
     pub(super) uses_as: BTreeMap<String, String>,
@@ -116,8 +123,11 @@ pub(super) fn plan<'a>(
         planner.visit(image)?;
     }
     let Planner { mut planned, engines, .. } = planner;
+    let stood_on: BTreeSet<String> = planned.iter().flat_map(Planned::below).cloned().collect();
     for one in &mut planned {
         one.asked = asked.iter().any(|image| image.name == one.image.name);
+        let is_named = one.asked && !options.names.is_empty();
+        one.only_below = stood_on.contains(&one.image.name) && !is_named;
     }
     Ok((planned, engines))
 }
@@ -172,15 +182,19 @@ impl Planner<'_, '_> {
         }
         self.path.pop();
         let (pins, sources) = (BTreeMap::new(), BTreeMap::new());
+        let (locals, local_contexts) = (BTreeMap::new(), BTreeMap::new());
         let one = Planned {
             image,
             asked: false,
+            only_below: false,
             uses,
             bases,
             feeds,
             frontend,
             foreign,
             pins,
+            locals,
+            local_contexts,
             uses_as,
             remotes,
             contexts,

@@ -16,6 +16,7 @@ use thiserror::Error;
 use toml::Spanned;
 
 use crate::config::names;
+use crate::engine::Engine;
 
 /// The file's name.
 pub const FILE: &str = "larder.lock";
@@ -29,19 +30,31 @@ const HEAD: &str =
 /// What one image stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Locked {
-    /// Its digest in its registry, for all its platforms; of a file its own; of a repository the
-    /// commit.
+    /// Its digest in its registry, for all its platforms; of one that only an engine has its ID
+    /// there; of a file its own digest; of a repository the commit.
     pub digest: String,
     /// The day on which it was resolved.
     pub resolved: Date,
-    /// Whether the engine said so, while the registry did not answer.
-    pub of_engine: bool,
+    /// Who said so.
+    pub by: By,
 }
 
-/// What larder.lock says: by the images' full names, and by the addresses that builds fetch.
+/// Who said what an image stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Its registry, or the place of an address.
+    Place,
+    /// The engine, while the registry did not answer: it has the image from there.
+    Engine,
+    /// This engine, which alone has the image.
+    Local(Engine),
+}
+
+/// What larder.lock says: by the images' full names, and by the addresses that builds fetch. Beside
+/// what a name stands for in its registry, each engine may have an image of its own under it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LockFile {
-    images: BTreeMap<String, Locked>,
+    images: BTreeMap<(String, Option<Engine>), Locked>,
     sources: BTreeMap<String, Locked>,
 }
 
@@ -119,6 +132,8 @@ struct Entry {
     /// Only there where it is true: an earlier larder knows no such line.
     #[serde(default)]
     engine: bool,
+    /// The engine that alone has it, where that is so.
+    local: Option<Spanned<Engine>>,
 }
 
 impl LockFile {
@@ -142,15 +157,30 @@ impl LockFile {
         replace(path, self.text().as_bytes(), Durability::Synced).map_err(io::Error::other)
     }
 
-    /// What the name stands for.
+    /// What the name stands for where this engine builds.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Locked> {
-        self.images.get(&names::full(name))
+    pub fn get(&self, name: &str, engine: Engine) -> Option<&Locked> {
+        let full = names::full(name);
+        let local = self.images.get(&(full.clone(), Some(engine)));
+        local.or_else(|| self.images.get(&(full, None)))
     }
 
-    /// Notes what the name stands for. Returns what it stood for.
-    pub fn set(&mut self, name: &str, locked: Locked) -> Option<Locked> {
-        self.images.insert(names::full(name), locked)
+    /// Notes what the name stands for where this engine builds.
+    pub fn set(&mut self, name: &str, engine: Engine, locked: Locked) {
+        let full = names::full(name);
+        let told = self.images.get(&(full.clone(), None)).is_some_and(|old| old.by == By::Engine);
+        match locked.by {
+            By::Local(_) if told => drop(self.images.remove(&(full.clone(), None))),
+            By::Local(_) => {}
+            By::Place | By::Engine => drop(self.images.remove(&(full.clone(), Some(engine)))),
+        }
+        self.add(full, locked);
+    }
+
+    /// Returns what stood there.
+    fn add(&mut self, full: String, locked: Locked) -> Option<Locked> {
+        let local = if let By::Local(engine) = locked.by { Some(engine) } else { None };
+        self.images.insert((full, local), locked)
     }
 
     /// What the address stands for.
@@ -166,7 +196,7 @@ impl LockFile {
 
     /// Drops all that `keep` does not want, which is asked with full names and with addresses.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.images.retain(|name, _| keep(name));
+        self.images.retain(|(name, _), _| keep(name));
         self.sources.retain(|address, _| keep(address));
     }
 
@@ -175,19 +205,18 @@ impl LockFile {
         self.sources.iter().map(|(address, locked)| (address.as_str(), locked))
     }
 
-    /// The full names and what they stand for, in the order of the names.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Locked)> {
-        self.images.iter().map(|(name, locked)| (name.as_str(), locked))
-    }
-
     fn text(&self) -> String {
         let mut text = format!("{HEAD}version = {VERSION}\n");
-        for (name, Locked { digest, resolved, of_engine }) in &self.images {
-            let engine = if *of_engine { "engine = true\n" } else { "" };
+        for ((name, _), Locked { digest, resolved, by }) in &self.images {
+            let by = match by {
+                By::Place => String::new(),
+                By::Engine => "engine = true\n".to_owned(),
+                By::Local(engine) => format!("local = \"{}\"\n", engine.name()),
+            };
             // A string has no way to fail.
             let _ = write!(
                 text,
-                "\n[[image]]\nname = \"{name}\"\ndigest = \"{digest}\"\nresolved = \"{resolved}\"\n{engine}"
+                "\n[[image]]\nname = \"{name}\"\ndigest = \"{digest}\"\nresolved = \"{resolved}\"\n{by}"
             );
         }
         for (address, Locked { digest, resolved, .. }) in &self.sources {
@@ -224,7 +253,7 @@ fn parse(text: &str) -> Result<LockFile, Fault> {
                 help: ANEW,
             });
         }
-        if lock.set(&name, entry.locked()?).is_some() {
+        if lock.add(name.clone(), entry.locked()?).is_some() {
             return Err(Fault {
                 message: format!("`{name}` is here twice"),
                 at,
@@ -252,7 +281,16 @@ impl Entry {
             return Err(bad(&self.digest, "a digest"));
         }
         let resolved = day(&self.resolved)?;
-        Ok(Locked { digest: self.digest.into_inner(), resolved, of_engine: self.engine })
+        let by = match (self.local, self.engine) {
+            (None, false) => By::Place,
+            (None, true) => By::Engine,
+            (Some(engine), false) => By::Local(engine.into_inner()),
+            (Some(engine), true) => {
+                let message = "the image is marked twice".to_owned();
+                return Err(Fault { message, at: engine.span(), help: ANEW });
+            }
+        };
+        Ok(Locked { digest: self.digest.into_inner(), resolved, by })
     }
 }
 
@@ -261,10 +299,10 @@ impl SourceEntry {
         let resolved = day(&self.resolved)?;
         match (self.digest, self.commit) {
             (Some(digest), None) if is_digest(digest.get_ref()) => {
-                Ok(Locked { digest: digest.into_inner(), resolved, of_engine: false })
+                Ok(Locked { digest: digest.into_inner(), resolved, by: By::Place })
             }
             (None, Some(commit)) if is_commit(commit.get_ref()) => {
-                Ok(Locked { digest: commit.into_inner(), resolved, of_engine: false })
+                Ok(Locked { digest: commit.into_inner(), resolved, by: By::Place })
             }
             (Some(digest), _) => Err(bad(&digest, "a digest alone")),
             (None, Some(commit)) => Err(bad(&commit, "a whole commit")),
@@ -290,7 +328,7 @@ pub(super) fn is_commit(text: &str) -> bool {
 }
 
 /// `sha256:` or `sha512:` and its hex digits.
-pub(super) fn is_digest(text: &str) -> bool {
+pub(crate) fn is_digest(text: &str) -> bool {
     let is_hex = |hex: &str| hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     match text.split_once(':') {
         Some(("sha256", hex)) => hex.len() == 64 && is_hex(hex),
@@ -345,7 +383,7 @@ mod tests {
     }
 
     fn locked(digit: &str) -> Locked {
-        Locked { digest: digest(digit), resolved: DAY, of_engine: false }
+        Locked { digest: digest(digit), resolved: DAY, by: By::Place }
     }
 
     #[track_caller]
@@ -359,9 +397,9 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again_in_one_order() {
         let mut lock = LockFile::default();
-        assert_eq!(lock.set("debian:12", locked("b")), None);
-        assert_eq!(lock.set("host:5000/a", locked("a")), None);
-        assert_eq!(lock.set("alpine", locked("c")), None);
+        for (name, digit) in [("debian:12", "b"), ("host:5000/a", "a"), ("alpine", "c")] {
+            lock.set(name, Engine::Docker, locked(digit));
+        }
         let text = lock.text();
         assert!(text.starts_with("# This file is @generated by larder."), "{text}");
         let names: Vec<_> = text.lines().filter(|line| line.starts_with("name")).collect();
@@ -373,20 +411,51 @@ mod tests {
     #[test]
     fn what_the_engine_said_is_told_apart() {
         let mut lock = LockFile::default();
-        lock.set("debian:12", locked("b"));
+        lock.set("debian:12", Engine::Docker, locked("b"));
         assert!(!lock.text().contains("engine ="), "an earlier larder reads what registries said");
-        lock.set("registry.invalid/x/b:1", Locked { of_engine: true, ..locked("a") });
+        lock.set("registry.invalid/x/b:1", Engine::Docker, Locked { by: By::Engine, ..locked("a") });
         assert!(lock.text().ends_with("resolved = \"2026-03-09\"\nengine = true\n"), "{}", lock.text());
         assert_eq!(parse(&lock.text()).expect("a good file"), lock);
     }
 
     #[test]
+    fn each_engine_may_have_an_image_of_its_own_under_a_name() {
+        let local = |engine, digit| Locked { by: By::Local(engine), ..locked(digit) };
+        let mut lock = LockFile::default();
+        lock.set("base:1", Engine::Docker, local(Engine::Docker, "d"));
+        lock.set("base:1", Engine::Podman, locked("a"));
+        lock.set("base:2", Engine::Podman, local(Engine::Podman, "e"));
+        let text = lock.text();
+        assert!(
+            text.contains("\"\nlocal = \"docker\"\n") && text.ends_with("local = \"podman\"\n"),
+            "{text}"
+        );
+        assert_eq!(parse(&text).expect("a good file"), lock);
+        let digest = |lock: &LockFile, engine| lock.get("base:1", engine).map(|locked| locked.digest.clone());
+        assert_eq!(
+            (digest(&lock, Engine::Docker), digest(&lock, Engine::Podman)),
+            (Some(super::tests::digest("d")), Some(super::tests::digest("a")))
+        );
+        // It was pushed: from then on it is the registry's.
+        lock.set("base:1", Engine::Docker, locked("b"));
+        assert_eq!(
+            (digest(&lock, Engine::Docker), digest(&lock, Engine::Podman)),
+            (Some(super::tests::digest("b")), Some(super::tests::digest("b")))
+        );
+        assert_eq!(lock.get("base:2", Engine::Docker), None);
+        let both = text.replacen("local = \"docker\"\n", "engine = true\nlocal = \"docker\"\n", 1);
+        let line = both.lines().position(|line| line.starts_with("local")).expect("a line") + 1;
+        refused(&both, line, "marked twice");
+        refused(&text.replacen("\"docker\"", "\"rkt\"", 1), line - 1, "unknown variant");
+    }
+
+    #[test]
     fn addresses_follow_the_images() {
         let mut lock = LockFile::default();
-        let commit = Locked { digest: "c0".repeat(20), resolved: DAY, of_engine: false };
+        let commit = Locked { digest: "c0".repeat(20), resolved: DAY, by: By::Place };
         lock.set_source("https://x/r.git#main", commit.clone());
         lock.set_source("https://x/f", locked("a"));
-        lock.set("debian:12", locked("b"));
+        lock.set("debian:12", Engine::Docker, locked("b"));
         let text = lock.text();
         let at = ["[[image]]", "address = \"https://x/f\"\ndigest = ", "#main\"\ncommit = "]
             .map(|part| text.find(part));
@@ -412,12 +481,13 @@ mod tests {
     #[test]
     fn a_name_is_found_however_it_is_written() {
         let mut lock = LockFile::default();
-        lock.set("debian:12", locked("b"));
+        lock.set("debian:12", Engine::Docker, locked("b"));
         for name in ["debian:12", "library/debian:12", "docker.io/library/debian:12"] {
-            assert_eq!(lock.get(name), Some(&locked("b")), "{name}");
+            assert_eq!(lock.get(name, Engine::Podman), Some(&locked("b")), "{name}");
         }
-        assert_eq!(lock.get("debian:13"), None);
-        assert_eq!(lock.set("docker.io/debian:12", locked("d")), Some(locked("b")));
+        assert_eq!(lock.get("debian:13", Engine::Docker), None);
+        lock.set("docker.io/debian:12", Engine::Docker, locked("d"));
+        assert_eq!(lock.get("debian:12", Engine::Docker), Some(&locked("d")));
     }
 
     #[test]
@@ -425,7 +495,7 @@ mod tests {
         let text = |names: &[&str]| {
             let mut lock = LockFile::default();
             for name in names {
-                lock.set(name, locked("a"));
+                lock.set(name, Engine::Docker, locked("a"));
             }
             lock.text()
         };

@@ -4,12 +4,14 @@
 //! `file` reads and writes the file, `resolve` asks for digests. Which images a bake needs, and
 //! what it does with their digests, is the bake's.
 //!
-//! Deliberately absent: images of larder.toml, which are known by their keys; images that only one
-//! machine's engine has, which are known by their IDs: no other machine could follow a lock of
-//! them.
+//! An image that only one machine's engine has is there by its ID, and marked: no other machine
+//! can build from it, but all that was built from it has a key there, too.
+//!
+//! Deliberately absent: images of larder.toml, which are known by their keys.
 
 mod file;
 mod resolve;
 
-pub use file::{FILE, Invalid, LockError, LockFile, Locked};
+pub(crate) use file::is_digest;
+pub use file::{By, FILE, Invalid, LockError, LockFile, Locked};
 pub use resolve::{at_address, in_engine, in_registry};

@@ -57,6 +57,15 @@ pub enum RunError {
     )]
     NoEngine(String),
 
+    #[error("{engine} has {has}, and larder.lock has {locked} from there: the build would not be from that")]
+    #[diagnostic(
+        code(larder::other_local),
+        help(
+            "`larder bake --update {name}` locks what {engine} has now; `lock = false` for the image takes whatever it has"
+        )
+    )]
+    OtherLocal { engine: &'static str, has: String, name: String, locked: String },
+
     #[error("`{command}` was ended: it took longer than {limit}")]
     #[diagnostic(code(larder::late), help("`timeout` in larder.toml says how long it may take"))]
     Late { command: String, limit: String },
@@ -136,6 +145,7 @@ impl RunError {
             Self::Start { .. }
             | Self::Lost { .. }
             | Self::Nowhere
+            | Self::OtherLocal { .. }
             | Self::Below { .. }
             | Self::Output(_)
             | Self::Unextracted(_)

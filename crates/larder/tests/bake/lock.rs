@@ -189,25 +189,92 @@ fn an_image_that_is_a_context_is_locked_too() {
     assert_eq!(error.to_string(), "larder.lock has no digest for `host.example/tools:1`");
 }
 
+/// An image `tools:1` that docker alone has, with an ID of the digit in the file `id`.
+const LOCAL: &str = "image) [ \"$3\" = tools:1 ] && [ -s id ] && printf '[{\"Id\":\"sha256:%s\"}]' \
+                     $(printf '%64s' | tr ' ' $(cat id)); ";
+
 #[test]
-fn a_context_that_only_the_engine_has_is_known_by_its_id() {
-    let inspect = "image) [ \"$3\" = tools:1 ] && echo \"[{\\\"Id\\\":\\\"sha256:$(cat id)\\\"}]\"; ";
-    let project = with_context("tools:1", inspect);
-    fs::write(project.root.join("id"), "1d").expect("a file");
+fn a_context_that_only_the_engine_has_is_locked_by_its_id() {
+    let project = with_context("tools:1", LOCAL);
+    fs::write(project.root.join("id"), "1").expect("a file");
     let result = project.bake();
     result.ended(Outcome::Yes, "built").saved(true).never_called("imgtar resolve");
-    assert_eq!(project.lock(), None);
-    let hashed = |call: &&String| call.contains("tools=docker-image://tools:1@sha256:1d ");
+    let lock = project.lock().expect("a lock");
+    assert!(
+        lock.contains("name = \"docker.io/library/tools:1\"\n") && lock.ends_with("local = \"docker\"\n"),
+        "{lock}"
+    );
+    let by_id = format!("tools=docker-image://tools:1@sha256:{} ", "1".repeat(64));
+    let hashed = |call: &&String| call.contains(&by_id);
     assert_eq!(result.calls.iter().filter(|call| call.starts_with("hashctx")).filter(hashed).count(), 3);
     let built = result.calls.iter().find(|call| call.starts_with("docker build ")).expect("a build");
     assert!(built.contains("tools=docker-image://tools:1 "), "{built}");
 
     // One that becomes another image during the build is not what the key says.
-    let moving = inspect.replace("image) ", "build) echo 2d >id;; esac; case $1 in image) ");
+    let moving = LOCAL.replace("image) ", "build) echo 2 >id;; esac; case $1 in image) ");
     let project = with_context("tools:1", &moving);
-    fs::write(project.root.join("id"), "1d").expect("a file");
+    fs::write(project.root.join("id"), "1").expect("a file");
+    project.bake().ended(Outcome::Yes, "built").saved(false).warned("changed during the build");
+}
+
+/// A project on a base that docker alone has.
+fn on_a_local() -> Project {
+    let docker = DOCKER.replace("image) ", &LOCAL.replace("tools:1", "debian:12"));
+    let docker = docker.replace("version) exit 1", "version) exit 0");
+    let project = on_a_tag("").docker(&docker);
+    fs::write(project.root.join("id"), "1").expect("a file");
+    project
+}
+
+#[test]
+fn a_base_that_only_the_engine_has_is_locked_by_its_id() {
+    let project = on_a_local();
+    let by_id = format!(" --base debian:12=sha256:{} ", "1".repeat(64));
     let result = project.bake();
-    result.ended(Outcome::Yes, "built").saved(false).warned("changed during the build");
+    result
+        .ended(Outcome::Yes, "built")
+        .saved(true)
+        .never_called("imgtar resolve")
+        .never_called("hashctx --pinned");
+    assert!(result.calls.iter().any(|call| call.contains(&by_id)), "{:?}", result.calls);
+    let lock = project.lock().expect("a lock");
+    assert!(lock.ends_with("local = \"docker\"\n") && lock.contains(&"1".repeat(64)), "{lock}");
+
+    // Another one, built there since: the key is as ever, and nothing is built from that.
+    fs::write(project.root.join("id"), "2").expect("a file");
+    let project = project.has("1").with(|options| options.doubts = true);
+    let result = project.bake();
+    result.ended(Outcome::Code(2), "failed").never_called("docker build");
+    assert!(result.calls.iter().any(|call| call.contains(&by_id)), "{:?}", result.calls);
+    let doubts = result.report[0]["key_warnings"].to_string();
+    assert!(doubts.contains("`larder bake --update debian:12`"), "{doubts}");
+    let error = result.report[0]["error"].to_string();
+    assert!(error.contains(&format!("docker has sha256:{} as `debian:12`", "2".repeat(64))), "{error}");
+    assert_eq!(project.lock(), Some(lock));
+
+    // None at all: whatever the name is elsewhere, it is not that.
+    fs::write(project.root.join("id"), "").expect("a file");
+    let project = project.has("1");
+    let result = project.bake();
+    result.ended(Outcome::Code(2), "failed").never_called("imgtar resolve");
+    let error = result.report[0]["error"].to_string();
+    assert!(error.contains("docker has no image `debian:12`"), "{error}");
+
+    fs::write(project.root.join("id"), "2").expect("a file");
+    let project = project.with(|options| options.update = Some(vec!["debian:12".to_owned()]));
+    project.bake().ended(Outcome::Yes, "built").saved(true);
+    assert!(project.lock().expect("a lock").contains(&"2".repeat(64)));
+}
+
+#[test]
+fn a_local_base_is_locked_before_a_bake_that_may_not_lock_it() {
+    let project = on_a_local().with(|options| options.locked = true);
+    let error = project.bake_to(&mut Vec::new()).expect_err("nothing is locked");
+    assert_eq!(error.to_string(), "larder.lock has no digest for `docker.io/library/debian:12`");
+    let project = project.with(|options| options.locked = false);
+    project.bake();
+    let project = project.with(|options| options.locked = true);
+    project.bake().ended(Outcome::Yes, "built").saved(true);
 }
 
 #[test]

@@ -64,6 +64,7 @@ impl Bake<'_> {
     /// only after a failure.
     pub(in crate::bake) fn build_only(&mut self, inputs: Option<&Inputs>) -> Result<Built, RunError> {
         self.baker.engine(self.image.builder())?;
+        self.replaced_local()?.map_or(Ok(()), Err)?;
         let caches = self.caches()?;
         match self.build_now(inputs, &caches).map_err(|error| error.of_build_for(&self.image.platform())) {
             Err(error) if !error.is_interruption() => Err(self
