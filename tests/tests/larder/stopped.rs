@@ -130,7 +130,8 @@ fn on_a_local_image(engine: &'static str, session: Session) {
     bakes(&session, &format!("{stop} larder bake --json"), 0, &["app hit 2"]);
     bakes(&session, &format!("{stop} larder bake --json --check"), 0, &["app hit null"]);
 
-    // The engine has another one by now: what is locked counts, and nothing is built from the other.
+    // The engine has another one by now: what is locked counts, and nothing is built from the
+    // other.
     make("a2");
     session.run("rm -r out").ok();
     let said = bakes(&session, "larder bake --json", 0, &["app hit 2"]);
