@@ -47,7 +47,7 @@ fn follows_a_change(engine: &'static str) {
     assert_eq!(states, ["top stale", "middle stale", "base stale", "other hit"]);
     let reason = report[0]["reason"].as_str().expect("a reason");
     assert!(
-        reason.starts_with("`middle` would be rebuilt, and `base` would be rebuilt: 1 change since"),
+        reason.starts_with("`middle` would be rebuilt because `base` would be rebuilt: 1 change since"),
         "{reason}"
     );
     let (report, states) = baked(&session, bake);
@@ -56,7 +56,10 @@ fn follows_a_change(engine: &'static str) {
     assert_eq!(report[1]["chain"], serde_json::json!(["base"]));
     assert_eq!(report[2]["chain"], serde_json::json!([]));
     let reason = report[0]["reason"].as_str().expect("a reason");
-    assert!(reason.starts_with("`middle` was rebuilt, and `base` was rebuilt: 1 change since"), "{reason}");
+    assert!(
+        reason.starts_with("`middle` was rebuilt because `base` was rebuilt: 1 change since"),
+        "{reason}"
+    );
 
     // In the middle; `bake middle` leaves what stands on it alone.
     session.write("b", "b2");

@@ -277,7 +277,7 @@ pub(super) fn rebuilt(base: &Baked) -> String {
     match (base.reason.as_deref(), base.chain.is_empty()) {
         (None, _) => format!("`{}` {was} rebuilt", base.image),
         (Some(reason), true) => format!("`{}` {was} rebuilt: {reason}", base.image),
-        (Some(reason), false) => format!("`{}` {was} rebuilt, and {reason}", base.image),
+        (Some(reason), false) => format!("`{}` {was} rebuilt because {reason}", base.image),
     }
 }
 

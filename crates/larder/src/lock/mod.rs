@@ -1,7 +1,7 @@
 //! larder.lock: which digest each image stands for that a Dockerfile names by a tag, and what is
 //! at each address that a build fetches, resolved once and written down beside larder.toml.
 //!
-//! `file` reads and writes the file, `resolve` asks for digests. Which images a bake needs, and
+//! `file` has what the file says and writes it, `read` reads it, `resolve` asks for digests. Which images a bake needs, and
 //! what it does with their digests, is the bake's.
 //!
 //! An image that only one machine's engine has is there by its ID, and marked: no other machine
@@ -10,8 +10,10 @@
 //! Deliberately absent: images of larder.toml, which are known by their keys.
 
 mod file;
+mod read;
 mod resolve;
 
-pub(crate) use file::is_digest;
-pub use file::{By, FILE, Invalid, LockError, LockFile, Locked};
+pub use file::{By, FILE, LockFile, Locked};
+pub(crate) use read::is_digest;
+pub use read::{Invalid, LockError};
 pub use resolve::{at_address, in_engine, in_registry};

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::file::{is_commit, is_digest};
+use super::read::{is_commit, is_digest};
 use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner};

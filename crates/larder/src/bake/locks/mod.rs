@@ -7,6 +7,10 @@
 //! pin: where all has to be locked, that is an error. What neither registry nor engine knows stays
 //! as it is, and hashctx warns of it.
 
+mod behind;
+mod look_up;
+mod subjects;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::time::Duration;
@@ -15,9 +19,12 @@ use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use toolkit::Outcome;
 
-use super::inspect::{Inspected, inspect};
+pub(super) use behind::behind;
+use look_up::Found;
+use subjects::{contexts, named, open, remotes};
+
+use super::inspect::Inspected;
 use super::plan::{Planned, Remote};
 use super::{BakeError, Options};
 use crate::config::names;
@@ -71,72 +78,6 @@ pub(super) fn lock(
     locks.finish(planned).map(|()| unknown)
 }
 
-/// Says which images of the bake have another digest in their registry than in larder.lock, or none
-/// there, a line each. `No` where there is one, else trouble where something could not be looked
-/// up.
-///
-/// # Errors
-/// A larder.lock that cannot be used; an interruption; a report that could not be written.
-pub(super) fn behind(
-    planned: &[Planned],
-    options: &Options,
-    tools: &Tools,
-    runner: &Runner,
-    out: &mut (impl Write + ?Sized),
-) -> Result<Outcome, BakeError> {
-    let mut locks = Locks::load(options, tools, runner)?;
-    let mut behind = Vec::new();
-    let mut unknown = Vec::new();
-    let mut seen = BTreeSet::new();
-    let mut asked = BTreeSet::new();
-    for one in planned {
-        for name in named(one) {
-            let full = names::full(&name);
-            if !asked.insert((full.clone(), one.image.builder())) {
-                continue;
-            }
-            let old = locks.file.get(&name, one.image.builder()).cloned();
-            let found = locks.look_up(one, &name, old.as_ref(), true)?;
-            let locked = old.map(|locked| locked.digest);
-            match found {
-                Found::Digest(now) | Found::OfEngine(now) | Found::Local(now)
-                    if locked.as_ref() != Some(&now) =>
-                {
-                    // Two engines may say the same of it.
-                    let line = (full, locked, now);
-                    behind.extend((!behind.contains(&line)).then_some(line));
-                }
-                Found::Nothing => unknown.push(full),
-                Found::Digest(_) | Found::OfEngine(_) | Found::Local(_) | Found::Unlocked => {}
-            }
-        }
-        for Remote { address, is_repository, .. } in remotes(one) {
-            if !seen.insert(address.clone()) {
-                continue;
-            }
-            let locked = locks.file.source(address).map(|locked| locked.digest.clone());
-            match lock::at_address(address, *is_repository, tools, runner)? {
-                Some(now) if locked.as_ref() != Some(&now) => behind.push((address.clone(), locked, now)),
-                Some(_) => {}
-                None => unknown.push(address.clone()),
-            }
-        }
-    }
-    for (name, locked, now) in &behind {
-        let locked = locked.as_deref().unwrap_or("not locked");
-        writeln!(out, "{name}  {locked}  ->  {now}").map_err(BakeError::Report)?;
-    }
-    out.flush().map_err(BakeError::Report)?;
-    for name in &unknown {
-        locks.say("warning", &format!("`{name}` cannot be looked up now"));
-    }
-    Ok(match (behind.is_empty(), unknown.is_empty()) {
-        (false, _) => Outcome::No,
-        (true, false) => Outcome::Code(2),
-        (true, true) => Outcome::Yes,
-    })
-}
-
 struct Locks<'a> {
     options: &'a Options,
     tools: &'a Tools,
@@ -156,21 +97,6 @@ struct Locks<'a> {
     replaced: BTreeSet<String>,
     /// The same, of the image that is looked at.
     doubts: Vec<String>,
-}
-
-/// What a name stands for.
-#[derive(Clone)]
-enum Found {
-    Digest(String),
-    /// The registry does not answer, and the engine has an image of its.
-    OfEngine(String),
-    /// Only the engine has the image; its ID there.
-    Local(String),
-    /// The same where that is not written down: a frontend, which no key knows by its ID, or an ID
-    /// that is none.
-    Unlocked,
-    /// Neither registry nor engine knows.
-    Nothing,
 }
 
 /// By what a build takes an image.
@@ -344,65 +270,6 @@ impl<'a> Locks<'a> {
         }
     }
 
-    /// Asks the engine whether the image is its own; then the registry; then the engine for the
-    /// registry's digest. One that was locked is the registry's; the engine is asked again only
-    /// where it was the engine that told: else it may well have what came before.
-    fn ask(&mut self, planned: &Planned, name: &str, old: Option<&Locked>) -> Result<Found, RunError> {
-        self.look_up(planned, name, old, !self.options.locked)
-    }
-
-    /// The same, in registries only where they may be asked.
-    fn look_up(
-        &mut self,
-        planned: &Planned,
-        name: &str,
-        old: Option<&Locked>,
-        in_registries: bool,
-    ) -> Result<Found, RunError> {
-        let engine = planned.image.builder();
-        let own = match old {
-            Some(Locked { by: By::Place, .. }) => None,
-            _ => self.in_engine(name, engine)?,
-        };
-        let local = own.as_ref().filter(|own| own.is_local(name, engine)).map(Inspected::id);
-        let by = old.map(|old| old.by);
-        match (&local, by) {
-            (Some(id), None) if is_frontend(planned, name) || !lock::is_digest(id) => {
-                return Ok(Found::Unlocked);
-            }
-            (Some(id), None | Some(By::Local(_))) => return Ok(Found::Local(id.clone())),
-            // In a registry it may be any other image: only who asks for that gets it.
-            (None, Some(By::Local(_))) if self.options.update.is_none() => return Ok(Found::Nothing),
-            _ => {}
-        }
-        if !in_registries {
-            return Ok(Found::Nothing);
-        }
-        if let Some(digest) = lock::in_registry(name, self.tools, self.runner)? {
-            return Ok(Found::Digest(digest));
-        }
-        if let Some(id) = local {
-            let is_lockable = !is_frontend(planned, name) && lock::is_digest(&id);
-            return Ok(if is_lockable { Found::Local(id) } else { Found::Nothing });
-        }
-        let digest = match own {
-            Some(_) => lock::in_engine(name, engine, self.tools, self.runner)?,
-            None => None,
-        };
-        Ok(digest.map_or(Found::Nothing, Found::OfEngine))
-    }
-
-    /// What the engine has under the name; it is asked once.
-    fn in_engine(&mut self, name: &str, engine: Engine) -> Result<Option<Inspected>, RunError> {
-        let place = (names::full(name), engine);
-        if let Some(known) = self.in_engines.get(&place) {
-            return Ok(known.clone());
-        }
-        let found = inspect(&[name], engine, self.tools, self.runner)?.pop().flatten();
-        self.in_engines.insert(place, found.clone());
-        Ok(found)
-    }
-
     /// Whether the engine, which told what is locked, has another image of that name now: somebody
     /// built it anew there. What is locked counts all the same, and that is told.
     fn compare(&mut self, planned: &Planned, name: &str, old: &Locked) -> Result<(), RunError> {
@@ -543,40 +410,8 @@ fn replaced(name: &str, engine: Engine, ids: Option<(String, String)>) -> String
     )
 }
 
-/// Whether the image is the frontend that reads the Dockerfile, and nothing else of it.
-fn is_frontend(planned: &Planned, name: &str) -> bool {
-    planned.frontend.as_deref() == Some(name) && !planned.uses.iter().flatten().any(|used| used == name)
-}
-
 fn days_between(from: Date, to: Date) -> u64 {
     from.until(to).map_or(0, |span| u64::try_from(span.get_days()).unwrap_or_default())
-}
-
-/// The images of other people that a build names by tags.
-fn open(planned: &Planned) -> Vec<String> {
-    let Some(build) = planned.image.as_build() else { return Vec::new() };
-    if planned.foreign || !planned.image.lock {
-        return Vec::new();
-    }
-    let given = |name: &String| build.base.keys().any(|given| names::full(given) == names::full(name));
-    let is_open = |name: &&String| names::is_name(name) && !given(name) && !planned.bases.contains_key(*name);
-    let uses = planned.uses.iter().flatten().chain(&planned.frontend);
-    uses.filter(is_open).cloned().collect()
-}
-
-/// The images of other people that are named contexts of a build, without a digest.
-fn contexts(planned: &Planned) -> impl Iterator<Item = (&String, &String)> {
-    planned.contexts.iter().filter(|(_, name)| planned.image.lock && names::is_name(name))
-}
-
-/// All images of other people that are locked.
-fn named(planned: &Planned) -> Vec<String> {
-    open(planned).into_iter().chain(contexts(planned).map(|(_, name)| name.clone())).collect()
-}
-
-/// What a build fetches that its address does not pin.
-fn remotes(planned: &Planned) -> impl Iterator<Item = &Remote> {
-    planned.remotes.iter().filter(|_| planned.image.lock)
 }
 
 #[cfg(test)]
