@@ -37,6 +37,18 @@ pub fn is_digest_of(digest: &str, name: &str) -> bool {
     digest.split_once('@').is_some_and(|(digests, _)| repository(digests) == repository(name))
 }
 
+/// Whether the text is a digest by which registries know images: `sha256:` or `sha512:` and its hex
+/// digits (OCI image specification, descriptor.md, "Registered algorithms").
+#[must_use]
+pub fn is_digest(text: &str) -> bool {
+    let is_hex = |hex: &str| hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    match text.split_once(':') {
+        Some(("sha256", hex)) => hex.len() == 64 && is_hex(hex),
+        Some(("sha512", hex)) => hex.len() == 128 && is_hex(hex),
+        _ => false,
+    }
+}
+
 /// The name in full, with this host (`localhost/`) where it has none.
 #[must_use]
 pub fn complete(name: &str, host_of_short: &str) -> String {

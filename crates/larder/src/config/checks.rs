@@ -100,12 +100,7 @@ pub(super) fn is_base((name, digest): (&Spanned<String>, &Spanned<String>)) -> R
         let help = "write it as `FROM` does, without a digest: `\"debian:12\" = \"sha256:…\"`";
         return Err(Fault::new(format!("`{}` is not a valid image name", name.get_ref()), name.span(), help));
     }
-    let digits = match digest.get_ref().split_once(':') {
-        Some(("sha256", digits)) if digits.len() == 64 => digits,
-        Some(("sha512", digits)) if digits.len() == 128 => digits,
-        _ => "not hex",
-    };
-    if digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+    if names::is_digest(digest.get_ref()) {
         return Ok(());
     }
     Err(Fault::new(

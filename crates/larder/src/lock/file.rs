@@ -10,8 +10,8 @@ use camino::Utf8Path;
 use jiff::civil::Date;
 use storekit::files::replace::{Durability, replace};
 
-use super::read::{LockError, is_digest, parse};
-use crate::config::names;
+use super::read::{LockError, parse};
+use crate::config::names::{self, is_digest};
 use crate::engine::Engine;
 
 /// The file's name.

@@ -11,7 +11,7 @@ use thiserror::Error;
 use toml::Spanned;
 
 use super::file::{By, FILE, LockFile, Locked, VERSION};
-use crate::config::names;
+use crate::config::names::{self, is_digest};
 use crate::engine::Engine;
 
 /// Why larder.lock cannot be used.
@@ -187,16 +187,6 @@ fn day(text: &Spanned<String>) -> Result<Date, Fault> {
 /// 40 or 64 hex digits.
 pub(super) fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-/// `sha256:` or `sha512:` and its hex digits.
-pub(crate) fn is_digest(text: &str) -> bool {
-    let is_hex = |hex: &str| hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    match text.split_once(':') {
-        Some(("sha256", hex)) => hex.len() == 64 && is_hex(hex),
-        Some(("sha512", hex)) => hex.len() == 128 && is_hex(hex),
-        _ => false,
-    }
 }
 
 /// The first mark of git's that stands for two versions of the lines below it.

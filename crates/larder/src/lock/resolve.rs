@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::read::{is_commit, is_digest};
+use super::read::is_commit;
+use crate::config::names::is_digest;
 use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner};

@@ -52,7 +52,7 @@ impl Locks<'_> {
         let local = own.as_ref().filter(|own| own.is_local(name, engine)).map(Inspected::id);
         let by = old.map(|old| old.by);
         match (&local, by) {
-            (Some(id), None) if is_frontend(planned, name) || !lock::is_digest(id) => {
+            (Some(id), None) if is_frontend(planned, name) || !names::is_digest(id) => {
                 return Ok(Found::Unlocked);
             }
             (Some(id), None | Some(By::Local(_))) => return Ok(Found::Local(id.clone())),
@@ -67,7 +67,7 @@ impl Locks<'_> {
             return Ok(Found::Digest(digest));
         }
         if let Some(id) = local {
-            let is_lockable = !is_frontend(planned, name) && lock::is_digest(&id);
+            let is_lockable = !is_frontend(planned, name) && names::is_digest(&id);
             return Ok(if is_lockable { Found::Local(id) } else { Found::Nothing });
         }
         let digest = match own {
