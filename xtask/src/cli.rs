@@ -83,8 +83,8 @@ struct InstallArgs {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum BenchArg {
-    /// A bake where nothing changed, of 1, 10 and 100 images, against docker build with all cached;
-    /// and four builds side by side
+    /// A bake where nothing changed, of 1, 10 and 100 images, against docker build and
+    /// docker-compose build with all cached; and four builds side by side
     Bake,
     /// One key for a tree of files, against git, b3sum and tar
     Hashctx,

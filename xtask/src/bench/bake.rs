@@ -1,7 +1,10 @@
-//! A bake where nothing changed, beside a build where all is cached; and builds side by side.
+//! A bake where nothing changed, beside builds where all is cached; and builds side by side.
 //!
-//! The images are the engine's already: what is measured is how long it takes to know that.
+//! The images are the engine's already: what is measured is how long it takes to know that. What
+//! larder itself takes of that is the difference to a shell that runs the same commands: those that
+//! `-v` prints.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::time::Duration;
@@ -19,6 +22,9 @@ const LABEL: &str = "larder.bench";
 /// Images of one file, and how long a bake of all may take.
 const FILES: [(u32, Duration); 3] =
     [(1, Duration::from_millis(100)), (10, Duration::from_millis(300)), (100, Duration::from_secs(2))];
+
+/// What larder may take beside the tools that it runs.
+const OWN_SHARE: Duration = Duration::from_millis(15);
 
 /// How many files the context of the first image has.
 const CONTEXT: u32 = 10_000;
@@ -42,14 +48,22 @@ pub(super) fn races(tools: &Tools, runner: &Runner, folder: &Utf8Path) -> Result
         );
         let built = sh(builds.clone());
         succeeded(&built, runner.ask(&built)?.0)?;
+        let mut contenders = vec![
+            Contender::new("larder bake", bake.clone()).within(limit),
+            Contender::new("docker build, all cached", sh(builds)),
+            Contender::new("docker-compose build, all cached", compose(&project, count)?),
+        ];
+        // Of several images larder runs the commands side by side.
+        if count == 1 {
+            let commands = commands(larder, &project, &folder.join("store"), runner)?;
+            contenders
+                .push(Contender::new("the same commands by a shell", commands).at_most_behind(OWN_SHARE));
+        }
         races.push(Race {
             title: format!("nothing changed, {count} images in the engine ({} files each)", files(count)),
             rounds: if count < 100 { 9 } else { 3 },
             memory: None,
-            contenders: vec![
-                Contender::new("larder bake", bake).within(limit),
-                Contender::new("docker build, all cached", sh(builds)),
-            ],
+            contenders,
         });
     }
     races.extend(side_by_side(larder, runner, folder)?);
@@ -105,6 +119,33 @@ fn pulled(base: &str, imgtar: &Utf8Path, store: &Utf8Path) -> Cmd {
 
 fn bake(larder: &Utf8Path, project: &Utf8Path, store: &Utf8Path, flags: &str) -> Cmd {
     sh(format!("cd {project} && LARDER_DIR={store} {larder} bake --engine docker -q {flags}"))
+}
+
+/// A build of the same images as services of a compose file, by BuildKit.
+fn compose(project: &Utf8Path, count: u32) -> Result<Cmd, RunError> {
+    let mut services = "version: '3.7'\nservices:\n".to_owned();
+    for n in 0..count {
+        let _ = writeln!(services, "  i{n}: {{ build: i{n}, image: larder-bench-{count}-{n} }}");
+    }
+    write(&project.join("docker-compose.yml"), &services)?;
+    let build = "DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1 docker-compose build -q";
+    Ok(sh(format!("cd {project} && {build} >compose.log 2>&1")))
+}
+
+/// The commands that a bake of the project runs, one after the other.
+fn commands(
+    larder: &Utf8Path,
+    project: &Utf8Path,
+    store: &Utf8Path,
+    runner: &Runner,
+) -> Result<Cmd, RunError> {
+    let told = sh(format!("cd {project} && LARDER_DIR={store} {larder} bake --engine docker -v 2>&1 >told"));
+    let (status, text) = runner.ask(&told)?;
+    succeeded(&told, status)?;
+    let text = String::from_utf8_lossy(&text);
+    let commands: String =
+        text.lines().filter_map(|line| line.strip_prefix("+ ")).flat_map(|line| [line, "\n"]).collect();
+    Ok(sh(format!("set -e; export LARDER_DIR={store}\n{{ {commands}}} >{project}/commands.log")))
 }
 
 fn files(count: u32) -> u32 {

@@ -237,6 +237,11 @@ impl Contender {
         Self { limit: Some(Limit::Time(time)), ..self }
     }
 
+    /// The first contender may take so much longer than this one.
+    fn at_most_behind(self, time: Duration) -> Self {
+        Self { limit: Some(Limit::Over(time)), ..self }
+    }
+
     fn prepare(&self, runner: &Runner) -> Result<(), RunError> {
         let Some(before) = &self.before else { return Ok(()) };
         succeeded(before, runner.ask(before)?.0)

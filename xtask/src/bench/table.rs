@@ -10,6 +10,8 @@ pub(super) enum Limit {
     Share(f64),
     /// It takes at most this long itself.
     Time(Duration),
+    /// The tool takes at most this much longer than this one.
+    Over(Duration),
 }
 
 /// The contenders with their times, the tool that is measured first; what is said of the others is
@@ -63,12 +65,21 @@ impl Table {
                 let limit = limit.as_secs_f64();
                 Some((format!("{limit:.3} s"), median(&row.times)? <= limit))
             }
+            Limit::Over(limit) => {
+                let (limit, over) = (limit.as_secs_f64(), self.over(row)?);
+                Some((format!("{limit:.3} s more ({over:.3})"), over <= limit))
+            }
         }
     }
 
     /// The tool's median time by that of another.
     fn share(&self, row: &Row) -> Option<f64> {
         Some(median(&self.rows.first()?.times)? / median(&row.times)?)
+    }
+
+    /// How many seconds the tool's median time is above that of another.
+    fn over(&self, row: &Row) -> Option<f64> {
+        Some(median(&self.rows.first()?.times)? - median(&row.times)?)
     }
 
     fn row(&self, at: usize, row: &Row, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -154,6 +165,19 @@ mod tests {
         assert!(slow.is_within());
         slow.peak = Some((301, Some(300)));
         assert!(!slow.is_within());
+    }
+
+    #[test]
+    fn the_tool_may_take_so_much_more_than_another() {
+        let over = |limit| {
+            let limits = [("ours", None), ("theirs", Some(Limit::Over(Duration::from_millis(limit))))];
+            let mut table = Table::new(limits.into_iter());
+            table.add(0, Duration::from_millis(150));
+            table.add(1, Duration::from_millis(140));
+            table
+        };
+        assert!(over(11).is_within() && !over(9).is_within());
+        assert!(over(9).to_string().ends_with("limit 0.009 s more (0.010): MISSED\n"));
     }
 
     #[test]
