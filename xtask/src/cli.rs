@@ -95,6 +95,9 @@ enum BenchArg {
     /// by pip, npm, apt and skopeo, against proxpi, devpi, verdaccio, apt-cacher-ng and
     /// docker-registry
     Pkgcache,
+    /// The hits, bytes and time of a history of commits with tiers, each built on a machine that
+    /// has nothing yet, against docker build with `--cache-from`
+    Tiers,
 }
 
 #[derive(clap::Args)]
@@ -121,6 +124,9 @@ struct BenchArgs {
     /// Rounds of hashctx's shortest race; longer ones have fewer
     #[arg(long, value_name = "N", default_value_t = 21, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
+    /// Commits of the history for tiers
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
+    commits: u16,
     /// Only these parts of pkgcache's
     #[arg(long, value_name = "PART", value_delimiter = ',', value_parser = PossibleValuesParser::new(bench::PARTS))]
     only: Vec<String>,
@@ -179,8 +185,9 @@ impl Own {
             BenchArg::Hashctx => (bench::Bench::Hashctx, "hashctx"),
             BenchArg::Imgtar => (bench::Bench::Imgtar, "imgtar"),
             BenchArg::Pkgcache => (bench::Bench::Pkgcache, "pkgcache"),
+            BenchArg::Tiers => (bench::Bench::Tiers, "larder"),
         };
-        if what == bench::Bench::Bake {
+        if tool == "larder" {
             // What larder runs is measured with it.
             for tool in ["hashctx", "imgtar", "gcctl"] {
                 self.release_tools(tool)?;
@@ -193,6 +200,7 @@ impl Own {
             bytes: args.size as usize,
             large: args.large.into(),
             rounds: args.rounds.into(),
+            commits: args.commits.into(),
         };
         let scope = bench::Scope { only: args.only.clone(), peers: self.peers(args.peers.as_deref()) };
         Ok(bench::bench(what, &size, &scope, &tools, &runner, &mut Output::report())?)

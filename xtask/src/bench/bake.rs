@@ -5,13 +5,12 @@
 //! `-v` prints.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io;
 use std::time::Duration;
 
 use camino::Utf8Path;
 
-use super::{Contender, Race, lost, say, sh};
+use super::basics::{say, sh, write};
+use super::race::{Contender, Race};
 use larder::process::command::Cmd;
 use larder::process::runner::{RunError, Runner, succeeded};
 use larder::process::tools::Tools;
@@ -169,13 +168,6 @@ fn make(project: &Utf8Path, count: u32) -> Result<(), RunError> {
 /// An image of the folder that has its name.
 fn table(name: &str, tag: &str) -> String {
     format!("[image.{name}]\ncontext = \"{name}\"\ntags = [\"{tag}\"]\n")
-}
-
-fn write(path: &Utf8Path, text: &str) -> Result<(), RunError> {
-    let parent = path.parent().unwrap_or(path);
-    fs::create_dir_all(parent).map_err(lost)?;
-    let mut file = fs::File::create(path).map_err(lost)?;
-    io::Write::write_all(&mut file, text.as_bytes()).map_err(lost)
 }
 
 /// Removes the images that were made.

@@ -4,7 +4,9 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{Bytes, Contender, Race, Size, inputs, lost, say, sh};
+use super::basics::{Bytes, lost, say, sh};
+use super::race::{Contender, Race};
+use super::{Size, inputs};
 use larder::process::command::{Cmd, quoted};
 use larder::process::runner::{RunError, Runner};
 use larder::process::tools::Tools;

@@ -2,8 +2,9 @@
 
 use camino::Utf8PathBuf;
 
+use super::super::basics::{lost, sh};
 use super::super::figures::{Figure, Figures, Limit, megabytes};
-use super::super::{Contender, Race, lost, sh};
+use super::super::race::{Contender, Race};
 use super::cost::{Job, stored};
 use super::{Place, race};
 use larder::process::command::{Cmd, quoted};

@@ -6,8 +6,9 @@ use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::super::basics::lost;
 use super::super::figures::{Figure, Figures, Limit, megabytes};
-use super::super::{Contender, lost, usage};
+use super::super::race::{Contender, usage};
 use super::Place;
 use larder::process::runner::RunError;
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::super::{Contender, Race, lost, say, sh};
+use super::super::basics::{lost, say, sh};
+use super::super::race::{Contender, Race};
 use super::archives::wipe;
 use super::cost::Job;
 use super::{Place, race};

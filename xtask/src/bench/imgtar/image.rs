@@ -10,8 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use camino::{Utf8Path, Utf8PathBuf};
 use storekit::{Digest, Hasher};
 
+use super::super::basics::{lost, say};
 use super::super::inputs::tree_of;
-use super::super::{lost, say};
 use super::content::Content;
 use larder::process::command::Cmd;
 use larder::process::runner::{RunError, Runner};

@@ -15,7 +15,8 @@ use std::io::Write;
 use camino::{Utf8Path, Utf8PathBuf};
 use toolkit::Outcome;
 
-use super::{Contender, Race, lost, machine, shown};
+use super::basics::lost;
+use super::race::{Contender, Race, machine, shown};
 use archives::Imports;
 use docker::Docker;
 use image::Archives;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use camino::Utf8Path;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::super::basics::{lost, say};
 use super::super::figures::{Figure, Figures, Limit, megabytes};
-use super::super::{lost, say};
 use super::client::Client;
 use super::ground::Ground;
 use super::origin::SMALL;

@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use larder::process::runner::{RunError, Runner};
 use larder::process::tools::Tools;
 
-use super::super::sh;
+use super::super::basics::sh;
 
 /// What installs the other caches.
 const INSTALLER: &str = "xtask/bench-peers";

@@ -19,8 +19,10 @@ use std::time::Duration;
 use camino::Utf8Path;
 use toolkit::Outcome;
 
+use super::Scope;
+use super::basics::{lost, say};
 use super::figures::{Figure, Figures, Limit, median, megabytes};
-use super::{Scope, lost, machine, say};
+use super::race::machine;
 use client::Client;
 use ground::Ground;
 use installs::CLIENTS;

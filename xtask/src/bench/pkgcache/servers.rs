@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 
-use super::super::lost;
+use super::super::basics::lost;
 use super::client::Client;
 use super::ground::{Ground, reason};
 use super::origin::SMALL;

@@ -8,8 +8,8 @@ use larder::process::command::Cmd;
 use larder::process::runner::{RunError, Runner};
 use storekit::Digest;
 
+use super::super::basics::lost;
 use super::super::figures::{Figure, Figures, Limit, median};
-use super::super::lost;
 use super::DOWNLOADS;
 use super::client::{self, Client};
 use super::origin::FILES;

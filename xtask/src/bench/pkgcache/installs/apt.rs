@@ -7,7 +7,7 @@ use larder::process::command::Cmd;
 use larder::process::runner::RunError;
 use larder_tests::http::Site;
 
-use super::super::super::{lost, sh};
+use super::super::super::basics::{lost, sh};
 use super::super::ground::{Ground, write};
 use super::super::servers::{Server, low_port};
 use super::case::{Client, Cold, Peer};

@@ -16,7 +16,7 @@ mod traffic;
 
 use std::io::Write;
 
-use super::super::{lost, say};
+use super::super::basics::{lost, say};
 use super::ground::Ground;
 use apt::Apt;
 use case::Client;

@@ -14,7 +14,7 @@ use larder_tests::parts::{NPM, installed};
 use ring::digest::{SHA512, digest};
 use serde_json::{Value, json};
 
-use super::super::super::lost;
+use super::super::super::basics::lost;
 use super::super::ground::{Ground, write};
 use super::super::servers::{Server, free};
 use super::case::{Client, Cold, Peer};

@@ -11,7 +11,7 @@ use larder_tests::http::Site;
 use serde_json::{Value, json};
 use storekit::Digest;
 
-use super::super::super::lost;
+use super::super::super::basics::lost;
 use super::super::ground::Ground;
 use super::super::servers::{REGISTRY, Server, free};
 use super::case::{Client, Cold, Peer};

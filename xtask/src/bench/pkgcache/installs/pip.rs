@@ -12,7 +12,7 @@ use storekit::Digest;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::super::super::{lost, sh};
+use super::super::super::basics::{lost, sh};
 use super::super::ground::{Ground, write};
 use super::super::servers::{Server, free, proxpi};
 use super::case::{Client, Cold, Peer};

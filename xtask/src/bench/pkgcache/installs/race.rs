@@ -9,9 +9,9 @@ use larder::process::command::quoted;
 use larder::process::runner::RunError;
 use larder_tests::http::{Site, get};
 
+use super::super::super::basics::{Bytes, lost, say, sh};
 use super::super::super::figures::{Figure, Figures, Limit as Bound, median};
 use super::super::super::table::{Limit, Table};
-use super::super::super::{Bytes, lost, say, sh};
 use super::super::client;
 use super::super::ground::Ground;
 use super::super::servers::{Server, configured};

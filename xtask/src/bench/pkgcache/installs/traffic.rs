@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::super::super::Bytes;
+use super::super::super::basics::Bytes;
 
 /// Requests, and the bytes of bodies that answered them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
