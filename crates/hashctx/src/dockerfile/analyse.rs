@@ -83,6 +83,11 @@ fn gather(request: &Request<'_>, wanted: &dyn Fn(&Line) -> bool) -> Result<Analy
     Ok(out)
 }
 
+/// The images whose names are made of variables, with the names as they are written.
+pub(super) fn written(request: &Request<'_>) -> Result<BTreeMap<String, String>, Fault> {
+    gather(request, &|_| true).map(|analysis| analysis.written)
+}
+
 /// Whether variables decide a query in the address: the value of an argument may be a secret, and a
 /// pin is written down.
 fn may_be_secret(remote: &Remote) -> bool {
@@ -288,7 +293,10 @@ impl Gatherer<'_> {
         if in_chain || !CONFIGURATION.contains(&line.keyword.as_str()) {
             let mut text = if trigger { b"ONBUILD ".to_vec() } else { Vec::new() };
             text.extend(&line.text);
-            for origin in reads::origins(line, self.stages, self.request)? {
+            for (name, origin) in reads::expanded_origins(line, env, self.stages, self.request)? {
+                if let (Origin::Image(reference), true) = (&origin, name.contains('$')) {
+                    self.out.written.insert(reference.clone(), name);
+                }
                 // After a line break that no joined line has.
                 text.extend(format!("\nfrom {}", self.named(&origin, platform)).into_bytes());
             }

@@ -102,8 +102,8 @@ pub struct Analysis {
     pub unknowns: Vec<Unknown>,
     /// Those of the sources that move by themselves and that can be pinned.
     pub remotes: Vec<Remote>,
-    /// Of images whose names are made of build arguments, as `FROM` writes them: the values may be
-    /// secrets.
+    /// Of images whose names are made of variables, as `FROM` and `--from` write them: the values
+    /// may be secrets.
     pub written: BTreeMap<String, String>,
 }
 

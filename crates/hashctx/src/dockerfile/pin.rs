@@ -7,6 +7,9 @@
 //!
 //! Absent: images of a foreign frontend, whose language is not known here.
 
+use std::collections::BTreeMap;
+
+use super::analyse;
 use super::frontend::Frontend;
 use super::lines::{self, Line};
 use super::reads;
@@ -31,7 +34,8 @@ pub(crate) struct Names<'a> {
 /// A Dockerfile that is not a Dockerfile; a name that is written so that no digest can be added.
 pub(crate) fn pinned(request: &Request<'_>, names: Names<'_>) -> Result<Vec<u8>, Box<DockerfileError>> {
     let error = |fault| DockerfileError::unpinned(request.name, request.dockerfile, fault);
-    let with_syntax = Pinner { names, escape: '\\' }.syntax(request).map_err(error)?;
+    let pinner = Pinner { names, escape: '\\', written: BTreeMap::new() };
+    let with_syntax = pinner.syntax(request).map_err(error)?;
     if Frontend::of(request).is_some_and(|frontend| !frontend.is_dockers) {
         return Ok(with_syntax);
     }
@@ -47,7 +51,7 @@ fn instructions(request: &Request<'_>, names: Names<'_>) -> Result<Vec<u8>, Faul
     let file = lines::split(request.dockerfile)?;
     let (lines, escape) = (file.list.clone(), file.escape);
     let stages = Stages::new(file, request)?;
-    let pinner = Pinner { names, escape };
+    let pinner = Pinner { names, escape, written: analyse::written(request)? };
     let mut froms = stages.list.iter();
     let mut edits = Vec::new();
     for line in lines {
@@ -87,6 +91,8 @@ fn written(file: &[u8], edits: impl Iterator<Item = Edit>) -> Vec<u8> {
 struct Pinner<'a> {
     names: Names<'a>,
     escape: char,
+    /// The names that are made of variables, as they are written, by what they stand for.
+    written: BTreeMap<String, String>,
 }
 
 impl Pinner<'_> {
@@ -165,12 +171,26 @@ impl Pinner<'_> {
         let mut text: Option<Vec<u8>> = None;
         for (name, numbered) in reads::froms(line) {
             let Some(Origin::Image(reference)) = stages.origin(&name, numbered, request) else { continue };
+            let Some(reference) = self.expanded(reference, line)? else { continue };
             let Some(other) = self.other(&reference, &name) else { continue };
             let old: &[u8] = text.as_ref().unwrap_or(&line.text);
             let new = self.named_by(old, line, &name, &other);
             text = Some(new.ok_or_else(|| unpinned(&line.span, &name))?);
         }
         Ok(text)
+    }
+
+    /// What the name of an image stands for; `None` where that is not known. One name that stands
+    /// for several images is written for each of them.
+    fn expanded(&self, name: String, line: &Line) -> Result<Option<String>, Fault> {
+        if !name.contains('$') {
+            return Ok(Some(name));
+        }
+        let mut all = self.written.iter().filter(|(_, written)| **written == name).map(|(image, _)| image);
+        match (all.next(), all.next()) {
+            (Some(_), Some(_)) => Err(unpinned(&line.span, &name)),
+            (one, _) => Ok(one.cloned()),
+        }
     }
 
     /// The instruction with the other name in each `from=NAME` of its flags. None where none is
@@ -228,8 +248,6 @@ fn end_of_syntax(file: &[u8], image: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use storekit::Platform;
 
     use super::*;
@@ -265,6 +283,17 @@ mod tests {
     #[track_caller]
     fn becomes(file: &str, want: &str) {
         assert_eq!(asked(file, Engine::BuildKit).expect("pinned"), want);
+    }
+
+    #[test]
+    fn podman_expands_the_names_that_files_are_copied_from() {
+        let file = "ARG T=tools\nFROM scratch\nARG T\nCOPY --from=$T /a /b\n";
+        let pinned = file.replace("from=$T", "from=$T@sha256:0d");
+        assert_eq!(asked(file, Engine::Podman).expect("a pinned file"), pinned);
+        assert_eq!(asked(file, Engine::BuildKit).expect("a pinned file"), file);
+        let twice =
+            file.replace("scratch", "scratch AS a") + "FROM a\nARG T=debian:12\nCOPY --from=$T /c /d\n";
+        assert!(asked(&twice, Engine::Podman).is_err());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::lines::{self, Line};
 use super::remote::{self, Address};
 use super::stages::{Origin, Stages};
 use super::{Fetched, Request, What, words};
-use crate::dockerignore::Patterns;
+use crate::dockerignore::{Engine, Patterns};
 use crate::error::dockerfile::Fault;
 
 /// Something that an instruction reads.
@@ -31,6 +31,37 @@ pub(super) fn origins(line: &Line, stages: &Stages, request: &Request<'_>) -> Re
             .ok_or_else(|| Fault::new(&line.span, format!("the stage `{name}` does not exist")))
     };
     froms(line).into_iter().map(origin).collect()
+}
+
+/// The same where the variables are known, each with the name as it is written. Only podman expands
+/// them there: to `BuildKit` a name of variables is that name.
+pub(super) fn expanded_origins(
+    line: &Line,
+    env: &Env,
+    stages: &Stages,
+    request: &Request<'_>,
+) -> Result<Vec<(String, Origin)>, Fault> {
+    let fault = |why: String| Fault::new(&line.span, why);
+    let mut origins = origins(line, stages, request)?;
+    let names = froms(line);
+    for ((name, numbered), origin) in
+        names.iter().zip(&mut origins).filter(|((name, _), _)| name.contains('$'))
+    {
+        if request.engine != Engine::Podman {
+            continue;
+        }
+        let word = expand::expand(name, stages.escape, env).map_err(fault)?;
+        match stages.origin(&word.text, *numbered, request) {
+            _ if word.uncertain || word.text.is_empty() => {}
+            // Which stages are needed was decided before.
+            Some(Origin::Stage(_)) | None => {
+                let why = format!("`{name}` is a stage of this file: name it without variables");
+                return Err(fault(why));
+            }
+            Some(found) => *origin = found,
+        }
+    }
+    Ok(names.into_iter().map(|(name, _)| name).zip(origins).collect())
 }
 
 /// The names that `--from` and `from=` of mounts have, and whether a number is one of a stage.

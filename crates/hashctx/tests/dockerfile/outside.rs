@@ -124,3 +124,18 @@ fn dockers_own_frontends_are_followed() {
         refused(&format!("{file}NOPE\n"));
     }
 }
+
+#[test]
+fn podman_alone_expands_the_name_that_files_are_copied_from() {
+    let file = "ARG T=tools\nFROM scratch\nARG T\nENV V=:$T\nCOPY --from=host/$T$V /a /b\n";
+    let images = |engine: Engine| {
+        let analysis = Case { engine, ..case(file) }.analysis().expect("a Dockerfile");
+        analysis.bases.into_iter().map(|base| base.reference).collect::<Vec<_>>()
+    };
+    assert_eq!(images(Engine::Podman), ["host/tools:tools"]);
+    assert_eq!(images(Engine::BuildKit), ["host/$T$V"]);
+    let stage = "FROM scratch AS a\nFROM scratch\nARG T=a\nCOPY --from=$T /a /b\n";
+    let error = Case { engine: Engine::Podman, ..case(stage) }.analysis().expect_err("refused");
+    assert!(error.contains("`$T` is a stage of this file"), "{error}");
+    Case { engine: Engine::BuildKit, ..case(stage) }.analysis().expect("the image `$T`");
+}
