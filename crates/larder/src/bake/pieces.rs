@@ -107,3 +107,80 @@ pub(super) fn order_of_file(project: &Project, pieces: &[Piece]) -> Vec<usize> {
     let names = images.chain(project.disks.iter().map(|disk| &disk.name));
     names.filter_map(|name| pieces.iter().position(|piece| piece.name() == name)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bake::{Options, plan};
+    use crate::config::parse;
+    use crate::process::children::Children;
+    use crate::process::runner::{Runner, Verbosity};
+    use crate::process::tools::Tools;
+
+    /// The pieces of the file, or why there is no order.
+    fn planned(text: &str) -> Result<Vec<Piece>, String> {
+        let project = parse(text).unwrap_or_else(|fault| panic!("{}: {text}", fault.message));
+        let runner = Runner::new("/nowhere".into(), Verbosity::Quiet, Children::default());
+        let (options, tools) = (Options::default(), Tools::all_in("/nowhere".into()));
+        let pieces = plan::plan(&project, &options, &tools, &runner);
+        pieces.map(|(pieces, _)| pieces).map_err(|error| error.to_string())
+    }
+
+    /// An image or a disk for each, by turns as `kinds` say, that needs the others which `needs` say.
+    fn file(kinds: &[bool], needs: &[Vec<usize>]) -> String {
+        let table = |(at, is_image): (usize, &bool)| {
+            let needs: Vec<_> = needs[at].iter().map(|other| format!("\"p{other}\"")).collect();
+            let needs = format!("needs = [{}]\n", needs.join(", "));
+            if *is_image {
+                return format!("[image.p{at}]\npack = {{ dir = \"p{at}\" }}\n{needs}");
+            }
+            format!("[disk.p{at}]\ninputs = [\"in\"]\nrun = \"x\"\noutput = \"out/p{at}\"\n{needs}")
+        };
+        kinds.iter().enumerate().map(table).collect()
+    }
+
+    /// The needs of some, none on itself: of a piece with those whose rank is lower, so that there is
+    /// an order.
+    fn graph(ranks: &[u8], bits: &[u64]) -> Vec<Vec<usize>> {
+        let below = |at: usize, other: usize| (ranks[other], other) < (ranks[at], at);
+        let is_in = |at: usize, other: &usize| below(at, *other) && bits[at] >> other & 1 == 1;
+        (0..ranks.len()).map(|at| (0..ranks.len()).filter(|other| is_in(at, other)).collect()).collect()
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+        #[test]
+        fn each_comes_after_what_it_needs_whatever_that_is(
+            some in proptest::collection::vec(proptest::prelude::any::<(bool, u8, u64)>(), 2..14),
+        ) {
+            let kinds: Vec<_> = some.iter().map(|(kind, ..)| *kind).collect();
+            let ranks: Vec<_> = some.iter().map(|(_, rank, _)| *rank).collect();
+            let bits: Vec<_> = some.iter().map(|(.., bits)| *bits).collect();
+            let mut graph = graph(&ranks, &bits);
+            let pieces = planned(&file(&kinds, &graph)).expect("an order");
+            proptest::prop_assert_eq!(pieces.len(), kinds.len());
+            for (at, needs) in needs(&pieces).into_iter().enumerate() {
+                proptest::prop_assert_eq!(needs.len(), pieces[at].before().len());
+                proptest::prop_assert!(needs.iter().all(|need| *need < at), "{} after {:?}", at, needs);
+            }
+            proptest::prop_assert!(neighbours(&pieces).iter().enumerate().all(|(at, all)| all.iter().all(|one| *one < at)));
+            // One edge back, and there is none.
+            if let Some((at, below)) = graph.iter().enumerate().find_map(|(at, below)| Some((at, *below.first()?))) {
+                graph[below].push(at);
+                let why = planned(&file(&kinds, &graph)).err().unwrap_or_default();
+                proptest::prop_assert!(why.contains("from one another"), "{}", why);
+            }
+        }
+    }
+
+    #[test]
+    fn the_report_is_in_the_order_of_the_file_with_the_disks_last() {
+        let text = file(&[false, true, false, true], &[vec![1], vec![2], vec![], vec![0]]);
+        let pieces = planned(&text).expect("an order");
+        let order = order_of_file(&parse(&text).expect("good"), &pieces);
+        let names: Vec<_> = order.into_iter().map(|at| pieces[at].name().as_str()).collect();
+        assert_eq!(names, ["p1", "p3", "p0", "p2"]);
+        let visited: Vec<_> = pieces.iter().map(|piece| piece.name().as_str()).collect();
+        assert_eq!(visited, ["p2", "p1", "p0", "p3"]);
+    }
+}
