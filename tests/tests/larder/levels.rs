@@ -271,8 +271,8 @@ fn a_step_of_ci_bakes_disks_and_what_they_need() {
     assert_eq!(made(&session), ["base", "web-one"]);
 }
 
-/// An image of larder.toml on another one, and a disk that is made of it; an image that has the disk
-/// in it.
+/// An image of larder.toml on another one, and a disk that is made of it; an image that has the
+/// disk in it.
 #[test]
 fn disks_and_images_stand_on_one_another() {
     if !have(&[Part::Docker]) {

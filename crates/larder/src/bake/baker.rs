@@ -11,8 +11,7 @@ use super::before::Before;
 use super::builder::Builder;
 use super::flow::Bake;
 use super::inspect::inspect;
-use super::pieces::{Piece, neighbours};
-use super::plan::Planned;
+use super::pieces::{Piece, Planned, neighbours};
 use super::stock::Stock;
 use crate::engine::Engine;
 use crate::process::command::Cmd;
@@ -45,8 +44,8 @@ pub(super) struct Baker<'a> {
     pub(super) owners: Vec<(String, String)>,
     /// For each those before it that may have outputs at the same places.
     neighbours: Vec<Vec<usize>>,
-    /// Held while a folder for a disk is made beside its output: one that is not locked yet would be
-    /// taken for a killed bake's.
+    /// Held while a folder for a disk is made beside its output: one that is not locked yet would
+    /// be taken for a killed bake's.
     pub(super) making_room: Mutex<()>,
 }
 
@@ -118,8 +117,8 @@ impl<'a> Baker<'a> {
         Ok(())
     }
 
-    /// What became of the images and disks of these names: those that one stands on, and those whose
-    /// outputs it reads.
+    /// What became of the images and disks of these names: those that one stands on, and those
+    /// whose outputs it reads.
     pub(super) fn before<'n>(
         &self,
         below: impl Iterator<Item = &'n String>,
@@ -204,8 +203,8 @@ impl<'a> Baker<'a> {
         Ok(())
     }
 
-    /// Waits until those are done that come before this one and may have outputs at the same places:
-    /// of two that fight for a file, the second is always the one that fails.
+    /// Waits until those are done that come before this one and may have outputs at the same
+    /// places: of two that fight for a file, the second is always the one that fails.
     pub(super) fn after_neighbours(&self, name: &str, seat: &Seat<'_, RunError>) -> Result<(), RunError> {
         let place = self.done.iter().position(|(done, _)| done == name);
         let before = place.and_then(|place| self.neighbours.get(place)).map_or(&[][..], Vec::as_slice);

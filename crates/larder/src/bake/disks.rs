@@ -327,8 +327,8 @@ impl DiskBake<'_> {
         Ok(())
     }
 
-    /// Whether the inputs, and the images that it needs, are still those of the key, and all that it
-    /// needs is known by it.
+    /// Whether the inputs, and the images that it needs, are still those of the key, and all that
+    /// it needs is known by it.
     fn unchanged(&mut self, before: &Spec) -> Result<bool, RunError> {
         let doubt = match self.before.unknown(&self.disk.needs) {
             None => self.moved_need()?,

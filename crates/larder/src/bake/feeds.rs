@@ -95,8 +95,8 @@ pub(super) fn feeds(
     Ok(sorted(places.into_iter().filter(|(path, _)| read.contains(path)).map(|(_, name)| name)))
 }
 
-/// The names of the images and disks whose outputs the patterns of the disk name. One that cannot be
-/// read is told when it is the disk's turn.
+/// The names of the images and disks whose outputs the patterns of the disk name. One that cannot
+/// be read is told when it is the disk's turn.
 pub(super) fn feeds_of_disk(disk: &Disk, project: &Project, root: &Utf8Path) -> Vec<String> {
     let matchers: Vec<_> = disk.inputs.iter().filter_map(|glob| glob::matcher(root, glob).ok()).collect();
     let is_named = |(path, _): &(Utf8PathBuf, &str)| {

@@ -18,8 +18,7 @@ use jiff::tz::TimeZone;
 use toolkit::Outcome;
 
 use super::inspect::{Inspected, inspect};
-use super::pieces::{Piece, images, images_mut};
-use super::plan::{Planned, Remote};
+use super::pieces::{Piece, Planned, Remote, images, images_mut};
 use super::{BakeError, Options};
 use crate::config::names;
 use crate::engine::Engine;

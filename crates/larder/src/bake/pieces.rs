@@ -1,14 +1,87 @@
 //! What a bake has before it: images and disks alike, each with what it comes after.
 
-use super::plan::Planned;
+use std::collections::BTreeMap;
+
 use crate::config::Project;
 use crate::config::disk::Disk;
+use crate::config::image::Image;
 use crate::outputs::may_meet;
 
 /// An image or a disk to bake.
 pub(super) enum Piece {
     Image(Box<Planned>),
-    Disk(PlannedDisk),
+    Disk(Box<PlannedDisk>),
+}
+
+/// An image to bake.
+pub(super) struct Planned {
+    /// With its engine settled.
+    pub(super) image: Image,
+    /// Whether it was asked for, and not only what stands on it.
+    pub(super) asked: bool,
+    /// Whether it is there for what stands on it: others do, and nobody named it.
+    pub(super) only_below: bool,
+    /// The images that its build starts from or copies from, as its Dockerfile has them. `None`:
+    /// that cannot be known.
+    pub(super) uses: Option<Vec<String>>,
+    /// Those of them that larder.toml has, each with its name there.
+    pub(super) bases: BTreeMap<String, String>,
+    /// The images and disks of larder.toml whose outputs its build reads.
+    pub(super) feeds: Vec<String>,
+    /// The frontend that the Dockerfile names without a digest.
+    pub(super) frontend: Option<String>,
+    /// Whether a frontend reads the Dockerfile that is not docker's own.
+    pub(super) foreign: bool,
+    /// The digests that the build takes images by, by their names in the Dockerfile.
+    pub(super) pins: BTreeMap<String, String>,
+    /// The IDs that images have to have in the engine which it alone has, by their names in the
+    /// Dockerfile.
+    pub(super) locals: BTreeMap<String, String>,
+    /// The same of those that are named contexts, by the contexts' names.
+    pub(super) local_contexts: BTreeMap<String, String>,
+    /// The names by which the build takes images of larder.toml, where they are others than those
+    /// in the Dockerfile: there it names an image for all its platforms.
+    pub(super) uses_as: BTreeMap<String, String>,
+    /// What the build fetches from addresses that say nothing of the content.
+    pub(super) remotes: Vec<Remote>,
+    /// The images of other people that are its named contexts, by the contexts' names.
+    pub(super) contexts: BTreeMap<String, String>,
+    /// What is to stand there, by the addresses that its Dockerfile fetches.
+    pub(super) sources: BTreeMap<String, String>,
+    /// The build args that no stage declares.
+    pub(super) unused_args: Vec<String>,
+    /// What larder.lock leaves in doubt; that was told.
+    pub(super) doubts: Vec<String>,
+}
+
+/// Something that a build fetches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Remote {
+    pub(super) address: String,
+    pub(super) is_repository: bool,
+    /// The named context that it is; none of one that the Dockerfile fetches.
+    pub(super) context: Option<String>,
+    /// Whether the frontend that the Dockerfile names checks what it fetches; none where that is
+    /// the engine's own.
+    pub(super) checked: Option<bool>,
+}
+
+impl Planned {
+    /// The images that it is built from, and the images and disks that it needs, all of
+    /// larder.toml.
+    pub(super) fn below(&self) -> impl Iterator<Item = &String> {
+        self.bases.values().chain(&self.image.needs)
+    }
+
+    /// The engine's name for an image that the Dockerfile names so.
+    pub(super) fn in_engine<'n>(&'n self, name: &'n str) -> &'n str {
+        self.uses_as.get(name).map_or(name, String::as_str)
+    }
+
+    /// Whether it is built from another Dockerfile than that on disk.
+    pub(super) fn is_renamed(&self) -> bool {
+        !(self.pins.is_empty() && self.uses_as.is_empty())
+    }
 }
 
 /// A disk to bake.
@@ -126,7 +199,8 @@ mod tests {
         pieces.map(|(pieces, _)| pieces).map_err(|error| error.to_string())
     }
 
-    /// An image or a disk for each, by turns as `kinds` say, that needs the others which `needs` say.
+    /// An image or a disk for each, by turns as `kinds` say, that needs the others which `needs`
+    /// say.
     fn file(kinds: &[bool], needs: &[Vec<usize>]) -> String {
         let table = |(at, is_image): (usize, &bool)| {
             let needs: Vec<_> = needs[at].iter().map(|other| format!("\"p{other}\"")).collect();
@@ -139,8 +213,8 @@ mod tests {
         kinds.iter().enumerate().map(table).collect()
     }
 
-    /// The needs of some, none on itself: of a piece with those whose rank is lower, so that there is
-    /// an order.
+    /// The needs of some, none on itself: of a piece with those whose rank is lower, so that there
+    /// is an order.
     fn graph(ranks: &[u8], bits: &[u64]) -> Vec<Vec<usize>> {
         let below = |at: usize, other: usize| (ranks[other], other) < (ranks[at], at);
         let is_in = |at: usize, other: &usize| below(at, *other) && bits[at] >> other & 1 == 1;

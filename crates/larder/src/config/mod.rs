@@ -39,7 +39,6 @@ mod variables;
 
 pub use fault::{ConfigError, Invalid};
 
-use self::chosen::Names;
 pub use self::compose::Compose;
 use self::compose::ComposeTable;
 use self::compose::services::{self, Services};
@@ -49,6 +48,7 @@ pub(crate) use self::fault::Fault;
 use self::fault::{misread, misread_beside};
 use self::image::{Context, Image, Source};
 use self::layers::{Layers, Table};
+use self::names::meant::Names;
 use self::step::{CiTable, Step};
 use self::table::{ImageTable, Read};
 use self::tiers::profile::{self, Profile, ProfileTables};
@@ -189,14 +189,14 @@ fn project(layers: &Layers, variables: Variables<'_>, services: Option<&Services
     let caches = rest.cache;
     let disks = disks.into_iter().map(|entry| disk(entry, caches, variables)).collect::<Result<_, _>>()?;
     let read = images.into_iter().map(|entry| image(entry, caches, variables));
-    let (mut images, disks) = settled(read.collect::<Result<_, _>>()?, disks)?;
+    let (mut images, disks, names) = settled(read.collect::<Result<_, _>>()?, disks)?;
     for service in services.into_iter().flat_map(|services| &services.services) {
         if let Some(image) = images.iter_mut().find(|image| image.name == service.name) {
             services::complete(image, service);
         }
     }
     // With a compose file's services in the place of images, steps are not what is asked for.
-    let steps = if services.is_some() { Vec::new() } else { rest.ci.steps(&images, &disks)? };
+    let steps = if services.is_some() { Vec::new() } else { rest.ci.steps(&names)? };
     let tiers = tier::tiers(rest.tier)?;
     let profiles = profile::profiles(rest.profile, &tiers)?;
     Ok(Project {
@@ -331,10 +331,13 @@ fn valid_defaults(file: &mut Table<'_>) -> Result<(), Fault> {
 
 /// What is checked of all images and disks together: names and tags that are one image's, places
 /// that are one disk's, and what one needs of another.
-fn settled(read: Vec<Read>, disks: Vec<ReadDisk>) -> Result<(Vec<Image>, Vec<Disk>), Fault> {
+fn settled(read: Vec<Read>, disks: Vec<ReadDisk>) -> Result<(Vec<Image>, Vec<Disk>, Names), Fault> {
     one_owner_each(&read)?;
     outputs::apart(&read, &disks)?;
-    let names = Names::new(read.iter().map(|read| &read.image), disks.iter().map(|read| &read.disk));
+    let names = Names {
+        images: read.iter().map(|read| read.image.called()).collect(),
+        disks: disks.iter().map(|read| read.disk.name.clone()).collect(),
+    };
     let tags: BTreeMap<_, _> = read
         .iter()
         .map(|read| (read.image.name.clone(), read.image.tags.first().cloned().unwrap_or_default()))
@@ -375,7 +378,7 @@ fn settled(read: Vec<Read>, disks: Vec<ReadDisk>) -> Result<(Vec<Image>, Vec<Dis
         }
         made.push(disk);
     }
-    Ok((images, made))
+    Ok((images, made, names))
 }
 
 /// Refuses two images that have one name: each bake of one would take it from the other.

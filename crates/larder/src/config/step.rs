@@ -8,11 +8,8 @@ use storekit::size::Age;
 use toml::Spanned;
 
 use super::checks::{is_limit, leaves};
-use super::chosen::is_known;
-use super::disk::Disk;
 use super::fault::Fault;
-use super::image::Image;
-use toolkit::nearest::question;
+use super::names::meant::Names;
 
 /// One of the project's own steps of `ci`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +77,7 @@ enum When {
 
 impl CiTable {
     /// The steps, in the order of their lines.
-    pub(super) fn steps(&self, images: &[Image], disks: &[Disk]) -> Result<Vec<Step>, Fault> {
+    pub(super) fn steps(&self, names: &Names) -> Result<Vec<Step>, Fault> {
         let mut tables: Vec<_> = self.steps.iter().chain(&self.step).collect();
         tables.sort_by_key(|table| table.span().start);
         if let Some(log) = self.log.as_ref().filter(|log| leaves(log.get_ref())) {
@@ -94,25 +91,14 @@ impl CiTable {
                 return Err(Fault::new(message, table.span(), "`larder ci NAME` must mean one"));
             }
         }
-        tables.into_iter().map(|table| table.get_ref().checked(table, images, disks)).collect()
+        tables.into_iter().map(|table| table.get_ref().checked(table, names)).collect()
     }
 }
 
 impl StepTable {
-    fn checked(&self, whole: &Spanned<Self>, images: &[Image], disks: &[Disk]) -> Result<Step, Fault> {
-        let is_image = |name: &str| images.iter().any(|image| image.is_called(name));
-        if let Some(name) = self.image.as_ref().filter(|name| !is_image(name.get_ref())) {
-            let meant = question(name.get_ref(), images.iter().map(|image| image.name.as_str()));
-            let help = format!("{meant}name an image of this file");
-            return Err(Fault::new(format!("there is no image `{}`", name.get_ref()), name.span(), help));
-        }
-        if let Some(name) = self.bake.iter().find(|name| !is_known(name.get_ref(), images, disks)) {
-            let known = images.iter().map(|image| &image.name).chain(disks.iter().map(|disk| &disk.name));
-            let meant = question(name.get_ref(), known.map(String::as_str));
-            let help = format!("{meant}name an image or a disk of this file, or a pattern such as `web-*`");
-            let message = format!("there is no image or disk `{}`", name.get_ref());
-            return Err(Fault::new(message, name.span(), help));
-        }
+    fn checked(&self, whole: &Spanned<Self>, names: &Names) -> Result<Step, Fault> {
+        self.image.iter().try_for_each(|name| names.has_image(name))?;
+        self.bake.iter().try_for_each(|name| names.has(name))?;
         let is_odd = |c: char| c.is_control() || c == '/';
         if self.name.trim().is_empty() || self.name.contains(is_odd) || self.name == "total" {
             let help = "it names the step in the table of times and its log: no `/`, no control characters, and not `total`";
