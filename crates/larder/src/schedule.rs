@@ -232,4 +232,47 @@ mod tests {
         };
         assert_eq!(run(&[vec![], vec![]], 2, work, &[], |_| ()), Err("no"));
     }
+
+    /// For each of some pieces, some of those before it.
+    fn some_before(bits: &[u64]) -> Vec<Vec<usize>> {
+        let is_in = |bits: u64, other: usize| bits >> other & 1 == 1;
+        let before = |(at, bits): (usize, &u64)| (0..at).filter(|other| is_in(*bits, *other)).collect();
+        bits.iter().enumerate().map(before).collect()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_needed_and_waited_for_all_is_done(
+            bits in proptest::collection::vec(proptest::prelude::any::<(u64, u64)>(), 1..12),
+            jobs in 1_usize..6,
+        ) {
+            let (needs, waits): (Vec<_>, Vec<_>) = bits.into_iter().unzip();
+            let (needs, waits) = (some_before(&needs), some_before(&waits));
+            let (ended, end) = std::sync::mpsc::channel();
+            let count = needs.len();
+            thread::spawn(move || {
+                let finished = Mutex::new(Vec::new());
+                let work = |piece: usize, seat: &Seat<'_, String>| {
+                    let has_all = |others: &[usize]| {
+                        let done = finished.lock().expect("a list");
+                        others.iter().all(|other| done.contains(other))
+                    };
+                    let is_ready = has_all(&needs[piece]);
+                    if !(is_ready && seat.after(&waits[piece]) && has_all(&waits[piece])) {
+                        return Err(format!("{piece} is too early"));
+                    }
+                    finished.lock().expect("a list").push(piece);
+                    Ok(())
+                };
+                let mut told = Vec::new();
+                let told_in: Vec<_> = (0..needs.len()).rev().collect();
+                let ran = run(&needs, jobs, work, &told_in, |piece| told.push(piece));
+                let _ = ended.send(ran.map(|()| (told == told_in, finished.into_inner().map(|done| done.len()))));
+            });
+            // One that waits for ever is told as a failure, and not by a test that never ends.
+            let ran = end.recv_timeout(std::time::Duration::from_secs(60)).expect("it ends");
+            let (in_order, done) = ran.expect("no piece before what it needs");
+            proptest::prop_assert!(in_order && done.expect("a list") == count);
+        }
+    }
 }

@@ -15,7 +15,7 @@ use toolkit::words::{ago, count, took};
 
 use crate::bake::{self, Options};
 use crate::config::Project;
-use crate::config::chosen::chosen_images;
+use crate::config::chosen::{chosen_disks, chosen_images};
 use crate::config::image::Image;
 use crate::process::runner::Runner;
 use crate::process::tools::Tools;
@@ -97,12 +97,12 @@ fn of_project(
     out: &mut (impl Write + ?Sized),
 ) -> miette::Result<Outcome> {
     let asked = chosen_images(project, &options.names)?;
+    let disks = chosen_disks(project, &options.names);
     let mut all = Vec::new();
     bake::each(project, options, tools, runner, |baked| {
-        let is_disk = project.disks.iter().any(|disk| disk.name == baked.image);
         // Of several platforms, the index has the name without one.
         let is_asked = |image: &&Image| image.name == baked.image || image.plain == baked.image;
-        if is_disk || asked.iter().any(is_asked) {
+        if asked.iter().any(is_asked) || disks.iter().any(|disk| disk.name == baked.image) {
             all.push(baked.clone());
         }
     })?;

@@ -1,4 +1,4 @@
-//! What all images of a bake have in common, and what became of each so far.
+//! What all images and disks of a bake have in common, and what became of each so far.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -7,13 +7,13 @@ use storekit::Entry;
 use storekit::store::Store;
 
 use super::Options;
+use super::before::Before;
 use super::builder::Builder;
 use super::flow::Bake;
 use super::inspect::inspect;
-use super::plan::Planned;
+use super::pieces::{Piece, Planned, neighbours};
 use super::stock::Stock;
 use crate::engine::Engine;
-use crate::outputs::may_meet;
 use crate::process::command::Cmd;
 use crate::process::packages::Through;
 use crate::process::runner::{RunError, Runner};
@@ -23,7 +23,7 @@ use crate::report::Baked;
 use crate::schedule::Seat;
 use crate::tier::{Layers, Supply};
 
-/// Bakes images, several at once.
+/// Bakes images and disks, several at once.
 pub(super) struct Baker<'a> {
     pub(super) options: &'a Options,
     pub(super) tools: &'a Tools,
@@ -42,8 +42,11 @@ pub(super) struct Baker<'a> {
     pub(super) done: Vec<(String, OnceLock<Baked>)>,
     /// What of the project has outputs, with the lines that name them.
     pub(super) owners: Vec<(String, String)>,
-    /// For each image those before it that may have outputs at the same places.
+    /// For each those before it that may have outputs at the same places.
     neighbours: Vec<Vec<usize>>,
+    /// Held while a folder for a disk is made beside its output: one that is not locked yet would
+    /// be taken for a killed bake's.
+    pub(super) making_room: Mutex<()>,
 }
 
 impl<'a> Baker<'a> {
@@ -52,7 +55,7 @@ impl<'a> Baker<'a> {
         tools: &'a Tools,
         runner: &'a Runner,
         temp: &Utf8Path,
-        planned: &[Planned],
+        pieces: &[Piece],
     ) -> Self {
         Self {
             options,
@@ -64,9 +67,10 @@ impl<'a> Baker<'a> {
             temp: temp.to_owned(),
             builds: None,
             no_engine: Mutex::default(),
-            done: planned.iter().map(|planned| (planned.image.name.clone(), OnceLock::new())).collect(),
+            done: pieces.iter().map(|piece| (piece.name().clone(), OnceLock::new())).collect(),
             owners: Vec::new(),
-            neighbours: neighbours(planned),
+            neighbours: neighbours(pieces),
+            making_room: Mutex::default(),
         }
     }
 
@@ -86,31 +90,42 @@ impl<'a> Baker<'a> {
         RunError::NoEngine(why)
     }
 
-    /// Brings the image up to date. An error is an interruption; any other failure is in the
-    /// report.
-    fn bake(&self, planned: &Planned, seat: &Seat<'_, RunError>) -> Result<Baked, RunError> {
-        Bake::new(self, planned, seat)?.run()
-    }
-
-    /// Brings the image at that place of the plan up to date, and puts its report into its place.
-    pub(super) fn bake_planned(
+    /// Brings the image or disk at that place up to date, and puts its report into its place. An
+    /// error is an interruption; any other failure is in the report.
+    pub(super) fn bake(
         &self,
-        planned: &[Planned],
+        pieces: &[Piece],
         at: usize,
         seat: &Seat<'_, RunError>,
     ) -> Result<(), RunError> {
-        let (Some(image), Some((_, place))) = (planned.get(at), self.done.get(at)) else { return Ok(()) };
+        let (Some(piece), Some((_, place))) = (pieces.get(at), self.done.get(at)) else { return Ok(()) };
         let live = self.runner.live();
-        live.begin(&image.image.name);
-        let baked = self.bake(image, seat);
-        live.end(&image.image.name);
+        live.begin(piece.name());
+        let baked = match piece {
+            Piece::Image(planned) => Bake::new(self, planned, seat).and_then(Bake::run),
+            Piece::Disk(planned) => self.bake_disk(planned, seat),
+        };
+        live.end(piece.name());
         let mut baked = baked?;
-        if planned.iter().any(|above| above.below().any(|base| *base == baked.image)) {
-            self.note_id(&mut baked, image)?;
+        if let Some(planned) = piece.as_image()
+            && pieces.iter().any(|above| above.below().contains(&piece.name()))
+        {
+            self.note_id(&mut baked, planned)?;
         }
         // Nothing is baked twice.
         let _ = place.set(baked);
         Ok(())
+    }
+
+    /// What became of the images and disks of these names: those that one stands on, and those
+    /// whose outputs it reads.
+    pub(super) fn before<'n>(
+        &self,
+        below: impl Iterator<Item = &'n String>,
+        feeds: &'n [String],
+    ) -> Before<'_> {
+        let baked = |name: &String| self.done(name);
+        Before::new(below.filter_map(baked).collect(), feeds.iter().filter_map(baked).collect())
     }
 
     /// The tier that has the image of the key, where the store does not; out of a check, it is in
@@ -149,13 +164,13 @@ impl<'a> Baker<'a> {
         Some(if changes.is_empty() { head } else { format!("{head}+") })
     }
 
-    /// A folder of the image's own where others are baked beside it.
-    pub(super) fn temp_of(&self, planned: &Planned) -> Result<Utf8PathBuf, RunError> {
+    /// A folder of its own for the image or disk where others are baked beside it.
+    pub(super) fn temp_of(&self, name: &str) -> Result<Utf8PathBuf, RunError> {
         if self.done.len() <= 1 || self.options.jobs <= 1 {
             return Ok(self.temp.clone());
         }
         // By its place: a name may be anything.
-        let place = self.done.iter().position(|(image, _)| *image == planned.image.name);
+        let place = self.done.iter().position(|(done, _)| done == name);
         let temp = self.temp.join(place.unwrap_or_default().to_string());
         self.runner.say(&format!("mkdir -p {temp}"));
         let made = std::fs::create_dir_all(&temp);
@@ -188,23 +203,16 @@ impl<'a> Baker<'a> {
         Ok(())
     }
 
-    /// Waits until the images are done that come before this one and may have outputs at the same
+    /// Waits until those are done that come before this one and may have outputs at the same
     /// places: of two that fight for a file, the second is always the one that fails.
-    pub(super) fn after_neighbours(&self, image: &str, seat: &Seat<'_, RunError>) -> Result<(), RunError> {
-        let place = self.done.iter().position(|(done, _)| done == image);
+    pub(super) fn after_neighbours(&self, name: &str, seat: &Seat<'_, RunError>) -> Result<(), RunError> {
+        let place = self.done.iter().position(|(done, _)| done == name);
         let before = place.and_then(|place| self.neighbours.get(place)).map_or(&[][..], Vec::as_slice);
         if seat.after(before) { Ok(()) } else { Err(self.runner.interruption()) }
     }
 
-    /// What became of an image of larder.toml in this bake.
+    /// What became of an image or a disk of larder.toml in this bake.
     pub(super) fn done(&self, name: &str) -> Option<&Baked> {
         self.done.iter().find(|(image, _)| image == name)?.1.get()
     }
-}
-
-fn neighbours(planned: &[Planned]) -> Vec<Vec<usize>> {
-    let outputs = |at: usize| planned.get(at).map_or(&[][..], |planned| &planned.image.outputs);
-    (0..planned.len())
-        .map(|at| (0..at).filter(|before| may_meet(outputs(*before), outputs(at))).collect())
-        .collect()
 }

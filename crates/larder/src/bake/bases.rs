@@ -8,60 +8,24 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use storekit::store::Store;
-
+use super::before::key_of;
 use super::flow::Bake;
 use super::inspect::{Inspected, inspect};
-use super::plan::{Planned, uses};
+use super::pieces::Planned;
+use super::plan::uses;
 use crate::config::image::Ignore;
 use crate::config::names;
 use crate::process::runner::RunError;
-use crate::report::{Baked, State};
+use crate::report::Baked;
 
 impl Bake<'_> {
-    /// An image that it is built from, and that could not be baked.
-    pub(super) fn failed_base(&self) -> Option<String> {
-        self.baked_before().find(|base| base.state == State::Failed).map(|base| base.image.clone())
-    }
-
-    /// In a check: an image whose outputs it reads, and that would make them anew. What they will
-    /// be is not known.
-    pub(super) fn stale_feed(&self) -> Option<&Baked> {
-        let feeds = self.planned.feeds.iter().filter_map(|name| self.baker.done(name));
-        feeds.into_iter().find(|feed| feed.state == State::Stale)
-    }
-
-    /// All images that come before it.
-    pub(super) fn baked_before(&self) -> impl Iterator<Item = &Baked> {
-        self.planned.before().filter_map(|name| self.baker.done(name))
-    }
-
-    /// An image that it is built from, and that was, or would be, built in this bake.
-    pub(super) fn changed_base(&self) -> Option<&Baked> {
-        self.baked_bases().find(|base| matches!(base.state, State::Built | State::Stale))
-    }
-
-    /// An image that it is built from, and that was saved after what is stored under the key: what
-    /// is stored has the one before in it.
-    pub(super) fn outlived(&self, key: &str) -> Option<&Baked> {
-        let store = Store::open(self.baker.options.store.as_deref()?).ok()?;
-        let saved = |key: &str| Some(store.images().peek(&key.parse().ok()?).ok()??.entry.saved);
-        let own = saved(key)?;
-        let is_later = |base: &&Baked| {
-            let key = Self::key_of(base);
-            key.is_some()
-                && (base.state == State::Stale || key.and_then(saved).is_some_and(|saved| saved > own))
-        };
-        self.baked_bases().find(is_later)
-    }
-
     /// By what the key knows each image that it is built from.
     pub(super) fn known_bases(&mut self) -> Result<BTreeMap<String, String>, RunError> {
         let Some(uses) = &self.planned.uses else { return Err(self.without_uses()) };
         let mut known = BTreeMap::new();
         let mut open = Vec::new();
         for name in uses.iter().filter(|name| self.is_open(name)) {
-            let key = self.base(name).and_then(Self::key_of).map(|key| format!("larder:{key}"));
+            let key = self.base(name).and_then(key_of).map(|key| format!("larder:{key}"));
             match key.or_else(|| self.planned.locals.get(name).cloned()) {
                 Some(by) => drop(known.insert(name.clone(), by)),
                 None => open.push(name.as_str()),
@@ -123,16 +87,6 @@ impl Bake<'_> {
         };
         let (engine, name, locked) = (engine.name(), name.clone(), locked.clone());
         Ok(Some(RunError::OtherLocal { engine, has, name, locked }))
-    }
-
-    /// By what the key knows each image that it needs without being built from it.
-    pub(super) fn known_needs(&self) -> BTreeMap<String, String> {
-        let known = |name: &String| {
-            let base = self.baker.done(name)?;
-            let by = Self::key_of(base).map(|key| format!("larder:{key}")).or_else(|| base.id.clone());
-            Some((name.clone(), by.unwrap_or_else(|| "unknown".to_owned())))
-        };
-        self.image.needs.iter().filter_map(known).collect()
     }
 
     /// The engine's IDs of the images of larder.toml that it is built from, in the order of
@@ -197,7 +151,7 @@ impl Bake<'_> {
     /// The tag of a named context that is an image of larder.toml and has neither a key nor an ID.
     fn unknown_context(&self) -> Option<&String> {
         let is_known = |image: &String| {
-            self.baker.done(image).is_some_and(|base| Self::key_of(base).is_some() || base.id.is_some())
+            self.baker.done(image).is_some_and(|base| key_of(base).is_some() || base.id.is_some())
         };
         self.image.context_images().find(|(image, _)| !is_known(image)).map(|(_, tag)| tag)
     }
@@ -238,16 +192,6 @@ impl Bake<'_> {
         self.baker.done(self.planned.bases.get(reference)?)
     }
 
-    pub(super) fn baked_bases(&self) -> impl Iterator<Item = &Baked> {
-        self.planned.below().filter_map(|name| self.baker.done(name))
-    }
-
-    /// The key by which an image of larder.toml is known to those above it: that of what the engine
-    /// has now. Where that was not saved, it may be something else.
-    fn key_of(base: &Baked) -> Option<&str> {
-        base.key.as_deref().filter(|_| base.by_key)
-    }
-
     /// The engine's names for images that the Dockerfile names so.
     fn in_engine<'n>(&'n self, names: &[&'n str]) -> Vec<&'n str> {
         names.iter().map(|name| self.planned.in_engine(name)).collect()
@@ -268,20 +212,4 @@ impl Bake<'_> {
         }
         Ok(())
     }
-}
-
-/// Why an image is built anew of which something else was that it is made from: down to the image
-/// whose own inputs changed.
-pub(super) fn rebuilt(base: &Baked) -> String {
-    let was = if base.state == State::Stale { "would be" } else { "was" };
-    match (base.reason.as_deref(), base.chain.is_empty()) {
-        (None, _) => format!("`{}` {was} rebuilt", base.image),
-        (Some(reason), true) => format!("`{}` {was} rebuilt: {reason}", base.image),
-        (Some(reason), false) => format!("`{}` {was} rebuilt because {reason}", base.image),
-    }
-}
-
-/// The images whose rebuild is the reason for an image on this one, the nearest first.
-pub(super) fn chain(base: &Baked) -> Vec<String> {
-    std::iter::once(&base.image).chain(&base.chain).cloned().collect()
 }

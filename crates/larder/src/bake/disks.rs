@@ -1,7 +1,8 @@
 //! One disk, from its key to its output: the counterpart of `flow` for what a command makes.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -9,21 +10,26 @@ use miette::Diagnostic;
 use tempfile::TempDir;
 
 use super::baker::Baker;
+use super::before::{Before, chain, rebuilt, why};
 use super::flow::with_causes;
 use super::inputs::digest;
+use super::inspect::inspect;
+use super::pieces::PlannedDisk;
 use super::stock::turn;
 use super::stock::{Found, from, judged};
 use crate::config::disk::Disk;
 use crate::disk::glob;
+use crate::engine::Engine;
 use crate::outputs::OutputError;
 use crate::outputs::place::{Owner, put};
 use crate::outputs::record::Ledger;
 use crate::outputs::staged::{Staged, below};
 use crate::process::command::Cmd;
 use crate::process::packages::{Packages, Through};
-use crate::process::runner::{RunError, Verbosity, how};
+use crate::process::runner::{RunError, Verbosity};
 use crate::report::changes::{Changes, Sought, changes_since, earlier};
 use crate::report::{Baked, State};
+use crate::schedule::Seat;
 
 /// Folders in which a disk is made begin so; one that is not locked was left by a killed bake.
 const WORK: &str = ".larder-disk-";
@@ -31,10 +37,20 @@ const WORK: &str = ".larder-disk-";
 /// The bake of one disk, while it runs.
 struct DiskBake<'a> {
     baker: &'a Baker<'a>,
+    seat: &'a Seat<'a, RunError>,
+    /// The folder for what it needs meanwhile.
+    temp: Utf8PathBuf,
     disk: &'a Disk,
+    /// The images and disks that it comes after.
+    before: Before<'a>,
     started: Instant,
+    /// Whether it is to be made in any case.
+    rebuild: bool,
+    /// Whether what the store has under the key is to be replaced.
     replace: bool,
     reason: Option<String>,
+    /// The images and disks whose rebuild is the reason, the nearest first.
+    chain: Vec<String>,
     changes: Option<Changes>,
     warnings: Vec<String>,
     outputs: Option<usize>,
@@ -62,13 +78,24 @@ struct Spec {
 
 impl Baker<'_> {
     /// Brings the disk up to date. An error is an interruption; any other failure is in the report.
-    pub(super) fn bake_disk(&self, disk: &Disk) -> Result<Baked, RunError> {
+    pub(super) fn bake_disk(
+        &self,
+        planned: &PlannedDisk,
+        seat: &Seat<'_, RunError>,
+    ) -> Result<Baked, RunError> {
+        let disk = &planned.disk;
+        let rebuild = self.options.rebuild && planned.asked;
         let bake = DiskBake {
             baker: self,
+            seat,
+            temp: self.temp_of(&disk.name)?,
             disk,
+            before: self.before(disk.needs.iter(), &planned.feeds),
             started: Instant::now(),
-            replace: self.options.rebuild,
+            rebuild,
+            replace: rebuild,
             reason: None,
+            chain: Vec::new(),
             changes: None,
             warnings: Vec::new(),
             outputs: None,
@@ -83,9 +110,13 @@ impl Baker<'_> {
 
 impl DiskBake<'_> {
     fn run(mut self) -> Result<Baked, RunError> {
+        if let Some(base) = self.before.failed() {
+            return self.failed(None, RunError::Below { base: base.image.clone() });
+        }
+        self.step("hashing");
         let spec = match self.spec("manifest") {
             Ok(spec) => spec,
-            Err(error) => return self.failed(None, error),
+            Err(error) => return self.without_spec(error),
         };
         match self.bake(&spec) {
             Ok((state, from, saved)) => {
@@ -94,6 +125,16 @@ impl DiskBake<'_> {
             }
             Err(error) => self.failed(Some(spec.key), error),
         }
+    }
+
+    /// Without a key: in a check, files may not be there that are made before it.
+    fn without_spec(mut self, error: RunError) -> Result<Baked, RunError> {
+        let stale = self.before.stale_feed().filter(|_| !error.is_interruption());
+        if stale.is_none() {
+            return self.failed(None, error);
+        }
+        self.reason = stale;
+        Ok(self.report(State::Stale, None, None, false))
     }
 
     fn bake(&mut self, spec: &Spec) -> Result<(State, Option<&'static str>, bool), RunError> {
@@ -108,9 +149,10 @@ impl DiskBake<'_> {
         let name = &self.disk.name;
         let store = options.store.as_deref().filter(|_| self.cached());
         let turn = turn::take(store, &spec.key, self.baker.runner, || {
-            let _ = writeln!(io::stderr(), "waiting: {name}: another bake makes the same");
+            self.step("waiting for another bake of the same");
+            self.baker.runner.tell(&format!("waiting: {name}: another bake makes the same"));
         })?;
-        if turn.as_ref().is_some_and(|turn| turn.waited) && !options.rebuild && self.found(&spec.key)? {
+        if turn.as_ref().is_some_and(|turn| turn.waited) && !self.rebuild && self.found(&spec.key)? {
             return Ok((State::Hit, Some("store"), true));
         }
         let saved = self.make(spec)?;
@@ -124,14 +166,24 @@ impl DiskBake<'_> {
 
     /// Whether the store has it and the output stands, unless it is to be made in any case.
     fn found(&mut self, key: &str) -> Result<bool, RunError> {
-        if self.baker.options.rebuild {
+        if self.rebuild {
             self.reason = Some("asked for with `--rebuild`".to_owned());
-            return Ok(false);
-        }
-        if !self.cached() {
+        } else if !self.cached() {
             self.reason = Some("the image cache is off".to_owned());
-            return Ok(false);
+        } else if let Some(base) = self.before.outlived(self.baker.options.store.as_deref(), key) {
+            (self.reason, self.chain) = (Some(rebuilt(base)), chain(base));
+            self.replace = true;
+        } else if let Some(reason) = self.before.stale_feed() {
+            self.reason = Some(reason);
+        } else {
+            return self.look_up(key);
         }
+        Ok(false)
+    }
+
+    /// Whether the store gives it.
+    fn look_up(&mut self, key: &str) -> Result<bool, RunError> {
+        self.step("asking for it");
         let mut found = self.baker.stock.has(key)?;
         if matches!(found, Found::Miss | Found::Damaged) {
             self.tier = self.baker.bring(key, found == Found::Damaged)?;
@@ -184,6 +236,7 @@ impl DiskBake<'_> {
         if self.baker.runner.verbosity() > Verbosity::Quiet {
             self.say("making", &self.why());
         }
+        self.step("making");
         let work = self.work()?;
         let file = self.made_in(&work);
         let started = Instant::now();
@@ -197,12 +250,14 @@ impl DiskBake<'_> {
             Some(through) => through.lead(cmd).within(limit),
             None => cmd,
         };
-        let status = self.baker.runner.show(&cmd)?;
+        let ran = self.baker.runner.build(None, &cmd, Box::new(|_| ()));
         self.packages = through.as_ref().and_then(Through::summary);
         let fetched = through.as_ref().and_then(Through::record);
-        if !status.success() {
-            let (disk, how) = (self.disk.name.clone(), how(status));
-            return Err(OutputError::RunFailed { disk, how }.into());
+        match ran {
+            Err(RunError::Failed { how, .. }) => {
+                return Err(OutputError::RunFailed { disk: self.disk.name.clone(), how }.into());
+            }
+            ran => ran?,
         }
         self.check_made(&file)?;
         let saved = self.cached() && self.unchanged(spec)? && {
@@ -239,7 +294,7 @@ impl DiskBake<'_> {
     ) -> Result<(), RunError> {
         let stock = &self.baker.stock;
         let cmd = if self.disk.folder {
-            let tar = self.baker.temp.join("disk.tar");
+            let tar = self.temp.join("disk.tar");
             let cmd = self.baker.tools.hashctx().args(["-q", "--ignore", "none", "--mode", "full", "--tar"]);
             self.baker.runner.write(&cmd.arg("--no-stat-cache").path(file), &tar)?;
             stock.imgtar("pack", &spec.key).path(&tar)
@@ -267,12 +322,22 @@ impl DiskBake<'_> {
         };
         let spec = self.disk.spec();
         let owner = Owner { name: &self.disk.name, key, spec: &spec };
+        self.baker.after_neighbours(&self.disk.name, self.seat)?;
         self.outputs = Some(put(&files, &owner, &self.ledger())?);
         Ok(())
     }
 
-    /// Whether the inputs are still those of the key.
+    /// Whether the inputs, and the images that it needs, are still those of the key, and all that
+    /// it needs is known by it.
     fn unchanged(&mut self, before: &Spec) -> Result<bool, RunError> {
+        let doubt = match self.before.unknown(&self.disk.needs) {
+            None => self.moved_need()?,
+            unknown => unknown,
+        };
+        if let Some(doubt) = doubt {
+            self.warn(format!("not saved: {doubt}"));
+            return Ok(false);
+        }
         match self.spec("manifest.after") {
             Ok(after) if after.key == before.key => return Ok(true),
             Ok(_) => self.warn("not saved: its inputs changed while it was made".to_owned()),
@@ -280,6 +345,20 @@ impl DiskBake<'_> {
             Err(error) => self.warn(format!("not saved: {error}")),
         }
         Ok(false)
+    }
+
+    /// Whether an image that it needs has its name no more: some other build took it.
+    fn moved_need(&self) -> Result<Option<String>, RunError> {
+        let (tools, runner) = (self.baker.tools, self.baker.runner);
+        for base in self.before.below() {
+            let engine = base.engine.and_then(Engine::named);
+            let (Some(id), Some(tag), Some(engine)) = (&base.id, base.tags.first(), engine) else { continue };
+            let now = inspect(&[tag], engine, tools, runner)?.pop().flatten();
+            if now.map(|image| image.id()).as_ref() != Some(id) {
+                return Ok(Some(format!("`{tag}` became another image after it was baked")));
+            }
+        }
+        Ok(None)
     }
 
     fn or_unsaved(&mut self, saved: Result<(), RunError>) -> Result<bool, RunError> {
@@ -295,7 +374,7 @@ impl DiskBake<'_> {
 
     /// The key of the inputs as they are now.
     fn spec(&self, file: &str) -> Result<Spec, RunError> {
-        let list = self.baker.temp.join("inputs");
+        let list = self.temp.join("inputs");
         let names = self.files()?;
         let unwritten = |source| RunError::Lost { program: list.to_string(), source };
         let mut to = File::create(&list).map_err(unwritten)?;
@@ -311,7 +390,10 @@ impl DiskBake<'_> {
             .fold(cmd.flag("--input", &format!("output={kind}")), |cmd, (name, value)| {
                 cmd.flag("--input", &format!("arg.{name}={value}"))
             });
-        let manifest = self.baker.temp.join(file);
+        let needed = self.before.known(&self.disk.needs);
+        let needed = needed.iter().map(|(name, by)| format!("needs.{name}={by}"));
+        let cmd = needed.fold(cmd, |cmd, input| cmd.flag("--input", &input));
+        let manifest = self.temp.join(file);
         self.baker.runner.write(&cmd.arg("."), &manifest)?;
         Ok(Spec { key: digest(&manifest)?, manifest })
     }
@@ -342,6 +424,7 @@ impl DiskBake<'_> {
         let path = self.root().join(&self.disk.output);
         let beside = path.parent().unwrap_or(self.root());
         let failed = |source| OutputError::Write { path: self.disk.output.clone(), source };
+        let _alone = self.baker.making_room.lock().unwrap_or_else(PoisonError::into_inner);
         fs::create_dir_all(beside).map_err(failed)?;
         sweep(beside);
         let folder = tempfile::Builder::new().prefix(WORK).tempdir_in(beside).map_err(failed)?;
@@ -366,17 +449,20 @@ impl DiskBake<'_> {
         let changes = changes_since(
             self.baker.options.store.as_deref().and_then(|store| earlier(store, &wanted, &spec.manifest)),
             (&spec.key, &spec.manifest),
-            &self.baker.temp,
+            &self.temp,
             (self.baker.tools, self.baker.runner),
         )?;
         self.changes = changes;
+        if self.changes.is_some()
+            && let Some(base) = self.before.changed().filter(|_| self.reason.is_none())
+        {
+            (self.reason, self.chain) = (Some(rebuilt(base)), chain(base));
+        }
         Ok(())
     }
 
     fn why(&self) -> String {
-        let changes = self.changes.as_ref().map(ToString::to_string);
-        let reasons: Vec<_> = [self.reason.clone(), changes].into_iter().flatten().collect();
-        if reasons.is_empty() { "no earlier save".to_owned() } else { reasons.join("; ") }
+        why(self.reason.as_deref(), &self.chain, self.changes.as_ref())
     }
 
     fn ledger(&self) -> Ledger<'_> {
@@ -393,8 +479,12 @@ impl DiskBake<'_> {
     }
 
     fn say(&self, what: &str, message: &str) {
-        // Nobody is left to tell where stderr is closed.
-        let _ = writeln!(io::stderr(), "{what}: {}: {message}", self.disk.name);
+        self.baker.runner.tell(&format!("{what}: {}: {message}", self.disk.name));
+    }
+
+    /// What is done now, for a live view.
+    fn step(&self, step: &str) {
+        self.baker.runner.live().step(&self.disk.name, step);
     }
 
     fn failed(mut self, key: Option<String>, error: RunError) -> Result<Baked, RunError> {
@@ -404,20 +494,25 @@ impl DiskBake<'_> {
         let why = with_causes(&error);
         self.say("error", &why);
         if let Some(help) = error.help() {
-            let _ = writeln!(io::stderr(), "  help: {help}");
+            self.baker.runner.tell(&format!("  help: {help}"));
         }
         self.error = Some(why);
         Ok(self.report(State::Failed, key, None, false))
     }
 
     fn report(self, state: State, key: Option<String>, from: Option<&'static str>, saved: bool) -> Baked {
+        // In a check, what would be saved.
+        let to_save = state == State::Stale && self.disk.use_image_cache && key.is_some();
         Baked {
+            wave: self.before.wave(),
+            needs: self.before.names(),
             from,
             tier: self.tier.clone().filter(|_| state == State::Hit),
             saved,
-            by_key: saved,
+            by_key: saved || to_save || self.baker.options.no_image_cache,
             outputs: self.outputs,
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
+            chain: self.chain,
             changes: self.changes,
             warnings: self.warnings,
             packages: self.packages,

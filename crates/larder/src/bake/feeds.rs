@@ -1,9 +1,9 @@
-//! Which images of larder.toml put files into the project that another one's build reads: they come
-//! before it.
+//! Which images and disks of larder.toml put files into the project that another one reads: they
+//! come before it.
 //!
-//! Asked of hashctx, which knows what a build reads of its context: a file that an ignore file
-//! hides, or that no instruction reads, is no reason. The files themselves are in the key then, so
-//! the image that made them is not.
+//! What a build reads of its context is asked of hashctx: a file that an ignore file hides, or that
+//! no instruction reads, is no reason. Of a disk, `inputs` say it. The files themselves are in the
+//! key then, so what made them is not.
 //!
 //! Limit: of named contexts only `needs` tells. What files there will be is not known before: of a
 //! pattern one name stands for all.
@@ -11,13 +11,19 @@
 use std::collections::BTreeSet;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+use globset::Glob;
 use serde::Deserialize;
 
 use crate::config::Project;
+use crate::config::disk::Disk;
 use crate::config::image::Image;
-use crate::outputs::Output;
+use crate::disk::glob;
+use crate::outputs::{Output, lines};
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
+
+/// What stands for any name in a folder.
+const ANY: &str = "x";
 
 /// One line of `hashctx --check-ignore --json`.
 #[derive(Deserialize)]
@@ -52,15 +58,14 @@ pub(super) fn real_context(image: &Image, root: &Utf8Path) -> Option<(Utf8PathBu
     Some((context, root.canonicalize_utf8().ok()?))
 }
 
-/// The names of the images whose outputs the image's build reads.
+/// The names of the images and disks whose outputs the image's build reads.
 pub(super) fn feeds(
     image: &Image,
     project: &Project,
     tools: &Tools,
     runner: &Runner,
 ) -> Result<Vec<String>, RunError> {
-    let others = project.images.iter().filter(|other| other.name != image.name && !other.outputs.is_empty());
-    let others: Vec<_> = others.collect();
+    let others = outputs_of_others(&image.name, project);
     if others.is_empty() {
         return Ok(Vec::new());
     }
@@ -68,11 +73,8 @@ pub(super) fn feeds(
         return Ok(Vec::new());
     };
     let inside = |path: Utf8PathBuf| Some(root.join(path).strip_prefix(&context).ok()?.to_owned());
-    let places: Vec<(Utf8PathBuf, &str)> = others
-        .iter()
-        .flat_map(|other| other.outputs.iter().flat_map(places).map(|path| (path, other.name.as_str())))
-        .filter_map(|(path, name)| Some((inside(path)?, name)))
-        .collect();
+    let places: Vec<(Utf8PathBuf, &str)> =
+        others.into_iter().filter_map(|(path, name)| Some((inside(path)?, name))).collect();
     if places.is_empty() {
         return Ok(Vec::new());
     }
@@ -91,6 +93,52 @@ pub(super) fn feeds(
     };
     let read: Vec<_> = judged(&json).filter(Judged::is_input).map(|judged| judged.path).collect();
     Ok(sorted(places.into_iter().filter(|(path, _)| read.contains(path)).map(|(_, name)| name)))
+}
+
+/// The names of the images and disks whose outputs the patterns of the disk name. One that cannot
+/// be read is told when it is the disk's turn.
+pub(super) fn feeds_of_disk(disk: &Disk, project: &Project, root: &Utf8Path) -> Vec<String> {
+    let matchers: Vec<_> = disk.inputs.iter().filter_map(|glob| glob::matcher(root, glob).ok()).collect();
+    let is_named = |(path, _): &(Utf8PathBuf, &str)| {
+        matchers.iter().any(|matcher| matcher.matched_path_or_any_parents(path, false).is_ignore())
+    };
+    let named = outputs_of_others(&disk.name, project).into_iter().filter(is_named).map(|(_, name)| name);
+    // One name does not stand for all where the disk names only some of the files.
+    let starts: Vec<_> = disk.inputs.iter().map(|glob| glob::literal(glob)).collect();
+    let images = project.images.iter().filter(|image| {
+        let mut outputs = lines(&image.outputs);
+        outputs.any(|(output, pattern)| starts.iter().any(|start| may_hold(output, pattern, start)))
+    });
+    let others = project.disks.iter().filter(|other| {
+        other.name != disk.name && other.folder && starts.iter().any(|start| start.starts_with(&other.output))
+    });
+    let some = images.map(|image| image.name.as_str()).chain(others.map(|other| other.name.as_str()));
+    sorted(named.chain(some))
+}
+
+/// Whether a file of the output's pattern may lie there, or in the folder that stands there.
+fn may_hold(output: &Output, pattern: &str, path: &Utf8Path) -> bool {
+    let is_own = !output.to.as_str().is_empty();
+    let Ok(inside) = path.strip_prefix(&output.to) else { return false };
+    let Some(first) = inside.components().next() else { return is_own };
+    let last = last_of(pattern);
+    if !is_pattern(last) {
+        return is_own || first.as_str() == last;
+    }
+    Glob::new(last).is_ok_and(|glob| glob.compile_matcher().is_match(first.as_str()))
+}
+
+/// Where files of all others than this one may come to lie, each with the name of what makes it.
+fn outputs_of_others<'p>(name: &str, project: &'p Project) -> Vec<(Utf8PathBuf, &'p str)> {
+    let images = project
+        .images
+        .iter()
+        .flat_map(|image| image.outputs.iter().flat_map(places).map(|path| (path, image.name.as_str())));
+    let disks = project.disks.iter().map(|disk| {
+        let path = if disk.folder { disk.output.join(ANY) } else { disk.output.clone() };
+        (path, disk.name.as_str())
+    });
+    images.chain(disks).filter(|(_, other)| *other != name).collect()
 }
 
 fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
@@ -117,15 +165,24 @@ fn places(output: &Output) -> Vec<Utf8PathBuf> {
 /// The same of one pattern of it.
 pub(super) fn places_of(output: &Output, pattern: &str) -> Vec<Utf8PathBuf> {
     let mut places = Vec::new();
-    let last = pattern.rsplit('/').find(|part| !part.is_empty()).unwrap_or("x");
-    let is_pattern = last.contains(['*', '?', '[']);
+    let last = last_of(pattern);
+    let is_pattern = is_pattern(last);
     if !(is_pattern || output.folder) {
         places.push(output.to.clone());
     }
     places.push(output.to.join(one_name(last)));
     // What is in it, where it is a folder.
-    places.extend((!is_pattern).then(|| output.to.join("x")));
+    places.extend((!is_pattern).then(|| output.to.join(ANY)));
     places
+}
+
+/// What of a pattern says how the files are called.
+fn last_of(pattern: &str) -> &str {
+    pattern.rsplit('/').find(|part| !part.is_empty()).unwrap_or(ANY)
+}
+
+fn is_pattern(name: &str) -> bool {
+    name.contains(['*', '?', '['])
 }
 
 /// A name that the pattern stands for.
@@ -152,6 +209,32 @@ mod tests {
     fn one_name_stands_for_a_pattern() {
         for (pattern, name) in [("*.whl", "x.whl"), ("**", "x"), ("a?[bc]-*", "axx-x"), ("plain", "plain")] {
             assert_eq!(one_name(pattern), name);
+        }
+    }
+
+    #[test]
+    fn a_disk_comes_after_what_its_inputs_name() {
+        let feeds = |inputs: &str| {
+            let text = format!(
+                "[image.wheels]\noutputs = {{ \"dist\" = \"/b/*.whl\" }}\n\
+                 [image.tool]\noutputs = {{ \".\" = \"/usr/bin/tool\" }}\n\
+                 [disk.tree]\ninputs = [\"specs/tree\"]\nrun = \"make\"\noutput = \"out/tree/\"\n\
+                 [disk.edge]\ninputs = [{inputs}]\nrun = \"make\"\noutput = \"out/edge.raw\"\n"
+            );
+            let project = crate::config::parse(&text).unwrap_or_else(|fault| panic!("{}", fault.message));
+            feeds_of_disk(&project.disks[1], &project, Utf8Path::new("/nowhere"))
+        };
+        for (inputs, expected) in [
+            ("\"specs/**\"", &[][..]),
+            ("\"dist/**\"", &["wheels"]),
+            ("\"dist/app-1.whl\"", &["wheels"]),
+            ("\"dist/app-*.whl\"", &["wheels"]),
+            ("\"dist/notes.txt\"", &[]),
+            ("\"specs/**\", \"tool\"", &["tool"]),
+            ("\"out/tree/etc/*.conf\"", &["tree"]),
+            ("\"out/**\", \"dist\"", &["tree", "wheels"]),
+        ] {
+            assert_eq!(feeds(inputs), expected, "{inputs}");
         }
     }
 

@@ -9,9 +9,9 @@ use miette::Diagnostic;
 use storekit::files::turn::Turn;
 
 use super::baker::Baker;
-use super::bases::{chain, rebuilt};
+use super::before::{Before, chain, rebuilt, why};
 use super::inputs::{Inputs, digest, doubts, unusable};
-use super::plan::Planned;
+use super::pieces::Planned;
 use super::stock::turn;
 use super::stock::{Found, from};
 use crate::config::image::{Ignore, Image, Named};
@@ -32,6 +32,8 @@ pub(super) struct Bake<'a> {
     pub(super) temp: Utf8PathBuf,
     pub(super) planned: &'a Planned,
     pub(super) image: &'a Image,
+    /// The images and disks that it comes after.
+    pub(super) before: Before<'a>,
     /// By what the key knows the images that it is built from, as far as larder.toml names no
     /// digest.
     pub(super) bases: BTreeMap<String, String>,
@@ -81,9 +83,10 @@ impl<'a> Bake<'a> {
         Ok(Self {
             baker,
             seat,
-            temp: baker.temp_of(planned)?,
+            temp: baker.temp_of(&planned.image.name)?,
             planned,
             image: &planned.image,
+            before: baker.before(planned.below(), &planned.feeds),
             bases: BTreeMap::new(),
             contexts: BTreeMap::new(),
             loaded: false,
@@ -112,8 +115,8 @@ impl Bake<'_> {
     /// Brings the image up to date. An error is an interruption; any other failure is in the
     /// report.
     pub(super) fn run(mut self) -> Result<Baked, RunError> {
-        if let Some(base) = self.failed_base() {
-            return self.failed(None, RunError::Below { base });
+        if let Some(base) = self.before.failed() {
+            return self.failed(None, RunError::Below { base: base.image.clone() });
         }
         if let Some(error) = unusable(self.image, self.baker.runner.folder()) {
             return self.failed(None, error);
@@ -221,11 +224,10 @@ impl Bake<'_> {
             self.reason = Some("asked for with `--rebuild`".to_owned());
         } else if !self.cached() {
             self.reason = Some("the image cache is off".to_owned());
-        } else if let Some(base) = self.outlived(key) {
+        } else if let Some(base) = self.before.outlived(self.baker.options.store.as_deref(), key) {
             (self.reason, self.chain) = (Some(rebuilt(base)), chain(base));
             self.replace = true;
-        } else if let Some(feed) = self.stale_feed() {
-            let reason = format!("the outputs of `{}`, which it reads, would be made anew", feed.image);
+        } else if let Some(reason) = self.before.stale_feed() {
             self.reason = Some(reason);
         } else {
             return self.look_up(key);
@@ -301,7 +303,7 @@ impl Bake<'_> {
     pub(super) fn describe_as(&self, hashctx: Cmd, checks: bool) -> Cmd {
         let Planned { pins, uses_as: uses, sources, .. } = self.planned;
         let named = Named { pins, uses, sources, checks, contexts: &self.contexts };
-        self.image.describe(hashctx, &self.bases, &self.known_needs(), &named)
+        self.image.describe(hashctx, &self.bases, &self.before.known(&self.image.needs), &named)
     }
 
     pub(super) fn hashctx(&self) -> Cmd {
@@ -444,7 +446,7 @@ impl Bake<'_> {
         let inputs = (inputs.key.as_str(), inputs.manifest.as_path());
         self.changes = changes_since(earlier, inputs, &self.temp, (self.baker.tools, self.baker.runner))?;
         if self.changes.is_some() {
-            if let Some(base) = self.changed_base().filter(|_| self.reason.is_none()) {
+            if let Some(base) = self.before.changed().filter(|_| self.reason.is_none()) {
                 (self.reason, self.chain) = (Some(rebuilt(base)), chain(base));
             }
         } else if was_saved {
@@ -455,14 +457,7 @@ impl Bake<'_> {
 
     /// Why the image is not taken from the store.
     fn why(&self) -> String {
-        let changes = self.changes.as_ref().map(ToString::to_string);
-        match (&self.reason, changes) {
-            (None, None) => "no earlier save".to_owned(),
-            (None, Some(changes)) => changes,
-            (Some(reason), _) if !self.chain.is_empty() => reason.clone(),
-            (Some(reason), None) => reason.clone(),
-            (Some(reason), Some(changes)) => format!("{reason}; {changes}"),
-        }
+        why(self.reason.as_deref(), &self.chain, self.changes.as_ref())
     }
 
     fn without_key(mut self, error: RunError) -> Result<Baked, RunError> {
@@ -514,8 +509,8 @@ impl Bake<'_> {
         let in_engine = self.loaded || !self.image.is_packed() || options.check || self.unloaded;
         let to_save = state == State::Stale && self.image.use_image_cache;
         Baked {
-            wave: 1 + self.baked_before().map(|base| base.wave).max().unwrap_or_default(),
-            needs: self.planned.before().cloned().collect(),
+            wave: self.before.wave(),
+            needs: self.before.names(),
             from,
             tier: self.tier.clone().filter(|_| state == State::Hit),
             engine: ((self.loaded || !self.image.is_packed()) && !self.unloaded)

@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde::Deserialize;
 
 use super::baker::Baker;
-use super::plan::Planned;
+use super::pieces::Piece;
 use super::stock::from;
 use crate::config::Project;
 use crate::config::image::Image;
@@ -43,7 +43,7 @@ struct Indexed {
 
 impl Baker<'_> {
     /// Those of which every image is baked and kept.
-    pub(super) fn groups(&self, project: &Project, planned: &[Planned]) -> Vec<Group> {
+    pub(super) fn groups(&self, project: &Project, pieces: &[Piece]) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
         if self.options.prove || self.options.no_image_cache {
             return groups;
@@ -54,8 +54,7 @@ impl Baker<'_> {
             }
             let all = || project.images.iter().filter(|other| other.plain == image.plain);
             let kept = |one: &Image| {
-                let is_it = |planned: &Planned| planned.image.name == one.name && one.use_image_cache;
-                planned.iter().position(is_it)
+                pieces.iter().position(|piece| *piece.name() == one.name && one.use_image_cache)
             };
             if let Some(members) = all().map(kept).collect() {
                 let is_common = |tag: &&String| all().all(|other| other.plain_tags.contains(tag));

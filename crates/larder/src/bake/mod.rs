@@ -1,11 +1,12 @@
-//! Brings images up to date: key, then load, else build and save. An image comes after those that
-//! it is built from; others are baked at once.
+//! Brings images and disks up to date: key, then load, else build and save. Each comes after those
+//! that it is made from; others are baked at once.
 //!
 //! The cache is never needed: whatever goes wrong with the store is a warning, and the image is
 //! built all the same.
 
 mod baker;
 mod bases;
+mod before;
 mod builder;
 mod disks;
 mod engines;
@@ -17,6 +18,7 @@ mod inspect;
 mod locks;
 mod make;
 mod outputs;
+mod pieces;
 mod plan;
 mod prove;
 mod stock;
@@ -35,8 +37,9 @@ use storekit::store::Store;
 use thiserror::Error;
 use toolkit::{Outcome, output};
 
+use self::pieces::{Piece, images, images_mut};
+
 use crate::config::chosen::{ChosenError, chosen_disks, chosen_images};
-use crate::config::image::Image;
 use crate::config::secrets::{self, NoSecret};
 use crate::config::{ConfigError, Project};
 use crate::engine::Engine;
@@ -308,36 +311,35 @@ pub(crate) fn each(
     let own = Temp::new(podman.program()).map_err(BakeError::Temp)?;
     let temp = own.path();
     runner.say(&format!("mkdir -p {temp}"));
-    let mut disks = chosen_disks(project, &options.names);
-    if options.prove {
-        if let Some(disk) = disks.first().filter(|_| !options.names.is_empty()) {
-            return Err(BakeError::NotProved { name: disk.name.clone() });
-        }
-        disks.clear();
+    if options.prove
+        && !options.names.is_empty()
+        && let Some(disk) = chosen_disks(project, &options.names).first()
+    {
+        return Err(BakeError::NotProved { name: disk.name.clone() });
     }
-    let (mut planned, engines) = plan::plan(project, options, tools, runner)?;
+    let (mut pieces, engines) = plan::plan(project, options, tools, runner)?;
     if !options.check {
-        let images = planned.iter().map(|planned| &planned.image);
+        let images = images(&pieces).map(|planned| &planned.image);
         secrets::are_there(images, &options.variables, runner.folder())?;
     }
-    locks::lock(&mut planned, options, tools, runner)?;
+    locks::lock(&mut pieces, options, tools, runner)?;
     if options.prove {
-        under_own_names(&mut planned);
+        under_own_names(&mut pieces);
     }
-    let with_podman = planned.iter().any(|one| one.image.builder() == Engine::Podman);
+    let with_podman = images(&pieces).any(|one| one.image.builder() == Engine::Podman);
     // Where podman has them itself: in /tmp the layers of a build may not have room.
     let aside = (with_podman && !options.check && !options.variables.contains_key("TMPDIR"))
         .then(|| Temp::of_podman(podman.program()));
     let aside = aside.transpose().map_err(BakeError::Temp)?;
     let held;
-    let runner = if planned.len() > 1 && options.jobs > 1 {
+    let runner = if pieces.len() > 1 && options.jobs > 1 {
         held = runner.holding_builds();
         &held
     } else {
         runner
     };
-    let drawn = (planned.len() > 1 && options.jobs > 1 && options.live && !options.check).then(|| {
-        Live::draw(planned.iter().map(|one| one.image.name.chars().count()).max().unwrap_or_default())
+    let drawn = (pieces.len() > 1 && options.jobs > 1 && options.live && !options.check).then(|| {
+        Live::draw(pieces.iter().map(|piece| piece.name().chars().count()).max().unwrap_or_default())
     });
     let live = drawn.as_ref().map(|drawn| drawn.live.clone()).unwrap_or_default();
     let watched = runner.below(&live);
@@ -346,7 +348,7 @@ pub(crate) fn each(
     let warn = |trouble: &Trouble| trouble.tell(&watched);
     std::thread::scope(|scope| {
         let queue = Queue::start(scope, &tiers, &warn);
-        let mut oven = baker::Baker::new(options, tools, &watched, temp, &planned);
+        let mut oven = baker::Baker::new(options, tools, &watched, temp, &pieces);
         oven.owners = owners(project);
         oven.builds = Some(aside.as_ref().unwrap_or(&own));
         oven.supply = Some(Supply {
@@ -357,13 +359,13 @@ pub(crate) fn each(
             silent: Mutex::default(),
         });
         oven.layers = Some(Layers { tiers: &tiers, tools, runner: &watched, temp, served: Mutex::default() });
-        let groups = oven.groups(project, &planned);
+        let groups = oven.groups(project, &pieces);
         let mut indexed = Ok(());
         schedule::run(
-            &needs(&planned),
+            &pieces::needs(&pieces),
             options.jobs,
-            |at, seat| oven.bake_planned(&planned, at, seat),
-            &order_of_file(project, &planned),
+            |at, seat| oven.bake(&pieces, at, seat),
+            &pieces::order_of_file(project, &pieces),
             |at| {
                 let baked = oven.done.get(at).and_then(|(_, baked)| baked.get());
                 live.aside(|| baked.into_iter().for_each(&mut tell));
@@ -375,10 +377,8 @@ pub(crate) fn each(
                 }
             },
         )?;
-        indexed?;
         drop(drawn);
-        oven.runner = runner;
-        disks.into_iter().try_for_each(|disk| oven.bake_disk(disk).map(|baked| tell(&baked)))
+        indexed
     })?;
     runner.uninterrupted()?;
     engines.remember();
@@ -387,8 +387,8 @@ pub(crate) fn each(
 }
 
 /// What is built for a proof alone must not take the names of what people use.
-fn under_own_names(planned: &mut [plan::Planned]) {
-    for (at, planned) in planned.iter_mut().enumerate().filter(|(_, planned)| planned.asked) {
+fn under_own_names(pieces: &mut [Piece]) {
+    for (at, planned) in images_mut(pieces).enumerate().filter(|(_, planned)| planned.asked) {
         planned.image.tags = vec![format!("larder-prove-{}-{at}:latest", std::process::id())];
     }
 }
@@ -437,18 +437,6 @@ fn note(sum: &Sum, store: Option<&Utf8Path>) {
     }
 }
 
-/// The places of the images in the plan, in the order of the file.
-fn order_of_file(project: &Project, planned: &[plan::Planned]) -> Vec<usize> {
-    let at = |image: &Image| planned.iter().position(|planned| planned.image.name == image.name);
-    project.images.iter().filter_map(at).collect()
-}
-
-/// For each image, where those stand that it is built from.
-fn needs(planned: &[plan::Planned]) -> Vec<Vec<usize>> {
-    let at = |name: &String| planned.iter().position(|other| other.image.name == *name);
-    planned.iter().map(|image| image.before().filter_map(at).collect()).collect()
-}
-
 /// Resolves what larder.lock lacks, or is to be updated, and writes it; builds nothing. With
 /// `check` it changes nothing and says which images are behind: `No` where one is.
 ///
@@ -461,11 +449,11 @@ pub fn lock(
     runner: &Runner,
     out: &mut (impl Write + ?Sized),
 ) -> Result<Outcome, BakeError> {
-    let (mut planned, _) = plan::plan(project, options, tools, runner)?;
+    let (mut pieces, _) = plan::plan(project, options, tools, runner)?;
     if options.check {
-        return locks::behind(&planned, options, tools, runner, out);
+        return locks::behind(&pieces, options, tools, runner, out);
     }
-    let unknown = locks::lock(&mut planned, options, tools, runner)?;
+    let unknown = locks::lock(&mut pieces, options, tools, runner)?;
     for line in &unknown {
         output::say(&format!("warning: {line}"));
     }

@@ -1,10 +1,11 @@
-//! Which images are baked, and in which order: what an image is built from comes before it.
+//! Which images and disks are baked, and in which order: what one is made from comes before it.
 //!
 //! That is asked of hashctx, which reads Dockerfiles. An image is found by any of its tags, as its
 //! engine would find it. One of another engine's is refused: that engine has whatever else it was
 //! given under the name, or nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::process::ExitStatus;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,11 +13,13 @@ use serde::Deserialize;
 use storekit::Platform;
 
 use super::engines::Engines;
-use super::feeds::feeds;
+use super::feeds::{feeds, feeds_of_disk};
 use super::inputs::special_file;
+use super::pieces::{Piece, Planned, PlannedDisk, Remote};
 use super::{BakeError, Options};
 use crate::config::Project;
-use crate::config::chosen::chosen_images;
+use crate::config::chosen::{chosen_disks, chosen_images};
+use crate::config::disk::Disk;
 use crate::config::image::{IMAGE, Image};
 use crate::config::names;
 use crate::engine::Engine;
@@ -25,85 +28,9 @@ use crate::process::runner::{RunError, Runner, succeeded};
 use crate::process::tools::Tools;
 use crate::schedule::{self, Seat};
 
-/// An image to bake.
-pub(super) struct Planned {
-    /// With its engine settled.
-    pub(super) image: Image,
-    /// Whether it was asked for, and not only what stands on it.
-    pub(super) asked: bool,
-    /// Whether it is there for what stands on it: others do, and nobody named it.
-    pub(super) only_below: bool,
-    /// The images that its build starts from or copies from, as its Dockerfile has them. `None`:
-    /// that cannot be known.
-    pub(super) uses: Option<Vec<String>>,
-    /// Those of them that larder.toml has, each with its name there.
-    pub(super) bases: BTreeMap<String, String>,
-    /// The images of larder.toml whose outputs its build reads.
-    pub(super) feeds: Vec<String>,
-    /// The frontend that the Dockerfile names without a digest.
-    pub(super) frontend: Option<String>,
-    /// Whether a frontend reads the Dockerfile that is not docker's own.
-    pub(super) foreign: bool,
-    /// The digests that the build takes images by, by their names in the Dockerfile.
-    pub(super) pins: BTreeMap<String, String>,
-    /// The IDs that images have to have in the engine which it alone has, by their names in the
-    /// Dockerfile.
-    pub(super) locals: BTreeMap<String, String>,
-    /// The same of those that are named contexts, by the contexts' names.
-    pub(super) local_contexts: BTreeMap<String, String>,
-    /// The names by which the build takes images of larder.toml, where they are others than those
-    /// in the Dockerfile: there it names an image for all its platforms.
-    pub(super) uses_as: BTreeMap<String, String>,
-    /// What the build fetches from addresses that say nothing of the content.
-    pub(super) remotes: Vec<Remote>,
-    /// The images of other people that are its named contexts, by the contexts' names.
-    pub(super) contexts: BTreeMap<String, String>,
-    /// What is to stand there, by the addresses that its Dockerfile fetches.
-    pub(super) sources: BTreeMap<String, String>,
-    /// The build args that no stage declares.
-    pub(super) unused_args: Vec<String>,
-    /// What larder.lock leaves in doubt; that was told.
-    pub(super) doubts: Vec<String>,
-}
-
-/// Something that a build fetches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Remote {
-    pub(super) address: String,
-    pub(super) is_repository: bool,
-    /// The named context that it is; none of one that the Dockerfile fetches.
-    pub(super) context: Option<String>,
-    /// Whether the frontend that the Dockerfile names checks what it fetches; none where that is
-    /// the engine's own.
-    pub(super) checked: Option<bool>,
-}
-
-impl Planned {
-    /// The images of larder.toml that it is built after: those that it is built from, and those
-    /// that it needs.
-    pub(super) fn below(&self) -> impl Iterator<Item = &String> {
-        self.bases.values().chain(&self.image.needs)
-    }
-
-    /// The same, and those whose outputs it reads.
-    pub(super) fn before(&self) -> impl Iterator<Item = &String> {
-        let is_other = |name: &&String| !self.below().any(|below| below == *name);
-        self.below().chain(self.feeds.iter().filter(is_other))
-    }
-
-    /// The engine's name for an image that the Dockerfile names so.
-    pub(super) fn in_engine<'n>(&'n self, name: &'n str) -> &'n str {
-        self.uses_as.get(name).map_or(name, String::as_str)
-    }
-
-    /// Whether it is built from another Dockerfile than that on disk.
-    pub(super) fn is_renamed(&self) -> bool {
-        !(self.pins.is_empty() && self.uses_as.is_empty())
-    }
-}
-
-/// The images to bake, bases first; and the engines, of which the default is found now if any image
-/// needs it.
+/// The images and disks to bake, each after those that it is made from; and the engines, of which
+/// the default is found now if any image needs it. To prove something, only those disks are baked
+/// that an image comes after.
 ///
 /// # Errors
 /// A cycle, an unknown name, an interruption.
@@ -112,24 +39,33 @@ pub(super) fn plan<'a>(
     options: &'a Options,
     tools: &'a Tools,
     runner: &'a Runner,
-) -> Result<(Vec<Planned>, Engines<'a>), BakeError> {
+) -> Result<(Vec<Piece>, Engines<'a>), BakeError> {
     let asked = chosen_images(project, &options.names)?;
+    let disks = if options.prove { Vec::new() } else { chosen_disks(project, &options.names) };
     let engines = Engines::new(options, tools, runner);
     let ahead = BTreeMap::new();
     let mut planner =
-        Planner { project, engines, tools, runner, ahead, path: Vec::new(), planned: Vec::new() };
+        Planner { project, engines, tools, runner, ahead, path: Vec::new(), pieces: Vec::new() };
     planner.ask_ahead(&asked, options.jobs)?;
     for image in &asked {
         planner.visit(image)?;
     }
-    let Planner { mut planned, engines, .. } = planner;
-    let stood_on: BTreeSet<String> = planned.iter().flat_map(Planned::below).cloned().collect();
-    for one in &mut planned {
-        one.asked = asked.iter().any(|image| image.name == one.image.name);
-        let is_named = one.asked && !options.names.is_empty();
-        one.only_below = stood_on.contains(&one.image.name) && !is_named;
+    for disk in &disks {
+        planner.visit_disk(disk)?;
     }
-    Ok((planned, engines))
+    let Planner { mut pieces, engines, .. } = planner;
+    let stood_on: BTreeSet<String> = pieces.iter().flat_map(Piece::below).cloned().collect();
+    for piece in &mut pieces {
+        match piece {
+            Piece::Disk(one) => one.asked = disks.iter().any(|disk| disk.name == one.disk.name),
+            Piece::Image(one) => {
+                one.asked = asked.iter().any(|image| image.name == one.image.name);
+                let is_named = one.asked && !options.names.is_empty();
+                one.only_below = stood_on.contains(&one.image.name) && !is_named;
+            }
+        }
+    }
+    Ok((pieces, engines))
 }
 
 struct Planner<'p, 'a> {
@@ -139,20 +75,16 @@ struct Planner<'p, 'a> {
     runner: &'a Runner,
     /// What was asked of Dockerfiles before their images' turn.
     ahead: BTreeMap<String, Result<Uses, RunError>>,
-    /// The images that stand on the one that is looked at.
+    /// The images and disks that stand on the one that is looked at.
     path: Vec<String>,
-    planned: Vec<Planned>,
+    pieces: Vec<Piece>,
 }
 
 impl Planner<'_, '_> {
     fn visit(&mut self, image: &Image) -> Result<(), BakeError> {
-        if self.planned.iter().any(|planned| planned.image.name == image.name) {
+        if !self.enter(&image.name, &image.at)? {
             return Ok(());
         }
-        if let Some(start) = self.path.iter().position(|name| *name == image.name) {
-            return Err(cycle(self.project, image, self.path.get(start..).unwrap_or_default()));
-        }
-        self.path.push(image.name.clone());
         let mut image = Image { engine: Some(self.engines.of(image)?), ..image.clone() };
         // What is wrong is told when it is the image's turn.
         let uses = self.ahead.remove(&image.name);
@@ -171,16 +103,7 @@ impl Planner<'_, '_> {
         let bases = found.iter().map(|(name, base)| (name.clone(), base.name.clone())).collect();
         let uses_as = found.into_iter().filter_map(|(name, base)| Some((name, base.tag?))).collect();
         let bases: BTreeMap<String, String> = bases;
-        let project = self.project;
-        let is_below = |other: &&Image| {
-            bases.values().any(|base| *base == other.name)
-                || image.needs.contains(&other.name)
-                || feeds.contains(&other.name)
-        };
-        for base in project.images.iter().filter(is_below) {
-            self.visit(base)?;
-        }
-        self.path.pop();
+        self.visit_all(bases.values().chain(&image.needs).chain(&feeds))?;
         let (pins, sources) = (BTreeMap::new(), BTreeMap::new());
         let (locals, local_contexts) = (BTreeMap::new(), BTreeMap::new());
         let one = Planned {
@@ -202,7 +125,44 @@ impl Planner<'_, '_> {
             unused_args,
             doubts: Vec::new(),
         };
-        self.planned.push(one);
+        self.pieces.push(Piece::Image(Box::new(one)));
+        Ok(())
+    }
+
+    fn visit_disk(&mut self, disk: &Disk) -> Result<(), BakeError> {
+        if !self.enter(&disk.name, &disk.at)? {
+            return Ok(());
+        }
+        let feeds = feeds_of_disk(disk, self.project, self.runner.folder());
+        self.visit_all(disk.needs.iter().chain(&feeds))?;
+        let one = PlannedDisk { disk: disk.clone(), asked: false, feeds };
+        self.pieces.push(Piece::Disk(Box::new(one)));
+        Ok(())
+    }
+
+    /// Begins with the image or disk that stands there in larder.toml. `false`: it is planned.
+    fn enter(&mut self, name: &String, at: &Range<usize>) -> Result<bool, BakeError> {
+        if self.pieces.iter().any(|piece| piece.name() == name) {
+            return Ok(false);
+        }
+        if let Some(start) = self.path.iter().position(|above| above == name) {
+            return Err(cycle(self.project, at, self.path.get(start..).unwrap_or_default()));
+        }
+        self.path.push(name.clone());
+        Ok(true)
+    }
+
+    /// Ends with the one that was begun: plans all that it comes after.
+    fn visit_all<'n>(&mut self, before: impl Iterator<Item = &'n String>) -> Result<(), BakeError> {
+        let before: BTreeSet<&String> = before.collect();
+        let project = self.project;
+        for image in project.images.iter().filter(|image| before.contains(&image.name)) {
+            self.visit(image)?;
+        }
+        for disk in project.disks.iter().filter(|disk| before.contains(&disk.name)) {
+            self.visit_disk(disk)?;
+        }
+        self.path.pop();
         Ok(())
     }
 
@@ -328,12 +288,20 @@ fn two_platforms(project: &Project, image: &Image, name: &str) -> BakeError {
     project.fault(image, message, help).into()
 }
 
-fn cycle(project: &Project, image: &Image, path: &[String]) -> BakeError {
+fn cycle(project: &Project, at: &Range<usize>, path: &[String]) -> BakeError {
     let mut names: Vec<_> = path.iter().map(|name| format!("`{name}`")).collect();
     names.extend(names.first().cloned());
-    let message = format!("images are built from one another: {}", names.join(" from "));
-    let help = "each `FROM`, or `--from`, names the next one by one of its `tags`, it is in `needs`, or its `outputs` are read: give one of them another name, or hide outputs in .dockerignore";
-    project.fault(image, message, help).into()
+    let is_disk = |name: &String| project.disks.iter().any(|disk| disk.name == *name);
+    let (what, help) = if path.iter().any(is_disk) {
+        let help = "each has the next one in `needs`, is built from it, or reads its output: take one of them out of `needs`, \
+                    or put outputs where no `inputs` names them and .dockerignore hides them";
+        ("images and disks are made", help)
+    } else {
+        let help = "each `FROM`, or `--from`, names the next one by one of its `tags`, it is in `needs`, or its `outputs` are read: give one of them another name, or hide outputs in .dockerignore";
+        ("images are built", help)
+    };
+    let message = format!("{what} from one another: {}", names.join(" from "));
+    project.fault_at(at, message, help).into()
 }
 
 /// One line of `hashctx --images --json`.
@@ -380,7 +348,7 @@ struct Uses {
     foreign: bool,
     remotes: Vec<Remote>,
     unused_args: Vec<String>,
-    /// The images of larder.toml whose outputs the build reads.
+    /// The images and disks of larder.toml whose outputs the build reads.
     feeds: Vec<String>,
 }
 

@@ -49,11 +49,12 @@ pub(super) enum Job {
     /// what it saved. `${NAME}` in `args`, `labels`, `tags`, `contexts` and `secrets` of
     /// larder.toml is taken from the environment.
     ///
-    /// Disks come after the images. The key of a disk covers the files that `inputs` names, `args`
-    /// and `run`. `outputs` of an image and `output` of a disk are written where they are not there
-    /// as a bake wrote them; a place outside the project, or among the inputs of the key, is
-    /// refused. Files that a bake wrote for an earlier key are removed if nobody changed them. An
-    /// image that reads another one's outputs in its context comes after it.
+    /// Disks are baked beside images, after what their `needs` name. The key of a disk covers the
+    /// files that `inputs` names, `args`, `run` and the keys of its `needs`. `outputs` of an image
+    /// and `output` of a disk are written where they are not there as a bake wrote them; a place
+    /// outside the project, or among the inputs of the key, is refused. Files that a bake wrote for
+    /// an earlier key are removed if nobody changed them. An image that reads outputs of another
+    /// image or of a disk in its context comes after it, as does a disk whose `inputs` name them.
     ///
     /// Of an image with `platforms` each is baked for itself, as NAME@PLATFORM. NAME means all of
     /// them.

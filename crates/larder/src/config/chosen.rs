@@ -1,13 +1,12 @@
 //! Which images and disks are meant by the names on the command line.
 
-use globset::Glob;
-
 use miette::Diagnostic;
 use thiserror::Error;
 
 use super::Project;
 use super::disk::Disk;
 use super::image::Image;
+use super::names::meant::is_meant;
 use toolkit::nearest::question;
 
 /// Why nothing is meant.
@@ -49,11 +48,8 @@ pub fn chosen_images<'a>(project: &'a Project, names: &[String]) -> Result<Vec<&
     }
     let mut images: Vec<&Image> = Vec::new();
     for name in names {
-        let meant: Vec<_> = project
-            .images
-            .iter()
-            .filter(|image| is_meant(name, &[&image.name, &image.group, &image.plain]))
-            .collect();
+        let is_image = |image: &&Image| is_meant(name, &[&image.name, &image.group, &image.plain]);
+        let meant: Vec<_> = project.images.iter().filter(is_image).collect();
         if meant.is_empty() && !project.disks.iter().any(|disk| is_meant(name, &[&disk.name])) {
             return Err(unknown(project, name));
         }
@@ -68,12 +64,6 @@ pub fn chosen_images<'a>(project: &'a Project, names: &[String]) -> Result<Vec<&
 pub fn chosen_disks<'a>(project: &'a Project, names: &[String]) -> Vec<&'a Disk> {
     let is_chosen = |disk: &&Disk| names.is_empty() || names.iter().any(|name| is_meant(name, &[&disk.name]));
     project.disks.iter().filter(is_chosen).collect()
-}
-
-fn is_meant(name: &str, own: &[&String]) -> bool {
-    let is_pattern = name.contains(['*', '?', '[', '{']);
-    let glob = is_pattern.then(|| Glob::new(name).ok()).flatten().map(|glob| glob.compile_matcher());
-    own.iter().any(|own| *own == name || glob.as_ref().is_some_and(|glob| glob.is_match(own.as_str())))
 }
 
 fn unknown(project: &Project, name: &str) -> ChosenError {

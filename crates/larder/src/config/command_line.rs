@@ -32,7 +32,7 @@ pub(super) fn add(layers: &mut Layers, given: &Given<'_>) -> Result<(), Fault> {
             let help = "write `--set NAME.KEY=VALUE`, such as `--set app.target=dev` or `--set app.args.A=1`; `larder reference` \
                         lists the keys"
                 .to_owned();
-            Fault { message: format!("`--set {set}` sets no key of an image"), at: None, help }
+            Fault { message: format!("`--set {set}` sets no key of an image"), help, ..Fault::default() }
         })?;
         layers.add_for(names, "`--set`", &assignment(path, value));
     }
@@ -110,7 +110,7 @@ pub(super) fn set<'i>(
     let known: Vec<_> = images.iter().chain(disks.iter()).map(|entry| entry.name.as_str()).collect();
     let help = format!("{}the file has {}", question(names, known.iter().copied()), known.join(", "));
     let at = over.keys().next().map(toml::Spanned::span);
-    Err(Fault { message: format!("no image or disk is called `{names}`"), at, help })
+    Err(Fault { message: format!("no image or disk is called `{names}`"), at, help, ..Fault::default() })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `[disk.NAME]`: a disk image, an archive or a folder that a command of the project's makes.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use super::checks::{are_names, clients, is_limit, leaves};
 use super::fault::Fault;
 use super::outputs;
 use super::table::{Pairs, plain, yes};
+use crate::outputs::Output;
 
 /// One `[disk.NAME]`. Paths are relative to larder.toml's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,12 +37,21 @@ pub struct Disk {
     pub timeout: Option<Age>,
     /// The package clients of `run` that are led to the package cache.
     pub packages: Vec<String>,
+    /// The images and disks of the file that it is made after, and whose keys are in its own.
+    pub needs: Vec<String>,
+    /// Where its name stands in what was read.
+    pub at: Range<usize>,
 }
 
 impl Disk {
     /// What of it decides about its place: another place is another file to write.
     pub(crate) fn spec(&self) -> String {
         format!("disk\0{}\0{}", self.output, self.folder)
+    }
+
+    /// Its place, as an image's outputs have theirs.
+    pub(crate) fn place(&self) -> Output {
+        Output { to: self.output.clone(), folder: self.folder, from: Vec::new() }
     }
 }
 
@@ -60,6 +71,16 @@ pub(super) struct DiskTable {
     timeout: Option<Spanned<Age>>,
     #[serde(default)]
     packages: Vec<Spanned<String>>,
+    #[serde(default)]
+    needs: Vec<Spanned<String>>,
+}
+
+/// A disk, with the places of what is checked against others.
+pub(super) struct ReadDisk {
+    pub(super) disk: Disk,
+    pub(super) needs: Vec<Spanned<String>>,
+    /// That of its output.
+    pub(super) output: Range<usize>,
 }
 
 /// Which of the two caches are used.
@@ -80,7 +101,7 @@ impl Default for Cache {
 
 impl DiskTable {
     /// The disk, with wrong values refused. `caches`: which of them are on at all.
-    pub(super) fn checked(self, name: &str, caches: Cache) -> Result<Disk, Fault> {
+    pub(super) fn checked(self, name: &str, at: Range<usize>, caches: Cache) -> Result<ReadDisk, Fault> {
         are_names("args", &self.args)?;
         is_limit(self.timeout.as_ref())?;
         let packages = clients(&self.packages)?;
@@ -100,7 +121,8 @@ impl DiskTable {
             let help = "name a file or a folder of the disk's own, such as `out/edge.qcow2`";
             return Err(Fault::new("`output` is the whole project", self.output.span(), help));
         }
-        Ok(Disk {
+        let at_output = self.output.span();
+        let disk = Disk {
             name: name.to_owned(),
             description: self.description,
             inputs: self.inputs.into_inner().into_iter().map(Spanned::into_inner).collect(),
@@ -111,7 +133,10 @@ impl DiskTable {
             use_image_cache: caches.images && self.use_image_cache && self.cache.images,
             packages: if caches.packages && self.cache.packages { packages } else { Vec::new() },
             timeout: self.timeout.map(Spanned::into_inner),
-        })
+            needs: Vec::new(),
+            at,
+        };
+        Ok(ReadDisk { disk, needs: self.needs, output: at_output })
     }
 }
 
@@ -172,5 +197,73 @@ mod tests {
     #[test]
     fn disks_and_images_share_their_names() {
         refused("[disk.edge]", "[image.edge]\n[disk.edge]", "both an image and a disk");
+        let matrix = "[image.edge]\nmatrix = { A = [1, 2] }\n[disk.edge]";
+        refused("[disk.edge]", matrix, "both an image and a disk");
+    }
+
+    /// A disk of that name, with one line more.
+    fn disk(name: &str, output: &str, line: &str) -> String {
+        GOOD.replace("edge]", &format!("{name}]")).replace("out/edge.qcow2", output) + line + "\n"
+    }
+
+    #[test]
+    fn a_disk_needs_images_and_disks_and_an_image_needs_disks() {
+        let wheels = "[image.wheels]\nmatrix = { PY = [1, 2] }\nneeds = [\"base\"]\n";
+        let needs = "needs = [\"wheels\", \"base\"]";
+        let text = wheels.to_owned() + &disk("edge", "out/edge", needs) + &disk("base", "out/base", "");
+        let project = parse(&text).expect("good");
+        assert_eq!(project.disks[0].needs, ["wheels-1", "wheels-2", "base"]);
+        assert_eq!(project.images[1].needs, ["base"]);
+    }
+
+    #[test]
+    fn of_several_platforms_a_disk_needs_that_of_this_machine() {
+        let platforms = "[image.app]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n";
+        let text = platforms.to_owned() + &disk("edge", "out/edge", "needs = [\"app\"]");
+        let needs = &parse(&text).expect("good").disks[0].needs;
+        let own = format!("app@{}", storekit::Platform::host());
+        assert!(*needs == [own] || needs.len() == 2, "{needs:?}");
+    }
+
+    /// What is wrong, and the two marked places.
+    #[track_caller]
+    fn fault(text: &str) -> (String, String, Option<String>) {
+        let fault = parse(text).expect_err("a bad table");
+        let marked = |at: std::ops::Range<usize>| text[at].to_owned();
+        let at = marked(fault.at.expect("a place"));
+        (format!("{}; {}", fault.message, fault.help), at, fault.beside.map(marked))
+    }
+
+    #[test]
+    fn what_is_needed_and_is_not_there_is_refused_with_the_nearest() {
+        let text = disk("base", "out/base", "") + &disk("edge", "out/edge", "needs = [\"bsae\"]");
+        let (message, at, _) = fault(&text);
+        assert_eq!(at, "\"bsae\"");
+        assert!(message.starts_with("there is no image or disk `bsae`; is `base` meant?"), "{message}");
+        let (message, at, _) = fault(&disk("edge", "out/edge", "needs = [\"edge\"]"));
+        assert!(at == "\"edge\"" && message.starts_with("`edge` needs itself"), "{message}");
+    }
+
+    #[test]
+    fn two_outputs_at_one_place_are_refused_with_both_lines() {
+        let met = |one: &str, other: &str, why: &str| {
+            let (message, at, beside) = fault(&(disk("a", one, "") + &disk("b", other, "")));
+            assert!(message.contains(why), "{message}");
+            assert_eq!((at, beside), (format!("\"{other}\""), Some(format!("\"{one}\""))));
+        };
+        met("out/a", "./out/a", "`a` and `b` have one output, `out/a`");
+        met("out/", "out/b.raw", "the output `out/b.raw` of `b` is within `out`, which `a` writes");
+        met("out/a.raw", "out/", "the output `out/a.raw` of `a` is within `out`, which `b` writes");
+        parse(&(disk("a", "out/a", "") + &disk("b", "out/ab", ""))).expect("beside one another");
+    }
+
+    #[test]
+    fn an_output_of_an_image_and_a_disk_are_refused_alike() {
+        let image = |place: &str| format!("[image.app]\noutputs = {{ \"{place}\" = \"/b/*.whl\" }}\n");
+        let (message, at, beside) = fault(&(disk("a", "dist/a.raw", "") + &image("dist")));
+        assert!(message.starts_with("the output `dist/a.raw` of `a` is within `dist`"), "{message}");
+        assert_eq!((at.as_str(), beside.as_deref()), ("\"dist/a.raw\"", Some("\"dist\"")));
+        // What comes into the project's own folder, only the image says.
+        parse(&(disk("a", "dist/a.raw", "") + &image("."))).expect("beside one another");
     }
 }

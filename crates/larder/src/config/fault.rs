@@ -50,22 +50,32 @@ pub struct Invalid {
     pub(super) text: NamedSource<String>,
     #[label("here")]
     pub(super) at: Option<SourceSpan>,
+    #[label("and here")]
+    pub(super) beside: Option<SourceSpan>,
     #[help]
     pub(super) help: String,
 }
 
 /// What is wrong, and where: a place in the text of all layers together.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Fault {
     pub(crate) message: String,
     pub(crate) at: Option<Range<usize>>,
+    /// The other place, where two do not go together.
+    pub(crate) beside: Option<Range<usize>>,
     pub(crate) help: String,
 }
 
 impl Fault {
     pub(crate) fn new(message: impl Into<String>, at: Range<usize>, help: impl Into<String>) -> Self {
         // A name from the file may have anything in it.
-        Self { message: printable(&message.into()).into_owned(), at: Some(at), help: help.into() }
+        let message = printable(&message.into()).into_owned();
+        Self { message, at: Some(at), beside: None, help: help.into() }
+    }
+
+    /// The same, with the other of two places that do not go together.
+    pub(super) fn and(self, beside: Range<usize>) -> Self {
+        Self { beside: Some(beside), ..self }
     }
 }
 
@@ -91,5 +101,5 @@ pub(super) fn misread_beside(error: &toml::de::Error, own: &[Range<usize>], take
         || "`larder reference` lists the keys of each table".to_owned(),
         |name| format!("is `{name}` meant?"),
     );
-    Fault { message, at: error.span(), help }
+    Fault { message, at: error.span(), help, ..Fault::default() }
 }

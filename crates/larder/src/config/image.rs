@@ -11,6 +11,7 @@ use serde::Deserialize;
 use storekit::Platform;
 use storekit::size::Age;
 
+use super::names::meant::Called;
 use super::variables::names_one;
 use crate::engine::Engine;
 use crate::outputs::Output;
@@ -241,6 +242,12 @@ impl Image {
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         [&self.name, &self.group, &self.plain].into_iter().any(|own| own == name)
+    }
+
+    /// By what others of the file may name it.
+    pub(super) fn called(&self) -> Called {
+        let names = [&self.name, &self.group, &self.plain].map(String::clone);
+        Called { names, platform: self.platform() }
     }
 
     /// The name that stands for its image of this key, and for no other: the key is in it.

@@ -4,6 +4,8 @@
 //! They are read as if they stood behind one another in one long text, so that a place in it also
 //! says in which text it is.
 
+use std::ops::Range;
+
 use camino::Utf8Path;
 use miette::NamedSource;
 use storekit::files::replace::read_capped;
@@ -102,21 +104,29 @@ impl Layers {
 
     /// The error as people see it: with the text that it is in.
     pub(crate) fn explain(&self, what: &'static str, fault: Fault) -> ConfigError {
-        let Fault { message, at, help } = fault;
-        let place = at.as_ref().map_or(0, |at| at.start);
-        let layer = self.0.iter().rfind(|layer| layer.start <= place);
+        let Fault { message, at, beside, help } = fault;
+        let layer = self.layer_at(at.as_ref().map_or(0, |at| at.start));
         let (name, text, start) = layer.map_or(("", "", 0), |layer| {
             (layer.name.as_str(), layer.long.get(layer.own..).unwrap_or_default(), layer.start)
         });
         let within = |place: usize| place.saturating_sub(start);
+        let span = |at: Range<usize>| (within(at.start)..within(at.end)).into();
+        // In another text it cannot be marked.
+        let is_here = |at: &Range<usize>| self.layer_at(at.start).map(|other| other.start) == Some(start);
         ConfigError::Invalid(Box::new(Invalid {
             what,
             message,
-            at: at.map(|at| (within(at.start)..within(at.end)).into()),
+            at: at.map(span),
+            beside: beside.filter(is_here).map(span),
             help,
             text: NamedSource::new(name, text.to_owned()),
             name: name.to_owned(),
         }))
+    }
+
+    /// The text that the place is in.
+    fn layer_at(&self, place: usize) -> Option<&Layer> {
+        self.0.iter().rfind(|layer| layer.start <= place)
     }
 }
 

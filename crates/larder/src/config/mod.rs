@@ -7,6 +7,7 @@
 //! an engine, is refused here.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
@@ -41,18 +42,19 @@ pub use fault::{ConfigError, Invalid};
 pub use self::compose::Compose;
 use self::compose::ComposeTable;
 use self::compose::services::{self, Services};
-use self::disk::{Cache, Disk, DiskTable};
+use self::disk::{Cache, Disk, DiskTable, ReadDisk};
 use self::expand::Entry;
 pub(crate) use self::fault::Fault;
 use self::fault::{misread, misread_beside};
 use self::image::{Context, Image, Source};
 use self::layers::{Layers, Table};
+use self::names::meant::Names;
 use self::step::{CiTable, Step};
 use self::table::{ImageTable, Read};
 use self::tiers::profile::{self, Profile, ProfileTables};
 use self::tiers::tier::{self, Tier, TierTables};
 pub use self::variables::Variables;
-use toolkit::nearest::{self, question};
+use toolkit::nearest;
 
 /// The file's name.
 pub const FILE: &str = "larder.toml";
@@ -82,7 +84,12 @@ impl Project {
     /// What is wrong with an image, with its line marked.
     #[must_use]
     pub(crate) fn fault(&self, image: &Image, message: String, help: &str) -> ConfigError {
-        self.layers.explain("cannot be baked", Fault::new(message, image.at.clone(), help))
+        self.fault_at(&image.at, message, help)
+    }
+
+    /// What is wrong with the image or disk that stands there.
+    pub(crate) fn fault_at(&self, at: &Range<usize>, message: String, help: &str) -> ConfigError {
+        self.layers.explain("cannot be baked", Fault::new(message, at.clone(), help))
     }
 }
 
@@ -168,8 +175,8 @@ fn project(layers: &Layers, variables: Variables<'_>, services: Option<&Services
         let services = services::entries(services, layers, &expand::defaults(&file)?, own)?;
         // A service is what its file says, and not what larder.toml says under the same name.
         images.retain(|image| !services.iter().any(|one| [&image.name, &image.group].contains(&&one.name)));
+        disks.retain(|disk| !services.iter().any(|one| one.name == disk.name));
         images.extend(services);
-        disks.clear();
     }
     for (names, over) in layers.of_images()? {
         command_line::set(names, &over, &mut images, &mut disks)?;
@@ -182,14 +189,14 @@ fn project(layers: &Layers, variables: Variables<'_>, services: Option<&Services
     let caches = rest.cache;
     let disks = disks.into_iter().map(|entry| disk(entry, caches, variables)).collect::<Result<_, _>>()?;
     let read = images.into_iter().map(|entry| image(entry, caches, variables));
-    let mut images = settled(read.collect::<Result<_, _>>()?)?;
+    let (mut images, disks, names) = settled(read.collect::<Result<_, _>>()?, disks)?;
     for service in services.into_iter().flat_map(|services| &services.services) {
         if let Some(image) = images.iter_mut().find(|image| image.name == service.name) {
             services::complete(image, service);
         }
     }
     // With a compose file's services in the place of images, steps are not what is asked for.
-    let steps = if services.is_some() { Vec::new() } else { rest.ci.steps(&images)? };
+    let steps = if services.is_some() { Vec::new() } else { rest.ci.steps(&names)? };
     let tiers = tier::tiers(rest.tier)?;
     let profiles = profile::profiles(rest.profile, &tiers)?;
     Ok(Project {
@@ -230,10 +237,11 @@ fn image(mut entry: Entry<'_>, caches: Cache, variables: Variables<'_>) -> Resul
     Ok(read)
 }
 
-fn disk(mut entry: Entry<'_>, caches: Cache, variables: Variables<'_>) -> Result<Disk, Fault> {
+fn disk(mut entry: Entry<'_>, caches: Cache, variables: Variables<'_>) -> Result<ReadDisk, Fault> {
     expand::settle(&mut entry, variables)?;
+    let at = entry.at.clone();
     let table = DiskTable::deserialize(expand::as_value(entry.at, entry.table).into_deserializer());
-    table.map_err(|error| misread(&error))?.checked(&entry.name, caches)
+    table.map_err(|error| misread(&error))?.checked(&entry.name, at, caches)
 }
 
 /// Refuses a file for another larder: before anything else in it is judged.
@@ -321,22 +329,27 @@ fn valid_defaults(file: &mut Table<'_>) -> Result<(), Fault> {
     read.map(drop).map_err(|error| misread_beside(&error, &own, &["platforms"]))
 }
 
-/// What is checked of all images together: names and tags that are one image's, and what one needs
-/// of another.
-fn settled(read: Vec<Read>) -> Result<Vec<Image>, Fault> {
+/// What is checked of all images and disks together: names and tags that are one image's, places
+/// that are one disk's, and what one needs of another.
+fn settled(read: Vec<Read>, disks: Vec<ReadDisk>) -> Result<(Vec<Image>, Vec<Disk>, Names), Fault> {
     one_owner_each(&read)?;
-    let names: Vec<_> = read.iter().map(|read| Named::of(&read.image)).collect();
+    outputs::apart(&read, &disks)?;
+    let names = Names {
+        images: read.iter().map(|read| read.image.called()).collect(),
+        disks: disks.iter().map(|read| read.disk.name.clone()).collect(),
+    };
     let tags: BTreeMap<_, _> = read
         .iter()
         .map(|read| (read.image.name.clone(), read.image.tags.first().cloned().unwrap_or_default()))
         .collect();
     let mut images = Vec::new();
     for Read { mut image, needs, contexts, .. } in read {
+        let (own, platform) = (image.name.clone(), image.platform());
         for need in needs {
-            image.needs.extend(members(&need, &image, &names)?);
+            image.needs.extend(names.needed(&need, &own, &platform)?);
         }
         for context in contexts {
-            let members = members(&context, &image, &names)?;
+            let members = names.images(&context, &own, &platform)?;
             let [member] = members.as_slice() else {
                 let help = format!(
                     "name one of its images, such as `image:{}`",
@@ -358,48 +371,14 @@ fn settled(read: Vec<Read>) -> Result<Vec<Image>, Fault> {
         }
         images.push(image);
     }
-    Ok(images)
-}
-
-/// By what other images may name one.
-struct Named {
-    name: String,
-    group: String,
-    plain: String,
-    platform: Platform,
-}
-
-impl Named {
-    fn of(image: &Image) -> Self {
-        let [name, group, plain] = [&image.name, &image.group, &image.plain].map(String::clone);
-        Self { name, group, plain, platform: image.platform() }
+    let mut made = Vec::new();
+    for ReadDisk { mut disk, needs, .. } in disks {
+        for need in needs {
+            disk.needs.extend(names.needed(&need, &disk.name, &Platform::host())?);
+        }
+        made.push(disk);
     }
-}
-
-/// The images that another one names: one, or all of a matrix; of several platforms those of its
-/// own, where there is one.
-fn members(name: &Spanned<String>, of: &Image, names: &[Named]) -> Result<Vec<String>, Fault> {
-    let wanted = name.get_ref();
-    let own = of.platform();
-    let is_other = |one: &Named| {
-        let is_sibling = |other: &&Named| other.plain == one.plain && other.platform == own;
-        one.name != *wanted && one.platform != own && names.iter().any(|other| is_sibling(&other))
-    };
-    let is_meant = |one: &&Named| [&one.name, &one.group, &one.plain].contains(&wanted) && !is_other(one);
-    let found: Vec<_> = names.iter().filter(is_meant).map(|one| one.name.clone()).collect();
-    if found.contains(&of.name) {
-        return Err(Fault::new(
-            format!("image `{}` needs itself", of.name),
-            name.span(),
-            "name another image",
-        ));
-    }
-    if found.is_empty() {
-        let meant = question(wanted, names.iter().map(|one| one.name.as_str()));
-        let help = format!("{meant}name an image of this file");
-        return Err(Fault::new(format!("there is no image `{wanted}`"), name.span(), help));
-    }
-    Ok(found)
+    Ok((images, made, names))
 }
 
 /// Refuses two images that have one name: each bake of one would take it from the other.
@@ -423,7 +402,9 @@ fn one_owner_each(read: &[Read]) -> Result<(), Fault> {
 /// Refuses two images or disks of one name: a bake is asked for by names.
 fn no_namesakes(images: &[Entry<'_>], disks: &[Entry<'_>]) -> Result<(), Fault> {
     let help = "give one of them another name: `larder bake NAME` must mean one";
-    if let Some(disk) = disks.iter().find(|disk| images.iter().any(|image| image.name == disk.name)) {
+    let is_image =
+        |name: &String| images.iter().any(|image| [&image.name, &image.group, &image.plain].contains(&name));
+    if let Some(disk) = disks.iter().find(|disk| is_image(&disk.name)) {
         return Err(Fault::new(
             format!("`{}` is both an image and a disk", disk.name),
             disk.at.clone(),

@@ -1,13 +1,16 @@
-//! `outputs` of an image: which of its files belong into the project, and where.
+//! `outputs` of an image: which of its files belong into the project, and where. And that no disk's
+//! `output` is in the way of another's.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use toml::Spanned;
 
 use super::checks::leaves;
+use super::disk::ReadDisk;
 use super::fault::Fault;
-use super::table::Words;
+use super::table::{Read, Words};
 use crate::outputs::{Output, is_reserved};
 
 /// The table as it is written.
@@ -54,6 +57,41 @@ pub(super) fn is_place(what: &str, path: &Spanned<String>) -> Result<Utf8PathBuf
     };
     let help = "name a file or a folder below larder.toml's, other than larder.toml and .git";
     Err(Fault::new(format!("`{text}` in `{what}` {why}"), path.span(), help))
+}
+
+/// Refuses a disk whose output is that of another disk or of an image, or lies in it: a bake of one
+/// replaces what the other made. Images' outputs may lie beside one another, and an image's in the
+/// project's own folder beside anything: which files those are, only their images say.
+pub(super) fn apart(images: &[Read], disks: &[ReadDisk]) -> Result<(), Fault> {
+    for (index, ReadDisk { disk, output, .. }) in disks.iter().enumerate() {
+        let own = (&disk.name, disk.output.as_path(), output);
+        let before = disks.iter().take(index);
+        let before = before.map(|read| (&read.disk.name, read.disk.output.as_path(), &read.output));
+        let of_images = images.iter().flat_map(|read| {
+            let places = read.image.outputs.iter().zip(&read.outputs);
+            places.map(|(output, at)| (&read.image.name, output.to.as_path(), at))
+        });
+        let of_images = of_images.filter(|(_, place, _)| !place.as_str().is_empty());
+        before.chain(of_images).try_for_each(|other| is_apart(other, own))?;
+    }
+    Ok(())
+}
+
+/// Each with its name and where it is written.
+type Place<'a> = (&'a String, &'a Utf8Path, &'a Range<usize>);
+
+fn is_apart((other, there, other_at): Place<'_>, (name, here, at): Place<'_>) -> Result<(), Fault> {
+    let what = if there == here {
+        format!("`{other}` and `{name}` have one output, `{here}`")
+    } else if here.starts_with(there) {
+        format!("the output `{here}` of `{name}` is within `{there}`, which `{other}` writes")
+    } else if there.starts_with(here) {
+        format!("the output `{there}` of `{other}` is within `{here}`, which `{name}` writes")
+    } else {
+        return Ok(());
+    };
+    let help = "give each a place of its own: a bake of one replaces what the other made";
+    Err(Fault::new(what, at.clone(), help).and(other_at.clone()))
 }
 
 /// Without `.` and doubled slashes.

@@ -9,8 +9,7 @@ use toml::Spanned;
 
 use super::checks::{is_limit, leaves};
 use super::fault::Fault;
-use super::image::Image;
-use toolkit::nearest::question;
+use super::names::meant::Names;
 
 /// One of the project's own steps of `ci`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +77,7 @@ enum When {
 
 impl CiTable {
     /// The steps, in the order of their lines.
-    pub(super) fn steps(&self, images: &[Image]) -> Result<Vec<Step>, Fault> {
+    pub(super) fn steps(&self, names: &Names) -> Result<Vec<Step>, Fault> {
         let mut tables: Vec<_> = self.steps.iter().chain(&self.step).collect();
         tables.sort_by_key(|table| table.span().start);
         if let Some(log) = self.log.as_ref().filter(|log| leaves(log.get_ref())) {
@@ -92,19 +91,14 @@ impl CiTable {
                 return Err(Fault::new(message, table.span(), "`larder ci NAME` must mean one"));
             }
         }
-        tables.into_iter().map(|table| table.get_ref().checked(table, images)).collect()
+        tables.into_iter().map(|table| table.get_ref().checked(table, names)).collect()
     }
 }
 
 impl StepTable {
-    fn checked(&self, whole: &Spanned<Self>, images: &[Image]) -> Result<Step, Fault> {
-        for name in self.bake.iter().chain(&self.image) {
-            if !images.iter().any(|image| image.is_called(name.get_ref())) {
-                let meant = question(name.get_ref(), images.iter().map(|image| image.name.as_str()));
-                let help = format!("{meant}name an image of this file");
-                return Err(Fault::new(format!("there is no image `{}`", name.get_ref()), name.span(), help));
-            }
-        }
+    fn checked(&self, whole: &Spanned<Self>, names: &Names) -> Result<Step, Fault> {
+        self.image.iter().try_for_each(|name| names.has_image(name))?;
+        self.bake.iter().try_for_each(|name| names.has(name))?;
         let is_odd = |c: char| c.is_control() || c == '/';
         if self.name.trim().is_empty() || self.name.contains(is_odd) || self.name == "total" {
             let help = "it names the step in the table of times and its log: no `/`, no control characters, and not `total`";
@@ -115,7 +109,7 @@ impl StepTable {
             ));
         }
         if self.run.is_none() && self.bake.is_empty() && self.image.is_none() {
-            let help = "write `run = \"COMMAND\"`, or `bake = [\"IMAGE\"]`";
+            let help = "write `run = \"COMMAND\"`, or `bake = [\"NAME\"]`";
             return Err(Fault::new(format!("step `{}` does nothing", self.name), whole.span(), help));
         }
         self.inputs.iter().chain(&self.outputs).try_for_each(super::disk::is_glob)?;
@@ -137,5 +131,29 @@ impl StepTable {
             timeout: self.timeout.as_ref().map(|timeout| *timeout.get_ref()),
             dir: self.dir.as_ref().map(|dir| dir.get_ref().clone()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::parse;
+
+    fn steps(bake: &str) -> Result<Vec<super::Step>, crate::config::Fault> {
+        let disk = "[disk.edge]\ninputs = [\"specs/**\"]\nrun = \"make\"\noutput = \"out/edge\"\n";
+        let step = format!("[[ci.step]]\nname = \"make\"\nbake = {bake}\n");
+        parse(&format!("[image.web-app]\n{disk}{step}")).map(|project| project.steps)
+    }
+
+    #[test]
+    fn a_step_bakes_images_and_disks_by_name_or_pattern() {
+        for bake in ["[\"edge\"]", "[\"web-app\", \"edge\"]", "[\"ed*\"]", "[\"*\"]"] {
+            assert_eq!(steps(bake).expect("good").len(), 1);
+        }
+        for bake in ["[\"egde\"]", "[\"db-*\"]"] {
+            let fault = steps(bake).expect_err("no such name");
+            assert!(fault.message.starts_with("there is no image or disk `"), "{}", fault.message);
+            assert!(fault.at.is_some(), "no place");
+        }
+        assert!(steps("[\"egde\"]").expect_err("no such name").help.starts_with("is `edge` meant?"));
     }
 }

@@ -161,6 +161,8 @@ pub(super) struct Read {
     pub(super) needs: Vec<Spanned<String>>,
     /// Of the named contexts that are images of the file, their names.
     pub(super) contexts: Vec<Spanned<String>>,
+    /// Those of its outputs, in their order.
+    pub(super) outputs: Vec<Range<usize>>,
 }
 
 impl ImageTable {
@@ -199,8 +201,9 @@ impl ImageTable {
         let needs = self.needs.clone();
         let contexts = self.contexts.values().filter_map(image_of).collect();
         let plain_tags = texts(&plain);
+        let places = self.outputs.keys().map(Spanned::span).collect();
         let image = Image { plain_tags, outputs, ..self.into_image(name, &tags)? };
-        Ok(Read { image, tags, needs, contexts })
+        Ok(Read { image, tags, needs, contexts, outputs: places })
     }
 
     fn builds(&self) -> bool {

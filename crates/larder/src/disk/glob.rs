@@ -46,7 +46,7 @@ pub fn files(root: &Utf8Path, glob: &str) -> Result<Vec<Utf8PathBuf>, Error> {
 }
 
 /// The folders, or the file, that the pattern names without a special letter.
-fn literal(glob: &str) -> Utf8PathBuf {
+pub(crate) fn literal(glob: &str) -> Utf8PathBuf {
     let plain = |part: &camino::Utf8Component<'_>| !part.as_str().contains(['*', '?', '[', '{', '\\']);
     let parts = Utf8Path::new(glob).components().take_while(plain);
     parts.filter(|part| *part != camino::Utf8Component::CurDir).collect()

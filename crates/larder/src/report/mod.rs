@@ -68,7 +68,7 @@ pub struct Baked {
     /// In which round it can be baked, from 1 on: all of one round at once, when those before it
     /// are done.
     pub wave: usize,
-    /// The images of larder.toml that it is baked after.
+    /// The images and disks of larder.toml that it is baked after.
     pub needs: Vec<String>,
     /// What became of it.
     pub state: State,
@@ -105,8 +105,8 @@ pub struct Baked {
     pub outputs: Option<usize>,
     /// Why it was built, or would be.
     pub reason: Option<String>,
-    /// The images of larder.toml whose rebuild is the reason, from the one that it is built from
-    /// down to the one whose own inputs changed.
+    /// The images and disks of larder.toml whose rebuild is the reason, from the one that it is
+    /// made from down to the one whose own inputs changed.
     pub chain: Vec<String>,
     /// What changed since the image was last saved, where that is known and it was not a hit.
     pub changes: Option<Changes>,

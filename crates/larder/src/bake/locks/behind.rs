@@ -8,7 +8,7 @@ use toolkit::Outcome;
 use super::Locks;
 use super::look_up::Found;
 use super::subjects::{named, remotes};
-use crate::bake::plan::{Planned, Remote};
+use crate::bake::pieces::{Piece, Remote, images};
 use crate::bake::{BakeError, Options};
 use crate::config::names;
 use crate::lock;
@@ -22,7 +22,7 @@ use crate::process::tools::Tools;
 /// # Errors
 /// A larder.lock that cannot be used; an interruption; a report that could not be written.
 pub(in crate::bake) fn behind(
-    planned: &[Planned],
+    pieces: &[Piece],
     options: &Options,
     tools: &Tools,
     runner: &Runner,
@@ -33,7 +33,7 @@ pub(in crate::bake) fn behind(
     let mut unknown = Vec::new();
     let mut seen = BTreeSet::new();
     let mut asked = BTreeSet::new();
-    for one in planned {
+    for one in images(pieces) {
         for name in named(one) {
             let full = names::full(&name);
             if !asked.insert((full.clone(), one.image.builder())) {

@@ -2,7 +2,7 @@
 
 use super::Locks;
 use crate::bake::inspect::{Inspected, inspect};
-use crate::bake::plan::Planned;
+use crate::bake::pieces::Planned;
 use crate::config::names;
 use crate::engine::Engine;
 use crate::lock::{self, By, Locked};

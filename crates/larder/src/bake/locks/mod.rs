@@ -25,7 +25,7 @@ use look_up::Found;
 use subjects::{contexts, named, open, remotes};
 
 use super::inspect::Inspected;
-use super::plan::{Planned, Remote};
+use super::pieces::{Piece, Planned, Remote, images, images_mut};
 use super::{BakeError, Options};
 use crate::config::names;
 use crate::engine::Engine;
@@ -40,17 +40,17 @@ use crate::process::tools::Tools;
 /// A larder.lock that cannot be used; one that lacks an image, or cannot have what an image is
 /// built from, where it may not be written; a name to update that is not there; an interruption.
 pub(super) fn lock(
-    planned: &mut [Planned],
+    pieces: &mut [Piece],
     options: &Options,
     tools: &Tools,
     runner: &Runner,
 ) -> Result<Vec<String>, BakeError> {
     let mut locks = Locks::load(options, tools, runner)?;
-    locks.known_names(planned)?;
-    if let Some(one) = planned.iter().find(|one| options.locked && one.foreign && one.image.lock) {
+    locks.known_names(pieces)?;
+    if let Some(one) = images(pieces).find(|one| options.locked && one.foreign && one.image.lock) {
         return Err(BakeError::NotLockable { image: one.image.name.clone() });
     }
-    for one in planned.iter_mut() {
+    for one in images_mut(pieces) {
         for (name, pin) in locks.of(one)? {
             match pin {
                 Pin::Digest(digest) => drop(one.pins.insert(name, digest)),
@@ -74,8 +74,8 @@ pub(super) fn lock(
             }
         }
     }
-    let unknown = locks.unknown(planned);
-    locks.finish(planned).map(|()| unknown)
+    let unknown = locks.unknown(pieces);
+    locks.finish(pieces).map(|()| unknown)
 }
 
 struct Locks<'a> {
@@ -140,9 +140,9 @@ impl<'a> Locks<'a> {
     }
 
     /// Refuses to update what is not there.
-    fn known_names(&self, planned: &[Planned]) -> Result<(), BakeError> {
+    fn known_names(&self, pieces: &[Piece]) -> Result<(), BakeError> {
         let is_known = |name: &&String| {
-            planned.iter().any(|one| {
+            images(pieces).any(|one| {
                 one.image.is_called(name)
                     || named(one).iter().any(|named| names::full(named) == names::full(name))
                     || remotes(one).any(|remote| remote.address == **name)
@@ -293,9 +293,9 @@ impl<'a> Locks<'a> {
     }
 
     /// What is not locked by now, and should be, a line each.
-    fn unknown(&self, planned: &[Planned]) -> Vec<String> {
+    fn unknown(&self, pieces: &[Piece]) -> Vec<String> {
         let mut lines = Vec::new();
-        for one in planned {
+        for one in images(pieces) {
             let image = &one.image;
             if one.foreign && image.lock {
                 lines.push(format!(
@@ -321,7 +321,7 @@ impl<'a> Locks<'a> {
     }
 
     /// Tells what is new, and writes it.
-    fn finish(mut self, planned: &[Planned]) -> Result<(), BakeError> {
+    fn finish(mut self, pieces: &[Piece]) -> Result<(), BakeError> {
         if !self.missing.is_empty() {
             self.missing.sort();
             self.missing.dedup();
@@ -349,8 +349,8 @@ impl<'a> Locks<'a> {
         }
         if self.updates_all() {
             let mut used: Vec<String> =
-                planned.iter().flat_map(named).map(|name| names::full(&name)).collect();
-            used.extend(planned.iter().flat_map(remotes).map(|remote| remote.address.clone()));
+                images(pieces).flat_map(named).map(|name| names::full(&name)).collect();
+            used.extend(images(pieces).flat_map(remotes).map(|remote| remote.address.clone()));
             file.retain(|name| used.iter().any(|used| used == name));
         }
         if !self.options.check && file != LockFile::load(&self.path)? {

@@ -51,7 +51,7 @@ impl Bake<'_> {
             return Ok(false);
         }
         let after = built.key.map_or_else(|| self.inputs_again().map(|after| after.key), Ok);
-        if !self.unchanged(inputs, after)? {
+        if !(self.unchanged(inputs, after)? && self.knows_needs()) {
             return Ok(false);
         }
         let extras = Extras { fetched: built.fetched, ..self.extras(inputs, built.seconds) };
@@ -263,7 +263,7 @@ impl Bake<'_> {
         let key_file = self.temp.join("key");
         self.baker.runner.write(&self.tar(&key_file, false), &tar)?;
         let extras = self.extras(inputs, started.elapsed().as_secs_f64());
-        if self.cached() && self.unchanged(inputs, word_in(&key_file))? {
+        if self.cached() && self.unchanged(inputs, word_in(&key_file))? && self.knows_needs() {
             let saved = self.baker.stock.pack(&inputs.key, &tar, self.image, &extras);
             if self.or_unsaved(saved)? {
                 return self.load_packed(&inputs.key).map(|from| from.is_some());
@@ -296,6 +296,12 @@ impl Bake<'_> {
             Err(error) => self.warn(format!("not saved: {error}")),
         }
         Ok(false)
+    }
+
+    /// Whether the key knows all that the image needs.
+    fn knows_needs(&mut self) -> bool {
+        let unknown = self.before.unknown(&self.image.needs);
+        unknown.map(|unknown| self.warn(format!("not saved: {unknown}"))).is_none()
     }
 
     /// A save that failed is a warning.

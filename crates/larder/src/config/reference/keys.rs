@@ -123,7 +123,7 @@ pub(crate) const IMAGE: &[Key] = &[
         "needs",
         Kind::Texts,
         true,
-        "images of the file that are baked first though the Dockerfile does not name them; their keys are in this one's. One whose outputs this build reads in its context comes first by itself",
+        "images and disks of the file that are baked first though the Dockerfile does not name them; their keys are in this one's. One whose outputs this build reads in its context comes first by itself",
     ),
     key("timeout", Kind::Text, false, "how long a build may take, such as `30m`"),
     key(
@@ -178,6 +178,12 @@ pub(crate) const DISK: &[Key] = &[
     key("args", Kind::Values, true, "variables that `run` sees; values as in an image's `args`"),
     key("run", Kind::Text, true, "the line for `sh -c` that makes it and writes it to `$LARDER_OUTPUT`"),
     key("output", Kind::Text, false, "where it goes, relative to larder.toml; a folder ends with a slash"),
+    key(
+        "needs",
+        Kind::Texts,
+        true,
+        "images and disks of the file that are baked first; their keys are in this one's. One whose outputs `inputs` names comes first by itself",
+    ),
     key("cache", Kind::Table(CACHE), false, "which caches it uses"),
     key("use-image-cache", Kind::Flag, false, "the older name of `cache.images`"),
     key("packages", Kind::Texts, false, PACKAGES),
@@ -192,7 +198,7 @@ pub(crate) const STEP: &[Key] = &[
         "bake",
         Kind::Texts,
         false,
-        "images that are baked here. Where any step has this, `ci` bakes nothing else",
+        "images and disks that are baked here, by their names or patterns. Where any step has this, `ci` bakes nothing else",
     ),
     key(
         "when",

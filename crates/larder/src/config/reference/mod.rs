@@ -136,8 +136,15 @@ image: `imgtar info NAME --packages` lists it, with version, digest and who vouc
 
 ## How disks are kept
 
-`run` of `[disk.NAME]` writes to `$LARDER_OUTPUT`, and what it made is stored under a key of its inputs, arguments and command line. With the same key, the
-next bake copies it out of the store. `larder bake NAME` takes disks by name, too.
+`run` of `[disk.NAME]` writes to `$LARDER_OUTPUT`, and what it made is stored under a key of its inputs, arguments and command line, and of the keys of its
+`needs`. With the same key, the next bake copies it out of the store. `larder bake NAME` takes disks by name, too.
+
+- `needs` names images and disks that the command takes and `inputs` cannot say, as an image in the engine by its tag. They are baked first, also where only this disk is asked for; where
+  one was made anew, so is this.
+- With `-j`, disks are made beside one another and beside images: what a command prints is then shown where it fails, or with `-v`. A disk whose `inputs` name an output of an image or of
+  another disk comes after it by itself.
+- Two disks have no output in common, and neither has one within the other's; the same holds for a disk and `outputs` of an image, but for those in the project's own folder.
+- If a need is not kept, as with `cache = { images = false }`, nothing is stored of a disk or image that needs it. The same holds if another build takes the name of a needed image meanwhile.
 
 - Files come back byte for byte, raw disks with their holes. A folder comes back with its modes and links, with times of 1980, and without empty folders.
 - If the command fails, nothing is stored, and the old output stays.

@@ -189,7 +189,7 @@ fn contexts_secrets_and_keys_are_handed_to_the_build() {
     refused("[image.a]\ncontexts = { x = \"image:a\" }\n", "needs itself", "image:a");
     refused("[image.a]\nsecrets = { x = { env = \"A\", file = \"b\" } }\n", "comes from one place", "env");
     refused("[image.a]\nsecrets = { \"x,y\" = { env = \"A\" } }\n", "name of a secret", "x,y");
-    refused("[image.a]\nneeds = [\"b\"]\n", "there is no image `b`", "b");
+    refused("[image.a]\nneeds = [\"b\"]\n", "there is no image or disk `b`", "b");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn steps_are_read_in_either_form() {
     let project = read(&[text], &[], &[]).expect("good");
     let names: Vec<_> = project.steps.iter().map(|step| (step.name.as_str(), step.is_manual)).collect();
     assert_eq!((names, project.ci_log), (vec![("build", false), ("t", true)], Some("target/ci".into())));
-    refused("[image.w]\n[[ci.step]]\nname = \"a\"\nbake = [\"v\"]\n", "there is no image `v`", "v");
+    refused("[image.w]\n[[ci.step]]\nname = \"a\"\nbake = [\"v\"]\n", "there is no image or disk `v`", "v");
     refused("[[ci.step]]\nname = \"a\"\n", "step `a` does nothing", "ci.step");
     refused(
         "[[ci.step]]\nname = \"a\"\nrun = \"x\"\ninputs = [\"/etc\"]\n",

@@ -2,6 +2,8 @@
 //!
 //! Pure. Limit: what a user's registries.conf says of short names is not looked at.
 
+pub(super) mod meant;
+
 pub(crate) use storekit::image_name::{any_engines, full, is_digest, is_digest_of, is_name};
 
 use crate::engine::Engine;
