@@ -13,6 +13,8 @@ pub mod check;
 pub mod dnf;
 pub mod forms;
 mod ini;
+#[cfg(test)]
+mod mutated;
 pub mod npm;
 pub mod plan;
 pub mod pointers;

@@ -86,4 +86,19 @@ mod tests {
             unwraps(other, Some(other));
         }
     }
+
+    #[test]
+    fn what_becomes_of_a_token_or_of_credentials_gives_no_other_header() {
+        for sent in ["Bearer pkgcache.bWU6d29yZA==", "Basic bWU6d29yZA=="] {
+            crate::damaged::each_text(sent, |text| {
+                let Ok(value) = HeaderValue::try_from(text) else { return };
+                let mut headers = HeaderMap::new();
+                headers.insert(AUTHORIZATION, value);
+                let Plan::Answer(answer, _) = token(&headers) else { panic!("a token is an answer") };
+                assert_eq!(answer.status(), StatusCode::OK);
+                unwrap(&mut headers);
+                assert!(headers.len() <= 1);
+            });
+        }
+    }
 }
