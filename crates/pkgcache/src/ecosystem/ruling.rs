@@ -53,6 +53,8 @@ pub(crate) struct Ruling {
     /// Whether it is an index: for one, an upstream that has it no more is one that fails, and no
     /// answer may be larger than [`LARGEST_INDEX`].
     pub(crate) is_index: bool,
+    /// Whether it passes the store: it is an interface, whatever lifetime its answer names.
+    pub(crate) passes: bool,
 }
 
 impl Ruling {

@@ -76,11 +76,7 @@ async fn level(cache: &Arc<Cache>, lookup: &Lookup, asked: &Asked, checksum: Che
 
 /// The configuration as the upstream has it, where it can be one.
 async fn config_as_it_is(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
-    let lookup = ruled(lookup, Known::Index);
-    let asking = &whole(&lookup);
-    let check = |document: Document| async move { document::read(&document, cargo::check_config).await };
-    let good = document::good(cache, asking, check).await;
-    good.map_or_else(|refused| refused, |(document, ())| document::whole(&lookup, &document))
+    named::as_it_is_if(cache, ruled(lookup, Known::Index), |_, _, read| cargo::check_config(read)).await
 }
 
 async fn config(cache: &Arc<Cache>, lookup: Lookup) -> Plan {

@@ -20,7 +20,9 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
             packument(cache, lookup, asked).await
         }
         Class::Index if asked.package.name.is_some() => named::as_it_is(cache, negotiated(lookup)).await,
-        Class::Index => Plan::Lookup(Box::new(negotiated(lookup))),
+        Class::Index => {
+            named::as_it_is_if(cache, negotiated(lookup), |url, _, read| npm::check_list(url, read)).await
+        }
         _ => tarball(cache, lookup, asked).await,
     }
 }

@@ -55,7 +55,8 @@ pub(super) fn plain(class: Class) -> Known {
             Known::File(Level::Addressed, Some(Expected { checksum, size: None }))
         }
         Class::Artifact | Class::PinnedByName => Known::File(Level::Pinned, None),
-        Class::SubIndex | Class::Api | Class::Unknown => Known::Nothing,
+        Class::Api => Known::Interface,
+        Class::SubIndex | Class::Unknown => Known::Nothing,
     }
 }
 
@@ -68,6 +69,8 @@ pub(super) enum Known {
     Tag,
     /// It is a file that does not change: who vouches for it, and for what.
     File(Level, Option<Expected>),
+    /// It is an interface: never stored.
+    Interface,
     /// HTTP's rules hold.
     Nothing,
 }
@@ -86,6 +89,7 @@ pub(super) fn ruled(mut lookup: Lookup, known: Known) -> Lookup {
             let adopts = lookup.target.kind != Ecosystem::Oci;
             Ruling { freshness, expected, level, adopts, stale, ..Ruling::default() }
         }
+        Known::Interface => Ruling { passes: true, ..Ruling::default() },
         Known::Nothing => Ruling::default(),
     };
     lookup
@@ -93,7 +97,7 @@ pub(super) fn ruled(mut lookup: Lookup, known: Known) -> Lookup {
 
 fn freshness(ttl: &Lifetimes, known: Known) -> Freshness {
     let lifetime = match known {
-        Known::Nothing => return Freshness::Http,
+        Known::Interface | Known::Nothing => return Freshness::Http,
         Known::File(_, Some(_)) => return Freshness::Forever,
         Known::Index => ttl.index,
         Known::Tag => ttl.tag,

@@ -471,7 +471,7 @@ impl Lookup {
 
     /// Whether nothing that is stored may be an answer, whatever becomes of the request.
     pub(super) fn passes_the_store(&self) -> bool {
-        let reads = matches!(self.method, Method::GET | Method::HEAD);
+        let reads = matches!(self.method, Method::GET | Method::HEAD) && !self.ruling.passes;
         if !self.ruling.is_http() {
             return !reads;
         }

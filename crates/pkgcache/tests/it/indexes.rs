@@ -27,7 +27,7 @@ fn proxy(site: &Site) -> Proxy {
 }
 
 /// An index of each kind: where it is, and what may be there.
-fn indexes() -> [(&'static str, String); 5] {
+fn indexes() -> [(&'static str, String); 8] {
     let page = "{\"meta\": {\"api-version\": \"1.0\"}, \"name\": \"a\", \"files\": []}";
     let line = format!(
         "{{\"name\":\"aaaa\",\"vers\":\"1.0.0\",\"deps\":[],\"cksum\":\"{EMPTY}\",\"features\":{{}},\"yanked\":false}}\n"
@@ -39,6 +39,9 @@ fn indexes() -> [(&'static str, String); 5] {
     [
         (RELEASE, release(EMPTY)),
         ("/pypi/a/", page.to_owned()),
+        ("/pypi/", "{\"meta\": {\"api-version\": \"1.0\"}, \"projects\": [{\"name\": \"a\"}]}".to_owned()),
+        ("/npm/-/npm/v1/keys", "{\"keys\": [{\"keyid\": \"k\"}]}".to_owned()),
+        ("/npm/-/npm/v1/attestations/a@1.0.0", "{\"attestations\": []}".to_owned()),
         ("/npm/a", "{\"name\": \"a\", \"versions\": {}}".to_owned()),
         ("/crates/aa/aa/aaaa", line),
         ("/fedora/repodata/repomd.xml", repomd),
@@ -259,7 +262,7 @@ fn an_index_that_is_none_is_refused_through_the_forward_door() {
     let proxy = proxy(&site);
     let config = format!("{{\"dl\":\"{}/crates\"}}", site.url());
     let config = ("/crates/config.json", config);
-    let checked = indexes().into_iter().skip(1).take(3).chain([config]);
+    let checked = indexes().into_iter().skip(1).take(6).chain([config]);
     for (path, document) in checked {
         let url = format!("{}{}", site.url(), there(path));
         let answers = || {
@@ -289,4 +292,45 @@ fn an_index_that_is_none_is_refused_through_the_forward_door() {
             std::fs::remove_file(proxy.packages().blobs().path(&digest)).unwrap();
         }
     }
+}
+
+/// What is asked of an interface is asked anew each time, whatever lifetime its answer names.
+#[test]
+fn an_interface_is_never_stored() {
+    let origin = crate::support::Origin::fixed(
+        "cache-control: public, max-age=600\r\nlast-modified: Sun, 01 Nov 2020 00:00:00 GMT\r\n",
+        "{\"objects\":",
+    );
+    let settings = format!(
+        "[pkgcache]\nheuristic-freshness = true\n[pkgcache.upstream]\nnpm = {{ url = \"{}\", kind = \"npm\" }}\n",
+        origin.url()
+    );
+    let proxy = Proxy::set(&settings, &[]);
+    for path in ["/npm/-/v1/search?text=a", "/npm/-/all", "/npm/-/package/a/dist-tags"] {
+        for _ in 0..2 {
+            // It is nobody's index, so whatever it is goes to the client.
+            proxy.get(path).is(200, "fwd=request", "{\"objects\":");
+        }
+        assert_eq!(origin.count("GET", path.strip_prefix("/npm").unwrap()), 2, "{path}");
+    }
+    nothing_is_kept(&proxy);
+}
+
+/// All links of the list of projects lead to pages of the mount.
+#[test]
+fn the_list_of_all_projects_stays_on_the_mount() {
+    let site = Site::new();
+    let proxy = proxy(&site);
+    let list = format!(
+        "<!DOCTYPE html><a href=\"/simple/a/\">a</a><a href=\"{}/simple/b/\">b</a><a href=\"https://e.example/c/\">c</a>",
+        site.url()
+    );
+    site.put_with("/simple/", "content-type: text/html", list);
+    let html = proxy.ask("GET", "/pypi/", "accept: text/html");
+    let links: Vec<_> =
+        html.text().split("href=\"").skip(1).map(|it| it.split('"').next().unwrap()).collect();
+    assert_eq!(links, ["/pypi/a/", "/pypi/b/"], "{html:?}");
+    let json = proxy.ask("GET", "/pypi/", "accept: application/vnd.pypi.simple.v1+json");
+    assert_eq!(json.json()["projects"], serde_json::json!([{"name": "a"}, {"name": "b"}]));
+    assert_eq!(proxy.ask("GET", "/pypi/", "accept: image/png").status, 406);
 }
