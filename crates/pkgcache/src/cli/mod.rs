@@ -201,7 +201,7 @@ enum Job {
         /// The upstream's own URL, or a path of this server
         url: String,
     },
-    /// Read every stored body and compare it with its digest
+    /// Read every stored body and compare it with its digest, and with what its index announced
     ///
     /// Names what is damaged, takes it out of the store, and exits 3; after that, all is sound.
     Verify,

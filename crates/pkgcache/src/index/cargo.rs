@@ -10,7 +10,7 @@ use crate::ecosystem::table::{Said, Voucher};
 use crate::ecosystem::{Asked, Class, cargo};
 use crate::index::document::{self, Document};
 use crate::index::named;
-use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched, whole};
+use crate::index::ruled::{Known, Plan, base, beside, names, pinned, ruled, vouched, whole};
 use crate::proxy::lookup::Lookup;
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
@@ -29,7 +29,7 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
 /// A crate that is asked for where the upstream has it: its index file says what it has to be.
 async fn under_its_own_name(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     let Some((path, name)) = names(asked) else {
-        return Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None))));
+        return pinned(lookup, "its address does not say which index file names it");
     };
     let Some(asking) = beside(&lookup, path, HeaderMap::new()) else {
         return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
@@ -44,7 +44,7 @@ async fn under_its_own_name(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -
     };
     match table.and_then(|table| table.get(name)) {
         Some(said) => vouched(lookup, said, Level::Indexed),
-        None => Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None)))),
+        None => pinned(lookup, "its index file cannot be had, or does not name it"),
     }
 }
 

@@ -46,6 +46,13 @@ pub(super) fn unnamed(lookup: &Lookup, text: String) -> Plan {
     Plan::refused(StatusCode::NOT_FOUND, text)
 }
 
+/// The lookup of a file that nobody vouches for, and why that is so.
+pub(super) fn pinned(lookup: Lookup, why: &'static str) -> Plan {
+    let mut lookup = ruled(lookup, Known::File(Level::Pinned, None));
+    lookup.ruling.unvouched = Some(why);
+    Plan::Lookup(Box::new(lookup))
+}
+
 /// The ruling of a class of which nothing else is known.
 pub(super) fn plain(class: Class) -> Known {
     match class {
@@ -87,17 +94,18 @@ pub(super) fn ruled(mut lookup: Lookup, known: Known) -> Lookup {
         }
         Known::File(level, expected) => {
             let adopts = lookup.target.kind != Ecosystem::Oci;
-            Ruling { freshness, expected, level, adopts, stale, ..Ruling::default() }
+            let unvouched = expected.is_none().then_some("no index says what a file of this kind has to be");
+            Ruling { freshness, expected, level, adopts, stale, unvouched, ..Ruling::default() }
         }
-        Known::Interface => Ruling { passes: true, ..Ruling::default() },
-        Known::Nothing => Ruling::default(),
+        Known::Interface | Known::Nothing => Ruling { freshness, ..Ruling::default() },
     };
     lookup
 }
 
 fn freshness(ttl: &Lifetimes, known: Known) -> Freshness {
     let lifetime = match known {
-        Known::Interface | Known::Nothing => return Freshness::Http,
+        Known::Interface => return Freshness::Never,
+        Known::Nothing => return Freshness::Http,
         Known::File(_, Some(_)) => return Freshness::Forever,
         Known::Index => ttl.index,
         Known::Tag => ttl.tag,
@@ -134,8 +142,10 @@ pub(super) fn vouched(mut lookup: Lookup, said: Said, level: Level) -> Plan {
         lookup.key = cache::key(&lookup.target, &lookup.headers);
     }
     let expected = voucher.checksum.map(|checksum| Expected { checksum, size: voucher.size });
-    let level = if expected.is_some() { level } else { Level::Pinned };
-    Plan::Lookup(Box::new(ruled(lookup, Known::File(level, expected))))
+    match expected {
+        Some(_) => Plan::Lookup(Box::new(ruled(lookup, Known::File(level, expected)))),
+        None => pinned(lookup, "its index names it without a SHA-512, SHA-256 or SHA-1"),
+    }
 }
 
 /// Where a client that sent this `Host` reaches this program.

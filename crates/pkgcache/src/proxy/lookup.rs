@@ -155,7 +155,7 @@ impl Lookup {
     /// does so whatever the client says.
     fn decide(&self, answer: &Answer, wishes: &Wishes) -> Reuse {
         match self.ruling.freshness {
-            Freshness::Http => {
+            Freshness::Http | Freshness::Never => {
                 let lifetime = answer.lifetime(self.target.heuristic);
                 reuse::decide(&answer.policy, wishes, lifetime, answer.age(cache::now()))
             }
@@ -471,7 +471,8 @@ impl Lookup {
 
     /// Whether nothing that is stored may be an answer, whatever becomes of the request.
     pub(super) fn passes_the_store(&self) -> bool {
-        let reads = matches!(self.method, Method::GET | Method::HEAD) && !self.ruling.passes;
+        let reads =
+            matches!(self.method, Method::GET | Method::HEAD) && self.ruling.freshness != Freshness::Never;
         if !self.ruling.is_http() {
             return !reads;
         }
