@@ -136,7 +136,8 @@ enum Job {
     /// clients are cached. Where another `run` serves this store already, that server is used.
     ///
     /// Exit code: the command's; 126 or 127 where it cannot be started. On stderr stands what
-    /// could not be served, and in a line what was saved.
+    /// could not be served, and in a line what was saved. Where the store cannot be used, the
+    /// command runs without the cache, with a warning; with `--offline` that is an error.
     Run(Box<RunArgs>),
     /// Print the indexes that this machine's package clients use, as a part of larder.toml
     ///
@@ -374,7 +375,7 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
             };
             let options = doors::completed(args.serve.options()?.or(set()?), &environment, &mut tell)?;
             let config = options.config(&environment.folder)?;
-            let store = Store::open_or_create(&store)?;
+            let store = Store::open_or_create(&store);
             run::run(args, config, &environment, store, cli.common.quiet)?
         }
         Job::Serve(args) => {

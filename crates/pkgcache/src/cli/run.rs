@@ -18,10 +18,11 @@ use miette::Result;
 use pkgcache::clients::Role;
 use pkgcache::clients::pointers::Here;
 use pkgcache::{Config, Control, Ecosystem, Error, NotServed, Server};
+use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, getpgrp, kill_process, umask};
-use storekit::Store;
 use storekit::files::replace::{self, Durability};
-use tokio::process::Child;
+use storekit::{Store, printable};
+use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use toolkit::{Environment, Outcome, output};
@@ -101,12 +102,12 @@ const SOON: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Runs the command. Its exit code is ours; 126 and 127 as a shell has them, where it cannot be
-/// started.
+/// started. Where there can be no cache, it runs without one, unless that is to be asked alone.
 pub(crate) fn run(
     args: &RunArgs,
     config: Config,
     environment: &Environment,
-    store: Store,
+    store: storekit::Result<Store>,
     quiet: bool,
 ) -> Result<Outcome> {
     let users = process::keep_to_ourselves();
@@ -114,8 +115,12 @@ pub(crate) fn run(
     let outcome = runtime.block_on(async {
         let machine = Machine::this(environment);
         let config = with_links(process::fitted(config), &machine, environment);
-        let booth = args.record.as_ref().map(|_| Booth::open(&store, &args.name)).transpose()?;
-        let place = Place::take(args, config, store.clone()).await?;
+        let is_offline = config.offline;
+        let (store, booth, place) = match begin(args, config, store).await {
+            Ok(begun) => begun,
+            Err(error) if is_offline => return Err(error),
+            Err(error) => return without_cache(args, &error, users, quiet).await,
+        };
         let url = booth.as_ref().map_or_else(|| place.url(), Booth::url);
         let mut here = doors::here(&place.config, &url, &machine, environment);
         if !args.only.is_empty() {
@@ -139,7 +144,7 @@ pub(crate) fn run(
         let config = place.config.clone();
         let serving = place.serve(before);
         let recording = booth.map(|booth| Recording::begin(booth, serving.controls.clone(), config, store));
-        let ended = follow(&mut child, &mut heard).await;
+        let status = follow(&mut child, &mut heard).await;
         let patience = if heard.was_any { Duration::ZERO } else { PATIENCE };
         let record = match recording {
             Some(recording) => Some(recording.end(patience).await),
@@ -161,10 +166,44 @@ pub(crate) fn run(
             }
             output::say(&format!("pkgcache: {}", tally.line()));
         }
-        Ok(code(ended.map_err(|source| Error::System { doing: "follow the command", source })?))
+        ended(status)
     });
     runtime.shutdown_timeout(process::LAST);
     outcome
+}
+
+/// The store, the command's own address where it has one, and the cache.
+async fn begin(
+    args: &RunArgs,
+    config: Config,
+    store: storekit::Result<Store>,
+) -> Result<(Store, Option<Booth>, Place)> {
+    let store = store?;
+    let booth = args.record.as_ref().map(|_| Booth::open(&store, &args.name)).transpose()?;
+    let place = Place::take(args, config, store.clone()).await?;
+    Ok((store, booth, place))
+}
+
+/// The command as it would run by itself: a cache that cannot be had fails no build.
+async fn without_cache(args: &RunArgs, error: &miette::Report, users: Mode, quiet: bool) -> Result<Outcome> {
+    if !quiet {
+        let why: Vec<_> = error.chain().map(ToString::to_string).collect();
+        let why = why.join(": ");
+        output::say(&format!("pkgcache: warning: the command runs without the cache: {}", printable(&why)));
+    }
+    let mut heard = listen()?;
+    let Some((program, words)) = args.command.split_first() else { return Ok(Outcome::No) };
+    let ours = umask(users);
+    let child = Command::new(program).args(words).spawn();
+    umask(ours);
+    match child {
+        Err(error) => Ok(not_started(&args.command, &error)),
+        Ok(mut child) => ended(follow(&mut child, &mut heard).await),
+    }
+}
+
+fn ended(status: io::Result<ExitStatus>) -> Result<Outcome> {
+    Ok(code(status.map_err(|source| Error::System { doing: "follow the command", source })?))
 }
 
 /// Clients that are set to ask no index, such as cargo with vendored crates, are not led to one.

@@ -20,6 +20,7 @@ mod parents;
 mod patience;
 mod quick;
 mod records;
+mod running;
 mod safety;
 mod servers;
 mod storage;
