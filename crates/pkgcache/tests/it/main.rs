@@ -8,6 +8,7 @@ mod caching;
 mod commands;
 mod crash;
 mod doors;
+mod forms;
 mod head;
 mod indexes;
 mod integrity;
