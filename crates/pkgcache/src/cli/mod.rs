@@ -77,7 +77,9 @@ enum Job {
     /// it is another; indexes lead clients back to the mount. `keyring` checks the signature of
     /// apt's releases and of dnf's `repomd.xml`. `keep-links` leaves npm the upstream's own URLs of
     /// tarballs, whose host it replaces by itself. Registries answer at `/v2/HOST/NAME`, at
-    /// `/v2/NAME?ns=HOST`, and the default one at `/v2/NAME`; only pulls are mirrored.
+    /// `/v2/NAME?ns=HOST`, and the default one at `/v2/NAME`; only pulls are mirrored. Addresses of
+    /// this server, in indexes and in challenges of registries, have the `Host` that the client
+    /// named, and `https` where a server in front says `X-Forwarded-Proto: https`.
     ///
     /// Any other answer says how long it is fresh. If it does not, the upstream is asked each time
     /// whether it still holds, for it may be an index that has changed; `heuristic-freshness`

@@ -29,7 +29,7 @@ use crate::ecosystem::{Class, Ecosystem};
 use crate::proxy::lookup::Lookup;
 use crate::store::recent_targets::Place;
 
-pub(crate) use self::ruled::{Plan, as_class};
+pub(crate) use self::ruled::{Plan, as_class, here};
 
 /// What else is known of a request.
 #[derive(Clone, Copy, Debug)]

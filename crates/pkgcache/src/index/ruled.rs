@@ -1,6 +1,6 @@
 //! A lookup with what holds for it, and other lookups that one needs.
 
-use http::header::{HOST, HeaderValue};
+use http::header::{HOST, HeaderName};
 use http::{HeaderMap, Response, StatusCode, Uri};
 use storekit::Level;
 
@@ -148,21 +148,28 @@ pub(super) fn vouched(mut lookup: Lookup, said: Said, level: Level) -> Plan {
     }
 }
 
-/// Where a client that sent this `Host` reaches this program.
-pub(super) fn here(config: &Config, host: Option<&HeaderValue>) -> String {
-    let host = host.and_then(|value| value.to_str().ok());
+/// What a server in front of this one, which ends TLS, says of a request.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Where a client that sent these headers reaches this program. They are the client's own word: an
+/// answer that depends on them is for nobody else.
+pub(crate) fn here(config: &Config, headers: &HeaderMap) -> String {
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_https = text(&FORWARDED_PROTO).is_some_and(|it| it.trim().eq_ignore_ascii_case("https"));
+    let host = text(&HOST);
     let plain = |host: &&str| {
         !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
     };
     let listens = config.listen.to_string();
-    format!("http://{}", host.filter(plain).unwrap_or(&listens))
+    let scheme = if is_https { "https" } else { "http" };
+    format!("{scheme}://{}", host.filter(plain).unwrap_or(&listens))
 }
 
 /// The addresses on both sides of the mount that was asked through; `None` in the forward mode,
 /// where nothing is written anew.
 pub(super) fn base(lookup: &Lookup) -> Option<Base> {
     let mount = lookup.target.mount.as_deref()?;
-    let here = here(&lookup.config, lookup.headers.get(HOST));
+    let here = here(&lookup.config, &lookup.headers);
     let mount = if mount.is_empty() { String::new() } else { format!("/{mount}") };
     Some(Base { here, mount, upstream: lookup.target.upstream.clone(), keeps_links: false })
 }

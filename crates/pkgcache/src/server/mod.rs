@@ -418,11 +418,11 @@ impl Client {
         config: Arc<Config>,
         request: Request<Incoming>,
     ) -> (Response<Body>, meter::Result) {
-        let host = request.headers().get(http::header::HOST).cloned();
         let is_registry = registry_path(&config, request.uri()).is_some();
+        let here = is_registry.then(|| index::here(&config, request.headers()));
         let (mut response, result) = self.proxy(Arc::clone(&config), request).await;
-        if is_registry && response.status() == StatusCode::UNAUTHORIZED {
-            login::challenge(&config, host.as_ref(), response.headers_mut());
+        if let Some(here) = here.filter(|_| response.status() == StatusCode::UNAUTHORIZED) {
+            login::challenge(&here, response.headers_mut());
         }
         (response, result)
     }

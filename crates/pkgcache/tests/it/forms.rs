@@ -76,3 +76,35 @@ fn what_was_chosen_for_lack_of_lists_is_not_for_others() {
     proxy.ask("GET", TAG, &accept(&[MANIFEST])).is(200, "offline", &document);
     assert_eq!(proxy.ask("GET", TAG, &accept(&[INDEX, MANIFEST])).status, 504);
 }
+
+/// A server in front of this one that ends TLS says so.
+#[test]
+fn addresses_of_this_server_are_those_by_which_a_client_came() {
+    let (site, _) = registry(MANIFEST);
+    site.put_with(
+        "/npm/a",
+        "content-type: application/json",
+        "{\"name\":\"a\",\"versions\":{\"1.0.0\":{\"name\":\"a\",\"version\":\"1.0.0\",\"dist\":{\"tarball\":\"https://x.example/a.tgz\"}}}}",
+    );
+    let settings = format!(
+        "[pkgcache.upstream]\n\"/\" = {{ url = \"{0}\", kind = \"oci\" }}\nnpm = {{ url = \"{0}/npm\", kind = \"npm\" }}\n",
+        site.url()
+    );
+    let proxy = Proxy::set(&settings, &[]);
+    // As these tests name it in their requests.
+    let (here, there) = ("http://x", "https://x");
+    for (fields, url) in [
+        ("", here),
+        ("x-forwarded-proto: https", there),
+        ("x-forwarded-proto: HTTPS", there),
+        ("x-forwarded-proto: javascript", here),
+        ("", here),
+    ] {
+        let greeting = proxy.ask("GET", "/v2/", fields);
+        let realm = format!("Bearer realm=\"{url}/v2/token\",service=\"pkgcache\"");
+        assert_eq!((greeting.status, greeting.header("www-authenticate")), (401, Some(realm.as_str())));
+        let packument = proxy.ask("GET", "/npm/a", fields).json();
+        let tarball = &packument["versions"]["1.0.0"]["dist"]["tarball"];
+        assert_eq!(*tarball, format!("{url}/npm/a/-/a-1.0.0.tgz"), "{fields}");
+    }
+}

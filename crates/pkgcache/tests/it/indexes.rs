@@ -334,3 +334,19 @@ fn the_list_of_all_projects_stays_on_the_mount() {
     assert_eq!(json.json()["projects"], serde_json::json!([{"name": "a"}, {"name": "b"}]));
     assert_eq!(proxy.ask("GET", "/pypi/", "accept: image/png").status, 406);
 }
+
+/// Without a keyring nobody here knows that somebody changed it; apt does, and says so.
+#[test]
+fn a_release_that_was_changed_is_had_anew_after_a_refresh() {
+    let site = Site::new();
+    let settings =
+        format!("[pkgcache.upstream]\ndebian = {{ url = \"{}/debian\", kind = \"apt\" }}\n", site.url());
+    let proxy = Proxy::set(&settings, &[]);
+    site.put(RELEASE, release(OTHER));
+    proxy.get(RELEASE).is(200, "stored", &release(OTHER));
+    proxy.kept(1);
+    site.put(RELEASE, release(EMPTY));
+    proxy.get(RELEASE).is(200, "hit", &release(OTHER));
+    proxy.command(&["refresh", &format!("{}{RELEASE}", site.url())]).ok();
+    proxy.get(RELEASE).is(200, "", &release(EMPTY));
+}
