@@ -60,9 +60,10 @@ enum Job {
     /// Serve as a caching proxy
     ///
     /// As a reverse proxy for the mounted upstreams (`http://127.0.0.1:3144/NAME/…`), and as a
-    /// forward proxy (`http_proxy=http://127.0.0.1:3144`) for the allowed hosts. Prints its URL
-    /// when it answers. `/healthz` says `ok`, `/metrics` has the counts in the text form of
-    /// Prometheus. Upstreams with TLS are checked against the system's authorities, or those in
+    /// forward proxy (`http_proxy=http://127.0.0.1:3144`) for these and for the allowed hosts.
+    /// Prints its URL when it answers. `/healthz` says `ok`, `/metrics` has the counts in the text
+    /// form of Prometheus. Upstreams with TLS are checked against the system's authorities, or
+    /// those in
     /// `SSL_CERT_FILE`.
     ///
     /// SIGTERM (and Ctrl-C) ends it: no new connections are taken, idle ones are closed, and the
