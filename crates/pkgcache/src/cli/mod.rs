@@ -139,7 +139,8 @@ enum Job {
     /// clients are cached. Where another `run` serves this store already, that server is used.
     ///
     /// Exit code: the command's; 126 or 127 where it cannot be started. On stderr stands what
-    /// could not be served, and in a line what was saved. Where the store cannot be used, the
+    /// could not be served, and in a line what was saved; where another one's server is used, what
+    /// other commands took of it meanwhile is in both. Where the store cannot be used, the
     /// command runs without the cache, with a warning; with `--offline` that is an error.
     Run(Box<RunArgs>),
     /// Print the indexes that this machine's package clients use, as a part of larder.toml

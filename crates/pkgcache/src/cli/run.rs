@@ -29,7 +29,7 @@ use toolkit::{Environment, Outcome, output};
 
 use crate::cli::ServeArgs;
 use crate::cli::instance::{self, Instance};
-use crate::cli::lobby::Lobby;
+use crate::cli::lobby::{Ear, Lobby};
 use crate::cli::machine::Machine;
 use crate::cli::process::{self, Process};
 use crate::cli::record::{self, Booth, Recording};
@@ -96,6 +96,8 @@ impl Led {
 
 /// What was begun when the command has ended: so long a download may take to be stored.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Another process tells what it could not serve within this time, even after a signal.
+const LEAST: Duration = Duration::from_secs(1);
 /// Another process that has the store's lock answers within this time.
 const SOON: Duration = Duration::from_secs(10);
 /// Between two looks for that.
@@ -143,6 +145,8 @@ pub(crate) fn run(
         };
         let config = place.config.clone();
         let serving = place.serve(before);
+        // With an address of its own, what it took is known by itself.
+        let shares = !serving.is_own && args.record.is_none();
         let recording = booth.map(|booth| Recording::begin(booth, serving.controls.clone(), config, store));
         let status = follow(&mut child, &mut heard).await;
         let patience = if heard.was_any { Duration::ZERO } else { PATIENCE };
@@ -164,7 +168,8 @@ pub(crate) fn run(
             for line in tally::refused_lines(&refused) {
                 output::say(&line);
             }
-            output::say(&format!("pkgcache: {}", tally.line()));
+            let others = if shares { ", with what other commands took meanwhile" } else { "" };
+            output::say(&format!("pkgcache: {}{others}", tally.line()));
         }
         ended(status)
     });
@@ -294,6 +299,8 @@ struct Place {
     server: Option<Server>,
     /// Where it is lent addresses, where it serves the store.
     lobby: Option<Lobby>,
+    /// What another process that serves cannot serve.
+    ear: Option<Ear>,
 }
 
 impl Place {
@@ -312,7 +319,12 @@ impl Place {
             match running(&instance).await {
                 Some(note) if note.settings == settings => {
                     config.listen.set_port(note.port);
-                    return Ok(Self { config, store, instance: Some(instance), server: None, lobby: None });
+                    let ear = match &note.lobby {
+                        Some(lobby) => Ear::open(lobby).await.ok(),
+                        None => None,
+                    };
+                    let instance = Some(instance);
+                    return Ok(Self { config, store, instance, server: None, lobby: None, ear });
                 }
                 // With other upstreams it is of no use here.
                 Some(_) => break,
@@ -326,7 +338,7 @@ impl Place {
     async fn bind(config: Config, store: Store, instance: Option<Instance>) -> Result<Self> {
         let server = start(&config, &store).await?;
         let config = Config { listen: server.address()?, ..config };
-        Ok(Self { config, store, instance, server: Some(server), lobby: None })
+        Ok(Self { config, store, instance, server: Some(server), lobby: None, ear: None })
     }
 
     async fn on_own_port(instance: Instance, mut config: Config, store: Store) -> Result<Self> {
@@ -337,7 +349,8 @@ impl Place {
                 Ok(server) => {
                     let lobby = Lobby::open().ok();
                     instance.write(port, settings, lobby.as_ref().map(|it| it.name().to_owned()))?;
-                    return Ok(Self { config, store, instance: Some(instance), server: Some(server), lobby });
+                    let (instance, server) = (Some(instance), Some(server));
+                    return Ok(Self { config, store, instance, server, lobby, ear: None });
                 }
                 Err(Error::Listen { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -359,15 +372,15 @@ impl Place {
     /// Serves from now on, or stands by to do so.
     fn serve(self, before: Tally) -> Serving {
         let url = self.url();
-        let Self { config, store, instance, server, lobby } = self;
+        let Self { config, store, instance, server, lobby, ear } = self;
         let (told, tells) = tokio::sync::watch::channel(None);
         if let Some(server) = server {
             told.send_replace(Some(server.control()));
             let running = tokio::spawn(serve(server, lobby));
-            return Serving { url, before, instance, controls: tells, running, is_own: true };
+            return Serving { url, before, instance, controls: tells, running, ear: None, is_own: true };
         }
         let running = tokio::spawn(stand_by(config, store, instance, told));
-        Serving { url, before, instance: None, controls: tells, running, is_own: false }
+        Serving { url, before, instance: None, controls: tells, running, ear, is_own: false }
     }
 }
 
@@ -446,6 +459,7 @@ struct Serving {
     instance: Option<Instance>,
     controls: tokio::sync::watch::Receiver<Option<Control>>,
     running: tokio::task::JoinHandle<()>,
+    ear: Option<Ear>,
     /// Whether it was this process from the beginning.
     is_own: bool,
 }
@@ -455,10 +469,14 @@ impl Serving {
     /// serve. What was begun is waited for no longer than `patience`.
     async fn end(self, patience: Duration) -> (Tally, NotServed) {
         let after = tally(self.url).await;
+        let refused = match self.ear {
+            Some(ear) => ear.told(patience.max(LEAST)).await,
+            None => NotServed::default(),
+        };
         let control = self.controls.borrow().clone();
         let Some(control) = control else {
             self.running.abort();
-            return (after.since(self.before), NotServed::default());
+            return (after.since(self.before), refused);
         };
         control.stop();
         // Whoever waits for the lock may have it now.
@@ -466,6 +484,6 @@ impl Serving {
         let _ = tokio::time::timeout(patience, self.running).await;
         // One that began later counted from nothing.
         let tally = if self.is_own { after.since(self.before) } else { after };
-        (tally, control.not_served())
+        (tally, refused.and(control.not_served()))
     }
 }

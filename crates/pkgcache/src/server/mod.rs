@@ -76,6 +76,18 @@ impl Control {
         self.cache.refusals.all()
     }
 
+    /// How much could not be served until now, for [`Self::not_served_since`].
+    #[must_use]
+    pub fn not_served_count(&self) -> u64 {
+        self.cache.refusals.count()
+    }
+
+    /// What could not be served since there was so much.
+    #[must_use]
+    pub fn not_served_since(&self, count: u64) -> NotServed {
+        self.cache.refusals.since(count)
+    }
+
     /// Ends when the server is told to stop.
     pub async fn stopped(&self) {
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
