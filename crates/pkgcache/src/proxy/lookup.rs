@@ -23,6 +23,7 @@ use crate::response::flight::{Flight, Growing, Stage};
 use crate::response::reply::{Question, own, reply};
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
+pub(crate) use crate::rules::cache_status::UPSTREAM_FAILED;
 use crate::rules::cache_status::{CacheStatus, Forward};
 use crate::rules::merge::take_cookies;
 use crate::rules::request::{self, Wishes};
@@ -36,9 +37,6 @@ const NEGOTIATING: [&str; 3] = ["accept", "accept-encoding", "accept-language"];
 
 /// Files up to this size are fetched whole for a part of them: 32 MiB.
 const WHOLE: u64 = 32 << 20;
-
-/// What `Cache-Status` says where the upstream gave no usable answer.
-pub(crate) const UPSTREAM_FAILED: &str = "upstream-failed";
 
 /// What it says where nothing is stored, and no upstream may be asked.
 pub(crate) const NOT_STORED: &str = "not-stored";

@@ -36,7 +36,7 @@ use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
 use crate::proxy::tunnel;
 use crate::response::body::Body;
 use crate::response::location;
-use crate::response::reply::{Reason, own};
+use crate::response::reply::{Reason, for_yarn_classic, is_yarn_classic, own};
 use crate::rules::cache_status::{CACHE_STATUS, CacheStatus, Forward};
 use crate::rules::{hop, max_forwards};
 use crate::server::drain::drain;
@@ -298,6 +298,7 @@ impl Client {
         let refused = stands_in(request.headers()).then(|| self.wire.refused()).flatten();
         let mut line = self.line(request.method(), request.uri());
         let (old, asked) = (request.version() == http::Version::HTTP_10, request.uri().clone());
+        let is_classic = is_yarn_classic(request.headers());
         let (slot, refused) = (tunnel::Slot::default(), refused.as_ref());
         let (mut response, result) = match refused {
             Some(Refused { refusal, .. }) => self.refuse(refusal.status, refusal.reason),
@@ -312,6 +313,9 @@ impl Client {
             let asked = asked.to_string();
             let place = asked.split('?').next().unwrap_or_default();
             let reason = reason.replace(&asked, place);
+            if is_classic {
+                response = for_yarn_classic(response, &reason);
+            }
             self.cache.refusals.note(if names_it { reason } else { format!("{place}: {reason}") });
         }
         if let (Some(line), Some(refused)) = (&mut line, refused) {

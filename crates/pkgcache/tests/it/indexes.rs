@@ -350,3 +350,25 @@ fn a_release_that_was_changed_is_had_anew_after_a_refresh() {
     proxy.command(&["refresh", &format!("{}{RELEASE}", site.url())]).ok();
     proxy.get(RELEASE).is(200, "", &release(EMPTY));
 }
+
+/// It shows no other refusal than this.
+#[test]
+fn yarn_1_is_told_in_the_way_that_it_shows() {
+    let site = Site::new();
+    let proxy = proxy(&site);
+    let yarn = "user-agent: yarn/1.22.22 npm/? node/v20.0.0 linux x64";
+    site.put("/npm/a", "<!DOCTYPE html>\n");
+    let refused = proxy.ask("GET", "/npm/a", yarn);
+    assert_eq!((refused.status, refused.header("content-type")), (424, Some("application/json")));
+    assert!(refused.json()["error"].as_str().unwrap().contains("/npm/a cannot be used: "), "{refused:?}");
+    // Others get what says more of the reason, and yarn 1 what has it try again.
+    for agent in ["yarn/4.18.1 npm/?", "yarn/10.0", "npm/11.0.0"] {
+        assert_eq!(proxy.ask("GET", "/npm/a", &format!("user-agent: {agent}")).status, 502, "{agent}");
+    }
+    site.unplug();
+    assert_eq!(proxy.ask("GET", "/npm/b", yarn).status, 502);
+    let proxy = proxy.again(&["--offline"]);
+    let missing = proxy.ask("GET", "/npm/b", yarn);
+    assert!(missing.status == 424 && missing.json()["error"].as_str().unwrap().contains("is offline"));
+    assert_eq!(proxy.ask("GET", "/npm/b", "").status, 504);
+}
