@@ -74,7 +74,8 @@ pub struct Found {
     pub proxy: Option<String>,
     /// What could not be found out or cannot be cached, and why.
     pub notes: Vec<String>,
-    /// Hosts that clients ask through a proxy, and that are no indexes: those with lists of servers.
+    /// Hosts that clients ask through a proxy, and that are no indexes: those with lists of
+    /// servers.
     pub lists: BTreeSet<String>,
     /// Clients whose default is set, and is nothing that can be cached: a folder, a git repository.
     pub elsewhere: BTreeSet<Ecosystem>,

@@ -24,8 +24,8 @@ struct Fault {
     problem: String,
 }
 
-/// Reads every stored body through, and compares it with its digest and with what its index announced.
-/// What is damaged is named and taken out of the store, so that it is fetched anew.
+/// Reads every stored body through, and compares it with its digest and with what its index
+/// announced. What is damaged is named and taken out of the store, so that it is fetched anew.
 ///
 /// # Errors
 /// [`Error::Damaged`], after all were read; else the first body or entry that could not be read,
