@@ -141,7 +141,8 @@ impl Cache {
     }
 
     /// Deletes a body that was refused, unless an entry has it. One task does it for all: it reads
-    /// all entries, so they are left in peace for a while after it.
+    /// all entries once, and then those that changed, so they are left in peace for a while after
+    /// it.
     pub(crate) fn sweep(self: &Arc<Self>, body: Digest) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.bodies.insert(body);
@@ -151,12 +152,21 @@ impl Cache {
     }
 
     async fn sweep_all(self: Arc<Self>) {
+        let mut known = None;
         while let Some(bodies) = self.next_to_sweep() {
             let (cache, begun) = (Arc::clone(&self), Instant::now());
-            let work = move || cache.shelf.discard(&cache.store, &bodies);
-            if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
-                let why = explained(&error);
-                self.outside.warning(&format!("a body that was refused stays until a collection: {why}"));
+            let mut needed = known.take().unwrap_or_else(|| self.shelf.needed());
+            let work = move || {
+                cache.shelf.discard(&cache.store, &bodies, &mut needed)?;
+                Ok::<_, crate::error::Error>(needed)
+            };
+            match tokio::task::spawn_blocking(work).await {
+                Ok(Ok(needed)) => known = Some(needed),
+                Ok(Err(error)) => {
+                    let why = explained(&error);
+                    self.outside.warning(&format!("a body that was refused stays until a collection: {why}"));
+                }
+                Err(_) => {}
             }
             tokio::time::sleep(begun.elapsed() * PEACE).await;
         }

@@ -12,6 +12,8 @@ mod cache;
 pub mod clients;
 pub mod commands;
 mod config;
+#[cfg(test)]
+mod damaged;
 mod ecosystem;
 mod error;
 mod fetch;

@@ -189,7 +189,6 @@ pub(crate) fn yarn_classic(world: &World, place: &str, words: &[&str], registry:
 }
 
 impl Client for YarnClassic {
-    const SHOWS_REASONS: bool = false;
     const PARTS: &'static [Part] = &[Part::Node, Part::YarnClassic];
 
     fn world() -> World {

@@ -4,8 +4,9 @@
 //!
 //! An abstract socket whose name is in `packages/server.toml`. A command passes its listening
 //! socket over (`SCM_RIGHTS`) and is told `ok`. When it sends anything more, or closes its side, or
-//! the server ends, it gets what came in, as a [`Record`] in JSON. Only processes of the same user
-//! are heard.
+//! the server ends, it gets what came in, as a [`Record`] in JSON. One that passes nothing over but
+//! the byte `n` is told in the same way what the server could not serve meanwhile, as
+//! [`NotServed`]. Only processes of the same user are heard.
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read};
@@ -16,7 +17,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{self as unix, SocketAddr};
 use std::time::Duration;
 
-use pkgcache::{Control, Record};
+use pkgcache::{Control, NotServed, Record};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -30,6 +31,8 @@ use tokio::time::timeout;
 const TAKEN: &[u8; 3] = b"ok\n";
 /// What is sent along with a socket: something has to be.
 const LENT: &[u8; 1] = b"l";
+/// What is sent by one that lends nothing.
+const LISTENS: &[u8; 1] = b"n";
 /// The server answers within this time.
 const SOON: Duration = Duration::from_secs(2);
 /// What was begun has this time to be stored.
@@ -92,7 +95,8 @@ async fn host(mut stream: UnixStream, control: Control) {
     if !stream.peer_cred().is_ok_and(|peer| peer.uid() == ours) {
         return;
     }
-    let Ok(Ok(listener)) = timeout(SOON, received(&stream)).await else { return };
+    let Ok(Ok(lent)) = timeout(SOON, received(&stream)).await else { return };
+    let Some(listener) = lent else { return tell(stream, control).await };
     let Ok(entrance) = control.entrance(listener) else { return };
     if stream.write_all(TAKEN).await.is_err() {
         return;
@@ -109,18 +113,35 @@ async fn host(mut stream: UnixStream, control: Control) {
     let _ = stream.shutdown().await;
 }
 
-async fn received(stream: &UnixStream) -> io::Result<TcpListener> {
+/// What the server could not serve while the command ran.
+async fn tell(mut stream: UnixStream, control: Control) {
+    let before = control.not_served_count();
+    if stream.write_all(TAKEN).await.is_err() {
+        return;
+    }
+    let mut more = [0];
+    tokio::select! {
+        _ = stream.read(&mut more) => {}
+        () = control.stopped() => {}
+    }
+    let text = serde_json::to_vec(&control.not_served_since(before)).unwrap_or_default();
+    let _ = stream.write_all(&text).await;
+    let _ = stream.shutdown().await;
+}
+
+/// The address that is lent; `None` from one that lends nothing.
+async fn received(stream: &UnixStream) -> io::Result<Option<TcpListener>> {
     loop {
         stream.readable().await?;
         match stream.try_io(Interest::READABLE, || receive(stream.as_fd())) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            received => return received.map(TcpListener::from),
+            received => return Ok(received?.map(TcpListener::from)),
         }
     }
 }
 
-/// The socket that was passed over.
-fn receive(from: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+/// The socket that was passed over; `None` from one that lends nothing.
+fn receive(from: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut passed = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
@@ -132,7 +153,10 @@ fn receive(from: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         _ => None,
     });
     let socket = sockets.next().and_then(|mut sockets| sockets.next());
-    socket.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no socket was passed over"))
+    if socket.is_none() && byte != *LISTENS {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "no socket was passed over"));
+    }
+    Ok(socket)
 }
 
 /// An address that the process that serves has been lent.
@@ -140,6 +164,45 @@ fn receive(from: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 pub(crate) struct Loan {
     stream: UnixStream,
     said: Vec<u8>,
+}
+
+/// A word with the process that serves: what it cannot serve from now on.
+#[derive(Debug)]
+pub(crate) struct Ear(UnixStream);
+
+impl Ear {
+    /// From now on.
+    ///
+    /// # Errors
+    /// Nobody is there, or it is of an earlier version.
+    pub(crate) async fn open(lobby: &str) -> io::Result<Self> {
+        let stream = unix::UnixStream::connect_addr(&address(lobby)?)?;
+        stream.set_nonblocking(true)?;
+        let mut stream = UnixStream::from_std(stream)?;
+        stream.write_all(LISTENS).await?;
+        taken(&mut stream).await?;
+        Ok(Self(stream))
+    }
+
+    /// What there was, if that is told within the time.
+    pub(crate) async fn told(self, patience: Duration) -> NotServed {
+        let Self(mut stream) = self;
+        // One that has ended has told already.
+        let _ = stream.write_all(LISTENS).await;
+        let mut said = Vec::new();
+        let mut capped = stream.take(CAP);
+        let _ = timeout(patience, capped.read_to_end(&mut said)).await;
+        serde_json::from_slice(&said).unwrap_or_default()
+    }
+}
+
+async fn taken(stream: &mut UnixStream) -> io::Result<()> {
+    let mut answer = [0; TAKEN.len()];
+    timeout(SOON, stream.read_exact(&mut answer)).await??;
+    if answer == *TAKEN {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "another answer than ours"))
 }
 
 impl Loan {
@@ -152,11 +215,7 @@ impl Loan {
         pass(stream.as_fd(), listener.as_fd())?;
         stream.set_nonblocking(true)?;
         let mut stream = UnixStream::from_std(stream)?;
-        let mut answer = [0; TAKEN.len()];
-        timeout(SOON, stream.read_exact(&mut answer)).await??;
-        if answer != *TAKEN {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "another answer than ours"));
-        }
+        taken(&mut stream).await?;
         Ok(Self { stream, said: Vec::new() })
     }
 
@@ -198,8 +257,11 @@ mod tests {
         let lent = TcpListener::bind("127.0.0.1:0").unwrap();
         let (one, other) = UnixStream::pair().unwrap();
         pass(one.as_fd(), lent.as_fd()).unwrap();
-        let taken = received(&other).await.unwrap();
+        let taken = received(&other).await.unwrap().unwrap();
         assert_eq!(taken.local_addr().unwrap(), lent.local_addr().unwrap());
+        one.writable().await.unwrap();
+        one.try_write(LISTENS).unwrap();
+        assert!(received(&other).await.unwrap().is_none());
         // What is no socket at all leads to an error, and to nothing else.
         one.writable().await.unwrap();
         one.try_write(b"x").unwrap();

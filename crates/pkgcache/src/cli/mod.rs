@@ -60,9 +60,10 @@ enum Job {
     /// Serve as a caching proxy
     ///
     /// As a reverse proxy for the mounted upstreams (`http://127.0.0.1:3144/NAME/…`), and as a
-    /// forward proxy (`http_proxy=http://127.0.0.1:3144`) for the allowed hosts. Prints its URL
-    /// when it answers. `/healthz` says `ok`, `/metrics` has the counts in the text form of
-    /// Prometheus. Upstreams with TLS are checked against the system's authorities, or those in
+    /// forward proxy (`http_proxy=http://127.0.0.1:3144`) for these and for the allowed hosts.
+    /// Prints its URL when it answers. `/healthz` says `ok`, `/metrics` has the counts in the text
+    /// form of Prometheus. Upstreams with TLS are checked against the system's authorities, or
+    /// those in
     /// `SSL_CERT_FILE`.
     ///
     /// SIGTERM (and Ctrl-C) ends it: no new connections are taken, idle ones are closed, and the
@@ -77,7 +78,9 @@ enum Job {
     /// it is another; indexes lead clients back to the mount. `keyring` checks the signature of
     /// apt's releases and of dnf's `repomd.xml`. `keep-links` leaves npm the upstream's own URLs of
     /// tarballs, whose host it replaces by itself. Registries answer at `/v2/HOST/NAME`, at
-    /// `/v2/NAME?ns=HOST`, and the default one at `/v2/NAME`; only pulls are mirrored.
+    /// `/v2/NAME?ns=HOST`, and the default one at `/v2/NAME`; only pulls are mirrored. Addresses of
+    /// this server, in indexes and in challenges of registries, have the `Host` that the client
+    /// named, and `https` where a server in front says `X-Forwarded-Proto: https`.
     ///
     /// Any other answer says how long it is fresh. If it does not, the upstream is asked each time
     /// whether it still holds, for it may be an index that has changed; `heuristic-freshness`
@@ -136,7 +139,9 @@ enum Job {
     /// clients are cached. Where another `run` serves this store already, that server is used.
     ///
     /// Exit code: the command's; 126 or 127 where it cannot be started. On stderr stands what
-    /// could not be served, and in a line what was saved.
+    /// could not be served, and in a line what was saved; where another one's server is used, what
+    /// other commands took of it meanwhile is in both. Where the store cannot be used, the
+    /// command runs without the cache, with a warning; with `--offline` that is an error.
     Run(Box<RunArgs>),
     /// Print the indexes that this machine's package clients use, as a part of larder.toml
     ///
@@ -201,7 +206,7 @@ enum Job {
         /// The upstream's own URL, or a path of this server
         url: String,
     },
-    /// Read every stored body and compare it with its digest
+    /// Read every stored body and compare it with its digest, and with what its index announced
     ///
     /// Names what is damaged, takes it out of the store, and exits 3; after that, all is sound.
     Verify,
@@ -374,7 +379,7 @@ pub(crate) fn run(cli: &Cli) -> miette::Result<Outcome> {
             };
             let options = doors::completed(args.serve.options()?.or(set()?), &environment, &mut tell)?;
             let config = options.config(&environment.folder)?;
-            let store = Store::open_or_create(&store)?;
+            let store = Store::open_or_create(&store);
             run::run(args, config, &environment, store, cli.common.quiet)?
         }
         Job::Serve(args) => {

@@ -18,17 +18,18 @@ use miette::Result;
 use pkgcache::clients::Role;
 use pkgcache::clients::pointers::Here;
 use pkgcache::{Config, Control, Ecosystem, Error, NotServed, Server};
+use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, getpgrp, kill_process, umask};
-use storekit::Store;
 use storekit::files::replace::{self, Durability};
-use tokio::process::Child;
+use storekit::{Store, printable};
+use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use toolkit::{Environment, Outcome, output};
 
 use crate::cli::ServeArgs;
 use crate::cli::instance::{self, Instance};
-use crate::cli::lobby::Lobby;
+use crate::cli::lobby::{Ear, Lobby};
 use crate::cli::machine::Machine;
 use crate::cli::process::{self, Process};
 use crate::cli::record::{self, Booth, Recording};
@@ -95,18 +96,20 @@ impl Led {
 
 /// What was begun when the command has ended: so long a download may take to be stored.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Another process tells what it could not serve within this time, even after a signal.
+const LEAST: Duration = Duration::from_secs(1);
 /// Another process that has the store's lock answers within this time.
 const SOON: Duration = Duration::from_secs(10);
 /// Between two looks for that.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Runs the command. Its exit code is ours; 126 and 127 as a shell has them, where it cannot be
-/// started.
+/// started. Where there can be no cache, it runs without one, unless that is to be asked alone.
 pub(crate) fn run(
     args: &RunArgs,
     config: Config,
     environment: &Environment,
-    store: Store,
+    store: storekit::Result<Store>,
     quiet: bool,
 ) -> Result<Outcome> {
     let users = process::keep_to_ourselves();
@@ -114,8 +117,12 @@ pub(crate) fn run(
     let outcome = runtime.block_on(async {
         let machine = Machine::this(environment);
         let config = with_links(process::fitted(config), &machine, environment);
-        let booth = args.record.as_ref().map(|_| Booth::open(&store, &args.name)).transpose()?;
-        let place = Place::take(args, config, store.clone()).await?;
+        let is_offline = config.offline;
+        let (store, booth, place) = match begin(args, config, store).await {
+            Ok(begun) => begun,
+            Err(error) if is_offline => return Err(error),
+            Err(error) => return without_cache(args, &error, users, quiet).await,
+        };
         let url = booth.as_ref().map_or_else(|| place.url(), Booth::url);
         let mut here = doors::here(&place.config, &url, &machine, environment);
         if !args.only.is_empty() {
@@ -138,8 +145,10 @@ pub(crate) fn run(
         };
         let config = place.config.clone();
         let serving = place.serve(before);
+        // With an address of its own, what it took is known by itself.
+        let shares = !serving.is_own && args.record.is_none();
         let recording = booth.map(|booth| Recording::begin(booth, serving.controls.clone(), config, store));
-        let ended = follow(&mut child, &mut heard).await;
+        let status = follow(&mut child, &mut heard).await;
         let patience = if heard.was_any { Duration::ZERO } else { PATIENCE };
         let record = match recording {
             Some(recording) => Some(recording.end(patience).await),
@@ -159,12 +168,47 @@ pub(crate) fn run(
             for line in tally::refused_lines(&refused) {
                 output::say(&line);
             }
-            output::say(&format!("pkgcache: {}", tally.line()));
+            let others = if shares { ", with what other commands took meanwhile" } else { "" };
+            output::say(&format!("pkgcache: {}{others}", tally.line()));
         }
-        Ok(code(ended.map_err(|source| Error::System { doing: "follow the command", source })?))
+        ended(status)
     });
     runtime.shutdown_timeout(process::LAST);
     outcome
+}
+
+/// The store, the command's own address where it has one, and the cache.
+async fn begin(
+    args: &RunArgs,
+    config: Config,
+    store: storekit::Result<Store>,
+) -> Result<(Store, Option<Booth>, Place)> {
+    let store = store?;
+    let booth = args.record.as_ref().map(|_| Booth::open(&store, &args.name)).transpose()?;
+    let place = Place::take(args, config, store.clone()).await?;
+    Ok((store, booth, place))
+}
+
+/// The command as it would run by itself: a cache that cannot be had fails no build.
+async fn without_cache(args: &RunArgs, error: &miette::Report, users: Mode, quiet: bool) -> Result<Outcome> {
+    if !quiet {
+        let why: Vec<_> = error.chain().map(ToString::to_string).collect();
+        let why = why.join(": ");
+        output::say(&format!("pkgcache: warning: the command runs without the cache: {}", printable(&why)));
+    }
+    let mut heard = listen()?;
+    let Some((program, words)) = args.command.split_first() else { return Ok(Outcome::No) };
+    let ours = umask(users);
+    let child = Command::new(program).args(words).spawn();
+    umask(ours);
+    match child {
+        Err(error) => Ok(not_started(&args.command, &error)),
+        Ok(mut child) => ended(follow(&mut child, &mut heard).await),
+    }
+}
+
+fn ended(status: io::Result<ExitStatus>) -> Result<Outcome> {
+    Ok(code(status.map_err(|source| Error::System { doing: "follow the command", source })?))
 }
 
 /// Clients that are set to ask no index, such as cargo with vendored crates, are not led to one.
@@ -255,6 +299,8 @@ struct Place {
     server: Option<Server>,
     /// Where it is lent addresses, where it serves the store.
     lobby: Option<Lobby>,
+    /// What another process that serves cannot serve.
+    ear: Option<Ear>,
 }
 
 impl Place {
@@ -273,7 +319,12 @@ impl Place {
             match running(&instance).await {
                 Some(note) if note.settings == settings => {
                     config.listen.set_port(note.port);
-                    return Ok(Self { config, store, instance: Some(instance), server: None, lobby: None });
+                    let ear = match &note.lobby {
+                        Some(lobby) => Ear::open(lobby).await.ok(),
+                        None => None,
+                    };
+                    let instance = Some(instance);
+                    return Ok(Self { config, store, instance, server: None, lobby: None, ear });
                 }
                 // With other upstreams it is of no use here.
                 Some(_) => break,
@@ -287,7 +338,7 @@ impl Place {
     async fn bind(config: Config, store: Store, instance: Option<Instance>) -> Result<Self> {
         let server = start(&config, &store).await?;
         let config = Config { listen: server.address()?, ..config };
-        Ok(Self { config, store, instance, server: Some(server), lobby: None })
+        Ok(Self { config, store, instance, server: Some(server), lobby: None, ear: None })
     }
 
     async fn on_own_port(instance: Instance, mut config: Config, store: Store) -> Result<Self> {
@@ -298,7 +349,8 @@ impl Place {
                 Ok(server) => {
                     let lobby = Lobby::open().ok();
                     instance.write(port, settings, lobby.as_ref().map(|it| it.name().to_owned()))?;
-                    return Ok(Self { config, store, instance: Some(instance), server: Some(server), lobby });
+                    let (instance, server) = (Some(instance), Some(server));
+                    return Ok(Self { config, store, instance, server, lobby, ear: None });
                 }
                 Err(Error::Listen { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -320,15 +372,15 @@ impl Place {
     /// Serves from now on, or stands by to do so.
     fn serve(self, before: Tally) -> Serving {
         let url = self.url();
-        let Self { config, store, instance, server, lobby } = self;
+        let Self { config, store, instance, server, lobby, ear } = self;
         let (told, tells) = tokio::sync::watch::channel(None);
         if let Some(server) = server {
             told.send_replace(Some(server.control()));
             let running = tokio::spawn(serve(server, lobby));
-            return Serving { url, before, instance, controls: tells, running, is_own: true };
+            return Serving { url, before, instance, controls: tells, running, ear: None, is_own: true };
         }
         let running = tokio::spawn(stand_by(config, store, instance, told));
-        Serving { url, before, instance: None, controls: tells, running, is_own: false }
+        Serving { url, before, instance: None, controls: tells, running, ear, is_own: false }
     }
 }
 
@@ -407,6 +459,7 @@ struct Serving {
     instance: Option<Instance>,
     controls: tokio::sync::watch::Receiver<Option<Control>>,
     running: tokio::task::JoinHandle<()>,
+    ear: Option<Ear>,
     /// Whether it was this process from the beginning.
     is_own: bool,
 }
@@ -416,10 +469,14 @@ impl Serving {
     /// serve. What was begun is waited for no longer than `patience`.
     async fn end(self, patience: Duration) -> (Tally, NotServed) {
         let after = tally(self.url).await;
+        let refused = match self.ear {
+            Some(ear) => ear.told(patience.max(LEAST)).await,
+            None => NotServed::default(),
+        };
         let control = self.controls.borrow().clone();
         let Some(control) = control else {
             self.running.abort();
-            return (after.since(self.before), NotServed::default());
+            return (after.since(self.before), refused);
         };
         control.stop();
         // Whoever waits for the lock may have it now.
@@ -427,6 +484,6 @@ impl Serving {
         let _ = tokio::time::timeout(patience, self.running).await;
         // One that began later counted from nothing.
         let tally = if self.is_own { after.since(self.before) } else { after };
-        (tally, control.not_served())
+        (tally, refused.and(control.not_served()))
     }
 }

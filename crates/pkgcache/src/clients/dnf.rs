@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use crate::clients::{Ecosystem, Found, Role, Text, ini};
+use crate::clients::{Ecosystem, Found, Role, Text, address, ini};
 
 /// Whether dnf reads a file of this name in its folders of repositories.
 #[must_use]
@@ -16,7 +16,8 @@ pub fn is_repo(name: &str) -> bool {
 }
 
 /// What dnf uses by these files, of which `settings` are dnf.conf and its like: their proxy and the
-/// repositories in them count, too.
+/// repositories in them count, too. Where their lists of servers are is told: they are asked for
+/// through the proxy, like repositories with `http:`.
 #[must_use]
 pub fn dnf(settings: &[Text], repositories: &[Text]) -> Found {
     let mut found = Found::default();
@@ -95,7 +96,12 @@ fn repository(found: &mut Found, section: &Section, from: &str) {
     }
     let has_own = section.get("username").is_some_and(|name| !name.is_empty());
     found.indexes.iter_mut().skip(before).for_each(|index| index.has_credentials |= has_own);
-    let list = ["metalink", "mirrorlist"].into_iter().find(|name| section.get(name).is_some());
+    let lists = ["metalink", "mirrorlist"];
+    for url in lists.iter().filter_map(|name| section.get(name)).filter(|url| url.starts_with("http://")) {
+        // A variable in the server's name is the client's to put in.
+        found.lists.extend(fixed(url).and_then(|url| Some(address::Address::read(&url)?.url)));
+    }
+    let list = lists.into_iter().find(|name| section.get(name).is_some());
     if let (None, Some(list)) = (section.bases().next(), list) {
         found.note(format!(
             "{from}: `{}` has its servers from a {list}, so it is not cached: write a `baseurl` in its place",
@@ -214,6 +220,12 @@ mod tests {
                 "a.repo: `list` has its servers from a mirrorlist, so it is not cached: write a `baseurl` in its place",
                 "a.repo: the server of `host` has a variable in its name, so it is not cached",
             ]
+        );
+        assert!(found.lists.is_empty(), "what is asked for by https goes past the proxy: {:?}", found.lists);
+        let lists = dnf(&[], &[text("a.repo", &REPO.replace("https://m", "http://u:p@m"))]).lists;
+        assert_eq!(
+            lists.into_iter().collect::<Vec<_>>(),
+            ["http://m.example/list", "http://m.example/metalink"]
         );
         assert_eq!(proxy(main).as_deref(), Some("http://p.example:1/"));
         assert_eq!(proxy("[main]\nproxy=_none_\n[a]\nproxy=http://x/\n"), None);

@@ -13,6 +13,8 @@ pub mod check;
 pub mod dnf;
 pub mod forms;
 mod ini;
+#[cfg(test)]
+mod mutated;
 pub mod npm;
 pub mod plan;
 pub mod pointers;
@@ -72,6 +74,9 @@ pub struct Found {
     pub proxy: Option<String>,
     /// What could not be found out or cannot be cached, and why.
     pub notes: Vec<String>,
+    /// Hosts that clients ask through a proxy, and that are no indexes: those with lists of
+    /// servers.
+    pub lists: BTreeSet<String>,
     /// Clients whose default is set, and is nothing that can be cached: a folder, a git repository.
     pub elsewhere: BTreeSet<Ecosystem>,
 }
@@ -88,6 +93,7 @@ impl Found {
     pub fn add(&mut self, other: Self) {
         self.indexes.extend(other.indexes);
         other.notes.into_iter().for_each(|note| self.note(note));
+        self.lists.extend(other.lists);
         self.elsewhere.extend(other.elsewhere);
         self.proxy = self.proxy.take().or(other.proxy);
     }

@@ -98,13 +98,20 @@ fn unquoted(text: &str) -> &str {
 
 /// The text with `${NAME}` replaced; a name that is not set stays as it is, as with npm.
 fn expanded(text: &str, environment: &Environment) -> String {
-    let Some((before, rest)) = text.split_once("${") else { return text.to_owned() };
-    let Some((name, after)) = rest.split_once('}') else { return text.to_owned() };
-    let (plain, fallback) =
-        name.split_once('-').map_or((name.trim_end_matches('?'), None), |(a, b)| (a, Some(b)));
-    let value = environment.variables.get(plain).map(String::as_str).or(fallback);
-    let value = value.map_or_else(|| format!("${{{name}}}"), str::to_owned);
-    format!("{before}{value}{}", expanded(after, environment))
+    let (mut written, mut left) = (String::new(), text);
+    while let Some((before, rest)) = left.split_once("${") {
+        let Some((name, after)) = rest.split_once('}') else { break };
+        let (plain, fallback) =
+            name.split_once('-').map_or((name.trim_end_matches('?'), None), |(a, b)| (a, Some(b)));
+        let value = environment.variables.get(plain).map(String::as_str).or(fallback);
+        written.push_str(before);
+        match value {
+            Some(value) => written.push_str(value),
+            None => written.extend(["${", name, "}"]),
+        }
+        left = after;
+    }
+    written + left
 }
 
 /// The registry that `npm config get registry` prints.
@@ -169,6 +176,14 @@ mod tests {
             list(&[("NPM_CONFIG_USERCONFIG", "/u"), ("npm_config_prefix", "/opt")]),
             ["/etc/npmrc", "/opt/etc/npmrc", "/u", "/srv/.npmrc"]
         );
+    }
+
+    #[test]
+    fn a_value_may_have_any_number_of_names() {
+        let set = environment(&[("A", "b"), ("SELF", "${SELF}")]);
+        let many = "${A}".repeat(200_000);
+        assert_eq!(expanded(&many, &set), "b".repeat(200_000));
+        assert_eq!(expanded("x${NO}y${A?}${NO-d}${SELF}${", &set), "x${NO}ybd${SELF}${");
     }
 
     #[test]

@@ -62,7 +62,8 @@ impl Plan {
             .collect();
         mounts.sort_by(|one, other| one.name.cmp(&other.name));
         let by_proxy = mounts.iter().map(|it| &it.index).filter(|it| is_by_proxy(it));
-        let allow: BTreeSet<_> = by_proxy.map(|it| host_rule(&it.url)).collect();
+        let lists = found.lists.iter().map(|url| host_rule(url));
+        let allow: BTreeSet<_> = by_proxy.map(|it| host_rule(&it.url)).chain(lists).collect();
         let mut named: BTreeMap<String, Named> = BTreeMap::new();
         for index in registries {
             let Role::Named(name) = &index.role else { continue };
@@ -127,7 +128,11 @@ impl Plan {
             let kinds = [Ecosystem::Apt, Ecosystem::Dnf].into_iter();
             let is_of =
                 |kind| self.mounts.iter().any(|it| it.index.ecosystem == kind && is_by_proxy(&it.index));
-            let names: Vec<_> = kinds.filter(|kind| is_of(*kind)).map(Ecosystem::name).collect();
+            let mut names: Vec<_> = kinds.filter(|kind| is_of(*kind)).map(Ecosystem::name).collect();
+            if names.is_empty() {
+                // It has nothing but lists of servers.
+                names.push(Ecosystem::Dnf.name());
+            }
             let _ = match names.as_slice() {
                 [one] => writeln!(own, "# {one} asks for its http sources through the proxy."),
                 all => writeln!(own, "# {} ask for their http sources through the proxy.", all.join(" and ")),

@@ -43,7 +43,7 @@ pub fn built_in(said: &str) -> Option<Found> {
     let mut found = Found::default();
     let root = format!("https://{}/", address::authority(&address::Address::read(server)?.url));
     found.index(Ecosystem::Oci, Role::Named(name.to_owned()), &root, OWN);
-    Some(found).filter(|found| !name.is_empty() && !found.indexes.is_empty())
+    Some(found).filter(|found| is_name(name) && !found.indexes.is_empty())
 }
 
 /// Whether nothing but docker itself names the registry: no setting, no login, and no mirror that
@@ -73,7 +73,13 @@ pub fn logins(file: &Text) -> Found {
 }
 
 fn is_registry(host: &str) -> bool {
-    host.contains(['.', ':']) || host == "localhost"
+    (host.contains(['.', ':']) || host == "localhost") && is_name(host)
+}
+
+/// Whether a registry may be called so: a host, with its port where there is one.
+fn is_name(host: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    !host.is_empty() && host.bytes().all(good)
 }
 
 fn registry(found: &mut Found, host: &str, scheme: &str, from: &str) {
@@ -123,7 +129,7 @@ pub fn podman(files: &[Text]) -> Found {
 pub fn containerd(name: &str, file: &Text) -> Found {
     let mut found = Found::default();
     let document = found.toml(file);
-    if name == "_default" {
+    if name == "_default" || !is_name(name) {
         return found;
     }
     let server = text_at(&document, &["server"]).map_or_else(|| format!("https://{name}/"), str::to_owned);
@@ -156,7 +162,9 @@ mod tests {
         );
         let own = built_in("own.example https://index.own.example/v1/\n").unwrap();
         assert_eq!(lines(&own), ["own.example https://index.own.example/ (docker's built-in default)"]);
-        assert!(built_in("\n").is_none() && built_in(" https://x.example/").is_none());
+        for said in ["\n", " https://x.example/", "a\u{1b}.example https://x.example/"] {
+            assert!(built_in(said).is_none(), "{said}");
+        }
     }
 
     #[test]
@@ -212,6 +220,8 @@ mod tests {
         let found = containerd("name.example", &text("hosts.toml", hosts));
         assert_eq!(lines(&found), ["name.example https://real.example/ (hosts.toml)"]);
         assert_eq!(found.notes.len(), 1);
-        assert!(containerd("_default", &text("hosts.toml", "")).indexes.is_empty());
+        for name in ["_default", "a b.example", "a.example\nb", ""] {
+            assert!(containerd(name, &text("hosts.toml", "")).indexes.is_empty(), "{name}");
+        }
     }
 }

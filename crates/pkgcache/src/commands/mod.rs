@@ -2,18 +2,16 @@
 
 mod change;
 mod selection;
+mod verify;
 mod why;
 
-use std::collections::HashMap;
 use std::io::Write;
 use std::time::SystemTime;
 
-use camino::Utf8Path;
 use jiff::Timestamp;
 use serde::Serialize;
 use storekit::error::At;
 use storekit::{ByteSize, Checksum, Digest, FoundPackage, Level, PackageEntry, StoredResponse, printable};
-use toolkit::words::count;
 use toolkit::{Outcome, output};
 
 use crate::cache;
@@ -23,6 +21,7 @@ use crate::response::stored_head::Answer;
 pub use change::{refresh, rm};
 pub use selection::{By, Selection};
 use selection::{Sum, Sums};
+pub use verify::verify;
 pub use why::why;
 
 /// Where a command writes, and in which form.
@@ -226,69 +225,6 @@ fn each(
     Ok(any)
 }
 
-/// What is wrong with a stored URL.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct Fault {
-    url: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    digest: Option<Digest>,
-    problem: String,
-}
-
-/// Reads every stored body through. What is damaged is named and taken out of the store, so that it
-/// is fetched anew.
-///
-/// # Errors
-/// [`Error::Damaged`], after all were read; else the first body or entry that could not be read,
-/// with a warning for each. That damage cannot be taken out is a warning.
-pub fn verify(packages: &storekit::Packages, console: &mut Console<'_>) -> Result<Outcome> {
-    let blobs = packages.blobs();
-    let mut known: HashMap<Digest, Option<String>> = HashMap::new();
-    let (mut all, mut count, mut unread) = (0, 0, None);
-    packages.each(&mut |found: FoundPackage| {
-        let checked = found.entry.map_err(Error::from).and_then(|entry| {
-            let bad = faults(&mut known, &blobs, &entry)?;
-            let mended = take_out(packages, &entry, &bad, found.used);
-            let faults: Vec<_> = bad.into_iter().map(|(_, fault)| fault).collect();
-            Ok((entry.responses.len() as u64, faults, mended))
-        });
-        let (responses, faults, mended) = match checked {
-            Ok(checked) => checked,
-            Err(Error::Store(error)) if error.is_corrupt() => {
-                (1, vec![unreadable(&found.path, &error)], remove(&found.path))
-            }
-            // Another release's, or not to be had now: not damaged.
-            Err(error) => {
-                console.warn(&error);
-                unread.get_or_insert(error);
-                return Ok(());
-            }
-        };
-        (all, count) = (all + responses, count + faults.len() as u64);
-        faults.iter().try_for_each(|fault| print_fault(fault, console)).map_err(Error::Output)?;
-        if let Err(error) = mended {
-            console.warn(&error);
-        }
-        Ok::<_, Error>(())
-    })?;
-    console.out.flush().map_err(Error::Output)?;
-    match unread {
-        _ if count > 0 => Err(Error::Damaged { count, all }),
-        Some(error) => Err(error),
-        None => sound(all, known.len() as u64, console),
-    }
-}
-
-fn sound(responses: u64, bodies: u64, console: &mut Console<'_>) -> Result<Outcome> {
-    if !console.quiet && !console.json {
-        let responses = count(responses, "response");
-        let bodies = count(bodies, "body");
-        writeln!(console.out, "{responses}, {bodies}: all sound").map_err(Error::Output)?;
-    }
-    Ok(Outcome::Yes)
-}
-
 impl Console<'_> {
     fn say(&mut self, message: &str) {
         if !self.quiet {
@@ -303,45 +239,6 @@ impl Console<'_> {
     }
 }
 
-fn unreadable(path: &Utf8Path, error: &storekit::Error) -> Fault {
-    Fault { url: path.to_string(), digest: None, problem: error.to_string() }
-}
-
-fn remove(path: &Utf8Path) -> Result<()> {
-    Ok(std::fs::remove_file(path).at("remove", path)?)
-}
-
-/// The responses that are not sound, with what is wrong.
-fn faults(
-    known: &mut HashMap<Digest, Option<String>>,
-    blobs: &storekit::Blobs,
-    entry: &PackageEntry,
-) -> Result<Vec<(StoredResponse, Fault)>> {
-    let mut faults = Vec::new();
-    for stored in &entry.responses {
-        if let Some(fault) = fault(known, blobs, &entry.key.url, stored)? {
-            faults.push((stored.clone(), fault));
-        }
-    }
-    Ok(faults)
-}
-
-/// Takes the responses out of the entry as it stands by now. That is not a use of it: it stays as
-/// old as it was.
-fn take_out(
-    packages: &storekit::Packages,
-    entry: &PackageEntry,
-    bad: &[(StoredResponse, Fault)],
-    used: SystemTime,
-) -> Result<()> {
-    if bad.is_empty() {
-        return Ok(());
-    }
-    let Some(mut standing) = packages.get(&entry.key)? else { return Ok(()) };
-    standing.responses.retain(|it| !bad.iter().any(|(stored, _)| stored == it));
-    put_unused(packages, &standing, used)
-}
-
 /// Writes the entry, which stays as old as it was.
 fn put_unused(packages: &storekit::Packages, entry: &PackageEntry, used: SystemTime) -> Result<()> {
     packages.put(entry, &[])?;
@@ -352,40 +249,4 @@ fn put_unused(packages: &storekit::Packages, entry: &PackageEntry, used: SystemT
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(storekit::Error::io("stamp", path, error).into()),
     }
-}
-
-fn fault(
-    known: &mut HashMap<Digest, Option<String>>,
-    blobs: &storekit::Blobs,
-    url: &str,
-    stored: &StoredResponse,
-) -> Result<Option<Fault>> {
-    let digest = stored.digest;
-    let problem = match known.get(&digest) {
-        Some(problem) => problem.clone(),
-        None => known.entry(digest).or_insert(damage(blobs, &digest)?).clone(),
-    };
-    let problem = problem.or_else(|| wrong_size(blobs, stored));
-    Ok(problem.map(|problem| Fault { url: url.to_owned(), digest: Some(digest), problem }))
-}
-
-/// What is wrong with the body. One that cannot be read is not damaged.
-fn damage(blobs: &storekit::Blobs, digest: &Digest) -> Result<Option<String>> {
-    match blobs.verify(digest) {
-        Err(error) if error.is_corrupt() => Ok(Some(error.to_string())),
-        verified => Ok(verified.map(|()| None)?),
-    }
-}
-
-fn wrong_size(blobs: &storekit::Blobs, stored: &StoredResponse) -> Option<String> {
-    let size = std::fs::metadata(blobs.path(&stored.digest)).ok()?.len();
-    let problem = || format!("the body has {size} bytes, and its entry says {}", stored.size);
-    (size != stored.size).then(problem)
-}
-
-fn print_fault(fault: &Fault, console: &mut Console<'_>) -> std::io::Result<()> {
-    if console.json {
-        return output::json_line(console.out, fault);
-    }
-    writeln!(console.out, "{}: {}", printable(&fault.url), printable(&fault.problem))
 }

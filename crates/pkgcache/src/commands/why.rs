@@ -52,6 +52,9 @@ struct Why {
     expected: Option<Checksum>,
     /// Who says so.
     level: Level,
+    /// Why nobody vouches for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unvouched: Option<&'static str>,
     /// The index that names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     named_by: Option<String>,
@@ -163,6 +166,7 @@ async fn explain(cache: &Arc<Cache>, asked: &Uri) -> Why {
         set_by,
         expected: planned.ruling.expected.map(|it| it.checksum),
         level: planned.ruling.level,
+        unvouched: planned.ruling.unvouched,
         named_by,
         stored: stored.map(|it| it.shown),
         next,
@@ -232,6 +236,7 @@ fn rule(planned: &Lookup, class: Class, config: &Config) -> (String, Option<Stri
     let Ruling { freshness, expected, .. } = &planned.ruling;
     let ttl = &planned.target.ttl;
     let lifetime = match (freshness, expected, class) {
+        (Freshness::Never, ..) => return ("never: it is an interface".to_owned(), None),
         (Freshness::Http, ..) => return ("as long as HTTP's rules say".to_owned(), None),
         (_, Some(_), _) => return ("for ever: it cannot change".to_owned(), None),
         (.., Class::Index) => ttl.index,
@@ -276,6 +281,9 @@ impl Why {
         }
         if let Some(expected) = &self.expected {
             line("expected", &format!("{expected} ({})", self.level.name()))?;
+        }
+        if let Some(why) = self.unvouched {
+            line("expected", &format!("nothing ({}): {why}", self.level.name()))?;
         }
         if let Some(index) = &self.named_by {
             line("named by", index)?;

@@ -82,10 +82,12 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(NoTarget::Malformed("credentials in a URL"));
     }
-    if !config.forward.hosts.allow(host, port) {
+    let url = normal(uri).ok_or(NoTarget::Malformed("the URL is not valid here"))?;
+    // What can be had by a mount is to be had by its own address, too.
+    let is_mounted = config.upstreams.iter().any(|it| path_below(&it.url, &url).is_some());
+    if !is_mounted && !config.forward.hosts.allow(host, port) {
         return Err(NoTarget::Forbidden(format!("`{host}:{port}` is not in `allow` of [pkgcache]")));
     }
-    let url = normal(uri).ok_or(NoTarget::Malformed("the URL is not valid here"))?;
     let known = known(config, &url);
     Ok(Target {
         source: if port == 80 { host.to_owned() } else { format!("{host}:{port}") },
@@ -98,7 +100,9 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
         below: known.below,
         upstream: known.upstream,
         url,
-        private: config.allow_private || config.forward.hosts.name_address(host, port),
+        private: config.allow_private
+            || config.forward.hosts.name_address(host, port)
+            || (is_mounted && is_address(host)),
         heuristic: config.heuristic_freshness,
         keep_cookies: config.keep_cookies,
         ..Target::default()

@@ -12,6 +12,8 @@ pub(crate) enum Freshness {
     /// For as long as HTTP's rules say.
     #[default]
     Http,
+    /// Not at all, whatever lifetime it names: it is an interface, and passes the store.
+    Never,
     /// For so many seconds, whatever it and the client say.
     For(i64),
     /// For ever: it cannot change.
@@ -53,13 +55,15 @@ pub(crate) struct Ruling {
     /// Whether it is an index: for one, an upstream that has it no more is one that fails, and no
     /// answer may be larger than [`LARGEST_INDEX`].
     pub(crate) is_index: bool,
+    /// Why nobody vouches for a file that has a name for ever.
+    pub(crate) unvouched: Option<&'static str>,
 }
 
 impl Ruling {
     /// Whether HTTP's rules alone hold.
     #[must_use]
     pub(crate) fn is_http(&self) -> bool {
-        self.freshness == Freshness::Http
+        matches!(self.freshness, Freshness::Http | Freshness::Never)
     }
 
     /// The size in bytes beyond which no answer is taken.

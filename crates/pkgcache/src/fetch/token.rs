@@ -129,13 +129,19 @@ impl Identity {
             return None;
         }
         let body = Limited::new(response.into_body(), CAP).collect().await.ok()?.to_bytes();
-        let given: Given = serde_json::from_slice(&body).ok()?;
-        let text = given.text.or(given.by_another_name).filter(|text| !text.is_empty())?;
-        let mut value = HeaderValue::from_str(&format!("Bearer {text}")).ok()?;
-        value.set_sensitive(true);
-        let lasts = given.expires_in.unwrap_or(USUAL).clamp(0, 86_400);
-        Some((value, cache::now() + (lasts - MARGIN).max(1)))
+        let (value, lasts) = given(&body)?;
+        Some((value, cache::now() + lasts))
     }
+}
+
+/// The token in an answer, as it is sent, and for how many seconds it is used.
+fn given(body: &[u8]) -> Option<(HeaderValue, i64)> {
+    let given: Given = serde_json::from_slice(body).ok()?;
+    let text = given.text.or(given.by_another_name).filter(|text| !text.is_empty())?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {text}")).ok()?;
+    value.set_sensitive(true);
+    let lasts = given.expires_in.unwrap_or(USUAL).clamp(0, 86_400);
+    Some((value, (lasts - MARGIN).max(1)))
 }
 
 fn is_basic(value: &HeaderValue) -> bool {
@@ -214,6 +220,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damaged;
 
     #[test]
     fn a_challenge_says_where_tokens_are_given() {
@@ -234,5 +241,28 @@ mod tests {
         for realm in ["file:///etc/passwd", "x", "http://u:p@a/"] {
             assert!(Challenge { realm: realm.to_owned(), ..Challenge::default() }.url().is_none(), "{realm}");
         }
+    }
+
+    #[test]
+    fn a_damaged_challenge_names_an_address_that_can_be_asked_or_none() {
+        let text = "Bearer realm=\"https://auth.example/token?x=1\",service=\"r.example\", scope=\"repository:a/b:pull\"";
+        damaged::each_text(text, |text| {
+            if let Some(url) = Challenge::parse(text).and_then(|it| it.url()) {
+                assert!(matches!(url.scheme_str(), Some("http" | "https")), "{url}");
+                assert!(url.authority().is_some_and(|it| !it.as_str().contains('@')), "{url}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_damaged_answer_gives_a_token_that_can_be_sent_or_none() {
+        let answer = "{\"token\":\"abc.def\",\"access_token\":\"ghi\",\"expires_in\":300,\"issued_at\":\"2026-11-01T00:00:00Z\"}";
+        let (value, lasts) = given(answer.as_bytes()).unwrap();
+        assert_eq!((value.to_str().unwrap(), lasts, value.is_sensitive()), ("Bearer abc.def", 290, true));
+        damaged::each(answer, |damaged| {
+            if let Some((value, lasts)) = given(damaged) {
+                assert!(value.as_bytes().starts_with(b"Bearer ") && (1..86_400).contains(&lasts));
+            }
+        });
     }
 }

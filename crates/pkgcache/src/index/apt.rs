@@ -16,7 +16,7 @@ use crate::ecosystem::ruling::Expected;
 use crate::ecosystem::table::Table;
 use crate::ecosystem::{Asked, BadIndex, Class};
 use crate::index::document::{self, Document};
-use crate::index::ruled::{self, Known, Plan, plain, ruled, unnamed, vouched, whole};
+use crate::index::ruled::{self, Known, Plan, pinned, plain, ruled, unnamed, vouched, whole};
 use crate::known::repositories::{Packages, Vouched};
 use crate::proxy::lookup::Lookup;
 use crate::response::stored_head::Answer;
@@ -282,7 +282,10 @@ async fn package(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
             }
         }
     }
-    Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None))))
+    pinned(
+        lookup,
+        "no list of packages that is stored here, and packed with xz, gzip or zstd or not, names it",
+    )
 }
 
 /// What a stored index of packages says; `None` where it is not stored.

@@ -10,7 +10,7 @@ use crate::ecosystem::table::{Said, Voucher};
 use crate::ecosystem::{Asked, Class, cargo};
 use crate::index::document::{self, Document};
 use crate::index::named;
-use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched, whole};
+use crate::index::ruled::{Known, Plan, base, beside, names, pinned, ruled, vouched, whole};
 use crate::proxy::lookup::Lookup;
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
@@ -29,7 +29,7 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
 /// A crate that is asked for where the upstream has it: its index file says what it has to be.
 async fn under_its_own_name(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     let Some((path, name)) = names(asked) else {
-        return Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None))));
+        return pinned(lookup, "its address does not say which index file names it");
     };
     let Some(asking) = beside(&lookup, path, HeaderMap::new()) else {
         return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
@@ -44,7 +44,7 @@ async fn under_its_own_name(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -
     };
     match table.and_then(|table| table.get(name)) {
         Some(said) => vouched(lookup, said, Level::Indexed),
-        None => Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None)))),
+        None => pinned(lookup, "its index file cannot be had, or does not name it"),
     }
 }
 
@@ -76,11 +76,7 @@ async fn level(cache: &Arc<Cache>, lookup: &Lookup, asked: &Asked, checksum: Che
 
 /// The configuration as the upstream has it, where it can be one.
 async fn config_as_it_is(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
-    let lookup = ruled(lookup, Known::Index);
-    let asking = &whole(&lookup);
-    let check = |document: Document| async move { document::read(&document, cargo::check_config).await };
-    let good = document::good(cache, asking, check).await;
-    good.map_or_else(|refused| refused, |(document, ())| document::whole(&lookup, &document))
+    named::as_it_is_if(cache, ruled(lookup, Known::Index), |_, _, read| cargo::check_config(read)).await
 }
 
 async fn config(cache: &Arc<Cache>, lookup: Lookup) -> Plan {

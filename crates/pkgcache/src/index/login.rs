@@ -5,7 +5,7 @@
 //! server it is told. So it is told this one, which needs no memory of it: what the registry wants
 //! for a token of its own, `fetch::token` finds out.
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 
 use crate::config::Config;
@@ -33,9 +33,9 @@ pub(crate) fn unwrap(headers: &mut HeaderMap) {
 }
 
 /// Tells a client whose request was not allowed where to bring its credentials. What the registry
-/// itself says would lead it past this cache.
-pub(crate) fn challenge(config: &Config, host: Option<&HeaderValue>, headers: &mut HeaderMap) {
-    let realm = format!("{}{TOKEN}", here(config, host));
+/// itself says would lead it past this cache, which it reaches at `here`.
+pub(crate) fn challenge(here: &str, headers: &mut HeaderMap) {
+    let realm = format!("{here}{TOKEN}");
     let text = format!("Bearer realm=\"{realm}\",service=\"pkgcache\"");
     if let Ok(value) = HeaderValue::from_str(&text) {
         headers.insert(WWW_AUTHENTICATE, value);
@@ -45,7 +45,7 @@ pub(crate) fn challenge(config: &Config, host: Option<&HeaderValue>, headers: &m
 /// The greeting of a client that brings nothing: it may have credentials.
 pub(super) fn greeting(config: &Config, headers: &HeaderMap) -> Plan {
     let mut response = own(StatusCode::UNAUTHORIZED, "{}", None);
-    challenge(config, headers.get(HOST), response.headers_mut());
+    challenge(&here(config, headers), response.headers_mut());
     Plan::answer(response, meter::Result::Own)
 }
 
@@ -84,6 +84,21 @@ mod tests {
         unwraps("Bearer pkgcache.", None);
         for other in ["Bearer pkgcach", "Bearer x.y", "Basic dTpw", "Basic pkgcache.x", "pkgcache."] {
             unwraps(other, Some(other));
+        }
+    }
+
+    #[test]
+    fn what_becomes_of_a_token_or_of_credentials_gives_no_other_header() {
+        for sent in ["Bearer pkgcache.bWU6d29yZA==", "Basic bWU6d29yZA=="] {
+            crate::damaged::each_text(sent, |text| {
+                let Ok(value) = HeaderValue::try_from(text) else { return };
+                let mut headers = HeaderMap::new();
+                headers.insert(AUTHORIZATION, value);
+                let Plan::Answer(answer, _) = token(&headers) else { panic!("a token is an answer") };
+                assert_eq!(answer.status(), StatusCode::OK);
+                unwrap(&mut headers);
+                assert!(headers.len() <= 1);
+            });
         }
     }
 }

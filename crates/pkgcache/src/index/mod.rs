@@ -29,7 +29,7 @@ use crate::ecosystem::{Class, Ecosystem};
 use crate::proxy::lookup::Lookup;
 use crate::store::recent_targets::Place;
 
-pub(crate) use self::ruled::{Plan, as_class};
+pub(crate) use self::ruled::{Plan, as_class, here};
 
 /// What else is known of a request.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,8 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
     lookup.package = asked.package.clone();
     let planned = match (kind, asked.class) {
         (Ecosystem::Oci, Class::Unknown | Class::Api) => oci::interface(&lookup),
-        (_, Class::Unknown | Class::Api) | (Ecosystem::Generic, _) => Plan::Lookup(Box::new(lookup)),
+        (_, Class::Api) => Plan::Lookup(Box::new(as_class(lookup, Class::Api))),
+        (_, Class::Unknown) | (Ecosystem::Generic, _) => Plan::Lookup(Box::new(lookup)),
         (Ecosystem::Python, _) => python::plan(cache, lookup, &asked).await,
         (Ecosystem::Npm, _) => npm::plan(cache, lookup, &asked).await,
         (Ecosystem::Cargo, _) => cargo::plan(cache, lookup, &asked).await,

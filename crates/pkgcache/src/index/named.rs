@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::{ACCEPT_ENCODING, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use storekit::printable;
 
 use crate::cache::Cache;
@@ -61,7 +61,8 @@ pub(super) async fn table(
     let salt = format!("{} {url}", asking.target.kind.name());
     match asking.target.kind {
         Ecosystem::Python => {
-            let sent = python::sent(document.content_type()).ok_or_else(|| neither(document))?;
+            let sent =
+                python::sent(document.content_type()).ok_or_else(|| neither(document.content_type()))?;
             let read =
                 move |read: &mut dyn std::io::Read, table: &mut _| python::vouch(&url, sent, read, table);
             document::table(index, document, &salt, read).await
@@ -85,6 +86,22 @@ pub(super) async fn as_it_is(cache: &Arc<Cache>, mut lookup: Lookup) -> Plan {
     good.map_or_else(|refused| refused, |(document, _)| document::whole(&lookup, &document))
 }
 
+/// The same of an index that names no files, where `check` finds nothing wrong.
+pub(super) async fn as_it_is_if<F>(cache: &Arc<Cache>, mut lookup: Lookup, check: F) -> Plan
+where
+    F: Fn(&Uri, &str, &mut dyn std::io::Read) -> Result<(), BadIndex> + Clone + Send + 'static,
+{
+    legible(&mut lookup.headers);
+    let asking = &whole(&lookup);
+    let read = |document: Document| {
+        let (check, url, sent) =
+            (check.clone(), asking.target.url.clone(), document.content_type().to_owned());
+        async move { document::read(&document, move |read| check(&url, &sent, read)).await }
+    };
+    let good = document::good(cache, asking, read).await;
+    good.map_or_else(|refused| refused, |(document, ())| document::whole(&lookup, &document))
+}
+
 /// Asks for an encoding that can be read here, of those that the client takes.
 pub(super) fn legible(headers: &mut HeaderMap) {
     let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|it| it.to_str().ok());
@@ -93,7 +110,7 @@ pub(super) fn legible(headers: &mut HeaderMap) {
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
 }
 
-/// A page whose form is not known.
-pub(super) fn neither(document: &Document) -> BadIndex {
-    BadIndex::Malformed(format!("it came as `{}`", printable(document.content_type())))
+/// A page whose form, by the media type that was sent, is not known.
+pub(super) fn neither(content_type: &str) -> BadIndex {
+    BadIndex::Malformed(format!("it came as `{}`", printable(content_type)))
 }

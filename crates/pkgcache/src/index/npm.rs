@@ -11,7 +11,7 @@ use crate::ecosystem::npm::{self, Variant};
 use crate::ecosystem::{Asked, Class};
 use crate::index::document::{self, Document};
 use crate::index::named;
-use crate::index::ruled::{Known, Plan, base, beside, names, ruled, vouched};
+use crate::index::ruled::{Known, Plan, base, beside, names, pinned, ruled, vouched};
 use crate::proxy::lookup::Lookup;
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
@@ -20,7 +20,9 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
             packument(cache, lookup, asked).await
         }
         Class::Index if asked.package.name.is_some() => named::as_it_is(cache, negotiated(lookup)).await,
-        Class::Index => Plan::Lookup(Box::new(negotiated(lookup))),
+        Class::Index => {
+            named::as_it_is_if(cache, negotiated(lookup), |url, _, read| npm::check_list(url, read)).await
+        }
         _ => tarball(cache, lookup, asked).await,
     }
 }
@@ -80,7 +82,7 @@ async fn tarball(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     match named::said(cache, &asking, name).await {
         Ok(Some(said)) => vouched(lookup, said, Level::Indexed),
         // A version that was taken back is still named by lock files: the upstream decides.
-        Ok(None) => Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None)))),
+        Ok(None) => pinned(lookup, "its packument does not name it"),
         Err(plan) => plan,
     }
 }

@@ -10,7 +10,7 @@ use http::header::{ACCEPT, AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use storekit::{Checksum, Digest, Level, PackageEntry, StoredResponse};
+use storekit::{Checksum, Digest, Level, PackageEntry, StoredResponse, printable};
 
 use crate::cache::{self, Cache};
 use crate::ecosystem::oci::{self, RegistryPath, What};
@@ -20,9 +20,11 @@ use crate::fetch::redirect::Trip;
 use crate::index::ruled::{Known, Plan, plain, ruled};
 use crate::index::{document, login};
 use crate::observe::meter;
-use crate::proxy::lookup::Lookup;
+use crate::proxy::lookup::{Lookup, NOT_STORED};
 use crate::response::reply::own;
-use crate::store::FoundBody;
+use crate::response::stored_head::Answer;
+use crate::rules::cache_status::CacheStatus;
+use crate::store::{FoundBody, Shelved};
 
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -115,8 +117,11 @@ async fn head(
 /// that digest becomes what is stored for it.
 async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     let lookup = with_forms(negotiated(lookup, Known::Tag));
-    if lookup.config.offline || is_fresh(cache, &lookup) {
+    if is_fresh(cache, &lookup) {
         return Plan::Lookup(Box::new(lookup));
+    }
+    if lookup.config.offline {
+        return offline(cache, lookup);
     }
     let turn = cache.index.turns.of(lookup.key.digest());
     let _asks = turn.lock().await;
@@ -126,13 +131,17 @@ async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     let known = cache.shelf.find(&lookup.key);
     let found = known.as_ref().and_then(|known| known.select(&lookup.headers));
     let stands = found.is_some_and(|it| it.answer.stands_by_rule(&lookup.ruling, cache::now()) == Some(true));
-    let answer = head(cache, &lookup, stands).await;
+    let instead = if stands { None } else { in_another_choice(cache, &lookup) };
+    let answer = head(cache, &lookup, stands || instead.is_some()).await;
     let failing = answer
         .as_ref()
         .map_or(true, |it| it.status().is_server_error() || it.status() == StatusCode::TOO_MANY_REQUESTS);
     if failing && stands {
         let age = found.map_or(0, |found| found.answer.age(cache::now()));
         return Plan::Lookup(Box::new(as_it_is(lookup, age)));
+    }
+    if let Some((other, age)) = instead.filter(|_| failing) {
+        return Plan::Lookup(Box::new(as_it_is(other, age)));
     }
     let Ok(answer) = answer else { return Plan::Lookup(Box::new(lookup)) };
     let named = answer.headers().get(DIGEST).and_then(|it| it.to_str().ok()?.parse::<Checksum>().ok());
@@ -153,6 +162,57 @@ async fn tag(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
         keep(cache, &lookup, tagged);
     }
     Plan::Lookup(Box::new(as_it_is(lookup, 0)))
+}
+
+/// A tag where no registry is asked.
+fn offline(cache: &Cache, lookup: Lookup) -> Plan {
+    let Some(known) = cache.shelf.find(&lookup.key) else { return Plan::Lookup(Box::new(lookup)) };
+    if known.select(&lookup.headers).is_some() {
+        return Plan::Lookup(Box::new(lookup));
+    }
+    if let Some((other, _)) = in_another_choice(cache, &lookup) {
+        return Plan::Lookup(Box::new(other));
+    }
+    let forms: Vec<_> = known.responses.iter().filter_map(|it| form(&it.answer)).collect();
+    let text = format!(
+        "{}: the proxy is offline, and this is stored in a form that the client does not take: {}",
+        lookup.target.url,
+        printable(&forms.join(", "))
+    );
+    let status = CacheStatus { detail: Some(NOT_STORED), ..CacheStatus::default() };
+    Plan::answer(own(StatusCode::GATEWAY_TIMEOUT, text, Some(&status)), meter::Result::Error)
+}
+
+/// What is stored for clients that take other forms, where this one takes the form that was chosen,
+/// and its registry would choose no other: the lookup that finds it, and its age. An image for one
+/// platform, given to clients that know no lists of them, is not for others.
+fn in_another_choice(cache: &Cache, lookup: &Lookup) -> Option<(Lookup, i64)> {
+    let is_list = |form: &str| form.contains(".index.") || form.contains(".manifest.list.");
+    let takes: Vec<_> = match lookup.headers.get(ACCEPT) {
+        Some(accept) => accept.to_str().ok()?.split(',').map(str::trim).collect(),
+        None => FORMS.to_vec(),
+    };
+    let known = cache.shelf.find(&lookup.key)?;
+    let now = cache::now();
+    let fits = |it: &&Shelved| {
+        let chosen_of = it.stored.selecting.get("accept");
+        let standing = it.answer.stands_by_rule(&lookup.ruling, now) == Some(true) || lookup.config.offline;
+        let form = form(&it.answer).filter(|form| takes.contains(form));
+        standing
+            && it.answer.status == StatusCode::OK
+            && form.is_some_and(|form| is_list(form) || chosen_of.is_some_and(|forms| is_list(forms)))
+    };
+    let found = known.responses.iter().find(fits)?;
+    let accept = HeaderValue::from_str(found.stored.selecting.get("accept")?).ok()?;
+    let mut other = lookup.clone();
+    other.headers.insert(ACCEPT, accept);
+    Some((other, found.answer.age(now)))
+}
+
+/// The form of a stored manifest.
+fn form(answer: &Answer) -> Option<&str> {
+    let media = answer.headers.get(http::header::CONTENT_TYPE)?.to_str().ok()?;
+    media.split(';').next().map(str::trim)
 }
 
 /// The lookup with those forms of a manifest that its client takes, in one order: docker sends them

@@ -26,8 +26,7 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
         return outside_a_mount(cache, lookup, asked).await;
     }
     match asked.class {
-        Class::Index if asked.package.name.is_some() => page(cache, lookup).await,
-        Class::Index => Plan::Lookup(Box::new(negotiated(lookup))),
+        Class::Index => page(cache, lookup, asked.package.name.is_none()).await,
         _ => file(cache, lookup, asked).await,
     }
 }
@@ -39,7 +38,11 @@ async fn outside_a_mount(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> P
         return named::as_it_is(cache, negotiated(lookup)).await;
     }
     if asked.class == Class::Index {
-        return Plan::Lookup(Box::new(negotiated(lookup)));
+        return named::as_it_is_if(cache, negotiated(lookup), |url, sent, read| {
+            let form = python::sent(sent).ok_or_else(|| named::neither(sent))?;
+            python::check_list(url, form, read)
+        })
+        .await;
     }
     for index in lookup.config.upstreams.iter().filter(|it| it.kind == Ecosystem::Python) {
         if let Some(said) = said_by(cache, &lookup, &index.url, asked).await {
@@ -74,7 +77,8 @@ fn for_document(lookup: &Lookup, path: &str) -> Option<Lookup> {
     Some(negotiated(beside(lookup, path, headers)?))
 }
 
-async fn page(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
+/// A project's page, or the list of all projects.
+async fn page(cache: &Arc<Cache>, lookup: Lookup, is_list: bool) -> Plan {
     let accept: Vec<_> = lookup.headers.get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok()).collect();
     let Some(wanted) = python::wanted(&accept.join(",")) else {
         let text = "a page of an index is JSON or HTML, and `Accept` takes neither";
@@ -82,7 +86,7 @@ async fn page(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     };
     let name = lookup.target.below.trim_matches('/');
     let normal = python::normalized(name);
-    if name != normal || !lookup.target.below.ends_with('/') {
+    if !is_list && (name != normal || !lookup.target.below.ends_with('/')) {
         return redirect(&lookup, &normal);
     }
     let (Some(asking), Some(base)) = (for_document(&lookup, &lookup.target.below), base(&lookup)) else {
@@ -98,9 +102,11 @@ async fn page(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
     let page = |document: Document| {
         let (lookup, salt, url, base) = (&lookup, &salt, url.clone(), base.clone());
         async move {
-            let sent = python::sent(document.content_type()).ok_or_else(|| named::neither(&document))?;
+            let sent = python::sent(document.content_type())
+                .ok_or_else(|| named::neither(document.content_type()))?;
             let write = move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| {
-                python::render(&url, sent, read, &base, wanted, out)
+                let render = if is_list { python::render_list } else { python::render };
+                render(&url, sent, read, &base, wanted, out)
             };
             document::render(cache, lookup, &document, salt, content_type, write).await
         }

@@ -1,6 +1,6 @@
 //! A lookup with what holds for it, and other lookups that one needs.
 
-use http::header::{HOST, HeaderValue};
+use http::header::{HOST, HeaderName};
 use http::{HeaderMap, Response, StatusCode, Uri};
 use storekit::Level;
 
@@ -46,6 +46,13 @@ pub(super) fn unnamed(lookup: &Lookup, text: String) -> Plan {
     Plan::refused(StatusCode::NOT_FOUND, text)
 }
 
+/// The lookup of a file that nobody vouches for, and why that is so.
+pub(super) fn pinned(lookup: Lookup, why: &'static str) -> Plan {
+    let mut lookup = ruled(lookup, Known::File(Level::Pinned, None));
+    lookup.ruling.unvouched = Some(why);
+    Plan::Lookup(Box::new(lookup))
+}
+
 /// The ruling of a class of which nothing else is known.
 pub(super) fn plain(class: Class) -> Known {
     match class {
@@ -55,7 +62,8 @@ pub(super) fn plain(class: Class) -> Known {
             Known::File(Level::Addressed, Some(Expected { checksum, size: None }))
         }
         Class::Artifact | Class::PinnedByName => Known::File(Level::Pinned, None),
-        Class::SubIndex | Class::Api | Class::Unknown => Known::Nothing,
+        Class::Api => Known::Interface,
+        Class::SubIndex | Class::Unknown => Known::Nothing,
     }
 }
 
@@ -68,6 +76,8 @@ pub(super) enum Known {
     Tag,
     /// It is a file that does not change: who vouches for it, and for what.
     File(Level, Option<Expected>),
+    /// It is an interface: never stored.
+    Interface,
     /// HTTP's rules hold.
     Nothing,
 }
@@ -84,15 +94,17 @@ pub(super) fn ruled(mut lookup: Lookup, known: Known) -> Lookup {
         }
         Known::File(level, expected) => {
             let adopts = lookup.target.kind != Ecosystem::Oci;
-            Ruling { freshness, expected, level, adopts, stale, ..Ruling::default() }
+            let unvouched = expected.is_none().then_some("no index says what a file of this kind has to be");
+            Ruling { freshness, expected, level, adopts, stale, unvouched, ..Ruling::default() }
         }
-        Known::Nothing => Ruling::default(),
+        Known::Interface | Known::Nothing => Ruling { freshness, ..Ruling::default() },
     };
     lookup
 }
 
 fn freshness(ttl: &Lifetimes, known: Known) -> Freshness {
     let lifetime = match known {
+        Known::Interface => return Freshness::Never,
         Known::Nothing => return Freshness::Http,
         Known::File(_, Some(_)) => return Freshness::Forever,
         Known::Index => ttl.index,
@@ -130,25 +142,34 @@ pub(super) fn vouched(mut lookup: Lookup, said: Said, level: Level) -> Plan {
         lookup.key = cache::key(&lookup.target, &lookup.headers);
     }
     let expected = voucher.checksum.map(|checksum| Expected { checksum, size: voucher.size });
-    let level = if expected.is_some() { level } else { Level::Pinned };
-    Plan::Lookup(Box::new(ruled(lookup, Known::File(level, expected))))
+    match expected {
+        Some(_) => Plan::Lookup(Box::new(ruled(lookup, Known::File(level, expected)))),
+        None => pinned(lookup, "its index names it without a SHA-512, SHA-256 or SHA-1"),
+    }
 }
 
-/// Where a client that sent this `Host` reaches this program.
-pub(super) fn here(config: &Config, host: Option<&HeaderValue>) -> String {
-    let host = host.and_then(|value| value.to_str().ok());
+/// What a server in front of this one, which ends TLS, says of a request.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Where a client that sent these headers reaches this program. They are the client's own word: an
+/// answer that depends on them is for nobody else.
+pub(crate) fn here(config: &Config, headers: &HeaderMap) -> String {
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_https = text(&FORWARDED_PROTO).is_some_and(|it| it.trim().eq_ignore_ascii_case("https"));
+    let host = text(&HOST);
     let plain = |host: &&str| {
         !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
     };
     let listens = config.listen.to_string();
-    format!("http://{}", host.filter(plain).unwrap_or(&listens))
+    let scheme = if is_https { "https" } else { "http" };
+    format!("{scheme}://{}", host.filter(plain).unwrap_or(&listens))
 }
 
 /// The addresses on both sides of the mount that was asked through; `None` in the forward mode,
 /// where nothing is written anew.
 pub(super) fn base(lookup: &Lookup) -> Option<Base> {
     let mount = lookup.target.mount.as_deref()?;
-    let here = here(&lookup.config, lookup.headers.get(HOST));
+    let here = here(&lookup.config, &lookup.headers);
     let mount = if mount.is_empty() { String::new() } else { format!("/{mount}") };
     Some(Base { here, mount, upstream: lookup.target.upstream.clone(), keeps_links: false })
 }

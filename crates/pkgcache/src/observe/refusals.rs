@@ -1,17 +1,20 @@
 //! What could not be served, for the command that it was meant for.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use storekit::Digest;
 
 /// So many are told word for word.
 const TOLD: usize = 10;
 /// So many are told apart.
 const MOST: usize = 10_000;
+/// So many of the last are kept word for word.
+const LATEST: usize = 1000;
 
 /// What could not be served, in words: each once, however often it was asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotServed {
     /// The first of them.
     pub told: Vec<String>,
@@ -19,15 +22,47 @@ pub struct NotServed {
     pub more: usize,
 }
 
+impl NotServed {
+    /// With what another server could not serve later.
+    #[must_use]
+    pub fn and(mut self, later: Self) -> Self {
+        for reason in later.told {
+            if self.told.contains(&reason) {
+                continue;
+            }
+            if self.told.len() < TOLD {
+                self.told.push(reason);
+            } else {
+                self.more += 1;
+            }
+        }
+        Self { more: self.more.saturating_add(later.more), ..self }
+    }
+}
+
 /// All of them since the server began.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals(Mutex<(NotServed, HashSet<Digest>)>);
+pub(crate) struct Refusals(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    refused: NotServed,
+    seen: HashSet<Digest>,
+    /// The last of them, each as often as it was asked for.
+    latest: VecDeque<String>,
+    count: u64,
+}
 
 impl Refusals {
     /// Notes one.
     pub(crate) fn note(&self, reason: String) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (refused, seen) = &mut *all;
+        let All { refused, seen, latest, count } = &mut *all;
+        *count += 1;
+        if latest.len() == LATEST {
+            latest.pop_front();
+        }
+        latest.push_back(reason.clone());
         if seen.len() >= MOST || !seen.insert(Digest::of(reason.as_bytes())) {
             return;
         }
@@ -41,7 +76,32 @@ impl Refusals {
     /// What there was.
     #[must_use]
     pub(crate) fn all(&self) -> NotServed {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).refused.clone()
+    }
+
+    /// How many were noted until now, for [`Self::since`].
+    #[must_use]
+    pub(crate) fn count(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).count
+    }
+
+    /// What there was since so many had been noted; of very many, the last.
+    #[must_use]
+    pub(crate) fn since(&self, count: u64) -> NotServed {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let later = usize::try_from(all.count.saturating_sub(count)).unwrap_or(usize::MAX);
+        let (mut refused, mut seen) = (NotServed::default(), HashSet::new());
+        for reason in all.latest.iter().skip(all.latest.len().saturating_sub(later)) {
+            if !seen.insert(reason) {
+                continue;
+            }
+            if refused.told.len() < TOLD {
+                refused.told.push(reason.clone());
+            } else {
+                refused.more += 1;
+            }
+        }
+        refused
     }
 }
 
@@ -57,5 +117,27 @@ mod tests {
         }
         let all = refusals.all();
         assert_eq!((all.told.len(), all.told[1].as_str(), all.more), (10, "1", 2));
+    }
+
+    #[test]
+    fn what_came_later_is_told_by_itself() {
+        let refusals = Refusals::default();
+        let note = |text: &str| refusals.note(text.to_owned());
+        ["a", "b"].into_iter().for_each(note);
+        let before = refusals.count();
+        assert_eq!(refusals.since(before), NotServed::default());
+        ["b", "c", "b"].into_iter().for_each(note);
+        assert_eq!(refusals.since(before).told, ["b", "c"]);
+        (0..2000).for_each(|number| note(&number.to_string()));
+        let last = refusals.since(before);
+        assert_eq!((last.told.len(), last.told[0].as_str(), last.more), (10, "1000", 990));
+    }
+
+    #[test]
+    fn what_two_servers_say_is_one_list() {
+        let of =
+            |told: &[&str], more| NotServed { told: told.iter().map(|it| (*it).to_owned()).collect(), more };
+        let both = of(&["a", "b"], 0).and(of(&["b", "c"], 2));
+        assert_eq!(both, of(&["a", "b", "c"], 2));
     }
 }

@@ -23,6 +23,7 @@ use crate::response::flight::{Flight, Growing, Stage};
 use crate::response::reply::{Question, own, reply};
 use crate::response::stored_head::Answer;
 use crate::rules::age::Times;
+pub(crate) use crate::rules::cache_status::UPSTREAM_FAILED;
 use crate::rules::cache_status::{CacheStatus, Forward};
 use crate::rules::merge::take_cookies;
 use crate::rules::request::{self, Wishes};
@@ -36,9 +37,6 @@ const NEGOTIATING: [&str; 3] = ["accept", "accept-encoding", "accept-language"];
 
 /// Files up to this size are fetched whole for a part of them: 32 MiB.
 const WHOLE: u64 = 32 << 20;
-
-/// What `Cache-Status` says where the upstream gave no usable answer.
-pub(crate) const UPSTREAM_FAILED: &str = "upstream-failed";
 
 /// What it says where nothing is stored, and no upstream may be asked.
 pub(crate) const NOT_STORED: &str = "not-stored";
@@ -155,7 +153,7 @@ impl Lookup {
     /// does so whatever the client says.
     fn decide(&self, answer: &Answer, wishes: &Wishes) -> Reuse {
         match self.ruling.freshness {
-            Freshness::Http => {
+            Freshness::Http | Freshness::Never => {
                 let lifetime = answer.lifetime(self.target.heuristic);
                 reuse::decide(&answer.policy, wishes, lifetime, answer.age(cache::now()))
             }
@@ -471,7 +469,8 @@ impl Lookup {
 
     /// Whether nothing that is stored may be an answer, whatever becomes of the request.
     pub(super) fn passes_the_store(&self) -> bool {
-        let reads = matches!(self.method, Method::GET | Method::HEAD);
+        let reads =
+            matches!(self.method, Method::GET | Method::HEAD) && self.ruling.freshness != Freshness::Never;
         if !self.ruling.is_http() {
             return !reads;
         }

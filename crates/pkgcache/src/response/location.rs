@@ -62,6 +62,7 @@ fn leads_to(config: &Config, path: &str, upstream: &Upstream) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damaged::each_text;
 
     fn config() -> Config {
         let upstream = |name: &str, url: &'static str| Upstream {
@@ -122,5 +123,27 @@ mod tests {
         headers.insert(LOCATION, "/x".parse().unwrap());
         rewrite(&config(), &Target::default(), &mut headers);
         assert_eq!(headers[LOCATION], "/x");
+    }
+
+    #[test]
+    fn what_becomes_of_a_location_is_a_path_here_or_leads_elsewhere() {
+        let config = config();
+        let target = crate::config::target::target(&config, &"/a/x/y".parse().unwrap()).unwrap();
+        for location in ["https://files.example/base/deep/z?q#f", "../z", "//cdn.example:8080/z", "?q"] {
+            each_text(location, |text| {
+                let Ok(value) = HeaderValue::try_from(text) else { return };
+                let mut headers = HeaderMap::new();
+                headers.insert(LOCATION, value);
+                rewrite(&config, &target, &mut headers);
+                let Ok(found) = headers[LOCATION].to_str() else { return };
+                if found != text {
+                    // What was written here is a path of a mount, or an address of a server.
+                    let path = found.split('#').next().unwrap_or_default();
+                    let uri: Uri = path.parse().unwrap_or_else(|error| panic!("{found:?}: {error}"));
+                    assert!(uri.scheme().is_some() || found.starts_with('/'), "{text} {found}");
+                    assert!(!found.starts_with("//"), "{text} {found}");
+                }
+            });
+        }
     }
 }

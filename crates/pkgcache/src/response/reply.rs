@@ -15,7 +15,7 @@ use hyper::ext::ReasonPhrase;
 
 use crate::response::body::{Body, Piece, Source};
 use crate::response::stored_head::Answer;
-use crate::rules::cache_status::{CACHE_STATUS, CacheStatus};
+use crate::rules::cache_status::{CACHE_STATUS, CacheStatus, UPSTREAM_FAILED};
 use crate::rules::conditional;
 use crate::rules::range::{Asking, Cut, content_range};
 
@@ -207,6 +207,32 @@ pub(crate) fn own(
         phrase.and_then(|phrase| response.extensions_mut().insert(phrase));
     }
     response
+}
+
+/// Whether the client is yarn 1.
+#[must_use]
+pub(crate) fn is_yarn_classic(request: &HeaderMap) -> bool {
+    let agent = request.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+    agent.is_some_and(|agent| agent.starts_with("yarn/1."))
+}
+
+/// The refusal as yarn 1 shows it: after a server's error it tries again for a while, and then ends
+/// with a trace of its own code. Of a client's error it shows the `error` of a JSON body. Where an
+/// upstream gave no answer, trying again may help, so that stays as it is.
+#[must_use]
+pub(crate) fn for_yarn_classic(response: Response<Body>, reason: &str) -> Response<Body> {
+    let status = response.headers().get(CACHE_STATUS).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let is_final = matches!(response.status(), StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
+    if !is_final || status.contains(UPSTREAM_FAILED) {
+        return response;
+    }
+    let text = format!("{}\n", serde_json::json!({ "error": reason }));
+    let (mut parts, _) = response.into_parts();
+    parts.status = StatusCode::FAILED_DEPENDENCY;
+    parts.extensions.remove::<ReasonPhrase>();
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+    Response::from_parts(parts, Body::text(text))
 }
 
 #[cfg(test)]

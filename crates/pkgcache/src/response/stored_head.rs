@@ -111,7 +111,7 @@ impl Answer {
     #[must_use]
     pub(crate) fn ttl(&self, ruling: &Ruling, heuristic: bool, now: i64) -> i64 {
         match ruling.freshness {
-            Freshness::Http => self.lifetime(heuristic) - self.age(now),
+            Freshness::Http | Freshness::Never => self.lifetime(heuristic) - self.age(now),
             // A clock that was set back does not make it last.
             Freshness::For(_) if self.times.received > now => 0,
             Freshness::For(seconds) => seconds - (now - self.times.received),

@@ -9,6 +9,9 @@ use storekit::Level;
 /// The field's name.
 pub(crate) const CACHE_STATUS: &str = "cache-status";
 
+/// What it says where the upstream gave no usable answer.
+pub(crate) const UPSTREAM_FAILED: &str = "upstream-failed";
+
 /// Why a request went to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Forward {

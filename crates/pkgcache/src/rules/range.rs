@@ -107,6 +107,7 @@ pub(crate) fn parse_content_range(text: &str) -> Option<(Range<u64>, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damaged::each_text;
 
     #[track_caller]
     fn check(text: &str, size: u64, expected: &[(u64, u64)]) {
@@ -165,5 +166,19 @@ mod tests {
                 proptest::prop_assert!(ranges.iter().all(|range| range.start < range.end && range.end <= size));
             }
         }
+    }
+
+    #[test]
+    fn what_becomes_of_a_range_is_one_within_the_body_or_none() {
+        each_text("bytes=0-4, 10-, -3, 5-99999999999999999999", |text| {
+            if let Some(Cut::Ranges(ranges)) = Asking::parse(text).map(|asking| asking.cut(20)) {
+                assert!(ranges.iter().all(|it| it.start < it.end && it.end <= 20), "{ranges:?}");
+            }
+        });
+        each_text("bytes 4-9/10", |text| {
+            if let Some((range, size)) = parse_content_range(text) {
+                assert!(range.start < range.end && range.end <= size, "{range:?} {size}");
+            }
+        });
     }
 }

@@ -36,7 +36,7 @@ use crate::proxy::lookup::{Handled, Lookup, UPSTREAM_FAILED};
 use crate::proxy::tunnel;
 use crate::response::body::Body;
 use crate::response::location;
-use crate::response::reply::{Reason, own};
+use crate::response::reply::{Reason, for_yarn_classic, is_yarn_classic, own};
 use crate::rules::cache_status::{CACHE_STATUS, CacheStatus, Forward};
 use crate::rules::{hop, max_forwards};
 use crate::server::drain::drain;
@@ -74,6 +74,18 @@ impl Control {
     #[must_use]
     pub fn not_served(&self) -> NotServed {
         self.cache.refusals.all()
+    }
+
+    /// How much could not be served until now, for [`Self::not_served_since`].
+    #[must_use]
+    pub fn not_served_count(&self) -> u64 {
+        self.cache.refusals.count()
+    }
+
+    /// What could not be served since there was so much.
+    #[must_use]
+    pub fn not_served_since(&self, count: u64) -> NotServed {
+        self.cache.refusals.since(count)
     }
 
     /// Ends when the server is told to stop.
@@ -286,6 +298,7 @@ impl Client {
         let refused = stands_in(request.headers()).then(|| self.wire.refused()).flatten();
         let mut line = self.line(request.method(), request.uri());
         let (old, asked) = (request.version() == http::Version::HTTP_10, request.uri().clone());
+        let is_classic = is_yarn_classic(request.headers());
         let (slot, refused) = (tunnel::Slot::default(), refused.as_ref());
         let (mut response, result) = match refused {
             Some(Refused { refusal, .. }) => self.refuse(refusal.status, refusal.reason),
@@ -300,6 +313,9 @@ impl Client {
             let asked = asked.to_string();
             let place = asked.split('?').next().unwrap_or_default();
             let reason = reason.replace(&asked, place);
+            if is_classic {
+                response = for_yarn_classic(response, &reason);
+            }
             self.cache.refusals.note(if names_it { reason } else { format!("{place}: {reason}") });
         }
         if let (Some(line), Some(refused)) = (&mut line, refused) {
@@ -418,11 +434,11 @@ impl Client {
         config: Arc<Config>,
         request: Request<Incoming>,
     ) -> (Response<Body>, meter::Result) {
-        let host = request.headers().get(http::header::HOST).cloned();
         let is_registry = registry_path(&config, request.uri()).is_some();
+        let here = is_registry.then(|| index::here(&config, request.headers()));
         let (mut response, result) = self.proxy(Arc::clone(&config), request).await;
-        if is_registry && response.status() == StatusCode::UNAUTHORIZED {
-            login::challenge(&config, host.as_ref(), response.headers_mut());
+        if let Some(here) = here.filter(|_| response.status() == StatusCode::UNAUTHORIZED) {
+            login::challenge(&here, response.headers_mut());
         }
         (response, result)
     }

@@ -266,13 +266,23 @@ impl Shelf {
         Ok(self.packages.put(&entry, leases)?)
     }
 
+    /// What [`Self::discard`] reads of the entries.
+    pub(crate) fn needed(&self) -> NeededBodies {
+        NeededBodies::of_all(&self.packages).going_past_damage()
+    }
+
     /// Deletes those of the bodies that no entry names and nobody is about to name. The entries are
-    /// read beforehand, so that those who write some wait for short steps alone.
+    /// read beforehand, so that those who write some wait for short steps alone; what `needed` has
+    /// read before is not read again.
     ///
     /// # Errors
-    /// A store that is in use for too long; I/O errors.
-    pub(crate) fn discard(&self, store: &Store, bodies: &HashSet<Digest>) -> Result<()> {
-        let mut needed = NeededBodies::new(&self.packages, bodies.clone()).going_past_damage();
+    /// A store that is in use for too long; I/O errors. `needed` is of no more use then.
+    pub(crate) fn discard(
+        &self,
+        store: &Store,
+        bodies: &HashSet<Digest>,
+        needed: &mut NeededBodies,
+    ) -> Result<()> {
         // The second time, what was written during the first.
         needed.read_ahead();
         needed.read_ahead();
@@ -391,7 +401,7 @@ mod tests {
         std::fs::write(store.packages().path(&key).with_file_name("damaged.toml"), "version = [").unwrap();
         std::fs::create_dir(store.packages().path(&key).with_file_name("folder.toml")).unwrap();
         let bodies = [digest, leased.digest(), unnamed, Digest::of(b"never there")].into();
-        shelf.discard(&store, &bodies).unwrap();
+        shelf.discard(&store, &bodies, &mut shelf.needed()).unwrap();
         let mut left = vec![digest, leased.digest()];
         left.sort();
         assert_eq!(store.packages().blobs().list().unwrap(), left);

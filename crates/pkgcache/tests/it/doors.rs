@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use larder_tests::{Part, Ran, Session, have, signal, until};
 
-use crate::support::{Origin, Proxy, answer, session};
+use crate::support::{Cached, Origin, Proxy, answer, session};
 
 const FRESH: &str = "cache-control: max-age=3600";
 
@@ -36,7 +36,7 @@ fn the_repositories_of_a_machine_with_dnf_are_upstreams() {
         .file(
             "root/etc/yum.repos.d/a.repo",
             "[base]\nbaseurl=http://one.example/pub/linux/releases/$releasever/os/$basearch/\n\
-             [list]\nmetalink=https://m.example/metalink?repo=x\n[off]\nenabled=0\nbaseurl=http://off.example/\n",
+             [list]\nmetalink=https://m.example/metalink?repo=x\n[more]\nmirrorlist=http://list.example:8080/x?arch=$basearch\n[off]\nenabled=0\nbaseurl=http://off.example/\n",
         )
         .file("root/etc/yum.repos.d/b.repo", "[own]\nbaseurl=https://own.example/team/rpm/$basearch\n");
     let found = session.run("detect --root root").ok().stdout();
@@ -44,13 +44,14 @@ fn the_repositories_of_a_machine_with_dnf_are_upstreams() {
         found,
         "[pkgcache]\n\
          # dnf asks for its http sources through the proxy.\n\
-         allow = [\"one.example\"]\n\n\
+         allow = [\"list.example:8080\", \"one.example\"]\n\n\
          [pkgcache.upstream]\n\
          # /etc/yum.repos.d/a.repo\n\
          \"one.example\" = { url = \"http://one.example/pub/linux/releases/\", kind = \"dnf\" }\n\
          # /etc/yum.repos.d/b.repo\n\
          team = { url = \"https://own.example/team/rpm/\", kind = \"dnf\" }\n\n\
          # /etc/yum.repos.d/a.repo: `list` has its servers from a metalink, so it is not cached: write a `baseurl` in its place\n\
+         # /etc/yum.repos.d/a.repo: `more` has its servers from a mirrorlist, so it is not cached: write a `baseurl` in its place\n\
          # dnf goes through the proxy `http://…@p.example:1/` already\n"
     );
     session.write("larder.toml", &found);
@@ -522,4 +523,23 @@ fn what_is_refreshed_is_asked_for_again() {
     assert_eq!(proxy.get("/a").text(), "body");
     assert_eq!(*asked.lock().unwrap(), [false, true]);
     proxy.command(&["refresh", "http://other.example/"]).ends(1);
+}
+
+/// What can be had by a mount can be had by its own address, through the forward door, and is the
+/// same object.
+#[test]
+fn a_mounted_upstream_needs_no_word_in_allow() {
+    let origin = Origin::fixed(FRESH, "body");
+    let settings = format!("[pkgcache.upstream]\na = \"{}/deep\"\n", origin.url());
+    let proxy = Proxy::set(&settings, &[]);
+    proxy.get(&format!("{}/deep/x", origin.url())).is(200, "stored", "body");
+    proxy.kept(1);
+    proxy.get("/a/x").is(200, "hit", "body");
+    assert_eq!(origin.count("GET", "/deep/x"), 1);
+    // What is beside it on its server cannot be had by the mount either.
+    for path in ["/x", "/deeper/x", "/deep/../x", "/deep/%2e%2e/x"] {
+        let refused = proxy.get(&format!("{}{path}", origin.url()));
+        assert!((400..404).contains(&refused.status), "{path}: {refused:?}");
+    }
+    assert_eq!(origin.seen().len(), 1);
 }

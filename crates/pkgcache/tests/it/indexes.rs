@@ -27,7 +27,7 @@ fn proxy(site: &Site) -> Proxy {
 }
 
 /// An index of each kind: where it is, and what may be there.
-fn indexes() -> [(&'static str, String); 5] {
+fn indexes() -> [(&'static str, String); 8] {
     let page = "{\"meta\": {\"api-version\": \"1.0\"}, \"name\": \"a\", \"files\": []}";
     let line = format!(
         "{{\"name\":\"aaaa\",\"vers\":\"1.0.0\",\"deps\":[],\"cksum\":\"{EMPTY}\",\"features\":{{}},\"yanked\":false}}\n"
@@ -39,6 +39,9 @@ fn indexes() -> [(&'static str, String); 5] {
     [
         (RELEASE, release(EMPTY)),
         ("/pypi/a/", page.to_owned()),
+        ("/pypi/", "{\"meta\": {\"api-version\": \"1.0\"}, \"projects\": [{\"name\": \"a\"}]}".to_owned()),
+        ("/npm/-/npm/v1/keys", "{\"keys\": [{\"keyid\": \"k\"}]}".to_owned()),
+        ("/npm/-/npm/v1/attestations/a@1.0.0", "{\"attestations\": []}".to_owned()),
         ("/npm/a", "{\"name\": \"a\", \"versions\": {}}".to_owned()),
         ("/crates/aa/aa/aaaa", line),
         ("/fedora/repodata/repomd.xml", repomd),
@@ -259,7 +262,7 @@ fn an_index_that_is_none_is_refused_through_the_forward_door() {
     let proxy = proxy(&site);
     let config = format!("{{\"dl\":\"{}/crates\"}}", site.url());
     let config = ("/crates/config.json", config);
-    let checked = indexes().into_iter().skip(1).take(3).chain([config]);
+    let checked = indexes().into_iter().skip(1).take(6).chain([config]);
     for (path, document) in checked {
         let url = format!("{}{}", site.url(), there(path));
         let answers = || {
@@ -289,4 +292,83 @@ fn an_index_that_is_none_is_refused_through_the_forward_door() {
             std::fs::remove_file(proxy.packages().blobs().path(&digest)).unwrap();
         }
     }
+}
+
+/// What is asked of an interface is asked anew each time, whatever lifetime its answer names.
+#[test]
+fn an_interface_is_never_stored() {
+    let origin = crate::support::Origin::fixed(
+        "cache-control: public, max-age=600\r\nlast-modified: Sun, 01 Nov 2020 00:00:00 GMT\r\n",
+        "{\"objects\":",
+    );
+    let settings = format!(
+        "[pkgcache]\nheuristic-freshness = true\n[pkgcache.upstream]\nnpm = {{ url = \"{}\", kind = \"npm\" }}\n",
+        origin.url()
+    );
+    let proxy = Proxy::set(&settings, &[]);
+    for path in ["/npm/-/v1/search?text=a", "/npm/-/all", "/npm/-/package/a/dist-tags"] {
+        for _ in 0..2 {
+            // It is nobody's index, so whatever it is goes to the client.
+            proxy.get(path).is(200, "fwd=request", "{\"objects\":");
+        }
+        assert_eq!(origin.count("GET", path.strip_prefix("/npm").unwrap()), 2, "{path}");
+    }
+    nothing_is_kept(&proxy);
+}
+
+/// All links of the list of projects lead to pages of the mount.
+#[test]
+fn the_list_of_all_projects_stays_on_the_mount() {
+    let site = Site::new();
+    let proxy = proxy(&site);
+    let list = format!(
+        "<!DOCTYPE html><a href=\"/simple/a/\">a</a><a href=\"{}/simple/b/\">b</a><a href=\"https://e.example/c/\">c</a>",
+        site.url()
+    );
+    site.put_with("/simple/", "content-type: text/html", list);
+    let html = proxy.ask("GET", "/pypi/", "accept: text/html");
+    let links: Vec<_> =
+        html.text().split("href=\"").skip(1).map(|it| it.split('"').next().unwrap()).collect();
+    assert_eq!(links, ["/pypi/a/", "/pypi/b/"], "{html:?}");
+    let json = proxy.ask("GET", "/pypi/", "accept: application/vnd.pypi.simple.v1+json");
+    assert_eq!(json.json()["projects"], serde_json::json!([{"name": "a"}, {"name": "b"}]));
+    assert_eq!(proxy.ask("GET", "/pypi/", "accept: image/png").status, 406);
+}
+
+/// Without a keyring nobody here knows that somebody changed it; apt does, and says so.
+#[test]
+fn a_release_that_was_changed_is_had_anew_after_a_refresh() {
+    let site = Site::new();
+    let settings =
+        format!("[pkgcache.upstream]\ndebian = {{ url = \"{}/debian\", kind = \"apt\" }}\n", site.url());
+    let proxy = Proxy::set(&settings, &[]);
+    site.put(RELEASE, release(OTHER));
+    proxy.get(RELEASE).is(200, "stored", &release(OTHER));
+    proxy.kept(1);
+    site.put(RELEASE, release(EMPTY));
+    proxy.get(RELEASE).is(200, "hit", &release(OTHER));
+    proxy.command(&["refresh", &format!("{}{RELEASE}", site.url())]).ok();
+    proxy.get(RELEASE).is(200, "", &release(EMPTY));
+}
+
+/// It shows no other refusal than this.
+#[test]
+fn yarn_1_is_told_in_the_way_that_it_shows() {
+    let site = Site::new();
+    let proxy = proxy(&site);
+    let yarn = "user-agent: yarn/1.22.22 npm/? node/v20.0.0 linux x64";
+    site.put("/npm/a", "<!DOCTYPE html>\n");
+    let refused = proxy.ask("GET", "/npm/a", yarn);
+    assert_eq!((refused.status, refused.header("content-type")), (424, Some("application/json")));
+    assert!(refused.json()["error"].as_str().unwrap().contains("/npm/a cannot be used: "), "{refused:?}");
+    // Others get what says more of the reason, and yarn 1 what has it try again.
+    for agent in ["yarn/4.18.1 npm/?", "yarn/10.0", "npm/11.0.0"] {
+        assert_eq!(proxy.ask("GET", "/npm/a", &format!("user-agent: {agent}")).status, 502, "{agent}");
+    }
+    site.unplug();
+    assert_eq!(proxy.ask("GET", "/npm/b", yarn).status, 502);
+    let proxy = proxy.again(&["--offline"]);
+    let missing = proxy.ask("GET", "/npm/b", yarn);
+    assert!(missing.status == 424 && missing.json()["error"].as_str().unwrap().contains("is offline"));
+    assert_eq!(proxy.ask("GET", "/npm/b", "").status, 504);
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use crate::support::{Answer, Cached, Origin, Proxy, answer};
 use larder_tests::http::Site;
+use larder_tests::until;
 use storekit::{Digest, Level, PackageEntry};
 
 /// A proxy with the origin mounted as a registry.
@@ -31,7 +32,7 @@ fn what_was_announced_is_stored_with_its_digest() {
     let origin = Origin::fixed("", "body");
     let proxy = registry(&origin);
     get(&proxy, b"body").is(200, "stored", "body");
-    larder_tests::until("the response is stored", || !entries(&proxy).is_empty());
+    until("the response is stored", || !entries(&proxy).is_empty());
     let entry = &entries(&proxy)[0];
     assert_eq!((entry.key.ecosystem.as_str(), entry.name.as_deref()), ("oci", Some("tool")));
     let response = &entry.responses[0];
@@ -102,4 +103,104 @@ fn neither_size_nor_the_clients_word_lets_a_wrong_body_through() {
     let whole = proxy.ask("GET", &right, "cache-control: no-store");
     assert!(whole.whole && whole.status == 200 && whole.body == body.as_bytes());
     assert!(entries(&proxy).is_empty());
+}
+
+/// npm names tarballs by SHA-512, and those of old by SHA-1.
+#[test]
+fn verify_compares_bodies_with_whatever_their_index_announced() {
+    let site = Site::new();
+    let integrity =
+        "sha512-r1nYKAZEX1Pb+z6sXr+rNsJXynquzxwuM7qSBc00AhcHIeZlH8p5Bm+q/80DNGZKiHqvsiE+/aaVZYioF96tOQ==";
+    let version = |name: &str, dist: &str| {
+        format!(
+            "\"{name}\":{{\"name\":\"a\",\"version\":\"{name}\",\"dist\":{{\"tarball\":\"{}/a/-/a-{name}.tgz\",{dist}}}}}",
+            site.url()
+        )
+    };
+    let one = version("1.0.0", &format!("\"integrity\":\"{integrity}\""));
+    let two = version("2.0.0", "\"shasum\":\"3de02384225e5cd7fdf8df29ba0cde1acc10a067\"");
+    site.put_with(
+        "/a",
+        "content-type: application/json",
+        format!("{{\"name\":\"a\",\"versions\":{{{one},{two}}}}}"),
+    );
+    site.put("/a/-/a-1.0.0.tgz", "tarball one");
+    site.put("/a/-/a-2.0.0.tgz", "tarball two");
+    let settings = format!("[pkgcache.upstream]\nnpm = {{ url = \"{}\", kind = \"npm\" }}\n", site.url());
+    let proxy = Proxy::set(&settings, &[]);
+    proxy.get("/npm/a/-/a-1.0.0.tgz").is(200, "stored", "tarball one");
+    proxy.get("/npm/a/-/a-2.0.0.tgz").is(200, "stored", "tarball two");
+    until("all are stored", || entries(&proxy).len() == 3);
+    let algorithms = || -> Vec<_> {
+        let mut all: Vec<_> = entries(&proxy)
+            .iter()
+            .flat_map(|it| it.responses.iter().filter_map(|it| it.announced.map(|it| it.algorithm())))
+            .collect();
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(algorithms(), ["sha1", "sha512"]);
+    proxy.command(&["verify"]).ok();
+    // Each body still has its digest, and is another one than was announced.
+    for mut entry in entries(&proxy) {
+        for response in entry.responses.iter_mut().filter(|it| it.announced.is_some()) {
+            let algorithm = response.announced.unwrap().algorithm();
+            let length = if algorithm == "sha1" { 40 } else { 128 };
+            response.announced = storekit::Checksum::from_hex(algorithm, &"1".repeat(length));
+        }
+        proxy.packages().put(&entry, &[]).unwrap();
+    }
+    let damaged = proxy.command(&["verify"]).ends(3).says("2 of 3 stored responses are damaged");
+    let text = damaged.stdout();
+    for announced in ["its index announced sha1:1111", "its index announced sha512:1111"] {
+        assert!(text.contains(announced) && text.contains("and the body has sha"), "{text}");
+    }
+    proxy.command(&["verify"]).ok();
+    assert_eq!(algorithms(), [""; 0]);
+    // The next request brings it anew.
+    proxy.get("/npm/a/-/a-1.0.0.tgz").is(200, "", "tarball one");
+    until("it is stored again", || algorithms() == ["sha512"]);
+}
+
+/// A list of packages that is not read here is handed on and verified; what it names is not, and
+/// that is said.
+#[test]
+fn why_and_the_log_say_why_nobody_vouches_for_a_file() {
+    let site = Site::new();
+    let list = "BZh is read by nobody here";
+    let repomd = format!(
+        "<?xml version=\"1.0\"?><repomd xmlns=\"http://linux.duke.edu/metadata/repo\"><data type=\"primary\">\
+         <checksum type=\"sha256\">{}</checksum><location href=\"repodata/primary.xml.bz2\"/></data></repomd>",
+        Digest::of(list.as_bytes()).hex()
+    );
+    site.put("/fedora/repodata/repomd.xml", repomd);
+    site.put("/fedora/repodata/primary.xml.bz2", list);
+    site.put("/fedora/a-1-1.noarch.rpm", "rpm");
+    site.put_with("/npm/a", "content-type: application/json", "{\"name\":\"a\",\"versions\":{}}");
+    let settings = format!(
+        "[pkgcache.upstream]\nfedora = {{ url = \"{0}/fedora\", kind = \"dnf\" }}\nnpm = {{ url = \"{0}/npm\", kind = \"npm\" }}\n",
+        site.url()
+    );
+    let proxy = Proxy::set(&settings, &[]);
+    let why = |path: &str| proxy.command(&["why", path]).stdout();
+    let package = "/fedora/a-1-1.noarch.rpm";
+    assert!(
+        why(package).contains("expected  nothing (pinned): no repomd.xml of a folder above it is stored")
+    );
+    assert_eq!(proxy.get("/fedora/repodata/repomd.xml").status, 200);
+    let answer = proxy.get("/fedora/repodata/primary.xml.bz2");
+    answer.is(200, "verified=indexed", list);
+    proxy.get(package).is(200, "verified=pinned", "rpm");
+    proxy.says("has its list of packages as repodata/primary.xml.bz2 alone, which is not read here");
+    until("it is stored", || why(package).contains("stored    200"));
+    let text = why(package);
+    assert!(text.contains("in bzip2 or zchunk alone, which is not read here"), "{text}");
+    assert_eq!(
+        proxy.command(&["why", "--json", package]).rows()[0]["unvouched"],
+        "its repository has its list of packages in bzip2 or zchunk alone, which is not read here"
+    );
+    // What is vouched for says nothing of the kind.
+    assert!(!why("/fedora/repodata/primary.xml.bz2").contains("nothing ("));
+    proxy.get("/npm/a");
+    assert!(why("/npm/a/-/a-9.0.0.tgz").contains("nothing (pinned): its packument does not name it"));
 }

@@ -89,6 +89,8 @@ fn why_names_the_setting_that_decided() {
     says(MOUNT, &pinned, "artifact", ever);
     let month = format!("for 2592000 s, {headers} (`ttl.pinned-by-name` of [pkgcache.upstream] a)");
     says(&own("pinned-by-name = \"30d\""), &pinned, "artifact", &month);
+    let npm = MOUNT.replace("apt", "npm");
+    says(&npm, "/a/-/v1/search?text=x", "api", "never: it is an interface");
     says(MOUNT, "/a/other", "unknown", "as long as HTTP's rules say");
     let (hash, address) = (Digest::of(b"x").hex(), "/a/dists/x/main/binary-all/by-hash/SHA256/");
     says(MOUNT, &format!("{address}{hash}"), "self-certifying", "for ever: it cannot change");

@@ -19,15 +19,19 @@ use crate::files::lock::Exclusive;
 use crate::files::replace;
 use crate::files::state::FileState;
 
+/// The first bytes of a digest, for a store may have very many. Two bodies that share them are kept
+/// for one another.
+type Short = [u8; 8];
+
 /// Remembers between the steps what it has read.
 #[derive(Debug)]
 pub struct NeededBodies {
     entries: Utf8PathBuf,
-    /// The bodies that are to go: no others are remembered.
-    doomed: HashSet<Digest>,
-    folders: BTreeMap<Utf8PathBuf, (FileState, Vec<Digest>)>,
+    /// The bodies that are to go: no others are remembered. Nothing where that is not known yet.
+    doomed: Option<HashSet<Digest>>,
+    folders: BTreeMap<Utf8PathBuf, (FileState, Vec<Short>)>,
     /// By how many folders each is named.
-    count: HashMap<Digest, usize>,
+    count: HashMap<Short, u32>,
     of_this_step: bool,
     goes_past: bool,
 }
@@ -37,9 +41,16 @@ impl NeededBodies {
     /// read, or is of a later version, is an error.
     #[must_use]
     pub fn new(packages: &Packages, doomed: HashSet<Digest>) -> Self {
+        Self { doomed: Some(doomed), ..Self::of_all(packages) }
+    }
+
+    /// Of all bodies of a store, for sweeps that find out one after another which are to go: the
+    /// entries are read once for all of them.
+    #[must_use]
+    pub fn of_all(packages: &Packages) -> Self {
         Self {
             entries: packages.entries(),
-            doomed,
+            doomed: None,
             folders: BTreeMap::new(),
             count: HashMap::new(),
             of_this_step: false,
@@ -75,7 +86,7 @@ impl NeededBodies {
             self.refresh()?;
             self.of_this_step = true;
         }
-        Ok(self.count.get(digest).is_some_and(|count| *count > 0))
+        Ok(self.count.get(&short(digest)).is_some_and(|count| *count > 0))
     }
 
     fn refresh(&mut self) -> Result<()> {
@@ -109,7 +120,7 @@ impl NeededBodies {
         Ok(())
     }
 
-    fn forget(&mut self, folder: Option<(FileState, Vec<Digest>)>) {
+    fn forget(&mut self, folder: Option<(FileState, Vec<Short>)>) {
         for digest in folder.map(|(_, named)| named).unwrap_or_default() {
             if let Some(count) = self.count.get_mut(&digest) {
                 *count = count.saturating_sub(1);
@@ -117,11 +128,11 @@ impl NeededBodies {
         }
     }
 
-    /// The bodies that are to go and that an entry in this folder names.
-    fn named_in(&self, folder: &Utf8Path) -> Result<Vec<Digest>> {
+    /// The bodies that may be to go and that an entry in this folder names.
+    fn named_in(&self, folder: &Utf8Path) -> Result<Vec<Short>> {
         let mut named = HashSet::new();
         for name in replace::names(folder)?.iter().filter(|name| name.strip_suffix(".toml").is_some()) {
-            named.extend(self.named_by(&folder.join(name))?);
+            named.extend(self.named_by(&folder.join(name))?.iter().map(short));
         }
         Ok(named.into_iter().collect())
     }
@@ -138,7 +149,8 @@ impl NeededBodies {
             Err(Error::BadPackage { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
-        Ok(digests.into_iter().filter(|digest| self.doomed.contains(digest)).collect())
+        let may_go = |digest: &Digest| self.doomed.as_ref().is_none_or(|doomed| doomed.contains(digest));
+        Ok(digests.into_iter().filter(may_go).collect())
     }
 }
 
@@ -147,6 +159,12 @@ fn is_of_this_process(error: &Error) -> bool {
     let Error::Io { source, .. } = error else { return false };
     let own = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
     source.raw_os_error().is_some_and(|code| own.contains(&code))
+}
+
+fn short(digest: &Digest) -> Short {
+    let mut first = Short::default();
+    first.iter_mut().zip(digest.bytes()).for_each(|(to, from)| *to = *from);
+    first
 }
 
 /// All runs of 64 hex digits.
@@ -201,6 +219,27 @@ mod tests {
         assert!(!is_needed(&mut needed, &store, &named).unwrap());
         fs::remove_file(path).unwrap();
         assert!(!is_needed(&mut needed, &store, &named).unwrap());
+    }
+
+    /// What one batch has read counts for the next, of whatever bodies that is.
+    #[test]
+    fn the_next_batch_reads_no_folder_that_is_as_it_was() {
+        let (_dir, store) = store();
+        let (one, path) = put(&store, "http://a/x", b"one");
+        let (two, other) = put(&store, "http://a/y", b"two");
+        let unnamed = body(&store.packages(), b"other").digest();
+        let mut needed = NeededBodies::of_all(&store.packages());
+        for folder in [&path, &other].map(|path| path.parent().unwrap()) {
+            FileState::settled(&fs::File::open(folder).unwrap()).unwrap();
+        }
+        assert!(is_needed(&mut needed, &store, &one).unwrap());
+        // Past their folders, so that nobody sees it who does not read them again.
+        fs::write(&path, "").unwrap();
+        fs::write(&other, "").unwrap();
+        assert!(is_needed(&mut needed, &store, &two).unwrap());
+        assert!(!is_needed(&mut needed, &store, &unnamed).unwrap());
+        fs::remove_file(&other).unwrap();
+        assert!(!is_needed(&mut needed, &store, &two).unwrap());
     }
 
     /// A step under the lock reads no entry that was read ahead: what is written past its folder is

@@ -8,7 +8,7 @@ mod place;
 mod release;
 pub(crate) mod signature;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use storekit::Checksum;
 

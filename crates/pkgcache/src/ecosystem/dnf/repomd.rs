@@ -79,6 +79,16 @@ impl Repomd {
     }
 }
 
+impl Repomd {
+    /// Where its list of packages is, if that is packed in ways alone that are not read here.
+    #[must_use]
+    pub(crate) fn unread_primary(&self) -> Option<&str> {
+        let lists = |file: &&Listed| matches!(file.kind.as_str(), "primary" | "primary_zck");
+        let first = self.files.iter().find(lists)?;
+        self.primary().is_none().then_some(first.path.as_str())
+    }
+}
+
 /// How a file is packed by its name. `None` for those that are packed in a way that is not read
 /// here: bzip2, zchunk.
 fn packing_of(path: &str) -> Option<Packing> {

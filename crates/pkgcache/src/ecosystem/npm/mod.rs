@@ -93,6 +93,35 @@ pub(crate) fn vouch(
     json::edit(document, &mut vouch::Vouch::new(packument, table)?)
 }
 
+/// Whether it can be what is at this URL: a list of keys, or of attestations.
+///
+/// # Errors
+/// [`BadIndex`].
+pub(crate) fn check_list(url: &Uri, document: &mut dyn Read) -> Result<(), BadIndex> {
+    let member = if url.path().ends_with("/-/npm/v1/keys") { "keys" } else { "attestations" };
+    let mut list = List { member, lists: false };
+    json::edit(document, &mut list)?;
+    let missing = || BadIndex::Malformed(format!("it has no list `{member}`"));
+    if list.lists { Ok(()) } else { Err(missing()) }
+}
+
+/// Looks for a list in an object.
+struct List {
+    member: &'static str,
+    lists: bool,
+}
+
+impl json::Editor for List {
+    fn fate(&mut self, path: &json::Path) -> json::Fate {
+        if path.is(&[self.member]) { json::Fate::Seen } else { json::Fate::Copied }
+    }
+
+    fn see(&mut self, _: &json::Path, value: json::Value<'_>) -> Result<Option<String>, BadIndex> {
+        self.lists = value == json::Value::List;
+        Ok(None)
+    }
+}
+
 /// Writes the packument in the variant, with links that stay on the mount; all else as it is.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ mod markup;
 mod names;
 #[cfg(test)]
 mod reference;
+mod root;
 mod spool;
 mod tag;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::io::{BufWriter, Read, Write};
 use http::Uri;
 
 pub(crate) use names::normalized;
+pub(crate) use root::{check_list, render_list};
 
 use crate::ecosystem::base::Base;
 use crate::ecosystem::path::canonical;

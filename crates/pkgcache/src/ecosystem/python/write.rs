@@ -120,7 +120,7 @@ fn hash(hashes: &Hashes) -> Option<String> {
 }
 
 /// The text so that it means itself in a value or between tags.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut written = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Uri;
-use storekit::{Digest, Level};
+use storekit::{Digest, Level, printable};
 
 use crate::cache::{self, Cache};
 use crate::ecosystem::dnf::{self, Listed};
@@ -19,7 +19,7 @@ use crate::ecosystem::ruling::Expected;
 use crate::ecosystem::table::{Table, TableBuilder};
 use crate::ecosystem::{Asked, BadIndex, Class};
 use crate::index::document::{self, Document};
-use crate::index::ruled::{Known, Plan, at, plain, ruled, vouched, whole};
+use crate::index::ruled::{Known, Plan, at, pinned, plain, ruled, vouched, whole};
 use crate::known::repomds::Vouched;
 use crate::proxy::lookup::Lookup;
 
@@ -132,6 +132,12 @@ async fn read(cache: &Arc<Cache>, asking: &Lookup, document: &Document) -> Resul
     };
     let repomd = document::read(document, |read| dnf::repomd(read)).await?;
     let vouched = Vouched { repomd: Arc::new(repomd), level };
+    if let Some(list) = vouched.repomd.unread_primary() {
+        let (url, list) = (&asking.target.url, printable(list));
+        cache.outside.warning(&format!(
+            "{url} has its list of packages as {list} alone, which is not read here: nobody vouches for its packages"
+        ));
+    }
     cache.index.dnf.keep(key, &vouched);
     Ok(vouched)
 }
@@ -183,9 +189,15 @@ async fn sub_index(
 /// A package: what the list of packages of the client's generation says of it, else that of another
 /// one. Its repository may be in any folder above.
 async fn package(cache: &Arc<Cache>, lookup: Lookup, client: SocketAddr) -> Plan {
+    let mut why = "no repomd.xml of a folder above it is stored";
     for (base, name) in dnf::bases(&lookup.target.below) {
         let generations = stored(cache, &lookup, &base, client).await;
         for (place, generation) in generations.iter().enumerate() {
+            why = if generation.repomd.unread_primary().is_some() {
+                "its repository has its list of packages in bzip2 or zchunk alone, which is not read here"
+            } else {
+                "no list of packages of its repository that can be had names it"
+            };
             // A client that has the list from elsewhere asks for none: then it is fetched for us.
             let table = table(cache, &lookup, &base, generation, place == 0).await;
             if let Some(said) = table.and_then(|table| table.get(&name)) {
@@ -193,7 +205,7 @@ async fn package(cache: &Arc<Cache>, lookup: Lookup, client: SocketAddr) -> Plan
             }
         }
     }
-    Plan::Lookup(Box::new(ruled(lookup, Known::File(Level::Pinned, None))))
+    pinned(lookup, why)
 }
 
 /// A repository may put another file in the place of one: each generation has its own.

@@ -7,6 +7,7 @@
 
 mod gnupg;
 mod hostile;
+mod mutated;
 
 use pgp::packet::PacketTrait as _;
 use pgp::ser::Serialize as _;
