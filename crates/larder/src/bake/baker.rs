@@ -11,7 +11,7 @@ use super::builder::Builder;
 use super::flow::Bake;
 use super::inspect::inspect;
 use super::plan::Planned;
-use super::stock::Stock;
+use super::stock::{Stock, of_project};
 use crate::engine::Engine;
 use crate::outputs::may_meet;
 use crate::process::command::Cmd;
@@ -20,6 +20,7 @@ use crate::process::runner::{RunError, Runner};
 use crate::process::temp::Temp;
 use crate::process::tools::Tools;
 use crate::report::Baked;
+use crate::repository::Repository;
 use crate::schedule::Seat;
 use crate::tier::{Layers, Supply};
 
@@ -29,6 +30,8 @@ pub(super) struct Baker<'a> {
     pub(super) tools: &'a Tools,
     pub(super) runner: &'a Runner,
     pub(super) stock: Stock<'a>,
+    /// The project's.
+    pub(super) repository: Repository<'a>,
     /// The tiers behind the store.
     pub(super) supply: Option<Supply<'a>>,
     /// The layers that engines keep of builds in these.
@@ -59,6 +62,7 @@ impl<'a> Baker<'a> {
             tools,
             runner,
             stock: Stock::new(tools, runner, options.store_flag.as_deref()),
+            repository: Repository::new(runner),
             supply: None,
             layers: None,
             temp: temp.to_owned(),
@@ -147,6 +151,11 @@ impl<'a> Baker<'a> {
         let head = asked(&["rev-parse", "--verify", "-q", "HEAD"]).filter(|head| !head.is_empty())?;
         let changes = asked(&["status", "--porcelain", "--untracked-files=no"])?;
         Some(if changes.is_empty() { head } else { format!("{head}+") })
+    }
+
+    /// Says of which project an image is.
+    pub(super) fn of_project(&self, cmd: Cmd) -> Cmd {
+        of_project(cmd, self.repository.project())
     }
 
     /// A folder of the image's own where others are baked beside it.

@@ -18,7 +18,7 @@ use crate::config::image::{Ignore, Image, Named};
 use crate::process::command::Cmd;
 use crate::process::packages::Packages;
 use crate::process::runner::{RunError, Verbosity};
-use crate::report::changes::{Changes, Sought, changes_since, earlier};
+use crate::report::changes::{Changes, Sought, changes_since};
 use crate::report::{Baked, State};
 use crate::schedule::Seat;
 use crate::tags::plan::values;
@@ -437,11 +437,10 @@ impl Bake<'_> {
 
     /// Finds out what changed since the last save.
     fn explain(&mut self, inputs: &Inputs) -> Result<(), RunError> {
-        let store = self.baker.options.store.as_deref();
         let wanted = Sought { image: &self.image.name, tags: &self.image.tags };
-        let earlier = store.and_then(|store| earlier(store, &wanted, &inputs.manifest));
-        let was_saved = earlier.as_ref().is_some_and(|earlier| earlier.key != inputs.key);
         let inputs = (inputs.key.as_str(), inputs.manifest.as_path());
+        let earlier = self.baker.earlier(&wanted, inputs)?;
+        let was_saved = earlier.as_ref().is_some_and(|earlier| earlier.key != inputs.0);
         self.changes = changes_since(earlier, inputs, &self.temp, (self.baker.tools, self.baker.runner))?;
         if self.changes.is_some() {
             if let Some(base) = self.changed_base().filter(|_| self.reason.is_none()) {

@@ -8,6 +8,7 @@ mod baker;
 mod bases;
 mod builder;
 mod disks;
+mod earlier;
 mod engines;
 mod feeds;
 mod flow;
@@ -100,6 +101,10 @@ pub struct Options {
     pub summary: Option<Utf8PathBuf>,
     /// Whether what would be built, or differs, is no reason to end otherwise than with 0.
     pub dry_run: bool,
+    /// Whether tiers are asked for an earlier save of a miss also where the store has one.
+    pub thorough: bool,
+    /// The stored image that all others are compared with, in place of the nearest.
+    pub against: Option<Against>,
     /// Which tiers are read and written, and what is tagged.
     pub route: Route,
     /// What is built, and what for.
@@ -114,6 +119,17 @@ impl Options {
         let by_itself = self.no_image_cache || self.from_scratch || self.prove;
         if by_itself { Route::default() } else { self.route.clone() }
     }
+}
+
+/// A stored image that others are compared with.
+#[derive(Clone, Debug)]
+pub struct Against {
+    /// Its key.
+    pub key: String,
+    /// The manifest of its inputs.
+    pub manifest: Vec<u8>,
+    /// The tier that has it, where this machine's store is not meant.
+    pub tier: Option<String>,
 }
 
 /// Why nothing was baked at all, or the bake stopped.

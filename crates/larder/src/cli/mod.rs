@@ -332,7 +332,10 @@ impl Process {
             locked: self.is_ci(),
             store: self.settings(root, &args.project).store_dir(store_flag.as_deref()).ok(),
             store_flag,
-            ..self.options()
+            ..match &project {
+                Some((_, project)) => self.routed(project, &args.profile, &runner)?,
+                None => self.options(),
+            }
         };
         let tools = self.tools_of(root, &args.project);
         let project = project.as_ref().map(|(_, project)| project);

@@ -320,6 +320,7 @@ impl Bake<'_> {
             force: self.replace,
             host,
             commit,
+            project: self.baker.repository.project().map(str::to_owned),
         }
     }
 }
