@@ -93,9 +93,10 @@ fn a_dry_run_tells_the_waves() {
     session.write(
         "larder.toml",
         format!(
-            "[image.top]\ndockerfile = \"Top\"\ntags = [\"{top}:1\"]\n[image.base]\ndockerfile = \"Base\"\ntags = [\"{base}:latest\"]\n"
+            "[image.top]\ndockerfile = \"Top\"\nneeds = [\"base\"]\ntags = [\"{top}:1\"]\n[image.base]\ndockerfile = \"Base\"\ntags = [\"{base}:latest\"]\n"
         ),
     );
+    // What stands below it for two reasons is told once.
     let lines = session.run("larder bake --dry-run --json").ok().rows();
     let told: Vec<_> = lines
         .iter()

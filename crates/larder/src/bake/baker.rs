@@ -19,7 +19,7 @@ use crate::process::packages::Through;
 use crate::process::runner::{RunError, Runner};
 use crate::process::temp::Temp;
 use crate::process::tools::Tools;
-use crate::report::Baked;
+use crate::report::{Baked, State};
 use crate::repository::Repository;
 use crate::schedule::Seat;
 use crate::tier::{Layers, Supply};
@@ -203,6 +203,13 @@ impl<'a> Baker<'a> {
         let place = self.done.iter().position(|(done, _)| done == image);
         let before = place.and_then(|place| self.neighbours.get(place)).map_or(&[][..], Vec::as_slice);
         if seat.after(before) { Ok(()) } else { Err(self.runner.interruption()) }
+    }
+
+    /// The images that are in an engine now, with it.
+    pub(super) fn in_engines(&self) -> impl Iterator<Item = (&str, Engine)> {
+        let done = self.done.iter().filter_map(|(_, baked)| baked.get());
+        let there = done.filter(|baked| matches!(baked.state, State::Hit | State::Built));
+        there.filter_map(|baked| Some((baked.image.as_str(), Engine::named(baked.engine?)?)))
     }
 
     /// What became of an image of larder.toml in this bake.

@@ -64,7 +64,7 @@ pub(super) struct Bake<'a> {
     /// What its package clients took from the package cache.
     pub(super) packages: Option<Packages>,
     /// The tier that it came from, or that has it.
-    tier: Option<String>,
+    pub(super) tier: Option<String>,
     /// How long the build took that a hit saves.
     saved_seconds: Option<f64>,
     /// The name that stands for its key, once the engine has it.
@@ -522,7 +522,7 @@ impl Bake<'_> {
             saved,
             by_key: (saved && in_engine) || to_save || options.no_image_cache,
             platform: Some(self.image.platform().to_string()),
-            tags: self.image.tags.clone(),
+            tags: self.planned.tags().to_vec(),
             outputs: self.outputs,
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
             chain: self.chain,

@@ -36,6 +36,7 @@ use storekit::store::Store;
 use thiserror::Error;
 use toolkit::{Outcome, output};
 
+use self::engines::LastEngines;
 use crate::config::chosen::{ChosenError, chosen_disks, chosen_images};
 use crate::config::image::Image;
 use crate::config::secrets::{self, NoSecret};
@@ -331,7 +332,9 @@ pub(crate) fn each(
         }
         disks.clear();
     }
-    let (mut planned, engines) = plan::plan(project, options, tools, runner)?;
+    let mut planned = plan::plan(project, options, tools, runner)?;
+    let last = LastEngines::read(options, runner);
+    last.compare(planned.iter().map(|planned| &planned.image));
     if !options.check {
         let images = planned.iter().map(|planned| &planned.image);
         secrets::are_there(images, &options.variables, runner.folder())?;
@@ -394,10 +397,14 @@ pub(crate) fn each(
         indexed?;
         drop(drawn);
         oven.runner = runner;
-        disks.into_iter().try_for_each(|disk| oven.bake_disk(disk).map(|baked| tell(&baked)))
+        disks.into_iter().try_for_each(|disk| oven.bake_disk(disk).map(|baked| tell(&baked)))?;
+        // What is built for a proof alone leaves no engine's images otherwise.
+        if !options.check && !options.prove {
+            last.remember(oven.in_engines(), |name| project.images.iter().any(|image| image.name == name));
+        }
+        Ok::<_, RunError>(())
     })?;
     runner.uninterrupted()?;
-    engines.remember();
     let used = |(_, tally): &(&str, Tally)| *tally != Tally::default();
     Ok(tiers.tallies().filter(used).map(|(name, tally)| (name.to_owned(), tally)).collect())
 }
@@ -405,7 +412,8 @@ pub(crate) fn each(
 /// What is built for a proof alone must not take the names of what people use.
 fn under_own_names(planned: &mut [plan::Planned]) {
     for (at, planned) in planned.iter_mut().enumerate().filter(|(_, planned)| planned.asked) {
-        planned.image.tags = vec![format!("larder-prove-{}-{at}:latest", std::process::id())];
+        let name = format!("larder-prove-{}-{at}:latest", std::process::id());
+        planned.own_tags = Some(std::mem::replace(&mut planned.image.tags, vec![name]));
     }
 }
 
@@ -477,7 +485,7 @@ pub fn lock(
     runner: &Runner,
     out: &mut (impl Write + ?Sized),
 ) -> Result<Outcome, BakeError> {
-    let (mut planned, _) = plan::plan(project, options, tools, runner)?;
+    let mut planned = plan::plan(project, options, tools, runner)?;
     if options.check {
         return locks::behind(&planned, options, tools, runner, out);
     }

@@ -29,6 +29,8 @@ use crate::schedule::{self, Seat};
 pub(super) struct Planned {
     /// With its engine settled.
     pub(super) image: Image,
+    /// Its names as larder.toml has them, where it is built under others.
+    pub(super) own_tags: Option<Vec<String>>,
     /// Whether it was asked for, and not only what stands on it.
     pub(super) asked: bool,
     /// Whether it is there for what stands on it: others do, and nobody named it.
@@ -82,13 +84,17 @@ impl Planned {
     /// The images of larder.toml that it is built after: those that it is built from, and those
     /// that it needs.
     pub(super) fn below(&self) -> impl Iterator<Item = &String> {
-        self.bases.values().chain(&self.image.needs)
+        once(self.bases.values().chain(&self.image.needs))
     }
 
     /// The same, and those whose outputs it reads.
     pub(super) fn before(&self) -> impl Iterator<Item = &String> {
-        let is_other = |name: &&String| !self.below().any(|below| below == *name);
-        self.below().chain(self.feeds.iter().filter(is_other))
+        once(self.below().chain(&self.feeds))
+    }
+
+    /// The image's names as larder.toml has them.
+    pub(super) fn tags(&self) -> &[String] {
+        self.own_tags.as_deref().unwrap_or(&self.image.tags)
     }
 
     /// The engine's name for an image that the Dockerfile names so.
@@ -102,17 +108,23 @@ impl Planned {
     }
 }
 
-/// The images to bake, bases first; and the engines, of which the default is found now if any image
+/// Each of the names once, where it comes first.
+fn once<'n>(names: impl Iterator<Item = &'n String>) -> impl Iterator<Item = &'n String> {
+    let mut seen = BTreeSet::new();
+    names.filter(move |name| seen.insert(*name))
+}
+
+/// The images to bake, bases first, each with its engine; the default is found now if any image
 /// needs it.
 ///
 /// # Errors
 /// A cycle, an unknown name, an interruption.
-pub(super) fn plan<'a>(
+pub(super) fn plan(
     project: &Project,
-    options: &'a Options,
-    tools: &'a Tools,
-    runner: &'a Runner,
-) -> Result<(Vec<Planned>, Engines<'a>), BakeError> {
+    options: &Options,
+    tools: &Tools,
+    runner: &Runner,
+) -> Result<Vec<Planned>, BakeError> {
     let asked = chosen_images(project, &options.names)?;
     let engines = Engines::new(options, tools, runner);
     let ahead = BTreeMap::new();
@@ -122,14 +134,14 @@ pub(super) fn plan<'a>(
     for image in &asked {
         planner.visit(image)?;
     }
-    let Planner { mut planned, engines, .. } = planner;
+    let mut planned = planner.planned;
     let stood_on: BTreeSet<String> = planned.iter().flat_map(Planned::below).cloned().collect();
     for one in &mut planned {
         one.asked = asked.iter().any(|image| image.name == one.image.name);
         let is_named = one.asked && !options.names.is_empty();
         one.only_below = stood_on.contains(&one.image.name) && !is_named;
     }
-    Ok((planned, engines))
+    Ok(planned)
 }
 
 struct Planner<'p, 'a> {
@@ -185,6 +197,7 @@ impl Planner<'_, '_> {
         let (locals, local_contexts) = (BTreeMap::new(), BTreeMap::new());
         let one = Planned {
             image,
+            own_tags: None,
             asked: false,
             only_below: false,
             uses,
