@@ -49,11 +49,6 @@ impl Scene {
         fs::read_dir("/proc").expect("proc").flatten().filter(is_it).count()
     }
 
-    fn kill(&self, mut child: Child) {
-        child.kill().expect("larder");
-        child.wait().expect("larder");
-    }
-
     /// The next bake does it all, and nothing of the killed one is left.
     #[track_caller]
     fn next_bake_works(&self, before: &str) {
@@ -72,6 +67,11 @@ impl Scene {
     }
 }
 
+fn kill(mut bake: Child) {
+    bake.kill().expect("larder");
+    bake.wait().expect("larder");
+}
+
 fn killed_in_the_build(engine: &'static str) {
     let Some(scene) = Scene::start(engine) else { return };
     let before = scene.id();
@@ -80,7 +80,7 @@ fn killed_in_the_build(engine: &'static str) {
     scene.session.write("file", &step);
     let bake = scene.session.start("exec larder bake -q");
     until("the step runs", || scene.running("sleep 100000") > 0);
-    scene.kill(bake);
+    kill(bake);
     if engine == "docker" {
         until("the engine's step has ended", || scene.running("sleep 100000") == 0);
     }
@@ -106,7 +106,7 @@ fn killed_in_the_save(engine: &'static str) {
     scene.session.write("../first", format!("case \"$1\" in save|push) {waits};; esac\n"));
     let bake = scene.session.start("exec larder bake -q");
     until("the save runs", || scene.running("sleep 200000") > 0);
-    scene.kill(bake);
+    kill(bake);
     until("the engine's command has ended", || scene.running("sleep 200000") == 0);
     fs::remove_file(scene.session.path("../first")).expect("a file");
     scene.next_bake_works(&before);

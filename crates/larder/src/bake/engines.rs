@@ -109,7 +109,8 @@ impl Noted {
     }
 
     fn to_text(&self) -> String {
-        self.0.iter().map(|(image, engine)| format!("{} {image}\n", engine.name())).collect()
+        let line = |(image, engine): (&String, &Engine)| format!("{} {image}\n", engine.name());
+        self.0.iter().map(line).collect()
     }
 
     fn changes(&self, now: &[(&str, Engine)]) -> Vec<String> {

@@ -128,13 +128,12 @@ pub(super) fn plan(
     let asked = chosen_images(project, &options.names)?;
     let engines = Engines::new(options, tools, runner);
     let ahead = BTreeMap::new();
-    let mut planner =
-        Planner { project, engines, tools, runner, ahead, path: Vec::new(), planned: Vec::new() };
-    planner.ask_ahead(&asked, options.jobs)?;
+    let mut maker = Planner { project, engines, tools, runner, ahead, path: Vec::new(), planned: Vec::new() };
+    maker.ask_ahead(&asked, options.jobs)?;
     for image in &asked {
-        planner.visit(image)?;
+        maker.visit(image)?;
     }
-    let mut planned = planner.planned;
+    let mut planned = maker.planned;
     let stood_on: BTreeSet<String> = planned.iter().flat_map(Planned::below).cloned().collect();
     for one in &mut planned {
         one.asked = asked.iter().any(|image| image.name == one.image.name);
