@@ -156,3 +156,13 @@ fn an_archive_that_breaks_off_is_not_saved() {
     session.run("imgtar has key").ends(1);
     session.run("imgtar verify").ok();
 }
+
+#[test]
+fn a_tool_that_is_missing_is_said_so_whatever_runs_it() {
+    let session = Session::new().file("d/file", "1");
+    session.write("larder.toml", "[image.app]\npack = { dir = \"d\" }\n");
+    session.run("mkdir ../alone && cp $(command -v larder) $(command -v hashctx) ../alone").ok();
+    let ran = session.run("PATH=/usr/bin:/bin ../alone/larder bake").ends(2);
+    let ran = ran.says("cannot run `imgtar`");
+    assert!(!ran.stderr().contains("127"), "{ran}");
+}

@@ -8,7 +8,7 @@ use clap::Parser;
 use toolkit::{Color, Signals};
 
 fn main() -> ExitCode {
-    if let Some(ended) = larder::cli::guarded() {
+    if let Some(ended) = toolkit::guard::enter() {
         return ended;
     }
     let args = cli::Args::parse();

@@ -19,6 +19,7 @@ pub mod occasion;
 pub mod outputs;
 pub mod process;
 pub mod report;
+mod repository;
 mod schedule;
 pub mod tags;
 pub mod tier;

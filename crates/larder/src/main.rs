@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     if let Some(written) = toolkit::manual::written::<cli::Args>() {
         return written;
     }
-    if let Some(ended) = cli::guarded() {
+    if let Some(ended) = toolkit::guard::enter() {
         return ended;
     }
     let args = cli::Args::parse();

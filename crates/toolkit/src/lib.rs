@@ -7,6 +7,7 @@
 
 pub mod common;
 pub mod errors;
+pub mod guard;
 pub mod limits;
 #[cfg(feature = "manual")]
 pub mod manual;

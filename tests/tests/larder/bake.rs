@@ -397,6 +397,8 @@ fn the_engine_that_answers_builds() {
         .run("larder bake --check")
         .ok()
         .says("note: docker is used; the last bake of this project used podman");
+    let asked = session.run("larder bake --engine docker --check").ok();
+    asked.says("note: docker is used; the last bake of this project used podman");
     assert!(!session.run("larder bake --engine podman").ok().stderr().contains("note"));
 }
 
@@ -600,4 +602,27 @@ fn the_store_lives_in_the_repository_and_a_clone_loads_from_it() {
     let ran = session.run("cd clone && larder bake --json").ok().says("damaged");
     assert_eq!((&report(&ran)["state"], &report(&ran)["saved"]), (&"built".into(), &true.into()), "{ran}");
     session.run("cd clone && imgtar verify").ok();
+}
+
+#[test]
+fn an_image_that_another_engine_gets_than_last_time_is_told() {
+    if !have(&[Part::Podman]) {
+        return;
+    }
+    let file = |engine: &str| {
+        let pack =
+            |name: &str| format!("[image.{name}]\npack = {{ dir = \"src\", env = {{ N = \"{name}\" }} }}\n");
+        format!("{}engine = \"{engine}\"\n{}engine = \"podman\"\n", pack("app"), pack("web"))
+    };
+    let session = with_podman("");
+    session.write("src/file", "one");
+    session.write("larder.toml", file("podman"));
+    assert!(!session.run("larder bake").ok().stderr().contains("note"));
+    session.script("../bin/docker", "[ $1 = version ]");
+    let session = session.env("LARDER_DOCKER", "../bin/docker");
+    session.write("larder.toml", file("docker"));
+    session.run("larder bake --check").ok().says("note: docker is used for `app`; the last bake used podman");
+    let all = session.run("larder bake --check --engine docker").ok();
+    all.says("note: docker is used; the last bake of this project used podman");
+    assert!(!session.run("larder bake --check web").ok().stderr().contains("note"));
 }

@@ -172,7 +172,10 @@ fn disks_follow_a_change_three_levels_down() {
     let (report, states) = baked(&session, "larder bake --json");
     assert_eq!(states, ["top built", "middle built", "base built", "other hit"]);
     let reason = report[0]["reason"].as_str().expect("a reason");
-    assert!(reason.starts_with("`middle` was rebuilt because `base` was rebuilt: 1 change since"), "{reason}");
+    assert!(
+        reason.starts_with("`middle` was rebuilt because `base` was rebuilt: 1 change since"),
+        "{reason}"
+    );
     assert_eq!(made(&session), ["base", "middle", "top"]);
 
     // What stands on it is left alone, and what it stands on is baked.

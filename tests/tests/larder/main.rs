@@ -7,6 +7,7 @@ mod disks;
 mod fetched;
 mod init;
 mod interrupted;
+mod killed;
 mod levels;
 mod lock;
 mod outputs;

@@ -269,3 +269,24 @@ fn an_image_that_reads_another_ones_outputs_comes_after_it() {
     session.write("larder.toml", circle);
     session.run(bake).ends(2).says("images are built from one another").says("hide outputs in .dockerignore");
 }
+
+#[test]
+fn a_check_says_of_outputs_what_a_bake_would() {
+    let session = Session::new().file("d/made/one.whl", "1");
+    let file = |pattern: &str| {
+        let image =
+            format!("[image.app]\npack = {{ dir = \"d\" }}\noutputs = {{ \"dist\" = \"{pattern}\" }}\n");
+        session.write("larder.toml", image);
+    };
+    let larder = "LARDER_DOCKER=/none LARDER_PODMAN=/none larder";
+    file("/made/*.whl");
+    session.run(&format!("{larder} bake")).ok();
+    session.run("rm -r dist").ok();
+    session.run(&format!("{larder} bake --check")).ok();
+    session.run("test ! -e dist").ok();
+    file("/made/*.tar");
+    let said = "nothing in image `app` is called `/made/*.tar`";
+    for words in ["bake --check", "bake --dry-run", "bake"] {
+        session.run(&format!("{larder} {words}")).ends(2).says(said);
+    }
+}

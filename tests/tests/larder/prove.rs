@@ -44,4 +44,7 @@ fn a_packed_image_is_proved_without_an_engine() {
     let bake = "LARDER_DOCKER=/none LARDER_PODMAN=/none larder bake";
     session.run(bake).ok();
     session.run(&format!("{bake} --prove --strict")).ok();
+    // The name that a proof has meanwhile is nobody's business.
+    let row = &session.run(&format!("{bake} --prove --json")).ok().rows()[0];
+    assert_eq!(row["tags"], session.run(&format!("{bake} --check --json")).ok().rows()[0]["tags"], "{row}");
 }

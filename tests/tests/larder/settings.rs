@@ -354,6 +354,14 @@ fn a_dockerfile_or_a_folder_that_is_not_there_is_one_error() {
         (1, false),
         "{ran}"
     );
+    // Nothing beside it is called likewise.
+    session.write("larder.toml", "[image.a]\ndockerfile = \"build/other\"\n");
+    for words in ["bake", "bake --check", "why a"] {
+        let ran = session.run(&format!("larder {words}")).ends(2);
+        let ran = ran.says("there is no Dockerfile `build/other`");
+        assert!(!ran.stderr().contains("meant?") && !ran.stderr().contains("hashctx"), "{ran}");
+        assert_eq!(ran.stderr().matches("error: ").count(), 1, "{ran}");
+    }
     session.write("larder.toml", "[image.a]\ncontexts = { src = \"lib\" }\n");
     let ran = session.run("larder bake").ends(2);
     let ran = ran.says("the folder `lib`, the context `src`, does not exist");

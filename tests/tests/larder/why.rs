@@ -1,6 +1,8 @@
 //! Why an image is a hit or is built, asked before and after.
 
-use larder_tests::{Part, Session, have};
+use std::net::TcpListener;
+
+use larder_tests::{DockerRegistry, Part, Ran, Session, have};
 
 fn project(session: &mut Session) -> String {
     let name = session.image("app");
@@ -91,9 +93,10 @@ fn a_dry_run_tells_the_waves() {
     session.write(
         "larder.toml",
         format!(
-            "[image.top]\ndockerfile = \"Top\"\ntags = [\"{top}:1\"]\n[image.base]\ndockerfile = \"Base\"\ntags = [\"{base}:latest\"]\n"
+            "[image.top]\ndockerfile = \"Top\"\nneeds = [\"base\"]\ntags = [\"{top}:1\"]\n[image.base]\ndockerfile = \"Base\"\ntags = [\"{base}:latest\"]\n"
         ),
     );
+    // What stands below it for two reasons is told once.
     let lines = session.run("larder bake --dry-run --json").ok().rows();
     let told: Vec<_> = lines
         .iter()
@@ -101,4 +104,145 @@ fn a_dry_run_tells_the_waves() {
         .collect();
     assert_eq!(told, ["\"top\" \"stale\" 2 [\"base\"]", "\"base\" \"stale\" 1 []"]);
     session.run(&format!("docker image inspect {base}")).fails();
+}
+
+/// A project in `folder` of the session's with one packed image of three files, in git, cloned from
+/// `remote`.
+fn packed(session: &Session, folder: &str, remote: &str, tiers: &str) {
+    let image = format!("[image.app]\npack = {{ dir = \"src\", {} }}\n", session.labels());
+    session.write(&format!("{folder}/larder.toml"), format!("{image}{tiers}"));
+    for file in ["one", "two", "three"] {
+        session.write(&format!("{folder}/src/{file}"), file);
+    }
+    // So that no other project has the same commit.
+    session.write(&format!("{folder}/README"), folder);
+    session.run(&format!("git init -qb main {folder}")).ok();
+    session.run(&format!("cd {folder} && git remote add origin {remote}")).ok();
+    commit(session, folder);
+}
+
+fn commit(session: &Session, folder: &str) {
+    let git = "git -c user.name=x -c user.email=x@y";
+    session.run(&format!("cd {folder} && git add . && {git} commit -qm x")).ok();
+}
+
+/// Bakes or asks in a folder, on a machine that has a store of its own.
+fn on(session: &Session, machine: &str, folder: &str, words: &str) -> Ran {
+    session.run(&format!("cd {folder} && LARDER_DIR=$OLDPWD/store-{machine} larder {words}"))
+}
+
+const APP: &str = "https://git.example/team/app.git";
+
+/// A miss is explained by what another machine has saved into the tier.
+fn a_tier_explains(tier: &str) {
+    let session = Session::new();
+    let tiers = format!("[tier.team]\n{tier}\n[profile.all]\nread = [\"team\"]\nwrite = [\"team\"]\n");
+    packed(&session, "app", APP, &tiers);
+    let made = on(&session, "a", "app", "bake --json").ok().rows();
+    let first = made[0]["key"].as_str().expect("a key").to_owned();
+    session.write("app/src/one", "1b");
+
+    let said = on(&session, "b", "app", "why app").ends(1);
+    let short = &first[..12];
+    for words in [
+        format!("1 change since {short} in team"),
+        "    changed one".to_owned(),
+        format!("  compared with {first} in the tier `team`"),
+        "  of the project git.example/team/app".to_owned(),
+        "  in the tier `team`".to_owned(),
+    ] {
+        assert!(said.stdout().contains(&words), "`{words}` is not in {said}");
+    }
+    let row = &on(&session, "b", "app", "bake --check --json").ends(1).rows()[0];
+    assert_eq!(
+        (&row["changes"]["since"], &row["changes"]["tier"]),
+        (&first.as_str().into(), &"team".into()),
+        "{row}"
+    );
+    assert_eq!(row["changes"]["lines"], serde_json::json!(["changed one"]), "{row}");
+
+    // The store has a save that differs in more: `why` finds the nearest of both.
+    on(&session, "b", "app", "bake").ok();
+    for (file, text) in [("one", "one"), ("two", "2b"), ("three", "3b")] {
+        session.write(&format!("app/src/{file}"), text);
+    }
+    on(&session, "c", "app", "bake").ok();
+    session.write("app/src/three", "three");
+    session.write("app/src/two", "two");
+    session.write("app/src/new", "new");
+    let near = on(&session, "c", "app", "bake --check").ends(1).stdout();
+    assert!(near.contains("3 changes since") && !near.contains("in team"), "{near}");
+    let said = on(&session, "c", "app", "why app").ends(1).stdout();
+    assert!(said.contains(&format!("1 change since {short} in team\n    added new\n")), "{said}");
+
+    // What stands in the tier alone is found by name and by the beginning of its key.
+    let said = on(&session, "d", "app", &format!("why {}", &short[..8])).ok().stdout();
+    assert!(said.starts_with(&first), "{said}");
+    assert!(said.contains("since then: 1 change\n    added new\n"), "{said}");
+}
+
+#[test]
+fn a_folder_explains_a_miss() {
+    if have(&[Part::Git]) {
+        a_tier_explains("store = \"../near\"");
+    }
+}
+
+#[test]
+fn a_registry_explains_a_miss() {
+    if have(&[Part::Git, Part::Registry]) {
+        let aside = Session::new();
+        let registry = DockerRegistry::start(&aside.aside("registry"));
+        a_tier_explains(&format!("registry = \"{}/cache\"", registry.host()));
+    }
+}
+
+#[test]
+fn another_projects_image_of_the_name_explains_nothing() {
+    if !have(&[Part::Git]) {
+        return;
+    }
+    let session = Session::new();
+    packed(&session, "theirs", "https://git.example/other/app", "");
+    packed(&session, "ours", APP, "");
+    packed(&session, "alone", "../nowhere", "");
+    on(&session, "shared", "theirs", "bake").ok();
+    session.write("ours/src/one", "ours");
+    session.write("alone/src/one", "alone");
+    commit(&session, "ours");
+    commit(&session, "alone");
+    for folder in ["ours", "alone"] {
+        let said = on(&session, "shared", folder, "why app").ends(1).stdout();
+        assert!(said.contains("no earlier save") && !said.contains("changed"), "{said}");
+        on(&session, "shared", folder, "bake").ok();
+    }
+    // Another clone, whose address is written otherwise, and without the commit; its own project
+    // counts, although the other's is nearer.
+    packed(&session, "clone", "git@git.example:team/app", "");
+    session.write("clone/src/two", "2b");
+    let said = on(&session, "shared", "clone", "why app").ends(1).stdout();
+    assert!(said.contains("2 changes since") && said.contains("changed one"), "{said}");
+    // A fork shares the commits.
+    session.run("git clone -q alone fork").ok();
+    session.run("cd fork && git remote set-url origin https://git.example/fork/app").ok();
+    session.write("fork/src/two", "2b");
+    let said = on(&session, "shared", "fork", "why app").ends(1).stdout();
+    assert!(said.contains("1 change since") && said.contains("changed two"), "{said}");
+}
+
+#[test]
+fn a_tier_that_does_not_answer_costs_an_explanation_one_warning() {
+    if !have(&[Part::Git]) {
+        return;
+    }
+    let session = Session::new();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address");
+    let tiers = format!("[tier.far]\nregistry = \"{address}/cache\"\ntimeout = \"1s\"\n");
+    packed(&session, "app", APP, &tiers);
+    let ran = on(&session, "a", "app", "why app").ends(1).says("the tier `far` is left out");
+    assert!(ran.stdout().contains("no earlier save"), "{ran}");
+    assert_eq!(ran.stderr().matches("warning").count(), 1, "{ran}");
+    let ran = on(&session, "a", "app", "why abcd").ends(2).says("the tier `far` is not searched");
+    assert_eq!(ran.stderr().matches("warning").count(), 1, "{ran}");
 }

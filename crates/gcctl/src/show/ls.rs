@@ -105,7 +105,7 @@ pub struct Row<'a> {
     key: &'a Key,
     digest: Digest,
     names: &'a [String],
-    /// Where it came from: `image`, `host` and `commit`, as far as they are known.
+    /// Where it came from: `image`, `host`, `commit` and `project`, as far as they are known.
     #[serde(flatten)]
     origin: &'a Origin,
     /// Bytes on disk, with what it shares.
@@ -404,7 +404,12 @@ pub fn image_text(info: &ImageInfo<'_>, now: Timestamp) -> String {
     let kind = if info.row.disk { "disk" } else { "image" };
     let mut lines = vec![format!("{kind} {key}"), format!("digest {digest}")];
     lines.extend(names.iter().map(|name| format!("name {name}")));
-    let remarks = [("made as", &origin.image), ("on", &origin.host), ("of commit", &origin.commit)];
+    let remarks = [
+        ("made as", &origin.image),
+        ("on", &origin.host),
+        ("of commit", &origin.commit),
+        ("of project", &origin.project),
+    ];
     let known = remarks.into_iter().filter_map(|(word, remark)| remark.as_ref().map(|remark| (word, remark)));
     lines.extend(known.map(|(word, remark)| format!("{word} {remark}")));
     lines.push(format!("size {}, of which {} its own", bytes(size), bytes(own)));

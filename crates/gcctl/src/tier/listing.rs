@@ -32,6 +32,7 @@ struct Row {
     image: Option<String>,
     host: Option<String>,
     commit: Option<String>,
+    project: Option<String>,
     #[serde(default)]
     blobs: Vec<Blob>,
     problem: Option<String>,
@@ -77,7 +78,7 @@ impl Listing {
     }
 
     fn add(&mut self, row: Row, sum: &mut u64) -> Result<(), String> {
-        let Row { tier, key, digest, names, saved, image, host, commit, blobs, problem } = row;
+        let Row { tier, key, digest, names, saved, image, host, commit, project, blobs, problem } = row;
         if !self.place.is_empty() && self.place != tier {
             return Err(format!("it is of `{}`, and not of `{}`", storekit::printable(&tier), self.place));
         }
@@ -98,7 +99,12 @@ impl Listing {
                     key,
                     digest,
                     names,
-                    origin: Origin { image: remark(image), host: remark(host), commit: remark(commit) },
+                    origin: Origin {
+                        image: remark(image),
+                        host: remark(host),
+                        commit: remark(commit),
+                        project: remark(project),
+                    },
                     saved,
                     used: saved.min(self.snapshot.now),
                     uses: 0,

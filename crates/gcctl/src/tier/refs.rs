@@ -175,7 +175,7 @@ mod tests {
             key: format!("{name}-{commit}").trim_end_matches('+').parse().unwrap(),
             digest: Digest::of(commit.as_bytes()),
             names: Vec::new(),
-            origin: Origin { image: remark(name), host: None, commit: remark(commit) },
+            origin: Origin { image: remark(name), commit: remark(commit), ..Origin::default() },
             saved: Timestamp::UNIX_EPOCH,
             used: Timestamp::UNIX_EPOCH,
             uses: 0,

@@ -1,11 +1,20 @@
 //! Which engine a command works with.
 
+use std::path::Path;
+use std::process::Command;
+
 use camino::Utf8PathBuf;
 use imgtar::engine::{Engine, Kind};
+use toolkit::guard;
 
 use crate::cli::docker_host;
 use crate::cli::run::Invocation;
 use crate::cli::{EngineArgs, EngineName};
+
+/// A command that ends with this process, however that ends.
+fn guarded(program: &str) -> Command {
+    guard::command(program, Path::new("."), None)
+}
 
 impl Invocation<'_> {
     /// Works with the engine that was asked for; by default with docker where its command is there,
@@ -26,7 +35,7 @@ impl Invocation<'_> {
             return done;
         }
         self.view.say("docker does not answer; podman is used (`--engine` chooses)");
-        work(&Engine::new(Kind::Podman, self.program(Kind::Podman)))
+        work(&Engine::new(Kind::Podman, self.program(Kind::Podman)).guarded(guarded))
     }
 
     fn engine(&self, args: &EngineArgs) -> Engine {
@@ -46,7 +55,7 @@ impl Invocation<'_> {
     }
 
     pub(crate) fn engine_of(&self, kind: Kind) -> Engine {
-        Engine::with_socket(kind, self.program(kind), self.socket(kind))
+        Engine::with_socket(kind, self.program(kind), self.socket(kind)).guarded(guarded)
     }
 
     /// The socket of the docker that its command would ask, where that is one of this machine and

@@ -265,6 +265,10 @@ pub(crate) enum Command {
     /// SIZE counts blobs that several keys share under each of them: `gcctl df` tells what is
     /// shared. With `--tier`, what stands in another place is listed.
     Ls {
+        /// Only what is noted with each image, with `--tier`: no sizes and blobs, which take more
+        /// questions
+        #[arg(long, requires = "tier")]
+        brief: bool,
         #[command(flatten)]
         tier: tier::TierArgs,
         #[command(flatten)]
@@ -272,9 +276,10 @@ pub(crate) enum Command {
     },
     /// Show an image's platforms, layers, sizes and names, an artifact's type and files
     Info {
-        /// The image: its key, the beginning of one, or a name
+        /// The image: its key, the beginning of one, or a name; with `--tier` a whole key
         key: KeyOrName,
-        /// Print the manifest of inputs that was saved with the image, for `hashctx --diff`
+        /// Print the manifest of inputs that was saved with the image, for `hashctx --diff`; with
+        /// `--tier` that in another place
         #[arg(long, conflicts_with = "document")]
         inputs: bool,
         /// Print what the builds of the image fetched, as far as that is on record
@@ -288,6 +293,10 @@ pub(crate) enum Command {
         /// Print the image's own manifest or index, byte for byte
         #[arg(long = "manifest")]
         document: bool,
+        #[command(flatten)]
+        tier: tier::TierArgs,
+        #[command(flatten)]
+        registry: registry_args::RegistryArgs,
     },
     /// Set the names that `load` restores
     ///
@@ -414,16 +423,19 @@ pub(crate) struct OriginArgs {
     /// The git commit that it was made from; a `+` at the end says that files had changed
     #[arg(long, value_name = "COMMIT")]
     pub(crate) commit: Option<Remark>,
+    /// The project that it is of: where its git repository is, such as `git.example/team/app`
+    #[arg(long, value_name = "PROJECT")]
+    pub(crate) project: Option<Remark>,
 }
 
 impl NoteArgs {
     /// Whether anything is to be noted.
     pub(crate) fn says_anything(&self) -> bool {
-        let OriginArgs { image, host, commit } = &self.origin;
+        let OriginArgs { image, host, commit, project } = &self.origin;
         self.build_seconds.is_some()
             || self.manifest.is_some()
             || !self.names.is_empty()
-            || [image, host, commit].into_iter().any(Option::is_some)
+            || [image, host, commit, project].into_iter().any(Option::is_some)
     }
 }
 

@@ -27,8 +27,9 @@ use toolkit::{Common, Outcome, Output, Settings, Signals};
 
 use crate::cli::bar::Bar;
 use crate::cli::disk::{self, DiskExport, FileType};
+use crate::cli::tier;
 use crate::cli::view::View;
-use crate::cli::{Args, By, Command, Compress, EngineArgs, NoteArgs, PackArgs};
+use crate::cli::{Args, By, Command, Compress, EngineArgs, NoteArgs, OriginArgs, PackArgs};
 
 /// Whether a signal asks a save to end.
 struct Halt<'a>(&'a Signals);
@@ -113,18 +114,20 @@ impl Invocation<'_> {
             Command::Resolve(args) => self.resolve(&args),
             Command::Tags(args) => self.tags(&args),
             Command::Retag(args) => self.retag(&args),
-            Command::Ls { tier, registry } => match &tier.tier {
-                Some(place) => self.tier_ls(place, &tier, &registry),
+            Command::Ls { brief, tier, registry } => match &tier.tier {
+                Some(place) => self.tier_ls(place, brief, &tier, &registry),
                 None => self.ls(),
             },
-            Command::Info { key, inputs, packages, document } => {
-                self.with_key(&key, |key| match (inputs, packages, document) {
+            Command::Info { key, inputs, packages, document, tier, registry } => match &tier.tier {
+                Some(place) if inputs => self.tier_inputs(key.as_str(), place, &tier, &registry),
+                Some(_) => Err(tier::only_inputs().into()),
+                None => self.with_key(&key, |key| match (inputs, packages, document) {
                     (true, ..) => self.inputs(key),
                     (_, true, _) => self.packages(key),
                     (.., true) => self.document(key),
                     _ => self.info(key),
-                })
-            }
+                }),
+            },
             Command::Tag { key, names } => self.tag(&key, &names),
             Command::Rm { keys, plan, tier, registry } => match (&tier.tier, &plan) {
                 (Some(place), Some(plan)) => self.tier_collect(plan, place, &tier, &registry),
@@ -276,11 +279,15 @@ impl Invocation<'_> {
 
     fn inputs(&self, key: &Key) -> Result<Outcome> {
         let Some(store) = self.open()? else { return Ok(self.miss(key)) };
-        let Some(inputs) = store.images().inputs(key)? else {
+        self.tell_inputs(key, store.images().inputs(key)?.as_deref())
+    }
+
+    pub(crate) fn tell_inputs(&self, key: &Key, inputs: Option<&[u8]>) -> Result<Outcome> {
+        let Some(inputs) = inputs else {
             self.view.say(&format!("no manifest of inputs was saved with `{key}`"));
             return Ok(Outcome::No);
         };
-        out(Output::listing().write_all(&inputs))?;
+        out(Output::listing().write_all(inputs))?;
         Ok(Outcome::Yes)
     }
 
@@ -465,8 +472,12 @@ pub(crate) fn read_notes(args: NoteArgs) -> Result<Notes> {
         fetched: args.packages.map(record).transpose()?,
         names: (!names.is_empty()).then_some(names),
         force: args.force,
-        origin: Origin { image: args.origin.image, host: args.origin.host, commit: args.origin.commit },
+        origin: origin(args.origin),
     })
+}
+
+fn origin(OriginArgs { image, host, commit, project }: OriginArgs) -> Origin {
+    Origin { image, host, commit, project }
 }
 
 fn pack_input(from: &Utf8Path) -> Result<Input> {

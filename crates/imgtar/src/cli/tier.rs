@@ -6,12 +6,13 @@ use std::io::{BufReader, Write};
 use camino::Utf8Path;
 use imgtar::Error;
 use imgtar::image::Stored;
-use imgtar::tier::{self, Account, Config, Place, Pulled, Pushed, Removal, Row, Secret, Standing};
+use imgtar::tier::{self, Account, Config, NotedRow, Place, Pulled, Pushed, Removal, Row, Secret, Standing};
 use imgtar::{registry::Tally, repository};
+use jiff::Timestamp;
 use miette::Result;
 use serde::Serialize;
 use storekit::error::At;
-use storekit::{Age, ByteSize, Digest, Key, KeyOrName, Store};
+use storekit::{Age, ByteSize, Digest, Key, KeyOrName, Origin, Store};
 use toolkit::settings::Environment;
 use toolkit::table::{Align, Table};
 use toolkit::words::count;
@@ -171,17 +172,50 @@ impl Invocation<'_> {
         Outcome::No
     }
 
-    pub(crate) fn tier_ls(&self, place: &Place, args: &TierArgs, registry: &RegistryArgs) -> Result<Outcome> {
-        let rows = tier::list(&self.tiers(place, args, registry)?, place)?;
+    pub(crate) fn tier_inputs(
+        &self,
+        key: &str,
+        place: &Place,
+        args: &TierArgs,
+        registry: &RegistryArgs,
+    ) -> Result<Outcome> {
+        let key = whole(key)?;
+        match tier::inputs(&self.tiers(place, args, registry)?, place, &key)? {
+            Some(inputs) => self.tell_inputs(&key, inputs.as_deref()),
+            None => Ok(self.not_there(&key, place)),
+        }
+    }
+
+    pub(crate) fn tier_ls(
+        &self,
+        place: &Place,
+        brief: bool,
+        args: &TierArgs,
+        registry: &RegistryArgs,
+    ) -> Result<Outcome> {
+        let config = self.tiers(place, args, registry)?;
+        if brief {
+            let rows = tier::noted(&config, place)?;
+            return self.tell_rows(&rows, &["KEY", "IMAGE", "SAVED", "HOST", "NAMES"], noted_cells);
+        }
+        let rows = tier::list(&config, place)?;
+        self.tell_rows(&rows, &["KEY", "IMAGE", "SIZE", "SAVED", "HOST", "NAMES"], cells)
+    }
+
+    fn tell_rows<R: Serialize, const N: usize>(
+        &self,
+        rows: &[R],
+        columns: &[&'static str; N],
+        cells: fn(&R) -> [String; N],
+    ) -> Result<Outcome> {
         let mut to = Output::listing();
         if self.view.common.json {
             out(rows.iter().try_for_each(|row| to.json(row)))?;
             return Ok(Outcome::Yes);
         }
-        let columns = ["KEY", "IMAGE", "SIZE", "SAVED", "HOST", "NAMES"];
         let align = |name| (name, if name == "SIZE" { Align::Right } else { Align::Left });
         let mut table = Table::new(&columns.map(align));
-        for row in &rows {
+        for row in rows {
             table.row(cells(row));
         }
         out(to.write_all(table.text(false).as_bytes()))?;
@@ -292,14 +326,33 @@ fn cells(row: &Row) -> [String; 6] {
         (None, Some(image), _) => image.to_string(),
         (None, None, digest) => digest.map(|digest| digest.short()).unwrap_or_default(),
     };
+    let [saved, host, names] = remarks(row.saved, &row.origin, &row.names);
+    [row.key.to_string(), image, ByteSize(row.size).to_string(), saved, host, names]
+}
+
+fn noted_cells(row: &NotedRow) -> [String; 5] {
+    let image = match (&row.problem, &row.origin.image) {
+        (Some(_), _) => "damaged".to_owned(),
+        (None, image) => image.as_ref().map(ToString::to_string).unwrap_or_default(),
+    };
+    let [saved, host, names] = remarks(row.saved, &row.origin, &row.names);
+    [row.key.to_string(), image, saved, host, names]
+}
+
+fn remarks(saved: Option<Timestamp>, origin: &Origin, names: &[String]) -> [String; 3] {
     [
-        row.key.to_string(),
-        image,
-        ByteSize(row.size).to_string(),
-        row.saved.map(|saved| saved.strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default(),
-        row.origin.host.as_ref().map(ToString::to_string).unwrap_or_default(),
-        row.names.join(" "),
+        saved.map(|saved| saved.strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default(),
+        origin.host.as_ref().map(ToString::to_string).unwrap_or_default(),
+        names.join(" "),
     ]
+}
+
+/// What a place is not asked for but the inputs.
+pub(crate) fn only_inputs() -> Error {
+    Error::Usage {
+        message: "`--tier` goes with `--inputs` alone".to_owned(),
+        help: "`imgtar ls --tier PLACE` tells the rest",
+    }
 }
 
 /// A whole key: places are asked for nothing else.

@@ -269,6 +269,7 @@ fn described(info: &Info) -> String {
     lines.extend(row.origin.image.iter().map(|image| format!("made as   {image}")));
     lines.extend(row.origin.host.iter().map(|host| format!("made on   {host}")));
     lines.extend(row.origin.commit.iter().map(|commit| format!("made from {commit}")));
+    lines.extend(row.origin.project.iter().map(|project| format!("project   {project}")));
     lines.extend(row.names.iter().map(|name| format!("name      {name}")));
     for image in &info.images {
         lines.extend(described_image(image));

@@ -102,8 +102,13 @@ pub struct Engine {
     kind: Kind,
     program: String,
     socket: Option<Utf8PathBuf>,
+    /// Makes its command one that ends with this process.
+    guard: Option<Guard>,
     daemon: OnceLock<Option<Daemon>>,
 }
+
+/// Makes a command of a program's name.
+pub type Guard = fn(&str) -> Command;
 
 /// So often podman is asked for its images before its failure is believed.
 const LISTINGS: u32 = 5;
@@ -112,7 +117,7 @@ impl Engine {
     /// An engine behind this command.
     #[must_use]
     pub fn new(kind: Kind, program: String) -> Self {
-        Self { kind, program, socket: None, daemon: OnceLock::new() }
+        Self { kind, program, socket: None, guard: None, daemon: OnceLock::new() }
     }
 
     /// As [`Engine::new`], for a docker whose daemon may be asked itself, behind this socket. Where
@@ -120,6 +125,12 @@ impl Engine {
     #[must_use]
     pub fn with_socket(kind: Kind, program: String, socket: Option<Utf8PathBuf>) -> Self {
         Self { socket, ..Self::new(kind, program) }
+    }
+
+    /// The same; what it is started for at length ends with this process, by this guard.
+    #[must_use]
+    pub fn guarded(self, guard: Guard) -> Self {
+        Self { guard: Some(guard), ..self }
     }
 
     fn daemon(&self) -> Option<&Daemon> {
@@ -322,7 +333,7 @@ impl Engine {
     }
 
     fn spawn(&self, arguments: &[&str], stdin: Stdio, stdout: Stdio) -> Result<Running> {
-        let mut command = Command::new(&self.program);
+        let mut command = self.guard.unwrap_or(|program| Command::new(program))(&self.program);
         let started = command.args(arguments).stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn();
         let mut child = started.map_err(|source| self.not_there(source))?;
         let said = child.stderr.take().map(collect);

@@ -34,7 +34,7 @@ pub struct Row {
     pub used: Timestamp,
     /// How long its build took.
     pub build_seconds: Option<f64>,
-    /// Where it came from: `image`, `host` and `commit`, as far as they are known.
+    /// Where it came from: `image`, `host`, `commit` and `project`, as far as they are known.
     #[serde(flatten)]
     pub origin: Origin,
     /// What the artifacts in it are, such as `application/vnd.cncf.helm.config.v1+json`.

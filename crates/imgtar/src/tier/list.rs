@@ -32,11 +32,32 @@ pub struct Row {
     pub size: u64,
     /// How long its build took.
     pub build_seconds: Option<f64>,
-    /// Where it came from: `image`, `host` and `commit`, as far as they are noted.
+    /// Where it came from: `image`, `host`, `commit` and `project`, as far as they are noted.
     #[serde(flatten)]
     pub origin: Origin,
     /// Its blobs, documents included.
     pub blobs: Vec<BlobRow>,
+    /// What is wrong with it, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// What is noted with an entry, as `ls --tier --brief --json` prints it. Nothing that plans what
+/// goes takes it for a [`Row`]: it has no blobs.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub struct NotedRow {
+    /// The key that the image stands under.
+    pub key: Key,
+    /// The names that are noted with it.
+    pub names: Vec<String>,
+    /// When it was saved, where that is noted.
+    pub saved: Option<Timestamp>,
+    /// How long its build took.
+    pub build_seconds: Option<f64>,
+    /// Where it came from.
+    #[serde(flatten)]
+    pub origin: Origin,
     /// What is wrong with it, if anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -63,6 +84,43 @@ pub fn list(config: &Config, place: &Place) -> Result<Vec<Row>> {
     Ok(rows.into_iter().flatten().collect())
 }
 
+/// As [`list`], with what is noted alone: neither sizes nor blobs, which take more questions.
+///
+/// # Errors
+/// As [`list`].
+pub fn noted(config: &Config, place: &Place) -> Result<Vec<NotedRow>> {
+    let tier = open(config, place, Purpose::Pull)?;
+    let keys = tier.keys()?;
+    let rows = parallel::map_with(config.registries.parallel, &keys, |key| noted_row(&*tier, key))?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// `None` where the key is gone meanwhile.
+fn noted_row(tier: &dyn Tier, key: &Key) -> Result<Option<NotedRow>> {
+    let empty = NotedRow {
+        key: key.clone(),
+        names: Vec::new(),
+        saved: None,
+        build_seconds: None,
+        origin: Origin::default(),
+        problem: None,
+    };
+    match tier.entry(key) {
+        Ok(None) => Ok(None),
+        Ok(Some(Told { entry, is_noted, .. })) => Ok(Some(NotedRow {
+            names: entry.names,
+            saved: is_noted.then_some(entry.saved),
+            build_seconds: entry.build_seconds,
+            origin: entry.origin,
+            ..empty
+        })),
+        Err(error) if error.is_about_content() => {
+            Ok(Some(NotedRow { problem: Some(error.to_string()), ..empty }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// `None` where the key is gone meanwhile.
 fn row(tier: &dyn Tier, place: &Place, key: &Key) -> Result<Option<Row>> {
     let empty = Row {
@@ -85,7 +143,7 @@ fn row(tier: &dyn Tier, place: &Place, key: &Key) -> Result<Option<Row>> {
         }
         Err(error) => return Err(error),
     };
-    let row = noted(empty, &told);
+    let row = with_notes(empty, &told);
     match tier.reach(key, &told) {
         Ok(reach) => Ok(Some(with_blobs(row, &reach.blobs))),
         Err(error) if error.is_about_content() => Ok(Some(Row { problem: Some(error.to_string()), ..row })),
@@ -93,7 +151,7 @@ fn row(tier: &dyn Tier, place: &Place, key: &Key) -> Result<Option<Row>> {
     }
 }
 
-fn noted(row: Row, told: &Told) -> Row {
+fn with_notes(row: Row, told: &Told) -> Row {
     let entry = &told.entry;
     Row {
         digest: Some(entry.descriptor.digest),

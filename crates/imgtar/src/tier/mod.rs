@@ -5,6 +5,7 @@
 //!   `registry`, `s3`: the kinds. `open`: the place that is meant.
 //! - [`has()`], [`pull()`], [`push()`]: an image is asked for, comes, or goes. [`list()`],
 //!   [`remove()`]: what stands in a place, and what is no longer to; [`planned`]: as a plan says.
+//!   [`inputs()`]: what an image was made from.
 //!
 //! Deliberately absent: which places there are and in which order they are asked; what is to be
 //! removed from a place, and why; the environment, the terminal.
@@ -12,6 +13,7 @@
 pub(crate) mod artifact;
 pub mod config;
 pub mod has;
+pub mod inputs;
 pub(crate) mod kind;
 pub mod list;
 pub(crate) mod open;
@@ -29,8 +31,9 @@ pub(crate) mod store;
 pub use crate::error::tier::Error;
 pub use crate::tier::config::{Account, Config, Secret};
 pub use crate::tier::has::has;
+pub use crate::tier::inputs::inputs;
 pub use crate::tier::kind::Found;
-pub use crate::tier::list::{Row, list};
+pub use crate::tier::list::{NotedRow, Row, list, noted};
 pub use crate::tier::place::Place;
 pub use crate::tier::planned::{Planned, Standing};
 pub use crate::tier::pull::{Pulled, pull};

@@ -12,14 +12,15 @@ use super::builder::Builder;
 use super::flow::Bake;
 use super::inspect::inspect;
 use super::pieces::{Piece, Planned, neighbours};
-use super::stock::Stock;
+use super::stock::{Stock, of_project};
 use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::packages::Through;
 use crate::process::runner::{RunError, Runner};
 use crate::process::temp::Temp;
 use crate::process::tools::Tools;
-use crate::report::Baked;
+use crate::report::{Baked, State};
+use crate::repository::Repository;
 use crate::schedule::Seat;
 use crate::tier::{Layers, Supply};
 
@@ -29,6 +30,8 @@ pub(super) struct Baker<'a> {
     pub(super) tools: &'a Tools,
     pub(super) runner: &'a Runner,
     pub(super) stock: Stock<'a>,
+    /// The project's.
+    pub(super) repository: Repository<'a>,
     /// The tiers behind the store.
     pub(super) supply: Option<Supply<'a>>,
     /// The layers that engines keep of builds in these.
@@ -62,6 +65,7 @@ impl<'a> Baker<'a> {
             tools,
             runner,
             stock: Stock::new(tools, runner, options.store_flag.as_deref()),
+            repository: Repository::new(runner),
             supply: None,
             layers: None,
             temp: temp.to_owned(),
@@ -164,6 +168,11 @@ impl<'a> Baker<'a> {
         Some(if changes.is_empty() { head } else { format!("{head}+") })
     }
 
+    /// Says of which project an image is.
+    pub(super) fn of_project(&self, cmd: Cmd) -> Cmd {
+        of_project(cmd, self.repository.project())
+    }
+
     /// A folder of its own for the image or disk where others are baked beside it.
     pub(super) fn temp_of(&self, name: &str) -> Result<Utf8PathBuf, RunError> {
         if self.done.len() <= 1 || self.options.jobs <= 1 {
@@ -209,6 +218,13 @@ impl<'a> Baker<'a> {
         let place = self.done.iter().position(|(done, _)| done == name);
         let before = place.and_then(|place| self.neighbours.get(place)).map_or(&[][..], Vec::as_slice);
         if seat.after(before) { Ok(()) } else { Err(self.runner.interruption()) }
+    }
+
+    /// The images that are in an engine now, with it.
+    pub(super) fn in_engines(&self) -> impl Iterator<Item = (&str, Engine)> {
+        let done = self.done.iter().filter_map(|(_, baked)| baked.get());
+        let there = done.filter(|baked| matches!(baked.state, State::Hit | State::Built));
+        there.filter_map(|baked| Some((baked.image.as_str(), Engine::named(baked.engine?)?)))
     }
 
     /// What became of an image or a disk of larder.toml in this bake.

@@ -27,7 +27,7 @@ use crate::outputs::staged::{Staged, below};
 use crate::process::command::Cmd;
 use crate::process::packages::{Packages, Through};
 use crate::process::runner::{RunError, Verbosity};
-use crate::report::changes::{Changes, Sought, changes_since, earlier};
+use crate::report::changes::{Changes, Sought, changes_since};
 use crate::report::{Baked, State};
 use crate::schedule::Seat;
 
@@ -304,7 +304,7 @@ impl DiskBake<'_> {
         };
         let cmd = cmd.flag("--name", &disk_name(self.disk));
         let (host, commit) = (self.baker.options.host.as_deref(), self.baker.commit());
-        let cmd = from(cmd, &self.disk.name, host, commit.as_deref());
+        let cmd = self.baker.of_project(from(cmd, &self.disk.name, host, commit.as_deref()));
         let cmd =
             cmd.flag("--build-seconds", &format!("{seconds:.3}")).arg("--manifest").path(&spec.manifest);
         let cmd = fetched.into_iter().fold(cmd, |cmd, record| cmd.arg("--packages").path(record));
@@ -447,7 +447,7 @@ impl DiskBake<'_> {
         let tags = [disk_name(self.disk)];
         let wanted = Sought { image: &self.disk.name, tags: &tags };
         let changes = changes_since(
-            self.baker.options.store.as_deref().and_then(|store| earlier(store, &wanted, &spec.manifest)),
+            self.baker.earlier(&wanted, (&spec.key, &spec.manifest))?,
             (&spec.key, &spec.manifest),
             &self.temp,
             (self.baker.tools, self.baker.runner),

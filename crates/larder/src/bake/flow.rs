@@ -18,7 +18,7 @@ use crate::config::image::{Ignore, Image, Named};
 use crate::process::command::Cmd;
 use crate::process::packages::Packages;
 use crate::process::runner::{RunError, Verbosity};
-use crate::report::changes::{Changes, Sought, changes_since, earlier};
+use crate::report::changes::{Changes, Sought, changes_since};
 use crate::report::{Baked, State};
 use crate::schedule::Seat;
 use crate::tags::plan::values;
@@ -66,7 +66,7 @@ pub(super) struct Bake<'a> {
     /// What its package clients took from the package cache.
     pub(super) packages: Option<Packages>,
     /// The tier that it came from, or that has it.
-    tier: Option<String>,
+    pub(super) tier: Option<String>,
     /// How long the build took that a hit saves.
     saved_seconds: Option<f64>,
     /// The name that stands for its key, once the engine has it.
@@ -439,11 +439,10 @@ impl Bake<'_> {
 
     /// Finds out what changed since the last save.
     fn explain(&mut self, inputs: &Inputs) -> Result<(), RunError> {
-        let store = self.baker.options.store.as_deref();
         let wanted = Sought { image: &self.image.name, tags: &self.image.tags };
-        let earlier = store.and_then(|store| earlier(store, &wanted, &inputs.manifest));
-        let was_saved = earlier.as_ref().is_some_and(|earlier| earlier.key != inputs.key);
         let inputs = (inputs.key.as_str(), inputs.manifest.as_path());
+        let earlier = self.baker.earlier(&wanted, inputs)?;
+        let was_saved = earlier.as_ref().is_some_and(|earlier| earlier.key != inputs.0);
         self.changes = changes_since(earlier, inputs, &self.temp, (self.baker.tools, self.baker.runner))?;
         if self.changes.is_some() {
             if let Some(base) = self.before.changed().filter(|_| self.reason.is_none()) {
@@ -518,7 +517,7 @@ impl Bake<'_> {
             saved,
             by_key: (saved && in_engine) || to_save || options.no_image_cache,
             platform: Some(self.image.platform().to_string()),
-            tags: self.image.tags.clone(),
+            tags: self.planned.tags().to_vec(),
             outputs: self.outputs,
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
             chain: self.chain,

@@ -119,6 +119,7 @@ impl Baker<'_> {
         // On a hit, git has nothing to say.
         let commit = if self.stored(key).is_none() { self.commit() } else { None };
         let cmd = from(cmd, &group.name, self.options.host.as_deref(), commit.as_deref());
+        let cmd = if commit.is_some() { self.of_project(cmd) } else { cmd };
         let made =
             self.runner.capture(&cmd).and_then(|(status, said)| succeeded(&cmd, status).map(|()| said));
         match made {

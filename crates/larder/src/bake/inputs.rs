@@ -30,8 +30,11 @@ pub(super) fn unusable(image: &Image, folder: &Utf8Path) -> Option<RunError> {
         return Some(RunError::SpecialFile { path });
     }
     let file = build.file();
-    if let Some(meant) = is_missing(&folder.join(&file)).then(|| beside(&folder.join(&file))).flatten() {
-        return Some(RunError::NoDockerfile { path: file, meant });
+    if is_missing(&folder.join(&file)) {
+        let meant = beside(&folder.join(&file));
+        let meant = meant.map(|meant| format!("is `{meant}` meant? ")).unwrap_or_default();
+        let help = format!("{meant}`dockerfile` in larder.toml is relative to `context`");
+        return Some(RunError::NoDockerfile { path: file, help });
     }
     let folders = build.contexts.iter().filter_map(|(name, context)| Some((name, context.as_folder()?)));
     let mut missing = folders.filter(|(_, path)| is_missing(&folder.join(path)));
@@ -42,8 +45,7 @@ fn is_missing(path: &Utf8Path) -> bool {
     std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// The name of the file beside the missing one that is probably meant. Without one, hashctx and the
-/// engine tell.
+/// The name of the file beside the missing one that is probably meant.
 fn beside(path: &Utf8Path) -> Option<String> {
     let entries = path.parent()?.read_dir_utf8().ok()?.flatten();
     let files = entries.filter(|entry| entry.metadata().is_ok_and(|found| found.is_file()));

@@ -9,6 +9,7 @@ mod bases;
 mod before;
 mod builder;
 mod disks;
+mod earlier;
 mod engines;
 mod feeds;
 mod flow;
@@ -37,6 +38,7 @@ use storekit::store::Store;
 use thiserror::Error;
 use toolkit::{Outcome, output};
 
+use self::engines::LastEngines;
 use self::pieces::{Piece, images, images_mut};
 
 use crate::config::chosen::{ChosenError, chosen_disks, chosen_images};
@@ -103,6 +105,10 @@ pub struct Options {
     pub summary: Option<Utf8PathBuf>,
     /// Whether what would be built, or differs, is no reason to end otherwise than with 0.
     pub dry_run: bool,
+    /// Whether tiers are asked for an earlier save of a miss also where the store has one.
+    pub thorough: bool,
+    /// The stored image that all others are compared with, in place of the nearest.
+    pub against: Option<Against>,
     /// Which tiers are read and written, and what is tagged.
     pub route: Route,
     /// What is built, and what for.
@@ -117,6 +123,17 @@ impl Options {
         let by_itself = self.no_image_cache || self.from_scratch || self.prove;
         if by_itself { Route::default() } else { self.route.clone() }
     }
+}
+
+/// A stored image that others are compared with.
+#[derive(Clone, Debug)]
+pub struct Against {
+    /// Its key.
+    pub key: String,
+    /// The manifest of its inputs.
+    pub manifest: Vec<u8>,
+    /// The tier that has it, where this machine's store is not meant.
+    pub tier: Option<String>,
 }
 
 /// Why nothing was baked at all, or the bake stopped.
@@ -317,7 +334,9 @@ pub(crate) fn each(
     {
         return Err(BakeError::NotProved { name: disk.name.clone() });
     }
-    let (mut pieces, engines) = plan::plan(project, options, tools, runner)?;
+    let mut pieces = plan::plan(project, options, tools, runner)?;
+    let last = LastEngines::read(options, runner);
+    last.compare(images(&pieces).map(|planned| &planned.image));
     if !options.check {
         let images = images(&pieces).map(|planned| &planned.image);
         secrets::are_there(images, &options.variables, runner.folder())?;
@@ -378,10 +397,13 @@ pub(crate) fn each(
             },
         )?;
         drop(drawn);
+        // What is built for a proof alone leaves no engine's images otherwise.
+        if !options.check && !options.prove {
+            last.remember(oven.in_engines(), |name| project.images.iter().any(|image| image.name == name));
+        }
         indexed
     })?;
     runner.uninterrupted()?;
-    engines.remember();
     let used = |(_, tally): &(&str, Tally)| *tally != Tally::default();
     Ok(tiers.tallies().filter(used).map(|(name, tally)| (name.to_owned(), tally)).collect())
 }
@@ -389,7 +411,8 @@ pub(crate) fn each(
 /// What is built for a proof alone must not take the names of what people use.
 fn under_own_names(pieces: &mut [Piece]) {
     for (at, planned) in images_mut(pieces).enumerate().filter(|(_, planned)| planned.asked) {
-        planned.image.tags = vec![format!("larder-prove-{}-{at}:latest", std::process::id())];
+        let name = format!("larder-prove-{}-{at}:latest", std::process::id());
+        planned.own_tags = Some(std::mem::replace(&mut planned.image.tags, vec![name]));
     }
 }
 
@@ -449,7 +472,7 @@ pub fn lock(
     runner: &Runner,
     out: &mut (impl Write + ?Sized),
 ) -> Result<Outcome, BakeError> {
-    let (mut pieces, _) = plan::plan(project, options, tools, runner)?;
+    let mut pieces = plan::plan(project, options, tools, runner)?;
     if options.check {
         return locks::behind(&pieces, options, tools, runner, out);
     }

@@ -13,6 +13,7 @@ use crate::outputs::place::{Owner, put};
 use crate::outputs::record::Ledger;
 use crate::outputs::staged::{Staged, leading, placed};
 use crate::outputs::{Output, OutputError, lines, spec};
+use crate::process::command::Cmd;
 use crate::process::runner::{RunError, code, succeeded};
 
 /// Under this key an image is in the store beside that has none.
@@ -31,17 +32,39 @@ impl Bake<'_> {
     /// Brings the outputs of an image that is stored under the key. `false`: what is stored is
     /// damaged.
     pub(super) fn bring(&mut self, key: &str) -> Result<bool, RunError> {
-        if self.image.outputs.is_empty() || self.baker.options.check {
+        if self.image.outputs.is_empty() {
             return Ok(true);
         }
         let spec = spec(&self.image.outputs);
         if self.ledger().read(&self.image.name).is_sound(self.baker.runner.folder(), key, &spec) {
-            self.outputs = Some(0);
+            self.outputs = (!self.baker.options.check).then_some(0);
             return Ok(true);
+        }
+        if self.baker.options.check {
+            return self.would_match(key);
         }
         match self.take(&self.baker.stock, key, key)? {
             Brought::Files(count) => self.outputs = Some(count),
             Brought::Lost => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// In a check: whether what is stored is whole, as far as its outputs need; nothing is written.
+    /// An image that a tier alone has is not looked into.
+    fn would_match(&self, key: &str) -> Result<bool, RunError> {
+        if self.tier.is_some() {
+            return Ok(true);
+        }
+        let stock = &self.baker.stock;
+        for (_, pattern) in lines(&self.image.outputs) {
+            let cmd = stock.imgtar("extract", key).args([pattern, "-o", "/dev/null"]);
+            match self.extracted(stock, key, &cmd)? {
+                Found::Hit { .. } => {}
+                Found::Miss => return Err(self.no_match(pattern)),
+                Found::Unusable(why) => return Err(RunError::Unextracted(why)),
+                _ => return Ok(false),
+            }
         }
         Ok(true)
     }
@@ -109,13 +132,18 @@ impl Bake<'_> {
     fn extract(&self, stock: &Stock<'_>, key: &str, pattern: &str, to: &Utf8Path) -> Result<Found, RunError> {
         let cmd = stock.imgtar("extract", key).arg(pattern);
         let cmd = cmd.flag("--strip-components", &leading(pattern).to_string()).arg("-C").path(to);
+        self.extracted(stock, key, &cmd)
+    }
+
+    /// What became of an extraction: as [`Bake::extract`].
+    fn extracted(&self, stock: &Stock<'_>, key: &str, cmd: &Cmd) -> Result<Found, RunError> {
         let is_stored = Cell::new(true);
-        let (status, _) = self.baker.runner.capture(&cmd)?;
+        let (status, _) = self.baker.runner.capture(cmd)?;
         if code(status) == Some(1) {
             // The same code for both: an image that is gone, and a file that is not in it.
             is_stored.set(matches!(stock.has(key)?, Found::Hit { .. }));
         }
-        Ok(match (code(status), succeeded(&cmd, status)) {
+        Ok(match (code(status), succeeded(cmd, status)) {
             (_, Ok(())) => Found::Hit { present: false, moved: 0 },
             (Some(1), _) if is_stored.get() => Found::Miss,
             (Some(1 | 3), _) => Found::Damaged,

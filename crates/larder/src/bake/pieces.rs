@@ -1,6 +1,6 @@
 //! What a bake has before it: images and disks alike, each with what it comes after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Project;
 use crate::config::disk::Disk;
@@ -17,6 +17,8 @@ pub(super) enum Piece {
 pub(super) struct Planned {
     /// With its engine settled.
     pub(super) image: Image,
+    /// Its names as larder.toml has them, where it is built under others.
+    pub(super) own_tags: Option<Vec<String>>,
     /// Whether it was asked for, and not only what stands on it.
     pub(super) asked: bool,
     /// Whether it is there for what stands on it: others do, and nobody named it.
@@ -68,9 +70,15 @@ pub(super) struct Remote {
 
 impl Planned {
     /// The images that it is built from, and the images and disks that it needs, all of
-    /// larder.toml.
+    /// larder.toml, each once.
     pub(super) fn below(&self) -> impl Iterator<Item = &String> {
-        self.bases.values().chain(&self.image.needs)
+        let mut seen = BTreeSet::new();
+        self.bases.values().chain(&self.image.needs).filter(move |name| seen.insert(*name))
+    }
+
+    /// The image's names as larder.toml has them.
+    pub(super) fn tags(&self) -> &[String] {
+        self.own_tags.as_deref().unwrap_or(&self.image.tags)
     }
 
     /// The engine's name for an image that the Dockerfile names so.
@@ -196,7 +204,7 @@ mod tests {
         let runner = Runner::new("/nowhere".into(), Verbosity::Quiet, Children::default());
         let (options, tools) = (Options::default(), Tools::all_in("/nowhere".into()));
         let pieces = plan::plan(&project, &options, &tools, &runner);
-        pieces.map(|(pieces, _)| pieces).map_err(|error| error.to_string())
+        pieces.map_err(|error| error.to_string())
     }
 
     /// An image or a disk for each, by turns as `kinds` say, that needs the others which `needs`

@@ -28,18 +28,18 @@ use crate::process::runner::{RunError, Runner, succeeded};
 use crate::process::tools::Tools;
 use crate::schedule::{self, Seat};
 
-/// The images and disks to bake, each after those that it is made from; and the engines, of which
-/// the default is found now if any image needs it. To prove something, only those disks are baked
-/// that an image comes after.
+/// The images and disks to bake, each after those that it is made from, each image with its engine;
+/// the default is found now if any needs it. To prove something, only those disks are baked that an
+/// image comes after.
 ///
 /// # Errors
 /// A cycle, an unknown name, an interruption.
-pub(super) fn plan<'a>(
+pub(super) fn plan(
     project: &Project,
-    options: &'a Options,
-    tools: &'a Tools,
-    runner: &'a Runner,
-) -> Result<(Vec<Piece>, Engines<'a>), BakeError> {
+    options: &Options,
+    tools: &Tools,
+    runner: &Runner,
+) -> Result<Vec<Piece>, BakeError> {
     let asked = chosen_images(project, &options.names)?;
     let disks = if options.prove { Vec::new() } else { chosen_disks(project, &options.names) };
     let engines = Engines::new(options, tools, runner);
@@ -53,7 +53,7 @@ pub(super) fn plan<'a>(
     for disk in &disks {
         planner.visit_disk(disk)?;
     }
-    let Planner { mut pieces, engines, .. } = planner;
+    let mut pieces = planner.pieces;
     let stood_on: BTreeSet<String> = pieces.iter().flat_map(Piece::below).cloned().collect();
     for piece in &mut pieces {
         match piece {
@@ -65,7 +65,7 @@ pub(super) fn plan<'a>(
             }
         }
     }
-    Ok((pieces, engines))
+    Ok(pieces)
 }
 
 struct Planner<'p, 'a> {
@@ -108,6 +108,7 @@ impl Planner<'_, '_> {
         let (locals, local_contexts) = (BTreeMap::new(), BTreeMap::new());
         let one = Planned {
             image,
+            own_tags: None,
             asked: false,
             only_below: false,
             uses,

@@ -62,7 +62,7 @@ impl Bake<'_> {
         let lost = |source| RunError::Lost { program: then.to_string(), source };
         let manifest = std::fs::read(&then).map_err(lost)?;
         // The key is the same: what differs is what it does not say.
-        let stored = Earlier { key: "stored".to_owned(), manifest };
+        let stored = Earlier { key: "stored".to_owned(), manifest, tier: None };
         let changes = changes_since(Some(stored), (&inputs.key, &now), &self.temp, (tools, runner))?;
         Ok(changes.filter(|changes| !changes.lines.is_empty()))
     }

@@ -91,6 +91,10 @@ pub(super) enum Job {
     /// made, and what that saves; else what changed since the nearest earlier save: files,
     /// arguments, bases, rules. Of any other name, a key or its beginning: what the store has under
     /// it, and what the project has changed since. Exits 1 if the image would be built.
+    ///
+    /// Earlier saves are those of the image's name or of one of its tags, in this machine's store
+    /// and in the tiers that the profile reads; `bake` asks tiers only where the store has none.
+    /// One of another project, by its git repository, does not count.
     Why(WhyArgs),
     /// List the images and disks of larder.toml, with what each is
     List(ListArgs),
@@ -335,6 +339,8 @@ pub struct WhyArgs {
     /// What builds the images, whatever larder.toml says
     #[arg(long, value_enum)]
     pub(super) engine: Option<EngineArg>,
+    #[command(flatten)]
+    pub(super) profile: ProfileArgs,
     #[command(flatten)]
     pub(super) talk: TalkArgs,
     #[command(flatten)]

@@ -10,7 +10,6 @@ pub use args::{
 
 use args::{EngineArg, Job, TierJob};
 use std::io::{IsTerminal, Write};
-use std::process::ExitCode;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{IntoDiagnostic, WrapErr};
@@ -26,7 +25,6 @@ use crate::init;
 use crate::list;
 use crate::occasion::{self, Occasion, PROFILE_VARIABLE};
 use crate::process::children::Children;
-use crate::process::guard;
 use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
 use crate::tier::Route;
@@ -51,16 +49,6 @@ pub fn run(args: Args, signals: &Signals) -> miette::Result<Outcome> {
         Job::Why(args) => process.why(&args),
     };
     or_interrupted(result, signals)
-}
-
-/// Becomes another program where this process was started to be that. A program whose commands go
-/// through a [`Process`] has to begin with this: it is how those end that it must not leave behind.
-/// The code is that of a shell that finds no program.
-#[must_use]
-pub fn guarded() -> Option<ExitCode> {
-    let error = guard::entered(std::env::args_os())?;
-    toolkit::output::say(&format!("error: {error}"));
-    Some(ExitCode::from(127))
 }
 
 /// The outcome of an interrupted command is its code, said in a line.
@@ -92,7 +80,7 @@ fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// What the process was started with.
+/// What the process was started with. Its program has to begin with [`toolkit::guard::enter`].
 pub struct Process {
     environment: Environment,
     beside: Utf8PathBuf,
@@ -332,7 +320,10 @@ impl Process {
             locked: self.is_ci(),
             store: self.settings(root, &args.project).store_dir(store_flag.as_deref()).ok(),
             store_flag,
-            ..self.options()
+            ..match &project {
+                Some((_, project)) => self.routed(project, &args.profile, &runner)?,
+                None => self.options(),
+            }
         };
         let tools = self.tools_of(root, &args.project);
         let project = project.as_ref().map(|(_, project)| project);

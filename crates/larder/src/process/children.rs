@@ -64,23 +64,18 @@ impl Running {
         }
         // A parent before its children: a shell whose command ends goes on to the next one.
         let is_sent = kill_process(self.pid, signal).is_ok();
-        // A terminal's Ctrl-C has reached those below already, and many take a second one for the
-        // wish to end without clearing up.
-        if signal != Signal::INT || !has_terminal() {
-            self.below.iter().for_each(|process| process.send(signal));
-        }
+        // A terminal's Ctrl-C has reached those of its foreground already, and many take a second
+        // one for the wish to end without clearing up. Limit: one that somebody else sends looks
+        // the same.
+        let is_sent_below = |process: &&Process| signal != Signal::INT || !process.is_in_foreground();
+        self.below.iter().filter(is_sent_below).for_each(|process| process.send(signal));
         is_sent
     }
 }
 
-/// Whether signals may come from a terminal, which sends them to everything that runs there.
-fn has_terminal() -> bool {
-    std::fs::File::open("/dev/tty").is_ok()
-}
-
 impl Children {
     /// A register that listens to the signals of this process from now on. Its program has to begin
-    /// with [`entered`](crate::process::guard::entered).
+    /// with [`enter`](toolkit::guard::enter).
     ///
     /// # Errors
     /// The operating system's, where the handlers cannot be set.

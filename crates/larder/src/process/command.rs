@@ -8,8 +8,8 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::process::children::Kind;
-use crate::process::guard::guarded;
 use crate::process::podman::Build;
+use toolkit::guard;
 
 /// One program with its arguments and the variables that are set for it alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,10 +137,15 @@ impl Cmd {
     /// The command for the operating system, to be run in `folder`. `is_guarded`: it ends with this
     /// process.
     pub(crate) fn build(&self, folder: &Utf8Path, is_guarded: bool) -> std::process::Command {
-        let mut command =
-            if is_guarded { guarded(&self.program) } else { std::process::Command::new(&self.program) };
+        let folder = self.folder.as_deref().unwrap_or(folder);
+        let path = self.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_str());
+        let mut command = if is_guarded {
+            guard::command(&self.program, folder.as_std_path(), path)
+        } else {
+            std::process::Command::new(&self.program)
+        };
         command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.current_dir(self.folder.as_deref().unwrap_or(folder));
+        command.current_dir(folder);
         command
     }
 }

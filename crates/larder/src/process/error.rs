@@ -92,11 +92,12 @@ pub enum RunError {
     SpecialFile { path: Utf8PathBuf },
 
     #[error("there is no Dockerfile `{path}`")]
-    #[diagnostic(
-        code(larder::no_dockerfile),
-        help("is `{meant}` meant? `dockerfile` in larder.toml is relative to `context`")
-    )]
-    NoDockerfile { path: Utf8PathBuf, meant: String },
+    #[diagnostic(code(larder::no_dockerfile))]
+    NoDockerfile {
+        path: Utf8PathBuf,
+        #[help]
+        help: String,
+    },
 
     #[error("the folder `{path}`, the context `{name}`, does not exist")]
     #[diagnostic(

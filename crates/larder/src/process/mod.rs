@@ -6,7 +6,6 @@ pub mod background;
 pub mod children;
 pub mod command;
 pub mod error;
-pub mod guard;
 pub mod live;
 pub mod packages;
 mod podman;

@@ -30,6 +30,11 @@ impl Process {
         stat(self.pid).is_some_and(|stat| stat.begun == self.begun && !stat.has_ended)
     }
 
+    /// Whether a terminal sends it what is typed there, such as Ctrl-C.
+    pub(crate) fn is_in_foreground(&self) -> bool {
+        stat(self.pid).is_some_and(|stat| stat.foreground == Some(stat.group))
+    }
+
     /// Sends it a signal, if it still runs.
     pub(crate) fn send(&self, signal: Signal) {
         if self.lives() {
@@ -81,6 +86,9 @@ pub(crate) fn outwait(processes: &[Process], patience: Duration, is_urgent: impl
 
 struct Stat {
     parent: i32,
+    group: i32,
+    /// The process group in the foreground of its terminal; none without a terminal.
+    foreground: Option<i32>,
     begun: u64,
     has_ended: bool,
 }
@@ -96,6 +104,8 @@ fn parse(text: &str) -> Option<Stat> {
     Some(Stat {
         has_ended: matches!(*fields.first()?, "Z" | "X"),
         parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        foreground: fields.get(5)?.parse().ok().filter(|group| *group > 0),
         begun: fields.get(19)?.parse().ok()?,
     })
 }
@@ -108,9 +118,12 @@ mod tests {
 
     #[test]
     fn a_name_with_brackets_hides_no_field() {
-        let rest = "S 7 1 1 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
+        let rest = "S 7 8 1 34816 9 4194560 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
         let stat = parse(&format!("12 (a) S 1 (b)) {rest}")).expect("a process");
         assert_eq!((stat.parent, stat.begun, stat.has_ended), (7, 4711, false));
+        assert_eq!((stat.group, stat.foreground), (8, Some(9)));
+        let alone = parse(&format!("12 (a) {}", rest.replace(" 34816 9 ", " 0 -1 "))).expect("a process");
+        assert_eq!(alone.foreground, None);
         assert!(parse("12 (a) S 7").is_none() && parse("").is_none());
     }
 

@@ -1,4 +1,4 @@
-//! What changed since an image was last saved under one of its names.
+//! What changed since an image was saved before, under its name or one of its tags.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,8 +6,8 @@ use std::io::Write;
 
 use camino::Utf8Path;
 use serde::Serialize;
-use storekit::Listed;
 use storekit::store::Store;
+use storekit::{Listed, Origin};
 
 use crate::config::names;
 use crate::process::runner::{RunError, Runner, code};
@@ -18,6 +18,9 @@ use crate::process::tools::Tools;
 pub struct Changes {
     /// The earlier key.
     pub since: String,
+    /// The tier that has the earlier image, where this machine's store is not meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
     /// One line for each input, as `hashctx --diff` prints it.
     pub lines: Vec<String>,
 }
@@ -26,6 +29,8 @@ pub struct Changes {
 pub(crate) struct Earlier {
     pub(crate) key: String,
     pub(crate) manifest: Vec<u8>,
+    /// The tier that it is from, where it is not this machine's store.
+    pub(crate) tier: Option<String>,
 }
 
 /// What is looked for among earlier saves.
@@ -37,42 +42,39 @@ pub(crate) struct Sought<'a> {
 }
 
 /// How many earlier saves are compared, the newest first.
-const COMPARED: usize = 50;
+pub(crate) const COMPARED: usize = 50;
 
 impl Sought<'_> {
     /// The saves that were of this image, by its name in larder.toml or one of its tags, the newest
     /// first. A name alone may be another project's.
     pub(crate) fn saves(&self, store: &Store) -> Vec<Listed> {
         let Ok(mut saved) = store.images().list() else { return Vec::new() };
-        // What podman builds is saved under localhost/.
-        let wanted: Vec<_> = self.tags.iter().map(|name| names::any_engines(name)).collect();
-        let is_named = |name: &String| wanted.contains(&names::any_engines(name));
-        saved.retain(|listed| {
-            let image = listed.entry.origin.image.as_ref();
-            image.is_some_and(|image| image.as_str() == self.image) || listed.entry.names.iter().any(is_named)
-        });
+        saved.retain(|listed| self.is_of(&listed.entry.origin, &listed.entry.names));
         saved.sort_by_key(|listed| std::cmp::Reverse(listed.entry.saved));
         saved
     }
+
+    /// Whether an image that is noted with these was of this one.
+    pub(crate) fn is_of(&self, origin: &Origin, names: &[String]) -> bool {
+        // What podman builds is saved under localhost/.
+        let is_tag =
+            |name: &String| self.tags.iter().any(|tag| names::any_engines(tag) == names::any_engines(name));
+        origin.image.as_ref().is_some_and(|image| image.as_str() == self.image) || names.iter().any(is_tag)
+    }
 }
 
-/// The earlier save whose inputs differ least from those of `manifest`; of two the newer. `None`
-/// where there is none, or none to be read: an explanation is never worth a failure.
-pub(crate) fn earlier(store: &Utf8Path, sought: &Sought<'_>, manifest: &Utf8Path) -> Option<Earlier> {
-    let store = Store::open(store).ok()?;
-    let now = std::fs::read(manifest).ok()?;
-    let now: BTreeSet<_> = now.split(|byte| *byte == b'\n').collect();
-    // A key without a manifest was saved by hand.
-    let saves = sought.saves(&store).into_iter().filter_map(|listed| {
-        let manifest = store.images().inputs(&listed.key).ok()??;
-        Some(Earlier { key: listed.key.to_string(), manifest })
-    });
-    let difference = |earlier: &Earlier| {
-        let then: BTreeSet<_> = earlier.manifest.split(|byte| *byte == b'\n').collect();
-        now.symmetric_difference(&then).count()
-    };
-    // The first of equals is taken.
-    saves.take(COMPARED).min_by_key(difference)
+/// The lines of a manifest of inputs.
+pub(crate) struct Lines<'a>(BTreeSet<&'a [u8]>);
+
+impl<'a> Lines<'a> {
+    pub(crate) fn of(manifest: &'a [u8]) -> Self {
+        Self(manifest.split(|byte| *byte == b'\n').collect())
+    }
+
+    /// In how many lines another manifest differs.
+    pub(crate) fn difference(&self, other: &[u8]) -> usize {
+        self.0.symmetric_difference(&Lines::of(other).0).count()
+    }
 }
 
 /// What changed since an earlier save; `None` where there is none, or nothing to be read of it.
@@ -92,7 +94,7 @@ pub(crate) fn changes_since(
     let diff = tools.hashctx().arg("--diff").path(&old).path(manifest);
     match runner.capture(&diff) {
         Ok((status, lines)) if matches!(code(status), Some(0 | 1)) => {
-            Ok(Some(Changes::parse(&earlier.key, &lines)))
+            Ok(Some(Changes { tier: earlier.tier, ..Changes::parse(&earlier.key, &lines) }))
         }
         Err(error) if error.is_interruption() => Err(error),
         _ => Ok(None),
@@ -103,18 +105,19 @@ impl Changes {
     /// Takes the output of `hashctx --diff`.
     pub(crate) fn parse(since: &str, diff: &[u8]) -> Self {
         let lines = String::from_utf8_lossy(diff).lines().map(str::to_owned).collect();
-        Self { since: since.to_owned(), lines }
+        Self { since: since.to_owned(), tier: None, lines }
     }
 }
 
-/// `3 changes since 0123456789ab`
+/// `3 changes since 0123456789ab`, `1 change since 0123456789ab in team`
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let short = self.since.get(..12).unwrap_or(&self.since);
         match self.lines.len() {
             1 => write!(f, "1 change since {short}"),
             count => write!(f, "{count} changes since {short}"),
-        }
+        }?;
+        self.tier.as_ref().map_or(Ok(()), |tier| write!(f, " in {tier}"))
     }
 }
 
@@ -132,5 +135,15 @@ mod tests {
         reads("changed a\n", "1 change since 0123456789ab");
         reads("added b\nremoved c\n", "2 changes since 0123456789ab");
         reads("", "0 changes since 0123456789ab");
+        let far = Changes { tier: Some("team".to_owned()), ..Changes::parse("0123456789abcdef", b"a\n") };
+        assert_eq!(far.to_string(), "1 change since 0123456789ab in team");
+    }
+
+    #[test]
+    fn the_difference_is_that_of_lines() {
+        let lines = Lines::of(b"a\nb\nc\n");
+        assert_eq!(lines.difference(b"a\nb\nc\n"), 0);
+        assert_eq!(lines.difference(b"a\nx\nc\n"), 2);
+        assert_eq!(lines.difference(b"c\na\n"), 1);
     }
 }

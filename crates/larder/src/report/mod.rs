@@ -458,7 +458,7 @@ mod tests {
     #[test]
     fn many_changes_are_counted() {
         let lines = (1..=7).map(|n| format!("changed {n}")).collect();
-        let changes = Some(Changes { since: "feedbeef0123".into(), lines });
+        let changes = Some(Changes { since: "feedbeef0123".into(), tier: None, lines });
         let reason = Some("7 changes since feedbeef0123".into());
         let built = Baked { reason, changes, saved: false, from: Some("docker"), ..baked(State::Built) };
         reads(

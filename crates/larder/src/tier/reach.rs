@@ -7,6 +7,7 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
+use super::noted::Known;
 use super::route::Route;
 use crate::config::tiers::tier::Tier;
 use crate::process::command::Cmd;
@@ -21,22 +22,23 @@ pub(crate) struct Tiers<'a> {
     tools: &'a Tools,
     runner: &'a Runner,
     store: Option<Utf8PathBuf>,
-    all: Vec<Reached<'a>>,
+    pub(super) all: Vec<Reached<'a>>,
     read: Vec<usize>,
     write: Vec<usize>,
 }
 
 /// A tier, and what is known of it.
-struct Reached<'a> {
-    tier: &'a Tier,
+pub(super) struct Reached<'a> {
+    pub(super) tier: &'a Tier,
     state: Mutex<State>,
     changed: Condvar,
     tally: Mutex<Tally>,
+    pub(super) noted: Mutex<Known>,
 }
 
 /// What is known of a tier in this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     /// It was not asked yet.
     Unknown,
     /// Somebody waits for its first answer.
@@ -132,6 +134,16 @@ impl<'a> Tiers<'a> {
     /// Whether there is any to ask.
     pub(crate) fn are_read(&self) -> bool {
         !self.read.is_empty()
+    }
+
+    /// Those that are read, in the order in which they are asked.
+    pub(crate) fn read(&self) -> &[usize] {
+        &self.read
+    }
+
+    /// How long a question to the tier may take.
+    pub(crate) fn limit(&self, at: usize) -> Duration {
+        self.all.get(at).map_or(MARGIN, Reached::limit)
     }
 
     /// Those that are written.
@@ -266,7 +278,12 @@ impl<'a> Tiers<'a> {
 
     /// An `imgtar` command about a key in the tier.
     fn imgtar(&self, job: &str, key: &str, tier: &Tier) -> Cmd {
-        let cmd = self.tools.imgtar(job).args([key, "-q"]);
+        self.about(job, &[key], tier)
+    }
+
+    /// An `imgtar` command about the tier.
+    pub(super) fn about(&self, job: &str, words: &[&str], tier: &Tier) -> Cmd {
+        let cmd = self.tools.imgtar(job).args(words.iter().copied()).arg("-q");
         on(
             tier,
             match &self.store {
@@ -276,7 +293,7 @@ impl<'a> Tiers<'a> {
         )
     }
 
-    fn run(&self, cmd: &Cmd) -> Result<Ended, RunError> {
+    pub(super) fn run(&self, cmd: &Cmd) -> Result<Ended, RunError> {
         let mut said = Vec::new();
         match self.runner.hold(cmd, &mut said) {
             Ok((status, answer)) => Ok((code(status), answer, said)),
@@ -300,10 +317,16 @@ fn moved(answer: &[u8]) -> u64 {
 
 impl<'a> Reached<'a> {
     fn new(tier: &'a Tier) -> Self {
-        Self { tier, state: Mutex::new(State::Unknown), changed: Condvar::new(), tally: Mutex::default() }
+        Self {
+            tier,
+            state: Mutex::new(State::Unknown),
+            changed: Condvar::new(),
+            tally: Mutex::default(),
+            noted: Mutex::default(),
+        }
     }
 
-    fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         *locked(&self.state)
     }
 
@@ -312,7 +335,7 @@ impl<'a> Reached<'a> {
         !matches!(self.state(), State::Down | State::Unwritable)
     }
 
-    fn limit(&self) -> Duration {
+    pub(super) fn limit(&self) -> Duration {
         self.tier.timeout.0.saturating_add(MARGIN)
     }
 

@@ -51,6 +51,8 @@ struct File {
     host: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +101,7 @@ impl Entry {
                 image: remark(file.image),
                 host: remark(file.host),
                 commit: remark(file.commit),
+                project: remark(file.project),
             },
         })
     }
@@ -118,6 +121,7 @@ impl Entry {
             image: self.origin.image.as_ref().map(Remark::to_string),
             host: self.origin.host.as_ref().map(Remark::to_string),
             commit: self.origin.commit.as_ref().map(Remark::to_string),
+            project: self.origin.project.as_ref().map(Remark::to_string),
         };
         toml::to_string(&file).unwrap_or_default()
     }
@@ -208,9 +212,10 @@ mod tests {
             image: Some("app".parse().unwrap()),
             host: Some("build-3".parse().unwrap()),
             commit: Some("931ee0b+".parse().unwrap()),
+            project: Some("git.example/team/app".parse().unwrap()),
         };
         let with = Entry { origin, ..entry() };
-        let lines = "image = \"app\"\nhost = \"build-3\"\ncommit = \"931ee0b+\"\n";
+        let lines = "image = \"app\"\nhost = \"build-3\"\ncommit = \"931ee0b+\"\nproject = \"git.example/team/app\"\n";
         assert_eq!(with.to_text(), entry().to_text() + lines);
         assert_eq!(read(&with.to_text()), with);
         assert!(read(&entry().to_text()).origin.is_unknown(), "a file of before has none of it");

@@ -23,6 +23,10 @@ pub struct Origin {
     /// The git commit of its project; a `+` at the end: with changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<Remark>,
+    /// Where its project's git repository is, without scheme and credentials, such as
+    /// `git.example/team/app`, and the folder of larder.toml in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<Remark>,
 }
 
 impl Origin {

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use larder_tests::{Part, Ran, have, sh, signal, until};
+use larder_tests::{Part, Ran, have, sh, signal, until, until_some};
 
 use crate::engine::engines::{Image, layers, with, wrapped};
 use crate::kit::session::Session;
@@ -250,4 +250,38 @@ fn of_images_on_one_base_the_first_brings_it() {
     assert_eq!(session.ids("other"), [id.as_str()]);
     let left = sh(&format!("find {} -name '.save-*'", session.path("")));
     assert_eq!(left, "");
+}
+
+/// Whether the process runs: one that has ended, and nobody has asked after, has no words.
+fn runs(process: &str) -> bool {
+    std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|words| !words.is_empty())
+}
+
+#[test]
+fn what_a_save_has_started_ends_with_it() {
+    let session = Session::new();
+    let program = session.script("engine", "[ $1 = save ] || exit 1\necho $$ >../begun\nexec sleep 600");
+    for (engine, variable) in [("docker", "LARDER_DOCKER"), ("podman", "LARDER_PODMAN")] {
+        for (name, code) in [("INT", Some(130)), ("TERM", Some(143)), ("KILL", None)] {
+            let mut command = session.command(&format!("save k app --by archive --engine {engine}"));
+            let command = command.env(variable, &program).stdin(Stdio::null()).stderr(Stdio::null());
+            let mut child = command.spawn().unwrap();
+            let begun = session.path("../begun");
+            let process = until_some("the engine's command runs", || {
+                std::fs::read_to_string(&begun).ok().filter(|text| text.ends_with('\n'))
+            });
+            signal(&child, name);
+            assert_eq!(child.wait().unwrap().code(), code, "{engine}, {name}");
+            until("it ends with imgtar", || !runs(process.trim()));
+            std::fs::remove_file(&begun).unwrap();
+        }
+    }
+    session.run("has k").ends(1);
+}
+
+#[test]
+fn an_engine_that_is_not_there_is_told_as_ever() {
+    let session = Session::new();
+    let mut command = session.command("save k app --engine podman --by archive");
+    Ran::of(command.env("LARDER_PODMAN", "/none/podman")).ends(2).says("`/none/podman` cannot be started");
 }

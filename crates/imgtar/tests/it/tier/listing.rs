@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use storekit::Digest;
 
-use super::scene::{Scene, noted, number, saved, saved_another};
+use super::scene::{INPUTS, Scene, noted, number, saved, saved_another};
 use crate::kit::session::Session;
 
 fn lines(text: &str) -> Vec<Value> {
@@ -25,6 +25,7 @@ fn entries_are_listed_with_what_is_noted_and_their_blobs() {
             ("image", json!("app")),
             ("host", json!("build-3")),
             ("commit", json!("5aad80c+")),
+            ("project", json!("git.example/team/app")),
             ("names", json!(["app:1"])),
             ("build_seconds", json!(93.0)),
             ("digest", info["digest"].clone()),
@@ -40,6 +41,34 @@ fn entries_are_listed_with_what_is_noted_and_their_blobs() {
         assert_eq!(sizes.sum::<u64>(), number(row, "size"));
         let table = scene.run(&session, "ls").ok().stdout();
         assert!(table.starts_with("KEY") && table.contains("app") && table.contains("build-3"), "{table}");
+    }
+}
+
+#[test]
+fn what_is_noted_comes_alone_and_so_do_the_inputs() {
+    for scene in Scene::each() {
+        let (session, other) = (Session::new(), Session::new());
+        saved(&session);
+        saved_another(&other);
+        other.run("export k a.tar").ok();
+        other.run("import bare a.tar").ok();
+        scene.run(&session, "push k").ok();
+        scene.run(&other, "push bare").ok();
+        let listed = lines(&scene.run(&session, "ls --brief --json").ok().stdout());
+        let row = &listed[1];
+        assert_eq!((&listed[0]["key"], &row["key"]), (&json!("bare"), &json!("k")), "{listed:?}");
+        let (saved, names) = (&row["saved"], &row["names"]);
+        assert_eq!((saved, names), (&noted(&session, "k")["saved"], &json!(["app:1"])));
+        assert_eq!((&row["image"], &row["project"]), (&json!("app"), &json!("git.example/team/app")));
+        // Nobody plans with it: it does not say what a key needs.
+        assert!(row.get("blobs").is_none() && row.get("tier").is_none(), "{row}");
+        let table = scene.run(&session, "ls --brief").ok().stdout();
+        assert!(table.starts_with("KEY") && table.contains("build-3") && !table.contains("SIZE"), "{table}");
+
+        assert_eq!(scene.run(&Session::new(), "info k --inputs").ok().stdout(), INPUTS, "{}", scene.place);
+        scene.run(&session, "info bare --inputs").ends(1).says("no manifest of inputs was saved");
+        scene.run(&session, "info none --inputs").ends(1).says("there is no `none`");
+        scene.run(&session, "info k").ends(2).says("`--tier` goes with `--inputs` alone");
     }
 }
 

@@ -112,7 +112,7 @@ pub(crate) const INPUTS: &str = "hashctx manifest 1\nfile 00  a\n";
 pub(crate) fn saved(session: &Session) {
     let archive = docker("app:1", &[&noise(11), &layer("top", "a small layer")]).end();
     session.write("inputs", INPUTS);
-    let notes = "--build-seconds 93 --manifest inputs --image app --host build-3 --commit 5aad80c+";
+    let notes = "--build-seconds 93 --manifest inputs --image app --host build-3 --commit 5aad80c+ --project git.example/team/app";
     session.feed(&format!("import k {notes}"), &archive).ok();
 }
 

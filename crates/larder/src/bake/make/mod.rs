@@ -326,6 +326,7 @@ impl Bake<'_> {
             force: self.replace,
             host,
             commit,
+            project: self.baker.repository.project().map(str::to_owned),
         }
     }
 }

@@ -189,12 +189,15 @@ pub(crate) struct Extras {
     pub(crate) host: Option<String>,
     /// The project's git commit, with a `+` where it had changes.
     pub(crate) commit: Option<String>,
+    /// What the project is called.
+    pub(crate) project: Option<String>,
 }
 
 impl Extras {
     fn on(&self, cmd: Cmd, image: &Image) -> Cmd {
         let cmd = image.tags.iter().fold(cmd, |cmd, tag| cmd.flag("--name", tag));
         let cmd = from(cmd, &image.name, self.host.as_deref(), self.commit.as_deref());
+        let cmd = of_project(cmd, self.project.as_deref());
         let cmd = cmd
             .flag("--build-seconds", &format!("{:.3}", self.seconds))
             .arg("--manifest")
@@ -209,8 +212,16 @@ impl Extras {
 
 /// Says where an image comes from; what imgtar would refuse is left out.
 pub(crate) fn from(cmd: Cmd, image: &str, host: Option<&str>, commit: Option<&str>) -> Cmd {
-    let said = [("--image", Some(image)), ("--host", host), ("--commit", commit)];
-    let said = said.into_iter().filter_map(|(flag, text)| Some((flag, text?)));
+    said(cmd, &[("--image", Some(image)), ("--host", host), ("--commit", commit)])
+}
+
+/// Says of which project an image is.
+pub(crate) fn of_project(cmd: Cmd, project: Option<&str>) -> Cmd {
+    said(cmd, &[("--project", project)])
+}
+
+fn said(cmd: Cmd, remarks: &[(&str, Option<&str>)]) -> Cmd {
+    let said = remarks.iter().filter_map(|(flag, text)| Some((flag, (*text)?)));
     let plain = said.filter(|(_, text)| text.parse::<Remark>().is_ok());
     plain.fold(cmd, |cmd, (flag, text)| cmd.flag(flag, text))
 }

@@ -1,26 +1,29 @@
 //! Why an image is a hit, or is not: what is on record of it, and what changed since.
 
+mod record;
+
 use std::io::{self, Write};
 
 use camino::Utf8Path;
-use jiff::Timestamp;
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 use serde::Serialize;
 use storekit::images::lookup::KeyOrName;
 use storekit::store::Store;
-use storekit::{ByteSize, Entry, Key};
 use thiserror::Error;
 use toolkit::Outcome;
-use toolkit::words::{ago, count, took};
+use toolkit::words::count;
 
-use crate::bake::{self, Options};
+use self::record::{Record, named};
+use crate::bake::{self, Against, Options};
 use crate::config::Project;
 use crate::config::chosen::{chosen_disks, chosen_images};
 use crate::config::image::Image;
-use crate::process::runner::Runner;
+use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
 use crate::report::changes::{Changes, Earlier, changes_since};
 use crate::report::{Baked, State};
+use crate::repository::{Kin, Repository};
+use crate::tier::{Noted, Tiers};
 
 /// Why nothing can be told.
 #[derive(Debug, Error, Diagnostic)]
@@ -35,23 +38,18 @@ pub enum WhyError {
     )]
     Unknown { name: String },
 
+    #[error("several keys in the tier `{tier}` begin with `{name}`")]
+    #[diagnostic(code(larder::why_ambiguous))]
+    Ambiguous {
+        name: String,
+        tier: String,
+        #[help]
+        keys: String,
+    },
+
     #[error("there is no store to look into")]
     #[diagnostic(code(larder::why_no_store), help("name one with `--store DIR` or LARDER_DIR"))]
     NoStore,
-}
-
-/// What is on record of a stored image.
-#[derive(Debug, Serialize)]
-struct Record {
-    key: String,
-    saved: Timestamp,
-    names: Vec<String>,
-    image: Option<String>,
-    host: Option<String>,
-    commit: Option<String>,
-    build_seconds: Option<f64>,
-    /// What it takes in the store, in bytes.
-    bytes: u64,
 }
 
 /// What is told of one image. With `--json` these are the object's fields.
@@ -65,7 +63,15 @@ struct Told<'a> {
     changes: Option<&'a Changes>,
 }
 
-/// Tells of the images of that name in larder.toml, else of what is stored under it.
+/// Where stored images are looked for.
+struct Places<'a> {
+    store: Option<Store>,
+    tiers: Tiers<'a>,
+    runner: &'a Runner,
+}
+
+/// Tells of the images of that name in larder.toml, else of what is stored under it, in this
+/// machine's store or in the tiers that are read.
 ///
 /// `Yes` where all are hits, or something is stored; `No` where an image would be built.
 ///
@@ -81,18 +87,85 @@ pub fn why(
 ) -> miette::Result<Outcome> {
     let names = [name.to_owned()];
     let is_ours = |project: &&Project| chosen_images(project, &names).is_ok();
-    let options = Options { names: names.to_vec(), check: true, ..options.clone() };
+    let options = Options { names: names.to_vec(), check: true, thorough: true, ..options.clone() };
+    let places = Places {
+        store: options.store.as_deref().and_then(|store| Store::open(store).ok()),
+        tiers: Tiers::new(&options.route, tools, runner, options.store_flag.as_deref()),
+        runner,
+    };
     let outcome = match project.filter(is_ours) {
-        Some(project) => of_project(project, &options, (tools, runner), out)?,
-        None => of_store(project, name, &options, (tools, runner), out)?,
+        Some(project) => of_project(project, &options, &places, (tools, runner), out)?,
+        None => of_store(project, name, &options, &places, (tools, runner), out)?,
     };
     out.flush().into_diagnostic().wrap_err("cannot write the report")?;
     Ok(outcome)
 }
 
+impl Places<'_> {
+    /// What is on record of the key, in the tier of that name, else in this machine's store.
+    fn record(&self, key: &str, tier: Option<&str>) -> Result<Option<Record>, RunError> {
+        if let Some(record) = self.store.as_ref().and_then(|store| Record::stored(store, key)) {
+            return Ok(Some(record));
+        }
+        let is_meant = |at: &&usize| Some(self.tiers.name(**at)) == tier;
+        let Some(at) = self.tiers.read().iter().find(is_meant) else { return Ok(None) };
+        let noted = self.noted(*at)?;
+        Ok(noted.iter().find(|one| one.key == key).map(|one| Record::noted(one, self.tiers.name(*at))))
+    }
+
+    /// What is stored under the name, the key or the beginning of a key.
+    fn find(&self, name: &str) -> miette::Result<Option<Record>> {
+        let Ok(wanted) = name.parse::<KeyOrName>() else { return Ok(None) };
+        if let Some(store) = &self.store
+            && let Some(found) = store.images().lookup(&wanted)?
+        {
+            return Ok(Record::stored(store, &found.key.to_string()));
+        }
+        for at in self.tiers.read() {
+            let tier = self.tiers.name(*at);
+            match named(&self.noted(*at)?, name).as_slice() {
+                [] => {}
+                [one] => return Ok(Some(Record::noted(one, tier))),
+                several => {
+                    let keys: Vec<_> = several.iter().take(10).map(|one| one.key.as_str()).collect();
+                    let (name, tier, keys) = (name.to_owned(), tier.to_owned(), keys.join(" "));
+                    return Err(WhyError::Ambiguous { name, tier, keys }.into());
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn noted(&self, at: usize) -> Result<std::sync::Arc<[Noted]>, RunError> {
+        let (noted, trouble) = self.tiers.noted(at)?;
+        if let Some(trouble) = trouble {
+            trouble.tell(self.runner);
+        }
+        Ok(noted)
+    }
+
+    /// The inputs of a stored image.
+    fn inputs(&self, record: &Record) -> Result<Option<Vec<u8>>, RunError> {
+        let Some(tier) = &record.tier else { return Ok(self.stored_inputs(&record.key)) };
+        let Some(at) = self.tiers.read().iter().find(|at| self.tiers.name(**at) == tier) else {
+            return Ok(None);
+        };
+        let (inputs, trouble) = self.tiers.inputs(*at, &record.key)?;
+        if let Some(trouble) = trouble {
+            trouble.tell(self.runner);
+        }
+        Ok(inputs)
+    }
+
+    fn stored_inputs(&self, key: &str) -> Option<Vec<u8>> {
+        self.store.as_ref()?.images().inputs(&key.parse().ok()?).ok()?
+    }
+}
+
 fn of_project(
     project: &Project,
     options: &Options,
+    places: &Places<'_>,
     (tools, runner): (&Tools, &Runner),
     out: &mut (impl Write + ?Sized),
 ) -> miette::Result<Outcome> {
@@ -106,11 +179,11 @@ fn of_project(
             all.push(baked.clone());
         }
     })?;
-    let store = options.store.as_deref().and_then(|store| Store::open(store).ok());
     for baked in &all {
-        let since = baked.changes.as_ref().map(|changes| changes.since.as_str());
-        let key = if baked.state == State::Hit { baked.key.as_deref() } else { since };
-        let record = store.as_ref().zip(key).and_then(|(store, key)| record(store, key));
+        let since = baked.changes.as_ref().map(|changes| (changes.since.as_str(), changes.tier.as_deref()));
+        let own = baked.key.as_deref().map(|key| (key, baked.tier.as_deref()));
+        let meant = if baked.state == State::Hit { own } else { since };
+        let record = meant.map(|(key, tier)| places.record(key, tier)).transpose()?.flatten();
         let told = Told { baked: Some(baked), record: record.as_ref(), changes: None };
         write(&told, options.json, out).into_diagnostic().wrap_err("cannot write the report")?;
     }
@@ -124,17 +197,16 @@ fn of_store(
     project: Option<&Project>,
     name: &str,
     options: &Options,
+    places: &Places<'_>,
     (tools, runner): (&Tools, &Runner),
     out: &mut (impl Write + ?Sized),
 ) -> miette::Result<Outcome> {
-    let store = options.store.as_deref().ok_or(WhyError::NoStore)?;
-    let unknown = || WhyError::Unknown { name: name.to_owned() };
-    let wanted: KeyOrName = name.parse().map_err(|_| unknown())?;
-    let store = Store::open(store).map_err(|_| unknown())?;
-    let found = store.images().lookup(&wanted)?.ok_or_else(unknown)?;
-    let record = record(&store, &found.key.to_string()).ok_or_else(unknown)?;
+    if options.store.is_none() {
+        return Err(WhyError::NoStore.into());
+    }
+    let record = places.find(name)?.ok_or_else(|| WhyError::Unknown { name: name.to_owned() })?;
     let changes = project
-        .map(|project| since_then(project, &store, &record, options, (tools, runner)))
+        .map(|project| since_then(project, places, &record, options, (tools, runner)))
         .transpose()?
         .flatten();
     let told = Told { baked: None, record: Some(&record), changes: changes.as_ref() };
@@ -142,35 +214,23 @@ fn of_store(
     Ok(Outcome::Yes)
 }
 
-fn record(store: &Store, key: &str) -> Option<Record> {
-    let key: Key = key.parse().ok()?;
-    let (entry, reach) = store.images().find(&key).ok()??;
-    let Entry { names, build_seconds, saved, origin, .. } = entry;
-    let text = |remark: Option<storekit::images::origin::Remark>| remark.map(|remark| remark.to_string());
-    Some(Record {
-        key: key.to_string(),
-        saved,
-        names,
-        image: text(origin.image),
-        host: text(origin.host),
-        commit: text(origin.commit),
-        build_seconds,
-        bytes: reach.present.values().sum(),
-    })
-}
-
 /// What of the project's image is another than when this one was stored, where it is one of the
 /// project's and that can be told.
 fn since_then(
     project: &Project,
-    store: &Store,
+    places: &Places<'_>,
     record: &Record,
     options: &Options,
     (tools, runner): (&Tools, &Runner),
 ) -> miette::Result<Option<Changes>> {
     let is_meant = |name: &&str| chosen_images(project, &[(*name).to_owned()]).is_ok();
     let Some(name) = record.image.as_deref().filter(is_meant) else { return Ok(None) };
-    let options = Options { names: vec![name.to_owned()], ..options.clone() };
+    if Repository::new(runner).kin(&[&record.origin]) == [Kin::Foreign] {
+        return Ok(None);
+    }
+    let Some(then) = places.inputs(record)? else { return Ok(None) };
+    let against = Against { key: record.key.clone(), manifest: then.clone(), tier: record.tier.clone() };
+    let options = Options { names: vec![name.to_owned()], against: Some(against), ..options.clone() };
     let mut now = None;
     bake::each(project, &options, tools, runner, |baked| {
         if baked.image == name {
@@ -178,18 +238,18 @@ fn since_then(
         }
     })?;
     let Some((now, key)) = now.and_then(|now| Some((now.clone(), now.key?))) else { return Ok(None) };
-    if now.changes.as_ref().is_some_and(|changes| changes.since == record.key) {
+    if now.changes.is_some() {
         return Ok(now.changes);
     }
-    let manifest = |key: &str| store.images().inputs(&key.parse().ok()?).ok()?;
-    let (Some(then), Some(present)) = (manifest(&record.key), manifest(&key)) else { return Ok(None) };
+    // A hit is not explained.
+    let Some(present) = places.stored_inputs(&key) else { return Ok(None) };
     let temp = tempfile::tempdir().into_diagnostic()?;
     let Some(folder) = Utf8Path::from_path(temp.path()) else { return Ok(None) };
     let path = folder.join("now");
     let written = std::fs::File::create(&path).and_then(|mut file| file.write_all(&present));
     written.into_diagnostic()?;
-    let then = Some(Earlier { key: record.key.clone(), manifest: then });
-    Ok(changes_since(then, (&key, &path), folder, (tools, runner))?)
+    let then = Earlier { key: record.key.clone(), manifest: then, tier: record.tier.clone() };
+    Ok(changes_since(Some(then), (&key, &path), folder, (tools, runner))?)
 }
 
 fn write(told: &Told<'_>, json: bool, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
@@ -211,38 +271,19 @@ fn write(told: &Told<'_>, json: bool, out: &mut (impl Write + ?Sized)) -> io::Re
             writeln!(out, "    {line}")?;
         }
         if let Some(record) = told.record.filter(|_| baked.state != State::Hit) {
-            writeln!(out, "  compared with {}", record.key)?;
+            let place = record.tier.as_ref().map(|tier| format!(" in the tier `{tier}`")).unwrap_or_default();
+            writeln!(out, "  compared with {}{place}", record.key)?;
         }
     }
     if let Some(record) = told.record {
         if told.baked.is_none() {
             writeln!(out, "{}", record.key)?;
         }
-        record_in_words(record, out)?;
+        record.write(out)?;
     }
     if let Some(changes) = told.changes {
         writeln!(out, "  since then: {}", count(changes.lines.len(), "change"))?;
         changes.lines.iter().try_for_each(|line| writeln!(out, "    {line}"))?;
     }
     Ok(())
-}
-
-fn record_in_words(record: &Record, out: &mut (impl Write + ?Sized)) -> io::Result<()> {
-    let now = Timestamp::now();
-    let by = record.image.as_ref().map(|image| format!(" as `{image}`")).unwrap_or_default();
-    let host = record.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
-    let commit = record.commit.as_ref().map(|commit| format!(", at commit {commit}")).unwrap_or_default();
-    writeln!(out, "  made {}{by}{host}{commit}", ago(record.saved, now))?;
-    if !record.names.is_empty() {
-        writeln!(out, "  names: {}", record.names.join(" "))?;
-    }
-    if let Some(seconds) = record.build_seconds {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "whole seconds, never negative"
-        )]
-        writeln!(out, "  its build took {}, which a hit saves", took(seconds.ceil() as u64))?;
-    }
-    writeln!(out, "  takes {} in the store", ByteSize(record.bytes))
 }
