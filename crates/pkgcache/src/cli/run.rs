@@ -77,6 +77,8 @@ pub(crate) enum Led {
     Apt,
     Cargo,
     Dnf,
+    /// What asks for models by `huggingface_hub`
+    Huggingface,
     Npm,
     Pip,
 }
@@ -87,6 +89,7 @@ impl Led {
             Self::Apt => Ecosystem::Apt,
             Self::Cargo => Ecosystem::Cargo,
             Self::Dnf => Ecosystem::Dnf,
+            Self::Huggingface => Ecosystem::HuggingFace,
             Self::Npm => Ecosystem::Npm,
             Self::Pip => Ecosystem::Python,
         }

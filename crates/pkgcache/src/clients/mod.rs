@@ -12,6 +12,7 @@ pub mod cargo;
 pub mod check;
 pub mod dnf;
 pub mod forms;
+pub mod huggingface;
 mod ini;
 pub mod npm;
 pub mod plan;
