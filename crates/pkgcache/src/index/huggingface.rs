@@ -101,7 +101,10 @@ fn of_client(lookup: &Lookup) -> HeaderMap {
 
 /// The lookup of a file of a commit.
 fn of_commit(lookup: &Lookup, path: &str, commit: &str) -> Option<Lookup> {
-    let mut other = beside(lookup, path, lookup.headers.clone())?;
+    let mut headers = lookup.headers.clone();
+    // It comes back with the lookup.
+    headers.remove(AUTHORIZATION);
+    let mut other = beside(lookup, path, headers)?;
     other.method = lookup.method.clone();
     other.wire.clone_from(&lookup.wire);
     other.package = lookup.package.clone();
@@ -250,7 +253,8 @@ async fn head(cache: &Arc<Cache>, lookup: &Lookup) -> Result<(Shelved, CacheStat
     let times = Times { requested: times, received: cache::now() };
     let said = said(cache, lookup, answer, times).await?;
     let stored = keep(cache, lookup, said).await?;
-    Ok((stored, CacheStatus { stored: true, ..CacheStatus::forwarded(why) }))
+    let level = stored.stored.level;
+    Ok((stored, CacheStatus { stored: true, level, ..CacheStatus::forwarded(why) }))
 }
 
 /// Whether the commit does not have the file, as the hub says.

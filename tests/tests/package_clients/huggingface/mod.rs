@@ -63,7 +63,8 @@ fn nothing_is_needed_of_the_hub_a_second_time() {
         hub.unplug();
         hub.snapshot(&cache, "cut", "main").ok();
         hub.has_all("cut", COMMITS[0]);
-        hub.snapshot(&cache, "by commit", COMMITS[0]).fails();
+        hub.snapshot(&cache, "by commit", COMMITS[0]).ok();
+        hub.has_all("by commit", COMMITS[0]);
         let cache = cache.offline();
         hub.forget();
         hub.snapshot(&cache, "offline", "main").ok();
@@ -108,7 +109,7 @@ fn a_file_s_head_is_as_the_library_needs_it() {
         assert!(got.whole && got.body == hub.content(COMMITS[0], "weights.bin"));
         assert_eq!(got.header("x-repo-commit"), Some(COMMITS[0]));
         let part = ask(&cache, "GET", &file("main", "weights.bin"), "range: bytes=100-199\r\n");
-        assert_eq!((part.status, part.body.as_slice()), (206, &got.body[100..200]));
+        assert!(part.status == 206 && part.body == got.body[100..200], "{:?}", part.headers);
         // A repository with another name.
         let moved = ask(&cache, "HEAD", &format!("/hf/team/old/resolve/{}/config.json", COMMITS[0]), "");
         let to = file(COMMITS[0], "config.json");
@@ -223,7 +224,7 @@ fn a_client_that_is_killed_goes_on_where_it_was() {
         assert_eq!(hub.cdn.requests(), 1, "the cache went on alone: {:?}", hub.log());
         // The cache itself is killed: what it has is whole, or is not there.
         let part = ask(&cache, "GET", &file("main", "weights.bin"), "range: bytes=1000-\r\n");
-        assert_eq!(part.body, hub.content(COMMITS[0], "weights.bin")[1000..]);
+        assert!(part.body == hub.content(COMMITS[0], "weights.bin")[1000..]);
     });
 }
 
@@ -240,22 +241,22 @@ fn what_an_account_may_have_is_not_given_to_others() {
         let with = |token: &str| format!("authorization: Bearer {token}\r\n");
         let get = |token: &str, path: &str| ask(&cache, "GET", &file(COMMITS[0], path), &with(token));
         let weights = hub.content(COMMITS[0], "weights.bin");
-        assert_eq!(get("right", "weights.bin").body, weights);
+        assert!(get("right", "weights.bin").body == weights);
         assert_eq!(hub.cdn.requests(), 1);
         let anyone = ask(&cache, "GET", &file(COMMITS[0], "weights.bin"), "");
         assert_eq!((anyone.status, anyone.header("x-error-code")), (401, Some("GatedRepo")), "{anyone:?}");
         assert_eq!(get("wrong", "weights.bin").status, 403);
         // Another account that may have it gets the same bytes, which are there.
-        assert_eq!(get("second", "weights.bin").body, weights);
+        assert!(get("second", "weights.bin").body == weights);
         assert_eq!(hub.cdn.requests(), 1, "{:?}", hub.log());
         // One that may have it no more is told so, though it is stored.
         hub.gate(&["second"]);
         assert_eq!(get("right", "weights.bin").status, 403);
         hub.unplug();
-        assert_eq!(get("second", "weights.bin").body, weights);
+        assert!(get("second", "weights.bin").body == weights);
         let cache = cache.offline();
         let offline = |token: &str| ask(&cache, "GET", &file(COMMITS[0], "weights.bin"), &with(token));
-        assert_eq!(offline("second").body, weights);
+        assert!(offline("second").body == weights);
         assert_eq!(offline("wrong").status, 504);
         assert_eq!(ask(&cache, "GET", &file(COMMITS[0], "weights.bin"), "").status, 504);
         let said = cache.said();
@@ -279,6 +280,5 @@ fn one_file_is_fetched_by_its_name_and_one_that_is_absent_is_remembered() {
             let absent = hub.log().iter().filter(|line| line.contains("adapter.json")).count();
             assert_eq!(absent, 1, "{:?}", hub.log());
         }
-        hub.session.run("pkgcache why 'http://127.0.0.1:1/'").fails();
     });
 }
