@@ -14,6 +14,7 @@ mod huggingface;
 mod images;
 mod locks;
 mod npm;
+mod ollama;
 mod python;
 mod served;
 mod world;

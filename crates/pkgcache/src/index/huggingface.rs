@@ -71,12 +71,7 @@ pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup) -> Plan {
 }
 
 /// The commit that a revision is now.
-async fn commit(
-    cache: &Arc<Cache>,
-    lookup: &Lookup,
-    path: &HubPath,
-    revision: &str,
-) -> Result<String, Plan> {
+async fn commit(cache: &Arc<Cache>, lookup: &Lookup, path: &HubPath, revision: &str) -> Result<String, Plan> {
     if is_commit(revision) {
         return Ok(revision.to_owned());
     }
@@ -244,8 +239,7 @@ async fn head(cache: &Arc<Cache>, lookup: &Lookup) -> Result<(Shelved, CacheStat
     let failing = answer
         .as_ref()
         .map_or(true, |it| it.status().is_server_error() || it.status() == StatusCode::TOO_MANY_REQUESTS);
-    let stands =
-        |it: &Shelved| it.answer.stands_by_rule(&ruling, cache::now()) == Some(true);
+    let stands = |it: &Shelved| it.answer.stands_by_rule(&ruling, cache::now()) == Some(true);
     if failing && let Some(found) = stored(cache, lookup).filter(stands) {
         return Ok(hit(found, Some(UPSTREAM_FAILED)));
     }

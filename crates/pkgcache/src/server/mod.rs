@@ -420,9 +420,13 @@ impl Client {
     ) -> (Response<Body>, meter::Result) {
         let host = request.headers().get(http::header::HOST).cloned();
         let is_registry = registry_path(&config, request.uri()).is_some();
+        let ranges = login::ranges(&config, request.method(), request.uri(), request.headers());
         let (mut response, result) = self.proxy(Arc::clone(&config), request).await;
         if is_registry && response.status() == StatusCode::UNAUTHORIZED {
             login::challenge(&config, host.as_ref(), response.headers_mut());
+        }
+        if let Some(ranges) = ranges.filter(|_| is_registry && response.status() == StatusCode::OK) {
+            response.headers_mut().insert(http::header::LOCATION, ranges);
         }
         (response, result)
     }

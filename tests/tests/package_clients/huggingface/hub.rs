@@ -207,7 +207,9 @@ fn answer(state: &mut State, request: &Request, own: &str, cdn: &str) -> Reply {
         "c".repeat(64)
     );
     if !is_large {
-        let fields = format!("{commit}etag: \"{name}\"\ncontent-type: text/plain; charset=utf-8\naccept-ranges: bytes\n");
+        let fields = format!(
+            "{commit}etag: \"{name}\"\ncontent-type: text/plain; charset=utf-8\naccept-ranges: bytes\n"
+        );
         return Reply { status: 200, fields, body: bytes };
     }
     state.signed += 1;
@@ -231,7 +233,8 @@ fn described(state: &State, rest: &str, whole: &str, own: &str) -> Reply {
     let body = match what {
         "tree" => {
             let entry = |(path, file): (&&str, &File)| {
-                let mut entry = json!({ "type": "file", "oid": "e".repeat(40), "size": file.bytes.len(), "path": path });
+                let mut entry =
+                    json!({ "type": "file", "oid": "e".repeat(40), "size": file.bytes.len(), "path": path });
                 if file.is_large {
                     entry["lfs"] = json!({ "oid": file.name, "size": file.bytes.len(), "pointerSize": 134 });
                     entry["xetHash"] = hash.clone().into();

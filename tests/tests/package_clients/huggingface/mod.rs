@@ -1,6 +1,7 @@
 //! `huggingface_hub`, in front of a hub whose large files lie on another server. Xet is installed
 //! beside it, as it is by itself.
 
+mod builds;
 mod hub;
 
 use std::process::Stdio;
@@ -49,7 +50,11 @@ fn a_cold_cache_verifies_and_a_warm_one_asks_for_no_file() {
         let cache = hub.cache("index-ttl = \"0s\"\n");
         hub.snapshot(&cache, "again", "main").ok();
         hub.has_all("again", COMMITS[0]);
-        assert!(!hub.log().is_empty() && hub.log().iter().all(|line| line.contains("/api/")), "{:?}", hub.log());
+        assert!(
+            !hub.log().is_empty() && hub.log().iter().all(|line| line.contains("/api/")),
+            "{:?}",
+            hub.log()
+        );
         let urls = stored(hub.session);
         assert!(urls.iter().all(|url| !url.contains("signature")), "{urls:?}");
     });
@@ -81,7 +86,8 @@ fn a_file_s_head_is_as_the_library_needs_it() {
         let cache = hub.cache("");
         for _ in 0..2 {
             for revision in ["main", COMMITS[0]] {
-                let large = ask(&cache, "HEAD", &file(revision, "weights.bin"), "accept-encoding: identity\r\n");
+                let large =
+                    ask(&cache, "HEAD", &file(revision, "weights.bin"), "accept-encoding: identity\r\n");
                 let size = hub.content(COMMITS[0], "weights.bin").len().to_string();
                 assert_eq!(large.status, 200, "{large:?}");
                 assert_eq!(large.header("x-repo-commit"), Some(COMMITS[0]));
@@ -154,7 +160,9 @@ fn a_branch_that_moves_is_followed_and_a_commit_stays() {
         assert_eq!(body("main"), hub.content(COMMITS[1], "config.json"));
         hub.moves(COMMITS[0]);
         assert_eq!(body("main"), hub.content(COMMITS[1], "config.json"));
-        hub.session.run(&format!("pkgcache refresh '{}/api/models/{NAME}/revision/main'", hub.site.url())).ok();
+        hub.session
+            .run(&format!("pkgcache refresh '{}/api/models/{NAME}/revision/main'", hub.site.url()))
+            .ok();
         assert_eq!(body("main"), hub.content(COMMITS[0], "config.json"));
     });
 }
@@ -211,26 +219,23 @@ fn a_client_that_is_killed_goes_on_where_it_was() {
         let cache = hub.cache("");
         let endpoint = format!("{}/hf", cache.url());
         let folder = hub.session.path("killed/hub/models--team--tiny/blobs");
-        let mut stops = hub.cdn.hold(BLOB);
+        // The head was asked for before.
+        let signed = format!("{BLOB}?signature=2");
+        let held = hub.cdn.hold(&signed);
         let mut command = hub.python(&endpoint, "killed", &snapshot("main"));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        until_some("the large file is asked for", || (hub.cdn.asked(&signed(hub)) > 0).then_some(()));
+        until_some("the large file is asked for", || (hub.cdn.asked(&signed) > 0).then_some(()));
         child.kill().unwrap();
         child.wait().unwrap();
-        drop(std::mem::replace(&mut stops, hub.cdn.hold("/nothing")));
+        drop(held);
         assert!(folder.is_dir());
         hub.snapshot(&cache, "killed", "main").ok();
         hub.has_all("killed", COMMITS[0]);
         assert_eq!(hub.cdn.requests(), 1, "the cache went on alone: {:?}", hub.log());
-        // The cache itself is killed: what it has is whole, or is not there.
+        // As the library asks that has a part of it.
         let part = ask(&cache, "GET", &file("main", "weights.bin"), "range: bytes=1000-\r\n");
         assert!(part.body == hub.content(COMMITS[0], "weights.bin")[1000..]);
     });
-}
-
-/// The path of the large file with what signs for it, as it was asked for last.
-fn signed(_hub: &Hub<'_>) -> String {
-    format!("{BLOB}?signature=2")
 }
 
 #[test]

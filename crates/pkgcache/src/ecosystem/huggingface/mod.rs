@@ -7,8 +7,8 @@
 //! Limit: Xet, by which newer clients fetch parts of large files from other servers, is left out of
 //! all that clients are told, so that they fetch whole files from here.
 //!
-//! Sources: `huggingface_hub`, `file_download.py` and `hf_api.py`; the hub's documentation, "Hub API
-//! Endpoints".
+//! Sources: `huggingface_hub`, `file_download.py` and `hf_api.py`; the hub's documentation, "Hub
+//! API Endpoints".
 
 mod document;
 mod head;

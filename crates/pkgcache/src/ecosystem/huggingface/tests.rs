@@ -77,9 +77,8 @@ fn clients_are_told_nothing_of_other_servers() {
          x-xet-refresh-route: /t\nlocation: https://cdn.example/x?signature=1\ncontent-type: text/plain\netag: \"a\"",
         "0".repeat(64)
     ));
-    let expected = headers(&format!(
-        "x-repo-commit: {COMMIT}\netag: \"a\"\ncontent-type: application/octet-stream"
-    ));
+    let expected =
+        headers(&format!("x-repo-commit: {COMMIT}\netag: \"a\"\ncontent-type: application/octet-stream"));
     assert_eq!(fields(&said, COMMIT, false), expected);
     let mut file = fields(&said, COMMIT, true);
     assert_eq!(file.remove("content-type").unwrap(), "text/plain");
@@ -134,7 +133,10 @@ fn further_pages_are_asked_for_here() {
 #[test]
 fn a_commit_is_read_from_a_description() {
     let read = |text: &str| commit(&mut text.as_bytes());
-    assert_eq!(read(&format!("{{\"id\":\"a\",\"sha\":\"{COMMIT}\",\"x\":{{\"sha\":\"y\"}}}}")).unwrap(), COMMIT);
+    assert_eq!(
+        read(&format!("{{\"id\":\"a\",\"sha\":\"{COMMIT}\",\"x\":{{\"sha\":\"y\"}}}}")).unwrap(),
+        COMMIT
+    );
     for wrong in ["{}", "[]", "{\"sha\":\"main\"}", "{\"sha\":1}", "<html>", "{\"x\":{\"sha\":\"y\"}}"] {
         assert!(read(wrong).is_err(), "{wrong}");
     }
@@ -143,7 +145,8 @@ fn a_commit_is_read_from_a_description() {
 }
 
 fn segment() -> impl Strategy<Value = String> {
-    let known = vec!["api", "models", "datasets", "a", "resolve", "tree", "revision", "main", COMMIT, "..", ""];
+    let known =
+        vec!["api", "models", "datasets", "a", "resolve", "tree", "revision", "main", COMMIT, "..", ""];
     let known = prop::sample::select(known);
     prop_oneof![8 => known.prop_map(str::to_owned), 1 => "[ -~]{0,6}", 1 => any::<String>()]
 }
