@@ -22,8 +22,8 @@ use crate::digest::NotADigest;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Checksum {
-    /// The name that git has for the bytes as a file: SHA-1 of `blob SIZE`, a NUL, and the bytes. It
-    /// is compared, and not written into entries.
+    /// The name that git has for the bytes as a file: SHA-1 of `blob SIZE`, a NUL, and the bytes.
+    /// It is compared, and not written into entries.
     GitBlob([u8; 20]),
     /// SHA-1, 20 bytes: it tells damage, not forgery.
     Sha1([u8; 20]),

@@ -17,4 +17,5 @@ mod npm;
 mod ollama;
 mod python;
 mod served;
+mod torch;
 mod world;

@@ -52,8 +52,8 @@ pub(crate) struct Ruling {
     pub(crate) generations: usize,
     /// For how many seconds it may stand in, once it is stale, for an upstream that fails.
     pub(crate) stale: i64,
-    /// What its index says of the answer's header, in the place of what the server says that has its
-    /// bytes.
+    /// What its index says of the answer's header, in the place of what the server says that has
+    /// its bytes.
     pub(crate) fields: Option<Arc<HeaderMap>>,
     /// Whether it is an index: for one, an upstream that has it no more is one that fails, and no
     /// answer may be larger than [`LARGEST_INDEX`].
