@@ -91,9 +91,10 @@ pub fn rewrite(text: &str, engine: Engine, doors: &Doors) -> Rewritten {
             (true, false) => shell(&own, doors, &mut written.has_unled),
             (false, _) => String::new(),
         };
-        let (flags, command) = match is_run && engine.mounts() {
-            true => told_of_the_hub(&own, (behind, rest), doors, &mut written),
-            false => (behind.to_owned(), ""),
+        let (flags, command) = if is_run && engine.mounts() {
+            told_of_the_hub(&own, (behind, rest), doors, &mut written)
+        } else {
+            (behind.to_owned(), "")
         };
         let _ = write!(written.text, "{indent}{keyword}{more}{flags}{command}");
         written.text.extend(rest.iter().copied());

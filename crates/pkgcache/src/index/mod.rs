@@ -59,7 +59,7 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
         (Ecosystem::Apt, _) => apt::plan(cache, lookup, &asked, from.client).await,
         (Ecosystem::Dnf, _) => Box::pin(dnf::plan(cache, lookup, &asked, from.client)).await,
         (Ecosystem::Oci, _) => oci::plan(cache, lookup, &asked).await,
-        (Ecosystem::HuggingFace, _) => huggingface::plan(cache, lookup).await,
+        (Ecosystem::HuggingFace, _) => Box::pin(huggingface::plan(cache, lookup)).await,
     };
     if let Plan::Lookup(lookup) = &planned {
         remember(cache, lookup, from.asked);

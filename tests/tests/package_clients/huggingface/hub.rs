@@ -244,7 +244,7 @@ fn described(state: &State, rest: &str, whole: &str, own: &str) -> Reply {
             let from = if whole.contains("cursor=") { 2 } else { 0 };
             if from == 0 {
                 let next = format!("{own}/api/models/team/tiny/tree/{revision}?recursive=true&cursor=x");
-                fields += &format!("link: <{next}>; rel=\"next\"\n");
+                fields.extend(["link: <", &next, ">; rel=\"next\"\n"]);
             }
             Value::from(files.iter().skip(from).take(2).map(entry).collect::<Vec<_>>())
         }
