@@ -77,7 +77,6 @@ pub(crate) enum Led {
     Apt,
     Cargo,
     Dnf,
-    /// What asks for models by `huggingface_hub`
     Huggingface,
     Npm,
     Pip,
