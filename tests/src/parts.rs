@@ -20,6 +20,8 @@ use crate::tools;
 pub const PIP: &str = "python/bin/pip";
 /// uv there.
 pub const UV: &str = "python/bin/uv";
+/// The Python there that has `huggingface_hub`.
+pub const HUGGINGFACE: &str = "models/bin/python";
 /// npm there, for node.
 pub const NPM: &str = "node/node_modules/npm/bin/npm-cli.js";
 /// pnpm there, for node.
@@ -58,6 +60,8 @@ pub enum Part {
     Prometheus,
     /// curl.
     Curl,
+    /// A Python with `huggingface_hub`.
+    HuggingFace,
     /// nginx, to be started by the test itself.
     Nginx,
     /// openssl, for certificates.
@@ -285,6 +289,9 @@ impl Part {
             Self::GitLfs => succeeds("git", &["lfs", "version"]),
             Self::Script => succeeds("script", &["--version"]),
             Self::Pip => succeeds(installed(PIP).as_str(), &["--version"]),
+            Self::HuggingFace => {
+                succeeds(installed(HUGGINGFACE).as_str(), &["-c", "import huggingface_hub, hf_xet"])
+            }
             Self::Uv => succeeds(installed(UV).as_str(), &["--version"]),
             Self::Npm => succeeds("node", &[installed(NPM).as_str(), "--version"]),
             Self::Pnpm => succeeds("node", &[installed(PNPM).as_str(), "--version"]),
@@ -319,6 +326,7 @@ impl fmt::Display for Part {
             Self::Node => "`node` 18 or newer",
             Self::Prometheus => "the Python package `prometheus_client`",
             Self::Curl => "`curl`",
+            Self::HuggingFace => "the Python package `huggingface_hub`, as `.ci/run` installs it",
             Self::Nginx => "`nginx`",
             Self::Openssl => "`openssl`",
             Self::Ssh => "OpenSSH's `ssh-agent`, `ssh-add` and `ssh-keygen`",

@@ -1,10 +1,10 @@
 //! Checksums that package indexes announce: SHA-256, SHA-512 and, where nothing better is said,
-//! SHA-1.
+//! SHA-1, of the bytes or of the object that git makes of them.
 //!
 //! What is stored is named by SHA-256 alone ([`Digest`]); these are only compared.
 //!
 //! Source: RFC 6234 (SHA-2), RFC 3174 (SHA-1); the W3C's Subresource Integrity, 3.5, for the form
-//! with base64.
+//! with base64; git's manual, "gitformat-pack" and `git hash-object`, for blobs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,6 +22,9 @@ use crate::digest::NotADigest;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Checksum {
+    /// The name that git has for the bytes as a file: SHA-1 of `blob SIZE`, a NUL, and the bytes.
+    /// It is compared, and not written into entries.
+    GitBlob([u8; 20]),
     /// SHA-1, 20 bytes: it tells damage, not forgery.
     Sha1([u8; 20]),
     /// SHA-256, 32 bytes.
@@ -43,6 +46,12 @@ impl Checksum {
         }
     }
 
+    /// From the 40 hex digits by which git names a file.
+    #[must_use]
+    pub fn from_git(hex: &str) -> Option<Self> {
+        bytes_of(hex).map(Self::GitBlob)
+    }
+
     /// The strongest one of an `integrity` text such as `sha512-BASE64 sha1-BASE64`. `None` where
     /// none of them is known.
     #[must_use]
@@ -54,6 +63,7 @@ impl Checksum {
     #[must_use]
     pub fn algorithm(&self) -> &'static str {
         match self {
+            Self::GitBlob(_) => "git-blob",
             Self::Sha1(_) => "sha1",
             Self::Sha256(_) => "sha256",
             Self::Sha512(_) => "sha512",
@@ -64,7 +74,7 @@ impl Checksum {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Self::Sha1(bytes) => bytes,
+            Self::GitBlob(bytes) | Self::Sha1(bytes) => bytes,
             Self::Sha256(bytes) => bytes,
             Self::Sha512(bytes) => bytes,
         }
@@ -75,18 +85,24 @@ impl Checksum {
     pub fn digest(&self) -> Option<Digest> {
         match self {
             Self::Sha256(bytes) => Some(Digest::from_bytes(*bytes)),
-            Self::Sha1(_) | Self::Sha512(_) => None,
+            Self::GitBlob(_) | Self::Sha1(_) | Self::Sha512(_) => None,
         }
     }
 
-    /// A hasher for what is announced so.
+    /// A hasher for what is announced so and has `size` bytes: git's name of a file begins with it.
+    /// Without it, no bytes have such a name.
     #[must_use]
-    pub fn hasher(&self) -> ChecksumHasher {
-        ChecksumHasher(ring::digest::Context::new(match self {
-            Self::Sha1(_) => &ring::digest::SHA1_FOR_LEGACY_USE_ONLY,
+    pub fn hasher(&self, size: Option<u64>) -> ChecksumHasher {
+        let mut context = ring::digest::Context::new(match self {
+            Self::GitBlob(_) | Self::Sha1(_) => &ring::digest::SHA1_FOR_LEGACY_USE_ONLY,
             Self::Sha256(_) => &ring::digest::SHA256,
             Self::Sha512(_) => &ring::digest::SHA512,
-        }))
+        });
+        let is_git = matches!(self, Self::GitBlob(_));
+        if is_git {
+            context.update(size.map_or("\0".to_owned(), |size| format!("blob {size}\0")).as_bytes());
+        }
+        ChecksumHasher { context, is_git }
     }
 }
 
@@ -126,7 +142,10 @@ impl FromStr for Checksum {
     type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
-        let found = text.split_once(':').and_then(|(algorithm, hex)| Self::from_hex(algorithm, hex));
+        let found = text.split_once(':').and_then(|(algorithm, hex)| match algorithm {
+            "git-blob" => Self::from_git(hex),
+            _ => Self::from_hex(algorithm, hex),
+        });
         found.ok_or_else(|| NotADigest::of(text))
     }
 }
@@ -160,20 +179,24 @@ impl fmt::Debug for Checksum {
 
 /// Hashes a stream to compare it with a [`Checksum`].
 #[derive(Clone)]
-pub struct ChecksumHasher(ring::digest::Context);
+pub struct ChecksumHasher {
+    context: ring::digest::Context,
+    is_git: bool,
+}
 
 impl ChecksumHasher {
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        self.context.update(bytes);
     }
 
     /// The checksum of all that was taken.
     #[must_use]
     pub fn finish(self) -> Option<Checksum> {
-        let found = self.0.finish();
+        let found = self.context.finish();
         let bytes = found.as_ref();
         match bytes.len() {
+            20 if self.is_git => bytes.try_into().ok().map(Checksum::GitBlob),
             20 => bytes.try_into().ok().map(Checksum::Sha1),
             32 => bytes.try_into().ok().map(Checksum::Sha256),
             _ => bytes.try_into().ok().map(Checksum::Sha512),
@@ -194,7 +217,7 @@ mod tests {
     #[track_caller]
     fn hashes(checksum: &str, bytes: &[u8]) {
         let checksum: Checksum = checksum.parse().unwrap();
-        let mut hasher = checksum.hasher();
+        let mut hasher = checksum.hasher(Some(bytes.len() as u64));
         hasher.update(bytes);
         assert_eq!(hasher.finish(), Some(checksum));
     }
@@ -209,6 +232,18 @@ mod tests {
              2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f",
             b"abc",
         );
+    }
+
+    #[test]
+    fn a_file_has_the_name_that_git_has_for_it() {
+        // `printf abc | git hash-object --stdin`, and that of nothing.
+        hashes("git-blob:f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f", b"abc");
+        hashes("git-blob:e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", b"");
+        let blob = Checksum::from_git("f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f").unwrap();
+        let mut hasher = blob.hasher(None);
+        hasher.update(b"abc");
+        assert_ne!(hasher.finish(), Some(blob), "its size is not known");
+        assert_eq!(Checksum::from_hex("git-blob", "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f"), None);
     }
 
     #[test]

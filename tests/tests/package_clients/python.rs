@@ -11,7 +11,7 @@ use crate::columns::{Client, columns, noise};
 use crate::world::World;
 
 /// Makes the wheels in the working folder, and prints what a page says of each.
-const BUILD: &str = r"
+pub(crate) const BUILD: &str = r"
 import hashlib, json, sys, zipfile
 rows = []
 def wheel(name, version, requires, extra):

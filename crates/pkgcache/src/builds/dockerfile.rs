@@ -9,6 +9,9 @@
 //! settings are build arguments, and for clients that have no variable for them, or not for all of
 //! their commands, the step's own shell sets them.
 //!
+//! `huggingface_hub` takes its hub from a variable alone: the step's shell reads it from a secret,
+//! so that the step in the image's history begins with that, and the address stands nowhere.
+//!
 //! apt is led for the cache's own hosts alone: other sources of an image stay where they are.
 //!
 //! Limit: uv is led where a step installs with `uv pip` alone, and pip where it does not run `pip
@@ -41,6 +44,9 @@ pub struct Rewritten {
     pub arguments: Vec<(&'static str, String)>,
     /// Whether there is a step whose clients the classic builder cannot lead.
     pub has_unled: bool,
+    /// Whether there is a step that may ask a hub of models and has no shell that could be told
+    /// where the cache is.
+    pub has_unled_hub: bool,
 }
 
 /// What is known while a Dockerfile is read from top to bottom.
@@ -59,6 +65,10 @@ const APT_CONF: &str = "/etc/apt/apt.conf.d/99larder";
 const APT: [&str; 3] = ["apt", "apt-get", "aptitude"];
 const DNF: [&str; 6] = ["dnf", "dnf-3", "dnf5", "microdnf", "tdnf", "yum"];
 const NPM: [&str; 6] = ["npm", "npx", "pnpm", "yarn", "corepack", "node-gyp"];
+/// Where the shell finds the hub, while a step runs.
+const HUB: &str = "/etc/larder-huggingface";
+/// What may ask a hub of models, beside Python itself.
+const HUB_CLIENTS: [&str; 3] = ["hf", "huggingface-cli", "vllm"];
 const CARGO: [&str; 3] = ["cargo", "cargo-chef", "maturin"];
 
 /// The Dockerfile with the settings of the doors. What the Dockerfile itself sets (a variable, a
@@ -81,7 +91,12 @@ pub fn rewrite(text: &str, engine: Engine, doors: &Doors) -> Rewritten {
             (true, false) => shell(&own, doors, &mut written.has_unled),
             (false, _) => String::new(),
         };
-        let _ = write!(written.text, "{indent}{keyword}{more}{behind}");
+        let (flags, command) = if is_run && engine.mounts() {
+            told_of_the_hub(&own, (behind, rest), doors, &mut written)
+        } else {
+            (behind.to_owned(), "")
+        };
+        let _ = write!(written.text, "{indent}{keyword}{more}{flags}{command}");
         written.text.extend(rest.iter().copied());
         if keyword.eq_ignore_ascii_case("FROM") && !engine.mounts() {
             if !written.text.ends_with('\n') {
@@ -105,7 +120,7 @@ pub fn rewrite(text: &str, engine: Engine, doors: &Doors) -> Rewritten {
 /// the build arguments; no text.
 #[must_use]
 pub fn beforehand(engine: Engine, doors: &Doors) -> Rewritten {
-    let step = [&APT[..], &NPM, &CARGO, &["uv", "pip"]].concat().join(" ");
+    let step = [&APT[..], &NPM, &CARGO, &["uv", "pip", "hf"]].concat().join(" ");
     let mut written = Rewritten { arguments: rewrite("", engine, doors).arguments, ..Rewritten::default() };
     if engine.mounts() {
         let _ = mounts(&step, &Stage::default(), doors, &mut written.secrets);
@@ -171,6 +186,11 @@ fn mounts(step: &str, stage: &Stage, doors: &Doors, secrets: &mut Vec<Secret>) -
         let home = stage.cargo_home.clone().or((!stage.other_user).then(|| "/root/.cargo".to_owned()));
         wanted.extend(home.map(|home| ("larder-cargo", format!("{home}/config.toml"), text)));
     }
+    if asks_a_hub(step)
+        && let Some(url) = &doors.huggingface
+    {
+        wanted.push(("larder-huggingface", HUB.to_owned(), format!("{url}\n")));
+    }
     if !stage.own_uv
         && installs_with_uv(step)
         && let Some(text) = doors.uv_toml()
@@ -189,6 +209,43 @@ fn mounts(step: &str, stage: &Stage, doors: &Doors, secrets: &mut Vec<Secret>) -
         }
     }
     mounts
+}
+
+/// The first line of a step behind its keyword, in two parts: its options with what its shell does
+/// first, where the step may ask a hub of models, and the rest.
+fn told_of_the_hub<'t>(
+    step: &str,
+    (behind, rest): (&'t str, &[&str]),
+    doors: &Doors,
+    written: &mut Rewritten,
+) -> (String, &'t str) {
+    let untold = (behind.to_owned(), "");
+    if doors.huggingface.is_none() || !asks_a_hub(step) || step.contains("HF_ENDPOINT") {
+        return untold;
+    }
+    let mut at = 0;
+    while let Some(option) = behind.get(at..).map(str::trim_start).filter(|text| text.starts_with("--")) {
+        let from = behind.len() - option.len();
+        at = from + option.find(char::is_whitespace).unwrap_or(option.len());
+    }
+    let (options, command) = behind.split_at_checked(at).unwrap_or((behind, ""));
+    let begins_below = matches!(command.trim(), "\\" | "`" | "");
+    let has_options_below = begins_below && rest.iter().any(|line| line.trim_start().starts_with("--"));
+    if command.trim_start().starts_with('[') || step.contains("<<") || has_options_below {
+        written.has_unled_hub = true;
+        return untold;
+    }
+    let tells =
+        format!("if [ -z \"$HF_ENDPOINT\" ]; then read -r HF_ENDPOINT <{HUB}; export HF_ENDPOINT; fi;");
+    (format!("{options} {tells}"), command)
+}
+
+/// Whether a step may ask a hub of models: by Python, or a program that is known to.
+fn asks_a_hub(step: &str) -> bool {
+    let is_python = |word: &str| {
+        word.strip_prefix("python").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+    };
+    tokens(step).any(|word| is_python(word) || HUB_CLIENTS.contains(&word))
 }
 
 /// What the step's own shell does first, with the classic builder. `has_unled` is set where there
@@ -299,6 +356,52 @@ mod tests {
             npm: at("npm"),
             npm_host: Some("js.example".into()),
             cargo: at("crates"),
+            huggingface: None,
+        }
+    }
+
+    /// What becomes of the steps where a hub of models is mounted, without its mounts.
+    fn told(steps: &str) -> (String, bool) {
+        let hub = Some("http://127.0.0.1:1/hf".to_owned());
+        let doors = Doors { huggingface: hub, proxy: "http://127.0.0.1:1".into(), ..Doors::default() };
+        let written = rewrite(&format!("FROM a\n{steps}"), Engine::BuildKit, &doors);
+        assert!(!written.text.contains("127.0.0.1"), "{}", written.text);
+        let mount = " --mount=type=secret,id=larder-huggingface,target=/etc/larder-huggingface,mode=0444";
+        let text = written.text.replace(mount, "").replace("FROM a\n", "");
+        assert_eq!(written.secrets.is_empty(), !written.text.contains(mount));
+        (text, !written.has_unled_hub)
+    }
+
+    #[test]
+    fn the_shell_of_a_step_is_told_of_the_hub() {
+        const TELLS: &str = "if [ -z \"$HF_ENDPOINT\" ]; then read -r HF_ENDPOINT </etc/larder-huggingface; export HF_ENDPOINT; fi;";
+        let led = |step: &str, expected: &str| {
+            assert_eq!(told(step), (expected.replace("TELLS", TELLS), true), "{step}");
+        };
+        led("RUN python3 get.py", "RUN TELLS python3 get.py");
+        led(
+            "RUN --mount=type=cache,target=/c hf download a/b",
+            "RUN --mount=type=cache,target=/c TELLS hf download a/b",
+        );
+        led(
+            "RUN --network=host \\\n  python3.12 x \\\n  y\n",
+            "RUN --network=host TELLS \\\n  python3.12 x \\\n  y\n",
+        );
+        led(
+            "RUN \\\n  pip install x && \\\n python -c y\n",
+            "RUN TELLS \\\n  pip install x && \\\n python -c y\n",
+        );
+        led("RUN make", "RUN make");
+        led(
+            "RUN HF_ENDPOINT=http://own.example python get.py",
+            "RUN HF_ENDPOINT=http://own.example python get.py",
+        );
+        for step in [
+            "RUN [\"python3\", \"get.py\"]",
+            "RUN python3 <<EOF\nimport x\nEOF\n",
+            "RUN --network=host \\\n --mount=type=tmpfs,target=/x \\\n python x\n",
+        ] {
+            assert_eq!(told(step), (step.to_owned(), false));
         }
     }
 

@@ -36,6 +36,8 @@ pub struct Doors {
     pub npm_host: Option<String>,
     /// The URL of a sparse index, without `sparse+`.
     pub cargo: Option<String>,
+    /// The URL of a hub of models, without a `/` at its end.
+    pub huggingface: Option<String>,
 }
 
 impl Engine {
@@ -77,6 +79,7 @@ impl Doors {
             ("PIP_INDEX_URL", &self.python),
             ("npm_config_registry", &self.npm),
             ("npm_config_replace_registry_host", npm_host),
+            ("HF_ENDPOINT", &self.huggingface),
         ];
         pairs.into_iter().filter_map(|(name, url)| Some((name, url.clone()?))).collect()
     }

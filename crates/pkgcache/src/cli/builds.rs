@@ -97,6 +97,12 @@ pub(crate) fn led_here(
 }
 
 fn warn_of_unled(written: &Rewritten) {
+    if written.has_unled_hub {
+        warn(
+            "a step that asks for models is JSON or a here-document, or begins with options on several lines: \
+             it is not led to the cache",
+        );
+    }
     if written.has_unled {
         warn(
             "docker's classic builder cannot lead apt, cargo and uv to the cache in steps that are \
@@ -137,6 +143,7 @@ fn doors(here: &Here) -> Doors {
         npm: at(Ecosystem::Npm),
         npm_host: here.npm_host().map(str::to_owned),
         cargo: at(Ecosystem::Cargo),
+        huggingface: at(Ecosystem::HuggingFace).map(|url| url.trim_end_matches('/').to_owned()),
     }
 }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use pkgcache::clients::plan::{Plan, is_private};
-use pkgcache::clients::{Ecosystem, Found, Role, Text, address, apt, cargo, dnf, npm, python, registries};
+use pkgcache::clients::{
+    Ecosystem, Found, Role, Text, address, apt, cargo, dnf, huggingface, npm, python, registries,
+};
 use storekit::files::replace;
 use toolkit::Environment;
 
@@ -62,6 +64,7 @@ impl Machine {
         self.python(&mut found);
         self.npm(&mut found);
         self.cargo(&mut found);
+        found.add(huggingface::huggingface(&self.environment));
         self.apt(&mut found, own);
         self.dnf(&mut found, own);
         self.proxy(&mut found);
@@ -229,10 +232,11 @@ impl Machine {
     /// Asks the clients that no setting speaks for.
     fn ask(&self, found: &mut Found) {
         type Ask = fn(&Machine) -> Option<Result<Found, String>>;
-        let asks: [(Ecosystem, Ask); 3] = [
+        let asks: [(Ecosystem, Ask); 4] = [
             (Ecosystem::Python, Self::python_itself),
             (Ecosystem::Npm, Self::npm_itself),
             (Ecosystem::Cargo, Self::cargo_itself),
+            (Ecosystem::HuggingFace, Self::huggingface_itself),
         ];
         let open: Vec<_> = asks.into_iter().filter(|(ecosystem, _)| !found.has_default(*ecosystem)).collect();
         let said: Vec<_> = thread::scope(|scope| {
@@ -284,6 +288,13 @@ impl Machine {
         ]);
         let found = ask::ask(&mut command).and_then(|said| npm::built_in(&said, "npm"));
         Some(found.ok_or_else(|| "npm does not say which registry it has built in".to_owned()))
+    }
+
+    /// The library, where this machine's Python has it.
+    fn huggingface_itself(&self) -> Option<Result<Found, String>> {
+        let mut python = self.program("python3")?;
+        let said = ask::ask(python.args(["-c", huggingface::PROGRAM]))?;
+        huggingface::built_in(&said).map(Ok)
     }
 
     /// cargo names its index where it cannot reach it: through a proxy that is not there. Nothing

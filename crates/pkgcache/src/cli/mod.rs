@@ -73,11 +73,12 @@ enum Job {
     /// access log anew; a new `listen` or `max-connections` holds only after a restart, and where a
     /// settings file is gone, the old settings stay.
     ///
-    /// A mount with a `kind` (`apt`, `dnf`, `python`, `npm`, `cargo`) knows its packages: each file
-    /// is compared with the checksum that its index names, and cut off before its last byte where
-    /// it is another; indexes lead clients back to the mount. `keyring` checks the signature of
-    /// apt's releases and of dnf's `repomd.xml`. `keep-links` leaves npm the upstream's own URLs of
-    /// tarballs, whose host it replaces by itself. Registries answer at `/v2/HOST/NAME`, at
+    /// A mount with a `kind` (`apt`, `dnf`, `python`, `npm`, `cargo`, `huggingface`) knows its
+    /// packages: each file is compared with the checksum that its index names, and cut off before
+    /// its last byte where it is another; indexes lead clients back to the mount. `keyring` checks
+    /// the signature of apt's releases and of dnf's `repomd.xml`. `keep-links` leaves npm the
+    /// upstream's own URLs of tarballs, whose host it replaces by itself. Registries answer at
+    /// `/v2/HOST/NAME`, at
     /// `/v2/NAME?ns=HOST`, and the default one at `/v2/NAME`; only pulls are mirrored. Addresses of
     /// this server, in indexes and in challenges of registries, have the `Host` that the client
     /// named, and `https` where a server in front says `X-Forwarded-Proto: https`.
@@ -131,12 +132,13 @@ enum Job {
     /// Run a command with a private cache that its package clients are led to
     ///
     /// Starts a server for this store on a port that stays the same, leads pip, uv, npm, pnpm,
-    /// yarn, cargo, apt (its http sources) and dnf to it, by variables and by a `cargo`, a `dnf`, a
-    /// `pip` and a `uv` that go before the real ones on PATH, and ends with the command. uv is led
-    /// for `uv pip` alone, but for `uv pip compile`, and pip for all but `pip lock`: these would
-    /// write the cache's address into lock files. `LARDER_PKGCACHE_URL` says where the cache is.
-    /// The options are those of `serve`; where no upstream is set, the indexes of this machine's
-    /// clients are cached. Where another `run` serves this store already, that server is used.
+    /// yarn, cargo, apt (its http sources), dnf and `huggingface_hub` to it, by variables and by a
+    /// `cargo`, a `dnf`, a `pip` and a `uv` that go before the real ones on PATH, and ends with the
+    /// command. uv is led for `uv pip` alone, but for `uv pip compile`, and pip for all but `pip
+    /// lock`: these would write the cache's address into lock files. `LARDER_PKGCACHE_URL` says
+    /// where the cache is. The options are those of `serve`; where no upstream is set, the indexes
+    /// of this machine's clients are cached. Where another `run` serves this store already, that
+    /// server is used.
     ///
     /// Exit code: the command's; 126 or 127 where it cannot be started. On stderr stands what
     /// could not be served, and in a line what was saved; where another one's server is used, what
@@ -145,10 +147,10 @@ enum Job {
     Run(Box<RunArgs>),
     /// Print the indexes that this machine's package clients use, as a part of larder.toml
     ///
-    /// Reads the settings of pip, uv, npm, yarn, cargo, apt, dnf, docker, podman and containerd,
-    /// and their variables. A client without settings is asked which index it has built in.
-    /// Credentials are not printed: clients go on sending their own. Exits 1 where nothing was
-    /// found.
+    /// Reads the settings of pip, uv, npm, yarn, cargo, apt, dnf, `huggingface_hub`, docker, podman
+    /// and containerd, and their variables. A client without settings is asked which index it has
+    /// built in. Credentials are not printed: clients go on sending their own. Exits 1 where
+    /// nothing was found.
     Detect(DetectArgs),
     /// Print what leads package clients to the cache
     ///
@@ -216,7 +218,7 @@ enum Job {
 #[derive(Args)]
 struct Filter {
     /// Only what this kind of client asked for: `apt`, `dnf`, `python`, `npm`, `cargo`, `oci`,
-    /// `generic`
+    /// `huggingface`, `generic`
     #[arg(long, value_name = "ECOSYSTEM")]
     ecosystem: Option<String>,
     /// Only files of the package with this name

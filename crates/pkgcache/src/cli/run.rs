@@ -78,6 +78,7 @@ pub(crate) enum Led {
     Apt,
     Cargo,
     Dnf,
+    Huggingface,
     Npm,
     Pip,
 }
@@ -88,6 +89,7 @@ impl Led {
             Self::Apt => Ecosystem::Apt,
             Self::Cargo => Ecosystem::Cargo,
             Self::Dnf => Ecosystem::Dnf,
+            Self::Huggingface => Ecosystem::HuggingFace,
             Self::Npm => Ecosystem::Npm,
             Self::Pip => Ecosystem::Python,
         }

@@ -52,6 +52,8 @@ fn of_mount(mount: &Mount, suites: &[(String, String)]) -> Check {
         Ecosystem::Npm => (format!("{below}/-/ping"), "application/json"),
         Ecosystem::Cargo => (format!("{below}/config.json"), "text/plain"),
         Ecosystem::Oci => (format!("{below}/v2/"), "*/*"),
+        // What nobody has: a hub that answers says so.
+        Ecosystem::HuggingFace => (format!("{below}/api/models/pkgcache/check"), "application/json"),
         Ecosystem::Generic => (format!("{below}/"), "*/*"),
         Ecosystem::Dnf => {
             let base =
@@ -95,6 +97,8 @@ pub fn judge(check: &Check, answer: &Answer) -> Result<(), String> {
         // The registry answers, and has no such image, or none for everybody.
         Ecosystem::Oci => matches!(status, 200..=299 | 401 | 404) || (status == 403 && !is_unknown(answer)),
         Ecosystem::Cargo => status == 200,
+        // A hub says of what is not there, or is not for everybody, that it wants credentials.
+        Ecosystem::HuggingFace => matches!(status, 200..=299 | 401 | 403 | 404),
         Ecosystem::Apt => {
             matches!(status, 200..=299) || (status < 500 && status != 403 && check.target.ends_with("//"))
         }

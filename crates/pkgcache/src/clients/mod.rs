@@ -12,6 +12,7 @@ pub mod cargo;
 pub mod check;
 pub mod dnf;
 pub mod forms;
+pub mod huggingface;
 mod ini;
 #[cfg(test)]
 mod mutated;

@@ -326,6 +326,7 @@ pub fn credentials(ecosystem: Ecosystem, name: &str) -> String {
                 "by `username` and `password` beside `baseurl=http://HOST:PORT/{name}/…` in its .repo file"
             )
         }
+        Ecosystem::HuggingFace => "by the token in HF_TOKEN, as it does now".to_owned(),
         Ecosystem::Oci | Ecosystem::Generic => "as it does now".to_owned(),
     };
     format!("The client sends its own credentials, which pass through: {how}.")

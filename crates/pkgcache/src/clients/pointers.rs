@@ -163,6 +163,9 @@ impl Here {
         self.python(&mut pointers);
         self.npm(&mut pointers);
         self.cargo(&mut pointers);
+        if let Some(mount) = self.default_of(Ecosystem::HuggingFace) {
+            pointers.set("huggingface_hub", "HF_ENDPOINT", self.at(mount).trim_end_matches('/'));
+        }
         self.apt(&mut pointers);
         self.dnf(&mut pointers);
         self.left(&mut pointers);

@@ -139,7 +139,8 @@ fn other(announced: Checksum, found: Checksum) -> String {
 /// What the body hashes to by the algorithm of the checksum.
 fn hashed(path: &Utf8Path, like: Checksum) -> Result<Option<Checksum>> {
     let mut file = std::fs::File::open(path).at("open", path)?;
-    let (mut hasher, mut buffer) = (like.hasher(), vec![0; 256 << 10]);
+    let size = file.metadata().at("read", path)?.len();
+    let (mut hasher, mut buffer) = (like.hasher(Some(size)), vec![0; 256 << 10]);
     loop {
         match file.read(&mut buffer).at("read", path)? {
             0 => return Ok(hasher.finish()),

@@ -11,6 +11,7 @@ pub(crate) mod apt;
 pub(crate) mod base;
 pub(crate) mod cargo;
 pub(crate) mod dnf;
+pub(crate) mod huggingface;
 mod json;
 #[cfg(test)]
 mod mutated;
@@ -51,6 +52,8 @@ pub enum Ecosystem {
     Cargo,
     /// Container engines, by a registry.
     Oci,
+    /// `huggingface_hub` and what stands on it: models and datasets.
+    HuggingFace,
 }
 
 /// What a request asks for.
@@ -160,12 +163,15 @@ impl From<std::io::Error> for BadIndex {
 }
 
 /// Names of programs and indexes, which are easily taken for that of their kind.
-const RELATED: [(&str, Ecosystem); 16] = [
+const RELATED: [(&str, Ecosystem); 19] = [
     ("crates", Ecosystem::Cargo),
     ("deb", Ecosystem::Apt),
     ("debian", Ecosystem::Apt),
     ("docker", Ecosystem::Oci),
     ("fedora", Ecosystem::Dnf),
+    ("hf", Ecosystem::HuggingFace),
+    ("hub", Ecosystem::HuggingFace),
+    ("models", Ecosystem::HuggingFace),
     ("node", Ecosystem::Npm),
     ("pip", Ecosystem::Python),
     ("pnpm", Ecosystem::Npm),
@@ -187,8 +193,16 @@ impl<'de> Deserialize<'de> for Ecosystem {
 }
 
 impl Ecosystem {
-    const ALL: [Self; 7] =
-        [Self::Apt, Self::Cargo, Self::Dnf, Self::Generic, Self::Npm, Self::Oci, Self::Python];
+    const ALL: [Self; 8] = [
+        Self::Apt,
+        Self::Cargo,
+        Self::Dnf,
+        Self::Generic,
+        Self::HuggingFace,
+        Self::Npm,
+        Self::Oci,
+        Self::Python,
+    ];
 
     /// The one of this name.
     fn named(name: &str) -> Option<Self> {
@@ -216,6 +230,7 @@ impl Ecosystem {
             Self::Npm => "npm",
             Self::Cargo => "cargo",
             Self::Oci => "oci",
+            Self::HuggingFace => "huggingface",
         }
     }
 
@@ -235,6 +250,7 @@ impl Ecosystem {
             Self::Npm => npm::ask(path, query),
             Self::Cargo => cargo::ask(path, query),
             Self::Oci => oci::ask(path, query),
+            Self::HuggingFace => huggingface::ask(path, query),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::base::Base;
 use super::packing::Packing;
 use super::python::Form;
 use super::table::TableBuilder;
-use super::{BadIndex, apt, cargo, dnf, npm, python};
+use super::{BadIndex, apt, cargo, dnf, huggingface, npm, python};
 use crate::damaged;
 
 const HEX: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -170,6 +170,17 @@ fn releases_and_lists_of_packages_are_read_or_refused() {
     tried(apt::tests::XZ, |bytes| weight(|table| apt::vouch(Packing::Xz, &mut &*bytes, table)).map(|_| 0));
     let packed = zstd::encode_all(packages().as_bytes(), 1).unwrap();
     tried(packed, |bytes| weight(|table| apt::vouch(Packing::Zstd, &mut &*bytes, table)).map(|_| 0));
+}
+
+#[test]
+fn the_descriptions_of_models_are_read_or_refused() {
+    let document = format!(
+        "{{\"id\":\"a/b\",\"sha\":\"{}\",\"xetEnabled\":true,\"siblings\":[{{\"rfilename\":\"a\",\"xetHash\":\"{HEX}\"}}],\
+         \"url\":\"https://index.example/a/b\"}}",
+        &HEX[..40]
+    );
+    tried(&document, |bytes| huggingface::commit(&mut &*bytes).map(|sha| sha.len()));
+    tried(&document, |bytes| written(|out| huggingface::render(&mut &*bytes, &base(), out)));
 }
 
 #[test]

@@ -28,9 +28,7 @@ fn line(ecosystem: &str, path: &str, asked: &Asked) -> String {
 }
 
 fn ecosystem(name: &str) -> Ecosystem {
-    let all =
-        [Ecosystem::Apt, Ecosystem::Dnf, Ecosystem::Python, Ecosystem::Npm, Ecosystem::Cargo, Ecosystem::Oci];
-    all.into_iter().find(|it| it.name() == name).unwrap_or_else(|| panic!("{name}"))
+    Ecosystem::ALL.into_iter().find(|it| it.name() == name).unwrap_or_else(|| panic!("{name}"))
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What the engine has to know of a request that a package client makes: what its answer must hash
 //! to, and for how long it holds.
 
-use http::{StatusCode, Uri};
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode, Uri};
 use storekit::{Checksum, ChecksumHasher, Digest, Level, StoredResponse};
 
 use crate::rules::reuse;
@@ -52,6 +54,9 @@ pub(crate) struct Ruling {
     pub(crate) generations: usize,
     /// For how many seconds it may stand in, once it is stale, for an upstream that fails.
     pub(crate) stale: i64,
+    /// What its index says of the answer's header, in the place of what the server says that has
+    /// its bytes.
+    pub(crate) fields: Option<Arc<HeaderMap>>,
     /// Whether it is an index: for one, an upstream that has it no more is one that fails, and no
     /// answer may be larger than [`LARGEST_INDEX`].
     pub(crate) is_index: bool,
@@ -131,7 +136,8 @@ impl Check {
     /// A check that has seen nothing.
     #[must_use]
     pub(crate) fn new(expected: Option<Expected>) -> Self {
-        let other = expected.filter(|it| it.checksum.digest().is_none()).map(|it| it.checksum.hasher());
+        let other = expected.filter(|it| it.checksum.digest().is_none());
+        let other = other.map(|it| it.checksum.hasher(it.size));
         Self { expected, other }
     }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE, VARY};
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
-use storekit::{BodyWriter, PackageEntry, StoredResponse};
+use storekit::{BodyWriter, Checksum, Digest, PackageEntry, StoredResponse};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
@@ -80,6 +80,9 @@ impl<'a> Download<'a> {
     ) -> Self {
         let (progress, receiver) = watch::channel(Progress::default());
         let mut headers = response.headers().clone();
+        if let Some(fields) = &ask.ruling.fields {
+            headers = HeaderMap::clone(fields);
+        }
         if ask.ruling.negotiated {
             headers.append(VARY, HeaderValue::from_static("accept, accept-encoding"));
         }
@@ -258,7 +261,7 @@ impl<'a> Download<'a> {
             Err(error) => return unstored(cache, ask, error),
         };
         let stored = StoredResponse {
-            announced: ask.ruling.expected.map(|it| it.checksum),
+            announced: ask.ruling.expected.map(|it| noted(it.checksum, found)),
             level: ask.ruling.level,
             ..growing.answer.to_stored(lease.digest(), lease.size())
         };
@@ -279,6 +282,11 @@ impl<'a> Download<'a> {
         };
         commit(cache, flight, ask, vec![lease], change).await;
     }
+}
+
+/// The checksum that a body is written down with. Git's name of it holds for its place alone.
+fn noted(announced: Checksum, found: Digest) -> Checksum {
+    if matches!(announced, Checksum::GitBlob(_)) { found.into() } else { announced }
 }
 
 /// Notes that a body is not what it was announced as, with both digests.

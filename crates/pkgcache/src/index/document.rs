@@ -305,6 +305,21 @@ pub(super) async fn render(
     content_type: &'static str,
     write: impl FnOnce(&mut dyn Read, &mut dyn Write) -> Result<(), BadIndex> + Send + 'static,
 ) -> Result<Plan, BadIndex> {
+    render_with(cache, lookup, document, salt, (content_type, HeaderMap::new()), write).await
+}
+
+/// The same, with more fields than its content type.
+///
+/// # Errors
+/// [`BadIndex`].
+pub(super) async fn render_with(
+    cache: &Arc<Cache>,
+    lookup: &Lookup,
+    document: &Document,
+    salt: &str,
+    (content_type, fields): (&'static str, HeaderMap),
+    write: impl FnOnce(&mut dyn Read, &mut dyn Write) -> Result<(), BadIndex> + Send + 'static,
+) -> Result<Plan, BadIndex> {
     let name = Digest::of(format!("1 {} {salt}", document.digest).as_bytes());
     let page = if let Some(page) = cache.index.rendered.get(&name) {
         page
@@ -313,7 +328,8 @@ pub(super) async fn render(
         cache.index.rendered.keep(name, page.clone());
         page
     };
-    let answer = rewritten(&document.answer, &name, content_type);
+    let mut answer = rewritten(&document.answer, &name, content_type);
+    answer.headers.extend(fields);
     let age = answer.age(cache::now());
     let question = Question { method: &lookup.method, headers: &lookup.headers };
     let source = Source::whole(page.file);

@@ -5,8 +5,10 @@
 //! server it is told. So it is told this one, which needs no memory of it: what the registry wants
 //! for a token of its own, `fetch::token` finds out.
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
-use http::{HeaderMap, StatusCode};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RANGE, USER_AGENT, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::config::Config;
 use crate::index::ruled::{Plan, here};
@@ -42,6 +44,27 @@ pub(crate) fn challenge(here: &str, headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a client says that it is Ollama.
+pub(crate) fn is_ollama(agent: &[u8]) -> bool {
+    agent.get(..7).is_some_and(|name| name.eq_ignore_ascii_case(b"ollama/"))
+}
+
+/// Where Ollama's server is to fetch the ranges of a blob: here. It asks for the whole of it first,
+/// only to read that, throws the body away, and gives up where nothing is said. What it began to
+/// fetch so is what the ranges are read from.
+pub(crate) fn ranges(
+    config: &Config,
+    method: &Method,
+    url: &Uri,
+    headers: &HeaderMap,
+) -> Option<HeaderValue> {
+    let is_it = headers.get(USER_AGENT).is_some_and(|agent| is_ollama(agent.as_bytes()));
+    let is_whole = *method == Method::GET && !headers.contains_key(RANGE);
+    let path = url.path_and_query()?;
+    let at = || HeaderValue::from_str(&format!("{}{path}", here(config, headers))).ok();
+    (is_it && is_whole && path.path().contains("/blobs/")).then(at)?
+}
+
 /// The greeting of a client that brings nothing: it may have credentials.
 pub(super) fn greeting(config: &Config, headers: &HeaderMap) -> Plan {
     let mut response = own(StatusCode::UNAUTHORIZED, "{}", None);
@@ -68,6 +91,25 @@ pub(super) fn token(headers: &HeaderMap) -> Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ollama_alone_is_told_where_ranges_are() {
+        let url = Uri::from_static("/v2/library/a/blobs/sha256:00");
+        let told = |agent: &'static str, method: &Method, url: &Uri, range: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+            headers.insert(http::header::HOST, HeaderValue::from_static("cache.example:3144"));
+            headers.extend(range.map(|range| (RANGE, HeaderValue::from_static(range))));
+            ranges(&Config::default(), method, url, &headers).map(|it| it.to_str().unwrap().to_owned())
+        };
+        let agent = "ollama/0.12.0 (amd64 linux) Go/go1.24";
+        let here = "http://cache.example:3144/v2/library/a/blobs/sha256:00";
+        assert_eq!(told(agent, &Method::GET, &url, None).as_deref(), Some(here));
+        assert_eq!(told(agent, &Method::GET, &url, Some("bytes=0-1")), None);
+        assert_eq!(told(agent, &Method::HEAD, &url, None), None);
+        assert_eq!(told("docker/20.10", &Method::GET, &url, None), None);
+        assert_eq!(told(agent, &Method::GET, &Uri::from_static("/v2/library/a/manifests/x"), None), None);
+    }
 
     #[track_caller]
     fn unwraps(sent: &'static str, expected: Option<&str>) {

@@ -11,6 +11,7 @@ mod apt;
 mod cargo;
 mod dnf;
 mod document;
+mod huggingface;
 pub(crate) mod login;
 mod named;
 mod npm;
@@ -50,6 +51,7 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
     lookup.package = asked.package.clone();
     let planned = match (kind, asked.class) {
         (Ecosystem::Oci, Class::Unknown | Class::Api) => oci::interface(&lookup),
+        (Ecosystem::HuggingFace, Class::Api) => huggingface::interface(lookup),
         (_, Class::Api) => Plan::Lookup(Box::new(as_class(lookup, Class::Api))),
         (_, Class::Unknown) | (Ecosystem::Generic, _) => Plan::Lookup(Box::new(lookup)),
         (Ecosystem::Python, _) => python::plan(cache, lookup, &asked).await,
@@ -58,6 +60,7 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
         (Ecosystem::Apt, _) => apt::plan(cache, lookup, &asked, from.client).await,
         (Ecosystem::Dnf, _) => Box::pin(dnf::plan(cache, lookup, &asked, from.client)).await,
         (Ecosystem::Oci, _) => oci::plan(cache, lookup, &asked).await,
+        (Ecosystem::HuggingFace, _) => Box::pin(huggingface::plan(cache, lookup)).await,
     };
     if let Plan::Lookup(lookup) = &planned {
         remember(cache, lookup, from.asked);

@@ -271,6 +271,9 @@ impl Lookup {
         let now = cache::now();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        if let Some(fields) = &self.ruling.fields {
+            headers = HeaderMap::clone(fields);
+        }
         let times = Times { requested: now, received: now };
         let answer = Answer::new(StatusCode::OK, &headers, &HeaderMap::new(), times);
         let stored = StoredResponse {

@@ -436,9 +436,13 @@ impl Client {
     ) -> (Response<Body>, meter::Result) {
         let is_registry = registry_path(&config, request.uri()).is_some();
         let here = is_registry.then(|| index::here(&config, request.headers()));
+        let ranges = login::ranges(&config, request.method(), request.uri(), request.headers());
         let (mut response, result) = self.proxy(Arc::clone(&config), request).await;
         if let Some(here) = here.filter(|_| response.status() == StatusCode::UNAUTHORIZED) {
             login::challenge(&here, response.headers_mut());
+        }
+        if let Some(ranges) = ranges.filter(|_| is_registry && response.status() == StatusCode::OK) {
+            response.headers_mut().insert(http::header::LOCATION, ranges);
         }
         (response, result)
     }

@@ -89,6 +89,9 @@ fn means_nothing(name: &[u8], value: &[u8]) -> bool {
     if is("connection") || is("proxy-connection") {
         return value.eq_ignore_ascii_case(b"keep-alive");
     }
+    if is("user-agent") {
+        return !crate::index::login::is_ollama(value);
+    }
     !name.is_empty() && !MEANING.iter().any(|other| is(other))
 }
 
@@ -104,6 +107,14 @@ mod tests {
     #[track_caller]
     fn ordinary(line: &str, fields: &str) {
         assert_eq!(SimpleRequest::read(&head(line, fields)), None, "{line} {fields}");
+    }
+
+    #[test]
+    fn a_client_that_is_told_more_is_answered_the_ordinary_way() {
+        ordinary(
+            "GET /v2/library/a/blobs/sha256:00 HTTP/1.1",
+            "User-Agent: ollama/0.12.0 (amd64 linux) Go/go1.24\r\n",
+        );
     }
 
     #[test]

@@ -188,8 +188,9 @@ impl Shelf {
     /// Whether the body, which is sound, has this checksum of another algorithm.
     pub(crate) async fn has_checksum(&self, digest: &Digest, checksum: Checksum) -> bool {
         let Ok(FoundBody::Sound(file)) = self.body(digest).await else { return false };
+        let size = file.metadata().ok().map(|it| it.len());
         let hash = move || -> std::io::Result<bool> {
-            let (mut hasher, mut at, mut buffer) = (checksum.hasher(), 0, vec![0; 256 << 10]);
+            let (mut hasher, mut at, mut buffer) = (checksum.hasher(size), 0, vec![0; 256 << 10]);
             loop {
                 let count = rustix::io::pread(&*file, &mut buffer[..], at)?;
                 if count == 0 {

@@ -4,7 +4,7 @@ use toolkit::tables;
 
 use super::{Key, Kind, key};
 
-pub(crate) const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `dnf`, `npm`, `pip`. In no key, and nothing of it stays in an image";
+pub(crate) const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `dnf`, `huggingface`, `npm`, `pip`. In no key, and nothing of it stays in an image but what CLIENTS.md of pkgcache says";
 
 pub(crate) const CACHE: &[Key] = &[
     key(

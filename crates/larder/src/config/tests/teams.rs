@@ -91,7 +91,7 @@ fn the_machine_learning_teams_services_are_read() {
     );
     // What is not there yet is refused by name where an image has it.
     let fault = parse(&format!("[image.a]\n{DEFAULTS}")).expect_err("it has clients that are not led yet");
-    assert!(fault.message.contains("cannot lead `huggingface`"), "{}", fault.message);
+    assert!(fault.message.contains("cannot lead `ollama`"), "{}", fault.message);
 }
 
 #[test]
