@@ -209,6 +209,8 @@ fn cells(row: &Row) -> [String; 7] {
     let image = match (&row.problem, &row.disk, row.ids.as_slice()) {
         (Some(_), ..) if row.not_fetched => "not fetched".to_owned(),
         (Some(_), ..) => "damaged".to_owned(),
+        // It may be a tar, or anything else that was said to be raw.
+        (None, Some(disk), _) if disk.format == "raw" => "raw file".to_owned(),
         (None, Some(disk), _) => format!("{} disk", disk.format),
         (None, None, [id]) => id.short(),
         (None, None, []) => match row.artifact_types.as_slice() {

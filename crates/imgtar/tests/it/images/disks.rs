@@ -284,7 +284,7 @@ fn a_disk_is_no_container_image() {
     session.run("import k disk.raw").ok();
     session.run("load k").ends(2).says("no container image");
     session.run("extract k /etc -C out").ends(2).says("no container image");
-    assert!(session.run("ls").ok().stdout().contains("raw disk"));
+    assert!(session.run("ls").ok().stdout().contains("raw file"));
     let row = session.run("ls --json").ok().json();
     assert_eq!(
         row["disk"],
