@@ -22,6 +22,7 @@ fn what_a_fresh_build_gives_is_compared_with_what_is_stored() {
     let id = session.image_id(&format!("{name}:1"));
     let ran = session.run("larder bake --prove --strict app").ok();
     assert!(ran.stdout().starts_with("app  hit "), "{ran}");
+    assert!(ran.stdout().contains("a fresh build gives the same files"), "{ran}");
 
     dockerfile(&session, "head -c 8 /dev/urandom | od >/made");
     session.run("larder bake").ok();

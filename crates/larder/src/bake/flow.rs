@@ -519,7 +519,11 @@ impl Bake<'_> {
             platform: Some(self.image.platform().to_string()),
             tags: self.planned.tags().to_vec(),
             outputs: self.outputs,
-            reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
+            reason: match state {
+                State::Built | State::Stale => Some(self.why()),
+                State::Hit if options.prove => self.reason,
+                State::Hit | State::Failed => None,
+            },
             chain: self.chain,
             loaded: self.was_loaded,
             moved: self.moved,

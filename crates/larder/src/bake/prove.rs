@@ -28,7 +28,10 @@ impl Bake<'_> {
             self.say("proving", "it is built from scratch, beside what is stored");
         }
         match self.compared(&inputs) {
-            Ok(None) => Ok(self.report(State::Hit, Some(inputs.key), Some("store"), true)),
+            Ok(None) => {
+                self.reason = Some("a fresh build gives the same files".to_owned());
+                Ok(self.report(State::Hit, Some(inputs.key), Some("store"), true))
+            }
             Ok(Some(changes)) => {
                 self.reason = Some("a fresh build gives other files".to_owned());
                 self.changes = Some(changes);
