@@ -6,11 +6,15 @@
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use storekit::Origin;
 
 use crate::process::command::Cmd;
 use crate::process::runner::Runner;
+
+/// What git may take for an answer: it is asked nothing that needs a network.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How near a saved image is to the project, the nearest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +70,7 @@ impl<'a> Repository<'a> {
                 (Some(commit), _) if known.contains(commit) => Kin::Shared,
                 (_, Some(_)) if *is_there => Kin::Foreign,
                 // A repository without a remote that has all of its commits.
-                (Some(_), None) if *is_there && !is_shallow => Kin::Foreign,
+                (Some(_), None) if *is_there && !is_shallow && self.project().is_none() => Kin::Foreign,
                 _ => Kin::Unknown,
             }
         };
@@ -100,6 +104,8 @@ impl<'a> Repository<'a> {
 
     fn ask(&self, args: &[&str]) -> Option<String> {
         let git = Cmd::new("git").args(args.iter().copied()).env("GIT_NO_LAZY_FETCH", "1");
+        // An older git fetches all the same what a partial clone lacks.
+        let git = git.env("GIT_TERMINAL_PROMPT", "0").within(Some(PATIENCE));
         let (status, said) = self.runner.ask(&git).ok()?;
         status.success().then(|| String::from_utf8_lossy(&said).into_owned())
     }
@@ -125,8 +131,12 @@ fn remote(said: &str) -> Option<&str> {
 
 /// Where a repository is, the same however it is reached: `git.example/team/app` of
 /// `https://user:secret@git.example/team/app.git` and of `git@git.example:team/app`. None of a
-/// folder of this machine.
+/// folder of this machine, and of what a helper of git's is told (`ext::…`): that may be a secret.
 fn address(url: &str) -> Option<String> {
+    let before = url.split("://").next().unwrap_or_default();
+    if before.contains("::") || url.contains(char::is_whitespace) {
+        return None;
+    }
     let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (scheme, rest),
@@ -181,9 +191,17 @@ mod tests {
         }
         assert_eq!(address("http://h:8080/a/b").as_deref(), Some("h:8080/a/b"));
         assert_eq!(address("ssh://git@[::1]:22/a").as_deref(), Some("[::1]:22/a"));
-        for local in
-            ["", "/srv/app.git", "../app", "file:///srv/app", "https://", "host:", "https://host/.git"]
-        {
+        for local in [
+            "",
+            "/srv/app.git",
+            "../app",
+            "file:///srv/app",
+            "https://",
+            "host:",
+            "https://host/.git",
+            "ext::ssh -i secret %S /app",
+            "helper::https://secret@host/a",
+        ] {
             assert_eq!(address(local), None, "{local}");
         }
     }

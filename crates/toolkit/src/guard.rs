@@ -21,6 +21,8 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 /// The name that our own program has as a guard.
 const NAME: &str = "larder-guard";
+/// Our own program.
+const SELF: &str = "/proc/self/exe";
 
 /// A command that runs the program in the folder as one that ends with us, once its arguments and
 /// variables are added; `path` is its PATH, where it does not get ours. One that is not there is
@@ -30,13 +32,14 @@ const NAME: &str = "larder-guard";
 #[must_use]
 pub fn command(program: &str, folder: &Path, path: Option<&str>) -> Command {
     let path = path.map(OsString::from).or_else(|| env::var_os("PATH")).unwrap_or_default();
-    if !can_run(program, folder, &path) {
+    // Without /proc nothing is guarded, and all works.
+    if !can_run(program, folder, &path) || !Path::new(SELF).exists() {
         let mut command = Command::new(program);
         command.current_dir(folder);
         return command;
     }
     // The program that runs, also where a newer one has taken its place meanwhile.
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(SELF);
     command.arg0(NAME).arg(std::process::id().to_string()).arg(program).current_dir(folder);
     command
 }

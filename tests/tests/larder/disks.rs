@@ -39,6 +39,20 @@ const SPARSE: &str = "truncate -s 64M \"$LARDER_OUTPUT\"; \
                       printf \"$SUITE\" | dd of=\"$LARDER_OUTPUT\" bs=1M seek=40 conv=notrunc status=none";
 
 #[test]
+fn what_was_made_of_inputs_that_changed_meanwhile_does_not_stand_for_their_key() {
+    let run = "if [ -e ../edit ]; then rm ../edit; echo 2 >specs/edge.yml; fi; cp specs/edge.yml \"$LARDER_OUTPUT\"";
+    let session = composer("out/edge.yml", run);
+    session.write("specs/edge.yml", "1\n");
+    assert_eq!(bakes(&session, "larder bake --json", "built")["saved"], true);
+    session.run("touch ../edit").ok();
+    assert_eq!(bakes(&session, "larder bake --json --rebuild", "built")["saved"], false);
+    assert_eq!(session.run("cat out/edge.yml").ok().stdout(), "2\n");
+    session.write("specs/edge.yml", "1\n");
+    assert_eq!(bakes(&session, "larder bake --json", "hit")["outputs"], 1);
+    assert_eq!(session.run("cat out/edge.yml").ok().stdout(), "1\n");
+}
+
+#[test]
 fn a_raw_disk_is_made_once_and_keeps_its_holes() {
     let session = composer("out/edge.raw", SPARSE);
     session.run("larder bake --prove edge").ends(2).says("`edge` is a disk, and only images can be proved");

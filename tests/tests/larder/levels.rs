@@ -204,7 +204,7 @@ fn disks_follow_a_change_three_levels_down() {
     for _ in 0..2 {
         let (report, states) = baked(&session, "larder bake --json");
         assert_eq!(states, ["top built", "middle built", "base hit", "other hit"]);
-        assert!(report[0]["warnings"].to_string().contains("what `middle` is, which it needs, is not known"));
+        assert!(report[0]["warnings"].to_string().contains("`middle`, which it needs, was not saved"));
         assert_eq!(report[0]["saved"], false);
     }
 }
@@ -243,10 +243,25 @@ fn a_disk_comes_after_that_whose_output_it_reads() {
     assert!(report[0]["reason"].as_str().expect("a reason").starts_with("the outputs of `base`"));
     let (_, states) = baked(&session, "larder bake --json -j4 top");
     assert_eq!(states, ["top built", "base built"]);
-    // The files are in the key: with the same ones nothing is to be made.
+    // The files are in the key: with the same ones nothing is to be made; a check cannot know that.
     session.run("rm -r out").ok();
+    let (report, states) = baked(&session, "larder bake --json --check");
+    assert_eq!(states, ["top stale", "base hit"]);
+    assert!(report[0]["reason"].as_str().expect("a reason").ends_with("are not all in place"), "{report:?}");
     let (_, states) = baked(&session, "larder bake --json -j4");
     assert_eq!(states, ["top hit", "base hit"]);
+}
+
+#[test]
+fn what_is_made_of_a_changed_file_of_a_need_is_not_kept() {
+    let session = Session::new().file("a", "a1");
+    let one = disk("one", "a", "out/base", "needs = [\"base\"]").replace("cat", "echo more >>out/base; cat");
+    session.write("larder.toml", one + &disk("base", "a", "", ""));
+    let (report, states) = baked(&session, "larder bake --json");
+    assert_eq!(states, ["one built", "base built"]);
+    assert_eq!((&report[0]["saved"], &report[1]["saved"]), (&false.into(), &true.into()));
+    let warnings = report[0]["warnings"].to_string();
+    assert!(warnings.contains("the output of `base`, which it needs, was changed"), "{warnings}");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn a_stored_image_is_told_of_by_name_and_by_the_beginning_of_its_key() {
     session
         .run("larder why nothing")
         .ends(2)
-        .says("`nothing` is no image of larder.toml, and nothing is stored under it");
+        .says("`nothing` is no image or disk of larder.toml, and nothing is stored under it");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_tier_explains(tier: &str) {
     let said = on(&session, "b", "app", "why app").ends(1);
     let short = &first[..12];
     for words in [
-        format!("1 change since {short} in team"),
+        format!("1 change since {short} in the tier `team`"),
         "    changed one".to_owned(),
         format!("  compared with {first} in the tier `team`"),
         "  of the project git.example/team/app".to_owned(),
@@ -171,9 +171,9 @@ fn a_tier_explains(tier: &str) {
     session.write("app/src/two", "two");
     session.write("app/src/new", "new");
     let near = on(&session, "c", "app", "bake --check").ends(1).stdout();
-    assert!(near.contains("3 changes since") && !near.contains("in team"), "{near}");
+    assert!(near.contains("3 changes since") && !near.contains("in the tier"), "{near}");
     let said = on(&session, "c", "app", "why app").ends(1).stdout();
-    assert!(said.contains(&format!("1 change since {short} in team\n    added new\n")), "{said}");
+    assert!(said.contains(&format!("1 change since {short} in the tier `team`\n    added new\n")), "{said}");
 
     // What stands in the tier alone is found by name and by the beginning of its key.
     let said = on(&session, "d", "app", &format!("why {}", &short[..8])).ok().stdout();

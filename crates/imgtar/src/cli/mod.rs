@@ -265,7 +265,7 @@ pub(crate) enum Command {
     /// SIZE counts blobs that several keys share under each of them: `gcctl df` tells what is
     /// shared. With `--tier`, what stands in another place is listed.
     Ls {
-        /// Only what is noted with each image, with `--tier`: no sizes and blobs, which take more
+        /// Only what is noted with each image, with `--tier`: no sizes and blobs, which need more
         /// questions
         #[arg(long, requires = "tier")]
         brief: bool,

@@ -84,7 +84,7 @@ pub fn list(config: &Config, place: &Place) -> Result<Vec<Row>> {
     Ok(rows.into_iter().flatten().collect())
 }
 
-/// As [`list`], with what is noted alone: neither sizes nor blobs, which take more questions.
+/// As [`list`], with what is noted alone: neither sizes nor blobs, which need more requests.
 ///
 /// # Errors
 /// As [`list`].

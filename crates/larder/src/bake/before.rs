@@ -48,6 +48,12 @@ impl<'b> Before<'b> {
         Some(format!("the outputs of `{}`, which it reads, would be made anew", feed.image))
     }
 
+    /// In a check: why its inputs are not known, where they are outputs that were not brought yet.
+    pub(super) fn absent_feed(&self) -> Option<String> {
+        let feed = self.feeds.iter().find(|feed| feed.state == State::Hit)?;
+        Some(format!("the outputs of `{}`, which it reads, are not all in place", feed.image))
+    }
+
     /// One that was, or would be, built in this bake.
     pub(super) fn changed(&self) -> Option<&'b Baked> {
         self.below().find(|base| matches!(base.state, State::Built | State::Stale))
@@ -73,11 +79,11 @@ impl<'b> Before<'b> {
         needed.map(|base| (base.image.clone(), known(base).unwrap_or_else(|| UNKNOWN.to_owned()))).collect()
     }
 
-    /// Why nothing may be saved under a key that does not know one of these, if so.
-    pub(super) fn unknown(&self, needs: &[String]) -> Option<String> {
+    /// One of these that the key does not know, for it was not saved: nothing may be saved, or looked
+    /// for, under such a key.
+    pub(super) fn unknown(&self, needs: &[String]) -> Option<&'b String> {
         let mut needed = self.below().filter(|base| needs.contains(&base.image));
-        let name = &needed.find(|base| known(base).is_none())?.image;
-        Some(format!("what `{name}` is, which it needs, is not known: that was not saved"))
+        needed.find(|base| known(base).is_none()).map(|base| &base.image)
     }
 
     /// Their names, each of those whose outputs it reads only where its key is not in its own.

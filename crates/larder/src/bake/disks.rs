@@ -13,7 +13,7 @@ use super::baker::Baker;
 use super::before::{Before, chain, rebuilt, why};
 use super::flow::with_causes;
 use super::inputs::digest;
-use super::inspect::inspect;
+use super::inspect::{Inspected, inspect};
 use super::pieces::PlannedDisk;
 use super::stock::turn;
 use super::stock::{Found, from, judged};
@@ -32,7 +32,7 @@ use crate::report::{Baked, State};
 use crate::schedule::Seat;
 
 /// Folders in which a disk is made begin so; one that is not locked was left by a killed bake.
-const WORK: &str = ".larder-disk-";
+pub(super) const WORK: &str = ".larder-disk-";
 
 /// The bake of one disk, while it runs.
 struct DiskBake<'a> {
@@ -129,7 +129,8 @@ impl DiskBake<'_> {
 
     /// Without a key: in a check, files may not be there that are made before it.
     fn without_spec(mut self, error: RunError) -> Result<Baked, RunError> {
-        let stale = self.before.stale_feed().filter(|_| !error.is_interruption());
+        let absent = || self.before.absent_feed().filter(|_| self.baker.options.check);
+        let stale = self.before.stale_feed().or_else(absent).filter(|_| !error.is_interruption());
         if stale.is_none() {
             return self.failed(None, error);
         }
@@ -138,11 +139,12 @@ impl DiskBake<'_> {
     }
 
     fn bake(&mut self, spec: &Spec) -> Result<(State, Option<&'static str>, bool), RunError> {
+        let options = &self.baker.options;
         if self.found(&spec.key)? {
-            return Ok((State::Hit, Some("store"), true));
+            // A check brings nothing from a tier.
+            return Ok((State::Hit, Some("store"), self.tier.is_none() || !options.check));
         }
         self.explain(spec)?;
-        let options = &self.baker.options;
         if options.check {
             return Ok((State::Stale, None, false));
         }
@@ -152,7 +154,11 @@ impl DiskBake<'_> {
             self.step("waiting for another bake of the same");
             self.baker.runner.tell(&format!("waiting: {name}: another bake makes the same"));
         })?;
-        if turn.as_ref().is_some_and(|turn| turn.waited) && !self.rebuild && self.found(&spec.key)? {
+        // It may have been saved between the question and the turn, too.
+        let may_be_there =
+            turn.as_ref().is_some_and(|turn| turn.waited) || self.baker.stored(&spec.key).is_some();
+        if may_be_there && !self.rebuild && self.found(&spec.key)? {
+            self.changes = None;
             return Ok((State::Hit, Some("store"), true));
         }
         let saved = self.make(spec)?;
@@ -175,6 +181,8 @@ impl DiskBake<'_> {
             self.replace = true;
         } else if let Some(reason) = self.before.stale_feed() {
             self.reason = Some(reason);
+        } else if let Some(name) = self.before.unknown(&self.disk.needs) {
+            self.reason = Some(format!("`{name}`, which it needs, was not saved"));
         } else {
             return self.look_up(key);
         }
@@ -267,7 +275,8 @@ impl DiskBake<'_> {
         if saved {
             self.baker.send(&spec.key);
         }
-        self.put(&spec.key, &file)?;
+        // What is not kept may be of other inputs than the key's.
+        self.put(if saved { &spec.key } else { "" }, &file)?;
         Ok(saved)
     }
 
@@ -293,10 +302,12 @@ impl DiskBake<'_> {
         fetched: Option<&Utf8Path>,
     ) -> Result<(), RunError> {
         let stock = &self.baker.stock;
+        let mut packed = None;
         let cmd = if self.disk.folder {
             let tar = self.temp.join("disk.tar");
             let cmd = self.baker.tools.hashctx().args(["-q", "--ignore", "none", "--mode", "full", "--tar"]);
             self.baker.runner.write(&cmd.arg("--no-stat-cache").path(file), &tar)?;
+            packed = Some(tar.clone());
             stock.imgtar("pack", &spec.key).path(&tar)
         } else {
             let kind = if is_qcow2(file) { "qcow2" } else { "raw" };
@@ -309,7 +320,12 @@ impl DiskBake<'_> {
             cmd.flag("--build-seconds", &format!("{seconds:.3}")).arg("--manifest").path(&spec.manifest);
         let cmd = fetched.into_iter().fold(cmd, |cmd, record| cmd.arg("--packages").path(record));
         let cmd = if self.replace { cmd.arg("--force") } else { cmd };
-        self.baker.runner.output(&cmd).map(drop)
+        let kept = self.baker.runner.output(&cmd).map(drop);
+        // It may be large, and the bake may take long yet.
+        if let Some(tar) = packed {
+            let _ = fs::remove_file(tar);
+        }
+        kept
     }
 
     /// Puts what lies ready in its place.
@@ -332,7 +348,7 @@ impl DiskBake<'_> {
     fn unchanged(&mut self, before: &Spec) -> Result<bool, RunError> {
         let doubt = match self.before.unknown(&self.disk.needs) {
             None => self.moved_need()?,
-            unknown => unknown,
+            Some(name) => Some(format!("`{name}`, which it needs, was not saved")),
         };
         if let Some(doubt) = doubt {
             self.warn(format!("not saved: {doubt}"));
@@ -347,18 +363,36 @@ impl DiskBake<'_> {
         Ok(false)
     }
 
-    /// Whether an image that it needs has its name no more: some other build took it.
+    /// Whether something that it needs is not what the key says: an image that no engine took, or
+    /// that has its name no more, for some other build took it; a disk whose file was changed.
     fn moved_need(&self) -> Result<Option<String>, RunError> {
         let (tools, runner) = (self.baker.tools, self.baker.runner);
         for base in self.before.below() {
-            let engine = base.engine.and_then(Engine::named);
-            let (Some(id), Some(tag), Some(engine)) = (&base.id, base.tags.first(), engine) else { continue };
-            let now = inspect(&[tag], engine, tools, runner)?.pop().flatten();
-            if now.map(|image| image.id()).as_ref() != Some(id) {
+            if base.is_disk {
+                if !self.is_sound(base) {
+                    return Ok(Some(format!("the output of `{}`, which it needs, was changed", base.image)));
+                }
+                continue;
+            }
+            let Some(engine) = base.engine.and_then(Engine::named) else {
+                return Ok(Some(format!("`{}`, which it needs, is in no engine", base.image)));
+            };
+            let Some(id) = &base.id else { continue };
+            let tags: Vec<&str> = base.tags.iter().map(String::as_str).collect();
+            let now = inspect(&tags, engine, tools, runner)?;
+            let is_other = |now: &Option<Inspected>| now.as_ref().map(Inspected::id).as_ref() != Some(id);
+            if let Some((tag, _)) = tags.iter().zip(&now).find(|(_, now)| is_other(now)) {
                 return Ok(Some(format!("`{tag}` became another image after it was baked")));
             }
         }
         Ok(None)
+    }
+
+    /// Whether the file of another disk stands as it was written for its key.
+    fn is_sound(&self, base: &Baked) -> bool {
+        let spec = self.baker.owners.iter().find(|(name, _)| *name == base.image).map(|(_, spec)| spec);
+        let key = base.key.as_deref().zip(spec);
+        key.is_some_and(|(key, spec)| self.ledger().read(&base.image).is_sound(self.root(), key, spec))
     }
 
     fn or_unsaved(&mut self, saved: Result<(), RunError>) -> Result<bool, RunError> {
@@ -509,7 +543,10 @@ impl DiskBake<'_> {
             from,
             tier: self.tier.clone().filter(|_| state == State::Hit),
             saved,
-            by_key: saved || to_save || self.baker.options.no_image_cache,
+            by_key: saved
+                || to_save
+                || (state == State::Hit && self.baker.options.check)
+                || self.baker.options.no_image_cache,
             outputs: self.outputs,
             reason: matches!(state, State::Built | State::Stale).then(|| self.why()),
             chain: self.chain,

@@ -54,7 +54,7 @@ impl Baker<'_> {
         let Ok(now) = std::fs::read(manifest) else { return Ok(None) };
         let mut nearest = Nearest { now: Lines::of(&now), found: None };
         self.look_here(sought, &mut nearest);
-        if nearest.found.is_none() || self.options.thorough {
+        if (nearest.found.is_none() && !self.options.no_image_cache) || self.options.thorough {
             self.look_in_tiers(sought, key, &mut nearest)?;
         }
         Ok(nearest.found.map(|(_, earlier)| earlier))
@@ -101,6 +101,9 @@ impl Baker<'_> {
                 if Instant::now() >= end {
                     break;
                 }
+            }
+            if nearest.found.is_some() && !self.options.thorough {
+                break;
             }
         }
         Ok(())

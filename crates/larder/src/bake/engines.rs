@@ -10,7 +10,7 @@ use super::{Options, stock};
 use crate::config::image::Image;
 use crate::engine::Engine;
 use crate::note;
-use crate::process::runner::{RunError, Runner};
+use crate::process::runner::{RunError, Runner, Verbosity};
 use crate::process::tools::Tools;
 use toolkit::output;
 
@@ -75,7 +75,10 @@ impl LastEngines {
 
     /// Tells which of the images have another engine than last time: they are not in this one, or
     /// are another image there.
-    pub(super) fn compare<'i>(&self, images: impl Iterator<Item = &'i Image>) {
+    pub(super) fn compare<'i>(&self, images: impl Iterator<Item = &'i Image>, runner: &Runner) {
+        if runner.verbosity() <= Verbosity::Quiet {
+            return;
+        }
         let now: Vec<_> = images.map(|image| (image.name.as_str(), image.builder())).collect();
         self.noted.changes(&now).iter().for_each(|change| say("note", change));
     }

@@ -14,6 +14,7 @@ use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use globset::Glob;
 use serde::Deserialize;
 
+use super::disks::WORK;
 use crate::config::Project;
 use crate::config::disk::Disk;
 use crate::config::image::Image;
@@ -134,11 +135,19 @@ fn outputs_of_others<'p>(name: &str, project: &'p Project) -> Vec<(Utf8PathBuf, 
         .images
         .iter()
         .flat_map(|image| image.outputs.iter().flat_map(places).map(|path| (path, image.name.as_str())));
-    let disks = project.disks.iter().map(|disk| {
+    let disks = project.disks.iter().flat_map(|disk| {
         let path = if disk.folder { disk.output.join(ANY) } else { disk.output.clone() };
-        (path, disk.name.as_str())
+        // Where it is made: who reads that has to come after it, too.
+        [path, work_of(disk)].map(|path| (path, disk.name.as_str()))
     });
     images.chain(disks).filter(|(_, other)| *other != name).collect()
+}
+
+/// A file of the folder beside the output in which the disk is made.
+fn work_of(disk: &Disk) -> Utf8PathBuf {
+    let beside = disk.output.parent().unwrap_or(Utf8Path::new(""));
+    let name = disk.output.file_name().unwrap_or("output");
+    beside.join(format!("{WORK}{ANY}")).join(name)
 }
 
 fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {

@@ -229,6 +229,8 @@ impl Bake<'_> {
             self.replace = true;
         } else if let Some(reason) = self.before.stale_feed() {
             self.reason = Some(reason);
+        } else if let Some(name) = self.before.unknown(&self.image.needs) {
+            self.reason = Some(format!("`{name}`, which it needs, was not saved"));
         } else {
             return self.look_up(key);
         }
@@ -507,6 +509,8 @@ impl Bake<'_> {
         // Without an engine nothing is built on it.
         let in_engine = self.loaded || !self.image.is_packed() || options.check || self.unloaded;
         let to_save = state == State::Stale && self.image.use_image_cache;
+        // A check brings nothing from a tier that alone has it.
+        let is_there = saved || (state == State::Hit && options.check);
         Baked {
             wave: self.before.wave(),
             needs: self.before.names(),
@@ -515,7 +519,7 @@ impl Bake<'_> {
             engine: ((self.loaded || !self.image.is_packed()) && !self.unloaded)
                 .then(|| self.image.builder().name()),
             saved,
-            by_key: (saved && in_engine) || to_save || options.no_image_cache,
+            by_key: (is_there && in_engine) || to_save || options.no_image_cache,
             platform: Some(self.image.platform().to_string()),
             tags: self.planned.tags().to_vec(),
             outputs: self.outputs,

@@ -336,7 +336,7 @@ pub(crate) fn each(
     }
     let mut pieces = plan::plan(project, options, tools, runner)?;
     let last = LastEngines::read(options, runner);
-    last.compare(images(&pieces).map(|planned| &planned.image));
+    last.compare(images(&pieces).map(|planned| &planned.image), runner);
     if !options.check {
         let images = images(&pieces).map(|planned| &planned.image);
         secrets::are_there(images, &options.variables, runner.folder())?;

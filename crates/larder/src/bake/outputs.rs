@@ -97,7 +97,8 @@ impl Bake<'_> {
             let cmd = stock.imgtar("save", NO_KEY).arg(id).args(["--force", "--engine", engine]);
             runner.output(&cmd)?;
         }
-        self.take(&stock, stored, key.unwrap_or_default())
+        // What is not kept may be of other inputs than the key's.
+        self.take(&stock, stored, "")
     }
 
     /// Takes the outputs out of the store's image, and notes them for `key`.

@@ -260,10 +260,13 @@ mod tests {
     #[test]
     fn an_output_of_an_image_and_a_disk_are_refused_alike() {
         let image = |place: &str| format!("[image.app]\noutputs = {{ \"{place}\" = \"/b/*.whl\" }}\n");
-        let (message, at, beside) = fault(&(disk("a", "dist/a.raw", "") + &image("dist")));
-        assert!(message.starts_with("the output `dist/a.raw` of `a` is within `dist`"), "{message}");
-        assert_eq!((at.as_str(), beside.as_deref()), ("\"dist/a.raw\"", Some("\"dist\"")));
-        // What comes into the project's own folder, only the image says.
-        parse(&(disk("a", "dist/a.raw", "") + &image("."))).expect("beside one another");
+        let (message, at, beside) = fault(&(disk("a", "dist/a/", "") + &image("dist/a/b")));
+        assert!(message.starts_with("the output `dist/a/b` of `app` is within `dist/a`"), "{message}");
+        assert_eq!((at.as_str(), beside.as_deref()), ("\"dist/a/\"", Some("\"dist/a/b\"")));
+        assert!(fault(&(disk("a", "dist", "") + &image("dist"))).0.contains("have one output, `dist`"));
+        // What comes into a folder of the project's, only the image says.
+        for place in [".", "dist"] {
+            parse(&(disk("a", "dist/a.raw", "") + &image(place))).expect("beside one another");
+        }
     }
 }

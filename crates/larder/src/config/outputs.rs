@@ -59,33 +59,37 @@ pub(super) fn is_place(what: &str, path: &Spanned<String>) -> Result<Utf8PathBuf
     Err(Fault::new(format!("`{text}` in `{what}` {why}"), path.span(), help))
 }
 
-/// Refuses a disk whose output is that of another disk or of an image, or lies in it: a bake of one
-/// replaces what the other made. Images' outputs may lie beside one another, and an image's in the
-/// project's own folder beside anything: which files those are, only their images say.
+/// Refuses a disk whose output is that of another disk or of an image, and what is written into a
+/// folder that a disk makes: a bake of one replaces what the other made. In the folder of an
+/// image's outputs a disk may lie: which files those are, only the image says.
 pub(super) fn apart(images: &[Read], disks: &[ReadDisk]) -> Result<(), Fault> {
     for (index, ReadDisk { disk, output, .. }) in disks.iter().enumerate() {
-        let own = (&disk.name, disk.output.as_path(), output);
+        let own = (&disk.name, disk.output.as_path(), disk.folder, output);
         let before = disks.iter().take(index);
-        let before = before.map(|read| (&read.disk.name, read.disk.output.as_path(), &read.output));
+        let before = before
+            .map(|ReadDisk { disk, output, .. }| (&disk.name, disk.output.as_path(), disk.folder, output));
         let of_images = images.iter().flat_map(|read| {
             let places = read.image.outputs.iter().zip(&read.outputs);
-            places.map(|(output, at)| (&read.image.name, output.to.as_path(), at))
+            places.map(|(output, at)| (&read.image.name, output.to.as_path(), false, at))
         });
-        let of_images = of_images.filter(|(_, place, _)| !place.as_str().is_empty());
+        let of_images = of_images.filter(|(_, place, ..)| !place.as_str().is_empty());
         before.chain(of_images).try_for_each(|other| is_apart(other, own))?;
     }
     Ok(())
 }
 
-/// Each with its name and where it is written.
-type Place<'a> = (&'a String, &'a Utf8Path, &'a Range<usize>);
+/// Each with its name, where it is written, and whether all of that folder is its own.
+type Place<'a> = (&'a String, &'a Utf8Path, bool, &'a Range<usize>);
 
-fn is_apart((other, there, other_at): Place<'_>, (name, here, at): Place<'_>) -> Result<(), Fault> {
+fn is_apart(
+    (other, there, holds_other, other_at): Place<'_>,
+    (name, here, holds_own, at): Place<'_>,
+) -> Result<(), Fault> {
     let what = if there == here {
         format!("`{other}` and `{name}` have one output, `{here}`")
-    } else if here.starts_with(there) {
+    } else if holds_other && here.starts_with(there) {
         format!("the output `{here}` of `{name}` is within `{there}`, which `{other}` writes")
-    } else if there.starts_with(here) {
+    } else if holds_own && there.starts_with(here) {
         format!("the output `{there}` of `{other}` is within `{here}`, which `{name}` writes")
     } else {
         return Ok(());

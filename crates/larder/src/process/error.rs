@@ -29,10 +29,10 @@ pub enum RunError {
     #[diagnostic(code(larder::nowhere), help("name another store with `--store DIR`"))]
     Nowhere,
 
-    #[error("`{base}`, which it is built from, could not be baked")]
+    #[error("`{base}`, which comes before it, could not be baked")]
     #[diagnostic(
         code(larder::below),
-        help("see its own error: an image on top of the old one would be saved as one on the new")
+        help("see its own error: what is made from the old one would be saved as made from the new")
     )]
     Below { base: String },
 

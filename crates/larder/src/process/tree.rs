@@ -12,7 +12,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
 /// How long it takes to look again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -30,9 +30,11 @@ impl Process {
         stat(self.pid).is_some_and(|stat| stat.begun == self.begun && !stat.has_ended)
     }
 
-    /// Whether a terminal sends it what is typed there, such as Ctrl-C.
+    /// Whether our terminal sends it what is typed there, such as Ctrl-C. It may have another one
+    /// of its own.
     pub(crate) fn is_in_foreground(&self) -> bool {
-        stat(self.pid).is_some_and(|stat| stat.foreground == Some(stat.group))
+        let ours = stat(getpid()).map(|own| own.terminal);
+        stat(self.pid).is_some_and(|stat| stat.foreground == Some(stat.group) && ours == Some(stat.terminal))
     }
 
     /// Sends it a signal, if it still runs.
@@ -87,6 +89,8 @@ pub(crate) fn outwait(processes: &[Process], patience: Duration, is_urgent: impl
 struct Stat {
     parent: i32,
     group: i32,
+    /// The number of its terminal; 0 without one.
+    terminal: i32,
     /// The process group in the foreground of its terminal; none without a terminal.
     foreground: Option<i32>,
     begun: u64,
@@ -105,6 +109,7 @@ fn parse(text: &str) -> Option<Stat> {
         has_ended: matches!(*fields.first()?, "Z" | "X"),
         parent: fields.get(1)?.parse().ok()?,
         group: fields.get(2)?.parse().ok()?,
+        terminal: fields.get(4)?.parse().ok()?,
         foreground: fields.get(5)?.parse().ok().filter(|group| *group > 0),
         begun: fields.get(19)?.parse().ok()?,
     })
@@ -121,7 +126,7 @@ mod tests {
         let rest = "S 7 8 1 34816 9 4194560 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0";
         let stat = parse(&format!("12 (a) S 1 (b)) {rest}")).expect("a process");
         assert_eq!((stat.parent, stat.begun, stat.has_ended), (7, 4711, false));
-        assert_eq!((stat.group, stat.foreground), (8, Some(9)));
+        assert_eq!((stat.group, stat.terminal, stat.foreground), (8, 34816, Some(9)));
         let alone = parse(&format!("12 (a) {}", rest.replace(" 34816 9 ", " 0 -1 "))).expect("a process");
         assert_eq!(alone.foreground, None);
         assert!(parse("12 (a) S 7").is_none() && parse("").is_none());

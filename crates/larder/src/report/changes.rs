@@ -117,7 +117,7 @@ impl fmt::Display for Changes {
             1 => write!(f, "1 change since {short}"),
             count => write!(f, "{count} changes since {short}"),
         }?;
-        self.tier.as_ref().map_or(Ok(()), |tier| write!(f, " in {tier}"))
+        self.tier.as_ref().map_or(Ok(()), |tier| write!(f, " in the tier `{tier}`"))
     }
 }
 
@@ -136,7 +136,7 @@ mod tests {
         reads("added b\nremoved c\n", "2 changes since 0123456789ab");
         reads("", "0 changes since 0123456789ab");
         let far = Changes { tier: Some("team".to_owned()), ..Changes::parse("0123456789abcdef", b"a\n") };
-        assert_eq!(far.to_string(), "1 change since 0123456789ab in team");
+        assert_eq!(far.to_string(), "1 change since 0123456789ab in the tier `team`");
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::tier::{Noted, Tiers};
 #[derive(Debug, Error, Diagnostic)]
 #[expect(missing_docs, reason = "the messages say what each field is")]
 pub enum WhyError {
-    #[error("`{name}` is no image of larder.toml, and nothing is stored under it")]
+    #[error("`{name}` is no image or disk of larder.toml, and nothing is stored under it")]
     #[diagnostic(
         code(larder::why_unknown),
         help(

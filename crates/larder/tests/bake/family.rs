@@ -70,7 +70,7 @@ fn on_a_base_that_failed_nothing_is_built() {
     let result = family().docker(&docker).bake();
     result.baked(&[("app", "failed"), ("base", "failed"), ("tools", "built"), ("other", "built")]);
     assert_eq!(result.outcome, Outcome::Code(2));
-    assert_eq!(result.report[0]["error"], "`base`, which it is built from, could not be baked");
+    assert_eq!(result.report[0]["error"], "`base`, which comes before it, could not be baked");
 }
 
 #[test]

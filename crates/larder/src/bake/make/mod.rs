@@ -301,7 +301,7 @@ impl Bake<'_> {
     /// Whether the key knows all that the image needs.
     fn knows_needs(&mut self) -> bool {
         let unknown = self.before.unknown(&self.image.needs);
-        unknown.map(|unknown| self.warn(format!("not saved: {unknown}"))).is_none()
+        unknown.map(|name| self.warn(format!("not saved: `{name}`, which it needs, was not saved"))).is_none()
     }
 
     /// A save that failed is a warning.

@@ -4,7 +4,7 @@ use toolkit::tables;
 
 use super::{Key, Kind, key};
 
-pub(crate) const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `dnf`, `huggingface`, `npm`, `pip`. In no key, and nothing of it stays in an image but what CLIENTS.md of pkgcache says";
+pub(crate) const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `dnf`, `huggingface`, `npm`, `pip`. In no key; what stays of it in an image is in its history alone, and only of `huggingface`";
 
 pub(crate) const CACHE: &[Key] = &[
     key(

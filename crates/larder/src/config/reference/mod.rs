@@ -139,12 +139,13 @@ image: `imgtar info NAME --packages` lists it, with version, digest and who vouc
 `run` of `[disk.NAME]` writes to `$LARDER_OUTPUT`, and what it made is stored under a key of its inputs, arguments and command line, and of the keys of its
 `needs`. With the same key, the next bake copies it out of the store. `larder bake NAME` takes disks by name, too.
 
-- `needs` names images and disks that the command takes and `inputs` cannot say, as an image in the engine by its tag. They are baked first, also where only this disk is asked for; where
+- `needs` names images and disks that the command uses and that are no files of the project, such as an image in the engine by its tag. They are baked first, also where only this disk is asked for; where
   one was made anew, so is this.
 - With `-j`, disks are made beside one another and beside images: what a command prints is then shown where it fails, or with `-v`. A disk whose `inputs` name an output of an image or of
   another disk comes after it by itself.
-- Two disks have no output in common, and neither has one within the other's; the same holds for a disk and `outputs` of an image, but for those in the project's own folder.
-- If a need is not kept, as with `cache = { images = false }`, nothing is stored of a disk or image that needs it. The same holds if another build takes the name of a needed image meanwhile.
+- Commands that run at once share the project's folder: a file that two of them write, other than `$LARDER_OUTPUT`, may be the other's. Give each its own, or say `-j1`.
+- Two disks with one output are refused when larder.toml is read, as is an output within a folder that a disk makes.
+- If a need is not kept, as with `cache = { images = false }`, nothing is stored of a disk or image that needs it; nor of a disk if meanwhile another build takes a name of a needed image, or the file of a needed disk is changed.
 
 - Files come back byte for byte, raw disks with their holes. A folder comes back with its modes and links, with times of 1980, and without empty folders.
 - If the command fails, nothing is stored, and the old output stays.
