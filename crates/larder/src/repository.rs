@@ -143,6 +143,10 @@ fn address(url: &str) -> Option<String> {
         None => ("", url),
     };
     let at = rest.find('/').unwrap_or(rest.len());
+    // A name of a user in which a slash is not written as `%2F`.
+    if rest.get(at..).is_some_and(|path| path.contains('@')) {
+        return None;
+    }
     let (authority, path) = match rest.get(..at).unwrap_or_default().rsplit_once('@') {
         Some((_, host)) => (host, rest.get(at..).unwrap_or_default()),
         None => rest.split_at(at),
@@ -201,6 +205,7 @@ mod tests {
             "https://host/.git",
             "ext::ssh -i secret %S /app",
             "helper::https://secret@host/a",
+            "https://bob:se/cret@host/a",
         ] {
             assert_eq!(address(local), None, "{local}");
         }

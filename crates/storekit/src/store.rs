@@ -36,6 +36,8 @@ const TAG_CAP: u64 = 1 << 16;
 pub struct Store {
     root: Utf8PathBuf,
     locks: Locks,
+    /// Whether what is damaged stays where it is.
+    left_alone: bool,
 }
 
 impl Store {
@@ -55,7 +57,7 @@ impl Store {
     }
 
     fn at(root: &Utf8Path) -> Self {
-        Self { root: root.to_owned(), locks: Locks::new(root, Patience::default()) }
+        Self { root: root.to_owned(), locks: Locks::new(root, Patience::default()), left_alone: false }
     }
 
     /// Opens a store to look into. A folder that is not there, or holds nothing yet, reads as an
@@ -134,10 +136,17 @@ impl Store {
         Packages::new(self.clone())
     }
 
+    /// The same store, in which a reader that finds something damaged leaves it where it is, as in
+    /// one that is read-only.
+    #[must_use]
+    pub fn left_alone(self) -> Self {
+        Self { left_alone: true, ..self }
+    }
+
     /// What was removed and could be brought back.
     #[must_use]
     pub fn trash(&self) -> Trash {
-        Trash::new(&self.root)
+        Trash::new(&self.root, self.left_alone)
     }
 
     /// What happened.

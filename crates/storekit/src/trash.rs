@@ -39,6 +39,8 @@ pub fn is_damaged(name: &str) -> bool {
 #[derive(Clone, Debug)]
 pub struct Trash {
     store: Utf8PathBuf,
+    /// Whether what is damaged stays where it is.
+    left_alone: bool,
 }
 
 /// One run's removals.
@@ -50,8 +52,8 @@ pub struct Batch {
 }
 
 impl Trash {
-    pub(crate) fn new(store: &Utf8Path) -> Self {
-        Self { store: store.to_owned() }
+    pub(crate) fn new(store: &Utf8Path, left_alone: bool) -> Self {
+        Self { store: store.to_owned(), left_alone }
     }
 
     fn folder(&self) -> Utf8PathBuf {
@@ -125,6 +127,9 @@ impl Trash {
     /// cannot be moved because the store is read-only, or the trash on another file system, is no
     /// error: whoever reads it finds out again.
     pub(crate) fn move_aside(&self, path: &Utf8Path) -> Result<()> {
+        if self.left_alone {
+            return Ok(());
+        }
         match self.named(DAMAGED.to_owned()).take(path) {
             Err(Error::OtherFileSystem { .. }) => Ok(()),
             Err(Error::Io { source, .. })
@@ -358,7 +363,7 @@ mod tests {
 
     fn trash() -> (tempfile::TempDir, Trash) {
         let dir = tempfile::tempdir().unwrap();
-        let trash = Trash::new(Utf8Path::from_path(dir.path()).unwrap());
+        let trash = Trash::new(Utf8Path::from_path(dir.path()).unwrap(), false);
         (dir, trash)
     }
 

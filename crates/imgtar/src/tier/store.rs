@@ -26,7 +26,8 @@ impl StoreTier {
     /// A folder that is not there, or holds nothing yet, is an empty store. Locks are waited for as
     /// long as this.
     pub(crate) fn open(folder: &Utf8Path, timeout: Option<Duration>) -> Result<Self> {
-        let store = patient(Store::open_or_empty(folder)?, timeout);
+        // It may be other people's, and not for this run to write to.
+        let store = patient(Store::open_or_empty(folder)?, timeout).left_alone();
         Ok(Self { images: store.images(), place: format!("store:{folder}") })
     }
 }
@@ -40,9 +41,13 @@ pub(crate) fn patient(store: Store, timeout: Option<Duration>) -> Store {
 }
 
 impl Tier for StoreTier {
-    /// Looks at documents and sizes, which is cheap here.
+    /// Looks at documents and sizes, which is cheap here. What is damaged or missing of an image is
+    /// as if all of it were: so another place is asked, and the next push mends this one.
     fn has(&self, key: &Key) -> Result<Option<Found>> {
-        let stored = Stored::open(&self.images, key).map_err(|error| foreign(error, &self.place))?;
+        let stored = match Stored::open(&self.images, key) {
+            Err(error) if is_damage(&error) => None,
+            stored => stored?,
+        };
         Ok(stored.map(|stored| Found { digest: Some(stored.entry.descriptor.digest) }))
     }
 
@@ -157,14 +162,17 @@ impl Source for FromStore {
     }
 }
 
-/// An error of a store that is a place. Damage there is not damage here.
-pub(crate) fn foreign(error: Error, place: &str) -> Error {
-    let is_damage = match &error {
+fn is_damage(error: &Error) -> bool {
+    match error {
         Error::Store(error) => error.is_corrupt(),
         Error::Corrupt { .. } => true,
         _ => false,
-    };
-    if !is_damage {
+    }
+}
+
+/// An error of a store that is a place. Damage there is not damage here.
+pub(crate) fn foreign(error: Error, place: &str) -> Error {
+    if !is_damage(&error) {
         return error;
     }
     tier::Error::Untrue { place: place.to_owned(), reason: error.to_string() }.into()

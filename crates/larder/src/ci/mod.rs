@@ -39,6 +39,8 @@ type Run<'a> = Box<dyn FnOnce(&mut dyn Write) -> miette::Result<Done> + 'a>;
 pub enum Done {
     /// It was made.
     Made(Outcome),
+    /// It was not begun: an image or a disk that it needs could not be baked.
+    Unbaked(Outcome),
     /// Nothing that it reads has changed since it went well.
     Skipped,
 }
@@ -149,13 +151,16 @@ fn run_all(
         let ended = match &ran {
             Ok(Done::Skipped) => Ended::Skipped,
             Ok(Done::Made(Outcome::Yes)) => Ended::Well,
-            Ok(Done::Made(_)) | Err(_) => Ended::Badly,
+            Ok(Done::Made(_) | Done::Unbaked(_)) | Err(_) => Ended::Badly,
         };
         times.add(&check.name, started.elapsed(), ended);
         match ran {
             Ok(Done::Skipped | Done::Made(Outcome::Yes)) => {}
-            Ok(Done::Made(failed)) => {
-                let why = kitchen.why(&check.name, failed);
+            Ok(ended @ (Done::Made(failed) | Done::Unbaked(failed))) => {
+                let why = match ended {
+                    Done::Unbaked(_) => "not everything that it needs could be baked".to_owned(),
+                    _ => kitchen.why(&check.name, failed),
+                };
                 output::say(&format!("failed: {}: {why}", check.name));
                 times.blame(&why);
                 return Ok(failed);

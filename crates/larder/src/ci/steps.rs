@@ -63,8 +63,8 @@ impl<'a> Steps<'a> {
         if !names.is_empty() {
             let options = Options { names, ..self.options.clone() };
             let baked = bake::bake(self.project, &options, self.tools, self.runner, out)?;
-            if baked != Outcome::Yes || step.run.is_none() {
-                return Ok(Done::Made(baked));
+            if baked != Outcome::Yes {
+                return Ok(Done::Unbaked(baked));
             }
         }
         let Some(run) = &step.run else { return Ok(Done::Made(Outcome::Yes)) };

@@ -174,7 +174,12 @@ pub(crate) const IMAGE: &[Key] = &[
 
 pub(crate) const DISK: &[Key] = &[
     key("description", Kind::Text, false, "what the disk is, for `larder list`"),
-    key("inputs", Kind::Texts, true, "patterns of the files that `run` reads, relative to larder.toml"),
+    key(
+        "inputs",
+        Kind::Texts,
+        true,
+        "patterns of the files that `run` reads, relative to larder.toml: at least one, which names a file",
+    ),
     key("args", Kind::Values, true, "variables that `run` sees; values as in an image's `args`"),
     key("run", Kind::Text, true, "the line for `sh -c` that makes it and writes it to `$LARDER_OUTPUT`"),
     key("output", Kind::Text, false, "where it goes, relative to larder.toml; a folder ends with a slash"),

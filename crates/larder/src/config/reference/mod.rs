@@ -145,7 +145,7 @@ image: `imgtar info NAME --packages` lists it, with version, digest and who vouc
   another disk comes after it by itself.
 - Commands that run at once share the project's folder: a file that two of them write, other than `$LARDER_OUTPUT`, may be the other's. Give each its own, or say `-j1`.
 - Two disks with one output are refused when larder.toml is read, as is an output within a folder that a disk makes.
-- If a need is not kept, as with `cache = { images = false }`, nothing is stored of a disk or image that needs it; nor of a disk if meanwhile another build takes a name of a needed image, or the file of a needed disk is changed.
+- If a disk is not kept, as with `cache = { images = false }`, nothing is stored of what needs it (of an image the engine has an ID); nor of a disk if meanwhile another build takes a name of a needed image, or the file of a needed disk is changed.
 
 - Files come back byte for byte, raw disks with their holes. A folder comes back with its modes and links, with times of 1980, and without empty folders.
 - If the command fails, nothing is stored, and the old output stays.
