@@ -74,7 +74,10 @@ pub enum Warning {
     #[diagnostic(
         code(hashctx::moving_tag),
         severity(Warning),
-        help("give its digest: `@sha256:…` in the Dockerfile, `--base {}=sha256:…`, or `base` in larder.toml", expanded(image))
+        help(
+            "give its digest: `@sha256:…` in the Dockerfile, `--base {}=sha256:…`, or `base` in larder.toml",
+            expanded(image)
+        )
     )]
     MovingTag {
         /// The image, as `FROM` or `--from` has it, variables expanded but where build args decide.

@@ -84,11 +84,12 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
     }
     let url = normal(uri).ok_or(NoTarget::Malformed("the URL is not valid here"))?;
     // What can be had by a mount is to be had by its own address, too.
-    let is_mounted = config.upstreams.iter().any(|it| path_below(&it.url, &url).is_some());
+    let mounted = mounted_at(config, &url);
+    let is_mounted = mounted.is_some();
     if !is_mounted && !config.forward.hosts.allow(host, port) {
         return Err(NoTarget::Forbidden(format!("`{host}:{port}` is not in `allow` of [pkgcache]")));
     }
-    let known = known(config, &url);
+    let known = mounted.unwrap_or_else(|| by_looks(config, &url));
     Ok(Target {
         source: if port == 80 { host.to_owned() } else { format!("{host}:{port}") },
         keep_links: false,
@@ -99,6 +100,7 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
         kind: known.kind,
         below: known.below,
         upstream: known.upstream,
+        tokens_from: known.tokens_from,
         url,
         private: config.allow_private
             || config.forward.hosts.name_address(host, port)
@@ -116,23 +118,33 @@ struct Known {
     upstream: Uri,
     keyring: Option<Arc<[u8]>>,
     ttl: Lifetimes,
+    tokens_from: Option<String>,
 }
 
-/// A URL below an upstream that is mounted is of its kind; one that looks like a file of a Debian
-/// or RPM repository is taken for one, and where an index of Python is mounted, one that looks like
-/// a file of such an index: these lie on other servers.
-fn known(config: &Config, url: &Uri) -> Known {
-    let path = url.path();
-    let mounted = config.upstreams.iter().filter_map(|it| Some((it, path_below(&it.url, url)?)));
-    if let Some((upstream, below)) = mounted.max_by_key(|(it, _)| it.url.path().len()) {
-        let (kind, keyring) = (upstream.kind, upstream.keyring.clone());
-        return Known { kind, below, upstream: upstream.url.clone(), keyring, ttl: upstream.ttl };
-    }
+/// A URL below an upstream that is mounted is of its kind, and one below a registry's `/v2` of that
+/// registry.
+fn mounted_at(config: &Config, url: &Uri) -> Option<Known> {
+    let upstreams = config.upstreams.iter().filter_map(|it| {
+        let (below, upstream, keyring) = (path_below(&it.url, url)?, it.url.clone(), it.keyring.clone());
+        Some(Known { kind: it.kind, below, upstream, keyring, ttl: it.ttl, tokens_from: None })
+    });
+    let registries = config.registries.iter().filter_map(|it| {
+        let below = path_below(&it.url, url).filter(|path| path == "/v2" || path.starts_with("/v2/"))?;
+        let (upstream, tokens_from) = (it.url.clone(), it.tokens_from.clone());
+        Some(Known { kind: Ecosystem::Oci, below, upstream, keyring: None, ttl: it.ttl, tokens_from })
+    });
+    upstreams.chain(registries).max_by_key(|it| it.upstream.path().len())
+}
+
+/// A URL that looks like a file of a Debian or RPM repository is taken for one, and where an index
+/// of Python is mounted, one that looks like a file of such an index: these lie on other servers.
+fn by_looks(config: &Config, url: &Uri) -> Known {
+    let (path, tokens_from) = (url.path(), None);
     if let Some(index) = config.upstreams.iter().find(|it| it.kind == Ecosystem::Python)
         && let Some(below) = python::mounted_file(url)
     {
         let (kind, upstream) = (Ecosystem::Python, index.url.clone());
-        return Known { kind, below, upstream, keyring: None, ttl: index.ttl };
+        return Known { kind, below, upstream, keyring: None, ttl: index.ttl, tokens_from };
     }
     let kind = match () {
         () if apt::is_likely(path) => Ecosystem::Apt,
@@ -142,7 +154,7 @@ fn known(config: &Config, url: &Uri) -> Known {
     let root =
         format!("{}://{}/", url.scheme_str().unwrap_or("http"), url.authority().map_or("", |it| it.as_str()));
     let (below, upstream) = (path.to_owned(), root.parse().unwrap_or_default());
-    Known { kind, below, upstream, keyring: None, ttl: config.ttl }
+    Known { kind, below, upstream, keyring: None, ttl: config.ttl, tokens_from }
 }
 
 /// The path of a URL below another one, if it lies there.

@@ -17,6 +17,7 @@ mod lifetimes;
 mod manual;
 mod meeting;
 mod nginx;
+mod one_object;
 mod parents;
 mod patience;
 mod quick;
