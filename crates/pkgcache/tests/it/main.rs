@@ -7,6 +7,7 @@ mod breaker;
 mod caching;
 mod commands;
 mod crash;
+mod credential_clients;
 mod credentials;
 mod doors;
 mod forms;
