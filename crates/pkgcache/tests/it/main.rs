@@ -16,6 +16,7 @@ mod indexes;
 mod integrity;
 mod led_clients;
 mod lifetimes;
+mod listing;
 mod manual;
 mod meeting;
 mod nginx;
