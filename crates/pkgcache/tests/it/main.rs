@@ -23,6 +23,7 @@ mod nginx;
 mod one_object;
 mod parents;
 mod patience;
+mod python_pages;
 mod quick;
 mod records;
 mod running;
