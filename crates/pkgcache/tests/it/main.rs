@@ -20,6 +20,7 @@ mod listing;
 mod manual;
 mod meeting;
 mod nginx;
+mod npm_versions;
 mod one_object;
 mod parents;
 mod patience;
