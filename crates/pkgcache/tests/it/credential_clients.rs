@@ -1,7 +1,8 @@
 //! Real clients with the credentials of a private index, whose files lie on another host or are
-//! redirected there: pip, uv, npm and cargo, through a mount and through the forward door. The other
-//! host never sees the credentials.
+//! redirected there: pip, uv, npm and cargo, through a mount and through the forward door. The
+//! other host never sees the credentials.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
 
@@ -131,8 +132,8 @@ fn python() -> Scene {
 fn installs(scene: &Scene, program: &str, words: &[&str]) {
     for door in [Door::Mount, Door::Forward] {
         for by_url in [true, false] {
-            // By netrc, a client that comes through the proxy itself brings a host's credentials to all
-            // its ports: one that the index does not name is asked for by the cache alone.
+            // By netrc, a client that comes through the proxy itself brings a host's credentials to
+            // all its ports: one that the index does not name is asked for by the cache alone.
             let projects: &[&str] =
                 if by_url || door == Door::Mount { &["linked", "moved"] } else { &["moved"] };
             let cache = scene.cache();
@@ -275,15 +276,18 @@ fn cargo_s_credentials_stay_with_its_registry() {
         let mut config = "[registry]\nglobal-credential-providers = [\"cargo:token\"]\n".to_owned();
         for name in ["linked", "moved"] {
             let index = scene.index(&cache, door, name, name);
-            config +=
-                &format!("[registries.{name}]\nindex = \"sparse+http://{index}\"\ntoken = \"{WORD}\"\n");
+            let _ = write!(
+                config,
+                "[registries.{name}]\nindex = \"sparse+http://{index}\"\ntoken = \"{WORD}\"\n"
+            );
         }
         let _ = fs::remove_dir_all(scene.session.path("../home/.cargo"));
         let _ = fs::remove_file(scene.session.path("x/Cargo.lock"));
         scene.session.write("../home/.cargo/config.toml", config);
         let mut command = scene.session.program("cargo");
         Scene::run(&cache, door, command.args(["fetch", "-q", "--manifest-path", "x/Cargo.toml"]));
-        // By `dl`, cargo itself sends the token to whatever host that names: through the proxy, too.
+        // By `dl`, cargo itself sends the token to whatever host that names: through the proxy,
+        // too.
         let files: &[&str] = match door {
             Door::Mount => &["moved-1.0.0.crate", "linked-1.0.0.crate"],
             Door::Forward => &["moved-1.0.0.crate"],

@@ -1,5 +1,7 @@
 //! `ls`: what is stored by kind of client, source, package, version and architecture, with totals.
 
+use std::fmt::Write as _;
+
 use larder_tests::Ran;
 use larder_tests::http::Site;
 
@@ -22,7 +24,7 @@ fn stored() -> (Proxy, [String; 3]) {
     for ((name, kind), site) in
         [("debian", "apt"), ("fedora", "dnf"), ("plain", "generic")].iter().zip(&sites)
     {
-        settings += &format!("{name} = {{ url = \"{}/{name}\", kind = \"{kind}\" }}\n", site.url());
+        let _ = writeln!(settings, "{name} = {{ url = \"{}/{name}\", kind = \"{kind}\" }}", site.url());
     }
     let proxy = Proxy::set(&settings, &[]);
     for (path, body) in FILES {

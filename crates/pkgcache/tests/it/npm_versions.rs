@@ -6,7 +6,7 @@ use storekit::Digest;
 
 use crate::support::{Cached, Proxy};
 
-/// What a registry has of one version; the tarball comes before the version's number.
+/// What a registry has of one version: the tarball stands before the number of the version.
 fn version(site: &Site, name: &str, tarball: &str) -> Value {
     let bytes = "the tarball";
     json!({
@@ -80,7 +80,7 @@ fn the_document_of_a_version_leads_to_the_mount() {
     assert!(why.contains("class     index (npm) own latest\n") && why.contains("for 60 s"), "{why}");
 }
 
-/// The last of them by `corepack`'s own way: document, then tarball.
+/// As corepack does it: the document, then the tarball that it names.
 #[test]
 fn a_tarball_is_installed_by_the_document_of_its_version() {
     let (site, proxy) = scene();

@@ -36,7 +36,7 @@ fn is_tag(text: &str) -> bool {
 }
 
 /// Reads the document of a version, and writes it with a tarball that is on the mount.
-struct Version<'d> {
+struct Reader<'d> {
     name: &'d str,
     version: Option<String>,
     is_named: bool,
@@ -53,7 +53,7 @@ struct Version<'d> {
 /// [`BadIndex`], if it cannot be the document of what was asked for.
 pub(crate) fn check_version(name: &str, asked: &str, document: &mut dyn Read) -> Result<String, BadIndex> {
     let mut out = io::sink();
-    let mut read = Version::new(name, &mut out);
+    let mut read = Reader::new(name, &mut out);
     json::edit(document, &mut read)?;
     let version = read.version.ok_or_else(|| malformed("it does not say its version"))?;
     // Registries leave out what stands behind a `+`.
@@ -78,16 +78,16 @@ pub(crate) fn render_version(
     let root = format!("{}{}", base.here, base.mount);
     let usual = Name::parse(name).map(|name| name.tarball(version));
     let tarball = usual.filter(|_| !base.keeps_links).map(|usual| quoted(&format!("{root}/{usual}")));
-    json::edit(document, &mut Version { tarball, root: Some(root), ..Version::new(name, out) })
+    json::edit(document, &mut Reader { tarball, root: Some(root), ..Reader::new(name, out) })
 }
 
-impl<'d> Version<'d> {
+impl<'d> Reader<'d> {
     fn new(name: &'d str, out: &'d mut dyn Write) -> Self {
         Self { name, version: None, is_named: false, has_tarball: false, tarball: None, root: None, out }
     }
 }
 
-impl Editor for Version<'_> {
+impl Editor for Reader<'_> {
     fn fate(&mut self, path: &Path) -> Fate {
         let seen = match path.depth() {
             0 => true,
