@@ -103,3 +103,35 @@ fn all_doors_share_one_fetch_of_an_object_of_a_registry() {
     until("it is stored", || proxy.listed() == 1);
     assert_eq!(origin.seen().len(), 1, "{:?}", origin.seen());
 }
+
+/// As through any proxy; what was pulled before is asked for again.
+#[test]
+fn a_client_pushes_through_the_forward_door_to_a_registry_that_it_may_reach() {
+    let origin = Origin::new(|seen, stream| {
+        let digest = format!("docker-content-digest: {}", Digest::of(MANIFEST.as_bytes()));
+        let bytes = match seen.method.as_str() {
+            "PUT" => answer(201, "", b""),
+            // Its own word, not the cache's: the client goes to it for a token that lets it push.
+            _ if seen.path == "/v2/" => {
+                answer(401, "www-authenticate: Bearer realm=\"http://t.example\"", b"")
+            }
+            "HEAD" => format!("HTTP/1.1 200 OK\r\n{digest}\r\ncontent-length: 0\r\n\r\n").into_bytes(),
+            _ => answer(200, &digest, MANIFEST.as_bytes()),
+        };
+        drop(stream.write_all(&bytes));
+    });
+    let authority = origin.address.to_string();
+    let tag = format!("http://{authority}/v2/team/tool/manifests/1.0");
+    for allowed in [true, false] {
+        let args = ["--allow", &authority];
+        let proxy = Proxy::set(&settings(&authority, false), if allowed { &args } else { &[] });
+        let greeting = proxy.get(&format!("http://{authority}/v2/"));
+        let realm = greeting.header("www-authenticate").unwrap_or_default();
+        assert_eq!((greeting.status, realm.contains("t.example")), (401, allowed), "{greeting:?}");
+        proxy.get(&tag).is(200, "", MANIFEST);
+        let pushed = proxy.ask("PUT", &tag, "content-length: 0");
+        assert_eq!(pushed.status, if allowed { 201 } else { 405 }, "{pushed:?}");
+        assert_eq!(proxy.ask("PUT", "/v2/team/tool/manifests/1.0", "content-length: 0").status, 405);
+    }
+    assert_eq!(origin.count("PUT", "/manifests/1.0"), 1);
+}
