@@ -11,6 +11,9 @@
 //!
 //! `huggingface_hub` takes its hub from a variable alone: the step's shell reads it from a secret,
 //! so that the step in the image's history begins with that, and the address stands nowhere.
+//! Considered and rejected: a secret as a variable (`env=`), which older builders refuse with the
+//! whole Dockerfile; a `.pth` or `sitecustomize.py` that is mounted, at a path that has Python's
+//! version in it and is another one in each environment of Python's.
 //!
 //! apt is led for the cache's own hosts alone: other sources of an image stay where they are.
 //!

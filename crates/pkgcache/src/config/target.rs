@@ -10,7 +10,7 @@ use crate::config::hosts::is_address;
 use crate::config::ttl::Lifetimes;
 use crate::config::{Config, DOCKER, Upstream};
 use crate::ecosystem::path::canonical;
-use crate::ecosystem::{Ecosystem, apt, dnf, python};
+use crate::ecosystem::{Ecosystem, apt, dnf, oci, python};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,11 +84,13 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
     }
     let url = normal(uri).ok_or(NoTarget::Malformed("the URL is not valid here"))?;
     // What can be had by a mount is to be had by its own address, too.
-    let is_mounted = config.upstreams.iter().any(|it| path_below(&it.url, &url).is_some());
-    if !is_mounted && !config.forward.hosts.allow(host, port) {
+    let is_allowed = config.forward.hosts.allow(host, port);
+    let mounted = mounted_at(config, &url, is_allowed);
+    let is_mounted = mounted.is_some();
+    if !is_mounted && !is_allowed {
         return Err(NoTarget::Forbidden(format!("`{host}:{port}` is not in `allow` of [pkgcache]")));
     }
-    let known = known(config, &url);
+    let known = mounted.unwrap_or_else(|| by_looks(config, &url));
     Ok(Target {
         source: if port == 80 { host.to_owned() } else { format!("{host}:{port}") },
         keep_links: false,
@@ -99,6 +101,7 @@ fn forward(config: &Config, uri: &Uri, host: &str) -> Result<Target, NoTarget> {
         kind: known.kind,
         below: known.below,
         upstream: known.upstream,
+        tokens_from: known.tokens_from,
         url,
         private: config.allow_private
             || config.forward.hosts.name_address(host, port)
@@ -116,23 +119,35 @@ struct Known {
     upstream: Uri,
     keyring: Option<Arc<[u8]>>,
     ttl: Lifetimes,
+    tokens_from: Option<String>,
 }
 
-/// A URL below an upstream that is mounted is of its kind; one that looks like a file of a Debian
-/// or RPM repository is taken for one, and where an index of Python is mounted, one that looks like
-/// a file of such an index: these lie on other servers.
-fn known(config: &Config, url: &Uri) -> Known {
-    let path = url.path();
-    let mounted = config.upstreams.iter().filter_map(|it| Some((it, path_below(&it.url, url)?)));
-    if let Some((upstream, below)) = mounted.max_by_key(|(it, _)| it.url.path().len()) {
-        let (kind, keyring) = (upstream.kind, upstream.keyring.clone());
-        return Known { kind, below, upstream: upstream.url.clone(), keyring, ttl: upstream.ttl };
-    }
+/// A URL below an upstream that is mounted is of its kind, and what is pulled from a registry of
+/// that registry. How a client brings its credentials there, the registry itself says, if clients
+/// may reach it for other things: they may push.
+fn mounted_at(config: &Config, url: &Uri, is_allowed: bool) -> Option<Known> {
+    let upstreams = config.upstreams.iter().filter_map(|it| {
+        let (below, upstream, keyring) = (path_below(&it.url, url)?, it.url.clone(), it.keyring.clone());
+        Some(Known { kind: it.kind, below, upstream, keyring, ttl: it.ttl, tokens_from: None })
+    });
+    let registries = config.registries.iter().filter_map(|it| {
+        let greets = |path: &str| matches!(path.trim_end_matches('/'), "/v2" | "/v2/token") && !is_allowed;
+        let below = path_below(&it.url, url).filter(|path| oci::parse(path).is_some() || greets(path))?;
+        let (upstream, tokens_from) = (it.url.clone(), it.tokens_from.clone());
+        Some(Known { kind: Ecosystem::Oci, below, upstream, keyring: None, ttl: it.ttl, tokens_from })
+    });
+    upstreams.chain(registries).max_by_key(|it| it.upstream.path().len())
+}
+
+/// A URL that looks like a file of a Debian or RPM repository is taken for one, and where an index
+/// of Python is mounted, one that looks like a file of such an index: these lie on other servers.
+fn by_looks(config: &Config, url: &Uri) -> Known {
+    let (path, tokens_from) = (url.path(), None);
     if let Some(index) = config.upstreams.iter().find(|it| it.kind == Ecosystem::Python)
         && let Some(below) = python::mounted_file(url)
     {
         let (kind, upstream) = (Ecosystem::Python, index.url.clone());
-        return Known { kind, below, upstream, keyring: None, ttl: index.ttl };
+        return Known { kind, below, upstream, keyring: None, ttl: index.ttl, tokens_from };
     }
     let kind = match () {
         () if apt::is_likely(path) => Ecosystem::Apt,
@@ -142,7 +157,7 @@ fn known(config: &Config, url: &Uri) -> Known {
     let root =
         format!("{}://{}/", url.scheme_str().unwrap_or("http"), url.authority().map_or("", |it| it.as_str()));
     let (below, upstream) = (path.to_owned(), root.parse().unwrap_or_default());
-    Known { kind, below, upstream, keyring: None, ttl: config.ttl }
+    Known { kind, below, upstream, keyring: None, ttl: config.ttl, tokens_from }
 }
 
 /// The path of a URL below another one, if it lies there.
@@ -184,6 +199,14 @@ fn reverse(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
         tokens_from: None,
         mount: Some(upstream.name.clone()),
     })
+}
+
+/// Whether the URL is one of the forward mode, of a server that clients may reach for whatever they
+/// like.
+#[must_use]
+pub(crate) fn may_reach(config: &Config, uri: &Uri) -> bool {
+    let port = uri.port_u16().unwrap_or(80);
+    uri.host().is_some_and(|host| config.forward.hosts.allow(host, port))
 }
 
 /// The path below `/v2/`, where registries are mirrored there.
@@ -320,6 +343,7 @@ fn decoded(text: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Registry;
 
     fn config() -> Config {
         let upstream = |name: &str, url: &'static str| Upstream {
@@ -379,6 +403,30 @@ mod tests {
         refused("http://user@one.example/");
         refused("https://one.example/");
         refused("ftp://one.example/");
+    }
+
+    #[test]
+    fn a_registry_is_known_by_its_own_urls() {
+        let registry = Registry {
+            name: "r.example".to_owned(),
+            url: Uri::from_static("http://127.0.0.1:5000"),
+            tokens_from: Some("auth.example".to_owned()),
+            ..Registry::default()
+        };
+        let config = Config { registries: vec![registry], ..Config::default() };
+        let found = |text: &str| target(&config, &text.parse().unwrap());
+        let forward = found("http://127.0.0.1:5000/v2/team/app/tags/list").unwrap();
+        let mirrored = found("/v2/team/app/tags/list").unwrap();
+        let same = |it: &Target| {
+            let (url, tokens) = (it.url.clone(), it.tokens_from.clone());
+            (it.kind, url, it.below.clone(), it.upstream.clone(), tokens, it.private, it.keep_private)
+        };
+        assert_eq!(same(&forward), same(&mirrored));
+        assert_eq!(forward.tokens_from.as_deref(), Some("auth.example"));
+        // Nothing else of its host is.
+        for other in ["http://127.0.0.1:5000/v1/x", "http://127.0.0.1:5000/v2/x", "http://127.0.0.1/v2/"] {
+            assert!(found(other).is_err(), "{other} was taken");
+        }
     }
 
     #[test]

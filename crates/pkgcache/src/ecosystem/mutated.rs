@@ -144,6 +144,14 @@ fn packuments_are_read_or_refused() {
 }
 
 #[test]
+fn documents_of_versions_are_read_or_refused() {
+    let document = "{\"name\":\"a\",\"dist\":{\"tarball\":\"https://index.example/a/-/a-1.0.0.tgz\",\"attestations\":{\"url\":\
+        \"https://index.example/-/npm/v1/attestations/a@1.0.0\"},\"signatures\":[{\"keyid\":\"k\"}]},\"version\":\"1.0.0\"}";
+    tried(document, |bytes| npm::check_version("a", "latest", &mut &*bytes).map(|version| version.len()));
+    tried(document, |bytes| written(|out| npm::render_version("a", "1.0.0", &mut &*bytes, &base(), out)));
+}
+
+#[test]
 fn the_files_of_a_sparse_index_are_read_or_refused() {
     let line = format!(
         "{{\"name\":\"aaaa\",\"vers\":\"1.0.0\",\"deps\":[{{\"name\":\"b\",\"req\":\"^1\"}}],\"cksum\":\"{HEX}\",\"features\":{{}},\"yanked\":false}}\n"

@@ -134,7 +134,7 @@ fn server(url: &Uri) -> (&str, u16) {
 
 /// Takes off whatever may have been meant for one server alone: not only credentials that have a
 /// name of their own.
-fn leave_harmless(headers: &mut HeaderMap) {
+pub(crate) fn leave_harmless(headers: &mut HeaderMap) {
     let harmless = HARMLESS.iter().filter_map(|name| headers.get(name).map(|value| (name, value.clone())));
     *headers = harmless.map(|(name, value)| (name.clone(), value)).collect();
 }

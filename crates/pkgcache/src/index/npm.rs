@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, USER_AGENT};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use storekit::Level;
 
 use crate::cache::Cache;
+use crate::ecosystem::base::Base;
 use crate::ecosystem::npm::{self, Variant};
 use crate::ecosystem::{Asked, Class};
 use crate::index::document::{self, Document};
@@ -15,6 +16,11 @@ use crate::index::ruled::{Known, Plan, base, beside, names, pinned, ruled, vouch
 use crate::proxy::lookup::Lookup;
 
 pub(super) async fn plan(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
+    if asked.class == Class::Index
+        && let (Some(name), Some(version)) = (&asked.package.name, &asked.package.version)
+    {
+        return one_version(cache, lookup, name, version).await;
+    }
     match asked.class {
         Class::Index if lookup.target.mount.is_some() && asked.package.name.is_some() => {
             packument(cache, lookup, asked).await
@@ -48,12 +54,9 @@ async fn packument(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
     let path = format!("/{}", name.replace('/', "%2F"));
     let accept: Vec<_> = lookup.headers.get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok()).collect();
     let variant = npm::wanted(&accept.join(","));
-    let (Some(asking), Some(mut base)) = (for_document(&lookup, &path), base(&lookup)) else {
+    let (Some(asking), Some(base)) = (for_document(&lookup, &path), base_of(&lookup)) else {
         return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
     };
-    let agent = lookup.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // Other clients that speak like npm take the URL as it is.
-    base.keeps_links = lookup.target.keep_links && agent.starts_with("npm/");
     let content_type = match variant {
         Variant::Full => "application/json",
         Variant::Abbreviated => "application/vnd.npm.install-v1+json",
@@ -70,6 +73,43 @@ async fn packument(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {
         }
     };
     document::good(cache, &asking, page).await.map_or_else(|refused| refused, |(_, page)| page)
+}
+
+/// The document of one version: like a packument, but for the name of its version, which a tag does
+/// not say.
+async fn one_version(cache: &Arc<Cache>, lookup: Lookup, name: &str, version: &str) -> Plan {
+    let (name, asked) = (name.to_owned(), version.to_owned());
+    let check = {
+        let (name, asked) = (name.clone(), asked.clone());
+        move |read: &mut dyn std::io::Read| npm::check_version(&name, &asked, read)
+    };
+    let Some(base) = base_of(&lookup) else {
+        let check = move |_: &Uri, _: &str, read: &mut dyn std::io::Read| check(read).map(|_| ());
+        return named::as_it_is_if(cache, negotiated(lookup), check).await;
+    };
+    let Some(asking) = for_document(&lookup, &npm::version_path(&name, &asked)) else {
+        return Plan::refused(StatusCode::BAD_REQUEST, "the path is not valid here");
+    };
+    let salt = format!("{} {base:?}", asking.target.url);
+    let page = |document: Document| {
+        let (lookup, salt, check, name, base) = (&lookup, &salt, check.clone(), name.clone(), base.clone());
+        async move {
+            let version = document::read(&document, check).await?;
+            let write = move |read: &mut dyn std::io::Read, out: &mut dyn std::io::Write| {
+                npm::render_version(&name, &version, read, &base, out)
+            };
+            document::render(cache, lookup, &document, salt, "application/json", write).await
+        }
+    };
+    document::good(cache, &asking, page).await.map_or_else(|refused| refused, |(_, page)| page)
+}
+
+/// The addresses on both sides of the mount. Other clients that speak like npm take the URL of a
+/// tarball as it is.
+fn base_of(lookup: &Lookup) -> Option<Base> {
+    let agent = lookup.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let keeps_links = lookup.target.keep_links && agent.starts_with("npm/");
+    base(lookup).map(|base| Base { keeps_links, ..base })
 }
 
 async fn tarball(cache: &Arc<Cache>, lookup: Lookup, asked: &Asked) -> Plan {

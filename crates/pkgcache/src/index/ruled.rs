@@ -11,6 +11,7 @@ use crate::ecosystem::base::Base;
 use crate::ecosystem::ruling::{Expected, Freshness, Ruling};
 use crate::ecosystem::table::{Said, fetchable};
 use crate::ecosystem::{Asked, Class, Ecosystem};
+use crate::fetch::redirect::leave_harmless;
 use crate::observe::meter;
 use crate::proxy::lookup::Lookup;
 use crate::response::body::Body;
@@ -132,8 +133,8 @@ pub(super) fn vouched(mut lookup: Lookup, said: Said, level: Level) -> Plan {
             return Plan::refused(StatusCode::BAD_GATEWAY, text);
         };
         if !crate::rules::invalidate::is_same_origin(&url, &lookup.target.url) {
-            // Credentials stay with the server that they are for.
-            lookup.headers.remove(http::header::AUTHORIZATION);
+            // Credentials stay with the server that they are for, by whatever name they go.
+            leave_harmless(&mut lookup.headers);
         }
         // A private network is open to the host that was mounted, not to whatever it names.
         let same_host = url.host() == lookup.target.upstream.host();

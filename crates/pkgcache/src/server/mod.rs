@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::cache::{self, Cache};
 use crate::config::Config;
-use crate::config::target::{NoTarget, registry_path, target};
+use crate::config::target::{NoTarget, may_reach, registry_path, target};
 use crate::ecosystem::ruling::Ruling;
 use crate::ecosystem::{Ecosystem, Package};
 use crate::error::{Error, Result};
@@ -435,7 +435,9 @@ impl Client {
         request: Request<Incoming>,
     ) -> (Response<Body>, meter::Result) {
         let is_registry = registry_path(&config, request.uri()).is_some();
-        let here = is_registry.then(|| index::here(&config, request.headers()));
+        // What a client reaches by itself, through the forward door, speaks for itself.
+        let is_met_here = is_registry && !may_reach(&config, request.uri());
+        let here = is_met_here.then(|| index::here(&config, request.headers()));
         let ranges = login::ranges(&config, request.method(), request.uri(), request.headers());
         let (mut response, result) = self.proxy(Arc::clone(&config), request).await;
         if let Some(here) = here.filter(|_| response.status() == StatusCode::UNAUTHORIZED) {
@@ -548,9 +550,10 @@ impl Client {
             }
         }
         self.note_lookup(&lookup, true);
+        let may_push = may_reach(&lookup.config, &parts.uri);
         let handled = match lookup.method {
             _ if reads => lookup.handle(&self.cache).await,
-            _ if lookup.target.kind == Ecosystem::Oci && !reads => {
+            _ if lookup.target.kind == Ecosystem::Oci && !may_push => {
                 return self.refuse(
                     405,
                     "registries are mirrored here for pulls alone: push to the registry itself",

@@ -59,6 +59,17 @@ fn what_is_not_what_was_announced_is_cut_before_its_last_byte_and_forgotten() {
         assert!(!cut.whole && cut.body.len() < body.len(), "{} bytes came", cut.body.len());
         assert!(entries(&proxy).is_empty() && proxy.packages().blobs().list().unwrap().is_empty());
         assert!(proxy.get("/metrics").text().contains("pkgcache_mismatches_total 1\n"));
+        let (announced, found) = (Digest::of(b"something else"), Digest::of(body.as_bytes()));
+        let url = format!("{}/v2/tool/blobs/{announced}", origin.url());
+        let log = |times: usize| {
+            let line = format!("`{url}` was announced as `{announced}` and came as `{found}`");
+            until(format_args!("{times} lines: {line}"), || proxy.said().matches(&line).count() == times);
+        };
+        log(1);
+        // The next client asks again, and is told again.
+        assert!(!get(&proxy, b"something else").whole);
+        assert_eq!(origin.seen().len(), 2);
+        log(2);
     }
 }
 

@@ -1,9 +1,11 @@
 //! For how long each class is handed on without a question, and which setting says so.
 
+use jiff::{SignedDuration, Timestamp};
+use larder_tests::http::Site;
 use larder_tests::until;
 use storekit::Digest;
 
-use crate::support::{Origin, Proxy};
+use crate::support::{Cached, Origin, Proxy};
 
 /// An upstream that answers everything.
 fn upstream() -> Origin {
@@ -94,4 +96,52 @@ fn why_names_the_setting_that_decided() {
     says(MOUNT, "/a/other", "unknown", "as long as HTTP's rules say");
     let (hash, address) = (Digest::of(b"x").hex(), "/a/dists/x/main/binary-all/by-hash/SHA256/");
     says(MOUNT, &format!("{address}{hash}"), "self-certifying", "for ever: it cannot change");
+}
+
+/// Lets all that is stored be so much older.
+fn age(proxy: &Proxy, by: SignedDuration) {
+    let packages = proxy.packages();
+    let mut entries = Vec::new();
+    let mut note = |found: storekit::FoundPackage| {
+        entries.push(found.entry.unwrap());
+        Ok::<_, storekit::Error>(())
+    };
+    packages.each(&mut note).unwrap();
+    for mut entry in entries {
+        for response in &mut entry.responses {
+            response.headers.retain(|(name, _)| name != "date");
+            (response.requested, response.received) = (Timestamp::now() - by, Timestamp::now() - by);
+        }
+        packages.put(&entry, &[]).unwrap();
+    }
+}
+
+/// What stands in for an upstream that fails does so for 7 days beyond its time, or what is set.
+#[test]
+fn a_stored_copy_stands_in_for_seven_days_unless_something_else_is_set() {
+    for (set, days) in [("", 7), ("stale-window = \"2d\"\n", 2)] {
+        let site = Site::new();
+        let release =
+            "Suite: x\nSHA256:\n e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 0 a\n";
+        site.put("/dists/x/Release", release);
+        let settings = format!(
+            "[pkgcache]\n{set}[pkgcache.upstream]\na = {{ url = \"{}\", kind = \"apt\" }}\n",
+            site.url()
+        );
+        let mut proxy = Proxy::set(&settings, &[]);
+        proxy.get("/a/dists/x/Release").is(200, "stored", release);
+        proxy.kept(1);
+        site.unplug();
+        // An index has a minute of its own before that.
+        for (minutes, stands) in [(-1, true), (2, false)] {
+            age(&proxy, SignedDuration::from_mins(days * 24 * 60 + minutes));
+            proxy = proxy.again(&[]);
+            let answer = proxy.get("/a/dists/x/Release");
+            if stands {
+                answer.is(200, "upstream-failed", release);
+            } else {
+                assert!(matches!(answer.status, 502 | 504), "{answer:?}");
+            }
+        }
+    }
 }

@@ -5,6 +5,7 @@ mod packument;
 mod render;
 #[cfg(test)]
 mod tests;
+mod version;
 mod vouch;
 
 use std::io::{BufWriter, Read, Write};
@@ -15,6 +16,7 @@ use crate::ecosystem::base::Base;
 use crate::ecosystem::table::TableBuilder;
 use crate::ecosystem::{Asked, BadIndex, Class, Package, accept, json};
 use names::Name;
+pub(crate) use version::{check_version, render_version, version_path};
 
 /// The variant of a packument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +27,8 @@ pub(crate) enum Variant {
     Abbreviated,
 }
 
-/// Mounted paths: `/NAME`, `/@SCOPE%2fNAME`, `/@SCOPE/NAME` (a packument: an index), the tarballs
+/// Mounted paths: `/NAME`, `/@SCOPE%2fNAME`, `/@SCOPE/NAME` (a packument: an index), each
+/// with a version or a tag behind it (what it has of that one: an index, too), the tarballs
 /// `/NAME/-/FILE.tgz` (`index` is the packument's path, `entry` the tarball's canonical path
 /// without its first `/`), `/-/npm/v1/attestations/…` and keys (indexes), the rest of `/-/…` an
 /// interface.
@@ -46,6 +49,10 @@ pub(crate) fn ask(path: &str, query: Option<&str>) -> Asked {
     if let Some(name) = Name::parse(path) {
         let package = Package { name: Some(name.as_str().to_owned()), ..Package::default() };
         return Asked { package, ..Asked::of(Class::Index) };
+    }
+    if let Some((name, version)) = version::parse(path) {
+        let (name, version) = (Some(name.as_str().to_owned()), Some(version.to_owned()));
+        return Asked { package: Package { name, version, architecture: None }, ..Asked::of(Class::Index) };
     }
     tarball(path).unwrap_or_default()
 }

@@ -91,10 +91,10 @@ pub(super) fn link(path: &Path, value: Value<'_>) -> Result<Option<Link>, BadInd
     Ok(Some(Link { url: url.to_owned(), uri }))
 }
 
-fn not(path: &Path, what: &str) -> BadIndex {
+pub(super) fn not(path: &Path, what: &str) -> BadIndex {
     malformed(&format!("`{path}` is not {what}"))
 }
 
-fn malformed(why: &str) -> BadIndex {
+pub(super) fn malformed(why: &str) -> BadIndex {
     BadIndex::Malformed(why.to_owned())
 }

@@ -40,7 +40,7 @@ const KEPT_OF_VERSION: [&str; 21] = [
 ];
 /// Scripts that run when a package is installed.
 const INSTALLS: [&str; 3] = ["preinstall", "install", "postinstall"];
-const ATTESTATIONS: &str = "/-/npm/v1/attestations/";
+pub(super) const ATTESTATIONS: &str = "/-/npm/v1/attestations/";
 
 /// Writes a packument.
 pub(super) struct Render<'r> {
