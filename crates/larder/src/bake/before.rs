@@ -79,8 +79,8 @@ impl<'b> Before<'b> {
         needed.map(|base| (base.image.clone(), known(base).unwrap_or_else(|| UNKNOWN.to_owned()))).collect()
     }
 
-    /// One of these that the key does not know, for it was not saved: nothing may be saved, or looked
-    /// for, under such a key.
+    /// One of these that the key does not know, for it was not saved: nothing may be saved, or
+    /// looked for, under such a key.
     pub(super) fn unknown(&self, needs: &[String]) -> Option<&'b String> {
         let mut needed = self.below().filter(|base| needs.contains(&base.image));
         needed.find(|base| known(base).is_none()).map(|base| &base.image)

@@ -18,7 +18,7 @@ use super::pieces::PlannedDisk;
 use super::stock::turn;
 use super::stock::{Found, from, judged};
 use crate::config::disk::Disk;
-use crate::disk::glob;
+use crate::disk::{WORK, glob};
 use crate::engine::Engine;
 use crate::outputs::OutputError;
 use crate::outputs::place::{Owner, put};
@@ -30,9 +30,6 @@ use crate::process::runner::{RunError, Verbosity};
 use crate::report::changes::{Changes, Sought, changes_since};
 use crate::report::{Baked, State};
 use crate::schedule::Seat;
-
-/// Folders in which a disk is made begin so; one that is not locked was left by a killed bake.
-pub(super) const WORK: &str = ".larder-disk-";
 
 /// The bake of one disk, while it runs.
 struct DiskBake<'a> {

@@ -14,11 +14,10 @@ use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use globset::Glob;
 use serde::Deserialize;
 
-use super::disks::WORK;
 use crate::config::Project;
 use crate::config::disk::Disk;
 use crate::config::image::Image;
-use crate::disk::glob;
+use crate::disk::{WORK, glob};
 use crate::outputs::{Output, lines};
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;

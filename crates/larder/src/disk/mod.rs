@@ -2,3 +2,6 @@
 //! images.
 
 pub mod glob;
+
+/// Folders in which a disk is made begin so; one that is not locked was left by a killed bake.
+pub(crate) const WORK: &str = ".larder-disk-";
