@@ -82,6 +82,10 @@ fn head_says_what_get_would() {
         };
         let cold = world.ask("HEAD", &path, fields);
         let get = world.ask("GET", &path, fields);
+        // A file's entry is written a moment after its last byte.
+        if fields.is_empty() {
+            world.entries_of(get.body.len());
+        }
         let warm = world.ask("HEAD", &path, fields);
         assert_eq!(get.status, 200, "{path}: {get:?}");
         assert_eq!(get.header("content-length"), Some(get.body.len().to_string().as_str()), "{path}");

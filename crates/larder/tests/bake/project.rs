@@ -53,6 +53,11 @@ impl Project {
             let key = blake3::hash(word.as_bytes()).to_hex();
             fs::write(root.join(format!("key-of-{word}")), format!("{key}\n")).expect("a file");
         }
+        // What is in them only the stand-ins say.
+        let named = toml.split("dockerfile = \"").skip(1).filter_map(|rest| rest.split('"').next());
+        for file in named.chain(["Dockerfile"]) {
+            fs::write(root.join(file), "").expect("a file");
+        }
         fs::write(root.join("larder.toml"), toml).expect("a file");
         let options = Options { json: true, ..Options::default() };
         let project = Self { _dir: dir, root, options };
