@@ -301,7 +301,9 @@ impl Invocation<'_> {
             Place::Store(_) | Place::Registry(_) => Account::default(),
         };
         let timeout = args.timeout.map(|age| age.0);
-        Ok(Config { registries: self.registries(registry), timeout, account })
+        let read_only = self.settings.environment().get("LARDER_READ_ONLY");
+        let left_alone = read_only.is_some_and(|value| !matches!(value, "0" | "false"));
+        Ok(Config { registries: self.registries(registry), timeout, left_alone, account })
     }
 }
 

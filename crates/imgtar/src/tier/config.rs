@@ -17,6 +17,8 @@ pub struct Config {
     pub registries: Registries,
     /// How long a place may be silent, if not as long as [`Patience::default`] says.
     pub timeout: Option<Duration>,
+    /// Whether a folder in which something damaged is found is left as it is.
+    pub left_alone: bool,
     /// Whom buckets take it for.
     pub account: Account,
 }

@@ -2,7 +2,7 @@
 
 use storekit::Key;
 
-use crate::error::Result;
+use crate::error::{Error, Result, tier};
 use crate::parallel;
 use crate::registry::Purpose;
 use crate::tier::config::Config;
@@ -10,11 +10,19 @@ use crate::tier::kind::Found;
 use crate::tier::open::open;
 use crate::tier::place::Place;
 
-/// Asks whether entries stand under these keys, one question for each. `None` where one does not.
+/// Asks whether entries stand under these keys, one question for each. `None` where one does not;
+/// of a folder also where a part of it is missing or damaged, as far as that shows: another place
+/// may have it, and the next push mends this one.
 ///
 /// # Errors
 /// A place that does not answer, or says no.
 pub fn has(config: &Config, place: &Place, keys: &[Key]) -> Result<Vec<Option<Found>>> {
     let tier = open(config, place, Purpose::Pull)?;
-    parallel::map_with(config.registries.parallel, keys, |key| tier.has(key))
+    let is_folder = matches!(place, Place::Store(_));
+    parallel::map_with(config.registries.parallel, keys, |key| match tier.has(key) {
+        Err(Error::Tier(tier::Error::Untrue { .. } | tier::Error::Incomplete { .. })) if is_folder => {
+            Ok(None)
+        }
+        found => found,
+    })
 }

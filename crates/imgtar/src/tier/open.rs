@@ -16,7 +16,7 @@ use crate::tier::store::StoreTier;
 /// A folder that is not a store; a registry on this machine that does not answer.
 pub(crate) fn open(config: &Config, place: &Place, purpose: Purpose) -> Result<Box<dyn Tier>> {
     Ok(match place {
-        Place::Store(folder) => Box::new(StoreTier::open(folder, config.timeout)?),
+        Place::Store(folder) => Box::new(StoreTier::open(folder, config)?),
         Place::S3(address) => Box::new(S3Tier { bucket: Bucket::open(config, address)? }),
         Place::Registry(repository) => Box::new(RegistryTier::open(&config.network(), repository, purpose)?),
     })

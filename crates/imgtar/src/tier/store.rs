@@ -12,6 +12,7 @@ use crate::format::oci::DOCUMENT_CAP;
 use crate::image::Stored;
 use crate::image::fetch::{Document, Source};
 use crate::progress::Progress;
+use crate::tier::config::Config;
 use crate::tier::kind::{Found, Tier, Told};
 
 const CHUNK: usize = 256 << 10;
@@ -25,9 +26,9 @@ pub(crate) struct StoreTier {
 impl StoreTier {
     /// A folder that is not there, or holds nothing yet, is an empty store. Locks are waited for as
     /// long as this.
-    pub(crate) fn open(folder: &Utf8Path, timeout: Option<Duration>) -> Result<Self> {
-        // It may be other people's, and not for this run to write to.
-        let store = patient(Store::open_or_empty(folder)?, timeout).left_alone();
+    pub(crate) fn open(folder: &Utf8Path, config: &Config) -> Result<Self> {
+        let store = patient(Store::open_or_empty(folder)?, config.timeout);
+        let store = if config.left_alone { store.left_alone() } else { store };
         Ok(Self { images: store.images(), place: format!("store:{folder}") })
     }
 }
@@ -41,13 +42,9 @@ pub(crate) fn patient(store: Store, timeout: Option<Duration>) -> Store {
 }
 
 impl Tier for StoreTier {
-    /// Looks at documents and sizes, which is cheap here. What is damaged or missing of an image is
-    /// as if all of it were: so another place is asked, and the next push mends this one.
+    /// Looks at documents and sizes, which is cheap here.
     fn has(&self, key: &Key) -> Result<Option<Found>> {
-        let stored = match Stored::open(&self.images, key) {
-            Err(error) if is_damage(&error) => None,
-            stored => stored?,
-        };
+        let stored = Stored::open(&self.images, key).map_err(|error| foreign(error, &self.place))?;
         Ok(stored.map(|stored| Found { digest: Some(stored.entry.descriptor.digest) }))
     }
 
@@ -162,17 +159,14 @@ impl Source for FromStore {
     }
 }
 
-fn is_damage(error: &Error) -> bool {
-    match error {
+/// An error of a store that is a place. Damage there is not damage here.
+pub(crate) fn foreign(error: Error, place: &str) -> Error {
+    let is_damage = match &error {
         Error::Store(error) => error.is_corrupt(),
         Error::Corrupt { .. } => true,
         _ => false,
-    }
-}
-
-/// An error of a store that is a place. Damage there is not damage here.
-pub(crate) fn foreign(error: Error, place: &str) -> Error {
-    if !is_damage(&error) {
+    };
+    if !is_damage {
         return error;
     }
     tier::Error::Untrue { place: place.to_owned(), reason: error.to_string() }.into()

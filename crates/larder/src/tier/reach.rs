@@ -276,6 +276,11 @@ impl<'a> Tiers<'a> {
         Ok(reached.leave_out(State::Unwritable, said))
     }
 
+    fn open_to_write_at(&self, tier: &Tier) -> bool {
+        let mut written = self.write.iter().filter_map(|at| self.all.get(*at));
+        written.any(|reached| reached.tier.name == tier.name)
+    }
+
     /// An `imgtar` command about a key in the tier.
     fn imgtar(&self, job: &str, key: &str, tier: &Tier) -> Cmd {
         self.about(job, &[key], tier)
@@ -284,6 +289,9 @@ impl<'a> Tiers<'a> {
     /// An `imgtar` command about the tier.
     pub(super) fn about(&self, job: &str, words: &[&str], tier: &Tier) -> Cmd {
         let cmd = self.tools.imgtar(job).args(words.iter().copied()).arg("-q");
+        // Nothing is moved aside, even if damaged, in a place that this run does not write to.
+        let is_written = self.open_to_write_at(tier);
+        let cmd = if is_written { cmd } else { cmd.env("LARDER_READ_ONLY", "1") };
         on(
             tier,
             match &self.store {

@@ -22,12 +22,29 @@ fn a_damaged_blob_there_is_refused_and_mended_by_a_push() {
 }
 
 #[test]
+fn a_damaged_blob_there_stays_where_nothing_is_written() {
+    let (session, other, scene) = (Session::new(), Session::new(), Scene::store());
+    saved(&session);
+    scene.run(&session, "push k").ok();
+    let before = blob_files(&scene.files);
+    for blob in &before {
+        flip(blob);
+    }
+    for job in ["has k", "pull k", "ls", "info k"] {
+        let mut command = scene.command(&other, job);
+        command.env("LARDER_READ_ONLY", "1").output().unwrap();
+    }
+    assert_eq!(blob_files(&scene.files), before);
+}
+
+#[test]
 fn a_missing_blob_there_is_refused_and_brought_by_a_push() {
     let (session, other, scene) = (Session::new(), Session::new(), Scene::store());
     saved(&session);
     scene.run(&session, "push k").ok();
     std::fs::remove_file(&blob_files(&scene.files)[0]).unwrap();
-    scene.run(&other, "has k").ends(2);
+    // As if none of it were there: another place is asked, and the next push brings it.
+    scene.run(&other, "has k").ends(1);
     scene.run(&other, "pull k").ends(2).says("a part of the image under `k`");
     other.run("has k").ends(1);
     scene.run(&session, "push k").ok();
