@@ -86,7 +86,7 @@ impl Baker<'_> {
     ) -> Result<(), RunError> {
         let Some(supply) = &self.supply else { return Ok(()) };
         for at in supply.tiers.read() {
-            let noted = supply.noted(*at)?;
+            let noted = supply.tiers.noted(*at)?;
             let is_meant = |one: &&Noted| one.key != key && sought.is_of(&one.origin, &one.names);
             let saves: Vec<_> = noted.iter().filter(is_meant).collect();
             let origins: Vec<_> = saves.iter().map(|one| &one.origin).collect();
@@ -95,7 +95,7 @@ impl Baker<'_> {
             saves.sort_by_key(|(kin, one)| (*kin, Reverse(one.saved)));
             let end = Instant::now() + supply.tiers.limit(*at);
             for (kin, one) in saves.into_iter().take(FETCHED) {
-                let Some(manifest) = supply.inputs(*at, &one.key)? else { continue };
+                let Some(manifest) = supply.tiers.inputs(*at, &one.key)? else { continue };
                 let tier = Some(supply.tiers.name(*at).to_owned());
                 nearest.offer(kin, Earlier { key: one.key.clone(), manifest, tier });
                 if Instant::now() >= end {

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use storekit::{Origin, Remark};
 
 use super::reach::{State, Tiers, Trouble};
-use super::supply::Supply;
 use crate::process::runner::RunError;
 
 /// What is noted with an image in a tier. Nothing of it is known to be true.
@@ -44,82 +43,57 @@ struct Line {
 pub(super) type Known = Option<Arc<[Noted]>>;
 
 impl Tiers<'_> {
-    /// What is noted with the images of the tier, which is asked once in a run; nothing where it
-    /// does not tell. The reason goes to the one who finds out.
+    /// What is noted with the images of the tier, which is asked once in a run; nothing, and a
+    /// warning, where it does not tell.
     ///
     /// # Errors
     /// Only where a signal came.
-    pub(crate) fn noted(&self, at: usize) -> Result<(Arc<[Noted]>, Option<Trouble>), RunError> {
+    pub(crate) fn noted(&self, at: usize) -> Result<Arc<[Noted]>, RunError> {
         let none = || Arc::from(Vec::new());
-        let Some(reached) = self.all.get(at) else { return Ok((none(), None)) };
+        let Some(reached) = self.all.get(at) else { return Ok(none()) };
         // Others wait for the answer.
         let mut known = reached.noted.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(noted) = &*known {
-            return Ok((Arc::clone(noted), None));
+            return Ok(Arc::clone(noted));
         }
         if reached.state() == State::Down {
-            return Ok((none(), None));
+            return Ok(none());
         }
         let cmd = self.about("ls", &["--brief", "--json"], reached.tier).within(Some(reached.limit()));
         let (code, listed, said) = self.run(&cmd)?;
         let is_told = code == Some(0);
         let noted: Arc<[Noted]> = if is_told { read(&listed).into() } else { none() };
         *known = Some(Arc::clone(&noted));
-        Ok((noted, (!is_told).then(|| self.unsearched(at, said))))
-    }
-
-    /// The inputs of an image in the tier, where they are noted. After a trouble the tier is not
-    /// searched any more.
-    ///
-    /// # Errors
-    /// Only where a signal came.
-    pub(crate) fn inputs(
-        &self,
-        at: usize,
-        key: &str,
-    ) -> Result<(Option<Vec<u8>>, Option<Trouble>), RunError> {
-        let Some(reached) = self.all.get(at) else { return Ok((None, None)) };
-        let cmd = self.about("info", &[key, "--inputs"], reached.tier).within(Some(reached.limit()));
-        let (code, inputs, said) = self.run(&cmd)?;
-        match code {
-            Some(0) => Ok((Some(inputs), None)),
-            // Gone meanwhile, without inputs, or damaged.
-            Some(1 | 3) => Ok((None, None)),
-            _ => {
-                *reached.noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::from(Vec::new()));
-                Ok((None, Some(self.unsearched(at, said))))
-            }
-        }
-    }
-
-    fn unsearched(&self, at: usize, said: Vec<u8>) -> Trouble {
-        Trouble { message: format!("the tier `{}` is not searched for earlier saves", self.name(at)), said }
-    }
-}
-
-impl Supply<'_> {
-    /// As [`Tiers::noted`], with a warning where it does not tell.
-    ///
-    /// # Errors
-    /// Only where a signal came.
-    pub(crate) fn noted(&self, at: usize) -> Result<Arc<[Noted]>, RunError> {
-        let (noted, trouble) = self.tiers.noted(at)?;
-        if let Some(trouble) = trouble {
-            trouble.tell(self.runner);
+        if !is_told {
+            self.tell_unsearched(at, said);
         }
         Ok(noted)
     }
 
-    /// As [`Tiers::inputs`], with a warning where it does not tell.
+    /// The inputs of an image in the tier, where they are noted. After a trouble, which is a
+    /// warning, the tier is not searched any more.
     ///
     /// # Errors
     /// Only where a signal came.
     pub(crate) fn inputs(&self, at: usize, key: &str) -> Result<Option<Vec<u8>>, RunError> {
-        let (inputs, trouble) = self.tiers.inputs(at, key)?;
-        if let Some(trouble) = trouble {
-            trouble.tell(self.runner);
+        let Some(reached) = self.all.get(at) else { return Ok(None) };
+        let cmd = self.about("info", &[key, "--inputs"], reached.tier).within(Some(reached.limit()));
+        let (code, inputs, said) = self.run(&cmd)?;
+        match code {
+            Some(0) => return Ok(Some(inputs)),
+            // Gone meanwhile, without inputs, or damaged.
+            Some(1 | 3) => {}
+            _ => {
+                *reached.noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::from(Vec::new()));
+                self.tell_unsearched(at, said);
+            }
         }
-        Ok(inputs)
+        Ok(None)
+    }
+
+    fn tell_unsearched(&self, at: usize, said: Vec<u8>) {
+        let message = format!("the tier `{}` is not searched for earlier saves", self.name(at));
+        Trouble { message, said }.tell(self.runner);
     }
 }
 

@@ -20,7 +20,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// The tiers of one run.
 pub(crate) struct Tiers<'a> {
     tools: &'a Tools,
-    runner: &'a Runner,
+    pub(super) runner: &'a Runner,
     store: Option<Utf8PathBuf>,
     pub(super) all: Vec<Reached<'a>>,
     read: Vec<usize>,

@@ -23,7 +23,7 @@ use crate::process::tools::Tools;
 use crate::report::changes::{Changes, Earlier, changes_since};
 use crate::report::{Baked, State};
 use crate::repository::{Kin, Repository};
-use crate::tier::{Noted, Tiers};
+use crate::tier::Tiers;
 
 /// Why nothing can be told.
 #[derive(Debug, Error, Diagnostic)]
@@ -67,7 +67,6 @@ struct Told<'a> {
 struct Places<'a> {
     store: Option<Store>,
     tiers: Tiers<'a>,
-    runner: &'a Runner,
 }
 
 /// Tells of the images of that name in larder.toml, else of what is stored under it, in this
@@ -91,7 +90,6 @@ pub fn why(
     let places = Places {
         store: options.store.as_deref().and_then(|store| Store::open(store).ok()),
         tiers: Tiers::new(&options.route, tools, runner, options.store_flag.as_deref()),
-        runner,
     };
     let outcome = match project.filter(is_ours) {
         Some(project) => of_project(project, &options, &places, (tools, runner), out)?,
@@ -109,7 +107,7 @@ impl Places<'_> {
         }
         let is_meant = |at: &&usize| Some(self.tiers.name(**at)) == tier;
         let Some(at) = self.tiers.read().iter().find(is_meant) else { return Ok(None) };
-        let noted = self.noted(*at)?;
+        let noted = self.tiers.noted(*at)?;
         Ok(noted.iter().find(|one| one.key == key).map(|one| Record::noted(one, self.tiers.name(*at))))
     }
 
@@ -123,7 +121,7 @@ impl Places<'_> {
         }
         for at in self.tiers.read() {
             let tier = self.tiers.name(*at);
-            match named(&self.noted(*at)?, name).as_slice() {
+            match named(&self.tiers.noted(*at)?, name).as_slice() {
                 [] => {}
                 [one] => return Ok(Some(Record::noted(one, tier))),
                 several => {
@@ -136,25 +134,13 @@ impl Places<'_> {
         Ok(None)
     }
 
-    fn noted(&self, at: usize) -> Result<std::sync::Arc<[Noted]>, RunError> {
-        let (noted, trouble) = self.tiers.noted(at)?;
-        if let Some(trouble) = trouble {
-            trouble.tell(self.runner);
-        }
-        Ok(noted)
-    }
-
     /// The inputs of a stored image.
     fn inputs(&self, record: &Record) -> Result<Option<Vec<u8>>, RunError> {
         let Some(tier) = &record.tier else { return Ok(self.stored_inputs(&record.key)) };
         let Some(at) = self.tiers.read().iter().find(|at| self.tiers.name(**at) == tier) else {
             return Ok(None);
         };
-        let (inputs, trouble) = self.tiers.inputs(*at, &record.key)?;
-        if let Some(trouble) = trouble {
-            trouble.tell(self.runner);
-        }
-        Ok(inputs)
+        self.tiers.inputs(*at, &record.key)
     }
 
     fn stored_inputs(&self, key: &str) -> Option<Vec<u8>> {

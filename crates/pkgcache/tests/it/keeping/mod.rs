@@ -1,0 +1,6 @@
+//! What is stored, how long, and what becomes of it.
+
+mod caching;
+mod crash;
+mod lifetimes;
+mod storage;

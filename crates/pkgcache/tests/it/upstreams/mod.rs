@@ -1,0 +1,9 @@
+//! What upstreams do: delay, break off, fail, lie.
+
+mod breaker;
+mod meeting;
+mod parents;
+mod patience;
+mod safety;
+mod streaming;
+mod tls;

@@ -1,0 +1,6 @@
+//! What the program prints, and what its commands do.
+
+mod commands;
+mod listing;
+mod records;
+mod running;

@@ -1,0 +1,7 @@
+//! What is made of what: order, levels, outputs.
+
+mod disks;
+mod levels;
+mod outputs;
+mod platforms;
+mod side_by_side;
