@@ -294,6 +294,10 @@ fn a_redirect_leads_back_to_the_mount_by_head_too() {
         assert_eq!(head.status, status, "{to}: {head:?}");
         let get = proxy.get(path);
         assert_eq!(said(&head), said(&get), "{to}");
+        if status == 200 {
+            // Its entry is written a moment after its last byte; before that, nothing can be removed.
+            proxy.kept(1);
+        }
         proxy.command(&["rm", "--ecosystem", "npm"]);
         site.heal();
     }
