@@ -20,6 +20,15 @@ pub(super) struct Before<'b> {
     feeds: Vec<&'b Baked>,
 }
 
+/// Why what is stored under a key is not taken, whatever it is.
+pub(super) struct Against {
+    pub(super) reason: String,
+    /// Those whose rebuild is the reason.
+    pub(super) chain: Vec<String>,
+    /// Whether what is stored is of an earlier one, and is to be saved over.
+    pub(super) replace: bool,
+}
+
 impl<'b> Before<'b> {
     /// One may be among both.
     pub(super) fn new(below: Vec<&'b Baked>, feeds: Vec<&'b Baked>) -> Self {
@@ -59,9 +68,19 @@ impl<'b> Before<'b> {
         self.below().find(|base| matches!(base.state, State::Built | State::Stale))
     }
 
+    /// What there is against taking what is stored under the key, of one that needs those.
+    pub(super) fn against(&self, store: Option<&Utf8Path>, key: &str, needs: &[String]) -> Option<Against> {
+        if let Some(base) = self.outlived(store, key) {
+            return Some(Against { reason: rebuilt(base), chain: chain(base), replace: true });
+        }
+        let unsaved = || Some(not_saved(self.unknown(needs)?));
+        let reason = self.stale_feed().or_else(unsaved)?;
+        Some(Against { reason, chain: Vec::new(), replace: false })
+    }
+
     /// One that was saved after what is stored under the key: what is stored is made from the one
     /// before.
-    pub(super) fn outlived(&self, store: Option<&Utf8Path>, key: &str) -> Option<&'b Baked> {
+    fn outlived(&self, store: Option<&Utf8Path>, key: &str) -> Option<&'b Baked> {
         let store = Store::open(store?).ok()?;
         let saved = |key: &str| Some(store.images().peek(&key.parse().ok()?).ok()??.entry.saved);
         let own = saved(key)?;
@@ -97,6 +116,11 @@ impl<'b> Before<'b> {
     pub(super) fn wave(&self) -> usize {
         1 + self.all().map(|base| base.wave).max().unwrap_or_default()
     }
+}
+
+/// What is told of the first that a key does not know.
+pub(super) fn not_saved(need: &str) -> String {
+    format!("`{need}`, which it needs, was not saved")
 }
 
 /// The key by which an image or a disk is known to those above it: that of what there is of it now.

@@ -10,7 +10,7 @@ use miette::Diagnostic;
 use tempfile::TempDir;
 
 use super::baker::Baker;
-use super::before::{Before, chain, rebuilt, why};
+use super::before::{Before, chain, not_saved, rebuilt, why};
 use super::flow::with_causes;
 use super::inputs::digest;
 use super::inspect::{Inspected, inspect};
@@ -173,13 +173,11 @@ impl DiskBake<'_> {
             self.reason = Some("asked for with `--rebuild`".to_owned());
         } else if !self.cached() {
             self.reason = Some("the image cache is off".to_owned());
-        } else if let Some(base) = self.before.outlived(self.baker.options.store.as_deref(), key) {
-            (self.reason, self.chain) = (Some(rebuilt(base)), chain(base));
-            self.replace = true;
-        } else if let Some(reason) = self.before.stale_feed() {
-            self.reason = Some(reason);
-        } else if let Some(name) = self.before.unknown(&self.disk.needs) {
-            self.reason = Some(format!("`{name}`, which it needs, was not saved"));
+        } else if let Some(against) =
+            self.before.against(self.baker.options.store.as_deref(), key, &self.disk.needs)
+        {
+            (self.reason, self.chain) = (Some(against.reason), against.chain);
+            self.replace |= against.replace;
         } else {
             return self.look_up(key);
         }
@@ -345,7 +343,7 @@ impl DiskBake<'_> {
     fn unchanged(&mut self, before: &Spec) -> Result<bool, RunError> {
         let doubt = match self.before.unknown(&self.disk.needs) {
             None => self.moved_need()?,
-            Some(name) => Some(format!("`{name}`, which it needs, was not saved")),
+            Some(name) => Some(not_saved(name)),
         };
         if let Some(doubt) = doubt {
             self.warn(format!("not saved: {doubt}"));

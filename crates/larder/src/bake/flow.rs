@@ -224,13 +224,11 @@ impl Bake<'_> {
             self.reason = Some("asked for with `--rebuild`".to_owned());
         } else if !self.cached() {
             self.reason = Some("the image cache is off".to_owned());
-        } else if let Some(base) = self.before.outlived(self.baker.options.store.as_deref(), key) {
-            (self.reason, self.chain) = (Some(rebuilt(base)), chain(base));
-            self.replace = true;
-        } else if let Some(reason) = self.before.stale_feed() {
-            self.reason = Some(reason);
-        } else if let Some(name) = self.before.unknown(&self.image.needs) {
-            self.reason = Some(format!("`{name}`, which it needs, was not saved"));
+        } else if let Some(against) =
+            self.before.against(self.baker.options.store.as_deref(), key, &self.image.needs)
+        {
+            (self.reason, self.chain) = (Some(against.reason), against.chain);
+            self.replace |= against.replace;
         } else {
             return self.look_up(key);
         }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use self::caches::Caches;
+use crate::bake::before::not_saved;
 use crate::bake::builder::{Builder, checks_by_itself, moved_base, wrong_base};
 use crate::bake::flow::Bake;
 use crate::bake::inputs::Inputs;
@@ -301,7 +302,7 @@ impl Bake<'_> {
     /// Whether the key knows all that the image needs.
     fn knows_needs(&mut self) -> bool {
         let unknown = self.before.unknown(&self.image.needs);
-        unknown.map(|name| self.warn(format!("not saved: `{name}`, which it needs, was not saved"))).is_none()
+        unknown.map(|name| self.warn(format!("not saved: {}", not_saved(name)))).is_none()
     }
 
     /// A save that failed is a warning.

@@ -295,7 +295,8 @@ fn a_redirect_leads_back_to_the_mount_by_head_too() {
         let get = proxy.get(path);
         assert_eq!(said(&head), said(&get), "{to}");
         if status == 200 {
-            // Its entry is written a moment after its last byte; before that, nothing can be removed.
+            // Its entry is written a moment after its last byte; before that, nothing can be
+            // removed.
             proxy.kept(1);
         }
         proxy.command(&["rm", "--ecosystem", "npm"]);
