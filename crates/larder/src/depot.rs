@@ -15,7 +15,6 @@ use toolkit::Outcome;
 use crate::bake::{self, BakeError, Options};
 use crate::config::Project;
 use crate::config::tiers::tier::{MACHINE, Tier};
-use crate::engine::Engine;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner, code, how, succeeded};
 use crate::process::temp::Temp;
@@ -248,9 +247,7 @@ impl Desk<'_> {
         if !dry_run {
             self.may_write(name)?;
         }
-        let podman = self.tools.engine(Engine::Podman, "build");
-        let temp =
-            Temp::new(podman.program()).into_diagnostic().wrap_err("cannot make a folder for the list")?;
+        let temp = Temp::new(self.tools).into_diagnostic().wrap_err("cannot make a folder for the list")?;
         let (listing, plan) = (temp.path().join("listing"), temp.path().join("plan"));
         let listed = self.output(name, &self.listing(name, true)?)?;
         put(&listing, &listed)?;

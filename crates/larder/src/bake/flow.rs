@@ -16,6 +16,7 @@ use super::stock::turn;
 use super::stock::{Found, from};
 use crate::config::image::{Ignore, Image, Named};
 use crate::process::command::Cmd;
+use crate::process::held::Held;
 use crate::process::packages::Packages;
 use crate::process::runner::{RunError, Verbosity};
 use crate::report::changes::{Changes, Sought, changes_since};
@@ -55,6 +56,8 @@ pub(super) struct Bake<'a> {
     error: Option<String>,
     /// The engine's ID of what was built.
     pub(super) built_id: Option<String>,
+    /// Its name until it has the right ones.
+    pub(super) held: Option<Held<'a>>,
     /// How many of its files were written into the project.
     pub(super) outputs: Option<usize>,
     /// Whether the store has it and no engine answers.
@@ -98,6 +101,7 @@ impl<'a> Bake<'a> {
             changes: None,
             error: None,
             built_id: None,
+            held: None,
             outputs: None,
             unloaded: false,
             moved: 0,

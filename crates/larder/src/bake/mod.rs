@@ -324,8 +324,7 @@ pub(crate) fn each(
     runner: &Runner,
     mut tell: impl FnMut(&Baked),
 ) -> Result<Vec<(String, Tally)>, BakeError> {
-    let podman = tools.engine(Engine::Podman, "build");
-    let own = Temp::new(podman.program()).map_err(BakeError::Temp)?;
+    let own = Temp::new(tools).map_err(BakeError::Temp)?;
     let temp = own.path();
     runner.say(&format!("mkdir -p {temp}"));
     if options.prove
@@ -348,7 +347,7 @@ pub(crate) fn each(
     let with_podman = images(&pieces).any(|one| one.image.builder() == Engine::Podman);
     // Where podman has them itself: in /tmp the layers of a build may not have room.
     let aside = (with_podman && !options.check && !options.variables.contains_key("TMPDIR"))
-        .then(|| Temp::of_podman(podman.program()));
+        .then(|| Temp::of_podman(tools));
     let aside = aside.transpose().map_err(BakeError::Temp)?;
     let held;
     let runner = if pieces.len() > 1 && options.jobs > 1 {

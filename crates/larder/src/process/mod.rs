@@ -2,10 +2,12 @@
 //!
 //! Knows what a program is called and how it ended, and nothing of images.
 
+pub(crate) mod aside;
 pub mod background;
 pub mod children;
 pub mod command;
 pub mod error;
+pub(crate) mod held;
 pub mod live;
 pub mod packages;
 mod podman;

@@ -10,17 +10,16 @@
 //! may leave working containers; with `--pid=host` only the first process of a step is ended.
 
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
+
+use super::aside::asked;
 
 /// How the names of these folders begin, within the folder of a run.
 pub(crate) const FOLDER: &str = "podman-";
@@ -30,13 +29,8 @@ const STEP: &str = "buildah";
 const BETWEEN: Duration = Duration::from_secs(3);
 /// How long podman has to clear up after a step that was ended.
 const CLEARING: Duration = Duration::from_secs(20);
-/// How long the removal of working containers may take.
-const REMOVAL: Duration = Duration::from_secs(10);
 /// How long it takes to look again.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// No list of containers is longer, in bytes.
-const MOST: u64 = 64 << 20;
 
 /// A container, as `podman ps --format json` lists it.
 #[derive(Deserialize)]
@@ -91,7 +85,7 @@ impl Build {
         let begun = fs::metadata(&self.folder).and_then(|found| found.created()).ok();
         let begun = begun.and_then(|begun| begun.duration_since(UNIX_EPOCH).ok());
         let Some(begun) = begun.filter(|_| !names.is_empty()) else { return };
-        let listed = self.asked(&["ps", "-a", "--external", "--no-trunc", "--format", "json"]);
+        let listed = asked(self.podman().args(["ps", "-a", "--external", "--no-trunc", "--format", "json"]));
         let listed: Vec<Listed> = serde_json::from_slice(&listed).unwrap_or_default();
         let is_left = |it: &Listed| {
             it.state == "storage"
@@ -100,29 +94,12 @@ impl Build {
         };
         let left: Vec<_> = listed.iter().filter(|it| is_left(it)).map(|it| it.id.as_str()).collect();
         if !left.is_empty() {
-            self.asked(&[&["rm", "-f"], left.as_slice()].concat());
+            asked(self.podman().args(["rm", "-f"]).args(left));
         }
     }
 
-    /// What podman prints; nothing where it fails, or takes too long.
-    fn asked(&self, args: &[&str]) -> Vec<u8> {
-        let mut command = Command::new(&self.podman);
-        command.args(args).process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let Ok(mut child) = command.spawn() else { return Vec::new() };
-        let stdout = child.stdout.take();
-        let reader = thread::spawn(move || {
-            let mut said = Vec::new();
-            stdout.map(|stdout| stdout.take(MOST).read_to_end(&mut said)).transpose().map(|_| said)
-        });
-        let begun = Instant::now();
-        while matches!(child.try_wait(), Ok(None)) && begun.elapsed() < REMOVAL {
-            thread::sleep(PAUSE);
-        }
-        // Neither can fail but for a child that has ended.
-        let _ = child.kill();
-        let _ = child.wait();
-        reader.join().ok().and_then(Result::ok).unwrap_or_default()
+    fn podman(&self) -> Command {
+        Command::new(&self.podman)
     }
 
     /// The folders of its steps that run.
@@ -158,8 +135,7 @@ fn is_of(pid: Pid, step: &Utf8Path) -> bool {
 
 /// Ends what runs on of a run that was killed, and takes away what is left of it but files.
 /// `folder` is the run's. `false`: something of it is still there.
-pub(crate) fn end_left(folder: &Path, podman: &str) -> bool {
-    let Some(folder) = Utf8Path::from_path(folder) else { return true };
+pub(crate) fn end_left(folder: &Utf8Path, podman: &str) -> bool {
     let entries = folder.read_dir_utf8().into_iter().flatten().flatten();
     let builds = entries.filter(|entry| entry.file_name().starts_with(FOLDER));
     for build in builds.map(|entry| Build::new(entry.path(), podman)) {

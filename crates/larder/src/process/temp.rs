@@ -1,5 +1,5 @@
 //! A folder for what a run needs while it lasts. Those of runs that were killed go with the next
-//! run, and what podman still does for them.
+//! run, and what podman still does and docker still has for them.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,10 +11,13 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use tempfile::TempDir;
 
-use crate::process::podman::{FOLDER, end_left};
+use super::held::clear_left;
+use super::podman::{FOLDER, end_left};
+use super::tools::Tools;
+use crate::engine::Engine;
 
 /// What the names of these folders begin with.
-const PREFIX: &str = "larder-bake-";
+pub(super) const PREFIX: &str = "larder-bake-";
 /// One that is younger may be about to be locked.
 const YOUNG: Duration = Duration::from_secs(10);
 
@@ -29,23 +32,23 @@ pub(crate) struct Temp {
 }
 
 impl Temp {
-    /// A new folder in TMPDIR, after those that nobody holds are removed. `podman`: its command.
+    /// A new folder in TMPDIR, after those that nobody holds are removed.
     ///
     /// # Errors
     /// I/O errors; a path that is not UTF-8.
-    pub(crate) fn new(podman: &str) -> io::Result<Self> {
-        Self::hold(tempfile::Builder::new().prefix(PREFIX).tempdir()?, YOUNG, podman)
+    pub(crate) fn new(tools: &Tools) -> io::Result<Self> {
+        Self::hold(tempfile::Builder::new().prefix(PREFIX).tempdir()?, YOUNG, tools)
     }
 
     /// The same where podman has its temporary files if TMPDIR does not say otherwise.
     ///
     /// # Errors
     /// As `new`.
-    pub(crate) fn of_podman(podman: &str) -> io::Result<Self> {
-        Self::hold(tempfile::Builder::new().prefix(PREFIX).tempdir_in("/var/tmp")?, YOUNG, podman)
+    pub(crate) fn of_podman(tools: &Tools) -> io::Result<Self> {
+        Self::hold(tempfile::Builder::new().prefix(PREFIX).tempdir_in("/var/tmp")?, YOUNG, tools)
     }
 
-    fn hold(folder: TempDir, young: Duration, podman: &str) -> io::Result<Self> {
+    fn hold(folder: TempDir, young: Duration, tools: &Tools) -> io::Result<Self> {
         if Utf8Path::from_path(folder.path()).is_none() {
             return Err(io::Error::other("its path is not UTF-8"));
         }
@@ -54,7 +57,7 @@ impl Temp {
         if lock.try_lock().is_ok()
             && let Some(parent) = folder.path().parent()
         {
-            sweep(parent, lock.metadata()?.uid(), young, podman);
+            sweep(parent, lock.metadata()?.uid(), young, tools);
         }
         Ok(Self { folder, _lock: lock, builds: AtomicUsize::new(0) })
     }
@@ -76,7 +79,8 @@ impl Temp {
 
 /// Removes the folders of this user's runs that are gone, and what runs on for them. What cannot be
 /// removed stays for the next run.
-fn sweep(parent: &Path, user: u32, young: Duration, podman: &str) {
+fn sweep(parent: &Path, user: u32, young: Duration, tools: &Tools) {
+    let [docker, podman] = [Engine::Docker, Engine::Podman].map(|engine| tools.engine(engine, ""));
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
@@ -89,8 +93,11 @@ fn sweep(parent: &Path, user: u32, young: Duration, podman: &str) {
             }
             // It is held meanwhile: of two runs only one ends what is left.
             let held = File::open(entry.path()).and_then(|folder| Ok(folder.try_lock().map(|()| folder)?));
-            if held.is_ok() && end_left(&entry.path(), podman) {
-                let _ = fs::remove_dir_all(entry.path());
+            let path = entry.path();
+            let Some(folder) = Utf8Path::from_path(&path).filter(|_| held.is_ok()) else { continue };
+            if end_left(folder, podman.program()) {
+                clear_left(folder, docker.program());
+                let _ = fs::remove_dir_all(folder);
             }
         }
     }
@@ -111,12 +118,13 @@ mod tests {
         // Of a killed run nobody holds the lock, nor removes the folder.
         let left = made().keep();
         fs::create_dir(parent.path().join("another's")).expect("a folder");
-        let living = Temp::hold(made(), Duration::ZERO, "/none/podman").expect("a folder");
+        let living = Temp::hold(made(), Duration::ZERO, &Tools::all_in("/none".into())).expect("a folder");
         assert!(!left.exists());
         let left = made().keep();
-        let _young = Temp::hold(made(), Duration::from_secs(3600), "/none/podman").expect("a folder");
+        let _young =
+            Temp::hold(made(), Duration::from_secs(3600), &Tools::all_in("/none".into())).expect("a folder");
         assert!(left.exists());
-        let _next = Temp::hold(made(), Duration::ZERO, "/none/podman").expect("a folder");
+        let _next = Temp::hold(made(), Duration::ZERO, &Tools::all_in("/none".into())).expect("a folder");
         assert!(!left.exists() && living.path().join("file").exists());
         assert!(parent.path().join("another's").exists());
         let path = living.path().to_owned();

@@ -5,7 +5,7 @@ use std::fs;
 use toolkit::Outcome;
 
 use crate::project::{
-    AGAIN, BUILD, DOCKER, DOUBTS, HASH, HASHCTX, LOAD, MADE, PROBE, Project, SAVE, TAG, USES,
+    AGAIN, BUILD, DOCKER, DOUBTS, HASH, HASHCTX, LOAD, MADE, PROBE, Project, SAVE, TAG, UNTAG, USES,
 };
 
 #[test]
@@ -22,7 +22,7 @@ fn a_report_in_json_asks_once_what_could_make_the_key_lie() {
 
 #[test]
 fn a_miss_is_built_hashed_again_and_saved() {
-    let calls = [USES, HASH, LOAD, PROBE[0], PROBE[1], BUILD, MADE, USES, AGAIN, SAVE, TAG];
+    let calls = [USES, HASH, LOAD, PROBE[0], PROBE[1], BUILD, MADE, USES, AGAIN, SAVE, TAG, UNTAG];
     Project::app().bake().ended(Outcome::Yes, "built").saved(true).silent().called(&calls);
 }
 
@@ -124,11 +124,11 @@ fn a_check_builds_nothing_and_says_no() {
 #[test]
 fn a_rebuild_asks_no_cache_and_saves_over() {
     let result = Project::app().tool("imgtar", "true").with(|options| options.rebuild = true).bake();
-    let build = "docker build --iidfile T/id --no-cache -f Dockerfile --platform P .";
+    let build = "docker build --iidfile T/id -t larder-build:T --no-cache -f Dockerfile --platform P .";
     let save = format!("{SAVE} --force");
     result
         .ended(Outcome::Yes, "built")
-        .called(&[USES, HASH, PROBE[0], PROBE[1], build, MADE, USES, AGAIN, &save, TAG]);
+        .called(&[USES, HASH, PROBE[0], PROBE[1], build, MADE, USES, AGAIN, &save, TAG, UNTAG]);
 }
 
 #[test]

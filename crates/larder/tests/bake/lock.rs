@@ -38,7 +38,7 @@ fn a_tag_is_resolved_once_and_hashed_and_built_by_its_digest() {
         "imgtar resolve -q debian:12".to_owned(),
         format!("hashctx --manifest -f Dockerfile --platform P {pin}"),
         format!("hashctx --pinned T/Dockerfile -f Dockerfile --platform P {pin}"),
-        "docker build --iidfile T/id -f T/Dockerfile --platform P .".to_owned(),
+        "docker build --iidfile T/id -t larder-build:T -f T/Dockerfile --platform P .".to_owned(),
     ] {
         assert!(called(&result.calls, &call), "{call}: {:?}", result.calls);
     }

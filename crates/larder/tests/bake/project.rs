@@ -80,7 +80,7 @@ impl Project {
     pub(crate) fn tool(self, name: &str, script: &str) -> Self {
         let path = self.root.join("bin").join(name);
         // The temporary folder's name is different each time: it is noted as T.
-        let note = "echo \"${0##*/} $*\" | sed 's#/[^ ]*/larder-bake-[^ /]*#T#g' >>calls";
+        let note = "echo \"${0##*/} $*\" | sed 's#/[^ ]*/larder-bake-[^ /]*#T#g; s#larder-build:[^ ]*#larder-build:T#g' >>calls";
         stand_in(path, &format!("{note}\n{script}"));
         self
     }
@@ -199,13 +199,15 @@ pub(crate) const DOUBTS: &str = "hashctx -q --json";
 pub(crate) const AGAIN: &str = "hashctx -q --manifest -f Dockerfile --platform P .";
 pub(crate) const LOAD: &str = "imgtar load KEY -q --json --engine docker --tag app:latest";
 pub(crate) const PROBE: [&str; 2] = ["docker buildx version", "docker --version"];
-pub(crate) const BUILD: &str = "docker build --iidfile T/id -f Dockerfile --platform P .";
+pub(crate) const BUILD: &str = "docker build --iidfile T/id -t larder-build:T -f Dockerfile --platform P .";
 /// Asked after a build: for which platform it was, and whether it was built from the same images.
 pub(crate) const MADE: &str = "docker image inspect sha256:cafe";
 pub(crate) const SAVE: &str =
     "imgtar save KEY -q sha256:cafe --engine docker --name app:latest --image app --manifest T/manifest";
 /// What is built gets its name when it is saved.
 pub(crate) const TAG: &str = "docker tag sha256:cafe app:latest";
+/// And the name goes that it had till then.
+pub(crate) const UNTAG: &str = "docker rmi --no-prune larder-build:T";
 
 /// The bake does not begin, and says this.
 #[track_caller]

@@ -49,6 +49,14 @@ impl Scene {
         fs::read_dir("/proc").expect("proc").flatten().filter(is_it).count()
     }
 
+    /// The image that the killed bake has built and not named yet, by the name that it has till then.
+    fn built(&self) -> Vec<String> {
+        let folders = self.session.run("ls $TMPDIR").ok().stdout();
+        let tags = folders.lines().filter_map(|name| name.strip_prefix("larder-bake-"));
+        let names = tags.map(|tag| format!("larder-build:{tag}"));
+        names.filter(|name| self.session.run(&format!("docker image inspect {name}")).code() == 0).collect()
+    }
+
     /// The next bake does it all, and nothing of the killed one is left.
     #[track_caller]
     fn next_bake_works(&self, before: &str) {
@@ -109,7 +117,12 @@ fn killed_in_the_save(engine: &'static str) {
     kill(bake);
     until("the engine's command has ended", || scene.running("sleep 200000") == 0);
     fs::remove_file(scene.session.path("../first")).expect("a file");
+    let built = scene.built();
+    assert_eq!(built.len(), usize::from(engine == "docker"), "{built:?}");
     scene.next_bake_works(&before);
+    for name in built {
+        scene.session.run(&format!("docker image inspect {name}")).ends(1);
+    }
 }
 
 #[test]

@@ -16,7 +16,9 @@ use crate::bake::inputs::Inputs;
 use crate::bake::inspect::inspect;
 use crate::bake::stock::{Extras, Found, Stock};
 use crate::config::image::{Handed, Ignore};
+use crate::engine::Engine;
 use crate::lock;
+use crate::process::held::Held;
 use crate::process::live::step_of;
 use crate::process::packages::{Packages, Through};
 use crate::process::runner::{RunError, succeeded};
@@ -119,9 +121,12 @@ impl Bake<'_> {
             Some(doubt) => Some(doubt),
             None => wrong_base(self.image, tools, runner)?,
         };
-        // By its ID: it has no name before it is saved.
+        // By its ID: it has none of its own names before it is saved.
         let id_file = self.temp.join("id");
         let cmd = self.baker.build_command(builder)?.arg("--iidfile").path(&id_file);
+        self.held =
+            self.holds(builder).then(|| Held::new(&self.temp, tools.engine(Engine::Docker, "rmi"), runner));
+        let cmd = self.held.iter().fold(cmd, |cmd, held| cmd.arg("-t").arg(held.name()));
         let cmd = if self.is_from_scratch() { cmd.arg("--no-cache") } else { cmd };
         let cmd = caches.flags.iter().fold(cmd, |cmd, (flag, value)| cmd.flag(flag, value));
         let piped = self.is_piped(builder);
@@ -177,6 +182,12 @@ impl Bake<'_> {
             doubt => doubt,
         };
         Ok(Built { id, seconds, key, doubt, packages, fetched })
+    }
+
+    /// Whether what is built needs a name before it has its own: where docker is to be able to push
+    /// it to the store. An image that gets none would go with that one.
+    fn holds(&self, builder: Builder) -> bool {
+        builder != Builder::Podman && self.cached() && !self.image.tags.is_empty()
     }
 
     /// Whether the engine gets a tar. Docker's builder before `BuildKit` does where its Dockerfile
