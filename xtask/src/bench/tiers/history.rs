@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use camino::Utf8Path;
 
 use super::super::basics::write;
-use super::LABEL;
 use larder::process::runner::RunError;
 
 /// The images, bases first.
@@ -43,13 +42,13 @@ pub(super) fn history(commits: usize) -> impl Iterator<Item = Commit> {
     })
 }
 
-/// Writes the project as it is before the first commit: `base` on the root file system that is
+/// Writes the project as it is before the first commit: `base` on the image `root` that is
 /// given, the others on `base`. Each build works for a while and makes some megabytes.
-pub(super) fn create(project: &Utf8Path, tiers: &str) -> Result<(), RunError> {
+pub(super) fn create(project: &Utf8Path, root: &str, tiers: &str) -> Result<(), RunError> {
     let mut toml = tiers.to_owned();
-    for (image, from, megabytes) in [("base", "bench-root", 24), ("api", "base", 4), ("web", "base", 4)] {
+    for (image, from, megabytes) in [("base", root, 24), ("api", "base", 4), ("web", "base", 4)] {
         let dockerfile = format!(
-            "FROM {from}\nLABEL {LABEL}=1\nCOPY . /src/{image}\n\
+            "FROM {from}\nCOPY . /src/{image}\n\
              RUN sleep 1; head -c {megabytes}M /dev/urandom > /made-{image}\n"
         );
         write(&project.join(image).join("Dockerfile"), &dockerfile)?;

@@ -3,7 +3,7 @@
 //! push`.
 //!
 //! Each of the two has a docker and a registry of its own, and the way between them is counted.
-//! Nothing of the machine's own docker is touched.
+//! The base of all is in that registry, too. Nothing of the machine's own docker is touched.
 
 mod history;
 mod link;
@@ -20,9 +20,6 @@ use toolkit::Outcome;
 use super::basics::{Bytes, lost, say, sh};
 use history::{IMAGES, history};
 use pipeline::{Kind, Pipeline, Took};
-
-/// The label of the images that a build makes.
-const LABEL: &str = "larder.bench";
 
 /// What this needs.
 const NEEDED: &str = "it needs root, dockerd, docker, docker-registry, python3, unshare and nsenter, and \

@@ -10,7 +10,6 @@ use larder::process::runner::{RunError, Runner, succeeded};
 use larder_tests::{Daemon, DockerRegistry};
 
 use super::super::basics::{lost, sh};
-use super::LABEL;
 use super::history::{self, Commit, IMAGES};
 use super::link::Link;
 
@@ -45,7 +44,7 @@ pub(super) struct Took {
 }
 
 impl<'a> Pipeline<'a> {
-    /// Starts what it needs, with the root file system in the engine, as a CI's machines have it.
+    /// Starts what it needs, with the root file system in the registry, as bases are.
     ///
     /// # Errors
     /// A docker that does not take the root file system.
@@ -60,8 +59,10 @@ impl<'a> Pipeline<'a> {
         let link = Link::to(registry.host().to_owned());
         let daemon = Daemon::with_mirror(&folder.join("docker"), link.address);
         let place = link.address;
+        let bottom = format!("{place}/bench-root:1");
         history::create(
             &folder.join("project"),
+            &bottom,
             &format!(
                 "[tier.team]\nregistry = \"{place}/team\"\n[tier.scratch]\nregistry = \"{place}/scratch\"\n\
                  [profile.pr]\nwhen = {{ event = \"pull_request\" }}\nread = [\"scratch\", \"team\"]\nwrite = [\"scratch\"]\n\
@@ -78,11 +79,11 @@ impl<'a> Pipeline<'a> {
             daemon,
             _registry: registry,
         };
-        pipeline.told(&format!("docker import {root} bench-root"))?;
+        pipeline.told(&format!("docker import {root} {bottom} && docker push -q {bottom}"))?;
         Ok(pipeline)
     }
 
-    /// Builds the commit on a machine that has nothing but the root file system.
+    /// Builds the commit on a machine that has nothing.
     ///
     /// # Errors
     /// A build or a push that fails.
@@ -104,8 +105,7 @@ impl<'a> Pipeline<'a> {
         if store.exists() {
             fs::remove_dir_all(&store).map_err(lost)?;
         }
-        let images = format!("docker images -q --filter label={LABEL}");
-        self.told(&format!("{images} | sort -u | xargs -r docker rmi -f; docker builder prune -af")).map(drop)
+        self.told("docker system prune -af").map(drop)
     }
 
     fn bake(&self, commit: Commit) -> Result<usize, RunError> {
