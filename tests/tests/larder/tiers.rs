@@ -217,6 +217,51 @@ fn a_pull_request_writes_nothing_whatever_its_checkout_says() {
 }
 
 #[test]
+fn a_release_takes_only_what_its_team_has_signed() {
+    let tiers = |host: &str| {
+        format!(
+            "[tier.team]\nregistry = \"{host}/cache\"\nsigned-by = [\"ci.pub\"]\n\
+             [profile.all]\nread = [\"team\"]\nwrite = [\"team\"]\n"
+        )
+    };
+    let Some(scene) = Scene::start(tiers).filter(|_| have(&[Part::Openssl])) else { return };
+    let session = &scene.session;
+    session.run("openssl genpkey -algorithm ed25519 -out ../ci.key && openssl pkey -in ../ci.key -pubout -out ci.pub").ok();
+    // Whoever has the credentials of the registry can put anything under the key of the release.
+    session.write("src/file", "evil");
+    session.run("LARDER_DIR=../evil larder bake").ok().says("LARDER_SIGNING_KEY is not set");
+    let evil = session.run("LARDER_DIR=../evil imgtar ls --json").ok().json()["key"].clone();
+    session.write("src/file", "one");
+    let row = &session.run("LARDER_READ_ONLY=1 larder bake --dry-run --json").rows()[0];
+    let key = row["key"].as_str().expect("a key");
+    let evil = evil.as_str().expect("a key");
+    session
+        .run(&format!("LARDER_DIR=../evil imgtar export {evil} | LARDER_DIR=../forged imgtar import {key}"))
+        .ok();
+    session
+        .run(&format!(
+            "LARDER_DIR=../forged imgtar push {key} --tier registry:{}/cache",
+            scene.registry.host()
+        ))
+        .ok();
+
+    let sign = "LARDER_SIGNING_KEY=../ci.key";
+    let ran = session.run(&format!("{sign} LARDER_DIR=../ci larder bake")).ok();
+    assert_eq!(from(&ran.stdout())[1], "built", "{ran}");
+    let ran = ran.says("is not signed by a trusted key: it is not taken");
+    assert!(!ran.stderr().contains("left out"), "{ran}");
+    let built = session.run("LARDER_DIR=../ci imgtar ls --json").ok().json();
+    // It has taken the place of the other one, and the next machine has it without a key.
+    let report = session.run("LARDER_DIR=../next larder bake").ok();
+    assert_eq!((from(&report.stdout())[1], from(&report.stdout())[3]), ("hit", "team"), "{report}");
+    let taken = session.run("LARDER_DIR=../next imgtar ls --json").ok().json();
+    assert_eq!((&taken["key"], &taken["digest"]), (&key.into(), &built["digest"]));
+    session.write("ci.pub", "no key");
+    let ran = session.run("LARDER_DIR=../last larder bake").ok().says("cannot be used as a public key");
+    assert_eq!(from(&ran.stdout())[1], "built", "{ran}");
+}
+
+#[test]
 fn a_tier_that_does_not_answer_costs_one_warning() {
     if !have(&[Part::Docker]) {
         return;

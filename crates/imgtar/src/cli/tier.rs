@@ -1,18 +1,22 @@
 //! `--tier`: the commands that ask a place other than the store, and what they print.
 
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::{BufReader, Read, Write};
+use std::sync::Arc;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use imgtar::Error;
 use imgtar::image::Stored;
-use imgtar::tier::{self, Account, Config, NotedRow, Place, Pulled, Pushed, Removal, Row, Secret, Standing};
+use imgtar::tier::{
+    self, Account, Config, NotedRow, Place, PublicKey, Pulled, Pushed, Removal, Row, Secret, Signer, Standing,
+};
 use imgtar::{registry::Tally, repository};
 use jiff::Timestamp;
 use miette::Result;
 use serde::Serialize;
 use storekit::error::At;
 use storekit::{Age, ByteSize, Digest, Key, KeyOrName, Origin, Store};
+use toolkit::output;
 use toolkit::settings::Environment;
 use toolkit::table::{Align, Table};
 use toolkit::words::count;
@@ -36,6 +40,11 @@ pub(crate) struct TierArgs {
     /// How long the place may be silent, such as `5s`: what did not answer is not asked again
     #[arg(long, value_name = "TIME", requires = "tier")]
     pub(crate) timeout: Option<Age>,
+    /// A public key of Ed25519 in PEM: what is not signed by it, or by another one that is named
+    /// so, counts as not there. A push signs with LARDER_SIGNING_KEY, which is a private key in
+    /// PEM or the path of one
+    #[arg(long, value_name = "FILE", requires = "tier")]
+    pub(crate) signed_by: Vec<Utf8PathBuf>,
 }
 
 /// What `has --tier --json` prints for each key.
@@ -92,15 +101,18 @@ impl Invocation<'_> {
         let keys = texts.iter().map(|text| whole(text.as_str())).collect::<Result<Vec<_>, _>>()?;
         let found = tier::has(&self.tiers(place, args, registry)?, place, &keys)?;
         for (key, found) in keys.iter().zip(&found) {
-            if found.is_none() {
-                self.not_there(key, place);
+            match found {
+                Some(found) if !found.is_trusted => Self::unsigned(key, place),
+                Some(_) => {}
+                None => drop(self.not_there(key, place)),
             }
+            let found = found.filter(|found| found.is_trusted);
             if self.view.common.json {
                 let (there, digest) = (found.is_some(), found.and_then(|found| found.digest));
                 out(Output::report().json(&HasLine { key, tier: place, there, digest }))?;
             }
         }
-        Ok(Outcome::from_bool(found.iter().all(Option::is_some)))
+        Ok(Outcome::from_bool(found.iter().all(|found| found.is_some_and(|found| found.is_trusted))))
     }
 
     pub(crate) fn tier_pull(
@@ -118,7 +130,13 @@ impl Invocation<'_> {
         }
         let store = Store::open_or_create(&self.root)?;
         let config = self.tiers(place, args, registry)?;
-        let pulled = tier::pull(&store, &config, place, &key, notes.force, &self.bar())?;
+        let pulled = match tier::pull(&store, &config, place, &key, notes.force, &self.bar()) {
+            Err(Error::Tier(tier::Error::Unsigned { .. })) => {
+                Self::unsigned(&key, place);
+                return Ok(Outcome::No);
+            }
+            pulled => pulled?,
+        };
         let Some(Pulled { imported, tally }) = pulled else { return Ok(self.not_there(&key, place)) };
         let digest = imported.entry.descriptor.digest;
         self.view.say(&if imported.saved {
@@ -165,6 +183,12 @@ impl Invocation<'_> {
             out(Output::report().json(&PushedLine { tier: place, pushed: &pushed }))?;
         }
         Ok(Outcome::Yes)
+    }
+
+    fn unsigned(key: &Key, place: &Place) {
+        let error = tier::Error::Unsigned { place: place.to_string(), key: key.clone() };
+        // Also with `--quiet`: who puts such an entry there may mean no good.
+        output::warn(&error.to_string());
     }
 
     fn not_there(&self, key: &Key, place: &Place) -> Outcome {
@@ -303,8 +327,40 @@ impl Invocation<'_> {
         let timeout = args.timeout.map(|age| age.0);
         let read_only = self.settings.environment().get("LARDER_READ_ONLY");
         let left_alone = read_only.is_some_and(|value| !matches!(value, "0" | "false"));
-        Ok(Config { registries: self.registries(registry), timeout, left_alone, account })
+        let signer = self.settings.environment().get("LARDER_SIGNING_KEY").map(signer).transpose()?;
+        let signed_by = args.signed_by.iter().map(|path| public_key(path)).collect::<Result<_, _>>()?;
+        Ok(Config { registries: self.registries(registry), timeout, left_alone, account, signer, signed_by })
     }
+}
+
+/// The private key that LARDER_SIGNING_KEY is, or names the file of.
+fn signer(text: &str) -> Result<Arc<Signer>, Error> {
+    let bad = |reason: String| {
+        let message = format!("LARDER_SIGNING_KEY cannot be used: {reason}");
+        Error::Usage { message, help: "`openssl genpkey -algorithm ed25519 -out FILE` makes one" }
+    };
+    let signer = if text.contains("-----BEGIN") {
+        Signer::from_pem(text)
+    } else {
+        read_key(Utf8Path::new(text)).and_then(|text| Signer::from_pem(&text))
+    };
+    signer.map(Arc::new).map_err(bad)
+}
+
+fn public_key(path: &Utf8Path) -> Result<PublicKey, Error> {
+    let key = read_key(path).and_then(|text| PublicKey::from_pem(&text));
+    key.map_err(|reason| {
+        let message = format!("`{path}` cannot be used as a public key: {reason}");
+        Error::Usage { message, help: "`openssl pkey -in PRIVATE -pubout -out FILE` writes it" }
+    })
+}
+
+/// A file of a key, at most 64 KiB.
+fn read_key(path: &Utf8Path) -> Result<String, String> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(64 << 10).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    Ok(text)
 }
 
 /// The account that the environment names.

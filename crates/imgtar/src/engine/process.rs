@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A command that runs, and what it says on stderr. Killed when dropped before its end.
 pub(super) struct Running(pub(super) Child, pub(super) Option<Words>);
@@ -13,6 +13,11 @@ pub(super) struct Running(pub(super) Child, pub(super) Option<Words>);
 pub(super) struct Words(Arc<Mutex<Vec<String>>>, JoinHandle<()>);
 
 const LINES: usize = 20;
+/// How long a stream may stay open when its command has ended: something that the command has
+/// started may hold it, and is not waited for.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long it takes to look again.
+const PAUSE: Duration = Duration::from_millis(3);
 
 pub(super) fn collect(stream: impl Read + Send + 'static) -> Words {
     let lines = Arc::new(Mutex::new(Vec::new()));
@@ -32,8 +37,10 @@ pub(super) fn collect(stream: impl Read + Send + 'static) -> Words {
 impl Words {
     pub(super) fn text(self) -> String {
         let Self(lines, reading) = self;
-        // A thread that died has said what it could.
-        let _ = reading.join();
+        let ended = Instant::now();
+        while !reading.is_finished() && ended.elapsed() < LINGER {
+            thread::sleep(PAUSE);
+        }
         let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         telling(lines.join("\n").as_bytes())
     }
@@ -67,7 +74,7 @@ impl Running {
                 // Fails where it has ended meanwhile.
                 let _ = self.0.kill();
             }
-            thread::sleep(Duration::from_millis(3));
+            thread::sleep(PAUSE);
         }
         self.end()
     }
@@ -78,5 +85,26 @@ impl Drop for Running {
         // Both fail where it has ended already, which is what is wanted.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn what_a_command_leaves_behind_is_not_waited_for() {
+        let script = "echo said >&2; sleep 600 & echo $!; exit 3";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("sh");
+        let said = child.stderr.take().map(collect);
+        let mut left = String::new();
+        let out = BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut left);
+        out.expect("its number");
+        let ended = Running(child, said).end().expect("an end");
+        assert_eq!(ended, Some(("exit status: 3".to_owned(), "said".to_owned())));
+        Command::new("kill").arg(left.trim()).status().expect("kill");
     }
 }

@@ -75,6 +75,13 @@ pub enum Error {
         /// The registry's own words.
         said: String,
     },
+    /// An entry that nobody has signed whom it is to be.
+    #[error("`{key}` in `{place}` is not signed by a trusted key: it is not taken")]
+    #[diagnostic(
+        code(imgtar::tier::unsigned),
+        help("a push with LARDER_SIGNING_KEY signs it; see who else can write to the place")
+    )]
+    Unsigned { place: String, key: Key },
     /// An entry without all of its image.
     #[error("`{place}` does not have `{digest}`, a part of the image under `{key}`")]
     #[diagnostic(

@@ -6,23 +6,33 @@ use crate::error::{Error, Result, tier};
 use crate::parallel;
 use crate::registry::Purpose;
 use crate::tier::config::Config;
-use crate::tier::kind::Found;
+use crate::tier::kind::{Found, Tier};
 use crate::tier::open::open;
 use crate::tier::place::Place;
 
 /// Asks whether entries stand under these keys, one question for each. `None` where one does not;
 /// of a folder also where a part of it is missing or damaged, as far as that shows: another place
-/// may have it, and the next push mends this one.
+/// may have it, and the next push mends this one. Where an entry is to be signed, it is looked at.
 ///
 /// # Errors
 /// A place that does not answer, or says no.
 pub fn has(config: &Config, place: &Place, keys: &[Key]) -> Result<Vec<Option<Found>>> {
     let tier = open(config, place, Purpose::Pull)?;
     let is_folder = matches!(place, Place::Store(_));
-    parallel::map_with(config.registries.parallel, keys, |key| match tier.has(key) {
+    parallel::map_with(config.registries.parallel, keys, |key| match found(config, &*tier, key) {
         Err(Error::Tier(tier::Error::Untrue { .. } | tier::Error::Incomplete { .. })) if is_folder => {
             Ok(None)
         }
         found => found,
     })
+}
+
+fn found(config: &Config, tier: &dyn Tier, key: &Key) -> Result<Option<Found>> {
+    let found = tier.has(key)?;
+    if found.is_none() || config.signed_by.is_empty() {
+        return Ok(found);
+    }
+    let Some(told) = tier.entry(key)? else { return Ok(None) };
+    let is_trusted = config.trusts(tier, key, &told)?;
+    Ok(Some(Found { digest: Some(told.entry.descriptor.digest), is_trusted }))
 }

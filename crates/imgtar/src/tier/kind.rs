@@ -11,6 +11,8 @@ use crate::tier::reach::{Reach, reach};
 pub struct Found {
     /// The digest of its image, where the answer tells it.
     pub digest: Option<Digest>,
+    /// Whether it is signed by whom it is to be.
+    pub is_trusted: bool,
 }
 
 /// A place that images stand in under their keys.
@@ -21,6 +23,11 @@ pub(crate) trait Tier: Sync {
     fn entry(&self, key: &Key) -> Result<Option<Told>>;
     /// The manifest of inputs that was noted with it.
     fn inputs(&self, key: &Key, told: &Told) -> Result<Option<Vec<u8>>>;
+    /// The digest of these inputs.
+    fn inputs_digest(&self, key: &Key, told: &Told) -> Result<Option<Digest>> {
+        Ok(self.inputs(key, told)?.map(|inputs| Digest::of(&inputs)))
+    }
+
     /// The keys that entries stand under, sorted.
     fn keys(&self) -> Result<Vec<Key>>;
     /// Where the image under the key is copied from.
@@ -51,6 +58,13 @@ pub(crate) struct Told {
     pub(crate) inputs: Option<Descriptor>,
     /// Whether anything was noted with it, so that the entry says more than its descriptor.
     pub(crate) is_noted: bool,
+}
+
+impl Told {
+    /// What a key file says.
+    pub(crate) fn noted(entry: Entry) -> Self {
+        Self { entry, root: None, inputs: None, is_noted: true }
+    }
 }
 
 /// No manifest of inputs is larger that goes over a network, in bytes.

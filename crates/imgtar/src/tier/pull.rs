@@ -26,8 +26,8 @@ pub struct Pulled {
 /// wins, unless `force`: the place is not asked then. `None` where the place has no such key.
 ///
 /// # Errors
-/// A place that does not answer, says no, or holds something else than it should: nothing stands
-/// under the key then that did not before. I/O errors.
+/// A place that does not answer, says no, or holds something else than it should or what nobody has
+/// signed whom it is to be: nothing stands under the key then that did not before. I/O errors.
 pub fn pull(
     store: &Store,
     config: &Config,
@@ -46,7 +46,7 @@ pub fn pull(
         Standing::Save(ready) => ready,
     };
     let tier = open(config, place, Purpose::Pull)?;
-    match bring(store, config, &*tier, key, ready, progress) {
+    match bring(store, config, (place, &*tier), key, ready, progress) {
         // What was there a moment ago may have been removed meanwhile.
         Err(error) if is_incomplete(&error) && tier.has(key).is_ok_and(|found| found.is_none()) => Ok(None),
         brought => brought,
@@ -63,7 +63,7 @@ fn is_incomplete(error: &Error) -> bool {
 fn bring(
     store: &Store,
     config: &Config,
-    tier: &dyn Tier,
+    (place, tier): (&Place, &dyn Tier),
     key: &Key,
     Ready { notes, sound }: Ready<'_>,
     progress: &dyn Progress,
@@ -71,6 +71,9 @@ fn bring(
     let Some(told) = tier.entry(key)? else { return Ok(None) };
     let (source, root) = (tier.source(key), tier.root(key, &told)?);
     let inputs = tier.inputs(key, &told)?;
+    if !config.trusts_with(key, &told, inputs.as_deref()) {
+        return Err(tier::Error::Unsigned { place: place.to_string(), key: key.clone() }.into());
+    }
     let fetched = fetch::fetch(store, &*source, &root, &sound, config.registries.parallel, progress)?;
     let Fetched { leases, tally, partial, .. } = fetched;
     let notes = Notes { inputs, origin: told.entry.origin.clone(), force: notes.force, ..Notes::default() };

@@ -19,14 +19,14 @@ use crate::registry::{Client, Purpose};
 use crate::tally::Tally;
 use crate::tier::artifact;
 use crate::tier::config::Config;
-use crate::tier::kind::Tier;
+use crate::tier::kind::{INPUTS_CAP, Tier, Told};
 use crate::tier::place::{Place, Repository};
 use crate::tier::registry::RegistryTier;
 use crate::tier::s3::address::Address;
 use crate::tier::s3::client::Bucket;
 use crate::tier::s3::push::{Job, Sent};
 use crate::tier::s3::tier::S3Tier;
-use crate::tier::store::{FromStore, patient};
+use crate::tier::store::{FromStore, StoreTier, patient};
 
 /// What a push did.
 #[derive(Clone, Debug, Serialize)]
@@ -99,7 +99,10 @@ impl Push<'_> {
             Err(error) if error.is_corrupt() => None,
             found => found?,
         };
-        if let Some((entry, reach)) = standing.filter(|(_, reach)| reach.is_whole() && !self.force) {
+        let standing = standing.filter(|(_, reach)| reach.is_whole() && !self.force);
+        if let Some((entry, reach)) = standing
+            && self.config.leaves(&StoreTier::of(&to), self.key, &Told::noted(entry.clone()))?
+        {
             let same = entry.descriptor.digest == self.root().digest;
             let tally = if same { skipped(reach.present.into_values()) } else { Tally::default() };
             return Ok(self.pushed(false, entry.descriptor.digest, tally));
@@ -109,9 +112,12 @@ impl Push<'_> {
         let threads = self.config.registries.parallel;
         let fetched = fetch::fetch(&to, &source, &root, &BTreeSet::new(), threads, self.progress)?;
         let Fetched { leases, tally, .. } = fetched;
-        let entry = self.stored.entry.clone();
+        let inputs = self.inputs()?;
+        let entry = self.config.signed(self.key, &self.stored.entry, inputs.as_deref());
         let origin = entry.origin.clone();
-        let notes = Notes { inputs: self.inputs()?, origin, force: self.force, ..Notes::default() };
+        // What stands and is not left is replaced.
+        let force = self.force || self.config.signer.is_some();
+        let notes = Notes { inputs, force, origin, ..Notes::default() };
         let (saved, entry) = commit::commit(&to, self.key, entry, &notes, &leases)?;
         Ok(self.pushed(saved, entry.descriptor.digest, tally))
     }
@@ -123,12 +129,14 @@ impl Push<'_> {
         let standing = tier.client.resolve(self.key.as_str())?;
         let other = standing.filter(|digest| *digest != self.root().digest);
         if let Some(other) = other.filter(|_| !self.force)
-            && tier.entry(self.key)?.is_some()
+            && let Some(told) = tier.entry(self.key)?
+            && self.config.leaves(&tier, self.key, &told)?
         {
             return Ok(self.pushed(false, other, Tally::default()));
         }
         let stands = standing == Some(self.root().digest) && !self.force;
-        if !stands || !self.is_noted(&tier)? {
+        let is_noted = stands && self.is_noted(&tier)?;
+        if !is_noted {
             self.send_artifact(&tier.client)?;
         }
         let threads = self.config.registries.parallel;
@@ -137,11 +145,14 @@ impl Push<'_> {
         Ok(self.pushed(!stands, self.root().digest, tally))
     }
 
-    /// Whether what stands there has notes, which are of this very image.
+    /// Whether what stands there has notes, which are of this very image, and signed.
     fn is_noted(&self, tier: &RegistryTier) -> Result<bool> {
         match tier.entry(self.key) {
             Err(error) if error.is_about_content() => Ok(false),
-            told => Ok(told?.is_some_and(|told| told.is_noted)),
+            told => match told? {
+                Some(told) if told.is_noted => self.config.leaves(tier, self.key, &told),
+                _ => Ok(false),
+            },
         }
     }
 
@@ -149,6 +160,7 @@ impl Push<'_> {
         let tier = S3Tier { bucket: Bucket::open(self.config, address)? };
         let Sent { saved, digest, tally } = tier.push(&Job {
             store: self.store,
+            config: self.config,
             stored: self.stored,
             key: self.key,
             force: self.force,
@@ -159,7 +171,9 @@ impl Push<'_> {
     }
 
     fn send_artifact(&self, client: &Client) -> Result<()> {
-        let made = artifact::make(&self.stored.entry, self.inputs()?);
+        let inputs = self.inputs()?.filter(|inputs| inputs.len() as u64 <= INPUTS_CAP);
+        let entry = self.config.signed(self.key, &self.stored.entry, inputs.as_deref());
+        let made = artifact::make(&entry, inputs);
         for (blob, bytes) in &made.blobs {
             upload::send(client, Content::Bytes(bytes), blob, &[], &())?;
         }

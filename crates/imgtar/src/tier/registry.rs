@@ -69,7 +69,7 @@ impl Tier for RegistryTier {
     fn has(&self, key: &Key) -> Result<Option<Found>> {
         artifact::check_key(key)?;
         let digest = self.client.resolve(key.as_str())?;
-        Ok(digest.map(|digest| Found { digest: Some(digest) }))
+        Ok(digest.map(|digest| Found { digest: Some(digest), is_trusted: true }))
     }
 
     fn entry(&self, key: &Key) -> Result<Option<Told>> {
@@ -90,6 +90,10 @@ impl Tier for RegistryTier {
     fn inputs(&self, _: &Key, told: &Told) -> Result<Option<Vec<u8>>> {
         let Some(inputs) = &told.inputs else { return Ok(None) };
         self.client.small_blob("the manifest of inputs", inputs, INPUTS_CAP).map(Some)
+    }
+
+    fn inputs_digest(&self, _: &Key, told: &Told) -> Result<Option<Digest>> {
+        Ok(told.inputs.as_ref().map(|inputs| inputs.digest))
     }
 
     fn keys(&self) -> Result<Vec<Key>> {

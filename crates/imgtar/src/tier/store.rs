@@ -41,16 +41,23 @@ pub(crate) fn patient(store: Store, timeout: Option<Duration>) -> Store {
     }
 }
 
+impl StoreTier {
+    /// The place that a store is.
+    pub(crate) fn of(store: &Store) -> Self {
+        Self { images: store.images(), place: format!("store:{}", store.root()) }
+    }
+}
+
 impl Tier for StoreTier {
     /// Looks at documents and sizes, which is cheap here.
     fn has(&self, key: &Key) -> Result<Option<Found>> {
         let stored = Stored::open(&self.images, key).map_err(|error| foreign(error, &self.place))?;
-        Ok(stored.map(|stored| Found { digest: Some(stored.entry.descriptor.digest) }))
+        Ok(stored.map(|stored| Found { digest: Some(stored.entry.descriptor.digest), is_trusted: true }))
     }
 
     fn entry(&self, key: &Key) -> Result<Option<Told>> {
         let entry = self.images.get(key).map_err(|error| foreign(error.into(), &self.place))?;
-        Ok(entry.map(|entry| Told { entry, root: None, inputs: None, is_noted: true }))
+        Ok(entry.map(Told::noted))
     }
 
     fn inputs(&self, key: &Key, _: &Told) -> Result<Option<Vec<u8>>> {

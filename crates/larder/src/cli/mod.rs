@@ -359,6 +359,14 @@ impl Process {
         if let Some(name) = &route.profile {
             runner.say(&format!("# the profile of this build: {name}"));
         }
+        if self.environment.get("LARDER_SIGNING_KEY").is_none()
+            && let Some(tier) = route.write.iter().find(|tier| !tier.signed_by.is_empty())
+        {
+            let tier = &tier.name;
+            runner.tell(&format!(
+                "warning: LARDER_SIGNING_KEY is not set: what is sent to the tier `{tier}` is not signed, and nobody takes it from there"
+            ));
+        }
         Ok(bake::Options { route, occasion, ..self.options() })
     }
 

@@ -218,7 +218,11 @@ impl<'a> Tiers<'a> {
             let (code, _, said) = self.run(&cmd)?;
             Ok(match code {
                 Some(0) => Ok(true),
-                Some(1) => Ok(false),
+                Some(1) => {
+                    // What is there and not taken.
+                    self.runner.release(&said);
+                    Ok(false)
+                }
                 _ => Err(said),
             })
         })
@@ -314,7 +318,8 @@ impl<'a> Tiers<'a> {
 /// Names the tier to an `imgtar` command.
 pub(crate) fn on(tier: &Tier, cmd: Cmd) -> Cmd {
     let patience = format!("{}s", tier.timeout.0.as_secs().max(1));
-    cmd.args(["--tier", &tier.place.flag(), "--timeout", &patience])
+    let cmd = cmd.args(["--tier", &tier.place.flag(), "--timeout", &patience]);
+    tier.signed_by.iter().fold(cmd, |cmd, key| cmd.arg("--signed-by").path(key))
 }
 
 fn moved(answer: &[u8]) -> u64 {

@@ -13,6 +13,8 @@ use crate::{Digest, oci};
 pub const VERSION: u64 = 1;
 /// No key file is larger: 1 MiB.
 pub const CAP: u64 = 1 << 20;
+/// More signatures of an entry are not read.
+const SIGNATURES: usize = 32;
 
 /// An image under its key.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +31,8 @@ pub struct Entry {
     pub adopted: bool,
     /// Where it came from.
     pub origin: Origin,
+    /// Who vouches for it, and for its key: imgtar's FORMAT.md, "Signatures".
+    pub signatures: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,6 +57,8 @@ struct File {
     commit: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     project: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    signatures: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +77,7 @@ impl Entry {
             saved: now,
             adopted: false,
             origin: Origin::default(),
+            signatures: Vec::new(),
         }
     }
 
@@ -103,6 +110,7 @@ impl Entry {
                 commit: remark(file.commit),
                 project: remark(file.project),
             },
+            signatures: file.signatures.into_iter().take(SIGNATURES).collect(),
         })
     }
 
@@ -122,6 +130,7 @@ impl Entry {
             host: self.origin.host.as_ref().map(Remark::to_string),
             commit: self.origin.commit.as_ref().map(Remark::to_string),
             project: self.origin.project.as_ref().map(Remark::to_string),
+            signatures: self.signatures.clone(),
         };
         toml::to_string(&file).unwrap_or_default()
     }

@@ -43,13 +43,14 @@ impl Scene {
     fn running(&self, word: &str) -> usize {
         let is_it = |entry: &fs::DirEntry| {
             let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let words = String::from_utf8_lossy(&words).into_owned();
+            let words = String::from_utf8_lossy(&words).replace('\0', " ");
             words.contains(word) && words.contains(self.session.path("").as_str())
         };
         fs::read_dir("/proc").expect("proc").flatten().filter(is_it).count()
     }
 
-    /// The image that the killed bake has built and not named yet, by the name that it has till then.
+    /// The image that the killed bake has built and not named yet, by the name that it has till
+    /// then.
     fn built(&self) -> Vec<String> {
         let folders = self.session.run("ls $TMPDIR").ok().stdout();
         let tags = folders.lines().filter_map(|name| name.strip_prefix("larder-bake-"));
@@ -110,12 +111,13 @@ fn killed_in_the_save(engine: &'static str) {
     let Some(scene) = Scene::start(engine) else { return };
     let before = scene.id();
     scene.session.write("file", "true # for a save");
-    let waits = format!("exec sh -c ': {}; sleep 200000; :'", scene.session.path(""));
-    scene.session.write("../first", format!("case \"$1\" in save|push) {waits};; esac\n"));
+    // It has no child that would go on behind it.
+    let waits = scene.session.write("waits", "");
+    scene.session.write("../first", format!("case \"$1\" in save|push) exec tail -f {waits};; esac\n"));
     let bake = scene.session.start("exec larder bake -q");
-    until("the save runs", || scene.running("sleep 200000") > 0);
+    until("the save runs", || scene.running("tail -f") > 0);
     kill(bake);
-    until("the engine's command has ended", || scene.running("sleep 200000") == 0);
+    until("the engine's command has ended", || scene.running("tail -f") == 0);
     fs::remove_file(scene.session.path("../first")).expect("a file");
     let built = scene.built();
     assert_eq!(built.len(), usize::from(engine == "docker"), "{built:?}");

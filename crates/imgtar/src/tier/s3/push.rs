@@ -13,6 +13,7 @@ use crate::image::Stored;
 use crate::parallel;
 use crate::progress::Progress;
 use crate::tally::Tally;
+use crate::tier::config::Config;
 use crate::tier::kind::{INPUTS_CAP, Tier, Told};
 use crate::tier::s3::client::path_of;
 use crate::tier::s3::sweep::YOUNG;
@@ -28,6 +29,7 @@ pub(crate) struct Sent {
 /// What is to be pushed, and how.
 pub(crate) struct Job<'a> {
     pub(crate) store: &'a Store,
+    pub(crate) config: &'a Config,
     pub(crate) stored: &'a Stored,
     pub(crate) key: &'a Key,
     pub(crate) force: bool,
@@ -38,9 +40,11 @@ pub(crate) struct Job<'a> {
 /// What stands under the key.
 enum Standing {
     Nothing,
-    /// The same image.
-    Same,
-    /// Another one, and whether all of it is there.
+    /// The same image, and whether it is signed as it is to be.
+    Same {
+        is_signed: bool,
+    },
+    /// Another one, and whether all of it is there, signed as it is to be.
     Other {
         digest: Digest,
         is_whole: bool,
@@ -54,18 +58,20 @@ impl S3Tier {
         if let Standing::Other { digest, is_whole: true } = standing {
             return Ok(Sent { saved: false, digest, tally: Tally::default() });
         }
-        let same = matches!(standing, Standing::Same);
+        let same = matches!(standing, Standing::Same { .. });
+        let stays = matches!(standing, Standing::Same { is_signed: true }) && !job.force;
         let blobs: Vec<_> =
             job.stored.blobs.iter().map(|(digest, size)| Descriptor::new("", *digest, *size)).collect();
         let begun = Instant::now();
         // What is forced though it stands mends what is damaged there.
         let (tally, reused) = self.send(job, &blobs, same && job.force)?;
-        if same && !job.force {
+        if stays {
             return Ok(Sent { saved: false, digest: own, tally });
         }
         self.write_layout()?;
-        self.write_notes(job, !matches!(standing, Standing::Nothing))?;
-        self.bucket.write(&key_path(job.key), job.stored.entry.to_text().as_bytes())?;
+        let inputs = self.write_notes(job, !matches!(standing, Standing::Nothing))?;
+        let entry = job.config.signed(job.key, &job.stored.entry, inputs.as_deref());
+        self.bucket.write(&key_path(job.key), entry.to_text().as_bytes())?;
         // What a long push sent first is not young any more either.
         let doubtful = if is_old(begun.elapsed()) { &blobs } else { &reused };
         self.send(job, doubtful, false)?;
@@ -81,9 +87,10 @@ impl S3Tier {
         let Some(told) = told else { return Ok(Standing::Nothing) };
         let digest = told.entry.descriptor.digest;
         if digest == job.stored.entry.descriptor.digest {
-            return Ok(Standing::Same);
+            return Ok(Standing::Same { is_signed: job.config.leaves(self, job.key, &told)? });
         }
-        Ok(Standing::Other { digest, is_whole: !job.force && self.is_whole(job, &told)? })
+        let is_whole = !job.force && job.config.leaves(self, job.key, &told)? && self.is_whole(job, &told)?;
+        Ok(Standing::Other { digest, is_whole })
     }
 
     /// Whether all blobs of an entry are there, by their sizes.
@@ -144,14 +151,16 @@ impl S3Tier {
         self.bucket.write("oci-layout", b"{\"imageLayoutVersion\":\"1.0.0\"}")
     }
 
-    /// The inputs; those of an entry that stood there go.
-    fn write_notes(&self, job: &Job<'_>, replaces: bool) -> Result<()> {
+    /// The inputs; those of an entry that stood there go. Returns them.
+    fn write_notes(&self, job: &Job<'_>, replaces: bool) -> Result<Option<Vec<u8>>> {
         let inputs = job.store.images().inputs(job.key)?;
-        match inputs.filter(|inputs| inputs.len() as u64 <= INPUTS_CAP) {
-            Some(inputs) => self.bucket.write(&inputs_path(job.key), &inputs),
-            None if replaces => self.bucket.remove(&inputs_path(job.key)),
-            None => Ok(()),
+        let inputs = inputs.filter(|inputs| inputs.len() as u64 <= INPUTS_CAP);
+        match &inputs {
+            Some(inputs) => self.bucket.write(&inputs_path(job.key), inputs)?,
+            None if replaces => self.bucket.remove(&inputs_path(job.key))?,
+            None => {}
         }
+        Ok(inputs)
     }
 }
 

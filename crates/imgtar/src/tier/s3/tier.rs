@@ -30,7 +30,7 @@ pub(crate) fn inputs_path(key: &Key) -> String {
 impl Tier for S3Tier {
     fn has(&self, key: &Key) -> Result<Option<Found>> {
         let head = self.bucket.head(&key_path(key))?;
-        Ok(head.map(|_| Found { digest: None }))
+        Ok(head.map(|_| Found { digest: None, is_trusted: true }))
     }
 
     fn entry(&self, key: &Key) -> Result<Option<Told>> {
@@ -42,7 +42,7 @@ impl Tier for S3Tier {
             }
             entry => entry?,
         };
-        Ok(Some(Told { entry, root: None, inputs: None, is_noted: true }))
+        Ok(Some(Told::noted(entry)))
     }
 
     fn inputs(&self, key: &Key, _: &Told) -> Result<Option<Vec<u8>>> {

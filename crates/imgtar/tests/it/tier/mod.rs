@@ -6,5 +6,6 @@ mod hostile_bucket;
 mod listing;
 mod registry;
 mod scene;
+mod signatures;
 mod silence;
 mod store;

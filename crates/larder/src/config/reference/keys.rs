@@ -283,6 +283,12 @@ pub(crate) const TIER: &[Key] = &[
         false,
         "how long it may keep silent; then it is left out for the rest of the run, with one warning; `10s`",
     ),
+    key(
+        "signed-by",
+        Kind::Texts,
+        false,
+        "files of public keys (Ed25519, PEM), relative to this file: what none of them has signed counts as not there. Who writes signs with LARDER_SIGNING_KEY, a private key or the path of one",
+    ),
 ];
 
 pub(crate) const WHEN: &[Key] = &[

@@ -27,6 +27,9 @@ pub struct Tier {
     pub place: Place,
     /// How long it may keep silent before it is left out.
     pub timeout: Age,
+    /// Public keys: what none of them has signed is not taken. Relative to larder.toml's folder;
+    /// any entry is taken where there are none.
+    pub signed_by: Vec<Utf8PathBuf>,
 }
 
 /// Where a tier is.
@@ -54,12 +57,14 @@ impl Place {
 
 /// The table as it is written.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct TierTable {
     store: Option<Spanned<Utf8PathBuf>>,
     registry: Option<Spanned<String>>,
     s3: Option<Spanned<String>>,
     timeout: Option<Spanned<Age>>,
+    #[serde(default)]
+    signed_by: Vec<Spanned<Utf8PathBuf>>,
 }
 
 /// The tables of all tiers, by name.
@@ -85,6 +90,8 @@ impl TierTable {
             return Err(Fault::new(format!("`{text}` cannot be the name of a tier"), name.span(), help));
         }
         is_limit(self.timeout.as_ref())?;
+        let key = "name the file of a public key, relative to larder.toml";
+        self.signed_by.iter().try_for_each(|path| is_path("signed-by", path, key))?;
         let place = match (self.store, self.registry, self.s3) {
             (Some(folder), None, None) => {
                 is_path("store", &folder, "name a folder, relative to larder.toml")?;
@@ -105,7 +112,8 @@ impl TierTable {
             }
         };
         let timeout = self.timeout.map_or(Age(PATIENCE), Spanned::into_inner);
-        Ok(Tier { name: text.clone(), place, timeout })
+        let signed_by = self.signed_by.into_iter().map(Spanned::into_inner).collect();
+        Ok(Tier { name: text.clone(), place, timeout, signed_by })
     }
 }
 
@@ -182,5 +190,6 @@ mod tests {
         refused("[tier.a]\ns3 = \"https://s3.example\"\n", "names no bucket");
         refused("[tier.a]\ns3 = \"https://me:secret@s3.example/b\"\n", "names no bucket");
         refused("[tier.a]\nstore = \"x\"\ntimeout = \"0s\"\n", "`timeout` is 0");
+        refused("[tier.a]\nstore = \"x\"\nsigned-by = [\"\"]\n", "`signed-by` is empty");
     }
 }
