@@ -1,5 +1,7 @@
 //! The command line, and what of the process's environment the library is told.
 
+mod engine;
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 
@@ -138,6 +140,11 @@ enum Job {
     ///
     /// What is brought back counts as used now.
     Undo,
+    /// Show and remove what docker or podman keeps: images, containers, steps of builds
+    ///
+    /// By their own commands, which `LARDER_DOCKER` and `LARDER_PODMAN` name. No store is needed.
+    #[command(subcommand)]
+    Engine(engine::EngineJob),
 }
 
 // Limits; the `LARDER_MAX_IMAGES`, … variables and `[gcctl]` in larder.toml say what no option
@@ -318,6 +325,9 @@ pub(crate) fn run(cli: &Cli, signals: &Signals) -> miette::Result<Outcome> {
         let (here, force) = (&settings.environment().folder, place.force.into());
         return Ok(tier::plan(&mut *open(file)?, name, &limits, here, force, &mut console)?);
     }
+    if let Job::Engine(job) = &cli.job {
+        return engine::run(job, settings.environment(), signals, &mut console);
+    }
     let store = commands::open(&folder, common.store.is_some(), &mut console)?.with_stop(signals.stop());
     let outcome = dispatch(&cli.job, &settings, &store, signals, &mut console)?;
     // What a change or a verdict prints was flushed before; a listing's reader may go at the very
@@ -331,6 +341,7 @@ impl Job {
     fn output(&self) -> Output {
         match self {
             Self::Ls(_) | Self::Info { .. } | Self::Df | Self::Plan { .. } => Output::listing(),
+            Self::Engine(job) if !matches!(job, engine::EngineJob::Apply { .. }) => Output::listing(),
             _ => Output::report(),
         }
     }
@@ -377,6 +388,8 @@ fn dispatch(
         Job::Pin { keys } => commands::pin(store, keys, console)?,
         Job::Unpin { keys } => commands::unpin(store, keys, console)?,
         Job::Undo => commands::undo(store, console)?,
+        // It needs no store, and was done before.
+        Job::Engine(job) => engine::run(job, settings.environment(), signals, console)?,
     })
 }
 

@@ -46,7 +46,7 @@ pub struct Console<'a> {
 }
 
 impl Console<'_> {
-    fn line(&mut self, line: &impl Serialize) -> Result<()> {
+    pub(crate) fn line(&mut self, line: &impl Serialize) -> Result<()> {
         output::json_line(self.out, line).map_err(Error::output)
     }
 

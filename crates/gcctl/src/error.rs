@@ -25,6 +25,32 @@ pub enum Error {
         )
     )]
     NoStore { path: Utf8PathBuf },
+    /// The engine's program is not there.
+    #[error("`{program}` cannot be started")]
+    #[diagnostic(code(gcctl::no_engine), help("install {engine}, or name its program with {variable}"))]
+    NoEngine { program: String, engine: &'static str, variable: &'static str, source: std::io::Error },
+    /// The engine did not do what it was asked for.
+    #[error("`{command}` failed ({status}): {said}")]
+    #[diagnostic(code(gcctl::engine), help("see whether the engine runs, and whether you may use it"))]
+    Engine { command: String, status: String, said: String },
+    /// The engine's answer is none that is known.
+    #[error("what {engine} says of its store is not understood: {reason}")]
+    #[diagnostic(
+        code(gcctl::engine_unclear),
+        help("nothing was removed; a report with the engine's version would help")
+    )]
+    EngineUnclear { engine: &'static str, reason: String },
+    /// A plan that was made for another engine.
+    #[error("the plan is for the {engine} at `{planned}`, and this one is `{place}`")]
+    #[diagnostic(code(gcctl::other_engine), help("nothing was removed; make a plan for this one"))]
+    OtherEngine { engine: &'static str, place: String, planned: String },
+    /// What is not a plan for an engine.
+    #[error("this is no plan for an engine: {reason}")]
+    #[diagnostic(
+        code(gcctl::bad_engine_plan),
+        help("nothing was removed; `gcctl engine plan --json` prints one")
+    )]
+    BadEnginePlan { reason: String },
     /// A limit without a unit.
     #[error(
         "`{limit}` is {size}, written without a unit: was one forgotten? It would delete {lost} for good"

@@ -4,13 +4,16 @@
 //! alone, [`sweep`] acts and looks at each item again before it does. What cannot be read stops a
 //! run; it never counts as empty.
 //!
-//! Deliberately absent: engines, registries, and any blob's content beyond what storekit reads to
+//! [`engine`] does the like for what docker or podman keeps, by their own commands.
+//!
+//! Deliberately absent: registries, and any blob's content beyond what storekit reads to
 //! follow it.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests write what they like"))]
 
 pub mod commands;
 pub mod disk;
+pub mod engine;
 pub mod error;
 pub mod events;
 mod holders;

@@ -1,0 +1,145 @@
+//! What of an engine would go, and why.
+
+use globset::GlobSet;
+use jiff::Timestamp;
+use storekit::{Age, ByteSize};
+use toolkit::words::span;
+
+use super::{Item, What};
+
+/// What may go.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Not what was used or made in this time.
+    pub max_age: Age,
+    /// Until no more than this is left of what may go, those that are oldest; without, all of it.
+    pub max_size: Option<ByteSize>,
+    /// Whether images that have names may go.
+    pub named: bool,
+    /// What is called so stays.
+    pub keep: GlobSet,
+}
+
+/// An item that goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Going {
+    /// The item.
+    pub item: Item,
+    /// For how many seconds nothing used it, or for how many it is there.
+    pub unused: u64,
+}
+
+impl Going {
+    /// The reason in words.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let span = span(self.unused);
+        match self.item.what {
+            What::Container => format!("does not run, made {span} ago"),
+            What::Image if self.item.is_dangling() => format!("no name, no container, made {span} ago"),
+            What::Image => format!("no container, made {span} ago"),
+            What::Build => format!("not used for {span}"),
+        }
+    }
+}
+
+/// The items that go, those that are oldest first. One of which the engine does not say how old it
+/// is stays, and so does one that a clock made in the future.
+#[must_use]
+pub fn choose(items: &[Item], rules: &Rules, now: Timestamp) -> Vec<Going> {
+    let going = |item: &Item| {
+        let age = now.duration_since(item.since?);
+        let is_old = age.is_positive() && age.unsigned_abs() >= rules.max_age.0;
+        is_old.then(|| Going { item: item.clone(), unused: age.unsigned_abs().as_secs() })
+    };
+    let candidates: Vec<_> = items.iter().filter(|item| may_go(item, rules)).collect();
+    let mut old: Vec<_> = candidates.iter().filter_map(|item| going(item)).collect();
+    old.sort_by(|one, other| (one.item.since, &one.item.id).cmp(&(other.item.since, &other.item.id)));
+    let Some(most) = rules.max_size else { return old };
+    let mut left = candidates.iter().fold(0, |left: u64, item| left.saturating_add(item.own));
+    let mut goes = |going: &Going| {
+        let is_too_much = left > most.0;
+        left = left.saturating_sub(going.item.own);
+        is_too_much
+    };
+    old.into_iter().take_while(|going| goes(going)).collect()
+}
+
+/// Whether it goes by anything but its age and size.
+fn may_go(item: &Item, rules: &Rules) -> bool {
+    let is_kept = item.what != What::Build && item.names.iter().any(|name| rules.keep.is_match(name));
+    let is_meant = item.what != What::Image || item.is_dangling() || rules.named;
+    !item.in_use && !is_kept && is_meant
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use globset::{Glob, GlobSetBuilder};
+    use std::time::Duration;
+
+    const HOUR: u64 = 3600;
+
+    fn item(what: What, id: &str, name: &str, own: u64, hours: i64) -> Item {
+        let since = Timestamp::from_second(1_000_000 - hours * 3600).ok();
+        let names = if name.is_empty() { Vec::new() } else { vec![name.to_owned()] };
+        Item { what, id: id.to_owned(), names, own, since, in_use: false }
+    }
+
+    fn items() -> Vec<Item> {
+        vec![
+            item(What::Image, "dangling", "", 10, 50),
+            item(What::Image, "named", "app:1", 20, 60),
+            item(What::Container, "stopped", "job", 1, 40),
+            item(What::Build, "step", "RUN make", 30, 30),
+            item(What::Image, "young", "", 5, 1),
+            item(What::Image, "future", "", 5, -50),
+            Item { in_use: true, ..item(What::Image, "used", "", 7, 90) },
+            Item { since: None, ..item(What::Build, "undated", "COPY", 2, 0) },
+        ]
+    }
+
+    fn rules() -> Rules {
+        Rules {
+            max_age: Age(Duration::from_secs(24 * HOUR)),
+            max_size: None,
+            named: false,
+            keep: GlobSet::empty(),
+        }
+    }
+
+    #[track_caller]
+    fn goes(rules: &Rules, expected: &[&str]) {
+        let gone = choose(&items(), rules, Timestamp::from_second(1_000_000).unwrap());
+        assert_eq!(gone.iter().map(|going| going.item.id.as_str()).collect::<Vec<_>>(), expected);
+    }
+
+    fn keep(pattern: &str) -> GlobSet {
+        GlobSetBuilder::new().add(Glob::new(pattern).unwrap()).build().unwrap()
+    }
+
+    #[test]
+    fn what_nothing_needs_goes_when_it_is_old() {
+        goes(&rules(), &["dangling", "stopped", "step"]);
+        goes(&Rules { named: true, ..rules() }, &["named", "dangling", "stopped", "step"]);
+        goes(&Rules { max_age: Age(Duration::from_secs(45 * HOUR)), ..rules() }, &["dangling"]);
+    }
+
+    #[test]
+    fn what_is_kept_by_its_name_stays() {
+        goes(&Rules { named: true, keep: keep("app:*"), ..rules() }, &["dangling", "stopped", "step"]);
+        goes(&Rules { keep: keep("j*"), ..rules() }, &["dangling", "step"]);
+        goes(&Rules { keep: keep("RUN*"), ..rules() }, &["dangling", "stopped", "step"]);
+    }
+
+    #[test]
+    fn the_oldest_go_until_the_rest_is_small_enough() {
+        let within = |bytes| Rules { max_size: Some(ByteSize(bytes)), ..rules() };
+        // Of 53 bytes that may go.
+        goes(&within(53), &[]);
+        goes(&within(52), &["dangling"]);
+        goes(&within(43), &["dangling"]);
+        goes(&within(42), &["dangling", "stopped"]);
+        goes(&within(0), &["dangling", "stopped", "step"]);
+    }
+}
