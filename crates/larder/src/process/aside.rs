@@ -1,23 +1,26 @@
 //! A command beside the work, whose failure changes nothing.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long it may take.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 /// How long it takes to look again.
 const PAUSE: Duration = Duration::from_millis(20);
 /// No more is read of what it prints, in bytes.
 const MOST: u64 = 64 << 20;
 
-/// What the command prints; nothing where it fails to start, and what came till then where it takes
-/// too long. A signal to the run does not reach it.
-pub(crate) fn asked(command: &mut Command) -> Vec<u8> {
+/// What the command prints. `None` where it fails, or takes too long. A signal to the run does not
+/// reach it.
+///
+/// # Errors
+/// It cannot be started.
+pub(crate) fn asked(command: &mut Command) -> io::Result<Option<Vec<u8>>> {
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let Ok(mut child) = command.spawn() else { return Vec::new() };
+    let mut child = command.spawn()?;
     let stdout = child.stdout.take();
     let reader = thread::spawn(move || {
         let mut said = Vec::new();
@@ -29,6 +32,7 @@ pub(crate) fn asked(command: &mut Command) -> Vec<u8> {
     }
     // Neither can fail but for a child that has ended.
     let _ = child.kill();
-    let _ = child.wait();
-    reader.join().ok().and_then(Result::ok).unwrap_or_default()
+    let ended = child.wait();
+    let said = reader.join().ok().and_then(Result::ok).unwrap_or_default();
+    Ok(ended.is_ok_and(|status| status.success()).then_some(said))
 }

@@ -86,6 +86,7 @@ impl Build {
         let begun = begun.and_then(|begun| begun.duration_since(UNIX_EPOCH).ok());
         let Some(begun) = begun.filter(|_| !names.is_empty()) else { return };
         let listed = asked(self.podman().args(["ps", "-a", "--external", "--no-trunc", "--format", "json"]));
+        let listed = listed.ok().flatten().unwrap_or_default();
         let listed: Vec<Listed> = serde_json::from_slice(&listed).unwrap_or_default();
         let is_left = |it: &Listed| {
             it.state == "storage"
@@ -94,7 +95,8 @@ impl Build {
         };
         let left: Vec<_> = listed.iter().filter(|it| is_left(it)).map(|it| it.id.as_str()).collect();
         if !left.is_empty() {
-            asked(self.podman().args(["rm", "-f"]).args(left));
+            // One that cannot be removed stays, as podman itself leaves it.
+            let _ = asked(self.podman().args(["rm", "-f"]).args(left));
         }
     }
 

@@ -95,8 +95,7 @@ fn sweep(parent: &Path, user: u32, young: Duration, tools: &Tools) {
             let held = File::open(entry.path()).and_then(|folder| Ok(folder.try_lock().map(|()| folder)?));
             let path = entry.path();
             let Some(folder) = Utf8Path::from_path(&path).filter(|_| held.is_ok()) else { continue };
-            if end_left(folder, podman.program()) {
-                clear_left(folder, docker.program());
+            if end_left(folder, podman.program()) && clear_left(folder, docker.program()) {
                 let _ = fs::remove_dir_all(folder);
             }
         }

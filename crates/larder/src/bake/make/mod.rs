@@ -88,8 +88,12 @@ impl Bake<'_> {
 
     /// Gives what was built its names, once it is saved or known not to be: a bake that ends before
     /// leaves them where they were.
-    pub(in crate::bake) fn name_made(&self) -> Result<(), RunError> {
-        self.image.tags.iter().try_for_each(|tag| self.name(tag))
+    pub(in crate::bake) fn name_made(&mut self) -> Result<(), RunError> {
+        self.image.tags.iter().try_for_each(|tag| self.name(tag))?;
+        if let Some(held) = &mut self.held {
+            held.is_named = self.built_id.is_some();
+        }
+        Ok(())
     }
 
     /// Gives what was built the name that stands for its key, or, where no key describes it, for
@@ -124,8 +128,9 @@ impl Bake<'_> {
         // By its ID: it has none of its own names before it is saved.
         let id_file = self.temp.join("id");
         let cmd = self.baker.build_command(builder)?.arg("--iidfile").path(&id_file);
-        self.held =
-            self.holds(builder).then(|| Held::new(&self.temp, tools.engine(Engine::Docker, "rmi"), runner));
+        let docker = tools.engine(Engine::Docker, "rmi");
+        let held = self.holds(builder).then(|| Held::new(&self.temp, docker.program(), runner));
+        self.held = held.flatten();
         let cmd = self.held.iter().fold(cmd, |cmd, held| cmd.arg("-t").arg(held.name()));
         let cmd = if self.is_from_scratch() { cmd.arg("--no-cache") } else { cmd };
         let cmd = caches.flags.iter().fold(cmd, |cmd, (flag, value)| cmd.flag(flag, value));
