@@ -9,6 +9,8 @@
 //!
 //! Source: OCI image-spec v1.1, image-index.md; BuildKit's `attestation-storage.md`.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::Value;
 use storekit::{Descriptor, Digest, Entry, Images, Key, Store};
@@ -16,6 +18,7 @@ use storekit::{Descriptor, Digest, Entry, Images, Key, Store};
 use crate::error::{Error, Result};
 use crate::format::oci::{self, Index, Platform, REF_NAME, annotation};
 use crate::image::commit::{self, Notes};
+use crate::image::signature::Signer;
 use crate::image::{Image, Stored};
 
 /// A stored image that is to be listed.
@@ -75,9 +78,19 @@ pub fn index(store: &Store, key: &Key, parts: &[Part], notes: &Notes) -> Result<
         ..Entry::new(descriptor, Timestamp::now())
     };
     // What is not whole is replaced.
-    let notes = Notes { force: true, ..notes.clone() };
+    let signer = match &notes.signer {
+        // It vouches for what it lists.
+        Some(signer) if has_signed(&images, signer, parts)? => Some(Arc::clone(signer)),
+        _ => None,
+    };
+    let notes = Notes { force: true, signer, ..notes.clone() };
     let (saved, entry) = commit::commit(store, key, entry, &notes, &[lease])?;
     Ok(listed.indexed(saved, true, entry))
+}
+
+fn has_signed(images: &Images, signer: &Signer, parts: &[Part]) -> Result<bool> {
+    let mut parts = parts.iter();
+    parts.try_fold(true, |all, part| Ok(all && signer.has_signed(images, &part.key)?))
 }
 
 /// What an index is to list.

@@ -18,6 +18,7 @@ use crate::digest::{Digest, Hasher};
 use crate::error::{At, Error, Result};
 use crate::files::lfs;
 use crate::files::lock::{self, Patience};
+use crate::files::replace::open_regular;
 use crate::files::replace::{self, Durability, Publication, Staged};
 use crate::trash::Trash;
 
@@ -161,7 +162,7 @@ impl Blobs {
         // Each round, a collector may have moved the blob between two steps: it is in the trash
         // then.
         loop {
-            let Some(file) = open(&path)? else {
+            let Some(file) = open_regular(&path)? else {
                 if self.trash.restore(&path)? {
                     continue;
                 }
@@ -215,7 +216,7 @@ impl Blobs {
     /// # Errors
     /// I/O errors.
     pub fn reader(&self, digest: &Digest) -> Result<Option<VerifiedReader>> {
-        let Some(file) = open(&self.path(digest))? else { return Ok(None) };
+        let Some(file) = open_regular(&self.path(digest))? else { return Ok(None) };
         Ok(Some(VerifiedReader { file, blobs: self.clone(), expected: *digest, hasher: Some(Hasher::new()) }))
     }
 
@@ -284,7 +285,7 @@ impl Blobs {
     /// exclusively.
     pub(crate) fn discard(&self, digest: &Digest, batch: &crate::trash::Batch) -> Result<Discarded> {
         let path = self.path(digest);
-        let Some(file) = open(&path)? else { return Ok(Discarded::Gone) };
+        let Some(file) = open_regular(&path)? else { return Ok(Discarded::Gone) };
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Ok(Discarded::InUse);
         }
@@ -301,13 +302,6 @@ pub enum Discarded {
     InUse,
     /// It was not there.
     Gone,
-}
-
-fn open(path: &Utf8Path) -> Result<Option<File>> {
-    match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        file => file.at("read", path).map(Some),
-    }
 }
 
 /// A blob that is being written; dropped unfinished, it leaves nothing.
@@ -394,7 +388,7 @@ impl BlobWriter<'_> {
                 Publication::Taken(unnamed) => staged = unnamed,
             }
             // A leased one stays: a lease is on the file, not on the name.
-            let Some(standing) = open(&path)? else { continue };
+            let Some(standing) = open_regular(&path)? else { continue };
             if flock(&standing, FlockOperation::NonBlockingLockExclusive).is_err() {
                 if let Some(lease) = self.blobs.lease(&found)? {
                     return Ok(lease);

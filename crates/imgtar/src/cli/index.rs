@@ -10,7 +10,7 @@ use storekit::{Digest, Key, KeyOrName, Store};
 use toolkit::{Outcome, Output};
 
 use crate::cli::NoteArgs;
-use crate::cli::run::{Invocation, out, read_notes};
+use crate::cli::run::{Invocation, out};
 
 /// An image that is to be listed, as it is named: `IMAGE` or `IMAGE=PLATFORM`.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ struct IndexedLine<'a> {
 
 impl Invocation<'_> {
     pub(crate) fn index(&self, key: &Key, parts: &[PartArg], notes: NoteArgs) -> Result<Outcome> {
-        let notes = read_notes(notes)?;
+        let notes = self.noted(notes)?;
         let mut known = Vec::new();
         for PartArg { image, platform } in parts {
             let Some((_, key)) = self.find(image)? else { return Ok(self.absent(image)) };

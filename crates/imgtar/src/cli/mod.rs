@@ -16,6 +16,7 @@ pub(crate) mod registry;
 pub(crate) mod registry_args;
 pub(crate) mod run;
 mod serve;
+mod signing;
 pub(crate) mod tier;
 pub(crate) mod view;
 
@@ -307,6 +308,17 @@ pub(crate) enum Command {
         /// Names such as `app:1.2`
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
+    },
+    /// Vouch for stored images; exit code 1 if one was not stored
+    ///
+    /// Signs with LARDER_SIGNING_KEY, a private key of Ed25519 in PEM or the path of one, that this
+    /// image, with its names and inputs, stands under its key. Where it is set, `save`, `import`,
+    /// `pack` and `index` sign what they save; what a pull brings is not signed by that. A push
+    /// takes signatures along, and `--signed-by` asks for them.
+    Sign {
+        /// The images: keys, beginnings of keys, or names
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<KeyOrName>,
     },
     /// Remove keys; exit code 1 if one was not stored
     ///

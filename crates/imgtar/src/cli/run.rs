@@ -129,6 +129,7 @@ impl Invocation<'_> {
                 }),
             },
             Command::Tag { key, names } => self.tag(&key, &names),
+            Command::Sign { keys } => self.sign(&keys),
             Command::Rm { keys, plan, tier, registry } => match (&tier.tier, &plan) {
                 (Some(place), Some(plan)) => self.tier_collect(plan, place, &tier, &registry),
                 (Some(place), None) => self.tier_rm(&keys, place, &tier, &registry),
@@ -141,7 +142,7 @@ impl Invocation<'_> {
     }
 
     fn import(&self, key: &Key, file: &Utf8Path, kind: Option<FileType>, notes: NoteArgs) -> Result<Outcome> {
-        let notes = read_notes(notes)?;
+        let notes = self.noted(notes)?;
         let source = if file == "-" { stdin_source()? } else { Source::File(file.to_owned()) };
         let (source, disk) = disk::kind(source, file, kind)?;
         if let Some(format) = disk {
@@ -221,7 +222,7 @@ impl Invocation<'_> {
     }
 
     fn save(&self, key: &Key, image: &str, notes: NoteArgs, engine: &EngineArgs, by: By) -> Result<Outcome> {
-        let notes = read_notes(notes)?;
+        let notes = self.noted(notes)?;
         let way = match by {
             By::Auto => save::Way::Fastest,
             By::Push => save::Way::Teach,
@@ -345,7 +346,7 @@ impl Invocation<'_> {
     }
 
     fn pack(&self, key: &Key, from: &Utf8Path, config: PackArgs, notes: NoteArgs) -> Result<Outcome> {
-        let notes = read_notes(notes)?;
+        let notes = self.noted(notes)?;
         let config = self.pack_config(config)?;
         let input = pack_input(from)?;
         let store = Store::open_or_create(&self.root)?;
@@ -473,6 +474,7 @@ pub(crate) fn read_notes(args: NoteArgs) -> Result<Notes> {
         names: (!names.is_empty()).then_some(names),
         force: args.force,
         origin: origin(args.origin),
+        signer: None,
     })
 }
 

@@ -1,15 +1,13 @@
 //! `--tier`: the commands that ask a place other than the store, and what they print.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
-use std::sync::Arc;
+use std::io::{BufReader, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgtar::Error;
 use imgtar::image::Stored;
-use imgtar::tier::{
-    self, Account, Config, NotedRow, Place, PublicKey, Pulled, Pushed, Removal, Row, Secret, Signer, Standing,
-};
+use imgtar::image::signature::PublicKey;
+use imgtar::tier::{self, Account, Config, NotedRow, Place, Pulled, Pushed, Removal, Row, Secret, Standing};
 use imgtar::{registry::Tally, repository};
 use jiff::Timestamp;
 use miette::Result;
@@ -26,6 +24,7 @@ use crate::cli::NoteArgs;
 use crate::cli::registry::told;
 use crate::cli::registry_args::{PushArgs, RegistryArgs};
 use crate::cli::run::{Invocation, out};
+use crate::cli::signing;
 
 /// Another place, where images stand under their keys.
 #[derive(Debug, clap::Args)]
@@ -41,8 +40,7 @@ pub(crate) struct TierArgs {
     #[arg(long, value_name = "TIME", requires = "tier")]
     pub(crate) timeout: Option<Age>,
     /// A public key of Ed25519 in PEM: what is not signed by it, or by another one that is named
-    /// so, counts as not there. A push signs with LARDER_SIGNING_KEY, which is a private key in
-    /// PEM or the path of one
+    /// so, counts as not there (`sign` and LARDER_SIGNING_KEY sign)
     #[arg(long, value_name = "FILE", requires = "tier")]
     pub(crate) signed_by: Vec<Utf8PathBuf>,
 }
@@ -327,40 +325,18 @@ impl Invocation<'_> {
         let timeout = args.timeout.map(|age| age.0);
         let read_only = self.settings.environment().get("LARDER_READ_ONLY");
         let left_alone = read_only.is_some_and(|value| !matches!(value, "0" | "false"));
-        let signer = self.settings.environment().get("LARDER_SIGNING_KEY").map(signer).transpose()?;
-        let signed_by = args.signed_by.iter().map(|path| public_key(path)).collect::<Result<_, _>>()?;
-        Ok(Config { registries: self.registries(registry), timeout, left_alone, account, signer, signed_by })
+        let keys = args.signed_by.iter().map(|path| public_keys(path)).collect::<Result<Vec<_>, _>>()?;
+        let signed_by = keys.concat();
+        Ok(Config { registries: self.registries(registry), timeout, left_alone, account, signed_by })
     }
 }
 
-/// The private key that LARDER_SIGNING_KEY is, or names the file of.
-fn signer(text: &str) -> Result<Arc<Signer>, Error> {
-    let bad = |reason: String| {
-        let message = format!("LARDER_SIGNING_KEY cannot be used: {reason}");
-        Error::Usage { message, help: "`openssl genpkey -algorithm ed25519 -out FILE` makes one" }
-    };
-    let signer = if text.contains("-----BEGIN") {
-        Signer::from_pem(text)
-    } else {
-        read_key(Utf8Path::new(text)).and_then(|text| Signer::from_pem(&text))
-    };
-    signer.map(Arc::new).map_err(bad)
-}
-
-fn public_key(path: &Utf8Path) -> Result<PublicKey, Error> {
-    let key = read_key(path).and_then(|text| PublicKey::from_pem(&text));
-    key.map_err(|reason| {
+fn public_keys(path: &Utf8Path) -> Result<Vec<PublicKey>, Error> {
+    let keys = signing::read_key(path).and_then(|text| PublicKey::all_from_pem(&text));
+    keys.map_err(|reason| {
         let message = format!("`{path}` cannot be used as a public key: {reason}");
         Error::Usage { message, help: "`openssl pkey -in PRIVATE -pubout -out FILE` writes it" }
     })
-}
-
-/// A file of a key, at most 64 KiB.
-fn read_key(path: &Utf8Path) -> Result<String, String> {
-    let mut text = String::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(64 << 10).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    Ok(text)
 }
 
 /// The account that the environment names.

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use storekit::{
@@ -14,6 +15,7 @@ use crate::error::Result;
 use crate::image::Stored;
 use crate::image::fetched::Fetched;
 use crate::image::show::{self, ArtifactInfo};
+use crate::image::signature::Signer;
 use crate::image::{inputs, verify};
 use crate::tally::Tally;
 
@@ -32,6 +34,8 @@ pub struct Notes {
     pub force: bool,
     /// Where the image came from.
     pub origin: Origin,
+    /// Who vouches for it.
+    pub signer: Option<Arc<Signer>>,
 }
 
 /// What an import did.
@@ -154,7 +158,10 @@ pub(crate) fn commit(
     leases: &[Lease],
 ) -> Result<(bool, Entry)> {
     inputs::check_platform(&store.images().blobs(), key, notes.inputs.as_deref(), &entry.descriptor)?;
-    let entry = Entry { origin: notes.origin.clone(), ..entry };
+    let mut entry = Entry { origin: notes.origin.clone(), ..entry };
+    if let Some(signer) = &notes.signer {
+        signer.sign(key, &mut entry, notes.inputs.as_deref().map(Digest::of));
+    }
     let overwrite = if notes.force { Overwrite::Yes } else { Overwrite::No };
     let fetched = fetched(store, key, &entry, notes)?.map(|fetched| fetched.to_text());
     let beside = Beside { inputs: notes.inputs.as_deref(), fetched: fetched.as_deref().map(str::as_bytes) };

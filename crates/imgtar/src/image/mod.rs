@@ -1,4 +1,5 @@
-//! A stored image, read back: its documents, verified; and what every save does (`commit`).
+//! A stored image, read back: its documents, verified; what every save does (`commit`); and who
+//! vouches for it ([`signature`]).
 //!
 //! Deliberately absent: the bytes of layers, but for `verify`; how an image came or goes.
 
@@ -9,6 +10,7 @@ pub mod fetched;
 pub(crate) mod inputs;
 pub(crate) mod referrers;
 pub mod show;
+pub mod signature;
 pub mod verify;
 
 use std::collections::{BTreeMap, HashSet};

@@ -1,16 +1,15 @@
 //! How places are spoken with.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rusty_s3::Credentials;
-use storekit::{Digest, Entry, Key};
+use storekit::{Digest, Key};
 
 use crate::error::Result;
+use crate::image::signature::{PublicKey, is_signed};
 use crate::registry::{Config as Registries, Patience};
 use crate::tier::kind::{Tier, Told};
-use crate::tier::signature::{PublicKey, Signer, is_signed};
 
 /// The region of an account that names none.
 pub const REGION: &str = "us-east-1";
@@ -26,8 +25,6 @@ pub struct Config {
     pub left_alone: bool,
     /// Whom buckets take it for.
     pub account: Account,
-    /// Signs the entries that are pushed.
-    pub signer: Option<Arc<Signer>>,
     /// An entry counts only if one of these has signed it; any does where there are none.
     pub signed_by: Vec<PublicKey>,
 }
@@ -76,40 +73,24 @@ impl Account {
 }
 
 impl Config {
-    /// Whether what a place tells of an entry was signed by whom it is to be.
+    /// Whether what a place tells of an entry was signed by whom it is to be. Inputs that cannot be
+    /// understood are nobody's.
     ///
     /// # Errors
-    /// A place that does not tell of the inputs.
+    /// A place that does not answer.
     pub(crate) fn trusts(&self, tier: &dyn Tier, key: &Key, told: &Told) -> Result<bool> {
         if self.signed_by.is_empty() {
             return Ok(true);
         }
-        Ok(is_signed(&self.signed_by, key, &told.entry, tier.inputs_digest(key, told)?))
+        match tier.inputs_digest(key, told) {
+            Err(error) if error.is_about_content() => Ok(false),
+            inputs => Ok(is_signed(&self.signed_by, key, &told.entry, inputs?)),
+        }
     }
 
     /// The same for inputs that are at hand.
     pub(crate) fn trusts_with(&self, key: &Key, told: &Told, inputs: Option<&[u8]>) -> bool {
         self.signed_by.is_empty() || is_signed(&self.signed_by, key, &told.entry, inputs.map(Digest::of))
-    }
-
-    /// Whether a push is to leave an entry as it is. Who signs replaces what nobody has signed whom
-    /// readers trust, so far as that is known; others leave what stands.
-    ///
-    /// # Errors
-    /// As [`Config::trusts`].
-    pub(crate) fn leaves(&self, tier: &dyn Tier, key: &Key, told: &Told) -> Result<bool> {
-        let Some(signer) = &self.signer else { return Ok(true) };
-        let trusted = [self.signed_by.as_slice(), &[signer.public()]].concat();
-        Ok(is_signed(&trusted, key, &told.entry, tier.inputs_digest(key, told)?))
-    }
-
-    /// The entry as it goes into a place with these inputs: signed, where there is who signs.
-    pub(crate) fn signed(&self, key: &Key, entry: &Entry, inputs: Option<&[u8]>) -> Entry {
-        let mut entry = entry.clone();
-        if let Some(signer) = &self.signer {
-            signer.sign(key, &mut entry, inputs.map(Digest::of));
-        }
-        entry
     }
 
     /// How registries are spoken with that are places.

@@ -28,11 +28,21 @@ pub fn has(config: &Config, place: &Place, keys: &[Key]) -> Result<Vec<Option<Fo
 }
 
 fn found(config: &Config, tier: &dyn Tier, key: &Key) -> Result<Option<Found>> {
-    let found = tier.has(key)?;
-    if found.is_none() || config.signed_by.is_empty() {
-        return Ok(found);
+    if config.signed_by.is_empty() {
+        return tier.has(key);
+    }
+    match found_signed(config, tier, key) {
+        // What cannot be understood is signed by nobody.
+        Err(error) if error.is_about_content() => Ok(Some(Found { digest: None, is_trusted: false })),
+        found => found,
+    }
+}
+
+fn found_signed(config: &Config, tier: &dyn Tier, key: &Key) -> Result<Option<Found>> {
+    if tier.has(key)?.is_none() {
+        return Ok(None);
     }
     let Some(told) = tier.entry(key)? else { return Ok(None) };
-    let is_trusted = config.trusts(tier, key, &told)?;
-    Ok(Some(Found { digest: Some(told.entry.descriptor.digest), is_trusted }))
+    let digest = Some(told.entry.descriptor.digest);
+    Ok(Some(Found { digest, is_trusted: config.trusts(tier, key, &told)? }))
 }

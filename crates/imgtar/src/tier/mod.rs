@@ -5,7 +5,7 @@
 //!   `registry`, `s3`: the kinds. `open`: the place that is meant.
 //! - [`has()`], [`pull()`], [`push()`]: an image is asked for, comes, or goes. [`list()`],
 //!   [`remove()`]: what stands in a place, and what is no longer to; [`planned`]: as a plan says.
-//!   [`inputs()`]: what an image was made from. [`signature`]: who vouches for an entry.
+//!   [`inputs()`]: what an image was made from.
 //!
 //! Deliberately absent: which places there are and in which order they are asked; what is to be
 //! removed from a place, and why; the environment, the terminal.
@@ -26,10 +26,10 @@ pub(crate) mod registry;
 pub mod removal;
 pub mod remove;
 pub(crate) mod s3;
-pub mod signature;
 pub(crate) mod store;
 
 pub use crate::error::tier::Error;
+pub use crate::image::signature::{PublicKey, Signer};
 pub use crate::tier::config::{Account, Config, Secret};
 pub use crate::tier::has::has;
 pub use crate::tier::inputs::inputs;
@@ -41,4 +41,3 @@ pub use crate::tier::pull::{Pulled, pull};
 pub use crate::tier::push::{Pushed, push};
 pub use crate::tier::removal::Removal;
 pub use crate::tier::remove::remove;
-pub use crate::tier::signature::{PublicKey, Signer};

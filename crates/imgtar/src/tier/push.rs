@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::image::Stored;
 use crate::image::commit::{self, Notes};
 use crate::image::fetch::{self, Fetched, Source};
+use crate::image::signature::is_signed;
 use crate::progress::Progress;
 use crate::registry::push::push_whole;
 use crate::registry::upload::{self, Content};
@@ -19,7 +20,7 @@ use crate::registry::{Client, Purpose};
 use crate::tally::Tally;
 use crate::tier::artifact;
 use crate::tier::config::Config;
-use crate::tier::kind::{INPUTS_CAP, Tier, Told};
+use crate::tier::kind::{Tier, Told};
 use crate::tier::place::{Place, Repository};
 use crate::tier::registry::RegistryTier;
 use crate::tier::s3::address::Address;
@@ -67,7 +68,8 @@ pub fn push(
     Ok(Some(pushed))
 }
 
-struct Push<'a> {
+/// One push.
+pub(crate) struct Push<'a> {
     store: &'a Store,
     config: &'a Config,
     stored: &'a Stored,
@@ -89,6 +91,29 @@ impl Push<'_> {
         Ok(self.store.images().inputs(self.key)?)
     }
 
+    /// Whether the entry is signed by whom those who take it trust; where they are named.
+    pub(crate) fn is_trusted(&self) -> Result<bool> {
+        if self.config.signed_by.is_empty() {
+            return Ok(false);
+        }
+        let inputs = self.inputs()?.map(|inputs| Digest::of(&inputs));
+        Ok(is_signed(&self.config.signed_by, self.key, &self.stored.entry, inputs))
+    }
+
+    /// Whether another entry that stands there is left as it is: not where nobody takes it, and
+    /// this one is signed.
+    pub(crate) fn leaves(&self, tier: &dyn Tier, told: &Told) -> Result<bool> {
+        Ok(self.config.trusts(tier, self.key, told)? || !self.is_trusted()?)
+    }
+
+    /// Whether an entry stands there that is left as it is.
+    fn stays(&self, tier: &dyn Tier) -> Result<bool> {
+        match tier.entry(self.key) {
+            Err(error) if error.is_about_content() && self.is_trusted()? => Ok(false),
+            told => told?.map_or(Ok(false), |told| self.leaves(tier, &told)),
+        }
+    }
+
     /// The other store takes the image as it would from anywhere.
     fn to_store(&self, folder: &Utf8Path) -> Result<Pushed> {
         let to = patient(Store::open_or_create(folder)?, self.config.timeout);
@@ -101,7 +126,7 @@ impl Push<'_> {
         };
         let standing = standing.filter(|(_, reach)| reach.is_whole() && !self.force);
         if let Some((entry, reach)) = standing
-            && self.config.leaves(&StoreTier::of(&to), self.key, &Told::noted(entry.clone()))?
+            && self.leaves(&StoreTier::of(&to), &Told::noted(entry.clone()))?
         {
             let same = entry.descriptor.digest == self.root().digest;
             let tally = if same { skipped(reach.present.into_values()) } else { Tally::default() };
@@ -112,12 +137,11 @@ impl Push<'_> {
         let threads = self.config.registries.parallel;
         let fetched = fetch::fetch(&to, &source, &root, &BTreeSet::new(), threads, self.progress)?;
         let Fetched { leases, tally, .. } = fetched;
-        let inputs = self.inputs()?;
-        let entry = self.config.signed(self.key, &self.stored.entry, inputs.as_deref());
+        let entry = self.stored.entry.clone();
         let origin = entry.origin.clone();
         // What stands and is not left is replaced.
-        let force = self.force || self.config.signer.is_some();
-        let notes = Notes { inputs, force, origin, ..Notes::default() };
+        let force = self.force || self.is_trusted()?;
+        let notes = Notes { inputs: self.inputs()?, force, origin, ..Notes::default() };
         let (saved, entry) = commit::commit(&to, self.key, entry, &notes, &leases)?;
         Ok(self.pushed(saved, entry.descriptor.digest, tally))
     }
@@ -129,8 +153,7 @@ impl Push<'_> {
         let standing = tier.client.resolve(self.key.as_str())?;
         let other = standing.filter(|digest| *digest != self.root().digest);
         if let Some(other) = other.filter(|_| !self.force)
-            && let Some(told) = tier.entry(self.key)?
-            && self.config.leaves(&tier, self.key, &told)?
+            && self.stays(&tier)?
         {
             return Ok(self.pushed(false, other, Tally::default()));
         }
@@ -150,7 +173,7 @@ impl Push<'_> {
         match tier.entry(self.key) {
             Err(error) if error.is_about_content() => Ok(false),
             told => match told? {
-                Some(told) if told.is_noted => self.config.leaves(tier, self.key, &told),
+                Some(told) if told.is_noted => self.leaves(tier, &told),
                 _ => Ok(false),
             },
         }
@@ -159,8 +182,8 @@ impl Push<'_> {
     fn to_bucket(&self, address: &Address) -> Result<Pushed> {
         let tier = S3Tier { bucket: Bucket::open(self.config, address)? };
         let Sent { saved, digest, tally } = tier.push(&Job {
+            push: self,
             store: self.store,
-            config: self.config,
             stored: self.stored,
             key: self.key,
             force: self.force,
@@ -171,9 +194,7 @@ impl Push<'_> {
     }
 
     fn send_artifact(&self, client: &Client) -> Result<()> {
-        let inputs = self.inputs()?.filter(|inputs| inputs.len() as u64 <= INPUTS_CAP);
-        let entry = self.config.signed(self.key, &self.stored.entry, inputs.as_deref());
-        let made = artifact::make(&entry, inputs);
+        let made = artifact::make(&self.stored.entry, self.inputs()?);
         for (blob, bytes) in &made.blobs {
             upload::send(client, Content::Bytes(bytes), blob, &[], &())?;
         }

@@ -364,7 +364,7 @@ impl Process {
         {
             let tier = &tier.name;
             runner.tell(&format!(
-                "warning: LARDER_SIGNING_KEY is not set: what is sent to the tier `{tier}` is not signed, and nobody takes it from there"
+                "warning: LARDER_SIGNING_KEY is not set: what is built is not signed, and nobody takes it from the tier `{tier}`"
             ));
         }
         Ok(bake::Options { route, occasion, ..self.options() })

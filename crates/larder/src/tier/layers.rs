@@ -46,7 +46,8 @@ pub(crate) struct Served {
 }
 
 impl Layers<'_> {
-    /// Where the layers of the tiers are that have not failed so far. `with_stores`: whether the
+    /// Where the layers of the tiers are that have not failed so far, and whose images need no
+    /// signature. `with_stores`: whether the
     /// engine can take them from a server of this machine that has no TLS.
     ///
     /// # Errors
@@ -70,6 +71,10 @@ impl Layers<'_> {
         is_written: bool,
         with_stores: bool,
     ) -> Result<Option<String>, RunError> {
+        // Nobody signs layers.
+        if !tier.signed_by.is_empty() {
+            return Ok(None);
+        }
         Ok(match &tier.place {
             Place::Registry(repository) => Some(format!("{repository}-layers")),
             Place::Store(folder) if with_stores => {

@@ -306,13 +306,12 @@ pub fn names(folder: &Utf8Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Reads a small file whole; `None` where there is none. A file larger than `cap` bytes is an
-/// error.
+/// Opens a file to read it; `None` where there is none. What is not a regular file is an error, and
+/// never waited for.
 ///
 /// # Errors
 /// I/O errors.
-pub fn read_capped(path: &Utf8Path, cap: u64) -> Result<Option<Vec<u8>>> {
-    use std::io::Read;
+pub(crate) fn open_regular(path: &Utf8Path) -> Result<Option<File>> {
     use std::os::unix::fs::OpenOptionsExt;
     // A pipe without a writer would be waited for without end.
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
@@ -325,6 +324,17 @@ pub fn read_capped(path: &Utf8Path, cap: u64) -> Result<Option<Vec<u8>>> {
         let what = if kind.is_dir() { "it is a folder" } else { "it is not a regular file" };
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what)).at("read", path);
     }
+    Ok(Some(file))
+}
+
+/// Reads a small file whole; `None` where there is none. A file larger than `cap` bytes is an
+/// error.
+///
+/// # Errors
+/// I/O errors.
+pub fn read_capped(path: &Utf8Path, cap: u64) -> Result<Option<Vec<u8>>> {
+    use std::io::Read;
+    let Some(file) = open_regular(path)? else { return Ok(None) };
     // With room for all of it and a little more, a file is read in one piece, and once more for its
     // end.
     let length = file.metadata().at("read", path)?.len().min(cap).saturating_add(64);

@@ -13,8 +13,9 @@ use crate::{Digest, oci};
 pub const VERSION: u64 = 1;
 /// No key file is larger: 1 MiB.
 pub const CAP: u64 = 1 << 20;
-/// More signatures of an entry are not read.
-const SIGNATURES: usize = 32;
+/// More signatures of an entry are not read, nor longer ones, in bytes.
+pub const SIGNATURES: usize = 32;
+const SIGNATURE: usize = 256;
 
 /// An image under its key.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,7 +111,7 @@ impl Entry {
                 commit: remark(file.commit),
                 project: remark(file.project),
             },
-            signatures: file.signatures.into_iter().take(SIGNATURES).collect(),
+            signatures: signatures(file.signatures),
         })
     }
 
@@ -152,6 +153,12 @@ impl Entry {
         let mut names = names.filter(|name| oci::is_ref_name(name));
         names.next().map_or_else(|| crate::Key::of_digest(&self.descriptor.digest).to_string(), str::to_owned)
     }
+}
+
+/// Those that can be signatures, so many of them.
+fn signatures(texts: Vec<String>) -> Vec<String> {
+    let can_be = |text: &String| text.len() <= SIGNATURE && !text.contains(|c: char| c.is_control());
+    texts.into_iter().filter(can_be).take(SIGNATURES).collect()
 }
 
 /// One that no tool of ours writes is as good as none: nothing depends on it.
@@ -230,6 +237,15 @@ mod tests {
         assert!(read(&entry().to_text()).origin.is_unknown(), "a file of before has none of it");
         let foreign = entry().to_text() + "image = \"a\\u001Bb\"\nhost = \"\"\n";
         assert!(read(&foreign).origin.is_unknown());
+    }
+
+    #[test]
+    fn what_can_be_no_signature_is_passed_over() {
+        let long = "x".repeat(300);
+        let many = vec!["\"one\""; 40].join(", ");
+        let with = |texts: &str| read(&format!("{}signatures = [{texts}]\n", entry().to_text())).signatures;
+        assert_eq!(with(&format!("\"{long}\", \"a\\u001Bb\", \"one\"")), ["one"]);
+        assert_eq!(with(&many).len(), SIGNATURES);
     }
 
     /// So later fields that only describe need no new version.

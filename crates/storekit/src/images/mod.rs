@@ -329,11 +329,20 @@ impl Images {
     /// # Errors
     /// As [`Images::get`].
     pub fn set_names(&self, key: &Key, names: Vec<String>) -> Result<bool> {
+        self.change(key, |entry| entry.names = names)
+    }
+
+    /// Changes what an entry says besides its image. `false`: no such key.
+    ///
+    /// # Errors
+    /// As [`Images::get`].
+    pub fn change(&self, key: &Key, change: impl FnOnce(&mut Entry)) -> Result<bool> {
         self.adopt()?;
         // Alone: two that change names at once would each undo the other's.
         let lock = self.store.lock_exclusive()?;
-        let Some(entry) = self.read(key)? else { return Ok(false) };
-        let text = self.key_text(key, &Entry { names, ..entry })?;
+        let Some(mut entry) = self.read(key)? else { return Ok(false) };
+        change(&mut entry);
+        let text = self.key_text(key, &entry)?;
         replace::replace(&self.key_path(key), text.as_bytes(), Durability::Synced)?;
         drop(lock);
         self.sync_index().map(|()| true)

@@ -13,8 +13,8 @@ use crate::image::Stored;
 use crate::parallel;
 use crate::progress::Progress;
 use crate::tally::Tally;
-use crate::tier::config::Config;
 use crate::tier::kind::{INPUTS_CAP, Tier, Told};
+use crate::tier::push::Push;
 use crate::tier::s3::client::path_of;
 use crate::tier::s3::sweep::YOUNG;
 use crate::tier::s3::tier::{S3Tier, inputs_path, key_path};
@@ -29,7 +29,7 @@ pub(crate) struct Sent {
 /// What is to be pushed, and how.
 pub(crate) struct Job<'a> {
     pub(crate) store: &'a Store,
-    pub(crate) config: &'a Config,
+    pub(crate) push: &'a Push<'a>,
     pub(crate) stored: &'a Stored,
     pub(crate) key: &'a Key,
     pub(crate) force: bool,
@@ -69,9 +69,8 @@ impl S3Tier {
             return Ok(Sent { saved: false, digest: own, tally });
         }
         self.write_layout()?;
-        let inputs = self.write_notes(job, !matches!(standing, Standing::Nothing))?;
-        let entry = job.config.signed(job.key, &job.stored.entry, inputs.as_deref());
-        self.bucket.write(&key_path(job.key), entry.to_text().as_bytes())?;
+        self.write_notes(job, !matches!(standing, Standing::Nothing))?;
+        self.bucket.write(&key_path(job.key), job.stored.entry.to_text().as_bytes())?;
         // What a long push sent first is not young any more either.
         let doubtful = if is_old(begun.elapsed()) { &blobs } else { &reused };
         self.send(job, doubtful, false)?;
@@ -82,14 +81,15 @@ impl S3Tier {
         let told = match self.entry(job.key) {
             // What cannot be understood is replaced.
             Err(Error::Tier(tier::Error::Untrue { .. })) => None,
+            Err(error) if error.is_about_content() && job.push.is_trusted()? => None,
             told => told?,
         };
         let Some(told) = told else { return Ok(Standing::Nothing) };
         let digest = told.entry.descriptor.digest;
         if digest == job.stored.entry.descriptor.digest {
-            return Ok(Standing::Same { is_signed: job.config.leaves(self, job.key, &told)? });
+            return Ok(Standing::Same { is_signed: job.push.leaves(self, &told)? });
         }
-        let is_whole = !job.force && job.config.leaves(self, job.key, &told)? && self.is_whole(job, &told)?;
+        let is_whole = !job.force && job.push.leaves(self, &told)? && self.is_whole(job, &told)?;
         Ok(Standing::Other { digest, is_whole })
     }
 
@@ -151,16 +151,14 @@ impl S3Tier {
         self.bucket.write("oci-layout", b"{\"imageLayoutVersion\":\"1.0.0\"}")
     }
 
-    /// The inputs; those of an entry that stood there go. Returns them.
-    fn write_notes(&self, job: &Job<'_>, replaces: bool) -> Result<Option<Vec<u8>>> {
+    /// The inputs; those of an entry that stood there go.
+    fn write_notes(&self, job: &Job<'_>, replaces: bool) -> Result<()> {
         let inputs = job.store.images().inputs(job.key)?;
-        let inputs = inputs.filter(|inputs| inputs.len() as u64 <= INPUTS_CAP);
-        match &inputs {
-            Some(inputs) => self.bucket.write(&inputs_path(job.key), inputs)?,
-            None if replaces => self.bucket.remove(&inputs_path(job.key))?,
-            None => {}
+        match inputs.filter(|inputs| inputs.len() as u64 <= INPUTS_CAP) {
+            Some(inputs) => self.bucket.write(&inputs_path(job.key), &inputs),
+            None if replaces => self.bucket.remove(&inputs_path(job.key)),
+            None => Ok(()),
         }
-        Ok(inputs)
     }
 }
 

@@ -287,7 +287,7 @@ pub(crate) const TIER: &[Key] = &[
         "signed-by",
         Kind::Texts,
         false,
-        "files of public keys (Ed25519, PEM), relative to this file: what none of them has signed counts as not there. Who writes signs with LARDER_SIGNING_KEY, a private key or the path of one",
+        "files of public keys (Ed25519, PEM), relative to this file: what none of them has signed counts as not there, and engines take no layers from there. What is built is signed with LARDER_SIGNING_KEY, a private key or the path of one; what came from elsewhere is not",
     ),
 ];
 

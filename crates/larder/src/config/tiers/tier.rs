@@ -63,8 +63,7 @@ pub(crate) struct TierTable {
     registry: Option<Spanned<String>>,
     s3: Option<Spanned<String>>,
     timeout: Option<Spanned<Age>>,
-    #[serde(default)]
-    signed_by: Vec<Spanned<Utf8PathBuf>>,
+    signed_by: Option<Spanned<Vec<Spanned<Utf8PathBuf>>>>,
 }
 
 /// The tables of all tiers, by name.
@@ -91,7 +90,11 @@ impl TierTable {
         }
         is_limit(self.timeout.as_ref())?;
         let key = "name the file of a public key, relative to larder.toml";
-        self.signed_by.iter().try_for_each(|path| is_path("signed-by", path, key))?;
+        if let Some(paths) = self.signed_by.as_ref().filter(|paths| paths.get_ref().is_empty()) {
+            return Err(Fault::new("`signed-by` names no key", paths.span(), "left out, any image is taken"));
+        }
+        let signed_by = self.signed_by.map(Spanned::into_inner).unwrap_or_default();
+        signed_by.iter().try_for_each(|path| is_path("signed-by", path, key))?;
         let place = match (self.store, self.registry, self.s3) {
             (Some(folder), None, None) => {
                 is_path("store", &folder, "name a folder, relative to larder.toml")?;
@@ -112,7 +115,7 @@ impl TierTable {
             }
         };
         let timeout = self.timeout.map_or(Age(PATIENCE), Spanned::into_inner);
-        let signed_by = self.signed_by.into_iter().map(Spanned::into_inner).collect();
+        let signed_by = signed_by.into_iter().map(Spanned::into_inner).collect();
         Ok(Tier { name: text.clone(), place, timeout, signed_by })
     }
 }
@@ -191,5 +194,6 @@ mod tests {
         refused("[tier.a]\ns3 = \"https://me:secret@s3.example/b\"\n", "names no bucket");
         refused("[tier.a]\nstore = \"x\"\ntimeout = \"0s\"\n", "`timeout` is 0");
         refused("[tier.a]\nstore = \"x\"\nsigned-by = [\"\"]\n", "`signed-by` is empty");
+        refused("[tier.a]\nstore = \"x\"\nsigned-by = []\n", "names no key");
     }
 }

@@ -1,8 +1,8 @@
 //! Signatures of entries: that somebody who has a key vouches for what stands under a key.
 //!
 //! A key of larder's is a hash of inputs and says nothing of the image; a signature says that its
-//! maker put this very image under this key. Made where an entry goes into a place, and checked
-//! where it is taken from one.
+//! maker put this very image under this key. Made where an image is saved, and checked where it is
+//! taken from another place. What came from elsewhere is not signed by the way.
 //!
 //! Source: RFC 8032 (Ed25519); RFC 8410 (its keys in PKCS #8 and `SubjectPublicKeyInfo`);
 //! FORMAT.md, "Signatures".
@@ -14,7 +14,8 @@ use base64::engine::general_purpose::STANDARD;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
-use storekit::{Digest, Entry, Key};
+use storekit::images::entry::SIGNATURES;
+use storekit::{Digest, Entry, Images, Key};
 
 /// The algorithm, as a signature names it.
 const ALGORITHM: &str = "ed25519";
@@ -50,6 +51,25 @@ impl Signer {
         PublicKey(bytes)
     }
 
+    /// Signs what a store has under the key. `false` where nothing is.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn sign_stored(&self, images: &Images, key: &Key) -> crate::Result<bool> {
+        let inputs = images.inputs(key)?.map(|inputs| Digest::of(&inputs));
+        Ok(images.change(key, |entry| self.sign(key, entry, inputs))?)
+    }
+
+    /// Whether it has signed what a store has under the key.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) fn has_signed(&self, images: &Images, key: &Key) -> crate::Result<bool> {
+        let inputs = images.inputs(key)?.map(|inputs| Digest::of(&inputs));
+        let entry = images.get(key)?;
+        Ok(entry.is_some_and(|entry| is_signed(&[self.public()], key, &entry, inputs)))
+    }
+
     /// Adds a signature to an entry that is to stand under the key, with these inputs, and leaves
     /// out those that are not of what the entry says now.
     pub(crate) fn sign(&self, key: &Key, entry: &mut Entry, inputs: Option<Digest>) {
@@ -60,7 +80,9 @@ impl Signer {
         };
         entry.signatures.retain(is_sound);
         let value = STANDARD.encode(self.0.sign(&statement));
-        entry.signatures.push(format!("{ALGORITHM} {own} {value}"));
+        // More are not read: its own is not the one that is cut off.
+        entry.signatures.truncate(SIGNATURES - 1);
+        entry.signatures.insert(0, format!("{ALGORITHM} {own} {value}"));
     }
 }
 
@@ -71,16 +93,19 @@ impl fmt::Debug for Signer {
 }
 
 impl PublicKey {
-    /// Reads a public key in PEM, as `openssl pkey -pubout` writes it.
+    /// Reads public keys in PEM, as `openssl pkey -pubout` writes them: one, or several in a file.
     ///
     /// # Errors
-    /// Why it is none.
-    pub fn from_pem(text: &str) -> Result<Self, String> {
-        let der = SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes())
-            .map_err(|_| "it is no public key in PEM".to_owned())?;
-        let bytes = der.as_ref().strip_prefix(&PREFIX[..]);
-        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
-        bytes.map(Self).ok_or_else(|| "it is no public key of Ed25519".to_owned())
+    /// Why one is none, or that there is none.
+    pub fn all_from_pem(text: &str) -> Result<Vec<Self>, String> {
+        let keys = SubjectPublicKeyInfoDer::pem_slice_iter(text.as_bytes()).map(|der| {
+            let der = der.map_err(|_| "it is no public key in PEM".to_owned())?;
+            let bytes = der.as_ref().strip_prefix(&PREFIX[..]);
+            let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+            bytes.map(Self).ok_or_else(|| "it is no public key of Ed25519".to_owned())
+        });
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        if keys.is_empty() { Err("it is no public key in PEM".to_owned()) } else { Ok(keys) }
     }
 
     fn verifies(&self, statement: &[u8], signature: &[u8]) -> bool {
@@ -175,13 +200,14 @@ mod tests {
 
     #[test]
     fn the_keys_of_the_rfc_are_read() {
-        assert_eq!(signer().public(), PublicKey::from_pem(PUBLIC).unwrap());
+        assert_eq!(signer().public(), PublicKey::all_from_pem(PUBLIC).unwrap()[0]);
+        assert_eq!(PublicKey::all_from_pem(&PUBLIC.repeat(2)).unwrap().len(), 2);
         assert!(!format!("{:?}", signer()).contains("1O5y"));
         for text in ["", PUBLIC, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
             assert!(Signer::from_pem(text).is_err(), "{text}");
         }
         for text in ["", PRIVATE, "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"] {
-            assert!(PublicKey::from_pem(text).is_err(), "{text}");
+            assert!(PublicKey::all_from_pem(text).is_err(), "{text}");
         }
     }
 
@@ -230,5 +256,13 @@ mod tests {
         entry.names.clear();
         other.sign(&key(), &mut entry, None);
         assert_eq!(entry.signatures.len(), 1, "the first was of other names");
+        // Others cannot fill the list.
+        for _ in 0..40 {
+            let generated = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new()).unwrap();
+            Signer(Ed25519KeyPair::from_pkcs8(generated.as_ref()).unwrap()).sign(&key(), &mut entry, None);
+        }
+        signer().sign(&key(), &mut entry, None);
+        assert_eq!(entry.signatures.len(), SIGNATURES);
+        assert!(is_signed(&[signer().public()], &key(), &entry, None));
     }
 }
