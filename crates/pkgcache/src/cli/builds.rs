@@ -11,7 +11,7 @@ use pkgcache::Ecosystem;
 use pkgcache::builds::command::BuildCommand;
 use pkgcache::builds::context::{self, Passed};
 use pkgcache::builds::dockerfile::{self, Rewritten};
-use pkgcache::builds::{Doors, Engine};
+use pkgcache::builds::{Doors, Engine, Models, Vendor};
 use pkgcache::clients::pointers::Here;
 use storekit::files::replace::{self, Durability};
 use storekit::printable;
@@ -99,8 +99,8 @@ pub(crate) fn led_here(
 fn warn_of_unled(written: &Rewritten) {
     if written.has_unled_hub {
         warn(
-            "a step that asks for models is JSON or a here-document, or begins with options on several lines: \
-             it is not led to the cache",
+            "a step that asks for models, or names a vendor's index, is JSON or a here-document, has that in single quotes or in a shell of its own, \
+             or begins with options on several lines: it is not led to the cache",
         );
     }
     if written.has_unled {
@@ -144,6 +144,13 @@ fn doors(here: &Here) -> Doors {
         npm_host: here.npm_host().map(str::to_owned),
         cargo: at(Ecosystem::Cargo),
         huggingface: at(Ecosystem::HuggingFace).map(|url| url.trim_end_matches('/').to_owned()),
+        vendors: here
+            .mounts
+            .iter()
+            .filter(|it| here.is_vendors(it))
+            .filter_map(|it| Vendor::new(&it.url, &here.at(it)))
+            .collect(),
+        ollama: here.models.as_ref().and_then(|name| Models::new(name, here.authority())),
     }
 }
 
