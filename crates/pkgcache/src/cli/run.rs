@@ -183,10 +183,13 @@ pub(crate) fn run(
             let text = tally.json();
             replace::replace(&environment.folder.join(path), text.as_bytes(), Durability::Unsynced)?;
         }
-        if !quiet {
+        // The likeliest reason of a failure.
+        if !quiet || !status.as_ref().is_ok_and(ExitStatus::success) {
             for line in tally::refused_lines(&refused) {
                 output::say(&line);
             }
+        }
+        if !quiet {
             let others = if shares { ", with what other commands took meanwhile" } else { "" };
             output::say(&format!("pkgcache: {}{others}", tally.line()));
         }

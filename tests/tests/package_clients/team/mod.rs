@@ -1,0 +1,72 @@
+//! The machine-learning team's project, as docs/models.md has it: packages, wheels and models are
+//! fetched once, by a bake; then it is started without a network.
+
+mod upstreams;
+
+use larder_tests::{Part, Ran, Session, guide, have};
+
+use self::upstreams::Upstreams;
+
+/// What the project needs, whatever builds it.
+const PARTS: [Part; 5] = [Part::ClientBase, Part::HuggingFace, Part::Apt, Part::Git, Part::Python];
+
+/// The guide, in the two halves between which the network goes.
+fn guide_of(upstreams: &Upstreams<'_>, base: &str, name: &str) -> (String, String) {
+    let path = format!("{}/../docs/models.md", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = upstreams.named(&text).replace("python:3.11", base).replace("atelier", name);
+    let (with, without) = text.split_once("## The network is gone").unwrap();
+    (with.to_owned(), without.to_owned())
+}
+
+/// A session with images of these names, whose `pkgcache` is small enough to be copied.
+struct Team {
+    session: Session,
+    /// The project's name.
+    name: String,
+    /// The image that its own are built on.
+    base: String,
+    /// What goes before each line.
+    prepare: String,
+}
+
+impl Team {
+    fn new(engine: &'static str, upstreams: &Upstreams<'_>) -> Self {
+        let mut session = Session::new();
+        let clients = session.client_base_of(engine);
+        let [base, name] = ["python", "atelier"].map(|name| session.image_in(engine, name));
+        for service in ["atelier-devcontainer", "atelier-test-gen", "atelier-pkgcache"] {
+            let _ = session.image_in(engine, service);
+        }
+        upstreams.image(engine, &clients, &base);
+        session.run("mkdir -p ../bin ../store && strip -o ../bin/pkgcache \"$(command -v pkgcache)\"").ok();
+        let only = if engine == "docker" { "LARDER_DOCKER" } else { "LARDER_PODMAN" };
+        let bin = session.aside("bin");
+        let prepare = format!("export PATH={bin}:$PATH {only}={engine} COMPOSE_PROJECT_NAME={name}");
+        Self { session, name, base, prepare }
+    }
+
+    fn run(&self, line: &str) -> Ran {
+        self.session.run(&format!("{}; {line}", self.prepare))
+    }
+}
+
+#[test]
+fn the_guide_of_models_plays() {
+    if !have(&PARTS) || !have(&[Part::Docker, Part::DockerCompose]) {
+        return;
+    }
+    let backstage = Session::new();
+    let upstreams = Upstreams::new(&backstage);
+    let team = Team::new("docker", &upstreams);
+    let (with, without) = guide_of(&upstreams, &team.base, &team.name);
+    guide::play(&team.session, &with, &team.prepare);
+    upstreams.fetched_once();
+    upstreams.unplug();
+    upstreams.forget();
+    guide::play(&team.session, &without, &format!("{}; export HF_TOKEN=hf_word", team.prepare));
+    assert_eq!(upstreams.requests(), 0);
+    // The secret is nowhere: neither in the store's notes nor in an image's history.
+    let store = team.session.store();
+    assert_eq!(team.run(&format!("grep -rl hf_word {store} larder.lock")).fails().stdout(), "");
+}
