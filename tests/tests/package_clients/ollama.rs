@@ -23,7 +23,7 @@ pub(crate) struct Registry<'a> {
     pub(crate) site: Site,
     pub(crate) cdn: Site,
     weights: Vec<u8>,
-    digest: String,
+    pub(crate) digest: String,
 }
 
 impl<'a> Registry<'a> {

@@ -1,11 +1,12 @@
 //! The machine-learning team's project, as docs/models.md has it: packages, wheels and models are
 //! fetched once, by a bake; then it is started without a network.
 
+mod failures;
 mod upstreams;
 
 use larder_tests::{Part, Ran, Session, guide, have};
 
-use self::upstreams::Upstreams;
+use self::upstreams::{TOKEN, Upstreams};
 
 /// What the project needs, whatever builds it.
 const PARTS: [Part; 5] = [Part::ClientBase, Part::HuggingFace, Part::Apt, Part::Git, Part::Python];
@@ -69,4 +70,52 @@ fn the_guide_of_models_plays() {
     // The secret is nowhere: neither in the store's notes nor in an image's history.
     let store = team.session.store();
     assert_eq!(team.run(&format!("grep -rl hf_word {store} larder.lock")).fails().stdout(), "");
+}
+
+#[test]
+fn podman_starts_it_without_a_network_too() {
+    if !have(&PARTS) || !have(&[Part::Podman, Part::PodmanCompose]) {
+        return;
+    }
+    let backstage = Session::new();
+    let upstreams = Upstreams::new(&backstage);
+    let team = Team::new("podman", &upstreams);
+    let (with, without) = guide_of(&upstreams, &team.base, &team.name);
+    guide::write_files(&team.session, &(with + &without));
+    team.run("chmod +x devcontainer/fetch && cp \"$(command -v pkgcache)\" cache/").ok();
+    let baked = team.run(&format!("HF_TOKEN={TOKEN} larder bake --compose")).ok();
+    assert!(baked.stdout().contains("3 images: 3 built"), "{baked}");
+    upstreams.fetched_once();
+    upstreams.unplug();
+    upstreams.forget();
+
+    // The images are in the store alone, and what runs asks the cache alone.
+    let forget = format!(
+        "podman rmi -f $(podman images -q {0}-test-gen) $(podman images -q {0}-devcontainer) $(podman images -q {0}-pkgcache)",
+        team.name
+    );
+    team.run(&forget).ok();
+    let offline = format!("export LARDER_PKGCACHE_OFFLINE=true HF_TOKEN={TOKEN}");
+    let again = team.run(&format!("{offline}; larder bake --compose")).ok();
+    assert!(again.stdout().contains("3 images: 3 loaded"), "{again}");
+    let compose = format!(
+        "{offline}; podman-compose --podman-args='--runtime runc' \
+         --podman-run-args='--ulimit nofile=1024:1024 --ulimit nproc=1024:1024' \
+         -f docker-compose.yml -f docker-compose.gpu.yml -f docker-compose.larder.yml"
+    );
+    team.run(&format!("{compose} up -d --no-build")).ok();
+    let container = |service: &str| format!("$(podman ps -aq --filter name={}.{service})", team.name);
+    let ended =
+        team.run(&format!("podman wait {} {}", container("devcontainer"), container("test-gen"))).ok();
+    let logs =
+        ["devcontainer", "test-gen"].map(|it| team.run(&format!("podman logs {} 2>&1", container(it))).ok());
+    team.run(&format!("{compose} down -t 0")).ok();
+    assert_eq!(ended.stdout(), "0\n0\n", "{logs:?}");
+    for (log, words) in logs.iter().zip([
+        &["config {\"layers\": 1}", "127.0.0.1:3144/library/tiny:latest"][..],
+        &["hello 1.0", "config {\"layers\": 1}", "torch 2.1 cpu", "tiny:latest"],
+    ]) {
+        assert!(words.iter().all(|word| log.stdout().contains(word)), "{log}");
+    }
+    assert_eq!(upstreams.requests(), 0);
 }

@@ -78,6 +78,11 @@ impl<'a> Upstreams<'a> {
         self.sites().iter().for_each(|site| site.unplug());
     }
 
+    /// They answer again.
+    pub(super) fn heal(&self) {
+        self.sites().iter().for_each(|site| site.heal());
+    }
+
     /// They have forgotten what they were asked.
     pub(super) fn forget(&self) {
         self.sites().iter().for_each(|site| site.forget());
