@@ -32,14 +32,14 @@ impl<'a> Registry<'a> {
     }
 
     /// With weights of so many bytes.
-    pub(crate) fn of(session: &'a Session, size: usize) -> Self {
+    pub(crate) fn of(session: &'a Session, length: usize) -> Self {
         let (site, cdn) = (Site::new(), Site::new());
         let mut state = 7_u32;
         let word = |_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 24) as u8
         };
-        let weights: Vec<u8> = (0..size).map(word).collect();
+        let weights: Vec<u8> = (0..length).map(word).collect();
         let digest = sha256(session, &weights);
         let config = b"{\"model_format\":\"gguf\"}".to_vec();
         let small = sha256(session, &config);
@@ -47,7 +47,7 @@ impl<'a> Registry<'a> {
         let manifest = json!({
             "schemaVersion": 2, "mediaType": MANIFEST,
             "config": layer("application/vnd.docker.container.image.v1+json", &small, config.len()),
-            "layers": [layer("application/vnd.ollama.image.model", &digest, size)],
+            "layers": [layer("application/vnd.ollama.image.model", &digest, length)],
         });
         let fields = format!("content-type: {MANIFEST}");
         site.put_with("/v2/library/tiny/manifests/latest", &fields, manifest.to_string());

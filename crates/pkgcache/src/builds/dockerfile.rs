@@ -201,7 +201,7 @@ fn mounts(step: &str, stage: &Stage, doors: &Doors, secrets: &mut Vec<Secret>) -
         wanted.push(("larder-indexes", INDEXES.to_owned(), shell::variables(&doors.vendors) + "\n"));
     }
     if let Some(models) = pulls_models(step, doors) {
-        wanted.push(("larder-ollama", OLLAMA.to_owned(), models.function() + "\n"));
+        wanted.push(("larder-ollama", OLLAMA.to_owned(), models.function(shell::REAL) + "\n"));
     }
     if !stage.own_uv
         && installs_with_uv(step)
@@ -249,7 +249,7 @@ fn told(
     }
     if let Some(models) = models {
         first += " ";
-        first += &if engine.mounts() { sourced(OLLAMA) } else { models.function() };
+        first += &if engine.mounts() { sourced(OLLAMA) } else { models.function(shell::REAL) };
     }
     if first.is_empty() {
         return None;
@@ -282,9 +282,10 @@ const SHELLS: [&str; 2] = ["sh", "bash"];
 
 /// Whether a step may ask a vendor's index, which it names, or which a variable does.
 fn asks_vendors(step: &str, doors: &Doors) -> bool {
-    let asks =
-        || tokens(step).any(|word| word == "uv" || is_versioned(word, "pip") || is_versioned(word, "python"));
-    !doors.vendors.is_empty() && (shell::names_a_vendor(step, &doors.vendors) || asks())
+    let fetches = |word: &str| {
+        matches!(word, "uv" | "curl" | "wget") || is_versioned(word, "pip") || is_versioned(word, "python")
+    };
+    !doors.vendors.is_empty() && (shell::names_a_vendor(step, &doors.vendors) || tokens(step).any(fetches))
 }
 
 /// The models that a step may pull.

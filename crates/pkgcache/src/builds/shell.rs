@@ -41,6 +41,12 @@ impl Vendor {
         (is_plain(&url) && is_plain(&at)).then_some(Self { url, at })
     }
 
+    /// What a variable has at the cache that has the vendor's URL; `None` for any other value.
+    #[must_use]
+    pub fn led(&self, value: &str) -> Option<String> {
+        (value.trim_end_matches('/') == self.url).then(|| format!("{}/", self.at))
+    }
+
     /// Whether the text begins with its URL.
     fn begins(&self, text: &str) -> bool {
         let goes_on = |c: char| c.is_ascii_alphanumeric() || "._~%+-".contains(c);
@@ -60,24 +66,28 @@ impl Models {
         (is_plain(&registry) && is_plain(&authority)).then_some(Self { registry, authority })
     }
 
-    /// The function, on one line.
+    /// The function, on one line. `real` is how its text calls Ollama itself: as words of the
+    /// shell.
     #[must_use]
-    pub(super) fn function(&self) -> String {
+    pub fn function(&self, real: &str) -> String {
         let Self { registry, authority } = self;
         format!(
-            "ollama() {{ if [ \"$1\" != pull ]; then command ollama \"$@\"; return; fi; \
+            "ollama() {{ if [ \"$1\" != pull ]; then {real} \"$@\"; return; fi; \
              larder_model=; for larder_word in \"$@\"; do case $larder_word in pull|-*) ;; *) larder_model=$larder_word ;; esac; done; \
              case $larder_model in \
              {registry}/*/*) larder_at=${{larder_model#*/}} ;; \
-             */*/*|'') command ollama \"$@\"; return ;; \
+             */*/*|'') {real} \"$@\"; return ;; \
              */*) larder_at=$larder_model ;; \
              *) larder_at=library/$larder_model ;; esac; \
              larder_at={authority}/$larder_at; \
-             command ollama pull --insecure \"$larder_at\" && command ollama cp \"$larder_at\" \"$larder_model\" \
-             && command ollama rm \"$larder_at\"; }};"
+             {real} pull --insecure \"$larder_at\" && {real} cp \"$larder_at\" \"$larder_model\" \
+             && {real} rm \"$larder_at\"; }};"
         )
     }
 }
+
+/// How a function of that name calls the program.
+pub(super) const REAL: &str = "command ollama";
 
 /// What tells a shell of the vendors, on one line.
 #[must_use]
@@ -225,7 +235,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         program(&folder.path().join("ollama"));
         let models = Models::new("r.example", "127.0.0.1:1").unwrap();
-        let runs = |line: &str| sh(&format!("{} {line}", models.function()), folder.path());
+        let runs = |line: &str| sh(&format!("{} {line}", models.function(REAL)), folder.path());
         let through = |at: &str, name: &str| {
             format!(
                 "<pull --insecure 127.0.0.1:1/{at}>\n<cp 127.0.0.1:1/{at} {name}>\n<rm 127.0.0.1:1/{at}>\n"

@@ -144,14 +144,20 @@ fn doors(here: &Here) -> Doors {
         npm_host: here.npm_host().map(str::to_owned),
         cargo: at(Ecosystem::Cargo),
         huggingface: at(Ecosystem::HuggingFace).map(|url| url.trim_end_matches('/').to_owned()),
-        vendors: here
-            .mounts
-            .iter()
-            .filter(|it| here.is_vendors(it))
-            .filter_map(|it| Vendor::new(&it.url, &here.at(it)))
-            .collect(),
-        ollama: here.models.as_ref().and_then(|name| Models::new(name, here.authority())),
+        vendors: vendors(here),
+        ollama: models(here),
     }
+}
+
+/// The vendors' indexes that are mounted.
+pub(crate) fn vendors(here: &Here) -> Vec<Vendor> {
+    let mounts = here.mounts.iter().filter(|mount| here.is_vendors(mount));
+    mounts.filter_map(|mount| Vendor::new(&mount.url, &here.at(mount))).collect()
+}
+
+/// The models that Ollama finds here.
+pub(crate) fn models(here: &Here) -> Option<Models> {
+    here.models.as_ref().and_then(|name| Models::new(name, here.authority()))
 }
 
 /// Who builds: with docker that hangs on a variable, and on what the client has.

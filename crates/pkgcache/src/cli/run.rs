@@ -82,7 +82,8 @@ pub(crate) enum Led {
     Npm,
     Ollama,
     Pip,
-    /// Vendors' indexes of wheels, beside the one that pip and uv ask by themselves
+    /// Vendors' indexes of wheels, beside the one that pip and uv ask by themselves, and files of
+    /// weights
     Torch,
 }
 
@@ -96,9 +97,10 @@ impl Led {
             Self::Huggingface => Ecosystem::HuggingFace,
             Self::Npm => Ecosystem::Npm,
             Self::Ollama => return false,
-            Self::Pip | Self::Torch => Ecosystem::Python,
+            Self::Pip => Ecosystem::Python,
+            Self::Torch => return is_vendors,
         };
-        mount.ecosystem == kind && (self != Self::Pip || !is_vendors) && (self != Self::Torch || is_vendors)
+        mount.ecosystem == kind && !is_vendors
     }
 }
 

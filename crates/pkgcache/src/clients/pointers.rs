@@ -73,6 +73,9 @@ pub struct Pointers {
     pub notes: Vec<String>,
 }
 
+/// What the names of mounts begin with that are torch's: its indexes of wheels, and its weights.
+const TORCH: &str = "torch";
+
 impl Mount {
     /// A mount whose role is that of the index in `found` with the same address; without one, the
     /// name decides.
@@ -82,8 +85,8 @@ impl Mount {
         let known = found.iter().filter(same).map(|it| it.role.clone()).min();
         let secrets = found.iter().filter(same).map(|it| it.secrets.clone()).find(|it| !it.is_empty());
         let usual = name == plan::usual_name(ecosystem) || name == ecosystem.name();
-        // A vendor's index beside the usual one.
-        let is_vendors = ecosystem == Ecosystem::Python && name.starts_with("torch");
+        // A vendor's index beside the usual one, or files beside that.
+        let is_vendors = ecosystem == Ecosystem::Python && name.starts_with(TORCH);
         let by_name = match () {
             () if usual => Role::Default,
             () if is_vendors => Role::Named(name.to_owned()),
@@ -145,10 +148,13 @@ impl Here {
         self.default_of(Ecosystem::Npm).map(|mount| address::host(&mount.url))
     }
 
-    /// Whether it is a vendor's index of wheels: one that a command or a variable names, beside
-    /// those that Python's clients ask by themselves.
+    /// Whether it is a vendor's index of wheels, or its files of weights: one that a command or a
+    /// variable names, beside those that Python's clients ask by themselves.
     #[must_use]
     pub fn is_vendors(&self, mount: &Mount) -> bool {
+        if mount.ecosystem == Ecosystem::Generic {
+            return mount.name.starts_with(TORCH);
+        }
         let is_asked = matches!(mount.role, Role::Default | Role::Further);
         mount.ecosystem == Ecosystem::Python && !is_asked && self.default_of(Ecosystem::Python) != Some(mount)
     }

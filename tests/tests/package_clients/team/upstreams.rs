@@ -11,7 +11,8 @@ use crate::ollama::Registry;
 /// Makes the wheel of a module, and prints its digest.
 const WHEEL: &str = r"
 import hashlib, sys, zipfile
-file, name, version, text = sys.argv[1:]
+file, name, version, module = sys.argv[1:]
+text = open(module).read()
 info = f'{name}-{version}.dist-info'
 files = {f'{name}.py': text, f'{info}/METADATA': f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n',
     f'{info}/WHEEL': 'Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n'}
@@ -39,6 +40,8 @@ pub(super) struct Upstreams<'a> {
     pub(super) torch: Site,
     pub(super) hub: Hub<'a>,
     pub(super) ollama: Registry<'a>,
+    /// What the name of torch's weights has of their SHA-256.
+    weights_head: String,
     session: &'a Session,
 }
 
@@ -50,7 +53,8 @@ impl<'a> Upstreams<'a> {
         let (pypi, torch) = (Site::new(), Site::new());
         session.write("wheel.py", WHEEL);
         let wheel = |file: &str, name: &str, version: &str, text: &str| {
-            let line = format!("python3 wheel.py '{file}' {name} {version} '{text}'");
+            session.write("module.py", text);
+            let line = format!("python3 wheel.py '{file}' {name} {version} module.py");
             let digest = session.run(&line).ok().stdout();
             (digest, std::fs::read(session.path(file)).unwrap())
         };
@@ -60,12 +64,16 @@ impl<'a> Upstreams<'a> {
         let page = format!("<a href=\"/files/{tools}#sha256={digest}\">{tools}</a>");
         pypi.put_with("/simple/demo-tools/", "content-type: text/html", page);
         let file = "torch-2.1+cpu-py3-none-any.whl";
-        let (_, bytes) = wheel(file, "torch", "2.1+cpu", "print(\"torch 2.1 cpu\")");
+        let (_, bytes) = wheel(file, "torch", "2.1+cpu", include_str!("torch.py"));
         torch.put(TORCH, bytes);
         let page = format!("<a href=\"{TORCH}\">{file}</a>");
         torch.put_with("/whl/cpu/torch/", "content-type: text/html", page);
+        let weights = "weights of tiny\n".repeat(10_000);
+        session.write("weights", &weights);
+        let weights_head = session.run("sha256sum weights | cut -c-8").ok().stdout().trim().to_owned();
+        torch.put(&format!("/models/tiny-{weights_head}.pth"), weights);
         let ollama = Registry::of(session, WEIGHTS);
-        Self { debian, pypi, torch, hub, ollama, session }
+        Self { debian, pypi, torch, hub, ollama, weights_head, session }
     }
 
     fn sites(&self) -> [&Site; 7] {
@@ -97,8 +105,13 @@ impl<'a> Upstreams<'a> {
     #[track_caller]
     pub(super) fn fetched_once(&self) {
         let Self { torch, hub, ollama, pypi, .. } = self;
-        let files =
-            [(torch, "torch-2.1"), (&hub.cdn, "/blobs/weights"), (&ollama.cdn, "/sha256:"), (pypi, ".whl")];
+        let files = [
+            (torch, "torch-2.1"),
+            (torch, ".pth"),
+            (&hub.cdn, "/blobs/weights"),
+            (&ollama.cdn, "/sha256:"),
+            (pypi, ".whl"),
+        ];
         for (site, part) in files {
             let log = site.log();
             let bodies = log.iter().filter(|it| it.request.method == "GET" && it.request.path.contains(part));
@@ -120,6 +133,7 @@ impl<'a> Upstreams<'a> {
             ("https://pypi.example", &pypi.url()),
             ("https://torch.example", &torch.url()),
             ("https://hub.example", &hub.site.url()),
+            ("tiny-1a2b3c4d.pth", &format!("tiny-{}.pth", self.weights_head)),
             ("cdn.hub.example", &hub.cdn.authority()),
             ("cdn.ollama.example", &ollama.cdn.authority()),
         ]
