@@ -6,7 +6,8 @@ mod upstreams;
 
 use larder_tests::{Part, Ran, Session, guide, have};
 
-use self::upstreams::{TOKEN, Upstreams};
+use self::upstreams::{OLLAMA, TOKEN, Upstreams};
+use crate::ollama::Registry;
 
 /// What the project needs, whatever builds it.
 const PARTS: [Part; 5] = [Part::ClientBase, Part::HuggingFace, Part::Apt, Part::Git, Part::Python];
@@ -118,4 +119,41 @@ fn podman_starts_it_without_a_network_too() {
         assert!(words.iter().all(|word| log.stdout().contains(word)), "{log}");
     }
     assert_eq!(upstreams.requests(), 0);
+}
+
+#[test]
+fn a_command_is_led_to_models_and_to_vendors_too() {
+    if !have(&[Part::Python]) {
+        return;
+    }
+    let session = Session::new();
+    let registry = Registry::of(&session, 1 << 20);
+    session.script("../bin/ollama", &format!("exec python3 - \"$@\" <<'E'\n{OLLAMA}E\n"));
+    let settings = format!(
+        "[pkgcache]\nallow = [\"{}\"]\n[pkgcache.upstream]\n\
+         torch = {{ url = \"https://torch.example/whl/cpu/\", kind = \"python\" }}\n\
+         [pkgcache.registry]\n\"ollama.example\" = {{ kind = \"ollama\", url = \"{}\" }}\n\"images.example\" = {{}}\n",
+        registry.cdn.authority(),
+        registry.site.url()
+    );
+    session.write("larder.toml", settings);
+    let line = |options: &str, place: &str| {
+        let command = "ollama pull tiny && ollama list && echo \"$TORCH_INDEX ${PIP_INDEX_URL-none}\"";
+        session.run(&format!(
+            "export PATH=$PWD/../bin:$PATH OLLAMA_MODELS=$PWD/{place} TORCH_INDEX=https://torch.example/whl/cpu; \
+             pkgcache run {options} -- sh -c '{command}'"
+        ))
+    };
+    let led = line("", "cold").ok().stdout();
+    assert!(led.starts_with("tiny:latest 1048576\nhttp://127.0.0.1:"), "{led}");
+    assert!(led.ends_with("/torch/ none\n"), "{led}");
+    registry.site.unplug();
+    registry.cdn.unplug();
+    // Only those that are named; without it, Ollama asks its own registry, which is not there.
+    let led = line("--offline --only ollama,apt", "warm").ok().stdout();
+    assert_eq!(led, "tiny:latest 1048576\nhttps://torch.example/whl/cpu none\n");
+    line("--offline --only torch", "other").fails();
+    let env = session.run("pkgcache env").ok().stdout();
+    assert!(env.contains("ollama pull --insecure 127.0.0.1:3144/library/MODEL"), "{env}");
+    assert!(env.contains("http://127.0.0.1:3144/torch/ is https://torch.example/whl/cpu/"), "{env}");
 }

@@ -31,7 +31,7 @@ pub(super) const TOKEN: &str = "hf_word";
 const WEIGHTS: usize = 1 << 20;
 
 /// The program that stands for Ollama.
-const OLLAMA: &str = include_str!("ollama.py");
+pub(super) const OLLAMA: &str = include_str!("ollama.py");
 
 /// All of them.
 pub(super) struct Upstreams<'a> {
