@@ -43,7 +43,8 @@ fn what_is_not_compose_is_marked_and_changes_nothing() {
     }
     let bomb = (1..30)
         .map(|at| format!("x-{at}: &a{at} [{}]\n", format!("*a{},", at - 1).repeat(9)))
-        .collect::<String>();
+        .collect::<Vec<_>>()
+        .concat();
     let bomb = format!("x-0: &a0 [x]\n{bomb}services: {{a: {{build: .}}}}\n");
     refused(&bomb, "", &["more than 100000 parts", "docker-compose.yml:"]);
     let deep = format!("services: {{a: {{build: {}}}}}\n", "[".repeat(5000));
@@ -54,7 +55,7 @@ fn what_is_not_compose_is_marked_and_changes_nothing() {
 fn a_file_of_variables_is_read_as_compose_does_or_marked() {
     refused(ONE, "K=s3cret\nA B=1\n", &["`.env` is not understood: line 2: a name has a blank"]);
     refused(ONE, "A=\"s3cret\n", &["`.env` is not understood: line 1: the quotes do not end"]);
-    let doubling = (0..64).map(|at| format!("A{}=$A{at}$A{at}\n", at + 1)).collect::<String>();
+    let doubling = (0..64).map(|at| format!("A{}=$A{at}$A{at}\n", at + 1)).collect::<Vec<_>>().concat();
     refused(ONE, &format!("A0=s3cret\n{doubling}A=$A64\n"), &["its variables make too much of it"]);
     // Odd quotes that mean something.
     for (variables, value) in [
