@@ -156,7 +156,7 @@ fn models_have_an_age_of_their_own() {
     scratch.run("run --packages-max-age 30h --models-max-age 1000h").ends(0);
     assert_eq!(scratch.packages(), "a m n w-1a2b.pth");
     let plan = scratch.run("plan --json --models-max-age 60h").ends(0).stdout();
-    scratch.session.write("plan", plan);
+    fs::write(scratch.root.join("plan"), plan).unwrap();
     scratch.run("apply plan").ends(0).says("deleted 1 package");
     assert_eq!(scratch.packages(), "a m w-1a2b.pth");
 }
