@@ -157,3 +157,28 @@ fn a_command_is_led_to_models_and_to_vendors_too() {
     assert!(env.contains("ollama pull --insecure 127.0.0.1:3144/library/MODEL"), "{env}");
     assert!(env.contains("http://127.0.0.1:3144/torch/ is https://torch.example/whl/cpu/"), "{env}");
 }
+
+#[test]
+fn the_file_that_the_team_would_commit_is_read_by_each_tool() {
+    let session = Session::new().env("HF_TOKEN", TOKEN);
+    let path = format!("{}/../docs/models.md", env!("CARGO_MANIFEST_DIR"));
+    guide::write_files(&session, &std::fs::read_to_string(&path).unwrap());
+    session.write("larder.toml", include_str!("../../../teams/d.toml"));
+    let listed = session.run("larder bake --compose --list").ok().stdout();
+    assert!(listed.contains("devcontainer") && listed.contains("test-gen"), "{listed}");
+    assert!(!listed.contains("pkgcache"), "{listed}");
+    let steps = session.run("larder ci --list").ok().stdout();
+    assert!(steps.contains("docker-compose.larder.yml up -d --no-build"), "{steps}");
+    session.run("mkdir -p ../store && imgtar init ../store && gcctl run --dry-run").ok();
+    session.run("pkgcache ls && pkgcache env").ok();
+    // A word that is misspelt is marked by the tool that reads it.
+    for (right, wrong, line) in [
+        ("\"torch\"]", "\"pytorch\"]", "larder bake --compose --list"),
+        ("models-max-age", "model-max-age", "larder bake --compose --list"),
+        ("models-max-age", "model-max-age", "pkgcache env"),
+        ("\"180d\"", "\"180\"", "gcctl run --dry-run"),
+    ] {
+        session.write("larder.toml", include_str!("../../../teams/d.toml").replace(right, wrong));
+        session.run(line).ends(2).says(wrong.trim_matches(['"', ']']));
+    }
+}
