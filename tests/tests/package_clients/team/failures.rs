@@ -1,9 +1,9 @@
 //! What goes wrong for the team: weights that are damaged on their way or in the store, and what
 //! was never fetched.
 
-use larder_tests::{Part, Session, guide, have};
+use larder_tests::{Part, Session, guide, have, until};
 
-use super::upstreams::{TOKEN, Upstreams};
+use super::upstreams::{TOKEN, TOOLS, TORCH, Upstreams};
 use super::{PARTS, Team, guide_of};
 
 const COMPOSE: &str =
@@ -82,4 +82,32 @@ fn what_is_damaged_or_was_not_fetched_is_told_and_the_rest_starts() {
     upstreams.unplug();
     let [devcontainer, _] = start(&team, TOKEN);
     assert_eq!(devcontainer.0, "0", "{}", devcontainer.1);
+}
+
+#[test]
+fn a_bake_that_is_killed_while_weights_come_is_taken_up() {
+    if !have(&PARTS) || !have(&[Part::Docker]) {
+        return;
+    }
+    let backstage = Session::new();
+    let upstreams = Upstreams::new(&backstage);
+    let team = Team::new("docker", &upstreams);
+    let (with, without) = guide_of(&upstreams, &team.base, &team.name);
+    guide::write_files(&team.session, &(with + &without));
+    team.run("chmod +x devcontainer/fetch && cp \"$(command -v pkgcache)\" cache/").ok();
+    let (weights, bake) = (upstreams.weights(), format!("export HF_TOKEN={TOKEN}; {}", team.prepare));
+    let held = upstreams.torch.hold(&weights);
+    let mut bake_of = team.session.start(&format!("{bake}; exec larder bake --compose"));
+    until("the weights are asked for", || upstreams.torch.asked(&weights) > 0);
+    bake_of.kill().unwrap();
+    bake_of.wait().unwrap();
+    drop(held);
+    assert!(!team.session.path("docker-compose.larder.yml").exists());
+    // Whole steps anew, from what is stored.
+    let again = team.run(&format!("{bake}; larder bake --compose --rebuild devcontainer test-gen")).ok();
+    assert!(again.stdout().contains("test-gen      built"), "{again}");
+    assert_eq!((upstreams.torch.count(TORCH), upstreams.pypi.count(TOOLS)), (1, 1));
+    team.run(&format!("{bake}; larder bake --compose")).ok();
+    team.run("pkgcache verify").ok();
+    assert!(team.session.path("docker-compose.larder.yml").exists());
 }

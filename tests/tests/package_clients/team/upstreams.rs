@@ -27,6 +27,8 @@ print(hashlib.sha256(open(file, 'rb').read()).hexdigest(), end='')
 pub(super) const TORCH: &str = "/whl/cpu/torch-2.1%2Bcpu-py3-none-any.whl";
 /// What lets an account have the hub's model.
 pub(super) const TOKEN: &str = "hf_word";
+/// Where the wheel of the tools is.
+pub(super) const TOOLS: &str = "/files/demo_tools-1.0-py3-none-any.whl";
 /// How large Ollama's model is.
 const WEIGHTS: usize = 1 << 20;
 
@@ -60,7 +62,7 @@ impl<'a> Upstreams<'a> {
         };
         let tools = "demo_tools-1.0-py3-none-any.whl";
         let (digest, bytes) = wheel(tools, "demo_tools", "1.0", "");
-        pypi.put(&format!("/files/{tools}"), bytes);
+        pypi.put(TOOLS, bytes);
         let page = format!("<a href=\"/files/{tools}#sha256={digest}\">{tools}</a>");
         pypi.put_with("/simple/demo-tools/", "content-type: text/html", page);
         let file = "torch-2.1+cpu-py3-none-any.whl";
@@ -74,6 +76,11 @@ impl<'a> Upstreams<'a> {
         torch.put(&format!("/models/tiny-{weights_head}.pth"), weights);
         let ollama = Registry::of(session, WEIGHTS);
         Self { debian, pypi, torch, hub, ollama, weights_head, session }
+    }
+
+    /// Where torch's weights are.
+    pub(super) fn weights(&self) -> String {
+        format!("/models/tiny-{}.pth", self.weights_head)
     }
 
     fn sites(&self) -> [&Site; 7] {
