@@ -24,6 +24,7 @@ fn guide_of(upstreams: &Upstreams<'_>, base: &str, name: &str) -> (String, Strin
 /// A session with images of these names, whose `pkgcache` is small enough to be copied.
 struct Team {
     session: Session,
+    engine: &'static str,
     /// The project's name.
     name: String,
     /// The image that its own are built on.
@@ -45,11 +46,20 @@ impl Team {
         let only = if engine == "docker" { "LARDER_DOCKER" } else { "LARDER_PODMAN" };
         let bin = session.aside("bin");
         let prepare = format!("export PATH={bin}:$PATH {only}={engine} COMPOSE_PROJECT_NAME={name}");
-        Self { session, name, base, prepare }
+        Self { session, engine, name, base, prepare }
     }
 
     fn run(&self, line: &str) -> Ran {
         self.session.run(&format!("{}; {line}", self.prepare))
+    }
+}
+
+/// Services that a failed test has left running would keep its images.
+impl Drop for Team {
+    fn drop(&mut self) {
+        let Self { engine, name, .. } = self;
+        let line = format!("{engine} ps -aq --filter name={name} | xargs -r {engine} rm -f");
+        let _ = self.session.command(&line).output();
     }
 }
 
