@@ -54,6 +54,15 @@ pub fn play(session: &Session, guide: &str, prepare: &str) {
     }
 }
 
+/// Writes the files of a guide, and runs nothing.
+pub fn write_files(session: &Session, guide: &str) {
+    for step in steps(guide) {
+        if let Step::File(path, text) = step {
+            session.write(&path, text);
+        }
+    }
+}
+
 fn steps(guide: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut lines = guide.lines();

@@ -192,6 +192,12 @@ struct LimitArgs {
     /// `--max-age`]
     #[arg(long, value_name = "AGE")]
     packages_max_age: Option<Age>,
+    /// Keep models that were used within this time [else `models-max-age` of [pkgcache], else what
+    /// holds for packages]
+    ///
+    /// What came from a hub of models or a registry of Ollama's, and files of weights.
+    #[arg(long, value_name = "AGE")]
+    models_max_age: Option<Age>,
     /// Leave at least this many bytes free on the file system of the images
     ///
     /// Where that cannot be had, the newest image of each name stays all the same; so with
@@ -215,7 +221,7 @@ struct PlaceArgs {
         long,
         value_name = "FILE",
         requires = "tier",
-        conflicts_with_all = ["max_disks", "packages_max_size", "packages_max_age", "min_free", "trash_grace"]
+        conflicts_with_all = ["max_disks", "packages_max_size", "packages_max_age", "models_max_age", "min_free", "trash_grace"]
     )]
     listing: Option<Utf8PathBuf>,
     /// The tier that it lists: its limits are in [gcctl.NAME] of larder.toml, with `keep` and
@@ -237,7 +243,8 @@ struct ListArgs {
     /// `*` stands for any characters, `?` for one, `{a,b}` for either.
     #[arg(long, value_name = "PATTERN")]
     name: Option<Glob>,
-    /// Only packages of this ecosystem: apt, cargo, npm, oci, python or generic
+    /// Only packages of this ecosystem: apt, cargo, dnf, huggingface, npm, oci, ollama, python or
+    /// generic
     #[arg(long, value_name = "NAME")]
     ecosystem: Option<String>,
     /// Only those that were not used for longer than this: 12h, 30d
@@ -298,6 +305,7 @@ impl LimitArgs {
             max_age: self.max_age,
             packages_max_size: self.packages_max_size,
             packages_max_age: self.packages_max_age,
+            models_max_age: self.models_max_age,
             min_free: self.min_free,
             trash_grace: self.trash_grace,
         }

@@ -37,6 +37,8 @@ pub struct Limits {
     pub packages_max_size: Option<WrittenSize>,
     /// How long a package may stay unused, where that is not as long as an image may.
     pub packages_max_age: Option<Age>,
+    /// How long a model may stay unused, where that is not as long as another package may.
+    pub models_max_age: Option<Age>,
     /// How many bytes stay free on the file system.
     pub min_free: Option<WrittenSize>,
     /// How long removed things could be brought back; [`TRASH_GRACE`] where nothing is said.
@@ -49,6 +51,7 @@ pub struct Limits {
 struct PackageTable {
     max_size: Option<WrittenSize>,
     max_age: Option<Age>,
+    models_max_age: Option<Age>,
 }
 
 /// A variable with a wrong value, or wrong settings.
@@ -82,6 +85,7 @@ impl Limits {
             keep_last: variable(settings, "LARDER_KEEP_LAST", count)?,
             packages_max_size: variable(settings, "LARDER_PKGCACHE_MAX_SIZE", str::parse)?,
             packages_max_age: variable(settings, "LARDER_PKGCACHE_MAX_AGE", str::parse)?,
+            models_max_age: variable(settings, "LARDER_PKGCACHE_MODELS_MAX_AGE", str::parse)?,
             max_size: variable(settings, "LARDER_MAX_SIZE", str::parse)?,
             max_age: variable(settings, "LARDER_MAX_AGE", str::parse)?,
             min_free: variable(settings, "LARDER_MIN_FREE", str::parse)?,
@@ -100,6 +104,7 @@ impl Limits {
             max_age: table.max_age,
             packages_max_size: packages.max_size,
             packages_max_age: packages.max_age,
+            models_max_age: packages.models_max_age,
             min_free: table.min_free,
             trash_grace: table.trash_grace,
         }
@@ -115,6 +120,7 @@ impl Limits {
             keep_last: self.keep_last.or(others.keep_last),
             packages_max_size: self.packages_max_size.or(others.packages_max_size),
             packages_max_age: self.packages_max_age.or(others.packages_max_age),
+            models_max_age: self.models_max_age.or(others.models_max_age),
             max_size: self.max_size.or(others.max_size),
             max_age: self.max_age.or(others.max_age),
             min_free: self.min_free.or(others.min_free),
@@ -144,6 +150,7 @@ impl Limits {
             Why::MaxDisks => self.max_disks.is_some(),
             Why::MaxPerImage => self.max_per_image.is_some(),
             Why::PackagesMaxAge => self.packages_max_age.is_some(),
+            Why::ModelsMaxAge => self.models_max_age.is_some(),
             Why::PackagesMaxSize => self.packages_max_size.is_some(),
             Why::MaxSize => self.max_size.is_some(),
             Why::MinFree => self.min_free.is_some(),
@@ -194,6 +201,8 @@ pub enum Why {
     MaxPerImage,
     /// A package, unused for longer than the age limit of packages.
     PackagesMaxAge,
+    /// A model, unused for longer than the age limit of models.
+    ModelsMaxAge,
     /// More bytes of packages than the limit.
     PackagesMaxSize,
     /// More bytes than the limit.
@@ -224,6 +233,7 @@ impl Why {
             Self::MaxDisks => "max-disks",
             Self::MaxPerImage => "max-per-image",
             Self::PackagesMaxAge => "packages-max-age",
+            Self::ModelsMaxAge => "models-max-age",
             Self::PackagesMaxSize => "packages-max-size",
             Self::MaxSize => "max-size",
             Self::MinFree => "min-free",

@@ -75,7 +75,7 @@ fn package(random: &mut Random, number: u64, bodies: &mut BTreeMap<Digest, u64>)
     for body in &named {
         bodies.entry(*body).or_insert(1 + random.below(60));
     }
-    let ecosystem = ["apt", "npm", "python"][usize::try_from(random.below(3)).unwrap()];
+    let ecosystem = ["apt", "huggingface", "python"][usize::try_from(random.below(3)).unwrap()];
     Package {
         key: PackageKey::new(ecosystem, "files.example", format!("https://files.example/{number}"), None),
         name: None,
@@ -124,11 +124,12 @@ fn limit(kind: u64, value: u64) -> Limits {
         4 => Limits { packages_max_size: size, ..none },
         5 => Limits { max_age: age, ..none },
         6 => Limits { packages_max_age: age, ..none },
+        7 => Limits { models_max_age: age, ..none },
         _ => Limits { max_size: size, packages_max_age: age, max_per_image: count, ..none },
     }
 }
 
-const KINDS: u64 = 8;
+const KINDS: u64 = 9;
 
 fn gone(plan: &Plan) -> BTreeSet<String> {
     let images = plan.images.iter().map(|image| image.key.to_string());

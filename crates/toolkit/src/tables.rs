@@ -155,8 +155,5 @@ pub const PKGCACHE: &[&str] = &[
     "keep-events",
     "max-size",
     "max-age",
+    "models-max-age",
 ];
-
-/// A key of `[pkgcache]` that is agreed on and that it does not read yet: pkgcache refuses it
-/// itself.
-pub const PKGCACHE_TO_COME: &[&str] = &["models-max-age"];

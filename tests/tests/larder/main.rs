@@ -8,6 +8,7 @@ mod fetched;
 mod graph;
 mod init;
 mod lock;
+mod odd_files;
 mod packages;
 mod prove;
 mod settings;

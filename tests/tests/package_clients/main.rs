@@ -17,5 +17,6 @@ mod npm;
 mod ollama;
 mod python;
 mod served;
+mod team;
 mod torch;
 mod world;

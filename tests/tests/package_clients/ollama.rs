@@ -18,23 +18,28 @@ const PARTS: usize = 16;
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// A registry of models, and the server where its blobs lie.
-struct Registry<'a> {
+pub(crate) struct Registry<'a> {
     session: &'a Session,
-    site: Site,
-    cdn: Site,
+    pub(crate) site: Site,
+    pub(crate) cdn: Site,
     weights: Vec<u8>,
-    digest: String,
+    pub(crate) digest: String,
 }
 
 impl<'a> Registry<'a> {
     fn new(session: &'a Session) -> Self {
+        Self::of(session, SIZE)
+    }
+
+    /// With weights of so many bytes.
+    pub(crate) fn of(session: &'a Session, length: usize) -> Self {
         let (site, cdn) = (Site::new(), Site::new());
         let mut state = 7_u32;
         let word = |_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 24) as u8
         };
-        let weights: Vec<u8> = (0..SIZE).map(word).collect();
+        let weights: Vec<u8> = (0..length).map(word).collect();
         let digest = sha256(session, &weights);
         let config = b"{\"model_format\":\"gguf\"}".to_vec();
         let small = sha256(session, &config);
@@ -42,7 +47,7 @@ impl<'a> Registry<'a> {
         let manifest = json!({
             "schemaVersion": 2, "mediaType": MANIFEST,
             "config": layer("application/vnd.docker.container.image.v1+json", &small, config.len()),
-            "layers": [layer("application/vnd.ollama.image.model", &digest, SIZE)],
+            "layers": [layer("application/vnd.ollama.image.model", &digest, length)],
         });
         let fields = format!("content-type: {MANIFEST}");
         site.put_with("/v2/library/tiny/manifests/latest", &fields, manifest.to_string());
@@ -62,7 +67,7 @@ impl<'a> Registry<'a> {
     fn cache(&self, more: &str) -> Cache<'a> {
         let (cdn, url) = (self.cdn.authority(), self.site.url());
         let settings = format!(
-            "allow = [\"{cdn}\"]\n{more}\n[pkgcache.registry]\n\"models.example\" = {{ url = \"{url}\" }}\n"
+            "allow = [\"{cdn}\"]\n{more}\n[pkgcache.registry]\n\"models.example\" = {{ url = \"{url}\", kind = \"ollama\" }}\n\"images.example\" = {{}}\n"
         );
         Cache::start(self.session, &settings)
     }
@@ -165,6 +170,8 @@ fn a_model_is_fetched_once_and_needs_no_registry_a_second_time() {
     assert!(pull(&cache).as_ref() == Some(&registry.weights));
     verified(&cache.stop(), "/blobs/", "addressed");
     assert!(stored(&session).iter().all(|url| !url.contains("signature")));
+    let rows = session.run("pkgcache ls --json --ecosystem ollama").ok().rows();
+    assert_eq!(rows.len(), stored(&session).len(), "{rows:?}");
 }
 
 #[test]

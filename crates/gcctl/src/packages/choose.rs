@@ -63,11 +63,32 @@ impl<'a> Choice<'a> {
 
     /// Lets the next one go. Returns the bytes that this frees; `None` where there is none.
     pub(crate) fn evict(&mut self, why: Why) -> Option<u64> {
-        let package = &self.packages.entries[self.candidates.pop()?];
+        let place = self.candidates.pop()?;
+        Some(self.remove(place, why))
+    }
+
+    /// Lets those go for which there is a reason, the one unused for longest first. Returns the
+    /// bytes that this frees.
+    pub(crate) fn evict_where(&mut self, why: impl Fn(&Package) -> Option<Why>) -> u64 {
+        let mut freed: u64 = 0;
+        let mut stay = Vec::new();
+        for place in std::mem::take(&mut self.candidates).into_iter().rev() {
+            match why(&self.packages.entries[place]) {
+                Some(why) => freed = freed.saturating_add(self.remove(place, why)),
+                None => stay.push(place),
+            }
+        }
+        stay.reverse();
+        self.candidates = stay;
+        freed
+    }
+
+    fn remove(&mut self, place: usize, why: Why) -> u64 {
+        let package = &self.packages.entries[place];
         let bytes = package.file + self.packages.release(&mut self.holders, package);
         self.live = self.live.saturating_sub(bytes);
         let (key, used, bodies) = (package.key.clone(), package.used, package.bodies.clone());
         self.gone.push(Eviction { key, used, why, bodies, bytes });
-        Some(bytes)
+        bytes
     }
 }

@@ -72,6 +72,20 @@ impl Package {
     }
 }
 
+/// What ends the name of a file of weights.
+const WEIGHTS: [&str; 6] = [".ckpt", ".gguf", ".onnx", ".pt", ".pth", ".safetensors"];
+
+impl Package {
+    /// Whether it is of a model, which is large and dear to fetch again: from a hub of models or a
+    /// registry of Ollama's, or a file of weights.
+    #[must_use]
+    pub fn is_model(&self) -> bool {
+        let path = self.key.url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+        matches!(self.key.ecosystem.as_str(), "huggingface" | "ollama")
+            || WEIGHTS.iter().any(|end| path.ends_with(end))
+    }
+}
+
 /// The bodies that an entry names, sorted, each once.
 #[must_use]
 pub fn bodies(entry: &PackageEntry) -> Vec<Digest> {

@@ -102,14 +102,15 @@ impl<'a> Choice<'a> {
         if let Some(age) = self.limits.max_age {
             self.evict_where(Why::MaxAge, |choice, entry| is_old(choice.snapshot.images[entry].used, age));
         }
-        let (age, why) = match (self.limits.packages_max_age, self.limits.max_age) {
-            (Some(age), _) => (age, Why::PackagesMaxAge),
-            (None, Some(age)) => (age, Why::MaxAge),
-            (None, None) => return,
-        };
-        while self.packages.next().is_some_and(|package| is_old(package.used, age)) {
-            self.evict_package(why);
-        }
+        let limits = self.limits;
+        let of_all = limits.max_age.map(|age| (age, Why::MaxAge));
+        let of_packages = limits.packages_max_age.map(|age| (age, Why::PackagesMaxAge)).or(of_all);
+        let of_models = limits.models_max_age.map(|age| (age, Why::ModelsMaxAge)).or(of_packages);
+        let freed = self.packages.evict_where(|package| {
+            let (age, why) = if package.is_model() { of_models } else { of_packages }?;
+            is_old(package.used, age).then_some(why)
+        });
+        self.live = self.live.saturating_sub(freed);
     }
 
     pub(super) fn by_count(&mut self) {

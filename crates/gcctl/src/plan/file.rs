@@ -120,6 +120,9 @@ struct WrittenLimits {
     /// Since version 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     packages_max_age: Option<u64>,
+    /// Since version 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    models_max_age: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_size: Option<u64>,
     /// Since version 2.
@@ -350,6 +353,7 @@ impl From<&Limits> for WrittenLimits {
             packages_max_size: limits.packages_max_size.map(|limit| limit.size.0),
             packages_max_size_has_no_unit: has_no_unit(limits.packages_max_size),
             packages_max_age: limits.packages_max_age.map(|age| age.0.as_secs()),
+            models_max_age: limits.models_max_age.map(|age| age.0.as_secs()),
             max_size: limits.max_size.map(|limit| limit.size.0),
             max_size_has_no_unit: has_no_unit(limits.max_size),
             max_age: limits.max_age.map(|age| age.0.as_secs()),
@@ -371,6 +375,7 @@ impl From<WrittenLimits> for Limits {
             keep_last: written.keep_last,
             packages_max_size: size(written.packages_max_size, written.packages_max_size_has_no_unit),
             packages_max_age: written.packages_max_age.map(age),
+            models_max_age: written.models_max_age.map(age),
             max_size: size(written.max_size, written.max_size_has_no_unit),
             max_age: written.max_age.map(age),
             min_free: size(written.min_free, written.min_free_has_no_unit),
@@ -411,6 +416,7 @@ mod tests {
                 keep_last: Some(1),
                 packages_max_size: Some("4GB".parse().unwrap()),
                 packages_max_age: Some("5d".parse().unwrap()),
+                models_max_age: Some("9d".parse().unwrap()),
                 max_age: Some("3d".parse().unwrap()),
                 max_size: Some("3".parse().unwrap()),
                 min_free: Some("10GB".parse().unwrap()),

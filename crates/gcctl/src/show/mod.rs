@@ -93,6 +93,12 @@ pub fn why(why: Why, limits: &Limits) -> String {
         Why::PackagesMaxAge => {
             format!("unused for over {}", span(limits.packages_max_age.unwrap_or_default().0.as_secs()))
         }
+        Why::ModelsMaxAge => {
+            format!(
+                "a model, unused for over {}",
+                span(limits.models_max_age.unwrap_or_default().0.as_secs())
+            )
+        }
         Why::PackagesMaxSize => format!("packages over {}", bytes(limits.packages_max_size)),
         Why::MaxSize => format!("over {}", bytes(limits.max_size)),
         Why::MinFree => format!("under {} free", bytes(limits.min_free)),
@@ -284,7 +290,7 @@ pub fn unmet(unmet: &Unmet, held: &Held) -> String {
         Why::PackagesMaxSize => {
             format!("{} of packages left, over the limit of {}", ByteSize(left), ByteSize(limit))
         }
-        Why::PackagesMaxAge => {
+        Why::PackagesMaxAge | Why::ModelsMaxAge => {
             format!("a package is unused for {}, over the limit of {}", span(left), span(limit))
         }
         Why::MinFree => format!("only {} free, under the limit of {}", ByteSize(left), ByteSize(limit)),

@@ -130,6 +130,38 @@ fn packages_are_on_the_books_to_the_block() {
 }
 
 #[test]
+fn models_have_an_age_of_their_own() {
+    let scratch = Scratch::new();
+    let all = [
+        "python a 10 a",
+        "python old 90 b",
+        "huggingface m 40 c",
+        "ollama n 90 d",
+        "generic w-1a2b.pth 50 e",
+    ];
+    let models = |scratch: &Scratch| {
+        scratch.store_packages(&all);
+    };
+    models(&scratch);
+    // Longer than other packages, or as long as all, or no limit.
+    let plan = scratch.run("plan --max-age 30h --models-max-age 60h").ends(0).stdout();
+    assert!(plan.contains("a model, unused for over 2 d"), "{plan}");
+    scratch.run("run --max-age 30h --models-max-age 60h").ends(0);
+    assert_eq!(scratch.packages(), "a m w-1a2b.pth");
+    fs::write(scratch.root.join("larder.toml"), "[pkgcache]\nmodels-max-age = \"45h\"\n").unwrap();
+    scratch.run("run").ends(0);
+    assert_eq!(scratch.packages(), "a m");
+    fs::write(scratch.root.join("larder.toml"), "").unwrap();
+    models(&scratch);
+    scratch.run("run --packages-max-age 30h --models-max-age 1000h").ends(0);
+    assert_eq!(scratch.packages(), "a m n w-1a2b.pth");
+    let plan = scratch.run("plan --json --models-max-age 60h").ends(0).stdout();
+    fs::write(scratch.root.join("plan"), plan).unwrap();
+    scratch.run("apply plan").ends(0).says("deleted 1 package");
+    assert_eq!(scratch.packages(), "a m w-1a2b.pth");
+}
+
+#[test]
 fn limits_of_packages_take_those_unused_for_longest() {
     let scratch = four();
     let words = scratch.run("plan --packages-max-age 25h").ends(0).stdout();

@@ -52,15 +52,14 @@ pub(super) fn are_names(what: &str, pairs: &Pairs) -> Result<(), Fault> {
 }
 
 /// The package clients that a build can be led to pkgcache for.
-pub(crate) const CLIENTS: [&str; 6] = ["apt", "cargo", "dnf", "huggingface", "npm", "pip"];
+pub(crate) const CLIENTS: [&str; 8] = ["apt", "cargo", "dnf", "huggingface", "npm", "ollama", "pip", "torch"];
 
 /// The names of package clients, if all are known.
 pub(super) fn clients(names: &[Spanned<String>]) -> Result<Vec<String>, Fault> {
     let unknown = names.iter().find(|name| !CLIENTS.contains(&name.get_ref().as_str()));
     if let Some(name) = unknown {
         let message = format!("builds cannot lead `{}` to the package cache", name.get_ref());
-        let help =
-            "write those of `apt`, `cargo`, `dnf`, `huggingface`, `npm` (pnpm and yarn with it) and `pip`";
+        let help = "write those of `apt`, `cargo`, `dnf`, `huggingface`, `npm` (pnpm and yarn with it), `ollama`, `pip` and `torch`";
         return Err(Fault::new(message, name.span(), help));
     }
     Ok(names.iter().map(|name| name.get_ref().clone()).collect())

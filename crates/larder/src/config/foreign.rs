@@ -16,9 +16,8 @@ use super::layers::Table;
 /// Refuses keys and values of other tools' tables that the tools themselves would refuse.
 pub(super) fn check(file: &Table<'_>) -> Result<(), Fault> {
     let table_of = |name: &str| file.get(name).and_then(|value| value.get_ref().as_table());
-    let is_to_come = |key: &str| tables::PKGCACHE_TO_COME.contains(&key);
     if let Some(own) = table_of("pkgcache") {
-        known_in("pkgcache", own, tables::PKGCACHE, |key, _| is_to_come(key))?;
+        known_in("pkgcache", own, tables::PKGCACHE, |_, _| false)?;
     }
     let Some(own) = table_of("gcctl") else { return Ok(()) };
     // A table in it is a tier's.

@@ -15,6 +15,9 @@
 //! whole Dockerfile; a `.pth` or `sitecustomize.py` that is mounted, at a path that has Python's
 //! version in it and is another one in each environment of Python's.
 //!
+//! What has neither a variable nor a settings file, a vendor's index and Ollama, the step's shell
+//! is told of in the same way (`shell`).
+//!
 //! apt is led for the cache's own hosts alone: other sources of an image stay where they are.
 //!
 //! Limit: uv is led where a step installs with `uv pip` alone, and pip where it does not run `pip
@@ -25,6 +28,7 @@
 use std::fmt::Write;
 
 use crate::builds::instructions::{instructions, keyword};
+use crate::builds::shell::{self, Models};
 use crate::builds::{Doors, Engine};
 
 /// A settings file of a client.
@@ -47,8 +51,8 @@ pub struct Rewritten {
     pub arguments: Vec<(&'static str, String)>,
     /// Whether there is a step whose clients the classic builder cannot lead.
     pub has_unled: bool,
-    /// Whether there is a step that may ask a hub of models and has no shell that could be told
-    /// where the cache is.
+    /// Whether there is a step that may ask for models, or names a vendor's index, and has no shell
+    /// that could be told where the cache is.
     pub has_unled_hub: bool,
 }
 
@@ -70,6 +74,9 @@ const DNF: [&str; 6] = ["dnf", "dnf-3", "dnf5", "microdnf", "tdnf", "yum"];
 const NPM: [&str; 6] = ["npm", "npx", "pnpm", "yarn", "corepack", "node-gyp"];
 /// Where the shell finds the hub, while a step runs.
 const HUB: &str = "/etc/larder-huggingface";
+/// Where it finds what leads to vendors' indexes, and to Ollama's models.
+const INDEXES: &str = "/etc/larder-indexes";
+const OLLAMA: &str = "/etc/larder-ollama";
 /// What may ask a hub of models, beside Python itself.
 const HUB_CLIENTS: [&str; 3] = ["hf", "huggingface-cli", "vllm"];
 const CARGO: [&str; 3] = ["cargo", "cargo-chef", "maturin"];
@@ -94,13 +101,9 @@ pub fn rewrite(text: &str, engine: Engine, doors: &Doors) -> Rewritten {
             (true, false) => shell(&own, doors, &mut written.has_unled),
             (false, _) => String::new(),
         };
-        let (flags, command) = if is_run && engine.mounts() {
-            told_of_the_hub(&own, (behind, rest), doors, &mut written)
-        } else {
-            (behind.to_owned(), "")
-        };
-        let _ = write!(written.text, "{indent}{keyword}{more}{flags}{command}");
-        written.text.extend(rest.iter().copied());
+        let told = is_run.then(|| told(&own, (behind, rest), (engine, doors), &mut written)).flatten();
+        let behind = told.unwrap_or_else(|| behind.to_owned() + &rest.concat());
+        let _ = write!(written.text, "{indent}{keyword}{more}{behind}");
         if keyword.eq_ignore_ascii_case("FROM") && !engine.mounts() {
             if !written.text.ends_with('\n') {
                 written.text.push('\n');
@@ -123,7 +126,7 @@ pub fn rewrite(text: &str, engine: Engine, doors: &Doors) -> Rewritten {
 /// the build arguments; no text.
 #[must_use]
 pub fn beforehand(engine: Engine, doors: &Doors) -> Rewritten {
-    let step = [&APT[..], &NPM, &CARGO, &["uv", "pip", "hf"]].concat().join(" ");
+    let step = [&APT[..], &NPM, &CARGO, &["uv", "pip", "hf", "ollama"]].concat().join(" ");
     let mut written = Rewritten { arguments: rewrite("", engine, doors).arguments, ..Rewritten::default() };
     if engine.mounts() {
         let _ = mounts(&step, &Stage::default(), doors, &mut written.secrets);
@@ -194,6 +197,12 @@ fn mounts(step: &str, stage: &Stage, doors: &Doors, secrets: &mut Vec<Secret>) -
     {
         wanted.push(("larder-huggingface", HUB.to_owned(), format!("{url}\n")));
     }
+    if asks_vendors(step, doors) {
+        wanted.push(("larder-indexes", INDEXES.to_owned(), shell::variables(&doors.vendors) + "\n"));
+    }
+    if let Some(models) = pulls_models(step, doors) {
+        wanted.push(("larder-ollama", OLLAMA.to_owned(), models.function(shell::REAL) + "\n"));
+    }
     if !stage.own_uv
         && installs_with_uv(step)
         && let Some(text) = doors.uv_toml()
@@ -214,17 +223,36 @@ fn mounts(step: &str, stage: &Stage, doors: &Doors, secrets: &mut Vec<Secret>) -
     mounts
 }
 
-/// The first line of a step behind its keyword, in two parts: its options with what its shell does
-/// first, where the step may ask a hub of models, and the rest.
-fn told_of_the_hub<'t>(
+/// A step behind its keyword, with what its shell does first where the step may ask for what has
+/// neither a variable nor a settings file; `None` where it stays as it is.
+fn told(
     step: &str,
-    (behind, rest): (&'t str, &[&str]),
-    doors: &Doors,
+    (behind, rest): (&str, &[&str]),
+    (engine, doors): (Engine, &Doors),
     written: &mut Rewritten,
-) -> (String, &'t str) {
-    let untold = (behind.to_owned(), "");
-    if doors.huggingface.is_none() || !asks_a_hub(step) || step.contains("HF_ENDPOINT") {
-        return untold;
+) -> Option<String> {
+    let hub = doors.huggingface.is_some() && asks_a_hub(step) && !step.contains("HF_ENDPOINT");
+    // The classic builder has it as an argument.
+    let asks_hub = hub && engine.mounts();
+    let names_vendor = shell::names_a_vendor(step, &doors.vendors);
+    let models = pulls_models(step, doors);
+    let mut first = String::new();
+    if asks_hub {
+        let _ = write!(
+            first,
+            " if [ -z \"$HF_ENDPOINT\" ]; then read -r HF_ENDPOINT <{HUB}; export HF_ENDPOINT; fi;"
+        );
+    }
+    if asks_vendors(step, doors) {
+        first += " ";
+        first += &if engine.mounts() { sourced(INDEXES) } else { shell::variables(&doors.vendors) };
+    }
+    if let Some(models) = models {
+        first += " ";
+        first += &if engine.mounts() { sourced(OLLAMA) } else { models.function(shell::REAL) };
+    }
+    if first.is_empty() {
+        return None;
     }
     let mut at = 0;
     while let Some(option) = behind.get(at..).map(str::trim_start).filter(|text| text.starts_with("--")) {
@@ -235,20 +263,44 @@ fn told_of_the_hub<'t>(
     let begins_below = matches!(command.trim(), "\\" | "`" | "");
     let has_options_below = begins_below && rest.iter().any(|line| line.trim_start().starts_with("--"));
     if command.trim_start().starts_with('[') || step.contains("<<") || has_options_below {
-        written.has_unled_hub = true;
-        return untold;
+        written.has_unled_hub |= asks_hub || names_vendor || models.is_some();
+        return None;
     }
-    let tells =
-        format!("if [ -z \"$HF_ENDPOINT\" ]; then read -r HF_ENDPOINT <{HUB}; export HF_ENDPOINT; fi;");
-    (format!("{options} {tells}"), command)
+    let (text, is_left) = shell::with_variables(&(command.to_owned() + &rest.concat()), &doors.vendors);
+    // A shell that the step starts knows nothing of the function.
+    let has_own_shell = SHELLS.iter().any(|shell| step.contains(&format!("{shell} -c")));
+    written.has_unled_hub |= is_left || (models.is_some() && has_own_shell);
+    Some(format!("{options}{first}{text}"))
+}
+
+fn sourced(path: &str) -> String {
+    format!(". {path};")
+}
+
+/// Shells that a step may start.
+const SHELLS: [&str; 2] = ["sh", "bash"];
+
+/// Whether a step may ask a vendor's index, which it names, or which a variable does.
+fn asks_vendors(step: &str, doors: &Doors) -> bool {
+    let fetches = |word: &str| {
+        matches!(word, "uv" | "curl" | "wget") || is_versioned(word, "pip") || is_versioned(word, "python")
+    };
+    !doors.vendors.is_empty() && (shell::names_a_vendor(step, &doors.vendors) || tokens(step).any(fetches))
+}
+
+/// The models that a step may pull.
+fn pulls_models<'d>(step: &str, doors: &'d Doors) -> Option<&'d Models> {
+    doors.ollama.as_ref().filter(|_| tokens(step).any(|word| word == "ollama"))
+}
+
+/// Whether the word is the program's name, with a version behind it or without.
+fn is_versioned(word: &str, program: &str) -> bool {
+    word.strip_prefix(program).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
 }
 
 /// Whether a step may ask a hub of models: by Python, or a program that is known to.
 fn asks_a_hub(step: &str) -> bool {
-    let is_python = |word: &str| {
-        word.strip_prefix("python").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
-    };
-    tokens(step).any(|word| is_python(word) || HUB_CLIENTS.contains(&word))
+    tokens(step).any(|word| is_versioned(word, "python") || HUB_CLIENTS.contains(&word))
 }
 
 /// What the step's own shell does first, with the classic builder. `has_unled` is set where there
@@ -319,10 +371,7 @@ pub const PIP_COMMANDS: [&str; 18] = [
 /// Whether the step has pip write a lock file.
 fn locks_with_pip(step: &str) -> bool {
     let mut words = tokens(step);
-    let is_pip = |word: &str| {
-        word.strip_prefix("pip").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
-    };
-    while words.any(is_pip) {
+    while words.any(|word| is_versioned(word, "pip")) {
         if words.clone().find(|word| PIP_COMMANDS.contains(word)) == Some("lock") {
             return true;
         }

@@ -7,6 +7,9 @@ pub mod command;
 pub mod context;
 pub mod dockerfile;
 mod instructions;
+mod shell;
+
+pub use shell::{Models, Vendor};
 
 /// Who builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,10 @@ pub struct Doors {
     pub cargo: Option<String>,
     /// The URL of a hub of models, without a `/` at its end.
     pub huggingface: Option<String>,
+    /// Vendors' indexes of wheels.
+    pub vendors: Vec<Vendor>,
+    /// Where Ollama finds its models.
+    pub ollama: Option<Models>,
 }
 
 impl Engine {

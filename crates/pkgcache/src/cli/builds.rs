@@ -11,7 +11,7 @@ use pkgcache::Ecosystem;
 use pkgcache::builds::command::BuildCommand;
 use pkgcache::builds::context::{self, Passed};
 use pkgcache::builds::dockerfile::{self, Rewritten};
-use pkgcache::builds::{Doors, Engine};
+use pkgcache::builds::{Doors, Engine, Models, Vendor};
 use pkgcache::clients::pointers::Here;
 use storekit::files::replace::{self, Durability};
 use storekit::printable;
@@ -99,8 +99,8 @@ pub(crate) fn led_here(
 fn warn_of_unled(written: &Rewritten) {
     if written.has_unled_hub {
         warn(
-            "a step that asks for models is JSON or a here-document, or begins with options on several lines: \
-             it is not led to the cache",
+            "a step that asks for models, or names a vendor's index, is JSON or a here-document, has that in single quotes or in a shell of its own, \
+             or begins with options on several lines: it is not led to the cache",
         );
     }
     if written.has_unled {
@@ -144,7 +144,20 @@ fn doors(here: &Here) -> Doors {
         npm_host: here.npm_host().map(str::to_owned),
         cargo: at(Ecosystem::Cargo),
         huggingface: at(Ecosystem::HuggingFace).map(|url| url.trim_end_matches('/').to_owned()),
+        vendors: vendors(here),
+        ollama: models(here),
     }
+}
+
+/// The vendors' indexes that are mounted.
+pub(crate) fn vendors(here: &Here) -> Vec<Vendor> {
+    let mounts = here.mounts.iter().filter(|mount| here.is_vendors(mount));
+    mounts.filter_map(|mount| Vendor::new(&mount.url, &here.at(mount))).collect()
+}
+
+/// The models that Ollama finds here.
+pub(crate) fn models(here: &Here) -> Option<Models> {
+    here.models.as_ref().and_then(|name| Models::new(name, here.authority()))
 }
 
 /// Who builds: with docker that hangs on a variable, and on what the client has.

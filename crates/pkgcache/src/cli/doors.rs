@@ -170,7 +170,8 @@ pub(crate) fn here(config: &Config, url: &str, machine: &Machine, environment: &
         reveals: false,
         url: url.trim_end_matches('/').to_owned(),
         mounts: config.upstreams.iter().map(mount).collect(),
-        registries: config.registries.iter().map(|it| it.name.clone()).collect(),
+        registries: config.registries.iter().filter(|it| !it.has_models).map(|it| it.name.clone()).collect(),
+        models: config.default_registry(true).filter(|it| it.has_models).map(|it| it.name.clone()),
     }
 }
 

@@ -16,7 +16,7 @@ use camino::Utf8PathBuf;
 use clap::{Args, ValueEnum};
 use miette::Result;
 use pkgcache::clients::Role;
-use pkgcache::clients::pointers::Here;
+use pkgcache::clients::pointers::{Here, Mount};
 use pkgcache::{Config, Control, Ecosystem, Error, NotServed, Server};
 use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, getpgrp, kill_process, umask};
@@ -80,20 +80,39 @@ pub(crate) enum Led {
     Dnf,
     Huggingface,
     Npm,
+    Ollama,
     Pip,
+    /// Vendors' indexes of wheels, beside the one that pip and uv ask by themselves, and files of
+    /// weights
+    Torch,
 }
 
 impl Led {
-    fn kind(self) -> Ecosystem {
-        match self {
+    /// Whether it is led to the mount.
+    fn is_led(self, mount: &Mount, is_vendors: bool) -> bool {
+        let kind = match self {
             Self::Apt => Ecosystem::Apt,
             Self::Cargo => Ecosystem::Cargo,
             Self::Dnf => Ecosystem::Dnf,
             Self::Huggingface => Ecosystem::HuggingFace,
             Self::Npm => Ecosystem::Npm,
+            Self::Ollama => return false,
             Self::Pip => Ecosystem::Python,
-        }
+            Self::Torch => return is_vendors,
+        };
+        mount.ecosystem == kind && !is_vendors
     }
+}
+
+/// Takes away what none of these is led to.
+fn keep_only(here: &mut Here, only: &[Led]) {
+    let all = here.clone();
+    here.mounts.retain(|mount| only.iter().any(|led| led.is_led(mount, all.is_vendors(mount))));
+    for mount in here.mounts.iter_mut().filter(|mount| all.is_vendors(mount)) {
+        // Alone, it is not the index that Python's clients ask by themselves.
+        mount.role = Role::Named(mount.name.clone());
+    }
+    here.models = here.models.take().filter(|_| only.contains(&Led::Ollama));
 }
 
 /// What was begun when the command has ended: so long a download may take to be stored.
@@ -128,7 +147,7 @@ pub(crate) fn run(
         let url = booth.as_ref().map_or_else(|| place.url(), Booth::url);
         let mut here = doors::here(&place.config, &url, &machine, environment);
         if !args.only.is_empty() {
-            here.mounts.retain(|mount| args.only.iter().any(|led| led.kind() == mount.ecosystem));
+            keep_only(&mut here, &args.only);
         }
         // The command gets what its clients have in their settings anyway.
         here.reveals = true;
@@ -166,10 +185,13 @@ pub(crate) fn run(
             let text = tally.json();
             replace::replace(&environment.folder.join(path), text.as_bytes(), Durability::Unsynced)?;
         }
-        if !quiet {
+        // The likeliest reason of a failure.
+        if !quiet || !status.as_ref().is_ok_and(ExitStatus::success) {
             for line in tally::refused_lines(&refused) {
                 output::say(&line);
             }
+        }
+        if !quiet {
             let others = if shares { ", with what other commands took meanwhile" } else { "" };
             output::say(&format!("pkgcache: {}{others}", tally.line()));
         }

@@ -26,8 +26,8 @@ use crate::cli::{ask, builds, doors};
 pub(crate) struct Surroundings {
     variables: Vec<(String, String)>,
     path: Utf8PathBuf,
-    /// apt's settings and dnf's, and programs that go before the real ones: `cargo`, `dnf`, `pip`
-    /// and `uv`.
+    /// apt's settings and dnf's, and programs that go before the real ones: `cargo`, `dnf`,
+    /// `ollama`, `pip` and `uv`.
     _folder: TempDir,
 }
 
@@ -46,6 +46,7 @@ impl Surroundings {
             // npm leads the upstream's own URLs of tarballs here: its lock files keep them.
             variables.push(("npm_config_replace_registry_host".to_owned(), host.to_owned()));
         }
+        variables.extend(vendors(here, environment));
         variables.extend(around_proxies(here, environment));
         variables.extend(apt(&pointers, environment, &path)?);
         let for_uv = uv(&pointers, environment, &path)?;
@@ -53,6 +54,7 @@ impl Surroundings {
         let programs = [
             cargo(&pointers, environment, &path)?,
             dnf_here(here, machine, environment, &path)?,
+            ollama(here, environment, &path)?,
             !for_uv.is_empty(),
             for_pip.is_some(),
         ];
@@ -89,6 +91,25 @@ impl Surroundings {
             Ok(child)
         })))
     }
+}
+
+/// Variables that have the URL of a vendor's index get that of the cache.
+fn vendors(here: &Here, environment: &Environment) -> Vec<(String, String)> {
+    let vendors = builds::vendors(here);
+    let led = |(name, value): (&String, &String)| {
+        vendors.iter().find_map(|vendor| vendor.led(value)).map(|value| (name.clone(), value))
+    };
+    environment.variables.iter().filter_map(led).collect()
+}
+
+/// Ollama takes no registry from anywhere: an `ollama` of ours pulls by names that have the cache
+/// in them.
+fn ollama(here: &Here, environment: &Environment, folder: &Utf8PathBuf) -> Result<bool> {
+    let real = ask::find("ollama", environment.get("PATH"));
+    let Some((models, real)) = builds::models(here).zip(real) else { return Ok(false) };
+    let script = format!("#!/bin/sh\n{}\nollama \"$@\"\n", models.function(&quoted(real.as_str())));
+    program(folder, "ollama", &script)?;
+    Ok(true)
 }
 
 /// A proxy that is set already is not for the cache itself.

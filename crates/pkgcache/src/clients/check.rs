@@ -30,15 +30,17 @@ pub struct Answer {
 #[must_use]
 pub fn checks(here: &Here, suites: &[(String, String)]) -> Vec<Check> {
     let mounts = here.mounts.iter().map(|mount| of_mount(mount, suites));
-    let registry = |name: &String| Check {
+    let registry = |(name, ecosystem): (&String, Ecosystem)| Check {
         name: name.clone(),
-        ecosystem: Ecosystem::Oci,
+        ecosystem,
         // The greeting is the cache's own; for a tag, even one that nobody has, the registry is
         // asked.
         target: format!("/v2/pkgcache/check/manifests/none?ns={name}"),
         accept: "application/vnd.oci.image.index.v1+json",
     };
-    mounts.chain(here.registries.iter().map(registry)).collect()
+    let images = here.registries.iter().map(|name| (name, Ecosystem::Oci));
+    let models = here.models.iter().map(|name| (name, Ecosystem::Ollama));
+    mounts.chain(images.chain(models).map(registry)).collect()
 }
 
 fn of_mount(mount: &Mount, suites: &[(String, String)]) -> Check {
@@ -51,7 +53,7 @@ fn of_mount(mount: &Mount, suites: &[(String, String)]) -> Check {
         ),
         Ecosystem::Npm => (format!("{below}/-/ping"), "application/json"),
         Ecosystem::Cargo => (format!("{below}/config.json"), "text/plain"),
-        Ecosystem::Oci => (format!("{below}/v2/"), "*/*"),
+        Ecosystem::Oci | Ecosystem::Ollama => (format!("{below}/v2/"), "*/*"),
         // What nobody has: a hub that answers says so.
         Ecosystem::HuggingFace => (format!("{below}/api/models/pkgcache/check"), "application/json"),
         Ecosystem::Generic => (format!("{below}/"), "*/*"),
@@ -95,7 +97,9 @@ pub fn judge(check: &Check, answer: &Answer) -> Result<(), String> {
         // mounted may end before the variables in its address.
         Ecosystem::Python | Ecosystem::Npm | Ecosystem::Dnf => matches!(status, 200..=299 | 404),
         // The registry answers, and has no such image, or none for everybody.
-        Ecosystem::Oci => matches!(status, 200..=299 | 401 | 404) || (status == 403 && !is_unknown(answer)),
+        Ecosystem::Oci | Ecosystem::Ollama => {
+            matches!(status, 200..=299 | 401 | 404) || (status == 403 && !is_unknown(answer))
+        }
         Ecosystem::Cargo => status == 200,
         // A hub says of what is not there, or is not for everybody, that it wants credentials.
         Ecosystem::HuggingFace => matches!(status, 200..=299 | 401 | 403 | 404),

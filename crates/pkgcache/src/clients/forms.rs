@@ -46,7 +46,7 @@ pub struct Written {
 pub fn write(here: &Here, form: Form) -> Written {
     let pointers = here.pointers();
     let mut written = in_form(here, pointers, form);
-    if here.mounts.is_empty() && here.registries.is_empty() {
+    if here.mounts.is_empty() && here.registries.is_empty() && here.models.is_none() {
         written.notes.push("nothing is mounted that a client could be led to".to_owned());
     } else if here.is_local() && matches!(form, Form::Docker | Form::Compose) {
         let host = address::host(&here.url);

@@ -327,7 +327,7 @@ pub fn credentials(ecosystem: Ecosystem, name: &str) -> String {
             )
         }
         Ecosystem::HuggingFace => "by the token in HF_TOKEN, as it does now".to_owned(),
-        Ecosystem::Oci | Ecosystem::Generic => "as it does now".to_owned(),
+        Ecosystem::Oci | Ecosystem::Ollama | Ecosystem::Generic => "as it does now".to_owned(),
     };
     format!("The client sends its own credentials, which pass through: {how}.")
 }

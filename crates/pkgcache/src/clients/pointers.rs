@@ -31,6 +31,8 @@ pub struct Here {
     pub mounts: Vec<Mount>,
     /// The names of the registries that it stands in for.
     pub registries: Vec<String>,
+    /// The name of the one that it stands in for where Ollama names none.
+    pub models: Option<String>,
     /// Whether clients are given the credentials that they have for what is mounted. Nothing of
     /// that may be shown.
     pub reveals: bool,
@@ -71,6 +73,9 @@ pub struct Pointers {
     pub notes: Vec<String>,
 }
 
+/// What the names of mounts begin with that are torch's: its indexes of wheels, and its weights.
+const TORCH: &str = "torch";
+
 impl Mount {
     /// A mount whose role is that of the index in `found` with the same address; without one, the
     /// name decides.
@@ -80,7 +85,13 @@ impl Mount {
         let known = found.iter().filter(same).map(|it| it.role.clone()).min();
         let secrets = found.iter().filter(same).map(|it| it.secrets.clone()).find(|it| !it.is_empty());
         let usual = name == plan::usual_name(ecosystem) || name == ecosystem.name();
-        let by_name = if usual { Role::Default } else { Role::Unknown };
+        // A vendor's index beside the usual one, or files beside that.
+        let is_vendors = ecosystem == Ecosystem::Python && name.starts_with(TORCH);
+        let by_name = match () {
+            () if usual => Role::Default,
+            () if is_vendors => Role::Named(name.to_owned()),
+            () => Role::Unknown,
+        };
         let role = known.unwrap_or(by_name);
         let secrets = secrets.unwrap_or_default();
         Self { name: name.to_owned(), ecosystem, url: url.to_owned(), role, has_credentials, secrets }
@@ -135,6 +146,17 @@ impl Here {
     #[must_use]
     pub fn npm_host(&self) -> Option<&str> {
         self.default_of(Ecosystem::Npm).map(|mount| address::host(&mount.url))
+    }
+
+    /// Whether it is a vendor's index of wheels, or its files of weights: one that a command or a
+    /// variable names, beside those that Python's clients ask by themselves.
+    #[must_use]
+    pub fn is_vendors(&self, mount: &Mount) -> bool {
+        if mount.ecosystem == Ecosystem::Generic {
+            return mount.name.starts_with(TORCH);
+        }
+        let is_asked = matches!(mount.role, Role::Default | Role::Further);
+        mount.ecosystem == Ecosystem::Python && !is_asked && self.default_of(Ecosystem::Python) != Some(mount)
     }
 
     /// The mounts that apt and dnf ask for through the proxy.
@@ -266,6 +288,12 @@ impl Here {
 
     /// Says what no client is led to.
     fn left(&self, to: &mut Pointers) {
+        if self.models.is_some() {
+            let at = self.authority();
+            to.notes.push(format!(
+                "ollama: write `ollama pull --insecure {at}/library/MODEL` for `ollama pull MODEL`"
+            ));
+        }
         for mount in &self.mounts {
             let at = self.at(mount);
             let is_default = self.default_of(mount.ecosystem) == Some(mount);
@@ -325,6 +353,7 @@ pub(crate) mod tests {
                 mount("files", Ecosystem::Generic, "https://files.example/", named("files")),
             ],
             registries: vec!["a.example".into(), "b.example:5000".into()],
+            models: None,
         }
     }
 

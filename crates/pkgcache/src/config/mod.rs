@@ -91,6 +91,8 @@ pub struct Registry {
     pub url: Uri,
     /// The server, beside the registry's own, that gives tokens for its users' credentials.
     pub tokens_from: Option<String>,
+    /// Whether it has Ollama's models, and no images.
+    pub has_models: bool,
     /// For how long its tags and lists are handed on without a question.
     pub ttl: Lifetimes,
 }
@@ -194,11 +196,14 @@ impl Config {
         self.registries.iter().find(|it| it.name == name || it.name.replace(':', "_") == name)
     }
 
-    /// The registry that is meant where none is named.
+    /// The registry that is meant where none is named: by Ollama one of its models, by others one
+    /// of images. The only one that there is, is meant by all.
     #[must_use]
-    pub(crate) fn default_registry(&self) -> Option<&Registry> {
-        match self.registries.as_slice() {
-            [only] => Some(only),
+    pub fn default_registry(&self, is_ollama: bool) -> Option<&Registry> {
+        let mut own = self.registries.iter().filter(|it| it.has_models == is_ollama);
+        match (self.registries.as_slice(), own.next(), own.next()) {
+            ([only], ..) | (_, Some(only), None) => Some(only),
+            _ if is_ollama => None,
             _ => self.registry(DOCKER),
         }
     }
@@ -218,6 +223,14 @@ impl Config {
     }
 }
 
+impl Registry {
+    /// Which kind of client it serves.
+    #[must_use]
+    pub(crate) fn kind(&self) -> Ecosystem {
+        if self.has_models { Ecosystem::Ollama } else { Ecosystem::Oci }
+    }
+}
+
 impl Clients {
     /// Whether a client at this address may come in without a token.
     #[must_use]
@@ -230,6 +243,31 @@ impl Clients {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ollama_means_the_registry_of_models() {
+        let config = |names: &[&str]| {
+            let registry = |name: &&str| Registry {
+                name: (*name).to_owned(),
+                has_models: name.starts_with("models"),
+                ..Registry::default()
+            };
+            Config { registries: names.iter().map(registry).collect(), ..Config::default() }
+        };
+        for (names, ollamas, others) in [
+            (&["models.example"][..], "models.example", "models.example"),
+            (&["images.example"], "images.example", "images.example"),
+            (&["models.example", "images.example"], "models.example", "images.example"),
+            (&["models.example", "a.example", "b.example"], "models.example", ""),
+            (&["models.example", "a.example", "docker.io"], "models.example", "docker.io"),
+            (&["a.example", "docker.io"], "", "docker.io"),
+            (&["models.example", "models2.example", "a.example"], "", "a.example"),
+        ] {
+            let config = config(names);
+            let name = |is_ollama| config.default_registry(is_ollama).map_or("", |it| it.name.as_str());
+            assert_eq!((name(true), name(false)), (ollamas, others), "{names:?}");
+        }
+    }
 
     #[track_caller]
     fn check(path: &str, expected: Option<(&str, &str)>) {

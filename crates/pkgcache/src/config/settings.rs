@@ -84,6 +84,8 @@ pub struct Options {
     pub max_size: Option<WrittenSize>,
     /// For how long it may be unused: gcctl's to see to.
     pub max_age: Option<Age>,
+    /// The same for models: gcctl's to see to.
+    pub models_max_age: Option<Age>,
 }
 
 /// An upstream in larder.toml: its URL, or a table.
@@ -106,6 +108,8 @@ pub enum Mount {
 pub struct RegistryMount {
     /// Where it is; by default, `https://` and its name.
     pub url: Option<String>,
+    /// What it has: images (`oci`, the default) or Ollama's models (`ollama`).
+    pub kind: Option<Ecosystem>,
     /// The server, beside the registry's own, that may be sent its users' credentials for a token.
     pub tokens_from: Option<String>,
     /// For how long its tags and lists are handed on without a question.
@@ -269,6 +273,7 @@ impl Options {
             keep_events: self.keep_events.or(other.keep_events),
             max_size: self.max_size.or(other.max_size),
             max_age: self.max_age.or(other.max_age),
+            models_max_age: self.models_max_age.or(other.models_max_age),
         }
     }
 
@@ -436,8 +441,13 @@ fn registry(name: &str, mount: &RegistryMount, ttl: impl Fn(&Ttl) -> Lifetimes) 
             "a registry is a host: neither a path, a query nor credentials can be a part of it",
         ));
     }
+    let has_models = match mount.kind {
+        None | Some(Ecosystem::Oci) => false,
+        Some(Ecosystem::Ollama) => true,
+        Some(_) => return Err(wrong("the `kind` of a registry is `oci` or `ollama`")),
+    };
     let tokens_from = mount.tokens_from.clone().or(is_docker.then(|| DOCKER_TOKENS.to_owned()));
-    Ok(Registry { name: name.to_ascii_lowercase(), url, tokens_from, ttl: ttl(&mount.ttl) })
+    Ok(Registry { name: name.to_ascii_lowercase(), url, tokens_from, has_models, ttl: ttl(&mount.ttl) })
 }
 
 /// The digest of the token in the file's first line.

@@ -66,13 +66,22 @@ pub(crate) enum NoTarget {
 /// # Errors
 /// [`NoTarget`].
 pub(crate) fn target(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
+    target_for(config, uri, false)
+}
+
+/// The same, of a client that is Ollama, or is not: that one means another registry where it names
+/// none.
+///
+/// # Errors
+/// [`NoTarget`].
+pub(crate) fn target_for(config: &Config, uri: &Uri, is_ollama: bool) -> Result<Target, NoTarget> {
     let without = without_dots(uri);
     let uri = without.as_ref().unwrap_or(uri);
     check_path(uri.path())?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http"), Some(host)) if !host.is_empty() => forward(config, uri, host),
         (Some(_), _) => Err(NoTarget::Malformed("only `http` URLs can be asked for in the forward mode")),
-        (None, _) if uri.path().starts_with('/') => reverse(config, uri),
+        (None, _) if uri.path().starts_with('/') => reverse(config, uri, is_ollama),
         (None, _) => Err(NoTarget::Malformed("the target is not a path or a URL")),
     }
 }
@@ -134,7 +143,7 @@ fn mounted_at(config: &Config, url: &Uri, is_allowed: bool) -> Option<Known> {
         let greets = |path: &str| matches!(path.trim_end_matches('/'), "/v2" | "/v2/token") && !is_allowed;
         let below = path_below(&it.url, url).filter(|path| oci::parse(path).is_some() || greets(path))?;
         let (upstream, tokens_from) = (it.url.clone(), it.tokens_from.clone());
-        Some(Known { kind: Ecosystem::Oci, below, upstream, keyring: None, ttl: it.ttl, tokens_from })
+        Some(Known { kind: it.kind(), below, upstream, keyring: None, ttl: it.ttl, tokens_from })
     });
     upstreams.chain(registries).max_by_key(|it| it.upstream.path().len())
 }
@@ -174,10 +183,10 @@ fn path_of(rest: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
-fn reverse(config: &Config, uri: &Uri) -> Result<Target, NoTarget> {
+fn reverse(config: &Config, uri: &Uri, is_ollama: bool) -> Result<Target, NoTarget> {
     let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
     if let Some(rest) = registry_path(config, uri) {
-        return registry(config, uri, rest);
+        return registry(config, uri, rest, is_ollama);
     }
     let (upstream, rest) = config.mounted(path).ok_or(NoTarget::Unknown)?;
     let url = below(upstream, rest).ok_or(NoTarget::Malformed("the path is not valid here"))?;
@@ -221,7 +230,7 @@ pub(crate) fn registry_path<'a>(config: &Config, uri: &'a Uri) -> Option<&'a str
 
 /// A path of a registry: which one, `ns` says, else the first part of the path, if a registry has
 /// that name; else it is the default one.
-fn registry(config: &Config, uri: &Uri, rest: &str) -> Result<Target, NoTarget> {
+fn registry(config: &Config, uri: &Uri, rest: &str, is_ollama: bool) -> Result<Target, NoTarget> {
     let query = uri.query().unwrap_or_default();
     let mut others = Vec::new();
     let mut named = None;
@@ -245,7 +254,7 @@ fn registry(config: &Config, uri: &Uri, rest: &str) -> Result<Target, NoTarget> 
         (None, None) if matches!(rest, "" | "token") => {
             (config.registries.first().ok_or_else(|| unknown(DOCKER))?, rest)
         }
-        (None, _) => (config.default_registry().ok_or_else(|| unknown(DOCKER))?, rest),
+        (None, _) => (config.default_registry(is_ollama).ok_or_else(|| unknown(DOCKER))?, rest),
     };
     // docker.io's own images are found below `library/`.
     let short = name.split("/manifests/").next().filter(|it| *it != name);
@@ -263,7 +272,7 @@ fn registry(config: &Config, uri: &Uri, rest: &str) -> Result<Target, NoTarget> 
         private: config.allow_private || is_address(host),
         follow_redirects: true,
         keep_private: true,
-        kind: Ecosystem::Oci,
+        kind: found.kind(),
         below,
         upstream: found.url.clone(),
         tokens_from: found.tokens_from.clone(),

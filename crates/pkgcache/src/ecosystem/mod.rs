@@ -52,6 +52,8 @@ pub enum Ecosystem {
     Cargo,
     /// Container engines, by a registry.
     Oci,
+    /// Ollama, whose models are in a registry.
+    Ollama,
     /// `huggingface_hub` and what stands on it: models and datasets.
     HuggingFace,
 }
@@ -193,7 +195,7 @@ impl<'de> Deserialize<'de> for Ecosystem {
 }
 
 impl Ecosystem {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Apt,
         Self::Cargo,
         Self::Dnf,
@@ -201,6 +203,7 @@ impl Ecosystem {
         Self::HuggingFace,
         Self::Npm,
         Self::Oci,
+        Self::Ollama,
         Self::Python,
     ];
 
@@ -230,8 +233,15 @@ impl Ecosystem {
             Self::Npm => "npm",
             Self::Cargo => "cargo",
             Self::Oci => "oci",
+            Self::Ollama => "ollama",
             Self::HuggingFace => "huggingface",
         }
+    }
+
+    /// Whether it speaks to a registry.
+    #[must_use]
+    pub(crate) const fn is_registry(self) -> bool {
+        matches!(self, Self::Oci | Self::Ollama)
     }
 
     /// What a request for `path` (with its `/`, as it was sent, below the upstream's own URL where
@@ -249,7 +259,7 @@ impl Ecosystem {
             Self::Python => python::ask(path, query),
             Self::Npm => npm::ask(path, query),
             Self::Cargo => cargo::ask(path, query),
-            Self::Oci => oci::ask(path, query),
+            Self::Oci | Self::Ollama => oci::ask(path, query),
             Self::HuggingFace => huggingface::ask(path, query),
         }
     }

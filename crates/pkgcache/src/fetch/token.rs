@@ -16,7 +16,7 @@ use storekit::Digest;
 
 use crate::cache::{self, Cache};
 use crate::config::target::Target;
-use crate::ecosystem::{Ecosystem, oci};
+use crate::ecosystem::oci;
 use crate::fetch::redirect::Trip;
 use crate::rules::invalidate::is_same_origin;
 
@@ -60,7 +60,7 @@ impl Identity {
     /// are for the server that gives tokens. `None` where this is not a registry, or where the
     /// client brings a token of its own.
     pub(crate) fn of(cache: &Cache, target: &Target, headers: &mut HeaderMap) -> Option<Self> {
-        if target.kind != Ecosystem::Oci {
+        if !target.kind.is_registry() {
             return None;
         }
         let sent = headers.get(AUTHORIZATION).cloned();

@@ -50,7 +50,7 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
     let mut lookup = lookup;
     lookup.package = asked.package.clone();
     let planned = match (kind, asked.class) {
-        (Ecosystem::Oci, Class::Unknown | Class::Api) => oci::interface(&lookup),
+        (Ecosystem::Oci | Ecosystem::Ollama, Class::Unknown | Class::Api) => oci::interface(&lookup),
         (Ecosystem::HuggingFace, Class::Api) => huggingface::interface(lookup),
         (_, Class::Api) => Plan::Lookup(Box::new(as_class(lookup, Class::Api))),
         (_, Class::Unknown) | (Ecosystem::Generic, _) => Plan::Lookup(Box::new(lookup)),
@@ -59,7 +59,7 @@ pub(crate) async fn plan(cache: &Arc<Cache>, lookup: Lookup, from: &From<'_>) ->
         (Ecosystem::Cargo, _) => cargo::plan(cache, lookup, &asked).await,
         (Ecosystem::Apt, _) => apt::plan(cache, lookup, &asked, from.client).await,
         (Ecosystem::Dnf, _) => Box::pin(dnf::plan(cache, lookup, &asked, from.client)).await,
-        (Ecosystem::Oci, _) => oci::plan(cache, lookup, &asked).await,
+        (Ecosystem::Oci | Ecosystem::Ollama, _) => oci::plan(cache, lookup, &asked).await,
         (Ecosystem::HuggingFace, _) => Box::pin(huggingface::plan(cache, lookup)).await,
     };
     if let Plan::Lookup(lookup) = &planned {

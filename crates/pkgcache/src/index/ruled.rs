@@ -10,7 +10,7 @@ use crate::config::ttl::Lifetimes;
 use crate::ecosystem::base::Base;
 use crate::ecosystem::ruling::{Expected, Freshness, Ruling};
 use crate::ecosystem::table::{Said, fetchable};
-use crate::ecosystem::{Asked, Class, Ecosystem};
+use crate::ecosystem::{Asked, Class};
 use crate::fetch::redirect::leave_harmless;
 use crate::observe::meter;
 use crate::proxy::lookup::Lookup;
@@ -94,7 +94,7 @@ pub(super) fn ruled(mut lookup: Lookup, known: Known) -> Lookup {
             Ruling { freshness, stale, generations: 1, is_index, ..Ruling::default() }
         }
         Known::File(level, expected) => {
-            let adopts = lookup.target.kind != Ecosystem::Oci;
+            let adopts = !lookup.target.kind.is_registry();
             let unvouched = expected.is_none().then_some("no index says what a file of this kind has to be");
             Ruling { freshness, expected, level, adopts, stale, unvouched, ..Ruling::default() }
         }

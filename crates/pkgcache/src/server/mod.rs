@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::cache::{self, Cache};
 use crate::config::Config;
-use crate::config::target::{NoTarget, may_reach, registry_path, target};
+use crate::config::target::{NoTarget, may_reach, registry_path, target_for};
 use crate::ecosystem::ruling::Ruling;
 use crate::ecosystem::{Ecosystem, Package};
 use crate::error::{Error, Result};
@@ -512,7 +512,9 @@ impl Client {
         config: Arc<Config>,
         request: Request<Incoming>,
     ) -> (Response<Body>, meter::Result) {
-        let target = match target(&config, request.uri()) {
+        let agent = request.headers().get(http::header::USER_AGENT);
+        let is_ollama = agent.is_some_and(|agent| index::login::is_ollama(agent.as_bytes()));
+        let target = match target_for(&config, request.uri(), is_ollama) {
             Ok(target) => target,
             Err(NoTarget::Malformed(why)) => return self.refuse(400, why),
             Err(NoTarget::Forbidden(why)) => return self.refuse(403, &why),
@@ -523,7 +525,7 @@ impl Client {
         let (parts, body) = request.into_parts();
         let mut headers = parts.headers;
         hop::strip(&mut headers);
-        if target.kind == Ecosystem::Oci {
+        if target.kind.is_registry() {
             login::unwrap(&mut headers);
         }
         let key = cache::key(&target, &headers);
@@ -553,7 +555,7 @@ impl Client {
         let may_push = may_reach(&lookup.config, &parts.uri);
         let handled = match lookup.method {
             _ if reads => lookup.handle(&self.cache).await,
-            _ if lookup.target.kind == Ecosystem::Oci && !may_push => {
+            _ if lookup.target.kind.is_registry() && !may_push => {
                 return self.refuse(
                     405,
                     "registries are mirrored here for pulls alone: push to the registry itself",

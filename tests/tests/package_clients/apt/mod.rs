@@ -1,6 +1,6 @@
 //! apt, through the forward proxy and a mount, by-hash and without.
 
-mod repository;
+pub(crate) mod repository;
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Write};

@@ -47,9 +47,9 @@ pub(super) enum Door {
 }
 
 /// A signed repository on a site.
-pub(super) struct Repository<'a> {
+pub(crate) struct Repository<'a> {
     pub(super) session: &'a Session,
-    pub(super) site: Site,
+    pub(crate) site: Site,
     pub(super) by_hash: bool,
     /// What is on the site.
     pub(super) files: BTreeMap<String, Vec<u8>>,
@@ -57,7 +57,7 @@ pub(super) struct Repository<'a> {
 
 impl<'a> Repository<'a> {
     /// One with two packages. Their version has a `+`, which apt sends as `%2b`.
-    pub(super) fn new(session: &'a Session, by_hash: bool) -> Self {
+    pub(crate) fn new(session: &'a Session, by_hash: bool) -> Self {
         session.write("publish.sh", PUBLISH);
         let keys = ["right", "wrong"].map(|name| {
             format!(

@@ -43,15 +43,15 @@ struct State {
 }
 
 /// The hub, and the server where its large files lie.
-pub(super) struct Hub<'a> {
+pub(crate) struct Hub<'a> {
     pub(super) session: &'a Session,
-    pub(super) site: Site,
-    pub(super) cdn: Site,
+    pub(crate) site: Site,
+    pub(crate) cdn: Site,
     state: Arc<Mutex<State>>,
 }
 
 impl<'a> Hub<'a> {
-    pub(super) fn new(session: &'a Session) -> Self {
+    pub(crate) fn new(session: &'a Session) -> Self {
         let (site, cdn, state) = (Site::new(), Site::new(), Arc::new(Mutex::new(State::default())));
         let weights = noise("weights").repeat(5).into_bytes();
         for (commit, config) in COMMITS.into_iter().zip(["{\"layers\": 1}\n", "{\"layers\": 2}\n"]) {
@@ -81,12 +81,12 @@ impl<'a> Hub<'a> {
     }
 
     /// Nobody has access from now on but by these tokens.
-    pub(super) fn gate(&self, tokens: &[&'static str]) {
+    pub(crate) fn gate(&self, tokens: &[&'static str]) {
         self.state.lock().unwrap().tokens = Some(tokens.to_vec());
     }
 
     /// Turns a byte of a small file around, whose name stays.
-    pub(super) fn flip(&self, path: &'static str) {
+    pub(crate) fn flip(&self, path: &'static str) {
         for files in self.state.lock().unwrap().files.values_mut() {
             let file = files.get_mut(path).unwrap();
             file.bytes[2] ^= 1;
@@ -116,13 +116,13 @@ impl<'a> Hub<'a> {
         self.cdn.forget();
     }
 
-    pub(super) fn unplug(&self) {
+    pub(crate) fn unplug(&self) {
         self.site.unplug();
         self.cdn.unplug();
     }
 
     /// What both were asked, in short.
-    pub(super) fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         let all = self.site.log().into_iter().chain(self.cdn.log());
         all.map(|it| format!("{} {} {}", it.request.method, it.request.path, it.status)).collect()
     }

@@ -2,7 +2,7 @@
 //! beside it, as it is by itself.
 
 mod builds;
-mod hub;
+pub(crate) mod hub;
 
 use std::process::Stdio;
 

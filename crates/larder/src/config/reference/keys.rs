@@ -4,7 +4,7 @@ use toolkit::tables;
 
 use super::{Key, Kind, key};
 
-pub(crate) const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `dnf`, `huggingface`, `npm`, `pip`. In no key; what stays of it in an image is in its history alone, and only of `huggingface`";
+pub(crate) const PACKAGES: &str = "the package clients whose downloads come through pkgcache: `apt`, `cargo`, `dnf`, `huggingface`, `npm`, `ollama`, `pip`, `torch` (vendors' indexes of wheels). In no key; what stays of it in an image is in its history alone, and only of `huggingface`, `ollama` and `torch`";
 
 pub(crate) const CACHE: &[Key] = &[
     key(

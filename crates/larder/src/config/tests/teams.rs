@@ -89,9 +89,11 @@ fn the_machine_learning_teams_services_are_read() {
             .expect("a line")
             .contains("-f docker-compose.larder.yml up -d --no-build")
     );
-    // What is not there yet is refused by name where an image has it.
-    let fault = parse(&format!("[image.a]\n{DEFAULTS}")).expect_err("it has clients that are not led yet");
-    assert!(fault.message.contains("cannot lead `ollama`"), "{}", fault.message);
+    // What `[defaults]` says holds for an image as well.
+    let image = parse(&format!("[image.a]\n{DEFAULTS}")).expect("a good file").images.remove(0);
+    assert_eq!(image.packages, ["apt", "pip", "huggingface", "ollama", "torch"]);
+    let fault = parse("[pkgcache]\nmodel-max-age = \"1d\"\n").expect_err("no such key");
+    assert!(fault.help.starts_with("is `models-max-age` meant?"), "{}", fault.help);
 }
 
 #[test]

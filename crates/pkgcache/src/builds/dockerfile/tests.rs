@@ -1,6 +1,7 @@
 //! Steps that are led, and those that are left alone.
 
 use super::*;
+use crate::builds::Vendor;
 
 fn doors() -> Doors {
     let at = |name: &str| Some(format!("http://127.0.0.1:1/{name}/"));
@@ -13,6 +14,8 @@ fn doors() -> Doors {
         npm_host: Some("js.example".into()),
         cargo: at("crates"),
         huggingface: None,
+        vendors: Vec::new(),
+        ollama: None,
     }
 }
 
@@ -59,6 +62,48 @@ fn the_shell_of_a_step_is_told_of_the_hub() {
     ] {
         assert_eq!(told(step), (step.to_owned(), false));
     }
+}
+
+/// What becomes of steps where a vendor's index and Ollama's models are mirrored.
+fn asked(steps: &str, engine: Engine) -> (String, Vec<&'static str>, bool) {
+    let doors = Doors {
+        vendors: vec![Vendor::new("https://t.example/whl/cpu", "http://127.0.0.1:1/torch").unwrap()],
+        ollama: Models::new("models.example", "127.0.0.1:1"),
+        ..Doors::default()
+    };
+    let written = rewrite(&format!("FROM a\n{steps}"), engine, &doors);
+    let text = written.text.replace("FROM a\n", "");
+    (text, written.secrets.iter().map(|it| it.id).collect(), !written.has_unled_hub)
+}
+
+#[test]
+fn the_shell_of_a_step_is_told_of_vendors_and_of_models() {
+    let (text, ids, is_led) = asked("RUN pip install -i https://t.example/whl/cpu torch\n", Engine::BuildKit);
+    assert_eq!((ids, is_led), (vec!["larder-indexes"], true));
+    assert_eq!(
+        text,
+        "RUN --mount=type=secret,id=larder-indexes,target=/etc/larder-indexes,mode=0444 . /etc/larder-indexes; \
+         pip install -i ${LARDER_INDEX_0:-https://t.example/whl/cpu} torch\n"
+    );
+    let (text, ids, is_led) = asked("RUN ollama serve & \\\n  ollama pull tiny\n", Engine::Podman);
+    assert_eq!((ids, is_led), (vec!["larder-ollama"], true));
+    assert!(text.ends_with(" . /etc/larder-ollama; ollama serve & \\\n  ollama pull tiny\n"), "{text}");
+    // What a variable may say, a step with Python may ask.
+    assert_eq!(asked("RUN python3 -m pip install torch", Engine::Podman).1, ["larder-indexes"]);
+    assert_eq!(asked("RUN make", Engine::Podman), ("RUN make".to_owned(), vec![], true));
+    for step in [
+        "RUN [\"pip\", \"install\", \"-i\", \"https://t.example/whl/cpu\", \"torch\"]",
+        "RUN pip install -i 'https://t.example/whl/cpu' torch",
+        "RUN ollama serve & sh -c 'ollama pull tiny'",
+        "RUN <<E\nollama pull tiny\nE\n",
+    ] {
+        assert!(!asked(step, Engine::BuildKit).2, "{step}");
+    }
+    assert!(asked("RUN [\"pip\", \"install\", \"x\"]", Engine::BuildKit).2);
+    let (text, ids, _) =
+        asked("RUN pip install -i https://t.example/whl/cpu torch && ollama pull a", Engine::Classic);
+    assert!(ids.is_empty() && text.starts_with("RUN LARDER_INDEX_0=http://127.0.0.1:1/torch;"), "{text}");
+    assert!(text.contains("}; pip install -i ${LARDER_INDEX_0:-"), "{text}");
 }
 
 fn ids(text: &str) -> Vec<&'static str> {
