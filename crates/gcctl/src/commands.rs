@@ -216,7 +216,7 @@ pub fn df(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
         console.line(&df)?;
     } else {
         console.table(&show::df_table(&df))?;
-        if console.verbose && !snapshot.packages.entries.is_empty() {
+        if console.verbose && !snapshot.packages.is_empty() {
             console.table(&show::ecosystems(&snapshot.packages))?;
         }
     }
@@ -266,8 +266,7 @@ pub fn plan(store: &Store, wanted: Wanted, limits: &Limits, console: &mut Consol
     if console.json {
         plan_file::write(&plan, console.out).map_err(Error::output)?;
     } else if !plan.is_empty() {
-        let packages: Vec<_> = plan.packages.iter().collect();
-        console.table(&show::going(&plan, &plan.images, &packages, console.verbose))?;
+        console.table(&show::going(&plan, &plan.images, plan.packages.iter(), console.verbose))?;
     }
     console.flush()?;
     console.say(show::outlook(&plan));
@@ -372,8 +371,7 @@ fn carry_out(
 ) -> Result<Outcome> {
     if let Some(objection) = plan.objection().filter(|_| force == Force::No) {
         // Where stderr is closed, the list is lost.
-        let packages: Vec<_> = plan.packages.iter().collect();
-        let lost = show::going(plan, &plan.images, &packages, console.verbose).text(console.bold);
+        let lost = show::going(plan, &plan.images, plan.packages.iter(), console.verbose).text(console.bold);
         let _ = console.err.write_all(lost.as_bytes());
         return Err(refusal(&objection));
     }
@@ -410,8 +408,8 @@ fn print(plan: &Plan, swept: &Swept, console: &mut Console<'_>) -> Result<()> {
     } else if !(swept.images.is_empty() && swept.packages.is_empty()) {
         // The rest is in the message.
         let images = Plan { time: plan.time, limits: plan.limits, ..Plan::default() };
-        let packages: Vec<_> = swept.packages.iter().filter_map(|it| plan.packages.get(*it)).collect();
-        console.table(&show::going(&images, &swept.images, &packages, console.verbose))?;
+        let packages = swept.packages.iter().filter_map(|it| plan.packages.get(*it));
+        console.table(&show::going(&images, &swept.images, packages, console.verbose))?;
     }
     console.flush()
 }

@@ -3,6 +3,7 @@
 //! Touches no disk and reads no clock. All sizes are bytes on disk (blocks, not lengths).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -23,7 +24,7 @@ pub struct Snapshot {
     /// Every blob that is there, with its bytes.
     pub blobs: BTreeMap<Digest, u64>,
     /// The package downloads.
-    pub packages: Packages,
+    pub packages: Arc<Packages>,
     /// What hashctx remembers of folders that it has read.
     pub contexts: u64,
     /// What happened.

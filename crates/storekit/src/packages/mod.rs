@@ -9,6 +9,7 @@
 
 mod collect;
 pub mod entry;
+pub mod index;
 mod needed;
 
 use std::fs::{self, File};

@@ -3,21 +3,25 @@
 //! Takes no lock: what comes and goes meanwhile is read again. An entry that cannot be read, or a
 //! document that is missing or damaged, is an error.
 
+mod packages;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::Metadata;
 use std::path::Path;
+use std::sync::Arc;
 
 use camino::Utf8Path;
 use jiff::Timestamp;
 use storekit::files::replace;
 use storekit::images::referrers;
 use storekit::packages::entry;
+use storekit::packages::index::Summary;
 use storekit::{Digest, Event, Images, Key, Listed, PackageEntry, Reach, Store, Walker, trash};
 
-use crate::disk::{self, Place};
+use crate::disk::{self, Apart, Place};
 use crate::error::{Error, Result};
 use crate::events;
-use crate::packages::{Package, Packages};
+use crate::packages::{Body, Gathered, Packages};
 use crate::snapshot::{Image, Removed, Snapshot};
 
 /// Reads the whole store. `events` are its own, for the uses.
@@ -26,13 +30,19 @@ use crate::snapshot::{Image, Removed, Snapshot};
 /// [`Error::Unknown`]; whatever of the store cannot be read.
 pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
     let images = store.images();
+    let packages::Found { mut entries, mut bodies, unfinished, abandoned, other, apart } =
+        packages::read(store)?;
     // Files first: what an entry needs that came after them is not taken for unreferenced.
-    let mut found = Found::below(store)?;
-    let entries = entries(&images)?;
+    let mut found = Found::below(store, &apart)?;
+    found.unfinished += unfinished;
+    found.other += other;
+    entries.push(std::mem::take(&mut found.packages));
+    bodies.append(&mut found.bodies);
+    let listed = entries_of(&images)?;
     let uses = events::uses(events);
     let pins = images.pins()?;
     let now = Timestamp::now();
-    let packages = found.packages(now);
+    let packages = Arc::new(Packages::join(entries, bodies, now));
     let image = |(listed, reach): (Listed, Reach)| Image {
         digest: listed.entry.descriptor.digest,
         names: listed.entry.names.clone(),
@@ -49,10 +59,10 @@ pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
         files: found.files.get(&listed.key).copied().unwrap_or(0),
         key: listed.key,
     };
-    let images_now: Vec<_> = entries.into_iter().map(image).collect();
+    let images_now: Vec<_> = listed.into_iter().map(image).collect();
     let counted: u64 = images_now.iter().map(|image| image.files).sum();
     let ownerless = found.files.values().sum::<u64>() - counted;
-    let abandoned = images.abandoned()? + store.packages().abandoned()?;
+    let abandoned = images.abandoned()? + abandoned;
     Ok(Snapshot {
         now,
         images: images_now,
@@ -71,7 +81,7 @@ pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
 }
 
 /// The entries with what hangs on them.
-fn entries(images: &Images) -> Result<Vec<(Listed, Reach)>> {
+fn entries_of(images: &Images) -> Result<Vec<(Listed, Reach)>> {
     let mut walker = images.walker();
     let mut entries = Vec::new();
     for listed in images.list()? {
@@ -122,7 +132,9 @@ pub(crate) fn foreign(images: &Images) -> Result<BTreeSet<Digest>> {
 struct Found {
     blobs: BTreeMap<Digest, u64>,
     files: HashMap<Key, u64>,
-    packages: Packages,
+    /// Those whose files have other names outside the store; `packages` reads all others.
+    packages: Gathered,
+    bodies: Vec<Body>,
     contexts: u64,
     events: u64,
     unfinished: u64,
@@ -131,9 +143,9 @@ struct Found {
 }
 
 impl Found {
-    fn below(store: &Store) -> Result<Self> {
+    fn below(store: &Store, apart: &Apart) -> Result<Self> {
         let mut found = Self::default();
-        disk::walk(store.root(), &mut |it| found.add(it))?;
+        disk::walk(store.root(), apart, &mut |it| found.add(it))?;
         Ok(found)
     }
 
@@ -144,10 +156,10 @@ impl Found {
             }
             Place::OfKey(key) => *self.files.entry(key).or_default() += bytes,
             Place::Body(digest) => {
-                self.packages.bodies.insert(digest, bytes);
+                self.bodies.push(Body::there(digest, bytes));
             }
-            Place::Package => match package(path, bytes, metadata)? {
-                Some(package) => self.packages.entries.push(package),
+            Place::Package => match package(path, metadata)? {
+                Some((entry, used)) => self.packages.push(&Summary::of(&entry), used, bytes),
                 None => self.other += bytes,
             },
             Place::Context => self.contexts += bytes,
@@ -163,18 +175,6 @@ impl Found {
         Ok(())
     }
 
-    /// The packages in order; what was used in the future was used now.
-    fn packages(&mut self, now: Timestamp) -> Packages {
-        let mut packages = std::mem::take(&mut self.packages);
-        packages.entries.iter_mut().for_each(|package| package.used = package.used.min(now));
-        let order = |it: &Package, other: &Package| {
-            let (a, b) = (&it.key, &other.key);
-            a.source.cmp(&b.source).then_with(|| a.url.cmp(&b.url)).then_with(|| a.scope.cmp(&b.scope))
-        };
-        packages.entries.sort_unstable_by(order);
-        packages
-    }
-
     /// The folder of the trash itself comes before what is in it.
     fn removed(&mut self, name: String, bytes: u64, metadata: &Metadata) {
         // What a killed run was about to delete is older than any grace.
@@ -188,12 +188,12 @@ impl Found {
 /// What stands in the file of an entry. `None` where it is gone, is not understood (nothing syncs
 /// these files: a crash may have emptied it), or is another URL's: no server takes it for an answer
 /// then either.
-fn package(path: &Path, bytes: u64, metadata: &Metadata) -> Result<Option<Package>> {
+fn package(path: &Path, metadata: &Metadata) -> Result<Option<(PackageEntry, Timestamp)>> {
     let Some(path) = Utf8Path::from_path(path).filter(|_| metadata.is_file()) else { return Ok(None) };
     let Some(entry) = entry_at(path)? else { return Ok(None) };
     let used = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
     let is_its_own = path.as_str().ends_with(&entry.key.path());
-    Ok(is_its_own.then(|| Package::new(entry, used.unwrap_or(Timestamp::MAX), bytes)))
+    Ok(is_its_own.then(|| (entry, used.unwrap_or(Timestamp::MAX))))
 }
 
 /// The entry of packages in a file; `None` where that is gone or not understood.
@@ -201,10 +201,18 @@ fn package(path: &Path, bytes: u64, metadata: &Metadata) -> Result<Option<Packag
 /// # Errors
 /// A file of a later version: what it needs is not known. I/O errors.
 pub(crate) fn entry_at(path: &Utf8Path) -> Result<Option<PackageEntry>> {
-    let Some(bytes) = replace::read_capped(path, entry::CAP)? else { return Ok(None) };
+    Ok(entry_with_metadata(path)?.map(|(entry, _)| entry))
+}
+
+/// The same, with what the system says of the file.
+///
+/// # Errors
+/// As [`entry_at`].
+pub(crate) fn entry_with_metadata(path: &Utf8Path) -> Result<Option<(PackageEntry, Metadata)>> {
+    let Some((bytes, metadata)) = replace::read_with_metadata(path, entry::CAP)? else { return Ok(None) };
     match PackageEntry::parse(&bytes, path) {
         Err(storekit::Error::BadPackage { .. }) => Ok(None),
-        entry => Ok(Some(entry?)),
+        entry => Ok(Some((entry?, metadata))),
     }
 }
 
