@@ -14,7 +14,7 @@ use storekit::{Batch, Key, KeyOrName, Store};
 use toolkit::Outcome;
 
 use crate::error::{Error, Result};
-use crate::events::{self, Returns};
+use crate::events::{Returns, Told};
 use crate::limits::Limits;
 use crate::plan::file as plan_file;
 use crate::plan::{self, Clean, Objection, Plan, Unmet};
@@ -119,7 +119,7 @@ pub struct Listing {
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
 pub fn ls(store: &Store, listing: &Listing, console: &mut Console<'_>) -> Result<Outcome> {
-    let snapshot = survey(store, &store.events().read()?)?;
+    let snapshot = survey(store, &Told::by(store, Timestamp::now())?)?;
     let (mut images, mut packages) = (Vec::new(), Vec::new());
     if listing.packages {
         packages = show::ls::package_rows(&snapshot.packages, &listing.filter, snapshot.now);
@@ -165,7 +165,7 @@ impl FromStr for Id {
 /// # Errors
 /// As [`ls`]; a text that may mean several.
 pub fn info(store: &Store, id: &Id, console: &mut Console<'_>) -> Result<Outcome> {
-    let snapshot = survey(store, &store.events().read()?)?;
+    let snapshot = survey(store, &Told::by(store, Timestamp::now())?)?;
     let shown = match id {
         Id::Image(text) => image_info(store, &snapshot, text, console)?,
         Id::Package(url) => package_info(&snapshot, url, console)?,
@@ -210,7 +210,7 @@ fn package_info(snapshot: &Snapshot, url: &str, console: &mut Console<'_>) -> Re
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
 pub fn df(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
-    let snapshot = survey(store, &[])?;
+    let snapshot = survey(store, &Told::default())?;
     let df = show::df(&snapshot);
     if console.json {
         console.line(&df)?;
@@ -350,9 +350,8 @@ fn place(store: &Store) -> Utf8PathBuf {
 }
 
 fn look(store: &Store, wanted: Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
-    let events = store.events().read()?;
-    let snapshot: Snapshot = survey(store, &events)?;
-    let returns = events::returns(&events, snapshot.now);
+    let told = Told::by(store, Timestamp::now())?;
+    let (snapshot, returns) = (survey(store, &told)?, told.returns());
     let (plan, returns) = match wanted {
         Wanted::OverLimits => (plan::decide(&snapshot, limits), returns),
         Wanted::All(what) => (plan::clean(&snapshot, limits, what), Returns::default()),

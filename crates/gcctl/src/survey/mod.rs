@@ -3,12 +3,14 @@
 //! Takes no lock: what comes and goes meanwhile is read again. An entry that cannot be read, or a
 //! document that is missing or damaged, is an error.
 
-mod packages;
+mod folders;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::Metadata;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use camino::Utf8Path;
 use jiff::Timestamp;
@@ -16,30 +18,30 @@ use storekit::files::replace;
 use storekit::images::referrers;
 use storekit::packages::entry;
 use storekit::packages::index::Summary;
-use storekit::{Digest, Event, Images, Key, Listed, PackageEntry, Reach, Store, Walker, trash};
+use storekit::{Digest, Images, Key, Listed, PackageEntry, Reach, Store, Walker, trash};
 
 use crate::disk::{self, Apart, Place};
 use crate::error::{Error, Result};
-use crate::events;
+use crate::events::Told;
 use crate::packages::{Body, Gathered, Packages};
 use crate::snapshot::{Image, Removed, Snapshot};
 
-/// Reads the whole store. `events` are its own, for the uses.
+/// Reads the whole store. `told` is what its own events say, for the uses.
 ///
 /// # Errors
 /// [`Error::Unknown`]; whatever of the store cannot be read.
-pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
+pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
     let images = store.images();
-    let packages::Found { mut entries, mut bodies, unfinished, abandoned, other, apart } =
-        packages::read(store)?;
+    let folders::Found { blobs, mut entries, mut bodies, unfinished, abandoned, other, apart } =
+        folders::read(store)?;
     // Files first: what an entry needs that came after them is not taken for unreferenced.
     let mut found = Found::below(store, &apart)?;
+    found.blobs.extend(blobs.into_iter().map(|blob| (blob.digest, blob.bytes)));
     found.unfinished += unfinished;
     found.other += other;
     entries.push(std::mem::take(&mut found.packages));
     bodies.append(&mut found.bodies);
     let listed = entries_of(&images)?;
-    let uses = events::uses(events);
     let pins = images.pins()?;
     let now = Timestamp::now();
     let packages = Arc::new(Packages::join(entries, bodies, now));
@@ -49,7 +51,7 @@ pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
         origin: listed.entry.origin.clone(),
         saved: listed.entry.saved,
         used: Timestamp::try_from(listed.used).unwrap_or(now).min(now),
-        uses: uses.get(listed.key.as_str()).copied().unwrap_or(0),
+        uses: told.uses(&listed.key),
         pinned: pins.contains(&listed.key),
         subject: referrers::subject(&listed.key, &listed.entry, &reach),
         is_disk: reach.is_disk,
@@ -80,14 +82,31 @@ pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
     })
 }
 
-/// The entries with what hangs on them.
+/// No thread is worth its start for fewer entries than this.
+const SHARE: usize = 512;
+
+/// The entries with what hangs on them, in their order.
 fn entries_of(images: &Images) -> Result<Vec<(Listed, Reach)>> {
-    let mut walker = images.walker();
-    let mut entries = Vec::new();
-    for listed in images.list()? {
-        entries.extend(settle(images, &mut walker, listed)?);
+    let listed = images.list()?;
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let share = listed.len().div_ceil(threads).max(SHARE);
+    let mut shares = Vec::new();
+    let mut rest = listed.into_iter();
+    while rest.len() > 0 {
+        shares.push(rest.by_ref().take(share).collect::<Vec<_>>());
     }
-    Ok(entries)
+    let settled = thread::scope(|scope| {
+        let settle_all = |share: Vec<Listed>| {
+            let mut walker = images.walker();
+            let settled = share.into_iter().map(|it| settle(images, &mut walker, it));
+            settled.filter_map(Result::transpose).collect::<Result<Vec<_>>>()
+        };
+        let threads: Vec<_> =
+            shares.into_iter().map(|share| scope.spawn(move || settle_all(share))).collect();
+        let ended = threads.into_iter().map(|it| it.join().unwrap_or_else(|cause| resume_unwind(cause)));
+        ended.collect::<Result<Vec<_>>>()
+    });
+    Ok(settled?.into_iter().flatten().collect())
 }
 
 /// Follows an entry. Where something is missing the entry is read again: a collector may have taken

@@ -1,5 +1,6 @@
-//! The package downloads of a store, of which there may be a million: their folders are read side
-//! by side, and an entry is only opened where the index does not know it as it is.
+//! The folders of a store in which there may be a million files, blobs of images and all of
+//! packages: they are read side by side, and the entry of a package is only opened where the index
+//! does not know it as it is.
 //!
 //! The index is written anew before anything else of the store is looked at, so that it is counted
 //! as it is from then on.
@@ -27,14 +28,16 @@ use crate::disk::Apart;
 use crate::error::{Error, Result};
 use crate::packages::{Body, Gathered};
 
-/// What the folders of packages hold.
+/// What these folders hold.
 #[derive(Default)]
 pub(super) struct Found {
+    pub(super) blobs: Vec<Body>,
     /// The entries, folder by folder.
     pub(super) entries: Vec<Gathered>,
     pub(super) bodies: Vec<Body>,
-    /// The bytes of unfinished files, and how many of them dead writers left.
+    /// The bytes of unfinished files.
     pub(super) unfinished: u64,
+    /// How many of them dead writers left among packages.
     pub(super) abandoned: u64,
     /// The bytes of all else.
     pub(super) other: u64,
@@ -45,8 +48,15 @@ pub(super) struct Found {
 /// A folder that is read.
 struct Job {
     folder: Utf8PathBuf,
-    /// `SOURCE/XX`; `None` for the folder of the bodies.
-    below: Option<String>,
+    of: Of,
+}
+
+/// What a folder is for.
+enum Of {
+    Blobs,
+    Bodies,
+    /// Entries of packages, by the name of the folder: `SOURCE/XX`.
+    Entries(String),
 }
 
 /// What was found in one folder.
@@ -72,12 +82,16 @@ pub(super) fn read(store: &Store) -> Result<Found> {
     let mut entries: Vec<_> = jobs.iter().map(|_| None).collect();
     side_by_side(&jobs, &index, &mut |number, part: Part| {
         let Part { entries: gathered, looked, bodies, unfinished, temporary, other, rest } = part;
-        if let Some(looked) = looked {
-            update.add(looked);
-            entries[number] = Some(gathered);
-        } else {
-            found.bodies = bodies;
-            found.abandoned += replace::abandoned_among(packages.blobs().folder(), &temporary);
+        match (looked, &jobs[number].of) {
+            (Some(looked), _) => {
+                update.add(looked);
+                entries[number] = Some(gathered);
+            }
+            (None, Of::Bodies) => {
+                found.bodies = bodies;
+                found.abandoned += replace::abandoned_among(packages.blobs().folder(), &temporary);
+            }
+            (None, _) => found.blobs = bodies,
         }
         found.unfinished += unfinished;
         found.other += other;
@@ -89,19 +103,20 @@ pub(super) fn read(store: &Store) -> Result<Found> {
     Ok(found)
 }
 
-/// The folder of the bodies first: it is the largest. Those of the entries are in order.
+/// The largest come first. Those of the entries are in order.
 fn jobs(store: &Store, apart: &mut Apart) -> Result<Vec<Job>> {
     let packages = store.packages();
     let mut jobs = Vec::new();
-    let mut add = |folder: Utf8PathBuf, below: Option<String>, metadata: &Metadata| {
+    let mut add = |folder: Utf8PathBuf, of: Of, metadata: &Metadata| {
         if apart.folders.insert((metadata.dev(), metadata.ino())) {
-            jobs.push(Job { folder, below });
+            jobs.push(Job { folder, of });
         }
     };
-    // These two may be links; what is wrong with one is said where the store is walked.
-    let bodies = packages.blobs().folder().to_owned();
-    if let Some(metadata) = fs::metadata(&bodies).ok().filter(Metadata::is_dir) {
-        add(bodies, None, &metadata);
+    // These may be links; what is wrong with one is said where the store is walked.
+    for (blobs, of) in [(packages.blobs(), Of::Bodies), (store.images().blobs().clone(), Of::Blobs)] {
+        if let Some(metadata) = fs::metadata(blobs.folder()).ok().filter(Metadata::is_dir) {
+            add(blobs.folder().to_owned(), of, &metadata);
+        }
     }
     let entries = packages.entries();
     if !entries.is_dir() {
@@ -115,7 +130,7 @@ fn jobs(store: &Store, apart: &mut Apart) -> Result<Vec<Job>> {
         for shard in replace::names(&folder)? {
             let path = folder.join(&shard);
             if let Some(metadata) = folder_itself(&path)? {
-                add(path, Some(format!("{source}/{shard}")), &metadata);
+                add(path, Of::Entries(format!("{source}/{shard}")), &metadata);
             }
         }
     }
@@ -152,9 +167,9 @@ fn work(jobs: &[Job], index: &Index, next: &AtomicUsize, sender: &SyncSender<(us
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
         let Some(job) = jobs.get(number) else { return };
-        let part = match &job.below {
-            None => Part::of_bodies(&job.folder),
-            Some(below) => Part::of_entries(&job.folder, below, index),
+        let part = match &job.of {
+            Of::Blobs | Of::Bodies => Part::of_bodies(&job.folder),
+            Of::Entries(below) => Part::of_entries(&job.folder, below, index),
         };
         if sender.send((number, part)).is_err() {
             return;
