@@ -35,10 +35,9 @@ pub(super) struct Found {
     /// The entries, folder by folder.
     pub(super) entries: Vec<Gathered>,
     pub(super) bodies: Vec<Body>,
-    /// The bytes of unfinished files.
+    /// The bytes of unfinished files, and these files.
     pub(super) unfinished: u64,
-    /// How many of them dead writers left among packages.
-    pub(super) abandoned: u64,
+    pub(super) temporary: Vec<Utf8PathBuf>,
     /// The bytes of all else.
     pub(super) other: u64,
     /// What is to be looked at as the rest of the store is.
@@ -66,7 +65,7 @@ struct Part {
     looked: Option<Looked>,
     bodies: Vec<Body>,
     unfinished: u64,
-    temporary: Vec<String>,
+    temporary: Vec<Utf8PathBuf>,
     other: u64,
     /// Files with several names, and folders.
     rest: Vec<PathBuf>,
@@ -87,13 +86,11 @@ pub(super) fn read(store: &Store) -> Result<Found> {
                 update.add(looked);
                 entries[number] = Some(gathered);
             }
-            (None, Of::Bodies) => {
-                found.bodies = bodies;
-                found.abandoned += replace::abandoned_among(packages.blobs().folder(), &temporary);
-            }
+            (None, Of::Bodies) => found.bodies = bodies,
             (None, _) => found.blobs = bodies,
         }
         found.unfinished += unfinished;
+        found.temporary.extend(temporary);
         found.other += other;
         found.apart.rest.extend(rest);
         Ok(())
@@ -240,7 +237,7 @@ impl Part {
         };
         if name.starts_with(replace::TEMPORARY) {
             self.unfinished += bytes_of(stat);
-            self.temporary.push(name.to_owned());
+            self.temporary.push(folder.join(name));
             return None;
         }
         Some(name)

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use storekit::files::replace;
 use storekit::images::referrers;
@@ -32,7 +32,7 @@ use crate::snapshot::{Image, Removed, Snapshot};
 /// [`Error::Unknown`]; whatever of the store cannot be read.
 pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
     let images = store.images();
-    let folders::Found { blobs, mut entries, mut bodies, unfinished, abandoned, other, apart } =
+    let folders::Found { blobs, mut entries, mut bodies, unfinished, temporary, other, apart } =
         folders::read(store)?;
     // Files first: what an entry needs that came after them is not taken for unreferenced.
     let mut found = Found::below(store, &apart)?;
@@ -41,14 +41,10 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
     found.other += other;
     entries.push(std::mem::take(&mut found.packages));
     bodies.append(&mut found.bodies);
-    let listed = entries_of(&images)?;
     let pins = images.pins()?;
     let now = Timestamp::now();
-    let packages = Arc::new(Packages::join(entries, bodies, now));
-    let image = |(listed, reach): (Listed, Reach)| Image {
+    let image = |listed: Listed, reach: Reach| Image {
         digest: listed.entry.descriptor.digest,
-        names: listed.entry.names.clone(),
-        origin: listed.entry.origin.clone(),
         saved: listed.entry.saved,
         used: Timestamp::try_from(listed.used).unwrap_or(now).min(now),
         uses: told.uses(&listed.key),
@@ -59,12 +55,17 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         // What is not on the list came after it: the entry's next look sees it.
         blobs: reach.present.into_keys().filter(|digest| found.blobs.contains_key(digest)).collect(),
         files: found.files.get(&listed.key).copied().unwrap_or(0),
+        names: listed.entry.names,
+        origin: listed.entry.origin,
         key: listed.key,
     };
-    let images_now: Vec<_> = listed.into_iter().map(image).collect();
+    let images_now = all(&images, &image)?;
+    let packages = Arc::new(Packages::join(entries, bodies, now));
     let counted: u64 = images_now.iter().map(|image| image.files).sum();
     let ownerless = found.files.values().sum::<u64>() - counted;
-    let abandoned = images.abandoned()? + abandoned;
+    found.temporary.extend(temporary);
+    let abandoned =
+        images.abandoned_among(&found.temporary)? + store.packages().abandoned_among(&found.temporary);
     Ok(Snapshot {
         now,
         images: images_now,
@@ -85,8 +86,8 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
 /// No thread is worth its start for fewer entries than this.
 const SHARE: usize = 512;
 
-/// The entries with what hangs on them, in their order.
-fn entries_of(images: &Images) -> Result<Vec<(Listed, Reach)>> {
+/// The entries with what hangs on them, in their order, each as an image.
+fn all(images: &Images, image: &(impl Fn(Listed, Reach) -> Image + Sync)) -> Result<Vec<Image>> {
     let listed = images.list()?;
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let share = listed.len().div_ceil(threads).max(SHARE);
@@ -98,8 +99,8 @@ fn entries_of(images: &Images) -> Result<Vec<(Listed, Reach)>> {
     let settled = thread::scope(|scope| {
         let settle_all = |share: Vec<Listed>| {
             let mut walker = images.walker();
-            let settled = share.into_iter().map(|it| settle(images, &mut walker, it));
-            settled.filter_map(Result::transpose).collect::<Result<Vec<_>>>()
+            let settled = share.into_iter().filter_map(|it| settle(images, &mut walker, it).transpose());
+            settled.map(|it| it.map(|(listed, reach)| image(listed, reach))).collect::<Result<Vec<_>>>()
         };
         let threads: Vec<_> =
             shares.into_iter().map(|share| scope.spawn(move || settle_all(share))).collect();
@@ -157,6 +158,7 @@ struct Found {
     contexts: u64,
     events: u64,
     unfinished: u64,
+    temporary: Vec<Utf8PathBuf>,
     trash: BTreeMap<String, Removed>,
     other: u64,
 }
@@ -183,7 +185,10 @@ impl Found {
             },
             Place::Context => self.contexts += bytes,
             Place::Events => self.events += bytes,
-            Place::Unfinished => self.unfinished += bytes,
+            Place::Unfinished => {
+                self.unfinished += bytes;
+                self.temporary.extend(Utf8Path::from_path(path).map(Utf8Path::to_owned));
+            }
             Place::Trash(name) if metadata.is_dir() => {
                 self.removed(name, 0, metadata);
                 self.other += bytes;

@@ -266,10 +266,10 @@ pub fn abandoned(folder: &Utf8Path) -> Result<u64> {
     each_abandoned(folder, |_| true, |_| Ok(()))
 }
 
-/// The same, of those of these names.
+/// The same, of these unfinished files.
 #[must_use]
-pub fn abandoned_among(folder: &Utf8Path, names: &[String]) -> u64 {
-    each_among(folder, names.iter().map(String::as_str), |_| Ok(())).unwrap_or_default()
+pub fn abandoned_among<'a>(paths: impl Iterator<Item = &'a Utf8Path>) -> u64 {
+    paths.map(|path| if_abandoned(path, |_| Ok(())).unwrap_or_default()).sum()
 }
 
 fn each_abandoned(
@@ -277,25 +277,20 @@ fn each_abandoned(
     wanted: impl Fn(&str) -> bool,
     each: impl Fn(&Utf8Path) -> Result<()>,
 ) -> Result<u64> {
-    let names = unfinished(folder)?;
-    each_among(folder, names.iter().map(String::as_str).filter(|name| wanted(name)), each)
-}
-
-fn each_among<'a>(
-    folder: &Utf8Path,
-    names: impl Iterator<Item = &'a str>,
-    each: impl Fn(&Utf8Path) -> Result<()>,
-) -> Result<u64> {
     let mut bytes = 0;
-    for name in names {
-        let path = folder.join(name);
-        let Ok(file) = File::open(&path) else { continue };
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && same_file(&file, &path) {
-            bytes += file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
-            each(&path)?;
-        }
+    for name in unfinished(folder)?.into_iter().filter(|name| wanted(name)) {
+        bytes += if_abandoned(&folder.join(name), &each)?;
     }
     Ok(bytes)
+}
+
+fn if_abandoned(path: &Utf8Path, each: impl Fn(&Utf8Path) -> Result<()>) -> Result<u64> {
+    let Ok(file) = File::open(path) else { return Ok(0) };
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() || !same_file(&file, path) {
+        return Ok(0);
+    }
+    let bytes = file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
+    each(path).map(|()| bytes)
 }
 
 /// The names of unfinished files in `folder`, dead writers' and living ones'.
