@@ -205,7 +205,7 @@ impl Holders {
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
         let ours = snapshot.images.iter().flat_map(|image| &image.blobs);
-        Self::count_all(ours.chain(&snapshot.foreign).copied())
+        Self::count_all(ours.chain(&snapshot.foreign).copied(), snapshot.blobs.len())
     }
 
     /// Takes an image away. Returns the blobs that nothing needs after that.

@@ -5,6 +5,7 @@
 //! The index is written anew before anything else of the store is looked at, so that it is counted
 //! as it is from then on.
 
+use std::collections::HashMap;
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, Metadata};
 use std::io;
@@ -32,6 +33,8 @@ use crate::packages::{Body, Gathered};
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) blobs: Vec<Body>,
+    /// How long each of these is.
+    pub(super) sizes: HashMap<Digest, u64>,
     /// The entries, folder by folder.
     pub(super) entries: Vec<Gathered>,
     pub(super) bodies: Vec<Body>,
@@ -64,6 +67,7 @@ struct Part {
     entries: Gathered,
     looked: Option<Looked>,
     bodies: Vec<Body>,
+    sizes: HashMap<Digest, u64>,
     unfinished: u64,
     temporary: Vec<Utf8PathBuf>,
     other: u64,
@@ -80,14 +84,14 @@ pub(super) fn read(store: &Store) -> Result<Found> {
     let mut update = Update::new(&packages, &index);
     let mut entries: Vec<_> = jobs.iter().map(|_| None).collect();
     side_by_side(&jobs, &index, &mut |number, part: Part| {
-        let Part { entries: gathered, looked, bodies, unfinished, temporary, other, rest } = part;
+        let Part { entries: gathered, looked, bodies, sizes, unfinished, temporary, other, rest } = part;
         match (looked, &jobs[number].of) {
             (Some(looked), _) => {
                 update.add(looked);
                 entries[number] = Some(gathered);
             }
             (None, Of::Bodies) => found.bodies = bodies,
-            (None, _) => found.blobs = bodies,
+            (None, _) => (found.blobs, found.sizes) = (bodies, sizes),
         }
         found.unfinished += unfinished;
         found.temporary.extend(temporary);
@@ -165,7 +169,8 @@ fn work(jobs: &[Job], index: &Index, next: &AtomicUsize, sender: &SyncSender<(us
         let number = next.fetch_add(1, Ordering::Relaxed);
         let Some(job) = jobs.get(number) else { return };
         let part = match &job.of {
-            Of::Blobs | Of::Bodies => Part::of_bodies(&job.folder),
+            Of::Blobs => Part::of_blobs(&job.folder),
+            Of::Bodies => Part::of_bodies(&job.folder, &mut |_, _| {}),
             Of::Entries(below) => Part::of_entries(&job.folder, below, index),
         };
         if sender.send((number, part)).is_err() {
@@ -184,12 +189,23 @@ struct File {
 }
 
 impl Part {
-    fn of_bodies(folder: &Utf8Path) -> Result<Self> {
+    fn of_blobs(folder: &Utf8Path) -> Result<Self> {
+        let mut sizes = HashMap::new();
+        let part = Self::of_bodies(folder, &mut |digest, stat| {
+            sizes.extend(u64::try_from(stat.st_size).ok().map(|size| (digest, size)));
+        })?;
+        Ok(Self { sizes, ..part })
+    }
+
+    fn of_bodies(folder: &Utf8Path, each: &mut dyn FnMut(Digest, &Stat)) -> Result<Self> {
         let mut part = Self::default();
         look::each(folder, &mut |name, stat| {
             if let Some(name) = part.sort_out(folder, name, stat) {
                 match Digest::from_hex(name) {
-                    Some(digest) => part.bodies.push(Body::there(digest, bytes_of(stat))),
+                    Some(digest) => {
+                        part.bodies.push(Body::there(digest, bytes_of(stat)));
+                        each(digest, stat);
+                    }
                     None => part.other += bytes_of(stat),
                 }
             }

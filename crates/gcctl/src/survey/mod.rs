@@ -32,7 +32,7 @@ use crate::snapshot::{Image, Removed, Snapshot};
 /// [`Error::Unknown`]; whatever of the store cannot be read.
 pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
     let images = store.images();
-    let folders::Found { blobs, mut entries, mut bodies, unfinished, temporary, other, apart } =
+    let folders::Found { blobs, sizes, mut entries, mut bodies, unfinished, temporary, other, apart } =
         folders::read(store)?;
     // Files first: what an entry needs that came after them is not taken for unreferenced.
     let mut found = Found::below(store, &apart)?;
@@ -59,7 +59,7 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         origin: listed.entry.origin,
         key: listed.key,
     };
-    let images_now = all(&images, &image)?;
+    let images_now = all(&images, &Arc::new(sizes), &image)?;
     let packages = Arc::new(Packages::join(entries, bodies, now));
     let counted: u64 = images_now.iter().map(|image| image.files).sum();
     let ownerless = found.files.values().sum::<u64>() - counted;
@@ -87,7 +87,11 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
 const SHARE: usize = 512;
 
 /// The entries with what hangs on them, in their order, each as an image.
-fn all(images: &Images, image: &(impl Fn(Listed, Reach) -> Image + Sync)) -> Result<Vec<Image>> {
+fn all(
+    images: &Images,
+    sizes: &Arc<HashMap<Digest, u64>>,
+    image: &(impl Fn(Listed, Reach) -> Image + Sync),
+) -> Result<Vec<Image>> {
     let listed = images.list()?;
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let share = listed.len().div_ceil(threads).max(SHARE);
@@ -98,7 +102,7 @@ fn all(images: &Images, image: &(impl Fn(Listed, Reach) -> Image + Sync)) -> Res
     }
     let settled = thread::scope(|scope| {
         let settle_all = |share: Vec<Listed>| {
-            let mut walker = images.walker();
+            let mut walker = images.walker().with_sizes(Arc::clone(sizes));
             let settled = share.into_iter().filter_map(|it| settle(images, &mut walker, it).transpose());
             settled.map(|it| it.map(|(listed, reach)| image(listed, reach))).collect::<Result<Vec<_>>>()
         };
