@@ -86,9 +86,9 @@ enum BenchArg {
     /// A bake where nothing changed, of 1, 10 and 100 images, against docker build and
     /// docker-compose build with all cached; and four builds side by side
     Bake,
-    /// Lists and plans over stores of 1%, 10% and all of `--packages`, removals, a list of one image
-    /// for twenty packages, and one after as many hits as packages; against du, docker system df, rm
-    /// and nix-store
+    /// Lists and plans over stores of 1%, 10% and all of `--packages`, removals, a list of one
+    /// image for twenty packages, and one after as many hits as packages; against du, docker system
+    /// df, rm and nix-store
     Gcctl,
     /// One key for a tree of files, against git, b3sum and tar
     Hashctx,

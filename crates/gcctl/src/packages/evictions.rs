@@ -90,7 +90,7 @@ impl Named {
     /// All of them.
     #[must_use]
     pub fn done(self) -> Evictions {
-        let packages = Packages::join(vec![self.gathered], Vec::new(), Timestamp::MAX);
+        let packages = Packages::of(super::joined(self.gathered), Vec::new(), Timestamp::MAX);
         Evictions { packages: Arc::new(packages), going: self.going }
     }
 }

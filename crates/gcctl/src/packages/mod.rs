@@ -20,7 +20,7 @@ use bodies::Bodies;
 pub use bodies::Body;
 pub use evictions::{Eviction, Evictions, Going, Named};
 use rows::Rows;
-pub use rows::{Gathered, View};
+pub use rows::{Gathered, Joined, View};
 
 /// What is stored of one URL.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,15 +91,16 @@ impl Packages {
             gathered.push(&package.summary(), package.used, package.file);
         }
         let bodies = bodies.into_iter().map(|(digest, bytes)| Body::there(digest, bytes));
-        Self::join(vec![gathered], bodies.collect(), Timestamp::MAX)
+        Self::of(joined(gathered), bodies.collect(), Timestamp::MAX)
     }
 
-    /// Of what was gathered folder by folder. What was used in the future was used now.
+    /// Of what was gathered, and the bodies that are there. What was used in the future was used
+    /// now.
     #[must_use]
-    pub fn join(gathered: Vec<Gathered>, bodies: Vec<Body>, now: Timestamp) -> Self {
+    pub fn of(entries: Joined, bodies: Vec<Body>, now: Timestamp) -> Self {
         let mut bodies = Bodies::new(bodies);
-        bodies.add_those_that_lack(gathered.iter().flat_map(Gathered::bodies));
-        let rows = Rows::join(gathered, now, |digest| bodies.name(digest));
+        bodies.add_those_that_lack(entries.bodies());
+        let rows = entries.rows(now, |digest| bodies.name(digest));
         Self { rows, bodies }
     }
 
@@ -189,4 +190,10 @@ impl Packages {
         }
         sums.into_iter().map(|(name, (sum, _))| (name, sum)).collect()
     }
+}
+
+fn joined(gathered: Gathered) -> Joined {
+    let mut joined = Joined::default();
+    joined.append(gathered);
+    joined
 }

@@ -17,8 +17,8 @@ const PIECE: usize = 1 << 30;
 struct Row {
     /// When it was last used, in nanoseconds since 1970.
     used: i64,
-    /// The bytes of its file.
-    file: u64,
+    /// The bytes of its file, which has no more than a mebibyte.
+    file: u32,
     /// In which piece its text is, and where it begins there.
     piece: u32,
     text: u32,
@@ -26,7 +26,7 @@ struct Row {
     origin: u32,
     /// Where the list of its bodies begins, and how long that is.
     first: u32,
-    count: u32,
+    count: u16,
 }
 
 /// Entries that were come across, in their order.
@@ -91,61 +91,68 @@ impl Gathered {
         // What stands elsewhere is left out.
         let words = Summary { ecosystem: "", source: "", bodies: Vec::new(), ..summary.clone() };
         words.write(&mut self.pieces[piece]);
+        // No file of a mebibyte names more.
+        let count = u16::try_from(summary.bodies.len()).unwrap_or(u16::MAX);
         self.rows.push(Row {
             used: nanoseconds(used),
-            file,
+            file: number(usize::try_from(file).unwrap_or(usize::MAX)),
             piece: number(piece),
             text: number(text),
             origin: self.origins.place(summary.ecosystem, summary.source),
             first: number(self.bodies.len()),
-            count: number(summary.bodies.len()),
+            count,
         });
-        self.bodies.extend(&summary.bodies);
-    }
-
-    /// What its entries name.
-    pub(super) fn bodies(&self) -> impl Iterator<Item = &Digest> {
-        self.bodies.iter()
+        self.bodies.extend(summary.bodies.iter().take(count.into()));
     }
 
     /// Gives back what it has room for and does not need.
     pub fn shrink(&mut self) {
-        self.rows.shrink_to_fit();
-        self.bodies.shrink_to_fit();
         self.pieces.iter_mut().for_each(Vec::shrink_to_fit);
-        self.origins.places = HashMap::new();
+    }
+}
+
+/// All entries while they are gathered. Their bodies are known by digest.
+#[derive(Debug, Default)]
+pub struct Joined {
+    rows: Rows,
+    origins: Origins,
+    bodies: Vec<Digest>,
+}
+
+impl Joined {
+    /// Adds entries behind those that are there.
+    pub fn append(&mut self, gathered: Gathered) {
+        let (pieces, first) = (number(self.rows.pieces.len()), number(self.bodies.len()));
+        let origins = gathered.origins.list.iter().map(|it| self.origins.place(&it.0, &it.1));
+        let origins: Vec<_> = origins.collect();
+        self.rows.list.extend(gathered.rows.iter().map(|row| Row {
+            piece: row.piece + pieces,
+            first: row.first + first,
+            origin: origins.get(row.origin as usize).copied().unwrap_or_default(),
+            ..*row
+        }));
+        self.bodies.extend(gathered.bodies);
+        self.rows.pieces.extend(gathered.pieces);
+    }
+
+    /// What the entries name.
+    pub(super) fn bodies(&self) -> impl Iterator<Item = &Digest> {
+        self.bodies.iter()
+    }
+
+    /// `name` gives the place of a body, and notes that an entry names it. What was used after
+    /// `now` was used then.
+    pub(super) fn rows(self, now: Timestamp, name: impl FnMut(&Digest) -> u32) -> Rows {
+        let Self { mut rows, origins, bodies } = self;
+        let now = nanoseconds(now);
+        rows.list.iter_mut().for_each(|row| row.used = row.used.min(now));
+        rows.bodies = bodies.iter().map(name).collect();
+        rows.origins = origins.list;
+        rows
     }
 }
 
 impl Rows {
-    /// `name` gives the place of a body, and notes that an entry names it.
-    pub(super) fn join(
-        gathered: Vec<Gathered>,
-        now: Timestamp,
-        mut name: impl FnMut(&Digest) -> u32,
-    ) -> Self {
-        let now = nanoseconds(now);
-        let mut all = Self::default();
-        let mut origins = Origins::default();
-        all.list.reserve_exact(gathered.iter().map(|it| it.rows.len()).sum());
-        all.bodies.reserve_exact(gathered.iter().map(|it| it.bodies.len()).sum());
-        for folder in gathered {
-            let (pieces, first) = (number(all.pieces.len()), number(all.bodies.len()));
-            let places: Vec<_> = folder.origins.list.iter().map(|it| origins.place(&it.0, &it.1)).collect();
-            all.list.extend(folder.rows.iter().map(|row| Row {
-                used: row.used.min(now),
-                piece: row.piece + pieces,
-                first: row.first + first,
-                origin: places[row.origin as usize],
-                ..*row
-            }));
-            all.bodies.extend(folder.bodies.iter().map(&mut name));
-            all.pieces.extend(folder.pieces);
-        }
-        all.origins = origins.list;
-        all
-    }
-
     pub(super) fn len(&self) -> usize {
         self.list.len()
     }
@@ -202,12 +209,12 @@ impl<'a> View<'a> {
     /// The bytes of its entry's file.
     #[must_use]
     pub fn file(&self) -> u64 {
-        self.row.file
+        self.row.file.into()
     }
 
     fn places(&self) -> &'a [u32] {
         let first = self.row.first as usize;
-        self.rows.bodies.get(first..first + self.row.count as usize).unwrap_or_default()
+        self.rows.bodies.get(first..first + usize::from(self.row.count)).unwrap_or_default()
     }
 
     /// The bodies that its entry names, there or not.

@@ -5,7 +5,7 @@
 //! The index is written anew before anything else of the store is looked at, so that it is counted
 //! as it is from then on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, Metadata};
 use std::io;
@@ -27,7 +27,7 @@ use storekit::{At, Digest, Store};
 use super::entry_at;
 use crate::disk::Apart;
 use crate::error::{Error, Result};
-use crate::packages::{Body, Gathered};
+use crate::packages::{Body, Gathered, Joined};
 
 /// What these folders hold.
 #[derive(Default)]
@@ -35,8 +35,8 @@ pub(super) struct Found {
     pub(super) blobs: Vec<Body>,
     /// How long each of these is.
     pub(super) sizes: HashMap<Digest, u64>,
-    /// The entries, folder by folder.
-    pub(super) entries: Vec<Gathered>,
+    /// The entries, in the order of their paths.
+    pub(super) entries: Joined,
     pub(super) bodies: Vec<Body>,
     /// The bytes of unfinished files, and these files.
     pub(super) unfinished: u64,
@@ -61,6 +61,12 @@ enum Of {
     Entries(String),
 }
 
+impl Job {
+    fn has_entries(&self) -> bool {
+        matches!(self.of, Of::Entries(_))
+    }
+}
+
 /// What was found in one folder.
 #[derive(Default)]
 struct Part {
@@ -82,13 +88,18 @@ pub(super) fn read(store: &Store) -> Result<Found> {
     let jobs = jobs(store, &mut found.apart)?;
     let index = packages.index();
     let mut update = Update::new(&packages, &index);
-    let mut entries: Vec<_> = jobs.iter().map(|_| None).collect();
+    // What is ahead of its turn.
+    let (mut ahead, mut turn) = (BTreeMap::new(), jobs.iter().take_while(|job| !job.has_entries()).count());
     side_by_side(&jobs, &index, &mut |number, part: Part| {
         let Part { entries: gathered, looked, bodies, sizes, unfinished, temporary, other, rest } = part;
         match (looked, &jobs[number].of) {
             (Some(looked), _) => {
                 update.add(looked);
-                entries[number] = Some(gathered);
+                ahead.insert(number, gathered);
+                while let Some(gathered) = ahead.remove(&turn) {
+                    found.entries.append(gathered);
+                    turn += 1;
+                }
             }
             (None, Of::Bodies) => found.bodies = bodies,
             (None, _) => (found.blobs, found.sizes) = (bodies, sizes),
@@ -100,7 +111,6 @@ pub(super) fn read(store: &Store) -> Result<Found> {
         Ok(())
     })?;
     update.finish();
-    found.entries = entries.into_iter().flatten().collect();
     Ok(found)
 }
 

@@ -39,7 +39,7 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
     found.blobs.extend(blobs.into_iter().map(|blob| (blob.digest, blob.bytes)));
     found.unfinished += unfinished;
     found.other += other;
-    entries.push(std::mem::take(&mut found.packages));
+    entries.append(std::mem::take(&mut found.packages));
     bodies.append(&mut found.bodies);
     let pins = images.pins()?;
     let now = Timestamp::now();
@@ -60,7 +60,7 @@ pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
         key: listed.key,
     };
     let images_now = all(&images, &Arc::new(sizes), &image)?;
-    let packages = Arc::new(Packages::join(entries, bodies, now));
+    let packages = Arc::new(Packages::of(entries, bodies, now));
     let counted: u64 = images_now.iter().map(|image| image.files).sum();
     let ownerless = found.files.values().sum::<u64>() - counted;
     found.temporary.extend(temporary);

@@ -49,8 +49,8 @@ pub struct Event {
     /// How many seconds it saved or took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// How often it happened, in the minute up to `time` or on that day, where events are many; once
-    /// where it is absent. `bytes` and `seconds` are of all these together.
+    /// How often it happened, in the minute up to `time` or on that day, where events are many;
+    /// once where it is absent. `bytes` and `seconds` are of all these together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// Where else images came from or went to, by its name in larder.toml; `machine` is this store.

@@ -2,8 +2,8 @@
 //! of a sweep, under its lock.
 //!
 //! Every entry is read once, or found in the index, and that without the lock
-//! ([`NeededBodies::read_ahead`]). After that a folder of entries is read again where it is not in the state that it was in: a server writes an
-//! entry anew and renames it, which its folder shows.
+//! ([`NeededBodies::read_ahead`]). After that a folder of entries is read again where it is not in
+//! the state that it was in: a server writes an entry anew and renames it, which its folder shows.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
