@@ -86,6 +86,10 @@ enum BenchArg {
     /// A bake where nothing changed, of 1, 10 and 100 images, against docker build and
     /// docker-compose build with all cached; and four builds side by side
     Bake,
+    /// Lists and plans over stores of 1%, 10% and all of `--packages`, removals, a list of one
+    /// image for twenty packages, and one after as many hits as packages; against du, docker system
+    /// df, rm and nix-store
+    Gcctl,
     /// One key for a tree of files, against git, b3sum and tar
     Hashctx,
     /// Import, load and save of a 1 GB image, its memory and its size, against zstd, skopeo and
@@ -127,6 +131,9 @@ struct BenchArgs {
     /// Commits of the history for tiers
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
     commits: u16,
+    /// Packages in the largest store for gcctl; a million take 8 GB of TMPDIR
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1000..=100_000_000))]
+    packages: u32,
     /// Only these parts of pkgcache's
     #[arg(long, value_name = "PART", value_delimiter = ',', value_parser = PossibleValuesParser::new(bench::PARTS))]
     only: Vec<String>,
@@ -182,6 +189,7 @@ impl Own {
     fn bench(&self, args: &BenchArgs) -> miette::Result<Outcome> {
         let (what, tool) = match args.what {
             BenchArg::Bake => (bench::Bench::Bake, "larder"),
+            BenchArg::Gcctl => (bench::Bench::Gcctl, "gcctl"),
             BenchArg::Hashctx => (bench::Bench::Hashctx, "hashctx"),
             BenchArg::Imgtar => (bench::Bench::Imgtar, "imgtar"),
             BenchArg::Pkgcache => (bench::Bench::Pkgcache, "pkgcache"),
@@ -201,6 +209,7 @@ impl Own {
             large: args.large.into(),
             rounds: args.rounds.into(),
             commits: args.commits.into(),
+            packages: args.packages,
         };
         let scope = bench::Scope { only: args.only.clone(), peers: self.peers(args.peers.as_deref()) };
         Ok(bench::bench(what, &size, &scope, &tools, &runner, &mut Output::report())?)

@@ -14,7 +14,7 @@ use storekit::{Batch, Key, KeyOrName, Store};
 use toolkit::Outcome;
 
 use crate::error::{Error, Result};
-use crate::events::{self, Returns};
+use crate::events::{Returns, Told};
 use crate::limits::Limits;
 use crate::plan::file as plan_file;
 use crate::plan::{self, Clean, Objection, Plan, Unmet};
@@ -119,7 +119,7 @@ pub struct Listing {
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
 pub fn ls(store: &Store, listing: &Listing, console: &mut Console<'_>) -> Result<Outcome> {
-    let snapshot = survey(store, &store.events().read()?)?;
+    let snapshot = survey(store, &Told::by(store, Timestamp::now())?)?;
     let (mut images, mut packages) = (Vec::new(), Vec::new());
     if listing.packages {
         packages = show::ls::package_rows(&snapshot.packages, &listing.filter, snapshot.now);
@@ -165,7 +165,7 @@ impl FromStr for Id {
 /// # Errors
 /// As [`ls`]; a text that may mean several.
 pub fn info(store: &Store, id: &Id, console: &mut Console<'_>) -> Result<Outcome> {
-    let snapshot = survey(store, &store.events().read()?)?;
+    let snapshot = survey(store, &Told::by(store, Timestamp::now())?)?;
     let shown = match id {
         Id::Image(text) => image_info(store, &snapshot, text, console)?,
         Id::Package(url) => package_info(&snapshot, url, console)?,
@@ -210,13 +210,13 @@ fn package_info(snapshot: &Snapshot, url: &str, console: &mut Console<'_>) -> Re
 /// # Errors
 /// A store that cannot be read, an output that cannot be written.
 pub fn df(store: &Store, console: &mut Console<'_>) -> Result<Outcome> {
-    let snapshot = survey(store, &[])?;
+    let snapshot = survey(store, &Told::default())?;
     let df = show::df(&snapshot);
     if console.json {
         console.line(&df)?;
     } else {
         console.table(&show::df_table(&df))?;
-        if console.verbose && !snapshot.packages.entries.is_empty() {
+        if console.verbose && !snapshot.packages.is_empty() {
             console.table(&show::ecosystems(&snapshot.packages))?;
         }
     }
@@ -266,8 +266,7 @@ pub fn plan(store: &Store, wanted: Wanted, limits: &Limits, console: &mut Consol
     if console.json {
         plan_file::write(&plan, console.out).map_err(Error::output)?;
     } else if !plan.is_empty() {
-        let packages: Vec<_> = plan.packages.iter().collect();
-        console.table(&show::going(&plan, &plan.images, &packages, console.verbose))?;
+        console.table(&show::going(&plan, &plan.images, plan.packages.iter(), console.verbose))?;
     }
     console.flush()?;
     console.say(show::outlook(&plan));
@@ -351,9 +350,8 @@ fn place(store: &Store) -> Utf8PathBuf {
 }
 
 fn look(store: &Store, wanted: Wanted, limits: &Limits) -> Result<(Plan, Returns)> {
-    let events = store.events().read()?;
-    let snapshot: Snapshot = survey(store, &events)?;
-    let returns = events::returns(&events, snapshot.now);
+    let told = Told::by(store, Timestamp::now())?;
+    let (snapshot, returns) = (survey(store, &told)?, told.returns());
     let (plan, returns) = match wanted {
         Wanted::OverLimits => (plan::decide(&snapshot, limits), returns),
         Wanted::All(what) => (plan::clean(&snapshot, limits, what), Returns::default()),
@@ -372,8 +370,7 @@ fn carry_out(
 ) -> Result<Outcome> {
     if let Some(objection) = plan.objection().filter(|_| force == Force::No) {
         // Where stderr is closed, the list is lost.
-        let packages: Vec<_> = plan.packages.iter().collect();
-        let lost = show::going(plan, &plan.images, &packages, console.verbose).text(console.bold);
+        let lost = show::going(plan, &plan.images, plan.packages.iter(), console.verbose).text(console.bold);
         let _ = console.err.write_all(lost.as_bytes());
         return Err(refusal(&objection));
     }
@@ -410,8 +407,8 @@ fn print(plan: &Plan, swept: &Swept, console: &mut Console<'_>) -> Result<()> {
     } else if !(swept.images.is_empty() && swept.packages.is_empty()) {
         // The rest is in the message.
         let images = Plan { time: plan.time, limits: plan.limits, ..Plan::default() };
-        let packages: Vec<_> = swept.packages.iter().filter_map(|it| plan.packages.get(*it)).collect();
-        console.table(&show::going(&images, &swept.images, &packages, console.verbose))?;
+        let packages = swept.packages.iter().filter_map(|it| plan.packages.get(*it));
+        console.table(&show::going(&images, &swept.images, packages, console.verbose))?;
     }
     console.flush()
 }

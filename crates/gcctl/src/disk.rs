@@ -5,7 +5,7 @@
 //! and what is behind them counts; no other link is followed. A file that goes while it is looked
 //! for does not count.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -80,13 +80,23 @@ struct Linked {
     names: u64,
 }
 
-/// Visits everything below a store's folder, itself included. A file that has several names in the
-/// store comes once, as [`Place::Other`].
+/// What was read apart from a walk.
+#[derive(Debug, Default)]
+pub struct Apart {
+    /// The folders that the walk does not go into, by device and inode.
+    pub folders: HashSet<(u64, u64)>,
+    /// What lies in them and is visited like all else.
+    pub rest: Vec<PathBuf>,
+}
+
+/// Visits everything below a store's folder, itself included, but for what was read apart. A file
+/// that has several names in the store comes once, as [`Place::Other`].
 ///
 /// # Errors
 /// Folders that cannot be listed, files that cannot be looked at; those of `each`.
 pub fn walk<E: From<storekit::Error>>(
     store: &Utf8Path,
+    apart: &Apart,
     each: &mut dyn FnMut(Found<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut linked: HashMap<(u64, u64), Linked> = HashMap::new();
@@ -94,21 +104,25 @@ pub fn walk<E: From<storekit::Error>>(
         let place = place.unwrap_or_else(|| Place::of(path.strip_prefix(store).unwrap_or(path)));
         each(Found { path, place, bytes: bytes_of(metadata), metadata })
     };
-    visit(store, store.as_std_path(), &mut |path, metadata| {
+    let mut visited = |path: &Path, metadata: &Metadata| {
+        let inode = (metadata.dev(), metadata.ino());
+        let goes_on = !apart.folders.contains(&inode);
         if metadata.nlink() == 1 {
-            return tell(path, None, metadata).map(|()| true);
+            return tell(path, None, metadata).map(|()| goes_on);
         }
         // A folder may be come to again through a link; a file is told when all its names are
         // known.
-        let inode = (metadata.dev(), metadata.ino());
         let known = linked.contains_key(&inode);
         let new = || Linked { path: path.to_owned(), metadata: metadata.clone(), names: 0 };
         linked.entry(inode).or_insert_with(new).names += 1;
         if known || !metadata.is_dir() {
             return Ok(false);
         }
-        tell(path, None, metadata).map(|()| true)
-    })?;
+        tell(path, None, metadata).map(|()| goes_on)
+    };
+    for path in [store.as_std_path()].into_iter().chain(apart.rest.iter().map(PathBuf::as_path)) {
+        visit(store, path, &mut visited)?;
+    }
     for Linked { path, metadata, names } in linked.values().filter(|it| !it.metadata.is_dir()) {
         tell(path, (*names > 1).then_some(Place::Other), metadata)?;
     }
@@ -157,11 +171,15 @@ fn look(store: &Utf8Path, path: &Path) -> Result<Option<Metadata>> {
 pub fn bytes(path: &Utf8Path) -> Result<Option<u64>> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        metadata => {
-            let metadata = metadata.at("read", path)?;
-            Ok(Some(if metadata.nlink() == 1 { bytes_of(&metadata) } else { 0 }))
-        }
+        metadata => Ok(Some(bytes_with(&metadata.at("read", path)?))),
     }
+}
+
+/// The bytes on disk that go with the file of which the system says this; 0 where it has other
+/// names.
+#[must_use]
+pub fn bytes_with(metadata: &Metadata) -> u64 {
+    if metadata.nlink() == 1 { bytes_of(metadata) } else { 0 }
 }
 
 /// The bytes that are free for ordinary users on the file system of `folder`, or of where it would

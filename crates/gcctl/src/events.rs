@@ -1,9 +1,13 @@
 //! What a store's events say: how often each key was used, and whether what was evicted comes back.
 
+//! They are read one by one: of very many, only what is asked is kept.
+
 use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
-use storekit::{Event, Kind};
+use storekit::{Event, Key, Kind, Store};
+
+use crate::error::Result;
 
 /// The name under which this tool notes events.
 pub const TOOL: &str = "gcctl";
@@ -13,16 +17,59 @@ const WINDOW: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Fewer evictions than this say nothing.
 const ENOUGH: u64 = 3;
 
-/// How often each key was handed on.
-#[must_use]
-pub fn uses(events: &[Event]) -> HashMap<&str, u64> {
-    let mut uses = HashMap::new();
-    for event in events.iter().filter(|event| event.kind == Kind::Hit) {
-        if let Some(key) = &event.key {
-            *uses.entry(key.as_str()).or_default() += 1;
+/// What the events of a store say.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    uses: HashMap<String, u64>,
+    evicted: HashSet<String>,
+    wanted: HashSet<String>,
+}
+
+impl Told {
+    /// Reads all events of a store. Returns are looked for in the days before `now`.
+    ///
+    /// # Errors
+    /// Events that cannot be read.
+    pub fn by(store: &Store, now: Timestamp) -> Result<Self> {
+        let mut told = Self::default();
+        store.events().each(None, |event| told.add(&event, now))?;
+        Ok(told)
+    }
+
+    fn add(&mut self, event: &Event, now: Timestamp) {
+        let Some(key) = event.key.as_deref() else { return };
+        if event.kind == Kind::Hit {
+            let count = event.count.unwrap_or(1);
+            match self.uses.get_mut(key) {
+                Some(uses) => *uses = uses.saturating_add(count),
+                None => drop(self.uses.insert(key.to_owned(), count)),
+            }
+        }
+        if now.duration_since(event.time) > WINDOW {
+            return;
+        }
+        match event.kind {
+            Kind::Evict if event.tool == TOOL => {
+                self.evicted.insert(key.to_owned());
+            }
+            Kind::Miss | Kind::Save if self.evicted.contains(key) => {
+                self.wanted.insert(key.to_owned());
+            }
+            _ => {}
         }
     }
-    uses
+
+    /// How often an image was handed on.
+    #[must_use]
+    pub fn uses(&self, key: &Key) -> u64 {
+        self.uses.get(key.as_str()).copied().unwrap_or(0)
+    }
+
+    /// What was evicted, and wanted again after that.
+    #[must_use]
+    pub fn returns(&self) -> Returns {
+        Returns { evicted: self.evicted.len() as u64, wanted: self.wanted.len() as u64 }
+    }
 }
 
 /// Evictions of the last seven days, and how many of these keys were wanted again.
@@ -43,26 +90,6 @@ impl Returns {
     }
 }
 
-/// Counts what was evicted and wanted again.
-#[must_use]
-pub fn returns(events: &[Event], now: Timestamp) -> Returns {
-    let mut evicted = HashSet::new();
-    let mut wanted = HashSet::new();
-    for event in events.iter().filter(|event| now.duration_since(event.time) <= WINDOW) {
-        let Some(key) = event.key.as_deref() else { continue };
-        match event.kind {
-            Kind::Evict if event.tool == TOOL => {
-                evicted.insert(key);
-            }
-            Kind::Miss | Kind::Save if evicted.contains(key) => {
-                wanted.insert(key);
-            }
-            _ => {}
-        }
-    }
-    Returns { evicted: evicted.len() as u64, wanted: wanted.len() as u64 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,9 +105,17 @@ mod tests {
         (0..).zip(text.split(", ")).map(parse).collect()
     }
 
+    fn told(days: i64, text: &str) -> Told {
+        let mut told = Told::default();
+        for event in events(days, text) {
+            told.add(&event, Timestamp::UNIX_EPOCH);
+        }
+        told
+    }
+
     #[track_caller]
     fn check(days: i64, text: &str, thrash: bool) {
-        assert_eq!(returns(&events(days, text), Timestamp::UNIX_EPOCH).thrash(), thrash, "{text}");
+        assert_eq!(told(days, text).returns().thrash(), thrash, "{text}");
     }
 
     #[test]
@@ -94,7 +129,12 @@ mod tests {
 
     #[test]
     fn only_hits_are_uses() {
-        let events = events(0, "hit a, miss a, hit b, save b, hit a");
-        assert_eq!(uses(&events), [("a", 2), ("b", 1)].into());
+        let mut told = told(0, "hit a, miss a, hit b, save b, hit a");
+        let uses = |told: &Told| ["a", "b", "c"].map(|key| told.uses(&key.parse().unwrap()));
+        assert_eq!(uses(&told), [2, 1, 0]);
+        // A day's hits in one line.
+        let hit = events(0, "hit b").remove(0);
+        told.add(&Event { count: Some(5), ..hit }, Timestamp::UNIX_EPOCH);
+        assert_eq!(uses(&told), [2, 6, 0]);
     }
 }

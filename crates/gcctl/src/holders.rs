@@ -9,10 +9,10 @@ use storekit::Digest;
 pub struct Holders(HashMap<Digest, usize>);
 
 impl Holders {
-    /// Counts how often each is named.
+    /// Counts how often each is named, of about so many.
     #[must_use]
-    pub fn count_all(digests: impl Iterator<Item = Digest>) -> Self {
-        let mut holders = Self::default();
+    pub fn count_all(digests: impl Iterator<Item = Digest>, about: usize) -> Self {
+        let mut holders = Self(HashMap::with_capacity(about));
         digests.for_each(|digest| *holders.0.entry(digest).or_default() += 1);
         holders
     }

@@ -3,6 +3,7 @@
 //! Touches no disk and reads no clock. All sizes are bytes on disk (blocks, not lengths).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -23,7 +24,7 @@ pub struct Snapshot {
     /// Every blob that is there, with its bytes.
     pub blobs: BTreeMap<Digest, u64>,
     /// The package downloads.
-    pub packages: Packages,
+    pub packages: Arc<Packages>,
     /// What hashctx remembers of folders that it has read.
     pub contexts: u64,
     /// What happened.
@@ -204,7 +205,7 @@ impl Holders {
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
         let ours = snapshot.images.iter().flat_map(|image| &image.blobs);
-        Self::count_all(ours.chain(&snapshot.foreign).copied())
+        Self::count_all(ours.chain(&snapshot.foreign).copied(), snapshot.blobs.len())
     }
 
     /// Takes an image away. Returns the blobs that nothing needs after that.

@@ -4,9 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use gcctl::Limits;
-use gcctl::packages::Package;
+use gcctl::packages::{Package, Packages};
 use gcctl::plan::{self, Plan};
 use gcctl::snapshot::{Image, Removed, Snapshot};
 use jiff::{SignedDuration, Timestamp};
@@ -96,11 +97,9 @@ fn store(seed: u64) -> Snapshot {
         snapshot.images.push(image);
     }
     let mut bodies = BTreeMap::new();
-    for number in 0..random.below(14) {
-        snapshot.packages.entries.push(package(random, number, &mut bodies));
-    }
+    let packages: Vec<_> = (0..random.below(14)).map(|number| package(random, number, &mut bodies)).collect();
     bodies.extend(random.one_in(3).then(|| (digest("idle body"), 9)));
-    snapshot.packages.bodies = bodies;
+    snapshot.packages = Arc::new(Packages::new(packages, bodies));
     snapshot.blobs.extend(random.one_in(3).then(|| (digest("idle"), 9)));
     if random.one_in(3) {
         let (name, since) = ("20260601T000000.000000Z-1".to_owned(), hours(random.below(48)));
@@ -133,7 +132,12 @@ const KINDS: u64 = 9;
 
 fn gone(plan: &Plan) -> BTreeSet<String> {
     let images = plan.images.iter().map(|image| image.key.to_string());
-    images.chain(plan.packages.iter().map(|package| package.key.url.clone())).collect()
+    images.chain(plan.packages.iter().map(|it| it.package.url().to_owned())).collect()
+}
+
+/// Only these entries, and all bodies.
+fn only(packages: &Packages, stays: impl Fn(&Package) -> bool) -> Packages {
+    Packages::new(packages.iter().map(|it| it.to_package()).filter(stays), packages.bodies())
 }
 
 /// What is there once the plan is carried out.
@@ -145,10 +149,10 @@ fn carried_out(snapshot: &Snapshot, plan: &Plan) -> Snapshot {
     after
         .blobs
         .retain(|digest, _| !removed.contains(digest) && !plan.blobs.iter().any(|it| it.digest == *digest));
-    after.packages.entries.retain(|package| !gone.contains(&package.key.url));
-    let named: BTreeSet<_> =
-        after.packages.entries.iter().flat_map(|package| package.bodies.clone()).collect();
-    after.packages.bodies.retain(|digest, _| named.contains(digest));
+    let stay = only(&snapshot.packages, |package| !gone.contains(&package.key.url));
+    let named: BTreeSet<_> = stay.iter().flat_map(|package| package.bodies()).map(|it| it.digest).collect();
+    let bodies: Vec<_> = stay.bodies().filter(|(digest, _)| named.contains(digest)).collect();
+    after.packages = Arc::new(Packages::new(stay.iter().map(|it| it.to_package()), bodies));
     after.trash.retain(|kept| !plan.trash.iter().any(|it| it.name == kept.name));
     let (in_trash, freed) = if plan.shred { (0, plan.bytes()) } else { (plan.bytes(), 0) };
     if in_trash > 0 {
@@ -195,8 +199,8 @@ fn no_kept_entry_loses_what_it_needs() {
         for image in plan.images.iter().filter(|image| image.subject.is_none()) {
             assert!(!snapshot.images.iter().any(|it| it.pinned && it.key == image.key), "{}", image.key);
         }
-        for package in &after.packages.entries {
-            assert!(package.bodies.iter().all(|digest| after.packages.bodies.contains_key(digest)));
+        for package in after.packages.iter() {
+            assert!(package.bodies().all(|body| body.is_there));
         }
     });
 }
@@ -239,18 +243,16 @@ fn what_removing_a_set_frees_is_known() {
     for seed in 0..120 {
         let snapshot = store(seed);
         let random = &mut Random(seed);
-        let places: Vec<_> = (0..snapshot.packages.entries.len()).filter(|_| random.one_in(2)).collect();
+        let places: Vec<_> = (0..snapshot.packages.len()).filter(|_| random.one_in(2)).collect();
         let freed = snapshot.packages.freed_by(&places);
-        let mut after = snapshot.packages.clone();
-        let stays = |place: usize| !places.contains(&place);
-        after.entries =
-            (0..after.entries.len()).filter(|it| stays(*it)).map(|it| after.entries[it].clone()).collect();
+        let gone: Vec<_> = places.iter().map(|it| snapshot.packages.get(*it).unwrap()).collect();
+        let after = only(&snapshot.packages, |package| !gone.iter().any(|it| it.url() == package.key.url));
         let (before, unneeded) = snapshot.packages.occupied();
         let (left, now_unneeded) = after.occupied();
         assert_eq!(before.own + before.shared - left.own - left.shared, freed);
         assert_eq!(
             now_unneeded - unneeded,
-            freed - places.iter().map(|it| snapshot.packages.entries[*it].file).sum::<u64>()
+            freed - gone.iter().map(gcctl::packages::View::file).sum::<u64>()
         );
     }
 }
@@ -278,12 +280,12 @@ fn a_hundred_thousand_packages_are_planned() {
     let freed = |count: u64| {
         let mut snapshot = Snapshot { now: now(), ..Snapshot::default() };
         let random = &mut Random(count);
-        for number in 0..count {
-            let mut package = package(random, number, &mut BTreeMap::new());
-            package.bodies = vec![digest(&number.to_string()), digest(&format!("s{}", number / 10))];
-            snapshot.packages.bodies.extend(package.bodies.iter().map(|body| (*body, 10)));
-            snapshot.packages.entries.push(package);
-        }
+        let named = |number: u64| vec![digest(&number.to_string()), digest(&format!("s{}", number / 10))];
+        let packages: Vec<_> = (0..count)
+            .map(|it| Package { bodies: named(it), ..package(random, it, &mut BTreeMap::new()) })
+            .collect();
+        let bodies = (0..count).flat_map(named).map(|body| (body, 10));
+        snapshot.packages = Arc::new(Packages::new(packages, bodies));
         let plan = plan::decide(&snapshot, &limit(4, 0));
         assert_eq!(plan.packages.len() as u64, count);
         plan.packages.iter().map(|package| package.bytes).sum::<u64>()

@@ -5,15 +5,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 /// A SHA-256 digest, written `sha256:` and 64 lower-case hex digits.
 ///
 /// Can only be made from such text or from 32 bytes, so that no path is ever built from anything
 /// else.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct Digest([u8; 32]);
 
 /// Text that is not a digest.
@@ -61,7 +62,9 @@ impl Digest {
     /// The 64 hex digits: the blob's file name.
     #[must_use]
     pub fn hex(&self) -> String {
-        self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect()
+        let mut hex = String::with_capacity(64);
+        hex.extend(self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit));
+        hex
     }
 
     /// The digest itself, 32 bytes.
@@ -97,11 +100,24 @@ impl FromStr for Digest {
     }
 }
 
-impl TryFrom<String> for Digest {
-    type Error = NotADigest;
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(Text)
+    }
+}
 
-    fn try_from(text: String) -> Result<Self, NotADigest> {
-        text.parse()
+/// Takes the text of a digest as it stands, without a copy: there are very many.
+struct Text;
+
+impl Visitor<'_> for Text {
+    type Value = Digest;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Digest, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

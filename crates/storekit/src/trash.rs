@@ -253,10 +253,10 @@ impl Batch {
 
     /// Moves a file of the store here. Returns whether it was there.
     pub(crate) fn take(&self, path: &Utf8Path) -> Result<bool> {
-        let Some(place) = self.place(path) else { return Ok(false) };
         if !self.keeps {
-            return delete(path);
+            return if path.starts_with(&self.trash.store) { delete(path) } else { Ok(false) };
         }
+        let Some(place) = self.place(path) else { return Ok(false) };
         let Some(folder) = place.parent() else { return Ok(false) };
         // Another run may empty the trash between making the folder and moving into it.
         for _ in 0..AGAIN {

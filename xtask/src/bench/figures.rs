@@ -9,6 +9,8 @@ pub(super) enum Limit {
     AtLeast(f64),
     /// This figure is at most that.
     AtMost(f64),
+    /// This figure is at least that.
+    Floor(f64),
 }
 
 /// What was measured of one contender.
@@ -64,6 +66,7 @@ impl Figures {
         let own = median(&row.values)?;
         match row.limit? {
             Limit::AtMost(limit) => Some((String::new(), limit, own <= limit)),
+            Limit::Floor(limit) => Some((String::new(), limit, own >= limit)),
             Limit::AtLeast(_) if at == 0 => None,
             Limit::AtLeast(limit) => {
                 let tool = self.rows.first()?;
@@ -131,6 +134,8 @@ mod tests {
         figures.add(Figure::new("memory", vec![30.5]).limit(Limit::AtMost(30.0)));
         assert!(!figures.is_within());
         assert!(figures.to_string().ends_with("memory       30.50 requests/s, limit 30.00: MISSED\n"));
+        figures.add(Figure::new("floor", vec![20.0]).limit(Limit::Floor(20.5)));
+        assert!(figures.to_string().ends_with("floor        20.00 requests/s, limit 20.50: MISSED\n"));
     }
 
     #[test]

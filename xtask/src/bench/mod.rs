@@ -6,6 +6,7 @@
 mod bake;
 mod basics;
 mod figures;
+mod gcctl;
 mod hashctx;
 mod imgtar;
 mod inputs;
@@ -30,6 +31,8 @@ use race::show;
 pub enum Bench {
     /// Bringing a project's images up to date.
     Bake,
+    /// Listing and planning over large stores.
+    Gcctl,
     /// Hashing a tree.
     Hashctx,
     /// Moving an image of 1 GB between archives, the store and Docker.
@@ -53,6 +56,8 @@ pub struct Size {
     pub rounds: usize,
     /// Commits of the history.
     pub commits: usize,
+    /// Packages in the largest store.
+    pub packages: u32,
 }
 
 /// Which parts of pkgcache's bench to run, and with which peers.
@@ -95,6 +100,7 @@ pub fn bench(
         }
         Bench::Hashctx => show(&hashctx::races(tools, runner, &folder, size)?, &folder, runner, out),
         Bench::Imgtar => imgtar::bench(tools, runner, &folder, out),
+        Bench::Gcctl => gcctl::bench(size.packages, tools, runner, &folder, out),
         // Rates, not times.
         Bench::Pkgcache => pkgcache::bench(scope, tools, runner, &folder, out),
         Bench::Tiers => tiers::bench(size.commits, tools, runner, &folder, out),

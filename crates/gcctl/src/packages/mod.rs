@@ -1,17 +1,26 @@
 //! The package downloads of a store at one moment, and what follows from that.
 //!
 //! Touches no disk and reads no clock. All sizes are bytes on disk. Bodies stand
-//! once, however many entries name them.
+//! once, however many entries name them. A store may have a million entries, so they lie close
+//! together (`rows`, `bodies`) and are looked at through a [`View`].
 
+mod bodies;
 pub mod choose;
+mod evictions;
+mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use storekit::{Digest, Level, PackageEntry, PackageKey};
+use storekit::packages::index::Summary;
+use storekit::{Digest, Level, PackageKey};
 
-use crate::holders::Holders;
+use bodies::Bodies;
+pub use bodies::Body;
+pub use evictions::{Eviction, Evictions, Going, Named};
+use rows::Rows;
+pub use rows::{Gathered, Joined, View};
 
 /// What is stored of one URL.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,13 +43,12 @@ pub struct Package {
     pub file: u64,
 }
 
-/// All package downloads.
+/// All package downloads: the entries, sorted by where they came from and by the digests in the
+/// names of their files, and every body that is there.
 #[derive(Clone, Debug, Default)]
 pub struct Packages {
-    /// The entries, sorted by where they came from and by URL.
-    pub entries: Vec<Package>,
-    /// Every body that is there, with its bytes.
-    pub bodies: BTreeMap<Digest, u64>,
+    rows: Rows,
+    bodies: Bodies,
 }
 
 /// What packages occupy.
@@ -55,19 +63,19 @@ pub struct Occupied {
 }
 
 impl Package {
-    /// Of an entry, last used then; its file takes so many bytes.
+    /// The same for a list of very many.
     #[must_use]
-    pub fn new(entry: PackageEntry, used: Timestamp, file: u64) -> Self {
-        let bodies = bodies(&entry);
-        Self {
-            level: entry.responses.first().map_or(Level::None, |newest| newest.level),
-            key: entry.key,
-            name: entry.name,
-            version: entry.package_version,
-            architecture: entry.architecture,
-            used,
-            bodies,
-            file,
+    pub fn summary(&self) -> Summary<'_> {
+        Summary {
+            ecosystem: &self.key.ecosystem,
+            source: &self.key.source,
+            url: &self.key.url,
+            scope: self.key.scope,
+            name: self.name.as_deref(),
+            version: self.version.as_deref(),
+            architecture: self.architecture.as_deref(),
+            level: self.level,
+            bodies: self.bodies.clone(),
         }
     }
 }
@@ -75,96 +83,136 @@ impl Package {
 /// What ends the name of a file of weights.
 const WEIGHTS: [&str; 6] = [".ckpt", ".gguf", ".onnx", ".pt", ".pth", ".safetensors"];
 
-impl Package {
+impl View<'_> {
     /// Whether it is of a model, which is large and dear to fetch again: from a hub of models or a
     /// registry of Ollama's, or a file of weights.
     #[must_use]
     pub fn is_model(&self) -> bool {
-        let path = self.key.url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
-        matches!(self.key.ecosystem.as_str(), "huggingface" | "ollama")
-            || WEIGHTS.iter().any(|end| path.ends_with(end))
+        if matches!(self.ecosystem(), "huggingface" | "ollama") {
+            return true;
+        }
+        let path = self.url().split(['?', '#']).next().unwrap_or_default().as_bytes();
+        WEIGHTS.iter().any(|end| {
+            let last = path.len().checked_sub(end.len()).and_then(|at| path.get(at..));
+            last.is_some_and(|last| last.eq_ignore_ascii_case(end.as_bytes()))
+        })
     }
-}
-
-/// The bodies that an entry names, sorted, each once.
-#[must_use]
-pub fn bodies(entry: &PackageEntry) -> Vec<Digest> {
-    let each: BTreeSet<_> = entry.responses.iter().map(|response| response.digest).collect();
-    each.into_iter().collect()
 }
 
 impl Packages {
+    /// Of these entries, in their order, and these bodies.
+    pub fn new(
+        entries: impl IntoIterator<Item = Package>,
+        bodies: impl IntoIterator<Item = (Digest, u64)>,
+    ) -> Self {
+        let mut gathered = Gathered::default();
+        for package in entries {
+            gathered.push(&package.summary(), package.used, package.file);
+        }
+        let bodies = bodies.into_iter().map(|(digest, bytes)| Body::there(digest, bytes));
+        Self::of(joined(gathered), bodies.collect(), Timestamp::MAX)
+    }
+
+    /// Of what was gathered, and the bodies that are there. What was used in the future was used
+    /// now.
+    #[must_use]
+    pub fn of(entries: Joined, bodies: Vec<Body>, now: Timestamp) -> Self {
+        let mut bodies = Bodies::new(bodies);
+        bodies.add_those_that_lack(entries.bodies());
+        let rows = entries.rows(now, |digest| bodies.name(digest));
+        Self { rows, bodies }
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are no entries.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The entries in their order.
+    #[must_use]
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = View<'_>> + Clone {
+        (0..self.len()).filter_map(|place| self.get(place))
+    }
+
+    /// The entry at this place.
+    #[must_use]
+    pub fn get(&self, place: usize) -> Option<View<'_>> {
+        View::of(&self.rows, &self.bodies, place)
+    }
+
+    /// When the entry at this place was last used, as a number to sort by.
+    fn used(&self, place: u32) -> i64 {
+        self.rows.used(place)
+    }
+
+    /// Every body that is there, with its bytes, sorted.
+    pub fn bodies(&self) -> impl Iterator<Item = (Digest, u64)> + '_ {
+        self.bodies.there().map(|body| (body.digest, body.bytes))
+    }
+
     /// The bytes of a body; 0 where it is not there.
     #[must_use]
     pub fn bytes(&self, digest: &Digest) -> u64 {
-        self.bodies.get(digest).copied().unwrap_or(0)
-    }
-
-    /// By how many entries each body is named.
-    #[must_use]
-    pub fn holders(&self) -> Holders {
-        Holders::count_all(self.entries.iter().flat_map(|package| package.bodies.iter().copied()))
-    }
-
-    /// What the entry occupies with its bodies, shared or not.
-    #[must_use]
-    pub fn size(&self, package: &Package) -> u64 {
-        package.file + package.bodies.iter().map(|digest| self.bytes(digest)).sum::<u64>()
-    }
-
-    /// What would be freed if this entry alone went.
-    #[must_use]
-    pub fn own(&self, package: &Package, holders: &Holders) -> u64 {
-        let alone = package.bodies.iter().filter(|digest| holders.count(digest) == 1);
-        package.file + alone.map(|digest| self.bytes(digest)).sum::<u64>()
+        self.bodies.find(digest).map_or(0, |body| body.bytes)
     }
 
     /// What would be freed if all of these went, and nothing else: by their places.
     #[must_use]
     pub fn freed_by(&self, places: &[usize]) -> u64 {
-        let mut holders = self.holders();
-        let meant = places.iter().filter_map(|place| self.entries.get(*place));
-        meant.map(|package| package.file + self.release(&mut holders, package)).sum()
-    }
-
-    /// Takes an entry away. Returns the bytes of the bodies that nothing names after that.
-    fn release(&self, holders: &mut Holders, package: &Package) -> u64 {
-        holders.release_all(&package.bodies).iter().map(|digest| self.bytes(digest)).sum()
+        let mut holders = self.bodies.holders();
+        let meant = places.iter().filter_map(|place| self.get(*place));
+        meant.map(|package| package.file() + package.release(&mut holders)).sum()
     }
 
     /// The bodies that no entry names, sorted.
+    pub fn unneeded(&self) -> impl Iterator<Item = (Digest, u64)> + '_ {
+        self.bodies.there().filter(|body| body.named == 0).map(|body| (body.digest, body.bytes))
+    }
+
+    /// The bytes of all entries and of the bodies that they name.
     #[must_use]
-    pub fn unneeded(&self, holders: &Holders) -> Vec<(Digest, u64)> {
-        let idle = self.bodies.iter().filter(|(digest, _)| holders.count(digest) == 0);
-        idle.map(|(digest, bytes)| (*digest, *bytes)).collect()
+    pub fn live(&self) -> u64 {
+        let named = self.bodies.there().filter(|body| body.named > 0).map(|body| body.bytes);
+        self.iter().map(|package| package.file()).chain(named).sum()
     }
 
     /// What all entries with their bodies occupy, and what no entry names.
     #[must_use]
     pub fn occupied(&self) -> (Occupied, u64) {
-        let holders = self.holders();
-        let own = self.entries.iter().map(|package| self.own(package, &holders)).sum();
-        let unneeded = self.unneeded(&holders).iter().map(|(_, bytes)| bytes).sum::<u64>();
-        let files: u64 = self.entries.iter().map(|package| package.file).sum();
-        let all = files + self.bodies.values().sum::<u64>();
-        (Occupied { entries: self.entries.len() as u64, own, shared: all - own - unneeded }, unneeded)
+        let (files, live) = (self.iter().map(|package| package.file()).sum::<u64>(), self.live());
+        let alone = self.bodies.there().filter(|body| body.named == 1).map(|body| body.bytes);
+        let own = files + alone.sum::<u64>();
+        let unneeded = self.unneeded().map(|(_, bytes)| bytes).sum();
+        (Occupied { entries: self.len() as u64, own, shared: live - own }, unneeded)
     }
 
     /// The same by ecosystem. `own` is what goes with the ecosystem's entries, one by one; what
     /// entries of several ecosystems share counts for each of them.
     #[must_use]
     pub fn by_ecosystem(&self) -> BTreeMap<&str, Occupied> {
-        let holders = self.holders();
         let mut sums: BTreeMap<&str, (Occupied, BTreeSet<Digest>)> = BTreeMap::new();
-        for package in &self.entries {
-            let (sum, shared) = sums.entry(&package.key.ecosystem).or_default();
+        for package in self.iter() {
+            let (sum, shared) = sums.entry(package.ecosystem()).or_default();
             sum.entries += 1;
-            sum.own += self.own(package, &holders);
-            let several = package.bodies.iter().filter(|digest| holders.count(digest) > 1);
-            for digest in several.filter(|digest| shared.insert(**digest)) {
-                sum.shared += self.bytes(digest);
+            sum.own += package.own();
+            let several = package.bodies().filter(|body| body.named > 1);
+            for body in several.filter(|body| shared.insert(body.digest)) {
+                sum.shared += body.bytes;
             }
         }
         sums.into_iter().map(|(name, (sum, _))| (name, sum)).collect()
     }
+}
+
+fn joined(gathered: Gathered) -> Joined {
+    let mut joined = Joined::default();
+    joined.append(gathered);
+    joined
 }

@@ -3,12 +3,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use storekit::{Age, Referrers};
 
 use crate::limits::{Limits, Why};
-use crate::packages::choose;
+use crate::packages::{Evictions, choose};
 use crate::plan::counts;
 use crate::plan::{Emptied, Eviction, Left, Plan, Rest, Unneeded, staleness};
 use crate::snapshot::{Holders, Snapshot};
@@ -107,8 +108,10 @@ impl<'a> Choice<'a> {
         let of_packages = limits.packages_max_age.map(|age| (age, Why::PackagesMaxAge)).or(of_all);
         let of_models = limits.models_max_age.map(|age| (age, Why::ModelsMaxAge)).or(of_packages);
         let freed = self.packages.evict_where(|package| {
-            let (age, why) = if package.is_model() { of_models } else { of_packages }?;
-            is_old(package.used, age).then_some(why)
+            // Its URL is looked at only where that matters.
+            let is_model = limits.models_max_age.is_some() && package.is_model();
+            let (age, why) = if is_model { of_models } else { of_packages }?;
+            is_old(package.used(), age).then_some(why)
         });
         self.live = self.live.saturating_sub(freed);
     }
@@ -197,7 +200,7 @@ impl<'a> Choice<'a> {
         while over(self) {
             let now = self.snapshot.now;
             let image = self.candidates.last().map(|entry| staleness(&self.snapshot.images[*entry], now));
-            let package = self.packages.next().map(|package| idle(package.used, now));
+            let package = self.packages.next().map(|package| idle(package.used(), now));
             // Of two that are equal, the one goes that can be fetched again.
             let is_package = match (image, package) {
                 (None, None) => return,
@@ -267,7 +270,7 @@ impl<'a> Choice<'a> {
         let strictest = self.bounds.last().copied();
         let is_over = |bytes| strictest.filter(|bound| bytes > bound.bytes);
         let per_image = counts::most(self.own().map(|entry| &self.snapshot.images[entry]));
-        let unneeded = self.snapshot.packages.unneeded(&self.snapshot.packages.holders()).into_iter();
+        let unneeded = self.snapshot.packages.unneeded();
         let (packages, package_bytes) = (self.packages.count(), self.packages.live);
         let freed = self.packages.gone.iter().map(|package| package.bytes).sum::<u64>();
         let mut plan = Plan {
@@ -276,7 +279,7 @@ impl<'a> Choice<'a> {
             abandoned: self.snapshot.abandoned,
             images: self.images,
             blobs: self.blobs,
-            packages: self.packages.gone,
+            packages: Evictions::of(Arc::clone(&self.snapshot.packages), self.packages.gone),
             bodies: unneeded.map(|(digest, bytes)| Unneeded { digest, bytes }).collect(),
             ..Plan::default()
         };

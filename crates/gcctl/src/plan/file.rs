@@ -8,12 +8,12 @@ use std::io::{self, BufRead, Write};
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use storekit::{Age, ByteSize, Digest, Key, PackageKey, WrittenSize};
+use storekit::{Age, ByteSize, Digest, Key, Level, PackageKey, WrittenSize};
 use toolkit::output;
 
 use crate::error::{Error, Result};
 use crate::limits::{Limits, Why};
-use crate::packages::choose::Eviction as PackageEviction;
+use crate::packages::{Eviction as PackageEviction, Named, Package};
 use crate::plan::{Emptied, Eviction, Left, Plan, Unmet, Unneeded};
 
 /// The newest version of the format; a newer one is refused.
@@ -161,7 +161,7 @@ pub struct WrittenUnmet {
 /// # Errors
 /// Those of `out`.
 pub fn write(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
-    lines(plan).iter().try_for_each(|line| output::json_line(out, line))
+    lines(plan).try_for_each(|line| output::json_line(out, &line))
 }
 
 /// Reads a plan whole.
@@ -172,13 +172,15 @@ pub fn read(input: &mut dyn BufRead) -> Result<Plan> {
     let mut reader = Reader { input, number: 0 };
     let first = reader.line()?.ok_or(Error::CutPlan)?;
     let mut plan = reader.begin(&first)?;
+    let mut packages = Named::default();
     loop {
         let text = reader.line()?.ok_or(Error::CutPlan)?;
         let line = serde_json::from_slice(&text).map_err(|error| reader.bad(in_words(&error)))?;
-        if add(&mut plan, line).map_err(|reason| reader.bad(reason))? {
+        if add(&mut plan, &mut packages, line).map_err(|reason| reader.bad(reason))? {
             break;
         }
     }
+    plan.packages = packages.done();
     match reader.line()? {
         None => Ok(plan),
         Some(_) => Err(reader.bad("it comes after the end".to_owned())),
@@ -245,7 +247,7 @@ fn in_words(error: &serde_json::Error) -> String {
 }
 
 /// Adds what a line says. Returns whether it was the last.
-fn add(plan: &mut Plan, line: Line) -> Result<bool, String> {
+fn add(plan: &mut Plan, packages: &mut Named, line: Line) -> Result<bool, String> {
     match line {
         Line::Plan { .. } => return Err("a second plan begins".to_owned()),
         Line::Image { key, digest, used, uses, why, subject, bytes, blobs } => {
@@ -256,7 +258,9 @@ fn add(plan: &mut Plan, line: Line) -> Result<bool, String> {
         Line::Package { ecosystem, source, url, scope, used, why, bytes, bodies } => {
             check_limit(&plan.limits, why)?;
             let key = PackageKey { ecosystem, source, url, scope };
-            plan.packages.push(PackageEviction { key, used, why, bodies, bytes });
+            let (name, version, architecture, level) = (None, None, None, Level::None);
+            let package = Package { key, name, version, architecture, level, used, bodies, file: 0 };
+            packages.push(&package, why, bytes);
         }
         Line::Body { digest, bytes } => plan.bodies.push(Unneeded { digest, bytes }),
         Line::Unfinished { bytes } => plan.abandoned = bytes,
@@ -296,7 +300,7 @@ fn check_limit(limits: &Limits, why: Why) -> Result<(), String> {
     is_set.then_some(()).ok_or_else(|| format!("the plan has no limit `{}`", why.name()))
 }
 
-fn lines(plan: &Plan) -> Vec<Line> {
+fn lines(plan: &Plan) -> impl Iterator<Item = Line> + '_ {
     let image = |it: &Eviction| Line::Image {
         key: it.key.clone(),
         digest: it.digest,
@@ -307,33 +311,25 @@ fn lines(plan: &Plan) -> Vec<Line> {
         bytes: it.bytes,
         blobs: it.blobs.clone(),
     };
-    let package = |it: &PackageEviction| Line::Package {
-        ecosystem: it.key.ecosystem.clone(),
-        source: it.key.source.clone(),
-        url: it.key.url.clone(),
-        scope: it.key.scope,
-        used: it.used,
-        why: it.why,
-        bytes: it.bytes,
-        bodies: it.bodies.clone(),
-    };
     let (limits, store) = (WrittenLimits::from(&plan.limits), plan.store.clone());
-    let mut lines = vec![Line::Plan { version: VERSION, time: plan.time, store, limits }];
-    lines.extend(plan.images.iter().map(image));
-    lines.extend(plan.blobs.iter().map(|it| Line::Blob { digest: it.digest, bytes: it.bytes }));
-    lines.extend(plan.packages.iter().map(package));
-    lines.extend(plan.bodies.iter().map(|it| Line::Body { digest: it.digest, bytes: it.bytes }));
-    lines.extend((plan.abandoned > 0).then_some(Line::Unfinished { bytes: plan.abandoned }));
-    lines.extend(plan.trash.iter().map(|it| Line::Trash {
-        name: it.name.clone(),
-        bytes: it.bytes,
-        why: it.why,
-    }));
+    let trash = |it: &Emptied| Line::Trash { name: it.name.clone(), bytes: it.bytes, why: it.why };
     let Left { images, disks, per_image, packages, package_bytes, bytes, free } = plan.left;
     let (keep, unmet) = (!plan.shred, written(&plan.unmet));
     let end = End { keep, images, disks, per_image, packages, package_bytes, bytes, free, unmet };
-    lines.push(Line::End(end));
-    lines
+    std::iter::once(Line::Plan { version: VERSION, time: plan.time, store, limits })
+        .chain(plan.images.iter().map(image))
+        .chain(plan.blobs.iter().map(|it| Line::Blob { digest: it.digest, bytes: it.bytes }))
+        .chain(plan.packages.iter().map(|it| package(&it)))
+        .chain(plan.bodies.iter().map(|it| Line::Body { digest: it.digest, bytes: it.bytes }))
+        .chain((plan.abandoned > 0).then_some(Line::Unfinished { bytes: plan.abandoned }))
+        .chain(plan.trash.iter().map(trash))
+        .chain(std::iter::once(Line::End(end)))
+}
+
+fn package(it: &PackageEviction<'_>) -> Line {
+    let PackageKey { ecosystem, source, url, scope } = it.package.key();
+    let (used, bodies) = (it.package.used(), it.package.digests());
+    Line::Package { ecosystem, source, url, scope, used, why: it.why, bytes: it.bytes, bodies }
 }
 
 /// The unmet limits as they are written.
@@ -406,6 +402,18 @@ mod tests {
     #[test]
     fn a_plan_survives_its_text() {
         let digest = Digest::of(b"x");
+        let mut packages = Named::default();
+        let package = Package {
+            key: PackageKey::new("python", "files.example", "https://files.example/a", Some(digest)),
+            name: None,
+            version: None,
+            architecture: None,
+            level: Level::None,
+            used: "2026-01-01T03:04:05.123456789Z".parse().unwrap(),
+            bodies: vec![digest],
+            file: 0,
+        };
+        packages.push(&package, Why::PackagesMaxSize, 7);
         let plan = Plan {
             time: "2026-01-02T03:04:05Z".parse().unwrap(),
             store: Some("/store".into()),
@@ -433,13 +441,7 @@ mod tests {
                 bytes: 12,
             }],
             blobs: vec![Unneeded { digest, bytes: 5 }],
-            packages: vec![PackageEviction {
-                key: PackageKey::new("python", "files.example", "https://files.example/a", Some(digest)),
-                used: "2026-01-01T03:04:05.123456789Z".parse().unwrap(),
-                why: Why::PackagesMaxSize,
-                bodies: vec![digest],
-                bytes: 7,
-            }],
+            packages: packages.done(),
             bodies: vec![Unneeded { digest, bytes: 6 }],
             abandoned: 4096,
             trash: vec![Emptied { name: "b".into(), bytes: 1, why: Why::TrashGrace }],

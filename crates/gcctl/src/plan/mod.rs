@@ -15,7 +15,7 @@ use serde::Serialize;
 use storekit::{ByteSize, Digest, Key, WrittenSize};
 
 use crate::limits::{Limits, Why};
-use crate::packages::choose::Eviction as PackageEviction;
+use crate::packages::Evictions;
 use crate::plan::choice::{Choice, idle};
 use crate::snapshot::{Image, Snapshot};
 
@@ -33,7 +33,7 @@ pub struct Plan {
     /// The blobs that nothing needed before either.
     pub blobs: Vec<Unneeded>,
     /// The package entries that go, in this order.
-    pub packages: Vec<PackageEviction>,
+    pub packages: Evictions,
     /// The bodies of packages that no entry named before either.
     pub bodies: Vec<Unneeded>,
     /// The bytes of unfinished files that dead writers left behind.
@@ -239,7 +239,7 @@ impl Snapshot {
             images: self.count(&referrers),
             disks: own().filter(|entry| self.images[*entry].is_disk).count() as u64,
             per_image: counts::most(own().map(|entry| &self.images[entry])),
-            packages: self.packages.entries.len() as u64,
+            packages: self.packages.len() as u64,
             package_bytes: usage.packages + usage.packages_shared + usage.packages_unneeded,
             bytes: usage.governed(),
             free: self.free,

@@ -27,7 +27,7 @@ pub fn df(snapshot: &Snapshot) -> Df {
     let usage = snapshot.usage();
     let images = snapshot.count(&snapshot.referrers());
     let referrers = snapshot.images.len() as u64 - images;
-    let urls = snapshot.packages.entries.len() as u64;
+    let urls = snapshot.packages.len() as u64;
     Df { usage, total: usage.total(), free: snapshot.free, images, referrers, urls }
 }
 

@@ -7,12 +7,13 @@ use std::str::FromStr;
 use globset::GlobMatcher;
 use jiff::Timestamp;
 use serde::Serialize;
+use storekit::packages::index::Summary;
 use storekit::{Age, ByteSize, Digest, Key, Level, Origin, Referrers};
 use thiserror::Error;
 use toolkit::words::ago;
 use toolkit::{Align, Table};
 
-use crate::packages::{Package, Packages};
+use crate::packages::{Packages, View};
 use crate::snapshot::{Holders, Image, Snapshot};
 
 /// Which are listed, and in which order.
@@ -260,29 +261,37 @@ pub struct PackageRow<'a> {
     own: u64,
     used: Timestamp,
     /// The bodies that its entry names.
-    bodies: &'a [Digest],
+    bodies: Vec<Digest>,
 }
 
 /// The packages that are meant.
 #[must_use]
 pub fn package_rows<'a>(packages: &'a Packages, filter: &Filter, now: Timestamp) -> Vec<PackageRow<'a>> {
-    let holders = packages.holders();
-    let is_meant = |it: &&Package| filter.ecosystem.as_ref().is_none_or(|word| it.key.ecosystem == *word);
-    let rows = packages.entries.iter().filter(is_meant).map(|package| PackageRow {
-        ecosystem: &package.key.ecosystem,
-        source: &package.key.source,
-        url: &package.key.url,
-        scope: package.key.scope,
-        name: package.name.as_deref(),
-        version: package.version.as_deref(),
-        architecture: package.architecture.as_deref(),
-        level: package.level,
-        size: packages.size(package),
-        own: packages.own(package, &holders),
-        used: package.used,
-        bodies: &package.bodies,
-    });
-    filter.apply(rows.collect(), now)
+    let is_meant = |it: &View<'_>| filter.ecosystem.as_ref().is_none_or(|word| it.ecosystem() == *word);
+    let mut rows: Vec<_> = packages.iter().filter(is_meant).map(PackageRow::of).collect();
+    rows.sort_by(|a, b| (a.source, a.url, a.scope).cmp(&(b.source, b.url, b.scope)));
+    filter.apply(rows, now)
+}
+
+impl<'a> PackageRow<'a> {
+    fn of(package: View<'a>) -> Self {
+        let Summary { ecosystem, source, url, scope, name, version, architecture, level, .. } =
+            package.words();
+        Self {
+            ecosystem,
+            source,
+            url,
+            scope,
+            name,
+            version,
+            architecture,
+            level,
+            size: package.size(),
+            own: package.own(),
+            used: package.used(),
+            bodies: package.digests(),
+        }
+    }
 }
 
 impl Item for PackageRow<'_> {
@@ -379,8 +388,8 @@ pub fn image_info<'a>(snapshot: &'a Snapshot, image: &'a Image, row: &'a Row<'a>
 #[must_use]
 pub fn package_info<'a>(packages: &'a Packages, row: &'a PackageRow<'a>) -> PackageInfo<'a> {
     let others = |digest: &Digest| {
-        let names = |it: &&Package| it.key.url != row.url && it.bodies.binary_search(digest).is_ok();
-        packages.entries.iter().filter(names).map(|it| it.key.url.as_str()).collect()
+        let names = |it: &View<'_>| it.bodies().any(|body| body.digest == *digest) && it.url() != row.url;
+        packages.iter().filter(names).map(|it| it.url()).collect()
     };
     let share =
         |digest: &Digest| Share { digest: *digest, size: packages.bytes(digest), with: others(digest) };

@@ -9,7 +9,7 @@ use serde::Serialize;
 use storekit::{ByteSize, Digest, Key, WrittenSize};
 
 use crate::limits::{Limits, Why};
-use crate::packages::choose::Eviction as PackageEviction;
+use crate::packages::Eviction as PackageEviction;
 use crate::plan::file::{self as plan_file, WrittenUnmet};
 use crate::plan::{Eviction, Left, Objection, Plan, Rest, Unmet};
 use crate::sweep::{Kept, Reason, Swept};
@@ -19,7 +19,12 @@ use toolkit::{Align, Table};
 
 /// The table of what goes, or went. With `all`, each blob that nothing needs has a line of its own.
 #[must_use]
-pub fn going(plan: &Plan, images: &[Eviction], packages: &[&PackageEviction], all: bool) -> Table {
+pub fn going<'a>(
+    plan: &Plan,
+    images: &[Eviction],
+    packages: impl Iterator<Item = PackageEviction<'a>> + Clone,
+    all: bool,
+) -> Table {
     use Align::{Left, Right};
     let mut table =
         Table::new(&[("WHAT", Left), ("FREES", Right), ("LAST USE", Right), ("USES", Right), ("WHY", Left)]);
@@ -34,9 +39,9 @@ pub fn going(plan: &Plan, images: &[Eviction], packages: &[&PackageEviction], al
         ]);
     }
     // A cache of packages has many: without `all`, they stand together by ecosystem and reason.
-    for package in packages.iter().filter(|_| all) {
-        let (last_use, why) = (ago(package.used, plan.time), why(package.why, &plan.limits));
-        table.row([package.key.url.clone(), size(package.bytes), last_use, "-".into(), why]);
+    for PackageEviction { package, why: reason, bytes } in packages.clone().filter(|_| all) {
+        let (last_use, reason) = (ago(package.used(), plan.time), why(reason, &plan.limits));
+        table.row([package.url().to_owned(), size(bytes), last_use, "-".into(), reason]);
     }
     let mut other = |what: String, bytes: u64, why: String| {
         table.row([what, size(bytes), "-".into(), "-".into(), why]);
@@ -68,15 +73,21 @@ pub fn going(plan: &Plan, images: &[Eviction], packages: &[&PackageEviction], al
 
 /// How many packages of an ecosystem go for a reason, and what that frees.
 fn together<'a>(
-    packages: &[&'a PackageEviction],
+    packages: impl Iterator<Item = PackageEviction<'a>>,
     limits: &Limits,
 ) -> BTreeMap<(&'a str, String), (u64, u64)> {
-    let mut sums: BTreeMap<_, (u64, u64)> = BTreeMap::new();
-    for package in packages {
-        let sum = sums.entry((package.key.ecosystem.as_str(), why(package.why, limits))).or_default();
-        (sum.0, sum.1) = (sum.0 + 1, sum.1.saturating_add(package.bytes));
+    let mut sums: BTreeMap<_, BTreeMap<&str, (Why, u64, u64)>> = BTreeMap::new();
+    for PackageEviction { package, why, bytes } in packages {
+        let reasons = sums.entry(package.ecosystem()).or_default();
+        let sum = reasons.entry(why.name()).or_insert((why, 0, 0));
+        (sum.1, sum.2) = (sum.1 + 1, sum.2.saturating_add(bytes));
     }
-    sums
+    let each = |(name, reasons): (&'a str, BTreeMap<_, _>)| {
+        reasons
+            .into_values()
+            .map(move |(reason, number, bytes)| ((name, why(reason, limits)), (number, bytes)))
+    };
+    sums.into_iter().flat_map(each).collect()
 }
 
 const UNNEEDED: &str = "no image needs it";
@@ -386,8 +397,8 @@ pub fn lines<'a>(plan: &'a Plan, swept: &'a Swept) -> Vec<Line<'a>> {
     });
     let packages = swept.packages.iter().filter_map(|place| plan.packages.get(*place));
     let packages = packages.map(|it| Line::Package {
-        ecosystem: &it.key.ecosystem,
-        url: &it.key.url,
+        ecosystem: it.package.ecosystem(),
+        url: it.package.url(),
         why: it.why,
         bytes: it.bytes,
     });

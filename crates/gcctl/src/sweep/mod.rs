@@ -20,7 +20,7 @@ use storekit::{Batch, Digest, Discarded, Event, Images, Kind, NeededBodies, Stor
 
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::events::TOOL;
+use crate::events::{TOOL, Told};
 use crate::limits::Why;
 use crate::plan::{self, Eviction, Left, Plan, Rest, Unmet};
 use crate::roots::Roots;
@@ -351,12 +351,13 @@ impl<'a> Sweep<'a> {
             // Statistics only: a store that has no room for a line goes without.
             let _ = self.store.events().record(&Event { bytes: Some(image.bytes), ..event });
         }
+        let _ = self.store.events().tidy();
     }
 
     /// What is left is what is found: others may have saved and used images since the plan was
     /// made.
     fn finish(mut self, since: Timestamp) -> Result<Swept> {
-        let snapshot = Snapshot { now: since, ..survey(self.store, &[])? };
+        let snapshot = Snapshot { now: since, ..survey(self.store, &Told::default())? };
         let again = plan::decide(&snapshot, &self.plan.limits);
         self.swept.left = snapshot.left();
         self.swept.unmet = self.swept.left.unmet(&self.plan.limits);

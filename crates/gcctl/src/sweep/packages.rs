@@ -1,4 +1,4 @@
-//! The steps that take packages away: entries first, in the order of their files, then the bodies
+//! The steps that take packages away: entries first, as they lie on the disk, then the bodies
 //! that no entry names by then.
 //!
 //! All of it is deleted at once: it can be fetched again. A server may serve and store meanwhile:
@@ -6,9 +6,10 @@
 //! stays, and so does a body that it holds or that an entry names now.
 
 use std::collections::HashSet;
-use std::{fs, io};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use storekit::error::At;
 use storekit::files::lock::Exclusive;
@@ -17,15 +18,14 @@ use storekit::{Digest, Discarded, PackageKey};
 use super::{Kept, Reason, Sweep, What};
 use crate::disk;
 use crate::error::Result;
-use crate::packages::bodies;
-use crate::packages::choose::Eviction;
+use crate::packages::View;
 use crate::plan::Plan;
-use crate::survey::entry_at;
+use crate::survey::entry_with_metadata;
 
 /// The bodies that the plan lets go, where no entry needs them.
 pub(super) fn doomed(plan: &Plan) -> HashSet<Digest> {
-    let of_entries = plan.packages.iter().flat_map(|package| &package.bodies);
-    of_entries.copied().chain(plan.bodies.iter().map(|body| body.digest)).collect()
+    let of_entries = plan.packages.iter().flat_map(|it| it.package.bodies()).map(|body| body.digest);
+    of_entries.chain(plan.bodies.iter().map(|body| body.digest)).collect()
 }
 
 impl Sweep<'_> {
@@ -35,30 +35,28 @@ impl Sweep<'_> {
             return Ok(());
         }
         let packages = self.store.packages();
-        let mut entries: Vec<(Utf8PathBuf, usize)> = Vec::with_capacity(plan.packages.len());
-        for (place, package) in plan.packages.iter().enumerate() {
-            entries.push((packages.path(&readable(&package.key)), place));
-        }
-        // One folder after the other: what is removed together lies together.
-        entries.sort_unstable();
-        self.in_steps(entries.into_iter(), |it, lock, (path, place)| it.take_package(lock, &path, place))?;
+        let folder = packages.entries();
+        let entries = plan.packages.iter().enumerate();
+        let entries = entries.map(|(place, it)| (readable(&it.package.key()).path(), place)).collect();
+        let entries = as_they_lie(entries, |(path, _)| folder.join(path));
+        self.in_steps(entries, |it, lock, (path, place)| it.take_package(lock, &folder.join(path), place))?;
         let idle: HashSet<Digest> = plan.bodies.iter().map(|body| body.digest).collect();
-        let mut doomed: Vec<_> = doomed(plan).into_iter().collect();
-        doomed.sort_unstable();
+        let blobs = packages.blobs();
+        let doomed = as_they_lie(doomed(plan).into_iter().collect(), |digest| blobs.path(digest));
         self.needed.read_ahead();
-        self.in_steps(doomed.into_iter(), |it, lock, digest| {
-            it.take_body(lock, &digest, idle.contains(&digest))
-        })
+        self.in_steps(doomed, |it, lock, digest| it.take_body(lock, &digest, idle.contains(&digest)))
     }
 
-    fn take_package(&mut self, lock: &Exclusive, path: &Utf8PathBuf, place: usize) -> Result<()> {
-        let package = &self.plan.packages[place];
-        if let Some(reason) = reason_to_keep(path, package)? {
-            let name = package.key.url.clone();
-            self.swept.kept.push(Kept { what: What::Package, name, reason });
-            return Ok(());
-        }
-        let bytes = disk::bytes(path)?.unwrap_or(0);
+    fn take_package(&mut self, lock: &Exclusive, path: &Utf8Path, place: usize) -> Result<()> {
+        let Some(package) = self.plan.packages.get(place).map(|it| it.package) else { return Ok(()) };
+        let bytes = match look_again(path, package)? {
+            Ok(bytes) => bytes,
+            Err(reason) => {
+                let name = package.url().to_owned();
+                self.swept.kept.push(Kept { what: What::Package, name, reason });
+                return Ok(());
+            }
+        };
         if self.store.packages().discard(lock, path, &self.store.trash().shredder())? {
             self.swept.packages.push(place);
             self.swept.package_bytes += bytes;
@@ -96,17 +94,23 @@ fn readable(key: &PackageKey) -> PackageKey {
     PackageKey::new(&key.ecosystem, &key.source, key.url.as_str(), key.scope)
 }
 
-fn reason_to_keep(path: &Utf8PathBuf, package: &Eviction) -> Result<Option<Reason>> {
-    let Some(entry) = entry_at(path)? else { return Ok(Some(Reason::Gone)) };
-    if !entry.key.is(&package.key) || bodies(&entry) != package.bodies {
-        return Ok(Some(Reason::SavedAnew));
+/// Files in the order in which the file system keeps them: what is removed together lies together.
+fn as_they_lie<T: Ord>(files: Vec<T>, path: impl Fn(&T) -> Utf8PathBuf) -> impl Iterator<Item = T> {
+    let inode = |file: &T| fs::symlink_metadata(path(file)).map_or(0, |metadata| metadata.ino());
+    let mut files: Vec<_> = files.into_iter().map(|file| (inode(&file), file)).collect();
+    files.sort_unstable();
+    files.into_iter().map(|(_, file)| file)
+}
+
+/// The bytes on disk of the entry's file, or why it stays.
+fn look_again(path: &Utf8Path, package: View<'_>) -> Result<std::result::Result<u64, Reason>> {
+    // A server forgets an entry without asking anybody.
+    let Some((entry, metadata)) = entry_with_metadata(path)? else { return Ok(Err(Reason::Gone)) };
+    if !entry.key.is(&package.key()) || entry.bodies() != package.digests() {
+        return Ok(Err(Reason::SavedAnew));
     }
-    let used = match fs::metadata(path).and_then(|metadata| metadata.modified()) {
-        // A server forgets an entry without asking anybody.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Reason::Gone)),
-        used => used.at("read", path)?,
-    };
+    let used = metadata.modified().at("read", path)?;
     // A time in the future counts as now.
     let used = Timestamp::try_from(used).unwrap_or(Timestamp::MAX).min(Timestamp::now());
-    Ok((used > package.used).then_some(Reason::Used))
+    Ok(if used > package.used() { Err(Reason::Used) } else { Ok(disk::bytes_with(&metadata)) })
 }

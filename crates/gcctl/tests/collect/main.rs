@@ -20,6 +20,7 @@ use larder_tests::{Mount, Part, Ran, have, reviewed, signal, until_it_listens, u
 use storekit::oci::MANIFEST;
 use storekit::{Descriptor, Event, Key, Kind};
 
+mod index;
 mod links;
 mod packages;
 mod scratch;

@@ -63,13 +63,13 @@ impl Scratch {
         self.store.packages().blobs().contains(&Digest::of(&content(name)))
     }
 
-    fn du(&self) -> u64 {
+    pub(crate) fn du(&self) -> u64 {
         let mut du = self.session.program("du");
         let du = Ran::of(du.args(["-s", "--block-size=1", self.root.as_str()]));
         du.stdout().split('\t').next().unwrap().parse().unwrap()
     }
 
-    fn json(&self, words: &str) -> serde_json::Value {
+    pub(crate) fn json(&self, words: &str) -> serde_json::Value {
         let out = self.run(words).ends(0).stdout();
         serde_json::from_str(out.lines().last().unwrap()).unwrap()
     }
@@ -79,7 +79,7 @@ fn key(ecosystem: &str, name: &str) -> PackageKey {
     PackageKey::new(ecosystem, "files.example", format!("https://files.example/{name}"), None)
 }
 
-fn response(digest: Digest, size: u64) -> StoredResponse {
+pub(crate) fn response(digest: Digest, size: u64) -> StoredResponse {
     let now = Timestamp::now();
     StoredResponse {
         status: 200,

@@ -6,6 +6,7 @@
 
 pub mod lfs;
 pub mod lock;
+pub mod look;
 pub mod replace;
 pub mod state;
 pub mod turn;

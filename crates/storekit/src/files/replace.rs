@@ -266,6 +266,12 @@ pub fn abandoned(folder: &Utf8Path) -> Result<u64> {
     each_abandoned(folder, |_| true, |_| Ok(()))
 }
 
+/// The same, of these unfinished files.
+#[must_use]
+pub fn abandoned_among<'a>(paths: impl Iterator<Item = &'a Utf8Path>) -> u64 {
+    paths.map(|path| if_abandoned(path, |_| Ok(())).unwrap_or_default()).sum()
+}
+
 fn each_abandoned(
     folder: &Utf8Path,
     wanted: impl Fn(&str) -> bool,
@@ -273,19 +279,23 @@ fn each_abandoned(
 ) -> Result<u64> {
     let mut bytes = 0;
     for name in unfinished(folder)?.into_iter().filter(|name| wanted(name)) {
-        let path = folder.join(name);
-        let Ok(file) = File::open(&path) else { continue };
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && same_file(&file, &path) {
-            bytes += file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
-            each(&path)?;
-        }
+        bytes += if_abandoned(&folder.join(name), &each)?;
     }
     Ok(bytes)
 }
 
+fn if_abandoned(path: &Utf8Path, each: impl Fn(&Utf8Path) -> Result<()>) -> Result<u64> {
+    let Ok(file) = File::open(path) else { return Ok(0) };
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() || !same_file(&file, path) {
+        return Ok(0);
+    }
+    let bytes = file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
+    each(path).map(|()| bytes)
+}
+
 /// The names of unfinished files in `folder`, dead writers' and living ones'.
 fn unfinished(folder: &Utf8Path) -> Result<Vec<String>> {
-    Ok(names(folder)?.into_iter().filter(|name| name.starts_with(TEMPORARY)).collect())
+    names_that(folder, |name| name.starts_with(TEMPORARY))
 }
 
 /// The names in a folder, those that are UTF-8 (all of ours are), sorted; none where there is no
@@ -294,13 +304,18 @@ fn unfinished(folder: &Utf8Path) -> Result<Vec<String>> {
 /// # Errors
 /// I/O errors.
 pub fn names(folder: &Utf8Path) -> Result<Vec<String>> {
+    names_that(folder, |_| true)
+}
+
+fn names_that(folder: &Utf8Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
     let listing = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         listing => listing.at("list", folder)?,
     };
     let mut names = Vec::new();
     for entry in listing {
-        names.extend(entry.at("list", folder)?.file_name().into_string().ok());
+        let name = entry.at("list", folder)?.file_name().into_string().ok();
+        names.extend(name.filter(|name| is_wanted(name)));
     }
     names.sort_unstable();
     Ok(names)
@@ -312,6 +327,10 @@ pub fn names(folder: &Utf8Path) -> Result<Vec<String>> {
 /// # Errors
 /// I/O errors.
 pub(crate) fn open_regular(path: &Utf8Path) -> Result<Option<File>> {
+    Ok(open_with_metadata(path)?.map(|(file, _)| file))
+}
+
+fn open_with_metadata(path: &Utf8Path) -> Result<Option<(File, fs::Metadata)>> {
     use std::os::unix::fs::OpenOptionsExt;
     // A pipe without a writer would be waited for without end.
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
@@ -319,12 +338,13 @@ pub(crate) fn open_regular(path: &Utf8Path) -> Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.at("read", path)?,
     };
-    let kind = file.metadata().at("read", path)?.file_type();
+    let metadata = file.metadata().at("read", path)?;
+    let kind = metadata.file_type();
     if !kind.is_file() {
         let what = if kind.is_dir() { "it is a folder" } else { "it is not a regular file" };
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what)).at("read", path);
     }
-    Ok(Some(file))
+    Ok(Some((file, metadata)))
 }
 
 /// Reads a small file whole; `None` where there is none. A file larger than `cap` bytes is an
@@ -333,18 +353,26 @@ pub(crate) fn open_regular(path: &Utf8Path) -> Result<Option<File>> {
 /// # Errors
 /// I/O errors.
 pub fn read_capped(path: &Utf8Path, cap: u64) -> Result<Option<Vec<u8>>> {
+    Ok(read_with_metadata(path, cap)?.map(|(bytes, _)| bytes))
+}
+
+/// The same, with what the system says of the file.
+///
+/// # Errors
+/// I/O errors.
+pub fn read_with_metadata(path: &Utf8Path, cap: u64) -> Result<Option<(Vec<u8>, fs::Metadata)>> {
     use std::io::Read;
-    let Some(file) = open_regular(path)? else { return Ok(None) };
+    let Some((file, metadata)) = open_with_metadata(path)? else { return Ok(None) };
     // With room for all of it and a little more, a file is read in one piece, and once more for its
     // end.
-    let length = file.metadata().at("read", path)?.len().min(cap).saturating_add(64);
+    let length = metadata.len().min(cap).saturating_add(64);
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     file.take(cap + 1).read_to_end(&mut bytes).at("read", path)?;
     if bytes.len() as u64 > cap {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {cap} bytes")))
             .at("read", path);
     }
-    Ok(Some(bytes))
+    Ok(Some((bytes, metadata)))
 }
 
 #[cfg(test)]

@@ -39,6 +39,20 @@ impl FileState {
         Self { settled: state.age() >= state.tick(), ..state }
     }
 
+    /// The same, of a file that was looked at by its name in an open folder.
+    #[must_use]
+    pub fn of(stat: &rustix::fs::Stat) -> Self {
+        let state = Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: nanoseconds(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+            changed: nanoseconds(stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+            settled: true,
+        };
+        Self { settled: state.age() >= state.tick(), ..state }
+    }
+
     /// The state of a file that this process wrote just now, under a name that nobody else writes
     /// to: its content is known without being read.
     #[must_use]
@@ -82,6 +96,32 @@ impl FileState {
     #[must_use]
     pub fn to_text(&self) -> Option<String> {
         self.settled.then(|| self.numbers().map(|number| number.to_string()).join(" "))
+    }
+
+    /// The same for notes of very many files that all lie on one file system: inode, size and time
+    /// of the last change, each in 8 bytes, the smallest first. No program can change a file, nor
+    /// its other times, and leave that time as it was. `None` for a state that proves nothing.
+    #[must_use]
+    pub fn to_bytes(&self) -> Option<[u8; 24]> {
+        let changed = i64::try_from(self.changed).ok().filter(|_| self.settled)?;
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&self.inode.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.size.to_le_bytes());
+        bytes[16..].copy_from_slice(&changed.to_le_bytes());
+        Some(bytes)
+    }
+
+    /// Whether a file that is in this state now has the content that it had in the one of
+    /// [`FileState::to_bytes`].
+    #[must_use]
+    pub fn is_still_at(&self, bytes: &[u8; 24]) -> bool {
+        Self { settled: true, ..*self }.to_bytes().is_some_and(|now| now == *bytes)
+    }
+
+    /// When the content was last changed, or a time set that says so: in nanoseconds since 1970.
+    #[must_use]
+    pub fn modified(&self) -> i128 {
+        self.modified
     }
 
     /// Reads what [`FileState::to_text`] wrote; `None` for anything else.
@@ -167,6 +207,22 @@ mod tests {
         let state = FileState::written(&file.metadata().unwrap());
         assert!(state.is_still(&seen(&file)));
         assert_eq!(state.size(), 3);
+    }
+
+    #[test]
+    fn a_short_note_knows_the_file_by_its_last_change() {
+        let mut file = file(b"one");
+        let state = FileState::settled(&file).unwrap();
+        let note = state.to_bytes().unwrap();
+        assert!(seen(&file).is_still_at(&note));
+        let modified = file.metadata().unwrap().modified().unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"two", 0).unwrap();
+        file.set_modified(modified).unwrap();
+        assert!(!seen(&file).is_still_at(&note));
+        file.write_all(b"more").unwrap();
+        assert!(!seen(&file).is_still_at(&note));
+        assert!(FileState { settled: false, ..state }.to_bytes().is_none());
+        assert!(FileState { changed: i128::MAX, ..state }.to_bytes().is_none());
     }
 
     #[test]

@@ -71,8 +71,12 @@ impl Images {
     /// # Errors
     /// [`crate::Error::BadFile`], [`crate::Error::Newer`], I/O errors.
     pub fn peek(&self, key: &Key) -> Result<Option<Listed>> {
-        let Some(entry) = self.read(key)? else { return Ok(None) };
-        let used = self.last_use(key)?.unwrap_or_else(SystemTime::now);
+        let Some((entry, metadata)) = self.read_with_metadata(key)? else { return Ok(None) };
+        let now = SystemTime::now();
+        let used = match metadata.modified().ok().filter(|used| *used <= now) {
+            Some(used) => used,
+            None => self.last_use(key)?.unwrap_or(now),
+        };
         Ok(Some(Listed { key: key.clone(), entry, used }))
     }
 }

@@ -45,6 +45,9 @@ pub const FETCHED_CAP: u64 = 64 << 20;
 /// A use is stamped again only when the last stamp is older than this.
 pub(crate) const STAMP_EVERY: Duration = Duration::from_secs(300);
 
+/// The folders in which writers leave unfinished files.
+const FOLDERS: [&str; 6] = ["blobs/sha256", "keys", "inputs", "fetched", "pins", ""];
+
 /// The images of a store.
 #[derive(Clone, Debug)]
 pub struct Images {
@@ -152,13 +155,18 @@ impl Images {
     }
 
     pub(crate) fn read(&self, key: &Key) -> Result<Option<Entry>> {
+        Ok(self.read_with_metadata(key)?.map(|(entry, _)| entry))
+    }
+
+    /// The same, with what the system says of the key file.
+    fn read_with_metadata(&self, key: &Key) -> Result<Option<(Entry, fs::Metadata)>> {
         let path = self.key_path(key);
-        match replace::read_capped(&path, entry::CAP) {
+        match replace::read_with_metadata(&path, entry::CAP) {
             // No writer of ours makes such a file: it is one that cannot be understood.
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::FileTooLarge => {
                 Err(Error::BadFile { path, reason: source.to_string() })
             }
-            bytes => bytes?.map(|bytes| Entry::parse(&bytes, &path)).transpose(),
+            read => read?.map(|(bytes, metadata)| Ok((Entry::parse(&bytes, &path)?, metadata))).transpose(),
         }
     }
 
@@ -505,6 +513,9 @@ impl Images {
             let names = replace::names(&folder)?;
             beside.extend(names.into_iter().map(|name| (folder.clone(), name)));
         }
+        if beside.is_empty() {
+            return Ok(Vec::new());
+        }
         let owners: HashSet<Key> = self.keys()?.into_iter().collect();
         let is_ownerless = |(folder, name): (Utf8PathBuf, String)| {
             let key: Key = name.parse().ok()?;
@@ -521,9 +532,21 @@ impl Images {
         Ok(self.sum_folders(replace::abandoned)? + sum_files(&self.ownerless()?)?)
     }
 
+    /// The same, for who has listed the folders: of these unfinished files.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub fn abandoned_among(&self, unfinished: &[Utf8PathBuf]) -> Result<u64> {
+        let folders = FOLDERS.map(|name| self.folder().join(name));
+        let is_swept = |path: &&Utf8PathBuf| {
+            path.parent().is_some_and(|parent| folders.iter().any(|folder| folder == parent))
+        };
+        let swept = unfinished.iter().filter(is_swept).map(Utf8PathBuf::as_path);
+        Ok(replace::abandoned_among(swept) + sum_files(&self.ownerless()?)?)
+    }
+
     fn sum_folders(&self, bytes: impl Fn(&Utf8Path) -> Result<u64>) -> Result<u64> {
-        let folders =
-            ["blobs/sha256", "keys", "inputs", "fetched", "pins", ""].map(|name| self.folder().join(name));
+        let folders = FOLDERS.map(|name| self.folder().join(name));
         folders.iter().try_fold(0, |sum, folder| Ok(sum + bytes(folder)?))
     }
 

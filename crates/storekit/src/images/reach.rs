@@ -53,6 +53,7 @@ impl Reach {
 pub struct Walker {
     blobs: Blobs,
     read: HashMap<Digest, Arc<Read>>,
+    sizes: Arc<HashMap<Digest, u64>>,
 }
 
 /// What a document says.
@@ -65,7 +66,14 @@ struct Read {
 
 impl Walker {
     pub(crate) fn new(blobs: Blobs) -> Self {
-        Self { blobs, read: HashMap::new() }
+        Self { blobs, read: HashMap::new(), sizes: Arc::default() }
+    }
+
+    /// One that takes the sizes of blobs from a list of the folder that was just made, and does not
+    /// look at each file again: a layer that went since then counts as there.
+    #[must_use]
+    pub fn with_sizes(self, sizes: Arc<HashMap<Digest, u64>>) -> Self {
+        Self { sizes, ..self }
     }
 
     /// All blobs that `root` needs, itself included. A layer with `urls` need not be there.
@@ -84,7 +92,11 @@ impl Walker {
         if reach.present.contains_key(&digest) || reach.missing.contains(&digest) {
             return Ok(());
         }
-        match self.blobs.size(&digest)? {
+        let size = match self.sizes.get(&digest) {
+            Some(size) => Some(*size),
+            None => self.blobs.size(&digest)?,
+        };
+        match size {
             Some(size) if size == descriptor.size => reach.present.insert(digest, size),
             None if !descriptor.urls.is_empty() => return Ok(()),
             _ => {

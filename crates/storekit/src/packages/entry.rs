@@ -115,6 +115,9 @@ pub enum Level {
 }
 
 impl Level {
+    /// All of them, in their order.
+    pub const ALL: [Self; 5] = [Self::None, Self::Pinned, Self::Addressed, Self::Indexed, Self::Signed];
+
     /// The name that entries, lists and `Cache-Status` have for it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -205,6 +208,15 @@ impl PackageEntry {
         Self { key, name: None, package_version: None, architecture: None, responses: Vec::new() }
     }
 
+    /// The bodies that it names, sorted, each once.
+    #[must_use]
+    pub fn bodies(&self) -> Vec<Digest> {
+        let mut bodies: Vec<_> = self.responses.iter().map(|response| response.digest).collect();
+        bodies.sort_unstable();
+        bodies.dedup();
+        bodies
+    }
+
     /// Reads the text of an entry file.
     ///
     /// # Errors
@@ -213,11 +225,16 @@ impl PackageEntry {
         let bad = |reason: String| Error::BadPackage { path: path.to_owned(), reason };
         let text = std::str::from_utf8(bytes).map_err(|error| bad(error.to_string()))?;
         let wrong = |error: toml::de::Error| bad(error.message().to_owned());
-        let Versioned { version } = toml::from_str(text).map_err(wrong)?;
-        if version > VERSION {
-            return Err(Error::Newer { path: path.to_owned(), found: version, known: VERSION });
-        }
-        let File { entry, .. } = toml::from_str(text).map_err(wrong)?;
+        let newer = |version| Error::Newer { path: path.to_owned(), found: version, known: VERSION };
+        let entry = match toml::from_str(text) {
+            Ok(File { version, .. }) if version > VERSION => return Err(newer(version)),
+            Ok(File { entry, .. }) => entry,
+            // A later version may have other fields.
+            Err(error) => match toml::from_str(text).map_err(wrong)? {
+                Versioned { version } if version > VERSION => return Err(newer(version)),
+                Versioned { .. } => return Err(wrong(error)),
+            },
+        };
         let wrong_part = |it: &StoredResponse| it.part.is_some_and(|part| !part.holds(it.size));
         if entry.responses.iter().any(wrong_part) {
             return Err(bad("a part reaches beyond its whole".to_owned()));

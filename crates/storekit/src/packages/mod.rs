@@ -9,6 +9,7 @@
 
 mod collect;
 pub mod entry;
+pub mod index;
 mod needed;
 
 use std::fs::{self, File};
@@ -88,12 +89,12 @@ impl Packages {
         replace::sweep_unfinished(self.blobs().folder())
     }
 
-    /// The bytes on disk that [`Packages::sweep_unfinished`] would free.
-    ///
-    /// # Errors
-    /// I/O errors.
-    pub fn abandoned(&self) -> Result<u64> {
-        replace::abandoned(self.blobs().folder())
+    /// The bytes on disk that [`Packages::sweep_unfinished`] would free, of these unfinished files.
+    #[must_use]
+    pub fn abandoned_among(&self, unfinished: &[Utf8PathBuf]) -> u64 {
+        let blobs = self.blobs();
+        let swept = unfinished.iter().filter(|path| path.parent() == Some(blobs.folder()));
+        replace::abandoned_among(swept.map(Utf8PathBuf::as_path))
     }
 
     /// Where the key's entry is, or would be.

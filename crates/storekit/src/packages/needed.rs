@@ -1,11 +1,11 @@
 //! Which of the bodies that are to go some entry names at this very moment, read again in each step
 //! of a sweep, under its lock.
 //!
-//! Every entry is read once, and that without the lock ([`NeededBodies::read_ahead`]). After that a
-//! folder of entries is read again where it is not in the state that it was in: a server writes an
-//! entry anew and renames it, which its folder shows.
+//! Every entry is read once, or found in the index, and that without the lock
+//! ([`NeededBodies::read_ahead`]). After that a folder of entries is read again where it is not in
+//! the state that it was in: a server writes an entry anew and renames it, which its folder shows.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -13,11 +13,12 @@ use rustix::io::Errno;
 
 use super::Packages;
 use super::entry::{CAP, PackageEntry};
+use super::index::{Index, Looking};
 use crate::digest::Digest;
 use crate::error::{At, Error, Result};
 use crate::files::lock::Exclusive;
-use crate::files::replace;
 use crate::files::state::FileState;
+use crate::files::{look, replace};
 
 /// The first bytes of a digest, for a store may have very many. Two bodies that share them are kept
 /// for one another.
@@ -27,9 +28,11 @@ type Short = [u8; 8];
 #[derive(Debug)]
 pub struct NeededBodies {
     entries: Utf8PathBuf,
+    index: Index,
     /// The bodies that are to go: no others are remembered. Nothing where that is not known yet.
     doomed: Option<HashSet<Digest>>,
-    folders: BTreeMap<Utf8PathBuf, (FileState, Vec<Short>)>,
+    /// By their names below the entries: `SOURCE/XX`.
+    folders: HashMap<String, (FileState, Vec<Short>)>,
     /// By how many folders each is named.
     count: HashMap<Short, u32>,
     of_this_step: bool,
@@ -50,8 +53,9 @@ impl NeededBodies {
     pub fn of_all(packages: &Packages) -> Self {
         Self {
             entries: packages.entries(),
+            index: packages.index(),
             doomed: None,
-            folders: BTreeMap::new(),
+            folders: HashMap::new(),
             count: HashMap::new(),
             of_this_step: false,
             goes_past: false,
@@ -92,13 +96,13 @@ impl NeededBodies {
     fn refresh(&mut self) -> Result<()> {
         let mut before = std::mem::take(&mut self.folders);
         for source in replace::names(&self.entries)? {
-            let source = self.entries.join(source);
-            if !source.is_dir() {
+            let path = self.entries.join(&source);
+            if !path.is_dir() {
                 continue;
             }
-            for shard in replace::names(&source)? {
-                let folder = source.join(shard);
-                let Some(state) = state(&folder)? else { continue };
+            for shard in replace::names(&path)? {
+                let Some(state) = state(&path.join(&shard))? else { continue };
+                let folder = format!("{source}/{shard}");
                 match before.remove(&folder) {
                     Some(known) if known.0.is_still(&state) => {
                         self.folders.insert(folder, known);
@@ -129,12 +133,28 @@ impl NeededBodies {
     }
 
     /// The bodies that may be to go and that an entry in this folder names.
-    fn named_in(&self, folder: &Utf8Path) -> Result<Vec<Short>> {
+    fn named_in(&self, folder: &str) -> Result<Vec<Short>> {
+        let mut index = Looking::at(&self.index, folder);
+        let folder = self.entries.join(folder);
         let mut named = HashSet::new();
-        for name in replace::names(folder)?.iter().filter(|name| name.strip_suffix(".toml").is_some()) {
-            named.extend(self.named_by(&folder.join(name))?.iter().map(short));
-        }
+        look::each(&folder, &mut |name, stat| {
+            let Some(stem) = name.to_str().ok().and_then(|name| name.strip_suffix(".toml")) else {
+                return Ok(());
+            };
+            let known = Digest::from_hex(stem).filter(|_| look::is_file(stat));
+            let known = known.and_then(|name| index.known(&name, &FileState::of(stat)));
+            let bodies = match known {
+                Some(summary) => summary.bodies,
+                None => self.named_by(&folder.join(format!("{stem}.toml")))?,
+            };
+            named.extend(bodies.iter().filter(|body| self.may_go(body)).map(short));
+            Ok::<_, Error>(())
+        })?;
         Ok(named.into_iter().collect())
+    }
+
+    fn may_go(&self, digest: &Digest) -> bool {
+        self.doomed.as_ref().is_none_or(|doomed| doomed.contains(digest))
     }
 
     fn named_by(&self, path: &Utf8Path) -> Result<Vec<Digest>> {
@@ -143,14 +163,12 @@ impl NeededBodies {
             Err(error) if self.goes_past && !is_of_this_process(&error) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let digests = match PackageEntry::parse(&bytes, path) {
-            Ok(entry) => entry.responses.iter().map(|it| it.digest).collect(),
-            Err(_) if self.goes_past => in_text(&bytes),
-            Err(Error::BadPackage { .. }) => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        let may_go = |digest: &Digest| self.doomed.as_ref().is_none_or(|doomed| doomed.contains(digest));
-        Ok(digests.into_iter().filter(may_go).collect())
+        match PackageEntry::parse(&bytes, path) {
+            Ok(entry) => Ok(entry.bodies()),
+            Err(_) if self.goes_past => Ok(in_text(&bytes)),
+            Err(Error::BadPackage { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -3,43 +3,51 @@
 //! Takes no lock: what comes and goes meanwhile is read again. An entry that cannot be read, or a
 //! document that is missing or damaged, is an error.
 
+mod folders;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::Metadata;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::Arc;
+use std::thread;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use jiff::Timestamp;
 use storekit::files::replace;
 use storekit::images::referrers;
 use storekit::packages::entry;
-use storekit::{Digest, Event, Images, Key, Listed, PackageEntry, Reach, Store, Walker, trash};
+use storekit::packages::index::Summary;
+use storekit::{Digest, Images, Key, Listed, PackageEntry, Reach, Store, Walker, trash};
 
-use crate::disk::{self, Place};
+use crate::disk::{self, Apart, Place};
 use crate::error::{Error, Result};
-use crate::events;
-use crate::packages::{Package, Packages};
+use crate::events::Told;
+use crate::packages::{Body, Gathered, Packages};
 use crate::snapshot::{Image, Removed, Snapshot};
 
-/// Reads the whole store. `events` are its own, for the uses.
+/// Reads the whole store. `told` is what its own events say, for the uses.
 ///
 /// # Errors
 /// [`Error::Unknown`]; whatever of the store cannot be read.
-pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
+pub fn survey(store: &Store, told: &Told) -> Result<Snapshot> {
     let images = store.images();
+    let folders::Found { blobs, sizes, mut entries, mut bodies, unfinished, temporary, other, apart } =
+        folders::read(store)?;
     // Files first: what an entry needs that came after them is not taken for unreferenced.
-    let mut found = Found::below(store)?;
-    let entries = entries(&images)?;
-    let uses = events::uses(events);
+    let mut found = Found::below(store, &apart)?;
+    found.blobs.extend(blobs.into_iter().map(|blob| (blob.digest, blob.bytes)));
+    found.unfinished += unfinished;
+    found.other += other;
+    entries.append(std::mem::take(&mut found.packages));
+    bodies.append(&mut found.bodies);
     let pins = images.pins()?;
     let now = Timestamp::now();
-    let packages = found.packages(now);
-    let image = |(listed, reach): (Listed, Reach)| Image {
+    let image = |listed: Listed, reach: Reach| Image {
         digest: listed.entry.descriptor.digest,
-        names: listed.entry.names.clone(),
-        origin: listed.entry.origin.clone(),
         saved: listed.entry.saved,
         used: Timestamp::try_from(listed.used).unwrap_or(now).min(now),
-        uses: uses.get(listed.key.as_str()).copied().unwrap_or(0),
+        uses: told.uses(&listed.key),
         pinned: pins.contains(&listed.key),
         subject: referrers::subject(&listed.key, &listed.entry, &reach),
         is_disk: reach.is_disk,
@@ -47,12 +55,17 @@ pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
         // What is not on the list came after it: the entry's next look sees it.
         blobs: reach.present.into_keys().filter(|digest| found.blobs.contains_key(digest)).collect(),
         files: found.files.get(&listed.key).copied().unwrap_or(0),
+        names: listed.entry.names,
+        origin: listed.entry.origin,
         key: listed.key,
     };
-    let images_now: Vec<_> = entries.into_iter().map(image).collect();
+    let images_now = all(&images, &Arc::new(sizes), &image)?;
+    let packages = Arc::new(Packages::of(entries, bodies, now));
     let counted: u64 = images_now.iter().map(|image| image.files).sum();
     let ownerless = found.files.values().sum::<u64>() - counted;
-    let abandoned = images.abandoned()? + store.packages().abandoned()?;
+    found.temporary.extend(temporary);
+    let abandoned =
+        images.abandoned_among(&found.temporary)? + store.packages().abandoned_among(&found.temporary);
     Ok(Snapshot {
         now,
         images: images_now,
@@ -70,14 +83,35 @@ pub fn survey(store: &Store, events: &[Event]) -> Result<Snapshot> {
     })
 }
 
-/// The entries with what hangs on them.
-fn entries(images: &Images) -> Result<Vec<(Listed, Reach)>> {
-    let mut walker = images.walker();
-    let mut entries = Vec::new();
-    for listed in images.list()? {
-        entries.extend(settle(images, &mut walker, listed)?);
+/// No thread is worth its start for fewer entries than this.
+const SHARE: usize = 512;
+
+/// The entries with what hangs on them, in their order, each as an image.
+fn all(
+    images: &Images,
+    sizes: &Arc<HashMap<Digest, u64>>,
+    image: &(impl Fn(Listed, Reach) -> Image + Sync),
+) -> Result<Vec<Image>> {
+    let listed = images.list()?;
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let share = listed.len().div_ceil(threads).max(SHARE);
+    let mut shares = Vec::new();
+    let mut rest = listed.into_iter();
+    while rest.len() > 0 {
+        shares.push(rest.by_ref().take(share).collect::<Vec<_>>());
     }
-    Ok(entries)
+    let settled = thread::scope(|scope| {
+        let settle_all = |share: Vec<Listed>| {
+            let mut walker = images.walker().with_sizes(Arc::clone(sizes));
+            let settled = share.into_iter().filter_map(|it| settle(images, &mut walker, it).transpose());
+            settled.map(|it| it.map(|(listed, reach)| image(listed, reach))).collect::<Result<Vec<_>>>()
+        };
+        let threads: Vec<_> =
+            shares.into_iter().map(|share| scope.spawn(move || settle_all(share))).collect();
+        let ended = threads.into_iter().map(|it| it.join().unwrap_or_else(|cause| resume_unwind(cause)));
+        ended.collect::<Result<Vec<_>>>()
+    });
+    Ok(settled?.into_iter().flatten().collect())
 }
 
 /// Follows an entry. Where something is missing the entry is read again: a collector may have taken
@@ -122,18 +156,21 @@ pub(crate) fn foreign(images: &Images) -> Result<BTreeSet<Digest>> {
 struct Found {
     blobs: BTreeMap<Digest, u64>,
     files: HashMap<Key, u64>,
-    packages: Packages,
+    /// Those whose files have other names outside the store; `packages` reads all others.
+    packages: Gathered,
+    bodies: Vec<Body>,
     contexts: u64,
     events: u64,
     unfinished: u64,
+    temporary: Vec<Utf8PathBuf>,
     trash: BTreeMap<String, Removed>,
     other: u64,
 }
 
 impl Found {
-    fn below(store: &Store) -> Result<Self> {
+    fn below(store: &Store, apart: &Apart) -> Result<Self> {
         let mut found = Self::default();
-        disk::walk(store.root(), &mut |it| found.add(it))?;
+        disk::walk(store.root(), apart, &mut |it| found.add(it))?;
         Ok(found)
     }
 
@@ -144,15 +181,18 @@ impl Found {
             }
             Place::OfKey(key) => *self.files.entry(key).or_default() += bytes,
             Place::Body(digest) => {
-                self.packages.bodies.insert(digest, bytes);
+                self.bodies.push(Body::there(digest, bytes));
             }
-            Place::Package => match package(path, bytes, metadata)? {
-                Some(package) => self.packages.entries.push(package),
+            Place::Package => match package(path, metadata)? {
+                Some((entry, used)) => self.packages.push(&Summary::of(&entry), used, bytes),
                 None => self.other += bytes,
             },
             Place::Context => self.contexts += bytes,
             Place::Events => self.events += bytes,
-            Place::Unfinished => self.unfinished += bytes,
+            Place::Unfinished => {
+                self.unfinished += bytes;
+                self.temporary.extend(Utf8Path::from_path(path).map(Utf8Path::to_owned));
+            }
             Place::Trash(name) if metadata.is_dir() => {
                 self.removed(name, 0, metadata);
                 self.other += bytes;
@@ -161,18 +201,6 @@ impl Found {
             Place::Other => self.other += bytes,
         }
         Ok(())
-    }
-
-    /// The packages in order; what was used in the future was used now.
-    fn packages(&mut self, now: Timestamp) -> Packages {
-        let mut packages = std::mem::take(&mut self.packages);
-        packages.entries.iter_mut().for_each(|package| package.used = package.used.min(now));
-        let order = |it: &Package, other: &Package| {
-            let (a, b) = (&it.key, &other.key);
-            a.source.cmp(&b.source).then_with(|| a.url.cmp(&b.url)).then_with(|| a.scope.cmp(&b.scope))
-        };
-        packages.entries.sort_unstable_by(order);
-        packages
     }
 
     /// The folder of the trash itself comes before what is in it.
@@ -188,12 +216,12 @@ impl Found {
 /// What stands in the file of an entry. `None` where it is gone, is not understood (nothing syncs
 /// these files: a crash may have emptied it), or is another URL's: no server takes it for an answer
 /// then either.
-fn package(path: &Path, bytes: u64, metadata: &Metadata) -> Result<Option<Package>> {
+fn package(path: &Path, metadata: &Metadata) -> Result<Option<(PackageEntry, Timestamp)>> {
     let Some(path) = Utf8Path::from_path(path).filter(|_| metadata.is_file()) else { return Ok(None) };
     let Some(entry) = entry_at(path)? else { return Ok(None) };
     let used = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
     let is_its_own = path.as_str().ends_with(&entry.key.path());
-    Ok(is_its_own.then(|| Package::new(entry, used.unwrap_or(Timestamp::MAX), bytes)))
+    Ok(is_its_own.then(|| (entry, used.unwrap_or(Timestamp::MAX))))
 }
 
 /// The entry of packages in a file; `None` where that is gone or not understood.
@@ -201,10 +229,18 @@ fn package(path: &Path, bytes: u64, metadata: &Metadata) -> Result<Option<Packag
 /// # Errors
 /// A file of a later version: what it needs is not known. I/O errors.
 pub(crate) fn entry_at(path: &Utf8Path) -> Result<Option<PackageEntry>> {
-    let Some(bytes) = replace::read_capped(path, entry::CAP)? else { return Ok(None) };
+    Ok(entry_with_metadata(path)?.map(|(entry, _)| entry))
+}
+
+/// The same, with what the system says of the file.
+///
+/// # Errors
+/// As [`entry_at`].
+pub(crate) fn entry_with_metadata(path: &Utf8Path) -> Result<Option<(PackageEntry, Metadata)>> {
+    let Some((bytes, metadata)) = replace::read_with_metadata(path, entry::CAP)? else { return Ok(None) };
     match PackageEntry::parse(&bytes, path) {
         Err(storekit::Error::BadPackage { .. }) => Ok(None),
-        entry => Ok(Some(entry?)),
+        entry => Ok(Some((entry?, metadata))),
     }
 }
 
