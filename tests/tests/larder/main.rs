@@ -3,6 +3,7 @@
 mod bake;
 mod closing;
 mod composed;
+mod emitted;
 mod ends;
 mod fetched;
 mod graph;

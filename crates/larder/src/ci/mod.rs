@@ -3,6 +3,7 @@
 pub mod emit;
 mod junit;
 mod steps;
+mod writers;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -109,7 +110,7 @@ pub fn ci<'a>(
     let chosen = chosen(project, wanted)?;
     all_set(&chosen, options)?;
     // No image gets its names before the last step has passed.
-    let untagged = untagged(options);
+    let untagged = options.untagged();
     let mut kitchen = steps::Steps::new(project, &untagged, tools, runner)?;
     // A step that says what it bakes says when, too.
     let is_part = !wanted.steps.is_empty() || wanted.from.is_some();
@@ -235,7 +236,7 @@ pub fn dry_run(
 ) -> miette::Result<Outcome> {
     let chosen = chosen(project, wanted)?;
     all_set(&chosen, options)?;
-    let options = bake::Options { check: true, dry_run: true, ..untagged(options) };
+    let options = bake::Options { check: true, dry_run: true, ..options.untagged() };
     if !(project.images.is_empty() && project.disks.is_empty()) {
         bake::bake(project, &options, tools, runner, out)?;
     }
@@ -263,7 +264,8 @@ pub fn emit(
     let names = project.steps.iter().filter(|step| !step.is_manual).flat_map(|step| step.env.iter().cloned());
     work.secrets = names.collect::<BTreeSet<_>>().into_iter().collect();
     // Without a tier each job would build anew what those before it have built.
-    if project.profiles.iter().any(|profile| !profile.write.is_empty()) {
+    work.writes = writers::writes(forge, &project.profiles);
+    if work.writes != writers::Writes::Never {
         let check = bake::Options { check: true, route: Route::default(), ..options.clone() };
         bake::each(project, &check, tools, runner, |baked| {
             let at = baked.wave.saturating_sub(1);
@@ -277,12 +279,6 @@ pub fn emit(
         .into_diagnostic()
         .wrap_err("cannot write the workflow")?;
     Ok(Outcome::Yes)
-}
-
-/// The same without names for images in registries.
-fn untagged(options: &bake::Options) -> bake::Options {
-    let route = Route { tags: Vec::new(), ..options.route.clone() };
-    bake::Options { route, ..options.clone() }
 }
 
 /// The steps to run, in the order of the file.

@@ -166,6 +166,10 @@ pub struct BakeArgs {
     /// With `--prove`: exit 1 if a file differs
     #[arg(long, requires = "prove")]
     pub(super) strict: bool,
+    /// Bake for the tiers alone, for jobs of a CI that come later: no image gets names in
+    /// registries, and nothing is baked where the profile writes no tier
+    #[arg(long, conflicts_with_all = ["list", "prove", "no_image_cache", "no_cache", "compose"])]
+    pub(super) to_tiers: bool,
     /// Neither ask the store for images nor save into it
     #[arg(long)]
     pub(super) no_image_cache: bool,
@@ -270,8 +274,9 @@ pub struct CiArgs {
     /// Say what would be built, and which steps would run, and do nothing
     #[arg(long, conflicts_with = "list")]
     pub(super) dry_run: bool,
-    /// Print a workflow that calls the same commands, and do nothing. Images go over several jobs,
-    /// a wave each, where a profile writes a tier
+    /// Print a workflow that calls the same commands, and do nothing. On builds for which a profile
+    /// writes a tier, images go over several jobs before, a wave each, with `bake --to-tiers`; the
+    /// last job alone gives them their names
     #[arg(long, value_name = "CI", conflicts_with_all = ["list", "dry_run", "steps", "from", "skip", "with"])]
     pub(super) emit: Option<ForgeArg>,
     /// Write the steps into this file, as the XML of `JUnit`
