@@ -85,12 +85,12 @@ pub enum CiError {
         help: String,
     },
 
-    #[error("step `{step}` needs the environment variable `{variable}`, which is not set")]
+    #[error("step `{step}` needs the environment variable `{variable}`, which {how}")]
     #[diagnostic(
         code(larder::no_variable),
         help("nothing was begun; set `{variable}`, or take it out of `env`")
     )]
-    NoVariable { step: String, variable: String },
+    NoVariable { step: String, variable: String, how: &'static str },
 }
 
 /// Makes the checks in `before`, bakes the project in the runner's folder, and runs its steps;
@@ -303,11 +303,21 @@ fn chosen<'a>(project: &'a Project, wanted: &Wanted) -> Result<Vec<&'a Step>, Ci
 }
 
 fn all_set(steps: &[&Step], options: &bake::Options) -> Result<(), CiError> {
-    let missing = |step: &&Step| {
-        let variable = step.env.iter().find(|name| !options.variables.contains_key(*name))?;
-        Some(CiError::NoVariable { step: step.name.clone(), variable: variable.clone() })
-    };
-    steps.iter().find_map(missing).map_or(Ok(()), Err)
+    unset(steps, options).next().map_or(Ok(()), Err)
+}
+
+/// What the steps need and the environment lacks. An empty value is none: a CI gives that for a
+/// secret that it does not have.
+fn unset<'a>(steps: &'a [&Step], options: &'a bake::Options) -> impl Iterator<Item = CiError> + 'a {
+    let needed = steps.iter().flat_map(|step| step.env.iter().map(|variable| (step.name.clone(), variable)));
+    needed.filter_map(|(step, variable)| {
+        let how = match options.variables.get(variable).map(String::as_str) {
+            None => "is not set",
+            Some("") => "is empty",
+            Some(_) => return None,
+        };
+        Some(CiError::NoVariable { step, variable: variable.clone(), how })
+    })
 }
 
 /// Runs a command with its output shown; its code is the outcome.
@@ -329,14 +339,24 @@ mod tests {
 
     /// Runs the wanted steps of a project; its outcome, and the first words of the table's lines.
     fn ran(text: &str, wanted: &Wanted) -> miette::Result<(Outcome, Vec<String>)> {
+        ran_with(text, wanted, &[])
+    }
+
+    /// The same with variables.
+    fn ran_with(
+        text: &str,
+        wanted: &Wanted,
+        variables: &[(&str, &str)],
+    ) -> miette::Result<(Outcome, Vec<String>)> {
         let dir = tempfile::tempdir().expect("temp dir");
         let folder = camino::Utf8PathBuf::from_path_buf(dir.path().to_owned()).expect("UTF-8");
         let project = crate::config::parse(text).expect("a good file");
         let runner = Runner::new(folder.clone(), Verbosity::Quiet, Children::default());
         let mut out = Vec::new();
         let tools = Tools::all_in(&folder);
-        let outcome =
-            ci(&project, Vec::new(), wanted, &bake::Options::default(), (&tools, &runner), &mut out)?;
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let options = bake::Options { variables: variables.collect(), ..bake::Options::default() };
+        let outcome = ci(&project, Vec::new(), wanted, &options, (&tools, &runner), &mut out)?;
         let table = String::from_utf8(out).expect("UTF-8");
         Ok((outcome, table.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()))
     }
@@ -414,5 +434,11 @@ mod tests {
         assert_eq!(fails(MANUAL, &["tst"]), "larder.toml has no step `tst`");
         let text = "[[ci.step]]\nname = \"a\"\nrun = \"exit 3\"\n[[ci.step]]\nname = \"b\"\nrun = \"true\"\nenv = [\"NONE\"]\n";
         assert_eq!(fails(text, &[]), "step `b` needs the environment variable `NONE`, which is not set");
+        let with = |value| ran_with(text, &Wanted::default(), &[("NONE", value)]);
+        assert_eq!(
+            with("").expect_err("no value").to_string(),
+            "step `b` needs the environment variable `NONE`, which is empty"
+        );
+        assert_eq!(with("x").expect("it ran").0, Outcome::Code(3));
     }
 }

@@ -19,6 +19,7 @@ use crate::config::step::Step;
 use crate::disk::glob;
 use crate::note;
 use crate::process::command::Cmd;
+use crate::process::masked::Secrets;
 use crate::process::runner::{Runner, Verbosity, code};
 use crate::process::tools::Tools;
 use crate::times::Times;
@@ -85,10 +86,8 @@ impl<'a> Steps<'a> {
             None => cmd,
         };
         let cmd = cmd.step();
-        let ended = match &self.log {
-            Some(log) => self.runner.show_and_keep(&cmd, &log.join(file_name(&step.name, "log")))?,
-            None => self.runner.show(&cmd)?,
-        };
+        let log = self.log.as_ref().map(|log| log.join(file_name(&step.name, "log")));
+        let ended = self.runner.show_and_keep(&cmd, log.as_deref(), self.secrets(step))?;
         match code(ended) {
             Some(0) => {
                 if let Some(glob) = self.lacking(step)? {
@@ -100,6 +99,17 @@ impl<'a> Steps<'a> {
             }
             code => Ok(Done::Made(Outcome::Code(code.unwrap_or(2)))),
         }
+    }
+
+    /// What is not shown of what the step prints.
+    fn secrets(&self, step: &Step) -> Secrets {
+        Secrets::of(self.values(step).map(|(_, value)| value))
+    }
+
+    /// The variables that the step names, with their values.
+    fn values<'s>(&'s self, step: &'s Step) -> impl Iterator<Item = (&'s str, &'s str)> {
+        let value = |name: &'s String| Some((name.as_str(), self.options.variables.get(name)?.as_str()));
+        step.env.iter().filter_map(value)
     }
 
     /// Whether the step would be skipped now. A step that bakes is not.

@@ -223,7 +223,12 @@ pub(crate) const STEP: &[Key] = &[
         false,
         "patterns of what it makes: it is not skipped where there is nothing of one, and has failed where it made none",
     ),
-    key("env", Kind::Texts, false, "environment variables that it needs: asked for before anything runs"),
+    key(
+        "env",
+        Kind::Texts,
+        false,
+        "environment variables that it needs: without a value in one, nothing runs. What it prints is shown and kept with these values masked, but for those with fewer than 4 letters",
+    ),
     key("timeout", Kind::Text, false, "how long `run` may take, such as `30m`"),
     key("dir", Kind::Text, false, "the folder that `run` runs in, relative to larder.toml"),
 ];
