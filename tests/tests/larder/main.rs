@@ -12,6 +12,7 @@ mod lock;
 mod packages;
 mod prove;
 mod settings;
+mod steps;
 mod tiers;
 mod unbaked;
 mod why;

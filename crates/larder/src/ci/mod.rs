@@ -36,14 +36,28 @@ pub struct Check<'a> {
 type Run<'a> = Box<dyn FnOnce(&mut dyn Write) -> miette::Result<Done> + 'a>;
 
 /// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
     /// It was made.
     Made(Outcome),
+    /// It failed, for this reason.
+    Failed(Outcome, String),
     /// It was not begun: an image or a disk that it needs could not be baked.
     Unbaked(Outcome),
     /// Nothing that it reads has changed since it went well.
     Skipped,
+}
+
+impl Done {
+    /// What it ended with, and why, where it failed.
+    fn failure(self) -> Option<(Outcome, String)> {
+        match self {
+            Self::Skipped | Self::Made(Outcome::Yes) => None,
+            Self::Made(failed) => Some((failed, "it is not done".to_owned())),
+            Self::Failed(failed, why) => Some((failed, why)),
+            Self::Unbaked(failed) => Some((failed, "not everything that it needs could be baked".to_owned())),
+        }
+    }
 }
 
 impl<'a> Check<'a> {
@@ -131,7 +145,7 @@ pub fn ci<'a>(
         checks.push(Check::new("tags", tag));
     }
     let mut times = Times::default();
-    let ended = run_all(checks, kitchen, &mut times, out);
+    let ended = run_all(checks, &mut times, out);
     let times = times.since(&kitchen.kept());
     kitchen.keep(&times);
     let told = report(&times, wanted, out);
@@ -140,38 +154,28 @@ pub fn ci<'a>(
 }
 
 /// Makes the checks up to the first that does not go well. Each that was begun is in `times`.
-fn run_all(
-    checks: Vec<Check<'_>>,
-    kitchen: &steps::Steps<'_>,
-    times: &mut Times,
-    out: &mut dyn Write,
-) -> miette::Result<Outcome> {
+fn run_all(checks: Vec<Check<'_>>, times: &mut Times, out: &mut dyn Write) -> miette::Result<Outcome> {
     for check in checks {
         let started = Instant::now();
         let ran = (check.run)(out);
-        let ended = match &ran {
-            Ok(Done::Skipped) => Ended::Skipped,
-            Ok(Done::Made(Outcome::Yes)) => Ended::Well,
-            Ok(Done::Made(_) | Done::Unbaked(_)) | Err(_) => Ended::Badly,
-        };
-        times.add(&check.name, started.elapsed(), ended);
-        match ran {
-            Ok(Done::Skipped | Done::Made(Outcome::Yes)) => {}
-            Ok(ended @ (Done::Made(failed) | Done::Unbaked(failed))) => {
-                let why = match ended {
-                    Done::Unbaked(_) => "not everything that it needs could be baked".to_owned(),
-                    _ => kitchen.why(&check.name, failed),
-                };
-                output::say(&format!("failed: {}: {why}", check.name));
-                times.blame(&why);
-                return Ok(failed);
-            }
+        let done = match ran {
+            Ok(done) => done,
             Err(error) => {
+                times.add(&check.name, started.elapsed(), Ended::Badly);
                 // The error itself is the caller's to tell.
                 times.blame(&error.to_string());
                 return Err(error);
             }
-        }
+        };
+        let ended = if done == Done::Skipped { Ended::Skipped } else { Ended::Well };
+        let Some((failed, why)) = done.failure() else {
+            times.add(&check.name, started.elapsed(), ended);
+            continue;
+        };
+        times.add(&check.name, started.elapsed(), Ended::Badly);
+        output::say(&format!("failed: {}: {why}", check.name));
+        times.blame(&why);
+        return Ok(failed);
     }
     Ok(Outcome::Yes)
 }
@@ -420,7 +424,7 @@ mod tests {
         assert_eq!(outcome(&step("mkdir made && touch made/x", "")), Outcome::Yes);
         assert_eq!(outcome(&step("true", "")), Outcome::No);
         let late = "[[ci.step]]\nname = \"a\"\nrun = \"exec sleep 60\"\ntimeout = \"1s\"\n";
-        assert!(ran(late, &Wanted::default()).expect_err("too late").to_string().contains("1 s"));
+        assert_eq!(outcome(late), Outcome::Code(2));
         let deep = "[[ci.step]]\nname = \"a\"\nrun = \"mkdir d\"\n[[ci.step]]\nname = \"b\"\ndir = \"d\"\nrun = \"test $(basename $PWD) = d\"\n";
         assert_eq!(outcome(deep), Outcome::Yes);
     }

@@ -111,8 +111,9 @@ pub(super) enum Job {
     /// Stops at the first failure and passes on its code. The steps are those of `[[ci.step]]` in
     /// larder.toml, in the order of their lines. Where a step says what it bakes, nothing else is
     /// baked. A step with `image` sees the image's name in `LARDER_IMAGE`; one with `inputs` is
-    /// skipped where these are what they were at its last success and its `outputs` are there; one
-    /// with `env` is not begun, nor is any before it, where a variable is not set. With `[ci] log`,
+    /// skipped where these, and the values of its `env`, are what they were at its last success and
+    /// its `outputs` are there; one with `env` is not begun, nor is any before it, where a variable
+    /// has no value. With `[ci] log`,
     /// what each step prints is kept in that folder as NAME.log, and its times in times.ndjson; the
     /// table has what a step took when it last went well. Names in registries (`[profile.NAME]
     /// tags`) are given last, when every step has passed.

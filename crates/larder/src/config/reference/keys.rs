@@ -215,7 +215,7 @@ pub(crate) const STEP: &[Key] = &[
         "inputs",
         Kind::Texts,
         false,
-        "patterns of what it reads: where that is as it was at its last success, the step is skipped",
+        "patterns of what it reads: where that is as it was at its last success, and so are `run`, `dir`, the key of `image` and the values of `env`, the step is skipped. One that names no file is an error",
     ),
     key(
         "outputs",
