@@ -59,3 +59,28 @@ fn a_step_that_is_ended_is_told_as_one_that_fails() {
     );
     assert_eq!(fs::read_to_string(session.path("log/test.log")).expect("a log"), "begun\n");
 }
+
+#[test]
+fn a_folder_that_is_not_there_is_told_before_anything_runs() {
+    let session = Session::new();
+    let two = "run = \"touch ran\"\n[[ci.step]]\nname = \"web\"\ndir = \"fronted\"\nrun = \"true\"";
+    session.write("larder.toml", step(two));
+    for line in ["larder ci", "larder ci --dry-run"] {
+        session
+            .run(line)
+            .ends(2)
+            .says("the folder `fronted` of step `web` does not exist")
+            .says("dir = \"fronted\"");
+    }
+    assert!(!session.path("ran").exists());
+}
+
+#[test]
+fn a_dry_run_needs_no_variables() {
+    let session = Session::new();
+    session.write("larder.toml", step("env = [\"NONE\"]\nrun = \"touch ran\""));
+    let lacks = "step `test` needs the environment variable `NONE`, which is not set";
+    session.run("larder ci").ends(2).says(lacks);
+    let ran = session.run("larder ci --dry-run").ok().says(&format!("warning: {lacks}"));
+    assert_eq!(ran.stdout(), "test  would run\n");
+}

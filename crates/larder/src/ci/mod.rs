@@ -1,6 +1,7 @@
 //! A project's images and its own steps, in order, up to the first failure.
 
 pub mod emit;
+mod folders;
 mod junit;
 mod steps;
 mod writers;
@@ -122,7 +123,8 @@ pub fn ci<'a>(
     out: &mut dyn Write,
 ) -> miette::Result<Outcome> {
     let chosen = chosen(project, wanted)?;
-    all_set(&chosen, options)?;
+    unset(&chosen, options).next().map_or(Ok(()), Err)?;
+    folders::are_there(project, &chosen, runner.folder())?;
     // No image gets its names before the last step has passed.
     let untagged = options.untagged();
     let mut kitchen = steps::Steps::new(project, &untagged, tools, runner)?;
@@ -227,10 +229,10 @@ pub fn list(project: &Project, wanted: &Wanted, out: &mut dyn Write) -> miette::
 }
 
 /// Says what would be done, in order, and does nothing: which images would be built, and which
-/// steps run.
+/// steps run. A variable that a step needs may be missing.
 ///
 /// # Errors
-/// As [`ci`].
+/// Otherwise as [`ci`].
 pub fn dry_run(
     project: &Project,
     wanted: &Wanted,
@@ -239,7 +241,10 @@ pub fn dry_run(
     out: &mut dyn Write,
 ) -> miette::Result<Outcome> {
     let chosen = chosen(project, wanted)?;
-    all_set(&chosen, options)?;
+    for lacking in unset(&chosen, options) {
+        output::say(&format!("warning: {lacking}"));
+    }
+    folders::are_there(project, &chosen, runner.folder())?;
     let options = bake::Options { check: true, dry_run: true, ..options.untagged() };
     if !(project.images.is_empty() && project.disks.is_empty()) {
         bake::bake(project, &options, tools, runner, out)?;
@@ -304,10 +309,6 @@ fn chosen<'a>(project: &'a Project, wanted: &Wanted) -> Result<Vec<&'a Step>, Ci
     let first = wanted.from.as_ref().and_then(|from| names.iter().position(|name| name == from));
     let later = project.steps.iter().skip(first.unwrap_or_default());
     Ok(later.filter(is_chosen).filter(|step| !wanted.skip.contains(&step.name)).collect())
-}
-
-fn all_set(steps: &[&Step], options: &bake::Options) -> Result<(), CiError> {
-    unset(steps, options).next().map_or(Ok(()), Err)
 }
 
 /// What the steps need and the environment lacks. An empty value is none: a CI gives that for a
@@ -425,8 +426,21 @@ mod tests {
         assert_eq!(outcome(&step("true", "")), Outcome::No);
         let late = "[[ci.step]]\nname = \"a\"\nrun = \"exec sleep 60\"\ntimeout = \"1s\"\n";
         assert_eq!(outcome(late), Outcome::Code(2));
-        let deep = "[[ci.step]]\nname = \"a\"\nrun = \"mkdir d\"\n[[ci.step]]\nname = \"b\"\ndir = \"d\"\nrun = \"test $(basename $PWD) = d\"\n";
-        assert_eq!(outcome(deep), Outcome::Yes);
+        let deep = |outputs: &str, make: &str, dir: &str| {
+            format!(
+                "[[ci.step]]\nname = \"a\"\n{outputs}\nrun = \"{make}\"\n[[ci.step]]\nname = \"b\"\ndir = \"{dir}\"\nrun = \"test $(basename $PWD) = d\"\n"
+            )
+        };
+        let make = "mkdir d && touch d/x";
+        for dir in ["d", "./d/"] {
+            assert_eq!(outcome(&deep("outputs = [\"d/*\"]", make, dir)), Outcome::Yes, "{dir}");
+        }
+        // Made by none, it is an error before anything runs; by one that makes another, then.
+        for text in [deep("", make, "d"), deep("outputs = [\"e/*\"]", "exit 9", "d")] {
+            let error = ran(&text, &Wanted::default()).expect_err("no folder").to_string();
+            assert!(error.contains("the folder `d` of step `b` does not exist"), "{error}");
+        }
+        assert_eq!(outcome(&deep("outputs = [\"*\"]", "touch x", "d")), Outcome::Code(2));
     }
 
     #[test]

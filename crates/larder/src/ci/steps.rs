@@ -89,11 +89,11 @@ impl<'a> Steps<'a> {
         let failed = |outcome, how: &str| Ok(Done::Failed(outcome, self.why(step, run, how)));
         let cmd = Cmd::new("sh").arg("-c").arg(run).within(step.timeout.map(|limit| limit.0));
         let cmd = match &step.dir {
-            Some(dir) if !self.runner.folder().join(dir).is_dir() => {
+            Some((dir, _)) if !self.runner.folder().join(dir).is_dir() => {
                 let how = format!("was not run: its folder `{dir}` does not exist");
                 return Ok(Done::Failed(Outcome::Code(2), format!("{} {how}", named(run))));
             }
-            Some(dir) => cmd.inside(self.runner.folder().join(dir)),
+            Some((dir, _)) => cmd.inside(self.runner.folder().join(dir)),
             None => cmd,
         };
         let cmd = match image.and_then(|image| image.tags.first()) {
@@ -212,7 +212,7 @@ impl<'a> Steps<'a> {
         let cmd = self.tools.hashctx().args(["-q", "--allow-empty", "--files-from"]).path(path).arg("-0");
         let cmd = cmd.flag("--input", &format!("run={run}"));
         let cmd = match &step.dir {
-            Some(dir) => cmd.flag("--input", &format!("dir={dir}")),
+            Some((dir, _)) => cmd.flag("--input", &format!("dir={dir}")),
             None => cmd,
         };
         let cmd = match image.map(|image| self.key_of(image)).transpose()? {

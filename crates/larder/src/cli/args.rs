@@ -272,7 +272,8 @@ pub struct CiArgs {
     /// List the steps, and do nothing
     #[arg(long)]
     pub(super) list: bool,
-    /// Say what would be built, and which steps would run, and do nothing
+    /// Say what would be built, and which steps would run, and do nothing; a variable that a step
+    /// lacks is a warning
     #[arg(long, conflicts_with = "list")]
     pub(super) dry_run: bool,
     /// Print a workflow that calls the same commands, and do nothing. On builds for which a profile

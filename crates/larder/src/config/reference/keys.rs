@@ -230,7 +230,12 @@ pub(crate) const STEP: &[Key] = &[
         "environment variables that it needs: without a value in one, nothing runs. What it prints is shown and kept with these values masked, but for those with fewer than 4 letters",
     ),
     key("timeout", Kind::Text, false, "how long `run` may take, such as `30m`"),
-    key("dir", Kind::Text, false, "the folder that `run` runs in, relative to larder.toml"),
+    key(
+        "dir",
+        Kind::Text,
+        false,
+        "the folder that `run` runs in, relative to larder.toml; it is there before anything runs, or in `outputs` of an image, a disk or a step before",
+    ),
 ];
 
 pub(crate) const CI: &[Key] = &[
