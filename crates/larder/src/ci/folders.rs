@@ -9,8 +9,8 @@ use crate::disk::glob;
 
 const HELP: &str = "nothing was begun; `dir` is relative to larder.toml's folder. Where a step before makes it, that one says so in `outputs`";
 
-/// Refuses a step whose `dir` is not there, unless a step of these before it, an image or a disk has
-/// outputs at, in or above it.
+/// Refuses a step whose `dir` is not there, unless a step of these before it, an image or a disk
+/// has outputs at, in or above it.
 pub(super) fn are_there(project: &Project, steps: &[&Step], root: &Utf8Path) -> Result<(), ConfigError> {
     let images = project.images.iter().flat_map(|image| &image.outputs).map(|output| output.to.clone());
     let disks = project.disks.iter().map(|disk| disk.output.clone());
