@@ -162,6 +162,24 @@ fn a_step_that_takes_too_long_ends_with_all_that_it_has_started() {
 }
 
 #[test]
+fn what_a_step_prints_has_no_values_of_its_env() {
+    // In two writes, too.
+    let run = "echo \"token $TOKEN\" >&2; printf '%s' \"${TOKEN%cret}\"; echo \"cret end $PIN\"; exit 3";
+    let step = format!("[[ci.step]]\nname = \"a\"\nenv = [\"TOKEN\", \"PIN\"]\nrun = {run:?}\n");
+    for (log, printed) in [("[ci]\nlog = \"log\"\n", "log/a.log"), ("", "")] {
+        let desk = Desk::new(&format!("{log}{step}"));
+        let mut command = desk.command(&["ci"]);
+        let ran = Ran::of(command.env("TOKEN", "my-secret").env("PIN", "123")).ends(3);
+        contains(&ran.stderr(), &["token ***\n", "*** end 123\n"]);
+        assert!(!format!("{}{}", ran.stdout(), ran.stderr()).contains("my-se"), "{ran}");
+        if !printed.is_empty() {
+            let log = fs::read_to_string(desk.session.path(printed)).expect("a log");
+            assert_eq!(log, "token ***\n*** end 123\n");
+        }
+    }
+}
+
+#[test]
 fn a_build_ends_with_a_larder_that_is_killed() {
     let docker = "case $1 in build) echo ready >&2; exec sleep 600;; esac; exit 1";
     let desk = Desk::new("[image.app]\n").tool("imgtar", "exit 1").tool("docker", docker);

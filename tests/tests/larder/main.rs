@@ -3,6 +3,7 @@
 mod bake;
 mod closing;
 mod composed;
+mod emitted;
 mod ends;
 mod fetched;
 mod graph;
@@ -12,6 +13,7 @@ mod odd_files;
 mod packages;
 mod prove;
 mod settings;
+mod steps;
 mod tiers;
 mod unbaked;
 mod why;

@@ -123,6 +123,12 @@ impl Options {
         let by_itself = self.no_image_cache || self.from_scratch || self.prove;
         if by_itself { Route::default() } else { self.route.clone() }
     }
+
+    /// The same, with no names for images in registries.
+    #[must_use]
+    pub(crate) fn untagged(&self) -> Self {
+        Self { route: Route { tags: Vec::new(), ..self.route.clone() }, ..self.clone() }
+    }
 }
 
 /// A stored image that others are compared with.

@@ -1,8 +1,10 @@
 //! A project's images and its own steps, in order, up to the first failure.
 
 pub mod emit;
+mod folders;
 mod junit;
 mod steps;
+mod writers;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -35,14 +37,28 @@ pub struct Check<'a> {
 type Run<'a> = Box<dyn FnOnce(&mut dyn Write) -> miette::Result<Done> + 'a>;
 
 /// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
     /// It was made.
     Made(Outcome),
+    /// It failed, for this reason.
+    Failed(Outcome, String),
     /// It was not begun: an image or a disk that it needs could not be baked.
     Unbaked(Outcome),
     /// Nothing that it reads has changed since it went well.
     Skipped,
+}
+
+impl Done {
+    /// What it ended with, and why, where it failed.
+    fn failure(self) -> Option<(Outcome, String)> {
+        match self {
+            Self::Skipped | Self::Made(Outcome::Yes) => None,
+            Self::Made(failed) => Some((failed, "it is not done".to_owned())),
+            Self::Failed(failed, why) => Some((failed, why)),
+            Self::Unbaked(failed) => Some((failed, "not everything that it needs could be baked".to_owned())),
+        }
+    }
 }
 
 impl<'a> Check<'a> {
@@ -84,12 +100,12 @@ pub enum CiError {
         help: String,
     },
 
-    #[error("step `{step}` needs the environment variable `{variable}`, which is not set")]
+    #[error("step `{step}` needs the environment variable `{variable}`, which {how}")]
     #[diagnostic(
         code(larder::no_variable),
         help("nothing was begun; set `{variable}`, or take it out of `env`")
     )]
-    NoVariable { step: String, variable: String },
+    NoVariable { step: String, variable: String, how: &'static str },
 }
 
 /// Makes the checks in `before`, bakes the project in the runner's folder, and runs its steps;
@@ -107,9 +123,10 @@ pub fn ci<'a>(
     out: &mut dyn Write,
 ) -> miette::Result<Outcome> {
     let chosen = chosen(project, wanted)?;
-    all_set(&chosen, options)?;
+    unset(&chosen, options).next().map_or(Ok(()), Err)?;
+    folders::are_there(project, &chosen, runner.folder())?;
     // No image gets its names before the last step has passed.
-    let untagged = untagged(options);
+    let untagged = options.untagged();
     let mut kitchen = steps::Steps::new(project, &untagged, tools, runner)?;
     // A step that says what it bakes says when, too.
     let is_part = !wanted.steps.is_empty() || wanted.from.is_some();
@@ -130,7 +147,7 @@ pub fn ci<'a>(
         checks.push(Check::new("tags", tag));
     }
     let mut times = Times::default();
-    let ended = run_all(checks, kitchen, &mut times, out);
+    let ended = run_all(checks, &mut times, out);
     let times = times.since(&kitchen.kept());
     kitchen.keep(&times);
     let told = report(&times, wanted, out);
@@ -139,38 +156,28 @@ pub fn ci<'a>(
 }
 
 /// Makes the checks up to the first that does not go well. Each that was begun is in `times`.
-fn run_all(
-    checks: Vec<Check<'_>>,
-    kitchen: &steps::Steps<'_>,
-    times: &mut Times,
-    out: &mut dyn Write,
-) -> miette::Result<Outcome> {
+fn run_all(checks: Vec<Check<'_>>, times: &mut Times, out: &mut dyn Write) -> miette::Result<Outcome> {
     for check in checks {
         let started = Instant::now();
         let ran = (check.run)(out);
-        let ended = match &ran {
-            Ok(Done::Skipped) => Ended::Skipped,
-            Ok(Done::Made(Outcome::Yes)) => Ended::Well,
-            Ok(Done::Made(_) | Done::Unbaked(_)) | Err(_) => Ended::Badly,
-        };
-        times.add(&check.name, started.elapsed(), ended);
-        match ran {
-            Ok(Done::Skipped | Done::Made(Outcome::Yes)) => {}
-            Ok(ended @ (Done::Made(failed) | Done::Unbaked(failed))) => {
-                let why = match ended {
-                    Done::Unbaked(_) => "not everything that it needs could be baked".to_owned(),
-                    _ => kitchen.why(&check.name, failed),
-                };
-                output::say(&format!("failed: {}: {why}", check.name));
-                times.blame(&why);
-                return Ok(failed);
-            }
+        let done = match ran {
+            Ok(done) => done,
             Err(error) => {
+                times.add(&check.name, started.elapsed(), Ended::Badly);
                 // The error itself is the caller's to tell.
                 times.blame(&error.to_string());
                 return Err(error);
             }
-        }
+        };
+        let ended = if done == Done::Skipped { Ended::Skipped } else { Ended::Well };
+        let Some((failed, why)) = done.failure() else {
+            times.add(&check.name, started.elapsed(), ended);
+            continue;
+        };
+        times.add(&check.name, started.elapsed(), Ended::Badly);
+        output::say(&format!("failed: {}: {why}", check.name));
+        times.blame(&why);
+        return Ok(failed);
     }
     Ok(Outcome::Yes)
 }
@@ -222,10 +229,10 @@ pub fn list(project: &Project, wanted: &Wanted, out: &mut dyn Write) -> miette::
 }
 
 /// Says what would be done, in order, and does nothing: which images would be built, and which
-/// steps run.
+/// steps run. A variable that a step needs may be missing.
 ///
 /// # Errors
-/// As [`ci`].
+/// Otherwise as [`ci`].
 pub fn dry_run(
     project: &Project,
     wanted: &Wanted,
@@ -234,8 +241,11 @@ pub fn dry_run(
     out: &mut dyn Write,
 ) -> miette::Result<Outcome> {
     let chosen = chosen(project, wanted)?;
-    all_set(&chosen, options)?;
-    let options = bake::Options { check: true, dry_run: true, ..untagged(options) };
+    for lacking in unset(&chosen, options) {
+        output::say(&format!("warning: {lacking}"));
+    }
+    folders::are_there(project, &chosen, runner.folder())?;
+    let options = bake::Options { check: true, dry_run: true, ..options.untagged() };
     if !(project.images.is_empty() && project.disks.is_empty()) {
         bake::bake(project, &options, tools, runner, out)?;
     }
@@ -263,7 +273,8 @@ pub fn emit(
     let names = project.steps.iter().filter(|step| !step.is_manual).flat_map(|step| step.env.iter().cloned());
     work.secrets = names.collect::<BTreeSet<_>>().into_iter().collect();
     // Without a tier each job would build anew what those before it have built.
-    if project.profiles.iter().any(|profile| !profile.write.is_empty()) {
+    work.writes = writers::writes(forge, &project.profiles);
+    if work.writes != writers::Writes::Never {
         let check = bake::Options { check: true, route: Route::default(), ..options.clone() };
         bake::each(project, &check, tools, runner, |baked| {
             let at = baked.wave.saturating_sub(1);
@@ -277,12 +288,6 @@ pub fn emit(
         .into_diagnostic()
         .wrap_err("cannot write the workflow")?;
     Ok(Outcome::Yes)
-}
-
-/// The same without names for images in registries.
-fn untagged(options: &bake::Options) -> bake::Options {
-    let route = Route { tags: Vec::new(), ..options.route.clone() };
-    bake::Options { route, ..options.clone() }
 }
 
 /// The steps to run, in the order of the file.
@@ -306,12 +311,18 @@ fn chosen<'a>(project: &'a Project, wanted: &Wanted) -> Result<Vec<&'a Step>, Ci
     Ok(later.filter(is_chosen).filter(|step| !wanted.skip.contains(&step.name)).collect())
 }
 
-fn all_set(steps: &[&Step], options: &bake::Options) -> Result<(), CiError> {
-    let missing = |step: &&Step| {
-        let variable = step.env.iter().find(|name| !options.variables.contains_key(*name))?;
-        Some(CiError::NoVariable { step: step.name.clone(), variable: variable.clone() })
-    };
-    steps.iter().find_map(missing).map_or(Ok(()), Err)
+/// What the steps need and the environment lacks. An empty value is none: a CI gives that for a
+/// secret that it does not have.
+fn unset<'a>(steps: &'a [&Step], options: &'a bake::Options) -> impl Iterator<Item = CiError> + 'a {
+    let needed = steps.iter().flat_map(|step| step.env.iter().map(|variable| (step.name.clone(), variable)));
+    needed.filter_map(|(step, variable)| {
+        let how = match options.variables.get(variable).map(String::as_str) {
+            None => "is not set",
+            Some("") => "is empty",
+            Some(_) => return None,
+        };
+        Some(CiError::NoVariable { step, variable: variable.clone(), how })
+    })
 }
 
 /// Runs a command with its output shown; its code is the outcome.
@@ -333,14 +344,24 @@ mod tests {
 
     /// Runs the wanted steps of a project; its outcome, and the first words of the table's lines.
     fn ran(text: &str, wanted: &Wanted) -> miette::Result<(Outcome, Vec<String>)> {
+        ran_with(text, wanted, &[])
+    }
+
+    /// The same with variables.
+    fn ran_with(
+        text: &str,
+        wanted: &Wanted,
+        variables: &[(&str, &str)],
+    ) -> miette::Result<(Outcome, Vec<String>)> {
         let dir = tempfile::tempdir().expect("temp dir");
         let folder = camino::Utf8PathBuf::from_path_buf(dir.path().to_owned()).expect("UTF-8");
         let project = crate::config::parse(text).expect("a good file");
         let runner = Runner::new(folder.clone(), Verbosity::Quiet, Children::default());
         let mut out = Vec::new();
         let tools = Tools::all_in(&folder);
-        let outcome =
-            ci(&project, Vec::new(), wanted, &bake::Options::default(), (&tools, &runner), &mut out)?;
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let options = bake::Options { variables: variables.collect(), ..bake::Options::default() };
+        let outcome = ci(&project, Vec::new(), wanted, &options, (&tools, &runner), &mut out)?;
         let table = String::from_utf8(out).expect("UTF-8");
         Ok((outcome, table.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()))
     }
@@ -404,9 +425,22 @@ mod tests {
         assert_eq!(outcome(&step("mkdir made && touch made/x", "")), Outcome::Yes);
         assert_eq!(outcome(&step("true", "")), Outcome::No);
         let late = "[[ci.step]]\nname = \"a\"\nrun = \"exec sleep 60\"\ntimeout = \"1s\"\n";
-        assert!(ran(late, &Wanted::default()).expect_err("too late").to_string().contains("1 s"));
-        let deep = "[[ci.step]]\nname = \"a\"\nrun = \"mkdir d\"\n[[ci.step]]\nname = \"b\"\ndir = \"d\"\nrun = \"test $(basename $PWD) = d\"\n";
-        assert_eq!(outcome(deep), Outcome::Yes);
+        assert_eq!(outcome(late), Outcome::Code(2));
+        let deep = |outputs: &str, make: &str, dir: &str| {
+            format!(
+                "[[ci.step]]\nname = \"a\"\n{outputs}\nrun = \"{make}\"\n[[ci.step]]\nname = \"b\"\ndir = \"{dir}\"\nrun = \"test $(basename $PWD) = d\"\n"
+            )
+        };
+        let make = "mkdir d && touch d/x";
+        for dir in ["d", "./d/"] {
+            assert_eq!(outcome(&deep("outputs = [\"d/*\"]", make, dir)), Outcome::Yes, "{dir}");
+        }
+        // Made by none, it is an error before anything runs; by one that makes another, then.
+        for text in [deep("", make, "d"), deep("outputs = [\"e/*\"]", "exit 9", "d")] {
+            let error = ran(&text, &Wanted::default()).expect_err("no folder").to_string();
+            assert!(error.contains("the folder `d` of step `b` does not exist"), "{error}");
+        }
+        assert_eq!(outcome(&deep("outputs = [\"*\"]", "touch x", "d")), Outcome::Code(2));
     }
 
     #[test]
@@ -418,5 +452,11 @@ mod tests {
         assert_eq!(fails(MANUAL, &["tst"]), "larder.toml has no step `tst`");
         let text = "[[ci.step]]\nname = \"a\"\nrun = \"exit 3\"\n[[ci.step]]\nname = \"b\"\nrun = \"true\"\nenv = [\"NONE\"]\n";
         assert_eq!(fails(text, &[]), "step `b` needs the environment variable `NONE`, which is not set");
+        let with = |value| ran_with(text, &Wanted::default(), &[("NONE", value)]);
+        assert_eq!(
+            with("").expect_err("no value").to_string(),
+            "step `b` needs the environment variable `NONE`, which is empty"
+        );
+        assert_eq!(with("x").expect("it ran").0, Outcome::Code(3));
     }
 }

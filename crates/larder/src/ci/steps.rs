@@ -1,13 +1,14 @@
 //! One step of the project's own: what it bakes, whether it has to run at all, and what is kept of
 //! it.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use miette::{IntoDiagnostic, WrapErr};
-use storekit::Platform;
 use storekit::files::replace::{Durability, replace};
 use storekit::store::Store;
+use storekit::{Digest, Platform};
 use toolkit::{Outcome, output};
 
 use super::Done;
@@ -19,7 +20,8 @@ use crate::config::step::Step;
 use crate::disk::glob;
 use crate::note;
 use crate::process::command::Cmd;
-use crate::process::runner::{Runner, Verbosity, code};
+use crate::process::masked::Secrets;
+use crate::process::runner::{RunError, Runner, Verbosity, code};
 use crate::process::tools::Tools;
 use crate::times::Times;
 
@@ -68,6 +70,10 @@ impl<'a> Steps<'a> {
             }
         }
         let Some(run) = &step.run else { return Ok(Done::Made(Outcome::Yes)) };
+        if let Some(glob) = self.nothing_of(&step.inputs, "inputs")? {
+            let why = format!("`{glob}`, one of its `inputs`, names no file");
+            return Ok(Done::Failed(Outcome::Code(2), why));
+        }
         let key = self.key(step, run, image)?;
         if key.is_some() && key == self.last(step) && self.lacking(step)?.is_none() {
             if self.runner.verbosity() > Verbosity::Quiet {
@@ -75,67 +81,97 @@ impl<'a> Steps<'a> {
             }
             return Ok(Done::Skipped);
         }
+        self.made(step, run, image, key.as_deref())
+    }
+
+    /// Runs the step's line.
+    fn made(&self, step: &Step, run: &str, image: Option<&Image>, key: Option<&str>) -> miette::Result<Done> {
+        let failed = |outcome, how: &str| Ok(Done::Failed(outcome, self.why(step, run, how)));
         let cmd = Cmd::new("sh").arg("-c").arg(run).within(step.timeout.map(|limit| limit.0));
         let cmd = match &step.dir {
-            Some(dir) => cmd.inside(self.runner.folder().join(dir)),
+            Some((dir, _)) if !self.runner.folder().join(dir).is_dir() => {
+                let how = format!("was not run: its folder `{dir}` does not exist");
+                return Ok(Done::Failed(Outcome::Code(2), format!("{} {how}", named(run))));
+            }
+            Some((dir, _)) => cmd.inside(self.runner.folder().join(dir)),
             None => cmd,
         };
         let cmd = match image.and_then(|image| image.tags.first()) {
             Some(tag) => cmd.env("LARDER_IMAGE", tag),
             None => cmd,
         };
-        let cmd = cmd.step();
-        let ended = match &self.log {
-            Some(log) => self.runner.show_and_keep(&cmd, &log.join(file_name(&step.name, "log")))?,
-            None => self.runner.show(&cmd)?,
-        };
-        match code(ended) {
-            Some(0) => {
-                if let Some(glob) = self.lacking(step)? {
-                    output::say(&format!("error: {}: it made nothing that is like `{glob}`", step.name));
-                    return Ok(Done::Made(Outcome::No));
-                }
-                self.remember(step, key.as_deref());
-                Ok(Done::Made(Outcome::Yes))
+        let log = self.log.as_ref().map(|log| log.join(file_name(&step.name, "log")));
+        let ended = match self.runner.show_and_keep(&cmd.step(), log.as_deref(), self.secrets(step)) {
+            Err(RunError::Late { limit, .. }) => {
+                return failed(
+                    Outcome::Code(2),
+                    &format!("was ended: it took longer than {limit} (`timeout`)"),
+                );
             }
-            code => Ok(Done::Made(Outcome::Code(code.unwrap_or(2)))),
+            ended => code(ended?).unwrap_or(2),
+        };
+        if ended != 0 {
+            return failed(Outcome::Code(ended), &format!("ended with code {ended}"));
         }
+        if let Some(glob) = self.lacking(step)? {
+            output::say(&format!("error: {}: it made nothing that is like `{glob}`", step.name));
+            return failed(Outcome::No, "did not make what it is to make");
+        }
+        self.remember(step, key);
+        Ok(Done::Made(Outcome::Yes))
+    }
+
+    /// What is not shown of what the step prints.
+    fn secrets(&self, step: &Step) -> Secrets {
+        Secrets::of(self.values(step).map(|(_, value)| value))
+    }
+
+    /// The variables that the step names, with their values.
+    fn values<'s>(&'s self, step: &'s Step) -> impl Iterator<Item = (&'s str, &'s str)> {
+        let value = |name: &'s String| Some((name.as_str(), self.options.variables.get(name)?.as_str()));
+        step.env.iter().filter_map(value)
     }
 
     /// Whether the step would be skipped now. A step that bakes is not.
     pub(super) fn would_skip(&self, step: &Step) -> miette::Result<bool> {
         let Some(run) = &step.run else { return Ok(false) };
         let image = step.image.as_ref().map(|name| self.image(name)).transpose()?;
+        // What is not there yet may be made by a bake or a step before.
+        if self.nothing_of(&step.inputs, "inputs")?.is_some() {
+            return Ok(false);
+        }
         let key = self.key(step, run, image)?;
         Ok(key.is_some() && key == self.last(step) && self.lacking(step)?.is_none())
     }
 
     /// The pattern of what the step makes, where there is nothing of it.
     fn lacking<'s>(&self, step: &'s Step) -> miette::Result<Option<&'s str>> {
-        for pattern in &step.outputs {
-            let found = glob::files(self.runner.folder(), pattern).into_diagnostic();
-            if found.wrap_err_with(|| format!("cannot read the outputs `{pattern}`"))?.is_empty() {
+        self.nothing_of(&step.outputs, "outputs")
+    }
+
+    /// The first pattern that names no file.
+    fn nothing_of<'p>(&self, patterns: &'p [String], what: &str) -> miette::Result<Option<&'p str>> {
+        for pattern in patterns {
+            if self.files(pattern, what)?.is_empty() {
                 return Ok(Some(pattern));
             }
         }
         Ok(None)
     }
 
+    fn files(&self, pattern: &str, what: &str) -> miette::Result<Vec<Utf8PathBuf>> {
+        let found = glob::files(self.runner.folder(), pattern).into_diagnostic();
+        found.wrap_err_with(|| format!("cannot read the {what} `{pattern}`"))
+    }
+
     /// Why the step failed: its command and how that ended, and where what it printed is.
-    pub(super) fn why(&self, name: &str, outcome: Outcome) -> String {
-        let step = self.project.steps.iter().find(|step| step.name == name);
-        let Some(run) = step.and_then(|step| step.run.as_ref()) else { return "it is not done".to_owned() };
-        let run = run.lines().next().unwrap_or_default();
-        let code = match outcome {
-            Outcome::Code(code) => format!("ended with code {code}"),
-            _ => "did not make what it is to make".to_owned(),
-        };
+    fn why(&self, step: &Step, run: &str, how: &str) -> String {
         let printed = self.log.as_ref().map(|log| {
-            let log = log.join(file_name(name, "log"));
+            let log = log.join(file_name(&step.name, "log"));
             let log = log.strip_prefix(self.runner.folder()).unwrap_or(&log);
             format!("; what it printed is in {log}")
         });
-        format!("`{}` {code}{}", storekit::printable(run), printed.unwrap_or_default())
+        format!("{} {how}{}", named(run), printed.unwrap_or_default())
     }
 
     /// What earlier runs have kept of their times; the last mebibyte of it.
@@ -166,8 +202,7 @@ impl<'a> Steps<'a> {
         }
         let mut files = Vec::new();
         for pattern in &step.inputs {
-            let found = glob::files(self.runner.folder(), pattern).into_diagnostic();
-            files.extend(found.wrap_err_with(|| format!("cannot read the inputs `{pattern}`"))?);
+            files.extend(self.files(pattern, "inputs")?);
         }
         files.sort();
         files.dedup();
@@ -176,6 +211,10 @@ impl<'a> Steps<'a> {
         let Some(path) = Utf8Path::from_path(temp.path()) else { return Ok(None) };
         let cmd = self.tools.hashctx().args(["-q", "--allow-empty", "--files-from"]).path(path).arg("-0");
         let cmd = cmd.flag("--input", &format!("run={run}"));
+        let cmd = match &step.dir {
+            Some((dir, _)) => cmd.flag("--input", &format!("dir={dir}")),
+            None => cmd,
+        };
         let cmd = match image.map(|image| self.key_of(image)).transpose()? {
             Some(Some(key)) => cmd.flag("--input", &format!("image={key}")),
             // What is not saved may be anything.
@@ -183,7 +222,19 @@ impl<'a> Steps<'a> {
             None => cmd,
         };
         let key = self.runner.output(&cmd.arg("."))?;
-        Ok(Some(String::from_utf8_lossy(&key).trim().to_owned()))
+        Ok(Some(self.with_values(step, String::from_utf8_lossy(&key).trim())))
+    }
+
+    /// The key with the values of the step's variables. They are in no command line, and nobody
+    /// learns them from what is noted.
+    fn with_values(&self, step: &Step, key: &str) -> String {
+        let values: BTreeMap<_, _> = self.values(step).collect();
+        if values.is_empty() {
+            return key.to_owned();
+        }
+        let digest = |value: &str| Digest::of(value.as_bytes());
+        let lines = values.iter().map(|(name, value)| format!("{name}={}\n", digest(value)));
+        Digest::of(format!("{key}\n{}", lines.collect::<String>()).as_bytes()).to_string()
     }
 
     /// The key of the image as it is now, where it is stored.
@@ -227,6 +278,11 @@ impl<'a> Steps<'a> {
             output::say(&format!("warning: cannot write `{file}`: {error}"));
         }
     }
+}
+
+/// The line as messages have it: its first one.
+fn named(run: &str) -> String {
+    format!("`{}`", storekit::printable(run.lines().next().unwrap_or_default()))
 }
 
 /// The step's name as a file's.

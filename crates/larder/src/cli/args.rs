@@ -111,8 +111,9 @@ pub(super) enum Job {
     /// Stops at the first failure and passes on its code. The steps are those of `[[ci.step]]` in
     /// larder.toml, in the order of their lines. Where a step says what it bakes, nothing else is
     /// baked. A step with `image` sees the image's name in `LARDER_IMAGE`; one with `inputs` is
-    /// skipped where these are what they were at its last success and its `outputs` are there; one
-    /// with `env` is not begun, nor is any before it, where a variable is not set. With `[ci] log`,
+    /// skipped where these, and the values of its `env`, are what they were at its last success and
+    /// its `outputs` are there; one with `env` is not begun, nor is any before it, where a variable
+    /// has no value. With `[ci] log`,
     /// what each step prints is kept in that folder as NAME.log, and its times in times.ndjson; the
     /// table has what a step took when it last went well. Names in registries (`[profile.NAME]
     /// tags`) are given last, when every step has passed.
@@ -166,6 +167,10 @@ pub struct BakeArgs {
     /// With `--prove`: exit 1 if a file differs
     #[arg(long, requires = "prove")]
     pub(super) strict: bool,
+    /// Bake for the tiers alone, for jobs of a CI that come later: no image gets names in
+    /// registries, and nothing is baked where the profile writes no tier
+    #[arg(long, conflicts_with_all = ["list", "prove", "no_image_cache", "no_cache", "compose"])]
+    pub(super) to_tiers: bool,
     /// Neither ask the store for images nor save into it
     #[arg(long)]
     pub(super) no_image_cache: bool,
@@ -267,11 +272,13 @@ pub struct CiArgs {
     /// List the steps, and do nothing
     #[arg(long)]
     pub(super) list: bool,
-    /// Say what would be built, and which steps would run, and do nothing
+    /// Say what would be built, and which steps would run, and do nothing; a variable that a step
+    /// lacks is a warning
     #[arg(long, conflicts_with = "list")]
     pub(super) dry_run: bool,
-    /// Print a workflow that calls the same commands, and do nothing. Images go over several jobs,
-    /// a wave each, where a profile writes a tier
+    /// Print a workflow that calls the same commands, and do nothing. On builds for which a profile
+    /// writes a tier, images go over several jobs before, a wave each, with `bake --to-tiers`; the
+    /// last job alone gives them their names
     #[arg(long, value_name = "CI", conflicts_with_all = ["list", "dry_run", "steps", "from", "skip", "with"])]
     pub(super) emit: Option<ForgeArg>,
     /// Write the steps into this file, as the XML of `JUnit`

@@ -136,7 +136,14 @@ impl Process {
         let (root, project) = self.project(&args.project)?;
         let runner = self.runner(&root, args.talk.verbosity());
         let tools = self.tools_of(&root, &args.project);
-        let routed = self.routed(&project, &args.profile, &runner)?;
+        let mut routed = self.routed(&project, &args.profile, &runner)?;
+        if args.to_tiers {
+            if let Some(why) = routed.route.unwritten() {
+                runner.tell(&format!("nothing is baked: {why}"));
+                return Ok(Outcome::Yes);
+            }
+            routed = routed.untagged();
+        }
         let options = self.bake_options(args, &root, routed);
         Ok(bake::bake(&project, &options, &tools, &runner, &mut Output::report())?)
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::interpolate::{Interpolation, Lookup};
+use super::interpolate::{Interpolation, Lookup, Unfit};
 
 /// How many bytes all values of one file may have.
 const MOST: usize = 4 << 20;
@@ -17,6 +17,34 @@ pub(crate) struct EnvFault {
     pub(crate) message: String,
     pub(crate) at: Range<usize>,
     pub(crate) help: String,
+}
+
+impl EnvFault {
+    /// The same, of the value of this variable.
+    fn of(self, name: &str) -> Self {
+        if name.is_empty() {
+            return self;
+        }
+        Self { message: format!("the value of `{name}`: {}", self.message), ..self }
+    }
+
+    /// The line and the column of the text where it is, from 1 on; columns are letters.
+    pub(crate) fn place(&self, text: &str) -> (usize, usize) {
+        let before = text.get(..self.at.start).unwrap_or_default();
+        let line = before.rsplit('\n').next().unwrap_or_default().trim_start_matches('\u{feff}');
+        (before.matches('\n').count() + 1, line.chars().count() + 1)
+    }
+}
+
+/// What is wrong with the variables of a value. A message of the file's own would show what is in
+/// variables.
+fn told(unfit: &Unfit) -> String {
+    match unfit {
+        Unfit::Required { name, .. } => {
+            Unfit::Required { name: name.clone(), why: String::new() }.to_string()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Reads the variables of a file into those of the files before it. In values, `lookup` goes before
@@ -36,7 +64,7 @@ pub(crate) fn read(
     while reader.next_statement() {
         let (name, has_value) = reader.name()?;
         if has_value {
-            let value = reader.value(lookup, variables)?;
+            let value = reader.value(lookup, variables).map_err(|fault| fault.of(&name))?;
             variables.insert(name, value);
         } else if let Some(value) = lookup(&name).or_else(|| variables.get(&name).cloned()) {
             variables.insert(name, value);
@@ -132,7 +160,7 @@ impl<'t> Reader<'t> {
         let known = |name: &str| lookup(name).or_else(|| variables.get(name).cloned());
         let mut interpolation = Interpolation::new(&known, self.left);
         let value = interpolation.apply(&value).map_err(|unfit| EnvFault {
-            message: unfit.to_string(),
+            message: told(&unfit),
             at: start..self.at,
             help: format!("{}; between single quotes, `$` stands for itself", unfit.help()),
         })?;
@@ -141,7 +169,7 @@ impl<'t> Reader<'t> {
 
     fn counted(&mut self, value: String, start: usize) -> Result<String, EnvFault> {
         self.left = self.left.checked_sub(value.len()).ok_or_else(|| EnvFault {
-            message: "the values are too long".to_owned(),
+            message: "the file's values are too long together".to_owned(),
             at: start..self.at,
             help: "no more than 4 MiB of variables are taken from one file".to_owned(),
         })?;
@@ -288,9 +316,25 @@ B=$$C"#,
         };
         assert_eq!(marked("A=1\nB C=2"), ("a name has a blank".into(), " ".into()));
         assert_eq!(marked("A!=2"), ("`!` cannot be in a variable's name".into(), "!".into()));
-        assert_eq!(marked("A=\"x\nB=1"), ("the quotes do not end".into(), "\"x".into()));
-        assert_eq!(marked("A=b$"), ("a `$` that names no variable".into(), "b$".into()));
+        assert_eq!(marked("A=\"x\nB=1"), ("the value of `A`: the quotes do not end".into(), "\"x".into()));
+        assert_eq!(marked("='x").0, "the quotes do not end");
+        assert_eq!(marked("A=b$"), ("the value of `A`: a `$` that names no variable".into(), "b$".into()));
+        assert_eq!(marked("A=${NONE:?$OUTER}").0, "the value of `A`: the variable `NONE` is not set");
         let doubling = (0..64).map(|at| format!("A{}=$A{at}$A{at}\n", at + 1)).collect::<Vec<_>>().concat();
-        assert_eq!(marked(&format!("A0=xxxxxxxx\n{doubling}")).0, "its variables make too much of it");
+        assert_eq!(
+            marked(&format!("A0=xxxxxxxx\n{doubling}")).0,
+            "the value of `A19`: its variables make too much of it"
+        );
+    }
+
+    #[test]
+    fn the_place_is_a_line_and_a_column() {
+        let place = |text: &str| {
+            let fault = read(text, &outer, &mut BTreeMap::new()).expect_err(text);
+            fault.place(text)
+        };
+        assert_eq!(place("A=1\n  ÄB = 'x\ny"), (2, 8));
+        assert_eq!(place("\u{feff}A='x"), (1, 3));
+        assert_eq!(place("A='x\ny'\r\nB!=1"), (3, 2));
     }
 }

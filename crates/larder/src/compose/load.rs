@@ -215,7 +215,7 @@ impl<'a> Loader<'a> {
     ///
     /// # Errors
     /// A file that is not there or says something wrong. It may have secrets, so nothing of it is
-    /// shown but the number of the line.
+    /// shown but the place, and the variable's name.
     pub(super) fn variables(
         &mut self,
         paths: &[Utf8PathBuf],
@@ -226,9 +226,10 @@ impl<'a> Loader<'a> {
             let text = self.text(path, "name a file of variables, with a line `NAME=value` for each")?;
             let read = env_file::read(&text, &|name| set.get(name).cloned(), &mut own);
             read.map_err(|fault| {
-                let env_file::EnvFault { message, at, help } = fault;
-                let line = text.get(..at.start).map_or(1, |before| before.matches('\n').count() + 1);
-                ComposeError::Variables { path: seen_from(self.shown_from, path), line, message, help }
+                let (line, column) = fault.place(&text);
+                let env_file::EnvFault { message, help, .. } = fault;
+                let path = seen_from(self.shown_from, path);
+                ComposeError::Variables { path, line, column, message, help }
             })?;
         }
         for (name, value) in own {

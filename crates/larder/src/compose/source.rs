@@ -29,9 +29,9 @@ pub enum ComposeError {
     #[diagnostic(code(larder::compose_not_text), help("save the file as UTF-8"))]
     NotText { path: Utf8PathBuf, line: usize },
 
-    #[error("`{path}` is not understood: line {line}: {message}")]
+    #[error("`{path}` is not understood: line {line}, column {column}: {message}")]
     #[diagnostic(code(larder::compose_variables), help("{help}"))]
-    Variables { path: Utf8PathBuf, line: usize, message: String, help: String },
+    Variables { path: Utf8PathBuf, line: usize, column: usize, message: String, help: String },
 
     #[error("the compose files have no service `{name}`")]
     #[diagnostic(code(larder::compose_no_service))]

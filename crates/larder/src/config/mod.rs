@@ -91,6 +91,11 @@ impl Project {
     pub(crate) fn fault_at(&self, at: &Range<usize>, message: String, help: &str) -> ConfigError {
         self.layers.explain("cannot be baked", Fault::new(message, at.clone(), help))
     }
+
+    /// What is wrong with the step of which something stands there.
+    pub(crate) fn fault_of_step(&self, at: &Range<usize>, message: String, help: &str) -> ConfigError {
+        self.layers.explain("cannot be run", Fault::new(message, at.clone(), help))
+    }
 }
 
 /// What the command line and the environment add to the files.

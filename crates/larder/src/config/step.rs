@@ -1,6 +1,7 @@
 //! `[ci]`: the project's own steps.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use camino::Utf8PathBuf;
 use serde::Deserialize;
@@ -32,8 +33,8 @@ pub struct Step {
     pub env: Vec<String>,
     /// How long its line may take; none means as long as it takes.
     pub timeout: Option<Age>,
-    /// The folder that its line runs in, relative to larder.toml's.
-    pub dir: Option<Utf8PathBuf>,
+    /// The folder that its line runs in, relative to larder.toml's, and where that is said.
+    pub dir: Option<(Utf8PathBuf, Range<usize>)>,
 }
 
 /// The table as it is written.
@@ -129,7 +130,7 @@ impl StepTable {
             outputs: plain(&self.outputs),
             env: self.env.clone(),
             timeout: self.timeout.as_ref().map(|timeout| *timeout.get_ref()),
-            dir: self.dir.as_ref().map(|dir| dir.get_ref().clone()),
+            dir: self.dir.as_ref().map(|dir| (dir.get_ref().clone(), dir.span())),
         })
     }
 }

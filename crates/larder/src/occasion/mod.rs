@@ -131,7 +131,8 @@ impl When {
     }
 }
 
-fn is_like(pattern: &str, value: &str) -> bool {
+/// Whether the pattern of a profile's `when` fits.
+pub(crate) fn is_like(pattern: &str, value: &str) -> bool {
     Glob::new(pattern).is_ok_and(|glob| glob.compile_matcher().is_match(value))
 }
 

@@ -9,6 +9,7 @@ pub mod command;
 pub mod error;
 pub(crate) mod held;
 pub mod live;
+pub(crate) mod masked;
 pub mod packages;
 mod podman;
 pub mod runner;

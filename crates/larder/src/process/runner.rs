@@ -16,6 +16,7 @@ use crate::process::children::{Children, Kind};
 use crate::process::command::{Cmd, quoted};
 pub use crate::process::error::RunError;
 use crate::process::live::Live;
+use crate::process::masked::{Masked, Secrets};
 use toolkit::output;
 use toolkit::words::span;
 
@@ -195,27 +196,39 @@ impl Runner {
         self.wait(cmd, &mut child)
     }
 
-    /// As `show`, and keeps all that the command prints in a file of its own.
+    /// As `show`, with the secrets masked, and keeps all that the command prints in a file of its
+    /// own.
     ///
     /// # Errors
     /// As `show`; a file that cannot be made.
-    pub fn show_and_keep(&self, cmd: &Cmd, log: &Utf8Path) -> Result<ExitStatus, RunError> {
+    pub(crate) fn show_and_keep(
+        &self,
+        cmd: &Cmd,
+        log: Option<&Utf8Path>,
+        secrets: Secrets,
+    ) -> Result<ExitStatus, RunError> {
+        if log.is_none() && secrets.is_empty() {
+            return self.show(cmd);
+        }
         self.say(&cmd.to_string());
-        let unmade = |source| RunError::Lost { program: log.to_string(), source };
-        let file = std::fs::File::create(log).map_err(unmade)?;
+        let made = |log: &Utf8Path| {
+            let unmade = |source| RunError::Lost { program: log.to_string(), source };
+            std::fs::File::create(log).map_err(unmade)
+        };
+        let file = log.map(made).transpose()?;
         let (reader, stdout) = io::pipe().map_err(lost(cmd))?;
         let stderr = stdout.try_clone().map_err(lost(cmd))?;
         let mut child = self.start_guarded(cmd, Stdio::null(), stdout.into(), stderr.into())?;
         let (ended, end) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            copy_twice(reader, file);
+            copy_masked(reader, &secrets, Both { file });
             // Who waits no longer is not told.
             let _ = ended.send(());
         });
-        let status = self.wait(cmd, &mut child)?;
+        let status = self.wait(cmd, &mut child);
         // What runs on in the background may keep the pipe open.
         let _ = end.recv_timeout(Duration::from_secs(1));
-        Ok(status)
+        status
     }
 
     /// Runs the command and hands on each line of its stdout as it comes. What the lines' taker
@@ -454,15 +467,32 @@ fn lost(cmd: &Cmd) -> impl Fn(io::Error) -> RunError + '_ {
     |source| RunError::Lost { program: cmd.program().to_owned(), source }
 }
 
-/// Copies to our stderr and to the file, until the end of what comes.
-fn copy_twice(mut from: impl Read, mut file: std::fs::File) {
+/// Our stderr, and a file beside it.
+struct Both {
+    file: Option<std::fs::File>,
+}
+
+/// The step goes on where nobody reads what it prints, or the disk is full: nothing here fails.
+impl Write for Both {
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(part);
+        let _ = self.file.as_mut().map(|file| file.write_all(part));
+        Ok(part.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Copies without the secrets, until the end of what comes.
+fn copy_masked(mut from: impl Read, secrets: &Secrets, to: Both) {
+    let mut masked = Masked::new(secrets, to);
     let mut buffer = vec![0; 1 << 14];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        let part = buffer.get(..count).unwrap_or_default();
-        // The step goes on where nobody reads what it prints, or the disk is full.
-        let _ = io::stderr().write_all(part);
-        let _ = file.write_all(part);
+        let _ = masked.write(buffer.get(..count).unwrap_or_default());
     }
+    let _ = masked.end();
 }
 
 /// Copies to the file, and hands on each line as it comes, until the end of what comes.

@@ -52,6 +52,15 @@ impl Route {
             route
         }
     }
+
+    /// Why nothing goes to a tier, where nothing does.
+    #[must_use]
+    pub(crate) fn unwritten(&self) -> Option<String> {
+        self.write.is_empty().then(|| match &self.profile {
+            Some(profile) => format!("the profile `{profile}` writes no tier"),
+            None => "no profile is for this build, so no tier is written".to_owned(),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -97,7 +97,11 @@ fn files_that_are_none_are_said_to_be_none() {
     session.write("env.yml", "services: {a: {build: .}}\n");
     session.write(".env", "A=s3cret\nB 'x\n");
     let text = named("env.yml");
-    assert!(text.contains("`.env` is not understood: line 2: a name has a blank"), "{text}");
+    assert!(text.contains("`.env` is not understood: line 2, column 2: a name has a blank"), "{text}");
+    assert!(!text.contains("s3cret"), "{text}");
+    session.write(".env", "A=1\nTOKEN= \"s3cret\nB=2\n");
+    let text = named("env.yml");
+    assert!(text.contains("line 2, column 8: the value of `TOKEN`: the quotes do not end"), "{text}");
     assert!(!text.contains("s3cret"), "{text}");
 }
 

@@ -215,7 +215,7 @@ pub(crate) const STEP: &[Key] = &[
         "inputs",
         Kind::Texts,
         false,
-        "patterns of what it reads: where that is as it was at its last success, the step is skipped",
+        "patterns of what it reads: where that is as it was at its last success, and so are `run`, `dir`, the key of `image` and the values of `env`, the step is skipped. One that names no file is an error",
     ),
     key(
         "outputs",
@@ -223,9 +223,19 @@ pub(crate) const STEP: &[Key] = &[
         false,
         "patterns of what it makes: it is not skipped where there is nothing of one, and has failed where it made none",
     ),
-    key("env", Kind::Texts, false, "environment variables that it needs: asked for before anything runs"),
+    key(
+        "env",
+        Kind::Texts,
+        false,
+        "environment variables that it needs: without a value in one, nothing runs. What it prints is shown and kept with these values masked, but for those with fewer than 4 letters",
+    ),
     key("timeout", Kind::Text, false, "how long `run` may take, such as `30m`"),
-    key("dir", Kind::Text, false, "the folder that `run` runs in, relative to larder.toml"),
+    key(
+        "dir",
+        Kind::Text,
+        false,
+        "the folder that `run` runs in, relative to larder.toml; it is there before anything runs, or in `outputs` of an image, a disk or a step before",
+    ),
 ];
 
 pub(crate) const CI: &[Key] = &[
