@@ -351,6 +351,16 @@ fn a_release_moves_names_forward_only() {
     assert!(!scene.tags("team/app").contains(&"2".to_owned()));
     assert_eq!(scene.digest("team/app:latest"), newest);
 
+    // A build without a version moves nothing forward.
+    session.write("src/file", "topic");
+    session.run("git checkout -qb topic && git add -A && git commit -qm topic && git tag release-5.0.0").ok();
+    let listed = session.run("larder tags --profile release").ok().says("`release-5.0.0` is not a version");
+    assert_eq!(listed.stdout().matches("stays: no version is built").count(), 1, "{listed}");
+    session.run("git tag -d release-5.0.0 && larder bake --profile release").ok();
+    assert_eq!(scene.digest("team/app:latest"), newest);
+    let topic = session.run("git rev-parse HEAD").ok().stdout();
+    assert_ne!(scene.digest(&format!("team/app:{}", topic.trim())), newest);
+
     // Where files differ from the commit, no name would say what it is.
     scene.session.write("src/file", "changed");
     let before = scene.tags("team/app");

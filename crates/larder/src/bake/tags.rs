@@ -12,7 +12,7 @@ use crate::config::image::Image;
 use crate::process::command::Cmd;
 use crate::process::runner::{RunError, Runner};
 use crate::process::tools::Tools;
-use crate::tags::plan::{TagError, write};
+use crate::tags::plan::{TagError, odd_git_tag, write};
 use crate::tags::push::Tagger;
 
 /// Lists what becomes of the names of the profile's rules. Changes nothing.
@@ -35,6 +35,7 @@ pub(crate) fn list(
         };
         runner.tell(&format!("no names in registries: {why}"));
     }
+    warn_of_git_tag(options, runner);
     let planned = tagger(options, tools, runner).plan(names(&images).into_iter())?;
     write(&planned, as_json, out).into_diagnostic().wrap_err("cannot write the list")?;
     Ok(Outcome::Yes)
@@ -67,6 +68,7 @@ pub(super) fn push(
     };
     let keys = names(&images).into_iter().map(|image| Ok((image, key(image)?)));
     let keys = keys.collect::<Result<Vec<_>, TagError>>()?;
+    warn_of_git_tag(options, runner);
     let tagger = tagger(options, tools, runner);
     let planned = tagger.plan(keys.iter().map(|(image, _)| *image))?;
     keys.iter().try_for_each(|(image, key)| tagger.push(image, key, &planned, say))
@@ -111,6 +113,12 @@ pub(crate) fn give(
 fn tagger<'a>(options: &'a Options, tools: &'a Tools, runner: &'a Runner) -> Tagger<'a> {
     let store = options.store_flag.as_deref();
     Tagger { rules: &options.route.tags, occasion: &options.occasion, tools, runner, store }
+}
+
+fn warn_of_git_tag(options: &Options, runner: &Runner) {
+    if let Some(odd) = odd_git_tag(&options.route.tags, &options.occasion) {
+        runner.tell(&format!("warning: {odd}"));
+    }
 }
 
 /// Whether files that git knows are not those of the commit.

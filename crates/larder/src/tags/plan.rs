@@ -141,6 +141,16 @@ pub(crate) fn values(image: &str, occasion: &Occasion, now: Timestamp) -> Values
     }
 }
 
+/// What is wrong with the git tag that is built, where names depend on its version.
+#[must_use]
+pub(crate) fn odd_git_tag(rules: &[Rule], occasion: &Occasion) -> Option<String> {
+    let tag = occasion.tag.as_deref()?;
+    let depend = rules.iter().any(|rule| rule.forward || rule.name.depends_on_version());
+    (depend && Version::of_git_tag(tag).is_none()).then(|| {
+        format!("the git tag `{tag}` is not a version, which has three numbers (`v1.2.3`): names with one are not given, and none moves forward")
+    })
+}
+
 /// What becomes of the name of each rule, in their order.
 ///
 /// # Errors
@@ -179,6 +189,7 @@ pub(crate) fn plan(
             Move::Here => (Becomes::Pushed, None),
             Move::Stays(higher) => (Becomes::Stays, Some(format!("{higher} is there"))),
             Move::Prerelease => (Becomes::Stays, Some("this is a pre-release".to_owned())),
+            Move::Unversioned => (Becomes::Stays, Some("no version is built".to_owned())),
         };
         planned.push(Planned { image, name, becomes, why, forward });
     }

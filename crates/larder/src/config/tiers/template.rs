@@ -87,7 +87,7 @@ impl fmt::Display for Unfit {
         match self {
             Self::Absent("branch") => f.write_str("no branch is built"),
             Self::Absent("sha" | "sha7") => f.write_str("there is no git commit"),
-            Self::Absent(_) => f.write_str("no version is built: the git tag names none"),
+            Self::Absent(_) => f.write_str("no version is built"),
             Self::Prerelease => f.write_str("a pre-release has its full version alone"),
             Self::Invalid(name) => write!(f, "`{name}` is not a valid image name"),
         }
@@ -182,6 +182,11 @@ impl Template {
         self.parts.contains(&Part::Field(Field::Version))
     }
 
+    /// Whether a build without a version has no such name.
+    pub(crate) fn depends_on_version(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Field(field) if field.is_of_version()))
+    }
+
     /// Whether the other one is in the same repository.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
         repository(&self.text) == repository(&other.text)
@@ -263,7 +268,7 @@ mod tests {
     /// complain of.
     #[test]
     fn the_tags_of_the_rule_table() {
-        let cases: [(&str, &str, &str, Result<&str, Unfit>); 22] = [
+        let cases: [(&str, &str, &str, Result<&str, Unfit>); 27] = [
             ("v{version}", "v1.2.3", "", Ok("v1.2.3")),
             ("{version}", "v1.2.3", "", Ok("1.2.3")),
             ("{minor}", "v1.2.3", "", Ok("1.2")),
@@ -277,6 +282,13 @@ mod tests {
             ("{version}", "app/v1.0.0", "", Ok("1.0.0")),
             ("{version}", "", "master", Err(Unfit::Absent("version"))),
             ("{minor}", "nightly", "", Err(Unfit::Absent("version"))),
+            // As `type=semver` has it: three numbers. PEP 440 would read `v3` as 3.0.0, and then
+            // `20260102` among the tags of a registry, too.
+            ("{version}", "v3", "", Err(Unfit::Absent("version"))),
+            ("{major}", "v3", "", Err(Unfit::Absent("version"))),
+            ("{version}", "v1.2", "", Err(Unfit::Absent("version"))),
+            ("{minor}", "v1.2", "", Err(Unfit::Absent("version"))),
+            ("{version}", "release-5.0.0", "", Err(Unfit::Absent("version"))),
             ("{branch}", "", "master", Ok("master")),
             ("{branch}", "", "my/branch", Ok("my-branch")),
             ("{branch}", "", "feature/#12_a b", Ok("feature--12_a-b")),
