@@ -361,6 +361,8 @@ fn a_release_moves_names_forward_only() {
     let topic = session.run("git rev-parse HEAD").ok().stdout();
     assert_ne!(scene.digest(&format!("team/app:{}", topic.trim())), newest);
 
+    session.run("git checkout -q v2.0.0-rc.1").ok();
+
     // Where files differ from the commit, no name would say what it is.
     scene.session.write("src/file", "changed");
     let before = scene.tags("team/app");

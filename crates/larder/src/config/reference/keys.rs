@@ -323,7 +323,7 @@ pub(crate) const PROFILE: &[Key] = &[
         "trust",
         Kind::Number,
         false,
-        "0 to 255; `0`. A profile that reads what one with a smaller number writes is refused",
+        "0 to 255; `0`. A profile that reads what one with a smaller number writes, as a tier or with `tags`, is refused, however the place is spelt",
     ),
     key(
         "read",

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::ops::Range;
 
+use globset::GlobBuilder;
+
+use super::place;
 use super::version::Version;
 use crate::config::Fault;
 use crate::config::names;
@@ -192,6 +195,26 @@ impl Template {
         repository(&self.text) == repository(&other.text)
     }
 
+    /// Whether the name of one of the images may be in one of the repositories, which are spelt as
+    /// [`place::repository`] does. What a branch or a commit stands for may be anything.
+    pub(crate) fn may_be_in(&self, repositories: &[String], images: &[&str]) -> bool {
+        images.iter().any(|image| {
+            let text = |part: &Part| match part {
+                Part::Text(text) => text.clone(),
+                Part::Field(Field::Image) => (*image).to_owned(),
+                Part::Field(_) => "*".to_owned(),
+            };
+            let name: String = self.parts.iter().map(text).collect();
+            let pattern = place::repository(repository(&name));
+            let glob = GlobBuilder::new(&pattern).literal_separator(true).build();
+            // A name that is no pattern is refused elsewhere.
+            glob.is_ok_and(|glob| {
+                let matcher = glob.compile_matcher();
+                repositories.iter().any(|repository| matcher.is_match(repository))
+            })
+        })
+    }
+
     /// The version that an image's name in a registry has where this one has `{version}`.
     pub(crate) fn version_in(&self, name: &str, values: &Values) -> Option<Version> {
         let at = self.parts.iter().position(|part| *part == Part::Field(Field::Version))?;
@@ -330,6 +353,19 @@ mod tests {
         assert_eq!(template.fill(&capitals), Err(Unfit::Invalid("r.example/App:1".into())));
         let long = Template::parse("r.example/{image}:{branch}").expect("a template");
         assert!(matches!(long.fill(&values("", &"x".repeat(200))), Err(Unfit::Invalid(_))));
+    }
+
+    #[test]
+    fn a_name_may_be_in_a_repository() {
+        let may_be = |text: &str, repository: &str| {
+            let template = Template::parse(text).expect("a template");
+            template.may_be_in(&[repository.to_owned()], &["app", "cache"])
+        };
+        assert!(may_be("r.example/team/{image}:dev", "r.example/team/cache"));
+        assert!(may_be("r.example:443/{branch}/cache:dev", "r.example/team/cache"));
+        assert!(may_be("127.0.0.1:5000/cache:{sha}", "localhost:5000/cache"));
+        assert!(!may_be("r.example/team/{image}:dev", "r.example/team/other"));
+        assert!(!may_be("r.example/{branch}:dev", "r.example/team/cache"));
     }
 
     #[test]
