@@ -339,6 +339,7 @@ mod tests {
             ("r.example:5000/{image}", Wrong::NoTag),
             ("r.example/Team/{image}:1", Wrong::NoName),
             ("r.example/{image}:a b", Wrong::NoName),
+            ("r.example:65536/{image}:1", Wrong::NoName),
             ("", Wrong::NoName),
         ] {
             assert_eq!(Template::parse(text), Err(wrong), "{text}");
