@@ -108,11 +108,16 @@ pub fn ci<'a>(
 ) -> miette::Result<Outcome> {
     let chosen = chosen(project, wanted)?;
     all_set(&chosen, options)?;
+    // A step that says what it bakes says when, too.
+    let is_part = !wanted.steps.is_empty() || wanted.from.is_some();
+    let tags = !options.route.tags.is_empty() && !is_part && wanted.skip.is_empty();
+    if tags {
+        let all = bake::Options { names: Vec::new(), ..options.clone() };
+        bake::tags::can_be_made(project, &all, (tools, runner))?;
+    }
     // No image gets its names before the last step has passed.
     let untagged = untagged(options);
     let mut kitchen = steps::Steps::new(project, &untagged, tools, runner)?;
-    // A step that says what it bakes says when, too.
-    let is_part = !wanted.steps.is_empty() || wanted.from.is_some();
     let bakes_itself = is_part || project.steps.iter().any(|step| !step.bake.is_empty());
     let mut checks = before;
     let is_empty = project.images.is_empty() && project.disks.is_empty();
@@ -125,7 +130,7 @@ pub fn ci<'a>(
         let run: Run<'_> = Box::new(move |out| kitchen.run(step, out));
         Check { name: step.name.clone(), run }
     }));
-    if !options.route.tags.is_empty() && !is_part && wanted.skip.is_empty() {
+    if tags {
         let tag = |out: &mut dyn Write| Ok(bake::tags::give(project, options, (tools, runner), out)?);
         checks.push(Check::new("tags", tag));
     }

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::forward::{Move, judge};
 use crate::config::tiers::profile::Rule;
 use crate::config::tiers::template::{Unfit, Values, repository};
+use crate::config::tiers::tier::PATIENCE;
 use crate::config::tiers::version::Version;
 use crate::occasion::Occasion;
 use crate::process::runner::{RunError, Runner, code, succeeded};
@@ -38,6 +39,29 @@ pub enum TagError {
         repository: String,
         #[source]
         source: Box<RunError>,
+    },
+
+    #[error("no image is tagged: `{repository}` takes no push")]
+    #[diagnostic(
+        code(larder::tags_refused),
+        help(
+            "each repository is asked before the first name is given: all images get their names, or none does"
+        )
+    )]
+    Refused {
+        repository: String,
+        #[source]
+        source: Box<RunError>,
+    },
+
+    #[error("{}", if *is_begun { "not all names were given" } else { "no name was given" })]
+    #[diagnostic(code(larder::tags_partly))]
+    Partly {
+        is_begun: bool,
+        #[source]
+        source: Box<Self>,
+        #[help]
+        help: String,
     },
 
     #[error("image `{image}` is not tagged, and so none is: it is not in the store")]
@@ -118,8 +142,13 @@ impl There {
     }
 }
 
+/// How long a registry may be silent, as imgtar has it.
+pub(super) fn patience() -> String {
+    format!("{}s", PATIENCE.as_secs())
+}
+
 fn listed(repository: &str, tools: &Tools, runner: &Runner) -> Result<Vec<String>, RunError> {
-    let cmd = tools.imgtar("tags").args([repository, "-q"]);
+    let cmd = tools.imgtar("tags").args([repository, "-q", "--timeout", &patience()]);
     let (status, said) = runner.capture(&cmd)?;
     if code(status) == Some(1) {
         return Ok(Vec::new());
@@ -138,6 +167,20 @@ pub(crate) fn values(image: &str, occasion: &Occasion, now: Timestamp) -> Values
         sha: occasion.sha.clone(),
         version: occasion.tag.as_deref().and_then(Version::of_git_tag),
         date: now.to_zoned(TimeZone::UTC).strftime("%Y%m%d").to_string(),
+    }
+}
+
+/// The rule's name in this build, or why there is none.
+///
+/// # Errors
+/// A name that no engine would take.
+pub(crate) fn made(rule: &Rule, values: &Values) -> Result<Result<String, Unfit>, TagError> {
+    match rule.name.fill(values) {
+        Err(why @ Unfit::Invalid(_)) => {
+            let (image, template) = (values.image.clone(), rule.name.to_string());
+            Err(TagError::Unfit { image, template, why: why.to_string() })
+        }
+        made => Ok(made),
     }
 }
 
@@ -169,12 +212,8 @@ pub(crate) fn plan(
             let name = rule.name.to_string();
             Planned { image: image.clone(), name, becomes: Becomes::Absent, why: Some(why), forward }
         };
-        let name = match rule.name.fill(values) {
+        let name = match made(rule, values)? {
             Ok(name) => name,
-            Err(why @ Unfit::Invalid(_)) => {
-                let template = rule.name.to_string();
-                return Err(TagError::Unfit { image, template, why: why.to_string() });
-            }
             Err(why) => {
                 planned.push(absent(why.to_string()));
                 continue;
