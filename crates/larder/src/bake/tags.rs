@@ -94,7 +94,10 @@ pub(super) fn push(
         return Ok(Outcome::Yes);
     }
     let Ok(images) = chosen_images(project, &options.names) else { return Ok(Outcome::Yes) };
-    if let Some(why) = withheld(project, options, (tools, runner))? {
+    let tagger = tagger(options, tools, runner);
+    if tagger.may_give(names(&images).into_iter())
+        && let Some(why) = withheld(project, options, (tools, runner))?
+    {
         runner.tell(&format!("warning: no image is tagged: {why}"));
         return Ok(Outcome::No);
     }
@@ -105,7 +108,6 @@ pub(super) fn push(
     let keys = names(&images).into_iter().map(|image| Ok((image, key(image)?)));
     let keys = keys.collect::<Result<Vec<_>, TagError>>()?;
     warn_of_git_tag(options, runner);
-    let tagger = tagger(options, tools, runner);
     let planned = tagger.plan(keys.iter().map(|(image, _)| *image))?;
     tagger.give(&keys, &planned, say)?;
     Ok(Outcome::Yes)

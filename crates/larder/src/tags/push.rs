@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::forward::{Move, judge, name_of};
 use super::plan::{Becomes, Planned, TagError, There, made, patience, plan, values};
 use crate::config::tiers::profile::Rule;
-use crate::config::tiers::template::{Values, repository};
+use crate::config::tiers::template::{Unfit, Values, repository};
 use crate::config::tiers::tier::PATIENCE;
 use crate::occasion::Occasion;
 use crate::process::command::Cmd;
@@ -66,6 +66,17 @@ impl Tagger<'_> {
         images.try_for_each(|image| {
             let values = values(image, self.occasion, now);
             self.rules.iter().try_for_each(|rule| made(rule, &values).map(drop))
+        })
+    }
+
+    /// Whether an image may get a name, whatever stands in registries. Asks nobody.
+    pub(crate) fn may_give<'i>(&self, mut images: impl Iterator<Item = &'i str>) -> bool {
+        let now = Timestamp::now();
+        images.any(|image| {
+            let values = values(image, self.occasion, now);
+            let is_made =
+                |rule: &&Rule| !matches!(rule.name.fill(&values), Err(Unfit::Absent(_) | Unfit::Prerelease));
+            self.rules.iter().filter(is_made).any(|rule| judge(rule, self.rules, &values, &[]) == Move::Here)
         })
     }
 
