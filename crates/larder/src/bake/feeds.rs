@@ -116,7 +116,8 @@ pub(super) fn feeds_of_disk(disk: &Disk, project: &Project, root: &Utf8Path) -> 
     sorted(named.chain(some))
 }
 
-/// Whether the file of the project is an output of one of its images or disks, as far as names tell.
+/// Whether the file of the project is an output of one of its images or disks, as far as names
+/// tell.
 pub(super) fn is_output(path: &Utf8Path, project: &Project) -> bool {
     let mut outputs = project.images.iter().flat_map(|image| lines(&image.outputs));
     outputs.any(|(output, pattern)| may_hold(output, pattern, path))

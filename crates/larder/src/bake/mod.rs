@@ -218,9 +218,9 @@ pub enum BakeError {
 /// Bakes the images and those that they are built from, one line of the report each as soon as it
 /// is done.
 ///
-/// `Yes` when all are up to date, `No` when a check found one that is not, or when no name was given
-/// since files differ from the git commit, code 2 when one could
-/// not be built. A reader that leaves while images are baked changes nothing about that.
+/// `Yes` when all are up to date, `No` when a check found one that is not, or when no name was
+/// given since files differ from the git commit, code 2 when one could not be built. A reader that
+/// leaves while images are baked changes nothing about that.
 ///
 /// # Errors
 /// No image at all, an unknown name, images that are built from one another, no place for temporary

@@ -16,8 +16,8 @@ use crate::tags::commit::difference;
 use crate::tags::plan::{Becomes, TagError, odd_git_tag, write};
 use crate::tags::push::Tagger;
 
-/// Lists what becomes of the names of the profile's rules. Changes nothing. `No` where none would be
-/// given since files differ from the git commit.
+/// Lists what becomes of the names of the profile's rules. Changes nothing. `No` where none would
+/// be given since files differ from the git commit.
 ///
 /// # Errors
 /// An unknown name; [`TagError`]; a list that cannot be written.

@@ -11,8 +11,8 @@ use crate::process::runner::Verbosity;
 /// Keep a project's container images up to date
 ///
 /// Reads the nearest larder.toml from the working folder upward. Exit codes: 0 done or up to date,
-/// 1 something would be built (`bake --check`), or no name is given in a registry since files differ
-/// from the git commit, 2 trouble, or the code of a step that failed.
+/// 1 something would be built (`bake --check`), or no name is given in a registry since files
+/// differ from the git commit, 2 trouble, or the code of a step that failed.
 #[derive(Parser)]
 #[command(name = "larder", version, styles = Styles::plain(), max_term_width = 100)]
 pub struct Args {

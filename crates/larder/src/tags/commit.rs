@@ -176,13 +176,17 @@ fn escaped(path: &[u8]) -> String {
                 '\n' => text.push_str("\\n"),
                 '\r' => text.push_str("\\r"),
                 '\t' => text.push_str("\\t"),
-                c if c.is_ascii_control() => text.push_str(&format!("\\x{:02x}", u32::from(c))),
+                '\0'..='\x1f' | '\x7f' => text.extend(c.to_string().bytes().map(hex)),
                 c => text.push(c),
             }
         }
-        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("\\x{byte:02x}")));
+        text.extend(chunk.invalid().iter().map(|byte| hex(*byte)));
     }
     text
+}
+
+fn hex(byte: u8) -> String {
+    format!("\\x{byte:02x}")
 }
 
 #[cfg(test)]

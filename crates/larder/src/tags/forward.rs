@@ -1,7 +1,7 @@
 //! Whether a name moves on: only to a version that is the highest of all that share the name.
 //!
-//! A release of an older series (a backport) leaves `latest` alone. A pre-release, and a build of no
-//! version at all, leave all names alone that move.
+//! A release of an older series (a backport) leaves `latest` alone. A pre-release, and a build of
+//! no version at all, leave all names alone that move.
 
 use crate::config::tiers::profile::Rule;
 use crate::config::tiers::template::{Template, Values, repository};

@@ -80,8 +80,8 @@ impl Tagger<'_> {
         })
     }
 
-    /// Gives the stored images, each with its key, the planned names, once every repository has said
-    /// that it takes a push. What it says is a line for each.
+    /// Gives the stored images, each with its key, the planned names, once every repository has
+    /// said that it takes a push. What it says is a line for each.
     ///
     /// # Errors
     /// A registry that does not take them: with the names that were given until then, if any was.
@@ -151,8 +151,8 @@ impl Tagger<'_> {
         moved.try_for_each(|moved| self.recheck(moved, &values, say))
     }
 
-    /// The error with which names were given and which not. Of the push that failed, the registry is
-    /// asked: it may have taken some.
+    /// The error with which names were given and which not. Of the push that failed, the registry
+    /// is asked: it may have taken some.
     fn partly(&self, error: TagError, images: &[Named<'_>], given: &[&str]) -> TagError {
         if matches!(&error, TagError::Run(error) if error.is_interruption()) {
             return error;

@@ -1,8 +1,9 @@
 //! `[profile.NAME]`: which tiers a kind of build reads and writes, and what it tags.
 //!
-//! A place that a less trusted profile writes, as a tier or with its `tags`, is not read as a tier by a
-//! more trusted one: what a pull request left there would end in a release. But one that takes the images of another by their names
-//! (`also-read` of what the other tags) has said that it trusts them, and may read its tiers.
+//! A place that a less trusted profile writes, as a tier or with its `tags`, is not read as a tier
+//! by a more trusted one: what a pull request left there would end in a release. But one that takes
+//! the images of another by their names (`also-read` of what the other tags) has said that it
+//! trusts them, and may read its tiers.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
